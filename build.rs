@@ -1,0 +1,20 @@
+//! Generates the Cloud Trace v2 client and server, and `google.rpc`'s error details, from `proto/`, without protoc.
+
+const PROTOS: [&str; 3] =
+    ["google/devtools/cloudtrace/v2/tracing.proto", "google/rpc/error_details.proto", "google/rpc/status.proto"];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo::rerun-if-changed=proto");
+    let files = protox::compile(PROTOS, ["proto"])?;
+    tonic_prost_build::configure().build_client(true).build_server(true).compile_fds(files)?;
+    commit();
+    Ok(())
+}
+
+/// The commit for `--version`; "unknown" outside a git checkout.
+fn commit() {
+    println!("cargo::rerun-if-changed=.git/HEAD");
+    let output = std::process::Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).output();
+    let commit = output.ok().filter(|o| o.status.success()).and_then(|o| String::from_utf8(o.stdout).ok());
+    println!("cargo::rustc-env=SPANSIEVE_COMMIT={}", commit.as_deref().unwrap_or("unknown").trim());
+}

@@ -1,0 +1,1 @@
+//! Google Cloud Trace v2: span encoder, batches, client, retry, credentials.

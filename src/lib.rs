@@ -1,0 +1,20 @@
+//! Spansieve: tail sampling for Google Cloud Run.
+//!
+//! Services send every span with their stock OTLP exporter; Spansieve waits until a trace is complete, keeps every
+//! trace with an error and every slow one, keeps a ratio of the rest, rewrites resource attributes and writes what it
+//! kept to Google Cloud Trace. The rooms below stand in the order that spans flow through them; dependencies point
+//! one way, downwards. `ARCHITECTURE.md` has the map.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+pub mod cli;
+pub mod cloud_trace;
+pub mod config;
+pub mod daemon;
+pub mod emulator;
+pub mod otlp;
+pub mod proto;
+pub mod receiver;
+pub mod resource;
+pub mod sampling;
+pub mod tail;
+pub mod telemetry;

@@ -1,0 +1,188 @@
+//! Views over the bytes of scanned OTLP messages: what is asked for is read, nothing is copied.
+//!
+//! Field numbers are those of `opentelemetry/proto/{trace,common,resource}/v1` (1.10). The scan has checked the
+//! framing, so a view never fails; on bytes that were not scanned it stops at the first malformed field.
+
+use super::wire::{Reader, Value};
+
+/// An `AnyValue`. Strings are raw bytes, not checked for UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum AnyValue<'a> {
+    /// No value, or a kind that this version does not know.
+    Empty,
+    /// `string_value`.
+    String(&'a [u8]),
+    /// `bool_value`.
+    Bool(bool),
+    /// `int_value`.
+    Int(i64),
+    /// `double_value`.
+    Double(f64),
+    /// `array_value`.
+    Array(Array<'a>),
+    /// `kvlist_value`.
+    KeyValues(Attributes<'a>),
+    /// `bytes_value`.
+    Bytes(&'a [u8]),
+}
+
+impl<'a> AnyValue<'a> {
+    /// Reads the message `AnyValue`.
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Self {
+        let mut reader = Reader::new(bytes);
+        let mut value = AnyValue::Empty;
+        while let Ok(Some(field)) = reader.field() {
+            value = match field {
+                (1, Value::Len(v)) => AnyValue::String(v),
+                (2, Value::Varint(v)) => AnyValue::Bool(v != 0),
+                (3, Value::Varint(v)) => AnyValue::Int(v.cast_signed()),
+                (4, Value::Fixed64(v)) => AnyValue::Double(f64::from_bits(v)),
+                (5, Value::Len(v)) => AnyValue::Array(Array { bytes: v }),
+                (6, Value::Len(v)) => AnyValue::KeyValues(Attributes { bytes: v, field: 1 }),
+                (7, Value::Len(v)) => AnyValue::Bytes(v),
+                _ => continue,
+            };
+        }
+        value
+    }
+}
+
+/// The elements of an `ArrayValue`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Array<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Array<'a> {
+    /// The elements in order.
+    pub fn iter(self) -> impl Iterator<Item = AnyValue<'a>> + Clone {
+        submessages(self.bytes, 1).map(AnyValue::new)
+    }
+}
+
+/// A list of `KeyValue`: the attributes of a message, or a `KeyValueList`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Attributes<'a> {
+    bytes: &'a [u8],
+    field: u32,
+}
+
+impl<'a> Attributes<'a> {
+    /// The attributes of a `Resource`.
+    #[must_use]
+    pub fn of_resource(resource: &'a [u8]) -> Self {
+        Attributes { bytes: resource, field: 1 }
+    }
+
+    /// The attributes of an `InstrumentationScope`.
+    #[must_use]
+    pub fn of_scope(scope: &'a [u8]) -> Self {
+        Attributes { bytes: scope, field: 3 }
+    }
+
+    /// The attributes of a `Span`.
+    #[must_use]
+    pub fn of_span(span: &'a [u8]) -> Self {
+        Attributes { bytes: span, field: 9 }
+    }
+
+    /// The attributes of a `Span.Event`.
+    #[must_use]
+    pub fn of_event(event: &'a [u8]) -> Self {
+        Attributes { bytes: event, field: 3 }
+    }
+
+    /// The attributes of a `Span.Link`.
+    #[must_use]
+    pub fn of_link(link: &'a [u8]) -> Self {
+        Attributes { bytes: link, field: 4 }
+    }
+
+    /// Keys (raw bytes) and values in order; a key that was sent twice comes twice.
+    pub fn iter(self) -> impl Iterator<Item = (&'a [u8], AnyValue<'a>)> + Clone {
+        submessages(self.bytes, self.field).map(key_value)
+    }
+}
+
+/// Reads the message `KeyValue`.
+#[must_use]
+pub fn key_value(bytes: &[u8]) -> (&[u8], AnyValue<'_>) {
+    let mut reader = Reader::new(bytes);
+    let (mut key, mut value) = (&[][..], AnyValue::Empty);
+    while let Ok(Some(field)) = reader.field() {
+        match field {
+            (1, Value::Len(v)) => key = v,
+            (2, Value::Len(v)) => value = AnyValue::new(v),
+            _ => {}
+        }
+    }
+    (key, value)
+}
+
+/// The contents of every length-delimited field `number` of a message, in order.
+pub fn submessages(bytes: &[u8], number: u32) -> impl Iterator<Item = &[u8]> + Clone {
+    let mut reader = Reader::new(bytes);
+    std::iter::from_fn(move || {
+        loop {
+            match reader.field() {
+                Ok(Some((n, Value::Len(v)))) if n == number => return Some(v),
+                Ok(Some(_)) => {}
+                _ => return None,
+            }
+        }
+    })
+}
+
+/// The name and version (raw bytes) of an `InstrumentationScope`.
+#[must_use]
+pub fn scope_name_version(scope: &[u8]) -> (&[u8], &[u8]) {
+    let mut reader = Reader::new(scope);
+    let (mut name, mut version) = (&[][..], &[][..]);
+    while let Ok(Some(field)) = reader.field() {
+        match field {
+            (1, Value::Len(v)) => name = v,
+            (2, Value::Len(v)) => version = v,
+            _ => {}
+        }
+    }
+    (name, version)
+}
+
+/// `Status.code` of OTLP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StatusCode {
+    /// `STATUS_CODE_UNSET`, and codes that do not exist.
+    #[default]
+    Unset,
+    /// `STATUS_CODE_OK`.
+    Ok,
+    /// `STATUS_CODE_ERROR`.
+    Error,
+}
+
+/// The code and the message (raw bytes) of a `Status`.
+#[must_use]
+pub fn status(bytes: &[u8]) -> (StatusCode, &[u8]) {
+    let mut reader = Reader::new(bytes);
+    let (mut code, mut message) = (StatusCode::Unset, &[][..]);
+    while let Ok(Some(field)) = reader.field() {
+        match field {
+            (2, Value::Len(v)) => message = v,
+            (3, Value::Varint(v)) => code = status_code(v),
+            _ => {}
+        }
+    }
+    (code, message)
+}
+
+/// The status code that the enum value `v` means. Protobuf enums are the low 32 bits of their varint.
+#[must_use]
+#[inline]
+pub fn status_code(v: u64) -> StatusCode {
+    match v & 0xffff_ffff {
+        1 => StatusCode::Ok,
+        2 => StatusCode::Error,
+        _ => StatusCode::Unset,
+    }
+}

@@ -1,0 +1,80 @@
+//! Requests that are held as bytes, and the fragments of traces in them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::budget::Share;
+use crate::otlp::ByteRange;
+use crate::otlp::scan::Scope;
+
+/// The bytes of one export request with the index of its spans. It gives back its share of the memory budget when
+/// the last trace that needs it is released.
+#[derive(Debug)]
+pub struct Request {
+    body: Bytes,
+    spans: Box<[HeldSpan]>,
+    scopes: Box<[Scope]>,
+    _share: Share,
+}
+
+/// Where a span stands in its request. Spans of one trace lie side by side.
+#[derive(Clone, Copy, Debug)]
+pub struct HeldSpan {
+    /// The `Span` message in the body.
+    pub span: ByteRange,
+    /// Its entry in the request's scopes.
+    pub scope: u32,
+}
+
+impl Request {
+    /// Holds `body`, whose `spans` are sorted by trace and point into `scopes`.
+    #[must_use]
+    pub fn new(body: Bytes, spans: Box<[HeldSpan]>, scopes: Box<[Scope]>, share: Share) -> Arc<Self> {
+        Arc::new(Request { body, spans, scopes, _share: share })
+    }
+}
+
+/// The spans of one trace in one request.
+#[derive(Clone, Debug)]
+pub struct Fragment {
+    request: Arc<Request>,
+    first: u32,
+    count: u32,
+}
+
+/// The bytes of one held span.
+#[derive(Clone, Copy, Debug)]
+pub struct SpanBytes<'a> {
+    /// The `Resource` message; empty if there is none.
+    pub resource: &'a [u8],
+    /// The `InstrumentationScope` message; empty if there is none.
+    pub scope: &'a [u8],
+    /// The `Span` message.
+    pub span: &'a [u8],
+}
+
+impl Fragment {
+    /// The spans `first..first + count` of `request`.
+    #[must_use]
+    pub fn new(request: Arc<Request>, first: u32, count: u32) -> Self {
+        Fragment { request, first, count }
+    }
+
+    /// The number of spans.
+    #[must_use]
+    pub fn span_count(&self) -> u32 {
+        self.count
+    }
+
+    /// The spans in the order of their request.
+    pub fn spans(&self) -> impl Iterator<Item = SpanBytes<'_>> {
+        let (first, count) = (self.first as usize, self.count as usize);
+        let spans = self.request.spans.get(first..first + count).unwrap_or_default();
+        spans.iter().map(|held| {
+            let scope = self.request.scopes.get(held.scope as usize).copied().unwrap_or_default();
+            let body = &self.request.body;
+            SpanBytes { resource: scope.resource.of(body), scope: scope.scope.of(body), span: held.span.of(body) }
+        })
+    }
+}
