@@ -1,11 +1,17 @@
 //! Policies, compiled to span predicates and a trace verdict.
 //!
-//! A policy never sees a span: the scan asks it for bits ([`crate::otlp::scan::Probe`]), the trace table or-s them
-//! into a [`Summary`], and the verdict is an expression over that. Summaries merge (or, min, max, sum), so the order
-//! of arrival never changes a verdict.
+//! A policy never sees a span: the scan asks [`Policies`] for bits ([`crate::otlp::scan::Probe`]), the trace table
+//! or-s them into a [`Summary`], and the verdict is an expression over that. Summaries merge (or, min, max, sum), so
+//! the order of arrival never changes a verdict, and no policy holds a span.
 
+mod expression;
+mod policies;
+mod predicate;
+mod summary;
 pub mod threshold;
 
+pub use policies::{CompileError, Policies};
+pub use summary::Summary;
 pub use threshold::Threshold;
 
 /// The verdict that a trace is kept.

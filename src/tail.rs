@@ -1,7 +1,20 @@
 //! Pending traces: requests that own their bytes and budget share, the trace table, due times and verdict caches.
 //!
 //! Does no I/O and reads no clock: time is an argument.
+//!
+//! Invariants
+//! - Every accepted span is, at any moment, in exactly one place: in a pending trace, in a dropped trace that can
+//!   still be rescued, on its way to the exporter, or counted as sampled out.
+//! - Verdicts do not depend on the order of arrival.
+//! - Memory follows the budget: a request's share goes when the last trace that needs its bytes is released.
 
 pub mod budget;
 pub mod kept;
 pub mod request;
+mod shard;
+pub mod table;
+pub mod tally;
+mod verdicts;
+
+pub use table::Table;
+pub use tally::{Tally, Trigger};

@@ -38,6 +38,12 @@ impl Threshold {
         if exact.is_finite() { (exact * digits).round() / digits } else { exact }
     }
 
+    /// The threshold with these 56 bits; higher ones are ignored.
+    #[must_use]
+    pub fn from_bits(bits: u64) -> Self {
+        Threshold(bits & (RANDOMNESS_COUNT - 1))
+    }
+
     /// The 56-bit number.
     #[must_use]
     pub fn get(self) -> u64 {
@@ -51,3 +57,6 @@ pub fn randomness(trace_id: TraceId) -> u64 {
     let [.., a, b, c, d, e, f, g] = trace_id.0;
     u64::from_be_bytes([0, a, b, c, d, e, f, g])
 }
+
+#[cfg(test)]
+mod tests;

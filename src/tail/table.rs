@@ -1,0 +1,278 @@
+//! The table of pending traces: shards by hashed trace id, each behind a lock of its own.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::budget::{Budget, Share};
+use super::kept::KeptSpans;
+use super::request::{Fragment, HeldSpan, Request};
+pub use super::shard::Held;
+use super::shard::{Arrival, Round, Shard, TRACE_BYTES};
+use super::tally::{Tally, Trigger};
+use super::verdicts::VerdictCache;
+use crate::config::settings::{Size, TailSampling};
+use crate::otlp::TraceId;
+use crate::otlp::scan::{Scan, Scope, SpanFact};
+use crate::sampling::{Policies, Summary};
+
+/// Milliseconds of a monotonic clock.
+pub type Millis = u64;
+
+/// Shards. Many, so that a shard's hash table is small and growing it never stalls ingest for long.
+const SHARDS_LOG2: u32 = 6;
+const SHARDS: usize = 1 << SHARDS_LOG2;
+
+/// Traces decided or let go under one lock: some hundred microseconds of work.
+const SLICE_TRACES: usize = 256;
+
+/// Above this part of the budget, rescuable traces are let go.
+const RESCUE_MARK: f64 = 0.85;
+/// Above this part of the budget, the oldest traces are decided early.
+const EARLY_MARK: f64 = 0.92;
+/// Traces that one request may have decided or let go to make room for itself: a few milliseconds of work.
+const RELIEF_TRACES_MAX: usize = 4_096;
+
+/// The constants of a table, from the configuration.
+#[derive(Debug)]
+pub(super) struct Waits {
+    pub(super) decision_ms: Millis,
+    pub(super) after_root_ms: Option<Millis>,
+    pub(super) rescue_window_ms: Option<Millis>,
+    pub(super) rescue_bytes_per_shard: u64,
+    pub(super) kept_ids_per_shard: usize,
+    pub(super) dropped_ids_per_shard: usize,
+}
+
+impl Waits {
+    fn new(settings: &TailSampling, limit_bytes: usize) -> Self {
+        let millis = |duration: std::time::Duration| duration.as_millis() as Millis;
+        let rescue_bytes = match settings.rescue.max_bytes {
+            Size::Bytes(bytes) => bytes,
+            Size::Percent(percent) => (limit_bytes as f64 * percent / 100.0) as u64,
+        };
+        let rescue_on = !settings.rescue.window.is_zero() && rescue_bytes > 0;
+        let after_root = settings.decision_wait_after_root_received;
+        Waits {
+            decision_ms: millis(settings.decision_wait),
+            after_root_ms: (!after_root.is_zero()).then(|| millis(after_root)),
+            rescue_window_ms: rescue_on.then(|| millis(settings.rescue.window)),
+            rescue_bytes_per_shard: rescue_bytes / SHARDS as u64,
+            kept_ids_per_shard: settings.decision_cache.sampled_cache_size.div_ceil(SHARDS),
+            dropped_ids_per_shard: settings.decision_cache.non_sampled_cache_size.div_ceil(SHARDS),
+        }
+    }
+
+    fn cache_bytes(&self) -> usize {
+        let kept = VerdictCache::bytes_max(self.kept_ids_per_shard, true);
+        let dropped = VerdictCache::bytes_max(self.dropped_ids_per_shard, false);
+        SHARDS * (kept + dropped)
+    }
+}
+
+/// Where a round of work leaves kept spans and counts. Reuse it: its buffers keep their capacity.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Spans for the exporter.
+    pub kept: Vec<KeptSpans>,
+    /// What was done.
+    pub tally: Tally,
+    order: Vec<(u64, u32)>,
+}
+
+/// All pending traces.
+#[derive(Debug)]
+pub struct Table {
+    shards: Box<[Mutex<Shard>]>,
+    policies: Arc<Policies>,
+    waits: Waits,
+    budget: Budget,
+    hasher: foldhash::fast::RandomState,
+    /// The verdict caches' share: their memory is fixed.
+    _caches: Share,
+}
+
+impl Table {
+    /// An empty table.
+    #[must_use]
+    pub fn new(settings: &TailSampling, policies: Arc<Policies>, budget: Budget) -> Self {
+        let waits = Waits::new(settings, budget.limit_bytes());
+        let shards = (0..SHARDS).map(|_| Mutex::new(Shard::new(&waits))).collect();
+        let caches = budget.force(waits.cache_bytes());
+        Table { shards, policies, waits, budget, hasher: foldhash::fast::RandomState::default(), _caches: caches }
+    }
+
+    /// What is held at this moment.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        self.shards.iter().fold(Held::default(), |held, shard| held + shard.lock().held())
+    }
+
+    /// Takes in a scanned request. `share` becomes the request's: it is resized to body and index.
+    pub fn insert(&self, body: Bytes, scan: &Scan, mut share: Share, now_ms: Millis, out: &mut Outcome) {
+        if scan.facts.is_empty() {
+            return;
+        }
+        let mut order = std::mem::take(&mut out.order);
+        order.clear();
+        order.extend(scan.facts.iter().enumerate().map(|(i, fact)| (self.hash(fact.trace_id), i as u32)));
+        order.sort_unstable();
+        share.resize(body.len() + index_bytes(&order, scan));
+        let request = Request::new(body, held_spans(&order, &scan.facts), scan.scopes.clone().into(), share);
+        let mut arrivals = Arrivals { order: &order, facts: &scan.facts, request: &request, next: 0 }.peekable();
+        while let Some(first) = arrivals.next() {
+            let shard = shard_of(first.hash);
+            let mut guard = self.shards[shard].lock();
+            let mut round = self.round(now_ms, out);
+            guard.arrive(first, &mut round);
+            while let Some(arrival) = arrivals.next_if(|next| shard_of(next.hash) == shard) {
+                guard.arrive(arrival, &mut round);
+            }
+        }
+        out.order = order;
+    }
+
+    /// Decides a slice of the traces that are due in shard `shard` (of [`Table::shard_count`]) and lets go of
+    /// expired rescuable ones; true if more are waiting.
+    pub fn sweep(&self, shard: usize, now_ms: Millis, out: &mut Outcome) -> bool {
+        let mut guard = self.shards[shard].lock();
+        let mut round = self.round(now_ms, out);
+        let expired = guard.expire_rescuable(SLICE_TRACES, &mut round);
+        let decided = guard.decide_due(SLICE_TRACES, &mut round);
+        expired || decided
+    }
+
+    /// The number of shards.
+    #[must_use]
+    pub fn shard_count(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Gives back the memory of a burst that is over, in one shard.
+    pub fn shrink(&self, shard: usize) {
+        self.shards[shard].lock().shrink();
+    }
+
+    /// Whether memory is so short that [`Table::relieve`] has work to do.
+    #[must_use]
+    pub fn is_pressed(&self) -> bool {
+        self.over(RESCUE_MARK) > 0
+    }
+
+    /// Makes room before it is needed: lets go of rescuable traces above one mark of the budget and decides the
+    /// oldest traces above a higher one. A bounded slice of work; true if there is more to do.
+    pub fn relieve(&self, now_ms: Millis, out: &mut Outcome) -> bool {
+        if self.over(RESCUE_MARK) > 0 && self.shed(SLICE_TRACES, now_ms, out) {
+            return true;
+        }
+        self.over(EARLY_MARK) > 0 && self.decide_early(SLICE_TRACES, now_ms, out)
+    }
+
+    /// Reserves `bytes` for a request. If they do not fit, lets go of rescuable traces and then decides the oldest
+    /// ones, as far as one request may be made to pay; `None` if there is still no room.
+    pub fn admit(&self, bytes: usize, now_ms: Millis, out: &mut Outcome) -> Option<Share> {
+        let mut traces_left = RELIEF_TRACES_MAX;
+        loop {
+            if let Some(share) = self.budget.reserve(bytes) {
+                return Some(share);
+            }
+            traces_left = traces_left.checked_sub(SHARDS)?;
+            if !self.shed(1, now_ms, out) && !self.decide_early(1, now_ms, out) {
+                return self.budget.reserve(bytes);
+            }
+        }
+    }
+
+    /// Decides a slice of all pending traces, because the process stops; true if more are pending. Rescuable traces
+    /// are let go.
+    pub fn drain(&self, now_ms: Millis, out: &mut Outcome) -> bool {
+        let shed = self.shed(SLICE_TRACES, now_ms, out);
+        let decided =
+            self.each_shard(now_ms, out, |shard, round| shard.decide_oldest(SLICE_TRACES, Trigger::Shutdown, round));
+        shed || decided
+    }
+
+    fn shed(&self, traces_max: usize, now_ms: Millis, out: &mut Outcome) -> bool {
+        self.each_shard(now_ms, out, |shard, round| shard.shed_rescuable(traces_max, round))
+    }
+
+    fn decide_early(&self, traces_max: usize, now_ms: Millis, out: &mut Outcome) -> bool {
+        self.each_shard(now_ms, out, |shard, round| shard.decide_oldest(traces_max, Trigger::Pressure, round))
+    }
+
+    /// Does `work` on each shard; true if any has more to do.
+    fn each_shard(&self, now_ms: Millis, out: &mut Outcome, work: impl Fn(&mut Shard, &mut Round<'_>) -> bool) -> bool {
+        self.shards.iter().fold(false, |more, shard| {
+            let mut round = self.round(now_ms, out);
+            work(&mut shard.lock(), &mut round) || more
+        })
+    }
+
+    /// Bytes in use above `mark` (a part of 1) of the budget.
+    fn over(&self, mark: f64) -> usize {
+        let mark_bytes = (self.budget.limit_bytes() as f64 * mark) as usize;
+        self.budget.used_bytes().saturating_sub(mark_bytes)
+    }
+
+    fn round<'a>(&'a self, now_ms: Millis, out: &'a mut Outcome) -> Round<'a> {
+        Round { policies: &self.policies, waits: &self.waits, now_ms, kept: &mut out.kept, tally: &mut out.tally }
+    }
+
+    #[inline]
+    fn hash(&self, id: TraceId) -> u64 {
+        self.hasher.hash_one(u128::from_ne_bytes(id.0))
+    }
+}
+
+#[inline]
+fn shard_of(hash: u64) -> usize {
+    (hash >> (u64::BITS - SHARDS_LOG2)) as usize
+}
+
+/// The index of a request, with the entries of the table that its traces may take.
+fn index_bytes(order: &[(u64, u32)], scan: &Scan) -> usize {
+    let fragments = order.chunk_by(|a, b| a.0 == b.0).count();
+    size_of::<Request>()
+        + order.len() * size_of::<HeldSpan>()
+        + scan.scopes.len() * size_of::<Scope>()
+        + fragments * TRACE_BYTES
+}
+
+fn held_spans(order: &[(u64, u32)], facts: &[SpanFact]) -> Box<[HeldSpan]> {
+    order.iter().map(|&(_, i)| &facts[i as usize]).map(|fact| HeldSpan { span: fact.span, scope: fact.scope }).collect()
+}
+
+/// Groups the facts of a request, in the order of their hashes, by trace.
+struct Arrivals<'a> {
+    order: &'a [(u64, u32)],
+    facts: &'a [SpanFact],
+    request: &'a Arc<Request>,
+    next: usize,
+}
+
+impl Iterator for Arrivals<'_> {
+    type Item = Arrival;
+
+    fn next(&mut self) -> Option<Arrival> {
+        let first = self.next;
+        let &(hash, index) = self.order.get(first)?;
+        let id = self.facts[index as usize].trace_id;
+        let mut summary = Summary::default();
+        for &(_, index) in &self.order[first..] {
+            let fact = &self.facts[index as usize];
+            // Equal hashes do not prove equal ids.
+            if fact.trace_id != id {
+                break;
+            }
+            summary.add(fact);
+            self.next += 1;
+        }
+        let fragment = Fragment::new(Arc::clone(self.request), first as u32, (self.next - first) as u32);
+        Some(Arrival { id, hash, summary, fragment })
+    }
+}
+
+#[cfg(test)]
+mod tests;

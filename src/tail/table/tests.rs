@@ -1,0 +1,356 @@
+use std::collections::HashMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::settings::{DecisionCache, Policy, Rescue, Rule, StatusCode};
+use crate::otlp::ByteRange;
+use crate::sampling::threshold;
+
+const ERROR_BIT: u64 = 1;
+const WAIT_MS: Millis = 10_000;
+const WINDOW_MS: Millis = 60_000;
+const SPAN_LEN: u32 = 100;
+
+fn settings() -> TailSampling {
+    let policy = |name: &str, rule| Policy { name: name.into(), rule };
+    TailSampling {
+        decision_wait: Duration::from_millis(WAIT_MS),
+        decision_wait_after_root_received: Duration::ZERO,
+        decision_cache: DecisionCache { sampled_cache_size: 10_000, non_sampled_cache_size: 10_000 },
+        rescue: Rescue { window: Duration::from_millis(WINDOW_MS), max_bytes: Size::Percent(25.0) },
+        annotate: true,
+        policies: vec![
+            policy("errors", Rule::StatusCode { status_codes: vec![StatusCode::Error] }),
+            policy("slow", Rule::Latency { threshold_ms: 1_000, upper_threshold_ms: 0 }),
+            policy("baseline", Rule::Probabilistic { sampling_percentage: 50.0 }),
+        ],
+    }
+}
+
+/// A trace id whose ratio decision is `kept` under the baseline of 50 %.
+fn id(n: u8, kept: bool) -> TraceId {
+    let mut id = [n; 16];
+    id[9] = if kept { 0xff } else { 0x00 };
+    TraceId(id)
+}
+
+fn span(trace_id: TraceId) -> SpanFact {
+    SpanFact {
+        trace_id,
+        start_unix_nano: 1_000_000_000,
+        end_unix_nano: 1_001_000_000,
+        bits: 0,
+        randomness: None,
+        span: ByteRange { offset: 0, len: SPAN_LEN },
+        scope: 0,
+        root: false,
+    }
+}
+
+fn error(trace_id: TraceId) -> SpanFact {
+    SpanFact { bits: ERROR_BIT, ..span(trace_id) }
+}
+
+fn slow(trace_id: TraceId) -> SpanFact {
+    SpanFact { end_unix_nano: 2_500_000_000, ..span(trace_id) }
+}
+
+struct Fixture {
+    table: Table,
+    budget: Budget,
+    now_ms: Millis,
+    out: Outcome,
+    received: u64,
+    exported: u64,
+    kept: Vec<KeptSpans>,
+}
+
+impl Fixture {
+    fn new(settings: &TailSampling, limit_bytes: usize) -> Self {
+        let policies = Arc::new(Policies::compile(&settings.policies).unwrap());
+        let budget = Budget::new(limit_bytes);
+        let table = Table::new(settings, policies, budget.clone());
+        Fixture { table, budget, now_ms: 0, out: Outcome::default(), received: 0, exported: 0, kept: Vec::new() }
+    }
+
+    fn default() -> Self {
+        Self::new(&settings(), 64 << 20)
+    }
+
+    fn send(&mut self, facts: &[SpanFact]) -> bool {
+        // The bytes of an error span are ones, those of the others zeros.
+        let bytes = facts.iter().flat_map(|fact| [u8::from(fact.bits == ERROR_BIT); SPAN_LEN as usize]);
+        let body: Bytes = bytes.collect::<Vec<_>>().into();
+        let facts = facts
+            .iter()
+            .enumerate()
+            .map(|(i, fact)| SpanFact { span: ByteRange { offset: i as u32 * SPAN_LEN, len: SPAN_LEN }, ..*fact });
+        let scan = Scan { facts: facts.collect(), scopes: vec![Scope::default()], rejected: Default::default() };
+        let Some(share) = self.table.admit(body.len(), self.now_ms, &mut self.out) else { return false };
+        self.table.insert(body, &scan, share, self.now_ms, &mut self.out);
+        self.received += scan.facts.len() as u64;
+        self.collect();
+        true
+    }
+
+    fn advance(&mut self, millis: Millis) {
+        self.now_ms += millis;
+        for shard in 0..self.table.shard_count() {
+            while self.table.sweep(shard, self.now_ms, &mut self.out) {}
+        }
+        self.collect();
+    }
+
+    fn drain(&mut self) {
+        while self.table.drain(self.now_ms, &mut self.out) {}
+        self.collect();
+    }
+
+    /// Takes the kept spans and checks that every span is in exactly one place.
+    fn collect(&mut self) {
+        self.kept.append(&mut self.out.kept);
+        let held = self.table.held();
+        let accounted = self.exported
+            + self.kept_count()
+            + self.out.tally.sampled_out_spans
+            + held.pending_spans
+            + held.rescuable_spans;
+        assert_eq!(accounted, self.received);
+        assert_eq!(held.rescuable_bytes, held.rescuable_spans * u64::from(SPAN_LEN));
+    }
+
+    /// What the exporter does when it has encoded the kept spans.
+    fn export(&mut self) {
+        self.exported += self.kept_count();
+        self.kept.clear();
+    }
+
+    fn kept_count(&self) -> u64 {
+        self.kept.iter().map(|k| u64::from(k.fragment.span_count())).sum()
+    }
+
+    fn kept_policies(&self) -> Vec<u16> {
+        let mut policies: Vec<u16> = self.kept.iter().map(|k| k.keep.policy).collect();
+        policies.dedup();
+        policies
+    }
+}
+
+#[test]
+fn a_trace_waits_and_then_follows_its_policies() {
+    for (facts, kept, policy) in [
+        (vec![span(id(1, false)), span(id(1, false))], 0, None),
+        (vec![span(id(1, true)), span(id(1, true))], 2, Some(2)),
+        (vec![slow(id(1, false)), span(id(1, false))], 2, Some(1)),
+    ] {
+        let mut fixture = Fixture::default();
+        fixture.send(&facts);
+        fixture.advance(WAIT_MS - 1);
+        assert_eq!(fixture.kept_count(), 0, "decided too early");
+        fixture.advance(1);
+        assert_eq!(fixture.kept_count(), kept);
+        assert_eq!(fixture.kept_policies().first().copied(), policy);
+    }
+}
+
+#[test]
+fn a_proven_trace_does_not_wait_and_late_spans_follow_it() {
+    let mut fixture = Fixture::default();
+    fixture.send(&[span(id(1, false))]);
+    fixture.send(&[error(id(1, false))]);
+    assert_eq!(fixture.kept_count(), 2);
+    assert_eq!(fixture.table.held(), Held::default());
+    fixture.send(&[span(id(1, false))]);
+    fixture.advance(5 * WAIT_MS);
+    fixture.send(&[span(id(1, false))]);
+    assert_eq!((fixture.kept_count(), fixture.kept_policies()), (4, vec![0]));
+    assert_eq!(fixture.out.tally.late_kept_spans, 2);
+}
+
+#[test]
+fn a_late_error_rescues_the_whole_trace_within_the_window() {
+    let mut fixture = Fixture::default();
+    fixture.send(&[span(id(1, false)), span(id(1, false))]);
+    fixture.advance(WAIT_MS);
+    assert_eq!(fixture.table.held().rescuable_spans, 2);
+    fixture.send(&[span(id(1, false))]);
+    assert_eq!((fixture.kept_count(), fixture.table.held().rescuable_spans), (0, 3));
+    fixture.send(&[error(id(1, false))]);
+    assert_eq!((fixture.kept_count(), fixture.table.held()), (4, Held::default()));
+    assert_eq!(fixture.out.tally.kept, [(0, Trigger::Rescue, 1)]);
+}
+
+#[test]
+fn a_late_error_after_the_window_is_kept_alone() {
+    let mut fixture = Fixture::default();
+    fixture.send(&[span(id(1, false))]);
+    fixture.advance(WAIT_MS);
+    fixture.advance(WINDOW_MS);
+    assert_eq!((fixture.out.tally.sampled_out_spans, fixture.table.held()), (1, Held::default()));
+    fixture.send(&[span(id(1, false))]);
+    assert_eq!((fixture.out.tally.sampled_out_spans, fixture.out.tally.late_dropped_spans), (2, 1));
+    fixture.send(&[error(id(1, false))]);
+    fixture.send(&[span(id(1, false))]);
+    assert_eq!((fixture.kept_count(), fixture.out.tally.late_kept_spans), (2, 1));
+}
+
+#[test]
+fn rescue_can_be_turned_off() {
+    let mut off = settings();
+    off.rescue.window = Duration::ZERO;
+    let mut fixture = Fixture::new(&off, 64 << 20);
+    fixture.send(&[span(id(1, false))]);
+    fixture.advance(WAIT_MS);
+    assert_eq!((fixture.out.tally.sampled_out_spans, fixture.table.held()), (1, Held::default()));
+}
+
+#[test]
+fn a_root_brings_the_decision_forward_but_never_back() {
+    let mut rooted = settings();
+    rooted.decision_wait_after_root_received = Duration::from_secs(2);
+    let mut fixture = Fixture::new(&rooted, 64 << 20);
+    fixture.send(&[span(id(1, true))]);
+    fixture.advance(1_000);
+    fixture.send(&[SpanFact { root: true, ..span(id(1, true)) }]);
+    fixture.send(&[SpanFact { root: true, ..span(id(2, true)) }]);
+    fixture.advance(1_999);
+    assert_eq!(fixture.kept_count(), 0);
+    fixture.advance(1);
+    assert_eq!(fixture.kept_count(), 3);
+    assert_eq!(fixture.out.tally.kept, [(2, Trigger::RootReceived, 2)]);
+    fixture.send(&[span(id(3, true))]);
+    fixture.advance(9_000);
+    fixture.send(&[SpanFact { root: true, ..span(id(3, true)) }]);
+    fixture.advance(1_000);
+    assert_eq!(fixture.kept_count(), 5, "a root that comes 1 s before the due time does not put it off");
+}
+
+#[test]
+fn explicit_randomness_replaces_that_of_the_id() {
+    for (rv, kept) in [(0, 0), (threshold::Threshold::from_percent(50.0).get(), 1)] {
+        let mut fixture = Fixture::default();
+        fixture.send(&[SpanFact { randomness: Some(rv), ..span(id(1, rv == 0)) }]);
+        fixture.advance(WAIT_MS);
+        assert_eq!(fixture.kept_count(), kept, "rv {rv:x}");
+    }
+}
+
+#[test]
+fn the_budget_is_exact_and_returns_to_where_it_began() {
+    let mut fixture = Fixture::default();
+    let idle = fixture.budget.used_bytes();
+    for n in 0..200 {
+        fixture.send(&[span(id(n, false)), span(id(n, true)), error(id(n.wrapping_add(1), false))]);
+    }
+    assert!(fixture.budget.used_bytes() > idle + 200 * 300);
+    fixture.drain();
+    fixture.export();
+    assert_eq!(fixture.budget.used_bytes(), idle);
+}
+
+#[test]
+fn under_pressure_rescuable_traces_go_first_then_the_oldest_are_decided_then_requests_are_refused() {
+    let mut fixture = Fixture::new(&settings(), 4 << 20);
+    // An id for each n, of the half that the ratio drops.
+    let numbered = |n: u32| {
+        let mut id = [0; 16];
+        id[..4].copy_from_slice(&n.to_be_bytes());
+        id[15] = 1;
+        TraceId(id)
+    };
+    let mut sent = 0;
+    let mut send = |fixture: &mut Fixture, make: fn(TraceId) -> SpanFact| {
+        sent += 1;
+        fixture.send(&(0..10).map(|_| make(numbered(sent))).collect::<Vec<_>>())
+    };
+    (0..500).for_each(|_| assert!(send(&mut fixture, span)));
+    fixture.advance(WAIT_MS);
+    assert!(fixture.table.held().rescuable_traces > 0);
+    while fixture.out.tally.dropped[Trigger::Pressure as usize] == 0 {
+        assert!(send(&mut fixture, span), "what the ratio drops makes room");
+    }
+    assert_eq!(fixture.table.held().rescuable_traces, 0, "these go before any trace is decided early");
+    while send(&mut fixture, slow) {
+        assert!(fixture.budget.used_bytes() <= fixture.budget.limit_bytes() + (1 << 16));
+    }
+    assert_eq!(fixture.table.held(), Held::default(), "refused only when there is nothing left to decide");
+    fixture.export();
+    assert!(send(&mut fixture, span), "what was written makes room again");
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Send(Vec<(u8, bool, u8)>),
+    Advance(Millis),
+}
+
+fn fact((n, kept, kind): (u8, bool, u8)) -> SpanFact {
+    match kind {
+        0 => error(id(n, kept)),
+        1 => slow(id(n, kept)),
+        _ => span(id(n, kept)),
+    }
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let spans = prop::collection::vec((1u8..20, any::<bool>(), 0u8..12), 0..8);
+    prop::collection::vec(prop_oneof![spans.prop_map(Step::Send), (0u64..30_000).prop_map(Step::Advance)], 1..60)
+}
+
+proptest! {
+    /// `collect` asserts the conservation of spans after each step.
+    #[test]
+    fn every_span_is_in_one_place_and_every_error_is_kept(steps in steps()) {
+        let mut fixture = Fixture::default();
+        let mut errors = 0;
+        for step in steps {
+            match step {
+                Step::Send(spans) => {
+                    let facts: Vec<_> = spans.into_iter().map(fact).collect();
+                    errors += facts.iter().filter(|fact| fact.bits == ERROR_BIT).count();
+                    prop_assert!(fixture.send(&facts));
+                }
+                Step::Advance(millis) => fixture.advance(millis),
+            }
+        }
+        fixture.drain();
+        let kept_spans = fixture.kept.iter().flat_map(|kept| kept.fragment.spans());
+        prop_assert_eq!(kept_spans.filter(|bytes| bytes.span[0] == 1).count(), errors);
+        prop_assert_eq!(fixture.table.held(), Held::default());
+    }
+
+    /// The same spans in any order and in any requests give the same verdicts.
+    #[test]
+    fn verdicts_do_not_depend_on_order_or_on_requests(
+        spans in prop::collection::vec((1u8..6, any::<bool>(), 0u8..12), 1..40).prop_shuffle(),
+        shuffled_seed in any::<u64>(),
+        cuts in prop::collection::vec(1usize..6, 40),
+    ) {
+        let whole: Vec<_> = spans.iter().copied().map(fact).collect();
+        let mut shuffled = whole.clone();
+        fastrand::Rng::with_seed(shuffled_seed).shuffle(&mut shuffled);
+        let verdicts = |requests: Vec<&[SpanFact]>| {
+            let mut fixture = Fixture::default();
+            for request in requests {
+                fixture.send(request);
+            }
+            fixture.advance(WAIT_MS);
+            let mut kept: HashMap<u16, u64> = HashMap::new();
+            for entry in &fixture.kept {
+                *kept.entry(entry.keep.policy).or_default() += u64::from(entry.fragment.span_count());
+            }
+            kept
+        };
+        let mut rest = &shuffled[..];
+        let mut requests = Vec::new();
+        for cut in cuts {
+            let (head, tail) = rest.split_at(cut.min(rest.len()));
+            requests.push(head);
+            rest = tail;
+        }
+        requests.push(rest);
+        prop_assert_eq!(verdicts(vec![&whole]), verdicts(requests));
+    }
+}

@@ -1,0 +1,82 @@
+//! Compact, bounded caches of decided trace ids.
+//!
+//! A cache is an array of buckets of eight ids, one cache line each. An id is remembered as 64 bits of its seeded
+//! hash, so that it takes 8 bytes and a sender cannot aim at a bucket. A full bucket forgets its oldest id; the
+//! memory is fixed and touched only as ids come.
+
+/// Ids in a bucket: 64 bytes, one cache line.
+const BUCKET_LEN: usize = 8;
+
+/// A cache of trace ids with a value of 64 bits each, or of ids alone.
+#[derive(Debug)]
+pub(super) struct VerdictCache {
+    ids: Vec<u64>,
+    /// As long as `ids`, or empty.
+    values: Vec<u64>,
+}
+
+impl VerdictCache {
+    /// Remembers about the last `capacity` ids, with values.
+    pub(super) fn with_values(capacity: usize) -> Self {
+        let slots = slots(capacity);
+        VerdictCache { ids: vec![0; slots], values: vec![0; slots] }
+    }
+
+    /// Remembers about the last `capacity` ids.
+    pub(super) fn without_values(capacity: usize) -> Self {
+        VerdictCache { ids: vec![0; slots(capacity)], values: Vec::new() }
+    }
+
+    /// The most bytes that a cache of `capacity` ids takes, with or without values.
+    pub(super) fn bytes_max(capacity: usize, with_values: bool) -> usize {
+        slots(capacity) * if with_values { 16 } else { 8 }
+    }
+
+    /// The value of the id with this hash (0 in a cache without values), if it is remembered.
+    #[inline]
+    pub(super) fn get(&self, hash: u64) -> Option<u64> {
+        let start = self.bucket(hash);
+        let bucket = self.ids.get(start..start + BUCKET_LEN)?;
+        let at = bucket.iter().position(|&id| id == mark(hash))?;
+        Some(self.values.get(start + at).copied().unwrap_or(0))
+    }
+
+    /// Remembers the id with this hash; the oldest id of its bucket is forgotten.
+    #[inline]
+    pub(super) fn insert(&mut self, hash: u64, value: u64) {
+        let bucket = self.bucket(hash)..self.bucket(hash) + BUCKET_LEN;
+        shift(self.ids.get_mut(bucket.clone()), mark(hash));
+        shift(self.values.get_mut(bucket), value);
+    }
+
+    /// Where the bucket of a hash begins. The high bits chose the shard; these are the low ones.
+    #[inline]
+    fn bucket(&self, hash: u64) -> usize {
+        let buckets = self.ids.len() / BUCKET_LEN;
+        let low = u64::from(hash as u32);
+        ((low * buckets as u64) >> 32) as usize * BUCKET_LEN
+    }
+}
+
+/// A third more than asked for, as the buckets fill unevenly.
+fn slots(capacity: usize) -> usize {
+    (capacity + capacity / 3).max(1).next_multiple_of(BUCKET_LEN)
+}
+
+/// 0 means an empty slot.
+#[inline]
+fn mark(hash: u64) -> u64 {
+    hash.max(1)
+}
+
+/// Puts `first` in front; the last one falls out.
+#[inline]
+fn shift(bucket: Option<&mut [u64]>, first: u64) {
+    if let Some(bucket) = bucket {
+        bucket.rotate_right(1);
+        bucket[0] = first;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,42 @@
+use super::*;
+
+fn hashes(count: u64) -> impl Iterator<Item = u64> {
+    (1..=count).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23).wrapping_mul(0xd6e8_feb8_6659_fd93))
+}
+
+#[test]
+fn remembers_what_was_put_in() {
+    let mut cache = VerdictCache::with_values(1_000);
+    for hash in hashes(500) {
+        assert_eq!(cache.get(hash), None);
+        cache.insert(hash, hash ^ 7);
+    }
+    let remembered = hashes(500).filter(|&hash| cache.get(hash) == Some(hash ^ 7)).count();
+    assert_eq!(remembered, 500);
+}
+
+#[test]
+fn remembers_nearly_all_of_its_capacity_and_forgets_the_oldest() {
+    let mut cache = VerdictCache::without_values(10_000);
+    hashes(100_000).for_each(|hash| cache.insert(hash, 0));
+    let newest = hashes(100_000).skip(92_500).filter(|&hash| cache.get(hash).is_some()).count();
+    assert!(newest > 7_000, "{newest} of the newest 7,500");
+    let oldest = hashes(50_000).filter(|&hash| cache.get(hash).is_some()).count();
+    assert_eq!(oldest, 0, "of those five times the capacity ago");
+}
+
+#[test]
+fn memory_is_what_was_promised() {
+    let cache = VerdictCache::with_values(1_000_000);
+    let bytes = (cache.ids.len() + cache.values.len()) * 8;
+    assert_eq!(bytes, VerdictCache::bytes_max(1_000_000, true));
+    assert!(VerdictCache::bytes_max(1_000_000, false) <= 11_000_000, "at most 11 bytes a dropped id");
+}
+
+#[test]
+fn a_hash_of_zero_is_an_id_like_any_other() {
+    let mut cache = VerdictCache::without_values(8);
+    assert_eq!(cache.get(0), None);
+    cache.insert(0, 0);
+    assert_eq!(cache.get(0), Some(0));
+}
