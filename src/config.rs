@@ -1,7 +1,62 @@
 //! YAML to validated settings: every problem at once, each with line, column, snippet and what to write instead.
 //!
-//! Reads no clock and opens no socket.
+//! Text becomes a tree that keeps positions (`document`), readers walk the tree section by section (`read`) and
+//! collect what is wrong. Reads no clock, no file and no environment, and opens no socket.
 
+mod defaults;
+mod document;
+mod expand;
+mod keys;
+mod limits;
+mod problem;
+mod read;
+mod section;
 pub mod settings;
+#[cfg(test)]
+mod tests;
+mod units;
+mod values;
 
+pub use problem::{Problem, Problems, Severity, render};
 pub use settings::Settings;
+
+/// More are not shown: the first ones are to be mended first.
+const PROBLEM_COUNT_MAX: usize = 100;
+
+/// A configuration that can be used.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// The settings.
+    pub settings: Settings,
+    /// What does not say what it seems to say, from top to bottom. [`render`] shows it.
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads a configuration. Empty text gives the defaults; `env` looks up environment variables for `${env:NAME}`.
+///
+/// # Errors
+/// Everything that is wrong with it, warnings included.
+pub fn load(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Problems> {
+    let mut problems = Vec::new();
+    let settings = match document::parse(text, env, &mut problems) {
+        Ok(root) => read::settings(root.as_deref(), &mut problems),
+        Err(problem) => {
+            problems.push(problem);
+            Settings::default()
+        }
+    };
+    problems.sort_by_key(|problem| (problem.line, problem.column));
+    let usable = problems.iter().all(|problem| problem.severity == Severity::Warning);
+    cap(&mut problems);
+    if usable { Ok(Loaded { settings, warnings: problems }) } else { Err(Problems { text: text.to_owned(), problems }) }
+}
+
+/// Says how many were left off instead of showing them.
+fn cap(problems: &mut Vec<Problem>) {
+    let left_off = problems.len().saturating_sub(PROBLEM_COUNT_MAX);
+    problems.truncate(PROBLEM_COUNT_MAX);
+    if let Some(last) = problems.last().filter(|_| left_off > 0) {
+        let message = format!("{left_off} more problems are not shown");
+        problems.push(Problem { message, help: None, ..last.clone() });
+    }
+}

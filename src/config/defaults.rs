@@ -1,0 +1,42 @@
+//! The settings of an empty file.
+
+use std::time::Duration;
+
+use super::settings::{
+    Batch, CloudTrace, DecisionCache, Embedded, Endpoint, Log, LogFormat, LogLevel, Memory, Otlp, Policy, Rescue,
+    Resource, Rule, Settings, Size, TailSampling, Telemetry,
+};
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            otlp: Otlp { listen: vec!["0.0.0.0:4317".into(), "0.0.0.0:4318".into()], max_request_bytes: 16 << 20 },
+            tail_sampling: TailSampling {
+                decision_wait: Duration::from_secs(10),
+                decision_wait_after_root_received: Duration::ZERO,
+                decision_cache: DecisionCache { sampled_cache_size: 1_000_000, non_sampled_cache_size: 1_000_000 },
+                rescue: Rescue { window: Duration::from_secs(60), max_bytes: Size::Percent(25.0) },
+                annotate: true,
+                policies: default_policies(),
+            },
+            resource: Resource::default(),
+            cloud_trace: CloudTrace {
+                endpoint: Endpoint::Tls("https://cloudtrace.googleapis.com".into()),
+                embedded: Embedded { listen: "127.0.0.1:8080".into(), max_bytes: 256 << 20 },
+                project: None,
+                batch: Batch { max_spans: 2000, max_bytes: 4 << 20, max_delay: Duration::from_secs(1) },
+            },
+            memory: Memory { limit: Size::Percent(70.0) },
+            telemetry: Telemetry { log: Log { level: LogLevel::Info, format: LogFormat::Auto } },
+        }
+    }
+}
+
+fn default_policies() -> Vec<Policy> {
+    let policy = |name: &str, rule| Policy { name: name.into(), rule };
+    vec![
+        policy("errors", Rule::Error { status: true, http: true, rpc: true }),
+        policy("slow", Rule::Latency { threshold_ms: 1000, upper_threshold_ms: 0 }),
+        policy("baseline", Rule::Probabilistic { sampling_percentage: 5.0 }),
+    ]
+}

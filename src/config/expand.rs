@@ -1,0 +1,62 @@
+//! `${env:NAME}`, `${env:NAME:-default}` and `$$` inside one scalar.
+//!
+//! Runs on scalars that are parsed already: positions stay right, and the value of a variable can add neither keys
+//! nor comments.
+
+use super::problem::{Fault, quote};
+
+/// Looks up an environment variable.
+pub(super) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// `text` with its references replaced; at most `bytes_max` long.
+pub(super) fn expand(text: &str, env: Env<'_>, bytes_max: usize) -> Result<String, Fault> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        out.push_str(before);
+        rest = if let Some(escaped) = after.strip_prefix('$') {
+            out.push('$');
+            escaped
+        } else if let Some(reference) = after.strip_prefix('{') {
+            let (body, after) = reference.split_once('}').ok_or_else(unclosed)?;
+            out.push_str(&lookup(body, env)?);
+            after
+        } else {
+            out.push('$');
+            after
+        };
+        if out.len() > bytes_max {
+            return Err(Fault::new(format!("the environment makes this longer than {bytes_max} bytes")));
+        }
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+/// The value of `env:NAME` or `env:NAME:-default`. As in the Collector, a variable that is set but empty is empty.
+fn lookup(body: &str, env: Env<'_>) -> Result<String, Fault> {
+    let Some(reference) = body.strip_prefix("env:") else {
+        let fault =
+            Fault::new(format!("{} is no reference to an environment variable", quote(&format!("${{{body}}}"))));
+        return Err(fault.help("write `${env:NAME}`, or `$$` for a dollar sign"));
+    };
+    let (name, default) = reference.split_once(":-").map_or((reference, None), |(name, d)| (name, Some(d)));
+    if !is_name(name) {
+        let fault = Fault::new(format!("{} is no name of an environment variable", quote(name)));
+        return Err(fault.help("a name is made of letters, digits and `_`, and does not start with a digit"));
+    }
+    env(name).or_else(|| default.map(str::to_owned)).ok_or_else(|| {
+        let fault = Fault::new(format!("the environment variable `{name}` is not set"));
+        fault.help(format!("set it, or give a default: `${{env:{name}:-default}}`"))
+    })
+}
+
+fn is_name(name: &str) -> bool {
+    !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.is_empty()
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+fn unclosed() -> Fault {
+    Fault::new("`${` without `}`").help("write `${env:NAME}`, or `$$` for a dollar sign")
+}

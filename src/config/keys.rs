@@ -1,0 +1,112 @@
+//! The one table of known keys, and what to suggest for unknown ones.
+
+use super::problem::{Fault, quote};
+
+/// Every key by its path; `[]` stands for each item of a list. `docs/configuration.md` lists the same.
+pub(super) const KEYS: &[&str] = &[
+    "otlp",
+    "otlp.listen",
+    "otlp.max_request_bytes",
+    "tail_sampling",
+    "tail_sampling.decision_wait",
+    "tail_sampling.decision_wait_after_root_received",
+    "tail_sampling.decision_cache",
+    "tail_sampling.decision_cache.sampled_cache_size",
+    "tail_sampling.decision_cache.non_sampled_cache_size",
+    "tail_sampling.rescue",
+    "tail_sampling.rescue.window",
+    "tail_sampling.rescue.max_bytes",
+    "tail_sampling.annotate",
+    "tail_sampling.policies",
+    "tail_sampling.policies[].name",
+    "tail_sampling.policies[].type",
+    "tail_sampling.policies[].error",
+    "tail_sampling.policies[].error.status",
+    "tail_sampling.policies[].error.http",
+    "tail_sampling.policies[].error.rpc",
+    "tail_sampling.policies[].status_code",
+    "tail_sampling.policies[].status_code.status_codes",
+    "tail_sampling.policies[].latency",
+    "tail_sampling.policies[].latency.threshold_ms",
+    "tail_sampling.policies[].latency.upper_threshold_ms",
+    "tail_sampling.policies[].probabilistic",
+    "tail_sampling.policies[].probabilistic.sampling_percentage",
+    "tail_sampling.policies[].probabilistic.hash_salt",
+    "tail_sampling.num_traces",
+    "tail_sampling.expected_new_traces_per_sec",
+    "tail_sampling.block_on_overflow",
+    "tail_sampling.num_shards",
+    "tail_sampling.sample_on_first_match",
+    "tail_sampling.maximum_trace_size_bytes",
+    "tail_sampling.sampling_strategy",
+    "tail_sampling.drop_pending_traces_on_shutdown",
+    "tail_sampling.tail_storage",
+    "resource",
+    "resource.attributes",
+    "resource.attributes[].key",
+    "resource.attributes[].action",
+    "resource.attributes[].value",
+    "resource.attributes[].from_attribute",
+    "cloud_trace",
+    "cloud_trace.endpoint",
+    "cloud_trace.project",
+    "cloud_trace.embedded",
+    "cloud_trace.embedded.listen",
+    "cloud_trace.embedded.max_bytes",
+    "cloud_trace.batch",
+    "cloud_trace.batch.max_spans",
+    "cloud_trace.batch.max_bytes",
+    "cloud_trace.batch.max_delay",
+    "memory",
+    "memory.limit",
+    "telemetry",
+    "telemetry.log",
+    "telemetry.log.level",
+    "telemetry.log.format",
+];
+
+/// The path of `key` in the section `path`.
+pub(super) fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+/// The keys of the section `path`.
+pub(super) fn of_section(path: &str) -> impl Iterator<Item = &'static str> + Clone {
+    KEYS.iter().filter_map(move |key| {
+        let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
+        (section == path).then_some(name)
+    })
+}
+
+/// Says what to write instead of `key`, which the section `path` does not have.
+pub(super) fn unknown(path: &str, key: &str) -> Fault {
+    let fault = Fault::new(format!("unknown key {}", quote(key)));
+    let known = of_section(path);
+    if key == "<<" {
+        return fault.help("merge keys are not part of YAML 1.2: write the keys out");
+    }
+    if let Some(name) = closest(key, known.clone()) {
+        return fault.help(format!("did you mean `{name}`?"));
+    }
+    let elsewhere = KEYS.iter().filter_map(|path| path.rsplit_once('.'));
+    let name = closest(key, elsewhere.clone().map(|(_, name)| name));
+    match elsewhere.into_iter().find(|(_, known)| Some(*known) == name) {
+        Some((section, name)) => fault.help(format!("did you mean `{name}` of `{section}`?")),
+        None => fault.help(format!("known here: {}", known.collect::<Vec<_>>().join(", "))),
+    }
+}
+
+/// The one of `known` that was probably meant by `word`: a third of the letters wrong still reads as the same word,
+/// and so does one that was cut or continued.
+pub(super) fn closest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    let distance_max = word.chars().count() / 3;
+    let distances = known.filter_map(|name| {
+        let lower = name.to_lowercase();
+        let (short, long) = if lower.len() < word.len() { (&lower, &word) } else { (&word, &lower) };
+        let is_cut = short.len() >= 3 && long.starts_with(short.as_str());
+        let distance = strsim::damerau_levenshtein(&word, &lower);
+        (is_cut || distance <= distance_max).then_some((distance, name))
+    });
+    distances.min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
+}

@@ -1,0 +1,66 @@
+//! The smallest and largest of every setting, with the reason.
+
+use std::time::Duration;
+
+/// An inclusive range and why it is one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limit<T> {
+    pub(super) min: T,
+    pub(super) max: T,
+    pub(super) why: &'static str,
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+
+pub(super) const LISTEN_COUNT: Limit<usize> = Limit { min: 1, max: 16, why: "each address is a socket of its own" };
+pub(super) const REQUEST_BYTES: Limit<u64> =
+    Limit { min: KIB, max: GIB, why: "a request is held whole in memory, and places in it are 32-bit numbers" };
+
+pub(super) const DECISION_WAIT: Limit<Duration> = Limit {
+    min: Duration::from_millis(1),
+    max: Duration::from_secs(600),
+    why: "a trace is held in memory until its decision",
+};
+pub(super) const DECISION_WAIT_AFTER_ROOT: Limit<Duration> = Limit { min: Duration::ZERO, ..DECISION_WAIT };
+pub(super) const CACHE_SIZE: Limit<u64> =
+    Limit { min: 0, max: 100_000_000, why: "a verdict takes some 20 bytes of memory" };
+/// Taken in place of less: 0 is the Collector's "off", but late spans must find the verdict of their trace.
+pub(super) const CACHE_SIZE_MIN: usize = 1_000;
+pub(super) const RESCUE_WINDOW: Limit<Duration> =
+    Limit { min: Duration::ZERO, max: Duration::from_secs(3600), why: "dropped traces stay in memory this long" };
+pub(super) const RESCUE_BYTES: Limit<u64> = Limit { min: 0, max: TIB, why: "it is a part of the memory limit" };
+
+pub(super) const POLICY_COUNT: Limit<usize> =
+    Limit { min: 1, max: 256, why: "each policy is a value of a metric label" };
+/// Of a policy name, in bytes: it is a metric label and a span attribute.
+pub(super) const POLICY_NAME_BYTES_MAX: usize = 128;
+pub(super) const STATUS_CODE_COUNT: Limit<usize> = Limit { min: 1, max: 3, why: "there are three" };
+/// Milliseconds as the Collector takes them: signed, and never negative.
+pub(super) const LATENCY_MS: Limit<u64> = Limit { min: 0, max: i64::MAX as u64, why: "it is a number of milliseconds" };
+
+pub(super) const ACTION_COUNT: Limit<usize> =
+    Limit { min: 0, max: 1024, why: "Cloud Trace keeps 1024 attributes of a span" };
+/// Of an attribute key, in bytes (Cloud Trace quotas, "Trace API v2": attribute keys).
+pub(super) const ATTRIBUTE_KEY_BYTES_MAX: usize = 512;
+/// Of a string value, in bytes (Cloud Trace quotas, "Trace API v2": attribute values).
+pub(super) const ATTRIBUTE_VALUE_BYTES_MAX: usize = 65_532;
+
+/// Of a project id or number, in bytes: 30 for the id, more for one of a domain.
+pub(super) const PROJECT_BYTES_MAX: usize = 100;
+pub(super) const EMBEDDED_BYTES: Limit<u64> =
+    Limit { min: 64 * KIB, max: TIB, why: "the embedded Cloud Trace keeps its spans in memory" };
+pub(super) const BATCH_SPANS: Limit<u64> =
+    Limit { min: 1, max: 25_000, why: "version 1 of the API took 25000 spans a call, and version 2 names no limit" };
+pub(super) const BATCH_BYTES: Limit<u64> =
+    Limit { min: 64 * KIB, max: 32 * MIB, why: "one attribute may be 64KiB, and a call is held until it is answered" };
+pub(super) const BATCH_DELAY: Limit<Duration> = Limit {
+    min: Duration::from_millis(1),
+    max: Duration::from_secs(60),
+    why: "kept spans wait in memory for their batch",
+};
+
+pub(super) const MEMORY_BYTES: Limit<u64> =
+    Limit { min: MIB, max: TIB, why: "requests, their index and kept spans must fit" };

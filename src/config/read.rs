@@ -1,0 +1,119 @@
+//! From the tree to the settings, one function per section.
+
+mod resource;
+mod tail_sampling;
+
+use super::document::Node;
+use super::limits::{BATCH_BYTES, BATCH_DELAY, BATCH_SPANS, EMBEDDED_BYTES, LISTEN_COUNT, MEMORY_BYTES, REQUEST_BYTES};
+use super::problem::{Fault, Problem};
+use super::section::Section;
+use super::settings::{CloudTrace, Endpoint, LogFormat, LogLevel, Memory, Otlp, Settings, Size, Telemetry};
+use super::values;
+
+const LOG_LEVELS: [(&str, LogLevel); 5] = [
+    ("error", LogLevel::Error),
+    ("warn", LogLevel::Warn),
+    ("info", LogLevel::Info),
+    ("debug", LogLevel::Debug),
+    ("trace", LogLevel::Trace),
+];
+const LOG_FORMATS: [(&str, LogFormat); 3] =
+    [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
+
+/// The project of spans that are written to the embedded Cloud Trace, which has no ambient one.
+const EMBEDDED_PROJECT: &str = "local-project";
+
+/// The settings in `root`, with the default for everything that is not written or wrong.
+pub(super) fn settings(root: Option<&Node>, problems: &mut Vec<Problem>) -> Settings {
+    let mut settings = Settings::default();
+    let Some(root) = root.filter(|root| !root.is_null()) else { return settings };
+    let Some(mut top) = Section::open(root, String::new(), problems) else { return settings };
+    if let Some(section) = top.section("otlp") {
+        otlp(section, &mut settings.otlp);
+    }
+    if let Some(section) = top.section("tail_sampling") {
+        tail_sampling::tail_sampling(section, &mut settings.tail_sampling);
+    }
+    if let Some(section) = top.section("resource") {
+        resource::resource(section, &mut settings.resource);
+    }
+    if let Some(section) = top.section("cloud_trace") {
+        cloud_trace(section, &mut settings.cloud_trace);
+    }
+    if let Some(section) = top.section("memory") {
+        memory(section, &mut settings.memory);
+    }
+    if let Some(section) = top.section("telemetry") {
+        telemetry(section, &mut settings.telemetry);
+    }
+    listen_twice(root, &settings, problems);
+    request_beyond_memory(root, &settings, problems);
+    settings
+}
+
+fn otlp(mut section: Section<'_>, otlp: &mut Otlp) {
+    section.set_list("listen", &LISTEN_COUNT, &mut otlp.listen, values::address);
+    section.set("max_request_bytes", &mut otlp.max_request_bytes, |node| values::byte_count(node, &REQUEST_BYTES));
+}
+
+fn cloud_trace(mut section: Section<'_>, cloud_trace: &mut CloudTrace) {
+    section.set("endpoint", &mut cloud_trace.endpoint, values::endpoint);
+    // Empty means ambient, so that `${env:PROJECT:-}` can be written.
+    section.set("project", &mut cloud_trace.project, |node| {
+        if node.is_null() { Ok(None) } else { values::project(node).map(Some) }
+    });
+    if let Some(mut section) = section.section("embedded") {
+        section.set("listen", &mut cloud_trace.embedded.listen, values::address);
+        section.set("max_bytes", &mut cloud_trace.embedded.max_bytes, |node| values::byte_count(node, &EMBEDDED_BYTES));
+    }
+    if let Some(mut section) = section.section("batch") {
+        let batch = &mut cloud_trace.batch;
+        section.set("max_spans", &mut batch.max_spans, |node| values::count(node, &BATCH_SPANS));
+        section.set("max_bytes", &mut batch.max_bytes, |node| values::byte_count(node, &BATCH_BYTES));
+        section.set("max_delay", &mut batch.max_delay, |node| values::duration(node, &BATCH_DELAY));
+    }
+    if cloud_trace.endpoint == Endpoint::Embedded {
+        cloud_trace.project.get_or_insert_with(|| EMBEDDED_PROJECT.to_owned());
+    }
+}
+
+fn memory(mut section: Section<'_>, memory: &mut Memory) {
+    section.set("limit", &mut memory.limit, |node| values::size(node, &MEMORY_BYTES, &(1.0..=100.0)));
+}
+
+fn telemetry(mut section: Section<'_>, telemetry: &mut Telemetry) {
+    if let Some(mut section) = section.section("log") {
+        let log = &mut telemetry.log;
+        section.set("level", &mut log.level, |node| values::choice(node, "level", &LOG_LEVELS));
+        section.set("format", &mut log.format, |node| values::choice(node, "format", &LOG_FORMATS));
+    }
+}
+
+/// The embedded Cloud Trace cannot listen where OTLP comes in.
+fn listen_twice(root: &Node, settings: &Settings, problems: &mut Vec<Problem>) {
+    let embedded = &settings.cloud_trace.embedded.listen;
+    let other = settings.otlp.listen.iter().find(|address| values::collide(address, embedded));
+    let Some(other) = other.filter(|_| settings.cloud_trace.endpoint == Endpoint::Embedded) else { return };
+    let own = root.find(&["cloud_trace", "embedded", "listen"]);
+    let Some(node) = own.or_else(|| root.find(&["otlp", "listen"])) else { return };
+    if !is_reported(node, problems) {
+        let fault = Fault::new(format!("`{embedded}` of `cloud_trace.embedded` is taken by `{other}` of `otlp`"));
+        problems.push(fault.help("give one of them another port").error(node.at));
+    }
+}
+
+/// A request that is larger than the budget would be refused for ever.
+fn request_beyond_memory(root: &Node, settings: &Settings, problems: &mut Vec<Problem>) {
+    let Size::Bytes(limit) = settings.memory.limit else { return };
+    let Some(node) = root.find(&["memory", "limit"]) else { return };
+    let request = root.find(&["otlp", "max_request_bytes"]);
+    if settings.otlp.max_request_bytes as u64 > limit && !request.is_some_and(|node| is_reported(node, problems)) {
+        let fault = Fault::new("`memory.limit` is less than `otlp.max_request_bytes`");
+        problems.push(fault.help("raise the limit, or take smaller requests").error(node.at));
+    }
+}
+
+/// Whether the value itself is wrong, so that the default stands in its place.
+fn is_reported(node: &Node, problems: &[Problem]) -> bool {
+    problems.iter().any(|problem| (problem.line, problem.column) == (node.at.line, node.at.column))
+}

@@ -1,0 +1,6 @@
+use super::said;
+
+#[test]
+fn x() {
+    println!("{}", said(""));
+}

@@ -1,0 +1,294 @@
+//! Readers of single values: a node becomes a typed, checked value, or the fault says what to write instead.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::document::{Kind, Node, Scalar, Value};
+use super::keys::closest;
+use super::limits::{
+    ATTRIBUTE_KEY_BYTES_MAX, ATTRIBUTE_VALUE_BYTES_MAX, Limit, POLICY_NAME_BYTES_MAX, PROJECT_BYTES_MAX,
+};
+use super::problem::{Fault, quote};
+use super::settings::{AttributeValue, Endpoint, Size};
+use super::units::{self, display_bytes, display_duration};
+
+/// What a reader gives.
+pub(super) type Read<T> = Result<T, Fault>;
+
+fn expected(what: &str, node: &Node) -> Fault {
+    let found = match &node.value {
+        Value::Scalar(Scalar { kind: Kind::Null, .. }) => "nothing".to_owned(),
+        // Quotes are what is wrong with a number in quotes.
+        Value::Scalar(Scalar { text, kind: Kind::Text, .. }) if Kind::of_plain(text) != Kind::Text => {
+            quote(&format!("\"{text}\""))
+        }
+        Value::Scalar(Scalar { text, .. }) => quote(text),
+        Value::Seq(_) => "a list".to_owned(),
+        Value::Map(_) | Value::Broken => "a section".to_owned(),
+    };
+    Fault::new(format!("expected {what}, found {found}"))
+}
+
+/// A mapping, or what was found in its place.
+pub(super) fn not_a_section(node: &Node) -> Fault {
+    expected("a section of `key: value` lines", node)
+}
+
+/// A list, or what was found in its place.
+pub(super) fn not_a_list(node: &Node) -> Fault {
+    let fault = expected("a list", node);
+    if let Value::Scalar(scalar) = &node.value { fault.help(format!("write `[{}]`", scalar.text)) } else { fault }
+}
+
+/// A scalar as it was written. Names such as `404` need no quotes.
+fn text<'a>(what: &str, node: &'a Node) -> Read<&'a str> {
+    match &node.value {
+        Value::Scalar(scalar) if scalar.kind != Kind::Null => Ok(&scalar.text),
+        _ => Err(expected(what, node)),
+    }
+}
+
+/// The type of a scalar where a string makes no sense. Quotes around a reference to the environment (which lists and
+/// sections within brackets need) do not make it a string.
+fn kind(node: &Node) -> Kind {
+    match &node.value {
+        Value::Scalar(Scalar { text, expanded: true, .. }) => Kind::of_plain(text),
+        Value::Scalar(scalar) => scalar.kind,
+        _ => Kind::Text,
+    }
+}
+
+/// `value`, which was written as `text`, if it is in range; `None` is out of every range.
+fn within<T: PartialOrd + Copy>(
+    value: Option<T>,
+    text: &str,
+    limit: &Limit<T>,
+    display: impl Fn(T) -> String,
+) -> Read<T> {
+    value.filter(|value| (limit.min..=limit.max).contains(value)).ok_or_else(|| {
+        let (min, max) = (display(limit.min), display(limit.max));
+        out_of_range(text).help(format!("from {min} to {max}: {}", limit.why))
+    })
+}
+
+fn out_of_range(text: &str) -> Fault {
+    Fault::new(format!("{} is out of range", quote(text)))
+}
+
+/// `true` or `false`.
+pub(super) fn boolean(node: &Node) -> Read<bool> {
+    match kind(node) {
+        Kind::Bool(value) => Ok(value),
+        _ => Err(expected("true or false", node).help("write `true` or `false`, without quotes")),
+    }
+}
+
+/// A whole number.
+pub(super) fn integer(node: &Node, limit: &Limit<u64>) -> Read<u64> {
+    match kind(node) {
+        Kind::Int(value) => within(u64::try_from(value).ok(), &value.to_string(), limit, |value| value.to_string()),
+        _ => Err(expected("a whole number", node).help("digits only, without quotes and without a unit")),
+    }
+}
+
+/// A duration with its unit.
+pub(super) fn duration(node: &Node, limit: &Limit<Duration>) -> Read<Duration> {
+    let text = text("a duration", node)?;
+    within(Some(units::duration(text)?), text, limit, display_duration)
+}
+
+/// A whole number of things in memory.
+pub(super) fn count(node: &Node, limit: &Limit<u64>) -> Read<usize> {
+    integer(node, limit).and_then(in_memory)
+}
+
+/// A number of bytes in memory.
+pub(super) fn byte_count(node: &Node, limit: &Limit<u64>) -> Read<usize> {
+    bytes(node, limit).and_then(in_memory)
+}
+
+fn in_memory(value: u64) -> Read<usize> {
+    usize::try_from(value).map_err(|_| Fault::new(format!("{value} is too much for this machine")))
+}
+
+/// A number of bytes.
+fn bytes(node: &Node, limit: &Limit<u64>) -> Read<u64> {
+    let text = text("a size", node)?;
+    within(Some(units::bytes(text)?), text, limit, display_bytes)
+}
+
+/// A number of bytes, or a percentage.
+pub(super) fn size(node: &Node, limit: &Limit<u64>, percents: &RangeInclusive<f64>) -> Read<Size> {
+    match units::percent(text("a size or a percentage", node)?) {
+        Some(percent) => percent_within(percent, percents).map(Size::Percent),
+        None => bytes(node, limit).map(Size::Bytes),
+    }
+}
+
+/// A percentage, 0 to 100; `%` may follow.
+pub(super) fn percentage(node: &Node) -> Read<f64> {
+    let percent = match kind(node) {
+        Kind::Int(value) => value as f64,
+        Kind::Float(value) => value,
+        _ => units::percent(text("a percentage", node)?)
+            .ok_or_else(|| expected("a percentage", node).help("write a number from 0 to 100, without quotes"))?,
+    };
+    percent_within(percent, &(0.0..=100.0))
+}
+
+fn percent_within(percent: f64, percents: &RangeInclusive<f64>) -> Read<f64> {
+    if percents.contains(&percent) {
+        return Ok(percent);
+    }
+    Err(out_of_range(&format!("{percent}%")).help(format!("from {}% to {}%", percents.start(), percents.end())))
+}
+
+/// One of `choices`, by name. `what` is the thing that is named.
+pub(super) fn choice<T: Copy>(node: &Node, what: &str, choices: &[(&str, T)]) -> Read<T> {
+    let text = text(what, node)?;
+    let names = choices.iter().map(|(name, _)| *name);
+    choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or_else(|| {
+        let fault = Fault::new(format!("unknown {what} {}", quote(text)));
+        let known = list(names.clone());
+        match closest(text, names) {
+            Some(name) => fault.help(format!("did you mean `{name}`? Known: {known}")),
+            None => fault.help(format!("known: {known}")),
+        }
+    })
+}
+
+/// As [`choice`]; what the Collector has and Spansieve has not is told apart from a slip of the pen.
+pub(super) fn supported_choice<T: Copy>(
+    node: &Node,
+    what: &str,
+    choices: &[(&str, T)],
+    unsupported: &[&str],
+) -> Read<T> {
+    let text = text(what, node)?;
+    if !unsupported.contains(&text) {
+        return choice(node, what, choices);
+    }
+    let fault = Fault::new(format!("the {what} `{text}` of the Collector is not supported"));
+    Err(fault.help(format!("supported: {}", list(choices.iter().map(|(name, _)| name)))))
+}
+
+/// Names, separated by commas.
+pub(super) fn list<T: Display>(names: impl Iterator<Item = T>) -> String {
+    names.map(|name| name.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// Text that is not empty, holds no control characters and is not too long.
+fn name(node: &Node, what: &str, bytes_max: usize) -> Read<String> {
+    let name = text(what, node)?;
+    if name.trim().is_empty() {
+        return Err(Fault::new(format!("{what} must not be empty")));
+    }
+    if name.len() > bytes_max || name.chars().any(char::is_control) {
+        return Err(Fault::new(format!("{what} must be at most {bytes_max} bytes, without control characters")));
+    }
+    Ok(name.to_owned())
+}
+
+/// The name of a policy.
+pub(super) fn policy_name(node: &Node) -> Read<String> {
+    name(node, "a policy name", POLICY_NAME_BYTES_MAX)
+}
+
+/// The key of an attribute.
+pub(super) fn attribute_key(node: &Node) -> Read<String> {
+    name(node, "an attribute key", ATTRIBUTE_KEY_BYTES_MAX)
+}
+
+/// The value of an attribute, by its YAML type.
+pub(super) fn attribute_value(node: &Node) -> Read<AttributeValue> {
+    let text = text("a string, a number, true or false", node)?;
+    let Value::Scalar(scalar) = &node.value else { return Err(expected("a value", node)) };
+    match scalar.kind {
+        Kind::Bool(value) => Ok(AttributeValue::Bool(value)),
+        Kind::Int(value) => Ok(AttributeValue::Int(value)),
+        Kind::Float(value) if value.is_finite() && text.contains(['.', 'e', 'E']) => Ok(AttributeValue::Double(value)),
+        Kind::Float(_) => {
+            let fault = Fault::new(format!("{} is a number that cannot be kept as it is", quote(text)));
+            Err(fault.help(format!("put it in quotes: \"{text}\"")))
+        }
+        _ if text.len() > ATTRIBUTE_VALUE_BYTES_MAX => {
+            Err(Fault::new(format!("a value must be at most {ATTRIBUTE_VALUE_BYTES_MAX} bytes")))
+        }
+        _ => Ok(AttributeValue::String(text.to_owned())),
+    }
+}
+
+/// A Google Cloud project id or number
+/// (cloud.google.com/resource-manager/docs/creating-managing-projects; ids of a domain carry `.` and `:`).
+pub(super) fn project(node: &Node) -> Read<String> {
+    let project = name(node, "a project", PROJECT_BYTES_MAX)?;
+    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.' | ':');
+    if project.chars().all(legal) {
+        return Ok(project);
+    }
+    let fault = Fault::new(format!("{} is no project id", quote(&project)));
+    Err(fault.help("write the id such as `my-project-123`, or the number: lower case, without `projects/`"))
+}
+
+/// An address to listen on: `host:port`.
+pub(super) fn address(node: &Node) -> Read<String> {
+    let address = text("an address", node)?;
+    let fault = || Fault::new(format!("{} is no address to listen on", quote(address)));
+    match address.rsplit_once(':') {
+        Some(("", port)) if is_port(port) => Err(fault().help(format!("write the host too: `0.0.0.0:{port}`"))),
+        Some((host, port)) if is_host(host) && is_port(port) => Ok(address.to_owned()),
+        _ => Err(fault().help("write `host:port`, such as `0.0.0.0:4317` or `[::1]:4317`")),
+    }
+}
+
+/// Whether both addresses cannot be listened on at once.
+pub(super) fn collide(a: &str, b: &str) -> bool {
+    let (Some((a_host, a_port)), Some((b_host, b_port))) = (a.rsplit_once(':'), b.rsplit_once(':')) else {
+        return false;
+    };
+    let any = ["0.0.0.0", "[::]"];
+    a_port == b_port && a_port != "0" && (a_host == b_host || any.contains(&a_host) || any.contains(&b_host))
+}
+
+/// `embedded`, `https://host[:port]` or `http://host:port`.
+pub(super) fn endpoint(node: &Node) -> Read<Endpoint> {
+    let url = text("an endpoint", node)?;
+    let is_address = |rest: &str| rest.rsplit_once(':').is_some_and(|(host, port)| is_host(host) && is_port(port));
+    let fault = || Fault::new(format!("{} is no endpoint", quote(url)));
+    if url == "embedded" {
+        return Ok(Endpoint::Embedded);
+    }
+    if let Some(rest) = url.strip_prefix("https://") {
+        return if is_host(rest) || is_address(rest) {
+            Ok(Endpoint::Tls(url.to_owned()))
+        } else {
+            Err(fault().help("write `https://host` or `https://host:port`, without a path"))
+        };
+    }
+    if let Some(rest) = url.strip_prefix("http://") {
+        return if is_address(rest) {
+            Ok(Endpoint::Plaintext(url.to_owned()))
+        } else {
+            Err(fault().help("write `http://host:port`, without a path"))
+        };
+    }
+    Err(match closest(url, std::iter::once("embedded")) {
+        Some(name) => fault().help(format!("did you mean `{name}`?")),
+        None => fault().help("write `embedded`, `https://cloudtrace.googleapis.com` or `http://host:port`"),
+    })
+}
+
+fn is_port(port: &str) -> bool {
+    port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok()
+}
+
+/// An IP address (version 6 in brackets) or a name.
+fn is_host(host: &str) -> bool {
+    if host.starts_with('[') {
+        return format!("{host}:0").parse::<SocketAddr>().is_ok();
+    }
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    host.starts_with(|c: char| c.is_ascii_alphanumeric()) && host.chars().all(legal)
+}
