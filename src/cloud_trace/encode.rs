@@ -1,0 +1,169 @@
+//! The span encoder: a kept span goes from OTLP bytes straight to Cloud Trace v2 bytes.
+//!
+//! What becomes of each field stands in `docs/cloud-trace-mapping.md`. It follows Google's Go exporter
+//! (opentelemetry-operations-go, `exporter/{collector,trace}`) within today's limits of the API
+//! (<https://cloud.google.com/trace/docs/quotas>).
+//!
+//! Invariants
+//! - Every span written is valid for the API whatever was sent: a bad one would cost its whole batch.
+//! - What is lost on the way is counted in the span's own dropped and truncated counts.
+//! - Each attribute key occurs once on the wire, each length is the shortest varint.
+//! - Nothing is allocated for a span of up to 30 attributes, once the buffers have grown.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use self::attributes::{AttributeList, Scratch, entry};
+use self::resource::ResourceCache;
+use self::span::SpanFields;
+use crate::otlp::view::AnyValue;
+use crate::otlp::wire::WireError;
+use crate::resource::Rewriter;
+use crate::sampling::{Keep, Threshold};
+
+pub use self::resource::{EncodedResource, RESOURCES_BYTES_MAX, RESOURCES_MAX};
+
+mod attributes;
+mod events;
+mod labels;
+mod links;
+mod merge;
+mod resource;
+mod span;
+mod text;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+/// Attributes of a span, with its resource's and ours, and those of an event or a link.
+pub const ATTRIBUTES_MAX: usize = 1_024;
+/// Bytes of an attribute's key; a longer one drops the attribute.
+pub const KEY_BYTES_MAX: usize = 512;
+/// Bytes of an attribute's string value, and of a status message; a longer one is cut.
+pub const VALUE_BYTES_MAX: usize = 65_532;
+/// Bytes of a span's or an event's name; a longer one is cut.
+pub const NAME_BYTES_MAX: usize = 1_024;
+/// Events of a span.
+pub const EVENTS_MAX: usize = 256;
+/// Links of a span.
+pub const LINKS_MAX: usize = 128;
+
+/// The span attribute that names the policy which kept the trace.
+pub const POLICY: &str = "spansieve.policy";
+/// The span attribute that says how many traces the kept one stands for.
+pub const ADJUSTED_COUNT: &str = "spansieve.adjusted_count";
+
+/// Why a span cannot be encoded. Retrying cannot help; a span that the scan accepted does not fail.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum EncodeError {
+    /// The bytes are not a protobuf message.
+    #[error("the span is malformed: {0}")]
+    Wire(#[from] WireError),
+    /// The trace id is not 16 bytes, or all zero.
+    #[error("the span has no valid trace id")]
+    TraceId,
+    /// The span id is not 8 bytes, or all zero.
+    #[error("the span has no valid span id")]
+    SpanId,
+}
+
+/// What an [`Encoder`] must know.
+#[derive(Clone, Debug)]
+pub struct EncoderSettings {
+    /// The project of spans whose resource names none.
+    pub default_project: Arc<str>,
+    /// Whether spans say which policy kept them ([`POLICY`], [`ADJUSTED_COUNT`]).
+    pub annotate: bool,
+    /// The names of the policies by [`Keep::policy`].
+    pub policy_names: Arc<[String]>,
+}
+
+/// Encodes kept spans. It has buffers and a cache of its own: one for each worker.
+#[derive(Debug)]
+pub struct Encoder {
+    settings: EncoderSettings,
+    rewriter: Rewriter,
+    resources: ResourceCache,
+    annotations: Annotations,
+    scratch: Scratch,
+}
+
+impl Encoder {
+    /// An encoder whose resources are rewritten by `rewriter`.
+    #[must_use]
+    pub fn new(settings: EncoderSettings, rewriter: Rewriter) -> Self {
+        Encoder {
+            settings,
+            rewriter,
+            resources: ResourceCache::default(),
+            annotations: Annotations::default(),
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// The message `Resource` rewritten and encoded, for all spans that have the same one. Remembered by its bytes,
+    /// up to [`RESOURCES_MAX`] of them and [`RESOURCES_BYTES_MAX`].
+    pub fn resource(&mut self, raw: &[u8]) -> Arc<EncodedResource> {
+        self.resources.get(raw, &self.settings, &self.rewriter, &mut self.scratch)
+    }
+
+    /// Appends the OTLP span `span` of the `InstrumentationScope` `scope` (empty: none) to `out`, as one `spans`
+    /// field of a `BatchWriteSpansRequest` to the project of `resource`.
+    ///
+    /// # Errors
+    /// See [`EncodeError`]; `out` is as it was.
+    pub fn span(
+        &mut self,
+        resource: &EncodedResource,
+        scope: &[u8],
+        span: &[u8],
+        keep: Keep,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        let mut attributes = AttributeList::default();
+        merge::push_scope(&mut attributes, scope, resource);
+        let fields = SpanFields::read(span, &mut attributes)?;
+        let scratch = &mut self.scratch;
+        let annotations =
+            if self.settings.annotate { self.annotations.get(keep, &self.settings.policy_names, scratch) } else { &[] };
+        write::message(out, 2, |out| {
+            fields.write_head(out, resource, scratch);
+            merge::write(out, &mut attributes, resource, annotations, scratch);
+            fields.write_tail(out, scratch);
+        });
+        Ok(())
+    }
+}
+
+/// The annotations of each policy as map entries. A policy nearly always keeps with the same threshold.
+#[derive(Debug, Default)]
+struct Annotations {
+    by_policy: Vec<(Option<Threshold>, Vec<u8>)>,
+}
+
+impl Annotations {
+    fn get(&mut self, keep: Keep, names: &[String], scratch: &mut Scratch) -> &[u8] {
+        let policy = usize::from(keep.policy);
+        if self.by_policy.len() <= policy {
+            self.by_policy.resize_with(policy + 1, Default::default);
+        }
+        let (threshold, entries) = &mut self.by_policy[policy];
+        if *threshold != Some(keep.threshold) {
+            entries.clear();
+            let name = names.get(policy).map_or("", String::as_str);
+            entry(entries, POLICY, AnyValue::String(name.as_bytes()), &mut scratch.renderer);
+            entry(entries, ADJUSTED_COUNT, number(keep.threshold.adjusted_count()), &mut scratch.renderer);
+            *threshold = Some(keep.threshold);
+        }
+        entries
+    }
+}
+
+/// A whole number as an integer: Cloud Trace has no doubles, they would become text.
+fn number(value: f64) -> AnyValue<'static> {
+    /// 2^53: every whole number below it is exact.
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    if value.fract() == 0.0 && value < EXACT_MAX { AnyValue::Int(value as i64) } else { AnyValue::Double(value) }
+}

@@ -1,0 +1,238 @@
+//! Attribute maps: keys renamed and checked, each key once, values as Cloud Trace has them.
+
+use std::borrow::Cow;
+use std::hash::{BuildHasher, Hasher};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+use smallvec::SmallVec;
+
+use super::text::{Clip, Renderer, mended};
+use super::write;
+use super::{ATTRIBUTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::otlp::view::{self, AnyValue};
+
+/// Attributes of a message that fit on the stack.
+const INLINE_COUNT: usize = 32;
+
+/// The attributes of one map, as they are being collected.
+#[derive(Debug, Default)]
+pub(super) struct AttributeList<'a> {
+    items: SmallVec<[Attribute<'a>; INLINE_COUNT]>,
+    dropped_count: u64,
+}
+
+/// One attribute.
+#[derive(Debug)]
+pub(super) struct Attribute<'a> {
+    pub(super) key: Cow<'a, str>,
+    pub(super) hash: u64,
+    pub(super) value: AnyValue<'a>,
+    /// False if another attribute of its key is written instead.
+    pub(super) live: bool,
+}
+
+impl<'a> AttributeList<'a> {
+    /// Appends an attribute under the name that Cloud Trace gives its key. It is dropped and counted if its key is
+    /// too long or empty (OTLP forbids that) or the list is full, which also keeps a hostile span from costing more
+    /// than its bytes.
+    #[inline]
+    pub(super) fn push(&mut self, key: &'a [u8], value: AnyValue<'a>) {
+        let raw = renamed(key);
+        // Mending never makes a key shorter.
+        if raw.is_empty() || raw.len() > KEY_BYTES_MAX || self.items.len() == ATTRIBUTES_MAX {
+            return self.drop_one();
+        }
+        let key = mended(raw);
+        if key.len() > KEY_BYTES_MAX {
+            return self.drop_one();
+        }
+        self.items.push(Attribute { hash: key_hash(&key), key, value, live: true });
+    }
+
+    /// Counts `count` attributes that were lost before they came here.
+    pub(super) fn add_dropped(&mut self, count: u32) {
+        self.dropped_count += u64::from(count);
+    }
+
+    fn drop_one(&mut self) {
+        self.add_dropped(1);
+    }
+
+    pub(super) fn dropped_count(&self) -> u64 {
+        self.dropped_count
+    }
+
+    /// Leaves the last attribute of each key live.
+    pub(super) fn dedupe(&mut self, keys: &mut KeyIndex) {
+        keys.clear();
+        for i in 0..self.items.len() {
+            if let Some(earlier) = keys.replace(&self.items, i) {
+                self.items[earlier].live = false;
+            }
+        }
+    }
+
+    /// The attributes that are to be written, in order.
+    pub(super) fn live(&self) -> impl Iterator<Item = &Attribute<'a>> {
+        self.items.iter().filter(|item| item.live)
+    }
+
+    /// The attributes that are to be written, in order, to be judged once more.
+    pub(super) fn live_mut(&mut self) -> impl Iterator<Item = &mut Attribute<'a>> {
+        self.items.iter_mut().filter(|item| item.live)
+    }
+}
+
+/// Writes the attributes of an event or a link as field `number`, a message `Attributes`; nothing at all if there is
+/// nothing to say. `dropped_count` were lost before they came here.
+pub(super) fn attribute_map<'a>(
+    out: &mut Vec<u8>,
+    number: u8,
+    attributes: view::Attributes<'a>,
+    dropped_count: u32,
+    scratch: &mut Scratch,
+) {
+    let mut list = AttributeList::default();
+    for (key, value) in attributes.iter() {
+        list.push(key, value);
+    }
+    list.add_dropped(dropped_count);
+    if list.items.is_empty() && list.dropped_count == 0 {
+        return;
+    }
+    list.dedupe(&mut scratch.keys);
+    write::message(out, number, |out| {
+        for item in list.live() {
+            entry(out, &item.key, item.value, &mut scratch.renderer);
+        }
+        write::count(out, 2, list.dropped_count);
+    });
+}
+
+/// Buffers that are used again for each span.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    pub(super) keys: KeyIndex,
+    pub(super) renderer: Renderer,
+}
+
+/// Anything with a key and its hash.
+pub(super) trait Keyed {
+    fn key(&self) -> &str;
+    fn hash(&self) -> u64;
+}
+
+impl Keyed for Attribute<'_> {
+    fn key(&self) -> &str {
+        &self.key
+    }
+
+    fn hash(&self) -> u64 {
+        self.hash
+    }
+}
+
+/// Finds the place of a key in a list that is kept elsewhere.
+#[derive(Debug, Default)]
+pub(super) struct KeyIndex {
+    table: HashTable<u32>,
+}
+
+impl KeyIndex {
+    pub(super) fn clear(&mut self) {
+        self.table.clear();
+    }
+
+    /// Notes item `i` under its key; returns the item that was noted there before. Lists are far below 2^32.
+    pub(super) fn replace<T: Keyed>(&mut self, items: &[T], i: usize) -> Option<usize> {
+        let item = &items[i];
+        let same = |&j: &u32| items[j as usize].key() == item.key();
+        match self.table.entry(item.hash(), same, |&j| items[j as usize].hash()) {
+            Entry::Occupied(mut place) => Some(std::mem::replace(place.get_mut(), i as u32) as usize),
+            Entry::Vacant(place) => {
+                place.insert(i as u32);
+                None
+            }
+        }
+    }
+
+    /// The item of this key.
+    #[inline]
+    pub(super) fn find<T: Keyed>(&self, items: &[T], key: &str, hash: u64) -> Option<usize> {
+        self.table.find(hash, |&j| items[j as usize].key() == key).map(|&j| j as usize)
+    }
+}
+
+/// The same in every encoder, as an encoded resource may be shared. Forged collisions cost little, as lists are short.
+#[inline]
+pub(super) fn key_hash(key: &str) -> u64 {
+    let mut hasher = FixedState::default().build_hasher();
+    hasher.write(key.as_bytes());
+    hasher.finish()
+}
+
+/// The label that the Cloud Trace console knows a key by (Google's Go exporter, its default attribute mappings).
+#[inline]
+fn renamed(key: &[u8]) -> &[u8] {
+    match key {
+        b"http.method" => b"/http/method",
+        b"http.host" => b"/http/host",
+        b"http.path" => b"/http/path",
+        b"http.user_agent" => b"/http/user_agent",
+        b"http.status_code" => b"/http/status_code",
+        _ => key,
+    }
+}
+
+/// Writes an entry of `attribute_map`.
+#[inline]
+pub(super) fn entry(out: &mut Vec<u8>, key: &str, value: AnyValue<'_>, renderer: &mut Renderer) {
+    match value {
+        AnyValue::Bool(v) => scalar_entry(out, key, 3, u64::from(v)),
+        AnyValue::Int(v) => scalar_entry(out, key, 2, v.cast_unsigned()),
+        _ => string_entry(out, key, renderer.value(value, VALUE_BYTES_MAX)),
+    }
+}
+
+/// An entry whose value is the varint field `number` of `AttributeValue`; written even if zero, as it is in a oneof.
+fn scalar_entry(out: &mut Vec<u8>, key: &str, number: u8, value: u64) {
+    entry_header(out, key, 1 + write::varint_len(value));
+    out.push(write::varint_key(number));
+    write::varint(out, value);
+}
+
+fn string_entry(out: &mut Vec<u8>, key: &str, text: Clip<'_>) {
+    let text_len = truncatable_len(text);
+    entry_header(out, key, write::field_len(text_len));
+    write::header(out, 1, text_len);
+    truncatable(out, text);
+}
+
+/// An entry up to and with the header of its value, an `AttributeValue` of `value_len` bytes.
+#[inline]
+fn entry_header(out: &mut Vec<u8>, key: &str, value_len: usize) {
+    write::header(out, 1, write::field_len(key.len()) + write::field_len(value_len));
+    write::bytes(out, 1, key.as_bytes());
+    write::header(out, 2, value_len);
+}
+
+fn truncatable_len(text: Clip<'_>) -> usize {
+    let value = if text.bytes.is_empty() { 0 } else { write::field_len(text.bytes.len()) };
+    value + if text.cut_count == 0 { 0 } else { 1 + write::varint_len(write::clamped(text.cut_count)) }
+}
+
+/// The fields of a `TruncatableString`.
+fn truncatable(out: &mut Vec<u8>, text: Clip<'_>) {
+    if !text.bytes.is_empty() {
+        write::bytes(out, 1, text.bytes);
+    }
+    write::count(out, 2, text.cut_count);
+}
+
+/// A `TruncatableString` as field `number`.
+pub(super) fn truncatable_string(out: &mut Vec<u8>, number: u8, text: Clip<'_>) {
+    write::header(out, number, truncatable_len(text));
+    truncatable(out, text);
+}

@@ -1,0 +1,39 @@
+//! Events: each becomes an annotation. Cloud Trace's message events say less, and nothing in OTLP is one.
+
+use super::attributes::{Scratch, attribute_map, truncatable_string};
+use super::span::Repeated;
+use super::{EVENTS_MAX, NAME_BYTES_MAX, write};
+use crate::otlp::view::{self, Attributes};
+use crate::otlp::wire::{Reader, Value};
+
+/// Writes `TimeEvents` with the first events of the OTLP span `span`, which starts at `span_start`.
+pub(super) fn write(out: &mut Vec<u8>, span: &[u8], events: Repeated, span_start: u64, scratch: &mut Scratch) {
+    if events.is_none() {
+        return;
+    }
+    write::message(out, 9, |out| {
+        for event in view::submessages(span, 11).take(EVENTS_MAX) {
+            write::message(out, 1, |out| time_event(out, event, span_start, scratch));
+        }
+        write::count(out, 2, events.lost_count(events.count.min(EVENTS_MAX)));
+    });
+}
+
+/// The fields of a `TimeEvent`. An event without a time stands at the start of its span.
+fn time_event(out: &mut Vec<u8>, event: &[u8], span_start: u64, scratch: &mut Scratch) {
+    let (mut time, mut name, mut dropped_count) = (0, &[][..], 0);
+    let mut reader = Reader::new(event);
+    while let Ok(Some(field)) = reader.field() {
+        match field {
+            (1, Value::Fixed64(v)) => time = v,
+            (2, Value::Len(v)) => name = v,
+            (4, Value::Varint(v)) => dropped_count = v as u32,
+            _ => {}
+        }
+    }
+    write::timestamp(out, 1, if time == 0 { span_start } else { time });
+    write::message(out, 2, |out| {
+        truncatable_string(out, 1, scratch.renderer.string(name, NAME_BYTES_MAX));
+        attribute_map(out, 2, Attributes::of_event(event), dropped_count, scratch);
+    });
+}

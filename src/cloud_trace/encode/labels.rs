@@ -1,0 +1,182 @@
+//! Labels that say where a span comes from: the monitored resource (`g.co/r/...`) and the agent (`g.co/agent`), after
+//! `internal/resourcemapping` of Google's opentelemetry-operations-go.
+
+use std::borrow::Cow;
+
+use super::text::mended;
+use crate::otlp::view::AnyValue;
+use crate::resource::Attributes;
+
+/// The key of the label that names the software behind a span.
+pub(super) const AGENT: &str = "g.co/agent";
+
+const ZONE: &str = "cloud.availability_zone";
+const REGION: &str = "cloud.region";
+const HOST_ID: &str = "host.id";
+const SERVICE_NAME: &str = "service.name";
+const CLUSTER_NAME: &str = "k8s.cluster.name";
+/// What an SDK calls a service that nobody named (semantic conventions, `service.name`).
+const UNKNOWN_SERVICE: &str = "unknown_service";
+
+/// A label of a monitored resource type.
+struct Label {
+    name: &'static str,
+    /// Resource attributes; the first with a text counts.
+    keys: &'static [&'static str],
+    /// The value if none has one.
+    fallback: &'static str,
+}
+
+/// A monitored resource type. All its labels are always written.
+struct ResourceType {
+    name: &'static str,
+    labels: &'static [Label],
+}
+
+const fn label(name: &'static str, keys: &'static [&'static str]) -> Label {
+    Label { name, keys, fallback: "" }
+}
+
+const LOCATION: Label = label("location", &[ZONE, REGION]);
+const GENERIC_LOCATION: Label = Label { fallback: "global", ..LOCATION };
+const NAMESPACE: Label = label("namespace", &["service.namespace"]);
+const INSTANCE_ID: Label = label("instance_id", &[HOST_ID]);
+const K8S_CLUSTER_NAME: Label = label("cluster_name", &[CLUSTER_NAME]);
+const K8S_NAMESPACE_NAME: Label = label("namespace_name", &["k8s.namespace.name"]);
+const K8S_POD_NAME: Label = label("pod_name", &["k8s.pod.name"]);
+
+/// The types that `cloud.platform` picks.
+const BY_PLATFORM: &[(&str, ResourceType)] = &[
+    ("gcp_compute_engine", ResourceType { name: "gce_instance", labels: &[label("zone", &[ZONE]), INSTANCE_ID] }),
+    (
+        "gcp_app_engine",
+        ResourceType {
+            name: "gae_instance",
+            labels: &[
+                LOCATION,
+                label("module_id", &["faas.name"]),
+                label("version_id", &["faas.version"]),
+                label("instance_id", &["faas.instance"]),
+            ],
+        },
+    ),
+    (
+        "aws_ec2",
+        ResourceType {
+            name: "aws_ec2_instance",
+            labels: &[INSTANCE_ID, label("region", &[ZONE, REGION]), label("aws_account", &["cloud.account.id"])],
+        },
+    ),
+    (
+        "gcp_bare_metal_solution",
+        ResourceType {
+            name: "baremetalsolution.googleapis.com/Instance",
+            labels: &[label("location", &[REGION]), INSTANCE_ID],
+        },
+    ),
+];
+
+/// The types inside a Kubernetes cluster, the most specific first: picked by the attribute that must be there.
+const IN_CLUSTER: &[(&str, ResourceType)] = &[
+    (
+        "k8s.container.name",
+        ResourceType {
+            name: "k8s_container",
+            labels: &[
+                LOCATION,
+                K8S_CLUSTER_NAME,
+                K8S_NAMESPACE_NAME,
+                K8S_POD_NAME,
+                label("container_name", &["k8s.container.name"]),
+            ],
+        },
+    ),
+    (
+        "k8s.pod.name",
+        ResourceType { name: "k8s_pod", labels: &[LOCATION, K8S_CLUSTER_NAME, K8S_NAMESPACE_NAME, K8S_POD_NAME] },
+    ),
+    (
+        "k8s.node.name",
+        ResourceType {
+            name: "k8s_node",
+            labels: &[LOCATION, K8S_CLUSTER_NAME, label("node_name", &["k8s.node.name"])],
+        },
+    ),
+    (CLUSTER_NAME, ResourceType { name: "k8s_cluster", labels: &[LOCATION, K8S_CLUSTER_NAME] }),
+];
+
+const GENERIC_TASK: ResourceType = ResourceType {
+    name: "generic_task",
+    labels: &[
+        GENERIC_LOCATION,
+        NAMESPACE,
+        label("job", &[SERVICE_NAME, "faas.name"]),
+        label("task_id", &["service.instance.id", "faas.instance"]),
+    ],
+};
+
+const GENERIC_NODE: ResourceType = ResourceType {
+    name: "generic_node",
+    labels: &[GENERIC_LOCATION, NAMESPACE, label("node_id", &[HOST_ID, "host.name"])],
+};
+
+/// The `g.co/r/...` labels of a resource: keys and values. None for a resource that says nothing about itself.
+pub(super) fn monitored_resource(attributes: &Attributes) -> Vec<(String, Cow<'_, str>)> {
+    if attributes.is_empty() {
+        return Vec::new();
+    }
+    let kind = resource_type(attributes);
+    let labels = kind.labels.iter();
+    labels.map(|label| (format!("g.co/r/{}/{}", kind.name, label.name), label.value(attributes))).collect()
+}
+
+fn resource_type(attributes: &Attributes) -> &'static ResourceType {
+    let platform = text(attributes, "cloud.platform");
+    if let Some((_, kind)) = BY_PLATFORM.iter().find(|(name, _)| *name == platform) {
+        return kind;
+    }
+    let has = |key| attributes.get(key).is_some();
+    if has(CLUSTER_NAME)
+        && let Some((_, kind)) = IN_CLUSTER.iter().find(|(key, _)| has(key))
+    {
+        return kind;
+    }
+    let is_task = has(SERVICE_NAME) && has("service.instance.id") || has("faas.name") && has("faas.instance");
+    if is_task { &GENERIC_TASK } else { &GENERIC_NODE }
+}
+
+impl Label {
+    fn value<'a>(&self, attributes: &'a Attributes) -> Cow<'a, str> {
+        let texts = || self.keys.iter().map(|key| text(attributes, key)).filter(|text| !text.is_empty());
+        let named = texts().find(|text| !text.starts_with(UNKNOWN_SERVICE));
+        named.or_else(|| texts().next()).unwrap_or(Cow::Borrowed(self.fallback))
+    }
+}
+
+/// The text of a string attribute; empty for any other.
+pub(super) fn text<'a>(attributes: &'a Attributes, key: &str) -> Cow<'a, str> {
+    match attributes.get(key) {
+        Some(AnyValue::String(raw)) => mended(raw),
+        _ => Cow::Borrowed(""),
+    }
+}
+
+/// The agent: the SDK that made the span, if it names itself in the form that Cloud Trace has always been told
+/// (`opentelemetry-<letters> <n.n.n>; google-cloud-trace-exporter <n.n.n>`), and this program.
+pub(super) fn agent(attributes: &Attributes) -> String {
+    let own = env!("CARGO_PKG_VERSION");
+    let language = text(attributes, "telemetry.sdk.language");
+    let version = text(attributes, "telemetry.sdk.version");
+    let is_language = !language.is_empty() && language.bytes().all(|b| b.is_ascii_alphabetic());
+    if is_language && is_release(&version) {
+        format!("opentelemetry-{language} {version}; google-cloud-trace-exporter {own}")
+    } else {
+        format!("spansieve {own}")
+    }
+}
+
+/// Whether `version` is three numbers.
+fn is_release(version: &str) -> bool {
+    let number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    version.split('.').count() == 3 && version.split('.').all(number)
+}

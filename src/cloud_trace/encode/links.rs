@@ -1,0 +1,53 @@
+//! Links. OTLP knows no types of links, so theirs stays unspecified.
+
+use super::attributes::{Scratch, attribute_map};
+use super::span::{Repeated, id};
+use super::{LINKS_MAX, write};
+use crate::otlp::view::{self, Attributes};
+use crate::otlp::wire::{Reader, Value};
+
+/// Writes `Links` with the first sound links of the OTLP span `span`.
+pub(super) fn write(out: &mut Vec<u8>, span: &[u8], links: Repeated, scratch: &mut Scratch) {
+    if links.is_none() {
+        return;
+    }
+    write::message(out, 10, |out| {
+        let mut written = 0;
+        for link in view::submessages(span, 13).filter_map(Link::read).take(LINKS_MAX) {
+            write::message(out, 1, |out| link.write(out, scratch));
+            written += 1;
+        }
+        write::count(out, 2, links.lost_count(written));
+    });
+}
+
+struct Link<'a> {
+    message: &'a [u8],
+    trace_id: [u8; 16],
+    span_id: [u8; 8],
+    dropped_count: u32,
+}
+
+impl<'a> Link<'a> {
+    /// Reads the message `Span.Link`; nothing if an id is none, as that would cost the whole batch.
+    fn read(message: &'a [u8]) -> Option<Self> {
+        let (mut trace_id, mut span_id, mut dropped_count) = (&[][..], &[][..], 0);
+        let mut reader = Reader::new(message);
+        while let Ok(Some(field)) = reader.field() {
+            match field {
+                (1, Value::Len(v)) => trace_id = v,
+                (2, Value::Len(v)) => span_id = v,
+                (5, Value::Varint(v)) => dropped_count = v as u32,
+                _ => {}
+            }
+        }
+        Some(Link { message, trace_id: id(trace_id)?, span_id: id(span_id)?, dropped_count })
+    }
+
+    /// The fields of a `Link`.
+    fn write(&self, out: &mut Vec<u8>, scratch: &mut Scratch) {
+        write::bytes(out, 1, &write::hex::<16, 32>(self.trace_id));
+        write::bytes(out, 2, &write::hex::<8, 16>(self.span_id));
+        attribute_map(out, 4, Attributes::of_link(self.message), self.dropped_count, scratch);
+    }
+}

@@ -1,0 +1,217 @@
+//! A resource as every span of it carries it: encoded once, copied into each span.
+
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use super::attributes::{AttributeList, KeyIndex, Keyed, Scratch, entry, key_hash};
+use super::{ADJUSTED_COUNT, EncoderSettings, POLICY, labels};
+use crate::otlp::view::AnyValue;
+use crate::resource::{Attributes, Rewriter};
+
+/// Resources that are remembered. Far more than the instances that send to one daemon at a time.
+pub const RESOURCES_MAX: usize = 1_024;
+
+/// The bytes that remembered resources may take together.
+pub const RESOURCES_BYTES_MAX: usize = 16 << 20;
+
+/// What may stand in a project id: enough for `example.com:project-1`, and nothing that would break a span's name.
+const PROJECT_BYTES_MAX: usize = 128;
+
+/// Attributes that are not written when they are empty.
+const SKIPPED_EMPTY: [&[u8]; 3] = [b"service.name", b"service.namespace", b"service.instance.id"];
+
+/// A rewritten resource as map entries, ready to be copied into its spans.
+#[derive(Debug)]
+pub struct EncodedResource {
+    project: Arc<str>,
+    /// `projects/{project}/traces/`.
+    pub(super) name_prefix: String,
+    /// All map entries, one after the other.
+    block: Vec<u8>,
+    /// The entries of the block, ours first: the least important last.
+    entries: Vec<ResourceEntry>,
+    /// How many of the entries are ours: a span's attribute of the same key gives way to them.
+    own_count: usize,
+    keys: KeyIndex,
+    /// Attributes of the resource that were lost.
+    pub(super) dropped_count: u64,
+}
+
+#[derive(Debug)]
+struct ResourceEntry {
+    key: Box<str>,
+    hash: u64,
+    /// Where the entry ends in the block; it begins where the one before ends.
+    end: usize,
+}
+
+impl Keyed for ResourceEntry {
+    fn key(&self) -> &str {
+        &self.key
+    }
+
+    fn hash(&self) -> u64 {
+        self.hash
+    }
+}
+
+/// Whose a key of the resource is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// Ours: it stays.
+    Us,
+    /// The user's, or our default for what the user may set: a span overrides this entry.
+    User(usize),
+}
+
+impl EncodedResource {
+    /// The project that the resource's spans are written to.
+    #[must_use]
+    pub fn project(&self) -> &Arc<str> {
+        &self.project
+    }
+
+    fn new(raw: &[u8], settings: &EncoderSettings, rewriter: &Rewriter, scratch: &mut Scratch) -> Self {
+        let attributes = rewriter.rewrite(raw);
+        let project = project(&attributes).unwrap_or_else(|| settings.default_project.clone());
+        let mut resource = EncodedResource {
+            name_prefix: format!("projects/{project}/traces/"),
+            project,
+            block: Vec::new(),
+            entries: Vec::new(),
+            own_count: 0,
+            keys: KeyIndex::default(),
+            dropped_count: u64::from(attributes.dropped_count()),
+        };
+        resource.add_own(&attributes, settings.annotate, scratch);
+        resource.add_users(&attributes, scratch);
+        resource
+    }
+
+    /// The labels, and the keys of the annotations, which are written with each span.
+    fn add_own(&mut self, attributes: &Attributes, annotate: bool, scratch: &mut Scratch) {
+        if annotate {
+            self.note(POLICY);
+            self.note(ADJUSTED_COUNT);
+        }
+        for (key, value) in labels::monitored_resource(attributes) {
+            self.add(&key, AnyValue::String(value.as_bytes()), scratch);
+        }
+        self.own_count = self.entries.len();
+    }
+
+    /// The agent, unless somebody set it, and the attributes that are not overwritten by ours.
+    fn add_users(&mut self, attributes: &Attributes, scratch: &mut Scratch) {
+        if attributes.get(labels::AGENT).is_none() {
+            self.add(labels::AGENT, AnyValue::String(labels::agent(attributes).as_bytes()), scratch);
+        }
+        let mut list = AttributeList::default();
+        for (key, value) in attributes.iter() {
+            let is_empty = matches!(value, AnyValue::String(b"") | AnyValue::Empty);
+            if !(is_empty && SKIPPED_EMPTY.contains(&key)) {
+                list.push(key, value);
+            }
+        }
+        list.dedupe(&mut scratch.keys);
+        for item in list.live() {
+            if self.keys.find(&self.entries, &item.key, item.hash).is_none() {
+                self.add(&item.key, item.value, scratch);
+            }
+        }
+        self.dropped_count += list.dropped_count();
+    }
+
+    fn add(&mut self, key: &str, value: AnyValue<'_>, scratch: &mut Scratch) {
+        entry(&mut self.block, key, value, &mut scratch.renderer);
+        self.note(key);
+    }
+
+    /// Notes that the block holds the entry of `key` up to here.
+    fn note(&mut self, key: &str) {
+        self.entries.push(ResourceEntry { key: key.into(), hash: key_hash(key), end: self.block.len() });
+        self.keys.replace(&self.entries, self.entries.len() - 1);
+    }
+
+    /// Whose `key` is, if the resource has it.
+    #[inline]
+    pub(super) fn owner(&self, key: &str, hash: u64) -> Option<Owner> {
+        let place = self.keys.find(&self.entries, key, hash)?;
+        Some(if place < self.own_count { Owner::Us } else { Owner::User(place) })
+    }
+
+    /// How many of the entries are ours, the annotations included.
+    pub(super) fn own_count(&self) -> usize {
+        self.own_count
+    }
+
+    /// How many of the entries a span may override.
+    pub(super) fn users_count(&self) -> usize {
+        self.entries.len() - self.own_count
+    }
+
+    /// Writes our entries and the first `users_max` of the others, without those in `overridden` (ascending).
+    pub(super) fn write(&self, out: &mut Vec<u8>, overridden: &[usize], users_max: usize) {
+        if overridden.is_empty() && users_max >= self.users_count() {
+            return out.extend_from_slice(&self.block);
+        }
+        let own_end = self.own_count.checked_sub(1).map_or(0, |last| self.entries[last].end);
+        out.extend_from_slice(&self.block[..own_end]);
+        let live = (self.own_count..self.entries.len()).filter(|place| overridden.binary_search(place).is_err());
+        for place in live.take(users_max) {
+            let start = place.checked_sub(1).map_or(0, |before| self.entries[before].end);
+            out.extend_from_slice(&self.block[start..self.entries[place].end]);
+        }
+    }
+
+    /// Roughly what it holds, in bytes.
+    fn size_bytes(&self) -> usize {
+        let keys: usize = self.entries.iter().map(|entry| entry.key.len()).sum();
+        self.block.len() + keys + self.entries.len() * (size_of::<ResourceEntry>() + 2 * size_of::<u32>())
+    }
+}
+
+/// The project that a resource names (`gcp.project_id` is what Google's Telemetry API reads, `gcp.project.id` what
+/// its Go exporter does). One that cannot be a project counts as none, so that it cannot spoil a call.
+fn project(attributes: &Attributes) -> Option<Arc<str>> {
+    let names = ["gcp.project_id", "gcp.project.id"].into_iter().map(|key| labels::text(attributes, key));
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
+    names
+        .into_iter()
+        .find(|name| (1..=PROJECT_BYTES_MAX).contains(&name.len()) && name.bytes().all(allowed))
+        .map(Arc::from)
+}
+
+/// Encoded resources by their bytes on the wire.
+#[derive(Debug, Default)]
+pub(super) struct ResourceCache {
+    resources: HashMap<Box<[u8]>, Arc<EncodedResource>, RandomState>,
+    size_bytes: usize,
+}
+
+impl ResourceCache {
+    /// The resource `raw`, encoded now if it is not known. A full cache is emptied: whoever sends is soon back.
+    pub(super) fn get(
+        &mut self,
+        raw: &[u8],
+        settings: &EncoderSettings,
+        rewriter: &Rewriter,
+        scratch: &mut Scratch,
+    ) -> Arc<EncodedResource> {
+        if let Some(resource) = self.resources.get(raw) {
+            return resource.clone();
+        }
+        let resource = Arc::new(EncodedResource::new(raw, settings, rewriter, scratch));
+        let size_bytes = raw.len() + resource.size_bytes();
+        if self.resources.len() == RESOURCES_MAX || self.size_bytes + size_bytes > RESOURCES_BYTES_MAX {
+            self.resources.clear();
+            self.size_bytes = 0;
+        }
+        if size_bytes <= RESOURCES_BYTES_MAX {
+            self.resources.insert(raw.into(), resource.clone());
+            self.size_bytes += size_bytes;
+        }
+        resource
+    }
+}

@@ -1,0 +1,182 @@
+//! One span: OTLP fields in, Cloud Trace fields out.
+
+use super::attributes::{AttributeList, Scratch, truncatable_string};
+use super::resource::EncodedResource;
+use super::{EncodeError, NAME_BYTES_MAX, VALUE_BYTES_MAX, events, links, write};
+use crate::otlp::view::{self, StatusCode};
+use crate::otlp::wire::{Reader, Value};
+
+/// What a span is called that was sent without a name: OTLP says that it means an unknown one, and Cloud Trace
+/// requires one.
+const UNNAMED: &[u8] = b"unknown";
+
+/// Bits of `Span.flags` (opentelemetry-proto trace.proto, `SpanFlags`).
+const FLAG_HAS_IS_REMOTE: u32 = 0x100;
+const FLAG_IS_REMOTE: u32 = 0x200;
+
+/// `google.rpc.Code.UNKNOWN`.
+const RPC_UNKNOWN: u64 = 2;
+
+/// The fields of an OTLP span, attributes excepted, which go to a list of their own.
+#[derive(Debug)]
+pub(super) struct SpanFields<'a> {
+    message: &'a [u8],
+    trace_id: [u8; 16],
+    span_id: [u8; 8],
+    parent_span_id: &'a [u8],
+    name: &'a [u8],
+    kind: u32,
+    start: u64,
+    end: u64,
+    events: Repeated,
+    links: Repeated,
+    status: &'a [u8],
+    flags: u32,
+}
+
+/// Events or links: how many came, and how many the sender had dropped before.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Repeated {
+    pub(super) count: usize,
+    pub(super) dropped_count: u32,
+}
+
+impl Repeated {
+    pub(super) fn is_none(self) -> bool {
+        self.count == 0 && self.dropped_count == 0
+    }
+
+    /// All that are lost, if `written` of them are written.
+    pub(super) fn lost_count(self, written: usize) -> u64 {
+        u64::from(self.dropped_count) + (self.count - written) as u64
+    }
+}
+
+impl<'a> SpanFields<'a> {
+    /// Reads the message `Span`; its attributes go to `attributes`.
+    pub(super) fn read(message: &'a [u8], attributes: &mut AttributeList<'a>) -> Result<Self, EncodeError> {
+        let (mut trace_id, mut span_id) = (&[][..], &[][..]);
+        let mut dropped_attributes = 0;
+        let mut span = SpanFields {
+            message,
+            trace_id: [0; 16],
+            span_id: [0; 8],
+            parent_span_id: &[],
+            name: &[],
+            kind: 0,
+            start: 0,
+            end: 0,
+            events: Repeated::default(),
+            links: Repeated::default(),
+            status: &[],
+            flags: 0,
+        };
+        let mut reader = Reader::new(message);
+        while let Some(field) = reader.field()? {
+            match field {
+                (1, Value::Len(v)) => trace_id = v,
+                (2, Value::Len(v)) => span_id = v,
+                (4, Value::Len(v)) => span.parent_span_id = v,
+                (5, Value::Len(v)) => span.name = v,
+                (6, Value::Varint(v)) => span.kind = v as u32,
+                (7, Value::Fixed64(v)) => span.start = v,
+                (8, Value::Fixed64(v)) => span.end = v,
+                (9, Value::Len(v)) => {
+                    let (key, value) = view::key_value(v);
+                    attributes.push(key, value);
+                }
+                (10, Value::Varint(v)) => dropped_attributes = v as u32,
+                (11, Value::Len(_)) => span.events.count += 1,
+                (12, Value::Varint(v)) => span.events.dropped_count = v as u32,
+                (13, Value::Len(_)) => span.links.count += 1,
+                (14, Value::Varint(v)) => span.links.dropped_count = v as u32,
+                (15, Value::Len(v)) => span.status = v,
+                (16, Value::Fixed32(v)) => span.flags = v,
+                _ => {}
+            }
+        }
+        attributes.add_dropped(dropped_attributes);
+        span.trace_id = id(trace_id).ok_or(EncodeError::TraceId)?;
+        span.span_id = id(span_id).ok_or(EncodeError::SpanId)?;
+        span.mend_times();
+        Ok(span)
+    }
+
+    /// A time that was not set is taken from the other one, and a span ends no earlier than it starts: clocks are
+    /// set back, and one impossible interval would cost the whole batch.
+    fn mend_times(&mut self) {
+        if self.start == 0 {
+            self.start = self.end;
+        }
+        self.end = self.end.max(self.start);
+    }
+
+    /// Everything before the attributes.
+    pub(super) fn write_head(&self, out: &mut Vec<u8>, resource: &EncodedResource, scratch: &mut Scratch) {
+        let (trace_id, span_id) = (write::hex::<16, 32>(self.trace_id), write::hex::<8, 16>(self.span_id));
+        let name_parts = [resource.name_prefix.as_bytes(), &trace_id, b"/spans/", &span_id];
+        write::header(out, 1, name_parts.iter().map(|part| part.len()).sum());
+        for part in name_parts {
+            out.extend_from_slice(part);
+        }
+        write::bytes(out, 2, &span_id);
+        if let Some(parent) = self.parent() {
+            write::bytes(out, 3, &write::hex::<8, 16>(parent));
+        }
+        let name = if self.name.is_empty() { UNNAMED } else { self.name };
+        truncatable_string(out, 4, scratch.renderer.string(name, NAME_BYTES_MAX));
+        write::timestamp(out, 5, self.start);
+        write::timestamp(out, 6, self.end);
+    }
+
+    /// Everything behind the attributes.
+    pub(super) fn write_tail(&self, out: &mut Vec<u8>, scratch: &mut Scratch) {
+        events::write(out, self.message, self.events, self.start, scratch);
+        links::write(out, self.message, self.links, scratch);
+        self.write_status(out, scratch);
+        if let Some(same_process) = self.same_process_as_parent() {
+            write::short_message(out, 12, |out| write::int(out, 1, u64::from(same_process)));
+        }
+        write::int(out, 14, kind(self.kind));
+    }
+
+    /// The parent, unless there is none: not eight bytes, all zero, or the span itself.
+    fn parent(&self) -> Option<[u8; 8]> {
+        id(self.parent_span_id).filter(|parent| *parent != self.span_id)
+    }
+
+    /// What the sender said about it; nothing is assumed where it said nothing.
+    fn same_process_as_parent(&self) -> Option<bool> {
+        let known = self.flags & FLAG_HAS_IS_REMOTE != 0 && self.parent().is_some();
+        known.then_some(self.flags & FLAG_IS_REMOTE == 0)
+    }
+
+    /// Nothing for a status that is not set; the message only where it says why something failed.
+    fn write_status(&self, out: &mut Vec<u8>, scratch: &mut Scratch) {
+        match view::status(self.status) {
+            (StatusCode::Unset, _) => {}
+            (StatusCode::Ok, _) => write::short_message(out, 11, |_| {}),
+            (StatusCode::Error, text) => write::message(out, 11, |out| {
+                write::int(out, 1, RPC_UNKNOWN);
+                let text = scratch.renderer.string(text, VALUE_BYTES_MAX).bytes;
+                if !text.is_empty() {
+                    write::bytes(out, 2, text);
+                }
+            }),
+        }
+    }
+}
+
+/// UNSPECIFIED and INTERNAL are both INTERNAL; the others have the same number in Cloud Trace.
+fn kind(otlp: u32) -> u64 {
+    const INTERNAL: u64 = 1;
+    match otlp {
+        2..=5 => u64::from(otlp),
+        _ => INTERNAL,
+    }
+}
+
+/// An id of `N` bytes that is not all zero.
+pub(super) fn id<const N: usize>(raw: &[u8]) -> Option<[u8; N]> {
+    raw.try_into().ok().filter(|id| *id != [0; N])
+}

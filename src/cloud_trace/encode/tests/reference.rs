@@ -1,0 +1,379 @@
+//! The span encoder once more, plainly: OTLP structs in, Cloud Trace structs out, as `docs/cloud-trace-mapping.md`
+//! says. Slow, and with nothing in common with the real one. The benchmark uses it too.
+
+use std::collections::HashMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1 as otlp;
+use prost_types::Timestamp;
+
+use super::v2::span::time_event::{self, Annotation};
+use super::v2::span::{Attributes, Link, Links, TimeEvent, TimeEvents};
+use super::v2::{self, AttributeValue, TruncatableString, attribute_value};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What the encoder is told besides the span.
+pub(super) struct Context<'a> {
+    pub(super) default_project: &'a str,
+    /// Policy and adjusted count, if spans are annotated.
+    pub(super) annotation: Option<(&'a str, AttributeValue)>,
+}
+
+pub(super) fn encode(
+    context: &Context<'_>,
+    resource: &Resource,
+    scope: &InstrumentationScope,
+    span: &otlp::Span,
+) -> v2::Span {
+    let project = project(&resource.attributes).unwrap_or_else(|| context.default_project.into());
+    let (trace_id, span_id) = (hex(&span.trace_id), hex(&span.span_id));
+    let has_parent =
+        span.parent_span_id.len() == 8 && span.parent_span_id != [0; 8] && span.parent_span_id != span.span_id;
+    let start = if span.start_time_unix_nano == 0 { span.end_time_unix_nano } else { span.start_time_unix_nano };
+    let end = if span.end_time_unix_nano < start { start } else { span.end_time_unix_nano };
+    let remote_known = has_parent && span.flags & 0x100 != 0;
+    v2::Span {
+        name: format!("projects/{project}/traces/{trace_id}/spans/{span_id}"),
+        span_id,
+        parent_span_id: if has_parent { hex(&span.parent_span_id) } else { String::new() },
+        display_name: Some(cut(if span.name.is_empty() { "unknown" } else { &span.name }, 1024)),
+        start_time: Some(timestamp(start)),
+        end_time: Some(timestamp(end)),
+        attributes: Some(span_attributes(context, resource, scope, span)),
+        stack_trace: None,
+        time_events: time_events(span, start),
+        links: links(span),
+        status: status(span),
+        same_process_as_parent_span: remote_known.then_some(span.flags & 0x200 == 0),
+        child_span_count: None,
+        span_kind: match span.kind {
+            2 => v2::span::SpanKind::Server,
+            3 => v2::span::SpanKind::Client,
+            4 => v2::span::SpanKind::Producer,
+            5 => v2::span::SpanKind::Consumer,
+            _ => v2::span::SpanKind::Internal,
+        } as i32,
+    }
+}
+
+fn status(span: &otlp::Span) -> Option<super::Status> {
+    let status = span.status.as_ref()?;
+    match status.code {
+        1 => Some(super::Status::default()),
+        2 => Some(super::Status { code: 2, message: cut(&status.message, 65_532).value, ..Default::default() }),
+        _ => None,
+    }
+}
+
+fn project(resource: &[KeyValue]) -> Option<String> {
+    let sound = |name: &String| {
+        !name.is_empty() && name.len() <= 128 && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:".contains(c))
+    };
+    ["gcp.project_id", "gcp.project.id"].iter().map(|key| string(resource, key)).find(sound)
+}
+
+/// The distinct attributes of a resource: the first of a key counts, and no more than 1,024 are read.
+fn resource_attributes(resource: &Resource) -> (Vec<KeyValue>, u32) {
+    let mut distinct: Vec<KeyValue> = Vec::new();
+    let mut dropped = resource.dropped_attributes_count;
+    for attribute in &resource.attributes {
+        if distinct.iter().any(|known| known.key == attribute.key) {
+            continue;
+        }
+        if distinct.len() == 1024 {
+            dropped = dropped.saturating_add(1);
+        } else {
+            distinct.push(attribute.clone());
+        }
+    }
+    (distinct, dropped)
+}
+
+type Pair = (String, AttributeValue);
+
+fn span_attributes(
+    context: &Context<'_>,
+    resource: &Resource,
+    scope: &InstrumentationScope,
+    span: &otlp::Span,
+) -> Attributes {
+    let (raw_resource, resource_dropped) = resource_attributes(resource);
+    let mut ours = labels(&raw_resource);
+    if let Some((policy, adjusted_count)) = &context.annotation {
+        ours.push(("spansieve.policy".into(), text(policy)));
+        ours.push(("spansieve.adjusted_count".into(), adjusted_count.clone()));
+    }
+    let mut scoped = Vec::new();
+    let has = |key: &str| raw_resource.iter().any(|attribute| attribute.key == key);
+    if !has("otel.scope.name") {
+        scoped.push(string_pair("otel.scope.name", &scope.name));
+    }
+    if !has("otel.scope.version") && !scope.version.is_empty() {
+        scoped.push(string_pair("otel.scope.version", &scope.version));
+    }
+    let (of_span, span_dropped) = pairs([&scoped[..], &span.attributes].concat().iter());
+    let unskipped = |a: &&KeyValue| !(is_identity(&a.key) && is_blank(a.value.as_ref()));
+    let (mut of_resource, users_dropped) = pairs(raw_resource.iter().filter(unskipped));
+    if !has("g.co/agent") {
+        of_resource.insert(0, ("g.co/agent".into(), text(&agent(&raw_resource))));
+    }
+    let mut attribute_map = HashMap::new();
+    let mut over = 0;
+    for (key, value) in [ours, of_span, of_resource].concat() {
+        if attribute_map.contains_key(&key) {
+            continue;
+        }
+        if attribute_map.len() == 1024 {
+            over += 1;
+        } else {
+            attribute_map.insert(key, value);
+        }
+    }
+    let dropped = [over, span_dropped, users_dropped, resource_dropped.into(), span.dropped_attributes_count.into()];
+    Attributes { attribute_map, dropped_attributes_count: clamp(dropped.iter().sum()) }
+}
+
+fn is_identity(key: &str) -> bool {
+    ["service.name", "service.namespace", "service.instance.id"].contains(&key)
+}
+
+fn is_blank(value: Option<&AnyValue>) -> bool {
+    match value.and_then(|v| v.value.as_ref()) {
+        None => true,
+        Some(Value::StringValue(text)) => text.is_empty(),
+        Some(_) => false,
+    }
+}
+
+/// Attributes as Cloud Trace has them: checked, renamed, of each key the last one; and how many were dropped.
+fn pairs<'a>(attributes: impl Iterator<Item = &'a KeyValue>) -> (Vec<Pair>, u64) {
+    let mut pairs: Vec<Pair> = Vec::new();
+    let (mut taken, mut dropped) = (0, 0);
+    for attribute in attributes {
+        let key = match attribute.key.as_str() {
+            key @ ("http.method" | "http.host" | "http.path" | "http.user_agent" | "http.status_code") => {
+                format!("/{}", key.replace('.', "/"))
+            }
+            key => key.into(),
+        };
+        if key.is_empty() || key.len() > 512 || taken == 1024 {
+            dropped += 1;
+            continue;
+        }
+        taken += 1;
+        pairs.retain(|(known, _)| *known != key);
+        pairs.push((key, attribute_value(attribute.value.as_ref())));
+    }
+    (pairs, dropped)
+}
+
+fn event_attributes(attributes: &[KeyValue], sent_dropped: u32) -> Option<Attributes> {
+    let (pairs, dropped) = pairs(attributes.iter());
+    let dropped = dropped + u64::from(sent_dropped);
+    (!pairs.is_empty() || dropped > 0)
+        .then(|| Attributes { attribute_map: pairs.into_iter().collect(), dropped_attributes_count: clamp(dropped) })
+}
+
+fn attribute_value(value: Option<&AnyValue>) -> AttributeValue {
+    let value = match value.and_then(|v| v.value.as_ref()) {
+        Some(Value::BoolValue(v)) => attribute_value::Value::BoolValue(*v),
+        Some(Value::IntValue(v)) => attribute_value::Value::IntValue(*v),
+        Some(Value::StringValue(v)) => return text(v),
+        Some(Value::DoubleValue(v)) => return text(&double(*v)),
+        Some(Value::BytesValue(v)) => return text(&STANDARD.encode(v)),
+        Some(container @ (Value::ArrayValue(_) | Value::KvlistValue(_))) => return text(&json(Some(container))),
+        _ => return text(""),
+    };
+    AttributeValue { value: Some(value) }
+}
+
+fn double(v: f64) -> String {
+    match v {
+        f64::INFINITY => "+Inf".into(),
+        f64::NEG_INFINITY => "-Inf".into(),
+        _ => v.to_string(),
+    }
+}
+
+fn json(value: Option<&Value>) -> String {
+    let quote = |text: &str| serde_json::Value::from(text).to_string();
+    let element = |v: &AnyValue| json(v.value.as_ref());
+    match value {
+        Some(Value::StringValue(v)) => quote(v),
+        Some(Value::BytesValue(v)) => quote(&STANDARD.encode(v)),
+        Some(Value::BoolValue(v)) => v.to_string(),
+        Some(Value::IntValue(v)) => v.to_string(),
+        Some(Value::DoubleValue(v)) if v.is_finite() => v.to_string(),
+        Some(Value::DoubleValue(v)) => quote(&double(*v)),
+        Some(Value::ArrayValue(v)) => format!("[{}]", v.values.iter().map(element).collect::<Vec<_>>().join(",")),
+        Some(Value::KvlistValue(v)) => {
+            let member =
+                |kv: &KeyValue| format!("{}:{}", quote(&kv.key), kv.value.as_ref().map_or("null".into(), element));
+            format!("{{{}}}", v.values.iter().map(member).collect::<Vec<_>>().join(","))
+        }
+        _ => "null".into(),
+    }
+}
+
+fn time_events(span: &otlp::Span, start: u64) -> Option<TimeEvents> {
+    let annotation = |event: &otlp::span::Event| TimeEvent {
+        time: Some(timestamp(if event.time_unix_nano == 0 { start } else { event.time_unix_nano })),
+        value: Some(time_event::Value::Annotation(Annotation {
+            description: Some(cut(&event.name, 1024)),
+            attributes: event_attributes(&event.attributes, event.dropped_attributes_count),
+        })),
+    };
+    let dropped = u64::from(span.dropped_events_count) + span.events.len().saturating_sub(256) as u64;
+    (!span.events.is_empty() || dropped > 0).then(|| TimeEvents {
+        time_event: span.events.iter().take(256).map(annotation).collect(),
+        dropped_annotations_count: clamp(dropped),
+        dropped_message_events_count: 0,
+    })
+}
+
+fn links(span: &otlp::Span) -> Option<Links> {
+    let sound = |l: &&otlp::span::Link| {
+        l.trace_id.len() == 16 && l.trace_id != [0; 16] && l.span_id.len() == 8 && l.span_id != [0; 8]
+    };
+    let link: Vec<Link> = span
+        .links
+        .iter()
+        .filter(sound)
+        .take(128)
+        .map(|l| Link {
+            trace_id: hex(&l.trace_id),
+            span_id: hex(&l.span_id),
+            r#type: 0,
+            attributes: event_attributes(&l.attributes, l.dropped_attributes_count),
+        })
+        .collect();
+    let dropped = u64::from(span.dropped_links_count) + (span.links.len() - link.len()) as u64;
+    (!span.links.is_empty() || dropped > 0).then(|| Links { link, dropped_links_count: clamp(dropped) })
+}
+
+/// The labels of the monitored resource.
+fn labels(resource: &[KeyValue]) -> Vec<Pair> {
+    if resource.is_empty() {
+        return Vec::new();
+    }
+    let get = |key: &str| string(resource, key);
+    let has = |key: &str| resource.iter().any(|attribute| attribute.key == key);
+    let either = |a: &str, b: &str| {
+        let found = [get(a), get(b)].into_iter().filter(|text| !text.is_empty());
+        let named = found.clone().find(|text| !text.starts_with("unknown_service"));
+        named.or(found.clone().next()).unwrap_or_default()
+    };
+    let location = either("cloud.availability_zone", "cloud.region");
+    let or_global = if location.is_empty() { "global".to_string() } else { location.clone() };
+    let (cluster, namespace, pod) = (get("k8s.cluster.name"), get("k8s.namespace.name"), get("k8s.pod.name"));
+    let (kind, labels) = match get("cloud.platform").as_str() {
+        "gcp_compute_engine" => {
+            ("gce_instance", vec![("zone", get("cloud.availability_zone")), ("instance_id", get("host.id"))])
+        }
+        "gcp_app_engine" => (
+            "gae_instance",
+            vec![
+                ("location", location),
+                ("module_id", get("faas.name")),
+                ("version_id", get("faas.version")),
+                ("instance_id", get("faas.instance")),
+            ],
+        ),
+        "aws_ec2" => (
+            "aws_ec2_instance",
+            vec![("instance_id", get("host.id")), ("region", location), ("aws_account", get("cloud.account.id"))],
+        ),
+        "gcp_bare_metal_solution" => (
+            "baremetalsolution.googleapis.com/Instance",
+            vec![("location", get("cloud.region")), ("instance_id", get("host.id"))],
+        ),
+        _ if has("k8s.cluster.name") && has("k8s.container.name") => (
+            "k8s_container",
+            vec![
+                ("location", location),
+                ("cluster_name", cluster),
+                ("namespace_name", namespace),
+                ("pod_name", pod),
+                ("container_name", get("k8s.container.name")),
+            ],
+        ),
+        _ if has("k8s.cluster.name") && has("k8s.pod.name") => (
+            "k8s_pod",
+            vec![("location", location), ("cluster_name", cluster), ("namespace_name", namespace), ("pod_name", pod)],
+        ),
+        _ if has("k8s.cluster.name") && has("k8s.node.name") => {
+            ("k8s_node", vec![("location", location), ("cluster_name", cluster), ("node_name", get("k8s.node.name"))])
+        }
+        _ if has("k8s.cluster.name") => ("k8s_cluster", vec![("location", location), ("cluster_name", cluster)]),
+        _ if has("service.name") && has("service.instance.id") || has("faas.name") && has("faas.instance") => (
+            "generic_task",
+            vec![
+                ("location", or_global),
+                ("namespace", get("service.namespace")),
+                ("job", either("service.name", "faas.name")),
+                ("task_id", either("service.instance.id", "faas.instance")),
+            ],
+        ),
+        _ => (
+            "generic_node",
+            vec![
+                ("location", or_global),
+                ("namespace", get("service.namespace")),
+                ("node_id", either("host.id", "host.name")),
+            ],
+        ),
+    };
+    labels.into_iter().map(|(name, value)| (format!("g.co/r/{kind}/{name}"), text(&value))).collect()
+}
+
+fn agent(resource: &[KeyValue]) -> String {
+    let (language, version) = (string(resource, "telemetry.sdk.language"), string(resource, "telemetry.sdk.version"));
+    let numbers: Vec<&str> = version.split('.').collect();
+    let is_number = |part: &&str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
+    if !language.is_empty()
+        && language.chars().all(|c| c.is_ascii_alphabetic())
+        && numbers.len() == 3
+        && numbers.iter().all(is_number)
+    {
+        format!("opentelemetry-{language} {version}; google-cloud-trace-exporter {VERSION}")
+    } else {
+        format!("spansieve {VERSION}")
+    }
+}
+
+/// The first attribute of that key, if it is a string.
+fn string(attributes: &[KeyValue], key: &str) -> String {
+    let value = attributes.iter().find(|a| a.key == key).and_then(|a| a.value.as_ref()).and_then(|v| v.value.as_ref());
+    if let Some(Value::StringValue(text)) = value { text.clone() } else { String::new() }
+}
+
+fn string_pair(key: &str, text: &str) -> KeyValue {
+    let value = Some(AnyValue { value: Some(Value::StringValue(text.into())) });
+    KeyValue { key: key.into(), value, ..Default::default() }
+}
+
+fn text(text: &str) -> AttributeValue {
+    AttributeValue { value: Some(attribute_value::Value::StringValue(cut(text, 65_532))) }
+}
+
+fn cut(text: &str, max: usize) -> TruncatableString {
+    let end = (0..=text.len().min(max)).rev().find(|&end| text.is_char_boundary(end)).unwrap_or_default();
+    TruncatableString { value: text[..end].into(), truncated_byte_count: clamp((text.len() - end) as u64) }
+}
+
+fn clamp(count: u64) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
+
+fn hex(id: &[u8]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn timestamp(unix_nano: u64) -> Timestamp {
+    Timestamp { seconds: (unix_nano / 1_000_000_000) as i64, nanos: (unix_nano % 1_000_000_000) as i32 }
+}
