@@ -1,0 +1,214 @@
+//! Strings, numbers and ids: one JSON value, one field.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use base64::engine::{DecodePaddingMode, Engine};
+use serde::de::{Deserializer, Error, Unexpected, Visitor};
+
+use super::output::Output;
+use super::schema::{Field, Kind};
+
+/// Stands for an id that is not hexadecimal: of a length that no id has, so that the span is rejected alone, and not
+/// zero, so that a parent id does not make its span a root.
+const NOT_AN_ID: [u8; 1] = [0xff];
+
+/// A wrong string is shown up to this many bytes in an error.
+const SHOWN_TEXT_LEN_MAX: usize = 64;
+
+/// proto3 JSON takes both alphabets, with or without padding.
+const BASE64: GeneralPurposeConfig =
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+const BASE64_STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, BASE64);
+const BASE64_URL: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, BASE64);
+
+/// A value of the scalar type `kind` for `field`.
+pub(super) struct Scalar<'o> {
+    pub(super) field: &'static Field,
+    pub(super) kind: Kind,
+    pub(super) out: &'o mut Output,
+}
+
+impl<'o> Scalar<'o> {
+    /// Strings are read as bytes: serde would refuse the request for a lone surrogate in one of them.
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        match self.kind {
+            Kind::String | Kind::Id | Kind::Bytes => deserializer.deserialize_bytes(self),
+            _ => deserializer.deserialize_any(self),
+        }
+    }
+
+    /// Text as it stands in the body. Like that of a protobuf body it is not checked for UTF-8.
+    fn text<E: Error>(self, text: &[u8]) -> Result<(), E> {
+        match self.kind {
+            Kind::String => self.out.bytes(self.field.number, text),
+            Kind::Id => self.id(text),
+            _ => return self.base64(text),
+        }
+        Ok(())
+    }
+
+    /// OTLP/JSON: ids are hexadecimal, in either case. What is wrong with one is for the scan to find, span by span.
+    fn id(self, text: &[u8]) {
+        let open = self.out.open(self.field.number);
+        let content = self.out.content();
+        let start = content.len();
+        if unhex(text, content).is_none() {
+            content.truncate(start);
+            content.extend_from_slice(&NOT_AN_ID);
+        }
+        self.out.close(open);
+    }
+
+    fn base64<E: Error>(self, text: &[u8]) -> Result<(), E> {
+        let url = text.iter().any(|b| matches!(b, b'-' | b'_'));
+        let engine = if url { BASE64_URL } else { BASE64_STANDARD };
+        let open = self.out.open(self.field.number);
+        if engine.decode_vec(text, self.out.content()).is_err() {
+            return Err(E::invalid_value(Unexpected::Str(&shown(text)), &self));
+        }
+        self.out.close(open);
+        Ok(())
+    }
+
+    fn integer<E: Error>(mut self, value: i128, shown: Unexpected<'_>) -> Result<(), E> {
+        self.write_integer(value).ok_or_else(|| E::invalid_value(shown, &self))
+    }
+
+    /// `None` if the value is not in the range of the type.
+    fn write_integer(&mut self, value: i128) -> Option<()> {
+        let number = self.field.number;
+        match self.kind {
+            Kind::Int64 => self.out.varint(number, i64::try_from(value).ok()?.cast_unsigned()),
+            Kind::Uint32 => self.out.varint(number, u32::try_from(value).ok()?.into()),
+            // Unknown values of an enum pass: protobuf's are open. Negative ones are sign-extended.
+            Kind::Enum(_) => self.out.varint(number, i64::from(i32::try_from(value).ok()?).cast_unsigned()),
+            Kind::Fixed32 => self.out.fixed32(number, u32::try_from(value).ok()?),
+            Kind::Fixed64 => self.out.fixed64(number, u64::try_from(value).ok()?),
+            Kind::Double => self.double(value as f64),
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn double(&mut self, value: f64) {
+        self.out.fixed64(self.field.number, value.to_bits());
+    }
+
+    /// The number that a string holds: proto3 JSON writes 64-bit integers, and doubles that JSON cannot, as strings.
+    fn write_text_number(&mut self, text: &str) -> Option<()> {
+        match self.kind {
+            Kind::Bool => None,
+            Kind::Double => {
+                let value = text.parse::<f64>().ok()?;
+                let overflow = value.is_infinite() && text.bytes().any(|b| b.is_ascii_digit());
+                (!overflow).then(|| self.double(value))
+            }
+            Kind::Enum(names) if names.contains(&text) => {
+                let value = names.iter().position(|&name| name == text)?;
+                self.write_integer(value as i128)
+            }
+            _ => self.write_integer(text.parse().ok().or_else(|| integral(text.parse().ok()?))?),
+        }
+    }
+}
+
+impl Visitor<'_> for Scalar<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            Kind::String => "a string",
+            Kind::Id => "a string of hexadecimal digits",
+            Kind::Bytes => "base64",
+            Kind::Bool => "a boolean",
+            Kind::Int64 => "an int64",
+            Kind::Uint32 | Kind::Fixed32 => "a uint32",
+            Kind::Fixed64 => "a uint64",
+            Kind::Double => "a double",
+            Kind::Enum(_) => "an enum's number or name",
+            Kind::Message(_) | Kind::Messages(_) | Kind::Strings => "a scalar",
+        };
+        write!(f, "{kind} as `{}`", self.field.name)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
+        if !matches!(self.kind, Kind::Bool) {
+            return Err(E::invalid_type(Unexpected::Bool(value), &self));
+        }
+        self.out.varint(self.field.number, value.into());
+        Ok(())
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
+        self.integer(value.into(), Unexpected::Unsigned(value))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
+        self.integer(value.into(), Unexpected::Signed(value))
+    }
+
+    /// Numbers with a fraction or an exponent, and integers beyond 64 bits.
+    fn visit_f64<E: Error>(mut self, value: f64) -> Result<(), E> {
+        if matches!(self.kind, Kind::Double) {
+            self.double(value);
+            return Ok(());
+        }
+        let written = integral(value).and_then(|value| self.write_integer(value));
+        written.ok_or_else(|| E::invalid_value(Unexpected::Float(value), &self))
+    }
+
+    fn visit_str<E: Error>(mut self, text: &str) -> Result<(), E> {
+        self.write_text_number(text).ok_or_else(|| E::invalid_value(Unexpected::Str(&shown(text.as_bytes())), &self))
+    }
+
+    /// Text without escapes.
+    fn visit_borrowed_bytes<E: Error>(self, text: &[u8]) -> Result<(), E> {
+        self.text(text)
+    }
+
+    /// Text with escapes, which serde_json has resolved; lone surrogates (`\ud800`) in the manner of UTF-8.
+    fn visit_bytes<E: Error>(self, text: &[u8]) -> Result<(), E> {
+        self.text(&without_surrogates(text))
+    }
+}
+
+/// The integer that a number with a fraction or an exponent stands for: `1.5e18`, `1.0`.
+fn integral(value: f64) -> Option<i128> {
+    // Saturates beyond 128 bits, far outside of every integer type here.
+    (value.fract() == 0.0).then_some(value as i128)
+}
+
+/// Appends the bytes that hexadecimal `text` stands for.
+fn unhex(text: &[u8], bytes: &mut Vec<u8>) -> Option<()> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let (pairs, []) = text.as_chunks::<2>() else { return None };
+    for &[high, low] in pairs {
+        bytes.push((digit(high)? << 4 | digit(low)?) as u8);
+    }
+    Some(())
+}
+
+/// The UTF-8 of U+D800..=U+DFFF, if surrogates had one, begins with this byte and a second from 0xa0 on.
+const SURROGATE_LEAD: u8 = 0xed;
+
+/// Puts U+FFFD, which is three bytes long as well, in the place of each lone surrogate.
+fn without_surrogates(text: &[u8]) -> Cow<'_, [u8]> {
+    let mut text = Cow::Borrowed(text);
+    let mut at = 0;
+    while let Some(found) = text[at..].iter().position(|&b| b == SURROGATE_LEAD) {
+        at += found;
+        if matches!(text[at..], [_, 0xa0..=0xbf, _, ..]) {
+            text.to_mut()[at..at + 3].copy_from_slice("\u{fffd}".as_bytes());
+        }
+        at += 1;
+    }
+    text
+}
+
+/// The beginning of a wrong string, for an error.
+fn shown(text: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(&text[..text.len().min(SHOWN_TEXT_LEN_MAX)])
+}
