@@ -152,6 +152,11 @@ impl Metrics {
         self.count("spansieve_requests_total", &[("protocol", protocol.label()), ("outcome", outcome)], 1);
     }
 
+    /// A connection was closed at once, because too many were open.
+    pub fn connection_refused(&self) {
+        self.count("spansieve_refused_connections_total", &[], 1);
+    }
+
     /// `traces` traces were decided, with one of [`VERDICTS`], because of one of [`TRIGGERS`]. `policy` is empty for
     /// a drop.
     pub fn decided(&self, policy: &str, verdict: &'static str, trigger: &'static str, traces: u64) {

@@ -59,8 +59,9 @@ pub enum LabelValues {
 /// Protocols of requests; see [`super::Protocol`].
 pub const PROTOCOLS: &[&str] = &["grpc", "http_protobuf", "http_json"];
 /// How export requests are answered: taken; taken but for spans rejected alone; not understood; over the size limit;
-/// no memory left (retryable); not traces, or an unknown encoding; shutting down (retryable).
-pub const OUTCOMES: &[&str] = &["ok", "partial", "invalid", "too_large", "busy", "unsupported", "stopping"];
+/// no memory left (retryable); its body did not come in time; not traces, or an unknown encoding; shutting down
+/// (retryable).
+pub const OUTCOMES: &[&str] = &["ok", "partial", "invalid", "too_large", "busy", "timeout", "unsupported", "stopping"];
 /// Why a span is rejected alone; see [`crate::otlp::scan::RejectReason`].
 pub const REJECT_REASONS: &[&str] = &["invalid_trace_id", "invalid_span_id"];
 /// Where spans are held; only the last state is not about whole traces.
@@ -118,6 +119,11 @@ pub const TABLE: &[Description] = &[
         "spansieve_request_duration_seconds",
         &[listed("protocol", PROTOCOLS)],
         "From the end of a request's body to its answer.",
+    ),
+    counter(
+        "spansieve_refused_connections_total",
+        &[],
+        "Connections closed at once, because as many as are allowed were open.",
     ),
     gauge(
         "spansieve_held_spans",

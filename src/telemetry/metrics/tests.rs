@@ -13,6 +13,7 @@ fn each_event_counts_on_its_own_series() {
     metrics.received(Protocol::HttpJson, 7);
     metrics.rejected("invalid_span_id", 2);
     metrics.request(Protocol::Grpc, "partial", Duration::from_millis(3));
+    metrics.connection_refused();
     metrics.decided("errors", "kept", "evidence", 4);
     metrics.decided("", "dropped", "decision_wait", 96);
     metrics.decision_lag(Duration::from_millis(20), 100);
@@ -35,6 +36,7 @@ fn each_event_counts_on_its_own_series() {
         (r#"spansieve_received_spans_total{protocol="grpc"}"#, 0.0),
         (r#"spansieve_rejected_spans_total{reason="invalid_span_id"}"#, 2.0),
         (r#"spansieve_requests_total{protocol="grpc",outcome="partial"}"#, 1.0),
+        ("spansieve_refused_connections_total", 1.0),
         (r#"spansieve_request_duration_seconds_bucket{protocol="grpc",le="0.0025"}"#, 0.0),
         (r#"spansieve_request_duration_seconds_bucket{protocol="grpc",le="0.005"}"#, 1.0),
         (r#"spansieve_decided_traces_total{policy="errors",verdict="kept",trigger="evidence"}"#, 4.0),
