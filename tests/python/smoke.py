@@ -2,16 +2,18 @@
 """Starts the daemon, sends it spans with the stock Python exporters and reads the kept ones back.
 
     python3 -m venv venv && venv/bin/pip install -r tests/python/requirements.txt
-    venv/bin/python tests/python/smoke.py target/release/spansieve
+    venv/bin/python tests/python/smoke.py target/release/spansieve [--demo "cargo run --release -- demo"]
 
 Each protocol, plain and gzipped, sends one trace with an error, one slow trace and one that is neither. The embedded
-Cloud Trace must then have the first two whole, each with the policy that kept it, and not the third. Afterwards the
-demo must show kept traces too. SIGTERM ends both with exit code 0.
+Cloud Trace must then have the first two whole, each with the policy that kept it, and not the third. With --demo that
+command, run in the repository with its config.yaml, must show kept traces too. SIGTERM ends both with exit code 0.
 """
 
+import argparse
 import contextlib
 import json
 import pathlib
+import shlex
 import signal
 import socket
 import subprocess
@@ -30,6 +32,9 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+REPOSITORY_PORTS = {"http": 4318, "page": 8080}  # those of config.yaml there
 
 START_S = 20  # from the start of the process to ready
 EXPORT_S = 10  # for one flush of an exporter
@@ -95,27 +100,26 @@ def wait_for(what, seconds, attempt):
 
 
 @contextlib.contextmanager
-def daemon(*command):
-    """Runs `command` in a folder with a config.yaml; SIGTERM must end it well. Yields its ports and its output's path."""
-    ports = free_ports("grpc", "http", "page")
-    with tempfile.TemporaryDirectory() as folder:
-        folder = pathlib.Path(folder)
-        (folder / "config.yaml").write_text(CONFIG.format(**ports))
-        output = folder / "output.txt"
-        with output.open("w") as file:
-            process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
-        try:
-            def ready():
-                assert process.poll() is None, f"{command} ended with {process.returncode}"
-                return get(ports["http"], "/readyz") is not None
+def daemon(command, folder, http_port):
+    """Runs `command` in `folder`, ready when this yields; SIGTERM must end it well. Yields a reader of its output."""
+    with tempfile.NamedTemporaryFile() as file:
+        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
 
+        def output():
+            return pathlib.Path(file.name).read_text()
+
+        def ready():
+            assert process.poll() is None, f"{command} ended with {process.returncode}"
+            return get(http_port, "/readyz") is not None
+
+        try:
             wait_for("/readyz", START_S, ready)
-            yield ports, output
+            yield output
             process.send_signal(signal.SIGTERM)
             code = process.wait(STOP_S)
             assert code == 0, f"exit code {code} after SIGTERM"
         except BaseException:
-            print(output.read_text()[-20_000:], file=sys.stderr)
+            print(output()[-20_000:], file=sys.stderr)
             raise
         finally:
             process.kill()
@@ -193,9 +197,11 @@ def missing_spans(port):
     return sums["spansieve_received_spans_total"] - sum(sums[f"spansieve_{name}"] for name in left)
 
 
-def check_run(binary):
+def check_run(binary, folder):
     """What every protocol sends is kept, or not, as the policies say."""
-    with daemon(binary, "run", "--config", "config.yaml") as (ports, output):
+    ports = free_ports("grpc", "http", "page")
+    (folder / "config.yaml").write_text(CONFIG.format(**ports))
+    with daemon([binary, "run", "--config", "config.yaml"], folder, ports["http"]) as output:
         sent = {service: send(service, exporter) for service, exporter in exporters(ports).items()}
         for service, ids in sent.items():
             for policy in "errors", "slow":
@@ -207,24 +213,30 @@ def check_run(binary):
         wait_for("the conservation law", KEEP_S, lambda: missing_spans(ports["http"]) == 0)
         for service, ids in sent.items():
             assert get(ports["page"], f"/api/traces/{ids['healthy']}") is None, f"{service}: the healthy trace was kept"
-        assert "OTEL_EXPORTER_OTLP_ENDPOINT" in output.read_text(), "the start does not say what to set"
+        assert "OTEL_EXPORTER_OTLP_ENDPOINT" in output(), "the start does not say what to set"
 
 
-def check_demo(binary):
+def check_demo(command):
     """The first thing that users see."""
-    with daemon(binary, "demo") as (ports, _):
+    with daemon(shlex.split(command), REPOSITORY, REPOSITORY_PORTS["http"]):
+        page = REPOSITORY_PORTS["page"]
         for kind in "errors", "slow":
             path = f"/api/traces?filter={kind}&policy={kind}"
-            wait_for(f"demo: {path}", DEMO_S, lambda: json.loads(get(ports["page"], path) or "[]"))
-        assert "<html" in get(ports["page"], "/").lower(), "the page is no page"
+            wait_for(f"demo: {path}", DEMO_S, lambda: json.loads(get(page, path) or "[]"))
+        assert "<html" in get(page, "/").lower(), "the page is no page"
 
 
 def main():
-    binary = str(pathlib.Path(sys.argv[1]).resolve())
-    for check in check_run, check_demo:
-        start = time.monotonic()
-        check(binary)
-        print(f"{check.__name__} ok ({time.monotonic() - start:.1f} s)")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("binary", type=pathlib.Path)
+    parser.add_argument("--demo", metavar="COMMAND")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        check_run(arguments.binary.resolve(), pathlib.Path(folder))
+    print("run: ok")
+    if arguments.demo:
+        check_demo(arguments.demo)
+        print("demo: ok")
 
 
 if __name__ == "__main__":
