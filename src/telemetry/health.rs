@@ -1,5 +1,8 @@
 //! Whether the process lives and whether it takes spans.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Shared flags behind `/livez`, `/readyz` and grpc.health.v1.

@@ -1,82 +1,33 @@
 //! Own metrics in the Prometheus text format: one table of names, cached handles, one function per event.
 //!
-//! Label values are bounded: protocols, codes and reasons are enums of ours, policies come from the configuration.
+//! Invariants
+//! - Label values are bounded: protocols, codes and reasons are listed in [`TABLE`], policies come from the
+//!   configuration.
+//! - Every series that can occur is there from the start, at 0: a first error is an increase, not a new series.
+
+mod table;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
-use metrics::{Counter, Histogram, Label};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, SharedString};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-/// A metric as `/metrics` and `docs/metrics.md` show it.
-#[derive(Clone, Copy, Debug)]
-pub struct Description {
-    /// Full name, unit last.
-    pub name: &'static str,
-    /// Counter, gauge or histogram.
-    pub kind: Kind,
-    /// Label names.
-    pub labels: &'static [&'static str],
-    /// The help text.
-    pub help: &'static str,
-}
+pub use table::{
+    DROP_REASONS, Description, HELD_STATES, HELD_TRACE_STATES, Kind, LATE_VERDICTS, LabelDescription, LabelValues,
+    OUTCOMES, PROTOCOLS, REJECT_REASONS, SINK_CODES, TABLE, TRIGGERS, VERDICTS,
+};
 
-/// The Prometheus type of a metric.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Only grows.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-    /// Classic buckets.
-    Histogram,
-}
+/// The `Content-Type` of [`Metrics::render`]: the classic text format.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Description {
-    Description { name, kind: Kind::Counter, labels, help }
-}
-const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Description {
-    Description { name, kind: Kind::Gauge, labels, help }
-}
-const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Description {
-    Description { name, kind: Kind::Histogram, labels, help }
-}
+/// Seconds; from a fast acknowledgement to a sink's deadline.
+const BUCKETS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
-/// Every metric of the daemon. `docs/metrics.md` says the same, and a test compares the two.
-pub const TABLE: &[Description] = &[
-    counter("spansieve_received_spans_total", &["protocol"], "Spans in well-formed requests, rejected ones included."),
-    counter(
-        "spansieve_rejected_spans_total",
-        &["reason"],
-        "Spans rejected alone; the sender was told by partial_success.",
-    ),
-    counter("spansieve_requests_total", &["protocol", "outcome"], "Export requests by how they were answered."),
-    histogram("spansieve_request_duration_seconds", &["protocol"], "From the end of a request's body to its answer."),
-    gauge(
-        "spansieve_held_spans",
-        &["state"],
-        "Spans held: pending a decision, rescuable after a drop, or kept and waiting for Cloud Trace.",
-    ),
-    gauge("spansieve_held_traces", &["state"], "Traces held, pending or rescuable."),
-    gauge("spansieve_held_bytes", &[], "Bytes of the memory budget in use."),
-    gauge("spansieve_memory_limit_bytes", &[], "The memory budget."),
-    counter(
-        "spansieve_decided_traces_total",
-        &["policy", "verdict", "trigger"],
-        "Decisions; the policy is empty for a drop.",
-    ),
-    histogram("spansieve_decision_lag_seconds", &[], "How long after its due time a trace was decided."),
-    counter("spansieve_sampled_out_spans_total", &[], "Spans let go because no policy kept their trace."),
-    counter(
-        "spansieve_late_spans_total",
-        &["verdict"],
-        "Spans that came after their trace was decided, by the verdict that they followed.",
-    ),
-    counter("spansieve_exported_spans_total", &[], "Spans that Cloud Trace confirmed."),
-    counter("spansieve_dropped_spans_total", &["reason"], "Kept spans that were lost for good."),
-    counter("spansieve_sink_batches_total", &["code"], "Calls to Cloud Trace by gRPC status code."),
-    histogram("spansieve_sink_duration_seconds", &["code"], "Duration of calls to Cloud Trace by gRPC status code."),
-    gauge("spansieve_build_info", &["version", "commit"], "Always 1."),
-];
+/// Asked for by the recorder's interface; ours makes no use of it.
+const METADATA: Metadata<'static> = Metadata::new(env!("CARGO_CRATE_NAME"), Level::INFO, None);
 
 /// How a request came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +54,12 @@ impl Protocol {
             Protocol::HttpJson => "http_json",
         }
     }
+}
+
+/// A gRPC status code as a metric label: its name in the gRPC specification.
+#[must_use]
+pub fn code_label(code: tonic::Code) -> &'static str {
+    SINK_CODES.get(code as usize).copied().unwrap_or("UNKNOWN")
 }
 
 /// What is held at the moment of a scrape.
@@ -141,10 +98,6 @@ impl std::fmt::Debug for Metrics {
     }
 }
 
-/// Seconds; from a fast acknowledgement to a sink's deadline.
-const BUCKETS: &[f64] =
-    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
-
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -155,40 +108,32 @@ impl Metrics {
     /// Metrics of their own recorder, so that several daemons can live in one process.
     #[must_use]
     pub fn new() -> Self {
-        let mut builder = PrometheusBuilder::new();
-        for metric in TABLE.iter().filter(|m| m.kind == Kind::Histogram) {
-            // The only error is an empty list of buckets.
-            builder = match builder.set_buckets_for_metric(Matcher::Full(metric.name.into()), BUCKETS) {
-                Ok(builder) => builder,
-                Err(_) => PrometheusBuilder::new(),
-            };
-        }
+        Self::with_policies(&[])
+    }
+
+    /// [`Metrics::new`] with the series of the configured policies, given by name, at 0 from the start.
+    #[must_use]
+    pub fn with_policies(policies: &[&str]) -> Self {
+        // The only error is an empty list of buckets.
+        let builder = PrometheusBuilder::new().set_buckets(BUCKETS).unwrap_or_default();
         let recorder = builder.build_recorder();
-        let handle = recorder.handle();
-        metrics::with_local_recorder(&recorder, || {
-            describe();
-            let info = [("version", env!("CARGO_PKG_VERSION")), ("commit", env!("SPANSIEVE_COMMIT"))];
-            metrics::gauge!("spansieve_build_info", &info).set(1.0);
-        });
-        let local = &recorder;
-        let by_protocol = |p: Protocol| [("protocol", p.label())];
-        Metrics {
-            received: Protocol::ALL.map(|p| {
-                metrics::with_local_recorder(local, || {
-                    metrics::counter!("spansieve_received_spans_total", &by_protocol(p))
-                })
-            }),
-            request_duration: Protocol::ALL.map(|p| {
-                metrics::with_local_recorder(local, || {
-                    metrics::histogram!("spansieve_request_duration_seconds", &by_protocol(p))
-                })
-            }),
-            decision_lag: metrics::with_local_recorder(local, || metrics::histogram!("spansieve_decision_lag_seconds")),
-            sampled_out: metrics::with_local_recorder(local, || metrics::counter!("spansieve_sampled_out_spans_total")),
-            exported: metrics::with_local_recorder(local, || metrics::counter!("spansieve_exported_spans_total")),
-            recorder,
-            handle,
+        for metric in TABLE {
+            declare(&recorder, metric, policies);
         }
+        let protocol = |p: Protocol| [("protocol", p.label())];
+        let metrics = Metrics {
+            handle: recorder.handle(),
+            received: Protocol::ALL.map(|p| counter(&recorder, "spansieve_received_spans_total", &protocol(p))),
+            request_duration: Protocol::ALL
+                .map(|p| histogram(&recorder, "spansieve_request_duration_seconds", &protocol(p))),
+            decision_lag: histogram(&recorder, "spansieve_decision_lag_seconds", &[]),
+            sampled_out: counter(&recorder, "spansieve_sampled_out_spans_total", &[]),
+            exported: counter(&recorder, "spansieve_exported_spans_total", &[]),
+            recorder,
+        };
+        let build = [("version", env!("CARGO_PKG_VERSION")), ("commit", env!("SPANSIEVE_COMMIT"))];
+        metrics.set("spansieve_build_info", &build, 1);
+        metrics
     }
 
     /// A well-formed request held `spans` spans.
@@ -196,26 +141,27 @@ impl Metrics {
         self.received[protocol as usize].increment(spans);
     }
 
-    /// `spans` spans were rejected alone.
+    /// `spans` spans were rejected alone, for one of [`REJECT_REASONS`].
     pub fn rejected(&self, reason: &'static str, spans: u64) {
-        self.count("spansieve_rejected_spans_total", vec![Label::new("reason", reason)], spans);
+        self.count("spansieve_rejected_spans_total", &[("reason", reason)], spans);
     }
 
-    /// A request was answered with `outcome`, `elapsed` after the end of its body.
+    /// A request was answered with one of [`OUTCOMES`], `elapsed` after the end of its body.
     pub fn request(&self, protocol: Protocol, outcome: &'static str, elapsed: Duration) {
         self.request_duration[protocol as usize].record(elapsed);
-        let labels = vec![Label::new("protocol", protocol.label()), Label::new("outcome", outcome)];
-        self.count("spansieve_requests_total", labels, 1);
+        self.count("spansieve_requests_total", &[("protocol", protocol.label()), ("outcome", outcome)], 1);
     }
 
-    /// `traces` traces were decided. `policy` is empty for a drop.
+    /// A connection was closed at once, because too many were open.
+    pub fn connection_refused(&self) {
+        self.count("spansieve_refused_connections_total", &[], 1);
+    }
+
+    /// `traces` traces were decided, with one of [`VERDICTS`], because of one of [`TRIGGERS`]. `policy` is empty for
+    /// a drop.
     pub fn decided(&self, policy: &str, verdict: &'static str, trigger: &'static str, traces: u64) {
-        let labels = vec![
-            Label::new("policy", policy.to_owned()),
-            Label::new("verdict", verdict),
-            Label::new("trigger", trigger),
-        ];
-        self.count("spansieve_decided_traces_total", labels, traces);
+        let labels = [("policy", policy), ("verdict", verdict), ("trigger", trigger)];
+        self.count("spansieve_decided_traces_total", &labels, traces);
     }
 
     /// `traces` traces were decided `lag` after they were due.
@@ -228,9 +174,9 @@ impl Metrics {
         self.sampled_out.increment(spans);
     }
 
-    /// `spans` spans came after their trace was decided and followed `verdict`.
+    /// `spans` spans came after their trace was decided and followed one of [`LATE_VERDICTS`].
     pub fn late(&self, verdict: &'static str, spans: u64) {
-        self.count("spansieve_late_spans_total", vec![Label::new("verdict", verdict)], spans);
+        self.count("spansieve_late_spans_total", &[("verdict", verdict)], spans);
     }
 
     /// Cloud Trace confirmed `spans` spans.
@@ -238,37 +184,30 @@ impl Metrics {
         self.exported.increment(spans);
     }
 
-    /// `spans` kept spans were lost for good.
+    /// `spans` kept spans were lost for good, for one of [`DROP_REASONS`].
     pub fn dropped(&self, reason: &'static str, spans: u64) {
-        self.count("spansieve_dropped_spans_total", vec![Label::new("reason", reason)], spans);
+        self.count("spansieve_dropped_spans_total", &[("reason", reason)], spans);
     }
 
-    /// A call to Cloud Trace ended with the gRPC status `code`.
+    /// A call to Cloud Trace ended with a status code, one of [`SINK_CODES`]; see [`code_label`].
     pub fn sink_call(&self, code: &'static str, elapsed: Duration) {
-        let labels = vec![Label::new("code", code)];
-        self.count("spansieve_sink_batches_total", labels.clone(), 1);
-        metrics::with_local_recorder(&self.recorder, || {
-            metrics::histogram!("spansieve_sink_duration_seconds", labels).record(elapsed);
-        });
+        let labels = [("code", code)];
+        self.count("spansieve_sink_batches_total", &labels, 1);
+        histogram(&self.recorder, "spansieve_sink_duration_seconds", &labels).record(elapsed);
     }
 
-    /// The text that `/metrics` serves.
+    /// The text that `/metrics` serves, as [`CONTENT_TYPE`].
     #[must_use]
     pub fn render(&self, held: Held) -> String {
-        let states = [
-            ("pending", held.pending_spans, Some(held.pending_traces)),
-            ("rescuable", held.rescuable_spans, Some(held.rescuable_traces)),
-            ("export", held.export_spans, None),
-        ];
-        for (state, spans, traces) in states {
-            self.set("spansieve_held_spans", vec![Label::new("state", state)], spans);
-            if let Some(traces) = traces {
-                self.set("spansieve_held_traces", vec![Label::new("state", state)], traces);
-            }
+        let spans = [held.pending_spans, held.rescuable_spans, held.export_spans];
+        for (state, spans) in HELD_STATES.iter().zip(spans) {
+            self.set("spansieve_held_spans", &[("state", state)], spans);
         }
-        self.set("spansieve_held_bytes", Vec::new(), held.used_bytes);
-        self.set("spansieve_memory_limit_bytes", Vec::new(), held.limit_bytes);
-        self.handle.run_upkeep();
+        for (state, traces) in HELD_TRACE_STATES.iter().zip([held.pending_traces, held.rescuable_traces]) {
+            self.set("spansieve_held_traces", &[("state", state)], traces);
+        }
+        self.set("spansieve_held_bytes", &[], held.used_bytes);
+        self.set("spansieve_memory_limit_bytes", &[], held.limit_bytes);
         self.handle.render()
     }
 
@@ -277,21 +216,56 @@ impl Metrics {
         self.handle.run_upkeep();
     }
 
-    fn count(&self, name: &'static str, labels: Vec<Label>, n: u64) {
-        metrics::with_local_recorder(&self.recorder, || metrics::counter!(name, labels).increment(n));
+    fn count(&self, name: &'static str, labels: &[(&'static str, &str)], n: u64) {
+        counter(&self.recorder, name, labels).increment(n);
     }
 
-    fn set(&self, name: &'static str, labels: Vec<Label>, value: u64) {
-        metrics::with_local_recorder(&self.recorder, || metrics::gauge!(name, labels).set(value as f64));
+    fn set(&self, name: &'static str, labels: &[(&'static str, &str)], value: u64) {
+        gauge(&self.recorder, name, labels).set(value as f64);
     }
 }
 
-fn describe() {
-    for metric in TABLE {
+/// Describes `metric` and registers all its series.
+fn declare(recorder: &PrometheusRecorder, metric: &Description, policies: &[&str]) {
+    let (name, help) = (metric.name.into(), SharedString::const_str(metric.help));
+    match metric.kind {
+        Kind::Counter => recorder.describe_counter(name, None, help),
+        Kind::Gauge => recorder.describe_gauge(name, None, help),
+        Kind::Histogram => recorder.describe_histogram(name, None, help),
+    }
+    for values in metric.series(policies) {
+        let labels: Vec<_> = metric.labels.iter().map(|label| label.name).zip(values).collect();
         match metric.kind {
-            Kind::Counter => metrics::describe_counter!(metric.name, metric.help),
-            Kind::Gauge => metrics::describe_gauge!(metric.name, metric.help),
-            Kind::Histogram => metrics::describe_histogram!(metric.name, metric.help),
+            Kind::Counter => drop(counter(recorder, metric.name, &labels)),
+            Kind::Gauge => drop(gauge(recorder, metric.name, &labels)),
+            Kind::Histogram => drop(histogram(recorder, metric.name, &labels)),
         }
     }
+}
+
+fn counter(recorder: &PrometheusRecorder, name: &'static str, labels: &[(&'static str, &str)]) -> Counter {
+    recorder.register_counter(&key(name, labels), &METADATA)
+}
+
+fn gauge(recorder: &PrometheusRecorder, name: &'static str, labels: &[(&'static str, &str)]) -> Gauge {
+    recorder.register_gauge(&key(name, labels), &METADATA)
+}
+
+fn histogram(recorder: &PrometheusRecorder, name: &'static str, labels: &[(&'static str, &str)]) -> Histogram {
+    recorder.register_histogram(&key(name, labels), &METADATA)
+}
+
+fn key(name: &'static str, labels: &[(&'static str, &str)]) -> Key {
+    debug_assert!(is_listed(name, labels), "{name} {labels:?} is not in the table");
+    let labels: Vec<Label> = labels.iter().map(|&(name, value)| Label::new(name, value.to_owned())).collect();
+    Key::from_parts(name, labels)
+}
+
+/// Whether the table has the metric with these labels and values. Which policies exist it does not know.
+fn is_listed(name: &str, labels: &[(&'static str, &str)]) -> bool {
+    let Some(metric) = TABLE.iter().find(|metric| metric.name == name) else { return false };
+    let policies: Vec<&str> =
+        labels.iter().filter(|(name, value)| *name == "policy" && !value.is_empty()).map(|(_, value)| *value).collect();
+    let names_match = metric.labels.iter().map(|label| label.name).eq(labels.iter().map(|(name, _)| *name));
+    names_match && metric.series(&policies).iter().any(|series| series.iter().eq(labels.iter().map(|(_, value)| value)))
 }

@@ -1,0 +1,95 @@
+//! A bounded queue of log lines with a thread that writes them.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+/// Lines that may wait for a slow reader: seconds of a daemon's busiest moments, at most a few hundred KiB.
+pub(super) const LINES_MAX: usize = 1024;
+
+/// The way of log lines to their writer. Writing to it (`&Queue` is an [`io::Write`]) always succeeds at once; a
+/// line that finds no room is lost, and the log says how many were.
+#[derive(Clone, Debug)]
+pub(super) struct Queue(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    lines: VecDeque<Vec<u8>>,
+    /// A line has left `lines` and is not out yet.
+    writing: bool,
+    /// Lines lost since the log last said so.
+    lost: u64,
+}
+
+impl Queue {
+    /// A queue whose lines go to `out`, written by a thread that lives as long as the process.
+    ///
+    /// # Errors
+    /// The thread could not be started.
+    pub(super) fn start(out: impl Write + Send + 'static) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let theirs = shared.clone();
+        std::thread::Builder::new().name("log".into()).spawn(move || theirs.write_lines(out))?;
+        Ok(Queue(shared))
+    }
+
+    /// Waits until all lines are written, `wait` at most; false if they are not.
+    pub(super) fn flush(&self, wait: Duration) -> bool {
+        let mut state = self.0.state.lock();
+        let busy = |state: &mut State| state.writing || !state.lines.is_empty();
+        !self.0.changed.wait_while_for(&mut state, busy, wait).timed_out()
+    }
+}
+
+impl Write for &Queue {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut state = self.0.state.lock();
+        if state.lines.len() < LINES_MAX {
+            state.lines.push_back(line.to_vec());
+            self.0.changed.notify_all();
+        } else {
+            state.lost += 1;
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn write_lines(&self, mut out: impl Write) {
+        loop {
+            let (line, lost) = self.next();
+            // A failed write is nobody's to hear: the reader of the log went away.
+            let _ = out.write_all(&line);
+            if lost > 0 {
+                tracing::warn!(lines = lost, "Log lines were lost: their reader is too slow.");
+            }
+        }
+    }
+
+    /// Waits for the next line; with it, how many were lost before.
+    fn next(&self) -> (Vec<u8>, u64) {
+        let mut state = self.state.lock();
+        state.writing = false;
+        loop {
+            if let Some(line) = state.lines.pop_front() {
+                state.writing = true;
+                return (line, std::mem::take(&mut state.lost));
+            }
+            self.changed.notify_all();
+            self.changed.wait(&mut state);
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Every metric with its labels and their values. `docs/metrics.md` says the same, and a test compares the two.
+
+/// A metric as `/metrics` and `docs/metrics.md` show it.
+#[derive(Clone, Copy, Debug)]
+pub struct Description {
+    /// Full name, unit last.
+    pub name: &'static str,
+    /// Counter, gauge or histogram.
+    pub kind: Kind,
+    /// Its labels.
+    pub labels: &'static [LabelDescription],
+    /// The help text.
+    pub help: &'static str,
+}
+
+/// The Prometheus type of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Classic buckets.
+    Histogram,
+}
+
+impl Kind {
+    /// The type as `# TYPE` lines have it.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        }
+    }
+}
+
+/// A label of a metric.
+#[derive(Clone, Copy, Debug)]
+pub struct LabelDescription {
+    /// The label's name.
+    pub name: &'static str,
+    /// What it can be.
+    pub values: LabelValues,
+}
+
+/// The values of a label; always a bounded set.
+#[derive(Clone, Copy, Debug)]
+pub enum LabelValues {
+    /// One of these.
+    Listed(&'static [&'static str]),
+    /// The name of a policy of the configuration; empty where none is concerned.
+    Policy,
+    /// This one, fixed when the program was built.
+    Build(&'static str),
+}
+
+/// Protocols of requests; see [`super::Protocol`].
+pub const PROTOCOLS: &[&str] = &["grpc", "http_protobuf", "http_json"];
+/// How export requests are answered: taken; taken but for spans rejected alone; not understood; over the size limit;
+/// no memory left (retryable); its body did not come in time; not traces, or an unknown encoding; shutting down
+/// (retryable).
+pub const OUTCOMES: &[&str] = &["ok", "partial", "invalid", "too_large", "busy", "timeout", "unsupported", "stopping"];
+/// Why a span is rejected alone; see [`crate::otlp::scan::RejectReason`].
+pub const REJECT_REASONS: &[&str] = &["invalid_trace_id", "invalid_span_id"];
+/// Where spans are held; only the last state is not about whole traces.
+pub const HELD_STATES: &[&str] = &["pending", "rescuable", "export"];
+/// The states in which traces are held.
+pub const HELD_TRACE_STATES: &[&str] = &["pending", "rescuable"];
+/// What is decided about a trace.
+pub const VERDICTS: &[&str] = &["kept", "dropped"];
+/// What made a trace due: its wait was over, or the shorter one after its root; it proved a keep rule; memory ran
+/// short; the process stops; or a late span proved an earlier drop wrong.
+pub const TRIGGERS: &[&str] = &["decision_wait", "root_received", "evidence", "pressure", "shutdown", "rescue"];
+/// What late spans meet.
+pub const LATE_VERDICTS: &[&str] = &["kept", "dropped", "rescued"];
+/// Why kept spans are lost: Cloud Trace refused them for good, the process had to end, or they cannot be encoded.
+pub const DROP_REASONS: &[&str] = &["refused", "shutdown", "encode"];
+/// gRPC status codes by number, under their names in the gRPC specification.
+pub const SINK_CODES: &[&str] = &[
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+
+/// Every metric of the daemon.
+pub const TABLE: &[Description] = &[
+    counter(
+        "spansieve_received_spans_total",
+        &[listed("protocol", PROTOCOLS)],
+        "Spans in well-formed requests, rejected ones included.",
+    ),
+    counter(
+        "spansieve_rejected_spans_total",
+        &[listed("reason", REJECT_REASONS)],
+        "Spans rejected alone; the sender was told by partial_success.",
+    ),
+    counter(
+        "spansieve_requests_total",
+        &[listed("protocol", PROTOCOLS), listed("outcome", OUTCOMES)],
+        "Export requests by how they were answered.",
+    ),
+    histogram(
+        "spansieve_request_duration_seconds",
+        &[listed("protocol", PROTOCOLS)],
+        "From the end of a request's body to its answer.",
+    ),
+    counter(
+        "spansieve_refused_connections_total",
+        &[],
+        "Connections closed at once, because as many as are allowed were open.",
+    ),
+    gauge(
+        "spansieve_held_spans",
+        &[listed("state", HELD_STATES)],
+        "Spans held: pending a decision, rescuable after a drop, or kept and waiting for Cloud Trace.",
+    ),
+    gauge("spansieve_held_traces", &[listed("state", HELD_TRACE_STATES)], "Traces held, pending or rescuable."),
+    gauge("spansieve_held_bytes", &[], "Bytes of the memory budget in use."),
+    gauge("spansieve_memory_limit_bytes", &[], "The memory budget."),
+    counter(
+        "spansieve_decided_traces_total",
+        &[
+            LabelDescription { name: "policy", values: LabelValues::Policy },
+            listed("verdict", VERDICTS),
+            listed("trigger", TRIGGERS),
+        ],
+        "Decisions; the policy is empty for a drop.",
+    ),
+    histogram("spansieve_decision_lag_seconds", &[], "How long after its due time a trace was decided."),
+    counter("spansieve_sampled_out_spans_total", &[], "Spans let go because no policy kept their trace."),
+    counter(
+        "spansieve_late_spans_total",
+        &[listed("verdict", LATE_VERDICTS)],
+        "Spans that came after their trace was decided, by the verdict that they followed.",
+    ),
+    counter("spansieve_exported_spans_total", &[], "Spans that Cloud Trace confirmed."),
+    counter("spansieve_dropped_spans_total", &[listed("reason", DROP_REASONS)], "Kept spans that were lost for good."),
+    counter(
+        "spansieve_sink_batches_total",
+        &[listed("code", SINK_CODES)],
+        "Calls to Cloud Trace by gRPC status code, retries included.",
+    ),
+    histogram(
+        "spansieve_sink_duration_seconds",
+        &[listed("code", SINK_CODES)],
+        "Duration of calls to Cloud Trace by gRPC status code.",
+    ),
+    gauge(
+        "spansieve_build_info",
+        &[
+            LabelDescription { name: "version", values: LabelValues::Build(env!("CARGO_PKG_VERSION")) },
+            LabelDescription { name: "commit", values: LabelValues::Build(env!("SPANSIEVE_COMMIT")) },
+        ],
+        "Always 1.",
+    ),
+];
+
+const fn listed(name: &'static str, values: &'static [&'static str]) -> LabelDescription {
+    LabelDescription { name, values: LabelValues::Listed(values) }
+}
+const fn counter(name: &'static str, labels: &'static [LabelDescription], help: &'static str) -> Description {
+    Description { name, kind: Kind::Counter, labels, help }
+}
+const fn gauge(name: &'static str, labels: &'static [LabelDescription], help: &'static str) -> Description {
+    Description { name, kind: Kind::Gauge, labels, help }
+}
+const fn histogram(name: &'static str, labels: &'static [LabelDescription], help: &'static str) -> Description {
+    Description { name, kind: Kind::Histogram, labels, help }
+}
+
+impl Description {
+    /// The label values of every series that can occur when the policies have these names, in the order of `labels`.
+    #[must_use]
+    pub fn series<'a>(&self, policies: &[&'a str]) -> Vec<Vec<&'a str>> {
+        let mut series = vec![Vec::new()];
+        for label in self.labels {
+            let values: Vec<&str> = match label.values {
+                LabelValues::Listed(values) => values.to_vec(),
+                LabelValues::Policy => std::iter::once("").chain(policies.iter().copied()).collect(),
+                LabelValues::Build(value) => vec![value],
+            };
+            series = series
+                .iter()
+                .flat_map(|head| values.iter().map(|&value| head.iter().copied().chain([value]).collect()))
+                .collect();
+        }
+        series.retain(|values| self.can_occur(values));
+        series
+    }
+
+    /// Only a keep has a policy, and neither evidence nor a rescue ends in a drop.
+    fn can_occur(&self, values: &[&str]) -> bool {
+        let decided = self.labels.iter().any(|label| matches!(label.values, LabelValues::Policy));
+        match values {
+            [policy, "dropped", trigger] if decided => policy.is_empty() && !matches!(*trigger, "evidence" | "rescue"),
+            [policy, ..] if decided => !policy.is_empty(),
+            _ => true,
+        }
+    }
+}

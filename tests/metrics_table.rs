@@ -1,0 +1,120 @@
+//! `docs/metrics.md`, the table in the code and what is served say the same.
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+#[path = "support/exposition.rs"]
+mod exposition;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use exposition::{Exposition, Sample};
+use spansieve::telemetry::metrics::{Description, Held, Kind, LabelDescription, LabelValues, Metrics, Protocol, TABLE};
+
+const DOCUMENT: &str = include_str!("../docs/metrics.md");
+const POLICIES: [&str; 2] = ["errors", "a \"quoted\"\\ name\nof two lines"];
+
+/// The cells of the rows of the document's table of metrics.
+fn documented() -> Vec<Vec<String>> {
+    let rows = DOCUMENT.lines().filter(|line| line.starts_with("| `spansieve_"));
+    rows.map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()).collect()
+}
+
+/// How the document writes a label.
+fn label_text(label: &LabelDescription) -> String {
+    match label.values {
+        LabelValues::Policy | LabelValues::Build(_) => format!("`{}`", label.name),
+        LabelValues::Listed(values) => format!("`{}`: `{}`", label.name, values.join("`, `")),
+    }
+}
+
+fn scrape() -> Exposition {
+    Exposition::parse(&Metrics::with_policies(&POLICIES).render(Held::default()))
+}
+
+#[test]
+fn the_document_has_the_table_of_the_code() {
+    let rows = documented();
+    assert_eq!(rows.len(), TABLE.len());
+    for (row, metric) in rows.iter().zip(TABLE) {
+        let labels: Vec<_> = metric.labels.iter().map(label_text).collect();
+        let name = format!("`{}`", metric.name);
+        assert_eq!(*row, [name.as_str(), metric.kind.label(), &labels.join("; "), metric.help]);
+    }
+}
+
+#[test]
+fn the_document_explains_every_value() {
+    let names = ["outcome", "reason", "state", "trigger", "verdict"];
+    let labels = TABLE.iter().flat_map(|metric| metric.labels).filter(|label| names.contains(&label.name));
+    for label in labels {
+        let LabelValues::Listed(values) = label.values else { panic!("{} is not listed", label.name) };
+        let rows: String = DOCUMENT.lines().filter(|line| line.starts_with(&format!("| `{}`", label.name))).collect();
+        for value in values {
+            assert!(rows.contains(&format!("`{value}`")), "{} {value} is not explained", label.name);
+        }
+    }
+}
+
+#[test]
+fn the_document_names_no_metric_that_is_not_served() {
+    let names =
+        DOCUMENT.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| word.starts_with("spansieve_"));
+    for name in names {
+        let metric = TABLE.iter().find(|metric| match metric.kind {
+            Kind::Histogram => {
+                name.strip_prefix(metric.name).is_some_and(|part| matches!(part, "" | "_bucket" | "_sum" | "_count"))
+            }
+            Kind::Counter | Kind::Gauge => name == metric.name,
+        });
+        assert!(metric.is_some(), "{name}");
+    }
+}
+
+#[test]
+fn what_is_served_has_the_types_and_help_texts_of_the_table() {
+    let scrape = scrape();
+    let of_table = |text: fn(&Description) -> &'static str| -> BTreeMap<String, String> {
+        TABLE.iter().map(|metric| (metric.name.into(), text(metric).into())).collect()
+    };
+    assert_eq!(scrape.kind, of_table(|metric| metric.kind.label()));
+    assert_eq!(scrape.help, of_table(|metric| metric.help));
+}
+
+/// The metric and the labels that a sample belongs to: a histogram's are those without its parts.
+fn series(sample: &Sample) -> (String, Vec<(String, String)>) {
+    let of_histogram = TABLE.iter().filter(|metric| metric.kind == Kind::Histogram);
+    let histogram = of_histogram.map(|metric| metric.name).find(|&name| sample.name.starts_with(name));
+    let labels = sample.labels.iter().filter(|(name, _)| name != "le").cloned();
+    (histogram.unwrap_or(&sample.name).to_owned(), labels.collect())
+}
+
+#[test]
+fn every_series_of_the_table_is_served_at_zero_and_no_other() {
+    let scrape = scrape();
+    let expected = TABLE.iter().flat_map(|metric| {
+        metric.series(&POLICIES).into_iter().map(|values| {
+            let names = metric.labels.iter().map(|label| label.name.to_owned());
+            (metric.name.to_owned(), names.zip(values.into_iter().map(str::to_owned)).collect())
+        })
+    });
+    assert_eq!(scrape.samples.iter().map(series).collect::<BTreeSet<_>>(), expected.collect());
+    for (i, sample) in scrape.samples.iter().enumerate() {
+        let at_start = if sample.name == "spansieve_build_info" { 1.0 } else { 0.0 };
+        assert_eq!(sample.value, at_start, "{sample:?}");
+        let same = |other: &Sample| other.name == sample.name && other.labels == sample.labels;
+        assert!(!scrape.samples[..i].iter().any(same), "served twice: {sample:?}");
+    }
+}
+
+#[test]
+fn missing_spans_follows_the_law() {
+    let metrics = Metrics::new();
+    metrics.received(Protocol::Grpc, 60);
+    metrics.received(Protocol::HttpJson, 40);
+    metrics.rejected("invalid_trace_id", 1);
+    metrics.sampled_out(70);
+    metrics.exported(10);
+    metrics.dropped("refused", 2);
+    let missing = |held| Exposition::parse(&metrics.render(held)).missing_spans();
+    assert_eq!(missing(Held::default()), 17.0);
+    assert_eq!(missing(Held { pending_spans: 8, rescuable_spans: 4, export_spans: 5, ..Held::default() }), 0.0);
+}
