@@ -225,7 +225,7 @@ impl Write for Stuck {
 
 #[test]
 fn a_stuck_reader_costs_lines_never_time() {
-    let (release, stuck) = mpsc::channel();
+    let (release, stuck) = mpsc::sync_channel(0);
     let sink = Sink::default();
     let queue = Queue::start(Stuck(stuck, sink.clone())).unwrap();
     for _ in 0..2 * queue::LINES_MAX {
