@@ -7,6 +7,8 @@
 //!   singular submessage occurs twice. The views may rely on it.
 //! - Strings are not checked for UTF-8 here: a bad one must not cost its neighbours. The encoder mends it.
 
+#[cfg(any(test, fuzzing))]
+pub mod reference;
 pub mod scan;
 pub mod view;
 pub mod wire;

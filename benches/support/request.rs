@@ -113,7 +113,10 @@ fn database_attributes(n: u64) -> Vec<KeyValue> {
         text("db.namespace", "shop"),
         text("db.collection.name", "order_items"),
         text("db.operation.name", "SELECT"),
-        text("db.query.text", "SELECT id, sku, qty, price_cents, updated_at FROM order_items WHERE tenant_id = ? AND id = ?"),
+        text(
+            "db.query.text",
+            "SELECT id, sku, qty, price_cents, updated_at FROM order_items WHERE tenant_id = ? AND id = ?",
+        ),
         text("db.query.summary", "SELECT order_items"),
         text("server.address", "pg-main.shop.svc.cluster.local"),
         int("server.port", 5432),
@@ -126,7 +129,8 @@ fn database_attributes(n: u64) -> Vec<KeyValue> {
 
 fn event(n: u64, error: bool, time_unix_nano: u64) -> Event {
     let (name, attributes) = if error {
-        let stack = "java.sql.SQLTransientConnectionException: main\n\tat com.shop.Service.apply(Service.java:118)".repeat(4);
+        let stack =
+            "java.sql.SQLTransientConnectionException: main\n\tat com.shop.Service.apply(Service.java:118)".repeat(4);
         let kind = "java.sql.SQLTransientConnectionException";
         ("exception", vec![text("exception.type", kind), text("exception.stacktrace", &stack)])
     } else {
