@@ -8,6 +8,8 @@
 //! - Strings are not checked for UTF-8 here: a bad one must not cost its neighbours. The encoder mends it.
 
 pub mod json;
+#[cfg(any(test, fuzzing))]
+pub mod reference;
 pub mod reply;
 pub mod scan;
 pub mod view;

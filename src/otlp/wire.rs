@@ -34,6 +34,26 @@ pub enum WireError {
     TooLarge,
 }
 
+/// How the wire holds a field's value. Groups (3 and 4) are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum WireType {
+    /// A varint.
+    Varint = 0,
+    /// 8 bytes.
+    Fixed64 = 1,
+    /// A length and that many bytes.
+    Len = 2,
+    /// 4 bytes.
+    Fixed32 = 5,
+}
+
+/// The key of a field, which stands before its value: number and wire type in one.
+#[must_use]
+pub const fn key(number: u32, wire_type: WireType) -> u32 {
+    number << 3 | wire_type as u32
+}
+
 /// A field's value as the wire gives it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value<'a> {
@@ -100,6 +120,13 @@ impl<'a> Reader<'a> {
         Reader { rest: bytes, total: bytes.len() }
     }
 
+    /// Whether the message has been read to its end.
+    #[must_use]
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// Bytes read so far. After a length-delimited field of `n` bytes its content began at `position() - n`.
     #[must_use]
     #[inline]
@@ -113,39 +140,78 @@ impl<'a> Reader<'a> {
     /// See [`WireError`]; the reader must not be used after one.
     #[inline]
     pub fn field(&mut self) -> Result<Option<(u32, Value<'a>)>, WireError> {
+        let Some(key) = self.key()? else { return Ok(None) };
+        self.value(key).map(|value| Some((key >> 3, value)))
+    }
+
+    /// The next field's [`key`], or `None` at the end of the message. Its value must be read next: by the method for
+    /// its wire type if the key is a known one, else by [`Reader::value`], which refuses keys that are none.
+    ///
+    /// # Errors
+    /// As [`Reader::field`].
+    #[inline]
+    pub fn key(&mut self) -> Result<Option<u32>, WireError> {
         if self.rest.is_empty() {
             return Ok(None);
         }
-        let key = u32::try_from(self.varint()?).map_err(|_| WireError::Key)?;
-        let number = key >> 3;
-        if number == 0 {
+        u32::try_from(self.varint()?).map(Some).map_err(|_| WireError::Key)
+    }
+
+    /// The value of the field whose `key` was read last.
+    ///
+    /// # Errors
+    /// As [`Reader::field`].
+    #[inline]
+    pub fn value(&mut self, key: u32) -> Result<Value<'a>, WireError> {
+        if key >> 3 == 0 {
             return Err(WireError::Key);
         }
-        let value = match key & 7 {
-            0 => Value::Varint(self.varint()?),
-            1 => Value::Fixed64(u64::from_le_bytes(self.array()?)),
-            2 => {
-                let len = usize::try_from(self.varint()?).map_err(|_| WireError::Truncated)?;
-                let (bytes, rest) = self.rest.split_at_checked(len).ok_or(WireError::Truncated)?;
-                self.rest = rest;
-                Value::Len(bytes)
-            }
-            5 => Value::Fixed32(u32::from_le_bytes(self.array()?)),
-            3 | 4 => return Err(WireError::Group),
-            _ => return Err(WireError::Key),
-        };
-        Ok(Some((number, value)))
+        match key & 7 {
+            0 => self.varint().map(Value::Varint),
+            1 => self.fixed64().map(Value::Fixed64),
+            2 => self.len_delimited().map(Value::Len),
+            5 => self.fixed32().map(Value::Fixed32),
+            3 | 4 => Err(WireError::Group),
+            _ => Err(WireError::Key),
+        }
     }
 
+    /// The value of a field of wire type 2.
+    ///
+    /// # Errors
+    /// As [`Reader::field`].
     #[inline]
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
-        let (bytes, rest) = self.rest.split_first_chunk::<N>().ok_or(WireError::Truncated)?;
+    pub fn len_delimited(&mut self) -> Result<&'a [u8], WireError> {
+        let len = usize::try_from(self.varint()?).map_err(|_| WireError::Truncated)?;
+        let (bytes, rest) = self.rest.split_at_checked(len).ok_or(WireError::Truncated)?;
         self.rest = rest;
-        Ok(*bytes)
+        Ok(bytes)
     }
 
+    /// The value of a field of wire type 1.
+    ///
+    /// # Errors
+    /// As [`Reader::field`].
     #[inline]
-    fn varint(&mut self) -> Result<u64, WireError> {
+    pub fn fixed64(&mut self) -> Result<u64, WireError> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    /// The value of a field of wire type 5.
+    ///
+    /// # Errors
+    /// As [`Reader::field`].
+    #[inline]
+    pub fn fixed32(&mut self) -> Result<u32, WireError> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    /// The value of a field of wire type 0.
+    ///
+    /// # Errors
+    /// As [`Reader::field`].
+    #[inline]
+    pub fn varint(&mut self) -> Result<u64, WireError> {
         match self.rest.split_first() {
             Some((&byte, rest)) if byte < 0x80 => {
                 self.rest = rest;
@@ -153,6 +219,13 @@ impl<'a> Reader<'a> {
             }
             _ => self.long_varint(),
         }
+    }
+
+    #[inline]
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
+        let (bytes, rest) = self.rest.split_first_chunk::<N>().ok_or(WireError::Truncated)?;
+        self.rest = rest;
+        Ok(*bytes)
     }
 
     fn long_varint(&mut self) -> Result<u64, WireError> {

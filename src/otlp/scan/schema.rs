@@ -1,0 +1,173 @@
+//! The messages that make up a request, as data, and the check of bytes against them.
+//!
+//! Fields are those of `opentelemetry/proto/{collector/trace,trace,resource,common}/v1`, version 1.10.
+
+use std::cell::Cell;
+use std::ops::RangeInclusive;
+
+use super::super::wire::{Reader, WireError};
+
+/// A message type.
+pub(super) struct Message {
+    /// Its fields in the order of their numbers.
+    fields: &'static [Field],
+    /// The number of the first field.
+    first: u32,
+    /// The numbers of the fields of which a message in canonical form has one at most, and that one once: its
+    /// singular submessage, or the members of its `oneof`. No OTLP message has two such sets.
+    pub(super) single: RangeInclusive<u32>,
+}
+
+/// What a field holds.
+#[derive(Clone, Copy)]
+enum Field {
+    Varint,
+    Fixed32,
+    Fixed64,
+    /// A string or bytes. Strings are not checked for UTF-8.
+    Bytes,
+    Message(&'static Message),
+}
+
+use Field::{Bytes, Fixed32, Fixed64, Message as Sub, Varint};
+
+/// `single` of a message whose submessages are all repeated.
+const NONE: RangeInclusive<u32> = 0..=0;
+
+pub(super) static REQUEST: Message = Message { first: 1, single: NONE, fields: &[Sub(&RESOURCE_SPANS)] };
+
+pub(super) static RESOURCE_SPANS: Message =
+    Message { first: 1, single: 1..=1, fields: &[Sub(&RESOURCE), Sub(&SCOPE_SPANS), Bytes] };
+
+pub(super) static SCOPE_SPANS: Message = Message { first: 1, single: 1..=1, fields: &[Sub(&SCOPE), Sub(&SPAN), Bytes] };
+
+pub(super) static SPAN: Message = Message {
+    first: 1,
+    single: 15..=15,
+    fields: &[
+        Bytes,           // trace_id
+        Bytes,           // span_id
+        Bytes,           // trace_state
+        Bytes,           // parent_span_id
+        Bytes,           // name
+        Varint,          // kind
+        Fixed64,         // start_time_unix_nano
+        Fixed64,         // end_time_unix_nano
+        Sub(&KEY_VALUE), // attributes
+        Varint,          // dropped_attributes_count
+        Sub(&EVENT),     // events
+        Varint,          // dropped_events_count
+        Sub(&LINK),      // links
+        Varint,          // dropped_links_count
+        Sub(&STATUS),    // status
+        Fixed32,         // flags
+    ],
+};
+
+static EVENT: Message = Message { first: 1, single: NONE, fields: &[Fixed64, Bytes, Sub(&KEY_VALUE), Varint] };
+
+static LINK: Message =
+    Message { first: 1, single: NONE, fields: &[Bytes, Bytes, Bytes, Sub(&KEY_VALUE), Varint, Fixed32] };
+
+pub(super) static STATUS: Message = Message { first: 2, single: NONE, fields: &[Bytes, Varint] };
+
+pub(super) static RESOURCE: Message =
+    Message { first: 1, single: NONE, fields: &[Sub(&KEY_VALUE), Varint, Sub(&ENTITY_REF)] };
+
+static ENTITY_REF: Message = Message { first: 1, single: NONE, fields: &[Bytes, Bytes, Bytes, Bytes] };
+
+pub(super) static SCOPE: Message = Message { first: 1, single: NONE, fields: &[Bytes, Bytes, Sub(&KEY_VALUE), Varint] };
+
+pub(super) static KEY_VALUE: Message = Message { first: 1, single: 2..=2, fields: &[Bytes, Sub(&ANY_VALUE), Varint] };
+
+static ANY_VALUE: Message = Message {
+    first: 1,
+    single: 1..=8,
+    fields: &[Bytes, Varint, Varint, Fixed64, Sub(&ARRAY), Sub(&KEY_VALUES), Bytes, Varint],
+};
+
+static ARRAY: Message = Message { first: 1, single: NONE, fields: &[Sub(&ANY_VALUE)] };
+
+static KEY_VALUES: Message = Message { first: 1, single: NONE, fields: &[Sub(&KEY_VALUE)] };
+
+impl Message {
+    /// The type of the submessage that field `number` holds, if it is one that holds submessages.
+    pub(super) fn submessage(&self, number: u32) -> Option<&'static Message> {
+        if let Some(Sub(message)) = self.field(number) { Some(message) } else { None }
+    }
+
+    fn field(&self, number: u32) -> Option<Field> {
+        self.fields.get(number.checked_sub(self.first)? as usize).copied()
+    }
+
+    /// Checks a message of this type down to its innermost value.
+    pub(super) fn check(&self, bytes: &[u8], level: Level<'_>) -> Result<(), WireError> {
+        let mut reader = Reader::new(bytes);
+        let mut singles = 0;
+        while let Some(key) = reader.key()? {
+            self.check_field(key, &mut reader, level)?;
+            singles += u32::from(self.single.contains(&(key >> 3)));
+        }
+        if singles > 1 {
+            level.split();
+        }
+        Ok(())
+    }
+
+    /// Reads and checks the field of this key. Unknown fields are skipped.
+    pub(super) fn check_field(&self, key: u32, reader: &mut Reader<'_>, level: Level<'_>) -> Result<(), WireError> {
+        let value = reader.value(key)?;
+        match self.field(key >> 3) {
+            Some(Varint) => value.varint().map(|_| ()),
+            Some(Fixed32) => value.fixed32().map(|_| ()),
+            Some(Fixed64) => value.fixed64().map(|_| ()),
+            Some(Bytes) => value.len_delimited().map(|_| ()),
+            Some(Sub(message)) => message.check(value.len_delimited()?, level.enter()?),
+            // prost asks for a level in order to skip a field.
+            None => level.enter().map(|_| ()),
+        }
+    }
+}
+
+/// How deep a message stands in the request.
+#[derive(Clone, Copy)]
+pub(super) struct Level<'c> {
+    /// The messages that may still nest, counted as prost does.
+    left: u32,
+    split: &'c Cell<bool>,
+}
+
+impl<'c> Level<'c> {
+    /// The level of a message that holds others up to `depth_max` deep. `split` will tell whether the message is not
+    /// in canonical form.
+    pub(super) fn new(depth_max: u32, split: &'c Cell<bool>) -> Self {
+        Level { left: depth_max, split }
+    }
+
+    /// The level of a submessage.
+    #[inline]
+    pub(super) fn enter(self) -> Result<Self, WireError> {
+        let left = self.left.checked_sub(1).ok_or(WireError::Depth)?;
+        Ok(Level { left, ..self })
+    }
+
+    /// Whether `count` more messages may nest.
+    #[inline]
+    pub(super) fn has(self, count: u32) -> bool {
+        self.left >= count
+    }
+
+    /// Sets `slot` to the singular submessage `bytes`, and notes it if it was set before.
+    #[inline]
+    pub(super) fn single<'a>(self, slot: &mut Option<&'a [u8]>, bytes: &'a [u8]) {
+        if slot.replace(bytes).is_some() {
+            self.split();
+        }
+    }
+
+    /// Notes that a singular submessage came in several parts.
+    #[cold]
+    pub(super) fn split(self) {
+        self.split.set(true);
+    }
+}
