@@ -3,6 +3,7 @@
 //! The queue needs no bound of its own: each entry holds its request's share of the memory budget.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -24,12 +25,15 @@ pub struct KeptSpans {
 pub struct KeptQueue {
     entries: Mutex<VecDeque<KeptSpans>>,
     pushed: Notify,
+    unsettled_spans: AtomicU64,
 }
 
 impl KeptQueue {
     /// Appends `kept` (and empties it).
     pub fn push(&self, kept: &mut Vec<KeptSpans>) {
         if !kept.is_empty() {
+            let spans = kept.iter().map(|kept| u64::from(kept.fragment.span_count())).sum();
+            self.unsettled_spans.fetch_add(spans, Ordering::AcqRel);
             self.entries.lock().extend(kept.drain(..));
             self.pushed.notify_one();
         }
@@ -46,6 +50,18 @@ impl KeptQueue {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.lock().is_empty()
+    }
+
+    /// Spans that were pushed and that nobody has settled: waiting here, or taken and neither confirmed by Cloud Trace
+    /// nor counted as dropped.
+    #[must_use]
+    pub fn unsettled_spans(&self) -> u64 {
+        self.unsettled_spans.load(Ordering::Acquire)
+    }
+
+    /// `spans` of the spans that were taken are exported or counted as dropped.
+    pub fn settle(&self, spans: u64) {
+        self.unsettled_spans.fetch_sub(spans, Ordering::AcqRel);
     }
 
     /// Returns when something may have been pushed since the last call.

@@ -1,0 +1,258 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tonic::Code;
+
+use super::*;
+use crate::cloud_trace::batch::Batcher;
+use crate::cloud_trace::testing::{BAD, Reply, Script, bad_span, kept, push_record, record, settled, with_retry_info};
+use crate::config::settings;
+use crate::tail::kept::KeptQueue;
+use crate::telemetry::Metrics;
+
+/// A delivery to a script, and what the spans of its batches are settled in.
+struct Bench {
+    delivery: Delivery<Arc<Script>>,
+    script: Arc<Script>,
+    metrics: Arc<Metrics>,
+    kept: Arc<KeptQueue>,
+    budget: Budget,
+    next_id: u64,
+}
+
+impl Bench {
+    fn new(replies: impl IntoIterator<Item = Reply>) -> Self {
+        Self::with(Script::new(replies))
+    }
+
+    fn with(script: Arc<Script>) -> Self {
+        let (metrics, kept) = (Arc::new(Metrics::new()), Arc::new(KeptQueue::default()));
+        let budget = Budget::new(0);
+        let ledger = Arc::new(Ledger::new(Arc::clone(&kept), Arc::clone(&metrics)));
+        let delivery = Delivery::new(Arc::clone(&script), ledger, budget.clone());
+        Bench { delivery, script, metrics, kept, budget, next_id: 0 }
+    }
+
+    /// Pushes a batch of spans with these names.
+    fn push(&mut self, project: &str, names: &[&str]) {
+        let limits = settings::Batch { max_spans: names.len(), max_bytes: 1 << 20, max_delay: Duration::ZERO };
+        let mut batcher = Batcher::new(limits, self.budget.clone());
+        for name in names {
+            let record = record(project, self.next_id, name);
+            push_record(&mut batcher, &project.into(), Instant::now().into_std(), &record);
+            self.kept.push(&mut vec![kept(&self.budget, project, &[(self.next_id, name)])]);
+            self.kept.take(1, &mut Vec::new());
+            self.next_id += 1;
+        }
+        batcher.take_closed().for_each(|batch| self.delivery.push(batch));
+    }
+
+    async fn deliver_all(&mut self) {
+        while !self.delivery.is_idle() {
+            self.delivery.progress().await;
+        }
+    }
+
+    /// The conservation law: every span was stored and confirmed, or dropped and counted; nothing is held.
+    fn assert_settled(&self, exported: u64, refused: u64) {
+        assert_eq!(settled(&self.metrics), (exported, [0, refused, 0]));
+        assert_eq!(exported + refused, self.next_id);
+        assert_eq!((self.kept.unsettled_spans(), self.budget.used_bytes()), (0, 0));
+    }
+
+    /// Seconds between the calls.
+    fn gaps(&self) -> Vec<f64> {
+        let calls = self.script.calls();
+        calls.windows(2).map(|pair| (pair[1].at - pair[0].at).as_secs_f64()).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_repeated_with_the_same_bytes_until_it_is_stored() {
+    let codes =
+        [Code::Unavailable, Code::DeadlineExceeded, Code::Internal, Code::Aborted, Code::Cancelled, Code::Unknown];
+    let mut bench = Bench::new(codes.map(|code| Reply::Say(Status::new(code, "not now"))));
+    bench.push("p", &["a", "b"]);
+    bench.deliver_all().await;
+    bench.assert_settled(2, 0);
+    let calls = bench.script.calls();
+    assert_eq!(calls.len(), codes.len() + 1);
+    assert!(calls.iter().all(|call| call.request == calls[0].request));
+    assert_eq!(bench.script.stored().1, 0);
+    // Full jitter below 250 ms, doubling.
+    for (attempt, gap) in bench.gaps().into_iter().enumerate() {
+        assert!(gap <= 0.002 + 0.25 * f64::from(1 << attempt), "{gap} s after failure {attempt}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_stored_already_counts_as_exported() {
+    let mut bench = Bench::new([Reply::StoreAndSay(Status::already_exists("have it"))]);
+    bench.push("p", &["a", "b", "c"]);
+    bench.deliver_all().await;
+    bench.assert_settled(3, 0);
+    assert_eq!(bench.script.calls().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_costs_a_repetition() {
+    let mut bench = Bench::new([Reply::StoreAndSay(Status::unavailable("connection reset"))]);
+    bench.push("p", &["a", "b", "c"]);
+    bench.deliver_all().await;
+    bench.assert_settled(3, 0);
+    let (names, repeated) = bench.script.stored();
+    assert_eq!((names.len(), repeated), (3, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_bad_span_is_found_and_dropped_alone() {
+    let mut names = vec!["good"; 1000];
+    names[613] = BAD;
+    let mut bench = Bench::new([]);
+    bench.push("p", &names);
+    bench.deliver_all().await;
+    bench.assert_settled(999, 1);
+    let (stored, repeated) = bench.script.stored();
+    assert_eq!((stored.len(), repeated), (999, 0));
+    // The whole batch, then two halves a step: 1000 is below 2^10.
+    assert!(bench.script.calls().len() <= 1 + 2 * 10, "{} calls", bench.script.calls().len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_at_a_time_are_bounded_and_projects_take_turns() {
+    let slow = Reply::Slow(Duration::from_secs(1));
+    let mut bench = Bench::new(vec![slow; 300]);
+    for project in ["p", "q", "r"] {
+        for _ in 0..50 {
+            bench.push(project, &["a"]);
+        }
+    }
+    bench.deliver_all().await;
+    bench.assert_settled(150, 0);
+    assert_eq!(bench.script.open_calls_max(), CALLS_MAX);
+    // All three were served in the second round, though p and q could have filled every call.
+    let calls = bench.script.calls();
+    let second = &calls[CALLS_MAX..2 * CALLS_MAX];
+    for project in ["projects/p", "projects/q", "projects/r"] {
+        let count = second.iter().filter(|call| call.request.name == project).count();
+        assert!((2..=PROJECT_CALLS_MAX).contains(&count), "{project}: {count} calls");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_project_that_is_away_is_probed_by_one_call_and_resumes_at_once() {
+    let down = Reply::Say(Status::unavailable("away"));
+    // All first calls fail, then three probes; after that everything is stored, one second a call.
+    let mut replies = vec![down; PROJECT_CALLS_MAX + 3];
+    replies.extend(vec![Reply::Slow(Duration::from_secs(1)); 100]);
+    let mut bench = Bench::new(replies);
+    for _ in 0..40 {
+        bench.push("p", &["a"]);
+    }
+    bench.deliver_all().await;
+    bench.assert_settled(40, 0);
+    let calls = bench.script.calls();
+    assert_eq!(calls.len(), PROJECT_CALLS_MAX + 3 + 40);
+    // From the first success on: that one alone, then the bound; 39 batches by eights are five seconds.
+    let first_success = calls[PROJECT_CALLS_MAX + 3].at;
+    let last = calls[calls.len() - 1].at;
+    assert_eq!((last - first_success).as_secs(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_project_leaves_the_others_alone() {
+    let granted = Arc::new(AtomicBool::new(false));
+    let has_role = Arc::clone(&granted);
+    let mut bench = Bench::with(Script::with_rule(move |request| {
+        let denied = request.name == "projects/denied" && !has_role.load(Ordering::Relaxed);
+        denied.then(|| Status::permission_denied("no role"))
+    }));
+    let start = Instant::now();
+    for _ in 0..20 {
+        bench.push("denied", &["a"]);
+        bench.push("fine", &["a"]);
+    }
+    while bench.kept.unsettled_spans() > 20 {
+        bench.delivery.progress().await;
+    }
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert_eq!(bench.script.stored().0.len(), 20);
+    granted.store(true, Ordering::Relaxed);
+    bench.deliver_all().await;
+    bench.assert_settled(40, 0);
+    assert_eq!(start.elapsed().as_secs(), retry::DELAY_MAX.as_secs());
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_follow_the_code_and_the_servers_wish() {
+    // The code, the wait that the server asks for, and the least and the longest wait before the second call in seconds.
+    let cases = [
+        (Status::permission_denied("no role"), 30.0, 30.0),
+        (Status::not_found("no project"), 30.0, 30.0),
+        (Status::failed_precondition("API off"), 30.0, 30.0),
+        (Status::unimplemented("no such method"), 30.0, 30.0),
+        (Status::resource_exhausted("quota"), 0.0, 4.0),
+        (Status::unauthenticated("no token"), 0.0, 4.0),
+        (Status::unavailable("away"), 0.0, 0.25),
+        (with_retry_info(Code::ResourceExhausted, 17), 17.0, 17.0),
+        (with_retry_info(Code::Unavailable, 5), 5.0, 5.0),
+    ];
+    for (status, least, longest) in cases {
+        let mut bench = Bench::new([Reply::Say(status.clone())]);
+        bench.push("p", &["a"]);
+        bench.push("p", &["b"]);
+        bench.deliver_all().await;
+        bench.assert_settled(2, 0);
+        // Both batches were under way at the failure, or none: the project as a whole waits.
+        let calls = bench.script.calls();
+        let wait = (calls[calls.len() - 1].at - calls[0].at).as_secs_f64();
+        assert!((least..longest + 0.01).contains(&wait), "{status:?}: {wait} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_always_fails_stands_in_nobodys_way() {
+    let mut bench =
+        Bench::with(Script::with_rule(|request| bad_span(request).map(|_| Status::internal("broken by it"))));
+    bench.push("p", &["a", "b", BAD, "c"]);
+    // As long as others go through, and no longer, its failures are its own.
+    for _ in 0..2000 {
+        bench.push("p", &["a"]);
+        bench.delivery.progress().await;
+    }
+    bench.deliver_all().await;
+    bench.assert_settled(2003, 1);
+    let blamed = bench.script.calls().iter().filter(|call| bad_span(&call.request).is_some()).count();
+    // Four spans, two, one; nothing had gone through before the very first failure.
+    assert_eq!(blamed, 1 + 3 * lane::STRIKES_MAX as usize);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_stopping_waits_are_short() {
+    let mut bench = Bench::new(vec![Reply::Say(Status::permission_denied("no role")); 4]);
+    bench.push("p", &["a"]);
+    bench.delivery.progress().await;
+    let start = Instant::now();
+    bench.delivery.stop();
+    bench.deliver_all().await;
+    bench.assert_settled(1, 0);
+    assert!(start.elapsed() <= 4 * STOPPING_DELAY_MAX, "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "as the test asked for")]
+async fn a_panicking_call_is_not_swallowed() {
+    struct Panics;
+    impl Sink for Panics {
+        async fn write(&self, _: &Batch) -> Result<(), Status> {
+            panic!("as the test asked for")
+        }
+    }
+    let bench = Bench::new([]);
+    let ledger = Arc::new(Ledger::new(bench.kept, bench.metrics));
+    let mut delivery = Delivery::new(Panics, ledger, bench.budget.clone());
+    let mut batcher =
+        Batcher::new(settings::Batch { max_spans: 1, max_bytes: 1, max_delay: Duration::ZERO }, bench.budget);
+    push_record(&mut batcher, &"p".into(), Instant::now().into_std(), &record("p", 1, "a"));
+    batcher.take_closed().for_each(|batch| delivery.push(batch));
+    delivery.progress().await;
+}

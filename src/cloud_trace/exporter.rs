@@ -1,0 +1,208 @@
+//! From the kept queue to Cloud Trace: encodes kept spans, gathers them into batches and sees to their delivery.
+//!
+//! One task does all of it; only the calls to the sink are tasks of their own. It encodes as soon as spans are kept,
+//! also while the sink is away: a kept span alone is smaller than the request that it came in.
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, yield_now};
+use tokio::time::Instant;
+
+use super::batch::Batcher;
+use super::delivery::Delivery;
+use super::ledger::{DropReason, Ledger};
+use super::sink::Sink;
+use crate::config::settings;
+use crate::sampling::Keep;
+use crate::tail::budget::Budget;
+use crate::tail::kept::{KeptQueue, KeptSpans};
+use crate::tail::request::SpanBytes;
+use crate::telemetry::Metrics;
+
+/// Entries of the queue that are taken at a time.
+const SLICE_ENTRIES_MAX: usize = 64;
+/// Spans that are encoded before other tasks of the worker have their turn: some hundred microseconds.
+const SLICE_SPANS_MAX: usize = 256;
+
+/// Makes Cloud Trace spans of OTLP spans.
+pub trait EncodeSpans: Send + 'static {
+    /// An encoded resource; cheap to have again for the same bytes.
+    type Resource: Send;
+    /// Why a span cannot be encoded; says nothing of what it contains.
+    type Error: Display;
+
+    /// Encodes an OTLP `Resource`.
+    fn resource(&mut self, resource: &[u8]) -> Self::Resource;
+
+    /// The project that the spans of a resource belong to.
+    fn project(resource: &Self::Resource) -> &Arc<str>;
+
+    /// Appends the span as a record of `BatchWriteSpansRequest.spans`, with its key and length.
+    ///
+    /// # Errors
+    /// The span cannot be encoded; what was appended is to be thrown away.
+    fn span(
+        &mut self,
+        resource: &Self::Resource,
+        span: SpanBytes<'_>,
+        keep: Keep,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Self::Error>;
+}
+
+/// The export task has ended though nobody asked it to.
+#[derive(Debug, Error)]
+#[error("the exporter ended unexpectedly: {0}")]
+pub struct ExporterFailed(String);
+
+/// The running exporter. Dropping it lets it end once everything is delivered.
+#[derive(Debug)]
+pub struct Exporter {
+    ledger: Arc<Ledger>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Exporter {
+    /// Starts to export what `kept` holds and will hold to `sink`, in batches of `limits`.
+    #[must_use]
+    pub fn start<E: EncodeSpans, S: Sink>(
+        kept: Arc<KeptQueue>,
+        encoder: E,
+        sink: S,
+        limits: settings::Batch,
+        budget: &Budget,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let ledger = Arc::new(Ledger::new(Arc::clone(&kept), metrics));
+        let worker = Worker {
+            kept,
+            slice: Vec::with_capacity(SLICE_ENTRIES_MAX),
+            encoder,
+            batcher: Batcher::new(limits, budget.clone()),
+            delivery: Delivery::new(sink, Arc::clone(&ledger), budget.clone()),
+            ledger: Arc::clone(&ledger),
+        };
+        let (stop, stopped) = oneshot::channel();
+        Exporter { ledger, stop, task: tokio::spawn(worker.run(stopped)) }
+    }
+
+    /// Kept spans that are neither confirmed nor counted as dropped, those in the kept queue included.
+    #[must_use]
+    pub fn export_spans(&self) -> u64 {
+        self.ledger.unsettled_spans()
+    }
+
+    /// Resolves if the export task ends by itself, which it does only by a panic: the process must end then.
+    pub async fn failed(&mut self) -> ExporterFailed {
+        if self.task.is_finished() {
+            return ExporterFailed("it has ended already".to_owned());
+        }
+        let cause =
+            (&mut self.task).await.err().map_or_else(|| "without an error".to_owned(), |error| error.to_string());
+        ExporterFailed(cause)
+    }
+
+    /// Exports everything that is in the kept queue, which must get no more, until `deadline`. What could not be
+    /// written by then is counted and logged as dropped; returns how many spans that were.
+    pub async fn shutdown(mut self, deadline: Instant) -> u64 {
+        // An error means that the task has ended.
+        let _ = self.stop.send(());
+        if !self.task.is_finished() && tokio::time::timeout_at(deadline, &mut self.task).await.is_err() {
+            self.task.abort();
+            // Once it is gone nothing is settled any more.
+            let _ = self.task.await;
+        }
+        let lost = self.ledger.unsettled_spans();
+        if lost > 0 {
+            self.ledger.dropped(DropReason::Shutdown, lost, "not written by the deadline of the shutdown");
+        }
+        lost
+    }
+}
+
+struct Worker<E, S> {
+    kept: Arc<KeptQueue>,
+    slice: Vec<KeptSpans>,
+    encoder: E,
+    batcher: Batcher,
+    delivery: Delivery<S>,
+    ledger: Arc<Ledger>,
+}
+
+impl<E: EncodeSpans, S: Sink> Worker<E, S> {
+    async fn run(mut self, mut stop: oneshot::Receiver<()>) {
+        let mut stopping = false;
+        loop {
+            self.encode_slice().await;
+            let more = !self.kept.is_empty();
+            self.deliver_closed(stopping && !more);
+            if stopping && !more && self.delivery.is_idle() {
+                return;
+            }
+            let due = self.batcher.next_due();
+            tokio::select! {
+                () = yield_now(), if more => {}
+                () = self.kept.pushed(), if !more => {}
+                () = sleep_until(due), if due.is_some() => {}
+                () = self.delivery.progress() => {}
+                // A sender that is gone asks for the same.
+                _ = &mut stop, if !stopping => {
+                    stopping = true;
+                    self.delivery.stop();
+                }
+            }
+        }
+    }
+
+    /// Encodes a slice of the queue; each fragment, and with the last one its request, is let go when it is done.
+    async fn encode_slice(&mut self) {
+        let mut slice = std::mem::take(&mut self.slice);
+        self.kept.take(SLICE_ENTRIES_MAX, &mut slice);
+        let now = Instant::now().into_std();
+        let mut spans_since_yield = 0;
+        for KeptSpans { fragment, keep } in slice.drain(..) {
+            for span in fragment.spans() {
+                self.encode(span, keep, now);
+                spans_since_yield += 1;
+                if spans_since_yield == SLICE_SPANS_MAX {
+                    spans_since_yield = 0;
+                    yield_now().await;
+                }
+            }
+        }
+        self.slice = slice;
+    }
+
+    fn encode(&mut self, span: SpanBytes<'_>, keep: Keep, now: std::time::Instant) {
+        let resource = self.encoder.resource(span.resource);
+        let encoder = &mut self.encoder;
+        let encoded = self.batcher.push(E::project(&resource), now, |out| encoder.span(&resource, span, keep, out));
+        if let Err(error) = encoded {
+            self.ledger.dropped(DropReason::Encode, 1, error);
+        }
+    }
+
+    fn deliver_closed(&mut self, flush: bool) {
+        if flush {
+            self.batcher.flush();
+        } else {
+            self.batcher.close_due(Instant::now().into_std());
+        }
+        for batch in self.batcher.take_closed() {
+            self.delivery.push(batch);
+        }
+    }
+}
+
+async fn sleep_until(due: Option<std::time::Instant>) {
+    if let Some(due) = due {
+        tokio::time::sleep_until(due.into()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,205 @@
+use std::time::Duration;
+
+use tonic::{Code, Status};
+
+use super::*;
+use crate::cloud_trace::client::CloudTrace;
+use crate::cloud_trace::testing::{
+    BAD, PANIC, PlainEncoder, Reply, Script, Server, UNENCODABLE, kept, settled, span_name, with_retry_info,
+};
+
+/// A running exporter and all that its spans pass.
+struct Bench {
+    exporter: Exporter,
+    kept: Arc<KeptQueue>,
+    budget: Budget,
+    metrics: Arc<Metrics>,
+    pushed: u64,
+}
+
+impl Bench {
+    fn new(sink: impl Sink, limits: settings::Batch) -> Self {
+        let (kept, metrics, budget) = (Arc::new(KeptQueue::default()), Arc::new(Metrics::new()), Budget::new(0));
+        let exporter = Exporter::start(Arc::clone(&kept), PlainEncoder, sink, limits, &budget, Arc::clone(&metrics));
+        Bench { exporter, kept, budget, metrics, pushed: 0 }
+    }
+
+    /// Keeps a fragment with spans of these names.
+    fn keep(&mut self, project: &str, names: &[&str]) {
+        let spans = names.iter().zip(self.pushed..).map(|(name, id)| (id, *name)).collect::<Vec<_>>();
+        self.pushed += names.len() as u64;
+        self.kept.push(&mut vec![kept(&self.budget, project, &spans)]);
+    }
+
+    async fn settle(&self) {
+        while self.exporter.export_spans() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+fn limits(max_spans: usize) -> settings::Batch {
+    settings::Batch { max_spans, max_bytes: 4 << 20, max_delay: Duration::from_millis(100) }
+}
+
+fn names(project: &str, ids: impl IntoIterator<Item = u64>) -> Vec<String> {
+    ids.into_iter().map(|id| span_name(project, id)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_span_is_exported_once_or_counted_whatever_the_sink_says() {
+    let say = |code, n| vec![Reply::Say(Status::new(code, "as scripted")); n];
+    let slow = |millis| vec![Reply::Slow(Duration::from_millis(millis)); 20];
+    let cases: Vec<(&str, Vec<Reply>)> = vec![
+        ("fine", vec![]),
+        ("slow", slow(3000)),
+        ("unavailable", say(Code::Unavailable, 20)),
+        ("deadline", say(Code::DeadlineExceeded, 20)),
+        ("quota", say(Code::ResourceExhausted, 20)),
+        ("quota with a wish", vec![Reply::Say(with_retry_info(Code::ResourceExhausted, 90)); 12]),
+        ("no role", say(Code::PermissionDenied, 20)),
+        ("no token", say(Code::Unauthenticated, 20)),
+        (
+            "one of everything",
+            (1..=16)
+                .filter(|&code| code != Code::AlreadyExists as i32)
+                .map(|code| Reply::Say(Status::new(Code::from(code), "as scripted")))
+                .collect(),
+        ),
+        ("there already", vec![Reply::StoreAndSay(Status::already_exists("")); 3]),
+    ];
+    for (case, replies) in cases {
+        let script = Script::new(replies);
+        let mut bench = Bench::new(Arc::clone(&script), limits(100));
+        // 60 fragments of 10 spans; every hundredth span is bad, every two-hundredth cannot be encoded.
+        for fragment in 0..60 {
+            let first = match fragment % 20 {
+                0 => UNENCODABLE,
+                10 => BAD,
+                _ => "good",
+            };
+            bench.keep("p", &[first, "good", "good", "good", "good", "good", "good", "good", "good", "good"]);
+        }
+        let is_lost = |id: &u64| id.is_multiple_of(100);
+        assert_eq!(bench.exporter.export_spans(), 600, "{case}");
+        bench.settle().await;
+        assert_eq!(settled(&bench.metrics), (594, [3, 3, 0]), "{case}");
+        assert_eq!(script.stored(), (names("p", (0..600).filter(|id| !is_lost(id))), 0), "{case}");
+        assert_eq!(bench.budget.used_bytes(), 0, "{case}");
+        assert_eq!(bench.exporter.shutdown(Instant::now()).await, 0, "{case}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn batches_are_of_one_project_and_wait_no_longer_than_their_delay() {
+    let script = Script::new([]);
+    let mut bench = Bench::new(Arc::clone(&script), limits(100));
+    let start = Instant::now();
+    bench.keep("p", &["a", "b"]);
+    bench.keep("q", &["a"]);
+    bench.keep("p", &["c"]);
+    bench.settle().await;
+    let calls = script.calls();
+    let mut sizes = calls.iter().map(|call| (call.request.name.as_str(), call.request.spans.len())).collect::<Vec<_>>();
+    sizes.sort_unstable();
+    assert_eq!(sizes, [("projects/p", 3), ("projects/q", 1)]);
+    assert!(calls.iter().all(|call| (100..110).contains(&(call.at - start).as_millis())), "{calls:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_are_let_go_once_encoded_though_the_sink_is_away() {
+    let script = Script::new(vec![Reply::Hang; 100]);
+    let mut bench = Bench::new(Arc::clone(&script), limits(10));
+    bench.keep("p", &["good"; 10]);
+    let request_bytes = bench.budget.used_bytes();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // What counts now is the batch and its copy on the wire.
+    let batch_bytes = prost::Message::encoded_len(&script.calls()[0].request) - "projects/p".len() - 2;
+    assert_eq!(bench.budget.used_bytes(), 2 * batch_bytes + "projects/p".len() + 2);
+    assert_ne!(request_bytes, bench.budget.used_bytes());
+    assert_eq!(bench.exporter.export_spans(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_delivers_what_is_open_and_waiting() {
+    // Two hours' hold is cut short: a role was granted meanwhile.
+    let script = Script::new([Reply::Say(Status::permission_denied("no role"))]);
+    let slow = settings::Batch { max_delay: Duration::from_secs(7200), ..limits(100) };
+    let mut bench = Bench::new(Arc::clone(&script), slow);
+    for _ in 0..25 {
+        bench.keep("p", &["good"; 10]);
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(bench.exporter.export_spans() >= 50);
+    bench.keep("q", &["good"]);
+    let start = Instant::now();
+    assert_eq!(bench.exporter.shutdown(start + Duration::from_secs(8)).await, 0);
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert_eq!(script.stored().0.len(), 251);
+    assert_eq!(settled(&bench.metrics), (251, [0, 0, 0]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_shutdown_cannot_write_is_counted() {
+    let script = Script::new(vec![Reply::Hang; 3]);
+    let mut bench = Bench::new(Arc::clone(&script), limits(10));
+    for _ in 0..5 {
+        bench.keep("p", &["good"; 10]);
+    }
+    let deadline = Instant::now() + Duration::from_secs(8);
+    assert_eq!(bench.exporter.shutdown(deadline).await, 30);
+    assert_eq!(Instant::now(), deadline);
+    assert_eq!(settled(&bench.metrics), (20, [0, 0, 30]));
+    assert_eq!(bench.kept.unsettled_spans(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_is_seen() {
+    let mut bench = Bench::new(Script::new([]), limits(10));
+    let idle = tokio::time::timeout(Duration::from_secs(1), bench.exporter.failed()).await;
+    assert!(idle.is_err());
+    bench.keep("p", &["good", PANIC]);
+    let error = bench.exporter.failed().await.to_string();
+    assert!(error.contains("ended unexpectedly") && error.contains("as the test asked for"), "{error}");
+    // Both are still to be accounted for.
+    assert_eq!(bench.exporter.shutdown(Instant::now()).await, 2);
+    assert_eq!(settled(&bench.metrics), (0, [0, 0, 2]));
+}
+
+#[tokio::test]
+async fn over_grpc_one_bad_span_of_a_full_batch_is_dropped_alone() {
+    let script = Script::new([]);
+    let server = Server::any(Arc::clone(&script));
+    let mut bench = Bench::new(CloudTrace::plaintext(&server.uri()).unwrap(), limits(2000));
+    for fragment in 0..200 {
+        bench.keep("p", &[if fragment == 77 { BAD } else { "good" }; 1]);
+        bench.keep("p", &["good"; 9]);
+    }
+    bench.settle().await;
+    assert_eq!(settled(&bench.metrics), (1999, [0, 1, 0]));
+    assert_eq!(script.stored(), (names("p", (0..2000).filter(|&id| id != 770)), 0));
+}
+
+#[tokio::test]
+async fn over_grpc_a_sink_that_crashes_and_returns_loses_nothing() {
+    // Nobody listens at first; then a server that leaves its first calls without an answer crashes.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap();
+    drop(nobody);
+    let mut bench = Bench::new(CloudTrace::plaintext(&format!("http://{address}")).unwrap(), limits(10));
+    for _ in 0..20 {
+        bench.keep("p", &["good"; 10]);
+    }
+    let hanging = Script::new(vec![Reply::Hang; 100]);
+    let crashing = Server::start(Arc::clone(&hanging), address);
+    while hanging.calls().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(crashing);
+    assert_eq!(bench.exporter.export_spans(), 200);
+    let script = Script::new([]);
+    let _server = Server::start(Arc::clone(&script), address);
+    bench.settle().await;
+    assert_eq!(settled(&bench.metrics), (200, [0, 0, 0]));
+    assert_eq!(script.stored(), (names("p", 0..200), 0));
+}
