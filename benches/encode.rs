@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, Key
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{Span, span::Event};
 use prost::Message;
-use spansieve::cloud_trace::encode::{Encoder, EncoderSettings};
+use spansieve::cloud_trace::encode::{Encoder, EncoderSettings, VERSION};
 use spansieve::proto::google::devtools::cloudtrace::v2;
 use spansieve::proto::google::rpc::Status;
 use spansieve::resource::Rewriter;
@@ -129,8 +129,11 @@ fn encode(c: &mut Criterion) {
                 (Resource::decode(&resource[..]).unwrap(), InstrumentationScope::decode(&scope[..]).unwrap());
             for span in &spans {
                 let one = v2::AttributeValue { value: Some(v2::attribute_value::Value::IntValue(1)) };
-                let context =
-                    reference::Context { default_project: "local-project", annotation: Some(("errors", one)) };
+                let context = reference::Context {
+                    default_project: "local-project",
+                    version: VERSION,
+                    annotation: Some(("errors", one)),
+                };
                 let span = Span::decode(&black_box(span)[..]).unwrap();
                 let span = reference::encode(&context, &resource, &scope, &span);
                 prost::encoding::message::encode(2, &span, &mut out);

@@ -55,6 +55,9 @@ pub const POLICY: &str = "spansieve.policy";
 /// The span attribute that says how many traces the kept one stands for.
 pub const ADJUSTED_COUNT: &str = "spansieve.adjusted_count";
 
+/// This program's version, as the agent label of a span gives it.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// Why a span cannot be encoded. Retrying cannot help; a span that the scan accepted does not fail.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum EncodeError {
@@ -122,7 +125,7 @@ impl Encoder {
         keep: Keep,
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
-        let mut attributes = AttributeList::default();
+        let mut attributes = AttributeList::beside(&resource.filter);
         merge::push_scope(&mut attributes, scope, resource);
         let fields = SpanFields::read(span, &mut attributes)?;
         let scratch = &mut self.scratch;
