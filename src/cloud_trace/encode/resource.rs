@@ -173,7 +173,8 @@ impl EncodedResource {
     /// Roughly what it holds, in bytes.
     fn size_bytes(&self) -> usize {
         let keys: usize = self.entries.iter().map(|entry| entry.key.len()).sum();
-        self.block.len() + keys + self.entries.len() * (size_of::<ResourceEntry>() + 2 * size_of::<u32>())
+        let entries = self.entries.len() * (size_of::<ResourceEntry>() + 2 * size_of::<u32>());
+        size_of::<Self>() + self.name_prefix.len() + self.block.len() + keys + entries
     }
 }
 
