@@ -47,6 +47,8 @@ pub const VALUE_BYTES_MAX: usize = 65_532;
 pub const NAME_BYTES_MAX: usize = 1_024;
 /// Events of a span.
 pub const EVENTS_MAX: usize = 256;
+/// How long an event may stand before the start of its span: 365 days, in nanoseconds.
+pub const EVENT_LEAD_NANOS_MAX: u64 = 365 * 24 * 3_600 * 1_000_000_000;
 /// Links of a span.
 pub const LINKS_MAX: usize = 128;
 

@@ -302,6 +302,25 @@ fn times_are_mended() {
 }
 
 #[test]
+fn events_stand_no_earlier_than_the_api_allows() {
+    let start = plain_span().start_time_unix_nano;
+    let cases = [
+        (0, start),
+        (1, start),
+        (start - EVENT_LEAD_NANOS_MAX - 1, start),
+        (start - EVENT_LEAD_NANOS_MAX, start - EVENT_LEAD_NANOS_MAX),
+        (start - 1, start - 1),
+        (u64::MAX, u64::MAX),
+    ];
+    for (time_unix_nano, written) in cases {
+        let event = otlp::Event { time_unix_nano, ..Default::default() };
+        let found = check_span(&Span { events: vec![event], ..plain_span() }).time_events.unwrap();
+        let time = found.time_event[0].time.unwrap();
+        assert_eq!(time.seconds as u64 * 1_000_000_000 + time.nanos as u64, written);
+    }
+}
+
+#[test]
 fn parents_and_their_process() {
     let parent = vec![9; 8];
     let cases = [

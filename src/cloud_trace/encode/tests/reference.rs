@@ -221,8 +221,13 @@ fn json(value: Option<&Value>) -> String {
 }
 
 fn time_events(span: &otlp::Span, start: u64) -> Option<TimeEvents> {
+    let time = |event: &otlp::span::Event| match event.time_unix_nano {
+        0 => start,
+        early if u128::from(early) + 365 * 86_400_000_000_000 < u128::from(start) => start,
+        possible => possible,
+    };
     let annotation = |event: &otlp::span::Event| TimeEvent {
-        time: Some(timestamp(if event.time_unix_nano == 0 { start } else { event.time_unix_nano })),
+        time: Some(timestamp(time(event))),
         value: Some(time_event::Value::Annotation(Annotation {
             description: Some(cut(&event.name, 1024)),
             attributes: event_attributes(&event.attributes, event.dropped_attributes_count),
