@@ -47,6 +47,8 @@ pub const VALUE_BYTES_MAX: usize = 65_532;
 pub const NAME_BYTES_MAX: usize = 1_024;
 /// Events of a span.
 pub const EVENTS_MAX: usize = 256;
+/// How long an event may stand before the start of its span: 365 days, in nanoseconds.
+pub const EVENT_LEAD_NANOS_MAX: u64 = 365 * 24 * 3_600 * 1_000_000_000;
 /// Links of a span.
 pub const LINKS_MAX: usize = 128;
 
@@ -54,6 +56,9 @@ pub const LINKS_MAX: usize = 128;
 pub const POLICY: &str = "spansieve.policy";
 /// The span attribute that says how many traces the kept one stands for.
 pub const ADJUSTED_COUNT: &str = "spansieve.adjusted_count";
+
+/// This program's version, as the agent label of a span gives it.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Why a span cannot be encoded. Retrying cannot help; a span that the scan accepted does not fail.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -122,7 +127,7 @@ impl Encoder {
         keep: Keep,
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
-        let mut attributes = AttributeList::default();
+        let mut attributes = AttributeList::beside(&resource.filter);
         merge::push_scope(&mut attributes, scope, resource);
         let fields = SpanFields::read(span, &mut attributes)?;
         let scratch = &mut self.scratch;

@@ -2,7 +2,7 @@
 
 use super::attributes::{Scratch, attribute_map, truncatable_string};
 use super::span::Repeated;
-use super::{EVENTS_MAX, NAME_BYTES_MAX, write};
+use super::{EVENT_LEAD_NANOS_MAX, EVENTS_MAX, NAME_BYTES_MAX, write};
 use crate::otlp::view::{self, Attributes};
 use crate::otlp::wire::{Reader, Value};
 
@@ -19,7 +19,7 @@ pub(super) fn write(out: &mut Vec<u8>, span: &[u8], events: Repeated, span_start
     });
 }
 
-/// The fields of a `TimeEvent`. An event without a time stands at the start of its span.
+/// The fields of a `TimeEvent`.
 fn time_event(out: &mut Vec<u8>, event: &[u8], span_start: u64, scratch: &mut Scratch) {
     let (mut time, mut name, mut dropped_count) = (0, &[][..], 0);
     let mut reader = Reader::new(event);
@@ -31,9 +31,15 @@ fn time_event(out: &mut Vec<u8>, event: &[u8], span_start: u64, scratch: &mut Sc
             _ => {}
         }
     }
-    write::timestamp(out, 1, if time == 0 { span_start } else { time });
+    write::timestamp(out, 1, mended_time(time, span_start));
     write::message(out, 2, |out| {
         truncatable_string(out, 1, scratch.renderer.string(name, NAME_BYTES_MAX));
         attribute_map(out, 2, Attributes::of_event(event), dropped_count, scratch);
     });
+}
+
+/// An event without a time, or with one so early that the API would refuse it, stands at the start of its span.
+fn mended_time(time: u64, span_start: u64) -> u64 {
+    let is_possible = time != 0 && span_start.saturating_sub(time) <= EVENT_LEAD_NANOS_MAX;
+    if is_possible { time } else { span_start }
 }

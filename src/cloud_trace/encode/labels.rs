@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use super::VERSION;
 use super::text::mended;
 use crate::otlp::view::AnyValue;
 use crate::resource::Attributes;
@@ -164,14 +165,13 @@ pub(super) fn text<'a>(attributes: &'a Attributes, key: &str) -> Cow<'a, str> {
 /// The agent: the SDK that made the span, if it names itself in the form that Cloud Trace has always been told
 /// (`opentelemetry-<letters> <n.n.n>; google-cloud-trace-exporter <n.n.n>`), and this program.
 pub(super) fn agent(attributes: &Attributes) -> String {
-    let own = env!("CARGO_PKG_VERSION");
     let language = text(attributes, "telemetry.sdk.language");
     let version = text(attributes, "telemetry.sdk.version");
     let is_language = !language.is_empty() && language.bytes().all(|b| b.is_ascii_alphabetic());
     if is_language && is_release(&version) {
-        format!("opentelemetry-{language} {version}; google-cloud-trace-exporter {own}")
+        format!("opentelemetry-{language} {version}; google-cloud-trace-exporter {VERSION}")
     } else {
-        format!("spansieve {own}")
+        format!("spansieve {VERSION}")
     }
 }
 

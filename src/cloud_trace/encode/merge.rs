@@ -57,6 +57,9 @@ pub(super) fn write(
 /// ascending order.
 fn override_resource(list: &mut AttributeList<'_>, resource: &EncodedResource) -> SmallVec<[usize; 8]> {
     let mut overridden = SmallVec::new();
+    if !list.may_repeat() {
+        return overridden;
+    }
     for item in list.live_mut() {
         match resource.owner(&item.key, item.hash) {
             None => {}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::attributes::{AttributeList, KeyIndex, Keyed, Scratch, entry, key_hash};
+use super::attributes::{AttributeList, KeyFilter, KeyIndex, Keyed, Scratch, entry, key_hash};
 use super::{ADJUSTED_COUNT, EncoderSettings, POLICY, labels};
 use crate::otlp::view::AnyValue;
 use crate::resource::{Attributes, Rewriter};
@@ -35,6 +35,8 @@ pub struct EncodedResource {
     /// How many of the entries are ours: a span's attribute of the same key gives way to them.
     own_count: usize,
     keys: KeyIndex,
+    /// The same keys, for the lists of the spans.
+    pub(super) filter: KeyFilter,
     /// Attributes of the resource that were lost.
     pub(super) dropped_count: u64,
 }
@@ -83,6 +85,7 @@ impl EncodedResource {
             entries: Vec::new(),
             own_count: 0,
             keys: KeyIndex::default(),
+            filter: KeyFilter::default(),
             dropped_count: u64::from(attributes.dropped_count()),
         };
         resource.add_own(&attributes, settings.annotate, scratch);
@@ -130,7 +133,9 @@ impl EncodedResource {
 
     /// Notes that the block holds the entry of `key` up to here.
     fn note(&mut self, key: &str) {
-        self.entries.push(ResourceEntry { key: key.into(), hash: key_hash(key), end: self.block.len() });
+        let hash = key_hash(key);
+        self.filter.insert(hash);
+        self.entries.push(ResourceEntry { key: key.into(), hash, end: self.block.len() });
         self.keys.replace(&self.entries, self.entries.len() - 1);
     }
 
@@ -168,7 +173,8 @@ impl EncodedResource {
     /// Roughly what it holds, in bytes.
     fn size_bytes(&self) -> usize {
         let keys: usize = self.entries.iter().map(|entry| entry.key.len()).sum();
-        self.block.len() + keys + self.entries.len() * (size_of::<ResourceEntry>() + 2 * size_of::<u32>())
+        let entries = self.entries.len() * (size_of::<ResourceEntry>() + 2 * size_of::<u32>());
+        size_of::<Self>() + self.name_prefix.len() + self.block.len() + keys + entries
     }
 }
 

@@ -9,7 +9,6 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
-use crate::config::settings;
 use crate::otlp::scan::{Bits, Probe, Scan, scan};
 use crate::otlp::view::StatusCode;
 use crate::proto::google::devtools::cloudtrace::v2::attribute_value::Value as V2Value;
@@ -19,6 +18,8 @@ use crate::proto::google::devtools::cloudtrace::v2::{
 use crate::proto::google::rpc::Status;
 
 mod generate;
+mod labels;
+mod limits;
 mod reference;
 
 struct NoProbe;
@@ -120,7 +121,7 @@ fn check(resource: &Resource, scope: &InstrumentationScope, span: &Span) -> v2::
     let annotation = Some(("baseline", int(20)));
     for (annotate, annotation) in [(true, annotation), (false, None)] {
         let found = encode_body(&mut encoder(annotate), body(Some(resource), Some(scope), span), baseline());
-        let context = reference::Context { default_project: "default", annotation };
+        let context = reference::Context { default_project: "default", version: VERSION, annotation };
         assert_eq!(found, [reference::encode(&context, resource, scope, span)]);
         if !annotate {
             return found.into_iter().next().unwrap();
@@ -139,7 +140,7 @@ fn check_span(span: &Span) -> v2::Span {
 #[track_caller]
 fn map_of(attributes: Vec<KeyValue>) -> Vec<(String, AttributeValue)> {
     let found = check_span(&with_attributes(attributes)).attributes.unwrap().attribute_map;
-    let mut map: Vec<_> = found.into_iter().filter(|(k, _)| k != "otel.scope.name" && k != labels::AGENT).collect();
+    let mut map: Vec<_> = found.into_iter().filter(|(k, _)| k != "otel.scope.name" && k != "g.co/agent").collect();
     map.sort_by(|a, b| a.0.cmp(&b.0));
     map
 }
@@ -166,7 +167,7 @@ fn a_plain_span_field_for_field() {
     assert_eq!(found.span_kind, v2::span::SpanKind::Server as i32);
     assert_eq!((found.status, found.time_events, found.links), (None, None, None));
     assert_eq!((found.stack_trace, found.same_process_as_parent_span, found.child_span_count), (None, None, None));
-    let agent = text(concat!("spansieve ", env!("CARGO_PKG_VERSION")));
+    let agent = text(&format!("spansieve {VERSION}"));
     let expected = [("otel.scope.name".to_string(), text("")), ("g.co/agent".to_string(), agent)].into();
     assert_eq!(found.attributes.unwrap().attribute_map, expected);
 }
@@ -265,191 +266,6 @@ fn the_scope_is_set_unless_the_user_did() {
 }
 
 #[test]
-fn agents() {
-    let own = env!("CARGO_PKG_VERSION");
-    let sdk = |language: &str, version: &str| {
-        vec![string("telemetry.sdk.language", language), string("telemetry.sdk.version", version)]
-    };
-    let cases = [
-        (sdk("java", "1.55.0"), format!("opentelemetry-java 1.55.0; google-cloud-trace-exporter {own}")),
-        (sdk("java", "1.55.0-rc1"), format!("spansieve {own}")),
-        (sdk("java", "1.55"), format!("spansieve {own}")),
-        (sdk("ja va", "1.55.0"), format!("spansieve {own}")),
-        (sdk("", "1.55.0"), format!("spansieve {own}")),
-        (vec![string("g.co/agent", "mine")], "mine".to_string()),
-    ];
-    let scope = InstrumentationScope::default();
-    for (attributes, expected) in cases {
-        let found = check(&resource(attributes.clone()), &scope, &plain_span()).attributes.unwrap().attribute_map;
-        assert_eq!(found["g.co/agent"], text(&expected), "{attributes:?}");
-    }
-    assert_eq!(
-        check_span(&with_attributes(vec![string("g.co/agent", "x")])).attributes.unwrap().attribute_map["g.co/agent"],
-        text("x")
-    );
-}
-
-/// The labels of a resource with these attributes, without their common prefix, as `label=value`.
-#[track_caller]
-fn labels_of(attributes: &[(&str, &str)]) -> Vec<String> {
-    let attributes = attributes.iter().map(|(k, v)| string(k, v)).collect();
-    let found = check(&resource(attributes), &InstrumentationScope::default(), &plain_span());
-    let labels = found.attributes.unwrap().attribute_map.into_iter().filter_map(|(key, value)| {
-        let Some(V2Value::StringValue(text)) = value.value else { return None };
-        key.strip_prefix("g.co/r/").map(|label| format!("{label}={}", text.value))
-    });
-    let mut labels: Vec<_> = labels.collect();
-    labels.sort();
-    labels
-}
-
-#[test]
-fn monitored_resources() {
-    let zone = ("cloud.availability_zone", "z");
-    let region = ("cloud.region", "r");
-    let (cluster, namespace) = (("k8s.cluster.name", "c"), ("k8s.namespace.name", "n"));
-    let (pod, container, node) = (("k8s.pod.name", "p"), ("k8s.container.name", "k"), ("k8s.node.name", "m"));
-    let platform = |name| ("cloud.platform", name);
-    let host = ("host.id", "h");
-    let cases: &[(&[(&str, &str)], &[&str])] = &[
-        (&[], &[]),
-        (&[platform("gcp_compute_engine"), zone, host], &["gce_instance/instance_id=h", "gce_instance/zone=z"]),
-        (&[platform("gcp_compute_engine"), region], &["gce_instance/instance_id=", "gce_instance/zone="]),
-        (
-            &[platform("gcp_app_engine"), region, ("faas.name", "f"), ("faas.version", "1"), ("faas.instance", "i")],
-            &[
-                "gae_instance/instance_id=i",
-                "gae_instance/location=r",
-                "gae_instance/module_id=f",
-                "gae_instance/version_id=1",
-            ],
-        ),
-        (
-            &[platform("aws_ec2"), region, host, ("cloud.account.id", "a")],
-            &["aws_ec2_instance/aws_account=a", "aws_ec2_instance/instance_id=h", "aws_ec2_instance/region=r"],
-        ),
-        (
-            &[platform("gcp_bare_metal_solution"), zone, region, host],
-            &[
-                "baremetalsolution.googleapis.com/Instance/instance_id=h",
-                "baremetalsolution.googleapis.com/Instance/location=r",
-            ],
-        ),
-        (
-            &[cluster, container, pod, node, namespace, zone, region],
-            &[
-                "k8s_container/cluster_name=c",
-                "k8s_container/container_name=k",
-                "k8s_container/location=z",
-                "k8s_container/namespace_name=n",
-                "k8s_container/pod_name=p",
-            ],
-        ),
-        (
-            &[cluster, pod, node],
-            &["k8s_pod/cluster_name=c", "k8s_pod/location=", "k8s_pod/namespace_name=", "k8s_pod/pod_name=p"],
-        ),
-        (&[cluster, node], &["k8s_node/cluster_name=c", "k8s_node/location=", "k8s_node/node_name=m"]),
-        (
-            &[platform("gcp_kubernetes_engine"), cluster, region],
-            &["k8s_cluster/cluster_name=c", "k8s_cluster/location=r"],
-        ),
-        (
-            &[platform("gcp_cloud_run"), region, ("service.name", "s"), ("service.instance.id", "i")],
-            &["generic_task/job=s", "generic_task/location=r", "generic_task/namespace=", "generic_task/task_id=i"],
-        ),
-        (
-            &[("faas.name", "f"), ("faas.instance", "i"), ("service.name", "unknown_service:go")],
-            &[
-                "generic_task/job=f",
-                "generic_task/location=global",
-                "generic_task/namespace=",
-                "generic_task/task_id=i",
-            ],
-        ),
-        (
-            &[("service.name", "unknown_service"), ("service.instance.id", "i"), ("service.namespace", "n")],
-            &[
-                "generic_task/job=unknown_service",
-                "generic_task/location=global",
-                "generic_task/namespace=n",
-                "generic_task/task_id=i",
-            ],
-        ),
-        (
-            &[("service.name", "s"), ("host.name", "h"), pod],
-            &["generic_node/location=global", "generic_node/namespace=", "generic_node/node_id=h"],
-        ),
-    ];
-    for (attributes, expected) in cases {
-        assert_eq!(labels_of(attributes), *expected, "{attributes:?}");
-    }
-}
-
-#[test]
-fn labels_win_over_the_users() {
-    let attributes = vec![string("g.co/r/generic_node/location", "mine"), string("host.name", "h")];
-    let span = with_attributes(vec![string("g.co/r/generic_node/node_id", "mine")]);
-    let found = check(&resource(attributes), &InstrumentationScope::default(), &span).attributes.unwrap();
-    assert_eq!(found.attribute_map["g.co/r/generic_node/location"], text("global"));
-    assert_eq!(found.attribute_map["g.co/r/generic_node/node_id"], text("h"));
-    assert_eq!(found.dropped_attributes_count, 0);
-}
-
-#[test]
-fn empty_identities_are_skipped_in_resources_only() {
-    let keys = ["service.name", "service.namespace", "service.instance.id"];
-    let empty = || keys.map(|key| string(key, "")).to_vec();
-    let map = |found: v2::Span| found.attributes.unwrap().attribute_map;
-    let found = map(check(&resource(empty()), &InstrumentationScope::default(), &plain_span()));
-    assert!(keys.iter().all(|key| !found.contains_key(*key)));
-    let found = map(check_span(&with_attributes(empty())));
-    assert!(keys.iter().all(|key| found[*key] == text("")));
-}
-
-#[test]
-fn projects() {
-    let long = "p".repeat(129);
-    let cases: &[(&[(&str, &str)], &str)] = &[
-        (&[], "default"),
-        (&[("gcp.project.id", "a")], "a"),
-        (&[("gcp.project_id", "a")], "a"),
-        (&[("gcp.project.id", "a"), ("gcp.project_id", "b")], "b"),
-        (&[("gcp.project.id", "a"), ("gcp.project_id", "")], "a"),
-        (&[("gcp.project.id", "")], "default"),
-        (&[("gcp.project.id", "example.com:a-1")], "example.com:a-1"),
-        (&[("gcp.project.id", "a/traces/b")], "default"),
-        (&[("gcp.project.id", &long)], "default"),
-        (&[("cloud.account.id", "a")], "default"),
-    ];
-    for (attributes, expected) in cases {
-        let resource = resource(attributes.iter().map(|(k, v)| string(k, v)).collect());
-        let found = check(&resource, &InstrumentationScope::default(), &plain_span());
-        assert!(found.name.starts_with(&format!("projects/{expected}/traces/")), "{attributes:?}: {}", found.name);
-        assert_eq!(&**encoder(true).resource(&resource.encode_to_vec()).project(), *expected);
-    }
-}
-
-#[test]
-fn resources_are_rewritten_first() {
-    use settings::{Action, AttributeAction, AttributeValue as Literal, ValueSource};
-    let upsert = |key: &str, value: &str| AttributeAction {
-        key: key.into(),
-        action: Action::Upsert(ValueSource::Value(Literal::String(value.into()))),
-    };
-    let delete = AttributeAction { key: "secret".into(), action: Action::Delete };
-    let attributes = vec![upsert("gcp.project_id", "other"), upsert("host.name", "h"), delete];
-    let mut encoder = encoder(false);
-    encoder.rewriter = Rewriter::new(&settings::Resource { attributes });
-    let sent = resource(vec![string("secret", "s")]);
-    let found = encode_body(&mut encoder, body(Some(&sent), None, &plain_span()), errors()).remove(0);
-    assert!(found.name.starts_with("projects/other/"));
-    let map = found.attributes.unwrap().attribute_map;
-    assert_eq!(map["g.co/r/generic_node/node_id"], text("h"));
-    assert!(!map.contains_key("secret"));
-}
-
-#[test]
 fn annotations_say_why_a_span_was_kept() {
     let span = with_attributes(vec![string("spansieve.policy", "mine"), string("spansieve.adjusted_count", "mine")]);
     let third = Threshold::from_percent(30.0);
@@ -486,6 +302,25 @@ fn times_are_mended() {
 }
 
 #[test]
+fn events_stand_no_earlier_than_the_api_allows() {
+    let start = plain_span().start_time_unix_nano;
+    let cases = [
+        (0, start),
+        (1, start),
+        (start - EVENT_LEAD_NANOS_MAX - 1, start),
+        (start - EVENT_LEAD_NANOS_MAX, start - EVENT_LEAD_NANOS_MAX),
+        (start - 1, start - 1),
+        (u64::MAX, u64::MAX),
+    ];
+    for (time_unix_nano, written) in cases {
+        let event = otlp::Event { time_unix_nano, ..Default::default() };
+        let found = check_span(&Span { events: vec![event], ..plain_span() }).time_events.unwrap();
+        let time = found.time_event[0].time.unwrap();
+        assert_eq!(time.seconds as u64 * 1_000_000_000 + time.nanos as u64, written);
+    }
+}
+
+#[test]
 fn parents_and_their_process() {
     let parent = vec![9; 8];
     let cases = [
@@ -517,124 +352,8 @@ fn kinds_and_statuses() {
 }
 
 #[test]
-fn names_and_values_are_cut_between_characters() {
-    let cases = [
-        ("n".repeat(1_024), 1_024, 0),
-        ("n".repeat(1_025), 1_024, 1),
-        ("n".repeat(1_023) + "é", 1_023, 2),
-        ("n".repeat(1_022) + "é", 1_024, 0),
-        ("😀".repeat(257), 1_024, 4),
-    ];
-    for (name, len, cut) in cases {
-        let event = otlp::Event { name: name.clone(), ..Default::default() };
-        let found = check_span(&Span { name, events: vec![event], ..plain_span() });
-        let name = found.display_name.unwrap();
-        assert_eq!((name.value.len(), name.truncated_byte_count), (len, cut));
-        let events = found.time_events.unwrap().time_event;
-        let Some(time_event::Value::Annotation(annotation)) = &events[0].value else { panic!("no annotation") };
-        assert_eq!(annotation.description, Some(name));
-    }
-    for (value, len, cut) in [("v".repeat(65_532), 65_532, 0), ("v".repeat(65_531) + "€", 65_531, 3)] {
-        let expected = cut_text(&value[..len], cut);
-        assert_eq!(map_of(vec![string("key", &value)]), [("key".to_string(), expected)]);
-        let status = Some(OtlpStatus { code: 2, message: value.clone() });
-        assert_eq!(check_span(&Span { status, ..plain_span() }).status.unwrap().message, value[..len]);
-    }
-    // The JSON and base64 of long values are cut as well.
-    let values = vec![OtlpValue { value: Some(Value::StringValue("\n".repeat(40_000))) }];
-    let found = map_of(vec![pair("key", Value::ArrayValue(ArrayValue { values }))]);
-    assert_eq!(found[0].1, cut_text(&format!("[\"{}\\", "\\n".repeat(32_764) + "\\n")[..65_532], 80_004 - 65_532));
-    let found = map_of(vec![pair("key", Value::BytesValue(vec![0; 60_000]))]);
-    assert_eq!(found[0].1, cut_text(&"A".repeat(65_532), 80_000 - 65_532));
-}
-
-#[test]
 fn unnamed_spans_get_a_name() {
     assert_eq!(check_span(&Span { name: String::new(), ..plain_span() }).display_name.unwrap().value, "unknown");
-}
-
-#[test]
-fn keys_that_are_no_keys_are_dropped_and_counted() {
-    let sent = vec![string(&"k".repeat(512), ""), string(&"l".repeat(513), ""), string("", "")];
-    let span = Span { dropped_attributes_count: 5, ..with_attributes(sent.clone()) };
-    let found = check_span(&span).attributes.unwrap();
-    assert!(found.attribute_map.contains_key(&"k".repeat(512)));
-    assert_eq!((found.attribute_map.len(), found.dropped_attributes_count), (3, 7));
-
-    let event = otlp::Event { attributes: sent.clone(), dropped_attributes_count: 5, ..Default::default() };
-    let link = otlp::Link { trace_id: vec![1; 16], span_id: vec![1; 8], attributes: sent, ..Default::default() };
-    let found = check_span(&Span { events: vec![event], links: vec![link], ..plain_span() });
-    let events = found.time_events.unwrap().time_event;
-    let Some(time_event::Value::Annotation(annotation)) = &events[0].value else { panic!("no annotation") };
-    assert_eq!(annotation.attributes.as_ref().unwrap().dropped_attributes_count, 7);
-    assert_eq!(found.links.unwrap().link[0].attributes.as_ref().unwrap().dropped_attributes_count, 2);
-}
-
-fn numbered(prefix: &str, count: usize) -> Vec<KeyValue> {
-    (0..count).map(|i| pair(&format!("{prefix}{i}"), Value::IntValue(i as i64))).collect()
-}
-
-#[test]
-fn over_the_limit_the_least_important_go() {
-    // (of the resource, of the span) -> (of the resource, of the span) kept
-    let cases = [
-        ((5, 2_000), (0, 1_020)),
-        ((1_000, 10), (1_000, 10)),
-        ((1_000, 50), (969, 50)),
-        ((2_000, 0), (1_019, 0)),
-        ((2_000, 2_000), (0, 1_020)),
-    ];
-    for ((of_resource, of_span), (resource_kept, span_kept)) in cases {
-        let sent = Resource { dropped_attributes_count: 3, ..resource(numbered("r", of_resource)) };
-        let span = Span { dropped_attributes_count: 4, ..with_attributes(numbered("s", of_span)) };
-        let found = check(&sent, &InstrumentationScope::default(), &span).attributes.unwrap();
-        let map = &found.attribute_map;
-        let kept = |prefix: &str| map.keys().filter(|key| key.starts_with(prefix)).count();
-        assert_eq!((kept("r"), kept("s")), (resource_kept, span_kept));
-        assert!((0..resource_kept).all(|i| map.contains_key(&format!("r{i}"))));
-        assert!((0..span_kept).all(|i| map.contains_key(&format!("s{i}"))));
-        let labels = 3 + 1 + usize::from(map.contains_key(labels::AGENT));
-        assert_eq!(map.len(), labels + resource_kept + span_kept);
-        let agent_lost = usize::from(!map.contains_key(labels::AGENT));
-        let lost = of_resource - resource_kept + of_span - span_kept + agent_lost + 7;
-        assert_eq!(found.dropped_attributes_count as usize, lost);
-    }
-}
-
-#[test]
-fn events_and_links_over_the_limit_are_counted() {
-    let event = |i| otlp::Event { name: format!("e{i}"), attributes: numbered("a", 2_000), ..Default::default() };
-    let link = |i: u8, len| otlp::Link { trace_id: vec![i | 1; 16], span_id: vec![i | 1; len], ..Default::default() };
-    let mut links: Vec<_> = (0..=199).map(|i| link(i, 8)).collect();
-    links.insert(3, link(1, 7));
-    links.insert(5, otlp::Link { trace_id: vec![0; 16], ..link(1, 8) });
-    let events: Vec<_> = (0..300).map(|i| otlp::Event { attributes: vec![], ..event(i) }).chain([event(300)]).collect();
-    let span = Span { events, links, dropped_events_count: 2, dropped_links_count: 4, ..plain_span() };
-    let found = check_span(&span);
-    let events = found.time_events.unwrap();
-    assert_eq!((events.time_event.len(), events.dropped_annotations_count), (256, 2 + 45));
-    let links = found.links.unwrap();
-    assert_eq!((links.link.len(), links.dropped_links_count), (128, 4 + 74));
-
-    let found = check_span(&Span { events: vec![event(0)], ..plain_span() });
-    let events = found.time_events.unwrap().time_event;
-    let Some(time_event::Value::Annotation(annotation)) = &events[0].value else { panic!("no annotation") };
-    let attributes = annotation.attributes.as_ref().unwrap();
-    assert_eq!((attributes.attribute_map.len(), attributes.dropped_attributes_count), (1_024, 976));
-}
-
-#[test]
-fn dropped_counts_never_overflow() {
-    let span = Span {
-        dropped_attributes_count: u32::MAX,
-        dropped_events_count: u32::MAX,
-        dropped_links_count: u32::MAX,
-        ..plain_span()
-    };
-    let found = check_span(&span);
-    assert_eq!(found.attributes.unwrap().dropped_attributes_count, i32::MAX);
-    assert_eq!(found.time_events.unwrap().dropped_annotations_count, i32::MAX);
-    assert_eq!(found.links.unwrap().dropped_links_count, i32::MAX);
 }
 
 #[test]
@@ -732,46 +451,4 @@ fn malformed_spans_leave_the_output_alone() {
         assert_eq!(encoder.span(&resource, &[], &span, errors(), &mut out), Err(error));
         assert_eq!(out, b"before");
     }
-}
-
-#[test]
-fn resources_are_remembered_within_bounds() {
-    let mut encoder = encoder(true);
-    let named = |name: &str| resource(vec![string("service.name", name)]).encode_to_vec();
-    let first = encoder.resource(&named("first"));
-    assert!(Arc::ptr_eq(&first, &encoder.resource(&named("first"))));
-    for i in 0..RESOURCES_MAX {
-        encoder.resource(&named(&i.to_string()));
-    }
-    assert!(!Arc::ptr_eq(&first, &encoder.resource(&named("first"))));
-    let large =
-        |i: u8| resource((0..64).map(|k| string(&format!("{i}.{k}"), &"v".repeat(60_000))).collect()).encode_to_vec();
-    let kept = encoder.resource(&large(0));
-    assert!(Arc::ptr_eq(&kept, &encoder.resource(&large(0))));
-    for i in 1..4 {
-        encoder.resource(&large(i));
-    }
-    assert!(!Arc::ptr_eq(&kept, &encoder.resource(&large(0))));
-}
-
-#[test]
-fn values_nested_as_deep_as_the_scan_allows() {
-    let deep = (0..47).fold(Value::IntValue(1), |value, _| {
-        Value::ArrayValue(ArrayValue { values: vec![OtlpValue { value: Some(value) }] })
-    });
-    let expected = format!("{}1{}", "[".repeat(47), "]".repeat(47));
-    assert_eq!(map_of(vec![pair("deep", deep)]), [("deep".to_string(), text(&expected))]);
-}
-
-#[test]
-fn lengths_of_every_size() {
-    for len in [0, 1, 99, 100, 120, 127, 128, 16_383, 16_384, 65_532] {
-        map_of(vec![string("key", &"v".repeat(len))]);
-    }
-    for len in (80..140).chain([512]) {
-        map_of(vec![string(&"k".repeat(len), "v"), pair(&"l".repeat(len), Value::IntValue(-1))]);
-        check_span(&Span { events: vec![otlp::Event { name: "e".repeat(len), ..Default::default() }], ..plain_span() });
-    }
-    let large: Vec<_> = (0..40).map(|i| string(&i.to_string(), &"v".repeat(65_532))).collect();
-    check_span(&with_attributes(large));
 }

@@ -61,7 +61,8 @@ impl Renderer {
     /// The string `raw`, cut to `max` bytes.
     #[inline]
     pub(super) fn string<'a>(&'a mut self, raw: &'a [u8], max: usize) -> Clip<'a> {
-        if std::str::from_utf8(raw).is_ok() {
+        // Nearly all text is ASCII, which is the faster check.
+        if raw.is_ascii() || std::str::from_utf8(raw).is_ok() {
             return clip(raw, raw.len() as u64, max);
         }
         self.render(max, |out| out.write_all(mended(raw).as_bytes()))

@@ -33,6 +33,9 @@ pub(super) fn varint(out: &mut Vec<u8>, mut value: u64) {
 /// A length-delimited field's key and length; the caller appends `len` bytes.
 #[inline]
 pub(super) fn header(out: &mut Vec<u8>, number: u8, len: usize) {
+    if len < 0x80 {
+        return out.extend_from_slice(&[len_key(number), len as u8]);
+    }
     out.push(len_key(number));
     varint(out, len as u64);
 }

@@ -120,7 +120,7 @@ fn any_id(len: usize) -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn time() -> impl Strategy<Value = u64> {
-    prop_oneof![1 => Just(0), 1 => Just(u64::MAX), 6 => 1_790_000_000_000_000_000u64..1_790_000_005_000_000_000]
+    prop_oneof![1 => Just(0), 1 => any::<u64>(), 1 => Just(u64::MAX), 6 => 1_790_000_000_000_000_000u64..1_790_000_005_000_000_000]
 }
 
 fn event() -> impl Strategy<Value = span::Event> {

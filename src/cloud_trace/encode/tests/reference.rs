@@ -15,11 +15,11 @@ use super::v2::span::time_event::{self, Annotation};
 use super::v2::span::{Attributes, Link, Links, TimeEvent, TimeEvents};
 use super::v2::{self, AttributeValue, TruncatableString, attribute_value};
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
-
 /// What the encoder is told besides the span.
 pub(super) struct Context<'a> {
     pub(super) default_project: &'a str,
+    /// Spansieve's.
+    pub(super) version: &'a str,
     /// Policy and adjusted count, if spans are annotated.
     pub(super) annotation: Option<(&'a str, AttributeValue)>,
 }
@@ -120,7 +120,7 @@ fn span_attributes(
     let unskipped = |a: &&KeyValue| !(is_identity(&a.key) && is_blank(a.value.as_ref()));
     let (mut of_resource, users_dropped) = pairs(raw_resource.iter().filter(unskipped));
     if !has("g.co/agent") {
-        of_resource.insert(0, ("g.co/agent".into(), text(&agent(&raw_resource))));
+        of_resource.insert(0, ("g.co/agent".into(), text(&agent(&raw_resource, context.version))));
     }
     let mut attribute_map = HashMap::new();
     let mut over = 0;
@@ -144,7 +144,7 @@ fn is_identity(key: &str) -> bool {
 
 fn is_blank(value: Option<&AnyValue>) -> bool {
     match value.and_then(|v| v.value.as_ref()) {
-        None => true,
+        None | Some(Value::StringValueStrindex(_)) => true,
         Some(Value::StringValue(text)) => text.is_empty(),
         Some(_) => false,
     }
@@ -221,8 +221,13 @@ fn json(value: Option<&Value>) -> String {
 }
 
 fn time_events(span: &otlp::Span, start: u64) -> Option<TimeEvents> {
+    let time = |event: &otlp::span::Event| match event.time_unix_nano {
+        0 => start,
+        early if u128::from(early) + 365 * 86_400_000_000_000 < u128::from(start) => start,
+        possible => possible,
+    };
     let annotation = |event: &otlp::span::Event| TimeEvent {
-        time: Some(timestamp(if event.time_unix_nano == 0 { start } else { event.time_unix_nano })),
+        time: Some(timestamp(time(event))),
         value: Some(time_event::Value::Annotation(Annotation {
             description: Some(cut(&event.name, 1024)),
             attributes: event_attributes(&event.attributes, event.dropped_attributes_count),
@@ -331,7 +336,7 @@ fn labels(resource: &[KeyValue]) -> Vec<Pair> {
     labels.into_iter().map(|(name, value)| (format!("g.co/r/{kind}/{name}"), text(&value))).collect()
 }
 
-fn agent(resource: &[KeyValue]) -> String {
+fn agent(resource: &[KeyValue], own: &str) -> String {
     let (language, version) = (string(resource, "telemetry.sdk.language"), string(resource, "telemetry.sdk.version"));
     let numbers: Vec<&str> = version.split('.').collect();
     let is_number = |part: &&str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
@@ -340,9 +345,9 @@ fn agent(resource: &[KeyValue]) -> String {
         && numbers.len() == 3
         && numbers.iter().all(is_number)
     {
-        format!("opentelemetry-{language} {version}; google-cloud-trace-exporter {VERSION}")
+        format!("opentelemetry-{language} {version}; google-cloud-trace-exporter {own}")
     } else {
-        format!("spansieve {VERSION}")
+        format!("spansieve {own}")
     }
 }
 
