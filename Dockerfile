@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# Builds with BuildKit (the default of docker and of Cloud Build's docker): docker build -t spansieve .
+# docker build --tag spansieve .   (BuildKit, docker's default)
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
