@@ -1,0 +1,172 @@
+# One Spansieve for a Google Cloud project: docs/deploy-cloud-run.md.
+#   terraform init && terraform apply -var project=PROJECT -var region=REGION -var image=IMAGE
+
+terraform {
+  required_version = ">= 1.5"
+  required_providers {
+    google = {
+      source  = "hashicorp/google"
+      version = ">= 6.14, < 8.0" # manual scaling of a service
+    }
+  }
+}
+
+variable "project" {
+  description = "The project whose traces are sampled and written."
+  type        = string
+}
+
+variable "region" {
+  description = "Where the instance runs; best where the senders are."
+  type        = string
+}
+
+variable "image" {
+  description = "The container image of Spansieve."
+  type        = string
+}
+
+variable "config" {
+  description = "The configuration file."
+  type        = string
+  default     = "../cloud-run/config.yaml"
+}
+
+variable "gmp_sidecar_image" {
+  description = "The image of the Managed Service for Prometheus sidecar; empty: no sidecar."
+  type        = string
+  default     = ""
+}
+
+provider "google" {
+  project = var.project
+  region  = var.region
+}
+
+locals {
+  sidecar_roles = ["roles/monitoring.metricWriter", "roles/logging.logWriter"]
+  roles         = concat(["roles/cloudtrace.agent"], var.gmp_sidecar_image == "" ? [] : local.sidecar_roles)
+}
+
+resource "google_service_account" "spansieve" {
+  account_id   = "spansieve"
+  display_name = "Spansieve"
+}
+
+resource "google_project_iam_member" "spansieve" {
+  for_each = toset(local.roles)
+  project  = var.project
+  role     = each.value
+  member   = google_service_account.spansieve.member
+}
+
+resource "google_secret_manager_secret" "config" {
+  secret_id = "spansieve-config"
+  replication {
+    auto {}
+  }
+}
+
+resource "google_secret_manager_secret_version" "config" {
+  secret      = google_secret_manager_secret.config.id
+  secret_data = file(var.config)
+}
+
+resource "google_secret_manager_secret_iam_member" "config" {
+  secret_id = google_secret_manager_secret.config.id
+  role      = "roles/secretmanager.secretAccessor"
+  member    = google_service_account.spansieve.member
+}
+
+resource "google_cloud_run_v2_service" "spansieve" {
+  name     = "spansieve"
+  location = var.region
+
+  # Only your VPC network can send. With that, senders need no ID token, which stock exporters cannot renew.
+  ingress              = "INGRESS_TRAFFIC_INTERNAL_ONLY"
+  invoker_iam_disabled = true
+
+  # Exactly one instance: all spans of a trace must meet in one place.
+  scaling {
+    scaling_mode          = "MANUAL"
+    manual_instance_count = 1
+  }
+
+  template {
+    service_account       = google_service_account.spansieve.email
+    execution_environment = "EXECUTION_ENVIRONMENT_GEN2"
+    # The most that Cloud Run allows: Spansieve itself refuses by memory, and tells senders when to come back.
+    max_instance_request_concurrency = 1000
+    timeout                          = "60s"
+
+    containers {
+      name  = "spansieve"
+      image = var.image
+      args  = ["run", "--config", "/etc/spansieve/config.yaml"]
+
+      # HTTP/2 up to the container, for gRPC and for requests of more than 32 MiB.
+      ports {
+        name           = "h2c"
+        container_port = 8080
+      }
+
+      resources {
+        limits = { cpu = "1", memory = "2Gi" }
+        # Instance-based billing: decisions and writes happen between requests, and need the CPU then.
+        cpu_idle          = false
+        startup_cpu_boost = true
+      }
+
+      startup_probe {
+        period_seconds    = 1
+        failure_threshold = 30
+        http_get {
+          path = "/readyz"
+          port = 8080
+        }
+      }
+
+      liveness_probe {
+        period_seconds = 10
+        http_get {
+          path = "/livez"
+          port = 8080
+        }
+      }
+
+      volume_mounts {
+        name       = "config"
+        mount_path = "/etc/spansieve"
+      }
+    }
+
+    # It finds /metrics on port 8080 by itself.
+    dynamic "containers" {
+      for_each = var.gmp_sidecar_image == "" ? [] : [var.gmp_sidecar_image]
+      content {
+        name       = "metrics"
+        image      = containers.value
+        depends_on = ["spansieve"]
+      }
+    }
+
+    volumes {
+      name = "config"
+      secret {
+        secret = google_secret_manager_secret.config.secret_id
+        # A version, not "latest": each change of the configuration is a revision, which starts with it or not at all.
+        items {
+          version = google_secret_manager_secret_version.config.version
+          path    = "config.yaml"
+        }
+      }
+    }
+  }
+
+  depends_on = [google_project_iam_member.spansieve, google_secret_manager_secret_iam_member.config]
+}
+
+output "endpoint" {
+  description = "The OTEL_EXPORTER_OTLP_ENDPOINT of the services that send."
+  value       = google_cloud_run_v2_service.spansieve.uri
+}
