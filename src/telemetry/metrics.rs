@@ -51,6 +51,11 @@ pub const TABLE: &[Description] = &[
     ),
     counter("spansieve_requests_total", &["protocol", "outcome"], "Export requests by how they were answered."),
     histogram("spansieve_request_duration_seconds", &["protocol"], "From the end of a request's body to its answer."),
+    counter(
+        "spansieve_refused_connections_total",
+        &[],
+        "Connections closed at once, because as many as are allowed were open.",
+    ),
     gauge(
         "spansieve_held_spans",
         &["state"],
@@ -206,6 +211,11 @@ impl Metrics {
         self.request_duration[protocol as usize].record(elapsed);
         let labels = vec![Label::new("protocol", protocol.label()), Label::new("outcome", outcome)];
         self.count("spansieve_requests_total", labels, 1);
+    }
+
+    /// A connection was closed at once, because too many were open.
+    pub fn connection_refused(&self) {
+        self.count("spansieve_refused_connections_total", Vec::new(), 1);
     }
 
     /// `traces` traces were decided. `policy` is empty for a drop.
