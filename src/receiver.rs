@@ -1,10 +1,47 @@
 //! gRPC and HTTP on one port: limits, inflation, admission, replies. Knows no policy.
+//!
+//! Both protocols meet in one path: read a body (`body`), inflate it ([`inflate`]), hand it over and count it
+//! (`export`); only framing, negotiation and answers differ (`grpc`, `http`).
+//!
+//! Invariants
+//! - No body is buffered before the memory budget has admitted it; nothing grows beyond `otlp.max_request_bytes`.
+//! - A request is answered only after [`Intake::accept`] has returned, and its spans are counted exactly once.
+//! - A refusal says whether retrying can help, in the words of the protocol and the encoding of the request.
+//! - After [`Receiver::stop_accepting`] nothing is handed over any more.
+
+mod body;
+mod export;
+#[cfg(test)]
+mod fake;
+mod gate;
+mod grpc;
+mod health;
+mod http;
+pub mod inflate;
+mod listen;
+mod refusal;
+mod reply;
+mod router;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
+
+pub use listen::{BindError, Bound, Receiver};
 
 use crate::otlp::scan::RejectReason;
 use crate::otlp::wire::WireError;
 use crate::tail::budget::Share;
+
+/// What the receiver has to know of the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct ReceiverSettings {
+    /// `otlp.max_request_bytes`: the largest body, before and after inflation.
+    pub max_request_bytes: usize,
+}
+
+/// Makes the text of `/metrics`.
+pub type Scrape = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// Where the receiver hands request bodies to. Called on the I/O worker; must not block for long.
 pub trait Intake: Send + Sync + 'static {

@@ -1,0 +1,21 @@
+//! Any bytes as a compressed body: no panic, and never more memory than the cap.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use spansieve::receiver::inflate::{Coding, inflate};
+
+const CAP: usize = 1 << 16;
+
+fuzz_target!(|input: &[u8]| {
+    for coding in [Coding::Gzip, Coding::Zstd] {
+        let mut granted = 0;
+        let result = inflate(coding, input, CAP, |bytes| {
+            granted += bytes;
+            true
+        });
+        assert!(granted <= CAP);
+        if let Ok(bytes) = result {
+            assert!(bytes.capacity() <= granted);
+        }
+    }
+});

@@ -1,0 +1,148 @@
+//! From a body in memory to the trace table: what both protocols have in common.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::Semaphore;
+
+use super::body::{Held, admit};
+use super::gate::Gate;
+use super::inflate::{Coding, InflateError, inflate};
+use super::refusal::{BODY_TIME_MAX, Refusal};
+use super::{Accepted, Intake};
+use crate::otlp::json;
+use crate::otlp::reply::Encoding;
+use crate::otlp::scan::RejectReason;
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::Protocol;
+
+/// From this size on a compressed or JSON body is decoded off the I/O worker. Less takes some milliseconds at most
+/// (the output is capped), while 16 MiB would hold up every connection of that worker for tens of them; the way to
+/// another thread and back costs about 20 us, too much for everyday batches (tens of KiB).
+const HEAVY_BYTES_MIN: usize = 256 << 10;
+
+/// The body of a request as it arrived.
+#[derive(Debug)]
+pub(super) struct Payload {
+    pub(super) held: Held,
+    pub(super) coding: Option<Coding>,
+    pub(super) encoding: Encoding,
+}
+
+impl Payload {
+    fn is_heavy(&self) -> bool {
+        let plain = self.coding.is_none() && self.encoding == Encoding::Protobuf;
+        !plain && self.held.bytes.len() >= HEAVY_BYTES_MIN
+    }
+}
+
+/// Takes export requests of either protocol.
+#[derive(Debug)]
+pub(super) struct Exports<I> {
+    intake: Arc<I>,
+    pub(super) metrics: Arc<Metrics>,
+    gate: Arc<Gate>,
+    /// Bodies decoded off the I/O workers at once: as many as there are cores. It bounds the memory that decoders
+    /// need beside their output.
+    decoders: Semaphore,
+    pub(super) max_request_bytes: usize,
+}
+
+impl<I: Intake> Exports<I> {
+    pub(super) fn new(intake: Arc<I>, metrics: Arc<Metrics>, gate: Arc<Gate>, max_request_bytes: usize) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Exports { intake, metrics, gate, decoders: Semaphore::new(cores), max_request_bytes }
+    }
+
+    pub(super) fn intake(&self) -> &I {
+        &self.intake
+    }
+
+    /// Runs one request from `read`, which yields its body, to its place in the trace table, and counts it.
+    pub(super) async fn export(
+        &self,
+        protocol: Protocol,
+        read: impl Future<Output = Result<Payload, Refusal>>,
+    ) -> Result<Accepted, Refusal> {
+        let in_flight = self.gate.enter();
+        let payload = match in_flight {
+            Some(_) => tokio::time::timeout(BODY_TIME_MAX, read).await.unwrap_or(Err(Refusal::Slow)),
+            None => Err(Refusal::Stopping),
+        };
+        let body_end = Instant::now();
+        let result = match payload {
+            Ok(payload) => self.take(protocol, payload).await,
+            Err(refusal) => Err(refusal),
+        };
+        let outcome = match &result {
+            Ok(accepted) if accepted.rejected.iter().any(|&n| n > 0) => "partial_success",
+            Ok(_) => "ok",
+            Err(refusal) => refusal.outcome(),
+        };
+        self.metrics.request(protocol, outcome, body_end.elapsed());
+        result
+    }
+
+    async fn take(&self, protocol: Protocol, payload: Payload) -> Result<Accepted, Refusal> {
+        let Held { bytes, share } = self.decode(payload).await?;
+        let accepted = self.gate.pass(|| self.intake.accept(bytes, share)).ok_or(Refusal::Stopping)??;
+        self.metrics.received(protocol, u64::from(accepted.spans));
+        for (reason, &spans) in RejectReason::ALL.iter().zip(&accepted.rejected) {
+            if spans > 0 {
+                self.metrics.rejected(reason.label(), u64::from(spans));
+            }
+        }
+        Ok(accepted)
+    }
+
+    async fn decode(&self, payload: Payload) -> Result<Held, Refusal> {
+        let limit = self.max_request_bytes;
+        if !payload.is_heavy() {
+            return decode(payload, limit, &*self.intake);
+        }
+        let _decoder = self.decoders.acquire().await.map_err(|_| Refusal::Stopping)?;
+        let intake = Arc::clone(&self.intake);
+        match tokio::task::spawn_blocking(move || decode(payload, limit, &*intake)).await {
+            Ok(result) => result,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The runtime is going down.
+            Err(_) => Err(Refusal::Stopping),
+        }
+    }
+}
+
+/// The protobuf bytes of a body. What it was made from is let go, with its share.
+fn decode(payload: Payload, limit: usize, intake: &impl Intake) -> Result<Held, Refusal> {
+    let plain = match payload.coding {
+        None => payload.held,
+        Some(coding) => inflate_held(coding, &payload.held, limit, intake)?,
+    };
+    match payload.encoding {
+        Encoding::Protobuf => Ok(plain),
+        Encoding::Json => transcode(&plain, intake),
+    }
+}
+
+fn inflate_held(coding: Coding, held: &Held, limit: usize, intake: &impl Intake) -> Result<Held, Refusal> {
+    let mut share = admit(intake, 0)?;
+    let grant = |bytes| intake.admit(bytes).map(|more| share.absorb(more)).is_some();
+    let bytes = inflate(coding, &held.bytes, limit, grant).map_err(|error| match error {
+        InflateError::TooLarge => Refusal::TooLarge { limit },
+        InflateError::NoRoom => Refusal::NoRoom,
+        InflateError::Truncated | InflateError::Damaged(_) => Refusal::Inflate(error),
+    })?;
+    share.resize(bytes.capacity());
+    Ok(Held { bytes: bytes.into(), share })
+}
+
+fn transcode(held: &Held, intake: &impl Intake) -> Result<Held, Refusal> {
+    // An estimate: protobuf is shorter than its JSON.
+    let mut share = admit(intake, held.bytes.len())?;
+    let mut bytes = json::to_protobuf(&held.bytes)?;
+    bytes.shrink_to_fit();
+    share.resize(bytes.capacity());
+    Ok(Held { bytes: bytes.into(), share })
+}
+
+#[cfg(test)]
+mod tests;

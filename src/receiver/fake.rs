@@ -1,0 +1,38 @@
+//! An intake for unit tests: a budget, and no trace table.
+
+use bytes::Bytes;
+use http_body::Frame;
+use http_body_util::StreamBody;
+use tonic::codegen::tokio_stream;
+
+use super::{Accepted, Intake};
+use crate::otlp::wire::WireError;
+use crate::tail::budget::{Budget, Share};
+
+pub(super) struct FakeIntake(pub(super) Budget);
+
+impl Intake for FakeIntake {
+    fn admit(&self, bytes: usize) -> Option<Share> {
+        self.0.reserve(bytes)
+    }
+
+    fn accept(&self, _: Bytes, _: Share) -> Result<Accepted, WireError> {
+        Ok(Accepted::default())
+    }
+}
+
+/// A body that arrives in `pieces`.
+pub(super) fn pieces(
+    pieces: Vec<Bytes>,
+) -> StreamBody<impl tokio_stream::Stream<Item = Result<Frame<Bytes>, &'static str>> + Unpin> {
+    StreamBody::new(tokio_stream::iter(pieces.into_iter().map(|piece| Ok(Frame::data(piece)))))
+}
+
+/// `bytes` cut at `cuts`, whose remainders modulo the length count.
+pub(super) fn cut(bytes: &[u8], cuts: &[usize]) -> Vec<Bytes> {
+    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).collect();
+    cuts.sort_unstable();
+    cuts.insert(0, 0);
+    cuts.push(bytes.len());
+    cuts.windows(2).map(|ends| Bytes::copy_from_slice(&bytes[ends[0]..ends[1]])).collect()
+}

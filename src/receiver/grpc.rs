@@ -1,0 +1,132 @@
+//! OTLP/gRPC without a codec: one length-prefixed message in, one out
+//! (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http_body::Body;
+use tonic::Status;
+
+use super::body::Chunks;
+use super::export::{Exports, Payload};
+use super::inflate::Coding;
+use super::refusal::{Refusal, quote};
+use super::reply::ReplyBody;
+use super::{Accepted, Intake};
+use crate::otlp::reply::{self, Encoding};
+use crate::telemetry::metrics::Protocol;
+
+/// The one method that is served beside health.
+pub(super) const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+
+/// Compressed-Flag (1 byte) and Message-Length (4 bytes, big endian).
+const PREFIX_BYTES: usize = 5;
+
+const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+
+/// Whether the message format of a content type that begins with `application/grpc` is ours: protobuf, also where
+/// none is named.
+pub(super) fn is_protobuf(content_type: &[u8]) -> bool {
+    let essence = content_type.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+    [&b"application/grpc"[..], b"application/grpc+proto"].iter().any(|known| essence.eq_ignore_ascii_case(known))
+}
+
+/// Serves [`EXPORT`].
+pub(super) async fn export<I, B>(
+    exports: &Exports<I>,
+    headers: &HeaderMap,
+    chunks: &mut Chunks<B>,
+) -> Response<ReplyBody>
+where
+    I: Intake,
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let message = read_message(headers, chunks, exports.max_request_bytes, exports.intake());
+    match exports.export(Protocol::Grpc, message).await {
+        Ok(accepted) => success(&accepted),
+        Err(refusal) => failure(&refusal),
+    }
+}
+
+/// Reads the only message of a unary call.
+async fn read_message<B>(
+    headers: &HeaderMap,
+    chunks: &mut Chunks<B>,
+    limit: usize,
+    intake: &impl Intake,
+) -> Result<Payload, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let [flag, len @ ..] = chunks.prefix::<PREFIX_BYTES>().await?.ok_or(Refusal::Cardinality)?;
+    let coding = match flag {
+        0 => None,
+        1 => Some(message_coding(headers)?),
+        other => return Err(Refusal::Flag(other)),
+    };
+    let held = chunks.exactly(u32::from_be_bytes(len) as usize, limit, intake).await?;
+    if !chunks.ends().await? {
+        return Err(Refusal::Cardinality);
+    }
+    Ok(Payload { held, coding, encoding: Encoding::Protobuf })
+}
+
+/// The compression of a message whose Compressed-Flag is set (gRPC `doc/compression.md`, test cases 4 and 6).
+fn message_coding(headers: &HeaderMap) -> Result<Coding, Refusal> {
+    match headers.get(GRPC_ENCODING).map(HeaderValue::as_bytes) {
+        None | Some(b"identity") => Err(Refusal::FlagWithoutCoding),
+        Some(name) => Coding::from_name(name).ok_or_else(|| Refusal::Coding(quote(name))),
+    }
+}
+
+fn success(accepted: &Accepted) -> Response<ReplyBody> {
+    let message = reply::success(Encoding::Protobuf, &accepted.rejected);
+    let mut response = Response::new(ReplyBody::Message(frame(&message)));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static(Coding::NAMES));
+    response
+}
+
+/// `message` with its prefix.
+fn frame(message: &[u8]) -> Bytes {
+    if message.is_empty() {
+        return Bytes::from_static(&[0; PREFIX_BYTES]);
+    }
+    let mut framed = BytesMut::with_capacity(PREFIX_BYTES + message.len());
+    framed.put_u8(0);
+    framed.put_u32(message.len() as u32);
+    framed.put_slice(message);
+    framed.freeze()
+}
+
+/// A trailers-only answer.
+pub(super) fn failure(refusal: &Refusal) -> Response<ReplyBody> {
+    let (code, message, retry_after) = (refusal.code(), refusal.to_string(), refusal.retry_after());
+    let details = match retry_after {
+        Some(_) => reply::status_details(code, &message, retry_after),
+        None => Bytes::new(),
+    };
+    let mut response = Status::with_details(code, message, details).into_http::<ReplyBody>();
+    response.headers_mut().insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static(Coding::NAMES));
+    response
+}
+
+/// Why there is no method at `path`.
+pub(super) fn unknown_method(path: &str) -> Refusal {
+    const SIGNALS: [(&str, &str); 3] = [
+        ("/opentelemetry.proto.collector.metrics.", "metrics"),
+        ("/opentelemetry.proto.collector.logs.", "logs"),
+        ("/opentelemetry.proto.collector.profiles.", "profiles"),
+    ];
+    match SIGNALS.iter().find(|(prefix, _)| path.starts_with(prefix)) {
+        Some((_, signal)) => Refusal::Signal(signal),
+        None => Refusal::Procedure(quote(path.as_bytes())),
+    }
+}
+
+#[cfg(test)]
+mod tests;

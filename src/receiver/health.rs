@@ -1,0 +1,93 @@
+//! grpc.health.v1 (<https://github.com/grpc/grpc/blob/master/doc/health-checking.md>) over [`Health`].
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use tonic::codegen::tokio_stream::Stream;
+use tonic::{Request, Response, Status};
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_server::{self, HealthServer};
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+
+use crate::telemetry::Health;
+
+/// Paths of the health service begin so.
+pub(super) const PREFIX: &str = "/grpc.health.v1.Health/";
+
+/// The services that have a health: the process, and the one that takes spans.
+const SERVICES: [&str; 2] = ["", "opentelemetry.proto.collector.trace.v1.TraceService"];
+
+/// How often a watched health is looked at: well under the seconds in which a load balancer reacts.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A health request names a service: far less than this.
+const REQUEST_BYTES_MAX: usize = 4 << 10;
+
+/// The health service as tonic serves it.
+pub(super) type Server = HealthServer<HealthService>;
+
+pub(super) fn server(health: Arc<Health>) -> Server {
+    HealthServer::new(HealthService { health }).max_decoding_message_size(REQUEST_BYTES_MAX)
+}
+
+#[derive(Debug)]
+pub(super) struct HealthService {
+    health: Arc<Health>,
+}
+
+fn status(health: &Health) -> ServingStatus {
+    if health.is_ready() { ServingStatus::Serving } else { ServingStatus::NotServing }
+}
+
+#[tonic::async_trait]
+impl health_server::Health for HealthService {
+    type WatchStream = Watch;
+
+    async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
+        if !SERVICES.contains(&request.get_ref().service.as_str()) {
+            return Err(Status::not_found("no such service"));
+        }
+        Ok(Response::new(HealthCheckResponse { status: status(&self.health).into() }))
+    }
+
+    async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Watch>, Status> {
+        let mut ticks = interval(WATCH_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let known = SERVICES.contains(&request.get_ref().service.as_str());
+        Ok(Response::new(Watch { health: Arc::clone(&self.health), known, ticks, last: None }))
+    }
+}
+
+/// The status of a service now and whenever it changes. It ends with the process' stop, so that no connection is
+/// kept open by it.
+#[derive(Debug)]
+pub(super) struct Watch {
+    health: Arc<Health>,
+    known: bool,
+    ticks: Interval,
+    last: Option<ServingStatus>,
+}
+
+impl Stream for Watch {
+    type Item = Result<HealthCheckResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            let stopping = self.health.is_stopping();
+            let now = if self.known { status(&self.health) } else { ServingStatus::ServiceUnknown };
+            if self.last.replace(now) != Some(now) {
+                return Poll::Ready(Some(Ok(HealthCheckResponse { status: now.into() })));
+            }
+            if stopping {
+                return Poll::Ready(None);
+            }
+            ready!(self.ticks.poll_tick(cx));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! OTLP/HTTP: negotiation and answers (OTLP specification, OTLP/HTTP).
+
+use bytes::Bytes;
+use http::header::{ACCEPT, ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http_body::Body;
+use tonic::Code;
+
+use super::body::Chunks;
+use super::export::{Exports, Payload};
+use super::inflate::Coding;
+use super::refusal::{Refusal, check_method, quote};
+use super::reply::ReplyBody;
+use super::{Accepted, Intake};
+use crate::otlp::reply::{self, Encoding};
+use crate::telemetry::metrics::Protocol;
+
+/// Where traces are posted to (OTLP specification, OTLP/HTTP Request).
+pub(super) const TRACES: &str = "/v1/traces";
+
+/// Serves [`TRACES`].
+pub(super) async fn export<I, B>(exports: &Exports<I>, parts: &Parts, chunks: &mut Chunks<B>) -> Response<ReplyBody>
+where
+    I: Intake,
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let encoding = encoding(&parts.headers);
+    if let Err(refusal) = check_method(&parts.method, &[Method::POST], "POST") {
+        return failure(encoding, &refusal);
+    }
+    // An unknown type counts as protobuf, which is what OTLP/HTTP exporters send if nothing is configured.
+    let protocol = if encoding == Some(Encoding::Json) { Protocol::HttpJson } else { Protocol::HttpProtobuf };
+    let body = read_body(encoding, &parts.headers, chunks, exports.max_request_bytes, exports.intake());
+    match (exports.export(protocol, body).await, encoding) {
+        (Ok(accepted), Some(encoding)) => success(encoding, &accepted),
+        (Ok(accepted), None) => success(Encoding::Protobuf, &accepted),
+        (Err(refusal), _) => failure(encoding, &refusal),
+    }
+}
+
+async fn read_body<B>(
+    encoding: Option<Encoding>,
+    headers: &HeaderMap,
+    chunks: &mut Chunks<B>,
+    limit: usize,
+    intake: &impl Intake,
+) -> Result<Payload, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let Some(encoding) = encoding else {
+        let name = headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
+        return Err(Refusal::MediaType(quote(name)));
+    };
+    let coding = content_coding(headers)?;
+    let held = chunks.whole(limit, intake).await?;
+    Ok(Payload { held, coding, encoding })
+}
+
+/// The OTLP encoding that the request's content type names.
+pub(super) fn encoding(headers: &HeaderMap) -> Option<Encoding> {
+    Encoding::from_content_type(headers.get(CONTENT_TYPE)?.to_str().ok()?)
+}
+
+/// The one coding of the body. No OTLP sender applies several.
+fn content_coding(headers: &HeaderMap) -> Result<Option<Coding>, Refusal> {
+    let mut names = headers.get_all(CONTENT_ENCODING).iter();
+    match (names.next().map(HeaderValue::as_bytes), names.next()) {
+        (None, _) => Ok(None),
+        (Some(name), None) if name.is_empty() || name.eq_ignore_ascii_case(b"identity") => Ok(None),
+        (Some(name), None) => Coding::from_name(name).map(Some).ok_or_else(|| Refusal::Coding(quote(name))),
+        (Some(_), Some(_)) => Err(Refusal::Coding("several".to_owned())),
+    }
+}
+
+fn success(encoding: Encoding, accepted: &Accepted) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::Full(reply::success(encoding, &accepted.rejected)));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(encoding.content_type()));
+    response
+}
+
+/// An answer that refuses the request: a `google.rpc.Status` in the encoding of the request, or text for a request
+/// that is not OTLP.
+pub(super) fn failure(encoding: Option<Encoding>, refusal: &Refusal) -> Response<ReplyBody> {
+    let (status, message, retry_after) = (refusal.http_status(), refusal.to_string(), refusal.retry_after());
+    // The gRPC library's codes for broken framing mean little here: bad data is bad data.
+    let code = if status == StatusCode::BAD_REQUEST { Code::InvalidArgument } else { refusal.code() };
+    let mut response = match encoding {
+        Some(encoding) => {
+            let body = ReplyBody::Full(reply::failure(encoding, code, &message, retry_after));
+            let mut response = Response::new(body);
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(encoding.content_type()));
+            response
+        }
+        None => text(message + "\n"),
+    };
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    if let Some(delay) = retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(delay.as_secs().max(1)));
+    }
+    match refusal {
+        // RFC 9110, 15.5.16: what would be taken instead.
+        Refusal::Coding(_) => headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(Coding::NAMES)),
+        Refusal::MediaType(_) => {
+            headers.insert(ACCEPT, HeaderValue::from_static("application/x-protobuf, application/json"))
+        }
+        // RFC 9110, 15.5.6.
+        Refusal::Method { allow } => headers.insert(ALLOW, HeaderValue::from_static(allow)),
+        _ => None,
+    };
+    response
+}
+
+/// An answer in plain text.
+pub(super) fn text(body: impl Into<Bytes>) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::Full(body.into()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}

@@ -1,0 +1,185 @@
+//! Inflates a whole compressed body under a cap. Pure: the caller grants memory, this asks before it allocates.
+
+use flate2::{Decompress, FlushDecompress, Status};
+use thiserror::Error;
+use zstd::zstd_safe::{self, DCtx, DParameter, InBuffer, OutBuffer};
+
+/// The largest zstd window taken, as a power of two: the 8 MiB that every decoder is asked to support and no encoder
+/// should exceed (RFC 8878, 3.1.1.1.2). It bounds what one inflation costs beside its output.
+const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+
+/// Gzip members taken in one body. Each costs a fresh decoder, so that a body of empty members (20 bytes each) would
+/// be far dearer than its size; concatenating writers (blocked gzip: 64 KiB each) stay far below.
+const GZIP_MEMBERS_MAX: usize = 1024;
+
+/// Deflate cannot expand more than this (<https://www.zlib.net/zlib_tech.html>): a size that claims more is a lie.
+const DEFLATE_RATIO_MAX: u64 = 1032;
+
+/// How far telemetry usually shrinks at least: the first guess where the body does not state its size.
+const RATIO_GUESS: usize = 4;
+
+/// The first allocation where nothing is known.
+const OUTPUT_BYTES_MIN: usize = 4 << 10;
+
+/// A compression that both protocols take: `Content-Encoding` (RFC 9110, 8.4.1) and `grpc-encoding`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    /// RFC 1952, any number of members.
+    Gzip,
+    /// RFC 8878, any number of frames.
+    Zstd,
+}
+
+impl Coding {
+    /// The names of all codings, for `Accept-Encoding` and `grpc-accept-encoding`.
+    pub const NAMES: &str = "gzip, zstd";
+
+    /// The coding called `name`, which is compared without case; `x-gzip` is gzip (RFC 9110, 8.4.1.3).
+    #[must_use]
+    pub fn from_name(name: &[u8]) -> Option<Self> {
+        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        if is("gzip") || is("x-gzip") { Some(Coding::Gzip) } else { is("zstd").then_some(Coding::Zstd) }
+    }
+}
+
+/// Why a body was not inflated.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum InflateError {
+    /// The output would exceed the cap; it was not produced.
+    #[error("the inflated body is too large")]
+    TooLarge,
+    /// No memory was granted. The only error that another attempt may not meet.
+    #[error("no memory to inflate the body")]
+    NoRoom,
+    /// The input ends inside a member or frame.
+    #[error("the compressed body ends too early")]
+    Truncated,
+    /// The input is not what its coding says, or something else follows it.
+    #[error("the compressed body is damaged: {0}")]
+    Damaged(&'static str),
+}
+
+/// Inflates `input` into at most `cap` bytes. `grant(n)` is asked for `n` more bytes before they are allocated; the
+/// sum of what it granted is at least the capacity of the result.
+///
+/// # Errors
+/// See [`InflateError`].
+pub fn inflate(
+    coding: Coding,
+    input: &[u8],
+    cap: usize,
+    grant: impl FnMut(usize) -> bool,
+) -> Result<Vec<u8>, InflateError> {
+    let mut output = Output { bytes: Vec::new(), cap, grant };
+    match coding {
+        Coding::Gzip => gunzip(input, &mut output)?,
+        Coding::Zstd => unzstd(input, &mut output)?,
+    }
+    let mut bytes = output.bytes;
+    // Held for seconds: what a guess took too much is given back.
+    bytes.shrink_to_fit();
+    Ok(bytes)
+}
+
+/// The inflated bytes. A decoder writes only into spare capacity, so this alone decides what may be allocated.
+struct Output<G> {
+    bytes: Vec<u8>,
+    cap: usize,
+    grant: G,
+}
+
+impl<G: FnMut(usize) -> bool> Output<G> {
+    /// Makes room for `expected` bytes in all; for twice as many as now if that is no more.
+    fn grow(&mut self, expected: usize) -> Result<(), InflateError> {
+        let (len, held) = (self.bytes.len(), self.bytes.capacity());
+        if held >= self.cap {
+            return Err(InflateError::TooLarge);
+        }
+        let wanted = if expected > held { expected } else { held.saturating_mul(2).max(OUTPUT_BYTES_MIN) };
+        let wanted = wanted.min(self.cap);
+        if !(self.grant)(wanted - held) {
+            return Err(InflateError::NoRoom);
+        }
+        self.bytes.reserve_exact(wanted - len);
+        Ok(())
+    }
+
+    /// Takes one member or frame off `input` and returns the rest. `step` decodes into spare capacity and returns
+    /// how many bytes it read and whether the member or frame has ended.
+    fn fill<'a>(
+        &mut self,
+        mut input: &'a [u8],
+        mut step: impl FnMut(&[u8], &mut Vec<u8>) -> Result<(usize, bool), InflateError>,
+    ) -> Result<&'a [u8], InflateError> {
+        loop {
+            let before = self.bytes.len();
+            let (read, ended) = step(input, &mut self.bytes)?;
+            input = input.get(read..).unwrap_or_default();
+            if ended {
+                return Ok(input);
+            }
+            // Only a step that gets nowhere proves that it needs room: checksums are read without any.
+            if read == 0 && self.bytes.len() == before {
+                if self.bytes.len() < self.bytes.capacity() {
+                    return Err(InflateError::Truncated);
+                }
+                self.grow(0)?;
+            }
+        }
+    }
+}
+
+fn gunzip<G: FnMut(usize) -> bool>(input: &[u8], output: &mut Output<G>) -> Result<(), InflateError> {
+    output.grow(gzip_size(input).unwrap_or(input.len().saturating_mul(RATIO_GUESS)))?;
+    let mut rest = input;
+    for _ in 0..GZIP_MEMBERS_MAX {
+        // 15: deflate's largest window, 32 KiB.
+        let mut decoder = Decompress::new_gzip(15);
+        rest = output.fill(rest, |input, output| {
+            let before = decoder.total_in();
+            let status = decoder
+                .decompress_vec(input, output, FlushDecompress::None)
+                .map_err(|_| InflateError::Damaged("not gzip, or its checksum is wrong"))?;
+            Ok(((decoder.total_in() - before) as usize, status == Status::StreamEnd))
+        })?;
+        if rest.is_empty() {
+            return Ok(());
+        }
+    }
+    Err(InflateError::Damaged("too many gzip members"))
+}
+
+/// What the last member says of its size (RFC 1952, 2.3.1: ISIZE), if that can be true. Only a hint.
+fn gzip_size(input: &[u8]) -> Option<usize> {
+    let size = u32::from_le_bytes(*input.last_chunk()?);
+    (u64::from(size) <= input.len() as u64 * DEFLATE_RATIO_MAX).then_some(size as usize)
+}
+
+fn unzstd<G: FnMut(usize) -> bool>(input: &[u8], output: &mut Output<G>) -> Result<(), InflateError> {
+    let guess = input.len().saturating_mul(RATIO_GUESS);
+    match zstd_safe::get_frame_content_size(input) {
+        Ok(Some(size)) if size > output.cap as u64 => return Err(InflateError::TooLarge),
+        Ok(size) => output.grow(size.map_or(guess, |size| size as usize))?,
+        Err(_) => return Err(InflateError::Damaged("not zstd")),
+    }
+    let mut decoder = DCtx::try_create().ok_or(InflateError::NoRoom)?;
+    decoder.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX)).map_err(zstd_error)?;
+    let mut rest = input;
+    while !rest.is_empty() {
+        rest = output.fill(rest, |input, output| {
+            let mut source = InBuffer::around(input);
+            let filled = output.len();
+            let mut sink = OutBuffer::around_pos(output, filled);
+            let pending = decoder.decompress_stream(&mut sink, &mut source).map_err(zstd_error)?;
+            Ok((source.pos(), pending == 0))
+        })?;
+    }
+    Ok(())
+}
+
+fn zstd_error(code: usize) -> InflateError {
+    InflateError::Damaged(zstd_safe::get_error_name(code))
+}
+
+#[cfg(test)]
+mod tests;

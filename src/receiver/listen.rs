@@ -1,0 +1,317 @@
+//! Sockets and connections: binding, accepting, limits, and the two steps of a stop.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use thiserror::Error;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::export::Exports;
+use super::gate::Gate;
+use super::router::Router;
+use super::{Intake, ReceiverSettings, Scrape, health};
+use crate::telemetry::{Health, Metrics};
+
+/// Connections at once, on all addresses. Several thousand services keep one or two each; an idle one costs about
+/// 10 KiB, so all of them stay below 50 MiB.
+const CONNECTIONS_MAX: usize = 4096;
+
+/// How long a connection may exist without a byte. Clients speak first in both protocols; load balancers that open
+/// connections ahead of time are given time.
+const FIRST_BYTE_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// From an HTTP/1 connection's being idle to the end of its next request's head. Google's load balancers keep
+/// connections for 600 s and ask backends to keep them longer, lest a request meets a closing connection
+/// (<https://cloud.google.com/load-balancing/docs/https#timeouts_and_retries>).
+const HTTP1_IDLE_TIME_MAX: Duration = Duration::from_secs(620);
+
+/// An HTTP/2 peer that says nothing is asked this often whether it still lives, and given as long to answer: a
+/// half-open connection is gone after a minute.
+const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Requests at once on one HTTP/2 connection: Cloud Run's largest concurrency for an instance, as its front end may
+/// send all of them through one connection.
+const HTTP2_STREAMS_MAX: u32 = 1000;
+
+/// What a peer may send on a stream ahead of what was read: most requests go through without a pause, and
+/// at 1 ms of round trip it allows 1 GB/s.
+const HTTP2_STREAM_WINDOW_BYTES: u32 = 1 << 20;
+
+/// The same for a connection. These bytes lie before the memory budget, so they are few.
+const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+
+/// The largest HTTP/2 frame taken.
+const HTTP2_FRAME_BYTES_MAX: u32 = 64 << 10;
+
+/// Headers of one request; OTLP needs some hundred bytes, Cloud Run adds tokens and trace headers.
+const HEADER_BYTES_MAX: u32 = 16 << 10;
+
+/// A pause after an accept has failed for want of file descriptors or memory: without it the loop would spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// An address of `otlp.listen` that cannot be served.
+#[derive(Debug, Error)]
+#[error("cannot listen on {address} (otlp.listen): {source}{hint}")]
+pub struct BindError {
+    /// The address as configured.
+    pub address: String,
+    hint: &'static str,
+    source: io::Error,
+}
+
+impl BindError {
+    fn new(address: &str, source: io::Error) -> Self {
+        let hint = match source.kind() {
+            io::ErrorKind::AddrInUse => "; another process has this port, or it is listed twice",
+            io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege: take a higher one",
+            io::ErrorKind::AddrNotAvailable => "; this machine does not have that address: 0.0.0.0 takes all",
+            io::ErrorKind::InvalidInput => "; write host:port, such as 0.0.0.0:4317",
+            _ => "",
+        };
+        BindError { address: address.to_owned(), hint, source }
+    }
+}
+
+/// Addresses that are bound; clients can connect, but are not served yet.
+#[derive(Debug)]
+pub struct Bound {
+    listeners: Vec<(TcpListener, SocketAddr)>,
+    connections_max: usize,
+}
+
+impl Bound {
+    pub(super) async fn bind(addresses: &[String]) -> Result<Self, BindError> {
+        let mut listeners = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            let error = |source| BindError::new(address, source);
+            let listener = TcpListener::bind(address).await.map_err(error)?;
+            let local = listener.local_addr().map_err(error)?;
+            listeners.push((listener, local));
+        }
+        Ok(Bound { listeners, connections_max: CONNECTIONS_MAX })
+    }
+
+    /// The addresses in the order of the configuration, with the ports that the system chose for port 0.
+    #[must_use]
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().map(|&(_, local)| local).collect()
+    }
+
+    /// Serves all addresses until [`Receiver::close`]. `scrape` makes the text of `/metrics`. Call it inside a tokio
+    /// runtime.
+    #[must_use]
+    pub fn serve<I: Intake>(
+        self,
+        settings: ReceiverSettings,
+        intake: Arc<I>,
+        metrics: Arc<Metrics>,
+        health: Arc<Health>,
+        scrape: Scrape,
+    ) -> Receiver {
+        let gate = Arc::new(Gate::new());
+        let router = Arc::new(Router {
+            exports: Exports::new(intake, metrics, Arc::clone(&gate), settings.max_request_bytes),
+            grpc_health: health::server(Arc::clone(&health)),
+            health: Arc::clone(&health),
+            scrape,
+        });
+        let phase = watch::Sender::new(Phase::Serving);
+        let slots = Arc::new(Semaphore::new(self.connections_max));
+        let builder = Arc::new(connection_builder());
+        let acceptors = self.listeners.into_iter().map(|(listener, _)| {
+            let acceptor = Acceptor {
+                listener,
+                router: Arc::clone(&router),
+                builder: Arc::clone(&builder),
+                slots: Arc::clone(&slots),
+                phase: phase.subscribe(),
+            };
+            tokio::spawn(acceptor.run())
+        });
+        let acceptors = acceptors.collect();
+        Receiver { health, gate, phase, acceptors }
+    }
+}
+
+/// What connections are told.
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Serving,
+    /// End with the requests in flight. New connections are still taken, for the last scrape.
+    Stopping,
+    /// As before, within this time, and no new connections.
+    Closing(Duration),
+}
+
+/// A receiver at work. If it is dropped, everything closes at once.
+#[derive(Debug)]
+pub struct Receiver {
+    health: Arc<Health>,
+    gate: Arc<Gate>,
+    phase: watch::Sender<Phase>,
+    acceptors: Vec<JoinHandle<()>>,
+}
+
+impl Receiver {
+    /// Binds the addresses (`host:port`) of `otlp.listen`.
+    ///
+    /// # Errors
+    /// [`BindError`] for the first one that cannot be bound; none is bound then.
+    pub async fn bind(listen: &[String]) -> Result<Bound, BindError> {
+        Bound::bind(listen).await
+    }
+
+    /// First step of a stop: from now on `/readyz` and grpc.health.v1 say no, new export requests are refused,
+    /// retryably, and connections end after their requests in flight; `/metrics` and `/livez` are still answered, on
+    /// new connections too. Returns when all requests in flight have been answered, at most after `grace`; those
+    /// that have not by then are refused. [`Intake::accept`] is not called any more.
+    pub async fn stop_accepting(&self, grace: Duration) {
+        self.health.set_stopping();
+        self.phase.send_replace(Phase::Stopping);
+        self.gate.close(grace).await;
+    }
+
+    /// Second step: no new connections; those that are open end, at most after `grace`.
+    pub async fn close(self, grace: Duration) {
+        self.phase.send_replace(Phase::Closing(grace));
+        for acceptor in self.acceptors {
+            if let Err(error) = acceptor.await {
+                tracing::error!(%error, "A listener failed.");
+            }
+        }
+    }
+}
+
+/// Limits of a connection, of whichever protocol.
+fn connection_builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HTTP1_IDLE_TIME_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(HTTP2_STREAMS_MAX)
+        .initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES)
+        .max_frame_size(HTTP2_FRAME_BYTES_MAX)
+        .max_header_list_size(HEADER_BYTES_MAX)
+        .keep_alive_interval(HTTP2_PING_INTERVAL)
+        .keep_alive_timeout(HTTP2_PING_INTERVAL);
+    builder
+}
+
+/// Takes the connections of one address.
+struct Acceptor<I> {
+    listener: TcpListener,
+    router: Arc<Router<I>>,
+    builder: Arc<auto::Builder<TokioExecutor>>,
+    slots: Arc<Semaphore>,
+    phase: watch::Receiver<Phase>,
+}
+
+impl<I: Intake> Acceptor<I> {
+    async fn run(mut self) {
+        let mut connections = JoinSet::new();
+        let grace = loop {
+            tokio::select! {
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => self.connect(stream, &mut connections),
+                    Err(error) => pause_after(&error).await,
+                },
+                Some(ended) = connections.join_next() => report(ended),
+                grace = closing(&mut self.phase) => break grace,
+            }
+        };
+        drop(self.listener);
+        let ended = async {
+            while let Some(ended) = connections.join_next().await {
+                report(ended);
+            }
+        };
+        if tokio::time::timeout(grace, ended).await.is_err() {
+            connections.shutdown().await;
+        }
+    }
+
+    fn connect(&self, stream: TcpStream, connections: &mut JoinSet<()>) {
+        let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
+            self.router.exports.metrics.connection_refused();
+            return;
+        };
+        let mut phase = self.phase.clone();
+        phase.mark_unchanged();
+        let (router, builder) = (Arc::clone(&self.router), Arc::clone(&self.builder));
+        connections.spawn(async move {
+            serve(stream, &builder, router, phase).await;
+            drop(slot);
+        });
+    }
+}
+
+/// Serves one connection to its end.
+async fn serve<I: Intake>(
+    stream: TcpStream,
+    builder: &auto::Builder<TokioExecutor>,
+    router: Arc<Router<I>>,
+    mut phase: watch::Receiver<Phase>,
+) {
+    let spoke = tokio::select! {
+        readable = tokio::time::timeout(FIRST_BYTE_TIME_MAX, stream.readable()) => matches!(readable, Ok(Ok(()))),
+        _ = phase.changed() => false,
+    };
+    // Without it small answers would wait for the acknowledgement of earlier ones (Nagle).
+    if !spoke || stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let service = service_fn(move |request| {
+        let router = Arc::clone(&router);
+        async move { Ok::<_, Infallible>(router.answer(request).await) }
+    });
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        _ = phase.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "A connection broke off.");
+    }
+}
+
+/// Waits for the order to close, and returns the time that is left for it.
+async fn closing(phase: &mut watch::Receiver<Phase>) -> Duration {
+    match phase.wait_for(|phase| matches!(phase, Phase::Closing(_))).await.as_deref() {
+        Ok(&Phase::Closing(grace)) => grace,
+        // The receiver was dropped.
+        _ => Duration::ZERO,
+    }
+}
+
+/// Waits out what makes every accept fail; what concerns one connection alone is over already.
+async fn pause_after(error: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
+        return;
+    }
+    tracing::warn!(%error, "Cannot accept connections.");
+    tokio::time::sleep(ACCEPT_PAUSE).await;
+}
+
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "A connection's task failed.");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,60 @@
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::super::fake::FakeIntake;
+use super::*;
+use crate::tail::budget::Budget;
+use crate::telemetry::metrics::Held;
+
+#[tokio::test]
+async fn one_connection_too_many_is_closed_and_counted() {
+    let mut bound = Receiver::bind(&["127.0.0.1:0".to_owned()]).await.unwrap();
+    bound.connections_max = 2;
+    let address = bound.local_addrs()[0];
+    let metrics = Arc::new(Metrics::new());
+    let _receiver = bound.serve(
+        ReceiverSettings { max_request_bytes: 1000 },
+        Arc::new(FakeIntake(Budget::new(1000))),
+        Arc::clone(&metrics),
+        Arc::default(),
+        Arc::new(String::new),
+    );
+    // Returns the first bytes of the answer; none if the connection was closed instead.
+    let ask = async || {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let mut answer = [0; 15];
+        let asked = stream.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        let read = stream.read_exact(&mut answer).await;
+        (stream, (asked.is_ok() && read.is_ok()).then_some(answer))
+    };
+    let (_one, first) = ask().await;
+    let (two, second) = ask().await;
+    assert_eq!((first, second), (Some(*b"HTTP/1.1 200 OK"), Some(*b"HTTP/1.1 200 OK")));
+    assert_eq!(ask().await.1, None);
+    let text = metrics.render(Held::default());
+    assert!(text.contains("spansieve_refused_connections_total 1"), "{text}");
+    drop(two);
+    let freed = async {
+        while ask().await.1.is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), freed).await.expect("a slot is free again");
+}
+
+#[test]
+fn only_what_concerns_the_whole_process_pauses_the_accept_loop() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let cases = [
+        (io::Error::from(io::ErrorKind::ConnectionAborted), Duration::ZERO),
+        // EMFILE
+        (io::Error::from_raw_os_error(24), ACCEPT_PAUSE),
+    ];
+    for (error, expected) in cases {
+        let paused = runtime.block_on(async {
+            let start = tokio::time::Instant::now();
+            pause_after(&error).await;
+            start.elapsed()
+        });
+        assert_eq!(paused, expected, "{error}");
+    }
+}

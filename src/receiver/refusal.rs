@@ -1,0 +1,139 @@
+//! Every way to refuse a whole request, with what each protocol says of it.
+
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use thiserror::Error;
+use tonic::Code;
+
+use super::inflate::{Coding, InflateError};
+use crate::otlp::json::JsonError;
+use crate::otlp::wire::WireError;
+
+/// When to come back after a refusal that passes: long enough for a decision round to free memory, and shorter than
+/// any exporter's patience (10 s by default).
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// From the head of a request to the end of its body. Three times the default timeout of OTLP exporters: who needs
+/// longer has gone away, and must not hold memory meanwhile.
+pub(super) const BODY_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Why a request was refused as a whole; the text is what the sender reads.
+#[derive(Debug, Error)]
+pub(super) enum Refusal {
+    #[error("the request is larger than {limit} bytes (otlp.max_request_bytes)")]
+    TooLarge { limit: usize },
+    #[error("the memory budget is used up; retry later")]
+    NoRoom,
+    #[error("spansieve is stopping; retry")]
+    Stopping,
+    #[error("the request body did not arrive within {} s", BODY_TIME_MAX.as_secs())]
+    Slow,
+    #[error("the request body is shorter than announced")]
+    Truncated,
+    #[error("{0}")]
+    Inflate(InflateError),
+    #[error("not an ExportTraceServiceRequest in protobuf: {0}")]
+    Protobuf(#[from] WireError),
+    #[error("not an ExportTraceServiceRequest in JSON: {0}")]
+    Json(#[from] JsonError),
+    #[error("the compression {0:?} is not supported; use one of: {names}, identity", names = Coding::NAMES)]
+    Coding(String),
+    #[error("the content type {0:?} is not supported; use application/x-protobuf or application/json")]
+    MediaType(String),
+    #[error("the gRPC message format {0:?} is not supported; use application/grpc or application/grpc+proto")]
+    MessageFormat(String),
+    #[error("the Compressed-Flag is set, but grpc-encoding names no compression")]
+    FlagWithoutCoding,
+    #[error("a Compressed-Flag of {0}")]
+    Flag(u8),
+    #[error("a unary call has exactly one message")]
+    Cardinality,
+    #[error("only traces are taken here, no {0}")]
+    Signal(&'static str),
+    #[error("there is no method {0:?}; traces go to opentelemetry.proto.collector.trace.v1.TraceService/Export")]
+    Procedure(String),
+    #[error("there is nothing at {0:?}; traces go to POST /v1/traces")]
+    Path(String),
+    #[error("this path takes {allow} only; traces go to POST /v1/traces")]
+    Method { allow: &'static str },
+    #[error("gRPC needs HTTP/2")]
+    GrpcOverHttp1,
+}
+
+impl Refusal {
+    /// The status of an HTTP answer (OTLP specification, OTLP/HTTP Response; RFC 9110, 15.5).
+    pub(super) fn http_status(&self) -> StatusCode {
+        match self {
+            Refusal::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Refusal::NoRoom => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Slow => StatusCode::REQUEST_TIMEOUT,
+            Refusal::Coding(_) | Refusal::MediaType(_) | Refusal::MessageFormat(_) => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
+            Refusal::Signal(_) | Refusal::Procedure(_) | Refusal::Path(_) => StatusCode::NOT_FOUND,
+            Refusal::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Refusal::GrpcOverHttp1 => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Refusal::Truncated
+            | Refusal::Inflate(_)
+            | Refusal::Protobuf(_)
+            | Refusal::Json(_)
+            | Refusal::FlagWithoutCoding
+            | Refusal::Flag(_)
+            | Refusal::Cardinality => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// The status of a gRPC answer. Sources: OTLP specification, OTLP/gRPC Failures (what is bad data and what may
+    /// be retried); gRPC `doc/statuscodes.md` (size, cardinality, decompression, unknown methods) and
+    /// `doc/compression.md` (unknown codings, a flag without a coding).
+    pub(super) fn code(&self) -> Code {
+        match self {
+            Refusal::TooLarge { .. } | Refusal::NoRoom => Code::ResourceExhausted,
+            Refusal::Stopping => Code::Unavailable,
+            Refusal::Slow => Code::DeadlineExceeded,
+            Refusal::Protobuf(_) | Refusal::Json(_) | Refusal::MediaType(_) => Code::InvalidArgument,
+            Refusal::Truncated | Refusal::Inflate(_) | Refusal::FlagWithoutCoding | Refusal::Flag(_) => Code::Internal,
+            Refusal::Coding(_)
+            | Refusal::Cardinality
+            | Refusal::MessageFormat(_)
+            | Refusal::Signal(_)
+            | Refusal::Procedure(_)
+            | Refusal::Path(_)
+            | Refusal::Method { .. }
+            | Refusal::GrpcOverHttp1 => Code::Unimplemented,
+        }
+    }
+
+    /// When to retry, if that can help. `RESOURCE_EXHAUSTED` without it is final (OTLP specification, Failures).
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        matches!(self, Refusal::NoRoom | Refusal::Stopping).then_some(RETRY_AFTER)
+    }
+
+    /// The metric label `outcome`.
+    pub(super) fn outcome(&self) -> &'static str {
+        match self {
+            Refusal::TooLarge { .. } => "too_large",
+            Refusal::NoRoom => "no_memory",
+            Refusal::Stopping => "stopping",
+            Refusal::Slow => "timeout",
+            Refusal::Truncated => "truncated",
+            Refusal::Coding(_) | Refusal::MediaType(_) | Refusal::MessageFormat(_) => "unsupported",
+            _ => "malformed",
+        }
+    }
+}
+
+/// Refuses any method but `allowed`, which `allow` lists.
+pub(super) fn check_method(method: &Method, allowed: &[Method], allow: &'static str) -> Result<(), Refusal> {
+    if allowed.contains(method) { Ok(()) } else { Err(Refusal::Method { allow }) }
+}
+
+/// What of a sender's text is quoted back.
+const QUOTE_CHARS_MAX: usize = 100;
+
+/// The start of `text`, for a refusal that names it.
+pub(super) fn quote(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).chars().take(QUOTE_CHARS_MAX).collect()
+}

@@ -1,0 +1,149 @@
+//! Which request goes where: gRPC by its content type, everything else by its path.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use tower::ServiceExt;
+
+use super::body::Chunks;
+use super::export::Exports;
+use super::refusal::{Refusal, check_method, quote};
+use super::reply::ReplyBody;
+use super::{Intake, Scrape, grpc, health, http as otlp_http};
+use crate::telemetry::Health;
+
+/// What stands at `/`.
+const ABOUT: &str = concat!(
+    "spansieve ",
+    env!("CARGO_PKG_VERSION"),
+    ": tail sampling for Google Cloud Trace\n\n",
+    "POST /v1/traces  OTLP/HTTP: application/x-protobuf or application/json; gzip or zstd\n",
+    "gRPC             OTLP/gRPC: opentelemetry.proto.collector.trace.v1.TraceService; grpc.health.v1.Health\n",
+    "GET  /metrics    Prometheus metrics\n",
+    "GET  /livez      the process lives\n",
+    "GET  /readyz     spans are taken\n",
+);
+
+/// Where the pages stand.
+const PAGES: [&str; 4] = ["/", "/metrics", "/livez", "/readyz"];
+
+/// The type of the Prometheus text format.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+const TEXT_TYPE: &str = "text/plain; charset=utf-8";
+
+/// The status of a probe that fails.
+const UNREADY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
+
+/// Answers every request of every connection.
+pub(super) struct Router<I> {
+    pub(super) exports: Exports<I>,
+    pub(super) health: Arc<Health>,
+    pub(super) grpc_health: health::Server,
+    pub(super) scrape: Scrape,
+}
+
+impl<I: Intake> Router<I> {
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<ReplyBody> {
+        let (parts, body) = request.into_parts();
+        let content_type = parts.headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
+        if content_type.get(..16).is_some_and(|start| start.eq_ignore_ascii_case(b"application/grpc")) {
+            let checked = check_grpc(&parts, content_type);
+            return match checked {
+                Ok(()) => self.answer_grpc(parts, Chunks::new(body)).await,
+                Err(refusal) => otlp_http::failure(None, &refusal),
+            };
+        }
+        let mut chunks = Chunks::new(body);
+        let mut response = self.answer_http(&parts, &mut chunks).await;
+        if parts.version < Version::HTTP_2 {
+            finish_http1(&parts, &mut chunks, &mut response).await;
+        }
+        response
+    }
+
+    async fn answer_grpc(&self, parts: Parts, mut chunks: Chunks<Incoming>) -> Response<ReplyBody> {
+        match parts.uri.path() {
+            grpc::EXPORT => grpc::export(&self.exports, &parts.headers, &mut chunks).await,
+            path if path.starts_with(health::PREFIX) => {
+                let request = Request::from_parts(parts, chunks.into_body());
+                match self.grpc_health.clone().oneshot(request).await {
+                    Ok(response) => response.map(ReplyBody::Health),
+                    Err(never) => match never {},
+                }
+            }
+            path => grpc::failure(&grpc::unknown_method(path)),
+        }
+    }
+
+    async fn answer_http(&self, parts: &Parts, chunks: &mut Chunks<Incoming>) -> Response<ReplyBody> {
+        let path = parts.uri.path();
+        if path == otlp_http::TRACES {
+            return otlp_http::export(&self.exports, parts, chunks).await;
+        }
+        let refusal = match PAGES.contains(&path) {
+            true => check_method(&parts.method, &[Method::GET, Method::HEAD], "GET, HEAD").err(),
+            false => Some(unknown_path(path)),
+        };
+        match refusal {
+            Some(refusal) => otlp_http::failure(otlp_http::encoding(&parts.headers), &refusal),
+            None => self.page(path, &parts.method),
+        }
+    }
+
+    fn page(&self, path: &str, method: &Method) -> Response<ReplyBody> {
+        let (status, content_type, body) = match path {
+            "/metrics" => (StatusCode::OK, METRICS_TYPE, (self.scrape)().into()),
+            "/livez" => (StatusCode::OK, TEXT_TYPE, Bytes::from_static(b"ok\n")),
+            "/readyz" if self.health.is_ready() => (StatusCode::OK, TEXT_TYPE, Bytes::from_static(b"ready\n")),
+            "/readyz" if self.health.is_stopping() => (UNREADY, TEXT_TYPE, Bytes::from_static(b"stopping\n")),
+            "/readyz" => (UNREADY, TEXT_TYPE, Bytes::from_static(b"starting\n")),
+            _ => (StatusCode::OK, TEXT_TYPE, Bytes::from_static(ABOUT.as_bytes())),
+        };
+        let len = body.len();
+        // hyper leaves the body of an answer to HEAD out for HTTP/1 only.
+        let body = if method == Method::HEAD { Bytes::new() } else { body };
+        let mut response = Response::new(ReplyBody::Full(body));
+        *response.status_mut() = status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(len));
+        response
+    }
+}
+
+/// What makes a gRPC request one, beside its content type (gRPC `doc/PROTOCOL-HTTP2.md`, Requests).
+fn check_grpc(parts: &Parts, content_type: &[u8]) -> Result<(), Refusal> {
+    if parts.version != Version::HTTP_2 {
+        return Err(Refusal::GrpcOverHttp1);
+    }
+    check_method(&parts.method, &[Method::POST], "POST")?;
+    if grpc::is_protobuf(content_type) { Ok(()) } else { Err(Refusal::MessageFormat(quote(content_type))) }
+}
+
+/// Why nothing stands at `path`.
+fn unknown_path(path: &str) -> Refusal {
+    match path {
+        "/v1/metrics" => Refusal::Signal("metrics"),
+        "/v1/logs" => Refusal::Signal("logs"),
+        "/v1/profiles" | "/v1development/profiles" => Refusal::Signal("profiles"),
+        _ => Refusal::Path(quote(path.as_bytes())),
+    }
+}
+
+/// What an HTTP/1 connection needs when a request is refused: HTTP/2 resets the stream instead.
+async fn finish_http1(parts: &Parts, chunks: &mut Chunks<Incoming>, response: &mut Response<ReplyBody>) {
+    let status = response.status();
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        // Stopping: the next connection may find another instance.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    // A client that waits for "100 Continue" has sent nothing, and one that timed out sends too slowly.
+    let sends = !parts.headers.contains_key(EXPECT) && status != StatusCode::REQUEST_TIMEOUT;
+    if !status.is_success() && sends {
+        chunks.drain().await;
+    }
+}

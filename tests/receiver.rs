@@ -1,0 +1,15 @@
+//! The real receiver over loopback, with a fake trace table behind it: every request gets the answer that the OTLP
+//! specification, HTTP and gRPC ask for, and no sender can harm the others.
+//!
+//! Not proven here: that stock exporters understand the answers, and throughput.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "receiver/support.rs"]
+mod support;
+
+#[path = "receiver/answers.rs"]
+mod answers;
+#[path = "receiver/hostile.rs"]
+mod hostile;
+#[path = "receiver/stop.rs"]
+mod stop;

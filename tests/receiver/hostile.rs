@@ -1,0 +1,167 @@
+//! Senders that are broken, greedy or slow: a clear answer, bounded memory, and nobody else is harmed.
+
+use std::io::Write;
+use std::time::Duration;
+
+use http::{Method, Version};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tonic::Code;
+
+use super::support::{Daemon, JSON, LIMIT, PATIENCE, frame, gzip, proto, request};
+
+fn head(length: usize, more: &str) -> String {
+    format!(
+        "POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: {length}\r\n{more}\r\n"
+    )
+}
+
+/// A good request is still served.
+async fn assert_unharmed(daemon: &Daemon) {
+    let before = daemon.table.bodies.lock().len();
+    let over_http = request(Method::POST, "/v1/traces", &[("content-type", "application/json")], JSON);
+    assert_eq!(daemon.send(Version::HTTP_11, over_http).await.status(), 200);
+    assert_eq!(daemon.export(&[], frame(0, &proto(1, 0))).await.code, 0);
+    assert_eq!(daemon.table.bodies.lock().len(), before + 2);
+}
+
+#[tokio::test]
+async fn a_gigabyte_of_zeros_costs_at_most_the_cap() {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let zeros = vec![0; 1 << 20];
+    for _ in 0..1024 {
+        encoder.write_all(&zeros).unwrap();
+    }
+    let bomb = encoder.finish().unwrap();
+    let daemon = Daemon::start().await;
+    let headers = [("content-type", "application/x-protobuf"), ("content-encoding", "gzip")];
+    for version in [Version::HTTP_11, Version::HTTP_2] {
+        let answer = daemon.send(version, request(Method::POST, "/v1/traces", &headers, bomb.clone())).await;
+        assert_eq!(answer.status(), 413);
+    }
+    let answer = daemon.export(&[("grpc-encoding", "gzip")], frame(1, &bomb)).await;
+    assert_eq!((answer.code, answer.retry_after), (Code::ResourceExhausted as i32, None));
+    let peak_bytes = *daemon.table.peak_bytes.lock();
+    assert!(peak_bytes <= LIMIT + bomb.len(), "{peak_bytes}");
+    assert_eq!(daemon.table.budget.used_bytes(), 0);
+    assert_unharmed(&daemon).await;
+}
+
+#[tokio::test]
+async fn a_client_that_sends_first_and_listens_then_sees_the_refusal() {
+    let daemon = Daemon::start().await;
+    let mut whole = head(20 << 20, "").into_bytes();
+    whole.resize(whole.len() + (20 << 20), 0);
+    // The connection lives on: a second request is answered on it.
+    whole.extend_from_slice(head(0, "connection: close\r\n").as_bytes());
+    let answer = daemon.raw(&whole, false).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert!(answer.contains("HTTP/1.1 200 OK"), "{answer}");
+    assert_eq!(*daemon.table.peak_bytes.lock(), 0, "nothing was buffered");
+    assert_unharmed(&daemon).await;
+}
+
+#[tokio::test]
+async fn a_client_that_asks_first_sends_nothing() {
+    let daemon = Daemon::start().await;
+    let mut stream = TcpStream::connect(daemon.address).await.unwrap();
+    stream.write_all(head(20 << 20, "expect: 100-continue\r\n").as_bytes()).await.unwrap();
+    let mut answer = vec![0; 12];
+    tokio::time::timeout(Duration::from_secs(2), stream.read_exact(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(answer, b"HTTP/1.1 413");
+}
+
+#[tokio::test]
+async fn a_body_that_ends_early_is_refused() {
+    let daemon = Daemon::start().await;
+    let answer = daemon.raw((head(100, "") + "only this").as_bytes(), true).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert_eq!(daemon.metric("spansieve_requests_total{protocol=\"http_protobuf\",outcome=\"truncated\"}"), 1);
+    assert_eq!(daemon.table.budget.used_bytes(), 0);
+    assert_unharmed(&daemon).await;
+}
+
+#[tokio::test]
+async fn chunked_bodies_are_bounded_as_well() {
+    let daemon = Daemon::start().await;
+    let head =
+        "POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n";
+    let (first, second) = JSON.split_at(40);
+    let good = format!(
+        "{head}connection: close\r\n\r\n{:x}\r\n{first}\r\n{:x}\r\n{second}\r\n0\r\n\r\n",
+        first.len(),
+        second.len()
+    );
+    let answer = daemon.raw(good.as_bytes(), false).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    let chunk = format!("{:x}\r\n{}\r\n", 1 << 20, " ".repeat(1 << 20));
+    let large = format!("{head}connection: close\r\n\r\n{}0\r\n\r\n", chunk.repeat(17));
+    let answer = daemon.raw(large.as_bytes(), false).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert!(*daemon.table.peak_bytes.lock() <= LIMIT + good.len());
+}
+
+#[tokio::test]
+async fn what_is_not_http_ends_its_own_connection_only() {
+    let daemon = Daemon::start().await;
+    for bytes in [
+        &b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03"[..],
+        b"hello\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nnonsense",
+    ] {
+        daemon.raw(bytes, true).await;
+    }
+    let many = format!("GET /livez HTTP/1.1\r\nhost: x\r\n{}\r\n", "a: b\r\n".repeat(10_000));
+    let answer = daemon.raw(many.as_bytes(), false).await;
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    assert_unharmed(&daemon).await;
+}
+
+#[tokio::test]
+async fn a_thousand_idle_connections_are_no_burden() {
+    let daemon = Daemon::start().await;
+    let mut idle = Vec::with_capacity(1000);
+    for n in 0..1000 {
+        let mut stream = TcpStream::connect(daemon.address).await.unwrap();
+        // Silent, in the middle of a head, and idle HTTP/2.
+        let said: &[u8] = [&b""[..], b"POST /v1/tr", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"][n % 3];
+        stream.write_all(said).await.unwrap();
+        idle.push(stream);
+    }
+    assert_unharmed(&daemon).await;
+    drop(idle);
+}
+
+#[tokio::test]
+async fn a_call_that_is_given_up_holds_nothing() {
+    let daemon = Daemon::start().await;
+    let mut stream = TcpStream::connect(daemon.address).await.unwrap();
+    stream.write_all((head(1 << 20, "") + "a beginning").as_bytes()).await.unwrap();
+    let held = |bytes: usize| {
+        let budget = daemon.table.budget.clone();
+        async move {
+            while budget.used_bytes() != bytes {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, held(1 << 20)).await.expect("the whole body is admitted");
+    drop(stream);
+    tokio::time::timeout(PATIENCE, held(0)).await.expect("its share is given back");
+}
+
+#[tokio::test]
+async fn heavy_bodies_are_decoded_beside_light_ones() {
+    let daemon = Daemon::start().await;
+    // Random names hardly shrink: far more than the threshold for the other thread.
+    let mut traces = super::support::traces(3000, 0);
+    for span in &mut traces.resource_spans[0].scope_spans[0].spans {
+        span.name = std::iter::repeat_with(|| fastrand::char('a'..='z')).take(300).collect();
+    }
+    let plain = prost::Message::encode_to_vec(&traces);
+    let body = gzip(&plain);
+    assert!(body.len() > 256 << 10, "{}", body.len());
+    assert_eq!(daemon.export(&[("grpc-encoding", "gzip")], frame(1, &body)).await.code, 0);
+    assert_eq!(daemon.accepted(), [traces]);
+    assert_eq!(daemon.table.budget.used_bytes(), plain.len());
+}

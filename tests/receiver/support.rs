@@ -1,0 +1,265 @@
+//! A receiver with a fake trace table, and clients for it.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use http::{HeaderMap, Method, Request, Response, Version};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use parking_lot::Mutex;
+use prost::Message;
+use spansieve::otlp::scan::{self, Bits, Probe, Scan};
+use spansieve::otlp::view::{AnyValue, StatusCode};
+use spansieve::otlp::wire::WireError;
+use spansieve::proto::google::rpc::{RetryInfo, Status};
+use spansieve::receiver::{Accepted, Intake, Receiver, ReceiverSettings};
+use spansieve::tail::budget::{Budget, Share};
+use spansieve::telemetry::{Health, Metrics};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// `otlp.max_request_bytes` of these tests.
+pub(crate) const LIMIT: usize = 16 << 20;
+
+/// The memory budget of these tests.
+pub(crate) const BUDGET: usize = 64 << 20;
+
+/// Longer than anything takes here; a test that would hang fails instead.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Scans bodies and keeps them with their shares.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) budget: Budget,
+    pub(crate) bodies: Mutex<Vec<(Bytes, Share)>>,
+    pub(crate) peak_bytes: Mutex<usize>,
+}
+
+struct NoProbe;
+
+impl Probe for NoProbe {
+    fn resource_attribute(&self, _: &[u8], _: AnyValue<'_>) -> Bits {
+        0
+    }
+    fn span_attribute(&self, _: &[u8], _: AnyValue<'_>) -> Bits {
+        0
+    }
+    fn status(&self, _: StatusCode) -> Bits {
+        0
+    }
+}
+
+impl Intake for Table {
+    fn admit(&self, bytes: usize) -> Option<Share> {
+        let share = self.budget.reserve(bytes);
+        let mut peak = self.peak_bytes.lock();
+        *peak = self.budget.used_bytes().max(*peak);
+        share
+    }
+
+    fn accept(&self, body: Bytes, share: Share) -> Result<Accepted, WireError> {
+        assert_eq!(share.bytes(), body.len(), "the share covers the body exactly");
+        let mut scan = Scan::default();
+        let body = scan::scan(body, &NoProbe, &mut scan)?;
+        self.bodies.lock().push((body, share));
+        Ok(Accepted { spans: scan.span_count() as u32, rejected: scan.rejected })
+    }
+}
+
+pub(crate) struct Daemon {
+    pub(crate) address: SocketAddr,
+    pub(crate) table: Arc<Table>,
+    pub(crate) health: Arc<Health>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) receiver: Receiver,
+}
+
+impl Daemon {
+    pub(crate) async fn start() -> Self {
+        Self::with_budget(BUDGET).await
+    }
+
+    pub(crate) async fn with_budget(budget_bytes: usize) -> Self {
+        let bound = Receiver::bind(&["127.0.0.1:0".to_owned()]).await.unwrap();
+        let address = bound.local_addrs()[0];
+        let budget = Budget::new(budget_bytes);
+        let table = Arc::new(Table { budget, bodies: Mutex::default(), peak_bytes: Mutex::default() });
+        let (metrics, health) = (Arc::new(Metrics::new()), Arc::new(Health::default()));
+        health.set_ready();
+        let scrape = {
+            let metrics = Arc::clone(&metrics);
+            Arc::new(move || metrics.render(Default::default()))
+        };
+        let settings = ReceiverSettings { max_request_bytes: LIMIT };
+        let receiver = bound.serve(settings, Arc::clone(&table), Arc::clone(&metrics), Arc::clone(&health), scrape);
+        Daemon { address, table, health, metrics, receiver }
+    }
+
+    /// The bodies that were accepted, decoded by prost.
+    pub(crate) fn accepted(&self) -> Vec<ExportTraceServiceRequest> {
+        self.table.bodies.lock().iter().map(|(body, _)| ExportTraceServiceRequest::decode(&body[..]).unwrap()).collect()
+    }
+
+    /// The value of a metric whose line begins with `name`.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let text = self.metrics.render(Default::default());
+        let line = text.lines().find(|line| line.starts_with(name));
+        line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+    }
+
+    /// One request on a connection of its own.
+    pub(crate) async fn send(&self, version: Version, request: Request<Full<Bytes>>) -> Response<Bytes> {
+        send(self.address, version, request).await
+    }
+
+    /// `bytes` on a raw connection, then everything that comes back up to its end.
+    pub(crate) async fn raw(&self, bytes: &[u8], half_close: bool) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        if half_close {
+            stream.shutdown().await.unwrap();
+        }
+        let mut answer = Vec::new();
+        tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// A gRPC call, framed by hand.
+    pub(crate) async fn call(&self, path: &str, headers: &[(&'static str, &str)], body: Vec<u8>) -> GrpcAnswer {
+        let mut all = vec![("content-type", "application/grpc"), ("te", "trailers")];
+        all.retain(|(name, _)| headers.iter().all(|(other, _)| other != name));
+        all.extend_from_slice(headers);
+        let request = request(Method::POST, path, &all, body);
+        GrpcAnswer::from(self.send(Version::HTTP_2, request).await)
+    }
+
+    pub(crate) async fn export(&self, headers: &[(&'static str, &str)], body: Vec<u8>) -> GrpcAnswer {
+        self.call(EXPORT, headers, body).await
+    }
+}
+
+pub(crate) const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+
+/// What a gRPC client sees of a unary call.
+#[derive(Debug)]
+pub(crate) struct GrpcAnswer {
+    pub(crate) code: i32,
+    pub(crate) message: String,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) body: Option<Bytes>,
+    pub(crate) headers: HeaderMap,
+}
+
+impl From<Response<Bytes>> for GrpcAnswer {
+    fn from(response: Response<Bytes>) -> Self {
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "application/grpc");
+        let (parts, mut body) = response.into_parts();
+        let trailers = parts.extensions.get::<Trailers>().map(|Trailers(trailers)| trailers.clone());
+        let message = (!body.is_empty()).then(|| {
+            assert_eq!(body.get_u8(), 0, "not compressed");
+            assert_eq!(body.get_u32() as usize, body.len());
+            body
+        });
+        let end = trailers.unwrap_or_else(|| parts.headers.clone());
+        let status = tonic::Status::from_header_map(&end).expect("a grpc-status");
+        let details = Status::decode(status.details()).unwrap();
+        GrpcAnswer {
+            code: status.code() as i32,
+            message: status.message().to_owned(),
+            retry_after: retry_delay(&details),
+            body: message,
+            headers: parts.headers,
+        }
+    }
+}
+
+/// The delay of the `RetryInfo` among the details of `status`.
+pub(crate) fn retry_delay(status: &Status) -> Option<Duration> {
+    let info = status.details.iter().find(|any| any.type_url == "type.googleapis.com/google.rpc.RetryInfo")?;
+    let delay = RetryInfo::decode(&info.value[..]).unwrap().retry_delay.unwrap();
+    Some(Duration::from_secs(delay.seconds as u64))
+}
+
+#[derive(Clone)]
+struct Trailers(HeaderMap);
+
+pub(crate) async fn send(address: SocketAddr, version: Version, request: Request<Full<Bytes>>) -> Response<Bytes> {
+    let io = TokioIo::new(TcpStream::connect(address).await.unwrap());
+    let exchange = async {
+        if version == Version::HTTP_2 {
+            let (mut sender, connection) =
+                hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+            tokio::spawn(connection);
+            collect(sender.send_request(request).await.unwrap()).await
+        } else {
+            let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+            tokio::spawn(connection);
+            collect(sender.send_request(request).await.unwrap()).await
+        }
+    };
+    tokio::time::timeout(PATIENCE, exchange).await.expect("an answer in time")
+}
+
+pub(crate) async fn collect(response: Response<hyper::body::Incoming>) -> Response<Bytes> {
+    let (mut parts, body) = response.into_parts();
+    let body = body.collect().await.unwrap();
+    if let Some(trailers) = body.trailers() {
+        parts.extensions.insert(Trailers(trailers.clone()));
+    }
+    Response::from_parts(parts, body.to_bytes())
+}
+
+pub(crate) fn request(
+    method: Method,
+    path: &str,
+    headers: &[(&'static str, &str)],
+    body: impl Into<Bytes>,
+) -> Request<Full<Bytes>> {
+    let mut request =
+        Request::builder().method(method).uri(format!("http://localhost{path}")).header("host", "localhost");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(Full::new(body.into())).unwrap()
+}
+
+/// A request of `spans` good spans and `bad` ones.
+pub(crate) fn traces(spans: usize, bad: usize) -> ExportTraceServiceRequest {
+    let span = |n: usize, bad: bool| Span {
+        trace_id: if bad { vec![0; 16] } else { vec![n as u8 % 100 + 1; 16] },
+        span_id: vec![1; 8],
+        name: "GET /orders".to_owned(),
+        ..Span::default()
+    };
+    let spans = (0..spans).map(|n| span(n, false)).chain((0..bad).map(|n| span(n, true))).collect();
+    let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+    ExportTraceServiceRequest { resource_spans: vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }] }
+}
+
+pub(crate) fn proto(spans: usize, bad: usize) -> Vec<u8> {
+    traces(spans, bad).encode_to_vec()
+}
+
+/// The same as `traces(1, 0)` in OTLP/JSON.
+pub(crate) const JSON: &str = r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"01010101010101010101010101010101","spanId":"0101010101010101","name":"GET /orders"}]}]}]}"#;
+
+pub(crate) fn gzip(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(plain).unwrap();
+    encoder.finish().unwrap()
+}
+
+pub(crate) fn zstd(plain: &[u8]) -> Vec<u8> {
+    zstd::stream::encode_all(plain, 1).unwrap()
+}
+
+/// A message with its gRPC prefix.
+pub(crate) fn frame(flag: u8, message: &[u8]) -> Vec<u8> {
+    [&[flag][..], &(message.len() as u32).to_be_bytes(), message].concat()
+}
