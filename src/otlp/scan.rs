@@ -298,27 +298,28 @@ fn key_value<'a>(bytes: &'a [u8], level: Level<'_>) -> Result<(&'a [u8], AnyValu
     Ok(view::key_value(bytes))
 }
 
-/// Reads a `KeyValue` as almost all are written: the key, then a value that is a string, a bool or a number. The same
-/// as the check and the view, which any other form goes through, but three times as fast.
+/// Reads a `KeyValue` as almost all are written: the key, then a value that is a string, a bool or a number, each of
+/// under 128 bytes and so with its length in one. Any other form takes the check and the view.
 #[inline]
 fn plain_key_value(bytes: &[u8]) -> Option<(&[u8], AnyValue<'_>)> {
-    let mut reader = Reader::new(bytes);
-    let (key, value) = (next(&mut reader, key::KEY)?, next(&mut reader, key::VALUE)?);
-    let mut inner = Reader::new(value);
-    let value = match inner.key().ok()?? {
-        key::STRING => AnyValue::String(inner.len_delimited().ok()?),
-        key::BOOL => AnyValue::Bool(inner.varint().ok()? != 0),
-        key::INT => AnyValue::Int(inner.varint().ok()?.cast_signed()),
-        key::DOUBLE => AnyValue::Double(f64::from_bits(inner.fixed64().ok()?)),
+    let [key::KEY, key_len @ ..0x80, rest @ ..] = bytes else { return None };
+    let (key, rest) = rest.split_at_checked(usize::from(*key_len))?;
+    let [key::VALUE, value_len @ ..0x80, value @ ..] = rest else { return None };
+    if value.len() != usize::from(*value_len) {
+        return None;
+    }
+    let value = match value {
+        [key::STRING, len, text @ ..] if text.len() == usize::from(*len) => AnyValue::String(text),
+        [key::BOOL, v @ ..2] => AnyValue::Bool(*v == 1),
+        [key::INT, varint @ ..] => {
+            let mut reader = Reader::new(varint);
+            let v = reader.varint().ok().filter(|_| reader.is_empty())?;
+            AnyValue::Int(v.cast_signed())
+        }
+        [key::DOUBLE, fixed64 @ ..] => AnyValue::Double(f64::from_le_bytes(fixed64.try_into().ok()?)),
         _ => return None,
     };
-    (reader.is_empty() && inner.is_empty()).then_some((key, value))
-}
-
-/// The bytes of the next field, if its key is `key`.
-#[inline]
-fn next<'a>(reader: &mut Reader<'a>, key: u32) -> Option<&'a [u8]> {
-    if reader.key().ok()? == Some(key) { reader.len_delimited().ok() } else { None }
+    Some((key, value))
 }
 
 /// The ids of a span as they stand on the wire.
@@ -397,11 +398,11 @@ mod key {
     pub(super) const ATTRIBUTES: u32 = key(9, Len);
     pub(super) const STATUS: u32 = key(15, Len);
     // KeyValue
-    pub(super) const KEY: u32 = key(1, Len);
-    pub(super) const VALUE: u32 = key(2, Len);
+    pub(super) const KEY: u8 = key(1, Len) as u8;
+    pub(super) const VALUE: u8 = key(2, Len) as u8;
     // AnyValue
-    pub(super) const STRING: u32 = key(1, Len);
-    pub(super) const BOOL: u32 = key(2, Varint);
-    pub(super) const INT: u32 = key(3, Varint);
-    pub(super) const DOUBLE: u32 = key(4, Fixed64);
+    pub(super) const STRING: u8 = key(1, Len) as u8;
+    pub(super) const BOOL: u8 = key(2, Varint) as u8;
+    pub(super) const INT: u8 = key(3, Varint) as u8;
+    pub(super) const DOUBLE: u8 = key(4, Fixed64) as u8;
 }
