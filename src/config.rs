@@ -51,6 +51,15 @@ pub fn load(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, 
     if usable { Ok(Loaded { settings, warnings: problems }) } else { Err(Problems { text: text.to_owned(), problems }) }
 }
 
+/// Reads a size such as `256MiB`, as the configuration has them, from a command line.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn parse_size(text: &str) -> Result<usize, String> {
+    let bytes = units::bytes(text).map_err(|fault| fault.message)?;
+    usize::try_from(bytes).map_err(|_| "more than this machine can address".to_owned())
+}
+
 /// Says how many were left off instead of showing them.
 fn cap(problems: &mut Vec<Problem>) {
     let left_off = problems.len().saturating_sub(PROBLEM_COUNT_MAX);

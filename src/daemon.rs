@@ -1,1 +1,243 @@
-//! Wires the rooms together.
+//! Wires the rooms together: starts them in the order against the flow of spans, stops them along it.
+
+pub mod clock;
+pub mod memory;
+pub mod pipeline;
+mod sweeper;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use self::pipeline::Pipeline;
+use crate::cloud_trace::client::{ClientError, CloudTrace};
+use crate::cloud_trace::credentials::ambient::{AmbientProjectError, ambient_project};
+use crate::cloud_trace::credentials::{Credentials, CredentialsError};
+use crate::cloud_trace::encode::{Encoder, EncoderSettings};
+use crate::cloud_trace::exporter::{Exporter, ExporterFailed};
+use crate::config::Settings;
+use crate::config::settings::{self, Endpoint};
+use crate::emulator::Emulator;
+use crate::receiver::{BindError, Receiver, ReceiverSettings, Scrape};
+use crate::resource::Rewriter;
+use crate::sampling::{CompileError, Policies};
+use crate::tail::Table;
+use crate::tail::budget::Budget;
+use crate::tail::kept::KeptQueue;
+use crate::telemetry::metrics::Held;
+use crate::telemetry::{Health, Metrics};
+
+/// Requests in flight have this long to be answered once the process stops.
+const IN_FLIGHT_GRACE: Duration = Duration::from_millis(500);
+/// Kept back from the grace of a stop for what comes after the last span: the last scrape, closing connections.
+const CLOSE_GRACE: Duration = Duration::from_millis(500);
+
+/// Why the daemon cannot start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The policies do not fit.
+    #[error(transparent)]
+    Policies(#[from] CompileError),
+    /// The memory limit is a percentage of something unknown.
+    #[error(transparent)]
+    Memory(#[from] memory::UnknownMemory),
+    /// The memory limit has no room for anything.
+    #[error(
+        "the memory limit of {limit_bytes} bytes is too small: verdict caches and the largest request take \
+         {needed_bytes}; raise memory.limit, or lower tail_sampling.decision_cache or otlp.max_request_bytes"
+    )]
+    MemoryLimit {
+        /// `memory.limit` on this machine.
+        limit_bytes: usize,
+        /// The least that makes sense.
+        needed_bytes: usize,
+    },
+    /// An OTLP address is taken or wrong.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The embedded Cloud Trace cannot start.
+    #[error("cloud_trace.embedded: {0}")]
+    Emulator(std::io::Error),
+    /// There is no client of Cloud Trace.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// There are no Google credentials.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// Neither the configuration nor the environment names a project.
+    #[error(transparent)]
+    Project(#[from] AmbientProjectError),
+}
+
+/// A worker ended that must not: the process has to end, too.
+#[derive(Debug, Error)]
+pub enum WorkerFailed {
+    /// The exporter.
+    #[error(transparent)]
+    Exporter(#[from] ExporterFailed),
+    /// The task that decides.
+    #[error("the sweeper ended unexpectedly: {0}")]
+    Sweeper(String),
+}
+
+/// A running daemon.
+pub struct Daemon {
+    addresses: Vec<SocketAddr>,
+    receiver: Receiver,
+    pipeline: Arc<Pipeline>,
+    sweeper: JoinHandle<()>,
+    exporter: Exporter,
+    emulator: Option<Emulator>,
+    scrape: Scrape,
+}
+
+impl Daemon {
+    /// Starts all rooms. Call it inside a tokio runtime.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running.
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        let policies = Arc::new(Policies::compile(&settings.tail_sampling.policies)?);
+        let policy_names: Vec<&str> = policies.names().iter().map(String::as_str).collect();
+        let metrics = Arc::new(Metrics::with_policies(&policy_names));
+        let budget = Budget::new(memory::limit_bytes(settings.memory.limit)?);
+        let table = Table::new(&settings.tail_sampling, Arc::clone(&policies), budget.clone());
+        check_limit(&budget, settings.otlp.max_request_bytes)?;
+        // Bound first: an address that is taken is found out before anything else starts.
+        let bound = Receiver::bind(&settings.otlp.listen).await?;
+
+        let emulator = embedded(&settings.cloud_trace).await?;
+        let sink = sink(&settings.cloud_trace, emulator.as_ref())?;
+        let kept = Arc::new(KeptQueue::default());
+        let encoder = encoder(&settings, &policies).await?;
+        let exporter = Exporter::start(
+            Arc::clone(&kept),
+            encoder,
+            sink,
+            settings.cloud_trace.batch,
+            &budget,
+            Arc::clone(&metrics),
+        );
+        let pipeline = Arc::new(Pipeline::new(table, policies, Arc::clone(&kept), Arc::clone(&metrics)));
+        let sweeper = tokio::spawn(sweeper::run(Arc::clone(&pipeline)));
+
+        let scrape = scrape(Arc::clone(&metrics), Arc::clone(&pipeline), budget);
+        let addresses = bound.local_addrs();
+        let health = Arc::new(Health::default());
+        let limits = ReceiverSettings { max_request_bytes: settings.otlp.max_request_bytes };
+        let receiver = bound.serve(limits, Arc::clone(&pipeline), metrics, Arc::clone(&health), Arc::clone(&scrape));
+        health.set_ready();
+        Ok(Daemon { addresses, receiver, pipeline, sweeper, exporter, emulator, scrape })
+    }
+
+    /// The OTLP addresses in the order of the configuration.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The embedded Cloud Trace, if that is the sink.
+    #[must_use]
+    pub fn emulator(&self) -> Option<&Emulator> {
+        self.emulator.as_ref()
+    }
+
+    /// Makes the text that `/metrics` serves.
+    #[must_use]
+    pub fn scrape(&self) -> &Scrape {
+        &self.scrape
+    }
+
+    /// Resolves when a worker has ended by itself: the process must not go on without it.
+    pub async fn failed(&mut self) -> WorkerFailed {
+        tokio::select! {
+            failed = self.exporter.failed() => failed.into(),
+            ended = &mut self.sweeper => {
+                WorkerFailed::Sweeper(ended.err().map_or_else(|| "without an error".into(), |error| error.to_string()))
+            }
+        }
+    }
+
+    /// Stops within `grace`: refuses new spans, decides all that is pending on what is known, writes what was kept.
+    /// Returns how many kept spans could not be written; they are counted and logged.
+    pub async fn stop(self, grace: Duration) -> u64 {
+        let deadline = Instant::now() + grace.saturating_sub(CLOSE_GRACE);
+        self.receiver.stop_accepting(IN_FLIGHT_GRACE).await;
+        self.sweeper.abort();
+        sweeper::drain(&self.pipeline).await;
+        let lost = self.exporter.shutdown(deadline).await;
+        self.receiver.close(CLOSE_GRACE).await;
+        if let Some(emulator) = self.emulator {
+            emulator.shutdown().await;
+        }
+        lost
+    }
+}
+
+/// After the caches have taken their part there must be room for requests: two of the largest at least.
+fn check_limit(budget: &Budget, max_request_bytes: usize) -> Result<(), StartError> {
+    let needed_bytes = budget.used_bytes() + 2 * max_request_bytes;
+    if needed_bytes > budget.limit_bytes() {
+        return Err(StartError::MemoryLimit { limit_bytes: budget.limit_bytes(), needed_bytes });
+    }
+    Ok(())
+}
+
+async fn embedded(settings: &settings::CloudTrace) -> Result<Option<Emulator>, StartError> {
+    if settings.endpoint != Endpoint::Embedded {
+        return Ok(None);
+    }
+    let emulator = Emulator::start(&settings.embedded.listen, settings.embedded.max_bytes).await;
+    emulator.map(Some).map_err(StartError::Emulator)
+}
+
+/// The embedded Cloud Trace is written to over the network like any other: what works here works there.
+fn sink(settings: &settings::CloudTrace, emulator: Option<&Emulator>) -> Result<CloudTrace, StartError> {
+    if let Some(emulator) = emulator {
+        return Ok(CloudTrace::plaintext(&emulator.url())?);
+    }
+    Ok(match &settings.endpoint {
+        Endpoint::Embedded => CloudTrace::plaintext(&format!("http://{}", settings.embedded.listen))?,
+        Endpoint::Plaintext(uri) => CloudTrace::plaintext(uri)?,
+        Endpoint::Tls(uri) => CloudTrace::google(uri, Credentials::application_default()?)?,
+    })
+}
+
+async fn encoder(settings: &Settings, policies: &Policies) -> Result<Encoder, AmbientProjectError> {
+    let default_project = match &settings.cloud_trace.project {
+        Some(project) => project.as_str().into(),
+        None => ambient_project().await?.into(),
+    };
+    let annotate = settings.tail_sampling.annotate;
+    let policy_names = policies.names().into();
+    Ok(Encoder::new(EncoderSettings { default_project, annotate, policy_names }, Rewriter::new(&settings.resource)))
+}
+
+fn scrape(metrics: Arc<Metrics>, pipeline: Arc<Pipeline>, budget: Budget) -> Scrape {
+    Arc::new(move || {
+        let held = pipeline.table.held();
+        metrics.render(Held {
+            pending_spans: held.pending_spans,
+            pending_traces: held.pending_traces,
+            rescuable_spans: held.rescuable_spans,
+            rescuable_traces: held.rescuable_traces,
+            export_spans: pipeline.kept.unsettled_spans(),
+            used_bytes: budget.used_bytes() as u64,
+            limit_bytes: budget.limit_bytes() as u64,
+        })
+    })
+}
+
+/// The URL at which a client on this machine reaches a listening address.
+#[must_use]
+pub fn reachable(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        format!("http://localhost:{}", address.port())
+    } else {
+        format!("http://{address}")
+    }
+}

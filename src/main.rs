@@ -1,6 +1,97 @@
-//! Spansieve.
+//! The story of a run: read the configuration, start the rooms, say where they are, wait, stop in time.
 
+use std::error::Error;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use spansieve::cli::{self, Cli, Command};
+use spansieve::config::Settings;
+use spansieve::config::settings::Log;
+use spansieve::daemon::Daemon;
+use spansieve::telemetry;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Holds request bodies for seconds and frees them together: glibc would fragment.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() {}
+/// Cloud Run kills 10 s after SIGTERM; two seconds are left for the last scrape and the exit itself.
+const STOP_GRACE: Duration = Duration::from_secs(8);
+
+const DEMO_NEEDS_EMBEDDED: &str =
+    "the demo shows what was kept on the embedded Cloud Trace: set cloud_trace.endpoint to embedded";
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command.unwrap_or(Command::Run(cli.config)) {
+        Command::Run(config) => run(&config.config, false),
+        Command::Demo(config) => run(&config.config, true),
+        Command::Validate(config) => cli::validate::run(&config.config),
+        Command::Emulator { listen, max_bytes } => {
+            block_on(&Settings::default().telemetry.log, cli::emulator::run(listen, max_bytes))
+        }
+    }
+}
+
+fn run(config: &Path, demo: bool) -> ExitCode {
+    let Some(loaded) = cli::validate::load(config) else { return cli::validate::EXIT_CONFIG.into() };
+    let log = loaded.settings.telemetry.log.clone();
+    block_on(&log, serve(loaded.settings, demo))
+}
+
+/// Runs `work` to its end; an error is the last line of the log.
+fn block_on<E: Into<Box<dyn Error>>>(log: &Log, work: impl Future<Output = Result<(), E>>) -> ExitCode {
+    // The log is flushed when `_log` goes, after its last line.
+    let (_log, runtime) = match telemetry::log::init(log).and_then(|log| Ok((log, runtime()?))) {
+        Ok(started) => started,
+        Err(error) => {
+            eprintln!("spansieve cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(work) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{}", error.into());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One worker a core that the container may use; on one core a runtime without threads is the cheapest.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut builder = match cores {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    builder.enable_all().build()
+}
+
+async fn serve(settings: Settings, demo: bool) -> Result<(), Box<dyn Error>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut daemon = Daemon::start(settings).await?;
+    cli::announce(&daemon);
+    let stage = if demo { Some(cli::demo::Stage::of(&daemon).ok_or(DEMO_NEEDS_EMBEDDED)?) } else { None };
+    let play = async {
+        match stage {
+            Some(stage) => cli::demo::play(stage).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: stopping."),
+        _ = interrupt.recv() => tracing::info!("SIGINT: stopping."),
+        ended = play => return ended.map_err(Into::into),
+        worker = daemon.failed() => return Err(worker.into()),
+    }
+    tokio::select! {
+        lost = daemon.stop(STOP_GRACE) => tracing::info!(lost_spans = lost, "Stopped."),
+        _ = terminate.recv() => return Err("a second signal: not waiting for the last spans".into()),
+        _ = interrupt.recv() => return Err("a second signal: not waiting for the last spans".into()),
+    }
+    Ok(())
+}

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::batch::Batcher;
 use super::delivery::Delivery;
+use super::encode::{EncodeError, EncodedResource, Encoder};
 use super::ledger::{DropReason, Ledger};
 use super::sink::Sink;
 use crate::config::settings;
@@ -51,6 +52,29 @@ pub trait EncodeSpans: Send + 'static {
         keep: Keep,
         out: &mut Vec<u8>,
     ) -> Result<(), Self::Error>;
+}
+
+impl EncodeSpans for Encoder {
+    type Resource = Arc<EncodedResource>;
+    type Error = EncodeError;
+
+    fn resource(&mut self, resource: &[u8]) -> Self::Resource {
+        self.resource(resource)
+    }
+
+    fn project(resource: &Self::Resource) -> &Arc<str> {
+        resource.project()
+    }
+
+    fn span(
+        &mut self,
+        resource: &Self::Resource,
+        span: SpanBytes<'_>,
+        keep: Keep,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Self::Error> {
+        self.span(resource, span.scope, span.span, keep, out)
+    }
 }
 
 /// The export task has ended though nobody asked it to.

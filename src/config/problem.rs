@@ -64,7 +64,7 @@ impl fmt::Display for Problem {
 /// A problem whose place is not known yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
-    message: String,
+    pub(super) message: String,
     help: Option<String>,
 }
 

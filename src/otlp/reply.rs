@@ -91,6 +91,7 @@ fn words(reason: RejectReason, count: u32) -> String {
     let object = match reason {
         RejectReason::TraceId => "a trace id that is not 16 bytes or is zero",
         RejectReason::SpanId => "a span id that is not 8 bytes or is zero",
+        RejectReason::ParentSpanId => "a parent span id that is neither empty nor 8 bytes",
     };
     format!("{count} {subject} {object}")
 }

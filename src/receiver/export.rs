@@ -75,7 +75,7 @@ impl<I: Intake> Exports<I> {
             Err(refusal) => Err(refusal),
         };
         let outcome = match &result {
-            Ok(accepted) if accepted.rejected.iter().any(|&n| n > 0) => "partial_success",
+            Ok(accepted) if accepted.rejected.iter().any(|&n| n > 0) => "partial",
             Ok(_) => "ok",
             Err(refusal) => refusal.outcome(),
         };

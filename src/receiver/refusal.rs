@@ -115,12 +115,11 @@ impl Refusal {
     pub(super) fn outcome(&self) -> &'static str {
         match self {
             Refusal::TooLarge { .. } => "too_large",
-            Refusal::NoRoom => "no_memory",
+            Refusal::NoRoom => "busy",
             Refusal::Stopping => "stopping",
             Refusal::Slow => "timeout",
-            Refusal::Truncated => "truncated",
             Refusal::Coding(_) | Refusal::MediaType(_) | Refusal::MessageFormat(_) => "unsupported",
-            _ => "malformed",
+            _ => "invalid",
         }
     }
 }

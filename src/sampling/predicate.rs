@@ -36,9 +36,17 @@ pub(super) struct Predicates {
     all: Vec<Predicate>,
     /// The bits of each status code, in the order of [`StatusCode`].
     status: [Bits; 3],
-    attributes: Vec<(&'static str, fn(AnyValue<'_>) -> bool, Bits)>,
+    attributes: Vec<AttributeTest>,
     /// Bit `n` is set if a key of `n` bytes is asked for: most attributes are passed by on their length alone.
     key_lengths: u64,
+}
+
+/// Sets `bits` for a span with an attribute `key` whose value passes `test`.
+#[derive(Clone, Copy, Debug)]
+struct AttributeTest {
+    key: &'static str,
+    test: fn(AnyValue<'_>) -> bool,
+    bits: Bits,
 }
 
 impl Predicates {
@@ -63,7 +71,7 @@ impl Predicates {
 
     fn attribute(&mut self, keys: &[&'static str], test: fn(AnyValue<'_>) -> bool, bit: Bits) {
         for key in keys {
-            self.attributes.push((key, test, bit));
+            self.attributes.push(AttributeTest { key, test, bits: bit });
             self.key_lengths |= length_bit(key.len());
         }
     }
@@ -86,8 +94,8 @@ impl Probe for Predicates {
         if self.key_lengths & length_bit(key.len()) == 0 {
             return 0;
         }
-        let matching = self.attributes.iter().filter(|(k, test, _)| k.as_bytes() == key && test(value));
-        matching.fold(0, |bits, (_, _, bit)| bits | bit)
+        let matching = self.attributes.iter().filter(|a| a.key.as_bytes() == key && (a.test)(value));
+        matching.fold(0, |bits, attribute| bits | attribute.bits)
     }
 
     #[inline]

@@ -292,7 +292,7 @@ impl Shard {
     /// Drops a trace: rescuable for a while, or for good.
     fn drop_trace(&mut self, mut trace: Trace, rescuable: bool, round: &mut Round<'_>) {
         let (Some(window_ms), true) = (round.waits.rescue_window_ms, rescuable) else {
-            self.let_go(trace, round);
+            self.let_go(&trace, round);
             return;
         };
         let expiry_ms = round.now_ms + window_ms;
@@ -303,9 +303,9 @@ impl Shard {
         self.traces.insert_unique(trace.hash, trace, |trace| trace.hash);
     }
 
-    /// Releases the spans of a dropped trace and remembers its id.
-    fn let_go(&mut self, trace: Trace, round: &mut Round<'_>) {
-        self.held.remove(&trace);
+    /// Remembers the id of a dropped trace, whose spans the caller releases.
+    fn let_go(&mut self, trace: &Trace, round: &mut Round<'_>) {
+        self.held.remove(trace);
         self.dropped_ids.insert(trace.hash, 0);
         round.tally.sampled_out_spans += u64::from(trace.summary.span_count);
     }
@@ -335,7 +335,7 @@ impl Shard {
         let Ok(entry) = self.traces.find_entry(due.hash, |trace| trace.id == due.id) else { return };
         if entry.get().state == (State::Dropped { expiry_ms: due.at_ms }) {
             let (trace, _) = entry.remove();
-            self.let_go(trace, round);
+            self.let_go(&trace, round);
         }
     }
 

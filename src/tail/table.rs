@@ -28,6 +28,9 @@ const SHARDS: usize = 1 << SHARDS_LOG2;
 /// Traces decided or let go under one lock: some hundred microseconds of work.
 const SLICE_TRACES: usize = 256;
 
+/// Traces of each shard that one slice of relief decides or lets go.
+const RELIEF_SLICE_TRACES: usize = SLICE_TRACES / SHARDS;
+
 /// Above this part of the budget, rescuable traces are let go.
 const RESCUE_MARK: f64 = 0.85;
 /// Above this part of the budget, the oldest traces are decided early.
@@ -155,19 +158,13 @@ impl Table {
         self.shards[shard].lock().shrink();
     }
 
-    /// Whether memory is so short that [`Table::relieve`] has work to do.
-    #[must_use]
-    pub fn is_pressed(&self) -> bool {
-        self.over(RESCUE_MARK) > 0
-    }
-
     /// Makes room before it is needed: lets go of rescuable traces above one mark of the budget and decides the
     /// oldest traces above a higher one. A bounded slice of work; true if there is more to do.
     pub fn relieve(&self, now_ms: Millis, out: &mut Outcome) -> bool {
-        if self.over(RESCUE_MARK) > 0 && self.shed(SLICE_TRACES, now_ms, out) {
+        if self.over(RESCUE_MARK) > 0 && self.shed(RELIEF_SLICE_TRACES, now_ms, out) {
             return true;
         }
-        self.over(EARLY_MARK) > 0 && self.decide_early(SLICE_TRACES, now_ms, out)
+        self.over(EARLY_MARK) > 0 && self.decide_early(RELIEF_SLICE_TRACES, now_ms, out)
     }
 
     /// Reserves `bytes` for a request. If they do not fit, lets go of rescuable traces and then decides the oldest

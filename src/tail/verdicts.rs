@@ -1,8 +1,8 @@
 //! Compact, bounded caches of decided trace ids.
 //!
 //! A cache is an array of buckets of eight ids, one cache line each. An id is remembered as 64 bits of its seeded
-//! hash, so that it takes 8 bytes and a sender cannot aim at a bucket. A full bucket forgets its oldest id; the
-//! memory is fixed and touched only as ids come.
+//! hash, so that it takes 8 bytes and a sender cannot aim at a bucket. The array grows with the ids that come, up to
+//! its bound; from then on a full bucket forgets its oldest id.
 
 /// Ids in a bucket: 64 bytes, one cache line.
 const BUCKET_LEN: usize = 8;
@@ -13,18 +13,26 @@ pub(super) struct VerdictCache {
     ids: Vec<u64>,
     /// As long as `ids`, or empty.
     values: Vec<u64>,
+    with_values: bool,
+    slots_max: usize,
+    /// Insertions since the start; more than ids, once buckets forget.
+    inserted: usize,
 }
 
 impl VerdictCache {
     /// Remembers about the last `capacity` ids, with values.
     pub(super) fn with_values(capacity: usize) -> Self {
-        let slots = slots(capacity);
-        VerdictCache { ids: vec![0; slots], values: vec![0; slots] }
+        Self::new(capacity, true)
     }
 
     /// Remembers about the last `capacity` ids.
     pub(super) fn without_values(capacity: usize) -> Self {
-        VerdictCache { ids: vec![0; slots(capacity)], values: Vec::new() }
+        Self::new(capacity, false)
+    }
+
+    fn new(capacity: usize, with_values: bool) -> Self {
+        let slots_max = slots(capacity);
+        VerdictCache { ids: Vec::new(), values: Vec::new(), with_values, slots_max, inserted: 0 }
     }
 
     /// The most bytes that a cache of `capacity` ids takes, with or without values.
@@ -41,9 +49,30 @@ impl VerdictCache {
         Some(self.values.get(start + at).copied().unwrap_or(0))
     }
 
-    /// Remembers the id with this hash; the oldest id of its bucket is forgotten.
+    /// Remembers the id with this hash.
     #[inline]
     pub(super) fn insert(&mut self, hash: u64, value: u64) {
+        // Half full on average, hardly a bucket overflows before the array has its full size.
+        if self.inserted >= self.ids.len() / 2 && self.ids.len() < self.slots_max {
+            self.grow();
+        }
+        self.inserted += 1;
+        self.put(hash, value);
+    }
+
+    fn grow(&mut self) {
+        let slots = (self.ids.len() * 2).clamp(BUCKET_LEN, self.slots_max);
+        let ids = std::mem::replace(&mut self.ids, vec![0; slots]);
+        let value_slots = if self.with_values { slots } else { 0 };
+        let values = std::mem::replace(&mut self.values, vec![0; value_slots]);
+        // From the back, so that the oldest id of a bucket stays the oldest.
+        for (i, &id) in ids.iter().enumerate().rev().filter(|(_, id)| **id != 0) {
+            self.put(id, values.get(i).copied().unwrap_or(0));
+        }
+    }
+
+    #[inline]
+    fn put(&mut self, hash: u64, value: u64) {
         let bucket = self.bucket(hash)..self.bucket(hash) + BUCKET_LEN;
         shift(self.ids.get_mut(bucket.clone()), mark(hash));
         shift(self.values.get_mut(bucket), value);

@@ -327,7 +327,6 @@ fn parents_and_their_process() {
         (vec![], 0x100, "", None),
         (vec![0; 8], 0x100, "", None),
         ((1..=8).collect(), 0x100, "", None),
-        (vec![9; 7], 0x100, "", None),
         (parent.clone(), 0, "0909090909090909", None),
         (parent.clone(), 0x200, "0909090909090909", None),
         (parent.clone(), 0x101, "0909090909090909", Some(true)),

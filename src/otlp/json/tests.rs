@@ -110,6 +110,7 @@ fn check(row: &Row) {
     if let Some(reason) = outcome.strip_prefix("rejects the span: ") {
         let reason = match reason {
             "trace id" => RejectReason::TraceId,
+            "parent span id" => RejectReason::ParentSpanId,
             _ => RejectReason::SpanId,
         };
         assert_eq!((scan.facts.len(), scan.rejected[reason as usize]), (0, 1), "{sent}");
@@ -179,9 +180,7 @@ fn a_bad_id_harms_no_other_span() {
         ]}}]}}]}}"#
     );
     let scan = scanned(&to_protobuf(body.as_bytes()).unwrap());
-    assert_eq!(scan.rejected, [2, 1]);
-    // A parent id that cannot be read is still a parent.
-    assert_eq!(scan.facts.iter().map(|fact| fact.root).collect::<Vec<_>>(), [true, false]);
+    assert_eq!((scan.facts.len(), scan.rejected), (1, [2, 1, 1]));
 }
 
 #[test]

@@ -29,15 +29,16 @@ fn content_types_are_recognised_whatever_their_case_and_parameters() {
 }
 
 /// Rejected by reason, and what the message says of it.
-const REJECTED: [([u32; 2], &str); 4] = [
-    ([2, 0], "2 spans have a trace id that is not 16 bytes or is zero"),
-    ([0, 1], "1 span has a span id that is not 8 bytes or is zero"),
+const REJECTED: [([u32; 3], &str); 5] = [
+    ([2, 0, 0], "2 spans have a trace id that is not 16 bytes or is zero"),
+    ([0, 1, 0], "1 span has a span id that is not 8 bytes or is zero"),
+    ([0, 0, 1], "1 span has a parent span id that is neither empty nor 8 bytes"),
     (
-        [1, 3],
+        [1, 3, 0],
         "1 span has a trace id that is not 16 bytes or is zero; 3 spans have a span id that is not 8 bytes or is zero",
     ),
     (
-        [u32::MAX, u32::MAX],
+        [u32::MAX, u32::MAX, 0],
         "4294967295 spans have a trace id that is not 16 bytes or is zero; \
          4294967295 spans have a span id that is not 8 bytes or is zero",
     ),
@@ -45,9 +46,9 @@ const REJECTED: [([u32; 2], &str); 4] = [
 
 #[test]
 fn a_success_mentions_only_what_was_rejected() {
-    assert_eq!(success(Encoding::Protobuf, &[0, 0]), "");
-    assert_eq!(success(Encoding::Json, &[0, 0]), "{}");
-    assert_eq!(partial_success(&[0, 0]), None);
+    assert_eq!(success(Encoding::Protobuf, &[0, 0, 0]), "");
+    assert_eq!(success(Encoding::Json, &[0, 0, 0]), "{}");
+    assert_eq!(partial_success(&[0, 0, 0]), None);
     for (rejected, message) in REJECTED {
         let count = rejected.iter().map(|&n| i64::from(n)).sum();
         let partial = ExportTracePartialSuccess { rejected_spans: count, error_message: message.to_owned() };

@@ -27,7 +27,9 @@ fn remembers_nearly_all_of_its_capacity_and_forgets_the_oldest() {
 
 #[test]
 fn memory_is_what_was_promised() {
-    let cache = VerdictCache::with_values(1_000_000);
+    let mut cache = VerdictCache::with_values(1_000_000);
+    assert_eq!(cache.ids.capacity(), 0, "nothing before the first id");
+    hashes(1_400_000).for_each(|hash| cache.insert(hash, 1));
     let bytes = (cache.ids.len() + cache.values.len()) * 8;
     assert_eq!(bytes, VerdictCache::bytes_max(1_000_000, true));
     assert!(VerdictCache::bytes_max(1_000_000, false) <= 11_000_000, "at most 11 bytes a dropped id");

@@ -63,7 +63,7 @@ pub const PROTOCOLS: &[&str] = &["grpc", "http_protobuf", "http_json"];
 /// (retryable).
 pub const OUTCOMES: &[&str] = &["ok", "partial", "invalid", "too_large", "busy", "timeout", "unsupported", "stopping"];
 /// Why a span is rejected alone; see [`crate::otlp::scan::RejectReason`].
-pub const REJECT_REASONS: &[&str] = &["invalid_trace_id", "invalid_span_id"];
+pub const REJECT_REASONS: &[&str] = &["invalid_trace_id", "invalid_span_id", "invalid_parent_span_id"];
 /// Where spans are held; only the last state is not about whole traces.
 pub const HELD_STATES: &[&str] = &["pending", "rescuable", "export"];
 /// The states in which traces are held.

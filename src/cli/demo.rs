@@ -1,0 +1,57 @@
+//! `spansieve demo`: a shop of five services plays against the daemon's real OTLP port.
+
+mod player;
+mod report;
+mod shop;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::daemon::{Daemon, reachable};
+use crate::emulator::Store;
+use crate::receiver::Scrape;
+
+/// How often the demo says what came in and what was kept.
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Where the demo sends its spans and looks for the kept ones.
+pub struct Stage {
+    /// An OTLP address, `http://host:port`.
+    pub otlp: String,
+    /// The page of the embedded Cloud Trace, `http://host:port`.
+    pub page: String,
+    /// What was kept.
+    pub store: Arc<Store>,
+    /// The text of `/metrics`.
+    pub scrape: Scrape,
+}
+
+impl Stage {
+    /// The stage that `daemon` is; `None` if it does not write to the embedded Cloud Trace.
+    #[must_use]
+    pub fn of(daemon: &Daemon) -> Option<Self> {
+        let emulator = daemon.emulator()?;
+        Some(Stage {
+            otlp: reachable(*daemon.addresses().first()?),
+            page: emulator.url(),
+            store: Arc::clone(emulator.store()),
+            scrape: Arc::clone(daemon.scrape()),
+        })
+    }
+}
+
+/// Plays until it is aborted; a report goes to standard output every few seconds.
+///
+/// # Errors
+/// The OTLP address is not a URL, or spans cannot be sent to it.
+pub async fn play(stage: Stage) -> Result<(), tonic::Status> {
+    let mut player = player::Player::new(stage.otlp.clone())?;
+    let mut tick = tokio::time::interval(player::TICK);
+    let mut report = tokio::time::interval_at(tokio::time::Instant::now() + REPORT_INTERVAL, REPORT_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => player.send().await?,
+            _ = report.tick() => println!("{}", report::render(&stage)),
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! What the demo prints every few seconds.
+
+use std::fmt::Write;
+
+use super::Stage;
+use crate::emulator::{Filter, Query};
+
+/// A few lines: what came in, what was kept and why, and links to a kept error and a kept slow trace.
+pub(super) fn render(stage: &Stage) -> String {
+    let metrics = (stage.scrape)();
+    let received = sum(&metrics, "spansieve_received_spans_total");
+    let exported = sum(&metrics, "spansieve_exported_spans_total");
+    let share = if received > 0.0 { 100.0 * exported / received } else { 0.0 };
+    let mut text = format!("received {received} spans, kept {exported} of them ({share:.1} %)");
+    for (labels, traces) in series(&metrics, "spansieve_decided_traces_total") {
+        if label(labels, "verdict") == Some("kept") && traces > 0.0 {
+            let _ = write!(text, "\n  {traces:>6} traces by {}", label(labels, "policy").unwrap_or("?"));
+            let _ = write!(text, " ({})", label(labels, "trigger").unwrap_or("?"));
+        }
+    }
+    for (what, filter, policy) in [("error", Filter::Errors, None), ("slow", Filter::Slow, Some("slow"))] {
+        let policy = policy.map(str::to_owned);
+        let newest = stage.store.traces(&Query { filter, policy, limit: 1, ..Query::default() });
+        if let Some(trace) = newest.first() {
+            let _ = write!(text, "\n  a kept {what} trace: {}/traces/{}", stage.page, trace.trace_id);
+        }
+    }
+    text
+}
+
+/// The labels and the value of each series of the metric `name`.
+fn series<'a>(metrics: &'a str, name: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
+    metrics.lines().filter_map(move |line| {
+        let (labels, value) = line.strip_prefix(name)?.rsplit_once(' ')?;
+        (labels.is_empty() || labels.starts_with('{')).then_some((labels, value.parse().ok()?))
+    })
+}
+
+fn sum(metrics: &str, name: &str) -> f64 {
+    series(metrics, name).map(|(_, value)| value).sum()
+}
+
+fn label<'a>(labels: &'a str, name: &str) -> Option<&'a str> {
+    let value = labels.split_once(&format!("{name}=\""))?.1;
+    value.split_once('"').map(|(value, _)| value)
+}
+
+#[cfg(test)]
+mod tests;

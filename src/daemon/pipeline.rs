@@ -1,0 +1,103 @@
+//! Request bytes to the trace table: scan, insert, account.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::clock::Clock;
+use crate::otlp::scan::{self, Scan};
+use crate::otlp::wire::WireError;
+use crate::receiver::{Accepted, Intake};
+use crate::sampling::Policies;
+use crate::tail::budget::Share;
+use crate::tail::kept::KeptQueue;
+use crate::tail::table::Outcome;
+use crate::tail::{Table, Trigger};
+use crate::telemetry::Metrics;
+
+/// What a worker reuses from request to request.
+#[derive(Default)]
+struct Workspace {
+    scan: Scan,
+    outcome: Outcome,
+}
+
+/// Spans that one worker's buffers are kept for between requests; a larger request's are given back after it.
+const WORKSPACE_SPANS_MAX: usize = 16_384;
+
+thread_local! {
+    static WORKSPACE: RefCell<Workspace> = RefCell::default();
+}
+
+/// The trace table with everything that feeds it and that it feeds.
+#[derive(Debug)]
+pub struct Pipeline {
+    pub(super) table: Table,
+    pub(super) kept: Arc<KeptQueue>,
+    pub(super) clock: Clock,
+    policies: Arc<Policies>,
+    metrics: Arc<Metrics>,
+}
+
+impl Pipeline {
+    pub(super) fn new(table: Table, policies: Arc<Policies>, kept: Arc<KeptQueue>, metrics: Arc<Metrics>) -> Self {
+        Pipeline { table, kept, clock: Clock::start(), policies, metrics }
+    }
+
+    /// Passes kept spans on and adds what was done to the metrics; empties `outcome`.
+    pub(super) fn settle(&self, outcome: &mut Outcome) {
+        self.kept.push(&mut outcome.kept);
+        let tally = &mut outcome.tally;
+        for &(policy, trigger, traces) in &tally.kept {
+            let name = self.policies.names().get(usize::from(policy)).map_or("", String::as_str);
+            self.metrics.decided(name, "kept", trigger.label(), traces);
+        }
+        for trigger in Trigger::ALL {
+            let traces = tally.dropped[trigger as usize];
+            if traces > 0 {
+                self.metrics.decided("", "dropped", trigger.label(), traces);
+            }
+        }
+        let late = [
+            ("kept", tally.late_kept_spans),
+            ("dropped", tally.late_dropped_spans),
+            ("rescued", tally.late_rescued_spans),
+        ];
+        for (verdict, spans) in late.into_iter().filter(|(_, spans)| *spans > 0) {
+            self.metrics.late(verdict, spans);
+        }
+        if tally.sampled_out_spans > 0 {
+            self.metrics.sampled_out(tally.sampled_out_spans);
+        }
+        for &(lag_ms, traces) in &tally.lag_ms {
+            self.metrics.decision_lag(Duration::from_millis(lag_ms), traces);
+        }
+        tally.clear();
+    }
+}
+
+impl Intake for Pipeline {
+    fn admit(&self, bytes: usize) -> Option<Share> {
+        WORKSPACE.with_borrow_mut(|workspace| {
+            let share = self.table.admit(bytes, self.clock.now_ms(), &mut workspace.outcome);
+            self.settle(&mut workspace.outcome);
+            share
+        })
+    }
+
+    fn accept(&self, body: Bytes, share: Share) -> Result<Accepted, WireError> {
+        WORKSPACE.with_borrow_mut(|workspace| {
+            let Workspace { scan, outcome } = workspace;
+            let body = scan::scan(body, self.policies.probe(), scan)?;
+            let accepted = Accepted { spans: scan.span_count() as u32, rejected: scan.rejected };
+            self.table.insert(body, scan, share, self.clock.now_ms(), outcome);
+            self.settle(outcome);
+            if scan.facts.len() > WORKSPACE_SPANS_MAX {
+                *workspace = Workspace::default();
+            }
+            Ok(accepted)
+        })
+    }
+}

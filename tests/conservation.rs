@@ -1,0 +1,49 @@
+//! The conservation law on the metrics: received = exported + sampled out + rejected + dropped + held, exactly.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use opentelemetry_proto::tonic::trace::v1::Span;
+use spansieve::otlp::TraceId;
+use support::{Client, conservation, error, eventually, metric, request, slow, span, start, trace_id};
+
+#[tokio::test]
+async fn every_span_of_a_mixed_run_is_accounted_for() {
+    let config = support::CONFIG.replace("decision_wait: 1s", "decision_wait: 1s\n  rescue: {window: 1s}");
+    let daemon = start(&config).await;
+    let mut client = Client::new(&support::otlp(&daemon));
+    let late = trace_id(false);
+    for round in 0..20 {
+        let spans = vec![
+            error(trace_id(false), "error"),
+            slow(trace_id(false), "slow"),
+            span(trace_id(true), "kept by ratio"),
+            span(trace_id(false), "sampled out"),
+            Span { trace_id: vec![1; 15], ..span(1, "rejected") },
+            Span { span_id: vec![0; 8], ..span(1, "rejected") },
+            span(late, "early spans of a trace that fails late"),
+        ];
+        let reply = client.export(request(&format!("service-{}", round % 3), spans)).await.unwrap();
+        assert_eq!(reply.partial_success.unwrap().rejected_spans, 2);
+    }
+    let (received, accounted) = conservation(&(daemon.scrape())());
+    assert_eq!((received, accounted), (140.0, 140.0), "with nothing decided");
+
+    // Both the pending and the rescuable traces have been counted as held; now let the late error come.
+    let scrape = std::sync::Arc::clone(daemon.scrape());
+    eventually("traces are decided and rescuable", || metric(&scrape(), "spansieve_held_spans", &["rescuable"]) > 0.0)
+        .await;
+    client.export(request("service-0", vec![error(late, "late error")])).await.unwrap();
+    eventually("all is settled", || metric(&scrape(), "spansieve_held_spans", &[]) == 0.0).await;
+
+    let text = scrape();
+    assert_eq!(conservation(&text), (141.0, 141.0), "{text}");
+    assert_eq!(metric(&text, "spansieve_rejected_spans_total", &[]), 40.0);
+    assert_eq!(metric(&text, "spansieve_sampled_out_spans_total", &[]), 20.0);
+    assert_eq!(metric(&text, "spansieve_exported_spans_total", &[]), 81.0);
+    assert_eq!(metric(&text, "spansieve_late_spans_total", &["rescued"]), 1.0);
+    assert_eq!(metric(&text, "spansieve_decided_traces_total", &["errors", "kept"]), 21.0);
+    let rescued = support::store(&daemon).trace(&TraceId(late.to_be_bytes())).unwrap();
+    assert_eq!(rescued.len(), 21, "the whole trace, not only its late error");
+    assert_eq!(daemon.stop(std::time::Duration::from_secs(8)).await, 0);
+}

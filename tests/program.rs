@@ -1,0 +1,117 @@
+//! The real program: its subcommands, exit codes and signals.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use support::{Client, error, request, trace_id};
+
+fn spansieve(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_spansieve"));
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+fn output(args: &[&str]) -> (Output, String) {
+    let output = spansieve(args).output().unwrap();
+    let text = [&output.stdout[..], &output.stderr[..]].concat();
+    (output, String::from_utf8(text).unwrap())
+}
+
+fn config_file(text: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    file
+}
+
+/// Starts the program and returns it with its lines of standard output up to the one that contains `until`.
+#[allow(clippy::zombie_processes, reason = "the caller waits for it")]
+fn start(args: &[&str], until: &str) -> (Child, String) {
+    let mut child = spansieve(args).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+    let mut lines = String::new();
+    for line in BufReader::new(child.stdout.as_mut().unwrap()).lines() {
+        lines += &line.unwrap();
+        lines.push('\n');
+        if lines.contains(until) {
+            return (child, lines);
+        }
+    }
+    panic!("{until:?} was never printed: {lines}");
+}
+
+/// The word after `before` in `text`.
+fn word_after<'a>(text: &'a str, before: &str) -> &'a str {
+    text.split_once(before).unwrap().1.split_whitespace().next().unwrap()
+}
+
+fn terminate(child: &mut Child) -> (Option<i32>, Duration) {
+    let asked = Instant::now();
+    let status = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+    (child.wait().unwrap().code(), asked.elapsed())
+}
+
+#[test]
+fn help_has_examples_and_version_has_the_commit() {
+    let (help, text) = output(&["--help"]);
+    assert!(help.status.success());
+    for word in ["run", "validate", "emulator", "demo", "Examples:", "OTEL_EXPORTER_OTLP_ENDPOINT"] {
+        assert!(text.contains(word), "{word} is missing:\n{text}");
+    }
+    let (_, version) = output(&["--version"]);
+    assert!(version.starts_with(&format!("spansieve {} (", env!("CARGO_PKG_VERSION"))), "{version}");
+}
+
+#[test]
+fn a_bad_configuration_exits_with_78_and_says_all_that_is_wrong() {
+    let file = config_file("otlp: {lissten: []}\ntail_sampling:\n  decision_wait: soon\n");
+    let path = file.path().to_str().unwrap();
+    for args in [["validate", "--config", path], ["run", "--config", path], ["demo", "--config", path]] {
+        let (output, text) = output(&args);
+        assert_eq!(output.status.code(), Some(78), "{args:?}: {text}");
+        assert!(text.contains("lissten") && text.contains("listen") && text.contains("soon"), "{args:?}: {text}");
+    }
+    let (missing, text) = output(&["validate", "--config", "/nonexistent/config.yaml"]);
+    assert_eq!(missing.status.code(), Some(78), "{text}");
+}
+
+#[test]
+fn a_good_configuration_validates() {
+    let file = config_file(support::CONFIG);
+    let (output, text) = output(&["validate", "--config", file.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+}
+
+#[test]
+fn an_address_that_is_taken_ends_the_start_with_a_name() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let file = config_file(&support::CONFIG.replacen("127.0.0.1:0", &address, 1));
+    let (output, text) = output(&["run", "--config", file.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text.contains(&address), "{text}");
+}
+
+#[tokio::test]
+async fn run_says_where_it_is_takes_spans_and_stops_in_time() {
+    let file = config_file(support::CONFIG);
+    let (mut child, text) = start(&["run", "--config", file.path().to_str().unwrap()], "kept:");
+    let endpoint = word_after(&text, "OTEL_EXPORTER_OTLP_ENDPOINT=");
+    let mut client = Client::new(endpoint);
+    client.export(request("shop", vec![error(trace_id(false), "failed")])).await.unwrap();
+    let (code, took) = terminate(&mut child);
+    assert_eq!(code, Some(0));
+    assert!(took < Duration::from_secs(8), "{took:?}");
+}
+
+#[test]
+fn the_demo_links_a_kept_error_and_a_kept_slow_trace() {
+    let file = config_file(support::CONFIG);
+    let (mut child, text) = start(&["demo", "--config", file.path().to_str().unwrap()], "a kept slow trace: http://");
+    assert!(text.contains("a kept error trace: http://"), "{text}");
+    assert!(text.contains("by errors") && text.contains("received"), "{text}");
+    assert_eq!(terminate(&mut child).0, Some(0));
+}
