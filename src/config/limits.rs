@@ -37,7 +37,7 @@ pub(super) const POLICY_COUNT: Limit<usize> =
     Limit { min: 1, max: 256, why: "each policy is a value of a metric label" };
 /// Of a policy name, in bytes: it is a metric label and a span attribute.
 pub(super) const POLICY_NAME_BYTES_MAX: usize = 128;
-pub(super) const STATUS_CODE_COUNT: Limit<usize> = Limit { min: 1, max: 3, why: "there are three" };
+pub(super) const STATUS_CODE_COUNT: Limit<usize> = Limit { min: 1, max: 16, why: "there are three codes" };
 /// Milliseconds as the Collector takes them: signed, and never negative.
 pub(super) const LATENCY_MS: Limit<u64> = Limit { min: 0, max: i64::MAX as u64, why: "it is a number of milliseconds" };
 

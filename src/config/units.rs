@@ -41,7 +41,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, Fault> {
     while !rest.is_empty() {
         let (number, after) = leading_number(rest).ok_or_else(wrong)?;
         let unit_end = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
-        let (unit, after) = after.split_at(unit_end);
+        let (unit, after) = (after[..unit_end].trim(), &after[unit_end..]);
         nanoseconds +=
             number * factor(&DURATION_UNITS, unit).ok_or_else(|| unknown_unit(text, unit, &DURATION_UNITS))?;
         rest = after;
@@ -58,7 +58,7 @@ pub(super) fn bytes(text: &str) -> Result<u64, Fault> {
         return Ok(bytes);
     }
     let (number, unit) = leading_number(text).ok_or_else(wrong)?;
-    let unit = unit.trim_start();
+    let unit = unit.trim();
     let bytes = number * factor(&SIZE_UNITS, unit).ok_or_else(|| unknown_unit(text, unit, &SIZE_UNITS))?;
     // Past 2^53 an f64 skips whole numbers; no limit here is near it.
     if bytes.fract() == 0.0 && bytes < 9e15 { Ok(bytes as u64) } else { Err(wrong()) }

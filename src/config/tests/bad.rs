@@ -1,6 +1,385 @@
+//! What must be said about bad configurations: `line:column+length message`, one problem a line.
+
 use super::said;
 
 #[test]
-fn x() {
-    println!("{}", said(""));
+fn syntax() {
+    // What is no YAML, or YAML that no configuration needs.
+    check(&[
+        ("otlp:\n\tlisten: []\n", "2:2+1 not valid YAML: tabs disallowed within this context (block indentation)"),
+        (
+            "memory: {limit: ${env:WAIT}}\n",
+            "1:18+1 not valid YAML: while parsing a flow mapping, did not find expected ',' or '}'",
+        ),
+        ("otlp: {listen: [a, b\n", "1:16+1 not valid YAML: unclosed bracket '['"),
+        ("otlp:\n  listen: \"abc\n", "3:1+1 not valid YAML: invalid indentation in multiline quoted scalar"),
+        ("memory: *nowhere\n", "1:9+1 not valid YAML: while parsing node, found unknown anchor"),
+        ("memory: a: b\n", "1:10+1 not valid YAML: mapping values are not allowed in this context"),
+        ("memory:\n  limit: 1GiB\n---\nmemory:\n", "3:1+3 a second document"),
+        ("memory: &a [*a]\n", "1:13+2 an alias inside of what it stands for"),
+        ("memory: !size 5\n", "1:15+1 tags have no meaning here"),
+        ("? [a]\n: 5\n", "1:3+1 a key must be a word"),
+        (
+            "memory:\n  limit: 1GiB\n  limit: 2GiB\nmemory:\n",
+            "3:3+5 the key `limit` is given twice\n4:1+6 the key `memory` is given twice",
+        ),
+        ("- otlp\n", "1:1+1 expected a section of `key: value` lines, found a list"),
+        ("otlp\n", "1:1+4 expected a section of `key: value` lines, found `otlp`"),
+    ]);
+}
+
+#[test]
+fn keys() {
+    // Unknown and misplaced keys.
+    check(&[
+        ("tail_samplng:\n", "1:1+12 unknown key `tail_samplng`"),
+        ("policies: []\n", "1:1+8 unknown key `policies`"),
+        ("decision_wait: 5s\n", "1:1+13 unknown key `decision_wait`"),
+        ("processors:\n", "1:1+10 unknown key `processors`"),
+        ("otlp:\n  LISTEN: []\n", "2:3+6 unknown key `LISTEN`"),
+        ("<<: {}\n", "1:1+2 unknown key `<<`"),
+        ("telemetry: {log: {lvl: info}}\n", "1:19+3 unknown key `lvl`"),
+        ("otlp: 5\n", "1:7+1 expected a section of `key: value` lines, found `5`"),
+        ("telemetry: {log: []}\n", "1:18+1 expected a section of `key: value` lines, found a list"),
+    ]);
+}
+
+#[test]
+fn environment() {
+    // References to the environment.
+    check(&[
+        (
+            "otlp:\n  listen: ['${env:NOPE}:1', '${env:ALSO_NOT}:2']\n  max_request_bytes: ${env:NOPE}\n",
+            "2:12+15 the environment variable `NOPE` is not set\n2:29+19 the environment variable `ALSO_NOT` is not set\n3:22+11 the environment variable `NOPE` is not set",
+        ),
+        ("memory:\n  limit: ${PORT}\n", "2:10+7 `${PORT}` is no reference to an environment variable"),
+        ("memory:\n  limit: ${file:x}\n", "2:10+9 `${file:x}` is no reference to an environment variable"),
+        ("memory:\n  limit: ${env:PORT\n", "2:10+10 `${` without `}`"),
+        ("memory:\n  limit: ${env:1X}\n", "2:10+9 `1X` is no name of an environment variable"),
+        ("memory:\n  limit: ${env:}\n", "2:10+7 `` is no name of an environment variable"),
+        ("memory:\n  limit: ${env:EMPTY}\n", "2:10+12 expected a size or a percentage, found nothing"),
+        ("memory:\n  limit: ${env:PORT}\n", "2:10+11 `9000` is out of range"),
+        (
+            "tail_sampling:\n  decision_wait: ${env:TRICK}\n",
+            "2:18+12 `1s memory: {limit: 1MiB} # [\"]`: unknown unit `s memory: {limit:`",
+        ),
+    ]);
+}
+
+#[test]
+fn otlp() {
+    // `otlp`.
+    check(&[
+        ("otlp: {listen: []}\n", "1:8+6 `listen` is an empty list"),
+        ("otlp:\n  listen: 0.0.0.0:4317\n", "2:11+12 expected a list, found `0.0.0.0:4317`"),
+        (
+            "otlp:\n  listen:\n    - :4317\n    - nope\n    - a:70000\n    - a b:1\n    - 1:2:3\n    - [1]\n    -\n    - ok:1\n    - ok:1\n",
+            "3:7+5 `:4317` is no address to listen on\n4:7+4 `nope` is no address to listen on\n5:7+7 `a:70000` is no address to listen on\n6:7+5 `a b:1` is no address to listen on\n7:7+5 `1:2:3` is no address to listen on\n8:7+1 expected an address, found a list\n9:6+1 expected an address, found nothing\n11:7+4 given twice",
+        ),
+        ("otlp: {max_request_bytes: 1000}\n", "1:27+4 `1000` is out of range"),
+        ("otlp: {max_request_bytes: 4GiB}\n", "1:27+4 `4GiB` is out of range"),
+        ("otlp: {max_request_bytes: 16mib}\n", "1:27+5 `16mib`: unknown unit `mib`"),
+        ("otlp: {max_request_bytes: lots}\n", "1:27+4 `lots` is not a size"),
+        ("otlp: {max_request_bytes: -5}\n", "1:27+2 `-5` is not a size"),
+        ("otlp: {max_request_bytes: 1.5}\n", "1:27+3 `1.5` lacks a unit"),
+        ("otlp: {max_request_bytes: 16Parsec}\n", "1:27+8 `16Parsec`: unknown unit `Parsec`"),
+        ("otlp: {max_request_bytes:}\n", "1:25+1 expected a size, found nothing"),
+    ]);
+}
+
+#[test]
+fn tail_sampling() {
+    // `tail_sampling` without its policies.
+    check(&[
+        ("tail_sampling: {decision_wait: 0}\n", "1:32+1 `0` is out of range"),
+        ("tail_sampling: {decision_wait: 10m1s}\n", "1:32+5 `10m1s` is out of range"),
+        ("tail_sampling: {decision_wait: 30}\n", "1:32+2 the duration `30` has no unit"),
+        ("tail_sampling: {decision_wait: ten}\n", "1:32+3 `ten` is not a duration"),
+        ("tail_sampling: {decision_wait: 1m30}\n", "1:32+4 `1m30` lacks a unit"),
+        ("tail_sampling: {decision_wait: 5S}\n", "1:32+2 `5S`: unknown unit `S`"),
+        ("tail_sampling: {decision_wait: -5s}\n", "1:32+3 `-5s` is not a duration"),
+        ("tail_sampling: {decision_wait: ''}\n", "1:32+2 `` is not a duration"),
+        ("tail_sampling: {decision_wait: ~}\n", "1:32+1 expected a duration, found nothing"),
+        (
+            "tail_sampling: {decision_wait: 99999999999999999999h}\n",
+            "1:32+21 `99999999999999999999h` is not a duration",
+        ),
+        (
+            "tail_sampling: {decision_wait: 5s, decision_wait_after_root_received: 5s}\n",
+            "1:71+2 warning: `decision_wait_after_root_received` has no effect: `decision_wait` is over first",
+        ),
+        (
+            "tail_sampling: {decision_cache: {sampled_cache_size: 0, non_sampled_cache_size: 999}}\n",
+            "1:54+1 warning: `sampled_cache_size` is taken as 1000, the smallest\n1:81+3 warning: `non_sampled_cache_size` is taken as 1000, the smallest",
+        ),
+        (
+            "tail_sampling: {decision_cache: {sampled_cache_size: -1, non_sampled_cache_size: 1e6}}\n",
+            "1:54+2 `-1` is out of range\n1:82+3 expected a whole number, found `1e6`",
+        ),
+        (
+            "tail_sampling: {decision_cache: {sampled_cache_size: 200000000, non_sampled_cache_size: '5'}}\n",
+            "1:54+9 `200000000` is out of range\n1:89+3 expected a whole number, found `\"5\"`",
+        ),
+        (
+            "tail_sampling: {rescue: {window: 2h, max_bytes: 101%}}\n",
+            "1:34+2 `2h` is out of range\n1:49+4 `101%` is out of range",
+        ),
+        ("tail_sampling: {annotate: yes}\n", "1:27+3 expected true or false, found `yes`"),
+        ("tail_sampling: {annotate: 'true'}\n", "1:27+6 expected true or false, found `\"true\"`"),
+    ]);
+}
+
+#[test]
+fn collector() {
+    // Keys that only the Collector has.
+    check(&[
+        (
+            "tail_sampling:\n  num_traces: 50000\n  expected_new_traces_per_sec: 10\n  block_on_overflow: true\n  num_shards: 4\n  sample_on_first_match: true\n  maximum_trace_size_bytes: 100000\n  sampling_strategy: trace-complete\n  drop_pending_traces_on_shutdown: false\n",
+            "2:3+10 warning: `num_traces` has no effect\n3:3+27 warning: `expected_new_traces_per_sec` has no effect\n4:3+17 warning: `block_on_overflow` has no effect\n5:3+10 warning: `num_shards` has no effect\n6:3+21 warning: `sample_on_first_match` has no effect\n7:3+24 warning: `maximum_trace_size_bytes` has no effect\n8:3+17 warning: `sampling_strategy` has no effect\n9:3+31 warning: `drop_pending_traces_on_shutdown` has no effect",
+        ),
+        (
+            "tail_sampling:\n  sampling_strategy: span-ingest\n  drop_pending_traces_on_shutdown: true\n  tail_storage: pebble\n",
+            "2:22+11 the sampling strategy `span-ingest` of the Collector is not supported\n3:36+4 pending traces are never dropped on shutdown: all are decided\n4:3+12 `tail_storage` is not supported: pending spans are held in memory",
+        ),
+        (
+            "tail_sampling:\n  policies:\n    - {name: a, type: probabilistic, probabilistic: {sampling_percentage: 5, hash_salt: x}}\n",
+            "3:78+9 warning: `hash_salt` has no effect",
+        ),
+    ]);
+}
+
+#[test]
+fn policies() {
+    // `tail_sampling.policies`.
+    check(&[
+        ("tail_sampling:\n  policies: []\n", "2:3+8 `policies` is an empty list"),
+        ("tail_sampling:\n  policies:\n", "2:3+8 `policies` is an empty list"),
+        ("tail_sampling:\n  policies: {name: a}\n", "2:13+1 expected a list, found a section"),
+        (
+            "tail_sampling:\n  policies:\n    - latency\n",
+            "3:7+7 expected a section of `key: value` lines, found `latency`",
+        ),
+        ("tail_sampling:\n  policies:\n    - {}\n", "3:7+1 the key `name` is missing\n3:7+1 the key `type` is missing"),
+        ("tail_sampling:\n  policies:\n    - {type: error}\n", "3:7+1 the key `name` is missing"),
+        ("tail_sampling:\n  policies:\n    - {name: a}\n", "3:7+1 the key `type` is missing"),
+        ("tail_sampling:\n  policies:\n    - {name: '', type: error}\n", "3:14+2 a policy name must not be empty"),
+        (
+            "tail_sampling:\n  policies:\n    - {name: \"a\\tb\", type: error}\n",
+            "3:14+6 a policy name must be at most 128 bytes, without control characters",
+        ),
+        (
+            "tail_sampling:\n  policies:\n    - {name: a, type: error}\n    - {name: b, type: error}\n    - {name: a, type: error}\n",
+            "5:14+1 the policy name `a` is given twice",
+        ),
+        (
+            "tail_sampling:\n  policies:\n    - {name: a, type: latncy, latency: {threshold_ms: 5}}\n",
+            "3:23+6 unknown policy type `latncy`",
+        ),
+        (
+            "tail_sampling:\n  policies:\n    - {name: a, type: string_attribute, string_attribute: {key: k, values: [v]}}\n",
+            "3:23+16 the policy type `string_attribute` of the Collector is not supported",
+        ),
+        (
+            "tail_sampling:\n  policies:\n    - {name: a, type: and, and: {and_sub_policy: []}}\n",
+            "3:23+3 the policy type `and` of the Collector is not supported",
+        ),
+        (
+            "tail_sampling:\n  policies:\n    - {name: a, type: error, latency: {threshold_ms: 5}}\n",
+            "3:30+7 a policy of type `error` has no section `latency`",
+        ),
+        (
+            "tail_sampling:\n  policies:\n    - {name: a, type: always_sample, always_sample: {}}\n",
+            "3:38+13 a policy of type `always_sample` has no section `always_sample`",
+        ),
+        (
+            "tail_sampling:\n  policies:\n    - {name: a, type: error, ottl_condition: {}}\n",
+            "3:30+14 a policy of type `error` has no section `ottl_condition`",
+        ),
+        ("tail_sampling:\n  policies:\n    - {name: a, type: error, errors: {}}\n", "3:30+6 unknown key `errors`"),
+        (
+            "tail_sampling:\n  policies:\n    - {name: a, type: error, error: {status: false, http: false, rpc: false}}\n",
+            "3:7+1 the policy keeps nothing: all its parts are off",
+        ),
+        (
+            "tail_sampling:\n  policies:\n    - {name: a, type: error, error: {https: true}}\n",
+            "3:38+5 unknown key `https`",
+        ),
+        (
+            "tail_sampling:\n  policies:\n    - {name: a, type: latency}\n",
+            "3:7+1 a policy of type `latency` needs the section `latency`",
+        ),
+        (
+            "tail_sampling:\n  policies:\n    - {name: a, type: latency, latency: }\n",
+            "3:7+1 a policy of type `latency` needs the section `latency`",
+        ),
+        (
+            "tail_sampling:\n  policies:\n    - {name: a, type: latency, latency: {}}\n",
+            "3:41+1 the key `threshold_ms` is missing",
+        ),
+        (
+            "tail_sampling:\n  policies:\n    - {name: a, type: latency, latency: {threshold_ms: -1}}\n",
+            "3:56+2 `-1` is out of range",
+        ),
+        (
+            "tail_sampling:\n  policies:\n    - {name: a, type: latency, latency: {threshold_ms: 1s}}\n",
+            "3:56+2 expected a whole number, found `1s`",
+        ),
+        (
+            "tail_sampling:\n  policies:\n    - {name: a, type: latency, latency: {threshold_ms: 10000}}\n",
+            "3:56+5 warning: `decision_wait` runs from the first span: it can be over before a trace is this slow",
+        ),
+        (
+            "tail_sampling:\n  policies:\n    - {name: a, type: latency, latency: {threshold_ms: 500, upper_threshold_ms: 500}}\n",
+            "3:81+3 the policy keeps nothing: `upper_threshold_ms` is not above `threshold_ms`",
+        ),
+        (
+            "tail_sampling:\n  policies:\n    - {name: a, type: probabilistic}\n",
+            "3:7+1 a policy of type `probabilistic` needs the section `probabilistic`",
+        ),
+        (
+            "tail_sampling:\n  policies:\n    - {name: a, type: probabilistic, probabilistic: {hash_salt: x}}\n",
+            "3:53+1 the key `sampling_percentage` is missing\n3:54+9 warning: `hash_salt` has no effect",
+        ),
+        (
+            "tail_sampling:\n  policies:\n    - {name: a, type: probabilistic, probabilistic: {sampling_percentage: 100.5}}\n",
+            "3:75+5 `100.5%` is out of range",
+        ),
+        (
+            "tail_sampling:\n  policies:\n    - {name: a, type: probabilistic, probabilistic: {sampling_percentage: -1}}\n",
+            "3:75+2 `-1%` is out of range",
+        ),
+        (
+            "tail_sampling:\n  policies:\n    - {name: a, type: probabilistic, probabilistic: {sampling_percentage: .nan}}\n",
+            "3:75+4 `NaN%` is out of range",
+        ),
+        (
+            "tail_sampling:\n  policies:\n    - {name: a, type: probabilistic, probabilistic: {sampling_percentage: '5'}}\n",
+            "3:75+3 expected a percentage, found `\"5\"`",
+        ),
+        (
+            "tail_sampling:\n  policies:\n    - {name: a, type: status_code}\n",
+            "3:7+1 a policy of type `status_code` needs the section `status_code`",
+        ),
+        (
+            "tail_sampling:\n  policies:\n    - {name: a, type: status_code, status_code: {}}\n",
+            "3:49+1 the key `status_codes` is missing",
+        ),
+        (
+            "tail_sampling:\n  policies:\n    - {name: a, type: status_code, status_code: {status_codes: []}}\n",
+            "3:50+12 `status_codes` is an empty list",
+        ),
+        (
+            "tail_sampling:\n  policies:\n    - {name: a, type: status_code, status_code: {status_codes: [error, ERR, 2, OK, OK]}}\n",
+            "3:65+5 unknown status code `error`\n3:72+3 unknown status code `ERR`\n3:77+1 unknown status code `2`\n3:84+2 given twice",
+        ),
+    ]);
+}
+
+#[test]
+fn resource() {
+    // `resource`.
+    check(&[
+        ("resource: {attributes: {key: a}}\n", "1:24+1 expected a list, found a section"),
+        ("resource:\n  attributes:\n    - 5\n", "3:7+1 expected a section of `key: value` lines, found `5`"),
+        ("resource:\n  attributes:\n    - {}\n", "3:7+1 the key `key` is missing\n3:7+1 the key `action` is missing"),
+        ("resource:\n  attributes:\n    - {key: '', action: delete}\n", "3:13+2 an attribute key must not be empty"),
+        ("resource:\n  attributes:\n    - {key: k, action: delte}\n", "3:24+5 unknown action `delte`"),
+        (
+            "resource:\n  attributes:\n    - {key: k, action: hash}\n",
+            "3:24+4 the action `hash` of the Collector is not supported",
+        ),
+        (
+            "resource:\n  attributes:\n    - {key: k, action: extract, pattern: x}\n",
+            "3:24+7 the action `extract` of the Collector is not supported\n3:33+7 unknown key `pattern`",
+        ),
+        (
+            "resource:\n  attributes:\n    - {key: k, action: insert}\n",
+            "3:7+1 the action has neither `value` nor `from_attribute`",
+        ),
+        (
+            "resource:\n  attributes:\n    - {key: k, action: update, value: 1, from_attribute: a}\n",
+            "3:42+14 `from_attribute` beside `value`",
+        ),
+        (
+            "resource:\n  attributes:\n    - {key: k, action: delete, value: 1, from_attribute: a}\n",
+            "3:32+5 `delete` takes no `value`\n3:42+14 `delete` takes no `from_attribute`",
+        ),
+        (
+            "resource:\n  attributes:\n    - {key: k, action: upsert, value: }\n",
+            "3:37+1 expected a string, a number, true or false, found nothing",
+        ),
+        (
+            "resource:\n  attributes:\n    - {key: k, action: upsert, value: [1]}\n",
+            "3:39+1 expected a string, a number, true or false, found a list",
+        ),
+        (
+            "resource:\n  attributes:\n    - {key: k, action: upsert, value: 9223372036854775808}\n",
+            "3:39+19 `9223372036854775808` is a number that cannot be kept as it is",
+        ),
+        (
+            "resource:\n  attributes:\n    - {key: k, action: upsert, value: .inf}\n",
+            "3:39+4 `.inf` is a number that cannot be kept as it is",
+        ),
+        (
+            "resource:\n  attributes:\n    - {key: k, action: upsert, from_attribute: ''}\n",
+            "3:48+2 an attribute key must not be empty",
+        ),
+        (
+            "resource:\n  attributes:\n    - {key: k, action: upsert, value: '${env:NOPE}'}\n",
+            "3:39+13 the environment variable `NOPE` is not set",
+        ),
+    ]);
+}
+
+#[test]
+fn cloud_trace() {
+    // `cloud_trace`, `memory` and `telemetry`.
+    check(&[
+        ("cloud_trace: {endpoint: embeded}\n", "1:25+7 `embeded` is no endpoint"),
+        (
+            "cloud_trace:\n  endpoint: cloudtrace.googleapis.com:443\n",
+            "2:13+29 `cloudtrace.googleapis.com:443` is no endpoint",
+        ),
+        ("cloud_trace: {endpoint: 'https://'}\n", "1:25+10 `https://` is no endpoint"),
+        ("cloud_trace: {endpoint: 'https://host/v2'}\n", "1:25+17 `https://host/v2` is no endpoint"),
+        ("cloud_trace: {endpoint: 'http://host'}\n", "1:25+13 `http://host` is no endpoint"),
+        ("cloud_trace: {project: projects/a}\n", "1:24+10 `projects/a` is no project id"),
+        ("cloud_trace: {project: ''}\n", "1:24+2 a project must not be empty"),
+        (
+            "cloud_trace: {endpoint: embedded, embedded: {listen: '127.0.0.1:4318', max_bytes: 1KiB}}\n",
+            "1:54+16 `127.0.0.1:4318` of `cloud_trace.embedded` is taken by `0.0.0.0:4318` of `otlp`\n1:83+4 `1KiB` is out of range",
+        ),
+        (
+            "otlp: {listen: ['0.0.0.0:8080']}\ncloud_trace: {endpoint: embedded}\n",
+            "1:16+1 `127.0.0.1:8080` of `cloud_trace.embedded` is taken by `0.0.0.0:8080` of `otlp`",
+        ),
+        (
+            "otlp: {listen: ['0.0.0.0:8080']}\ncloud_trace: {endpoint: embedded, embedded: {listen: nope}}\n",
+            "2:54+4 `nope` is no address to listen on",
+        ),
+        (
+            "cloud_trace: {batch: {max_spans: 0, max_bytes: 64KB, max_delay: 0}}\n",
+            "1:34+1 `0` is out of range\n1:48+4 `64KB` is out of range\n1:65+1 `0` is out of range",
+        ),
+        (
+            "cloud_trace: {batch: {max_spans: 30000, max_bytes: 1GiB, max_delay: 2m}}\n",
+            "1:34+5 `30000` is out of range\n1:52+4 `1GiB` is out of range\n1:69+2 `2m` is out of range",
+        ),
+        ("memory: {limit: 0%}\n", "1:17+2 `0%` is out of range"),
+        ("memory: {limit: 120 %}\n", "1:17+5 `120%` is out of range"),
+        ("memory: {limit: 100KiB}\n", "1:17+6 `100KiB` is out of range"),
+        ("memory: {limit: 8MiB}\n", "1:17+4 `memory.limit` is less than `otlp.max_request_bytes`"),
+        ("memory: {limit: 8MiB}\notlp: {max_request_bytes: nope}\n", "2:27+4 `nope` is not a size"),
+        ("memory: {limit: most}\n", "1:17+4 `most` is not a size"),
+        (
+            "telemetry: {log: {level: warning, format: jsn}}\n",
+            "1:26+7 unknown level `warning`\n1:43+3 unknown format `jsn`",
+        ),
+    ]);
+}
+
+fn check(cases: &[(&str, &str)]) {
+    for (text, expected) in cases {
+        assert_eq!(said(text), *expected, "{text}");
+    }
 }
