@@ -33,7 +33,13 @@ pub fn run(path: &Path) -> ExitCode {
 pub fn load(path: &Path) -> Option<Loaded> {
     let name = path.display().to_string();
     let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let text = read(path).map_err(|error| report(&format!("error: cannot read {name}: {error}\n"))).ok()?;
+    let text = match read(path) {
+        Ok(text) => text,
+        Err(error) => {
+            report(&format!("error: cannot read {name}: {error}\n"));
+            return None;
+        }
+    };
     match config::load(&text, &|variable| std::env::var(variable).ok()) {
         Ok(loaded) => {
             report(&config::render(&loaded.warnings, &text, &name, color));

@@ -79,8 +79,10 @@ impl Kind {
         if matches!(unsigned, ".inf" | ".Inf" | ".INF") && text.len() - unsigned.len() <= 1 {
             return Kind::Float(if text.starts_with('-') { f64::NEG_INFINITY } else { f64::INFINITY });
         }
-        let based =
-            |prefix, radix| text.strip_prefix(prefix).and_then(|digits| i64::from_str_radix(digits, radix).ok());
+        let based = |prefix, radix| {
+            let digits = text.strip_prefix(prefix).filter(|digits| !digits.starts_with(['+', '-']))?;
+            i64::from_str_radix(digits, radix).ok()
+        };
         // Rust also takes `inf` and `nan`, which are plain text in YAML.
         let digits_first = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.');
         let int = text.parse().ok().or_else(|| based("0x", 16)).or_else(|| based("0o", 8)).map(Kind::Int);

@@ -25,12 +25,18 @@ pub(super) fn expand(text: &str, env: Env<'_>, bytes_max: usize) -> Result<Strin
             out.push('$');
             after
         };
-        if out.len() > bytes_max {
-            return Err(Fault::new(format!("the environment makes this longer than {bytes_max} bytes")));
-        }
+        refuse_beyond(bytes_max, &out)?;
     }
     out.push_str(rest);
+    refuse_beyond(bytes_max, &out)?;
     Ok(out)
+}
+
+fn refuse_beyond(bytes_max: usize, text: &str) -> Result<(), Fault> {
+    if text.len() <= bytes_max {
+        return Ok(());
+    }
+    Err(Fault::new(format!("the environment makes this longer than {bytes_max} bytes")))
 }
 
 /// The value of `env:NAME` or `env:NAME:-default`. As in the Collector, a variable that is set but empty is empty.

@@ -115,6 +115,7 @@ fn attribute_values_have_their_yaml_type() {
         ("-007", AttributeValue::Int(-7)),
         ("0x1F", AttributeValue::Int(31)),
         ("0o17", AttributeValue::Int(15)),
+        ("0x-5", string("0x-5")),
         ("9223372036854775807", AttributeValue::Int(i64::MAX)),
         ("5.0", AttributeValue::Double(5.0)),
         ("-.5e1", AttributeValue::Double(-5.0)),
@@ -265,6 +266,9 @@ fn no_text_exhausts_memory_or_stack() {
     let env = |_: &str| Some("x".repeat(300_000));
     let problems = super::load("a: ${env:X}\nb: ${env:X}\nc: ${env:X}\nd: ${env:X}\n", &env).unwrap_err();
     assert!(problems.to_string().contains("4:4: the environment makes this longer than 148576 bytes"), "{problems}");
+    let tail = "x".repeat(1 << 19);
+    let problems = super::load(&format!("a: ${{env:X}}${{env:X}}{tail}\nb: ${{env:X}}\n"), &env).unwrap_err();
+    assert!(problems.to_string().contains("1:4: the environment makes this longer than 1048576 bytes"), "{problems}");
 }
 
 #[test]

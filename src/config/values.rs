@@ -39,7 +39,10 @@ pub(super) fn not_a_section(node: &Node) -> Fault {
 /// A list, or what was found in its place.
 pub(super) fn not_a_list(node: &Node) -> Fault {
     let fault = expected("a list", node);
-    if let Value::Scalar(scalar) = &node.value { fault.help(format!("write `[{}]`", scalar.text)) } else { fault }
+    match &node.value {
+        Value::Scalar(scalar) => fault.help(format!("write {}", quote(&format!("[{}]", scalar.text)))),
+        _ => fault,
+    }
 }
 
 /// A scalar as it was written. Names such as `404` need no quotes.
@@ -211,7 +214,7 @@ pub(super) fn attribute_value(node: &Node) -> Read<AttributeValue> {
         Kind::Float(value) if value.is_finite() && text.contains(['.', 'e', 'E']) => Ok(AttributeValue::Double(value)),
         Kind::Float(_) => {
             let fault = Fault::new(format!("{} is a number that cannot be kept as it is", quote(text)));
-            Err(fault.help(format!("put it in quotes: \"{text}\"")))
+            Err(fault.help(format!("put it in quotes: {}", quote(&format!("\"{text}\"")))))
         }
         _ if text.len() > ATTRIBUTE_VALUE_BYTES_MAX => {
             Err(Fault::new(format!("a value must be at most {ATTRIBUTE_VALUE_BYTES_MAX} bytes")))
@@ -284,11 +287,11 @@ fn is_port(port: &str) -> bool {
     port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok()
 }
 
-/// An IP address (version 6 in brackets) or a name.
+/// An IP address (version 6 in brackets) or a name of at most 253 characters (RFC 1035, section 2.3.4).
 fn is_host(host: &str) -> bool {
     if host.starts_with('[') {
         return format!("{host}:0").parse::<SocketAddr>().is_ok();
     }
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-    host.starts_with(|c: char| c.is_ascii_alphanumeric()) && host.chars().all(legal)
+    host.len() <= 253 && host.starts_with(|c: char| c.is_ascii_alphanumeric()) && host.chars().all(legal)
 }
