@@ -1,0 +1,136 @@
+//! One trace of the store: its spans, encoded, and what is known of them together.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use prost::Message;
+
+use super::{Filter, Query};
+use crate::emulator::stored::{SpanFacts, StoredSpan};
+use crate::emulator::waterfall;
+use crate::otlp::TraceId;
+use crate::proto::google::devtools::cloudtrace::v2::Span;
+
+/// What a span takes beside its encoded bytes: its [`Held`], its entry in the index, the allocator's share. Measured:
+/// 256,000 spans in 43,000 traces made the resident set 320 B a span larger than their encoded bytes.
+const SPAN_OVERHEAD_BYTES: usize = 320;
+/// What a trace takes beside its spans.
+pub(super) const TRACE_OVERHEAD_BYTES: usize = 512;
+/// What a name (of a service or policy) takes beside its bytes.
+const NAME_OVERHEAD_BYTES: usize = 32;
+
+/// A trace at a glance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TraceSummary {
+    /// Its id.
+    pub trace_id: TraceId,
+    /// The display name of its root, see [`waterfall::root`].
+    pub root_name: String,
+    /// The service of its root.
+    pub root_service: Option<String>,
+    /// All its services, sorted.
+    pub services: Vec<String>,
+    /// Nanoseconds since the epoch.
+    pub start_ns: i64,
+    /// From its earliest start to its latest end.
+    pub duration_ns: i64,
+    /// Spans held.
+    pub span_count: usize,
+    /// Failed ones among them, see [`StoredSpan::is_error`].
+    pub error_count: usize,
+    /// The policies that kept it, sorted; usually one.
+    pub policies: Vec<String>,
+    /// How many traces it stands for; the smallest if its spans differ.
+    pub adjusted_count: Option<f64>,
+}
+
+/// What is held of a trace.
+#[derive(Debug, Default)]
+pub(super) struct Trace {
+    pub(super) spans: Vec<Held>,
+    /// A span's name is its project, trace and id.
+    index: HashMap<(Arc<str>, u64), usize>,
+    pub(super) services: BTreeSet<Box<str>>,
+    pub(super) policies: BTreeSet<Box<str>>,
+    adjusted_count: Option<f64>,
+    start_ns: i64,
+    end_ns: i64,
+    error_count: usize,
+    pub(super) bytes: usize,
+}
+
+/// What is held of a span.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    project: Arc<str>,
+    facts: SpanFacts,
+    encoded: Arc<[u8]>,
+}
+
+impl Trace {
+    pub(super) fn new(first: &SpanFacts) -> Self {
+        let SpanFacts { start_ns, end_ns, .. } = *first;
+        Trace { start_ns, end_ns, bytes: TRACE_OVERHEAD_BYTES, ..Trace::default() }
+    }
+
+    pub(super) fn find(&self, span: &StoredSpan) -> Option<&Held> {
+        let index = self.index.get(&(Arc::clone(&span.project), span.facts.id))?;
+        self.spans.get(*index)
+    }
+
+    pub(super) fn insert(&mut self, span: &StoredSpan, encoded: Arc<[u8]>) {
+        self.bytes += encoded.len() + SPAN_OVERHEAD_BYTES;
+        self.start_ns = self.start_ns.min(span.facts.start_ns);
+        self.end_ns = self.end_ns.max(span.facts.end_ns);
+        self.error_count += usize::from(span.is_error());
+        self.bytes += insert_name(&mut self.services, span.service());
+        self.bytes += insert_name(&mut self.policies, span.policy());
+        let counts = self.adjusted_count.into_iter().chain(span.adjusted_count());
+        self.adjusted_count = counts.reduce(f64::min);
+        self.index.insert((Arc::clone(&span.project), span.facts.id), self.spans.len());
+        self.spans.push(Held { project: Arc::clone(&span.project), facts: span.facts, encoded });
+    }
+
+    pub(super) fn duration_ns(&self) -> i64 {
+        self.end_ns.saturating_sub(self.start_ns)
+    }
+
+    pub(super) fn matches(&self, query: &Query) -> bool {
+        (query.filter != Filter::Errors || self.error_count > 0)
+            && query.policy.as_deref().is_none_or(|policy| self.policies.contains(policy))
+            && query.service.as_deref().is_none_or(|service| self.services.contains(service))
+    }
+
+    pub(super) fn summary(&self, trace_id: TraceId) -> TraceSummary {
+        let root = waterfall::root(self.spans.iter().map(|held| held.facts)).and_then(|index| self.spans.get(index));
+        let root = root.map(Held::decode);
+        TraceSummary {
+            trace_id,
+            root_name: root.as_ref().map_or("", StoredSpan::display_name).to_owned(),
+            root_service: root.as_ref().and_then(StoredSpan::service).map(str::to_owned),
+            services: self.services.iter().map(ToString::to_string).collect(),
+            start_ns: self.start_ns,
+            duration_ns: self.duration_ns(),
+            span_count: self.spans.len(),
+            error_count: self.error_count,
+            policies: self.policies.iter().map(ToString::to_string).collect(),
+            adjusted_count: self.adjusted_count,
+        }
+    }
+}
+
+/// Adds `name` if it is new; returns the bytes that it takes.
+fn insert_name(names: &mut BTreeSet<Box<str>>, name: Option<&str>) -> usize {
+    match name {
+        Some(name) if names.insert(name.into()) => name.len() + NAME_OVERHEAD_BYTES,
+        _ => 0,
+    }
+}
+
+impl Held {
+    /// The bytes are our own encoding, so that decoding them cannot fail.
+    pub(super) fn decode(&self) -> StoredSpan {
+        let span = Span::decode(&*self.encoded).unwrap_or_default();
+        StoredSpan { project: Arc::clone(&self.project), facts: self.facts, span }
+    }
+}
