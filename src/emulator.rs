@@ -1,12 +1,15 @@
 //! An embedded Cloud Trace v2 server with a store, for local runs and tests.
 //!
-//! It is not a mock: it enforces the limits of the real API ([`check`]), and keeps what it accepted within a bound in bytes
-//! ([`store`]).
+//! It is not a mock: it enforces the limits of the real API ([`check`]), keeps what it accepted within a bound in bytes
+//! ([`store`]), and shows it as JSON and as a page ([`page`]). One port speaks gRPC and HTTP.
 //!
 //! Invariants
 //! - A batch is stored whole or not at all.
+//! - Nothing that a span carries reaches a browser as markup: the HTML is static, the data comes as JSON.
 
 pub mod check;
+pub mod json;
+pub mod page;
 #[cfg(test)]
 mod samples;
 pub mod store;
