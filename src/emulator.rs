@@ -12,9 +12,12 @@ pub mod json;
 pub mod page;
 #[cfg(test)]
 mod samples;
+pub mod server;
+pub mod service;
 pub mod store;
 pub mod stored;
 pub mod waterfall;
 
+pub use server::Emulator;
 pub use store::{Filter, Query, Status, Store, TraceSummary};
 pub use stored::StoredSpan;

@@ -1,0 +1,186 @@
+//! The embedded Cloud Trace on a port: gRPC (h2c) for writers, HTTP for readers.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::CONTENT_TYPE;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
+use tonic::Status;
+use tonic::body::Body;
+use tower::ServiceExt;
+
+use super::page;
+use super::service::Service;
+use super::store::Store;
+use crate::proto::google::devtools::cloudtrace::v2::trace_service_server::TraceServiceServer;
+
+/// Open connections; more wait in the kernel's queue. Far above one daemon and a few browsers.
+const CONNECTIONS_MAX: usize = 1_024;
+/// gRPC calls at once, each of which may buffer [`super::service::CALL_BYTES_MAX`]; more wait for their turn.
+const CALLS_MAX: usize = 16;
+/// The real service's own deadline of a call.
+const CALL_DEADLINE: Duration = Duration::from_secs(60);
+/// How long a client may take over the head of an HTTP/1.1 request, the first or the next on its connection.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// An HTTP/2 client that is silent so long is asked whether it lives.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
+/// How long [`Emulator::shutdown`] waits for calls that are under way.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
+/// Pause after a failed accept: out of file descriptors, it would fail again at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A running embedded Cloud Trace. It stops when it is dropped.
+#[derive(Debug)]
+pub struct Emulator {
+    local_addr: SocketAddr,
+    store: Arc<Store>,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
+}
+
+impl Emulator {
+    /// Starts serving on `listen` (`host:port`; port 0: any) with a store of at most `max_bytes` bytes.
+    ///
+    /// # Errors
+    /// `listen` cannot be listened on; the error names it.
+    pub async fn start(listen: &str, max_bytes: usize) -> io::Result<Self> {
+        let named = |e: io::Error| io::Error::new(e.kind(), format!("cannot listen on {listen}: {e}"));
+        let listener = TcpListener::bind(listen).await.map_err(named)?;
+        let local_addr = listener.local_addr().map_err(named)?;
+        let store = Arc::new(Store::new(max_bytes));
+        let (stop, stopped) = oneshot::channel();
+        let serving = tokio::spawn(serve(listener, Handler::new(Arc::clone(&store)), stopped));
+        Ok(Emulator { local_addr, store, stop, serving })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Its URL for a client on this machine: the page, and what `cloud_trace.endpoint` takes.
+    #[must_use]
+    pub fn url(&self) -> String {
+        if self.local_addr.ip().is_unspecified() {
+            return format!("http://localhost:{}", self.local_addr.port());
+        }
+        format!("http://{}", self.local_addr)
+    }
+
+    /// What was written to it.
+    #[must_use]
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Stops: no new connections, and a short grace for calls under way.
+    pub async fn shutdown(self) {
+        drop(self.stop);
+        if let Err(e) = self.serving.await {
+            tracing::error!(error = %e, "The embedded Cloud Trace did not stop cleanly.");
+        }
+    }
+}
+
+/// Accepts connections until `stopped` says, or its sender is gone.
+async fn serve(listener: TcpListener, handler: Handler, stopped: oneshot::Receiver<()>) {
+    let mut stopped = pin!(stopped);
+    let builder = connection_builder();
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            _ = &mut stopped => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(connection(&builder, stream, &handler, &graceful));
+                }
+                Err(e) => {
+                    tracing::warn!(error = %e, "The embedded Cloud Trace could not accept a connection.");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    // Connections that outlast the grace are cut off with the set.
+    let _ = timeout(SHUTDOWN_GRACE, graceful.shutdown()).await;
+}
+
+fn connection_builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(KEEP_ALIVE_INTERVAL);
+    builder
+}
+
+fn connection(
+    builder: &auto::Builder<TokioExecutor>,
+    stream: TcpStream,
+    handler: &Handler,
+    graceful: &GracefulShutdown,
+) -> impl Future<Output = ()> + Send + 'static {
+    let handler = handler.clone();
+    let service = service_fn(move |request| {
+        let handler = handler.clone();
+        async move { Ok::<_, Infallible>(handler.handle(request).await) }
+    });
+    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    let connection = graceful.watch(connection);
+    async move {
+        if let Err(e) = connection.await {
+            tracing::debug!(error = %e, "A connection to the embedded Cloud Trace broke.");
+        }
+    }
+}
+
+/// Tells gRPC from the rest.
+#[derive(Clone, Debug)]
+struct Handler {
+    store: Arc<Store>,
+    grpc: TraceServiceServer<Service>,
+    calls: Arc<Semaphore>,
+}
+
+impl Handler {
+    fn new(store: Arc<Store>) -> Self {
+        let grpc = Service::server(Arc::clone(&store));
+        Handler { store, grpc, calls: Arc::new(Semaphore::new(CALLS_MAX)) }
+    }
+
+    async fn handle(self, request: Request<Incoming>) -> Response<Body> {
+        let content_type = request.headers().get(CONTENT_TYPE);
+        if content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc")) {
+            let deadline = timeout(CALL_DEADLINE, self.call(request)).await;
+            deadline.unwrap_or_else(|_| {
+                Status::deadline_exceeded(format!("the call took longer than {CALL_DEADLINE:?}")).into_http()
+            })
+        } else {
+            page::respond(&self.store, request.method(), request.uri()).map(|body| Body::new(Full::new(body)))
+        }
+    }
+
+    async fn call(self, request: Request<Incoming>) -> Response<Body> {
+        let Ok(_turn) = self.calls.acquire().await else { return Status::unavailable("stopping").into_http() };
+        match self.grpc.oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}

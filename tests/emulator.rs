@@ -1,0 +1,129 @@
+//! The embedded Cloud Trace over the network: gRPC writes, HTTP reads, one port.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use prost_types::Timestamp;
+use spansieve::emulator::{Emulator, Query};
+use spansieve::proto::google::devtools::cloudtrace::v2::attribute_value::Value;
+use spansieve::proto::google::devtools::cloudtrace::v2::span::Attributes;
+use spansieve::proto::google::devtools::cloudtrace::v2::trace_service_client::TraceServiceClient;
+use spansieve::proto::google::devtools::cloudtrace::v2::{
+    AttributeValue, BatchWriteSpansRequest, Span, TruncatableString,
+};
+use tonic::Code;
+use tonic::transport::{Channel, Endpoint};
+
+async fn start() -> Emulator {
+    Emulator::start("127.0.0.1:0", 64 << 20).await.unwrap()
+}
+
+async fn writer(emulator: &Emulator) -> TraceServiceClient<Channel> {
+    TraceServiceClient::new(Endpoint::new(emulator.url()).unwrap().connect().await.unwrap())
+}
+
+async fn get(url: String) -> (u16, serde_json::Value) {
+    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+    let response = client.get(url.parse().unwrap()).await.unwrap();
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, serde_json::from_slice(&body).unwrap())
+}
+
+fn text(value: impl Into<String>) -> TruncatableString {
+    TruncatableString { value: value.into(), truncated_byte_count: 0 }
+}
+
+fn span(trace: u128, id: u64, parent: Option<u64>) -> Span {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let start = Timestamp { seconds: i64::try_from(now.as_secs()).unwrap(), nanos: 0 };
+    Span {
+        name: format!("projects/p/traces/{trace:032x}/spans/{id:016x}"),
+        span_id: format!("{id:016x}"),
+        parent_span_id: parent.map_or(String::new(), |parent| format!("{parent:016x}")),
+        display_name: Some(text(format!("span {id}"))),
+        start_time: Some(start),
+        end_time: Some(start),
+        ..Span::default()
+    }
+}
+
+fn batch(spans: Vec<Span>) -> BatchWriteSpansRequest {
+    BatchWriteSpansRequest { name: "projects/p".into(), spans }
+}
+
+#[tokio::test]
+async fn what_grpc_writes_http_reads_on_the_same_port() {
+    let emulator = start().await;
+    let mut writer = writer(&emulator).await;
+    let mut written = emulator.store().written();
+
+    writer.batch_write_spans(batch(vec![span(1, 1, None), span(1, 2, Some(1))])).await.unwrap();
+    let created = writer.create_span(span(2, 1, None)).await.unwrap().into_inner();
+    writer.batch_write_spans(batch(Vec::new())).await.unwrap();
+    written.wait_for(|&spans| spans >= 3).await.unwrap();
+
+    assert_eq!(created.span_id, "0000000000000001");
+    let (status, rows) = get(format!("{}/api/traces", emulator.url())).await;
+    let ids: Vec<_> = rows.as_array().unwrap().iter().map(|row| row["span_count"].as_u64().unwrap()).collect();
+    assert_eq!((status, ids), (200, vec![1, 2]));
+    let (_, trace) = get(format!("{}/api/traces/{:032x}", emulator.url(), 1)).await;
+    assert_eq!(trace["spans"][1]["parent_span_id"], "0000000000000001");
+    assert_eq!(emulator.store().traces(&Query::default()).len(), 2);
+    assert_eq!(get(format!("{}/api/traces/{:032x}", emulator.url(), 3)).await.0, 404);
+    emulator.shutdown().await;
+}
+
+#[tokio::test]
+async fn one_bad_span_fails_its_batch_and_stores_nothing() {
+    let emulator = start().await;
+    let mut writer = writer(&emulator).await;
+    let bad = Span { display_name: Some(text("n".repeat(1_025))), ..span(1, 2, None) };
+    let error = writer.batch_write_spans(batch(vec![span(1, 1, None), bad.clone()])).await.unwrap_err();
+    assert_eq!(error.code(), Code::InvalidArgument);
+    assert!(error.message().contains("spans[1]") && error.message().contains("1024"), "{}", error.message());
+    assert!(error.message().contains(&bad.name), "{}", error.message());
+    assert_eq!(writer.create_span(bad).await.unwrap_err().code(), Code::InvalidArgument);
+    assert_eq!(emulator.store().span_count(), 0);
+    let (_, status) = get(format!("{}/api/status", emulator.url())).await;
+    assert_eq!((&status["refused_calls"], &status["accepted_calls"]), (&2.into(), &0.into()));
+}
+
+#[tokio::test]
+async fn a_call_of_several_mebibytes_is_taken() {
+    let emulator = start().await;
+    let value = AttributeValue { value: Some(Value::StringValue(text("v".repeat(65_532)))) };
+    let attributes = Attributes { attribute_map: [("k".into(), value)].into(), dropped_attributes_count: 0 };
+    let large = |id| Span { attributes: Some(attributes.clone()), ..span(1, id, None) };
+    writer(&emulator).await.batch_write_spans(batch((1..=128).map(large).collect())).await.unwrap();
+    assert_eq!(emulator.store().span_count(), 128);
+}
+
+#[tokio::test]
+async fn an_unknown_method_is_unimplemented() {
+    let emulator = start().await;
+    let channel = Endpoint::new(emulator.url()).unwrap().connect().await.unwrap();
+    let mut grpc = tonic::client::Grpc::new(channel);
+    grpc.ready().await.unwrap();
+    let codec = tonic_prost::ProstCodec::<Span, Span>::default();
+    let path = "/google.devtools.cloudtrace.v2.TraceService/Nothing".parse().unwrap();
+    let error = grpc.unary(tonic::Request::new(Span::default()), path, codec).await.unwrap_err();
+    assert_eq!(error.code(), Code::Unimplemented);
+}
+
+#[tokio::test]
+async fn a_taken_address_is_named_and_free_again_after_shutdown() {
+    let emulator = start().await;
+    let address = emulator.local_addr().to_string();
+    // Open connections, idle or not, do not hold the shutdown up for long.
+    let _writer = writer(&emulator).await;
+    let _idle = tokio::net::TcpStream::connect(&address).await.unwrap();
+    let error = Emulator::start(&address, 1 << 20).await.unwrap_err();
+    assert!(error.to_string().contains(&address), "{error}");
+    tokio::time::timeout(Duration::from_secs(5), emulator.shutdown()).await.unwrap();
+    Emulator::start(&address, 1 << 20).await.unwrap();
+}
