@@ -1,0 +1,53 @@
+//! `spansieve emulator`: the embedded Cloud Trace alone.
+
+use std::io::{self, Write};
+
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::emulator::Emulator;
+
+/// Why the embedded Cloud Trace does not run.
+#[derive(Debug, Error)]
+pub enum EmulatorError {
+    /// The address is taken, not ours, or not an address; the message names it.
+    #[error("{0}")]
+    Listen(io::Error),
+    /// The process cannot be told to stop.
+    #[error("cannot wait for SIGINT and SIGTERM: {0}")]
+    Signal(io::Error),
+    /// Standard output is closed.
+    #[error("cannot print: {0}")]
+    Print(io::Error),
+}
+
+/// Serves an embedded Cloud Trace of at most `max_bytes` on `listen` (`host:port`) until SIGINT or SIGTERM.
+///
+/// # Errors
+/// See [`EmulatorError`].
+pub async fn run(listen: String, max_bytes: usize) -> Result<(), EmulatorError> {
+    // First the signals: once the address is printed, a script may send one.
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(EmulatorError::Signal)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(EmulatorError::Signal)?;
+    let emulator = Emulator::start(&listen, max_bytes).await.map_err(EmulatorError::Listen)?;
+    introduce(&mut io::stdout(), &emulator).map_err(EmulatorError::Print)?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    emulator.shutdown().await;
+    Ok(())
+}
+
+/// Says where it is and how to use it.
+fn introduce(out: &mut impl Write, emulator: &Emulator) -> io::Result<()> {
+    let url = emulator.url();
+    writeln!(out, "Embedded Cloud Trace on {}", emulator.local_addr())?;
+    writeln!(out, "  page and API   {url}/  {url}/api/traces")?;
+    writeln!(out, "  to write to it, set in the daemon's configuration:")?;
+    writeln!(out, "    cloud_trace: {{endpoint: \"{url}\"}}")?;
+    out.flush()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,23 @@
+//! What the subcommand says.
+
+use super::*;
+
+#[tokio::test]
+async fn the_introduction_names_the_page_and_the_endpoint() {
+    let emulator = Emulator::start("127.0.0.1:0", 1 << 20).await.unwrap();
+    let url = emulator.url();
+    let mut out = Vec::new();
+    introduce(&mut out, &emulator).unwrap();
+    let out = String::from_utf8(out).unwrap();
+    assert!(out.contains(&format!("{url}/api/traces")), "{out}");
+    assert!(out.contains(&format!("cloud_trace: {{endpoint: \"{url}\"}}")), "{out}");
+}
+
+#[tokio::test]
+async fn a_taken_address_is_named() {
+    let emulator = Emulator::start("127.0.0.1:0", 1 << 20).await.unwrap();
+    let taken = emulator.local_addr().to_string();
+    let error = run(taken.clone(), 1 << 20).await.unwrap_err();
+    assert!(matches!(error, EmulatorError::Listen(_)));
+    assert!(error.to_string().contains(&taken), "{error}");
+}
