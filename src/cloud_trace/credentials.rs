@@ -113,4 +113,4 @@ pub(super) fn causes(error: &(dyn Error + 'static)) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -136,20 +136,21 @@ impl<S: Sink> Delivery<S> {
     fn settle(&mut self, Ended { mut work, result, elapsed }: Ended) {
         let status = result.err().unwrap_or_else(|| Status::ok(""));
         self.ledger.sink_call(retry::label(status.code()), elapsed);
-        match self.lane(work.batch.project()).ended(&mut work, &status) {
+        match self.lane(work.batch.project()).ended(&mut work, &status, Instant::now()) {
             Action::Done => self.ledger.exported(u64::from(work.batch.span_count())),
-            Action::Bisect => self.bisect(&work.batch, &status),
+            Action::Bisect => self.bisect(&work, &status),
             action => self.retry(work, action, &status),
         }
         self.lanes.retain(|lane| !lane.is_idle());
     }
 
     /// One bad span fails its batch: halve it until the bad one stands alone.
-    fn bisect(&mut self, batch: &Batch, status: &Status) {
+    fn bisect(&mut self, work: &Work, status: &Status) {
+        let batch = &work.batch;
         if let Some((left, right)) = batch.halves() {
             let lane = self.lane(batch.project());
-            lane.push(left);
-            lane.push(right);
+            lane.push_part(left, work.blamed_since);
+            lane.push_part(right, work.blamed_since);
         } else {
             let detail = format!("{} was refused: {}", batch.first_span_name(), reason(status));
             self.ledger.dropped(DropReason::Refused, u64::from(batch.span_count()), detail);

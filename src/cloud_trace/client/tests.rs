@@ -1,10 +1,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
 use super::*;
 use crate::cloud_trace::batch::Batcher;
+use crate::cloud_trace::credentials::tests::{Metadata, token};
 use crate::cloud_trace::retry::retry_info;
 use crate::cloud_trace::testing::{Reply, Script, Server, decode, push_record, record, with_retry_info};
 use crate::config::settings;
@@ -83,6 +85,38 @@ async fn a_sink_that_never_answers_is_given_up_at_the_deadline() {
     let status = CloudTrace::plaintext(&uri).unwrap().write(&batch("p", 1, "a")).await.unwrap_err();
     assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Unavailable), "{status:?}");
     assert!(start.elapsed() <= CALL_DEADLINE, "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn calls_are_signed_and_a_refused_token_is_renewed() {
+    let script = Script::new([Reply::Say(Status::unauthenticated("revoked"))]);
+    let server = Server::any(Arc::clone(&script));
+    let metadata = Metadata::start(vec![token("first"), token("second")]).await;
+    let channel = endpoint(&server.uri()).unwrap().connect_lazy();
+    let client = CloudTrace { channel, credentials: Some(metadata.credentials()) };
+    let batch = batch("p", 1, "a");
+    assert_eq!(client.write(&batch).await.unwrap_err().code(), Code::Unauthenticated);
+    client.write(&batch).await.unwrap();
+    client.write(&batch).await.unwrap();
+    let tokens = script.calls().into_iter().map(|call| call.metadata.get("authorization").cloned().unwrap());
+    assert_eq!(tokens.collect::<Vec<_>>(), ["Bearer first", "Bearer second", "Bearer second"]);
+}
+
+#[tokio::test]
+async fn tls_is_spoken_to_google() {
+    // The first bytes that arrive are a TLS handshake record (RFC 8446, 5.1), before any token is shown.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let metadata = Metadata::start(vec![token("secret")]).await;
+    let uri = format!("https://{}", listener.local_addr().unwrap());
+    let client = CloudTrace::google(&uri, metadata.credentials()).unwrap();
+    let batch = batch("p", 1, "a");
+    let peer = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.read_u8().await.unwrap()
+    };
+    let (result, first_byte) = tokio::join!(client.write(&batch), peer);
+    assert_eq!(first_byte, 22);
+    assert_eq!(result.unwrap_err().code(), Code::Unavailable);
 }
 
 #[test]

@@ -16,8 +16,11 @@ use crate::cloud_trace::retry::{self, Action};
 const AWAY_ATTEMPTS: u32 = 3;
 /// The log repeats at this interval that a project is still away.
 const REMINDER_INTERVAL: Duration = Duration::from_secs(300);
-/// Failures of a batch, each after others of its project went through, until the fault is taken to be its own.
-pub(super) const STRIKES_MAX: u32 = 10;
+/// Failures of a batch, each after others of its project went through, until the fault is taken to be its own and it
+/// is halved.
+const STRIKES_MAX: u32 = 10;
+/// The same for a single span, which is dropped then: no brown-out of the service may be taken for it.
+pub(super) const BLAME_TIME_MIN: Duration = Duration::from_secs(600);
 
 /// A batch to deliver.
 #[derive(Debug)]
@@ -30,6 +33,8 @@ pub(super) struct Work {
     strikes: u32,
     /// The lane's stored batches at the last strike.
     stored_at_strike: u64,
+    /// When it, or the batch that it is a part of, had its first strike.
+    pub(super) blamed_since: Option<Instant>,
 }
 
 /// A gate before the calls of a project that fail.
@@ -71,7 +76,12 @@ impl Lane {
 
     /// Appends `batch`.
     pub(super) fn push(&mut self, batch: Batch) {
-        self.waiting.push_back(Work { batch, epoch: 0, strikes: 0, stored_at_strike: self.stored });
+        self.push_part(batch, None);
+    }
+
+    /// Appends `batch`, a part of one that is blamed for failures.
+    pub(super) fn push_part(&mut self, batch: Batch, blamed_since: Option<Instant>) {
+        self.waiting.push_back(Work { batch, epoch: 0, strikes: 0, stored_at_strike: self.stored, blamed_since });
     }
 
     /// The next batch, if a call may start now.
@@ -102,10 +112,10 @@ impl Lane {
     }
 
     /// Takes note that the call of `work` ended with `status`: what is to be done with its batch.
-    pub(super) fn ended(&mut self, work: &mut Work, status: &Status) -> Action {
+    pub(super) fn ended(&mut self, work: &mut Work, status: &Status, now: Instant) -> Action {
         self.calls -= 1;
         let action = match retry::action(status.code()) {
-            Action::Retry if self.strike_out(work, status) => Action::Bisect,
+            Action::Retry if self.strike_out(work, status, now) => Action::Bisect,
             action => action,
         };
         if matches!(action, Action::Done | Action::Bisect) && work.epoch == self.epoch {
@@ -116,13 +126,15 @@ impl Lane {
     }
 
     /// Whether the fault is taken to be the batch's own. Errors of the connection have a source, the service's have none.
-    fn strike_out(&self, work: &mut Work, status: &Status) -> bool {
+    fn strike_out(&self, work: &mut Work, status: &Status, now: Instant) -> bool {
         let others_went_through = self.stored > work.stored_at_strike;
         if others_went_through && retry::blames_batch(status.code()) && status.source().is_none() {
             work.strikes += 1;
             work.stored_at_strike = self.stored;
+            work.blamed_since.get_or_insert(now);
         }
-        work.strikes >= STRIKES_MAX
+        let blame_time = work.blamed_since.map_or(Duration::ZERO, |since| now - since);
+        work.strikes >= STRIKES_MAX && (work.batch.span_count() > 1 || blame_time >= BLAME_TIME_MIN)
     }
 
     fn open_gate(&mut self) {

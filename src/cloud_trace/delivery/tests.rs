@@ -145,6 +145,7 @@ async fn a_project_that_is_away_is_probed_by_one_call_and_resumes_at_once() {
     let mut replies = vec![down; PROJECT_CALLS_MAX + 3];
     replies.extend(vec![Reply::Slow(Duration::from_secs(1)); 100]);
     let mut bench = Bench::new(replies);
+    let start = Instant::now();
     for _ in 0..40 {
         bench.push("p", &["a"]);
     }
@@ -156,6 +157,8 @@ async fn a_project_that_is_away_is_probed_by_one_call_and_resumes_at_once() {
     let first_success = calls[PROJECT_CALLS_MAX + 3].at;
     let last = calls[calls.len() - 1].at;
     assert_eq!((last - first_success).as_secs(), 5);
+    // Failures of calls that were under way together count as one: four in a row wait for 3.75 s at most.
+    assert!(first_success - start < Duration::from_millis(3800), "{:?}", first_success - start);
 }
 
 #[tokio::test(start_paused = true)]
@@ -215,15 +218,19 @@ async fn a_batch_that_always_fails_stands_in_nobodys_way() {
         Bench::with(Script::with_rule(|request| bad_span(request).map(|_| Status::internal("broken by it"))));
     bench.push("p", &["a", "b", BAD, "c"]);
     // As long as others go through, and no longer, its failures are its own.
-    for _ in 0..2000 {
+    for _ in 0..1000 {
         bench.push("p", &["a"]);
         bench.delivery.progress().await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
     bench.deliver_all().await;
-    bench.assert_settled(2003, 1);
-    let blamed = bench.script.calls().iter().filter(|call| bad_span(&call.request).is_some()).count();
-    // Four spans, two, one; nothing had gone through before the very first failure.
-    assert_eq!(blamed, 1 + 3 * lane::STRIKES_MAX as usize);
+    bench.assert_settled(1003, 1);
+    let calls = bench.script.calls();
+    let blamed = calls.iter().filter(|call| bad_span(&call.request).is_some()).collect::<Vec<_>>();
+    // From the second failure on: nothing had gone through before the first.
+    let time = blamed[blamed.len() - 1].at - blamed[1].at;
+    assert!((lane::BLAME_TIME_MIN..lane::BLAME_TIME_MIN + Duration::from_secs(60)).contains(&time), "{time:?}");
+    assert!(blamed.len() < calls.len() / 2, "{} of {}", blamed.len(), calls.len());
 }
 
 #[tokio::test(start_paused = true)]
