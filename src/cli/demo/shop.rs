@@ -2,7 +2,8 @@
 //!
 //! - `shop-api` answers HTTP; behind it stand `orders`, `inventory` and `payments` over gRPC, and `storage`.
 //! - One checkout in a hundred fails in `payments`; some of them forget to set a span status, as real code does.
-//! - Reading an invoice sometimes takes `storage` 1.1 s; the API gives up after 1 s and answers 504.
+//! - Reading an invoice sometimes takes `storage` 1.1 s; the API gives up after 1 s and answers 504. For an archived
+//!   invoice it waits, and answers late.
 //! - A scraper floods one healthy route.
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -31,18 +32,33 @@ pub(super) enum Visit {
     /// Buys something.
     Checkout { fails: bool },
     /// Reads an invoice.
-    Invoice { stalls: bool },
+    Invoice(Storage),
     /// The scraper's product page.
     Scrape,
 }
 
+/// How `storage` reads an invoice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Storage {
+    /// At once.
+    Healthy,
+    /// Too late for the API.
+    Stalled,
+    /// As late, but the API waits.
+    Archived,
+}
+
 impl Visit {
-    /// A visitor's next step; one checkout in a hundred fails, one invoice in forty stalls.
+    /// A visitor's next step; one checkout in a hundred fails, one invoice in twenty is late.
     pub(super) fn random(random: &mut fastrand::Rng) -> Self {
         match random.u32(..10) {
             0..6 => Visit::Browse,
             6..9 => Visit::Checkout { fails: random.u32(..100) == 0 },
-            _ => Visit::Invoice { stalls: random.u32(..40) == 0 },
+            _ => Visit::Invoice(match random.u32(..40) {
+                0 => Storage::Stalled,
+                1 => Storage::Archived,
+                _ => Storage::Healthy,
+            }),
         }
     }
 
@@ -52,7 +68,7 @@ impl Visit {
         match self {
             Visit::Browse => browse(&mut trace, start, random),
             Visit::Checkout { fails } => checkout(&mut trace, start, fails, random),
-            Visit::Invoice { stalls } => invoice(&mut trace, start, stalls, random),
+            Visit::Invoice(storage) => invoice(&mut trace, start, storage, random),
             Visit::Scrape => scrape(&mut trace, start, random),
         }
         trace.spans
@@ -116,10 +132,13 @@ fn checkout(trace: &mut Trace, start: u64, fails: bool, random: &mut fastrand::R
 }
 
 /// The storage call goes on after the API has given up: the trace is whole only when it ends.
-fn invoice(trace: &mut Trace, start: u64, stalls: bool, random: &mut fastrand::Rng) {
-    let (status, millis, storage_millis) = if stalls { (504, 1_000, 1_100) } else { (200, 90, 60) };
+fn invoice(trace: &mut Trace, start: u64, storage: Storage, random: &mut fastrand::Rng) {
+    let (status, code, millis, storage_millis) = match storage {
+        Storage::Healthy => (200, 0, 90, 60),
+        Storage::Stalled => (504, 4, 1_000, 1_100),
+        Storage::Archived => (200, 0, 1_130, 1_100),
+    };
     let root = trace.add(http(API, "GET", "/invoices/{id}", status, start, millis, "Mozilla/5.0"), random);
-    let code = if stalls { 4 } else { 0 };
     let orders = rpc(trace, root, (API, ORDERS), "shop.Orders/Invoice", start + 3 * MS, millis - 5, code, random);
     let read = Call {
         service: STORAGE,
