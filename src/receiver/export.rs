@@ -17,8 +17,8 @@ use crate::telemetry::Metrics;
 use crate::telemetry::metrics::Protocol;
 
 /// From this size on a compressed or JSON body is decoded off the I/O worker. Less takes some milliseconds at most
-/// (the output is capped), while 16 MiB would hold up every connection of that worker for tens of them; the way to
-/// another thread and back costs about 20 us, too much for everyday batches (tens of KiB).
+/// (the output is capped), while 16 MiB would hold up every connection of that worker for tens of them. Everyday batches
+/// (tens of KiB, some 200 us) are not worth two changes of thread.
 const HEAVY_BYTES_MIN: usize = 256 << 10;
 
 /// The body of a request as it arrived.

@@ -21,8 +21,9 @@ use super::router::Router;
 use super::{Intake, ReceiverSettings, Scrape, health};
 use crate::telemetry::{Health, Metrics};
 
-/// Connections at once, on all addresses. Several thousand services keep one or two each; an idle one costs about
-/// 10 KiB, so all of them stay below 50 MiB.
+/// Connections at once, on all addresses: enough for a few thousand processes that keep one each. Measured, a silent
+/// one costs 3 KiB and one that idles after a request 32 KiB, so that all of them stay at 128 MiB; this memory is not
+/// in the budget, because probes and scrapes must get through when that is used up.
 const CONNECTIONS_MAX: usize = 4096;
 
 /// How long a connection may exist without a byte. Clients speak first in both protocols; load balancers that open
@@ -43,13 +44,14 @@ const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(30);
 const HTTP2_STREAMS_MAX: u32 = 1000;
 
 /// What a peer may send on a stream ahead of what was read: most requests go through without a pause, and
-/// at 1 ms of round trip it allows 1 GB/s.
+/// at 1 ms of round trip it allows 1 GB/s. Measured, 256 KiB costs half as much CPU again, and 4 MiB gains nothing.
 const HTTP2_STREAM_WINDOW_BYTES: u32 = 1 << 20;
 
 /// The same for a connection. These bytes lie before the memory budget, so they are few.
 const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 
-/// The largest HTTP/2 frame taken.
+/// The largest HTTP/2 frame taken. Measured on batches of 512 spans (290 KB): half the CPU of the default 16 KiB,
+/// and no more than frames of 1 MiB, whose read buffers idle connections would keep.
 const HTTP2_FRAME_BYTES_MAX: u32 = 64 << 10;
 
 /// Headers of one request; OTLP needs some hundred bytes, Cloud Run adds tokens and trace headers.

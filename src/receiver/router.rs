@@ -138,7 +138,7 @@ fn unknown_path(path: &str) -> Refusal {
 async fn finish_http1(parts: &Parts, chunks: &mut Chunks<Incoming>, response: &mut Response<ReplyBody>) {
     let status = response.status();
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        // Stopping: the next connection may find another instance.
+        // The next connection may find an instance that takes spans.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     // A client that waits for "100 Continue" has sent nothing, and one that timed out sends too slowly.

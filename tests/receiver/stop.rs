@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::{Method, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use spansieve::receiver::Receiver;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -119,7 +120,12 @@ async fn idle_connections_end_with_the_first_step() {
     kept_alive.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     let mut answer = vec![0; 12];
     kept_alive.read_exact(&mut answer).await.unwrap();
+    let io = TokioIo::new(TcpStream::connect(daemon.address).await.unwrap());
+    let (mut http2, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    let connection = tokio::spawn(connection);
+    assert_eq!(http2.send_request(request(Method::GET, "/livez", &[], "")).await.unwrap().status(), 200);
     daemon.receiver.stop_accepting(PATIENCE).await;
     assert_eq!(read_to_end(&mut silent).await, "");
     read_to_end(&mut kept_alive).await;
+    tokio::time::timeout(PATIENCE, connection).await.expect("GOAWAY").unwrap().unwrap();
 }
