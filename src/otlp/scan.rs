@@ -95,7 +95,7 @@ impl RejectReason {
 pub struct Scan {
     /// The accepted spans in the order of the body.
     pub facts: Vec<SpanFact>,
-    /// Resource and scope of the spans, one entry for each `ScopeSpans`.
+    /// Resource and scope of the accepted spans, one entry for each `ScopeSpans` that holds any.
     pub scopes: Vec<Scope>,
     /// Spans rejected, by [`RejectReason`].
     pub rejected: [u32; RejectReason::ALL.len()],
@@ -131,7 +131,7 @@ pub fn scan(body: Bytes, probe: &impl Probe, scan: &mut Scan) -> Result<Bytes, W
     if !split {
         return Ok(body);
     }
-    let body = Bytes::from(canonical::request(&body)?);
+    let body = Bytes::from(canonical::request(&body).inspect_err(|_| scan.clear())?);
     Scanner::run(&body, probe, scan)?;
     Ok(body)
 }
@@ -172,18 +172,21 @@ impl<P: Probe> Scanner<'_, P> {
     fn resource_spans(&mut self, bytes: &[u8], level: Level<'_>) -> Result<(), WireError> {
         let mut reader = Reader::new(bytes);
         let mut resource = None;
+        let mut bits = 0;
         while let Some(key) = reader.key()? {
             match key {
-                key::RESOURCE => level.single(&mut resource, reader.len_delimited()?),
+                key::RESOURCE => {
+                    let bytes = reader.len_delimited()?;
+                    bits = self.resource(bytes, level.enter()?)?;
+                    level.single(&mut resource, bytes);
+                }
                 key::SCOPE_SPANS => _ = reader.len_delimited()?,
                 _ => schema::RESOURCE_SPANS.check_field(key, &mut reader, level)?,
             }
         }
-        let inner = level.enter()?;
-        let bits = resource.map_or(Ok(0), |bytes| self.resource(bytes, inner))?;
         let resource = self.range(resource);
         for bytes in view::submessages(bytes, 2) {
-            self.scope_spans(bytes, inner, resource, bits)?;
+            self.scope_spans(bytes, level.enter()?, resource, bits)?;
         }
         Ok(())
     }
@@ -211,6 +214,7 @@ impl<P: Probe> Scanner<'_, P> {
         bits: Bits,
     ) -> Result<(), WireError> {
         let index = self.out.scopes.len() as u32;
+        let fact_count = self.out.facts.len();
         let mut reader = Reader::new(bytes);
         let mut scope = None;
         while let Some(key) = reader.key()? {
@@ -224,8 +228,10 @@ impl<P: Probe> Scanner<'_, P> {
                 _ => schema::SCOPE_SPANS.check_field(key, &mut reader, level)?,
             }
         }
-        let scope = self.range(scope);
-        self.out.scopes.push(Scope { resource, scope });
+        if self.out.facts.len() > fact_count {
+            let scope = self.range(scope);
+            self.out.scopes.push(Scope { resource, scope });
+        }
         Ok(())
     }
 
