@@ -204,6 +204,7 @@ pub fn assert_agreement(body: &[u8]) -> bool {
     }
     match (scanned, Request::decode(body)) {
         (Ok(canonical), Ok(request)) => {
+            assert!(canonical.len() <= body.len());
             assert_same(&canonical, &result, &request);
             true
         }

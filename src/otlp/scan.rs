@@ -3,8 +3,11 @@
 //! Each span yields a [`SpanFact`] of fixed size; nothing is copied and, once the buffers of [`Scan`] have grown,
 //! nothing is allocated. The framing of every nested message is checked, so that whatever comes behind the door is
 //! well-formed. All legal encodings are taken: fields in any order, repeated scalars (the last wins), unknown fields,
-//! a resource after its spans, and singular submessages that were split into several occurrences. The last is legal
-//! but written by no known sender: such a body is rewritten once by prost, so that the views need not know of it.
+//! a resource after its spans, and singular submessages in several parts. The last is written by no known sender: such
+//! a body is rewritten once in canonical form, so that the views need not know of it.
+//!
+//! It accepts what prost does and reads the same from it, but for two things: groups are refused everywhere, and
+//! strings are not checked for UTF-8.
 
 mod canonical;
 mod schema;
@@ -23,9 +26,10 @@ use super::{ByteRange, TraceId};
 /// One bit for each compiled span predicate.
 pub type Bits = u64;
 
-/// What the policies ask of the bytes while they are scanned. Implemented by `sampling`.
+/// What the policies ask of the bytes while they are scanned. Implemented by `sampling`. Its answers must depend on its
+/// arguments alone: a body that has to be rewritten is shown to it twice.
 pub trait Probe {
-    /// Bits that an attribute of the span's resource sets. Called once per `ResourceSpans`.
+    /// Bits that an attribute of the spans' resource sets. Called once for a `ResourceSpans`, not for each span.
     fn resource_attribute(&self, key: &[u8], value: AnyValue<'_>) -> Bits;
     /// Bits that an attribute of the span sets.
     fn span_attribute(&self, key: &[u8], value: AnyValue<'_>) -> Bits;
@@ -121,8 +125,8 @@ impl Scan {
     }
 }
 
-/// Scans the request in `body` into `scan`. Returns the body that the ranges refer to: `body` itself, or its
-/// canonical form where a singular submessage had been split.
+/// Scans the request in `body` into `scan`. Returns the body that the ranges refer to: `body` itself, or its canonical
+/// form, never longer, where a singular submessage had been split.
 ///
 /// # Errors
 /// A [`WireError`] if `body` is not a well-formed request; `scan` is empty then.
@@ -132,7 +136,8 @@ pub fn scan(body: Bytes, probe: &impl Probe, scan: &mut Scan) -> Result<Bytes, W
         return Ok(body);
     }
     let body = Bytes::from(canonical::request(&body).inspect_err(|_| scan.clear())?);
-    Scanner::run(&body, probe, scan)?;
+    let split = Scanner::run(&body, probe, scan)?;
+    debug_assert!(!split, "the canonical form has no split submessage");
     Ok(body)
 }
 
@@ -295,6 +300,7 @@ impl<P: Probe> Scanner<'_, P> {
 /// Checks and reads a `KeyValue`.
 #[inline]
 fn key_value<'a>(bytes: &'a [u8], level: Level<'_>) -> Result<(&'a [u8], AnyValue<'a>), WireError> {
+    // The value nests one level below.
     if level.has(1)
         && let Some(found) = plain_key_value(bytes)
     {

@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::ops::RangeInclusive;
 
-use super::super::wire::{Reader, WireError};
+use crate::otlp::wire::{Reader, WireError};
 
 /// A message type.
 pub(super) struct Message {
