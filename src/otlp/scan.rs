@@ -202,7 +202,7 @@ impl<P: Probe> Scanner<'_, P> {
         while let Some(key) = reader.key()? {
             match key {
                 key::RESOURCE_ATTRIBUTES => {
-                    let (key, value) = key_value(reader.len_delimited()?, level.enter()?)?;
+                    let (key, value) = attribute(reader.len_delimited()?, level.enter()?)?;
                     bits |= self.probe.resource_attribute(key, value);
                 }
                 _ => schema::RESOURCE.check_field(key, &mut reader, level)?,
@@ -258,7 +258,7 @@ impl<P: Probe> Scanner<'_, P> {
                 key::START_TIME => start = reader.fixed64()?,
                 key::END_TIME => end = reader.fixed64()?,
                 key::ATTRIBUTES => {
-                    let (key, value) = key_value(reader.len_delimited()?, level.enter()?)?;
+                    let (key, value) = attribute(reader.len_delimited()?, level.enter()?)?;
                     bits |= self.probe.span_attribute(key, value);
                 }
                 key::STATUS => {
@@ -297,23 +297,20 @@ impl<P: Probe> Scanner<'_, P> {
     }
 }
 
-/// Checks and reads a `KeyValue`.
+/// Checks and reads an attribute of a resource or a span; such stand too high in the request to nest too deep.
 #[inline]
-fn key_value<'a>(bytes: &'a [u8], level: Level<'_>) -> Result<(&'a [u8], AnyValue<'a>), WireError> {
-    // The value nests one level below.
-    if level.has(1)
-        && let Some(found) = plain_key_value(bytes)
-    {
+fn attribute<'a>(bytes: &'a [u8], level: Level<'_>) -> Result<(&'a [u8], AnyValue<'a>), WireError> {
+    if let Some(found) = plain_attribute(bytes) {
         return Ok(found);
     }
     schema::KEY_VALUE.check(bytes, level)?;
     Ok(view::key_value(bytes))
 }
 
-/// Reads a `KeyValue` as almost all are written: the key, then a value that is a string, a bool or a number, each of
+/// Reads an attribute as almost all are written: the key, then a value that is a string, a bool or a number, each of
 /// under 128 bytes and so with its length in one. Any other form takes the check and the view.
 #[inline]
-fn plain_key_value(bytes: &[u8]) -> Option<(&[u8], AnyValue<'_>)> {
+fn plain_attribute(bytes: &[u8]) -> Option<(&[u8], AnyValue<'_>)> {
     let [key::KEY, key_len @ ..0x80, rest @ ..] = bytes else { return None };
     let (key, rest) = rest.split_at_checked(usize::from(*key_len))?;
     let [key::VALUE, value_len @ ..0x80, value @ ..] = rest else { return None };

@@ -151,12 +151,6 @@ impl<'c> Level<'c> {
         Ok(Level { left, ..self })
     }
 
-    /// Whether `count` more messages may nest.
-    #[inline]
-    pub(super) fn has(self, count: u32) -> bool {
-        self.left >= count
-    }
-
     /// Sets `slot` to the singular submessage `bytes`, and notes it if it was set before.
     #[inline]
     pub(super) fn single<'a>(self, slot: &mut Option<&'a [u8]>, bytes: &'a [u8]) {

@@ -34,6 +34,28 @@ proptest! {
     }
 }
 
+/// The short way through an attribute takes no byte for another than prost does.
+#[test]
+fn agrees_with_prost_on_every_byte_of_an_attribute() {
+    let values = [
+        len(1, b"text"),
+        vec![0x10, 1],
+        vec![0x18, 0xac, 0x02],
+        [&[0x21][..], &2.5f64.to_le_bytes()].concat(),
+        len(7, b"bytes"),
+        vec![],
+    ];
+    for value in values {
+        let attribute = [len(1, b"key"), len(2, &value)].concat();
+        let cases = (0..attribute.len()).flat_map(|at| (0..=u8::MAX).map(move |byte| (at, byte)));
+        for (at, byte) in cases {
+            let mut attribute = attribute.clone();
+            attribute[at] = byte;
+            assert_agreement(&request_of(&[valid_span().encode_to_vec(), len(9, &attribute)].concat()));
+        }
+    }
+}
+
 const SEEDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/scan");
 const SEED_COUNT: usize = 12;
 
