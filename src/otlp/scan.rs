@@ -3,8 +3,11 @@
 //! Each span yields a [`SpanFact`] of fixed size; nothing is copied and, once the buffers of [`Scan`] have grown,
 //! nothing is allocated. The framing of every nested message is checked, so that whatever comes behind the door is
 //! well-formed. All legal encodings are taken: fields in any order, repeated scalars (the last wins), unknown fields,
-//! a resource after its spans, and singular submessages that were split into several occurrences. The last is legal
-//! but written by no known sender: such a body is rewritten once by prost, so that the views need not know of it.
+//! a resource after its spans, and singular submessages in several parts. The last is written by no known sender: such
+//! a body is rewritten once in canonical form, so that the views need not know of it.
+//!
+//! It accepts what prost does and reads the same from it, but for two things: groups are refused everywhere, and
+//! strings are not checked for UTF-8.
 
 mod canonical;
 mod schema;
@@ -23,9 +26,10 @@ use super::{ByteRange, TraceId};
 /// One bit for each compiled span predicate.
 pub type Bits = u64;
 
-/// What the policies ask of the bytes while they are scanned. Implemented by `sampling`.
+/// What the policies ask of the bytes while they are scanned. Implemented by `sampling`. Its answers must depend on its
+/// arguments alone: a body that has to be rewritten is shown to it twice.
 pub trait Probe {
-    /// Bits that an attribute of the span's resource sets. Called once per `ResourceSpans`.
+    /// Bits that an attribute of the spans' resource sets. Called once for a `ResourceSpans`, not for each span.
     fn resource_attribute(&self, key: &[u8], value: AnyValue<'_>) -> Bits;
     /// Bits that an attribute of the span sets.
     fn span_attribute(&self, key: &[u8], value: AnyValue<'_>) -> Bits;
@@ -95,7 +99,7 @@ impl RejectReason {
 pub struct Scan {
     /// The accepted spans in the order of the body.
     pub facts: Vec<SpanFact>,
-    /// Resource and scope of the spans, one entry for each `ScopeSpans`.
+    /// Resource and scope of the accepted spans, one entry for each `ScopeSpans` that holds any.
     pub scopes: Vec<Scope>,
     /// Spans rejected, by [`RejectReason`].
     pub rejected: [u32; RejectReason::ALL.len()],
@@ -121,8 +125,8 @@ impl Scan {
     }
 }
 
-/// Scans the request in `body` into `scan`. Returns the body that the ranges refer to: `body` itself, or its
-/// canonical form where a singular submessage had been split.
+/// Scans the request in `body` into `scan`. Returns the body that the ranges refer to: `body` itself, or its canonical
+/// form, never longer, where a singular submessage had been split.
 ///
 /// # Errors
 /// A [`WireError`] if `body` is not a well-formed request; `scan` is empty then.
@@ -131,8 +135,9 @@ pub fn scan(body: Bytes, probe: &impl Probe, scan: &mut Scan) -> Result<Bytes, W
     if !split {
         return Ok(body);
     }
-    let body = Bytes::from(canonical::request(&body)?);
-    Scanner::run(&body, probe, scan)?;
+    let body = Bytes::from(canonical::request(&body).inspect_err(|_| scan.clear())?);
+    let split = Scanner::run(&body, probe, scan)?;
+    debug_assert!(!split, "the canonical form has no split submessage");
     Ok(body)
 }
 
@@ -172,18 +177,21 @@ impl<P: Probe> Scanner<'_, P> {
     fn resource_spans(&mut self, bytes: &[u8], level: Level<'_>) -> Result<(), WireError> {
         let mut reader = Reader::new(bytes);
         let mut resource = None;
+        let mut bits = 0;
         while let Some(key) = reader.key()? {
             match key {
-                key::RESOURCE => level.single(&mut resource, reader.len_delimited()?),
+                key::RESOURCE => {
+                    let bytes = reader.len_delimited()?;
+                    bits = self.resource(bytes, level.enter()?)?;
+                    level.single(&mut resource, bytes);
+                }
                 key::SCOPE_SPANS => _ = reader.len_delimited()?,
                 _ => schema::RESOURCE_SPANS.check_field(key, &mut reader, level)?,
             }
         }
-        let inner = level.enter()?;
-        let bits = resource.map_or(Ok(0), |bytes| self.resource(bytes, inner))?;
         let resource = self.range(resource);
         for bytes in view::submessages(bytes, 2) {
-            self.scope_spans(bytes, inner, resource, bits)?;
+            self.scope_spans(bytes, level.enter()?, resource, bits)?;
         }
         Ok(())
     }
@@ -194,7 +202,7 @@ impl<P: Probe> Scanner<'_, P> {
         while let Some(key) = reader.key()? {
             match key {
                 key::RESOURCE_ATTRIBUTES => {
-                    let (key, value) = key_value(reader.len_delimited()?, level.enter()?)?;
+                    let (key, value) = attribute(reader.len_delimited()?, level.enter()?)?;
                     bits |= self.probe.resource_attribute(key, value);
                 }
                 _ => schema::RESOURCE.check_field(key, &mut reader, level)?,
@@ -211,6 +219,7 @@ impl<P: Probe> Scanner<'_, P> {
         bits: Bits,
     ) -> Result<(), WireError> {
         let index = self.out.scopes.len() as u32;
+        let fact_count = self.out.facts.len();
         let mut reader = Reader::new(bytes);
         let mut scope = None;
         while let Some(key) = reader.key()? {
@@ -224,8 +233,10 @@ impl<P: Probe> Scanner<'_, P> {
                 _ => schema::SCOPE_SPANS.check_field(key, &mut reader, level)?,
             }
         }
-        let scope = self.range(scope);
-        self.out.scopes.push(Scope { resource, scope });
+        if self.out.facts.len() > fact_count {
+            let scope = self.range(scope);
+            self.out.scopes.push(Scope { resource, scope });
+        }
         Ok(())
     }
 
@@ -247,7 +258,7 @@ impl<P: Probe> Scanner<'_, P> {
                 key::START_TIME => start = reader.fixed64()?,
                 key::END_TIME => end = reader.fixed64()?,
                 key::ATTRIBUTES => {
-                    let (key, value) = key_value(reader.len_delimited()?, level.enter()?)?;
+                    let (key, value) = attribute(reader.len_delimited()?, level.enter()?)?;
                     bits |= self.probe.span_attribute(key, value);
                 }
                 key::STATUS => {
@@ -286,22 +297,20 @@ impl<P: Probe> Scanner<'_, P> {
     }
 }
 
-/// Checks and reads a `KeyValue`.
+/// Checks and reads an attribute of a resource or a span; such stand too high in the request to nest too deep.
 #[inline]
-fn key_value<'a>(bytes: &'a [u8], level: Level<'_>) -> Result<(&'a [u8], AnyValue<'a>), WireError> {
-    if level.has(1)
-        && let Some(found) = plain_key_value(bytes)
-    {
+fn attribute<'a>(bytes: &'a [u8], level: Level<'_>) -> Result<(&'a [u8], AnyValue<'a>), WireError> {
+    if let Some(found) = plain_attribute(bytes) {
         return Ok(found);
     }
     schema::KEY_VALUE.check(bytes, level)?;
     Ok(view::key_value(bytes))
 }
 
-/// Reads a `KeyValue` as almost all are written: the key, then a value that is a string, a bool or a number, each of
+/// Reads an attribute as almost all are written: the key, then a value that is a string, a bool or a number, each of
 /// under 128 bytes and so with its length in one. Any other form takes the check and the view.
 #[inline]
-fn plain_key_value(bytes: &[u8]) -> Option<(&[u8], AnyValue<'_>)> {
+fn plain_attribute(bytes: &[u8]) -> Option<(&[u8], AnyValue<'_>)> {
     let [key::KEY, key_len @ ..0x80, rest @ ..] = bytes else { return None };
     let (key, rest) = rest.split_at_checked(usize::from(*key_len))?;
     let [key::VALUE, value_len @ ..0x80, value @ ..] = rest else { return None };

@@ -3,6 +3,9 @@
 //! Field numbers are those of `opentelemetry/proto/{trace,common,resource}/v1` (1.10). The scan has checked the
 //! framing, so a view never fails; on bytes that were not scanned it stops at the first malformed field.
 
+#[cfg(test)]
+mod tests;
+
 use super::wire::{Reader, Value};
 
 /// An `AnyValue`. Strings are raw bytes, not checked for UTF-8.
@@ -41,6 +44,8 @@ impl<'a> AnyValue<'a> {
                 (5, Value::Len(v)) => AnyValue::Array(Array { bytes: v }),
                 (6, Value::Len(v)) => AnyValue::KeyValues(Attributes { bytes: v, field: 1 }),
                 (7, Value::Len(v)) => AnyValue::Bytes(v),
+                // string_value_strindex: an index into a table that only profiles have.
+                (8, Value::Varint(_)) => AnyValue::Empty,
                 _ => continue,
             };
         }

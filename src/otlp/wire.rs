@@ -3,6 +3,9 @@
 //! It accepts and refuses what prost does, with one stated difference: groups, which protobuf deprecated and OTLP
 //! never had, are refused everywhere, also in unknown fields.
 
+#[cfg(test)]
+mod tests;
+
 use thiserror::Error;
 
 /// Messages may nest this deep; prost's limit, and far above what an OTLP sender writes.

@@ -1,14 +1,14 @@
 //! Merges singular submessages that came in several parts
 //! (<https://protobuf.dev/programming-guides/encoding/#last-one-wins>).
 //!
-//! Such a body is legal but written by no known sender. It is rewritten field by field: what need not be merged is
-//! copied as it stands, so strings that are not UTF-8 and unknown fields survive. Memory stays in proportion to the
-//! body: 16 bytes for each part of at least 4, where decoded messages would take a hundred times the body's size.
+//! The body is rewritten field by field: what need not be merged is copied as it stands, so strings that are not UTF-8
+//! and unknown fields survive. Memory stays in proportion to the body: 16 bytes for each part of at least 4, where
+//! decoded messages could take a hundred times the body's size.
 
 use prost::encoding::{WireType, encode_key, encode_varint};
 
-use super::super::wire::{Reader, WireError};
 use super::schema::{self, Message};
+use crate::otlp::wire::{Reader, WireError};
 
 /// The canonical form of the request in `body`.
 ///

@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::ops::RangeInclusive;
 
-use super::super::wire::{Reader, WireError};
+use crate::otlp::wire::{Reader, WireError};
 
 /// A message type.
 pub(super) struct Message {
@@ -149,12 +149,6 @@ impl<'c> Level<'c> {
     pub(super) fn enter(self) -> Result<Self, WireError> {
         let left = self.left.checked_sub(1).ok_or(WireError::Depth)?;
         Ok(Level { left, ..self })
-    }
-
-    /// Whether `count` more messages may nest.
-    #[inline]
-    pub(super) fn has(self, count: u32) -> bool {
-        self.left >= count
     }
 
     /// Sets `slot` to the singular submessage `bytes`, and notes it if it was set before.
