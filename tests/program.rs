@@ -13,6 +13,9 @@ use support::{Client, error, request, trace_id};
 /// The demo reports every five seconds; a machine that tests in parallel is slow.
 const PRINT_WAIT: Duration = Duration::from_secs(30);
 
+/// Read at once; a few lines at a time.
+const PRINTED_LINES_MAX: usize = 64;
+
 fn spansieve(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_spansieve"));
     command.args(args).stdin(Stdio::null());
@@ -35,7 +38,7 @@ fn config_file(text: &str) -> tempfile::NamedTempFile {
 #[allow(clippy::zombie_processes, reason = "the caller waits for it")]
 fn start(args: &[&str], until: &str) -> (Child, String) {
     let mut child = spansieve(args).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
-    let (sender, lines) = mpsc::channel();
+    let (sender, lines) = mpsc::sync_channel(PRINTED_LINES_MAX);
     let stdout = BufReader::new(child.stdout.take().unwrap());
     std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
     let mut text = String::new();
