@@ -51,6 +51,10 @@ fn block_on<E: Into<Box<dyn Error>>>(log: &Log, work: impl Future<Output = Resul
             return ExitCode::FAILURE;
         }
     };
+    std::panic::set_hook(Box::new(|panic| {
+        let backtrace = std::backtrace::Backtrace::capture();
+        tracing::error!("{panic}\n{backtrace}");
+    }));
     match runtime.block_on(work) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
