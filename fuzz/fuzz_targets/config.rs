@@ -8,7 +8,7 @@ fuzz_target!(|text: &str| {
     let env = |name: &str| (name != "UNSET").then(|| name.to_owned());
     let problems = match load(text, &env) {
         Ok(loaded) => loaded.warnings,
-        Err(problems) => problems.into_iter().collect(),
+        Err(problems) => problems.iter().cloned().collect(),
     };
     // One line more: what is missing at the end stands behind it.
     let lines = text.lines().count() + 1;

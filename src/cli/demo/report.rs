@@ -12,11 +12,13 @@ pub(super) fn render(stage: &Stage) -> String {
     let exported = sum(&metrics, "spansieve_exported_spans_total");
     let share = if received > 0.0 { 100.0 * exported / received } else { 0.0 };
     let mut text = format!("received {received} spans, kept {exported} of them ({share:.1} %)");
-    for (labels, traces) in series(&metrics, "spansieve_decided_traces_total") {
-        if label(labels, "verdict") == Some("kept") && traces > 0.0 {
-            let _ = write!(text, "\n  {traces:>6} traces by {}", label(labels, "policy").unwrap_or("?"));
-            let _ = write!(text, " ({})", label(labels, "trigger").unwrap_or("?"));
-        }
+    let decided = series(&metrics, "spansieve_decided_traces_total");
+    let mut kept: Vec<_> =
+        decided.filter(|(labels, traces)| label(labels, "verdict") == Some("kept") && *traces > 0.0).collect();
+    kept.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+    for (labels, traces) in kept {
+        let _ = write!(text, "\n  {traces:>6} traces by {}", label(labels, "policy").unwrap_or("?"));
+        let _ = write!(text, " ({})", label(labels, "trigger").unwrap_or("?"));
     }
     for (what, filter, policy) in [("error", Filter::Errors, None), ("slow", Filter::Slow, Some("slow"))] {
         let policy = policy.map(str::to_owned);

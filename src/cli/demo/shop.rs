@@ -84,7 +84,7 @@ struct Trace {
 struct Call<'a> {
     service: usize,
     parent: Option<u64>,
-    name: &'a str,
+    name: String,
     kind: SpanKind,
     start: u64,
     millis: u64,
@@ -100,7 +100,7 @@ impl Trace {
             trace_id: self.id.to_be_bytes().to_vec(),
             span_id: id.to_be_bytes().to_vec(),
             parent_span_id: call.parent.map(|parent| parent.to_be_bytes().to_vec()).unwrap_or_default(),
-            name: call.name.into(),
+            name: call.name,
             kind: call.kind as i32,
             start_time_unix_nano: call.start,
             end_time_unix_nano: call.start + call.millis * MS,
@@ -143,7 +143,7 @@ fn invoice(trace: &mut Trace, start: u64, storage: Storage, random: &mut fastran
     let read = Call {
         service: STORAGE,
         parent: Some(orders),
-        name: "storage.objects.get",
+        name: "storage.objects.get".into(),
         kind: SpanKind::Client,
         start: start + 6 * MS,
         millis: storage_millis,
@@ -159,15 +159,15 @@ fn scrape(trace: &mut Trace, start: u64, random: &mut fastrand::Rng) {
     rpc(trace, root, (API, INVENTORY), "shop.Inventory/Get", start + MS, millis - 2, 0, random);
 }
 
-fn http<'a>(
+fn http(
     service: usize,
     method: &str,
-    route: &'a str,
+    route: &str,
     status: i64,
     start: u64,
     millis: u64,
     user_agent: &str,
-) -> Call<'a> {
+) -> Call<'static> {
     let attributes = vec![
         text("http.request.method", method),
         text("http.route", route),
@@ -176,7 +176,8 @@ fn http<'a>(
         int("http.response.status_code", status),
     ];
     // A server span of a 5xx should carry status ERROR. This one forgets; the status code alone must do.
-    Call { service, parent: None, name: route, kind: SpanKind::Server, start, millis, attributes, error: None }
+    let name = format!("{method} {route}");
+    Call { service, parent: None, name, kind: SpanKind::Server, start, millis, attributes, error: None }
 }
 
 /// A client span and the server span that answers it; returns the server span's id.
@@ -195,7 +196,8 @@ fn rpc(
     let mut side = |parent, service, kind, start, millis| {
         let attributes =
             vec![text("rpc.system", "grpc"), text("rpc.method", method), int("rpc.grpc.status_code", code)];
-        trace.add(Call { service, parent: Some(parent), name: method, kind, start, millis, attributes, error }, random)
+        let name = method.to_owned();
+        trace.add(Call { service, parent: Some(parent), name, kind, start, millis, attributes, error }, random)
     };
     let client = side(parent, caller, SpanKind::Client, start, millis.max(2));
     side(client, callee, SpanKind::Server, start + MS / 2, millis.max(2) - 1)
