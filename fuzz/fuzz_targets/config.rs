@@ -1,8 +1,8 @@
-//! Any text as a configuration: settings or problems, never a panic, and every problem inside the text.
+//! Any text as a configuration: settings or problems, never a panic, every problem inside the text and shown.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use spansieve::config::load;
+use spansieve::config::{load, render};
 
 fuzz_target!(|text: &str| {
     let env = |name: &str| (name != "UNSET").then(|| name.to_owned());
@@ -10,10 +10,12 @@ fuzz_target!(|text: &str| {
         Ok(loaded) => loaded.warnings,
         Err(problems) => problems.iter().cloned().collect(),
     };
-    // One line more: what is missing at the end stands behind it.
-    let lines = text.lines().count() + 1;
-    for problem in problems {
+    // YAML also breaks lines at a carriage return. One line more: what is missing at the end stands behind it.
+    let lines = text.matches(['\r', '\n']).count() + 2;
+    for problem in &problems {
         assert!((1..=lines).contains(&problem.line) && problem.column >= 1, "{problem:?}");
         assert!(!problem.message.is_empty());
     }
+    let shown = render(&problems, text, "config.yaml", false);
+    assert_eq!(shown.is_empty(), problems.is_empty());
 });
