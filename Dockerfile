@@ -1,7 +1,9 @@
 # syntax=docker/dockerfile:1
-# docker build --tag spansieve .   (BuildKit, docker's default)
+# docker build --tag spansieve --build-arg COMMIT="$(git rev-parse --short=12 HEAD)" .   (BuildKit, docker's default)
 
 FROM rust:1.95-bookworm AS build
+ARG COMMIT=unknown
+ENV SPANSIEVE_COMMIT=$COMMIT
 WORKDIR /src
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY proto proto

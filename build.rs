@@ -11,10 +11,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The commit for `--version`; "unknown" outside a git checkout.
+/// The commit for `--version`: that of the git checkout, or the one that the environment names where there is none.
 fn commit() {
-    println!("cargo::rerun-if-changed=.git/HEAD");
+    println!("cargo::rerun-if-env-changed=SPANSIEVE_COMMIT");
+    // Gets a line with each commit; a path that does not exist would make every build run this again.
+    if std::path::Path::new(".git/logs/HEAD").exists() {
+        println!("cargo::rerun-if-changed=.git/logs/HEAD");
+    }
     let output = std::process::Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).output();
-    let commit = output.ok().filter(|o| o.status.success()).and_then(|o| String::from_utf8(o.stdout).ok());
+    let checkout = output.ok().filter(|o| o.status.success()).and_then(|o| String::from_utf8(o.stdout).ok());
+    let commit = std::env::var("SPANSIEVE_COMMIT").ok().or(checkout);
     println!("cargo::rustc-env=SPANSIEVE_COMMIT={}", commit.as_deref().unwrap_or("unknown").trim());
 }

@@ -121,6 +121,16 @@ async fn run_says_where_it_is_takes_spans_and_stops_in_time() {
 }
 
 #[test]
+fn the_emulator_says_where_it_is_and_how_to_write_to_it() {
+    let (mut child, text) = start(&["emulator", "--listen", "127.0.0.1:0", "--max-bytes", "16MiB"], "endpoint:");
+    let url = text.split('"').nth(1).unwrap();
+    assert!(url.starts_with("http://127.0.0.1:") && !url.ends_with(":0"), "{text}");
+    assert_eq!(terminate(&mut child).0, Some(0));
+    let (wrong, text) = output(&["emulator", "--max-bytes", "much"]);
+    assert!(!wrong.status.success() && text.contains("much"), "{text}");
+}
+
+#[test]
 fn the_demo_links_a_kept_error_and_a_kept_slow_trace() {
     let file = config_file(support::CONFIG);
     // Sooner or later one invoice in forty comes from the archive.
