@@ -72,6 +72,8 @@ async fn over_grpc() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn over_http() {
+    // The exporter's HTTP client wants one even for plaintext; an error says that one is installed.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     for protocol in [Protocol::HttpBinary, Protocol::HttpJson] {
         for compression in [None, Some(Compression::Gzip), Some(Compression::Zstd)] {
             check(&format!("{protocol:?} {compression:?}"), move |endpoint| {

@@ -272,7 +272,7 @@ async fn bad_spans_are_reported_by_number() {
         ("spansieve_received_spans_total{protocol=\"http_protobuf\"}", 5),
         ("spansieve_received_spans_total{protocol=\"grpc\"}", 5),
         ("spansieve_rejected_spans_total{reason=\"invalid_trace_id\"}", 4),
-        ("spansieve_requests_total{protocol=\"grpc\",outcome=\"partial_success\"}", 1),
+        ("spansieve_requests_total{protocol=\"grpc\",outcome=\"partial\"}", 1),
     ] {
         assert_eq!(daemon.metric(metric), value, "{metric}");
     }

@@ -76,7 +76,7 @@ async fn a_body_that_ends_early_is_refused() {
     let daemon = Daemon::start().await;
     let answer = daemon.raw((head(100, "") + "only this").as_bytes(), true).await;
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
-    assert_eq!(daemon.metric("spansieve_requests_total{protocol=\"http_protobuf\",outcome=\"truncated\"}"), 1);
+    assert_eq!(daemon.metric("spansieve_requests_total{protocol=\"http_protobuf\",outcome=\"invalid\"}"), 1);
     assert_eq!(daemon.table.budget.used_bytes(), 0);
     assert_unharmed(&daemon).await;
 }
