@@ -168,6 +168,8 @@ impl Daemon {
         let deadline = Instant::now() + grace.saturating_sub(CLOSE_GRACE);
         self.receiver.stop_accepting(IN_FLIGHT_GRACE).await;
         self.sweeper.abort();
+        // Once it is gone nobody but the drain feeds the exporter.
+        let _ = self.sweeper.await;
         sweeper::drain(&self.pipeline).await;
         let lost = self.exporter.shutdown(deadline).await;
         self.receiver.close(CLOSE_GRACE).await;
