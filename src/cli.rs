@@ -1,5 +1,6 @@
 //! The command line: arguments, and one file per subcommand.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -69,14 +70,19 @@ pub enum Command {
 
 /// Says on standard output where everything is.
 pub fn announce(daemon: &Daemon) {
+    // Nobody is left to tell if standard output is closed.
+    let _ = introduce(&mut io::stdout(), daemon);
+}
+
+fn introduce(out: &mut impl Write, daemon: &Daemon) -> io::Result<()> {
     let listening: Vec<String> = daemon.addresses().iter().map(ToString::to_string).collect();
-    println!("Spansieve {VERSION} takes OTLP (gRPC and HTTP) on {}", listening.join(", "));
+    writeln!(out, "Spansieve {VERSION} takes OTLP (gRPC and HTTP) on {}", listening.join(", "))?;
     if let Some(&first) = daemon.addresses().first() {
-        println!("  point services at it:  OTEL_EXPORTER_OTLP_ENDPOINT={}", reachable(first));
-        println!("  its own metrics:       {}/metrics", reachable(first));
+        writeln!(out, "  point services at it:  OTEL_EXPORTER_OTLP_ENDPOINT={}", reachable(first))?;
+        writeln!(out, "  its own metrics:       {}/metrics", reachable(first))?;
     }
     match daemon.emulator() {
-        Some(emulator) => println!("  see what was kept:     {}/", emulator.url()),
-        None => println!("  see what was kept:     https://console.cloud.google.com/traces/list"),
+        Some(emulator) => writeln!(out, "  see what was kept:     {}/", emulator.url()),
+        None => writeln!(out, "  see what was kept:     https://console.cloud.google.com/traces/list"),
     }
 }

@@ -4,6 +4,7 @@ mod player;
 mod report;
 mod shop;
 
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,7 +52,8 @@ pub async fn play(stage: Stage) -> Result<(), tonic::Status> {
     loop {
         tokio::select! {
             _ = tick.tick() => player.send().await?,
-            _ = report.tick() => println!("{}", report::render(&stage)),
+            // Nobody is left to tell if standard output is closed.
+            _ = report.tick() => drop(writeln!(io::stdout(), "{}", report::render(&stage))),
         }
     }
 }

@@ -11,7 +11,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 use tonic_prost::ProstCodec;
 
-use super::shop::{self, SERVICES, Sent, Visit};
+use super::shop::{self, SERVICES, Sent, Storage, Visit};
 
 /// How often each service exports.
 pub(super) const TICK: Duration = Duration::from_millis(200);
@@ -27,6 +27,8 @@ pub(super) struct Player {
     random: fastrand::Rng,
     /// Spans that end in the future wait here.
     unsent: Vec<Sent>,
+    /// The first visits show everything that can happen.
+    first: Vec<Visit>,
 }
 
 impl Player {
@@ -34,14 +36,16 @@ impl Player {
     pub(super) fn new(otlp: String) -> Result<Self, Status> {
         let endpoint = Endpoint::from_shared(otlp).map_err(|error| Status::invalid_argument(error.to_string()))?;
         let client = tonic::client::Grpc::new(endpoint.connect_lazy());
-        Ok(Player { client, random: fastrand::Rng::new(), unsent: Vec::new() })
+        let failures =
+            [Visit::Checkout { fails: true }, Visit::Invoice(Storage::Stalled), Visit::Invoice(Storage::Archived)];
+        Ok(Player { client, random: fastrand::Rng::new(), unsent: Vec::new(), first: failures.into() })
     }
 
     /// Plays the visits of one tick and sends the spans that have ended.
     pub(super) async fn send(&mut self) -> Result<(), Status> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
         for _ in 0..VISITS {
-            let visit = Visit::random(&mut self.random);
+            let visit = self.first.pop().unwrap_or_else(|| Visit::random(&mut self.random));
             self.unsent.extend(visit.spans(now, &mut self.random));
         }
         for _ in 0..SCRAPES {
