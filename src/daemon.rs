@@ -15,13 +15,13 @@ use tokio::time::Instant;
 
 use self::pipeline::Pipeline;
 use crate::cloud_trace::client::{ClientError, CloudTrace};
-use crate::cloud_trace::credentials::ambient::{AmbientProjectError, ambient_project};
-use crate::cloud_trace::credentials::{Credentials, CredentialsError};
 use crate::cloud_trace::encode::{Encoder, EncoderSettings};
-use crate::cloud_trace::exporter::{Exporter, ExporterFailed};
 use crate::config::Settings;
 use crate::config::settings::{self, Endpoint};
 use crate::emulator::Emulator;
+use crate::export::exporter::{Exporter, ExporterFailed};
+use crate::google::credentials::{Credentials, CredentialsError};
+use crate::google::project::{AmbientProjectError, ambient_project};
 use crate::receiver::{BindError, Receiver, ReceiverSettings, Scrape};
 use crate::resource::Rewriter;
 use crate::sampling::{CompileError, Policies};

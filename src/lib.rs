@@ -11,6 +11,8 @@ pub mod cloud_trace;
 pub mod config;
 pub mod daemon;
 pub mod emulator;
+pub mod export;
+pub mod google;
 pub mod otlp;
 pub mod proto;
 pub mod receiver;

@@ -1,5 +1,6 @@
 //! The Cloud Trace v2 client: batches whose bytes exist already, over gRPC.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Buf;
@@ -10,9 +11,13 @@ use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Status};
 
-use super::batch::Batch;
-use super::credentials::{Credentials, CredentialsError};
-use super::sink::Sink;
+use super::encode::{EncodeError, EncodedResource, Encoder as SpanEncoder};
+use crate::export::batch::Batch;
+use crate::export::sink::{EncodeSpans, Sink};
+use crate::google::causes;
+use crate::google::credentials::{Credentials, CredentialsError};
+use crate::sampling::Keep;
+use crate::tail::request::SpanBytes;
 
 /// The service's own deadline for the method; Google's generated clients wait longer, in vain.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(60);
@@ -112,7 +117,7 @@ fn endpoint(uri: &str) -> Result<Endpoint, ClientError> {
 }
 
 fn endpoint_error(uri: &str, error: &(dyn std::error::Error + 'static)) -> ClientError {
-    ClientError::Endpoint { uri: uri.to_owned(), cause: super::credentials::causes(error) }
+    ClientError::Endpoint { uri: uri.to_owned(), cause: causes(error) }
 }
 
 fn routing(project: &str) -> Result<MetadataValue<Ascii>, Status> {
@@ -158,6 +163,29 @@ impl Decoder for BatchCodec {
     fn decode(&mut self, message: &mut DecodeBuf<'_>) -> Result<Option<()>, Status> {
         message.advance(message.remaining());
         Ok(Some(()))
+    }
+}
+
+impl EncodeSpans for SpanEncoder {
+    type Resource = Arc<EncodedResource>;
+    type Error = EncodeError;
+
+    fn resource(&mut self, resource: &[u8]) -> Self::Resource {
+        self.resource(resource)
+    }
+
+    fn project(resource: &Self::Resource) -> &Arc<str> {
+        resource.project()
+    }
+
+    fn span(
+        &mut self,
+        resource: &Self::Resource,
+        span: SpanBytes<'_>,
+        keep: Keep,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Self::Error> {
+        self.span(resource, span.scope, span.span, keep, out)
     }
 }
 

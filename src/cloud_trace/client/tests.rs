@@ -5,11 +5,11 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::cloud_trace::batch::Batcher;
-use crate::cloud_trace::credentials::tests::{Metadata, token};
-use crate::cloud_trace::retry::retry_info;
-use crate::cloud_trace::testing::{Reply, Script, Server, decode, push_record, record, with_retry_info};
 use crate::config::settings;
+use crate::export::batch::Batcher;
+use crate::export::retry::retry_info;
+use crate::export::testing::{Reply, Script, Server, decode, push_record, record, with_retry_info};
+use crate::google::credentials::tests::{Metadata, token};
 use crate::tail::budget::Budget;
 
 fn batch(project: &str, spans: u64, name: &str) -> Batch {

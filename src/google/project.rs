@@ -75,7 +75,7 @@ fn credentials_project(path: &Path) -> Result<String, String> {
 }
 
 async fn metadata_project(host: &str) -> Result<String, String> {
-    let response = get(host, METADATA_PATH).await.map_err(|error| super::causes(&*error))?;
+    let response = get(host, METADATA_PATH).await.map_err(|error| crate::google::causes(&*error))?;
     if response.status() != StatusCode::OK {
         return Err(format!("status {}", response.status()));
     }

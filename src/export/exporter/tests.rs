@@ -4,7 +4,7 @@ use tonic::{Code, Status};
 
 use super::*;
 use crate::cloud_trace::client::CloudTrace;
-use crate::cloud_trace::testing::{
+use crate::export::testing::{
     BAD, PANIC, PlainEncoder, Reply, Script, Server, UNENCODABLE, kept, settled, span_name, with_retry_info,
 };
 

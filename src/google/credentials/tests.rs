@@ -5,17 +5,17 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tonic::Code;
 
-use super::ambient::find;
 use super::*;
+use crate::google::project::find;
 
 /// A metadata server that gives the answers in turn, each to one request, and keeps the requests.
-pub(in crate::cloud_trace) struct Metadata {
+pub(crate) struct Metadata {
     host: String,
     requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl Metadata {
-    pub(in crate::cloud_trace) async fn start(answers: Vec<String>) -> Self {
+    pub(crate) async fn start(answers: Vec<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = listener.local_addr().unwrap().to_string();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -34,7 +34,7 @@ impl Metadata {
         Metadata { host, requests }
     }
 
-    pub(in crate::cloud_trace) fn credentials(&self) -> Credentials {
+    pub(crate) fn credentials(&self) -> Credentials {
         let endpoint = format!("http://{}", self.host);
         Credentials::new(move || mds::Builder::default().with_endpoint(&endpoint).build()).unwrap()
     }
@@ -44,7 +44,7 @@ fn answer(status: &str, headers: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\n{headers}Connection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
-pub(in crate::cloud_trace) fn token(name: &str) -> String {
+pub(crate) fn token(name: &str) -> String {
     let body = format!(r#"{{"access_token":"{name}","expires_in":3600,"token_type":"Bearer"}}"#);
     answer("200 OK", "Metadata-Flavor: Google\r\nContent-Type: application/json\r\n", &body)
 }

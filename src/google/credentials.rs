@@ -1,8 +1,5 @@
-//! Who the daemon is to Google Cloud (application default credentials), and in which project it runs.
+//! Who the daemon is to Google Cloud: application default credentials.
 
-pub mod ambient;
-
-use std::error::Error;
 use std::time::Duration;
 
 use google_cloud_auth::credentials::{Builder, CacheableResource, Credentials as GoogleCredentials};
@@ -11,6 +8,8 @@ use http::{Extensions, HeaderMap};
 use parking_lot::Mutex;
 use thiserror::Error;
 use tonic::Status;
+
+use super::causes;
 
 /// A token comes from a cache, or from a server next door; the library itself sets no limit.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -97,20 +96,5 @@ impl Credentials {
     }
 }
 
-/// An error with its causes, in one line.
-pub(super) fn causes(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        // Transparent wrappers say the same again.
-        if !text.ends_with(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
-}
-
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::cloud_trace::testing::with_retry_info;
+use crate::export::testing::with_retry_info;
 
 #[test]
 fn every_code_has_its_action() {

@@ -3,9 +3,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tonic::Code;
 
 use super::*;
-use crate::cloud_trace::batch::Batcher;
-use crate::cloud_trace::testing::{BAD, Reply, Script, bad_span, kept, push_record, record, settled, with_retry_info};
 use crate::config::settings;
+use crate::export::batch::Batcher;
+use crate::export::testing::{BAD, Reply, Script, bad_span, kept, push_record, record, settled, with_retry_info};
 use crate::tail::kept::KeptQueue;
 use crate::telemetry::Metrics;
 

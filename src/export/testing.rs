@@ -16,8 +16,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status};
 
 use super::batch::Batch;
-use super::exporter::EncodeSpans;
-use super::sink::Sink;
+use super::sink::{EncodeSpans, Sink};
 use crate::otlp::ByteRange;
 use crate::otlp::scan::Scope;
 use crate::proto::google::devtools::cloudtrace::v2::trace_service_server::{TraceService, TraceServiceServer};

@@ -1,9 +1,8 @@
-//! From the kept queue to Cloud Trace: encodes kept spans, gathers them into batches and sees to their delivery.
+//! From the kept queue to the sink: encodes kept spans, gathers them into batches and sees to their delivery.
 //!
 //! One task does all of it; only the calls to the sink are tasks of their own. It encodes as soon as spans are kept,
 //! also while the sink is away: a kept span alone is smaller than the request that it came in.
 
-use std::fmt::Display;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -13,9 +12,8 @@ use tokio::time::Instant;
 
 use super::batch::Batcher;
 use super::delivery::Delivery;
-use super::encode::{EncodeError, EncodedResource, Encoder};
 use super::ledger::{DropReason, Ledger};
-use super::sink::Sink;
+use super::sink::{EncodeSpans, Sink};
 use crate::config::settings;
 use crate::sampling::Keep;
 use crate::tail::budget::Budget;
@@ -27,55 +25,6 @@ use crate::telemetry::Metrics;
 const SLICE_ENTRIES_MAX: usize = 64;
 /// Spans that are encoded before other tasks of the worker have their turn: some hundred microseconds.
 const SLICE_SPANS_MAX: usize = 256;
-
-/// Makes Cloud Trace spans of OTLP spans.
-pub trait EncodeSpans: Send + 'static {
-    /// An encoded resource; cheap to have again for the same bytes.
-    type Resource: Send;
-    /// Why a span cannot be encoded; says nothing of what it contains.
-    type Error: Display;
-
-    /// Encodes an OTLP `Resource`.
-    fn resource(&mut self, resource: &[u8]) -> Self::Resource;
-
-    /// The project that the spans of a resource belong to.
-    fn project(resource: &Self::Resource) -> &Arc<str>;
-
-    /// Appends the span as a record of `BatchWriteSpansRequest.spans`, with its key and length.
-    ///
-    /// # Errors
-    /// The span cannot be encoded; what was appended is to be thrown away.
-    fn span(
-        &mut self,
-        resource: &Self::Resource,
-        span: SpanBytes<'_>,
-        keep: Keep,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Self::Error>;
-}
-
-impl EncodeSpans for Encoder {
-    type Resource = Arc<EncodedResource>;
-    type Error = EncodeError;
-
-    fn resource(&mut self, resource: &[u8]) -> Self::Resource {
-        self.resource(resource)
-    }
-
-    fn project(resource: &Self::Resource) -> &Arc<str> {
-        resource.project()
-    }
-
-    fn span(
-        &mut self,
-        resource: &Self::Resource,
-        span: SpanBytes<'_>,
-        keep: Keep,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Self::Error> {
-        self.span(resource, span.scope, span.span, keep, out)
-    }
-}
 
 /// The export task has ended though nobody asked it to.
 #[derive(Debug, Error)]

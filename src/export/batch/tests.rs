@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::cloud_trace::testing::{decode, push_record, record, span_name};
+use crate::export::testing::{decode, push_record, record, span_name};
 
 const DELAY: Duration = Duration::from_secs(1);
 

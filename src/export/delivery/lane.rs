@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use super::{PROJECT_CALLS_MAX, reason};
-use crate::cloud_trace::batch::Batch;
-use crate::cloud_trace::retry::{self, Action};
+use crate::export::batch::Batch;
+use crate::export::retry::{self, Action};
 
 /// Failures in a row before the log says that a project is away: a single one is everyday life.
 const AWAY_ATTEMPTS: u32 = 3;

@@ -1,0 +1,20 @@
+//! The way of kept spans to the sink: batches, delivery, retries, and the books of it. Knows no sink of its own:
+//! [`sink`] is what one has to be.
+//!
+//! Kept spans leave [`crate::tail::kept::KeptQueue`] in slices, become Cloud Trace bytes in an open batch of their
+//! project, and travel as batches until Cloud Trace has confirmed them or refused them for good.
+//!
+//! Invariants
+//! - A kept span is never dropped because something is full: it holds its share of the memory budget, so that the
+//!   receiver refuses new spans first.
+//! - Every span that leaves the queue is settled once, in [`ledger::Ledger`]: exported, or dropped with a reason.
+//! - A batch is sent again with the same bytes: Cloud Trace knows a span by its name and takes a repetition.
+
+pub mod batch;
+pub mod delivery;
+pub mod exporter;
+pub mod ledger;
+pub mod retry;
+pub mod sink;
+#[cfg(test)]
+pub(crate) mod testing;

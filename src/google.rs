@@ -1,0 +1,21 @@
+//! Google Cloud around the daemon: who it is (credentials), and in which project it runs.
+
+use std::error::Error;
+
+pub mod credentials;
+pub mod project;
+
+/// An error with its causes, in one line.
+pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Transparent wrappers say the same again.
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
