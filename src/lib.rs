@@ -8,6 +8,7 @@
 
 pub mod cli;
 pub mod cloud_trace;
+pub mod condition;
 pub mod config;
 pub mod daemon;
 pub mod emulator;
