@@ -22,6 +22,7 @@ use crate::otlp::wire::WireError;
 use crate::resource::Rewriter;
 use crate::sampling::{Keep, Threshold};
 
+pub use self::names::KeyNames;
 pub use self::resource::{EncodedResource, RESOURCES_BYTES_MAX, RESOURCES_MAX};
 
 mod attributes;
@@ -29,6 +30,7 @@ mod events;
 mod labels;
 mod links;
 mod merge;
+mod names;
 mod resource;
 mod span;
 mod text;
@@ -75,12 +77,16 @@ pub enum EncodeError {
 }
 
 /// What an [`Encoder`] must know.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct EncoderSettings {
     /// The project of spans whose resource names none.
     pub default_project: Arc<str>,
     /// Whether spans say which policy kept them ([`POLICY`], [`ADJUSTED_COUNT`]).
     pub annotate: bool,
+    /// What attribute keys are called.
+    pub names: KeyNames,
+    /// Whether Cloud Run is written as `cloud_run_revision` ([`crate::config::settings::CloudTrace`]).
+    pub cloud_run_revision: bool,
     /// The names of the policies by [`Keep::policy`].
     pub policy_names: Arc<[String]>,
 }
@@ -127,7 +133,7 @@ impl Encoder {
         keep: Keep,
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
-        let mut attributes = AttributeList::beside(&resource.filter);
+        let mut attributes = AttributeList::beside(&resource.filter, &self.settings.names);
         merge::push_scope(&mut attributes, scope, resource);
         let fields = SpanFields::read(span, &mut attributes)?;
         let scratch = &mut self.scratch;
@@ -136,7 +142,7 @@ impl Encoder {
         write::message(out, 2, |out| {
             fields.write_head(out, resource, scratch);
             merge::write(out, &mut attributes, resource, annotations, scratch);
-            fields.write_tail(out, scratch);
+            fields.write_tail(out, &self.settings.names, scratch);
         });
         Ok(())
     }

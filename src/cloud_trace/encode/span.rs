@@ -1,6 +1,7 @@
 //! One span: OTLP fields in, Cloud Trace fields out.
 
 use super::attributes::{AttributeList, Scratch, truncatable_string};
+use super::names::KeyNames;
 use super::resource::EncodedResource;
 use super::{EncodeError, NAME_BYTES_MAX, VALUE_BYTES_MAX, events, links, write};
 use crate::otlp::view::{self, StatusCode};
@@ -130,9 +131,9 @@ impl<'a> SpanFields<'a> {
     }
 
     /// Everything behind the attributes.
-    pub(super) fn write_tail(&self, out: &mut Vec<u8>, scratch: &mut Scratch) {
-        events::write(out, self.message, self.events, self.start, scratch);
-        links::write(out, self.message, self.links, scratch);
+    pub(super) fn write_tail(&self, out: &mut Vec<u8>, names: &KeyNames, scratch: &mut Scratch) {
+        events::write(out, self.message, self.events, self.start, names, scratch);
+        links::write(out, self.message, self.links, names, scratch);
         self.write_status(out, scratch);
         if let Some(same_process) = self.same_process_as_parent() {
             write::short_message(out, 12, |out| write::int(out, 1, u64::from(same_process)));

@@ -20,6 +20,7 @@ use crate::proto::google::rpc::Status;
 mod generate;
 mod labels;
 mod limits;
+mod names;
 mod reference;
 
 struct NoProbe;
@@ -38,7 +39,8 @@ impl Probe for NoProbe {
 
 fn encoder(annotate: bool) -> Encoder {
     let policy_names = ["errors".to_string(), "baseline".to_string()].into();
-    let settings = EncoderSettings { default_project: "default".into(), annotate, policy_names };
+    let settings =
+        EncoderSettings { default_project: "default".into(), annotate, policy_names, ..EncoderSettings::default() };
     Encoder::new(settings, Rewriter::default())
 }
 
