@@ -1,8 +1,8 @@
 //! The way of kept spans to the sink: batches, delivery, retries, and the books of it. Knows no sink of its own:
 //! [`sink`] is what one has to be.
 //!
-//! Kept spans leave [`crate::tail::kept::KeptQueue`] in slices, become Cloud Trace bytes in an open batch of their
-//! project, and travel as batches until Cloud Trace has confirmed them or refused them for good.
+//! Kept spans leave [`crate::tail::kept::KeptQueue`] in slices, become bytes of the sink in an open batch of their
+//! project, and travel as batches until the sink has confirmed them or refused them for good.
 //!
 //! Invariants
 //! - A kept span is never dropped because something is full: it holds its share of the memory budget, so that the

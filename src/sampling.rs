@@ -9,6 +9,7 @@ mod policies;
 mod predicate;
 mod summary;
 pub mod threshold;
+pub mod tracestate;
 
 pub use policies::{CompileError, Policies};
 pub use summary::Summary;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Buf;
+use bytes::{Buf, BufMut};
 use http::uri::PathAndQuery;
 use thiserror::Error;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
@@ -12,8 +12,8 @@ use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Status};
 
 use super::encode::{EncodeError, EncodedResource, Encoder as SpanEncoder};
-use crate::export::batch::Batch;
-use crate::export::sink::{EncodeSpans, Sink};
+use crate::export::batch::{Batch, Form, Place};
+use crate::export::sink::{EncodeSpans, Sink, Written};
 use crate::google::causes;
 use crate::google::credentials::{Credentials, CredentialsError};
 use crate::sampling::Keep;
@@ -94,7 +94,7 @@ impl CloudTrace {
 }
 
 impl Sink for CloudTrace {
-    async fn write(&self, batch: &Batch) -> Result<(), Status> {
+    async fn write(&self, batch: &Batch) -> Result<Written, Status> {
         let result = tokio::time::timeout(CALL_DEADLINE, self.call(batch)).await;
         let result = result.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer within the call's deadline")));
         if let (Err(status), Some(credentials)) = (&result, &self.credentials)
@@ -102,7 +102,7 @@ impl Sink for CloudTrace {
         {
             credentials.renew();
         }
-        result
+        result.map(|()| Written::default())
     }
 }
 
@@ -151,7 +151,7 @@ impl Encoder for BatchCodec {
 
     fn encode(&mut self, batch: Batch, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
         out.reserve(batch.encoded_len());
-        batch.encode(out);
+        out.put_slice(batch.message());
         Ok(())
     }
 }
@@ -167,20 +167,21 @@ impl Decoder for BatchCodec {
 }
 
 impl EncodeSpans for SpanEncoder {
-    type Resource = Arc<EncodedResource>;
+    const FORM: Form = Form::CloudTrace;
+    type Origin = Arc<EncodedResource>;
     type Error = EncodeError;
 
-    fn resource(&mut self, resource: &[u8]) -> Self::Resource {
-        self.resource(resource)
+    fn origin(&mut self, span: SpanBytes<'_>) -> Self::Origin {
+        self.resource(span.resource)
     }
 
-    fn project(resource: &Self::Resource) -> &Arc<str> {
-        resource.project()
+    fn place(resource: &Self::Origin) -> Place<'_> {
+        Place { project: resource.project(), resource: &[], head: resource.request_name() }
     }
 
     fn span(
         &mut self,
-        resource: &Self::Resource,
+        resource: &Self::Origin,
         span: SpanBytes<'_>,
         keep: Keep,
         out: &mut Vec<u8>,

@@ -19,7 +19,7 @@ use self::lane::{Lane, Work};
 use super::batch::Batch;
 use super::ledger::{DropReason, Ledger};
 use super::retry::{self, Action};
-use super::sink::Sink;
+use super::sink::{Sink, Written};
 use crate::tail::budget::Budget;
 use crate::telemetry::metrics::code_label;
 
@@ -35,7 +35,7 @@ const STOPPING_DELAY_MAX: Duration = Duration::from_millis(500);
 /// A call that has ended.
 struct Ended {
     work: Work,
-    result: Result<(), Status>,
+    result: Result<Written, Status>,
     elapsed: Duration,
 }
 
@@ -135,14 +135,24 @@ impl<S: Sink> Delivery<S> {
     }
 
     fn settle(&mut self, Ended { mut work, result, elapsed }: Ended) {
-        let status = result.err().unwrap_or_else(|| Status::ok(""));
+        let (written, status) = result.map_or_else(|status| (Written::default(), status), |ok| (ok, Status::ok("")));
         self.ledger.sink_call(code_label(status.code()), elapsed);
         match self.lane(work.batch.project()).ended(&mut work, &status, Instant::now()) {
-            Action::Done => self.ledger.exported(u64::from(work.batch.span_count())),
+            Action::Done => self.done(&work.batch, &written),
             Action::Bisect => self.bisect(&work, &status),
             action => self.retry(work, action, &status),
         }
         self.lanes.retain(|lane| !lane.is_idle());
+    }
+
+    /// Rejected spans must not be sent again (OTLP specification, "Partial Success").
+    fn done(&self, batch: &Batch, written: &Written) {
+        let rejected = written.rejected_spans.min(batch.span_count());
+        if rejected > 0 {
+            let detail = format!("of a batch that starts with {}: {}", batch.first_span_name(), cut(&written.message));
+            self.ledger.dropped(DropReason::Refused, u64::from(rejected), detail);
+        }
+        self.ledger.exported(u64::from(batch.span_count() - rejected));
     }
 
     /// One bad span fails its batch: halve it until the bad one stands alone.
@@ -170,9 +180,12 @@ impl<S: Sink> Delivery<S> {
 
 /// A server's reason, cut to what a log line can bear.
 fn reason(status: &Status) -> String {
+    format!("{}: {}", code_label(status.code()), cut(status.message()))
+}
+
+fn cut(message: &str) -> String {
     const CHARS_MAX: usize = 300;
-    let message = status.message().chars().take(CHARS_MAX).collect::<String>();
-    format!("{}: {message}", code_label(status.code()))
+    message.chars().take(CHARS_MAX).collect()
 }
 
 async fn sleep_until(at: Option<Instant>) {

@@ -55,7 +55,7 @@ impl Exporter {
             kept,
             slice: Vec::with_capacity(SLICE_ENTRIES_MAX),
             encoder,
-            batcher: Batcher::new(limits, budget.clone()),
+            batcher: Batcher::new(E::FORM, limits, budget.clone()),
             delivery: Delivery::new(sink, Arc::clone(&ledger), budget.clone()),
             ledger: Arc::clone(&ledger),
         };
@@ -151,9 +151,9 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
     }
 
     fn encode(&mut self, span: SpanBytes<'_>, keep: Keep, now: std::time::Instant) {
-        let resource = self.encoder.resource(span.resource);
+        let origin = self.encoder.origin(span);
         let encoder = &mut self.encoder;
-        let encoded = self.batcher.push(E::project(&resource), now, |out| encoder.span(&resource, span, keep, out));
+        let encoded = self.batcher.push(E::place(&origin), now, |out| encoder.span(&origin, span, keep, out));
         if let Err(error) = encoded {
             self.ledger.dropped(DropReason::Encode, 1, error);
         }

@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status};
 
-use super::batch::Batch;
-use super::sink::{EncodeSpans, Sink};
+use super::batch::{Batch, Form, Place};
+use super::sink::{EncodeSpans, Sink, Written};
 use crate::otlp::ByteRange;
 use crate::otlp::scan::Scope;
 use crate::proto::google::devtools::cloudtrace::v2::trace_service_server::{TraceService, TraceServiceServer};
@@ -141,8 +141,8 @@ pub(crate) fn bad_span(request: &BatchWriteSpansRequest) -> Option<&Span> {
 }
 
 impl Sink for Arc<Script> {
-    async fn write(&self, batch: &Batch) -> Result<(), Status> {
-        self.answer(decode(batch), MetadataMap::new()).await
+    async fn write(&self, batch: &Batch) -> Result<Written, Status> {
+        self.answer(decode(batch), MetadataMap::new()).await.map(|()| Written::default())
     }
 }
 
@@ -206,20 +206,22 @@ impl Drop for Server {
 pub(crate) struct PlainEncoder;
 
 impl EncodeSpans for PlainEncoder {
-    type Resource = Arc<str>;
+    const FORM: Form = Form::CloudTrace;
+    type Origin = (Arc<str>, Vec<u8>);
     type Error = &'static str;
 
-    fn resource(&mut self, resource: &[u8]) -> Arc<str> {
-        std::str::from_utf8(resource).unwrap().into()
+    fn origin(&mut self, span: SpanBytes<'_>) -> Self::Origin {
+        let project = std::str::from_utf8(span.resource).unwrap();
+        (project.into(), head(project))
     }
 
-    fn project(resource: &Arc<str>) -> &Arc<str> {
-        resource
+    fn place((project, head): &Self::Origin) -> Place<'_> {
+        Place { project, resource: &[], head }
     }
 
     fn span(
         &mut self,
-        project: &Arc<str>,
+        (project, _): &Self::Origin,
         span: SpanBytes<'_>,
         _: Keep,
         out: &mut Vec<u8>,
@@ -230,6 +232,11 @@ impl EncodeSpans for PlainEncoder {
         out.extend(record(project, id, &span.name));
         if span.name == UNENCODABLE { Err("no sense in it") } else { Ok(()) }
     }
+}
+
+/// What stands before the records of a batch.
+fn head(project: &str) -> Vec<u8> {
+    BatchWriteSpansRequest { name: format!("projects/{project}"), spans: Vec::new() }.encode_to_vec()
 }
 
 /// One span as a record of a batch.
@@ -245,10 +252,8 @@ pub(crate) fn span_name(project: &str, id: u64) -> String {
 }
 
 pub(crate) fn decode(batch: &Batch) -> BatchWriteSpansRequest {
-    let mut message = Vec::new();
-    batch.encode(&mut message);
-    assert_eq!(message.len(), batch.encoded_len());
-    BatchWriteSpansRequest::decode(message.as_slice()).unwrap()
+    assert_eq!(batch.form(), Form::CloudTrace);
+    BatchWriteSpansRequest::decode(batch.message().clone()).unwrap()
 }
 
 /// A kept fragment of `project` with spans of these ids and names, with its share of `budget`.
@@ -301,7 +306,8 @@ pub(crate) fn push_record(
     now: std::time::Instant,
     record: &[u8],
 ) {
-    let Ok(()) = batcher.push(project, now, |out| {
+    let place = Place { project, resource: &[], head: &head(project) };
+    let Ok(()) = batcher.push(place, now, |out| {
         out.extend_from_slice(record);
         Ok::<(), Infallible>(())
     });

@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::config::settings;
-use crate::export::batch::Batcher;
+use crate::export::batch::{Batcher, Form};
 use crate::export::retry::retry_info;
 use crate::export::testing::{Reply, Script, Server, decode, push_record, record, with_retry_info};
 use crate::google::credentials::tests::{Metadata, token};
@@ -14,7 +14,7 @@ use crate::tail::budget::Budget;
 
 fn batch(project: &str, spans: u64, name: &str) -> Batch {
     let limits = settings::Batch { max_spans: spans as usize, max_bytes: usize::MAX, max_delay: Duration::ZERO };
-    let mut batcher = Batcher::new(limits, Budget::new(0));
+    let mut batcher = Batcher::new(Form::CloudTrace, limits, Budget::new(0));
     for id in 0..spans {
         push_record(&mut batcher, &project.into(), Instant::now(), &record(project, id, name));
     }

@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 
 use super::attributes::{AttributeList, KeyFilter, KeyIndex, Keyed, Scratch, entry, key_hash};
 use super::names::KeyNames;
-use super::{ADJUSTED_COUNT, EncoderSettings, POLICY, labels};
+use super::{ADJUSTED_COUNT, EncoderSettings, POLICY, labels, write};
 use crate::otlp::view::AnyValue;
 use crate::resource::{Attributes, Rewriter};
 
@@ -27,6 +27,8 @@ const SKIPPED_EMPTY: [&[u8]; 3] = [b"service.name", b"service.namespace", b"serv
 #[derive(Debug)]
 pub struct EncodedResource {
     project: Arc<str>,
+    /// `name` of the request to the project: a whole field.
+    request_name: Vec<u8>,
     /// `projects/{project}/traces/`.
     pub(super) name_prefix: String,
     /// All map entries, one after the other.
@@ -76,10 +78,19 @@ impl EncodedResource {
         &self.project
     }
 
+    /// The field `name` of a `BatchWriteSpansRequest` to that project, with its key.
+    #[must_use]
+    pub fn request_name(&self) -> &[u8] {
+        &self.request_name
+    }
+
     fn new(raw: &[u8], settings: &EncoderSettings, rewriter: &Rewriter, scratch: &mut Scratch) -> Self {
         let attributes = rewriter.rewrite(raw);
         let project = project(&attributes).unwrap_or_else(|| settings.default_project.clone());
+        let mut request_name = Vec::new();
+        write::bytes(&mut request_name, 1, format!("projects/{project}").as_bytes());
         let mut resource = EncodedResource {
+            request_name,
             name_prefix: format!("projects/{project}/traces/"),
             project,
             block: Vec::new(),
@@ -175,7 +186,7 @@ impl EncodedResource {
     fn size_bytes(&self) -> usize {
         let keys: usize = self.entries.iter().map(|entry| entry.key.len()).sum();
         let entries = self.entries.len() * (size_of::<ResourceEntry>() + 2 * size_of::<u32>());
-        size_of::<Self>() + self.name_prefix.len() + self.block.len() + keys + entries
+        size_of::<Self>() + self.request_name.len() + self.name_prefix.len() + self.block.len() + keys + entries
     }
 }
 

@@ -4,7 +4,7 @@ use tonic::Code;
 
 use super::*;
 use crate::config::settings;
-use crate::export::batch::Batcher;
+use crate::export::batch::{Batcher, Form};
 use crate::export::testing::{BAD, Reply, Script, bad_span, kept, push_record, record, settled, with_retry_info};
 use crate::tail::kept::KeptQueue;
 use crate::telemetry::Metrics;
@@ -35,7 +35,7 @@ impl Bench {
     /// Pushes a batch of spans with these names.
     fn push(&mut self, project: &str, names: &[&str]) {
         let limits = settings::Batch { max_spans: names.len(), max_bytes: 1 << 20, max_delay: Duration::ZERO };
-        let mut batcher = Batcher::new(limits, self.budget.clone());
+        let mut batcher = Batcher::new(Form::CloudTrace, limits, self.budget.clone());
         for name in names {
             let record = record(project, self.next_id, name);
             push_record(&mut batcher, &project.into(), Instant::now().into_std(), &record);
@@ -250,15 +250,15 @@ async fn while_stopping_waits_are_short() {
 async fn a_panicking_call_is_not_swallowed() {
     struct Panics;
     impl Sink for Panics {
-        async fn write(&self, _: &Batch) -> Result<(), Status> {
+        async fn write(&self, _: &Batch) -> Result<Written, Status> {
             panic!("as the test asked for")
         }
     }
     let bench = Bench::new([]);
     let ledger = Arc::new(Ledger::new(bench.kept, bench.metrics));
     let mut delivery = Delivery::new(Panics, ledger, bench.budget.clone());
-    let mut batcher =
-        Batcher::new(settings::Batch { max_spans: 1, max_bytes: 1, max_delay: Duration::ZERO }, bench.budget);
+    let limits = settings::Batch { max_spans: 1, max_bytes: 1, max_delay: Duration::ZERO };
+    let mut batcher = Batcher::new(Form::CloudTrace, limits, bench.budget);
     push_record(&mut batcher, &"p".into(), Instant::now().into_std(), &record("p", 1, "a"));
     batcher.take_closed().for_each(|batch| delivery.push(batch));
     delivery.progress().await;
