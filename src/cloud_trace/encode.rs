@@ -10,6 +10,7 @@
 //! - Each attribute key occurs once on the wire, each length is the shortest varint.
 //! - Nothing is allocated for a span of up to 30 attributes, once the buffers have grown.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -51,6 +52,10 @@ pub const NAME_BYTES_MAX: usize = 1_024;
 pub const EVENTS_MAX: usize = 256;
 /// How long an event may stand before the start of its span: 365 days, in nanoseconds.
 pub const EVENT_LEAD_NANOS_MAX: u64 = 365 * 24 * 3_600 * 1_000_000_000;
+/// How long ago a span may have started: 14 days, in nanoseconds.
+pub const PAST_NANOS_MAX: u64 = 14 * 24 * 3_600 * 1_000_000_000;
+/// How far ahead a span may end, by the clock of its host: 3 days, in nanoseconds.
+pub const FUTURE_NANOS_MAX: u64 = 3 * 24 * 3_600 * 1_000_000_000;
 /// Links of a span.
 pub const LINKS_MAX: usize = 128;
 
@@ -62,7 +67,7 @@ pub const ADJUSTED_COUNT: &str = "spansieve.adjusted_count";
 /// This program's version, as the agent label of a span gives it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Why a span cannot be encoded. Retrying cannot help; a span that the scan accepted does not fail.
+/// Why a span cannot be encoded. Retrying cannot help; a span that the scan accepted fails by its times only.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum EncodeError {
     /// The bytes are not a protobuf message.
@@ -74,6 +79,12 @@ pub enum EncodeError {
     /// The span id is not 8 bytes, or all zero.
     #[error("the span has no valid span id")]
     SpanId,
+    /// It started more than [`PAST_NANOS_MAX`] ago: the API would refuse its whole batch.
+    #[error("the span started more than 14 days ago, which Cloud Trace refuses")]
+    Past,
+    /// It ends more than [`FUTURE_NANOS_MAX`] from now.
+    #[error("the span ends more than 3 days from now, which Cloud Trace refuses")]
+    Future,
 }
 
 /// What an [`Encoder`] must know.
@@ -98,6 +109,8 @@ pub struct Encoder {
     rewriter: Rewriter,
     resources: ResourceCache,
     annotations: Annotations,
+    /// The times that the API takes, nanoseconds since 1970.
+    times: RangeInclusive<u64>,
     scratch: Scratch,
 }
 
@@ -110,8 +123,15 @@ impl Encoder {
             rewriter,
             resources: ResourceCache::default(),
             annotations: Annotations::default(),
+            times: 0..=u64::MAX,
             scratch: Scratch::default(),
         }
+    }
+
+    /// Spans are encoded at this time, nanoseconds since 1970, from here on: those too far from it fail. Before the first
+    /// call any time will do.
+    pub fn set_now(&mut self, unix_nano: u64) {
+        self.times = unix_nano.saturating_sub(PAST_NANOS_MAX)..=unix_nano.saturating_add(FUTURE_NANOS_MAX);
     }
 
     /// The message `Resource` rewritten and encoded, for all spans that have the same one. Remembered by its bytes,
@@ -136,6 +156,7 @@ impl Encoder {
         let mut attributes = AttributeList::beside(&resource.filter, &self.settings.names);
         merge::push_scope(&mut attributes, scope, resource);
         let fields = SpanFields::read(span, &mut attributes)?;
+        fields.check_times(&self.times)?;
         let scratch = &mut self.scratch;
         let annotations =
             if self.settings.annotate { self.annotations.get(keep, &self.settings.policy_names, scratch) } else { &[] };

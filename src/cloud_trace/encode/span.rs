@@ -1,5 +1,7 @@
 //! One span: OTLP fields in, Cloud Trace fields out.
 
+use std::ops::RangeInclusive;
+
 use super::attributes::{AttributeList, Scratch, truncatable_string};
 use super::names::KeyNames;
 use super::resource::EncodedResource;
@@ -110,6 +112,17 @@ impl<'a> SpanFields<'a> {
             self.start = self.end;
         }
         self.end = self.end.max(self.start);
+    }
+
+    /// A span whose clock is days off cannot be mended: any other time would be made up.
+    pub(super) fn check_times(&self, taken: &RangeInclusive<u64>) -> Result<(), EncodeError> {
+        if self.start < *taken.start() {
+            return Err(EncodeError::Past);
+        }
+        if self.end > *taken.end() {
+            return Err(EncodeError::Future);
+        }
+        Ok(())
     }
 
     /// Everything before the attributes.

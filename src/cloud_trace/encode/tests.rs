@@ -304,6 +304,36 @@ fn times_are_mended() {
 }
 
 #[test]
+fn spans_of_clocks_that_are_days_off_fail_alone() {
+    const NOW: u64 = 1_700_000_000_000_000_000;
+    let mut encoder = encoder(false);
+    let resource = encoder.resource(&[]);
+    let mut out = vec![];
+    let encode = |encoder: &mut Encoder, start, end, out: &mut Vec<u8>| {
+        let span = Span { start_time_unix_nano: start, end_time_unix_nano: end, ..plain_span() };
+        encoder.span(&resource, &[], &span.encode_to_vec(), errors(), out)
+    };
+    assert_eq!(encode(&mut encoder, 1, 2, &mut out), Ok(()), "any time before the clock is set");
+    encoder.set_now(NOW);
+    let (earliest, latest) = (NOW - PAST_NANOS_MAX, NOW + FUTURE_NANOS_MAX);
+    let cases = [
+        (earliest, NOW, Ok(())),
+        (earliest - 1, NOW, Err(EncodeError::Past)),
+        (0, earliest - 1, Err(EncodeError::Past)),
+        (0, 0, Err(EncodeError::Past)),
+        (NOW, latest, Ok(())),
+        (NOW, latest + 1, Err(EncodeError::Future)),
+        (latest + 1, 0, Err(EncodeError::Future)),
+        (NOW, u64::MAX, Err(EncodeError::Future)),
+    ];
+    for (start, end, expected) in cases {
+        let before = out.clone();
+        assert_eq!(encode(&mut encoder, start, end, &mut out), expected, "{start} {end}");
+        assert_eq!(out == before, expected.is_err());
+    }
+}
+
+#[test]
 fn events_stand_no_earlier_than_the_api_allows() {
     let start = plain_span().start_time_unix_nano;
     let cases = [
