@@ -12,6 +12,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{Span, span::Event};
 use prost::Message;
 use spansieve::cloud_trace::encode::{Encoder, EncoderSettings, VERSION};
+use spansieve::config::settings::AllowedProjects;
 use spansieve::proto::google::devtools::cloudtrace::v2;
 use spansieve::proto::google::rpc::Status;
 use spansieve::resource::Rewriter;
@@ -108,7 +109,12 @@ fn encode(c: &mut Criterion) {
     let mut out = Vec::new();
     for (name, spans) in [("span", &spans), ("span overriding its resource", &overriding)] {
         let policy_names = ["errors".to_string()].into();
-        let settings = EncoderSettings { default_project: "local-project".into(), annotate: true, policy_names };
+        let settings = EncoderSettings {
+            default_project: "local-project".into(),
+            allowed_projects: AllowedProjects::Any,
+            annotate: true,
+            policy_names,
+        };
         let mut encoder = Encoder::new(settings, Rewriter::default());
         let keep = Keep { policy: 0, threshold: Threshold::ALWAYS };
         group.bench_function(name, |b| {

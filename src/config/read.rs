@@ -3,12 +3,17 @@
 mod resource;
 mod tail_sampling;
 
+use super::Files;
 use super::document::Node;
-use super::limits::{BATCH_BYTES, BATCH_DELAY, BATCH_SPANS, EMBEDDED_BYTES, LISTEN_COUNT, MEMORY_BYTES, REQUEST_BYTES};
+use super::limits::{
+    ALLOWED_PROJECTS, BATCH_BYTES, BATCH_DELAY, BATCH_SPANS, EMBEDDED_BYTES, LISTEN_COUNT, MEMORY_BYTES, REQUEST_BYTES,
+};
 use super::problem::{Fault, Problem};
 use super::section::Section;
-use super::settings::{CloudTrace, Endpoint, LogFormat, LogLevel, Memory, Otlp, Settings, Size, Telemetry};
-use super::values;
+use super::settings::{
+    AllowedProjects, CloudTrace, Endpoint, LogFormat, LogLevel, Memory, Otlp, Settings, Size, Telemetry, Tls,
+};
+use super::values::{self, ANY_PROJECT};
 
 const LOG_LEVELS: [(&str, LogLevel); 5] = [
     ("error", LogLevel::Error),
@@ -24,7 +29,7 @@ const LOG_FORMATS: [(&str, LogFormat); 3] =
 const EMBEDDED_PROJECT: &str = "local-project";
 
 /// The settings in `root`, with the default for everything that is not written or wrong.
-pub(super) fn settings(root: Option<&Node>, problems: &mut Vec<Problem>) -> Settings {
+pub(super) fn settings(root: Option<&Node>, files: Files<'_>, problems: &mut Vec<Problem>) -> Settings {
     let mut settings = Settings::default();
     let Some(root) = root.filter(|root| !root.is_null()) else { return settings };
     let Some(mut top) = Section::open(root, String::new(), problems) else { return settings };
@@ -38,7 +43,7 @@ pub(super) fn settings(root: Option<&Node>, problems: &mut Vec<Problem>) -> Sett
         resource::resource(section, &mut settings.resource);
     }
     if let Some(section) = top.section("cloud_trace") {
-        cloud_trace(section, &mut settings.cloud_trace);
+        cloud_trace(section, files, &mut settings.cloud_trace);
     }
     if let Some(section) = top.section("memory") {
         memory(section, &mut settings.memory);
@@ -56,12 +61,21 @@ fn otlp(mut section: Section<'_>, otlp: &mut Otlp) {
     section.set("max_request_bytes", &mut otlp.max_request_bytes, |node| values::byte_count(node, &REQUEST_BYTES));
 }
 
-fn cloud_trace(mut section: Section<'_>, cloud_trace: &mut CloudTrace) {
+fn cloud_trace(mut section: Section<'_>, files: Files<'_>, cloud_trace: &mut CloudTrace) {
     section.set("endpoint", &mut cloud_trace.endpoint, values::endpoint);
     // Empty means ambient, so that `${env:PROJECT:-}` can be written.
     section.set("project", &mut cloud_trace.project, |node| {
         if node.is_null() { Ok(None) } else { values::project(node).map(Some) }
     });
+    let mut allowed = Vec::new();
+    section.set_list("allowed_projects", &ALLOWED_PROJECTS, &mut allowed, values::allowed_project);
+    cloud_trace.allowed_projects = match allowed.iter().any(|project| project == ANY_PROJECT) {
+        true => AllowedProjects::Any,
+        false => AllowedProjects::Listed(allowed),
+    };
+    if let Some(section) = section.section("tls") {
+        tls(section, files, &cloud_trace.endpoint, &mut cloud_trace.tls);
+    }
     if let Some(mut section) = section.section("embedded") {
         section.set("listen", &mut cloud_trace.embedded.listen, values::address);
         section.set("max_bytes", &mut cloud_trace.embedded.max_bytes, |node| values::byte_count(node, &EMBEDDED_BYTES));
@@ -74,6 +88,19 @@ fn cloud_trace(mut section: Section<'_>, cloud_trace: &mut CloudTrace) {
     }
     if cloud_trace.endpoint == Endpoint::Embedded {
         cloud_trace.project.get_or_insert_with(|| EMBEDDED_PROJECT.to_owned());
+    }
+}
+
+fn tls(mut section: Section<'_>, files: Files<'_>, endpoint: &Endpoint, tls: &mut Tls) {
+    // Empty means none, so that `${env:CA_FILE:-}` can be written.
+    section.set("ca_file", &mut tls.ca_pem, |node| {
+        if node.is_null() { Ok(None) } else { values::certificates(node, files).map(Some) }
+    });
+    if let (Some(_), false, Some((at, _))) =
+        (&tls.ca_pem, matches!(endpoint, Endpoint::Tls(_)), section.entry("ca_file"))
+    {
+        let fault = Fault::new("`ca_file` has no effect: the endpoint has no TLS");
+        section.warn(at, fault.help("leave it out, or write an endpoint that begins with `https://`"));
     }
 }
 

@@ -185,6 +185,10 @@ pub struct CloudTrace {
     pub embedded: Embedded,
     /// The project for spans whose resource names none; `None`: the ambient project.
     pub project: Option<String>,
+    /// The other projects that spans may name.
+    pub allowed_projects: AllowedProjects,
+    /// How an endpoint with TLS is known.
+    pub tls: Tls,
     /// When a batch is full.
     pub batch: Batch,
 }
@@ -198,6 +202,22 @@ pub enum Endpoint {
     Tls(String),
     /// Plaintext without credentials: `http://host:port`.
     Plaintext(String),
+}
+
+/// `cloud_trace.allowed_projects`. The own project is always allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowedProjects {
+    /// These.
+    Listed(Vec<String>),
+    /// All (`["*"]`).
+    Any,
+}
+
+/// `cloud_trace.tls`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificates (PEM) in `ca_file`, one of which must have signed the server's; `None`: the machine's own.
+    pub ca_pem: Option<String>,
 }
 
 /// `cloud_trace.embedded`.

@@ -79,6 +79,11 @@ impl Script {
         Arc::new(Script { rule: Some(Box::new(rule)), ..Script::default() })
     }
 
+    /// Appends a reply.
+    pub(crate) fn then(&self, reply: Reply) {
+        self.replies.lock().push_back(reply);
+    }
+
     pub(crate) fn calls(&self) -> Vec<Call> {
         self.calls.lock().clone()
     }

@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use super::attributes::{AttributeList, KeyFilter, KeyIndex, Keyed, Scratch, entry, key_hash};
-use super::{ADJUSTED_COUNT, EncoderSettings, POLICY, labels};
+use super::{ADJUSTED_COUNT, EncodeError, EncoderSettings, POLICY, labels};
 use crate::otlp::view::AnyValue;
 use crate::resource::{Attributes, Rewriter};
 
@@ -26,6 +26,8 @@ const SKIPPED_EMPTY: [&[u8]; 3] = [b"service.name", b"service.namespace", b"serv
 #[derive(Debug)]
 pub struct EncodedResource {
     project: Arc<str>,
+    /// The project is neither the own one nor an allowed one.
+    is_foreign: bool,
     /// `projects/{project}/traces/`.
     pub(super) name_prefix: String,
     /// All map entries, one after the other.
@@ -75,10 +77,20 @@ impl EncodedResource {
         &self.project
     }
 
+    /// That the spans of this resource may be written.
+    ///
+    /// # Errors
+    /// They name a project that is not allowed.
+    #[inline]
+    pub(super) fn check_project(&self) -> Result<(), EncodeError> {
+        if self.is_foreign { Err(EncodeError::Project(Arc::clone(&self.project))) } else { Ok(()) }
+    }
+
     fn new(raw: &[u8], settings: &EncoderSettings, rewriter: &Rewriter, scratch: &mut Scratch) -> Self {
         let attributes = rewriter.rewrite(raw);
         let project = project(&attributes).unwrap_or_else(|| settings.default_project.clone());
         let mut resource = EncodedResource {
+            is_foreign: !settings.allows(&project),
             name_prefix: format!("projects/{project}/traces/"),
             project,
             block: Vec::new(),
