@@ -12,6 +12,7 @@ use tonic::{Request, Status};
 use super::encode::{EncodeError, EncodedResource, Encoder as SpanEncoder};
 use crate::export::batch::Batch;
 use crate::export::channel::{Channel, ChannelError, ChannelSettings};
+use crate::export::ledger::DropReason;
 use crate::export::sink::{EncodeSpans, Sink};
 use crate::google::credentials::Credentials;
 use crate::sampling::Keep;
@@ -134,6 +135,13 @@ impl EncodeSpans for SpanEncoder {
         out: &mut Vec<u8>,
     ) -> Result<(), Self::Error> {
         self.span(resource, span.scope, span.span, keep, out)
+    }
+
+    fn drop_reason(error: &Self::Error) -> DropReason {
+        match error {
+            EncodeError::Project(_) => DropReason::Project,
+            EncodeError::Wire(_) | EncodeError::TraceId | EncodeError::SpanId => DropReason::Encode,
+        }
     }
 }
 

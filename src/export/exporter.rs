@@ -155,7 +155,7 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
         let encoder = &mut self.encoder;
         let encoded = self.batcher.push(E::project(&resource), now, |out| encoder.span(&resource, span, keep, out));
         if let Err(error) = encoded {
-            self.ledger.dropped(DropReason::Encode, 1, error);
+            self.ledger.dropped(E::drop_reason(&error), 1, error);
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tonic::Status;
 
 use super::batch::Batch;
+use super::ledger::DropReason;
 use crate::sampling::Keep;
 use crate::tail::request::SpanBytes;
 
@@ -42,4 +43,7 @@ pub trait EncodeSpans: Send + 'static {
         keep: Keep,
         out: &mut Vec<u8>,
     ) -> Result<(), Self::Error>;
+
+    /// Under which reason a span that cannot be encoded is counted.
+    fn drop_reason(error: &Self::Error) -> DropReason;
 }

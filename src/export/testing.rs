@@ -16,6 +16,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status};
 
 use super::batch::Batch;
+use super::ledger::DropReason;
 use super::sink::{EncodeSpans, Sink};
 use crate::otlp::ByteRange;
 use crate::otlp::scan::Scope;
@@ -234,6 +235,10 @@ impl EncodeSpans for PlainEncoder {
         let id = u64::from_be_bytes(span.span_id.try_into().unwrap());
         out.extend(record(project, id, &span.name));
         if span.name == UNENCODABLE { Err("no sense in it") } else { Ok(()) }
+    }
+
+    fn drop_reason(_: &Self::Error) -> DropReason {
+        DropReason::Encode
     }
 }
 
