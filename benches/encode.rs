@@ -12,6 +12,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{Span, span::Event};
 use prost::Message;
 use spansieve::cloud_trace::encode::{Encoder, EncoderSettings, VERSION};
+use spansieve::config::settings::AllowedProjects;
 use spansieve::proto::google::devtools::cloudtrace::v2;
 use spansieve::proto::google::rpc::Status;
 use spansieve::resource::Rewriter;
@@ -110,6 +111,7 @@ fn encode(c: &mut Criterion) {
         let policy_names = ["errors".to_string()].into();
         let settings = EncoderSettings {
             default_project: "local-project".into(),
+            allowed_projects: AllowedProjects::Any,
             annotate: true,
             policy_names,
             ..EncoderSettings::default()

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::settings::{
-    AttributeMapping, Batch, CloudTrace, DecisionCache, Embedded, Endpoint, Log, LogFormat, LogLevel, Memory, Otlp,
-    Policy, Rescue, Resource, Rule, Settings, Size, TailSampling, Telemetry,
+    AllowedProjects, AttributeMapping, Batch, CloudTrace, DecisionCache, Embedded, Endpoint, Log, LogFormat, LogLevel,
+    Memory, Otlp, Policy, Rescue, Resource, Rule, Settings, Size, TailSampling, Telemetry, Tls,
 };
 
 impl Default for Settings {
@@ -26,6 +26,8 @@ impl Default for Settings {
                 project: None,
                 attribute_mapping: AttributeMapping::default(),
                 cloud_run_revision: false,
+                allowed_projects: AllowedProjects::default(),
+                tls: Tls::default(),
                 batch: Batch { max_spans: 2000, max_bytes: 4 << 20, max_delay: Duration::from_secs(1) },
             },
             memory: Memory { limit: Size::Percent(70.0) },

@@ -190,6 +190,10 @@ pub struct CloudTrace {
     /// Whether the monitored resource of spans from Cloud Run is `cloud_run_revision`, as that of its logs; otherwise it
     /// is what Google's exporters write, `generic_task` or `generic_node`.
     pub cloud_run_revision: bool,
+    /// The other projects that spans may name.
+    pub allowed_projects: AllowedProjects,
+    /// How an endpoint with TLS is known.
+    pub tls: Tls,
     /// When a batch is full.
     pub batch: Batch,
 }
@@ -224,6 +228,28 @@ pub enum Endpoint {
     Tls(String),
     /// Plaintext without credentials: `http://host:port`.
     Plaintext(String),
+}
+
+/// `cloud_trace.allowed_projects`. The own project is always allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowedProjects {
+    /// These.
+    Listed(Vec<String>),
+    /// All (`["*"]`).
+    Any,
+}
+
+impl Default for AllowedProjects {
+    fn default() -> Self {
+        AllowedProjects::Listed(Vec::new())
+    }
+}
+
+/// `cloud_trace.tls`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificates (PEM) in `ca_file`, one of which must have signed the server's; `None`: the machine's own.
+    pub ca_pem: Option<String>,
 }
 
 /// `cloud_trace.embedded`.
