@@ -16,6 +16,7 @@ mod schema;
 pub mod text;
 pub mod view;
 pub mod wire;
+pub(crate) mod write;
 
 /// A 16-byte trace id, as on the wire (big endian).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
