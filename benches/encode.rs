@@ -111,7 +111,12 @@ fn encode(c: &mut Criterion) {
     let mut out = Vec::new();
     for (name, spans) in [("span", &spans), ("span overriding its resource", &overriding)] {
         let policy_names = ["errors".to_string()].into();
-        let settings = EncoderSettings { default_project: "local-project".into(), annotate: true, policy_names };
+        let settings = EncoderSettings {
+            default_project: "local-project".into(),
+            annotate: true,
+            policy_names,
+            ..EncoderSettings::default()
+        };
         let mut encoder = Encoder::new(settings, Rewriter::default());
         let keep = Keep { policy: 0, threshold: Threshold::ALWAYS };
         group.bench_function(name, |b| {

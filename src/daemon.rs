@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use self::pipeline::Pipeline;
 use crate::cloud_trace::client::{ClientError, CloudTrace};
-use crate::cloud_trace::encode::{Encoder, EncoderSettings};
+use crate::cloud_trace::encode::{Encoder, EncoderSettings, KeyNames};
 use crate::config::Settings;
 use crate::config::settings::{self, Endpoint};
 use crate::emulator::Emulator;
@@ -216,7 +216,14 @@ async fn encoder(settings: &Settings, policies: &Policies) -> Result<Encoder, Am
     };
     let annotate = settings.tail_sampling.annotate;
     let policy_names = policies.names().into();
-    Ok(Encoder::new(EncoderSettings { default_project, annotate, policy_names }, Rewriter::new(&settings.resource)))
+    let encoder_settings = EncoderSettings {
+        default_project,
+        annotate,
+        names: KeyNames::new(&settings.cloud_trace.attribute_mapping),
+        cloud_run_revision: settings.cloud_trace.cloud_run_revision,
+        policy_names,
+    };
+    Ok(Encoder::new(encoder_settings, Rewriter::new(&settings.resource)))
 }
 
 fn scrape(metrics: Arc<Metrics>, pipeline: Arc<Pipeline>, budget: Budget) -> Scrape {

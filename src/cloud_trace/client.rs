@@ -171,6 +171,10 @@ impl EncodeSpans for SpanEncoder {
     type Origin = Arc<EncodedResource>;
     type Error = EncodeError;
 
+    fn set_now(&mut self, unix_nano: u64) {
+        self.set_now(unix_nano);
+    }
+
     fn origin(&mut self, span: SpanBytes<'_>) -> Self::Origin {
         self.resource(span.resource)
     }

@@ -10,6 +10,7 @@
 //! - Each attribute key occurs once on the wire, each length is the shortest varint.
 //! - Nothing is allocated for a span of up to 30 attributes, once the buffers have grown.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -24,6 +25,7 @@ use crate::resource::cache::Cache;
 use crate::sampling::Keep;
 use crate::sampling::annotation::{ADJUSTED_COUNT, Annotations, POLICY};
 
+pub use self::names::KeyNames;
 pub use self::resource::EncodedResource;
 
 mod attributes;
@@ -31,6 +33,7 @@ mod events;
 mod labels;
 mod links;
 mod merge;
+mod names;
 mod resource;
 mod span;
 mod text;
@@ -50,13 +53,17 @@ pub const NAME_BYTES_MAX: usize = 1_024;
 pub const EVENTS_MAX: usize = 256;
 /// How long an event may stand before the start of its span: 365 days, in nanoseconds.
 pub const EVENT_LEAD_NANOS_MAX: u64 = 365 * 24 * 3_600 * 1_000_000_000;
+/// How long ago a span may have started: 14 days, in nanoseconds.
+pub const PAST_NANOS_MAX: u64 = 14 * 24 * 3_600 * 1_000_000_000;
+/// How far ahead a span may end, by the clock of its host: 3 days, in nanoseconds.
+pub const FUTURE_NANOS_MAX: u64 = 3 * 24 * 3_600 * 1_000_000_000;
 /// Links of a span.
 pub const LINKS_MAX: usize = 128;
 
 /// This program's version, as the agent label of a span gives it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Why a span cannot be encoded. Retrying cannot help; a span that the scan accepted does not fail.
+/// Why a span cannot be encoded. Retrying cannot help; a span that the scan accepted fails by its times only.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum EncodeError {
     /// The bytes are not a protobuf message.
@@ -68,15 +75,25 @@ pub enum EncodeError {
     /// The span id is not 8 bytes, or all zero.
     #[error("the span has no valid span id")]
     SpanId,
+    /// It started more than [`PAST_NANOS_MAX`] ago: the API would refuse its whole batch.
+    #[error("the span started more than 14 days ago, which Cloud Trace refuses")]
+    Past,
+    /// It ends more than [`FUTURE_NANOS_MAX`] from now.
+    #[error("the span ends more than 3 days from now, which Cloud Trace refuses")]
+    Future,
 }
 
 /// What an [`Encoder`] must know.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct EncoderSettings {
     /// The project of spans whose resource names none.
     pub default_project: Arc<str>,
     /// Whether spans say which policy kept them ([`POLICY`], [`ADJUSTED_COUNT`]).
     pub annotate: bool,
+    /// What attribute keys are called.
+    pub names: KeyNames,
+    /// Whether Cloud Run is written as `cloud_run_revision` ([`crate::config::settings::CloudTrace`]).
+    pub cloud_run_revision: bool,
     /// The names of the policies by [`Keep::policy`].
     pub policy_names: Arc<[String]>,
 }
@@ -88,6 +105,8 @@ pub struct Encoder {
     rewriter: Rewriter,
     resources: Cache<1, EncodedResource>,
     annotations: Annotations,
+    /// The times that the API takes, nanoseconds since 1970.
+    times: RangeInclusive<u64>,
     scratch: Scratch,
 }
 
@@ -100,8 +119,15 @@ impl Encoder {
             rewriter,
             resources: Cache::default(),
             annotations: Annotations::default(),
+            times: 0..=u64::MAX,
             scratch: Scratch::default(),
         }
+    }
+
+    /// Spans are encoded at this time, nanoseconds since 1970, from here on: those too far from it fail. Before the first
+    /// call any time will do.
+    pub fn set_now(&mut self, unix_nano: u64) {
+        self.times = unix_nano.saturating_sub(PAST_NANOS_MAX)..=unix_nano.saturating_add(FUTURE_NANOS_MAX);
     }
 
     /// The message `Resource` rewritten and encoded, for all spans that have the same one. Remembered by its bytes, as
@@ -128,9 +154,10 @@ impl Encoder {
         keep: Keep,
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
-        let mut attributes = AttributeList::beside(&resource.filter);
+        let mut attributes = AttributeList::beside(&resource.filter, &self.settings.names);
         merge::push_scope(&mut attributes, scope, resource);
         let fields = SpanFields::read(span, &mut attributes)?;
+        fields.check_times(&self.times)?;
         let scratch = &mut self.scratch;
         let annotations = if self.settings.annotate {
             let write =
@@ -142,7 +169,7 @@ impl Encoder {
         write::message(out, 2, |out| {
             fields.write_head(out, resource, scratch);
             merge::write(out, &mut attributes, resource, annotations, scratch);
-            fields.write_tail(out, scratch);
+            fields.write_tail(out, &self.settings.names, scratch);
         });
         Ok(())
     }

@@ -100,6 +100,11 @@ impl Node {
         })
     }
 
+    /// One value, and not nothing.
+    pub(super) fn is_scalar(&self) -> bool {
+        matches!(&self.value, Value::Scalar(_)) && !self.is_null()
+    }
+
     /// Nothing was written.
     pub(super) fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar(Scalar { kind: Kind::Null, .. }))

@@ -50,6 +50,8 @@ pub(super) const ATTRIBUTE_VALUE_BYTES_MAX: usize = 65_532;
 
 /// Of a project id or number, in bytes: 30 for the id, more for one of a domain.
 pub(super) const PROJECT_BYTES_MAX: usize = 100;
+pub(super) const MAPPING_COUNT: Limit<usize> =
+    Limit { min: 0, max: 1024, why: "Cloud Trace keeps 1024 attributes of a span" };
 pub(super) const EMBEDDED_BYTES: Limit<u64> =
     Limit { min: 64 * KIB, max: TIB, why: "the embedded Cloud Trace keeps its spans in memory" };
 pub(super) const BATCH_SPANS: Limit<u64> =

@@ -185,8 +185,34 @@ pub struct CloudTrace {
     pub embedded: Embedded,
     /// The project for spans whose resource names none; `None`: the ambient project.
     pub project: Option<String>,
+    /// What attribute keys are called.
+    pub attribute_mapping: AttributeMapping,
+    /// Whether the monitored resource of spans from Cloud Run is `cloud_run_revision`, as that of its logs; otherwise it
+    /// is what Google's exporters write, `generic_task` or `generic_node`.
+    pub cloud_run_revision: bool,
     /// When a batch is full.
     pub batch: Batch,
+}
+
+/// `cloud_trace.attribute_mapping`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AttributeMapping {
+    /// The keys that are renamed if nothing else is said.
+    pub base: BaseMapping,
+    /// The operator's own: keys and what they are called.
+    pub own: Vec<(String, String)>,
+}
+
+/// `cloud_trace.attribute_mapping.base`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BaseMapping {
+    /// No key is renamed.
+    None,
+    /// The five keys that Google's Go exporter renames.
+    #[default]
+    Google,
+    /// These, and the keys of all ages of the semantic conventions for which the console has a label.
+    Console,
 }
 
 /// `cloud_trace.endpoint`.

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::settings::{Action, AttributeAction, AttributeValue, Endpoint, Rule, Size, StatusCode, ValueSource};
+use super::settings::{
+    Action, AttributeAction, AttributeMapping, AttributeValue, BaseMapping, Endpoint, Rule, Size, StatusCode,
+    ValueSource,
+};
 use super::*;
 
 /// The environment of all tests.
@@ -67,6 +70,28 @@ fn the_example_is_the_defaults_and_more() {
         action("process.command_args", Action::Delete),
     ];
     assert_eq!(example, expected);
+}
+
+#[test]
+fn attribute_mappings() {
+    let own = |pairs: &[(&str, &str)]| pairs.iter().map(|(key, name)| ((*key).into(), (*name).into())).collect();
+    let tenant = [("tenant.id", "/tenant"), ("http.route", "route")];
+    let cases = [
+        ("console", AttributeMapping { base: BaseMapping::Console, own: vec![] }),
+        ("none", AttributeMapping { base: BaseMapping::None, own: vec![] }),
+        ("{}", AttributeMapping::default()),
+        ("{base: google}", AttributeMapping::default()),
+        (
+            "{own: [{key: tenant.id, replacement: /tenant}, {key: http.route, replacement: route}]}",
+            AttributeMapping { base: BaseMapping::Google, own: own(&tenant) },
+        ),
+    ];
+    for (text, expected) in cases {
+        let text = format!("cloud_trace: {{attribute_mapping: {text}, cloud_run_revision: true}}\n");
+        let cloud_trace = settings(&text).cloud_trace;
+        assert_eq!(cloud_trace.attribute_mapping, expected, "{text}");
+        assert!(cloud_trace.cloud_run_revision);
+    }
 }
 
 #[test]

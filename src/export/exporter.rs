@@ -4,6 +4,7 @@
 //! also while the sink is away: a kept span alone is smaller than the request that it came in.
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use thiserror::Error;
 use tokio::sync::oneshot;
@@ -136,6 +137,7 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
         let mut slice = std::mem::take(&mut self.slice);
         self.kept.take(SLICE_ENTRIES_MAX, &mut slice);
         let now = Instant::now().into_std();
+        self.encoder.set_now(unix_nano());
         let mut spans_since_yield = 0;
         for KeptSpans { fragment, keep } in slice.drain(..) {
             for span in fragment.spans() {
@@ -169,6 +171,10 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
             self.delivery.push(batch);
         }
     }
+}
+
+fn unix_nano() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64
 }
 
 async fn sleep_until(due: Option<std::time::Instant>) {

@@ -35,6 +35,9 @@ pub trait EncodeSpans: Send + 'static {
     /// Why a span cannot be encoded; says nothing of what it contains.
     type Error: Display;
 
+    /// Spans are encoded at this time, nanoseconds since 1970, from here on.
+    fn set_now(&mut self, _unix_nano: u64) {}
+
     /// Encodes the resource, and the scope as far as spans do not carry it themselves.
     fn origin(&mut self, span: SpanBytes<'_>) -> Self::Origin;
 

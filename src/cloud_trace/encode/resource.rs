@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::attributes::{AttributeList, KeyFilter, KeyIndex, Keyed, Scratch, entry, key_hash};
+use super::names::KeyNames;
 use super::{ADJUSTED_COUNT, EncoderSettings, POLICY, labels, write};
 use crate::otlp::view::AnyValue;
 use crate::resource::{Attributes, Rewriter};
@@ -87,29 +88,29 @@ impl EncodedResource {
             filter: KeyFilter::default(),
             dropped_count: u64::from(attributes.dropped_count()),
         };
-        resource.add_own(&attributes, settings.annotate, scratch);
-        resource.add_users(&attributes, scratch);
+        resource.add_own(&attributes, settings, scratch);
+        resource.add_users(&attributes, &settings.names, scratch);
         resource
     }
 
     /// The labels, and the keys of the annotations, which are written with each span.
-    fn add_own(&mut self, attributes: &Attributes, annotate: bool, scratch: &mut Scratch) {
-        if annotate {
+    fn add_own(&mut self, attributes: &Attributes, settings: &EncoderSettings, scratch: &mut Scratch) {
+        if settings.annotate {
             self.note(POLICY);
             self.note(ADJUSTED_COUNT);
         }
-        for (key, value) in labels::monitored_resource(attributes) {
+        for (key, value) in labels::monitored_resource(attributes, settings.cloud_run_revision) {
             self.add(&key, AnyValue::String(value.as_bytes()), scratch);
         }
         self.own_count = self.entries.len();
     }
 
     /// The agent, unless somebody set it, and the attributes that are not overwritten by ours.
-    fn add_users(&mut self, attributes: &Attributes, scratch: &mut Scratch) {
+    fn add_users(&mut self, attributes: &Attributes, names: &KeyNames, scratch: &mut Scratch) {
         if attributes.get(labels::AGENT).is_none() {
             self.add(labels::AGENT, AnyValue::String(labels::agent(attributes).as_bytes()), scratch);
         }
-        let mut list = AttributeList::default();
+        let mut list = AttributeList::new(names);
         for (key, value) in attributes.iter() {
             let is_empty = matches!(value, AnyValue::String(b"") | AnyValue::Empty);
             if !(is_empty && SKIPPED_EMPTY.contains(&key)) {

@@ -1,6 +1,9 @@
 //! One span: OTLP fields in, Cloud Trace fields out.
 
+use std::ops::RangeInclusive;
+
 use super::attributes::{AttributeList, Scratch, truncatable_string};
+use super::names::KeyNames;
 use super::resource::EncodedResource;
 use super::{EncodeError, NAME_BYTES_MAX, VALUE_BYTES_MAX, events, links, write};
 use crate::otlp::view::{self, StatusCode};
@@ -111,6 +114,17 @@ impl<'a> SpanFields<'a> {
         self.end = self.end.max(self.start);
     }
 
+    /// A span whose clock is days off cannot be mended: any other time would be made up.
+    pub(super) fn check_times(&self, taken: &RangeInclusive<u64>) -> Result<(), EncodeError> {
+        if self.start < *taken.start() {
+            return Err(EncodeError::Past);
+        }
+        if self.end > *taken.end() {
+            return Err(EncodeError::Future);
+        }
+        Ok(())
+    }
+
     /// Everything before the attributes.
     pub(super) fn write_head(&self, out: &mut Vec<u8>, resource: &EncodedResource, scratch: &mut Scratch) {
         let (trace_id, span_id) = (write::hex::<16, 32>(self.trace_id), write::hex::<8, 16>(self.span_id));
@@ -130,9 +144,9 @@ impl<'a> SpanFields<'a> {
     }
 
     /// Everything behind the attributes.
-    pub(super) fn write_tail(&self, out: &mut Vec<u8>, scratch: &mut Scratch) {
-        events::write(out, self.message, self.events, self.start, scratch);
-        links::write(out, self.message, self.links, scratch);
+    pub(super) fn write_tail(&self, out: &mut Vec<u8>, names: &KeyNames, scratch: &mut Scratch) {
+        events::write(out, self.message, self.events, self.start, names, scratch);
+        links::write(out, self.message, self.links, names, scratch);
         self.write_status(out, scratch);
         if let Some(same_process) = self.same_process_as_parent() {
             write::short_message(out, 12, |out| write::int(out, 1, u64::from(same_process)));

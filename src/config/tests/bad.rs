@@ -343,6 +343,11 @@ fn cloud_trace() {
         ("cloud_trace: {endpoint: 'https://'}\n", "1:25+10 `https://` is no endpoint"),
         ("cloud_trace: {endpoint: 'https://host/v2'}\n", "1:25+17 `https://host/v2` is no endpoint"),
         ("cloud_trace: {endpoint: 'http://host'}\n", "1:25+13 `http://host` is no endpoint"),
+        ("cloud_trace: {attribute_mapping: consol}\n", "1:34+6 unknown attribute mapping `consol`"),
+        (
+            "cloud_trace:\n  attribute_mapping:\n    own:\n      - {key: a}\n      - {key: b, replacement: c}\n      - {key: b, replacement: d, x: 1}\n",
+            "4:9+1 the key `replacement` is missing\n6:9+1 the key `b` is given twice\n6:34+1 unknown key `x`",
+        ),
         ("cloud_trace: {project: projects/a}\n", "1:24+10 `projects/a` is no project id"),
         ("cloud_trace: {project: ''}\n", "1:24+2 a project must not be empty"),
         (

@@ -1,0 +1,61 @@
+//! `cloud_trace`: where kept spans go.
+
+use crate::config::document::Node;
+use crate::config::limits::{BATCH_BYTES, BATCH_DELAY, BATCH_SPANS, EMBEDDED_BYTES, MAPPING_COUNT};
+use crate::config::problem::{Fault, quote};
+use crate::config::section::Section;
+use crate::config::settings::{AttributeMapping, BaseMapping, CloudTrace, Endpoint};
+use crate::config::values;
+
+/// The project of spans that are written to the embedded Cloud Trace, which has no ambient one.
+const EMBEDDED_PROJECT: &str = "local-project";
+
+const BASE_MAPPINGS: [(&str, BaseMapping); 3] =
+    [("none", BaseMapping::None), ("google", BaseMapping::Google), ("console", BaseMapping::Console)];
+
+pub(super) fn cloud_trace(mut section: Section<'_>, cloud_trace: &mut CloudTrace) {
+    section.set("endpoint", &mut cloud_trace.endpoint, values::endpoint);
+    // Empty means ambient, so that `${env:PROJECT:-}` can be written.
+    section.set("project", &mut cloud_trace.project, |node| {
+        if node.is_null() { Ok(None) } else { values::project(node).map(Some) }
+    });
+    if let Some(mut section) = section.section("embedded") {
+        section.set("listen", &mut cloud_trace.embedded.listen, values::address);
+        section.set("max_bytes", &mut cloud_trace.embedded.max_bytes, |node| values::byte_count(node, &EMBEDDED_BYTES));
+    }
+    attribute_mapping(&mut section, &mut cloud_trace.attribute_mapping);
+    section.set("cloud_run_revision", &mut cloud_trace.cloud_run_revision, values::boolean);
+    if let Some(mut section) = section.section("batch") {
+        let batch = &mut cloud_trace.batch;
+        section.set("max_spans", &mut batch.max_spans, |node| values::count(node, &BATCH_SPANS));
+        section.set("max_bytes", &mut batch.max_bytes, |node| values::byte_count(node, &BATCH_BYTES));
+        section.set("max_delay", &mut batch.max_delay, |node| values::duration(node, &BATCH_DELAY));
+    }
+    if cloud_trace.endpoint == Endpoint::Embedded {
+        cloud_trace.project.get_or_insert_with(|| EMBEDDED_PROJECT.to_owned());
+    }
+}
+
+/// The name of a base alone, or a section.
+fn attribute_mapping(section: &mut Section<'_>, mapping: &mut AttributeMapping) {
+    let base = |node: &Node| values::choice(node, "attribute mapping", &BASE_MAPPINGS);
+    if section.entry("attribute_mapping").is_some_and(|(_, node)| node.is_scalar()) {
+        return section.set("attribute_mapping", &mut mapping.base, base);
+    }
+    let Some(mut section) = section.section("attribute_mapping") else { return };
+    section.set("base", &mut mapping.base, base);
+    for node in section.items("own", &MAPPING_COUNT).unwrap_or_default() {
+        let pair = section.item("own", node).and_then(renamed_key);
+        if let Some((key, _)) = pair.as_ref().filter(|(key, _)| mapping.own.iter().any(|(known, _)| known == key)) {
+            section.error(node.at, Fault::new(format!("the key {} is given twice", quote(key))).help("keep one"));
+        }
+        mapping.own.extend(pair);
+    }
+}
+
+fn renamed_key(mut section: Section<'_>) -> Option<(String, String)> {
+    section.refuse_unknown(&[]);
+    let key = section.require("key", values::attribute_key);
+    let replacement = section.require("replacement", values::attribute_key);
+    key.zip(replacement)
+}
