@@ -13,6 +13,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{Span, span::Event};
 use prost::Message;
 use spansieve::cloud_trace::encode::{Encoder, EncoderSettings, VERSION};
+use spansieve::config::settings::AllowedProjects;
 use spansieve::forward::encode as forward;
 use spansieve::proto::google::devtools::cloudtrace::v2;
 use spansieve::proto::google::rpc::Status;
@@ -113,6 +114,7 @@ fn encode(c: &mut Criterion) {
         let policy_names = ["errors".to_string()].into();
         let settings = EncoderSettings {
             default_project: "local-project".into(),
+            allowed_projects: AllowedProjects::Any,
             annotate: true,
             policy_names,
             ..EncoderSettings::default()
@@ -134,8 +136,12 @@ fn encode(c: &mut Criterion) {
         [("span as OTLP", Threshold::ALWAYS), ("span as OTLP, by ratio", Threshold::from_percent(5.0))]
     {
         let policy_names = ["errors".to_string()].into();
-        let settings =
-            forward::EncoderSettings { default_project: Some("local-project".into()), annotate: true, policy_names };
+        let settings = forward::EncoderSettings {
+            default_project: Some("local-project".into()),
+            annotate: true,
+            policy_names,
+            ..Default::default()
+        };
         let mut encoder = forward::Encoder::new(settings, Rewriter::default());
         let keep = Keep { policy: 0, threshold };
         group.bench_function(name, |b| {
@@ -145,8 +151,8 @@ fn encode(c: &mut Criterion) {
                     let (resource_schema_url, scope_schema_url) = (&[][..], &[][..]);
                     let span =
                         SpanBytes { resource: &resource, resource_schema_url, scope: &scope, scope_schema_url, span };
-                    black_box(encoder.origin(black_box(span)));
-                    encoder.span(span.span, keep, &mut out).unwrap();
+                    let origin = encoder.origin(black_box(span));
+                    encoder.span(&origin, span.span, keep, &mut out).unwrap();
                 }
                 out.len()
             });

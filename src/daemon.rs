@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod memory;
 pub mod pipeline;
+mod readiness;
 mod sweeper;
 
 use std::net::SocketAddr;
@@ -14,13 +15,15 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use self::pipeline::Pipeline;
-use crate::cloud_trace::client::{ClientError, CloudTrace};
+use crate::cloud_trace::client::CloudTrace;
 use crate::cloud_trace::encode::{Encoder, EncoderSettings, KeyNames};
 use crate::config::Settings;
 use crate::config::settings::{self, Endpoint};
 use crate::emulator::Emulator;
+use crate::export::channel::ChannelError;
 use crate::export::exporter::{Exporter, ExporterFailed};
 use crate::google::credentials::{Credentials, CredentialsError};
+use crate::google::environment;
 use crate::google::project::{AmbientProjectError, ambient_project};
 use crate::receiver::{BindError, Receiver, ReceiverSettings, Scrape};
 use crate::resource::Rewriter;
@@ -62,9 +65,9 @@ pub enum StartError {
     /// The embedded Cloud Trace cannot start.
     #[error("cloud_trace.embedded: {0}")]
     Emulator(std::io::Error),
-    /// There is no client of Cloud Trace.
+    /// There is no way to Cloud Trace.
     #[error(transparent)]
-    Client(#[from] ClientError),
+    Channel(#[from] ChannelError),
     /// There are no Google credentials.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
@@ -90,6 +93,8 @@ pub struct Daemon {
     receiver: Receiver,
     pipeline: Arc<Pipeline>,
     sweeper: JoinHandle<()>,
+    /// Waits for the first token, if one is needed.
+    sign_in: Option<JoinHandle<()>>,
     exporter: Exporter,
     emulator: Option<Emulator>,
     scrape: Scrape,
@@ -111,7 +116,8 @@ impl Daemon {
         let bound = Receiver::bind(&settings.otlp.listen).await?;
 
         let emulator = embedded(&settings.cloud_trace).await?;
-        let sink = sink(&settings.cloud_trace, emulator.as_ref())?;
+        let credentials = credentials(&settings.cloud_trace.endpoint)?;
+        let sink = sink(&settings.cloud_trace, emulator.as_ref(), credentials.clone())?;
         let kept = Arc::new(KeptQueue::default());
         let encoder = encoder(&settings, &policies).await?;
         let exporter = Exporter::start(
@@ -130,8 +136,14 @@ impl Daemon {
         let health = Arc::new(Health::default());
         let limits = ReceiverSettings { max_request_bytes: settings.otlp.max_request_bytes };
         let receiver = bound.serve(limits, Arc::clone(&pipeline), metrics, Arc::clone(&health), Arc::clone(&scrape));
-        health.set_ready();
-        Ok(Daemon { addresses, receiver, pipeline, sweeper, exporter, emulator, scrape })
+        let sign_in = match credentials {
+            Some(credentials) => Some(tokio::spawn(readiness::sign_in(credentials, health))),
+            None => {
+                health.set_ready();
+                None
+            }
+        };
+        Ok(Daemon { addresses, receiver, pipeline, sweeper, sign_in, exporter, emulator, scrape })
     }
 
     /// The OTLP addresses in the order of the configuration.
@@ -167,6 +179,7 @@ impl Daemon {
     pub async fn stop(self, grace: Duration) -> u64 {
         let deadline = Instant::now() + grace.saturating_sub(CLOSE_GRACE);
         self.receiver.stop_accepting(IN_FLIGHT_GRACE).await;
+        self.sign_in.inspect(JoinHandle::abort);
         self.sweeper.abort();
         // Once it is gone nobody but the drain feeds the exporter.
         let _ = self.sweeper.await;
@@ -197,27 +210,39 @@ async fn embedded(settings: &settings::CloudTrace) -> Result<Option<Emulator>, S
     emulator.map(Some).map_err(StartError::Emulator)
 }
 
+/// Only Google's endpoint, which alone has TLS, asks who is calling.
+fn credentials(endpoint: &Endpoint) -> Result<Option<Credentials>, CredentialsError> {
+    matches!(endpoint, Endpoint::Tls(_)).then(Credentials::application_default).transpose()
+}
+
 /// The embedded Cloud Trace is written to over the network like any other: what works here works there.
-fn sink(settings: &settings::CloudTrace, emulator: Option<&Emulator>) -> Result<CloudTrace, StartError> {
-    if let Some(emulator) = emulator {
-        return Ok(CloudTrace::plaintext(&emulator.url())?);
+fn sink(
+    settings: &settings::CloudTrace,
+    emulator: Option<&Emulator>,
+    credentials: Option<Credentials>,
+) -> Result<CloudTrace, ChannelError> {
+    let uri = match &settings.endpoint {
+        Endpoint::Tls(uri) | Endpoint::Plaintext(uri) => uri.clone(),
+        // It has been started in this case.
+        Endpoint::Embedded => emulator.map(Emulator::url).unwrap_or_default(),
+    };
+    match credentials {
+        Some(credentials) => CloudTrace::google(&uri, settings.tls.ca_pem.clone(), credentials),
+        None => CloudTrace::plaintext(&uri),
     }
-    Ok(match &settings.endpoint {
-        Endpoint::Embedded => CloudTrace::plaintext(&format!("http://{}", settings.embedded.listen))?,
-        Endpoint::Plaintext(uri) => CloudTrace::plaintext(uri)?,
-        Endpoint::Tls(uri) => CloudTrace::google(uri, Credentials::application_default()?)?,
-    })
 }
 
 async fn encoder(settings: &Settings, policies: &Policies) -> Result<Encoder, AmbientProjectError> {
     let default_project = match &settings.cloud_trace.project {
         Some(project) => project.as_str().into(),
-        None => ambient_project().await?.into(),
+        None => ambient_project(&environment).await?.into(),
     };
+    let allowed_projects = settings.cloud_trace.allowed_projects.clone();
     let annotate = settings.tail_sampling.annotate;
     let policy_names = policies.names().into();
     let encoder_settings = EncoderSettings {
         default_project,
+        allowed_projects,
         annotate,
         names: KeyNames::new(&settings.cloud_trace.attribute_mapping),
         cloud_run_revision: settings.cloud_trace.cloud_run_revision,

@@ -11,6 +11,7 @@
 //! - A batch is sent again with the same bytes: Cloud Trace knows a span by its name and takes a repetition.
 
 pub mod batch;
+pub mod channel;
 pub mod delivery;
 pub mod exporter;
 pub mod ledger;

@@ -77,7 +77,12 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 async fn serve(settings: Settings, demo: bool) -> Result<(), Box<dyn Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut daemon = Daemon::start(settings).await?;
+    // It may wait for the platform to say which project this is.
+    let mut daemon = tokio::select! {
+        started = Daemon::start(settings) => started?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     cli::announce(&daemon);
     let stage = if demo { Some(cli::demo::Stage::of(&daemon).ok_or(DEMO_NEEDS_EMBEDDED)?) } else { None };
     let play = async {

@@ -10,7 +10,7 @@ const PURE_ROOMS: [(&str, &[&str]); 6] = [
     ("sampling", &["config", "otlp", "sampling"]),
     ("tail", &["config", "otlp", "sampling", "tail"]),
     ("resource", &["config", "otlp", "resource"]),
-    ("forward/encode", &["forward", "otlp", "resource", "sampling", "tail"]),
+    ("forward/encode", &["config", "forward", "otlp", "resource", "sampling", "tail"]),
     ("cloud_trace/encode", &["cloud_trace", "config", "otlp", "proto", "resource", "sampling"]),
 ];
 

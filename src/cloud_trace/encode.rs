@@ -17,6 +17,7 @@ use thiserror::Error;
 
 use self::attributes::{AttributeList, Scratch, entry};
 use self::span::SpanFields;
+use crate::config::settings::AllowedProjects;
 use crate::otlp::view::AnyValue;
 use crate::otlp::wire::WireError;
 use crate::otlp::write;
@@ -63,8 +64,9 @@ pub const LINKS_MAX: usize = 128;
 /// This program's version, as the agent label of a span gives it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Why a span cannot be encoded. Retrying cannot help; a span that the scan accepted fails by its times only.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+/// Why a span cannot be encoded. Retrying cannot help; a span that the scan accepted fails by its times or its project
+/// only.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum EncodeError {
     /// The bytes are not a protobuf message.
     #[error("the span is malformed: {0}")]
@@ -81,6 +83,13 @@ pub enum EncodeError {
     /// It ends more than [`FUTURE_NANOS_MAX`] from now.
     #[error("the span ends more than 3 days from now, which Cloud Trace refuses")]
     Future,
+    /// Its resource names a project that `cloud_trace.allowed_projects` does not have. The name has only characters of
+    /// project ids, and at most 128 of them.
+    #[error(
+        "the project {0} is not allowed: list it in cloud_trace.allowed_projects, or rewrite gcp.project_id in \
+         resource.attributes"
+    )]
+    Project(Arc<str>),
 }
 
 /// What an [`Encoder`] must know.
@@ -88,6 +97,8 @@ pub enum EncodeError {
 pub struct EncoderSettings {
     /// The project of spans whose resource names none.
     pub default_project: Arc<str>,
+    /// The other projects that spans may name: senders choose that attribute, and what is written there is paid there.
+    pub allowed_projects: AllowedProjects,
     /// Whether spans say which policy kept them ([`POLICY`], [`ADJUSTED_COUNT`]).
     pub annotate: bool,
     /// What attribute keys are called.
@@ -96,6 +107,12 @@ pub struct EncoderSettings {
     pub cloud_run_revision: bool,
     /// The names of the policies by [`Keep::policy`].
     pub policy_names: Arc<[String]>,
+}
+
+impl EncoderSettings {
+    fn allows(&self, project: &Arc<str>) -> bool {
+        *project == self.default_project || self.allowed_projects.allows(project)
+    }
 }
 
 /// Encodes kept spans. It has buffers and a cache of its own: one for each worker.
@@ -154,6 +171,7 @@ impl Encoder {
         keep: Keep,
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
+        resource.check_project()?;
         let mut attributes = AttributeList::beside(&resource.filter, &self.settings.names);
         merge::push_scope(&mut attributes, scope, resource);
         let fields = SpanFields::read(span, &mut attributes)?;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::settings::{
-    AttributeMapping, Batch, CloudTrace, DecisionCache, Embedded, Endpoint, Log, LogFormat, LogLevel, Memory, Otlp,
-    Policy, Rescue, Resource, Rule, Settings, Size, TailSampling, Telemetry,
+    AllowedProjects, AttributeMapping, Batch, CloudTrace, DecisionCache, Embedded, Endpoint, Log, LogFormat, LogLevel,
+    Memory, Otlp, Policy, Rescue, Resource, Rule, Settings, Size, TailSampling, Telemetry, Tls,
 };
 
 impl Default for Settings {
@@ -24,6 +24,8 @@ impl Default for Settings {
                 endpoint: Endpoint::Tls("https://cloudtrace.googleapis.com".into()),
                 embedded: Embedded { listen: "127.0.0.1:8080".into(), max_bytes: 256 << 20 },
                 project: None,
+                allowed_projects: AllowedProjects::default(),
+                tls: Tls::default(),
                 attribute_mapping: AttributeMapping::default(),
                 cloud_run_revision: false,
                 batch: Batch { max_spans: 2000, max_bytes: 4 << 20, max_delay: Duration::from_secs(1) },

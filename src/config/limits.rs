@@ -52,6 +52,10 @@ pub(super) const ATTRIBUTE_VALUE_BYTES_MAX: usize = 65_532;
 pub(super) const PROJECT_BYTES_MAX: usize = 100;
 pub(super) const MAPPING_COUNT: Limit<usize> =
     Limit { min: 0, max: 1024, why: "Cloud Trace keeps 1024 attributes of a span" };
+pub(super) const ALLOWED_PROJECTS: Limit<usize> =
+    Limit { min: 0, max: 1000, why: "the spans of each project go in calls of their own" };
+/// Of a file that a setting names, in bytes: hundreds of certificates.
+pub(super) const PEM_BYTES_MAX: usize = 1 << 20;
 pub(super) const EMBEDDED_BYTES: Limit<u64> =
     Limit { min: 64 * KIB, max: TIB, why: "the embedded Cloud Trace keeps its spans in memory" };
 pub(super) const BATCH_SPANS: Limit<u64> =

@@ -4,6 +4,7 @@ mod cloud_trace;
 mod resource;
 mod tail_sampling;
 
+use super::Files;
 use super::document::Node;
 use super::limits::{LISTEN_COUNT, MEMORY_BYTES, REQUEST_BYTES};
 use super::problem::{Fault, Problem};
@@ -22,7 +23,7 @@ const LOG_FORMATS: [(&str, LogFormat); 3] =
     [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
 
 /// The settings in `root`, with the default for everything that is not written or wrong.
-pub(super) fn settings(root: Option<&Node>, problems: &mut Vec<Problem>) -> Settings {
+pub(super) fn settings(root: Option<&Node>, files: Files<'_>, problems: &mut Vec<Problem>) -> Settings {
     let mut settings = Settings::default();
     let Some(root) = root.filter(|root| !root.is_null()) else { return settings };
     let Some(mut top) = Section::open(root, String::new(), problems) else { return settings };
@@ -36,7 +37,7 @@ pub(super) fn settings(root: Option<&Node>, problems: &mut Vec<Problem>) -> Sett
         resource::resource(section, &mut settings.resource);
     }
     if let Some(section) = top.section("cloud_trace") {
-        cloud_trace::cloud_trace(section, &mut settings.cloud_trace);
+        cloud_trace::cloud_trace(section, files, &mut settings.cloud_trace);
     }
     if let Some(section) = top.section("memory") {
         memory(section, &mut settings.memory);

@@ -185,6 +185,10 @@ pub struct CloudTrace {
     pub embedded: Embedded,
     /// The project for spans whose resource names none; `None`: the ambient project.
     pub project: Option<String>,
+    /// The other projects that spans may name.
+    pub allowed_projects: AllowedProjects,
+    /// How an endpoint with TLS is known.
+    pub tls: Tls,
     /// What attribute keys are called.
     pub attribute_mapping: AttributeMapping,
     /// Whether the monitored resource of spans from Cloud Run is `cloud_run_revision`, as that of its logs; otherwise it
@@ -224,6 +228,39 @@ pub enum Endpoint {
     Tls(String),
     /// Plaintext without credentials: `http://host:port`.
     Plaintext(String),
+}
+
+/// `cloud_trace.allowed_projects`. The own project is always allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowedProjects {
+    /// These.
+    Listed(Vec<String>),
+    /// All (`["*"]`).
+    Any,
+}
+
+impl AllowedProjects {
+    /// Whether `project` is one of them.
+    #[must_use]
+    pub fn allows(&self, project: &str) -> bool {
+        match self {
+            AllowedProjects::Listed(allowed) => allowed.iter().any(|allowed| allowed == project),
+            AllowedProjects::Any => true,
+        }
+    }
+}
+
+impl Default for AllowedProjects {
+    fn default() -> Self {
+        AllowedProjects::Listed(Vec::new())
+    }
+}
+
+/// `cloud_trace.tls`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificates (PEM) in `ca_file`, one of which must have signed the server's; `None`: the machine's own.
+    pub ca_pem: Option<String>,
 }
 
 /// `cloud_trace.embedded`.

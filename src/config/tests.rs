@@ -8,8 +8,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::settings::{
-    Action, AttributeAction, AttributeMapping, AttributeValue, BaseMapping, Endpoint, Rule, Size, StatusCode,
-    ValueSource,
+    Action, AllowedProjects, AttributeAction, AttributeMapping, AttributeValue, BaseMapping, Endpoint, Rule, Size,
+    StatusCode, ValueSource,
 };
 use super::*;
 
@@ -231,6 +231,62 @@ fn an_empty_project_is_the_ambient_one() {
     }
     let embedded = settings("cloud_trace: {endpoint: embedded}").cloud_trace;
     assert_eq!(embedded.project.as_deref(), Some("local-project"));
+}
+
+#[test]
+fn projects_are_allowed_one_by_one_or_all() {
+    let listed = |names: &[&str]| AllowedProjects::Listed(names.iter().map(|&name| name.into()).collect());
+    for (written, expected) in [
+        ("[]", listed(&[])),
+        ("[a-1, 'example.com:b', 123]", listed(&["a-1", "example.com:b", "123"])),
+        ("['*']", AllowedProjects::Any),
+        ("[a-1, '*']", AllowedProjects::Any),
+    ] {
+        let text = format!("cloud_trace: {{allowed_projects: {written}}}\n");
+        assert_eq!(settings(&text).cloud_trace.allowed_projects, expected, "{written}");
+    }
+}
+
+#[test]
+fn a_file_of_certificates_is_read_with_the_configuration() {
+    let pem = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem();
+    let cut = pem.replacen("MII", "MIIX", 1);
+    let files = |path: &Path| match path.to_str() {
+        Some("/good.pem") => Ok(pem.clone().into_bytes()),
+        Some("/two.pem") => Ok(format!("# two\n{pem}{pem}").into_bytes()),
+        Some("/key.pem") => Ok(b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n".to_vec()),
+        Some("/cut.pem") => Ok(cut.clone().into_bytes()),
+        Some("/bytes.pem") => Ok(vec![0xff]),
+        Some("/large.pem") => Ok(vec![b'#'; (1 << 20) + 1]),
+        Some("/empty.pem") => Ok(Vec::new()),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    };
+    let load = |path: &str| {
+        let text = format!("cloud_trace:\n  tls:\n    ca_file: {path}\n");
+        super::load_with_files(&text, &env, &files)
+    };
+    for (path, expected) in [("/good.pem", 1), ("/two.pem", 2), ("", 0), ("${env:UNSET:-}", 0)] {
+        let ca_pem = load(path).unwrap().settings.cloud_trace.tls.ca_pem;
+        assert_eq!(ca_pem.map_or(0, |pem| pem.matches("BEGIN CERTIFICATE").count()), expected, "{path:?}");
+    }
+    for (path, expected) in [
+        ("/missing.pem", "3:14: cannot read `/missing.pem`: entity not found"),
+        ("/key.pem", "3:14: `/key.pem` is no PEM file with certificates (it must have parts that begin with"),
+        ("/empty.pem", "3:14: `/empty.pem` is no PEM file with certificates"),
+        ("/bytes.pem", "3:14: `/bytes.pem` is no PEM file with certificates"),
+        ("/cut.pem", "3:14: "),
+        ("/large.pem", "3:14: `/large.pem` has more than 1048576 bytes"),
+        ("[a]", "3:14: expected the path of a PEM file, found a list"),
+    ] {
+        let problems = load(path).unwrap_err().to_string();
+        assert!(problems.starts_with(expected), "{path}: {problems}");
+    }
+    let text = "cloud_trace:\n  endpoint: http://localhost:1\n  tls: {ca_file: /good.pem}\n";
+    let warnings = super::load_with_files(text, &env, &files).unwrap().warnings;
+    assert_eq!(
+        warnings[0].to_string().split(" (").next(),
+        Some("3:9: `ca_file` has no effect: the endpoint has no TLS")
+    );
 }
 
 #[test]

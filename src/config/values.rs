@@ -3,12 +3,18 @@
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Duration;
 
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use super::Files;
 use super::document::{Kind, Node, Scalar, Value};
 use super::keys::closest;
 use super::limits::{
-    ATTRIBUTE_KEY_BYTES_MAX, ATTRIBUTE_VALUE_BYTES_MAX, Limit, POLICY_NAME_BYTES_MAX, PROJECT_BYTES_MAX,
+    ATTRIBUTE_KEY_BYTES_MAX, ATTRIBUTE_VALUE_BYTES_MAX, Limit, PEM_BYTES_MAX, POLICY_NAME_BYTES_MAX, PROJECT_BYTES_MAX,
 };
 use super::problem::{Fault, quote};
 use super::settings::{AttributeValue, Endpoint, Size};
@@ -233,6 +239,40 @@ pub(super) fn project(node: &Node) -> Read<String> {
     }
     let fault = Fault::new(format!("{} is no project id", quote(&project)));
     Err(fault.help("write the id such as `my-project-123`, or the number: lower case, without `projects/`"))
+}
+
+/// Stands for every project.
+pub(super) const ANY_PROJECT: &str = "*";
+
+/// A project, or [`ANY_PROJECT`].
+pub(super) fn allowed_project(node: &Node) -> Read<String> {
+    if text("a project", node)? == ANY_PROJECT { Ok(ANY_PROJECT.to_owned()) } else { project(node) }
+}
+
+/// The path of a file with certificates: its text, all of them found to be usable.
+pub(super) fn certificates(node: &Node, files: Files<'_>) -> Read<String> {
+    let path = text("the path of a PEM file", node)?;
+    let name = quote(path);
+    let bytes = files(Path::new(path)).map_err(|error| Fault::new(format!("cannot read {name}: {error}")))?;
+    if bytes.len() > PEM_BYTES_MAX {
+        return Err(Fault::new(format!("{name} has more than {PEM_BYTES_MAX} bytes")));
+    }
+    let no_pem = || {
+        let fault = Fault::new(format!("{name} is no PEM file with certificates"));
+        fault.help("it must have parts that begin with `-----BEGIN CERTIFICATE-----`")
+    };
+    let pem = String::from_utf8(bytes).map_err(|_| no_pem())?;
+    let certificates: Vec<_> =
+        CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>().map_err(|_| no_pem())?;
+    if certificates.is_empty() {
+        return Err(no_pem());
+    }
+    for (index, certificate) in certificates.into_iter().enumerate() {
+        RootCertStore::empty()
+            .add(certificate)
+            .map_err(|error| Fault::new(format!("certificate {} of {name} cannot be used: {error}", index + 1)))?;
+    }
+    Ok(pem)
 }
 
 /// An address to listen on: `host:port`.

@@ -157,7 +157,7 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
         let encoder = &mut self.encoder;
         let encoded = self.batcher.push(E::place(&origin), now, |out| encoder.span(&origin, span, keep, out));
         if let Err(error) = encoded {
-            self.ledger.dropped(DropReason::Encode, 1, error);
+            self.ledger.dropped(E::drop_reason(&error), 1, error);
         }
     }
 

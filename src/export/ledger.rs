@@ -20,6 +20,8 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 pub enum DropReason {
     /// The encoder could make no Cloud Trace span of it.
     Encode,
+    /// It names a project that is not allowed.
+    Project,
     /// Cloud Trace refused the span itself.
     Refused,
     /// Not written by the deadline of the shutdown.
@@ -27,13 +29,14 @@ pub enum DropReason {
 }
 
 impl DropReason {
-    const COUNT: usize = 3;
+    const COUNT: usize = 4;
 
     /// The metric label.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
             DropReason::Encode => "encode",
+            DropReason::Project => "project_not_allowed",
             DropReason::Refused => "refused",
             DropReason::Shutdown => "shutdown",
         }

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use tonic::Status;
 
 use super::batch::{Batch, Form, Place};
+use super::ledger::DropReason;
 use crate::sampling::Keep;
 use crate::tail::request::SpanBytes;
 
@@ -55,4 +56,7 @@ pub trait EncodeSpans: Send + 'static {
         keep: Keep,
         out: &mut Vec<u8>,
     ) -> Result<(), Self::Error>;
+
+    /// Under which reason a span that cannot be encoded is counted.
+    fn drop_reason(error: &Self::Error) -> DropReason;
 }

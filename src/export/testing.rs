@@ -16,6 +16,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status};
 
 use super::batch::{Batch, Form, Place};
+use super::ledger::DropReason;
 use super::sink::{EncodeSpans, Sink, Written};
 use crate::otlp::ByteRange;
 use crate::otlp::scan::Scope;
@@ -77,6 +78,11 @@ impl Script {
         rule: impl Fn(&BatchWriteSpansRequest) -> Option<Status> + Send + Sync + 'static,
     ) -> Arc<Self> {
         Arc::new(Script { rule: Some(Box::new(rule)), ..Script::default() })
+    }
+
+    /// Appends a reply.
+    pub(crate) fn then(&self, reply: Reply) {
+        self.replies.lock().push_back(reply);
     }
 
     pub(crate) fn calls(&self) -> Vec<Call> {
@@ -231,6 +237,10 @@ impl EncodeSpans for PlainEncoder {
         let id = u64::from_be_bytes(span.span_id.try_into().unwrap());
         out.extend(record(project, id, &span.name));
         if span.name == UNENCODABLE { Err("no sense in it") } else { Ok(()) }
+    }
+
+    fn drop_reason(_: &Self::Error) -> DropReason {
+        DropReason::Encode
     }
 }
 

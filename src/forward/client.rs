@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use super::encode::{Encoder, Origin};
+use super::encode::{EncodeError, Encoder, Origin};
 use crate::export::batch::{Form, Place};
+use crate::export::ledger::DropReason;
 use crate::export::sink::EncodeSpans;
-use crate::otlp::wire::WireError;
 use crate::sampling::Keep;
 use crate::tail::request::SpanBytes;
 
 impl EncodeSpans for Encoder {
     const FORM: Form = Form::Otlp;
     type Origin = Arc<Origin>;
-    type Error = WireError;
+    type Error = EncodeError;
 
     fn origin(&mut self, span: SpanBytes<'_>) -> Self::Origin {
         self.origin(span)
@@ -24,11 +24,18 @@ impl EncodeSpans for Encoder {
 
     fn span(
         &mut self,
-        _: &Self::Origin,
+        origin: &Self::Origin,
         span: SpanBytes<'_>,
         keep: Keep,
         out: &mut Vec<u8>,
     ) -> Result<(), Self::Error> {
-        self.span(span.span, keep, out)
+        self.span(origin, span.span, keep, out)
+    }
+
+    fn drop_reason(error: &Self::Error) -> DropReason {
+        match error {
+            EncodeError::Project(_) => DropReason::Project,
+            EncodeError::Wire(_) => DropReason::Encode,
+        }
     }
 }

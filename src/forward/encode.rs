@@ -8,6 +8,9 @@
 
 use std::sync::Arc;
 
+use thiserror::Error;
+
+use crate::config::settings::AllowedProjects;
 use crate::otlp::wire::WireError;
 use crate::resource::Rewriter;
 use crate::resource::cache::Cache;
@@ -25,12 +28,28 @@ mod tests;
 /// The name that stands for the project in batches of spans that have none.
 const NO_PROJECT: &str = "otlp";
 
+/// Why a span cannot be sent on. Retrying cannot help.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum EncodeError {
+    /// The bytes are not a protobuf message; no span that the scan accepted is that.
+    #[error("the span is malformed: {0}")]
+    Wire(#[from] WireError),
+    /// Its resource names a project that `cloud_trace.allowed_projects` does not have.
+    #[error(
+        "the project {0} is not allowed: list it in cloud_trace.allowed_projects, or rewrite gcp.project_id in \
+         resource.attributes"
+    )]
+    Project(Arc<str>),
+}
+
 /// What an [`Encoder`] must know.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct EncoderSettings {
     /// The project of spans whose resource names none; all resources name theirs then. `None`: resources stay as they
     /// are in this, and all spans go together.
     pub default_project: Option<Arc<str>>,
+    /// The other projects that spans may name, where resources name theirs.
+    pub allowed_projects: AllowedProjects,
     /// Whether spans say which policy kept them.
     pub annotate: bool,
     /// The names of the policies by [`Keep::policy`].
@@ -68,13 +87,16 @@ impl Encoder {
     /// Appends the OTLP span `span` to `out`, as one field `spans` of a `ScopeSpans`.
     ///
     /// # Errors
-    /// A [`WireError`] for bytes that the scan did not accept; what was appended is to be thrown away.
-    pub fn span(&mut self, span: &[u8], keep: Keep, out: &mut Vec<u8>) -> Result<(), WireError> {
+    /// See [`EncodeError`]; what was appended is to be thrown away.
+    pub fn span(&mut self, origin: &Origin, span: &[u8], keep: Keep, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        if origin.is_foreign() {
+            return Err(EncodeError::Project(Arc::clone(origin.project())));
+        }
         let annotations = if self.settings.annotate {
             self.annotations.get(keep, &self.settings.policy_names, span::attribute)
         } else {
             &[]
         };
-        span::write(span, keep.threshold, annotations, out)
+        Ok(span::write(span, keep.threshold, annotations, out)?)
     }
 }

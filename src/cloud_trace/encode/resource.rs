@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::attributes::{AttributeList, KeyFilter, KeyIndex, Keyed, Scratch, entry, key_hash};
 use super::names::KeyNames;
-use super::{ADJUSTED_COUNT, EncoderSettings, POLICY, labels, write};
+use super::{ADJUSTED_COUNT, EncodeError, EncoderSettings, POLICY, labels, write};
 use crate::otlp::view::AnyValue;
 use crate::resource::{Attributes, Rewriter};
 
@@ -17,6 +17,8 @@ pub struct EncodedResource {
     project: Arc<str>,
     /// `name` of the request to the project: a whole field.
     request_name: Vec<u8>,
+    /// The project is neither the own one nor an allowed one.
+    is_foreign: bool,
     /// `projects/{project}/traces/`.
     pub(super) name_prefix: String,
     /// All map entries, one after the other.
@@ -72,6 +74,15 @@ impl EncodedResource {
         &self.request_name
     }
 
+    /// That the spans of this resource may be written.
+    ///
+    /// # Errors
+    /// They name a project that is not allowed.
+    #[inline]
+    pub(super) fn check_project(&self) -> Result<(), EncodeError> {
+        if self.is_foreign { Err(EncodeError::Project(Arc::clone(&self.project))) } else { Ok(()) }
+    }
+
     pub(super) fn new(raw: &[u8], settings: &EncoderSettings, rewriter: &Rewriter, scratch: &mut Scratch) -> Self {
         let attributes = rewriter.rewrite(raw);
         let project = attributes.project().unwrap_or_else(|| settings.default_project.clone());
@@ -79,6 +90,7 @@ impl EncodedResource {
         write::bytes(&mut request_name, 1, format!("projects/{project}").as_bytes());
         let mut resource = EncodedResource {
             request_name,
+            is_foreign: !settings.allows(&project),
             name_prefix: format!("projects/{project}/traces/"),
             project,
             block: Vec::new(),

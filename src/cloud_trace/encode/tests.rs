@@ -40,8 +40,13 @@ impl Probe for NoProbe {
 
 fn encoder(annotate: bool) -> Encoder {
     let policy_names = ["errors".to_string(), "baseline".to_string()].into();
-    let settings =
-        EncoderSettings { default_project: "default".into(), annotate, policy_names, ..EncoderSettings::default() };
+    let settings = EncoderSettings {
+        default_project: "default".into(),
+        allowed_projects: AllowedProjects::Any,
+        annotate,
+        policy_names,
+        ..EncoderSettings::default()
+    };
     Encoder::new(settings, Rewriter::default())
 }
 

@@ -1,11 +1,12 @@
 //! `cloud_trace`: where kept spans go.
 
+use crate::config::Files;
 use crate::config::document::Node;
-use crate::config::limits::{BATCH_BYTES, BATCH_DELAY, BATCH_SPANS, EMBEDDED_BYTES, MAPPING_COUNT};
+use crate::config::limits::{ALLOWED_PROJECTS, BATCH_BYTES, BATCH_DELAY, BATCH_SPANS, EMBEDDED_BYTES, MAPPING_COUNT};
 use crate::config::problem::{Fault, quote};
 use crate::config::section::Section;
-use crate::config::settings::{AttributeMapping, BaseMapping, CloudTrace, Endpoint};
-use crate::config::values;
+use crate::config::settings::{AllowedProjects, AttributeMapping, BaseMapping, CloudTrace, Endpoint, Tls};
+use crate::config::values::{self, ANY_PROJECT};
 
 /// The project of spans that are written to the embedded Cloud Trace, which has no ambient one.
 const EMBEDDED_PROJECT: &str = "local-project";
@@ -13,12 +14,21 @@ const EMBEDDED_PROJECT: &str = "local-project";
 const BASE_MAPPINGS: [(&str, BaseMapping); 3] =
     [("none", BaseMapping::None), ("google", BaseMapping::Google), ("console", BaseMapping::Console)];
 
-pub(super) fn cloud_trace(mut section: Section<'_>, cloud_trace: &mut CloudTrace) {
+pub(super) fn cloud_trace(mut section: Section<'_>, files: Files<'_>, cloud_trace: &mut CloudTrace) {
     section.set("endpoint", &mut cloud_trace.endpoint, values::endpoint);
     // Empty means ambient, so that `${env:PROJECT:-}` can be written.
     section.set("project", &mut cloud_trace.project, |node| {
         if node.is_null() { Ok(None) } else { values::project(node).map(Some) }
     });
+    let mut allowed = Vec::new();
+    section.set_list("allowed_projects", &ALLOWED_PROJECTS, &mut allowed, values::allowed_project);
+    cloud_trace.allowed_projects = match allowed.iter().any(|project| project == ANY_PROJECT) {
+        true => AllowedProjects::Any,
+        false => AllowedProjects::Listed(allowed),
+    };
+    if let Some(section) = section.section("tls") {
+        tls(section, files, &cloud_trace.endpoint, &mut cloud_trace.tls);
+    }
     if let Some(mut section) = section.section("embedded") {
         section.set("listen", &mut cloud_trace.embedded.listen, values::address);
         section.set("max_bytes", &mut cloud_trace.embedded.max_bytes, |node| values::byte_count(node, &EMBEDDED_BYTES));
@@ -33,6 +43,19 @@ pub(super) fn cloud_trace(mut section: Section<'_>, cloud_trace: &mut CloudTrace
     }
     if cloud_trace.endpoint == Endpoint::Embedded {
         cloud_trace.project.get_or_insert_with(|| EMBEDDED_PROJECT.to_owned());
+    }
+}
+
+fn tls(mut section: Section<'_>, files: Files<'_>, endpoint: &Endpoint, tls: &mut Tls) {
+    // Empty means none, so that `${env:CA_FILE:-}` can be written.
+    section.set("ca_file", &mut tls.ca_pem, |node| {
+        if node.is_null() { Ok(None) } else { values::certificates(node, files).map(Some) }
+    });
+    if let (Some(_), false, Some((at, _))) =
+        (&tls.ca_pem, matches!(endpoint, Endpoint::Tls(_)), section.entry("ca_file"))
+    {
+        let fault = Fault::new("`ca_file` has no effect: the endpoint has no TLS");
+        section.warn(at, fault.help("leave it out, or write an endpoint that begins with `https://`"));
     }
 }
 

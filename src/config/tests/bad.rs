@@ -351,6 +351,12 @@ fn cloud_trace() {
         ("cloud_trace: {project: projects/a}\n", "1:24+10 `projects/a` is no project id"),
         ("cloud_trace: {project: ''}\n", "1:24+2 a project must not be empty"),
         (
+            "cloud_trace: {allowed_projects: [A, '', a, a, [b]]}\n",
+            "1:34+1 `A` is no project id\n1:37+2 a project must not be empty\n1:44+1 given twice\n1:47+1 expected a project, found a list",
+        ),
+        ("cloud_trace: {allowed_projects: '*'}\n", "1:33+3 expected a list, found `*`"),
+        ("cloud_trace: {tls: {ca_file: /nowhere.pem}}\n", "1:30+12 cannot read `/nowhere.pem`: entity not found"),
+        (
             "cloud_trace: {endpoint: embedded, embedded: {listen: '127.0.0.1:4318', max_bytes: 1KiB}}\n",
             "1:54+16 `127.0.0.1:4318` of `cloud_trace.embedded` is taken by `0.0.0.0:4318` of `otlp`\n1:83+4 `1KiB` is out of range",
         ),

@@ -14,6 +14,7 @@ use crate::tail::request::SpanBytes;
 #[derive(Debug)]
 pub struct Origin {
     project: Arc<str>,
+    is_foreign: bool,
     resource: Vec<u8>,
     scope: Vec<u8>,
 }
@@ -30,7 +31,10 @@ impl Origin {
         // Bytes that no scan accepted cannot come here; they would go on as they are.
         let resource = mended_resource(&resource).unwrap_or(Cow::Borrowed(&resource));
         let scope = mended_scope(span.scope).unwrap_or(Cow::Borrowed(span.scope));
+        let is_own = |project: &Arc<str>| Some(project) == settings.default_project.as_ref();
+        let is_allowed = |project: &Arc<str>| is_own(project) || settings.allowed_projects.allows(project);
         Origin {
+            is_foreign: project.as_ref().is_some_and(|project| !is_allowed(project)),
             project: project.unwrap_or_else(|| NO_PROJECT.into()),
             resource: with_schema_url(&resource, span.resource_schema_url),
             scope: with_schema_url(&scope, span.scope_schema_url),
@@ -41,6 +45,11 @@ impl Origin {
     #[must_use]
     pub fn project(&self) -> &Arc<str> {
         &self.project
+    }
+
+    /// Whether the project is neither the own one nor an allowed one.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.is_foreign
     }
 
     /// The fields of the `ResourceSpans`.

@@ -28,7 +28,12 @@ fn baseline(percent: f64) -> Keep {
 
 fn encoder(default_project: Option<&str>, rewriter: Rewriter) -> Encoder {
     let policy_names = ["errors".to_string(), "baseline".to_string()].into();
-    let settings = EncoderSettings { default_project: default_project.map(Arc::from), annotate: true, policy_names };
+    let settings = EncoderSettings {
+        default_project: default_project.map(Arc::from),
+        allowed_projects: AllowedProjects::Any,
+        annotate: true,
+        policy_names,
+    };
     Encoder::new(settings, rewriter)
 }
 
@@ -53,7 +58,7 @@ fn batches(encoder: &mut Encoder, body: Vec<u8>, keep: Keep) -> Vec<(String, Vec
         };
         let origin = encoder.origin(span);
         let place = <Encoder as EncodeSpans>::place(&origin);
-        batcher.push(place, Instant::now(), |out| encoder.span(span.span, keep, out)).unwrap();
+        batcher.push(place, Instant::now(), |out| encoder.span(&origin, span.span, keep, out)).unwrap();
     }
     batcher.flush();
     let batches = batcher.take_closed().map(|batch| {
@@ -65,6 +70,11 @@ fn batches(encoder: &mut Encoder, body: Vec<u8>, keep: Keep) -> Vec<(String, Vec
 
 fn request(resource_spans: Vec<ResourceSpans>) -> Vec<u8> {
     ExportTraceServiceRequest { resource_spans }.encode_to_vec()
+}
+
+/// No resource and no scope.
+fn nowhere() -> SpanBytes<'static> {
+    SpanBytes { resource: &[], resource_schema_url: &[], scope: &[], scope_schema_url: &[], span: &[] }
 }
 
 /// What becomes of one span of no resource and no scope.
@@ -170,11 +180,13 @@ fn unknown_fields_and_repeated_ones_go_on_as_they_came() {
     let extra = [&[0x1a, 3][..], b"a=1", &[0x1a, 0x83, 0], b"b=2", &[0xa2, 0x06, 1, 0x07]].concat();
     let raw = [span().encode_to_vec(), extra].concat();
     let mut out = Vec::new();
-    plain().span(&raw, ERRORS, &mut out).unwrap();
+    let mut encoder = plain();
+    let origin = encoder.origin(nowhere());
+    encoder.span(&origin, &raw, ERRORS, &mut out).unwrap();
     assert!(out.windows(4).any(|bytes| bytes == [0xa2, 0x06, 1, 0x07]));
     let found = one_raw(&mut plain(), &raw, ERRORS);
     assert_eq!(found, annotated(span(), "errors", Value::IntValue(1), "ot=th:0,b=2"));
-    assert_eq!(plain().span(&[0x0a, 9], ERRORS, &mut out), Err(WireError::Truncated));
+    assert_eq!(encoder.span(&origin, &[0x0a, 9], ERRORS, &mut out), Err(EncodeError::Wire(WireError::Truncated)));
 }
 
 #[test]
@@ -241,6 +253,21 @@ fn resources_name_their_project_where_one_is_asked_for() {
         let attributes = &found[0].1[0].resource.as_ref().unwrap().attributes;
         assert_eq!((&*found[0].0, attributes), (project, &texts(expected)), "{sent:?}");
     }
+}
+
+#[test]
+fn spans_of_a_project_that_is_not_allowed_fail() {
+    let named = |project: &str| {
+        Resource { attributes: vec![text("gcp.project_id", project)], ..Resource::default() }.encode_to_vec()
+    };
+    let mut encoder = encoder(Some("own"), Rewriter::default());
+    encoder.settings.allowed_projects = AllowedProjects::Listed(vec!["friend".into()]);
+    let mut result = |project: &str| {
+        let origin = encoder.origin(SpanBytes { resource: &named(project), ..nowhere() });
+        encoder.span(&origin, &span().encode_to_vec(), ERRORS, &mut Vec::new())
+    };
+    assert_eq!((result("own"), result("friend")), (Ok(()), Ok(())));
+    assert_eq!(result("stranger"), Err(EncodeError::Project("stranger".into())));
 }
 
 #[test]

@@ -75,8 +75,9 @@ pub const VERDICTS: &[&str] = &["kept", "dropped"];
 pub const TRIGGERS: &[&str] = &["decision_wait", "root_received", "evidence", "pressure", "shutdown", "rescue"];
 /// What late spans meet.
 pub const LATE_VERDICTS: &[&str] = &["kept", "dropped", "rescued"];
-/// Why kept spans are lost: Cloud Trace refused them for good, the process had to end, or they cannot be encoded.
-pub const DROP_REASONS: &[&str] = &["refused", "shutdown", "encode"];
+/// Why kept spans are lost: Cloud Trace refused them for good, the process had to end, they cannot be encoded, or they
+/// name a project that is not allowed.
+pub const DROP_REASONS: &[&str] = &["refused", "shutdown", "encode", "project_not_allowed"];
 /// gRPC status codes by number, under their names in the gRPC specification.
 pub const SINK_CODES: &[&str] = &[
     "OK",
