@@ -227,6 +227,7 @@ async fn each_kind_of_credentials_signs_calls() {
     let cases = [
         (&user, None, "Bearer of-user", Some("of-file"), None),
         (&user, Some("of-variable"), "Bearer of-user", Some("of-variable"), None),
+        (&user, Some(""), "Bearer of-user", None, None),
         (&federated, None, "Bearer federated", Some("of-file"), None),
         (&federated_robot, None, "Bearer impersonated", Some("of-file"), Some("robot@p.test")),
         (&robot, None, "Bearer impersonated", None, Some("robot@p.test")),

@@ -250,12 +250,12 @@ fn projects_are_allowed_one_by_one_or_all() {
 #[test]
 fn a_file_of_certificates_is_read_with_the_configuration() {
     let pem = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem();
-    let cut = pem.replacen("MII", "MIIX", 1);
+    let no_certificate = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let files = |path: &Path| match path.to_str() {
         Some("/good.pem") => Ok(pem.clone().into_bytes()),
         Some("/two.pem") => Ok(format!("# two\n{pem}{pem}").into_bytes()),
         Some("/key.pem") => Ok(b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n".to_vec()),
-        Some("/cut.pem") => Ok(cut.clone().into_bytes()),
+        Some("/bad.pem") => Ok([pem.as_bytes(), no_certificate].concat()),
         Some("/bytes.pem") => Ok(vec![0xff]),
         Some("/large.pem") => Ok(vec![b'#'; (1 << 20) + 1]),
         Some("/empty.pem") => Ok(Vec::new()),
@@ -274,7 +274,7 @@ fn a_file_of_certificates_is_read_with_the_configuration() {
         ("/key.pem", "3:14: `/key.pem` is no PEM file with certificates (it must have parts that begin with"),
         ("/empty.pem", "3:14: `/empty.pem` is no PEM file with certificates"),
         ("/bytes.pem", "3:14: `/bytes.pem` is no PEM file with certificates"),
-        ("/cut.pem", "3:14: "),
+        ("/bad.pem", "3:14: certificate 2 of `/bad.pem` cannot be used: invalid peer certificate: BadEncoding"),
         ("/large.pem", "3:14: `/large.pem` has more than 1048576 bytes"),
         ("[a]", "3:14: expected the path of a PEM file, found a list"),
     ] {

@@ -4,7 +4,7 @@
 //! - No call, and no attempt to connect, waits without an end.
 //! - A connection whose other end is gone is found out: by HTTP/2 pings while calls are under way, by TCP's own probes
 //!   while none are. The calls on it fail with a retryable status, and the next one connects again.
-//! - A name is resolved for every new connection, and no connection is used for longer than [`CONNECTION_AGE_MAX`].
+//! - A name is resolved for every new connection, and no new call goes to a connection that is older than ten minutes.
 
 mod proxy;
 

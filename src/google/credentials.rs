@@ -19,6 +19,8 @@ const TOKEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// A first token may take longer than a call waits for it; one that is still missing after this time is asked for afresh,
 /// as the library waits for an answer to its one request for ever.
 const HANG_TIME_MIN: Duration = Duration::from_secs(60);
+/// The project whose quota a call counts on (<https://cloud.google.com/apis/docs/system-parameters>).
+const QUOTA_PROJECT_HEADER: &str = "x-goog-user-project";
 /// What is said of an error is cut here: an answer of a token server may be a whole page.
 const CAUSE_CHARS_MAX: usize = 600;
 
@@ -64,7 +66,7 @@ pub struct SignIn(u64);
 /// What signs a call.
 #[derive(Debug)]
 pub struct Signature {
-    /// The token, and the project whose quota the call counts on if there is one (`x-goog-user-project`).
+    /// The token, and the project whose quota the call counts on if there is one.
     pub headers: HeaderMap,
     /// For [`Credentials::renew`].
     pub sign_in: SignIn,
@@ -136,7 +138,13 @@ impl Credentials {
         let (credentials, sign_in) = self.current()?;
         let headers = tokio::time::timeout(TOKEN_TIMEOUT, credentials.headers(Extensions::new())).await;
         match headers {
-            Ok(Ok(CacheableResource::New { data: headers, .. })) => Ok(Signature { headers, sign_in }),
+            Ok(Ok(CacheableResource::New { data: mut headers, .. })) => {
+                // Of a variable that is set but empty; no project is called so.
+                if headers.get(QUOTA_PROJECT_HEADER).is_some_and(http::HeaderValue::is_empty) {
+                    headers.remove(QUOTA_PROJECT_HEADER);
+                }
+                Ok(Signature { headers, sign_in })
+            }
             Ok(Ok(CacheableResource::NotModified)) => Err(Status::internal("credentials without headers")),
             Ok(Err(error)) => Err(self.token_failure(&error, sign_in)),
             Err(_) => {
