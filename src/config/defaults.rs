@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use http::HeaderMap;
+
 use super::settings::{
-    AllowedProjects, AttributeMapping, Batch, CloudTrace, DecisionCache, Embedded, Endpoint, Log, LogFormat, LogLevel,
-    Memory, Otlp, Policy, Rescue, Resource, Rule, Settings, Size, TailSampling, Telemetry, Tls,
+    AllowedProjects, Api, AttributeMapping, Batch, CloudTrace, DecisionCache, Embedded, Endpoint, Log, LogFormat,
+    LogLevel, Memory, Otlp, Policy, Rescue, Resource, Rule, Settings, Size, TailSampling, Telemetry, Tls,
 };
 
 impl Default for Settings {
@@ -21,7 +23,9 @@ impl Default for Settings {
             },
             resource: Resource::default(),
             cloud_trace: CloudTrace {
+                api: Api::V2,
                 endpoint: Endpoint::Tls("https://cloudtrace.googleapis.com".into()),
+                headers: HeaderMap::new(),
                 embedded: Embedded { listen: "127.0.0.1:8080".into(), max_bytes: 256 << 20 },
                 project: None,
                 allowed_projects: AllowedProjects::default(),

@@ -32,6 +32,12 @@ pub struct Written {
     pub message: String,
 }
 
+/// A server's message, cut to what a log line can bear.
+pub(crate) fn cut(message: &str) -> String {
+    const CHARS_MAX: usize = 300;
+    message.chars().take(CHARS_MAX).collect()
+}
+
 /// Makes a sink's spans of OTLP spans.
 pub trait EncodeSpans: Send + 'static {
     /// The message that the spans stand in.
