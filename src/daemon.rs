@@ -4,6 +4,7 @@ pub mod clock;
 pub mod memory;
 pub mod pipeline;
 mod readiness;
+mod sink;
 mod sweeper;
 
 use std::net::SocketAddr;
@@ -15,18 +16,15 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use self::pipeline::Pipeline;
-use crate::cloud_trace::client::CloudTrace;
-use crate::cloud_trace::encode::{Encoder, EncoderSettings, KeyNames};
+use self::sink::Wiring;
 use crate::config::Settings;
 use crate::config::settings::{self, Endpoint};
 use crate::emulator::Emulator;
 use crate::export::channel::ChannelError;
 use crate::export::exporter::{Exporter, ExporterFailed};
 use crate::google::credentials::{Credentials, CredentialsError};
-use crate::google::environment;
-use crate::google::project::{AmbientProjectError, ambient_project};
+use crate::google::project::AmbientProjectError;
 use crate::receiver::{BindError, Receiver, ReceiverSettings, Scrape};
-use crate::resource::Rewriter;
 use crate::sampling::{CompileError, Policies};
 use crate::tail::Table;
 use crate::tail::budget::Budget;
@@ -65,7 +63,7 @@ pub enum StartError {
     /// The embedded Cloud Trace cannot start.
     #[error("cloud_trace.embedded: {0}")]
     Emulator(std::io::Error),
-    /// There is no way to Cloud Trace.
+    /// There is no way to the sink.
     #[error(transparent)]
     Channel(#[from] ChannelError),
     /// There are no Google credentials.
@@ -116,18 +114,18 @@ impl Daemon {
         let bound = Receiver::bind(&settings.otlp.listen).await?;
 
         let emulator = embedded(&settings.cloud_trace).await?;
-        let credentials = credentials(&settings.cloud_trace.endpoint)?;
-        let sink = sink(&settings.cloud_trace, emulator.as_ref(), credentials.clone())?;
+        let credentials = credentials(&settings.cloud_trace)?;
         let kept = Arc::new(KeptQueue::default());
-        let encoder = encoder(&settings, &policies).await?;
-        let exporter = Exporter::start(
-            Arc::clone(&kept),
-            encoder,
-            sink,
-            settings.cloud_trace.batch,
-            &budget,
-            Arc::clone(&metrics),
-        );
+        let wiring = Wiring {
+            settings: &settings,
+            policies: &policies,
+            emulator: emulator.as_ref(),
+            credentials: credentials.clone(),
+            kept: Arc::clone(&kept),
+            budget: &budget,
+            metrics: Arc::clone(&metrics),
+        };
+        let exporter = wiring.start().await?;
         let pipeline = Arc::new(Pipeline::new(table, policies, Arc::clone(&kept), Arc::clone(&metrics)));
         let sweeper = tokio::spawn(sweeper::run(Arc::clone(&pipeline)));
 
@@ -210,44 +208,9 @@ async fn embedded(settings: &settings::CloudTrace) -> Result<Option<Emulator>, S
     emulator.map(Some).map_err(StartError::Emulator)
 }
 
-/// Only Google's endpoint, which alone has TLS, asks who is calling.
-fn credentials(endpoint: &Endpoint) -> Result<Option<Credentials>, CredentialsError> {
-    matches!(endpoint, Endpoint::Tls(_)).then(Credentials::application_default).transpose()
-}
-
-/// The embedded Cloud Trace is written to over the network like any other: what works here works there.
-fn sink(
-    settings: &settings::CloudTrace,
-    emulator: Option<&Emulator>,
-    credentials: Option<Credentials>,
-) -> Result<CloudTrace, ChannelError> {
-    let uri = match &settings.endpoint {
-        Endpoint::Tls(uri) | Endpoint::Plaintext(uri) => uri.clone(),
-        // It has been started in this case.
-        Endpoint::Embedded => emulator.map(Emulator::url).unwrap_or_default(),
-    };
-    match credentials {
-        Some(credentials) => CloudTrace::google(&uri, settings.tls.ca_pem.clone(), credentials),
-        None => CloudTrace::plaintext(&uri),
-    }
-}
-
-async fn encoder(settings: &Settings, policies: &Policies) -> Result<Encoder, AmbientProjectError> {
-    let default_project = match &settings.cloud_trace.project {
-        Some(project) => project.as_str().into(),
-        None => ambient_project(&environment).await?.into(),
-    };
-    let annotate = settings.tail_sampling.annotate;
-    let policy_names = policies.names().into();
-    let encoder_settings = EncoderSettings {
-        default_project,
-        allowed_projects: settings.cloud_trace.allowed_projects.clone(),
-        annotate,
-        names: KeyNames::new(&settings.cloud_trace.attribute_mapping),
-        cloud_run_revision: settings.cloud_trace.cloud_run_revision,
-        policy_names,
-    };
-    Ok(Encoder::new(encoder_settings, Rewriter::new(&settings.resource)))
+/// Only Google asks who is calling.
+fn credentials(settings: &settings::CloudTrace) -> Result<Option<Credentials>, CredentialsError> {
+    settings.signs_calls().then(Credentials::application_default).transpose()
 }
 
 fn scrape(metrics: Arc<Metrics>, pipeline: Arc<Pipeline>, budget: Budget) -> Scrape {

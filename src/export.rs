@@ -12,6 +12,7 @@
 
 pub mod batch;
 pub mod channel;
+pub mod codec;
 pub mod delivery;
 pub mod exporter;
 pub mod ledger;

@@ -4,6 +4,7 @@
 //! or-s them into a [`Summary`], and the verdict is an expression over that. Summaries merge (or, min, max, sum), so
 //! the order of arrival never changes a verdict, and no policy holds a span.
 
+pub mod annotation;
 mod expression;
 mod policies;
 mod predicate;

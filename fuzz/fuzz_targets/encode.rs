@@ -43,7 +43,13 @@ fuzz_target!(|input: &[u8]| {
     let mut found = Scan::default();
     let Ok(body) = scan(Bytes::copy_from_slice(input), &NoProbe, &mut found) else { return };
     let policy_names = ["errors".to_string()].into();
-    let settings = EncoderSettings { default_project: "p".into(), allowed_projects: AllowedProjects::Any, annotate: true, policy_names, ..EncoderSettings::default() };
+    let settings = EncoderSettings {
+        default_project: "p".into(),
+        allowed_projects: AllowedProjects::Any,
+        annotate: true,
+        policy_names,
+        ..EncoderSettings::default()
+    };
     let mut encoder = Encoder::new(settings, Rewriter::default());
     let keep = Keep { policy: 0, threshold: Threshold::ALWAYS };
     for fact in &found.facts {

@@ -16,16 +16,18 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use self::attributes::{AttributeList, Scratch, entry};
-use self::resource::ResourceCache;
 use self::span::SpanFields;
 use crate::config::settings::AllowedProjects;
 use crate::otlp::view::AnyValue;
 use crate::otlp::wire::WireError;
+use crate::otlp::write;
 use crate::resource::Rewriter;
-use crate::sampling::{Keep, Threshold};
+use crate::resource::cache::Cache;
+use crate::sampling::Keep;
+use crate::sampling::annotation::{ADJUSTED_COUNT, Annotations, POLICY};
 
 pub use self::names::KeyNames;
-pub use self::resource::{EncodedResource, RESOURCES_BYTES_MAX, RESOURCES_MAX};
+pub use self::resource::EncodedResource;
 
 mod attributes;
 mod events;
@@ -36,7 +38,6 @@ mod names;
 mod resource;
 mod span;
 mod text;
-mod write;
 
 #[cfg(test)]
 mod tests;
@@ -60,15 +61,11 @@ pub const FUTURE_NANOS_MAX: u64 = 3 * 24 * 3_600 * 1_000_000_000;
 /// Links of a span.
 pub const LINKS_MAX: usize = 128;
 
-/// The span attribute that names the policy which kept the trace.
-pub const POLICY: &str = "spansieve.policy";
-/// The span attribute that says how many traces the kept one stands for.
-pub const ADJUSTED_COUNT: &str = "spansieve.adjusted_count";
-
 /// This program's version, as the agent label of a span gives it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Why a span cannot be encoded. Retrying cannot help; a span that the scan accepted fails by its times or its project only.
+/// Why a span cannot be encoded. Retrying cannot help; a span that the scan accepted fails by its times or its project
+/// only.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum EncodeError {
     /// The bytes are not a protobuf message.
@@ -114,11 +111,7 @@ pub struct EncoderSettings {
 
 impl EncoderSettings {
     fn allows(&self, project: &Arc<str>) -> bool {
-        *project == self.default_project
-            || match &self.allowed_projects {
-                AllowedProjects::Listed(allowed) => allowed.iter().any(|allowed| **allowed == **project),
-                AllowedProjects::Any => true,
-            }
+        *project == self.default_project || self.allowed_projects.allows(project)
     }
 }
 
@@ -127,7 +120,7 @@ impl EncoderSettings {
 pub struct Encoder {
     settings: EncoderSettings,
     rewriter: Rewriter,
-    resources: ResourceCache,
+    resources: Cache<1, EncodedResource>,
     annotations: Annotations,
     /// The times that the API takes, nanoseconds since 1970.
     times: RangeInclusive<u64>,
@@ -141,7 +134,7 @@ impl Encoder {
         Encoder {
             settings,
             rewriter,
-            resources: ResourceCache::default(),
+            resources: Cache::default(),
             annotations: Annotations::default(),
             times: 0..=u64::MAX,
             scratch: Scratch::default(),
@@ -154,10 +147,15 @@ impl Encoder {
         self.times = unix_nano.saturating_sub(PAST_NANOS_MAX)..=unix_nano.saturating_add(FUTURE_NANOS_MAX);
     }
 
-    /// The message `Resource` rewritten and encoded, for all spans that have the same one. Remembered by its bytes,
-    /// up to [`RESOURCES_MAX`] of them and [`RESOURCES_BYTES_MAX`].
+    /// The message `Resource` rewritten and encoded, for all spans that have the same one. Remembered by its bytes, as
+    /// far as the [`Cache`] has room.
     pub fn resource(&mut self, raw: &[u8]) -> Arc<EncodedResource> {
-        self.resources.get(raw, &self.settings, &self.rewriter, &mut self.scratch)
+        if let Some(resource) = self.resources.get([raw]) {
+            return Arc::clone(resource);
+        }
+        let resource = Arc::new(EncodedResource::new(raw, &self.settings, &self.rewriter, &mut self.scratch));
+        self.resources.insert([raw], Arc::clone(&resource), resource.size_bytes());
+        resource
     }
 
     /// Appends the OTLP span `span` of the `InstrumentationScope` `scope` (empty: none) to `out`, as one `spans`
@@ -179,8 +177,13 @@ impl Encoder {
         let fields = SpanFields::read(span, &mut attributes)?;
         fields.check_times(&self.times)?;
         let scratch = &mut self.scratch;
-        let annotations =
-            if self.settings.annotate { self.annotations.get(keep, &self.settings.policy_names, scratch) } else { &[] };
+        let annotations = if self.settings.annotate {
+            let write =
+                |out: &mut Vec<u8>, key: &str, value: AnyValue<'_>| entry(out, key, value, &mut scratch.renderer);
+            self.annotations.get(keep, &self.settings.policy_names, write)
+        } else {
+            &[]
+        };
         write::message(out, 2, |out| {
             fields.write_head(out, resource, scratch);
             merge::write(out, &mut attributes, resource, annotations, scratch);
@@ -188,35 +191,4 @@ impl Encoder {
         });
         Ok(())
     }
-}
-
-/// The annotations of each policy as map entries. A policy nearly always keeps with the same threshold.
-#[derive(Debug, Default)]
-struct Annotations {
-    by_policy: Vec<(Option<Threshold>, Vec<u8>)>,
-}
-
-impl Annotations {
-    fn get(&mut self, keep: Keep, names: &[String], scratch: &mut Scratch) -> &[u8] {
-        let policy = usize::from(keep.policy);
-        if self.by_policy.len() <= policy {
-            self.by_policy.resize_with(policy + 1, Default::default);
-        }
-        let (threshold, entries) = &mut self.by_policy[policy];
-        if *threshold != Some(keep.threshold) {
-            entries.clear();
-            let name = names.get(policy).map_or("", String::as_str);
-            entry(entries, POLICY, AnyValue::String(name.as_bytes()), &mut scratch.renderer);
-            entry(entries, ADJUSTED_COUNT, number(keep.threshold.adjusted_count()), &mut scratch.renderer);
-            *threshold = Some(keep.threshold);
-        }
-        entries
-    }
-}
-
-/// A whole number as an integer: Cloud Trace has no doubles, they would become text.
-fn number(value: f64) -> AnyValue<'static> {
-    /// 2^53: every whole number below it is exact.
-    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
-    if value.fract() == 0.0 && value < EXACT_MAX { AnyValue::Int(value as i64) } else { AnyValue::Double(value) }
 }

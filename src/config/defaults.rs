@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use http::HeaderMap;
+
 use super::settings::{
-    AllowedProjects, AttributeMapping, Batch, CloudTrace, DecisionCache, Embedded, Endpoint, Log, LogFormat, LogLevel,
-    Memory, Otlp, Policy, Rescue, Resource, Rule, Settings, Size, TailSampling, Telemetry, Tls,
+    AllowedProjects, Api, AttributeMapping, Batch, CloudTrace, DecisionCache, Embedded, Endpoint, Log, LogFormat,
+    LogLevel, Memory, Otlp, Policy, Rescue, Resource, Rule, Settings, Size, TailSampling, Telemetry, Tls,
 };
 
 impl Default for Settings {
@@ -21,13 +23,15 @@ impl Default for Settings {
             },
             resource: Resource::default(),
             cloud_trace: CloudTrace {
+                api: Api::V2,
                 endpoint: Endpoint::Tls("https://cloudtrace.googleapis.com".into()),
+                headers: HeaderMap::new(),
                 embedded: Embedded { listen: "127.0.0.1:8080".into(), max_bytes: 256 << 20 },
                 project: None,
-                attribute_mapping: AttributeMapping::default(),
-                cloud_run_revision: false,
                 allowed_projects: AllowedProjects::default(),
                 tls: Tls::default(),
+                attribute_mapping: AttributeMapping::default(),
+                cloud_run_revision: false,
                 batch: Batch { max_spans: 2000, max_bytes: 4 << 20, max_delay: Duration::from_secs(1) },
             },
             memory: Memory { limit: Size::Percent(70.0) },

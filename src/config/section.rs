@@ -122,6 +122,18 @@ impl<'a> Section<'a> {
         Some(items.iter().map(Rc::as_ref).filter(|item| !matches!(item.value, Value::Broken)).collect())
     }
 
+    /// The entries of the section under `key`, whose keys are the operator's own; none if it is not written or wrong.
+    pub(super) fn own_entries(&mut self, key: &str) -> &'a [(Key, Rc<Node>)] {
+        let Some((_, node)) = self.entry(key).filter(|(_, node)| !node.is_null()) else { return &[] };
+        match &node.value {
+            Value::Map(entries) => entries,
+            _ => {
+                self.error(node.at, not_a_section(node));
+                &[]
+            }
+        }
+    }
+
     /// Overwrites `setting` if `key` is written and all its items are right and different.
     pub(super) fn set_list<T: PartialEq>(
         &mut self,

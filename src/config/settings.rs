@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::HeaderMap;
+
 /// Everything that the operator can set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -179,21 +181,25 @@ pub enum AttributeValue {
 /// `cloud_trace`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CloudTrace {
+    /// What the endpoint speaks.
+    pub api: Api,
     /// Where spans are written.
     pub endpoint: Endpoint,
+    /// What each call carries as well. All values are marked as sensitive, so that they are shown nowhere.
+    pub headers: HeaderMap,
     /// The embedded Cloud Trace.
     pub embedded: Embedded,
     /// The project for spans whose resource names none; `None`: the ambient project.
     pub project: Option<String>,
+    /// The other projects that spans may name.
+    pub allowed_projects: AllowedProjects,
+    /// How an endpoint with TLS is known.
+    pub tls: Tls,
     /// What attribute keys are called.
     pub attribute_mapping: AttributeMapping,
     /// Whether the monitored resource of spans from Cloud Run is `cloud_run_revision`, as that of its logs; otherwise it
     /// is what Google's exporters write, `generic_task` or `generic_node`.
     pub cloud_run_revision: bool,
-    /// The other projects that spans may name.
-    pub allowed_projects: AllowedProjects,
-    /// How an endpoint with TLS is known.
-    pub tls: Tls,
     /// When a batch is full.
     pub batch: Batch,
 }
@@ -219,15 +225,38 @@ pub enum BaseMapping {
     Console,
 }
 
+/// `cloud_trace.api`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Api {
+    /// Cloud Trace v2.
+    V2,
+    /// Google's Telemetry API: OTLP, with a project in each resource.
+    Telemetry,
+    /// OTLP.
+    Otlp,
+}
+
 /// `cloud_trace.endpoint`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// The Cloud Trace inside this process.
     Embedded,
-    /// TLS and Google credentials: `https://host[:port]`.
+    /// TLS, and Google credentials unless it is somebody else's: `https://host[:port]`.
     Tls(String),
     /// Plaintext without credentials: `http://host:port`.
     Plaintext(String),
+}
+
+impl CloudTrace {
+    /// Whether calls are signed with Google credentials: not to a plaintext endpoint, and of those that take plain OTLP to
+    /// Google's alone, as a token is nobody else's business.
+    #[must_use]
+    pub fn signs_calls(&self) -> bool {
+        let Endpoint::Tls(uri) = &self.endpoint else { return false };
+        let authority = uri.trim_start_matches("https://");
+        let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host).to_ascii_lowercase();
+        self.api != Api::Otlp || host.ends_with(".googleapis.com")
+    }
 }
 
 /// `cloud_trace.allowed_projects`. The own project is always allowed.
@@ -237,6 +266,17 @@ pub enum AllowedProjects {
     Listed(Vec<String>),
     /// All (`["*"]`).
     Any,
+}
+
+impl AllowedProjects {
+    /// Whether `project` is one of them.
+    #[must_use]
+    pub fn allows(&self, project: &str) -> bool {
+        match self {
+            AllowedProjects::Listed(allowed) => allowed.iter().any(|allowed| allowed == project),
+            AllowedProjects::Any => true,
+        }
+    }
 }
 
 impl Default for AllowedProjects {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::settings::{
-    Action, AllowedProjects, AttributeAction, AttributeMapping, AttributeValue, BaseMapping, Endpoint, Rule, Size,
+    Action, AllowedProjects, Api, AttributeAction, AttributeMapping, AttributeValue, BaseMapping, Endpoint, Rule, Size,
     StatusCode, ValueSource,
 };
 use super::*;
@@ -231,6 +231,50 @@ fn an_empty_project_is_the_ambient_one() {
     }
     let embedded = settings("cloud_trace: {endpoint: embedded}").cloud_trace;
     assert_eq!(embedded.project.as_deref(), Some("local-project"));
+}
+
+#[test]
+fn the_api_says_where_spans_go_and_who_signs() {
+    let cases = [
+        ("api: v2", Api::V2, "https://cloudtrace.googleapis.com", true),
+        ("api: telemetry", Api::Telemetry, "https://telemetry.googleapis.com", true),
+        ("endpoint: 'https://private.example', api: telemetry", Api::Telemetry, "https://private.example", true),
+        ("api: otlp, endpoint: 'https://otlp.example:4317'", Api::Otlp, "https://otlp.example:4317", false),
+        (
+            "api: otlp, endpoint: 'https://telemetry.googleapis.com'",
+            Api::Otlp,
+            "https://telemetry.googleapis.com",
+            true,
+        ),
+        ("api: otlp, endpoint: 'https://Eu.GoogleAPIs.com:443'", Api::Otlp, "https://Eu.GoogleAPIs.com:443", true),
+        ("api: otlp, endpoint: 'https://googleapis.com.example'", Api::Otlp, "https://googleapis.com.example", false),
+        ("api: otlp, endpoint: 'https://notgoogleapis.com'", Api::Otlp, "https://notgoogleapis.com", false),
+    ];
+    for (written, api, uri, signs_calls) in cases {
+        let cloud_trace = settings(&format!("cloud_trace: {{{written}}}\n")).cloud_trace;
+        assert_eq!((cloud_trace.api, &cloud_trace.endpoint), (api, &Endpoint::Tls(uri.into())), "{written}");
+        assert_eq!(cloud_trace.signs_calls(), signs_calls, "{written}");
+    }
+    for api in ["v2", "telemetry", "otlp"] {
+        let plaintext = settings(&format!("cloud_trace: {{api: {api}, endpoint: 'http://jaeger:4317'}}\n")).cloud_trace;
+        assert_eq!(plaintext.endpoint, Endpoint::Plaintext("http://jaeger:4317".into()));
+        assert!(!plaintext.signs_calls(), "{api}");
+    }
+}
+
+#[test]
+fn headers_are_read_and_never_shown() {
+    let text =
+        "cloud_trace:\n  headers:\n    X-Scope-OrgID: staging\n    authorization: Basic ${env:PORT}\n    x-n: 5\n";
+    let settings = settings(text);
+    let headers = &settings.cloud_trace.headers;
+    let found = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect::<BTreeSet<_>>();
+    assert_eq!(found, BTreeSet::from([("x-scope-orgid", "staging"), ("authorization", "Basic 9000"), ("x-n", "5")]));
+    let shown = format!("{settings:?}");
+    assert!(!shown.contains("staging") && !shown.contains("Basic") && shown.contains("x-scope-orgid"), "{shown}");
+    assert_eq!(super::tests::settings("cloud_trace: {headers: }").cloud_trace.headers.len(), 0);
+    let said = load("cloud_trace: {headers: {a: \"se\\ncret\"}}\n").unwrap_err().problems[0].to_string();
+    assert!(!said.contains("cret"), "{said}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -14,7 +15,8 @@ use super::Files;
 use super::document::{Kind, Node, Scalar, Value};
 use super::keys::closest;
 use super::limits::{
-    ATTRIBUTE_KEY_BYTES_MAX, ATTRIBUTE_VALUE_BYTES_MAX, Limit, PEM_BYTES_MAX, POLICY_NAME_BYTES_MAX, PROJECT_BYTES_MAX,
+    ATTRIBUTE_KEY_BYTES_MAX, ATTRIBUTE_VALUE_BYTES_MAX, HEADER_BYTES_MAX, Limit, PEM_BYTES_MAX, POLICY_NAME_BYTES_MAX,
+    PROJECT_BYTES_MAX,
 };
 use super::problem::{Fault, quote};
 use super::settings::{AttributeValue, Endpoint, Size};
@@ -321,6 +323,45 @@ pub(super) fn endpoint(node: &Node) -> Read<Endpoint> {
         Some(name) => fault().help(format!("did you mean `{name}`?")),
         None => fault().help("write `embedded`, `https://cloudtrace.googleapis.com` or `http://host:port`"),
     })
+}
+
+/// Headers that the protocol sets itself, besides those that begin with `grpc-` (gRPC over HTTP/2, "Requests", and RFC
+/// 9113, 8.2.2).
+const PROTOCOL_HEADERS: [&str; 10] = [
+    "connection",
+    "content-length",
+    "content-type",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+];
+
+/// The name of a header that may be set.
+pub(super) fn header_name(name: &str) -> Read<HeaderName> {
+    let no_name = |_| Fault::new(format!("{} is no header name", quote(name))).help("letters, digits, `-` and `_`");
+    let header = HeaderName::from_bytes(name.as_bytes()).map_err(no_name)?;
+    if PROTOCOL_HEADERS.contains(&header.as_str()) || header.as_str().starts_with("grpc-") {
+        return Err(Fault::new(format!("the header {} is the protocol's own", quote(name))).help("remove it"));
+    }
+    Ok(header)
+}
+
+/// The value of a header, which may be a secret: no fault repeats it.
+pub(super) fn header_value(node: &Node) -> Read<HeaderValue> {
+    let Value::Scalar(Scalar { text, .. }) = &node.value else { return Err(expected("a header's value", node)) };
+    if text.is_empty() || text.len() > HEADER_BYTES_MAX {
+        return Err(Fault::new(format!("a header's value has from 1 to {HEADER_BYTES_MAX} bytes")));
+    }
+    let not_ascii = || Fault::new("a header's value must be printable ASCII").help("without a line break at its end");
+    // gRPC over HTTP/2, "ASCII-Value".
+    let is_ascii = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    let mut value = HeaderValue::from_str(text).ok().filter(|_| is_ascii).ok_or_else(not_ascii)?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 fn is_port(port: &str) -> bool {

@@ -17,6 +17,8 @@ pub use self::message::{Form, Place, SPANS_FIELD};
 /// attribute, so the number of projects is theirs to choose, and each open batch may grow to `max_bytes`.
 pub const OPEN_PROJECTS_MAX: usize = 16;
 
+/// What a batch takes beside its message, in whatever queue it waits: batches of one span must not cheat the budget.
+pub const OVERHEAD_BYTES: usize = 512;
 /// Of the buffer for one span, what is kept for the next: a span of several megabytes is a rare one.
 const RECORD_BYTES_KEPT: usize = 64 << 10;
 
@@ -36,7 +38,7 @@ impl Batch {
     /// over its limit if need be.
     #[must_use]
     pub fn new(form: Form, project: Arc<str>, message: Bytes, span_count: u32, budget: &Budget) -> Self {
-        let share = Arc::new(budget.force(message.len()));
+        let share = Arc::new(budget.force(message.len() + OVERHEAD_BYTES));
         Batch { form, project, message, span_count, share }
     }
 
@@ -78,6 +80,16 @@ impl Batch {
             Batch::new(self.form, Arc::clone(&self.project), message.into(), span_count, self.share.budget())
         };
         Some((part(left, left_count), part(right, self.span_count - left_count)))
+    }
+
+    /// The spans of this batch and then of `others`, of the same form and project, as one batch. Copies them; the copy
+    /// counts in `budget`.
+    #[must_use]
+    pub fn join<'a>(&'a self, others: impl Iterator<Item = &'a Batch> + Clone, budget: &Budget) -> Batch {
+        let batches = std::iter::once(self).chain(others);
+        let span_count = batches.clone().map(Batch::span_count).sum();
+        let message = self.form.join(batches.map(|batch| &batch.message[..]));
+        Batch::new(self.form, Arc::clone(&self.project), message.into(), span_count, budget)
     }
 
     /// Names the first span by its ids alone, fit for a log.

@@ -12,6 +12,7 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
 use http::uri::PathAndQuery;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
@@ -54,8 +55,19 @@ pub struct ChannelSettings {
     pub ca_pem: Option<String>,
     /// What signs the calls.
     pub credentials: Option<Credentials>,
+    /// What each call carries as well; their values may be secrets.
+    pub headers: HeaderMap,
     /// The longest that a call may take, connecting included.
     pub call_deadline: Duration,
+}
+
+impl ChannelSettings {
+    /// Nothing but an address.
+    #[must_use]
+    pub fn plain(uri: &str, call_deadline: Duration) -> Self {
+        let headers = HeaderMap::new();
+        ChannelSettings { uri: uri.to_owned(), ca_pem: None, credentials: None, headers, call_deadline }
+    }
 }
 
 /// Why there is no channel. Retrying cannot help.
@@ -81,6 +93,7 @@ pub struct Channel {
     /// The connection of new calls, and since when it is that.
     current: Mutex<(transport::Channel, Instant)>,
     credentials: Option<Credentials>,
+    headers: HeaderMap,
     call_deadline: Duration,
 }
 
@@ -104,8 +117,8 @@ impl Channel {
         }
         let dialer = Dialer { endpoint, proxy };
         let current = Mutex::new((dialer.connection(), Instant::now()));
-        let ChannelSettings { credentials, call_deadline, .. } = settings;
-        Ok(Channel { dialer, current, credentials, call_deadline })
+        let ChannelSettings { credentials, headers, call_deadline, .. } = settings;
+        Ok(Channel { dialer, current, credentials, headers, call_deadline })
     }
 
     /// The account that calls are made as, if it is known ([`Credentials::identity`]).
@@ -129,6 +142,7 @@ impl Channel {
         C::Encode: Send + Sync + 'static,
         C::Decode: Send + Sync + 'static,
     {
+        request.metadata_mut().as_mut().extend(self.headers.clone());
         request.set_timeout(self.call_deadline);
         let answer = tokio::time::timeout(self.call_deadline, self.call(method, codec, request)).await;
         answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer within the call's deadline")))

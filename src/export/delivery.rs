@@ -19,7 +19,7 @@ use self::lane::{Lane, Work};
 use super::batch::Batch;
 use super::ledger::{DropReason, Ledger};
 use super::retry::{self, Action};
-use super::sink::{Sink, Written};
+use super::sink::{Sink, Written, cut};
 use crate::tail::budget::Budget;
 use crate::telemetry::metrics::code_label;
 
@@ -181,11 +181,6 @@ impl<S: Sink> Delivery<S> {
 /// A server's reason, cut to what a log line can bear.
 fn reason(status: &Status) -> String {
     format!("{}: {}", code_label(status.code()), cut(status.message()))
-}
-
-fn cut(message: &str) -> String {
-    const CHARS_MAX: usize = 300;
-    message.chars().take(CHARS_MAX).collect()
 }
 
 async fn sleep_until(at: Option<Instant>) {

@@ -16,6 +16,11 @@ pub trait Sink: Send + Sync + 'static {
     /// # Errors
     /// The sink's own status, or one for what went wrong on the way to it; [`super::retry`] says what each asks for.
     fn write(&self, batch: &Batch) -> impl Future<Output = Result<Written, Status>> + Send;
+
+    /// The account that its calls are made as, if that is known: for the log, to say what to grant to whom.
+    fn identity(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The answer to a batch that was taken.
@@ -25,6 +30,12 @@ pub struct Written {
     pub rejected_spans: u32,
     /// Why.
     pub message: String,
+}
+
+/// A server's message, cut to what a log line can bear.
+pub(crate) fn cut(message: &str) -> String {
+    const CHARS_MAX: usize = 300;
+    message.chars().take(CHARS_MAX).collect()
 }
 
 /// Makes a sink's spans of OTLP spans.
@@ -37,7 +48,7 @@ pub trait EncodeSpans: Send + 'static {
     type Error: Display;
 
     /// Spans are encoded at this time, nanoseconds since 1970, from here on.
-    fn set_now(&mut self, unix_nano: u64);
+    fn set_now(&mut self, _unix_nano: u64) {}
 
     /// Encodes the resource, and the scope as far as spans do not carry it themselves.
     fn origin(&mut self, span: SpanBytes<'_>) -> Self::Origin;

@@ -216,8 +216,6 @@ impl EncodeSpans for PlainEncoder {
     type Origin = (Arc<str>, Vec<u8>);
     type Error = &'static str;
 
-    fn set_now(&mut self, _: u64) {}
-
     fn origin(&mut self, span: SpanBytes<'_>) -> Self::Origin {
         let project = std::str::from_utf8(span.resource).unwrap();
         (project.into(), head(project))

@@ -10,7 +10,6 @@
 //! strings are not checked for UTF-8.
 
 mod canonical;
-mod schema;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +17,7 @@ use std::cell::Cell;
 
 use bytes::Bytes;
 
-use self::schema::Level;
+use super::schema::{self, Level};
 use super::view::{self, AnyValue, StatusCode};
 use super::wire::{DEPTH_MAX, Reader, WireError};
 use super::{ByteRange, TraceId};
@@ -58,13 +57,17 @@ pub struct SpanFact {
     pub root: bool,
 }
 
-/// Where the resource and the instrumentation scope of a group of spans stand in the body.
+/// Where the resource and the instrumentation scope of a group of spans stand in the body, with their schema URLs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
     /// The `Resource` message; empty if there is none.
     pub resource: ByteRange,
+    /// `schema_url` of the `ResourceSpans`; empty if there is none.
+    pub resource_schema_url: ByteRange,
     /// The `InstrumentationScope` message; empty if there is none.
     pub scope: ByteRange,
+    /// `schema_url` of the `ScopeSpans`; empty if there is none.
+    pub scope_schema_url: ByteRange,
 }
 
 /// Why a span was rejected alone.
@@ -177,6 +180,7 @@ impl<P: Probe> Scanner<'_, P> {
     fn resource_spans(&mut self, bytes: &[u8], level: Level<'_>) -> Result<(), WireError> {
         let mut reader = Reader::new(bytes);
         let mut resource = None;
+        let mut schema_url = None;
         let mut bits = 0;
         while let Some(key) = reader.key()? {
             match key {
@@ -186,12 +190,14 @@ impl<P: Probe> Scanner<'_, P> {
                     level.single(&mut resource, bytes);
                 }
                 key::SCOPE_SPANS => _ = reader.len_delimited()?,
+                key::RESOURCE_SCHEMA_URL => schema_url = Some(reader.len_delimited()?),
                 _ => schema::RESOURCE_SPANS.check_field(key, &mut reader, level)?,
             }
         }
-        let resource = self.range(resource);
+        let (resource, resource_schema_url) = (self.range(resource), self.range(schema_url));
+        let origin = Scope { resource, resource_schema_url, ..Scope::default() };
         for bytes in view::submessages(bytes, 2) {
-            self.scope_spans(bytes, level.enter()?, resource, bits)?;
+            self.scope_spans(bytes, level.enter()?, origin, bits)?;
         }
         Ok(())
     }
@@ -211,17 +217,12 @@ impl<P: Probe> Scanner<'_, P> {
         Ok(bits)
     }
 
-    fn scope_spans(
-        &mut self,
-        bytes: &[u8],
-        level: Level<'_>,
-        resource: ByteRange,
-        bits: Bits,
-    ) -> Result<(), WireError> {
+    fn scope_spans(&mut self, bytes: &[u8], level: Level<'_>, origin: Scope, bits: Bits) -> Result<(), WireError> {
         let index = self.out.scopes.len() as u32;
         let fact_count = self.out.facts.len();
         let mut reader = Reader::new(bytes);
         let mut scope = None;
+        let mut schema_url = None;
         while let Some(key) = reader.key()? {
             match key {
                 key::SCOPE => {
@@ -230,12 +231,13 @@ impl<P: Probe> Scanner<'_, P> {
                     level.single(&mut scope, bytes);
                 }
                 key::SPANS => self.span(reader.len_delimited()?, level.enter()?, index, bits)?,
+                key::SCOPE_SCHEMA_URL => schema_url = Some(reader.len_delimited()?),
                 _ => schema::SCOPE_SPANS.check_field(key, &mut reader, level)?,
             }
         }
         if self.out.facts.len() > fact_count {
-            let scope = self.range(scope);
-            self.out.scopes.push(Scope { resource, scope });
+            let (scope, scope_schema_url) = (self.range(scope), self.range(schema_url));
+            self.out.scopes.push(Scope { scope, scope_schema_url, ..origin });
         }
         Ok(())
     }
@@ -390,11 +392,13 @@ mod key {
     // ResourceSpans
     pub(super) const RESOURCE: u32 = key(1, Len);
     pub(super) const SCOPE_SPANS: u32 = key(2, Len);
+    pub(super) const RESOURCE_SCHEMA_URL: u32 = key(3, Len);
     // Resource
     pub(super) const RESOURCE_ATTRIBUTES: u32 = key(1, Len);
     // ScopeSpans
     pub(super) const SCOPE: u32 = key(1, Len);
     pub(super) const SPANS: u32 = key(2, Len);
+    pub(super) const SCOPE_SCHEMA_URL: u32 = key(3, Len);
     // Span
     pub(super) const TRACE_ID: u32 = key(1, Len);
     pub(super) const SPAN_ID: u32 = key(2, Len);

@@ -16,6 +16,7 @@ use crate::proto::google::devtools::cloudtrace::v2::{
     self, AttributeValue, BatchWriteSpansRequest, TruncatableString, span::time_event,
 };
 use crate::proto::google::rpc::Status;
+use crate::sampling::Threshold;
 
 mod generate;
 mod labels;

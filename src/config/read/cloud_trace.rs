@@ -1,21 +1,32 @@
 //! `cloud_trace`: where kept spans go.
 
+use http::HeaderMap;
+
 use crate::config::Files;
 use crate::config::document::Node;
-use crate::config::limits::{ALLOWED_PROJECTS, BATCH_BYTES, BATCH_DELAY, BATCH_SPANS, EMBEDDED_BYTES, MAPPING_COUNT};
+use crate::config::limits::{
+    ALLOWED_PROJECTS, BATCH_BYTES, BATCH_DELAY, BATCH_SPANS, EMBEDDED_BYTES, HEADER_COUNT, MAPPING_COUNT,
+};
 use crate::config::problem::{Fault, quote};
 use crate::config::section::Section;
-use crate::config::settings::{AllowedProjects, AttributeMapping, BaseMapping, CloudTrace, Endpoint, Tls};
+use crate::config::settings::{AllowedProjects, Api, AttributeMapping, BaseMapping, CloudTrace, Endpoint, Tls};
 use crate::config::values::{self, ANY_PROJECT};
 
 /// The project of spans that are written to the embedded Cloud Trace, which has no ambient one.
 const EMBEDDED_PROJECT: &str = "local-project";
 
+const APIS: [(&str, Api); 3] = [("v2", Api::V2), ("telemetry", Api::Telemetry), ("otlp", Api::Otlp)];
+const TELEMETRY_ENDPOINT: &str = "https://telemetry.googleapis.com";
+/// What only Cloud Trace v2 knows.
+const V2_KEYS: [&str; 2] = ["attribute_mapping", "cloud_run_revision"];
+
 const BASE_MAPPINGS: [(&str, BaseMapping); 3] =
     [("none", BaseMapping::None), ("google", BaseMapping::Google), ("console", BaseMapping::Console)];
 
 pub(super) fn cloud_trace(mut section: Section<'_>, files: Files<'_>, cloud_trace: &mut CloudTrace) {
-    section.set("endpoint", &mut cloud_trace.endpoint, values::endpoint);
+    section.set("api", &mut cloud_trace.api, |node| values::choice(node, "API", &APIS));
+    endpoint(&mut section, cloud_trace);
+    headers(&mut section, &mut cloud_trace.headers);
     // Empty means ambient, so that `${env:PROJECT:-}` can be written.
     section.set("project", &mut cloud_trace.project, |node| {
         if node.is_null() { Ok(None) } else { values::project(node).map(Some) }
@@ -43,6 +54,51 @@ pub(super) fn cloud_trace(mut section: Section<'_>, files: Files<'_>, cloud_trac
     }
     if cloud_trace.endpoint == Endpoint::Embedded {
         cloud_trace.project.get_or_insert_with(|| EMBEDDED_PROJECT.to_owned());
+    }
+}
+
+fn endpoint(section: &mut Section<'_>, cloud_trace: &mut CloudTrace) {
+    let api = cloud_trace.api;
+    if api == Api::Telemetry {
+        cloud_trace.endpoint = Endpoint::Tls(TELEMETRY_ENDPOINT.to_owned());
+    }
+    section.set("endpoint", &mut cloud_trace.endpoint, values::endpoint);
+    match section.entry("endpoint") {
+        Some((_, node)) if cloud_trace.endpoint == Endpoint::Embedded && api != Api::V2 => {
+            let fault = Fault::new("the embedded Cloud Trace takes no OTLP");
+            section.error(node.at, fault.help("leave `api` out, or name an endpoint that takes OTLP over gRPC"));
+        }
+        None if api == Api::Otlp && !section.has("endpoint") => {
+            let at = section.entry("api").map_or(section.at(), |(at, _)| at);
+            let fault = Fault::new("`api: otlp` has no endpoint of its own");
+            section.error(at, fault.help("add `endpoint: http://host:port` or `endpoint: https://host[:port]`"));
+        }
+        _ => {}
+    }
+    for key in V2_KEYS.into_iter().filter(|_| api != Api::V2) {
+        if let Some((at, _)) = section.entry(key) {
+            let fault = Fault::new(format!("`{key}` has no effect: OTLP carries attributes as they are"));
+            section.warn(at, fault.help("leave it out, or write `api: v2`"));
+        }
+    }
+}
+
+fn headers(section: &mut Section<'_>, headers: &mut HeaderMap) {
+    for (key, node) in section.own_entries("headers") {
+        let header = values::header_name(&key.name).map_err(|fault| (key.at, fault)).and_then(|name| {
+            if headers.contains_key(&name) {
+                return Err((key.at, Fault::new(format!("the header {} is given twice", quote(&key.name)))));
+            }
+            values::header_value(node).map(|value| (name, value)).map_err(|fault| (node.at, fault))
+        });
+        match header {
+            Ok((name, value)) => _ = headers.insert(name, value),
+            Err((at, fault)) => section.error(at, fault),
+        }
+    }
+    if let Some((at, _)) = section.entry("headers").filter(|_| headers.len() > HEADER_COUNT) {
+        let fault = Fault::new(format!("{} headers", headers.len()));
+        section.error(at, fault.help(format!("at most {HEADER_COUNT}: each call carries all of them")));
     }
 }
 

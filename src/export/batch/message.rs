@@ -161,13 +161,20 @@ impl Form {
     pub(super) fn halves(self, message: &[u8]) -> Option<(Vec<u8>, u32, Vec<u8>)> {
         let spans = self.spans(message);
         let left_count = spans.len() / 2;
-        let gather = |spans: &[Found<'_>]| {
-            let mut gathered = Gathered::new(self);
-            spans.iter().for_each(|(resource, head, record)| gathered.push(resource, head, record));
-            gathered.finish()
-        };
         let (left, right) = spans.split_at(left_count);
-        (left_count > 0).then(|| (gather(left), left_count as u32, gather(right)))
+        (left_count > 0).then(|| (self.gather(left), left_count as u32, self.gather(right)))
+    }
+
+    /// The spans of finished messages as one.
+    pub(super) fn join<'a>(self, messages: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+        let spans = messages.flat_map(|message| self.spans(message)).collect::<Vec<_>>();
+        self.gather(&spans)
+    }
+
+    fn gather(self, spans: &[Found<'_>]) -> Vec<u8> {
+        let mut gathered = Gathered::new(self);
+        spans.iter().for_each(|(resource, head, record)| gathered.push(resource, head, record));
+        gathered.finish()
     }
 
     /// The spans of a finished message.

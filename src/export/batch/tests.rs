@@ -113,14 +113,33 @@ fn the_budget_has_the_bytes_until_the_last_part_of_a_batch_is_gone() {
         push_record(&mut batcher, &"p".into(), Instant::now(), &record("p", id, "n"));
     }
     let head = 2 + "projects/p".len();
-    assert_eq!(budget.used_bytes(), head + 4 * len);
+    assert_eq!(budget.used_bytes(), head + 4 * len + OVERHEAD_BYTES);
     let batch = batcher.take_closed().next().unwrap();
     let (left, right) = batch.halves().unwrap();
     drop(batch.clone());
-    assert_eq!(budget.used_bytes(), head + 4 * len + 2 * (head + 2 * len));
+    assert_eq!(budget.used_bytes(), head + 4 * len + 2 * (head + 2 * len) + 3 * OVERHEAD_BYTES);
     drop((batch, left));
-    assert_eq!(budget.used_bytes(), head + 2 * len);
+    assert_eq!(budget.used_bytes(), head + 2 * len + OVERHEAD_BYTES);
     drop(right);
+    assert_eq!(budget.used_bytes(), 0);
+}
+
+#[test]
+fn joined_batches_have_every_span_in_order() {
+    let budget = Budget::new(0);
+    let mut batcher = Batcher::new(Form::CloudTrace, limits(2, 1 << 20), budget.clone());
+    for id in 0..5 {
+        push_record(&mut batcher, &"p".into(), Instant::now(), &record("p", id, "n"));
+    }
+    batcher.flush();
+    let batches: Vec<Batch> = batcher.take_closed().collect();
+    let joined = batches[0].join(batches[1..].iter(), &budget);
+    let spans = batches.iter().flat_map(|batch| decode(batch).spans).collect::<Vec<_>>();
+    assert_eq!((joined.span_count(), decode(&joined).spans), (5, spans));
+    assert_eq!(decode(&joined).name, "projects/p");
+    drop(batches);
+    assert_eq!(budget.used_bytes(), joined.encoded_len() + OVERHEAD_BYTES);
+    drop(joined);
     assert_eq!(budget.used_bytes(), 0);
 }
 
@@ -214,6 +233,7 @@ fn otlp_spans_stand_by_resource_and_scope_and_can_be_halved_down_to_one() {
         let mut both = [otlp_spans(&left), otlp_spans(&right)].concat();
         both.sort_unstable();
         assert_eq!(both, otlp_spans(&part));
+        assert_eq!(otlp_spans(&left.join(std::iter::once(&right), &budget)), both);
         parts.extend([left, right]);
     }
     singles.sort_unstable();
@@ -249,7 +269,7 @@ fn a_batch_can_be_made_again_of_its_parts() {
     let again = Batch::new(form, project, batch.message().to_vec().into(), batch.span_count(), &budget);
     assert_eq!(otlp_spans(&again), otlp_spans(&batch));
     assert_eq!((again.project(), again.form()), (batch.project(), batch.form()));
-    assert_eq!(budget.used_bytes(), batch.encoded_len());
+    assert_eq!(budget.used_bytes(), batch.encoded_len() + OVERHEAD_BYTES);
     assert_eq!(again.halves().map(|(left, _)| left.span_count()), Some(2));
     assert_eq!((Form::from_number(0), Form::from_number(3)), (None, None));
 }

@@ -16,7 +16,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// TLS is trusted by `tls`.
 fn open(uri: String, tls: Option<&SelfSigned>, environment: &[(&str, &str)]) -> Channel {
     let ca_pem = tls.map(|tls| tls.pem.clone());
-    let settings = ChannelSettings { uri, ca_pem, credentials: None, call_deadline: DEADLINE };
+    let settings = ChannelSettings { ca_pem, ..ChannelSettings::plain(&uri, DEADLINE) };
     Channel::open_in(settings, &variables(environment)).unwrap()
 }
 
@@ -42,7 +42,8 @@ async fn calls_over_tls_are_signed_and_a_refused_token_is_renewed() {
     let uri = format!("https://{}", serve(&script, Manners { tls: Some(&tls), ..Manners::default() }).await);
     let metadata = Metadata::start(vec![token("first"), token("second")]).await;
     let credentials = Some(metadata.credentials());
-    let settings = ChannelSettings { uri, ca_pem: Some(tls.pem.clone()), credentials, call_deadline: DEADLINE };
+    let ca_pem = Some(tls.pem.clone());
+    let settings = ChannelSettings { ca_pem, credentials, ..ChannelSettings::plain(&uri, DEADLINE) };
     let channel = Channel::open_in(settings, &variables(&[])).unwrap();
     assert_eq!(write(&channel, 0).await.unwrap_err().code(), Code::Unauthenticated);
     write(&channel, 1).await.unwrap();
@@ -204,8 +205,7 @@ async fn a_connection_is_left_in_time_without_hurting_its_calls() {
 
 #[test]
 fn an_address_that_is_none_is_refused_with_its_reason() {
-    let settings =
-        ChannelSettings { uri: "not an address".into(), ca_pem: None, credentials: None, call_deadline: DEADLINE };
+    let settings = ChannelSettings::plain("not an address", DEADLINE);
     let error = Channel::open(settings).unwrap_err().to_string();
     assert!(error.starts_with("the endpoint \"not an address\" cannot be used: "), "{error}");
 }
