@@ -25,6 +25,7 @@ impl Default for Settings {
                 embedded: Embedded { listen: "127.0.0.1:8080".into(), max_bytes: 256 << 20 },
                 project: None,
                 batch: Batch { max_spans: 2000, max_bytes: 4 << 20, max_delay: Duration::from_secs(1) },
+                give_up_after: Duration::ZERO,
             },
             memory: Memory { limit: Size::Percent(70.0) },
             telemetry: Telemetry { log: Log { level: LogLevel::Info, format: LogFormat::Auto } },

@@ -4,7 +4,9 @@ mod resource;
 mod tail_sampling;
 
 use super::document::Node;
-use super::limits::{BATCH_BYTES, BATCH_DELAY, BATCH_SPANS, EMBEDDED_BYTES, LISTEN_COUNT, MEMORY_BYTES, REQUEST_BYTES};
+use super::limits::{
+    BATCH_BYTES, BATCH_DELAY, BATCH_SPANS, EMBEDDED_BYTES, GIVE_UP_AFTER, LISTEN_COUNT, MEMORY_BYTES, REQUEST_BYTES,
+};
 use super::problem::{Fault, Problem};
 use super::section::Section;
 use super::settings::{CloudTrace, Endpoint, LogFormat, LogLevel, Memory, Otlp, Settings, Size, Telemetry};
@@ -72,6 +74,7 @@ fn cloud_trace(mut section: Section<'_>, cloud_trace: &mut CloudTrace) {
         section.set("max_bytes", &mut batch.max_bytes, |node| values::byte_count(node, &BATCH_BYTES));
         section.set("max_delay", &mut batch.max_delay, |node| values::duration(node, &BATCH_DELAY));
     }
+    section.set("give_up_after", &mut cloud_trace.give_up_after, |node| values::duration(node, &GIVE_UP_AFTER));
     if cloud_trace.endpoint == Endpoint::Embedded {
         cloud_trace.project.get_or_insert_with(|| EMBEDDED_PROJECT.to_owned());
     }

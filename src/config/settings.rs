@@ -187,6 +187,8 @@ pub struct CloudTrace {
     pub project: Option<String>,
     /// When a batch is full.
     pub batch: Batch,
+    /// How long a kept span may wait for a project that takes none; zero: for ever.
+    pub give_up_after: Duration,
 }
 
 /// `cloud_trace.endpoint`.
