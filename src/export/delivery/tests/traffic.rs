@@ -76,6 +76,16 @@ async fn what_was_sent_is_sent_again_with_the_same_bytes_though_more_waits() {
     requests.dedup();
     // One alone, as nothing waited yet; two of ten, and the rest: each as it was first sent.
     assert_eq!(requests.iter().map(|request| request.spans.len()).collect::<Vec<_>>(), [1, 10, 10, 4]);
+
+    // Nor is it filled up with what comes after it.
+    let mut bench = Bench::of(Script::new([Reply::Say(Status::unavailable("away"))]), &settings_of(10));
+    (0..25).for_each(|_| bench.push("p", &["a"]));
+    bench.delivery.progress().await;
+    (0..7).for_each(|_| bench.push("p", &["a"]));
+    bench.deliver_all().await;
+    bench.assert_settled(32, 0);
+    let sizes = bench.script.calls().iter().map(|call| call.request.spans.len()).collect::<Vec<_>>();
+    assert_eq!(sizes, [1, 10, 10, 4, 1, 7]);
 }
 
 #[tokio::test(start_paused = true)]
