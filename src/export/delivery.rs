@@ -48,7 +48,7 @@ pub struct Delivery<S> {
     sink: Arc<S>,
     ledger: Arc<Ledger>,
     budget: Budget,
-    /// To these batches that wait are joined.
+    /// As much as batches that wait are joined to.
     limits: settings::Batch,
     give_up_after: Option<Duration>,
     /// The projects with batches, and those that had some lately.
