@@ -68,6 +68,7 @@ pub(super) const KEYS: &[&str] = &[
     "cloud_trace.batch.max_spans",
     "cloud_trace.batch.max_bytes",
     "cloud_trace.batch.max_delay",
+    "cloud_trace.give_up_after",
     "memory",
     "memory.limit",
     "telemetry",

@@ -70,6 +70,12 @@ pub(super) const BATCH_DELAY: Limit<Duration> = Limit {
     max: Duration::from_secs(60),
     why: "kept spans wait in memory for their batch",
 };
+/// Zero: off.
+pub(super) const GIVE_UP_AFTER: Limit<Duration> = Limit {
+    min: Duration::ZERO,
+    max: Duration::from_secs(14 * 24 * 3600),
+    why: "Cloud Trace takes no spans that are older than 14 days",
+};
 
 pub(super) const MEMORY_BYTES: Limit<u64> =
     Limit { min: MIB, max: TIB, why: "requests, their index and kept spans must fit" };

@@ -202,6 +202,8 @@ pub struct CloudTrace {
     pub cloud_run_revision: bool,
     /// When a batch is full.
     pub batch: Batch,
+    /// How long a kept span may wait for a project that takes none; zero: for ever.
+    pub give_up_after: Duration,
 }
 
 /// `cloud_trace.attribute_mapping`.

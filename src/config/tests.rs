@@ -234,6 +234,14 @@ fn an_empty_project_is_the_ambient_one() {
 }
 
 #[test]
+fn giving_up_is_off_unless_a_time_is_set() {
+    for (text, expected) in [("{}", 0), ("{give_up_after: 0s}", 0), ("{give_up_after: 1h30m}", 5400)] {
+        let settings = settings(&format!("cloud_trace: {text}\n"));
+        assert_eq!(settings.cloud_trace.give_up_after, Duration::from_secs(expected), "{text}");
+    }
+}
+
+#[test]
 fn the_api_says_where_spans_go_and_who_signs() {
     let cases = [
         ("api: v2", Api::V2, "https://cloudtrace.googleapis.com", true),

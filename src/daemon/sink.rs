@@ -37,17 +37,16 @@ impl Wiring<'_> {
     pub(super) async fn start(self) -> Result<Exporter, StartError> {
         let rewriter = Rewriter::new(&self.settings.resource);
         let (kept, metrics) = (Arc::clone(&self.kept), Arc::clone(&self.metrics));
-        let batch = self.settings.cloud_trace.batch.clone();
         Ok(match self.settings.cloud_trace.api {
             Api::V2 => {
                 let encoder = Encoder::new(self.encoder_settings().await?, rewriter);
                 let sink = CloudTrace::open(self.channel(cloud_trace::CALL_DEADLINE))?;
-                Exporter::start(kept, encoder, sink, batch, self.budget, metrics)
+                Exporter::start(kept, encoder, sink, &self.settings.cloud_trace, self.budget, metrics)
             }
             Api::Telemetry | Api::Otlp => {
                 let encoder = otlp::Encoder::new(self.otlp_settings().await?, rewriter);
                 let sink = OtlpSink::open(self.channel(forward::CALL_DEADLINE))?;
-                Exporter::start(kept, encoder, sink, batch, self.budget, metrics)
+                Exporter::start(kept, encoder, sink, &self.settings.cloud_trace, self.budget, metrics)
             }
         })
     }

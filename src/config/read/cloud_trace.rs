@@ -5,7 +5,7 @@ use http::HeaderMap;
 use crate::config::Files;
 use crate::config::document::Node;
 use crate::config::limits::{
-    ALLOWED_PROJECTS, BATCH_BYTES, BATCH_DELAY, BATCH_SPANS, EMBEDDED_BYTES, HEADER_COUNT, MAPPING_COUNT,
+    ALLOWED_PROJECTS, BATCH_BYTES, BATCH_DELAY, BATCH_SPANS, EMBEDDED_BYTES, GIVE_UP_AFTER, HEADER_COUNT, MAPPING_COUNT,
 };
 use crate::config::problem::{Fault, quote};
 use crate::config::section::Section;
@@ -52,6 +52,7 @@ pub(super) fn cloud_trace(mut section: Section<'_>, files: Files<'_>, cloud_trac
         section.set("max_bytes", &mut batch.max_bytes, |node| values::byte_count(node, &BATCH_BYTES));
         section.set("max_delay", &mut batch.max_delay, |node| values::duration(node, &BATCH_DELAY));
     }
+    section.set("give_up_after", &mut cloud_trace.give_up_after, |node| values::duration(node, &GIVE_UP_AFTER));
     if cloud_trace.endpoint == Endpoint::Embedded {
         cloud_trace.project.get_or_insert_with(|| EMBEDDED_PROJECT.to_owned());
     }

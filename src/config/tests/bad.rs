@@ -396,6 +396,8 @@ fn cloud_trace() {
             "cloud_trace: {batch: {max_spans: 30000, max_bytes: 1GiB, max_delay: 2m}}\n",
             "1:34+5 `30000` is out of range\n1:52+4 `1GiB` is out of range\n1:69+2 `2m` is out of range",
         ),
+        ("cloud_trace: {give_up_after: 30}\n", "1:30+2 the duration `30` has no unit"),
+        ("cloud_trace: {give_up_after: 337h}\n", "1:30+4 `337h` is out of range"),
         ("memory: {limit: 0%}\n", "1:17+2 `0%` is out of range"),
         ("memory: {limit: 120 %}\n", "1:17+5 `120%` is out of range"),
         ("memory: {limit: 100KiB}\n", "1:17+6 `100KiB` is out of range"),

@@ -75,9 +75,11 @@ pub const VERDICTS: &[&str] = &["kept", "dropped"];
 pub const TRIGGERS: &[&str] = &["decision_wait", "root_received", "evidence", "pressure", "shutdown", "rescue"];
 /// What late spans meet.
 pub const LATE_VERDICTS: &[&str] = &["kept", "dropped", "rescued"];
-/// Why kept spans are lost: Cloud Trace refused them for good, the process had to end, they cannot be encoded, or they
-/// name a project that is not allowed.
-pub const DROP_REASONS: &[&str] = &["refused", "shutdown", "encode", "project_not_allowed"];
+/// Why kept spans are lost: Cloud Trace refused them for good, the process had to end, they cannot be encoded, they
+/// name a project that is not allowed, or nobody took them within `cloud_trace.give_up_after`.
+pub const DROP_REASONS: &[&str] = &["refused", "shutdown", "encode", "project_not_allowed", "gave_up"];
+/// What the spans of a project wait for whose calls fail; see [`crate::export::retry::Action::cause`].
+pub const WAIT_CAUSES: &[&str] = &["unavailable", "quota", "unauthenticated", "denied"];
 /// gRPC status codes by number, under their names in the gRPC specification.
 pub const SINK_CODES: &[&str] = &[
     "OK",
@@ -152,6 +154,16 @@ pub const TABLE: &[Description] = &[
     ),
     counter("spansieve_exported_spans_total", &[], "Spans that Cloud Trace confirmed."),
     counter("spansieve_dropped_spans_total", &[listed("reason", DROP_REASONS)], "Kept spans that were lost for good."),
+    gauge(
+        "spansieve_waiting_spans",
+        &[listed("cause", WAIT_CAUSES)],
+        "Kept spans of projects whose calls fail, by why the last one failed.",
+    ),
+    gauge(
+        "spansieve_sink_calls_limit",
+        &[],
+        "Calls to Cloud Trace that a project may have under way; of several, the fewest.",
+    ),
     counter(
         "spansieve_sink_batches_total",
         &[listed("code", SINK_CODES)],
