@@ -95,11 +95,7 @@ impl EncodeSpans for SpanEncoder {
     fn drop_reason(error: &Self::Error) -> DropReason {
         match error {
             EncodeError::Project(_) => DropReason::Project,
-            EncodeError::Wire(_)
-            | EncodeError::TraceId
-            | EncodeError::SpanId
-            | EncodeError::Past
-            | EncodeError::Future => DropReason::Encode,
+            _ => DropReason::Encode,
         }
     }
 }
