@@ -20,6 +20,7 @@ use crate::config::Settings;
 use crate::config::settings::{self, Endpoint};
 use crate::emulator::Emulator;
 use crate::export::exporter::{Exporter, ExporterFailed};
+use crate::export::spool::Level;
 use crate::google::credentials::{Credentials, CredentialsError};
 use crate::google::project::{AmbientProjectError, ambient_project};
 use crate::receiver::{BindError, Receiver, ReceiverSettings, Scrape};
@@ -125,7 +126,7 @@ impl Daemon {
         let pipeline = Arc::new(Pipeline::new(table, policies, Arc::clone(&kept), Arc::clone(&metrics)));
         let sweeper = tokio::spawn(sweeper::run(Arc::clone(&pipeline)));
 
-        let scrape = scrape(Arc::clone(&metrics), Arc::clone(&pipeline), budget);
+        let scrape = scrape(Arc::clone(&metrics), Arc::clone(&pipeline), budget, Arc::default());
         let addresses = bound.local_addrs();
         let health = Arc::new(Health::default());
         let limits = ReceiverSettings { max_request_bytes: settings.otlp.max_request_bytes };
@@ -219,7 +220,7 @@ async fn encoder(settings: &Settings, policies: &Policies) -> Result<Encoder, Am
     Ok(Encoder::new(EncoderSettings { default_project, annotate, policy_names }, Rewriter::new(&settings.resource)))
 }
 
-fn scrape(metrics: Arc<Metrics>, pipeline: Arc<Pipeline>, budget: Budget) -> Scrape {
+fn scrape(metrics: Arc<Metrics>, pipeline: Arc<Pipeline>, budget: Budget, level: Arc<Level>) -> Scrape {
     Arc::new(move || {
         let held = pipeline.table.held();
         metrics.render(Held {
@@ -228,6 +229,9 @@ fn scrape(metrics: Arc<Metrics>, pipeline: Arc<Pipeline>, budget: Budget) -> Scr
             rescuable_spans: held.rescuable_spans,
             rescuable_traces: held.rescuable_traces,
             export_spans: pipeline.kept.unsettled_spans(),
+            spooled_spans: level.spans(),
+            spool_bytes: level.bytes(),
+            spool_limit_bytes: level.limit_bytes(),
             used_bytes: budget.used_bytes() as u64,
             limit_bytes: budget.limit_bytes() as u64,
         })

@@ -16,5 +16,6 @@ pub mod exporter;
 pub mod ledger;
 pub mod retry;
 pub mod sink;
+pub mod spool;
 #[cfg(test)]
 pub(crate) mod testing;

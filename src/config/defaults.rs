@@ -7,6 +7,9 @@ use super::settings::{
     Resource, Rule, Settings, Size, TailSampling, Telemetry,
 };
 
+/// `cloud_trace.spool.max_bytes`: the kept spans of hours at a thousand a minute, on disks that have room for logs.
+pub(super) const SPOOL_BYTES: u64 = 4 << 30;
+
 impl Default for Settings {
     fn default() -> Self {
         Settings {
@@ -25,6 +28,7 @@ impl Default for Settings {
                 embedded: Embedded { listen: "127.0.0.1:8080".into(), max_bytes: 256 << 20 },
                 project: None,
                 batch: Batch { max_spans: 2000, max_bytes: 4 << 20, max_delay: Duration::from_secs(1) },
+                spool: None,
             },
             memory: Memory { limit: Size::Percent(70.0) },
             telemetry: Telemetry { log: Log { level: LogLevel::Info, format: LogFormat::Auto } },

@@ -3,11 +3,14 @@
 mod resource;
 mod tail_sampling;
 
+use super::defaults::SPOOL_BYTES as SPOOL_BYTES_DEFAULT;
 use super::document::Node;
-use super::limits::{BATCH_BYTES, BATCH_DELAY, BATCH_SPANS, EMBEDDED_BYTES, LISTEN_COUNT, MEMORY_BYTES, REQUEST_BYTES};
+use super::limits::{
+    BATCH_BYTES, BATCH_DELAY, BATCH_SPANS, EMBEDDED_BYTES, LISTEN_COUNT, MEMORY_BYTES, REQUEST_BYTES, SPOOL_BYTES,
+};
 use super::problem::{Fault, Problem};
 use super::section::Section;
-use super::settings::{CloudTrace, Endpoint, LogFormat, LogLevel, Memory, Otlp, Settings, Size, Telemetry};
+use super::settings::{CloudTrace, Endpoint, LogFormat, LogLevel, Memory, Otlp, Settings, Size, Spool, Telemetry};
 use super::values;
 
 const LOG_LEVELS: [(&str, LogLevel); 5] = [
@@ -72,9 +75,21 @@ fn cloud_trace(mut section: Section<'_>, cloud_trace: &mut CloudTrace) {
         section.set("max_bytes", &mut batch.max_bytes, |node| values::byte_count(node, &BATCH_BYTES));
         section.set("max_delay", &mut batch.max_delay, |node| values::duration(node, &BATCH_DELAY));
     }
+    if let Some(section) = section.section("spool") {
+        cloud_trace.spool = spool(section);
+    }
     if cloud_trace.endpoint == Endpoint::Embedded {
         cloud_trace.project.get_or_insert_with(|| EMBEDDED_PROJECT.to_owned());
     }
+}
+
+fn spool(mut section: Section<'_>) -> Option<Spool> {
+    let mut max_bytes = SPOOL_BYTES_DEFAULT;
+    section.set("max_bytes", &mut max_bytes, |node| values::bytes(node, &SPOOL_BYTES));
+    // Empty means off, so that `${env:SPOOL:-}` can be written.
+    let directory =
+        section.require("directory", |node| if node.is_null() { Ok(None) } else { values::directory(node).map(Some) });
+    directory.flatten().map(|directory| Spool { directory, max_bytes })
 }
 
 fn memory(mut section: Section<'_>, memory: &mut Memory) {

@@ -1,5 +1,6 @@
 //! The validated settings, in the order that spans flow. What every room is given.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Everything that the operator can set.
@@ -187,6 +188,8 @@ pub struct CloudTrace {
     pub project: Option<String>,
     /// When a batch is full.
     pub batch: Batch,
+    /// Where kept spans go when they are too many for the memory; `None`: nowhere.
+    pub spool: Option<Spool>,
 }
 
 /// `cloud_trace.endpoint`.
@@ -218,6 +221,15 @@ pub struct Batch {
     pub max_bytes: usize,
     /// How long a span waits for its batch to fill.
     pub max_delay: Duration,
+}
+
+/// `cloud_trace.spool`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spool {
+    /// Where its files are; of this process alone.
+    pub directory: PathBuf,
+    /// The most bytes of its files.
+    pub max_bytes: u64,
 }
 
 /// `memory`.

@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::{BufMut, Bytes};
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
+use super::spool::RecordId;
 use crate::config::settings;
 use crate::otlp::view::submessages;
 use crate::otlp::wire::Reader;
@@ -28,10 +29,30 @@ pub struct Batch {
     project: Arc<str>,
     spans: Bytes,
     span_count: u32,
+    /// Where it lies in the spool, if it came from there.
+    record: Option<RecordId>,
     _share: Arc<Share>,
 }
 
 impl Batch {
+    /// A batch as the spool gives it back; `spans` is what [`Batch::spans`] was.
+    #[must_use]
+    pub fn recovered(record: RecordId, project: Arc<str>, spans: Bytes, span_count: u32, share: Share) -> Self {
+        Batch { project, spans, span_count, record: Some(record), _share: Arc::new(share) }
+    }
+
+    /// The record of the spool that the spans are in, if they are in one.
+    #[must_use]
+    pub fn record(&self) -> Option<RecordId> {
+        self.record
+    }
+
+    /// The encoded spans, each with its key (field [`SPANS_FIELD`]).
+    #[must_use]
+    pub fn spans(&self) -> &Bytes {
+        &self.spans
+    }
+
     /// The id of the project that the spans belong to.
     #[must_use]
     pub fn project(&self) -> &Arc<str> {
@@ -123,6 +144,7 @@ impl Open {
             project: self.project,
             spans: self.spans.into(),
             span_count: self.span_count,
+            record: None,
             _share: Arc::new(self.share),
         }
     }

@@ -64,8 +64,8 @@ pub const PROTOCOLS: &[&str] = &["grpc", "http_protobuf", "http_json"];
 pub const OUTCOMES: &[&str] = &["ok", "partial", "invalid", "too_large", "busy", "timeout", "unsupported", "stopping"];
 /// Why a span is rejected alone; see [`crate::otlp::scan::RejectReason`].
 pub const REJECT_REASONS: &[&str] = &["invalid_trace_id", "invalid_span_id", "invalid_parent_span_id"];
-/// Where spans are held; only the last state is not about whole traces.
-pub const HELD_STATES: &[&str] = &["pending", "rescuable", "export"];
+/// Where spans are held; only the first two states are about whole traces.
+pub const HELD_STATES: &[&str] = &["pending", "rescuable", "export", "spooled"];
 /// The states in which traces are held.
 pub const HELD_TRACE_STATES: &[&str] = &["pending", "rescuable"];
 /// What is decided about a trace.
@@ -75,8 +75,12 @@ pub const VERDICTS: &[&str] = &["kept", "dropped"];
 pub const TRIGGERS: &[&str] = &["decision_wait", "root_received", "evidence", "pressure", "shutdown", "rescue"];
 /// What late spans meet.
 pub const LATE_VERDICTS: &[&str] = &["kept", "dropped", "rescued"];
-/// Why kept spans are lost: Cloud Trace refused them for good, the process had to end, or they cannot be encoded.
-pub const DROP_REASONS: &[&str] = &["refused", "shutdown", "encode"];
+/// Why kept spans are lost: Cloud Trace refused them for good, the process had to end, they cannot be encoded, or the
+/// spool's disk changed them.
+pub const DROP_REASONS: &[&str] = &["refused", "shutdown", "encode", "corrupt"];
+/// What is wrong with the spool's disk: a segment ends within a record, or its records are not what was written; a
+/// segment is not of this version and sink; a file cannot be read, or not be written.
+pub const SPOOL_FAULTS: &[&str] = &["torn", "corrupt", "foreign", "read", "write"];
 /// gRPC status codes by number, under their names in the gRPC specification.
 pub const SINK_CODES: &[&str] = &[
     "OK",
@@ -128,7 +132,7 @@ pub const TABLE: &[Description] = &[
     gauge(
         "spansieve_held_spans",
         &[listed("state", HELD_STATES)],
-        "Spans held: pending a decision, rescuable after a drop, or kept and waiting for Cloud Trace.",
+        "Spans held: pending a decision, rescuable after a drop, or kept and waiting for Cloud Trace, in memory or in the spool.",
     ),
     gauge("spansieve_held_traces", &[listed("state", HELD_TRACE_STATES)], "Traces held, pending or rescuable."),
     gauge("spansieve_held_bytes", &[], "Bytes of the memory budget in use."),
@@ -161,6 +165,10 @@ pub const TABLE: &[Description] = &[
         &[listed("code", SINK_CODES)],
         "Duration of calls to Cloud Trace by gRPC status code.",
     ),
+    counter("spansieve_recovered_spans_total", &[], "Spans that an earlier process left in the spool, found at start."),
+    gauge("spansieve_spool_bytes", &[], "Bytes of the spool's files."),
+    gauge("spansieve_spool_limit_bytes", &[], "The most bytes of the spool's files; 0: there is no spool."),
+    counter("spansieve_spool_faults_total", &[listed("kind", SPOOL_FAULTS)], "What went wrong with the spool's files."),
     gauge(
         "spansieve_build_info",
         &[
