@@ -115,14 +115,8 @@ impl Daemon {
         let sink = sink(&settings.cloud_trace, emulator.as_ref())?;
         let kept = Arc::new(KeptQueue::default());
         let encoder = encoder(&settings, &policies).await?;
-        let exporter = Exporter::start(
-            Arc::clone(&kept),
-            encoder,
-            sink,
-            settings.cloud_trace.batch,
-            &budget,
-            Arc::clone(&metrics),
-        );
+        let exporter =
+            Exporter::start(Arc::clone(&kept), encoder, sink, &settings.cloud_trace, &budget, Arc::clone(&metrics));
         let pipeline = Arc::new(Pipeline::new(table, policies, Arc::clone(&kept), Arc::clone(&metrics)));
         let sweeper = tokio::spawn(sweeper::run(Arc::clone(&pipeline)));
 

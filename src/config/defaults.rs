@@ -29,6 +29,7 @@ impl Default for Settings {
                 project: None,
                 batch: Batch { max_spans: 2000, max_bytes: 4 << 20, max_delay: Duration::from_secs(1) },
                 spool: None,
+                give_up_after: Duration::ZERO,
             },
             memory: Memory { limit: Size::Percent(70.0) },
             telemetry: Telemetry { log: Log { level: LogLevel::Info, format: LogFormat::Auto } },

@@ -65,6 +65,12 @@ pub(super) const BATCH_DELAY: Limit<Duration> = Limit {
 pub(super) const PATH_BYTES_MAX: usize = 4_095;
 pub(super) const SPOOL_BYTES: Limit<u64> =
     Limit { min: 64 * MIB, max: 1024 * TIB, why: "its files are of 16MiB, or as large as a batch" };
+/// Zero: off.
+pub(super) const GIVE_UP_AFTER: Limit<Duration> = Limit {
+    min: Duration::ZERO,
+    max: Duration::from_secs(14 * 24 * 3600),
+    why: "Cloud Trace takes no spans that are older than 14 days",
+};
 
 pub(super) const MEMORY_BYTES: Limit<u64> =
     Limit { min: MIB, max: TIB, why: "requests, their index and kept spans must fit" };

@@ -6,7 +6,8 @@ mod tail_sampling;
 use super::defaults::SPOOL_BYTES as SPOOL_BYTES_DEFAULT;
 use super::document::Node;
 use super::limits::{
-    BATCH_BYTES, BATCH_DELAY, BATCH_SPANS, EMBEDDED_BYTES, LISTEN_COUNT, MEMORY_BYTES, REQUEST_BYTES, SPOOL_BYTES,
+    BATCH_BYTES, BATCH_DELAY, BATCH_SPANS, EMBEDDED_BYTES, GIVE_UP_AFTER, LISTEN_COUNT, MEMORY_BYTES, REQUEST_BYTES,
+    SPOOL_BYTES,
 };
 use super::problem::{Fault, Problem};
 use super::section::Section;
@@ -78,6 +79,7 @@ fn cloud_trace(mut section: Section<'_>, cloud_trace: &mut CloudTrace) {
     if let Some(section) = section.section("spool") {
         cloud_trace.spool = spool(section);
     }
+    section.set("give_up_after", &mut cloud_trace.give_up_after, |node| values::duration(node, &GIVE_UP_AFTER));
     if cloud_trace.endpoint == Endpoint::Embedded {
         cloud_trace.project.get_or_insert_with(|| EMBEDDED_PROJECT.to_owned());
     }

@@ -190,6 +190,8 @@ pub struct CloudTrace {
     pub batch: Batch,
     /// Where kept spans go when they are too many for the memory; `None`: nowhere.
     pub spool: Option<Spool>,
+    /// How long a kept span may wait for a project that takes none; zero: for ever.
+    pub give_up_after: Duration,
 }
 
 /// `cloud_trace.endpoint`.

@@ -222,6 +222,14 @@ fn a_spool_is_off_without_a_directory() {
 }
 
 #[test]
+fn giving_up_is_off_unless_a_time_is_set() {
+    for (text, expected) in [("{}", 0), ("{give_up_after: 0s}", 0), ("{give_up_after: 1h30m}", 5400)] {
+        let settings = settings(&format!("cloud_trace: {text}\n"));
+        assert_eq!(settings.cloud_trace.give_up_after, Duration::from_secs(expected), "{text}");
+    }
+}
+
+#[test]
 fn the_benchmark_rig_is_understood() {
     let settings = settings(include_str!("../../tests/fixtures/rig.yaml"));
     assert_eq!(settings.otlp.listen, ["127.0.0.1:4317", "127.0.0.1:4318"]);

@@ -22,6 +22,9 @@ const NAME_FIELD: u32 = 1;
 pub const SPANS_FIELD: u32 = 2;
 const NAME_PREFIX: &str = "projects/";
 
+/// What a batch takes beside its spans, in whatever queue it waits: batches of one span must not cheat the budget.
+pub const OVERHEAD_BYTES: usize = 512;
+
 /// The spans of one call: a `google.devtools.cloudtrace.v2.BatchWriteSpansRequest` whose spans are encoded already.
 /// Cheap to clone; clones and halves share the bytes, and the memory budget has them back with the last one.
 #[derive(Clone, Debug)]
@@ -98,6 +101,27 @@ impl Batch {
         })
     }
 
+    /// The spans of this batch and then of `others`, of the same project and of no record, as one batch. Copies them;
+    /// the copy counts in `budget`.
+    #[must_use]
+    pub fn join<'a>(&'a self, others: impl Iterator<Item = &'a Batch> + Clone, budget: &Budget) -> Batch {
+        let batches = std::iter::once(self).chain(others);
+        let mut spans = Vec::with_capacity(batches.clone().map(|batch| batch.spans.len()).sum());
+        let mut span_count = 0;
+        for batch in batches {
+            spans.extend_from_slice(&batch.spans);
+            span_count += batch.span_count;
+        }
+        let share = budget.force(spans.len() + OVERHEAD_BYTES);
+        Batch {
+            project: Arc::clone(&self.project),
+            spans: spans.into(),
+            span_count,
+            record: None,
+            _share: Arc::new(share),
+        }
+    }
+
     /// The resource name (`projects/../traces/../spans/..`, `Span.name`) of the first span: ids alone, fit for a log.
     #[must_use]
     pub fn first_span_name(&self) -> String {
@@ -139,7 +163,7 @@ impl Open {
 
     fn close(mut self) -> Batch {
         self.spans.shrink_to_fit();
-        self.share.resize(self.spans.len());
+        self.share.resize(self.spans.len() + OVERHEAD_BYTES);
         Batch {
             project: self.project,
             spans: self.spans.into(),

@@ -3,10 +3,14 @@
 //! Invariants
 //! - A batch leaves by being stored, or by being refused down to a single span; never because too many wait. Their
 //!   shares of the memory budget make the receiver refuse new spans first.
+//! - A batch that nobody takes leaves by its age as well, if the operator says so (`cloud_trace.give_up_after`).
 //! - A project whose calls fail is probed with one call at a time, after growing waits; the first answer resumes it.
+//! - Whatever the traffic, the calls of a project stay below its quota ([`pace`]).
 //! - A batch that fails goes behind the others: one that cannot succeed must not stand in their way.
 
+mod alarm;
 mod lane;
+mod pace;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,19 +20,19 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use self::lane::{Lane, Work};
+use self::pace::PROJECT_CALLS_MAX;
 use super::batch::Batch;
 use super::ledger::{DropReason, Ledger};
 use super::retry::{self, Action};
 use super::sink::Sink;
+use crate::config::settings;
 use crate::tail::budget::Budget;
 use crate::telemetry::metrics::code_label;
 
-/// Calls of one project at a time. A call of 2,000 spans takes tenths of a second to seconds, so that eight carry
-/// thousands of spans a second and stay far below the quota of 80 calls a second; more would only add to the memory
-/// that unconfirmed batches take, and to what a sink in trouble has to bear.
-const PROJECT_CALLS_MAX: usize = 8;
 /// Calls of all projects at a time: a project whose calls hang until their deadline must leave room for the others.
 const CALLS_MAX: usize = 2 * PROJECT_CALLS_MAX;
+/// Projects whose pace is remembered though nothing of them waits.
+const LANES_KEPT_MAX: usize = 64;
 /// Longest wait between retries while the daemon stops: it has seconds to write what it holds.
 const STOPPING_DELAY_MAX: Duration = Duration::from_millis(500);
 
@@ -44,7 +48,10 @@ pub struct Delivery<S> {
     sink: Arc<S>,
     ledger: Arc<Ledger>,
     budget: Budget,
-    /// The projects with batches, in no order.
+    /// To these batches that wait are joined.
+    limits: settings::Batch,
+    give_up_after: Option<Duration>,
+    /// The projects with batches, and those that had some lately.
     lanes: Vec<Lane>,
     /// The lane that is asked first when a call can start: they take turns.
     turn: usize,
@@ -55,21 +62,31 @@ pub struct Delivery<S> {
 impl<S: Sink> Delivery<S> {
     /// Delivers to `sink`, settles in `ledger`. The bytes that are on the wire count in `budget` as well.
     #[must_use]
-    pub fn new(sink: S, ledger: Arc<Ledger>, budget: Budget) -> Self {
-        let (sink, calls) = (Arc::new(sink), JoinSet::new());
-        Delivery { sink, ledger, budget, lanes: Vec::new(), turn: 0, calls, stopping: false }
+    pub fn new(sink: S, settings: &settings::CloudTrace, ledger: Arc<Ledger>, budget: Budget) -> Self {
+        Delivery {
+            sink: Arc::new(sink),
+            ledger,
+            budget,
+            limits: settings.batch.clone(),
+            give_up_after: Some(settings.give_up_after).filter(|age| !age.is_zero()),
+            lanes: Vec::new(),
+            turn: 0,
+            calls: JoinSet::new(),
+            stopping: false,
+        }
     }
 
     /// Takes over `batch`, and starts its call if one can start now.
     pub fn push(&mut self, batch: Batch) {
-        self.lane(batch.project()).push(batch);
-        self.start(Instant::now());
+        let now = Instant::now();
+        self.lane(batch.project(), now).push(batch, now);
+        self.start(now);
     }
 
     /// Whether nothing waits and nothing is under way.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.lanes.is_empty()
+        self.lanes.iter().all(Lane::is_idle)
     }
 
     /// The daemon stops: every project is tried now, and from here on at short intervals.
@@ -80,14 +97,14 @@ impl<S: Sink> Delivery<S> {
         self.start(now);
     }
 
-    /// Waits until a call has ended or a project may be probed, and acts on it. Without either it waits forever.
+    /// Waits until a call has ended or may start, and acts on it. Without either it waits forever.
     /// Nothing is lost if the future is dropped.
     ///
     /// # Panics
     /// If a call panicked.
     pub async fn progress(&mut self) {
         let can_start = self.calls.len() < CALLS_MAX;
-        let probe = self.lanes.iter().filter(|_| can_start).filter_map(Lane::next_probe).min();
+        let ready = self.lanes.iter().filter(|_| can_start).filter_map(Lane::ready_at).min();
         tokio::select! {
             Some(ended) = self.calls.join_next() => match ended {
                 Ok(ended) => self.settle(ended),
@@ -95,15 +112,18 @@ impl<S: Sink> Delivery<S> {
                 // Calls are aborted only by dropping the whole delivery.
                 Err(_) => {}
             },
-            () = sleep_until(probe), if probe.is_some() => {}
+            () = sleep_until(ready), if ready.is_some() => {}
             else => std::future::pending().await,
         }
         self.start(Instant::now());
     }
 
-    fn lane(&mut self, project: &Arc<str>) -> &mut Lane {
+    fn lane(&mut self, project: &Arc<str>, now: Instant) -> &mut Lane {
         let at = self.lanes.iter().position(|lane| lane.project() == project).unwrap_or_else(|| {
-            self.lanes.push(Lane::new(Arc::clone(project)));
+            if self.lanes.len() >= LANES_KEPT_MAX {
+                self.lanes.retain(|lane| !lane.is_forgettable(now));
+            }
+            self.lanes.push(Lane::new(Arc::clone(project), self.limits.clone(), now));
             self.lanes.len() - 1
         });
         &mut self.lanes[at]
@@ -112,7 +132,7 @@ impl<S: Sink> Delivery<S> {
     /// Starts every call that can start now.
     fn start(&mut self, now: Instant) {
         while self.calls.len() < CALLS_MAX {
-            let Some(work) = self.next_work(now) else { return };
+            let Some(work) = self.next_work(now) else { break };
             let sink = Arc::clone(&self.sink);
             // The transport makes a copy of the message.
             let on_the_wire = self.budget.force(work.batch.encoded_len());
@@ -123,13 +143,21 @@ impl<S: Sink> Delivery<S> {
                 Ended { work, result, elapsed: started.elapsed() }
             });
         }
+        self.observe();
+    }
+
+    /// The lanes as metrics.
+    fn observe(&self) {
+        let held_up = self.lanes.iter().filter_map(Lane::held_up);
+        let limits = self.lanes.iter().filter(|lane| !lane.is_idle()).map(Lane::calls_limit);
+        self.ledger.lanes(held_up, limits.min());
     }
 
     fn next_work(&mut self, now: Instant) -> Option<Work> {
         let count = self.lanes.len();
         let (at, work) = (0..count)
             .map(|i| (self.turn + i) % count)
-            .find_map(|at| self.lanes[at].start(now).map(|work| (at, work)))?;
+            .find_map(|at| self.lanes[at].start(now, &self.budget).map(|work| (at, work)))?;
         self.turn = at + 1;
         Some(work)
     }
@@ -137,34 +165,38 @@ impl<S: Sink> Delivery<S> {
     fn settle(&mut self, Ended { mut work, result, elapsed }: Ended) {
         let status = result.err().unwrap_or_else(|| Status::ok(""));
         self.ledger.sink_call(code_label(status.code()), elapsed);
-        match self.lane(work.batch.project()).ended(&mut work, &status, Instant::now()) {
+        let now = Instant::now();
+        match self.lane(work.batch.project(), now).ended(&mut work, &status, elapsed, now) {
             Action::Done => self.ledger.exported(u64::from(work.batch.span_count())),
-            Action::Bisect => self.bisect(&work, &status),
-            action => self.retry(work, action, &status),
+            Action::Bisect => self.bisect(&work, &status, now),
+            action => self.retry(work, action, &status, now),
         }
-        self.lanes.retain(|lane| !lane.is_idle());
     }
 
     /// One bad span fails its batch: halve it until the bad one stands alone.
-    fn bisect(&mut self, work: &Work, status: &Status) {
+    fn bisect(&mut self, work: &Work, status: &Status, now: Instant) {
         let batch = &work.batch;
-        if let Some((left, right)) = batch.halves() {
-            let lane = self.lane(batch.project());
-            lane.push_part(left, work.blamed_since);
-            lane.push_part(right, work.blamed_since);
+        if let Some(parts) = work.halves() {
+            let lane = self.lane(batch.project(), now);
+            parts.into_iter().for_each(|part| lane.push_work(part));
         } else {
             let detail = format!("{} was refused: {}", batch.first_span_name(), reason(status));
             self.ledger.dropped(DropReason::Refused, u64::from(batch.span_count()), detail);
         }
     }
 
-    fn retry(&mut self, work: Work, action: Action, status: &Status) {
-        let stopping = self.stopping;
-        let lane = self.lane(work.batch.project());
-        let delay = retry::delay(action, lane.attempts(), fastrand::f64());
-        let delay = if stopping { delay.min(STOPPING_DELAY_MAX) } else { delay };
-        let delay = delay.max(retry::retry_info(status).unwrap_or_default());
-        lane.failed(work, Instant::now(), delay, status);
+    fn retry(&mut self, work: Work, action: Action, status: &Status, now: Instant) {
+        let delay_max = if self.stopping { STOPPING_DELAY_MAX } else { retry::DELAY_MAX };
+        let (identity, give_up_after) = (self.sink.identity(), self.give_up_after);
+        let lane = self.lane(work.batch.project(), now);
+        let delay = retry::delay(action, lane.attempts(action), fastrand::f64()).min(delay_max);
+        lane.failed(work, action, status, now, delay);
+        lane.alarm(status, now, identity.as_deref());
+        let given_up = give_up_after.map_or(0, |age| lane.give_up(now, age));
+        if given_up > 0 {
+            let detail = format!("not taken within cloud_trace.give_up_after; last answer: {}", reason(status));
+            self.ledger.dropped(DropReason::GaveUp, given_up, detail);
+        }
     }
 }
 

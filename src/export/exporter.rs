@@ -40,13 +40,13 @@ pub struct Exporter {
 }
 
 impl Exporter {
-    /// Starts to export what `kept` holds and will hold to `sink`, in batches of `limits`.
+    /// Starts to export what `kept` holds and will hold to `sink`, as `settings` say.
     #[must_use]
     pub fn start<E: EncodeSpans, S: Sink>(
         kept: Arc<KeptQueue>,
         encoder: E,
         sink: S,
-        limits: settings::Batch,
+        settings: &settings::CloudTrace,
         budget: &Budget,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -55,8 +55,8 @@ impl Exporter {
             kept,
             slice: Vec::with_capacity(SLICE_ENTRIES_MAX),
             encoder,
-            batcher: Batcher::new(limits, budget.clone()),
-            delivery: Delivery::new(sink, Arc::clone(&ledger), budget.clone()),
+            batcher: Batcher::new(settings.batch.clone(), budget.clone()),
+            delivery: Delivery::new(sink, settings, Arc::clone(&ledger), budget.clone()),
             ledger: Arc::clone(&ledger),
         };
         let (stop, stopped) = oneshot::channel();

@@ -16,6 +16,11 @@ pub trait Sink: Send + Sync + 'static {
     /// # Errors
     /// The sink's own status, or one for what went wrong on the way to it; [`super::retry`] says what each asks for.
     fn write(&self, batch: &Batch) -> impl Future<Output = Result<(), Status>> + Send;
+
+    /// The account that its calls are made as, if that is known: for the log, to say what to grant to whom.
+    fn identity(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Makes a sink's spans of OTLP spans.

@@ -16,7 +16,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, Prometheu
 
 pub use table::{
     DROP_REASONS, Description, HELD_STATES, HELD_TRACE_STATES, Kind, LATE_VERDICTS, LabelDescription, LabelValues,
-    OUTCOMES, PROTOCOLS, REJECT_REASONS, SINK_CODES, SPOOL_FAULTS, TABLE, TRIGGERS, VERDICTS,
+    OUTCOMES, PROTOCOLS, REJECT_REASONS, SINK_CODES, SPOOL_FAULTS, TABLE, TRIGGERS, VERDICTS, WAIT_CAUSES,
 };
 
 /// The `Content-Type` of [`Metrics::render`]: the classic text format.
@@ -203,6 +203,18 @@ impl Metrics {
     /// Something is wrong with the spool's files: one of [`SPOOL_FAULTS`].
     pub fn spool_fault(&self, kind: &'static str) {
         self.count("spansieve_spool_faults_total", &[("kind", kind)], 1);
+    }
+
+    /// Spans of projects whose calls fail, in the order of [`WAIT_CAUSES`].
+    pub fn waiting(&self, spans: [u64; WAIT_CAUSES.len()]) {
+        for (cause, spans) in WAIT_CAUSES.iter().zip(spans) {
+            self.set("spansieve_waiting_spans", &[("cause", cause)], spans);
+        }
+    }
+
+    /// A project may have `limit` calls under way.
+    pub fn sink_calls_limit(&self, limit: usize) {
+        self.set("spansieve_sink_calls_limit", &[], limit as u64);
     }
 
     /// A call to Cloud Trace ended with a status code, one of [`SINK_CODES`]; see [`code_label`].

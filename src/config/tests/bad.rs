@@ -371,6 +371,8 @@ fn cloud_trace() {
             "1:34+2 a directory must not be empty\n1:49+4 `1MiB` is out of range",
         ),
         ("cloud_trace: {spool: [/tmp]}\n", "1:22+1 expected a section of `key: value` lines, found a list"),
+        ("cloud_trace: {give_up_after: 30}\n", "1:30+2 the duration `30` has no unit"),
+        ("cloud_trace: {give_up_after: 337h}\n", "1:30+4 `337h` is out of range"),
         ("memory: {limit: 0%}\n", "1:17+2 `0%` is out of range"),
         ("memory: {limit: 120 %}\n", "1:17+5 `120%` is out of range"),
         ("memory: {limit: 100KiB}\n", "1:17+6 `100KiB` is out of range"),

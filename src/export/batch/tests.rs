@@ -105,12 +105,31 @@ fn the_budget_has_the_bytes_until_the_last_part_of_a_batch_is_gone() {
     for id in 2..=4 {
         push_record(&mut batcher, &"p".into(), Instant::now(), &record("p", id, "n"));
     }
-    assert_eq!(budget.used_bytes(), 4 * len);
+    assert_eq!(budget.used_bytes(), 4 * len + OVERHEAD_BYTES);
     let batch = batcher.take_closed().next().unwrap();
     let (left, right) = batch.halves().unwrap();
     drop((batch, left));
-    assert_eq!(budget.used_bytes(), 4 * len);
+    assert_eq!(budget.used_bytes(), 4 * len + OVERHEAD_BYTES);
     drop(right);
+    assert_eq!(budget.used_bytes(), 0);
+}
+
+#[test]
+fn joined_batches_have_every_span_in_order() {
+    let budget = Budget::new(0);
+    let mut batcher = Batcher::new(limits(2, 1 << 20), budget.clone());
+    for id in 0..5 {
+        push_record(&mut batcher, &"p".into(), Instant::now(), &record("p", id, "n"));
+    }
+    batcher.flush();
+    let batches: Vec<Batch> = batcher.take_closed().collect();
+    let joined = batches[0].join(batches[1..].iter(), &budget);
+    let spans = batches.iter().flat_map(|batch| decode(batch).spans).collect::<Vec<_>>();
+    assert_eq!((joined.span_count(), decode(&joined).spans), (5, spans));
+    assert_eq!(decode(&joined).name, "projects/p");
+    drop(batches);
+    assert_eq!(budget.used_bytes(), 5 * record("p", 0, "n").len() + OVERHEAD_BYTES);
+    drop(joined);
     assert_eq!(budget.used_bytes(), 0);
 }
 

@@ -4,8 +4,10 @@ use tonic::{Code, Status};
 
 use super::*;
 use crate::cloud_trace::client::CloudTrace;
+use crate::export::batch::OVERHEAD_BYTES;
 use crate::export::testing::{
-    BAD, PANIC, PlainEncoder, Reply, Script, Server, UNENCODABLE, kept, settled, span_name, with_retry_info,
+    BAD, PANIC, PlainEncoder, Reply, Script, Server, UNENCODABLE, cloud_trace, kept, settled, span_name,
+    with_retry_info,
 };
 
 /// A running exporter and all that its spans pass.
@@ -20,7 +22,8 @@ struct Bench {
 impl Bench {
     fn new(sink: impl Sink, limits: settings::Batch) -> Self {
         let (kept, metrics, budget) = (Arc::new(KeptQueue::default()), Arc::new(Metrics::new()), Budget::new(0));
-        let exporter = Exporter::start(Arc::clone(&kept), PlainEncoder, sink, limits, &budget, Arc::clone(&metrics));
+        let settings = cloud_trace(limits);
+        let exporter = Exporter::start(Arc::clone(&kept), PlainEncoder, sink, &settings, &budget, Arc::clone(&metrics));
         Bench { exporter, kept, budget, metrics, pushed: 0 }
     }
 
@@ -113,9 +116,10 @@ async fn requests_are_let_go_once_encoded_though_the_sink_is_away() {
     bench.keep("p", &["good"; 10]);
     let request_bytes = bench.budget.used_bytes();
     tokio::time::sleep(Duration::from_secs(1)).await;
-    // What counts now is the batch and its copy on the wire.
-    let batch_bytes = prost::Message::encoded_len(&script.calls()[0].request) - "projects/p".len() - 2;
-    assert_eq!(bench.budget.used_bytes(), 2 * batch_bytes + "projects/p".len() + 2);
+    // What counts now is the batch (without its name) and its copy on the wire.
+    let wire_bytes = prost::Message::encoded_len(&script.calls()[0].request);
+    let batch_bytes = wire_bytes - "projects/p".len() - 2 + OVERHEAD_BYTES;
+    assert_eq!(bench.budget.used_bytes(), batch_bytes + wire_bytes);
     assert_ne!(request_bytes, bench.budget.used_bytes());
     assert_eq!(bench.exporter.export_spans(), 10);
 }

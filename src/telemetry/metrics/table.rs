@@ -75,9 +75,11 @@ pub const VERDICTS: &[&str] = &["kept", "dropped"];
 pub const TRIGGERS: &[&str] = &["decision_wait", "root_received", "evidence", "pressure", "shutdown", "rescue"];
 /// What late spans meet.
 pub const LATE_VERDICTS: &[&str] = &["kept", "dropped", "rescued"];
-/// Why kept spans are lost: Cloud Trace refused them for good, the process had to end, they cannot be encoded, or the
-/// spool's disk changed them.
-pub const DROP_REASONS: &[&str] = &["refused", "shutdown", "encode", "corrupt"];
+/// Why kept spans are lost: Cloud Trace refused them for good, the process had to end, they cannot be encoded, nobody
+/// took them within `cloud_trace.give_up_after`, or the spool's disk changed them.
+pub const DROP_REASONS: &[&str] = &["refused", "shutdown", "encode", "gave_up", "corrupt"];
+/// What the spans of a project wait for whose calls fail; see [`crate::export::retry::Action::cause`].
+pub const WAIT_CAUSES: &[&str] = &["unavailable", "quota", "unauthenticated", "denied"];
 /// What is wrong with the spool's disk: a segment ends within a record, or its records are not what was written; a
 /// segment is not of this version and sink; a file cannot be read, or not be written.
 pub const SPOOL_FAULTS: &[&str] = &["torn", "corrupt", "foreign", "read", "write"];
@@ -155,6 +157,16 @@ pub const TABLE: &[Description] = &[
     ),
     counter("spansieve_exported_spans_total", &[], "Spans that Cloud Trace confirmed."),
     counter("spansieve_dropped_spans_total", &[listed("reason", DROP_REASONS)], "Kept spans that were lost for good."),
+    gauge(
+        "spansieve_waiting_spans",
+        &[listed("cause", WAIT_CAUSES)],
+        "Kept spans of projects whose calls fail, by why the last one failed.",
+    ),
+    gauge(
+        "spansieve_sink_calls_limit",
+        &[],
+        "Calls to Cloud Trace that a project may have under way; of several, the fewest.",
+    ),
     counter(
         "spansieve_sink_batches_total",
         &[listed("code", SINK_CODES)],
