@@ -20,7 +20,7 @@ use crate::config::Settings;
 use crate::config::settings::{self, Endpoint};
 use crate::emulator::Emulator;
 use crate::export::exporter::{Exporter, ExporterFailed};
-use crate::export::spool::Level;
+use crate::export::spool::{Form, Level, OpenError, Spool};
 use crate::google::credentials::{Credentials, CredentialsError};
 use crate::google::project::{AmbientProjectError, ambient_project};
 use crate::receiver::{BindError, Receiver, ReceiverSettings, Scrape};
@@ -63,6 +63,9 @@ pub enum StartError {
     /// The embedded Cloud Trace cannot start.
     #[error("cloud_trace.embedded: {0}")]
     Emulator(std::io::Error),
+    /// The spool's directory cannot be used.
+    #[error(transparent)]
+    Spool(#[from] OpenError),
     /// There is no client of Cloud Trace.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -115,12 +118,21 @@ impl Daemon {
         let sink = sink(&settings.cloud_trace, emulator.as_ref())?;
         let kept = Arc::new(KeptQueue::default());
         let encoder = encoder(&settings, &policies).await?;
-        let exporter =
-            Exporter::start(Arc::clone(&kept), encoder, sink, &settings.cloud_trace, &budget, Arc::clone(&metrics));
+        let spool = spool(&settings.cloud_trace, &budget, &metrics)?;
+        let level = spool.as_ref().map(Spool::level).unwrap_or_default();
+        let exporter = Exporter::start(
+            Arc::clone(&kept),
+            encoder,
+            sink,
+            &settings.cloud_trace,
+            &budget,
+            Arc::clone(&metrics),
+            spool,
+        );
         let pipeline = Arc::new(Pipeline::new(table, policies, Arc::clone(&kept), Arc::clone(&metrics)));
         let sweeper = tokio::spawn(sweeper::run(Arc::clone(&pipeline)));
 
-        let scrape = scrape(Arc::clone(&metrics), Arc::clone(&pipeline), budget, Arc::default());
+        let scrape = scrape(Arc::clone(&metrics), Arc::clone(&pipeline), budget, level);
         let addresses = bound.local_addrs();
         let health = Arc::new(Health::default());
         let limits = ReceiverSettings { max_request_bytes: settings.otlp.max_request_bytes };
@@ -202,6 +214,11 @@ fn sink(settings: &settings::CloudTrace, emulator: Option<&Emulator>) -> Result<
         Endpoint::Plaintext(uri) => CloudTrace::plaintext(uri)?,
         Endpoint::Tls(uri) => CloudTrace::google(uri, Credentials::application_default()?)?,
     })
+}
+
+fn spool(settings: &settings::CloudTrace, budget: &Budget, metrics: &Arc<Metrics>) -> Result<Option<Spool>, OpenError> {
+    let open = |spool| Spool::open(spool, Form::CloudTraceV2, budget, metrics);
+    settings.spool.as_ref().map(open).transpose()
 }
 
 async fn encoder(settings: &Settings, policies: &Policies) -> Result<Encoder, AmbientProjectError> {

@@ -26,12 +26,14 @@ pub enum DropReason {
     Refused,
     /// Not written by the deadline of the shutdown.
     Shutdown,
+    /// The spool's disk did not give back what was written.
+    Corrupt,
     /// Not taken within the time that the operator set (`cloud_trace.give_up_after`).
     GaveUp,
 }
 
 impl DropReason {
-    const COUNT: usize = 4;
+    const COUNT: usize = 5;
 
     /// The metric label.
     #[must_use]
@@ -40,6 +42,7 @@ impl DropReason {
             DropReason::Encode => "encode",
             DropReason::Refused => "refused",
             DropReason::Shutdown => "shutdown",
+            DropReason::Corrupt => "corrupt",
             DropReason::GaveUp => "gave_up",
         }
     }
@@ -93,6 +96,16 @@ impl Ledger {
         if let Some(limit) = calls_limit {
             self.metrics.sink_calls_limit(limit);
         }
+    }
+
+    /// `spans` spans are in the spool, and not in memory any more.
+    pub fn spooled(&self, spans: u64) {
+        self.kept.settle(spans);
+    }
+
+    /// `spans` spans of the spool are in memory, to be delivered.
+    pub fn unspooled(&self, spans: u64) {
+        self.kept.unsettle(spans);
     }
 
     /// Cloud Trace has `spans` spans.

@@ -5,7 +5,8 @@
 //! the runtime's that may block. [`crate::export::delivery`] decides what goes there and when it comes back.
 //!
 //! Invariants
-//! - A span counts as spooled only when its record is written; until then its batch is in memory. A disk that fails or
+//! - A span counts as spooled only when its record is written; until then its batch is in memory, and when it was read
+//!   it counts there again, though the record stays until it is settled. A disk that fails or
 //!   is full loses nothing: batches stay where they are, and the memory budget makes the receiver refuse new spans.
 //! - A record is given out again only if the process ends before it is settled. What was settled in the moment before a
 //!   kill may be delivered twice, which Cloud Trace tells by the spans' names.
@@ -32,7 +33,7 @@ pub use self::format::Form;
 pub use self::index::RecordId;
 pub use self::open::OpenError;
 use self::store::{AppendError, Store, Stored};
-use super::batch::Batch;
+use super::batch::{Batch, OVERHEAD_BYTES};
 use crate::config::settings;
 use crate::tail::budget::Budget;
 use crate::telemetry::Metrics;
@@ -53,7 +54,7 @@ pub struct Level {
 }
 
 impl Level {
-    /// Spans that are not settled, those that were read included.
+    /// Spans that wait on the disk and are not in memory.
     #[must_use]
     pub fn spans(&self) -> u64 {
         self.spans.load(Ordering::Acquire)
@@ -72,6 +73,15 @@ impl Level {
     }
 }
 
+/// A batch, and when the last of its spans was kept.
+#[derive(Clone, Debug)]
+pub struct Aged {
+    /// The batch.
+    pub batch: Batch,
+    /// May be before this machine was started.
+    pub since: Instant,
+}
+
 /// What a job has done.
 #[derive(Debug)]
 pub enum Outcome {
@@ -80,10 +90,10 @@ pub enum Outcome {
         /// Spans.
         spans: u64,
         /// In their order.
-        left: Vec<Batch>,
+        left: Vec<Aged>,
     },
     /// A batch to deliver.
-    Read(Batch),
+    Read(Aged),
     /// A record was not what was written: so many spans are lost.
     Corrupt(u64),
     /// Nothing that anybody waits for.
@@ -170,6 +180,12 @@ impl Spool {
         self.out.values().map(|out| out.bytes).sum()
     }
 
+    /// Whether a job is under way.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.job.is_some()
+    }
+
     /// Whether a job can write now.
     #[must_use]
     pub fn can_write(&self, now: Instant) -> bool {
@@ -184,8 +200,8 @@ impl Spool {
     }
 
     /// Starts to write `batches`, at most some [`JOB_BYTES`]. Call it if [`Spool::can_write`].
-    pub fn write(&mut self, batches: Vec<Batch>) {
-        self.start(|store, troubles| write(store, batches, troubles));
+    pub fn write(&mut self, batches: Vec<Aged>, now: Instant) {
+        self.start(move |store, troubles| write(store, batches, now, troubles));
     }
 
     /// Starts to read the oldest batch of a project that is not `blocked`; false if there is none, or now is no time.
@@ -194,7 +210,7 @@ impl Spool {
         let may = self.reading.is_open(now) && self.store.as_ref().is_some_and(|store| store.has_waiting(&wanted));
         if may {
             let budget = self.budget.clone();
-            self.start(move |store, troubles| read(store, wanted, &budget, troubles));
+            self.start(move |store, troubles| read(store, wanted, now, &budget, troubles));
         }
         may
     }
@@ -208,9 +224,7 @@ impl Spool {
 
     /// The spans of `batch`, which may be a part of one that was read, are exported or counted as dropped.
     pub fn settled(&mut self, batch: &Batch) {
-        let Some(id) = batch.record() else { return };
-        self.level.spans.fetch_sub(u64::from(batch.span_count()), Ordering::AcqRel);
-        let Some(out) = self.out.get_mut(&id) else { return };
+        let Some((id, out)) = batch.record().and_then(|id| Some((id, self.out.get_mut(&id)?))) else { return };
         out.spans_left = out.spans_left.saturating_sub(batch.span_count());
         if out.spans_left == 0 {
             self.out.remove(&id);
@@ -218,14 +232,18 @@ impl Spool {
         }
     }
 
-    /// Notes down what is settled and syncs the files: the process stops.
-    pub async fn close(&mut self) {
+    /// Notes down what is settled and syncs the files, as the process stops. What was read and is not settled waits on
+    /// the disk again; returns the number of its spans.
+    pub async fn close(mut self) -> u64 {
         debug_assert!(self.job.is_none(), "its outcome would be lost");
+        let spans = self.out.values().map(|out| u64::from(out.spans_left)).sum();
+        self.level.spans.fetch_add(spans, Ordering::AcqRel);
         self.start(|store, troubles| {
             troubles.extend(store.sync().err().map(Trouble::Write));
             Outcome::Nothing
         });
         self.finished().await;
+        spans
     }
 
     fn start(&mut self, work: impl FnOnce(&mut Store, &mut Vec<Trouble>) -> Outcome + Send + 'static) {
@@ -267,8 +285,9 @@ impl Spool {
                     self.writing.worked();
                 }
             }
-            Outcome::Read(batch) => {
+            Outcome::Read(Aged { batch, .. }) => {
                 self.reading.worked();
+                self.level.spans.fetch_sub(u64::from(batch.span_count()), Ordering::AcqRel);
                 let out = Out { spans_left: batch.span_count(), bytes: batch.spans().len() };
                 self.out.extend(batch.record().map(|id| (id, out)));
             }
@@ -303,12 +322,13 @@ impl Spool {
     }
 }
 
-fn write(store: &mut Store, batches: Vec<Batch>, troubles: &mut Vec<Trouble>) -> Outcome {
-    let now_unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+fn write(store: &mut Store, batches: Vec<Aged>, now: Instant, troubles: &mut Vec<Trouble>) -> Outcome {
+    let now_unix_ms = now_unix_ms();
     let mut spans = 0;
     let mut left = batches.into_iter();
-    while let Some(batch) = left.as_slice().first() {
-        if let Err(error) = store.append(batch, now_unix_ms) {
+    while let Some(Aged { batch, since }) = left.as_slice().first() {
+        let age_ms = now.saturating_duration_since(*since).as_millis() as u64;
+        if let Err(error) = store.append(batch, now_unix_ms.saturating_sub(age_ms)) {
             troubles.push(match error {
                 AppendError::Full => Trouble::Full,
                 AppendError::Disk(cause) => Trouble::Write(cause),
@@ -324,6 +344,7 @@ fn write(store: &mut Store, batches: Vec<Batch>, troubles: &mut Vec<Trouble>) ->
 fn read(
     store: &mut Store,
     wanted: impl Fn(&Arc<str>) -> bool,
+    now: Instant,
     budget: &Budget,
     troubles: &mut Vec<Trouble>,
 ) -> Outcome {
@@ -331,13 +352,19 @@ fn read(
         troubles.push(Trouble::Read(cause));
         None
     });
-    let Some(Stored { id, project, span_count, spans, .. }) = stored else { return Outcome::Nothing };
+    let Some(Stored { id, project, span_count, since_unix_ms, spans }) = stored else { return Outcome::Nothing };
     let Some(spans) = spans else {
         troubles.extend(store.done(id).err().map(Trouble::Write));
         return Outcome::Corrupt(span_count.into());
     };
-    let share = budget.force(spans.len());
-    Outcome::Read(Batch::recovered(id, project, spans, span_count, share))
+    let age = Duration::from_millis(now_unix_ms().saturating_sub(since_unix_ms));
+    let share = budget.force(spans.len() + OVERHEAD_BYTES);
+    let batch = Batch::recovered(id, project, spans, span_count, share);
+    Outcome::Read(Aged { batch, since: now.checked_sub(age).unwrap_or(now) })
+}
+
+fn now_unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
 
 /// One of the two ways, to the disk and back: whether it works.

@@ -3,7 +3,7 @@
 //! ```text
 //! segment = magic "SPANSPOL" | version u16 | form u8 | 0 u8 | checksum u32 of what stands before it | record*
 //! record  = state u8 | checksum u32 of the rest of the header | spans length u32 | spans checksum u32 | span count u32
-//!           | stored at u64, ms of Unix time | project length u16 | project | spans
+//!           | since u64, ms of Unix time | project length u16 | project | spans
 //! ```
 //!
 //! The state is the only byte that is ever written again, and so stands outside of the checksums. The header has one
@@ -91,8 +91,8 @@ pub struct RecordHeader {
     pub spans_checksum: u32,
     /// At least 1.
     pub span_count: u32,
-    /// When it was appended, in milliseconds of Unix time.
-    pub stored_unix_ms: u64,
+    /// When the last of its spans was kept, in milliseconds of Unix time.
+    pub since_unix_ms: u64,
     /// The id of the project that the spans belong to.
     pub project: String,
 }
@@ -114,7 +114,7 @@ impl RecordHeader {
         out.put_u32_le(self.spans_len);
         out.put_u32_le(self.spans_checksum);
         out.put_u32_le(self.span_count);
-        out.put_u64_le(self.stored_unix_ms);
+        out.put_u64_le(self.since_unix_ms);
         out.put_u16_le(self.project.len().try_into()?);
         out.put_slice(self.project.as_bytes());
         let checksum = crc32fast::hash(&out[CHECKED_FROM..]);
@@ -134,7 +134,7 @@ impl RecordHeader {
         let mut rest = &fixed[..];
         let (state, checksum) = (rest.get_u8(), rest.get_u32_le());
         let (spans_len, spans_checksum, span_count) = (rest.get_u32_le(), rest.get_u32_le(), rest.get_u32_le());
-        let (stored_unix_ms, project_len) = (rest.get_u64_le(), rest.get_u16_le());
+        let (since_unix_ms, project_len) = (rest.get_u64_le(), rest.get_u16_le());
         let mut project = vec![0; usize::from(project_len)];
         if !fill(reader, &mut project)? {
             return Ok(Err(Fault::Torn));
@@ -149,7 +149,7 @@ impl RecordHeader {
             spans_len,
             spans_checksum,
             span_count,
-            stored_unix_ms,
+            since_unix_ms,
             project,
         }))
     }

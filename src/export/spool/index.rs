@@ -21,7 +21,7 @@ pub(super) struct Entry {
     pub(super) spans_len: u32,
     pub(super) spans_checksum: u32,
     pub(super) span_count: u32,
-    pub(super) stored_unix_ms: u64,
+    pub(super) since_unix_ms: u64,
 }
 
 /// The waiting records of one project, oldest first.

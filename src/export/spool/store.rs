@@ -44,8 +44,8 @@ pub struct Stored {
     pub project: Arc<str>,
     /// At least 1.
     pub span_count: u32,
-    /// When it was appended, in milliseconds of Unix time.
-    pub stored_unix_ms: u64,
+    /// When the last of its spans was kept, in milliseconds of Unix time.
+    pub since_unix_ms: u64,
     /// The bytes of the spans; `None` if they are not what was written.
     pub spans: Option<Bytes>,
 }
@@ -104,11 +104,11 @@ impl Store {
         self.bytes
     }
 
-    /// Appends a batch of the store's form.
+    /// Appends a batch of the store's form, whose last span was kept at `since_unix_ms`.
     ///
     /// # Errors
     /// See [`AppendError`].
-    pub fn append(&mut self, batch: &Batch, now_unix_ms: u64) -> Result<(), AppendError> {
+    pub fn append(&mut self, batch: &Batch, since_unix_ms: u64) -> Result<(), AppendError> {
         let spans = batch.spans();
         let spans_len = spans.len().try_into().map_err(io::Error::other)?;
         let header = RecordHeader {
@@ -116,7 +116,7 @@ impl Store {
             spans_len,
             spans_checksum: crc32fast::hash(spans),
             span_count: batch.span_count(),
-            stored_unix_ms: now_unix_ms,
+            since_unix_ms,
             project: batch.project().to_string(),
         };
         let head = header.encode().map_err(io::Error::other)?;
@@ -187,7 +187,7 @@ impl Store {
             spans_len: header.spans_len,
             spans_checksum: header.spans_checksum,
             span_count: header.span_count,
-            stored_unix_ms: header.stored_unix_ms,
+            since_unix_ms: header.since_unix_ms,
         };
         self.index.push(&header.project, entry);
         if let Some(segment) = self.segments.get_mut(&id.segment) {
@@ -221,7 +221,7 @@ impl Store {
             id: entry.id,
             project,
             span_count: entry.span_count,
-            stored_unix_ms: entry.stored_unix_ms,
+            since_unix_ms: entry.since_unix_ms,
             spans: sound.then(|| spans.into()),
         }))
     }

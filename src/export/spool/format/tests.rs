@@ -12,7 +12,7 @@ fn header(project: &str, spans: &[u8]) -> RecordHeader {
         spans_len: spans.len() as u32,
         spans_checksum: crc32fast::hash(spans),
         span_count: 3,
-        stored_unix_ms: 1_700_000_000_123,
+        since_unix_ms: 1_700_000_000_123,
         project: project.to_owned(),
     }
 }

@@ -66,7 +66,7 @@ fn assert_same(stored: &Stored, batch: &Batch) {
     assert_eq!(stored.project, *batch.project());
     assert_eq!(stored.span_count, batch.span_count());
     assert_eq!(stored.spans.as_ref(), Some(batch.spans()));
-    assert_eq!(stored.stored_unix_ms, 7);
+    assert_eq!(stored.since_unix_ms, 7);
 }
 
 #[test]
