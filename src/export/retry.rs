@@ -105,7 +105,7 @@ pub fn advice(code: Code, project: &str, identity: Option<&str>) -> Option<Strin
         Code::FailedPrecondition => {
             format!("enable the API: gcloud services enable cloudtrace.googleapis.com --project {project}")
         }
-        Code::Unimplemented => "check cloud_trace.endpoint: it does not speak the API of cloud_trace".to_owned(),
+        Code::Unimplemented => "check cloud_trace.endpoint: what answers there knows no such call".to_owned(),
         Code::Unauthenticated => format!("check the application default credentials, those of {account}"),
         Code::ResourceExhausted => {
             format!("ask for more Cloud Trace quota on project {project}, or keep fewer traces")

@@ -103,7 +103,7 @@ impl Lane {
         self.waiting.is_empty() && self.calls == 0
     }
 
-    /// Whether a new lane of the project would be no faster.
+    /// Whether it may be forgotten: nothing waits, and the first call of a new lane would be no sooner than its own.
     pub(super) fn is_forgettable(&self, now: Instant) -> bool {
         self.is_idle() && self.pace.next_call() <= now
     }
