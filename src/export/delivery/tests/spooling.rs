@@ -45,7 +45,11 @@ impl Spooling {
     }
 
     async fn progress(&mut self, time: Duration) {
-        let forever = async { while self.bench.delivery.progress().await == () {} };
+        let forever = async {
+            loop {
+                self.bench.delivery.progress().await;
+            }
+        };
         tokio::time::timeout(time, forever).await.unwrap_err();
     }
 
