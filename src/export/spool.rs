@@ -42,6 +42,8 @@ use crate::telemetry::Metrics;
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// The log repeats at this interval that the disk fails or is full.
 const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
+/// The log says at most this often that spans are spooled.
+const SPOOLING_INTERVAL: Duration = Duration::from_secs(300);
 /// Batches on their way to the disk at a time, as a job cannot be interrupted.
 pub const JOB_BYTES: usize = 16 << 20;
 
@@ -133,6 +135,8 @@ pub struct Spool {
     done: Vec<RecordId>,
     writing: Way,
     reading: Way,
+    /// When the log last said that spans are spooled.
+    spooling_logged: Option<Instant>,
     level: Arc<Level>,
     budget: Budget,
     metrics: Arc<Metrics>,
@@ -152,7 +156,7 @@ impl Spool {
         let (store, spans) = Store::open(settings, form, budget, metrics)?;
         metrics.recovered(spans);
         if spans > 0 {
-            tracing::info!(spans, bytes = store.bytes(), "the spool has spans of an earlier process");
+            tracing::info!(spans, bytes = store.bytes(), "The spool has spans of an earlier process.");
         }
         let level = Level { spans: spans.into(), bytes: store.bytes().into(), limit_bytes: settings.max_bytes };
         Ok(Spool {
@@ -162,6 +166,7 @@ impl Spool {
             done: Vec::new(),
             writing: Way::default(),
             reading: Way::default(),
+            spooling_logged: None,
             level: Arc::new(level),
             budget: budget.clone(),
             metrics: Arc::clone(metrics),
@@ -284,6 +289,7 @@ impl Spool {
                 if left.is_empty() {
                     self.writing.worked();
                 }
+                self.log_spooling(now);
             }
             Outcome::Read(Aged { batch, .. }) => {
                 self.reading.worked();
@@ -301,6 +307,14 @@ impl Spool {
             self.trouble(trouble, now);
         }
         outcome
+    }
+
+    fn log_spooling(&mut self, now: Instant) {
+        if self.spooling_logged.is_none_or(|logged| now - logged >= SPOOLING_INTERVAL) {
+            self.spooling_logged = Some(now);
+            let (spans, bytes) = (self.level.spans(), self.level.bytes());
+            tracing::info!(spans, bytes, "Kept spans that memory has no room for wait in the spool.");
+        }
     }
 
     fn trouble(&mut self, trouble: Trouble, now: Instant) {
