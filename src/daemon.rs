@@ -19,8 +19,9 @@ use crate::cloud_trace::encode::{Encoder, EncoderSettings};
 use crate::config::Settings;
 use crate::config::settings::{self, Endpoint};
 use crate::emulator::Emulator;
+use crate::export::batch::Form;
 use crate::export::exporter::{Exporter, ExporterFailed};
-use crate::export::spool::{Form, Level, OpenError, Spool};
+use crate::export::spool::{Level, OpenError, Spool};
 use crate::google::credentials::{Credentials, CredentialsError};
 use crate::google::project::{AmbientProjectError, ambient_project};
 use crate::receiver::{BindError, Receiver, ReceiverSettings, Scrape};
@@ -217,7 +218,7 @@ fn sink(settings: &settings::CloudTrace, emulator: Option<&Emulator>) -> Result<
 }
 
 fn spool(settings: &settings::CloudTrace, budget: &Budget, metrics: &Arc<Metrics>) -> Result<Option<Spool>, OpenError> {
-    let open = |spool| Spool::open(spool, Form::CloudTraceV2, budget, metrics);
+    let open = |spool| Spool::open(spool, Form::CloudTrace, budget, metrics);
     settings.spool.as_ref().map(open).transpose()
 }
 

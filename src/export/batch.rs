@@ -25,6 +25,14 @@ const NAME_PREFIX: &str = "projects/";
 /// What a batch takes beside its spans, in whatever queue it waits: batches of one span must not cheat the budget.
 pub const OVERHEAD_BYTES: usize = 512;
 
+/// The message that a batch is on the wire. Its number stands for it on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Form {
+    /// `google.devtools.cloudtrace.v2.BatchWriteSpansRequest`: the spans of one project.
+    CloudTrace = 1,
+}
+
 /// The spans of one call: a `google.devtools.cloudtrace.v2.BatchWriteSpansRequest` whose spans are encoded already.
 /// Cheap to clone; clones and halves share the bytes, and the memory budget has them back with the last one.
 #[derive(Clone, Debug)]

@@ -29,11 +29,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-pub use self::format::Form;
 pub use self::index::RecordId;
 pub use self::open::OpenError;
 use self::store::{AppendError, Store, Stored};
-use super::batch::{Batch, OVERHEAD_BYTES};
+use super::batch::{Batch, Form, OVERHEAD_BYTES};
 use crate::config::settings;
 use crate::tail::budget::Budget;
 use crate::telemetry::Metrics;

@@ -2,19 +2,21 @@
 //!
 //! ```text
 //! segment = magic "SPANSPOL" | version u16 | form u8 | 0 u8 | checksum u32 of what stands before it | record*
-//! record  = state u8 | checksum u32 of the rest of the header | spans length u32 | spans checksum u32 | span count u32
-//!           | since u64, ms of Unix time | project length u16 | project | spans
+//! record  = state u8 | checksum u32 of the rest of the header | body length u32 | body checksum u32 | span count u32
+//!           | since u64, ms of Unix time | project length u16 | project | body
 //! ```
 //!
-//! The state is the only byte that is ever written again, and so stands outside of the checksums. The header has one
-//! of its own: a segment is indexed by its headers alone, and spans that have gone bad do not hide the records after
-//! them.
+//! The body is the spans of a batch as they are sent. The state is the only byte that is ever written again, and so
+//! stands outside of the checksums. The header has one of its own: a segment is indexed by its headers alone, and a body
+//! that has gone bad does not hide the records after it.
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::num::TryFromIntError;
 
 use bytes::{Buf, BufMut};
 use thiserror::Error;
+
+use crate::export::batch::Form;
 
 const MAGIC: &[u8; 8] = b"SPANSPOL";
 /// Of this layout; another one is not guessed at.
@@ -28,14 +30,6 @@ const CHECKED_FROM: usize = 5;
 /// [`RecordHeader::done`] on disk. Any other byte means that the spans are to be delivered, as twice is harmless.
 pub const DONE: u8 = 0xff;
 const WAITING: u8 = 0;
-
-/// What the spans of a segment are encoded as. A daemon delivers only the form that its sink takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Form {
-    /// Records of `google.devtools.cloudtrace.v2.BatchWriteSpansRequest.spans`.
-    CloudTraceV2 = 1,
-}
 
 /// Why a file is not a segment that can be read. It may be that of another version: leave it alone.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -80,15 +74,15 @@ fn check_segment_header(header: &[u8; SEGMENT_HEADER_LEN], form: Form) -> Result
     if found == form as u8 { Ok(()) } else { Err(NoSegment::Form(found, form as u8)) }
 }
 
-/// What stands before the spans of a record.
+/// What stands before the body of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordHeader {
     /// Every span of it is settled: it is not to be delivered again.
     pub done: bool,
-    /// Bytes of the spans; at least 1.
-    pub spans_len: u32,
-    /// Of the spans.
-    pub spans_checksum: u32,
+    /// Bytes of the body; at least 1.
+    pub body_len: u32,
+    /// Of the body.
+    pub body_checksum: u32,
     /// At least 1.
     pub span_count: u32,
     /// When the last of its spans was kept, in milliseconds of Unix time.
@@ -98,7 +92,7 @@ pub struct RecordHeader {
 }
 
 impl RecordHeader {
-    /// Bytes of the header; the spans follow it.
+    /// Bytes of the header; the body follows it.
     #[must_use]
     pub fn header_len(&self) -> u64 {
         (RECORD_HEADER_LEN + self.project.len()) as u64
@@ -111,8 +105,8 @@ impl RecordHeader {
     pub fn encode(&self) -> Result<Vec<u8>, TryFromIntError> {
         let mut out = Vec::with_capacity(RECORD_HEADER_LEN + self.project.len());
         out.put_bytes(WAITING, CHECKED_FROM);
-        out.put_u32_le(self.spans_len);
-        out.put_u32_le(self.spans_checksum);
+        out.put_u32_le(self.body_len);
+        out.put_u32_le(self.body_checksum);
         out.put_u32_le(self.span_count);
         out.put_u64_le(self.since_unix_ms);
         out.put_u16_le(self.project.len().try_into()?);
@@ -133,7 +127,7 @@ impl RecordHeader {
         }
         let mut rest = &fixed[..];
         let (state, checksum) = (rest.get_u8(), rest.get_u32_le());
-        let (spans_len, spans_checksum, span_count) = (rest.get_u32_le(), rest.get_u32_le(), rest.get_u32_le());
+        let (body_len, body_checksum, span_count) = (rest.get_u32_le(), rest.get_u32_le(), rest.get_u32_le());
         let (since_unix_ms, project_len) = (rest.get_u64_le(), rest.get_u16_le());
         let mut project = vec![0; usize::from(project_len)];
         if !fill(reader, &mut project)? {
@@ -142,12 +136,12 @@ impl RecordHeader {
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(&fixed[CHECKED_FROM..]);
         hasher.update(&project);
-        let sound = hasher.finalize() == checksum && spans_len > 0 && span_count > 0;
+        let sound = hasher.finalize() == checksum && body_len > 0 && span_count > 0;
         let project = String::from_utf8(project).ok().filter(|_| sound);
         Ok(project.ok_or(Fault::Corrupt).map(|project| RecordHeader {
             done: state == DONE,
-            spans_len,
-            spans_checksum,
+            body_len,
+            body_checksum,
             span_count,
             since_unix_ms,
             project,
@@ -208,7 +202,7 @@ impl<R: Read + Seek> Records<R> {
         Ok(check_segment_header(&header, form).map(|()| records))
     }
 
-    /// The next record with its offset; `None` behind the last one. The spans are not looked at. After a fault there
+    /// The next record with its offset; `None` behind the last one. Bodies are not looked at. After a fault there
     /// is nothing more to be had.
     ///
     /// # Errors
@@ -221,7 +215,7 @@ impl<R: Read + Seek> Records<R> {
             Ok(header) => header,
             Err(fault) => return Ok(Some(Err(fault))),
         };
-        let end = self.offset + header.header_len() + u64::from(header.spans_len);
+        let end = self.offset + header.header_len() + u64::from(header.body_len);
         if end > self.len {
             return Ok(Some(Err(Fault::Torn)));
         }

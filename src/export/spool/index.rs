@@ -17,9 +17,9 @@ pub struct RecordId {
 pub(super) struct Entry {
     pub(super) id: RecordId,
     /// In the file.
-    pub(super) spans_offset: u64,
-    pub(super) spans_len: u32,
-    pub(super) spans_checksum: u32,
+    pub(super) body_offset: u64,
+    pub(super) body_len: u32,
+    pub(super) body_checksum: u32,
     pub(super) span_count: u32,
     pub(super) since_unix_ms: u64,
 }

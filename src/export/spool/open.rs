@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::format::{Fault, Form, NoSegment, Records};
+use super::format::{Fault, NoSegment, Records};
 use super::index::RecordId;
 use super::store::{Segment, Store, segment_number};
 use crate::config::settings;
+use crate::export::batch::Form;
 use crate::tail::budget::Budget;
 use crate::telemetry::Metrics;
 

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use thiserror::Error;
 
-use super::format::{self, Form, RecordHeader, SEGMENT_HEADER_LEN};
+use super::format::{self, RecordHeader, SEGMENT_HEADER_LEN};
 use super::index::{Entry, Index, RecordId};
-use crate::export::batch::Batch;
+use crate::export::batch::{Batch, Form};
 use crate::tail::budget::Share;
 
 /// A segment is closed when it is this large. Small enough that delivered spans give their disk back soon, large enough
@@ -46,7 +46,7 @@ pub struct Stored {
     pub span_count: u32,
     /// When the last of its spans was kept, in milliseconds of Unix time.
     pub since_unix_ms: u64,
-    /// The bytes of the spans; `None` if they are not what was written.
+    /// The encoded spans; `None` if they are not what was written.
     pub spans: Option<Bytes>,
 }
 
@@ -110,11 +110,11 @@ impl Store {
     /// See [`AppendError`].
     pub fn append(&mut self, batch: &Batch, since_unix_ms: u64) -> Result<(), AppendError> {
         let spans = batch.spans();
-        let spans_len = spans.len().try_into().map_err(io::Error::other)?;
+        let body_len = spans.len().try_into().map_err(io::Error::other)?;
         let header = RecordHeader {
             done: false,
-            spans_len,
-            spans_checksum: crc32fast::hash(spans),
+            body_len,
+            body_checksum: crc32fast::hash(spans),
             span_count: batch.span_count(),
             since_unix_ms,
             project: batch.project().to_string(),
@@ -183,9 +183,9 @@ impl Store {
     pub(super) fn insert(&mut self, id: RecordId, header: &RecordHeader) {
         let entry = Entry {
             id,
-            spans_offset: id.offset + header.header_len(),
-            spans_len: header.spans_len,
-            spans_checksum: header.spans_checksum,
+            body_offset: id.offset + header.header_len(),
+            body_len: header.body_len,
+            body_checksum: header.body_checksum,
             span_count: header.span_count,
             since_unix_ms: header.since_unix_ms,
         };
@@ -209,14 +209,14 @@ impl Store {
     pub fn next(&mut self, wanted: impl Fn(&Arc<str>) -> bool) -> io::Result<Option<Stored>> {
         let Some((project, entry)) = self.index.pop(wanted) else { return Ok(None) };
         self.memory.resize(self.index.len() * RECORD_MEMORY_BYTES);
-        let mut spans = vec![0; entry.spans_len as usize];
+        let mut spans = vec![0; entry.body_len as usize];
         let read =
-            File::open(self.path(entry.id.segment)).and_then(|file| file.read_exact_at(&mut spans, entry.spans_offset));
+            File::open(self.path(entry.id.segment)).and_then(|file| file.read_exact_at(&mut spans, entry.body_offset));
         if let Err(error) = read {
             self.index.push(&project, entry);
             return Err(error);
         }
-        let sound = crc32fast::hash(&spans) == entry.spans_checksum;
+        let sound = crc32fast::hash(&spans) == entry.body_checksum;
         Ok(Some(Stored {
             id: entry.id,
             project,

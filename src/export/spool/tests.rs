@@ -19,7 +19,7 @@ struct Rig {
 fn open(directory: &Path, max_bytes: u64) -> Rig {
     let (budget, metrics) = (Budget::new(LIMIT_BYTES), Arc::new(Metrics::new()));
     let settings = settings::Spool { directory: directory.to_owned(), max_bytes };
-    let spool = Spool::open(&settings, Form::CloudTraceV2, &budget, &metrics).unwrap();
+    let spool = Spool::open(&settings, Form::CloudTrace, &budget, &metrics).unwrap();
     Rig { spool, budget, metrics }
 }
 

@@ -5,7 +5,8 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::*;
-use crate::export::spool::{Form, Level, Spool};
+use crate::export::batch::Form;
+use crate::export::spool::{Level, Spool};
 use crate::export::testing::span_name;
 
 /// The memory budget, of which batches may take a sixteenth in any case, and four fifths before they are spooled.
@@ -29,7 +30,7 @@ impl Spooling {
             (Arc::new(Metrics::new()), Arc::new(KeptQueue::default()), Budget::new(LIMIT_BYTES));
         let ledger = Arc::new(Ledger::new(Arc::clone(&kept), Arc::clone(&metrics)));
         let spool = settings::Spool { directory: directory.to_owned(), max_bytes };
-        let spool = Spool::open(&spool, Form::CloudTraceV2, &budget, &metrics).unwrap();
+        let spool = Spool::open(&spool, Form::CloudTrace, &budget, &metrics).unwrap();
         let level = spool.level();
         let settings = settings::CloudTrace { give_up_after, ..settings_of(SPANS) };
         let delivery = Delivery::new(Arc::clone(&script), &settings, ledger, budget.clone(), Some(spool));

@@ -4,13 +4,13 @@ use proptest::prelude::*;
 
 use super::*;
 
-const FORM: Form = Form::CloudTraceV2;
+const FORM: Form = Form::CloudTrace;
 
 fn header(project: &str, spans: &[u8]) -> RecordHeader {
     RecordHeader {
         done: false,
-        spans_len: spans.len() as u32,
-        spans_checksum: crc32fast::hash(spans),
+        body_len: spans.len() as u32,
+        body_checksum: crc32fast::hash(spans),
         span_count: 3,
         since_unix_ms: 1_700_000_000_123,
         project: project.to_owned(),
@@ -77,7 +77,7 @@ fn a_segment_may_end_at_any_byte() {
             continue;
         }
         let ends =
-            whole.iter().map(|(offset, header)| (offset + header.header_len()) as usize + header.spans_len as usize);
+            whole.iter().map(|(offset, header)| (offset + header.header_len()) as usize + header.body_len as usize);
         let ends = std::iter::once(SEGMENT_HEADER_LEN).chain(ends).collect::<Vec<_>>();
         let count = ends.iter().filter(|&&end| end <= len).count() - 1;
         let (found, fault) = read(&bytes[..len]).unwrap();
@@ -133,9 +133,9 @@ proptest! {
         prop_assert_eq!(fault.is_some(), found.len() < whole.len());
         for (offset, header) in &found {
             let from = (offset + header.header_len()) as usize;
-            let spans = &bytes[from..from + header.spans_len as usize];
+            let spans = &bytes[from..from + header.body_len as usize];
             let hit = (from..from + spans.len()).contains(&at);
-            prop_assert_eq!(crc32fast::hash(spans) == header.spans_checksum, !hit);
+            prop_assert_eq!(crc32fast::hash(spans) == header.body_checksum, !hit);
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::export::testing::{counter, push_record, record};
 use crate::tail::budget::Budget;
 use crate::telemetry::Metrics;
 
-const FORM: Form = Form::CloudTraceV2;
+const FORM: Form = Form::CloudTrace;
 
 fn spool(directory: &Path) -> settings::Spool {
     settings::Spool { directory: directory.to_owned(), max_bytes: 1 << 30 }
