@@ -6,8 +6,8 @@
 //!
 //! Invariants
 //! - A span counts as spooled only when its record is written; until then its batch is in memory, and when it was read
-//!   it counts there again, though the record stays until it is settled. A disk that fails or
-//!   is full loses nothing: batches stay where they are, and the memory budget makes the receiver refuse new spans.
+//!   it counts there again, though the record stays until it is settled. A disk that fails or is full loses nothing:
+//!   batches stay where they are, and the memory budget makes the receiver refuse new spans.
 //! - A record is given out again only if the process ends before it is settled. What was settled in the moment before a
 //!   kill may be delivered twice, which Cloud Trace tells by the spans' names.
 //! - What is in the files is believed only as far as its checksums go: a bad record is counted, logged and skipped.
@@ -16,31 +16,27 @@
 
 pub mod format;
 mod index;
+mod job;
 mod open;
 pub mod store;
 
 use std::collections::HashMap;
-use std::fmt::Display;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 pub use self::index::RecordId;
+use self::job::{Ended, Trouble, Way};
 pub use self::open::OpenError;
-use self::store::{AppendError, Store, Stored};
-use super::batch::{Batch, Form, OVERHEAD_BYTES};
+use self::store::Store;
+use super::batch::{Batch, Form};
 use crate::config::settings;
 use crate::tail::budget::Budget;
 use crate::telemetry::Metrics;
 
-/// After a failure, or when it is full, the disk is left alone for this long.
-const RETRY_INTERVAL: Duration = Duration::from_secs(5);
-/// The log repeats at this interval that the disk fails or is full.
-const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
 /// The log says at most this often that spans are spooled.
 const SPOOLING_INTERVAL: Duration = Duration::from_secs(300);
 /// Batches on their way to the disk at a time, as a job cannot be interrupted.
@@ -99,21 +95,6 @@ pub enum Outcome {
     Corrupt(u64),
     /// Nothing that anybody waits for.
     Nothing,
-}
-
-/// What hinders a job.
-#[derive(Debug)]
-enum Trouble {
-    Full,
-    Write(io::Error),
-    Read(io::Error),
-}
-
-#[derive(Debug)]
-struct Ended {
-    store: Store,
-    outcome: Outcome,
-    troubles: Vec<Trouble>,
 }
 
 /// A record that was given out.
@@ -203,9 +184,10 @@ impl Spool {
         ways.filter(|&opens| opens > now).min().filter(|_| self.store.is_some())
     }
 
-    /// Starts to write `batches`, at most some [`JOB_BYTES`]. Call it if [`Spool::can_write`].
+    /// Starts to write `batches`, at most some [`JOB_BYTES`]. Call it only while no job is under way.
     pub fn write(&mut self, batches: Vec<Aged>, now: Instant) {
-        self.start(move |store, troubles| write(store, batches, now, troubles));
+        debug_assert!(self.store.is_some(), "the batches would be lost");
+        self.start(move |store, troubles| job::write(store, batches, now, troubles));
     }
 
     /// Starts to read the oldest batch of a project that is not `blocked`; false if there is none, or now is no time.
@@ -214,7 +196,7 @@ impl Spool {
         let may = self.reading.is_open(now) && self.store.as_ref().is_some_and(|store| store.has_waiting(&wanted));
         if may {
             let budget = self.budget.clone();
-            self.start(move |store, troubles| read(store, wanted, now, &budget, troubles));
+            self.start(move |store, troubles| job::read(store, wanted, now, &budget, troubles));
         }
         may
     }
@@ -332,81 +314,6 @@ impl Spool {
             }
         };
         self.metrics.spool_fault(kind);
-    }
-}
-
-fn write(store: &mut Store, batches: Vec<Aged>, now: Instant, troubles: &mut Vec<Trouble>) -> Outcome {
-    let now_unix_ms = now_unix_ms();
-    let mut spans = 0;
-    let mut left = batches.into_iter();
-    while let Some(Aged { batch, since }) = left.as_slice().first() {
-        let age_ms = now.saturating_duration_since(*since).as_millis() as u64;
-        if let Err(error) = store.append(batch, now_unix_ms.saturating_sub(age_ms)) {
-            troubles.push(match error {
-                AppendError::Full => Trouble::Full,
-                AppendError::Disk(cause) => Trouble::Write(cause),
-            });
-            break;
-        }
-        spans += u64::from(batch.span_count());
-        left.next();
-    }
-    Outcome::Written { spans, left: left.collect() }
-}
-
-fn read(
-    store: &mut Store,
-    wanted: impl Fn(&Arc<str>) -> bool,
-    now: Instant,
-    budget: &Budget,
-    troubles: &mut Vec<Trouble>,
-) -> Outcome {
-    let stored = store.next(wanted).unwrap_or_else(|cause| {
-        troubles.push(Trouble::Read(cause));
-        None
-    });
-    let Some(Stored { id, project, span_count, since_unix_ms, spans }) = stored else { return Outcome::Nothing };
-    let Some(spans) = spans else {
-        troubles.extend(store.done(id).err().map(Trouble::Write));
-        return Outcome::Corrupt(span_count.into());
-    };
-    let age = Duration::from_millis(now_unix_ms().saturating_sub(since_unix_ms));
-    let share = budget.force(spans.len() + OVERHEAD_BYTES);
-    let batch = Batch::recovered(id, project, spans, span_count, share);
-    Outcome::Read(Aged { batch, since: now.checked_sub(age).unwrap_or(now) })
-}
-
-fn now_unix_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
-}
-
-/// One of the two ways, to the disk and back: whether it works.
-#[derive(Debug, Default)]
-struct Way {
-    /// When it is tried again after a failure.
-    opens: Option<Instant>,
-    /// When the log last said that it fails.
-    logged: Option<Instant>,
-}
-
-impl Way {
-    fn is_open(&self, now: Instant) -> bool {
-        self.opens.is_none_or(|opens| opens <= now)
-    }
-
-    fn failed(&mut self, now: Instant, what: &str, cause: impl Display) {
-        self.opens = Some(now + RETRY_INTERVAL);
-        if self.logged.is_none_or(|logged| now - logged >= REMINDER_INTERVAL) {
-            self.logged = Some(now);
-            tracing::error!(%cause, "{what}");
-        }
-    }
-
-    fn worked(&mut self) {
-        self.opens = None;
-        if self.logged.take().is_some() {
-            tracing::info!("The spool's disk works again.");
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,9 +18,11 @@ use crate::tail::budget::Share;
 /// A segment is closed when it is this large. Small enough that delivered spans give their disk back soon, large enough
 /// that a gigabyte is 64 files; a larger record has a segment of its own.
 pub const SEGMENT_BYTES: u64 = 16 << 20;
-/// Records that may wait: each takes some 60 B of memory. At a batch a second, the least that waits for
+/// Records that may wait: each takes some 70 B of memory. At a batch a second, the least that waits for
 /// `cloud_trace.batch.max_delay`, they are a day and a half of a project.
 pub const RECORDS_MAX: usize = 1 << 17;
+/// Spans are nobody's business but the owner's.
+const FILE_MODE: u32 = 0o600;
 /// What the index takes of memory for a record: an entry, and the slack of its queue.
 pub(super) const RECORD_MEMORY_BYTES: usize = size_of::<Entry>() * 3 / 2;
 
@@ -167,7 +169,7 @@ impl Store {
     fn create(&mut self) -> io::Result<Open> {
         let number = self.next_number;
         let path = self.path(number);
-        let mut file = OpenOptions::new().append(true).create_new(true).open(&path)?;
+        let mut file = OpenOptions::new().append(true).create_new(true).mode(FILE_MODE).open(&path)?;
         self.next_number += 1;
         if let Err(error) = file.write_all(&format::segment_header(self.form)) {
             let _ = fs::remove_file(path);

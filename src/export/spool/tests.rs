@@ -4,6 +4,7 @@ use std::path::Path;
 use tempfile::TempDir;
 use tokio::time::{advance, timeout};
 
+use super::job::RETRY_INTERVAL;
 use super::*;
 use crate::export::batch::Batcher;
 use crate::export::testing::{counter, push_record, record};
@@ -141,6 +142,23 @@ async fn a_disk_that_fails_is_tried_again_and_counted() {
     advance(RETRY_INTERVAL).await;
     fs::rename(&away, &path).unwrap();
     assert_eq!(rig.read().await.unwrap().span_count(), 4);
+}
+
+#[tokio::test]
+async fn a_batch_comes_back_as_old_as_it_was() {
+    let directory = TempDir::new().unwrap();
+    let mut rig = open(directory.path(), LIMIT_BYTES as u64);
+    let now = Instant::now();
+    for days in [0, 1, 10_000] {
+        let age = Duration::from_secs(days * 24 * 3600);
+        let aged = Aged { batch: rig.batch("p", 0..1), since: now.checked_sub(age).unwrap() };
+        rig.spool.write(vec![aged.clone()], now);
+        rig.spool.finished().await;
+        assert!(rig.spool.read(Vec::new(), now));
+        let Outcome::Read(read) = rig.spool.finished().await else { panic!("nothing was read") };
+        let difference = read.since.max(aged.since) - read.since.min(aged.since);
+        assert!(difference < Duration::from_secs(60), "{difference:?} after {days} days");
+    }
 }
 
 #[tokio::test]

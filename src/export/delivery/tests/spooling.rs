@@ -203,8 +203,6 @@ async fn spooled_spans_grow_old_like_others() {
         spooling.push("p", 10).await;
     }
     assert!(spooling.level.spans() > 0);
-    // The clock of the records is the wall's, which does not follow a paused one: the spans are as old as the process
-    // that reads them thinks.
     spooling.progress(Duration::from_secs(2 * 3600)).await;
     let gave_up = counter(&spooling.bench.metrics, "spansieve_dropped_spans_total", "reason=\"gave_up\"");
     assert!(gave_up > 0);
