@@ -9,6 +9,9 @@ use super::settings::{
     LogLevel, Memory, Otlp, Policy, Rescue, Resource, Rule, Settings, Size, TailSampling, Telemetry, Tls,
 };
 
+/// `cloud_trace.spool.max_bytes`: the kept spans of hours at a thousand a minute, on disks that have room for logs.
+pub(super) const SPOOL_BYTES: u64 = 4 << 30;
+
 impl Default for Settings {
     fn default() -> Self {
         Settings {
@@ -33,6 +36,7 @@ impl Default for Settings {
                 attribute_mapping: AttributeMapping::default(),
                 cloud_run_revision: false,
                 batch: Batch { max_spans: 2000, max_bytes: 4 << 20, max_delay: Duration::from_secs(1) },
+                spool: None,
                 give_up_after: Duration::ZERO,
             },
             memory: Memory { limit: Size::Percent(70.0) },

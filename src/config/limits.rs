@@ -70,6 +70,10 @@ pub(super) const BATCH_DELAY: Limit<Duration> = Limit {
     max: Duration::from_secs(60),
     why: "kept spans wait in memory for their batch",
 };
+/// Of a path, in bytes: Linux takes no longer ones.
+pub(super) const PATH_BYTES_MAX: usize = 4_095;
+pub(super) const SPOOL_BYTES: Limit<u64> =
+    Limit { min: 64 * MIB, max: 1024 * TIB, why: "its files are of 16MiB, or as large as a batch" };
 /// Zero: off.
 pub(super) const GIVE_UP_AFTER: Limit<Duration> = Limit {
     min: Duration::ZERO,

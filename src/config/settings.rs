@@ -1,5 +1,6 @@
 //! The validated settings, in the order that spans flow. What every room is given.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -202,6 +203,8 @@ pub struct CloudTrace {
     pub cloud_run_revision: bool,
     /// When a batch is full.
     pub batch: Batch,
+    /// Where kept spans go when they are too many for the memory; `None`: nowhere.
+    pub spool: Option<Spool>,
     /// How long a kept span may wait for a project that takes none; zero: for ever.
     pub give_up_after: Duration,
 }
@@ -312,6 +315,15 @@ pub struct Batch {
     pub max_bytes: usize,
     /// How long a span waits for its batch to fill.
     pub max_delay: Duration,
+}
+
+/// `cloud_trace.spool`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spool {
+    /// Where its files are; of this process alone.
+    pub directory: PathBuf,
+    /// The most bytes of its files.
+    pub max_bytes: u64,
 }
 
 /// `memory`.

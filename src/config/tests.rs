@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::settings::{
     Action, AllowedProjects, Api, AttributeAction, AttributeMapping, AttributeValue, BaseMapping, Endpoint, Rule, Size,
-    StatusCode, ValueSource,
+    Spool, StatusCode, ValueSource,
 };
 use super::*;
 
@@ -231,6 +231,19 @@ fn an_empty_project_is_the_ambient_one() {
     }
     let embedded = settings("cloud_trace: {endpoint: embedded}").cloud_trace;
     assert_eq!(embedded.project.as_deref(), Some("local-project"));
+}
+
+#[test]
+fn a_spool_is_off_without_a_directory() {
+    for off in ["", "spool:", "spool: {directory: }", "spool:\n    directory: ${env:EMPTY}\n    max_bytes: 1GiB"] {
+        let text = format!("cloud_trace:\n  project: p\n  {off}\n");
+        let spool = settings(&text).cloud_trace.spool;
+        assert_eq!(spool, None, "{off}");
+    }
+    let spool = |text: &str| settings(&format!("cloud_trace:\n  spool: {text}\n")).cloud_trace.spool.unwrap();
+    let expected = |max_bytes| Spool { directory: "/var/lib/spansieve".into(), max_bytes };
+    assert_eq!(spool("{directory: /var/lib/spansieve}"), expected(4 << 30));
+    assert_eq!(spool("{directory: /var/lib/spansieve, max_bytes: 64MiB}"), expected(64 << 20));
 }
 
 #[test]

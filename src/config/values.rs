@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
@@ -15,8 +15,8 @@ use super::Files;
 use super::document::{Kind, Node, Scalar, Value};
 use super::keys::closest;
 use super::limits::{
-    ATTRIBUTE_KEY_BYTES_MAX, ATTRIBUTE_VALUE_BYTES_MAX, HEADER_BYTES_MAX, Limit, PEM_BYTES_MAX, POLICY_NAME_BYTES_MAX,
-    PROJECT_BYTES_MAX,
+    ATTRIBUTE_KEY_BYTES_MAX, ATTRIBUTE_VALUE_BYTES_MAX, HEADER_BYTES_MAX, Limit, PATH_BYTES_MAX, PEM_BYTES_MAX,
+    POLICY_NAME_BYTES_MAX, PROJECT_BYTES_MAX,
 };
 use super::problem::{Fault, quote};
 use super::settings::{AttributeValue, Endpoint, Size};
@@ -125,7 +125,7 @@ fn in_memory(value: u64) -> Read<usize> {
 }
 
 /// A number of bytes.
-fn bytes(node: &Node, limit: &Limit<u64>) -> Read<u64> {
+pub(super) fn bytes(node: &Node, limit: &Limit<u64>) -> Read<u64> {
     let text = text("a size", node)?;
     within(Some(units::bytes(text)?), text, limit, display_bytes)
 }
@@ -286,6 +286,11 @@ pub(super) fn address(node: &Node) -> Read<String> {
         Some((host, port)) if is_host(host) && is_port(port) => Ok(address.to_owned()),
         _ => Err(fault().help("write `host:port`, such as `0.0.0.0:4317` or `[::1]:4317`")),
     }
+}
+
+/// A directory; it need not exist yet.
+pub(super) fn directory(node: &Node) -> Read<PathBuf> {
+    name(node, "a directory", PATH_BYTES_MAX).map(PathBuf::from)
 }
 
 /// Whether both addresses cannot be listened on at once.

@@ -3,6 +3,7 @@
 //! Invariants
 //! - A batch leaves by being stored, or by being refused down to a single span; never because too many wait. Their
 //!   shares of the memory budget make the receiver refuse new spans first.
+//! - Before that the oldest go to the disk and come back in order, if there is a [`Spool`] ([`spill`]).
 //! - A batch that nobody takes leaves by its age as well, if the operator says so (`cloud_trace.give_up_after`).
 //! - A project whose calls fail is probed with one call at a time, after growing waits; the first answer resumes it.
 //! - Whatever the traffic, the calls of a project stay below its quota ([`pace`]).
@@ -11,11 +12,13 @@
 mod alarm;
 mod lane;
 mod pace;
+mod spill;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -25,6 +28,7 @@ use super::batch::Batch;
 use super::ledger::{DropReason, Ledger};
 use super::retry::{self, Action};
 use super::sink::{Sink, Written, cut};
+use super::spool::{Aged, Outcome, Spool};
 use crate::config::settings;
 use crate::tail::budget::Budget;
 use crate::telemetry::metrics::code_label;
@@ -38,7 +42,6 @@ const STOPPING_DELAY_MAX: Duration = Duration::from_millis(500);
 
 /// A call that has ended.
 struct Ended {
-    work: Work,
     result: Result<Written, Status>,
     elapsed: Duration,
 }
@@ -56,13 +59,23 @@ pub struct Delivery<S> {
     /// The lane that is asked first when a call can start: they take turns.
     turn: usize,
     calls: JoinSet<Ended>,
+    /// The batches of the calls.
+    under_way: HashMap<Id, Work>,
+    spool: Option<Spool>,
     stopping: bool,
 }
 
 impl<S: Sink> Delivery<S> {
-    /// Delivers to `sink`, settles in `ledger`. The bytes that are on the wire count in `budget` as well.
+    /// Delivers to `sink`, settles in `ledger`, and keeps in `spool` what does not fit into `budget`, in which the bytes
+    /// that are on the wire count as well.
     #[must_use]
-    pub fn new(sink: S, settings: &settings::CloudTrace, ledger: Arc<Ledger>, budget: Budget) -> Self {
+    pub fn new(
+        sink: S,
+        settings: &settings::CloudTrace,
+        ledger: Arc<Ledger>,
+        budget: Budget,
+        spool: Option<Spool>,
+    ) -> Self {
         Delivery {
             sink: Arc::new(sink),
             ledger,
@@ -72,6 +85,8 @@ impl<S: Sink> Delivery<S> {
             lanes: Vec::new(),
             turn: 0,
             calls: JoinSet::new(),
+            under_way: HashMap::new(),
+            spool,
             stopping: false,
         }
     }
@@ -79,11 +94,17 @@ impl<S: Sink> Delivery<S> {
     /// Takes over `batch`, and starts its call if one can start now.
     pub fn push(&mut self, batch: Batch) {
         let now = Instant::now();
-        self.lane(batch.project(), now).push(batch, now);
+        self.lane(&Arc::clone(batch.project()), now).push(Aged { batch, since: now }, true);
         self.start(now);
     }
 
-    /// Whether nothing waits and nothing is under way.
+    /// Whether there is a spool.
+    #[must_use]
+    pub fn has_spool(&self) -> bool {
+        self.spool.is_some()
+    }
+
+    /// Whether nothing waits in memory and no call is under way.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.lanes.iter().all(Lane::is_idle)
@@ -97,23 +118,23 @@ impl<S: Sink> Delivery<S> {
         self.start(now);
     }
 
-    /// Waits until a call has ended or may start, and acts on it. Without either it waits forever.
+    /// Waits until a call has ended or may start, or the spool has done something, and acts on it. Without any of it it
+    /// waits forever.
     /// Nothing is lost if the future is dropped.
     ///
     /// # Panics
     /// If a call panicked.
     pub async fn progress(&mut self) {
+        let now = Instant::now();
+        self.tend_spool(now);
+        let disk = self.spool.as_ref().and_then(|spool| spool.next_attempt(now));
         let can_start = self.calls.len() < CALLS_MAX;
         let ready = self.lanes.iter().filter(|_| can_start).filter_map(Lane::ready_at).min();
         tokio::select! {
-            Some(ended) = self.calls.join_next() => match ended {
-                Ok(ended) => self.settle(ended),
-                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-                // Calls are aborted only by dropping the whole delivery.
-                Err(_) => {}
-            },
+            Some(ended) = self.calls.join_next_with_id() => self.call_ended(ended),
+            outcome = finished(&mut self.spool) => self.spool_ended(outcome, Instant::now()),
             () = sleep_until(ready), if ready.is_some() => {}
-            else => std::future::pending().await,
+            () = sleep_until(disk), if disk.is_some() => {}
         }
         self.start(Instant::now());
     }
@@ -136,12 +157,14 @@ impl<S: Sink> Delivery<S> {
             let sink = Arc::clone(&self.sink);
             // The transport makes a copy of the message.
             let on_the_wire = self.budget.force(work.batch.encoded_len());
-            self.calls.spawn(async move {
+            let batch = work.batch.clone();
+            let call = self.calls.spawn(async move {
                 let started = Instant::now();
-                let result = sink.write(&work.batch).await;
+                let result = sink.write(&batch).await;
                 drop(on_the_wire);
-                Ended { work, result, elapsed: started.elapsed() }
+                Ended { result, elapsed: started.elapsed() }
             });
+            self.under_way.insert(call.id(), work);
         }
         self.observe();
     }
@@ -162,12 +185,40 @@ impl<S: Sink> Delivery<S> {
         Some(work)
     }
 
-    fn settle(&mut self, Ended { mut work, result, elapsed }: Ended) {
+    fn call_ended(&mut self, ended: Result<(Id, Ended), JoinError>) {
+        match ended {
+            Ok((id, ended)) => {
+                if let Some(work) = self.under_way.remove(&id) {
+                    self.settle(work, ended);
+                }
+            }
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // Cut off; its batch is still under way.
+            Err(_) => {}
+        }
+    }
+
+    /// Ends every call now: what became of its spans is not known, so that they wait again.
+    async fn cut_off_calls(&mut self) {
+        self.calls.abort_all();
+        while let Some(ended) = self.calls.join_next_with_id().await {
+            self.call_ended(ended);
+        }
+        let now = Instant::now();
+        for work in std::mem::take(&mut self.under_way).into_values() {
+            self.lane(&Arc::clone(work.batch.project()), now).cut_off(work);
+        }
+    }
+
+    fn settle(&mut self, mut work: Work, Ended { result, elapsed }: Ended) {
         let (written, status) = result.map_or_else(|status| (Written::default(), status), |ok| (ok, Status::ok("")));
         self.ledger.sink_call(code_label(status.code()), elapsed);
         let now = Instant::now();
         match self.lane(work.batch.project(), now).ended(&mut work, &status, elapsed, now) {
-            Action::Done => self.done(&work.batch, &written),
+            Action::Done => {
+                self.done(&work.batch, &written);
+                self.settled(&work.batch);
+            }
             Action::Bisect => self.bisect(&work, &status, now),
             action => self.retry(work, action, &status, now),
         }
@@ -192,6 +243,14 @@ impl<S: Sink> Delivery<S> {
         } else {
             let detail = format!("{} was refused: {}", batch.first_span_name(), reason(status));
             self.ledger.dropped(DropReason::Refused, u64::from(batch.span_count()), detail);
+            self.settled(batch);
+        }
+    }
+
+    /// The spans of `batch` are exported or dropped: the spool may forget them.
+    fn settled(&mut self, batch: &Batch) {
+        if let Some(spool) = &mut self.spool {
+            spool.settled(batch);
         }
     }
 
@@ -202,17 +261,26 @@ impl<S: Sink> Delivery<S> {
         let delay = retry::delay(action, lane.attempts(action), fastrand::f64()).min(delay_max);
         lane.failed(work, action, status, now, delay);
         lane.alarm(status, now, identity.as_deref());
-        let given_up = give_up_after.map_or(0, |age| lane.give_up(now, age));
-        if given_up > 0 {
+        let given_up = give_up_after.map_or(Vec::new(), |age| lane.give_up(now, age));
+        let spans = given_up.iter().map(|batch| u64::from(batch.span_count())).sum();
+        if spans > 0 {
             let detail = format!("not taken within cloud_trace.give_up_after; last answer: {}", reason(status));
-            self.ledger.dropped(DropReason::GaveUp, given_up, detail);
+            self.ledger.dropped(DropReason::GaveUp, spans, detail);
         }
+        given_up.iter().for_each(|batch| self.settled(batch));
     }
 }
 
 /// A server's reason, cut to what a log line can bear.
 fn reason(status: &Status) -> String {
     format!("{}: {}", code_label(status.code()), cut(status.message()))
+}
+
+async fn finished(spool: &mut Option<Spool>) -> Outcome {
+    match spool {
+        Some(spool) => spool.finished().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn sleep_until(at: Option<Instant>) {

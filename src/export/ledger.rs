@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::retry::Action;
 use crate::tail::kept::KeptQueue;
 use crate::telemetry::Metrics;
-use crate::telemetry::metrics::WAIT_CAUSES;
+use crate::telemetry::metrics::{DROP_REASONS, WAIT_CAUSES};
 
 /// Losses of one reason are logged at most this often: a service that sends nothing but bad spans must not turn the
 /// log into a flood. The metric has every one of them.
@@ -28,12 +28,14 @@ pub enum DropReason {
     Refused,
     /// Not written by the deadline of the shutdown.
     Shutdown,
+    /// The spool's disk did not give back what was written.
+    Corrupt,
     /// Not taken within the time that the operator set (`cloud_trace.give_up_after`).
     GaveUp,
 }
 
 impl DropReason {
-    const COUNT: usize = DropReason::GaveUp as usize + 1;
+    const COUNT: usize = DROP_REASONS.len();
 
     /// The metric label.
     #[must_use]
@@ -43,6 +45,7 @@ impl DropReason {
             DropReason::Project => "project_not_allowed",
             DropReason::Refused => "refused",
             DropReason::Shutdown => "shutdown",
+            DropReason::Corrupt => "corrupt",
             DropReason::GaveUp => "gave_up",
         }
     }
@@ -96,6 +99,16 @@ impl Ledger {
         if let Some(limit) = calls_limit {
             self.metrics.sink_calls_limit(limit);
         }
+    }
+
+    /// `spans` spans are in the spool, and not in memory any more.
+    pub fn spooled(&self, spans: u64) {
+        self.kept.settle(spans);
+    }
+
+    /// `spans` spans of the spool are in memory, to be delivered.
+    pub fn unspooled(&self, spans: u64) {
+        self.kept.unsettle(spans);
     }
 
     /// Cloud Trace has `spans` spans.

@@ -90,9 +90,11 @@ struct Shared {
 impl Sink {
     /// A server that starts to listen after `away` and follows `script`; calls after its end are answered well.
     pub async fn start(away: Duration, script: Vec<Answer>) -> Self {
-        let reserved = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = reserved.local_addr().unwrap();
-        drop(reserved);
+        Self::start_at(free_address().await, away, script)
+    }
+
+    /// The same on `address`.
+    pub fn start_at(address: SocketAddr, away: Duration, script: Vec<Answer>) -> Self {
         let shared = Arc::new(Shared { script: Mutex::new(script.into()), written: Mutex::default() });
         let task = tokio::spawn(listen(address, away, Arc::clone(&shared)));
         Sink { address, shared, task }
@@ -112,6 +114,11 @@ impl Drop for Sink {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// An address that nobody listens on.
+pub async fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
 async fn listen(address: SocketAddr, mut away: Duration, shared: Arc<Shared>) {

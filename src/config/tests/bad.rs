@@ -396,6 +396,12 @@ fn cloud_trace() {
             "cloud_trace: {batch: {max_spans: 30000, max_bytes: 1GiB, max_delay: 2m}}\n",
             "1:34+5 `30000` is out of range\n1:52+4 `1GiB` is out of range\n1:69+2 `2m` is out of range",
         ),
+        ("cloud_trace: {spool: {max_bytes: 1GiB}}\n", "1:22+1 the key `directory` is missing"),
+        (
+            "cloud_trace: {spool: {directory: '', max_bytes: 1MiB}}\n",
+            "1:34+2 a directory must not be empty\n1:49+4 `1MiB` is out of range",
+        ),
+        ("cloud_trace: {spool: [/tmp]}\n", "1:22+1 expected a section of `key: value` lines, found a list"),
         ("cloud_trace: {give_up_after: 30}\n", "1:30+2 the duration `30` has no unit"),
         ("cloud_trace: {give_up_after: 337h}\n", "1:30+4 `337h` is out of range"),
         ("memory: {limit: 0%}\n", "1:17+2 `0%` is out of range"),

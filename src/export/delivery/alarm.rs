@@ -47,12 +47,7 @@ impl Alarm {
         (self.is_away, self.last) = (true, Some((action, now)));
         let advice = retry::advice(status.code(), project, identity);
         let advice = advice.as_deref().unwrap_or("they are tried again by themselves");
-        tracing::error!(
-            project,
-            advice,
-            "Cloud Trace takes no spans of this project, they wait in memory: {}",
-            reason(status)
-        );
+        tracing::error!(project, advice, "Cloud Trace takes no spans of this project, they wait: {}", reason(status));
     }
 
     /// A call of `project` succeeded.

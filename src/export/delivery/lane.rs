@@ -13,6 +13,7 @@ use super::pace::Pace;
 use crate::config::settings;
 use crate::export::batch::Batch;
 use crate::export::retry::{self, Action};
+use crate::export::spool::Aged;
 use crate::tail::budget::Budget;
 
 /// Failures of a batch, each after others of its project went through, until the fault is taken to be its own and it
@@ -27,7 +28,7 @@ pub(super) struct Work {
     pub(super) batch: Batch,
     /// When it came; of joined batches, the last.
     pub(super) since: Instant,
-    /// Never sent, and no part of one that was: it may be joined with others.
+    /// Never sent, no part of one that was, and not of the spool: it may be joined with others.
     fresh: bool,
     /// The lane's closings when its call started: the answers to calls that started before a failure was known say
     /// nothing about what came after it.
@@ -117,12 +118,12 @@ impl Lane {
         self.gate.as_ref().map(|gate| (gate.action, self.spans))
     }
 
-    /// Appends `batch`.
-    pub(super) fn push(&mut self, batch: Batch, now: Instant) {
+    /// Appends a batch; unless it is `fresh`, it stays as it is.
+    pub(super) fn push(&mut self, Aged { batch, since }: Aged, fresh: bool) {
         self.push_work(Work {
             batch,
-            since: now,
-            fresh: true,
+            since,
+            fresh,
             epoch: 0,
             strikes: 0,
             stored_at_strike: self.stored,
@@ -248,6 +249,12 @@ impl Lane {
         self.waiting.push_back(work);
     }
 
+    /// Puts the batch of a call that was cut off before the others.
+    pub(super) fn cut_off(&mut self, work: Work) {
+        self.calls -= 1;
+        self.waiting.push_front(work);
+    }
+
     /// Says that the project is away, if that is due. `identity` is the account of the calls.
     pub(super) fn alarm(&mut self, status: &Status, now: Instant, identity: Option<&str>) {
         if let Some(gate) = &self.gate {
@@ -255,14 +262,48 @@ impl Lane {
         }
     }
 
-    /// Lets the waiting batches go that came `age` ago or earlier; returns the number of their spans.
-    pub(super) fn give_up(&mut self, now: Instant, age: Duration) -> u64 {
-        let spans_before = self.spans;
+    /// Lets the waiting batches go that came `age` ago or earlier.
+    pub(super) fn give_up(&mut self, now: Instant, age: Duration) -> Vec<Batch> {
+        let mut given_up = Vec::new();
         self.waiting.retain(|work| {
-            let is_young = now - work.since < age;
-            self.spans -= if is_young { 0 } else { u64::from(work.batch.span_count()) };
+            let is_young = now.saturating_duration_since(work.since) < age;
+            given_up.extend((!is_young).then(|| work.batch.clone()));
             is_young
         });
-        spans_before - self.spans
+        self.spans -= given_up.iter().map(|batch| u64::from(batch.span_count())).sum::<u64>();
+        given_up
+    }
+
+    /// Bytes of the waiting batches.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.waiting.iter().map(|work| work.batch.encoded_len()).sum()
+    }
+
+    /// When the first waiting batch came that the spool does not have yet.
+    pub(super) fn next_spilled(&self) -> Option<Instant> {
+        self.waiting.iter().find(|work| work.batch.record().is_none()).map(|work| work.since)
+    }
+
+    /// Takes out the batch of [`Lane::next_spilled`], filled up with those that wait behind it.
+    pub(super) fn spill(&mut self, budget: &Budget) -> Option<Aged> {
+        let at = self.waiting.iter().position(|work| work.batch.record().is_none())?;
+        self.waiting.rotate_left(at);
+        let mut work = self.waiting.pop_front()?;
+        self.fill(&mut work, budget);
+        self.waiting.rotate_right(at);
+        self.spans -= u64::from(work.batch.span_count());
+        Some(Aged { batch: work.batch, since: work.since })
+    }
+
+    /// Takes back a batch that the spool has no room for.
+    pub(super) fn unspill(&mut self, aged: Aged) {
+        self.push(aged, false);
+        self.waiting.rotate_right(1);
+    }
+
+    /// Whether a batch of the spool would be sent soon: at once, or as a probe.
+    pub(super) fn is_hungry(&self) -> bool {
+        let flows = self.gate.is_none() && self.calls < self.pace.limit();
+        self.waiting.is_empty() && (self.calls == 0 || flows)
     }
 }

@@ -1,3 +1,4 @@
+mod spooling;
 mod traffic;
 mod waiting;
 
@@ -52,7 +53,7 @@ impl Bench {
         let (metrics, kept) = (Arc::new(Metrics::new()), Arc::new(KeptQueue::default()));
         let budget = Budget::new(0);
         let ledger = Arc::new(Ledger::new(Arc::clone(&kept), Arc::clone(&metrics)));
-        let delivery = Delivery::new(Arc::clone(&script), settings, ledger, budget.clone());
+        let delivery = Delivery::new(Arc::clone(&script), settings, ledger, budget.clone(), None);
         Bench { delivery, script, metrics, kept, budget, next_id: 0 }
     }
 
@@ -279,7 +280,7 @@ async fn a_panicking_call_is_not_swallowed() {
     }
     let bench = Bench::new([]);
     let ledger = Arc::new(Ledger::new(bench.kept, bench.metrics));
-    let mut delivery = Delivery::new(Panics, &settings_of(1), ledger, bench.budget.clone());
+    let mut delivery = Delivery::new(Panics, &settings_of(1), ledger, bench.budget.clone(), None);
     delivery.push(batch(&bench.budget, "p", 1));
     delivery.progress().await;
 }

@@ -24,7 +24,8 @@ impl Bench {
     fn new(sink: impl Sink, limits: settings::Batch) -> Self {
         let (kept, metrics, budget) = (Arc::new(KeptQueue::default()), Arc::new(Metrics::new()), Budget::new(0));
         let settings = cloud_trace(limits);
-        let exporter = Exporter::start(Arc::clone(&kept), PlainEncoder, sink, &settings, &budget, Arc::clone(&metrics));
+        let exporter =
+            Exporter::start(Arc::clone(&kept), PlainEncoder, sink, &settings, &budget, Arc::clone(&metrics), None);
         Bench { exporter, kept, budget, metrics, pushed: 0 }
     }
 

@@ -51,7 +51,8 @@ async fn the_log_says_what_to_grant_to_whom_and_repeats_itself_seldom() {
         let script = Script::with_rule(move |_| Some(said.clone()));
         let bench = Bench::new([]);
         let ledger = Arc::new(Ledger::new(Arc::clone(&bench.kept), Arc::clone(&bench.metrics)));
-        let mut delivery = Delivery::new(Named(Arc::clone(&script)), &settings_of(1), ledger, bench.budget.clone());
+        let mut delivery =
+            Delivery::new(Named(Arc::clone(&script)), &settings_of(1), ledger, bench.budget.clone(), None);
         (0..100).for_each(|id| delivery.push(batch(&bench.budget, "shop", id)));
         go_on(&mut delivery, Duration::from_secs(3600)).await;
         let lines = lines.take();
