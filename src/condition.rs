@@ -4,6 +4,7 @@
 //! answers all of them and no value is ever copied. Configuration makes conditions, [`crate::sampling`] compiles them,
 //! and [`crate::resource`] asks them of resources.
 
+mod known;
 mod pattern;
 
 pub use pattern::{Pattern, PatternError};

@@ -3,12 +3,11 @@
 use thiserror::Error;
 
 use super::expression::Expression;
-use super::predicate::{Predicate, Predicates};
+use super::predicate::Predicates;
 use super::{Keep, Summary, Threshold};
-use crate::config::settings::{Policy, Rule, StatusCode};
+use crate::config::settings::{Policy, Rule};
 use crate::otlp::TraceId;
 use crate::otlp::scan::{Bits, Probe};
-use crate::otlp::view;
 
 /// Why policies cannot be compiled. Only the configuration can mend it.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -95,10 +94,7 @@ impl Policies {
 fn expression(rule: &Rule, predicates: &mut Predicates) -> Option<Expression> {
     Some(match rule {
         Rule::AlwaysSample => Expression::Always,
-        Rule::StatusCode { status_codes } => {
-            let statuses = status_codes.iter().map(|&code| Predicate::Status(status_code(code)));
-            Expression::AnySpan(any(statuses, predicates)?)
-        }
+        Rule::AnySpan(condition) => Expression::AnySpan(predicates.bit(condition)?),
         Rule::Latency { threshold_ms, upper_threshold_ms } => Expression::Duration {
             over_ms: *threshold_ms,
             up_to_ms: (*upper_threshold_ms != 0).then_some(*upper_threshold_ms),
@@ -107,27 +103,8 @@ fn expression(rule: &Rule, predicates: &mut Predicates) -> Option<Expression> {
             Threshold::ALWAYS => Expression::Always,
             threshold => Expression::Ratio(threshold),
         },
-        Rule::Error { status, http, rpc } => {
-            let parts = [
-                (*status, Predicate::Status(view::StatusCode::Error)),
-                (*http, Predicate::HttpServerError),
-                (*rpc, Predicate::RpcServerError),
-            ];
-            Expression::AnySpan(any(parts.into_iter().filter(|(on, _)| *on).map(|(_, p)| p), predicates)?)
-        }
+        _ => todo!("the other rules"),
     })
-}
-
-fn any(wanted: impl Iterator<Item = Predicate>, predicates: &mut Predicates) -> Option<Bits> {
-    wanted.map(|predicate| predicates.bit(predicate)).try_fold(0, |bits, bit| Some(bits | bit?))
-}
-
-fn status_code(code: StatusCode) -> view::StatusCode {
-    match code {
-        StatusCode::Unset => view::StatusCode::Unset,
-        StatusCode::Ok => view::StatusCode::Ok,
-        StatusCode::Error => view::StatusCode::Error,
-    }
 }
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::condition::Condition;
 use crate::config::document::Node;
 use crate::config::limits::{LATENCY_MS, STATUS_CODE_COUNT};
 use crate::config::problem::{Fault, quote};
 use crate::config::section::Section;
-use crate::config::settings::{Policy, Rule, StatusCode};
+use crate::config::settings::{Policy, Rule};
 use crate::config::values;
 
 #[derive(Clone, Copy, PartialEq)]
@@ -44,8 +45,8 @@ const UNSUPPORTED_TYPES: [&str; 13] = [
     "trace_state",
 ];
 
-const STATUS_CODES: [(&str, StatusCode); 3] =
-    [("OK", StatusCode::Ok), ("ERROR", StatusCode::Error), ("UNSET", StatusCode::Unset)];
+/// With their numbers in `trace.proto`.
+const STATUS_CODES: [(&str, i64); 3] = [("OK", 1), ("ERROR", 2), ("UNSET", 0)];
 
 pub(super) fn policies(section: &mut Section<'_>, nodes: &[&Node], decision_wait: Duration) -> Vec<Policy> {
     let mut policies = Vec::with_capacity(nodes.len());
@@ -112,7 +113,7 @@ fn error(section: &mut Section<'_>) -> Option<Rule> {
     if !(status || http || rpc) {
         section.error(at, Fault::new("the policy keeps nothing: all its parts are off").help("switch one on"));
     }
-    Some(Rule::Error { status, http, rpc })
+    Some(Rule::AnySpan(Condition::failed(status, http, rpc)))
 }
 
 fn latency(mut section: Section<'_>, decision_wait: Duration) -> Option<Rule> {
@@ -154,5 +155,5 @@ fn status_code(mut section: Section<'_>) -> Option<Rule> {
     section.set_list("status_codes", &STATUS_CODE_COUNT, &mut status_codes, |node| {
         values::choice(node, "status code", &STATUS_CODES)
     });
-    Some(Rule::StatusCode { status_codes })
+    Some(Rule::AnySpan(Condition::Any(status_codes.into_iter().map(Condition::status).collect())))
 }
