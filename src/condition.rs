@@ -119,6 +119,8 @@ pub enum Check {
     Length(Range),
     /// A list with an element that passes this, which is neither [`Check::Present`] nor about lists itself.
     Element(Box<Check>),
+    /// An integer that has all of these bits.
+    HasBits(u32),
     /// A gRPC status, number or name, that means a server's fault.
     ServerFault,
 }
