@@ -5,6 +5,7 @@
 //! the order of arrival never changes a verdict, and no policy holds a span.
 
 mod expression;
+pub mod keyed;
 mod policies;
 mod predicate;
 mod summary;

@@ -1,0 +1,59 @@
+//! `adaptive`: a ratio for each key, so that busy keys do not crowd out the others.
+
+use super::shares::{Credit, Shares};
+use crate::config::settings::{self, Goal};
+use crate::sampling::Threshold;
+
+/// Digits of a threshold, as the specification recommends: within 0.1 % of the probability.
+pub(super) const THRESHOLD_DIGITS: u32 = 4;
+
+/// Unspent goal may be spent later, overspent goal is paid back: goals of so many intervals. Overspending of 4 makes the
+/// ratio 1/55, which ends any burst; more would only prolong the payback.
+const CREDIT_INTERVALS: (f64, f64) = (-4.0, 1.0);
+
+/// The state of one `adaptive` policy: about 100 B a key, up to 200 B with the slack of the table.
+#[derive(Debug)]
+pub struct Adaptive {
+    goal: Goal,
+    shares: Shares,
+    /// In intervals. What is spent is counted by probability, not by what randomness makes of it.
+    credit: Credit,
+    now_ms: Option<u64>,
+}
+
+impl Adaptive {
+    /// A policy that has seen nothing yet.
+    #[must_use]
+    pub fn new(settings: &settings::Adaptive) -> Self {
+        let interval_ms = settings.adjustment_interval.as_millis() as u64;
+        Adaptive {
+            goal: settings.goal,
+            shares: Shares::new(settings.goal, settings.memory, interval_ms, settings.max_keys),
+            credit: Credit::new(CREDIT_INTERVALS),
+            now_ms: None,
+        }
+    }
+
+    /// The threshold of the next trace, which has this key and so many spans.
+    pub fn threshold(&mut self, key: u64, span_count: u32, now_ms: u64) -> Threshold {
+        let weight = self.shares.weight(span_count);
+        let earned = match self.goal {
+            Goal::Percentage(percentage) => weight * percentage / 100.0,
+            Goal::SpansPerSecond(spans) => spans * seconds_since(&mut self.now_ms, now_ms),
+        };
+        let probability = self.shares.probability(key, weight, self.credit.boost(1.0), now_ms);
+        let threshold = Threshold::from_probability(probability).rounded(THRESHOLD_DIGITS);
+        self.credit.add((earned - threshold.probability() * weight) / self.shares.interval_goal());
+        threshold
+    }
+}
+
+/// Seconds from the last call to this one, 0 at the first.
+pub(super) fn seconds_since(last_ms: &mut Option<u64>, now_ms: u64) -> f64 {
+    let since_ms = now_ms.saturating_sub(last_ms.unwrap_or(now_ms));
+    *last_ms = Some(now_ms.max(last_ms.unwrap_or(0)));
+    since_ms as f64 / 1000.0
+}
+
+#[cfg(test)]
+mod tests;
