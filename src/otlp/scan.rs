@@ -19,7 +19,7 @@ use std::cell::Cell;
 
 use bytes::Bytes;
 
-pub use self::probe::{Bits, Probe, SpanFields};
+pub use self::probe::{Bits, NoProbe, Probe, SpanFields};
 use self::schema::Level;
 use super::view::{self, AnyValue, StatusCode};
 use super::wire::{DEPTH_MAX, Reader, WireError};

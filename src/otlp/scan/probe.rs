@@ -54,3 +54,27 @@ pub struct SpanFields<'a> {
     /// The W3C trace flags and the bits that OTLP adds; 0 if not set.
     pub flags: u32,
 }
+
+/// Asks for nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct NoProbe;
+
+impl Probe for NoProbe {
+    type Notes = ();
+
+    fn notes(&self) {}
+
+    fn resource_attribute(&self, (): &mut (), _: &[u8], _: AnyValue<'_>) {}
+
+    fn asks_of_scopes(&self) -> bool {
+        false
+    }
+
+    fn scope(&self, (): &mut (), _: &[u8]) {}
+
+    fn span_attribute(&self, (): &mut (), _: &[u8], _: AnyValue<'_>) {}
+
+    fn span(&self, (): (), _: &SpanFields<'_>) -> Bits {
+        0
+    }
+}
