@@ -6,13 +6,14 @@
 
 mod expression;
 pub mod keyed;
+mod keys;
 mod policies;
-mod predicate;
+mod predicates;
 mod summary;
 pub mod threshold;
 
 pub use policies::{CompileError, Policies};
-pub use summary::Summary;
+pub use summary::{KeyFact, Summary};
 pub use threshold::Threshold;
 
 /// The verdict that a trace is kept.
