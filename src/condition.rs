@@ -6,8 +6,8 @@
 
 mod check;
 mod known;
-pub mod ottl;
 mod number;
+pub mod ottl;
 mod pattern;
 
 pub(crate) use known::{HTTP_STATUS_KEYS, RPC_STATUS_KEYS};

@@ -37,6 +37,7 @@ impl Check {
             (Check::Numeric(range), value) => number_or_text(value).is_some_and(|v| range.contains(v)),
             (Check::Bytes(bytes), AnyValue::Bytes(v)) => v == bytes,
             (Check::Length(range), value) => length(value).is_some_and(|v| range.contains(Number::Int(v))),
+            (Check::HasBits(bits), AnyValue::Int(v)) => v & i64::from(*bits) == i64::from(*bits),
             (Check::ServerFault, value) => is_server_fault(value),
             _ => false,
         }

@@ -49,6 +49,19 @@ impl Threshold {
         Threshold((self.0 + unit / 2) / unit * unit)
     }
 
+    /// Keeps every trace, or none.
+    #[must_use]
+    pub fn certain(kept: bool) -> Self {
+        if kept { Threshold::ALWAYS } else { Threshold::NEVER }
+    }
+
+    /// The threshold that keeps as large a part of the traces as this one does not keep. Not those very traces: like any
+    /// threshold it keeps those of high randomness, so that what is kept can be said by a threshold.
+    #[must_use]
+    pub fn complement(self) -> Self {
+        Threshold(RANDOMNESS_COUNT - self.0)
+    }
+
     /// Whether a trace of this randomness is kept.
     #[must_use]
     pub fn keeps(self, randomness: u64) -> bool {

@@ -4,11 +4,13 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::settings::{DecisionCache, Policy, Rescue, Rule, StatusCode};
+use crate::condition::Condition;
+use crate::config::settings::{DecisionCache, Policy, Rescue, Rule};
 use crate::otlp::ByteRange;
+use crate::otlp::scan::Bits;
 use crate::sampling::threshold;
 
-const ERROR_BIT: u64 = 1;
+const ERROR_BIT: Bits = 1;
 const WAIT_MS: Millis = 10_000;
 const WINDOW_MS: Millis = 60_000;
 const SPAN_LEN: u32 = 100;
@@ -21,8 +23,9 @@ fn settings() -> TailSampling {
         decision_cache: DecisionCache { sampled_cache_size: 10_000, non_sampled_cache_size: 10_000 },
         rescue: Rescue { window: Duration::from_millis(WINDOW_MS), max_bytes: Size::Percent(25.0) },
         annotate: true,
+        sample_on_first_match: false,
         policies: vec![
-            policy("errors", Rule::StatusCode { status_codes: vec![StatusCode::Error] }),
+            policy("errors", Rule::AnySpan(Condition::status(2))),
             policy("slow", Rule::Latency { threshold_ms: 1_000, upper_threshold_ms: 0 }),
             policy("baseline", Rule::Probabilistic { sampling_percentage: 50.0 }),
         ],
@@ -46,6 +49,7 @@ fn span(trace_id: TraceId) -> SpanFact {
         span: ByteRange { offset: 0, len: SPAN_LEN },
         scope: 0,
         root: false,
+        error: false,
     }
 }
 
@@ -69,7 +73,7 @@ struct Fixture {
 
 impl Fixture {
     fn new(settings: &TailSampling, limit_bytes: usize) -> Self {
-        let policies = Arc::new(Policies::compile(&settings.policies).unwrap());
+        let policies = Arc::new(Policies::compile(settings).unwrap());
         let budget = Budget::new(limit_bytes);
         let table = Table::new(settings, policies, budget.clone());
         Fixture { table, budget, now_ms: 0, out: Outcome::default(), received: 0, exported: 0, kept: Vec::new() }

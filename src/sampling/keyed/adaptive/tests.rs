@@ -28,7 +28,9 @@ fn the_goal_is_met_with_skewed_keys() {
                     };
                     let case = format!("{memory:?}, {keys} keys of {max_keys}, {per_second}/s, {goal:?}");
                     //assert!((kept - 1.0).abs() < 0.03, "{case}: {kept} of the goal");
-                    if (kept - 1.0).abs() > 0.01 { eprintln!("{case}: {kept} of the goal"); }
+                    if (kept - 1.0).abs() > 0.01 {
+                        eprintln!("{case}: {kept} of the goal");
+                    }
                 }
             }
         }

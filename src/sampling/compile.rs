@@ -1,0 +1,92 @@
+//! Rules to expressions: conditions become bits of the scan, keys slots of the summary, memories states.
+
+use super::Threshold;
+use super::composite::Composite;
+use super::expression::{Expression, Fact};
+use super::keyed;
+use super::limiter::Bucket;
+use super::policies::CompileError;
+use super::predicates::Predicates;
+use super::state::{Keyed, State};
+use crate::condition::Condition;
+use crate::config::settings::{self, Policy, Rule, TraceKey};
+
+/// What the policies that are compiled so far need.
+#[derive(Debug, Default)]
+pub(super) struct Compiler {
+    pub(super) predicates: Predicates,
+    pub(super) states: Vec<State>,
+}
+
+impl Compiler {
+    /// What keeps the traces that each of `policies` keeps.
+    pub(super) fn all(&mut self, policies: &[Policy]) -> Result<Expression, CompileError> {
+        let parts: Result<_, _> = policies.iter().map(|policy| self.expression(policy)).collect();
+        parts.map(Expression::all)
+    }
+
+    /// The policies of a composite, whose labels begin with `first_label`.
+    pub(super) fn composite(
+        &mut self,
+        composite: &settings::Composite,
+        first_label: usize,
+    ) -> Result<Composite, CompileError> {
+        let labelled = composite.policies.iter().enumerate().map(|(index, (policy, spans))| {
+            let label = u16::try_from(first_label + index).map_err(|_| CompileError::Policies)?;
+            Ok((label, self.expression(policy)?, *spans))
+        });
+        Ok(Composite::new(labelled.collect::<Result<_, _>>()?, composite.max_total_spans_per_second))
+    }
+
+    pub(super) fn expression(&mut self, policy: &Policy) -> Result<Expression, CompileError> {
+        let name = &policy.name;
+        Ok(match &policy.rule {
+            Rule::AlwaysSample => Expression::Ratio(Threshold::ALWAYS),
+            Rule::AnySpan(condition) => self.any_span(condition, name)?,
+            Rule::Latency { threshold_ms, upper_threshold_ms } => Expression::fact(Fact::Duration {
+                over_ms: *threshold_ms,
+                up_to_ms: (*upper_threshold_ms != 0).then_some(*upper_threshold_ms),
+            }),
+            Rule::SpanCount { min_spans, max_spans } => {
+                Expression::fact(Fact::SpanCount { min: *min_spans, max: *max_spans })
+            }
+            Rule::Probabilistic { sampling_percentage } => {
+                Expression::Ratio(Threshold::from_percent(*sampling_percentage))
+            }
+            Rule::RateLimiting(bucket) => self.state(State::Spans(Bucket::new(bucket).into())),
+            Rule::BytesLimiting(bucket) => self.state(State::Bytes(Bucket::new(bucket).into())),
+            Rule::And(policies) => self.all(policies)?,
+            Rule::Not(policy) => self.expression(policy)?.negated(),
+            Rule::Adaptive(s) => self.keyed(&s.key, name, keyed::Adaptive::new(s), State::Adaptive)?,
+            Rule::Rare(s) => self.keyed(&s.key, name, keyed::Rare::new(s), State::Rare)?,
+            Rule::Percentile(s) => self.keyed(&s.key, name, keyed::Percentile::new(s), State::Percentile)?,
+            Rule::Budget(s) => self.keyed(&s.key, name, keyed::Budget::new(s), State::Budget)?,
+            Rule::IdenticalErrors(s) => {
+                let state = self.keyed(&s.key, name, keyed::IdenticalErrors::new(s), State::IdenticalErrors)?;
+                Expression::all(vec![self.any_span(&s.condition, name)?, state])
+            }
+            Rule::Drop(_) | Rule::Composite(_) => return Err(CompileError::Nested(name.clone())),
+        })
+    }
+
+    fn any_span(&mut self, condition: &Condition, name: &str) -> Result<Expression, CompileError> {
+        let bit = self.predicates.bit(condition).ok_or_else(|| CompileError::Predicates(name.to_owned()))?;
+        Ok(Expression::fact(Fact::AnySpan(bit)))
+    }
+
+    fn keyed<T>(
+        &mut self,
+        key: &TraceKey,
+        name: &str,
+        memory: T,
+        state: fn(Keyed<T>) -> State,
+    ) -> Result<Expression, CompileError> {
+        let slot = self.predicates.key(key).ok_or_else(|| CompileError::Keys(name.to_owned()))?;
+        Ok(self.state(state(Keyed::new(slot, memory))))
+    }
+
+    fn state(&mut self, state: State) -> Expression {
+        self.states.push(state);
+        Expression::state(self.states.len() - 1)
+    }
+}
