@@ -9,7 +9,7 @@ pub(super) const THRESHOLD_DIGITS: u32 = 4;
 
 /// Unspent goal may be spent later, overspent goal is paid back: goals of so many intervals. Overspending of 4 makes the
 /// ratio 1/55, which ends any burst; more would only prolong the payback.
-const CREDIT_INTERVALS: (f64, f64) = (-4.0, 1.0);
+const CREDIT_INTERVALS: (f64, f64) = (-4.0, 2.0);
 
 /// The state of one `adaptive` policy: about 100 B a key, up to 200 B with the slack of the table.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Adaptive {
         };
         let probability = self.shares.probability(key, weight, self.credit.boost(1.0), now_ms);
         let threshold = Threshold::from_probability(probability).rounded(THRESHOLD_DIGITS);
-        self.credit.add((earned - threshold.probability() * weight) / self.shares.interval_goal());
+        self.credit.add((earned - threshold.probability() * weight) / self.shares.interval_goal(now_ms));
         threshold
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Shares {
     intervals: u64,
     /// The traffic of this interval so far.
     current: f64,
+    /// The traffic of the interval before.
+    last: f64,
     /// The average traffic of past intervals.
     average: f64,
     /// ρ; `None` as long as there is no past.
@@ -84,6 +86,7 @@ impl Shares {
             end_ms: None,
             intervals: 0,
             current: 0.0,
+            last: 0.0,
             average: 0.0,
             level: None,
         }
@@ -97,9 +100,12 @@ impl Shares {
         }
     }
 
-    /// The goal of an interval, as traffic is now. At least 1, as less than a trace cannot be kept.
-    pub(super) fn interval_goal(&self) -> f64 {
-        self.goal_of(self.average.max(self.current)).max(1.0)
+    /// The goal of an interval with the traffic of the last so many milliseconds. At least 1, as less than a trace
+    /// cannot be kept.
+    pub(super) fn interval_goal(&self, now_ms: u64) -> f64 {
+        let left_ms = self.end_ms.map_or(0, |end_ms| end_ms.saturating_sub(now_ms));
+        let traffic = self.current + self.last * left_ms as f64 / self.interval_ms as f64;
+        self.goal_of(traffic).max(1.0)
     }
 
     /// Takes a trace of this key and weight into account; the probability with which it is to be kept, if what is kept
@@ -141,7 +147,7 @@ impl Shares {
 
     /// The present interval becomes a past one.
     fn remember(&mut self) {
-        self.current = 0.0;
+        self.last = std::mem::take(&mut self.current);
         self.average = 0.0;
         self.intervals += 1;
         for traffic in self.keys.states_mut().chain([&mut self.others]) {
