@@ -12,7 +12,7 @@ use super::value::{Constant, Measure, Operand, View};
 use super::{Context, OttlError};
 
 /// What is understood, for suggestions.
-const NAMES: [&str; 25] = [
+pub(super) const NAMES: [&str; 25] = [
     "Contains",
     "ContainsValue",
     "Double",

@@ -1,6 +1,7 @@
 //! What conditions compile to, what is refused and where, and that both agree with OTTL's own rules.
 
 mod decoded;
+mod documented;
 mod oracle;
 
 use super::{OttlError, event_condition, resource_condition, span_condition};
