@@ -54,8 +54,10 @@ fn documented_errors() {
 }
 
 #[test]
-fn every_function_is_documented() {
+fn every_function_is_known_and_documented() {
     for name in super::super::function::NAMES {
         assert!(DOCUMENT.contains(&format!("`{name}")), "{name}");
+        let error = span_condition(&format!("{name}(1, 2, 3)")).unwrap_err();
+        assert!(error.message.contains(" takes "), "{name}: {error}");
     }
 }
