@@ -4,10 +4,13 @@
 //! answers all of them and no value is ever copied. Configuration makes conditions, [`crate::sampling`] compiles them,
 //! and [`crate::resource`] asks them of resources.
 
+mod check;
 mod known;
+mod number;
 pub mod ottl;
 mod pattern;
 
+pub(crate) use known::{HTTP_STATUS_KEYS, RPC_STATUS_KEYS};
 pub use pattern::{Pattern, PatternError};
 
 /// What must hold for a span, together with its resource and its scope.

@@ -12,6 +12,7 @@ pub mod json;
 pub mod reference;
 pub mod reply;
 pub mod scan;
+pub mod trace_state;
 pub mod view;
 pub mod wire;
 

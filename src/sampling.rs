@@ -5,13 +5,14 @@
 //! the order of arrival never changes a verdict, and no policy holds a span.
 
 mod expression;
+mod keys;
 mod policies;
-mod predicate;
+mod predicates;
 mod summary;
 pub mod threshold;
 
 pub use policies::{CompileError, Policies};
-pub use summary::Summary;
+pub use summary::{KeyFact, Summary};
 pub use threshold::Threshold;
 
 /// The verdict that a trace is kept.

@@ -12,8 +12,7 @@ use spansieve::cloud_trace::encode::{
     ATTRIBUTES_MAX, EVENTS_MAX, Encoder, EncoderSettings, KEY_BYTES_MAX, LINKS_MAX, NAME_BYTES_MAX, VALUE_BYTES_MAX,
     VERSION,
 };
-use spansieve::otlp::scan::{Bits, Probe, Scan, scan};
-use spansieve::otlp::view::{AnyValue, StatusCode};
+use spansieve::otlp::scan::{NoProbe, Scan, scan};
 use spansieve::proto::google::devtools::cloudtrace::v2::attribute_value::Value;
 use spansieve::proto::google::devtools::cloudtrace::v2::span::time_event;
 use spansieve::proto::google::devtools::cloudtrace::v2::{self, BatchWriteSpansRequest};
@@ -23,20 +22,6 @@ use spansieve::sampling::{Keep, Threshold};
 
 #[path = "../../src/cloud_trace/encode/tests/reference.rs"]
 mod reference;
-
-struct NoProbe;
-
-impl Probe for NoProbe {
-    fn resource_attribute(&self, _: &[u8], _: AnyValue<'_>) -> Bits {
-        0
-    }
-    fn span_attribute(&self, _: &[u8], _: AnyValue<'_>) -> Bits {
-        0
-    }
-    fn status(&self, _: StatusCode) -> Bits {
-        0
-    }
-}
 
 fuzz_target!(|input: &[u8]| {
     let mut found = Scan::default();

@@ -3,9 +3,9 @@
 use super::{Bound, Check, Condition, Field, Number, Range, Test};
 
 /// Semantic conventions 1.21 and later, and before (opentelemetry.io/docs/specs/semconv/http).
-const HTTP_STATUS_KEYS: [&str; 2] = ["http.response.status_code", "http.status_code"];
+pub(crate) const HTTP_STATUS_KEYS: [&str; 2] = ["http.response.status_code", "http.status_code"];
 /// `rpc.grpc.status_code` (int) until semantic conventions 1.38; `rpc.response.status_code` (string) since.
-const RPC_STATUS_KEYS: [&str; 2] = ["rpc.grpc.status_code", "rpc.response.status_code"];
+pub(crate) const RPC_STATUS_KEYS: [&str; 2] = ["rpc.grpc.status_code", "rpc.response.status_code"];
 /// `Status.code` ERROR.
 const STATUS_ERROR: i64 = 2;
 

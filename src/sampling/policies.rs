@@ -3,11 +3,11 @@
 use thiserror::Error;
 
 use super::expression::Expression;
-use super::predicate::Predicates;
+use super::predicates::Predicates;
 use super::{Keep, Summary, Threshold};
 use crate::config::settings::{Policy, Rule};
 use crate::otlp::TraceId;
-use crate::otlp::scan::{Bits, Probe};
+use crate::otlp::scan::{Bits, Probe, Scope, SpanFact};
 
 /// Why policies cannot be compiled. Only the configuration can mend it.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -57,6 +57,26 @@ impl Policies {
     #[must_use]
     pub fn probe(&self) -> &impl Probe {
         &self.predicates
+    }
+
+    /// The summary of some spans of one trace: facts of a scan, whose `scopes` and `body` they point into.
+    #[must_use]
+    pub fn summary<'a>(
+        &self,
+        facts: impl Iterator<Item = &'a SpanFact> + Clone,
+        scopes: &[Scope],
+        body: &[u8],
+    ) -> Summary {
+        let mut summary = Summary::default();
+        facts.clone().for_each(|fact| summary.add(fact));
+        self.predicates.keys().note(&mut summary, facts, scopes, body);
+        summary
+    }
+
+    /// The memory that a summary takes beside itself.
+    #[must_use]
+    pub fn summary_heap_bytes(&self) -> usize {
+        self.predicates.keys().heap_bytes()
     }
 
     /// The verdict on a trace of which `summary` is all that is known: the least strict policy that keeps it, the
