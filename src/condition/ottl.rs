@@ -1,7 +1,7 @@
 //! OTTL: the boolean expressions of the Collector's `ottl_condition`, as a [`Condition`].
 //!
-//! Understood is what looks at single fields: text goes through the [`lexer`], the [`grammar`] makes a tree of it, and
-//! [`compile`] turns that into tests with OTTL's own answers for what is absent or of another type. What a [`Condition`]
+//! Understood is what looks at single fields: `lexer` makes tokens of the text, `grammar` a tree of them, and
+//! `compile` turns that into tests with OTTL's own answers for what is absent or of another type. What a [`Condition`]
 //! cannot say is an error with its place, never a silent false. `docs/ottl.md` tells users.
 //!
 //! Source: pkg/ottl of open-telemetry/opentelemetry-collector-contrib (`grammar.go`, `compare.go`, `LANGUAGE.md`,

@@ -1,12 +1,12 @@
 //! From the tree to a condition: what may stand where.
 
-use super::answer::Answer;
+use super::answer::{Answer, test};
 use super::compare::compare;
 use super::function::Call;
 use super::grammar::{CompareOp, Expr, Node};
 use super::value::{Constant, Operand, View, math};
 use super::{Context, OttlError, path};
-use crate::condition::Check;
+use crate::condition::{Check, Condition};
 
 /// An expression that must be true or false.
 pub(super) fn answer(expr: &Expr, context: Context) -> Result<Answer, OttlError> {
@@ -27,9 +27,9 @@ fn answers(parts: &[Expr], context: Context) -> Result<Vec<Answer>, OttlError> {
 fn boolean(expr: &Expr, context: Context) -> Result<Answer, OttlError> {
     match operand(expr, context)? {
         Operand::Answer(answer) => Ok(answer),
-        Operand::Constant(Constant::Bool(value)) => Ok(Answer::of(crate::condition::Condition::Constant(value))),
+        Operand::Constant(Constant::Bool(value)) => Ok(Answer::of(Condition::Constant(value))),
         Operand::Field(measure) if measure.view == View::Attribute => {
-            let is = |value| super::answer::test(&measure.field, Check::Bool(value), false);
+            let is = |value| test(&measure.field, Check::Bool(value), false);
             Ok(Answer { yes: is(true), no: is(false) })
         }
         other => Err(OttlError::new(expr.offset, format!("{} alone is neither true nor false", other.shown()))

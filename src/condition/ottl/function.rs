@@ -12,7 +12,7 @@ use super::value::{Constant, Measure, Operand, View};
 use super::{Context, OttlError};
 
 /// What is understood, for suggestions.
-const NAMES: [&str; 25] = [
+pub(super) const NAMES: [&str; 25] = [
     "Contains",
     "ContainsValue",
     "Double",
@@ -86,7 +86,7 @@ impl<'a> Call<'a> {
         let [target, pattern] = self.exactly()?;
         let text = text(pattern)?;
         let pattern = Pattern::new(text).map_err(|error| {
-            let message = format!("not a regular expression: {}", first_line(&error.to_string()));
+            let message = format!("not a regular expression: {}", cause(&error.to_string()));
             OttlError::new(pattern.offset, message)
         })?;
         let Measure { field, view } = self.measure(target)?;
@@ -272,7 +272,7 @@ fn text(argument: &Expr) -> Result<&str, OttlError> {
 }
 
 /// The last line of the regex crate's message says what is wrong; those before it draw a picture.
-fn first_line(message: &str) -> &str {
+fn cause(message: &str) -> &str {
     let line = message.lines().last().unwrap_or(message);
     line.strip_prefix("error: ").unwrap_or(line)
 }

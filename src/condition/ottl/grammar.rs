@@ -1,7 +1,7 @@
 //! The tree of an OTTL condition (`grammar.go`), with the place of each part.
 //!
 //! `or` binds least, then `and`, `not`, comparisons, sums, products. One kind of node serves for conditions and values
-//! alike, so that parentheses need no looking ahead; [`super::compile`] says what may stand where.
+//! alike, so that parentheses need no looking ahead; `compile` says what may stand where.
 
 use super::OttlError;
 use super::lexer::{Placed, Token, tokens};

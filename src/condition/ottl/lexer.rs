@@ -108,7 +108,7 @@ fn number_length(rest: &str) -> Option<usize> {
 fn number(text: &str, offset: usize) -> Result<Token, OttlError> {
     let token = match text.strip_prefix("0x") {
         Some(hex) => bytes_of_hex(hex).map(Token::Bytes),
-        None if text.contains('.') => text.parse().ok().map(Token::Double),
+        None if text.contains('.') => text.parse().ok().filter(|value: &f64| value.is_finite()).map(Token::Double),
         None => text.parse().ok().map(Token::Int),
     };
     token.ok_or_else(|| {

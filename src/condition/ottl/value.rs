@@ -136,12 +136,12 @@ pub(super) fn math(op: MathOp, left: Operand, right: Operand, offset: usize) -> 
         }
         (MathOp::Subtract, Operand::Field(end), Operand::Field(start)) => {
             let view = match (end.view, start.view) {
-                (View::Time, View::Time) => View::Duration,
-                _ => View::Integer,
+                (View::Time, View::Time) => Some(View::Duration),
+                (View::Integer, View::Integer) => Some(View::Integer),
+                _ => None,
             };
-            let fields = (end.field, start.field);
-            let is_duration = fields == (Field::EndTime, Field::StartTime) && end.view == start.view;
-            let duration = is_duration.then(|| Operand::Field(Measure::new(Field::Duration, view)));
+            let view = view.filter(|_| (end.field, start.field) == (Field::EndTime, Field::StartTime));
+            let duration = view.map(|view| Operand::Field(Measure::new(Field::Duration, view)));
             duration.ok_or_else(|| unknown_math(offset))
         }
         (MathOp::Divide, Operand::Field(measure), Operand::Constant(Constant::Int(divisor))) if divisor > 0 => {
