@@ -18,7 +18,7 @@ mod summary;
 mod tests;
 pub mod threshold;
 
-pub use policies::{CompileError, Policies};
+pub use policies::{CompileError, Misfit, Policies};
 pub use summary::{KeyFact, Summary};
 pub use threshold::Threshold;
 

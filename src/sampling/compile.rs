@@ -5,7 +5,7 @@ use super::composite::Composite;
 use super::expression::{Expression, Fact};
 use super::keyed;
 use super::limiter::Bucket;
-use super::policies::CompileError;
+use super::policies::Misfit;
 use super::predicates::Predicates;
 use super::state::{Keyed, State};
 use crate::condition::Condition;
@@ -20,29 +20,22 @@ pub(super) struct Compiler {
 
 impl Compiler {
     /// What keeps the traces that each of `policies` keeps.
-    pub(super) fn all(&mut self, policies: &[Policy]) -> Result<Expression, CompileError> {
-        let parts: Result<_, _> = policies.iter().map(|policy| self.expression(policy)).collect();
+    pub(super) fn all(&mut self, policies: &[Policy]) -> Result<Expression, Misfit> {
+        let parts: Result<_, _> = policies.iter().map(|policy| self.expression(&policy.rule)).collect();
         parts.map(Expression::all)
     }
 
     /// The policies of a composite, whose labels begin with `first_label`.
-    pub(super) fn composite(
-        &mut self,
-        composite: &settings::Composite,
-        first_label: usize,
-    ) -> Result<Composite, CompileError> {
-        let labelled = composite.policies.iter().enumerate().map(|(index, (policy, spans))| {
-            let label = u16::try_from(first_label + index).map_err(|_| CompileError::Policies)?;
-            Ok((label, self.expression(policy)?, *spans))
-        });
+    pub(super) fn composite(&mut self, composite: &settings::Composite, first_label: u16) -> Result<Composite, Misfit> {
+        let labelled = (first_label..).zip(&composite.policies);
+        let labelled = labelled.map(|(label, (policy, spans))| Ok((label, self.expression(&policy.rule)?, *spans)));
         Ok(Composite::new(labelled.collect::<Result<_, _>>()?, composite.max_total_spans_per_second))
     }
 
-    pub(super) fn expression(&mut self, policy: &Policy) -> Result<Expression, CompileError> {
-        let name = &policy.name;
-        Ok(match &policy.rule {
+    pub(super) fn expression(&mut self, rule: &Rule) -> Result<Expression, Misfit> {
+        Ok(match rule {
             Rule::AlwaysSample => Expression::Ratio(Threshold::ALWAYS),
-            Rule::AnySpan(condition) => self.any_span(condition, name)?,
+            Rule::AnySpan(condition) => self.any_span(condition)?,
             Rule::Latency { threshold_ms, upper_threshold_ms } => Expression::fact(Fact::Duration {
                 over_ms: *threshold_ms,
                 up_to_ms: (*upper_threshold_ms != 0).then_some(*upper_threshold_ms),
@@ -56,32 +49,26 @@ impl Compiler {
             Rule::RateLimiting(bucket) => self.state(State::Spans(Bucket::new(bucket).into())),
             Rule::BytesLimiting(bucket) => self.state(State::Bytes(Bucket::new(bucket).into())),
             Rule::And(policies) => self.all(policies)?,
-            Rule::Not(policy) => self.expression(policy)?.negated(),
-            Rule::Adaptive(s) => self.keyed(&s.key, name, keyed::Adaptive::new(s), State::Adaptive)?,
-            Rule::Rare(s) => self.keyed(&s.key, name, keyed::Rare::new(s), State::Rare)?,
-            Rule::Percentile(s) => self.keyed(&s.key, name, keyed::Percentile::new(s), State::Percentile)?,
-            Rule::Budget(s) => self.keyed(&s.key, name, keyed::Budget::new(s), State::Budget)?,
+            Rule::Not(policy) => self.expression(&policy.rule)?.negated(),
+            Rule::Adaptive(s) => self.keyed(&s.key, keyed::Adaptive::new(s), State::Adaptive)?,
+            Rule::Rare(s) => self.keyed(&s.key, keyed::Rare::new(s), State::Rare)?,
+            Rule::Percentile(s) => self.keyed(&s.key, keyed::Percentile::new(s), State::Percentile)?,
+            Rule::Budget(s) => self.keyed(&s.key, keyed::Budget::new(s), State::Budget)?,
             Rule::IdenticalErrors(s) => {
-                let state = self.keyed(&s.key, name, keyed::IdenticalErrors::new(s), State::IdenticalErrors)?;
-                Expression::all(vec![self.any_span(&s.condition, name)?, state])
+                let state = self.keyed(&s.key, keyed::IdenticalErrors::new(s), State::IdenticalErrors)?;
+                Expression::all(vec![self.any_span(&s.condition)?, state])
             }
-            Rule::Drop(_) | Rule::Composite(_) => return Err(CompileError::Nested(name.clone())),
+            Rule::Drop(_) | Rule::Composite(_) => return Err(Misfit::Nested),
         })
     }
 
-    fn any_span(&mut self, condition: &Condition, name: &str) -> Result<Expression, CompileError> {
-        let bit = self.predicates.bit(condition).ok_or_else(|| CompileError::Predicates(name.to_owned()))?;
+    fn any_span(&mut self, condition: &Condition) -> Result<Expression, Misfit> {
+        let bit = self.predicates.bit(condition).ok_or(Misfit::Conditions)?;
         Ok(Expression::fact(Fact::AnySpan(bit)))
     }
 
-    fn keyed<T>(
-        &mut self,
-        key: &TraceKey,
-        name: &str,
-        memory: T,
-        state: fn(Keyed<T>) -> State,
-    ) -> Result<Expression, CompileError> {
-        let slot = self.predicates.key(key).ok_or_else(|| CompileError::Keys(name.to_owned()))?;
+    fn keyed<T>(&mut self, key: &TraceKey, memory: T, state: fn(Keyed<T>) -> State) -> Result<Expression, Misfit> {
+        let slot = self.predicates.key(key).ok_or(Misfit::Keys)?;
         Ok(self.state(state(Keyed::new(slot, memory))))
     }
 

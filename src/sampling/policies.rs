@@ -15,18 +15,31 @@ use crate::otlp::scan::{Bits, Probe, Scope, SpanFact};
 /// Why policies cannot be compiled. Only the configuration can mend it.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum CompileError {
-    /// Each distinct condition on a span takes one bit, and the tests within it some more.
-    #[error("policy \"{0}\" asks more of spans than the {max} conditions that all policies share", max = Bits::BITS)]
-    Predicates(String),
-    /// Each distinct key takes a slot of every trace.
-    #[error("policy \"{0}\" has one key more than all policies may have together: give some the same `key`")]
-    Keys(String),
-    /// Only the configuration's reader nests them, and it refuses to.
-    #[error("policy \"{0}\" cannot stand within another one")]
-    Nested(String),
+    /// One of them does not fit beside those before it.
+    #[error("policy \"{name}\" {misfit}")]
+    Policy {
+        /// Its name, or that of the one that it stands in.
+        name: String,
+        /// What does not fit.
+        misfit: Misfit,
+    },
     /// [`Keep::policy`] is 16 bits wide.
     #[error("more than {max} policies", max = u16::MAX)]
     Policies,
+}
+
+/// What of a policy does not fit.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum Misfit {
+    /// Each distinct condition on a span takes one bit, and the tests within it some more.
+    #[error("asks more of spans than the {max} conditions that all policies share", max = Bits::BITS)]
+    Conditions,
+    /// Each distinct key takes a slot of every trace.
+    #[error("has one `key` more than all policies may have together: let some have the same")]
+    Keys,
+    /// Its type stands at the top level only.
+    #[error("cannot hold a `drop` or a `composite`")]
+    Nested,
 }
 
 /// All policies of a configuration: what the scan evaluates, the verdict over a summary, and what they remember.
@@ -101,27 +114,29 @@ impl Policies {
     /// # Errors
     /// More conditions, keys or policies than fit.
     pub fn compile(settings: &TailSampling) -> Result<Self, CompileError> {
-        let TailSampling { policies, sample_on_first_match, .. } = settings;
-        let sample_on_first_match = *sample_on_first_match;
+        let policies = &settings.policies;
+        let sample_on_first_match = settings.sample_on_first_match;
         let mut names: Vec<String> = policies.iter().map(|policy| policy.name.clone()).collect();
         let (mut vetoes, mut voters) = (Vec::new(), Vec::new());
         let mut compiler = Compiler::default();
         for (index, policy) in policies.iter().enumerate() {
             let number = u16::try_from(index).map_err(|_| CompileError::Policies)?;
+            let misfit = |misfit| CompileError::Policy { name: policy.name.clone(), misfit };
             let voice = match &policy.rule {
                 Rule::Drop(parts) => {
-                    vetoes.push(Veto { policy: number, survives: compiler.all(parts)?.negated() });
+                    vetoes.push(Veto { policy: number, survives: compiler.all(parts).map_err(misfit)?.negated() });
                     continue;
                 }
                 Rule::Composite(composite) => {
-                    let first_label = names.len();
+                    let first_label = u16::try_from(names.len()).map_err(|_| CompileError::Policies)?;
                     names.extend(policy.sub_labels());
-                    Voice::Composite(compiler.composite(composite, first_label)?)
+                    Voice::Composite(compiler.composite(composite, first_label).map_err(misfit)?)
                 }
-                _ => Voice::Expression(compiler.expression(policy)?),
+                _ => Voice::Expression(compiler.expression(&policy.rule).map_err(misfit)?),
             };
             voters.push(Voter { policy: number, voice });
         }
+        u16::try_from(names.len()).map_err(|_| CompileError::Policies)?;
         let prover = if sample_on_first_match { Some(0) } else { voters.iter().position(Voter::can_be_certain) };
         let Compiler { predicates, states } = compiler;
         Ok(Policies { names, vetoes, voters, prover, sample_on_first_match, predicates, states })

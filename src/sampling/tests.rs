@@ -1,5 +1,6 @@
 //! Policies as they are configured, asked about traces as they are sent.
 
+mod counts;
 
 use std::collections::HashMap;
 
@@ -595,5 +596,5 @@ fn too_much_for_the_scan_is_an_error_with_the_policys_name() {
         "policy \"p128\" asks more of spans than the 128 conditions that all policies share"
     );
     assert_eq!(many(8, &keyed), Ok(()));
-    assert!(many(9, &keyed).unwrap_err().starts_with("policy \"p8\" has one key more"));
+    assert!(many(9, &keyed).unwrap_err().starts_with("policy \"p8\" has one `key` more"));
 }

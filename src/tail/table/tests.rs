@@ -201,6 +201,45 @@ fn a_late_error_after_the_window_is_kept_alone() {
 }
 
 #[test]
+fn what_a_policy_drops_is_gone_for_good() {
+    let mut dropping = settings();
+    let probes =
+        Rule::Drop(vec![Policy { name: String::new(), rule: Rule::SpanCount { min_spans: 3, max_spans: None } }]);
+    dropping.policies.push(Policy { name: "probes".into(), rule: probes });
+    let mut fixture = Fixture::new(&dropping, 64 << 20);
+    fixture.send(&[span(id(1, true)), span(id(1, true)), error(id(1, true))]);
+    fixture.send(&[error(id(2, true))]);
+    assert_eq!(fixture.kept_count(), 0, "an error proves nothing yet: more spans may drop its trace");
+    fixture.advance(WAIT_MS);
+    assert_eq!((fixture.kept_count(), fixture.table.held()), (1, Held::default()), "what is dropped is not held");
+    assert_eq!(fixture.out.tally.vetoed, [(3, Trigger::DecisionWait, 1)]);
+    fixture.send(&[error(id(1, true))]);
+    assert_eq!((fixture.kept_count(), fixture.out.tally.sampled_out_spans), (1, 4));
+    assert_eq!(fixture.out.tally.late_dropped_spans, 1);
+}
+
+#[test]
+fn a_veto_is_told_from_the_drops_of_other_traces() {
+    let mut dropping = settings();
+    let probes =
+        Rule::Drop(vec![Policy { name: String::new(), rule: Rule::SpanCount { min_spans: 2, max_spans: None } }]);
+    dropping.policies = vec![dropping.policies[0].clone(), Policy { name: "probes".into(), rule: probes }];
+    dropping.rescue.window = Duration::ZERO;
+    let mut fixture = Fixture::new(&dropping, 64 << 20);
+    for n in 0..200 {
+        let spans = vec![span(id(n, true)); if n % 2 == 0 { 1 } else { 2 }];
+        fixture.send(&spans);
+    }
+    fixture.advance(WAIT_MS);
+    assert_eq!((fixture.kept_count(), fixture.table.held()), (0, Held::default()));
+    for n in 0..200 {
+        let kept_before = fixture.kept_count();
+        fixture.send(&[error(id(n, true))]);
+        assert_eq!(fixture.kept_count() - kept_before, u64::from(n % 2 == 0), "{n}");
+    }
+}
+
+#[test]
 fn rescue_can_be_turned_off() {
     let mut off = settings();
     off.rescue.window = Duration::ZERO;
