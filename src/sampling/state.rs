@@ -23,12 +23,12 @@ pub(super) enum State {
 #[derive(Debug)]
 pub(super) struct Keyed<T> {
     slot: usize,
-    state: Mutex<T>,
+    state: Box<Mutex<T>>,
 }
 
 impl<T> Keyed<T> {
     pub(super) fn new(slot: usize, state: T) -> Self {
-        Keyed { slot, state: Mutex::new(state) }
+        Keyed { slot, state: Box::new(Mutex::new(state)) }
     }
 
     fn key(&self, trace: &Trace<'_>) -> Option<KeyFact> {

@@ -582,6 +582,14 @@ fn budgets_are_charged_with_what_others_keep() {
 }
 
 #[test]
+fn every_type_of_the_collector_fits_beside_the_others() {
+    let policies = compiled(include_str!("../../tests/fixtures/collector_policies.yaml"));
+    assert_eq!(policies.names().len(), 21 + 3);
+    assert_eq!(decided(&policies, &[span().with("url.path", string("/health"))], ID, 0), "!probes");
+    assert_eq!(decided(&policies, &[span()], ID, 0), "everything");
+}
+
+#[test]
 fn too_much_for_the_scan_is_an_error_with_the_policys_name() {
     let many = |count: usize, policy: &dyn Fn(usize) -> String| {
         let list: String = (0..count).map(|n| format!("    - {{name: p{n}, {}}}\n", policy(n))).collect();

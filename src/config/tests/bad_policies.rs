@@ -337,3 +337,19 @@ fn policies_with_keys() {
         ),
     ]);
 }
+
+#[test]
+fn labels_are_told_apart_and_bounded() {
+    let composite = |name: &str, policies: &str| {
+        format!(
+            "    - {{name: {name}, type: composite, composite: {{max_total_spans_per_second: 5, composite_sub_policy: [{policies}]}}}}\n"
+        )
+    };
+    let policies = composite("c", "{name: x, type: error}") + "    - {name: c/x, type: error}\n";
+    let text = format!("tail_sampling:\n  policies:\n{policies}");
+    assert_eq!(said(&text), "4:14+3 the policy name `c/x` is given twice");
+    let many: Vec<_> = (0..50).map(|n| format!("{{name: x{n}, type: always_sample}}")).collect();
+    let policies: String = (0..6).map(|n| composite(&format!("c{n}"), &many.join(", "))).collect();
+    let text = format!("tail_sampling:\n  policies:\n{policies}");
+    assert_eq!(said(&text), "2:3+1 306 policies, with those of composites");
+}

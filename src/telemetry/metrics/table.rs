@@ -148,7 +148,11 @@ pub const TABLE: &[Description] = &[
         "Spans that 30 days export at the present pace; 0 without a policy of type budget.",
     ),
     histogram("spansieve_decision_lag_seconds", &[], "How long after its due time a trace was decided."),
-    counter("spansieve_sampled_out_spans_total", &[], "Spans let go because no policy kept their trace."),
+    counter(
+        "spansieve_sampled_out_spans_total",
+        &[],
+        "Spans let go because no policy kept their trace, or one dropped it.",
+    ),
     counter(
         "spansieve_late_spans_total",
         &[listed("verdict", LATE_VERDICTS)],
