@@ -17,7 +17,7 @@ fn windowed(seconds: u64) -> TrafficMemory {
 fn interval(shares: &mut Shares, number: u64, traffic: &[f64]) {
     let now_ms = number * INTERVAL_MS;
     traffic.iter().zip(0..).filter(|(weight, _)| **weight > 0.0).for_each(|(&weight, key)| {
-        shares.probability(key, weight, 1.0, now_ms);
+        shares.threshold(key, weight, 1.0, now_ms);
     });
     shares.advance(now_ms + INTERVAL_MS);
 }
@@ -58,8 +58,8 @@ fn shares_sum_to_the_goal_and_quiet_keys_are_whole() {
 fn more_goal_than_traffic_keeps_all() {
     let mut shares = shares(TrafficMemory::Ema(0.5), 1_000);
     interval(&mut shares, 0, &[30.0, 5.0]);
-    assert_eq!(shares.probability(0, 90.0, 1.0, INTERVAL_MS), 1.0, "a key may grow up to the goal");
-    assert!(shares.probability(0, 910.0, 1.0, INTERVAL_MS) < 0.2, "not to ten times of it");
+    assert_eq!(shares.threshold(0, 90.0, 1.0, INTERVAL_MS), Threshold::ALWAYS, "a key may grow up to the goal");
+    assert!(shares.threshold(0, 910.0, 1.0, INTERVAL_MS).probability() < 0.2, "not to ten times of it");
 }
 
 #[test]
@@ -106,17 +106,12 @@ fn keys_without_room_share_one_ratio() {
     let mut shares = shares(TrafficMemory::Ema(0.5), 2);
     interval(&mut shares, 0, &[50.0, 50.0, 500.0, 500.0, 500.0]);
     assert_eq!((averages(&shares), shares.others.average), (vec![50.0, 50.0], 1_500.0));
-    let probabilities = [2, 3, 77].map(|key| shares.probability(key, 1.0, 1.0, INTERVAL_MS));
+    let probabilities = [2, 3, 77].map(|key| shares.threshold(key, 1.0, 1.0, INTERVAL_MS).probability());
     assert!(probabilities.iter().all(|p| *p == probabilities[0] && *p < 0.1), "{probabilities:?}");
 }
 
 #[test]
-fn credit_is_bounded_and_boosts() {
-    let mut credit = Credit::new((-4.0, 2.0));
-    for (amount, boost) in
-        [(0.0, 1.0), (1.0, 1f64.exp()), (100.0, 2f64.exp()), (-3.0, (-1f64).exp()), (-1e9, (-4f64).exp())]
-    {
-        credit.add(amount);
-        assert!((credit.boost(1.0) - boost).abs() < 1e-12, "{amount}");
-    }
+fn a_key_takes_what_the_documentation_says() {
+    // 17 B are the table's.
+    assert!(size_of::<Traffic>() + 17 <= 90);
 }

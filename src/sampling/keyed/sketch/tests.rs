@@ -111,6 +111,11 @@ fn a_quiet_key_remembers_what_it_needs() {
 }
 
 #[test]
+fn a_key_takes_what_the_documentation_says() {
+    assert!(size_of::<Sketch>() < 1_126, "1.1 KiB");
+}
+
+#[test]
 fn a_busy_key_stays_in_range() {
     let quantile = Quantile::from_percentile(99.0);
     let (mut sketch, mut random) = (Sketch::new(0), fastrand::Rng::with_seed(5));
