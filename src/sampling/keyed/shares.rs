@@ -9,7 +9,7 @@ use super::keys::Keys;
 use crate::config::settings::{Goal, TrafficMemory};
 use crate::sampling::Threshold;
 
-/// The window of [`TrafficMemory::Windowed`] moves on by at least this part of its length: bounds the memory of a key.
+/// The window of [`TrafficMemory::Windowed`] is at most so many intervals: bounds the memory of a key.
 const SLOTS_MAX: usize = 16;
 
 /// With an exponential average, keys that have been silent for so many intervals make room for others.
@@ -70,15 +70,15 @@ enum Memory {
 impl Shares {
     /// A goal to divide among `keys_max` keys, each of which takes 90 B (up to 180 B with the slack of the table).
     pub(super) fn new(goal: Goal, memory: TrafficMemory, adjustment_interval_ms: u64, keys_max: usize) -> Self {
+        let adjustment_interval_ms = adjustment_interval_ms.max(1);
         let (memory, interval_ms, silence_intervals) = match memory {
             TrafficMemory::Ema(weight) => {
-                (Memory::Ema { weight: weight as f32 }, adjustment_interval_ms.max(1), SILENCE_INTERVALS)
+                (Memory::Ema { weight: weight as f32 }, adjustment_interval_ms, SILENCE_INTERVALS)
             }
             TrafficMemory::Windowed(lookback) => {
                 let lookback_ms = lookback.as_millis() as u64;
-                let interval_ms = adjustment_interval_ms.max(lookback_ms.div_ceil(SLOTS_MAX as u64)).max(1);
-                let intervals = (lookback_ms / interval_ms).max(1);
-                (Memory::Windowed { intervals }, interval_ms, intervals)
+                let intervals = (lookback_ms / adjustment_interval_ms).clamp(1, SLOTS_MAX as u64);
+                (Memory::Windowed { intervals }, (lookback_ms / intervals).max(1), intervals)
             }
         };
         Shares {

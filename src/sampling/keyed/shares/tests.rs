@@ -91,14 +91,12 @@ fn a_window_is_the_plain_average_of_its_time() {
 }
 
 #[test]
-fn a_long_window_moves_on_in_sixteenths() {
-    let shares = shares(windowed(3_600), 10);
-    assert_eq!(shares.interval_ms, 225_000);
-    assert!(matches!(shares.memory, Memory::Windowed { intervals: 16 }));
-    // And one that is shorter than the interval is the interval.
-    let short = self::shares(windowed(1), 10);
-    assert_eq!(short.interval_ms, INTERVAL_MS);
-    assert!(matches!(short.memory, Memory::Windowed { intervals: 1 }));
+fn a_window_is_some_whole_intervals() {
+    for (seconds, count, length_ms) in [(30, 3, 10_000), (45, 4, 11_250), (3_600, 16, 225_000), (1, 1, 1_000)] {
+        let shares = shares(windowed(seconds), 10);
+        assert!(matches!(shares.memory, Memory::Windowed { intervals } if intervals == count), "{seconds} s");
+        assert_eq!(shares.interval_ms, length_ms, "{seconds} s");
+    }
 }
 
 #[test]
