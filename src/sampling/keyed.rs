@@ -8,10 +8,12 @@
 //! - `keys`: a table of at most so many keys, in which silent keys make room for new ones.
 //! - `windows`: on it, how many traces of its key a trace has before it: [`Rare`], [`IdenticalErrors`].
 //! - `shares`: on it, a goal divided among keys by the logarithm of their traffic: [`Adaptive`], [`Budget`].
+//!   What they spent too much or too little is a `credit`.
 //! - `sketch`: on it, a quantile of durations: [`Percentile`].
 
 mod adaptive;
 mod budget;
+mod credit;
 mod identical_errors;
 mod keys;
 mod percentile;

@@ -1,17 +1,15 @@
 //! `adaptive`: a ratio for each key, so that busy keys do not crowd out the others.
 
-use super::shares::{Credit, Shares};
+use super::credit::{Credit, seconds_since};
+use super::shares::Shares;
 use crate::config::settings::{self, Goal};
 use crate::sampling::Threshold;
-
-/// Digits of a threshold, as the specification recommends: within 0.1 % of the probability.
-pub(super) const THRESHOLD_DIGITS: u32 = 4;
 
 /// Unspent goal may be spent later, overspent goal is paid back: goals of so many intervals. Overspending of 4 makes the
 /// ratio 1/55, which ends any burst; more would only prolong the payback.
 const CREDIT_INTERVALS: (f64, f64) = (-4.0, 2.0);
 
-/// The state of one `adaptive` policy: about 100 B a key, up to 200 B with the slack of the table.
+/// The state of one `adaptive` policy: about 90 B a key, up to 180 B with the slack of the table.
 #[derive(Debug)]
 pub struct Adaptive {
     goal: Goal,
@@ -41,18 +39,10 @@ impl Adaptive {
             Goal::Percentage(percentage) => weight * percentage / 100.0,
             Goal::SpansPerSecond(spans) => spans * seconds_since(&mut self.now_ms, now_ms),
         };
-        let probability = self.shares.probability(key, weight, self.credit.boost(1.0), now_ms);
-        let threshold = Threshold::from_probability(probability).rounded(THRESHOLD_DIGITS);
+        let threshold = self.shares.threshold(key, weight, self.credit.boost(1.0), now_ms);
         self.credit.add((earned - threshold.probability() * weight) / self.shares.interval_goal(now_ms));
         threshold
     }
-}
-
-/// Seconds from the last call to this one, 0 at the first.
-pub(super) fn seconds_since(last_ms: &mut Option<u64>, now_ms: u64) -> f64 {
-    let since_ms = now_ms.saturating_sub(last_ms.unwrap_or(now_ms));
-    *last_ms = Some(now_ms.max(last_ms.unwrap_or(0)));
-    since_ms as f64 / 1000.0
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 //! traces are never refused. What they spend is missing to the ratio, which falls until both together spend what comes
 //! in.
 
-use super::adaptive::{THRESHOLD_DIGITS, seconds_since};
-use super::shares::{Credit, Shares};
+use super::credit::{Credit, seconds_since};
+use super::shares::Shares;
 use crate::config::settings::{self, Goal, TrafficMemory};
 use crate::sampling::Threshold;
 
@@ -29,7 +29,7 @@ const DEBT_SECONDS: f64 = 7.0 * RESPONSE_SECONDS;
 /// The present pace is an average over about this long.
 const PACE_SECONDS: f64 = 3_600.0;
 
-/// The state of one `budget` policy: about 100 B a key, up to 200 B with the slack of the table.
+/// The state of one `budget` policy: about 90 B a key, up to 180 B with the slack of the table.
 #[derive(Debug)]
 pub struct Budget {
     spans_per_second: f64,
@@ -59,8 +59,7 @@ impl Budget {
     pub fn threshold(&mut self, key: u64, span_count: u32, now_ms: u64) -> Threshold {
         self.advance(now_ms);
         let weight = self.shares.weight(span_count);
-        let probability = self.shares.probability(key, weight, self.credit.boost(RESPONSE_SECONDS), now_ms);
-        Threshold::from_probability(probability).rounded(THRESHOLD_DIGITS)
+        self.shares.threshold(key, weight, self.credit.boost(RESPONSE_SECONDS), now_ms)
     }
 
     /// Charges a trace that was kept, by whatever policy.

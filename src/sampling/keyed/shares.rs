@@ -7,19 +7,23 @@
 
 use super::keys::Keys;
 use crate::config::settings::{Goal, TrafficMemory};
+use crate::sampling::Threshold;
 
-/// The window of [`TrafficMemory::Windowed`] moves on by at least this part of its length: bounds the memory of a key.
+/// The window of [`TrafficMemory::Windowed`] is at most so many intervals: bounds the memory of a key.
 const SLOTS_MAX: usize = 16;
 
 /// With an exponential average, keys that have been silent for so many intervals make room for others.
 const SILENCE_INTERVALS: u64 = 2;
 
 /// Rounds of the search for ρ. Three to five are usual; each round is a pass over all keys, and what is still missing
-/// after the last one is evened out by [`Credit`].
+/// after the last one is evened out by the callers' credit.
 const ROUNDS_MAX: usize = 16;
 
 /// The search ends when ρ grows by less than this part.
 const LEVEL_PRECISION: f64 = 1e-3;
+
+/// Digits of a threshold, as the specification recommends: within 0.1 % of the probability.
+const THRESHOLD_DIGITS: u32 = 4;
 
 /// The traffic of all keys, and what share of it is to be kept.
 #[derive(Debug)]
@@ -66,15 +70,15 @@ enum Memory {
 impl Shares {
     /// A goal to divide among `keys_max` keys, each of which takes 90 B (up to 180 B with the slack of the table).
     pub(super) fn new(goal: Goal, memory: TrafficMemory, adjustment_interval_ms: u64, keys_max: usize) -> Self {
+        let adjustment_interval_ms = adjustment_interval_ms.max(1);
         let (memory, interval_ms, silence_intervals) = match memory {
             TrafficMemory::Ema(weight) => {
-                (Memory::Ema { weight: weight as f32 }, adjustment_interval_ms.max(1), SILENCE_INTERVALS)
+                (Memory::Ema { weight: weight as f32 }, adjustment_interval_ms, SILENCE_INTERVALS)
             }
             TrafficMemory::Windowed(lookback) => {
                 let lookback_ms = lookback.as_millis() as u64;
-                let interval_ms = adjustment_interval_ms.max(lookback_ms.div_ceil(SLOTS_MAX as u64)).max(1);
-                let intervals = (lookback_ms / interval_ms).max(1);
-                (Memory::Windowed { intervals }, interval_ms, intervals)
+                let intervals = (lookback_ms / adjustment_interval_ms).clamp(1, SLOTS_MAX as u64);
+                (Memory::Windowed { intervals }, (lookback_ms / intervals).max(1), intervals)
             }
         };
         Shares {
@@ -108,9 +112,9 @@ impl Shares {
         self.goal_of(traffic).max(1.0)
     }
 
-    /// Takes a trace of this key and weight into account; the probability with which it is to be kept, if what is kept
-    /// is to be `boost` times the goal.
-    pub(super) fn probability(&mut self, key: u64, weight: f64, boost: f64, now_ms: u64) -> f64 {
+    /// Takes a trace of this key and weight into account; the threshold at which it is to be kept, if what is kept is
+    /// to be `boost` times the goal.
+    pub(super) fn threshold(&mut self, key: u64, weight: f64, boost: f64, now_ms: u64) -> Threshold {
         self.advance(now_ms);
         self.current += weight;
         let traffic = self.keys.see(key, now_ms, Traffic::default).unwrap_or(&mut self.others);
@@ -120,7 +124,7 @@ impl Shares {
             Some(level) => level * traffic.ln_1p() / traffic,
             None => self.goal_of(self.current) / self.current,
         };
-        (probability * boost).min(1.0)
+        Threshold::from_probability(probability * boost).rounded(THRESHOLD_DIGITS)
     }
 
     /// The goal of an interval with this traffic.
@@ -197,31 +201,6 @@ impl Traffic {
             }
         }
         self.current = 0.0;
-    }
-}
-
-/// What was allowed and not spent, in some unit; negative after overspending. Integral control: as long as too much is
-/// spent the credit falls, and with it the boost, until income and spending agree.
-#[derive(Debug)]
-pub(super) struct Credit {
-    balance: f64,
-    bounds: (f64, f64),
-}
-
-impl Credit {
-    /// No credit yet. It is never outside of `bounds`: what is beyond is forgiven or forfeited.
-    pub(super) fn new(bounds: (f64, f64)) -> Self {
-        Credit { balance: 0.0, bounds }
-    }
-
-    /// Earns (or spends, if negative) so much.
-    pub(super) fn add(&mut self, amount: f64) {
-        self.balance = (self.balance + amount).clamp(self.bounds.0, self.bounds.1);
-    }
-
-    /// By how much to spend more than planned: e-fold for each `unit` of credit.
-    pub(super) fn boost(&self, unit: f64) -> f64 {
-        (self.balance / unit).exp()
     }
 }
 

@@ -2,9 +2,11 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The table of tracestate-probability-sampling.md, "Converting floating-point probability to threshold value":
 /// 1 in N; `th`, probability and adjusted count with 3, 4 and 5 digits.
-const SPECIFICATION: [(u32, [&str; 3], [f64; 3], [f64; 3]); 13] = [
+type Row = (u32, [&'static str; 3], [f64; 3], [f64; 3]);
+
+/// The table of tracestate-probability-sampling.md, "Converting floating-point probability to threshold value".
+const SPECIFICATION: [Row; 13] = [
     (1, ["0"; 3], [1.0; 3], [1.0; 3]),
     (2, ["8"; 3], [0.5; 3], [2.0; 3]),
     (
