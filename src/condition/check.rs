@@ -29,6 +29,8 @@ impl Check {
             (Check::Type(of), value) => ValueType::of(value) == Some(*of),
             (Check::OneOf(texts), AnyValue::String(v)) => texts.iter().any(|text| text.as_bytes() == v),
             (Check::Matches(pattern), AnyValue::String(v)) => pattern.is_match(v),
+            (Check::MatchesText(pattern), value) => pattern.is_match_text(value),
+            (Check::Element(check), AnyValue::Array(v)) => v.iter().any(|element| check.passes(element)),
             (Check::HasPrefix(text), AnyValue::String(v)) => v.starts_with(text.as_bytes()),
             (Check::HasSuffix(text), AnyValue::String(v)) => v.ends_with(text.as_bytes()),
             (Check::Contains(text), AnyValue::String(v)) => memmem::find(v, text.as_bytes()).is_some(),
