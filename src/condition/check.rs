@@ -6,7 +6,7 @@ use memchr::memmem;
 
 use crate::otlp::view::AnyValue;
 
-use super::{Check, Number, Pattern, ValueType};
+use super::{Check, Number, ValueType};
 
 /// The gRPC codes that the semantic conventions make an error of a server span; the others are the caller's doing
 /// (opentelemetry.io/docs/specs/semconv/rpc/grpc, "gRPC status").
@@ -29,7 +29,8 @@ impl Check {
             (Check::Type(of), value) => ValueType::of(value) == Some(*of),
             (Check::OneOf(texts), AnyValue::String(v)) => texts.iter().any(|text| text.as_bytes() == v),
             (Check::Matches(pattern), AnyValue::String(v)) => pattern.is_match(v),
-            (Check::MatchesText(pattern), value) => text_matches(pattern, value),
+            (Check::MatchesText(pattern), value) => pattern.is_match_text(value),
+            (Check::Element(check), AnyValue::Array(v)) => v.iter().any(|element| check.passes(element)),
             (Check::HasPrefix(text), AnyValue::String(v)) => v.starts_with(text.as_bytes()),
             (Check::HasSuffix(text), AnyValue::String(v)) => v.ends_with(text.as_bytes()),
             (Check::Contains(text), AnyValue::String(v)) => memmem::find(v, text.as_bytes()).is_some(),
@@ -38,7 +39,6 @@ impl Check {
             (Check::Numeric(range), value) => number_or_text(value).is_some_and(|v| range.contains(v)),
             (Check::Bytes(bytes), AnyValue::Bytes(v)) => v == bytes,
             (Check::Length(range), value) => length(value).is_some_and(|v| range.contains(Number::Int(v))),
-            (Check::Element(check), AnyValue::Array(v)) => v.iter().any(|element| check.passes(element)),
             (Check::HasBits(bits), AnyValue::Int(v)) => v & i64::from(*bits) == i64::from(*bits),
             (Check::ServerFault, value) => is_server_fault(value),
             _ => false,
@@ -76,16 +76,6 @@ fn number_or_text(value: AnyValue<'_>) -> Option<Number> {
     match value {
         AnyValue::String(text) => Number::parse(text),
         _ => number(value),
-    }
-}
-
-fn text_matches(pattern: &Pattern, value: AnyValue<'_>) -> bool {
-    match value {
-        AnyValue::String(v) => pattern.is_match(v),
-        AnyValue::Bool(v) => pattern.is_match(if v { b"true" } else { b"false" }),
-        AnyValue::Int(v) => pattern.is_match(v.to_string().as_bytes()),
-        AnyValue::Double(v) => pattern.is_match(v.to_string().as_bytes()),
-        _ => false,
     }
 }
 

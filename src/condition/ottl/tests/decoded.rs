@@ -1,12 +1,14 @@
-//! Conditions asked of decoded spans, the slow and obvious way.
+//! Conditions asked of decoded spans, the slow and obvious way; only [`Check::passes`] is the real one.
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::Event;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
+use prost::Message;
 
-use crate::condition::{Check, Condition, Field, Number, Range, Test, ValueType};
+use crate::condition::{Check, Condition, Field, Test};
+use crate::otlp::view;
 
 /// A span with what belongs to it.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +29,9 @@ impl Sample {
     pub(super) fn holds(&self, condition: &Condition, event: Option<&Event>) -> bool {
         match condition {
             Condition::Constant(value) => *value,
-            Condition::Test(Test { field, check }) => self.value(field, event).is_some_and(|v| passes(check, &v)),
+            Condition::Test(Test { field, check }) => {
+                self.value(field, event).is_some_and(|value| passes(check, value))
+            }
             Condition::Not(inner) => !self.holds(inner, event),
             Condition::All(parts) => parts.iter().all(|part| self.holds(part, event)),
             Condition::Any(parts) => parts.iter().any(|part| self.holds(part, event)),
@@ -87,87 +91,7 @@ fn id(bytes: &[u8]) -> Option<Value> {
     bytes.iter().any(|byte| *byte != 0).then(|| Value::BytesValue(bytes.to_vec()))
 }
 
-fn passes(check: &Check, value: &Value) -> bool {
-    let text = match value {
-        Value::StringValue(text) => Some(text.as_str()),
-        _ => None,
-    };
-    match check {
-        Check::Present => true,
-        Check::Type(expected) => value_type(value) == Some(*expected),
-        Check::OneOf(texts) => text.is_some_and(|text| texts.iter().any(|known| known == text)),
-        Check::Matches(pattern) => text.is_some_and(|text| pattern.is_match(text.as_bytes())),
-        Check::MatchesText(pattern) => simple_text(value).is_some_and(|text| pattern.is_match(text.as_bytes())),
-        Check::HasPrefix(part) => text.is_some_and(|text| text.starts_with(part)),
-        Check::HasSuffix(part) => text.is_some_and(|text| text.ends_with(part)),
-        Check::Contains(part) => text.is_some_and(|text| text.contains(part)),
-        Check::Bool(expected) => *value == Value::BoolValue(*expected),
-        Check::Number(range) => number(value).is_some_and(|value| contains(range, value)),
-        Check::Numeric(range) => {
-            let read = text.and_then(|text| text.parse().ok());
-            number(value).or(read).is_some_and(|value| contains(range, value))
-        }
-        Check::Bytes(expected) => *value == Value::BytesValue(expected.clone()),
-        Check::Length(range) => length(value).is_some_and(|length| contains(range, length as f64)),
-        Check::Element(inner) => match value {
-            Value::ArrayValue(list) => {
-                list.values.iter().filter_map(|value| value.value.as_ref()).any(|value| passes(inner, value))
-            }
-            _ => false,
-        },
-        Check::HasBits(_) | Check::ServerFault => unreachable!("no condition of OTTL asks for it"),
-    }
-}
-
-fn value_type(value: &Value) -> Option<ValueType> {
-    Some(match value {
-        Value::StringValue(_) => ValueType::String,
-        Value::BoolValue(_) => ValueType::Bool,
-        Value::IntValue(_) => ValueType::Int,
-        Value::DoubleValue(_) => ValueType::Double,
-        Value::ArrayValue(_) => ValueType::List,
-        Value::KvlistValue(_) => ValueType::Map,
-        Value::BytesValue(_) => ValueType::Bytes,
-        Value::StringValueStrindex(_) => return None,
-    })
-}
-
-fn simple_text(value: &Value) -> Option<String> {
-    match value {
-        Value::StringValue(text) => Some(text.clone()),
-        Value::BoolValue(value) => Some(value.to_string()),
-        Value::IntValue(value) => Some(value.to_string()),
-        Value::DoubleValue(value) => Some(value.to_string()),
-        _ => None,
-    }
-}
-
-fn number(value: &Value) -> Option<f64> {
-    match value {
-        Value::IntValue(value) => Some(*value as f64),
-        Value::DoubleValue(value) => Some(*value),
-        _ => None,
-    }
-}
-
-fn length(value: &Value) -> Option<usize> {
-    match value {
-        Value::StringValue(text) => Some(text.len()),
-        Value::BytesValue(bytes) => Some(bytes.len()),
-        Value::ArrayValue(list) => Some(list.values.len()),
-        Value::KvlistValue(map) => Some(map.values.len()),
-        _ => None,
-    }
-}
-
-/// The samples hold no numbers that a double has not.
-fn contains(range: &Range, value: f64) -> bool {
-    let double = |number: Number| match number {
-        Number::Int(value) => value as f64,
-        Number::Double(value) => value,
-    };
-    let above = |at: f64, inclusive: bool| value > at || (inclusive && value == at);
-    let below = |at: f64, inclusive: bool| value < at || (inclusive && value == at);
-    range.min.is_none_or(|min| above(double(min.at), min.inclusive))
-        && range.max.is_none_or(|max| below(double(max.at), max.inclusive))
+fn passes(check: &Check, value: Value) -> bool {
+    let encoded = AnyValue { value: Some(value) }.encode_to_vec();
+    check.passes(view::AnyValue::new(&encoded))
 }
