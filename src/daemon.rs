@@ -109,7 +109,7 @@ impl Daemon {
     /// # Errors
     /// See [`StartError`]; nothing is left running.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
-        let policies = Arc::new(Policies::compile(&settings.tail_sampling.policies)?);
+        let policies = Arc::new(Policies::compile(&settings.tail_sampling)?);
         let policy_names: Vec<&str> = policies.names().iter().map(String::as_str).collect();
         let metrics = Arc::new(Metrics::with_policies(&policy_names));
         let budget = Budget::new(memory::limit_bytes(settings.memory.limit)?);
@@ -224,6 +224,7 @@ fn credentials(settings: &settings::CloudTrace) -> Result<Option<Credentials>, C
 fn scrape(metrics: Arc<Metrics>, pipeline: Arc<Pipeline>, budget: Budget, level: Arc<Level>) -> Scrape {
     Arc::new(move || {
         let held = pipeline.table.held();
+        metrics.month_estimate(pipeline.policies.month_estimate(pipeline.clock.now_ms()).unwrap_or(0.0));
         metrics.render(Held {
             pending_spans: held.pending_spans,
             pending_traces: held.pending_traces,

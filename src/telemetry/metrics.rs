@@ -163,8 +163,8 @@ impl Metrics {
         self.count("spansieve_refused_connections_total", &[], 1);
     }
 
-    /// `traces` traces were decided, with one of [`VERDICTS`], because of one of [`TRIGGERS`]. `policy` is empty for
-    /// a drop.
+    /// `traces` traces were decided, with one of [`VERDICTS`], because of one of [`TRIGGERS`]. `policy` is empty
+    /// for a drop, unless a policy of type `drop` dropped them.
     pub fn decided(&self, policy: &str, verdict: &'static str, trigger: &'static str, traces: u64) {
         let labels = [("policy", policy), ("verdict", verdict), ("trigger", trigger)];
         self.count("spansieve_decided_traces_total", &labels, traces);
@@ -222,6 +222,11 @@ impl Metrics {
         let labels = [("code", code)];
         self.count("spansieve_sink_batches_total", &labels, 1);
         histogram(&self.recorder, "spansieve_sink_duration_seconds", &labels).record(elapsed);
+    }
+
+    /// A month exports `spans` spans at the present pace.
+    pub fn month_estimate(&self, spans: f64) {
+        gauge(&self.recorder, "spansieve_month_estimate_spans", &[]).set(spans);
     }
 
     /// The text that `/metrics` serves, as [`CONTENT_TYPE`].

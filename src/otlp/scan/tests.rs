@@ -252,26 +252,3 @@ fn the_last_of_a_repeated_scalar_wins() {
     let expected = (TraceId([9; 16]), 5, 6, None, true);
     assert_eq!((fact.trace_id, fact.start_unix_nano, fact.end_unix_nano, fact.randomness, fact.root), expected);
 }
-
-#[test]
-fn randomness_is_the_rv_of_the_opentelemetry_entry() {
-    let cases: [(&str, Option<u64>); 14] = [
-        ("", None),
-        ("ot=rv:00000000000000", Some(0)),
-        ("ot=rv:ffffffffffffff", Some((1 << 56) - 1)),
-        ("ot=rv:0123456789abcd", Some(0x0001_2345_6789_abcd)),
-        ("ot=th:8;rv:00000000000001;x:y", Some(1)),
-        ("vendor=rv:00000000000001, ot=rv:00000000000002 ,z=1", Some(2)),
-        ("ot=rv:0123456789abc", None),
-        ("ot=rv:0123456789abcde", None),
-        ("ot=rv:0123456789ABCD", None),
-        ("ot=rv:+123456789abcd", None),
-        ("ot=th:8", None),
-        ("bot=rv:00000000000001", None),
-        ("ot=xrv:00000000000001", None),
-        ("ot", None),
-    ];
-    for (trace_state, randomness) in cases {
-        assert_eq!(trace_state_randomness(trace_state.as_bytes()), randomness, "{trace_state}");
-    }
-}

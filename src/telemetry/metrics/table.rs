@@ -146,10 +146,19 @@ pub const TABLE: &[Description] = &[
             listed("verdict", VERDICTS),
             listed("trigger", TRIGGERS),
         ],
-        "Decisions; the policy is empty for a drop.",
+        "Decisions by the policy that kept or dropped the trace; empty for a trace that no policy kept.",
+    ),
+    gauge(
+        "spansieve_month_estimate_spans",
+        &[],
+        "Spans that 30 days export at the present pace; 0 without a policy of type budget.",
     ),
     histogram("spansieve_decision_lag_seconds", &[], "How long after its due time a trace was decided."),
-    counter("spansieve_sampled_out_spans_total", &[], "Spans let go because no policy kept their trace."),
+    counter(
+        "spansieve_sampled_out_spans_total",
+        &[],
+        "Spans let go because no policy kept their trace, or one dropped it.",
+    ),
     counter(
         "spansieve_late_spans_total",
         &[listed("verdict", LATE_VERDICTS)],
@@ -224,11 +233,11 @@ impl Description {
         series
     }
 
-    /// Only a keep has a policy, and neither evidence nor a rescue ends in a drop.
+    /// Only a drop has no policy, and neither evidence nor a rescue ends in one.
     fn can_occur(&self, values: &[&str]) -> bool {
         let decided = self.labels.iter().any(|label| matches!(label.values, LabelValues::Policy));
         match values {
-            [policy, "dropped", trigger] if decided => policy.is_empty() && !matches!(*trigger, "evidence" | "rescue"),
+            [_, "dropped", trigger] if decided => !matches!(*trigger, "evidence" | "rescue"),
             [policy, ..] if decided => !policy.is_empty(),
             _ => true,
         }

@@ -138,7 +138,8 @@ fn what_the_table_does_not_list_is_noticed() {
     let decided = [
         (["p", "kept", "rescue"], true),
         (["", "dropped", "shutdown"], true),
-        (["p", "dropped", "shutdown"], false),
+        (["p", "dropped", "shutdown"], true),
+        (["p", "dropped", "rescue"], false),
         (["", "dropped", "evidence"], false),
         (["", "kept", "shutdown"], false),
     ];
