@@ -179,8 +179,8 @@ impl Probe for Fingerprint {
         *notes |= bit(1, key, &any_value_of_view(value));
     }
 
-    fn span(&self, notes: Bits, span: &SpanFields<'_>) -> Bits {
-        notes | fields_bit(&SpanFields { message: &[], ..*span })
+    fn span(&self, notes: &mut Bits, span: &SpanFields<'_>) -> Bits {
+        *notes | fields_bit(&SpanFields { message: &[], ..*span })
     }
 }
 
