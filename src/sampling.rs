@@ -8,6 +8,8 @@ mod expression;
 mod keys;
 mod policies;
 mod predicates;
+#[cfg(any(test, fuzzing))]
+pub mod reference;
 mod summary;
 pub mod threshold;
 

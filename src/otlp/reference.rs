@@ -103,7 +103,7 @@ fn fields_of<'a>(span: &'a Span, status: &'a Status) -> SpanFields<'a> {
     }
 }
 
-fn ids(span: &Span) -> Result<(TraceId, bool), RejectReason> {
+pub(crate) fn ids(span: &Span) -> Result<(TraceId, bool), RejectReason> {
     let zero = |id: &[u8]| id.iter().all(|&byte| byte == 0);
     if span.trace_id.len() != 16 || zero(&span.trace_id) {
         return Err(RejectReason::TraceId);

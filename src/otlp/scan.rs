@@ -13,7 +13,7 @@ mod canonical;
 mod probe;
 mod schema;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::cell::Cell;
 
