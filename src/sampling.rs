@@ -13,6 +13,8 @@ mod keys;
 mod limiter;
 mod policies;
 mod predicates;
+#[cfg(any(test, fuzzing))]
+pub mod reference;
 mod state;
 mod summary;
 #[cfg(test)]

@@ -105,7 +105,7 @@ fn fields_of<'a>(span: &'a Span, status: &'a Status) -> SpanFields<'a> {
     }
 }
 
-fn ids(span: &Span) -> Result<(TraceId, bool), RejectReason> {
+pub(crate) fn ids(span: &Span) -> Result<(TraceId, bool), RejectReason> {
     let zero = |id: &[u8]| id.iter().all(|&byte| byte == 0);
     if span.trace_id.len() != 16 || zero(&span.trace_id) {
         return Err(RejectReason::TraceId);
@@ -181,8 +181,8 @@ impl Probe for Fingerprint {
         *notes |= bit(1, key, &any_value_of_view(value));
     }
 
-    fn span(&self, notes: Bits, span: &SpanFields<'_>) -> Bits {
-        notes | fields_bit(&SpanFields { message: &[], ..*span })
+    fn span(&self, notes: &mut Bits, span: &SpanFields<'_>) -> Bits {
+        *notes | fields_bit(&SpanFields { message: &[], ..*span })
     }
 }
 

@@ -12,7 +12,7 @@
 mod canonical;
 mod probe;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::cell::Cell;
 
@@ -195,7 +195,7 @@ impl<P: Probe> Scanner<'_, P> {
         let (resource, resource_schema_url) = (self.range(resource), self.range(schema_url));
         let origin = Scope { resource, resource_schema_url, ..Scope::default() };
         for bytes in view::submessages(bytes, 2) {
-            self.scope_spans(bytes, level.enter()?, origin, notes.clone())?;
+            self.scope_spans(bytes, level.enter()?, origin, &notes)?;
         }
         Ok(())
     }
@@ -219,8 +219,9 @@ impl<P: Probe> Scanner<'_, P> {
         bytes: &[u8],
         level: Level<'_>,
         origin: Scope,
-        mut notes: P::Notes,
+        notes: &P::Notes,
     ) -> Result<(), WireError> {
+        let mut notes = notes.clone();
         let index = self.out.scopes.len() as u32;
         let fact_count = self.out.facts.len();
         // The scope, too, may stand behind its spans. It is shown before it is checked, which a view can bear.
@@ -237,7 +238,7 @@ impl<P: Probe> Scanner<'_, P> {
                     schema::SCOPE.check(bytes, level.enter()?)?;
                     level.single(&mut scope, bytes);
                 }
-                key::SPANS => self.span(reader.len_delimited()?, level.enter()?, index, notes.clone())?,
+                key::SPANS => self.span(reader.len_delimited()?, level.enter()?, index, &notes)?,
                 key::SCOPE_SCHEMA_URL => schema_url = Some(reader.len_delimited()?),
                 _ => schema::SCOPE_SPANS.check_field(key, &mut reader, level)?,
             }
@@ -249,7 +250,8 @@ impl<P: Probe> Scanner<'_, P> {
         Ok(())
     }
 
-    fn span(&mut self, bytes: &[u8], level: Level<'_>, scope: u32, mut notes: P::Notes) -> Result<(), WireError> {
+    fn span(&mut self, bytes: &[u8], level: Level<'_>, scope: u32, notes: &P::Notes) -> Result<(), WireError> {
+        let mut notes = notes.clone();
         let mut reader = Reader::new(bytes);
         let mut span = SpanFields { message: bytes, ..SpanFields::default() };
         let mut status = None;
@@ -283,7 +285,7 @@ impl<P: Probe> Scanner<'_, P> {
                 trace_id,
                 start_unix_nano: span.start_unix_nano,
                 end_unix_nano: span.end_unix_nano,
-                bits: self.probe.span(notes, &span),
+                bits: self.probe.span(&mut notes, &span),
                 randomness: trace_state::randomness(span.trace_state),
                 span: self.range(Some(bytes)),
                 scope,
@@ -306,7 +308,7 @@ impl<P: Probe> Scanner<'_, P> {
 }
 
 /// Checks and reads an attribute of a resource or a span; such stand too high in the request to nest too deep.
-#[inline]
+#[inline(always)]
 fn attribute<'a>(bytes: &'a [u8], level: Level<'_>) -> Result<(&'a [u8], AnyValue<'a>), WireError> {
     if let Some(found) = plain_attribute(bytes) {
         return Ok(found);
@@ -317,7 +319,7 @@ fn attribute<'a>(bytes: &'a [u8], level: Level<'_>) -> Result<(&'a [u8], AnyValu
 
 /// Reads an attribute as almost all are written: the key, then a value that is a string, a bool or a number, each of
 /// under 128 bytes and so with its length in one. Any other form takes the check and the view.
-#[inline]
+#[inline(always)]
 fn plain_attribute(bytes: &[u8]) -> Option<(&[u8], AnyValue<'_>)> {
     let [key::KEY, key_len @ ..0x80, rest @ ..] = bytes else { return None };
     let (key, rest) = rest.split_at_checked(usize::from(*key_len))?;

@@ -33,8 +33,8 @@ pub(super) struct Predicates {
     event: Checks,
     /// What an event proves together with its span, and the notes that this sets.
     event_trees: Vec<(Tree, Notes)>,
-    /// What a span proves with all its notes, and the notes that this sets.
-    trees: Vec<(Tree, Notes)>,
+    /// What a span proves with all its notes. No tree asks for what a tree proves.
+    trees: Vec<(Tree, Bits)>,
     keys: Keys,
 }
 
@@ -82,7 +82,7 @@ impl Predicates {
             }
             Condition::Not(_) | Condition::All(_) => {
                 let tree = self.tree(condition)?;
-                self.trees.push((tree, proven));
+                self.trees.push((tree, proven.bits()));
             }
         }
         Some(())
@@ -133,15 +133,19 @@ impl Predicates {
     }
 
     /// What the span's events prove.
-    fn events(&self, notes: Notes, span: &SpanFields<'_>) -> Notes {
+    fn events(&self, notes: &Notes, span: &SpanFields<'_>) -> Notes {
         let mut proven = Notes::default();
         for event in view::submessages(span.message, fields::EVENTS) {
-            let mut notes = notes;
+            let mut notes = *notes;
             for (key, value) in Attributes::of_event(event).iter() {
                 self.event.attributes.note(key, value, &mut notes);
             }
             self.event.fields.note(|field| fields::of_event(field, event), &mut notes);
-            proven |= tree::proven(&self.event_trees, &notes);
+            for (tree, holds) in &self.event_trees {
+                if tree.holds(&notes) {
+                    proven |= *holds;
+                }
+            }
         }
         proven
     }
@@ -178,13 +182,13 @@ impl Probe for Predicates {
     }
 
     #[inline]
-    fn span(&self, mut notes: Notes, span: &SpanFields<'_>) -> Bits {
-        self.span.fields.note(|field| fields::of_span(field, span), &mut notes);
+    fn span(&self, notes: &mut Notes, span: &SpanFields<'_>) -> Bits {
+        self.span.fields.note(|field| fields::of_span(field, span), notes);
         if !self.event_trees.is_empty() {
-            notes |= self.events(notes, span);
+            *notes |= self.events(notes, span);
         }
-        notes |= tree::proven(&self.trees, &notes);
-        notes.bits()
+        let proven = self.trees.iter().filter(|(tree, _)| tree.holds(notes));
+        proven.fold(notes.bits(), |bits, (_, proven)| bits | proven)
     }
 }
 

@@ -152,6 +152,12 @@ pub struct AnyValue {
     pub value: Option<Value>,
 }
 
+impl From<Value> for AnyValue {
+    fn from(value: Value) -> Self {
+        AnyValue { value: Some(value) }
+    }
+}
+
 #[derive(Clone, PartialEq, Oneof)]
 pub enum Value {
     #[prost(bytes, tag = "1")]

@@ -23,7 +23,7 @@ pub trait Probe {
     /// Notes an attribute of a span.
     fn span_attribute(&self, notes: &mut Self::Notes, key: &[u8], value: AnyValue<'_>);
     /// The conditions that hold for a span whose attributes have been noted.
-    fn span(&self, notes: Self::Notes, span: &SpanFields<'_>) -> Bits;
+    fn span(&self, notes: &mut Self::Notes, span: &SpanFields<'_>) -> Bits;
 }
 
 /// The fields of a span that the scan has read when it comes to the span's end. Strings are raw bytes.
@@ -74,7 +74,7 @@ impl Probe for NoProbe {
 
     fn span_attribute(&self, (): &mut (), _: &[u8], _: AnyValue<'_>) {}
 
-    fn span(&self, (): (), _: &SpanFields<'_>) -> Bits {
+    fn span(&self, (): &mut (), _: &SpanFields<'_>) -> Bits {
         0
     }
 }

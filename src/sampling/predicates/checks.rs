@@ -44,11 +44,17 @@ impl ValueChecks {
 }
 
 /// The checks of attributes, by key.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct AttributeChecks {
-    /// Bit `n` is set if a key of `n` bytes is asked for: most attributes are passed by on their length alone.
-    key_lengths: u64,
+    /// Tells most keys that nobody asks for by their length and one byte: an attribute costs a look at one word.
+    filter: [u64; 64],
     by_key: HashMap<Box<[u8]>, ValueChecks, FixedState>,
+}
+
+impl Default for AttributeChecks {
+    fn default() -> Self {
+        AttributeChecks { filter: [0; 64], by_key: HashMap::default() }
+    }
 }
 
 impl AttributeChecks {
@@ -57,24 +63,34 @@ impl AttributeChecks {
     }
 
     pub(super) fn add(&mut self, key: &str, check: &Check, proven: Notes) {
-        self.key_lengths |= length_bit(key.len());
+        let (word, bit) = place(key.as_bytes());
+        self.filter[word] |= bit;
         self.by_key.entry(key.as_bytes().into()).or_default().add(check, proven);
     }
 
     #[inline]
     pub(super) fn note(&self, key: &[u8], value: AnyValue<'_>, notes: &mut Notes) {
-        if self.key_lengths & length_bit(key.len()) != 0
-            && let Some(checks) = self.by_key.get(key)
-        {
+        let (word, bit) = place(key);
+        if self.filter[word] & bit != 0 {
+            self.note_known(key, value, notes);
+        }
+    }
+
+    /// Not inlined: most attributes do not come here, and their values need not even be read.
+    #[inline(never)]
+    fn note_known(&self, key: &[u8], value: AnyValue<'_>, notes: &mut Notes) {
+        if let Some(checks) = self.by_key.get(key) {
             checks.note(value, notes);
         }
     }
 }
 
-/// Keys of 63 bytes and more share a bit.
+/// The word of a filter that stands for the length of `key`, and the bit in it for the byte in the middle, which tells
+/// more than those at the ends: namespaces begin alike, and names end alike.
 #[inline]
-fn length_bit(len: usize) -> u64 {
-    1 << len.min(63)
+fn place(key: &[u8]) -> (usize, u64) {
+    let middle = key.get(key.len() / 2).map_or(0, |&byte| byte % 64);
+    (key.len() % 64, 1 << middle)
 }
 
 /// The checks of what is no attribute.

@@ -14,7 +14,7 @@ pub(super) enum Tree {
 }
 
 impl Tree {
-    fn holds(&self, notes: &Notes) -> bool {
+    pub(super) fn holds(&self, notes: &Notes) -> bool {
         match self {
             Tree::Constant(value) => *value,
             Tree::Leaf(index) => notes.has(*index),
@@ -23,16 +23,4 @@ impl Tree {
             Tree::Any(trees) => trees.iter().any(|tree| tree.holds(notes)),
         }
     }
-}
-
-/// What those of `trees` prove that hold.
-#[inline]
-pub(super) fn proven(trees: &[(Tree, Notes)], notes: &Notes) -> Notes {
-    let mut all = Notes::default();
-    for (tree, proven) in trees {
-        if tree.holds(notes) {
-            all |= *proven;
-        }
-    }
-    all
 }
