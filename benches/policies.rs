@@ -64,9 +64,11 @@ fn benches(criterion: &mut Criterion) {
     ] {
         let mut policy = adaptive(memory);
         bench(criterion, name, |key, now_ms| policy.threshold(key, 6, now_ms));
-        let mut policy = adaptive(memory);
+        let (mut policy, mut intervals) = (adaptive(memory), 0..);
         criterion.benchmark_group("adjustment").bench_function(name, |b| {
-            b.iter_custom(|count| (0..count).map(|interval| adjustment(&mut policy, interval)).sum());
+            b.iter_custom(|count| {
+                intervals.by_ref().take(count as usize).map(|interval| adjustment(&mut policy, interval)).sum()
+            });
         });
     }
     let settings = settings::Budget { spans_per_month: 1e8, key: key(), max_keys: MAX_KEYS };

@@ -9,7 +9,7 @@ use crate::sampling::Threshold;
 /// ratio 1/55, which ends any burst; more would only prolong the payback.
 const CREDIT_INTERVALS: (f64, f64) = (-4.0, 2.0);
 
-/// The state of one `adaptive` policy: about 90 B a key, up to 180 B with the slack of the table.
+/// The state of one `adaptive` policy: 80 B a key, 190 B with the most slack of the table.
 #[derive(Debug)]
 pub struct Adaptive {
     goal: Goal,

@@ -29,7 +29,7 @@ const DEBT_SECONDS: f64 = 7.0 * RESPONSE_SECONDS;
 /// The present pace is an average over about this long.
 const PACE_SECONDS: f64 = 3_600.0;
 
-/// The state of one `budget` policy: about 90 B a key, up to 180 B with the slack of the table.
+/// The state of one `budget` policy: 80 B a key, 190 B with the most slack of the table.
 #[derive(Debug)]
 pub struct Budget {
     spans_per_second: f64,

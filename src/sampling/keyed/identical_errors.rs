@@ -4,7 +4,7 @@ use super::windows::Windows;
 use crate::config::settings;
 use crate::sampling::Threshold;
 
-/// The state of one `identical_errors` policy: about 35 B a key, up to 70 B with the slack of the table.
+/// The state of one `identical_errors` policy: 33 B a key, 76 B with the most slack of the table.
 #[derive(Debug)]
 pub struct IdenticalErrors {
     windows: Windows,

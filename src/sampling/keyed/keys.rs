@@ -10,7 +10,7 @@ const SWEEPS_PER_SILENCE: u64 = 8;
 /// What is known of each of at most `keys_max` keys. When it is full, keys that have been silent make room; as long as
 /// none has, new keys are refused.
 ///
-/// A key takes `size_of::<T>()` + 17 B, and up to twice that for the slack of the hash table.
+/// A key takes `size_of::<T>()` + 17 B; the slack of the hash table makes that at most 2.3 times as much.
 #[derive(Debug)]
 pub(super) struct Keys<T> {
     // The keys are hashes already. The order of iteration is the same in every run, and so are sums of floats.

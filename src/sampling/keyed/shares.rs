@@ -10,7 +10,7 @@ use crate::config::settings::{Goal, TrafficMemory};
 use crate::sampling::Threshold;
 
 /// The window of [`TrafficMemory::Windowed`] is at most so many intervals: bounds the memory of a key.
-const SLOTS_MAX: usize = 16;
+const SLOTS_MAX: usize = 12;
 
 /// With an exponential average, keys that have been silent for so many intervals make room for others.
 const SILENCE_INTERVALS: u64 = 2;
@@ -54,6 +54,8 @@ pub(super) struct Shares {
 struct Traffic {
     /// Of an interval, by memory.
     average: f32,
+    /// ln(1 + `average`): the search for ρ needs it in each round.
+    logarithm: f32,
     /// Of this interval so far.
     current: f32,
     /// Of past intervals, if memory is a window.
@@ -68,7 +70,7 @@ enum Memory {
 }
 
 impl Shares {
-    /// A goal to divide among `keys_max` keys, each of which takes 90 B (up to 180 B with the slack of the table).
+    /// A goal to divide among `keys_max` keys, each of which takes 80 B (190 B with the most slack of the table).
     pub(super) fn new(goal: Goal, memory: TrafficMemory, adjustment_interval_ms: u64, keys_max: usize) -> Self {
         let adjustment_interval_ms = adjustment_interval_ms.max(1);
         let (memory, interval_ms, silence_intervals) = match memory {
@@ -171,8 +173,7 @@ impl Shares {
         for _ in 0..ROUNDS_MAX {
             let (mut whole, mut logarithms) = (0.0, 0.0);
             for traffic in self.keys.states().chain([&self.others]) {
-                let average = f64::from(traffic.average);
-                let logarithm = average.ln_1p();
+                let (average, logarithm) = (f64::from(traffic.average), f64::from(traffic.logarithm));
                 if average <= level * logarithm { whole += average } else { logarithms += logarithm }
             }
             if logarithms == 0.0 {
@@ -200,6 +201,7 @@ impl Traffic {
                 self.average = self.slots.iter().sum::<f32>() / number.min(intervals) as f32;
             }
         }
+        self.logarithm = self.average.ln_1p();
         self.current = 0.0;
     }
 }

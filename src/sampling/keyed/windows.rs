@@ -17,7 +17,7 @@ struct Window {
 }
 
 impl Windows {
-    /// Windows of this length, for at most `keys_max` keys of about 35 B (up to 70 B with the slack of the table).
+    /// Windows of this length, for at most `keys_max` keys of 33 B (76 B with the most slack of the table).
     pub(super) fn new(keys_max: usize, length_ms: u64) -> Self {
         Windows { keys: Keys::new(keys_max, length_ms), length_ms }
     }
