@@ -8,9 +8,6 @@ use super::{ADJUSTED_COUNT, EncodeError, EncoderSettings, POLICY, labels, write}
 use crate::otlp::view::AnyValue;
 use crate::resource::{Attributes, Rewriter};
 
-/// Attributes that are not written when they are empty.
-const SKIPPED_EMPTY: [&[u8]; 3] = [b"service.name", b"service.namespace", b"service.instance.id"];
-
 /// A rewritten resource as map entries, ready to be copied into its spans.
 #[derive(Debug)]
 pub struct EncodedResource {
@@ -124,10 +121,7 @@ impl EncodedResource {
         }
         let mut list = AttributeList::new(names);
         for (key, value) in attributes.iter() {
-            let is_empty = matches!(value, AnyValue::String(b"") | AnyValue::Empty);
-            if !(is_empty && SKIPPED_EMPTY.contains(&key)) {
-                list.push(key, value);
-            }
+            list.push(key, value);
         }
         list.dedupe(&mut scratch.keys);
         for item in list.live() {

@@ -208,10 +208,14 @@ fn spans_of_one_origin_stand_together_below_their_rewritten_resource() {
         resource_spans("shop", vec![scope_spans("y", 5)]),
     ]);
     let upsert = AttributeAction {
-        key: "deployment.environment.name".into(),
-        action: Action::Upsert(ValueSource::Value(AttributeValue::String("prod".into()))),
+        condition: None,
+        action: Action::Upsert {
+            key: "deployment.environment.name".into(),
+            source: ValueSource::Value(AttributeValue::String("prod".into())),
+        },
     };
-    let rewriter = Rewriter::new(&settings::Resource { attributes: vec![upsert] });
+    let rewriter =
+        Rewriter::new(&settings::Resource { attributes: vec![upsert], ..settings::Resource::default() }, &[]);
     let [(project, found)] = &mut batches(&mut encoder(None, rewriter), body, ERRORS)[..] else { panic!("one batch") };
     assert_eq!(project, NO_PROJECT);
     let mut groups = Vec::new();
