@@ -32,6 +32,9 @@ pub fn with_threshold(trace_state: &str, threshold: Threshold, randomness: u64) 
         None if !threshold.keeps(randomness) => return Cow::Borrowed(trace_state),
         _ => Some(threshold).filter(|threshold| threshold.keeps(randomness)),
     };
+    if let (true, Some(threshold)) = (trace_state.is_empty(), set) {
+        return Cow::Owned(format!("ot=th:{}", digits(threshold)));
+    }
     let others = entries().filter(|entry| !entry.starts_with("ot=")).collect();
     Cow::Owned(joined(&ot_with(ot, set), others))
 }
@@ -53,11 +56,9 @@ fn parse(digits: &str) -> Option<Threshold> {
 
 /// Without trailing zeros.
 fn digits(threshold: Threshold) -> String {
-    let digits = format!("{:0DIGITS$x}", threshold.get());
-    match digits.trim_end_matches('0') {
-        "" => "0".to_owned(),
-        digits => digits.to_owned(),
-    }
+    let mut digits = format!("{:0DIGITS$x}", threshold.get());
+    digits.truncate(digits.trim_end_matches('0').len().max(1));
+    digits
 }
 
 /// The value of `ot` with another `th`, or with none if there is no room for it.
