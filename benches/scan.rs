@@ -7,45 +7,103 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
-use spansieve::otlp::scan::{Bits, Probe, Scan, scan};
-use spansieve::otlp::view::{AnyValue, StatusCode};
+use spansieve::condition::{Bound, Check, Condition, Field, Number, Pattern, Range};
+use spansieve::config::settings::{Policy, Rule, Settings, TailSampling};
+use spansieve::otlp::scan::{NoProbe, Scan, scan};
+use spansieve::sampling::Policies;
 
 #[path = "support/request.rs"]
 mod request;
 
-/// Asks for nothing: the cost of framing and facts alone.
-struct Nothing;
-
-impl Probe for Nothing {
-    fn resource_attribute(&self, _: &[u8], _: AnyValue<'_>) -> Bits {
-        0
-    }
-
-    fn span_attribute(&self, _: &[u8], _: AnyValue<'_>) -> Bits {
-        0
-    }
-
-    fn status(&self, _: StatusCode) -> Bits {
-        0
-    }
+/// What runs without a configuration of its own: errors, slow traces, a ratio of the rest.
+fn default_policies() -> Vec<Rule> {
+    vec![
+        Rule::AnySpan(Condition::failed(true, true, true)),
+        Rule::Latency { threshold_ms: 2_000, upper_threshold_ms: 0 },
+        Rule::Probabilistic { sampling_percentage: 5.0 },
+    ]
 }
 
-/// Asks what a policy for errors does.
-struct ServerError;
+/// Twenty policies on attributes, of all kinds; about a third of them find something in the request.
+fn attribute_policies() -> Vec<Rule> {
+    let mut conditions = exact_strings();
+    conditions.extend(numeric_ranges());
+    conditions.extend(patterns_and_flags());
+    conditions.extend(combinations());
+    assert_eq!(conditions.len(), 20);
+    conditions.into_iter().map(Rule::AnySpan).collect()
+}
 
-impl Probe for ServerError {
-    fn resource_attribute(&self, _: &[u8], _: AnyValue<'_>) -> Bits {
-        0
-    }
+fn exact_strings() -> Vec<Condition> {
+    vec![
+        attribute("shop.customer.tier", one_of(&["enterprise", "plus"])),
+        attribute("http.route", one_of(&["/checkout", "/pay", "/refunds/{id}"])),
+        attribute("http.route", one_of(&["/admin", "/orders/{id}"])),
+        attribute("http.request.method", one_of(&["DELETE", "PATCH"])),
+        attribute("db.operation.name", one_of(&["DELETE", "UPDATE"])),
+        attribute("feature_flag.result.variant", one_of(&["canary"])),
+        attribute("service.name", one_of(&["checkout", "payments"])),
+        attribute("exception.type", one_of(&["java.lang.OutOfMemoryError"])),
+    ]
+}
 
-    fn span_attribute(&self, key: &[u8], value: AnyValue<'_>) -> Bits {
-        let status = key == b"http.response.status_code" || key == b"http.status_code";
-        Bits::from(status && matches!(value, AnyValue::Int(500..=599)))
-    }
+fn numeric_ranges() -> Vec<Condition> {
+    vec![
+        attribute("http.response.status_code", within(400, 499)),
+        attribute("http.response.status_code", within(500, 599)),
+        attribute("db.response.returned_rows", within(1_000, i64::MAX)),
+        attribute("shop.items", within(10, 1_000)),
+    ]
+}
 
-    fn status(&self, code: StatusCode) -> Bits {
-        Bits::from(code == StatusCode::Error)
-    }
+fn patterns_and_flags() -> Vec<Condition> {
+    let pattern = |text: &str| Check::Matches(Pattern::new(text).expect("a pattern"));
+    vec![
+        attribute("url.path", pattern("^/(orders|carts)/[0-9]+9$")),
+        attribute("db.query.text", pattern("(?i)drop table|truncate")),
+        attribute("server.address", pattern(r"\.legacy\.")),
+        attribute("shop.cached", Check::Bool(true)),
+    ]
+}
+
+fn combinations() -> Vec<Condition> {
+    let not = |condition| Condition::Not(Box::new(condition));
+    let resource = |key: &str, check| Condition::test(Field::ResourceAttribute(key.into()), check);
+    vec![
+        not(attribute("http.request.method", one_of(&["GET", "POST"]))),
+        resource("deployment.environment.name", one_of(&["staging"])),
+        Condition::All(vec![
+            resource("service.namespace", one_of(&["shop"])),
+            Condition::test(Field::Kind, Check::Number(Range::exactly(Number::Int(2)))),
+            Condition::test(Field::Duration, within(500_000_000, i64::MAX)),
+        ]),
+        Condition::All(vec![
+            Condition::test(Field::Name, Check::HasPrefix("GET ".into())),
+            Condition::Any(vec![
+                attribute("client.address", Check::HasPrefix("203.0.113.7".into())),
+                not(attribute("url.scheme", one_of(&["https"]))),
+            ]),
+        ]),
+    ]
+}
+
+fn attribute(key: &str, check: Check) -> Condition {
+    Condition::test(Field::Attribute(key.into()), check)
+}
+
+fn one_of(texts: &[&str]) -> Check {
+    Check::OneOf(texts.iter().map(|&text| text.to_owned()).collect())
+}
+
+fn within(min: i64, max: i64) -> Check {
+    let bound = |at| Some(Bound { at: Number::Int(at), inclusive: true });
+    Check::Number(Range { min: bound(min), max: bound(max) })
+}
+
+fn compiled(rules: Vec<Rule>) -> Policies {
+    let named = rules.into_iter().enumerate().map(|(n, rule)| Policy { name: format!("policy {n}"), rule });
+    let settings = TailSampling { policies: named.collect(), ..Settings::default().tail_sampling };
+    Policies::compile(&settings).expect("policies that fit")
 }
 
 fn benches(criterion: &mut Criterion) {
@@ -54,12 +112,21 @@ fn benches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("scan");
     group.throughput(Throughput::Elements(request::SPAN_COUNT as u64));
     group.bench_function("framing and facts", |b| {
-        b.iter(|| scan(black_box(body.clone()), &Nothing, &mut result));
+        b.iter(|| scan(black_box(body.clone()), &NoProbe, &mut result));
     });
-    group.bench_function("with an attribute predicate", |b| {
-        b.iter(|| scan(black_box(body.clone()), &ServerError, &mut result));
-    });
-    assert_eq!(result.facts.len(), request::SPAN_COUNT);
+    let cases = [
+        ("with no policy", vec![]),
+        ("with the three default policies", default_policies()),
+        ("with 20 attribute policies", attribute_policies()),
+    ];
+    for (name, rules) in cases {
+        let policies = compiled(rules);
+        scan(body.clone(), policies.probe(), &mut result).expect("a request");
+        assert_eq!(result.facts.len(), request::SPAN_COUNT);
+        group.bench_function(name, |b| {
+            b.iter(|| scan(black_box(body.clone()), policies.probe(), &mut result));
+        });
+    }
     group.bench_function("prost owned decode", |b| {
         b.iter(|| ExportTraceServiceRequest::decode(black_box(&body[..])));
     });

@@ -22,6 +22,7 @@ use crate::config::settings::{self, Endpoint};
 use crate::emulator::Emulator;
 use crate::export::channel::ChannelError;
 use crate::export::exporter::{Exporter, ExporterFailed};
+use crate::export::spool::{Level, OpenError, Spool};
 use crate::google::credentials::{Credentials, CredentialsError};
 use crate::google::project::AmbientProjectError;
 use crate::receiver::{BindError, Receiver, ReceiverSettings, Scrape};
@@ -64,6 +65,10 @@ pub enum StartError {
     #[error("cloud_trace.embedded: {0}")]
     Emulator(std::io::Error),
     /// There is no way to the sink.
+    /// The spool's directory cannot be used.
+    #[error(transparent)]
+    Spool(#[from] OpenError),
+    /// There is no client of Cloud Trace.
     #[error(transparent)]
     Channel(#[from] ChannelError),
     /// There are no Google credentials.
@@ -104,7 +109,7 @@ impl Daemon {
     /// # Errors
     /// See [`StartError`]; nothing is left running.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
-        let policies = Arc::new(Policies::compile(&settings.tail_sampling.policies)?);
+        let policies = Arc::new(Policies::compile(&settings.tail_sampling)?);
         let policy_names: Vec<&str> = policies.names().iter().map(String::as_str).collect();
         let metrics = Arc::new(Metrics::with_policies(&policy_names));
         let budget = Budget::new(memory::limit_bytes(settings.memory.limit)?);
@@ -116,6 +121,8 @@ impl Daemon {
         let emulator = embedded(&settings.cloud_trace).await?;
         let credentials = credentials(&settings.cloud_trace)?;
         let kept = Arc::new(KeptQueue::default());
+        let spool = sink::spool(&settings.cloud_trace, &budget, &metrics)?;
+        let level = spool.as_ref().map(Spool::level).unwrap_or_default();
         let wiring = Wiring {
             settings: &settings,
             policies: &policies,
@@ -124,12 +131,13 @@ impl Daemon {
             kept: Arc::clone(&kept),
             budget: &budget,
             metrics: Arc::clone(&metrics),
+            spool,
         };
         let exporter = wiring.start().await?;
         let pipeline = Arc::new(Pipeline::new(table, policies, Arc::clone(&kept), Arc::clone(&metrics)));
         let sweeper = tokio::spawn(sweeper::run(Arc::clone(&pipeline)));
 
-        let scrape = scrape(Arc::clone(&metrics), Arc::clone(&pipeline), budget);
+        let scrape = scrape(Arc::clone(&metrics), Arc::clone(&pipeline), budget, level);
         let addresses = bound.local_addrs();
         let health = Arc::new(Health::default());
         let limits = ReceiverSettings { max_request_bytes: settings.otlp.max_request_bytes };
@@ -213,15 +221,19 @@ fn credentials(settings: &settings::CloudTrace) -> Result<Option<Credentials>, C
     settings.signs_calls().then(Credentials::application_default).transpose()
 }
 
-fn scrape(metrics: Arc<Metrics>, pipeline: Arc<Pipeline>, budget: Budget) -> Scrape {
+fn scrape(metrics: Arc<Metrics>, pipeline: Arc<Pipeline>, budget: Budget, level: Arc<Level>) -> Scrape {
     Arc::new(move || {
         let held = pipeline.table.held();
+        metrics.month_estimate(pipeline.policies.month_estimate(pipeline.clock.now_ms()).unwrap_or(0.0));
         metrics.render(Held {
             pending_spans: held.pending_spans,
             pending_traces: held.pending_traces,
             rescuable_spans: held.rescuable_spans,
             rescuable_traces: held.rescuable_traces,
             export_spans: pipeline.kept.unsettled_spans(),
+            spooled_spans: level.spans(),
+            spool_bytes: level.bytes(),
+            spool_limit_bytes: level.limit_bytes(),
             used_bytes: budget.used_bytes() as u64,
             limit_bytes: budget.limit_bytes() as u64,
         })

@@ -55,7 +55,10 @@ fn block_on<E: Into<Box<dyn Error>>>(log: &Log, work: impl Future<Output = Resul
         let backtrace = std::backtrace::Backtrace::capture();
         tracing::error!("{panic}\n{backtrace}");
     }));
-    match runtime.block_on(work) {
+    let result = runtime.block_on(work);
+    // Whatever still blocks, such as a disk that hangs, is not waited for.
+    runtime.shutdown_background();
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{}", error.into());

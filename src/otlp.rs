@@ -14,6 +14,7 @@ pub mod reply;
 pub mod scan;
 mod schema;
 pub mod text;
+pub mod trace_state;
 pub mod view;
 pub mod wire;
 pub(crate) mod write;

@@ -13,8 +13,7 @@ use spansieve::cloud_trace::encode::{
     VERSION,
 };
 use spansieve::config::settings::AllowedProjects;
-use spansieve::otlp::scan::{Bits, Probe, Scan, scan};
-use spansieve::otlp::view::{AnyValue, StatusCode};
+use spansieve::otlp::scan::{NoProbe, Scan, scan};
 use spansieve::proto::google::devtools::cloudtrace::v2::attribute_value::Value;
 use spansieve::proto::google::devtools::cloudtrace::v2::span::time_event;
 use spansieve::proto::google::devtools::cloudtrace::v2::{self, BatchWriteSpansRequest};
@@ -24,20 +23,6 @@ use spansieve::sampling::{Keep, Threshold};
 
 #[path = "../../src/cloud_trace/encode/tests/reference.rs"]
 mod reference;
-
-struct NoProbe;
-
-impl Probe for NoProbe {
-    fn resource_attribute(&self, _: &[u8], _: AnyValue<'_>) -> Bits {
-        0
-    }
-    fn span_attribute(&self, _: &[u8], _: AnyValue<'_>) -> Bits {
-        0
-    }
-    fn status(&self, _: StatusCode) -> Bits {
-        0
-    }
-}
 
 fuzz_target!(|input: &[u8]| {
     let mut found = Scan::default();

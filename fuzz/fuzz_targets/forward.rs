@@ -13,26 +13,11 @@ use spansieve::config::settings;
 use spansieve::export::batch::{Batch, Batcher, Form};
 use spansieve::export::sink::EncodeSpans;
 use spansieve::forward::encode::{Encoder, EncoderSettings};
-use spansieve::otlp::scan::{Bits, Probe, Scan, scan};
-use spansieve::otlp::view::{AnyValue, StatusCode};
+use spansieve::otlp::scan::{NoProbe, Scan, scan};
 use spansieve::resource::Rewriter;
 use spansieve::sampling::{Keep, Threshold};
 use spansieve::tail::budget::Budget;
 use spansieve::tail::request::SpanBytes;
-
-struct NoProbe;
-
-impl Probe for NoProbe {
-    fn resource_attribute(&self, _: &[u8], _: AnyValue<'_>) -> Bits {
-        0
-    }
-    fn span_attribute(&self, _: &[u8], _: AnyValue<'_>) -> Bits {
-        0
-    }
-    fn status(&self, _: StatusCode) -> Bits {
-        0
-    }
-}
 
 fuzz_target!(|input: &[u8]| {
     let mut found = Scan::default();

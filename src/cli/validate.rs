@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use crate::config::settings::Endpoint;
 use crate::config::{self, Loaded, Settings};
+use crate::sampling::Policies;
 
 /// The exit code for a configuration that cannot be used (`EX_CONFIG` of sysexits.h).
 pub const EXIT_CONFIG: u8 = 78;
@@ -43,7 +44,9 @@ pub fn load(path: &Path) -> Option<Loaded> {
     match config::load_with_files(&text, &|variable| std::env::var(variable).ok(), &read) {
         Ok(loaded) => {
             report(&config::render(&loaded.warnings, &text, &name, color));
-            Some(loaded)
+            // Together, policies may ask for more than fits.
+            let compiled = Policies::compile(&loaded.settings.tail_sampling);
+            compiled.map(|_| loaded).inspect_err(|error| report(&format!("error: {name}: {error}\n"))).ok()
         }
         Err(problems) => {
             report(&problems.render(&name, color));

@@ -95,7 +95,11 @@ impl EncodeSpans for SpanEncoder {
     fn drop_reason(error: &Self::Error) -> DropReason {
         match error {
             EncodeError::Project(_) => DropReason::Project,
-            _ => DropReason::Encode,
+            EncodeError::Wire(_)
+            | EncodeError::TraceId
+            | EncodeError::SpanId
+            | EncodeError::Past
+            | EncodeError::Future => DropReason::Encode,
         }
     }
 }

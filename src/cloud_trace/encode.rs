@@ -176,6 +176,7 @@ impl Encoder {
         merge::push_scope(&mut attributes, scope, resource);
         let fields = SpanFields::read(span, &mut attributes)?;
         fields.check_times(&self.times)?;
+        let keep = Keep { threshold: fields.passed(keep.threshold), ..keep };
         let scratch = &mut self.scratch;
         let annotations = if self.settings.annotate {
             let write =

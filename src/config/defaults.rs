@@ -8,6 +8,10 @@ use super::settings::{
     AllowedProjects, Api, AttributeMapping, Batch, CloudTrace, DecisionCache, Embedded, Endpoint, Log, LogFormat,
     LogLevel, Memory, Otlp, Policy, Rescue, Resource, Rule, Settings, Size, TailSampling, Telemetry, Tls,
 };
+use crate::condition::Condition;
+
+/// `cloud_trace.spool.max_bytes`: the kept spans of hours at a thousand a minute, on disks that have room for logs.
+pub(super) const SPOOL_BYTES: u64 = 4 << 30;
 
 impl Default for Settings {
     fn default() -> Self {
@@ -19,6 +23,7 @@ impl Default for Settings {
                 decision_cache: DecisionCache { sampled_cache_size: 1_000_000, non_sampled_cache_size: 1_000_000 },
                 rescue: Rescue { window: Duration::from_secs(60), max_bytes: Size::Percent(25.0) },
                 annotate: true,
+                sample_on_first_match: false,
                 policies: default_policies(),
             },
             resource: Resource::default(),
@@ -33,6 +38,8 @@ impl Default for Settings {
                 attribute_mapping: AttributeMapping::default(),
                 cloud_run_revision: false,
                 batch: Batch { max_spans: 2000, max_bytes: 4 << 20, max_delay: Duration::from_secs(1) },
+                spool: None,
+                give_up_after: Duration::ZERO,
             },
             memory: Memory { limit: Size::Percent(70.0) },
             telemetry: Telemetry { log: Log { level: LogLevel::Info, format: LogFormat::Auto } },
@@ -43,7 +50,7 @@ impl Default for Settings {
 fn default_policies() -> Vec<Policy> {
     let policy = |name: &str, rule| Policy { name: name.into(), rule };
     vec![
-        policy("errors", Rule::Error { status: true, http: true, rpc: true }),
+        policy("errors", Rule::AnySpan(Condition::failed(true, true, true))),
         policy("slow", Rule::Latency { threshold_ms: 1000, upper_threshold_ms: 0 }),
         policy("baseline", Rule::Probabilistic { sampling_percentage: 5.0 }),
     ]

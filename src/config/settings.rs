@@ -1,8 +1,16 @@
 //! The validated settings, in the order that spans flow. What every room is given.
 
+mod policies;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderMap;
+
+pub use self::policies::{
+    Adaptive, Budget, Composite, Goal, IdenticalErrors, KeyField, KeySpan, Percentile, Policy, Rare, Rule, TokenBucket,
+    TraceKey, TrafficMemory,
+};
 
 /// Everything that the operator can set.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,7 +51,9 @@ pub struct TailSampling {
     pub rescue: Rescue,
     /// Whether kept spans say which policy kept them.
     pub annotate: bool,
-    /// A trace is kept if any policy says so.
+    /// Whether the first policy that keeps a trace ends its decision.
+    pub sample_on_first_match: bool,
+    /// A trace is kept if any policy says so, and none drops it.
     pub policies: Vec<Policy>,
 }
 
@@ -72,59 +82,6 @@ pub enum Size {
     Bytes(u64),
     /// Percent (0 to 100) of something that the key names.
     Percent(f64),
-}
-
-/// One of `tail_sampling.policies`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Policy {
-    /// Unique name; the metric label and the annotation.
-    pub name: String,
-    /// What it keeps.
-    pub rule: Rule,
-}
-
-/// The `type` of a policy with the section of that type.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Rule {
-    /// `always_sample`.
-    AlwaysSample,
-    /// `status_code`: any span with one of these codes.
-    StatusCode {
-        /// At least one.
-        status_codes: Vec<StatusCode>,
-    },
-    /// `latency`: the trace's duration, from its earliest start to its latest end, in whole milliseconds.
-    Latency {
-        /// Exclusive lower bound.
-        threshold_ms: u64,
-        /// Inclusive upper bound; 0: none.
-        upper_threshold_ms: u64,
-    },
-    /// `probabilistic`: a ratio of the traces, the same ones on every instance.
-    Probabilistic {
-        /// 0 to 100.
-        sampling_percentage: f64,
-    },
-    /// `error`: ours. Each part can be switched off.
-    Error {
-        /// Status ERROR.
-        status: bool,
-        /// `http.response.status_code` (or `http.status_code`) of 500 or more.
-        http: bool,
-        /// `rpc.grpc.status_code` or `rpc.response.status_code` that means a server's fault.
-        rpc: bool,
-    },
-}
-
-/// A span status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StatusCode {
-    /// `UNSET`.
-    Unset,
-    /// `OK`.
-    Ok,
-    /// `ERROR`.
-    Error,
 }
 
 /// `resource`.
@@ -202,6 +159,10 @@ pub struct CloudTrace {
     pub cloud_run_revision: bool,
     /// When a batch is full.
     pub batch: Batch,
+    /// Where kept spans go when they are too many for the memory; `None`: nowhere.
+    pub spool: Option<Spool>,
+    /// How long a kept span may wait for a project that takes none; zero: for ever.
+    pub give_up_after: Duration,
 }
 
 /// `cloud_trace.attribute_mapping`.
@@ -310,6 +271,15 @@ pub struct Batch {
     pub max_bytes: usize,
     /// How long a span waits for its batch to fill.
     pub max_delay: Duration,
+}
+
+/// `cloud_trace.spool`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spool {
+    /// Where its files are; of this process alone.
+    pub directory: PathBuf,
+    /// The most bytes of its files.
+    pub max_bytes: u64,
 }
 
 /// `memory`.

@@ -1,6 +1,8 @@
 //! Tables: configurations with everything that must be said about them, and values with what they become.
 
 mod bad;
+mod bad_policies;
+mod policies;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,7 +11,7 @@ use proptest::prelude::*;
 
 use super::settings::{
     Action, AllowedProjects, Api, AttributeAction, AttributeMapping, AttributeValue, BaseMapping, Endpoint, Rule, Size,
-    StatusCode, ValueSource,
+    Spool, ValueSource,
 };
 use super::*;
 
@@ -95,35 +97,6 @@ fn attribute_mappings() {
 }
 
 #[test]
-fn policies() {
-    let text = "
-tail_sampling:
-  policies:
-    - {name: all, type: always_sample}
-    - {name: 404, type: error}
-    - {name: status only, type: error, error: {http: false, rpc: false}}
-    - {name: codes, type: status_code, status_code: {status_codes: [ERROR, UNSET, OK]}}
-    - {name: between, type: latency, latency: {threshold_ms: 0, upper_threshold_ms: 20}}
-    - {name: some, type: probabilistic, probabilistic: {sampling_percentage: 0.5%}}
-    - {name: none, type: probabilistic, probabilistic: {sampling_percentage: 0}}
-";
-    let expected = [
-        ("all", Rule::AlwaysSample),
-        ("404", Rule::Error { status: true, http: true, rpc: true }),
-        ("status only", Rule::Error { status: true, http: false, rpc: false }),
-        ("codes", Rule::StatusCode { status_codes: vec![StatusCode::Error, StatusCode::Unset, StatusCode::Ok] }),
-        ("between", Rule::Latency { threshold_ms: 0, upper_threshold_ms: 20 }),
-        ("some", Rule::Probabilistic { sampling_percentage: 0.5 }),
-        ("none", Rule::Probabilistic { sampling_percentage: 0.0 }),
-    ];
-    let policies = settings(text).tail_sampling.policies;
-    assert_eq!(
-        policies.into_iter().map(|p| (p.name, p.rule)).collect::<Vec<_>>(),
-        expected.map(|(n, r)| (n.into(), r))
-    );
-}
-
-#[test]
 fn attribute_values_have_their_yaml_type() {
     let string = |text: &str| AttributeValue::String(text.into());
     let cases = [
@@ -141,6 +114,10 @@ fn attribute_values_have_their_yaml_type() {
         ("0x1F", AttributeValue::Int(31)),
         ("0o17", AttributeValue::Int(15)),
         ("0x-5", string("0x-5")),
+        ("100_000", AttributeValue::Int(100_000)),
+        ("_1", string("_1")),
+        ("1_", string("1_")),
+        ("1_000.5", string("1_000.5")),
         ("9223372036854775807", AttributeValue::Int(i64::MAX)),
         ("5.0", AttributeValue::Double(5.0)),
         ("-.5e1", AttributeValue::Double(-5.0)),
@@ -231,6 +208,27 @@ fn an_empty_project_is_the_ambient_one() {
     }
     let embedded = settings("cloud_trace: {endpoint: embedded}").cloud_trace;
     assert_eq!(embedded.project.as_deref(), Some("local-project"));
+}
+
+#[test]
+fn a_spool_is_off_without_a_directory() {
+    for off in ["", "spool:", "spool: {directory: }", "spool:\n    directory: ${env:EMPTY}\n    max_bytes: 1GiB"] {
+        let text = format!("cloud_trace:\n  project: p\n  {off}\n");
+        let spool = settings(&text).cloud_trace.spool;
+        assert_eq!(spool, None, "{off}");
+    }
+    let spool = |text: &str| settings(&format!("cloud_trace:\n  spool: {text}\n")).cloud_trace.spool.unwrap();
+    let expected = |max_bytes| Spool { directory: "/var/lib/spansieve".into(), max_bytes };
+    assert_eq!(spool("{directory: /var/lib/spansieve}"), expected(4 << 30));
+    assert_eq!(spool("{directory: /var/lib/spansieve, max_bytes: 64MiB}"), expected(64 << 20));
+}
+
+#[test]
+fn giving_up_is_off_unless_a_time_is_set() {
+    for (text, expected) in [("{}", 0), ("{give_up_after: 0s}", 0), ("{give_up_after: 1h30m}", 5400)] {
+        let settings = settings(&format!("cloud_trace: {text}\n"));
+        assert_eq!(settings.cloud_trace.give_up_after, Duration::from_secs(expected), "{text}");
+    }
 }
 
 #[test]
@@ -348,7 +346,7 @@ tail_sampling:
   decision_wait: 30s
   num_traces: ${env:NUM_TRACES:-50000}
   decision_cache:
-    sampled_cache_size: 100000
+    sampled_cache_size: 100_000
   sample_on_first_match: true
   policies:
     - name: errors
@@ -363,7 +361,9 @@ tail_sampling:
 ";
     let Loaded { settings, warnings } = load(text).unwrap();
     assert_eq!(settings.tail_sampling.policies[2].rule, Rule::Probabilistic { sampling_percentage: 0.1 });
-    assert_eq!(warnings.iter().map(|warning| warning.line).collect::<Vec<_>>(), [4, 7, 17]);
+    assert!(settings.tail_sampling.sample_on_first_match);
+    assert_eq!(settings.tail_sampling.decision_cache.sampled_cache_size, 100_000);
+    assert_eq!(warnings.iter().map(|warning| warning.line).collect::<Vec<_>>(), [4, 17]);
 }
 
 #[test]

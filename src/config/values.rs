@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
@@ -15,12 +15,13 @@ use super::Files;
 use super::document::{Kind, Node, Scalar, Value};
 use super::keys::closest;
 use super::limits::{
-    ATTRIBUTE_KEY_BYTES_MAX, ATTRIBUTE_VALUE_BYTES_MAX, HEADER_BYTES_MAX, Limit, PEM_BYTES_MAX, POLICY_NAME_BYTES_MAX,
-    PROJECT_BYTES_MAX,
+    ATTRIBUTE_KEY_BYTES_MAX, ATTRIBUTE_VALUE_BYTES_MAX, HEADER_BYTES_MAX, Limit, PATH_BYTES_MAX, PEM_BYTES_MAX,
+    POLICY_NAME_BYTES_MAX, PROJECT_BYTES_MAX, VALUE_BYTES_MAX,
 };
 use super::problem::{Fault, quote};
 use super::settings::{AttributeValue, Endpoint, Size};
 use super::units::{self, display_bytes, display_duration};
+use crate::condition::{Number, Pattern};
 
 /// What a reader gives.
 pub(super) type Read<T> = Result<T, Fault>;
@@ -104,6 +105,24 @@ pub(super) fn integer(node: &Node, limit: &Limit<u64>) -> Read<u64> {
     }
 }
 
+/// A number, whole or not, as it is written.
+pub(super) fn number(node: &Node) -> Read<Number> {
+    match kind(node) {
+        Kind::Int(value) => Ok(Number::Int(value)),
+        Kind::Float(value) if value.is_finite() => Ok(Number::Double(value)),
+        _ => Err(expected("a number", node).help("digits, without quotes and without a unit")),
+    }
+}
+
+/// A number, whole or not.
+pub(super) fn decimal(node: &Node, limit: &Limit<f64>) -> Read<f64> {
+    let value = match number(node)? {
+        Number::Int(value) => value as f64,
+        Number::Double(value) => value,
+    };
+    within(Some(value), &value.to_string(), limit, |value| value.to_string())
+}
+
 /// A duration with its unit.
 pub(super) fn duration(node: &Node, limit: &Limit<Duration>) -> Read<Duration> {
     let text = text("a duration", node)?;
@@ -125,7 +144,7 @@ fn in_memory(value: u64) -> Read<usize> {
 }
 
 /// A number of bytes.
-fn bytes(node: &Node, limit: &Limit<u64>) -> Read<u64> {
+pub(super) fn bytes(node: &Node, limit: &Limit<u64>) -> Read<u64> {
     let text = text("a size", node)?;
     within(Some(units::bytes(text)?), text, limit, display_bytes)
 }
@@ -140,13 +159,18 @@ pub(super) fn size(node: &Node, limit: &Limit<u64>, percents: &RangeInclusive<f6
 
 /// A percentage, 0 to 100; `%` may follow.
 pub(super) fn percentage(node: &Node) -> Read<f64> {
+    percentage_within(node, &(0.0..=100.0))
+}
+
+/// A percentage; `%` may follow.
+pub(super) fn percentage_within(node: &Node, percents: &RangeInclusive<f64>) -> Read<f64> {
     let percent = match kind(node) {
         Kind::Int(value) => value as f64,
         Kind::Float(value) => value,
         _ => units::percent(text("a percentage", node)?)
             .ok_or_else(|| expected("a percentage", node).help("write a number from 0 to 100, without quotes"))?,
     };
-    percent_within(percent, &(0.0..=100.0))
+    percent_within(percent, percents)
 }
 
 fn percent_within(percent: f64, percents: &RangeInclusive<f64>) -> Read<f64> {
@@ -205,6 +229,26 @@ fn name(node: &Node, what: &str, bytes_max: usize) -> Read<String> {
 /// The name of a policy.
 pub(super) fn policy_name(node: &Node) -> Read<String> {
     name(node, "a policy name", POLICY_NAME_BYTES_MAX)
+}
+
+/// A string that spans are searched for, as it was written.
+pub(super) fn searched(node: &Node) -> Read<String> {
+    let text = text("a string", node)?;
+    if text.len() > VALUE_BYTES_MAX {
+        return Err(Fault::new(format!("a value must be at most {VALUE_BYTES_MAX} bytes")));
+    }
+    Ok(text.to_owned())
+}
+
+/// A regular expression.
+pub(super) fn pattern(node: &Node) -> Read<Pattern> {
+    Pattern::new(&searched(node)?).map_err(|error| {
+        // The last line of the parser's message says what is wrong; those before it draw the place.
+        let message = error.to_string();
+        let cause = message.lines().last().unwrap_or_default().trim_start_matches("error: ");
+        let fault = Fault::new(format!("not a regular expression: {cause}"));
+        fault.help("RE2 syntax, in single quotes or none, so that YAML leaves backslashes alone")
+    })
 }
 
 /// The key of an attribute.
@@ -286,6 +330,11 @@ pub(super) fn address(node: &Node) -> Read<String> {
         Some((host, port)) if is_host(host) && is_port(port) => Ok(address.to_owned()),
         _ => Err(fault().help("write `host:port`, such as `0.0.0.0:4317` or `[::1]:4317`")),
     }
+}
+
+/// A directory; it need not exist yet.
+pub(super) fn directory(node: &Node) -> Read<PathBuf> {
+    name(node, "a directory", PATH_BYTES_MAX).map(PathBuf::from)
 }
 
 /// Whether both addresses cannot be listened on at once.

@@ -8,8 +8,10 @@ use crate::cloud_trace::encode::{Encoder, EncoderSettings, KeyNames};
 use crate::config::Settings;
 use crate::config::settings::{self, Api, Endpoint};
 use crate::emulator::Emulator;
+use crate::export::batch::Form;
 use crate::export::channel::ChannelSettings;
 use crate::export::exporter::Exporter;
+use crate::export::spool::{OpenError, Spool};
 use crate::forward::client::{self as forward, OtlpSink};
 use crate::forward::encode as otlp;
 use crate::google::credentials::Credentials;
@@ -30,24 +32,24 @@ pub(super) struct Wiring<'a> {
     pub(super) kept: Arc<KeptQueue>,
     pub(super) budget: &'a Budget,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) spool: Option<Spool>,
 }
 
 impl Wiring<'_> {
     /// Starts to export what is kept.
-    pub(super) async fn start(self) -> Result<Exporter, StartError> {
+    pub(super) async fn start(mut self) -> Result<Exporter, StartError> {
         let rewriter = Rewriter::new(&self.settings.resource);
-        let (kept, metrics) = (Arc::clone(&self.kept), Arc::clone(&self.metrics));
-        let batch = self.settings.cloud_trace.batch.clone();
+        let (kept, metrics, spool) = (Arc::clone(&self.kept), Arc::clone(&self.metrics), self.spool.take());
         Ok(match self.settings.cloud_trace.api {
             Api::V2 => {
                 let encoder = Encoder::new(self.encoder_settings().await?, rewriter);
                 let sink = CloudTrace::open(self.channel(cloud_trace::CALL_DEADLINE))?;
-                Exporter::start(kept, encoder, sink, batch, self.budget, metrics)
+                Exporter::start(kept, encoder, sink, &self.settings.cloud_trace, self.budget, metrics, spool)
             }
             Api::Telemetry | Api::Otlp => {
                 let encoder = otlp::Encoder::new(self.otlp_settings().await?, rewriter);
                 let sink = OtlpSink::open(self.channel(forward::CALL_DEADLINE))?;
-                Exporter::start(kept, encoder, sink, batch, self.budget, metrics)
+                Exporter::start(kept, encoder, sink, &self.settings.cloud_trace, self.budget, metrics, spool)
             }
         })
     }
@@ -93,6 +95,19 @@ impl Wiring<'_> {
             ..ChannelSettings::plain(&uri, call_deadline)
         }
     }
+}
+
+/// Opens the spool for batches of the sink's form, if there is to be one.
+pub(super) fn spool(
+    settings: &settings::CloudTrace,
+    budget: &Budget,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<Spool>, OpenError> {
+    let form = match settings.api {
+        Api::V2 => Form::CloudTrace,
+        Api::Telemetry | Api::Otlp => Form::Otlp,
+    };
+    settings.spool.as_ref().map(|spool| Spool::open(spool, form, budget, metrics)).transpose()
 }
 
 /// The project of spans whose resource names none.

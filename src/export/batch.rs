@@ -8,6 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use self::message::Gathered;
+use super::spool::RecordId;
 use crate::config::settings;
 use crate::tail::budget::{Budget, Share};
 
@@ -30,6 +31,8 @@ pub struct Batch {
     project: Arc<str>,
     message: Bytes,
     span_count: u32,
+    /// Where it lies in the spool, if it came from there.
+    record: Option<RecordId>,
     share: Arc<Share>,
 }
 
@@ -39,7 +42,19 @@ impl Batch {
     #[must_use]
     pub fn new(form: Form, project: Arc<str>, message: Bytes, span_count: u32, budget: &Budget) -> Self {
         let share = Arc::new(budget.force(message.len() + OVERHEAD_BYTES));
-        Batch { form, project, message, span_count, share }
+        Batch { form, project, message, span_count, record: None, share }
+    }
+
+    /// The same batch as a part of `record` of the spool, or all of it.
+    #[must_use]
+    pub fn of_record(self, record: Option<RecordId>) -> Self {
+        Batch { record, ..self }
+    }
+
+    /// The record of the spool that the spans are in, if they are in one.
+    #[must_use]
+    pub fn record(&self) -> Option<RecordId> {
+        self.record
     }
 
     /// What message it is.
@@ -77,12 +92,13 @@ impl Batch {
     pub fn halves(&self) -> Option<(Batch, Batch)> {
         let (left, left_count, right) = self.form.halves(&self.message)?;
         let part = |message: Vec<u8>, span_count| {
-            Batch::new(self.form, Arc::clone(&self.project), message.into(), span_count, self.share.budget())
+            let project = Arc::clone(&self.project);
+            Batch::new(self.form, project, message.into(), span_count, self.share.budget()).of_record(self.record)
         };
         Some((part(left, left_count), part(right, self.span_count - left_count)))
     }
 
-    /// The spans of this batch and then of `others`, of the same form and project, as one batch. Copies them; the copy
+    /// The spans of this batch and then of `others`, of the same form and project and of no record, as one batch. Copies them; the copy
     /// counts in `budget`.
     #[must_use]
     pub fn join<'a>(&'a self, others: impl Iterator<Item = &'a Batch> + Clone, budget: &Budget) -> Batch {

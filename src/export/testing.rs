@@ -18,6 +18,7 @@ use tonic::{Code, Request, Response, Status};
 use super::batch::{Batch, Form, Place};
 use super::ledger::DropReason;
 use super::sink::{EncodeSpans, Sink, Written};
+use crate::config::{Settings, settings};
 use crate::otlp::ByteRange;
 use crate::otlp::scan::Scope;
 use crate::proto::google::devtools::cloudtrace::v2::trace_service_server::{TraceService, TraceServiceServer};
@@ -59,10 +60,14 @@ pub(crate) struct Call {
 /// What is wrong with a request, if anything.
 type Rule = Box<dyn Fn(&BatchWriteSpansRequest) -> Option<Status> + Send + Sync>;
 
+/// How long a call takes, by the number of calls that are open.
+type Latency = Box<dyn Fn(usize) -> Duration + Send + Sync>;
+
 /// Answers calls by its rule, then with the scripted replies, then as Cloud Trace would: stores spans, unless one is [`BAD`].
 #[derive(Default)]
 pub(crate) struct Script {
     rule: Option<Rule>,
+    latency: Option<Latency>,
     replies: Mutex<VecDeque<Reply>>,
     calls: Mutex<Vec<Call>>,
     stored: Mutex<HashMap<String, usize>>,
@@ -85,6 +90,10 @@ impl Script {
         self.replies.lock().push_back(reply);
     }
 
+    pub(crate) fn with_latency(latency: impl Fn(usize) -> Duration + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Script { latency: Some(Box::new(latency)), ..Script::default() })
+    }
+
     pub(crate) fn calls(&self) -> Vec<Call> {
         self.calls.lock().clone()
     }
@@ -104,10 +113,14 @@ impl Script {
 
     async fn answer(&self, request: BatchWriteSpansRequest, metadata: MetadataMap) -> Result<(), Status> {
         self.calls.lock().push(Call { at: Instant::now(), request: request.clone(), metadata });
-        {
+        let open_calls = {
             let mut open = self.open_calls.lock();
             open.0 += 1;
             open.1 = open.1.max(open.0);
+            open.0
+        };
+        if let Some(latency) = &self.latency {
+            tokio::time::sleep(latency(open_calls)).await;
         }
         let answer = self.reply(request).await;
         self.open_calls.lock().0 -= 1;
@@ -256,6 +269,11 @@ pub(crate) fn record(project: &str, id: u64, name: &str) -> Vec<u8> {
     BatchWriteSpansRequest { name: String::new(), spans: vec![span] }.encode_to_vec()
 }
 
+/// The default settings with these batches.
+pub(crate) fn cloud_trace(batch: settings::Batch) -> settings::CloudTrace {
+    settings::CloudTrace { batch, ..Settings::default().cloud_trace }
+}
+
 /// The resource name of a span.
 pub(crate) fn span_name(project: &str, id: u64) -> String {
     format!("projects/{project}/traces/{:032x}/spans/{id:016x}", 1)
@@ -321,4 +339,38 @@ pub(crate) fn push_record(
         out.extend_from_slice(record);
         Ok::<(), Infallible>(())
     });
+}
+
+/// The lines that this thread logs from now on, until it is dropped.
+pub(crate) struct Lines {
+    text: Arc<Mutex<Vec<u8>>>,
+    _guard: tracing::subscriber::DefaultGuard,
+}
+
+impl Lines {
+    pub(crate) fn capture() -> Self {
+        let text = Arc::new(Mutex::new(Vec::new()));
+        let writer = Writer(Arc::clone(&text));
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        Lines { text, _guard: tracing::subscriber::set_default(subscriber) }
+    }
+
+    pub(crate) fn take(&self) -> Vec<String> {
+        let text = std::mem::take(&mut *self.text.lock());
+        String::from_utf8(text).unwrap().lines().map(str::to_owned).collect()
+    }
+}
+
+#[derive(Clone)]
+struct Writer(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }

@@ -93,6 +93,7 @@ impl Encoder {
             return Err(EncodeError::Project(Arc::clone(origin.project())));
         }
         let annotations = if self.settings.annotate {
+            let keep = Keep { threshold: span::passed(span, keep.threshold), ..keep };
             self.annotations.get(keep, &self.settings.policy_names, span::attribute)
         } else {
             &[]

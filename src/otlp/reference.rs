@@ -1,197 +1,18 @@
 //! The scan's twin, for tests and fuzzing: the same facts, read from messages that prost decoded.
-//!
-//! The messages are those of OTLP with `bytes` in place of `string`, because the scan leaves UTF-8 to the encoder.
 #![allow(missing_docs)]
+
+mod messages;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bytes::Bytes;
-use prost::{Message, Oneof};
+use prost::Message;
 
-use super::TraceId;
-use super::scan::{Bits, Probe, RejectReason, Scan, SpanFact, scan, trace_state_randomness};
+pub use self::messages::*;
+use super::scan::{Bits, Probe, RejectReason, Scan, SpanFact, SpanFields, scan};
 use super::view::{self, Attributes, StatusCode};
 use super::wire::WireError;
-
-#[derive(Clone, PartialEq, Message)]
-pub struct Request {
-    #[prost(message, repeated, tag = "1")]
-    pub resource_spans: Vec<ResourceSpans>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct ResourceSpans {
-    #[prost(message, optional, tag = "1")]
-    pub resource: Option<Resource>,
-    #[prost(message, repeated, tag = "2")]
-    pub scope_spans: Vec<ScopeSpans>,
-    #[prost(bytes, tag = "3")]
-    pub schema_url: Vec<u8>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct Resource {
-    #[prost(message, repeated, tag = "1")]
-    pub attributes: Vec<KeyValue>,
-    #[prost(uint32, tag = "2")]
-    pub dropped_attributes_count: u32,
-    #[prost(message, repeated, tag = "3")]
-    pub entity_refs: Vec<EntityRef>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct EntityRef {
-    #[prost(bytes, tag = "1")]
-    pub schema_url: Vec<u8>,
-    #[prost(bytes, tag = "2")]
-    pub kind: Vec<u8>,
-    #[prost(bytes, repeated, tag = "3")]
-    pub id_keys: Vec<Vec<u8>>,
-    #[prost(bytes, repeated, tag = "4")]
-    pub description_keys: Vec<Vec<u8>>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct ScopeSpans {
-    #[prost(message, optional, tag = "1")]
-    pub scope: Option<InstrumentationScope>,
-    #[prost(message, repeated, tag = "2")]
-    pub spans: Vec<Span>,
-    #[prost(bytes, tag = "3")]
-    pub schema_url: Vec<u8>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct InstrumentationScope {
-    #[prost(bytes, tag = "1")]
-    pub name: Vec<u8>,
-    #[prost(bytes, tag = "2")]
-    pub version: Vec<u8>,
-    #[prost(message, repeated, tag = "3")]
-    pub attributes: Vec<KeyValue>,
-    #[prost(uint32, tag = "4")]
-    pub dropped_attributes_count: u32,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct Span {
-    #[prost(bytes, tag = "1")]
-    pub trace_id: Vec<u8>,
-    #[prost(bytes, tag = "2")]
-    pub span_id: Vec<u8>,
-    #[prost(bytes, tag = "3")]
-    pub trace_state: Vec<u8>,
-    #[prost(bytes, tag = "4")]
-    pub parent_span_id: Vec<u8>,
-    #[prost(bytes, tag = "5")]
-    pub name: Vec<u8>,
-    #[prost(int32, tag = "6")]
-    pub kind: i32,
-    #[prost(fixed64, tag = "7")]
-    pub start_time_unix_nano: u64,
-    #[prost(fixed64, tag = "8")]
-    pub end_time_unix_nano: u64,
-    #[prost(message, repeated, tag = "9")]
-    pub attributes: Vec<KeyValue>,
-    #[prost(uint32, tag = "10")]
-    pub dropped_attributes_count: u32,
-    #[prost(message, repeated, tag = "11")]
-    pub events: Vec<Event>,
-    #[prost(uint32, tag = "12")]
-    pub dropped_events_count: u32,
-    #[prost(message, repeated, tag = "13")]
-    pub links: Vec<Link>,
-    #[prost(uint32, tag = "14")]
-    pub dropped_links_count: u32,
-    #[prost(message, optional, tag = "15")]
-    pub status: Option<Status>,
-    #[prost(fixed32, tag = "16")]
-    pub flags: u32,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct Event {
-    #[prost(fixed64, tag = "1")]
-    pub time_unix_nano: u64,
-    #[prost(bytes, tag = "2")]
-    pub name: Vec<u8>,
-    #[prost(message, repeated, tag = "3")]
-    pub attributes: Vec<KeyValue>,
-    #[prost(uint32, tag = "4")]
-    pub dropped_attributes_count: u32,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct Link {
-    #[prost(bytes, tag = "1")]
-    pub trace_id: Vec<u8>,
-    #[prost(bytes, tag = "2")]
-    pub span_id: Vec<u8>,
-    #[prost(bytes, tag = "3")]
-    pub trace_state: Vec<u8>,
-    #[prost(message, repeated, tag = "4")]
-    pub attributes: Vec<KeyValue>,
-    #[prost(uint32, tag = "5")]
-    pub dropped_attributes_count: u32,
-    #[prost(fixed32, tag = "6")]
-    pub flags: u32,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct Status {
-    #[prost(bytes, tag = "2")]
-    pub message: Vec<u8>,
-    #[prost(int32, tag = "3")]
-    pub code: i32,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct KeyValue {
-    #[prost(bytes, tag = "1")]
-    pub key: Vec<u8>,
-    #[prost(message, optional, tag = "2")]
-    pub value: Option<AnyValue>,
-    #[prost(int32, tag = "3")]
-    pub key_strindex: i32,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct AnyValue {
-    #[prost(oneof = "Value", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
-    pub value: Option<Value>,
-}
-
-#[derive(Clone, PartialEq, Oneof)]
-pub enum Value {
-    #[prost(bytes, tag = "1")]
-    String(Vec<u8>),
-    #[prost(bool, tag = "2")]
-    Bool(bool),
-    #[prost(int64, tag = "3")]
-    Int(i64),
-    #[prost(double, tag = "4")]
-    Double(f64),
-    #[prost(message, tag = "5")]
-    Array(ArrayValue),
-    #[prost(message, tag = "6")]
-    KeyValues(KeyValueList),
-    #[prost(bytes, tag = "7")]
-    Bytes(Vec<u8>),
-    #[prost(int32, tag = "8")]
-    StringStrindex(i32),
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct ArrayValue {
-    #[prost(message, repeated, tag = "1")]
-    pub values: Vec<AnyValue>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub struct KeyValueList {
-    #[prost(message, repeated, tag = "1")]
-    pub values: Vec<KeyValue>,
-}
+use super::{TraceId, trace_state};
 
 /// Scans `body` and decodes it with prost; panics where the two do not agree. Returns whether both accept it.
 ///
@@ -224,12 +45,13 @@ fn assert_same(body: &[u8], result: &Scan, request: &Request) {
         let resource = resource_spans.resource.clone().unwrap_or_default();
         let resource_bits = bits_of(0, &resource.attributes);
         for scope_spans in &resource_spans.scope_spans {
+            let group_bits = resource_bits | message_bit(3, &scope_spans.scope.clone().unwrap_or_default());
             let fact_count = facts.len();
             for span in &scope_spans.spans {
                 match ids(span) {
                     Ok((trace_id, root)) => {
                         let fact = *facts.next().expect("a fact for each accepted span");
-                        assert_eq!(fact, fact_of(span, trace_id, root, resource_bits, scope, fact));
+                        assert_eq!(fact, fact_of(span, trace_id, root, group_bits, scope, fact));
                         assert_span(fact.span.of(body), span);
                     }
                     Err(reason) => rejected[reason as usize] += 1,
@@ -251,21 +73,39 @@ fn assert_same(body: &[u8], result: &Scan, request: &Request) {
 }
 
 /// What the scan should say of `span`; only its place in the body is taken from `found`.
-fn fact_of(span: &Span, trace_id: TraceId, root: bool, resource_bits: Bits, scope: u32, found: SpanFact) -> SpanFact {
+fn fact_of(span: &Span, trace_id: TraceId, root: bool, group_bits: Bits, scope: u32, found: SpanFact) -> SpanFact {
     let status = span.status.clone().unwrap_or_default();
     SpanFact {
         trace_id,
         start_unix_nano: span.start_time_unix_nano,
         end_unix_nano: span.end_time_unix_nano,
-        bits: resource_bits | bits_of(1, &span.attributes) | Fingerprint.status(status_code(&status)),
-        randomness: trace_state_randomness(&span.trace_state),
+        bits: group_bits | bits_of(1, &span.attributes) | fields_bit(&fields_of(span, &status)),
+        randomness: trace_state::randomness(&span.trace_state),
         span: found.span,
         scope,
         root,
+        error: status_code(&status) == StatusCode::Error,
     }
 }
 
-fn ids(span: &Span) -> Result<(TraceId, bool), RejectReason> {
+fn fields_of<'a>(span: &'a Span, status: &'a Status) -> SpanFields<'a> {
+    SpanFields {
+        message: &[],
+        trace_id: &span.trace_id,
+        span_id: &span.span_id,
+        parent_span_id: &span.parent_span_id,
+        trace_state: &span.trace_state,
+        name: &span.name,
+        kind: span.kind,
+        start_unix_nano: span.start_time_unix_nano,
+        end_unix_nano: span.end_time_unix_nano,
+        status_code: status_code(status),
+        status_message: &status.message,
+        flags: span.flags,
+    }
+}
+
+pub(crate) fn ids(span: &Span) -> Result<(TraceId, bool), RejectReason> {
     let zero = |id: &[u8]| id.iter().all(|&byte| byte == 0);
     if span.trace_id.len() != 16 || zero(&span.trace_id) {
         return Err(RejectReason::TraceId);
@@ -317,16 +157,32 @@ fn assert_attributes(view: Attributes<'_>, attributes: &[KeyValue]) {
 pub struct Fingerprint;
 
 impl Probe for Fingerprint {
-    fn resource_attribute(&self, key: &[u8], value: view::AnyValue<'_>) -> Bits {
-        bit(0, key, &any_value_of_view(value))
+    type Notes = Bits;
+
+    fn notes(&self) -> Bits {
+        0
     }
 
-    fn span_attribute(&self, key: &[u8], value: view::AnyValue<'_>) -> Bits {
-        bit(1, key, &any_value_of_view(value))
+    fn resource_attribute(&self, notes: &mut Bits, key: &[u8], value: view::AnyValue<'_>) {
+        *notes |= bit(0, key, &any_value_of_view(value));
     }
 
-    fn status(&self, code: StatusCode) -> Bits {
-        bit(2, &[code as u8], &AnyValue::default())
+    fn asks_of_scopes(&self) -> bool {
+        true
+    }
+
+    fn scope(&self, notes: &mut Bits, scope: &[u8]) {
+        // Shown before it is checked; what does not decode will be refused, or is a part that will be merged.
+        let scope = InstrumentationScope::decode(scope).unwrap_or_default();
+        *notes |= message_bit(3, &scope);
+    }
+
+    fn span_attribute(&self, notes: &mut Bits, key: &[u8], value: view::AnyValue<'_>) {
+        *notes |= bit(1, key, &any_value_of_view(value));
+    }
+
+    fn span(&self, notes: &mut Bits, span: &SpanFields<'_>) -> Bits {
+        *notes | fields_bit(&SpanFields { message: &[], ..*span })
     }
 }
 
@@ -336,9 +192,21 @@ fn bits_of(kind: u8, attributes: &[KeyValue]) -> Bits {
 }
 
 fn bit(kind: u8, key: &[u8], value: &AnyValue) -> Bits {
+    hash_bit((kind, key, value.encode_to_vec()))
+}
+
+fn message_bit(kind: u8, message: &impl Message) -> Bits {
+    hash_bit((kind, message.encode_to_vec()))
+}
+
+fn fields_bit(span: &SpanFields<'_>) -> Bits {
+    hash_bit((2, format!("{span:?}")))
+}
+
+fn hash_bit(value: impl Hash) -> Bits {
     let mut hasher = DefaultHasher::new();
-    (kind, key, value.encode_to_vec()).hash(&mut hasher);
-    1 << (hasher.finish() % 64)
+    value.hash(&mut hasher);
+    1 << (hasher.finish() % u64::from(Bits::BITS))
 }
 
 fn any_value_of_view(value: view::AnyValue<'_>) -> AnyValue {

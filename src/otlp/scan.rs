@@ -10,31 +10,19 @@
 //! strings are not checked for UTF-8.
 
 mod canonical;
+mod probe;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::cell::Cell;
 
 use bytes::Bytes;
 
+pub use self::probe::{Bits, NoProbe, Probe, SpanFields};
 use super::schema::{self, Level};
 use super::view::{self, AnyValue, StatusCode};
 use super::wire::{DEPTH_MAX, Reader, WireError};
-use super::{ByteRange, TraceId};
-
-/// One bit for each compiled span predicate.
-pub type Bits = u64;
-
-/// What the policies ask of the bytes while they are scanned. Implemented by `sampling`. Its answers must depend on its
-/// arguments alone: a body that has to be rewritten is shown to it twice.
-pub trait Probe {
-    /// Bits that an attribute of the spans' resource sets. Called once for a `ResourceSpans`, not for each span.
-    fn resource_attribute(&self, key: &[u8], value: AnyValue<'_>) -> Bits;
-    /// Bits that an attribute of the span sets.
-    fn span_attribute(&self, key: &[u8], value: AnyValue<'_>) -> Bits;
-    /// Bits that the span's status sets.
-    fn status(&self, code: StatusCode) -> Bits;
-}
+use super::{ByteRange, TraceId, trace_state};
 
 /// What a decision needs of one span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +43,8 @@ pub struct SpanFact {
     pub scope: u32,
     /// No parent span id (or an all-zero one).
     pub root: bool,
+    /// The status code is ERROR.
+    pub error: bool,
 }
 
 /// Where the resource and the instrumentation scope of a group of spans stand in the body, with their schema URLs.
@@ -68,6 +58,14 @@ pub struct Scope {
     pub scope: ByteRange,
     /// `schema_url` of the `ScopeSpans`; empty if there is none.
     pub scope_schema_url: ByteRange,
+}
+
+impl SpanFact {
+    /// From start to end in whole milliseconds; 0 if either is not set, or the end comes first.
+    #[must_use]
+    pub fn duration_ms(&self) -> u64 {
+        if self.start_unix_nano != 0 { self.end_unix_nano.saturating_sub(self.start_unix_nano) / 1_000_000 } else { 0 }
+    }
 }
 
 /// Why a span was rejected alone.
@@ -181,12 +179,12 @@ impl<P: Probe> Scanner<'_, P> {
         let mut reader = Reader::new(bytes);
         let mut resource = None;
         let mut schema_url = None;
-        let mut bits = 0;
+        let mut notes = self.probe.notes();
         while let Some(key) = reader.key()? {
             match key {
                 key::RESOURCE => {
                     let bytes = reader.len_delimited()?;
-                    bits = self.resource(bytes, level.enter()?)?;
+                    self.resource(bytes, level.enter()?, &mut notes)?;
                     level.single(&mut resource, bytes);
                 }
                 key::SCOPE_SPANS => _ = reader.len_delimited()?,
@@ -197,29 +195,39 @@ impl<P: Probe> Scanner<'_, P> {
         let (resource, resource_schema_url) = (self.range(resource), self.range(schema_url));
         let origin = Scope { resource, resource_schema_url, ..Scope::default() };
         for bytes in view::submessages(bytes, 2) {
-            self.scope_spans(bytes, level.enter()?, origin, bits)?;
+            self.scope_spans(bytes, level.enter()?, origin, &notes)?;
         }
         Ok(())
     }
 
-    fn resource(&self, bytes: &[u8], level: Level<'_>) -> Result<Bits, WireError> {
+    fn resource(&self, bytes: &[u8], level: Level<'_>, notes: &mut P::Notes) -> Result<(), WireError> {
         let mut reader = Reader::new(bytes);
-        let mut bits = 0;
         while let Some(key) = reader.key()? {
             match key {
                 key::RESOURCE_ATTRIBUTES => {
                     let (key, value) = attribute(reader.len_delimited()?, level.enter()?)?;
-                    bits |= self.probe.resource_attribute(key, value);
+                    self.probe.resource_attribute(notes, key, value);
                 }
                 _ => schema::RESOURCE.check_field(key, &mut reader, level)?,
             }
         }
-        Ok(bits)
+        Ok(())
     }
 
-    fn scope_spans(&mut self, bytes: &[u8], level: Level<'_>, origin: Scope, bits: Bits) -> Result<(), WireError> {
+    fn scope_spans(
+        &mut self,
+        bytes: &[u8],
+        level: Level<'_>,
+        origin: Scope,
+        notes: &P::Notes,
+    ) -> Result<(), WireError> {
+        let mut notes = notes.clone();
         let index = self.out.scopes.len() as u32;
         let fact_count = self.out.facts.len();
+        // The scope, too, may stand behind its spans. It is shown before it is checked, which a view can bear.
+        if self.probe.asks_of_scopes() {
+            self.probe.scope(&mut notes, view::submessages(bytes, 1).last().unwrap_or_default());
+        }
         let mut reader = Reader::new(bytes);
         let mut scope = None;
         let mut schema_url = None;
@@ -230,7 +238,7 @@ impl<P: Probe> Scanner<'_, P> {
                     schema::SCOPE.check(bytes, level.enter()?)?;
                     level.single(&mut scope, bytes);
                 }
-                key::SPANS => self.span(reader.len_delimited()?, level.enter()?, index, bits)?,
+                key::SPANS => self.span(reader.len_delimited()?, level.enter()?, index, &notes)?,
                 key::SCOPE_SCHEMA_URL => schema_url = Some(reader.len_delimited()?),
                 _ => schema::SCOPE_SPANS.check_field(key, &mut reader, level)?,
             }
@@ -242,47 +250,47 @@ impl<P: Probe> Scanner<'_, P> {
         Ok(())
     }
 
-    fn span(&mut self, bytes: &[u8], level: Level<'_>, scope: u32, resource_bits: Bits) -> Result<(), WireError> {
+    fn span(&mut self, bytes: &[u8], level: Level<'_>, scope: u32, notes: &P::Notes) -> Result<(), WireError> {
+        let mut notes = notes.clone();
         let mut reader = Reader::new(bytes);
-        let mut ids = Ids::default();
-        let (mut start, mut end) = (0, 0);
-        let mut bits = resource_bits;
-        let mut trace_state = &[][..];
+        let mut span = SpanFields { message: bytes, ..SpanFields::default() };
         let mut status = None;
         while let Some(key) = reader.key()? {
             match key {
-                key::TRACE_ID => ids.trace = reader.len_delimited()?,
-                key::SPAN_ID => ids.span = reader.len_delimited()?,
-                key::TRACE_STATE => trace_state = reader.len_delimited()?,
-                key::PARENT_SPAN_ID => ids.parent = reader.len_delimited()?,
-                key::NAME => _ = reader.len_delimited()?,
-                key::KIND => _ = reader.varint()?,
-                key::START_TIME => start = reader.fixed64()?,
-                key::END_TIME => end = reader.fixed64()?,
+                key::TRACE_ID => span.trace_id = reader.len_delimited()?,
+                key::SPAN_ID => span.span_id = reader.len_delimited()?,
+                key::TRACE_STATE => span.trace_state = reader.len_delimited()?,
+                key::PARENT_SPAN_ID => span.parent_span_id = reader.len_delimited()?,
+                key::NAME => span.name = reader.len_delimited()?,
+                // Protobuf enums are the low 32 bits of their varint.
+                key::KIND => span.kind = reader.varint()? as i32,
+                key::START_TIME => span.start_unix_nano = reader.fixed64()?,
+                key::END_TIME => span.end_unix_nano = reader.fixed64()?,
                 key::ATTRIBUTES => {
                     let (key, value) = attribute(reader.len_delimited()?, level.enter()?)?;
-                    bits |= self.probe.span_attribute(key, value);
+                    self.probe.span_attribute(&mut notes, key, value);
                 }
                 key::STATUS => {
                     let bytes = reader.len_delimited()?;
                     schema::STATUS.check(bytes, level.enter()?)?;
                     level.single(&mut status, bytes);
                 }
+                key::FLAGS => span.flags = reader.fixed32()?,
                 _ => schema::SPAN.check_field(key, &mut reader, level)?,
             }
         }
-        let (code, _) = view::status(status.unwrap_or_default());
-        bits |= self.probe.status(code);
-        match ids.check() {
+        (span.status_code, span.status_message) = view::status(status.unwrap_or_default());
+        match span.ids() {
             Ok((trace_id, root)) => self.out.facts.push(SpanFact {
                 trace_id,
-                start_unix_nano: start,
-                end_unix_nano: end,
-                bits,
-                randomness: trace_state_randomness(trace_state),
+                start_unix_nano: span.start_unix_nano,
+                end_unix_nano: span.end_unix_nano,
+                bits: self.probe.span(&mut notes, &span),
+                randomness: trace_state::randomness(span.trace_state),
                 span: self.range(Some(bytes)),
                 scope,
                 root,
+                error: span.status_code == StatusCode::Error,
             }),
             Err(reason) => self.out.rejected[reason as usize] += 1,
         }
@@ -300,7 +308,7 @@ impl<P: Probe> Scanner<'_, P> {
 }
 
 /// Checks and reads an attribute of a resource or a span; such stand too high in the request to nest too deep.
-#[inline]
+#[inline(always)]
 fn attribute<'a>(bytes: &'a [u8], level: Level<'_>) -> Result<(&'a [u8], AnyValue<'a>), WireError> {
     if let Some(found) = plain_attribute(bytes) {
         return Ok(found);
@@ -311,7 +319,7 @@ fn attribute<'a>(bytes: &'a [u8], level: Level<'_>) -> Result<(&'a [u8], AnyValu
 
 /// Reads an attribute as almost all are written: the key, then a value that is a string, a bool or a number, each of
 /// under 128 bytes and so with its length in one. Any other form takes the check and the view.
-#[inline]
+#[inline(always)]
 fn plain_attribute(bytes: &[u8]) -> Option<(&[u8], AnyValue<'_>)> {
     let [key::KEY, key_len @ ..0x80, rest @ ..] = bytes else { return None };
     let (key, rest) = rest.split_at_checked(usize::from(*key_len))?;
@@ -333,24 +341,16 @@ fn plain_attribute(bytes: &[u8]) -> Option<(&[u8], AnyValue<'_>)> {
     Some((key, value))
 }
 
-/// The ids of a span as they stand on the wire.
-#[derive(Default)]
-struct Ids<'a> {
-    trace: &'a [u8],
-    span: &'a [u8],
-    parent: &'a [u8],
-}
-
-impl Ids<'_> {
+impl SpanFields<'_> {
     /// The trace id, and whether the span is a root. Trace ids are 16 bytes, span ids 8, and neither is all zero
     /// (trace.proto, `Span.trace_id`, `Span.span_id`). A root's parent id is empty; all zero means the same to pdata,
     /// which refuses any other length, as does this.
     #[inline]
-    fn check(&self) -> Result<(TraceId, bool), RejectReason> {
-        let trace_id = id(self.trace).ok_or(RejectReason::TraceId)?;
-        id::<8>(self.span).ok_or(RejectReason::SpanId)?;
-        let root = id::<8>(self.parent).is_none();
-        if root && !matches!(self.parent.len(), 0 | 8) {
+    fn ids(&self) -> Result<(TraceId, bool), RejectReason> {
+        let trace_id = id(self.trace_id).ok_or(RejectReason::TraceId)?;
+        id::<8>(self.span_id).ok_or(RejectReason::SpanId)?;
+        let root = id::<8>(self.parent_span_id).is_none();
+        if root && !matches!(self.parent_span_id.len(), 0 | 8) {
             return Err(RejectReason::ParentSpanId);
         }
         Ok((TraceId(trace_id), root))
@@ -363,28 +363,9 @@ fn id<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
     bytes.try_into().ok().filter(|id| *id != [0; N])
 }
 
-/// The explicit randomness of a W3C tracestate: the `rv` of the OpenTelemetry entry `ot`, exactly 14 lower-case hex
-/// digits (specification/trace/tracestate-handling.md). Anything else counts as absent.
-#[must_use]
-pub fn trace_state_randomness(trace_state: &[u8]) -> Option<u64> {
-    let entry = trace_state.split(|&b| b == b',').find_map(|entry| entry.trim_ascii().strip_prefix(b"ot="))?;
-    let digits = entry.split(|&b| b == b';').find_map(|field| field.strip_prefix(b"rv:"))?;
-    if digits.len() != 14 {
-        return None;
-    }
-    digits.iter().try_fold(0u64, |value, &digit| {
-        let digit = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => return None,
-        };
-        Some(value << 4 | u64::from(digit))
-    })
-}
-
 /// Keys of the fields that the scan reads itself.
 mod key {
-    use crate::otlp::wire::WireType::{Fixed64, Len, Varint};
+    use crate::otlp::wire::WireType::{Fixed32, Fixed64, Len, Varint};
     use crate::otlp::wire::key;
 
     // ExportTraceServiceRequest
@@ -410,6 +391,7 @@ mod key {
     pub(super) const END_TIME: u32 = key(8, Fixed64);
     pub(super) const ATTRIBUTES: u32 = key(9, Len);
     pub(super) const STATUS: u32 = key(15, Len);
+    pub(super) const FLAGS: u32 = key(16, Fixed32);
     // KeyValue
     pub(super) const KEY: u8 = key(1, Len) as u8;
     pub(super) const VALUE: u8 = key(2, Len) as u8;

@@ -154,6 +154,21 @@ pub fn scope_name_version(scope: &[u8]) -> (&[u8], &[u8]) {
     (name, version)
 }
 
+/// The time (nanoseconds since 1970; 0 if not set) and the name (raw bytes) of a `Span.Event`.
+#[must_use]
+pub fn event_time_name(event: &[u8]) -> (u64, &[u8]) {
+    let mut reader = Reader::new(event);
+    let (mut time_unix_nano, mut name) = (0, &[][..]);
+    while let Ok(Some(field)) = reader.field() {
+        match field {
+            (1, Value::Fixed64(v)) => time_unix_nano = v,
+            (2, Value::Len(v)) => name = v,
+            _ => {}
+        }
+    }
+    (time_unix_nano, name)
+}
+
 /// `Status.code` of OTLP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StatusCode {

@@ -1,13 +1,48 @@
 //! What is known of a trace: the only thing that a verdict looks at.
 
+use smallvec::SmallVec;
+
 use crate::otlp::TraceId;
 use crate::otlp::scan::{Bits, SpanFact};
 
 use super::threshold;
 
+/// What one key of a policy says of a trace: that of the one span which the key is read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyFact {
+    /// The hash of the key's fields: the same on every instance.
+    pub hash: u64,
+    /// From the start to the end of that span, in whole milliseconds; 0 if either is not set.
+    pub duration_ms: u64,
+}
+
+/// A span that a key may be read from. The least of them counts, so that the order of arrival does not: the order of
+/// the fields is that of the comparison, and decides for every two that differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Candidate {
+    /// Another one goes before it: it is no root, and roots do.
+    pub(super) second: bool,
+    /// Start, nanoseconds since 1970; `u64::MAX` if not set.
+    pub(super) start_unix_nano: u64,
+    pub(super) hash: u64,
+    pub(super) duration_ms: u64,
+}
+
+/// The candidate of each key; few policies have one of their own.
+type Candidates = SmallVec<[Option<Candidate>; 2]>;
+
+/// The memory that a summary takes beside itself if it holds so many keys.
+pub(super) const fn heap_bytes(keys: usize) -> usize {
+    match keys {
+        0 => 0,
+        1..=2 => size_of::<Candidates>(),
+        _ => size_of::<Candidates>() + keys.next_power_of_two() * size_of::<Option<Candidate>>(),
+    }
+}
+
 /// The merged facts of some spans of one trace. Merging is associative and commutative, and [`Summary::default`] is
 /// its neutral element.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
     /// Predicates that hold for any span.
     pub bits: Bits,
@@ -24,6 +59,8 @@ pub struct Summary {
     pub span_count: u32,
     /// A root span is among them.
     pub has_root: bool,
+    /// `None` unless policies have keys.
+    keys: Option<Box<Candidates>>,
 }
 
 impl Default for Summary {
@@ -36,6 +73,7 @@ impl Default for Summary {
             span_bytes: 0,
             span_count: 0,
             has_root: false,
+            keys: None,
         }
     }
 }
@@ -68,6 +106,27 @@ impl Summary {
         self.span_bytes += other.span_bytes;
         self.span_count = self.span_count.saturating_add(other.span_count);
         self.has_root |= other.has_root;
+        let candidates = other.keys.iter().flat_map(|keys| keys.iter().enumerate());
+        for (slot, candidate) in candidates {
+            candidate.iter().for_each(|candidate| self.propose(slot, *candidate));
+        }
+    }
+
+    /// Offers a span that the key of `slot` may be read from.
+    pub(super) fn propose(&mut self, slot: usize, candidate: Candidate) {
+        let keys = self.keys.get_or_insert_default();
+        if keys.len() <= slot {
+            keys.resize(slot + 1, None);
+        }
+        let best = keys[slot].map_or(candidate, |best| best.min(candidate));
+        keys[slot] = Some(best);
+    }
+
+    /// What the key of `slot` says of the trace; `None` if no span of it has that key.
+    #[must_use]
+    pub fn key(&self, slot: usize) -> Option<KeyFact> {
+        let Candidate { hash, duration_ms, .. } = (*self.keys.as_ref()?.get(slot)?)?;
+        Some(KeyFact { hash, duration_ms })
     }
 
     /// From the earliest start to the latest end, in whole milliseconds, as the Collector's `latency` policy counts.

@@ -5,6 +5,8 @@
 use std::borrow::Cow;
 
 use super::Threshold;
+use super::threshold::randomness;
+use crate::otlp::{TraceId, trace_state};
 
 /// Characters of the value of `ot` (tracestate-handling.md, "Key").
 const OT_LEN_MAX: usize = 256;
@@ -14,8 +16,6 @@ const ENTRIES_MAX: usize = 32;
 const LEN_MAX: usize = 512;
 /// Where room is needed, entries longer than this go first (the same).
 const LONG_ENTRY_LEN: usize = 128;
-/// Hexadecimal digits of a threshold: 56 bits.
-const DIGITS: usize = 14;
 
 /// The tracestate of a span that was kept by `threshold`, `randomness` being its trace's.
 ///
@@ -26,17 +26,28 @@ const DIGITS: usize = 14;
 pub fn with_threshold(trace_state: &str, threshold: Threshold, randomness: u64) -> Cow<'_, str> {
     let entries = || trace_state.split(',').map(str::trim_ascii).filter(|entry| !entry.is_empty());
     let ot = entries().find_map(|entry| entry.strip_prefix("ot=")).unwrap_or_default();
-    let set = match th(ot).map(parse) {
+    let set = match th(ot).map(|digits| Threshold::from_th(digits.as_bytes())) {
         Some(Some(sent)) if !sent.keeps(randomness) => None,
         Some(Some(sent)) if sent >= threshold => return Cow::Borrowed(trace_state),
         None if !threshold.keeps(randomness) => return Cow::Borrowed(trace_state),
         _ => Some(threshold).filter(|threshold| threshold.keeps(randomness)),
     };
     if let (true, Some(threshold)) = (trace_state.is_empty(), set) {
-        return Cow::Owned(format!("ot=th:{}", digits(threshold)));
+        return Cow::Owned(format!("ot=th:{}", threshold.to_th()));
     }
     let others = entries().filter(|entry| !entry.starts_with("ot=")).collect();
     Cow::Owned(joined(&ot_with(ot, set), others))
+}
+
+/// The threshold that a span of the trace has passed in all, if it was kept by `threshold`: that one, or a stricter one
+/// that its tracestate says it passed before. One that the randomness contradicts does not count.
+#[must_use]
+pub fn passed(trace_state: &[u8], threshold: Threshold, trace_id: TraceId) -> Threshold {
+    let Some(ot) = trace_state::entry(trace_state, b"ot") else { return threshold };
+    let digits = ot.split(|&byte| byte == b';').find_map(|field| field.strip_prefix(b"th:"));
+    let randomness = trace_state::randomness(trace_state).unwrap_or_else(|| randomness(trace_id));
+    let sent = digits.and_then(Threshold::from_th).filter(|sent| sent.keeps(randomness));
+    sent.map_or(threshold, |sent| sent.max(threshold))
 }
 
 /// The value of the sub-key `th`.
@@ -44,28 +55,11 @@ fn th(ot: &str) -> Option<&str> {
     ot.split(';').find_map(|field| field.strip_prefix("th:"))
 }
 
-/// 1 to 14 lower-case digits, to be extended with zeros on the right.
-fn parse(digits: &str) -> Option<Threshold> {
-    let is_digit = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
-    if !(1..=DIGITS).contains(&digits.len()) || !digits.bytes().all(is_digit) {
-        return None;
-    }
-    let bits = u64::from_str_radix(digits, 16).ok()?;
-    Some(Threshold::from_bits(bits << (4 * (DIGITS - digits.len()))))
-}
-
-/// Without trailing zeros.
-fn digits(threshold: Threshold) -> String {
-    let mut digits = format!("{:0DIGITS$x}", threshold.get());
-    digits.truncate(digits.trim_end_matches('0').len().max(1));
-    digits
-}
-
 /// The value of `ot` with another `th`, or with none if there is no room for it.
 fn ot_with(ot: &str, threshold: Option<Threshold>) -> String {
     let fields = ot.split(';').filter(|field| !field.is_empty() && !field.starts_with("th:"));
     let mut fields = fields.collect::<Vec<_>>();
-    let th = threshold.map(|threshold| format!("th:{}", digits(threshold)));
+    let th = threshold.map(|threshold| format!("th:{}", threshold.to_th()));
     let len = fields.iter().map(|field| field.len() + 1).sum::<usize>();
     fields.extend(th.as_deref().filter(|th| len + th.len() <= OT_LEN_MAX));
     fields.join(";")

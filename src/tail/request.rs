@@ -33,6 +33,11 @@ impl Request {
     pub fn new(body: Bytes, spans: Box<[HeldSpan]>, scopes: Box<[Scope]>, share: Share) -> Arc<Self> {
         Arc::new(Request { body, spans, scopes, _share: share })
     }
+
+    /// The bytes that the spans stand in.
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
+    }
 }
 
 /// The spans of one trace in one request.

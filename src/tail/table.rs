@@ -16,7 +16,7 @@ use super::verdicts::VerdictCache;
 use crate::config::settings::{Size, TailSampling};
 use crate::otlp::TraceId;
 use crate::otlp::scan::{Scan, Scope, SpanFact};
-use crate::sampling::{Policies, Summary};
+use crate::sampling::Policies;
 
 /// Milliseconds of a monotonic clock.
 pub type Millis = u64;
@@ -31,7 +31,7 @@ const SLICE_TRACES: usize = 256;
 /// Traces of each shard that one slice of relief decides or lets go.
 const RELIEF_SLICE_TRACES: usize = SLICE_TRACES / SHARDS;
 
-/// Above this part of the budget, rescuable traces are let go.
+/// Above this part of the budget, rescuable traces are let go. A spool takes kept spans a little below it.
 const RESCUE_MARK: f64 = 0.85;
 /// Above this part of the budget, the oldest traces are decided early.
 const EARLY_MARK: f64 = 0.92;
@@ -122,9 +122,10 @@ impl Table {
         order.clear();
         order.extend(scan.facts.iter().enumerate().map(|(i, fact)| (self.hash(fact.trace_id), i as u32)));
         order.sort_unstable();
-        share.resize(body.len() + index_bytes(&order, scan));
+        share.resize(body.len() + index_bytes(&order, scan, self.policies.summary_heap_bytes()));
         let request = Request::new(body, held_spans(&order, &scan.facts), scan.scopes.clone().into(), share);
-        let mut arrivals = Arrivals { order: &order, facts: &scan.facts, request: &request, next: 0 }.peekable();
+        let arrivals = Arrivals { policies: &self.policies, order: &order, scan, request: &request, next: 0 };
+        let mut arrivals = arrivals.peekable();
         while let Some(first) = arrivals.next() {
             let shard = shard_of(first.hash);
             let mut guard = self.shards[shard].lock();
@@ -229,12 +230,12 @@ fn shard_of(hash: u64) -> usize {
 }
 
 /// The index of a request, with the entries of the table that its traces may take.
-fn index_bytes(order: &[(u64, u32)], scan: &Scan) -> usize {
+fn index_bytes(order: &[(u64, u32)], scan: &Scan, summary_heap_bytes: usize) -> usize {
     let fragments = order.chunk_by(|a, b| a.0 == b.0).count();
     size_of::<Request>()
         + order.len() * size_of::<HeldSpan>()
         + scan.scopes.len() * size_of::<Scope>()
-        + fragments * TRACE_BYTES
+        + fragments * (TRACE_BYTES + summary_heap_bytes)
 }
 
 fn held_spans(order: &[(u64, u32)], facts: &[SpanFact]) -> Box<[HeldSpan]> {
@@ -243,8 +244,9 @@ fn held_spans(order: &[(u64, u32)], facts: &[SpanFact]) -> Box<[HeldSpan]> {
 
 /// Groups the facts of a request, in the order of their hashes, by trace.
 struct Arrivals<'a> {
+    policies: &'a Policies,
     order: &'a [(u64, u32)],
-    facts: &'a [SpanFact],
+    scan: &'a Scan,
     request: &'a Arc<Request>,
     next: usize,
 }
@@ -254,20 +256,16 @@ impl Iterator for Arrivals<'_> {
 
     fn next(&mut self) -> Option<Arrival> {
         let first = self.next;
-        let &(hash, index) = self.order.get(first)?;
-        let id = self.facts[index as usize].trace_id;
-        let mut summary = Summary::default();
-        for &(_, index) in &self.order[first..] {
-            let fact = &self.facts[index as usize];
-            // Equal hashes do not prove equal ids.
-            if fact.trace_id != id {
-                break;
-            }
-            summary.add(fact);
-            self.next += 1;
-        }
-        let fragment = Fragment::new(Arc::clone(self.request), first as u32, (self.next - first) as u32);
-        Some(Arrival { id, hash, summary, fragment })
+        let rest = &self.order[first..];
+        let fact_of = |&(_, index): &(u64, u32)| &self.scan.facts[index as usize];
+        let id = fact_of(rest.first()?).trace_id;
+        // Equal hashes do not prove equal ids.
+        let count = rest.iter().take_while(|&place| fact_of(place).trace_id == id).count();
+        self.next += count;
+        let facts = rest[..count].iter().map(fact_of);
+        let summary = self.policies.summary(facts, &self.scan.scopes, self.request.body());
+        let fragment = Fragment::new(Arc::clone(self.request), first as u32, count as u32);
+        Some(Arrival { id, hash: rest[0].0, summary, fragment })
     }
 }
 

@@ -13,8 +13,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use parking_lot::Mutex;
 use prost::Message;
-use spansieve::otlp::scan::{self, Bits, Probe, Scan};
-use spansieve::otlp::view::{AnyValue, StatusCode};
+use spansieve::otlp::scan::{self, NoProbe, Scan};
 use spansieve::otlp::wire::WireError;
 use spansieve::proto::google::rpc::{RetryInfo, Status};
 use spansieve::receiver::{Accepted, Intake, Receiver, ReceiverSettings};
@@ -38,20 +37,6 @@ pub(crate) struct Table {
     pub(crate) budget: Budget,
     pub(crate) bodies: Mutex<Vec<(Bytes, Share)>>,
     pub(crate) peak_bytes: Mutex<usize>,
-}
-
-struct NoProbe;
-
-impl Probe for NoProbe {
-    fn resource_attribute(&self, _: &[u8], _: AnyValue<'_>) -> Bits {
-        0
-    }
-    fn span_attribute(&self, _: &[u8], _: AnyValue<'_>) -> Bits {
-        0
-    }
-    fn status(&self, _: StatusCode) -> Bits {
-        0
-    }
 }
 
 impl Intake for Table {

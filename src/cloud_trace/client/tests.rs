@@ -7,7 +7,7 @@ use tonic::Code;
 use super::*;
 use crate::config::settings;
 use crate::export::batch::{Batcher, Form};
-use crate::export::retry::retry_info;
+use crate::export::retry::server_wait;
 use crate::export::testing::{Reply, Script, Server, decode, push_record, record, with_retry_info};
 use crate::tail::budget::Budget;
 
@@ -58,7 +58,7 @@ async fn the_status_arrives_with_its_details() {
     let server = Server::any(script);
     let status = CloudTrace::plaintext(&server.uri()).unwrap().write(&batch("p", 1, "a")).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::ResourceExhausted, "later"));
-    assert_eq!(retry_info(&status), Some(Duration::from_secs(9)));
+    assert_eq!(server_wait(&status), Some(Duration::from_secs(9)));
 }
 
 #[tokio::test]

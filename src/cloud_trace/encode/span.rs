@@ -6,8 +6,10 @@ use super::attributes::{AttributeList, Scratch, truncatable_string};
 use super::names::KeyNames;
 use super::resource::EncodedResource;
 use super::{EncodeError, NAME_BYTES_MAX, VALUE_BYTES_MAX, events, links, write};
+use crate::otlp::TraceId;
 use crate::otlp::view::{self, StatusCode};
 use crate::otlp::wire::{Reader, Value};
+use crate::sampling::{Threshold, tracestate};
 
 /// What a span is called that was sent without a name: OTLP says that it means an unknown one, and Cloud Trace
 /// requires one.
@@ -26,6 +28,7 @@ pub(super) struct SpanFields<'a> {
     message: &'a [u8],
     trace_id: [u8; 16],
     span_id: [u8; 8],
+    trace_state: &'a [u8],
     parent_span_id: &'a [u8],
     name: &'a [u8],
     kind: u32,
@@ -64,6 +67,7 @@ impl<'a> SpanFields<'a> {
             message,
             trace_id: [0; 16],
             span_id: [0; 8],
+            trace_state: &[],
             parent_span_id: &[],
             name: &[],
             kind: 0,
@@ -79,6 +83,7 @@ impl<'a> SpanFields<'a> {
             match field {
                 (1, Value::Len(v)) => trace_id = v,
                 (2, Value::Len(v)) => span_id = v,
+                (3, Value::Len(v)) => span.trace_state = v,
                 (4, Value::Len(v)) => span.parent_span_id = v,
                 (5, Value::Len(v)) => span.name = v,
                 (6, Value::Varint(v)) => span.kind = v as u32,
@@ -112,6 +117,11 @@ impl<'a> SpanFields<'a> {
             self.start = self.end;
         }
         self.end = self.end.max(self.start);
+    }
+
+    /// The threshold that the span has passed, here and where it came from.
+    pub(super) fn passed(&self, threshold: Threshold) -> Threshold {
+        tracestate::passed(self.trace_state, threshold, TraceId(self.trace_id))
     }
 
     /// A span whose clock is days off cannot be mended: any other time would be made up.

@@ -9,8 +9,7 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
-use crate::otlp::scan::{Bits, Probe, Scan, scan};
-use crate::otlp::view::StatusCode;
+use crate::otlp::scan::{NoProbe, Scan, scan};
 use crate::proto::google::devtools::cloudtrace::v2::attribute_value::Value as V2Value;
 use crate::proto::google::devtools::cloudtrace::v2::{
     self, AttributeValue, BatchWriteSpansRequest, TruncatableString, span::time_event,
@@ -23,20 +22,6 @@ mod labels;
 mod limits;
 mod names;
 mod reference;
-
-struct NoProbe;
-
-impl Probe for NoProbe {
-    fn resource_attribute(&self, _: &[u8], _: AnyValue<'_>) -> Bits {
-        0
-    }
-    fn span_attribute(&self, _: &[u8], _: AnyValue<'_>) -> Bits {
-        0
-    }
-    fn status(&self, _: StatusCode) -> Bits {
-        0
-    }
-}
 
 fn encoder(annotate: bool) -> Encoder {
     let policy_names = ["errors".to_string(), "baseline".to_string()].into();

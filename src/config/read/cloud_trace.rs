@@ -3,13 +3,15 @@
 use http::HeaderMap;
 
 use crate::config::Files;
+use crate::config::defaults::SPOOL_BYTES as SPOOL_BYTES_DEFAULT;
 use crate::config::document::Node;
 use crate::config::limits::{
-    ALLOWED_PROJECTS, BATCH_BYTES, BATCH_DELAY, BATCH_SPANS, EMBEDDED_BYTES, HEADER_COUNT, MAPPING_COUNT,
+    ALLOWED_PROJECTS, BATCH_BYTES, BATCH_DELAY, BATCH_SPANS, EMBEDDED_BYTES, GIVE_UP_AFTER, HEADER_COUNT,
+    MAPPING_COUNT, SPOOL_BYTES,
 };
 use crate::config::problem::{Fault, quote};
 use crate::config::section::Section;
-use crate::config::settings::{AllowedProjects, Api, AttributeMapping, BaseMapping, CloudTrace, Endpoint, Tls};
+use crate::config::settings::{AllowedProjects, Api, AttributeMapping, BaseMapping, CloudTrace, Endpoint, Spool, Tls};
 use crate::config::values::{self, ANY_PROJECT};
 
 /// The project of spans that are written to the embedded Cloud Trace, which has no ambient one.
@@ -52,6 +54,10 @@ pub(super) fn cloud_trace(mut section: Section<'_>, files: Files<'_>, cloud_trac
         section.set("max_bytes", &mut batch.max_bytes, |node| values::byte_count(node, &BATCH_BYTES));
         section.set("max_delay", &mut batch.max_delay, |node| values::duration(node, &BATCH_DELAY));
     }
+    if let Some(section) = section.section("spool") {
+        cloud_trace.spool = spool(section);
+    }
+    section.set("give_up_after", &mut cloud_trace.give_up_after, |node| values::duration(node, &GIVE_UP_AFTER));
     if cloud_trace.endpoint == Endpoint::Embedded {
         cloud_trace.project.get_or_insert_with(|| EMBEDDED_PROJECT.to_owned());
     }
@@ -113,6 +119,15 @@ fn tls(mut section: Section<'_>, files: Files<'_>, endpoint: &Endpoint, tls: &mu
         let fault = Fault::new("`ca_file` has no effect: the endpoint has no TLS");
         section.warn(at, fault.help("leave it out, or write an endpoint that begins with `https://`"));
     }
+}
+
+fn spool(mut section: Section<'_>) -> Option<Spool> {
+    let mut max_bytes = SPOOL_BYTES_DEFAULT;
+    section.set("max_bytes", &mut max_bytes, |node| values::bytes(node, &SPOOL_BYTES));
+    // Empty means off, so that `${env:SPOOL:-}` can be written.
+    let directory =
+        section.require("directory", |node| if node.is_null() { Ok(None) } else { values::directory(node).map(Some) });
+    directory.flatten().map(|directory| Spool { directory, max_bytes })
 }
 
 /// The name of a base alone, or a section.

@@ -7,7 +7,8 @@ use crate::cloud_trace::client::CloudTrace;
 use crate::export::batch::{Batch, OVERHEAD_BYTES};
 use crate::export::sink::Written;
 use crate::export::testing::{
-    BAD, PANIC, PlainEncoder, Reply, Script, Server, UNENCODABLE, counter, kept, settled, span_name, with_retry_info,
+    BAD, PANIC, PlainEncoder, Reply, Script, Server, UNENCODABLE, cloud_trace, counter, kept, settled, span_name,
+    with_retry_info,
 };
 
 /// A running exporter and all that its spans pass.
@@ -22,7 +23,9 @@ struct Bench {
 impl Bench {
     fn new(sink: impl Sink, limits: settings::Batch) -> Self {
         let (kept, metrics, budget) = (Arc::new(KeptQueue::default()), Arc::new(Metrics::new()), Budget::new(0));
-        let exporter = Exporter::start(Arc::clone(&kept), PlainEncoder, sink, limits, &budget, Arc::clone(&metrics));
+        let settings = cloud_trace(limits);
+        let exporter =
+            Exporter::start(Arc::clone(&kept), PlainEncoder, sink, &settings, &budget, Arc::clone(&metrics), None);
         Bench { exporter, kept, budget, metrics, pushed: 0 }
     }
 

@@ -1,15 +1,15 @@
 //! One span: its own bytes, and what is cut out of them and added to them.
 
 use crate::otlp::TraceId;
-use crate::otlp::scan::trace_state_randomness;
 use crate::otlp::text::mended_span;
+use crate::otlp::trace_state;
 use crate::otlp::view::{AnyValue, submessages};
 use crate::otlp::wire::{Reader, Value, WireError};
 use crate::otlp::write;
 use crate::sampling::Threshold;
 use crate::sampling::annotation::{ADJUSTED_COUNT, POLICY};
 use crate::sampling::threshold::randomness;
-use crate::sampling::tracestate::with_threshold;
+use crate::sampling::tracestate::{passed as passed_by, with_threshold};
 
 /// Appends the span as the field `spans` of a `ScopeSpans`. `annotations` are attributes that take the place of any
 /// others of their keys; none: those stay.
@@ -91,7 +91,7 @@ fn fields(span: &[u8], threshold: Threshold, annotations: &[u8], out: &mut Vec<u
 impl Cut<'_> {
     /// Appends what takes the place of what was cut.
     fn replace(&self, threshold: Threshold, trace_id: TraceId, out: &mut Vec<u8>) {
-        let randomness = trace_state_randomness(self.trace_state).unwrap_or_else(|| randomness(trace_id));
+        let randomness = trace_state::randomness(self.trace_state).unwrap_or_else(|| randomness(trace_id));
         // It is text: the span has been mended.
         let trace_state = std::str::from_utf8(self.trace_state).unwrap_or_default();
         let trace_state = with_threshold(trace_state, threshold, randomness);
@@ -100,6 +100,14 @@ impl Cut<'_> {
         }
         write::int(out, 14, (self.dropped_links_count + self.links_count).min(u64::from(u32::MAX)));
     }
+}
+
+/// The threshold that the span has passed, here and where it came from.
+pub(super) fn passed(span: &[u8], threshold: Threshold) -> Threshold {
+    let last = |number| submessages(span, number).last().unwrap_or_default();
+    // The scan has checked it.
+    let trace_id = TraceId(last(1).try_into().unwrap_or_default());
+    passed_by(last(3), threshold, trace_id)
 }
 
 /// Whether a `KeyValue` is under a key of ours.

@@ -13,25 +13,10 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::{JsonError, MESSAGE_LEN_MAX, to_protobuf};
-use crate::otlp::scan::{self, Probe, RejectReason, Scan};
-use crate::otlp::view::{self, StatusCode};
+use crate::otlp::scan::{self, NoProbe, RejectReason, Scan};
 
 const TRACE_ID: &str = "5b8efff798038103d269b633813fc60c";
 const SPAN_ID: &str = "eee19b7ec3c1b174";
-
-struct NoProbe;
-
-impl Probe for NoProbe {
-    fn resource_attribute(&self, _: &[u8], _: view::AnyValue<'_>) -> u64 {
-        0
-    }
-    fn span_attribute(&self, _: &[u8], _: view::AnyValue<'_>) -> u64 {
-        0
-    }
-    fn status(&self, _: StatusCode) -> u64 {
-        0
-    }
-}
 
 /// The promise to the scan: it accepts what is returned, and has nothing to mend.
 fn scanned(wire: &[u8]) -> Scan {

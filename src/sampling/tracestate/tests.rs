@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::otlp::scan::trace_state_randomness;
+use crate::otlp::trace_state::randomness as trace_state_randomness;
 
 /// Randomness that every threshold of the tables keeps.
 const HIGH: u64 = 0xff_ffff_ffff_ffff;
@@ -89,6 +89,24 @@ fn what_has_no_room_goes_in_w3cs_order() {
     assert_eq!(with_threshold(&th, threshold(5.0), HIGH), format!("ot=k:{}", "x".repeat(247)));
 }
 
+#[test]
+fn a_span_has_passed_the_strictest_of_its_thresholds() {
+    let id = TraceId([0xff; 16]);
+    let ours = Threshold::from_percent(25.0);
+    let cases = [
+        ("", ours),
+        ("ot=rv:ffffffffffffff", ours),
+        ("vendor=1,ot=th:8", ours),
+        ("ot=th:e", Threshold::from_percent(12.5)),
+        ("ot=rv:d0000000000000;th:e", ours),
+        ("ot=th:x", ours),
+    ];
+    for (sent, expected) in cases {
+        assert_eq!(passed(sent.as_bytes(), ours, id), expected, "{sent}");
+    }
+    assert_eq!(passed(b"ot=th:8", Threshold::ALWAYS, id).adjusted_count(), 2.0, "evidence of a half counts twice");
+}
+
 proptest! {
     #[test]
     fn whatever_comes_stays_in_bounds_and_true(sent in "[a-z0-9=:;, ]{0,700}|(ot=(th:[0-9a-f]{0,15};?|rv:[0-9a-f]{14};?|k:1;?){0,4},?|a=b,){0,40}", percent in 0.0..=100.0f64, id: u64) {
@@ -101,7 +119,7 @@ proptest! {
             let ot = out.split(',').filter_map(|entry| entry.strip_prefix("ot=")).collect::<Vec<_>>();
             prop_assert!(ot.len() <= 1);
             prop_assert_eq!(ot.is_empty(), !out.starts_with("ot="));
-            let set = ot.first().and_then(|ot| th(ot)).map(parse);
+            let set = ot.first().and_then(|ot| th(ot)).map(|th| Threshold::from_th(th.as_bytes()));
             prop_assert!(set.is_none_or(|set| set.is_some_and(|set| set >= ours && set.keeps(randomness))));
             prop_assert_eq!(trace_state_randomness(out.as_bytes()), trace_state_randomness(sent.as_bytes()));
         }

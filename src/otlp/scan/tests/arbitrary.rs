@@ -8,7 +8,7 @@ use crate::otlp::reference::{
     ResourceSpans, ScopeSpans, Span, Status, Value,
 };
 
-pub(super) fn request() -> impl Strategy<Value = Request> {
+pub(crate) fn request() -> impl Strategy<Value = Request> {
     vec(resource_spans(), 0..3).prop_map(|resource_spans| Request { resource_spans })
 }
 
@@ -112,16 +112,16 @@ fn attributes() -> impl Strategy<Value = Vec<KeyValue>> {
 }
 
 fn key_value(value: impl Strategy<Value = AnyValue>) -> impl Strategy<Value = KeyValue> {
-    let fields = (text(), prop::option::weighted(0.9, value), prop_oneof![9 => Just(0), 1 => any::<i32>()]);
+    let fields = (key(), prop::option::weighted(0.9, value), prop_oneof![9 => Just(0), 1 => any::<i32>()]);
     fields.prop_map(|(key, value, key_strindex)| KeyValue { key, value, key_strindex })
 }
 
 fn any_value() -> impl Strategy<Value = AnyValue> {
     let leaf = prop_oneof![
-        text().prop_map(Value::String),
+        word().prop_map(Value::String),
         any::<bool>().prop_map(Value::Bool),
-        any::<i64>().prop_map(Value::Int),
-        any::<f64>().prop_map(Value::Double),
+        prop_oneof![any::<i64>(), 0..20i64, 1 << 53..(1 << 53) + 4i64].prop_map(Value::Int),
+        prop_oneof![any::<f64>(), Just(2.0), Just(f64::NAN), Just(9_007_199_254_740_992.0)].prop_map(Value::Double),
         text().prop_map(Value::Bytes),
         any::<i32>().prop_map(Value::StringStrindex),
     ];
@@ -131,6 +131,26 @@ fn any_value() -> impl Strategy<Value = AnyValue> {
         let list = vec(key_value(inner), 0..3).prop_map(|values| Value::KeyValues(KeyValueList { values }));
         prop_oneof![array, list].prop_map(|value| AnyValue { value: Some(value) })
     })
+}
+
+/// Mostly one of few, so that keys meet again.
+fn key() -> impl Strategy<Value = Vec<u8>> {
+    let known = prop::sample::select(vec![
+        "a",
+        "service.name",
+        "http.route",
+        "http.response.status_code",
+        "rpc.method",
+        "rpc.response.status_code",
+        "exception.type",
+    ]);
+    prop_oneof![3 => known.prop_map(|key| key.as_bytes().to_vec()), 1 => text()]
+}
+
+/// Often one of few, so that values meet again.
+fn word() -> impl Strategy<Value = Vec<u8>> {
+    let known = prop::sample::select(vec!["", "a", "checkout", "503", "2.0", "UNAVAILABLE", "é"]);
+    prop_oneof![1 => known.prop_map(|word| word.as_bytes().to_vec()), 1 => text()]
 }
 
 /// Mostly short, sometimes longer than a one-byte length can say, and seldom UTF-8.

@@ -1,0 +1,68 @@
+//! Numbers compared as what they are, without rounding one to the other's type.
+
+use std::cmp::Ordering;
+
+use super::{Number, Range};
+
+/// 2^63: the first double above every `i64`.
+const I64_END: f64 = 9_223_372_036_854_775_808.0;
+
+impl Range {
+    /// Whether `number` is within. Not a number is within no range.
+    #[must_use]
+    pub fn contains(&self, number: Number) -> bool {
+        let above = self.min.is_none_or(|min| match number.compare(min.at) {
+            Some(Ordering::Greater) => true,
+            Some(Ordering::Equal) => min.inclusive,
+            _ => false,
+        });
+        let below = self.max.is_none_or(|max| match number.compare(max.at) {
+            Some(Ordering::Less) => true,
+            Some(Ordering::Equal) => max.inclusive,
+            _ => false,
+        });
+        above && below && !matches!(number, Number::Double(v) if v.is_nan())
+    }
+}
+
+impl Number {
+    /// Compares the exact values; `None` if either is not a number.
+    #[must_use]
+    pub fn compare(self, other: Number) -> Option<Ordering> {
+        match (self, other) {
+            (Number::Int(a), Number::Int(b)) => Some(a.cmp(&b)),
+            (Number::Double(a), Number::Double(b)) => a.partial_cmp(&b),
+            (Number::Int(a), Number::Double(b)) => compare_int_double(a, b),
+            (Number::Double(a), Number::Int(b)) => compare_int_double(b, a).map(Ordering::reverse),
+        }
+    }
+
+    /// The number that `text` spells in decimal, with or without fraction and exponent.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(text).ok()?;
+        // Rust also reads words as doubles: inf, infinity, nan.
+        if text.bytes().any(|byte| byte.is_ascii_alphabetic() && !byte.eq_ignore_ascii_case(&b'e')) {
+            return None;
+        }
+        let int = text.parse().ok().map(Number::Int);
+        int.or_else(|| text.parse().ok().map(Number::Double))
+    }
+}
+
+fn compare_int_double(a: i64, b: f64) -> Option<Ordering> {
+    if b.is_nan() {
+        None
+    } else if b >= I64_END {
+        Some(Ordering::Less)
+    } else if b < -I64_END {
+        Some(Ordering::Greater)
+    } else {
+        // In this range the whole part is an i64, exactly.
+        let whole = a.cmp(&(b.trunc() as i64));
+        if whole.is_ne() { Some(whole) } else { 0.0.partial_cmp(&b.fract()) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,214 @@
+//! `tail_sampling.policies`, validated.
+
+use std::time::Duration;
+
+use crate::condition::Condition;
+
+/// One of `tail_sampling.policies`, or a policy within another one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// Unique name; the metric label and the annotation. Within `and`, `not` and `drop` it may be empty.
+    pub name: String,
+    /// What it keeps.
+    pub rule: Rule,
+}
+
+impl Policy {
+    /// What `composite` calls its policies as metric labels and annotations: both names, with a slash between them.
+    pub fn sub_labels(&self) -> impl Iterator<Item = String> {
+        let policies = match &self.rule {
+            Rule::Composite(composite) => composite.policies.as_slice(),
+            _ => &[],
+        };
+        policies.iter().map(|(policy, _)| format!("{}/{}", self.name, policy.name))
+    }
+}
+
+/// The `type` of a policy with the section of that type.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Rule {
+    /// `always_sample`.
+    AlwaysSample,
+    /// Traces with a span for which the condition holds: `error`, `status_code`, the attribute policies, `trace_state`,
+    /// `trace_flags`, `ottl_condition`, `latency` of single spans, and an `and` with `same_span`.
+    AnySpan(Condition),
+    /// `latency` of the whole trace: from its earliest start to its latest end, in whole milliseconds.
+    Latency {
+        /// Exclusive lower bound.
+        threshold_ms: u64,
+        /// Inclusive upper bound; 0: none.
+        upper_threshold_ms: u64,
+    },
+    /// `latency` with a percentile: traces slower than this share of those with the same key.
+    Percentile(Percentile),
+    /// `span_count`.
+    SpanCount {
+        /// Inclusive.
+        min_spans: u32,
+        /// Inclusive; `None`: no bound.
+        max_spans: Option<u32>,
+    },
+    /// `probabilistic`: a ratio of the traces, the same ones on every instance.
+    Probabilistic {
+        /// 0 to 100.
+        sampling_percentage: f64,
+    },
+    /// `rate_limiting`: a token bucket of spans.
+    RateLimiting(TokenBucket),
+    /// `bytes_limiting`: a token bucket of OTLP bytes.
+    BytesLimiting(TokenBucket),
+    /// `and`: every one of these keeps it.
+    And(Vec<Policy>),
+    /// `not`: this one does not keep it.
+    Not(Box<Policy>),
+    /// `drop`: if every one of these would keep it, it is dropped whatever the others say.
+    Drop(Vec<Policy>),
+    /// `composite`.
+    Composite(Composite),
+    /// `adaptive`.
+    Adaptive(Adaptive),
+    /// `rare`.
+    Rare(Rare),
+    /// `budget`.
+    Budget(Budget),
+    /// `identical_errors`.
+    IdenticalErrors(IdenticalErrors),
+}
+
+/// A token bucket; a trace takes all its tokens or is not kept.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TokenBucket {
+    /// Tokens that come in each second.
+    pub per_second: u64,
+    /// Tokens that it holds at most.
+    pub burst: u64,
+}
+
+/// `composite`: policies asked in order, each with an allowance of spans a second.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Composite {
+    /// Of all policies together, in each second.
+    pub max_total_spans_per_second: u64,
+    /// In `policy_order`, each with its allowance of spans in each second.
+    pub policies: Vec<(Policy, u64)>,
+}
+
+/// What traces are told apart by: the values of some fields of one of their spans.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TraceKey {
+    /// At least one.
+    pub fields: Vec<KeyField>,
+    /// Whose fields.
+    pub of: KeySpan,
+}
+
+/// One part of a [`TraceKey`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum KeyField {
+    /// `service`: the resource's `service.name`.
+    Service,
+    /// `route`: `http.route`, or else `rpc.method` (or `rpc.service`), or else the span's name.
+    Route,
+    /// `status`: the HTTP status code, or else the gRPC status, or else the span's status code.
+    Status,
+    /// `name`: the span's name.
+    Name,
+    /// `exception`: `exception.type` of the span's first event that has one, or else its `error.type`.
+    Exception,
+    /// An attribute of the span, or else of its resource.
+    Attribute(String),
+}
+
+/// The span of a trace that a [`TraceKey`] is read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeySpan {
+    /// A root, or else the span that started first.
+    Entry,
+    /// The span with status ERROR that started first; a trace without one has no such key.
+    Error,
+}
+
+/// `latency.percentile`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Percentile {
+    /// Slower than this share of the traces with the same key is slow: above 0, below 100.
+    pub percentile: f64,
+    /// What a trace is compared with.
+    pub key: TraceKey,
+    /// Never slow below this, however fast its like are: milliseconds.
+    pub threshold_ms: u64,
+    /// Keys that are told apart; the others share one sketch.
+    pub max_keys: usize,
+}
+
+/// `adaptive`: a ratio for each key, so that busy keys do not crowd out the others.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adaptive {
+    /// What has a ratio of its own.
+    pub key: TraceKey,
+    /// What all keys together are to come to.
+    pub goal: Goal,
+    /// How the past is remembered.
+    pub memory: TrafficMemory,
+    /// How often ratios are made anew.
+    pub adjustment_interval: Duration,
+    /// Keys that are told apart; the others share one ratio.
+    pub max_keys: usize,
+}
+
+/// The goal of [`Adaptive`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Goal {
+    /// Percent (above 0, up to 100) of the traces.
+    Percentage(f64),
+    /// Spans a second.
+    SpansPerSecond(f64),
+}
+
+/// How [`Adaptive`] remembers the traffic of a key.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum TrafficMemory {
+    /// Exponential moving average: the weight of the last interval, above 0, up to 1.
+    Ema(f64),
+    /// The plain average of this much time.
+    Windowed(Duration),
+}
+
+/// `rare`: the first traces of each key in each minute.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rare {
+    /// What is to be seen.
+    pub key: TraceKey,
+    /// How many traces of each key in a minute.
+    pub traces_per_minute: u32,
+    /// Keys that are told apart; traces of the others are not kept by this policy.
+    pub max_keys: usize,
+}
+
+/// `budget`: an [`Adaptive`] whose goal is what a month's budget leaves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Budget {
+    /// Spans a month (30 days) that may be exported, those of all policies together.
+    pub spans_per_month: f64,
+    /// What has a ratio of its own.
+    pub key: TraceKey,
+    /// Keys that are told apart; the others share one ratio.
+    pub max_keys: usize,
+}
+
+/// `identical_errors`: keeps errors as `error` does, but thins those that are alike.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IdenticalErrors {
+    /// What is an error.
+    pub condition: Condition,
+    /// What makes errors alike.
+    pub key: TraceKey,
+    /// So many of a kind are kept in each window.
+    pub first: u32,
+    /// The window.
+    pub window: Duration,
+    /// 0 to 100: the ratio of those behind the first.
+    pub sampling_percentage: f64,
+    /// Kinds that are told apart; errors of the others are all kept.
+    pub max_keys: usize,
+}

@@ -1,0 +1,196 @@
+//! Conditions on spans, compiled: each that a policy asks for is one bit, set in the scan of the span's bytes.
+//!
+//! Conditions, and the tests inside of them, are bits of one set: the [`Notes`]. A check that passes sets the bits it
+//! proves, so most conditions are answered when the last attribute has streamed by. The rest is answered at the span's
+//! end: checks of its fields, then of its events, then trees of `not` and `all` over the bits that are set.
+
+mod checks;
+mod fields;
+mod notes;
+mod tree;
+
+use self::checks::{AttributeChecks, FieldChecks};
+use self::notes::Notes;
+use self::tree::Tree;
+use super::keys::Keys;
+use crate::condition::{Condition, Field, Test};
+use crate::config::settings::TraceKey;
+use crate::otlp::scan::{Bits, Probe, SpanFields};
+use crate::otlp::view::{self, AnyValue, Attributes};
+
+/// What all policies ask of single spans.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Predicates {
+    /// Those with a bit of their own, in the order of the bits.
+    conditions: Vec<Condition>,
+    /// The tests and [`Condition::AnyEvent`]s inside of trees, in the order of the notes behind [`Bits`].
+    leaves: Vec<Condition>,
+    /// What holds for every span.
+    always: Notes,
+    resource: AttributeChecks,
+    scope: Checks,
+    span: Checks,
+    event: Checks,
+    /// What an event proves together with its span, and the notes that this sets.
+    event_trees: Vec<(Tree, Notes)>,
+    /// What a span proves with all its notes. No tree asks for what a tree proves.
+    trees: Vec<(Tree, Bits)>,
+    keys: Keys,
+}
+
+/// The checks of a scope, a span or an event.
+#[derive(Clone, Debug, Default)]
+struct Checks {
+    attributes: AttributeChecks,
+    fields: FieldChecks,
+}
+
+impl Predicates {
+    /// The bit of `condition`; `None` if there are more conditions than bits, or more tests inside of them than notes.
+    /// Equal conditions share one.
+    pub(super) fn bit(&mut self, condition: &Condition) -> Option<Bits> {
+        let known = self.conditions.iter().position(|known| known == condition);
+        let index = known.unwrap_or(self.conditions.len());
+        let bit = (1 as Bits).checked_shl(index as u32)?;
+        if known.is_none() {
+            self.conditions.push(condition.clone());
+            self.compile(condition, Notes::one(index)?)?;
+        }
+        Some(bit)
+    }
+
+    /// The slot of `key` in summaries; `None` if there are more keys than slots. Equal keys share one.
+    pub(super) fn key(&mut self, key: &TraceKey) -> Option<usize> {
+        self.keys.slot(key)
+    }
+
+    /// The keys of all policies.
+    pub(super) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Sees to it that spans for which `condition` holds get the notes `proven`.
+    fn compile(&mut self, condition: &Condition, proven: Notes) -> Option<()> {
+        match condition {
+            Condition::Constant(true) => self.always |= proven,
+            Condition::Constant(false) => {}
+            Condition::Test(test) => self.check(test, proven),
+            Condition::Any(parts) => parts.iter().try_for_each(|part| self.compile(part, proven))?,
+            Condition::AnyEvent(condition) => {
+                let tree = self.tree(condition)?;
+                self.event_trees.push((tree, proven));
+            }
+            Condition::Not(_) | Condition::All(_) => {
+                let tree = self.tree(condition)?;
+                self.trees.push((tree, proven.bits()));
+            }
+        }
+        Some(())
+    }
+
+    /// Sees to it that spans with a value that passes get the notes `proven`.
+    fn check(&mut self, test: &Test, proven: Notes) {
+        let Test { field, check } = test;
+        match field {
+            Field::Attribute(key) => {
+                self.resource.add(key, check, proven);
+                self.span.attributes.add(key, check, proven);
+            }
+            Field::ResourceAttribute(key) => self.resource.add(key, check, proven),
+            Field::ScopeAttribute(key) => self.scope.attributes.add(key, check, proven),
+            Field::SpanAttribute(key) => self.span.attributes.add(key, check, proven),
+            Field::EventAttribute(key) => self.event.attributes.add(key, check, proven),
+            Field::ScopeName | Field::ScopeVersion => self.scope.fields.add(field, check, proven),
+            Field::EventName | Field::EventTime => self.event.fields.add(field, check, proven),
+            _ => self.span.fields.add(field, check, proven),
+        }
+    }
+
+    fn tree(&mut self, condition: &Condition) -> Option<Tree> {
+        Some(match condition {
+            Condition::Constant(value) => Tree::Constant(*value),
+            Condition::Test(_) | Condition::AnyEvent(_) => Tree::Leaf(self.leaf(condition)?),
+            Condition::Not(condition) => Tree::Not(Box::new(self.tree(condition)?)),
+            Condition::All(parts) => Tree::All(self.trees(parts)?),
+            Condition::Any(parts) => Tree::Any(self.trees(parts)?),
+        })
+    }
+
+    fn trees(&mut self, parts: &[Condition]) -> Option<Box<[Tree]>> {
+        parts.iter().map(|part| self.tree(part)).collect()
+    }
+
+    /// The note of a test, or of an event, inside of a tree. Equal ones share it.
+    fn leaf(&mut self, condition: &Condition) -> Option<usize> {
+        let known = self.leaves.iter().position(|known| known == condition);
+        let index = Bits::BITS as usize + known.unwrap_or(self.leaves.len());
+        if known.is_none() {
+            let note = Notes::one(index)?;
+            self.leaves.push(condition.clone());
+            self.compile(condition, note)?;
+        }
+        Some(index)
+    }
+
+    /// What the span's events prove.
+    fn events(&self, notes: &Notes, span: &SpanFields<'_>) -> Notes {
+        let mut proven = Notes::default();
+        for event in view::submessages(span.message, fields::EVENTS) {
+            let mut notes = *notes;
+            for (key, value) in Attributes::of_event(event).iter() {
+                self.event.attributes.note(key, value, &mut notes);
+            }
+            self.event.fields.note(|field| fields::of_event(field, event), &mut notes);
+            for (tree, holds) in &self.event_trees {
+                if tree.holds(&notes) {
+                    proven |= *holds;
+                }
+            }
+        }
+        proven
+    }
+}
+
+impl Probe for Predicates {
+    type Notes = Notes;
+
+    #[inline]
+    fn notes(&self) -> Notes {
+        self.always
+    }
+
+    #[inline]
+    fn resource_attribute(&self, notes: &mut Notes, key: &[u8], value: AnyValue<'_>) {
+        self.resource.note(key, value, notes);
+    }
+
+    #[inline]
+    fn asks_of_scopes(&self) -> bool {
+        !self.scope.fields.is_empty() || !self.scope.attributes.is_empty()
+    }
+
+    fn scope(&self, notes: &mut Notes, scope: &[u8]) {
+        for (key, value) in Attributes::of_scope(scope).iter() {
+            self.scope.attributes.note(key, value, notes);
+        }
+        self.scope.fields.note(|field| fields::of_scope(field, scope), notes);
+    }
+
+    #[inline]
+    fn span_attribute(&self, notes: &mut Notes, key: &[u8], value: AnyValue<'_>) {
+        self.span.attributes.note(key, value, notes);
+    }
+
+    #[inline]
+    fn span(&self, notes: &mut Notes, span: &SpanFields<'_>) -> Bits {
+        self.span.fields.note(|field| fields::of_span(field, span), notes);
+        if !self.event_trees.is_empty() {
+            *notes |= self.events(notes, span);
+        }
+        let proven = self.trees.iter().filter(|(tree, _)| tree.holds(notes));
+        proven.fold(notes.bits(), |bits, (_, proven)| bits | proven)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,67 @@
+//! The values of fields that are no attributes. Absent ones are [`AnyValue::Empty`].
+
+use crate::condition::Field;
+use crate::otlp::scan::SpanFields;
+use crate::otlp::trace_state;
+use crate::otlp::view::{self, AnyValue};
+
+/// `Span.events` (trace.proto).
+pub(super) const EVENTS: u32 = 11;
+
+/// A field of a span.
+#[inline]
+pub(super) fn of_span<'a>(field: &Field, span: &SpanFields<'a>) -> AnyValue<'a> {
+    match field {
+        Field::Name => AnyValue::String(span.name),
+        Field::Kind => AnyValue::Int(span.kind.into()),
+        Field::StatusCode => AnyValue::Int(span.status_code as i64),
+        Field::StatusMessage => AnyValue::String(span.status_message),
+        Field::TraceState if span.trace_state.is_empty() => AnyValue::Empty,
+        Field::TraceState => AnyValue::String(span.trace_state),
+        Field::TraceStateEntry(key) => {
+            trace_state::entry(span.trace_state, key.as_bytes()).map_or(AnyValue::Empty, AnyValue::String)
+        }
+        Field::Flags if span.flags == 0 => AnyValue::Empty,
+        Field::Flags => AnyValue::Int(span.flags.into()),
+        Field::Duration if span.start_unix_nano == 0 || span.end_unix_nano == 0 => AnyValue::Empty,
+        Field::Duration => AnyValue::Int(duration_nano(span.start_unix_nano, span.end_unix_nano)),
+        Field::StartTime => time(span.start_unix_nano),
+        Field::EndTime => time(span.end_unix_nano),
+        Field::TraceId => AnyValue::Bytes(span.trace_id),
+        Field::SpanId => AnyValue::Bytes(span.span_id),
+        Field::ParentSpanId if span.parent_span_id.iter().all(|&byte| byte == 0) => AnyValue::Empty,
+        Field::ParentSpanId => AnyValue::Bytes(span.parent_span_id),
+        _ => AnyValue::Empty,
+    }
+}
+
+/// A field of an `InstrumentationScope`.
+pub(super) fn of_scope<'a>(field: &Field, scope: &'a [u8]) -> AnyValue<'a> {
+    let (name, version) = view::scope_name_version(scope);
+    match field {
+        Field::ScopeName => AnyValue::String(name),
+        Field::ScopeVersion => AnyValue::String(version),
+        _ => AnyValue::Empty,
+    }
+}
+
+/// A field of a `Span.Event`.
+pub(super) fn of_event<'a>(field: &Field, event: &'a [u8]) -> AnyValue<'a> {
+    let (time_unix_nano, name) = view::event_time_name(event);
+    match field {
+        Field::EventName => AnyValue::String(name),
+        Field::EventTime => time(time_unix_nano),
+        _ => AnyValue::Empty,
+    }
+}
+
+/// A time; those behind the year 2262 are as large as an integer can be.
+fn time(unix_nano: u64) -> AnyValue<'static> {
+    if unix_nano == 0 { AnyValue::Empty } else { AnyValue::Int(i64::try_from(unix_nano).unwrap_or(i64::MAX)) }
+}
+
+/// End minus start, negative if the end comes first, and as far from 0 as an integer can be.
+fn duration_nano(start: u64, end: u64) -> i64 {
+    let nano = i128::from(end) - i128::from(start);
+    nano.clamp(i64::MIN.into(), i64::MAX.into()) as i64
+}
