@@ -87,6 +87,11 @@ impl Attributes {
         write::int(out, 2, u64::from(self.dropped_count));
     }
 
+    /// Removes those of `keys` that are blank.
+    pub fn remove_blank(&mut self, keys: &[&[u8]]) {
+        self.entries.retain(|entry| !(keys.contains(&&entry.key[..]) && AnyValue::new(&entry.value).is_blank()));
+    }
+
     /// The keys that `wanted` picks.
     pub(super) fn keys_where(&self, wanted: impl Fn(&[u8]) -> bool) -> Vec<Vec<u8>> {
         self.entries.iter().filter(|entry| wanted(&entry.key)).map(|entry| entry.key.clone()).collect()

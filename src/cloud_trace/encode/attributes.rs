@@ -17,8 +17,8 @@ use crate::otlp::view::{self, AnyValue};
 /// Attributes of a message that fit on the stack.
 const INLINE_COUNT: usize = 32;
 
-/// Attributes that are not written when they are empty, as Google's exporter does not.
-const SKIPPED_EMPTY: [&[u8]; 3] = [b"service.name", b"service.namespace", b"service.instance.id"];
+/// Attributes that say nothing when they are empty: they are not written then, as Google's exporter does not.
+pub(super) const IDENTITIES: [&[u8]; 3] = [b"service.name", b"service.namespace", b"service.instance.id"];
 
 /// The attributes of one map, as they are being collected.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl<'a> AttributeList<'a> {
     /// than its bytes.
     #[inline]
     pub(super) fn push(&mut self, key: &'a [u8], value: AnyValue<'a>) {
-        if matches!(value, AnyValue::String(b"") | AnyValue::Empty) && SKIPPED_EMPTY.contains(&key) {
+        if value.is_blank() && IDENTITIES.contains(&key) {
             return;
         }
         let raw = self.names.get(key);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::attributes::{AttributeList, KeyFilter, KeyIndex, Keyed, Scratch, entry, key_hash};
+use super::attributes::{AttributeList, IDENTITIES, KeyFilter, KeyIndex, Keyed, Scratch, entry, key_hash};
 use super::names::KeyNames;
 use super::{ADJUSTED_COUNT, EncodeError, EncoderSettings, POLICY, labels, write};
 use crate::otlp::view::AnyValue;
@@ -81,7 +81,8 @@ impl EncodedResource {
     }
 
     pub(super) fn new(raw: &[u8], settings: &EncoderSettings, rewriter: &Rewriter, scratch: &mut Scratch) -> Self {
-        let attributes = rewriter.rewrite(raw);
+        let mut attributes = rewriter.rewrite(raw);
+        attributes.remove_blank(&IDENTITIES);
         let project = attributes.project().unwrap_or_else(|| settings.default_project.clone());
         let mut request_name = Vec::new();
         write::bytes(&mut request_name, 1, format!("projects/{project}").as_bytes());

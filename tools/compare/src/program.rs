@@ -28,7 +28,12 @@ impl Program {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let mut file = tempfile::Builder::new().suffix(".yaml").tempfile()?;
         file.write_all(configuration.replace("OTLP", &address.to_string()).as_bytes())?;
-        let child = Command::new(program).arg("--config").arg(file.path()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let child = Command::new(program)
+            .arg("--config")
+            .arg(file.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
         let program = Program { name, address, child, _configuration: file };
         for _ in 0..START_SECONDS * 10 {
             if TcpStream::connect(address).is_ok() {

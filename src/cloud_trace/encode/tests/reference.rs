@@ -91,6 +91,7 @@ fn resource_attributes(resource: &Resource) -> (Vec<KeyValue>, u32) {
             distinct.push(attribute.clone());
         }
     }
+    distinct.retain(|attribute| !(is_identity(&attribute.key) && is_blank(attribute.value.as_ref())));
     (distinct, dropped)
 }
 

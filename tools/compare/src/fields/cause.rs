@@ -17,6 +17,11 @@ const EVENT_LEAD_NANOS_MAX: u64 = 365 * 24 * 3_600 * 1_000_000_000;
 /// Bytes of a value (<https://cloud.google.com/trace/docs/quotas>).
 const VALUE_BYTES_MAX: usize = 65_532;
 
+/// Bytes of a key (the same).
+const KEY_BYTES_MAX: usize = 512;
+
+const REPEATED_KEYS: &str = "repeated keys of a resource: the first counts";
+
 /// One field that differs.
 pub struct Difference {
     pub field: String,
@@ -95,7 +100,11 @@ fn attributes(
     let (none, dropped) = (Attributes::default(), "dropped counts: what the sender had dropped is counted");
     let (ours, theirs) = (ours.unwrap_or(&none), theirs.unwrap_or(&none));
     let empty_key = places.sent.iter().any(|a| a.key.is_empty());
-    let dropped = (places.dropped || empty_key).then_some(dropped);
+    let dropped = if places.resource.is_some_and(|sent| repeats(&sent.resource.attributes)) {
+        Some(REPEATED_KEYS)
+    } else {
+        (places.dropped || empty_key).then_some(dropped)
+    };
     found.check(&format!("{field}.dropped"), &ours.dropped_attributes_count, &theirs.dropped_attributes_count, dropped);
     let keys: BTreeSet<_> = ours.attribute_map.keys().chain(theirs.attribute_map.keys()).collect();
     for key in keys {
@@ -118,13 +127,15 @@ fn attribute(
     }
     let sent: Vec<_> = places.sent.iter().filter(|a| renamed(&a.key) == key).collect();
     let of_resource = places.resource.map(|sent| &sent.resource.attributes[..]).unwrap_or_default();
-    if places.resource.is_some() && of_resource.is_empty() && key.starts_with("otel.scope.") {
-        return Some("scope: written without a resource, too");
+    let is_usable = |a: &&KeyValue| !a.key.is_empty() && a.key.len() <= KEY_BYTES_MAX && !is_blank_identity(a);
+    if theirs.is_none() && places.resource.is_some() && !of_resource.iter().any(|a| is_usable(&a)) {
+        let of_scope = key.starts_with("otel.scope.").then_some("scope: written without a resource, too");
+        return of_scope.or(Some("labels: of a resource whose keys are all unusable"));
     }
     if of_resource.iter().filter(|a| renamed(&a.key) == key).count() > 1
         || key.starts_with("g.co/r/") && repeats(of_resource)
     {
-        return Some("repeated keys of a resource: the first counts");
+        return Some(REPEATED_KEYS);
     }
     let is_nested = |a: &KeyValue| matches!(value(a), Some(Otlp::ArrayValue(_) | Otlp::KvlistValue(_)));
     if key.starts_with("g.co/r/") && of_resource.iter().any(is_nested) {
@@ -135,7 +146,15 @@ fn attribute(
         return Some("strings: cut at 65,532 bytes, not 65,536");
     }
     let nested = sent.iter().any(|a| is_nested(a)) && (json(ours) == json(theirs) || theirs.is_empty());
-    nested.then_some("lists and maps: order, escapes, exponents and NaN of their JSON")
+    nested.then_some("lists and maps: order, escapes, exponents, empty bytes and NaN in their JSON")
+}
+
+fn is_blank_identity(attribute: &KeyValue) -> bool {
+    let blank = match value(attribute) {
+        Some(Otlp::StringValue(text)) => text.is_empty(),
+        value => value.is_none(),
+    };
+    blank && ["service.name", "service.namespace", "service.instance.id"].contains(&attribute.key.as_str())
 }
 
 fn repeats(attributes: &[KeyValue]) -> bool {
@@ -165,9 +184,20 @@ fn text(value: Option<&AttributeValue>) -> Option<&str> {
     }
 }
 
-/// What a text says as JSON, numbers by their value.
+/// What a text says as JSON, numbers by their value. Empty bytes are an empty text to one program and null to the other.
 fn json(text: &str) -> Option<serde_json::Value> {
-    serde_json::from_str(text).ok()
+    let mut value = serde_json::from_str(text).ok()?;
+    blank_nulls(&mut value);
+    Some(value)
+}
+
+fn blank_nulls(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Null => *value = "".into(),
+        serde_json::Value::Array(values) => values.iter_mut().for_each(blank_nulls),
+        serde_json::Value::Object(entries) => entries.values_mut().for_each(blank_nulls),
+        _ => {}
+    }
 }
 
 fn events(found: &mut Differences, sent: &Sent, ours: &Span, theirs: &Span) {
