@@ -1,4 +1,5 @@
-//! The cost of a kept span: from OTLP bytes to Cloud Trace bytes, beside decoding, mapping and encoding with prost.
+//! The cost of a kept span: from OTLP bytes to Cloud Trace bytes, beside decoding, mapping and encoding with prost; and
+//! to the bytes that go on as OTLP.
 //!
 //! Spans are like the load generator's: 12 attributes, 8 of the resource, a scope; every sixteenth has an event.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
@@ -12,10 +13,13 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{Span, span::Event};
 use prost::Message;
 use spansieve::cloud_trace::encode::{Encoder, EncoderSettings, VERSION};
+use spansieve::config::settings::AllowedProjects;
+use spansieve::forward::encode as forward;
 use spansieve::proto::google::devtools::cloudtrace::v2;
 use spansieve::proto::google::rpc::Status;
 use spansieve::resource::Rewriter;
 use spansieve::sampling::{Keep, Threshold};
+use spansieve::tail::request::SpanBytes;
 
 #[path = "../src/cloud_trace/encode/tests/reference.rs"]
 mod reference;
@@ -108,7 +112,13 @@ fn encode(c: &mut Criterion) {
     let mut out = Vec::new();
     for (name, spans) in [("span", &spans), ("span overriding its resource", &overriding)] {
         let policy_names = ["errors".to_string()].into();
-        let settings = EncoderSettings { default_project: "local-project".into(), annotate: true, policy_names };
+        let settings = EncoderSettings {
+            default_project: "local-project".into(),
+            allowed_projects: AllowedProjects::Any,
+            annotate: true,
+            policy_names,
+            ..EncoderSettings::default()
+        };
         let mut encoder = Encoder::new(settings, Rewriter::default());
         let keep = Keep { policy: 0, threshold: Threshold::ALWAYS };
         group.bench_function(name, |b| {
@@ -117,6 +127,32 @@ fn encode(c: &mut Criterion) {
                 for span in spans {
                     let resource = encoder.resource(black_box(&resource));
                     encoder.span(&resource, &scope, span, keep, &mut out).unwrap();
+                }
+                out.len()
+            });
+        });
+    }
+    for (name, threshold) in
+        [("span as OTLP", Threshold::ALWAYS), ("span as OTLP, by ratio", Threshold::from_percent(5.0))]
+    {
+        let policy_names = ["errors".to_string()].into();
+        let settings = forward::EncoderSettings {
+            default_project: Some("local-project".into()),
+            annotate: true,
+            policy_names,
+            ..Default::default()
+        };
+        let mut encoder = forward::Encoder::new(settings, Rewriter::default());
+        let keep = Keep { policy: 0, threshold };
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                out.clear();
+                for span in &spans {
+                    let (resource_schema_url, scope_schema_url) = (&[][..], &[][..]);
+                    let span =
+                        SpanBytes { resource: &resource, resource_schema_url, scope: &scope, scope_schema_url, span };
+                    let origin = encoder.origin(black_box(span));
+                    encoder.span(&origin, span.span, keep, &mut out).unwrap();
                 }
                 out.len()
             });

@@ -8,7 +8,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 use spansieve::condition::{Bound, Check, Condition, Field, Number, Pattern, Range};
-use spansieve::config::settings::{Policy, Rule};
+use spansieve::config::settings::{Policy, Rule, Settings, TailSampling};
 use spansieve::otlp::scan::{NoProbe, Scan, scan};
 use spansieve::sampling::Policies;
 
@@ -102,7 +102,8 @@ fn within(min: i64, max: i64) -> Check {
 
 fn compiled(rules: Vec<Rule>) -> Policies {
     let named = rules.into_iter().enumerate().map(|(n, rule)| Policy { name: format!("policy {n}"), rule });
-    Policies::compile(&named.collect::<Vec<_>>()).expect("policies that fit")
+    let settings = TailSampling { policies: named.collect(), ..Settings::default().tail_sampling };
+    Policies::compile(&settings).expect("policies that fit")
 }
 
 fn benches(criterion: &mut Criterion) {

@@ -7,6 +7,7 @@
 mod check;
 mod known;
 mod number;
+pub mod ottl;
 mod pattern;
 
 pub(crate) use known::{HTTP_STATUS_KEYS, RPC_STATUS_KEYS};
@@ -92,7 +93,7 @@ pub enum Field {
 /// What a value must be to pass.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Check {
-    /// There, of whatever type.
+    /// There, of whatever type. An attribute whose `AnyValue` has nothing set is not.
     Present,
     /// Of this type.
     Type(ValueType),
@@ -100,6 +101,9 @@ pub enum Check {
     OneOf(Vec<String>),
     /// A string that the pattern is found in.
     Matches(Pattern),
+    /// A string, or the text of a boolean, an integer or a double, that the pattern is found in: `true`, `-7`, `0.25`;
+    /// doubles without exponent, and without a fraction that is zero, as Rust's `Display` and Go's `strconv` have them.
+    MatchesText(Pattern),
     /// A string that begins so.
     HasPrefix(String),
     /// A string that ends so.
@@ -116,6 +120,10 @@ pub enum Check {
     Bytes(Vec<u8>),
     /// A string, list, map or bytes with a length within the range: bytes of a string, entries of the others.
     Length(Range),
+    /// A list with an element that passes this, which is neither [`Check::Present`] nor about lists itself.
+    Element(Box<Check>),
+    /// An integer that has all of these bits.
+    HasBits(u32),
     /// A gRPC status, number or name, that means a server's fault.
     ServerFault,
 }

@@ -3,6 +3,9 @@
 //! Text becomes a tree that keeps positions (`document`), readers walk the tree section by section (`read`) and
 //! collect what is wrong. Reads no clock, no file and no environment, and opens no socket.
 
+use std::io;
+use std::path::Path;
+
 mod defaults;
 mod document;
 mod expand;
@@ -32,14 +35,26 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
 }
 
-/// Reads a configuration. Empty text gives the defaults; `env` looks up environment variables for `${env:NAME}`.
+/// Reads a file that a setting names.
+pub type Files<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
+
+/// Reads a configuration that names no files. Empty text gives the defaults; `env` looks up environment variables for
+/// `${env:NAME}`.
 ///
 /// # Errors
 /// Everything that is wrong with it, warnings included.
 pub fn load(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Problems> {
+    load_with_files(text, env, &|_| Err(io::ErrorKind::NotFound.into()))
+}
+
+/// As [`load`], with the `files` that it names.
+///
+/// # Errors
+/// Everything that is wrong with it and with the files, warnings included.
+pub fn load_with_files(text: &str, env: &dyn Fn(&str) -> Option<String>, files: Files<'_>) -> Result<Loaded, Problems> {
     let mut problems = Vec::new();
     let settings = match document::parse(text, env, &mut problems) {
-        Ok(root) => read::settings(root.as_deref(), &mut problems),
+        Ok(root) => read::settings(root.as_deref(), files, &mut problems),
         Err(problem) => {
             problems.push(problem);
             Settings::default()

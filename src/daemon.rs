@@ -3,6 +3,8 @@
 pub mod clock;
 pub mod memory;
 pub mod pipeline;
+mod readiness;
+mod sink;
 mod sweeper;
 
 use std::net::SocketAddr;
@@ -14,16 +16,16 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use self::pipeline::Pipeline;
-use crate::cloud_trace::client::{ClientError, CloudTrace};
-use crate::cloud_trace::encode::{Encoder, EncoderSettings};
+use self::sink::Wiring;
 use crate::config::Settings;
 use crate::config::settings::{self, Endpoint};
 use crate::emulator::Emulator;
+use crate::export::channel::ChannelError;
 use crate::export::exporter::{Exporter, ExporterFailed};
+use crate::export::spool::{Level, OpenError, Spool};
 use crate::google::credentials::{Credentials, CredentialsError};
-use crate::google::project::{AmbientProjectError, ambient_project};
+use crate::google::project::AmbientProjectError;
 use crate::receiver::{BindError, Receiver, ReceiverSettings, Scrape};
-use crate::resource::Rewriter;
 use crate::sampling::{CompileError, Policies};
 use crate::tail::Table;
 use crate::tail::budget::Budget;
@@ -62,9 +64,13 @@ pub enum StartError {
     /// The embedded Cloud Trace cannot start.
     #[error("cloud_trace.embedded: {0}")]
     Emulator(std::io::Error),
+    /// There is no way to the sink.
+    /// The spool's directory cannot be used.
+    #[error(transparent)]
+    Spool(#[from] OpenError),
     /// There is no client of Cloud Trace.
     #[error(transparent)]
-    Client(#[from] ClientError),
+    Channel(#[from] ChannelError),
     /// There are no Google credentials.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
@@ -90,6 +96,8 @@ pub struct Daemon {
     receiver: Receiver,
     pipeline: Arc<Pipeline>,
     sweeper: JoinHandle<()>,
+    /// Waits for the first token, if one is needed.
+    sign_in: Option<JoinHandle<()>>,
     exporter: Exporter,
     emulator: Option<Emulator>,
     scrape: Scrape,
@@ -101,7 +109,7 @@ impl Daemon {
     /// # Errors
     /// See [`StartError`]; nothing is left running.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
-        let policies = Arc::new(Policies::compile(&settings.tail_sampling.policies)?);
+        let policies = Arc::new(Policies::compile(&settings.tail_sampling)?);
         let policy_names: Vec<&str> = policies.names().iter().map(String::as_str).collect();
         let metrics = Arc::new(Metrics::with_policies(&policy_names));
         let budget = Budget::new(memory::limit_bytes(settings.memory.limit)?);
@@ -111,27 +119,37 @@ impl Daemon {
         let bound = Receiver::bind(&settings.otlp.listen).await?;
 
         let emulator = embedded(&settings.cloud_trace).await?;
-        let sink = sink(&settings.cloud_trace, emulator.as_ref())?;
+        let credentials = credentials(&settings.cloud_trace)?;
         let kept = Arc::new(KeptQueue::default());
-        let encoder = encoder(&settings, &policies).await?;
-        let exporter = Exporter::start(
-            Arc::clone(&kept),
-            encoder,
-            sink,
-            settings.cloud_trace.batch,
-            &budget,
-            Arc::clone(&metrics),
-        );
+        let spool = sink::spool(&settings.cloud_trace, &budget, &metrics)?;
+        let level = spool.as_ref().map(Spool::level).unwrap_or_default();
+        let wiring = Wiring {
+            settings: &settings,
+            policies: &policies,
+            emulator: emulator.as_ref(),
+            credentials: credentials.clone(),
+            kept: Arc::clone(&kept),
+            budget: &budget,
+            metrics: Arc::clone(&metrics),
+            spool,
+        };
+        let exporter = wiring.start().await?;
         let pipeline = Arc::new(Pipeline::new(table, policies, Arc::clone(&kept), Arc::clone(&metrics)));
         let sweeper = tokio::spawn(sweeper::run(Arc::clone(&pipeline)));
 
-        let scrape = scrape(Arc::clone(&metrics), Arc::clone(&pipeline), budget);
+        let scrape = scrape(Arc::clone(&metrics), Arc::clone(&pipeline), budget, level);
         let addresses = bound.local_addrs();
         let health = Arc::new(Health::default());
         let limits = ReceiverSettings { max_request_bytes: settings.otlp.max_request_bytes };
         let receiver = bound.serve(limits, Arc::clone(&pipeline), metrics, Arc::clone(&health), Arc::clone(&scrape));
-        health.set_ready();
-        Ok(Daemon { addresses, receiver, pipeline, sweeper, exporter, emulator, scrape })
+        let sign_in = match credentials {
+            Some(credentials) => Some(tokio::spawn(readiness::sign_in(credentials, health))),
+            None => {
+                health.set_ready();
+                None
+            }
+        };
+        Ok(Daemon { addresses, receiver, pipeline, sweeper, sign_in, exporter, emulator, scrape })
     }
 
     /// The OTLP addresses in the order of the configuration.
@@ -167,6 +185,7 @@ impl Daemon {
     pub async fn stop(self, grace: Duration) -> u64 {
         let deadline = Instant::now() + grace.saturating_sub(CLOSE_GRACE);
         self.receiver.stop_accepting(IN_FLIGHT_GRACE).await;
+        self.sign_in.inspect(JoinHandle::abort);
         self.sweeper.abort();
         // Once it is gone nobody but the drain feeds the exporter.
         let _ = self.sweeper.await;
@@ -197,37 +216,24 @@ async fn embedded(settings: &settings::CloudTrace) -> Result<Option<Emulator>, S
     emulator.map(Some).map_err(StartError::Emulator)
 }
 
-/// The embedded Cloud Trace is written to over the network like any other: what works here works there.
-fn sink(settings: &settings::CloudTrace, emulator: Option<&Emulator>) -> Result<CloudTrace, StartError> {
-    if let Some(emulator) = emulator {
-        return Ok(CloudTrace::plaintext(&emulator.url())?);
-    }
-    Ok(match &settings.endpoint {
-        Endpoint::Embedded => CloudTrace::plaintext(&format!("http://{}", settings.embedded.listen))?,
-        Endpoint::Plaintext(uri) => CloudTrace::plaintext(uri)?,
-        Endpoint::Tls(uri) => CloudTrace::google(uri, Credentials::application_default()?)?,
-    })
+/// Only Google asks who is calling.
+fn credentials(settings: &settings::CloudTrace) -> Result<Option<Credentials>, CredentialsError> {
+    settings.signs_calls().then(Credentials::application_default).transpose()
 }
 
-async fn encoder(settings: &Settings, policies: &Policies) -> Result<Encoder, AmbientProjectError> {
-    let default_project = match &settings.cloud_trace.project {
-        Some(project) => project.as_str().into(),
-        None => ambient_project().await?.into(),
-    };
-    let annotate = settings.tail_sampling.annotate;
-    let policy_names = policies.names().into();
-    Ok(Encoder::new(EncoderSettings { default_project, annotate, policy_names }, Rewriter::new(&settings.resource)))
-}
-
-fn scrape(metrics: Arc<Metrics>, pipeline: Arc<Pipeline>, budget: Budget) -> Scrape {
+fn scrape(metrics: Arc<Metrics>, pipeline: Arc<Pipeline>, budget: Budget, level: Arc<Level>) -> Scrape {
     Arc::new(move || {
         let held = pipeline.table.held();
+        metrics.month_estimate(pipeline.policies.month_estimate(pipeline.clock.now_ms()).unwrap_or(0.0));
         metrics.render(Held {
             pending_spans: held.pending_spans,
             pending_traces: held.pending_traces,
             rescuable_spans: held.rescuable_spans,
             rescuable_traces: held.rescuable_traces,
             export_spans: pipeline.kept.unsettled_spans(),
+            spooled_spans: level.spans(),
+            spool_bytes: level.bytes(),
+            spool_limit_bytes: level.limit_bytes(),
             used_bytes: budget.used_bytes() as u64,
             limit_bytes: budget.limit_bytes() as u64,
         })

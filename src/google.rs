@@ -2,8 +2,18 @@
 
 use std::error::Error;
 
+pub mod adc;
 pub mod credentials;
+pub mod metadata;
 pub mod project;
+
+/// Looks up an environment variable.
+pub type Variables<'a> = &'a (dyn Fn(&str) -> Option<String> + Sync);
+
+/// The environment of this process.
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
 
 /// An error with its causes, in one line.
 pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
@@ -19,3 +29,6 @@ pub(crate) fn causes(error: &(dyn Error + 'static)) -> String {
     }
     text
 }
+
+#[cfg(test)]
+pub(crate) mod testing;

@@ -13,6 +13,7 @@ pub mod config;
 pub mod daemon;
 pub mod emulator;
 pub mod export;
+pub mod forward;
 pub mod google;
 pub mod otlp;
 pub mod proto;

@@ -55,7 +55,10 @@ fn block_on<E: Into<Box<dyn Error>>>(log: &Log, work: impl Future<Output = Resul
         let backtrace = std::backtrace::Backtrace::capture();
         tracing::error!("{panic}\n{backtrace}");
     }));
-    match runtime.block_on(work) {
+    let result = runtime.block_on(work);
+    // Whatever still blocks, such as a disk that hangs, is not waited for.
+    runtime.shutdown_background();
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{}", error.into());
@@ -77,7 +80,12 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 async fn serve(settings: Settings, demo: bool) -> Result<(), Box<dyn Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut daemon = Daemon::start(settings).await?;
+    // It may wait for the platform to say which project this is.
+    let mut daemon = tokio::select! {
+        started = Daemon::start(settings) => started?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     cli::announce(&daemon);
     let stage = if demo { Some(cli::demo::Stage::of(&daemon).ok_or(DEMO_NEEDS_EMBEDDED)?) } else { None };
     let play = async {

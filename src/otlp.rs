@@ -5,16 +5,19 @@
 //! Invariants
 //! - A body that [`scan::scan`] accepted is well-formed protobuf down to its innermost value, in canonical form: no
 //!   singular submessage occurs twice. The views may rely on it.
-//! - Strings are not checked for UTF-8 here: a bad one must not cost its neighbours. The encoder mends it.
+//! - Strings are not checked for UTF-8 here: a bad one must not cost its neighbours. [`text`], or the encoder, mends it.
 
 pub mod json;
 #[cfg(any(test, fuzzing))]
 pub mod reference;
 pub mod reply;
 pub mod scan;
+mod schema;
+pub mod text;
 pub mod trace_state;
 pub mod view;
 pub mod wire;
+pub(crate) mod write;
 
 /// A 16-byte trace id, as on the wire (big endian).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -11,7 +11,10 @@ use prost::Message;
 use crate::config::settings::{self, Action, AttributeValue, ValueSource};
 use crate::otlp::view::{self, AnyValue};
 use crate::otlp::wire::{Reader, Value};
+use crate::otlp::write;
 
+pub mod cache;
+mod project;
 #[cfg(test)]
 mod tests;
 
@@ -84,6 +87,16 @@ impl Attributes {
     #[must_use]
     pub fn dropped_count(&self) -> u32 {
         self.dropped_count
+    }
+
+    /// Appends the message `Resource`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        for Entry { key, value } in &self.entries {
+            write::header(out, 1, write::field_len(key.len()) + write::field_len(value.len()));
+            write::bytes(out, 1, key);
+            write::bytes(out, 2, value);
+        }
+        write::int(out, 2, u64::from(self.dropped_count));
     }
 
     fn position(&self, key: &[u8]) -> Option<usize> {

@@ -4,16 +4,25 @@
 //! or-s them into a [`Summary`], and the verdict is an expression over that. Summaries merge (or, min, max, sum), so
 //! the order of arrival never changes a verdict, and no policy holds a span.
 
+pub mod annotation;
+mod compile;
+mod composite;
 mod expression;
+pub mod keyed;
 mod keys;
+mod limiter;
 mod policies;
 mod predicates;
 #[cfg(any(test, fuzzing))]
 pub mod reference;
+mod state;
 mod summary;
+#[cfg(test)]
+mod tests;
 pub mod threshold;
+pub mod tracestate;
 
-pub use policies::{CompileError, Policies};
+pub use policies::{CompileError, Misfit, Policies};
 pub use summary::{KeyFact, Summary};
 pub use threshold::Threshold;
 
@@ -24,4 +33,15 @@ pub struct Keep {
     pub policy: u16,
     /// How strict the keeping was; gives the adjusted count.
     pub threshold: Threshold,
+}
+
+/// What is decided about a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// A policy keeps it.
+    Kept(Keep),
+    /// No policy keeps it, but late spans may prove one yet.
+    Dropped,
+    /// This policy (its place in `tail_sampling.policies`), of type `drop`, drops it for good.
+    Vetoed(u16),
 }

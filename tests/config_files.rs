@@ -100,6 +100,11 @@ fn validate_tells_good_from_bad() {
     assert_eq!(validate(&root().join("config.yaml")), format!("{:?}", ExitCode::SUCCESS));
     assert_eq!(validate(bad.path()), refused);
     assert_eq!(validate(&root().join("no-such-file.yaml")), refused);
+    // Each policy is right, but together they have more keys than fit.
+    let policy = |n| format!("    - {{name: p{n}, type: rare, rare: {{key: [k{n}]}}}}\n");
+    let policies: String = (0..9).map(policy).collect();
+    std::fs::write(bad.path(), format!("tail_sampling:\n  policies:\n{policies}")).unwrap();
+    assert_eq!(validate(bad.path()), refused);
     std::fs::write(bad.path(), [0xff, 0xfe]).unwrap();
     assert_eq!(validate(bad.path()), refused);
 }

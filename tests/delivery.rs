@@ -1,6 +1,12 @@
 //! Nothing kept is lost between the trace table and Cloud Trace: a sink that is away, and a stop under load.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, unreachable_pub)]
 
+#[path = "delivery/faults.rs"]
+mod faults;
+#[path = "delivery/memory.rs"]
+mod memory;
+#[path = "support/sink.rs"]
+mod sink;
 mod support;
 
 use std::time::Duration;

@@ -12,6 +12,7 @@ use spansieve::cloud_trace::encode::{
     ATTRIBUTES_MAX, EVENTS_MAX, Encoder, EncoderSettings, KEY_BYTES_MAX, LINKS_MAX, NAME_BYTES_MAX, VALUE_BYTES_MAX,
     VERSION,
 };
+use spansieve::config::settings::AllowedProjects;
 use spansieve::otlp::scan::{NoProbe, Scan, scan};
 use spansieve::proto::google::devtools::cloudtrace::v2::attribute_value::Value;
 use spansieve::proto::google::devtools::cloudtrace::v2::span::time_event;
@@ -27,7 +28,13 @@ fuzz_target!(|input: &[u8]| {
     let mut found = Scan::default();
     let Ok(body) = scan(Bytes::copy_from_slice(input), &NoProbe, &mut found) else { return };
     let policy_names = ["errors".to_string()].into();
-    let settings = EncoderSettings { default_project: "p".into(), annotate: true, policy_names };
+    let settings = EncoderSettings {
+        default_project: "p".into(),
+        allowed_projects: AllowedProjects::Any,
+        annotate: true,
+        policy_names,
+        ..EncoderSettings::default()
+    };
     let mut encoder = Encoder::new(settings, Rewriter::default());
     let keep = Keep { policy: 0, threshold: Threshold::ALWAYS };
     for fact in &found.facts {

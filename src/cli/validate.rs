@@ -7,11 +7,12 @@ use std::process::ExitCode;
 
 use crate::config::settings::Endpoint;
 use crate::config::{self, Loaded, Settings};
+use crate::sampling::Policies;
 
 /// The exit code for a configuration that cannot be used (`EX_CONFIG` of sysexits.h).
 pub const EXIT_CONFIG: u8 = 78;
 
-/// Enough for [`config::load`] to see that a file is too long; a device without end is not read to its end.
+/// Enough for [`config::load_with_files`] to see that a file is too long; a device without end is not read to its end.
 const FILE_BYTES_MAX: u64 = 2 << 20;
 
 /// Checks the configuration at `path`: its warnings, `PATH: ok` and a summary, or everything that is wrong.
@@ -33,17 +34,19 @@ pub fn run(path: &Path) -> ExitCode {
 pub fn load(path: &Path) -> Option<Loaded> {
     let name = path.display().to_string();
     let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let text = match read(path) {
+    let text = match read(path).and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other)) {
         Ok(text) => text,
         Err(error) => {
             report(&format!("error: cannot read {name}: {error}\n"));
             return None;
         }
     };
-    match config::load(&text, &|variable| std::env::var(variable).ok()) {
+    match config::load_with_files(&text, &|variable| std::env::var(variable).ok(), &read) {
         Ok(loaded) => {
             report(&config::render(&loaded.warnings, &text, &name, color));
-            Some(loaded)
+            // Together, policies may ask for more than fits.
+            let compiled = Policies::compile(&loaded.settings.tail_sampling);
+            compiled.map(|_| loaded).inspect_err(|error| report(&format!("error: {name}: {error}\n"))).ok()
         }
         Err(problems) => {
             report(&problems.render(&name, color));
@@ -52,10 +55,11 @@ pub fn load(path: &Path) -> Option<Loaded> {
     }
 }
 
-fn read(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
-    Ok(text)
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    #[expect(clippy::disallowed_methods, reason = "bounded by `take`")]
+    File::open(path)?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn report(text: &str) {

@@ -10,29 +10,34 @@
 //! - Each attribute key occurs once on the wire, each length is the shortest varint.
 //! - Nothing is allocated for a span of up to 30 attributes, once the buffers have grown.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use thiserror::Error;
 
 use self::attributes::{AttributeList, Scratch, entry};
-use self::resource::ResourceCache;
 use self::span::SpanFields;
+use crate::config::settings::AllowedProjects;
 use crate::otlp::view::AnyValue;
 use crate::otlp::wire::WireError;
+use crate::otlp::write;
 use crate::resource::Rewriter;
-use crate::sampling::{Keep, Threshold};
+use crate::resource::cache::Cache;
+use crate::sampling::Keep;
+use crate::sampling::annotation::{ADJUSTED_COUNT, Annotations, POLICY};
 
-pub use self::resource::{EncodedResource, RESOURCES_BYTES_MAX, RESOURCES_MAX};
+pub use self::names::KeyNames;
+pub use self::resource::EncodedResource;
 
 mod attributes;
 mod events;
 mod labels;
 mod links;
 mod merge;
+mod names;
 mod resource;
 mod span;
 mod text;
-mod write;
 
 #[cfg(test)]
 mod tests;
@@ -49,19 +54,19 @@ pub const NAME_BYTES_MAX: usize = 1_024;
 pub const EVENTS_MAX: usize = 256;
 /// How long an event may stand before the start of its span: 365 days, in nanoseconds.
 pub const EVENT_LEAD_NANOS_MAX: u64 = 365 * 24 * 3_600 * 1_000_000_000;
+/// How long ago a span may have started: 14 days, in nanoseconds.
+pub const PAST_NANOS_MAX: u64 = 14 * 24 * 3_600 * 1_000_000_000;
+/// How far ahead a span may end, by the clock of its host: 3 days, in nanoseconds.
+pub const FUTURE_NANOS_MAX: u64 = 3 * 24 * 3_600 * 1_000_000_000;
 /// Links of a span.
 pub const LINKS_MAX: usize = 128;
-
-/// The span attribute that names the policy which kept the trace.
-pub const POLICY: &str = "spansieve.policy";
-/// The span attribute that says how many traces the kept one stands for.
-pub const ADJUSTED_COUNT: &str = "spansieve.adjusted_count";
 
 /// This program's version, as the agent label of a span gives it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Why a span cannot be encoded. Retrying cannot help; a span that the scan accepted does not fail.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+/// Why a span cannot be encoded. Retrying cannot help; a span that the scan accepted fails by its times or its project
+/// only.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum EncodeError {
     /// The bytes are not a protobuf message.
     #[error("the span is malformed: {0}")]
@@ -72,17 +77,42 @@ pub enum EncodeError {
     /// The span id is not 8 bytes, or all zero.
     #[error("the span has no valid span id")]
     SpanId,
+    /// It started more than [`PAST_NANOS_MAX`] ago: the API would refuse its whole batch.
+    #[error("the span started more than 14 days ago, which Cloud Trace refuses")]
+    Past,
+    /// It ends more than [`FUTURE_NANOS_MAX`] from now.
+    #[error("the span ends more than 3 days from now, which Cloud Trace refuses")]
+    Future,
+    /// Its resource names a project that `cloud_trace.allowed_projects` does not have. The name has only characters of
+    /// project ids, and at most 128 of them.
+    #[error(
+        "the project {0} is not allowed: list it in cloud_trace.allowed_projects, or rewrite gcp.project_id in \
+         resource.attributes"
+    )]
+    Project(Arc<str>),
 }
 
 /// What an [`Encoder`] must know.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct EncoderSettings {
     /// The project of spans whose resource names none.
     pub default_project: Arc<str>,
+    /// The other projects that spans may name: senders choose that attribute, and what is written there is paid there.
+    pub allowed_projects: AllowedProjects,
     /// Whether spans say which policy kept them ([`POLICY`], [`ADJUSTED_COUNT`]).
     pub annotate: bool,
+    /// What attribute keys are called.
+    pub names: KeyNames,
+    /// Whether Cloud Run is written as `cloud_run_revision` ([`crate::config::settings::CloudTrace`]).
+    pub cloud_run_revision: bool,
     /// The names of the policies by [`Keep::policy`].
     pub policy_names: Arc<[String]>,
+}
+
+impl EncoderSettings {
+    fn allows(&self, project: &Arc<str>) -> bool {
+        *project == self.default_project || self.allowed_projects.allows(project)
+    }
 }
 
 /// Encodes kept spans. It has buffers and a cache of its own: one for each worker.
@@ -90,8 +120,10 @@ pub struct EncoderSettings {
 pub struct Encoder {
     settings: EncoderSettings,
     rewriter: Rewriter,
-    resources: ResourceCache,
+    resources: Cache<1, EncodedResource>,
     annotations: Annotations,
+    /// The times that the API takes, nanoseconds since 1970.
+    times: RangeInclusive<u64>,
     scratch: Scratch,
 }
 
@@ -102,16 +134,28 @@ impl Encoder {
         Encoder {
             settings,
             rewriter,
-            resources: ResourceCache::default(),
+            resources: Cache::default(),
             annotations: Annotations::default(),
+            times: 0..=u64::MAX,
             scratch: Scratch::default(),
         }
     }
 
-    /// The message `Resource` rewritten and encoded, for all spans that have the same one. Remembered by its bytes,
-    /// up to [`RESOURCES_MAX`] of them and [`RESOURCES_BYTES_MAX`].
+    /// Spans are encoded at this time, nanoseconds since 1970, from here on: those too far from it fail. Before the first
+    /// call any time will do.
+    pub fn set_now(&mut self, unix_nano: u64) {
+        self.times = unix_nano.saturating_sub(PAST_NANOS_MAX)..=unix_nano.saturating_add(FUTURE_NANOS_MAX);
+    }
+
+    /// The message `Resource` rewritten and encoded, for all spans that have the same one. Remembered by its bytes, as
+    /// far as the [`Cache`] has room.
     pub fn resource(&mut self, raw: &[u8]) -> Arc<EncodedResource> {
-        self.resources.get(raw, &self.settings, &self.rewriter, &mut self.scratch)
+        if let Some(resource) = self.resources.get([raw]) {
+            return Arc::clone(resource);
+        }
+        let resource = Arc::new(EncodedResource::new(raw, &self.settings, &self.rewriter, &mut self.scratch));
+        self.resources.insert([raw], Arc::clone(&resource), resource.size_bytes());
+        resource
     }
 
     /// Appends the OTLP span `span` of the `InstrumentationScope` `scope` (empty: none) to `out`, as one `spans`
@@ -127,48 +171,25 @@ impl Encoder {
         keep: Keep,
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
-        let mut attributes = AttributeList::beside(&resource.filter);
+        resource.check_project()?;
+        let mut attributes = AttributeList::beside(&resource.filter, &self.settings.names);
         merge::push_scope(&mut attributes, scope, resource);
         let fields = SpanFields::read(span, &mut attributes)?;
+        fields.check_times(&self.times)?;
+        let keep = Keep { threshold: fields.passed(keep.threshold), ..keep };
         let scratch = &mut self.scratch;
-        let annotations =
-            if self.settings.annotate { self.annotations.get(keep, &self.settings.policy_names, scratch) } else { &[] };
+        let annotations = if self.settings.annotate {
+            let write =
+                |out: &mut Vec<u8>, key: &str, value: AnyValue<'_>| entry(out, key, value, &mut scratch.renderer);
+            self.annotations.get(keep, &self.settings.policy_names, write)
+        } else {
+            &[]
+        };
         write::message(out, 2, |out| {
             fields.write_head(out, resource, scratch);
             merge::write(out, &mut attributes, resource, annotations, scratch);
-            fields.write_tail(out, scratch);
+            fields.write_tail(out, &self.settings.names, scratch);
         });
         Ok(())
     }
-}
-
-/// The annotations of each policy as map entries. A policy nearly always keeps with the same threshold.
-#[derive(Debug, Default)]
-struct Annotations {
-    by_policy: Vec<(Option<Threshold>, Vec<u8>)>,
-}
-
-impl Annotations {
-    fn get(&mut self, keep: Keep, names: &[String], scratch: &mut Scratch) -> &[u8] {
-        let policy = usize::from(keep.policy);
-        if self.by_policy.len() <= policy {
-            self.by_policy.resize_with(policy + 1, Default::default);
-        }
-        let (threshold, entries) = &mut self.by_policy[policy];
-        if *threshold != Some(keep.threshold) {
-            entries.clear();
-            let name = names.get(policy).map_or("", String::as_str);
-            entry(entries, POLICY, AnyValue::String(name.as_bytes()), &mut scratch.renderer);
-            entry(entries, ADJUSTED_COUNT, number(keep.threshold.adjusted_count()), &mut scratch.renderer);
-            *threshold = Some(keep.threshold);
-        }
-        entries
-    }
-}
-
-/// A whole number as an integer: Cloud Trace has no doubles, they would become text.
-fn number(value: f64) -> AnyValue<'static> {
-    /// 2^53: every whole number below it is exact.
-    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
-    if value.fract() == 0.0 && value < EXACT_MAX { AnyValue::Int(value as i64) } else { AnyValue::Double(value) }
 }

@@ -29,6 +29,8 @@ impl Check {
             (Check::Type(of), value) => ValueType::of(value) == Some(*of),
             (Check::OneOf(texts), AnyValue::String(v)) => texts.iter().any(|text| text.as_bytes() == v),
             (Check::Matches(pattern), AnyValue::String(v)) => pattern.is_match(v),
+            (Check::MatchesText(pattern), value) => pattern.is_match_text(value),
+            (Check::Element(check), AnyValue::Array(v)) => v.iter().any(|element| check.passes(element)),
             (Check::HasPrefix(text), AnyValue::String(v)) => v.starts_with(text.as_bytes()),
             (Check::HasSuffix(text), AnyValue::String(v)) => v.ends_with(text.as_bytes()),
             (Check::Contains(text), AnyValue::String(v)) => memmem::find(v, text.as_bytes()).is_some(),
@@ -37,6 +39,7 @@ impl Check {
             (Check::Numeric(range), value) => number_or_text(value).is_some_and(|v| range.contains(v)),
             (Check::Bytes(bytes), AnyValue::Bytes(v)) => v == bytes,
             (Check::Length(range), value) => length(value).is_some_and(|v| range.contains(Number::Int(v))),
+            (Check::HasBits(bits), AnyValue::Int(v)) => v & i64::from(*bits) == i64::from(*bits),
             (Check::ServerFault, value) => is_server_fault(value),
             _ => false,
         }

@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use http::HeaderMap;
+
 use super::settings::{
-    Batch, CloudTrace, DecisionCache, Embedded, Endpoint, Log, LogFormat, LogLevel, Memory, Otlp, Policy, Rescue,
-    Resource, Rule, Settings, Size, TailSampling, Telemetry,
+    AllowedProjects, Api, AttributeMapping, Batch, CloudTrace, DecisionCache, Embedded, Endpoint, Log, LogFormat,
+    LogLevel, Memory, Otlp, Policy, Rescue, Resource, Rule, Settings, Size, TailSampling, Telemetry, Tls,
 };
 use crate::condition::Condition;
+
+/// `cloud_trace.spool.max_bytes`: the kept spans of hours at a thousand a minute, on disks that have room for logs.
+pub(super) const SPOOL_BYTES: u64 = 4 << 30;
 
 impl Default for Settings {
     fn default() -> Self {
@@ -23,10 +28,18 @@ impl Default for Settings {
             },
             resource: Resource::default(),
             cloud_trace: CloudTrace {
+                api: Api::V2,
                 endpoint: Endpoint::Tls("https://cloudtrace.googleapis.com".into()),
+                headers: HeaderMap::new(),
                 embedded: Embedded { listen: "127.0.0.1:8080".into(), max_bytes: 256 << 20 },
                 project: None,
+                allowed_projects: AllowedProjects::default(),
+                tls: Tls::default(),
+                attribute_mapping: AttributeMapping::default(),
+                cloud_run_revision: false,
                 batch: Batch { max_spans: 2000, max_bytes: 4 << 20, max_delay: Duration::from_secs(1) },
+                spool: None,
+                give_up_after: Duration::ZERO,
             },
             memory: Memory { limit: Size::Percent(70.0) },
             telemetry: Telemetry { log: Log { level: LogLevel::Info, format: LogFormat::Auto } },

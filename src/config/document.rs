@@ -52,6 +52,7 @@ pub(super) struct Scalar {
     pub(super) kind: Kind,
     /// The environment had a part in it, so quotes do not tell what was meant.
     pub(super) expanded: bool,
+    style: ScalarStyle,
 }
 
 /// The type of a scalar.
@@ -85,10 +86,27 @@ impl Kind {
         };
         // Rust also takes `inf` and `nan`, which are plain text in YAML.
         let digits_first = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.');
-        let int = text.parse().ok().or_else(|| based("0x", 16)).or_else(|| based("0o", 8)).map(Kind::Int);
+        let int = text.parse().ok().or_else(|| based("0x", 16)).or_else(|| based("0o", 8)).or_else(|| grouped(text));
         let float = || text.parse().ok().filter(|_| digits_first).map(Kind::Float);
-        int.or_else(float).unwrap_or(Kind::Text)
+        int.map(Kind::Int).or_else(float).unwrap_or(Kind::Text)
     }
+}
+
+/// The columns that a character takes in a scalar of this style.
+fn columns_written(c: char, style: ScalarStyle) -> usize {
+    match (style, c) {
+        (ScalarStyle::SingleQuoted, '\'') | (ScalarStyle::DoubleQuoted, '"' | '\\') => 2,
+        _ => 1,
+    }
+}
+
+/// Digits in groups, such as `100_000`: the Collector's YAML has them.
+fn grouped(text: &str) -> Option<i64> {
+    let is_grouped = text.contains('_')
+        && text.split('_').all(|group| group.bytes().all(|b| b.is_ascii_digit()))
+        && !text.starts_with('_')
+        && !text.ends_with('_');
+    is_grouped.then(|| text.replace('_', "").parse().ok())?
 }
 
 impl Node {
@@ -98,6 +116,38 @@ impl Node {
             Value::Map(entries) => entries.iter().find(|(k, _)| k.name == *key).map(|(_, node)| node.as_ref()),
             _ => None,
         })
+    }
+
+    /// One value, and not nothing.
+    pub(super) fn is_scalar(&self) -> bool {
+        matches!(&self.value, Value::Scalar(_)) && !self.is_null()
+    }
+
+    /// Where the byte at `offset` of a scalar's text stands; the whole scalar if its text is not written as it is.
+    pub(super) fn at_byte(&self, offset: usize) -> Position {
+        let Value::Scalar(Scalar { text, style, .. }) = &self.value else { return self.at };
+        let quote = match style {
+            ScalarStyle::Plain => 0,
+            ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => 1,
+            _ => return self.at,
+        };
+        let columns = |text: &str| text.chars().map(|c| columns_written(c, *style)).sum::<usize>();
+        // Other escapes, several lines and references to the environment move what follows.
+        match text.get(..offset) {
+            Some(before) if columns(text) + 2 * quote == self.at.length => {
+                Position { column: self.at.column + quote + columns(before), length: 1, ..self.at }
+            }
+            _ => self.at,
+        }
+    }
+
+    /// Values in a list, keys in a section.
+    pub(super) fn len(&self) -> usize {
+        match &self.value {
+            Value::Seq(items) => items.len(),
+            Value::Map(entries) => entries.len(),
+            Value::Scalar(_) | Value::Broken => 0,
+        }
     }
 
     /// Nothing was written.
@@ -248,7 +298,7 @@ impl Builder<'_> {
             Ok(text) => {
                 self.expanded_bytes += if expanded { text.len() } else { 0 };
                 let kind = if style == ScalarStyle::Plain { Kind::of_plain(&text) } else { Kind::Text };
-                Value::Scalar(Scalar { text, kind, expanded })
+                Value::Scalar(Scalar { text, kind, expanded, style })
             }
             Err(fault) => {
                 self.problems.push(fault.error(at));

@@ -1,13 +1,15 @@
 //! From the tree to the settings, one function per section.
 
+mod cloud_trace;
 mod resource;
 mod tail_sampling;
 
+use super::Files;
 use super::document::Node;
-use super::limits::{BATCH_BYTES, BATCH_DELAY, BATCH_SPANS, EMBEDDED_BYTES, LISTEN_COUNT, MEMORY_BYTES, REQUEST_BYTES};
+use super::limits::{LISTEN_COUNT, MEMORY_BYTES, REQUEST_BYTES};
 use super::problem::{Fault, Problem};
 use super::section::Section;
-use super::settings::{CloudTrace, Endpoint, LogFormat, LogLevel, Memory, Otlp, Settings, Size, Telemetry};
+use super::settings::{Endpoint, LogFormat, LogLevel, Memory, Otlp, Settings, Size, Telemetry};
 use super::values;
 
 const LOG_LEVELS: [(&str, LogLevel); 5] = [
@@ -20,11 +22,8 @@ const LOG_LEVELS: [(&str, LogLevel); 5] = [
 const LOG_FORMATS: [(&str, LogFormat); 3] =
     [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
 
-/// The project of spans that are written to the embedded Cloud Trace, which has no ambient one.
-const EMBEDDED_PROJECT: &str = "local-project";
-
 /// The settings in `root`, with the default for everything that is not written or wrong.
-pub(super) fn settings(root: Option<&Node>, problems: &mut Vec<Problem>) -> Settings {
+pub(super) fn settings(root: Option<&Node>, files: Files<'_>, problems: &mut Vec<Problem>) -> Settings {
     let mut settings = Settings::default();
     let Some(root) = root.filter(|root| !root.is_null()) else { return settings };
     let Some(mut top) = Section::open(root, String::new(), problems) else { return settings };
@@ -38,7 +37,7 @@ pub(super) fn settings(root: Option<&Node>, problems: &mut Vec<Problem>) -> Sett
         resource::resource(section, &mut settings.resource);
     }
     if let Some(section) = top.section("cloud_trace") {
-        cloud_trace(section, &mut settings.cloud_trace);
+        cloud_trace::cloud_trace(section, files, &mut settings.cloud_trace);
     }
     if let Some(section) = top.section("memory") {
         memory(section, &mut settings.memory);
@@ -54,27 +53,6 @@ pub(super) fn settings(root: Option<&Node>, problems: &mut Vec<Problem>) -> Sett
 fn otlp(mut section: Section<'_>, otlp: &mut Otlp) {
     section.set_list("listen", &LISTEN_COUNT, &mut otlp.listen, values::address);
     section.set("max_request_bytes", &mut otlp.max_request_bytes, |node| values::byte_count(node, &REQUEST_BYTES));
-}
-
-fn cloud_trace(mut section: Section<'_>, cloud_trace: &mut CloudTrace) {
-    section.set("endpoint", &mut cloud_trace.endpoint, values::endpoint);
-    // Empty means ambient, so that `${env:PROJECT:-}` can be written.
-    section.set("project", &mut cloud_trace.project, |node| {
-        if node.is_null() { Ok(None) } else { values::project(node).map(Some) }
-    });
-    if let Some(mut section) = section.section("embedded") {
-        section.set("listen", &mut cloud_trace.embedded.listen, values::address);
-        section.set("max_bytes", &mut cloud_trace.embedded.max_bytes, |node| values::byte_count(node, &EMBEDDED_BYTES));
-    }
-    if let Some(mut section) = section.section("batch") {
-        let batch = &mut cloud_trace.batch;
-        section.set("max_spans", &mut batch.max_spans, |node| values::count(node, &BATCH_SPANS));
-        section.set("max_bytes", &mut batch.max_bytes, |node| values::byte_count(node, &BATCH_BYTES));
-        section.set("max_delay", &mut batch.max_delay, |node| values::duration(node, &BATCH_DELAY));
-    }
-    if cloud_trace.endpoint == Endpoint::Embedded {
-        cloud_trace.project.get_or_insert_with(|| EMBEDDED_PROJECT.to_owned());
-    }
 }
 
 fn memory(mut section: Section<'_>, memory: &mut Memory) {

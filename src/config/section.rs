@@ -111,7 +111,7 @@ impl<'a> Section<'a> {
             }
         };
         if items.len() < limit.min {
-            self.error(at, Fault::new(format!("`{key}` is an empty list")).help("leave the key out for the default"));
+            self.error(at, Fault::new(format!("`{key}` is an empty list")).help("write an item, or leave the key out"));
             return None;
         }
         if items.len() > limit.max {
@@ -120,6 +120,18 @@ impl<'a> Section<'a> {
             return None;
         }
         Some(items.iter().map(Rc::as_ref).filter(|item| !matches!(item.value, Value::Broken)).collect())
+    }
+
+    /// The entries of the section under `key`, whose keys are the operator's own; none if it is not written or wrong.
+    pub(super) fn own_entries(&mut self, key: &str) -> &'a [(Key, Rc<Node>)] {
+        let Some((_, node)) = self.entry(key).filter(|(_, node)| !node.is_null()) else { return &[] };
+        match &node.value {
+            Value::Map(entries) => entries,
+            _ => {
+                self.error(node.at, not_a_section(node));
+                &[]
+            }
+        }
     }
 
     /// Overwrites `setting` if `key` is written and all its items are right and different.
@@ -145,10 +157,44 @@ impl<'a> Section<'a> {
 
     /// The item `node` of the list under `key`, as a section.
     pub(super) fn item<'b>(&'b mut self, key: &str, node: &'b Node) -> Option<Section<'b>> {
-        Section::open_lenient(node, keys::join(&self.path, key) + "[]", self.problems)
+        self.like(&(keys::join(&self.path, key) + "[]"), node)
     }
 
-    fn check<T>(&mut self, node: &Node, read: impl FnOnce(&Node) -> Read<T>) -> Option<T> {
+    /// `node`, which stands somewhere in this section, as a section with the keys of `path`. The caller looks for unknown
+    /// ones.
+    pub(super) fn like<'b>(&'b mut self, path: &str, node: &'b Node) -> Option<Section<'b>> {
+        Section::open_lenient(node, path.to_owned(), self.problems)
+    }
+
+    /// The values of the list under `key`, all of them right and different; none if it is not written or wrong.
+    pub(super) fn list<T: PartialEq>(
+        &mut self,
+        key: &str,
+        limit: &Limit<usize>,
+        read: impl Fn(&Node) -> Read<T>,
+    ) -> Vec<T> {
+        let mut values = Vec::new();
+        self.set_list(key, limit, &mut values, read);
+        values
+    }
+
+    /// As [`Section::list`]; it is an error if `key` is not written.
+    pub(super) fn require_list<T: PartialEq>(
+        &mut self,
+        key: &str,
+        example: &str,
+        limit: &Limit<usize>,
+        read: impl Fn(&Node) -> Read<T>,
+    ) -> Vec<T> {
+        if !self.has(key) {
+            let fault = Fault::new(format!("the key `{key}` is missing"));
+            self.error(self.at, fault.help(format!("write `{key}: {example}`")));
+        }
+        self.list(key, limit, read)
+    }
+
+    /// What `node`, which stands somewhere in this section, says; `None` if it is wrong.
+    pub(super) fn check<T>(&mut self, node: &Node, read: impl FnOnce(&Node) -> Read<T>) -> Option<T> {
         read(node).map_err(|fault| self.problems.push(fault.error(node.at))).ok()
     }
 }

@@ -2,7 +2,10 @@
 
 mod policies;
 
+use std::path::PathBuf;
 use std::time::Duration;
+
+use http::HeaderMap;
 
 pub use self::policies::{
     Adaptive, Budget, Composite, Goal, IdenticalErrors, KeyField, KeySpan, Percentile, Policy, Rare, Rule, TokenBucket,
@@ -135,14 +138,63 @@ pub enum AttributeValue {
 /// `cloud_trace`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CloudTrace {
+    /// What the endpoint speaks.
+    pub api: Api,
     /// Where spans are written.
     pub endpoint: Endpoint,
+    /// What each call carries as well. All values are marked as sensitive, so that they are shown nowhere.
+    pub headers: HeaderMap,
     /// The embedded Cloud Trace.
     pub embedded: Embedded,
     /// The project for spans whose resource names none; `None`: the ambient project.
     pub project: Option<String>,
+    /// The other projects that spans may name.
+    pub allowed_projects: AllowedProjects,
+    /// How an endpoint with TLS is known.
+    pub tls: Tls,
+    /// What attribute keys are called.
+    pub attribute_mapping: AttributeMapping,
+    /// Whether the monitored resource of spans from Cloud Run is `cloud_run_revision`, as that of its logs; otherwise it
+    /// is what Google's exporters write, `generic_task` or `generic_node`.
+    pub cloud_run_revision: bool,
     /// When a batch is full.
     pub batch: Batch,
+    /// Where kept spans go when they are too many for the memory; `None`: nowhere.
+    pub spool: Option<Spool>,
+    /// How long a kept span may wait for a project that takes none; zero: for ever.
+    pub give_up_after: Duration,
+}
+
+/// `cloud_trace.attribute_mapping`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AttributeMapping {
+    /// The keys that are renamed if nothing else is said.
+    pub base: BaseMapping,
+    /// The operator's own: keys and what they are called.
+    pub own: Vec<(String, String)>,
+}
+
+/// `cloud_trace.attribute_mapping.base`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BaseMapping {
+    /// No key is renamed.
+    None,
+    /// The five keys that Google's Go exporter renames.
+    #[default]
+    Google,
+    /// These, and the keys of all ages of the semantic conventions for which the console has a label.
+    Console,
+}
+
+/// `cloud_trace.api`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Api {
+    /// Cloud Trace v2.
+    V2,
+    /// Google's Telemetry API: OTLP, with a project in each resource.
+    Telemetry,
+    /// OTLP.
+    Otlp,
 }
 
 /// `cloud_trace.endpoint`.
@@ -150,10 +202,55 @@ pub struct CloudTrace {
 pub enum Endpoint {
     /// The Cloud Trace inside this process.
     Embedded,
-    /// TLS and Google credentials: `https://host[:port]`.
+    /// TLS, and Google credentials unless it is somebody else's: `https://host[:port]`.
     Tls(String),
     /// Plaintext without credentials: `http://host:port`.
     Plaintext(String),
+}
+
+impl CloudTrace {
+    /// Whether calls are signed with Google credentials: not to a plaintext endpoint, and of those that take plain OTLP to
+    /// Google's alone, as a token is nobody else's business.
+    #[must_use]
+    pub fn signs_calls(&self) -> bool {
+        let Endpoint::Tls(uri) = &self.endpoint else { return false };
+        let authority = uri.trim_start_matches("https://");
+        let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host).to_ascii_lowercase();
+        self.api != Api::Otlp || host.ends_with(".googleapis.com")
+    }
+}
+
+/// `cloud_trace.allowed_projects`. The own project is always allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowedProjects {
+    /// These.
+    Listed(Vec<String>),
+    /// All (`["*"]`).
+    Any,
+}
+
+impl AllowedProjects {
+    /// Whether `project` is one of them.
+    #[must_use]
+    pub fn allows(&self, project: &str) -> bool {
+        match self {
+            AllowedProjects::Listed(allowed) => allowed.iter().any(|allowed| allowed == project),
+            AllowedProjects::Any => true,
+        }
+    }
+}
+
+impl Default for AllowedProjects {
+    fn default() -> Self {
+        AllowedProjects::Listed(Vec::new())
+    }
+}
+
+/// `cloud_trace.tls`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificates (PEM) in `ca_file`, one of which must have signed the server's; `None`: the machine's own.
+    pub ca_pem: Option<String>,
 }
 
 /// `cloud_trace.embedded`.
@@ -174,6 +271,15 @@ pub struct Batch {
     pub max_bytes: usize,
     /// How long a span waits for its batch to fill.
     pub max_delay: Duration,
+}
+
+/// `cloud_trace.spool`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spool {
+    /// Where its files are; of this process alone.
+    pub directory: PathBuf,
+    /// The most bytes of its files.
+    pub max_bytes: u64,
 }
 
 /// `memory`.

@@ -1,13 +1,18 @@
 //! Tables: configurations with everything that must be said about them, and values with what they become.
 
 mod bad;
+mod bad_policies;
+mod policies;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::settings::{Action, AttributeAction, AttributeValue, Endpoint, Rule, Size, StatusCode, ValueSource};
+use super::settings::{
+    Action, AllowedProjects, Api, AttributeAction, AttributeMapping, AttributeValue, BaseMapping, Endpoint, Rule, Size,
+    Spool, ValueSource,
+};
 use super::*;
 
 /// The environment of all tests.
@@ -70,32 +75,25 @@ fn the_example_is_the_defaults_and_more() {
 }
 
 #[test]
-fn policies() {
-    let text = "
-tail_sampling:
-  policies:
-    - {name: all, type: always_sample}
-    - {name: 404, type: error}
-    - {name: status only, type: error, error: {http: false, rpc: false}}
-    - {name: codes, type: status_code, status_code: {status_codes: [ERROR, UNSET, OK]}}
-    - {name: between, type: latency, latency: {threshold_ms: 0, upper_threshold_ms: 20}}
-    - {name: some, type: probabilistic, probabilistic: {sampling_percentage: 0.5%}}
-    - {name: none, type: probabilistic, probabilistic: {sampling_percentage: 0}}
-";
-    let expected = [
-        ("all", Rule::AlwaysSample),
-        ("404", Rule::Error { status: true, http: true, rpc: true }),
-        ("status only", Rule::Error { status: true, http: false, rpc: false }),
-        ("codes", Rule::StatusCode { status_codes: vec![StatusCode::Error, StatusCode::Unset, StatusCode::Ok] }),
-        ("between", Rule::Latency { threshold_ms: 0, upper_threshold_ms: 20 }),
-        ("some", Rule::Probabilistic { sampling_percentage: 0.5 }),
-        ("none", Rule::Probabilistic { sampling_percentage: 0.0 }),
+fn attribute_mappings() {
+    let own = |pairs: &[(&str, &str)]| pairs.iter().map(|(key, name)| ((*key).into(), (*name).into())).collect();
+    let tenant = [("tenant.id", "/tenant"), ("http.route", "route")];
+    let cases = [
+        ("console", AttributeMapping { base: BaseMapping::Console, own: vec![] }),
+        ("none", AttributeMapping { base: BaseMapping::None, own: vec![] }),
+        ("{}", AttributeMapping::default()),
+        ("{base: google}", AttributeMapping::default()),
+        (
+            "{own: [{key: tenant.id, replacement: /tenant}, {key: http.route, replacement: route}]}",
+            AttributeMapping { base: BaseMapping::Google, own: own(&tenant) },
+        ),
     ];
-    let policies = settings(text).tail_sampling.policies;
-    assert_eq!(
-        policies.into_iter().map(|p| (p.name, p.rule)).collect::<Vec<_>>(),
-        expected.map(|(n, r)| (n.into(), r))
-    );
+    for (text, expected) in cases {
+        let text = format!("cloud_trace: {{attribute_mapping: {text}, cloud_run_revision: true}}\n");
+        let cloud_trace = settings(&text).cloud_trace;
+        assert_eq!(cloud_trace.attribute_mapping, expected, "{text}");
+        assert!(cloud_trace.cloud_run_revision);
+    }
 }
 
 #[test]
@@ -116,6 +114,10 @@ fn attribute_values_have_their_yaml_type() {
         ("0x1F", AttributeValue::Int(31)),
         ("0o17", AttributeValue::Int(15)),
         ("0x-5", string("0x-5")),
+        ("100_000", AttributeValue::Int(100_000)),
+        ("_1", string("_1")),
+        ("1_", string("1_")),
+        ("1_000.5", string("1_000.5")),
         ("9223372036854775807", AttributeValue::Int(i64::MAX)),
         ("5.0", AttributeValue::Double(5.0)),
         ("-.5e1", AttributeValue::Double(-5.0)),
@@ -209,6 +211,127 @@ fn an_empty_project_is_the_ambient_one() {
 }
 
 #[test]
+fn a_spool_is_off_without_a_directory() {
+    for off in ["", "spool:", "spool: {directory: }", "spool:\n    directory: ${env:EMPTY}\n    max_bytes: 1GiB"] {
+        let text = format!("cloud_trace:\n  project: p\n  {off}\n");
+        let spool = settings(&text).cloud_trace.spool;
+        assert_eq!(spool, None, "{off}");
+    }
+    let spool = |text: &str| settings(&format!("cloud_trace:\n  spool: {text}\n")).cloud_trace.spool.unwrap();
+    let expected = |max_bytes| Spool { directory: "/var/lib/spansieve".into(), max_bytes };
+    assert_eq!(spool("{directory: /var/lib/spansieve}"), expected(4 << 30));
+    assert_eq!(spool("{directory: /var/lib/spansieve, max_bytes: 64MiB}"), expected(64 << 20));
+}
+
+#[test]
+fn giving_up_is_off_unless_a_time_is_set() {
+    for (text, expected) in [("{}", 0), ("{give_up_after: 0s}", 0), ("{give_up_after: 1h30m}", 5400)] {
+        let settings = settings(&format!("cloud_trace: {text}\n"));
+        assert_eq!(settings.cloud_trace.give_up_after, Duration::from_secs(expected), "{text}");
+    }
+}
+
+#[test]
+fn the_api_says_where_spans_go_and_who_signs() {
+    let cases = [
+        ("api: v2", Api::V2, "https://cloudtrace.googleapis.com", true),
+        ("api: telemetry", Api::Telemetry, "https://telemetry.googleapis.com", true),
+        ("endpoint: 'https://private.example', api: telemetry", Api::Telemetry, "https://private.example", true),
+        ("api: otlp, endpoint: 'https://otlp.example:4317'", Api::Otlp, "https://otlp.example:4317", false),
+        (
+            "api: otlp, endpoint: 'https://telemetry.googleapis.com'",
+            Api::Otlp,
+            "https://telemetry.googleapis.com",
+            true,
+        ),
+        ("api: otlp, endpoint: 'https://Eu.GoogleAPIs.com:443'", Api::Otlp, "https://Eu.GoogleAPIs.com:443", true),
+        ("api: otlp, endpoint: 'https://googleapis.com.example'", Api::Otlp, "https://googleapis.com.example", false),
+        ("api: otlp, endpoint: 'https://notgoogleapis.com'", Api::Otlp, "https://notgoogleapis.com", false),
+    ];
+    for (written, api, uri, signs_calls) in cases {
+        let cloud_trace = settings(&format!("cloud_trace: {{{written}}}\n")).cloud_trace;
+        assert_eq!((cloud_trace.api, &cloud_trace.endpoint), (api, &Endpoint::Tls(uri.into())), "{written}");
+        assert_eq!(cloud_trace.signs_calls(), signs_calls, "{written}");
+    }
+    for api in ["v2", "telemetry", "otlp"] {
+        let plaintext = settings(&format!("cloud_trace: {{api: {api}, endpoint: 'http://jaeger:4317'}}\n")).cloud_trace;
+        assert_eq!(plaintext.endpoint, Endpoint::Plaintext("http://jaeger:4317".into()));
+        assert!(!plaintext.signs_calls(), "{api}");
+    }
+}
+
+#[test]
+fn headers_are_read_and_never_shown() {
+    let text =
+        "cloud_trace:\n  headers:\n    X-Scope-OrgID: staging\n    authorization: Basic ${env:PORT}\n    x-n: 5\n";
+    let settings = settings(text);
+    let headers = &settings.cloud_trace.headers;
+    let found = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect::<BTreeSet<_>>();
+    assert_eq!(found, BTreeSet::from([("x-scope-orgid", "staging"), ("authorization", "Basic 9000"), ("x-n", "5")]));
+    let shown = format!("{settings:?}");
+    assert!(!shown.contains("staging") && !shown.contains("Basic") && shown.contains("x-scope-orgid"), "{shown}");
+    assert_eq!(super::tests::settings("cloud_trace: {headers: }").cloud_trace.headers.len(), 0);
+    let said = load("cloud_trace: {headers: {a: \"se\\ncret\"}}\n").unwrap_err().problems[0].to_string();
+    assert!(!said.contains("cret"), "{said}");
+}
+
+#[test]
+fn projects_are_allowed_one_by_one_or_all() {
+    let listed = |names: &[&str]| AllowedProjects::Listed(names.iter().map(|&name| name.into()).collect());
+    for (written, expected) in [
+        ("[]", listed(&[])),
+        ("[a-1, 'example.com:b', 123]", listed(&["a-1", "example.com:b", "123"])),
+        ("['*']", AllowedProjects::Any),
+        ("[a-1, '*']", AllowedProjects::Any),
+    ] {
+        let text = format!("cloud_trace: {{allowed_projects: {written}}}\n");
+        assert_eq!(settings(&text).cloud_trace.allowed_projects, expected, "{written}");
+    }
+}
+
+#[test]
+fn a_file_of_certificates_is_read_with_the_configuration() {
+    let pem = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem();
+    let no_certificate = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let files = |path: &Path| match path.to_str() {
+        Some("/good.pem") => Ok(pem.clone().into_bytes()),
+        Some("/two.pem") => Ok(format!("# two\n{pem}{pem}").into_bytes()),
+        Some("/key.pem") => Ok(b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n".to_vec()),
+        Some("/bad.pem") => Ok([pem.as_bytes(), no_certificate].concat()),
+        Some("/bytes.pem") => Ok(vec![0xff]),
+        Some("/large.pem") => Ok(vec![b'#'; (1 << 20) + 1]),
+        Some("/empty.pem") => Ok(Vec::new()),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    };
+    let load = |path: &str| {
+        let text = format!("cloud_trace:\n  tls:\n    ca_file: {path}\n");
+        super::load_with_files(&text, &env, &files)
+    };
+    for (path, expected) in [("/good.pem", 1), ("/two.pem", 2), ("", 0), ("${env:UNSET:-}", 0)] {
+        let ca_pem = load(path).unwrap().settings.cloud_trace.tls.ca_pem;
+        assert_eq!(ca_pem.map_or(0, |pem| pem.matches("BEGIN CERTIFICATE").count()), expected, "{path:?}");
+    }
+    for (path, expected) in [
+        ("/missing.pem", "3:14: cannot read `/missing.pem`: entity not found"),
+        ("/key.pem", "3:14: `/key.pem` is no PEM file with certificates (it must have parts that begin with"),
+        ("/empty.pem", "3:14: `/empty.pem` is no PEM file with certificates"),
+        ("/bytes.pem", "3:14: `/bytes.pem` is no PEM file with certificates"),
+        ("/bad.pem", "3:14: certificate 2 of `/bad.pem` cannot be used: invalid peer certificate: BadEncoding"),
+        ("/large.pem", "3:14: `/large.pem` has more than 1048576 bytes"),
+        ("[a]", "3:14: expected the path of a PEM file, found a list"),
+    ] {
+        let problems = load(path).unwrap_err().to_string();
+        assert!(problems.starts_with(expected), "{path}: {problems}");
+    }
+    let text = "cloud_trace:\n  endpoint: http://localhost:1\n  tls: {ca_file: /good.pem}\n";
+    let warnings = super::load_with_files(text, &env, &files).unwrap().warnings;
+    assert_eq!(
+        warnings[0].to_string().split(" (").next(),
+        Some("3:9: `ca_file` has no effect: the endpoint has no TLS")
+    );
+}
+
+#[test]
 fn the_benchmark_rig_is_understood() {
     let settings = settings(include_str!("../../tests/fixtures/rig.yaml"));
     assert_eq!(settings.otlp.listen, ["127.0.0.1:4317", "127.0.0.1:4318"]);
@@ -223,7 +346,7 @@ tail_sampling:
   decision_wait: 30s
   num_traces: ${env:NUM_TRACES:-50000}
   decision_cache:
-    sampled_cache_size: 100000
+    sampled_cache_size: 100_000
   sample_on_first_match: true
   policies:
     - name: errors
@@ -238,7 +361,9 @@ tail_sampling:
 ";
     let Loaded { settings, warnings } = load(text).unwrap();
     assert_eq!(settings.tail_sampling.policies[2].rule, Rule::Probabilistic { sampling_percentage: 0.1 });
-    assert_eq!(warnings.iter().map(|warning| warning.line).collect::<Vec<_>>(), [4, 7, 17]);
+    assert!(settings.tail_sampling.sample_on_first_match);
+    assert_eq!(settings.tail_sampling.decision_cache.sampled_cache_size, 100_000);
+    assert_eq!(warnings.iter().map(|warning| warning.line).collect::<Vec<_>>(), [4, 17]);
 }
 
 #[test]

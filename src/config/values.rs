@@ -3,16 +3,25 @@
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use super::Files;
 use super::document::{Kind, Node, Scalar, Value};
 use super::keys::closest;
 use super::limits::{
-    ATTRIBUTE_KEY_BYTES_MAX, ATTRIBUTE_VALUE_BYTES_MAX, Limit, POLICY_NAME_BYTES_MAX, PROJECT_BYTES_MAX,
+    ATTRIBUTE_KEY_BYTES_MAX, ATTRIBUTE_VALUE_BYTES_MAX, HEADER_BYTES_MAX, Limit, PATH_BYTES_MAX, PEM_BYTES_MAX,
+    POLICY_NAME_BYTES_MAX, PROJECT_BYTES_MAX, VALUE_BYTES_MAX,
 };
 use super::problem::{Fault, quote};
 use super::settings::{AttributeValue, Endpoint, Size};
 use super::units::{self, display_bytes, display_duration};
+use crate::condition::{Number, Pattern};
 
 /// What a reader gives.
 pub(super) type Read<T> = Result<T, Fault>;
@@ -96,6 +105,24 @@ pub(super) fn integer(node: &Node, limit: &Limit<u64>) -> Read<u64> {
     }
 }
 
+/// A number, whole or not, as it is written.
+pub(super) fn number(node: &Node) -> Read<Number> {
+    match kind(node) {
+        Kind::Int(value) => Ok(Number::Int(value)),
+        Kind::Float(value) if value.is_finite() => Ok(Number::Double(value)),
+        _ => Err(expected("a number", node).help("digits, without quotes and without a unit")),
+    }
+}
+
+/// A number, whole or not.
+pub(super) fn decimal(node: &Node, limit: &Limit<f64>) -> Read<f64> {
+    let value = match number(node)? {
+        Number::Int(value) => value as f64,
+        Number::Double(value) => value,
+    };
+    within(Some(value), &value.to_string(), limit, |value| value.to_string())
+}
+
 /// A duration with its unit.
 pub(super) fn duration(node: &Node, limit: &Limit<Duration>) -> Read<Duration> {
     let text = text("a duration", node)?;
@@ -117,7 +144,7 @@ fn in_memory(value: u64) -> Read<usize> {
 }
 
 /// A number of bytes.
-fn bytes(node: &Node, limit: &Limit<u64>) -> Read<u64> {
+pub(super) fn bytes(node: &Node, limit: &Limit<u64>) -> Read<u64> {
     let text = text("a size", node)?;
     within(Some(units::bytes(text)?), text, limit, display_bytes)
 }
@@ -132,13 +159,18 @@ pub(super) fn size(node: &Node, limit: &Limit<u64>, percents: &RangeInclusive<f6
 
 /// A percentage, 0 to 100; `%` may follow.
 pub(super) fn percentage(node: &Node) -> Read<f64> {
+    percentage_within(node, &(0.0..=100.0))
+}
+
+/// A percentage; `%` may follow.
+pub(super) fn percentage_within(node: &Node, percents: &RangeInclusive<f64>) -> Read<f64> {
     let percent = match kind(node) {
         Kind::Int(value) => value as f64,
         Kind::Float(value) => value,
         _ => units::percent(text("a percentage", node)?)
             .ok_or_else(|| expected("a percentage", node).help("write a number from 0 to 100, without quotes"))?,
     };
-    percent_within(percent, &(0.0..=100.0))
+    percent_within(percent, percents)
 }
 
 fn percent_within(percent: f64, percents: &RangeInclusive<f64>) -> Read<f64> {
@@ -199,6 +231,26 @@ pub(super) fn policy_name(node: &Node) -> Read<String> {
     name(node, "a policy name", POLICY_NAME_BYTES_MAX)
 }
 
+/// A string that spans are searched for, as it was written.
+pub(super) fn searched(node: &Node) -> Read<String> {
+    let text = text("a string", node)?;
+    if text.len() > VALUE_BYTES_MAX {
+        return Err(Fault::new(format!("a value must be at most {VALUE_BYTES_MAX} bytes")));
+    }
+    Ok(text.to_owned())
+}
+
+/// A regular expression.
+pub(super) fn pattern(node: &Node) -> Read<Pattern> {
+    Pattern::new(&searched(node)?).map_err(|error| {
+        // The last line of the parser's message says what is wrong; those before it draw the place.
+        let message = error.to_string();
+        let cause = message.lines().last().unwrap_or_default().trim_start_matches("error: ");
+        let fault = Fault::new(format!("not a regular expression: {cause}"));
+        fault.help("RE2 syntax, in single quotes or none, so that YAML leaves backslashes alone")
+    })
+}
+
 /// The key of an attribute.
 pub(super) fn attribute_key(node: &Node) -> Read<String> {
     name(node, "an attribute key", ATTRIBUTE_KEY_BYTES_MAX)
@@ -235,6 +287,40 @@ pub(super) fn project(node: &Node) -> Read<String> {
     Err(fault.help("write the id such as `my-project-123`, or the number: lower case, without `projects/`"))
 }
 
+/// Stands for every project.
+pub(super) const ANY_PROJECT: &str = "*";
+
+/// A project, or [`ANY_PROJECT`].
+pub(super) fn allowed_project(node: &Node) -> Read<String> {
+    if text("a project", node)? == ANY_PROJECT { Ok(ANY_PROJECT.to_owned()) } else { project(node) }
+}
+
+/// The path of a file with certificates: its text, all of them found to be usable.
+pub(super) fn certificates(node: &Node, files: Files<'_>) -> Read<String> {
+    let path = text("the path of a PEM file", node)?;
+    let name = quote(path);
+    let bytes = files(Path::new(path)).map_err(|error| Fault::new(format!("cannot read {name}: {error}")))?;
+    if bytes.len() > PEM_BYTES_MAX {
+        return Err(Fault::new(format!("{name} has more than {PEM_BYTES_MAX} bytes")));
+    }
+    let no_pem = || {
+        let fault = Fault::new(format!("{name} is no PEM file with certificates"));
+        fault.help("it must have parts that begin with `-----BEGIN CERTIFICATE-----`")
+    };
+    let pem = String::from_utf8(bytes).map_err(|_| no_pem())?;
+    let certificates: Vec<_> =
+        CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>().map_err(|_| no_pem())?;
+    if certificates.is_empty() {
+        return Err(no_pem());
+    }
+    for (index, certificate) in certificates.into_iter().enumerate() {
+        RootCertStore::empty()
+            .add(certificate)
+            .map_err(|error| Fault::new(format!("certificate {} of {name} cannot be used: {error}", index + 1)))?;
+    }
+    Ok(pem)
+}
+
 /// An address to listen on: `host:port`.
 pub(super) fn address(node: &Node) -> Read<String> {
     let address = text("an address", node)?;
@@ -244,6 +330,11 @@ pub(super) fn address(node: &Node) -> Read<String> {
         Some((host, port)) if is_host(host) && is_port(port) => Ok(address.to_owned()),
         _ => Err(fault().help("write `host:port`, such as `0.0.0.0:4317` or `[::1]:4317`")),
     }
+}
+
+/// A directory; it need not exist yet.
+pub(super) fn directory(node: &Node) -> Read<PathBuf> {
+    name(node, "a directory", PATH_BYTES_MAX).map(PathBuf::from)
 }
 
 /// Whether both addresses cannot be listened on at once.
@@ -281,6 +372,45 @@ pub(super) fn endpoint(node: &Node) -> Read<Endpoint> {
         Some(name) => fault().help(format!("did you mean `{name}`?")),
         None => fault().help("write `embedded`, `https://cloudtrace.googleapis.com` or `http://host:port`"),
     })
+}
+
+/// Headers that the protocol sets itself, besides those that begin with `grpc-` (gRPC over HTTP/2, "Requests", and RFC
+/// 9113, 8.2.2).
+const PROTOCOL_HEADERS: [&str; 10] = [
+    "connection",
+    "content-length",
+    "content-type",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+];
+
+/// The name of a header that may be set.
+pub(super) fn header_name(name: &str) -> Read<HeaderName> {
+    let no_name = |_| Fault::new(format!("{} is no header name", quote(name))).help("letters, digits, `-` and `_`");
+    let header = HeaderName::from_bytes(name.as_bytes()).map_err(no_name)?;
+    if PROTOCOL_HEADERS.contains(&header.as_str()) || header.as_str().starts_with("grpc-") {
+        return Err(Fault::new(format!("the header {} is the protocol's own", quote(name))).help("remove it"));
+    }
+    Ok(header)
+}
+
+/// The value of a header, which may be a secret: no fault repeats it.
+pub(super) fn header_value(node: &Node) -> Read<HeaderValue> {
+    let Value::Scalar(Scalar { text, .. }) = &node.value else { return Err(expected("a header's value", node)) };
+    if text.is_empty() || text.len() > HEADER_BYTES_MAX {
+        return Err(Fault::new(format!("a header's value has from 1 to {HEADER_BYTES_MAX} bytes")));
+    }
+    let not_ascii = || Fault::new("a header's value must be printable ASCII").help("without a line break at its end");
+    // gRPC over HTTP/2, "ASCII-Value".
+    let is_ascii = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    let mut value = HeaderValue::from_str(text).ok().filter(|_| is_ascii).ok_or_else(not_ascii)?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 fn is_port(port: &str) -> bool {

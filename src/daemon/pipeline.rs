@@ -37,7 +37,7 @@ pub struct Pipeline {
     pub(super) table: Table,
     pub(super) kept: Arc<KeptQueue>,
     pub(super) clock: Clock,
-    policies: Arc<Policies>,
+    pub(super) policies: Arc<Policies>,
     metrics: Arc<Metrics>,
 }
 
@@ -46,13 +46,19 @@ impl Pipeline {
         Pipeline { table, kept, clock: Clock::start(), policies, metrics }
     }
 
-    /// Passes kept spans on and adds what was done to the metrics; empties `outcome`.
+    /// Passes kept spans on, charges them to budgets and adds what was done to the metrics; empties `outcome`.
     pub(super) fn settle(&self, outcome: &mut Outcome) {
+        let spans = outcome.kept.iter().map(|kept| kept.fragment.span_count()).fold(0, u32::saturating_add);
+        if spans > 0 {
+            self.policies.kept(spans, self.clock.now_ms());
+        }
         self.kept.push(&mut outcome.kept);
         let tally = &mut outcome.tally;
-        for &(policy, trigger, traces) in &tally.kept {
-            let name = self.policies.names().get(usize::from(policy)).map_or("", String::as_str);
-            self.metrics.decided(name, "kept", trigger.label(), traces);
+        for (verdict, traces) in [("kept", &tally.kept), ("dropped", &tally.vetoed)] {
+            for &(policy, trigger, traces) in traces {
+                let name = self.policies.names().get(usize::from(policy)).map_or("", String::as_str);
+                self.metrics.decided(name, verdict, trigger.label(), traces);
+            }
         }
         for trigger in Trigger::ALL {
             let traces = tally.dropped[trigger as usize];

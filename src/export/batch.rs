@@ -1,37 +1,68 @@
 //! Encoded spans gathered into calls: one open batch a project. Pure: time is an argument.
 
+mod message;
+
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::{BufMut, Bytes};
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
+use bytes::Bytes;
 
+use self::message::Gathered;
+use super::spool::RecordId;
 use crate::config::settings;
-use crate::otlp::view::submessages;
-use crate::otlp::wire::Reader;
 use crate::tail::budget::{Budget, Share};
+
+pub use self::message::{Form, Place, SPANS_FIELD};
 
 /// Batches open at a time; the oldest is closed early for another project. Services name their project in a resource
 /// attribute, so the number of projects is theirs to choose, and each open batch may grow to `max_bytes`.
 pub const OPEN_PROJECTS_MAX: usize = 16;
 
-/// `BatchWriteSpansRequest.name`: `projects/[PROJECT_ID]` (`google/devtools/cloudtrace/v2/tracing.proto`).
-const NAME_FIELD: u32 = 1;
-/// `BatchWriteSpansRequest.spans`. The encoder writes its key too: a record is a whole field.
-pub const SPANS_FIELD: u32 = 2;
-const NAME_PREFIX: &str = "projects/";
+/// What a batch takes beside its message, in whatever queue it waits: batches of one span must not cheat the budget.
+pub const OVERHEAD_BYTES: usize = 512;
+/// Of the buffer for one span, what is kept for the next: a span of several megabytes is a rare one.
+const RECORD_BYTES_KEPT: usize = 64 << 10;
 
-/// The spans of one call: a `google.devtools.cloudtrace.v2.BatchWriteSpansRequest` whose spans are encoded already.
-/// Cheap to clone; clones and halves share the bytes, and the memory budget has them back with the last one.
+/// The spans of one call, as the message that is sent. Cheap to clone; clones share the bytes, and the memory budget
+/// has them back with the last one. [`Batch::new`] makes the same batch again of what the methods give.
 #[derive(Clone, Debug)]
 pub struct Batch {
+    form: Form,
     project: Arc<str>,
-    spans: Bytes,
+    message: Bytes,
     span_count: u32,
-    _share: Arc<Share>,
+    /// Where it lies in the spool, if it came from there.
+    record: Option<RecordId>,
+    share: Arc<Share>,
 }
 
 impl Batch {
+    /// The batch whose finished `message` of `form` holds `span_count` spans of `project`. Its bytes count in `budget`,
+    /// over its limit if need be.
+    #[must_use]
+    pub fn new(form: Form, project: Arc<str>, message: Bytes, span_count: u32, budget: &Budget) -> Self {
+        let share = Arc::new(budget.force(message.len() + OVERHEAD_BYTES));
+        Batch { form, project, message, span_count, record: None, share }
+    }
+
+    /// The same batch as a part of `record` of the spool, or all of it.
+    #[must_use]
+    pub fn of_record(self, record: Option<RecordId>) -> Self {
+        Batch { record, ..self }
+    }
+
+    /// The record of the spool that the spans are in, if they are in one.
+    #[must_use]
+    pub fn record(&self) -> Option<RecordId> {
+        self.record
+    }
+
+    /// What message it is.
+    #[must_use]
+    pub fn form(&self) -> Form {
+        self.form
+    }
+
     /// The id of the project that the spans belong to.
     #[must_use]
     pub fn project(&self) -> &Arc<str> {
@@ -44,55 +75,44 @@ impl Batch {
         self.span_count
     }
 
+    /// The encoded request.
+    #[must_use]
+    pub fn message(&self) -> &Bytes {
+        &self.message
+    }
+
     /// Bytes of the encoded request.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
-        name_field_len(&self.project) + self.spans.len()
+        self.message.len()
     }
 
-    /// Writes the request.
-    pub fn encode(&self, out: &mut impl BufMut) {
-        encode_key(NAME_FIELD, WireType::LengthDelimited, out);
-        encode_varint(name_len(&self.project) as u64, out);
-        out.put_slice(NAME_PREFIX.as_bytes());
-        out.put_slice(self.project.as_bytes());
-        out.put_slice(&self.spans);
-    }
-
-    /// The same spans as two batches, or `None` for a single span. Copies nothing.
+    /// The same spans as two batches, or `None` for a single span.
     #[must_use]
     pub fn halves(&self) -> Option<(Batch, Batch)> {
-        let left_count = self.span_count / 2;
-        let mut reader = Reader::new(&self.spans);
-        for _ in 0..left_count {
-            reader.field().ok()??;
-        }
-        let middle = reader.position();
-        let part = |spans, span_count| Batch { spans, span_count, ..self.clone() };
-        (left_count > 0).then(|| {
-            (
-                part(self.spans.slice(..middle), left_count),
-                part(self.spans.slice(middle..), self.span_count - left_count),
-            )
-        })
+        let (left, left_count, right) = self.form.halves(&self.message)?;
+        let part = |message: Vec<u8>, span_count| {
+            let project = Arc::clone(&self.project);
+            Batch::new(self.form, project, message.into(), span_count, self.share.budget()).of_record(self.record)
+        };
+        Some((part(left, left_count), part(right, self.span_count - left_count)))
     }
 
-    /// The resource name (`projects/../traces/../spans/..`, `Span.name`) of the first span: ids alone, fit for a log.
+    /// The spans of this batch and then of `others`, of the same form and project and of no record, as one batch. Copies them; the copy
+    /// counts in `budget`.
+    #[must_use]
+    pub fn join<'a>(&'a self, others: impl Iterator<Item = &'a Batch> + Clone, budget: &Budget) -> Batch {
+        let batches = std::iter::once(self).chain(others);
+        let span_count = batches.clone().map(Batch::span_count).sum();
+        let message = self.form.join(batches.map(|batch| &batch.message[..]));
+        Batch::new(self.form, Arc::clone(&self.project), message.into(), span_count, budget)
+    }
+
+    /// Names the first span by its ids alone, fit for a log.
     #[must_use]
     pub fn first_span_name(&self) -> String {
-        let span = submessages(&self.spans, SPANS_FIELD).next().unwrap_or_default();
-        let name = submessages(span, 1).next().unwrap_or_default();
-        String::from_utf8_lossy(name).into_owned()
+        self.form.first_span_name(&self.message)
     }
-}
-
-fn name_len(project: &str) -> usize {
-    NAME_PREFIX.len() + project.len()
-}
-
-fn name_field_len(project: &str) -> usize {
-    let len = name_len(project);
-    1 + encoded_len_varint(len as u64) + len
 }
 
 /// A batch under construction.
@@ -101,102 +121,94 @@ struct Open {
     project: Arc<str>,
     /// When its first span came.
     since: Instant,
-    spans: Vec<u8>,
-    span_count: u32,
+    spans: Gathered,
     share: Share,
 }
 
 impl Open {
-    fn encoded_len(&self) -> usize {
-        name_field_len(&self.project) + self.spans.len()
-    }
-
-    fn add_span(&mut self) {
-        self.span_count += 1;
-        self.share.resize(self.spans.capacity());
-    }
-
-    fn close(mut self) -> Batch {
-        self.spans.shrink_to_fit();
-        self.share.resize(self.spans.len());
-        Batch {
-            project: self.project,
-            spans: self.spans.into(),
-            span_count: self.span_count,
-            _share: Arc::new(self.share),
-        }
+    fn push(&mut self, place: Place<'_>, record: &[u8]) {
+        self.spans.push(place.resource, place.head, record);
+        self.share.resize(self.spans.held_bytes());
     }
 }
 
 /// Gathers spans into batches.
 #[derive(Debug)]
 pub struct Batcher {
+    form: Form,
     limits: settings::Batch,
     budget: Budget,
     /// In the order of their first spans.
     open: Vec<Open>,
     closed: Vec<Batch>,
+    /// The span that is being encoded.
+    record: Vec<u8>,
 }
 
 impl Batcher {
-    /// Batches of at most `limits`, whose bytes count in `budget`, over its limit if need be: they are kept spans.
+    /// Batches of `form` and at most `limits`, whose bytes count in `budget`, over its limit if need be: they are kept
+    /// spans.
     #[must_use]
-    pub fn new(limits: settings::Batch, budget: Budget) -> Self {
-        Batcher { limits, budget, open: Vec::new(), closed: Vec::new() }
+    pub fn new(form: Form, limits: settings::Batch, budget: Budget) -> Self {
+        Batcher { form, limits, budget, open: Vec::new(), closed: Vec::new(), record: Vec::new() }
     }
 
-    /// Adds the span that `encode` appends to the batch of `project` as one record (`spans`, field 2, with its key). A
-    /// span that would make the batch larger than `max_bytes` starts the next one; larger ones than that go alone.
+    /// Adds the span that `encode` appends as one record (field [`SPANS_FIELD`], with its key) to the batch of its
+    /// project. A span that would make the batch larger than `max_bytes` starts the next one; larger ones than that go
+    /// alone.
     ///
     /// # Errors
     /// Those of `encode`; the batch is then as it was.
     pub fn push<E>(
         &mut self,
-        project: &Arc<str>,
+        place: Place<'_>,
         now: Instant,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let Some(at) = self.open.iter().position(|open| open.project == *project) else {
-            let mut spans = Vec::new();
-            encode(&mut spans)?;
-            self.open(project, now, spans);
-            return Ok(());
-        };
-        let open = &mut self.open[at];
-        let before = open.spans.len();
-        encode(&mut open.spans).inspect_err(|_| open.spans.truncate(before))?;
-        if open.encoded_len() > self.limits.max_bytes {
-            let spans = open.spans.split_off(before);
-            self.close(at);
-            self.open(project, now, spans);
-        } else {
-            open.add_span();
-            self.close_if_full(at);
+        let mut record = std::mem::take(&mut self.record);
+        record.clear();
+        let encoded = encode(&mut record);
+        if encoded.is_ok() {
+            self.add(place, now, &record);
         }
-        Ok(())
+        record.shrink_to(RECORD_BYTES_KEPT);
+        self.record = record;
+        encoded
     }
 
-    /// Opens a batch with the first span in it.
-    fn open(&mut self, project: &Arc<str>, since: Instant, spans: Vec<u8>) {
+    fn add(&mut self, place: Place<'_>, now: Instant, record: &[u8]) {
+        let mut found = self.open.iter().position(|open| open.project == *place.project);
+        if let Some(at) = found {
+            let len = self.open[at].spans.len_with(place.resource, place.head, record);
+            if len > self.limits.max_bytes {
+                self.close(at);
+                found = None;
+            }
+        }
+        let at = found.unwrap_or_else(|| self.open(place.project, now));
+        self.open[at].push(place, record);
+        let spans = &self.open[at].spans;
+        if spans.span_count() as usize >= self.limits.max_spans || spans.encoded_len() >= self.limits.max_bytes {
+            self.close(at);
+        }
+    }
+
+    /// Opens a batch; returns its place.
+    fn open(&mut self, project: &Arc<str>, since: Instant) -> usize {
         if self.open.len() == OPEN_PROJECTS_MAX {
             self.close(0);
         }
-        let share = self.budget.share();
-        let mut open = Open { project: Arc::clone(project), since, spans, span_count: 0, share };
-        open.add_span();
-        self.open.push(open);
-        self.close_if_full(self.open.len() - 1);
-    }
-
-    fn close_if_full(&mut self, at: usize) {
-        let open = &self.open[at];
-        if open.span_count as usize >= self.limits.max_spans || open.encoded_len() >= self.limits.max_bytes {
-            self.close(at);
-        }
+        let (spans, share) = (Gathered::new(self.form), self.budget.share());
+        self.open.push(Open { project: Arc::clone(project), since, spans, share });
+        self.open.len() - 1
     }
 
     fn close(&mut self, at: usize) {
-        self.closed.push(self.open.remove(at).close());
+        let Open { project, spans, share, .. } = self.open.remove(at);
+        let span_count = spans.span_count();
+        let batch = Batch::new(self.form, project, spans.finish().into(), span_count, &self.budget);
+        drop(share);
+        self.closed.push(batch);
     }
 
     /// When the next open batch has waited for `max_delay`.
@@ -214,7 +226,9 @@ impl Batcher {
 
     /// Closes every batch.
     pub fn flush(&mut self) {
-        self.closed.extend(self.open.drain(..).map(Open::close));
+        while !self.open.is_empty() {
+            self.close(0);
+        }
     }
 
     /// Takes the closed batches in the order in which they were closed.

@@ -4,6 +4,7 @@
 //! also while the sink is away: a kept span alone is smaller than the request that it came in.
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use thiserror::Error;
 use tokio::sync::oneshot;
@@ -14,6 +15,7 @@ use super::batch::Batcher;
 use super::delivery::Delivery;
 use super::ledger::{DropReason, Ledger};
 use super::sink::{EncodeSpans, Sink};
+use super::spool::Spool;
 use crate::config::settings;
 use crate::sampling::Keep;
 use crate::tail::budget::Budget;
@@ -35,28 +37,30 @@ pub struct ExporterFailed(String);
 #[derive(Debug)]
 pub struct Exporter {
     ledger: Arc<Ledger>,
-    stop: oneshot::Sender<()>,
+    /// Is told the deadline.
+    stop: oneshot::Sender<Instant>,
     task: JoinHandle<()>,
 }
 
 impl Exporter {
-    /// Starts to export what `kept` holds and will hold to `sink`, in batches of `limits`.
+    /// Starts to export what `kept` holds and will hold to `sink`, as `settings` say, and what `spool` holds.
     #[must_use]
     pub fn start<E: EncodeSpans, S: Sink>(
         kept: Arc<KeptQueue>,
         encoder: E,
         sink: S,
-        limits: settings::Batch,
+        settings: &settings::CloudTrace,
         budget: &Budget,
         metrics: Arc<Metrics>,
+        spool: Option<Spool>,
     ) -> Self {
         let ledger = Arc::new(Ledger::new(Arc::clone(&kept), metrics));
         let worker = Worker {
             kept,
             slice: Vec::with_capacity(SLICE_ENTRIES_MAX),
             encoder,
-            batcher: Batcher::new(limits, budget.clone()),
-            delivery: Delivery::new(sink, Arc::clone(&ledger), budget.clone()),
+            batcher: Batcher::new(E::FORM, settings.batch.clone(), budget.clone()),
+            delivery: Delivery::new(sink, settings, Arc::clone(&ledger), budget.clone(), spool),
             ledger: Arc::clone(&ledger),
         };
         let (stop, stopped) = oneshot::channel();
@@ -79,11 +83,12 @@ impl Exporter {
         ExporterFailed(cause)
     }
 
-    /// Exports everything that is in the kept queue, which must get no more, until `deadline`. What could not be
-    /// written by then is counted and logged as dropped; returns how many spans that were.
+    /// Exports everything that is in the kept queue, which must get no more, until `deadline`; with a spool, half of the
+    /// time is the disk's, and takes what is left. What could not be written by then is counted and logged as dropped;
+    /// returns how many spans that were.
     pub async fn shutdown(mut self, deadline: Instant) -> u64 {
         // An error means that the task has ended.
-        let _ = self.stop.send(());
+        let _ = self.stop.send(deadline);
         if !self.task.is_finished() && tokio::time::timeout_at(deadline, &mut self.task).await.is_err() {
             self.task.abort();
             // Once it is gone nothing is settled any more.
@@ -107,14 +112,15 @@ struct Worker<E, S> {
 }
 
 impl<E: EncodeSpans, S: Sink> Worker<E, S> {
-    async fn run(mut self, mut stop: oneshot::Receiver<()>) {
+    async fn run(mut self, mut stop: oneshot::Receiver<Instant>) {
         let mut stopping = false;
+        let mut put_away_at = None;
         loop {
             self.encode_slice().await;
             let more = !self.kept.is_empty();
             self.deliver_closed(stopping && !more);
             if stopping && !more && self.delivery.is_idle() {
-                return;
+                break;
             }
             let due = self.batcher.next_due();
             tokio::select! {
@@ -122,13 +128,21 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
                 () = self.kept.pushed(), if !more => {}
                 () = sleep_until(due), if due.is_some() => {}
                 () = self.delivery.progress() => {}
-                // A sender that is gone asks for the same.
-                _ = &mut stop, if !stopping => {
+                () = sleep_until(put_away_at), if put_away_at.is_some() => break,
+                // A sender that is gone asks for the same, without a deadline.
+                deadline = &mut stop, if !stopping => {
                     stopping = true;
+                    let half = |deadline: Instant| Instant::now() + (deadline - Instant::now()) / 2;
+                    put_away_at = deadline.ok().filter(|_| self.delivery.has_spool()).map(|at| half(at).into_std());
                     self.delivery.stop();
                 }
             }
         }
+        while !self.kept.is_empty() {
+            self.encode_slice().await;
+        }
+        self.deliver_closed(true);
+        self.delivery.put_away().await;
     }
 
     /// Encodes a slice of the queue; each fragment, and with the last one its request, is let go when it is done.
@@ -136,6 +150,7 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
         let mut slice = std::mem::take(&mut self.slice);
         self.kept.take(SLICE_ENTRIES_MAX, &mut slice);
         let now = Instant::now().into_std();
+        self.encoder.set_now(unix_nano());
         let mut spans_since_yield = 0;
         for KeptSpans { fragment, keep } in slice.drain(..) {
             for span in fragment.spans() {
@@ -151,11 +166,11 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
     }
 
     fn encode(&mut self, span: SpanBytes<'_>, keep: Keep, now: std::time::Instant) {
-        let resource = self.encoder.resource(span.resource);
+        let origin = self.encoder.origin(span);
         let encoder = &mut self.encoder;
-        let encoded = self.batcher.push(E::project(&resource), now, |out| encoder.span(&resource, span, keep, out));
+        let encoded = self.batcher.push(E::place(&origin), now, |out| encoder.span(&origin, span, keep, out));
         if let Err(error) = encoded {
-            self.ledger.dropped(DropReason::Encode, 1, error);
+            self.ledger.dropped(E::drop_reason(&error), 1, error);
         }
     }
 
@@ -169,6 +184,10 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
             self.delivery.push(batch);
         }
     }
+}
+
+fn unix_nano() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64
 }
 
 async fn sleep_until(due: Option<std::time::Instant>) {

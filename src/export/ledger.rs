@@ -7,8 +7,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::retry::Action;
 use crate::tail::kept::KeptQueue;
 use crate::telemetry::Metrics;
+use crate::telemetry::metrics::{DROP_REASONS, WAIT_CAUSES};
 
 /// Losses of one reason are logged at most this often: a service that sends nothing but bad spans must not turn the
 /// log into a flood. The metric has every one of them.
@@ -20,22 +22,31 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 pub enum DropReason {
     /// The encoder could make no Cloud Trace span of it.
     Encode,
+    /// It names a project that is not allowed.
+    Project,
     /// Cloud Trace refused the span itself.
     Refused,
     /// Not written by the deadline of the shutdown.
     Shutdown,
+    /// The spool's disk did not give back what was written.
+    Corrupt,
+    /// Not taken within the time that the operator set (`cloud_trace.give_up_after`).
+    GaveUp,
 }
 
 impl DropReason {
-    const COUNT: usize = 3;
+    const COUNT: usize = DROP_REASONS.len();
 
     /// The metric label.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
             DropReason::Encode => "encode",
+            DropReason::Project => "project_not_allowed",
             DropReason::Refused => "refused",
             DropReason::Shutdown => "shutdown",
+            DropReason::Corrupt => "corrupt",
+            DropReason::GaveUp => "gave_up",
         }
     }
 }
@@ -45,7 +56,15 @@ impl DropReason {
 pub struct Ledger {
     kept: Arc<KeptQueue>,
     metrics: Arc<Metrics>,
-    logged: Mutex<[Option<Instant>; DropReason::COUNT]>,
+    logged: Mutex<[Logged; DropReason::COUNT]>,
+}
+
+/// What the log last said about a reason.
+#[derive(Clone, Copy, Debug, Default)]
+struct Logged {
+    at: Option<Instant>,
+    /// Spans that were lost since and that no line has told of.
+    unsaid_spans: u64,
 }
 
 impl Ledger {
@@ -66,6 +85,32 @@ impl Ledger {
         self.metrics.sink_call(code, elapsed);
     }
 
+    /// What the projects wait for whose calls fail, with the spans of each, and the fewest calls at a time that a project
+    /// with something to write may have.
+    pub fn lanes(&self, held_up: impl Iterator<Item = (Action, u64)>, calls_limit: Option<usize>) {
+        let mut waiting = [0; WAIT_CAUSES.len()];
+        for (action, spans) in held_up {
+            let cause = WAIT_CAUSES.iter().position(|cause| action.cause() == Some(cause));
+            if let Some(waiting) = cause.and_then(|cause| waiting.get_mut(cause)) {
+                *waiting += spans;
+            }
+        }
+        self.metrics.waiting(waiting);
+        if let Some(limit) = calls_limit {
+            self.metrics.sink_calls_limit(limit);
+        }
+    }
+
+    /// `spans` spans are in the spool, and not in memory any more.
+    pub fn spooled(&self, spans: u64) {
+        self.kept.settle(spans);
+    }
+
+    /// `spans` spans of the spool are in memory, to be delivered.
+    pub fn unspooled(&self, spans: u64) {
+        self.kept.unsettle(spans);
+    }
+
     /// Cloud Trace has `spans` spans.
     pub fn exported(&self, spans: u64) {
         self.metrics.exported(spans);
@@ -76,17 +121,19 @@ impl Ledger {
     pub fn dropped(&self, reason: DropReason, spans: u64, detail: impl Display) {
         self.metrics.dropped(reason.label(), spans);
         self.kept.settle(spans);
-        if self.may_log(reason) {
-            tracing::error!(reason = reason.label(), spans, "kept spans were lost: {detail}");
+        if let Some(others) = self.may_log(reason, spans) {
+            tracing::error!(reason = reason.label(), spans, others, "kept spans were lost: {detail}");
         }
     }
 
-    fn may_log(&self, reason: DropReason) -> bool {
-        let last = &mut self.logged.lock()[reason as usize];
-        let may = last.is_none_or(|last| last.elapsed() >= LOG_INTERVAL);
-        if may {
-            *last = Some(Instant::now());
+    /// Whether the loss of `spans` is to be logged: the spans that were lost since the last line and not told of.
+    fn may_log(&self, reason: DropReason, spans: u64) -> Option<u64> {
+        let logged = &mut self.logged.lock()[reason as usize];
+        if logged.at.is_some_and(|at| at.elapsed() < LOG_INTERVAL) {
+            logged.unsaid_spans += spans;
+            return None;
         }
-        may
+        logged.at = Some(Instant::now());
+        Some(std::mem::take(&mut logged.unsaid_spans))
     }
 }

@@ -9,13 +9,13 @@ use crate::proto::google::rpc;
 
 /// Longest wait before the first retry.
 const INITIAL_DELAY: Duration = Duration::from_millis(250);
-/// The same where a quota or a credential is at fault: quotas are counted by the minute
-/// (<https://cloud.google.com/trace/docs/quotas>) and a sign-in does not mend itself in milliseconds.
+/// The same where a quota, a credential or a permission is at fault: quotas are counted by the minute
+/// (<https://cloud.google.com/trace/docs/quotas>), and nobody grants a role in milliseconds.
 const INITIAL_DELAY_SLOW: Duration = Duration::from_secs(4);
 /// Waits stop doubling here, so that a sink that is back is noticed within this time.
 pub const DELAY_MAX: Duration = Duration::from_secs(30);
 /// The longest wait that a server may ask for: it must not be able to stop the daemon for days.
-const RETRY_INFO_MAX: Duration = Duration::from_secs(300);
+const SERVER_WAIT_MAX: Duration = Duration::from_secs(300);
 
 /// What the answer to a call asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,10 +26,37 @@ pub enum Action {
     Bisect,
     /// A passing failure: the same again, soon.
     Retry,
-    /// The same again, after a longer wait.
-    RetrySlowly,
-    /// Somebody has to change something ([`advice`]): try at long intervals until it is done.
+    /// A quota is used up: the whole project has to slow down.
+    SlowDown,
+    /// The token was refused: the same again with a new one, at once the first time.
+    SignIn,
+    /// Somebody has to change something ([`advice`]): try until it is done.
     Hold,
+}
+
+impl Action {
+    /// What the spans of a project wait for whose calls ask for this, as a metric label.
+    #[must_use]
+    pub fn cause(self) -> Option<&'static str> {
+        match self {
+            Action::Done | Action::Bisect => None,
+            Action::Retry => Some("unavailable"),
+            Action::SlowDown => Some("quota"),
+            Action::SignIn => Some("unauthenticated"),
+            Action::Hold => Some("denied"),
+        }
+    }
+
+    /// Failures in a row before the log says so: a single one is everyday life, and so is a token that has run out;
+    /// what somebody has to mend is said at once.
+    #[must_use]
+    pub fn alarm_attempts(self) -> u32 {
+        match self {
+            Action::Hold => 1,
+            Action::SignIn => 2,
+            _ => 3,
+        }
+    }
 }
 
 /// What to do after a call that ended with `code`.
@@ -51,7 +78,8 @@ pub fn action(code: Code) -> Action {
         | Code::Cancelled
         | Code::Unknown
         | Code::DataLoss => Action::Retry,
-        Code::ResourceExhausted | Code::Unauthenticated => Action::RetrySlowly,
+        Code::ResourceExhausted => Action::SlowDown,
+        Code::Unauthenticated => Action::SignIn,
         // UNIMPLEMENTED: the endpoint is not Cloud Trace.
         Code::PermissionDenied | Code::NotFound | Code::FailedPrecondition | Code::Unimplemented => Action::Hold,
     }
@@ -64,44 +92,58 @@ pub fn blames_batch(code: Code) -> bool {
     matches!(code, Code::Internal | Code::Unknown | Code::DataLoss)
 }
 
-/// What somebody has to do about `code`.
+/// What somebody has to do about `code`, said by the sink of `project` to `identity`, the account of the calls.
 #[must_use]
-pub fn advice(code: Code) -> Option<&'static str> {
-    match code {
-        Code::PermissionDenied => {
-            Some("grant roles/cloudtrace.agent on this project to the service account that the daemon runs as")
-        }
-        Code::NotFound => Some("check the project id: it comes from cloud_trace.project or the spans' resource"),
+pub fn advice(code: Code, project: &str, identity: Option<&str>) -> Option<String> {
+    let account = identity.unwrap_or("the service account that the daemon runs as");
+    Some(match code {
+        Code::PermissionDenied => format!("grant roles/cloudtrace.agent on project {project} to {account}"),
+        Code::NotFound => format!(
+            "check the project id {project}: it comes from cloud_trace.project or the spans' resource; if it is right, \
+             grant roles/cloudtrace.agent on it to {account}"
+        ),
         Code::FailedPrecondition => {
-            Some("enable the API on this project: gcloud services enable cloudtrace.googleapis.com")
+            format!("enable the API: gcloud services enable cloudtrace.googleapis.com --project {project}")
         }
-        Code::Unimplemented => Some("check cloud_trace.endpoint: it does not speak Cloud Trace v2"),
-        Code::Unauthenticated => Some("check the application default credentials"),
-        Code::ResourceExhausted => Some("ask for more Cloud Trace quota on this project, or keep fewer traces"),
-        _ => None,
-    }
+        Code::Unimplemented => "check cloud_trace.endpoint: what answers there knows no such call".to_owned(),
+        Code::Unauthenticated => format!("check the application default credentials, those of {account}"),
+        Code::ResourceExhausted => {
+            format!("ask for more Cloud Trace quota on project {project}, or keep fewer traces")
+        }
+        _ => return None,
+    })
 }
 
 /// How long to wait after failure number `attempt` (the first is 0) in a row: exponential with full jitter, so that
-/// many daemons do not return as one. `random` is in `0.0..1.0`. [`Action::Hold`] waits for [`DELAY_MAX`].
+/// many daemons do not return as one. `random` is in `0.0..1.0`.
 #[must_use]
 pub fn delay(action: Action, attempt: u32, random: f64) -> Duration {
     let initial = match action {
         Action::Done | Action::Bisect => return Duration::ZERO,
-        Action::Hold => return DELAY_MAX,
+        Action::SignIn if attempt == 0 => return Duration::ZERO,
         Action::Retry => INITIAL_DELAY,
-        Action::RetrySlowly => INITIAL_DELAY_SLOW,
+        Action::SlowDown | Action::SignIn | Action::Hold => INITIAL_DELAY_SLOW,
     };
     initial.saturating_mul(1u32.checked_shl(attempt).unwrap_or(u32::MAX)).min(DELAY_MAX).mul_f64(random)
 }
 
-/// The wait that the server asked for by a `google.rpc.RetryInfo` in its status details, at most five minutes.
+/// The wait that the server asked for, at most five minutes: by a `google.rpc.RetryInfo` in its status details, or, if
+/// a proxy answered in place of it, by the header `Retry-After` in seconds (RFC 9110, 10.2.3).
 #[must_use]
-pub fn retry_info(status: &Status) -> Option<Duration> {
+pub fn server_wait(status: &Status) -> Option<Duration> {
+    retry_info(status).max(retry_after(status)).map(|wait| wait.min(SERVER_WAIT_MAX))
+}
+
+fn retry_info(status: &Status) -> Option<Duration> {
     let details = rpc::Status::decode(status.details()).ok()?.details;
     let info = details.iter().find(|any| any.type_url.ends_with("/google.rpc.RetryInfo"))?;
     let delay = rpc::RetryInfo::decode(info.value.as_slice()).ok()?.retry_delay?;
-    Duration::try_from(delay).ok().map(|delay| delay.min(RETRY_INFO_MAX))
+    Duration::try_from(delay).ok()
+}
+
+/// Headers of an answer become the metadata of its status.
+fn retry_after(status: &Status) -> Option<Duration> {
+    status.metadata().get("retry-after")?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
 #[cfg(test)]

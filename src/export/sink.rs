@@ -1,45 +1,73 @@
-//! What kept spans are written to.
+//! What kept spans are written to: who makes its messages, and who writes them.
 
 use std::fmt::Display;
-use std::sync::Arc;
 
 use tonic::Status;
 
-use super::batch::Batch;
+use super::batch::{Batch, Form, Place};
+use super::ledger::DropReason;
 use crate::sampling::Keep;
 use crate::tail::request::SpanBytes;
 
 /// Writes batches. A call ends within a time of its own; it may be made again with the same batch.
 pub trait Sink: Send + Sync + 'static {
-    /// Writes all spans of the batch, or none of them.
+    /// Writes all spans of the batch, but for those that the answer counts as rejected; or none of them.
     ///
     /// # Errors
     /// The sink's own status, or one for what went wrong on the way to it; [`super::retry`] says what each asks for.
-    fn write(&self, batch: &Batch) -> impl Future<Output = Result<(), Status>> + Send;
+    fn write(&self, batch: &Batch) -> impl Future<Output = Result<Written, Status>> + Send;
+
+    /// The account that its calls are made as, if that is known: for the log, to say what to grant to whom.
+    fn identity(&self) -> Option<String> {
+        None
+    }
+}
+
+/// The answer to a batch that was taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Spans that the sink refused for good; sending them again is of no use.
+    pub rejected_spans: u32,
+    /// Why.
+    pub message: String,
+}
+
+/// A server's message, cut to what a log line can bear.
+pub(crate) fn cut(message: &str) -> String {
+    const CHARS_MAX: usize = 300;
+    message.chars().take(CHARS_MAX).collect()
 }
 
 /// Makes a sink's spans of OTLP spans.
 pub trait EncodeSpans: Send + 'static {
-    /// An encoded resource; cheap to have again for the same bytes.
-    type Resource: Send;
+    /// The message that the spans stand in.
+    const FORM: Form;
+    /// What spans of the same origin share; cheap to have again for the same bytes.
+    type Origin: Send;
     /// Why a span cannot be encoded; says nothing of what it contains.
     type Error: Display;
 
-    /// Encodes an OTLP `Resource`.
-    fn resource(&mut self, resource: &[u8]) -> Self::Resource;
+    /// Spans are encoded at this time, nanoseconds since 1970, from here on.
+    fn set_now(&mut self, _unix_nano: u64) {}
 
-    /// The project that the spans of a resource belong to.
-    fn project(resource: &Self::Resource) -> &Arc<str>;
+    /// Encodes the resource, and the scope as far as spans do not carry it themselves.
+    fn origin(&mut self, span: SpanBytes<'_>) -> Self::Origin;
 
-    /// Appends the span as a record of `BatchWriteSpansRequest.spans`, with its key and length.
+    /// Where the spans of an origin belong.
+    fn place(origin: &Self::Origin) -> Place<'_>;
+
+    /// Appends the span as a record of [`EncodeSpans::FORM`], with its key and length.
     ///
     /// # Errors
     /// The span cannot be encoded; what was appended is to be thrown away.
     fn span(
         &mut self,
-        resource: &Self::Resource,
+        origin: &Self::Origin,
         span: SpanBytes<'_>,
         keep: Keep,
         out: &mut Vec<u8>,
     ) -> Result<(), Self::Error>;
+
+    /// Under which reason a span that cannot be encoded is counted.
+    fn drop_reason(error: &Self::Error) -> DropReason;
 }

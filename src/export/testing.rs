@@ -15,8 +15,10 @@ use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status};
 
-use super::batch::Batch;
-use super::sink::{EncodeSpans, Sink};
+use super::batch::{Batch, Form, Place};
+use super::ledger::DropReason;
+use super::sink::{EncodeSpans, Sink, Written};
+use crate::config::{Settings, settings};
 use crate::otlp::ByteRange;
 use crate::otlp::scan::Scope;
 use crate::proto::google::devtools::cloudtrace::v2::trace_service_server::{TraceService, TraceServiceServer};
@@ -58,10 +60,14 @@ pub(crate) struct Call {
 /// What is wrong with a request, if anything.
 type Rule = Box<dyn Fn(&BatchWriteSpansRequest) -> Option<Status> + Send + Sync>;
 
+/// How long a call takes, by the number of calls that are open.
+type Latency = Box<dyn Fn(usize) -> Duration + Send + Sync>;
+
 /// Answers calls by its rule, then with the scripted replies, then as Cloud Trace would: stores spans, unless one is [`BAD`].
 #[derive(Default)]
 pub(crate) struct Script {
     rule: Option<Rule>,
+    latency: Option<Latency>,
     replies: Mutex<VecDeque<Reply>>,
     calls: Mutex<Vec<Call>>,
     stored: Mutex<HashMap<String, usize>>,
@@ -77,6 +83,15 @@ impl Script {
         rule: impl Fn(&BatchWriteSpansRequest) -> Option<Status> + Send + Sync + 'static,
     ) -> Arc<Self> {
         Arc::new(Script { rule: Some(Box::new(rule)), ..Script::default() })
+    }
+
+    /// Appends a reply.
+    pub(crate) fn then(&self, reply: Reply) {
+        self.replies.lock().push_back(reply);
+    }
+
+    pub(crate) fn with_latency(latency: impl Fn(usize) -> Duration + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Script { latency: Some(Box::new(latency)), ..Script::default() })
     }
 
     pub(crate) fn calls(&self) -> Vec<Call> {
@@ -98,10 +113,14 @@ impl Script {
 
     async fn answer(&self, request: BatchWriteSpansRequest, metadata: MetadataMap) -> Result<(), Status> {
         self.calls.lock().push(Call { at: Instant::now(), request: request.clone(), metadata });
-        {
+        let open_calls = {
             let mut open = self.open_calls.lock();
             open.0 += 1;
             open.1 = open.1.max(open.0);
+            open.0
+        };
+        if let Some(latency) = &self.latency {
+            tokio::time::sleep(latency(open_calls)).await;
         }
         let answer = self.reply(request).await;
         self.open_calls.lock().0 -= 1;
@@ -141,8 +160,8 @@ pub(crate) fn bad_span(request: &BatchWriteSpansRequest) -> Option<&Span> {
 }
 
 impl Sink for Arc<Script> {
-    async fn write(&self, batch: &Batch) -> Result<(), Status> {
-        self.answer(decode(batch), MetadataMap::new()).await
+    async fn write(&self, batch: &Batch) -> Result<Written, Status> {
+        self.answer(decode(batch), MetadataMap::new()).await.map(|()| Written::default())
     }
 }
 
@@ -206,20 +225,22 @@ impl Drop for Server {
 pub(crate) struct PlainEncoder;
 
 impl EncodeSpans for PlainEncoder {
-    type Resource = Arc<str>;
+    const FORM: Form = Form::CloudTrace;
+    type Origin = (Arc<str>, Vec<u8>);
     type Error = &'static str;
 
-    fn resource(&mut self, resource: &[u8]) -> Arc<str> {
-        std::str::from_utf8(resource).unwrap().into()
+    fn origin(&mut self, span: SpanBytes<'_>) -> Self::Origin {
+        let project = std::str::from_utf8(span.resource).unwrap();
+        (project.into(), head(project))
     }
 
-    fn project(resource: &Arc<str>) -> &Arc<str> {
-        resource
+    fn place((project, head): &Self::Origin) -> Place<'_> {
+        Place { project, resource: &[], head }
     }
 
     fn span(
         &mut self,
-        project: &Arc<str>,
+        (project, _): &Self::Origin,
         span: SpanBytes<'_>,
         _: Keep,
         out: &mut Vec<u8>,
@@ -230,6 +251,15 @@ impl EncodeSpans for PlainEncoder {
         out.extend(record(project, id, &span.name));
         if span.name == UNENCODABLE { Err("no sense in it") } else { Ok(()) }
     }
+
+    fn drop_reason(_: &Self::Error) -> DropReason {
+        DropReason::Encode
+    }
+}
+
+/// What stands before the records of a batch.
+fn head(project: &str) -> Vec<u8> {
+    BatchWriteSpansRequest { name: format!("projects/{project}"), spans: Vec::new() }.encode_to_vec()
 }
 
 /// One span as a record of a batch.
@@ -239,16 +269,19 @@ pub(crate) fn record(project: &str, id: u64, name: &str) -> Vec<u8> {
     BatchWriteSpansRequest { name: String::new(), spans: vec![span] }.encode_to_vec()
 }
 
+/// The default settings with these batches.
+pub(crate) fn cloud_trace(batch: settings::Batch) -> settings::CloudTrace {
+    settings::CloudTrace { batch, ..Settings::default().cloud_trace }
+}
+
 /// The resource name of a span.
 pub(crate) fn span_name(project: &str, id: u64) -> String {
     format!("projects/{project}/traces/{:032x}/spans/{id:016x}", 1)
 }
 
 pub(crate) fn decode(batch: &Batch) -> BatchWriteSpansRequest {
-    let mut message = Vec::new();
-    batch.encode(&mut message);
-    assert_eq!(message.len(), batch.encoded_len());
-    BatchWriteSpansRequest::decode(message.as_slice()).unwrap()
+    assert_eq!(batch.form(), Form::CloudTrace);
+    BatchWriteSpansRequest::decode(batch.message().clone()).unwrap()
 }
 
 /// A kept fragment of `project` with spans of these ids and names, with its share of `budget`.
@@ -301,8 +334,43 @@ pub(crate) fn push_record(
     now: std::time::Instant,
     record: &[u8],
 ) {
-    let Ok(()) = batcher.push(project, now, |out| {
+    let place = Place { project, resource: &[], head: &head(project) };
+    let Ok(()) = batcher.push(place, now, |out| {
         out.extend_from_slice(record);
         Ok::<(), Infallible>(())
     });
+}
+
+/// The lines that this thread logs from now on, until it is dropped.
+pub(crate) struct Lines {
+    text: Arc<Mutex<Vec<u8>>>,
+    _guard: tracing::subscriber::DefaultGuard,
+}
+
+impl Lines {
+    pub(crate) fn capture() -> Self {
+        let text = Arc::new(Mutex::new(Vec::new()));
+        let writer = Writer(Arc::clone(&text));
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        Lines { text, _guard: tracing::subscriber::set_default(subscriber) }
+    }
+
+    pub(crate) fn take(&self) -> Vec<String> {
+        let text = std::mem::take(&mut *self.text.lock());
+        String::from_utf8(text).unwrap().lines().map(str::to_owned).collect()
+    }
+}
+
+#[derive(Clone)]
+struct Writer(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }

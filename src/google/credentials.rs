@@ -1,5 +1,6 @@
 //! Who the daemon is to Google Cloud: application default credentials.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use google_cloud_auth::credentials::{Builder, CacheableResource, Credentials as GoogleCredentials};
@@ -7,12 +8,21 @@ use google_cloud_auth::{build_errors, errors};
 use http::{Extensions, HeaderMap};
 use parking_lot::Mutex;
 use thiserror::Error;
+use tokio::time::Instant;
 use tonic::Status;
 
-use super::causes;
+use super::adc::{Adc, AdcFile};
+use super::{causes, environment};
 
 /// A token comes from a cache, or from a server next door; the library itself sets no limit.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// A first token may take longer than a call waits for it; one that is still missing after this time is asked for afresh,
+/// as the library waits for an answer to its one request for ever.
+const HANG_TIME_MIN: Duration = Duration::from_secs(60);
+/// The project whose quota a call counts on (<https://cloud.google.com/apis/docs/system-parameters>).
+const QUOTA_PROJECT_HEADER: &str = "x-goog-user-project";
+/// What is said of an error is cut here: an answer of a token server may be a whole page.
+const CAUSE_CHARS_MAX: usize = 600;
 
 /// Application default credentials that cannot be used. Retrying cannot help.
 #[derive(Debug, Error)]
@@ -22,22 +32,49 @@ pub struct CredentialsError(String);
 type BuildResult = Result<GoogleCredentials, build_errors::Error>;
 
 /// Application default credentials: the file that `GOOGLE_APPLICATION_CREDENTIALS` names, gcloud's own, or the
-/// metadata server (`GCE_METADATA_HOST` if set). The library caches tokens and renews them in time.
+/// metadata server (`GCE_METADATA_HOST` if set). The library caches tokens and renews them minutes before they expire,
+/// in a task of its own: no call waits while the present one is good. Clones share the tokens.
 ///
 /// No scopes are asked for, so each kind brings its own: `cloud-platform` for a key, what the instance has on the
 /// metadata server, what was granted at login for a user. Naming `trace.append` would be narrower, but the token of a
 /// user's login cannot be renewed with a scope that was not granted there, and what the daemon may do is better said
 /// by its role, `roles/cloudtrace.agent`.
+#[derive(Clone)]
 pub struct Credentials {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
     build: Box<dyn Fn() -> BuildResult + Send + Sync>,
+    adc: Adc,
+    identity: OnceLock<String>,
+    current: Mutex<Current>,
+}
+
+struct Current {
     /// `None`: to be built again. The library ends its renewal for good at an error that it takes to be permanent, such
     /// as a role that has not reached the metadata server yet.
-    current: Mutex<Option<GoogleCredentials>>,
+    credentials: Option<GoogleCredentials>,
+    sign_in: SignIn,
+    built: Instant,
+}
+
+/// Which sign-in a token is of. Calls that failed with the same one must not throw away the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SignIn(u64);
+
+/// What signs a call.
+#[derive(Debug)]
+pub struct Signature {
+    /// The token, and the project whose quota the call counts on if there is one.
+    pub headers: HeaderMap,
+    /// For [`Credentials::renew`].
+    pub sign_in: SignIn,
 }
 
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credentials").finish_non_exhaustive()
+        f.debug_struct("Credentials").field("adc", &self.shared.adc).finish_non_exhaustive()
     }
 }
 
@@ -48,53 +85,113 @@ impl Credentials {
     /// A credentials file is missing, unreadable or of an unknown kind. Whether a token can be had, and what for, is seen
     /// at the first call.
     pub fn application_default() -> Result<Self, CredentialsError> {
-        Self::new(|| Builder::default().build())
+        let adc = Adc::locate(&environment);
+        // The library reads it from the files of users and impersonations only.
+        let file = adc.file().and_then(Result::ok).unwrap_or_default();
+        let quota_project = file.quota_project.clone();
+        let build = move || quota_project.iter().fold(Builder::default(), Builder::with_quota_project_id).build();
+        Self::new(adc, file, build)
     }
 
-    fn new(build: impl Fn() -> BuildResult + Send + Sync + 'static) -> Result<Self, CredentialsError> {
+    pub(super) fn new(
+        adc: Adc,
+        file: AdcFile,
+        build: impl Fn() -> BuildResult + Send + Sync + 'static,
+    ) -> Result<Self, CredentialsError> {
         // The library's own HTTP client wants one for the process; an error says that there is one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let current = build().map_err(|error| CredentialsError(causes(&error)))?;
-        Ok(Credentials { build: Box::new(build), current: Mutex::new(Some(current)) })
+        let credentials = build().map_err(|error| CredentialsError(adc.explain(&causes(&error))))?;
+        let current = Current { credentials: Some(credentials), sign_in: SignIn::default(), built: Instant::now() };
+        let identity = file.account.map_or_else(OnceLock::new, OnceLock::from);
+        let shared = Shared { build: Box::new(build), adc, identity, current: Mutex::new(current) };
+        Ok(Credentials { shared: Arc::new(shared) })
+    }
+
+    /// Gets the first token, and finds out who it is for.
+    ///
+    /// # Errors
+    /// As [`Credentials::signature`].
+    pub async fn sign_in(&self) -> Result<(), Status> {
+        self.signature().await?;
+        if let (None, Some(server)) = (self.identity(), self.shared.adc.metadata_server()) {
+            match server.account().await {
+                Ok(account) => drop(self.shared.identity.set(account)),
+                Err(failure) => tracing::debug!("{server} does not name the account: {}", failure.found),
+            }
+        }
+        Ok(())
+    }
+
+    /// The service account that calls are made as, if it is known: from the file, or, after
+    /// [`Credentials::sign_in`], from the metadata server. `None` for a user, whose file names nobody.
+    #[must_use]
+    pub fn identity(&self) -> Option<String> {
+        self.shared.identity.get().cloned()
     }
 
     /// The headers that sign a call.
     ///
     /// # Errors
-    /// UNAVAILABLE if there is no token now, UNAUTHENTICATED if there will be none until something changes.
-    pub async fn headers(&self) -> Result<HeaderMap, Status> {
-        let credentials = self.current()?;
+    /// UNAVAILABLE if there is no token now, UNAUTHENTICATED if there will be none until something changes. The message
+    /// says where credentials were looked for and what was found there.
+    pub async fn signature(&self) -> Result<Signature, Status> {
+        let (credentials, sign_in) = self.current()?;
         let headers = tokio::time::timeout(TOKEN_TIMEOUT, credentials.headers(Extensions::new())).await;
-        match headers.map_err(|_| Status::unavailable("no access token in time"))? {
-            Ok(CacheableResource::New { data, .. }) => Ok(data),
-            Ok(CacheableResource::NotModified) => Err(Status::internal("credentials without headers")),
-            Err(error) => Err(self.token_failure(&error)),
+        match headers {
+            Ok(Ok(CacheableResource::New { data: mut headers, .. })) => {
+                // Of a variable that is set but empty; no project is called so.
+                if headers.get(QUOTA_PROJECT_HEADER).is_some_and(http::HeaderValue::is_empty) {
+                    headers.remove(QUOTA_PROJECT_HEADER);
+                }
+                Ok(Signature { headers, sign_in })
+            }
+            Ok(Ok(CacheableResource::NotModified)) => Err(Status::internal("credentials without headers")),
+            Ok(Err(error)) => Err(self.token_failure(&error, sign_in)),
+            Err(_) => {
+                self.renew_if(|current| current.sign_in == sign_in && current.built.elapsed() >= HANG_TIME_MIN);
+                Err(Status::unavailable(self.no_token(&format!("no answer within {TOKEN_TIMEOUT:?}"))))
+            }
         }
     }
 
-    /// Signs in afresh for the next call: the present token was refused.
-    pub fn renew(&self) {
-        *self.current.lock() = None;
+    /// Signs in afresh for the next call: a token of `sign_in` was refused. Nothing is done if that has been done.
+    pub fn renew(&self, sign_in: SignIn) {
+        self.renew_if(|current| current.sign_in == sign_in);
     }
 
-    fn current(&self) -> Result<GoogleCredentials, Status> {
-        let mut current = self.current.lock();
-        if let Some(credentials) = &*current {
-            return Ok(credentials.clone());
+    fn renew_if(&self, condition: impl Fn(&Current) -> bool) {
+        let mut current = self.shared.current.lock();
+        if condition(&current) {
+            current.credentials = None;
         }
-        let credentials = (self.build)().map_err(|error| Status::unauthenticated(causes(&error)))?;
-        Ok(current.insert(credentials).clone())
     }
 
-    fn token_failure(&self, error: &errors::CredentialsError) -> Status {
-        let message = format!("no access token: {}", causes(error));
+    fn current(&self) -> Result<(GoogleCredentials, SignIn), Status> {
+        let mut current = self.shared.current.lock();
+        if let Some(credentials) = &current.credentials {
+            return Ok((credentials.clone(), current.sign_in));
+        }
+        let credentials =
+            (self.shared.build)().map_err(|error| Status::unauthenticated(self.no_token(&causes(&error))))?;
+        let sign_in = SignIn(current.sign_in.0 + 1);
+        *current = Current { credentials: Some(credentials.clone()), sign_in, built: Instant::now() };
+        Ok((credentials, sign_in))
+    }
+
+    fn token_failure(&self, error: &errors::CredentialsError, sign_in: SignIn) -> Status {
+        let message = self.no_token(&causes(error));
         if error.is_transient() {
             return Status::unavailable(message);
         }
-        self.renew();
+        self.renew(sign_in);
         Status::unauthenticated(message)
+    }
+
+    fn no_token(&self, found: &str) -> String {
+        let found = found.chars().take(CAUSE_CHARS_MAX).collect::<String>();
+        format!("no access token: {}", self.shared.adc.explain(&found))
     }
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

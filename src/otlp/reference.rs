@@ -61,6 +61,8 @@ fn assert_same(body: &[u8], result: &Scan, request: &Request) {
                 let place = result.scopes[scope as usize];
                 assert_message(place.resource.of(body), &resource);
                 assert_message(place.scope.of(body), &scope_spans.scope.clone().unwrap_or_default());
+                let urls = [place.resource_schema_url, place.scope_schema_url].map(|url| url.of(body));
+                assert_eq!(urls, [&*resource_spans.schema_url, &*scope_spans.schema_url]);
                 scope += 1;
             }
         }

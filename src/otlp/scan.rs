@@ -11,7 +11,6 @@
 
 mod canonical;
 mod probe;
-mod schema;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -20,7 +19,7 @@ use std::cell::Cell;
 use bytes::Bytes;
 
 pub use self::probe::{Bits, NoProbe, Probe, SpanFields};
-use self::schema::Level;
+use super::schema::{self, Level};
 use super::view::{self, AnyValue, StatusCode};
 use super::wire::{DEPTH_MAX, Reader, WireError};
 use super::{ByteRange, TraceId, trace_state};
@@ -48,13 +47,17 @@ pub struct SpanFact {
     pub error: bool,
 }
 
-/// Where the resource and the instrumentation scope of a group of spans stand in the body.
+/// Where the resource and the instrumentation scope of a group of spans stand in the body, with their schema URLs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
     /// The `Resource` message; empty if there is none.
     pub resource: ByteRange,
+    /// `schema_url` of the `ResourceSpans`; empty if there is none.
+    pub resource_schema_url: ByteRange,
     /// The `InstrumentationScope` message; empty if there is none.
     pub scope: ByteRange,
+    /// `schema_url` of the `ScopeSpans`; empty if there is none.
+    pub scope_schema_url: ByteRange,
 }
 
 impl SpanFact {
@@ -175,6 +178,7 @@ impl<P: Probe> Scanner<'_, P> {
     fn resource_spans(&mut self, bytes: &[u8], level: Level<'_>) -> Result<(), WireError> {
         let mut reader = Reader::new(bytes);
         let mut resource = None;
+        let mut schema_url = None;
         let mut notes = self.probe.notes();
         while let Some(key) = reader.key()? {
             match key {
@@ -184,12 +188,14 @@ impl<P: Probe> Scanner<'_, P> {
                     level.single(&mut resource, bytes);
                 }
                 key::SCOPE_SPANS => _ = reader.len_delimited()?,
+                key::RESOURCE_SCHEMA_URL => schema_url = Some(reader.len_delimited()?),
                 _ => schema::RESOURCE_SPANS.check_field(key, &mut reader, level)?,
             }
         }
-        let resource = self.range(resource);
+        let (resource, resource_schema_url) = (self.range(resource), self.range(schema_url));
+        let origin = Scope { resource, resource_schema_url, ..Scope::default() };
         for bytes in view::submessages(bytes, 2) {
-            self.scope_spans(bytes, level.enter()?, resource, &notes)?;
+            self.scope_spans(bytes, level.enter()?, origin, &notes)?;
         }
         Ok(())
     }
@@ -212,7 +218,7 @@ impl<P: Probe> Scanner<'_, P> {
         &mut self,
         bytes: &[u8],
         level: Level<'_>,
-        resource: ByteRange,
+        origin: Scope,
         notes: &P::Notes,
     ) -> Result<(), WireError> {
         let mut notes = notes.clone();
@@ -224,6 +230,7 @@ impl<P: Probe> Scanner<'_, P> {
         }
         let mut reader = Reader::new(bytes);
         let mut scope = None;
+        let mut schema_url = None;
         while let Some(key) = reader.key()? {
             match key {
                 key::SCOPE => {
@@ -232,12 +239,13 @@ impl<P: Probe> Scanner<'_, P> {
                     level.single(&mut scope, bytes);
                 }
                 key::SPANS => self.span(reader.len_delimited()?, level.enter()?, index, &notes)?,
+                key::SCOPE_SCHEMA_URL => schema_url = Some(reader.len_delimited()?),
                 _ => schema::SCOPE_SPANS.check_field(key, &mut reader, level)?,
             }
         }
         if self.out.facts.len() > fact_count {
-            let scope = self.range(scope);
-            self.out.scopes.push(Scope { resource, scope });
+            let (scope, scope_schema_url) = (self.range(scope), self.range(schema_url));
+            self.out.scopes.push(Scope { scope, scope_schema_url, ..origin });
         }
         Ok(())
     }
@@ -365,11 +373,13 @@ mod key {
     // ResourceSpans
     pub(super) const RESOURCE: u32 = key(1, Len);
     pub(super) const SCOPE_SPANS: u32 = key(2, Len);
+    pub(super) const RESOURCE_SCHEMA_URL: u32 = key(3, Len);
     // Resource
     pub(super) const RESOURCE_ATTRIBUTES: u32 = key(1, Len);
     // ScopeSpans
     pub(super) const SCOPE: u32 = key(1, Len);
     pub(super) const SPANS: u32 = key(2, Len);
+    pub(super) const SCOPE_SCHEMA_URL: u32 = key(3, Len);
     // Span
     pub(super) const TRACE_ID: u32 = key(1, Len);
     pub(super) const SPAN_ID: u32 = key(2, Len);

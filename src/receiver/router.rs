@@ -25,7 +25,7 @@ const ABOUT: &str = concat!(
     "gRPC             OTLP/gRPC: opentelemetry.proto.collector.trace.v1.TraceService; grpc.health.v1.Health\n",
     "GET  /metrics    Prometheus metrics\n",
     "GET  /livez      the process lives\n",
-    "GET  /readyz     spans are taken\n",
+    "GET  /readyz     spans are taken and can be written\n",
 );
 
 /// Where the pages stand.
@@ -99,9 +99,10 @@ impl<I: Intake> Router<I> {
         let (status, content_type, body) = match path {
             "/metrics" => (StatusCode::OK, METRICS_TYPE, (self.scrape)().into()),
             "/livez" => (StatusCode::OK, TEXT_TYPE, Bytes::from_static(b"ok\n")),
-            "/readyz" if self.health.is_ready() => (StatusCode::OK, TEXT_TYPE, Bytes::from_static(b"ready\n")),
-            "/readyz" if self.health.is_stopping() => (UNREADY, TEXT_TYPE, Bytes::from_static(b"stopping\n")),
-            "/readyz" => (UNREADY, TEXT_TYPE, Bytes::from_static(b"starting\n")),
+            "/readyz" => {
+                let (status, text) = readiness(&self.health);
+                (status, TEXT_TYPE, text.into())
+            }
             _ => (StatusCode::OK, TEXT_TYPE, Bytes::from_static(ABOUT.as_bytes())),
         };
         let len = body.len();
@@ -113,6 +114,19 @@ impl<I: Intake> Router<I> {
         response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(len));
         response
     }
+}
+
+/// What `/readyz` says.
+fn readiness(health: &Health) -> (StatusCode, String) {
+    if health.is_ready() {
+        return (StatusCode::OK, "ready\n".to_owned());
+    }
+    let why = match health.waits_for() {
+        _ if health.is_stopping() => "stopping".to_owned(),
+        Some(missing) => format!("not ready: {missing}"),
+        None => "starting".to_owned(),
+    };
+    (UNREADY, why + "\n")
 }
 
 /// What makes a gRPC request one, beside its content type (gRPC `doc/PROTOCOL-HTTP2.md`, Requests).

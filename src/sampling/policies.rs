@@ -2,52 +2,148 @@
 
 use thiserror::Error;
 
-use super::expression::Expression;
+use super::compile::Compiler;
+use super::composite::Composite;
+use super::expression::{Expression, Trace};
 use super::predicates::Predicates;
-use super::{Keep, Summary, Threshold};
-use crate::config::settings::{Policy, Rule};
+use super::state::State;
+use super::{Keep, Summary, Threshold, Verdict};
+use crate::config::settings::{Rule, TailSampling};
 use crate::otlp::TraceId;
 use crate::otlp::scan::{Bits, Probe, Scope, SpanFact};
 
 /// Why policies cannot be compiled. Only the configuration can mend it.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum CompileError {
-    /// Each distinct predicate takes one bit of 64.
-    #[error("policy \"{0}\" needs more span predicates than the {max} that all policies share", max = Bits::BITS)]
-    Predicates(String),
+    /// One of them does not fit beside those before it.
+    #[error("policy \"{name}\" {misfit}")]
+    Policy {
+        /// Its name, or that of the one that it stands in.
+        name: String,
+        /// What does not fit.
+        misfit: Misfit,
+    },
     /// [`Keep::policy`] is 16 bits wide.
     #[error("more than {max} policies", max = u16::MAX)]
     Policies,
 }
 
-/// All policies of a configuration: the predicates that the scan evaluates and the verdict over a summary.
-#[derive(Clone, Debug)]
+/// What of a policy does not fit.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum Misfit {
+    /// Each distinct condition on a span takes one bit, and the tests within it some more.
+    #[error("asks more of spans than the {max} conditions that all policies share", max = Bits::BITS)]
+    Conditions,
+    /// Each distinct key takes a slot of every trace.
+    #[error("has one `key` more than all policies may have together: let some have the same")]
+    Keys,
+    /// Its type stands at the top level only.
+    #[error("cannot hold a `drop` or a `composite`")]
+    Nested,
+}
+
+/// All policies of a configuration: what the scan evaluates, the verdict over a summary, and what they remember.
+#[derive(Debug)]
 pub struct Policies {
     names: Vec<String>,
-    expressions: Vec<Expression>,
+    vetoes: Vec<Veto>,
+    voters: Vec<Voter>,
+    /// The one of `voters` whose proof is the verdict before the trace is whole.
+    prover: Option<usize>,
+    sample_on_first_match: bool,
     predicates: Predicates,
+    states: Vec<State>,
+}
+
+/// A policy of type `drop`.
+#[derive(Debug)]
+struct Veto {
+    policy: u16,
+    /// What a trace must be to survive it.
+    survives: Expression,
+}
+
+/// A policy that may keep a trace.
+#[derive(Debug)]
+struct Voter {
+    policy: u16,
+    voice: Voice,
+}
+
+#[derive(Debug)]
+enum Voice {
+    Expression(Expression),
+    Composite(Composite),
+}
+
+impl Voter {
+    fn is_stateful(&self) -> bool {
+        match &self.voice {
+            Voice::Expression(expression) => expression.is_stateful(),
+            Voice::Composite(_) => true,
+        }
+    }
+
+    fn can_be_certain(&self) -> bool {
+        match &self.voice {
+            Voice::Expression(expression) => expression.can_be_certain(),
+            Voice::Composite(_) => true,
+        }
+    }
+
+    fn is_settled(&self, summary: &Summary) -> bool {
+        match &self.voice {
+            Voice::Expression(expression) => expression.is_settled(summary),
+            Voice::Composite(_) => false,
+        }
+    }
+
+    fn vote(&self, trace: &Trace<'_>) -> Option<Keep> {
+        match &self.voice {
+            Voice::Expression(expression) => {
+                expression.evaluate(trace).map(|threshold| Keep { policy: self.policy, threshold })
+            }
+            Voice::Composite(composite) => composite.vote(trace),
+        }
+    }
 }
 
 impl Policies {
-    /// Compiles `policies`, in their order.
+    /// Compiles the policies, in their order.
     ///
     /// # Errors
-    /// More predicates or policies than fit.
-    pub fn compile(policies: &[Policy]) -> Result<Self, CompileError> {
-        if policies.len() > usize::from(u16::MAX) {
-            return Err(CompileError::Policies);
+    /// More conditions, keys or policies than fit.
+    pub fn compile(settings: &TailSampling) -> Result<Self, CompileError> {
+        let policies = &settings.policies;
+        let sample_on_first_match = settings.sample_on_first_match;
+        let mut names: Vec<String> = policies.iter().map(|policy| policy.name.clone()).collect();
+        let (mut vetoes, mut voters) = (Vec::new(), Vec::new());
+        let mut compiler = Compiler::default();
+        for (index, policy) in policies.iter().enumerate() {
+            let number = u16::try_from(index).map_err(|_| CompileError::Policies)?;
+            let misfit = |misfit| CompileError::Policy { name: policy.name.clone(), misfit };
+            let voice = match &policy.rule {
+                Rule::Drop(parts) => {
+                    vetoes.push(Veto { policy: number, survives: compiler.all(parts).map_err(misfit)?.negated() });
+                    continue;
+                }
+                Rule::Composite(composite) => {
+                    let first_label = u16::try_from(names.len()).map_err(|_| CompileError::Policies)?;
+                    names.extend(policy.sub_labels());
+                    Voice::Composite(compiler.composite(composite, first_label).map_err(misfit)?)
+                }
+                _ => Voice::Expression(compiler.expression(&policy.rule).map_err(misfit)?),
+            };
+            voters.push(Voter { policy: number, voice });
         }
-        let mut predicates = Predicates::default();
-        let expressions = policies
-            .iter()
-            .map(|policy| {
-                expression(&policy.rule, &mut predicates).ok_or_else(|| CompileError::Predicates(policy.name.clone()))
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Policies { names: policies.iter().map(|p| p.name.clone()).collect(), expressions, predicates })
+        u16::try_from(names.len()).map_err(|_| CompileError::Policies)?;
+        let prover = if sample_on_first_match { Some(0) } else { voters.iter().position(Voter::can_be_certain) };
+        let Compiler { predicates, states } = compiler;
+        Ok(Policies { names, vetoes, voters, prover, sample_on_first_match, predicates, states })
     }
 
-    /// The names in the order of the configuration; [`Keep::policy`] is an index into them.
+    /// The names in the order of the configuration, and behind them those within composites. [`Keep::policy`] and
+    /// [`Verdict::Vetoed`] are indices into them.
     #[must_use]
     pub fn names(&self) -> &[String] {
         &self.names
@@ -79,53 +175,98 @@ impl Policies {
         self.predicates.keys().heap_bytes()
     }
 
-    /// The verdict on a trace of which `summary` is all that is known: the least strict policy that keeps it, the
-    /// first of equals; `None` if none does.
+    /// The verdict on a trace of which `summary` is all that is known, at `now_ms` of a monotonic clock. Of the policies
+    /// that keep it the least strict one is named, and the first of equals. To be asked once of a trace: limits are
+    /// charged and policies remember what they said.
     #[must_use]
-    pub fn decide(&self, summary: &Summary, trace_id: TraceId) -> Option<Keep> {
-        let randomness = summary.randomness(trace_id);
-        let votes = self.expressions.iter().enumerate().filter_map(|(index, expression)| {
-            let threshold = expression.evaluate(summary, randomness)?;
-            Some(Keep { policy: index as u16, threshold })
-        });
-        votes.min_by_key(|keep| keep.threshold)
+    pub fn decide(&self, summary: &Summary, trace_id: TraceId, now_ms: u64) -> Verdict {
+        let trace = self.trace(summary, trace_id, now_ms);
+        let mut survival = Threshold::ALWAYS;
+        for veto in &self.vetoes {
+            match veto.survives.evaluate(&trace) {
+                Some(threshold) => survival = survival.max(threshold),
+                None => return Verdict::Vetoed(veto.policy),
+            }
+        }
+        self.vote(&trace, |_| true).map_or(Verdict::Dropped, |keep| Verdict::Kept(surviving(keep, survival)))
     }
 
     /// The verdict on a trace that more spans cannot change any more: it need not wait. It is the verdict that
     /// [`Policies::decide`] will give once the trace is whole, so a policy that is listed earlier and might still
-    /// prove itself holds it back.
+    /// prove itself holds it back, and so does one that might still drop it.
     #[must_use]
     #[inline]
     pub fn proven(&self, summary: &Summary) -> Option<Keep> {
-        let (index, first) = self.expressions.iter().enumerate().find(|(_, e)| e.is_evidence())?;
-        let threshold = if first.is_monotone() { first.evaluate(summary, 0)? } else { return None };
-        Some(Keep { policy: index as u16, threshold })
+        let prover = self.voters.get(self.prover?)?;
+        let is_proven = prover.is_settled(summary) && self.vetoes.iter().all(|veto| veto.survives.is_settled(summary));
+        is_proven.then_some(Keep { policy: prover.policy, threshold: Threshold::ALWAYS })
     }
 
-    /// The verdict on late spans alone, when the rest of their trace is gone: only evidence counts, as the ratio has
-    /// been decided.
+    /// The verdict on a trace that was dropped, after late spans came. Policies that remember other traces are not asked
+    /// again; the others are, and a trace that they keep is kept as if the spans had come in time.
+    #[must_use]
+    pub fn rescue(&self, summary: &Summary, trace_id: TraceId) -> Option<Keep> {
+        let trace = self.trace(summary, trace_id, 0);
+        let survival = self.lasting_survival(&trace)?;
+        self.vote(&trace, |voter| !voter.is_stateful()).map(|keep| surviving(keep, survival))
+    }
+
+    /// The verdict on late spans of a dropped trace whose other spans are gone: only what these spans prove alone
+    /// counts.
     #[must_use]
     pub fn evidence(&self, summary: &Summary, trace_id: TraceId) -> Option<Keep> {
-        self.decide(summary, trace_id).filter(|keep| keep.threshold == Threshold::ALWAYS)
+        let trace = self.trace(summary, trace_id, 0);
+        let survival = self.lasting_survival(&trace)?;
+        let voter = self.voters.iter().find(|voter| voter.is_settled(summary))?;
+        Some(surviving(Keep { policy: voter.policy, threshold: Threshold::ALWAYS }, survival))
+    }
+
+    /// `spans` spans were kept, by whatever policy: they are charged to the budgets.
+    pub fn kept(&self, spans: u32, now_ms: u64) {
+        self.states.iter().for_each(|state| state.kept(spans, now_ms));
+    }
+
+    /// Spans that a month exports at the present pace; `None` without a budget, as nobody counts then.
+    #[must_use]
+    pub fn month_estimate(&self, now_ms: u64) -> Option<f64> {
+        self.states.iter().find_map(|state| state.month_estimate(now_ms))
+    }
+
+    fn trace<'a>(&'a self, summary: &'a Summary, trace_id: TraceId, now_ms: u64) -> Trace<'a> {
+        Trace { summary, randomness: summary.randomness(trace_id), now_ms, states: &self.states }
+    }
+
+    /// The threshold at which the trace survives all policies of type `drop` that need not be asked but once; `None` if
+    /// it does not.
+    fn lasting_survival(&self, trace: &Trace<'_>) -> Option<Threshold> {
+        let lasting = self.vetoes.iter().filter(|veto| !veto.survives.is_stateful());
+        lasting
+            .map(|veto| veto.survives.evaluate(trace))
+            .try_fold(Threshold::ALWAYS, |so_far, threshold| threshold.map(|threshold| threshold.max(so_far)))
+    }
+
+    /// What the voters that may be `asked` say of a trace.
+    fn vote(&self, trace: &Trace<'_>, asked: impl Fn(&Voter) -> bool) -> Option<Keep> {
+        let mut best: Option<Keep> = None;
+        for voter in self.voters.iter().filter(|voter| asked(voter)) {
+            if self.sample_on_first_match && best.is_some() && voter.is_stateful() {
+                continue;
+            }
+            let Some(keep) = voter.vote(trace) else { continue };
+            best = Some(match best {
+                // The first is named, but what the trace stands for follows from all that would keep it.
+                Some(first) if self.sample_on_first_match => {
+                    Keep { threshold: first.threshold.min(keep.threshold), ..first }
+                }
+                Some(best) if best.threshold <= keep.threshold => best,
+                _ => keep,
+            });
+        }
+        best
     }
 }
 
-/// `None` if the predicates do not fit.
-fn expression(rule: &Rule, predicates: &mut Predicates) -> Option<Expression> {
-    Some(match rule {
-        Rule::AlwaysSample => Expression::Always,
-        Rule::AnySpan(condition) => Expression::AnySpan(predicates.bit(condition)?),
-        Rule::Latency { threshold_ms, upper_threshold_ms } => Expression::Duration {
-            over_ms: *threshold_ms,
-            up_to_ms: (*upper_threshold_ms != 0).then_some(*upper_threshold_ms),
-        },
-        Rule::Probabilistic { sampling_percentage } => match Threshold::from_percent(*sampling_percentage) {
-            Threshold::ALWAYS => Expression::Always,
-            threshold => Expression::Ratio(threshold),
-        },
-        _ => todo!("the other rules"),
-    })
+/// A trace that must be kept and must survive is as strict as the stricter of the two.
+fn surviving(keep: Keep, survival: Threshold) -> Keep {
+    Keep { threshold: keep.threshold.max(survival), ..keep }
 }
-
-#[cfg(test)]
-mod tests;

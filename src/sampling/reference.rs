@@ -136,6 +136,11 @@ fn passes(check: &Check, value: &Value) -> bool {
         Check::Type(expected) => value_type(value) == *expected,
         Check::OneOf(texts) => is_text(&|v| texts.iter().any(|text| text.as_bytes() == v)),
         Check::Matches(pattern) => is_text(&|v| pattern.is_match(v)),
+        Check::MatchesText(pattern) => as_text(value).is_some_and(|text| pattern.is_match(&text)),
+        Check::Element(check) => match value {
+            Value::Array(v) => v.values.iter().filter_map(|v| v.value.as_ref()).any(|v| passes(check, v)),
+            _ => false,
+        },
         Check::HasPrefix(text) => is_text(&|v| v.len() >= text.len() && &v[..text.len()] == text.as_bytes()),
         Check::HasSuffix(text) => is_text(&|v| v.len() >= text.len() && &v[v.len() - text.len()..] == text.as_bytes()),
         Check::Contains(text) => is_text(&|v| (0..=v.len()).any(|at| v[at..].starts_with(text.as_bytes()))),
@@ -144,7 +149,19 @@ fn passes(check: &Check, value: &Value) -> bool {
         Check::Numeric(range) => text.and_then(spelled).or(number(value)).is_some_and(|v| within(v, *range)),
         Check::Bytes(bytes) => *value == Value::Bytes(bytes.clone()),
         Check::Length(range) => length(value).is_some_and(|v| within(Number::Int(v as i64), *range)),
+        Check::HasBits(bits) => matches!(value, Value::Int(v) if v & i64::from(*bits) == i64::from(*bits)),
         Check::ServerFault => is_server_fault(value),
+    }
+}
+
+/// A simple value as text.
+fn as_text(value: &Value) -> Option<Vec<u8>> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(v) => Some(v.to_string().into()),
+        Value::Int(v) => Some(v.to_string().into()),
+        Value::Double(v) => Some(v.to_string().into()),
+        _ => None,
     }
 }
 

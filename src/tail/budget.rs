@@ -69,6 +69,12 @@ impl Share {
         self.bytes
     }
 
+    /// The budget that it is a part of.
+    #[must_use]
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     /// Takes `bytes` more; false, and nothing taken, if they would not fit.
     #[must_use]
     pub fn grow(&mut self, bytes: usize) -> bool {

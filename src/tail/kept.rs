@@ -64,6 +64,11 @@ impl KeptQueue {
         self.unsettled_spans.fetch_sub(spans, Ordering::AcqRel);
     }
 
+    /// `spans` spans that were settled as they had gone elsewhere are to be exported after all.
+    pub fn unsettle(&self, spans: u64) {
+        self.unsettled_spans.fetch_add(spans, Ordering::AcqRel);
+    }
+
     /// Returns when something may have been pushed since the last call.
     pub async fn pushed(&self) {
         self.pushed.notified().await;

@@ -53,8 +53,12 @@ pub struct Fragment {
 pub struct SpanBytes<'a> {
     /// The `Resource` message; empty if there is none.
     pub resource: &'a [u8],
+    /// `schema_url` of the `ResourceSpans`.
+    pub resource_schema_url: &'a [u8],
     /// The `InstrumentationScope` message; empty if there is none.
     pub scope: &'a [u8],
+    /// `schema_url` of the `ScopeSpans`.
+    pub scope_schema_url: &'a [u8],
     /// The `Span` message.
     pub span: &'a [u8],
 }
@@ -79,7 +83,13 @@ impl Fragment {
         spans.iter().map(|held| {
             let scope = self.request.scopes.get(held.scope as usize).copied().unwrap_or_default();
             let body = &self.request.body;
-            SpanBytes { resource: scope.resource.of(body), scope: scope.scope.of(body), span: held.span.of(body) }
+            SpanBytes {
+                resource: scope.resource.of(body),
+                resource_schema_url: scope.resource_schema_url.of(body),
+                scope: scope.scope.of(body),
+                scope_schema_url: scope.scope_schema_url.of(body),
+                span: held.span.of(body),
+            }
         })
     }
 }

@@ -16,7 +16,7 @@ use super::table::{Millis, Waits};
 use super::tally::{Tally, Trigger};
 use super::verdicts::VerdictCache;
 use crate::otlp::TraceId;
-use crate::sampling::{Keep, Policies, Summary, Threshold};
+use crate::sampling::{Keep, Policies, Summary, Threshold, Verdict};
 
 /// A trace whose spans are held.
 #[derive(Debug)]
@@ -188,7 +188,7 @@ impl Shard {
                 (round.policies.proven(&trace.summary), Trigger::Evidence)
             }
             State::Dropped { .. } => {
-                let keep = round.policies.decide(&trace.summary, trace.id);
+                let keep = round.policies.rescue(&trace.summary, trace.id);
                 round.tally.late_of_dropped(keep.is_some(), arrival.summary.span_count);
                 (keep, Trigger::Rescue)
             }
@@ -199,13 +199,16 @@ impl Shard {
         }
     }
 
-    /// Spans of a trace that is not held: late ones follow the verdict, others begin a trace.
+    /// Spans of a trace that is not held: late ones follow the verdict, others begin a trace. A veto is final.
     fn arrive_unknown(&mut self, arrival: Arrival, round: &mut Round<'_>) {
         if let Some(packed) = self.kept_ids.get(arrival.hash) {
             round.tally.late_kept_spans += u64::from(arrival.summary.span_count);
             round.kept.push(KeptSpans { fragment: arrival.fragment, keep: unpack(packed) });
         } else if self.dropped_ids.get(arrival.hash).is_some() {
             self.arrive_late_dropped(arrival, round);
+        } else if self.dropped_ids.get(vetoed(arrival.hash)).is_some() {
+            round.tally.late_of_dropped(false, arrival.summary.span_count);
+            round.tally.sampled_out_spans += u64::from(arrival.summary.span_count);
         } else {
             self.begin(arrival, round);
         }
@@ -280,11 +283,15 @@ impl Shard {
         let trigger = forced.unwrap_or(trigger);
         let (trace, _) = entry.remove();
         round.tally.lag(round.now_ms.saturating_sub(due_ms));
-        match round.policies.decide(&trace.summary, trace.id) {
-            Some(keep) => self.keep(trace, keep, trigger, round),
-            None => {
+        match round.policies.decide(&trace.summary, trace.id, round.now_ms) {
+            Verdict::Kept(keep) => self.keep(trace, keep, trigger, round),
+            Verdict::Dropped => {
                 round.tally.dropped(trigger);
                 self.drop_trace(trace, forced.is_none(), round);
+            }
+            Verdict::Vetoed(policy) => {
+                round.tally.vetoed(policy, trigger);
+                self.let_go(&trace, vetoed(trace.hash), round);
             }
         }
     }
@@ -292,7 +299,7 @@ impl Shard {
     /// Drops a trace: rescuable for a while, or for good.
     fn drop_trace(&mut self, mut trace: Trace, rescuable: bool, round: &mut Round<'_>) {
         let (Some(window_ms), true) = (round.waits.rescue_window_ms, rescuable) else {
-            self.let_go(&trace, round);
+            self.let_go(&trace, trace.hash, round);
             return;
         };
         let expiry_ms = round.now_ms + window_ms;
@@ -303,10 +310,10 @@ impl Shard {
         self.traces.insert_unique(trace.hash, trace, |trace| trace.hash);
     }
 
-    /// Remembers the id of a dropped trace, whose spans the caller releases.
-    fn let_go(&mut self, trace: &Trace, round: &mut Round<'_>) {
+    /// Remembers a dropped trace, whose spans the caller releases, by this hash of its id.
+    fn let_go(&mut self, trace: &Trace, hash: u64, round: &mut Round<'_>) {
         self.held.remove(trace);
-        self.dropped_ids.insert(trace.hash, 0);
+        self.dropped_ids.insert(hash, 0);
         round.tally.sampled_out_spans += u64::from(trace.summary.span_count);
     }
 
@@ -335,7 +342,7 @@ impl Shard {
         let Ok(entry) = self.traces.find_entry(due.hash, |trace| trace.id == due.id) else { return };
         if entry.get().state == (State::Dropped { expiry_ms: due.at_ms }) {
             let (trace, _) = entry.remove();
-            self.let_go(&trace, round);
+            self.let_go(&trace, trace.hash, round);
         }
     }
 
@@ -355,6 +362,12 @@ impl Shard {
 
 fn pop_due(queue: &mut VecDeque<Due>, now_ms: Millis) -> Option<Due> {
     if queue.front()?.at_ms <= now_ms { queue.pop_front() } else { None }
+}
+
+/// The hash by which a trace is remembered that was dropped for good. Ids of one shard share the high bits of their
+/// hashes, so with the highest one changed it is the hash of no other; it falls into the same bucket.
+fn vetoed(hash: u64) -> u64 {
+    hash ^ 1 << (u64::BITS - 1)
 }
 
 /// Policy in the high 16 bits, the high 48 bits of the 56-bit threshold below: what is cut off is far below the

@@ -31,7 +31,7 @@ const SLICE_TRACES: usize = 256;
 /// Traces of each shard that one slice of relief decides or lets go.
 const RELIEF_SLICE_TRACES: usize = SLICE_TRACES / SHARDS;
 
-/// Above this part of the budget, rescuable traces are let go.
+/// Above this part of the budget, rescuable traces are let go. A spool takes kept spans a little below it.
 const RESCUE_MARK: f64 = 0.85;
 /// Above this part of the budget, the oldest traces are decided early.
 const EARLY_MARK: f64 = 0.92;

@@ -50,7 +50,9 @@ impl Trigger {
 pub struct Tally {
     /// Kept traces by policy and trigger.
     pub kept: Vec<(u16, Trigger, u64)>,
-    /// Dropped traces by trigger.
+    /// Traces dropped by policies of type `drop`, by policy and trigger.
+    pub vetoed: Vec<(u16, Trigger, u64)>,
+    /// Other dropped traces by trigger.
     pub dropped: [u64; Trigger::ALL.len()],
     /// Spans let go for good.
     pub sampled_out_spans: u64,
@@ -67,18 +69,20 @@ pub struct Tally {
 impl Tally {
     /// Forgets everything.
     pub fn clear(&mut self) {
-        let (mut kept, mut lag_ms) = (std::mem::take(&mut self.kept), std::mem::take(&mut self.lag_ms));
+        let Tally { mut kept, mut vetoed, mut lag_ms, .. } = std::mem::take(self);
         kept.clear();
+        vetoed.clear();
         lag_ms.clear();
-        *self = Tally { kept, lag_ms, ..Tally::default() };
+        *self = Tally { kept, vetoed, lag_ms, ..Tally::default() };
     }
 
     pub(super) fn kept(&mut self, keep: Keep, trigger: Trigger) {
-        // A handful of policies and triggers: a scan beats a map.
-        match self.kept.iter_mut().find(|(p, t, _)| *p == keep.policy && *t == trigger) {
-            Some((_, _, traces)) => *traces += 1,
-            None => self.kept.push((keep.policy, trigger, 1)),
-        }
+        count(&mut self.kept, keep.policy, trigger);
+    }
+
+    /// This policy dropped a trace.
+    pub(super) fn vetoed(&mut self, policy: u16, trigger: Trigger) {
+        count(&mut self.vetoed, policy, trigger);
     }
 
     pub(super) fn dropped(&mut self, trigger: Trigger) {
@@ -96,5 +100,13 @@ impl Tally {
             Some((last_ms, traces)) if *last_ms == lag_ms => *traces += 1,
             _ => self.lag_ms.push((lag_ms, 1)),
         }
+    }
+}
+
+/// Adds one trace. A handful of policies and triggers: a scan beats a map.
+fn count(traces: &mut Vec<(u16, Trigger, u64)>, policy: u16, trigger: Trigger) {
+    match traces.iter_mut().find(|(p, t, _)| *p == policy && *t == trigger) {
+        Some((_, _, traces)) => *traces += 1,
+        None => traces.push((policy, trigger, 1)),
     }
 }

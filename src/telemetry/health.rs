@@ -1,21 +1,35 @@
-//! Whether the process lives and whether it takes spans.
+//! Whether the process lives and whether it is ready.
 
 #[cfg(test)]
 mod tests;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Shared flags behind `/livez`, `/readyz` and grpc.health.v1.
+use parking_lot::Mutex;
+
+/// Shared state behind `/livez`, `/readyz` and grpc.health.v1.
 #[derive(Debug, Default)]
 pub struct Health {
     ready: AtomicBool,
     stopping: AtomicBool,
+    waits_for: Mutex<Option<String>>,
 }
 
 impl Health {
-    /// All rooms are up: spans are taken.
+    /// All rooms are up: spans are taken, and can be written for all that is known.
     pub fn set_ready(&self) {
         self.ready.store(true, Ordering::Release);
+    }
+
+    /// What is missing before the daemon is ready, for whoever asks why it is not. Spans are taken meanwhile.
+    pub fn set_waits_for(&self, missing: String) {
+        *self.waits_for.lock() = Some(missing);
+    }
+
+    /// What is missing, if that was said.
+    #[must_use]
+    pub fn waits_for(&self) -> Option<String> {
+        self.waits_for.lock().clone()
     }
 
     /// The process was asked to stop: new spans are refused, retryably.
@@ -23,7 +37,7 @@ impl Health {
         self.stopping.store(true, Ordering::Release);
     }
 
-    /// Spans are taken.
+    /// Spans are taken and can be written.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire) && !self.is_stopping()

@@ -16,7 +16,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, Prometheu
 
 pub use table::{
     DROP_REASONS, Description, HELD_STATES, HELD_TRACE_STATES, Kind, LATE_VERDICTS, LabelDescription, LabelValues,
-    OUTCOMES, PROTOCOLS, REJECT_REASONS, SINK_CODES, TABLE, TRIGGERS, VERDICTS,
+    OUTCOMES, PROTOCOLS, REJECT_REASONS, SINK_CODES, SPOOL_FAULTS, TABLE, TRIGGERS, VERDICTS, WAIT_CAUSES,
 };
 
 /// The `Content-Type` of [`Metrics::render`]: the classic text format.
@@ -73,8 +73,14 @@ pub struct Held {
     pub rescuable_spans: u64,
     /// Dropped traces that can still be rescued.
     pub rescuable_traces: u64,
-    /// Kept spans that Cloud Trace has not confirmed yet.
+    /// Kept spans in memory that Cloud Trace has not confirmed yet.
     pub export_spans: u64,
+    /// Kept spans in the spool.
+    pub spooled_spans: u64,
+    /// Bytes of the spool's files.
+    pub spool_bytes: u64,
+    /// The most of them.
+    pub spool_limit_bytes: u64,
     /// Bytes of the budget in use.
     pub used_bytes: u64,
     /// The budget.
@@ -157,8 +163,8 @@ impl Metrics {
         self.count("spansieve_refused_connections_total", &[], 1);
     }
 
-    /// `traces` traces were decided, with one of [`VERDICTS`], because of one of [`TRIGGERS`]. `policy` is empty for
-    /// a drop.
+    /// `traces` traces were decided, with one of [`VERDICTS`], because of one of [`TRIGGERS`]. `policy` is empty
+    /// for a drop, unless a policy of type `drop` dropped them.
     pub fn decided(&self, policy: &str, verdict: &'static str, trigger: &'static str, traces: u64) {
         let labels = [("policy", policy), ("verdict", verdict), ("trigger", trigger)];
         self.count("spansieve_decided_traces_total", &labels, traces);
@@ -189,6 +195,28 @@ impl Metrics {
         self.count("spansieve_dropped_spans_total", &[("reason", reason)], spans);
     }
 
+    /// `spans` spans of an earlier process were found in the spool.
+    pub fn recovered(&self, spans: u64) {
+        self.count("spansieve_recovered_spans_total", &[], spans);
+    }
+
+    /// Something is wrong with the spool's files: one of [`SPOOL_FAULTS`].
+    pub fn spool_fault(&self, kind: &'static str) {
+        self.count("spansieve_spool_faults_total", &[("kind", kind)], 1);
+    }
+
+    /// Spans of projects whose calls fail, in the order of [`WAIT_CAUSES`].
+    pub fn waiting(&self, spans: [u64; WAIT_CAUSES.len()]) {
+        for (cause, spans) in WAIT_CAUSES.iter().zip(spans) {
+            self.set("spansieve_waiting_spans", &[("cause", cause)], spans);
+        }
+    }
+
+    /// A project may have `limit` calls under way.
+    pub fn sink_calls_limit(&self, limit: usize) {
+        self.set("spansieve_sink_calls_limit", &[], limit as u64);
+    }
+
     /// A call to Cloud Trace ended with a status code, one of [`SINK_CODES`]; see [`code_label`].
     pub fn sink_call(&self, code: &'static str, elapsed: Duration) {
         let labels = [("code", code)];
@@ -196,16 +224,23 @@ impl Metrics {
         histogram(&self.recorder, "spansieve_sink_duration_seconds", &labels).record(elapsed);
     }
 
+    /// A month exports `spans` spans at the present pace.
+    pub fn month_estimate(&self, spans: f64) {
+        gauge(&self.recorder, "spansieve_month_estimate_spans", &[]).set(spans);
+    }
+
     /// The text that `/metrics` serves, as [`CONTENT_TYPE`].
     #[must_use]
     pub fn render(&self, held: Held) -> String {
-        let spans = [held.pending_spans, held.rescuable_spans, held.export_spans];
+        let spans = [held.pending_spans, held.rescuable_spans, held.export_spans, held.spooled_spans];
         for (state, spans) in HELD_STATES.iter().zip(spans) {
             self.set("spansieve_held_spans", &[("state", state)], spans);
         }
         for (state, traces) in HELD_TRACE_STATES.iter().zip([held.pending_traces, held.rescuable_traces]) {
             self.set("spansieve_held_traces", &[("state", state)], traces);
         }
+        self.set("spansieve_spool_bytes", &[], held.spool_bytes);
+        self.set("spansieve_spool_limit_bytes", &[], held.spool_limit_bytes);
         self.set("spansieve_held_bytes", &[], held.used_bytes);
         self.set("spansieve_memory_limit_bytes", &[], held.limit_bytes);
         self.handle.render()

@@ -50,7 +50,7 @@ impl Exposition {
         of_metric.filter(|sample| labels.iter().all(|label| has(sample, label))).map(|sample| sample.value).sum()
     }
 
-    /// Spans received but not accounted for; 0 whenever nothing is in flight.
+    /// Spans received, now or by an earlier process, but not accounted for; 0 whenever nothing is in flight.
     pub(crate) fn missing_spans(&self) -> f64 {
         let accounted = [
             "exported_spans_total",
@@ -60,7 +60,7 @@ impl Exposition {
             "held_spans",
         ];
         let sum = |name: &str| self.sum(&format!("spansieve_{name}"), &[]);
-        sum("received_spans_total") - accounted.map(sum).iter().sum::<f64>()
+        sum("received_spans_total") + sum("recovered_spans_total") - accounted.map(sum).iter().sum::<f64>()
     }
 }
 

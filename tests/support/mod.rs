@@ -121,11 +121,13 @@ pub fn metric(text: &str, name: &str, labels: &[&str]) -> f64 {
     values.sum()
 }
 
-/// Received, and everything that spans can have become. Equal whenever nothing is in flight.
+/// Received or recovered, and everything that spans can have become. Equal whenever nothing is in flight.
 pub fn conservation(text: &str) -> (f64, f64) {
     let fates = ["exported_spans_total", "sampled_out_spans_total", "rejected_spans_total", "dropped_spans_total"];
     let settled: f64 = fates.iter().map(|name| metric(text, &format!("spansieve_{name}"), &[])).sum();
-    (metric(text, "spansieve_received_spans_total", &[]), settled + metric(text, "spansieve_held_spans", &[]))
+    let came = ["received_spans_total", "recovered_spans_total"];
+    let came = came.iter().map(|name| metric(text, &format!("spansieve_{name}"), &[])).sum();
+    (came, settled + metric(text, "spansieve_held_spans", &[]))
 }
 
 /// Waits until `condition` holds; panics after a long time with what was expected.

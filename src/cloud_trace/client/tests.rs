@@ -1,20 +1,19 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
+use tonic::Code;
 
 use super::*;
 use crate::config::settings;
-use crate::export::batch::Batcher;
-use crate::export::retry::retry_info;
+use crate::export::batch::{Batcher, Form};
+use crate::export::retry::server_wait;
 use crate::export::testing::{Reply, Script, Server, decode, push_record, record, with_retry_info};
-use crate::google::credentials::tests::{Metadata, token};
 use crate::tail::budget::Budget;
 
 fn batch(project: &str, spans: u64, name: &str) -> Batch {
     let limits = settings::Batch { max_spans: spans as usize, max_bytes: usize::MAX, max_delay: Duration::ZERO };
-    let mut batcher = Batcher::new(limits, Budget::new(0));
+    let mut batcher = Batcher::new(Form::CloudTrace, limits, Budget::new(0));
     for id in 0..spans {
         push_record(&mut batcher, &project.into(), Instant::now(), &record(project, id, name));
     }
@@ -36,7 +35,7 @@ async fn a_call_is_what_cloud_trace_expects() {
         assert_eq!(call.request.name, format!("projects/{project}"));
         let header = |name| call.metadata.get(name).map(|value| value.to_str().unwrap());
         assert_eq!(header("x-goog-request-params"), Some(routing));
-        assert!(header("user-agent").unwrap().starts_with(USER_AGENT), "{:?}", header("user-agent"));
+        assert!(header("user-agent").unwrap().starts_with("spansieve/"), "{:?}", header("user-agent"));
         // 60 s in the protocol's own units.
         assert_eq!(header("grpc-timeout"), Some("60000000u"));
         assert_eq!(header("authorization"), None);
@@ -59,7 +58,7 @@ async fn the_status_arrives_with_its_details() {
     let server = Server::any(script);
     let status = CloudTrace::plaintext(&server.uri()).unwrap().write(&batch("p", 1, "a")).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::ResourceExhausted, "later"));
-    assert_eq!(retry_info(&status), Some(Duration::from_secs(9)));
+    assert_eq!(server_wait(&status), Some(Duration::from_secs(9)));
 }
 
 #[tokio::test]
@@ -85,42 +84,4 @@ async fn a_sink_that_never_answers_is_given_up_at_the_deadline() {
     let status = CloudTrace::plaintext(&uri).unwrap().write(&batch("p", 1, "a")).await.unwrap_err();
     assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Unavailable), "{status:?}");
     assert!(start.elapsed() <= CALL_DEADLINE, "{:?}", start.elapsed());
-}
-
-#[tokio::test]
-async fn calls_are_signed_and_a_refused_token_is_renewed() {
-    let script = Script::new([Reply::Say(Status::unauthenticated("revoked"))]);
-    let server = Server::any(Arc::clone(&script));
-    let metadata = Metadata::start(vec![token("first"), token("second")]).await;
-    let channel = endpoint(&server.uri()).unwrap().connect_lazy();
-    let client = CloudTrace { channel, credentials: Some(metadata.credentials()) };
-    let batch = batch("p", 1, "a");
-    assert_eq!(client.write(&batch).await.unwrap_err().code(), Code::Unauthenticated);
-    client.write(&batch).await.unwrap();
-    client.write(&batch).await.unwrap();
-    let tokens = script.calls().into_iter().map(|call| call.metadata.get("authorization").cloned().unwrap());
-    assert_eq!(tokens.collect::<Vec<_>>(), ["Bearer first", "Bearer second", "Bearer second"]);
-}
-
-#[tokio::test]
-async fn tls_is_spoken_to_google() {
-    // The first bytes that arrive are a TLS handshake record (RFC 8446, 5.1), before any token is shown.
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let metadata = Metadata::start(vec![token("secret")]).await;
-    let uri = format!("https://{}", listener.local_addr().unwrap());
-    let client = CloudTrace::google(&uri, metadata.credentials()).unwrap();
-    let batch = batch("p", 1, "a");
-    let peer = async {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        stream.read_u8().await.unwrap()
-    };
-    let (result, first_byte) = tokio::join!(client.write(&batch), peer);
-    assert_eq!(first_byte, 22);
-    assert_eq!(result.unwrap_err().code(), Code::Unavailable);
-}
-
-#[test]
-fn an_address_that_is_none_is_refused_with_its_reason() {
-    let error = CloudTrace::plaintext("not an address").unwrap_err().to_string();
-    assert!(error.starts_with("cloud trace endpoint \"not an address\" cannot be used: "), "{error}");
 }

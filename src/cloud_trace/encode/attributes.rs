@@ -8,6 +8,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use smallvec::SmallVec;
 
+use super::names::KeyNames;
 use super::text::{Clip, Renderer, mended};
 use super::write;
 use super::{ATTRIBUTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
@@ -17,8 +18,9 @@ use crate::otlp::view::{self, AnyValue};
 const INLINE_COUNT: usize = 32;
 
 /// The attributes of one map, as they are being collected.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct AttributeList<'a> {
+    names: &'a KeyNames,
     items: SmallVec<[Attribute<'a>; INLINE_COUNT]>,
     dropped_count: u64,
     seen: KeyFilter,
@@ -36,9 +38,14 @@ pub(super) struct Attribute<'a> {
 }
 
 impl<'a> AttributeList<'a> {
+    /// An empty list of keys that are called by `names`.
+    pub(super) fn new(names: &'a KeyNames) -> Self {
+        AttributeList::beside(&KeyFilter::default(), names)
+    }
+
     /// An empty list whose keys may not repeat those in `seen` either.
-    pub(super) fn beside(seen: &KeyFilter) -> Self {
-        AttributeList { seen: seen.clone(), ..Default::default() }
+    pub(super) fn beside(seen: &KeyFilter, names: &'a KeyNames) -> Self {
+        AttributeList { names, items: SmallVec::new(), dropped_count: 0, seen: seen.clone(), may_repeat: false }
     }
 
     /// Appends an attribute under the name that Cloud Trace gives its key. It is dropped and counted if its key is
@@ -46,7 +53,7 @@ impl<'a> AttributeList<'a> {
     /// than its bytes.
     #[inline]
     pub(super) fn push(&mut self, key: &'a [u8], value: AnyValue<'a>) {
-        let raw = renamed(key);
+        let raw = self.names.get(key);
         // Mending never makes a key shorter.
         if raw.is_empty() || raw.len() > KEY_BYTES_MAX || self.items.len() == ATTRIBUTES_MAX {
             return self.drop_one();
@@ -110,9 +117,10 @@ pub(super) fn attribute_map<'a>(
     number: u8,
     attributes: view::Attributes<'a>,
     dropped_count: u32,
+    names: &KeyNames,
     scratch: &mut Scratch,
 ) {
-    let mut list = AttributeList::default();
+    let mut list = AttributeList::new(names);
     for (key, value) in attributes.iter() {
         list.push(key, value);
     }
@@ -215,19 +223,6 @@ pub(super) fn key_hash(key: &str) -> u64 {
     let mut hasher = FixedState::default().build_hasher();
     hasher.write(key.as_bytes());
     hasher.finish()
-}
-
-/// The label that the Cloud Trace console knows a key by (Google's Go exporter, its default attribute mappings).
-#[inline]
-fn renamed(key: &[u8]) -> &[u8] {
-    match key {
-        b"http.method" => b"/http/method",
-        b"http.host" => b"/http/host",
-        b"http.path" => b"/http/path",
-        b"http.user_agent" => b"/http/user_agent",
-        b"http.status_code" => b"/http/status_code",
-        _ => key,
-    }
 }
 
 /// Writes an entry of `attribute_map`.

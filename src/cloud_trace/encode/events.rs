@@ -1,26 +1,34 @@
 //! Events: each becomes an annotation. Cloud Trace's message events say less, and nothing in OTLP is one.
 
 use super::attributes::{Scratch, attribute_map, truncatable_string};
+use super::names::KeyNames;
 use super::span::Repeated;
 use super::{EVENT_LEAD_NANOS_MAX, EVENTS_MAX, NAME_BYTES_MAX, write};
 use crate::otlp::view::{self, Attributes};
 use crate::otlp::wire::{Reader, Value};
 
 /// Writes `TimeEvents` with the first events of the OTLP span `span`, which starts at `span_start`.
-pub(super) fn write(out: &mut Vec<u8>, span: &[u8], events: Repeated, span_start: u64, scratch: &mut Scratch) {
+pub(super) fn write(
+    out: &mut Vec<u8>,
+    span: &[u8],
+    events: Repeated,
+    span_start: u64,
+    names: &KeyNames,
+    scratch: &mut Scratch,
+) {
     if events.is_none() {
         return;
     }
     write::message(out, 9, |out| {
         for event in view::submessages(span, 11).take(EVENTS_MAX) {
-            write::message(out, 1, |out| time_event(out, event, span_start, scratch));
+            write::message(out, 1, |out| time_event(out, event, span_start, names, scratch));
         }
         write::count(out, 2, events.lost_count(events.count.min(EVENTS_MAX)));
     });
 }
 
 /// The fields of a `TimeEvent`.
-fn time_event(out: &mut Vec<u8>, event: &[u8], span_start: u64, scratch: &mut Scratch) {
+fn time_event(out: &mut Vec<u8>, event: &[u8], span_start: u64, names: &KeyNames, scratch: &mut Scratch) {
     let (mut time, mut name, mut dropped_count) = (0, &[][..], 0);
     let mut reader = Reader::new(event);
     while let Ok(Some(field)) = reader.field() {
@@ -34,7 +42,7 @@ fn time_event(out: &mut Vec<u8>, event: &[u8], span_start: u64, scratch: &mut Sc
     write::timestamp(out, 1, mended_time(time, span_start));
     write::message(out, 2, |out| {
         truncatable_string(out, 1, scratch.renderer.string(name, NAME_BYTES_MAX));
-        attribute_map(out, 2, Attributes::of_event(event), dropped_count, scratch);
+        attribute_map(out, 2, Attributes::of_event(event), dropped_count, names, scratch);
     });
 }
 

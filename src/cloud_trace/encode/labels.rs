@@ -106,6 +106,21 @@ const IN_CLUSTER: &[(&str, ResourceType)] = &[
     (CLUSTER_NAME, ResourceType { name: "k8s_cluster", labels: &[LOCATION, K8S_CLUSTER_NAME] }),
 ];
 
+/// What the resource detectors call Cloud Run (semantic conventions, `cloud.platform`).
+const CLOUD_RUN: &str = "gcp_cloud_run";
+
+/// The type that Cloud Run's own logs and metrics have
+/// (<https://cloud.google.com/monitoring/api/resources#tag_cloud_run_revision>).
+const CLOUD_RUN_REVISION: ResourceType = ResourceType {
+    name: "cloud_run_revision",
+    labels: &[
+        label("location", &[REGION]),
+        label("service_name", &["faas.name"]),
+        label("configuration_name", &["faas.name"]),
+        label("revision_name", &["faas.version"]),
+    ],
+};
+
 const GENERIC_TASK: ResourceType = ResourceType {
     name: "generic_task",
     labels: &[
@@ -122,17 +137,20 @@ const GENERIC_NODE: ResourceType = ResourceType {
 };
 
 /// The `g.co/r/...` labels of a resource: keys and values. None for a resource that says nothing about itself.
-pub(super) fn monitored_resource(attributes: &Attributes) -> Vec<(String, Cow<'_, str>)> {
+pub(super) fn monitored_resource(attributes: &Attributes, cloud_run_revision: bool) -> Vec<(String, Cow<'_, str>)> {
     if attributes.is_empty() {
         return Vec::new();
     }
-    let kind = resource_type(attributes);
+    let kind = resource_type(attributes, cloud_run_revision);
     let labels = kind.labels.iter();
     labels.map(|label| (format!("g.co/r/{}/{}", kind.name, label.name), label.value(attributes))).collect()
 }
 
-fn resource_type(attributes: &Attributes) -> &'static ResourceType {
+fn resource_type(attributes: &Attributes, cloud_run_revision: bool) -> &'static ResourceType {
     let platform = text(attributes, "cloud.platform");
+    if cloud_run_revision && platform == CLOUD_RUN {
+        return &CLOUD_RUN_REVISION;
+    }
     if let Some((_, kind)) = BY_PLATFORM.iter().find(|(name, _)| *name == platform) {
         return kind;
     }

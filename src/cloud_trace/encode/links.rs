@@ -1,20 +1,21 @@
 //! Links. OTLP knows no types of links, so theirs stays unspecified.
 
 use super::attributes::{Scratch, attribute_map};
+use super::names::KeyNames;
 use super::span::{Repeated, id};
 use super::{LINKS_MAX, write};
 use crate::otlp::view::{self, Attributes};
 use crate::otlp::wire::{Reader, Value};
 
 /// Writes `Links` with the first sound links of the OTLP span `span`.
-pub(super) fn write(out: &mut Vec<u8>, span: &[u8], links: Repeated, scratch: &mut Scratch) {
+pub(super) fn write(out: &mut Vec<u8>, span: &[u8], links: Repeated, names: &KeyNames, scratch: &mut Scratch) {
     if links.is_none() {
         return;
     }
     write::message(out, 10, |out| {
         let mut written = 0;
         for link in view::submessages(span, 13).filter_map(Link::read).take(LINKS_MAX) {
-            write::message(out, 1, |out| link.write(out, scratch));
+            write::message(out, 1, |out| link.write(out, names, scratch));
             written += 1;
         }
         write::count(out, 2, links.lost_count(written));
@@ -45,9 +46,9 @@ impl<'a> Link<'a> {
     }
 
     /// The fields of a `Link`.
-    fn write(&self, out: &mut Vec<u8>, scratch: &mut Scratch) {
+    fn write(&self, out: &mut Vec<u8>, names: &KeyNames, scratch: &mut Scratch) {
         write::bytes(out, 1, &write::hex::<16, 32>(self.trace_id));
         write::bytes(out, 2, &write::hex::<8, 16>(self.span_id));
-        attribute_map(out, 4, Attributes::of_link(self.message), self.dropped_count, scratch);
+        attribute_map(out, 4, Attributes::of_link(self.message), self.dropped_count, names, scratch);
     }
 }

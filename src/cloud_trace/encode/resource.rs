@@ -2,22 +2,11 @@
 
 use std::sync::Arc;
 
-use foldhash::fast::RandomState;
-use hashbrown::HashMap;
-
 use super::attributes::{AttributeList, KeyFilter, KeyIndex, Keyed, Scratch, entry, key_hash};
-use super::{ADJUSTED_COUNT, EncoderSettings, POLICY, labels};
+use super::names::KeyNames;
+use super::{ADJUSTED_COUNT, EncodeError, EncoderSettings, POLICY, labels, write};
 use crate::otlp::view::AnyValue;
 use crate::resource::{Attributes, Rewriter};
-
-/// Resources that are remembered. Far more than the instances that send to one daemon at a time.
-pub const RESOURCES_MAX: usize = 1_024;
-
-/// The bytes that remembered resources may take together.
-pub const RESOURCES_BYTES_MAX: usize = 16 << 20;
-
-/// What may stand in a project id: enough for `example.com:project-1`, and nothing that would break a span's name.
-const PROJECT_BYTES_MAX: usize = 128;
 
 /// Attributes that are not written when they are empty.
 const SKIPPED_EMPTY: [&[u8]; 3] = [b"service.name", b"service.namespace", b"service.instance.id"];
@@ -26,6 +15,10 @@ const SKIPPED_EMPTY: [&[u8]; 3] = [b"service.name", b"service.namespace", b"serv
 #[derive(Debug)]
 pub struct EncodedResource {
     project: Arc<str>,
+    /// `name` of the request to the project: a whole field.
+    request_name: Vec<u8>,
+    /// The project is neither the own one nor an allowed one.
+    is_foreign: bool,
     /// `projects/{project}/traces/`.
     pub(super) name_prefix: String,
     /// All map entries, one after the other.
@@ -75,10 +68,29 @@ impl EncodedResource {
         &self.project
     }
 
-    fn new(raw: &[u8], settings: &EncoderSettings, rewriter: &Rewriter, scratch: &mut Scratch) -> Self {
+    /// The field `name` of a `BatchWriteSpansRequest` to that project, with its key.
+    #[must_use]
+    pub fn request_name(&self) -> &[u8] {
+        &self.request_name
+    }
+
+    /// That the spans of this resource may be written.
+    ///
+    /// # Errors
+    /// They name a project that is not allowed.
+    #[inline]
+    pub(super) fn check_project(&self) -> Result<(), EncodeError> {
+        if self.is_foreign { Err(EncodeError::Project(Arc::clone(&self.project))) } else { Ok(()) }
+    }
+
+    pub(super) fn new(raw: &[u8], settings: &EncoderSettings, rewriter: &Rewriter, scratch: &mut Scratch) -> Self {
         let attributes = rewriter.rewrite(raw);
-        let project = project(&attributes).unwrap_or_else(|| settings.default_project.clone());
+        let project = attributes.project().unwrap_or_else(|| settings.default_project.clone());
+        let mut request_name = Vec::new();
+        write::bytes(&mut request_name, 1, format!("projects/{project}").as_bytes());
         let mut resource = EncodedResource {
+            request_name,
+            is_foreign: !settings.allows(&project),
             name_prefix: format!("projects/{project}/traces/"),
             project,
             block: Vec::new(),
@@ -88,29 +100,29 @@ impl EncodedResource {
             filter: KeyFilter::default(),
             dropped_count: u64::from(attributes.dropped_count()),
         };
-        resource.add_own(&attributes, settings.annotate, scratch);
-        resource.add_users(&attributes, scratch);
+        resource.add_own(&attributes, settings, scratch);
+        resource.add_users(&attributes, &settings.names, scratch);
         resource
     }
 
     /// The labels, and the keys of the annotations, which are written with each span.
-    fn add_own(&mut self, attributes: &Attributes, annotate: bool, scratch: &mut Scratch) {
-        if annotate {
+    fn add_own(&mut self, attributes: &Attributes, settings: &EncoderSettings, scratch: &mut Scratch) {
+        if settings.annotate {
             self.note(POLICY);
             self.note(ADJUSTED_COUNT);
         }
-        for (key, value) in labels::monitored_resource(attributes) {
+        for (key, value) in labels::monitored_resource(attributes, settings.cloud_run_revision) {
             self.add(&key, AnyValue::String(value.as_bytes()), scratch);
         }
         self.own_count = self.entries.len();
     }
 
     /// The agent, unless somebody set it, and the attributes that are not overwritten by ours.
-    fn add_users(&mut self, attributes: &Attributes, scratch: &mut Scratch) {
+    fn add_users(&mut self, attributes: &Attributes, names: &KeyNames, scratch: &mut Scratch) {
         if attributes.get(labels::AGENT).is_none() {
             self.add(labels::AGENT, AnyValue::String(labels::agent(attributes).as_bytes()), scratch);
         }
-        let mut list = AttributeList::default();
+        let mut list = AttributeList::new(names);
         for (key, value) in attributes.iter() {
             let is_empty = matches!(value, AnyValue::String(b"") | AnyValue::Empty);
             if !(is_empty && SKIPPED_EMPTY.contains(&key)) {
@@ -171,53 +183,9 @@ impl EncodedResource {
     }
 
     /// Roughly what it holds, in bytes.
-    fn size_bytes(&self) -> usize {
+    pub(super) fn size_bytes(&self) -> usize {
         let keys: usize = self.entries.iter().map(|entry| entry.key.len()).sum();
         let entries = self.entries.len() * (size_of::<ResourceEntry>() + 2 * size_of::<u32>());
-        size_of::<Self>() + self.name_prefix.len() + self.block.len() + keys + entries
-    }
-}
-
-/// The project that a resource names (`gcp.project_id` is what Google's Telemetry API reads, `gcp.project.id` what
-/// its Go exporter does). One that cannot be a project counts as none, so that it cannot spoil a call.
-fn project(attributes: &Attributes) -> Option<Arc<str>> {
-    let names = ["gcp.project_id", "gcp.project.id"].into_iter().map(|key| labels::text(attributes, key));
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
-    names
-        .into_iter()
-        .find(|name| (1..=PROJECT_BYTES_MAX).contains(&name.len()) && name.bytes().all(allowed))
-        .map(Arc::from)
-}
-
-/// Encoded resources by their bytes on the wire.
-#[derive(Debug, Default)]
-pub(super) struct ResourceCache {
-    resources: HashMap<Box<[u8]>, Arc<EncodedResource>, RandomState>,
-    size_bytes: usize,
-}
-
-impl ResourceCache {
-    /// The resource `raw`, encoded now if it is not known. A full cache is emptied: whoever sends is soon back.
-    pub(super) fn get(
-        &mut self,
-        raw: &[u8],
-        settings: &EncoderSettings,
-        rewriter: &Rewriter,
-        scratch: &mut Scratch,
-    ) -> Arc<EncodedResource> {
-        if let Some(resource) = self.resources.get(raw) {
-            return resource.clone();
-        }
-        let resource = Arc::new(EncodedResource::new(raw, settings, rewriter, scratch));
-        let size_bytes = raw.len() + resource.size_bytes();
-        if self.resources.len() == RESOURCES_MAX || self.size_bytes + size_bytes > RESOURCES_BYTES_MAX {
-            self.resources.clear();
-            self.size_bytes = 0;
-        }
-        if size_bytes <= RESOURCES_BYTES_MAX {
-            self.resources.insert(raw.into(), resource.clone());
-            self.size_bytes += size_bytes;
-        }
-        resource
+        size_of::<Self>() + self.request_name.len() + self.name_prefix.len() + self.block.len() + keys + entries
     }
 }

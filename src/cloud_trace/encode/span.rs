@@ -1,10 +1,15 @@
 //! One span: OTLP fields in, Cloud Trace fields out.
 
+use std::ops::RangeInclusive;
+
 use super::attributes::{AttributeList, Scratch, truncatable_string};
+use super::names::KeyNames;
 use super::resource::EncodedResource;
 use super::{EncodeError, NAME_BYTES_MAX, VALUE_BYTES_MAX, events, links, write};
+use crate::otlp::TraceId;
 use crate::otlp::view::{self, StatusCode};
 use crate::otlp::wire::{Reader, Value};
+use crate::sampling::{Threshold, tracestate};
 
 /// What a span is called that was sent without a name: OTLP says that it means an unknown one, and Cloud Trace
 /// requires one.
@@ -23,6 +28,7 @@ pub(super) struct SpanFields<'a> {
     message: &'a [u8],
     trace_id: [u8; 16],
     span_id: [u8; 8],
+    trace_state: &'a [u8],
     parent_span_id: &'a [u8],
     name: &'a [u8],
     kind: u32,
@@ -61,6 +67,7 @@ impl<'a> SpanFields<'a> {
             message,
             trace_id: [0; 16],
             span_id: [0; 8],
+            trace_state: &[],
             parent_span_id: &[],
             name: &[],
             kind: 0,
@@ -76,6 +83,7 @@ impl<'a> SpanFields<'a> {
             match field {
                 (1, Value::Len(v)) => trace_id = v,
                 (2, Value::Len(v)) => span_id = v,
+                (3, Value::Len(v)) => span.trace_state = v,
                 (4, Value::Len(v)) => span.parent_span_id = v,
                 (5, Value::Len(v)) => span.name = v,
                 (6, Value::Varint(v)) => span.kind = v as u32,
@@ -111,6 +119,22 @@ impl<'a> SpanFields<'a> {
         self.end = self.end.max(self.start);
     }
 
+    /// The threshold that the span has passed, here and where it came from.
+    pub(super) fn passed(&self, threshold: Threshold) -> Threshold {
+        tracestate::passed(self.trace_state, threshold, TraceId(self.trace_id))
+    }
+
+    /// A span whose clock is days off cannot be mended: any other time would be made up.
+    pub(super) fn check_times(&self, taken: &RangeInclusive<u64>) -> Result<(), EncodeError> {
+        if self.start < *taken.start() {
+            return Err(EncodeError::Past);
+        }
+        if self.end > *taken.end() {
+            return Err(EncodeError::Future);
+        }
+        Ok(())
+    }
+
     /// Everything before the attributes.
     pub(super) fn write_head(&self, out: &mut Vec<u8>, resource: &EncodedResource, scratch: &mut Scratch) {
         let (trace_id, span_id) = (write::hex::<16, 32>(self.trace_id), write::hex::<8, 16>(self.span_id));
@@ -130,9 +154,9 @@ impl<'a> SpanFields<'a> {
     }
 
     /// Everything behind the attributes.
-    pub(super) fn write_tail(&self, out: &mut Vec<u8>, scratch: &mut Scratch) {
-        events::write(out, self.message, self.events, self.start, scratch);
-        links::write(out, self.message, self.links, scratch);
+    pub(super) fn write_tail(&self, out: &mut Vec<u8>, names: &KeyNames, scratch: &mut Scratch) {
+        events::write(out, self.message, self.events, self.start, names, scratch);
+        links::write(out, self.message, self.links, names, scratch);
         self.write_status(out, scratch);
         if let Some(same_process) = self.same_process_as_parent() {
             write::short_message(out, 12, |out| write::int(out, 1, u64::from(same_process)));

@@ -15,15 +15,23 @@ use crate::proto::google::devtools::cloudtrace::v2::{
     self, AttributeValue, BatchWriteSpansRequest, TruncatableString, span::time_event,
 };
 use crate::proto::google::rpc::Status;
+use crate::sampling::Threshold;
 
 mod generate;
 mod labels;
 mod limits;
+mod names;
 mod reference;
 
 fn encoder(annotate: bool) -> Encoder {
     let policy_names = ["errors".to_string(), "baseline".to_string()].into();
-    let settings = EncoderSettings { default_project: "default".into(), annotate, policy_names };
+    let settings = EncoderSettings {
+        default_project: "default".into(),
+        allowed_projects: AllowedProjects::Any,
+        annotate,
+        policy_names,
+        ..EncoderSettings::default()
+    };
     Encoder::new(settings, Rewriter::default())
 }
 
@@ -283,6 +291,36 @@ fn times_are_mended() {
         });
         assert_eq!((found.start_time.unwrap(), found.end_time.unwrap()), (time(start_written), time(end_written)));
         assert_eq!(found.time_events.unwrap().time_event[0].time.unwrap(), time(start_written));
+    }
+}
+
+#[test]
+fn spans_of_clocks_that_are_days_off_fail_alone() {
+    const NOW: u64 = 1_700_000_000_000_000_000;
+    let mut encoder = encoder(false);
+    let resource = encoder.resource(&[]);
+    let mut out = vec![];
+    let encode = |encoder: &mut Encoder, start, end, out: &mut Vec<u8>| {
+        let span = Span { start_time_unix_nano: start, end_time_unix_nano: end, ..plain_span() };
+        encoder.span(&resource, &[], &span.encode_to_vec(), errors(), out)
+    };
+    assert_eq!(encode(&mut encoder, 1, 2, &mut out), Ok(()), "any time before the clock is set");
+    encoder.set_now(NOW);
+    let (earliest, latest) = (NOW - PAST_NANOS_MAX, NOW + FUTURE_NANOS_MAX);
+    let cases = [
+        (earliest, NOW, Ok(())),
+        (earliest - 1, NOW, Err(EncodeError::Past)),
+        (0, earliest - 1, Err(EncodeError::Past)),
+        (0, 0, Err(EncodeError::Past)),
+        (NOW, latest, Ok(())),
+        (NOW, latest + 1, Err(EncodeError::Future)),
+        (latest + 1, 0, Err(EncodeError::Future)),
+        (NOW, u64::MAX, Err(EncodeError::Future)),
+    ];
+    for (start, end, expected) in cases {
+        let before = out.clone();
+        assert_eq!(encode(&mut encoder, start, end, &mut out), expected, "{start} {end}");
+        assert_eq!(out == before, expected.is_err());
     }
 }
 

@@ -3,6 +3,11 @@
 //! A block of the Collector can be pasted: what has no place here is accepted with a warning that says what takes its
 //! place, or refused where accepting it would break a promise.
 
+mod condition;
+mod keyed;
+mod latency;
+mod limiter;
+mod nested;
 mod policy;
 
 use crate::config::limits::{
@@ -14,7 +19,7 @@ use crate::config::settings::{DecisionCache, Rescue, TailSampling};
 use crate::config::values;
 
 /// Keys of the Collector without effect here, and what takes their place.
-const REPLACED: [(&str, &str); 6] = [
+const REPLACED: [(&str, &str); 5] = [
     ("num_traces", "`memory.limit` bounds the traces in memory, in bytes"),
     ("expected_new_traces_per_sec", "tables grow with the traffic"),
     (
@@ -22,7 +27,6 @@ const REPLACED: [(&str, &str); 6] = [
         "when memory is full, the oldest traces are decided early and then requests are refused, retryably",
     ),
     ("num_shards", "the trace table is sharded by itself"),
-    ("sample_on_first_match", "policies are a plain OR, so stopping early changes no decision"),
     ("maximum_trace_size_bytes", "no trace is dropped for its size; `memory.limit` bounds all of them together"),
 ];
 
@@ -39,6 +43,7 @@ pub(super) fn tail_sampling(mut section: Section<'_>, settings: &mut TailSamplin
         rescue(section, &mut settings.rescue);
     }
     section.set("annotate", &mut settings.annotate, values::boolean);
+    section.set("sample_on_first_match", &mut settings.sample_on_first_match, values::boolean);
     if let Some(nodes) = section.items("policies", &POLICY_COUNT) {
         settings.policies = policy::policies(&mut section, &nodes, settings.decision_wait);
     }

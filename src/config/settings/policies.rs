@@ -7,10 +7,21 @@ use crate::condition::Condition;
 /// One of `tail_sampling.policies`, or a policy within another one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
-    /// Unique name; the metric label and the annotation.
+    /// Unique name; the metric label and the annotation. Within `and`, `not` and `drop` it may be empty.
     pub name: String,
     /// What it keeps.
     pub rule: Rule,
+}
+
+impl Policy {
+    /// What `composite` calls its policies as metric labels and annotations: both names, with a slash between them.
+    pub fn sub_labels(&self) -> impl Iterator<Item = String> {
+        let policies = match &self.rule {
+            Rule::Composite(composite) => composite.policies.as_slice(),
+            _ => &[],
+        };
+        policies.iter().map(|(policy, _)| format!("{}/{}", self.name, policy.name))
+    }
 }
 
 /// The `type` of a policy with the section of that type.

@@ -125,6 +125,7 @@ fn tail_sampling() {
             "1:34+2 `2h` is out of range\n1:49+4 `101%` is out of range",
         ),
         ("tail_sampling: {annotate: yes}\n", "1:27+3 expected true or false, found `yes`"),
+        ("tail_sampling: {sample_on_first_match: first}\n", "1:40+5 expected true or false, found `first`"),
         ("tail_sampling: {annotate: 'true'}\n", "1:27+6 expected true or false, found `\"true\"`"),
     ]);
 }
@@ -134,8 +135,8 @@ fn collector() {
     // Keys that only the Collector has.
     check(&[
         (
-            "tail_sampling:\n  num_traces: 50000\n  expected_new_traces_per_sec: 10\n  block_on_overflow: true\n  num_shards: 4\n  sample_on_first_match: true\n  maximum_trace_size_bytes: 100000\n  sampling_strategy: trace-complete\n  drop_pending_traces_on_shutdown: false\n",
-            "2:3+10 warning: `num_traces` has no effect\n3:3+27 warning: `expected_new_traces_per_sec` has no effect\n4:3+17 warning: `block_on_overflow` has no effect\n5:3+10 warning: `num_shards` has no effect\n6:3+21 warning: `sample_on_first_match` has no effect\n7:3+24 warning: `maximum_trace_size_bytes` has no effect\n8:3+17 warning: `sampling_strategy` has no effect\n9:3+31 warning: `drop_pending_traces_on_shutdown` has no effect",
+            "tail_sampling:\n  num_traces: 50000\n  expected_new_traces_per_sec: 10\n  block_on_overflow: true\n  num_shards: 4\n  maximum_trace_size_bytes: 100000\n  sampling_strategy: trace-complete\n  drop_pending_traces_on_shutdown: false\n",
+            "2:3+10 warning: `num_traces` has no effect\n3:3+27 warning: `expected_new_traces_per_sec` has no effect\n4:3+17 warning: `block_on_overflow` has no effect\n5:3+10 warning: `num_shards` has no effect\n6:3+24 warning: `maximum_trace_size_bytes` has no effect\n7:3+17 warning: `sampling_strategy` has no effect\n8:3+31 warning: `drop_pending_traces_on_shutdown` has no effect",
         ),
         (
             "tail_sampling:\n  sampling_strategy: span-ingest\n  drop_pending_traces_on_shutdown: true\n  tail_storage: pebble\n",
@@ -144,133 +145,6 @@ fn collector() {
         (
             "tail_sampling:\n  policies:\n    - {name: a, type: probabilistic, probabilistic: {sampling_percentage: 5, hash_salt: x}}\n",
             "3:78+9 warning: `hash_salt` has no effect",
-        ),
-    ]);
-}
-
-#[test]
-fn policies() {
-    // `tail_sampling.policies`.
-    check(&[
-        ("tail_sampling:\n  policies: []\n", "2:3+8 `policies` is an empty list"),
-        ("tail_sampling:\n  policies:\n", "2:3+8 `policies` is an empty list"),
-        ("tail_sampling:\n  policies: {name: a}\n", "2:13+1 expected a list, found a section"),
-        (
-            "tail_sampling:\n  policies:\n    - latency\n",
-            "3:7+7 expected a section of `key: value` lines, found `latency`",
-        ),
-        ("tail_sampling:\n  policies:\n    - {}\n", "3:7+1 the key `name` is missing\n3:7+1 the key `type` is missing"),
-        ("tail_sampling:\n  policies:\n    - {type: error}\n", "3:7+1 the key `name` is missing"),
-        ("tail_sampling:\n  policies:\n    - {name: a}\n", "3:7+1 the key `type` is missing"),
-        ("tail_sampling:\n  policies:\n    - {name: '', type: error}\n", "3:14+2 a policy name must not be empty"),
-        (
-            "tail_sampling:\n  policies:\n    - {name: \"a\\tb\", type: error}\n",
-            "3:14+6 a policy name must be at most 128 bytes, without control characters",
-        ),
-        (
-            "tail_sampling:\n  policies:\n    - {name: a, type: error}\n    - {name: b, type: error}\n    - {name: a, type: error}\n",
-            "5:14+1 the policy name `a` is given twice",
-        ),
-        (
-            "tail_sampling:\n  policies:\n    - {name: a, type: latncy, latency: {threshold_ms: 5}}\n",
-            "3:23+6 unknown policy type `latncy`",
-        ),
-        (
-            "tail_sampling:\n  policies:\n    - {name: a, type: string_attribute, string_attribute: {key: k, values: [v]}}\n",
-            "3:23+16 the policy type `string_attribute` of the Collector is not supported",
-        ),
-        (
-            "tail_sampling:\n  policies:\n    - {name: a, type: and, and: {and_sub_policy: []}}\n",
-            "3:23+3 the policy type `and` of the Collector is not supported",
-        ),
-        (
-            "tail_sampling:\n  policies:\n    - {name: a, type: error, latency: {threshold_ms: 5}}\n",
-            "3:30+7 a policy of type `error` has no section `latency`",
-        ),
-        (
-            "tail_sampling:\n  policies:\n    - {name: a, type: always_sample, always_sample: {}}\n",
-            "3:38+13 a policy of type `always_sample` has no section `always_sample`",
-        ),
-        (
-            "tail_sampling:\n  policies:\n    - {name: a, type: error, ottl_condition: {}}\n",
-            "3:30+14 a policy of type `error` has no section `ottl_condition`",
-        ),
-        ("tail_sampling:\n  policies:\n    - {name: a, type: error, errors: {}}\n", "3:30+6 unknown key `errors`"),
-        (
-            "tail_sampling:\n  policies:\n    - {name: a, type: error, error: {status: false, http: false, rpc: false}}\n",
-            "3:7+1 the policy keeps nothing: all its parts are off",
-        ),
-        (
-            "tail_sampling:\n  policies:\n    - {name: a, type: error, error: {https: true}}\n",
-            "3:38+5 unknown key `https`",
-        ),
-        (
-            "tail_sampling:\n  policies:\n    - {name: a, type: latency}\n",
-            "3:7+1 a policy of type `latency` needs the section `latency`",
-        ),
-        (
-            "tail_sampling:\n  policies:\n    - {name: a, type: latency, latency: }\n",
-            "3:7+1 a policy of type `latency` needs the section `latency`",
-        ),
-        (
-            "tail_sampling:\n  policies:\n    - {name: a, type: latency, latency: {}}\n",
-            "3:41+1 the key `threshold_ms` is missing",
-        ),
-        (
-            "tail_sampling:\n  policies:\n    - {name: a, type: latency, latency: {threshold_ms: -1}}\n",
-            "3:56+2 `-1` is out of range",
-        ),
-        (
-            "tail_sampling:\n  policies:\n    - {name: a, type: latency, latency: {threshold_ms: 1s}}\n",
-            "3:56+2 expected a whole number, found `1s`",
-        ),
-        (
-            "tail_sampling:\n  policies:\n    - {name: a, type: latency, latency: {threshold_ms: 10000}}\n",
-            "3:56+5 warning: `decision_wait` runs from the first span: it can be over before a trace is this slow",
-        ),
-        (
-            "tail_sampling:\n  policies:\n    - {name: a, type: latency, latency: {threshold_ms: 500, upper_threshold_ms: 500}}\n",
-            "3:81+3 the policy keeps nothing: `upper_threshold_ms` is not above `threshold_ms`",
-        ),
-        (
-            "tail_sampling:\n  policies:\n    - {name: a, type: probabilistic}\n",
-            "3:7+1 a policy of type `probabilistic` needs the section `probabilistic`",
-        ),
-        (
-            "tail_sampling:\n  policies:\n    - {name: a, type: probabilistic, probabilistic: {hash_salt: x}}\n",
-            "3:53+1 the key `sampling_percentage` is missing\n3:54+9 warning: `hash_salt` has no effect",
-        ),
-        (
-            "tail_sampling:\n  policies:\n    - {name: a, type: probabilistic, probabilistic: {sampling_percentage: 100.5}}\n",
-            "3:75+5 `100.5%` is out of range",
-        ),
-        (
-            "tail_sampling:\n  policies:\n    - {name: a, type: probabilistic, probabilistic: {sampling_percentage: -1}}\n",
-            "3:75+2 `-1%` is out of range",
-        ),
-        (
-            "tail_sampling:\n  policies:\n    - {name: a, type: probabilistic, probabilistic: {sampling_percentage: .nan}}\n",
-            "3:75+4 `NaN%` is out of range",
-        ),
-        (
-            "tail_sampling:\n  policies:\n    - {name: a, type: probabilistic, probabilistic: {sampling_percentage: '5'}}\n",
-            "3:75+3 expected a percentage, found `\"5\"`",
-        ),
-        (
-            "tail_sampling:\n  policies:\n    - {name: a, type: status_code}\n",
-            "3:7+1 a policy of type `status_code` needs the section `status_code`",
-        ),
-        (
-            "tail_sampling:\n  policies:\n    - {name: a, type: status_code, status_code: {}}\n",
-            "3:49+1 the key `status_codes` is missing",
-        ),
-        (
-            "tail_sampling:\n  policies:\n    - {name: a, type: status_code, status_code: {status_codes: []}}\n",
-            "3:50+12 `status_codes` is an empty list",
-        ),
-        (
-            "tail_sampling:\n  policies:\n    - {name: a, type: status_code, status_code: {status_codes: [error, ERR, 2, OK, OK]}}\n",
-            "3:65+5 unknown status code `error`\n3:72+3 unknown status code `ERR`\n3:77+1 unknown status code `2`\n3:84+2 given twice",
         ),
     ]);
 }
@@ -343,8 +217,39 @@ fn cloud_trace() {
         ("cloud_trace: {endpoint: 'https://'}\n", "1:25+10 `https://` is no endpoint"),
         ("cloud_trace: {endpoint: 'https://host/v2'}\n", "1:25+17 `https://host/v2` is no endpoint"),
         ("cloud_trace: {endpoint: 'http://host'}\n", "1:25+13 `http://host` is no endpoint"),
+        ("cloud_trace: {attribute_mapping: consol}\n", "1:34+6 unknown attribute mapping `consol`"),
+        (
+            "cloud_trace:\n  attribute_mapping:\n    own:\n      - {key: a}\n      - {key: b, replacement: c}\n      - {key: b, replacement: d, x: 1}\n",
+            "4:9+1 the key `replacement` is missing\n6:9+1 the key `b` is given twice\n6:34+1 unknown key `x`",
+        ),
+        ("cloud_trace: {api: v1}\n", "1:20+2 unknown API `v1`"),
+        ("cloud_trace: {api: telemetri}\n", "1:20+9 unknown API `telemetri`"),
+        ("cloud_trace: {api: otlp}\n", "1:15+3 `api: otlp` has no endpoint of its own"),
+        ("cloud_trace: {api: otlp, endpoint: http}\n", "1:36+4 `http` is no endpoint"),
+        ("cloud_trace: {api: otlp, endpoint: embedded}\n", "1:36+8 the embedded Cloud Trace takes no OTLP"),
+        ("cloud_trace: {endpoint: embedded, api: telemetry}\n", "1:25+8 the embedded Cloud Trace takes no OTLP"),
+        (
+            "cloud_trace: {api: telemetry, attribute_mapping: none, cloud_run_revision: true}\n",
+            "1:31+17 warning: `attribute_mapping` has no effect: OTLP carries attributes as they are\n1:56+18 warning: `cloud_run_revision` has no effect: OTLP carries attributes as they are",
+        ),
+        ("cloud_trace: {headers: a}\n", "1:24+1 expected a section of `key: value` lines, found `a`"),
+        ("cloud_trace: {headers: {a b: c}}\n", "1:25+3 `a b` is no header name"),
+        (
+            "cloud_trace: {headers: {TE: a, grpc-timeout: 1S, content-type: b}}\n",
+            "1:25+2 the header `TE` is the protocol's own\n1:32+12 the header `grpc-timeout` is the protocol's own\n1:50+12 the header `content-type` is the protocol's own",
+        ),
+        ("cloud_trace: {headers: {a: b, A: c}}\n", "1:31+1 the header `A` is given twice"),
+        ("cloud_trace: {headers: {a: [b]}}\n", "1:28+1 expected a header's value, found a list"),
+        ("cloud_trace: {headers: {a: ''}}\n", "1:28+2 a header's value has from 1 to 4096 bytes"),
+        ("cloud_trace: {headers: {a: größe}}\n", "1:28+5 a header's value must be printable ASCII"),
         ("cloud_trace: {project: projects/a}\n", "1:24+10 `projects/a` is no project id"),
         ("cloud_trace: {project: ''}\n", "1:24+2 a project must not be empty"),
+        (
+            "cloud_trace: {allowed_projects: [A, '', a, a, [b]]}\n",
+            "1:34+1 `A` is no project id\n1:37+2 a project must not be empty\n1:44+1 given twice\n1:47+1 expected a project, found a list",
+        ),
+        ("cloud_trace: {allowed_projects: '*'}\n", "1:33+3 expected a list, found `*`"),
+        ("cloud_trace: {tls: {ca_file: /nowhere.pem}}\n", "1:30+12 cannot read `/nowhere.pem`: entity not found"),
         (
             "cloud_trace: {endpoint: embedded, embedded: {listen: '127.0.0.1:4318', max_bytes: 1KiB}}\n",
             "1:54+16 `127.0.0.1:4318` of `cloud_trace.embedded` is taken by `0.0.0.0:4318` of `otlp`\n1:83+4 `1KiB` is out of range",
@@ -365,6 +270,14 @@ fn cloud_trace() {
             "cloud_trace: {batch: {max_spans: 30000, max_bytes: 1GiB, max_delay: 2m}}\n",
             "1:34+5 `30000` is out of range\n1:52+4 `1GiB` is out of range\n1:69+2 `2m` is out of range",
         ),
+        ("cloud_trace: {spool: {max_bytes: 1GiB}}\n", "1:22+1 the key `directory` is missing"),
+        (
+            "cloud_trace: {spool: {directory: '', max_bytes: 1MiB}}\n",
+            "1:34+2 a directory must not be empty\n1:49+4 `1MiB` is out of range",
+        ),
+        ("cloud_trace: {spool: [/tmp]}\n", "1:22+1 expected a section of `key: value` lines, found a list"),
+        ("cloud_trace: {give_up_after: 30}\n", "1:30+2 the duration `30` has no unit"),
+        ("cloud_trace: {give_up_after: 337h}\n", "1:30+4 `337h` is out of range"),
         ("memory: {limit: 0%}\n", "1:17+2 `0%` is out of range"),
         ("memory: {limit: 120 %}\n", "1:17+5 `120%` is out of range"),
         ("memory: {limit: 100KiB}\n", "1:17+6 `100KiB` is out of range"),
@@ -378,7 +291,7 @@ fn cloud_trace() {
     ]);
 }
 
-fn check(cases: &[(&str, &str)]) {
+pub(super) fn check(cases: &[(&str, &str)]) {
     for (text, expected) in cases {
         assert_eq!(said(text), *expected, "{text}");
     }

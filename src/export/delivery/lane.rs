@@ -8,14 +8,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::{PROJECT_CALLS_MAX, reason};
+use super::alarm::Alarm;
+use super::pace::Pace;
+use crate::config::settings;
 use crate::export::batch::Batch;
 use crate::export::retry::{self, Action};
+use crate::export::spool::Aged;
+use crate::tail::budget::Budget;
 
-/// Failures in a row before the log says that a project is away: a single one is everyday life.
-const AWAY_ATTEMPTS: u32 = 3;
-/// The log repeats at this interval that a project is still away.
-const REMINDER_INTERVAL: Duration = Duration::from_secs(300);
 /// Failures of a batch, each after others of its project went through, until the fault is taken to be its own and it
 /// is halved.
 const STRIKES_MAX: u32 = 10;
@@ -26,6 +26,10 @@ pub(super) const BLAME_TIME_MIN: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub(super) struct Work {
     pub(super) batch: Batch,
+    /// When it came; of joined batches, the last.
+    pub(super) since: Instant,
+    /// Never sent, no part of one that was, and not of the spool: it may be joined with others.
+    fresh: bool,
     /// The lane's closings when its call started: the answers to calls that started before a failure was known say
     /// nothing about what came after it.
     epoch: u64,
@@ -34,7 +38,15 @@ pub(super) struct Work {
     /// The lane's stored batches at the last strike.
     stored_at_strike: u64,
     /// When it, or the batch that it is a part of, had its first strike.
-    pub(super) blamed_since: Option<Instant>,
+    blamed_since: Option<Instant>,
+}
+
+impl Work {
+    /// The parts of a batch that is halved, or `None` for a single span.
+    pub(super) fn halves(&self) -> Option<[Work; 2]> {
+        let part = |batch| Work { batch, fresh: false, strikes: 0, ..*self };
+        self.batch.halves().map(|(left, right)| [part(left), part(right)])
+    }
 }
 
 /// A gate before the calls of a project that fail.
@@ -43,6 +55,8 @@ struct Gate {
     opens: Instant,
     /// Failures in a row.
     attempts: u32,
+    /// What the last one asked for.
+    action: Action,
     /// One call is under way to see whether the project is back.
     probing: bool,
 }
@@ -51,19 +65,34 @@ struct Gate {
 #[derive(Debug)]
 pub(super) struct Lane {
     project: Arc<str>,
+    limits: settings::Batch,
     waiting: VecDeque<Work>,
     calls: usize,
+    /// Spans of all batches, waiting or under way.
+    spans: u64,
     /// Batches stored so far.
     stored: u64,
+    pace: Pace,
     gate: Option<Gate>,
     epoch: u64,
-    /// What the log last said about a project that is away, and when.
-    away_logged: Option<(Action, Instant)>,
+    alarm: Alarm,
 }
 
 impl Lane {
-    pub(super) fn new(project: Arc<str>) -> Self {
-        Lane { project, waiting: VecDeque::new(), calls: 0, stored: 0, gate: None, epoch: 0, away_logged: None }
+    /// A lane whose batches may be joined to as much as `limits`.
+    pub(super) fn new(project: Arc<str>, limits: settings::Batch, now: Instant) -> Self {
+        Lane {
+            project,
+            limits,
+            waiting: VecDeque::new(),
+            calls: 0,
+            spans: 0,
+            stored: 0,
+            pace: Pace::new(now),
+            gate: None,
+            epoch: 0,
+            alarm: Alarm::default(),
+        }
     }
 
     pub(super) fn project(&self) -> &Arc<str> {
@@ -74,34 +103,79 @@ impl Lane {
         self.waiting.is_empty() && self.calls == 0
     }
 
-    /// Appends `batch`.
-    pub(super) fn push(&mut self, batch: Batch) {
-        self.push_part(batch, None);
+    /// Whether it may be forgotten: nothing waits, and the first call of a new lane would be no sooner than its own.
+    pub(super) fn is_forgettable(&self, now: Instant) -> bool {
+        self.is_idle() && self.pace.next_call() <= now
     }
 
-    /// Appends `batch`, a part of one that is blamed for failures.
-    pub(super) fn push_part(&mut self, batch: Batch, blamed_since: Option<Instant>) {
-        self.waiting.push_back(Work { batch, epoch: 0, strikes: 0, stored_at_strike: self.stored, blamed_since });
+    /// Calls that may be under way at a time.
+    pub(super) fn calls_limit(&self) -> usize {
+        self.pace.limit()
     }
 
-    /// The next batch, if a call may start now.
-    pub(super) fn start(&mut self, now: Instant) -> Option<Work> {
-        if self.calls >= PROJECT_CALLS_MAX || self.gate.as_ref().is_some_and(|gate| gate.probing || gate.opens > now) {
+    /// What the batches wait for if calls fail, and the number of their spans.
+    pub(super) fn held_up(&self) -> Option<(Action, u64)> {
+        self.gate.as_ref().map(|gate| (gate.action, self.spans))
+    }
+
+    /// Appends a batch; unless it is `fresh`, it stays as it is.
+    pub(super) fn push(&mut self, Aged { batch, since }: Aged, fresh: bool) {
+        self.push_work(Work {
+            batch,
+            since,
+            fresh,
+            epoch: 0,
+            strikes: 0,
+            stored_at_strike: self.stored,
+            blamed_since: None,
+        });
+    }
+
+    /// Appends a part of a batch that was taken out.
+    pub(super) fn push_work(&mut self, work: Work) {
+        self.spans += u64::from(work.batch.span_count());
+        self.waiting.push_back(work);
+    }
+
+    /// When the next call may start; `None` if nothing waits, or only for calls to end.
+    pub(super) fn ready_at(&self) -> Option<Instant> {
+        let probing = self.gate.as_ref().is_some_and(|gate| gate.probing);
+        if self.waiting.is_empty() || probing || self.calls >= self.pace.limit() {
             return None;
         }
+        self.gate.as_ref().map(|gate| gate.opens).max(Some(self.pace.next_call()))
+    }
+
+    /// The next batch, if a call may start now, filled up with those that wait behind it. What is joined counts in
+    /// `budget`.
+    pub(super) fn start(&mut self, now: Instant, budget: &Budget) -> Option<Work> {
+        self.ready_at().filter(|&at| at <= now)?;
         let mut work = self.waiting.pop_front()?;
+        self.fill(&mut work, budget);
+        work.fresh = false;
         work.epoch = self.epoch;
         self.calls += 1;
+        self.pace.started(now, self.calls);
         if let Some(gate) = &mut self.gate {
             gate.probing = true;
         }
         Some(work)
     }
 
-    /// When the project may be probed, if that is what its batches wait for.
-    pub(super) fn next_probe(&self) -> Option<Instant> {
-        let gate = self.gate.as_ref().filter(|gate| !gate.probing && !self.waiting.is_empty())?;
-        Some(gate.opens)
+    /// Calls are scarce where batches wait: as many as fit become one.
+    fn fill(&mut self, work: &mut Work, budget: &Budget) {
+        let (mut spans, mut bytes) = (work.batch.span_count() as usize, work.batch.encoded_len());
+        let fits = |next: &&Work| {
+            spans += next.batch.span_count() as usize;
+            bytes += next.batch.encoded_len();
+            next.fresh && spans <= self.limits.max_spans && bytes <= self.limits.max_bytes
+        };
+        let count = if work.fresh { self.waiting.iter().take_while(fits).count() } else { 0 };
+        let joined: Vec<Work> = self.waiting.drain(..count).collect();
+        if let Some(last) = joined.last() {
+            work.since = last.since;
+            work.batch = work.batch.join(joined.iter().map(|work| &work.batch), budget);
+        }
     }
 
     /// Lets the project be probed at once.
@@ -112,17 +186,29 @@ impl Lane {
     }
 
     /// Takes note that the call of `work` ended with `status`: what is to be done with its batch.
-    pub(super) fn ended(&mut self, work: &mut Work, status: &Status, now: Instant) -> Action {
+    pub(super) fn ended(&mut self, work: &mut Work, status: &Status, elapsed: Duration, now: Instant) -> Action {
         self.calls -= 1;
         let action = match retry::action(status.code()) {
             Action::Retry if self.strike_out(work, status, now) => Action::Bisect,
             action => action,
         };
-        if matches!(action, Action::Done | Action::Bisect) && work.epoch == self.epoch {
-            self.open_gate();
+        if matches!(action, Action::Done | Action::Bisect) {
+            self.spans -= u64::from(work.batch.span_count());
+            if work.epoch == self.epoch {
+                self.gate = None;
+                self.alarm.back(&self.project);
+            }
         }
-        self.stored += u64::from(action == Action::Done);
+        if action == Action::Done {
+            self.stored += 1;
+            self.pace.stored(self.is_full(&work.batch), elapsed);
+        }
         action
+    }
+
+    /// At least half full.
+    fn is_full(&self, batch: &Batch) -> bool {
+        2 * batch.span_count() as usize >= self.limits.max_spans || 2 * batch.encoded_len() >= self.limits.max_bytes
     }
 
     /// Whether the fault is taken to be the batch's own. Errors of the connection have a source, the service's have none.
@@ -137,46 +223,87 @@ impl Lane {
         work.strikes >= STRIKES_MAX && (work.batch.span_count() > 1 || blame_time >= BLAME_TIME_MIN)
     }
 
-    fn open_gate(&mut self) {
-        self.gate = None;
-        if self.away_logged.take().is_some() {
-            tracing::info!(project = &*self.project, "Cloud Trace takes the spans of this project again");
-        }
+    /// Failures in a row. To sign in again comes first whatever failed before.
+    pub(super) fn attempts(&self, action: Action) -> u32 {
+        let gate = self.gate.as_ref().filter(|gate| action != Action::SignIn || gate.action == action);
+        gate.map_or(0, |gate| gate.attempts)
     }
 
-    /// Failures in a row.
-    pub(super) fn attempts(&self) -> u32 {
-        self.gate.as_ref().map_or(0, |gate| gate.attempts)
-    }
-
-    /// Puts the batch of a call that failed behind the others, and closes the gate for `delay`, if it has not been
-    /// closed since the call started.
-    pub(super) fn failed(&mut self, work: Work, now: Instant, delay: Duration, status: &Status) {
+    /// Puts the batch of a call that failed behind the others, and closes the gate for `delay`, or longer if the server
+    /// asks for it. Calls that were under way together fail together: that is one failure.
+    pub(super) fn failed(&mut self, work: Work, action: Action, status: &Status, now: Instant, delay: Duration) {
+        let asked = now + retry::server_wait(status).unwrap_or_default();
         if work.epoch == self.epoch {
             self.epoch += 1;
-            let attempts = self.attempts() + 1;
-            self.gate = Some(Gate { opens: now + delay, attempts, probing: false });
-            self.log_away(now, status);
+            let attempts = self.gate.as_ref().map_or(0, |gate| gate.attempts) + 1;
+            // What a probe meets says nothing about the pace: it was alone.
+            match action {
+                Action::SlowDown if attempts == 1 => self.pace.quota_used_up(),
+                Action::Retry if attempts == 1 => self.pace.slower(),
+                _ => {}
+            }
+            self.gate = Some(Gate { opens: asked.max(now + delay), attempts, action, probing: false });
+        } else if let Some(gate) = self.gate.as_mut().filter(|gate| !gate.probing) {
+            gate.opens = gate.opens.max(asked);
         }
         self.waiting.push_back(work);
     }
 
-    fn log_away(&mut self, now: Instant, status: &Status) {
-        let action = retry::action(status.code());
-        let due = match self.away_logged {
-            None => action == Action::Hold || self.attempts() >= AWAY_ATTEMPTS,
-            Some((logged, at)) => logged != action || now - at >= REMINDER_INTERVAL,
-        };
-        if due {
-            self.away_logged = Some((action, now));
-            let advice = retry::advice(status.code()).unwrap_or("they are tried again by themselves");
-            let project = &*self.project;
-            tracing::error!(
-                project,
-                advice,
-                "Cloud Trace takes no spans of this project, they wait in memory: {}",
-                reason(status)
-            );
+    /// Puts the batch of a call that was cut off before the others.
+    pub(super) fn cut_off(&mut self, work: Work) {
+        self.calls -= 1;
+        self.waiting.push_front(work);
+    }
+
+    /// Says that the project is away, if that is due. `identity` is the account of the calls.
+    pub(super) fn alarm(&mut self, status: &Status, now: Instant, identity: Option<&str>) {
+        if let Some(gate) = &self.gate {
+            self.alarm.away(&self.project, gate.action, gate.attempts, status, now, identity);
         }
+    }
+
+    /// Lets the waiting batches go that came `age` ago or earlier.
+    pub(super) fn give_up(&mut self, now: Instant, age: Duration) -> Vec<Batch> {
+        let mut given_up = Vec::new();
+        self.waiting.retain(|work| {
+            let is_young = now.saturating_duration_since(work.since) < age;
+            given_up.extend((!is_young).then(|| work.batch.clone()));
+            is_young
+        });
+        self.spans -= given_up.iter().map(|batch| u64::from(batch.span_count())).sum::<u64>();
+        given_up
+    }
+
+    /// Bytes of the waiting batches.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.waiting.iter().map(|work| work.batch.encoded_len()).sum()
+    }
+
+    /// When the first waiting batch came that the spool does not have yet.
+    pub(super) fn next_spilled(&self) -> Option<Instant> {
+        self.waiting.iter().find(|work| work.batch.record().is_none()).map(|work| work.since)
+    }
+
+    /// Takes out the batch of [`Lane::next_spilled`], filled up with those that wait behind it.
+    pub(super) fn spill(&mut self, budget: &Budget) -> Option<Aged> {
+        let at = self.waiting.iter().position(|work| work.batch.record().is_none())?;
+        self.waiting.rotate_left(at);
+        let mut work = self.waiting.pop_front()?;
+        self.fill(&mut work, budget);
+        self.waiting.rotate_right(at);
+        self.spans -= u64::from(work.batch.span_count());
+        Some(Aged { batch: work.batch, since: work.since })
+    }
+
+    /// Takes back a batch that the spool has no room for.
+    pub(super) fn unspill(&mut self, aged: Aged) {
+        self.push(aged, false);
+        self.waiting.rotate_right(1);
+    }
+
+    /// Whether a batch of the spool would be sent soon: at once, or as a probe.
+    pub(super) fn is_hungry(&self) -> bool {
+        let flows = self.gate.is_none() && self.calls < self.pace.limit();
+        self.waiting.is_empty() && (self.calls == 0 || flows)
     }
 }

@@ -4,8 +4,11 @@ use tonic::{Code, Status};
 
 use super::*;
 use crate::cloud_trace::client::CloudTrace;
+use crate::export::batch::{Batch, OVERHEAD_BYTES};
+use crate::export::sink::Written;
 use crate::export::testing::{
-    BAD, PANIC, PlainEncoder, Reply, Script, Server, UNENCODABLE, kept, settled, span_name, with_retry_info,
+    BAD, PANIC, PlainEncoder, Reply, Script, Server, UNENCODABLE, cloud_trace, counter, kept, settled, span_name,
+    with_retry_info,
 };
 
 /// A running exporter and all that its spans pass.
@@ -20,7 +23,9 @@ struct Bench {
 impl Bench {
     fn new(sink: impl Sink, limits: settings::Batch) -> Self {
         let (kept, metrics, budget) = (Arc::new(KeptQueue::default()), Arc::new(Metrics::new()), Budget::new(0));
-        let exporter = Exporter::start(Arc::clone(&kept), PlainEncoder, sink, limits, &budget, Arc::clone(&metrics));
+        let settings = cloud_trace(limits);
+        let exporter =
+            Exporter::start(Arc::clone(&kept), PlainEncoder, sink, &settings, &budget, Arc::clone(&metrics), None);
         Bench { exporter, kept, budget, metrics, pushed: 0 }
     }
 
@@ -91,6 +96,24 @@ async fn every_span_is_exported_once_or_counted_whatever_the_sink_says() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rejected_spans_of_a_batch_that_was_taken_are_counted_and_not_sent_again() {
+    /// Takes every batch, and rejects this many of its spans.
+    struct Rejects(u32);
+    impl Sink for Rejects {
+        async fn write(&self, _: &Batch) -> Result<Written, Status> {
+            Ok(Written { rejected_spans: self.0, message: "too old".to_owned() })
+        }
+    }
+    for (rejected, refused) in [(0, 0), (1, 1), (3, 3), (4, 3), (u32::MAX, 3)] {
+        let mut bench = Bench::new(Rejects(rejected), limits(100));
+        bench.keep("p", &["a", "b", "c"]);
+        bench.settle().await;
+        assert_eq!(settled(&bench.metrics), (3 - refused, [0, refused, 0]), "{rejected}");
+        assert_eq!(counter(&bench.metrics, "spansieve_sink_batches_total", "code=\"OK\""), 1, "{rejected}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn batches_are_of_one_project_and_wait_no_longer_than_their_delay() {
     let script = Script::new([]);
     let mut bench = Bench::new(Arc::clone(&script), limits(100));
@@ -114,8 +137,8 @@ async fn requests_are_let_go_once_encoded_though_the_sink_is_away() {
     let request_bytes = bench.budget.used_bytes();
     tokio::time::sleep(Duration::from_secs(1)).await;
     // What counts now is the batch and its copy on the wire.
-    let batch_bytes = prost::Message::encoded_len(&script.calls()[0].request) - "projects/p".len() - 2;
-    assert_eq!(bench.budget.used_bytes(), 2 * batch_bytes + "projects/p".len() + 2);
+    let batch_bytes = prost::Message::encoded_len(&script.calls()[0].request);
+    assert_eq!(bench.budget.used_bytes(), 2 * batch_bytes + OVERHEAD_BYTES);
     assert_ne!(request_bytes, bench.budget.used_bytes());
     assert_eq!(bench.exporter.export_spans(), 10);
 }

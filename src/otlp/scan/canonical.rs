@@ -7,7 +7,7 @@
 
 use prost::encoding::{WireType, encode_key, encode_varint};
 
-use super::schema::{self, Message};
+use crate::otlp::schema::{self, Message};
 use crate::otlp::wire::{Reader, WireError};
 
 /// The canonical form of the request in `body`.

@@ -1,4 +1,86 @@
+use proptest::prelude::*;
+
 use super::*;
+
+/// 1 in N; `th`, probability and adjusted count with 3, 4 and 5 digits.
+type Row = (u32, [&'static str; 3], [f64; 3], [f64; 3]);
+
+/// The table of tracestate-probability-sampling.md, "Converting floating-point probability to threshold value".
+const SPECIFICATION: [Row; 13] = [
+    (1, ["0"; 3], [1.0; 3], [1.0; 3]),
+    (2, ["8"; 3], [0.5; 3], [2.0; 3]),
+    (
+        3,
+        ["aab", "aaab", "aaaab"],
+        [0.333251953125, 0.3333282470703125, 0.33333301544189453],
+        [3.0007326007326007, 3.00004577706569, 3.0000028610256777],
+    ),
+    (4, ["c"; 3], [0.25; 3], [4.0; 3]),
+    (
+        5,
+        ["ccd", "cccd", "ccccd"],
+        [0.199951171875, 0.1999969482421875, 0.19999980926513672],
+        [5.001221001221001, 5.0000762951094835, 5.0000047683761295],
+    ),
+    (8, ["e"; 3], [0.125; 3], [8.0; 3]),
+    (
+        10,
+        ["e66", "e666", "e6666"],
+        [0.10009765625, 0.100006103515625, 0.10000038146972656],
+        [9.990243902439024, 9.99938968568813, 9.999961853172863],
+    ),
+    (16, ["f"; 3], [0.0625; 3], [16.0; 3]),
+    (
+        100,
+        ["fd71", "fd70a", "fd70a4"],
+        [0.0099945068359375, 0.010000228881835938, 0.009999990463256836],
+        [100.05496183206107, 99.99771123402633, 100.00009536752259],
+    ),
+    (
+        1_000,
+        ["ffbe7", "ffbe77", "ffbe76d"],
+        [0.0010004043579101562, 0.0009999871253967285, 0.000999998301267624],
+        [999.5958055290753, 1000.012874769029, 1000.0016987352618],
+    ),
+    (
+        10_000,
+        ["fff972", "fff9724", "fff97247"],
+        [0.00010001659393310547, 0.00010000169277191162, 0.00010000006295740604],
+        [9998.340882002383, 9999.830725674266, 9999.99370426336],
+    ),
+    (
+        100_000,
+        ["ffff584", "ffff583a", "ffff583a5"],
+        [9.998679161071777e-06, 1.00000761449337e-05, 1.0000003385357559e-05],
+        [100013.21013412817, 99999.238556461, 99999.96614643588],
+    ),
+    (
+        1_000_000,
+        ["ffffef4", "ffffef39", "ffffef391"],
+        [9.98377799987793e-07, 1.00000761449337e-06, 9.999930625781417e-07],
+        [1.0016248358208955e+06, 999992.38556461, 1.0000069374699865e+06],
+    ),
+];
+
+/// Equal but for the 12 digits that adjusted counts are rounded to.
+fn close(a: f64, b: f64) -> bool {
+    (a / b - 1.0).abs() < 1e-11
+}
+
+#[test]
+fn the_probability_table_of_the_specification() {
+    for (one_in, th, probability, adjusted_count) in SPECIFICATION {
+        for column in 0..3 {
+            let threshold = Threshold::from_probability(1.0 / f64::from(one_in)).rounded(column as u32 + 3);
+            let case = format!("1 in {one_in}, {} digits", column + 3);
+            assert_eq!(threshold.to_th(), th[column], "{case}");
+            assert_eq!(Threshold::from_th(th[column].as_bytes()), Some(threshold), "{case}");
+            let (p, count) = (threshold.probability(), threshold.adjusted_count());
+            assert!(close(p, probability[column]), "{case}: {p}");
+            assert!(close(count, adjusted_count[column]), "{case}: {count}");
+        }
+    }
+}
 
 #[test]
 fn percentages_give_the_numbers_of_the_specification() {
@@ -19,6 +101,61 @@ fn percentages_give_the_numbers_of_the_specification() {
     assert_eq!(Threshold::from_percent(0.0), Threshold::NEVER);
     assert!(!Threshold::NEVER.keeps((1 << 56) - 1));
     assert!(Threshold::ALWAYS.keeps(0));
+}
+
+#[test]
+fn th_is_hexadecimal_without_zeros_at_its_end() {
+    // Examples of tracestate-handling.md and tracestate-probability-sampling.md, and the ends of the range.
+    for (bits, th) in [
+        (0, "0"),
+        (0x80_0000_0000_0000, "8"),
+        (0xc0_0000_0000_0000, "c"),
+        (0xfd_70a4_0000_0000, "fd70a4"),
+        (0x00_0000_0000_0001, "00000000000001"),
+        (0x00_1000_0000_0000, "001"),
+        (0xff_ffff_ffff_ffff, "ffffffffffffff"),
+    ] {
+        assert_eq!(Threshold::from_bits(bits).to_th(), th);
+        assert_eq!(Threshold::from_th(th.as_bytes()), Some(Threshold::from_bits(bits)), "{th}");
+    }
+    assert_eq!(Threshold::NEVER.to_th(), "ffffffffffffff");
+}
+
+#[test]
+fn th_is_1_to_14_digits_and_lower_case() {
+    for (th, bits) in
+        [("00", Some(0)), ("80", Some(0x80_0000_0000_0000)), ("c0000000000000", Some(0xc0_0000_0000_0000))]
+    {
+        assert_eq!(Threshold::from_th(th.as_bytes()).map(Threshold::get), bits, "{th}");
+    }
+    for th in ["", "g", "C", "0x8", " 8", "8 ", "-8", "+8", "é", "000000000000000", "8;rv:1"] {
+        assert_eq!(Threshold::from_th(th.as_bytes()), None, "{th:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn th_says_the_whole_threshold(bits in 0u64..1 << 56) {
+        let threshold = Threshold::from_bits(bits);
+        prop_assert_eq!(Threshold::from_th(threshold.to_th().as_bytes()), Some(threshold));
+    }
+
+    #[test]
+    fn four_digits_are_within_a_thousandth(exponent in -30.0f64..0.0) {
+        let exact = Threshold::from_probability(exponent.exp2());
+        let rounded = exact.rounded(4);
+        prop_assert!((rounded.probability() / exact.probability() - 1.0).abs() < 0.001);
+        prop_assert!(rounded.to_th().trim_start_matches('f').len() <= 5, "{}", rounded.to_th());
+    }
+}
+
+#[test]
+fn rounding_leaves_the_ends_alone() {
+    for threshold in [Threshold::ALWAYS, Threshold::NEVER, Threshold::from_bits(u64::MAX)] {
+        for digits in 0..16 {
+            assert_eq!(threshold.rounded(digits), threshold, "{digits} digits");
+        }
+    }
 }
 
 #[test]

@@ -4,11 +4,13 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::settings::{DecisionCache, Policy, Rescue, Rule, StatusCode};
+use crate::condition::Condition;
+use crate::config::settings::{DecisionCache, Policy, Rescue, Rule};
 use crate::otlp::ByteRange;
+use crate::otlp::scan::Bits;
 use crate::sampling::threshold;
 
-const ERROR_BIT: u64 = 1;
+const ERROR_BIT: Bits = 1;
 const WAIT_MS: Millis = 10_000;
 const WINDOW_MS: Millis = 60_000;
 const SPAN_LEN: u32 = 100;
@@ -21,8 +23,9 @@ fn settings() -> TailSampling {
         decision_cache: DecisionCache { sampled_cache_size: 10_000, non_sampled_cache_size: 10_000 },
         rescue: Rescue { window: Duration::from_millis(WINDOW_MS), max_bytes: Size::Percent(25.0) },
         annotate: true,
+        sample_on_first_match: false,
         policies: vec![
-            policy("errors", Rule::StatusCode { status_codes: vec![StatusCode::Error] }),
+            policy("errors", Rule::AnySpan(Condition::status(2))),
             policy("slow", Rule::Latency { threshold_ms: 1_000, upper_threshold_ms: 0 }),
             policy("baseline", Rule::Probabilistic { sampling_percentage: 50.0 }),
         ],
@@ -46,6 +49,7 @@ fn span(trace_id: TraceId) -> SpanFact {
         span: ByteRange { offset: 0, len: SPAN_LEN },
         scope: 0,
         root: false,
+        error: false,
     }
 }
 
@@ -69,7 +73,7 @@ struct Fixture {
 
 impl Fixture {
     fn new(settings: &TailSampling, limit_bytes: usize) -> Self {
-        let policies = Arc::new(Policies::compile(&settings.policies).unwrap());
+        let policies = Arc::new(Policies::compile(settings).unwrap());
         let budget = Budget::new(limit_bytes);
         let table = Table::new(settings, policies, budget.clone());
         Fixture { table, budget, now_ms: 0, out: Outcome::default(), received: 0, exported: 0, kept: Vec::new() }
@@ -194,6 +198,45 @@ fn a_late_error_after_the_window_is_kept_alone() {
     fixture.send(&[error(id(1, false))]);
     fixture.send(&[span(id(1, false))]);
     assert_eq!((fixture.kept_count(), fixture.out.tally.late_kept_spans), (2, 1));
+}
+
+#[test]
+fn what_a_policy_drops_is_gone_for_good() {
+    let mut dropping = settings();
+    let probes =
+        Rule::Drop(vec![Policy { name: String::new(), rule: Rule::SpanCount { min_spans: 3, max_spans: None } }]);
+    dropping.policies.push(Policy { name: "probes".into(), rule: probes });
+    let mut fixture = Fixture::new(&dropping, 64 << 20);
+    fixture.send(&[span(id(1, true)), span(id(1, true)), error(id(1, true))]);
+    fixture.send(&[error(id(2, true))]);
+    assert_eq!(fixture.kept_count(), 0, "an error proves nothing yet: more spans may drop its trace");
+    fixture.advance(WAIT_MS);
+    assert_eq!((fixture.kept_count(), fixture.table.held()), (1, Held::default()), "what is dropped is not held");
+    assert_eq!(fixture.out.tally.vetoed, [(3, Trigger::DecisionWait, 1)]);
+    fixture.send(&[error(id(1, true))]);
+    assert_eq!((fixture.kept_count(), fixture.out.tally.sampled_out_spans), (1, 4));
+    assert_eq!(fixture.out.tally.late_dropped_spans, 1);
+}
+
+#[test]
+fn a_veto_is_told_from_the_drops_of_other_traces() {
+    let mut dropping = settings();
+    let probes =
+        Rule::Drop(vec![Policy { name: String::new(), rule: Rule::SpanCount { min_spans: 2, max_spans: None } }]);
+    dropping.policies = vec![dropping.policies[0].clone(), Policy { name: "probes".into(), rule: probes }];
+    dropping.rescue.window = Duration::ZERO;
+    let mut fixture = Fixture::new(&dropping, 64 << 20);
+    for n in 0..200 {
+        let spans = vec![span(id(n, true)); if n % 2 == 0 { 1 } else { 2 }];
+        fixture.send(&spans);
+    }
+    fixture.advance(WAIT_MS);
+    assert_eq!((fixture.kept_count(), fixture.table.held()), (0, Held::default()));
+    for n in 0..200 {
+        let kept_before = fixture.kept_count();
+        fixture.send(&[error(id(n, true))]);
+        assert_eq!(fixture.kept_count() - kept_before, u64::from(n % 2 == 0), "{n}");
+    }
 }
 
 #[test]

@@ -64,8 +64,8 @@ pub const PROTOCOLS: &[&str] = &["grpc", "http_protobuf", "http_json"];
 pub const OUTCOMES: &[&str] = &["ok", "partial", "invalid", "too_large", "busy", "timeout", "unsupported", "stopping"];
 /// Why a span is rejected alone; see [`crate::otlp::scan::RejectReason`].
 pub const REJECT_REASONS: &[&str] = &["invalid_trace_id", "invalid_span_id", "invalid_parent_span_id"];
-/// Where spans are held; only the last state is not about whole traces.
-pub const HELD_STATES: &[&str] = &["pending", "rescuable", "export"];
+/// Where spans are held; only the first two states are about whole traces.
+pub const HELD_STATES: &[&str] = &["pending", "rescuable", "export", "spooled"];
 /// The states in which traces are held.
 pub const HELD_TRACE_STATES: &[&str] = &["pending", "rescuable"];
 /// What is decided about a trace.
@@ -75,8 +75,14 @@ pub const VERDICTS: &[&str] = &["kept", "dropped"];
 pub const TRIGGERS: &[&str] = &["decision_wait", "root_received", "evidence", "pressure", "shutdown", "rescue"];
 /// What late spans meet.
 pub const LATE_VERDICTS: &[&str] = &["kept", "dropped", "rescued"];
-/// Why kept spans are lost: Cloud Trace refused them for good, the process had to end, or they cannot be encoded.
-pub const DROP_REASONS: &[&str] = &["refused", "shutdown", "encode"];
+/// Why kept spans are lost: Cloud Trace refused them for good, the process had to end, they cannot be encoded, they
+/// name a project that is not allowed, nobody took them within `cloud_trace.give_up_after`, or the spool's disk changed them.
+pub const DROP_REASONS: &[&str] = &["refused", "shutdown", "encode", "project_not_allowed", "gave_up", "corrupt"];
+/// What the spans of a project wait for whose calls fail; see [`crate::export::retry::Action::cause`].
+pub const WAIT_CAUSES: &[&str] = &["unavailable", "quota", "unauthenticated", "denied"];
+/// What is wrong with the spool's disk: a segment ends within a record, or its records are not what was written; a
+/// segment is not of this version and sink; a file cannot be read, or not be written.
+pub const SPOOL_FAULTS: &[&str] = &["torn", "corrupt", "foreign", "read", "write"];
 /// gRPC status codes by number, under their names in the gRPC specification.
 pub const SINK_CODES: &[&str] = &[
     "OK",
@@ -128,7 +134,7 @@ pub const TABLE: &[Description] = &[
     gauge(
         "spansieve_held_spans",
         &[listed("state", HELD_STATES)],
-        "Spans held: pending a decision, rescuable after a drop, or kept and waiting for Cloud Trace.",
+        "Spans held: pending a decision, rescuable after a drop, or kept and waiting for Cloud Trace, in memory or in the spool.",
     ),
     gauge("spansieve_held_traces", &[listed("state", HELD_TRACE_STATES)], "Traces held, pending or rescuable."),
     gauge("spansieve_held_bytes", &[], "Bytes of the memory budget in use."),
@@ -140,10 +146,19 @@ pub const TABLE: &[Description] = &[
             listed("verdict", VERDICTS),
             listed("trigger", TRIGGERS),
         ],
-        "Decisions; the policy is empty for a drop.",
+        "Decisions by the policy that kept or dropped the trace; empty for a trace that no policy kept.",
+    ),
+    gauge(
+        "spansieve_month_estimate_spans",
+        &[],
+        "Spans that 30 days export at the present pace; 0 without a policy of type budget.",
     ),
     histogram("spansieve_decision_lag_seconds", &[], "How long after its due time a trace was decided."),
-    counter("spansieve_sampled_out_spans_total", &[], "Spans let go because no policy kept their trace."),
+    counter(
+        "spansieve_sampled_out_spans_total",
+        &[],
+        "Spans let go because no policy kept their trace, or one dropped it.",
+    ),
     counter(
         "spansieve_late_spans_total",
         &[listed("verdict", LATE_VERDICTS)],
@@ -151,6 +166,16 @@ pub const TABLE: &[Description] = &[
     ),
     counter("spansieve_exported_spans_total", &[], "Spans that Cloud Trace confirmed."),
     counter("spansieve_dropped_spans_total", &[listed("reason", DROP_REASONS)], "Kept spans that were lost for good."),
+    gauge(
+        "spansieve_waiting_spans",
+        &[listed("cause", WAIT_CAUSES)],
+        "Kept spans of projects whose calls fail, by why the last one failed.",
+    ),
+    gauge(
+        "spansieve_sink_calls_limit",
+        &[],
+        "Calls to Cloud Trace that a project may have under way; of several, the fewest.",
+    ),
     counter(
         "spansieve_sink_batches_total",
         &[listed("code", SINK_CODES)],
@@ -161,6 +186,10 @@ pub const TABLE: &[Description] = &[
         &[listed("code", SINK_CODES)],
         "Duration of calls to Cloud Trace by gRPC status code.",
     ),
+    counter("spansieve_recovered_spans_total", &[], "Spans that an earlier process left in the spool, found at start."),
+    gauge("spansieve_spool_bytes", &[], "Bytes of the spool's files."),
+    gauge("spansieve_spool_limit_bytes", &[], "The most bytes of the spool's files; 0: there is no spool."),
+    counter("spansieve_spool_faults_total", &[listed("kind", SPOOL_FAULTS)], "What went wrong with the spool's files."),
     gauge(
         "spansieve_build_info",
         &[
@@ -204,11 +233,11 @@ impl Description {
         series
     }
 
-    /// Only a keep has a policy, and neither evidence nor a rescue ends in a drop.
+    /// Only a drop has no policy, and neither evidence nor a rescue ends in one.
     fn can_occur(&self, values: &[&str]) -> bool {
         let decided = self.labels.iter().any(|label| matches!(label.values, LabelValues::Policy));
         match values {
-            [policy, "dropped", trigger] if decided => policy.is_empty() && !matches!(*trigger, "evidence" | "rescue"),
+            [_, "dropped", trigger] if decided => !matches!(*trigger, "evidence" | "rescue"),
             [policy, ..] if decided => !policy.is_empty(),
             _ => true,
         }

@@ -22,6 +22,8 @@ fn each_event_counts_on_its_own_series() {
     metrics.exported(11);
     metrics.dropped("refused", 6);
     metrics.sink_call("UNAVAILABLE", Duration::from_secs(2));
+    metrics.recovered(12);
+    metrics.spool_fault("torn");
     let text = metrics.render(Held {
         pending_spans: 1,
         pending_traces: 2,
@@ -30,6 +32,9 @@ fn each_event_counts_on_its_own_series() {
         export_spans: 5,
         used_bytes: 6,
         limit_bytes: 7,
+        spooled_spans: 8,
+        spool_bytes: 9,
+        spool_limit_bytes: 10,
     });
     let expected = [
         (r#"spansieve_received_spans_total{protocol="http_json"}"#, 7.0),
@@ -55,6 +60,11 @@ fn each_event_counts_on_its_own_series() {
         (r#"spansieve_held_spans{state="rescuable"}"#, 3.0),
         (r#"spansieve_held_traces{state="rescuable"}"#, 4.0),
         (r#"spansieve_held_spans{state="export"}"#, 5.0),
+        (r#"spansieve_held_spans{state="spooled"}"#, 8.0),
+        ("spansieve_spool_bytes", 9.0),
+        ("spansieve_spool_limit_bytes", 10.0),
+        ("spansieve_recovered_spans_total", 12.0),
+        (r#"spansieve_spool_faults_total{kind="torn"}"#, 1.0),
         ("spansieve_held_bytes", 6.0),
         ("spansieve_memory_limit_bytes", 7.0),
     ];
@@ -128,7 +138,8 @@ fn what_the_table_does_not_list_is_noticed() {
     let decided = [
         (["p", "kept", "rescue"], true),
         (["", "dropped", "shutdown"], true),
-        (["p", "dropped", "shutdown"], false),
+        (["p", "dropped", "shutdown"], true),
+        (["p", "dropped", "rescue"], false),
         (["", "dropped", "evidence"], false),
         (["", "kept", "shutdown"], false),
     ];

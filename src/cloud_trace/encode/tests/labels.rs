@@ -170,6 +170,33 @@ fn projects() {
 }
 
 #[test]
+fn only_allowed_projects_are_written_to() {
+    let listed = |names: &[&str]| AllowedProjects::Listed(names.iter().map(|&name| name.into()).collect());
+    // What is allowed, what the resource names, and whether that is refused.
+    let cases = [
+        (listed(&[]), "", false),
+        (listed(&[]), "default", false),
+        (listed(&[]), "no/project", false),
+        (listed(&[]), "other", true),
+        (listed(&["another", "other"]), "other", false),
+        (listed(&["other"]), "other-1", true),
+        (listed(&["other"]), "OTHER", true),
+        (AllowedProjects::Any, "other", false),
+    ];
+    for (allowed, named, refused) in cases {
+        let mut encoder = encoder(true);
+        encoder.settings.allowed_projects = allowed.clone();
+        let named_resource = encoder.resource(&resource(vec![string("gcp.project_id", named)]).encode_to_vec());
+        let mut out = b"before".to_vec();
+        let result = encoder.span(&named_resource, &[], &plain_span().encode_to_vec(), errors(), &mut out);
+        let expected = if refused { Err(EncodeError::Project(named.into())) } else { Ok(()) };
+        assert_eq!((result, out == b"before"), (expected, refused), "{allowed:?}: {named:?}");
+    }
+    let error = EncodeError::Project("other".into()).to_string();
+    assert!(error.starts_with("the project other is not allowed: list it in cloud_trace.allowed_projects"), "{error}");
+}
+
+#[test]
 fn resources_are_rewritten_first() {
     use settings::{Action, AttributeAction, AttributeValue as Literal, ValueSource};
     let upsert = |key: &str, value: &str| AttributeAction {

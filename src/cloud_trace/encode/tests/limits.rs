@@ -1,6 +1,7 @@
 //! What is cut, dropped and counted, and what is bounded.
 
 use super::*;
+use crate::resource::cache::ENTRIES_MAX;
 
 #[test]
 fn names_and_values_are_cut_between_characters() {
@@ -124,7 +125,7 @@ fn resources_are_remembered_within_bounds() {
     let named = |name: &str| resource(vec![string("service.name", name)]).encode_to_vec();
     let first = encoder.resource(&named("first"));
     assert!(Arc::ptr_eq(&first, &encoder.resource(&named("first"))));
-    for i in 0..RESOURCES_MAX {
+    for i in 0..ENTRIES_MAX {
         encoder.resource(&named(&i.to_string()));
     }
     assert!(!Arc::ptr_eq(&first, &encoder.resource(&named("first"))));

@@ -1,140 +1,211 @@
 //! `tail_sampling.policies`: flat entries of a name, a type and the section of that type.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use crate::condition::Condition;
+use super::nested::Place;
+use super::{condition, keyed, latency, limiter, nested};
 use crate::config::document::Node;
-use crate::config::limits::{LATENCY_MS, STATUS_CODE_COUNT};
+use crate::config::limits::{POLICY_COUNT, SPAN_COUNT};
 use crate::config::problem::{Fault, quote};
 use crate::config::section::Section;
 use crate::config::settings::{Policy, Rule};
 use crate::config::values;
 
-#[derive(Clone, Copy, PartialEq)]
-enum Type {
+/// The section of [`crate::config::keys`] that has the keys of a policy, at whatever depth it stands.
+pub(super) const PATH: &str = "tail_sampling.policies[]";
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Type {
+    Adaptive,
     AlwaysSample,
+    And,
+    BooleanAttribute,
+    Budget,
+    BytesLimiting,
+    Composite,
+    Drop,
     Error,
+    IdenticalErrors,
     Latency,
+    Not,
+    NumericAttribute,
+    OttlCondition,
     Probabilistic,
+    Rare,
+    RateLimiting,
+    SpanCount,
     StatusCode,
+    StringAttribute,
+    TraceFlags,
+    TraceState,
 }
 
-const TYPES: [(&str, Type); 5] = [
+/// The Collector's (opentelemetry-collector-contrib `processor/tailsamplingprocessor/config.go`), and ours.
+const TYPES: [(&str, Type); 22] = [
+    ("adaptive", Type::Adaptive),
     ("always_sample", Type::AlwaysSample),
+    ("and", Type::And),
+    ("boolean_attribute", Type::BooleanAttribute),
+    ("budget", Type::Budget),
+    ("bytes_limiting", Type::BytesLimiting),
+    ("composite", Type::Composite),
+    ("drop", Type::Drop),
     ("error", Type::Error),
+    ("identical_errors", Type::IdenticalErrors),
     ("latency", Type::Latency),
+    ("not", Type::Not),
+    ("numeric_attribute", Type::NumericAttribute),
+    ("ottl_condition", Type::OttlCondition),
     ("probabilistic", Type::Probabilistic),
+    ("rare", Type::Rare),
+    ("rate_limiting", Type::RateLimiting),
+    ("span_count", Type::SpanCount),
     ("status_code", Type::StatusCode),
+    ("string_attribute", Type::StringAttribute),
+    ("trace_flags", Type::TraceFlags),
+    ("trace_state", Type::TraceState),
 ];
 
-/// What else the Collector has (opentelemetry-collector-contrib `processor/tailsamplingprocessor/config.go`).
-const UNSUPPORTED_TYPES: [&str; 13] = [
-    "and",
-    "boolean_attribute",
-    "bytes_limiting",
-    "composite",
-    "drop",
-    "not",
-    "numeric_attribute",
-    "ottl_condition",
-    "rate_limiting",
-    "span_count",
-    "string_attribute",
-    "trace_flags",
-    "trace_state",
-];
+/// Types without a section of their own.
+const BARE_TYPES: [&str; 2] = ["always_sample", "trace_flags"];
 
-/// With their numbers in `trace.proto`.
-const STATUS_CODES: [(&str, i64); 3] = [("OK", 1), ("ERROR", 2), ("UNSET", 0)];
-
+/// The policies at the top level.
 pub(super) fn policies(section: &mut Section<'_>, nodes: &[&Node], decision_wait: Duration) -> Vec<Policy> {
     let mut policies = Vec::with_capacity(nodes.len());
     let mut lines = HashMap::new();
     for node in nodes {
-        let Some(mut section) = section.item("policies", node) else { continue };
-        let name = section.require("name", values::policy_name);
-        if let Some(((_, node), name)) = section.entry("name").zip(name.clone())
-            && let Some(line) = lines.insert(name.clone(), node.at.line)
-        {
-            let fault = Fault::new(format!("the policy name {} is given twice", quote(&name)));
-            section.error(node.at, fault.help(format!("it stands on line {line} as well: names are metric labels")));
+        let Some(mut section) = section.like(PATH, node) else { continue };
+        let Some(policy) = policy(&mut section, Place::Top, &mut lines, decision_wait) else { continue };
+        for label in policy.sub_labels().collect::<BTreeSet<_>>() {
+            refuse_second(&mut section, label, &mut lines);
         }
-        let rule = rule(&mut section, decision_wait);
-        policies.extend(name.zip(rule).map(|(name, rule)| Policy { name, rule }));
+        policies.push(policy);
+    }
+    if lines.len() > POLICY_COUNT.max {
+        let fault = Fault::new(format!("{} policies, with those of composites", lines.len()));
+        section.error(section.at(), fault.help(format!("at most {}: {}", POLICY_COUNT.max, POLICY_COUNT.why)));
     }
     policies
 }
 
-fn rule(section: &mut Section<'_>, decision_wait: Duration) -> Option<Rule> {
-    section.refuse_unknown(&[UNSUPPORTED_TYPES.as_slice(), &["always_sample"]].concat());
-    let kind =
-        section.require("type", |node| values::supported_choice(node, "policy type", &TYPES, &UNSUPPORTED_TYPES))?;
-    refuse_other_sections(section, kind);
-    match kind {
-        Type::AlwaysSample => Some(Rule::AlwaysSample),
-        Type::Error => error(section),
-        Type::Latency => latency(require_section(section, "latency", "{threshold_ms: 1000}")?, decision_wait),
-        Type::Probabilistic => probabilistic(require_section(section, "probabilistic", "{sampling_percentage: 5}")?),
-        Type::StatusCode => status_code(require_section(section, "status_code", "{status_codes: [ERROR]}")?),
+/// One policy, which stands in `place` beside those with names on `lines`.
+pub(super) fn policy(
+    section: &mut Section<'_>,
+    place: Place,
+    lines: &mut HashMap<String, usize>,
+    decision_wait: Duration,
+) -> Option<Policy> {
+    section.refuse_unknown(&BARE_TYPES);
+    let name = if place.needs_names() {
+        let name = section.require("name", values::policy_name);
+        name.iter().for_each(|name| refuse_second(section, name.clone(), lines));
+        name
+    } else {
+        Some(section.read("name", values::policy_name).unwrap_or_default())
+    };
+    let rule = rule(section, place, decision_wait);
+    Some(Policy { name: name?, rule: rule? })
+}
+
+fn refuse_second(section: &mut Section<'_>, name: String, lines: &mut HashMap<String, usize>) {
+    let Some((_, node)) = section.entry("name") else { return };
+    let message = format!("the policy name {} is given twice", quote(&name));
+    if let Some(line) = lines.insert(name, node.at.line) {
+        let help = format!("it stands on line {line} as well: names are metric labels");
+        section.error(node.at, Fault::new(message).help(help));
     }
 }
 
-/// A section of another type says that something else was meant. `always_sample` has none.
+fn rule(section: &mut Section<'_>, place: Place, decision_wait: Duration) -> Option<Rule> {
+    let kind = section.require("type", |node| values::choice(node, "policy type", &TYPES))?;
+    refuse_other_sections(section, kind);
+    if !place.takes(kind) {
+        let (_, node) = section.entry("type")?;
+        section.error(node.at, place.refusal(kind, type_name(kind)));
+        return None;
+    }
+    match kind {
+        Type::AlwaysSample => Some(Rule::AlwaysSample),
+        Type::TraceFlags => Some(condition::trace_flags()),
+        Type::Error => condition::error(section),
+        Type::Rare => keyed::rare(section),
+        Type::IdenticalErrors => keyed::identical_errors(section),
+        _ => sectioned(require_section(section, kind)?, kind, decision_wait),
+    }
+}
+
+/// The types that say nothing without their section.
+fn sectioned(section: Section<'_>, kind: Type, decision_wait: Duration) -> Option<Rule> {
+    match kind {
+        Type::Adaptive => keyed::adaptive(section),
+        Type::And => nested::and(section, decision_wait),
+        Type::BooleanAttribute => condition::boolean_attribute(section),
+        Type::Budget => keyed::budget(section),
+        Type::BytesLimiting => limiter::bucket(section, "bytes_per_second").map(Rule::BytesLimiting),
+        Type::Composite => nested::composite(section, decision_wait),
+        Type::Drop => nested::drop(section, decision_wait),
+        Type::Latency => latency::latency(section, decision_wait),
+        Type::Not => nested::not(section, decision_wait),
+        Type::NumericAttribute => condition::numeric_attribute(section),
+        Type::OttlCondition => condition::ottl(section),
+        Type::Probabilistic => probabilistic(section),
+        Type::RateLimiting => limiter::bucket(section, "spans_per_second").map(Rule::RateLimiting),
+        Type::SpanCount => span_count(section),
+        Type::StatusCode => condition::status_code(section),
+        Type::StringAttribute => condition::string_attribute(section),
+        Type::TraceState => condition::trace_state(section),
+        Type::AlwaysSample | Type::TraceFlags | Type::Error | Type::Rare | Type::IdenticalErrors => None,
+    }
+}
+
+/// The section of a type as it may look.
+fn example(kind: Type) -> &'static str {
+    match kind {
+        Type::Adaptive => "{goal_percentage: 5}",
+        Type::And => "{and_sub_policy: [...]}",
+        Type::BooleanAttribute => "{key: app.keep, value: true}",
+        Type::Budget => "{spans_per_month: 100000000}",
+        Type::BytesLimiting => "{bytes_per_second: 1000000}",
+        Type::Composite => "{max_total_spans_per_second: 1000, composite_sub_policy: [...]}",
+        Type::Drop => "{drop_sub_policy: [...]}",
+        Type::Latency => "{threshold_ms: 1000}",
+        Type::Not => "{not_sub_policy: {type: error}}",
+        Type::NumericAttribute => "{key: queue.length, min_value: 100}",
+        Type::OttlCondition => "{span: ['name == \"checkout\"']}",
+        Type::Probabilistic => "{sampling_percentage: 5}",
+        Type::RateLimiting => "{spans_per_second: 100}",
+        Type::SpanCount => "{min_spans: 100}",
+        Type::StatusCode => "{status_codes: [ERROR]}",
+        Type::StringAttribute => "{key: http.route, values: [/checkout]}",
+        Type::TraceState => "{key: vendor, values: [x]}",
+        Type::AlwaysSample | Type::TraceFlags | Type::Error | Type::Rare | Type::IdenticalErrors => "",
+    }
+}
+
+fn type_name(kind: Type) -> &'static str {
+    TYPES.iter().find(|(_, own)| *own == kind).map_or("", |(name, _)| name)
+}
+
+/// A section of another type says that something else was meant.
 fn refuse_other_sections(section: &mut Section<'_>, kind: Type) {
-    let others = TYPES.iter().filter(|(_, other)| *other != kind || *other == Type::AlwaysSample);
-    let others = others.map(|(name, _)| *name).chain(UNSUPPORTED_TYPES);
-    for name in others {
+    let own = type_name(kind);
+    for (name, _) in TYPES.iter().filter(|(name, _)| *name != own || BARE_TYPES.contains(name)) {
         if let Some((at, _)) = section.entry(name) {
-            let own = TYPES.iter().find(|(_, own)| *own == kind).map_or("", |(name, _)| name);
             let fault = Fault::new(format!("a policy of type `{own}` has no section `{name}`"));
             section.error(at, fault.help("remove it, or change the type"));
         }
     }
 }
 
-fn require_section<'b>(section: &'b mut Section<'_>, key: &str, example: &str) -> Option<Section<'b>> {
+fn require_section<'b>(section: &'b mut Section<'_>, kind: Type) -> Option<Section<'b>> {
+    let key = type_name(kind);
     let is_empty = section.entry(key).is_some_and(|(_, node)| node.is_null());
     if is_empty || !section.has(key) {
         let fault = Fault::new(format!("a policy of type `{key}` needs the section `{key}`"));
-        section.error(section.at(), fault.help(format!("write `{key}: {example}`")));
+        section.error(section.at(), fault.help(format!("write `{key}: {}`", example(kind))));
     }
     section.section(key)
-}
-
-fn error(section: &mut Section<'_>) -> Option<Rule> {
-    let at = section.at();
-    let (mut status, mut http, mut rpc) = (true, true, true);
-    if let Some(mut section) = section.section("error") {
-        section.set("status", &mut status, values::boolean);
-        section.set("http", &mut http, values::boolean);
-        section.set("rpc", &mut rpc, values::boolean);
-    }
-    if !(status || http || rpc) {
-        section.error(at, Fault::new("the policy keeps nothing: all its parts are off").help("switch one on"));
-    }
-    Some(Rule::AnySpan(Condition::failed(status, http, rpc)))
-}
-
-fn latency(mut section: Section<'_>, decision_wait: Duration) -> Option<Rule> {
-    let threshold_ms = section.require("threshold_ms", |node| values::integer(node, &LATENCY_MS));
-    let mut upper_threshold_ms = 0;
-    section.set("upper_threshold_ms", &mut upper_threshold_ms, |node| values::integer(node, &LATENCY_MS));
-    let threshold_ms = threshold_ms?;
-    if let Some((_, node)) = section.entry("upper_threshold_ms")
-        && (1..=threshold_ms).contains(&upper_threshold_ms)
-    {
-        let fault = Fault::new("the policy keeps nothing: `upper_threshold_ms` is not above `threshold_ms`");
-        section.error(node.at, fault.help("raise it, or write 0 for no upper bound"));
-    }
-    if let Some((_, node)) = section.entry("threshold_ms")
-        && Duration::from_millis(threshold_ms) >= decision_wait
-    {
-        let fault = Fault::new("`decision_wait` runs from the first span: it can be over before a trace is this slow");
-        let help = "make it longer than the threshold; till then, a slow trace is kept only if `rescue` still holds it";
-        section.warn(node.at, fault.help(help));
-    }
-    Some(Rule::Latency { threshold_ms, upper_threshold_ms })
 }
 
 fn probabilistic(mut section: Section<'_>) -> Option<Rule> {
@@ -146,14 +217,20 @@ fn probabilistic(mut section: Section<'_>) -> Option<Rule> {
     Some(Rule::Probabilistic { sampling_percentage })
 }
 
-fn status_code(mut section: Section<'_>) -> Option<Rule> {
-    if !section.has("status_codes") {
-        section
-            .error(section.at(), Fault::new("the key `status_codes` is missing").help("write `status_codes: [ERROR]`"));
+fn span_count(mut section: Section<'_>) -> Option<Rule> {
+    let count = |node: &Node| values::integer(node, &SPAN_COUNT).map(|count| count as u32);
+    if !(section.has("min_spans") || section.has("max_spans")) {
+        let fault = Fault::new("the policy keeps everything: it has neither `min_spans` nor `max_spans`");
+        section.error(section.at(), fault.help("write one of them, or use `always_sample`"));
     }
-    let mut status_codes = Vec::new();
-    section.set_list("status_codes", &STATUS_CODE_COUNT, &mut status_codes, |node| {
-        values::choice(node, "status code", &STATUS_CODES)
-    });
-    Some(Rule::AnySpan(Condition::Any(status_codes.into_iter().map(Condition::status).collect())))
+    let min_spans = section.read("min_spans", count).unwrap_or(0);
+    // 0 is the Collector's "no bound".
+    let max_spans = section.read("max_spans", count).filter(|max| *max != 0);
+    if let Some((_, node)) = section.entry("max_spans")
+        && max_spans.is_some_and(|max| max < min_spans)
+    {
+        let fault = Fault::new("the policy keeps nothing: `max_spans` is below `min_spans`");
+        section.error(node.at, fault.help("raise it, or write 0 for no upper bound"));
+    }
+    Some(Rule::SpanCount { min_spans, max_spans })
 }

@@ -2,27 +2,32 @@
 //! (<https://protobuf.dev/programming-guides/encoding/>). Field numbers are below 16, so that a key is one byte.
 
 /// The key of a length-delimited field.
-pub(super) const fn len_key(number: u8) -> u8 {
+pub(crate) const fn len_key(number: u8) -> u8 {
     number << 3 | 2
 }
 
 /// The key of a varint field.
-pub(super) const fn varint_key(number: u8) -> u8 {
+pub(crate) const fn varint_key(number: u8) -> u8 {
     number << 3
 }
 
+/// The key of a fixed64 or double field.
+pub(crate) const fn fixed64_key(number: u8) -> u8 {
+    number << 3 | 1
+}
+
 /// The bytes that `value` takes as a varint.
-pub(super) const fn varint_len(value: u64) -> usize {
+pub(crate) const fn varint_len(value: u64) -> usize {
     (u64::BITS - (value | 1).leading_zeros()).div_ceil(7) as usize
 }
 
 /// The bytes of a length-delimited field with `len` bytes of content.
-pub(super) const fn field_len(len: usize) -> usize {
+pub(crate) const fn field_len(len: usize) -> usize {
     1 + varint_len(len as u64) + len
 }
 
 #[inline]
-pub(super) fn varint(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -32,7 +37,7 @@ pub(super) fn varint(out: &mut Vec<u8>, mut value: u64) {
 
 /// A length-delimited field's key and length; the caller appends `len` bytes.
 #[inline]
-pub(super) fn header(out: &mut Vec<u8>, number: u8, len: usize) {
+pub(crate) fn header(out: &mut Vec<u8>, number: u8, len: usize) {
     if len < 0x80 {
         return out.extend_from_slice(&[len_key(number), len as u8]);
     }
@@ -42,14 +47,14 @@ pub(super) fn header(out: &mut Vec<u8>, number: u8, len: usize) {
 
 /// A string or bytes field.
 #[inline]
-pub(super) fn bytes(out: &mut Vec<u8>, number: u8, content: &[u8]) {
+pub(crate) fn bytes(out: &mut Vec<u8>, number: u8, content: &[u8]) {
     header(out, number, content.len());
     out.extend_from_slice(content);
 }
 
 /// An integer field; left out if zero, as proto3 does.
 #[inline]
-pub(super) fn int(out: &mut Vec<u8>, number: u8, value: u64) {
+pub(crate) fn int(out: &mut Vec<u8>, number: u8, value: u64) {
     if value != 0 {
         out.push(varint_key(number));
         varint(out, value);
@@ -58,18 +63,18 @@ pub(super) fn int(out: &mut Vec<u8>, number: u8, value: u64) {
 
 /// An `int32` field that counts what was lost.
 #[inline]
-pub(super) fn count(out: &mut Vec<u8>, number: u8, value: u64) {
+pub(crate) fn count(out: &mut Vec<u8>, number: u8, value: u64) {
     int(out, number, clamped(value));
 }
 
 /// A count as an `int32` can hold it.
-pub(super) fn clamped(count: u64) -> u64 {
+pub(crate) fn clamped(count: u64) -> u64 {
     count.min(i32::MAX as u64)
 }
 
 /// A submessage whose content `write` appends. Its length is patched in afterwards: the room left for it is right
 /// from 128 bytes to 16 KiB, which is nearly always; otherwise the content moves.
-pub(super) fn message(out: &mut Vec<u8>, number: u8, write: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn message(out: &mut Vec<u8>, number: u8, write: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(&[len_key(number), 0, 0]);
     let start = out.len();
     write(out);
@@ -80,7 +85,7 @@ pub(super) fn message(out: &mut Vec<u8>, number: u8, write: impl FnOnce(&mut Vec
 }
 
 /// A submessage that is certain to be under 128 bytes.
-pub(super) fn short_message(out: &mut Vec<u8>, number: u8, write: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn short_message(out: &mut Vec<u8>, number: u8, write: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(&[len_key(number), 0]);
     let start = out.len();
     write(out);
@@ -90,7 +95,7 @@ pub(super) fn short_message(out: &mut Vec<u8>, number: u8, write: impl FnOnce(&m
 }
 
 /// A `google.protobuf.Timestamp` of nanoseconds since 1970.
-pub(super) fn timestamp(out: &mut Vec<u8>, number: u8, unix_nano: u64) {
+pub(crate) fn timestamp(out: &mut Vec<u8>, number: u8, unix_nano: u64) {
     const NANOS: u64 = 1_000_000_000;
     short_message(out, number, |out| {
         int(out, 1, unix_nano / NANOS);
@@ -99,7 +104,7 @@ pub(super) fn timestamp(out: &mut Vec<u8>, number: u8, unix_nano: u64) {
 }
 
 /// An id as Cloud Trace writes it: lower-case hex. `D` is twice `N`.
-pub(super) fn hex<const N: usize, const D: usize>(id: [u8; N]) -> [u8; D] {
+pub(crate) fn hex<const N: usize, const D: usize>(id: [u8; N]) -> [u8; D] {
     const { assert!(D == 2 * N) };
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut digits = [0; D];

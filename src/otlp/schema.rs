@@ -20,16 +20,17 @@ pub(super) struct Message {
 
 /// What a field holds.
 #[derive(Clone, Copy)]
-enum Field {
+pub(super) enum Field {
     Varint,
     Fixed32,
     Fixed64,
-    /// A string or bytes. Strings are not checked for UTF-8.
     Bytes,
+    /// A string. The check does not ask whether it is UTF-8.
+    Text,
     Message(&'static Message),
 }
 
-use Field::{Bytes, Fixed32, Fixed64, Message as Sub, Varint};
+use Field::{Bytes, Fixed32, Fixed64, Message as Sub, Text, Varint};
 
 /// `single` of a message whose submessages are all repeated.
 const NONE: RangeInclusive<u32> = 0..=0;
@@ -37,9 +38,9 @@ const NONE: RangeInclusive<u32> = 0..=0;
 pub(super) static REQUEST: Message = Message { first: 1, single: NONE, fields: &[Sub(&RESOURCE_SPANS)] };
 
 pub(super) static RESOURCE_SPANS: Message =
-    Message { first: 1, single: 1..=1, fields: &[Sub(&RESOURCE), Sub(&SCOPE_SPANS), Bytes] };
+    Message { first: 1, single: 1..=1, fields: &[Sub(&RESOURCE), Sub(&SCOPE_SPANS), Text] };
 
-pub(super) static SCOPE_SPANS: Message = Message { first: 1, single: 1..=1, fields: &[Sub(&SCOPE), Sub(&SPAN), Bytes] };
+pub(super) static SCOPE_SPANS: Message = Message { first: 1, single: 1..=1, fields: &[Sub(&SCOPE), Sub(&SPAN), Text] };
 
 pub(super) static SPAN: Message = Message {
     first: 1,
@@ -47,9 +48,9 @@ pub(super) static SPAN: Message = Message {
     fields: &[
         Bytes,           // trace_id
         Bytes,           // span_id
-        Bytes,           // trace_state
+        Text,            // trace_state
         Bytes,           // parent_span_id
-        Bytes,           // name
+        Text,            // name
         Varint,          // kind
         Fixed64,         // start_time_unix_nano
         Fixed64,         // end_time_unix_nano
@@ -64,26 +65,26 @@ pub(super) static SPAN: Message = Message {
     ],
 };
 
-static EVENT: Message = Message { first: 1, single: NONE, fields: &[Fixed64, Bytes, Sub(&KEY_VALUE), Varint] };
+static EVENT: Message = Message { first: 1, single: NONE, fields: &[Fixed64, Text, Sub(&KEY_VALUE), Varint] };
 
 static LINK: Message =
-    Message { first: 1, single: NONE, fields: &[Bytes, Bytes, Bytes, Sub(&KEY_VALUE), Varint, Fixed32] };
+    Message { first: 1, single: NONE, fields: &[Bytes, Bytes, Text, Sub(&KEY_VALUE), Varint, Fixed32] };
 
-pub(super) static STATUS: Message = Message { first: 2, single: NONE, fields: &[Bytes, Varint] };
+pub(super) static STATUS: Message = Message { first: 2, single: NONE, fields: &[Text, Varint] };
 
 pub(super) static RESOURCE: Message =
     Message { first: 1, single: NONE, fields: &[Sub(&KEY_VALUE), Varint, Sub(&ENTITY_REF)] };
 
-static ENTITY_REF: Message = Message { first: 1, single: NONE, fields: &[Bytes, Bytes, Bytes, Bytes] };
+static ENTITY_REF: Message = Message { first: 1, single: NONE, fields: &[Text, Text, Text, Text] };
 
-pub(super) static SCOPE: Message = Message { first: 1, single: NONE, fields: &[Bytes, Bytes, Sub(&KEY_VALUE), Varint] };
+pub(super) static SCOPE: Message = Message { first: 1, single: NONE, fields: &[Text, Text, Sub(&KEY_VALUE), Varint] };
 
-pub(super) static KEY_VALUE: Message = Message { first: 1, single: 2..=2, fields: &[Bytes, Sub(&ANY_VALUE), Varint] };
+pub(super) static KEY_VALUE: Message = Message { first: 1, single: 2..=2, fields: &[Text, Sub(&ANY_VALUE), Varint] };
 
-static ANY_VALUE: Message = Message {
+pub(super) static ANY_VALUE: Message = Message {
     first: 1,
     single: 1..=8,
-    fields: &[Bytes, Varint, Varint, Fixed64, Sub(&ARRAY), Sub(&KEY_VALUES), Bytes, Varint],
+    fields: &[Text, Varint, Varint, Fixed64, Sub(&ARRAY), Sub(&KEY_VALUES), Bytes, Varint],
 };
 
 static ARRAY: Message = Message { first: 1, single: NONE, fields: &[Sub(&ANY_VALUE)] };
@@ -96,7 +97,9 @@ impl Message {
         if let Some(Sub(message)) = self.field(number) { Some(message) } else { None }
     }
 
-    fn field(&self, number: u32) -> Option<Field> {
+    /// What field `number` holds, if it is a known one.
+    #[inline]
+    pub(super) fn field(&self, number: u32) -> Option<Field> {
         self.fields.get(number.checked_sub(self.first)? as usize).copied()
     }
 
@@ -121,7 +124,7 @@ impl Message {
             Some(Varint) => value.varint().map(|_| ()),
             Some(Fixed32) => value.fixed32().map(|_| ()),
             Some(Fixed64) => value.fixed64().map(|_| ()),
-            Some(Bytes) => value.len_delimited().map(|_| ()),
+            Some(Bytes | Text) => value.len_delimited().map(|_| ()),
             Some(Sub(message)) => message.check(value.len_delimited()?, level.enter()?),
             // prost asks for a level in order to skip a field.
             None => level.enter().map(|_| ()),

@@ -1,0 +1,30 @@
+//! Any bytes as a segment of the spool: no panic, an end, and nothing believed that is not there. What is read would be
+//! written again as the same bytes.
+#![no_main]
+
+use std::io::Cursor;
+
+use libfuzzer_sys::fuzz_target;
+use spansieve::export::batch::Form;
+use spansieve::export::spool::format::{Records, SEGMENT_HEADER_LEN, segment_header};
+
+fuzz_target!(|input: &[u8]| {
+    check(input);
+    // Most inputs are no segment: the same ones as records.
+    check(&[&segment_header(Form::CloudTrace), input].concat());
+});
+
+fn check(bytes: &[u8]) {
+    let len = bytes.len() as u64;
+    let Ok(mut records) = Records::open(Cursor::new(bytes), len, Form::CloudTrace).expect("memory") else { return };
+    let mut end = SEGMENT_HEADER_LEN as u64;
+    while let Some(Ok((offset, header))) = records.next_record().expect("memory") {
+        assert_eq!(offset, end);
+        let encoded = header.encode().expect("a project that was read");
+        // Their first byte is the state, of which every value but one means the same.
+        assert_eq!(encoded[1..], bytes[offset as usize + 1..][..encoded.len() - 1]);
+        end = offset + header.header_len() + u64::from(header.body_len);
+        assert!(header.span_count > 0 && end > offset && end <= len);
+        assert_eq!(records.rest(), len - end);
+    }
+}

@@ -1,0 +1,103 @@
+//! What attribute keys are called, and the switch for Cloud Run's resource.
+
+use super::*;
+use crate::config::settings::{AttributeMapping, BaseMapping};
+
+/// The texts of a span's attributes by their keys, without ours, sorted.
+fn map_with(settings: EncoderSettings, resource: &Resource, span: &Span) -> Vec<(String, String)> {
+    let mut encoder = Encoder::new(settings, Rewriter::default());
+    let span = encode_body(&mut encoder, body(Some(resource), None, span), errors()).remove(0);
+    let texts = span.attributes.unwrap().attribute_map.into_iter().filter_map(|(key, value)| match value.value {
+        Some(V2Value::StringValue(text)) if key != "otel.scope.name" && key != "g.co/agent" => Some((key, text.value)),
+        _ => None,
+    });
+    let mut map: Vec<_> = texts.collect();
+    map.sort();
+    map
+}
+
+/// What the attributes of these keys are called, each with its key for a value.
+fn names_of(base: BaseMapping, own: &[(&str, &str)], keys: &[&str]) -> Vec<(String, String)> {
+    let own = own.iter().map(|(key, name)| ((*key).to_owned(), (*name).to_owned())).collect();
+    let names = KeyNames::new(&AttributeMapping { base, own });
+    let span = with_attributes(keys.iter().map(|key| string(key, key)).collect());
+    map_with(EncoderSettings { names, ..EncoderSettings::default() }, &Resource::default(), &span)
+}
+
+#[track_caller]
+fn check_names(base: BaseMapping, own: &[(&str, &str)], expected: &[(&str, &str)]) {
+    for (key, name) in expected {
+        assert_eq!(names_of(base, own, &[key]), [((*name).to_owned(), (*key).to_owned())], "{base:?}");
+    }
+}
+
+#[test]
+fn each_base_renames_its_own_keys() {
+    let google = [("http.method", "/http/method"), ("http.status_code", "/http/status_code")];
+    let console = [
+        ("http.request.method", "/http/method"),
+        ("http.route", "/http/route"),
+        ("http.response.status_code", "/http/status_code"),
+        ("url.full", "/http/url"),
+        ("http.url", "/http/url"),
+        ("url.path", "/http/path"),
+        ("server.address", "/http/host"),
+        ("user_agent.original", "/http/user_agent"),
+        ("http.response.body.size", "/http/response/size"),
+        ("error.type", "/error/name"),
+        ("thread.id", "/tid"),
+    ];
+    let unchanged = |pairs: &[(&'static str, &str)]| pairs.iter().map(|(key, _)| (*key, *key)).collect::<Vec<_>>();
+    check_names(BaseMapping::Google, &[], &google);
+    check_names(BaseMapping::Google, &[], &unchanged(&console));
+    check_names(BaseMapping::Console, &[], &google);
+    check_names(BaseMapping::Console, &[], &console);
+    check_names(BaseMapping::None, &[], &unchanged(&google));
+    check_names(BaseMapping::Console, &[], &[("http.request.header.x", "http.request.header.x"), ("key", "key")]);
+}
+
+#[test]
+fn the_operators_own_come_first() {
+    let own = [("tenant.id", "/tenant"), ("http.method", "verb"), ("http.route", "http.route")];
+    check_names(
+        BaseMapping::Console,
+        &own,
+        &[("tenant.id", "/tenant"), ("http.method", "verb"), ("http.route", "http.route"), ("url.path", "/http/path")],
+    );
+}
+
+#[test]
+fn of_two_ages_of_a_key_the_later_one_is_written() {
+    let sent = ["http.request.method", "key", "http.method"];
+    let expected = [("/http/method", "http.method"), ("key", "key")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+    assert_eq!(names_of(BaseMapping::Console, &[], &sent), expected);
+}
+
+#[test]
+fn a_name_counts_against_the_limit_of_keys_not_what_was_sent() {
+    let long = "k".repeat(KEY_BYTES_MAX + 1);
+    let names = names_of(BaseMapping::None, &[(&long, "short")], &[&long]);
+    assert_eq!(names, [("short".to_owned(), long)]);
+}
+
+#[test]
+fn cloud_run_is_a_revision_if_asked_for() {
+    let attributes = [
+        ("cloud.platform", "gcp_cloud_run"),
+        ("cloud.region", "europe-west1"),
+        ("faas.name", "api"),
+        ("faas.version", "api-00042"),
+        ("faas.instance", "00f1"),
+    ];
+    let resource = resource(attributes.iter().map(|(key, value)| string(key, value)).collect());
+    let labels = |cloud_run_revision| {
+        let settings = EncoderSettings { cloud_run_revision, ..EncoderSettings::default() };
+        let map = map_with(settings, &resource, &plain_span()).into_iter();
+        map.filter_map(|(key, value)| key.strip_prefix("g.co/r/").map(|key| format!("{key}={value}")))
+            .collect::<Vec<_>>()
+    };
+    let revision = ["configuration_name=api", "location=europe-west1", "revision_name=api-00042", "service_name=api"];
+    assert_eq!(labels(true), revision.map(|label| format!("cloud_run_revision/{label}")));
+    let task = ["job=api", "location=europe-west1", "namespace=", "task_id=00f1"];
+    assert_eq!(labels(false), task.map(|label| format!("generic_task/{label}")));
+}

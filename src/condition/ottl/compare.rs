@@ -1,0 +1,258 @@
+//! Comparisons of a field with a constant (`compare.go`; `LANGUAGE.md`, Comparison Rules).
+//!
+//! Values of different types are unequal and have no order; integers and doubles compare as numbers. Where the types are
+//! known to differ beforehand the comparison is an error: nobody means what it says.
+
+use std::cmp::Ordering;
+
+use crate::condition::{Bound, Check, Condition, Field, Number, Range};
+
+use super::OttlError;
+use super::answer::{Answer, absent, test};
+use super::grammar::CompareOp;
+use super::lexer::bytes_of_hex;
+use super::value::{Constant, Measure, View};
+
+impl CompareOp {
+    /// The operator with its sides changed.
+    pub(super) fn mirrored(self) -> Self {
+        match self {
+            CompareOp::Lt => CompareOp::Gt,
+            CompareOp::Le => CompareOp::Ge,
+            CompareOp::Gt => CompareOp::Lt,
+            CompareOp::Ge => CompareOp::Le,
+            CompareOp::Eq | CompareOp::Ne => self,
+        }
+    }
+
+    /// The operator that holds when this one does not.
+    fn negated(self) -> Self {
+        match self {
+            CompareOp::Eq => CompareOp::Ne,
+            CompareOp::Ne => CompareOp::Eq,
+            CompareOp::Lt => CompareOp::Ge,
+            CompareOp::Le => CompareOp::Gt,
+            CompareOp::Gt => CompareOp::Le,
+            CompareOp::Ge => CompareOp::Lt,
+        }
+    }
+
+    /// Whether it holds for values in this order.
+    fn holds(self, order: Ordering) -> bool {
+        match self {
+            CompareOp::Eq => order.is_eq(),
+            CompareOp::Ne => order.is_ne(),
+            CompareOp::Lt => order.is_lt(),
+            CompareOp::Le => order.is_le(),
+            CompareOp::Gt => order.is_gt(),
+            CompareOp::Ge => order.is_ge(),
+        }
+    }
+}
+
+/// The field compared with a constant; `offset` is the constant's.
+pub(super) fn compare(
+    op: CompareOp,
+    measure: &Measure,
+    constant: &Constant,
+    offset: usize,
+) -> Result<Answer, OttlError> {
+    // What is unequal may be of another type, or absent: the negation of what is equal.
+    if op == CompareOp::Ne && measure.view != View::Length {
+        return Ok(compare(CompareOp::Eq, measure, constant, offset)?.negated());
+    }
+    let field = &measure.field;
+    let number = number(constant);
+    match (measure.view, constant, number) {
+        (View::Attribute | View::Integer, _, Some(number)) => Ok(plain(op, field, number)),
+        (View::Duration, Constant::Duration(nanoseconds), _) => Ok(plain(op, field, Number::Int(*nanoseconds))),
+        (View::Quotient(divisor), _, Some(number)) => Ok(quotient(op, field, divisor, number)),
+        (View::Ratio(divisor), _, Some(number)) => Ok(plain(op, field, Number::Double(number.as_double() * divisor))),
+        (View::Length, _, Some(number)) => Ok(length(op, field, number)),
+        (View::ToInt, _, Some(number)) => Ok(converted(op, field, truncated(op, number, 1), number)),
+        (View::ToDouble, _, Some(number)) => Ok(converted(op, field, Some(range(op, number)), number)),
+        (View::Attribute, Constant::Bool(value), _) => Ok(boolean(op, field, *value)),
+        _ if op != CompareOp::Eq => Err(incomparable(op, measure.view, constant, offset)),
+        _ => equal(measure, constant, offset),
+    }
+}
+
+/// Equality of what has no order here.
+fn equal(measure: &Measure, constant: &Constant, offset: usize) -> Result<Answer, OttlError> {
+    let field = &measure.field;
+    let condition = match (measure.view, constant) {
+        (View::Attribute, Constant::Nil) => absent(field),
+        (View::Attribute, Constant::Bytes(bytes)) => test(field, Check::Bytes(bytes.clone()), false),
+        (View::Attribute | View::Text, Constant::Text(text)) => {
+            test(field, Check::OneOf(vec![text.clone()]), text.is_empty())
+        }
+        (View::ToText, Constant::Text(text)) => text_of_any(field, text),
+        (View::KindText(names), Constant::Text(text)) => {
+            let kind = names.iter().position(|name| name == text);
+            let kind = kind.ok_or_else(|| no_kind(&names, offset))? as i64;
+            test(field, Check::Number(Range::exactly(Number::Int(kind))), kind == 0)
+        }
+        (View::Id(length), Constant::Id(bytes)) if bytes.len() == length => id(field, bytes),
+        (View::IdText(length), Constant::Text(text)) => {
+            let bytes = bytes_of_hex(text).filter(|bytes| bytes.len() == length && *text == text.to_lowercase());
+            id(field, &bytes.ok_or_else(|| no_id(length, offset))?)
+        }
+        (view, constant) => return Err(incomparable(CompareOp::Eq, view, constant, offset)),
+    };
+    Ok(Answer::of(condition))
+}
+
+fn number(constant: &Constant) -> Option<Number> {
+    match constant {
+        Constant::Int(value) => Some(Number::Int(*value)),
+        Constant::Double(value) => Some(Number::Double(*value)),
+        _ => None,
+    }
+}
+
+impl Number {
+    fn as_double(self) -> f64 {
+        match self {
+            Number::Int(value) => value as f64,
+            Number::Double(value) => value,
+        }
+    }
+}
+
+/// Whether `value` compares so with the number.
+fn holds(op: CompareOp, value: f64, number: Number) -> bool {
+    value.partial_cmp(&number.as_double()).is_some_and(|order| op.holds(order))
+}
+
+/// The numbers that compare so with this one; all but `!=` make one range.
+fn range(op: CompareOp, at: Number) -> Range {
+    let bound = |inclusive| Some(Bound { at, inclusive });
+    match op {
+        CompareOp::Eq | CompareOp::Ne => Range::exactly(at),
+        CompareOp::Lt => Range { min: None, max: bound(false) },
+        CompareOp::Le => Range { min: None, max: bound(true) },
+        CompareOp::Gt => Range { min: bound(false), max: None },
+        CompareOp::Ge => Range { min: bound(true), max: None },
+    }
+}
+
+fn plain(op: CompareOp, field: &Field, number: Number) -> Answer {
+    Answer::of(test(field, Check::Number(range(op, number)), holds(op, 0.0, number)))
+}
+
+/// What remains an integer when it is divided, compared with a number.
+fn quotient(op: CompareOp, field: &Field, divisor: i64, number: Number) -> Answer {
+    Answer::of(match truncated(op, number, divisor) {
+        Some(range) => test(field, Check::Number(range), holds(op, 0.0, number)),
+        None => Condition::Constant(false),
+    })
+}
+
+/// The numbers whose quotient by `divisor`, without its fraction, compares so; `None` if there is none.
+fn truncated(op: CompareOp, number: Number, divisor: i64) -> Option<Range> {
+    let (floor, ceil) = match number {
+        Number::Int(value) => (i128::from(value), i128::from(value)),
+        Number::Double(value) => (value.floor() as i128, value.ceil() as i128),
+    };
+    let (min, max) = match op {
+        CompareOp::Eq | CompareOp::Ne if floor != ceil => return None,
+        CompareOp::Eq | CompareOp::Ne => (Some(floor), Some(floor)),
+        CompareOp::Lt => (None, Some(ceil.saturating_sub(1))),
+        CompareOp::Le => (None, Some(floor)),
+        CompareOp::Gt => (Some(floor.saturating_add(1)), None),
+        CompareOp::Ge => (Some(ceil), None),
+    };
+    let bound = |quotient: i128, inclusive| {
+        let at = quotient.saturating_mul(i128::from(divisor));
+        let at = i64::try_from(at).map_or(Number::Double(at as f64), Number::Int);
+        Bound { at, inclusive }
+    };
+    // The fraction is cut towards zero: a quotient of 0 is what lies between -divisor and divisor.
+    let min = min.map(|min| if min > 0 { bound(min, true) } else { bound(min.saturating_sub(1), false) });
+    let max = max.map(|max| if max < 0 { bound(max, true) } else { bound(max.saturating_add(1), false) });
+    Some(Range { min, max })
+}
+
+/// `Len()` fails for what has no length; what has one passes either the check or its negation.
+fn length(op: CompareOp, field: &Field, number: Number) -> Answer {
+    let condition = |op: CompareOp| {
+        let part = |op| test(field, Check::Length(range(op, number)), holds(op, 0.0, number));
+        match op {
+            CompareOp::Ne => Condition::Any(vec![part(CompareOp::Lt), part(CompareOp::Gt)]),
+            op => part(op),
+        }
+    };
+    Answer { yes: condition(op), no: condition(op.negated()) }
+}
+
+/// `Int()` and `Double()`: numbers, what reads as one, and a boolean as 1 or 0; nil else.
+fn converted(op: CompareOp, field: &Field, range: Option<Range>, number: Number) -> Answer {
+    let numbers = range.map(|range| test(field, Check::Numeric(range), false));
+    let booleans = [false, true].into_iter().filter(|value| holds(op, f64::from(u8::from(*value)), number));
+    let booleans = booleans.map(|value| test(field, Check::Bool(value), false));
+    Answer::of(Condition::Any(numbers.into_iter().chain(booleans).collect()))
+}
+
+/// False is less than true.
+fn boolean(op: CompareOp, field: &Field, constant: bool) -> Answer {
+    let passing = [false, true].into_iter().filter(|value| op.holds(value.cmp(&constant)));
+    let mut tests: Vec<Condition> = passing.map(|value| test(field, Check::Bool(value), false)).collect();
+    Answer::of(if tests.len() == 1 { tests.remove(0) } else { Condition::Any(tests) })
+}
+
+/// `String()` of the attribute is this text. Numbers are written as Go's `strconv` does: without an exponent, and
+/// without a fraction if it is zero.
+fn text_of_any(field: &Field, text: &str) -> Condition {
+    let integer = text.parse().ok().filter(|value: &i64| value.to_string() == text).map(Number::Int);
+    let double = text.parse().ok().filter(|value: &f64| value.is_finite() && value.to_string() == text);
+    let number = integer.or(double.map(Number::Double)).map(|number| Check::Number(Range::exactly(number)));
+    let boolean = text.parse().ok().map(Check::Bool);
+    let checks = [Some(Check::OneOf(vec![text.to_owned()])), number, boolean];
+    Condition::Any(checks.into_iter().flatten().map(|check| test(field, check, false)).collect())
+}
+
+/// An id of zeros is what OTTL has for none.
+fn id(field: &Field, bytes: &[u8]) -> Condition {
+    if bytes.iter().all(|byte| *byte == 0) { absent(field) } else { test(field, Check::Bytes(bytes.to_vec()), false) }
+}
+
+/// The check that an element of a list equals the constant.
+pub(super) fn equality_check(constant: &Constant) -> Option<Check> {
+    match constant {
+        Constant::Bool(value) => Some(Check::Bool(*value)),
+        Constant::Text(text) => Some(Check::OneOf(vec![text.clone()])),
+        Constant::Bytes(bytes) => Some(Check::Bytes(bytes.clone())),
+        constant => number(constant).map(|number| Check::Number(Range::exactly(number))),
+    }
+}
+
+/// The constant is of another type, or the operator asks for an order that is not understood.
+fn incomparable(op: CompareOp, view: View, constant: &Constant, offset: usize) -> OttlError {
+    let message = format!("{} compared with {}", view.shown(), constant.shown());
+    let help = match (view, constant) {
+        (View::Attribute | View::Text | View::ToText, Constant::Text(_)) if op != CompareOp::Eq => {
+            "strings have no order here; a number stands without quotes"
+        }
+        (View::Attribute, Constant::Nil) => "write `==` or `!=`",
+        (View::Text, Constant::Nil) => "it is always there: compare with the empty string",
+        (View::Integer, Constant::Text(_)) => "compare with an integer or a name such as STATUS_CODE_ERROR",
+        (View::Id(8), _) => "write `== SpanID(\"0123456789abcdef\")`; a span without a parent is `IsRootSpan()`",
+        (View::Id(_), _) => "write `== TraceID(\"0123456789abcdef0123456789abcdef\")`",
+        (View::Duration, _) => "compare with `Duration(\"500ms\")`",
+        (View::Integer | View::Quotient(_), Constant::Duration(_)) => {
+            "compare with a number, or durations with durations"
+        }
+        (View::Time, _) => "compare `start_time_unix_nano` or `end_time_unix_nano` with nanoseconds",
+        _ => "compare with a constant of the same type, by `==` or `!=`",
+    };
+    OttlError::new(offset, message).help(help)
+}
+
+fn no_kind(names: &[&str], offset: usize) -> OttlError {
+    OttlError::new(offset, "no kind of span has this name").help(format!("kinds are {}", names.join(", ")))
+}
+
+fn no_id(length: usize, offset: usize) -> OttlError {
+    let help = format!("write {} lower-case hexadecimal digits; a span without a parent is `IsRootSpan()`", 2 * length);
+    OttlError::new(offset, "no id has this form").help(help)
+}

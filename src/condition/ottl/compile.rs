@@ -1,0 +1,95 @@
+//! From the tree to a condition: what may stand where.
+
+use super::answer::{Answer, test};
+use super::compare::compare;
+use super::function::Call;
+use super::grammar::{CompareOp, Expr, Node};
+use super::value::{Constant, Operand, View, math};
+use super::{Context, OttlError, path};
+use crate::condition::{Check, Condition};
+
+/// An expression that must be true or false.
+pub(super) fn answer(expr: &Expr, context: Context) -> Result<Answer, OttlError> {
+    match &expr.node {
+        Node::Not(inner) => Ok(answer(inner, context)?.negated()),
+        Node::And(parts) => answers(parts, context).map(Answer::all),
+        Node::Or(parts) => answers(parts, context).map(Answer::any),
+        Node::Compare(op, left, right) => comparison(*op, left, right, context),
+        _ => boolean(expr, context),
+    }
+}
+
+fn answers(parts: &[Expr], context: Context) -> Result<Vec<Answer>, OttlError> {
+    parts.iter().map(|part| answer(part, context)).collect()
+}
+
+/// A value that must be a boolean. An attribute alone is more than OTTL has: true or false, and an error if it is neither.
+fn boolean(expr: &Expr, context: Context) -> Result<Answer, OttlError> {
+    match operand(expr, context)? {
+        Operand::Answer(answer) => Ok(answer),
+        Operand::Constant(Constant::Bool(value)) => Ok(Answer::of(Condition::Constant(value))),
+        Operand::Field(measure) if measure.view == View::Attribute => {
+            let is = |value| test(&measure.field, Check::Bool(value), false);
+            Ok(Answer { yes: is(true), no: is(false) })
+        }
+        other => Err(OttlError::new(expr.offset, format!("{} alone is neither true nor false", other.shown()))
+            .help("compare it with something")),
+    }
+}
+
+fn comparison(op: CompareOp, left: &Expr, right: &Expr, context: Context) -> Result<Answer, OttlError> {
+    match (operand(left, context)?, operand(right, context)?) {
+        (Operand::Field(measure), Operand::Constant(constant)) => compare(op, &measure, &constant, right.offset),
+        (Operand::Constant(constant), Operand::Field(measure)) => {
+            compare(op.mirrored(), &measure, &constant, left.offset)
+        }
+        (Operand::Answer(answer), Operand::Constant(Constant::Bool(value)))
+        | (Operand::Constant(Constant::Bool(value)), Operand::Answer(answer))
+            if matches!(op, CompareOp::Eq | CompareOp::Ne) =>
+        {
+            let is_same = value == (op == CompareOp::Eq);
+            Ok(if is_same { answer } else { answer.negated() })
+        }
+        (Operand::Field(_), Operand::Field(_)) => {
+            Err(OttlError::new(left.offset, "two fields compared with each other")
+                .help("compare a field with a constant; a duration is `end_time - start_time > Duration(\"1s\")`"))
+        }
+        (left_operand, right_operand) => {
+            let message = format!("{} compared with {}", left_operand.shown(), right_operand.shown());
+            Err(OttlError::new(left.offset, message).help("compare a path with a constant"))
+        }
+    }
+}
+
+/// An expression that must be a value.
+pub(super) fn operand(expr: &Expr, context: Context) -> Result<Operand, OttlError> {
+    let constant = match &expr.node {
+        Node::Nil => Constant::Nil,
+        Node::Bool(value) => Constant::Bool(*value),
+        Node::Int(value) => Constant::Int(*value),
+        Node::Double(value) => Constant::Double(*value),
+        Node::Text(text) => Constant::Text(text.clone()),
+        Node::Bytes(bytes) => Constant::Bytes(bytes.clone()),
+        Node::Enum(name) => Constant::Int(path::enum_value(name, expr.offset)?),
+        Node::List(values) => return list(values, context),
+        Node::Path(segments) => return path::measure(segments, expr.offset, context).map(Operand::Field),
+        Node::Call(name, arguments) => return Call { name, arguments, offset: expr.offset, context }.operand(),
+        Node::Math(op, left, right) => {
+            return math(*op, operand(left, context)?, operand(right, context)?, expr.offset);
+        }
+        Node::Compare(..) | Node::Not(_) | Node::And(_) | Node::Or(_) => {
+            return answer(expr, context).map(Operand::Answer);
+        }
+    };
+    Ok(Operand::Constant(constant))
+}
+
+fn list(values: &[Expr], context: Context) -> Result<Operand, OttlError> {
+    let constants = values.iter().map(|value| match operand(value, context)? {
+        Operand::Constant(constant) => Ok(constant),
+        other => {
+            Err(OttlError::new(value.offset, format!("{} in a list", other.shown())).help("lists consist of constants"))
+        }
+    });
+    constants.collect::<Result<_, _>>().map(Operand::List)
+}

@@ -1,0 +1,320 @@
+//! Functions (`ottlfuncs/README.md`, Converters).
+
+use crate::condition::{Check, Condition, Field, Pattern, ValueType};
+
+use super::answer::{Answer, absent, test};
+use super::compare::{compare, equality_check};
+use super::compile::operand;
+use super::grammar::{CompareOp, Expr, Node};
+use super::lexer::{bytes_of_hex, quote};
+use super::path::closest;
+use super::value::{Constant, Measure, Operand, View};
+use super::{Context, OttlError};
+
+/// What is understood, for suggestions.
+pub(super) const NAMES: [&str; 25] = [
+    "Contains",
+    "ContainsValue",
+    "Double",
+    "Duration",
+    "HasPrefix",
+    "HasSuffix",
+    "Hours",
+    "Int",
+    "IsBool",
+    "IsDouble",
+    "IsInt",
+    "IsList",
+    "IsMap",
+    "IsMatch",
+    "IsRootSpan",
+    "IsString",
+    "Len",
+    "Microseconds",
+    "Milliseconds",
+    "Minutes",
+    "Nanoseconds",
+    "Seconds",
+    "SpanID",
+    "String",
+    "TraceID",
+];
+
+/// One call.
+pub(super) struct Call<'a> {
+    pub(super) name: &'a str,
+    pub(super) arguments: &'a [Expr],
+    pub(super) offset: usize,
+    pub(super) context: Context,
+}
+
+impl<'a> Call<'a> {
+    /// What the call stands for.
+    pub(super) fn operand(&self) -> Result<Operand, OttlError> {
+        match self.name {
+            "IsMatch" => self.is_match(),
+            "HasPrefix" => self.part(Check::HasPrefix),
+            "HasSuffix" => self.part(Check::HasSuffix),
+            "Contains" => self.part(Check::Contains),
+            "ContainsValue" => self.contains_value(),
+            "IsString" => self.is_type(ValueType::String),
+            "IsBool" => self.is_type(ValueType::Bool),
+            "IsInt" => self.is_type(ValueType::Int),
+            "IsDouble" => self.is_type(ValueType::Double),
+            "IsMap" => self.is_type(ValueType::Map),
+            "IsList" => self.is_type(ValueType::List),
+            "IsRootSpan" => self.is_root_span(),
+            "Len" => self.length(),
+            "Int" => self.converted(View::ToInt),
+            "Double" => self.converted(View::ToDouble),
+            "String" => self.converted(View::ToText),
+            "Duration" => self.duration(),
+            "Nanoseconds" => self.of_duration(View::Integer),
+            "Microseconds" => self.of_duration(View::Quotient(1_000)),
+            "Milliseconds" => self.of_duration(View::Quotient(1_000_000)),
+            "Seconds" => self.of_duration(View::Ratio(1e9)),
+            "Minutes" => self.of_duration(View::Ratio(60e9)),
+            "Hours" => self.of_duration(View::Ratio(3600e9)),
+            "TraceID" => self.id(16),
+            "SpanID" => self.id(8),
+            _ => Err(self.unknown()),
+        }
+    }
+
+    /// A target that is not a string counts as its text, but for lists, maps and bytes; nil does not match.
+    fn is_match(&self) -> Result<Operand, OttlError> {
+        let [target, pattern] = self.exactly()?;
+        let text = text(pattern)?;
+        let pattern = Pattern::new(text).map_err(|error| {
+            let message = format!("not a regular expression: {}", cause(&error.to_string()));
+            OttlError::new(pattern.offset, message)
+        })?;
+        let Measure { field, view } = self.measure(target)?;
+        let condition = match view {
+            View::Attribute | View::ToText => test(&field, Check::MatchesText(pattern), false),
+            View::Text => {
+                let is_match = pattern.is_match(b"");
+                test(&field, Check::Matches(pattern), is_match)
+            }
+            _ => return Err(self.no_string(target, view)),
+        };
+        Ok(Operand::Answer(Answer::of(condition)))
+    }
+
+    /// `HasPrefix`, `HasSuffix` and `Contains` fail for what is no string.
+    fn part(&self, check: fn(String) -> Check) -> Result<Operand, OttlError> {
+        let [target, part] = self.exactly()?;
+        let part = text(part)?;
+        let Measure { field, view } = self.measure(target)?;
+        let condition = test(&field, check(part.to_owned()), part.is_empty());
+        match view {
+            View::Attribute => Ok(Operand::Answer(Answer::among(is_of_type(&field, ValueType::String), condition))),
+            View::Text => Ok(Operand::Answer(Answer::of(condition))),
+            _ => Err(self.no_string(target, view)),
+        }
+    }
+
+    /// Whether a list holds a value: constants that a field is one of, or an attribute that holds a constant.
+    fn contains_value(&self) -> Result<Operand, OttlError> {
+        let [list, item] = self.exactly()?;
+        let answer = match (operand(list, self.context)?, operand(item, self.context)?) {
+            (Operand::List(values), Operand::Field(measure)) => one_of(&measure, &values, list.offset)?,
+            (Operand::Field(Measure { field, view: View::Attribute }), Operand::Constant(constant)) => {
+                let check = equality_check(&constant).ok_or_else(|| {
+                    OttlError::new(item.offset, format!("{} as the item of a list", constant.shown()))
+                        .help("look for a string, a number, a boolean or bytes")
+                })?;
+                Answer::among(is_of_type(&field, ValueType::List), test(&field, Check::Element(Box::new(check)), false))
+            }
+            (list_operand, item_operand) => {
+                let (list_shown, item_shown) = (list_operand.shown(), item_operand.shown());
+                return Err(OttlError::new(list.offset, format!("ContainsValue of {list_shown} and {item_shown}"))
+                    .help("write a list of constants and a field, or an attribute and a constant"));
+            }
+        };
+        Ok(Operand::Answer(answer))
+    }
+
+    fn is_type(&self, value_type: ValueType) -> Result<Operand, OttlError> {
+        let [target] = self.exactly()?;
+        let Measure { field, view } = self.measure(target)?;
+        if view != View::Attribute {
+            return Err(OttlError::new(target.offset, format!("this is always {}", view.shown()))
+                .help("only attributes are of one type or another"));
+        }
+        Ok(Operand::Answer(Answer::of(is_of_type(&field, value_type))))
+    }
+
+    fn is_root_span(&self) -> Result<Operand, OttlError> {
+        let [] = self.exactly()?;
+        if self.context == Context::Resource {
+            return Err(OttlError::new(self.offset, "a resource is no span"));
+        }
+        Ok(Operand::Answer(Answer::of(absent(&Field::ParentSpanId))))
+    }
+
+    fn length(&self) -> Result<Operand, OttlError> {
+        let [target] = self.exactly()?;
+        let Measure { field, view } = self.measure(target)?;
+        match view {
+            View::Attribute | View::Text => Ok(Operand::Field(Measure::new(field, View::Length))),
+            _ => Err(self.no_string(target, view)),
+        }
+    }
+
+    fn converted(&self, to: View) -> Result<Operand, OttlError> {
+        let [target] = self.exactly()?;
+        let Measure { field, view } = self.measure(target)?;
+        if view != View::Attribute {
+            return Err(OttlError::new(target.offset, format!("{} of {}", self.name, view.shown()))
+                .help("only attributes are converted"));
+        }
+        Ok(Operand::Field(Measure::new(field, to)))
+    }
+
+    fn duration(&self) -> Result<Operand, OttlError> {
+        let [written] = self.exactly()?;
+        let nanoseconds = nanoseconds(text(written)?).ok_or_else(|| {
+            OttlError::new(written.offset, "not a duration").help("write \"500ms\", \"1.5s\" or \"1m30s\"")
+        })?;
+        Ok(Operand::Constant(Constant::Duration(nanoseconds)))
+    }
+
+    fn of_duration(&self, view: View) -> Result<Operand, OttlError> {
+        let [target] = self.exactly()?;
+        let measure = self.measure(target)?;
+        if measure.view != View::Duration {
+            return Err(OttlError::new(target.offset, format!("{} of {}", self.name, measure.view.shown()))
+                .help(format!("write `{}(end_time - start_time)`", self.name)));
+        }
+        Ok(Operand::Field(Measure::new(measure.field, view)))
+    }
+
+    /// `TraceID` and `SpanID` take bytes or hexadecimal digits.
+    fn id(&self, length: usize) -> Result<Operand, OttlError> {
+        let [written] = self.exactly()?;
+        let bytes = match &written.node {
+            Node::Bytes(bytes) => Some(bytes.clone()),
+            Node::Text(text) => bytes_of_hex(text),
+            _ => None,
+        };
+        let bytes = bytes.filter(|bytes| bytes.len() == length).ok_or_else(|| {
+            let digits = "0".repeat(2 * length);
+            OttlError::new(written.offset, format!("{} is of {length} bytes", self.name))
+                .help(format!("write `{}(0x{digits})` with your own digits", self.name))
+        })?;
+        Ok(Operand::Constant(Constant::Id(bytes)))
+    }
+
+    /// So many arguments as a function takes.
+    fn exactly<const N: usize>(&self) -> Result<&'a [Expr; N], OttlError> {
+        self.arguments.try_into().map_err(|_| {
+            let message = format!("{} takes {N} arguments, not {}", self.name, self.arguments.len());
+            OttlError::new(self.offset, message)
+        })
+    }
+
+    /// An argument that must be a field.
+    fn measure(&self, argument: &Expr) -> Result<Measure, OttlError> {
+        match operand(argument, self.context)? {
+            Operand::Field(measure) => Ok(measure),
+            other => {
+                let message = format!("{} of {}", self.name, other.shown());
+                Err(OttlError::new(argument.offset, message).help("the argument must be a path"))
+            }
+        }
+    }
+
+    fn no_string(&self, target: &Expr, view: View) -> OttlError {
+        OttlError::new(target.offset, format!("{} of {}", self.name, view.shown()))
+            .help("understood are attributes and names; other fields can be compared")
+    }
+
+    fn unknown(&self) -> OttlError {
+        let error = OttlError::new(self.offset, format!("{} is no function of conditions", quote(self.name)));
+        match (self.name, closest(self.name, &NAMES)) {
+            ("ToLowerCase" | "ToUpperCase" | "ConvertCase", _) => {
+                error.help("to compare without regard to case: `IsMatch(attributes[\"key\"], \"(?i)^value$\")`")
+            }
+            (_, Some(closest)) => error.help(format!("did you mean `{closest}`?")),
+            (_, None) => error.help(format!("known are {}", NAMES.join(", "))),
+        }
+    }
+}
+
+fn is_of_type(field: &Field, value_type: ValueType) -> Condition {
+    test(field, Check::Type(value_type), false)
+}
+
+/// Whether a field equals one of the values; strings make one test.
+fn one_of(measure: &Measure, values: &[Constant], offset: usize) -> Result<Answer, OttlError> {
+    let texts = values.iter().map(|value| match value {
+        Constant::Text(text) => Some(text.clone()),
+        _ => None,
+    });
+    let texts: Option<Vec<String>> = texts.collect();
+    if let (View::Attribute | View::Text, Some(mut texts)) = (measure.view, texts) {
+        texts.sort();
+        texts.dedup();
+        let has_empty = texts.first().is_some_and(String::is_empty);
+        return Ok(Answer::of(test(&measure.field, Check::OneOf(texts), has_empty)));
+    }
+    let parts = values.iter().map(|value| compare(CompareOp::Eq, measure, value, offset));
+    Ok(Answer::any(parts.collect::<Result<_, _>>()?))
+}
+
+/// An argument that must be a string.
+fn text(argument: &Expr) -> Result<&str, OttlError> {
+    match &argument.node {
+        Node::Text(text) => Ok(text),
+        _ => Err(OttlError::new(argument.offset, "not a string").help("write it in double quotes")),
+    }
+}
+
+/// The last line of the regex crate's message says what is wrong; those before it draw a picture.
+fn cause(message: &str) -> &str {
+    let line = message.lines().last().unwrap_or(message);
+    line.strip_prefix("error: ").unwrap_or(line)
+}
+
+/// Go's `time.ParseDuration`: decimal numbers, each with a unit; a sign before; `0` without a unit.
+fn nanoseconds(text: &str) -> Option<i64> {
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let mut rest = unsigned;
+    let mut sum: i128 = 0;
+    if unsigned == "0" {
+        return Some(0);
+    }
+    if unsigned.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let number = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').len();
+        let unit = rest[number..].find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len() - number);
+        let unit_nanoseconds = match &rest[number..number + unit] {
+            "ns" => 1,
+            "us" | "µs" | "μs" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            _ => return None,
+        };
+        sum = sum.checked_add(scaled(&rest[..number], unit_nanoseconds)?)?;
+        rest = &rest[number + unit..];
+    }
+    i64::try_from(if text.starts_with('-') { -sum } else { sum }).ok()
+}
+
+/// A decimal number times a unit; what is smaller than 1 is cut.
+fn scaled(decimal: &str, unit: i128) -> Option<i128> {
+    let (whole, fraction) = decimal.split_once('.').unwrap_or((decimal, ""));
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    // An hour has 13 digits of nanoseconds; further ones are below one.
+    let fraction = &fraction[..fraction.len().min(14)];
+    let digits = |text: &str| if text.is_empty() { Some(0) } else { text.parse::<i128>().ok() };
+    let part = digits(fraction)?.checked_mul(unit)? / 10_i128.pow(fraction.len() as u32);
+    digits(whole)?.checked_mul(unit)?.checked_add(part)
+}

@@ -1,0 +1,304 @@
+//! The tree of an OTTL condition (`grammar.go`), with the place of each part.
+//!
+//! `or` binds least, then `and`, `not`, comparisons, sums, products. One kind of node serves for conditions and values
+//! alike, so that parentheses need no looking ahead; `compile` says what may stand where.
+
+use super::OttlError;
+use super::lexer::{Placed, Token, tokens};
+
+/// Deeper nesting is taken for a mistake; it also bounds the stack.
+const NESTING_MAX: usize = 32;
+
+/// Arithmetic with more operators is taken for a mistake; each makes the tree deeper.
+const OPERATORS_MAX: usize = 32;
+
+/// Words that are no names.
+const RESERVED: [&str; 3] = ["and", "or", "not"];
+
+/// A part of the condition and where it begins.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Expr {
+    pub(super) offset: usize,
+    pub(super) node: Node,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Node {
+    Nil,
+    Bool(bool),
+    Int(i64),
+    Double(f64),
+    Text(String),
+    Bytes(Vec<u8>),
+    Enum(String),
+    List(Vec<Expr>),
+    Path(Vec<Segment>),
+    Call(String, Vec<Expr>),
+    Math(MathOp, Box<Expr>, Box<Expr>),
+    Compare(CompareOp, Box<Expr>, Box<Expr>),
+    Not(Box<Expr>),
+    And(Vec<Expr>),
+    Or(Vec<Expr>),
+}
+
+/// A name of a path with its keys in brackets.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Segment {
+    pub(super) name: String,
+    pub(super) keys: Vec<Expr>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MathOp {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CompareOp {
+    Eq,
+    Ne,
+    Lt,
+    Le,
+    Gt,
+    Ge,
+}
+
+/// Parses a whole condition.
+pub(super) fn parse(text: &str) -> Result<Expr, OttlError> {
+    let mut parser = Parser { tokens: tokens(text)?, next: 0, depth: 0, operators: 0 };
+    let expr = parser.or()?;
+    match parser.peek() {
+        Token::End => Ok(expr),
+        _ => Err(parser.unexpected("`and`, `or` or the end")),
+    }
+}
+
+struct Parser {
+    /// The last is [`Token::End`], which is never passed.
+    tokens: Vec<Placed>,
+    next: usize,
+    depth: usize,
+    operators: usize,
+}
+
+impl Parser {
+    fn peek(&self) -> &Token {
+        &self.tokens[self.next].token
+    }
+
+    fn offset(&self) -> usize {
+        self.tokens[self.next].offset
+    }
+
+    /// Takes the next token.
+    fn take(&mut self) -> Placed {
+        let placed = self.tokens[self.next].clone();
+        self.next += usize::from(placed.token != Token::End);
+        placed
+    }
+
+    fn accept_word(&mut self, word: &str) -> bool {
+        let found = matches!(self.peek(), Token::Word(next) if next == word);
+        self.next += usize::from(found);
+        found
+    }
+
+    fn accept_symbol(&mut self, symbol: &'static str) -> bool {
+        let found = *self.peek() == Token::Symbol(symbol);
+        self.next += usize::from(found);
+        found
+    }
+
+    fn expect_symbol(&mut self, symbol: &'static str) -> Result<(), OttlError> {
+        if self.accept_symbol(symbol) { Ok(()) } else { Err(self.unexpected(&format!("`{symbol}`"))) }
+    }
+
+    fn unexpected(&self, expected: &str) -> OttlError {
+        unexpected(&self.tokens[self.next], expected)
+    }
+
+    /// Parses something that may contain itself.
+    fn nested<T>(&mut self, parse: impl FnOnce(&mut Self) -> Result<T, OttlError>) -> Result<T, OttlError> {
+        self.depth += 1;
+        if self.depth > NESTING_MAX {
+            return Err(OttlError::new(self.offset(), format!("nested deeper than {NESTING_MAX} levels")));
+        }
+        let parsed = parse(self);
+        self.depth -= 1;
+        parsed
+    }
+
+    fn or(&mut self) -> Result<Expr, OttlError> {
+        self.chain("or", Self::and, Node::Or)
+    }
+
+    fn and(&mut self) -> Result<Expr, OttlError> {
+        self.chain("and", Self::not, Node::And)
+    }
+
+    /// Parts that a word joins; one part alone is itself.
+    fn chain(
+        &mut self,
+        word: &str,
+        part: fn(&mut Self) -> Result<Expr, OttlError>,
+        join: fn(Vec<Expr>) -> Node,
+    ) -> Result<Expr, OttlError> {
+        let first = part(self)?;
+        let offset = first.offset;
+        let mut parts = vec![first];
+        while self.accept_word(word) {
+            parts.push(part(self)?);
+        }
+        Ok(match <[Expr; 1]>::try_from(parts) {
+            Ok([only]) => only,
+            Err(parts) => Expr { offset, node: join(parts) },
+        })
+    }
+
+    fn not(&mut self) -> Result<Expr, OttlError> {
+        let offset = self.offset();
+        if self.accept_word("not") {
+            let inner = self.nested(Self::not)?;
+            return Ok(Expr { offset, node: Node::Not(Box::new(inner)) });
+        }
+        self.comparison()
+    }
+
+    fn comparison(&mut self) -> Result<Expr, OttlError> {
+        let left = self.sum()?;
+        let op = match self.peek() {
+            Token::Symbol("==") => CompareOp::Eq,
+            Token::Symbol("!=") => CompareOp::Ne,
+            Token::Symbol("<") => CompareOp::Lt,
+            Token::Symbol("<=") => CompareOp::Le,
+            Token::Symbol(">") => CompareOp::Gt,
+            Token::Symbol(">=") => CompareOp::Ge,
+            _ => return Ok(left),
+        };
+        self.take();
+        let right = self.sum()?;
+        Ok(Expr { offset: left.offset, node: Node::Compare(op, Box::new(left), Box::new(right)) })
+    }
+
+    fn sum(&mut self) -> Result<Expr, OttlError> {
+        self.math([("+", MathOp::Add), ("-", MathOp::Subtract)], Self::product)
+    }
+
+    fn product(&mut self) -> Result<Expr, OttlError> {
+        self.math([("*", MathOp::Multiply), ("/", MathOp::Divide)], Self::primary)
+    }
+
+    /// Operands that operators of one rank join, from left to right.
+    fn math(
+        &mut self,
+        operators: [(&'static str, MathOp); 2],
+        operand: fn(&mut Self) -> Result<Expr, OttlError>,
+    ) -> Result<Expr, OttlError> {
+        let mut left = operand(self)?;
+        while let Some((_, op)) = operators.iter().find(|(symbol, _)| self.accept_symbol(symbol)) {
+            self.operators += 1;
+            if self.operators > OPERATORS_MAX {
+                let message = format!("arithmetic with more than {OPERATORS_MAX} operators");
+                return Err(OttlError::new(self.offset(), message));
+            }
+            let right = operand(self)?;
+            left = Expr { offset: left.offset, node: Node::Math(*op, Box::new(left), Box::new(right)) };
+        }
+        Ok(left)
+    }
+
+    fn primary(&mut self) -> Result<Expr, OttlError> {
+        let placed = self.take();
+        let node = match placed.token {
+            Token::Symbol("(") => {
+                let inner = self.nested(Self::or)?;
+                self.expect_symbol(")")?;
+                return Ok(inner);
+            }
+            Token::Symbol("[") => Node::List(self.list("]")?),
+            Token::Int(value) => Node::Int(value),
+            Token::Double(value) => Node::Double(value),
+            Token::Bytes(bytes) => Node::Bytes(bytes),
+            Token::Text(text) => Node::Text(text),
+            Token::Word(word) if !RESERVED.contains(&word.as_str()) => self.word(word, placed.offset)?,
+            _ => return Err(unexpected(&placed, "a path, a function or a constant")),
+        };
+        Ok(Expr { offset: placed.offset, node })
+    }
+
+    /// What a word begins: a constant, a function's call, an enum or a path.
+    fn word(&mut self, word: String, offset: usize) -> Result<Node, OttlError> {
+        match word.as_str() {
+            "nil" => return Ok(Node::Nil),
+            "true" => return Ok(Node::Bool(true)),
+            "false" => return Ok(Node::Bool(false)),
+            _ => {}
+        }
+        if self.accept_symbol("(") {
+            let arguments = self.list(")")?;
+            if *self.peek() == Token::Symbol("[") {
+                let message = "the result of a function cannot be indexed";
+                return Err(OttlError::new(self.offset(), message));
+            }
+            return Ok(Node::Call(word, arguments));
+        }
+        if word.starts_with(|c: char| c.is_ascii_uppercase()) {
+            return Ok(Node::Enum(word));
+        }
+        self.path(word, offset)
+    }
+
+    /// Values up to `close`, which is taken as well.
+    fn list(&mut self, close: &'static str) -> Result<Vec<Expr>, OttlError> {
+        let mut values = Vec::new();
+        if self.accept_symbol(close) {
+            return Ok(values);
+        }
+        loop {
+            values.push(self.nested(Self::or)?);
+            if self.accept_symbol(close) {
+                return Ok(values);
+            }
+            if !self.accept_symbol(",") {
+                return Err(self.unexpected(&format!("`,` or `{close}`")));
+            }
+        }
+    }
+
+    /// A path after its first word.
+    fn path(&mut self, first: String, offset: usize) -> Result<Node, OttlError> {
+        let mut segments = vec![self.segment(first, offset)?];
+        while self.accept_symbol(".") {
+            let placed = self.take();
+            let Token::Word(word) = placed.token else {
+                return Err(unexpected(&placed, "the next name of the path"));
+            };
+            segments.push(self.segment(word, placed.offset)?);
+        }
+        Ok(Node::Path(segments))
+    }
+
+    fn segment(&mut self, name: String, offset: usize) -> Result<Segment, OttlError> {
+        if name.contains(|c: char| c.is_ascii_uppercase()) {
+            let message = format!("{} in a path; paths are lower case", super::lexer::quote(&name));
+            return Err(OttlError::new(offset, message));
+        }
+        let mut keys = Vec::new();
+        while self.accept_symbol("[") {
+            keys.push(self.nested(Self::sum)?);
+            self.expect_symbol("]")?;
+        }
+        Ok(Segment { name, keys })
+    }
+}
+
+fn unexpected(found: &Placed, expected: &str) -> OttlError {
+    let error = OttlError::new(found.offset, format!("expected {expected}, found {}", found.token.shown()));
+    match found.token {
+        Token::Symbol("=") => error.help("equality is written `==`"),
+        _ => error,
+    }
+}

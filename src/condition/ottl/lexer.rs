@@ -1,0 +1,204 @@
+//! Tokens of OTTL (`buildLexer` in `grammar.go`).
+
+use std::iter::Peekable;
+use std::str::CharIndices;
+
+use super::OttlError;
+
+/// Longer words are cut in messages.
+const QUOTED_CHARS_MAX: usize = 40;
+
+/// One token.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Token {
+    /// A name: of a path, a function, an enum, or a word of the language.
+    Word(String),
+    Text(String),
+    Int(i64),
+    Double(f64),
+    Bytes(Vec<u8>),
+    Symbol(&'static str),
+    End,
+}
+
+/// A token and where it begins.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Placed {
+    pub(super) offset: usize,
+    pub(super) token: Token,
+}
+
+/// Longest first.
+const SYMBOLS: [&str; 17] = ["==", "!=", ">=", "<=", ">", "<", "(", ")", "[", "]", ",", ".", "+", "-", "*", "/", "="];
+
+/// What other languages write, and what OTTL does.
+const FOREIGN: [(&str, &str); 5] = [
+    ("&&", "write `and`"),
+    ("||", "write `or`"),
+    ("!", "write `not`, or `!=` to compare"),
+    ("'", "strings stand in double quotes"),
+    ("`", "strings stand in double quotes"),
+];
+
+/// The tokens of `text`; the last is [`Token::End`].
+pub(super) fn tokens(text: &str) -> Result<Vec<Placed>, OttlError> {
+    let mut placed = Vec::new();
+    let mut offset = 0;
+    loop {
+        let rest = &text[offset..];
+        offset += rest.len() - rest.trim_start().len();
+        let (token, length) = token(&text[offset..], offset)?;
+        let end = token == Token::End;
+        placed.push(Placed { offset, token });
+        if end {
+            return Ok(placed);
+        }
+        offset += length;
+    }
+}
+
+/// The token that `rest` begins with, and its length.
+fn token(rest: &str, offset: usize) -> Result<(Token, usize), OttlError> {
+    let Some(first) = rest.chars().next() else { return Ok((Token::End, 0)) };
+    if first == '"' {
+        return string(rest, offset);
+    }
+    if first.is_ascii_alphabetic() {
+        let length = span(rest, |c| c.is_ascii_alphanumeric() || c == b'_');
+        return Ok((Token::Word(rest[..length].to_owned()), length));
+    }
+    if let Some(length) = number_length(rest) {
+        return number(&rest[..length], offset).map(|token| (token, length));
+    }
+    if let Some(symbol) = SYMBOLS.iter().find(|symbol| rest.starts_with(**symbol)) {
+        return Ok((Token::Symbol(symbol), symbol.len()));
+    }
+    let error = OttlError::new(offset, format!("unexpected {}", quote(&first.to_string())));
+    let foreign = FOREIGN.iter().find(|(written, _)| rest.starts_with(written));
+    Err(foreign.map_or(error.clone(), |(_, help)| error.help(*help)))
+}
+
+/// How many of the first bytes are of a kind.
+fn span(text: &str, of_kind: impl Fn(u8) -> bool) -> usize {
+    text.bytes().position(|c| !of_kind(c)).unwrap_or(text.len())
+}
+
+/// The length of the number that `rest` begins with: `0x[a-fA-F0-9]+`, `[-+]?\d*\.\d+([eE][-+]?\d+)?` or `[-+]?\d+`.
+/// A sign belongs to the number that follows it, as in OTTL.
+fn number_length(rest: &str) -> Option<usize> {
+    let digits = |at: usize| span(&rest[at..], |c| c.is_ascii_digit());
+    let sign_at = |at: usize| usize::from(rest[at..].starts_with(['-', '+']));
+    if let Some(hex) = rest.strip_prefix("0x") {
+        let length = span(hex, |c| c.is_ascii_hexdigit());
+        return (length > 0).then_some(2 + length);
+    }
+    let whole = sign_at(0) + digits(sign_at(0));
+    let is_whole = whole > sign_at(0);
+    if !rest[whole..].starts_with('.') || digits(whole + 1) == 0 {
+        return is_whole.then_some(whole);
+    }
+    let fraction = whole + 1 + digits(whole + 1);
+    if !rest[fraction..].starts_with(['e', 'E']) {
+        return Some(fraction);
+    }
+    let sign = fraction + 1 + sign_at(fraction + 1);
+    Some(if digits(sign) == 0 { fraction } else { sign + digits(sign) })
+}
+
+fn number(text: &str, offset: usize) -> Result<Token, OttlError> {
+    let token = match text.strip_prefix("0x") {
+        Some(hex) => bytes_of_hex(hex).map(Token::Bytes),
+        None if text.contains('.') => text.parse().ok().filter(|value: &f64| value.is_finite()).map(Token::Double),
+        None => text.parse().ok().map(Token::Int),
+    };
+    token.ok_or_else(|| {
+        let help = "bytes have two digits each, integers 64 bits";
+        OttlError::new(offset, format!("{} cannot be read", quote(text))).help(help)
+    })
+}
+
+/// Pairs of hexadecimal digits as bytes.
+pub(super) fn bytes_of_hex(hex: &str) -> Option<Vec<u8>> {
+    let pairs = hex.as_bytes().chunks(2);
+    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok().filter(|p| p.len() == 2)?, 16).ok()).collect()
+}
+
+/// A string in double quotes with the escapes of Go, which OTTL's parser has it unquoted by (`strconv.Unquote`).
+fn string(rest: &str, offset: usize) -> Result<(Token, usize), OttlError> {
+    let mut bytes = Vec::new();
+    let mut chars = rest.char_indices().peekable();
+    chars.next();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => {
+                let text = String::from_utf8(bytes).map_err(|_| OttlError::new(offset, "the string is not UTF-8"))?;
+                return Ok((Token::Text(text), at + 1));
+            }
+            '\\' => escape(&mut chars, &mut bytes).ok_or_else(|| unknown_escape(&rest[at..], offset + at))?,
+            c => bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    Err(OttlError::new(offset, "a string without an end").help("close it with a double quote"))
+}
+
+fn unknown_escape(rest: &str, offset: usize) -> OttlError {
+    let written: String = rest.chars().take(2).collect();
+    OttlError::new(offset, format!("unknown escape {} in a string", quote(&written)))
+        .help("a backslash is written `\\\\`, also in regular expressions: \"\\\\d+\"")
+}
+
+/// What follows a backslash.
+fn escape(chars: &mut Peekable<CharIndices<'_>>, bytes: &mut Vec<u8>) -> Option<()> {
+    let (_, c) = chars.next()?;
+    match c {
+        'a' => bytes.push(7),
+        'b' => bytes.push(8),
+        'f' => bytes.push(12),
+        'n' => bytes.push(b'\n'),
+        'r' => bytes.push(b'\r'),
+        't' => bytes.push(b'\t'),
+        'v' => bytes.push(11),
+        '\\' | '"' => bytes.push(c as u8),
+        'x' => bytes.push(u8::try_from(code(chars, 16, 2, 0)?).ok()?),
+        '0'..='7' => bytes.push(u8::try_from(code(chars, 8, 2, c.to_digit(8)?)?).ok()?),
+        'u' => push_char(code(chars, 16, 4, 0)?, bytes)?,
+        'U' => push_char(code(chars, 16, 8, 0)?, bytes)?,
+        _ => return None,
+    }
+    Some(())
+}
+
+/// The number that `digits` more digits make of `start`.
+fn code(chars: &mut Peekable<CharIndices<'_>>, radix: u32, digits: usize, start: u32) -> Option<u32> {
+    (0..digits).try_fold(start, |code, _| {
+        let (_, digit) = chars.next_if(|(_, c)| c.is_digit(radix))?;
+        code.checked_mul(radix)?.checked_add(digit.to_digit(radix)?)
+    })
+}
+
+fn push_char(code: u32, bytes: &mut Vec<u8>) -> Option<()> {
+    bytes.extend_from_slice(char::from_u32(code)?.encode_utf8(&mut [0; 4]).as_bytes());
+    Some(())
+}
+
+/// A piece of the text as messages show it.
+pub(super) fn quote(text: &str) -> String {
+    let shown: String = text.chars().take(QUOTED_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let dots = if text.chars().nth(QUOTED_CHARS_MAX).is_some() { "..." } else { "" };
+    format!("`{shown}{dots}`")
+}
+
+impl Token {
+    /// The token as messages show it.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Token::Word(word) => quote(word),
+            Token::Text(text) => format!("the string {}", quote(text)),
+            Token::Int(value) => quote(&value.to_string()),
+            Token::Double(value) => quote(&value.to_string()),
+            Token::Bytes(_) => "bytes".to_owned(),
+            Token::Symbol(symbol) => quote(symbol),
+            Token::End => "the end".to_owned(),
+        }
+    }
+}

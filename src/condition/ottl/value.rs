@@ -1,0 +1,200 @@
+//! Values: constants, and fields with the way in which OTTL reads them.
+
+use crate::condition::Field;
+
+use super::OttlError;
+use super::answer::Answer;
+use super::grammar::MathOp;
+
+/// What an expression stands for.
+#[derive(Clone, Debug)]
+pub(super) enum Operand {
+    Constant(Constant),
+    List(Vec<Constant>),
+    Field(Measure),
+    /// A boolean function.
+    Answer(Answer),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Constant {
+    Nil,
+    Bool(bool),
+    Int(i64),
+    Double(f64),
+    Text(String),
+    Bytes(Vec<u8>),
+    /// Nanoseconds.
+    Duration(i64),
+    /// A trace id or a span id.
+    Id(Vec<u8>),
+}
+
+/// A field, and what OTTL makes of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Measure {
+    pub(super) field: Field,
+    pub(super) view: View,
+}
+
+/// The type of a field, or of what a function makes of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum View {
+    /// An attribute: of any type, nil if absent.
+    Attribute,
+    Text,
+    Integer,
+    /// A `time.Time`.
+    Time,
+    /// A `time.Duration`, of which the field is the nanoseconds.
+    Duration,
+    /// The integer that is left of the field divided by this, which is positive.
+    Quotient(i64),
+    /// The field divided by this, with its fraction.
+    Ratio(f64),
+    /// An id of so many bytes.
+    Id(usize),
+    /// The hexadecimal digits of an id of so many bytes.
+    IdText(usize),
+    /// The name of the kind, of these for 0 to 5.
+    KindText([&'static str; 6]),
+    /// `Len()`.
+    Length,
+    /// `Int()` of an attribute.
+    ToInt,
+    /// `Double()` of an attribute.
+    ToDouble,
+    /// `String()` of an attribute.
+    ToText,
+}
+
+/// Whether OTTL has nil for the field where it is absent, and not an empty string or a zero.
+pub(super) fn is_nullable(field: &Field) -> bool {
+    matches!(
+        field,
+        Field::Attribute(_)
+            | Field::SpanAttribute(_)
+            | Field::ResourceAttribute(_)
+            | Field::ScopeAttribute(_)
+            | Field::EventAttribute(_)
+            | Field::Duration
+    )
+}
+
+impl Measure {
+    pub(super) fn new(field: Field, view: View) -> Self {
+        Measure { field, view }
+    }
+}
+
+impl Operand {
+    /// What it is, as messages show it.
+    pub(super) fn shown(&self) -> &'static str {
+        match self {
+            Operand::Constant(constant) => constant.shown(),
+            Operand::List(_) => "a list",
+            Operand::Field(measure) => measure.view.shown(),
+            Operand::Answer(_) => "a boolean",
+        }
+    }
+}
+
+impl Constant {
+    pub(super) fn shown(&self) -> &'static str {
+        match self {
+            Constant::Nil => "nil",
+            Constant::Bool(_) => "a boolean",
+            Constant::Int(_) => "an integer",
+            Constant::Double(_) => "a double",
+            Constant::Text(_) => "a string",
+            Constant::Bytes(_) => "bytes",
+            Constant::Duration(_) => "a duration",
+            Constant::Id(_) => "an id",
+        }
+    }
+}
+
+impl View {
+    pub(super) fn shown(self) -> &'static str {
+        match self {
+            View::Attribute => "an attribute",
+            View::Text | View::IdText(_) | View::KindText(_) | View::ToText => "a string",
+            View::Integer | View::Quotient(_) | View::Length | View::ToInt => "an integer",
+            View::Ratio(_) | View::ToDouble => "a double",
+            View::Time => "a time",
+            View::Duration => "a duration",
+            View::Id(_) => "an id",
+        }
+    }
+}
+
+/// Arithmetic: of constants, and what makes a duration of a span's start and end (`LANGUAGE.md`, Math Expressions).
+pub(super) fn math(op: MathOp, left: Operand, right: Operand, offset: usize) -> Result<Operand, OttlError> {
+    match (op, left, right) {
+        (op, Operand::Constant(left), Operand::Constant(right)) => {
+            constant_math(op, &left, &right, offset).map(Operand::Constant)
+        }
+        (MathOp::Subtract, Operand::Field(end), Operand::Field(start)) => {
+            let view = match (end.view, start.view) {
+                (View::Time, View::Time) => Some(View::Duration),
+                (View::Integer, View::Integer) => Some(View::Integer),
+                _ => None,
+            };
+            let view = view.filter(|_| (end.field, start.field) == (Field::EndTime, Field::StartTime));
+            let duration = view.map(|view| Operand::Field(Measure::new(Field::Duration, view)));
+            duration.ok_or_else(|| unknown_math(offset))
+        }
+        (MathOp::Divide, Operand::Field(measure), Operand::Constant(Constant::Int(divisor))) if divisor > 0 => {
+            let divisor = match measure.view {
+                View::Integer => Some(divisor),
+                View::Quotient(first) => first.checked_mul(divisor),
+                _ => None,
+            };
+            let quotient = divisor.map(|divisor| Measure::new(measure.field, View::Quotient(divisor)));
+            quotient.map(Operand::Field).ok_or_else(|| unknown_math(offset))
+        }
+        _ => Err(unknown_math(offset)),
+    }
+}
+
+fn unknown_math(offset: usize) -> OttlError {
+    OttlError::new(offset, "arithmetic that conditions do not understand").help(
+        "understood are `end_time - start_time`, `end_time_unix_nano - start_time_unix_nano`, \
+         integers of a span divided by a positive integer, and constants",
+    )
+}
+
+/// Integers with integers, doubles with doubles, durations with durations, as in OTTL.
+fn constant_math(op: MathOp, left: &Constant, right: &Constant, offset: usize) -> Result<Constant, OttlError> {
+    let result = match (op, left, right) {
+        (_, Constant::Int(left), Constant::Int(right)) => integer_math(op, *left, *right).map(Constant::Int),
+        (_, Constant::Double(left), Constant::Double(right)) => double_math(op, *left, *right).map(Constant::Double),
+        (MathOp::Add | MathOp::Subtract, Constant::Duration(left), Constant::Duration(right)) => {
+            integer_math(op, *left, *right).map(Constant::Duration)
+        }
+        _ => {
+            let message = format!("arithmetic of {} and {}", left.shown(), right.shown());
+            return Err(OttlError::new(offset, message).help("both must be integers, doubles or durations"));
+        }
+    };
+    result.ok_or_else(|| OttlError::new(offset, "arithmetic without a result: too large, or a division by zero"))
+}
+
+fn integer_math(op: MathOp, left: i64, right: i64) -> Option<i64> {
+    match op {
+        MathOp::Add => left.checked_add(right),
+        MathOp::Subtract => left.checked_sub(right),
+        MathOp::Multiply => left.checked_mul(right),
+        MathOp::Divide => left.checked_div(right),
+    }
+}
+
+fn double_math(op: MathOp, left: f64, right: f64) -> Option<f64> {
+    let result = match op {
+        MathOp::Add => left + right,
+        MathOp::Subtract => left - right,
+        MathOp::Multiply => left * right,
+        MathOp::Divide => left / right,
+    };
+    result.is_finite().then_some(result)
+}

@@ -1,0 +1,155 @@
+//! `cloud_trace`: where kept spans go.
+
+use http::HeaderMap;
+
+use crate::config::Files;
+use crate::config::defaults::SPOOL_BYTES as SPOOL_BYTES_DEFAULT;
+use crate::config::document::Node;
+use crate::config::limits::{
+    ALLOWED_PROJECTS, BATCH_BYTES, BATCH_DELAY, BATCH_SPANS, EMBEDDED_BYTES, GIVE_UP_AFTER, HEADER_COUNT,
+    MAPPING_COUNT, SPOOL_BYTES,
+};
+use crate::config::problem::{Fault, quote};
+use crate::config::section::Section;
+use crate::config::settings::{AllowedProjects, Api, AttributeMapping, BaseMapping, CloudTrace, Endpoint, Spool, Tls};
+use crate::config::values::{self, ANY_PROJECT};
+
+/// The project of spans that are written to the embedded Cloud Trace, which has no ambient one.
+const EMBEDDED_PROJECT: &str = "local-project";
+
+const APIS: [(&str, Api); 3] = [("v2", Api::V2), ("telemetry", Api::Telemetry), ("otlp", Api::Otlp)];
+const TELEMETRY_ENDPOINT: &str = "https://telemetry.googleapis.com";
+/// What only Cloud Trace v2 knows.
+const V2_KEYS: [&str; 2] = ["attribute_mapping", "cloud_run_revision"];
+
+const BASE_MAPPINGS: [(&str, BaseMapping); 3] =
+    [("none", BaseMapping::None), ("google", BaseMapping::Google), ("console", BaseMapping::Console)];
+
+pub(super) fn cloud_trace(mut section: Section<'_>, files: Files<'_>, cloud_trace: &mut CloudTrace) {
+    section.set("api", &mut cloud_trace.api, |node| values::choice(node, "API", &APIS));
+    endpoint(&mut section, cloud_trace);
+    headers(&mut section, &mut cloud_trace.headers);
+    // Empty means ambient, so that `${env:PROJECT:-}` can be written.
+    section.set("project", &mut cloud_trace.project, |node| {
+        if node.is_null() { Ok(None) } else { values::project(node).map(Some) }
+    });
+    let mut allowed = Vec::new();
+    section.set_list("allowed_projects", &ALLOWED_PROJECTS, &mut allowed, values::allowed_project);
+    cloud_trace.allowed_projects = match allowed.iter().any(|project| project == ANY_PROJECT) {
+        true => AllowedProjects::Any,
+        false => AllowedProjects::Listed(allowed),
+    };
+    if let Some(section) = section.section("tls") {
+        tls(section, files, &cloud_trace.endpoint, &mut cloud_trace.tls);
+    }
+    if let Some(mut section) = section.section("embedded") {
+        section.set("listen", &mut cloud_trace.embedded.listen, values::address);
+        section.set("max_bytes", &mut cloud_trace.embedded.max_bytes, |node| values::byte_count(node, &EMBEDDED_BYTES));
+    }
+    attribute_mapping(&mut section, &mut cloud_trace.attribute_mapping);
+    section.set("cloud_run_revision", &mut cloud_trace.cloud_run_revision, values::boolean);
+    if let Some(mut section) = section.section("batch") {
+        let batch = &mut cloud_trace.batch;
+        section.set("max_spans", &mut batch.max_spans, |node| values::count(node, &BATCH_SPANS));
+        section.set("max_bytes", &mut batch.max_bytes, |node| values::byte_count(node, &BATCH_BYTES));
+        section.set("max_delay", &mut batch.max_delay, |node| values::duration(node, &BATCH_DELAY));
+    }
+    if let Some(section) = section.section("spool") {
+        cloud_trace.spool = spool(section);
+    }
+    section.set("give_up_after", &mut cloud_trace.give_up_after, |node| values::duration(node, &GIVE_UP_AFTER));
+    if cloud_trace.endpoint == Endpoint::Embedded {
+        cloud_trace.project.get_or_insert_with(|| EMBEDDED_PROJECT.to_owned());
+    }
+}
+
+fn endpoint(section: &mut Section<'_>, cloud_trace: &mut CloudTrace) {
+    let api = cloud_trace.api;
+    if api == Api::Telemetry {
+        cloud_trace.endpoint = Endpoint::Tls(TELEMETRY_ENDPOINT.to_owned());
+    }
+    section.set("endpoint", &mut cloud_trace.endpoint, values::endpoint);
+    match section.entry("endpoint") {
+        Some((_, node)) if cloud_trace.endpoint == Endpoint::Embedded && api != Api::V2 => {
+            let fault = Fault::new("the embedded Cloud Trace takes no OTLP");
+            section.error(node.at, fault.help("leave `api` out, or name an endpoint that takes OTLP over gRPC"));
+        }
+        None if api == Api::Otlp && !section.has("endpoint") => {
+            let at = section.entry("api").map_or(section.at(), |(at, _)| at);
+            let fault = Fault::new("`api: otlp` has no endpoint of its own");
+            section.error(at, fault.help("add `endpoint: http://host:port` or `endpoint: https://host[:port]`"));
+        }
+        _ => {}
+    }
+    for key in V2_KEYS.into_iter().filter(|_| api != Api::V2) {
+        if let Some((at, _)) = section.entry(key) {
+            let fault = Fault::new(format!("`{key}` has no effect: OTLP carries attributes as they are"));
+            section.warn(at, fault.help("leave it out, or write `api: v2`"));
+        }
+    }
+}
+
+fn headers(section: &mut Section<'_>, headers: &mut HeaderMap) {
+    for (key, node) in section.own_entries("headers") {
+        let header = values::header_name(&key.name).map_err(|fault| (key.at, fault)).and_then(|name| {
+            if headers.contains_key(&name) {
+                return Err((key.at, Fault::new(format!("the header {} is given twice", quote(&key.name)))));
+            }
+            values::header_value(node).map(|value| (name, value)).map_err(|fault| (node.at, fault))
+        });
+        match header {
+            Ok((name, value)) => _ = headers.insert(name, value),
+            Err((at, fault)) => section.error(at, fault),
+        }
+    }
+    if let Some((at, _)) = section.entry("headers").filter(|_| headers.len() > HEADER_COUNT) {
+        let fault = Fault::new(format!("{} headers", headers.len()));
+        section.error(at, fault.help(format!("at most {HEADER_COUNT}: each call carries all of them")));
+    }
+}
+
+fn tls(mut section: Section<'_>, files: Files<'_>, endpoint: &Endpoint, tls: &mut Tls) {
+    // Empty means none, so that `${env:CA_FILE:-}` can be written.
+    section.set("ca_file", &mut tls.ca_pem, |node| {
+        if node.is_null() { Ok(None) } else { values::certificates(node, files).map(Some) }
+    });
+    if let (Some(_), false, Some((at, _))) =
+        (&tls.ca_pem, matches!(endpoint, Endpoint::Tls(_)), section.entry("ca_file"))
+    {
+        let fault = Fault::new("`ca_file` has no effect: the endpoint has no TLS");
+        section.warn(at, fault.help("leave it out, or write an endpoint that begins with `https://`"));
+    }
+}
+
+fn spool(mut section: Section<'_>) -> Option<Spool> {
+    let mut max_bytes = SPOOL_BYTES_DEFAULT;
+    section.set("max_bytes", &mut max_bytes, |node| values::bytes(node, &SPOOL_BYTES));
+    // Empty means off, so that `${env:SPOOL:-}` can be written.
+    let directory =
+        section.require("directory", |node| if node.is_null() { Ok(None) } else { values::directory(node).map(Some) });
+    directory.flatten().map(|directory| Spool { directory, max_bytes })
+}
+
+/// The name of a base alone, or a section.
+fn attribute_mapping(section: &mut Section<'_>, mapping: &mut AttributeMapping) {
+    let base = |node: &Node| values::choice(node, "attribute mapping", &BASE_MAPPINGS);
+    if section.entry("attribute_mapping").is_some_and(|(_, node)| node.is_scalar()) {
+        return section.set("attribute_mapping", &mut mapping.base, base);
+    }
+    let Some(mut section) = section.section("attribute_mapping") else { return };
+    section.set("base", &mut mapping.base, base);
+    for node in section.items("own", &MAPPING_COUNT).unwrap_or_default() {
+        let pair = section.item("own", node).and_then(renamed_key);
+        if let Some((key, _)) = pair.as_ref().filter(|(key, _)| mapping.own.iter().any(|(known, _)| known == key)) {
+            section.error(node.at, Fault::new(format!("the key {} is given twice", quote(key))).help("keep one"));
+        }
+        mapping.own.extend(pair);
+    }
+}
+
+fn renamed_key(mut section: Section<'_>) -> Option<(String, String)> {
+    section.refuse_unknown(&[]);
+    let key = section.require("key", values::attribute_key);
+    let replacement = section.require("replacement", values::attribute_key);
+    key.zip(replacement)
+}

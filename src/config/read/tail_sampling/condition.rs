@@ -1,0 +1,169 @@
+//! Policies that keep a trace for one of its spans: their sections become a [`Condition`].
+
+use crate::condition::ottl::{self, OttlError};
+use crate::condition::{Bound, Check, Condition, Field, Number, Range};
+use crate::config::limits::{OTTL_CONDITION_COUNT, REGEX_CACHE_SIZE, STATUS_CODE_COUNT, VALUE_COUNT};
+use crate::config::problem::Fault;
+use crate::config::section::Section;
+use crate::config::settings::{Policy, Rule};
+use crate::config::values;
+
+/// With their numbers in `trace.proto`.
+const STATUS_CODES: [(&str, i64); 3] = [("OK", 1), ("ERROR", 2), ("UNSET", 0)];
+
+/// The sampled flag (W3C trace context, "trace-flags").
+const SAMPLED_FLAG: u32 = 1;
+
+/// Which failures are meant: `status`, `http` and `rpc`, all of them unless switched off.
+pub(super) fn failed(section: &mut Section<'_>) -> Condition {
+    let (mut status, mut http, mut rpc) = (true, true, true);
+    section.set("status", &mut status, values::boolean);
+    section.set("http", &mut http, values::boolean);
+    section.set("rpc", &mut rpc, values::boolean);
+    if !(status || http || rpc) {
+        let fault = Fault::new("the policy keeps nothing: all its parts are off");
+        section.error(section.at(), fault.help("switch one on"));
+    }
+    Condition::failed(status, http, rpc)
+}
+
+pub(super) fn error(section: &mut Section<'_>) -> Option<Rule> {
+    let condition =
+        section.section("error").map_or_else(|| Condition::failed(true, true, true), |mut s| failed(&mut s));
+    Some(Rule::AnySpan(condition))
+}
+
+pub(super) fn trace_flags() -> Rule {
+    Rule::AnySpan(Condition::test(Field::Flags, Check::HasBits(SAMPLED_FLAG)))
+}
+
+pub(super) fn status_code(mut section: Section<'_>) -> Option<Rule> {
+    let codes = section.require_list("status_codes", "[ERROR]", &STATUS_CODE_COUNT, |node| {
+        values::choice(node, "status code", &STATUS_CODES)
+    });
+    Some(Rule::AnySpan(Condition::Any(codes.into_iter().map(Condition::status).collect())))
+}
+
+pub(super) fn boolean_attribute(mut section: Section<'_>) -> Option<Rule> {
+    let key = section.require("key", values::attribute_key);
+    let value = section.read("value", values::boolean).unwrap_or(false);
+    let is_inverted = is_inverted(&mut section);
+    Some(any_span(Condition::test(Field::Attribute(key?), Check::Bool(value)), is_inverted))
+}
+
+/// Integers and doubles within a range. A bound that is written is a bound, 0 as well.
+pub(super) fn numeric_attribute(mut section: Section<'_>) -> Option<Rule> {
+    let key = section.require("key", values::attribute_key);
+    let min = section.read("min_value", values::number);
+    let max = section.read("max_value", values::number);
+    if !(section.has("min_value") || section.has("max_value")) {
+        let fault = Fault::new("`numeric_attribute` has neither `min_value` nor `max_value`");
+        section.error(section.at(), fault.help("write at least one of them"));
+    }
+    if let Some((_, node)) = section.entry("max_value")
+        && let (Some(min), Some(max)) = (min, max)
+        && approximate(max) < approximate(min)
+    {
+        let fault = Fault::new("the policy matches nothing: `max_value` is below `min_value`");
+        section.error(node.at, fault.help("raise it, or leave one of them out"));
+    }
+    let bound = |at| Bound { at, inclusive: true };
+    let range = Range { min: min.map(bound), max: max.map(bound) };
+    let is_inverted = is_inverted(&mut section);
+    Some(any_span(Condition::test(Field::Attribute(key?), Check::Number(range)), is_inverted))
+}
+
+fn approximate(number: Number) -> f64 {
+    match number {
+        Number::Int(value) => value as f64,
+        Number::Double(value) => value,
+    }
+}
+
+pub(super) fn string_attribute(mut section: Section<'_>) -> Option<Rule> {
+    let key = section.require("key", values::attribute_key);
+    let mut is_regex = false;
+    section.set("enabled_regex_matching", &mut is_regex, values::boolean);
+    let checks = if is_regex {
+        let patterns = section.require_list("values", "['^/api/.*']", &VALUE_COUNT, values::pattern);
+        patterns.into_iter().map(Check::Matches).collect()
+    } else {
+        let mut texts = section.require_list("values", "[/checkout]", &VALUE_COUNT, values::searched);
+        texts.sort_unstable();
+        vec![Check::OneOf(texts)]
+    };
+    section.read("cache_max_size", |node| values::integer(node, &REGEX_CACHE_SIZE));
+    if let Some((at, _)) = section.entry("cache_max_size") {
+        let fault = Fault::new("`cache_max_size` has no effect");
+        section.warn(at, fault.help("matching takes time linear in the value and needs no cache: remove it"));
+    }
+    let is_inverted = is_inverted(&mut section);
+    let field = Field::Attribute(key?);
+    let condition = Condition::Any(checks.into_iter().map(|check| not_empty(&field, check)).collect());
+    Some(any_span(condition, is_inverted))
+}
+
+/// The check, but an empty string passes none, as in the Collector.
+fn not_empty(field: &Field, check: Check) -> Condition {
+    let takes_empty = match &check {
+        Check::Matches(pattern) => pattern.is_match(b""),
+        Check::OneOf(texts) => texts.iter().any(String::is_empty),
+        _ => false,
+    };
+    let test = Condition::test(field.clone(), check);
+    if !takes_empty {
+        return test;
+    }
+    let one = Range { min: Some(Bound { at: Number::Int(1), inclusive: true }), max: None };
+    Condition::All(vec![test, Condition::test(field.clone(), Check::Length(one))])
+}
+
+pub(super) fn trace_state(mut section: Section<'_>) -> Option<Rule> {
+    let key = section.require("key", values::attribute_key);
+    let mut texts = section.require_list("values", "[x]", &VALUE_COUNT, values::searched);
+    texts.sort_unstable();
+    Some(Rule::AnySpan(Condition::test(Field::TraceStateEntry(key?), Check::OneOf(texts))))
+}
+
+/// Conditions on spans and on their events; one that holds is enough.
+pub(super) fn ottl(mut section: Section<'_>) -> Option<Rule> {
+    if !(section.has("span") || section.has("spanevent")) {
+        let fault = Fault::new("`ottl_condition` has neither `span` nor `spanevent`");
+        section.error(section.at(), fault.help("write `span: ['name == \"checkout\"']`"));
+    }
+    let mut conditions = ottl_conditions(&mut section, "span", ottl::span_condition);
+    conditions.extend(ottl_conditions(&mut section, "spanevent", ottl::event_condition));
+    let modes = [("ignore", ()), ("silent", ()), ("propagate", ())];
+    section.read("error_mode", |node| values::choice(node, "error mode", &modes));
+    Some(Rule::AnySpan(Condition::Any(conditions)))
+}
+
+fn ottl_conditions(
+    section: &mut Section<'_>,
+    key: &str,
+    parse: impl Fn(&str) -> Result<Condition, OttlError>,
+) -> Vec<Condition> {
+    let mut conditions = Vec::new();
+    for node in section.items(key, &OTTL_CONDITION_COUNT).unwrap_or_default() {
+        let Some(text) = section.check(node, values::searched) else { continue };
+        match parse(&text) {
+            Ok(condition) => conditions.push(condition),
+            Err(error) => {
+                let fault = Fault::new(format!("OTTL: {}", error.message));
+                let fault = error.help.into_iter().fold(fault, Fault::help);
+                section.error(node.at_byte(error.offset), fault);
+            }
+        }
+    }
+    conditions
+}
+
+/// A span for which `condition` holds keeps the trace, or with `invert_match` that there is none.
+fn any_span(condition: Condition, is_inverted: bool) -> Rule {
+    let rule = Rule::AnySpan(condition);
+    if is_inverted { Rule::Not(Box::new(Policy { name: String::new(), rule })) } else { rule }
+}
+
+fn is_inverted(section: &mut Section<'_>) -> bool {
+    section.read("invert_match", values::boolean).unwrap_or(false)
+}

@@ -1,0 +1,168 @@
+//! `latency`: of the whole trace, of single spans, and compared with its like.
+
+use std::time::Duration;
+
+use super::keyed;
+use crate::condition::{Bound, Check, Condition, Field, Number, Range};
+use crate::config::limits::{LATENCY_MS, LATENCY_THRESHOLD_COUNT, SKETCH_COUNT};
+use crate::config::problem::Fault;
+use crate::config::section::Section;
+use crate::config::settings::{KeyField, KeySpan, Percentile, Rule};
+use crate::config::values;
+
+/// Whose duration counts.
+#[derive(Clone, Copy, PartialEq)]
+enum Of {
+    Trace,
+    Root,
+    AnySpan,
+    Synchronous,
+}
+
+const OF: [(&str, Of); 4] =
+    [("trace", Of::Trace), ("root", Of::Root), ("any_span", Of::AnySpan), ("synchronous", Of::Synchronous)];
+
+/// A percentile below means nothing slow, and one above cannot be told from a few traces.
+const PERCENTILES: std::ops::RangeInclusive<f64> = 50.0..=99.99;
+
+const DEFAULT_SKETCHES: usize = 500;
+
+const NANOSECONDS_PER_MS: i64 = 1_000_000;
+
+/// `Span.kind` in `trace.proto`.
+const SERVER: i64 = 2;
+const PRODUCER: i64 = 4;
+const CONSUMER: i64 = 5;
+
+pub(super) fn latency(mut section: Section<'_>, decision_wait: Duration) -> Option<Rule> {
+    if section.has("percentile") {
+        return percentile(section);
+    }
+    let of = section.read("of", |node| values::choice(node, "duration", &OF)).unwrap_or(Of::Trace);
+    let thresholds = thresholds(&mut section, of);
+    for key in ["key", "max_keys"] {
+        refuse(&mut section, key, "belongs to `percentile`", "remove it, or write `percentile: 99`");
+    }
+    let threshold_ms = section.require("threshold_ms", |node| values::integer(node, &LATENCY_MS));
+    let upper_threshold_ms = section.read("upper_threshold_ms", |node| values::integer(node, &LATENCY_MS)).unwrap_or(0);
+    let threshold_ms = threshold_ms?;
+    check_bounds(&mut section, threshold_ms, upper_threshold_ms, decision_wait);
+    if of == Of::Trace {
+        return Some(Rule::Latency { threshold_ms, upper_threshold_ms });
+    }
+    let default = slower(threshold_ms, upper_threshold_ms);
+    let slow = thresholds.into_iter().rev().fold(default, |others, threshold| {
+        let own = slower(threshold.threshold_ms, upper_threshold_ms);
+        let not_meant = Condition::Not(Box::new(threshold.meant.clone()));
+        Condition::Any(vec![Condition::All(vec![own, threshold.meant]), Condition::All(vec![others, not_meant])])
+    });
+    Some(Rule::AnySpan(Condition::All(vec![slow, is_asked(of)])))
+}
+
+/// Warns of, or refuses, bounds that cannot be met.
+fn check_bounds(section: &mut Section<'_>, threshold_ms: u64, upper_threshold_ms: u64, decision_wait: Duration) {
+    if let Some((_, node)) = section.entry("upper_threshold_ms")
+        && (1..=threshold_ms).contains(&upper_threshold_ms)
+    {
+        let fault = Fault::new("the policy keeps nothing: `upper_threshold_ms` is not above `threshold_ms`");
+        section.error(node.at, fault.help("raise it, or write 0 for no upper bound"));
+    }
+    if let Some((_, node)) = section.entry("threshold_ms")
+        && Duration::from_millis(threshold_ms) >= decision_wait
+    {
+        let fault = Fault::new("`decision_wait` runs from the first span: it can be over before a trace is this slow");
+        let help = "make it longer than the threshold; till then, a slow trace is kept only if `rescue` still holds it";
+        section.warn(node.at, fault.help(help));
+    }
+}
+
+/// The spans whose duration counts.
+fn is_asked(of: Of) -> Condition {
+    let root = || Condition::Not(Box::new(Condition::test(Field::ParentSpanId, Check::Present)));
+    let kind = |min, max| {
+        let bound = |kind| Some(Bound { at: Number::Int(kind), inclusive: true });
+        Condition::test(Field::Kind, Check::Number(Range { min: bound(min), max: bound(max) }))
+    };
+    match of {
+        Of::Trace | Of::AnySpan => Condition::Constant(true),
+        Of::Root => root(),
+        // Somebody waits for the answer of a server. Nobody waits for a message to be taken up; and whoever waits for an
+        // inner or a client span is one of these himself, or works on while nobody waits.
+        Of::Synchronous => Condition::Any(vec![
+            kind(SERVER, SERVER),
+            Condition::All(vec![root(), Condition::Not(Box::new(kind(PRODUCER, CONSUMER)))]),
+        ]),
+    }
+}
+
+/// A duration that is longer, in whole milliseconds as [`Rule::Latency`] counts, and not longer than the upper one
+/// (0: none).
+fn slower(threshold_ms: u64, upper_threshold_ms: u64) -> Condition {
+    let nanoseconds = |ms: u64| {
+        let next_ms = i64::try_from(ms).unwrap_or(i64::MAX).saturating_add(1);
+        Number::Int(next_ms.saturating_mul(NANOSECONDS_PER_MS))
+    };
+    let min = Some(Bound { at: nanoseconds(threshold_ms), inclusive: true });
+    let max = (upper_threshold_ms != 0).then(|| Bound { at: nanoseconds(upper_threshold_ms), inclusive: false });
+    Condition::test(Field::Duration, Check::Number(Range { min, max }))
+}
+
+/// One of `thresholds`.
+struct Threshold {
+    meant: Condition,
+    threshold_ms: u64,
+}
+
+fn thresholds(section: &mut Section<'_>, of: Of) -> Vec<Threshold> {
+    let mut thresholds = Vec::new();
+    for node in section.items("thresholds", &LATENCY_THRESHOLD_COUNT).unwrap_or_default() {
+        let Some(mut section) = section.item("thresholds", node) else { continue };
+        section.refuse_unknown(&[]);
+        thresholds.extend(threshold(&mut section));
+    }
+    if of == Of::Trace {
+        let why = "needs the duration of a span: a trace has many services and routes";
+        refuse(section, "thresholds", why, "write `of: root`, `of: any_span` or `of: synchronous`");
+    }
+    thresholds
+}
+
+fn threshold(section: &mut Section<'_>) -> Option<Threshold> {
+    let service = section.read("service", values::searched);
+    let route = section.read("route", values::searched);
+    if !(section.has("service") || section.has("route")) {
+        let fault = Fault::new("the threshold has neither `service` nor `route`");
+        section.error(section.at(), fault.help("write one of them or both"));
+    }
+    let threshold_ms = section.require("threshold_ms", |node| values::integer(node, &LATENCY_MS))?;
+    let is = |field, text: &String| Condition::test(field, Check::OneOf(vec![text.clone()]));
+    let mut meant = Vec::new();
+    meant.extend(service.iter().map(|service| is(Field::ResourceAttribute("service.name".into()), service)));
+    meant.extend(route.iter().map(|route| {
+        let attributes = ["http.route", "rpc.method"].map(|key| is(Field::SpanAttribute(key.into()), route));
+        Condition::Any(attributes.into_iter().chain([is(Field::Name, route)]).collect())
+    }));
+    Some(Threshold { meant: Condition::All(meant), threshold_ms })
+}
+
+fn percentile(mut section: Section<'_>) -> Option<Rule> {
+    for key in ["of", "thresholds", "upper_threshold_ms"] {
+        refuse(
+            &mut section,
+            key,
+            "has no place beside `percentile`",
+            "remove it: the durations of entry spans are compared",
+        );
+    }
+    let percentile = section.read("percentile", |node| values::percentage_within(node, &PERCENTILES));
+    let threshold_ms = section.read("threshold_ms", |node| values::integer(node, &LATENCY_MS)).unwrap_or(0);
+    let key = keyed::trace_key(&mut section, &[KeyField::Service, KeyField::Route], KeySpan::Entry);
+    let max_keys = keyed::max_keys(&mut section, &SKETCH_COUNT, DEFAULT_SKETCHES);
+    Some(Rule::Percentile(Percentile { percentile: percentile?, key, threshold_ms, max_keys }))
+}
+
+fn refuse(section: &mut Section<'_>, key: &str, why: &str, help: &str) {
+    if let Some((at, _)) = section.entry(key) {
+        section.error(at, Fault::new(format!("`{key}` {why}")).help(help));
+    }
+}

@@ -1,0 +1,189 @@
+//! Policies that combine others: `and`, `not`, `drop` and `composite`.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::policy::{self, Type};
+use crate::condition::Condition;
+use crate::config::document::Node;
+use crate::config::keys::closest;
+use crate::config::limits::{ALLOCATION_PERCENT, SUB_POLICY_COUNT, TOKENS_PER_SECOND};
+use crate::config::problem::{Fault, quote};
+use crate::config::section::Section;
+use crate::config::settings::{Composite, Policy, Rule};
+use crate::config::values;
+
+/// Where a policy stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Place {
+    Top,
+    And,
+    Not,
+    Drop,
+    Composite,
+}
+
+impl Place {
+    /// Whether names are labels or are referred to here.
+    pub(super) fn needs_names(self) -> bool {
+        matches!(self, Place::Top | Place::Composite)
+    }
+
+    /// Whether a policy of this type can stand here: as in the Collector.
+    pub(super) fn takes(self, kind: Type) -> bool {
+        match kind {
+            Type::And => matches!(self, Place::Top | Place::Composite),
+            Type::Not => matches!(self, Place::Top | Place::And | Place::Drop),
+            Type::Drop | Type::Composite => self == Place::Top,
+            _ => true,
+        }
+    }
+
+    /// What to say of a type that it does not take.
+    pub(super) fn refusal(self, kind: Type, name: &str) -> Fault {
+        let place = match self {
+            Place::Top => "policies",
+            Place::And => "and",
+            Place::Not => "not",
+            Place::Drop => "drop",
+            Place::Composite => "composite",
+        };
+        let help = match (kind, self) {
+            (Type::And, Place::Not) => "write a policy of type `not` for each of its sub-policies",
+            (Type::And, _) => "list its sub-policies here: all of them must hold anyway",
+            (Type::Not, Place::Not) => "leave out both",
+            (Type::Not, _) => "put it into an `and`",
+            _ => "it speaks of whole traces: make it a policy of its own",
+        };
+        Fault::new(format!("a policy of type `{name}` cannot stand in `{place}`")).help(help)
+    }
+}
+
+pub(super) fn and(mut section: Section<'_>, decision_wait: Duration) -> Option<Rule> {
+    let mut policies = sub_policies(&mut section, "and_sub_policy", Place::And, decision_wait)?;
+    match policies.len() {
+        1 => policies.pop().map(|policy| policy.rule),
+        _ => Some(Rule::And(policies)),
+    }
+}
+
+pub(super) fn drop(mut section: Section<'_>, decision_wait: Duration) -> Option<Rule> {
+    sub_policies(&mut section, "drop_sub_policy", Place::Drop, decision_wait).map(Rule::Drop)
+}
+
+pub(super) fn not(mut section: Section<'_>, decision_wait: Duration) -> Option<Rule> {
+    if !section.has("not_sub_policy") {
+        let fault = Fault::new("the key `not_sub_policy` is missing");
+        section.error(section.at(), fault.help("write `not_sub_policy: {type: error}`"));
+    }
+    let (_, node) = section.entry("not_sub_policy")?;
+    let mut section = section.like(policy::PATH, node)?;
+    let policy = policy::policy(&mut section, Place::Not, &mut HashMap::new(), decision_wait)?;
+    Some(Rule::Not(Box::new(policy)))
+}
+
+/// The policies under `key`; with `same_span` one policy in their place. `None` if there are none.
+fn sub_policies(section: &mut Section<'_>, key: &str, place: Place, decision_wait: Duration) -> Option<Vec<Policy>> {
+    let mut same_span = false;
+    section.set("same_span", &mut same_span, values::boolean);
+    let mut policies = Vec::new();
+    let mut conditions = Vec::new();
+    for node in sub_policy_nodes(section, key) {
+        let Some(mut section) = section.like(policy::PATH, node) else { continue };
+        let Some(policy) = policy::policy(&mut section, place, &mut HashMap::new(), decision_wait) else { continue };
+        match single_span(&policy.rule) {
+            Some(condition) => conditions.push(condition),
+            None if same_span => section.error(section.at(), not_of_a_span()),
+            None => {}
+        }
+        policies.push(policy);
+    }
+    if same_span {
+        policies = vec![Policy { name: String::new(), rule: Rule::AnySpan(Condition::All(conditions)) }];
+    }
+    (!policies.is_empty()).then_some(policies)
+}
+
+fn sub_policy_nodes<'a>(section: &mut Section<'a>, key: &str) -> Vec<&'a Node> {
+    if !section.has(key) {
+        let fault = Fault::new(format!("the key `{key}` is missing"));
+        section.error(section.at(), fault.help(format!("write `{key}: [{{type: error}}]`")));
+    }
+    section.items(key, &SUB_POLICY_COUNT).unwrap_or_default()
+}
+
+/// What the rule asks of a single span; `None` if it asks about the whole trace.
+fn single_span(rule: &Rule) -> Option<Condition> {
+    match rule {
+        Rule::AnySpan(condition) => Some(condition.clone()),
+        Rule::Not(policy) => single_span(&policy.rule).map(|condition| Condition::Not(Box::new(condition))),
+        _ => None,
+    }
+}
+
+fn not_of_a_span() -> Fault {
+    let fault = Fault::new("`same_span`: this policy asks about the whole trace");
+    fault.help("give `latency` an `of: any_span`, or take the policy or `same_span` out")
+}
+
+pub(super) fn composite(mut section: Section<'_>, decision_wait: Duration) -> Option<Rule> {
+    let total =
+        section.require("max_total_spans_per_second", |node| values::integer(node, &TOKENS_PER_SECOND)).unwrap_or(1);
+    let mut lines = HashMap::new();
+    let mut policies = Vec::new();
+    for node in sub_policy_nodes(&mut section, "composite_sub_policy") {
+        let Some(mut section) = section.like(policy::PATH, node) else { continue };
+        policies.extend(policy::policy(&mut section, Place::Composite, &mut lines, decision_wait));
+    }
+    let order = policy_order(&mut section, &lines);
+    let allocations = rate_allocations(&mut section, &lines);
+    // Those that are not listed come last, in their order.
+    policies.sort_by_key(|policy| order.iter().position(|name| *name == policy.name).unwrap_or(order.len()));
+    let count = policies.len() as u64;
+    let share = |name: &str| match allocations.iter().find(|(policy, _)| policy == name) {
+        Some((_, percent)) if *percent > 0 => total.saturating_mul(*percent) / 100,
+        _ => total / count,
+    };
+    // An allowance of nothing would be a policy that keeps nothing.
+    let policies = policies.into_iter().map(|policy| (share(&policy.name).max(1), policy));
+    let policies = policies.map(|(share, policy)| (policy, share)).collect();
+    Some(Rule::Composite(Composite { max_total_spans_per_second: total, policies }))
+}
+
+/// The names of `policy_order`; a warning says so if it leaves some out.
+fn policy_order(section: &mut Section<'_>, lines: &HashMap<String, usize>) -> Vec<String> {
+    let order = section.list("policy_order", &SUB_POLICY_COUNT, |node| sub_policy_name(node, lines));
+    if let Some((at, node)) = section.entry("policy_order")
+        && node.len() < lines.len()
+    {
+        let fault = Fault::new("`policy_order` leaves out some of the sub-policies");
+        section.warn(at, fault.help("they come last, in their order: list all of them"));
+    }
+    order
+}
+
+/// The name and percentage of each policy that is listed.
+fn rate_allocations(section: &mut Section<'_>, lines: &HashMap<String, usize>) -> Vec<(String, u64)> {
+    let mut allocations = Vec::new();
+    for node in section.items("rate_allocation", &SUB_POLICY_COUNT).unwrap_or_default() {
+        let Some(mut section) = section.item("rate_allocation", node) else { continue };
+        section.refuse_unknown(&[]);
+        let name = section.require("policy", |node| sub_policy_name(node, lines));
+        let percent = section.require("percent", |node| values::integer(node, &ALLOCATION_PERCENT));
+        allocations.extend(name.zip(percent));
+    }
+    allocations
+}
+
+/// The name of one of the sub-policies.
+fn sub_policy_name(node: &Node, lines: &HashMap<String, usize>) -> values::Read<String> {
+    let name = values::policy_name(node)?;
+    if lines.contains_key(&name) {
+        return Ok(name);
+    }
+    let fault = Fault::new(format!("{} is none of the sub-policies", quote(&name)));
+    Err(match closest(&name, lines.keys().map(String::as_str)) {
+        Some(known) => fault.help(format!("did you mean `{known}`?")),
+        None => fault.help("write the name of one of `composite_sub_policy`"),
+    })
+}

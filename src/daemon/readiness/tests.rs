@@ -1,0 +1,25 @@
+use super::*;
+use crate::google::testing::{Metadata, answer, slowly, token, value};
+
+#[tokio::test(start_paused = true)]
+async fn ready_once_a_token_was_had_and_said_why_not_before() {
+    slowly(async {
+        let unavailable = answer("503 Service Unavailable", "", "");
+        let forbidden = answer("403 Forbidden", "", "no account");
+        let server = Metadata::start(vec![unavailable, forbidden, token("t"), value("a@p")]).await;
+        let health = Arc::new(Health::default());
+        let task = tokio::spawn(sign_in(server.credentials(), Arc::clone(&health)));
+        for found in ["503", "403"] {
+            let said = || health.waits_for().is_some_and(|missing| missing.contains(found));
+            while !said() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            assert!(
+                !health.is_ready() && health.waits_for().unwrap().contains("GOOGLE_APPLICATION_CREDENTIALS is not set")
+            );
+        }
+        task.await.unwrap();
+        assert!(health.is_ready());
+    })
+    .await;
+}

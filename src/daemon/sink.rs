@@ -1,0 +1,119 @@
+//! The way to the sink that the configuration names: who encodes for it, and who writes to it.
+
+use std::sync::Arc;
+
+use super::StartError;
+use crate::cloud_trace::client::{self as cloud_trace, CloudTrace};
+use crate::cloud_trace::encode::{Encoder, EncoderSettings, KeyNames};
+use crate::config::Settings;
+use crate::config::settings::{self, Api, Endpoint};
+use crate::emulator::Emulator;
+use crate::export::batch::Form;
+use crate::export::channel::ChannelSettings;
+use crate::export::exporter::Exporter;
+use crate::export::spool::{OpenError, Spool};
+use crate::forward::client::{self as forward, OtlpSink};
+use crate::forward::encode as otlp;
+use crate::google::credentials::Credentials;
+use crate::google::environment;
+use crate::google::project::{AmbientProjectError, ambient_project};
+use crate::resource::Rewriter;
+use crate::sampling::Policies;
+use crate::tail::budget::Budget;
+use crate::tail::kept::KeptQueue;
+use crate::telemetry::Metrics;
+
+/// What the way to the sink needs of the rest of the daemon.
+pub(super) struct Wiring<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) policies: &'a Policies,
+    pub(super) emulator: Option<&'a Emulator>,
+    pub(super) credentials: Option<Credentials>,
+    pub(super) kept: Arc<KeptQueue>,
+    pub(super) budget: &'a Budget,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) spool: Option<Spool>,
+}
+
+impl Wiring<'_> {
+    /// Starts to export what is kept.
+    pub(super) async fn start(mut self) -> Result<Exporter, StartError> {
+        let rewriter = Rewriter::new(&self.settings.resource);
+        let (kept, metrics, spool) = (Arc::clone(&self.kept), Arc::clone(&self.metrics), self.spool.take());
+        Ok(match self.settings.cloud_trace.api {
+            Api::V2 => {
+                let encoder = Encoder::new(self.encoder_settings().await?, rewriter);
+                let sink = CloudTrace::open(self.channel(cloud_trace::CALL_DEADLINE))?;
+                Exporter::start(kept, encoder, sink, &self.settings.cloud_trace, self.budget, metrics, spool)
+            }
+            Api::Telemetry | Api::Otlp => {
+                let encoder = otlp::Encoder::new(self.otlp_settings().await?, rewriter);
+                let sink = OtlpSink::open(self.channel(forward::CALL_DEADLINE))?;
+                Exporter::start(kept, encoder, sink, &self.settings.cloud_trace, self.budget, metrics, spool)
+            }
+        })
+    }
+
+    async fn encoder_settings(&self) -> Result<EncoderSettings, AmbientProjectError> {
+        let settings = &self.settings.cloud_trace;
+        Ok(EncoderSettings {
+            default_project: project(settings).await?,
+            allowed_projects: settings.allowed_projects.clone(),
+            annotate: self.settings.tail_sampling.annotate,
+            names: KeyNames::new(&settings.attribute_mapping),
+            cloud_run_revision: settings.cloud_run_revision,
+            policy_names: self.policies.names().into(),
+        })
+    }
+
+    /// Only Google must know a project: others are told the one of the configuration, if there is one.
+    async fn otlp_settings(&self) -> Result<otlp::EncoderSettings, AmbientProjectError> {
+        let settings = &self.settings.cloud_trace;
+        let is_google = settings.api == Api::Telemetry;
+        let default_project =
+            if is_google || settings.project.is_some() { Some(project(settings).await?) } else { None };
+        Ok(otlp::EncoderSettings {
+            default_project,
+            allowed_projects: settings.allowed_projects.clone(),
+            annotate: self.settings.tail_sampling.annotate,
+            policy_names: self.policies.names().into(),
+        })
+    }
+
+    /// The embedded Cloud Trace is written to over the network like any other: what works here works there.
+    fn channel(&self, call_deadline: std::time::Duration) -> ChannelSettings {
+        let settings = &self.settings.cloud_trace;
+        let uri = match &settings.endpoint {
+            Endpoint::Tls(uri) | Endpoint::Plaintext(uri) => uri.clone(),
+            // It has been started in this case.
+            Endpoint::Embedded => self.emulator.map(Emulator::url).unwrap_or_default(),
+        };
+        ChannelSettings {
+            ca_pem: settings.tls.ca_pem.clone(),
+            credentials: self.credentials.clone(),
+            headers: settings.headers.clone(),
+            ..ChannelSettings::plain(&uri, call_deadline)
+        }
+    }
+}
+
+/// Opens the spool for batches of the sink's form, if there is to be one.
+pub(super) fn spool(
+    settings: &settings::CloudTrace,
+    budget: &Budget,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<Spool>, OpenError> {
+    let form = match settings.api {
+        Api::V2 => Form::CloudTrace,
+        Api::Telemetry | Api::Otlp => Form::Otlp,
+    };
+    settings.spool.as_ref().map(|spool| Spool::open(spool, form, budget, metrics)).transpose()
+}
+
+/// The project of spans whose resource names none.
+async fn project(settings: &settings::CloudTrace) -> Result<Arc<str>, AmbientProjectError> {
+    Ok(match &settings.project {
+        Some(project) => project.as_str().into(),
+        None => ambient_project(&environment).await?.into(),
+    })
+}

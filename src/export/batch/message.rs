@@ -1,0 +1,234 @@
+//! The messages that batches are: spans gathered in them, and told apart again. Pure.
+//!
+//! Both forms hold spans as repeated fields 2 behind a head of other fields. In Cloud Trace's the head is the project's
+//! name; in OTLP's it is a scope, and the two together stand below a resource.
+
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
+
+use crate::otlp::view::submessages;
+use crate::otlp::wire::Reader;
+
+/// `ExportTraceServiceRequest.resource_spans`.
+const RESOURCE_SPANS_FIELD: u32 = 1;
+/// `ResourceSpans.scope_spans`.
+const SCOPE_SPANS_FIELD: u32 = 2;
+/// `BatchWriteSpansRequest.spans` and `ScopeSpans.spans`. The encoders write its key too: a record is a whole field.
+pub const SPANS_FIELD: u32 = 2;
+/// Key and length of an OTLP submessage, at most: no message reaches 4 GiB.
+const WRAP_BYTES_MAX: usize = 6;
+
+/// The message that a batch is on the wire. Its number stands for it on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Form {
+    /// `google.devtools.cloudtrace.v2.BatchWriteSpansRequest`: the spans of one project.
+    CloudTrace = 1,
+    /// `opentelemetry.proto.collector.trace.v1.ExportTraceServiceRequest`: spans by resource and scope.
+    Otlp = 2,
+}
+
+/// Where a span belongs.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The project; batches have one.
+    pub project: &'a Arc<str>,
+    /// The fields of the span's `ResourceSpans` but the spans; empty for Cloud Trace, whose spans have it in them.
+    pub resource: &'a [u8],
+    /// The fields before the spans: `name` of the `BatchWriteSpansRequest`, or those of the `ScopeSpans`.
+    pub head: &'a [u8],
+}
+
+type ByBytes<V> = hashbrown::HashMap<Vec<u8>, V, RandomState>;
+
+/// A message under construction. Spans of the same place stand together, in the order in which they came.
+#[derive(Debug)]
+pub(super) struct Gathered {
+    form: Form,
+    /// Records by head by resource.
+    resources: ByBytes<ByBytes<Vec<u8>>>,
+    span_count: u32,
+    encoded_len: usize,
+    held_bytes: usize,
+}
+
+impl Gathered {
+    pub(super) fn new(form: Form) -> Self {
+        Gathered { form, resources: ByBytes::default(), span_count: 0, encoded_len: 0, held_bytes: 0 }
+    }
+
+    pub(super) fn span_count(&self) -> u32 {
+        self.span_count
+    }
+
+    /// Bytes of the message, at most.
+    pub(super) fn encoded_len(&self) -> usize {
+        self.encoded_len
+    }
+
+    /// Bytes of memory in use.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// What [`Gathered::encoded_len`] would be with one more span.
+    pub(super) fn len_with(&self, resource: &[u8], head: &[u8], record: &[u8]) -> usize {
+        let wrap = match self.form {
+            Form::CloudTrace => 0,
+            Form::Otlp => WRAP_BYTES_MAX,
+        };
+        let place = match self.resources.get(resource) {
+            Some(heads) if heads.contains_key(head) => 0,
+            Some(_) => head.len() + wrap,
+            None => resource.len() + wrap + head.len() + wrap,
+        };
+        self.encoded_len + place + record.len()
+    }
+
+    /// Adds a span: the whole field, with its key and length.
+    pub(super) fn push(&mut self, resource: &[u8], head: &[u8], record: &[u8]) {
+        self.encoded_len = self.len_with(resource, head, record);
+        self.span_count += 1;
+        let held_bytes = &mut self.held_bytes;
+        let heads = slot(&mut self.resources, resource, held_bytes);
+        let records = slot(heads, head, held_bytes);
+        *held_bytes -= records.capacity();
+        records.extend_from_slice(record);
+        *held_bytes += records.capacity();
+    }
+
+    /// The message.
+    pub(super) fn finish(self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.encoded_len);
+        for (resource, heads) in &self.resources {
+            match self.form {
+                // One head: a call is of one project.
+                Form::CloudTrace => heads.iter().for_each(|(head, records)| put(&mut out, &[head, records])),
+                Form::Otlp => resource_spans(&mut out, resource, heads),
+            }
+        }
+        out
+    }
+}
+
+/// The value of `key`; what a new one takes is added to `held_bytes`.
+fn slot<'m, V: Default>(map: &'m mut ByBytes<V>, key: &[u8], held_bytes: &mut usize) -> &'m mut V {
+    map.entry_ref(key).or_insert_with(|| {
+        *held_bytes += key.len() + size_of::<(Vec<u8>, V)>();
+        V::default()
+    })
+}
+
+fn put(out: &mut Vec<u8>, parts: &[&[u8]]) {
+    parts.iter().for_each(|part| out.extend_from_slice(part));
+}
+
+/// Appends a field `resource_spans`.
+fn resource_spans(out: &mut Vec<u8>, resource: &[u8], scopes: &ByBytes<Vec<u8>>) {
+    let scopes_len = scopes.iter().map(|(scope, records)| wrapped_len(scope.len() + records.len())).sum::<usize>();
+    header(out, RESOURCE_SPANS_FIELD, resource.len() + scopes_len);
+    out.extend_from_slice(resource);
+    for (scope, records) in scopes {
+        header(out, SCOPE_SPANS_FIELD, scope.len() + records.len());
+        put(out, &[scope, records]);
+    }
+}
+
+fn header(out: &mut Vec<u8>, number: u32, len: usize) {
+    encode_key(number, WireType::LengthDelimited, out);
+    encode_varint(len as u64, out);
+}
+
+/// A submessage of `len` bytes with its key (one byte) and length.
+fn wrapped_len(len: usize) -> usize {
+    1 + encoded_len_varint(len as u64) + len
+}
+
+/// A span in a message: where it stands, and the whole field.
+type Found<'a> = (&'a [u8], &'a [u8], &'a [u8]);
+
+impl Form {
+    /// The form of this number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        [Form::CloudTrace, Form::Otlp].into_iter().find(|form| *form as u8 == number)
+    }
+
+    /// The spans of a finished message as two messages, half of them in each, and how many are in the first one;
+    /// `None` if there are no two.
+    pub(super) fn halves(self, message: &[u8]) -> Option<(Vec<u8>, u32, Vec<u8>)> {
+        let spans = self.spans(message);
+        let left_count = spans.len() / 2;
+        let (left, right) = spans.split_at(left_count);
+        (left_count > 0).then(|| (self.gather(left), left_count as u32, self.gather(right)))
+    }
+
+    /// The spans of finished messages as one.
+    pub(super) fn join<'a>(self, messages: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+        let spans = messages.flat_map(|message| self.spans(message)).collect::<Vec<_>>();
+        self.gather(&spans)
+    }
+
+    fn gather(self, spans: &[Found<'_>]) -> Vec<u8> {
+        let mut gathered = Gathered::new(self);
+        spans.iter().for_each(|(resource, head, record)| gathered.push(resource, head, record));
+        gathered.finish()
+    }
+
+    /// The spans of a finished message.
+    fn spans(self, message: &[u8]) -> Vec<Found<'_>> {
+        let mut found = Vec::new();
+        match self {
+            Form::CloudTrace => find(&[], message, &mut found),
+            Form::Otlp => {
+                for resource_spans in submessages(message, RESOURCE_SPANS_FIELD) {
+                    let resource = head(resource_spans, SCOPE_SPANS_FIELD);
+                    submessages(resource_spans, SCOPE_SPANS_FIELD).for_each(|scope| find(resource, scope, &mut found));
+                }
+            }
+        }
+        found
+    }
+
+    /// Names the first span of a finished message, by its ids alone.
+    pub(super) fn first_span_name(self, message: &[u8]) -> String {
+        let first = |bytes, number| submessages(bytes, number).next().unwrap_or_default();
+        match self {
+            // `Span.name`: `projects/../traces/../spans/..`.
+            Form::CloudTrace => String::from_utf8_lossy(first(first(message, SPANS_FIELD), 1)).into_owned(),
+            Form::Otlp => {
+                let scope_spans = first(first(message, RESOURCE_SPANS_FIELD), SCOPE_SPANS_FIELD);
+                let span = first(scope_spans, SPANS_FIELD);
+                format!("traces/{}/spans/{}", hex(first(span, 1)), hex(first(span, 2)))
+            }
+        }
+    }
+}
+
+/// The fields of a message before the first field `number`.
+fn head(message: &[u8], number: u32) -> &[u8] {
+    let mut reader = Reader::new(message);
+    let mut end = 0;
+    while matches!(reader.field(), Ok(Some((found, _))) if found != number) {
+        end = reader.position();
+    }
+    &message[..end]
+}
+
+/// Appends the spans of `message`, which stand behind its head.
+fn find<'a>(resource: &'a [u8], message: &'a [u8], found: &mut Vec<Found<'a>>) {
+    let (head, spans) = message.split_at(head(message, SPANS_FIELD).len());
+    let mut reader = Reader::new(spans);
+    let mut start = 0;
+    while let Ok(Some(_)) = reader.field() {
+        found.push((resource, head, &spans[start..reader.position()]));
+        start = reader.position();
+    }
+}
+
+/// Lower case, two digits a byte.
+fn hex(id: &[u8]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,244 @@
+//! The gRPC channel to a sink: endpoint, TLS, proxy, keep-alive, and calls that are signed and end in time.
+//!
+//! Invariants
+//! - No call, and no attempt to connect, waits without an end.
+//! - A connection whose other end is gone is found out: by HTTP/2 pings while calls are under way, by TCP's own probes
+//!   while none are. The calls on it fail with a retryable status, and the next one connects again.
+//! - A name is resolved for every new connection, and no new call goes to a connection that is older than ten minutes.
+
+mod proxy;
+
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::uri::PathAndQuery;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::proxy::matcher::Intercept;
+use parking_lot::Mutex;
+use thiserror::Error;
+use tokio::time::Instant;
+use tonic::codec::Codec;
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
+use tonic::{Code, Request, Response, Status, transport};
+use tower::timeout::Timeout;
+
+pub use self::proxy::ProxyError;
+use crate::google::credentials::Credentials;
+use crate::google::{Variables, causes, environment};
+
+/// Resolving the name, TCP and the proxy; TLS has as long again.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// HTTP/2 pings while calls are under way, so that a connection whose other end is gone is noticed before the deadline
+/// of its calls. Servers answer pings that come too often, or without a call, with GOAWAY (gRPC's A8 and
+/// `doc/keepalive.md`); two a call are tolerated by gRPC's defaults.
+const PING_INTERVAL: Duration = Duration::from_secs(25);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// TCP probes of an idle connection, which no server minds: it is closed after a minute and a half of silence.
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+const PROBE_INTERVAL: Duration = Duration::from_secs(10);
+const PROBES: u32 = 3;
+/// A new connection takes the place of an older one, whose calls end in peace: what a name stands for changes (those of
+/// Google's services live for five minutes), and not every server says GOAWAY when it should be left.
+const CONNECTION_AGE_MAX: Duration = Duration::from_secs(600);
+const USER_AGENT: &str = concat!("spansieve/", env!("CARGO_PKG_VERSION"));
+
+/// Where a channel leads, and how.
+#[derive(Clone, Debug)]
+pub struct ChannelSettings {
+    /// `http://host:port`: plaintext. `https://host[:port]`: TLS, through the proxy of the environment if it has one
+    /// (`HTTPS_PROXY`, `NO_PROXY`).
+    pub uri: String,
+    /// The certificates (PEM) that may have signed the server's; `None`: the machine's own.
+    pub ca_pem: Option<String>,
+    /// What signs the calls.
+    pub credentials: Option<Credentials>,
+    /// What each call carries as well; their values may be secrets.
+    pub headers: HeaderMap,
+    /// The longest that a call may take, connecting included.
+    pub call_deadline: Duration,
+}
+
+impl ChannelSettings {
+    /// Nothing but an address.
+    #[must_use]
+    pub fn plain(uri: &str, call_deadline: Duration) -> Self {
+        let headers = HeaderMap::new();
+        ChannelSettings { uri: uri.to_owned(), ca_pem: None, credentials: None, headers, call_deadline }
+    }
+}
+
+/// Why there is no channel. Retrying cannot help.
+#[derive(Debug, Error)]
+pub enum ChannelError {
+    /// The address, or what TLS needs.
+    #[error("the endpoint {uri:?} cannot be used: {cause}")]
+    Endpoint {
+        /// The address.
+        uri: String,
+        /// The reason, with its causes.
+        cause: String,
+    },
+    /// The proxy.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+}
+
+/// A gRPC channel. It connects at the first call, and again when it has to.
+#[derive(Debug)]
+pub struct Channel {
+    dialer: Dialer,
+    /// The connection of new calls, and since when it is that.
+    current: Mutex<(transport::Channel, Instant)>,
+    credentials: Option<Credentials>,
+    headers: HeaderMap,
+    call_deadline: Duration,
+}
+
+impl Channel {
+    /// A channel to `settings.uri`. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// See [`ChannelError`]. Whether there is a server is seen at the first call.
+    pub fn open(settings: ChannelSettings) -> Result<Self, ChannelError> {
+        Self::open_in(settings, &environment)
+    }
+
+    fn open_in(settings: ChannelSettings, variables: Variables<'_>) -> Result<Self, ChannelError> {
+        let endpoint = endpoint(&settings).map_err(|error| {
+            let (uri, cause) = (settings.uri.clone(), causes(&error));
+            ChannelError::Endpoint { uri, cause }
+        })?;
+        let proxy = proxy::of(endpoint.uri(), variables)?;
+        if let Some(proxy) = &proxy {
+            tracing::info!("{} is reached through the proxy {}", settings.uri, proxy.uri());
+        }
+        let dialer = Dialer { endpoint, proxy };
+        let current = Mutex::new((dialer.connection(), Instant::now()));
+        let ChannelSettings { credentials, headers, call_deadline, .. } = settings;
+        Ok(Channel { dialer, current, credentials, headers, call_deadline })
+    }
+
+    /// The account that calls are made as, if it is known ([`Credentials::identity`]).
+    #[must_use]
+    pub fn identity(&self) -> Option<String> {
+        self.credentials.as_ref().and_then(Credentials::identity)
+    }
+
+    /// Calls `method` with one message, and waits for one: signed, and within the deadline.
+    ///
+    /// # Errors
+    /// The server's status, or one for what went wrong on the way to it; that one has a source.
+    pub async fn unary<C>(
+        &self,
+        method: PathAndQuery,
+        codec: C,
+        mut request: Request<C::Encode>,
+    ) -> Result<Response<C::Decode>, Status>
+    where
+        C: Codec,
+        C::Encode: Send + Sync + 'static,
+        C::Decode: Send + Sync + 'static,
+    {
+        request.metadata_mut().as_mut().extend(self.headers.clone());
+        request.set_timeout(self.call_deadline);
+        let answer = tokio::time::timeout(self.call_deadline, self.call(method, codec, request)).await;
+        answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer within the call's deadline")))
+    }
+
+    async fn call<C>(
+        &self,
+        method: PathAndQuery,
+        codec: C,
+        mut request: Request<C::Encode>,
+    ) -> Result<Response<C::Decode>, Status>
+    where
+        C: Codec,
+        C::Encode: Send + Sync + 'static,
+        C::Decode: Send + Sync + 'static,
+    {
+        let mut sign_in = None;
+        if let Some(credentials) = &self.credentials {
+            let signature = credentials.signature().await?;
+            request.metadata_mut().as_mut().extend(signature.headers);
+            sign_in = Some((credentials, signature.sign_in));
+        }
+        let mut client = tonic::client::Grpc::new(self.connection());
+        client.ready().await.map_err(|error| explained(Status::from_error(error.into())))?;
+        let result = client.unary(request, method, codec).await.map_err(explained);
+        if let (Err(status), Some((credentials, sign_in))) = (&result, sign_in)
+            && status.code() == Code::Unauthenticated
+        {
+            credentials.renew(sign_in);
+        }
+        result
+    }
+
+    /// The connection for a call that starts now.
+    fn connection(&self) -> transport::Channel {
+        let mut current = self.current.lock();
+        if current.1.elapsed() >= CONNECTION_AGE_MAX {
+            *current = (self.dialer.connection(), Instant::now());
+        }
+        current.0.clone()
+    }
+}
+
+/// Makes connections.
+#[derive(Debug)]
+struct Dialer {
+    endpoint: Endpoint,
+    proxy: Option<Intercept>,
+}
+
+impl Dialer {
+    /// A connection that is made at its first call, and again whenever it has ended.
+    fn connection(&self) -> transport::Channel {
+        let tcp = tcp();
+        let Some(proxy) = &self.proxy else {
+            return self.endpoint.connect_with_connector_lazy(Timeout::new(tcp, CONNECT_TIMEOUT));
+        };
+        let tunnel = Tunnel::new(proxy.uri().clone(), tcp);
+        let tunnel = proxy.basic_auth().cloned().into_iter().fold(tunnel, Tunnel::with_auth);
+        self.endpoint.connect_with_connector_lazy(Timeout::new(tunnel, CONNECT_TIMEOUT))
+    }
+}
+
+fn tcp() -> HttpConnector {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(PROBE_AFTER));
+    tcp.set_keepalive_interval(Some(PROBE_INTERVAL));
+    tcp.set_keepalive_retries(Some(PROBES));
+    tcp
+}
+
+/// The windows of HTTP/2 that bound large messages are the server's; a client's bound what comes back, which is little.
+fn endpoint(settings: &ChannelSettings) -> Result<Endpoint, transport::Error> {
+    let endpoint = Endpoint::from_shared(settings.uri.clone())?
+        .user_agent(USER_AGENT)?
+        .http2_keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
+    if endpoint.uri().scheme() != Some(&http::uri::Scheme::HTTPS) {
+        return Ok(endpoint);
+    }
+    let tls = ClientTlsConfig::new().timeout(CONNECT_TIMEOUT);
+    endpoint.tls_config(match &settings.ca_pem {
+        Some(pem) => tls.ca_certificate(Certificate::from_pem(pem)),
+        None => tls.with_native_roots(),
+    })
+}
+
+/// A status of what went wrong on the way, with all causes in its message: tonic's own has the first.
+fn explained(status: Status) -> Status {
+    let Some(text) = status.source().map(causes) else { return status };
+    let mut explained = Status::new(status.code(), text);
+    explained.set_source(Arc::new(status));
+    explained
+}
+
+#[cfg(test)]
+mod tests;

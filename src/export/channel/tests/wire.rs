@@ -1,0 +1,160 @@
+//! What stands between a channel and the scripted sink: TLS, relays that break, and a proxy. All of it in the test's own
+//! runtime, so that a paused clock does not run ahead of it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
+
+use crate::export::testing::{Script, Service};
+use crate::proto::google::devtools::cloudtrace::v2::trace_service_server::TraceServiceServer;
+
+/// A certificate for `localhost` and `127.0.0.1`, which signed itself.
+pub(super) struct SelfSigned {
+    pub(super) pem: String,
+    key_pem: String,
+}
+
+impl SelfSigned {
+    pub(super) fn new() -> Self {
+        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let certified = rcgen::generate_simple_self_signed(names).unwrap();
+        SelfSigned { pem: certified.cert.pem(), key_pem: certified.signing_key.serialize_pem() }
+    }
+}
+
+/// How a server treats its connections.
+#[derive(Default)]
+pub(super) struct Manners<'a> {
+    pub(super) tls: Option<&'a SelfSigned>,
+    /// When it says GOAWAY.
+    pub(super) connection_age_max: Option<Duration>,
+}
+
+/// Serves `script`; returns where.
+pub(super) async fn serve(script: &Arc<Script>, manners: Manners<'_>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut server = Server::builder();
+    if let Some(SelfSigned { pem, key_pem }) = manners.tls {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        server = server.tls_config(ServerTlsConfig::new().identity(Identity::from_pem(pem, key_pem))).unwrap();
+    }
+    if let Some(age) = manners.connection_age_max {
+        server = server.max_connection_age(age);
+    }
+    let service = TraceServiceServer::new(Service(Arc::clone(script)));
+    tokio::spawn(server.add_service(service).serve_with_incoming(TcpIncoming::from(listener)));
+    address
+}
+
+/// Passes bytes on, until it goes silent.
+pub(super) struct Relay {
+    pub(super) address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+    silence: watch::Sender<()>,
+}
+
+impl Relay {
+    pub(super) async fn to(target: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (silence, silent) = watch::channel(());
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&connections);
+        tokio::spawn(async move {
+            loop {
+                let (near, _) = listener.accept().await.unwrap();
+                counted.fetch_add(1, Ordering::Relaxed);
+                let mut silent = silent.clone();
+                silent.mark_unchanged();
+                tokio::spawn(async move {
+                    let mut passing = std::pin::pin!(pass_on(near, target));
+                    tokio::select! {
+                        () = &mut passing => {}
+                        // What it passes between stays open.
+                        Ok(()) = silent.changed() => std::future::pending().await,
+                    }
+                });
+            }
+        });
+        Relay { address, connections, silence }
+    }
+
+    /// Connections so far.
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// From now on nothing passes on the connections that there are.
+    pub(super) fn silence(&self) {
+        self.silence.send(()).unwrap();
+    }
+}
+
+/// An HTTP proxy that knows CONNECT only, and gives the answers in turn; then tunnels.
+pub(super) struct Proxy {
+    pub(super) address: SocketAddr,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl Proxy {
+    /// `None` for an answer that never comes.
+    pub(super) async fn start(answers: Vec<Option<&'static str>>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&requests);
+        tokio::spawn(async move {
+            let mut answers = answers.into_iter();
+            loop {
+                let (mut near, _) = listener.accept().await.unwrap();
+                let request = head(&mut near).await;
+                kept.lock().push(request.clone());
+                let answer = answers.next();
+                tokio::spawn(async move {
+                    match answer {
+                        Some(Some(answer)) => near.write_all(answer.as_bytes()).await.unwrap(),
+                        Some(None) => std::future::pending().await,
+                        None => tunnel(near, &request).await,
+                    }
+                });
+            }
+        });
+        Proxy { address, requests }
+    }
+
+    pub(super) fn requests(&self) -> Vec<String> {
+        self.requests.lock().clone()
+    }
+}
+
+async fn head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8(head).unwrap()
+}
+
+async fn tunnel(mut near: TcpStream, request: &str) {
+    let target = request.strip_prefix("CONNECT ").unwrap().split(' ').next().unwrap();
+    near.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+    pass_on(near, target.parse().unwrap()).await;
+}
+
+/// Until one of them ends.
+async fn pass_on(mut near: TcpStream, target: SocketAddr) {
+    let mut far = TcpStream::connect(target).await.unwrap();
+    // Where time is not the kernel's, nothing may wait for a delayed acknowledgement.
+    near.set_nodelay(true).unwrap();
+    far.set_nodelay(true).unwrap();
+    let _ = copy_bidirectional(&mut near, &mut far).await;
+}

@@ -1,0 +1,122 @@
+//! What of the waiting batches goes to the spool, and when it comes back.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::lane::Lane;
+use super::{CALLS_MAX, Delivery};
+use crate::export::ledger::DropReason;
+use crate::export::sink::Sink;
+use crate::export::spool::{Aged, JOB_BYTES, Outcome};
+
+/// Above this part of the memory budget the oldest waiting batches are spooled: before rescuable traces are let go, traces
+/// decided early and requests refused ([`crate::tail::Table`]), as it costs nothing but the disk.
+const SPILL_MARK: f64 = 0.80;
+/// Down to this part, so that the disk is written in large pieces.
+const SPILL_TARGET: f64 = 0.75;
+/// Batches of this part of the budget stay in memory in any case. Some wait for a moment while everything is well, and
+/// must not go by way of the disk because there are many pending traces.
+const STAY: f64 = 1.0 / 16.0;
+/// Batches of this part of the budget are read from the spool before the first of them is settled; above
+/// [`SPILL_MARK`] one at a time.
+const READ_AHEAD: f64 = 1.0 / 8.0;
+
+impl<S: Sink> Delivery<S> {
+    /// Starts what the spool has to do, if it is idle: to give memory back comes first.
+    pub(super) fn tend_spool(&mut self, now: Instant) {
+        let Some(spool) = self.spool.as_ref().filter(|_| !self.stopping) else { return };
+        let batches = if spool.can_write(now) { self.spill() } else { Vec::new() };
+        let blocked = self.blocked();
+        let Some(spool) = &mut self.spool else { return };
+        if !batches.is_empty() {
+            spool.write(batches, now);
+        } else if blocked.is_none_or(|blocked| !spool.read(blocked, now)) {
+            spool.tidy();
+        }
+    }
+
+    /// Takes out the oldest batches, as far as memory is short.
+    fn spill(&mut self) -> Vec<Aged> {
+        if self.over(SPILL_MARK) == 0 {
+            return Vec::new();
+        }
+        let waiting_bytes: usize = self.lanes.iter().map(Lane::waiting_bytes).sum();
+        let stay_bytes = self.part(STAY);
+        let bytes = self.over(SPILL_TARGET).min(waiting_bytes.saturating_sub(stay_bytes)).min(JOB_BYTES);
+        self.take_oldest(bytes)
+    }
+
+    /// Takes out the oldest batches that the spool does not have yet, `bytes` of them or a little more.
+    fn take_oldest(&mut self, bytes: usize) -> Vec<Aged> {
+        let (mut taken, mut taken_bytes) = (Vec::new(), 0);
+        while taken_bytes < bytes {
+            let lanes = self.lanes.iter_mut().filter_map(|lane| Some((lane.next_spilled()?, lane)));
+            let oldest = lanes.min_by_key(|(since, _)| *since);
+            let Some(aged) = oldest.and_then(|(_, lane)| lane.spill(&self.budget)) else { break };
+            taken_bytes += aged.batch.encoded_len();
+            taken.push(aged);
+        }
+        taken
+    }
+
+    /// The projects of which no batch is to be read now; `None` if none at all is.
+    fn blocked(&self) -> Option<Vec<Arc<str>>> {
+        let out_bytes = self.spool.as_ref()?.out_bytes();
+        let ahead_bytes = if self.over(SPILL_MARK) > 0 { 0 } else { self.part(READ_AHEAD) };
+        if self.calls.len() >= CALLS_MAX || (out_bytes > 0 && out_bytes >= ahead_bytes) {
+            return None;
+        }
+        let blocked = self.lanes.iter().filter(|lane| !lane.is_hungry());
+        Some(blocked.map(|lane| Arc::clone(lane.project())).collect())
+    }
+
+    /// Acts on what the spool has done.
+    pub(super) fn spool_ended(&mut self, outcome: Outcome, now: Instant) {
+        match outcome {
+            Outcome::Written { spans, left } => {
+                self.ledger.spooled(spans);
+                for aged in left.into_iter().rev() {
+                    self.lane(&Arc::clone(aged.batch.project()), now).unspill(aged);
+                }
+            }
+            Outcome::Read(aged) => {
+                self.ledger.unspooled(aged.batch.span_count().into());
+                self.lane(&Arc::clone(aged.batch.project()), now).push(aged, false);
+            }
+            Outcome::Corrupt(spans) => {
+                self.ledger.unspooled(spans);
+                self.ledger.dropped(DropReason::Corrupt, spans, "a record of the spool is not what was written");
+            }
+            Outcome::Nothing => {}
+        }
+    }
+
+    /// Ends the delivery: what is not settled by now goes to the spool. Without one, and as far as it has no room, it is
+    /// lost.
+    pub async fn put_away(mut self) {
+        self.cut_off_calls().await;
+        let Some(mut spool) = self.spool.take() else { return };
+        if spool.is_busy() {
+            let outcome = spool.finished().await;
+            self.spool_ended(outcome, Instant::now());
+        }
+        let mut batches = self.take_oldest(JOB_BYTES);
+        while !batches.is_empty() {
+            spool.write(batches, Instant::now());
+            let Outcome::Written { spans, left } = spool.finished().await else { break };
+            self.ledger.spooled(spans);
+            batches = if left.is_empty() { self.take_oldest(JOB_BYTES) } else { Vec::new() };
+        }
+        self.ledger.spooled(spool.close().await);
+    }
+
+    fn part(&self, part: f64) -> usize {
+        (self.budget.limit_bytes() as f64 * part) as usize
+    }
+
+    /// Bytes in use above `mark`, a part of the budget.
+    fn over(&self, mark: f64) -> usize {
+        self.budget.used_bytes().saturating_sub(self.part(mark))
+    }
+}

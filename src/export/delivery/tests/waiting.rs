@@ -1,0 +1,168 @@
+//! Projects that take nothing: what the log and the metrics say, and who gives up.
+
+use super::*;
+use crate::export::testing::{Lines, span_name};
+
+/// A script whose account is known.
+struct Named(Arc<Script>);
+
+impl Sink for Named {
+    async fn write(&self, batch: &Batch) -> Result<Written, Status> {
+        self.0.write(batch).await
+    }
+
+    fn identity(&self) -> Option<String> {
+        Some("trace@shop.iam.gserviceaccount.com".to_owned())
+    }
+}
+
+async fn go_on<S: Sink>(delivery: &mut Delivery<S>, time: Duration) {
+    let forever = async {
+        loop {
+            delivery.progress().await;
+        }
+    };
+    let _ = tokio::time::timeout(time, forever).await;
+}
+
+/// Spans of projects whose calls fail, by cause: unavailable, quota, unauthenticated, denied.
+fn waiting(bench: &Bench) -> [u64; 4] {
+    ["unavailable", "quota", "unauthenticated", "denied"]
+        .map(|cause| counter(&bench.metrics, "spansieve_waiting_spans", &format!("cause=\"{cause}\"")))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_says_what_to_grant_to_whom_and_repeats_itself_seldom() {
+    // What an hour's calls are told, and words of the first line.
+    let cases = [
+        (
+            Status::permission_denied("no role"),
+            "grant roles/cloudtrace.agent on project shop to trace@shop.iam.gserviceaccount.com",
+        ),
+        (Status::not_found("no project"), "check the project id shop"),
+        (Status::failed_precondition("API off"), "gcloud services enable cloudtrace.googleapis.com --project shop"),
+        (Status::unauthenticated("bad token"), "check the application default credentials"),
+        (Status::resource_exhausted("quota"), "more Cloud Trace quota on project shop"),
+        (Status::unavailable("away"), "they are tried again by themselves"),
+    ];
+    for (status, words) in cases {
+        let lines = Lines::capture();
+        let said = status.clone();
+        let script = Script::with_rule(move |_| Some(said.clone()));
+        let bench = Bench::new([]);
+        let ledger = Arc::new(Ledger::new(Arc::clone(&bench.kept), Arc::clone(&bench.metrics)));
+        let mut delivery =
+            Delivery::new(Named(Arc::clone(&script)), &settings_of(1), ledger, bench.budget.clone(), None);
+        (0..100).for_each(|id| delivery.push(batch(&bench.budget, "shop", id)));
+        go_on(&mut delivery, Duration::from_secs(3600)).await;
+        let lines = lines.take();
+        assert!(lines[0].contains(words) && lines[0].contains(status.message()), "{lines:?}");
+        // Once, and every five minutes from then on.
+        assert!((11..=13).contains(&lines.len()), "{} lines for {status:?}", lines.len());
+        assert!(script.calls().len() > 100, "{} calls", script.calls().len());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_project_that_comes_and_goes_does_not_fill_the_log() {
+    let lines = Lines::capture();
+    let turn = AtomicBool::new(false);
+    let mut bench = Bench::with(Script::with_rule(move |_| {
+        turn.fetch_xor(true, Ordering::Relaxed).then(|| Status::permission_denied("now and then"))
+    }));
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(3600) {
+        bench.push("p", &["a"]);
+        bench.deliver_all().await;
+    }
+    let lines = lines.take();
+    // A line that it is away and one that it is back, a minute.
+    assert!((60..=122).contains(&lines.len()), "{} lines", lines.len());
+    assert!(bench.script.calls().len() > 10 * lines.len(), "{} calls", bench.script.calls().len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn losses_are_logged_with_their_number_and_seldom() {
+    let lines = Lines::capture();
+    let mut bench = Bench::new([]);
+    for _ in 0..25 {
+        bench.push("p", &[BAD]);
+        bench.deliver_all().await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    bench.assert_settled(0, 25);
+    let lines = lines.take();
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    // The id of the span, the server's reason, and how many more there were.
+    let name = span_name("p", 0);
+    assert!(lines[0].contains(&format!("{name} was refused: INVALID_ARGUMENT: {name} has no sense")), "{lines:?}");
+    assert!(lines[0].contains("others=0") && lines[1].contains("others=9"), "{lines:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_token_is_renewed_once_before_anybody_waits() {
+    let refused = Reply::Say(Status::unauthenticated("token expired"));
+    for (refusals, at_once) in [(1, true), (2, false)] {
+        let lines = Lines::capture();
+        let mut bench = Bench::new(vec![refused.clone(); refusals]);
+        bench.push("p", &["a"]);
+        bench.deliver_all().await;
+        bench.assert_settled(1, 0);
+        let first_wait = bench.gaps()[0];
+        assert!(first_wait < 0.03, "{first_wait} s");
+        assert_eq!(lines.take().is_empty(), at_once, "an alarm at the second refusal");
+    }
+    // Also after failures of another kind.
+    let mut replies = vec![Reply::Say(Status::unavailable("away")); 8];
+    replies.push(refused);
+    let mut bench = Bench::new(replies);
+    bench.push("p", &["a"]);
+    bench.deliver_all().await;
+    assert!(bench.gaps()[8] < 0.03, "{:?}", bench.gaps());
+}
+
+#[tokio::test(start_paused = true)]
+async fn metrics_say_how_many_spans_wait_and_for_what() {
+    let mut bench = Bench::with(Script::with_rule(|request| match request.name.as_str() {
+        "projects/away" => Some(Status::unavailable("away")),
+        "projects/quota" => Some(Status::resource_exhausted("quota")),
+        "projects/token" => Some(Status::unauthenticated("token")),
+        "projects/role" => Some(Status::permission_denied("role")),
+        "projects/typo" => Some(Status::not_found("project")),
+        _ => None,
+    }));
+    for (spans, project) in ["fine", "away", "quota", "token", "role", "typo"].into_iter().enumerate() {
+        bench.push(project, &vec!["a"; spans + 1]);
+    }
+    go_on(&mut bench.delivery, Duration::from_secs(60)).await;
+    assert_eq!(waiting(&bench), [2, 3, 4, 5 + 6]);
+    assert_eq!(bench.kept.unsettled_spans(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_set_time_makes_spans_that_nobody_takes_go() {
+    let denied = || {
+        Script::with_rule(|request| (request.name == "projects/denied").then(|| Status::permission_denied("no role")))
+    };
+    let age = Duration::from_secs(3600);
+    // Whether a time is set, and the spans that are left of five after it.
+    for (give_up_after, left) in [(Duration::ZERO, 5), (age, 2)] {
+        let lines = Lines::capture();
+        let settings = settings::CloudTrace { give_up_after, ..settings_of(1) };
+        let mut bench = Bench::of(denied(), &settings);
+        bench.push("denied", &["a", "b"]);
+        bench.push("denied", &["a"]);
+        bench.push("fine", &["a"]);
+        go_on(&mut bench.delivery, age - Duration::from_secs(60)).await;
+        assert_eq!(waiting(&bench)[3], 3);
+        bench.push("denied", &["young", "young"]);
+        go_on(&mut bench.delivery, Duration::from_secs(60) + retry::DELAY_MAX).await;
+        assert_eq!(waiting(&bench)[3], left);
+        assert_eq!(bench.kept.unsettled_spans(), left);
+        let gave_up = counter(&bench.metrics, "spansieve_dropped_spans_total", "reason=\"gave_up\"");
+        assert_eq!(gave_up, 5 - left);
+        let said = lines.take().iter().any(|line| line.contains("not taken within cloud_trace.give_up_after"));
+        assert_eq!(said, left < 5);
+        assert_eq!(settled(&bench.metrics), (1, [0, 0, 0]));
+    }
+}

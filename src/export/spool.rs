@@ -1,0 +1,321 @@
+//! Kept spans on disk: where they wait when the sink is away and the memory is nearly used up.
+//!
+//! [`store::Store`] is the directory: segment files ([`format`]) that only grow, but for one byte of each record that
+//! is set when its spans are settled. [`Spool`] is the store off the export task: one job at a time, on a thread of
+//! the runtime's that may block. [`crate::export::delivery`] decides what goes there and when it comes back.
+//!
+//! Invariants
+//! - A span counts as spooled only when its record is written; until then its batch is in memory, and when it was read
+//!   it counts there again, though the record stays until it is settled. A disk that fails or is full loses nothing:
+//!   batches stay where they are, and the memory budget makes the receiver refuse new spans.
+//! - A record is given out again only if the process ends before it is settled. What was settled in the moment before a
+//!   kill may be delivered twice, which Cloud Trace tells by the spans' names.
+//! - What is in the files is believed only as far as its checksums go: a bad record is counted, logged and skipped.
+//! - The spool outlives a kill without any fsync: what a process wrote is the system's. Only a loss of power can take
+//!   what is newer than the last full segment, as these, and the last one of a graceful stop, are synced.
+
+pub mod format;
+mod index;
+mod job;
+mod open;
+pub mod store;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+pub use self::index::RecordId;
+use self::job::{Ended, Trouble, Way};
+pub use self::open::OpenError;
+use self::store::Store;
+use super::batch::{Batch, Form};
+use crate::config::settings;
+use crate::tail::budget::Budget;
+use crate::telemetry::Metrics;
+
+/// The log says at most this often that spans are spooled.
+const SPOOLING_INTERVAL: Duration = Duration::from_secs(300);
+/// Batches on their way to the disk at a time, as a job cannot be interrupted.
+pub const JOB_BYTES: usize = 16 << 20;
+
+/// How much the spool holds. Read at any time, from anywhere.
+#[derive(Debug, Default)]
+pub struct Level {
+    spans: AtomicU64,
+    bytes: AtomicU64,
+    limit_bytes: u64,
+}
+
+impl Level {
+    /// Spans that wait on the disk and are not in memory.
+    #[must_use]
+    pub fn spans(&self) -> u64 {
+        self.spans.load(Ordering::Acquire)
+    }
+
+    /// Bytes of the files.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// The most bytes of the files; 0 if there is no spool.
+    #[must_use]
+    pub fn limit_bytes(&self) -> u64 {
+        self.limit_bytes
+    }
+}
+
+/// A batch, and when the last of its spans was kept.
+#[derive(Clone, Debug)]
+pub struct Aged {
+    /// The batch.
+    pub batch: Batch,
+    /// May be before this machine was started.
+    pub since: Instant,
+}
+
+/// What a job has done.
+#[derive(Debug)]
+pub enum Outcome {
+    /// So many spans are on the disk now; these batches are not.
+    Written {
+        /// Spans.
+        spans: u64,
+        /// In their order.
+        left: Vec<Aged>,
+    },
+    /// A batch to deliver.
+    Read(Aged),
+    /// A record was not what was written: so many spans are lost.
+    Corrupt(u64),
+    /// Nothing that anybody waits for.
+    Nothing,
+}
+
+/// A record that was given out.
+#[derive(Debug)]
+struct Out {
+    spans_left: u32,
+    bytes: usize,
+}
+
+/// The spool, for the export task.
+#[derive(Debug)]
+pub struct Spool {
+    /// Absent while a job has it.
+    store: Option<Store>,
+    job: Option<JoinHandle<Ended>>,
+    out: HashMap<RecordId, Out>,
+    /// Settled records, to be noted down by the next job.
+    done: Vec<RecordId>,
+    writing: Way,
+    reading: Way,
+    /// When the log last said that spans are spooled.
+    spooling_logged: Option<Instant>,
+    level: Arc<Level>,
+    budget: Budget,
+    metrics: Arc<Metrics>,
+}
+
+impl Spool {
+    /// Opens the directory of `settings` for batches of `form`. What is in memory for it counts in `budget`.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(
+        settings: &settings::Spool,
+        form: Form,
+        budget: &Budget,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, OpenError> {
+        let (store, spans) = Store::open(settings, form, budget, metrics)?;
+        metrics.recovered(spans);
+        if spans > 0 {
+            tracing::info!(spans, bytes = store.bytes(), "The spool has spans of an earlier process.");
+        }
+        let level = Level { spans: spans.into(), bytes: store.bytes().into(), limit_bytes: settings.max_bytes };
+        Ok(Spool {
+            store: Some(store),
+            job: None,
+            out: HashMap::new(),
+            done: Vec::new(),
+            writing: Way::default(),
+            reading: Way::default(),
+            spooling_logged: None,
+            level: Arc::new(level),
+            budget: budget.clone(),
+            metrics: Arc::clone(metrics),
+        })
+    }
+
+    /// How much it holds.
+    #[must_use]
+    pub fn level(&self) -> Arc<Level> {
+        Arc::clone(&self.level)
+    }
+
+    /// Bytes of the batches that were read and are not settled.
+    #[must_use]
+    pub fn out_bytes(&self) -> usize {
+        self.out.values().map(|out| out.bytes).sum()
+    }
+
+    /// Whether a job is under way.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.job.is_some()
+    }
+
+    /// Whether a job can write now.
+    #[must_use]
+    pub fn can_write(&self, now: Instant) -> bool {
+        self.store.is_some() && self.writing.is_open(now)
+    }
+
+    /// When a disk that is left alone may be tried again.
+    #[must_use]
+    pub fn next_attempt(&self, now: Instant) -> Option<Instant> {
+        let ways = [&self.writing, &self.reading].into_iter().filter_map(|way| way.opens);
+        ways.filter(|&opens| opens > now).min().filter(|_| self.store.is_some())
+    }
+
+    /// Starts to write `batches`, at most some [`JOB_BYTES`]. Call it only while no job is under way.
+    pub fn write(&mut self, batches: Vec<Aged>, now: Instant) {
+        debug_assert!(self.store.is_some(), "the batches would be lost");
+        self.start(move |store, troubles| job::write(store, batches, now, troubles));
+    }
+
+    /// Starts to read the oldest batch of a project that is not `blocked`; false if there is none, or now is no time.
+    pub fn read(&mut self, blocked: Vec<Arc<str>>, now: Instant) -> bool {
+        let wanted = move |project: &Arc<str>| !blocked.contains(project);
+        let may = self.reading.is_open(now) && self.store.as_ref().is_some_and(|store| store.has_waiting(&wanted));
+        if may {
+            let budget = self.budget.clone();
+            self.start(move |store, troubles| job::read(store, wanted, now, &budget, troubles));
+        }
+        may
+    }
+
+    /// Starts to note down what is settled, if there is anything and no job is under way.
+    pub fn tidy(&mut self) {
+        if !self.done.is_empty() {
+            self.start(|_, _| Outcome::Nothing);
+        }
+    }
+
+    /// The spans of `batch`, which may be a part of one that was read, are exported or counted as dropped.
+    pub fn settled(&mut self, batch: &Batch) {
+        let Some((id, out)) = batch.record().and_then(|id| Some((id, self.out.get_mut(&id)?))) else { return };
+        out.spans_left = out.spans_left.saturating_sub(batch.span_count());
+        if out.spans_left == 0 {
+            self.out.remove(&id);
+            self.done.push(id);
+        }
+    }
+
+    /// Notes down what is settled and syncs the files, as the process stops. What was read and is not settled waits on
+    /// the disk again; returns the number of its spans.
+    pub async fn close(mut self) -> u64 {
+        debug_assert!(self.job.is_none(), "its outcome would be lost");
+        let spans = self.out.values().map(|out| u64::from(out.spans_left)).sum();
+        self.level.spans.fetch_add(spans, Ordering::AcqRel);
+        self.start(|store, troubles| {
+            troubles.extend(store.sync().err().map(Trouble::Write));
+            Outcome::Nothing
+        });
+        self.finished().await;
+        spans
+    }
+
+    fn start(&mut self, work: impl FnOnce(&mut Store, &mut Vec<Trouble>) -> Outcome + Send + 'static) {
+        let Some(mut store) = self.store.take() else { return };
+        let done = std::mem::take(&mut self.done);
+        self.job = Some(tokio::task::spawn_blocking(move || {
+            let mut troubles = Vec::new();
+            for id in done {
+                troubles.extend(store.done(id).err().map(Trouble::Write));
+            }
+            let outcome = work(&mut store, &mut troubles);
+            Ended { store, outcome, troubles }
+        }));
+    }
+
+    /// Waits until the job under way has ended; without one it waits forever. Nothing is lost if the future is dropped.
+    ///
+    /// # Panics
+    /// If the job panicked.
+    pub async fn finished(&mut self) -> Outcome {
+        let Some(job) = &mut self.job else { return std::future::pending().await };
+        let ended = job.await;
+        self.job = None;
+        match ended {
+            Ok(ended) => self.end(ended, Instant::now()),
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The runtime ends, and this task with it.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    fn end(&mut self, Ended { store, outcome, troubles }: Ended, now: Instant) -> Outcome {
+        self.level.bytes.store(store.bytes(), Ordering::Relaxed);
+        self.store = Some(store);
+        match &outcome {
+            Outcome::Written { spans, left } => {
+                self.level.spans.fetch_add(*spans, Ordering::AcqRel);
+                if left.is_empty() {
+                    self.writing.worked();
+                }
+                self.log_spooling(now);
+            }
+            Outcome::Read(Aged { batch, .. }) => {
+                self.reading.worked();
+                self.level.spans.fetch_sub(u64::from(batch.span_count()), Ordering::AcqRel);
+                let out = Out { spans_left: batch.span_count(), bytes: batch.message().len() };
+                self.out.extend(batch.record().map(|id| (id, out)));
+            }
+            Outcome::Corrupt(spans) => {
+                self.metrics.spool_fault("corrupt");
+                self.level.spans.fetch_sub(*spans, Ordering::AcqRel);
+            }
+            Outcome::Nothing => {}
+        }
+        for trouble in troubles {
+            self.trouble(trouble, now);
+        }
+        outcome
+    }
+
+    fn log_spooling(&mut self, now: Instant) {
+        if self.spooling_logged.is_none_or(|logged| now - logged >= SPOOLING_INTERVAL) {
+            self.spooling_logged = Some(now);
+            let (spans, bytes) = (self.level.spans(), self.level.bytes());
+            tracing::info!(spans, bytes, "Kept spans that memory has no room for wait in the spool.");
+        }
+    }
+
+    fn trouble(&mut self, trouble: Trouble, now: Instant) {
+        let kind = match trouble {
+            Trouble::Full => {
+                let full = "The spool is full (cloud_trace.spool.max_bytes); kept spans wait in memory.";
+                return self.writing.failed(now, full, "");
+            }
+            Trouble::Write(cause) => {
+                self.writing.failed(now, "The spool cannot be written; kept spans wait in memory.", cause);
+                "write"
+            }
+            Trouble::Read(cause) => {
+                self.reading.failed(now, "The spool cannot be read; its spans wait.", cause);
+                "read"
+            }
+        };
+        self.metrics.spool_fault(kind);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,194 @@
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+use tokio::time::{advance, timeout};
+
+use super::job::RETRY_INTERVAL;
+use super::*;
+use crate::export::batch::Batcher;
+use crate::export::testing::{counter, push_record, record};
+
+const LIMIT_BYTES: usize = 1 << 30;
+
+struct Rig {
+    spool: Spool,
+    budget: Budget,
+    metrics: Arc<Metrics>,
+}
+
+fn open(directory: &Path, max_bytes: u64) -> Rig {
+    let (budget, metrics) = (Budget::new(LIMIT_BYTES), Arc::new(Metrics::new()));
+    let settings = settings::Spool { directory: directory.to_owned(), max_bytes };
+    let spool = Spool::open(&settings, Form::CloudTrace, &budget, &metrics).unwrap();
+    Rig { spool, budget, metrics }
+}
+
+impl Rig {
+    /// A batch of spans of these ids.
+    fn batch(&self, project: &str, ids: std::ops::Range<u64>) -> Batch {
+        let limits = settings::Batch { max_spans: 1 << 20, max_bytes: 1 << 30, max_delay: Duration::MAX };
+        let mut batcher = Batcher::new(Form::CloudTrace, limits, self.budget.clone());
+        let project = project.into();
+        for id in ids {
+            push_record(&mut batcher, &project, std::time::Instant::now(), &record(&project, id, "span"));
+        }
+        batcher.flush();
+        batcher.take_closed().next().unwrap()
+    }
+
+    async fn write(&mut self, batches: Vec<Batch>) -> (u64, usize) {
+        let now = Instant::now();
+        assert!(self.spool.can_write(now));
+        self.spool.write(batches.into_iter().map(|batch| Aged { batch, since: now }).collect(), now);
+        match self.spool.finished().await {
+            Outcome::Written { spans, left } => (spans, left.len()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn read(&mut self) -> Option<Batch> {
+        if !self.spool.read(Vec::new(), Instant::now()) {
+            return None;
+        }
+        match self.spool.finished().await {
+            Outcome::Read(aged) => Some(aged.batch),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn faults(&self, kind: &str) -> u64 {
+        counter(&self.metrics, "spansieve_spool_faults_total", &format!("kind=\"{kind}\""))
+    }
+}
+
+#[tokio::test]
+async fn spans_are_spooled_until_each_of_them_is_settled() {
+    let directory = TempDir::new().unwrap();
+    let mut rig = open(directory.path(), LIMIT_BYTES as u64);
+    let level = rig.spool.level();
+    let batch = rig.batch("p", 0..10);
+    let bytes = batch.message().clone();
+    assert_eq!(rig.write(vec![batch]).await, (10, 0));
+    assert_eq!((level.spans(), rig.budget.used_bytes() < bytes.len()), (10, true), "its memory is given back");
+    assert!(level.bytes() > bytes.len() as u64);
+
+    let read = rig.read().await.unwrap();
+    assert_eq!((read.message(), read.span_count(), &**read.project()), (&bytes, 10, "p"));
+    assert!(rig.budget.used_bytes() >= bytes.len());
+    assert_eq!((level.spans(), rig.spool.out_bytes()), (0, bytes.len()), "they are in memory again");
+    assert!(level.bytes() > 0, "and on the disk as long as they are not settled");
+    assert!(rig.read().await.is_none(), "given out once");
+    let (left, right) = read.halves().unwrap();
+    rig.spool.settled(&left);
+    assert_eq!(rig.spool.out_bytes(), bytes.len());
+    rig.spool.settled(&right);
+    assert_eq!(rig.spool.out_bytes(), 0);
+    rig.spool.tidy();
+    assert!(matches!(rig.spool.finished().await, Outcome::Nothing));
+    assert_eq!(level.bytes(), 0);
+}
+
+#[tokio::test]
+async fn a_restart_recovers_what_is_not_settled() {
+    let directory = TempDir::new().unwrap();
+    let mut rig = open(directory.path(), LIMIT_BYTES as u64);
+    let batches = vec![rig.batch("p", 0..10), rig.batch("p", 10..13)];
+    rig.write(batches).await;
+    let first = rig.read().await.unwrap();
+    rig.spool.settled(&first);
+    rig.spool.close().await;
+    let mut rig = open(directory.path(), LIMIT_BYTES as u64);
+    assert_eq!(rig.spool.level().spans(), 3);
+    assert_eq!(counter(&rig.metrics, "spansieve_recovered_spans_total", ""), 3);
+    assert_eq!(rig.read().await.unwrap().span_count(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_spool_hands_the_rest_back_and_takes_more_later() {
+    let directory = TempDir::new().unwrap();
+    let mut rig = open(directory.path(), 1_000);
+    let batches = (0..9).map(|i| rig.batch("p", i..i + 1)).collect::<Vec<_>>();
+    let (spans, left) = rig.write(batches.clone()).await;
+    assert!(spans > 0 && left > 0 && spans as usize + left == 9);
+    assert!(rig.spool.level().bytes() <= 1_000);
+    assert!(!rig.spool.can_write(Instant::now()), "not at once again");
+    assert_eq!(rig.spool.next_attempt(Instant::now()), Some(Instant::now() + RETRY_INTERVAL));
+    assert!(rig.read().await.is_some(), "reading goes on");
+    advance(RETRY_INTERVAL).await;
+    assert!(rig.spool.can_write(Instant::now()));
+    assert_eq!(rig.faults("write"), 0, "that is no fault");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_fails_is_tried_again_and_counted() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("spool");
+    let mut rig = open(&path, LIMIT_BYTES as u64);
+    let away = directory.path().join("away");
+    fs::rename(&path, &away).unwrap();
+    let batch = rig.batch("p", 0..4);
+    assert_eq!(rig.write(vec![batch.clone()]).await, (0, 1));
+    assert_eq!((rig.faults("write"), rig.spool.level().spans()), (1, 0));
+    advance(RETRY_INTERVAL).await;
+    fs::rename(&away, &path).unwrap();
+    assert_eq!(rig.write(vec![batch]).await, (4, 0));
+
+    fs::rename(&path, &away).unwrap();
+    assert!(rig.spool.read(Vec::new(), Instant::now()));
+    assert!(matches!(rig.spool.finished().await, Outcome::Nothing));
+    assert_eq!((rig.faults("read"), rig.spool.level().spans()), (1, 4));
+    assert!(rig.read().await.is_none(), "not at once again");
+    advance(RETRY_INTERVAL).await;
+    fs::rename(&away, &path).unwrap();
+    assert_eq!(rig.read().await.unwrap().span_count(), 4);
+}
+
+#[tokio::test]
+async fn a_batch_comes_back_as_old_as_it_was() {
+    let directory = TempDir::new().unwrap();
+    let mut rig = open(directory.path(), LIMIT_BYTES as u64);
+    let now = Instant::now();
+    for days in [0, 1, 10_000] {
+        let age = Duration::from_secs(days * 24 * 3600);
+        let aged = Aged { batch: rig.batch("p", 0..1), since: now.checked_sub(age).unwrap() };
+        rig.spool.write(vec![aged.clone()], now);
+        rig.spool.finished().await;
+        assert!(rig.spool.read(Vec::new(), now));
+        let Outcome::Read(read) = rig.spool.finished().await else { panic!("nothing was read") };
+        let difference = read.since.max(aged.since) - read.since.min(aged.since);
+        assert!(difference < Duration::from_secs(60), "{difference:?} after {days} days");
+    }
+}
+
+#[tokio::test]
+async fn spans_that_went_bad_are_counted_and_gone() {
+    let directory = TempDir::new().unwrap();
+    let mut rig = open(directory.path(), LIMIT_BYTES as u64);
+    let batch = rig.batch("p", 0..4);
+    rig.write(vec![batch]).await;
+    let segment = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
+    let segment = segment.filter(|path| path.extension().is_some()).find(|path| path.extension().unwrap() != "lock");
+    let segment = segment.unwrap();
+    let mut bytes = fs::read(&segment).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    assert!(rig.spool.read(Vec::new(), Instant::now()));
+    assert!(matches!(rig.spool.finished().await, Outcome::Corrupt(4)));
+    assert_eq!((rig.spool.level().spans(), rig.faults("corrupt")), (0, 1));
+    assert!(!segment.exists());
+}
+
+#[tokio::test]
+async fn waiting_for_a_job_can_be_given_up_and_taken_up_again() {
+    let directory = TempDir::new().unwrap();
+    let mut rig = open(directory.path(), LIMIT_BYTES as u64);
+    assert!(timeout(Duration::from_millis(1), rig.spool.finished()).await.is_err(), "there is no job");
+    let batch = rig.batch("p", 0..4);
+    rig.spool.write(vec![Aged { batch, since: Instant::now() }], Instant::now());
+    let _ = timeout(Duration::ZERO, rig.spool.finished()).await;
+    while rig.spool.level().spans() == 0 {
+        rig.spool.finished().await;
+    }
+    assert_eq!(rig.spool.level().spans(), 4);
+}

@@ -1,0 +1,124 @@
+//! One span: its own bytes, and what is cut out of them and added to them.
+
+use crate::otlp::TraceId;
+use crate::otlp::text::mended_span;
+use crate::otlp::trace_state;
+use crate::otlp::view::{AnyValue, submessages};
+use crate::otlp::wire::{Reader, Value, WireError};
+use crate::otlp::write;
+use crate::sampling::Threshold;
+use crate::sampling::annotation::{ADJUSTED_COUNT, POLICY};
+use crate::sampling::threshold::randomness;
+use crate::sampling::tracestate::{passed as passed_by, with_threshold};
+
+/// Appends the span as the field `spans` of a `ScopeSpans`. `annotations` are attributes that take the place of any
+/// others of their keys; none: those stay.
+pub(super) fn write(span: &[u8], threshold: Threshold, annotations: &[u8], out: &mut Vec<u8>) -> Result<(), WireError> {
+    let span = mended_span(span)?;
+    let mut result = Ok(());
+    write::message(out, 2, |out| result = fields(&span, threshold, annotations, out));
+    result
+}
+
+/// Appends an attribute of a span.
+pub(super) fn attribute(out: &mut Vec<u8>, key: &str, value: AnyValue<'_>) {
+    write::message(out, 9, |out| {
+        write::bytes(out, 1, key.as_bytes());
+        write::message(out, 2, |out| match value {
+            AnyValue::String(text) => write::bytes(out, 1, text),
+            AnyValue::Int(number) => {
+                out.push(write::varint_key(3));
+                write::varint(out, number.cast_unsigned());
+            }
+            AnyValue::Double(number) => {
+                out.push(write::fixed64_key(4));
+                out.extend_from_slice(&number.to_le_bytes());
+            }
+            // Annotations are nothing else.
+            _ => {}
+        });
+    });
+}
+
+/// What was cut out of a span.
+#[derive(Default)]
+struct Cut<'a> {
+    trace_state: &'a [u8],
+    links_count: u64,
+    dropped_links_count: u64,
+}
+
+/// Appends the fields of a `Span`: what need not change is copied as it stands; the order of fields is free.
+fn fields(span: &[u8], threshold: Threshold, annotations: &[u8], out: &mut Vec<u8>) -> Result<(), WireError> {
+    let mut cut = Cut::default();
+    let mut trace_id = TraceId([0; 16]);
+    let mut reader = Reader::new(span);
+    let (mut copied, mut start) = (0, 0);
+    while let Some((number, value)) = reader.field()? {
+        let stays = match (number, value) {
+            (1, Value::Len(id)) => {
+                trace_id = id.try_into().map_or(trace_id, TraceId);
+                true
+            }
+            (3, Value::Len(trace_state)) => {
+                cut.trace_state = trace_state;
+                false
+            }
+            (9, Value::Len(pair)) => annotations.is_empty() || !is_annotation(pair),
+            (13, Value::Len(link)) => {
+                let stays = has_ids(link);
+                cut.links_count += u64::from(!stays);
+                stays
+            }
+            (14, Value::Varint(count)) => {
+                cut.dropped_links_count = count;
+                false
+            }
+            _ => true,
+        };
+        if !stays {
+            out.extend_from_slice(&span[copied..start]);
+            copied = reader.position();
+        }
+        start = reader.position();
+    }
+    out.extend_from_slice(&span[copied..]);
+    cut.replace(threshold, trace_id, out);
+    out.extend_from_slice(annotations);
+    Ok(())
+}
+
+impl Cut<'_> {
+    /// Appends what takes the place of what was cut.
+    fn replace(&self, threshold: Threshold, trace_id: TraceId, out: &mut Vec<u8>) {
+        let randomness = trace_state::randomness(self.trace_state).unwrap_or_else(|| randomness(trace_id));
+        // It is text: the span has been mended.
+        let trace_state = std::str::from_utf8(self.trace_state).unwrap_or_default();
+        let trace_state = with_threshold(trace_state, threshold, randomness);
+        if !trace_state.is_empty() {
+            write::bytes(out, 3, trace_state.as_bytes());
+        }
+        write::int(out, 14, (self.dropped_links_count + self.links_count).min(u64::from(u32::MAX)));
+    }
+}
+
+/// The threshold that the span has passed, here and where it came from.
+pub(super) fn passed(span: &[u8], threshold: Threshold) -> Threshold {
+    let last = |number| submessages(span, number).last().unwrap_or_default();
+    // The scan has checked it.
+    let trace_id = TraceId(last(1).try_into().unwrap_or_default());
+    passed_by(last(3), threshold, trace_id)
+}
+
+/// Whether a `KeyValue` is under a key of ours.
+fn is_annotation(pair: &[u8]) -> bool {
+    let key = submessages(pair, 1).last().unwrap_or_default();
+    [POLICY.as_bytes(), ADJUSTED_COUNT.as_bytes()].contains(&key)
+}
+
+/// Whether the ids of a link are as long as ids are, or left out: readers take an id of another length for a broken
+/// request. All-zero ids are fine (specification/trace/api.md, "Link").
+fn has_ids(link: &[u8]) -> bool {
+    let is = |number, len| submessages(link, number).all(|id| id.is_empty() || id.len() == len);
+    is(1, 16) && is(2, 8)
+}

@@ -1,0 +1,302 @@
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, EntityRef, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
+use prost::Message;
+
+use super::*;
+use crate::config::settings::{self, Action, AttributeAction, AttributeValue, ValueSource};
+use crate::export::batch::{Batcher, Form};
+use crate::export::sink::EncodeSpans;
+use crate::otlp::reference::Fingerprint;
+use crate::otlp::scan::{Scan, scan};
+use crate::otlp::write;
+use crate::sampling::Threshold;
+use crate::sampling::annotation::{ADJUSTED_COUNT, POLICY};
+use crate::tail::budget::Budget;
+
+const ERRORS: Keep = Keep { policy: 0, threshold: Threshold::ALWAYS };
+
+fn baseline(percent: f64) -> Keep {
+    Keep { policy: 1, threshold: Threshold::from_percent(percent) }
+}
+
+fn encoder(default_project: Option<&str>, rewriter: Rewriter) -> Encoder {
+    let policy_names = ["errors".to_string(), "baseline".to_string()].into();
+    let settings = EncoderSettings {
+        default_project: default_project.map(Arc::from),
+        allowed_projects: AllowedProjects::Any,
+        annotate: true,
+        policy_names,
+    };
+    Encoder::new(settings, rewriter)
+}
+
+fn plain() -> Encoder {
+    encoder(None, Rewriter::default())
+}
+
+/// The batches that are made of the body of a request: their projects, and what a reader sees in them.
+fn batches(encoder: &mut Encoder, body: Vec<u8>, keep: Keep) -> Vec<(String, Vec<ResourceSpans>)> {
+    let mut found = Scan::default();
+    let body = scan(Bytes::from(body), &Fingerprint, &mut found).unwrap();
+    let limits = settings::Batch { max_spans: 1000, max_bytes: 1 << 24, max_delay: Duration::ZERO };
+    let mut batcher = Batcher::new(Form::Otlp, limits, Budget::new(0));
+    for fact in &found.facts {
+        let scope = found.scopes[fact.scope as usize];
+        let span = SpanBytes {
+            resource: scope.resource.of(&body),
+            resource_schema_url: scope.resource_schema_url.of(&body),
+            scope: scope.scope.of(&body),
+            scope_schema_url: scope.scope_schema_url.of(&body),
+            span: fact.span.of(&body),
+        };
+        let origin = encoder.origin(span);
+        let place = <Encoder as EncodeSpans>::place(&origin);
+        batcher.push(place, Instant::now(), |out| encoder.span(&origin, span.span, keep, out)).unwrap();
+    }
+    batcher.flush();
+    let batches = batcher.take_closed().map(|batch| {
+        let request = ExportTraceServiceRequest::decode(batch.message().clone()).unwrap();
+        (batch.project().to_string(), request.resource_spans)
+    });
+    batches.collect()
+}
+
+fn request(resource_spans: Vec<ResourceSpans>) -> Vec<u8> {
+    ExportTraceServiceRequest { resource_spans }.encode_to_vec()
+}
+
+/// No resource and no scope.
+fn nowhere() -> SpanBytes<'static> {
+    SpanBytes { resource: &[], resource_schema_url: &[], scope: &[], scope_schema_url: &[], span: &[] }
+}
+
+/// What becomes of one span of no resource and no scope.
+fn one(encoder: &mut Encoder, span: Span, keep: Keep) -> Span {
+    one_raw(encoder, &span.encode_to_vec(), keep)
+}
+
+fn one_raw(encoder: &mut Encoder, span: &[u8], keep: Keep) -> Span {
+    let mut body = Vec::new();
+    write::message(&mut body, 1, |out| write::message(out, 2, |out| write::bytes(out, 2, span)));
+    let [(_, resource_spans)] = &batches(encoder, body, keep)[..] else { panic!("one batch") };
+    resource_spans[0].scope_spans[0].spans[0].clone()
+}
+
+fn pair(key: &str, value: Value) -> KeyValue {
+    KeyValue { key: key.into(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
+}
+
+fn text(key: &str, value: &str) -> KeyValue {
+    pair(key, Value::StringValue(value.into()))
+}
+
+fn span() -> Span {
+    Span {
+        trace_id: (1..=16).collect(),
+        span_id: vec![1; 8],
+        parent_span_id: vec![2; 8],
+        flags: 0x301,
+        name: "GET /orders".into(),
+        kind: 2,
+        start_time_unix_nano: 1,
+        end_time_unix_nano: 2,
+        attributes: vec![text("a", "größe"), pair("d", Value::DoubleValue(0.5))],
+        dropped_attributes_count: 3,
+        events: vec![Event { name: "e".into(), attributes: vec![text("k", "v")], ..Event::default() }],
+        dropped_events_count: 4,
+        links: vec![Link { trace_id: vec![3; 16], span_id: vec![4; 8], ..Link::default() }],
+        dropped_links_count: 5,
+        status: Some(Status { message: "broken".into(), code: 2 }),
+        ..Span::default()
+    }
+}
+
+/// `span` as it goes on: annotated, and with this tracestate.
+fn annotated(span: Span, policy: &str, count: Value, trace_state: &str) -> Span {
+    let mut span = Span { trace_state: trace_state.into(), ..span };
+    span.attributes.extend([text(POLICY, policy), pair(ADJUSTED_COUNT, count)]);
+    span
+}
+
+#[test]
+fn a_span_stays_itself_but_for_annotations_and_threshold() {
+    let mut encoder = plain();
+    let found = one(&mut encoder, span(), ERRORS);
+    assert_eq!(found, annotated(span(), "errors", Value::IntValue(1), "ot=th:0"));
+    // Its randomness, the last 7 bytes of its id, is a small number: only thresholds below it are no lie.
+    let percent = 99.0;
+    let found = one(&mut encoder, span(), baseline(percent));
+    let count = Value::DoubleValue(Threshold::from_percent(percent).adjusted_count());
+    assert_eq!(found, annotated(span(), "baseline", count, "ot=th:028f5c28f5c29"));
+    let sent = Span { trace_state: "v=1,ot=rv:ffffffffffffff".into(), ..span() };
+    let found = one(&mut encoder, sent.clone(), baseline(50.0));
+    assert_eq!(found, annotated(sent, "baseline", Value::IntValue(2), "ot=rv:ffffffffffffff;th:8,v=1"));
+}
+
+#[test]
+fn nobody_else_annotates() {
+    let forged =
+        [text(POLICY, "mine"), text("b", "2"), text(POLICY, "again"), pair(ADJUSTED_COUNT, Value::IntValue(9))];
+    let mut sent = span();
+    sent.attributes.splice(1..1, forged);
+    let mut expected = span();
+    expected.attributes.insert(1, text("b", "2"));
+    let found = one(&mut plain(), sent.clone(), ERRORS);
+    assert_eq!(found, annotated(expected, "errors", Value::IntValue(1), "ot=th:0"));
+    // Who does not annotate leaves what others wrote, who may have kept it before.
+    let mut silent = plain();
+    silent.settings.annotate = false;
+    let found = one(&mut silent, sent.clone(), ERRORS);
+    assert_eq!(found, Span { trace_state: "ot=th:0".into(), ..sent });
+}
+
+#[test]
+fn what_would_break_the_request_is_mended_or_cut_and_counted() {
+    let link = |trace: usize, span: usize| Link { trace_id: vec![3; trace], span_id: vec![4; span], ..Link::default() };
+    let links = vec![link(16, 8), link(15, 8), link(0, 0), link(16, 9), link(16, 8)];
+    let found = one(&mut plain(), Span { links: links.clone(), ..span() }, ERRORS);
+    let links = vec![links[0].clone(), links[2].clone(), links[4].clone()];
+    let expected = Span { links, dropped_links_count: 5 + 2, ..span() };
+    assert_eq!(found, annotated(expected, "errors", Value::IntValue(1), "ot=th:0"));
+
+    let mut bad = Span { name: "nnn".into(), ..span() }.encode_to_vec();
+    let at = bad.windows(3).position(|bytes| bytes == b"nnn").unwrap();
+    bad[at + 1] = 0xff;
+    let expected = Span { name: "n\u{fffd}n".into(), ..span() };
+    let found = one_raw(&mut plain(), &bad, ERRORS);
+    assert_eq!(found, annotated(expected, "errors", Value::IntValue(1), "ot=th:0"));
+}
+
+#[test]
+fn unknown_fields_and_repeated_ones_go_on_as_they_came() {
+    // Two tracestates: the last counts; a field that this version does not know; a length in two bytes.
+    let extra = [&[0x1a, 3][..], b"a=1", &[0x1a, 0x83, 0], b"b=2", &[0xa2, 0x06, 1, 0x07]].concat();
+    let raw = [span().encode_to_vec(), extra].concat();
+    let mut out = Vec::new();
+    let mut encoder = plain();
+    let origin = encoder.origin(nowhere());
+    encoder.span(&origin, &raw, ERRORS, &mut out).unwrap();
+    assert!(out.windows(4).any(|bytes| bytes == [0xa2, 0x06, 1, 0x07]));
+    let found = one_raw(&mut plain(), &raw, ERRORS);
+    assert_eq!(found, annotated(span(), "errors", Value::IntValue(1), "ot=th:0,b=2"));
+    assert_eq!(encoder.span(&origin, &[0x0a, 9], ERRORS, &mut out), Err(EncodeError::Wire(WireError::Truncated)));
+}
+
+#[test]
+fn spans_of_one_origin_stand_together_below_their_rewritten_resource() {
+    let resource = |name: &str| Resource { attributes: vec![text("service.name", name)], ..Resource::default() };
+    let scope_spans = |scope: &str, id: u8| ScopeSpans {
+        scope: Some(InstrumentationScope { name: scope.into(), ..InstrumentationScope::default() }),
+        spans: vec![Span { span_id: vec![id; 8], ..span() }],
+        schema_url: "https://scope".into(),
+    };
+    let resource_spans = |name: &str, scope_spans| ResourceSpans {
+        resource: Some(resource(name)),
+        scope_spans,
+        schema_url: "https://resource".into(),
+    };
+    let body = request(vec![
+        resource_spans("shop", vec![scope_spans("x", 1), scope_spans("y", 2), scope_spans("x", 3)]),
+        resource_spans("cart", vec![scope_spans("x", 4)]),
+        resource_spans("shop", vec![scope_spans("y", 5)]),
+    ]);
+    let upsert = AttributeAction {
+        key: "deployment.environment.name".into(),
+        action: Action::Upsert(ValueSource::Value(AttributeValue::String("prod".into()))),
+    };
+    let rewriter = Rewriter::new(&settings::Resource { attributes: vec![upsert] });
+    let [(project, found)] = &mut batches(&mut encoder(None, rewriter), body, ERRORS)[..] else { panic!("one batch") };
+    assert_eq!(project, NO_PROJECT);
+    let mut groups = Vec::new();
+    for ResourceSpans { resource, scope_spans, schema_url } in found {
+        let attributes = &resource.as_ref().unwrap().attributes;
+        assert_eq!(attributes[1], text("deployment.environment.name", "prod"));
+        assert_eq!(schema_url, "https://resource");
+        for ScopeSpans { scope, spans, schema_url } in scope_spans {
+            assert_eq!(schema_url, "https://scope");
+            let ids = spans.iter().map(|span| span.span_id[0]).collect::<Vec<_>>();
+            groups.push((attributes[0].clone(), scope.as_ref().unwrap().name.clone(), ids));
+        }
+    }
+    groups.sort_by_key(|(_, _, ids)| ids[0]);
+    let (shop, cart) = (text("service.name", "shop"), text("service.name", "cart"));
+    let expected = [(&shop, "x", vec![1, 3]), (&shop, "y", vec![2, 5]), (&cart, "x", vec![4])];
+    assert_eq!(groups, expected.map(|(resource, scope, ids)| (resource.clone(), scope.to_string(), ids)));
+}
+
+#[test]
+fn resources_name_their_project_where_one_is_asked_for() {
+    // Attributes of the resource, the default, the project of the batch, and the attributes that go on.
+    type Texts<'a> = &'a [(&'a str, &'a str)];
+    let cases: [(Texts<'_>, Option<&str>, &str, Texts<'_>); 7] = [
+        (&[("a", "1")], Some("own"), "own", &[("a", "1"), ("gcp.project_id", "own")]),
+        (&[], Some("own"), "own", &[("gcp.project_id", "own")]),
+        (&[("gcp.project_id", "p"), ("a", "1")], Some("own"), "p", &[("a", "1"), ("gcp.project_id", "p")]),
+        (&[("gcp.project.id", "q")], Some("own"), "q", &[("gcp.project_id", "q")]),
+        (&[("gcp.project.id", "q"), ("gcp.project_id", "p")], Some("own"), "p", &[("gcp.project_id", "p")]),
+        (&[("gcp.project_id", "not/one")], Some("own"), "own", &[("gcp.project_id", "own")]),
+        (&[("gcp.project.id", "q")], None, NO_PROJECT, &[("gcp.project.id", "q")]),
+    ];
+    for (sent, default, project, expected) in cases {
+        let texts = |pairs: Texts<'_>| pairs.iter().map(|(key, value)| text(key, value)).collect::<Vec<_>>();
+        let resource = Resource { attributes: texts(sent), ..Resource::default() };
+        let scope_spans = vec![ScopeSpans { spans: vec![span()], ..ScopeSpans::default() }];
+        let body = request(vec![ResourceSpans { resource: Some(resource), scope_spans, ..ResourceSpans::default() }]);
+        let found = batches(&mut encoder(default, Rewriter::default()), body, ERRORS);
+        let attributes = &found[0].1[0].resource.as_ref().unwrap().attributes;
+        assert_eq!((&*found[0].0, attributes), (project, &texts(expected)), "{sent:?}");
+    }
+}
+
+#[test]
+fn spans_of_a_project_that_is_not_allowed_fail() {
+    let named = |project: &str| {
+        Resource { attributes: vec![text("gcp.project_id", project)], ..Resource::default() }.encode_to_vec()
+    };
+    let mut encoder = encoder(Some("own"), Rewriter::default());
+    encoder.settings.allowed_projects = AllowedProjects::Listed(vec!["friend".into()]);
+    let mut result = |project: &str| {
+        let origin = encoder.origin(SpanBytes { resource: &named(project), ..nowhere() });
+        encoder.span(&origin, &span().encode_to_vec(), ERRORS, &mut Vec::new())
+    };
+    assert_eq!((result("own"), result("friend")), (Ok(()), Ok(())));
+    assert_eq!(result("stranger"), Err(EncodeError::Project("stranger".into())));
+}
+
+#[test]
+fn bad_text_of_an_origin_is_mended_and_entities_stay_with_their_attributes() {
+    let entity = |key: &str, description: &str| EntityRef {
+        r#type: "host".into(),
+        id_keys: vec![key.into()],
+        description_keys: vec![description.into()],
+        ..EntityRef::default()
+    };
+    let resource = Resource {
+        attributes: vec![text("host.id", "bbb"), text("host.name", "n")],
+        dropped_attributes_count: 7,
+        entity_refs: vec![entity("host.id", "host.name"), entity("host.gone", "host.name"), entity("host.id", "gone")],
+    };
+    let scope = InstrumentationScope { name: "bbb".into(), attributes: vec![text("k", "v")], ..Default::default() };
+    let scope_spans = vec![ScopeSpans { scope: Some(scope), spans: vec![span()], schema_url: "bbb".into() }];
+    let resource_spans = ResourceSpans { resource: Some(resource), scope_spans, schema_url: "bbb".into() };
+    let mut body = request(vec![resource_spans]);
+    let places = (0..body.len() - 2).filter(|&at| &body[at..at + 3] == b"bbb").collect::<Vec<_>>();
+    assert_eq!(places.len(), 4);
+    places.into_iter().for_each(|at| body[at + 1] = 0xff);
+    let found = &batches(&mut plain(), body, ERRORS)[0].1[0];
+    let mended = "b\u{fffd}b";
+    let resource = found.resource.as_ref().unwrap();
+    assert_eq!(resource.attributes, [text("host.id", mended), text("host.name", "n")]);
+    assert_eq!(resource.dropped_attributes_count, 7);
+    assert_eq!(resource.entity_refs, [entity("host.id", "host.name")]);
+    let scope = found.scope_spans[0].scope.as_ref().unwrap();
+    assert_eq!((&*scope.name, scope.attributes.len()), (mended, 1));
+    assert_eq!((&*found.schema_url, &*found.scope_spans[0].schema_url), (mended, mended));
+}

@@ -1,0 +1,104 @@
+//! Text that is not UTF-8, mended: every parser of proto3 may refuse the whole request for one such string
+//! (<https://protobuf.dev/programming-guides/proto3/#scalar>), and many do.
+
+use std::borrow::Cow;
+
+use prost::encoding::{WireType, encode_key, encode_varint};
+
+use super::schema::{self, Field, Message};
+use super::wire::{Reader, Value, WireError};
+
+/// The message `Span` with U+FFFD in place of what is no UTF-8, in any string of it.
+///
+/// # Errors
+/// A [`WireError`] for bytes that the scan did not accept.
+pub fn mended_span(span: &[u8]) -> Result<Cow<'_, [u8]>, WireError> {
+    mended(&schema::SPAN, span)
+}
+
+/// The same for an `InstrumentationScope`.
+///
+/// # Errors
+/// As [`mended_span`].
+pub fn mended_scope(scope: &[u8]) -> Result<Cow<'_, [u8]>, WireError> {
+    mended(&schema::SCOPE, scope)
+}
+
+/// The same for a `Resource`.
+///
+/// # Errors
+/// As [`mended_span`].
+pub fn mended_resource(resource: &[u8]) -> Result<Cow<'_, [u8]>, WireError> {
+    mended(&schema::RESOURCE, resource)
+}
+
+/// One string.
+#[must_use]
+pub fn mended_string(text: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(text)
+}
+
+fn mended<'a>(message: &Message, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, WireError> {
+    if is_text(message, bytes)? {
+        return Ok(Cow::Borrowed(bytes));
+    }
+    let mut out = Vec::with_capacity(bytes.len() + bytes.len() / 8);
+    mend(message, bytes, &mut out)?;
+    Ok(Cow::Owned(out))
+}
+
+/// Whether all strings are UTF-8. The scan has bounded how deep messages nest, and so this.
+fn is_text(message: &Message, bytes: &[u8]) -> Result<bool, WireError> {
+    let mut reader = Reader::new(bytes);
+    while let Some((number, value)) = reader.field()? {
+        let Value::Len(content) = value else { continue };
+        let good = match message.field(number) {
+            Some(Field::Text) => is_utf8(content),
+            Some(Field::Message(child)) => is_text(child, content)?,
+            _ => true,
+        };
+        if !good {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Nearly all text is ASCII, which is the faster check.
+#[inline]
+fn is_utf8(text: &[u8]) -> bool {
+    text.is_ascii() || std::str::from_utf8(text).is_ok()
+}
+
+/// Appends the message, field by field.
+fn mend(message: &Message, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), WireError> {
+    let mut reader = Reader::new(bytes);
+    let mut start = 0;
+    while let Some((number, value)) = reader.field()? {
+        let raw = &bytes[start..reader.position()];
+        start = reader.position();
+        let (Value::Len(content), Some(field)) = (value, message.field(number)) else {
+            out.extend_from_slice(raw);
+            continue;
+        };
+        match field {
+            Field::Text => len_delimited(number, mended_string(content).as_bytes(), out),
+            Field::Message(child) => {
+                let mut mended = Vec::with_capacity(content.len());
+                mend(child, content, &mut mended)?;
+                len_delimited(number, &mended, out);
+            }
+            _ => out.extend_from_slice(raw),
+        }
+    }
+    Ok(())
+}
+
+fn len_delimited(number: u32, content: &[u8], out: &mut Vec<u8>) {
+    encode_key(number, WireType::LengthDelimited, out);
+    encode_varint(content.len() as u64, out);
+    out.extend_from_slice(content);
+}
+
+#[cfg(test)]
+mod tests;

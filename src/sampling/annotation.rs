@@ -1,0 +1,47 @@
+//! The attributes by which a kept span says why it was kept.
+
+use super::{Keep, Threshold};
+use crate::otlp::view::AnyValue;
+
+/// Names the policy that kept the trace.
+pub const POLICY: &str = "spansieve.policy";
+/// Says how many traces the kept one stands for.
+pub const ADJUSTED_COUNT: &str = "spansieve.adjusted_count";
+
+/// The annotations of each policy, as an encoder writes them. A policy nearly always keeps with the same threshold.
+#[derive(Debug, Default)]
+pub struct Annotations {
+    by_policy: Vec<(Option<Threshold>, Vec<u8>)>,
+}
+
+impl Annotations {
+    /// What `write` makes of the attributes of a span kept by `keep`, remembered from the last time. `policy_names` has
+    /// the names by [`Keep::policy`].
+    pub fn get(
+        &mut self,
+        keep: Keep,
+        policy_names: &[String],
+        mut write: impl FnMut(&mut Vec<u8>, &str, AnyValue<'_>),
+    ) -> &[u8] {
+        let policy = usize::from(keep.policy);
+        if self.by_policy.len() <= policy {
+            self.by_policy.resize_with(policy + 1, Default::default);
+        }
+        let (threshold, written) = &mut self.by_policy[policy];
+        if *threshold != Some(keep.threshold) {
+            written.clear();
+            let name = policy_names.get(policy).map_or("", String::as_str);
+            write(written, POLICY, AnyValue::String(name.as_bytes()));
+            write(written, ADJUSTED_COUNT, number(keep.threshold.adjusted_count()));
+            *threshold = Some(keep.threshold);
+        }
+        written
+    }
+}
+
+/// A whole number as an integer: Cloud Trace has no doubles, they would become text.
+fn number(value: f64) -> AnyValue<'static> {
+    /// 2^53: every whole number below it is exact.
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    if value.fract() == 0.0 && value < EXACT_MAX { AnyValue::Int(value as i64) } else { AnyValue::Double(value) }
+}

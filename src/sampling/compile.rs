@@ -1,0 +1,79 @@
+//! Rules to expressions: conditions become bits of the scan, keys slots of the summary, memories states.
+
+use super::Threshold;
+use super::composite::Composite;
+use super::expression::{Expression, Fact};
+use super::keyed;
+use super::limiter::Bucket;
+use super::policies::Misfit;
+use super::predicates::Predicates;
+use super::state::{Keyed, State};
+use crate::condition::Condition;
+use crate::config::settings::{self, Policy, Rule, TraceKey};
+
+/// What the policies that are compiled so far need.
+#[derive(Debug, Default)]
+pub(super) struct Compiler {
+    pub(super) predicates: Predicates,
+    pub(super) states: Vec<State>,
+}
+
+impl Compiler {
+    /// What keeps the traces that each of `policies` keeps.
+    pub(super) fn all(&mut self, policies: &[Policy]) -> Result<Expression, Misfit> {
+        let parts: Result<_, _> = policies.iter().map(|policy| self.expression(&policy.rule)).collect();
+        parts.map(Expression::all)
+    }
+
+    /// The policies of a composite, whose labels begin with `first_label`.
+    pub(super) fn composite(&mut self, composite: &settings::Composite, first_label: u16) -> Result<Composite, Misfit> {
+        let labelled = (first_label..).zip(&composite.policies);
+        let labelled = labelled.map(|(label, (policy, spans))| Ok((label, self.expression(&policy.rule)?, *spans)));
+        Ok(Composite::new(labelled.collect::<Result<_, _>>()?, composite.max_total_spans_per_second))
+    }
+
+    pub(super) fn expression(&mut self, rule: &Rule) -> Result<Expression, Misfit> {
+        Ok(match rule {
+            Rule::AlwaysSample => Expression::Ratio(Threshold::ALWAYS),
+            Rule::AnySpan(condition) => self.any_span(condition)?,
+            Rule::Latency { threshold_ms, upper_threshold_ms } => Expression::fact(Fact::Duration {
+                over_ms: *threshold_ms,
+                up_to_ms: (*upper_threshold_ms != 0).then_some(*upper_threshold_ms),
+            }),
+            Rule::SpanCount { min_spans, max_spans } => {
+                Expression::fact(Fact::SpanCount { min: *min_spans, max: *max_spans })
+            }
+            Rule::Probabilistic { sampling_percentage } => {
+                Expression::Ratio(Threshold::from_percent(*sampling_percentage))
+            }
+            Rule::RateLimiting(bucket) => self.state(State::Spans(Bucket::new(bucket).into())),
+            Rule::BytesLimiting(bucket) => self.state(State::Bytes(Bucket::new(bucket).into())),
+            Rule::And(policies) => self.all(policies)?,
+            Rule::Not(policy) => self.expression(&policy.rule)?.negated(),
+            Rule::Adaptive(s) => self.keyed(&s.key, keyed::Adaptive::new(s), State::Adaptive)?,
+            Rule::Rare(s) => self.keyed(&s.key, keyed::Rare::new(s), State::Rare)?,
+            Rule::Percentile(s) => self.keyed(&s.key, keyed::Percentile::new(s), State::Percentile)?,
+            Rule::Budget(s) => self.keyed(&s.key, keyed::Budget::new(s), State::Budget)?,
+            Rule::IdenticalErrors(s) => {
+                let state = self.keyed(&s.key, keyed::IdenticalErrors::new(s), State::IdenticalErrors)?;
+                Expression::all(vec![self.any_span(&s.condition)?, state])
+            }
+            Rule::Drop(_) | Rule::Composite(_) => return Err(Misfit::Nested),
+        })
+    }
+
+    fn any_span(&mut self, condition: &Condition) -> Result<Expression, Misfit> {
+        let bit = self.predicates.bit(condition).ok_or(Misfit::Conditions)?;
+        Ok(Expression::fact(Fact::AnySpan(bit)))
+    }
+
+    fn keyed<T>(&mut self, key: &TraceKey, memory: T, state: fn(Keyed<T>) -> State) -> Result<Expression, Misfit> {
+        let slot = self.predicates.key(key).ok_or(Misfit::Keys)?;
+        Ok(self.state(state(Keyed::new(slot, memory))))
+    }
+
+    fn state(&mut self, state: State) -> Expression {
+        self.states.push(state);
+        Expression::state(self.states.len() - 1)
+    }
+}

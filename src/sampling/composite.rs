@@ -1,0 +1,53 @@
+//! `composite`: policies that are asked in order and share an allowance of spans.
+
+use parking_lot::Mutex;
+
+use super::Keep;
+use super::expression::{Expression, Trace};
+use super::limiter::Bucket;
+use crate::config::settings::TokenBucket;
+
+/// The policies in the order in which they are asked, with the label of each.
+#[derive(Debug)]
+pub(super) struct Composite {
+    policies: Vec<(u16, Expression)>,
+    allowances: Mutex<Allowances>,
+}
+
+/// The spans that may be kept; each bucket holds those of one second.
+#[derive(Debug)]
+struct Allowances {
+    total: Bucket,
+    /// In the order of the policies.
+    own: Vec<Bucket>,
+}
+
+impl Composite {
+    /// The policies as `(label, expression, spans a second)`, and the spans a second of all of them.
+    pub(super) fn new(policies: Vec<(u16, Expression, u64)>, total_per_second: u64) -> Self {
+        let second = |spans| Bucket::new(&TokenBucket { per_second: spans, burst: spans });
+        let own = policies.iter().map(|(_, _, spans)| second(*spans)).collect();
+        let policies = policies.into_iter().map(|(label, expression, _)| (label, expression)).collect();
+        Composite { policies, allowances: Mutex::new(Allowances { total: second(total_per_second), own }) }
+    }
+
+    /// The first policy that would keep the trace decides, if its allowance and the total last; else none does.
+    pub(super) fn vote(&self, trace: &Trace<'_>) -> Option<Keep> {
+        let votes = self.policies.iter().enumerate();
+        let (index, keep) = votes.filter_map(|(index, vote)| Some((index, voice(vote, trace)?))).next()?;
+        let spans = u64::from(trace.summary.span_count);
+        let mut allowances = self.allowances.lock();
+        let Allowances { total, own } = &mut *allowances;
+        let own = own.get_mut(index)?;
+        if !(own.has(spans, trace.now_ms) && total.has(spans, trace.now_ms)) {
+            return None;
+        }
+        own.spend(spans);
+        total.spend(spans);
+        Some(keep)
+    }
+}
+
+fn voice((policy, expression): &(u16, Expression), trace: &Trace<'_>) -> Option<Keep> {
+    expression.evaluate(trace).map(|threshold| Keep { policy: *policy, threshold })
+}

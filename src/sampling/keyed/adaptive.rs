@@ -1,0 +1,49 @@
+//! `adaptive`: a ratio for each key, so that busy keys do not crowd out the others.
+
+use super::credit::{Credit, seconds_since};
+use super::shares::Shares;
+use crate::config::settings::{self, Goal};
+use crate::sampling::Threshold;
+
+/// Unspent goal may be spent later, overspent goal is paid back: goals of so many intervals. Overspending of 4 makes the
+/// ratio 1/55, which ends any burst; more would only prolong the payback.
+const CREDIT_INTERVALS: (f64, f64) = (-4.0, 2.0);
+
+/// The state of one `adaptive` policy: 80 B a key, 190 B with the most slack of the table.
+#[derive(Debug)]
+pub struct Adaptive {
+    goal: Goal,
+    shares: Shares,
+    /// In intervals. What is spent is counted by probability, not by what randomness makes of it.
+    credit: Credit,
+    now_ms: Option<u64>,
+}
+
+impl Adaptive {
+    /// A policy that has seen nothing yet.
+    #[must_use]
+    pub fn new(settings: &settings::Adaptive) -> Self {
+        let interval_ms = settings.adjustment_interval.as_millis() as u64;
+        Adaptive {
+            goal: settings.goal,
+            shares: Shares::new(settings.goal, settings.memory, interval_ms, settings.max_keys),
+            credit: Credit::new(CREDIT_INTERVALS),
+            now_ms: None,
+        }
+    }
+
+    /// The threshold of the next trace, which has this key and so many spans.
+    pub fn threshold(&mut self, key: u64, span_count: u32, now_ms: u64) -> Threshold {
+        let weight = self.shares.weight(span_count);
+        let earned = match self.goal {
+            Goal::Percentage(percentage) => weight * percentage / 100.0,
+            Goal::SpansPerSecond(spans) => spans * seconds_since(&mut self.now_ms, now_ms),
+        };
+        let threshold = self.shares.threshold(key, weight, self.credit.boost(1.0), now_ms);
+        self.credit.add((earned - threshold.probability() * weight) / self.shares.interval_goal(now_ms));
+        threshold
+    }
+}
+
+#[cfg(test)]
+mod tests;

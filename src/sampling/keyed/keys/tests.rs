@@ -1,0 +1,56 @@
+use super::*;
+
+/// Sees `key`; how often it has been seen before, if there is room.
+fn see(keys: &mut Keys<u32>, key: u64, now_ms: u64) -> Option<u32> {
+    keys.see(key, now_ms, || 0).map(|count| {
+        *count += 1;
+        *count - 1
+    })
+}
+
+#[test]
+fn a_full_table_refuses_new_keys_until_others_have_been_silent() {
+    let mut keys = Keys::new(2, 1_000);
+    for (key, now_ms, seen) in [
+        (1, 0, Some(0)),
+        (2, 0, Some(0)),
+        (3, 0, None),
+        (1, 900, Some(1)),
+        // Key 2 has been silent for long enough, key 1 has not.
+        (3, 1_000, Some(0)),
+        (2, 1_001, None),
+        (1, 1_002, Some(2)),
+        (3, 1_003, Some(1)),
+        // Both have been silent: only one is needed, but both go.
+        (4, 9_000, Some(0)),
+        (5, 9_000, Some(0)),
+        (1, 9_000, None),
+    ] {
+        assert_eq!(see(&mut keys, key, now_ms), seen, "key {key} at {now_ms} ms");
+    }
+}
+
+#[test]
+fn a_key_that_is_never_silent_keeps_its_place() {
+    let mut keys = Keys::new(100, 1_000);
+    for now_ms in 0..100_000 {
+        assert_eq!(see(&mut keys, 0, now_ms), Some(now_ms as u32));
+        // A flood of keys, each seen once.
+        see(&mut keys, now_ms + 1, now_ms);
+        assert!(keys.entries.len() <= 100);
+    }
+    assert!(keys.entries.capacity() < 300, "a table of 100 keys has grown to {}", keys.entries.capacity());
+}
+
+#[test]
+fn a_table_without_room_refuses_all() {
+    assert_eq!(see(&mut Keys::new(0, 1_000), 1, 0), None);
+}
+
+#[test]
+fn time_that_runs_backwards_silences_nobody() {
+    let mut keys = Keys::new(1, 1_000);
+    assert_eq!(see(&mut keys, 1, 5_000), Some(0));
+    assert_eq!(see(&mut keys, 2, 0), None);
+    assert_eq!(see(&mut keys, 1, 4_999), Some(1));
+}

@@ -1,0 +1,59 @@
+use std::collections::HashMap;
+
+use super::*;
+use crate::sampling::keyed::tests::{Traffic, key};
+
+fn rare(traces_per_minute: u32, max_keys: usize) -> Rare {
+    Rare::new(&settings::Rare { key: key(), traces_per_minute, max_keys })
+}
+
+#[test]
+fn the_first_of_each_key_in_each_minute() {
+    let mut policy = rare(2, 100);
+    for (key, now_ms, kept) in [
+        (1, 0, true),
+        (1, 1, true),
+        (1, 2, false),
+        (2, 3, true),
+        (1, 59_999, false),
+        // A minute after the first of key 1; key 2's has 3 ms left.
+        (1, 60_000, true),
+        (2, 60_000, true),
+        (2, 60_002, false),
+        (2, 60_003, true),
+        (1, 60_004, true),
+        (1, 60_005, false),
+        // The next minute begins with the next trace, not on the clock.
+        (1, 170_000, true),
+        (1, 200_000, true),
+        (1, 229_999, false),
+        (1, 230_000, true),
+    ] {
+        assert_eq!(policy.keeps(key, now_ms), kept, "key {key} at {now_ms} ms");
+    }
+}
+
+#[test]
+fn no_endpoint_disappears() {
+    let (mut policy, mut traffic) = (rare(1, 1_000), Traffic::zipf(500));
+    let mut last_kept: HashMap<u64, u64> = HashMap::new();
+    let mut kept_count = 0;
+    while traffic.now_ms < 1_800_000.0 {
+        let trace = traffic.next(100.0);
+        if policy.keeps(trace.key, trace.now_ms) {
+            kept_count += 1;
+            last_kept.insert(trace.key, trace.now_ms);
+        }
+        let since_ms = trace.now_ms - last_kept.get(&trace.key).copied().unwrap_or_default();
+        assert!(since_ms < MINUTE_MS, "key {} was not kept for {since_ms} ms", trace.key);
+    }
+    assert!(kept_count <= 500 * 30, "{kept_count} kept of 500 keys in 30 minutes");
+}
+
+#[test]
+fn a_flood_of_keys_is_bounded() {
+    let mut policy = rare(2, 100);
+    // 1,000 new keys a second for ten minutes.
+    let kept = (0..600_000).filter(|&now_ms| policy.keeps(now_ms, now_ms)).count();
+    assert!(kept <= 100 * 2 * 10, "{kept} kept of 100 keys in 10 minutes");
+}

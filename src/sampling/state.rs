@@ -1,0 +1,80 @@
+//! What policies remember of other traces, each behind a lock of its own.
+
+use parking_lot::Mutex;
+
+use super::expression::Trace;
+use super::keyed;
+use super::limiter::Bucket;
+use super::{KeyFact, Threshold};
+
+/// The memory of one policy.
+#[derive(Debug)]
+pub(super) enum State {
+    Spans(Mutex<Bucket>),
+    Bytes(Mutex<Bucket>),
+    Adaptive(Keyed<keyed::Adaptive>),
+    Rare(Keyed<keyed::Rare>),
+    Budget(Keyed<keyed::Budget>),
+    IdenticalErrors(Keyed<keyed::IdenticalErrors>),
+    Percentile(Keyed<keyed::Percentile>),
+}
+
+/// A memory of keys, which stand in a slot of the summary.
+#[derive(Debug)]
+pub(super) struct Keyed<T> {
+    slot: usize,
+    state: Box<Mutex<T>>,
+}
+
+impl<T> Keyed<T> {
+    pub(super) fn new(slot: usize, state: T) -> Self {
+        Keyed { slot, state: Box::new(Mutex::new(state)) }
+    }
+
+    fn key(&self, trace: &Trace<'_>) -> Option<KeyFact> {
+        trace.summary.key(self.slot)
+    }
+}
+
+impl State {
+    /// The threshold of this trace, which is asked about once: the answer is remembered as given.
+    pub(super) fn threshold(&self, trace: &Trace<'_>) -> Threshold {
+        let (spans, now_ms) = (trace.summary.span_count, trace.now_ms);
+        match self {
+            State::Spans(bucket) => Threshold::certain(bucket.lock().take(u64::from(spans), now_ms)),
+            State::Bytes(bucket) => Threshold::certain(bucket.lock().take(trace.summary.span_bytes, now_ms)),
+            State::Adaptive(keyed) => keyed.state.lock().threshold(hash(keyed.key(trace)), spans, now_ms),
+            State::Rare(keyed) => Threshold::certain(keyed.state.lock().keeps(hash(keyed.key(trace)), now_ms)),
+            State::Budget(keyed) => keyed.state.lock().threshold(hash(keyed.key(trace)), spans, now_ms),
+            // An error of no known kind is like no other.
+            State::IdenticalErrors(keyed) => {
+                keyed.key(trace).map_or(Threshold::ALWAYS, |key| keyed.state.lock().threshold(key.hash, now_ms))
+            }
+            State::Percentile(keyed) => {
+                let key = keyed.key(trace);
+                let duration_ms = key.map_or(0, |key| key.duration_ms);
+                Threshold::certain(keyed.state.lock().is_slow(hash(key), duration_ms, now_ms))
+            }
+        }
+    }
+
+    /// Spans were kept, by whatever policy.
+    pub(super) fn kept(&self, spans: u32, now_ms: u64) {
+        if let State::Budget(keyed) = self {
+            keyed.state.lock().kept(spans, now_ms);
+        }
+    }
+
+    /// Spans that would be exported in a month at the present pace, if it is a budget.
+    pub(super) fn month_estimate(&self, now_ms: u64) -> Option<f64> {
+        match self {
+            State::Budget(keyed) => Some(keyed.state.lock().month_estimate(now_ms)),
+            _ => None,
+        }
+    }
+}
+
+/// Every trace has an entry span; should one have no key all the same, it is like others without.
+fn hash(key: Option<KeyFact>) -> u64 {
+    key.map_or(0, |key| key.hash)
+}

@@ -1,0 +1,93 @@
+//! A sink that is away for longer than the memory lasts: senders are told to come again, and nothing kept is dropped
+//! unless the operator said so.
+
+use std::time::Duration;
+
+use opentelemetry_proto::tonic::trace::v1::Span;
+use spansieve::daemon::Daemon;
+use tonic::Code;
+
+use crate::sink::{Answer, Sink};
+use crate::support::{self, Client, conservation, error, metric, request, trace_id};
+
+const LIMIT_BYTES: f64 = 4194304.0;
+const REQUEST_SPANS: usize = 50;
+
+/// 4 MiB of memory, and little of it for anything but spans; calls under way hold a copy of their batch.
+fn config(sink: &Sink, cloud_trace: &str) -> String {
+    let address = sink.address;
+    support::CONFIG
+        .replace("otlp: {", "otlp: {max_request_bytes: 256KiB, ")
+        .replace(
+            "decision_wait: 1s",
+            "decision_wait: 1s\n  decision_cache: {sampled_cache_size: 1000, non_sampled_cache_size: 1000}",
+        )
+        .replace("endpoint: embedded", &format!("endpoint: \"http://{address}\"\n  project: p\n  {cloud_trace}"))
+        .replace("{max_delay: 100ms}", "{max_delay: 100ms, max_bytes: 256KiB}")
+        .replace("limit: 512MiB", "limit: 4MiB")
+}
+
+/// Spans of some 1 KiB.
+fn spans() -> Vec<Span> {
+    (0..REQUEST_SPANS).map(|_| error(trace_id(false), &"a long name ".repeat(80))).collect()
+}
+
+/// Sends `count` requests, each until it is taken, as exporters do: how often one was refused.
+async fn send(daemon: &Daemon, count: usize) -> usize {
+    let mut client = Client::new(&support::otlp(daemon));
+    let mut refusals = 0;
+    for _ in 0..count {
+        let request = request("shop", spans());
+        while let Err(status) = client.export(request.clone()).await {
+            assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+            assert!(!status.details().is_empty(), "a RetryInfo says that it may come again");
+            refusals += 1;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let held_bytes = metric(&daemon.scrape()(), "spansieve_held_bytes", &[]);
+        assert!(held_bytes <= 1.25 * LIMIT_BYTES, "{held_bytes} B are held");
+    }
+    refusals
+}
+
+async fn until_held(daemon: &Daemon, spans: f64) {
+    let held = async {
+        while metric(&daemon.scrape()(), "spansieve_held_spans", &[]) > spans {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(600), held).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn senders_wait_while_kept_spans_fill_the_memory() {
+    // Away for a minute; five times the memory comes.
+    let sink = Sink::start(Duration::from_secs(60), vec![]).await;
+    let daemon = support::start(&config(&sink, "")).await;
+    let requests = 5 * LIMIT_BYTES as usize / (REQUEST_SPANS * 1024);
+    let refusals = send(&daemon, requests).await;
+    assert!(refusals > 30, "refused {refusals} times in a minute");
+    until_held(&daemon, 0.0).await;
+    let (text, sent) = (daemon.scrape()(), requests * REQUEST_SPANS);
+    assert_eq!(conservation(&text), (sent as f64, sent as f64));
+    assert_eq!(metric(&text, "spansieve_exported_spans_total", &[]), sent as f64);
+    assert_eq!(daemon.stop(Duration::from_secs(8)).await, 0);
+    let written = sink.written();
+    assert_eq!((written.spans.len(), written.changed.len()), (sent, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_set_time_frees_the_memory_of_what_nobody_takes() {
+    let denied = Answer::Say(tonic::Status::permission_denied("no role"));
+    let sink = Sink::start(Duration::ZERO, vec![denied; 1000]).await;
+    let daemon = support::start(&config(&sink, "give_up_after: 2m")).await;
+    let requests = 2 * LIMIT_BYTES as usize / (REQUEST_SPANS * 1024);
+    let refusals = send(&daemon, requests).await;
+    assert!(refusals > 60, "refused {refusals} times");
+    assert!(metric(&daemon.scrape()(), "spansieve_waiting_spans", &["denied"]) > 0.0);
+    until_held(&daemon, 0.0).await;
+    let (text, sent) = (daemon.scrape()(), (requests * REQUEST_SPANS) as f64);
+    assert_eq!(metric(&text, "spansieve_dropped_spans_total", &["gave_up"]), sent);
+    assert_eq!(conservation(&text), (sent, sent));
+    assert_eq!(daemon.stop(Duration::from_secs(8)).await, 0);
+}

@@ -1,0 +1,60 @@
+//! Every YAML example of the documentation is read as a configuration, and compiled.
+//!
+//! A fence marked `yaml` is a configuration that can be used as it stands: keys that it leaves out have their defaults. One
+//! that begins with `processors:` is a file of the Collector: what stands below that line must be usable when it is pasted.
+//! Only the keys that have no effect here may be warned of, and only in files of the Collector.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use spansieve::config;
+use spansieve::sampling::Policies;
+
+/// `README.md` and everything in `docs/`.
+fn documents() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    docs.filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .chain([root.join("README.md")])
+        .collect()
+}
+
+/// The fences marked `yaml` of a document, each with the number of its first line.
+fn examples(document: &str) -> Vec<(usize, String)> {
+    let mut examples = Vec::new();
+    let mut lines = document.lines().enumerate();
+    while let Some((number, line)) = lines.next() {
+        if line.trim() == "```yaml" {
+            let text = lines.by_ref().map(|(_, line)| line).take_while(|line| line.trim() != "```");
+            examples.push((number + 2, text.map(|line| format!("{line}\n")).collect()));
+        }
+    }
+    examples
+}
+
+/// What stands below `processors:`, one level out.
+fn pasted(example: &str) -> Option<String> {
+    let rest = example.strip_prefix("processors:\n")?;
+    Some(rest.lines().map(|line| format!("{}\n", line.strip_prefix("  ").unwrap_or(line))).collect())
+}
+
+#[test]
+fn every_yaml_example_can_be_used() {
+    let mut count = 0;
+    for path in documents() {
+        for (line, example) in examples(&fs::read_to_string(&path).unwrap()) {
+            let place = format!("{}:{line}", path.display());
+            let collector = pasted(&example);
+            let text = collector.as_ref().unwrap_or(&example);
+            let environment = |name: &str| Some(if name == "PORT" { "8080".into() } else { "x".to_owned() });
+            let loaded = config::load(text, &environment).unwrap_or_else(|problems| panic!("{place}\n{problems}"));
+            let is_expected = |warning: &str| collector.is_some() && warning.ends_with("has no effect");
+            let unexpected = loaded.warnings.iter().find(|warning| !is_expected(&warning.message));
+            assert_eq!(unexpected, None, "{place}");
+            Policies::compile(&loaded.settings.tail_sampling).unwrap_or_else(|error| panic!("{place}: {error}"));
+            count += 1;
+        }
+    }
+    assert!(count >= 8, "only {count} examples were found");
+}
