@@ -307,7 +307,8 @@ impl<P: Probe> Scanner<'_, P> {
     }
 }
 
-/// Checks and reads an attribute of a resource or a span; such stand too high in the request to nest too deep.
+/// Checks and reads an attribute of a resource or a span; such stand too high in the request to nest too deep. Always
+/// inlined: a value that comes back through memory stalls the processor, and most values nobody asks for.
 #[inline(always)]
 fn attribute<'a>(bytes: &'a [u8], level: Level<'_>) -> Result<(&'a [u8], AnyValue<'a>), WireError> {
     if let Some(found) = plain_attribute(bytes) {

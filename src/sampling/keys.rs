@@ -58,7 +58,7 @@ impl Keys {
     pub(super) fn note<'a>(
         &self,
         summary: &mut Summary,
-        spans: impl Iterator<Item = &'a SpanFact> + Clone,
+        spans: &(impl Iterator<Item = &'a SpanFact> + Clone),
         scopes: &[Scope],
         body: &[u8],
     ) {
