@@ -96,7 +96,7 @@ impl AttributeChecks {
     /// Not inlined: most attributes do not come here, and their values need not even be read.
     #[inline(never)]
     fn note_likely(&self, index: usize, key: &[u8], value: AnyValue<'_>, notes: &mut Notes) {
-        if let Some((_, checks)) = self.keys[index].iter().find(|(known, _)| **known == *key) {
+        if let Some((_, checks)) = self.keys[index].iter().find(|(known, _)| is_same(known, key)) {
             checks.note(value, notes);
         }
     }
@@ -113,6 +113,15 @@ impl AttributeChecks {
 fn place(key: &[u8]) -> (usize, u64) {
     let middle = key.get(key.len() / 2).map_or(0, |&byte| byte % 64);
     (key.len() % LENGTHS, 1 << middle)
+}
+
+/// Equality of keys: they are short, and the call that comparing slices makes costs more than the comparison.
+#[inline]
+fn is_same(a: &[u8], b: &[u8]) -> bool {
+    let ((a_words, a_rest), (b_words, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    a.len() == b.len()
+        && a_words.iter().zip(b_words).all(|(a, b)| u64::from_ne_bytes(*a) == u64::from_ne_bytes(*b))
+        && a_rest.iter().zip(b_rest).all(|(a, b)| a == b)
 }
 
 /// The checks of what is no attribute.
