@@ -1,14 +1,15 @@
 //! What a received span costs in the scan; prost's owned decode of the same bytes for scale.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::expect_used)]
 
 use std::hint::black_box;
 
 use bytes::Bytes;
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 use spansieve::condition::{Bound, Check, Condition, Field, Number, Pattern, Range};
-use spansieve::config::settings::{Policy, Rule, Settings, TailSampling};
+use spansieve::config::settings::{KeyField, KeySpan, Policy, Rare, Rule, Settings, TailSampling, TraceKey};
 use spansieve::otlp::scan::{NoProbe, Scan, scan};
 use spansieve::sampling::Policies;
 
@@ -106,6 +107,25 @@ fn compiled(rules: Vec<Rule>) -> Policies {
     Policies::compile(&settings).expect("policies that fit")
 }
 
+/// What follows the scan: a summary for each trace of the request, without and with a key to tell traces apart.
+fn summaries(group: &mut BenchmarkGroup<'_, WallTime>, body: &Bytes, result: &mut Scan) {
+    let fields = vec![KeyField::Service, KeyField::Route, KeyField::Status];
+    let key = TraceKey { fields, of: KeySpan::Entry };
+    let rare = Rule::Rare(Rare { key, traces_per_minute: 1, max_keys: 1_000 });
+    for (name, rules) in [("summaries", vec![]), ("summaries with a key", vec![rare])] {
+        let policies = compiled(rules);
+        scan(body.clone(), policies.probe(), result).expect("a request");
+        result.facts.sort_by_key(|fact| fact.trace_id);
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                for facts in result.facts.chunk_by(|a, b| a.trace_id == b.trace_id) {
+                    black_box(policies.summary(facts.iter(), &result.scopes, body));
+                }
+            });
+        });
+    }
+}
+
 fn benches(criterion: &mut Criterion) {
     let body = Bytes::from(request::request().encode_to_vec());
     let mut result = Scan::default();
@@ -127,6 +147,7 @@ fn benches(criterion: &mut Criterion) {
             b.iter(|| scan(black_box(body.clone()), policies.probe(), &mut result));
         });
     }
+    summaries(&mut group, &body, &mut result);
     group.bench_function("prost owned decode", |b| {
         b.iter(|| ExportTraceServiceRequest::decode(black_box(&body[..])));
     });

@@ -1,9 +1,15 @@
-//! The scan and prost accept the same bytes, and read the same facts from them.
+//! The scan and prost accept the same bytes, read the same facts from them, and answer conditions alike.
 #![no_main]
 
+use std::hash::{DefaultHasher, Hasher};
+
 use libfuzzer_sys::fuzz_target;
-use spansieve::otlp::reference::assert_agreement;
+use spansieve::{otlp, sampling};
 
 fuzz_target!(|body: &[u8]| {
-    assert_agreement(body);
+    otlp::reference::assert_agreement(body);
+    // The body chooses the conditions, so that a finding can be run again.
+    let mut hasher = DefaultHasher::new();
+    hasher.write(body);
+    sampling::reference::assert_agreement(body, hasher.finish());
 });

@@ -10,6 +10,7 @@ const I64_END: f64 = 9_223_372_036_854_775_808.0;
 impl Range {
     /// Whether `number` is within. Not a number is within no range.
     #[must_use]
+    #[inline]
     pub fn contains(&self, number: Number) -> bool {
         let above = self.min.is_none_or(|min| match number.compare(min.at) {
             Some(Ordering::Greater) => true,
@@ -28,6 +29,7 @@ impl Range {
 impl Number {
     /// Compares the exact values; `None` if either is not a number.
     #[must_use]
+    #[inline]
     pub fn compare(self, other: Number) -> Option<Ordering> {
         match (self, other) {
             (Number::Int(a), Number::Int(b)) => Some(a.cmp(&b)),

@@ -307,38 +307,15 @@ impl<P: Probe> Scanner<'_, P> {
     }
 }
 
-/// Checks and reads an attribute of a resource or a span; such stand too high in the request to nest too deep.
+/// Checks and reads an attribute of a resource or a span; such stand too high in the request to nest too deep. Always
+/// inlined: a value that comes back through memory stalls the processor, and most values nobody asks for.
 #[inline(always)]
 fn attribute<'a>(bytes: &'a [u8], level: Level<'_>) -> Result<(&'a [u8], AnyValue<'a>), WireError> {
-    if let Some(found) = plain_attribute(bytes) {
+    if let Some(found) = view::plain_key_value(bytes) {
         return Ok(found);
     }
     schema::KEY_VALUE.check(bytes, level)?;
     Ok(view::key_value(bytes))
-}
-
-/// Reads an attribute as almost all are written: the key, then a value that is a string, a bool or a number, each of
-/// under 128 bytes and so with its length in one. Any other form takes the check and the view.
-#[inline(always)]
-fn plain_attribute(bytes: &[u8]) -> Option<(&[u8], AnyValue<'_>)> {
-    let [key::KEY, key_len @ ..0x80, rest @ ..] = bytes else { return None };
-    let (key, rest) = rest.split_at_checked(usize::from(*key_len))?;
-    let [key::VALUE, value_len @ ..0x80, value @ ..] = rest else { return None };
-    if value.len() != usize::from(*value_len) {
-        return None;
-    }
-    let value = match value {
-        [key::STRING, len, text @ ..] if text.len() == usize::from(*len) => AnyValue::String(text),
-        [key::BOOL, v @ ..2] => AnyValue::Bool(*v == 1),
-        [key::INT, varint @ ..] => {
-            let mut reader = Reader::new(varint);
-            let v = reader.varint().ok().filter(|_| reader.is_empty())?;
-            AnyValue::Int(v.cast_signed())
-        }
-        [key::DOUBLE, fixed64 @ ..] => AnyValue::Double(f64::from_le_bytes(fixed64.try_into().ok()?)),
-        _ => return None,
-    };
-    Some((key, value))
 }
 
 impl SpanFields<'_> {
@@ -392,12 +369,4 @@ mod key {
     pub(super) const ATTRIBUTES: u32 = key(9, Len);
     pub(super) const STATUS: u32 = key(15, Len);
     pub(super) const FLAGS: u32 = key(16, Fixed32);
-    // KeyValue
-    pub(super) const KEY: u8 = key(1, Len) as u8;
-    pub(super) const VALUE: u8 = key(2, Len) as u8;
-    // AnyValue
-    pub(super) const STRING: u8 = key(1, Len) as u8;
-    pub(super) const BOOL: u8 = key(2, Varint) as u8;
-    pub(super) const INT: u8 = key(3, Varint) as u8;
-    pub(super) const DOUBLE: u8 = key(4, Fixed64) as u8;
 }

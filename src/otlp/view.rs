@@ -6,7 +6,17 @@
 #[cfg(test)]
 mod tests;
 
-use super::wire::{Reader, Value};
+use super::wire::WireType::{Fixed64, Len, Varint};
+use super::wire::{Reader, Value, key};
+
+// Keys of the fields of a `KeyValue`.
+const KEY: u8 = key(1, Len) as u8;
+const VALUE: u8 = key(2, Len) as u8;
+// Keys of the fields of an `AnyValue`.
+const STRING: u8 = key(1, Len) as u8;
+const BOOL: u8 = key(2, Varint) as u8;
+const INT: u8 = key(3, Varint) as u8;
+const DOUBLE: u8 = key(4, Fixed64) as u8;
 
 /// An `AnyValue`. Strings are raw bytes, not checked for UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -119,7 +129,37 @@ impl<'a> Attributes<'a> {
 
 /// Reads the message `KeyValue`.
 #[must_use]
+#[inline]
 pub fn key_value(bytes: &[u8]) -> (&[u8], AnyValue<'_>) {
+    plain_key_value(bytes).unwrap_or_else(|| any_key_value(bytes))
+}
+
+/// Reads a `KeyValue` as almost all are written: the key, then a value that is a string, a bool or a number, each of
+/// under 128 bytes and so with its length in one. `None` for any other form. Always inlined, for what is found should
+/// not go through memory.
+#[inline(always)]
+pub(super) fn plain_key_value(bytes: &[u8]) -> Option<(&[u8], AnyValue<'_>)> {
+    let [KEY, key_len @ ..0x80, rest @ ..] = bytes else { return None };
+    let (key, rest) = rest.split_at_checked(usize::from(*key_len))?;
+    let [VALUE, value_len @ ..0x80, value @ ..] = rest else { return None };
+    if value.len() != usize::from(*value_len) {
+        return None;
+    }
+    let value = match value {
+        [STRING, len, text @ ..] if text.len() == usize::from(*len) => AnyValue::String(text),
+        [BOOL, v @ ..2] => AnyValue::Bool(*v == 1),
+        [INT, varint @ ..] => {
+            let mut reader = Reader::new(varint);
+            let v = reader.varint().ok().filter(|_| reader.is_empty())?;
+            AnyValue::Int(v.cast_signed())
+        }
+        [DOUBLE, fixed64 @ ..] => AnyValue::Double(f64::from_le_bytes(fixed64.try_into().ok()?)),
+        _ => return None,
+    };
+    Some((key, value))
+}
+
+fn any_key_value(bytes: &[u8]) -> (&[u8], AnyValue<'_>) {
     let mut reader = Reader::new(bytes);
     let (mut key, mut value) = (&[][..], AnyValue::Empty);
     while let Ok(Some(field)) = reader.field() {

@@ -34,8 +34,27 @@ pub(super) struct Keys(Vec<Key>);
 #[derive(Clone, Debug)]
 struct Key {
     key: TraceKey,
-    span_attributes: Vec<String>,
-    resource_attributes: Vec<String>,
+    span_attributes: Wanted,
+    resource_attributes: Wanted,
+}
+
+/// The keys of attributes that are to be read.
+#[derive(Clone, Debug, Default)]
+struct Wanted {
+    keys: Vec<String>,
+    /// Bit `n` is set if a key of `n` bytes is among them; those of 64 and more begin anew.
+    lengths: u64,
+}
+
+impl Wanted {
+    fn add(&mut self, key: &str) {
+        self.keys.push(key.to_owned());
+        self.lengths |= 1 << (key.len() % 64);
+    }
+
+    fn has(&self, key: &[u8]) -> bool {
+        self.lengths >> (key.len() % 64) & 1 == 1 && self.keys.iter().any(|wanted| wanted.as_bytes() == key)
+    }
 }
 
 impl Keys {
@@ -58,7 +77,7 @@ impl Keys {
     pub(super) fn note<'a>(
         &self,
         summary: &mut Summary,
-        spans: impl Iterator<Item = &'a SpanFact> + Clone,
+        spans: &(impl Iterator<Item = &'a SpanFact> + Clone),
         scopes: &[Scope],
         body: &[u8],
     ) {
@@ -77,17 +96,17 @@ impl Keys {
 
 impl Key {
     fn new(key: &TraceKey) -> Self {
-        let (mut span_attributes, mut resource_attributes) = (Vec::new(), Vec::new());
-        let mut of_span = |keys: &[&str]| span_attributes.extend(keys.iter().map(|&key| key.to_owned()));
+        let (mut span_attributes, mut resource_attributes) = (Wanted::default(), Wanted::default());
+        let mut of_span = |keys: &[&str]| keys.iter().for_each(|key| span_attributes.add(key));
         for field in &key.fields {
             match field {
-                KeyField::Service => resource_attributes.push(SERVICE_NAME.to_owned()),
+                KeyField::Service => resource_attributes.add(SERVICE_NAME),
                 KeyField::Route => of_span(&[HTTP_ROUTE, RPC_KEYS[0], RPC_KEYS[1]]),
                 KeyField::Status => of_span(&[HTTP_STATUS_KEYS, RPC_STATUS_KEYS].concat()),
                 KeyField::Exception => of_span(&[ERROR_TYPE]),
                 KeyField::Attribute(key) => {
                     of_span(&[key]);
-                    resource_attributes.push(key.clone());
+                    resource_attributes.add(key);
                 }
                 KeyField::Name => {}
             }
@@ -125,9 +144,9 @@ struct Source<'a> {
 struct Found<'a>(SmallVec<[(&'a [u8], AnyValue<'a>); 8]>);
 
 impl<'a> Found<'a> {
-    fn add(&mut self, wanted: &[String], (key, value): (&'a [u8], AnyValue<'a>)) {
-        let is_wanted = wanted.iter().any(|wanted| wanted.as_bytes() == key);
-        if is_wanted && value != AnyValue::Empty && !self.0.iter().any(|(known, _)| *known == key) {
+    #[inline]
+    fn add(&mut self, wanted: &Wanted, (key, value): (&'a [u8], AnyValue<'a>)) {
+        if wanted.has(key) && value != AnyValue::Empty && !self.0.iter().any(|(known, _)| *known == key) {
             self.0.push((key, value));
         }
     }
@@ -159,7 +178,7 @@ impl<'a> Source<'a> {
                 _ => {}
             }
         }
-        if !key.resource_attributes.is_empty() {
+        if !key.resource_attributes.keys.is_empty() {
             let attributes = Attributes::of_resource(resource).iter();
             attributes.for_each(|attribute| source.resource.add(&key.resource_attributes, attribute));
         }

@@ -164,8 +164,8 @@ impl Policies {
         body: &[u8],
     ) -> Summary {
         let mut summary = Summary::default();
-        facts.clone().for_each(|fact| summary.add(fact));
-        self.predicates.keys().note(&mut summary, facts, scopes, body);
+        self.predicates.keys().note(&mut summary, &facts, scopes, body);
+        facts.for_each(|fact| summary.add(fact));
         summary
     }
 

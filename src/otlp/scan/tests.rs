@@ -61,7 +61,7 @@ fn agrees_with_prost_on_every_byte_of_an_attribute() {
     }
 }
 
-const SEEDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/scan");
+pub(crate) const SEEDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/scan");
 const SEED_COUNT: usize = 12;
 
 /// What the fuzzer starts from, and what it once found.

@@ -67,7 +67,7 @@ fn summary(keys: &Keys, spans: &[Plain]) -> Summary {
     let body = scan(Bytes::from(request.encode_to_vec()), &NoProbe, &mut found).unwrap();
     let mut summary = Summary::default();
     found.facts.iter().for_each(|fact| summary.add(fact));
-    keys.note(&mut summary, found.facts.iter(), &found.scopes, &body);
+    keys.note(&mut summary, &found.facts.iter(), &found.scopes, &body);
     summary
 }
 

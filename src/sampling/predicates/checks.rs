@@ -43,54 +43,85 @@ impl ValueChecks {
     }
 }
 
-/// The checks of attributes, by key.
+/// The checks of attributes, by key. A key is found by its length and one byte, without hashing: most attributes are
+/// passed by with a look at one word, and the others are compared with one key, rarely two.
 #[derive(Clone, Debug)]
 pub(super) struct AttributeChecks {
-    /// Tells most keys that nobody asks for by their length and one byte: an attribute costs a look at one word.
-    filter: [u64; 64],
-    by_key: HashMap<Box<[u8]>, ValueChecks, FixedState>,
+    /// For each length (those of 64 and more begin anew) a bit for each byte that is asked for.
+    asked: [u64; LENGTHS],
+    /// For each length the number of bits of the shorter ones.
+    starts: [u16; LENGTHS],
+    /// For each bit the keys that share it.
+    keys: Vec<Vec<(Box<[u8]>, ValueChecks)>>,
 }
+
+const LENGTHS: usize = 64;
 
 impl Default for AttributeChecks {
     fn default() -> Self {
-        AttributeChecks { filter: [0; 64], by_key: HashMap::default() }
+        AttributeChecks { asked: [0; LENGTHS], starts: [0; LENGTHS], keys: Vec::new() }
     }
 }
 
 impl AttributeChecks {
     pub(super) fn is_empty(&self) -> bool {
-        self.by_key.is_empty()
+        self.keys.is_empty()
     }
 
     pub(super) fn add(&mut self, key: &str, check: &Check, proven: Notes) {
-        let (word, bit) = place(key.as_bytes());
-        self.filter[word] |= bit;
-        self.by_key.entry(key.as_bytes().into()).or_default().add(check, proven);
+        let key = key.as_bytes();
+        let (length, bit) = place(key);
+        let index = self.index(length, bit);
+        if self.asked[length] & bit == 0 {
+            self.asked[length] |= bit;
+            self.starts[length + 1..].iter_mut().for_each(|start| *start += 1);
+            self.keys.insert(index, Vec::new());
+        }
+        let keys = &mut self.keys[index];
+        let known = keys.iter().position(|(known, _)| **known == *key).unwrap_or(keys.len());
+        if known == keys.len() {
+            keys.push((key.into(), ValueChecks::default()));
+        }
+        keys[known].1.add(check, proven);
     }
 
     #[inline]
     pub(super) fn note(&self, key: &[u8], value: AnyValue<'_>, notes: &mut Notes) {
-        let (word, bit) = place(key);
-        if self.filter[word] & bit != 0 {
-            self.note_known(key, value, notes);
+        let (length, bit) = place(key);
+        if self.asked[length] & bit != 0 {
+            self.note_likely(self.index(length, bit), key, value, notes);
         }
     }
 
     /// Not inlined: most attributes do not come here, and their values need not even be read.
     #[inline(never)]
-    fn note_known(&self, key: &[u8], value: AnyValue<'_>, notes: &mut Notes) {
-        if let Some(checks) = self.by_key.get(key) {
+    fn note_likely(&self, index: usize, key: &[u8], value: AnyValue<'_>, notes: &mut Notes) {
+        if let Some((_, checks)) = self.keys[index].iter().find(|(known, _)| is_same(known, key)) {
             checks.note(value, notes);
         }
     }
+
+    #[inline]
+    fn index(&self, length: usize, bit: u64) -> usize {
+        usize::from(self.starts[length]) + (self.asked[length] & (bit - 1)).count_ones() as usize
+    }
 }
 
-/// The word of a filter that stands for the length of `key`, and the bit in it for the byte in the middle, which tells
-/// more than those at the ends: namespaces begin alike, and names end alike.
+/// The length of `key`, and the bit that stands for the byte in its middle, which tells more than those at the ends:
+/// namespaces begin alike, and names end alike.
 #[inline]
 fn place(key: &[u8]) -> (usize, u64) {
     let middle = key.get(key.len() / 2).map_or(0, |&byte| byte % 64);
-    (key.len() % 64, 1 << middle)
+    (key.len() % LENGTHS, 1 << middle)
+}
+
+/// Equality of keys: they are short, and the call that comparing slices makes costs more than the comparison.
+#[inline]
+fn is_same(a: &[u8], b: &[u8]) -> bool {
+    let ((a_words, a_rest), (b_words, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    a.len() == b.len()
+        && a_words.iter().zip(b_words).all(|(a, b)| u64::from_ne_bytes(*a) == u64::from_ne_bytes(*b))
+        && a_rest.iter().zip(b_rest).all(|(a, b)| a == b)
 }
 
 /// The checks of what is no attribute.

@@ -4,7 +4,7 @@ use prost::Message;
 use super::*;
 use crate::condition::{Check, Number, Range};
 use crate::otlp::reference::{KeyValue, Request, Resource, ResourceSpans, ScopeSpans, Span, Value};
-use crate::otlp::scan::tests::{arbitrary, scrambled};
+use crate::otlp::scan::tests::{SEEDS, arbitrary, scrambled};
 use crate::otlp::scan::{Scan, scan};
 use crate::sampling::reference::assert_agreement;
 
@@ -20,6 +20,14 @@ proptest! {
     fn agrees_on_every_legal_encoding(request in arbitrary::request(), seed: u64) {
         prop_assert!(assert_agreement(&scrambled(&request.encode_to_vec(), seed), seed));
     }
+}
+
+/// What the fuzzer starts from, and what it once found.
+#[test]
+fn agrees_on_the_seeds() {
+    let seeds = std::fs::read_dir(SEEDS).unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
+    let agreed = seeds.flat_map(|body| (0..50).map(move |seed| assert_agreement(&body, seed)));
+    assert!(agreed.filter(|agreed| *agreed).count() >= 50);
 }
 
 /// A test that no other number gives.

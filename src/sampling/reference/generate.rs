@@ -135,11 +135,13 @@ impl Generator {
     /// A check that asks for no value in particular.
     fn any_check(&mut self) -> Check {
         use ValueType::{Bool, Bytes, Double, Int, List, Map, String};
-        match self.below(5) {
+        match self.below(7) {
             0 => Check::Present,
             1 => Check::Type(self.one_of(&[String, Bool, Int, Double, List, Map, Bytes])),
             2 => Check::Matches(Pattern::new(self.one_of(&PATTERNS)).expect("a pattern")),
-            3 => Check::ServerFault,
+            3 => Check::MatchesText(Pattern::new(self.one_of(&PATTERNS)).expect("a pattern")),
+            4 => Check::ServerFault,
+            5 => Check::Element(Box::new(self.check())),
             _ => {
                 let range = self.range(Number::Int(1));
                 if let Check::Number(range) = range { Check::Length(range) } else { range }
