@@ -99,7 +99,7 @@ fn conditions_say_which_resources_are_meant() {
 
 /// A value, and what an action on its key makes of it.
 #[track_caller]
-fn check_value(value: any_value::Value, action: &str, expected: AnyValue<'_>) {
+fn check_value(value: &any_value::Value, action: &str, expected: AnyValue<'_>) {
     let raw = Resource { attributes: vec![pair("k", value.clone())], ..Default::default() }.encode_to_vec();
     let found = rewriter(&format!("{{attributes: [{{key: k, {action}}}]}}")).rewrite(&raw);
     assert_eq!(found.get("k"), Some(expected), "{value:?} {action}");
@@ -119,7 +119,7 @@ fn values_are_hashed_as_the_collector_does() {
         (ArrayValue(Default::default()), ""),
     ];
     for (value, hash) in cases {
-        check_value(value, "action: hash", AnyValue::String(hash.as_bytes()));
+        check_value(&value, "action: hash", AnyValue::String(hash.as_bytes()));
     }
 }
 
@@ -144,7 +144,7 @@ fn values_are_converted_where_they_can_be() {
         (BoolValue(false), "double", AnyValue::Double(0.0)),
     ];
     for (value, to, expected) in cases {
-        check_value(value, &format!("action: convert, converted_type: {to}"), expected);
+        check_value(&value, &format!("action: convert, converted_type: {to}"), expected);
     }
 }
 
