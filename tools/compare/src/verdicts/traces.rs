@@ -74,7 +74,7 @@ fn trace(number: u64, name: impl Into<String>, mut parts: Vec<Part>, split: bool
     let id = [splitmix(number), splitmix(number ^ 0x5eed)].map(u64::to_be_bytes).concat();
     for (i, part) in parts.iter_mut().enumerate() {
         part.span.trace_id.clone_from(&id);
-        part.span.span_id = (number << 8 | i as u64 + 1).to_be_bytes().to_vec();
+        part.span.span_id = ((number << 8) | (i as u64 + 1)).to_be_bytes().to_vec();
         if i > 0 {
             part.span.parent_span_id = (number << 8 | 1).to_be_bytes().to_vec();
         }
@@ -234,5 +234,5 @@ fn random(number: u64) -> Trace {
         span(service, start, start + duration).attributes(attributes).status(status).with(|span| span.kind = kind)
     });
     let parts = parts.collect();
-    trace(number, format!("random {number}"), parts, number % 2 == 0)
+    trace(number, format!("random {number}"), parts, number.is_multiple_of(2))
 }
