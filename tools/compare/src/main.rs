@@ -31,7 +31,7 @@ struct Arguments {
 enum What {
     /// Every field of spans of every shape.
     Fields {
-        /// How many generated spans, besides those made by hand.
+        /// How many spans, generated, the same ones in each run.
         #[arg(long, default_value_t = 2000)]
         spans: usize,
     },
