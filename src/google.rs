@@ -1,10 +1,11 @@
-//! Google Cloud around the daemon: who it is (credentials), and in which project it runs.
+//! Google Cloud around the daemon: who it is (credentials), and where it runs (project, region).
 
 use std::error::Error;
 
 pub mod adc;
 pub mod credentials;
 pub mod metadata;
+pub mod place;
 pub mod project;
 
 /// Looks up an environment variable.

@@ -1,225 +1,131 @@
 //! Rewriting of resource attributes, as the Collector's resource processor does it
 //! (opentelemetry-collector-contrib `internal/coreinternal/attraction`).
 //!
-//! Done once for each distinct resource, never per span.
+//! Done once for each distinct resource, never per span. Order: keys of old conventions get their present names, what
+//! was detected is added, then the actions are applied as they are listed.
 
-use std::collections::HashSet;
-
-use opentelemetry_proto::tonic::common::v1::{AnyValue as OtlpValue, any_value};
-use prost::Message;
-
-use crate::config::settings::{self, Action, AttributeValue, ValueSource};
-use crate::otlp::view::{self, AnyValue};
-use crate::otlp::wire::{Reader, Value};
-use crate::otlp::write;
-
+mod attributes;
 pub mod cache;
+mod conventions;
 mod project;
 #[cfg(test)]
 mod tests;
+mod value;
 
-/// Attributes that are read of one resource; what comes behind them is dropped and counted. As many as Cloud Trace
-/// takes of a whole span, so that more could never be exported.
-pub const ATTRIBUTES_MAX: usize = 1_024;
+use crate::condition::{Condition, Field, Pattern, Test};
+use crate::config::settings::{self, Action, AttributeAction, Keys, ValueSource};
+use crate::otlp::view::AnyValue;
 
-/// The attributes of a resource, in order. Each key occurs once: of a key that was sent twice the first counts, as
-/// it does wherever the Collector looks an attribute up.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Attributes {
-    entries: Vec<Entry>,
-    dropped_count: u32,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Entry {
-    key: Vec<u8>,
-    /// A message `AnyValue`.
-    value: Vec<u8>,
-}
-
-impl Attributes {
-    /// Reads the message `Resource`.
-    fn read(resource: &[u8]) -> Self {
-        let mut attributes = Attributes::default();
-        let mut seen = HashSet::new();
-        let mut reader = Reader::new(resource);
-        let (mut sent_dropped, mut over) = (0, 0u32);
-        while let Ok(Some(field)) = reader.field() {
-            match field {
-                (1, Value::Len(pair)) => {
-                    let (key, value) = raw_key_value(pair);
-                    if seen.contains(key) {
-                        continue;
-                    }
-                    if attributes.entries.len() == ATTRIBUTES_MAX {
-                        over = over.saturating_add(1);
-                        continue;
-                    }
-                    seen.insert(key);
-                    attributes.entries.push(Entry { key: key.to_vec(), value: value.to_vec() });
-                }
-                (2, Value::Varint(count)) => sent_dropped = count as u32,
-                _ => {}
-            }
-        }
-        attributes.dropped_count = over.saturating_add(sent_dropped);
-        attributes
-    }
-
-    /// Keys (raw bytes) and values, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], AnyValue<'_>)> {
-        self.entries.iter().map(|entry| (&entry.key[..], AnyValue::new(&entry.value)))
-    }
-
-    /// The value of `key`.
-    #[must_use]
-    pub fn get(&self, key: &str) -> Option<AnyValue<'_>> {
-        self.position(key.as_bytes()).map(|i| AnyValue::new(&self.entries[i].value))
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// Attributes that were lost: before they came here, or over [`ATTRIBUTES_MAX`].
-    #[must_use]
-    pub fn dropped_count(&self) -> u32 {
-        self.dropped_count
-    }
-
-    /// Appends the message `Resource`.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        for Entry { key, value } in &self.entries {
-            write::header(out, 1, write::field_len(key.len()) + write::field_len(value.len()));
-            write::bytes(out, 1, key);
-            write::bytes(out, 2, value);
-        }
-        write::int(out, 2, u64::from(self.dropped_count));
-    }
-
-    fn position(&self, key: &[u8]) -> Option<usize> {
-        self.entries.iter().position(|entry| entry.key == key)
-    }
-}
-
-/// Key and value of a `KeyValue`, the value still as a message `AnyValue`.
-fn raw_key_value(pair: &[u8]) -> (&[u8], &[u8]) {
-    let last = |number| view::submessages(pair, number).last().unwrap_or_default();
-    (last(1), last(2))
-}
+pub use self::attributes::{ATTRIBUTES_MAX, Attributes};
+pub use self::conventions::span_keys;
 
 /// The configured actions, ready to be applied to resources.
 #[derive(Clone, Debug, Default)]
 pub struct Rewriter {
-    steps: Vec<Step>,
-}
-
-#[derive(Clone, Debug)]
-struct Step {
-    key: Vec<u8>,
-    operation: Operation,
-}
-
-#[derive(Clone, Debug)]
-enum Operation {
-    Delete,
-    Set {
-        source: Source,
-        /// Whether the attribute is set where it exists already (update, upsert).
-        present: bool,
-        /// Whether it is set where it does not exist yet (insert, upsert).
-        absent: bool,
-    },
-}
-
-#[derive(Clone, Debug)]
-enum Source {
-    /// A message `AnyValue`.
-    Value(Vec<u8>),
-    /// Another attribute's key.
-    Attribute(Vec<u8>),
+    normalize: bool,
+    /// Keys and message `AnyValue`s, set where they are absent.
+    detected: Vec<(String, Vec<u8>)>,
+    actions: Vec<AttributeAction>,
 }
 
 impl Rewriter {
-    /// A rewriter that applies the actions of `settings` in order.
+    /// A rewriter that applies the actions of `settings` in order. `detected` is what is known of the place that the
+    /// daemon runs in: attributes that are added to resources that lack them.
     #[must_use]
-    pub fn new(settings: &settings::Resource) -> Self {
-        let steps = settings
-            .attributes
-            .iter()
-            .map(|action| Step { key: action.key.clone().into_bytes(), operation: Operation::new(&action.action) });
-        Rewriter { steps: steps.collect() }
+    pub fn new(settings: &settings::Resource, detected: &[(&str, String)]) -> Self {
+        let detected = detected.iter().map(|(key, text)| ((*key).to_owned(), value::string(text)));
+        Rewriter {
+            normalize: settings.normalize != settings::Normalize::Off,
+            detected: detected.collect(),
+            actions: settings.attributes.clone(),
+        }
     }
 
     /// The attributes of the message `Resource`, rewritten.
     #[must_use]
     pub fn rewrite(&self, resource: &[u8]) -> Attributes {
         let mut attributes = Attributes::read(resource);
-        for step in &self.steps {
-            step.apply(&mut attributes);
+        if self.normalize {
+            conventions::normalize(&mut attributes);
+        }
+        for (key, value) in &self.detected {
+            if attributes.get(key).is_none() {
+                attributes.set(key.as_bytes(), value.clone());
+            }
+        }
+        for AttributeAction { condition, action } in &self.actions {
+            if condition.as_ref().is_none_or(|condition| holds(condition, &attributes)) {
+                apply(action, &mut attributes);
+            }
         }
         attributes
     }
 }
 
-impl Operation {
-    fn new(action: &Action) -> Self {
-        let set = |source, present, absent| Operation::Set { source: Source::new(source), present, absent };
-        match action {
-            Action::Insert(source) => set(source, false, true),
-            Action::Update(source) => set(source, true, false),
-            Action::Upsert(source) => set(source, true, true),
-            Action::Delete => Operation::Delete,
+/// Whether `condition` holds for a resource, which has attributes and nothing else.
+fn holds(condition: &Condition, attributes: &Attributes) -> bool {
+    match condition {
+        Condition::Constant(value) => *value,
+        Condition::Test(Test { field: Field::ResourceAttribute(key) | Field::Attribute(key), check }) => {
+            attributes.get(key).is_some_and(|value| check.passes(value))
         }
+        Condition::Test(_) | Condition::AnyEvent(_) => false,
+        Condition::Not(other) => !holds(other, attributes),
+        Condition::All(parts) => parts.iter().all(|part| holds(part, attributes)),
+        Condition::Any(parts) => parts.iter().any(|part| holds(part, attributes)),
     }
 }
 
-impl Source {
-    fn new(source: &ValueSource) -> Self {
-        match source {
-            ValueSource::Value(value) => Source::Value(encoded(value)),
-            ValueSource::FromAttribute(key) => Source::Attribute(key.clone().into_bytes()),
-        }
-    }
-
-    /// The value, or nothing if it should come from an attribute that is not there.
-    fn value(&self, attributes: &Attributes) -> Option<Vec<u8>> {
-        match self {
-            Source::Value(value) => Some(value.clone()),
-            Source::Attribute(key) => attributes.position(key).map(|i| attributes.entries[i].value.clone()),
-        }
-    }
-}
-
-impl Step {
-    fn apply(&self, attributes: &mut Attributes) {
-        let position = attributes.position(&self.key);
-        match (&self.operation, position) {
-            (Operation::Delete, Some(i)) => _ = attributes.entries.remove(i),
-            (Operation::Set { source, present: true, .. }, Some(i)) => {
-                if let Some(value) = source.value(attributes) {
-                    attributes.entries[i].value = value;
-                }
+fn apply(action: &Action, attributes: &mut Attributes) {
+    match action {
+        Action::Insert { key, source } => set(key, source, attributes, |present| !present),
+        Action::Update { key, source } => set(key, source, attributes, |present| present),
+        Action::Upsert { key, source } => set(key, source, attributes, |_| true),
+        Action::Delete(keys) => matching(keys, attributes).iter().for_each(|key| attributes.remove(key)),
+        Action::Hash(keys) => {
+            for key in matching(keys, attributes) {
+                change(&key, attributes, |value| Some(value::hashed(value)));
             }
-            (Operation::Set { source, absent: true, .. }, None) => {
-                if let Some(value) = source.value(attributes) {
-                    attributes.entries.push(Entry { key: self.key.clone(), value });
-                }
-            }
-            _ => {}
         }
+        Action::Extract { key, pattern } => extract(key, pattern, attributes),
+        Action::Convert { key, to } => change(key.as_bytes(), attributes, |value| value::converted(value, *to)),
     }
 }
 
-/// A literal as a message `AnyValue`.
-fn encoded(value: &AttributeValue) -> Vec<u8> {
-    let value = match value.clone() {
-        AttributeValue::String(v) => any_value::Value::StringValue(v),
-        AttributeValue::Int(v) => any_value::Value::IntValue(v),
-        AttributeValue::Double(v) => any_value::Value::DoubleValue(v),
-        AttributeValue::Bool(v) => any_value::Value::BoolValue(v),
+/// Sets `key` if its presence is `wanted`. Nothing is done if the value should come from an attribute that is absent.
+fn set(key: &str, source: &ValueSource, attributes: &mut Attributes, wanted: impl Fn(bool) -> bool) {
+    let value = match source {
+        ValueSource::Value(literal) => Some(value::literal(literal)),
+        ValueSource::FromAttribute(other) => attributes.raw(other.as_bytes()).map(<[u8]>::to_vec),
     };
-    OtlpValue { value: Some(value) }.encode_to_vec()
+    if let Some(value) = value.filter(|_| wanted(attributes.get(key).is_some())) {
+        attributes.set(key.as_bytes(), value);
+    }
+}
+
+/// The keys that are there of those that are meant.
+fn matching(keys: &Keys, attributes: &Attributes) -> Vec<Vec<u8>> {
+    let is_named = |key: &[u8]| keys.key.as_ref().is_some_and(|named| named.as_bytes() == key);
+    let is_matched = |key: &[u8]| keys.pattern.as_ref().is_some_and(|pattern| pattern.is_match(key));
+    attributes.keys_where(|key| is_named(key) || is_matched(key))
+}
+
+/// Replaces the value of `key`, if it is there and there is a replacement.
+fn change(key: &[u8], attributes: &mut Attributes, replacement: impl Fn(AnyValue<'_>) -> Option<Vec<u8>>) {
+    let Some(value) = attributes.raw(key).and_then(|raw| replacement(AnyValue::new(raw))) else { return };
+    attributes.set(key, value);
+}
+
+/// Sets an attribute for each named group of the pattern, if it is found in the string `key`; a group that took no part
+/// in the match is an empty string.
+fn extract(key: &str, pattern: &Pattern, attributes: &mut Attributes) {
+    let Some(AnyValue::String(text)) = attributes.get(key) else { return };
+    let Some(found) = pattern.regex().captures(text) else { return };
+    let groups = pattern.regex().capture_names().flatten();
+    let parts: Vec<_> = groups
+        .map(|name| (name, value::bytes_as_string(found.name(name).map_or(&[], |part| part.as_bytes()))))
+        .collect();
+    for (name, value) in parts {
+        attributes.set(name.as_bytes(), value);
+    }
 }

@@ -172,7 +172,7 @@ fn oddity_13_kept_spans_say_themselves_which_policy_kept_them() {
         policy_names: fixture.policies.names().into(),
         ..EncoderSettings::default()
     };
-    let mut encoder = Encoder::new(settings, Rewriter::new(&fixture.settings.resource));
+    let mut encoder = Encoder::new(settings, Rewriter::new(&fixture.settings.resource, &[]));
     let kept = &fixture.kept[0];
     let bytes = kept.fragment.spans().next().unwrap();
     let resource = encoder.resource(bytes.resource);

@@ -178,13 +178,13 @@ async fn one_spansieve_feeds_another() {
     assert_eq!(settled(&first).await, (60.0, 0.0));
     assert_eq!(settled(&second).await, (60.0, 0.0));
     let store = support::store(&second);
-    // Each once: the store counts what comes twice as two.
     assert_eq!(store.span_count(), 60);
     let found = store.spans();
     let found = found.iter().map(|span| (span.display_name().to_owned(), span.policy().unwrap()));
     assert_eq!(found.collect::<BTreeSet<_>>(), expected);
     let counts = store.spans().iter().map(|span| span.adjusted_count().unwrap() as u64).collect::<BTreeSet<_>>();
     assert_eq!(counts, BTreeSet::from([1, 20]));
+    // The store would not show what came twice, the receiver does.
     assert_eq!(metric(&second.scrape()(), "spansieve_received_spans_total", &[]), 60.0);
     assert_eq!(first.stop(Duration::from_secs(4)).await + second.stop(Duration::from_secs(4)).await, 0);
 }

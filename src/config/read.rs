@@ -1,6 +1,7 @@
 //! From the tree to the settings, one function per section.
 
 mod cloud_trace;
+mod ottl;
 mod resource;
 mod tail_sampling;
 

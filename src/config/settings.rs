@@ -11,6 +11,7 @@ pub use self::policies::{
     Adaptive, Budget, Composite, Goal, IdenticalErrors, KeyField, KeySpan, Percentile, Policy, Rare, Rule, TokenBucket,
     TraceKey, TrafficMemory,
 };
+use crate::condition::{Condition, Pattern};
 
 /// Everything that the operator can set.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,16 +88,39 @@ pub enum Size {
 /// `resource`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Resource {
+    /// What is found out about the place that the daemon runs in, for resources that do not say.
+    pub detect: Option<Detector>,
+    /// Which keys get the names of the present semantic conventions.
+    pub normalize: Normalize,
     /// Actions, in order.
     pub attributes: Vec<AttributeAction>,
 }
 
-/// One action on the attribute `key` of a resource.
+/// `resource.detect`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detector {
+    /// Google Cloud: the daemon's own project and region.
+    Gcp,
+}
+
+/// `resource.normalize`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Normalize {
+    /// None.
+    #[default]
+    Off,
+    /// Those of resources.
+    Resource,
+    /// Those of resources and of spans.
+    Span,
+}
+
+/// One action on a resource.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AttributeAction {
-    /// The attribute.
-    pub key: String,
-    /// What is done to it.
+    /// Which resources it is for; `None`: all. Asks only for attributes of the resource.
+    pub condition: Option<Condition>,
+    /// What is done.
     pub action: Action,
 }
 
@@ -104,13 +128,64 @@ pub struct AttributeAction {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Sets the attribute if it is absent.
-    Insert(ValueSource),
+    Insert {
+        /// The attribute.
+        key: String,
+        /// Its value.
+        source: ValueSource,
+    },
     /// Sets the attribute if it is present.
-    Update(ValueSource),
+    Update {
+        /// The attribute.
+        key: String,
+        /// Its value.
+        source: ValueSource,
+    },
     /// Sets the attribute.
-    Upsert(ValueSource),
-    /// Removes the attribute.
-    Delete,
+    Upsert {
+        /// The attribute.
+        key: String,
+        /// Its value.
+        source: ValueSource,
+    },
+    /// Removes attributes.
+    Delete(Keys),
+    /// Replaces values by their SHA-256.
+    Hash(Keys),
+    /// Sets an attribute for each named group that the pattern finds in a string.
+    Extract {
+        /// The attribute with the string.
+        key: String,
+        /// At least one group; all of them have names.
+        pattern: Pattern,
+    },
+    /// Makes a value one of another type, if that can be done.
+    Convert {
+        /// The attribute.
+        key: String,
+        /// The type.
+        to: ConvertedType,
+    },
+}
+
+/// The attributes that are meant: that of the key, and those whose keys the pattern is found in. At least one of the two.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Keys {
+    /// One attribute.
+    pub key: Option<String>,
+    /// Any number.
+    pub pattern: Option<Pattern>,
+}
+
+/// `converted_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConvertedType {
+    /// Text.
+    String,
+    /// A whole number.
+    Int,
+    /// A number with a fraction.
+    Double,
 }
 
 /// Where an attribute's value comes from.

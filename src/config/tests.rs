@@ -10,8 +10,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::settings::{
-    Action, AllowedProjects, Api, AttributeAction, AttributeMapping, AttributeValue, BaseMapping, Endpoint, Rule, Size,
-    Spool, ValueSource,
+    Action, AllowedProjects, Api, AttributeAction, AttributeMapping, AttributeValue, BaseMapping, Endpoint, Keys, Rule,
+    Size, Spool, ValueSource,
 };
 use super::*;
 
@@ -64,13 +64,14 @@ fn the_example_is_the_defaults_and_more() {
     let mut expected = Settings::default();
     expected.cloud_trace.endpoint = Endpoint::Embedded;
     expected.cloud_trace.project = Some("local-project".into());
-    let action = |key: &str, action| AttributeAction { key: key.into(), action };
     let production = ValueSource::Value(AttributeValue::String("production".into()));
-    expected.resource.attributes = vec![
-        action("deployment.environment.name", Action::Upsert(production)),
-        action("service.team", Action::Insert(ValueSource::FromAttribute("team".into()))),
-        action("process.command_args", Action::Delete),
+    let team = ValueSource::FromAttribute("team".into());
+    let actions = [
+        Action::Upsert { key: "deployment.environment.name".into(), source: production },
+        Action::Insert { key: "service.team".into(), source: team },
+        Action::Delete(Keys { key: Some("process.command_args".into()), pattern: None }),
     ];
+    expected.resource.attributes = actions.map(|action| AttributeAction { condition: None, action }).into();
     assert_eq!(example, expected);
 }
 
@@ -133,7 +134,7 @@ fn attribute_values_have_their_yaml_type() {
     ];
     for (written, expected) in cases {
         let text = format!("resource:\n  attributes:\n    - key: k\n      action: upsert\n      value: {written}\n");
-        let expected = Action::Upsert(ValueSource::Value(expected));
+        let expected = Action::Upsert { key: "k".into(), source: ValueSource::Value(expected) };
         assert_eq!(settings(&text).resource.attributes[0].action, expected, "{written}");
     }
 }
@@ -425,7 +426,9 @@ fn every_known_key_is_read() {
         // Sections and values are read for the type and the action that have them.
         let sibling = match path.split('.').collect::<Vec<_>>()[..] {
             [_, "policies[]", section, ..] if section != "type" => format!("[{{type: {section}, "),
-            [_, "attributes[]", "value" | "from_attribute"] => "[{action: upsert, ".to_owned(),
+            [_, "attributes[]", "pattern"] => "[{action: delete, ".to_owned(),
+            [_, "attributes[]", "converted_type"] => "[{action: convert, ".to_owned(),
+            [_, "attributes[]", _] => "[{action: upsert, ".to_owned(),
             _ => "[{".to_owned(),
         };
         let text = text.replacen("[{", &sibling, 1);

@@ -256,6 +256,17 @@ pub(super) fn attribute_key(node: &Node) -> Read<String> {
     name(node, "an attribute key", ATTRIBUTE_KEY_BYTES_MAX)
 }
 
+/// A regular expression with groups, all of which have names.
+pub(super) fn named_groups(node: &Node) -> Read<Pattern> {
+    let pattern = pattern(node)?;
+    let names: Vec<_> = pattern.regex().capture_names().skip(1).collect();
+    if names.is_empty() || names.contains(&None) {
+        let fault = Fault::new("each group of the pattern needs a name, and there must be one");
+        return Err(fault.help("write `(?P<name>...)`: the name is the attribute's key; `(?:...)` only groups"));
+    }
+    Ok(pattern)
+}
+
 /// The value of an attribute, by its YAML type.
 pub(super) fn attribute_value(node: &Node) -> Read<AttributeValue> {
     let text = text("a string, a number, true or false", node)?;

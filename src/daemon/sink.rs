@@ -6,7 +6,7 @@ use super::StartError;
 use crate::cloud_trace::client::{self as cloud_trace, CloudTrace};
 use crate::cloud_trace::encode::{Encoder, EncoderSettings, KeyNames};
 use crate::config::Settings;
-use crate::config::settings::{self, Api, Endpoint};
+use crate::config::settings::{self, Api, Detector, Endpoint};
 use crate::emulator::Emulator;
 use crate::export::batch::Form;
 use crate::export::channel::ChannelSettings;
@@ -16,6 +16,7 @@ use crate::forward::client::{self as forward, OtlpSink};
 use crate::forward::encode as otlp;
 use crate::google::credentials::Credentials;
 use crate::google::environment;
+use crate::google::place::place;
 use crate::google::project::{AmbientProjectError, ambient_project};
 use crate::resource::Rewriter;
 use crate::sampling::Policies;
@@ -38,7 +39,7 @@ pub(super) struct Wiring<'a> {
 impl Wiring<'_> {
     /// Starts to export what is kept.
     pub(super) async fn start(mut self) -> Result<Exporter, StartError> {
-        let rewriter = Rewriter::new(&self.settings.resource);
+        let rewriter = self.rewriter().await?;
         let (kept, metrics, spool) = (Arc::clone(&self.kept), Arc::clone(&self.metrics), self.spool.take());
         Ok(match self.settings.cloud_trace.api {
             Api::V2 => {
@@ -54,13 +55,22 @@ impl Wiring<'_> {
         })
     }
 
+    async fn rewriter(&self) -> Result<Rewriter, AmbientProjectError> {
+        let settings = &self.settings.resource;
+        let detected = match settings.detect {
+            Some(Detector::Gcp) => place(&environment, &project(&self.settings.cloud_trace).await?).await,
+            None => Vec::new(),
+        };
+        Ok(Rewriter::new(settings, &detected))
+    }
+
     async fn encoder_settings(&self) -> Result<EncoderSettings, AmbientProjectError> {
         let settings = &self.settings.cloud_trace;
         Ok(EncoderSettings {
             default_project: project(settings).await?,
             allowed_projects: settings.allowed_projects.clone(),
             annotate: self.settings.tail_sampling.annotate,
-            names: KeyNames::new(&settings.attribute_mapping),
+            names: KeyNames::new(&settings.attribute_mapping, self.settings.resource.normalize),
             cloud_run_revision: settings.cloud_run_revision,
             policy_names: self.policies.names().into(),
         })

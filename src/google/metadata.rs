@@ -74,6 +74,22 @@ impl MetadataServer {
         self.text("/computeMetadata/v1/instance/service-accounts/default/email").await
     }
 
+    /// The region of a Cloud Run instance: `projects/{number}/regions/{region}`.
+    ///
+    /// # Errors
+    /// What was found instead.
+    pub async fn region(&self) -> Result<String, Failure> {
+        self.text("/computeMetadata/v1/instance/region").await
+    }
+
+    /// The zone of a virtual machine: `projects/{number}/zones/{zone}`.
+    ///
+    /// # Errors
+    /// What was found instead.
+    pub async fn zone(&self) -> Result<String, Failure> {
+        self.text("/computeMetadata/v1/instance/zone").await
+    }
+
     async fn text(&self, path: &str) -> Result<String, Failure> {
         let answer = tokio::time::timeout(TIMEOUT, self.get(path)).await;
         let response = answer.unwrap_or_else(|_| Err(Failure::passing(format!("no answer within {TIMEOUT:?}"))))?;

@@ -54,7 +54,8 @@ fn is_text(message: &Message, bytes: &[u8]) -> Result<bool, WireError> {
         let Value::Len(content) = value else { continue };
         let good = match message.field(number) {
             Some(Field::Text) => is_utf8(content),
-            Some(Field::Message(child)) => is_text(child, content)?,
+            // Where no byte is above ASCII there is no string that is; most attributes are such.
+            Some(Field::Message(child)) => content.is_ascii() || is_text(child, content)?,
             _ => true,
         };
         if !good {

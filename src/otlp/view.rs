@@ -40,6 +40,13 @@ pub enum AnyValue<'a> {
 }
 
 impl<'a> AnyValue<'a> {
+    /// No value, or an empty string.
+    #[must_use]
+    #[inline]
+    pub fn is_blank(self) -> bool {
+        matches!(self, AnyValue::String(b"") | AnyValue::Empty)
+    }
+
     /// Reads the message `AnyValue`.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {

@@ -48,12 +48,6 @@ impl<const N: usize, V> Cache<N, V> {
             self.size_bytes += size_bytes;
         }
     }
-
-    /// The bytes in use, roughly.
-    #[must_use]
-    pub fn size_bytes(&self) -> usize {
-        self.size_bytes
-    }
 }
 
 impl<const N: usize, V> Default for Cache<N, V> {

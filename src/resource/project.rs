@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Attributes, Entry, encoded};
-use crate::config::settings::AttributeValue;
+use super::{Attributes, value};
 use crate::otlp::view::AnyValue;
 
 /// What Google's Telemetry API reads.
@@ -29,8 +28,8 @@ impl Attributes {
 
     /// Names `project`, by the Telemetry API's key alone.
     pub fn set_project(&mut self, project: &str) {
-        self.entries.retain(|entry| ![KEY.as_bytes(), OLD_KEY.as_bytes()].contains(&&*entry.key));
-        let value = encoded(&AttributeValue::String(project.to_owned()));
-        self.entries.push(Entry { key: KEY.into(), value });
+        self.remove(OLD_KEY.as_bytes());
+        self.remove(KEY.as_bytes());
+        self.set(KEY.as_bytes(), value::string(project));
     }
 }

@@ -3,7 +3,6 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 
 use super::*;
-use crate::config::settings::AttributeAction;
 
 fn pair(key: &str, value: any_value::Value) -> KeyValue {
     KeyValue { key: key.into(), value: Some(OtlpValue { value: Some(value) }), ..Default::default() }
@@ -14,74 +13,189 @@ fn resource(pairs: &[(&str, &str)]) -> Vec<u8> {
     Resource { attributes, ..Default::default() }.encode_to_vec()
 }
 
-fn string(value: &str) -> ValueSource {
-    ValueSource::Value(AttributeValue::String(value.into()))
-}
-
-fn from(key: &str) -> ValueSource {
-    ValueSource::FromAttribute(key.into())
-}
-
-fn rewriter(actions: &[(&str, Action)]) -> Rewriter {
-    let attributes = actions.iter().map(|(key, action)| AttributeAction { key: (*key).into(), action: action.clone() });
-    Rewriter::new(&settings::Resource { attributes: attributes.collect() })
+/// A rewriter as the section `resource` of a configuration says it, where the daemon runs in `region`.
+fn rewriter(section: &str) -> Rewriter {
+    let loaded = crate::config::load(&format!("resource: {section}\n"), &|_| None).unwrap_or_else(|e| panic!("{e}"));
+    Rewriter::new(&loaded.settings.resource, &[("cloud.region", "region".to_owned())])
 }
 
 /// `before` through `actions` gives `after`, in this order.
 #[track_caller]
-fn check(before: &[(&str, &str)], actions: &[(&str, Action)], after: &[(&str, &str)]) {
-    let attributes = rewriter(actions).rewrite(&resource(before));
+fn check(before: &[(&str, &str)], actions: &str, after: &[(&str, &str)]) {
+    let loaded = crate::config::load(&format!("resource: {{attributes: {actions}}}\n"), &|_| None);
+    let settings = loaded.unwrap_or_else(|e| panic!("{e}")).settings.resource;
+    let attributes = Rewriter::new(&settings, &[]).rewrite(&resource(before));
     let found: Vec<_> = attributes.iter().collect();
     let expected: Vec<_> = after.iter().map(|&(k, v)| (k.as_bytes(), AnyValue::String(v.as_bytes()))).collect();
-    assert_eq!(found, expected);
+    assert_eq!(found, expected, "{actions}");
 }
 
 #[test]
 fn actions_behave_as_the_collectors() {
-    use Action::{Delete, Insert, Update, Upsert};
     let before = &[("a", "1"), ("b", "2")][..];
-    check(before, &[], before);
-    check(before, &[("c", Insert(string("3")))], &[("a", "1"), ("b", "2"), ("c", "3")]);
-    check(before, &[("a", Insert(string("3")))], before);
-    check(before, &[("a", Update(string("3")))], &[("a", "3"), ("b", "2")]);
-    check(before, &[("c", Update(string("3")))], before);
-    check(before, &[("a", Upsert(string("3")))], &[("a", "3"), ("b", "2")]);
-    check(before, &[("c", Upsert(string("3")))], &[("a", "1"), ("b", "2"), ("c", "3")]);
-    check(before, &[("a", Delete)], &[("b", "2")]);
-    check(before, &[("c", Delete)], before);
-    check(before, &[("c", Insert(from("b")))], &[("a", "1"), ("b", "2"), ("c", "2")]);
-    check(before, &[("a", Update(from("b")))], &[("a", "2"), ("b", "2")]);
-    check(before, &[("a", Upsert(from("b")))], &[("a", "2"), ("b", "2")]);
-    check(before, &[("a", Upsert(from("absent"))), ("c", Insert(from("absent")))], before);
-    check(&[], &[("c", Upsert(string("")))], &[("c", "")]);
+    let cases: &[(&str, &[(&str, &str)])] = &[
+        ("[]", before),
+        ("[{key: c, value: '3', action: insert}]", &[("a", "1"), ("b", "2"), ("c", "3")]),
+        ("[{key: a, value: '3', action: insert}]", before),
+        ("[{key: a, value: '3', action: update}]", &[("a", "3"), ("b", "2")]),
+        ("[{key: c, value: '3', action: update}]", before),
+        ("[{key: a, value: '3', action: upsert}]", &[("a", "3"), ("b", "2")]),
+        ("[{key: c, value: '3', action: upsert}]", &[("a", "1"), ("b", "2"), ("c", "3")]),
+        ("[{key: c, value: '', action: upsert}]", &[("a", "1"), ("b", "2"), ("c", "")]),
+        ("[{key: c, from_attribute: b, action: insert}]", &[("a", "1"), ("b", "2"), ("c", "2")]),
+        ("[{key: a, from_attribute: b, action: update}]", &[("a", "2"), ("b", "2")]),
+        ("[{key: a, from_attribute: b, action: upsert}]", &[("a", "2"), ("b", "2")]),
+        (
+            "[{key: a, from_attribute: absent, action: upsert}, {key: c, from_attribute: absent, action: insert}]",
+            before,
+        ),
+        ("[{key: a, action: delete}]", &[("b", "2")]),
+        ("[{key: c, action: delete}]", before),
+        ("[{pattern: '[bc]', action: delete}]", &[("a", "1")]),
+        ("[{key: a, pattern: b, action: delete}]", &[]),
+    ];
+    for (actions, after) in cases {
+        check(before, actions, after);
+    }
 }
 
 #[test]
 fn actions_are_applied_in_order() {
-    let rename = [("new", Action::Upsert(from("old"))), ("old", Action::Delete)];
-    check(&[("old", "1")], &rename, &[("new", "1")]);
-    let swapped = [("old", Action::Delete), ("new", Action::Upsert(from("old")))];
-    check(&[("old", "1")], &swapped, &[]);
+    let upsert = "{key: new, from_attribute: old, action: upsert}";
+    let delete = "{key: old, action: delete}";
+    check(&[("old", "1")], &format!("[{upsert}, {delete}]"), &[("new", "1")]);
+    check(&[("old", "1")], &format!("[{delete}, {upsert}]"), &[]);
+}
+
+#[test]
+fn groups_of_a_pattern_become_attributes() {
+    let extract = "[{key: path, action: extract, pattern: '^/(?P<version>v[0-9]+)/(?P<kind>[^/]+)(?:/(?P<id>.+))?$'}]";
+    let path = |path| ("path", path);
+    let found = [path("/v1/user/7"), ("version", "v1"), ("kind", "user"), ("id", "7")];
+    check(&[path("/v1/user/7")], extract, &found);
+    check(&[path("/v1/user/7"), ("kind", "old")], extract, &[found[0], ("kind", "user"), found[1], found[3]]);
+    check(&[path("/v2/user")], extract, &[path("/v2/user"), ("version", "v2"), ("kind", "user"), ("id", "")]);
+    check(&[path("/health")], extract, &[path("/health")]);
+    check(&[("other", "/v1/user")], extract, &[("other", "/v1/user")]);
+}
+
+#[test]
+fn conditions_say_which_resources_are_meant() {
+    let before = &[("service.name", "api"), ("deployment.environment.name", "test")][..];
+    let marked = &[before[0], before[1], ("marked", "yes")][..];
+    let cases = [
+        (r#"service.name == "api""#, true),
+        (r#"service.name != "api""#, false),
+        (r#"resource.attributes["service.name"] == "shop""#, false),
+        (r#"service.name == "api" and not (deployment.environment.name == "production")"#, true),
+        (r#"absent == nil"#, true),
+        (r#"IsMatch(service.name, "^a") or absent != nil"#, true),
+    ];
+    for (condition, holds) in cases {
+        let actions = format!("[{{key: marked, value: 'yes', action: insert, where: '{condition}'}}]");
+        check(before, &actions, if holds { marked } else { before });
+    }
+}
+
+/// A value, and what an action on its key makes of it.
+#[track_caller]
+fn check_value(value: &any_value::Value, action: &str, expected: AnyValue<'_>) {
+    let raw = Resource { attributes: vec![pair("k", value.clone())], ..Default::default() }.encode_to_vec();
+    let found = rewriter(&format!("{{attributes: [{{key: k, {action}}}]}}")).rewrite(&raw);
+    assert_eq!(found.get("k"), Some(expected), "{value:?} {action}");
+}
+
+#[test]
+fn values_are_hashed_as_the_collector_does() {
+    use any_value::Value::{ArrayValue, BoolValue, DoubleValue, IntValue, StringValue};
+    // Made with sha256sum.
+    let cases = [
+        (StringValue("secret".into()), "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"),
+        (BoolValue(true), "4bf5122f344554c53bde2ebb8cd2b7e3d1600ad631c385a5d7cce23c7785459a"),
+        (BoolValue(false), "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"),
+        (IntValue(1), "7c9fa136d4413fa6173637e883b6998d32e1d675f88cddff9dcbcf331820f4b8"),
+        (DoubleValue(1.0), "6c3c396ed6b5c36dcae172271f462051b1266b851e92df3deea8ac65478fd712"),
+        (StringValue(String::new()), ""),
+        (ArrayValue(Default::default()), ""),
+    ];
+    for (value, hash) in cases {
+        check_value(&value, "action: hash", AnyValue::String(hash.as_bytes()));
+    }
+}
+
+#[test]
+fn values_are_converted_where_they_can_be() {
+    use any_value::Value::{BoolValue, BytesValue, DoubleValue, IntValue, StringValue};
+    let text = |text: &str| StringValue(text.into());
+    let cases = [
+        (IntValue(-7), "string", AnyValue::String(b"-7")),
+        (DoubleValue(0.5), "string", AnyValue::String(b"0.5")),
+        (BoolValue(true), "string", AnyValue::String(b"true")),
+        (BytesValue(vec![0xff]), "string", AnyValue::String(b"/w==")),
+        (text("7"), "string", AnyValue::String(b"7")),
+        (text("7"), "int", AnyValue::Int(7)),
+        (text("7.5"), "int", AnyValue::String(b"7.5")),
+        (DoubleValue(-7.9), "int", AnyValue::Int(-7)),
+        (BoolValue(true), "int", AnyValue::Int(1)),
+        (BytesValue(vec![1]), "int", AnyValue::Bytes(&[1])),
+        (text("7.5"), "double", AnyValue::Double(7.5)),
+        (text("x"), "double", AnyValue::String(b"x")),
+        (IntValue(7), "double", AnyValue::Double(7.0)),
+        (BoolValue(false), "double", AnyValue::Double(0.0)),
+    ];
+    for (value, to, expected) in cases {
+        check_value(&value, &format!("action: convert, converted_type: {to}"), expected);
+    }
+}
+
+#[test]
+fn old_conventions_get_their_present_names() {
+    let before = [("service.name", "api"), ("deployment.environment", "test"), ("http.method", "GET")];
+    let names = |section: &str| {
+        let found = rewriter(section).rewrite(&resource(&before));
+        found.iter().map(|(key, _)| String::from_utf8(key.to_vec()).unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(names("{normalize: off}")[..3], before.map(|(key, _)| key.to_owned()));
+    let present = ["service.name", "deployment.environment.name", "http.method"];
+    assert_eq!(names("{normalize: resource}")[..3], present);
+    assert_eq!(names("{normalize: span}")[..3], present);
+
+    let both = resource(&[("deployment.environment", "old"), ("deployment.environment.name", "new")]);
+    let found = rewriter("{normalize: resource}").rewrite(&both);
+    assert_eq!(found.get("deployment.environment.name"), Some(AnyValue::String(b"new")));
+    assert_eq!(found.get("deployment.environment"), None);
+}
+
+#[test]
+fn what_was_detected_is_added_where_it_is_absent() {
+    let region = |raw: &[u8]| match rewriter("{}").rewrite(raw).get("cloud.region") {
+        Some(AnyValue::String(text)) => String::from_utf8(text.to_vec()).unwrap(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(region(&resource(&[("a", "1")])), "region");
+    assert_eq!(region(&resource(&[("cloud.region", "own")])), "own");
 }
 
 #[test]
 fn of_a_key_sent_twice_the_first_counts() {
     let before = &[("a", "1"), ("b", "2"), ("a", "3")][..];
-    check(before, &[], &[("a", "1"), ("b", "2")]);
-    check(before, &[("a", Action::Delete)], &[("b", "2")]);
-    check(before, &[("c", Action::Insert(from("a")))], &[("a", "1"), ("b", "2"), ("c", "1")]);
+    check(before, "[]", &[("a", "1"), ("b", "2")]);
+    check(before, "[{key: a, action: delete}]", &[("b", "2")]);
+    check(before, "[{key: c, from_attribute: a, action: insert}]", &[("a", "1"), ("b", "2"), ("c", "1")]);
 }
 
 #[test]
 fn literals_keep_their_type() {
     let literals = [
-        (AttributeValue::String("s".into()), AnyValue::String(b"s")),
-        (AttributeValue::Int(-7), AnyValue::Int(-7)),
-        (AttributeValue::Double(0.5), AnyValue::Double(0.5)),
-        (AttributeValue::Bool(false), AnyValue::Bool(false)),
+        ("s", AnyValue::String(b"s")),
+        ("'7'", AnyValue::String(b"7")),
+        ("-7", AnyValue::Int(-7)),
+        ("0.5", AnyValue::Double(0.5)),
+        ("false", AnyValue::Bool(false)),
     ];
     for (literal, expected) in literals {
-        let attributes = rewriter(&[("k", Action::Insert(ValueSource::Value(literal)))]).rewrite(&[]);
+        let attributes =
+            rewriter(&format!("{{attributes: [{{key: k, value: {literal}, action: insert}}]}}")).rewrite(&[]);
         assert_eq!(attributes.get("k"), Some(expected));
     }
 }
@@ -92,7 +206,7 @@ fn values_of_every_type_are_copied() {
     let array = opentelemetry_proto::tonic::common::v1::ArrayValue { values: vec![OtlpValue { value: None }] };
     let attributes = vec![pair("array", ArrayValue(array)), pair("bytes", BytesValue(vec![0xff]))];
     let raw = Resource { attributes, ..Default::default() }.encode_to_vec();
-    let found = rewriter(&[("copy", Action::Insert(from("array")))]).rewrite(&raw);
+    let found = rewriter("{attributes: [{key: copy, from_attribute: array, action: insert}]}").rewrite(&raw);
     assert_eq!(found.get("copy"), found.get("array"));
     assert!(matches!(found.get("copy"), Some(AnyValue::Array(a)) if a.iter().count() == 1));
     assert_eq!(found.get("bytes"), Some(AnyValue::Bytes(&[0xff])));

@@ -32,6 +32,9 @@ pub fn with_threshold(trace_state: &str, threshold: Threshold, randomness: u64) 
         None if !threshold.keeps(randomness) => return Cow::Borrowed(trace_state),
         _ => Some(threshold).filter(|threshold| threshold.keeps(randomness)),
     };
+    if let (true, Some(threshold)) = (trace_state.is_empty(), set) {
+        return Cow::Owned(format!("ot=th:{}", threshold.to_th()));
+    }
     let others = entries().filter(|entry| !entry.starts_with("ot=")).collect();
     Cow::Owned(joined(&ot_with(ot, set), others))
 }

@@ -17,6 +17,8 @@ use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
+/// Trace and span id.
+type SpanId = (Vec<u8>, Vec<u8>);
 type Answer = Result<ExportTraceServiceResponse, Status>;
 
 /// A call as the server saw it.
@@ -43,7 +45,7 @@ pub struct Script {
     rule: Option<Rule>,
     answers: Mutex<VecDeque<Answer>>,
     calls: Mutex<Vec<Call>>,
-    stored: Mutex<HashMap<(Vec<u8>, Vec<u8>), (Span, usize)>>,
+    stored: Mutex<HashMap<SpanId, (Span, usize)>>,
 }
 
 impl Script {
@@ -71,9 +73,9 @@ impl Script {
         uri
     }
 
-    fn answer(&self, call: Call) -> Answer {
+    fn answer(&self, call: &Call) -> Answer {
         self.calls.lock().unwrap().push(call.clone());
-        if let Some(status) = self.rule.and_then(|rule| rule(&call)) {
+        if let Some(status) = self.rule.and_then(|rule| rule(call)) {
             return Err(status);
         }
         let answer = self.answers.lock().unwrap().pop_front().unwrap_or_else(|| Ok(Default::default()))?;
@@ -126,7 +128,7 @@ impl UnaryService<ExportTraceServiceRequest> for Export {
         let script = Arc::clone(&self.0);
         Box::pin(async move {
             let (metadata, _, request) = request.into_parts();
-            script.answer(Call { at: Instant::now(), request, headers: metadata.into_headers() }).map(Response::new)
+            script.answer(&Call { at: Instant::now(), request, headers: metadata.into_headers() }).map(Response::new)
         })
     }
 }

@@ -17,6 +17,9 @@ use crate::otlp::view::{self, AnyValue};
 /// Attributes of a message that fit on the stack.
 const INLINE_COUNT: usize = 32;
 
+/// Attributes that say nothing when they are empty: they are not written then, as Google's exporter does not.
+pub(super) const IDENTITIES: [&[u8]; 3] = [b"service.name", b"service.namespace", b"service.instance.id"];
+
 /// The attributes of one map, as they are being collected.
 #[derive(Debug)]
 pub(super) struct AttributeList<'a> {
@@ -53,6 +56,9 @@ impl<'a> AttributeList<'a> {
     /// than its bytes.
     #[inline]
     pub(super) fn push(&mut self, key: &'a [u8], value: AnyValue<'a>) {
+        if value.is_blank() && IDENTITIES.contains(&key) {
+            return;
+        }
         let raw = self.names.get(key);
         // Mending never makes a key shorter.
         if raw.is_empty() || raw.len() > KEY_BYTES_MAX || self.items.len() == ATTRIBUTES_MAX {

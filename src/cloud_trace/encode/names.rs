@@ -2,7 +2,8 @@
 
 use hashbrown::HashMap;
 
-use crate::config::settings::{AttributeMapping, BaseMapping};
+use crate::config::settings::{AttributeMapping, BaseMapping, Normalize};
+use crate::resource::span_keys;
 
 /// Google's Go exporter's (opentelemetry-operations-go `exporter/trace`, its default attribute mappings).
 const GOOGLE: &[(&str, &str)] = &[
@@ -47,9 +48,10 @@ pub struct KeyNames {
 }
 
 impl KeyNames {
-    /// The keys that `mapping` renames; its own come before those of its base.
+    /// The keys that `mapping` renames; its own come before those of its base. With `normalize`, keys of older semantic
+    /// conventions are called what their present names are.
     #[must_use]
-    pub fn new(mapping: &AttributeMapping) -> Self {
+    pub fn new(mapping: &AttributeMapping, normalize: Normalize) -> Self {
         let base: &[&[(&str, &str)]] = match mapping.base {
             BaseMapping::None => &[],
             BaseMapping::Google => &[GOOGLE],
@@ -59,10 +61,21 @@ impl KeyNames {
         let own = mapping.own.iter().map(|(key, name)| (key.as_str(), name.as_str()));
         let mut key_names = KeyNames { names: HashMap::default(), lengths: 0 };
         for (key, name) in base.chain(own) {
-            key_names.lengths |= length_bit(key);
-            key_names.names.insert(key.as_bytes().into(), name.as_bytes().into());
+            key_names.add(key, name.as_bytes().into());
+        }
+        if normalize == Normalize::Span {
+            let is_own = |key: &str| mapping.own.iter().any(|(own, _)| own == key);
+            for (key, present) in span_keys().filter(|(key, _)| !is_own(key)) {
+                let name = key_names.get(present.as_bytes()).into();
+                key_names.add(key, name);
+            }
         }
         key_names
+    }
+
+    fn add(&mut self, key: &str, name: Box<[u8]>) {
+        self.lengths |= length_bit(key);
+        self.names.insert(key.as_bytes().into(), name);
     }
 
     /// What `key` is called.
@@ -77,7 +90,7 @@ impl KeyNames {
 
 impl Default for KeyNames {
     fn default() -> Self {
-        KeyNames::new(&AttributeMapping::default())
+        KeyNames::new(&AttributeMapping::default(), Normalize::Off)
     }
 }
 

@@ -2,14 +2,11 @@
 
 use std::sync::Arc;
 
-use super::attributes::{AttributeList, KeyFilter, KeyIndex, Keyed, Scratch, entry, key_hash};
+use super::attributes::{AttributeList, IDENTITIES, KeyFilter, KeyIndex, Keyed, Scratch, entry, key_hash};
 use super::names::KeyNames;
 use super::{ADJUSTED_COUNT, EncodeError, EncoderSettings, POLICY, labels, write};
 use crate::otlp::view::AnyValue;
 use crate::resource::{Attributes, Rewriter};
-
-/// Attributes that are not written when they are empty.
-const SKIPPED_EMPTY: [&[u8]; 3] = [b"service.name", b"service.namespace", b"service.instance.id"];
 
 /// A rewritten resource as map entries, ready to be copied into its spans.
 #[derive(Debug)]
@@ -84,7 +81,8 @@ impl EncodedResource {
     }
 
     pub(super) fn new(raw: &[u8], settings: &EncoderSettings, rewriter: &Rewriter, scratch: &mut Scratch) -> Self {
-        let attributes = rewriter.rewrite(raw);
+        let mut attributes = rewriter.rewrite(raw);
+        attributes.remove_blank(&IDENTITIES);
         let project = attributes.project().unwrap_or_else(|| settings.default_project.clone());
         let mut request_name = Vec::new();
         write::bytes(&mut request_name, 1, format!("projects/{project}").as_bytes());
@@ -124,10 +122,7 @@ impl EncodedResource {
         }
         let mut list = AttributeList::new(names);
         for (key, value) in attributes.iter() {
-            let is_empty = matches!(value, AnyValue::String(b"") | AnyValue::Empty);
-            if !(is_empty && SKIPPED_EMPTY.contains(&key)) {
-                list.push(key, value);
-            }
+            list.push(key, value);
         }
         list.dedupe(&mut scratch.keys);
         for item in list.live() {

@@ -155,17 +155,31 @@ fn resource() {
     check(&[
         ("resource: {attributes: {key: a}}\n", "1:24+1 expected a list, found a section"),
         ("resource:\n  attributes:\n    - 5\n", "3:7+1 expected a section of `key: value` lines, found `5`"),
-        ("resource:\n  attributes:\n    - {}\n", "3:7+1 the key `key` is missing\n3:7+1 the key `action` is missing"),
+        ("resource:\n  attributes:\n    - {}\n", "3:7+1 the key `action` is missing"),
         ("resource:\n  attributes:\n    - {key: '', action: delete}\n", "3:13+2 an attribute key must not be empty"),
         ("resource:\n  attributes:\n    - {key: k, action: delte}\n", "3:24+5 unknown action `delte`"),
         (
-            "resource:\n  attributes:\n    - {key: k, action: hash}\n",
-            "3:24+4 the action `hash` of the Collector is not supported",
+            "resource:\n  attributes:\n    - {key: k, action: hash, converted_type: int}\n",
+            "3:30+14 `hash` takes no `converted_type`",
         ),
         (
-            "resource:\n  attributes:\n    - {key: k, action: extract, pattern: x}\n",
-            "3:24+7 the action `extract` of the Collector is not supported\n3:33+7 unknown key `pattern`",
+            "resource:\n  attributes:\n    - {action: delete}\n    - {action: hash, pattern: '['}\n",
+            "3:7+1 the action has neither `key` nor `pattern`\n4:31+3 not a regular expression: unclosed character class",
         ),
+        (
+            "resource:\n  attributes:\n    - {key: k, action: extract}\n    - {key: k, action: extract, pattern: (x)}\n",
+            "3:7+1 the key `pattern` is missing\n4:42+3 each group of the pattern needs a name, and there must be one",
+        ),
+        (
+            "resource:\n  attributes:\n    - {key: k, action: convert}\n    - {key: k, action: convert, converted_type: bool}\n",
+            "3:7+1 the key `converted_type` is missing\n4:49+4 unknown type `bool`",
+        ),
+        (
+            "resource:\n  attributes:\n    - {key: k, action: insert, from_context: metadata.x}\n",
+            "3:7+1 the action has neither `value` nor `from_attribute`\n\
+             3:32+12 `from_context` has no effect here: requests are not kept with what they came with",
+        ),
+        ("resource: {detect: aws, normalize: true}\n", "1:20+3 unknown detector `aws`\n1:36+4 unknown choice `true`"),
         (
             "resource:\n  attributes:\n    - {key: k, action: insert}\n",
             "3:7+1 the action has neither `value` nor `from_attribute`",

@@ -14,14 +14,14 @@ const METHOD: PathAndQuery = PathAndQuery::from_static("/google.devtools.cloudtr
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// TLS is trusted by `tls`.
-fn open(uri: String, tls: Option<&SelfSigned>, environment: &[(&str, &str)]) -> Channel {
+fn open(uri: &str, tls: Option<&SelfSigned>, environment: &[(&str, &str)]) -> Channel {
     let ca_pem = tls.map(|tls| tls.pem.clone());
-    let settings = ChannelSettings { ca_pem, ..ChannelSettings::plain(&uri, DEADLINE) };
+    let settings = ChannelSettings { ca_pem, ..ChannelSettings::plain(uri, DEADLINE) };
     Channel::open_in(settings, &variables(environment)).unwrap()
 }
 
 fn plaintext(address: SocketAddr) -> Channel {
-    open(format!("http://{address}"), None, &[])
+    open(&format!("http://{address}"), None, &[])
 }
 
 /// Writes one span of this id.
@@ -64,7 +64,7 @@ async fn a_server_that_nobody_vouches_for_gets_nothing() {
         (format!("https://[::ffff:127.0.0.1]:{}", address.port()), "invalid peer certificate: "),
         (format!("https://{plain}"), "InvalidContentType"),
     ] {
-        let status = write(&open(uri.clone(), Some(&other), &[]), 0).await.unwrap_err();
+        let status = write(&open(&uri, Some(&other), &[]), 0).await.unwrap_err();
         assert_eq!(status.code(), Code::Unavailable, "{uri}: {status:?}");
         assert!(status.message().contains(cause), "{uri}: {status:?}");
     }
@@ -78,7 +78,7 @@ async fn a_proxy_makes_a_tunnel_for_tls() {
     let address = serve(&script, Manners { tls: Some(&tls), ..Manners::default() }).await;
     let proxy = Proxy::start(vec![Some("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")]).await;
     let value = format!("http://Aladdin:open%20sesame@{}", proxy.address);
-    let channel = open(format!("https://{address}"), Some(&tls), &[("https_proxy", &value)]);
+    let channel = open(&format!("https://{address}"), Some(&tls), &[("https_proxy", &value)]);
     let status = write(&channel, 0).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     assert!(status.message().contains("proxy authorization required"), "{status:?}");
@@ -104,7 +104,7 @@ async fn a_proxy_that_says_nothing_is_given_up_and_tried_again() {
         let address = serve(&script, Manners { tls: Some(&tls), ..Manners::default() }).await;
         let proxy = Proxy::start(vec![None]).await;
         let value = format!("http://{}", proxy.address);
-        let channel = open(format!("https://{address}"), Some(&tls), &[("HTTPS_PROXY", &value)]);
+        let channel = open(&format!("https://{address}"), Some(&tls), &[("HTTPS_PROXY", &value)]);
         let start = Instant::now();
         let status = write(&channel, 0).await.unwrap_err();
         assert_eq!((status.code(), start.elapsed() < 2 * CONNECT_TIMEOUT), (Code::Unavailable, true), "{status:?}");

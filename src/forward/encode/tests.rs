@@ -78,7 +78,7 @@ fn nowhere() -> SpanBytes<'static> {
 }
 
 /// What becomes of one span of no resource and no scope.
-fn one(encoder: &mut Encoder, span: Span, keep: Keep) -> Span {
+fn one(encoder: &mut Encoder, span: &Span, keep: Keep) -> Span {
     one_raw(encoder, &span.encode_to_vec(), keep)
 }
 
@@ -128,15 +128,15 @@ fn annotated(span: Span, policy: &str, count: Value, trace_state: &str) -> Span 
 #[test]
 fn a_span_stays_itself_but_for_annotations_and_threshold() {
     let mut encoder = plain();
-    let found = one(&mut encoder, span(), ERRORS);
+    let found = one(&mut encoder, &span(), ERRORS);
     assert_eq!(found, annotated(span(), "errors", Value::IntValue(1), "ot=th:0"));
     // Its randomness, the last 7 bytes of its id, is a small number: only thresholds below it are no lie.
     let percent = 99.0;
-    let found = one(&mut encoder, span(), baseline(percent));
+    let found = one(&mut encoder, &span(), baseline(percent));
     let count = Value::DoubleValue(Threshold::from_percent(percent).adjusted_count());
     assert_eq!(found, annotated(span(), "baseline", count, "ot=th:028f5c28f5c29"));
     let sent = Span { trace_state: "v=1,ot=rv:ffffffffffffff".into(), ..span() };
-    let found = one(&mut encoder, sent.clone(), baseline(50.0));
+    let found = one(&mut encoder, &sent, baseline(50.0));
     assert_eq!(found, annotated(sent, "baseline", Value::IntValue(2), "ot=rv:ffffffffffffff;th:8,v=1"));
 }
 
@@ -148,12 +148,12 @@ fn nobody_else_annotates() {
     sent.attributes.splice(1..1, forged);
     let mut expected = span();
     expected.attributes.insert(1, text("b", "2"));
-    let found = one(&mut plain(), sent.clone(), ERRORS);
+    let found = one(&mut plain(), &sent, ERRORS);
     assert_eq!(found, annotated(expected, "errors", Value::IntValue(1), "ot=th:0"));
     // Who does not annotate leaves what others wrote, who may have kept it before.
     let mut silent = plain();
     silent.settings.annotate = false;
-    let found = one(&mut silent, sent.clone(), ERRORS);
+    let found = one(&mut silent, &sent, ERRORS);
     assert_eq!(found, Span { trace_state: "ot=th:0".into(), ..sent });
 }
 
@@ -161,7 +161,7 @@ fn nobody_else_annotates() {
 fn what_would_break_the_request_is_mended_or_cut_and_counted() {
     let link = |trace: usize, span: usize| Link { trace_id: vec![3; trace], span_id: vec![4; span], ..Link::default() };
     let links = vec![link(16, 8), link(15, 8), link(0, 0), link(16, 9), link(16, 8)];
-    let found = one(&mut plain(), Span { links: links.clone(), ..span() }, ERRORS);
+    let found = one(&mut plain(), &Span { links: links.clone(), ..span() }, ERRORS);
     let links = vec![links[0].clone(), links[2].clone(), links[4].clone()];
     let expected = Span { links, dropped_links_count: 5 + 2, ..span() };
     assert_eq!(found, annotated(expected, "errors", Value::IntValue(1), "ot=th:0"));
@@ -208,10 +208,14 @@ fn spans_of_one_origin_stand_together_below_their_rewritten_resource() {
         resource_spans("shop", vec![scope_spans("y", 5)]),
     ]);
     let upsert = AttributeAction {
-        key: "deployment.environment.name".into(),
-        action: Action::Upsert(ValueSource::Value(AttributeValue::String("prod".into()))),
+        condition: None,
+        action: Action::Upsert {
+            key: "deployment.environment.name".into(),
+            source: ValueSource::Value(AttributeValue::String("prod".into())),
+        },
     };
-    let rewriter = Rewriter::new(&settings::Resource { attributes: vec![upsert] });
+    let rewriter =
+        Rewriter::new(&settings::Resource { attributes: vec![upsert], ..settings::Resource::default() }, &[]);
     let [(project, found)] = &mut batches(&mut encoder(None, rewriter), body, ERRORS)[..] else { panic!("one batch") };
     assert_eq!(project, NO_PROJECT);
     let mut groups = Vec::new();

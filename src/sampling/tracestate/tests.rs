@@ -79,8 +79,8 @@ fn what_has_no_room_goes_in_w3cs_order() {
     let without_long = [&*short, "a=1", &short, "b=2", &short].join(",");
     assert_eq!(with_threshold(&over, Threshold::ALWAYS, HIGH), format!("ot=th:0,{without_long}"));
     // None is long: the last goes, and exactly 512 characters are left.
-    let sent = vec![&*short; 6].join(",");
-    assert_eq!(with_threshold(&sent, Threshold::ALWAYS, HIGH), format!("ot=th:0,{}", vec![&*short; 5].join(",")));
+    let sent = [&*short; 6].join(",");
+    assert_eq!(with_threshold(&sent, Threshold::ALWAYS, HIGH), format!("ot=th:0,{}", [&*short; 5].join(",")));
 
     // `ot` itself is full: nothing is set, and what would be wrong by now goes.
     let ot = format!("ot=k:{}", "x".repeat(250));

@@ -136,14 +136,14 @@ fn labels_win_over_the_users() {
 }
 
 #[test]
-fn empty_identities_are_skipped_in_resources_only() {
+fn empty_identities_are_skipped() {
     let keys = ["service.name", "service.namespace", "service.instance.id"];
     let empty = || keys.map(|key| string(key, "")).to_vec();
     let map = |found: v2::Span| found.attributes.unwrap().attribute_map;
     let found = map(check(&resource(empty()), &InstrumentationScope::default(), &plain_span()));
     assert!(keys.iter().all(|key| !found.contains_key(*key)));
     let found = map(check_span(&with_attributes(empty())));
-    assert!(keys.iter().all(|key| found[*key] == text("")));
+    assert!(keys.iter().all(|key| !found.contains_key(*key)));
 }
 
 #[test]
@@ -198,15 +198,16 @@ fn only_allowed_projects_are_written_to() {
 
 #[test]
 fn resources_are_rewritten_first() {
-    use settings::{Action, AttributeAction, AttributeValue as Literal, ValueSource};
-    let upsert = |key: &str, value: &str| AttributeAction {
-        key: key.into(),
-        action: Action::Upsert(ValueSource::Value(Literal::String(value.into()))),
+    use settings::{Action, AttributeAction, AttributeValue as Literal, Keys, ValueSource};
+    let action = |action| AttributeAction { condition: None, action };
+    let upsert = |key: &str, value: &str| {
+        let source = ValueSource::Value(Literal::String(value.into()));
+        action(Action::Upsert { key: key.into(), source })
     };
-    let delete = AttributeAction { key: "secret".into(), action: Action::Delete };
+    let delete = action(Action::Delete(Keys { key: Some("secret".into()), pattern: None }));
     let attributes = vec![upsert("gcp.project_id", "other"), upsert("host.name", "h"), delete];
     let mut encoder = encoder(false);
-    encoder.rewriter = Rewriter::new(&settings::Resource { attributes });
+    encoder.rewriter = Rewriter::new(&settings::Resource { attributes, ..settings::Resource::default() }, &[]);
     let sent = resource(vec![string("secret", "s")]);
     let found = encode_body(&mut encoder, body(Some(&sent), None, &plain_span()), errors()).remove(0);
     assert!(found.name.starts_with("projects/other/"));

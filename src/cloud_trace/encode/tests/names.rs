@@ -1,7 +1,7 @@
 //! What attribute keys are called, and the switch for Cloud Run's resource.
 
 use super::*;
-use crate::config::settings::{AttributeMapping, BaseMapping};
+use crate::config::settings::{AttributeMapping, BaseMapping, Normalize};
 
 /// The texts of a span's attributes by their keys, without ours, sorted.
 fn map_with(settings: EncoderSettings, resource: &Resource, span: &Span) -> Vec<(String, String)> {
@@ -19,7 +19,7 @@ fn map_with(settings: EncoderSettings, resource: &Resource, span: &Span) -> Vec<
 /// What the attributes of these keys are called, each with its key for a value.
 fn names_of(base: BaseMapping, own: &[(&str, &str)], keys: &[&str]) -> Vec<(String, String)> {
     let own = own.iter().map(|(key, name)| ((*key).to_owned(), (*name).to_owned())).collect();
-    let names = KeyNames::new(&AttributeMapping { base, own });
+    let names = KeyNames::new(&AttributeMapping { base, own }, Normalize::Off);
     let span = with_attributes(keys.iter().map(|key| string(key, key)).collect());
     map_with(EncoderSettings { names, ..EncoderSettings::default() }, &Resource::default(), &span)
 }
@@ -71,6 +71,23 @@ fn of_two_ages_of_a_key_the_later_one_is_written() {
     let sent = ["http.request.method", "key", "http.method"];
     let expected = [("/http/method", "http.method"), ("key", "key")].map(|(k, v)| (k.to_owned(), v.to_owned()));
     assert_eq!(names_of(BaseMapping::Console, &[], &sent), expected);
+}
+
+#[test]
+fn old_conventions_are_called_what_their_present_keys_are() {
+    let own = vec![("db.statement".to_owned(), "sql".to_owned()), ("db.namespace".to_owned(), "database".to_owned())];
+    let names = |base, keys: &[&str]| {
+        let names = KeyNames::new(&AttributeMapping { base, own: own.clone() }, Normalize::Span);
+        let span = with_attributes(keys.iter().map(|key| string(key, key)).collect());
+        let map = map_with(EncoderSettings { names, ..EncoderSettings::default() }, &Resource::default(), &span);
+        map.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        names(BaseMapping::None, &["http.status_code", "db.system"]),
+        ["db.system.name", "http.response.status_code"]
+    );
+    assert_eq!(names(BaseMapping::Console, &["http.status_code"]), ["/http/status_code"]);
+    assert_eq!(names(BaseMapping::Console, &["db.statement", "db.name"]), ["database", "sql"]);
 }
 
 #[test]

@@ -91,6 +91,7 @@ fn resource_attributes(resource: &Resource) -> (Vec<KeyValue>, u32) {
             distinct.push(attribute.clone());
         }
     }
+    distinct.retain(|attribute| !(is_identity(&attribute.key) && is_blank(attribute.value.as_ref())));
     (distinct, dropped)
 }
 
@@ -117,8 +118,7 @@ fn span_attributes(
         scoped.push(string_pair("otel.scope.version", &scope.version));
     }
     let (of_span, span_dropped) = pairs([&scoped[..], &span.attributes].concat().iter());
-    let unskipped = |a: &&KeyValue| !(is_identity(&a.key) && is_blank(a.value.as_ref()));
-    let (mut of_resource, users_dropped) = pairs(raw_resource.iter().filter(unskipped));
+    let (mut of_resource, users_dropped) = pairs(raw_resource.iter());
     if !has("g.co/agent") {
         of_resource.insert(0, ("g.co/agent".into(), text(&agent(&raw_resource, context.version))));
     }
@@ -154,7 +154,8 @@ fn is_blank(value: Option<&AnyValue>) -> bool {
 fn pairs<'a>(attributes: impl Iterator<Item = &'a KeyValue>) -> (Vec<Pair>, u64) {
     let mut pairs: Vec<Pair> = Vec::new();
     let (mut taken, mut dropped) = (0, 0);
-    for attribute in attributes {
+    let is_skipped = |a: &&KeyValue| is_identity(&a.key) && is_blank(a.value.as_ref());
+    for attribute in attributes.filter(|attribute| !is_skipped(attribute)) {
         let key = match attribute.key.as_str() {
             key @ ("http.method" | "http.host" | "http.path" | "http.user_agent" | "http.status_code") => {
                 format!("/{}", key.replace('.', "/"))

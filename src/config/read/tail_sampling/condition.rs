@@ -143,19 +143,8 @@ fn ottl_conditions(
     key: &str,
     parse: impl Fn(&str) -> Result<Condition, OttlError>,
 ) -> Vec<Condition> {
-    let mut conditions = Vec::new();
-    for node in section.items(key, &OTTL_CONDITION_COUNT).unwrap_or_default() {
-        let Some(text) = section.check(node, values::searched) else { continue };
-        match parse(&text) {
-            Ok(condition) => conditions.push(condition),
-            Err(error) => {
-                let fault = Fault::new(format!("OTTL: {}", error.message));
-                let fault = error.help.into_iter().fold(fault, Fault::help);
-                section.error(node.at_byte(error.offset), fault);
-            }
-        }
-    }
-    conditions
+    let nodes = section.items(key, &OTTL_CONDITION_COUNT).unwrap_or_default();
+    nodes.into_iter().filter_map(|node| super::super::ottl::condition(section, node, &parse)).collect()
 }
 
 /// A span for which `condition` holds keeps the trace, or with `invert_match` that there is none.

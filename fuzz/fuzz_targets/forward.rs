@@ -1,0 +1,62 @@
+//! Whatever the scan accepts, the second sink turns into a request that any reader of proto3 takes, with every span in
+//! it once, and each half of it is such a request too.
+#![no_main]
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use libfuzzer_sys::fuzz_target;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message;
+use spansieve::config::settings;
+use spansieve::export::batch::{Batch, Batcher, Form};
+use spansieve::export::sink::EncodeSpans;
+use spansieve::forward::encode::{Encoder, EncoderSettings};
+use spansieve::otlp::scan::{NoProbe, Scan, scan};
+use spansieve::resource::Rewriter;
+use spansieve::sampling::{Keep, Threshold};
+use spansieve::tail::budget::Budget;
+use spansieve::tail::request::SpanBytes;
+
+fuzz_target!(|input: &[u8]| {
+    let mut found = Scan::default();
+    let Ok(body) = scan(Bytes::copy_from_slice(input), &NoProbe, &mut found) else { return };
+    let settings = EncoderSettings { annotate: true, ..EncoderSettings::default() };
+    let mut encoder = Encoder::new(settings, Rewriter::default());
+    let keep = Keep { policy: 0, threshold: Threshold::from_percent(5.0) };
+    let limits = settings::Batch { max_spans: usize::MAX, max_bytes: usize::MAX, max_delay: Duration::ZERO };
+    let mut batcher = Batcher::new(Form::Otlp, limits, Budget::new(0));
+    for fact in &found.facts {
+        let scope = found.scopes[fact.scope as usize];
+        let span = SpanBytes {
+            resource: scope.resource.of(&body),
+            resource_schema_url: scope.resource_schema_url.of(&body),
+            scope: scope.scope.of(&body),
+            scope_schema_url: scope.scope_schema_url.of(&body),
+            span: fact.span.of(&body),
+        };
+        let origin = EncodeSpans::origin(&mut encoder, span);
+        let place = <Encoder as EncodeSpans>::place(&origin);
+        batcher.push(place, Instant::now(), |out| encoder.span(&origin, span.span, keep, out)).expect("a scanned span");
+    }
+    batcher.flush();
+    let Some(batch) = batcher.take_closed().next() else { return };
+    assert_eq!(batch.span_count() as usize, found.facts.len());
+    let whole = ids(&batch);
+    if let Some((left, right)) = batch.halves() {
+        let mut both = [ids(&left), ids(&right)].concat();
+        both.sort_unstable();
+        assert_eq!(both, whole);
+    }
+});
+
+/// The ids of the spans, sorted.
+fn ids(batch: &Batch) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let request = ExportTraceServiceRequest::decode(batch.message().clone()).expect("a request that can be read");
+    let spans = request.resource_spans.into_iter().flat_map(|r| r.scope_spans).flat_map(|s| s.spans);
+    let mut ids = spans.map(|Span { trace_id, span_id, .. }| (trace_id, span_id)).collect::<Vec<_>>();
+    assert_eq!(ids.len(), batch.span_count() as usize);
+    ids.sort_unstable();
+    ids
+}

@@ -1,0 +1,128 @@
+//! Values as messages `AnyValue`: literals, hashes, conversions.
+
+use std::fmt::Write;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use prost::encoding::{WireType, encode_key, encode_varint};
+use sha2::{Digest, Sha256};
+
+use crate::config::settings::{AttributeValue, ConvertedType};
+use crate::otlp::view::AnyValue;
+
+// The fields of `AnyValue` (opentelemetry-proto `common.proto`).
+const STRING: u32 = 1;
+const BOOL: u32 = 2;
+const INT: u32 = 3;
+const DOUBLE: u32 = 4;
+
+/// What the configuration says.
+pub(super) fn literal(value: &AttributeValue) -> Vec<u8> {
+    match value {
+        AttributeValue::String(text) => string(text),
+        AttributeValue::Int(number) => int(*number),
+        AttributeValue::Double(number) => double(*number),
+        AttributeValue::Bool(value) => varint(BOOL, u64::from(*value)),
+    }
+}
+
+/// A string.
+pub(super) fn string(text: &str) -> Vec<u8> {
+    bytes_as_string(text.as_bytes())
+}
+
+/// A part of a string that was sent; as there, it may be no UTF-8.
+pub(super) fn bytes_as_string(text: &[u8]) -> Vec<u8> {
+    let mut message = Vec::with_capacity(text.len() + 6);
+    encode_key(STRING, WireType::LengthDelimited, &mut message);
+    encode_varint(text.len() as u64, &mut message);
+    message.extend_from_slice(text);
+    message
+}
+
+fn int(number: i64) -> Vec<u8> {
+    varint(INT, number.cast_unsigned())
+}
+
+fn double(number: f64) -> Vec<u8> {
+    let mut message = Vec::with_capacity(9);
+    encode_key(DOUBLE, WireType::SixtyFourBit, &mut message);
+    message.extend_from_slice(&number.to_le_bytes());
+    message
+}
+
+fn varint(field: u32, value: u64) -> Vec<u8> {
+    let mut message = Vec::new();
+    encode_key(field, WireType::Varint, &mut message);
+    encode_varint(value, &mut message);
+    message
+}
+
+/// The SHA-256 of a value as lower-case hex, as the Collector's `hash` makes it (`attraction/hasher.go`): of a string's
+/// bytes, of one byte for a boolean, of eight little-endian ones for a number. What holds no bytes, and lists and maps,
+/// become an empty string.
+pub(super) fn hashed(value: AnyValue<'_>) -> Vec<u8> {
+    let eight;
+    let bytes = match value {
+        AnyValue::String(text) => text,
+        AnyValue::Bool(false) => &[0],
+        AnyValue::Bool(true) => &[1],
+        AnyValue::Int(number) => {
+            eight = number.to_le_bytes();
+            &eight
+        }
+        AnyValue::Double(number) => {
+            eight = number.to_le_bytes();
+            &eight
+        }
+        _ => &[][..],
+    };
+    let mut hex = String::with_capacity(64);
+    if !bytes.is_empty() {
+        for byte in Sha256::digest(bytes) {
+            // Writing to a string does not fail.
+            let _ = write!(hex, "{byte:02x}");
+        }
+    }
+    string(&hex)
+}
+
+/// The value as another type (`attraction/type_converter.go`); nothing if it is of that type, or cannot be converted.
+/// Lists and maps stay what they are: Cloud Trace shows them as text anyway.
+pub(super) fn converted(value: AnyValue<'_>, to: ConvertedType) -> Option<Vec<u8>> {
+    match to {
+        ConvertedType::String => as_text(value).map(|text| string(&text)),
+        ConvertedType::Int => as_int(value).map(int),
+        ConvertedType::Double => as_double(value).map(double),
+    }
+}
+
+fn as_text(value: AnyValue<'_>) -> Option<String> {
+    match value {
+        AnyValue::Bool(value) => Some(value.to_string()),
+        AnyValue::Int(number) => Some(number.to_string()),
+        AnyValue::Double(number) => Some(number.to_string()),
+        AnyValue::Bytes(bytes) => Some(STANDARD.encode(bytes)),
+        AnyValue::Empty => Some(String::new()),
+        _ => None,
+    }
+}
+
+fn as_int(value: AnyValue<'_>) -> Option<i64> {
+    match value {
+        AnyValue::Bool(value) => Some(i64::from(value)),
+        // Towards zero, and to the ends where it does not fit.
+        AnyValue::Double(number) => Some(number as i64),
+        AnyValue::String(text) => std::str::from_utf8(text).ok()?.parse().ok(),
+        _ => None,
+    }
+}
+
+fn as_double(value: AnyValue<'_>) -> Option<f64> {
+    match value {
+        AnyValue::Bool(value) => Some(f64::from(u8::from(value))),
+        AnyValue::Int(number) => Some(number as f64),
+        AnyValue::String(text) => std::str::from_utf8(text).ok()?.parse().ok(),
+        _ => None,
+    }
+}
