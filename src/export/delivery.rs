@@ -3,10 +3,10 @@
 //! Invariants
 //! - A batch leaves by being stored, or by being refused down to a single span; never because too many wait. Their
 //!   shares of the memory budget make the receiver refuse new spans first.
-//! - Before that the oldest go to the disk and come back in order, if there is a [`Spool`] ([`spill`]).
+//! - Before that the oldest go to the disk and come back in order, if there is a [`Spool`] (`spill`).
 //! - A batch that nobody takes leaves by its age as well, if the operator says so (`cloud_trace.give_up_after`).
 //! - A project whose calls fail is probed with one call at a time, after growing waits; the first answer resumes it.
-//! - Whatever the traffic, the calls of a project stay below its quota ([`pace`]).
+//! - Whatever the traffic, the calls of a project stay below its quota (`pace`).
 //! - A batch that fails goes behind the others: one that cannot succeed must not stand in their way.
 
 mod alarm;

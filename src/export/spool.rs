@@ -1,6 +1,6 @@
 //! Kept spans on disk: where they wait when the sink is away and the memory is nearly used up.
 //!
-//! [`store::Store`] is the directory: segment files ([`format`]) that only grow, but for one byte of each record that
+//! [`store::Store`] is the directory: segment files ([`mod@format`]) that only grow, but for one byte of each record that
 //! is set when its spans are settled. [`Spool`] is the store off the export task: one job at a time, on a thread of
 //! the runtime's that may block. [`crate::export::delivery`] decides what goes there and when it comes back.
 //!

@@ -29,7 +29,7 @@ pub trait Probe {
 /// The fields of a span that the scan has read when it comes to the span's end. Strings are raw bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SpanFields<'a> {
-    /// The whole `Span` message, for [`view`]s.
+    /// The whole `Span` message, for [`crate::otlp::view`].
     pub message: &'a [u8],
     /// 16 bytes.
     pub trace_id: &'a [u8],
