@@ -10,7 +10,7 @@ use super::document::Node;
 use super::limits::{LISTEN_COUNT, MEMORY_BYTES, REQUEST_BYTES};
 use super::problem::{Fault, Problem};
 use super::section::Section;
-use super::settings::{Endpoint, LogFormat, LogLevel, Memory, Otlp, Settings, Size, Telemetry};
+use super::settings::{Api, Endpoint, LogFormat, LogLevel, Memory, Normalize, Otlp, Settings, Size, Telemetry};
 use super::values;
 
 const LOG_LEVELS: [(&str, LogLevel); 5] = [
@@ -47,6 +47,7 @@ pub(super) fn settings(root: Option<&Node>, files: Files<'_>, problems: &mut Vec
         telemetry(section, &mut settings.telemetry);
     }
     listen_twice(root, &settings, problems);
+    spans_normalized_for_otlp(root, &settings, problems);
     request_beyond_memory(root, &settings, problems);
     settings
 }
@@ -78,6 +79,15 @@ fn listen_twice(root: &Node, settings: &Settings, problems: &mut Vec<Problem>) {
     if !is_reported(node, problems) {
         let fault = Fault::new(format!("`{embedded}` of `cloud_trace.embedded` is taken by `{other}` of `otlp`"));
         problems.push(fault.help("give one of them another port").error(node.at));
+    }
+}
+
+/// Spans go to OTLP sinks as they were sent.
+fn spans_normalized_for_otlp(root: &Node, settings: &Settings, problems: &mut Vec<Problem>) {
+    let Some(node) = root.find(&["resource", "normalize"]) else { return };
+    if settings.cloud_trace.api != Api::V2 && settings.resource.normalize == Normalize::Span {
+        let fault = Fault::new("spans are normalized only with `cloud_trace.api: v2`, and here only resources");
+        problems.push(fault.help("write `resource`").warning(node.at));
     }
 }
 

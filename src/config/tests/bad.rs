@@ -231,6 +231,10 @@ fn cloud_trace() {
         ("cloud_trace: {endpoint: 'https://'}\n", "1:25+10 `https://` is no endpoint"),
         ("cloud_trace: {endpoint: 'https://host/v2'}\n", "1:25+17 `https://host/v2` is no endpoint"),
         ("cloud_trace: {endpoint: 'http://host'}\n", "1:25+13 `http://host` is no endpoint"),
+        (
+            "resource: {normalize: span}\ncloud_trace: {api: otlp, endpoint: 'http://h:1'}\n",
+            "1:23+4 warning: spans are normalized only with `cloud_trace.api: v2`, and here only resources",
+        ),
         ("cloud_trace: {attribute_mapping: consol}\n", "1:34+6 unknown attribute mapping `consol`"),
         (
             "cloud_trace:\n  attribute_mapping:\n    own:\n      - {key: a}\n      - {key: b, replacement: c}\n      - {key: b, replacement: d, x: 1}\n",
