@@ -144,36 +144,25 @@ impl Channel {
     {
         request.metadata_mut().as_mut().extend(self.headers.clone());
         request.set_timeout(self.call_deadline);
-        let answer = tokio::time::timeout(self.call_deadline, self.call(method, codec, request)).await;
+        let call = async {
+            let mut sign_in = None;
+            if let Some(credentials) = &self.credentials {
+                let signature = credentials.signature().await?;
+                request.metadata_mut().as_mut().extend(signature.headers);
+                sign_in = Some((credentials, signature.sign_in));
+            }
+            let mut client = tonic::client::Grpc::new(self.connection());
+            client.ready().await.map_err(|error| explained(Status::from_error(error.into())))?;
+            let result = client.unary(request, method, codec).await.map_err(explained);
+            if let (Err(status), Some((credentials, sign_in))) = (&result, sign_in)
+                && status.code() == Code::Unauthenticated
+            {
+                credentials.renew(sign_in);
+            }
+            result
+        };
+        let answer = tokio::time::timeout(self.call_deadline, call).await;
         answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer within the call's deadline")))
-    }
-
-    async fn call<C>(
-        &self,
-        method: PathAndQuery,
-        codec: C,
-        mut request: Request<C::Encode>,
-    ) -> Result<Response<C::Decode>, Status>
-    where
-        C: Codec,
-        C::Encode: Send + Sync + 'static,
-        C::Decode: Send + Sync + 'static,
-    {
-        let mut sign_in = None;
-        if let Some(credentials) = &self.credentials {
-            let signature = credentials.signature().await?;
-            request.metadata_mut().as_mut().extend(signature.headers);
-            sign_in = Some((credentials, signature.sign_in));
-        }
-        let mut client = tonic::client::Grpc::new(self.connection());
-        client.ready().await.map_err(|error| explained(Status::from_error(error.into())))?;
-        let result = client.unary(request, method, codec).await.map_err(explained);
-        if let (Err(status), Some((credentials, sign_in))) = (&result, sign_in)
-            && status.code() == Code::Unauthenticated
-        {
-            credentials.renew(sign_in);
-        }
-        result
     }
 
     /// The connection for a call that starts now.
