@@ -49,8 +49,9 @@ pub enum StartError {
     Memory(#[from] memory::UnknownMemory),
     /// The memory limit has no room for anything.
     #[error(
-        "the memory limit of {limit_bytes} bytes is too small: verdict caches and the largest request take \
-         {needed_bytes}; raise memory.limit, or lower tail_sampling.decision_cache or otlp.max_request_bytes"
+        "the memory limit of {limit_bytes} bytes is too small: verdict caches, the keys of policies and the largest request \
+         take {needed_bytes}; raise memory.limit, or lower tail_sampling.decision_cache, max_keys or \
+         otlp.max_request_bytes"
     )]
     MemoryLimit {
         /// `memory.limit` on this machine.

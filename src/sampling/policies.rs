@@ -226,6 +226,12 @@ impl Policies {
         self.states.iter().for_each(|state| state.kept(spans, now_ms));
     }
 
+    /// The most bytes that policies take for what they remember of other traces.
+    #[must_use]
+    pub fn state_bytes_max(&self) -> usize {
+        self.states.iter().map(State::bytes_max).sum()
+    }
+
     /// Spans that a month exports at the present pace; `None` without a budget, as nobody counts then.
     #[must_use]
     pub fn month_estimate(&self, now_ms: u64) -> Option<f64> {

@@ -58,6 +58,18 @@ impl State {
         }
     }
 
+    /// The most bytes that it takes beside the policies themselves.
+    pub(super) fn bytes_max(&self) -> usize {
+        match self {
+            State::Spans(_) | State::Bytes(_) => 0,
+            State::Adaptive(keyed) => keyed.state.lock().bytes_max(),
+            State::Rare(keyed) => keyed.state.lock().bytes_max(),
+            State::Budget(keyed) => keyed.state.lock().bytes_max(),
+            State::IdenticalErrors(keyed) => keyed.state.lock().bytes_max(),
+            State::Percentile(keyed) => keyed.state.lock().bytes_max(),
+        }
+    }
+
     /// Spans were kept, by whatever policy.
     pub(super) fn kept(&self, spans: u32, now_ms: u64) {
         if let State::Budget(keyed) = self {

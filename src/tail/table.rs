@@ -103,7 +103,7 @@ impl Table {
     pub fn new(settings: &TailSampling, policies: Arc<Policies>, budget: Budget) -> Self {
         let waits = Waits::new(settings, budget.limit_bytes());
         let shards = (0..SHARDS).map(|_| Mutex::new(Shard::new(&waits))).collect();
-        let caches = budget.force(waits.cache_bytes());
+        let caches = budget.force(waits.cache_bytes() + policies.state_bytes_max());
         Table { shards, policies, waits, budget, hasher: foldhash::fast::RandomState::default(), _caches: caches }
     }
 

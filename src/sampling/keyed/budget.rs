@@ -55,6 +55,12 @@ impl Budget {
         }
     }
 
+    /// The most bytes that its keys take.
+    #[must_use]
+    pub fn bytes_max(&self) -> usize {
+        self.shares.bytes_max()
+    }
+
     /// The threshold of the next trace, which has this key and so many spans.
     pub fn threshold(&mut self, key: u64, span_count: u32, now_ms: u64) -> Threshold {
         self.advance(now_ms);

@@ -24,6 +24,12 @@ impl IdenticalErrors {
         }
     }
 
+    /// The most bytes that its keys take.
+    #[must_use]
+    pub fn bytes_max(&self) -> usize {
+        self.windows.bytes_max()
+    }
+
     /// The threshold of the next error, which has this key: the first ones of a window are all kept, those behind them
     /// at the ratio. A window begins with the first error after the window before; errors of a new key for which
     /// there is no room are all kept.

@@ -32,6 +32,21 @@ impl<T> Keys<T> {
         Keys { entries: HashMap::with_hasher(FixedState::default()), keys_max, silence_ms, next_sweep_ms: 0 }
     }
 
+    /// The most keys that it holds.
+    pub(super) fn keys_max(&self) -> usize {
+        self.keys_max
+    }
+
+    /// The most bytes that it takes, the slack of the hash table included: its places are a power of two, of which
+    /// 7/8 are used, each with a byte that says what is in it.
+    pub(super) fn bytes_max(&self) -> usize {
+        const PLACES_MIN: usize = 4;
+        // Padding, and the bytes of the first places once more behind the last.
+        const BESIDE: usize = 32;
+        let places = (self.keys_max * 8 / 7 + 1).next_power_of_two().max(PLACES_MIN);
+        places * (size_of::<(u64, Entry<T>)>() + 1) + BESIDE
+    }
+
     /// What is known of `key`, which is seen now; `None` if it is new and there is no room.
     pub(super) fn see(&mut self, key: u64, now_ms: u64, new: impl FnOnce() -> T) -> Option<&mut T> {
         if self.is_full() && !self.entries.contains_key(&key) {

@@ -30,6 +30,12 @@ impl Percentile {
         }
     }
 
+    /// The most bytes that its keys take.
+    #[must_use]
+    pub fn bytes_max(&self) -> usize {
+        self.keys.bytes_max() + self.keys.keys_max() * size_of::<Sketch>()
+    }
+
     /// Whether a trace of this duration is slow for its key: longer than the percentile (by at most 5 % more) of
     /// those before it, and longer than the threshold. Then learns it.
     pub fn is_slow(&mut self, key: u64, duration_ms: u64, now_ms: u64) -> bool {

@@ -19,6 +19,12 @@ impl Rare {
         Rare { windows: Windows::new(settings.max_keys, MINUTE_MS), traces_per_minute: settings.traces_per_minute }
     }
 
+    /// The most bytes that its keys take.
+    #[must_use]
+    pub fn bytes_max(&self) -> usize {
+        self.windows.bytes_max()
+    }
+
     /// Whether the next trace, which has this key, is among the first of its key's minute. A minute begins with the
     /// first trace after the minute before; a new key for which there is no room is not kept, so a flood of keys
     /// costs at most `max_keys` × `traces_per_minute` traces a minute.

@@ -70,6 +70,11 @@ enum Memory {
 }
 
 impl Shares {
+    /// The most bytes that the keys take.
+    pub(super) fn bytes_max(&self) -> usize {
+        self.keys.bytes_max()
+    }
+
     /// A goal to divide among `keys_max` keys, each of which takes 80 B (190 B with the most slack of the table).
     pub(super) fn new(goal: Goal, memory: TrafficMemory, adjustment_interval_ms: u64, keys_max: usize) -> Self {
         let adjustment_interval_ms = adjustment_interval_ms.max(1);

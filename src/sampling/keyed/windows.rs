@@ -22,6 +22,11 @@ impl Windows {
         Windows { keys: Keys::new(keys_max, length_ms), length_ms }
     }
 
+    /// The most bytes that the keys take.
+    pub(super) fn bytes_max(&self) -> usize {
+        self.keys.bytes_max()
+    }
+
     /// Counts a trace: 1 for the first one of its key's window; `None` if its key is new and there is no room.
     pub(super) fn count(&mut self, key: u64, now_ms: u64) -> Option<u32> {
         let window = self.keys.see(key, now_ms, || Window { start_ms: now_ms, count: 0 })?;

@@ -294,6 +294,21 @@ fn the_budget_is_exact_and_returns_to_where_it_began() {
 }
 
 #[test]
+fn what_policies_remember_is_charged_from_the_start() {
+    let used = |policy: &str| {
+        let text = format!("tail_sampling: {{policies: [{{name: p, {policy}}}]}}\n");
+        let settings = crate::config::load(&text, &|_| None).unwrap().settings.tail_sampling;
+        Fixture::new(&settings, 1 << 30).budget.used_bytes()
+    };
+    let without = used("type: always_sample");
+    let rare = used("type: rare, rare: {max_keys: 100000}") - without;
+    let percentile = used("type: latency, latency: {percentile: 99, max_keys: 500}") - without;
+    // docs/adaptive-policies.md: 33 B and 1.1 KiB a key, and the slack of the table.
+    assert!((3_300_000..8_000_000).contains(&rare), "{rare}");
+    assert!((500 * 1_024..500 * 2_048).contains(&percentile), "{percentile}");
+}
+
+#[test]
 fn under_pressure_rescuable_traces_go_first_then_the_oldest_are_decided_then_requests_are_refused() {
     let mut fixture = Fixture::new(&settings(), 4 << 20);
     // An id for each n, of the half that the ratio drops.

@@ -9,6 +9,18 @@ fn see(keys: &mut Keys<u32>, key: u64, now_ms: u64) -> Option<u32> {
 }
 
 #[test]
+fn a_full_table_takes_no_more_than_was_promised() {
+    for keys_max in [1, 2, 3, 7, 8, 14, 15, 28, 29, 100, 448, 449, 1_000, 7_168, 7_169, 100_000] {
+        let mut keys = Keys::new(keys_max, 1_000);
+        for key in 0..2 * keys_max as u64 {
+            see(&mut keys, key, 0);
+        }
+        let (taken, promised) = (keys.entries.allocation_size(), keys.bytes_max());
+        assert!(taken <= promised, "{keys_max} keys: {taken} of {promised}");
+    }
+}
+
+#[test]
 fn a_full_table_refuses_new_keys_until_others_have_been_silent() {
     let mut keys = Keys::new(2, 1_000);
     for (key, now_ms, seen) in [
