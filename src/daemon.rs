@@ -65,11 +65,10 @@ pub enum StartError {
     /// The embedded Cloud Trace cannot start.
     #[error("cloud_trace.embedded: {0}")]
     Emulator(std::io::Error),
-    /// There is no way to the sink.
     /// The spool's directory cannot be used.
     #[error(transparent)]
     Spool(#[from] OpenError),
-    /// There is no client of Cloud Trace.
+    /// There is no way to the sink.
     #[error(transparent)]
     Channel(#[from] ChannelError),
     /// There are no Google credentials.
