@@ -14,10 +14,12 @@ use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::either::Either;
 
 use super::export::Exports;
 use super::gate::Gate;
 use super::router::Router;
+use super::tls::{self, Tls};
 use super::{Intake, ReceiverSettings, Scrape, health};
 use crate::telemetry::{Health, Metrics};
 
@@ -88,6 +90,7 @@ impl BindError {
 pub struct Bound {
     listeners: Vec<(TcpListener, SocketAddr)>,
     connections_max: usize,
+    tls: Option<Tls>,
 }
 
 impl Bound {
@@ -99,7 +102,14 @@ impl Bound {
             let local = listener.local_addr().map_err(error)?;
             listeners.push((listener, local));
         }
-        Ok(Bound { listeners, connections_max: CONNECTIONS_MAX })
+        Ok(Bound { listeners, connections_max: CONNECTIONS_MAX, tls: None })
+    }
+
+    /// Puts TLS in front of the addresses.
+    #[must_use]
+    pub fn behind(mut self, tls: Option<Tls>) -> Self {
+        self.tls = tls;
+        self
     }
 
     /// The addresses in the order of the configuration, with the ports that the system chose for port 0.
@@ -120,6 +130,11 @@ impl Bound {
         scrape: Scrape,
     ) -> Receiver {
         let gate = Arc::new(Gate::new());
+        let tls = self.tls.as_ref().map(Tls::state);
+        let mut followers = JoinSet::new();
+        if let Some(tls) = self.tls {
+            followers.spawn(tls.renew(Arc::clone(&metrics)));
+        }
         let router = Arc::new(Router {
             exports: Exports::new(intake, metrics, Arc::clone(&gate), settings.max_request_bytes),
             grpc_health: health::server(Arc::clone(&health)),
@@ -135,12 +150,13 @@ impl Bound {
                 router: Arc::clone(&router),
                 builder: Arc::clone(&builder),
                 slots: Arc::clone(&slots),
+                tls: tls.clone(),
                 phase: phase.subscribe(),
             };
             tokio::spawn(acceptor.run())
         });
         let acceptors = acceptors.collect();
-        Receiver { health, gate, phase, acceptors }
+        Receiver { health, gate, phase, acceptors, _followers: followers }
     }
 }
 
@@ -161,6 +177,8 @@ pub struct Receiver {
     gate: Arc<Gate>,
     phase: watch::Sender<Phase>,
     acceptors: Vec<JoinHandle<()>>,
+    /// They take what is renewed, for as long as there is a receiver.
+    _followers: JoinSet<()>,
 }
 
 impl Receiver {
@@ -216,6 +234,7 @@ struct Acceptor<I> {
     router: Arc<Router<I>>,
     builder: Arc<auto::Builder<TokioExecutor>>,
     slots: Arc<Semaphore>,
+    tls: Option<Arc<tls::State>>,
     phase: watch::Receiver<Phase>,
 }
 
@@ -250,9 +269,9 @@ impl<I: Intake> Acceptor<I> {
         };
         let mut phase = self.phase.clone();
         phase.mark_unchanged();
-        let (router, builder) = (Arc::clone(&self.router), Arc::clone(&self.builder));
+        let (router, builder, tls) = (Arc::clone(&self.router), Arc::clone(&self.builder), self.tls.clone());
         connections.spawn(async move {
-            serve(stream, &builder, router, phase).await;
+            serve(stream, tls.as_deref(), &builder, router, phase).await;
             drop(slot);
         });
     }
@@ -261,6 +280,7 @@ impl<I: Intake> Acceptor<I> {
 /// Serves one connection to its end.
 async fn serve<I: Intake>(
     stream: TcpStream,
+    tls: Option<&tls::State>,
     builder: &auto::Builder<TokioExecutor>,
     router: Arc<Router<I>>,
     mut phase: watch::Receiver<Phase>,
@@ -273,6 +293,16 @@ async fn serve<I: Intake>(
     if !spoke || stream.set_nodelay(true).is_err() {
         return;
     }
+    let stream = match tls {
+        None => Either::Left(stream),
+        Some(tls) => tokio::select! {
+            accepted = tls.accept(stream, &router.exports.metrics) => match accepted {
+                Some(stream) => Either::Right(stream),
+                None => return,
+            },
+            _ = phase.changed() => return,
+        },
+    };
     let service = service_fn(move |request| {
         let router = Arc::clone(&router);
         async move { Ok::<_, Infallible>(router.answer(request).await) }
