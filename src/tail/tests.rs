@@ -78,7 +78,7 @@ fn check(seed: u64) {
     if fails(&scenario).is_some() {
         let reduced = reduce(scenario);
         let cause = fails(&reduced).unwrap_or_default();
-        panic!("SPANSIEVE_SEED={seed}\n{}{reduced:#?}\n{cause}", reduced.yaml());
+        panic!("SPANSIEVE_SEED={seed}\n{}\n{cause}", reduced.describe());
     }
 }
 

@@ -21,8 +21,8 @@ use crate::tail::kept::{KeptQueue, KeptSpans};
 /// The time of day in all simulations, nanoseconds since 1970.
 const NOW_UNIX_NANO: u64 = 1_700_000_100_000_000_000;
 
-/// What the sink knows of a span: its name, the policy that kept it, and what its trace stands for.
-pub(super) type Stored = (String, String, f64);
+/// What the sink knows of a span beside its name: the policy that kept it, and what its trace stands for.
+pub(super) type Stored = (String, f64);
 
 pub(super) struct Exporter {
     pub(super) queue: Arc<KeptQueue>,
@@ -30,8 +30,8 @@ pub(super) struct Exporter {
     batcher: Batcher,
     calls: VecDeque<Batch>,
     start: Instant,
-    /// How often the sink took each span.
-    pub(super) stored: HashMap<String, (u64, Stored)>,
+    /// What the sink took, by the spans' names.
+    pub(super) stored: HashMap<String, Vec<Stored>>,
     /// Spans that could not be encoded, and those that the sink refused for good.
     pub(super) lost_spans: u64,
     pub(super) unencodable_spans: u64,
@@ -101,10 +101,8 @@ impl Exporter {
         let request = BatchWriteSpansRequest::decode(batch.message().clone()).expect("a valid call");
         assert_eq!(request.spans.len(), batch.span_count() as usize);
         for span in request.spans {
-            let stored = stored(&span);
-            let (times, first) = self.stored.entry(stored.0.clone()).or_insert((0, stored.clone()));
-            *times += 1;
-            assert_eq!(*first, stored, "a span is the same each time");
+            let (name, stored) = stored(&span);
+            self.stored.entry(name).or_default().push(stored);
         }
         self.queue.settle(batch.span_count().into());
     }
@@ -123,11 +121,11 @@ impl Exporter {
 
     /// Spans that the sink took.
     pub(super) fn stored_spans(&self) -> u64 {
-        self.stored.values().map(|(times, _)| times).sum()
+        self.stored.values().map(|stored| stored.len() as u64).sum()
     }
 }
 
-fn stored(span: &Span) -> Stored {
+fn stored(span: &Span) -> (String, Stored) {
     let attributes = &span.attributes.as_ref().expect("annotations").attribute_map;
     let text = |key| match attributes[key].value.clone().expect("a value") {
         Value::StringValue(text) => text.value,
@@ -135,5 +133,5 @@ fn stored(span: &Span) -> Stored {
         Value::BoolValue(_) => panic!("no truth value"),
     };
     let name = span.display_name.as_ref().expect("a name").value.clone();
-    (name, text(POLICY), text(ADJUSTED_COUNT).parse().expect("a number"))
+    (name, (text(POLICY), text(ADJUSTED_COUNT).parse().expect("a number")))
 }

@@ -1,5 +1,6 @@
 //! What a simulation does: a configuration, traces, and the steps of their way, all from one seed.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use fastrand::Rng;
@@ -161,6 +162,20 @@ impl Scenario {
             steps.extend([Step::Wait(1), Step::Send(std::mem::replace(&mut spans, rest))]);
         }
         Scenario { steps, ..self.clone() }
+    }
+
+    /// For a reader: what a failure needs.
+    pub(super) fn describe(&self) -> String {
+        let mut text = self.yaml();
+        writeln!(text, "caches of {} ids, {} bytes of memory", self.cache_ids, self.room_bytes).unwrap();
+        let sent = |step: &Step| if let Step::Send(spans) = step { spans.clone() } else { Vec::new() };
+        let traces: BTreeSet<usize> = self.steps.iter().flat_map(sent).map(|span| span.trace).collect();
+        for trace in traces {
+            let (id, randomness) = self.traces[trace];
+            writeln!(text, "trace {trace}: {:032x}, rv {randomness:x?}", u128::from_be_bytes(id)).unwrap();
+        }
+        self.steps.iter().for_each(|step| writeln!(text, "{step:?}").unwrap());
+        text
     }
 
     /// A configuration in YAML with the policies `p0`, `p1` and so on.
