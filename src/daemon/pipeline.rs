@@ -8,8 +8,7 @@ use bytes::Bytes;
 
 use super::clock::Clock;
 use crate::otlp::scan::{self, Scan};
-use crate::otlp::wire::WireError;
-use crate::receiver::{Accepted, Intake};
+use crate::receiver::{AcceptError, Accepted, Intake};
 use crate::sampling::Policies;
 use crate::tail::budget::Share;
 use crate::tail::kept::KeptQueue;
@@ -93,17 +92,21 @@ impl Intake for Pipeline {
         })
     }
 
-    fn accept(&self, body: Bytes, share: Share) -> Result<Accepted, WireError> {
+    fn accept(&self, body: Bytes, mut share: Share) -> Result<Accepted, AcceptError> {
         WORKSPACE.with_borrow_mut(|workspace| {
             let Workspace { scan, outcome } = workspace;
             let body = scan::scan(body, self.policies.probe(), scan)?;
             let accepted = Accepted { spans: scan.span_count() as u32, rejected: scan.rejected };
-            self.table.insert(body, scan, share, self.clock.now_ms(), outcome);
+            let now_ms = self.clock.now_ms();
+            let has_room = self.table.admit_index(scan, &mut share, now_ms, outcome);
+            if has_room {
+                self.table.insert(body, scan, share, now_ms, outcome);
+            }
             self.settle(outcome);
             if scan.facts.len() > WORKSPACE_SPANS_MAX {
                 *workspace = Workspace::default();
             }
-            Ok(accepted)
+            if has_room { Ok(accepted) } else { Err(AcceptError::NoRoom) }
         })
     }
 }

@@ -5,8 +5,7 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 use tonic::codegen::tokio_stream;
 
-use super::{Accepted, Intake};
-use crate::otlp::wire::WireError;
+use super::{AcceptError, Accepted, Intake};
 use crate::tail::budget::{Budget, Share};
 
 pub(super) struct FakeIntake(pub(super) Budget);
@@ -16,7 +15,7 @@ impl Intake for FakeIntake {
         self.0.reserve(bytes)
     }
 
-    fn accept(&self, _: Bytes, _: Share) -> Result<Accepted, WireError> {
+    fn accept(&self, _: Bytes, _: Share) -> Result<Accepted, AcceptError> {
         Ok(Accepted::default())
     }
 }

@@ -6,6 +6,7 @@ use http::{Method, StatusCode};
 use thiserror::Error;
 use tonic::Code;
 
+use super::AcceptError;
 use super::inflate::{Coding, InflateError};
 use crate::otlp::json::JsonError;
 use crate::otlp::wire::WireError;
@@ -34,7 +35,7 @@ pub(super) enum Refusal {
     #[error("{0}")]
     Inflate(InflateError),
     #[error("not an ExportTraceServiceRequest in protobuf: {0}")]
-    Protobuf(#[from] WireError),
+    Protobuf(WireError),
     #[error("not an ExportTraceServiceRequest in JSON: {0}")]
     Json(#[from] JsonError),
     #[error("the compression {0:?} is not supported; use one of: {names}, identity", names = Coding::NAMES)]
@@ -61,6 +62,15 @@ pub(super) enum Refusal {
     Method { allow: &'static str },
     #[error("gRPC needs HTTP/2")]
     GrpcOverHttp1,
+}
+
+impl From<AcceptError> for Refusal {
+    fn from(error: AcceptError) -> Self {
+        match error {
+            AcceptError::Wire(error) => Refusal::Protobuf(error),
+            AcceptError::NoRoom => Refusal::NoRoom,
+        }
+    }
 }
 
 impl Refusal {

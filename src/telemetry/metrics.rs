@@ -5,6 +5,7 @@
 //!   configuration.
 //! - Every series that can occur is there from the start, at 0: a first error is an increase, not a new series.
 
+mod books;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, SharedString};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+pub use books::Books;
 pub use table::{
     DROP_REASONS, Description, HANDSHAKE_FAILURES, HELD_STATES, HELD_TRACE_STATES, Kind, LATE_VERDICTS,
     LabelDescription, LabelValues, OUTCOMES, PROTOCOLS, REJECT_REASONS, RELOADS, SINK_CODES, SPOOL_FAULTS, TABLE,
