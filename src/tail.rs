@@ -16,6 +16,8 @@ mod shard;
 mod slots;
 pub mod table;
 pub mod tally;
+#[cfg(test)]
+mod tests;
 mod verdicts;
 
 pub use table::Table;

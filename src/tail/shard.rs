@@ -9,6 +9,7 @@
 
 use std::hash::BuildHasher;
 
+use foldhash::fast::SeedableRandomState;
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
@@ -30,6 +31,13 @@ struct Trace {
     /// Spans of a trace come in two or three requests.
     fragments: SmallVec<[Fragment; 3]>,
     state: State,
+}
+
+impl Trace {
+    fn add(&mut self, arrival: Arrival) {
+        self.summary.merge(&arrival.summary);
+        self.fragments.push(arrival.fragment);
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +75,7 @@ enum Known {
 pub(super) struct Round<'a> {
     pub(super) policies: &'a Policies,
     pub(super) waits: &'a Waits,
-    pub(super) hasher: &'a foldhash::fast::RandomState,
+    pub(super) hasher: &'a SeedableRandomState,
     pub(super) now_ms: Millis,
     pub(super) kept: &'a mut Vec<KeptSpans>,
     pub(super) tally: &'a mut Tally,
@@ -82,7 +90,7 @@ impl Round<'_> {
 
 /// The hash of a trace id: seeded, so that senders cannot aim.
 #[inline]
-pub(super) fn hash(hasher: &foldhash::fast::RandomState, id: TraceId) -> u64 {
+pub(super) fn hash(hasher: &SeedableRandomState, id: TraceId) -> u64 {
     hasher.hash_one(u128::from_ne_bytes(id.0))
 }
 
@@ -187,14 +195,23 @@ impl Shard {
         self.held
     }
 
+    /// Every held trace with the number of its spans, and whether it is undecided.
+    #[cfg(test)]
+    pub(super) fn census(&self) -> impl Iterator<Item = (TraceId, u64, bool)> {
+        self.traces.iter().map(|trace| {
+            let pending = matches!(trace.state, State::Pending { .. });
+            (trace.id, u64::from(trace.summary.span_count), pending)
+        })
+    }
+
     /// Takes in the spans of one request, each of `arrivals` those of another trace, and empties it.
     pub(super) fn arrive(&mut self, arrivals: &mut Vec<Arrival>, round: &mut Round<'_>) {
         let slots: SmallVec<[Option<Slot>; 16]> = arrivals.iter().map(|arrival| self.find(arrival)).collect();
-        let known: SmallVec<[Known; 16]> = arrivals
-            .iter()
-            .zip(slots)
-            .map(|(arrival, slot)| slot.map_or_else(|| self.recall(arrival.hash), Known::Held))
-            .collect();
+        let recall = |(arrival, slot): (&Arrival, Option<Slot>)| match slot {
+            Some(slot) => Known::Held(slot),
+            None => self.recall(arrival.hash),
+        };
+        let known: SmallVec<[Known; 16]> = arrivals.iter().zip(slots).map(recall).collect();
         for (arrival, known) in arrivals.drain(..).zip(known) {
             match known {
                 Known::Held(slot) => self.join(slot, arrival, round),
@@ -210,6 +227,7 @@ impl Shard {
                 Known::No => self.begin(arrival, round),
             }
         }
+        self.remember_let_go();
     }
 
     fn find(&self, arrival: &Arrival) -> Option<Slot> {
@@ -217,7 +235,7 @@ impl Shard {
     }
 
     /// What the caches know of a trace that is not held.
-    fn recall(&self, hash: u64) -> Known {
+    fn recall(&mut self, hash: u64) -> Known {
         if let Some(packed) = self.kept_ids.get(hash) {
             Known::Kept(packed)
         } else if self.dropped_ids.get(hash).is_some() {
@@ -232,27 +250,38 @@ impl Shard {
     /// More spans of a trace that is held.
     fn join(&mut self, slot: Slot, arrival: Arrival, round: &mut Round<'_>) {
         let Some(trace) = self.traces.get_mut(slot) else { return };
-        trace.summary.merge(&arrival.summary);
-        trace.fragments.push(arrival.fragment);
+        if let State::Dropped { .. } = trace.state {
+            return self.join_dropped(slot, arrival, round);
+        }
+        let (hash, is_root) = (arrival.hash, arrival.summary.has_root);
         self.held.count(trace.state, &arrival.summary);
-        let (keep, trigger) = match trace.state {
-            State::Pending { .. } => {
-                let keep = round.policies.proven(&trace.summary);
-                if arrival.summary.has_root {
-                    self.root_arrived(slot, round);
-                }
-                (keep, Trigger::Evidence)
-            }
-            State::Dropped { .. } => {
-                let keep = round.policies.rescue(&trace.summary, trace.id);
-                round.tally.late_of_dropped(keep.is_some(), arrival.summary.span_count);
-                (keep, Trigger::Rescue)
-            }
-        };
-        if let Some(keep) = keep
-            && let Some(trace) = self.take_out(slot, arrival.hash)
-        {
-            self.keep(trace, arrival.hash, keep, trigger, round);
+        trace.add(arrival);
+        if let Some(keep) = round.policies.proven(&trace.summary) {
+            self.keep_held(slot, hash, keep, Trigger::Evidence, round);
+        } else if round.waits.is_full(&trace.summary) {
+            self.decide(slot, Trigger::TraceSize, round);
+        } else if is_root {
+            self.root_arrived(slot, round);
+        }
+    }
+
+    /// Late spans of a dropped trace that is held: they prove the drop wrong, or they are held with the others. A full
+    /// trace grows no further.
+    fn join_dropped(&mut self, slot: Slot, arrival: Arrival, round: &mut Round<'_>) {
+        let Some(trace) = self.traces.get_mut(slot) else { return };
+        let mut summary = trace.summary.clone();
+        summary.merge(&arrival.summary);
+        let keep = round.policies.rescue(&summary, trace.id);
+        round.tally.late_of_dropped(keep.is_some(), arrival.summary.span_count);
+        if keep.is_none() && round.waits.is_full(&trace.summary) {
+            round.tally.sampled_out_spans += u64::from(arrival.summary.span_count);
+            return;
+        }
+        let hash = arrival.hash;
+        self.held.count(trace.state, &arrival.summary);
+        trace.add(arrival);
+        if let Some(keep) = keep {
+            self.keep_held(slot, hash, keep, Trigger::Rescue, round);
         }
     }
 
@@ -291,14 +320,23 @@ impl Shard {
         let trace = Trace { id, summary, fragments: SmallVec::from_iter([fragment]), state };
         self.held.add(&trace);
         if let Some(keep) = round.policies.proven(&trace.summary) {
-            self.keep(trace, hash, keep, Trigger::Evidence, round);
-            return;
+            return self.keep(trace, hash, keep, Trigger::Evidence, round);
         }
+        let is_full = round.waits.is_full(&trace.summary);
         let slot = self.traces.insert(trace);
         self.index.insert(hash, slot);
+        if is_full {
+            return self.decide(slot, Trigger::TraceSize, round);
+        }
         self.waiting.push(due, slot);
         if has_root {
             self.root_arrived(slot, round);
+        }
+    }
+
+    fn keep_held(&mut self, slot: Slot, hash: u64, keep: Keep, trigger: Trigger, round: &mut Round<'_>) {
+        if let Some(trace) = self.take_out(slot, hash) {
+            self.keep(trace, hash, keep, trigger, round);
         }
     }
 
@@ -342,36 +380,35 @@ impl Shard {
     fn decide_if_pending(&mut self, due: Due, forced: Option<Trigger>, round: &mut Round<'_>) {
         let Some(trace) = self.traces.get(due.slot) else { return };
         let State::Pending { due: at, trigger } = trace.state else { return };
-        if at != due.at {
-            return;
+        if at == due.at {
+            round.tally.lag(at.elapsed_ms(round.now_ms));
+            self.decide(due.slot, forced.unwrap_or(trigger), round);
         }
-        let trigger = forced.unwrap_or(trigger);
-        round.tally.lag(at.elapsed_ms(round.now_ms));
+    }
+
+    fn decide(&mut self, slot: Slot, trigger: Trigger, round: &mut Round<'_>) {
+        let Some(trace) = self.traces.get(slot) else { return };
         match round.policies.decide(&trace.summary, trace.id, round.now_ms) {
-            Verdict::Kept(keep) => {
-                let hash = round.hash(trace.id);
-                if let Some(trace) = self.take_out(due.slot, hash) {
-                    self.keep(trace, hash, keep, trigger, round);
-                }
-            }
+            Verdict::Kept(keep) => self.keep_held(slot, round.hash(trace.id), keep, trigger, round),
             Verdict::Dropped => {
                 round.tally.dropped(trigger);
-                match round.waits.rescue_window_ms {
-                    Some(window_ms) if forced.is_none() => self.drop_trace(due.slot, round.now_ms + window_ms),
-                    _ => self.let_go(due.slot, |hash| hash, round),
-                }
+                self.drop_trace(slot, trigger, round);
             }
             Verdict::Vetoed(policy) => {
                 round.tally.vetoed(policy, trigger);
-                self.let_go(due.slot, vetoed, round);
+                self.let_go(slot, vetoed, round);
             }
         }
     }
 
-    /// Drops a trace that stays rescuable until `expiry_ms`.
-    fn drop_trace(&mut self, slot: Slot, expiry_ms: Millis) {
+    /// Drops a trace: rescuable for a while, or for good if memory is short or the process stops.
+    fn drop_trace(&mut self, slot: Slot, trigger: Trigger, round: &mut Round<'_>) {
+        let is_held = !matches!(trigger, Trigger::Pressure | Trigger::Shutdown);
+        let (Some(window_ms), true) = (round.waits.rescue_window_ms, is_held) else {
+            return self.let_go(slot, |hash| hash, round);
+        };
         let Some(trace) = self.traces.get_mut(slot) else { return };
-        let expiry = Moment::new(expiry_ms);
+        let expiry = Moment::new(round.now_ms + window_ms);
         self.held.remove(trace);
         trace.state = State::Dropped { expiry };
         self.held.add(trace);
@@ -388,21 +425,17 @@ impl Shard {
         round.tally.sampled_out_spans += u64::from(trace.summary.span_count);
     }
 
-    /// What every round that lets traces go ends with.
+    /// What every round of work ends with.
     fn remember_let_go(&mut self) {
         for hash in self.let_go.drain(..) {
             self.dropped_ids.insert(hash, 0);
         }
     }
 
-    /// Lets go of rescuable traces whose window has ended or that are over the shard's share of memory, up to
-    /// `traces_max` of them; true if more may be waiting for it.
+    /// Lets go of up to `traces_max` rescuable traces whose window has ended; true if more may be waiting for it.
     pub(super) fn expire_rescuable(&mut self, traces_max: usize, round: &mut Round<'_>) -> bool {
-        let more = (0..traces_max).all(|_| {
-            let over = self.held.rescuable_bytes > round.waits.rescue_bytes_per_shard;
-            let due = if over { self.rescuable.pop() } else { self.rescuable.pop_due(round.now_ms) };
-            due.map(|due| self.let_go_if_rescuable(due, round)).is_some()
-        });
+        let more = (0..traces_max)
+            .all(|_| self.rescuable.pop_due(round.now_ms).map(|due| self.let_go_if_rescuable(due, round)).is_some());
         self.remember_let_go();
         more
     }
@@ -482,15 +515,22 @@ fn vetoed(hash: u64) -> u64 {
     hash ^ 1 << (u64::BITS - 1)
 }
 
-/// Policy in the high 16 bits, the high 48 bits of the 56-bit threshold below: what is cut off is far below the
-/// precision of an adjusted count.
+/// Policy in the high 16 bits, then a bit for each mark, then the high bits of the threshold: what is cut off is far below
+/// the precision of an adjusted count.
 fn pack(keep: Keep) -> u64 {
-    u64::from(keep.policy) << 48 | keep.threshold.get() >> 8
+    u64::from(keep.policy) << 48 | u64::from(keep.rescued) << RESCUED_BIT | keep.threshold.get() >> CUT_BITS
 }
 
 fn unpack(packed: u64) -> Keep {
-    Keep { policy: (packed >> 48) as u16, threshold: Threshold::from_bits(packed << 8) }
+    Keep {
+        rescued: packed >> RESCUED_BIT & 1 == 1,
+        ..Keep::new((packed >> 48) as u16, Threshold::from_bits((packed & ((1 << RESCUED_BIT) - 1)) << CUT_BITS))
+    }
 }
+
+const RESCUED_BIT: u32 = 47;
+/// Bits of a threshold, which has 56, that are not remembered.
+const CUT_BITS: u32 = 56 - RESCUED_BIT;
 
 /// The memory that a trace takes in the table: its slot, its entry in the index (with a byte of its own and the slack of a
 /// hash table that is two thirds full), and those in two queues.

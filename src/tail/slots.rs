@@ -76,6 +76,12 @@ impl<T> Slots<T> {
         Some(value)
     }
 
+    /// All values.
+    #[cfg(test)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.chunks.iter().flat_map(|chunk| chunk.values.iter().flatten())
+    }
+
     /// Gives back the memory of empty chunks if most of what is held is empty.
     pub(super) fn shrink(&mut self) {
         let chunks_held = self.chunks.len() - self.vacant.len();
