@@ -18,7 +18,7 @@ use super::verdicts::VerdictCache;
 use crate::config::settings::{Size, TailSampling};
 use crate::otlp::TraceId;
 use crate::otlp::scan::{Scan, Scope, SpanFact};
-use crate::sampling::Policies;
+use crate::sampling::{Policies, Summary};
 
 /// Milliseconds of a monotonic clock.
 pub type Millis = u64;
@@ -46,7 +46,12 @@ pub(super) struct Waits {
     pub(super) decision_ms: Millis,
     pub(super) after_root_ms: Option<Millis>,
     pub(super) rescue_window_ms: Option<Millis>,
-    pub(super) rescue_bytes_per_shard: u64,
+    /// The most wire bytes that all rescuable traces hold.
+    pub(super) rescue_bytes_max: u64,
+    /// Spans with which a trace is decided at once.
+    pub(super) trace_spans_max: u32,
+    /// Wire bytes of spans, likewise.
+    pub(super) trace_bytes_max: u64,
     pub(super) kept_ids_per_shard: usize,
     pub(super) dropped_ids_per_shard: usize,
 }
@@ -54,20 +59,28 @@ pub(super) struct Waits {
 impl Waits {
     fn new(settings: &TailSampling, limit_bytes: usize) -> Self {
         let millis = |duration: std::time::Duration| duration.as_millis() as Millis;
-        let rescue_bytes = match settings.rescue.max_bytes {
+        let bytes = |size| match size {
             Size::Bytes(bytes) => bytes,
             Size::Percent(percent) => (limit_bytes as f64 * percent / 100.0) as u64,
         };
-        let rescue_on = !settings.rescue.window.is_zero() && rescue_bytes > 0;
+        let rescue_bytes_max = bytes(settings.rescue.max_bytes);
+        let rescue_on = !settings.rescue.window.is_zero() && rescue_bytes_max > 0;
         let after_root = settings.decision_wait_after_root_received;
         Waits {
             decision_ms: millis(settings.decision_wait),
             after_root_ms: (!after_root.is_zero()).then(|| millis(after_root)),
             rescue_window_ms: rescue_on.then(|| millis(settings.rescue.window)),
-            rescue_bytes_per_shard: rescue_bytes / SHARDS as u64,
+            rescue_bytes_max,
+            trace_spans_max: u32::try_from(settings.spans_max).unwrap_or(u32::MAX),
+            trace_bytes_max: bytes(settings.bytes_max),
             kept_ids_per_shard: settings.decision_cache.sampled_cache_size.div_ceil(SHARDS),
             dropped_ids_per_shard: settings.decision_cache.non_sampled_cache_size.div_ceil(SHARDS),
         }
+    }
+
+    /// Whether a trace has grown so large that it is not to wait for more.
+    pub(super) fn is_full(&self, summary: &Summary) -> bool {
+        summary.span_count >= self.trace_spans_max || summary.span_bytes >= self.trace_bytes_max
     }
 
     fn cache_bytes(&self) -> usize {
@@ -186,10 +199,11 @@ impl Table {
         self.shards[shard].lock().shrink();
     }
 
-    /// Makes room before it is needed: lets go of rescuable traces above one mark of the budget and decides the
-    /// oldest traces above a higher one. A bounded slice of work; true if there is more to do.
+    /// Makes room before it is needed: lets go of rescuable traces above their part of the budget or one mark of it,
+    /// and decides the oldest traces above a higher one. A bounded slice of work; true if there is more to do.
     pub fn relieve(&self, now_ms: Millis, out: &mut Outcome) -> bool {
-        if self.over(RESCUE_MARK) > 0 && self.shed(RELIEF_SLICE_TRACES, now_ms, out) {
+        let is_over = self.held().rescuable_bytes > self.waits.rescue_bytes_max || self.over(RESCUE_MARK) > 0;
+        if is_over && self.shed(RELIEF_SLICE_TRACES, now_ms, out) {
             return true;
         }
         self.over(EARLY_MARK) > 0 && self.decide_early(RELIEF_SLICE_TRACES, now_ms, out)
