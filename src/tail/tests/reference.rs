@@ -55,6 +55,11 @@ impl Facts {
         }
     }
 
+    /// Whether the trace waits for no more.
+    pub(super) fn is_full(&self, scenario: &Scenario) -> bool {
+        self.spans >= scenario.spans_max as u64
+    }
+
     fn slow(&self) -> bool {
         let (first, last) = (self.times.iter().min(), self.times.iter().max());
         first.zip(last).is_some_and(|(first, last)| last - first >= 1_000 * MS)
@@ -85,21 +90,21 @@ impl Scenario {
                 Rule::PaidRatio(percent) if facts.paid => self.ratio(trace, *percent),
                 _ => None,
             };
-            threshold.map(|threshold| Keep { policy: number as u16, threshold })
+            threshold.map(|threshold| Keep::new(number as u16, threshold))
         });
         let votes = votes.collect::<Vec<_>>();
         // The least strict one; `min_by_key` takes the first of equals.
         let Some(best) = votes.iter().min_by_key(|keep| keep.threshold) else { return Verdict::Dropped };
         let named = if self.first_match { &votes[0] } else { best };
-        Verdict::Kept(Keep { policy: named.policy, threshold: best.threshold })
+        Verdict::Kept(Keep::new(named.policy, best.threshold))
     }
 
-    /// Whether a trace of these facts may be kept so.
+    /// Whether a trace of these facts may be kept so, in the first place or by a rescue.
     pub(super) fn admits(&self, trace: usize, facts: &Facts, keep: Keep) -> bool {
         let limited = self.rules.iter().any(|rule| matches!(rule, Rule::Limit(_)));
         match self.verdict(trace, facts) {
             Verdict::Vetoed(_) => false,
-            Verdict::Kept(expected) if expected == keep => true,
+            Verdict::Kept(expected) if (expected.policy, expected.threshold) == (keep.policy, keep.threshold) => true,
             // A limiter may vote, too, and what it says depends on other traces.
             Verdict::Kept(expected) if limited => keep.threshold <= expected.threshold,
             Verdict::Dropped => matches!(self.rules[usize::from(keep.policy)], Rule::Limit(_)),
@@ -118,6 +123,6 @@ impl Scenario {
             _ => false,
         };
         let policy = self.rules.iter().position(proves)? as u16;
-        Some(Keep { policy, threshold: Threshold::ALWAYS })
+        Some(Keep { rescued: true, ..Keep::new(policy, Threshold::ALWAYS) })
     }
 }
