@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::pipeline::Pipeline;
-use crate::tail::table::Outcome;
+use crate::tail::table::{Millis, Outcome};
 
 /// How often due traces are looked for: the most that a decision is late on an idle machine.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Sweeps for ever. Works in slices and yields between them, so that decisions that fall due together do not stall
-/// ingest on a runtime of one thread.
+/// Sweeps for ever. Works in turns of a millisecond and yields between them, so that decisions that fall due together do
+/// not stall ingest on a runtime of one thread. No shorter ones: a large request is some milliseconds of work, and a sweeper
+/// that did less each time would fall behind it, until memory is full.
 pub(super) async fn run(pipeline: Arc<Pipeline>) {
     let mut interval = tokio::time::interval(SWEEP_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -18,19 +19,28 @@ pub(super) async fn run(pipeline: Arc<Pipeline>) {
     let shards = pipeline.table.shard_count();
     for round in 0.. {
         interval.tick().await;
+        let mut turn_ms = pipeline.clock.now_ms();
         for shard in 0..shards {
             while pipeline.table.sweep(shard, pipeline.clock.now_ms(), &mut outcome) {
                 pipeline.settle(&mut outcome);
-                tokio::task::yield_now().await;
+                end_turn(&pipeline, &mut turn_ms).await;
             }
         }
         pipeline.settle(&mut outcome);
         while pipeline.table.relieve(pipeline.clock.now_ms(), &mut outcome) {
             pipeline.settle(&mut outcome);
-            tokio::task::yield_now().await;
+            end_turn(&pipeline, &mut turn_ms).await;
         }
         pipeline.settle(&mut outcome);
         pipeline.table.shrink(round % shards);
+    }
+}
+
+/// Yields if a turn that began at `turn_ms` has had its millisecond, and begins the next.
+async fn end_turn(pipeline: &Pipeline, turn_ms: &mut Millis) {
+    if pipeline.clock.now_ms() > *turn_ms {
+        tokio::task::yield_now().await;
+        *turn_ms = pipeline.clock.now_ms();
     }
 }
 
