@@ -11,13 +11,16 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::OccupiedEntry;
 use smallvec::SmallVec;
 
+use super::census::{Census, Sighting};
+use super::gaps::{SPANS_MAX, gaps};
 use super::kept::KeptSpans;
+use super::packed::{pack, unpack};
 use super::request::Fragment;
 use super::table::{Millis, Waits};
 use super::tally::{Tally, Trigger};
 use super::verdicts::VerdictCache;
 use crate::otlp::TraceId;
-use crate::sampling::{Keep, Policies, Summary, Threshold, Verdict};
+use crate::sampling::{Keep, Parent, Policies, Summary, Verdict};
 
 /// A trace whose spans are held.
 #[derive(Debug)]
@@ -156,6 +159,7 @@ pub(super) struct Shard {
     rescuable: VecDeque<Due>,
     kept_ids: VerdictCache,
     dropped_ids: VerdictCache,
+    census: Census,
     held: Held,
 }
 
@@ -168,6 +172,7 @@ impl Shard {
             rescuable: VecDeque::new(),
             kept_ids: VerdictCache::with_values(waits.kept_ids_per_shard),
             dropped_ids: VerdictCache::without_values(waits.dropped_ids_per_shard),
+            census: Census::new(),
             held: Held::default(),
         }
     }
@@ -178,9 +183,12 @@ impl Shard {
 
     /// Takes in the spans of one trace.
     pub(super) fn arrive(&mut self, arrival: Arrival, round: &mut Round<'_>) {
+        let sighting = self.census.see(arrival.hash, round.now_ms);
+        if let Some(sighting) = sighting {
+            round.tally.follow(sighting, &arrival.fragment, round.waits.decision_ms);
+        }
         let Ok(mut entry) = self.traces.find_entry(arrival.hash, |trace| trace.id == arrival.id) else {
-            self.arrive_unknown(arrival, round);
-            return;
+            return self.arrive_unknown(arrival, sighting, round);
         };
         if let State::Dropped { .. } = entry.get().state {
             if let Some((trace, keep)) = arrive_rescuable(entry, &mut self.held, arrival, round) {
@@ -204,7 +212,7 @@ impl Shard {
     }
 
     /// Spans of a trace that is not held: late ones follow the verdict, others begin a trace. A veto is final.
-    fn arrive_unknown(&mut self, arrival: Arrival, round: &mut Round<'_>) {
+    fn arrive_unknown(&mut self, arrival: Arrival, sighting: Option<Sighting>, round: &mut Round<'_>) {
         if let Some(packed) = self.kept_ids.get(arrival.hash) {
             round.tally.late_kept_spans += u64::from(arrival.summary.span_count);
             round.kept.push(KeptSpans { fragment: arrival.fragment, keep: unpack(packed) });
@@ -214,6 +222,7 @@ impl Shard {
             round.tally.late_of_dropped(false, arrival.summary.span_count);
             round.tally.sampled_out_spans += u64::from(arrival.summary.span_count);
         } else {
+            round.tally.begun(sighting);
             self.begin(arrival, round);
         }
     }
@@ -225,7 +234,7 @@ impl Shard {
         match keep {
             Some(keep) => {
                 round.tally.kept(keep, Trigger::Rescue);
-                self.kept_ids.insert(arrival.hash, pack(keep));
+                self.remember_kept(arrival.hash, keep, round);
                 round.kept.push(KeptSpans { fragment: arrival.fragment, keep });
             }
             None => round.tally.sampled_out_spans += u64::from(arrival.summary.span_count),
@@ -254,9 +263,14 @@ impl Shard {
     /// Sends the spans of a trace (which the caller has taken out of the table) on to the exporter.
     fn keep(&mut self, trace: Trace, keep: Keep, trigger: Trigger, round: &mut Round<'_>) {
         self.held.remove(&trace);
-        self.kept_ids.insert(trace.hash, pack(keep));
+        self.remember_kept(trace.hash, keep, round);
         round.tally.kept(keep, trigger);
         round.kept.extend(trace.fragments.into_iter().map(|fragment| KeptSpans { fragment, keep }));
+    }
+
+    fn remember_kept(&mut self, hash: u64, keep: Keep, round: &mut Round<'_>) {
+        let forgot = self.kept_ids.insert(hash, pack(keep));
+        round.tally.forgotten_kept_ids += u64::from(forgot);
     }
 
     /// Decides up to `traces_max` traces that are due at `round.now_ms`; true if more may be due.
@@ -293,8 +307,10 @@ impl Shard {
 
     /// Decides a trace, which the caller has taken out of the table.
     fn decide(&mut self, trace: Trace, trigger: Trigger, round: &mut Round<'_>) {
-        match round.policies.decide(&trace.summary, trace.id, round.now_ms) {
-            Verdict::Kept(keep) => self.keep(trace, keep, trigger, round),
+        let verdict = round.policies.decide(&trace.summary, trace.id, round.now_ms);
+        let missing_parent = self.missing_parent(&trace, verdict, trigger, round);
+        match verdict {
+            Verdict::Kept(keep) => self.keep(trace, Keep { missing_parent, ..keep }, trigger, round),
             Verdict::Dropped => {
                 round.tally.dropped(trigger);
                 self.drop_trace(trace, trigger, round);
@@ -304,6 +320,30 @@ impl Shard {
                 self.let_go(&trace, vetoed(trace.hash), round);
             }
         }
+    }
+
+    /// Looks for parents that have not come though the trace waited for them: if it is kept, to say so, and if it is
+    /// followed, to count it.
+    fn missing_parent(
+        &self,
+        trace: &Trace,
+        verdict: Verdict,
+        trigger: Trigger,
+        round: &mut Round<'_>,
+    ) -> Option<Parent> {
+        let weight = self.census.weight(trace.hash);
+        let has_waited = matches!(trigger, Trigger::DecisionWait | Trigger::RootReceived);
+        if !has_waited
+            || trace.summary.span_count > SPANS_MAX
+            || !(weight.is_some() || matches!(verdict, Verdict::Kept(_)))
+        {
+            return None;
+        }
+        let gaps = gaps(&trace.fragments);
+        if let Some(weight) = weight {
+            round.tally.incomplete(&gaps, weight);
+        }
+        gaps.iter().map(|gap| gap.parent).min_by_key(|&parent| parent as usize)
     }
 
     /// Drops a trace: rescuable for a while, or for good if memory is short or the process stops.
@@ -324,7 +364,8 @@ impl Shard {
     /// Remembers a dropped trace, whose spans the caller releases, by this hash of its id.
     fn let_go(&mut self, trace: &Trace, hash: u64, round: &mut Round<'_>) {
         self.held.remove(trace);
-        self.dropped_ids.insert(hash, 0);
+        let forgot = self.dropped_ids.insert(hash, 0);
+        round.tally.forgotten_dropped_ids += u64::from(forgot);
         round.tally.sampled_out_spans += u64::from(trace.summary.span_count);
     }
 
@@ -399,23 +440,6 @@ fn pop_due(queue: &mut VecDeque<Due>, now_ms: Millis) -> Option<Due> {
 fn vetoed(hash: u64) -> u64 {
     hash ^ 1 << (u64::BITS - 1)
 }
-
-/// Policy in the high 16 bits, then a bit for each mark, then the high bits of the threshold: what is cut off is far below
-/// the precision of an adjusted count.
-fn pack(keep: Keep) -> u64 {
-    u64::from(keep.policy) << 48 | u64::from(keep.rescued) << RESCUED_BIT | keep.threshold.get() >> CUT_BITS
-}
-
-fn unpack(packed: u64) -> Keep {
-    Keep {
-        rescued: packed >> RESCUED_BIT & 1 == 1,
-        ..Keep::new((packed >> 48) as u16, Threshold::from_bits((packed & ((1 << RESCUED_BIT) - 1)) << CUT_BITS))
-    }
-}
-
-const RESCUED_BIT: u32 = 47;
-/// Bits of a threshold, which has 56, that are not remembered.
-const CUT_BITS: u32 = 56 - RESCUED_BIT;
 
 /// The memory that an entry of the table takes, with the slack of a hash table that is two thirds full and the
 /// entries of the queues.
