@@ -116,8 +116,6 @@ pub(super) const MAPPING_COUNT: Limit<usize> =
     Limit { min: 0, max: 1024, why: "Cloud Trace keeps 1024 attributes of a span" };
 pub(super) const ALLOWED_PROJECTS: Limit<usize> =
     Limit { min: 0, max: 1000, why: "the spans of each project go in calls of their own" };
-/// Of a file that a setting names, in bytes: hundreds of certificates.
-pub(super) const PEM_BYTES_MAX: usize = 1 << 20;
 pub(super) const HEADER_COUNT: usize = 32;
 /// Of a header's value, in bytes. Servers take some 8 KiB of headers in all.
 pub(super) const HEADER_BYTES_MAX: usize = 4096;

@@ -3,6 +3,7 @@
 mod bad;
 mod bad_policies;
 mod policies;
+mod senders;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -332,10 +333,10 @@ fn a_file_of_certificates_is_read_with_the_configuration() {
     }
     for (path, expected) in [
         ("/missing.pem", "3:14: cannot read `/missing.pem`: entity not found"),
-        ("/key.pem", "3:14: `/key.pem` is no PEM file with certificates (it must have parts that begin with"),
-        ("/empty.pem", "3:14: `/empty.pem` is no PEM file with certificates"),
-        ("/bytes.pem", "3:14: `/bytes.pem` is no PEM file with certificates"),
-        ("/bad.pem", "3:14: certificate 2 of `/bad.pem` cannot be used: invalid peer certificate: BadEncoding"),
+        ("/key.pem", "3:14: `/key.pem`: there is no certificate in it: in PEM, each begins with `-----BEGIN CERT"),
+        ("/empty.pem", "3:14: `/empty.pem`: there is no certificate in it"),
+        ("/bytes.pem", "3:14: `/bytes.pem`: there is no certificate in it"),
+        ("/bad.pem", "3:14: `/bad.pem`: certificate 2 cannot be used: invalid peer certificate: BadEncoding"),
         ("/large.pem", "3:14: `/large.pem` has more than 1048576 bytes"),
         ("[a]", "3:14: expected the path of a PEM file, found a list"),
     ] {

@@ -181,6 +181,15 @@ impl Shard {
         self.held
     }
 
+    /// Every held trace with the number of its spans, and whether it is undecided.
+    #[cfg(test)]
+    pub(super) fn census(&self) -> impl Iterator<Item = (TraceId, u64, bool)> {
+        self.traces.iter().map(|trace| {
+            let pending = matches!(trace.state, State::Pending { .. });
+            (trace.id, u64::from(trace.summary.span_count), pending)
+        })
+    }
+
     /// Takes in the spans of one trace.
     pub(super) fn arrive(&mut self, arrival: Arrival, round: &mut Round<'_>) {
         let sighting = self.census.see(arrival.hash, round.now_ms);

@@ -4,6 +4,8 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use foldhash::SharedSeed;
+use foldhash::fast::SeedableRandomState;
 use parking_lot::Mutex;
 
 use super::budget::{Budget, Share};
@@ -106,25 +108,50 @@ pub struct Table {
     policies: Arc<Policies>,
     waits: Waits,
     budget: Budget,
-    hasher: foldhash::fast::RandomState,
+    hasher: SeedableRandomState,
     /// The verdict caches' share: their memory is fixed.
     _caches: Share,
 }
 
 impl Table {
-    /// An empty table.
+    /// An empty table. No sender can tell in which shard and bucket an id falls.
     #[must_use]
     pub fn new(settings: &TailSampling, policies: Arc<Policies>, budget: Budget) -> Self {
+        Self::with_hasher(settings, policies, budget, SeedableRandomState::random())
+    }
+
+    /// An empty table in which an id falls where `seed` has it: for simulations, which are to be replayed.
+    #[must_use]
+    pub fn seeded(settings: &TailSampling, policies: Arc<Policies>, budget: Budget, seed: u64) -> Self {
+        let hasher = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
+        Self::with_hasher(settings, policies, budget, hasher)
+    }
+
+    fn with_hasher(
+        settings: &TailSampling,
+        policies: Arc<Policies>,
+        budget: Budget,
+        hasher: SeedableRandomState,
+    ) -> Self {
         let waits = Waits::new(settings, budget.limit_bytes());
         let shards = (0..SHARDS).map(|_| Mutex::new(Shard::new(&waits))).collect();
         let caches = budget.force(waits.cache_bytes() + policies.state_bytes_max());
-        Table { shards, policies, waits, budget, hasher: foldhash::fast::RandomState::default(), _caches: caches }
+        Table { shards, policies, waits, budget, hasher, _caches: caches }
     }
 
     /// What is held at this moment.
     #[must_use]
     pub fn held(&self) -> Held {
         self.shards.iter().fold(Held::default(), |held, shard| held + shard.lock().held())
+    }
+
+    /// Every held trace with its shard, the number of its spans, and whether it is undecided.
+    #[cfg(test)]
+    pub(super) fn census(&self) -> Vec<(usize, TraceId, u64, bool)> {
+        let shards = self.shards.iter().enumerate();
+        shards
+            .flat_map(|(at, shard)| shard.lock().census().map(|(id, n, p)| (at, id, n, p)).collect::<Vec<_>>())
+            .collect()
     }
 
     /// Takes in a scanned request. `share` becomes the request's: it is resized to body and index.
