@@ -92,8 +92,9 @@ pub(super) struct Event<'a> {
     pub(super) act: Act<'a>,
 }
 
-/// Late spans leave as their trace did; the cache rounds thresholds a little.
+/// Late spans leave as their trace did; the cache rounds the part of the traces that is kept to 40 bits.
 pub(super) fn follows(first: Keep, late: Keep) -> bool {
-    let rounded = |threshold: Threshold| threshold.get() >> 9;
-    (first.policy, first.rescued) == (late.policy, late.rescued) && rounded(first.threshold) == rounded(late.threshold)
+    let kept = |keep: Keep| (Threshold::NEVER.get() - keep.threshold.get()) as f64;
+    (first.policy, first.rescued, first.missing_parent) == (late.policy, late.rescued, late.missing_parent)
+        && (kept(first) / kept(late) - 1.0).abs() < 1e-12
 }
