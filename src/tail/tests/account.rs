@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::reference::Facts;
-use crate::sampling::{Keep, Threshold};
+use crate::sampling::Keep;
 
 /// What the model knows of a trace.
 #[derive(Clone, Debug, Default)]
@@ -94,6 +94,6 @@ pub(super) struct Event<'a> {
 
 /// Late spans leave as their trace did; the cache rounds thresholds a little.
 pub(super) fn follows(first: Keep, late: Keep) -> bool {
-    let rounded = |threshold: Threshold| threshold.get() >> 8;
-    first.policy == late.policy && rounded(first.threshold) == rounded(late.threshold)
+    let same_count = first.threshold.adjusted_count() == late.threshold.adjusted_count();
+    same_count && first == Keep { threshold: first.threshold, ..late }
 }

@@ -85,13 +85,13 @@ impl Scenario {
                 Rule::PaidRatio(percent) if facts.paid => self.ratio(trace, *percent),
                 _ => None,
             };
-            threshold.map(|threshold| Keep { policy: number as u16, threshold })
+            threshold.map(|threshold| Keep::new(number as u16, threshold))
         });
         let votes = votes.collect::<Vec<_>>();
         // The least strict one; `min_by_key` takes the first of equals.
         let Some(best) = votes.iter().min_by_key(|keep| keep.threshold) else { return Verdict::Dropped };
         let named = if self.first_match { &votes[0] } else { best };
-        Verdict::Kept(Keep { policy: named.policy, threshold: best.threshold })
+        Verdict::Kept(Keep::new(named.policy, best.threshold))
     }
 
     /// Whether a trace of these facts may be kept so.
@@ -118,6 +118,6 @@ impl Scenario {
             _ => false,
         };
         let policy = self.rules.iter().position(proves)? as u16;
-        Some(Keep { policy, threshold: Threshold::ALWAYS })
+        Some(Keep::new(policy, Threshold::ALWAYS))
     }
 }
