@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::reference::Facts;
-use crate::sampling::{Keep, Threshold};
+use crate::sampling::Keep;
 
 /// What the model knows of a trace.
 #[derive(Clone, Debug, Default)]
@@ -94,7 +94,6 @@ pub(super) struct Event<'a> {
 
 /// Late spans leave as their trace did; the cache rounds the part of the traces that is kept to 40 bits.
 pub(super) fn follows(first: Keep, late: Keep) -> bool {
-    let kept = |keep: Keep| (Threshold::NEVER.get() - keep.threshold.get()) as f64;
-    (first.policy, first.rescued, first.missing_parent) == (late.policy, late.rescued, late.missing_parent)
-        && (kept(first) / kept(late) - 1.0).abs() < 1e-12
+    let same_count = first.threshold.adjusted_count() == late.threshold.adjusted_count();
+    same_count && first == Keep { threshold: first.threshold, ..late }
 }
