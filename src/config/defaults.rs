@@ -27,6 +27,8 @@ impl Default for Settings {
                 decision_wait_after_root_received: Duration::ZERO,
                 decision_cache: DecisionCache { sampled_cache_size: 1_000_000, non_sampled_cache_size: 1_000_000 },
                 rescue: Rescue { window: Duration::from_secs(60), max_bytes: Size::Percent(25.0) },
+                spans_max: 100_000,
+                bytes_max: Size::Percent(10.0),
                 annotate: true,
                 sample_on_first_match: false,
                 policies: default_policies(),

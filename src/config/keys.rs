@@ -28,6 +28,8 @@ pub(super) const KEYS: &[&str] = &[
     "tail_sampling.rescue",
     "tail_sampling.rescue.window",
     "tail_sampling.rescue.max_bytes",
+    "tail_sampling.spans_max",
+    "tail_sampling.bytes_max",
     "tail_sampling.annotate",
     "tail_sampling.sample_on_first_match",
     "tail_sampling.policies",

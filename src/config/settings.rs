@@ -95,6 +95,10 @@ pub struct TailSampling {
     pub decision_cache: DecisionCache,
     /// How long dropped traces can be rescued.
     pub rescue: Rescue,
+    /// With so many spans a trace is decided at once.
+    pub spans_max: usize,
+    /// With so many bytes of spans a trace is decided at once; a percentage is of the memory limit.
+    pub bytes_max: Size,
     /// Whether kept spans say which policy kept them.
     pub annotate: bool,
     /// Whether the first policy that keeps a trace ends its decision.

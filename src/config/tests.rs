@@ -167,6 +167,24 @@ fn durations() {
 }
 
 #[test]
+fn the_size_of_a_trace() {
+    let cases = [
+        ("", 100_000, Size::Percent(10.0)),
+        ("spans_max: 5_000, bytes_max: 32MiB", 5_000, Size::Bytes(32 << 20)),
+        ("bytes_max: 2.5%", 100_000, Size::Percent(2.5)),
+        ("maximum_trace_size_bytes: 1000000", 100_000, Size::Bytes(1_000_000)),
+        ("maximum_trace_size_bytes: 10", 100_000, Size::Bytes(1_024)),
+        ("maximum_trace_size_bytes: 0", 100_000, Size::Percent(10.0)),
+        ("bytes_max: 5%, maximum_trace_size_bytes: 1000000", 100_000, Size::Percent(5.0)),
+    ];
+    for (written, spans_max, bytes_max) in cases {
+        // What the Collector calls it is taken with a warning.
+        let sampling = load(&format!("tail_sampling: {{{written}}}\n")).unwrap().settings.tail_sampling;
+        assert_eq!((sampling.spans_max, sampling.bytes_max), (spans_max, bytes_max), "{written}");
+    }
+}
+
+#[test]
 fn sizes() {
     let cases = [
         ("1073741824", Size::Bytes(1 << 30)),

@@ -91,9 +91,10 @@ pub const HANDSHAKE_FAILURES: &[&str] = &["client_certificate", "timeout", "prot
 pub const RELOADS: &[&str] = &["ok", "failed"];
 /// What is decided about a trace.
 pub const VERDICTS: &[&str] = &["kept", "dropped"];
-/// What made a trace due: its wait was over, or the shorter one after its root; it proved a keep rule; memory ran
-/// short; the process stops; or a late span proved an earlier drop wrong.
-pub const TRIGGERS: &[&str] = &["decision_wait", "root_received", "evidence", "pressure", "shutdown", "rescue"];
+/// What made a trace due: its wait was over, or the shorter one after its root; it proved a keep rule; it grew to
+/// `spans_max` or `bytes_max`; memory ran short; the process stops; or a late span proved an earlier drop wrong.
+pub const TRIGGERS: &[&str] =
+    &["decision_wait", "root_received", "evidence", "trace_size", "pressure", "shutdown", "rescue"];
 /// What late spans meet.
 pub const LATE_VERDICTS: &[&str] = &["kept", "dropped", "rescued"];
 /// Why kept spans are lost: Cloud Trace refused them for good, the process had to end, they cannot be encoded, they
