@@ -9,6 +9,7 @@
 //! - A refusal says whether retrying can help, in the words of the protocol and the encoding of the request.
 //! - After [`Receiver::stop_accepting`] nothing is handed over any more.
 
+mod auth;
 mod body;
 mod export;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub use auth::{Auth, AuthError};
 pub use listen::{BindError, Bound, Receiver};
 pub use reload::FileError;
 pub use tls::{Tls, TlsError};

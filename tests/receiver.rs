@@ -9,6 +9,8 @@ mod support;
 
 #[path = "receiver/answers.rs"]
 mod answers;
+#[path = "receiver/auth.rs"]
+mod auth;
 #[path = "receiver/hostile.rs"]
 mod hostile;
 #[path = "receiver/stop.rs"]

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::HeaderMap;
 use tokio::sync::Semaphore;
 
+use super::auth::Door;
 use super::body::{Held, admit};
 use super::gate::Gate;
 use super::inflate::{Coding, InflateError, inflate};
@@ -45,13 +47,15 @@ pub(super) struct Exports<I> {
     /// Bodies decoded off the I/O workers at once: as many as there are cores. It bounds the memory that decoders
     /// need beside their output.
     decoders: Semaphore,
+    /// Asks who sends; `None`: anybody may.
+    pub(super) door: Option<Arc<Door>>,
     pub(super) max_request_bytes: usize,
 }
 
 impl<I: Intake> Exports<I> {
     pub(super) fn new(intake: Arc<I>, metrics: Arc<Metrics>, gate: Arc<Gate>, max_request_bytes: usize) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Exports { intake, metrics, gate, decoders: Semaphore::new(cores), max_request_bytes }
+        Exports { intake, metrics, gate, decoders: Semaphore::new(cores), door: None, max_request_bytes }
     }
 
     pub(super) fn intake(&self) -> &I {
@@ -62,11 +66,12 @@ impl<I: Intake> Exports<I> {
     pub(super) async fn export(
         &self,
         protocol: Protocol,
+        headers: &HeaderMap,
         read: impl Future<Output = Result<Payload, Refusal>>,
     ) -> Result<Accepted, Refusal> {
         let in_flight = self.gate.enter();
         let payload = match in_flight {
-            Some(_) => tokio::time::timeout(BODY_TIME_MAX, read).await.unwrap_or(Err(Refusal::Slow)),
+            Some(_) => self.read(headers, read).await,
             None => Err(Refusal::Stopping),
         };
         let body_end = Instant::now();
@@ -81,6 +86,18 @@ impl<I: Intake> Exports<I> {
         };
         self.metrics.request(protocol, outcome, body_end.elapsed());
         result
+    }
+
+    /// Nothing of the body is read, and no memory taken for it, before its sender is known.
+    async fn read(
+        &self,
+        headers: &HeaderMap,
+        read: impl Future<Output = Result<Payload, Refusal>>,
+    ) -> Result<Payload, Refusal> {
+        if let Some(door) = &self.door {
+            door.check(headers, &self.metrics).await?;
+        }
+        tokio::time::timeout(BODY_TIME_MAX, read).await.unwrap_or(Err(Refusal::Slow))
     }
 
     async fn take(&self, protocol: Protocol, payload: Payload) -> Result<Accepted, Refusal> {

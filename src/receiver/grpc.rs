@@ -44,7 +44,7 @@ where
     B::Error: std::fmt::Display,
 {
     let message = read_message(headers, chunks, exports.max_request_bytes, exports.intake());
-    match exports.export(Protocol::Grpc, message).await {
+    match exports.export(Protocol::Grpc, headers, message).await {
         Ok(accepted) => success(&accepted),
         Err(refusal) => failure(&refusal),
     }

@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::either::Either;
 
+use super::auth::Auth;
 use super::export::Exports;
 use super::gate::Gate;
 use super::router::{Offer, Router};
@@ -97,6 +98,7 @@ pub struct Bound {
     telemetry: Option<Listener>,
     connections_max: usize,
     tls: Option<Tls>,
+    auth: Option<Auth>,
 }
 
 #[derive(Debug)]
@@ -120,7 +122,7 @@ impl Bound {
         for address in addresses {
             otlp.push(Listener::bind("otlp.listen", address).await?);
         }
-        Ok(Bound { otlp, telemetry: None, connections_max: CONNECTIONS_MAX, tls: None })
+        Ok(Bound { otlp, telemetry: None, connections_max: CONNECTIONS_MAX, tls: None, auth: None })
     }
 
     /// Moves `/metrics` to an address of its own, which has the probes as well, and no TLS.
@@ -138,6 +140,13 @@ impl Bound {
     #[must_use]
     pub fn behind(mut self, tls: Option<Tls>) -> Self {
         self.tls = tls;
+        self
+    }
+
+    /// Asks senders of spans who they are.
+    #[must_use]
+    pub fn guarded_by(mut self, auth: Option<Auth>) -> Self {
+        self.auth = auth;
         self
     }
 
@@ -170,8 +179,13 @@ impl Bound {
         if let Some(tls) = self.tls {
             followers.spawn(tls.renew(Arc::clone(&metrics)));
         }
+        let mut exports = Exports::new(intake, Arc::clone(&metrics), Arc::clone(&gate), settings.max_request_bytes);
+        if let Some(auth) = self.auth {
+            exports.door = Some(auth.door());
+            followers.spawn(auth.renew(metrics));
+        }
         let router = Arc::new(Router {
-            exports: Exports::new(intake, metrics, Arc::clone(&gate), settings.max_request_bytes),
+            exports,
             grpc_health: health::server(Arc::clone(&health)),
             health: Arc::clone(&health),
             scrape,

@@ -6,6 +6,7 @@ use http::{Method, StatusCode};
 use thiserror::Error;
 use tonic::Code;
 
+use super::auth::Denial;
 use super::inflate::{Coding, InflateError};
 use crate::otlp::json::JsonError;
 use crate::otlp::wire::WireError;
@@ -27,6 +28,8 @@ pub(super) enum Refusal {
     NoRoom,
     #[error("spansieve is stopping; retry")]
     Stopping,
+    #[error("{0}")]
+    Denied(#[from] Denial),
     #[error("the request body did not arrive within {} s", BODY_TIME_MAX.as_secs())]
     Slow,
     #[error("the request body is shorter than announced")]
@@ -70,6 +73,7 @@ impl Refusal {
             Refusal::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::NoRoom => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Denied(denial) => denial.statuses().0,
             Refusal::Slow => StatusCode::REQUEST_TIMEOUT,
             Refusal::Coding(_) | Refusal::MediaType(_) | Refusal::MessageFormat(_) => {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
@@ -96,6 +100,7 @@ impl Refusal {
         match self {
             Refusal::TooLarge { .. } | Refusal::NoRoom => Code::ResourceExhausted,
             Refusal::Stopping => Code::Unavailable,
+            Refusal::Denied(denial) => denial.statuses().1,
             Refusal::Slow => Code::DeadlineExceeded,
             Refusal::Protobuf(_) | Refusal::Json(_) | Refusal::MediaType(_) => Code::InvalidArgument,
             Refusal::Truncated | Refusal::Inflate(_) | Refusal::FlagWithoutCoding | Refusal::Flag(_) => Code::Internal,
@@ -113,7 +118,7 @@ impl Refusal {
 
     /// When to retry, if that can help. `RESOURCE_EXHAUSTED` without it is final (OTLP specification, Failures).
     pub(super) fn retry_after(&self) -> Option<Duration> {
-        matches!(self, Refusal::NoRoom | Refusal::Stopping).then_some(RETRY_AFTER)
+        matches!(self, Refusal::NoRoom | Refusal::Stopping | Refusal::Denied(Denial::NoKeys)).then_some(RETRY_AFTER)
     }
 
     /// The metric label `outcome`.
@@ -122,6 +127,7 @@ impl Refusal {
             Refusal::TooLarge { .. } => "too_large",
             Refusal::NoRoom => "busy",
             Refusal::Stopping => "stopping",
+            Refusal::Denied(_) => "denied",
             Refusal::Slow => "timeout",
             Refusal::Coding(_) | Refusal::MediaType(_) | Refusal::MessageFormat(_) => "unsupported",
             _ => "invalid",

@@ -65,13 +65,29 @@ pub const PROTOCOLS: &[&str] = &["grpc", "http_protobuf", "http_json"];
 /// How export requests are answered: taken; taken but for spans rejected alone; not understood; over the size limit;
 /// no memory left (retryable); its body did not come in time; not traces, or an unknown encoding; shutting down
 /// (retryable).
-pub const OUTCOMES: &[&str] = &["ok", "partial", "invalid", "too_large", "busy", "timeout", "unsupported", "stopping"];
+pub const OUTCOMES: &[&str] =
+    &["ok", "partial", "invalid", "too_large", "busy", "denied", "timeout", "unsupported", "stopping"];
 /// Why a span is rejected alone; see [`crate::otlp::scan::RejectReason`].
 pub const REJECT_REASONS: &[&str] = &["invalid_trace_id", "invalid_span_id", "invalid_parent_span_id"];
 /// Where spans are held; only the first two states are about whole traces.
 pub const HELD_STATES: &[&str] = &["pending", "rescuable", "export", "spooled"];
 /// The states in which traces are held.
 pub const HELD_TRACE_STATES: &[&str] = &["pending", "rescuable"];
+/// Why a request is turned away by `otlp.auth`.
+pub const DENIAL_REASONS: &[&str] = &[
+    "no_token",
+    "unknown_token",
+    "malformed",
+    "algorithm",
+    "unknown_key",
+    "signature",
+    "issuer",
+    "audience",
+    "expired",
+    "future",
+    "account",
+    "no_keys",
+];
 /// Why a TLS handshake fails: the client shows no certificate, or none that is good; it takes too long; or anything else,
 /// such as a client that speaks no TLS.
 pub const HANDSHAKE_FAILURES: &[&str] = &["client_certificate", "timeout", "protocol"];
@@ -148,6 +164,11 @@ pub const TABLE: &[Description] = &[
         "spansieve_refused_connections_total",
         &[],
         "Connections closed at once, because as many as are allowed were open.",
+    ),
+    counter(
+        "spansieve_denied_requests_total",
+        &[listed("reason", DENIAL_REASONS)],
+        "Export requests that `otlp.auth` turned away before their body was read.",
     ),
     counter(
         "spansieve_failed_handshakes_total",
