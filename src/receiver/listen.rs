@@ -16,11 +16,12 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::either::Either;
 
+use super::connection::Connection;
 use super::export::Exports;
 use super::gate::Gate;
 use super::router::Router;
 use super::tls::{self, Tls};
-use super::{Intake, ReceiverSettings, Scrape, health};
+use super::{Intake, ReceiverSettings, Scrape, health, queue};
 use crate::telemetry::{Health, Metrics};
 
 /// Connections at once, on all addresses: enough for a few thousand processes that keep one each. Measured, a silent
@@ -141,6 +142,7 @@ impl Bound {
             health: Arc::clone(&health),
             scrape,
         });
+        tokio::spawn(queue::keep_short(Arc::downgrade(router.exports.queue())));
         let phase = watch::Sender::new(Phase::Serving);
         let slots = Arc::new(Semaphore::new(self.connections_max));
         let builder = Arc::new(connection_builder());
@@ -303,9 +305,10 @@ async fn serve<I: Intake>(
             _ = phase.changed() => return,
         },
     };
+    let peer = Arc::new(Connection::new());
     let service = service_fn(move |request| {
-        let router = Arc::clone(&router);
-        async move { Ok::<_, Infallible>(router.answer(request).await) }
+        let (router, peer) = (Arc::clone(&router), Arc::clone(&peer));
+        async move { Ok::<_, Infallible>(router.answer(request, &peer).await) }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {

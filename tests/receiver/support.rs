@@ -40,6 +40,10 @@ pub(crate) struct Table {
 }
 
 impl Intake for Table {
+    fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     fn admit(&self, bytes: usize) -> Option<Share> {
         let share = self.budget.reserve(bytes);
         let mut peak = self.peak_bytes.lock();
