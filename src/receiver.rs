@@ -19,6 +19,7 @@ mod grpc;
 mod health;
 mod http;
 pub mod inflate;
+mod lag;
 mod listen;
 mod queue;
 mod refusal;

@@ -1,6 +1,6 @@
 //! What the requests of one connection share: its part of what others need as well.
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -16,6 +16,8 @@ pub(super) struct Connection {
     pub(super) in_flight: AtomicUsize,
     /// Bytes admitted for requests that are not in the trace table yet.
     pub(super) reading_bytes: AtomicUsize,
+    /// The turn of the runtime's queue in which it last had a request served; at first none.
+    pub(super) last_turn: AtomicU64,
     recent: Mutex<Recent>,
 }
 
@@ -31,6 +33,7 @@ impl Connection {
         Connection {
             in_flight: AtomicUsize::new(0),
             reading_bytes: AtomicUsize::new(0),
+            last_turn: AtomicU64::new(u64::MAX),
             recent: Mutex::new(Recent { bytes: 0.0, at: Instant::now() }),
         }
     }

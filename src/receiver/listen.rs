@@ -143,6 +143,7 @@ impl Bound {
             scrape,
         });
         tokio::spawn(queue::keep_short(Arc::downgrade(router.exports.queue())));
+        tokio::spawn(queue::keep_probing(Arc::downgrade(router.exports.queue())));
         let phase = watch::Sender::new(Phase::Serving);
         let slots = Arc::new(Semaphore::new(self.connections_max));
         let builder = Arc::new(connection_builder());

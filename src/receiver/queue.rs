@@ -1,10 +1,14 @@
 //! A queue that is bounded in time: sheds requests before the acknowledgements of the others come late.
 //!
 //! What waits when the processor is the bottleneck waits mostly where nobody counts it: in sockets, behind HTTP/2's
-//! windows, at the senders. So the wait itself is measured, from a request's head to its place in the trace table.
-//! While all workers are busy and even the shortest wait of an interval is too long, only as many requests may be in
-//! flight as are served in the time that one may wait: rate times wait (Little's law). The others are refused at
-//! their head, which is cheap. When waits are short again the limit grows, until it limits nothing.
+//! windows, at the senders. So waits are measured, and what is too much is refused at its head, which is cheap.
+//!
+//! - Small requests wait for their turn, before anything of them has been read ([`Lag`]): of each turn of the runtime's
+//!   queue only the first part is spent on serving.
+//! - Large requests have many turns, and wait for the rest of their body while the bodies of others come. While all
+//!   workers are busy and even the shortest wait from a head to the trace table is too long, only as many requests
+//!   may be in flight as are served in the time that one may wait: rate times wait (Little's law). When waits are short
+//!   again the limit grows, until it limits nothing.
 //!
 //! A slow network or a slow sender makes no queue: then workers are idle, or the requests of others are served quickly.
 
@@ -14,6 +18,9 @@ use std::time::Duration;
 
 use tokio::runtime::{Handle, RuntimeMetrics};
 use tokio::time::Instant;
+
+use super::connection::Connection;
+use super::lag::Lag;
 
 /// The wait that is aimed at. Senders that keep a worker busy with a few requests each wait 10 ms; acknowledgements
 /// within 100 ms need room for the scatter about it, and for the wait at the sender.
@@ -42,6 +49,7 @@ pub(super) struct Queue {
     served: AtomicUsize,
     /// Of those served in the present interval.
     shortest_wait_us: AtomicU64,
+    lag: Lag,
 }
 
 impl Queue {
@@ -51,23 +59,26 @@ impl Queue {
             limit: AtomicUsize::new(usize::MAX),
             served: AtomicUsize::new(0),
             shortest_wait_us: AtomicU64::new(u64::MAX),
+            lag: Lag::new(),
         }
     }
 
-    /// Lets in a request whose connection has `own` others in flight; false if the queue is too long for it. A
-    /// connection may have as many as there are places left, so that however greedy some are, others find a place.
-    pub(super) fn join(&self, own: usize) -> bool {
+    /// Lets in a request of `connection`; false if the queue is too long for it. A connection may have as many in
+    /// flight as there are places left, so that however greedy some are, others find a place.
+    pub(super) fn join(&self, connection: &Connection) -> bool {
         let left = self.limit.load(Relaxed).saturating_sub(self.in_flight.load(Relaxed));
-        let joins = left > own;
+        let joins = left > connection.in_flight.load(Relaxed) && self.lag.serves(&connection.last_turn);
         if joins {
             self.in_flight.fetch_add(1, Relaxed);
+            connection.in_flight.fetch_add(1, Relaxed);
         }
         joins
     }
 
-    /// A request that was let in ends.
-    pub(super) fn leave(&self) {
+    /// A request of `connection` that was let in ends.
+    pub(super) fn leave(&self, connection: &Connection) {
         self.in_flight.fetch_sub(1, Relaxed);
+        connection.in_flight.fetch_sub(1, Relaxed);
     }
 
     /// A request is in the trace table, `wait` after its head.
@@ -117,6 +128,13 @@ pub(super) async fn keep_short(queue: Weak<Queue>) {
         let capacity = elapsed.as_secs_f64() * runtime.num_workers() as f64;
         queue.adjust(elapsed, (busy_now - busy).as_secs_f64() / capacity);
         (since, busy) = (now, busy_now);
+    }
+}
+
+/// Measures the lag for as long as there is a queue.
+pub(super) async fn keep_probing(queue: Weak<Queue>) {
+    while let Some(queue) = queue.upgrade() {
+        queue.lag.probe().await;
     }
 }
 

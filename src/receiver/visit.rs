@@ -65,10 +65,7 @@ pub(super) struct Visit<I> {
 impl<I: Intake> Visit<I> {
     /// A request of `connection` that begins now.
     pub(super) fn new(intake: Arc<I>, door: Arc<Door>, connection: Arc<Connection>) -> Self {
-        let let_in = door.queue.join(connection.in_flight.load(Relaxed));
-        if let_in {
-            connection.in_flight.fetch_add(1, Relaxed);
-        }
+        let let_in = door.queue.join(&connection);
         let (held_bytes, arrived_bytes) = (AtomicUsize::new(0), Arc::default());
         Visit { intake, door, connection, let_in, start: Instant::now(), held_bytes, arrived_bytes }
     }
@@ -159,8 +156,7 @@ impl<I> Drop for Visit<I> {
             held.fetch_sub(held_bytes, Relaxed);
         }
         if self.let_in {
-            self.connection.in_flight.fetch_sub(1, Relaxed);
-            self.door.queue.leave();
+            self.door.queue.leave(&self.connection);
         }
     }
 }

@@ -10,9 +10,16 @@ fn interval(queue: &Queue, served: usize, wait: Duration, busy: f64) -> usize {
     queue.limit.load(Relaxed)
 }
 
+/// A connection with a request in flight.
+fn someone() -> Connection {
+    let connection = Connection::new();
+    connection.in_flight.store(1, Relaxed);
+    connection
+}
+
 /// Lets in as many requests of new connections as there is room for.
 fn fill(queue: &Queue) -> usize {
-    (0..).take_while(|_| queue.join(0)).count()
+    (0..).take_while(|_| queue.join(&Connection::new())).count()
 }
 
 #[test]
@@ -39,7 +46,7 @@ fn as_many_are_let_in_as_are_served_in_time() {
         let queue = Queue::new();
         interval(&queue, served, LONG, 1.0);
         assert_eq!(fill(&queue), limit, "{served}");
-        queue.leave();
+        queue.leave(&someone());
         assert_eq!(fill(&queue), 1, "the next one has the place of one that left");
     }
 }
@@ -67,12 +74,11 @@ fn greedy_connections_leave_places_to_others() {
     for greedy in 1..=4 {
         let queue = Queue::new();
         let limit = interval(&queue, 1000, LONG, 1.0);
-        let mut own = vec![0; greedy];
+        let connections: Vec<_> = (0..greedy).map(|_| Connection::new()).collect();
         for _ in 0..limit {
-            for own in &mut own {
-                *own += usize::from(queue.join(*own));
-            }
+            connections.iter().for_each(|connection| drop(queue.join(connection)));
         }
+        let own: Vec<_> = connections.iter().map(|connection| connection.in_flight.load(Relaxed)).collect();
         let share = limit / (greedy + 1);
         assert!(own.iter().all(|own| own.abs_diff(share) <= 1), "{own:?} of {limit}");
         assert!(fill(&queue) + 1 >= share, "as much is left for others");
@@ -82,12 +88,12 @@ fn greedy_connections_leave_places_to_others() {
 #[test]
 fn what_was_let_in_before_the_limit_fell_is_shed_when_it_has_waited() {
     let queue = Queue::new();
-    (0..1000).for_each(|_| assert!(queue.join(0)));
+    (0..1000).for_each(|_| assert!(queue.join(&Connection::new())));
     assert!(!queue.sheds(LONG), "no limit yet");
     let limit = interval(&queue, 100, LONG, 1.0);
     assert!(queue.sheds(LONG));
     assert!(!queue.sheds(SHORT));
-    (limit..1000).for_each(|_| queue.leave());
+    (limit..1000).for_each(|_| queue.leave(&someone()));
     assert!(!queue.sheds(LONG), "the rest is served in time");
 }
 
