@@ -12,7 +12,7 @@ use crate::otlp::scan::{self, Scan};
 use crate::otlp::wire::WireError;
 use crate::receiver::{Accepted, Intake};
 use crate::sampling::Policies;
-use crate::tail::budget::Share;
+use crate::tail::budget::{Budget, Share};
 use crate::tail::kept::KeptQueue;
 use crate::tail::table::Outcome;
 use crate::tail::{Table, Trigger};
@@ -94,6 +94,10 @@ impl Pipeline {
 }
 
 impl Intake for Pipeline {
+    fn budget(&self) -> &Budget {
+        self.table.budget()
+    }
+
     fn admit(&self, bytes: usize) -> Option<Share> {
         WORKSPACE.with_borrow_mut(|workspace| {
             let share = self.table.admit(bytes, self.clock.now_ms(), &mut workspace.outcome);

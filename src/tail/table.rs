@@ -138,6 +138,12 @@ impl Table {
         Table { shards, policies, waits, budget, hasher, _caches: caches }
     }
 
+    /// The memory budget that all of it is charged to.
+    #[must_use]
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     /// What is held at this moment.
     #[must_use]
     pub fn held(&self) -> Held {

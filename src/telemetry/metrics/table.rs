@@ -63,10 +63,10 @@ pub enum LabelValues {
 /// Protocols of requests; see [`super::Protocol`].
 pub const PROTOCOLS: &[&str] = &["grpc", "http_protobuf", "http_json"];
 /// How export requests are answered: taken; taken but for spans rejected alone; not understood; over the size limit;
-/// no memory left (retryable); its body did not come in time; not traces, or an unknown encoding; shutting down
+/// no memory left (retryable); too many waited (retryable); its body did not come in time; not traces, or an unknown encoding; shutting down
 /// (retryable).
 pub const OUTCOMES: &[&str] =
-    &["ok", "partial", "invalid", "too_large", "busy", "denied", "timeout", "unsupported", "stopping"];
+    &["ok", "partial", "invalid", "too_large", "busy", "overloaded", "denied", "timeout", "unsupported", "stopping"];
 /// Why a span is rejected alone; see [`crate::otlp::scan::RejectReason`].
 pub const REJECT_REASONS: &[&str] = &["invalid_trace_id", "invalid_span_id", "invalid_parent_span_id"];
 /// Where spans are held; only the first two states are about whole traces.
