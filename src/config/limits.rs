@@ -19,6 +19,9 @@ pub(super) const LISTEN_COUNT: Limit<usize> = Limit { min: 1, max: 16, why: "eac
 pub(super) const REQUEST_BYTES: Limit<u64> =
     Limit { min: KIB, max: GIB, why: "a request is held whole in memory, and places in it are 32-bit numbers" };
 
+pub(super) const JOURNAL_BYTES: Limit<u64> =
+    Limit { min: 64 * MIB, max: 1024 * TIB, why: "its files are of 16MiB, and each waits for those before it" };
+
 pub(super) const DECISION_WAIT: Limit<Duration> = Limit {
     min: Duration::from_millis(1),
     max: Duration::from_secs(600),

@@ -5,12 +5,17 @@ mod ottl;
 mod resource;
 mod tail_sampling;
 
+use std::path::PathBuf;
+
 use super::Files;
+use super::defaults::JOURNAL_BYTES as JOURNAL_BYTES_DEFAULT;
 use super::document::Node;
-use super::limits::{LISTEN_COUNT, MEMORY_BYTES, REQUEST_BYTES};
+use super::limits::{JOURNAL_BYTES, LISTEN_COUNT, Limit, MEMORY_BYTES, REQUEST_BYTES};
 use super::problem::{Fault, Problem};
 use super::section::Section;
-use super::settings::{Api, Endpoint, LogFormat, LogLevel, Memory, Normalize, Otlp, Settings, Size, Telemetry};
+use super::settings::{
+    Api, Endpoint, Journal, LogFormat, LogLevel, Memory, Normalize, Otlp, Settings, Size, Telemetry,
+};
 use super::values;
 
 const LOG_LEVELS: [(&str, LogLevel); 5] = [
@@ -31,6 +36,10 @@ pub(super) fn settings(root: Option<&Node>, files: Files<'_>, problems: &mut Vec
     if let Some(section) = top.section("otlp") {
         otlp(section, &mut settings.otlp);
     }
+    if let Some(section) = top.section("journal") {
+        settings.journal = directory_of_files(section, JOURNAL_BYTES_DEFAULT, &JOURNAL_BYTES)
+            .map(|(directory, max_bytes)| Journal { directory, max_bytes });
+    }
     if let Some(section) = top.section("tail_sampling") {
         tail_sampling::tail_sampling(section, &mut settings.tail_sampling);
     }
@@ -49,12 +58,22 @@ pub(super) fn settings(root: Option<&Node>, files: Files<'_>, problems: &mut Vec
     listen_twice(root, &settings, problems);
     spans_normalized_for_otlp(root, &settings, problems);
     request_beyond_memory(root, &settings, problems);
+    request_beyond_journal(root, &settings, problems);
+    directory_twice(root, &settings, problems);
     settings
 }
 
 fn otlp(mut section: Section<'_>, otlp: &mut Otlp) {
     section.set_list("listen", &LISTEN_COUNT, &mut otlp.listen, values::address);
     section.set("max_request_bytes", &mut otlp.max_request_bytes, |node| values::byte_count(node, &REQUEST_BYTES));
+}
+
+/// `directory` and `max_bytes` of files on disk. An empty directory means off, so that `${env:SPOOL:-}` can be written.
+fn directory_of_files(mut section: Section<'_>, mut max_bytes: u64, limit: &Limit<u64>) -> Option<(PathBuf, u64)> {
+    section.set("max_bytes", &mut max_bytes, |node| values::bytes(node, limit));
+    let directory =
+        section.require("directory", |node| if node.is_null() { Ok(None) } else { values::directory(node).map(Some) });
+    directory.flatten().map(|directory| (directory, max_bytes))
 }
 
 fn memory(mut section: Section<'_>, memory: &mut Memory) {
@@ -99,6 +118,27 @@ fn request_beyond_memory(root: &Node, settings: &Settings, problems: &mut Vec<Pr
     if settings.otlp.max_request_bytes as u64 > limit && !request.is_some_and(|node| is_reported(node, problems)) {
         let fault = Fault::new("`memory.limit` is less than `otlp.max_request_bytes`");
         problems.push(fault.help("raise the limit, or take smaller requests").error(node.at));
+    }
+}
+
+/// The same of the journal.
+fn request_beyond_journal(root: &Node, settings: &Settings, problems: &mut Vec<Problem>) {
+    let Some(journal) = &settings.journal else { return };
+    let keys: [&[&str]; 2] = [&["journal", "max_bytes"], &["otlp", "max_request_bytes"]];
+    let Some(node) = keys.into_iter().find_map(|key| root.find(key)) else { return };
+    if settings.otlp.max_request_bytes as u64 >= journal.max_bytes && !is_reported(node, problems) {
+        let fault = Fault::new("`journal.max_bytes` is not more than `otlp.max_request_bytes`");
+        problems.push(fault.help("let the journal have more, or take smaller requests").error(node.at));
+    }
+}
+
+/// Each would warn of the other's files.
+fn directory_twice(root: &Node, settings: &Settings, problems: &mut Vec<Problem>) {
+    let (Some(journal), Some(spool)) = (&settings.journal, &settings.cloud_trace.spool) else { return };
+    let Some(node) = root.find(&["cloud_trace", "spool", "directory"]) else { return };
+    if journal.directory == spool.directory {
+        let fault = Fault::new("`journal.directory` and `cloud_trace.spool.directory` are the same");
+        problems.push(fault.help("give each a directory of its own").error(node.at));
     }
 }
 

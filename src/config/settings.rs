@@ -18,6 +18,8 @@ use crate::condition::{Condition, Pattern};
 pub struct Settings {
     /// Where spans come in.
     pub otlp: Otlp,
+    /// Where requests are until their spans are settled; `None`: in memory alone.
+    pub journal: Option<Journal>,
     /// Which traces are kept.
     pub tail_sampling: TailSampling,
     /// How the resources of kept spans are rewritten.
@@ -37,6 +39,15 @@ pub struct Otlp {
     pub listen: Vec<String>,
     /// Largest request body after inflation.
     pub max_request_bytes: usize,
+}
+
+/// `journal`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Journal {
+    /// Where its files are; of this process alone.
+    pub directory: PathBuf,
+    /// The most bytes of its files.
+    pub max_bytes: u64,
 }
 
 /// `tail_sampling`.

@@ -7,6 +7,7 @@ use thiserror::Error;
 use tonic::Code;
 
 use super::inflate::{Coding, InflateError};
+use crate::journal::AppendError;
 use crate::otlp::json::JsonError;
 use crate::otlp::wire::WireError;
 
@@ -25,6 +26,8 @@ pub(super) enum Refusal {
     TooLarge { limit: usize },
     #[error("the memory budget is used up; retry later")]
     NoRoom,
+    #[error("{0}; retry later")]
+    Journal(#[from] AppendError),
     #[error("spansieve is stopping; retry")]
     Stopping,
     #[error("the request body did not arrive within {} s", BODY_TIME_MAX.as_secs())]
@@ -66,8 +69,8 @@ impl Refusal {
     pub(super) fn http_status(&self) -> StatusCode {
         match self {
             Refusal::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Refusal::NoRoom => StatusCode::TOO_MANY_REQUESTS,
-            Refusal::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::NoRoom | Refusal::Journal(AppendError::Full | AppendError::Slow) => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::Stopping | Refusal::Journal(AppendError::Disk) => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Slow => StatusCode::REQUEST_TIMEOUT,
             Refusal::Coding(_) | Refusal::MediaType(_) | Refusal::MessageFormat(_) => {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
@@ -90,8 +93,10 @@ impl Refusal {
     /// `doc/compression.md` (unknown codings, a flag without a coding).
     pub(super) fn code(&self) -> Code {
         match self {
-            Refusal::TooLarge { .. } | Refusal::NoRoom => Code::ResourceExhausted,
-            Refusal::Stopping => Code::Unavailable,
+            Refusal::TooLarge { .. } | Refusal::NoRoom | Refusal::Journal(AppendError::Full | AppendError::Slow) => {
+                Code::ResourceExhausted
+            }
+            Refusal::Stopping | Refusal::Journal(AppendError::Disk) => Code::Unavailable,
             Refusal::Slow => Code::DeadlineExceeded,
             Refusal::Protobuf(_) | Refusal::Json(_) | Refusal::MediaType(_) => Code::InvalidArgument,
             Refusal::Truncated | Refusal::Inflate(_) | Refusal::FlagWithoutCoding | Refusal::Flag(_) => Code::Internal,
@@ -108,7 +113,7 @@ impl Refusal {
 
     /// When to retry, if that can help. `RESOURCE_EXHAUSTED` without it is final (OTLP specification, Failures).
     pub(super) fn retry_after(&self) -> Option<Duration> {
-        matches!(self, Refusal::NoRoom | Refusal::Stopping).then_some(RETRY_AFTER)
+        matches!(self, Refusal::NoRoom | Refusal::Journal(_) | Refusal::Stopping).then_some(RETRY_AFTER)
     }
 
     /// The metric label `outcome`.
@@ -116,6 +121,7 @@ impl Refusal {
         match self {
             Refusal::TooLarge { .. } => "too_large",
             Refusal::NoRoom => "busy",
+            Refusal::Journal(_) => "journal",
             Refusal::Stopping => "stopping",
             Refusal::Slow => "timeout",
             Refusal::Coding(_) | Refusal::MediaType(_) | Refusal::MessageFormat(_) => "unsupported",

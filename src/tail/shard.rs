@@ -170,6 +170,11 @@ impl Shard {
         self.held
     }
 
+    /// Remembers a verdict of an earlier process.
+    pub(super) fn recall(&mut self, hash: u64, keep: Keep) {
+        self.kept_ids.insert(hash, pack(keep));
+    }
+
     /// Takes in the spans of one trace.
     pub(super) fn arrive(&mut self, arrival: Arrival, round: &mut Round<'_>) {
         let Ok(mut entry) = self.traces.find_entry(arrival.hash, |trace| trace.id == arrival.id) else {
@@ -203,7 +208,7 @@ impl Shard {
     fn arrive_unknown(&mut self, arrival: Arrival, round: &mut Round<'_>) {
         if let Some(packed) = self.kept_ids.get(arrival.hash) {
             round.tally.late_kept_spans += u64::from(arrival.summary.span_count);
-            round.kept.push(KeptSpans { fragment: arrival.fragment, keep: unpack(packed) });
+            round.kept.push(KeptSpans::new(arrival.fragment, arrival.id, unpack(packed)));
         } else if self.dropped_ids.get(arrival.hash).is_some() {
             self.arrive_late_dropped(arrival, round);
         } else if self.dropped_ids.get(vetoed(arrival.hash)).is_some() {
@@ -222,7 +227,7 @@ impl Shard {
             Some(keep) => {
                 round.tally.kept(keep, Trigger::Rescue);
                 self.kept_ids.insert(arrival.hash, pack(keep));
-                round.kept.push(KeptSpans { fragment: arrival.fragment, keep });
+                round.kept.push(KeptSpans::new(arrival.fragment, arrival.id, keep));
             }
             None => round.tally.sampled_out_spans += u64::from(arrival.summary.span_count),
         }
@@ -250,7 +255,8 @@ impl Shard {
         self.held.remove(&trace);
         self.kept_ids.insert(trace.hash, pack(keep));
         round.tally.kept(keep, trigger);
-        round.kept.extend(trace.fragments.into_iter().map(|fragment| KeptSpans { fragment, keep }));
+        let id = trace.id;
+        round.kept.extend(trace.fragments.into_iter().map(|fragment| KeptSpans::new(fragment, id, keep)));
     }
 
     /// Decides up to `traces_max` traces that are due at `round.now_ms`; true if more may be due.
