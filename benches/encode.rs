@@ -120,7 +120,7 @@ fn encode(c: &mut Criterion) {
             ..EncoderSettings::default()
         };
         let mut encoder = Encoder::new(settings, Rewriter::default());
-        let keep = Keep { policy: 0, threshold: Threshold::ALWAYS };
+        let keep = Keep::new(0, Threshold::ALWAYS);
         group.bench_function(name, |b| {
             b.iter(|| {
                 out.clear();
@@ -143,7 +143,7 @@ fn encode(c: &mut Criterion) {
             ..Default::default()
         };
         let mut encoder = forward::Encoder::new(settings, Rewriter::default());
-        let keep = Keep { policy: 0, threshold };
+        let keep = Keep::new(0, threshold);
         group.bench_function(name, |b| {
             b.iter(|| {
                 out.clear();

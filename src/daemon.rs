@@ -28,7 +28,7 @@ use crate::export::exporter::{Exporter, ExporterFailed};
 use crate::export::spool::{Level, Spool};
 use crate::google::credentials::{Credentials, CredentialsError};
 use crate::google::project::AmbientProjectError;
-use crate::receiver::{BindError, Receiver, ReceiverSettings, Scrape};
+use crate::receiver::{BindError, Receiver, ReceiverSettings, Scrape, Tls, TlsError};
 use crate::sampling::{CompileError, Policies};
 use crate::segment::directory::OpenError;
 use crate::tail::Table;
@@ -63,9 +63,12 @@ pub enum StartError {
         /// The least that makes sense.
         needed_bytes: usize,
     },
-    /// An OTLP address is taken or wrong.
+    /// An address is taken or wrong.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The certificates of `otlp.tls` cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The embedded Cloud Trace cannot start.
     #[error("cloud_trace.embedded: {0}")]
     Emulator(std::io::Error),
@@ -102,6 +105,8 @@ pub struct Daemon {
     /// First of all: when a daemon that has failed is dropped, nothing that it drops counts as settled.
     journal: Option<recovery::Running>,
     addresses: Vec<SocketAddr>,
+    telemetry_address: Option<SocketAddr>,
+    scheme: &'static str,
     receiver: Receiver,
     pipeline: Arc<Pipeline>,
     sweeper: JoinHandle<()>,
@@ -126,6 +131,13 @@ impl Daemon {
         check_limit(&budget, settings.otlp.max_request_bytes)?;
         // Bound first: an address that is taken is found out before anything else starts.
         let bound = Receiver::bind(&settings.otlp.listen).await?;
+        let bound = bound.telemetry_on(settings.telemetry.listen.as_deref()).await?;
+        let tls = match &settings.otlp.tls {
+            Some(files) => Some(Tls::load(files).await?),
+            None => None,
+        };
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let bound = bound.behind(tls);
 
         let emulator = embedded(&settings.cloud_trace).await?;
         let credentials = credentials(&settings.cloud_trace)?;
@@ -152,7 +164,7 @@ impl Daemon {
         let journal = opened.map(|opened| opened.recover(Arc::clone(&pipeline), Arc::clone(&metrics)));
 
         let scrape = scrape(Arc::clone(&metrics), Arc::clone(&pipeline), budget, level, unread);
-        let addresses = bound.local_addrs();
+        let (addresses, telemetry_address) = (bound.local_addrs(), bound.telemetry_addr());
         let limits = ReceiverSettings { max_request_bytes: settings.otlp.max_request_bytes };
         let receiver = bound.serve(limits, Arc::clone(&pipeline), metrics, Arc::clone(&health), Arc::clone(&scrape));
         let sign_in = match credentials {
@@ -162,13 +174,38 @@ impl Daemon {
                 None
             }
         };
-        Ok(Daemon { journal, addresses, receiver, pipeline, sweeper, sign_in, exporter, emulator, scrape })
+        Ok(Daemon {
+            journal,
+            addresses,
+            telemetry_address,
+            scheme,
+            receiver,
+            pipeline,
+            sweeper,
+            sign_in,
+            exporter,
+            emulator,
+            scrape,
+        })
     }
 
     /// The OTLP addresses in the order of the configuration.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The URL of the first OTLP address for a client on this machine.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<String> {
+        self.addresses.first().map(|&address| reachable(self.scheme, address))
+    }
+
+    /// The same for `/metrics`.
+    #[must_use]
+    pub fn metrics_url(&self) -> Option<String> {
+        let own = self.telemetry_address.map(|address| reachable("http", address));
+        own.or_else(|| self.endpoint()).map(|url| url + "/metrics")
     }
 
     /// The embedded Cloud Trace, if that is the sink.
@@ -277,11 +314,10 @@ fn scrape(
 }
 
 /// The URL at which a client on this machine reaches a listening address.
-#[must_use]
-pub fn reachable(address: SocketAddr) -> String {
+fn reachable(scheme: &str, address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
-        format!("http://localhost:{}", address.port())
+        format!("{scheme}://localhost:{}", address.port())
     } else {
-        format!("http://{address}")
+        format!("{scheme}://{address}")
     }
 }

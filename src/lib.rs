@@ -24,3 +24,4 @@ pub mod sampling;
 pub mod segment;
 pub mod tail;
 pub mod telemetry;
+pub mod trust;

@@ -20,14 +20,18 @@ mod http;
 pub mod inflate;
 mod listen;
 mod refusal;
+mod reload;
 mod reply;
 mod router;
+mod tls;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 pub use listen::{BindError, Bound, Receiver};
+pub use reload::FileError;
+pub use tls::{Tls, TlsError};
 
 use crate::journal::Journal;
 use crate::otlp::scan::RejectReason;

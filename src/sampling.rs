@@ -33,6 +33,16 @@ pub struct Keep {
     pub policy: u16,
     /// How strict the keeping was; gives the adjusted count.
     pub threshold: Threshold,
+    /// It was dropped at first: late spans proved that wrong.
+    pub rescued: bool,
+}
+
+impl Keep {
+    /// Kept by this policy in the first place.
+    #[must_use]
+    pub const fn new(policy: u16, threshold: Threshold) -> Self {
+        Keep { policy, threshold, rescued: false }
+    }
 }
 
 /// What is decided about a trace.

@@ -15,6 +15,8 @@ pub mod request;
 mod shard;
 pub mod table;
 pub mod tally;
+#[cfg(test)]
+mod tests;
 mod verdicts;
 
 pub use table::Table;

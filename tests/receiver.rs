@@ -13,3 +13,5 @@ mod answers;
 mod hostile;
 #[path = "receiver/stop.rs"]
 mod stop;
+#[path = "receiver/telemetry.rs"]
+mod telemetry;

@@ -6,7 +6,7 @@
 //!            | time u64, ns of Unix time | body
 //! request  = record of kind 1; body: an ExportTraceServiceRequest in protobuf
 //! notes    = record of kind 2, sequence 0; body: note*
-//! note     = 1 | sequence u64 | trace id, 16 B | checksum u32 of the policy's name | threshold u64: kept
+//! note     = 1 | sequence u64 | trace id, 16 B | checksum u32 of the policy's name | threshold u64 | rescued u8: kept
 //!          | 2 | sequence u64 | trace id, 16 B: settled
 //!          | 3 | sequence u64: released
 //! ```
@@ -127,6 +127,7 @@ pub fn put_note(out: &mut Vec<u8>, note: Note, policies: &PolicyMarks) {
             out.put_slice(&trace.0);
             out.put_u32_le(policies.mark(keep.policy));
             out.put_u64_le(keep.threshold.get());
+            out.put_u8(keep.rescued.into());
         }
         Note::Settled(sequence, trace) => {
             out.put_u8(SETTLED);
@@ -154,7 +155,8 @@ pub fn take_note(rest: &mut &[u8], policies: &PolicyMarks) -> Option<Note> {
         KEPT => {
             let policy = policies.policy(rest.try_get_u32_le().ok()?);
             let threshold = Threshold::from_bits(rest.try_get_u64_le().ok()?);
-            Some(Note::Kept(sequence, trace, Keep { policy, threshold }))
+            let rescued = rest.try_get_u8().ok()? != 0;
+            Some(Note::Kept(sequence, trace, Keep { rescued, ..Keep::new(policy, threshold) }))
         }
         _ => None,
     }

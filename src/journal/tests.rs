@@ -169,7 +169,7 @@ async fn notes_reach_the_disk_without_another_request() {
     let hold = fixture.journal.append(body(1)).await.unwrap();
     let bytes = fixture.budget.disk().used_bytes();
     let trace = crate::otlp::TraceId([1; 16]);
-    let keep = crate::sampling::Keep { policy: 0, threshold: crate::sampling::Threshold::ALWAYS };
+    let keep = crate::sampling::Keep::new(0, crate::sampling::Threshold::ALWAYS);
     let kept = KeptHold::new(hold, trace, keep);
     fixture.eventually(|fixture| fixture.budget.disk().used_bytes() > bytes).await;
     kept.settle();

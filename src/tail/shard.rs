@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 
 use hashbrown::HashTable;
+use hashbrown::hash_table::OccupiedEntry;
 use smallvec::SmallVec;
 
 use super::kept::KeptSpans;
@@ -30,6 +31,11 @@ struct Trace {
 }
 
 impl Trace {
+    fn add(&mut self, arrival: Arrival) {
+        self.summary.merge(&arrival.summary);
+        self.fragments.push(arrival.fragment);
+    }
+
     /// A root span arrived: the trace may be due earlier, and is then to be queued so.
     fn root_arrived(&mut self, round: &Round<'_>) -> Option<Due> {
         let at_ms = round.now_ms + round.waits.after_root_ms?;
@@ -175,32 +181,39 @@ impl Shard {
         self.kept_ids.insert(hash, pack(keep));
     }
 
+    /// Every held trace with the number of its spans, and whether it is undecided.
+    #[cfg(test)]
+    pub(super) fn census(&self) -> impl Iterator<Item = (TraceId, u64, bool)> {
+        self.traces.iter().map(|trace| {
+            let pending = matches!(trace.state, State::Pending { .. });
+            (trace.id, u64::from(trace.summary.span_count), pending)
+        })
+    }
+
     /// Takes in the spans of one trace.
     pub(super) fn arrive(&mut self, arrival: Arrival, round: &mut Round<'_>) {
         let Ok(mut entry) = self.traces.find_entry(arrival.hash, |trace| trace.id == arrival.id) else {
             self.arrive_unknown(arrival, round);
             return;
         };
+        if let State::Dropped { .. } = entry.get().state {
+            if let Some((trace, keep)) = arrive_rescuable(entry, &mut self.held, arrival, round) {
+                self.keep(trace, keep, Trigger::Rescue, round);
+            }
+            return;
+        }
         let trace = entry.get_mut();
-        trace.summary.merge(&arrival.summary);
-        trace.fragments.push(arrival.fragment);
+        let is_root = arrival.summary.has_root;
         self.held.count(trace.state, &arrival.summary);
-        let (keep, trigger) = match trace.state {
-            State::Pending { .. } => {
-                if arrival.summary.has_root {
-                    self.rooted.extend(trace.root_arrived(round));
-                }
-                (round.policies.proven(&trace.summary), Trigger::Evidence)
-            }
-            State::Dropped { .. } => {
-                let keep = round.policies.rescue(&trace.summary, trace.id);
-                round.tally.late_of_dropped(keep.is_some(), arrival.summary.span_count);
-                (keep, Trigger::Rescue)
-            }
-        };
-        if let Some(keep) = keep {
+        trace.add(arrival);
+        if let Some(keep) = round.policies.proven(&trace.summary) {
             let (trace, _) = entry.remove();
-            self.keep(trace, keep, trigger, round);
+            self.keep(trace, keep, Trigger::Evidence, round);
+        } else if round.waits.is_full(&trace.summary) {
+            let (trace, _) = entry.remove();
+            self.decide(trace, Trigger::TraceSize, round);
+        } else if is_root {
+            self.rooted.extend(trace.root_arrived(round));
         }
     }
 
@@ -240,8 +253,10 @@ impl Shard {
         let mut trace = Trace { id, hash, summary, fragments: SmallVec::from_iter([fragment]), state };
         self.held.add(&trace);
         if let Some(keep) = round.policies.proven(&trace.summary) {
-            self.keep(trace, keep, Trigger::Evidence, round);
-            return;
+            return self.keep(trace, keep, Trigger::Evidence, round);
+        }
+        if round.waits.is_full(&trace.summary) {
+            return self.decide(trace, Trigger::TraceSize, round);
         }
         self.waiting.push_back(Due { at_ms: due_ms, hash, id });
         if trace.summary.has_root {
@@ -286,14 +301,18 @@ impl Shard {
         if due_ms != due.at_ms && forced.is_none() {
             return;
         }
-        let trigger = forced.unwrap_or(trigger);
         let (trace, _) = entry.remove();
         round.tally.lag(round.now_ms.saturating_sub(due_ms));
+        self.decide(trace, forced.unwrap_or(trigger), round);
+    }
+
+    /// Decides a trace, which the caller has taken out of the table.
+    fn decide(&mut self, trace: Trace, trigger: Trigger, round: &mut Round<'_>) {
         match round.policies.decide(&trace.summary, trace.id, round.now_ms) {
             Verdict::Kept(keep) => self.keep(trace, keep, trigger, round),
             Verdict::Dropped => {
                 round.tally.dropped(trigger);
-                self.drop_trace(trace, forced.is_none(), round);
+                self.drop_trace(trace, trigger, round);
             }
             Verdict::Vetoed(policy) => {
                 round.tally.vetoed(policy, trigger);
@@ -302,9 +321,10 @@ impl Shard {
         }
     }
 
-    /// Drops a trace: rescuable for a while, or for good.
-    fn drop_trace(&mut self, mut trace: Trace, rescuable: bool, round: &mut Round<'_>) {
-        let (Some(window_ms), true) = (round.waits.rescue_window_ms, rescuable) else {
+    /// Drops a trace: rescuable for a while, or for good if memory is short or the process stops.
+    fn drop_trace(&mut self, mut trace: Trace, trigger: Trigger, round: &mut Round<'_>) {
+        let is_held = !matches!(trigger, Trigger::Pressure | Trigger::Shutdown);
+        let (Some(window_ms), true) = (round.waits.rescue_window_ms, is_held) else {
             self.let_go(&trace, trace.hash, round);
             return;
         };
@@ -323,13 +343,10 @@ impl Shard {
         round.tally.sampled_out_spans += u64::from(trace.summary.span_count);
     }
 
-    /// Lets go of rescuable traces whose window has ended or that are over the shard's share of memory, up to
-    /// `traces_max` of them; true if more may be waiting for it.
+    /// Lets go of up to `traces_max` rescuable traces whose window has ended; true if more may be waiting for it.
     pub(super) fn expire_rescuable(&mut self, traces_max: usize, round: &mut Round<'_>) -> bool {
         for _ in 0..traces_max {
-            let over = self.held.rescuable_bytes > round.waits.rescue_bytes_per_shard;
-            let until_ms = if over { Millis::MAX } else { round.now_ms };
-            let Some(due) = pop_due(&mut self.rescuable, until_ms) else { return false };
+            let Some(due) = pop_due(&mut self.rescuable, round.now_ms) else { return false };
             self.let_go_if_rescuable(due, round);
         }
         true
@@ -366,6 +383,28 @@ impl Shard {
     }
 }
 
+/// Late spans of a dropped trace that is held in `held`: they prove the drop wrong, and the trace is taken out, or they
+/// are held with the others. A full trace grows no further.
+fn arrive_rescuable(
+    mut entry: OccupiedEntry<'_, Trace>,
+    held: &mut Held,
+    arrival: Arrival,
+    round: &mut Round<'_>,
+) -> Option<(Trace, Keep)> {
+    let trace = entry.get_mut();
+    let mut summary = trace.summary.clone();
+    summary.merge(&arrival.summary);
+    let keep = round.policies.rescue(&summary, trace.id);
+    round.tally.late_of_dropped(keep.is_some(), arrival.summary.span_count);
+    if keep.is_none() && round.waits.is_full(&trace.summary) {
+        round.tally.sampled_out_spans += u64::from(arrival.summary.span_count);
+        return None;
+    }
+    held.count(trace.state, &arrival.summary);
+    trace.add(arrival);
+    keep.map(|keep| (entry.remove().0, keep))
+}
+
 fn pop_due(queue: &mut VecDeque<Due>, now_ms: Millis) -> Option<Due> {
     if queue.front()?.at_ms <= now_ms { queue.pop_front() } else { None }
 }
@@ -376,15 +415,22 @@ fn vetoed(hash: u64) -> u64 {
     hash ^ 1 << (u64::BITS - 1)
 }
 
-/// Policy in the high 16 bits, the high 48 bits of the 56-bit threshold below: what is cut off is far below the
-/// precision of an adjusted count.
+/// Policy in the high 16 bits, then a bit for each mark, then the high bits of the threshold: what is cut off is far below
+/// the precision of an adjusted count.
 fn pack(keep: Keep) -> u64 {
-    u64::from(keep.policy) << 48 | keep.threshold.get() >> 8
+    u64::from(keep.policy) << 48 | u64::from(keep.rescued) << RESCUED_BIT | keep.threshold.get() >> CUT_BITS
 }
 
 fn unpack(packed: u64) -> Keep {
-    Keep { policy: (packed >> 48) as u16, threshold: Threshold::from_bits(packed << 8) }
+    Keep {
+        rescued: packed >> RESCUED_BIT & 1 == 1,
+        ..Keep::new((packed >> 48) as u16, Threshold::from_bits((packed & ((1 << RESCUED_BIT) - 1)) << CUT_BITS))
+    }
 }
+
+const RESCUED_BIT: u32 = 47;
+/// Bits of a threshold, which has 56, that are not remembered.
+const CUT_BITS: u32 = 56 - RESCUED_BIT;
 
 /// The memory that an entry of the table takes, with the slack of a hash table that is two thirds full and the
 /// entries of the queues.

@@ -12,6 +12,8 @@ pub enum Trigger {
     RootReceived,
     /// A span proved a keep rule.
     Evidence,
+    /// It has grown to `spans_max` or `bytes_max`.
+    TraceSize,
     /// Memory ran short: the oldest traces are decided early.
     Pressure,
     /// The process stops.
@@ -22,10 +24,11 @@ pub enum Trigger {
 
 impl Trigger {
     /// Every trigger in the order of their numbers.
-    pub const ALL: [Trigger; 6] = [
+    pub const ALL: [Trigger; 7] = [
         Trigger::DecisionWait,
         Trigger::RootReceived,
         Trigger::Evidence,
+        Trigger::TraceSize,
         Trigger::Pressure,
         Trigger::Shutdown,
         Trigger::Rescue,
@@ -38,6 +41,7 @@ impl Trigger {
             Trigger::DecisionWait => "decision_wait",
             Trigger::RootReceived => "root_received",
             Trigger::Evidence => "evidence",
+            Trigger::TraceSize => "trace_size",
             Trigger::Pressure => "pressure",
             Trigger::Shutdown => "shutdown",
             Trigger::Rescue => "rescue",

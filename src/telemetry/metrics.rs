@@ -15,9 +15,9 @@ use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 pub use table::{
-    DISK_FAULTS, DROP_REASONS, Description, HELD_STATES, HELD_TRACE_STATES, Kind, LATE_VERDICTS, LabelDescription,
-    LabelValues, OUTCOMES, PROTOCOLS, RECOVERY_SOURCES, REJECT_REASONS, SINK_CODES, TABLE, TRIGGERS, VERDICTS,
-    WAIT_CAUSES,
+    DISK_FAULTS, DROP_REASONS, Description, HANDSHAKE_FAILURES, HELD_STATES, HELD_TRACE_STATES, Kind, LATE_VERDICTS,
+    LabelDescription, LabelValues, OUTCOMES, PROTOCOLS, RECOVERY_SOURCES, REJECT_REASONS, RELOADS, SINK_CODES, TABLE,
+    TRIGGERS, VERDICTS, WAIT_CAUSES,
 };
 
 /// The `Content-Type` of [`Metrics::render`]: the classic text format.
@@ -170,6 +170,21 @@ impl Metrics {
     /// A connection was closed at once, because too many were open.
     pub fn connection_refused(&self) {
         self.count("spansieve_refused_connections_total", &[], 1);
+    }
+
+    /// A connection failed before it began, for one of [`HANDSHAKE_FAILURES`].
+    pub fn handshake_failed(&self, reason: &'static str) {
+        self.count("spansieve_failed_handshakes_total", &[("reason", reason)], 1);
+    }
+
+    /// The certificate in use is good until this many seconds after 1970.
+    pub fn certificate_expiry(&self, expiry_s: u64) {
+        self.set("spansieve_certificate_expiry_timestamp_seconds", &[], expiry_s);
+    }
+
+    /// Files that had changed were read again, with one of [`RELOADS`].
+    pub fn reloaded(&self, outcome: &'static str) {
+        self.count("spansieve_reloads_total", &[("outcome", outcome)], 1);
     }
 
     /// `traces` traces were decided, with one of [`VERDICTS`], because of one of [`TRIGGERS`]. `policy` is empty

@@ -127,7 +127,10 @@ fn notes(bytes: &[u8], policies: &PolicyMarks) -> Vec<Note> {
 #[test]
 fn notes_are_read_as_written_and_policies_by_name() {
     let (before, after) = (policies(&["errors", "slow", "gone"]), policies(&["slow", "new", "errors"]));
-    let kept = |policy, bits| Note::Kept(5, TraceId([7; 16]), Keep { policy, threshold: Threshold::from_bits(bits) });
+    let kept = |policy, bits| {
+        let keep = Keep::new(policy, Threshold::from_bits(bits));
+        Note::Kept(5, TraceId([7; 16]), Keep { rescued: bits % 2 == 1, ..keep })
+    };
     let others = [Note::Settled(u64::MAX, TraceId([1; 16])), Note::Released(3)];
     let written = [kept(0, 0), others[0], kept(1, 0xff_0000_0000_0001), others[1], kept(2, 3)];
     let mut bytes = Vec::new();

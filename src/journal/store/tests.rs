@@ -13,7 +13,7 @@ use crate::segment::directory::OpenError;
 use crate::tail::budget::Budget;
 use crate::telemetry::Metrics;
 
-const KEEP: Keep = Keep { policy: 0, threshold: Threshold::ALWAYS };
+const KEEP: Keep = Keep::new(0, Threshold::ALWAYS);
 
 fn try_open(directory: &Path, metrics: &Metrics) -> Result<(Store, Backlog), OpenError> {
     let settings = settings::Journal { directory: directory.to_owned(), max_bytes: 1 << 30 };

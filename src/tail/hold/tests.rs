@@ -4,7 +4,7 @@ use super::*;
 use crate::sampling::Threshold;
 
 const TRACE: TraceId = TraceId([4; 16]);
-const KEEP: Keep = Keep { policy: 0, threshold: Threshold::ALWAYS };
+const KEEP: Keep = Keep::new(0, Threshold::ALWAYS);
 
 #[derive(Debug, Default)]
 struct Book(Mutex<Vec<Note>>);

@@ -69,11 +69,17 @@ pub const REJECT_REASONS: &[&str] = &["invalid_trace_id", "invalid_span_id", "in
 pub const HELD_STATES: &[&str] = &["pending", "rescuable", "export", "spooled"];
 /// The states in which traces are held.
 pub const HELD_TRACE_STATES: &[&str] = &["pending", "rescuable"];
+/// Why a TLS handshake fails: the client shows no certificate, or none that is good; it takes too long; or anything else,
+/// such as a client that speaks no TLS.
+pub const HANDSHAKE_FAILURES: &[&str] = &["client_certificate", "timeout", "protocol"];
+/// What becomes of files that have changed.
+pub const RELOADS: &[&str] = &["ok", "failed"];
 /// What is decided about a trace.
 pub const VERDICTS: &[&str] = &["kept", "dropped"];
-/// What made a trace due: its wait was over, or the shorter one after its root; it proved a keep rule; memory ran
-/// short; the process stops; or a late span proved an earlier drop wrong.
-pub const TRIGGERS: &[&str] = &["decision_wait", "root_received", "evidence", "pressure", "shutdown", "rescue"];
+/// What made a trace due: its wait was over, or the shorter one after its root; it proved a keep rule; it grew to
+/// `spans_max` or `bytes_max`; memory ran short; the process stops; or a late span proved an earlier drop wrong.
+pub const TRIGGERS: &[&str] =
+    &["decision_wait", "root_received", "evidence", "trace_size", "pressure", "shutdown", "rescue"];
 /// What late spans meet.
 pub const LATE_VERDICTS: &[&str] = &["kept", "dropped", "rescued"];
 /// Why kept spans are lost: Cloud Trace refused them for good, the process had to end, they cannot be encoded, they
@@ -133,6 +139,21 @@ pub const TABLE: &[Description] = &[
         "spansieve_refused_connections_total",
         &[],
         "Connections closed at once, because as many as are allowed were open.",
+    ),
+    counter(
+        "spansieve_failed_handshakes_total",
+        &[listed("reason", HANDSHAKE_FAILURES)],
+        "TLS connections that ended before their first request.",
+    ),
+    gauge(
+        "spansieve_certificate_expiry_timestamp_seconds",
+        &[],
+        "When the certificate of `otlp.tls` expires, in seconds since 1970; 0 without TLS.",
+    ),
+    counter(
+        "spansieve_reloads_total",
+        &[listed("outcome", RELOADS)],
+        "Certificates and tokens that were read again because their files had changed.",
     ),
     gauge(
         "spansieve_held_spans",

@@ -39,6 +39,7 @@ const KEYS: &[&str] = &[
     "g.co/r/generic_task/job",
     "spansieve.policy",
     "spansieve.adjusted_count",
+    "spansieve.trigger",
 ];
 
 const TEXTS: &[&str] = &[
