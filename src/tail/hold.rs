@@ -23,7 +23,7 @@ pub type Sequence = u64;
 pub enum Note {
     /// The trace is kept, and its spans of this request are on their way to the sink.
     Kept(Sequence, TraceId, Keep),
-    /// They are exported, dropped for a reason that was counted, or in the spool.
+    /// They are sampled out, exported, dropped for a reason that was counted, or in the spool.
     Settled(Sequence, TraceId),
     /// Nothing of the request is needed any more.
     Released(Sequence),
@@ -54,6 +54,11 @@ impl Hold {
     #[must_use]
     pub fn new(sequence: Sequence, notes: Arc<dyn Notes>) -> Arc<Self> {
         Arc::new(Hold { sequence, notes, unsettled: AtomicBool::new(false) })
+    }
+
+    /// The spans of `trace` are let go for good.
+    pub(super) fn sampled_out(&self, trace: TraceId) {
+        self.notes.note(Note::Settled(self.sequence, trace));
     }
 }
 

@@ -92,6 +92,13 @@ impl Fragment {
         Some(KeptHold::new(Arc::clone(hold), trace, keep))
     }
 
+    /// These spans of `trace` are let go for good.
+    pub(super) fn sampled_out(&self, trace: TraceId) {
+        if let Some(hold) = &self.request.hold {
+            hold.sampled_out(trace);
+        }
+    }
+
     /// The number of spans.
     #[must_use]
     pub fn span_count(&self) -> u32 {

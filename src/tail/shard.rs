@@ -80,6 +80,16 @@ pub(super) struct Round<'a> {
     pub(super) tally: &'a mut Tally,
 }
 
+impl Round<'_> {
+    /// These spans of the trace `id` are let go for good.
+    fn sampled_out<'a>(&mut self, id: TraceId, fragments: impl IntoIterator<Item = &'a Fragment>) {
+        for fragment in fragments {
+            fragment.sampled_out(id);
+            self.tally.sampled_out_spans += u64::from(fragment.span_count());
+        }
+    }
+}
+
 /// What is held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Held {
@@ -226,7 +236,7 @@ impl Shard {
             self.arrive_late_dropped(arrival, round);
         } else if self.dropped_ids.get(vetoed(arrival.hash)).is_some() {
             round.tally.late_of_dropped(false, arrival.summary.span_count);
-            round.tally.sampled_out_spans += u64::from(arrival.summary.span_count);
+            round.sampled_out(arrival.id, [&arrival.fragment]);
         } else {
             self.begin(arrival, round);
         }
@@ -242,7 +252,7 @@ impl Shard {
                 self.kept_ids.insert(arrival.hash, pack(keep));
                 round.kept.push(KeptSpans::new(arrival.fragment, arrival.id, keep));
             }
-            None => round.tally.sampled_out_spans += u64::from(arrival.summary.span_count),
+            None => round.sampled_out(arrival.id, [&arrival.fragment]),
         }
     }
 
@@ -340,7 +350,7 @@ impl Shard {
     fn let_go(&mut self, trace: &Trace, hash: u64, round: &mut Round<'_>) {
         self.held.remove(trace);
         self.dropped_ids.insert(hash, 0);
-        round.tally.sampled_out_spans += u64::from(trace.summary.span_count);
+        round.sampled_out(trace.id, &trace.fragments);
     }
 
     /// Lets go of up to `traces_max` rescuable traces whose window has ended; true if more may be waiting for it.
@@ -397,7 +407,7 @@ fn arrive_rescuable(
     let keep = round.policies.rescue(&summary, trace.id);
     round.tally.late_of_dropped(keep.is_some(), arrival.summary.span_count);
     if keep.is_none() && round.waits.is_full(&trace.summary) {
-        round.tally.sampled_out_spans += u64::from(arrival.summary.span_count);
+        round.sampled_out(arrival.id, [&arrival.fragment]);
         return None;
     }
     held.count(trace.state, &arrival.summary);
