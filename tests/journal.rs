@@ -234,6 +234,65 @@ async fn a_stop_leaves_what_it_cannot_write_to_the_next_start() {
     assert_eq!(place.segments(), [] as [PathBuf; 0]);
 }
 
+/// Sends failed traces of some kilobytes until one is refused or `enough`; returns the ids of those that were
+/// acknowledged, and the refusal.
+async fn fill(program: &Program, enough: usize) -> (BTreeSet<String>, Option<Status>) {
+    let (mut client, mut due) = (Client::new(&program.uri), BTreeSet::new());
+    let text = "failed ".repeat(700);
+    while due.len() < enough {
+        let ids: Vec<u128> = (0..BATCH).map(|_| trace_id(false)).collect();
+        let spans = ids.iter().map(|&id| error(id, &text)).collect();
+        match client.export(request("shop", spans)).await {
+            Ok(_) => due.extend(ids.into_iter().map(hex)),
+            Err(status) => return (due, Some(status)),
+        }
+    }
+    (due, None)
+}
+
+#[tokio::test]
+async fn a_full_journal_refuses_until_the_sink_takes_what_is_in_it() {
+    let place = Place::new().await;
+    let config = place.config().replace("journal: {", "journal: {max_bytes: 64MiB, ").replace("128MiB", "512MiB");
+    let program = Program::start(format!("http://{}", place.otlp), &config).await;
+    let (due, refusal) = fill(&program, usize::MAX).await;
+    let refusal = refusal.unwrap();
+    assert_eq!(refusal.code(), tonic::Code::ResourceExhausted);
+    assert!(!refusal.details().is_empty(), "when to retry");
+    let files: u64 = place.segments().iter().map(|path| fs::metadata(path).unwrap().len()).sum();
+    assert!((60 << 20..64 << 20).contains(&files), "{files} bytes");
+
+    let sink = place.sink(Vec::new());
+    let text = program.eventually("all is exported", is_done).await;
+    assert_conserved(&text);
+    assert_eq!(written(&sink), (due, 0));
+    assert_eq!(fill(&program, BATCH).await.1.map(|status| status.code()), None, "there is room again");
+}
+
+#[tokio::test]
+async fn with_a_spool_the_journal_holds_what_comes_in_and_no_absence() {
+    let place = Place::new().await;
+    let spool = place.directory.path().join("spool");
+    let spool = format!("project: p\n  spool: {{directory: {}}}", spool.display());
+    let config = place.config().replace("journal: {", "journal: {max_bytes: 64MiB, ").replace("128MiB", "512MiB");
+    let config = config.replace("project: p", &spool);
+    let program = Program::start(format!("http://{}", place.otlp), &config).await;
+    let (mut due, _) = fill(&program, 12_000).await;
+    program.eventually("the disk has them", |text| metric(text, "spansieve_held_spans", &["spooled"]) > 0.0).await;
+    while due.len() < 30_000 {
+        due.extend(fill(&program, 1_000).await.0);
+    }
+    program.signal("-KILL");
+
+    let sink = place.sink(Vec::new());
+    let program = Program::start(format!("http://{}", place.otlp), &config).await;
+    let text = program.eventually("all is exported", is_done).await;
+    assert_conserved(&text);
+    let (ids, repeated) = written(&sink);
+    assert_eq!(ids, due);
+    assert!(repeated <= CALLS_MAX * BATCH, "{repeated} came again");
+}
+
 #[tokio::test]
 async fn spans_that_the_sink_refuses_for_good_are_forgotten() {
     let place = Place::new().await;

@@ -58,11 +58,10 @@ impl Program {
     pub async fn eventually(&self, expected: &str, condition: impl Fn(&str) -> bool) -> String {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
         loop {
-            let text = self.scrape().await;
-            if let Some(text) = text.as_ref().filter(|text| condition(text)) {
-                return text.clone();
+            if let Some(text) = self.scrape().await.filter(|text| condition(text)) {
+                return text;
             }
-            assert!(tokio::time::Instant::now() < deadline, "never happened: {expected}\n{text:?}");
+            assert!(tokio::time::Instant::now() < deadline, "never happened: {expected}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
