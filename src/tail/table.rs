@@ -1,6 +1,5 @@
 //! The table of pending traces: shards by hashed trace id, each behind a lock of its own.
 
-use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,7 +12,7 @@ use super::hold::{HOLD_BYTES, Hold};
 use super::kept::KeptSpans;
 use super::request::{Fragment, HeldSpan, Request};
 pub use super::shard::Held;
-use super::shard::{Arrival, Round, Shard, TRACE_BYTES};
+use super::shard::{Arrival, Round, Shard, TRACE_BYTES, hash};
 use super::tally::{Tally, Trigger};
 use super::verdicts::VerdictCache;
 use crate::config::settings::{Size, TailSampling};
@@ -102,6 +101,7 @@ pub struct Outcome {
     /// What was done.
     pub tally: Tally,
     order: Vec<(u64, u32)>,
+    batch: Vec<Arrival>,
 }
 
 /// All pending traces.
@@ -177,7 +177,7 @@ impl Table {
         }
         let mut order = std::mem::take(&mut out.order);
         order.clear();
-        order.extend(scan.facts.iter().enumerate().map(|(i, fact)| (self.hash(fact.trace_id), i as u32)));
+        order.extend(scan.facts.iter().enumerate().map(|(i, fact)| (hash(&self.hasher, fact.trace_id), i as u32)));
         order.sort_unstable();
         let hold_bytes = hold.as_ref().map_or(0, |_| HOLD_BYTES);
         share.resize(body.len() + hold_bytes + index_bytes(&order, scan, self.policies.summary_heap_bytes()));
@@ -185,22 +185,22 @@ impl Table {
         let request = Request::held(body, spans, scopes, share, hold);
         let arrivals = Arrivals { policies: &self.policies, order: &order, scan, request: &request, next: 0 };
         let mut arrivals = arrivals.peekable();
+        let mut batch = std::mem::take(&mut out.batch);
         while let Some(first) = arrivals.next() {
             let shard = shard_of(first.hash);
-            let mut guard = self.shards[shard].lock();
-            let mut round = self.round(now_ms, out);
-            guard.arrive(first, &mut round);
+            batch.push(first);
             while let Some(arrival) = arrivals.next_if(|next| shard_of(next.hash) == shard) {
-                guard.arrive(arrival, &mut round);
+                batch.push(arrival);
             }
+            self.shards[shard].lock().arrive(&mut batch, &mut self.round(now_ms, out));
         }
-        out.order = order;
+        (out.order, out.batch) = (order, batch);
     }
 
     /// Lets spans of the trace `id` follow a verdict that an earlier process made.
-    pub fn recall(&self, id: TraceId, keep: Keep) {
-        let hash = self.hash(id);
-        self.shards[shard_of(hash)].lock().recall(hash, keep);
+    pub fn remember_kept(&self, id: TraceId, keep: Keep) {
+        let hash = hash(&self.hasher, id);
+        self.shards[shard_of(hash)].lock().remember_kept(hash, keep);
     }
 
     /// Decides a slice of the traces that are due in shard `shard` (of [`Table::shard_count`]) and lets go of
@@ -290,12 +290,14 @@ impl Table {
     }
 
     fn round<'a>(&'a self, now_ms: Millis, out: &'a mut Outcome) -> Round<'a> {
-        Round { policies: &self.policies, waits: &self.waits, now_ms, kept: &mut out.kept, tally: &mut out.tally }
-    }
-
-    #[inline]
-    fn hash(&self, id: TraceId) -> u64 {
-        self.hasher.hash_one(u128::from_ne_bytes(id.0))
+        Round {
+            policies: &self.policies,
+            waits: &self.waits,
+            hasher: &self.hasher,
+            now_ms,
+            kept: &mut out.kept,
+            tally: &mut out.tally,
+        }
     }
 }
 

@@ -94,6 +94,6 @@ pub(super) struct Event<'a> {
 
 /// Late spans leave as their trace did; the cache rounds thresholds a little.
 pub(super) fn follows(first: Keep, late: Keep) -> bool {
-    let rounded = |threshold: Threshold| threshold.get() >> 8;
-    first.policy == late.policy && rounded(first.threshold) == rounded(late.threshold)
+    let rounded = |threshold: Threshold| threshold.get() >> 9;
+    (first.policy, first.rescued) == (late.policy, late.rescued) && rounded(first.threshold) == rounded(late.threshold)
 }
