@@ -261,7 +261,7 @@ fn credentials(settings: &settings::CloudTrace) -> Result<Option<Credentials>, C
 fn scrape(metrics: Arc<Metrics>, pipeline: Arc<Pipeline>, budget: Budget, level: Arc<Level>) -> Scrape {
     Arc::new(move || {
         let held = pipeline.table.held();
-        pipeline.followed.suggest(pipeline.clock.now_ms());
+        pipeline.followed.suggest();
         metrics.month_estimate(pipeline.policies.month_estimate(pipeline.clock.now_ms()).unwrap_or(0.0));
         metrics.render(Held {
             pending_spans: held.pending_spans,

@@ -45,8 +45,9 @@ pub struct Pipeline {
 
 impl Pipeline {
     pub(super) fn new(table: Table, policies: Arc<Policies>, kept: Arc<KeptQueue>, metrics: Arc<Metrics>) -> Self {
-        let followed = FollowedTraces::new(Arc::clone(&metrics));
-        Pipeline { table, kept, clock: Clock::start(), policies, followed, metrics }
+        let clock = Clock::start();
+        let followed = FollowedTraces::new(clock, Arc::clone(&metrics));
+        Pipeline { table, kept, clock, policies, followed, metrics }
     }
 
     /// Passes kept spans on, charges them to budgets and adds what was done to the metrics; empties `outcome`.
@@ -82,7 +83,7 @@ impl Pipeline {
                 self.metrics.forgotten(verdict, ids);
             }
         }
-        self.followed.count(tally, self.clock.now_ms());
+        self.followed.count(tally);
         if tally.sampled_out_spans > 0 {
             self.metrics.sampled_out(tally.sampled_out_spans);
         }
