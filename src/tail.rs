@@ -11,11 +11,13 @@
 pub mod budget;
 mod census;
 pub mod delays;
+mod due;
 mod gaps;
 pub mod kept;
 mod packed;
 pub mod request;
 mod shard;
+mod slots;
 pub mod table;
 pub mod tally;
 #[cfg(test)]

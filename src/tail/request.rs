@@ -76,6 +76,16 @@ impl Fragment {
         self.count
     }
 
+    /// The first spans, at most `count_max` of them, and the others if there are any.
+    #[must_use]
+    pub fn split(self, count_max: u32) -> (Self, Option<Self>) {
+        if self.count <= count_max {
+            return (self, None);
+        }
+        let rest = Fragment::new(Arc::clone(&self.request), self.first + count_max, self.count - count_max);
+        (Fragment { count: count_max, ..self }, Some(rest))
+    }
+
     /// The `Resource`s of the spans, with how many spans side by side have it.
     pub fn spans_by_resource(&self) -> impl Iterator<Item = (&[u8], u64)> {
         let mut spans = self.spans().map(|span| span.resource).peekable();

@@ -92,7 +92,7 @@ pub(super) struct Event<'a> {
     pub(super) act: Act<'a>,
 }
 
-/// Late spans leave as their trace did; the cache rounds thresholds a little.
+/// Late spans leave as their trace did; the cache rounds the part of the traces that is kept to 40 bits.
 pub(super) fn follows(first: Keep, late: Keep) -> bool {
     let same_count = first.threshold.adjusted_count() == late.threshold.adjusted_count();
     same_count && first == Keep { threshold: first.threshold, ..late }

@@ -14,15 +14,16 @@ use crate::export::sink::EncodeSpans;
 use crate::proto::google::devtools::cloudtrace::v2::attribute_value::Value;
 use crate::proto::google::devtools::cloudtrace::v2::{BatchWriteSpansRequest, Span};
 use crate::resource::Rewriter;
-use crate::sampling::annotation::{ADJUSTED_COUNT, POLICY};
+use crate::sampling::annotation::{ADJUSTED_COUNT, POLICY, TRIGGER};
 use crate::tail::budget::Budget;
 use crate::tail::kept::{KeptQueue, KeptSpans};
 
 /// The time of day in all simulations, nanoseconds since 1970.
 const NOW_UNIX_NANO: u64 = 1_700_000_100_000_000_000;
 
-/// What the sink knows of a span beside its name: the policy that kept it, and what its trace stands for.
-pub(super) type Stored = (String, f64);
+/// What the sink knows of a span beside its name: the policy that kept it, what its trace stands for, and whether that
+/// was rescued.
+pub(super) type Stored = (String, f64, bool);
 
 pub(super) struct Exporter {
     pub(super) queue: Arc<KeptQueue>,
@@ -64,7 +65,7 @@ impl Exporter {
     /// Encodes what waits, `fragments` at most, and closes the batches that are due.
     pub(super) fn encode(&mut self, fragments: usize, now_ms: u64) {
         let now = self.start + Duration::from_millis(now_ms);
-        let mut slice = Vec::new();
+        let mut slice = VecDeque::new();
         self.queue.take(fragments, &mut slice);
         for KeptSpans { fragment, keep } in slice {
             for span in fragment.spans() {
@@ -133,5 +134,5 @@ fn stored(span: &Span) -> (String, Stored) {
         Value::BoolValue(_) => panic!("no truth value"),
     };
     let name = span.display_name.as_ref().expect("a name").value.clone();
-    (name, (text(POLICY), text(ADJUSTED_COUNT).parse().expect("a number")))
+    (name, (text(POLICY), text(ADJUSTED_COUNT).parse().expect("a number"), attributes.contains_key(TRIGGER)))
 }

@@ -55,6 +55,11 @@ impl Facts {
         }
     }
 
+    /// Whether the trace waits for no more.
+    pub(super) fn is_full(&self, scenario: &Scenario) -> bool {
+        self.spans >= scenario.spans_max as u64
+    }
+
     fn slow(&self) -> bool {
         let (first, last) = (self.times.iter().min(), self.times.iter().max());
         first.zip(last).is_some_and(|(first, last)| last - first >= 1_000 * MS)
@@ -94,12 +99,12 @@ impl Scenario {
         Verdict::Kept(Keep::new(named.policy, best.threshold))
     }
 
-    /// Whether a trace of these facts may be kept so.
+    /// Whether a trace of these facts may be kept so, in the first place or by a rescue.
     pub(super) fn admits(&self, trace: usize, facts: &Facts, keep: Keep) -> bool {
         let limited = self.rules.iter().any(|rule| matches!(rule, Rule::Limit(_)));
         match self.verdict(trace, facts) {
             Verdict::Vetoed(_) => false,
-            Verdict::Kept(expected) if expected == keep => true,
+            Verdict::Kept(expected) if (expected.policy, expected.threshold) == (keep.policy, keep.threshold) => true,
             // A limiter may vote, too, and what it says depends on other traces.
             Verdict::Kept(expected) if limited => keep.threshold <= expected.threshold,
             Verdict::Dropped => matches!(self.rules[usize::from(keep.policy)], Rule::Limit(_)),
@@ -118,6 +123,6 @@ impl Scenario {
             _ => false,
         };
         let policy = self.rules.iter().position(proves)? as u16;
-        Some(Keep::new(policy, Threshold::ALWAYS))
+        Some(Keep { rescued: true, ..Keep::new(policy, Threshold::ALWAYS) })
     }
 }

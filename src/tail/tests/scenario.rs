@@ -106,6 +106,10 @@ pub(super) struct Scenario {
     pub(super) wait_ms: u64,
     pub(super) root_wait_ms: u64,
     pub(super) rescue_window_ms: u64,
+    /// Of the memory budget.
+    rescue_percent: u8,
+    /// A trace of so many is decided at once.
+    pub(super) spans_max: usize,
     pub(super) cache_ids: usize,
     /// The memory budget above what is used from the start.
     pub(super) room_bytes: usize,
@@ -131,6 +135,8 @@ impl Scenario {
             wait_ms: 10_000,
             root_wait_ms: *pick(&mut rng, &[0, 0, 2_000, 20_000]),
             rescue_window_ms: *pick(&mut rng, &[0, 1, 15_000, 60_000]),
+            rescue_percent: *pick(&mut rng, &[100, 1]),
+            spans_max: *pick(&mut rng, &[1_000_000, 1_000_000, 20, 5, 1]),
             cache_ids: if forgets { 1 } else { 64 * 200 },
             room_bytes: if pressed { rng.usize(4_000..60_000) } else { 64 << 20 },
             traces,
@@ -147,7 +153,7 @@ impl Scenario {
     pub(super) fn orderly(self) -> Self {
         let steps = self.steps.into_iter().filter(|step| matches!(step, Step::Send(_))).collect();
         let rules = self.rules.into_iter().filter(|rule| !matches!(rule, Rule::Limit(_))).collect();
-        Scenario { steps, rules, room_bytes: 64 << 20, cache_ids: 64 * 200, ..self }
+        Scenario { steps, rules, room_bytes: 64 << 20, cache_ids: 64 * 200, spans_max: 1_000_000, ..self }
     }
 
     /// The same spans in another order, in other requests, some time apart.
@@ -182,8 +188,13 @@ impl Scenario {
     pub(super) fn yaml(&self) -> String {
         let mut text = format!(
             "tail_sampling:\n  decision_wait: {}ms\n  decision_wait_after_root_received: {}ms\n  \
-             rescue: {{window: {}ms, max_bytes: 100%}}\n  sample_on_first_match: {}\n  policies:\n",
-            self.wait_ms, self.root_wait_ms, self.rescue_window_ms, self.first_match,
+             rescue: {{window: {}ms, max_bytes: {}%}}\n  spans_max: {}\n  sample_on_first_match: {}\n  policies:\n",
+            self.wait_ms,
+            self.root_wait_ms,
+            self.rescue_window_ms,
+            self.rescue_percent,
+            self.spans_max,
+            self.first_match,
         );
         for (number, rule) in self.rules.iter().enumerate() {
             writeln!(text, "    - {{name: p{number}, {}}}", rule.yaml()).unwrap();

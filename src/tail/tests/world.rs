@@ -1,6 +1,6 @@
 //! The pure core with a model beside it: after each step, what the table did is held against what it may do.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use super::account::{Account, Act, Changes, Event, Phase, follows};
 use super::exporter::Exporter;
 use super::reference::Facts;
 use super::scenario::{Kind, SWEEP_CLASSES, Scenario, SpanSpec, Step};
-use crate::config::settings::DecisionCache;
+use crate::config::settings::{DecisionCache, Size};
 use crate::otlp::TraceId;
 use crate::otlp::reference::Span;
 use crate::otlp::scan::{Scan, scan};
@@ -65,6 +65,8 @@ impl<'s> World<'s> {
         let mut settings = loaded.settings.tail_sampling;
         let (sampled_cache_size, non_sampled_cache_size) = (scenario.cache_ids, scenario.cache_ids);
         settings.decision_cache = DecisionCache { sampled_cache_size, non_sampled_cache_size };
+        // The model counts a trace's spans alone.
+        settings.bytes_max = Size::Bytes(u64::MAX);
         let policies = Arc::new(Policies::compile(&settings).expect("policies that fit"));
         let table = |budget: &Budget| Table::seeded(&settings, Arc::clone(&policies), budget.clone(), scenario.seed);
         let idle = Budget::new(0);
@@ -141,7 +143,7 @@ impl<'s> World<'s> {
 
     /// Does something that must not happen; false if there is nothing to do it to.
     pub(super) fn break_promise(&mut self, how: Broken) -> bool {
-        let mut waiting = Vec::new();
+        let mut waiting = VecDeque::new();
         let queue = &self.exporter.queue;
         match how {
             Broken::Memory => std::mem::forget(self.budget.force(1)),
@@ -241,6 +243,9 @@ impl<'s> World<'s> {
         let released = whole.spans.checked_sub(left + held).expect("no span comes out of nothing");
         let keep = event.left.first().map(|(keep, _)| *keep);
         assert!(event.left.iter().all(|(other, _)| Some(*other) == keep), "{event:?}: one verdict");
+        if released > 0 && held > 0 {
+            return self.follow_rejected(event, released, changes);
+        }
         assert!([left, held, released].iter().filter(|&&spans| spans > 0).count() <= 1, "{event:?}: torn apart");
         let next = if whole.spans == 0 {
             phase
@@ -264,6 +269,19 @@ impl<'s> World<'s> {
         assert_eq!(account.accepted, account.left + account.released + account.held.spans);
     }
 
+    /// A full trace that can still be rescued takes no spans more that do not.
+    fn follow_rejected(&mut self, event: &Event<'_>, released: u64, changes: &mut Changes) {
+        let account = &mut self.accounts[event.at];
+        assert!(matches!(account.phase, Phase::Rescuable { .. }) && account.held.is_full(self.scenario), "{event:?}");
+        assert_eq!(released, event.arrived.spans, "{event:?}: torn apart");
+        let verdict = self.scenario.verdict(event.at, &account.held.and(&event.arrived));
+        assert!(!matches!(verdict, Verdict::Kept(_)), "{event:?}: not rescued");
+        changes.add(account.phase, account.phase, event);
+        account.accepted += released;
+        account.released += released;
+        self.released_spans += released;
+    }
+
     /// A whole trace, or late spans of one, leaves for the exporter.
     fn check_kept(&self, event: &Event<'_>, whole: &Facts, keep: Keep) {
         let (account, at) = (&self.accounts[event.at], event.at);
@@ -272,8 +290,8 @@ impl<'s> World<'s> {
         let verdict = self.scenario.admits(at, whole, plain);
         let forgot = !self.scenario.remembers();
         let right = match account.phase {
-            Phase::Kept => follows || forgot && verdict,
-            Phase::Gone => self.scenario.proof(whole) == Some(plain) || forgot && verdict,
+            Phase::Kept => follows || forgot && (verdict || self.scenario.proof(whole) == Some(keep)),
+            Phase::Gone => self.scenario.proof(whole) == Some(keep) || forgot && verdict,
             Phase::Vetoed => forgot && verdict,
             Phase::New | Phase::Pending { .. } | Phase::Rescuable { .. } => verdict,
         };
@@ -302,12 +320,6 @@ impl<'s> World<'s> {
                 assert!(!swept || expiry_ms > self.now_ms, "{event:?}: rescuable for ever");
                 account.phase
             }
-            (Phase::Pending { .. }, false) => {
-                assert_eq!(verdict, Verdict::Dropped, "{event:?}: {whole:?}");
-                self.check_early(event);
-                assert!(self.scenario.rescue_window_ms > 0, "{event:?}: rescuable though that is off");
-                Phase::Rescuable { expiry_ms: self.now_ms + self.scenario.rescue_window_ms }
-            }
             (phase, true) => {
                 let begun = match phase {
                     Phase::Pending { due_ms } => due_ms,
@@ -319,9 +331,18 @@ impl<'s> World<'s> {
                 let forward = event.arrived.root && self.scenario.root_wait_ms > 0;
                 let due_ms = if forward { begun.min(rooted) } else { begun };
                 assert!(!swept || due_ms > self.now_ms, "{event:?}: overdue");
+                assert!(!whole.is_full(self.scenario), "{event:?}: waits for more than it may hold");
                 Phase::Pending { due_ms }
             }
-            (_, false) => panic!("{event:?}: rescuable without a decision"),
+            (phase, false) => {
+                let decided = matches!(phase, Phase::Pending { .. }) || whole.is_full(self.scenario);
+                assert!(decided, "{event:?}: rescuable without a decision");
+                assert!(matches!(phase, Phase::New | Phase::Pending { .. }) || !self.scenario.remembers(), "{event:?}");
+                assert_eq!(verdict, Verdict::Dropped, "{event:?}: {whole:?}");
+                assert!(self.scenario.rescue_window_ms > 0, "{event:?}: rescuable though that is off");
+                self.check_early(event);
+                Phase::Rescuable { expiry_ms: self.now_ms + self.scenario.rescue_window_ms }
+            }
         }
     }
 
@@ -329,8 +350,9 @@ impl<'s> World<'s> {
     fn check_released(&self, event: &Event<'_>, whole: &Facts) -> Phase {
         let account = &self.accounts[event.at];
         let verdict = self.scenario.verdict(event.at, whole);
+        let forgot = !self.scenario.remembers() && whole.is_full(self.scenario);
         match account.phase {
-            Phase::Pending { .. } => {
+            phase if matches!(phase, Phase::Pending { .. }) || phase == Phase::New && whole.is_full(self.scenario) => {
                 self.check_early(event);
                 match verdict {
                     Verdict::Kept(_) => panic!("{event:?}: {whole:?} was to be kept"),
@@ -339,22 +361,26 @@ impl<'s> World<'s> {
                 }
             }
             Phase::Rescuable { expiry_ms } => {
-                let over = matches!(event.act, Act::Relief | Act::Drain) || self.is_pressed();
-                assert!(over || expiry_ms <= self.now_ms, "{event:?}: let go too early");
+                assert_eq!(event.arrived.spans, 0, "{event:?}: late spans let go of a trace");
+                assert!(
+                    matches!(event.act, Act::Relief | Act::Drain) || expiry_ms <= self.now_ms,
+                    "{event:?}: let go too early"
+                );
                 Phase::Gone
             }
             Phase::Gone => {
                 assert_eq!(self.scenario.proof(whole), None, "{event:?}: {whole:?}");
                 Phase::Gone
             }
+            // Of a trace that was kept after it had been let go, the cache may forget the one and not the other.
+            Phase::Kept if account.released > 0 && !self.scenario.remembers() => {
+                assert_eq!(self.scenario.proof(whole), None, "{event:?}: {whole:?}");
+                Phase::Gone
+            }
             Phase::Vetoed => Phase::Vetoed,
-            Phase::New | Phase::Kept => panic!("{event:?}: let go without a decision"),
+            Phase::Kept if forgot && !matches!(verdict, Verdict::Kept(_)) => Phase::Gone,
+            Phase::New | Phase::Pending { .. } | Phase::Kept => panic!("{event:?}: let go without a decision"),
         }
-    }
-
-    /// Whether rescuable traces may go before their time for want of their part of the memory.
-    fn is_pressed(&self) -> bool {
-        self.scenario.room_bytes < 1 << 20
     }
 
     /// Who decides before the due time has a reason.
@@ -370,15 +396,15 @@ impl<'s> World<'s> {
     fn check_tally(&mut self, act: Act<'_>, expected: &Changes) {
         let tally = &self.out.tally;
         let traces = |by_policy: &[(u16, Trigger, u64)]| by_policy.iter().map(|(.., traces)| traces).sum::<u64>();
-        let dropped = traces(&tally.vetoed) + tally.dropped.iter().sum::<u64>();
-        assert_eq!(dropped, expected.dropped_traces, "{act:?}: dropped traces");
         if self.scenario.remembers() {
+            let dropped = traces(&tally.vetoed) + tally.dropped.iter().sum::<u64>();
+            assert_eq!(dropped, expected.dropped_traces, "{act:?}: dropped traces");
             assert_eq!(traces(&tally.kept), expected.kept_traces, "{act:?}: kept traces");
             let late = [tally.late_kept_spans, tally.late_dropped_spans, tally.late_rescued_spans];
             assert_eq!(late, expected.late_spans, "{act:?}: late spans");
         }
         let triggers: &[Trigger] = match act {
-            Act::Insert(_) => &[Trigger::Evidence, Trigger::Rescue],
+            Act::Insert(_) => &[Trigger::Evidence, Trigger::TraceSize, Trigger::Rescue],
             Act::Relief => &[Trigger::Pressure],
             Act::Sweep(_) => &[Trigger::DecisionWait, Trigger::RootReceived],
             Act::Drain => &[Trigger::Shutdown],
@@ -411,10 +437,11 @@ impl<'s> World<'s> {
     fn check_sink(&mut self) {
         for (name, stored) in &self.exporter.stored {
             let left = self.left.get_mut(name).expect("nothing is written that was not kept");
-            for (policy, adjusted_count) in stored {
+            for (policy, adjusted_count, rescued) in stored {
                 let is_it = |keep: &Keep| {
                     let error = adjusted_count / keep.threshold.adjusted_count() - 1.0;
-                    self.policies.names()[usize::from(keep.policy)] == *policy && error.abs() < 1e-9
+                    let named = &self.policies.names()[usize::from(keep.policy)];
+                    (named, keep.rescued) == (policy, *rescued) && error.abs() < 1e-9
                 };
                 let same = left.iter().position(is_it).unwrap_or_else(|| panic!("{name}: {stored:?}, not {left:?}"));
                 left.swap_remove(same);
