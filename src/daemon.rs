@@ -302,7 +302,7 @@ fn scrape(
 ) -> Scrape {
     Arc::new(move || {
         let held = pipeline.table.held();
-        pipeline.followed.suggest(pipeline.clock.now_ms());
+        pipeline.followed.suggest();
         metrics.month_estimate(pipeline.policies.month_estimate(pipeline.clock.now_ms()).unwrap_or(0.0));
         metrics.render(Held {
             pending_spans: held.pending_spans,

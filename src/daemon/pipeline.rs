@@ -55,8 +55,9 @@ impl Pipeline {
         journal: Option<Journal>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let followed = FollowedTraces::new(Arc::clone(&metrics));
-        Pipeline { table, kept, clock: Clock::start(), policies, followed, journal, metrics }
+        let clock = Clock::start();
+        let followed = FollowedTraces::new(clock, Arc::clone(&metrics));
+        Pipeline { table, kept, clock, policies, followed, journal, metrics }
     }
 
     /// Takes the body of a request that an earlier process accepted, but for the spans of the traces in `settled`. Returns
@@ -130,7 +131,7 @@ impl Pipeline {
                 self.metrics.forgotten(verdict, ids);
             }
         }
-        self.followed.count(tally, self.clock.now_ms());
+        self.followed.count(tally);
         if tally.sampled_out_spans > 0 {
             self.metrics.sampled_out(tally.sampled_out_spans);
         }
