@@ -35,7 +35,7 @@ use bytes::Bytes;
 
 pub use listen::{BindError, Bound, Receiver};
 pub use reload::FileError;
-pub use tls::{Tls, TlsError, TlsFiles};
+pub use tls::{Tls, TlsError};
 
 use crate::otlp::scan::RejectReason;
 use crate::otlp::wire::WireError;

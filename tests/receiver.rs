@@ -15,3 +15,5 @@ mod crowd;
 mod hostile;
 #[path = "receiver/stop.rs"]
 mod stop;
+#[path = "receiver/telemetry.rs"]
+mod telemetry;

@@ -26,7 +26,7 @@ pub struct Settings {
     pub cloud_trace: CloudTrace,
     /// The memory budget.
     pub memory: Memory,
-    /// Own logs.
+    /// Own metrics and logs.
     pub telemetry: Telemetry,
 }
 
@@ -37,6 +37,19 @@ pub struct Otlp {
     pub listen: Vec<String>,
     /// Largest request body after inflation.
     pub max_request_bytes: usize,
+    /// TLS on these addresses; `None`: plaintext.
+    pub tls: Option<ServerTls>,
+}
+
+/// `otlp.tls`, files in PEM that could be used when the configuration was read. They may be renewed later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerTls {
+    /// The server's certificate, followed by those that lead to an authority.
+    pub cert_file: PathBuf,
+    /// Its private key.
+    pub key_file: PathBuf,
+    /// The authorities that clients' certificates must come from; `None`: clients need none.
+    pub client_ca_file: Option<PathBuf>,
 }
 
 /// `tail_sampling`.
@@ -50,6 +63,10 @@ pub struct TailSampling {
     pub decision_cache: DecisionCache,
     /// How long dropped traces can be rescued.
     pub rescue: Rescue,
+    /// With so many spans a trace is decided at once.
+    pub spans_max: usize,
+    /// With so many bytes of spans a trace is decided at once; a percentage is of the memory limit.
+    pub bytes_max: Size,
     /// Whether kept spans say which policy kept them.
     pub annotate: bool,
     /// Whether the first policy that keeps a trace ends its decision.
@@ -367,6 +384,8 @@ pub struct Memory {
 /// `telemetry`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Telemetry {
+    /// The address (`host:port`) of `/metrics`, if it is not on those of OTLP.
+    pub listen: Option<String>,
     /// Own logs.
     pub log: Log,
 }

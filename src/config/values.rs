@@ -6,22 +6,19 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-
 use super::Files;
 use super::document::{Kind, Node, Scalar, Value};
 use super::keys::closest;
 use super::limits::{
-    ATTRIBUTE_KEY_BYTES_MAX, ATTRIBUTE_VALUE_BYTES_MAX, HEADER_BYTES_MAX, Limit, PATH_BYTES_MAX, PEM_BYTES_MAX,
-    POLICY_NAME_BYTES_MAX, PROJECT_BYTES_MAX, VALUE_BYTES_MAX,
+    ATTRIBUTE_KEY_BYTES_MAX, ATTRIBUTE_VALUE_BYTES_MAX, HEADER_BYTES_MAX, Limit, PATH_BYTES_MAX, POLICY_NAME_BYTES_MAX,
+    PROJECT_BYTES_MAX, VALUE_BYTES_MAX,
 };
 use super::problem::{Fault, quote};
 use super::settings::{AttributeValue, Endpoint, Size};
 use super::units::{self, display_bytes, display_duration};
 use crate::condition::{Number, Pattern};
+use crate::trust::pem::{self, PEM_BYTES_MAX, PemError};
+use http::{HeaderName, HeaderValue};
 
 /// What a reader gives.
 pub(super) type Read<T> = Result<T, Fault>;
@@ -306,30 +303,27 @@ pub(super) fn allowed_project(node: &Node) -> Read<String> {
     if text("a project", node)? == ANY_PROJECT { Ok(ANY_PROJECT.to_owned()) } else { project(node) }
 }
 
-/// The path of a file with certificates: its text, all of them found to be usable.
-pub(super) fn certificates(node: &Node, files: Files<'_>) -> Read<String> {
+/// The path and the contents of a PEM file that a setting names.
+pub(super) fn pem_file(node: &Node, files: Files<'_>) -> Read<(PathBuf, Vec<u8>)> {
     let path = text("the path of a PEM file", node)?;
     let name = quote(path);
     let bytes = files(Path::new(path)).map_err(|error| Fault::new(format!("cannot read {name}: {error}")))?;
     if bytes.len() > PEM_BYTES_MAX {
         return Err(Fault::new(format!("{name} has more than {PEM_BYTES_MAX} bytes")));
     }
-    let no_pem = || {
-        let fault = Fault::new(format!("{name} is no PEM file with certificates"));
-        fault.help("it must have parts that begin with `-----BEGIN CERTIFICATE-----`")
-    };
-    let pem = String::from_utf8(bytes).map_err(|_| no_pem())?;
-    let certificates: Vec<_> =
-        CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>().map_err(|_| no_pem())?;
-    if certificates.is_empty() {
-        return Err(no_pem());
-    }
-    for (index, certificate) in certificates.into_iter().enumerate() {
-        RootCertStore::empty()
-            .add(certificate)
-            .map_err(|error| Fault::new(format!("certificate {} of {name} cannot be used: {error}", index + 1)))?;
-    }
-    Ok(pem)
+    Ok((PathBuf::from(path), bytes))
+}
+
+/// What is wrong with the contents of a PEM file.
+pub(super) fn pem_fault(path: &Path, error: &PemError) -> Fault {
+    Fault::new(format!("{}: {error}", quote(&path.to_string_lossy())))
+}
+
+/// The path of a file with certificates: its text, all of them found to be usable.
+pub(super) fn certificates(node: &Node, files: Files<'_>) -> Read<String> {
+    let (path, bytes) = pem_file(node, files)?;
+    pem::authorities(&bytes).map_err(|error| pem_fault(&path, &error))?;
+    String::from_utf8(bytes).map_err(|_| pem_fault(&path, &PemError::NoCertificate))
 }
 
 /// An address to listen on: `host:port`.

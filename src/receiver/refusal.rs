@@ -69,6 +69,8 @@ pub(super) enum Refusal {
     Procedure(String),
     #[error("there is nothing at {0:?}; traces go to POST /v1/traces")]
     Path(String),
+    #[error("this is not the address for it: {0}")]
+    Elsewhere(&'static str),
     #[error("this path takes {allow} only; traces go to POST /v1/traces")]
     Method { allow: &'static str },
     #[error("gRPC needs HTTP/2")]
@@ -86,7 +88,9 @@ impl Refusal {
             Refusal::Coding(_) | Refusal::MediaType(_) | Refusal::MessageFormat(_) => {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
-            Refusal::Signal(_) | Refusal::Procedure(_) | Refusal::Path(_) => StatusCode::NOT_FOUND,
+            Refusal::Signal(_) | Refusal::Procedure(_) | Refusal::Path(_) | Refusal::Elsewhere(_) => {
+                StatusCode::NOT_FOUND
+            }
             Refusal::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::GrpcOverHttp1 => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Refusal::Truncated
@@ -115,6 +119,7 @@ impl Refusal {
             | Refusal::Signal(_)
             | Refusal::Procedure(_)
             | Refusal::Path(_)
+            | Refusal::Elsewhere(_)
             | Refusal::Method { .. }
             | Refusal::GrpcOverHttp1 => Code::Unimplemented,
         }

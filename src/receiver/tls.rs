@@ -1,7 +1,6 @@
 //! TLS and mutual TLS in front of the OTLP addresses, with certificates that are renewed without a restart.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::reload::{FileError, Watched};
+use crate::config::settings::ServerTls;
 use crate::telemetry::Metrics;
 use crate::trust::pem::{self, PEM_BYTES_MAX};
 
@@ -26,17 +26,6 @@ const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// What is spoken behind TLS, ours to choose by preference (RFC 7301; RFC 9113, 3.2).
 const ALPN_PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
-
-/// Where certificates and keys are, all in PEM.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The server's certificate, followed by those that lead to an authority.
-    pub cert_file: PathBuf,
-    /// Its private key.
-    pub key_file: PathBuf,
-    /// The authorities that clients' certificates must come from; `None`: clients need none.
-    pub client_ca_file: Option<PathBuf>,
-}
 
 /// Why there is no TLS.
 #[derive(Debug, Error)]
@@ -70,8 +59,9 @@ impl Tls {
     ///
     /// # Errors
     /// One cannot be read, or they do not make a server.
-    pub async fn load(files: &TlsFiles) -> Result<Self, TlsError> {
-        let paths = [&files.cert_file, &files.key_file].into_iter().chain(&files.client_ca_file).cloned().collect();
+    pub async fn load(settings: &ServerTls) -> Result<Self, TlsError> {
+        let paths =
+            [&settings.cert_file, &settings.key_file].into_iter().chain(&settings.client_ca_file).cloned().collect();
         let (watched, contents) = Watched::open(paths, PEM_BYTES_MAX).await?;
         let current = server(&contents).map_err(TlsError::Content)?;
         Ok(Tls { watched, state: Arc::new(State(RwLock::new(current))) })
@@ -125,7 +115,7 @@ fn reason(error: &io::Error) -> &'static str {
     }
 }
 
-/// What rustls makes of the contents of [`TlsFiles`], in their order.
+/// What rustls makes of the files of `otlp.tls`, in the order of [`Tls::load`].
 fn server(contents: &[Vec<u8>]) -> Result<Current, String> {
     let [chain, key, authorities @ ..] = contents else { return Err("files are missing".to_owned()) };
     let provider = Arc::new(ring::default_provider());

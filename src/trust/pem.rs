@@ -18,7 +18,7 @@ pub const PEM_BYTES_MAX: usize = 1 << 20;
 #[derive(Debug, Error)]
 pub enum PemError {
     /// There is no certificate in it, or a broken one.
-    #[error("no PEM file with certificates: it must have parts that begin with `-----BEGIN CERTIFICATE-----`")]
+    #[error("there is no certificate in it: in PEM, each begins with `-----BEGIN CERTIFICATE-----`")]
     NoCertificate,
     /// A certificate is none of X.509.
     #[error("certificate {number} cannot be used: {source}")]
@@ -30,7 +30,7 @@ pub enum PemError {
     },
     /// There is no key in it, or a broken or encrypted one.
     #[error(
-        "no PEM file with a private key: it must have a part that begins with `-----BEGIN PRIVATE KEY-----`, not encrypted"
+        "there is no private key in it: in PEM, one begins with `-----BEGIN PRIVATE KEY-----`, and is not encrypted"
     )]
     NoKey,
     /// The key is of a kind that TLS here has no use for.

@@ -16,7 +16,7 @@ use prost::Message;
 use spansieve::otlp::scan::{self, NoProbe, Scan};
 use spansieve::otlp::wire::WireError;
 use spansieve::proto::google::rpc::{RetryInfo, Status};
-use spansieve::receiver::{Accepted, Intake, Receiver, ReceiverSettings};
+use spansieve::receiver::{Accepted, Bound, Intake, Receiver, ReceiverSettings};
 use spansieve::tail::budget::{Budget, Share};
 use spansieve::telemetry::{Health, Metrics};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -78,7 +78,14 @@ impl Daemon {
     }
 
     pub(crate) async fn with_budget(budget_bytes: usize) -> Self {
-        let bound = Receiver::bind(&["127.0.0.1:0".to_owned()]).await.unwrap();
+        Self::serve(Self::bind().await, budget_bytes)
+    }
+
+    pub(crate) async fn bind() -> Bound {
+        Receiver::bind(&["127.0.0.1:0".to_owned()]).await.unwrap()
+    }
+
+    pub(crate) fn serve(bound: Bound, budget_bytes: usize) -> Self {
         let address = bound.local_addrs()[0];
         let budget = Budget::new(budget_bytes);
         let table =

@@ -62,7 +62,7 @@ async fn load(folder: &Path, clients: Option<&Authority>) -> Result<Tls, TlsErro
         folder.join("clients.pem")
     });
     let (cert_file, key_file) = (folder.join("cert.pem"), folder.join("key.pem"));
-    Tls::load(&TlsFiles { cert_file, key_file, client_ca_file }).await
+    Tls::load(&ServerTls { cert_file, key_file, client_ca_file }).await
 }
 
 /// A receiver behind TLS.

@@ -1,5 +1,7 @@
 //! Every metric with its labels and their values. `docs/metrics.md` says the same, and a test compares the two.
 
+use crate::telemetry::labels::OTHER;
+
 /// A metric as `/metrics` and `docs/metrics.md` show it.
 #[derive(Clone, Copy, Debug)]
 pub struct Description {
@@ -52,6 +54,8 @@ pub enum LabelValues {
     Listed(&'static [&'static str]),
     /// The name of a policy of the configuration; empty where none is concerned.
     Policy,
+    /// What a sender chose: its first [`super::super::labels::NAMES_MAX`] values, and `other`.
+    Sender,
     /// This one, fixed when the program was built.
     Build(&'static str),
 }
@@ -76,9 +80,10 @@ pub const HANDSHAKE_FAILURES: &[&str] = &["client_certificate", "timeout", "prot
 pub const RELOADS: &[&str] = &["ok", "failed"];
 /// What is decided about a trace.
 pub const VERDICTS: &[&str] = &["kept", "dropped"];
-/// What made a trace due: its wait was over, or the shorter one after its root; it proved a keep rule; memory ran
-/// short; the process stops; or a late span proved an earlier drop wrong.
-pub const TRIGGERS: &[&str] = &["decision_wait", "root_received", "evidence", "pressure", "shutdown", "rescue"];
+/// What made a trace due: its wait was over, or the shorter one after its root; it proved a keep rule; it grew to
+/// `spans_max` or `bytes_max`; memory ran short; the process stops; or a late span proved an earlier drop wrong.
+pub const TRIGGERS: &[&str] =
+    &["decision_wait", "root_received", "evidence", "trace_size", "pressure", "shutdown", "rescue"];
 /// What late spans meet.
 pub const LATE_VERDICTS: &[&str] = &["kept", "dropped", "rescued"];
 /// Why kept spans are lost: Cloud Trace refused them for good, the process had to end, they cannot be encoded, they
@@ -109,6 +114,14 @@ pub const SINK_CODES: &[&str] = &[
     "DATA_LOSS",
     "UNAUTHENTICATED",
 ];
+
+/// Whose span a missing parent is; see [`crate::sampling::Parent`].
+pub const PARENTS: &[&str] = &["local", "remote"];
+/// The shares of spans for which a wait is suggested, with their labels.
+pub const WAIT_SHARES: [(&str, f64); 2] = [("0.99", 0.99), ("0.999", 0.999)];
+const WAIT_SHARE_LABELS: &[&str] = &[WAIT_SHARES[0].0, WAIT_SHARES[1].0];
+
+const SERVICE: LabelDescription = LabelDescription { name: "service", values: LabelValues::Sender };
 
 /// Every metric of the daemon.
 pub const TABLE: &[Description] = &[
@@ -185,6 +198,32 @@ pub const TABLE: &[Description] = &[
         &[listed("verdict", LATE_VERDICTS)],
         "Spans that came after their trace was decided, by the verdict that they followed.",
     ),
+    counter(
+        "spansieve_forgotten_verdicts_total",
+        &[listed("verdict", VERDICTS)],
+        "Verdicts that made room for others in the decision caches: spans of these traces that still come begin them anew.",
+    ),
+    counter(
+        "spansieve_restarted_traces_total",
+        &[],
+        "Traces that late spans began anew, as their verdict was forgotten; an estimate.",
+    ),
+    counter("spansieve_service_spans_total", &[SERVICE], "Spans by the service.name of their resource; an estimate."),
+    counter(
+        "spansieve_service_late_spans_total",
+        &[SERVICE],
+        "Of these, spans that came more than decision_wait after the first of their trace; an estimate.",
+    ),
+    counter(
+        "spansieve_incomplete_traces_total",
+        &[SERVICE, listed("parent", PARENTS)],
+        "Traces in which the parent of a span of this service had not come when the wait was over; an estimate.",
+    ),
+    gauge(
+        "spansieve_suggested_decision_wait_seconds",
+        &[listed("share", WAIT_SHARE_LABELS)],
+        "The decision_wait within which this share of the spans of the last ten minutes came; 0: too few spans to tell.",
+    ),
     counter("spansieve_exported_spans_total", &[], "Spans that Cloud Trace confirmed."),
     counter("spansieve_dropped_spans_total", &[listed("reason", DROP_REASONS)], "Kept spans that were lost for good."),
     gauge(
@@ -235,7 +274,7 @@ const fn histogram(name: &'static str, labels: &'static [LabelDescription], help
 }
 
 impl Description {
-    /// The label values of every series that can occur when the policies have these names, in the order of `labels`.
+    /// The label values of every series that can occur before anything was sent when the policies have these names, in the order of `labels`.
     #[must_use]
     pub fn series<'a>(&self, policies: &[&'a str]) -> Vec<Vec<&'a str>> {
         let mut series = vec![Vec::new()];
@@ -243,6 +282,7 @@ impl Description {
             let values: Vec<&str> = match label.values {
                 LabelValues::Listed(values) => values.to_vec(),
                 LabelValues::Policy => std::iter::once("").chain(policies.iter().copied()).collect(),
+                LabelValues::Sender => vec![OTHER],
                 LabelValues::Build(value) => vec![value],
             };
             series = series

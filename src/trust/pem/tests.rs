@@ -40,11 +40,11 @@ fn what_cannot_be_used_is_told_apart() {
     let odd_key = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n";
     let cases = [
         (chain.as_str(), key.as_str(), None),
-        ("", &key, Some("no PEM file with certificates")),
-        (&key, &key, Some("no PEM file with certificates")),
+        ("", &key, Some("there is no certificate in it")),
+        (&key, &key, Some("there is no certificate in it")),
         (broken, &key, Some("certificate 1 cannot be used")),
-        (&chain, "", Some("no PEM file with a private key")),
-        (&chain, &chain, Some("no PEM file with a private key")),
+        (&chain, "", Some("there is no private key in it")),
+        (&chain, &chain, Some("there is no private key in it")),
         (&chain, odd_key, Some("the private key cannot be used")),
         (&chain, &other_key, Some("the private key is not the one of the first certificate")),
     ];
