@@ -31,6 +31,7 @@ pub(super) async fn run(pipeline: Arc<Pipeline>) {
             pipeline.settle(&mut outcome);
             end_turn(&pipeline, &mut turn_ms).await;
         }
+        pipeline.table.relieve_disk(pipeline.clock.now_ms(), &mut outcome);
         pipeline.settle(&mut outcome);
         pipeline.table.shrink(round % shards);
     }

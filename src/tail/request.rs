@@ -5,8 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::budget::Share;
-use crate::otlp::ByteRange;
+use super::hold::{Hold, KeptHold};
 use crate::otlp::scan::Scope;
+use crate::otlp::{ByteRange, TraceId};
+use crate::sampling::Keep;
 
 /// The bytes of one export request with the index of its spans. It gives back its share of the memory budget when
 /// the last trace that needs it is released.
@@ -16,6 +18,8 @@ pub struct Request {
     spans: Box<[HeldSpan]>,
     scopes: Box<[Scope]>,
     _share: Share,
+    /// On its copy in the journal, if there is one.
+    hold: Option<Arc<Hold>>,
 }
 
 /// Where a span stands in its request. Spans of one trace lie side by side.
@@ -31,7 +35,19 @@ impl Request {
     /// Holds `body`, whose `spans` are sorted by trace and point into `scopes`.
     #[must_use]
     pub fn new(body: Bytes, spans: Box<[HeldSpan]>, scopes: Box<[Scope]>, share: Share) -> Arc<Self> {
-        Arc::new(Request { body, spans, scopes, _share: share })
+        Self::held(body, spans, scopes, share, None)
+    }
+
+    /// [`Request::new`], with the hold on its copy in the journal.
+    #[must_use]
+    pub fn held(
+        body: Bytes,
+        spans: Box<[HeldSpan]>,
+        scopes: Box<[Scope]>,
+        share: Share,
+        hold: Option<Arc<Hold>>,
+    ) -> Arc<Self> {
+        Arc::new(Request { body, spans, scopes, _share: share, hold })
     }
 
     /// The bytes that the spans stand in.
@@ -70,6 +86,19 @@ impl Fragment {
         Fragment { request, first, count }
     }
 
+    /// The hold on these spans of `trace`, which are kept; `None` without a journal.
+    pub(super) fn kept(&self, trace: TraceId, keep: Keep) -> Option<Arc<KeptHold>> {
+        let hold = self.request.hold.as_ref()?;
+        Some(KeptHold::new(Arc::clone(hold), trace, keep))
+    }
+
+    /// These spans of `trace` are let go for good.
+    pub(super) fn sampled_out(&self, trace: TraceId) {
+        if let Some(hold) = &self.request.hold {
+            hold.sampled_out(trace);
+        }
+    }
+
     /// The number of spans.
     #[must_use]
     pub fn span_count(&self) -> u32 {
@@ -84,6 +113,17 @@ impl Fragment {
         }
         let rest = Fragment::new(Arc::clone(&self.request), self.first + count_max, self.count - count_max);
         (Fragment { count: count_max, ..self }, Some(rest))
+    }
+
+    /// The `Resource`s of the spans, with how many spans side by side have it.
+    pub fn spans_by_resource(&self) -> impl Iterator<Item = (&[u8], u64)> {
+        let mut spans = self.spans().map(|span| span.resource).peekable();
+        std::iter::from_fn(move || {
+            let resource = spans.next()?;
+            let is_same = |next: &&[u8]| std::ptr::eq(*next, resource);
+            let more = std::iter::from_fn(|| spans.next_if(is_same)).count();
+            Some((resource, 1 + more as u64))
+        })
     }
 
     /// The spans in the order of their request.

@@ -7,7 +7,7 @@ fn every_term_is_found_in_a_scrape_and_they_balance() {
     let metrics = Metrics::new();
     metrics.received(Protocol::Grpc, 60);
     metrics.received(Protocol::HttpJson, 40);
-    metrics.recovered(11);
+    metrics.recovered("spool", 11);
     metrics.exported(50);
     metrics.sampled_out(30);
     metrics.rejected("invalid_span_id", 3);
