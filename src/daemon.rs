@@ -31,7 +31,7 @@ use crate::tail::Table;
 use crate::tail::budget::Budget;
 use crate::tail::kept::KeptQueue;
 use crate::telemetry::metrics::Held;
-use crate::telemetry::{Health, Metrics};
+use crate::telemetry::{Health, Metrics, Pulse};
 
 /// Requests in flight have this long to be answered once the process stops.
 const IN_FLIGHT_GRACE: Duration = Duration::from_millis(500);
@@ -91,6 +91,9 @@ pub enum WorkerFailed {
     /// The task that decides.
     #[error("the sweeper ended unexpectedly: {0}")]
     Sweeper(String),
+    /// A connection, in the middle of a change to the trace table.
+    #[error("a panic has left the trace table half changed")]
+    Table,
 }
 
 /// A running daemon.
@@ -147,11 +150,14 @@ impl Daemon {
         };
         let exporter = wiring.start().await?;
         let pipeline = Arc::new(Pipeline::new(table, policies, Arc::clone(&kept), Arc::clone(&metrics)));
-        let sweeper = tokio::spawn(sweeper::run(Arc::clone(&pipeline)));
+        let health = Arc::new(Health::default());
+        let pulse = Pulse::new(Instant::now());
+        health.watch("sweeper", pulse.clone());
+        health.watch("exporter", exporter.pulse().clone());
+        let sweeper = tokio::spawn(sweeper::run(Arc::clone(&pipeline), pulse));
 
         let scrape = scrape(Arc::clone(&metrics), Arc::clone(&pipeline), budget, level);
         let (addresses, telemetry_address) = (bound.local_addrs(), bound.telemetry_addr());
-        let health = Arc::new(Health::default());
         let limits = ReceiverSettings { max_request_bytes: settings.otlp.max_request_bytes };
         let receiver = bound.serve(limits, Arc::clone(&pipeline), metrics, Arc::clone(&health), Arc::clone(&scrape));
         let sign_in = match credentials {
@@ -210,6 +216,7 @@ impl Daemon {
     pub async fn failed(&mut self) -> WorkerFailed {
         tokio::select! {
             failed = self.exporter.failed() => failed.into(),
+            () = self.pipeline.broken() => WorkerFailed::Table,
             ended = &mut self.sweeper => {
                 WorkerFailed::Sweeper(ended.err().map_or_else(|| "without an error".into(), |error| error.to_string()))
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 
 use super::clock::Clock;
 use crate::otlp::scan::{self, Scan};
@@ -38,12 +39,20 @@ pub struct Pipeline {
     pub(super) kept: Arc<KeptQueue>,
     pub(super) clock: Clock,
     pub(super) policies: Arc<Policies>,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
+    /// Is told when work on the table has panicked.
+    broken: Notify,
 }
 
 impl Pipeline {
     pub(super) fn new(table: Table, policies: Arc<Policies>, kept: Arc<KeptQueue>, metrics: Arc<Metrics>) -> Self {
-        Pipeline { table, kept, clock: Clock::start(), policies, metrics }
+        Pipeline { table, kept, clock: Clock::start(), policies, metrics, broken: Notify::new() }
+    }
+
+    /// Resolves when a panic has left the table half changed: its books are wrong, and the process must not go on. A panic
+    /// in the scan or in a decoder is not of this kind: nothing was taken in, and it ends its connection alone.
+    pub(super) async fn broken(&self) {
+        self.broken.notified().await;
     }
 
     /// Passes kept spans on, charges them to budgets and adds what was done to the metrics; empties `outcome`.
@@ -84,9 +93,21 @@ impl Pipeline {
     }
 }
 
+/// Stands by while the table is changed.
+struct BreaksOnPanic<'p>(&'p Notify);
+
+impl Drop for BreaksOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.notify_one();
+        }
+    }
+}
+
 impl Intake for Pipeline {
     fn admit(&self, bytes: usize) -> Option<Share> {
         WORKSPACE.with_borrow_mut(|workspace| {
+            let _guard = BreaksOnPanic(&self.broken);
             let share = self.table.admit(bytes, self.clock.now_ms(), &mut workspace.outcome);
             self.settle(&mut workspace.outcome);
             share
@@ -98,6 +119,7 @@ impl Intake for Pipeline {
             let Workspace { scan, outcome } = workspace;
             let body = scan::scan(body, self.policies.probe(), scan)?;
             let accepted = Accepted { spans: scan.span_count() as u32, rejected: scan.rejected };
+            let _guard = BreaksOnPanic(&self.broken);
             self.table.insert(body, scan, share, self.clock.now_ms(), outcome);
             self.settle(outcome);
             if scan.facts.len() > WORKSPACE_SPANS_MAX {
@@ -107,3 +129,6 @@ impl Intake for Pipeline {
         })
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use thiserror::Error;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, yield_now};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::batch::Batcher;
 use super::delivery::Delivery;
@@ -21,7 +21,7 @@ use crate::sampling::Keep;
 use crate::tail::budget::Budget;
 use crate::tail::kept::{KeptQueue, KeptSpans};
 use crate::tail::request::SpanBytes;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Pulse, pulse};
 
 /// Entries of the queue that are taken at a time.
 const SLICE_ENTRIES_MAX: usize = 64;
@@ -40,6 +40,7 @@ pub struct Exporter {
     /// Is told the deadline.
     stop: oneshot::Sender<Instant>,
     task: JoinHandle<()>,
+    pulse: Pulse,
 }
 
 impl Exporter {
@@ -55,6 +56,7 @@ impl Exporter {
         spool: Option<Spool>,
     ) -> Self {
         let ledger = Arc::new(Ledger::new(Arc::clone(&kept), metrics));
+        let pulse = Pulse::new(Instant::now());
         let worker = Worker {
             kept,
             slice: Vec::with_capacity(SLICE_ENTRIES_MAX),
@@ -62,15 +64,22 @@ impl Exporter {
             batcher: Batcher::new(E::FORM, settings.batch.clone(), budget.clone()),
             delivery: Delivery::new(sink, settings, Arc::clone(&ledger), budget.clone(), spool),
             ledger: Arc::clone(&ledger),
+            pulse: pulse.clone(),
         };
         let (stop, stopped) = oneshot::channel();
-        Exporter { ledger, stop, task: tokio::spawn(worker.run(stopped)) }
+        Exporter { ledger, stop, task: tokio::spawn(worker.run(stopped)), pulse }
     }
 
     /// Kept spans that are neither confirmed nor counted as dropped, those in the kept queue included.
     #[must_use]
     pub fn export_spans(&self) -> u64 {
         self.ledger.unsettled_spans()
+    }
+
+    /// Its signs of life: also while the sink is away.
+    #[must_use]
+    pub fn pulse(&self) -> &Pulse {
+        &self.pulse
     }
 
     /// Resolves if the export task ends by itself, which it does only by a panic: the process must end then.
@@ -109,13 +118,17 @@ struct Worker<E, S> {
     batcher: Batcher,
     delivery: Delivery<S>,
     ledger: Arc<Ledger>,
+    pulse: Pulse,
 }
 
 impl<E: EncodeSpans, S: Sink> Worker<E, S> {
     async fn run(mut self, mut stop: oneshot::Receiver<Instant>) {
         let mut stopping = false;
         let mut put_away_at = None;
+        let mut beats = interval(pulse::INTERVAL);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.pulse.beat(Instant::now());
             self.encode_slice().await;
             let more = !self.kept.is_empty();
             self.deliver_closed(stopping && !more);
@@ -128,6 +141,7 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
                 () = self.kept.pushed(), if !more => {}
                 () = sleep_until(due), if due.is_some() => {}
                 () = self.delivery.progress() => {}
+                _ = beats.tick() => {}
                 () = sleep_until(put_away_at), if put_away_at.is_some() => break,
                 // A sender that is gone asks for the same, without a deadline.
                 deadline = &mut stop, if !stopping => {
