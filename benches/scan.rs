@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 use spansieve::condition::{Bound, Check, Condition, Field, Number, Pattern, Range};
@@ -13,8 +13,12 @@ use spansieve::config::settings::{KeyField, KeySpan, Policy, Rare, Rule, Setting
 use spansieve::otlp::scan::{NoProbe, Scan, scan};
 use spansieve::sampling::Policies;
 
-#[path = "support/request.rs"]
-mod request;
+use workload::SPAN_COUNT;
+
+#[path = "support/report.rs"]
+mod report;
+#[path = "support/workload.rs"]
+mod workload;
 
 /// What runs without a configuration of its own: errors, slow traces, a ratio of the rest.
 fn default_policies() -> Vec<Rule> {
@@ -116,23 +120,20 @@ fn summaries(group: &mut BenchmarkGroup<'_, WallTime>, body: &Bytes, result: &mu
         let policies = compiled(rules);
         scan(body.clone(), policies.probe(), result).expect("a request");
         result.facts.sort_by_key(|fact| fact.trace_id);
-        group.bench_function(name, |b| {
-            b.iter(|| {
-                for facts in result.facts.chunk_by(|a, b| a.trace_id == b.trace_id) {
-                    black_box(policies.summary(facts.iter(), &result.scopes, body));
-                }
-            });
+        report::per_span(group, name, SPAN_COUNT, || {
+            for facts in result.facts.chunk_by(|a, b| a.trace_id == b.trace_id) {
+                black_box(policies.summary(facts.iter(), &result.scopes, body));
+            }
         });
     }
 }
 
 fn benches(criterion: &mut Criterion) {
-    let body = Bytes::from(request::request().encode_to_vec());
+    let body = Bytes::from(workload::request().encode_to_vec());
     let mut result = Scan::default();
     let mut group = criterion.benchmark_group("scan");
-    group.throughput(Throughput::Elements(request::SPAN_COUNT as u64));
-    group.bench_function("framing and facts", |b| {
-        b.iter(|| scan(black_box(body.clone()), &NoProbe, &mut result));
+    report::per_span(&mut group, "framing and facts", SPAN_COUNT, || {
+        scan(black_box(body.clone()), &NoProbe, &mut result)
     });
     let cases = [
         ("with no policy", vec![]),
@@ -142,14 +143,12 @@ fn benches(criterion: &mut Criterion) {
     for (name, rules) in cases {
         let policies = compiled(rules);
         scan(body.clone(), policies.probe(), &mut result).expect("a request");
-        assert_eq!(result.facts.len(), request::SPAN_COUNT);
-        group.bench_function(name, |b| {
-            b.iter(|| scan(black_box(body.clone()), policies.probe(), &mut result));
-        });
+        assert_eq!(result.facts.len(), SPAN_COUNT);
+        report::per_span(&mut group, name, SPAN_COUNT, || scan(black_box(body.clone()), policies.probe(), &mut result));
     }
     summaries(&mut group, &body, &mut result);
-    group.bench_function("prost owned decode", |b| {
-        b.iter(|| ExportTraceServiceRequest::decode(black_box(&body[..])));
+    report::per_span(&mut group, "prost owned decode", SPAN_COUNT, || {
+        ExportTraceServiceRequest::decode(black_box(&body[..]))
     });
     group.finish();
 }

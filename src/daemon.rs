@@ -91,6 +91,9 @@ pub enum WorkerFailed {
     /// The task that decides.
     #[error("the sweeper ended unexpectedly: {0}")]
     Sweeper(String),
+    /// The task that takes the connections of an address.
+    #[error("a listener ended unexpectedly: {0}")]
+    Listener(String),
     /// A connection, in the middle of a change to the trace table.
     #[error("a panic has left the trace table half changed")]
     Table,
@@ -217,6 +220,7 @@ impl Daemon {
         tokio::select! {
             failed = self.exporter.failed() => failed.into(),
             () = self.pipeline.broken() => WorkerFailed::Table,
+            cause = self.receiver.failed() => WorkerFailed::Listener(cause),
             ended = &mut self.sweeper => {
                 WorkerFailed::Sweeper(ended.err().map_or_else(|| "without an error".into(), |error| error.to_string()))
             }

@@ -9,9 +9,11 @@
 //! - Memory follows the budget: a request's share goes when the last trace that needs its bytes is released.
 
 pub mod budget;
+mod due;
 pub mod kept;
 pub mod request;
 mod shard;
+mod slots;
 pub mod table;
 pub mod tally;
 #[cfg(test)]

@@ -76,6 +76,16 @@ impl Fragment {
         self.count
     }
 
+    /// The first spans, at most `count_max` of them, and the others if there are any.
+    #[must_use]
+    pub fn split(self, count_max: u32) -> (Self, Option<Self>) {
+        if self.count <= count_max {
+            return (self, None);
+        }
+        let rest = Fragment::new(Arc::clone(&self.request), self.first + count_max, self.count - count_max);
+        (Fragment { count: count_max, ..self }, Some(rest))
+    }
+
     /// The spans in the order of their request.
     pub fn spans(&self) -> impl Iterator<Item = SpanBytes<'_>> {
         let (first, count) = (self.first as usize, self.count as usize);

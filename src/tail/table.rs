@@ -1,6 +1,5 @@
 //! The table of pending traces: shards by hashed trace id, each behind a lock of its own.
 
-use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,11 +11,10 @@ use super::budget::{Budget, Share};
 use super::kept::KeptSpans;
 use super::request::{Fragment, HeldSpan, Request};
 pub use super::shard::Held;
-use super::shard::{Arrival, Round, Shard, TRACE_BYTES};
+use super::shard::{Arrival, Round, Shard, TRACE_BYTES, hash};
 use super::tally::{Tally, Trigger};
 use super::verdicts::VerdictCache;
 use crate::config::settings::{Size, TailSampling};
-use crate::otlp::TraceId;
 use crate::otlp::scan::{Scan, Scope, SpanFact};
 use crate::sampling::{Policies, Summary};
 
@@ -98,6 +96,7 @@ pub struct Outcome {
     /// What was done.
     pub tally: Tally,
     order: Vec<(u64, u32)>,
+    batch: Vec<Arrival>,
 }
 
 /// All pending traces.
@@ -146,7 +145,7 @@ impl Table {
 
     /// Every held trace with its shard, the number of its spans, and whether it is undecided.
     #[cfg(test)]
-    pub(super) fn census(&self) -> Vec<(usize, TraceId, u64, bool)> {
+    pub(super) fn census(&self) -> Vec<(usize, crate::otlp::TraceId, u64, bool)> {
         let shards = self.shards.iter().enumerate();
         shards
             .flat_map(|(at, shard)| shard.lock().census().map(|(id, n, p)| (at, id, n, p)).collect::<Vec<_>>())
@@ -160,22 +159,22 @@ impl Table {
         }
         let mut order = std::mem::take(&mut out.order);
         order.clear();
-        order.extend(scan.facts.iter().enumerate().map(|(i, fact)| (self.hash(fact.trace_id), i as u32)));
+        order.extend(scan.facts.iter().enumerate().map(|(i, fact)| (hash(&self.hasher, fact.trace_id), i as u32)));
         order.sort_unstable();
         share.resize(body.len() + index_bytes(&order, scan, self.policies.summary_heap_bytes()));
         let request = Request::new(body, held_spans(&order, &scan.facts), scan.scopes.clone().into(), share);
         let arrivals = Arrivals { policies: &self.policies, order: &order, scan, request: &request, next: 0 };
         let mut arrivals = arrivals.peekable();
+        let mut batch = std::mem::take(&mut out.batch);
         while let Some(first) = arrivals.next() {
             let shard = shard_of(first.hash);
-            let mut guard = self.shards[shard].lock();
-            let mut round = self.round(now_ms, out);
-            guard.arrive(first, &mut round);
+            batch.push(first);
             while let Some(arrival) = arrivals.next_if(|next| shard_of(next.hash) == shard) {
-                guard.arrive(arrival, &mut round);
+                batch.push(arrival);
             }
+            self.shards[shard].lock().arrive(&mut batch, &mut self.round(now_ms, out));
         }
-        out.order = order;
+        (out.order, out.batch) = (order, batch);
     }
 
     /// Decides a slice of the traces that are due in shard `shard` (of [`Table::shard_count`]) and lets go of
@@ -256,12 +255,14 @@ impl Table {
     }
 
     fn round<'a>(&'a self, now_ms: Millis, out: &'a mut Outcome) -> Round<'a> {
-        Round { policies: &self.policies, waits: &self.waits, now_ms, kept: &mut out.kept, tally: &mut out.tally }
-    }
-
-    #[inline]
-    fn hash(&self, id: TraceId) -> u64 {
-        self.hasher.hash_one(u128::from_ne_bytes(id.0))
+        Round {
+            policies: &self.policies,
+            waits: &self.waits,
+            hasher: &self.hasher,
+            now_ms,
+            kept: &mut out.kept,
+            tally: &mut out.tally,
+        }
     }
 }
 

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::condition::Condition;
 use crate::config::settings::{DecisionCache, Policy, Rescue, Rule};
-use crate::otlp::ByteRange;
 use crate::otlp::scan::Bits;
+use crate::otlp::{ByteRange, TraceId};
 use crate::sampling::threshold;
 
 const ERROR_BIT: Bits = 1;

@@ -1,6 +1,6 @@
 //! The pure core with a model beside it: after each step, what the table did is held against what it may do.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -142,7 +142,7 @@ impl<'s> World<'s> {
 
     /// Does something that must not happen; false if there is nothing to do it to.
     pub(super) fn break_promise(&mut self, how: Broken) -> bool {
-        let mut waiting = Vec::new();
+        let mut waiting = VecDeque::new();
         let queue = &self.exporter.queue;
         match how {
             Broken::Memory => std::mem::forget(self.budget.force(1)),

@@ -1,7 +1,9 @@
-//! The request that every benchmark reads: what a batch processor of a busy web service sends.
+//! What all benchmarks and the load generator send: the traffic of a shop, as batch processors of its services send it.
 //!
-//! 512 spans of about 568 bytes in two scopes of one resource; 12 attributes a span, 8 a resource. A tenth of the
-//! spans carry an event, one in fifty an error.
+//! Spans of about 568 bytes in two scopes of one resource a request; 12 attributes a span, 8 a resource. A tenth of the
+//! spans carry an event, 1 % of the traces an error, 1 % are slow. The spans of a trace come from up to three services, so
+//! in as many requests.
+#![allow(dead_code)] // Each benchmark uses a part.
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -13,59 +15,129 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 
 /// Spans in a request: the batch size that the SDKs default to.
 pub(crate) const SPAN_COUNT: usize = 512;
-const SPANS_PER_TRACE: u64 = 6;
-const START_UNIX_NANO: u64 = 1_790_000_000_000_000_000;
+const SERVICES: [&str; 6] = ["storefront", "gateway", "cart", "checkout", "inventory", "payments"];
+const SERVICES_PER_TRACE: usize = 3;
+const MILLISECOND: u64 = 1_000_000;
 const USER_AGENT: &str =
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36";
 
-/// The request as a message.
-pub(crate) fn request() -> ExportTraceServiceRequest {
-    let mut scopes = [scope_spans("io.opentelemetry.tomcat-10.0"), scope_spans("io.opentelemetry.jdbc")];
-    for n in 0..SPAN_COUNT as u64 {
-        scopes[usize::from(n % 3 == 2)].spans.push(span(n));
+/// What the traffic is like.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) services: usize,
+    pub(crate) traces: usize,
+    pub(crate) spans_per_trace: usize,
+    pub(crate) spans_per_request: usize,
+    /// When the traces of one pass begin, in nanoseconds since 1970; they end within the next three seconds.
+    pub(crate) start_unix_nano: u64,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Shape {
+            services: SERVICES.len(),
+            traces: 1_024,
+            spans_per_trace: 6,
+            spans_per_request: SPAN_COUNT,
+            start_unix_nano: 1_790_000_000_000_000_000,
+        }
     }
-    let resource = Resource { attributes: resource_attributes(), ..Default::default() };
-    let resource_spans = ResourceSpans { resource: Some(resource), scope_spans: scopes.into(), ..Default::default() };
+}
+
+/// One request as a message: the first of [`requests`].
+pub(crate) fn request() -> ExportTraceServiceRequest {
+    requests(&Shape::default()).swap_remove(0)
+}
+
+/// The requests of all traces, in the order in which services fill them.
+pub(crate) fn requests(shape: &Shape) -> Vec<ExportTraceServiceRequest> {
+    let mut open: Vec<Vec<Span>> = vec![Vec::new(); shape.services];
+    let mut requests = Vec::new();
+    for trace in 0..shape.traces {
+        for index in 0..shape.spans_per_trace {
+            let hop = index * SERVICES_PER_TRACE / shape.spans_per_trace;
+            let service = (trace + hop) % shape.services;
+            open[service].push(span(shape, trace as u64, index as u64));
+            if open[service].len() == shape.spans_per_request {
+                requests.push(request_of(service, std::mem::take(&mut open[service])));
+            }
+        }
+    }
+    let rest = open.into_iter().enumerate().filter(|(_, spans)| !spans.is_empty());
+    requests.extend(rest.map(|(service, spans)| request_of(service, spans)));
+    requests
+}
+
+/// The spans of a request in the order in which they stand on the wire.
+pub(crate) fn spans(request: &ExportTraceServiceRequest) -> impl Iterator<Item = &Span> {
+    request.resource_spans.iter().flat_map(|resource| &resource.scope_spans).flat_map(|scope| &scope.spans)
+}
+
+/// Whether the span makes its trace one with an error; one span of such a trace does.
+pub(crate) fn is_error(span: &Span) -> bool {
+    span.status.as_ref().is_some_and(|status| status.code() == StatusCode::Error)
+}
+
+/// Whether the span is the root of a trace that takes longer than a second.
+pub(crate) fn is_slow_root(span: &Span) -> bool {
+    span.parent_span_id.is_empty() && span.end_time_unix_nano - span.start_time_unix_nano > 1_000 * MILLISECOND
+}
+
+fn request_of(service: usize, spans: Vec<Span>) -> ExportTraceServiceRequest {
+    let is_client = |span: &Span| span.kind() == SpanKind::Client;
+    let (clients, others): (Vec<_>, Vec<_>) = spans.into_iter().partition(is_client);
+    let scope_spans =
+        vec![scope_spans("io.opentelemetry.tomcat-10.0", others), scope_spans("io.opentelemetry.jdbc", clients)];
+    let resource = Resource { attributes: resource_attributes(service), ..Default::default() };
+    let resource_spans = ResourceSpans { resource: Some(resource), scope_spans, ..Default::default() };
     ExportTraceServiceRequest { resource_spans: vec![resource_spans] }
 }
 
-fn scope_spans(name: &str) -> ScopeSpans {
+fn scope_spans(name: &str, spans: Vec<Span>) -> ScopeSpans {
     let scope = InstrumentationScope { name: name.into(), version: "2.21.0-alpha".into(), ..Default::default() };
-    ScopeSpans { scope: Some(scope), ..Default::default() }
+    ScopeSpans { scope: Some(scope), spans, ..Default::default() }
 }
 
-fn resource_attributes() -> Vec<KeyValue> {
+fn resource_attributes(service: usize) -> Vec<KeyValue> {
+    let name = SERVICES.get(service).map_or_else(|| format!("service-{service}"), ToString::to_string);
     vec![
-        text("service.name", "checkout"),
+        text("service.name", &name),
         text("service.namespace", "shop"),
         text("service.version", "2026.11.3"),
-        text("service.instance.id", "checkout-7c9f8d6b54-0a3f1"),
+        text("service.instance.id", &format!("{name}-7c9f8d6b54-0a3f1")),
         text("deployment.environment.name", "staging"),
-        text("host.name", "checkout-7c9f8d6b54"),
+        text("host.name", &format!("{name}-7c9f8d6b54")),
         text("telemetry.sdk.name", "opentelemetry"),
         text("telemetry.sdk.language", "java"),
     ]
 }
 
-fn span(n: u64) -> Span {
-    let error = n % 50 == 7;
-    let trace = mix(n / SPANS_PER_TRACE);
-    let start = START_UNIX_NANO + n * 1_000_003;
-    let parent = if n.is_multiple_of(SPANS_PER_TRACE) { Vec::new() } else { mix(n - 1).to_be_bytes().into() };
-    let (name, kind, attributes) = match n % 3 {
+fn span(shape: &Shape, trace: u64, index: u64) -> Span {
+    let chance = mix(trace ^ 0x5bd1_e995);
+    let count = shape.spans_per_trace as u64;
+    let error = chance % 100 == 7 && index == trace % count;
+    let slow = chance / 100 % 100 == 7;
+    let duration = if slow { 1_100 + chance % 1_500 } else { 20 + chance % 600 } * MILLISECOND;
+    // Each span lies within the one before it.
+    let inset = duration / 2 * index / count;
+    let start = shape.start_unix_nano + chance % 200 * MILLISECOND + inset;
+    let id = [mix(trace * 2), mix(trace * 2 + 1)];
+    let span_id = |index: u64| mix(id[1].wrapping_add(index)).to_be_bytes().to_vec();
+    let n = trace * count + index;
+    let (name, kind, attributes) = match index % 3 {
         0 => ("GET /orders/{id}", SpanKind::Server, server_attributes(n, error)),
-        1 => ("OrderService.apply", SpanKind::Internal, internal_attributes(n)),
-        _ => ("SELECT shop.order_items", SpanKind::Client, database_attributes(n)),
+        1 => ("SELECT shop.order_items", SpanKind::Client, database_attributes(n)),
+        _ => ("OrderService.apply", SpanKind::Internal, internal_attributes(n)),
     };
     Span {
-        trace_id: [trace, mix(trace)].map(u64::to_be_bytes).concat(),
-        span_id: mix(n).to_be_bytes().into(),
-        parent_span_id: parent,
+        trace_id: id.map(u64::to_be_bytes).concat(),
+        span_id: span_id(index),
+        parent_span_id: if index == 0 { Vec::new() } else { span_id(index - 1) },
         flags: 0x101,
         name: name.into(),
         kind: kind.into(),
         start_time_unix_nano: start,
-        end_time_unix_nano: start + 7_654_321,
+        end_time_unix_nano: start + duration - 2 * inset,
         attributes,
         events: if error || n.is_multiple_of(10) { vec![event(n, error, start)] } else { Vec::new() },
         status: error.then(|| Status { message: "Connection is not available".into(), code: StatusCode::Error.into() }),
@@ -152,7 +224,7 @@ fn attribute(key: &str, value: Value) -> KeyValue {
 }
 
 /// A bijection on 64 bits without visible pattern (splitmix64), never 0 here.
-fn mix(n: u64) -> u64 {
+pub(crate) fn mix(n: u64) -> u64 {
     let mut z = (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,0 +1,227 @@
+#!/usr/bin/env python3
+"""Measures what a span costs and holds as there is more of everything, and draws the charts.
+
+    benches/growth.py                     # all charts, three runs a point: about 50 minutes
+    benches/growth.py pending services    # some of them
+    benches/growth.py --write             # into docs/growth.json, docs/growth-*.svg and docs/benchmarks.md
+
+Ten million pending spans take 7 GB of memory. An interrupted measurement goes on where it stopped.
+"""
+import json
+import signal
+import time
+from dataclasses import dataclass
+
+import measure
+from chart import chart
+from compare import Running
+from measure import DAEMON_CORE, LOAD_CORE, ROOT, Journal, Program, Spread, last_json, pinned
+
+DOCS = ROOT / "docs"
+# The longest that a configuration can have a trace wait: nothing is decided while memory is read.
+HOLD_WAIT_S = 600
+FLOW_WAIT_S = 2
+# More connections than the daemon takes at a time: what it does then belongs to the chart.
+CONNECTIONS = [1, 10, 100, 1_000, 4_000, 5_000]
+# The requests of the chart of connections are small, so that each of 5,000 connections has some.
+SMALL_BATCH = ["--batch", 64]
+
+ERRORS = "{name: errors, type: status_code, status_code: {status_codes: [ERROR]}}"
+SLOW = "{name: slow, type: latency, latency: {threshold_ms: 1000}}"
+REST = "{name: rest, type: probabilistic, probabilistic: {sampling_percentage: 5}}"
+# Attributes of the load, in turn with values that no span has: they are looked for in every span, and keep nothing.
+KEYS = ["http.route", "db.operation.name", "service.name", "feature_flag.key", "server.address", "thread.name"]
+NUMBERS = ["http.response.status_code", "db.response.returned_rows", "thread.id"]
+
+
+def policies(count):
+    """As many policies; from three on, errors, slow traces and a ratio are among them, and keep what they always do."""
+    if count < 3:
+        return ["{name: rest, type: probabilistic, probabilistic: {sampling_percentage: 7}}"][:count]
+    found = [ERRORS, SLOW, REST]
+    for number in range(count - 3):
+        if number % 3 == 2:
+            key = NUMBERS[number // 3 % len(NUMBERS)]
+            kind = f"numeric_attribute, numeric_attribute: {{key: {key}, min_value: {10**6 + number}, max_value: {10**7}}}"
+        else:
+            kind = f"string_attribute, string_attribute: {{key: {KEYS[number % len(KEYS)]}, values: [never-{number}, nor-{number}]}}"
+        found.append(f"{{name: p{number}, type: {kind}}}")
+    return found
+
+
+class Points:
+    """Measures one point of a chart once."""
+
+    def __init__(self, options, rig, program, load, in_process):
+        self.options, self.rig, self.program, self.load, self.in_process = options, rig, program, load, in_process
+        self.seconds = 3 if options.quick else 8
+        self.held_spans = 100_000 if options.quick else 500_000
+
+    def pending(self, count):
+        seconds = 1 if self.options.quick else 5
+        values = last_json(pinned(DAEMON_CORE, [self.in_process, "--pending", count, "--seconds", seconds]))
+        values["beyond_wire"] = values["bytes_per_span"] - values["wire_bytes_per_span"]
+        values["cpu_us"] = values["ns_per_span"] / 1e3
+        if count >= 100_000:
+            values["daemon"] = self.hold(lambda: self.rig_load("--max-spans", count, "--duration", 120), {})
+        return values
+
+    def cores(self, count):
+        seconds = 1 if self.options.quick else 5
+        cores = ",".join([DAEMON_CORE, LOAD_CORE][:count])
+        return last_json(pinned(cores, [self.in_process, "--pending", 1_000_000, "--threads", count, "--seconds", seconds]))
+
+    def connections(self, count):
+        # Two requests a connection at least, at a rate that leaves the daemon time: it is not throughput that is asked.
+        rate = ["--conns", count, "--inflight", 1, "--rate", 100_000, *SMALL_BATCH]
+        spans = max(self.held_spans // 5, 128 * count)
+        flow = self.flow(lambda: self.rig_load(*rate, "--duration", self.seconds), {})
+        held = self.hold(lambda: self.rig_load(*rate, "--max-spans", spans, "--duration", 60), {})
+        return {**flow, **held}
+
+    def services(self, count):
+        return self.both(["--services", count], {})
+
+    def policies(self, count):
+        return self.both([], {"policies": policies(count)})
+
+    def spans_per_trace(self, count):
+        return self.both(["--spans-per-trace", count], {})
+
+    def both(self, shape, config):
+        flow = self.flow(lambda: self.own_load(*shape, "--duration", self.seconds), config)
+        held = self.hold(lambda: self.own_load(*shape, "--max-spans", self.held_spans, "--duration", 60), config)
+        return {**flow, **held}
+
+    def flow(self, send, config):
+        """CPU of all that is done for a span, decisions and export included."""
+        with Running(self.rig, self.program, FLOW_WAIT_S, {"rescue": False, **config}) as (daemon, _):
+            before = measure.cpu_seconds(daemon.pid)
+            sent = send()
+            self.rig.settle(FLOW_WAIT_S + 2)
+            cpu = measure.cpu_seconds(daemon.pid) - before
+            lost = sent["sent"] - sent["acked"]
+            return {"cpu_us": cpu / max(sent["acked"], 1) * 1e6, "acked": sent["acked"], "not_acked": lost, "ack_p99_ms": sent["ack_p99_ms"]}
+
+    def hold(self, send, config):
+        """Memory of spans that wait for their decision, and the CPU time of taking them in."""
+        with Running(self.rig, self.program, HOLD_WAIT_S, {"rescue": False, **config}) as (daemon, idle_mib):
+            before = measure.cpu_seconds(daemon.pid)
+            sent = send()
+            time.sleep(2)
+            cpu = measure.cpu_seconds(daemon.pid) - before
+            spans = max(sent["acked"], 1)
+            beyond = (daemon.mem() - idle_mib) * 2**20 / spans - sent["bytes_per_span"]
+            peak = (daemon.mem("VmHWM") - idle_mib) * 2**20 / spans - sent["bytes_per_span"]
+            # What is pending need not be decided: a stop would export it.
+            daemon.stop(signal.SIGKILL)
+            return {"beyond_wire": beyond, "peak_beyond_wire": peak, "ingest_us": cpu / spans * 1e6, "held": sent["acked"]}
+
+    def rig_load(self, *arguments):
+        return self.rig.load(LOAD_CORE, arguments)
+
+    def own_load(self, *arguments):
+        return last_json(pinned(LOAD_CORE, [self.load, *arguments]))
+
+
+@dataclass
+class Chart:
+    name: str
+    title: str
+    x_label: str
+    points: list
+    # Name of the panel's axis, and its series: what they are called and where their values stand.
+    panels: list
+
+
+CPU = ("CPU, us a span", [("all work", "cpu_us")])
+MEMORY = ("memory beyond wire bytes, B a span", [("held", "beyond_wire")])
+CHARTS = [
+    Chart("pending", "Pending spans", "pending spans", [1_000, 10_000, 100_000, 1_000_000, 10_000_000], [
+        ("CPU, us a span", [("in process, all work", "cpu_us"), ("daemon, taking in", "daemon.ingest_us")]),
+        ("memory beyond wire bytes, B a span", [("in process", "beyond_wire"), ("daemon", "daemon.beyond_wire")]),
+    ]),
+    Chart("connections", "Connections (hollow: the daemon did not answer all)", "gRPC connections", CONNECTIONS, [
+        CPU, ("memory beyond wire bytes, B a span", [("afterwards", "beyond_wire"), ("at the peak", "peak_beyond_wire")]),
+    ]),
+    Chart("services", "Services", "services", [1, 10, 100, 1_000], [CPU, MEMORY]),
+    Chart("policies", "Policies", "policies", [1, 3, 10, 20, 50], [CPU, MEMORY]),
+    Chart("spans_per_trace", "Spans a trace", "spans a trace", [1, 10, 100, 1_000, 10_000], [CPU, MEMORY]),
+    Chart("cores", "One core and two, in process, 1 M pending", "threads", [1, 2], [("spans/s", [("in process", "spans_per_s")])]),
+]
+
+
+def measure_all(options, points, digest, journal):
+    for number in range(1, options.runs + 1):
+        for c in CHARTS:
+            for x in c.points if c.name in options.names else []:
+                journal.measure(lambda: getattr(points, c.name)(x), case=c.name, x=x, digest=digest, run=number)
+
+
+def value(values, key):
+    for part in key.split("."):
+        values = values.get(part) if values else None
+    return values
+
+
+def series(journal, digest, c, key):
+    found = []
+    for x in c.points:
+        entries = [e["values"] for e in journal.find(case=c.name, x=x, digest=digest)]
+        spread = Spread.of([value(v, key) for v in entries])
+        if spread:
+            is_whole = not any(v.get("not_acked") for v in entries)
+            found.append((x, max(spread.median, 0), max(spread.least, 0), max(spread.most, 0), is_whole))
+    return found
+
+
+def table(c, journal, digest):
+    """The points of a chart, for who wants the numbers."""
+    keys = [(f"{name}, {label}", key) for label, panel in c.panels for name, key in panel]
+    lines = ["| " + " | ".join([c.x_label] + [label for label, _ in keys]) + " |", "|" + " --- |" * (len(keys) + 1)]
+    columns = [{p[0]: p for p in series(journal, digest, c, key)} for _, key in keys]
+    for x in c.points:
+        cells = [f"{p[1]:,.3g} [{p[2]:,.3g} - {p[3]:,.3g}]" if p and p[1] < 1000 else f"{p[1]:,.0f}" if p else "-" for p in (col.get(x) for col in columns)]
+        lines.append("| " + " | ".join([f"{x:,}", *cells]) + " |")
+    return "\n".join(lines)
+
+
+def section(journal, digest, facts):
+    """The Markdown of all charts that have data, which are drawn on the way."""
+    parts = [f"{facts['cpu']}, {facts['cores']} cores, {facts['date']}, commit {facts['commit']}. Median [least - most]."]
+    for c in CHARTS:
+        if not any(series(journal, digest, c, key) for _, panel in c.panels for _, key in panel):
+            continue
+        path = DOCS / f"growth-{c.name.replace('_', '-')}.svg"
+        panels = [(label, [(name, series(journal, digest, c, key)) for name, key in panel]) for label, panel in c.panels]
+        path.write_text(chart(c.title, c.x_label, panels))
+        parts += [f"![{c.title}]({path.name})", table(c, journal, digest)]
+    return "\n\n".join(parts)
+
+
+def main():
+    names = [c.name for c in CHARTS]
+    parser = measure.arguments(__doc__, names)
+    parser.set_defaults(runs=3)
+    options = measure.parse(parser, names)
+    measure.allow_open_files()
+    binary = measure.build_daemon(options)
+    load, in_process = measure.build_helper("load"), measure.build_helper("in_process")
+    measure.build_rig(options, with_collector=False)
+    measure.isolate(options)
+    rig = measure.rig_module(options)
+    program = Program("Spansieve", binary, options.rig / "spansieve.yaml")
+    journal = Journal("growth", options)
+    if not options.report:
+        measure_all(options, Points(options, rig, program, load, in_process), program.digest, journal)
+    for c in CHARTS:
+        print(f"\n{c.title}\n{table(c, journal, program.digest)}")
+    if options.write:
+        facts = measure.machine(options.rig)
+        raw = {"machine": facts, "runs": journal.find(digest=program.digest)}
+        (DOCS / "growth.json").write_text(json.dumps(raw, indent=1) + "\n")
+        measure.replace_between(DOCS / "benchmarks.md", "growth", section(journal, program.digest, facts))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,264 @@
+//! A load generator over OTLP/HTTP for what the rig's cannot do: JSON, any number of services, traces of any length. Prints
+//! one JSON object whose names are those of the rig's.
+//!
+//! A thread for each connection, which waits for each answer; requests are encoded before the clock starts, and only get new
+//! ids when they are sent.
+#![allow(missing_docs, clippy::expect_used)]
+// A thread for each connection may sleep.
+#![allow(clippy::disallowed_methods)]
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use clap::Parser;
+
+#[path = "support/template.rs"]
+mod template;
+#[path = "support/workload.rs"]
+mod workload;
+
+use template::{Encoding, Template, templates};
+
+/// An answer that takes longer is lost.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
+/// The longest answer that is read.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+#[derive(Parser)]
+struct Arguments {
+    #[arg(long, default_value = "127.0.0.1:4318")]
+    endpoint: String,
+    #[arg(long)]
+    json: bool,
+    #[arg(long, default_value_t = 16)]
+    connections: usize,
+    /// Spans a second; 0: flat out.
+    #[arg(long, default_value_t = 0.0)]
+    rate: f64,
+    /// Seconds.
+    #[arg(long, default_value_t = 10.0)]
+    duration: f64,
+    /// 0: no limit.
+    #[arg(long, default_value_t = 0)]
+    max_spans: u64,
+    #[arg(long, default_value_t = 6)]
+    services: usize,
+    #[arg(long, default_value_t = 6)]
+    spans_per_trace: usize,
+    /// Spans in a request.
+    #[arg(long, default_value_t = workload::SPAN_COUNT)]
+    batch: usize,
+    /// Spans in one pass, at least; each further pass has new ids.
+    #[arg(long, default_value_t = 60_000)]
+    pass_spans: usize,
+    /// Cargo's own.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+impl Arguments {
+    /// A pass in which each service fills at least one request.
+    fn shape(&self, start_unix_nano: u64) -> workload::Shape {
+        let spans = self.pass_spans.max(self.services * self.batch);
+        workload::Shape {
+            services: self.services,
+            traces: spans.div_ceil(self.spans_per_trace),
+            spans_per_trace: self.spans_per_trace,
+            spans_per_request: self.batch,
+            start_unix_nano,
+        }
+    }
+}
+
+/// What became of the requests.
+#[derive(Default)]
+struct Counts {
+    sent: u64,
+    acked: u64,
+    refused: u64,
+    lost: u64,
+    error_traces: u64,
+    slow_traces: u64,
+    latencies_us: Vec<u64>,
+    acked_in_second: Vec<u64>,
+}
+
+enum Answer {
+    Taken,
+    Refused,
+}
+
+struct Load {
+    arguments: Arguments,
+    templates: Vec<Template>,
+    start: Instant,
+    seed: u64,
+    next: AtomicU64,
+    counts: Mutex<Counts>,
+}
+
+impl Load {
+    /// The next request's number and when to send it, unless the load is over. Requests count as full ones.
+    fn ticket(&self) -> Option<(u64, Instant)> {
+        let arguments = &self.arguments;
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let spans_before = number * arguments.batch as u64;
+        let now = Instant::now();
+        let at = if arguments.rate > 0.0 {
+            self.start + Duration::from_secs_f64(spans_before as f64 / arguments.rate)
+        } else {
+            now
+        };
+        let over = at.max(now).duration_since(self.start).as_secs_f64() >= arguments.duration
+            || (arguments.max_spans > 0 && spans_before >= arguments.max_spans);
+        (!over).then_some((number, at))
+    }
+
+    fn run_connection(&self) {
+        let mut connection = None;
+        let mut body = Vec::new();
+        while let Some((number, at)) = self.ticket() {
+            let count = self.templates.len() as u64;
+            let template = &self.templates[(number % count) as usize];
+            template.stamp(workload::mix(self.seed.wrapping_add(number / count)), &mut body);
+            std::thread::sleep(at.saturating_duration_since(Instant::now()));
+            let answer = self.exchange(&mut connection, &body);
+            if answer.is_err() {
+                connection = None;
+            }
+            self.count(template, at, &answer);
+        }
+    }
+
+    fn exchange(&self, connection: &mut Option<BufReader<TcpStream>>, body: &[u8]) -> io::Result<Answer> {
+        let connection = match connection {
+            Some(open) => open,
+            None => connection.insert(BufReader::new(self.connect()?)),
+        };
+        let kind = if self.arguments.json { "json" } else { "x-protobuf" };
+        let head = format!(
+            "POST /v1/traces HTTP/1.1\r\nhost: {}\r\ncontent-type: application/{kind}\r\ncontent-length: {}\r\n\r\n",
+            self.arguments.endpoint,
+            body.len()
+        );
+        connection.get_mut().write_all(head.as_bytes())?;
+        connection.get_mut().write_all(body)?;
+        read_answer(connection)
+    }
+
+    fn connect(&self) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect(&self.arguments.endpoint)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(ANSWER_TIME_MAX))?;
+        stream.set_write_timeout(Some(ANSWER_TIME_MAX))?;
+        Ok(stream)
+    }
+
+    fn count(&self, template: &Template, at: Instant, answer: &io::Result<Answer>) {
+        let spans = template.spans as u64;
+        let mut counts = self.counts.lock().expect("no panic of another thread");
+        counts.sent += spans;
+        match answer {
+            Ok(Answer::Taken) => {
+                counts.acked += spans;
+                counts.error_traces += template.errors as u64;
+                counts.slow_traces += template.slow as u64;
+                counts.latencies_us.push(at.elapsed().as_micros() as u64);
+                let second = self.start.elapsed().as_secs() as usize;
+                if counts.acked_in_second.len() <= second {
+                    counts.acked_in_second.resize(second + 1, 0);
+                }
+                counts.acked_in_second[second] += spans;
+            }
+            Ok(Answer::Refused) => counts.refused += spans,
+            Err(_) => counts.lost += spans,
+        }
+    }
+}
+
+/// Reads one answer, which has a length. One that rejects some of the spans counts as refused: none of them is bad.
+fn read_answer(connection: &mut BufReader<TcpStream>) -> io::Result<Answer> {
+    let mut line = String::new();
+    let mut status = None;
+    let mut length = 0;
+    loop {
+        line.clear();
+        if connection.read_line(&mut line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let text = line.trim_end();
+        match text.split_once(':') {
+            None if text.is_empty() => break,
+            None => status = text.split(' ').nth(1).map(str::to_owned),
+            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                length = value.trim().parse().map_err(|_| io::ErrorKind::InvalidData)?;
+            }
+            Some(_) => {}
+        }
+    }
+    if length > ANSWER_BYTES_MAX {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut body = vec![0; length];
+    connection.read_exact(&mut body)?;
+    let whole = body.is_empty() || body == b"{}" || body == br#"{"partialSuccess":{}}"#;
+    Ok(if status.as_deref() == Some("200") && whole { Answer::Taken } else { Answer::Refused })
+}
+
+/// CPU seconds of this process so far, all threads included: fields 14 and 15 of /proc/PID/stat, in hundredths (proc(5)).
+fn cpu_seconds() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = text.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+    fields.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
+fn main() {
+    let arguments = Arguments::parse();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_nanos() as u64;
+    let encoding = if arguments.json { Encoding::Json } else { Encoding::Protobuf };
+    let templates = templates(&arguments.shape(now), encoding);
+    let connections = arguments.connections;
+    let bytes_per_span = templates.iter().map(Template::len).sum::<usize>() as f64
+        / templates.iter().map(|template| template.spans).sum::<usize>() as f64;
+    let load = Load {
+        arguments,
+        templates,
+        start: Instant::now(),
+        seed: now >> 10,
+        next: AtomicU64::new(0),
+        counts: Mutex::default(),
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..connections {
+            scope.spawn(|| load.run_connection());
+        }
+    });
+    let wall_s = load.start.elapsed().as_secs_f64();
+    let mut counts = load.counts.into_inner().expect("no panic of another thread");
+    counts.latencies_us.sort_unstable();
+    let quantile_ms = |part: f64| {
+        let last = counts.latencies_us.len().saturating_sub(1);
+        let at = (last as f64 * part) as usize;
+        counts.latencies_us.get(at).map_or(0.0, |&micros| micros as f64 / 1e3)
+    };
+    let result = serde_json::json!({
+        "wall_s": wall_s,
+        "sent": counts.sent,
+        "acked": counts.acked,
+        "refused": counts.refused,
+        "lost": counts.lost,
+        "acked_per_s": counts.acked as f64 / wall_s,
+        "bytes_per_span": bytes_per_span,
+        "error_traces": counts.error_traces,
+        "slow_traces": counts.slow_traces,
+        "ack_p50_ms": quantile_ms(0.5),
+        "ack_p99_ms": quantile_ms(0.99),
+        "ack_max_ms": quantile_ms(1.0),
+        "loadgen_cpu_s": cpu_seconds(),
+        "per_sec": counts.acked_in_second,
+    });
+    println!("{result}");
+}

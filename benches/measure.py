@@ -1,0 +1,278 @@
+"""What compare.py and growth.py share: the programs under test, building them, a network of one's own, a journal of runs that
+makes both resumable, and statistics.
+
+The rig (load generator, recording Cloud Trace, the Go Collector, bench.py, scenarios.py) lives beside the repository, in
+../shared/rig; its rig.py is imported from there.
+"""
+import argparse
+import hashlib
+import importlib
+import json
+import os
+import re
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+STATE = ROOT / "target" / "measurements"
+# One measured run, builds not included. The longest, a million spans held by the Collector, takes a quarter of it.
+RUN_SECONDS_MAX = 400
+DAEMON_CORE, LOAD_CORE = "0", "1"
+# Sockets for 5,000 connections in the daemon and as many in the load generator.
+OPEN_FILES = 16_384
+ISOLATED = "SPANSIEVE_BENCH_ISOLATED"
+
+
+def arguments(description, names):
+    """The options of both scripts. `names`: what can be selected."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure; all by default: {', '.join(names)}")
+    parser.add_argument("--rig", type=Path, default=ROOT.parent / "shared" / "rig", help="the rig's folder (default: %(default)s)")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each (default: %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="short runs: does it work? Never written to the documents")
+    parser.add_argument("--binary", type=Path, help="measure this program instead of building the release binary")
+    parser.add_argument("--fresh", action="store_true", help="forget the runs of an interrupted measurement")
+    parser.add_argument("--report", action="store_true", help="measure nothing, report the runs that there are")
+    parser.add_argument("--write", action="store_true", help="write the data and the documents, not only the terminal")
+    parser.add_argument("--no-isolation", action="store_true", help="use the machine's own loopback, whose ports must be free")
+    return parser
+
+
+def parse(parser, names):
+    options = parser.parse_args()
+    unknown = set(options.names) - set(names)
+    if unknown:
+        parser.error(f"no such name: {', '.join(sorted(unknown))}; there are: {', '.join(names)}")
+    if options.write and options.quick:
+        parser.error("--quick figures are not for the documents")
+    options.names = options.names or list(names)
+    options.rig = options.rig.resolve()
+    return options
+
+
+# --- Building ---------------------------------------------------------------------------------------------------------
+
+
+def run(command, **more):
+    print("+", " ".join(map(str, command)), file=sys.stderr, flush=True)
+    subprocess.run(list(map(str, command)), check=True, **more)
+
+
+def rig_out():
+    return Path(os.environ.get("RIG_OUT") or Path(tempfile.gettempdir()) / "rig")
+
+
+def build_daemon(options):
+    """The path of the release binary, built from this tree unless another is named."""
+    if options.binary:
+        return options.binary.resolve()
+    run(["cargo", "build", "--release", "--locked"], cwd=ROOT)
+    return ROOT / "target" / "release" / "spansieve"
+
+
+def build_helper(name):
+    """The path of the helper program benches/NAME.rs."""
+    command = ["cargo", "bench", "--locked", "--no-run", "--bench", name, "--message-format", "json"]
+    print("+", *command, file=sys.stderr, flush=True)
+    output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    messages = (json.loads(line) for line in output.splitlines() if line.startswith("{"))
+    found = [m["executable"] for m in messages if m.get("executable") and m["target"]["name"] == name]
+    return Path(found[-1])
+
+
+def build_rig(options, with_collector):
+    """The rig's programs, in $RIG_OUT/bin; only what is missing is built, from a copy, as the rig may be read-only."""
+    wanted = ["loadgen", "fake-cloudtrace"] + (["otelcol-peer"] if with_collector else [])
+    if all((rig_out() / "bin" / name).exists() for name in wanted):
+        return
+    source = rig_out() / "src"
+    shutil.copytree(options.rig, source, dirs_exist_ok=True)
+    run(["chmod", "-R", "u+w", source])
+    environment = {**os.environ, "RIG_OUT": str(rig_out())}
+    if not with_collector:
+        environment["RIG_NO_GO"] = "1"
+    run([source / "build.sh"], env=environment)
+
+
+# --- A place to run in ------------------------------------------------------------------------------------------------
+
+
+def isolate(options):
+    """Goes on in a network of its own, if the system lets us: the rig's ports are fixed, and somebody may have them."""
+    if options.no_isolation or os.environ.get(ISOLATED):
+        return
+    flags = ["-n"] if os.geteuid() == 0 else ["-rn"]
+    if subprocess.run(["unshare", *flags, "true"], stderr=subprocess.DEVNULL).returncode:
+        print("no network of our own here: using the machine's loopback", file=sys.stderr)
+        return
+    os.environ[ISOLATED] = "1"
+    inner = 'ip link set lo up && exec "$@"'
+    os.execvp("unshare", ["unshare", *flags, "sh", "-c", inner, "sh", sys.executable, *sys.argv])
+
+
+def rig_module(options):
+    """rig.py, imported."""
+    os.environ["RIG_OUT"] = str(rig_out())
+    (rig_out() / "runs").mkdir(parents=True, exist_ok=True)
+    sys.path.insert(0, str(options.rig))
+    return importlib.import_module("rig")
+
+
+def allow_open_files():
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def machine(rig):
+    def first(path, pattern):
+        found = re.search(pattern, Path(path).read_text(), re.M)
+        return found[1].strip() if found else "?"
+
+    def output(*command):
+        return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+    memory = int(first("/proc/meminfo", r"^MemTotal:\s+(\d+)")) / 2**20
+    return {
+        "cpu": first("/proc/cpuinfo", r"^model name\s*:(.*)$"),
+        "cores": os.cpu_count(),
+        "memory_gib": round(memory, 1),
+        "kernel": os.uname().release,
+        "rust": output("rustc", "--version"),
+        "commit": output("git", "describe", "--always", "--dirty"),
+        "date": time.strftime("%Y-%m-%d"),
+        "rig": str(rig),
+    }
+
+
+# --- Programs under test ----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Program:
+    """One of the daemons that are compared; `config` is the rig's file for it."""
+
+    name: str
+    binary: Path
+    config: Path
+    is_collector: bool = False
+    digest: str = field(init=False)
+
+    def __post_init__(self):
+        self.digest = hashlib.sha256(self.binary.read_bytes()).hexdigest()[:12]
+
+    def command(self, rescue=True, policies=None):
+        """The command line. `rescue=False` switches rescue off, which the Collector does not have; `policies` (YAML)
+        replaces those of the rig."""
+        text = self.config.read_text()
+        if policies:
+            text = with_policies(text, policies)
+        if not rescue and not self.is_collector:
+            text = re.sub(r"^tail_sampling:\n", "tail_sampling:\n  rescue: {window: 0s}\n", text, flags=re.M)
+        STATE.mkdir(parents=True, exist_ok=True)
+        name = hashlib.sha256(text.encode()).hexdigest()[:12]
+        path = STATE / f"{self.name}-{name}.yaml"
+        path.write_text(text)
+        return f"{self.binary} --config {path}"
+
+
+def with_policies(text, policies):
+    """`text` with other items below its only `policies:`."""
+    lines = text.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.strip() == "policies:")
+    indent = len(lines[at]) - len(lines[at].lstrip())
+    end = at + 1
+    while end < len(lines) and len(lines[end]) - len(lines[end].lstrip()) > indent:
+        end += 1
+    items = [f"{' ' * (indent + 2)}- {policy}" for policy in policies]
+    return "\n".join(lines[: at + 1] + items + lines[end:]) + "\n"
+
+
+def cpu_seconds(pid):
+    """CPU time of all threads of a process, to the nanosecond where /proc/PID/stat counts in hundredths of a second. Threads
+    that are gone are missing: only for daemons, whose workers stay."""
+    total = 0
+    for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        try:
+            total += int(path.read_text().split()[0])
+        except OSError:
+            pass
+    return total / 1e9
+
+
+# --- Runs -------------------------------------------------------------------------------------------------------------
+
+
+class Journal:
+    """Every run as a line of JSON, written at once. A run that is there already is not made again."""
+
+    def __init__(self, name, options):
+        self.path = STATE / f"{name}{'-quick' if options.quick else ''}.jsonl"
+        STATE.mkdir(parents=True, exist_ok=True)
+        if options.fresh and not options.report:
+            self.path.unlink(missing_ok=True)
+        self.entries = []
+        if self.path.exists():
+            self.entries = [json.loads(line) for line in self.path.read_text().splitlines()]
+
+    def find(self, **key):
+        return [e for e in self.entries if all(e.get(k) == v for k, v in key.items())]
+
+    def measure(self, work, **key):
+        """The values of the run `key`: what `work` returns, unless they are known."""
+        if self.find(**key):
+            return
+        print(f"{time.strftime('%H:%M:%S')} {' '.join(map(str, key.values()))}", file=sys.stderr, flush=True)
+        started = time.monotonic()
+        try:
+            values = work()
+        except (subprocess.SubprocessError, SystemExit, OSError) as error:
+            # One run that fails must not cost the others: it is missing in the report, and made again next time.
+            print(f"  FAILED: {error}", file=sys.stderr, flush=True)
+            return
+        entry = {**key, "values": values, "seconds": round(time.monotonic() - started, 1)}
+        self.entries.append(entry)
+        with self.path.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+        print(f"  {entry['seconds']} s {json.dumps(values)[:300]}", file=sys.stderr, flush=True)
+
+
+def last_json(command, timeout=RUN_SECONDS_MAX, **more):
+    """Runs a program whose last line is a JSON object."""
+    done = subprocess.run(list(map(str, command)), check=True, stdout=subprocess.PIPE, text=True, timeout=timeout, **more)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def pinned(core, command):
+    return ["taskset", "-c", core, *map(str, command)]
+
+
+@dataclass
+class Spread:
+    """The median of some runs, with the least and the most."""
+
+    median: float
+    least: float
+    most: float
+    runs: int
+
+    @staticmethod
+    def of(values):
+        values = [v for v in values if v is not None]
+        return Spread(statistics.median(values), min(values), max(values), len(values)) if values else None
+
+
+def replace_between(path, marker, text):
+    """Puts `text` between the comments `<!-- MARKER -->` and `<!-- /MARKER -->` of a document."""
+    document = path.read_text()
+    pattern = re.compile(rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)", re.S)
+    if not pattern.search(document):
+        raise SystemExit(f"{path} has no place <!-- {marker} -->")
+    path.write_text(pattern.sub(lambda m: m[1] + text + "\n" + m[2], document))

@@ -1,0 +1,138 @@
+//! The way of a span through the daemon without sockets and runtime: scan, table, verdict, encoder, batch, and away.
+#![allow(dead_code)] // Each benchmark uses a part.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use spansieve::cloud_trace::encode::{Encoder, EncoderSettings};
+use spansieve::config::{self, Settings};
+use spansieve::export::batch::Batcher;
+use spansieve::export::sink::EncodeSpans;
+use spansieve::otlp::scan::{Scan, scan};
+use spansieve::resource::Rewriter;
+use spansieve::sampling::Policies;
+use spansieve::tail::Table;
+use spansieve::tail::budget::Budget;
+use spansieve::tail::table::{Millis, Outcome};
+
+/// More than any benchmark holds: relief is no part of what is measured.
+const BUDGET_BYTES: usize = 64 << 30;
+
+/// Errors, slow traces and 5 % of the rest.
+pub(crate) const THREE_POLICIES: &str = "
+    - {name: errors, type: status_code, status_code: {status_codes: [ERROR]}}
+    - {name: slow, type: latency, latency: {threshold_ms: 1000}}
+    - {name: rest, type: probabilistic, probabilistic: {sampling_percentage: 5}}";
+/// Everything.
+pub(crate) const KEEP_ALL: &str = "
+    - {name: all, type: always_sample}";
+
+/// Settings of these policies, without rescue.
+pub(crate) fn settings(decision_wait_ms: u64, policies: &str) -> Settings {
+    let text = format!(
+        "
+tail_sampling:
+  decision_wait: {decision_wait_ms}ms
+  rescue: {{window: 0s}}
+  policies: {policies}
+resource:
+  attributes:
+    - {{key: deployment.environment.name, value: production, action: upsert}}
+    - {{key: cloud.region, value: europe-west1, action: upsert}}
+    - {{key: host.name, action: delete}}
+cloud_trace: {{endpoint: embedded}}
+"
+    );
+    config::load(&text, &|_| None).expect("a configuration").settings
+}
+
+/// What all threads share.
+pub(crate) struct Pipeline {
+    pub(crate) table: Table,
+    pub(crate) policies: Arc<Policies>,
+    budget: Budget,
+    settings: Settings,
+}
+
+impl Pipeline {
+    pub(crate) fn new(settings: Settings) -> Self {
+        let policies = Arc::new(Policies::compile(&settings.tail_sampling).expect("policies that fit"));
+        let budget = Budget::new(BUDGET_BYTES);
+        let table = Table::new(&settings.tail_sampling, Arc::clone(&policies), budget.clone());
+        Pipeline { table, policies, budget, settings }
+    }
+
+    pub(crate) fn workspace(&self) -> Workspace {
+        let settings = EncoderSettings {
+            default_project: "local-project".into(),
+            annotate: true,
+            policy_names: self.policies.names().iter().cloned().collect(),
+            ..EncoderSettings::default()
+        };
+        let rewriter = Rewriter::new(&self.settings.resource, &[]);
+        let batch = self.settings.cloud_trace.batch.clone();
+        Workspace {
+            scan: Scan::default(),
+            outcome: Outcome::default(),
+            encoder: Encoder::new(settings, rewriter),
+            batcher: Batcher::new(Encoder::FORM, batch, self.budget.clone()),
+        }
+    }
+
+    /// Scans one body and puts its spans into the table.
+    pub(crate) fn accept(&self, body: Bytes, now_ms: Millis, work: &mut Workspace) {
+        let body = scan(body, self.policies.probe(), &mut work.scan).expect("a request");
+        self.insert(body, now_ms, work);
+    }
+
+    /// Puts the spans of the last scan, which was of `body`, into the table.
+    pub(crate) fn insert(&self, body: Bytes, now_ms: Millis, work: &mut Workspace) {
+        let share = self.budget.reserve(body.len()).expect("room for a request");
+        self.table.insert(body, &work.scan, share, now_ms, &mut work.outcome);
+    }
+
+    /// Decides what is due in `shards`.
+    pub(crate) fn decide(&self, shards: impl IntoIterator<Item = usize>, now_ms: Millis, work: &mut Workspace) {
+        for shard in shards {
+            while self.table.sweep(shard, now_ms, &mut work.outcome) {}
+        }
+        work.outcome.tally.clear();
+    }
+
+    /// Every shard.
+    pub(crate) fn shards(&self) -> std::ops::Range<usize> {
+        0..self.table.shard_count()
+    }
+}
+
+/// What one thread has of its own.
+pub(crate) struct Workspace {
+    pub(crate) scan: Scan,
+    pub(crate) outcome: Outcome,
+    encoder: Encoder,
+    batcher: Batcher,
+}
+
+impl Workspace {
+    /// Encodes what was kept and throws the batches away as soon as they are full; returns the spans of full batches.
+    pub(crate) fn export(&mut self) -> u64 {
+        let now = Instant::now();
+        for kept in self.outcome.kept.drain(..) {
+            for span in kept.fragment.spans() {
+                let origin = self.encoder.origin(span);
+                let place = Encoder::place(&origin);
+                let encode = |out: &mut Vec<u8>| EncodeSpans::span(&mut self.encoder, &origin, span, kept.keep, out);
+                self.batcher.push(place, now, encode).expect("a span that can be encoded");
+            }
+        }
+        self.batcher.take_closed().map(|batch| u64::from(batch.span_count())).sum()
+    }
+
+    /// Throws away what was kept.
+    pub(crate) fn forget(&mut self) -> usize {
+        let kept = self.outcome.kept.len();
+        self.outcome.kept.clear();
+        kept
+    }
+}
