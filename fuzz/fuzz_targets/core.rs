@@ -2,7 +2,7 @@
 //! and batches together lose no span and invent none, whatever the requests hold.
 #![no_main]
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -51,19 +51,26 @@ struct Core {
     encoded: u64,
 }
 
-fn settings() -> TailSampling {
+static SETTINGS: LazyLock<TailSampling> = LazyLock::new(|| {
     let Ok(Loaded { settings, .. }) = config::load(POLICIES, &|_| None) else { panic!("a good configuration") };
     settings.tail_sampling
+});
+
+fn table(policies: &Arc<Policies>, budget: &Budget) -> Table {
+    Table::seeded(&SETTINGS, Arc::clone(policies), budget.clone(), 0)
+}
+
+/// What a table takes before anything comes.
+fn idle_bytes(policies: &Arc<Policies>) -> usize {
+    let budget = Budget::new(0);
+    let _idle = table(policies, &budget);
+    budget.used_bytes()
 }
 
 impl Core {
     fn new() -> Self {
-        let settings = settings();
-        let policies = Arc::new(Policies::compile(&settings).expect("policies that fit"));
-        let table = |budget: &Budget| Table::seeded(&settings, Arc::clone(&policies), budget.clone(), 0);
-        let idle = Budget::new(0);
-        let _held = table(&idle);
-        let idle_bytes = idle.used_bytes();
+        let policies = Arc::new(Policies::compile(&SETTINGS).expect("policies that fit"));
+        let idle_bytes = idle_bytes(&policies);
         let budget = Budget::new(idle_bytes + ROOM_BYTES);
         let encoder = EncoderSettings {
             default_project: "p".into(),
@@ -74,7 +81,7 @@ impl Core {
         };
         let limits = Batch { max_spans: 10, max_bytes: 1 << 16, max_delay: std::time::Duration::ZERO };
         Core {
-            table: table(&budget),
+            table: table(&policies, &budget),
             policies,
             encoder: Encoder::new(encoder, Rewriter::default()),
             batcher: Batcher::new(Form::CloudTrace, limits, budget.clone()),

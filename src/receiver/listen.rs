@@ -14,6 +14,7 @@ use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::either::Either;
 
 use super::export::Exports;
@@ -21,6 +22,7 @@ use super::gate::Gate;
 use super::router::{Offer, Router};
 use super::tls::{self, Tls};
 use super::{Intake, ReceiverSettings, Scrape, health};
+use crate::telemetry::log::Throttle;
 use crate::telemetry::{Health, Metrics};
 
 /// Connections at once, on all addresses: enough for a few thousand processes that keep one each. Measured, a silent
@@ -64,6 +66,10 @@ const HEADER_BYTES_MAX: u32 = 16 << 10;
 
 /// A pause after an accept has failed for want of file descriptors or memory: without it the loop would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Clients can bring about either line as often as they like.
+static ACCEPT_LINES: Throttle = Throttle::new(1, Duration::from_secs(10));
+static FAILED_LINES: Throttle = Throttle::new(1, Duration::from_secs(10));
 
 /// An address that cannot be served.
 #[derive(Debug, Error)]
@@ -388,13 +394,17 @@ async fn pause_after(error: &io::Error) {
     if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
         return;
     }
-    tracing::warn!(%error, "Cannot accept connections.");
+    if let Some(others) = ACCEPT_LINES.pass(Instant::now()) {
+        tracing::warn!(%error, others, "Cannot accept connections.");
+    }
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
 fn report(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(%error, "A connection's task failed.");
+    if let Err(error) = ended
+        && let Some(others) = FAILED_LINES.pass(Instant::now())
+    {
+        tracing::error!(%error, others, "A connection's task failed.");
     }
 }
 
