@@ -536,3 +536,6 @@ const CUT_BITS: u32 = 56 - RESCUED_BIT;
 /// hash table that is two thirds full), and those in two queues.
 pub(super) const TRACE_BYTES: usize =
     size_of::<Option<Trace>>() + (size_of::<Place>() + 1) * 3 / 2 + 2 * size_of::<Due>();
+
+// Slots are sized for it.
+const _: () = assert!(size_of::<Option<Trace>>() == 144);

@@ -4,7 +4,7 @@ use crate::sampling::Keep;
 
 /// What made a trace due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
+#[repr(u8)]
 pub enum Trigger {
     /// `decision_wait` after its first span.
     DecisionWait,
