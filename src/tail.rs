@@ -9,6 +9,7 @@
 //! - Memory follows the budget: a request's share goes when the last trace that needs its bytes is released.
 
 pub mod budget;
+mod compression;
 mod due;
 pub mod kept;
 pub mod request;

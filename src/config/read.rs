@@ -11,7 +11,7 @@ use super::document::Node;
 use super::limits::MEMORY_BYTES;
 use super::problem::{Fault, Problem};
 use super::section::Section;
-use super::settings::{Api, Endpoint, LogFormat, LogLevel, Memory, Normalize, Settings, Size, Telemetry};
+use super::settings::{Api, Compress, Endpoint, LogFormat, LogLevel, Memory, Normalize, Settings, Size, Telemetry};
 use super::values;
 
 const LOG_LEVELS: [(&str, LogLevel); 5] = [
@@ -53,8 +53,12 @@ pub(super) fn settings(root: Option<&Node>, files: Files<'_>, problems: &mut Vec
     settings
 }
 
+/// `memory.compress`.
+const COMPRESSIONS: [(&str, Compress); 2] = [("off", Compress::Off), ("lz4", Compress::Lz4)];
+
 fn memory(mut section: Section<'_>, memory: &mut Memory) {
     section.set("limit", &mut memory.limit, |node| values::size(node, &MEMORY_BYTES, &(1.0..=100.0)));
+    section.set("compress", &mut memory.compress, |node| values::choice(node, "compression", &COMPRESSIONS));
 }
 
 fn telemetry(mut section: Section<'_>, telemetry: &mut Telemetry) {

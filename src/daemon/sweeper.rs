@@ -9,6 +9,10 @@ use crate::tail::table::Outcome;
 /// How often due traces are looked for: the most that a decision is late on an idle machine.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(20);
 
+/// Requests that are compressed between two looks for due traces, which must not wait for more: some milliseconds of
+/// work, and as many as a core takes in.
+const ROUND_COMPRESSIONS_MAX: usize = 64;
+
 /// Sweeps for ever. Works in slices and yields between them, so that decisions that fall due together do not stall
 /// ingest on a runtime of one thread.
 pub(super) async fn run(pipeline: Arc<Pipeline>) {
@@ -30,6 +34,12 @@ pub(super) async fn run(pipeline: Arc<Pipeline>) {
             tokio::task::yield_now().await;
         }
         pipeline.settle(&mut outcome);
+        for _ in 0..ROUND_COMPRESSIONS_MAX {
+            if !pipeline.table.compress(pipeline.clock.now_ms()) {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
         pipeline.table.shrink(round % shards);
     }
 }

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use super::budget::Share;
+use super::compression::{Body, Compression};
 use crate::otlp::ByteRange;
 use crate::otlp::scan::Scope;
 
@@ -12,10 +14,11 @@ use crate::otlp::scan::Scope;
 /// the last trace that needs it is released.
 #[derive(Debug)]
 pub struct Request {
-    body: Bytes,
+    body: Mutex<Body>,
     spans: Box<[HeldSpan]>,
     scopes: Box<[Scope]>,
-    _share: Share,
+    /// Who compresses the body while nobody reads it, if anybody does.
+    compression: Option<Arc<Compression>>,
 }
 
 /// Where a span stands in its request. Spans of one trace lie side by side.
@@ -31,12 +34,31 @@ impl Request {
     /// Holds `body`, whose `spans` are sorted by trace and point into `scopes`.
     #[must_use]
     pub fn new(body: Bytes, spans: Box<[HeldSpan]>, scopes: Box<[Scope]>, share: Share) -> Arc<Self> {
-        Arc::new(Request { body, spans, scopes, _share: share })
+        Self::compressible(body, spans, scopes, share, None)
     }
 
-    /// The bytes that the spans stand in.
-    pub(super) fn body(&self) -> &[u8] {
-        &self.body
+    /// [`Request::new`], with a body that is to be compressed while nobody reads it.
+    pub(super) fn compressible(
+        body: Bytes,
+        spans: Box<[HeldSpan]>,
+        scopes: Box<[Scope]>,
+        share: Share,
+        compression: Option<Arc<Compression>>,
+    ) -> Arc<Self> {
+        let body = Mutex::new(Body::new(body, share));
+        let request = Arc::new(Request { body, spans, scopes, compression });
+        request.enlist();
+        request
+    }
+
+    pub(super) fn with_body(&self, work: impl FnOnce(&mut Body)) {
+        work(&mut self.body.lock());
+    }
+
+    fn enlist(self: &Arc<Self>) {
+        if let Some(compression) = &self.compression {
+            compression.enlist(self);
+        }
     }
 }
 
@@ -86,13 +108,33 @@ impl Fragment {
         (Fragment { count: count_max, ..self }, Some(rest))
     }
 
+    /// Gets at the bytes of the spans.
+    #[must_use]
+    pub fn open(&self) -> OpenFragment<'_> {
+        let (body, is_restored) = self.request.body.lock().read();
+        if is_restored {
+            self.request.enlist();
+        }
+        OpenFragment { fragment: self, body }
+    }
+}
+
+/// A fragment with the body that its spans stand in.
+#[derive(Debug)]
+pub struct OpenFragment<'a> {
+    fragment: &'a Fragment,
+    body: Bytes,
+}
+
+impl OpenFragment<'_> {
     /// The spans in the order of their request.
     pub fn spans(&self) -> impl Iterator<Item = SpanBytes<'_>> {
-        let (first, count) = (self.first as usize, self.count as usize);
-        let spans = self.request.spans.get(first..first + count).unwrap_or_default();
+        let Fragment { request, first, count } = self.fragment;
+        let (first, count) = (*first as usize, *count as usize);
+        let spans = request.spans.get(first..first + count).unwrap_or_default();
         spans.iter().map(|held| {
-            let scope = self.request.scopes.get(held.scope as usize).copied().unwrap_or_default();
-            let body = &self.request.body;
+            let scope = request.scopes.get(held.scope as usize).copied().unwrap_or_default();
+            let body = &self.body;
             SpanBytes {
                 resource: scope.resource.of(body),
                 resource_schema_url: scope.resource_schema_url.of(body),

@@ -8,6 +8,7 @@ use foldhash::fast::SeedableRandomState;
 use parking_lot::Mutex;
 
 use super::budget::{Budget, Share};
+use super::compression::Compression;
 use super::kept::KeptSpans;
 use super::request::{Fragment, HeldSpan, Request};
 pub use super::shard::Held;
@@ -107,6 +108,7 @@ pub struct Table {
     waits: Waits,
     budget: Budget,
     hasher: SeedableRandomState,
+    compression: Option<Arc<Compression>>,
     /// The verdict caches' share: their memory is fixed.
     _caches: Share,
 }
@@ -134,7 +136,13 @@ impl Table {
         let waits = Waits::new(settings, budget.limit_bytes());
         let shards = (0..SHARDS).map(|_| Mutex::new(Shard::new(&waits))).collect();
         let caches = budget.force(waits.cache_bytes() + policies.state_bytes_max());
-        Table { shards, policies, waits, budget, hasher, _caches: caches }
+        Table { shards, policies, waits, budget, hasher, compression: None, _caches: caches }
+    }
+
+    /// The same table, in which the bodies of requests can be compressed, by [`Table::compress`].
+    #[must_use]
+    pub fn with_compression(self) -> Self {
+        Table { compression: Some(Arc::default()), ..self }
     }
 
     /// What is held at this moment.
@@ -162,8 +170,10 @@ impl Table {
         order.extend(scan.facts.iter().enumerate().map(|(i, fact)| (hash(&self.hasher, fact.trace_id), i as u32)));
         order.sort_unstable();
         share.resize(body.len() + index_bytes(&order, scan, self.policies.summary_heap_bytes()));
-        let request = Request::new(body, held_spans(&order, &scan.facts), scan.scopes.clone().into(), share);
-        let arrivals = Arrivals { policies: &self.policies, order: &order, scan, request: &request, next: 0 };
+        let (spans, scopes) = (held_spans(&order, &scan.facts), scan.scopes.clone().into());
+        let request = Request::compressible(body.clone(), spans, scopes, share, self.compression.clone());
+        let arrivals =
+            Arrivals { policies: &self.policies, order: &order, scan, body: &body, request: &request, next: 0 };
         let mut arrivals = arrivals.peekable();
         let mut batch = std::mem::take(&mut out.batch);
         while let Some(first) = arrivals.next() {
@@ -185,6 +195,12 @@ impl Table {
         let expired = guard.expire_rescuable(SLICE_TRACES, &mut round);
         let decided = guard.decide_due(SLICE_TRACES, &mut round);
         expired || decided
+    }
+
+    /// Compresses the body of one request that has not been read for a second, if that was asked for; true if there may
+    /// be more.
+    pub fn compress(&self, now_ms: Millis) -> bool {
+        self.compression.as_ref().is_some_and(|compression| compression.compress_one(now_ms))
     }
 
     /// The number of shards.
@@ -289,6 +305,7 @@ struct Arrivals<'a> {
     policies: &'a Policies,
     order: &'a [(u64, u32)],
     scan: &'a Scan,
+    body: &'a [u8],
     request: &'a Arc<Request>,
     next: usize,
 }
@@ -305,7 +322,7 @@ impl Iterator for Arrivals<'_> {
         let count = rest.iter().take_while(|&place| fact_of(place).trace_id == id).count();
         self.next += count;
         let facts = rest[..count].iter().map(fact_of);
-        let summary = self.policies.summary(facts, &self.scan.scopes, self.request.body());
+        let summary = self.policies.summary(facts, &self.scan.scopes, self.body);
         let fragment = Fragment::new(Arc::clone(self.request), first as u32, count as u32);
         Some(Arrival { id, hash: rest[0].0, summary, fragment })
     }

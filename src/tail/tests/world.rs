@@ -142,7 +142,7 @@ impl<'s> World<'s> {
 
     /// Does something that must not happen; false if there is nothing to do it to.
     pub(super) fn break_promise(&mut self, how: Broken) -> bool {
-        let mut waiting = Vec::new();
+        let mut waiting = std::collections::VecDeque::new();
         let queue = &self.exporter.queue;
         match how {
             Broken::Memory => std::mem::forget(self.budget.force(1)),
@@ -219,7 +219,7 @@ impl<'s> World<'s> {
         let mut left: HashMap<usize, Vec<(Keep, u64)>> = HashMap::new();
         for KeptSpans { fragment, keep } in &self.out.kept {
             let mut owner = None;
-            for bytes in fragment.spans() {
+            for bytes in fragment.open().spans() {
                 let span = Span::decode(bytes.span).expect("a span");
                 let id = TraceId(span.trace_id[..].try_into().expect("16 bytes"));
                 assert_eq!(*owner.get_or_insert(id), id, "a fragment is of one trace");
