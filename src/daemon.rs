@@ -22,7 +22,7 @@ use self::pipeline::Pipeline;
 use self::recovery::Opened;
 use self::sink::Wiring;
 use crate::config::Settings;
-use crate::config::settings::{self, Endpoint};
+use crate::config::settings::{self, Compress, Endpoint};
 use crate::emulator::Emulator;
 use crate::export::channel::ChannelError;
 use crate::export::exporter::{Exporter, ExporterFailed};
@@ -138,6 +138,10 @@ impl Daemon {
         let metrics = Arc::new(Metrics::with_policies(&policy_names));
         let budget = Budget::new(memory::limit_bytes(settings.memory.limit)?);
         let table = Table::new(&settings.tail_sampling, Arc::clone(&policies), budget.clone());
+        let table = match settings.memory.compress {
+            Compress::Off => table,
+            Compress::Lz4 => table.with_compression(),
+        };
         check_limit(&budget, settings.otlp.max_request_bytes)?;
         // Bound first: an address that is taken is found out before anything else starts.
         let bound = Receiver::bind(&settings.otlp.listen).await?;
