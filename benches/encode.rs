@@ -57,7 +57,7 @@ fn cloud_trace(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, input: &Spa
         ..EncoderSettings::default()
     };
     let mut encoder = Encoder::new(settings, Rewriter::default());
-    let keep = Keep { policy: 0, threshold: Threshold::ALWAYS };
+    let keep = Keep::new(0, Threshold::ALWAYS);
     let mut out = Vec::new();
     report::per_span(group, name, input.spans.len(), || {
         out.clear();
@@ -77,7 +77,7 @@ fn otlp(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, input: &Spans, thr
         ..Default::default()
     };
     let mut encoder = forward::Encoder::new(settings, Rewriter::default());
-    let keep = Keep { policy: 0, threshold };
+    let keep = Keep::new(0, threshold);
     let Spans { resource, scope, spans } = input;
     let mut out = Vec::new();
     report::per_span(group, name, spans.len(), || {

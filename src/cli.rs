@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::config;
-use crate::daemon::{Daemon, reachable};
+use crate::daemon::Daemon;
 
 pub mod demo;
 pub mod emulator;
@@ -77,9 +77,9 @@ pub fn announce(daemon: &Daemon) {
 fn introduce(out: &mut impl Write, daemon: &Daemon) -> io::Result<()> {
     let listening: Vec<String> = daemon.addresses().iter().map(ToString::to_string).collect();
     writeln!(out, "Spansieve {VERSION} takes OTLP (gRPC and HTTP) on {}", listening.join(", "))?;
-    if let Some(&first) = daemon.addresses().first() {
-        writeln!(out, "  point services at it:  OTEL_EXPORTER_OTLP_ENDPOINT={}", reachable(first))?;
-        writeln!(out, "  its own metrics:       {}/metrics", reachable(first))?;
+    if let Some((endpoint, metrics)) = daemon.endpoint().zip(daemon.metrics_url()) {
+        writeln!(out, "  point services at it:  OTEL_EXPORTER_OTLP_ENDPOINT={endpoint}")?;
+        writeln!(out, "  its own metrics:       {metrics}")?;
     }
     match daemon.emulator() {
         Some(emulator) => writeln!(out, "  see what was kept:     {}/", emulator.url()),

@@ -1,6 +1,7 @@
 //! Wires the rooms together: starts them in the order against the flow of spans, stops them along it.
 
 pub mod clock;
+mod followed;
 pub mod memory;
 pub mod pipeline;
 mod readiness;
@@ -25,7 +26,7 @@ use crate::export::exporter::{Exporter, ExporterFailed};
 use crate::export::spool::{Level, OpenError, Spool};
 use crate::google::credentials::{Credentials, CredentialsError};
 use crate::google::project::AmbientProjectError;
-use crate::receiver::{BindError, Receiver, ReceiverSettings, Scrape};
+use crate::receiver::{Auth, AuthError, BindError, Receiver, ReceiverSettings, Scrape, Tls, TlsError};
 use crate::sampling::{CompileError, Policies};
 use crate::tail::Table;
 use crate::tail::budget::Budget;
@@ -59,17 +60,22 @@ pub enum StartError {
         /// The least that makes sense.
         needed_bytes: usize,
     },
-    /// An OTLP address is taken or wrong.
+    /// An address is taken or wrong.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// Nobody could be let in.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// The certificates of `otlp.tls` cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The embedded Cloud Trace cannot start.
     #[error("cloud_trace.embedded: {0}")]
     Emulator(std::io::Error),
-    /// There is no way to the sink.
     /// The spool's directory cannot be used.
     #[error(transparent)]
     Spool(#[from] OpenError),
-    /// There is no client of Cloud Trace.
+    /// There is no way to the sink.
     #[error(transparent)]
     Channel(#[from] ChannelError),
     /// There are no Google credentials.
@@ -94,6 +100,8 @@ pub enum WorkerFailed {
 /// A running daemon.
 pub struct Daemon {
     addresses: Vec<SocketAddr>,
+    telemetry_address: Option<SocketAddr>,
+    scheme: &'static str,
     receiver: Receiver,
     pipeline: Arc<Pipeline>,
     sweeper: JoinHandle<()>,
@@ -118,6 +126,17 @@ impl Daemon {
         check_limit(&budget, settings.otlp.max_request_bytes)?;
         // Bound first: an address that is taken is found out before anything else starts.
         let bound = Receiver::bind(&settings.otlp.listen).await?;
+        let bound = bound.telemetry_on(settings.telemetry.listen.as_deref()).await?;
+        let tls = match &settings.otlp.tls {
+            Some(files) => Some(Tls::load(files).await?),
+            None => None,
+        };
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let auth = match &settings.otlp.auth {
+            Some(settings) => Some(Auth::load(settings).await?),
+            None => None,
+        };
+        let bound = bound.behind(tls).guarded_by(auth);
 
         let emulator = embedded(&settings.cloud_trace).await?;
         let credentials = credentials(&settings.cloud_trace)?;
@@ -139,7 +158,7 @@ impl Daemon {
         let sweeper = tokio::spawn(sweeper::run(Arc::clone(&pipeline)));
 
         let scrape = scrape(Arc::clone(&metrics), Arc::clone(&pipeline), budget, level);
-        let addresses = bound.local_addrs();
+        let (addresses, telemetry_address) = (bound.local_addrs(), bound.telemetry_addr());
         let health = Arc::new(Health::default());
         let limits = ReceiverSettings { max_request_bytes: settings.otlp.max_request_bytes };
         let receiver = bound.serve(limits, Arc::clone(&pipeline), metrics, Arc::clone(&health), Arc::clone(&scrape));
@@ -150,13 +169,37 @@ impl Daemon {
                 None
             }
         };
-        Ok(Daemon { addresses, receiver, pipeline, sweeper, sign_in, exporter, emulator, scrape })
+        Ok(Daemon {
+            addresses,
+            telemetry_address,
+            scheme,
+            receiver,
+            pipeline,
+            sweeper,
+            sign_in,
+            exporter,
+            emulator,
+            scrape,
+        })
     }
 
     /// The OTLP addresses in the order of the configuration.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The URL of the first OTLP address for a client on this machine.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<String> {
+        self.addresses.first().map(|&address| reachable(self.scheme, address))
+    }
+
+    /// The same for `/metrics`.
+    #[must_use]
+    pub fn metrics_url(&self) -> Option<String> {
+        let own = self.telemetry_address.map(|address| reachable("http", address));
+        own.or_else(|| self.endpoint()).map(|url| url + "/metrics")
     }
 
     /// The embedded Cloud Trace, if that is the sink.
@@ -225,6 +268,7 @@ fn credentials(settings: &settings::CloudTrace) -> Result<Option<Credentials>, C
 fn scrape(metrics: Arc<Metrics>, pipeline: Arc<Pipeline>, budget: Budget, level: Arc<Level>) -> Scrape {
     Arc::new(move || {
         let held = pipeline.table.held();
+        pipeline.followed.suggest(pipeline.clock.now_ms());
         metrics.month_estimate(pipeline.policies.month_estimate(pipeline.clock.now_ms()).unwrap_or(0.0));
         metrics.render(Held {
             pending_spans: held.pending_spans,
@@ -242,11 +286,10 @@ fn scrape(metrics: Arc<Metrics>, pipeline: Arc<Pipeline>, budget: Budget, level:
 }
 
 /// The URL at which a client on this machine reaches a listening address.
-#[must_use]
-pub fn reachable(address: SocketAddr) -> String {
+fn reachable(scheme: &str, address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
-        format!("http://localhost:{}", address.port())
+        format!("{scheme}://localhost:{}", address.port())
     } else {
-        format!("http://{address}")
+        format!("{scheme}://{address}")
     }
 }

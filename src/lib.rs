@@ -22,3 +22,4 @@ pub mod resource;
 pub mod sampling;
 pub mod tail;
 pub mod telemetry;
+pub mod trust;

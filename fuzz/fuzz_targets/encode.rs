@@ -36,7 +36,7 @@ fuzz_target!(|input: &[u8]| {
         ..EncoderSettings::default()
     };
     let mut encoder = Encoder::new(settings, Rewriter::default());
-    let keep = Keep { policy: 0, threshold: Threshold::ALWAYS };
+    let keep = Keep::new(0, Threshold::ALWAYS);
     for fact in &found.facts {
         let scope = found.scopes[fact.scope as usize];
         let (resource, scope, span) = (scope.resource.of(&body), scope.scope.of(&body), fact.span.of(&body));

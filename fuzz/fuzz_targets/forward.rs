@@ -24,7 +24,7 @@ fuzz_target!(|input: &[u8]| {
     let Ok(body) = scan(Bytes::copy_from_slice(input), &NoProbe, &mut found) else { return };
     let settings = EncoderSettings { annotate: true, ..EncoderSettings::default() };
     let mut encoder = Encoder::new(settings, Rewriter::default());
-    let keep = Keep { policy: 0, threshold: Threshold::from_percent(5.0) };
+    let keep = Keep::new(0, Threshold::from_percent(5.0));
     let limits = settings::Batch { max_spans: usize::MAX, max_bytes: usize::MAX, max_delay: Duration::ZERO };
     let mut batcher = Batcher::new(Form::Otlp, limits, Budget::new(0));
     for fact in &found.facts {

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::daemon::{Daemon, reachable};
+use crate::daemon::Daemon;
 use crate::emulator::Store;
 use crate::receiver::Scrape;
 
@@ -33,7 +33,7 @@ impl Stage {
     pub fn of(daemon: &Daemon) -> Option<Self> {
         let emulator = daemon.emulator()?;
         Some(Stage {
-            otlp: reachable(*daemon.addresses().first()?),
+            otlp: daemon.endpoint()?,
             page: emulator.url(),
             store: Arc::clone(emulator.store()),
             scrape: Arc::clone(daemon.scrape()),

@@ -24,7 +24,7 @@ use crate::otlp::write;
 use crate::resource::Rewriter;
 use crate::resource::cache::Cache;
 use crate::sampling::Keep;
-use crate::sampling::annotation::{ADJUSTED_COUNT, Annotations, POLICY};
+use crate::sampling::annotation::Annotations;
 
 pub use self::names::KeyNames;
 pub use self::resource::EncodedResource;
@@ -99,7 +99,7 @@ pub struct EncoderSettings {
     pub default_project: Arc<str>,
     /// The other projects that spans may name: senders choose that attribute, and what is written there is paid there.
     pub allowed_projects: AllowedProjects,
-    /// Whether spans say which policy kept them ([`POLICY`], [`ADJUSTED_COUNT`]).
+    /// Whether spans say why they were kept ([`crate::sampling::annotation`]).
     pub annotate: bool,
     /// What attribute keys are called.
     pub names: KeyNames,

@@ -16,12 +16,19 @@ pub(super) const SPOOL_BYTES: u64 = 4 << 30;
 impl Default for Settings {
     fn default() -> Self {
         Settings {
-            otlp: Otlp { listen: vec!["0.0.0.0:4317".into(), "0.0.0.0:4318".into()], max_request_bytes: 16 << 20 },
+            otlp: Otlp {
+                listen: vec!["0.0.0.0:4317".into(), "0.0.0.0:4318".into()],
+                max_request_bytes: 16 << 20,
+                auth: None,
+                tls: None,
+            },
             tail_sampling: TailSampling {
                 decision_wait: Duration::from_secs(10),
                 decision_wait_after_root_received: Duration::ZERO,
                 decision_cache: DecisionCache { sampled_cache_size: 1_000_000, non_sampled_cache_size: 1_000_000 },
                 rescue: Rescue { window: Duration::from_secs(60), max_bytes: Size::Percent(25.0) },
+                spans_max: 100_000,
+                bytes_max: Size::Percent(10.0),
                 annotate: true,
                 sample_on_first_match: false,
                 policies: default_policies(),
@@ -42,7 +49,7 @@ impl Default for Settings {
                 give_up_after: Duration::ZERO,
             },
             memory: Memory { limit: Size::Percent(70.0) },
-            telemetry: Telemetry { log: Log { level: LogLevel::Info, format: LogFormat::Auto } },
+            telemetry: Telemetry { listen: None, log: Log { level: LogLevel::Info, format: LogFormat::Auto } },
         }
     }
 }

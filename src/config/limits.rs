@@ -1,6 +1,9 @@
 //! The smallest and largest of every setting, with the reason.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
+
+use crate::trust::token::TOKENS_MAX;
 
 /// An inclusive range and why it is one.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +22,17 @@ pub(super) const LISTEN_COUNT: Limit<usize> = Limit { min: 1, max: 16, why: "eac
 pub(super) const REQUEST_BYTES: Limit<u64> =
     Limit { min: KIB, max: GIB, why: "a request is held whole in memory, and places in it are 32-bit numbers" };
 
+pub(super) const TOKEN_COUNT: Limit<usize> =
+    Limit { min: 1, max: TOKENS_MAX, why: "each is compared with that of every request" };
+pub(super) const AUDIENCE_COUNT: Limit<usize> =
+    Limit { min: 1, max: 64, why: "each is compared with that of every new token" };
+pub(super) const ACCOUNT_COUNT: Limit<usize> =
+    Limit { min: 1, max: 1000, why: "each is compared with that of every new token" };
+/// Of an audience or an account, in bytes: an ID token holds both.
+pub(super) const CLAIM_BYTES_MAX: usize = 2048;
+/// Of a URL, in bytes.
+pub(super) const URL_BYTES_MAX: usize = 2048;
+
 pub(super) const DECISION_WAIT: Limit<Duration> = Limit {
     min: Duration::from_millis(1),
     max: Duration::from_secs(600),
@@ -32,6 +46,11 @@ pub(super) const CACHE_SIZE_MIN: usize = 1_000;
 pub(super) const RESCUE_WINDOW: Limit<Duration> =
     Limit { min: Duration::ZERO, max: Duration::from_secs(3600), why: "dropped traces stay in memory this long" };
 pub(super) const RESCUE_BYTES: Limit<u64> = Limit { min: 0, max: TIB, why: "it is a part of the memory limit" };
+pub(super) const TRACE_SPANS: Limit<u64> =
+    Limit { min: 1, max: u32::MAX as u64, why: "a trace has at least one span, and they are counted in 32 bits" };
+pub(super) const TRACE_BYTES: Limit<u64> =
+    Limit { min: KIB, max: TIB, why: "a trace of one span must fit, and all of them in the memory limit" };
+pub(super) const TRACE_PERCENTS: RangeInclusive<f64> = 0.1..=100.0;
 
 pub(super) const POLICY_COUNT: Limit<usize> =
     Limit { min: 1, max: 256, why: "each policy is a value of a metric label" };
@@ -110,8 +129,6 @@ pub(super) const MAPPING_COUNT: Limit<usize> =
     Limit { min: 0, max: 1024, why: "Cloud Trace keeps 1024 attributes of a span" };
 pub(super) const ALLOWED_PROJECTS: Limit<usize> =
     Limit { min: 0, max: 1000, why: "the spans of each project go in calls of their own" };
-/// Of a file that a setting names, in bytes: hundreds of certificates.
-pub(super) const PEM_BYTES_MAX: usize = 1 << 20;
 pub(super) const HEADER_COUNT: usize = 32;
 /// Of a header's value, in bytes. Servers take some 8 KiB of headers in all.
 pub(super) const HEADER_BYTES_MAX: usize = 4096;

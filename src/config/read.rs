@@ -1,16 +1,17 @@
 //! From the tree to the settings, one function per section.
 
 mod cloud_trace;
+mod otlp;
 mod ottl;
 mod resource;
 mod tail_sampling;
 
 use super::Files;
 use super::document::Node;
-use super::limits::{LISTEN_COUNT, MEMORY_BYTES, REQUEST_BYTES};
+use super::limits::MEMORY_BYTES;
 use super::problem::{Fault, Problem};
 use super::section::Section;
-use super::settings::{Api, Endpoint, LogFormat, LogLevel, Memory, Normalize, Otlp, Settings, Size, Telemetry};
+use super::settings::{Api, Endpoint, LogFormat, LogLevel, Memory, Normalize, Settings, Size, Telemetry};
 use super::values;
 
 const LOG_LEVELS: [(&str, LogLevel); 5] = [
@@ -29,7 +30,7 @@ pub(super) fn settings(root: Option<&Node>, files: Files<'_>, problems: &mut Vec
     let Some(root) = root.filter(|root| !root.is_null()) else { return settings };
     let Some(mut top) = Section::open(root, String::new(), problems) else { return settings };
     if let Some(section) = top.section("otlp") {
-        otlp(section, &mut settings.otlp);
+        otlp::otlp(section, files, &mut settings.otlp);
     }
     if let Some(section) = top.section("tail_sampling") {
         tail_sampling::tail_sampling(section, &mut settings.tail_sampling);
@@ -52,16 +53,15 @@ pub(super) fn settings(root: Option<&Node>, files: Files<'_>, problems: &mut Vec
     settings
 }
 
-fn otlp(mut section: Section<'_>, otlp: &mut Otlp) {
-    section.set_list("listen", &LISTEN_COUNT, &mut otlp.listen, values::address);
-    section.set("max_request_bytes", &mut otlp.max_request_bytes, |node| values::byte_count(node, &REQUEST_BYTES));
-}
-
 fn memory(mut section: Section<'_>, memory: &mut Memory) {
     section.set("limit", &mut memory.limit, |node| values::size(node, &MEMORY_BYTES, &(1.0..=100.0)));
 }
 
 fn telemetry(mut section: Section<'_>, telemetry: &mut Telemetry) {
+    // Empty means none, so that `${env:METRICS_LISTEN:-}` can be written.
+    section.set("listen", &mut telemetry.listen, |node| {
+        if node.is_null() { Ok(None) } else { values::address(node).map(Some) }
+    });
     if let Some(mut section) = section.section("log") {
         let log = &mut telemetry.log;
         section.set("level", &mut log.level, |node| values::choice(node, "level", &LOG_LEVELS));
@@ -69,16 +69,23 @@ fn telemetry(mut section: Section<'_>, telemetry: &mut Telemetry) {
     }
 }
 
-/// The embedded Cloud Trace cannot listen where OTLP comes in.
+/// An address can be listened on once. Those of `otlp` are compared among themselves where they are read.
 fn listen_twice(root: &Node, settings: &Settings, problems: &mut Vec<Problem>) {
-    let embedded = &settings.cloud_trace.embedded.listen;
-    let other = settings.otlp.listen.iter().find(|address| values::collide(address, embedded));
-    let Some(other) = other.filter(|_| settings.cloud_trace.endpoint == Endpoint::Embedded) else { return };
-    let own = root.find(&["cloud_trace", "embedded", "listen"]);
-    let Some(node) = own.or_else(|| root.find(&["otlp", "listen"])) else { return };
-    if !is_reported(node, problems) {
-        let fault = Fault::new(format!("`{embedded}` of `cloud_trace.embedded` is taken by `{other}` of `otlp`"));
-        problems.push(fault.help("give one of them another port").error(node.at));
+    let otlp = settings.otlp.listen.iter().map(|address| ("otlp", address.as_str()));
+    let embedded = Some(settings.cloud_trace.embedded.listen.as_str());
+    let embedded = embedded.filter(|_| settings.cloud_trace.endpoint == Endpoint::Embedded);
+    let others = [("cloud_trace.embedded", embedded), ("telemetry", settings.telemetry.listen.as_deref())];
+    let mut taken: Vec<(&str, &str)> = otlp.collect();
+    for (section, address) in others.into_iter().filter_map(|(section, address)| Some((section, address?))) {
+        if let Some((other, place)) = taken.iter().find(|(_, other)| values::collide(other, address)) {
+            let keys: Vec<&str> = section.split('.').chain(["listen"]).collect();
+            let Some(node) = root.find(&keys).or_else(|| root.find(&[other, "listen"])) else { return };
+            if !is_reported(node, problems) {
+                let fault = Fault::new(format!("`{address}` of `{section}` is taken by `{place}` of `{other}`"));
+                problems.push(fault.help("give one of them another port").error(node.at));
+            }
+        }
+        taken.push((section, address));
     }
 }
 

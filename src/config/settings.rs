@@ -12,6 +12,7 @@ pub use self::policies::{
     TraceKey, TrafficMemory,
 };
 use crate::condition::{Condition, Pattern};
+use crate::trust::token::Tokens;
 
 /// Everything that the operator can set.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +27,7 @@ pub struct Settings {
     pub cloud_trace: CloudTrace,
     /// The memory budget.
     pub memory: Memory,
-    /// Own logs.
+    /// Own metrics and logs.
     pub telemetry: Telemetry,
 }
 
@@ -37,6 +38,50 @@ pub struct Otlp {
     pub listen: Vec<String>,
     /// Largest request body after inflation.
     pub max_request_bytes: usize,
+    /// Who may send; `None`: anybody.
+    pub auth: Option<Auth>,
+    /// TLS on these addresses; `None`: plaintext.
+    pub tls: Option<ServerTls>,
+}
+
+/// `otlp.auth`: who may send. A request needs what one of the methods asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Auth {
+    /// Static tokens.
+    pub bearer: Option<Bearer>,
+    /// Google's ID tokens.
+    pub google: Option<GoogleIdTokens>,
+}
+
+/// `otlp.auth.bearer`; there is a token in at least one of the two.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bearer {
+    /// Those of the configuration itself.
+    pub tokens: Tokens,
+    /// A file of further ones, which may change.
+    pub tokens_file: Option<PathBuf>,
+}
+
+/// `otlp.auth.google`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GoogleIdTokens {
+    /// What ID tokens must be made for; one of them.
+    pub audiences: Vec<String>,
+    /// The accounts that may send, by e-mail address or unique number.
+    pub service_accounts: Vec<String>,
+    /// Where the keys are that ID tokens are signed with.
+    pub certs_url: String,
+}
+
+/// `otlp.tls`, files in PEM that could be used when the configuration was read. They may be renewed later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerTls {
+    /// The server's certificate, followed by those that lead to an authority.
+    pub cert_file: PathBuf,
+    /// Its private key.
+    pub key_file: PathBuf,
+    /// The authorities that clients' certificates must come from; `None`: clients need none.
+    pub client_ca_file: Option<PathBuf>,
 }
 
 /// `tail_sampling`.
@@ -50,6 +95,10 @@ pub struct TailSampling {
     pub decision_cache: DecisionCache,
     /// How long dropped traces can be rescued.
     pub rescue: Rescue,
+    /// With so many spans a trace is decided at once.
+    pub spans_max: usize,
+    /// With so many bytes of spans a trace is decided at once; a percentage is of the memory limit.
+    pub bytes_max: Size,
     /// Whether kept spans say which policy kept them.
     pub annotate: bool,
     /// Whether the first policy that keeps a trace ends its decision.
@@ -367,6 +416,8 @@ pub struct Memory {
 /// `telemetry`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Telemetry {
+    /// The address (`host:port`) of `/metrics`, if it is not on those of OTLP.
+    pub listen: Option<String>,
     /// Own logs.
     pub log: Log,
 }

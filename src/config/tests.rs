@@ -3,6 +3,7 @@
 mod bad;
 mod bad_policies;
 mod policies;
+mod senders;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -166,6 +167,24 @@ fn durations() {
 }
 
 #[test]
+fn the_size_of_a_trace() {
+    let cases = [
+        ("", 100_000, Size::Percent(10.0)),
+        ("spans_max: 5_000, bytes_max: 32MiB", 5_000, Size::Bytes(32 << 20)),
+        ("bytes_max: 2.5%", 100_000, Size::Percent(2.5)),
+        ("maximum_trace_size_bytes: 1000000", 100_000, Size::Bytes(1_000_000)),
+        ("maximum_trace_size_bytes: 10", 100_000, Size::Bytes(1_024)),
+        ("maximum_trace_size_bytes: 0", 100_000, Size::Percent(10.0)),
+        ("bytes_max: 5%, maximum_trace_size_bytes: 1000000", 100_000, Size::Percent(5.0)),
+    ];
+    for (written, spans_max, bytes_max) in cases {
+        // What the Collector calls it is taken with a warning.
+        let sampling = load(&format!("tail_sampling: {{{written}}}\n")).unwrap().settings.tail_sampling;
+        assert_eq!((sampling.spans_max, sampling.bytes_max), (spans_max, bytes_max), "{written}");
+    }
+}
+
+#[test]
 fn sizes() {
     let cases = [
         ("1073741824", Size::Bytes(1 << 30)),
@@ -314,10 +333,10 @@ fn a_file_of_certificates_is_read_with_the_configuration() {
     }
     for (path, expected) in [
         ("/missing.pem", "3:14: cannot read `/missing.pem`: entity not found"),
-        ("/key.pem", "3:14: `/key.pem` is no PEM file with certificates (it must have parts that begin with"),
-        ("/empty.pem", "3:14: `/empty.pem` is no PEM file with certificates"),
-        ("/bytes.pem", "3:14: `/bytes.pem` is no PEM file with certificates"),
-        ("/bad.pem", "3:14: certificate 2 of `/bad.pem` cannot be used: invalid peer certificate: BadEncoding"),
+        ("/key.pem", "3:14: `/key.pem`: there is no certificate in it: in PEM, each begins with `-----BEGIN CERT"),
+        ("/empty.pem", "3:14: `/empty.pem`: there is no certificate in it"),
+        ("/bytes.pem", "3:14: `/bytes.pem`: there is no certificate in it"),
+        ("/bad.pem", "3:14: `/bad.pem`: certificate 2 cannot be used: invalid peer certificate: BadEncoding"),
         ("/large.pem", "3:14: `/large.pem` has more than 1048576 bytes"),
         ("[a]", "3:14: expected the path of a PEM file, found a list"),
     ] {

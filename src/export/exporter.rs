@@ -1,10 +1,12 @@
 //! From the kept queue to the sink: encodes kept spans, gathers them into batches and sees to their delivery.
 //!
 //! One task does all of it; only the calls to the sink are tasks of their own. It encodes as soon as spans are kept,
-//! also while the sink is away: a kept span alone is smaller than the request that it came in.
+//! also while the sink is away: a kept span alone is mostly smaller than the request that it came in. Where a whole
+//! request is kept it is larger, so that it encodes no more while memory is used up: fragments wait as they are.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use thiserror::Error;
 use tokio::sync::oneshot;
@@ -26,7 +28,13 @@ use crate::telemetry::Metrics;
 /// Entries of the queue that are taken at a time.
 const SLICE_ENTRIES_MAX: usize = 64;
 /// Spans that are encoded before other tasks of the worker have their turn: some hundred microseconds.
-const SLICE_SPANS_MAX: usize = 256;
+const SLICE_SPANS_MAX: u32 = 256;
+
+/// By this part of the memory budget encoded spans may go over its limit. Requests are refused at the limit, so that
+/// this room is the exporter's alone: without it, whatever calls give back would go to new requests first.
+const ROOM: f64 = 1.0 / 16.0;
+/// How often it is looked whether there is room again, as memory is given back by others than the exporter, too.
+const ROOM_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The export task has ended though nobody asked it to.
 #[derive(Debug, Error)]
@@ -57,8 +65,9 @@ impl Exporter {
         let ledger = Arc::new(Ledger::new(Arc::clone(&kept), metrics));
         let worker = Worker {
             kept,
-            slice: Vec::with_capacity(SLICE_ENTRIES_MAX),
+            slice: VecDeque::with_capacity(SLICE_ENTRIES_MAX),
             encoder,
+            budget: budget.clone(),
             batcher: Batcher::new(E::FORM, settings.batch.clone(), budget.clone()),
             delivery: Delivery::new(sink, settings, Arc::clone(&ledger), budget.clone(), spool),
             ledger: Arc::clone(&ledger),
@@ -104,8 +113,10 @@ impl Exporter {
 
 struct Worker<E, S> {
     kept: Arc<KeptQueue>,
-    slice: Vec<KeptSpans>,
+    /// The front of the queue, under work.
+    slice: VecDeque<KeptSpans>,
     encoder: E,
+    budget: Budget,
     batcher: Batcher,
     delivery: Delivery<S>,
     ledger: Arc<Ledger>,
@@ -116,15 +127,19 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
         let mut stopping = false;
         let mut put_away_at = None;
         loop {
-            self.encode_slice().await;
-            let more = !self.kept.is_empty();
+            if self.has_room() {
+                self.encode_slice();
+            }
+            let more = self.has_more();
             self.deliver_closed(stopping && !more);
             if stopping && !more && self.delivery.is_idle() {
                 break;
             }
+            let waits_for_room = more && !self.has_room();
             let due = self.batcher.next_due();
             tokio::select! {
-                () = yield_now(), if more => {}
+                () = yield_now(), if more && !waits_for_room => {}
+                () = tokio::time::sleep(ROOM_INTERVAL), if waits_for_room => {}
                 () = self.kept.pushed(), if !more => {}
                 () = sleep_until(due), if due.is_some() => {}
                 () = self.delivery.progress() => {}
@@ -138,31 +153,52 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
                 }
             }
         }
-        while !self.kept.is_empty() {
-            self.encode_slice().await;
+        self.put_away().await;
+    }
+
+    /// Leaves to the spool what is not written, in parts that memory has room for.
+    async fn put_away(mut self) {
+        while self.has_more() {
+            self.encode_slice();
+            self.deliver_closed(false);
+            if !self.has_room() && !self.delivery.spill_all().await {
+                break;
+            }
         }
         self.deliver_closed(true);
         self.delivery.put_away().await;
     }
 
-    /// Encodes a slice of the queue; each fragment, and with the last one its request, is let go when it is done.
-    async fn encode_slice(&mut self) {
-        let mut slice = std::mem::take(&mut self.slice);
-        self.kept.take(SLICE_ENTRIES_MAX, &mut slice);
+    /// Whether kept spans wait to be encoded.
+    fn has_more(&self) -> bool {
+        !self.slice.is_empty() || !self.kept.is_empty()
+    }
+
+    /// Whether memory has room for encoded spans; when nothing else is on its way, there must be some.
+    fn has_room(&self) -> bool {
+        let limit_bytes = self.budget.limit_bytes();
+        self.budget.used_bytes() <= limit_bytes + (limit_bytes as f64 * ROOM) as usize || self.delivery.is_idle()
+    }
+
+    /// Encodes some spans of the queue; each fragment, and with the last one its request, is let go when it is done.
+    fn encode_slice(&mut self) {
+        if self.slice.is_empty() {
+            self.kept.take(SLICE_ENTRIES_MAX, &mut self.slice);
+        }
         let now = Instant::now().into_std();
         self.encoder.set_now(unix_nano());
-        let mut spans_since_yield = 0;
-        for KeptSpans { fragment, keep } in slice.drain(..) {
-            for span in fragment.spans() {
+        let mut spans_left = SLICE_SPANS_MAX;
+        while let Some(KeptSpans { fragment, keep }) = self.slice.pop_front() {
+            let (now_spans, rest) = fragment.split(spans_left);
+            for span in now_spans.spans() {
                 self.encode(span, keep, now);
-                spans_since_yield += 1;
-                if spans_since_yield == SLICE_SPANS_MAX {
-                    spans_since_yield = 0;
-                    yield_now().await;
-                }
+            }
+            spans_left -= now_spans.span_count();
+            if let Some(fragment) = rest {
+                self.slice.push_front(KeptSpans { fragment, keep });
+                break;
             }
         }
-        self.slice = slice;
     }
 
     fn encode(&mut self, span: SpanBytes<'_>, keep: Keep, now: std::time::Instant) {

@@ -14,17 +14,24 @@ use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::either::Either;
 
+use super::auth::Auth;
+use super::connection::Connection;
 use super::export::Exports;
 use super::gate::Gate;
-use super::router::Router;
-use super::{Intake, ReceiverSettings, Scrape, health};
+use super::router::{Offer, Router};
+use super::tls::{self, Tls};
+use super::{Intake, ReceiverSettings, Scrape, health, queue};
 use crate::telemetry::{Health, Metrics};
 
 /// Connections at once, on all addresses: enough for a few thousand processes that keep one each. Measured, a silent
 /// one costs 3 KiB and one that idles after a request 32 KiB, so that all of them stay at 128 MiB; this memory is not
 /// in the budget, because probes and scrapes must get through when that is used up.
 const CONNECTIONS_MAX: usize = 4096;
+
+/// The same for the address of `telemetry.listen`: probes and scrapes, which senders must not crowd out.
+const TELEMETRY_CONNECTIONS_MAX: usize = 256;
 
 /// How long a connection may exist without a byte. Clients speak first in both protocols; load balancers that open
 /// connections ahead of time are given time.
@@ -60,10 +67,12 @@ const HEADER_BYTES_MAX: u32 = 16 << 10;
 /// A pause after an accept has failed for want of file descriptors or memory: without it the loop would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// An address of `otlp.listen` that cannot be served.
+/// An address that cannot be served.
 #[derive(Debug, Error)]
-#[error("cannot listen on {address} (otlp.listen): {source}{hint}")]
+#[error("cannot listen on {address} ({key}): {source}{hint}")]
 pub struct BindError {
+    /// Which setting has it.
+    pub key: &'static str,
     /// The address as configured.
     pub address: String,
     hint: &'static str,
@@ -71,7 +80,7 @@ pub struct BindError {
 }
 
 impl BindError {
-    fn new(address: &str, source: io::Error) -> Self {
+    fn new(key: &'static str, address: &str, source: io::Error) -> Self {
         let hint = match source.kind() {
             io::ErrorKind::AddrInUse => "; another process has this port, or it is listed twice",
             io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege: take a higher one",
@@ -79,33 +88,79 @@ impl BindError {
             io::ErrorKind::InvalidInput => "; write host:port, such as 0.0.0.0:4317",
             _ => "",
         };
-        BindError { address: address.to_owned(), hint, source }
+        BindError { key, address: address.to_owned(), hint, source }
     }
 }
 
 /// Addresses that are bound; clients can connect, but are not served yet.
 #[derive(Debug)]
 pub struct Bound {
-    listeners: Vec<(TcpListener, SocketAddr)>,
+    otlp: Vec<Listener>,
+    telemetry: Option<Listener>,
     connections_max: usize,
+    tls: Option<Tls>,
+    auth: Option<Auth>,
+}
+
+#[derive(Debug)]
+struct Listener {
+    socket: TcpListener,
+    local: SocketAddr,
+}
+
+impl Listener {
+    async fn bind(key: &'static str, address: &str) -> Result<Self, BindError> {
+        let error = |source| BindError::new(key, address, source);
+        let socket = TcpListener::bind(address).await.map_err(error)?;
+        let local = socket.local_addr().map_err(error)?;
+        Ok(Listener { socket, local })
+    }
 }
 
 impl Bound {
     pub(super) async fn bind(addresses: &[String]) -> Result<Self, BindError> {
-        let mut listeners = Vec::with_capacity(addresses.len());
+        let mut otlp = Vec::with_capacity(addresses.len());
         for address in addresses {
-            let error = |source| BindError::new(address, source);
-            let listener = TcpListener::bind(address).await.map_err(error)?;
-            let local = listener.local_addr().map_err(error)?;
-            listeners.push((listener, local));
+            otlp.push(Listener::bind("otlp.listen", address).await?);
         }
-        Ok(Bound { listeners, connections_max: CONNECTIONS_MAX })
+        Ok(Bound { otlp, telemetry: None, connections_max: CONNECTIONS_MAX, tls: None, auth: None })
     }
 
-    /// The addresses in the order of the configuration, with the ports that the system chose for port 0.
+    /// Moves `/metrics` to an address of its own, which has the probes as well, and no TLS.
+    ///
+    /// # Errors
+    /// It cannot be bound.
+    pub async fn telemetry_on(mut self, address: Option<&str>) -> Result<Self, BindError> {
+        if let Some(address) = address {
+            self.telemetry = Some(Listener::bind("telemetry.listen", address).await?);
+        }
+        Ok(self)
+    }
+
+    /// Puts TLS in front of the OTLP addresses.
+    #[must_use]
+    pub fn behind(mut self, tls: Option<Tls>) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// Asks senders of spans who they are.
+    #[must_use]
+    pub fn guarded_by(mut self, auth: Option<Auth>) -> Self {
+        self.auth = auth;
+        self
+    }
+
+    /// The OTLP addresses in the order of the configuration, with the ports that the system chose for port 0.
     #[must_use]
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().map(|&(_, local)| local).collect()
+        self.otlp.iter().map(|listener| listener.local).collect()
+    }
+
+    /// The address that `/metrics` has of its own.
+    #[must_use]
+    pub fn telemetry_addr(&self) -> Option<SocketAddr> {
+        self.telemetry.as_ref().map(|listener| listener.local)
     }
 
     /// Serves all addresses until [`Receiver::close`]. `scrape` makes the text of `/metrics`. Call it inside a tokio
@@ -120,27 +175,45 @@ impl Bound {
         scrape: Scrape,
     ) -> Receiver {
         let gate = Arc::new(Gate::new());
+        let tls = self.tls.as_ref().map(Tls::state);
+        let mut followers = JoinSet::new();
+        if let Some(tls) = self.tls {
+            followers.spawn(tls.renew(Arc::clone(&metrics)));
+        }
+        let mut exports = Exports::new(intake, Arc::clone(&metrics), Arc::clone(&gate), settings.max_request_bytes);
+        if let Some(auth) = self.auth {
+            exports.guard = Some(auth.guard());
+            followers.spawn(auth.renew(metrics));
+        }
         let router = Arc::new(Router {
-            exports: Exports::new(intake, metrics, Arc::clone(&gate), settings.max_request_bytes),
+            exports,
             grpc_health: health::server(Arc::clone(&health)),
             health: Arc::clone(&health),
             scrape,
         });
+        tokio::spawn(queue::keep_short(Arc::downgrade(router.exports.queue())));
+        tokio::spawn(queue::keep_probing(Arc::downgrade(router.exports.queue())));
         let phase = watch::Sender::new(Phase::Serving);
-        let slots = Arc::new(Semaphore::new(self.connections_max));
         let builder = Arc::new(connection_builder());
-        let acceptors = self.listeners.into_iter().map(|(listener, _)| {
+        let accept = |listener: Listener, offer, slots: &Arc<Semaphore>, tls: &Option<Arc<tls::State>>| {
             let acceptor = Acceptor {
-                listener,
+                listener: listener.socket,
+                offer,
                 router: Arc::clone(&router),
                 builder: Arc::clone(&builder),
-                slots: Arc::clone(&slots),
+                slots: Arc::clone(slots),
+                tls: tls.clone(),
                 phase: phase.subscribe(),
             };
             tokio::spawn(acceptor.run())
-        });
-        let acceptors = acceptors.collect();
-        Receiver { health, gate, phase, acceptors }
+        };
+        let otlp = Offer { spans: true, metrics: self.telemetry.is_none() };
+        let slots = Arc::new(Semaphore::new(self.connections_max));
+        let mut acceptors: Vec<_> =
+            self.otlp.into_iter().map(|listener| accept(listener, otlp, &slots, &tls)).collect();
+        let slots = Arc::new(Semaphore::new(TELEMETRY_CONNECTIONS_MAX));
+        acceptors.extend(self.telemetry.map(|listener| accept(listener, Offer::TELEMETRY, &slots, &None)));
+        Receiver { health, gate, phase, acceptors, _followers: followers }
     }
 }
 
@@ -161,6 +234,8 @@ pub struct Receiver {
     gate: Arc<Gate>,
     phase: watch::Sender<Phase>,
     acceptors: Vec<JoinHandle<()>>,
+    /// They take what is renewed, for as long as there is a receiver.
+    _followers: JoinSet<()>,
 }
 
 impl Receiver {
@@ -213,9 +288,11 @@ fn connection_builder() -> auto::Builder<TokioExecutor> {
 /// Takes the connections of one address.
 struct Acceptor<I> {
     listener: TcpListener,
+    offer: Offer,
     router: Arc<Router<I>>,
     builder: Arc<auto::Builder<TokioExecutor>>,
     slots: Arc<Semaphore>,
+    tls: Option<Arc<tls::State>>,
     phase: watch::Receiver<Phase>,
 }
 
@@ -250,9 +327,10 @@ impl<I: Intake> Acceptor<I> {
         };
         let mut phase = self.phase.clone();
         phase.mark_unchanged();
-        let (router, builder) = (Arc::clone(&self.router), Arc::clone(&self.builder));
+        let (router, builder, tls) = (Arc::clone(&self.router), Arc::clone(&self.builder), self.tls.clone());
+        let offer = self.offer;
         connections.spawn(async move {
-            serve(stream, &builder, router, phase).await;
+            serve(stream, tls.as_deref(), &builder, router, offer, phase).await;
             drop(slot);
         });
     }
@@ -261,8 +339,10 @@ impl<I: Intake> Acceptor<I> {
 /// Serves one connection to its end.
 async fn serve<I: Intake>(
     stream: TcpStream,
+    tls: Option<&tls::State>,
     builder: &auto::Builder<TokioExecutor>,
     router: Arc<Router<I>>,
+    offer: Offer,
     mut phase: watch::Receiver<Phase>,
 ) {
     let spoke = tokio::select! {
@@ -273,9 +353,20 @@ async fn serve<I: Intake>(
     if !spoke || stream.set_nodelay(true).is_err() {
         return;
     }
+    let stream = match tls {
+        None => Either::Left(stream),
+        Some(tls) => tokio::select! {
+            accepted = tls.accept(stream, &router.exports.metrics) => match accepted {
+                Some(stream) => Either::Right(stream),
+                None => return,
+            },
+            _ = phase.changed() => return,
+        },
+    };
+    let peer = Arc::new(Connection::new());
     let service = service_fn(move |request| {
-        let router = Arc::clone(&router);
-        async move { Ok::<_, Infallible>(router.answer(request).await) }
+        let (router, peer) = (Arc::clone(&router), Arc::clone(&peer));
+        async move { Ok::<_, Infallible>(router.answer(offer, request, &peer).await) }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {

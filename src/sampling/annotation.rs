@@ -1,6 +1,6 @@
 //! The attributes by which a kept span says why it was kept.
 
-use super::{Keep, Threshold};
+use super::Keep;
 use crate::otlp::view::AnyValue;
 
 /// Names the policy that kept the trace.
@@ -8,10 +8,17 @@ pub const POLICY: &str = "spansieve.policy";
 /// Says how many traces the kept one stands for.
 pub const ADJUSTED_COUNT: &str = "spansieve.adjusted_count";
 
-/// The annotations of each policy, as an encoder writes them. A policy nearly always keeps with the same threshold.
+/// Says `rescue` on the spans of a trace that was dropped at first, and that late spans brought back.
+pub const TRIGGER: &str = "spansieve.trigger";
+/// Says `local` or `remote` on the spans of a trace that is incomplete: [`Keep::missing_parent`].
+pub const MISSING_PARENT: &str = "spansieve.missing_parent";
+/// Every key. The names are ours: what a sender wrote under them is not passed on.
+pub const KEYS: [&str; 4] = [POLICY, ADJUSTED_COUNT, TRIGGER, MISSING_PARENT];
+
+/// The annotations of each policy, as an encoder writes them. A policy nearly always keeps in the same way.
 #[derive(Debug, Default)]
 pub struct Annotations {
-    by_policy: Vec<(Option<Threshold>, Vec<u8>)>,
+    by_policy: Vec<(Option<Keep>, Vec<u8>)>,
 }
 
 impl Annotations {
@@ -27,13 +34,19 @@ impl Annotations {
         if self.by_policy.len() <= policy {
             self.by_policy.resize_with(policy + 1, Default::default);
         }
-        let (threshold, written) = &mut self.by_policy[policy];
-        if *threshold != Some(keep.threshold) {
+        let (written_for, written) = &mut self.by_policy[policy];
+        if *written_for != Some(keep) {
             written.clear();
             let name = policy_names.get(policy).map_or("", String::as_str);
             write(written, POLICY, AnyValue::String(name.as_bytes()));
             write(written, ADJUSTED_COUNT, number(keep.threshold.adjusted_count()));
-            *threshold = Some(keep.threshold);
+            if keep.rescued {
+                write(written, TRIGGER, AnyValue::String(b"rescue"));
+            }
+            if let Some(parent) = keep.missing_parent {
+                write(written, MISSING_PARENT, AnyValue::String(parent.label().as_bytes()));
+            }
+            *written_for = Some(keep);
         }
         written
     }

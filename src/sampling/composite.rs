@@ -49,5 +49,5 @@ impl Composite {
 }
 
 fn voice((policy, expression): &(u16, Expression), trace: &Trace<'_>) -> Option<Keep> {
-    expression.evaluate(trace).map(|threshold| Keep { policy: *policy, threshold })
+    expression.evaluate(trace).map(|threshold| Keep::new(*policy, threshold))
 }

@@ -101,7 +101,7 @@ impl Voter {
     fn vote(&self, trace: &Trace<'_>) -> Option<Keep> {
         match &self.voice {
             Voice::Expression(expression) => {
-                expression.evaluate(trace).map(|threshold| Keep { policy: self.policy, threshold })
+                expression.evaluate(trace).map(|threshold| Keep::new(self.policy, threshold))
             }
             Voice::Composite(composite) => composite.vote(trace),
         }
@@ -199,7 +199,7 @@ impl Policies {
     pub fn proven(&self, summary: &Summary) -> Option<Keep> {
         let prover = self.voters.get(self.prover?)?;
         let is_proven = prover.is_settled(summary) && self.vetoes.iter().all(|veto| veto.survives.is_settled(summary));
-        is_proven.then_some(Keep { policy: prover.policy, threshold: Threshold::ALWAYS })
+        is_proven.then_some(Keep::new(prover.policy, Threshold::ALWAYS))
     }
 
     /// The verdict on a trace that was dropped, after late spans came. Policies that remember other traces are not asked
@@ -208,7 +208,7 @@ impl Policies {
     pub fn rescue(&self, summary: &Summary, trace_id: TraceId) -> Option<Keep> {
         let trace = self.trace(summary, trace_id, 0);
         let survival = self.lasting_survival(&trace)?;
-        self.vote(&trace, |voter| !voter.is_stateful()).map(|keep| surviving(keep, survival))
+        self.vote(&trace, |voter| !voter.is_stateful()).map(|keep| rescued(surviving(keep, survival)))
     }
 
     /// The verdict on late spans of a dropped trace whose other spans are gone: only what these spans prove alone
@@ -218,7 +218,7 @@ impl Policies {
         let trace = self.trace(summary, trace_id, 0);
         let survival = self.lasting_survival(&trace)?;
         let voter = self.voters.iter().find(|voter| voter.is_settled(summary))?;
-        Some(surviving(Keep { policy: voter.policy, threshold: Threshold::ALWAYS }, survival))
+        Some(rescued(surviving(Keep::new(voter.policy, Threshold::ALWAYS), survival)))
     }
 
     /// `spans` spans were kept, by whatever policy: they are charged to the budgets.
@@ -275,4 +275,8 @@ impl Policies {
 /// A trace that must be kept and must survive is as strict as the stricter of the two.
 fn surviving(keep: Keep, survival: Threshold) -> Keep {
     Keep { threshold: keep.threshold.max(survival), ..keep }
+}
+
+fn rescued(keep: Keep) -> Keep {
+    Keep { rescued: true, ..keep }
 }

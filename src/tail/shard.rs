@@ -1,63 +1,58 @@
 //! One shard of the trace table: the traces whose hashed id begins with the shard's number.
 //!
 //! A trace is pending, then either kept (its spans leave for the exporter and its id is remembered) or dropped. A
-//! dropped one stays rescuable while memory and the window allow, then its id is remembered. Due times need no timer
-//! wheel: each wait is one constant, so the order of arrival is the order of due times, and a queue that skips stale
-//! entries is enough.
+//! dropped one stays rescuable while memory and the window allow, then its id is remembered.
+//!
+//! Most of the time that a trace costs is waiting for memory. So traces stand in slots, in the order in which they came,
+//! which is that in which they are decided; only the small index of their hashes is visited at random; and the traces of
+//! a request are all looked up before the first is touched, so that these waits overlap.
 
-use std::collections::VecDeque;
+use std::hash::BuildHasher;
 
+use foldhash::fast::SeedableRandomState;
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
+use super::census::Census;
+use super::due::{Due, DueQueue, Moment};
+use super::gaps::{SPANS_MAX, gaps};
 use super::kept::KeptSpans;
+use super::packed::{pack, unpack};
 use super::request::Fragment;
+use super::slots::{Slot, Slots};
 use super::table::{Millis, Waits};
 use super::tally::{Tally, Trigger};
 use super::verdicts::VerdictCache;
 use crate::otlp::TraceId;
-use crate::sampling::{Keep, Policies, Summary, Threshold, Verdict};
+use crate::sampling::{Keep, Parent, Policies, Summary, Verdict};
 
 /// A trace whose spans are held.
 #[derive(Debug)]
 struct Trace {
     id: TraceId,
-    hash: u64,
     summary: Summary,
     /// Spans of a trace come in two or three requests.
-    fragments: SmallVec<[Fragment; 2]>,
+    fragments: SmallVec<[Fragment; 3]>,
     state: State,
 }
 
 impl Trace {
-    /// A root span arrived: the trace may be due earlier, and is then to be queued so.
-    fn root_arrived(&mut self, round: &Round<'_>) -> Option<Due> {
-        let at_ms = round.now_ms + round.waits.after_root_ms?;
-        let State::Pending { due_ms, .. } = self.state else { return None };
-        (at_ms < due_ms).then(|| {
-            self.state = State::Pending { due_ms: at_ms, trigger: Trigger::RootReceived };
-            Due { at_ms, hash: self.hash, id: self.id }
-        })
+    fn add(&mut self, arrival: Arrival) {
+        self.summary.merge(&arrival.summary);
+        self.fragments.push(arrival.fragment);
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Undecided until `due_ms`.
-    Pending { due_ms: Millis, trigger: Trigger },
-    /// Dropped, rescuable until `expiry_ms`.
-    Dropped { expiry_ms: Millis },
-}
-
-/// When a trace is looked at again. Stale if the trace's state has moved on.
-#[derive(Clone, Copy, Debug)]
-struct Due {
-    at_ms: Millis,
-    hash: u64,
-    id: TraceId,
+    /// Undecided until `due`.
+    Pending { due: Moment, trigger: Trigger },
+    /// Dropped, rescuable until `expiry`.
+    Dropped { expiry: Moment },
 }
 
 /// The new spans of one trace in one request.
+#[derive(Debug)]
 pub(super) struct Arrival {
     pub(super) id: TraceId,
     pub(super) hash: u64,
@@ -65,13 +60,41 @@ pub(super) struct Arrival {
     pub(super) fragment: Fragment,
 }
 
+/// What is known of the trace of new spans.
+enum Known {
+    /// It is held in this slot.
+    Held(Slot),
+    /// It was kept, for this packed reason.
+    Kept(u64),
+    /// It was dropped, and its spans are gone.
+    Dropped,
+    /// It was dropped for good.
+    Vetoed,
+    /// Nothing.
+    No,
+}
+
 /// Where a round of work leaves its results.
 pub(super) struct Round<'a> {
     pub(super) policies: &'a Policies,
     pub(super) waits: &'a Waits,
+    pub(super) hasher: &'a SeedableRandomState,
     pub(super) now_ms: Millis,
     pub(super) kept: &'a mut Vec<KeptSpans>,
     pub(super) tally: &'a mut Tally,
+}
+
+impl Round<'_> {
+    #[inline]
+    fn hash(&self, id: TraceId) -> u64 {
+        hash(self.hasher, id)
+    }
+}
+
+/// The hash of a trace id: seeded, so that senders cannot aim.
+#[inline]
+pub(super) fn hash(hasher: &SeedableRandomState, id: TraceId) -> u64 {
+    hasher.hash_one(u128::from_ne_bytes(id.0))
 }
 
 /// What is held.
@@ -141,27 +164,34 @@ impl std::ops::Add for Held {
 
 #[derive(Debug)]
 pub(super) struct Shard {
-    traces: HashTable<Trace>,
+    traces: Slots<Trace>,
+    index: Index,
     /// Pending traces by their `decision_wait`.
-    waiting: VecDeque<Due>,
+    waiting: DueQueue,
     /// Pending traces by their `decision_wait_after_root_received`.
-    rooted: VecDeque<Due>,
+    rooted: DueQueue,
     /// Dropped traces by the end of their rescue window.
-    rescuable: VecDeque<Due>,
+    rescuable: DueQueue,
     kept_ids: VerdictCache,
     dropped_ids: VerdictCache,
+    /// Hashes that are to go to `dropped_ids` at the end of a round: all at once, so that waits for memory overlap.
+    let_go: Vec<u64>,
+    census: Census,
     held: Held,
 }
 
 impl Shard {
     pub(super) fn new(waits: &Waits) -> Self {
         Shard {
-            traces: HashTable::new(),
-            waiting: VecDeque::new(),
-            rooted: VecDeque::new(),
-            rescuable: VecDeque::new(),
+            traces: Slots::default(),
+            index: Index::default(),
+            waiting: DueQueue::default(),
+            rooted: DueQueue::default(),
+            rescuable: DueQueue::default(),
             kept_ids: VerdictCache::with_values(waits.kept_ids_per_shard),
             dropped_ids: VerdictCache::without_values(waits.dropped_ids_per_shard),
+            let_go: Vec::new(),
+            census: Census::new(),
             held: Held::default(),
         }
     }
@@ -170,47 +200,113 @@ impl Shard {
         self.held
     }
 
-    /// Takes in the spans of one trace.
-    pub(super) fn arrive(&mut self, arrival: Arrival, round: &mut Round<'_>) {
-        let Ok(mut entry) = self.traces.find_entry(arrival.hash, |trace| trace.id == arrival.id) else {
-            self.arrive_unknown(arrival, round);
-            return;
+    /// Every held trace with the number of its spans, and whether it is undecided.
+    #[cfg(test)]
+    pub(super) fn census(&self) -> impl Iterator<Item = (TraceId, u64, bool)> {
+        self.traces.iter().map(|trace| {
+            let pending = matches!(trace.state, State::Pending { .. });
+            (trace.id, u64::from(trace.summary.span_count), pending)
+        })
+    }
+
+    /// Takes in the spans of one request, each of `arrivals` those of another trace, and empties it.
+    pub(super) fn arrive(&mut self, arrivals: &mut Vec<Arrival>, round: &mut Round<'_>) {
+        let slots: SmallVec<[Option<Slot>; 16]> = arrivals.iter().map(|arrival| self.find(arrival)).collect();
+        let recall = |(arrival, slot): (&Arrival, Option<Slot>)| match slot {
+            Some(slot) => Known::Held(slot),
+            None => self.recall(arrival.hash),
         };
-        let trace = entry.get_mut();
-        trace.summary.merge(&arrival.summary);
-        trace.fragments.push(arrival.fragment);
-        self.held.count(trace.state, &arrival.summary);
-        let (keep, trigger) = match trace.state {
-            State::Pending { .. } => {
-                if arrival.summary.has_root {
-                    self.rooted.extend(trace.root_arrived(round));
+        let known: SmallVec<[Known; 16]> = arrivals.iter().zip(slots).map(recall).collect();
+        for (arrival, known) in arrivals.drain(..).zip(known) {
+            let sighting = self.census.see(arrival.hash, round.now_ms);
+            if let Some(sighting) = sighting {
+                round.tally.follow(sighting, &arrival.fragment, round.waits.decision_ms);
+            }
+            match known {
+                Known::Held(slot) => self.join(slot, arrival, round),
+                Known::Kept(packed) => {
+                    round.tally.late_kept_spans += u64::from(arrival.summary.span_count);
+                    round.kept.push(KeptSpans { fragment: arrival.fragment, keep: unpack(packed) });
                 }
-                (round.policies.proven(&trace.summary), Trigger::Evidence)
+                Known::Dropped => self.arrive_late_dropped(arrival, round),
+                Known::Vetoed => {
+                    round.tally.late_of_dropped(false, arrival.summary.span_count);
+                    round.tally.sampled_out_spans += u64::from(arrival.summary.span_count);
+                }
+                Known::No => {
+                    round.tally.begun(sighting);
+                    self.begin(arrival, round);
+                }
             }
-            State::Dropped { .. } => {
-                let keep = round.policies.rescue(&trace.summary, trace.id);
-                round.tally.late_of_dropped(keep.is_some(), arrival.summary.span_count);
-                (keep, Trigger::Rescue)
-            }
-        };
-        if let Some(keep) = keep {
-            let (trace, _) = entry.remove();
-            self.keep(trace, keep, trigger, round);
+        }
+        self.remember_let_go(round);
+    }
+
+    fn find(&self, arrival: &Arrival) -> Option<Slot> {
+        self.index.find(arrival.hash, |slot| self.traces.get(slot).is_some_and(|trace| trace.id == arrival.id))
+    }
+
+    /// What the caches know of a trace that is not held.
+    fn recall(&mut self, hash: u64) -> Known {
+        if let Some(packed) = self.kept_ids.get(hash) {
+            Known::Kept(packed)
+        } else if self.dropped_ids.get(hash).is_some() {
+            Known::Dropped
+        } else if self.dropped_ids.get(vetoed(hash)).is_some() {
+            Known::Vetoed
+        } else {
+            Known::No
         }
     }
 
-    /// Spans of a trace that is not held: late ones follow the verdict, others begin a trace. A veto is final.
-    fn arrive_unknown(&mut self, arrival: Arrival, round: &mut Round<'_>) {
-        if let Some(packed) = self.kept_ids.get(arrival.hash) {
-            round.tally.late_kept_spans += u64::from(arrival.summary.span_count);
-            round.kept.push(KeptSpans { fragment: arrival.fragment, keep: unpack(packed) });
-        } else if self.dropped_ids.get(arrival.hash).is_some() {
-            self.arrive_late_dropped(arrival, round);
-        } else if self.dropped_ids.get(vetoed(arrival.hash)).is_some() {
-            round.tally.late_of_dropped(false, arrival.summary.span_count);
+    /// More spans of a trace that is held.
+    fn join(&mut self, slot: Slot, arrival: Arrival, round: &mut Round<'_>) {
+        let Some(trace) = self.traces.get_mut(slot) else { return };
+        if let State::Dropped { .. } = trace.state {
+            return self.join_dropped(slot, arrival, round);
+        }
+        let (hash, is_root) = (arrival.hash, arrival.summary.has_root);
+        self.held.count(trace.state, &arrival.summary);
+        trace.add(arrival);
+        if let Some(keep) = round.policies.proven(&trace.summary) {
+            self.keep_held(slot, hash, keep, Trigger::Evidence, round);
+        } else if round.waits.is_full(&trace.summary) {
+            self.decide(slot, Trigger::TraceSize, round);
+        } else if is_root {
+            self.root_arrived(slot, round);
+        }
+    }
+
+    /// Late spans of a dropped trace that is held: they prove the drop wrong, or they are held with the others. A full
+    /// trace grows no further.
+    fn join_dropped(&mut self, slot: Slot, arrival: Arrival, round: &mut Round<'_>) {
+        let Some(trace) = self.traces.get_mut(slot) else { return };
+        let mut summary = trace.summary.clone();
+        summary.merge(&arrival.summary);
+        let keep = round.policies.rescue(&summary, trace.id);
+        round.tally.late_of_dropped(keep.is_some(), arrival.summary.span_count);
+        if keep.is_none() && round.waits.is_full(&trace.summary) {
             round.tally.sampled_out_spans += u64::from(arrival.summary.span_count);
-        } else {
-            self.begin(arrival, round);
+            return;
+        }
+        let hash = arrival.hash;
+        self.held.count(trace.state, &arrival.summary);
+        trace.add(arrival);
+        if let Some(keep) = keep {
+            self.keep_held(slot, hash, keep, Trigger::Rescue, round);
+        }
+    }
+
+    /// A root span arrived: the trace may be due earlier.
+    fn root_arrived(&mut self, slot: Slot, round: &Round<'_>) {
+        let Some(wait_ms) = round.waits.after_root_ms else { return };
+        let Some(trace) = self.traces.get_mut(slot) else { return };
+        let at = Moment::new(round.now_ms + wait_ms);
+        if let State::Pending { due, .. } = trace.state
+            && at.is_before(due)
+        {
+            trace.state = State::Pending { due: at, trigger: Trigger::RootReceived };
+            self.rooted.push(at, slot);
         }
     }
 
@@ -221,7 +317,7 @@ impl Shard {
         match keep {
             Some(keep) => {
                 round.tally.kept(keep, Trigger::Rescue);
-                self.kept_ids.insert(arrival.hash, pack(keep));
+                self.remember_kept(arrival.hash, keep, round);
                 round.kept.push(KeptSpans { fragment: arrival.fragment, keep });
             }
             None => round.tally.sampled_out_spans += u64::from(arrival.summary.span_count),
@@ -230,138 +326,229 @@ impl Shard {
 
     fn begin(&mut self, arrival: Arrival, round: &mut Round<'_>) {
         let Arrival { id, hash, summary, fragment } = arrival;
-        let due_ms = round.now_ms + round.waits.decision_ms;
-        let state = State::Pending { due_ms, trigger: Trigger::DecisionWait };
-        let mut trace = Trace { id, hash, summary, fragments: SmallVec::from_iter([fragment]), state };
+        let has_root = summary.has_root;
+        let due = Moment::new(round.now_ms + round.waits.decision_ms);
+        let state = State::Pending { due, trigger: Trigger::DecisionWait };
+        let trace = Trace { id, summary, fragments: SmallVec::from_iter([fragment]), state };
         self.held.add(&trace);
         if let Some(keep) = round.policies.proven(&trace.summary) {
-            self.keep(trace, keep, Trigger::Evidence, round);
-            return;
+            return self.keep(trace, hash, keep, Trigger::Evidence, round);
         }
-        self.waiting.push_back(Due { at_ms: due_ms, hash, id });
-        if trace.summary.has_root {
-            self.rooted.extend(trace.root_arrived(round));
+        let is_full = round.waits.is_full(&trace.summary);
+        let slot = self.traces.insert(trace);
+        self.index.insert(hash, slot);
+        if is_full {
+            return self.decide(slot, Trigger::TraceSize, round);
         }
-        self.traces.insert_unique(hash, trace, |trace| trace.hash);
+        self.waiting.push(due, slot);
+        if has_root {
+            self.root_arrived(slot, round);
+        }
+    }
+
+    fn keep_held(&mut self, slot: Slot, hash: u64, keep: Keep, trigger: Trigger, round: &mut Round<'_>) {
+        if let Some(trace) = self.take_out(slot, hash) {
+            self.keep(trace, hash, keep, trigger, round);
+        }
+    }
+
+    /// Takes a trace out of the table.
+    fn take_out(&mut self, slot: Slot, hash: u64) -> Option<Trace> {
+        self.index.remove(hash, slot);
+        self.traces.remove(slot)
     }
 
     /// Sends the spans of a trace (which the caller has taken out of the table) on to the exporter.
-    fn keep(&mut self, trace: Trace, keep: Keep, trigger: Trigger, round: &mut Round<'_>) {
+    fn keep(&mut self, trace: Trace, hash: u64, keep: Keep, trigger: Trigger, round: &mut Round<'_>) {
         self.held.remove(&trace);
-        self.kept_ids.insert(trace.hash, pack(keep));
+        self.remember_kept(hash, keep, round);
         round.tally.kept(keep, trigger);
         round.kept.extend(trace.fragments.into_iter().map(|fragment| KeptSpans { fragment, keep }));
     }
 
-    /// Decides up to `traces_max` traces that are due at `round.now_ms`; true if more may be due.
-    pub(super) fn decide_due(&mut self, traces_max: usize, round: &mut Round<'_>) -> bool {
-        for _ in 0..traces_max {
-            let due = pop_due(&mut self.rooted, round.now_ms).or_else(|| pop_due(&mut self.waiting, round.now_ms));
-            let Some(due) = due else { return false };
-            self.decide_if_pending(due, None, round);
-        }
-        true
+    fn remember_kept(&mut self, hash: u64, keep: Keep, round: &mut Round<'_>) {
+        let forgot = self.kept_ids.insert(hash, pack(keep));
+        round.tally.forgotten_kept_ids += u64::from(forgot);
     }
 
-    /// Decides up to `traces_max` of the oldest pending traces, due or not; true if more are pending.
+    /// Decides up to `traces_max` traces that are due at `round.now_ms`; true if more may be due.
+    pub(super) fn decide_due(&mut self, traces_max: usize, round: &mut Round<'_>) -> bool {
+        let more = (0..traces_max).all(|_| {
+            let due = self.rooted.pop_due(round.now_ms).or_else(|| self.waiting.pop_due(round.now_ms));
+            due.map(|due| self.decide_if_pending(due, None, round)).is_some()
+        });
+        self.remember_let_go(round);
+        more
+    }
+
+    /// Decides up to `traces_max` pending traces, due or not: those whose root has come, which are likely to be whole,
+    /// before the others, and of both the oldest. True if more are pending.
     pub(super) fn decide_oldest(&mut self, traces_max: usize, trigger: Trigger, round: &mut Round<'_>) -> bool {
-        for _ in 0..traces_max {
-            let Some(due) = self.waiting.pop_front() else { return false };
-            self.decide_if_pending(due, Some(trigger), round);
-        }
-        true
+        let more = (0..traces_max).all(|_| {
+            let due = self.rooted.pop().or_else(|| self.waiting.pop());
+            due.map(|due| self.decide_if_pending(due, Some(trigger), round)).is_some()
+        });
+        self.remember_let_go(round);
+        more
     }
 
     /// Decides the trace of `due` unless that entry is stale. With `forced`, before its time and for good: memory is
     /// short or the process stops.
     fn decide_if_pending(&mut self, due: Due, forced: Option<Trigger>, round: &mut Round<'_>) {
-        let Ok(entry) = self.traces.find_entry(due.hash, |trace| trace.id == due.id) else { return };
-        let State::Pending { due_ms, trigger } = entry.get().state else { return };
-        if due_ms != due.at_ms && forced.is_none() {
-            return;
+        let Some(trace) = self.traces.get(due.slot) else { return };
+        let State::Pending { due: at, trigger } = trace.state else { return };
+        if at == due.at {
+            round.tally.lag(at.elapsed_ms(round.now_ms));
+            self.decide(due.slot, forced.unwrap_or(trigger), round);
         }
-        let trigger = forced.unwrap_or(trigger);
-        let (trace, _) = entry.remove();
-        round.tally.lag(round.now_ms.saturating_sub(due_ms));
-        match round.policies.decide(&trace.summary, trace.id, round.now_ms) {
-            Verdict::Kept(keep) => self.keep(trace, keep, trigger, round),
+    }
+
+    fn decide(&mut self, slot: Slot, trigger: Trigger, round: &mut Round<'_>) {
+        let Some(trace) = self.traces.get(slot) else { return };
+        let hash = round.hash(trace.id);
+        let verdict = round.policies.decide(&trace.summary, trace.id, round.now_ms);
+        let missing_parent = missing_parent(trace, verdict, trigger, self.census.weight(hash), round);
+        match verdict {
+            Verdict::Kept(keep) => self.keep_held(slot, hash, Keep { missing_parent, ..keep }, trigger, round),
             Verdict::Dropped => {
                 round.tally.dropped(trigger);
-                self.drop_trace(trace, forced.is_none(), round);
+                self.drop_trace(slot, trigger, round);
             }
             Verdict::Vetoed(policy) => {
                 round.tally.vetoed(policy, trigger);
-                self.let_go(&trace, vetoed(trace.hash), round);
+                self.let_go(slot, vetoed, round);
             }
         }
     }
 
-    /// Drops a trace: rescuable for a while, or for good.
-    fn drop_trace(&mut self, mut trace: Trace, rescuable: bool, round: &mut Round<'_>) {
-        let (Some(window_ms), true) = (round.waits.rescue_window_ms, rescuable) else {
-            self.let_go(&trace, trace.hash, round);
-            return;
+    /// Drops a trace: rescuable for a while, or for good if memory is short or the process stops.
+    fn drop_trace(&mut self, slot: Slot, trigger: Trigger, round: &mut Round<'_>) {
+        let is_held = !matches!(trigger, Trigger::Pressure | Trigger::Shutdown);
+        let (Some(window_ms), true) = (round.waits.rescue_window_ms, is_held) else {
+            return self.let_go(slot, |hash| hash, round);
         };
-        let expiry_ms = round.now_ms + window_ms;
-        self.held.remove(&trace);
-        trace.state = State::Dropped { expiry_ms };
-        self.held.add(&trace);
-        self.rescuable.push_back(Due { at_ms: expiry_ms, hash: trace.hash, id: trace.id });
-        self.traces.insert_unique(trace.hash, trace, |trace| trace.hash);
+        let Some(trace) = self.traces.get_mut(slot) else { return };
+        let expiry = Moment::new(round.now_ms + window_ms);
+        self.held.remove(trace);
+        trace.state = State::Dropped { expiry };
+        self.held.add(trace);
+        self.rescuable.push(expiry, slot);
     }
 
-    /// Remembers a dropped trace, whose spans the caller releases, by this hash of its id.
-    fn let_go(&mut self, trace: &Trace, hash: u64, round: &mut Round<'_>) {
-        self.held.remove(trace);
-        self.dropped_ids.insert(hash, 0);
+    /// Releases the spans of a dropped trace, which is remembered by this function of its hash.
+    fn let_go(&mut self, slot: Slot, remembered_by: impl Fn(u64) -> u64, round: &mut Round<'_>) {
+        let Some(id) = self.traces.get(slot).map(|trace| trace.id) else { return };
+        let hash = round.hash(id);
+        let Some(trace) = self.take_out(slot, hash) else { return };
+        self.held.remove(&trace);
+        self.let_go.push(remembered_by(hash));
         round.tally.sampled_out_spans += u64::from(trace.summary.span_count);
     }
 
-    /// Lets go of rescuable traces whose window has ended or that are over the shard's share of memory, up to
-    /// `traces_max` of them; true if more may be waiting for it.
-    pub(super) fn expire_rescuable(&mut self, traces_max: usize, round: &mut Round<'_>) -> bool {
-        for _ in 0..traces_max {
-            let over = self.held.rescuable_bytes > round.waits.rescue_bytes_per_shard;
-            let until_ms = if over { Millis::MAX } else { round.now_ms };
-            let Some(due) = pop_due(&mut self.rescuable, until_ms) else { return false };
-            self.let_go_if_rescuable(due, round);
+    /// What every round of work ends with.
+    fn remember_let_go(&mut self, round: &mut Round<'_>) {
+        for hash in self.let_go.drain(..) {
+            let forgot = self.dropped_ids.insert(hash, 0);
+            round.tally.forgotten_dropped_ids += u64::from(forgot);
         }
-        true
+    }
+
+    /// Lets go of up to `traces_max` rescuable traces whose window has ended; true if more may be waiting for it.
+    pub(super) fn expire_rescuable(&mut self, traces_max: usize, round: &mut Round<'_>) -> bool {
+        let more = (0..traces_max)
+            .all(|_| self.rescuable.pop_due(round.now_ms).map(|due| self.let_go_if_rescuable(due, round)).is_some());
+        self.remember_let_go(round);
+        more
     }
 
     /// Lets go of up to `traces_max` of the oldest rescuable traces; true if more are left.
     pub(super) fn shed_rescuable(&mut self, traces_max: usize, round: &mut Round<'_>) -> bool {
-        for _ in 0..traces_max {
-            let Some(due) = self.rescuable.pop_front() else { return false };
-            self.let_go_if_rescuable(due, round);
-        }
-        true
+        let more =
+            (0..traces_max).all(|_| self.rescuable.pop().map(|due| self.let_go_if_rescuable(due, round)).is_some());
+        self.remember_let_go(round);
+        more
     }
 
     fn let_go_if_rescuable(&mut self, due: Due, round: &mut Round<'_>) {
-        let Ok(entry) = self.traces.find_entry(due.hash, |trace| trace.id == due.id) else { return };
-        if entry.get().state == (State::Dropped { expiry_ms: due.at_ms }) {
-            let (trace, _) = entry.remove();
-            self.let_go(&trace, trace.hash, round);
+        if self.traces.get(due.slot).is_some_and(|trace| trace.state == State::Dropped { expiry: due.at }) {
+            self.let_go(due.slot, |hash| hash, round);
         }
     }
 
     /// Gives back the memory of a burst that is over.
     pub(super) fn shrink(&mut self) {
-        let live = self.traces.len();
-        if self.traces.capacity() > 4 * live.max(64) {
-            self.traces.shrink_to(2 * live, |trace| trace.hash);
-        }
+        self.traces.shrink();
+        self.index.shrink();
         for queue in [&mut self.waiting, &mut self.rooted, &mut self.rescuable] {
-            if queue.capacity() > 4 * queue.len().max(64) {
-                queue.shrink_to(2 * queue.len());
-            }
+            queue.shrink();
         }
     }
 }
 
-fn pop_due(queue: &mut VecDeque<Due>, now_ms: Millis) -> Option<Due> {
-    if queue.front()?.at_ms <= now_ms { queue.pop_front() } else { None }
+/// Finds the slot of a trace by the low half of its hash; the high bits are those of all of a shard.
+#[derive(Debug, Default)]
+struct Index(HashTable<Place>);
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    hash: u32,
+    slot: Slot,
+}
+
+impl Place {
+    /// A table places its entries by the low bits of a hash and tells them apart by the high ones.
+    fn spread(&self) -> u64 {
+        u64::from(self.hash) << 32 | u64::from(self.hash)
+    }
+}
+
+impl Index {
+    /// The slot with this hash of which `is_it` holds.
+    #[inline]
+    fn find(&self, hash: u64, is_it: impl Fn(Slot) -> bool) -> Option<Slot> {
+        let wanted = Place { hash: hash as u32, slot: 0 };
+        self.0.find(wanted.spread(), |place| place.hash == wanted.hash && is_it(place.slot)).map(|place| place.slot)
+    }
+
+    fn insert(&mut self, hash: u64, slot: Slot) {
+        let place = Place { hash: hash as u32, slot };
+        self.0.insert_unique(place.spread(), place, Place::spread);
+    }
+
+    fn remove(&mut self, hash: u64, slot: Slot) {
+        let place = Place { hash: hash as u32, slot };
+        if let Ok(entry) = self.0.find_entry(place.spread(), |place| place.slot == slot) {
+            entry.remove();
+        }
+    }
+
+    fn shrink(&mut self) {
+        let len = self.0.len();
+        if self.0.capacity() > 4 * len.max(64) {
+            self.0.shrink_to(2 * len, Place::spread);
+        }
+    }
+}
+
+/// Looks for parents that have not come though the trace waited for them: if it is kept, to say so, and if it is
+/// followed, to count it, with the number of traces that it stands for.
+fn missing_parent(
+    trace: &Trace,
+    verdict: Verdict,
+    trigger: Trigger,
+    weight: Option<u64>,
+    round: &mut Round<'_>,
+) -> Option<Parent> {
+    let has_waited = matches!(trigger, Trigger::DecisionWait | Trigger::RootReceived);
+    let is_asked = weight.is_some() || matches!(verdict, Verdict::Kept(_));
+    if !has_waited || !is_asked || trace.summary.span_count > SPANS_MAX {
+        return None;
+    }
+    let gaps = gaps(&trace.fragments);
+    if let Some(weight) = weight {
+        round.tally.incomplete(&gaps, weight);
+    }
+    gaps.iter().map(|gap| gap.parent).min_by_key(|&parent| parent as usize)
 }
 
 /// The hash by which a trace is remembered that was dropped for good. Ids of one shard share the high bits of their
@@ -370,16 +557,7 @@ fn vetoed(hash: u64) -> u64 {
     hash ^ 1 << (u64::BITS - 1)
 }
 
-/// Policy in the high 16 bits, the high 48 bits of the 56-bit threshold below: what is cut off is far below the
-/// precision of an adjusted count.
-fn pack(keep: Keep) -> u64 {
-    u64::from(keep.policy) << 48 | keep.threshold.get() >> 8
-}
-
-fn unpack(packed: u64) -> Keep {
-    Keep { policy: (packed >> 48) as u16, threshold: Threshold::from_bits(packed << 8) }
-}
-
-/// The memory that an entry of the table takes, with the slack of a hash table that is two thirds full and the
-/// entries of the queues.
-pub(super) const TRACE_BYTES: usize = size_of::<Trace>() * 3 / 2 + 2 * size_of::<Due>();
+/// The memory that a trace takes in the table: its slot, its entry in the index (with a byte of its own and the slack of a
+/// hash table that is two thirds full), and those in two queues.
+pub(super) const TRACE_BYTES: usize =
+    size_of::<Option<Trace>>() + (size_of::<Place>() + 1) * 3 / 2 + 2 * size_of::<Due>();

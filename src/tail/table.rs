@@ -1,22 +1,23 @@
 //! The table of pending traces: shards by hashed trace id, each behind a lock of its own.
 
-use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use foldhash::SharedSeed;
+use foldhash::fast::SeedableRandomState;
 use parking_lot::Mutex;
 
 use super::budget::{Budget, Share};
+use super::census::Census;
 use super::kept::KeptSpans;
 use super::request::{Fragment, HeldSpan, Request};
 pub use super::shard::Held;
-use super::shard::{Arrival, Round, Shard, TRACE_BYTES};
+use super::shard::{Arrival, Round, Shard, TRACE_BYTES, hash};
 use super::tally::{Tally, Trigger};
 use super::verdicts::VerdictCache;
 use crate::config::settings::{Size, TailSampling};
-use crate::otlp::TraceId;
 use crate::otlp::scan::{Scan, Scope, SpanFact};
-use crate::sampling::Policies;
+use crate::sampling::{Policies, Summary};
 
 /// Milliseconds of a monotonic clock.
 pub type Millis = u64;
@@ -44,7 +45,12 @@ pub(super) struct Waits {
     pub(super) decision_ms: Millis,
     pub(super) after_root_ms: Option<Millis>,
     pub(super) rescue_window_ms: Option<Millis>,
-    pub(super) rescue_bytes_per_shard: u64,
+    /// The most wire bytes that all rescuable traces hold.
+    pub(super) rescue_bytes_max: u64,
+    /// Spans with which a trace is decided at once.
+    pub(super) trace_spans_max: u32,
+    /// Wire bytes of spans, likewise.
+    pub(super) trace_bytes_max: u64,
     pub(super) kept_ids_per_shard: usize,
     pub(super) dropped_ids_per_shard: usize,
 }
@@ -52,26 +58,34 @@ pub(super) struct Waits {
 impl Waits {
     fn new(settings: &TailSampling, limit_bytes: usize) -> Self {
         let millis = |duration: std::time::Duration| duration.as_millis() as Millis;
-        let rescue_bytes = match settings.rescue.max_bytes {
+        let bytes = |size| match size {
             Size::Bytes(bytes) => bytes,
             Size::Percent(percent) => (limit_bytes as f64 * percent / 100.0) as u64,
         };
-        let rescue_on = !settings.rescue.window.is_zero() && rescue_bytes > 0;
+        let rescue_bytes_max = bytes(settings.rescue.max_bytes);
+        let rescue_on = !settings.rescue.window.is_zero() && rescue_bytes_max > 0;
         let after_root = settings.decision_wait_after_root_received;
         Waits {
             decision_ms: millis(settings.decision_wait),
             after_root_ms: (!after_root.is_zero()).then(|| millis(after_root)),
             rescue_window_ms: rescue_on.then(|| millis(settings.rescue.window)),
-            rescue_bytes_per_shard: rescue_bytes / SHARDS as u64,
+            rescue_bytes_max,
+            trace_spans_max: u32::try_from(settings.spans_max).unwrap_or(u32::MAX),
+            trace_bytes_max: bytes(settings.bytes_max),
             kept_ids_per_shard: settings.decision_cache.sampled_cache_size.div_ceil(SHARDS),
             dropped_ids_per_shard: settings.decision_cache.non_sampled_cache_size.div_ceil(SHARDS),
         }
     }
 
+    /// Whether a trace has grown so large that it is not to wait for more.
+    pub(super) fn is_full(&self, summary: &Summary) -> bool {
+        summary.span_count >= self.trace_spans_max || summary.span_bytes >= self.trace_bytes_max
+    }
+
     fn cache_bytes(&self) -> usize {
         let kept = VerdictCache::bytes_max(self.kept_ids_per_shard, true);
         let dropped = VerdictCache::bytes_max(self.dropped_ids_per_shard, false);
-        SHARDS * (kept + dropped)
+        SHARDS * (kept + dropped + Census::BYTES_MAX)
     }
 }
 
@@ -83,6 +97,7 @@ pub struct Outcome {
     /// What was done.
     pub tally: Tally,
     order: Vec<(u64, u32)>,
+    batch: Vec<Arrival>,
 }
 
 /// All pending traces.
@@ -92,25 +107,56 @@ pub struct Table {
     policies: Arc<Policies>,
     waits: Waits,
     budget: Budget,
-    hasher: foldhash::fast::RandomState,
+    hasher: SeedableRandomState,
     /// The verdict caches' share: their memory is fixed.
     _caches: Share,
 }
 
 impl Table {
-    /// An empty table.
+    /// An empty table. No sender can tell in which shard and bucket an id falls.
     #[must_use]
     pub fn new(settings: &TailSampling, policies: Arc<Policies>, budget: Budget) -> Self {
+        Self::with_hasher(settings, policies, budget, SeedableRandomState::random())
+    }
+
+    /// An empty table in which an id falls where `seed` has it: for simulations, which are to be replayed.
+    #[must_use]
+    pub fn seeded(settings: &TailSampling, policies: Arc<Policies>, budget: Budget, seed: u64) -> Self {
+        let hasher = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
+        Self::with_hasher(settings, policies, budget, hasher)
+    }
+
+    fn with_hasher(
+        settings: &TailSampling,
+        policies: Arc<Policies>,
+        budget: Budget,
+        hasher: SeedableRandomState,
+    ) -> Self {
         let waits = Waits::new(settings, budget.limit_bytes());
         let shards = (0..SHARDS).map(|_| Mutex::new(Shard::new(&waits))).collect();
         let caches = budget.force(waits.cache_bytes() + policies.state_bytes_max());
-        Table { shards, policies, waits, budget, hasher: foldhash::fast::RandomState::default(), _caches: caches }
+        Table { shards, policies, waits, budget, hasher, _caches: caches }
+    }
+
+    /// The memory budget that all of it is charged to.
+    #[must_use]
+    pub fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// What is held at this moment.
     #[must_use]
     pub fn held(&self) -> Held {
         self.shards.iter().fold(Held::default(), |held, shard| held + shard.lock().held())
+    }
+
+    /// Every held trace with its shard, the number of its spans, and whether it is undecided.
+    #[cfg(test)]
+    pub(super) fn census(&self) -> Vec<(usize, crate::otlp::TraceId, u64, bool)> {
+        let shards = self.shards.iter().enumerate();
+        shards
+            .flat_map(|(at, shard)| shard.lock().census().map(|(id, n, p)| (at, id, n, p)).collect::<Vec<_>>())
+            .collect()
     }
 
     /// Takes in a scanned request. `share` becomes the request's: it is resized to body and index.
@@ -120,22 +166,22 @@ impl Table {
         }
         let mut order = std::mem::take(&mut out.order);
         order.clear();
-        order.extend(scan.facts.iter().enumerate().map(|(i, fact)| (self.hash(fact.trace_id), i as u32)));
+        order.extend(scan.facts.iter().enumerate().map(|(i, fact)| (hash(&self.hasher, fact.trace_id), i as u32)));
         order.sort_unstable();
         share.resize(body.len() + index_bytes(&order, scan, self.policies.summary_heap_bytes()));
         let request = Request::new(body, held_spans(&order, &scan.facts), scan.scopes.clone().into(), share);
         let arrivals = Arrivals { policies: &self.policies, order: &order, scan, request: &request, next: 0 };
         let mut arrivals = arrivals.peekable();
+        let mut batch = std::mem::take(&mut out.batch);
         while let Some(first) = arrivals.next() {
             let shard = shard_of(first.hash);
-            let mut guard = self.shards[shard].lock();
-            let mut round = self.round(now_ms, out);
-            guard.arrive(first, &mut round);
+            batch.push(first);
             while let Some(arrival) = arrivals.next_if(|next| shard_of(next.hash) == shard) {
-                guard.arrive(arrival, &mut round);
+                batch.push(arrival);
             }
+            self.shards[shard].lock().arrive(&mut batch, &mut self.round(now_ms, out));
         }
-        out.order = order;
+        (out.order, out.batch) = (order, batch);
     }
 
     /// Decides a slice of the traces that are due in shard `shard` (of [`Table::shard_count`]) and lets go of
@@ -159,10 +205,11 @@ impl Table {
         self.shards[shard].lock().shrink();
     }
 
-    /// Makes room before it is needed: lets go of rescuable traces above one mark of the budget and decides the
-    /// oldest traces above a higher one. A bounded slice of work; true if there is more to do.
+    /// Makes room before it is needed: lets go of rescuable traces above their part of the budget or one mark of it,
+    /// and decides the oldest traces above a higher one. A bounded slice of work; true if there is more to do.
     pub fn relieve(&self, now_ms: Millis, out: &mut Outcome) -> bool {
-        if self.over(RESCUE_MARK) > 0 && self.shed(RELIEF_SLICE_TRACES, now_ms, out) {
+        let is_over = self.held().rescuable_bytes > self.waits.rescue_bytes_max || self.over(RESCUE_MARK) > 0;
+        if is_over && self.shed(RELIEF_SLICE_TRACES, now_ms, out) {
             return true;
         }
         self.over(EARLY_MARK) > 0 && self.decide_early(RELIEF_SLICE_TRACES, now_ms, out)
@@ -215,12 +262,14 @@ impl Table {
     }
 
     fn round<'a>(&'a self, now_ms: Millis, out: &'a mut Outcome) -> Round<'a> {
-        Round { policies: &self.policies, waits: &self.waits, now_ms, kept: &mut out.kept, tally: &mut out.tally }
-    }
-
-    #[inline]
-    fn hash(&self, id: TraceId) -> u64 {
-        self.hasher.hash_one(u128::from_ne_bytes(id.0))
+        Round {
+            policies: &self.policies,
+            waits: &self.waits,
+            hasher: &self.hasher,
+            now_ms,
+            kept: &mut out.kept,
+            tally: &mut out.tally,
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A cache is an array of buckets of eight ids, one cache line each. An id is remembered as 64 bits of its seeded
 //! hash, so that it takes 8 bytes and a sender cannot aim at a bucket. The array grows with the ids that come, up to
-//! its bound; from then on a full bucket forgets its oldest id.
+//! its bound; from then on a full bucket forgets the id that nobody asked for the longest: spans may come for hours, and
+//! find the verdict of their trace for as long as the gaps between them are shorter than what the cache remembers.
 
 /// Ids in a bucket: 64 bytes, one cache line.
 const BUCKET_LEN: usize = 8;
@@ -40,24 +41,30 @@ impl VerdictCache {
         slots(capacity) * if with_values { 16 } else { 8 }
     }
 
-    /// The value of the id with this hash (0 in a cache without values), if it is remembered.
+    /// The value of the id with this hash (0 in a cache without values), if it is remembered. It is the last to be
+    /// forgotten now.
     #[inline]
-    pub(super) fn get(&self, hash: u64) -> Option<u64> {
+    pub(super) fn get(&mut self, hash: u64) -> Option<u64> {
         let start = self.bucket(hash);
-        let bucket = self.ids.get(start..start + BUCKET_LEN)?;
+        let bucket = self.ids.get_mut(start..start + BUCKET_LEN)?;
         let at = bucket.iter().position(|&id| id == mark(hash))?;
-        Some(self.values.get(start + at).copied().unwrap_or(0))
+        bucket[..=at].rotate_right(1);
+        let values = self.values.get_mut(start..=start + at);
+        Some(values.map_or(0, |values| {
+            values.rotate_right(1);
+            values[0]
+        }))
     }
 
-    /// Remembers the id with this hash.
+    /// Remembers the id with this hash, which is not remembered yet; true if another one is forgotten for it.
     #[inline]
-    pub(super) fn insert(&mut self, hash: u64, value: u64) {
+    pub(super) fn insert(&mut self, hash: u64, value: u64) -> bool {
         // Half full on average, hardly a bucket overflows before the array has its full size.
         if self.inserted >= self.ids.len() / 2 && self.ids.len() < self.slots_max {
             self.grow();
         }
         self.inserted += 1;
-        self.put(hash, value);
+        self.put(hash, value)
     }
 
     fn grow(&mut self) {
@@ -72,10 +79,10 @@ impl VerdictCache {
     }
 
     #[inline]
-    fn put(&mut self, hash: u64, value: u64) {
+    fn put(&mut self, hash: u64, value: u64) -> bool {
         let bucket = self.bucket(hash)..self.bucket(hash) + BUCKET_LEN;
-        shift(self.ids.get_mut(bucket.clone()), mark(hash));
-        shift(self.values.get_mut(bucket), value);
+        shift(self.values.get_mut(bucket.clone()), value);
+        shift(self.ids.get_mut(bucket), mark(hash)) != 0
     }
 
     /// Where the bucket of a hash begins. The high bits chose the shard; these are the low ones.
@@ -98,13 +105,13 @@ fn mark(hash: u64) -> u64 {
     hash.max(1)
 }
 
-/// Puts `first` in front; the last one falls out.
+/// Puts `first` in front; returns the last one, which falls out.
 #[inline]
-fn shift(bucket: Option<&mut [u64]>, first: u64) {
-    if let Some(bucket) = bucket {
+fn shift(bucket: Option<&mut [u64]>, first: u64) -> u64 {
+    bucket.map_or(0, |bucket| {
         bucket.rotate_right(1);
-        bucket[0] = first;
-    }
+        std::mem::replace(&mut bucket[0], first)
+    })
 }
 
 #[cfg(test)]

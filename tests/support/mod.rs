@@ -12,7 +12,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use spansieve::config::{self, Settings};
-use spansieve::daemon::{Daemon, reachable};
+use spansieve::daemon::Daemon;
 use spansieve::emulator::Store;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
@@ -36,7 +36,9 @@ memory: {limit: 512MiB}
 ";
 
 pub fn settings(text: &str) -> Settings {
-    config::load(text, &|_| None).unwrap_or_else(|problems| panic!("{problems}")).settings
+    config::load_with_files(text, &|_| None, &|path| std::fs::read(path))
+        .unwrap_or_else(|problems| panic!("{problems}"))
+        .settings
 }
 
 pub async fn start(text: &str) -> Daemon {
@@ -44,7 +46,7 @@ pub async fn start(text: &str) -> Daemon {
 }
 
 pub fn otlp(daemon: &Daemon) -> String {
-    reachable(daemon.addresses()[0])
+    daemon.endpoint().unwrap()
 }
 
 pub fn store(daemon: &Daemon) -> Arc<Store> {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::attributes::{AttributeList, IDENTITIES, KeyFilter, KeyIndex, Keyed, Scratch, entry, key_hash};
 use super::names::KeyNames;
-use super::{ADJUSTED_COUNT, EncodeError, EncoderSettings, POLICY, labels, write};
+use super::{EncodeError, EncoderSettings, labels, write};
 use crate::otlp::view::AnyValue;
 use crate::resource::{Attributes, Rewriter};
+use crate::sampling::annotation;
 
 /// A rewritten resource as map entries, ready to be copied into its spans.
 #[derive(Debug)]
@@ -106,8 +107,7 @@ impl EncodedResource {
     /// The labels, and the keys of the annotations, which are written with each span.
     fn add_own(&mut self, attributes: &Attributes, settings: &EncoderSettings, scratch: &mut Scratch) {
         if settings.annotate {
-            self.note(POLICY);
-            self.note(ADJUSTED_COUNT);
+            annotation::KEYS.iter().for_each(|key| self.note(key));
         }
         for (key, value) in labels::monitored_resource(attributes, settings.cloud_run_revision) {
             self.add(&key, AnyValue::String(value.as_bytes()), scratch);

@@ -15,7 +15,8 @@ use crate::proto::google::devtools::cloudtrace::v2::{
     self, AttributeValue, BatchWriteSpansRequest, TruncatableString, span::time_event,
 };
 use crate::proto::google::rpc::Status;
-use crate::sampling::Threshold;
+use crate::sampling::annotation::{ADJUSTED_COUNT, MISSING_PARENT, POLICY, TRIGGER};
+use crate::sampling::{Parent, Threshold};
 
 mod generate;
 mod labels;
@@ -36,11 +37,11 @@ fn encoder(annotate: bool) -> Encoder {
 }
 
 fn errors() -> Keep {
-    Keep { policy: 0, threshold: Threshold::ALWAYS }
+    Keep::new(0, Threshold::ALWAYS)
 }
 
 fn baseline() -> Keep {
-    Keep { policy: 1, threshold: Threshold::from_percent(5.0) }
+    Keep::new(1, Threshold::from_percent(5.0))
 }
 
 /// Scans and encodes the body of an OTLP request; what comes out is a body of a `BatchWriteSpansRequest`.
@@ -265,7 +266,7 @@ fn annotations_say_why_a_span_was_kept() {
     let cases = [
         (errors(), "errors", int(1)),
         (baseline(), "baseline", int(20)),
-        (Keep { policy: 1, threshold: third }, "baseline", text(&third.adjusted_count().to_string())),
+        (Keep::new(1, third), "baseline", text(&third.adjusted_count().to_string())),
         (baseline(), "baseline", int(20)),
     ];
     let mut encoder = encoder(true);
@@ -273,6 +274,23 @@ fn annotations_say_why_a_span_was_kept() {
         let found = encode_body(&mut encoder, body(None, None, &span), keep).remove(0).attributes.unwrap();
         assert_eq!(found.attribute_map[POLICY], text(policy));
         assert_eq!(found.attribute_map[ADJUSTED_COUNT], adjusted_count);
+    }
+    let rescued = Keep { rescued: true, ..errors() };
+    let incomplete = |parent| Keep { missing_parent: Some(parent), ..baseline() };
+    let cases = [
+        (errors(), None, None),
+        (rescued, Some("rescue"), None),
+        (errors(), None, None),
+        (incomplete(Parent::Local), None, Some("local")),
+        (incomplete(Parent::Remote), None, Some("remote")),
+        (baseline(), None, None),
+    ];
+    for (keep, trigger, missing_parent) in cases {
+        let forged = with_attributes(vec![string(TRIGGER, "mine"), string(MISSING_PARENT, "mine")]);
+        let found = encode_body(&mut encoder, body(None, None, &forged), keep).remove(0).attributes.unwrap();
+        assert_eq!(found.attribute_map.get(TRIGGER), trigger.map(text).as_ref());
+        assert_eq!(found.attribute_map.get(MISSING_PARENT), missing_parent.map(text).as_ref());
+        assert_eq!(found.dropped_attributes_count, 0);
     }
     assert_eq!(map_of(span.attributes)[1], ("spansieve.policy".to_string(), text("mine")));
 }

@@ -11,15 +11,16 @@ mod nested;
 mod policy;
 
 use crate::config::limits::{
-    CACHE_SIZE, CACHE_SIZE_MIN, DECISION_WAIT, DECISION_WAIT_AFTER_ROOT, POLICY_COUNT, RESCUE_BYTES, RESCUE_WINDOW,
+    CACHE_SIZE, CACHE_SIZE_MIN, DECISION_WAIT, DECISION_WAIT_AFTER_ROOT, Limit, POLICY_COUNT, RESCUE_BYTES,
+    RESCUE_WINDOW, TRACE_BYTES, TRACE_PERCENTS, TRACE_SPANS,
 };
 use crate::config::problem::Fault;
 use crate::config::section::Section;
-use crate::config::settings::{DecisionCache, Rescue, TailSampling};
+use crate::config::settings::{DecisionCache, Rescue, Size, TailSampling};
 use crate::config::values;
 
 /// Keys of the Collector without effect here, and what takes their place.
-const REPLACED: [(&str, &str); 5] = [
+const REPLACED: [(&str, &str); 4] = [
     ("num_traces", "`memory.limit` bounds the traces in memory, in bytes"),
     ("expected_new_traces_per_sec", "tables grow with the traffic"),
     (
@@ -27,7 +28,6 @@ const REPLACED: [(&str, &str); 5] = [
         "when memory is full, the oldest traces are decided early and then requests are refused, retryably",
     ),
     ("num_shards", "the trace table is sharded by itself"),
-    ("maximum_trace_size_bytes", "no trace is dropped for its size; `memory.limit` bounds all of them together"),
 ];
 
 pub(super) fn tail_sampling(mut section: Section<'_>, settings: &mut TailSampling) {
@@ -42,6 +42,9 @@ pub(super) fn tail_sampling(mut section: Section<'_>, settings: &mut TailSamplin
     if let Some(section) = section.section("rescue") {
         rescue(section, &mut settings.rescue);
     }
+    section.set("spans_max", &mut settings.spans_max, |node| values::count(node, &TRACE_SPANS));
+    maximum_trace_size_bytes(&mut section, &mut settings.bytes_max);
+    section.set("bytes_max", &mut settings.bytes_max, |node| values::size(node, &TRACE_BYTES, &TRACE_PERCENTS));
     section.set("annotate", &mut settings.annotate, values::boolean);
     section.set("sample_on_first_match", &mut settings.sample_on_first_match, values::boolean);
     if let Some(nodes) = section.items("policies", &POLICY_COUNT) {
@@ -78,6 +81,18 @@ fn decision_cache(mut section: Section<'_>, cache: &mut DecisionCache) {
 fn rescue(mut section: Section<'_>, rescue: &mut Rescue) {
     section.set("window", &mut rescue.window, |node| values::duration(node, &RESCUE_WINDOW));
     section.set("max_bytes", &mut rescue.max_bytes, |node| values::size(node, &RESCUE_BYTES, &(0.0..=100.0)));
+}
+
+/// The Collector's `bytes_max`, which drops the trace; 0 is its "off".
+fn maximum_trace_size_bytes(section: &mut Section<'_>, bytes_max: &mut Size) {
+    let key = "maximum_trace_size_bytes";
+    let read = section.read(key, |node| values::bytes(node, &Limit { min: 0, ..TRACE_BYTES }));
+    let (Some(bytes), Some((at, _))) = (read, section.entry(key)) else { return };
+    if bytes > 0 {
+        *bytes_max = Size::Bytes(bytes.max(TRACE_BYTES.min));
+    }
+    let fault = Fault::new(format!("`{key}` does not drop larger traces here: they are decided at once"));
+    section.warn(at, fault.help("write `bytes_max` in its place"));
 }
 
 /// Keys that only the Collector has.

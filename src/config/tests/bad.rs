@@ -124,6 +124,11 @@ fn tail_sampling() {
             "tail_sampling: {rescue: {window: 2h, max_bytes: 101%}}\n",
             "1:34+2 `2h` is out of range\n1:49+4 `101%` is out of range",
         ),
+        (
+            "tail_sampling: {spans_max: 0, bytes_max: 1000}\n",
+            "1:28+1 `0` is out of range\n1:42+4 `1000` is out of range",
+        ),
+        ("tail_sampling: {bytes_max: 0%}\n", "1:28+2 `0%` is out of range"),
         ("tail_sampling: {annotate: yes}\n", "1:27+3 expected true or false, found `yes`"),
         ("tail_sampling: {sample_on_first_match: first}\n", "1:40+5 expected true or false, found `first`"),
         ("tail_sampling: {annotate: 'true'}\n", "1:27+6 expected true or false, found `\"true\"`"),
@@ -136,7 +141,7 @@ fn collector() {
     check(&[
         (
             "tail_sampling:\n  num_traces: 50000\n  expected_new_traces_per_sec: 10\n  block_on_overflow: true\n  num_shards: 4\n  maximum_trace_size_bytes: 100000\n  sampling_strategy: trace-complete\n  drop_pending_traces_on_shutdown: false\n",
-            "2:3+10 warning: `num_traces` has no effect\n3:3+27 warning: `expected_new_traces_per_sec` has no effect\n4:3+17 warning: `block_on_overflow` has no effect\n5:3+10 warning: `num_shards` has no effect\n6:3+24 warning: `maximum_trace_size_bytes` has no effect\n7:3+17 warning: `sampling_strategy` has no effect\n8:3+31 warning: `drop_pending_traces_on_shutdown` has no effect",
+            "2:3+10 warning: `num_traces` has no effect\n3:3+27 warning: `expected_new_traces_per_sec` has no effect\n4:3+17 warning: `block_on_overflow` has no effect\n5:3+10 warning: `num_shards` has no effect\n6:3+24 warning: `maximum_trace_size_bytes` does not drop larger traces here: they are decided at once\n7:3+17 warning: `sampling_strategy` has no effect\n8:3+31 warning: `drop_pending_traces_on_shutdown` has no effect",
         ),
         (
             "tail_sampling:\n  sampling_strategy: span-ingest\n  drop_pending_traces_on_shutdown: true\n  tail_storage: pebble\n",

@@ -47,13 +47,13 @@ impl Alarm {
         (self.is_away, self.last) = (true, Some((action, now)));
         let advice = retry::advice(status.code(), project, identity);
         let advice = advice.as_deref().unwrap_or("they are tried again by themselves");
-        tracing::error!(project, advice, "Cloud Trace takes no spans of this project, they wait: {}", reason(status));
+        tracing::error!(project, advice, "The sink takes no spans of this project, they wait: {}", reason(status));
     }
 
     /// A call of `project` succeeded.
     pub(super) fn back(&mut self, project: &str) {
         if std::mem::take(&mut self.is_away) {
-            tracing::info!(project, "Cloud Trace takes the spans of this project again");
+            tracing::info!(project, "The sink takes the spans of this project again");
         }
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::lane::Lane;
-use super::{CALLS_MAX, Delivery};
+use super::{CALLS_MAX, Delivery, finished};
 use crate::export::ledger::DropReason;
 use crate::export::sink::Sink;
-use crate::export::spool::{Aged, JOB_BYTES, Outcome};
+use crate::export::spool::{Aged, JOB_BYTES, Outcome, Spool};
 
 /// Above this part of the memory budget the oldest waiting batches are spooled: before rescuable traces are let go, traces
 /// decided early and requests refused ([`crate::tail::Table`]), as it costs nothing but the disk.
@@ -92,23 +92,36 @@ impl<S: Sink> Delivery<S> {
         }
     }
 
+    /// Writes all that waits to the spool, if there is one; false if that has no room for it.
+    pub async fn spill_all(&mut self) -> bool {
+        if self.spool.as_ref().is_some_and(Spool::is_busy) {
+            let outcome = finished(&mut self.spool).await;
+            self.spool_ended(outcome, Instant::now());
+        }
+        loop {
+            let batches = self.take_oldest(JOB_BYTES);
+            let Some(spool) = &mut self.spool else { return false };
+            if batches.is_empty() {
+                return true;
+            }
+            spool.write(batches, Instant::now());
+            let outcome = spool.finished().await;
+            let took_all = matches!(&outcome, Outcome::Written { left, .. } if left.is_empty());
+            self.spool_ended(outcome, Instant::now());
+            if !took_all {
+                return false;
+            }
+        }
+    }
+
     /// Ends the delivery: what is not settled by now goes to the spool. Without one, and as far as it has no room, it is
     /// lost.
     pub async fn put_away(mut self) {
         self.cut_off_calls().await;
-        let Some(mut spool) = self.spool.take() else { return };
-        if spool.is_busy() {
-            let outcome = spool.finished().await;
-            self.spool_ended(outcome, Instant::now());
+        self.spill_all().await;
+        if let Some(spool) = self.spool {
+            self.ledger.spooled(spool.close().await);
         }
-        let mut batches = self.take_oldest(JOB_BYTES);
-        while !batches.is_empty() {
-            spool.write(batches, Instant::now());
-            let Outcome::Written { spans, left } = spool.finished().await else { break };
-            self.ledger.spooled(spans);
-            batches = if left.is_empty() { self.take_oldest(JOB_BYTES) } else { Vec::new() };
-        }
-        self.ledger.spooled(spool.close().await);
     }
 
     fn part(&self, part: f64) -> usize {

@@ -21,8 +21,14 @@ struct Bench {
 }
 
 impl Bench {
+    /// With more memory than any test needs.
     fn new(sink: impl Sink, limits: settings::Batch) -> Self {
-        let (kept, metrics, budget) = (Arc::new(KeptQueue::default()), Arc::new(Metrics::new()), Budget::new(0));
+        Self::with_memory(1 << 30, sink, limits)
+    }
+
+    fn with_memory(limit_bytes: usize, sink: impl Sink, limits: settings::Batch) -> Self {
+        let (kept, metrics, budget) =
+            (Arc::new(KeptQueue::default()), Arc::new(Metrics::new()), Budget::new(limit_bytes));
         let settings = cloud_trace(limits);
         let exporter =
             Exporter::start(Arc::clone(&kept), PlainEncoder, sink, &settings, &budget, Arc::clone(&metrics), None);
@@ -141,6 +147,26 @@ async fn requests_are_let_go_once_encoded_though_the_sink_is_away() {
     assert_eq!(bench.budget.used_bytes(), 2 * batch_bytes + OVERHEAD_BYTES);
     assert_ne!(request_bytes, bench.budget.used_bytes());
     assert_eq!(bench.exporter.export_spans(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trace_that_grows_by_encoding_is_encoded_no_faster_than_memory_has_room() {
+    const LIMIT_BYTES: usize = 256 << 10;
+    let script = Script::new(vec![Reply::Slow(Duration::from_secs(1)); 1000]);
+    let mut bench = Bench::with_memory(LIMIT_BYTES, Arc::clone(&script), limits(100));
+    let trace = vec!["good"; 5_000];
+    bench.keep("p", &trace);
+    assert!(bench.budget.used_bytes() < LIMIT_BYTES, "the request has room");
+    let mut peak_bytes = 0;
+    while bench.exporter.export_spans() > 0 {
+        peak_bytes = peak_bytes.max(bench.budget.used_bytes());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let sent_bytes: usize = script.calls().iter().map(|call| prost::Message::encoded_len(&call.request)).sum();
+    assert!(sent_bytes > LIMIT_BYTES, "{sent_bytes} B are no more than memory has room for");
+    assert!(peak_bytes < LIMIT_BYTES * 5 / 4, "{peak_bytes} B");
+    assert_eq!(settled(&bench.metrics), (5_000, [0, 0, 0]));
+    assert_eq!(bench.budget.used_bytes(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use crate::otlp::view::{AnyValue, submessages};
 use crate::otlp::wire::{Reader, Value, WireError};
 use crate::otlp::write;
 use crate::sampling::Threshold;
-use crate::sampling::annotation::{ADJUSTED_COUNT, POLICY};
+use crate::sampling::annotation;
 use crate::sampling::threshold::randomness;
 use crate::sampling::tracestate::{passed as passed_by, with_threshold};
 
@@ -113,7 +113,7 @@ pub(super) fn passed(span: &[u8], threshold: Threshold) -> Threshold {
 /// Whether a `KeyValue` is under a key of ours.
 fn is_annotation(pair: &[u8]) -> bool {
     let key = submessages(pair, 1).last().unwrap_or_default();
-    [POLICY.as_bytes(), ADJUSTED_COUNT.as_bytes()].contains(&key)
+    annotation::KEYS.iter().any(|ours| ours.as_bytes() == key)
 }
 
 /// Whether the ids of a link are as long as ids are, or left out: readers take an id of another length for a broken

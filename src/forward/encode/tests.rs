@@ -17,13 +17,13 @@ use crate::otlp::reference::Fingerprint;
 use crate::otlp::scan::{Scan, scan};
 use crate::otlp::write;
 use crate::sampling::Threshold;
-use crate::sampling::annotation::{ADJUSTED_COUNT, POLICY};
+use crate::sampling::annotation::{ADJUSTED_COUNT, POLICY, TRIGGER};
 use crate::tail::budget::Budget;
 
-const ERRORS: Keep = Keep { policy: 0, threshold: Threshold::ALWAYS };
+const ERRORS: Keep = Keep::new(0, Threshold::ALWAYS);
 
 fn baseline(percent: f64) -> Keep {
-    Keep { policy: 1, threshold: Threshold::from_percent(percent) }
+    Keep::new(1, Threshold::from_percent(percent))
 }
 
 fn encoder(default_project: Option<&str>, rewriter: Rewriter) -> Encoder {
@@ -143,13 +143,16 @@ fn a_span_stays_itself_but_for_annotations_and_threshold() {
 #[test]
 fn nobody_else_annotates() {
     let forged =
-        [text(POLICY, "mine"), text("b", "2"), text(POLICY, "again"), pair(ADJUSTED_COUNT, Value::IntValue(9))];
+        [text(POLICY, "mine"), text("b", "2"), text(TRIGGER, "again"), pair(ADJUSTED_COUNT, Value::IntValue(9))];
     let mut sent = span();
     sent.attributes.splice(1..1, forged);
     let mut expected = span();
     expected.attributes.insert(1, text("b", "2"));
     let found = one(&mut plain(), &sent, ERRORS);
-    assert_eq!(found, annotated(expected, "errors", Value::IntValue(1), "ot=th:0"));
+    let mut expected = annotated(expected, "errors", Value::IntValue(1), "ot=th:0");
+    assert_eq!(found, expected);
+    expected.attributes.push(text(TRIGGER, "rescue"));
+    assert_eq!(one(&mut plain(), &sent, Keep { rescued: true, ..ERRORS }), expected);
     // Who does not annotate leaves what others wrote, who may have kept it before.
     let mut silent = plain();
     silent.settings.annotate = false;

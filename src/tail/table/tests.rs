@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::condition::Condition;
 use crate::config::settings::{DecisionCache, Policy, Rescue, Rule};
-use crate::otlp::ByteRange;
 use crate::otlp::scan::Bits;
+use crate::otlp::{ByteRange, TraceId};
 use crate::sampling::threshold;
 
 const ERROR_BIT: Bits = 1;
@@ -22,6 +22,8 @@ fn settings() -> TailSampling {
         decision_wait_after_root_received: Duration::ZERO,
         decision_cache: DecisionCache { sampled_cache_size: 10_000, non_sampled_cache_size: 10_000 },
         rescue: Rescue { window: Duration::from_millis(WINDOW_MS), max_bytes: Size::Percent(25.0) },
+        spans_max: 100_000,
+        bytes_max: Size::Percent(100.0),
         annotate: true,
         sample_on_first_match: false,
         policies: vec![
@@ -249,6 +251,131 @@ fn rescue_can_be_turned_off() {
     assert_eq!((fixture.out.tally.sampled_out_spans, fixture.table.held()), (1, Held::default()));
 }
 
+/// A trace whose ratio decision is a drop, for each n.
+fn numbered(n: u32) -> TraceId {
+    let mut id = [0; 16];
+    id[..4].copy_from_slice(&n.to_be_bytes());
+    id[15] = 1;
+    TraceId(id)
+}
+
+#[test]
+fn what_was_rescued_says_so_and_so_does_what_follows() {
+    let rescued = |fixture: &Fixture| fixture.kept.iter().map(|kept| kept.keep.rescued).collect::<Vec<_>>();
+    for wait_ms in [0, WINDOW_MS] {
+        let mut fixture = Fixture::default();
+        fixture.send(&[span(id(1, false))]);
+        fixture.advance(WAIT_MS);
+        fixture.advance(wait_ms);
+        fixture.send(&[error(id(1, false))]);
+        fixture.send(&[span(id(1, false))]);
+        let held_spans = usize::from(wait_ms == 0);
+        assert_eq!(rescued(&fixture), vec![true; held_spans + 2]);
+    }
+    let mut fixture = Fixture::default();
+    fixture.send(&[error(id(1, false))]);
+    fixture.send(&[span(id(1, false))]);
+    assert_eq!(rescued(&fixture), [false; 2]);
+}
+
+#[test]
+fn rescuable_traces_take_no_more_than_their_part_and_the_oldest_go_first() {
+    let mut small = settings();
+    small.rescue.max_bytes = Size::Bytes(200 * u64::from(SPAN_LEN));
+    let mut fixture = Fixture::new(&small, 64 << 20);
+    for n in 0..1_000 {
+        fixture.send(&[span(numbered(n))]);
+        fixture.advance(10);
+    }
+    fixture.advance(WAIT_MS);
+    while fixture.table.relieve(fixture.now_ms, &mut fixture.out) {}
+    let held = fixture.table.held();
+    assert!((1..=200).contains(&held.rescuable_traces), "{held:?}");
+    let mut rescued = |n: u32| {
+        let held_before = fixture.table.held().rescuable_traces;
+        fixture.send(&[error(numbered(n))]);
+        fixture.table.held().rescuable_traces < held_before
+    };
+    assert!(!(0..100).any(&mut rescued), "the oldest are gone");
+    assert!((990..1_000).any(rescued), "the youngest are not");
+}
+
+#[test]
+fn a_large_trace_is_decided_at_once_and_whatever_comes_later_follows() {
+    // The bounds, and how many spans reach one.
+    let by_spans = TailSampling { spans_max: 100, ..settings() };
+    let by_bytes = TailSampling { bytes_max: Size::Bytes(100 * u64::from(SPAN_LEN)), ..settings() };
+    for settings in [by_spans, by_bytes] {
+        for request_spans in [1, 100, 150] {
+            for kept in [true, false] {
+                let mut fixture = Fixture::new(&settings, 64 << 20);
+                let (trace, rounds) = (id(1, kept), 300 / request_spans);
+                (0..rounds).for_each(|_| assert!(fixture.send(&vec![span(trace); request_spans])));
+                let expected = if kept { vec![(2, Trigger::TraceSize, 1)] } else { vec![] };
+                assert_eq!(fixture.out.tally.kept, expected);
+                assert_eq!(fixture.out.tally.dropped[Trigger::TraceSize as usize], u64::from(!kept));
+                let held = fixture.table.held();
+                assert_eq!(held.pending_traces, 0);
+                assert_eq!(held.rescuable_spans, if kept { 0 } else { 100.max(request_spans as u64) });
+                // An error is kept, with what is still held.
+                fixture.send(&[error(trace)]);
+                fixture.send(&[span(trace)]);
+                let expected = if kept { 302 } else { held.rescuable_spans + 2 };
+                assert_eq!((fixture.kept_count(), fixture.table.held()), (expected, Held::default()));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_trace_of_a_million_spans_pins_no_memory() {
+    for kept in [true, false] {
+        let mut fixture = Fixture::new(&TailSampling { bytes_max: Size::Percent(10.0), ..settings() }, 16 << 20);
+        let idle = fixture.budget.used_bytes();
+        for _ in 0..1_000 {
+            assert!(fixture.send(&vec![span(id(1, kept)); 1_000]));
+            fixture.export();
+            fixture.now_ms += 1;
+            let used = fixture.budget.used_bytes() - idle;
+            assert!(used < 4 << 20, "{used} bytes of 16 MiB");
+        }
+        assert_eq!(fixture.out.tally.kept.len(), usize::from(kept));
+        assert_eq!(fixture.out.tally.dropped.iter().sum::<u64>(), u64::from(!kept), "one verdict");
+        fixture.send(&[error(id(1, kept))]);
+        fixture.export();
+        assert_eq!(fixture.budget.used_bytes(), idle);
+    }
+}
+
+#[test]
+fn spans_of_a_trace_may_come_for_hours() {
+    const SPANS: u32 = 6 * 3_600 / 5;
+    // A million other traces, and a tenth of it, which is more than is remembered as well.
+    for (first, others_per_span) in [(span as fn(TraceId) -> SpanFact, 240), (error, 24)] {
+        let mut fixture = Fixture::default();
+        let long = numbered(0);
+        fixture.send(&[first(long)]);
+        let mut used_max = 0;
+        for n in 1..SPANS {
+            fixture.advance(5_000);
+            fixture.send(&[span(long)]);
+            let others: Vec<_> = (0..others_per_span).map(|i| span(numbered(n * others_per_span + i))).collect();
+            fixture.send(&others);
+            fixture.export();
+            // From when the caches are full and the first window is over.
+            if n == SPANS / 10 {
+                used_max = fixture.budget.used_bytes() + (64 << 10);
+            }
+            assert!(used_max == 0 || fixture.budget.used_bytes() <= used_max, "held for long");
+        }
+        let kept = first(long).bits == ERROR_BIT;
+        assert_eq!(fixture.exported, if kept { u64::from(SPANS) } else { 0 });
+        fixture.drain();
+        let decided = u64::from((SPANS - 1) * others_per_span) + u64::from(!kept);
+        assert_eq!(fixture.out.tally.dropped.iter().sum::<u64>(), decided, "one verdict each");
+    }
+}
+
 #[test]
 fn a_root_brings_the_decision_forward_but_never_back() {
     let mut rooted = settings();
@@ -311,13 +438,6 @@ fn what_policies_remember_is_charged_from_the_start() {
 #[test]
 fn under_pressure_rescuable_traces_go_first_then_the_oldest_are_decided_then_requests_are_refused() {
     let mut fixture = Fixture::new(&settings(), 4 << 20);
-    // An id for each n, of the half that the ratio drops.
-    let numbered = |n: u32| {
-        let mut id = [0; 16];
-        id[..4].copy_from_slice(&n.to_be_bytes());
-        id[15] = 1;
-        TraceId(id)
-    };
     let mut sent = 0;
     let mut send = |fixture: &mut Fixture, make: fn(TraceId) -> SpanFact| {
         sent += 1;

@@ -39,6 +39,8 @@ const KEYS: &[&str] = &[
     "g.co/r/generic_task/job",
     "spansieve.policy",
     "spansieve.adjusted_count",
+    "spansieve.trigger",
+    "spansieve.missing_parent",
 ];
 
 const TEXTS: &[&str] = &[

@@ -1,0 +1,55 @@
+use parking_lot::Mutex;
+
+use super::*;
+
+/// What was handed over at each look.
+async fn looks(steps: &[(&str, fn(&Path))]) -> Vec<(String, Vec<Vec<u8>>)> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    std::fs::write(&path, "old").unwrap();
+    let (mut watched, first) = Watched::open(vec![path.clone()]).await.unwrap();
+    assert_eq!(first, [b"old"]);
+    let taken = Mutex::new(Vec::new());
+    let metrics = Metrics::new();
+    for (name, step) in steps {
+        step(&path);
+        watched
+            .look(&metrics, |contents| {
+                taken.lock().push(((*name).to_owned(), contents.to_vec()));
+                Ok(())
+            })
+            .await;
+    }
+    taken.into_inner()
+}
+
+#[tokio::test]
+async fn contents_count_and_not_dates() {
+    let taken = looks(&[
+        ("nothing", |_| {}),
+        ("written again", |path| std::fs::write(path, "old").unwrap()),
+        ("longer than allowed", |path| std::fs::write(path, vec![b'x'; FILE_BYTES_MAX + 1]).unwrap()),
+        ("removed", |path| std::fs::remove_file(path).unwrap()),
+        ("renamed into its place", |path| {
+            let next = path.with_extension("next");
+            std::fs::write(&next, "new").unwrap();
+            std::fs::rename(next, path).unwrap();
+        }),
+        ("a link that is swapped", |path| {
+            let (target, link) = (path.with_extension("target"), path.with_extension("link"));
+            std::fs::write(&target, "linked").unwrap();
+            std::os::unix::fs::symlink(&target, &link).unwrap();
+            std::fs::rename(link, path).unwrap();
+        }),
+    ])
+    .await;
+    let expected = [("renamed into its place", "new"), ("a link that is swapped", "linked")];
+    let expected = expected.map(|(name, text)| (name.to_owned(), vec![text.as_bytes().to_vec()]));
+    assert_eq!(taken, expected);
+}
+
+#[tokio::test]
+async fn a_file_that_is_missing_from_the_start_is_named() {
+    let error = Watched::open(vec!["/nowhere/at all".into()]).await.unwrap_err().to_string();
+    assert!(error.starts_with("cannot read /nowhere/at all: "), "{error}");
+}

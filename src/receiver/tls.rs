@@ -1,0 +1,146 @@
+//! TLS and mutual TLS in front of the OTLP addresses, with certificates that are renewed without a restart.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use rustls::ServerConfig;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::sign::SingleCertAndKey;
+use rustls::version::{TLS12, TLS13};
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::reload::{FileError, Watched};
+use crate::config::settings::ServerTls;
+use crate::telemetry::Metrics;
+use crate::trust::pem;
+
+/// From the first byte of a connection to the end of its handshake: some round trips and milliseconds of CPU.
+const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// What is spoken behind TLS, ours to choose by preference (RFC 7301; RFC 9113, 3.2).
+const ALPN_PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// Why there is no TLS.
+#[derive(Debug, Error)]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("otlp.tls: {0}")]
+    File(#[from] FileError),
+    /// What is in the files cannot be used.
+    #[error("otlp.tls: {0}")]
+    Content(String),
+}
+
+/// The handshake, as the files say at present.
+#[derive(Debug)]
+pub struct Tls {
+    watched: Watched,
+    state: Arc<State>,
+}
+
+#[derive(Debug)]
+pub(super) struct State(RwLock<Current>);
+
+#[derive(Clone, Debug)]
+struct Current {
+    config: Arc<ServerConfig>,
+    expiry_s: u64,
+}
+
+impl Tls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// One cannot be read, or they do not make a server.
+    pub async fn load(settings: &ServerTls) -> Result<Self, TlsError> {
+        let paths =
+            [&settings.cert_file, &settings.key_file].into_iter().chain(&settings.client_ca_file).cloned().collect();
+        let (watched, contents) = Watched::open(paths).await?;
+        let current = server(&contents).map_err(TlsError::Content)?;
+        Ok(Tls { watched, state: Arc::new(State(RwLock::new(current))) })
+    }
+
+    pub(super) fn state(&self) -> Arc<State> {
+        Arc::clone(&self.state)
+    }
+
+    /// Takes renewed certificates for ever; connections that are open keep theirs.
+    pub(super) async fn renew(self, metrics: Arc<Metrics>) {
+        self.state.show(&metrics);
+        let Tls { watched, state } = self;
+        let shown = Arc::clone(&metrics);
+        watched.follow(metrics, move |contents| state.replace(contents, &shown)).await;
+    }
+}
+
+impl State {
+    fn replace(&self, contents: &[Vec<u8>], metrics: &Metrics) -> Result<(), String> {
+        *self.0.write() = server(contents)?;
+        self.show(metrics);
+        Ok(())
+    }
+
+    fn show(&self, metrics: &Metrics) {
+        metrics.certificate_expiry(self.0.read().expiry_s);
+    }
+
+    /// The handshake of a new connection; `None` if it failed, which is counted.
+    pub(super) async fn accept(&self, stream: TcpStream, metrics: &Metrics) -> Option<Box<TlsStream<TcpStream>>> {
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.0.read().config));
+        let failure = match tokio::time::timeout(HANDSHAKE_TIME_MAX, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => return Some(Box::new(stream)),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "A TLS handshake failed.");
+                reason(&error)
+            }
+            Err(_) => "timeout",
+        };
+        metrics.handshake_failed(failure);
+        None
+    }
+}
+
+/// Why a handshake failed, as a metric label.
+fn reason(error: &io::Error) -> &'static str {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::NoCertificatesPresented | rustls::Error::InvalidCertificate(_)) => "client_certificate",
+        _ => "protocol",
+    }
+}
+
+/// What rustls makes of the files of `otlp.tls`, in the order of [`Tls::load`].
+fn server(contents: &[Vec<u8>]) -> Result<Current, String> {
+    let [chain, key, authorities @ ..] = contents else { return Err("files are missing".to_owned()) };
+    let provider = Arc::new(ring::default_provider());
+    let certified = pem::certified_key(chain, key, &provider).map_err(|error| error.to_string())?;
+    let expiry_s = certified.cert.first().and_then(|certificate| pem::not_after_s(certificate)).unwrap_or(0);
+    let clients = match authorities.first() {
+        Some(pem) => verifier(pem, &provider)?,
+        None => WebPkiClientVerifier::no_client_auth(),
+    };
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .map_err(|error| error.to_string())?
+        .with_client_cert_verifier(clients)
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+    config.alpn_protocols = ALPN_PROTOCOLS.map(<[u8]>::to_vec).into();
+    Ok(Current { config: Arc::new(config), expiry_s })
+}
+
+/// Lets in clients whose certificates come from one of the `authorities`.
+fn verifier(authorities: &[u8], provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let roots = pem::authorities(authorities).map_err(|error| error.to_string())?;
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+        .build()
+        .map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests;

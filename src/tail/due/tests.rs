@@ -1,0 +1,17 @@
+use super::*;
+
+#[test]
+fn time_passes_the_end_of_its_bits() {
+    let wrap = 1 << 32;
+    for start_ms in [0, 1, wrap / 2 - 5, wrap - 5, wrap, 3 * wrap - 1] {
+        let (start, end) = (Moment::new(start_ms), Moment::new(start_ms + 3_600_000));
+        assert!(start.is_before(end) && !end.is_before(start) && !start.is_before(start));
+        assert_eq!(end.elapsed_ms(start_ms), 0);
+        assert_eq!(end.elapsed_ms(start_ms + 3_600_007), 7);
+        let mut queue = DueQueue::default();
+        queue.push(end, 9);
+        assert!(queue.pop_due(start_ms + 3_599_999).is_none());
+        assert_eq!(queue.pop_due(start_ms + 3_600_000).map(|due| due.slot), Some(9));
+        assert!(queue.pop_due(start_ms + 3_600_000).is_none());
+    }
+}

@@ -1,0 +1,138 @@
+//! An exporter whose sink answers what the scenario says: real queue, encoder and batches, no network.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use prost::Message;
+
+use super::scenario::Answer;
+use crate::cloud_trace::encode::{Encoder, EncoderSettings};
+use crate::config::settings::{self, AllowedProjects};
+use crate::export::batch::{Batch, Batcher, Form};
+use crate::export::sink::EncodeSpans;
+use crate::proto::google::devtools::cloudtrace::v2::attribute_value::Value;
+use crate::proto::google::devtools::cloudtrace::v2::{BatchWriteSpansRequest, Span};
+use crate::resource::Rewriter;
+use crate::sampling::annotation::{ADJUSTED_COUNT, POLICY, TRIGGER};
+use crate::tail::budget::Budget;
+use crate::tail::kept::{KeptQueue, KeptSpans};
+
+/// The time of day in all simulations, nanoseconds since 1970.
+const NOW_UNIX_NANO: u64 = 1_700_000_100_000_000_000;
+
+/// What the sink knows of a span beside its name: the policy that kept it, what its trace stands for, and whether that
+/// was rescued.
+pub(super) type Stored = (String, f64, bool);
+
+pub(super) struct Exporter {
+    pub(super) queue: Arc<KeptQueue>,
+    encoder: Encoder,
+    batcher: Batcher,
+    calls: VecDeque<Batch>,
+    start: Instant,
+    /// What the sink took, by the spans' names.
+    pub(super) stored: HashMap<String, Vec<Stored>>,
+    /// Spans that could not be encoded, and those that the sink refused for good.
+    pub(super) lost_spans: u64,
+    pub(super) unencodable_spans: u64,
+}
+
+impl Exporter {
+    pub(super) fn new(policy_names: &[String], budget: &Budget) -> Self {
+        let settings = EncoderSettings {
+            default_project: "p".into(),
+            allowed_projects: AllowedProjects::Any,
+            annotate: true,
+            policy_names: policy_names.into(),
+            ..EncoderSettings::default()
+        };
+        let mut encoder = Encoder::new(settings, Rewriter::default());
+        encoder.set_now(NOW_UNIX_NANO);
+        let limits = settings::Batch { max_spans: 8, max_bytes: 4_096, max_delay: Duration::from_millis(100) };
+        Exporter {
+            queue: Arc::default(),
+            encoder,
+            batcher: Batcher::new(Form::CloudTrace, limits, budget.clone()),
+            calls: VecDeque::new(),
+            start: Instant::now(),
+            stored: HashMap::new(),
+            lost_spans: 0,
+            unencodable_spans: 0,
+        }
+    }
+
+    /// Encodes what waits, `fragments` at most, and closes the batches that are due.
+    pub(super) fn encode(&mut self, fragments: usize, now_ms: u64) {
+        let now = self.start + Duration::from_millis(now_ms);
+        let mut slice = VecDeque::new();
+        self.queue.take(fragments, &mut slice);
+        for KeptSpans { fragment, keep } in slice {
+            for span in fragment.spans() {
+                let origin = EncodeSpans::origin(&mut self.encoder, span);
+                let place = <Encoder as EncodeSpans>::place(&origin);
+                let encoder = &mut self.encoder;
+                if self.batcher.push(place, now, |out| EncodeSpans::span(encoder, &origin, span, keep, out)).is_err() {
+                    self.unencodable_spans += 1;
+                    self.queue.settle(1);
+                }
+            }
+        }
+        self.batcher.close_due(now);
+        self.calls.extend(self.batcher.take_closed());
+    }
+
+    /// The sink answers the oldest call.
+    pub(super) fn answer(&mut self, answer: Answer) {
+        let Some(batch) = self.calls.pop_front() else { return };
+        match answer {
+            Answer::Stored => self.store(&batch),
+            Answer::Failed => self.calls.push_back(batch),
+            Answer::Refused => match batch.halves() {
+                Some((left, right)) => self.calls.extend([left, right]),
+                None => {
+                    self.lost_spans += 1;
+                    self.queue.settle(1);
+                }
+            },
+        }
+    }
+
+    fn store(&mut self, batch: &Batch) {
+        let request = BatchWriteSpansRequest::decode(batch.message().clone()).expect("a valid call");
+        assert_eq!(request.spans.len(), batch.span_count() as usize);
+        for span in request.spans {
+            let (name, stored) = stored(&span);
+            self.stored.entry(name).or_default().push(stored);
+        }
+        self.queue.settle(batch.span_count().into());
+    }
+
+    /// Everything goes, with a sink that takes all.
+    pub(super) fn finish(&mut self, now_ms: u64) {
+        while !self.queue.is_empty() {
+            self.encode(16, now_ms);
+        }
+        self.batcher.flush();
+        self.calls.extend(self.batcher.take_closed());
+        while !self.calls.is_empty() {
+            self.answer(Answer::Stored);
+        }
+    }
+
+    /// Spans that the sink took.
+    pub(super) fn stored_spans(&self) -> u64 {
+        self.stored.values().map(|stored| stored.len() as u64).sum()
+    }
+}
+
+fn stored(span: &Span) -> (String, Stored) {
+    let attributes = &span.attributes.as_ref().expect("annotations").attribute_map;
+    let text = |key| match attributes[key].value.clone().expect("a value") {
+        Value::StringValue(text) => text.value,
+        Value::IntValue(number) => number.to_string(),
+        Value::BoolValue(_) => panic!("no truth value"),
+    };
+    let name = span.display_name.as_ref().expect("a name").value.clone();
+    (name, (text(POLICY), text(ADJUSTED_COUNT).parse().expect("a number"), attributes.contains_key(TRIGGER)))
+}

@@ -1,0 +1,128 @@
+//! What policies ought to say, by reading the rules of a scenario from top to bottom.
+
+use super::scenario::{Kind, Rule, Scenario};
+use crate::otlp::TraceId;
+use crate::sampling::{Keep, Threshold, Verdict, threshold};
+
+const MS: u64 = 1_000_000;
+/// When traces begin, nanoseconds since 1970.
+const EPOCH: u64 = 1_700_000_000_000 * MS;
+
+impl Kind {
+    /// Start and end, nanoseconds since 1970.
+    pub(super) fn times(self) -> (u64, u64) {
+        match self {
+            Kind::Timeless => (0, 0),
+            Kind::Ancient => (86_400_000 * MS, 86_400_010 * MS),
+            Kind::Later => (EPOCH + 1_200 * MS, EPOCH + 1_210 * MS),
+            Kind::Slow => (EPOCH, EPOCH + 1_500 * MS),
+            _ => (EPOCH, EPOCH + 10 * MS),
+        }
+    }
+}
+
+/// The facts of some spans of one trace.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Facts {
+    pub(super) spans: u64,
+    pub(super) root: bool,
+    error: bool,
+    paid: bool,
+    probe: bool,
+    /// All starts and ends that are set.
+    times: Vec<u64>,
+}
+
+impl Facts {
+    pub(super) fn add(&mut self, kind: Kind) {
+        self.spans += 1;
+        self.root |= kind == Kind::Root;
+        self.error |= kind == Kind::Error;
+        self.paid |= kind == Kind::Paid;
+        self.probe |= kind == Kind::Probe;
+        let (start, end) = kind.times();
+        self.times.extend([start, end].iter().filter(|&&time| time != 0));
+    }
+
+    pub(super) fn and(&self, other: &Facts) -> Facts {
+        Facts {
+            spans: self.spans + other.spans,
+            root: self.root || other.root,
+            error: self.error || other.error,
+            paid: self.paid || other.paid,
+            probe: self.probe || other.probe,
+            times: [&self.times[..], &other.times].concat(),
+        }
+    }
+
+    /// Whether the trace waits for no more.
+    pub(super) fn is_full(&self, scenario: &Scenario) -> bool {
+        self.spans >= scenario.spans_max as u64
+    }
+
+    fn slow(&self) -> bool {
+        let (first, last) = (self.times.iter().min(), self.times.iter().max());
+        first.zip(last).is_some_and(|(first, last)| last - first >= 1_000 * MS)
+    }
+}
+
+impl Scenario {
+    fn randomness(&self, trace: usize) -> u64 {
+        let (id, explicit) = self.traces[trace];
+        explicit.unwrap_or_else(|| threshold::randomness(TraceId(id)))
+    }
+
+    fn ratio(&self, trace: usize, percent: u8) -> Option<Threshold> {
+        let threshold = Threshold::from_percent(f64::from(percent));
+        (self.randomness(trace) >= threshold.get()).then_some(threshold)
+    }
+
+    /// The verdict of the rules that remember nothing.
+    pub(super) fn verdict(&self, trace: usize, facts: &Facts) -> Verdict {
+        if let Some(veto) = self.rules.iter().position(|rule| *rule == Rule::NoProbes && facts.probe) {
+            return Verdict::Vetoed(veto as u16);
+        }
+        let votes = self.rules.iter().enumerate().filter_map(|(number, rule)| {
+            let threshold = match rule {
+                Rule::Errors if facts.error => Some(Threshold::ALWAYS),
+                Rule::Slow if facts.slow() => Some(Threshold::ALWAYS),
+                Rule::Ratio(percent) => self.ratio(trace, *percent),
+                Rule::PaidRatio(percent) if facts.paid => self.ratio(trace, *percent),
+                _ => None,
+            };
+            threshold.map(|threshold| Keep::new(number as u16, threshold))
+        });
+        let votes = votes.collect::<Vec<_>>();
+        // The least strict one; `min_by_key` takes the first of equals.
+        let Some(best) = votes.iter().min_by_key(|keep| keep.threshold) else { return Verdict::Dropped };
+        let named = if self.first_match { &votes[0] } else { best };
+        Verdict::Kept(Keep::new(named.policy, best.threshold))
+    }
+
+    /// Whether a trace of these facts may be kept so, in the first place or by a rescue.
+    pub(super) fn admits(&self, trace: usize, facts: &Facts, keep: Keep) -> bool {
+        let limited = self.rules.iter().any(|rule| matches!(rule, Rule::Limit(_)));
+        match self.verdict(trace, facts) {
+            Verdict::Vetoed(_) => false,
+            Verdict::Kept(expected) if (expected.policy, expected.threshold) == (keep.policy, keep.threshold) => true,
+            // A limiter may vote, too, and what it says depends on other traces.
+            Verdict::Kept(expected) if limited => keep.threshold <= expected.threshold,
+            Verdict::Dropped => matches!(self.rules[usize::from(keep.policy)], Rule::Limit(_)),
+            Verdict::Kept(_) => false,
+        }
+    }
+
+    /// What late spans prove by themselves.
+    pub(super) fn proof(&self, facts: &Facts) -> Option<Keep> {
+        if facts.probe && self.rules.contains(&Rule::NoProbes) {
+            return None;
+        }
+        let proves = |rule: &Rule| match rule {
+            Rule::Errors => facts.error,
+            Rule::Slow => facts.slow(),
+            _ => false,
+        };
+        let policy = self.rules.iter().position(proves)? as u16;
+        Some(Keep { rescued: true, ..Keep::new(policy, Threshold::ALWAYS) })
+    }
+}

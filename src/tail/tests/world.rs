@@ -1,0 +1,459 @@
+//! The pure core with a model beside it: after each step, what the table did is held against what it may do.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::account::{Account, Act, Changes, Event, Phase, follows};
+use super::exporter::Exporter;
+use super::reference::Facts;
+use super::scenario::{Kind, SWEEP_CLASSES, Scenario, SpanSpec, Step};
+use crate::config::settings::{DecisionCache, Size};
+use crate::otlp::TraceId;
+use crate::otlp::reference::Span;
+use crate::otlp::scan::{Scan, scan};
+use crate::sampling::{Keep, Policies, Threshold, Verdict};
+use crate::tail::budget::Budget;
+use crate::tail::kept::KeptSpans;
+use crate::tail::table::{Held, Outcome};
+use crate::tail::{Table, Trigger};
+
+/// Over the limit go the index of a request that has been admitted by its bytes, and what kept spans are encoded to.
+const INDEX_SPAN_BYTES_MAX: usize = 512;
+const ENCODED_SPAN_BYTES_MAX: usize = 4_096;
+
+/// A fault that is planted, to see that it is found.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Broken {
+    /// A kept fragment never gets to the exporter, though it is settled.
+    Loss,
+    /// A kept fragment gets there twice.
+    Repetition,
+    /// A share of the budget is not given back.
+    Memory,
+    /// A trace is kept as no policy says, with one span less.
+    Verdict,
+}
+
+pub(super) struct World<'s> {
+    scenario: &'s Scenario,
+    table: Table,
+    budget: Budget,
+    /// Used before anything came.
+    idle_bytes: usize,
+    policies: Arc<Policies>,
+    now_ms: u64,
+    out: Outcome,
+    exporter: Exporter,
+    accounts: Vec<Account>,
+    places: HashMap<TraceId, usize>,
+    /// Bodies that were sent, with the spans of each.
+    sent: Vec<(Bytes, Vec<SpanSpec>)>,
+    /// What each span went to the exporter with, each time that it did.
+    left: HashMap<String, Vec<Keep>>,
+    accepted_spans: u64,
+    /// Let go by the model's count, and by the table's own.
+    released_spans: u64,
+    sampled_out_spans: u64,
+}
+
+impl<'s> World<'s> {
+    pub(super) fn new(scenario: &'s Scenario) -> Self {
+        let loaded = crate::config::load(&scenario.yaml(), &|_| None).unwrap_or_else(|error| panic!("{error}"));
+        let mut settings = loaded.settings.tail_sampling;
+        let (sampled_cache_size, non_sampled_cache_size) = (scenario.cache_ids, scenario.cache_ids);
+        settings.decision_cache = DecisionCache { sampled_cache_size, non_sampled_cache_size };
+        // The model counts a trace's spans alone.
+        settings.bytes_max = Size::Bytes(u64::MAX);
+        let policies = Arc::new(Policies::compile(&settings).expect("policies that fit"));
+        let table = |budget: &Budget| Table::seeded(&settings, Arc::clone(&policies), budget.clone(), scenario.seed);
+        let idle = Budget::new(0);
+        let _probe = table(&idle);
+        let budget = Budget::new(idle.used_bytes() + scenario.room_bytes);
+        let places = scenario.traces.iter().enumerate().map(|(at, (id, _))| (TraceId(*id), at)).collect();
+        World {
+            scenario,
+            table: table(&budget),
+            idle_bytes: idle.used_bytes(),
+            exporter: Exporter::new(policies.names(), &budget),
+            budget,
+            policies,
+            now_ms: 0,
+            out: Outcome::default(),
+            accounts: vec![Account::default(); scenario.traces.len()],
+            places,
+            sent: Vec::new(),
+            left: HashMap::new(),
+            accepted_spans: 0,
+            released_spans: 0,
+            sampled_out_spans: 0,
+        }
+    }
+
+    /// Does one step, and checks everything.
+    pub(super) fn step(&mut self, step: &Step) {
+        match step {
+            Step::Send(spans) => {
+                self.sent.push((self.scenario.body(self.sent.len(), spans), spans.clone()));
+                self.send(self.sent.len() - 1);
+            }
+            Step::Again(at) if !self.sent.is_empty() => self.send(at % self.sent.len()),
+            Step::Again(_) => {}
+            Step::Wait(millis) => self.now_ms += millis,
+            Step::Sweep(class) => {
+                for shard in (*class..self.table.shard_count()).step_by(SWEEP_CLASSES) {
+                    while self.table.sweep(shard, self.now_ms, &mut self.out) {}
+                }
+                self.check(Act::Sweep(*class));
+            }
+            Step::Relieve => {
+                self.table.relieve(self.now_ms, &mut self.out);
+                self.check(Act::Relief);
+            }
+            Step::Shrink(shard) => self.table.shrink(*shard),
+            Step::Encode(fragments) => self.exporter.encode(*fragments, self.now_ms),
+            Step::Answer(answer) => self.exporter.answer(*answer),
+        }
+        self.check_books();
+    }
+
+    /// Stops: everything is decided and written, and nothing is left. Returns, for each trace, what its spans were kept
+    /// with and how many of them were.
+    pub(super) fn finish(mut self) -> Vec<(Option<Keep>, u64)> {
+        loop {
+            let more = self.table.drain(self.now_ms, &mut self.out);
+            self.check(Act::Drain);
+            self.exporter.encode(3, self.now_ms);
+            self.check_books();
+            if !more {
+                break;
+            }
+        }
+        assert_eq!(self.table.held(), Held::default());
+        self.exporter.finish(self.now_ms);
+        self.check_books();
+        self.check_sink();
+        assert_eq!(self.exporter.queue.unsettled_spans(), 0);
+        assert_eq!(self.budget.used_bytes(), self.idle_bytes, "all memory is given back");
+        let keep = |account: &Account| account.keep.map(|keep| Keep::new(keep.policy, keep.threshold));
+        self.accounts.iter().map(|account| (keep(account), account.left)).collect()
+    }
+
+    /// Does something that must not happen; false if there is nothing to do it to.
+    pub(super) fn break_promise(&mut self, how: Broken) -> bool {
+        let mut waiting = VecDeque::new();
+        let queue = &self.exporter.queue;
+        match how {
+            Broken::Memory => std::mem::forget(self.budget.force(1)),
+            Broken::Loss => {
+                queue.take(1, &mut waiting);
+                queue.settle(waiting.iter().map(|kept| u64::from(kept.fragment.span_count())).sum());
+                return !waiting.is_empty();
+            }
+            Broken::Repetition => {
+                queue.take(1, &mut waiting);
+                let again = waiting.clone();
+                queue.push(&mut again.into_iter().chain(waiting.drain(..)).collect());
+                return !queue.is_empty();
+            }
+            Broken::Verdict => {
+                let flipped = |account: &Account| account.phase == Phase::Kept;
+                let Some(account) = self.accounts.iter_mut().find(|account| flipped(account)) else { return false };
+                account.keep = Some(Keep::new(u16::MAX, Threshold::NEVER));
+                account.left -= 1;
+            }
+        }
+        true
+    }
+
+    fn send(&mut self, at: usize) {
+        let (body, spans) = self.sent[at].clone();
+        let before = self.budget.used_bytes();
+        let share = self.table.admit(body.len(), self.now_ms, &mut self.out);
+        self.check(Act::Relief);
+        let Some(share) = share else {
+            assert_eq!(self.table.held(), Held::default(), "refused while something could be decided or let go");
+            return;
+        };
+        let mut found = Scan::default();
+        let body = scan(body, self.policies.probe(), &mut found).expect("a valid body");
+        let mut arrived: HashMap<usize, Facts> = HashMap::new();
+        let accepted = spans.iter().filter(|span| span.kind != Kind::Bad);
+        accepted.for_each(|span| arrived.entry(span.trace).or_default().add(span.kind));
+        self.accepted_spans += found.facts.len() as u64;
+        self.table.insert(body, &found, share, self.now_ms, &mut self.out);
+        let slack = INDEX_SPAN_BYTES_MAX * (1 + spans.len());
+        assert!(self.budget.used_bytes() <= before.max(self.budget.limit_bytes()) + slack);
+        self.check(Act::Insert(&arrived));
+    }
+
+    /// Holds what the table did against the model, then passes it on as the daemon does.
+    fn check(&mut self, act: Act<'_>) {
+        let left = self.take_left();
+        let census = self
+            .table
+            .census()
+            .into_iter()
+            .map(|(shard, id, spans, pending)| (self.places[&id], (shard, spans, pending)));
+        let census: HashMap<usize, (usize, u64, bool)> = census.collect();
+        let mut expected = Changes::default();
+        for at in 0..self.accounts.len() {
+            let arrived = if let Act::Insert(arrived) = act { arrived.get(&at).cloned() } else { None };
+            let event = Event {
+                at,
+                arrived: arrived.unwrap_or_default(),
+                left: left.get(&at).map_or(&[][..], Vec::as_slice),
+                held: census.get(&at).copied(),
+                act,
+            };
+            self.follow(&event, &mut expected);
+        }
+        self.check_tally(act, &expected);
+        let spans: u64 = left.values().flatten().map(|(_, spans)| spans).sum();
+        self.policies.kept(spans as u32, self.now_ms);
+    }
+
+    /// The spans that leave for the exporter, by trace, in their fragments. Puts them into its queue.
+    fn take_left(&mut self) -> HashMap<usize, Vec<(Keep, u64)>> {
+        let mut left: HashMap<usize, Vec<(Keep, u64)>> = HashMap::new();
+        for KeptSpans { fragment, keep } in &self.out.kept {
+            let mut owner = None;
+            for bytes in fragment.spans() {
+                let span = Span::decode(bytes.span).expect("a span");
+                let id = TraceId(span.trace_id[..].try_into().expect("16 bytes"));
+                assert_eq!(*owner.get_or_insert(id), id, "a fragment is of one trace");
+                let name = String::from_utf8(span.name).expect("a name");
+                self.left.entry(name).or_default().push(*keep);
+            }
+            let at = self.places[&owner.expect("a fragment has spans")];
+            left.entry(at).or_default().push((*keep, fragment.span_count().into()));
+        }
+        self.exporter.queue.push(&mut self.out.kept);
+        left
+    }
+
+    /// What became of one trace; adds it to `changes`.
+    fn follow(&mut self, event: &Event<'_>, changes: &mut Changes) {
+        let account = &self.accounts[event.at];
+        let (phase, whole) = (account.phase, account.held.and(&event.arrived));
+        let left: u64 = event.left.iter().map(|(_, spans)| spans).sum();
+        let held = event.held.map_or(0, |(_, spans, _)| spans);
+        let released = whole.spans.checked_sub(left + held).expect("no span comes out of nothing");
+        let keep = event.left.first().map(|(keep, _)| *keep);
+        assert!(event.left.iter().all(|(other, _)| Some(*other) == keep), "{event:?}: one verdict");
+        if released > 0 && held > 0 {
+            return self.follow_rejected(event, released, changes);
+        }
+        assert!([left, held, released].iter().filter(|&&spans| spans > 0).count() <= 1, "{event:?}: torn apart");
+        let next = if whole.spans == 0 {
+            phase
+        } else if let Some(keep) = keep {
+            self.check_kept(event, &whole, keep);
+            Phase::Kept
+        } else if let Some((_, _, pending)) = event.held {
+            self.check_stays(event, &whole, pending)
+        } else {
+            self.check_released(event, &whole)
+        };
+        changes.add(phase, next, event);
+        let account = &mut self.accounts[event.at];
+        account.accepted += event.arrived.spans;
+        account.left += left;
+        account.released += released;
+        account.held = if next.is_held() { whole } else { Facts::default() };
+        account.keep = keep.or(account.keep);
+        account.phase = next;
+        self.released_spans += released;
+        assert_eq!(account.accepted, account.left + account.released + account.held.spans);
+    }
+
+    /// A full trace that can still be rescued takes no spans more that do not.
+    fn follow_rejected(&mut self, event: &Event<'_>, released: u64, changes: &mut Changes) {
+        let account = &mut self.accounts[event.at];
+        assert!(matches!(account.phase, Phase::Rescuable { .. }) && account.held.is_full(self.scenario), "{event:?}");
+        assert_eq!(released, event.arrived.spans, "{event:?}: torn apart");
+        let verdict = self.scenario.verdict(event.at, &account.held.and(&event.arrived));
+        assert!(!matches!(verdict, Verdict::Kept(_)), "{event:?}: not rescued");
+        changes.add(account.phase, account.phase, event);
+        account.accepted += released;
+        account.released += released;
+        self.released_spans += released;
+    }
+
+    /// A whole trace, or late spans of one, leaves for the exporter.
+    fn check_kept(&self, event: &Event<'_>, whole: &Facts, keep: Keep) {
+        let (account, at) = (&self.accounts[event.at], event.at);
+        let follows = account.keep.is_some_and(|first| follows(first, keep));
+        let plain = Keep::new(keep.policy, keep.threshold);
+        let verdict = self.scenario.admits(at, whole, plain);
+        let forgot = !self.scenario.remembers();
+        let right = match account.phase {
+            Phase::Kept => follows || forgot && (verdict || self.scenario.proof(whole) == Some(keep)),
+            Phase::Gone => self.scenario.proof(whole) == Some(keep) || forgot && verdict,
+            Phase::Vetoed => forgot && verdict,
+            Phase::New | Phase::Pending { .. } | Phase::Rescuable { .. } => verdict,
+        };
+        assert!(right, "{event:?}: {keep:?} for {whole:?} in {account:?}");
+        match account.phase {
+            Phase::Rescuable { .. } => assert!(keep.rescued, "{event:?}: rescued, but does not say so"),
+            Phase::New | Phase::Pending { .. } => assert!(!keep.rescued, "{event:?}: says rescued"),
+            Phase::Gone | Phase::Vetoed | Phase::Kept => {}
+        }
+        let has_waited = matches!((event.act, account.phase), (Act::Sweep(_), Phase::Pending { .. }));
+        assert!(has_waited || keep.missing_parent.is_none() || account.phase == Phase::Kept, "{event:?}: {keep:?}");
+        self.check_early(event);
+    }
+
+    /// A trace is held, or begins to be.
+    fn check_stays(&self, event: &Event<'_>, whole: &Facts, pending: bool) -> Phase {
+        let account = &self.accounts[event.at];
+        let verdict = self.scenario.verdict(event.at, whole);
+        let swept =
+            matches!((event.act, event.held), (Act::Sweep(class), Some((shard, ..))) if shard % SWEEP_CLASSES == class);
+        assert_ne!(event.act, Act::Drain, "{event:?}: held though the process stops");
+        match (account.phase, pending) {
+            (Phase::Rescuable { expiry_ms }, false) => {
+                let proven = event.arrived.spans > 0 && matches!(verdict, Verdict::Kept(_));
+                assert!(!proven, "{event:?}: not rescued, {whole:?}");
+                assert!(!swept || expiry_ms > self.now_ms, "{event:?}: rescuable for ever");
+                account.phase
+            }
+            (phase, true) => {
+                let begun = match phase {
+                    Phase::Pending { due_ms } => due_ms,
+                    Phase::New => self.now_ms + self.scenario.wait_ms,
+                    _ if !self.scenario.remembers() => self.now_ms + self.scenario.wait_ms,
+                    _ => panic!("{event:?}: decided twice"),
+                };
+                let rooted = self.now_ms + self.scenario.root_wait_ms;
+                let forward = event.arrived.root && self.scenario.root_wait_ms > 0;
+                let due_ms = if forward { begun.min(rooted) } else { begun };
+                assert!(!swept || due_ms > self.now_ms, "{event:?}: overdue");
+                assert!(!whole.is_full(self.scenario), "{event:?}: waits for more than it may hold");
+                Phase::Pending { due_ms }
+            }
+            (phase, false) => {
+                let decided = matches!(phase, Phase::Pending { .. }) || whole.is_full(self.scenario);
+                assert!(decided, "{event:?}: rescuable without a decision");
+                assert!(matches!(phase, Phase::New | Phase::Pending { .. }) || !self.scenario.remembers(), "{event:?}");
+                assert_eq!(verdict, Verdict::Dropped, "{event:?}: {whole:?}");
+                assert!(self.scenario.rescue_window_ms > 0, "{event:?}: rescuable though that is off");
+                self.check_early(event);
+                Phase::Rescuable { expiry_ms: self.now_ms + self.scenario.rescue_window_ms }
+            }
+        }
+    }
+
+    /// A trace, or late spans of one, are let go.
+    fn check_released(&self, event: &Event<'_>, whole: &Facts) -> Phase {
+        let account = &self.accounts[event.at];
+        let verdict = self.scenario.verdict(event.at, whole);
+        let forgot = !self.scenario.remembers() && whole.is_full(self.scenario);
+        match account.phase {
+            phase if matches!(phase, Phase::Pending { .. }) || phase == Phase::New && whole.is_full(self.scenario) => {
+                self.check_early(event);
+                match verdict {
+                    Verdict::Kept(_) => panic!("{event:?}: {whole:?} was to be kept"),
+                    Verdict::Dropped => Phase::Gone,
+                    Verdict::Vetoed(_) => Phase::Vetoed,
+                }
+            }
+            Phase::Rescuable { expiry_ms } => {
+                assert_eq!(event.arrived.spans, 0, "{event:?}: late spans let go of a trace");
+                assert!(
+                    matches!(event.act, Act::Relief | Act::Drain) || expiry_ms <= self.now_ms,
+                    "{event:?}: let go too early"
+                );
+                Phase::Gone
+            }
+            Phase::Gone => {
+                assert_eq!(self.scenario.proof(whole), None, "{event:?}: {whole:?}");
+                Phase::Gone
+            }
+            // Of a trace that was kept after it had been let go, the cache may forget the one and not the other.
+            Phase::Kept if account.released > 0 && !self.scenario.remembers() => {
+                assert_eq!(self.scenario.proof(whole), None, "{event:?}: {whole:?}");
+                Phase::Gone
+            }
+            Phase::Vetoed => Phase::Vetoed,
+            Phase::Kept if forgot && !matches!(verdict, Verdict::Kept(_)) => Phase::Gone,
+            Phase::New | Phase::Pending { .. } | Phase::Kept => panic!("{event:?}: let go without a decision"),
+        }
+    }
+
+    /// Who decides before the due time has a reason.
+    fn check_early(&self, event: &Event<'_>) {
+        match (event.act, self.accounts[event.at].phase) {
+            (Act::Sweep(_), Phase::Pending { due_ms }) => assert!(due_ms <= self.now_ms, "{event:?}: too early"),
+            (Act::Insert(_), _) => assert!(event.arrived.spans > 0, "{event:?}: decided by the spans of others"),
+            _ => {}
+        }
+    }
+
+    /// What the table says that it did.
+    fn check_tally(&mut self, act: Act<'_>, expected: &Changes) {
+        let tally = &self.out.tally;
+        let traces = |by_policy: &[(u16, Trigger, u64)]| by_policy.iter().map(|(.., traces)| traces).sum::<u64>();
+        if self.scenario.remembers() {
+            let dropped = traces(&tally.vetoed) + tally.dropped.iter().sum::<u64>();
+            assert_eq!(dropped, expected.dropped_traces, "{act:?}: dropped traces");
+            assert_eq!(traces(&tally.kept), expected.kept_traces, "{act:?}: kept traces");
+            let late = [tally.late_kept_spans, tally.late_dropped_spans, tally.late_rescued_spans];
+            assert_eq!(late, expected.late_spans, "{act:?}: late spans");
+        }
+        let triggers: &[Trigger] = match act {
+            Act::Insert(_) => &[Trigger::Evidence, Trigger::TraceSize, Trigger::Rescue],
+            Act::Relief => &[Trigger::Pressure],
+            Act::Sweep(_) => &[Trigger::DecisionWait, Trigger::RootReceived],
+            Act::Drain => &[Trigger::Shutdown],
+        };
+        let said = tally.kept.iter().chain(&tally.vetoed).map(|(_, trigger, _)| *trigger);
+        let dropped = Trigger::ALL.into_iter().filter(|trigger| tally.dropped[*trigger as usize] > 0);
+        said.chain(dropped).for_each(|trigger| assert!(triggers.contains(&trigger), "{act:?}: {trigger:?}"));
+        self.sampled_out_spans += tally.sampled_out_spans;
+        assert_eq!(self.sampled_out_spans, self.released_spans, "{act:?}: sampled out");
+        self.out.tally.clear();
+    }
+
+    /// Conservation, at every moment.
+    fn check_books(&self) {
+        let held = self.table.held();
+        let at_exporter = self.exporter.queue.unsettled_spans();
+        let Exporter { lost_spans, unencodable_spans, .. } = self.exporter;
+        let settled = self.exporter.stored_spans() + lost_spans + unencodable_spans;
+        let accounted = self.released_spans + held.pending_spans + held.rescuable_spans + at_exporter + settled;
+        assert_eq!(self.accepted_spans, accounted, "conservation");
+        let pending = self.accounts.iter().filter(|account| matches!(account.phase, Phase::Pending { .. }));
+        assert_eq!(pending.map(|account| account.held.spans).sum::<u64>(), held.pending_spans);
+        let forced = ENCODED_SPAN_BYTES_MAX * at_exporter as usize;
+        let index = INDEX_SPAN_BYTES_MAX * 101;
+        assert!(self.budget.used_bytes() <= self.budget.limit_bytes() + index + forced, "over the budget");
+    }
+
+    /// Each span that was kept is at the sink, as it was kept and as often as it was sent, but for those that are counted
+    /// as lost; no other is.
+    fn check_sink(&mut self) {
+        for (name, stored) in &self.exporter.stored {
+            let left = self.left.get_mut(name).expect("nothing is written that was not kept");
+            for (policy, adjusted_count, rescued) in stored {
+                let is_it = |keep: &Keep| {
+                    let error = adjusted_count / keep.threshold.adjusted_count() - 1.0;
+                    let named = &self.policies.names()[usize::from(keep.policy)];
+                    (named, keep.rescued) == (policy, *rescued) && error.abs() < 1e-9
+                };
+                let same = left.iter().position(is_it).unwrap_or_else(|| panic!("{name}: {stored:?}, not {left:?}"));
+                left.swap_remove(same);
+            }
+        }
+        // Cloud Trace takes no span without a time, nor one of decades ago.
+        let is_unencodable = |name: &str| name.starts_with("Ancient") || name.starts_with("Timeless");
+        let lost = |unencodable| {
+            let names = self.left.iter().filter(move |(name, _)| is_unencodable(name) == unencodable);
+            names.map(|(_, left)| left.len() as u64).sum::<u64>()
+        };
+        assert_eq!(lost(true), self.exporter.unencodable_spans);
+        assert_eq!(lost(false), self.exporter.lost_spans);
+    }
+}

@@ -1,0 +1,417 @@
+#!/usr/bin/env python3
+"""Faults and overload on the whole program: the table in `docs/reliability.md` has the results.
+
+    tools/faults.py --rig RIG [--collector] [--write] [--container MIB] [SCENARIO ...] SPANSIEVE
+
+RIG is the folder of the benchmark rig, whose programs are built (`RIG_OUT`). Without a SCENARIO all of them run, one after the other; each
+starts a sink and the daemon anew on fixed ports. With --collector the Go Collector gets the same afterwards, where
+that makes sense. For each scenario a JSON line on standard output, with the promises that were broken; --write puts its row
+into the table. The exit code is 1 if any promise was broken by Spansieve.
+"""
+import argparse, dataclasses, itertools, json, math, os, signal, sys, threading, time
+from typing import Callable
+
+import harness
+from harness import HTTP, Hostile, Requests, Spansieve, Truth, loadgen, post_all, probe_is_prompt, scrape, until
+
+DOCUMENT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs", "reliability.md")
+BEGIN, END = "<!-- faults.py: begin -->", "<!-- faults.py: end -->"
+COLUMNS = ["fault", "spans acknowledged, of those sent", "refused requests", "error and slow traces kept", "lost", "peak resident, of the container", "recovered after", "Go Collector, the same"]
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("scenario", nargs="*")
+parser.add_argument("spansieve")
+parser.add_argument("--rig", required=True)
+parser.add_argument("--collector", action="store_true", help="the Go Collector of the rig as well")
+parser.add_argument("--write", action="store_true", help="into docs/reliability.md")
+parser.add_argument("--container", type=int, default=512, help="the container's memory in MiB; memory.limit is its default part of it")
+
+
+@dataclasses.dataclass
+class Scenario:
+    """A fault: what it is, what is promised, and how it is brought about."""
+
+    fault: str
+    promise: str
+    # Loads the daemon and returns when the load has ended; what it returns joins the result.
+    load: Callable
+    # What the daemon's configuration has beside the usual.
+    daemon: dict = dataclasses.field(default_factory=dict)
+    # Whether the load ends the process, and what becomes of the spans then: `counted`, `spooled` or `gone`.
+    end: str = ""
+    # Whether the Go Collector has anything to show.
+    collector: bool = True
+
+
+class Collector:
+    """The Go Collector of the rig, with as much of the interface of `Spansieve` as the loads need."""
+
+    def __init__(self, container_mib=512, wait=2, **_):
+        self.container_mib, self.wait = container_mib, wait
+        # The parts of the container that the memory limiter's documentation advises.
+        limit, spike = container_mib * 8 // 10, container_mib * 2 // 10
+        self.environment = {"DECISION_WAIT": f"{wait}s", "MEM_LIMIT_MIB": str(limit), "MEM_SPIKE_MIB": str(spike)}
+        self.command = f"{harness.rig.BIN}/otelcol-peer --config {harness.rig.HERE}/otelcol/config.yaml"
+        self.peak_mib = 0.0
+
+    def start(self):
+        self.process = harness.rig.start_daemon(self.command, None, self.environment, os.devnull, HTTP)
+        return self
+
+    alive, memory_peak_mib, signal = Spansieve.alive, Spansieve.memory_peak_mib, Spansieve.signal
+
+
+# === Loads ===
+
+
+def sustainable_rate(daemon):
+    """Spans a second that the memory limit can hold for the decision wait."""
+    return daemon.container_mib * harness.LIMIT_SHARE * (1 << 20) / harness.HELD_BYTES_PER_SPAN / daemon.wait
+
+
+def overload(daemon, truth):
+    rate = 10 * sustainable_rate(daemon)
+    result = loadgen(truth, "--rate", rate, "--duration", 20)()
+    return {"times_sustainable": round(result["sent"] / result["wall_s"] / rate * 10, 1)}
+
+
+def burst(daemon, truth):
+    requests = Requests(1000, pad=480)
+    count = (1 << 30) // len(requests.body) + 1
+    post_all(((body, 1000, must) for body, must in (requests.make(10) for _ in range(count))), truth, connections=32)
+
+
+def million(trace, error_at):
+    """Requests of 5,000 spans of one trace, of which the span at `error_at` failed."""
+    requests = Requests(5000)
+    for first in range(0, 1_000_000, 5000):
+        place = error_at - first
+        body, _ = requests.make(trace=trace, error_at=place if 0 <= place < 5000 else None)
+        yield body, 5000, []
+
+
+def giant_trace(daemon, truth):
+    trace = os.urandom(16)
+    post_all(million(trace, 500_000), truth, connections=2)
+    truth.must_keep[trace.hex()] = 1_000_000
+
+
+def one_span_traces(daemon, truth):
+    requests = Requests(5000)
+    post_all(((body, 5000, must) for body, must in (requests.make(10) for _ in range(2000))), truth)
+
+
+def one_span_requests(daemon, truth):
+    loadgen(truth, "--batch", 1, "--inflight", 32, "--duration", 20)()
+
+
+def huge_requests(daemon, truth):
+    requests = Requests(100_000)
+    post_all(((body, 100_000, must) for body, must in (requests.make(100) for _ in range(60))), truth, connections=4)
+
+
+def together(daemon, truth):
+    stream = loadgen(truth, "--duration", 20)
+    singles = loadgen(truth, "--batch", 1, "--duration", 20)
+    trace = os.urandom(16)
+    requests = Requests(100_000)
+    huge = ((body, 100_000, must) for body, must in (requests.make(100) for _ in range(10)))
+    post_all(itertools.chain.from_iterable(zip(million(trace, 0), huge)), truth, connections=4)
+    stream(), singles()
+
+
+def while_sink(fault, seconds, rate=20_000, margin=5):
+    """A load at `rate` during which the sink has a fault, set after five seconds; it goes on for `margin` seconds after it."""
+
+    def load(daemon, truth):
+        finish = loadgen(truth, "--rate", rate, "--duration", seconds + 5 + margin)
+        time.sleep(5)
+        harness.rig.get(harness.rig.FAKE_HTTP, f"/set?{fault}")
+        finish()
+        harness.rig.get(harness.rig.FAKE_HTTP, "/set?delay_ms=0")
+
+    return load
+
+
+def hostile(daemon, truth):
+    clients = Hostile(each=16)
+    loadgen(truth, "--rate", 20_000, "--duration", 20, "--retries", 50)()
+    clients.stop()
+    return {"hostile_connections": sum(clients.opened.values()), "cut_off": dict(clients.cut_off)}
+
+
+def through_stock_exporter(daemon, truth):
+    """The Collector's own OTLP exporter in between, which stops at what is not retryable, while the sink is away."""
+    environment = {"EXPORTER": "otlp", "CLOUDTRACE": harness.GRPC, "OTLP_GRPC": "127.0.0.1:5317", "OTLP_HTTP": "127.0.0.1:5318"}
+    command = [f"{harness.rig.BIN}/otelcol-peer", "--config", f"{harness.rig.HERE}/otelcol/passthrough.yaml"]
+    between = harness.rig.Proc(command, env=environment)
+    until(lambda: harness.rig.post_span("127.0.0.1:5318") == 200, 30)
+    truth.sent, truth.acked = truth.sent + 1, truth.acked + 1
+    harness.rig.get(harness.rig.FAKE_HTTP, "/set?down_ms=20000")
+    expect = f"/tmp/expect-{os.getpid()}"
+    result = harness.rig.load(None, ["--endpoint", "127.0.0.1:5317", "--rate", 20_000, "--duration", 25, "--retries", 600, "--expect", expect])
+    truth.add_loadgen(result, expect)
+    busy = scrape().by_label("requests_total", "outcome").get("busy", 0)
+    # It exits when its queue is empty.
+    between.stop(signal.SIGTERM, wait=120)
+    return {"refusals_to_the_exporter": busy}
+
+
+def stop_at_full_load(fault, number=signal.SIGTERM):
+    """Ends the process at full load while the sink has a fault; the load goes on and is refused."""
+
+    def load(daemon, truth):
+        harness.rig.get(harness.rig.FAKE_HTTP, f"/set?{fault}")
+        finish = loadgen(truth, "--rate", 2 * sustainable_rate(daemon), "--duration", 10)
+        time.sleep(7)
+        code, seconds = daemon.signal(number)
+        finish()
+        return {"exit_code": code, "exit_s": seconds}
+
+    return load
+
+
+SLOW_SINK = "delay_ms=2000"
+AWAY = "down_ms=60000"
+
+SCENARIOS = {
+    "overload": Scenario("10 times the rate that memory sustains", "decided early, then refused", overload, {"wait": 10}),
+    "burst": Scenario("1 GB at once", "refused until there is room; every retry gets through", burst),
+    "giant-trace": Scenario("one trace of 1,000,000 spans, with an error in the middle", "kept", giant_trace),
+    "one-span-traces": Scenario("10,000,000 traces of one span", "bounded", one_span_traces),
+    "one-span-requests": Scenario("requests of one span, flat out", "bounded", one_span_requests),
+    "huge-requests": Scenario("requests of 100,000 spans", "bounded", huge_requests),
+    "together": Scenario("a flat-out stream, one-span requests, requests of 100,000 spans and a trace of a million, at once", "bounded", together),
+    "away": Scenario("sink away for 60 s, 20,000 spans/s", "held and written", while_sink("down_ms=60000", 60)),
+    "slow": Scenario("sink takes 2 s a call, 20,000 spans/s", "written", while_sink("delay_ms=2000", 30, margin=0)),
+    "exhausted": Scenario("sink says RESOURCE_EXHAUSTED for 30 s, 20,000 spans/s", "held and written", while_sink("code=8&for_ms=30000", 30)),
+    "hostile": Scenario("16 each of nine kinds of hostile client beside 20,000 spans/s", "the good ones notice nothing", hostile),
+    "stock-exporter": Scenario("the Collector's OTLP exporter in front, memory full as the sink is away", "its retry gets through", through_stock_exporter, {"percentage": 100, "container_mib": 192}, collector=False),
+    "sigterm-slow": Scenario("SIGTERM at twice the sustainable rate, sink takes 2 s a call", "what cannot be written is counted", stop_at_full_load(SLOW_SINK), end="counted"),
+    "sigterm-away": Scenario("SIGTERM at twice the sustainable rate, sink away", "all of it is counted", stop_at_full_load(AWAY), end="counted"),
+    "sigterm-spool": Scenario("the same with a spool, and a start", "nothing is lost", stop_at_full_load("down_ms=20000"), {"spool": "4GiB"}, end="spooled", collector=False),
+    "kill9-spool": Scenario("kill -9 at twice the sustainable rate, with a spool, and a start", "what is spooled arrives", stop_at_full_load("down_ms=20000", signal.SIGKILL), {"spool": "4GiB", "percentage": 100}, end="gone", collector=False),
+    "kill9-journal": Scenario("kill -9 at twice the sustainable rate, with a journal, and a start", "nothing is lost", stop_at_full_load("down_ms=20000", signal.SIGKILL), {"more": "journal: {{directory: {folder}/journal}}\n"}, end="spooled", collector=False),
+}
+
+
+# === Trials ===
+
+
+class LastScrape(threading.Thread):
+    """Scrapes until the process is gone."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.last, self.stopping = None, threading.Event()
+        self.start()
+
+    def run(self):
+        while not self.stopping.wait(0.05):
+            try:
+                self.last = scrape()
+            except (OSError, ValueError):
+                pass
+
+    def stop(self):
+        self.stopping.set()
+        self.join()
+        return self.last
+
+
+def trial(scenario, daemon):
+    """Runs a scenario on a daemon; the result as a dictionary."""
+    fake = harness.rig.start_fake(None)
+    truth = Truth()
+    try:
+        daemon.start()
+        truth.sent = truth.acked = 1
+        watch = LastScrape() if scenario.end and isinstance(daemon, Spansieve) else None
+        extra = scenario.load(daemon, truth) or {}
+        last = watch.stop() if watch else None
+        if isinstance(daemon, Spansieve):
+            return spansieve_result(scenario, daemon, truth, last) | extra
+        return collector_result(scenario, daemon, truth) | extra
+    finally:
+        daemon.process.stop(signal.SIGKILL)
+        fake.stop(signal.SIGKILL)
+
+
+def facts(daemon, truth):
+    """What is known of both."""
+    gone, torn = truth.missing()
+    sink = harness.rig.stats()
+    return {
+        "sent": truth.sent,
+        "acked": truth.acked,
+        "refused": truth.refused,
+        "lost_by_sender": truth.lost,
+        "answers": dict(truth.answers),
+        "must_keep": len(truth.must_keep),
+        "missing": gone,
+        "torn": torn,
+        "exported": sink["spans"],
+        "twice": sink["dup_spans"],
+        "ack_p99_ms": truth.ack_p99_ms(),
+        "peak_mib": daemon.memory_peak_mib(),
+        "container_mib": daemon.container_mib,
+    }
+
+
+def collector_result(scenario, daemon, truth):
+    harness.rig.settle(daemon.wait + 3)
+    return {"alive": daemon.alive()} | facts(daemon, truth)
+
+
+def spansieve_result(scenario, daemon, truth, last):
+    broken = []
+    if scenario.end:
+        lost = ended(scenario, daemon, truth, last, broken)
+    else:
+        lost = None
+    if not daemon.alive():
+        return facts(daemon, truth) | {"dropped": lost, "broken": broken + promises(daemon, truth, None, lost)}
+    prompt_s = until(lambda: probe_is_prompt(truth), 120)
+    drained_s = until(lambda: scrape().undecided_or_unwritten() == 0, 300)
+    books = scrape()
+    result = {
+        "prompt_again_s": prompt_s,
+        "drained_s": drained_s,
+        "dropped": books.by_label("dropped_spans_total", "reason"),
+        "requests": books.by_label("requests_total", "outcome"),
+        "triggers": books.by_label("decided_traces_total", "trigger"),
+        "policies": books.by_label("decided_traces_total", "policy"),
+    }
+    return facts(daemon, truth) | result | {"broken": broken + promises(daemon, truth, books, lost)}
+
+
+def ended(scenario, daemon, truth, last, broken):
+    """After the load has ended the process: the spans that it said were lost, and a new process if there is one."""
+    if scenario.end == "counted":
+        lost = daemon.lost_at_stop()
+        left = last.sum("held_spans", "export") + last.sum("exported_spans_total") + last.sum("dropped_spans_total")
+        written = harness.rig.stats()["spans"] - harness.rig.stats()["dup_spans"]
+        # A call that was cut off may have arrived: it is counted as lost nevertheless.
+        if last.sum("held_spans", "pending") == 0 and lost is not None and written + lost < left:
+            broken.append(f"{left} spans were kept, {written} written, {lost} counted as lost")
+        return lost
+    daemon.start()
+    truth.sent, truth.acked = truth.sent + 1, truth.acked + 1
+    return None
+
+
+def promises(daemon, truth, books, lost):
+    """The promises that were not kept, in words."""
+    gone, torn = truth.missing()
+    checks = [
+        (daemon.memory_peak_mib() <= daemon.container_mib, f"{daemon.memory_peak_mib()} MiB resident"),
+        (truth.not_retryable == 0, f"{truth.not_retryable} refusals that exporters do not retry"),
+        (gone <= (lost or 0), f"{gone} error or slow traces missing"),
+        (torn <= (lost or 0), f"{torn} error or slow traces not whole"),
+    ]
+    if books is not None:
+        sink = harness.rig.stats()
+        exported = books.sum("exported_spans_total")
+        checks += [
+            (books.undecided_or_unwritten() == 0, "spans are stuck"),
+            (books.unaccounted() == 0, f"{books.unaccounted()} spans unaccounted for"),
+            (daemon.starts > 1 or exported == sink["spans"], f"{exported} spans exported, {sink['spans']} arrived"),
+            (daemon.starts > 1 or 0 <= books.sum("received_spans_total") - truth.acked <= truth.lost, "received is not what was acknowledged"),
+            (books.sum("dropped_spans_total") == 0, "spans were dropped"),
+            (ratio_is_right(books), "the ratio's adjusted counts are off"),
+        ]
+    return [words for kept, words in checks if not kept]
+
+
+def ratio_is_right(books):
+    """Whether the adjusted counts of the ratio's traces sum up to all it was asked about, within four standard errors."""
+    traces = books.by_label("decided_traces_total", "policy")
+    kept, dropped, share = traces.get("rest", 0), traces.get("", 0), harness.RATIO
+    asked = kept + dropped
+    everything_is_kept = dropped == 0
+    return everything_is_kept or abs(kept / share - asked) <= 4 * math.sqrt(asked * (1 - share) / share)
+
+
+# === Results ===
+
+
+def count(number):
+    return f"{number:,}"
+
+
+def row(scenario, name, result, peer):
+    refused = sum(times for answer, times in result["answers"].items() if answer not in ("ok", "partial"))
+    refused = max(refused, result.get("requests", {}).get("busy", 0))
+    lost = sum((result["dropped"] or {}).values()) if not isinstance(result["dropped"], int) else result["dropped"]
+    kept = f"{count(result['must_keep'] - result['missing'])} of {count(result['must_keep'])}"
+    if result["torn"]:
+        kept += f", {count(result['torn'])} not whole"
+    recovered = f"{result['drained_s']} s" if result.get("drained_s") is not None else "-"
+    if "exit_s" in result:
+        recovered = f"exit {result['exit_code']} after {result['exit_s']} s" + (f"; {recovered}" if recovered != "-" else "")
+    cells = [
+        f"{scenario.fault} (`{name}`)",
+        f"{count(result['acked'])} of {count(result['sent'])}",
+        count(refused),
+        kept,
+        count(lost or 0),
+        f"{result['peak_mib']} of {result['container_mib']} MiB",
+        recovered,
+        peer_cell(peer),
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def peer_cell(peer):
+    if peer is None:
+        return ""
+    kept = f"{count(peer['acked'])} spans acknowledged; {count(peer['must_keep'] - peer['missing'])} of {count(peer['must_keep'])} traces kept"
+    torn = f", {count(peer['torn'])} not whole" if peer["torn"] else ""
+    state = "" if peer.get("alive") or "exit_s" in peer else "; **dead**"
+    stopped = f"; exit after {peer['exit_s']} s" if "exit_s" in peer else ""
+    return f"{kept}{torn}; {peer['peak_mib']} MiB{stopped}{state}"
+
+
+def write(name, line):
+    """Puts the row of a scenario into the table, in the order of the scenarios."""
+    with open(DOCUMENT) as file:
+        before, rest = file.read().split(BEGIN)
+        table, after = rest.split(END)
+    rows = {text.split("(`")[1].split("`)")[0]: text for text in table.splitlines() if "(`" in text.split("|")[1 if "|" in text else 0]}
+    rows[name] = line
+    head = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
+    body = [rows[known] for known in SCENARIOS if known in rows]
+    with open(DOCUMENT, "w") as file:
+        file.write(f"{before}{BEGIN}\n" + "\n".join(head + body) + f"\n{END}{after}")
+
+
+def main():
+    args = parser.parse_args()
+    harness.load_rig(args.rig)
+    unknown = [name for name in args.scenario if name not in SCENARIOS]
+    if unknown:
+        raise SystemExit(f"no such scenario: {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
+    failed = False
+    for name in args.scenario or SCENARIOS:
+        scenario = SCENARIOS[name]
+        options = {"container_mib": args.container} | scenario.daemon
+        daemon = Spansieve(args.spansieve, **options)
+        if not daemon.understands():
+            print(json.dumps({"scenario": name, "skipped": "this build does not know its configuration"}), flush=True)
+            continue
+        result = trial(scenario, daemon)
+        print(json.dumps({"scenario": name} | result), flush=True)
+        peer = None
+        if args.collector and scenario.collector:
+            peer = trial(scenario, Collector(**options))
+            print(json.dumps({"scenario": name, "daemon": "collector"} | peer), flush=True)
+        line = row(scenario, name, result, peer)
+        print(line, file=sys.stderr, flush=True)
+        if args.write:
+            write(name, line)
+        failed |= bool(result["broken"])
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,481 @@
+"""What `faults.py` and `soak.py` share: the daemon under the rig, senders that know what was acknowledged, clients that
+mean harm, and the books.
+
+`rig` is the benchmark rig's module of that name; `load_rig` finds it.
+"""
+import asyncio, collections, contextlib, gzip, http.client, os, random, re, signal, socket, struct, sys, tempfile, threading, time
+
+GRPC, HTTP = "127.0.0.1:4317", "127.0.0.1:4318"
+RATIO = 0.05
+# The default of memory.limit: this part of the container's memory.
+LIMIT_SHARE = 0.7
+# What a span of the rig's load takes of the memory budget: 568 B on the wire, its index, a part of its trace's entry.
+HELD_BYTES_PER_SPAN = 620
+
+CONFIG = """
+otlp: {{listen: ["{grpc}", "{http}"], max_request_bytes: {max_request_bytes}}}
+tail_sampling:
+  decision_wait: {wait}s
+  policies:
+    - {{name: errors, type: status_code, status_code: {{status_codes: [ERROR]}}}}
+    - {{name: slow, type: latency, latency: {{threshold_ms: 1000}}}}
+    - {{name: rest, type: probabilistic, probabilistic: {{sampling_percentage: {percentage}}}}}
+cloud_trace: {{endpoint: "http://{sink}", project: bench-project{spool}}}
+memory: {{limit: {limit_mib}MiB}}
+{more}"""
+
+rig = None
+
+
+def load_rig(folder):
+    """Makes the rig in `folder` this module's `rig`."""
+    global rig
+    sys.path.insert(0, folder)
+    import rig as module
+
+    rig = module
+    return module
+
+
+# === Spans ===
+
+
+def varint(value):
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def field(number, payload):
+    """A length-delimited field of protobuf."""
+    return varint(number << 3 | 2) + varint(len(payload)) + payload
+
+
+def attribute(key, text):
+    return field(1, key) + field(2, field(1, text))
+
+
+class Requests:
+    """Export requests of `count` spans, whose ids and times are written into one body made ahead.
+
+    Every span has the same length, so that a column of bytes is one assignment.
+    """
+
+    ERROR, SLOW_NS = 2, 1_500_000_000
+
+    def __init__(self, count, pad=20, service=b"faults", seed=None):
+        self.count, self.random = count, random.Random(seed)
+        head = b"\x0a\x10" + bytes(16) + b"\x12\x08" + bytes(8) + b"\x39" + bytes(8) + b"\x41" + bytes(8)
+        head += b"\x7a\x02\x18\x00" + field(5, b"work") + field(9, attribute(b"pad", b"x" * pad))
+        span = field(2, head)
+        at = len(span) - len(head)
+        resource = field(1, field(1, attribute(b"service.name", service)))
+        scope_spans = field(2, span * count)
+        self.body = bytearray(field(1, resource + scope_spans))
+        first = len(self.body) - len(span) * count + at
+        self.stride = len(span)
+        self.trace, self.span, self.start = first + 2, first + 20, first + 29
+        self.end, self.status = first + 38, first + 49
+
+    def _column(self, at, values, width):
+        """Writes `count` values of `width` bytes, one a span."""
+        last = (self.count - 1) * self.stride + 1
+        for i in range(width):
+            self.body[at + i : at + i + last : self.stride] = values[i::width]
+
+    def make(self, flagged=0, trace=None, error_at=None):
+        """A request, and the ids of its traces that must be kept: `flagged` of them, errors and slow ones in turn.
+
+        With `trace` all spans are of that one, and `error_at` is the place of its error, if there is one.
+        """
+        ids = trace * self.count if trace else self.random.randbytes(16 * self.count)
+        self._column(self.trace, ids, 16)
+        self._column(self.span, self.random.randbytes(8 * self.count), 8)
+        now = time.time_ns()
+        self._column(self.start, struct.pack("<Q", now - 1_000_000) * self.count, 8)
+        self._column(self.end, struct.pack("<Q", now) * self.count, 8)
+        self._column(self.status, bytes(self.count), 1)
+        if trace:
+            if error_at is not None:
+                self.body[self.status + error_at * self.stride] = self.ERROR
+            return bytes(self.body), []
+        chosen = self.random.sample(range(self.count), flagged)
+        for turn, place in enumerate(chosen):
+            at = place * self.stride
+            if turn % 2 == 0:
+                self.body[self.status + at] = self.ERROR
+            else:
+                struct.pack_into("<Q", self.body, self.start + at, now - self.SLOW_NS)
+        return bytes(self.body), [ids[16 * place : 16 * place + 16].hex() for place in chosen]
+
+
+# === Senders ===
+
+
+class Truth:
+    """What senders know: spans acknowledged, and traces that must be kept with their acknowledged spans."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.sent = self.acked = self.refused = self.lost = 0
+        self.must_keep = {}
+        self.answers = collections.Counter()
+        self.not_retryable = 0
+        self.ack_s = []
+
+    def answered(self, what, retryable):
+        with self.lock:
+            self.answers[what] += 1
+            self.not_retryable += not retryable
+
+    def settled(self, fate, spans, must_keep=(), ack_s=None):
+        """All `spans` of a request met `fate`: acked, refused, or lost (nobody knows)."""
+        with self.lock:
+            setattr(self, fate, getattr(self, fate) + spans)
+            if fate == "acked":
+                self.must_keep.update((trace, 1) for trace in must_keep)
+                self.ack_s.append(ack_s)
+
+    def add_loadgen(self, result, expect):
+        """The result of the rig's generator and its file of traces that must be kept."""
+        with self.lock:
+            for key in ("sent", "acked", "refused", "lost"):
+                setattr(self, key, getattr(self, key) + result[key])
+            self.answers.update(result["codes"])
+            self.ack_s.append(result["ack_p99_ms"] / 1000)
+            with open(expect) as lines:
+                for trace, _kind, _spans, acked, decider in map(str.split, lines):
+                    if decider == "1":
+                        self.must_keep[trace] = int(acked)
+
+    def ack_p99_ms(self):
+        times = sorted(self.ack_s)
+        return round(times[len(times) * 99 // 100] * 1000, 1) if times else 0.0
+
+    def missing(self):
+        """Traces that must be kept and of which the sink has nothing; and those of which it lacks spans."""
+        have = {}
+        for line in rig.get(rig.FAKE_HTTP, "/traces", 300).splitlines():
+            trace, spans, _rest = line.split(" ", 2)
+            have[trace] = int(spans)
+        gone = sum(trace not in have for trace in self.must_keep)
+        torn = sum(0 < have.get(trace, 0) < spans for trace, spans in self.must_keep.items())
+        self.rest_kept = len(have.keys() - self.must_keep.keys())
+        return gone, torn
+
+
+class Sender(threading.Thread):
+    """Posts requests from an iterator of (body, spans, must_keep) on one connection, with the patience of a stock exporter."""
+
+    def __init__(self, requests, lock, truth, retry, timeout=30):
+        super().__init__(daemon=True)
+        self.requests, self.take, self.truth, self.retry, self.timeout = requests, lock, truth, retry, timeout
+        self.connection = None
+        self.start()
+
+    def run(self):
+        while True:
+            with self.take:
+                request = next(self.requests, None)
+            if request is None:
+                return
+            body, spans, must_keep = request
+            with self.truth.lock:
+                self.truth.sent += spans
+            begun = time.monotonic()
+            fate = self.send(body)
+            self.truth.settled(fate, spans, must_keep, time.monotonic() - begun)
+
+    def send(self, body):
+        deadline = time.monotonic() + 300
+        while True:
+            status, retry_after = self.post(body)
+            if status == 200:
+                return "acked"
+            retryable = status in (429, 502, 503, 504) and retry_after is not None
+            self.truth.answered(f"http {status}", retryable or status == 0)
+            if not (self.retry and (retryable or status == 0)) or time.monotonic() > deadline:
+                return "refused" if status else "lost"
+            # Exporters add a random part, lest all come back at once.
+            time.sleep((retry_after or 0.2) * random.uniform(1, 1.5))
+
+    def post(self, body):
+        """The status, 0 if there was no answer, and what `Retry-After` says in seconds."""
+        try:
+            if self.connection is None:
+                self.connection = http.client.HTTPConnection(*HTTP.split(":"), timeout=self.timeout)
+            self.connection.request("POST", "/v1/traces", body, {"content-type": "application/x-protobuf"})
+            answer = self.connection.getresponse()
+            answer.read()
+            retry_after = answer.getheader("retry-after")
+            return answer.status, float(retry_after) if retry_after else None
+        except (OSError, http.client.HTTPException):
+            if self.connection is not None:
+                self.connection.close()
+            self.connection = None
+            return 0, None
+
+
+def post_all(requests, truth, connections=8, retry=True):
+    """Posts all `requests` on as many connections; returns when the last one is answered."""
+    lock, requests = threading.Lock(), iter(requests)
+    for sender in [Sender(requests, lock, truth, retry) for _ in range(connections)]:
+        sender.join()
+
+
+def loadgen(truth, *args, proto="grpc"):
+    """Starts the rig's generator; the returned function waits for its end and adds what it knows to `truth`."""
+    expect = tempfile.mktemp(prefix="expect-")
+    endpoint = GRPC if proto == "grpc" else HTTP
+    process = rig.load(None, ["--proto", proto, "--endpoint", endpoint, "--expect", expect, *args], background=True)
+
+    def finish():
+        result = rig.finish(process)
+        truth.add_loadgen(result, expect)
+        os.unlink(expect)
+        return result
+
+    return finish
+
+
+# === Clients that mean harm ===
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+
+def frame(kind, flags, stream, payload=b""):
+    """A frame of HTTP/2 (RFC 9113, section 4.1)."""
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+DATA, HEADERS, RESET, SETTINGS, PING, CONTINUATION = 0, 1, 3, 4, 6, 9
+PATH = b"/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+# POST, http, the path, content-type (RFC 7541, appendix A), te.
+CALL = b"\x83\x86\x04" + bytes([len(PATH)]) + PATH + b"\x0f\x10\x10application/grpc" + b"\x00\x02te\x08trailers"
+
+
+async def send_slowly(write):
+    """A head that comes byte by byte."""
+    await write(b"POST /v1/traces HTTP/1.1\r\nhost: x\r\nx-slow: ")
+    while True:
+        await asyncio.sleep(0.5)
+        await write(b"a")
+
+
+async def announce_much(write):
+    """A body of 16 MiB is announced and never sent."""
+    await write(b"POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: 16777216\r\n\r\nx")
+    await asyncio.sleep(3600)
+
+
+async def say_nothing(write):
+    await asyncio.sleep(3600)
+
+
+async def reset_rapidly(write):
+    """CVE-2023-44487: streams that are reset at once."""
+    await write(PREFACE + frame(SETTINGS, 0, 0))
+    for stream in range(1, 1 << 30, 2):
+        await write(frame(HEADERS, 4, stream, CALL) + frame(RESET, 0, stream, b"\0\0\0\x08"))
+        if stream % 200 == 1:
+            await asyncio.sleep(0.005)
+
+
+async def continue_for_ever(write):
+    """CVE-2024-27316: a header block without end."""
+    await write(PREFACE + frame(SETTINGS, 0, 0) + frame(HEADERS, 0, 1, CALL))
+    while True:
+        await write(frame(CONTINUATION, 0, 1, b"\x00\x01a\x7f\x80\x07" + b"b" * 1151))
+        await asyncio.sleep(0.001)
+
+
+async def ping_for_ever(write):
+    """CVE-2019-9512, and settings in between (CVE-2019-9515)."""
+    await write(PREFACE + frame(SETTINGS, 0, 0))
+    while True:
+        await write(frame(PING, 0, 0, bytes(8)) * 50 + frame(SETTINGS, 0, 0))
+        await asyncio.sleep(0.005)
+
+
+async def send_garbage(write):
+    await write(os.urandom(random.randint(1, 4096)))
+    await asyncio.sleep(0.05)
+
+
+async def send_bad_message(write):
+    body = os.urandom(4096)
+    head = f"POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: {len(body)}\r\n\r\n"
+    await write(head.encode() + body)
+    await asyncio.sleep(0.05)
+
+
+def bomb():
+    """Sends a gigabyte of zeros, gzipped to a megabyte."""
+    body = gzip.compress(bytes(1 << 20), 9) * 1024
+    head = "POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-encoding: gzip\r\n"
+    request = (head + f"content-length: {len(body)}\r\n\r\n").encode() + body
+
+    async def send_bomb(write):
+        await write(request)
+        await asyncio.sleep(1)
+
+    return send_bomb
+
+
+class Hostile:
+    """Clients that mean harm, `each` of every kind at a time, until `stop`; one that is cut off comes again."""
+
+    def __init__(self, each=8):
+        self.opened, self.cut_off = collections.Counter(), collections.Counter()
+        kinds = [send_slowly, announce_much, say_nothing, reset_rapidly, continue_for_ever, ping_for_ever]
+        self.kinds = [*kinds, send_garbage, send_bad_message, bomb()]
+        self.each, self.loop = each, asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_until_complete, args=(self.all(),), daemon=True)
+        self.thread.start()
+
+    async def all(self):
+        self.tasks = [asyncio.ensure_future(self.again(kind)) for kind in self.kinds for _ in range(self.each)]
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    async def again(self, kind):
+        while True:
+            with contextlib.suppress(OSError, asyncio.TimeoutError):
+                reader, writer = await asyncio.open_connection(*HTTP.split(":"))
+                self.opened[kind.__name__] += 1
+                await self.until_cut_off(kind, reader, writer)
+            await asyncio.sleep(0.05)
+
+    async def until_cut_off(self, kind, reader, writer):
+        async def write(data):
+            writer.write(data)
+            await writer.drain()
+
+        async def listen():
+            while await reader.read(65536):
+                pass
+            self.cut_off[kind.__name__] += 1
+
+        work = [asyncio.ensure_future(kind(write)), asyncio.ensure_future(listen())]
+        try:
+            done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.exception()
+        finally:
+            for task in work:
+                task.cancel()
+            writer.close()
+
+    def stop(self):
+        for task in self.tasks:
+            self.loop.call_soon_threadsafe(task.cancel)
+        self.thread.join(20)
+
+
+# === The daemon ===
+
+
+class Metrics:
+    """A scrape."""
+
+    FATES = ["exported_spans_total", "sampled_out_spans_total", "rejected_spans_total", "dropped_spans_total", "held_spans"]
+
+    def __init__(self, text):
+        self.series = re.findall(r"^spansieve_(\w+)(?:\{(.*)\})? ([0-9.e+-]+)$", text, re.M)
+
+    def sum(self, name, label=""):
+        """Of the series of a metric whose labels contain `label`."""
+        return round(sum(float(value) for found, labels, value in self.series if found == name and label in labels))
+
+    def by_label(self, name, key):
+        """The sums of a metric by the value of one label, without those that are 0."""
+        sums = collections.Counter()
+        for found, labels, value in self.series:
+            if found == name and float(value):
+                sums[re.search(rf'{key}="([^"]*)"', labels)[1]] += round(float(value))
+        return dict(sums)
+
+    def unaccounted(self):
+        """Spans that came, less all that can have become of them: 0 whenever nothing is in flight."""
+        came = self.sum("received_spans_total") + self.sum("recovered_spans_total")
+        return came - sum(map(self.sum, self.FATES))
+
+    def undecided_or_unwritten(self):
+        return sum(self.sum("held_spans", state) for state in ("pending", "export", "spooled"))
+
+
+def scrape():
+    return Metrics(rig.get(HTTP, "/metrics"))
+
+
+class Spansieve:
+    """The daemon in a folder of its own. Every start sends one span that is no error."""
+
+    def __init__(self, binary, container_mib=512, wait=2, percentage=100 * RATIO, spool=None, max_request_bytes="16MiB", more=""):
+        self.binary, self.container_mib, self.wait = binary, container_mib, wait
+        # As a percentage of the container would: there is none here.
+        self.limit_mib = int(container_mib * LIMIT_SHARE)
+        self.folder = tempfile.mkdtemp(prefix="faults-")
+        self.log = os.path.join(self.folder, "log")
+        # A size for the spool means that there is one.
+        spool = f", spool: {{directory: {self.folder}/spool, max_bytes: {spool}}}" if spool else ""
+        self.config = os.path.join(self.folder, "config.yaml")
+        with open(self.config, "w") as file:
+            file.write(
+                CONFIG.format(
+                    grpc=GRPC, http=HTTP, wait=wait, percentage=percentage, sink=rig.FAKE_GRPC, spool=spool,
+                    limit_mib=self.limit_mib, max_request_bytes=max_request_bytes, more=more.format(folder=self.folder),
+                )
+            )
+        self.starts, self.peak_mib = 0, 0.0
+
+    def understands(self):
+        """Whether this build has all keys of the configuration."""
+        return os.system(f"{self.binary} validate --config {self.config} >/dev/null 2>&1") == 0
+
+    def start(self):
+        self.process = rig.start_daemon(f"{self.binary} run --config {self.config}", None, {}, self.log, HTTP)
+        self.starts += 1
+        return self
+
+    def alive(self):
+        return self.process.alive()
+
+    def memory_peak_mib(self):
+        """The largest resident memory of all processes so far."""
+        self.peak_mib = max(self.peak_mib, self.process.mem("VmHWM"))
+        return round(self.peak_mib)
+
+    def signal(self, number, wait=30):
+        """Ends the process; its exit code and the seconds that it took."""
+        self.memory_peak_mib()
+        seconds = self.process.stop(number, wait)
+        return self.process.p.returncode, None if seconds is None else round(seconds, 2)
+
+    def lost_at_stop(self):
+        """What the last line of the log says was lost."""
+        with open(self.log) as log:
+            found = re.findall(r"lost_spans[^0-9]{1,4}(\d+)", log.read())
+        return int(found[-1]) if found else None
+
+
+def until(condition, seconds):
+    """Seconds until `condition()`, or None."""
+    begun = time.monotonic()
+    while time.monotonic() - begun < seconds:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            if condition():
+                return round(time.monotonic() - begun, 1)
+        time.sleep(0.05)
+    return None
+
+
+def probe_is_prompt(truth):
+    """Whether a request of one span is acknowledged within 100 ms."""
+    begun = time.monotonic()
+    status = rig.post_span(HTTP)
+    if status == 200:
+        truth.sent, truth.acked = truth.sent + 1, truth.acked + 1
+    return status == 200 and time.monotonic() - begun < 0.1
