@@ -330,11 +330,10 @@ def main():
     options = measure.parse(parser, CASES)
     measure.allow_open_files()
     binary = measure.build_daemon(options)
-    load = measure.build_helper("load")
-    measure.build_rig(options, not options.no_collector)
-    measure.isolate(options)
-    rig = measure.rig_module(options)
-
+    if not options.report:
+        load = measure.build_helper("load")
+        measure.build_rig(options, not options.no_collector)
+        measure.isolate(options)
     programs = [Program("Spansieve", binary, options.rig / "spansieve.yaml")]
     if options.against:
         programs.append(Program("against", options.against.resolve(), options.rig / "spansieve.yaml"))
@@ -343,9 +342,10 @@ def main():
         programs.append(Program("Collector", collector, options.rig / "otelcol" / "config.yaml", is_collector=True))
     journal = Journal("comparison", options)
     if not options.report:
+        rig = measure.rig_module(options)
         measure_all(options, programs, Cases(options, rig, load), journal)
 
-    facts = measure.machine(options.rig)
+    facts = measure.machine()
     everything = table(ROWS, programs, journal) + "\n\n" + footnote(facts, programs, journal)
     print(everything)
     if options.write:

@@ -204,18 +204,18 @@ def main():
     options = measure.parse(parser, names)
     measure.allow_open_files()
     binary = measure.build_daemon(options)
-    load, in_process = measure.build_helper("load"), measure.build_helper("in_process")
-    measure.build_rig(options, with_collector=False)
-    measure.isolate(options)
-    rig = measure.rig_module(options)
     program = Program("Spansieve", binary, options.rig / "spansieve.yaml")
     journal = Journal("growth", options)
     if not options.report:
+        load, in_process = measure.build_helper("load"), measure.build_helper("in_process")
+        measure.build_rig(options, with_collector=False)
+        measure.isolate(options)
+        rig = measure.rig_module(options)
         measure_all(options, Points(options, rig, program, load, in_process), program.digest, journal)
     for c in CHARTS:
         print(f"\n{c.title}\n{table(c, journal, program.digest)}")
     if options.write:
-        facts = measure.machine(options.rig)
+        facts = measure.machine()
         raw = {"machine": facts, "runs": journal.find(digest=program.digest)}
         (DOCS / "growth.json").write_text(json.dumps(raw, indent=1) + "\n")
         measure.replace_between(DOCS / "benchmarks.md", "growth", section(journal, program.digest, facts))

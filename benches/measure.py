@@ -131,7 +131,7 @@ def allow_open_files():
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def machine(rig):
+def machine():
     def first(path, pattern):
         found = re.search(pattern, Path(path).read_text(), re.M)
         return found[1].strip() if found else "?"
@@ -148,7 +148,6 @@ def machine(rig):
         "rust": output("rustc", "--version"),
         "commit": output("git", "describe", "--always", "--dirty"),
         "date": time.strftime("%Y-%m-%d"),
-        "rig": str(rig),
     }
 
 
