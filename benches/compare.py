@@ -155,7 +155,10 @@ class Cases:
 
     def send(self, *more):
         """One run of our own load generator."""
-        return last_json(pinned(LOAD_CORE, [self.load, *more]))
+        sent = last_json(pinned(LOAD_CORE, [self.load, *more]))
+        if not sent["acked"]:
+            raise SystemExit("the daemon acknowledged nothing")
+        return sent
 
     def running(self, program, wait, **config):
         return Running(self.rig, program, wait, config)

@@ -232,7 +232,7 @@ class Journal:
         started = time.monotonic()
         try:
             values = work()
-        except (subprocess.SubprocessError, SystemExit, OSError) as error:
+        except (subprocess.SubprocessError, SystemExit, OSError, ValueError, LookupError) as error:
             # One run that fails must not cost the others: it is missing in the report, and made again next time.
             print(f"  FAILED: {error}", file=sys.stderr, flush=True)
             return
