@@ -4,6 +4,7 @@ use std::error::Error;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
@@ -11,7 +12,9 @@ use spansieve::cli::{self, Cli, Command};
 use spansieve::config::Settings;
 use spansieve::config::settings::Log;
 use spansieve::daemon::Daemon;
-use spansieve::telemetry::{self, log::Throttle};
+use spansieve::telemetry;
+use spansieve::telemetry::log::Throttle;
+use spansieve::telemetry::metrics::Books;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Holds request bodies for seconds and frees them together: glibc would fragment.
@@ -128,8 +131,16 @@ async fn serve(settings: Settings, demo: bool) -> Result<(), Box<dyn Error>> {
         ended = play => return ended.map_err(Into::into),
         worker = daemon.failed() => return Err(worker.into()),
     }
+    let scrape = Arc::clone(daemon.scrape());
     tokio::select! {
-        lost = daemon.stop(STOP_GRACE) => tracing::info!(lost_spans = lost, "Stopped."),
+        lost_spans = daemon.stop(STOP_GRACE) => {
+            // No scraper sees the last of it.
+            let Books { received, recovered, exported, sampled_out, rejected, dropped, held } = Books::of(&scrape());
+            tracing::info!(
+                lost_spans, received, recovered, exported, sampled_out, rejected, dropped, held,
+                "Stopped. These are all spans of the run."
+            );
+        }
         _ = terminate.recv() => return Err("a second signal: not waiting for the last spans".into()),
         _ = interrupt.recv() => return Err("a second signal: not waiting for the last spans".into()),
     }

@@ -33,6 +33,7 @@ mod visit;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use thiserror::Error;
 
 pub use auth::{Auth, AuthError};
 pub use listen::{BindError, Bound, Receiver};
@@ -75,8 +76,19 @@ pub trait Intake: Send + Sync + 'static {
     /// spans are in the trace table.
     ///
     /// # Errors
-    /// The body is not a well-formed request: nothing of it was taken, and retrying cannot help.
-    fn accept(&self, body: Bytes, share: Share, hold: Option<Arc<Hold>>) -> Result<Accepted, WireError>;
+    /// See [`AcceptError`]; nothing of the request was taken.
+    fn accept(&self, body: Bytes, share: Share, hold: Option<Arc<Hold>>) -> Result<Accepted, AcceptError>;
+}
+
+/// Why the body of a request was not taken.
+#[derive(Debug, Error)]
+pub enum AcceptError {
+    /// It is not a well-formed request; retrying cannot help.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// There is room for the body, but none for its index: refuse the request, retryably.
+    #[error("the memory budget has no room for the index of the request")]
+    NoRoom,
 }
 
 /// What became of the spans of a request.

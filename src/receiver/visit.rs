@@ -18,9 +18,8 @@ use tokio::time::{Instant, sleep_until};
 use super::connection::Connection;
 use super::queue::Queue;
 use super::refusal::{BODY_BYTES_PER_SECOND_MIN, BODY_GRACE, BODY_TIME_MAX, Refusal};
-use super::{Accepted, Intake};
+use super::{AcceptError, Accepted, Intake};
 use crate::journal::Journal;
-use crate::otlp::wire::WireError;
 use crate::tail::budget::{Budget, Share};
 use crate::tail::hold::Hold;
 
@@ -150,7 +149,7 @@ impl<I: Intake> Intake for Visit<I> {
         self.intake.journal()
     }
 
-    fn accept(&self, body: Bytes, share: Share, hold: Option<Arc<Hold>>) -> Result<Accepted, WireError> {
+    fn accept(&self, body: Bytes, share: Share, hold: Option<Arc<Hold>>) -> Result<Accepted, AcceptError> {
         self.intake.accept(body, share, hold)
     }
 }

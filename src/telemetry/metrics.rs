@@ -6,6 +6,7 @@
 //! - Every series that can occur is there from the start, at 0, but for senders' names: a first error is an increase, not a
 //!   new series.
 
+mod books;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use super::labels::{OTHER, SenderNames};
+pub use books::Books;
 
 pub use table::{
     DENIAL_REASONS, DISK_FAULTS, DROP_REASONS, Description, HANDSHAKE_FAILURES, HELD_STATES, HELD_TRACE_STATES, Kind,
