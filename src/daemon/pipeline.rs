@@ -7,13 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::clock::Clock;
+use super::followed::FollowedTraces;
 use crate::journal::Journal;
 use crate::otlp::TraceId;
 use crate::otlp::scan::{self, Scan};
 use crate::otlp::wire::WireError;
 use crate::receiver::{Accepted, Intake};
 use crate::sampling::Policies;
-use crate::tail::budget::Share;
+use crate::tail::budget::{Budget, Share};
 use crate::tail::hold::Hold;
 use crate::tail::kept::KeptQueue;
 use crate::tail::table::Outcome;
@@ -41,6 +42,7 @@ pub struct Pipeline {
     pub(super) kept: Arc<KeptQueue>,
     pub(super) clock: Clock,
     pub(super) policies: Arc<Policies>,
+    pub(super) followed: FollowedTraces,
     journal: Option<Journal>,
     metrics: Arc<Metrics>,
 }
@@ -53,7 +55,8 @@ impl Pipeline {
         journal: Option<Journal>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Pipeline { table, kept, clock: Clock::start(), policies, journal, metrics }
+        let followed = FollowedTraces::new(Arc::clone(&metrics));
+        Pipeline { table, kept, clock: Clock::start(), policies, followed, journal, metrics }
     }
 
     /// Takes the body of a request that an earlier process accepted, but for the spans of the traces in `settled`. Returns
@@ -122,6 +125,12 @@ impl Pipeline {
         for (verdict, spans) in late.into_iter().filter(|(_, spans)| *spans > 0) {
             self.metrics.late(verdict, spans);
         }
+        for (verdict, ids) in [("kept", tally.forgotten_kept_ids), ("dropped", tally.forgotten_dropped_ids)] {
+            if ids > 0 {
+                self.metrics.forgotten(verdict, ids);
+            }
+        }
+        self.followed.count(tally, self.clock.now_ms());
         if tally.sampled_out_spans > 0 {
             self.metrics.sampled_out(tally.sampled_out_spans);
         }
@@ -133,6 +142,10 @@ impl Pipeline {
 }
 
 impl Intake for Pipeline {
+    fn budget(&self) -> &Budget {
+        self.table.budget()
+    }
+
     fn admit(&self, bytes: usize) -> Option<Share> {
         WORKSPACE.with_borrow_mut(|workspace| {
             let share = self.table.admit(bytes, self.clock.now_ms(), &mut workspace.outcome);

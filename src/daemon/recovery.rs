@@ -49,7 +49,7 @@ impl Opened {
     pub(super) fn recover(mut self, pipeline: Arc<Pipeline>, metrics: Arc<Metrics>) -> Running {
         // From here on late spans meet the verdicts of the earlier process.
         for (trace, keep) in self.backlog.take_kept() {
-            pipeline.table.remember_kept(trace, keep);
+            pipeline.table.recover_kept(trace, keep);
         }
         let stop = Arc::new(AtomicBool::new(false));
         let recovery =

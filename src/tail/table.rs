@@ -8,6 +8,7 @@ use foldhash::fast::SeedableRandomState;
 use parking_lot::Mutex;
 
 use super::budget::{Budget, Share};
+use super::census::Census;
 use super::hold::{HOLD_BYTES, Hold};
 use super::kept::KeptSpans;
 use super::request::{Fragment, HeldSpan, Request};
@@ -89,7 +90,7 @@ impl Waits {
     fn cache_bytes(&self) -> usize {
         let kept = VerdictCache::bytes_max(self.kept_ids_per_shard, true);
         let dropped = VerdictCache::bytes_max(self.dropped_ids_per_shard, false);
-        SHARDS * (kept + dropped)
+        SHARDS * (kept + dropped + Census::BYTES_MAX)
     }
 }
 
@@ -140,6 +141,12 @@ impl Table {
         let shards = (0..SHARDS).map(|_| Mutex::new(Shard::new(&waits))).collect();
         let caches = budget.force(waits.cache_bytes() + policies.state_bytes_max());
         Table { shards, policies, waits, budget, hasher, _caches: caches }
+    }
+
+    /// The memory budget that all of it is charged to.
+    #[must_use]
+    pub fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// What is held at this moment.
@@ -198,9 +205,9 @@ impl Table {
     }
 
     /// Lets spans of the trace `id` follow a verdict that an earlier process made.
-    pub fn remember_kept(&self, id: TraceId, keep: Keep) {
+    pub fn recover_kept(&self, id: TraceId, keep: Keep) {
         let hash = hash(&self.hasher, id);
-        self.shards[shard_of(hash)].lock().remember_kept(hash, keep);
+        self.shards[shard_of(hash)].lock().recover_kept(hash, keep);
     }
 
     /// Decides a slice of the traces that are due in shard `shard` (of [`Table::shard_count`]) and lets go of
