@@ -35,10 +35,10 @@ pub(super) enum Refusal {
     TooLarge { limit: usize },
     #[error("the memory budget is used up; retry later")]
     NoRoom,
-    #[error("{0}; retry later")]
-    Journal(#[from] AppendError),
     #[error("spansieve is overloaded; retry later")]
     Overloaded,
+    #[error("{0}; retry later")]
+    Journal(#[from] AppendError),
     #[error("spansieve is stopping; retry")]
     Stopping,
     #[error("{0}")]
@@ -144,8 +144,8 @@ impl Refusal {
             self,
             Refusal::NoRoom
                 | Refusal::Overloaded
-                | Refusal::Journal(_)
                 | Refusal::Stopping
+                | Refusal::Journal(_)
                 | Refusal::Denied(Denial::NoKeys)
         );
         retryable.then(|| Duration::from_millis(fastrand::u64(RETRY_AFTER_MS)))

@@ -19,6 +19,7 @@ use super::connection::Connection;
 use super::queue::Queue;
 use super::refusal::{BODY_BYTES_PER_SECOND_MIN, BODY_GRACE, BODY_TIME_MAX, Refusal};
 use super::{Accepted, Intake};
+use crate::journal::Journal;
 use crate::otlp::wire::WireError;
 use crate::tail::budget::{Budget, Share};
 use crate::tail::hold::Hold;
@@ -144,6 +145,10 @@ impl<I: Intake> Intake for Visit<I> {
             held.fetch_add(bytes, Relaxed);
         }
         Some(share)
+    }
+
+    fn journal(&self) -> Option<&Journal> {
+        self.intake.journal()
     }
 
     fn accept(&self, body: Bytes, share: Share, hold: Option<Arc<Hold>>) -> Result<Accepted, WireError> {

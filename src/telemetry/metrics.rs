@@ -106,8 +106,8 @@ pub struct Metrics {
     decision_lag: Histogram,
     sampled_out: Counter,
     exported: Counter,
-    journal_sync: Histogram,
     services: SenderNames,
+    journal_sync: Histogram,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -147,8 +147,8 @@ impl Metrics {
             decision_lag: histogram(&recorder, "spansieve_decision_lag_seconds", &[]),
             sampled_out: counter(&recorder, "spansieve_sampled_out_spans_total", &[]),
             exported: counter(&recorder, "spansieve_exported_spans_total", &[]),
-            journal_sync: histogram(&recorder, "spansieve_journal_sync_seconds", &[]),
             services: SenderNames::default(),
+            journal_sync: histogram(&recorder, "spansieve_journal_sync_seconds", &[]),
             recorder,
         };
         let build = [("version", env!("CARGO_PKG_VERSION")), ("commit", env!("SPANSIEVE_COMMIT"))];
