@@ -117,7 +117,7 @@ impl Exporter {
             let _ = self.task.await;
         }
         let lost = self.ledger.unsettled_spans();
-        if self.is_journalled {
+        if lost > 0 && self.is_journalled {
             tracing::info!(spans = lost, "Kept spans that are not written stay in the journal for the next start.");
             return 0;
         }

@@ -210,7 +210,9 @@ impl Shard {
 
     /// Remembers a verdict of an earlier process.
     pub(super) fn restore_kept(&mut self, hash: u64, keep: Keep) {
-        self.kept_ids.insert(hash, pack(keep));
+        if self.kept_ids.get(hash).is_none() {
+            self.kept_ids.insert(hash, pack(keep));
+        }
     }
 
     /// Every held trace with the number of its spans, and whether it is undecided.

@@ -214,7 +214,7 @@ impl Table {
     }
 
     /// Lets spans of the trace `id` follow a verdict that an earlier process made.
-    pub fn remember_kept(&self, id: TraceId, keep: Keep) {
+    pub fn restore_kept(&self, id: TraceId, keep: Keep) {
         let hash = hash(&self.hasher, id);
         self.shards[shard_of(hash)].lock().restore_kept(hash, keep);
     }
