@@ -11,6 +11,8 @@ mod support;
 mod answers;
 #[path = "receiver/auth.rs"]
 mod auth;
+#[path = "receiver/crowd.rs"]
+mod crowd;
 #[path = "receiver/hostile.rs"]
 mod hostile;
 #[path = "receiver/stop.rs"]

@@ -29,6 +29,7 @@ pub(super) async fn run(pipeline: Arc<Pipeline>) {
             pipeline.settle(&mut outcome);
             tokio::task::yield_now().await;
         }
+        pipeline.table.relieve_disk(pipeline.clock.now_ms(), &mut outcome);
         pipeline.settle(&mut outcome);
         pipeline.table.shrink(round % shards);
     }

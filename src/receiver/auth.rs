@@ -101,12 +101,12 @@ impl Denial {
 #[derive(Debug)]
 pub struct Auth {
     watched: Option<Watched>,
-    door: Arc<Door>,
+    guard: Arc<Guard>,
 }
 
 /// What every request passes.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(super) struct Guard {
     /// Those of the configuration.
     configured: Tokens,
     /// Those of the file.
@@ -132,23 +132,26 @@ impl Auth {
         };
         let google = settings.google.as_ref().map(Google::new).transpose()?;
         let reminded = Mutex::default();
-        Ok(Auth { watched, door: Arc::new(Door { configured: bearer.tokens, filed: filed.into(), google, reminded }) })
+        Ok(Auth {
+            watched,
+            guard: Arc::new(Guard { configured: bearer.tokens, filed: filed.into(), google, reminded }),
+        })
     }
 
-    pub(super) fn door(&self) -> Arc<Door> {
-        Arc::clone(&self.door)
+    pub(super) fn guard(&self) -> Arc<Guard> {
+        Arc::clone(&self.guard)
     }
 
     /// Takes rotated tokens and keys for ever.
     pub(super) async fn renew(self, metrics: Arc<Metrics>) {
-        let door = &self.door;
+        let guard = &self.guard;
         let tokens = async {
             if let Some(watched) = self.watched {
-                watched.follow(metrics, |contents| door.replace(contents)).await;
+                watched.follow(metrics, |contents| guard.replace(contents)).await;
             }
         };
         let keys = async {
-            if let Some(google) = &door.google {
+            if let Some(google) = &guard.google {
                 google.renew().await;
             }
         };
@@ -156,7 +159,7 @@ impl Auth {
     }
 }
 
-impl Door {
+impl Guard {
     fn replace(&self, contents: &[Vec<u8>]) -> Result<(), String> {
         *self.filed.write() = Tokens::parse(&contents.concat()).map_err(|error| error.to_string())?;
         Ok(())

@@ -17,11 +17,12 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::either::Either;
 
 use super::auth::Auth;
+use super::connection::Connection;
 use super::export::Exports;
 use super::gate::Gate;
 use super::router::{Offer, Router};
 use super::tls::{self, Tls};
-use super::{Intake, ReceiverSettings, Scrape, health};
+use super::{Intake, ReceiverSettings, Scrape, health, queue};
 use crate::telemetry::{Health, Metrics};
 
 /// Connections at once, on all addresses: enough for a few thousand processes that keep one each. Measured, a silent
@@ -181,7 +182,7 @@ impl Bound {
         }
         let mut exports = Exports::new(intake, Arc::clone(&metrics), Arc::clone(&gate), settings.max_request_bytes);
         if let Some(auth) = self.auth {
-            exports.door = Some(auth.door());
+            exports.guard = Some(auth.guard());
             followers.spawn(auth.renew(metrics));
         }
         let router = Arc::new(Router {
@@ -190,6 +191,8 @@ impl Bound {
             health: Arc::clone(&health),
             scrape,
         });
+        tokio::spawn(queue::keep_short(Arc::downgrade(router.exports.queue())));
+        tokio::spawn(queue::keep_probing(Arc::downgrade(router.exports.queue())));
         let phase = watch::Sender::new(Phase::Serving);
         let builder = Arc::new(connection_builder());
         let accept = |listener: Listener, offer, slots: &Arc<Semaphore>, tls: &Option<Arc<tls::State>>| {
@@ -360,9 +363,10 @@ async fn serve<I: Intake>(
             _ = phase.changed() => return,
         },
     };
+    let peer = Arc::new(Connection::new());
     let service = service_fn(move |request| {
-        let router = Arc::clone(&router);
-        async move { Ok::<_, Infallible>(router.answer(offer, request).await) }
+        let (router, peer) = (Arc::clone(&router), Arc::clone(&peer));
+        async move { Ok::<_, Infallible>(router.answer(offer, request, &peer).await) }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {

@@ -43,7 +43,7 @@ async fn tokens_of_the_file_can_be_rotated_and_those_of_the_configuration_stay()
     let write = |text: &str| std::fs::write(&path, text).unwrap();
     write("old-token");
     let mut auth = load(&["fixed-token"], Some(path.clone())).await.unwrap();
-    let door = auth.door();
+    let guard = auth.guard();
     let metrics = Metrics::new();
     let steps = [
         (None, [true, true, false]),
@@ -55,9 +55,9 @@ async fn tokens_of_the_file_can_be_rotated_and_those_of_the_configuration_stay()
     ];
     for (written, expected) in steps {
         written.into_iter().for_each(write);
-        auth.watched.as_mut().unwrap().look(&metrics, |contents| door.replace(contents)).await;
+        auth.watched.as_mut().unwrap().look(&metrics, |contents| guard.replace(contents)).await;
         for (token, good) in ["fixed-token", "old-token", "new-token"].into_iter().zip(expected) {
-            let checked = door.check(&headers(&[&format!("Bearer {token}")]), &metrics).await;
+            let checked = guard.check(&headers(&[&format!("Bearer {token}")]), &metrics).await;
             let expected = if good { Ok(()) } else { Err(Denial::UnknownToken) };
             assert_eq!(checked, expected, "{token} after {written:?}");
         }
@@ -80,7 +80,7 @@ async fn a_file_without_tokens_is_an_error_at_the_start() {
 
 #[tokio::test(start_paused = true)]
 async fn the_log_says_each_reason_once_a_minute() {
-    let door = load(&["fixed-token"], None).await.unwrap().door();
+    let guard = load(&["fixed-token"], None).await.unwrap().guard();
     let account = |name: &str| Denial::IdToken(Rejection::Account(name.to_owned()));
     let steps = [
         (0, Denial::NoToken, true),
@@ -92,7 +92,7 @@ async fn the_log_says_each_reason_once_a_minute() {
     ];
     for (seconds, denial, expected) in steps {
         tokio::time::advance(Duration::from_secs(seconds)).await;
-        assert_eq!(door.is_news(&denial), expected, "{denial}");
+        assert_eq!(guard.is_news(&denial), expected, "{denial}");
     }
 }
 
