@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 
 use super::clock::Clock;
 use super::followed::FollowedTraces;
@@ -44,7 +45,9 @@ pub struct Pipeline {
     pub(super) policies: Arc<Policies>,
     pub(super) followed: FollowedTraces,
     journal: Option<Journal>,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
+    /// Is told when work on the table has panicked.
+    broken: Notify,
 }
 
 impl Pipeline {
@@ -57,7 +60,13 @@ impl Pipeline {
     ) -> Self {
         let clock = Clock::start();
         let followed = FollowedTraces::new(clock, Arc::clone(&metrics));
-        Pipeline { table, kept, clock, policies, followed, journal, metrics }
+        Pipeline { table, kept, clock, policies, followed, journal, metrics, broken: Notify::new() }
+    }
+
+    /// Resolves when a panic has left the table half changed: its books are wrong, and the process must not go on. A panic
+    /// in the scan or in a decoder is not of this kind: nothing was taken in, and it ends its connection alone.
+    pub(super) async fn broken(&self) {
+        self.broken.notified().await;
     }
 
     /// Takes the body of a request that an earlier process accepted, but for the spans of the traces in `settled`. Returns
@@ -89,6 +98,7 @@ impl Pipeline {
             let Workspace { scan, outcome } = workspace;
             let body = scan::scan(body, self.policies.probe(), scan)?;
             let found = look(scan);
+            let _guard = BreaksOnPanic(&self.broken);
             self.table.insert_held(body, scan, share, hold, self.clock.now_ms(), outcome);
             self.settle(outcome);
             if scan.facts.len() > WORKSPACE_SPANS_MAX {
@@ -142,6 +152,17 @@ impl Pipeline {
     }
 }
 
+/// Stands by while the table is changed.
+struct BreaksOnPanic<'p>(&'p Notify);
+
+impl Drop for BreaksOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.notify_one();
+        }
+    }
+}
+
 impl Intake for Pipeline {
     fn budget(&self) -> &Budget {
         self.table.budget()
@@ -149,6 +170,7 @@ impl Intake for Pipeline {
 
     fn admit(&self, bytes: usize) -> Option<Share> {
         WORKSPACE.with_borrow_mut(|workspace| {
+            let _guard = BreaksOnPanic(&self.broken);
             let share = self.table.admit(bytes, self.clock.now_ms(), &mut workspace.outcome);
             self.settle(&mut workspace.outcome);
             share
@@ -163,3 +185,6 @@ impl Intake for Pipeline {
         self.take(body, share, hold, |scan| Accepted { spans: scan.span_count() as u32, rejected: scan.rejected })
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;
