@@ -35,9 +35,9 @@ const CONNECTIONS_MAX: usize = 4096;
 /// The same for the address of `telemetry.listen`: probes and scrapes, which senders must not crowd out.
 const TELEMETRY_CONNECTIONS_MAX: usize = 256;
 
-/// How long a connection may exist without a byte. Clients speak first in both protocols; load balancers that open
+/// How long a connection may exist without a byte, and again behind TLS. Clients speak first in both protocols; load balancers that open
 /// connections ahead of time are given time.
-const FIRST_BYTE_TIME_MAX: Duration = Duration::from_secs(60);
+pub(super) const FIRST_BYTE_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// From an HTTP/1 connection's being idle to the end of its next request's head. Google's load balancers keep
 /// connections for 600 s and ask backends to keep them longer, lest a request meets a closing connection
