@@ -22,7 +22,7 @@ use self::pipeline::Pipeline;
 use self::recovery::Opened;
 use self::sink::Wiring;
 use crate::config::Settings;
-use crate::config::settings::{self, Endpoint};
+use crate::config::settings::{self, Compress, Endpoint};
 use crate::emulator::Emulator;
 use crate::export::channel::ChannelError;
 use crate::export::exporter::{Exporter, ExporterFailed};
@@ -36,7 +36,7 @@ use crate::tail::Table;
 use crate::tail::budget::Budget;
 use crate::tail::kept::KeptQueue;
 use crate::telemetry::metrics::Held;
-use crate::telemetry::{Health, Metrics};
+use crate::telemetry::{Health, Metrics, Pulse};
 
 /// Requests in flight have this long to be answered once the process stops.
 const IN_FLIGHT_GRACE: Duration = Duration::from_millis(500);
@@ -102,6 +102,12 @@ pub enum WorkerFailed {
     /// A thread of the journal.
     #[error("the journal ended unexpectedly: {0}")]
     Journal(String),
+    /// The task that takes the connections of an address.
+    #[error("a listener ended unexpectedly: {0}")]
+    Listener(String),
+    /// A connection, in the middle of a change to the trace table.
+    #[error("a panic has left the trace table half changed")]
+    Table,
 }
 
 /// A running daemon.
@@ -133,6 +139,10 @@ impl Daemon {
         let metrics = Arc::new(Metrics::with_policies(&policy_names));
         let budget = Budget::new(memory::limit_bytes(settings.memory.limit)?);
         let table = Table::new(&settings.tail_sampling, Arc::clone(&policies), budget.clone());
+        let table = match settings.memory.compress {
+            Compress::Off => table,
+            Compress::Lz4 => table.with_compression(),
+        };
         check_limit(&budget, settings.otlp.max_request_bytes)?;
         // Bound first: an address that is taken is found out before anything else starts.
         let bound = Receiver::bind(&settings.otlp.listen).await?;
@@ -168,7 +178,10 @@ impl Daemon {
         let exporter = wiring.start().await?;
         let journal = opened.as_ref().map(|opened| opened.journal.clone());
         let pipeline = Arc::new(Pipeline::new(table, policies, Arc::clone(&kept), journal, Arc::clone(&metrics)));
-        let sweeper = tokio::spawn(sweeper::run(Arc::clone(&pipeline)));
+        let pulse = Pulse::new(Instant::now());
+        health.watch("sweeper", pulse.clone());
+        health.watch("exporter", exporter.pulse().clone());
+        let sweeper = tokio::spawn(sweeper::run(Arc::clone(&pipeline), pulse));
         let unread = opened.as_ref().map(Opened::unread_bytes).unwrap_or_default();
         let journal = opened.map(|opened| opened.recover(Arc::clone(&pipeline), Arc::clone(&metrics)));
 
@@ -243,6 +256,8 @@ impl Daemon {
     pub async fn failed(&mut self) -> WorkerFailed {
         tokio::select! {
             failed = self.exporter.failed() => failed.into(),
+            () = self.pipeline.broken() => WorkerFailed::Table,
+            cause = self.receiver.failed() => WorkerFailed::Listener(cause),
             ended = &mut self.sweeper => {
                 WorkerFailed::Sweeper(ended.err().map_or_else(|| "without an error".into(), |error| error.to_string()))
             }

@@ -1,9 +1,10 @@
-//! gRPC and HTTP on one port: limits, inflation, admission, replies. Knows no policy.
+//! gRPC and HTTP on one port: TLS, who may send, limits, inflation, admission, replies. Knows no policy.
 //!
 //! Both protocols meet in one path: read a body (`body`), inflate it ([`inflate`]), hand it over and count it
 //! (`export`); only framing, negotiation and answers differ (`grpc`, `http`).
 //!
 //! Invariants
+//! - No body is read of a sender that `otlp.auth` does not let in ([`Auth`]).
 //! - No body is buffered before the memory budget has admitted it; nothing grows beyond `otlp.max_request_bytes`.
 //! - A request is answered only after [`Intake::accept`] has returned, and its spans are counted exactly once.
 //! - A refusal says whether retrying can help, in the words of the protocol and the encoding of the request.

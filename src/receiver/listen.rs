@@ -13,7 +13,8 @@ use hyper_util::server::conn::auto;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::either::Either;
 
 use super::auth::Auth;
@@ -23,6 +24,7 @@ use super::gate::Gate;
 use super::router::{Offer, Router};
 use super::tls::{self, Tls};
 use super::{Intake, ReceiverSettings, Scrape, health, queue};
+use crate::telemetry::log::Throttle;
 use crate::telemetry::{Health, Metrics};
 
 /// Connections at once, on all addresses: enough for a few thousand processes that keep one each. Measured, a silent
@@ -33,9 +35,9 @@ const CONNECTIONS_MAX: usize = 4096;
 /// The same for the address of `telemetry.listen`: probes and scrapes, which senders must not crowd out.
 const TELEMETRY_CONNECTIONS_MAX: usize = 256;
 
-/// How long a connection may exist without a byte. Clients speak first in both protocols; load balancers that open
+/// How long a connection may exist without a byte, and again behind TLS. Clients speak first in both protocols; load balancers that open
 /// connections ahead of time are given time.
-const FIRST_BYTE_TIME_MAX: Duration = Duration::from_secs(60);
+pub(super) const FIRST_BYTE_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// From an HTTP/1 connection's being idle to the end of its next request's head. Google's load balancers keep
 /// connections for 600 s and ask backends to keep them longer, lest a request meets a closing connection
@@ -66,6 +68,10 @@ const HEADER_BYTES_MAX: u32 = 16 << 10;
 
 /// A pause after an accept has failed for want of file descriptors or memory: without it the loop would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Clients can bring about either line as often as they like.
+static ACCEPT_LINES: Throttle = Throttle::new(1, Duration::from_secs(10));
+static FAILED_LINES: Throttle = Throttle::new(1, Duration::from_secs(10));
 
 /// An address that cannot be served.
 #[derive(Debug, Error)]
@@ -195,7 +201,8 @@ impl Bound {
         tokio::spawn(queue::keep_probing(Arc::downgrade(router.exports.queue())));
         let phase = watch::Sender::new(Phase::Serving);
         let builder = Arc::new(connection_builder());
-        let accept = |listener: Listener, offer, slots: &Arc<Semaphore>, tls: &Option<Arc<tls::State>>| {
+        let mut acceptors = JoinSet::new();
+        let mut accept = |listener: Listener, offer, slots: &Arc<Semaphore>, tls: &Option<Arc<tls::State>>| {
             let acceptor = Acceptor {
                 listener: listener.socket,
                 offer,
@@ -205,14 +212,13 @@ impl Bound {
                 tls: tls.clone(),
                 phase: phase.subscribe(),
             };
-            tokio::spawn(acceptor.run())
+            acceptors.spawn(acceptor.run());
         };
         let otlp = Offer { spans: true, metrics: self.telemetry.is_none() };
         let slots = Arc::new(Semaphore::new(self.connections_max));
-        let mut acceptors: Vec<_> =
-            self.otlp.into_iter().map(|listener| accept(listener, otlp, &slots, &tls)).collect();
+        self.otlp.into_iter().for_each(|listener| accept(listener, otlp, &slots, &tls));
         let slots = Arc::new(Semaphore::new(TELEMETRY_CONNECTIONS_MAX));
-        acceptors.extend(self.telemetry.map(|listener| accept(listener, Offer::TELEMETRY, &slots, &None)));
+        self.telemetry.into_iter().for_each(|listener| accept(listener, Offer::TELEMETRY, &slots, &None));
         Receiver { health, gate, phase, acceptors, _followers: followers }
     }
 }
@@ -233,7 +239,7 @@ pub struct Receiver {
     health: Arc<Health>,
     gate: Arc<Gate>,
     phase: watch::Sender<Phase>,
-    acceptors: Vec<JoinHandle<()>>,
+    acceptors: JoinSet<()>,
     /// They take what is renewed, for as long as there is a receiver.
     _followers: JoinSet<()>,
 }
@@ -247,6 +253,16 @@ impl Receiver {
         Bound::bind(listen).await
     }
 
+    /// Resolves when an address is served no more though nobody asked for that, which only a panic brings about: the
+    /// process must not go on as if it were.
+    pub async fn failed(&mut self) -> String {
+        match self.acceptors.join_next().await {
+            Some(Err(error)) => error.to_string(),
+            Some(Ok(())) => "without an error".to_owned(),
+            None => std::future::pending().await,
+        }
+    }
+
     /// First step of a stop: from now on `/readyz` and grpc.health.v1 say no, new export requests are refused,
     /// retryably, and connections end after their requests in flight; `/metrics` and `/livez` are still answered, on
     /// new connections too. Returns when all requests in flight have been answered, at most after `grace`; those
@@ -258,10 +274,10 @@ impl Receiver {
     }
 
     /// Second step: no new connections; those that are open end, at most after `grace`.
-    pub async fn close(self, grace: Duration) {
+    pub async fn close(mut self, grace: Duration) {
         self.phase.send_replace(Phase::Closing(grace));
-        for acceptor in self.acceptors {
-            if let Err(error) = acceptor.await {
+        while let Some(ended) = self.acceptors.join_next().await {
+            if let Err(error) = ended {
                 tracing::error!(%error, "A listener failed.");
             }
         }
@@ -396,13 +412,17 @@ async fn pause_after(error: &io::Error) {
     if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
         return;
     }
-    tracing::warn!(%error, "Cannot accept connections.");
+    if let Some(others) = ACCEPT_LINES.pass(Instant::now()) {
+        tracing::warn!(%error, others, "Cannot accept connections.");
+    }
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
 fn report(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(%error, "A connection's task failed.");
+    if let Err(error) = ended
+        && let Some(others) = FAILED_LINES.pass(Instant::now())
+    {
+        tracing::error!(%error, others, "A connection's task failed.");
     }
 }
 

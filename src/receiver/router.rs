@@ -8,6 +8,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
+use tokio::time::Instant;
 use tower::ServiceExt;
 
 use super::body::Chunks;
@@ -134,9 +135,12 @@ impl<I: Intake> Router<I> {
     }
 
     fn page(&self, offer: Offer, path: &str, method: &Method) -> Response<ReplyBody> {
-        let (status, content_type, body) = match path {
+        let (status, content_type, body): (_, _, Bytes) = match path {
             "/metrics" => (StatusCode::OK, METRICS_TYPE, (self.scrape)().into()),
-            "/livez" => (StatusCode::OK, TEXT_TYPE, Bytes::from_static(b"ok\n")),
+            "/livez" => {
+                let (status, text) = liveness(&self.health, Instant::now());
+                (status, TEXT_TYPE, text.into())
+            }
             "/readyz" => {
                 let (status, text) = readiness(&self.health);
                 (status, TEXT_TYPE, text.into())
@@ -151,6 +155,16 @@ impl<I: Intake> Router<I> {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(len));
         response
+    }
+}
+
+/// What `/livez` says. If the whole runtime is stuck it says nothing, which is red as well.
+fn liveness(health: &Health, now: Instant) -> (StatusCode, String) {
+    match health.wedged(now) {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some((worker, silence)) => {
+            (UNREADY, format!("the {worker} has given no sign of life for {} s\n", silence.as_secs()))
+        }
     }
 }
 
@@ -210,3 +224,6 @@ where
     }
     response
 }
+
+#[cfg(test)]
+mod tests;

@@ -102,9 +102,10 @@ impl<I: Intake> Visit<I> {
         .await
     }
 
-    /// The request is in the trace table.
-    pub(super) fn served(&self) {
-        self.door.queue.served(self.start.elapsed());
+    /// The request is in the trace table, after it has waited for the journal's `disk_time`: that is no queue for the
+    /// processor.
+    pub(super) fn served(&self, disk_time: Duration) {
+        self.door.queue.served(self.start.elapsed().saturating_sub(disk_time));
     }
 
     /// When the body has to be there, by what has arrived of it.
