@@ -11,6 +11,8 @@ mod support;
 mod answers;
 #[path = "receiver/crowd.rs"]
 mod crowd;
+#[path = "receiver/frames.rs"]
+mod frames;
 #[path = "receiver/hostile.rs"]
 mod hostile;
 #[path = "receiver/stop.rs"]

@@ -18,7 +18,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, Prometheu
 use super::labels::{OTHER, SenderNames};
 
 pub use table::{
-    DROP_REASONS, Description, HANDSHAKE_FAILURES, HELD_STATES, HELD_TRACE_STATES, Kind, LATE_VERDICTS,
+    CUT_REASONS, DROP_REASONS, Description, HANDSHAKE_FAILURES, HELD_STATES, HELD_TRACE_STATES, Kind, LATE_VERDICTS,
     LabelDescription, LabelValues, OUTCOMES, PARENTS, PROTOCOLS, REJECT_REASONS, RELOADS, SINK_CODES, SPOOL_FAULTS,
     TABLE, TRIGGERS, VERDICTS, WAIT_CAUSES, WAIT_SHARES,
 };
@@ -167,6 +167,11 @@ impl Metrics {
     /// A connection was closed at once, because too many were open.
     pub fn connection_refused(&self) {
         self.count("spansieve_refused_connections_total", &[], 1);
+    }
+
+    /// A connection was cut off for one of [`CUT_REASONS`].
+    pub fn connection_cut(&self, reason: &'static str) {
+        self.count("spansieve_cut_connections_total", &[("reason", reason)], 1);
     }
 
     /// A connection failed before it began, for one of [`HANDSHAKE_FAILURES`].

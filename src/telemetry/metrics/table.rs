@@ -69,6 +69,8 @@ pub const OUTCOMES: &[&str] =
     &["ok", "partial", "invalid", "too_large", "busy", "overloaded", "timeout", "unsupported", "stopping"];
 /// Why a span is rejected alone; see [`crate::otlp::scan::RejectReason`].
 pub const REJECT_REASONS: &[&str] = &["invalid_trace_id", "invalid_span_id", "invalid_parent_span_id"];
+/// Why a connection is cut off: the head of a request comes too slowly; answers are not taken.
+pub const CUT_REASONS: &[&str] = &["slow_head", "unread"];
 /// Where spans are held; only the first two states are about whole traces.
 pub const HELD_STATES: &[&str] = &["pending", "rescuable", "export", "spooled"];
 /// The states in which traces are held.
@@ -149,6 +151,11 @@ pub const TABLE: &[Description] = &[
         "spansieve_refused_connections_total",
         &[],
         "Connections closed at once, because as many as are allowed were open.",
+    ),
+    counter(
+        "spansieve_cut_connections_total",
+        &[listed("reason", CUT_REASONS)],
+        "Connections cut off, because their peer only held them.",
     ),
     counter(
         "spansieve_failed_handshakes_total",
