@@ -1,6 +1,7 @@
 //! Wires the rooms together: starts them in the order against the flow of spans, stops them along it.
 
 pub mod clock;
+mod followed;
 pub mod memory;
 pub mod pipeline;
 mod readiness;
@@ -25,7 +26,7 @@ use crate::export::exporter::{Exporter, ExporterFailed};
 use crate::export::spool::{Level, OpenError, Spool};
 use crate::google::credentials::{Credentials, CredentialsError};
 use crate::google::project::AmbientProjectError;
-use crate::receiver::{BindError, Receiver, ReceiverSettings, Scrape, Tls, TlsError};
+use crate::receiver::{Auth, AuthError, BindError, Receiver, ReceiverSettings, Scrape, Tls, TlsError};
 use crate::sampling::{CompileError, Policies};
 use crate::tail::Table;
 use crate::tail::budget::Budget;
@@ -62,6 +63,9 @@ pub enum StartError {
     /// An address is taken or wrong.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// Nobody could be let in.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
     /// The certificates of `otlp.tls` cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -134,7 +138,11 @@ impl Daemon {
             None => None,
         };
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let bound = bound.behind(tls);
+        let auth = match &settings.otlp.auth {
+            Some(settings) => Some(Auth::load(settings).await?),
+            None => None,
+        };
+        let bound = bound.behind(tls).guarded_by(auth);
 
         let emulator = embedded(&settings.cloud_trace).await?;
         let credentials = credentials(&settings.cloud_trace)?;
@@ -271,6 +279,7 @@ fn credentials(settings: &settings::CloudTrace) -> Result<Option<Credentials>, C
 fn scrape(metrics: Arc<Metrics>, pipeline: Arc<Pipeline>, budget: Budget, level: Arc<Level>) -> Scrape {
     Arc::new(move || {
         let held = pipeline.table.held();
+        pipeline.followed.suggest(pipeline.clock.now_ms());
         metrics.month_estimate(pipeline.policies.month_estimate(pipeline.clock.now_ms()).unwrap_or(0.0));
         metrics.render(Held {
             pending_spans: held.pending_spans,

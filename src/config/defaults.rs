@@ -19,6 +19,7 @@ impl Default for Settings {
             otlp: Otlp {
                 listen: vec!["0.0.0.0:4317".into(), "0.0.0.0:4318".into()],
                 max_request_bytes: 16 << 20,
+                auth: None,
                 tls: None,
             },
             tail_sampling: TailSampling {

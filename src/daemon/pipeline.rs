@@ -8,11 +8,12 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::clock::Clock;
+use super::followed::FollowedTraces;
 use crate::otlp::scan::{self, Scan};
 use crate::otlp::wire::WireError;
 use crate::receiver::{Accepted, Intake};
 use crate::sampling::Policies;
-use crate::tail::budget::Share;
+use crate::tail::budget::{Budget, Share};
 use crate::tail::kept::KeptQueue;
 use crate::tail::table::Outcome;
 use crate::tail::{Table, Trigger};
@@ -39,6 +40,7 @@ pub struct Pipeline {
     pub(super) kept: Arc<KeptQueue>,
     pub(super) clock: Clock,
     pub(super) policies: Arc<Policies>,
+    pub(super) followed: FollowedTraces,
     pub(super) metrics: Arc<Metrics>,
     /// Is told when work on the table has panicked.
     broken: Notify,
@@ -46,7 +48,8 @@ pub struct Pipeline {
 
 impl Pipeline {
     pub(super) fn new(table: Table, policies: Arc<Policies>, kept: Arc<KeptQueue>, metrics: Arc<Metrics>) -> Self {
-        Pipeline { table, kept, clock: Clock::start(), policies, metrics, broken: Notify::new() }
+        let followed = FollowedTraces::new(Arc::clone(&metrics));
+        Pipeline { table, kept, clock: Clock::start(), policies, followed, metrics, broken: Notify::new() }
     }
 
     /// Resolves when a panic has left the table half changed: its books are wrong, and the process must not go on. A panic
@@ -83,6 +86,12 @@ impl Pipeline {
         for (verdict, spans) in late.into_iter().filter(|(_, spans)| *spans > 0) {
             self.metrics.late(verdict, spans);
         }
+        for (verdict, ids) in [("kept", tally.forgotten_kept_ids), ("dropped", tally.forgotten_dropped_ids)] {
+            if ids > 0 {
+                self.metrics.forgotten(verdict, ids);
+            }
+        }
+        self.followed.count(tally, self.clock.now_ms());
         if tally.sampled_out_spans > 0 {
             self.metrics.sampled_out(tally.sampled_out_spans);
         }
@@ -105,6 +114,10 @@ impl Drop for BreaksOnPanic<'_> {
 }
 
 impl Intake for Pipeline {
+    fn budget(&self) -> &Budget {
+        self.table.budget()
+    }
+
     fn admit(&self, bytes: usize) -> Option<Share> {
         WORKSPACE.with_borrow_mut(|workspace| {
             let _guard = BreaksOnPanic(&self.broken);

@@ -12,6 +12,10 @@ use crate::tail::budget::{Budget, Share};
 pub(super) struct FakeIntake(pub(super) Budget);
 
 impl Intake for FakeIntake {
+    fn budget(&self) -> &Budget {
+        &self.0
+    }
+
     fn admit(&self, bytes: usize) -> Option<Share> {
         self.0.reserve(bytes)
     }

@@ -86,6 +86,17 @@ impl Fragment {
         (Fragment { count: count_max, ..self }, Some(rest))
     }
 
+    /// The `Resource`s of the spans, with how many spans side by side have it.
+    pub fn spans_by_resource(&self) -> impl Iterator<Item = (&[u8], u64)> {
+        let mut spans = self.spans().map(|span| span.resource).peekable();
+        std::iter::from_fn(move || {
+            let resource = spans.next()?;
+            let is_same = |next: &&[u8]| std::ptr::eq(*next, resource);
+            let more = std::iter::from_fn(|| spans.next_if(is_same)).count();
+            Some((resource, 1 + more as u64))
+        })
+    }
+
     /// The spans in the order of their request.
     pub fn spans(&self) -> impl Iterator<Item = SpanBytes<'_>> {
         let (first, count) = (self.first as usize, self.count as usize);

@@ -13,15 +13,18 @@ use foldhash::fast::SeedableRandomState;
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
+use super::census::Census;
 use super::due::{Due, DueQueue, Moment};
+use super::gaps::{SPANS_MAX, gaps};
 use super::kept::KeptSpans;
+use super::packed::{pack, unpack};
 use super::request::Fragment;
 use super::slots::{Slot, Slots};
 use super::table::{Millis, Waits};
 use super::tally::{Tally, Trigger};
 use super::verdicts::VerdictCache;
 use crate::otlp::TraceId;
-use crate::sampling::{Keep, Policies, Summary, Threshold, Verdict};
+use crate::sampling::{Keep, Parent, Policies, Summary, Verdict};
 
 /// A trace whose spans are held.
 #[derive(Debug)]
@@ -173,6 +176,7 @@ pub(super) struct Shard {
     dropped_ids: VerdictCache,
     /// Hashes that are to go to `dropped_ids` at the end of a round: all at once, so that waits for memory overlap.
     let_go: Vec<u64>,
+    census: Census,
     held: Held,
 }
 
@@ -187,6 +191,7 @@ impl Shard {
             kept_ids: VerdictCache::with_values(waits.kept_ids_per_shard),
             dropped_ids: VerdictCache::without_values(waits.dropped_ids_per_shard),
             let_go: Vec::new(),
+            census: Census::new(),
             held: Held::default(),
         }
     }
@@ -213,6 +218,10 @@ impl Shard {
         };
         let known: SmallVec<[Known; 16]> = arrivals.iter().zip(slots).map(recall).collect();
         for (arrival, known) in arrivals.drain(..).zip(known) {
+            let sighting = self.census.see(arrival.hash, round.now_ms);
+            if let Some(sighting) = sighting {
+                round.tally.follow(sighting, &arrival.fragment, round.waits.decision_ms);
+            }
             match known {
                 Known::Held(slot) => self.join(slot, arrival, round),
                 Known::Kept(packed) => {
@@ -224,10 +233,13 @@ impl Shard {
                     round.tally.late_of_dropped(false, arrival.summary.span_count);
                     round.tally.sampled_out_spans += u64::from(arrival.summary.span_count);
                 }
-                Known::No => self.begin(arrival, round),
+                Known::No => {
+                    round.tally.begun(sighting);
+                    self.begin(arrival, round);
+                }
             }
         }
-        self.remember_let_go();
+        self.remember_let_go(round);
     }
 
     fn find(&self, arrival: &Arrival) -> Option<Slot> {
@@ -305,7 +317,7 @@ impl Shard {
         match keep {
             Some(keep) => {
                 round.tally.kept(keep, Trigger::Rescue);
-                self.kept_ids.insert(arrival.hash, pack(keep));
+                self.remember_kept(arrival.hash, keep, round);
                 round.kept.push(KeptSpans { fragment: arrival.fragment, keep });
             }
             None => round.tally.sampled_out_spans += u64::from(arrival.summary.span_count),
@@ -349,9 +361,14 @@ impl Shard {
     /// Sends the spans of a trace (which the caller has taken out of the table) on to the exporter.
     fn keep(&mut self, trace: Trace, hash: u64, keep: Keep, trigger: Trigger, round: &mut Round<'_>) {
         self.held.remove(&trace);
-        self.kept_ids.insert(hash, pack(keep));
+        self.remember_kept(hash, keep, round);
         round.tally.kept(keep, trigger);
         round.kept.extend(trace.fragments.into_iter().map(|fragment| KeptSpans { fragment, keep }));
+    }
+
+    fn remember_kept(&mut self, hash: u64, keep: Keep, round: &mut Round<'_>) {
+        let forgot = self.kept_ids.insert(hash, pack(keep));
+        round.tally.forgotten_kept_ids += u64::from(forgot);
     }
 
     /// Decides up to `traces_max` traces that are due at `round.now_ms`; true if more may be due.
@@ -360,7 +377,7 @@ impl Shard {
             let due = self.rooted.pop_due(round.now_ms).or_else(|| self.waiting.pop_due(round.now_ms));
             due.map(|due| self.decide_if_pending(due, None, round)).is_some()
         });
-        self.remember_let_go();
+        self.remember_let_go(round);
         more
     }
 
@@ -371,7 +388,7 @@ impl Shard {
             let due = self.rooted.pop().or_else(|| self.waiting.pop());
             due.map(|due| self.decide_if_pending(due, Some(trigger), round)).is_some()
         });
-        self.remember_let_go();
+        self.remember_let_go(round);
         more
     }
 
@@ -388,8 +405,11 @@ impl Shard {
 
     fn decide(&mut self, slot: Slot, trigger: Trigger, round: &mut Round<'_>) {
         let Some(trace) = self.traces.get(slot) else { return };
-        match round.policies.decide(&trace.summary, trace.id, round.now_ms) {
-            Verdict::Kept(keep) => self.keep_held(slot, round.hash(trace.id), keep, trigger, round),
+        let hash = round.hash(trace.id);
+        let verdict = round.policies.decide(&trace.summary, trace.id, round.now_ms);
+        let missing_parent = missing_parent(trace, verdict, trigger, self.census.weight(hash), round);
+        match verdict {
+            Verdict::Kept(keep) => self.keep_held(slot, hash, Keep { missing_parent, ..keep }, trigger, round),
             Verdict::Dropped => {
                 round.tally.dropped(trigger);
                 self.drop_trace(slot, trigger, round);
@@ -426,9 +446,10 @@ impl Shard {
     }
 
     /// What every round of work ends with.
-    fn remember_let_go(&mut self) {
+    fn remember_let_go(&mut self, round: &mut Round<'_>) {
         for hash in self.let_go.drain(..) {
-            self.dropped_ids.insert(hash, 0);
+            let forgot = self.dropped_ids.insert(hash, 0);
+            round.tally.forgotten_dropped_ids += u64::from(forgot);
         }
     }
 
@@ -436,7 +457,7 @@ impl Shard {
     pub(super) fn expire_rescuable(&mut self, traces_max: usize, round: &mut Round<'_>) -> bool {
         let more = (0..traces_max)
             .all(|_| self.rescuable.pop_due(round.now_ms).map(|due| self.let_go_if_rescuable(due, round)).is_some());
-        self.remember_let_go();
+        self.remember_let_go(round);
         more
     }
 
@@ -444,7 +465,7 @@ impl Shard {
     pub(super) fn shed_rescuable(&mut self, traces_max: usize, round: &mut Round<'_>) -> bool {
         let more =
             (0..traces_max).all(|_| self.rescuable.pop().map(|due| self.let_go_if_rescuable(due, round)).is_some());
-        self.remember_let_go();
+        self.remember_let_go(round);
         more
     }
 
@@ -509,28 +530,32 @@ impl Index {
     }
 }
 
+/// Looks for parents that have not come though the trace waited for them: if it is kept, to say so, and if it is
+/// followed, to count it, with the number of traces that it stands for.
+fn missing_parent(
+    trace: &Trace,
+    verdict: Verdict,
+    trigger: Trigger,
+    weight: Option<u64>,
+    round: &mut Round<'_>,
+) -> Option<Parent> {
+    let has_waited = matches!(trigger, Trigger::DecisionWait | Trigger::RootReceived);
+    let is_asked = weight.is_some() || matches!(verdict, Verdict::Kept(_));
+    if !has_waited || !is_asked || trace.summary.span_count > SPANS_MAX {
+        return None;
+    }
+    let gaps = gaps(&trace.fragments);
+    if let Some(weight) = weight {
+        round.tally.incomplete(&gaps, weight);
+    }
+    gaps.iter().map(|gap| gap.parent).min_by_key(|&parent| parent as usize)
+}
+
 /// The hash by which a trace is remembered that was dropped for good. Ids of one shard share the high bits of their
 /// hashes, so with the highest one changed it is the hash of no other; it falls into the same bucket.
 fn vetoed(hash: u64) -> u64 {
     hash ^ 1 << (u64::BITS - 1)
 }
-
-/// Policy in the high 16 bits, then a bit for each mark, then the high bits of the threshold: what is cut off is far below
-/// the precision of an adjusted count.
-fn pack(keep: Keep) -> u64 {
-    u64::from(keep.policy) << 48 | u64::from(keep.rescued) << RESCUED_BIT | keep.threshold.get() >> CUT_BITS
-}
-
-fn unpack(packed: u64) -> Keep {
-    Keep {
-        rescued: packed >> RESCUED_BIT & 1 == 1,
-        ..Keep::new((packed >> 48) as u16, Threshold::from_bits((packed & ((1 << RESCUED_BIT) - 1)) << CUT_BITS))
-    }
-}
-
-const RESCUED_BIT: u32 = 47;
-/// Bits of a threshold, which has 56, that are not remembered.
-const CUT_BITS: u32 = 56 - RESCUED_BIT;
 
 /// The memory that a trace takes in the table: its slot, its entry in the index (with a byte of its own and the slack of a
 /// hash table that is two thirds full), and those in two queues.

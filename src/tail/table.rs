@@ -8,6 +8,7 @@ use foldhash::fast::SeedableRandomState;
 use parking_lot::Mutex;
 
 use super::budget::{Budget, Share};
+use super::census::Census;
 use super::kept::KeptSpans;
 use super::request::{Fragment, HeldSpan, Request};
 pub use super::shard::Held;
@@ -84,7 +85,7 @@ impl Waits {
     fn cache_bytes(&self) -> usize {
         let kept = VerdictCache::bytes_max(self.kept_ids_per_shard, true);
         let dropped = VerdictCache::bytes_max(self.dropped_ids_per_shard, false);
-        SHARDS * (kept + dropped)
+        SHARDS * (kept + dropped + Census::BYTES_MAX)
     }
 }
 
@@ -135,6 +136,12 @@ impl Table {
         let shards = (0..SHARDS).map(|_| Mutex::new(Shard::new(&waits))).collect();
         let caches = budget.force(waits.cache_bytes() + policies.state_bytes_max());
         Table { shards, policies, waits, budget, hasher, _caches: caches }
+    }
+
+    /// The memory budget that all of it is charged to.
+    #[must_use]
+    pub fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// What is held at this moment.

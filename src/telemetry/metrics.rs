@@ -2,8 +2,9 @@
 //!
 //! Invariants
 //! - Label values are bounded: protocols, codes and reasons are listed in [`TABLE`], policies come from the
-//!   configuration.
-//! - Every series that can occur is there from the start, at 0: a first error is an increase, not a new series.
+//!   configuration, and of the names that senders choose there are only so many ([`SenderNames`]).
+//! - Every series that can occur is there from the start, at 0, but for senders' names: a first error is an increase, not a
+//!   new series.
 
 mod table;
 #[cfg(test)]
@@ -14,10 +15,12 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, SharedString};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+use super::labels::{OTHER, SenderNames};
+
 pub use table::{
-    DROP_REASONS, Description, HANDSHAKE_FAILURES, HELD_STATES, HELD_TRACE_STATES, Kind, LATE_VERDICTS,
-    LabelDescription, LabelValues, OUTCOMES, PROTOCOLS, REJECT_REASONS, RELOADS, SINK_CODES, SPOOL_FAULTS, TABLE,
-    TRIGGERS, VERDICTS, WAIT_CAUSES,
+    DENIAL_REASONS, DROP_REASONS, Description, HANDSHAKE_FAILURES, HELD_STATES, HELD_TRACE_STATES, Kind, LATE_VERDICTS,
+    LabelDescription, LabelValues, OUTCOMES, PARENTS, PROTOCOLS, REJECT_REASONS, RELOADS, SINK_CODES, SPOOL_FAULTS,
+    TABLE, TRIGGERS, VERDICTS, WAIT_CAUSES, WAIT_SHARES,
 };
 
 /// The `Content-Type` of [`Metrics::render`]: the classic text format.
@@ -97,6 +100,7 @@ pub struct Metrics {
     decision_lag: Histogram,
     sampled_out: Counter,
     exported: Counter,
+    services: SenderNames,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -136,6 +140,7 @@ impl Metrics {
             decision_lag: histogram(&recorder, "spansieve_decision_lag_seconds", &[]),
             sampled_out: counter(&recorder, "spansieve_sampled_out_spans_total", &[]),
             exported: counter(&recorder, "spansieve_exported_spans_total", &[]),
+            services: SenderNames::default(),
             recorder,
         };
         let build = [("version", env!("CARGO_PKG_VERSION")), ("commit", env!("SPANSIEVE_COMMIT"))];
@@ -162,6 +167,11 @@ impl Metrics {
     /// A connection was closed at once, because too many were open.
     pub fn connection_refused(&self) {
         self.count("spansieve_refused_connections_total", &[], 1);
+    }
+
+    /// A request for export was turned away, for one of [`DENIAL_REASONS`].
+    pub fn denied(&self, reason: &'static str) {
+        self.count("spansieve_denied_requests_total", &[("reason", reason)], 1);
     }
 
     /// A connection failed before it began, for one of [`HANDSHAKE_FAILURES`].
@@ -199,6 +209,37 @@ impl Metrics {
     /// `spans` spans came after their trace was decided and followed one of [`LATE_VERDICTS`].
     pub fn late(&self, verdict: &'static str, spans: u64) {
         self.count("spansieve_late_spans_total", &[("verdict", verdict)], spans);
+    }
+
+    /// So many verdicts, of one of [`VERDICTS`], were forgotten.
+    pub fn forgotten(&self, verdict: &'static str, ids: u64) {
+        self.count("spansieve_forgotten_verdicts_total", &[("verdict", verdict)], ids);
+    }
+
+    /// So many traces began anew.
+    pub fn restarted(&self, traces: u64) {
+        self.count("spansieve_restarted_traces_total", &[], traces);
+    }
+
+    /// `spans` spans came of a service, whose name may be anything.
+    pub fn service_spans(&self, service: &[u8], spans: u64, are_late: bool) {
+        let service = self.services.label(service);
+        self.count("spansieve_service_spans_total", &[("service", &service)], spans);
+        // Also if none are, so that a first late span is an increase.
+        let late = if are_late { spans } else { 0 };
+        self.count("spansieve_service_late_spans_total", &[("service", &service)], late);
+    }
+
+    /// `traces` traces have spans of a service, whose name may be anything, without their parent, one of [`PARENTS`].
+    pub fn incomplete(&self, service: &[u8], parent: &'static str, traces: u64) {
+        let service = self.services.label(service);
+        self.count("spansieve_incomplete_traces_total", &[("service", &service), ("parent", parent)], traces);
+    }
+
+    /// One of [`WAIT_SHARES`] came within so long; 0 if that is not known.
+    pub fn suggested_wait(&self, share: &'static str, wait_ms: u64) {
+        let seconds = Duration::from_millis(wait_ms).as_secs_f64();
+        gauge(&self.recorder, "spansieve_suggested_decision_wait_seconds", &[("share", share)]).set(seconds);
     }
 
     /// Cloud Trace confirmed `spans` spans.
@@ -312,11 +353,15 @@ fn key(name: &'static str, labels: &[(&'static str, &str)]) -> Key {
     Key::from_parts(name, labels)
 }
 
-/// Whether the table has the metric with these labels and values. Which policies exist it does not know.
+/// Whether the table has the metric with these labels and values. Which policies and senders exist it does not know.
 fn is_listed(name: &str, labels: &[(&'static str, &str)]) -> bool {
     let Some(metric) = TABLE.iter().find(|metric| metric.name == name) else { return false };
     let policies: Vec<&str> =
         labels.iter().filter(|(name, value)| *name == "policy" && !value.is_empty()).map(|(_, value)| *value).collect();
     let names_match = metric.labels.iter().map(|label| label.name).eq(labels.iter().map(|(name, _)| *name));
-    names_match && metric.series(&policies).iter().any(|series| series.iter().eq(labels.iter().map(|(_, value)| value)))
+    let values = metric.labels.iter().zip(labels).map(|(label, (_, value))| match label.values {
+        LabelValues::Sender => OTHER,
+        _ => value,
+    });
+    names_match && metric.series(&policies).iter().any(|series| series.iter().copied().eq(values.clone()))
 }
