@@ -10,9 +10,11 @@
 
 pub mod budget;
 mod census;
+mod compression;
 pub mod delays;
 mod due;
 mod gaps;
+pub mod hold;
 pub mod kept;
 mod packed;
 pub mod request;

@@ -5,11 +5,13 @@ use std::time::Duration;
 use http::HeaderMap;
 
 use super::settings::{
-    AllowedProjects, Api, AttributeMapping, Batch, CloudTrace, DecisionCache, Embedded, Endpoint, Log, LogFormat,
-    LogLevel, Memory, Otlp, Policy, Rescue, Resource, Rule, Settings, Size, TailSampling, Telemetry, Tls,
+    AllowedProjects, Api, AttributeMapping, Batch, CloudTrace, Compress, DecisionCache, Embedded, Endpoint, Log,
+    LogFormat, LogLevel, Memory, Otlp, Policy, Rescue, Resource, Rule, Settings, Size, TailSampling, Telemetry, Tls,
 };
 use crate::condition::Condition;
 
+/// `journal.max_bytes`: some minutes of 20,000 spans a second, several times what waits for decisions and rescue.
+pub(super) const JOURNAL_BYTES: u64 = 4 << 30;
 /// `cloud_trace.spool.max_bytes`: the kept spans of hours at a thousand a minute, on disks that have room for logs.
 pub(super) const SPOOL_BYTES: u64 = 4 << 30;
 
@@ -22,6 +24,7 @@ impl Default for Settings {
                 auth: None,
                 tls: None,
             },
+            journal: None,
             tail_sampling: TailSampling {
                 decision_wait: Duration::from_secs(10),
                 decision_wait_after_root_received: Duration::ZERO,
@@ -48,7 +51,7 @@ impl Default for Settings {
                 spool: None,
                 give_up_after: Duration::ZERO,
             },
-            memory: Memory { limit: Size::Percent(70.0) },
+            memory: Memory { limit: Size::Percent(70.0), compress: Compress::Off },
             telemetry: Telemetry { listen: None, log: Log { level: LogLevel::Info, format: LogFormat::Auto } },
         }
     }

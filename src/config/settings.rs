@@ -19,6 +19,8 @@ use crate::trust::token::Tokens;
 pub struct Settings {
     /// Where spans come in.
     pub otlp: Otlp,
+    /// Where requests are until their spans are settled; `None`: in memory alone.
+    pub journal: Option<Journal>,
     /// Which traces are kept.
     pub tail_sampling: TailSampling,
     /// How the resources of kept spans are rewritten.
@@ -82,6 +84,15 @@ pub struct ServerTls {
     pub key_file: PathBuf,
     /// The authorities that clients' certificates must come from; `None`: clients need none.
     pub client_ca_file: Option<PathBuf>,
+}
+
+/// `journal`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Journal {
+    /// Where its files are; of this process alone.
+    pub directory: PathBuf,
+    /// The most bytes of its files.
+    pub max_bytes: u64,
 }
 
 /// `tail_sampling`.
@@ -411,6 +422,17 @@ pub struct Spool {
 pub struct Memory {
     /// The budget; a percentage is of the container's (cgroup's) memory.
     pub limit: Size,
+    /// How the bodies of requests are held after their first second.
+    pub compress: Compress,
+}
+
+/// How the bodies of requests are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compress {
+    /// As they came.
+    Off,
+    /// In LZ4 blocks.
+    Lz4,
 }
 
 /// `telemetry`.

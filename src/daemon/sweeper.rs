@@ -15,6 +15,10 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(20);
 /// Rounds between two times that the histograms' buffers are emptied: some five seconds.
 const UPKEEP_ROUNDS: usize = 250;
 
+/// Requests that are compressed between two looks for due traces, which must not wait for more: some milliseconds of
+/// work, and as many as a core takes in.
+const ROUND_COMPRESSIONS_MAX: usize = 64;
+
 /// Sweeps for ever, with a sign of life for each slice of work. Works in slices and yields between them, so that decisions that fall due together do not stall
 /// ingest on a runtime of one thread.
 pub(super) async fn run(pipeline: Arc<Pipeline>, pulse: Pulse) {
@@ -39,7 +43,14 @@ pub(super) async fn run(pipeline: Arc<Pipeline>, pulse: Pulse) {
             settle(&mut outcome);
             tokio::task::yield_now().await;
         }
+        pipeline.table.relieve_disk(pipeline.clock.now_ms(), &mut outcome);
         settle(&mut outcome);
+        for _ in 0..ROUND_COMPRESSIONS_MAX {
+            if !pipeline.table.compress(pipeline.clock.now_ms()) {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
         pipeline.table.shrink(round % shards);
         if round % UPKEEP_ROUNDS == 0 {
             pipeline.metrics.upkeep();

@@ -114,7 +114,12 @@ impl<I: Intake> Exports<I> {
 
     async fn take(&self, protocol: Protocol, visit: &Arc<Visit<I>>, payload: Payload) -> Result<Accepted, Refusal> {
         let Held { bytes, share } = self.decode(visit, payload).await?;
-        let accepted = self.gate.pass(|| self.intake.accept(bytes, share)).ok_or(Refusal::Stopping)??;
+        // First on the disk: what it refuses must not be in the table, as the sender comes back with it.
+        let hold = match self.intake.journal() {
+            Some(journal) => Some(journal.append(bytes.clone()).await?),
+            None => None,
+        };
+        let accepted = self.gate.pass(|| self.intake.accept(bytes, share, hold)).ok_or(Refusal::Stopping)??;
         visit.served();
         self.metrics.received(protocol, u64::from(accepted.spans));
         for (reason, &spans) in RejectReason::ALL.iter().zip(&accepted.rejected) {

@@ -8,7 +8,7 @@ pub(in crate::daemon) fn pipeline() -> Pipeline {
     let settings = Settings::default().tail_sampling;
     let policies = Arc::new(Policies::compile(&settings).unwrap());
     let table = Table::new(&settings, Arc::clone(&policies), Budget::new(64 << 20));
-    Pipeline::new(table, policies, Arc::default(), Arc::new(Metrics::new()))
+    Pipeline::new(table, policies, Arc::default(), None, Arc::new(Metrics::new()))
 }
 
 #[tokio::test(start_paused = true)]

@@ -218,9 +218,9 @@ impl<'s> World<'s> {
     /// The spans that leave for the exporter, by trace, in their fragments. Puts them into its queue.
     fn take_left(&mut self) -> HashMap<usize, Vec<(Keep, u64)>> {
         let mut left: HashMap<usize, Vec<(Keep, u64)>> = HashMap::new();
-        for KeptSpans { fragment, keep } in &self.out.kept {
+        for KeptSpans { fragment, keep, .. } in &self.out.kept {
             let mut owner = None;
-            for bytes in fragment.spans() {
+            for bytes in fragment.open().spans() {
                 let span = Span::decode(bytes.span).expect("a span");
                 let id = TraceId(span.trace_id[..].try_into().expect("16 bytes"));
                 assert_eq!(*owner.get_or_insert(id), id, "a fragment is of one trace");
