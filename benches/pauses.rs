@@ -59,7 +59,11 @@ impl Steps {
         self.nanos.sort_unstable();
         let part = |part: f64| self.nanos[((self.nanos.len() - 1) as f64 * part) as usize] as f64 / 1e6;
         let (median, most, longest) = (part(0.5), part(0.999), part(1.0));
-        println!("{:<36} {:>8} steps, median {median:.3} ms, p99.9 {most:.3} ms, longest {longest:.3} ms", self.name, self.nanos.len());
+        println!(
+            "{:<36} {:>8} steps, median {median:.3} ms, p99.9 {most:.3} ms, longest {longest:.3} ms",
+            self.name,
+            self.nanos.len()
+        );
     }
 }
 

@@ -29,6 +29,8 @@ const STOP_GRACE: Duration = Duration::from_secs(8);
 const DEMO_NEEDS_EMBEDDED: &str =
     "the demo shows what was kept on the embedded Cloud Trace: set cloud_trace.endpoint to embedded";
 
+const DEMO_IS_NO_SENDER: &str = "the demo sends in plaintext and without a token: leave otlp.auth and otlp.tls out";
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     configure_allocator();
@@ -95,6 +97,9 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 }
 
 async fn serve(settings: Settings, demo: bool) -> Result<(), Box<dyn Error>> {
+    if demo && (settings.otlp.auth.is_some() || settings.otlp.tls.is_some()) {
+        return Err(DEMO_IS_NO_SENDER.into());
+    }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     // It may wait for the platform to say which project this is.

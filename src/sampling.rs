@@ -35,13 +35,39 @@ pub struct Keep {
     pub threshold: Threshold,
     /// It was dropped at first: late spans proved that wrong.
     pub rescued: bool,
+    /// The parent of one of its spans had not come when its wait was over. `None` also for a trace that did not wait.
+    pub missing_parent: Option<Parent>,
+}
+
+/// Whose span a span's parent is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Parent {
+    /// The same process's.
+    Local,
+    /// A caller's, or of whoever stands between the two.
+    Remote,
+}
+
+impl Parent {
+    /// Both, in the order of their numbers.
+    pub const ALL: [Parent; 2] = [Parent::Local, Parent::Remote];
+
+    /// As a metric label and in the annotation.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Parent::Local => "local",
+            Parent::Remote => "remote",
+        }
+    }
 }
 
 impl Keep {
     /// Kept by this policy in the first place.
     #[must_use]
     pub const fn new(policy: u16, threshold: Threshold) -> Self {
-        Keep { policy, threshold, rescued: false }
+        Keep { policy, threshold, rescued: false, missing_parent: None }
     }
 }
 

@@ -9,9 +9,14 @@
 //! - Memory follows the budget: a request's share goes when the last trace that needs its bytes is released.
 
 pub mod budget;
+mod census;
 mod compression;
+pub mod delays;
 mod due;
+mod gaps;
+pub mod hold;
 pub mod kept;
+mod packed;
 pub mod request;
 mod shard;
 mod slots;

@@ -2,6 +2,7 @@
 //! decision round or batch.
 
 pub mod health;
+pub mod labels;
 pub mod log;
 pub mod metrics;
 

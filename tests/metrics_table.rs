@@ -21,7 +21,7 @@ fn documented() -> Vec<Vec<String>> {
 /// How the document writes a label.
 fn label_text(label: &LabelDescription) -> String {
     match label.values {
-        LabelValues::Policy | LabelValues::Build(_) => format!("`{}`", label.name),
+        LabelValues::Policy | LabelValues::Sender | LabelValues::Build(_) => format!("`{}`", label.name),
         LabelValues::Listed(values) => format!("`{}`: `{}`", label.name, values.join("`, `")),
     }
 }
@@ -43,7 +43,7 @@ fn the_document_has_the_table_of_the_code() {
 
 #[test]
 fn the_document_explains_every_value() {
-    let names = ["outcome", "reason", "state", "trigger", "verdict"];
+    let names = ["outcome", "parent", "reason", "share", "state", "trigger", "verdict"];
     let labels = TABLE.iter().flat_map(|metric| metric.labels).filter(|label| names.contains(&label.name));
     for label in labels {
         let LabelValues::Listed(values) = label.values else { panic!("{} is not listed", label.name) };
@@ -114,7 +114,7 @@ fn missing_spans_follows_the_law() {
     metrics.sampled_out(70);
     metrics.exported(10);
     metrics.dropped("refused", 2);
-    metrics.recovered(6);
+    metrics.recovered("spool", 6);
     let missing = |held| Exposition::parse(&metrics.render(held)).missing_spans();
     assert_eq!(missing(Held::default()), 23.0);
     let held = Held { pending_spans: 8, rescuable_spans: 4, export_spans: 5, spooled_spans: 6, ..Held::default() };

@@ -9,6 +9,10 @@ mod support;
 
 #[path = "receiver/answers.rs"]
 mod answers;
+#[path = "receiver/auth.rs"]
+mod auth;
+#[path = "receiver/crowd.rs"]
+mod crowd;
 #[path = "receiver/hostile.rs"]
 mod hostile;
 #[path = "receiver/stop.rs"]

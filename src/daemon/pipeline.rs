@@ -7,11 +7,15 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::clock::Clock;
+use super::followed::FollowedTraces;
+use crate::journal::Journal;
+use crate::otlp::TraceId;
 use crate::otlp::scan::{self, Scan};
 use crate::otlp::wire::WireError;
 use crate::receiver::{Accepted, Intake};
 use crate::sampling::Policies;
-use crate::tail::budget::Share;
+use crate::tail::budget::{Budget, Share};
+use crate::tail::hold::Hold;
 use crate::tail::kept::KeptQueue;
 use crate::tail::table::Outcome;
 use crate::tail::{Table, Trigger};
@@ -38,12 +42,60 @@ pub struct Pipeline {
     pub(super) kept: Arc<KeptQueue>,
     pub(super) clock: Clock,
     pub(super) policies: Arc<Policies>,
+    pub(super) followed: FollowedTraces,
+    journal: Option<Journal>,
     metrics: Arc<Metrics>,
 }
 
 impl Pipeline {
-    pub(super) fn new(table: Table, policies: Arc<Policies>, kept: Arc<KeptQueue>, metrics: Arc<Metrics>) -> Self {
-        Pipeline { table, kept, clock: Clock::start(), policies, metrics }
+    pub(super) fn new(
+        table: Table,
+        policies: Arc<Policies>,
+        kept: Arc<KeptQueue>,
+        journal: Option<Journal>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let clock = Clock::start();
+        let followed = FollowedTraces::new(clock, Arc::clone(&metrics));
+        Pipeline { table, kept, clock, policies, followed, journal, metrics }
+    }
+
+    /// Takes the body of a request that an earlier process accepted, but for the spans of the traces in `settled`. Returns
+    /// the number of its spans; their decision waits as if they came now, as others of their traces may still come.
+    pub(super) fn recover(
+        &self,
+        body: Bytes,
+        share: Share,
+        hold: Arc<Hold>,
+        mut settled: Vec<TraceId>,
+    ) -> Result<u64, WireError> {
+        settled.sort_unstable();
+        let is_settled = |trace: &TraceId| settled.binary_search(trace).is_ok();
+        self.take(body, share, Some(hold), |scan| {
+            scan.facts.retain(|fact| !is_settled(&fact.trace_id));
+            scan.facts.len() as u64
+        })
+    }
+
+    /// Scans `body`, lets `look` see what was found, and takes in its spans.
+    fn take<T>(
+        &self,
+        body: Bytes,
+        share: Share,
+        hold: Option<Arc<Hold>>,
+        look: impl FnOnce(&mut Scan) -> T,
+    ) -> Result<T, WireError> {
+        WORKSPACE.with_borrow_mut(|workspace| {
+            let Workspace { scan, outcome } = workspace;
+            let body = scan::scan(body, self.policies.probe(), scan)?;
+            let found = look(scan);
+            self.table.insert_held(body, scan, share, hold, self.clock.now_ms(), outcome);
+            self.settle(outcome);
+            if scan.facts.len() > WORKSPACE_SPANS_MAX {
+                *workspace = Workspace::default();
+            }
+            Ok(found)
+        })
     }
 
     /// Passes kept spans on, charges them to budgets and adds what was done to the metrics; empties `outcome`.
@@ -74,6 +126,12 @@ impl Pipeline {
         for (verdict, spans) in late.into_iter().filter(|(_, spans)| *spans > 0) {
             self.metrics.late(verdict, spans);
         }
+        for (verdict, ids) in [("kept", tally.forgotten_kept_ids), ("dropped", tally.forgotten_dropped_ids)] {
+            if ids > 0 {
+                self.metrics.forgotten(verdict, ids);
+            }
+        }
+        self.followed.count(tally);
         if tally.sampled_out_spans > 0 {
             self.metrics.sampled_out(tally.sampled_out_spans);
         }
@@ -85,6 +143,10 @@ impl Pipeline {
 }
 
 impl Intake for Pipeline {
+    fn budget(&self) -> &Budget {
+        self.table.budget()
+    }
+
     fn admit(&self, bytes: usize) -> Option<Share> {
         WORKSPACE.with_borrow_mut(|workspace| {
             let share = self.table.admit(bytes, self.clock.now_ms(), &mut workspace.outcome);
@@ -93,17 +155,11 @@ impl Intake for Pipeline {
         })
     }
 
-    fn accept(&self, body: Bytes, share: Share) -> Result<Accepted, WireError> {
-        WORKSPACE.with_borrow_mut(|workspace| {
-            let Workspace { scan, outcome } = workspace;
-            let body = scan::scan(body, self.policies.probe(), scan)?;
-            let accepted = Accepted { spans: scan.span_count() as u32, rejected: scan.rejected };
-            self.table.insert(body, scan, share, self.clock.now_ms(), outcome);
-            self.settle(outcome);
-            if scan.facts.len() > WORKSPACE_SPANS_MAX {
-                *workspace = Workspace::default();
-            }
-            Ok(accepted)
-        })
+    fn journal(&self) -> Option<&Journal> {
+        self.journal.as_ref()
+    }
+
+    fn accept(&self, body: Bytes, share: Share, hold: Option<Arc<Hold>>) -> Result<Accepted, WireError> {
+        self.take(body, share, hold, |scan| Accepted { spans: scan.span_count() as u32, rejected: scan.rejected })
     }
 }

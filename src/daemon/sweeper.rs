@@ -33,6 +33,7 @@ pub(super) async fn run(pipeline: Arc<Pipeline>) {
             pipeline.settle(&mut outcome);
             tokio::task::yield_now().await;
         }
+        pipeline.table.relieve_disk(pipeline.clock.now_ms(), &mut outcome);
         pipeline.settle(&mut outcome);
         for _ in 0..ROUND_COMPRESSIONS_MAX {
             if !pipeline.table.compress(pipeline.clock.now_ms()) {

@@ -247,8 +247,9 @@ impl<S: Sink> Delivery<S> {
         }
     }
 
-    /// The spans of `batch` are exported or dropped: the spool may forget them.
+    /// The spans of `batch` are exported or dropped: the journal and the spool may forget them.
     fn settled(&mut self, batch: &Batch) {
+        batch.settle();
         if let Some(spool) = &mut self.spool {
             spool.settled(batch);
         }

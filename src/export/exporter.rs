@@ -21,6 +21,7 @@ use super::spool::Spool;
 use crate::config::settings;
 use crate::sampling::Keep;
 use crate::tail::budget::Budget;
+use crate::tail::hold::KeptHold;
 use crate::tail::kept::{KeptQueue, KeptSpans};
 use crate::tail::request::SpanBytes;
 use crate::telemetry::Metrics;
@@ -48,6 +49,8 @@ pub struct Exporter {
     /// Is told the deadline.
     stop: oneshot::Sender<Instant>,
     task: JoinHandle<()>,
+    /// What is not settled is in the journal.
+    is_journalled: bool,
 }
 
 impl Exporter {
@@ -73,7 +76,8 @@ impl Exporter {
             ledger: Arc::clone(&ledger),
         };
         let (stop, stopped) = oneshot::channel();
-        Exporter { ledger, stop, task: tokio::spawn(worker.run(stopped)) }
+        let is_journalled = budget.disk().limit_bytes() > 0;
+        Exporter { ledger, stop, task: tokio::spawn(worker.run(stopped)), is_journalled }
     }
 
     /// Kept spans that are neither confirmed nor counted as dropped, those in the kept queue included.
@@ -93,8 +97,8 @@ impl Exporter {
     }
 
     /// Exports everything that is in the kept queue, which must get no more, until `deadline`; with a spool, half of the
-    /// time is the disk's, and takes what is left. What could not be written by then is counted and logged as dropped;
-    /// returns how many spans that were.
+    /// time is the disk's, and takes what is left. What could not be written by then stays in the journal; without one it
+    /// is counted and logged as dropped. Returns how many spans were dropped.
     pub async fn shutdown(mut self, deadline: Instant) -> u64 {
         // An error means that the task has ended.
         let _ = self.stop.send(deadline);
@@ -104,6 +108,10 @@ impl Exporter {
             let _ = self.task.await;
         }
         let lost = self.ledger.unsettled_spans();
+        if self.is_journalled {
+            tracing::info!(spans = lost, "Kept spans that are not written stay in the journal for the next start.");
+            return 0;
+        }
         if lost > 0 {
             self.ledger.dropped(DropReason::Shutdown, lost, "not written by the deadline of the shutdown");
         }
@@ -188,23 +196,27 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
         let now = Instant::now().into_std();
         self.encoder.set_now(unix_nano());
         let mut spans_left = SLICE_SPANS_MAX;
-        while let Some(KeptSpans { fragment, keep }) = self.slice.pop_front() {
+        while let Some(KeptSpans { fragment, keep, hold }) = self.slice.pop_front() {
             let (now_spans, rest) = fragment.split(spans_left);
             for span in now_spans.open().spans() {
-                self.encode(span, keep, now);
+                self.encode(span, keep, hold.as_ref(), now);
             }
             spans_left -= now_spans.span_count();
             if let Some(fragment) = rest {
-                self.slice.push_front(KeptSpans { fragment, keep });
+                self.slice.push_front(KeptSpans { fragment, keep, hold });
                 break;
+            }
+            if let Some(hold) = hold {
+                hold.settle();
             }
         }
     }
 
-    fn encode(&mut self, span: SpanBytes<'_>, keep: Keep, now: std::time::Instant) {
+    fn encode(&mut self, span: SpanBytes<'_>, keep: Keep, hold: Option<&Arc<KeptHold>>, now: std::time::Instant) {
         let origin = self.encoder.origin(span);
         let encoder = &mut self.encoder;
-        let encoded = self.batcher.push(E::place(&origin), now, |out| encoder.span(&origin, span, keep, out));
+        let encoded =
+            self.batcher.push_held(E::place(&origin), hold, now, |out| encoder.span(&origin, span, keep, out));
         if let Err(error) = encoded {
             self.ledger.dropped(E::drop_reason(&error), 1, error);
         }

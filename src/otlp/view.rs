@@ -172,6 +172,50 @@ fn any_key_value(bytes: &[u8]) -> (&[u8], AnyValue<'_>) {
     (key, value)
 }
 
+/// The `service.name` (raw bytes) of a `Resource`; empty if it has none. Of a key that was sent twice the first counts.
+#[must_use]
+pub fn service_name(resource: &[u8]) -> &[u8] {
+    let found = Attributes::of_resource(resource).iter().find(|(key, _)| *key == b"service.name");
+    match found {
+        Some((_, AnyValue::String(name))) => name,
+        _ => &[],
+    }
+}
+
+/// What a span says of its place in its trace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lineage {
+    /// `span_id`.
+    pub span_id: u64,
+    /// `parent_span_id`; 0 if it has none.
+    pub parent_span_id: u64,
+    /// `kind`.
+    pub kind: i32,
+    /// `flags`.
+    pub flags: u32,
+    /// `start_time_unix_nano`; 0 if not set.
+    pub start_unix_nano: u64,
+}
+
+/// Reads the lineage of a `Span`.
+#[must_use]
+pub fn lineage(span: &[u8]) -> Lineage {
+    let id = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_be_bytes);
+    let mut reader = Reader::new(span);
+    let mut lineage = Lineage::default();
+    while let Ok(Some(field)) = reader.field() {
+        match field {
+            (2, Value::Len(v)) => lineage.span_id = id(v),
+            (4, Value::Len(v)) => lineage.parent_span_id = id(v),
+            (6, Value::Varint(v)) => lineage.kind = v as i32,
+            (7, Value::Fixed64(v)) => lineage.start_unix_nano = v,
+            (16, Value::Fixed32(v)) => lineage.flags = v,
+            _ => {}
+        }
+    }
+    lineage
+}
+
 /// The contents of every length-delimited field `number` of a message, in order.
 pub fn submessages(bytes: &[u8], number: u32) -> impl Iterator<Item = &[u8]> + Clone {
     let mut reader = Reader::new(bytes);

@@ -53,11 +53,6 @@ where
         Chunks { body, rest: Bytes::new(), failed: false }
     }
 
-    /// The body itself, for who reads it otherwise. Only before anything was read.
-    pub(super) fn into_body(self) -> B {
-        self.body
-    }
-
     /// The next bytes, never none of them; `None` at the end. Trailers are skipped: OTLP has none.
     async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
         if !self.rest.is_empty() {

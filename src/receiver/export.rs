@@ -3,12 +3,17 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::HeaderMap;
 use tokio::sync::Semaphore;
 
+use super::auth::Guard;
 use super::body::{Held, admit};
+use super::connection::Connection;
 use super::gate::Gate;
 use super::inflate::{Coding, InflateError, inflate};
-use super::refusal::{BODY_TIME_MAX, Refusal};
+use super::queue::Queue;
+use super::refusal::Refusal;
+use super::visit::{Door, Visit};
 use super::{Accepted, Intake};
 use crate::otlp::json;
 use crate::otlp::reply::Encoding;
@@ -45,33 +50,45 @@ pub(super) struct Exports<I> {
     /// Bodies decoded off the I/O workers at once: as many as there are cores. It bounds the memory that decoders
     /// need beside their output.
     decoders: Semaphore,
+    /// Asks who sends; `None`: anybody may.
+    pub(super) guard: Option<Arc<Guard>>,
+    door: Arc<Door>,
     pub(super) max_request_bytes: usize,
 }
 
 impl<I: Intake> Exports<I> {
     pub(super) fn new(intake: Arc<I>, metrics: Arc<Metrics>, gate: Arc<Gate>, max_request_bytes: usize) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Exports { intake, metrics, gate, decoders: Semaphore::new(cores), max_request_bytes }
+        let door = Arc::new(Door::new(intake.budget(), max_request_bytes));
+        Exports { intake, metrics, gate, decoders: Semaphore::new(cores), guard: None, door, max_request_bytes }
     }
 
-    pub(super) fn intake(&self) -> &I {
-        &self.intake
+    /// How many requests wait to be served.
+    pub(super) fn queue(&self) -> &Arc<Queue> {
+        &self.door.queue
+    }
+
+    /// A request of `connection` that begins now.
+    pub(super) fn visit(&self, connection: &Arc<Connection>) -> Arc<Visit<I>> {
+        Arc::new(Visit::new(Arc::clone(&self.intake), Arc::clone(&self.door), Arc::clone(connection)))
     }
 
     /// Runs one request from `read`, which yields its body, to its place in the trace table, and counts it.
     pub(super) async fn export(
         &self,
         protocol: Protocol,
+        headers: &HeaderMap,
+        visit: &Arc<Visit<I>>,
         read: impl Future<Output = Result<Payload, Refusal>>,
     ) -> Result<Accepted, Refusal> {
         let in_flight = self.gate.enter();
         let payload = match in_flight {
-            Some(_) => tokio::time::timeout(BODY_TIME_MAX, read).await.unwrap_or(Err(Refusal::Slow)),
+            Some(_) => visit.read(self.read(headers, read)).await,
             None => Err(Refusal::Stopping),
         };
         let body_end = Instant::now();
         let result = match payload {
-            Ok(payload) => self.take(protocol, payload).await,
+            Ok(payload) => self.take(protocol, visit, payload).await,
             Err(refusal) => Err(refusal),
         };
         let outcome = match &result {
@@ -83,9 +100,27 @@ impl<I: Intake> Exports<I> {
         result
     }
 
-    async fn take(&self, protocol: Protocol, payload: Payload) -> Result<Accepted, Refusal> {
-        let Held { bytes, share } = self.decode(payload).await?;
-        let accepted = self.gate.pass(|| self.intake.accept(bytes, share)).ok_or(Refusal::Stopping)??;
+    /// Nothing of the body is read, and no memory taken for it, before its sender is known.
+    async fn read(
+        &self,
+        headers: &HeaderMap,
+        read: impl Future<Output = Result<Payload, Refusal>>,
+    ) -> Result<Payload, Refusal> {
+        if let Some(guard) = &self.guard {
+            guard.check(headers, &self.metrics).await?;
+        }
+        read.await
+    }
+
+    async fn take(&self, protocol: Protocol, visit: &Arc<Visit<I>>, payload: Payload) -> Result<Accepted, Refusal> {
+        let Held { bytes, share } = self.decode(visit, payload).await?;
+        // First on the disk: what it refuses must not be in the table, as the sender comes back with it.
+        let hold = match self.intake.journal() {
+            Some(journal) => Some(journal.append(bytes.clone()).await?),
+            None => None,
+        };
+        let accepted = self.gate.pass(|| self.intake.accept(bytes, share, hold)).ok_or(Refusal::Stopping)??;
+        visit.served();
         self.metrics.received(protocol, u64::from(accepted.spans));
         for (reason, &spans) in RejectReason::ALL.iter().zip(&accepted.rejected) {
             if spans > 0 {
@@ -95,14 +130,14 @@ impl<I: Intake> Exports<I> {
         Ok(accepted)
     }
 
-    async fn decode(&self, payload: Payload) -> Result<Held, Refusal> {
+    async fn decode(&self, visit: &Arc<Visit<I>>, payload: Payload) -> Result<Held, Refusal> {
         let limit = self.max_request_bytes;
         if !payload.is_heavy() {
-            return decode(payload, limit, &*self.intake);
+            return decode(payload, limit, &**visit);
         }
         let _decoder = self.decoders.acquire().await.map_err(|_| Refusal::Stopping)?;
-        let intake = Arc::clone(&self.intake);
-        match tokio::task::spawn_blocking(move || decode(payload, limit, &*intake)).await {
+        let visit = Arc::clone(visit);
+        match tokio::task::spawn_blocking(move || decode(payload, limit, &*visit)).await {
             Ok(result) => result,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             // The runtime is going down.

@@ -1,6 +1,8 @@
 //! OTLP/gRPC without a codec: one length-prefixed message in, one out
 //! (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
 
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
@@ -12,6 +14,7 @@ use super::export::{Exports, Payload};
 use super::inflate::Coding;
 use super::refusal::{Refusal, quote};
 use super::reply::ReplyBody;
+use super::visit::Visit;
 use super::{Accepted, Intake};
 use crate::otlp::reply::{self, Encoding};
 use crate::telemetry::metrics::Protocol;
@@ -35,6 +38,7 @@ pub(super) fn is_protobuf(content_type: &[u8]) -> bool {
 /// Serves [`EXPORT`].
 pub(super) async fn export<I, B>(
     exports: &Exports<I>,
+    visit: &Arc<Visit<I>>,
     headers: &HeaderMap,
     chunks: &mut Chunks<B>,
 ) -> Response<ReplyBody>
@@ -43,8 +47,8 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    let message = read_message(headers, chunks, exports.max_request_bytes, exports.intake());
-    match exports.export(Protocol::Grpc, message).await {
+    let message = read_message(headers, chunks, exports.max_request_bytes, &**visit);
+    match exports.export(Protocol::Grpc, headers, visit, message).await {
         Ok(accepted) => success(&accepted),
         Err(refusal) => failure(&refusal),
     }

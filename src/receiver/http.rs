@@ -1,7 +1,9 @@
 //! OTLP/HTTP: negotiation and answers (OTLP specification, OTLP/HTTP).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ACCEPT, ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
@@ -12,6 +14,7 @@ use super::export::{Exports, Payload};
 use super::inflate::Coding;
 use super::refusal::{Refusal, check_method, quote};
 use super::reply::ReplyBody;
+use super::visit::Visit;
 use super::{Accepted, Intake};
 use crate::otlp::reply::{self, Encoding};
 use crate::telemetry::metrics::Protocol;
@@ -20,7 +23,12 @@ use crate::telemetry::metrics::Protocol;
 pub(super) const TRACES: &str = "/v1/traces";
 
 /// Serves [`TRACES`].
-pub(super) async fn export<I, B>(exports: &Exports<I>, parts: &Parts, chunks: &mut Chunks<B>) -> Response<ReplyBody>
+pub(super) async fn export<I, B>(
+    exports: &Exports<I>,
+    visit: &Arc<Visit<I>>,
+    parts: &Parts,
+    chunks: &mut Chunks<B>,
+) -> Response<ReplyBody>
 where
     I: Intake,
     B: Body<Data = Bytes> + Unpin,
@@ -32,8 +40,8 @@ where
     }
     // An unknown type counts as protobuf, which is what OTLP/HTTP exporters send if nothing is configured.
     let protocol = if encoding == Some(Encoding::Json) { Protocol::HttpJson } else { Protocol::HttpProtobuf };
-    let body = read_body(encoding, &parts.headers, chunks, exports.max_request_bytes, exports.intake());
-    match (exports.export(protocol, body).await, encoding) {
+    let body = read_body(encoding, &parts.headers, chunks, exports.max_request_bytes, &**visit);
+    match (exports.export(protocol, &parts.headers, visit, body).await, encoding) {
         (Ok(accepted), Some(encoding)) => success(encoding, &accepted),
         (Ok(accepted), None) => success(Encoding::Protobuf, &accepted),
         (Err(refusal), _) => failure(encoding, &refusal),
@@ -100,7 +108,7 @@ pub(super) fn failure(encoding: Option<Encoding>, refusal: &Refusal) -> Response
     *response.status_mut() = status;
     let headers = response.headers_mut();
     if let Some(delay) = retry_after {
-        headers.insert(RETRY_AFTER, HeaderValue::from(delay.as_secs().max(1)));
+        headers.insert(RETRY_AFTER, HeaderValue::from(delay.as_secs_f64().round() as u64));
     }
     match refusal {
         // RFC 9110, 15.5.16: what would be taken instead.
@@ -108,6 +116,8 @@ pub(super) fn failure(encoding: Option<Encoding>, refusal: &Refusal) -> Response
         Refusal::MediaType(_) => {
             headers.insert(ACCEPT, HeaderValue::from_static("application/x-protobuf, application/json"))
         }
+        // RFC 9110, 15.5.2.
+        Refusal::Denied(denial) => denial.challenge().and_then(|challenge| headers.insert(WWW_AUTHENTICATE, challenge)),
         // RFC 9110, 15.5.6.
         Refusal::Method { allow } => headers.insert(ALLOW, HeaderValue::from_static(allow)),
         _ => None,

@@ -16,11 +16,13 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::either::Either;
 
+use super::auth::Auth;
+use super::connection::Connection;
 use super::export::Exports;
 use super::gate::Gate;
 use super::router::{Offer, Router};
 use super::tls::{self, Tls};
-use super::{Intake, ReceiverSettings, Scrape, health};
+use super::{Intake, ReceiverSettings, Scrape, health, queue};
 use crate::telemetry::{Health, Metrics};
 
 /// Connections at once, on all addresses: enough for a few thousand processes that keep one each. Measured, a silent
@@ -97,6 +99,7 @@ pub struct Bound {
     telemetry: Option<Listener>,
     connections_max: usize,
     tls: Option<Tls>,
+    auth: Option<Auth>,
 }
 
 #[derive(Debug)]
@@ -120,7 +123,7 @@ impl Bound {
         for address in addresses {
             otlp.push(Listener::bind("otlp.listen", address).await?);
         }
-        Ok(Bound { otlp, telemetry: None, connections_max: CONNECTIONS_MAX, tls: None })
+        Ok(Bound { otlp, telemetry: None, connections_max: CONNECTIONS_MAX, tls: None, auth: None })
     }
 
     /// Moves `/metrics` to an address of its own, which has the probes as well, and no TLS.
@@ -138,6 +141,13 @@ impl Bound {
     #[must_use]
     pub fn behind(mut self, tls: Option<Tls>) -> Self {
         self.tls = tls;
+        self
+    }
+
+    /// Asks senders of spans who they are.
+    #[must_use]
+    pub fn guarded_by(mut self, auth: Option<Auth>) -> Self {
+        self.auth = auth;
         self
     }
 
@@ -170,12 +180,19 @@ impl Bound {
         if let Some(tls) = self.tls {
             followers.spawn(tls.renew(Arc::clone(&metrics)));
         }
+        let mut exports = Exports::new(intake, Arc::clone(&metrics), Arc::clone(&gate), settings.max_request_bytes);
+        if let Some(auth) = self.auth {
+            exports.guard = Some(auth.guard());
+            followers.spawn(auth.renew(metrics));
+        }
         let router = Arc::new(Router {
-            exports: Exports::new(intake, metrics, Arc::clone(&gate), settings.max_request_bytes),
+            exports,
             grpc_health: health::server(Arc::clone(&health)),
             health: Arc::clone(&health),
             scrape,
         });
+        tokio::spawn(queue::keep_short(Arc::downgrade(router.exports.queue())));
+        tokio::spawn(queue::keep_probing(Arc::downgrade(router.exports.queue())));
         let phase = watch::Sender::new(Phase::Serving);
         let builder = Arc::new(connection_builder());
         let accept = |listener: Listener, offer, slots: &Arc<Semaphore>, tls: &Option<Arc<tls::State>>| {
@@ -346,9 +363,10 @@ async fn serve<I: Intake>(
             _ = phase.changed() => return,
         },
     };
+    let peer = Arc::new(Connection::new());
     let service = service_fn(move |request| {
-        let router = Arc::clone(&router);
-        async move { Ok::<_, Infallible>(router.answer(offer, request).await) }
+        let (router, peer) = (Arc::clone(&router), Arc::clone(&peer));
+        async move { Ok::<_, Infallible>(router.answer(offer, request, &peer).await) }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {

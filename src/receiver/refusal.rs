@@ -1,22 +1,32 @@
 //! Every way to refuse a whole request, with what each protocol says of it.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
 use thiserror::Error;
 use tonic::Code;
 
+use super::auth::Denial;
 use super::inflate::{Coding, InflateError};
+use crate::journal::AppendError;
 use crate::otlp::json::JsonError;
 use crate::otlp::wire::WireError;
 
 /// When to come back after a refusal that passes: long enough for a decision round to free memory, and shorter than
-/// any exporter's patience (10 s by default).
-pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// any exporter's patience (10 s by default). At random within it, lest all come back at once.
+const RETRY_AFTER_MS: Range<u64> = 1000..2000;
 
 /// From the head of a request to the end of its body. Three times the default timeout of OTLP exporters: who needs
 /// longer has gone away, and must not hold memory meanwhile.
 pub(super) const BODY_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// How long a body may take however little of it comes: the default timeout of OTLP exporters, and longer than TCP
+/// needs to recover from lost packets.
+pub(super) const BODY_GRACE: Duration = Duration::from_secs(10);
+
+/// Each so many bytes of a body give it a second more: a tenth of a slow line. Slower ones only hold memory.
+pub(super) const BODY_BYTES_PER_SECOND_MIN: u64 = 64 << 10;
 
 /// Why a request was refused as a whole; the text is what the sender reads.
 #[derive(Debug, Error)]
@@ -25,9 +35,19 @@ pub(super) enum Refusal {
     TooLarge { limit: usize },
     #[error("the memory budget is used up; retry later")]
     NoRoom,
+    #[error("spansieve is overloaded; retry later")]
+    Overloaded,
+    #[error("{0}; retry later")]
+    Journal(#[from] AppendError),
     #[error("spansieve is stopping; retry")]
     Stopping,
-    #[error("the request body did not arrive within {} s", BODY_TIME_MAX.as_secs())]
+    #[error("{0}")]
+    Denied(#[from] Denial),
+    #[error(
+        "the request body came too slowly: {} s, and one more for each {BODY_BYTES_PER_SECOND_MIN} bytes, up to {} s",
+        BODY_GRACE.as_secs(),
+        BODY_TIME_MAX.as_secs()
+    )]
     Slow,
     #[error("the request body is shorter than announced")]
     Truncated,
@@ -68,8 +88,11 @@ impl Refusal {
     pub(super) fn http_status(&self) -> StatusCode {
         match self {
             Refusal::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Refusal::NoRoom => StatusCode::TOO_MANY_REQUESTS,
-            Refusal::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::NoRoom | Refusal::Overloaded | Refusal::Journal(AppendError::Full | AppendError::Slow) => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
+            Refusal::Stopping | Refusal::Journal(AppendError::Disk) => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Denied(denial) => denial.statuses().0,
             Refusal::Slow => StatusCode::REQUEST_TIMEOUT,
             Refusal::Coding(_) | Refusal::MediaType(_) | Refusal::MessageFormat(_) => {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
@@ -94,8 +117,12 @@ impl Refusal {
     /// `doc/compression.md` (unknown codings, a flag without a coding).
     pub(super) fn code(&self) -> Code {
         match self {
-            Refusal::TooLarge { .. } | Refusal::NoRoom => Code::ResourceExhausted,
-            Refusal::Stopping => Code::Unavailable,
+            Refusal::TooLarge { .. }
+            | Refusal::NoRoom
+            | Refusal::Overloaded
+            | Refusal::Journal(AppendError::Full | AppendError::Slow) => Code::ResourceExhausted,
+            Refusal::Stopping | Refusal::Journal(AppendError::Disk) => Code::Unavailable,
+            Refusal::Denied(denial) => denial.statuses().1,
             Refusal::Slow => Code::DeadlineExceeded,
             Refusal::Protobuf(_) | Refusal::Json(_) | Refusal::MediaType(_) => Code::InvalidArgument,
             Refusal::Truncated | Refusal::Inflate(_) | Refusal::FlagWithoutCoding | Refusal::Flag(_) => Code::Internal,
@@ -113,7 +140,15 @@ impl Refusal {
 
     /// When to retry, if that can help. `RESOURCE_EXHAUSTED` without it is final (OTLP specification, Failures).
     pub(super) fn retry_after(&self) -> Option<Duration> {
-        matches!(self, Refusal::NoRoom | Refusal::Stopping).then_some(RETRY_AFTER)
+        let retryable = matches!(
+            self,
+            Refusal::NoRoom
+                | Refusal::Overloaded
+                | Refusal::Stopping
+                | Refusal::Journal(_)
+                | Refusal::Denied(Denial::NoKeys)
+        );
+        retryable.then(|| Duration::from_millis(fastrand::u64(RETRY_AFTER_MS)))
     }
 
     /// The metric label `outcome`.
@@ -121,7 +156,10 @@ impl Refusal {
         match self {
             Refusal::TooLarge { .. } => "too_large",
             Refusal::NoRoom => "busy",
+            Refusal::Overloaded => "overloaded",
+            Refusal::Journal(_) => "journal",
             Refusal::Stopping => "stopping",
+            Refusal::Denied(_) => "denied",
             Refusal::Slow => "timeout",
             Refusal::Coding(_) | Refusal::MediaType(_) | Refusal::MessageFormat(_) => "unsupported",
             _ => "invalid",

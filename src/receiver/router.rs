@@ -6,10 +6,12 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::Body;
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
 use super::body::Chunks;
+use super::connection::Connection;
 use super::export::Exports;
 use super::refusal::{Refusal, check_method, quote};
 use super::reply::ReplyBody;
@@ -73,30 +75,43 @@ pub(super) struct Router<I> {
 }
 
 impl<I: Intake> Router<I> {
-    pub(super) async fn answer(&self, offer: Offer, request: Request<Incoming>) -> Response<ReplyBody> {
+    /// Answers a request of `connection`, to an address with this `offer`.
+    pub(super) async fn answer(
+        &self,
+        offer: Offer,
+        request: Request<Incoming>,
+        connection: &Arc<Connection>,
+    ) -> Response<ReplyBody> {
         let (parts, body) = request.into_parts();
         let content_type = parts.headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
         if content_type.get(..16).is_some_and(|start| start.eq_ignore_ascii_case(b"application/grpc")) {
             let checked = check_grpc(&parts, content_type);
             return match (checked, offer.refuse(parts.uri.path())) {
-                (Ok(()), Ok(())) => self.answer_grpc(parts, Chunks::new(body)).await,
+                (Ok(()), Ok(())) => self.answer_grpc(parts, body, connection).await,
                 (Ok(()), Err(refusal)) => grpc::failure(&refusal),
                 (Err(refusal), _) => otlp_http::failure(None, &refusal),
             };
         }
-        let mut chunks = Chunks::new(body);
-        let mut response = self.answer_http(offer, &parts, &mut chunks).await;
-        if parts.version < Version::HTTP_2 {
-            finish_http1(&parts, &mut chunks, &mut response).await;
+        if parts.uri.path() != otlp_http::TRACES || !offer.spans {
+            return finish_http1(&parts, &mut Chunks::new(body), self.answer_page(offer, &parts)).await;
         }
-        response
+        let visit = self.exports.visit(connection);
+        let mut chunks = Chunks::new(visit.meter(body));
+        let response = otlp_http::export(&self.exports, &visit, &parts, &mut chunks).await;
+        // It has had its answer; what is left of its body waits for nothing.
+        drop(visit);
+        finish_http1(&parts, &mut chunks, response).await
     }
 
-    async fn answer_grpc(&self, parts: Parts, mut chunks: Chunks<Incoming>) -> Response<ReplyBody> {
+    async fn answer_grpc(&self, parts: Parts, body: Incoming, connection: &Arc<Connection>) -> Response<ReplyBody> {
         match parts.uri.path() {
-            grpc::EXPORT => grpc::export(&self.exports, &parts.headers, &mut chunks).await,
+            grpc::EXPORT => {
+                let visit = self.exports.visit(connection);
+                let mut chunks = Chunks::new(visit.meter(body));
+                grpc::export(&self.exports, &visit, &parts.headers, &mut chunks).await
+            }
             path if path.starts_with(health::PREFIX) => {
-                let request = Request::from_parts(parts, chunks.into_body());
+                let request = Request::from_parts(parts, body);
                 match self.grpc_health.clone().oneshot(request).await {
                     Ok(response) => response.map(ReplyBody::Health),
                     Err(never) => match never {},
@@ -106,11 +121,8 @@ impl<I: Intake> Router<I> {
         }
     }
 
-    async fn answer_http(&self, offer: Offer, parts: &Parts, chunks: &mut Chunks<Incoming>) -> Response<ReplyBody> {
+    fn answer_page(&self, offer: Offer, parts: &Parts) -> Response<ReplyBody> {
         let path = parts.uri.path();
-        if path == otlp_http::TRACES && offer.spans {
-            return otlp_http::export(&self.exports, parts, chunks).await;
-        }
         let checked = offer.refuse(path).and_then(|()| match PAGES.contains(&path) {
             true => check_method(&parts.method, &[Method::GET, Method::HEAD], "GET, HEAD"),
             false => Err(unknown_path(path)),
@@ -175,15 +187,26 @@ fn unknown_path(path: &str) -> Refusal {
 }
 
 /// What an HTTP/1 connection needs when a request is refused: HTTP/2 resets the stream instead.
-async fn finish_http1(parts: &Parts, chunks: &mut Chunks<Incoming>, response: &mut Response<ReplyBody>) {
+async fn finish_http1<B>(
+    parts: &Parts,
+    chunks: &mut Chunks<B>,
+    mut response: Response<ReplyBody>,
+) -> Response<ReplyBody>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
     let status = response.status();
+    if parts.version >= Version::HTTP_2 || status.is_success() {
+        return response;
+    }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         // The next connection may find an instance that takes spans.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     // A client that waits for "100 Continue" has sent nothing, and one that timed out sends too slowly.
-    let sends = !parts.headers.contains_key(EXPECT) && status != StatusCode::REQUEST_TIMEOUT;
-    if !status.is_success() && sends {
+    if !parts.headers.contains_key(EXPECT) && status != StatusCode::REQUEST_TIMEOUT {
         chunks.drain().await;
     }
+    response
 }

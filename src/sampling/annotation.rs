@@ -10,8 +10,10 @@ pub const ADJUSTED_COUNT: &str = "spansieve.adjusted_count";
 
 /// Says `rescue` on the spans of a trace that was dropped at first, and that late spans brought back.
 pub const TRIGGER: &str = "spansieve.trigger";
+/// Says `local` or `remote` on the spans of a trace that is incomplete: [`Keep::missing_parent`].
+pub const MISSING_PARENT: &str = "spansieve.missing_parent";
 /// Every key. The names are ours: what a sender wrote under them is not passed on.
-pub const KEYS: [&str; 3] = [POLICY, ADJUSTED_COUNT, TRIGGER];
+pub const KEYS: [&str; 4] = [POLICY, ADJUSTED_COUNT, TRIGGER, MISSING_PARENT];
 
 /// The annotations of each policy, as an encoder writes them. A policy nearly always keeps in the same way.
 #[derive(Debug, Default)]
@@ -40,6 +42,9 @@ impl Annotations {
             write(written, ADJUSTED_COUNT, number(keep.threshold.adjusted_count()));
             if keep.rescued {
                 write(written, TRIGGER, AnyValue::String(b"rescue"));
+            }
+            if let Some(parent) = keep.missing_parent {
+                write(written, MISSING_PARENT, AnyValue::String(parent.label().as_bytes()));
             }
             *written_for = Some(keep);
         }

@@ -7,8 +7,10 @@ use parking_lot::Mutex;
 
 use super::budget::Share;
 use super::compression::{Body, Compression};
-use crate::otlp::ByteRange;
+use super::hold::{Hold, KeptHold};
 use crate::otlp::scan::Scope;
+use crate::otlp::{ByteRange, TraceId};
+use crate::sampling::Keep;
 
 /// The bytes of one export request with the index of its spans. It gives back its share of the memory budget when
 /// the last trace that needs it is released.
@@ -17,6 +19,8 @@ pub struct Request {
     body: Mutex<Body>,
     spans: Box<[HeldSpan]>,
     scopes: Box<[Scope]>,
+    /// On its copy in the journal, if there is one.
+    hold: Option<Arc<Hold>>,
     /// Who compresses the body while nobody reads it, if anybody does.
     compression: Option<Arc<Compression>>,
 }
@@ -34,19 +38,20 @@ impl Request {
     /// Holds `body`, whose `spans` are sorted by trace and point into `scopes`.
     #[must_use]
     pub fn new(body: Bytes, spans: Box<[HeldSpan]>, scopes: Box<[Scope]>, share: Share) -> Arc<Self> {
-        Self::compressible(body, spans, scopes, share, None)
+        Self::held(body, spans, scopes, share, None, None)
     }
 
-    /// [`Request::new`], with a body that is to be compressed while nobody reads it.
-    pub(super) fn compressible(
+    /// [`Request::new`], with the hold on its copy in the journal, and with a body that is compressed while nobody reads it.
+    pub(super) fn held(
         body: Bytes,
         spans: Box<[HeldSpan]>,
         scopes: Box<[Scope]>,
         share: Share,
+        hold: Option<Arc<Hold>>,
         compression: Option<Arc<Compression>>,
     ) -> Arc<Self> {
         let body = Mutex::new(Body::new(body, share));
-        let request = Arc::new(Request { body, spans, scopes, compression });
+        let request = Arc::new(Request { body, spans, scopes, hold, compression });
         request.enlist();
         request
     }
@@ -92,6 +97,19 @@ impl Fragment {
         Fragment { request, first, count }
     }
 
+    /// The hold on these spans of `trace`, which are kept; `None` without a journal.
+    pub(super) fn kept(&self, trace: TraceId, keep: Keep) -> Option<Arc<KeptHold>> {
+        let hold = self.request.hold.as_ref()?;
+        Some(KeptHold::new(Arc::clone(hold), trace, keep))
+    }
+
+    /// These spans of `trace` are let go for good.
+    pub(super) fn sampled_out(&self, trace: TraceId) {
+        if let Some(hold) = &self.request.hold {
+            hold.sampled_out(trace);
+        }
+    }
+
     /// The number of spans.
     #[must_use]
     pub fn span_count(&self) -> u32 {
@@ -127,6 +145,17 @@ pub struct OpenFragment<'a> {
 }
 
 impl OpenFragment<'_> {
+    /// The `Resource`s of the spans, with how many spans side by side have it.
+    pub fn spans_by_resource(&self) -> impl Iterator<Item = (&[u8], u64)> {
+        let mut spans = self.spans().map(|span| span.resource).peekable();
+        std::iter::from_fn(move || {
+            let resource = spans.next()?;
+            let is_same = |next: &&[u8]| std::ptr::eq(*next, resource);
+            let more = std::iter::from_fn(|| spans.next_if(is_same)).count();
+            Some((resource, 1 + more as u64))
+        })
+    }
+
     /// The spans in the order of their request.
     pub fn spans(&self) -> impl Iterator<Item = SpanBytes<'_>> {
         let Fragment { request, first, count } = self.fragment;

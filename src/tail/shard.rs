@@ -13,15 +13,18 @@ use foldhash::fast::SeedableRandomState;
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
+use super::census::Census;
 use super::due::{Due, DueQueue, Moment};
+use super::gaps::{SPANS_MAX, gaps};
 use super::kept::KeptSpans;
-use super::request::Fragment;
+use super::packed::{pack, unpack};
+use super::request::{Fragment, OpenFragment};
 use super::slots::{Slot, Slots};
 use super::table::{Millis, Waits};
 use super::tally::{Tally, Trigger};
 use super::verdicts::VerdictCache;
 use crate::otlp::TraceId;
-use crate::sampling::{Keep, Policies, Summary, Threshold, Verdict};
+use crate::sampling::{Keep, Parent, Policies, Summary, Verdict};
 
 /// A trace whose spans are held.
 #[derive(Debug)]
@@ -82,6 +85,14 @@ pub(super) struct Round<'a> {
 }
 
 impl Round<'_> {
+    /// These spans of the trace `id` are let go for good.
+    fn sampled_out<'a>(&mut self, id: TraceId, fragments: impl IntoIterator<Item = &'a Fragment>) {
+        for fragment in fragments {
+            fragment.sampled_out(id);
+            self.tally.sampled_out_spans += u64::from(fragment.span_count());
+        }
+    }
+
     #[inline]
     fn hash(&self, id: TraceId) -> u64 {
         hash(self.hasher, id)
@@ -173,6 +184,7 @@ pub(super) struct Shard {
     dropped_ids: VerdictCache,
     /// Hashes that are to go to `dropped_ids` at the end of a round: all at once, so that waits for memory overlap.
     let_go: Vec<u64>,
+    census: Census,
     held: Held,
 }
 
@@ -187,12 +199,18 @@ impl Shard {
             kept_ids: VerdictCache::with_values(waits.kept_ids_per_shard),
             dropped_ids: VerdictCache::without_values(waits.dropped_ids_per_shard),
             let_go: Vec::new(),
+            census: Census::new(),
             held: Held::default(),
         }
     }
 
     pub(super) fn held(&self) -> Held {
         self.held
+    }
+
+    /// Remembers a verdict of an earlier process.
+    pub(super) fn restore_kept(&mut self, hash: u64, keep: Keep) {
+        self.kept_ids.insert(hash, pack(keep));
     }
 
     /// Every held trace with the number of its spans, and whether it is undecided.
@@ -213,21 +231,28 @@ impl Shard {
         };
         let known: SmallVec<[Known; 16]> = arrivals.iter().zip(slots).map(recall).collect();
         for (arrival, known) in arrivals.drain(..).zip(known) {
+            let sighting = self.census.see(arrival.hash, round.now_ms);
+            if let Some(sighting) = sighting {
+                round.tally.follow(sighting, &arrival.fragment, round.waits.decision_ms);
+            }
             match known {
                 Known::Held(slot) => self.join(slot, arrival, round),
                 Known::Kept(packed) => {
                     round.tally.late_kept_spans += u64::from(arrival.summary.span_count);
-                    round.kept.push(KeptSpans { fragment: arrival.fragment, keep: unpack(packed) });
+                    round.kept.push(KeptSpans::new(arrival.fragment, arrival.id, unpack(packed)));
                 }
                 Known::Dropped => self.arrive_late_dropped(arrival, round),
                 Known::Vetoed => {
                     round.tally.late_of_dropped(false, arrival.summary.span_count);
-                    round.tally.sampled_out_spans += u64::from(arrival.summary.span_count);
+                    round.sampled_out(arrival.id, [&arrival.fragment]);
                 }
-                Known::No => self.begin(arrival, round),
+                Known::No => {
+                    round.tally.begun(sighting);
+                    self.begin(arrival, round);
+                }
             }
         }
-        self.remember_let_go();
+        self.remember_let_go(round);
     }
 
     fn find(&self, arrival: &Arrival) -> Option<Slot> {
@@ -274,7 +299,7 @@ impl Shard {
         let keep = round.policies.rescue(&summary, trace.id);
         round.tally.late_of_dropped(keep.is_some(), arrival.summary.span_count);
         if keep.is_none() && round.waits.is_full(&trace.summary) {
-            round.tally.sampled_out_spans += u64::from(arrival.summary.span_count);
+            round.sampled_out(arrival.id, [&arrival.fragment]);
             return;
         }
         let hash = arrival.hash;
@@ -305,10 +330,10 @@ impl Shard {
         match keep {
             Some(keep) => {
                 round.tally.kept(keep, Trigger::Rescue);
-                self.kept_ids.insert(arrival.hash, pack(keep));
-                round.kept.push(KeptSpans { fragment: arrival.fragment, keep });
+                self.remember_kept(arrival.hash, keep, round);
+                round.kept.push(KeptSpans::new(arrival.fragment, arrival.id, keep));
             }
-            None => round.tally.sampled_out_spans += u64::from(arrival.summary.span_count),
+            None => round.sampled_out(arrival.id, [&arrival.fragment]),
         }
     }
 
@@ -349,9 +374,15 @@ impl Shard {
     /// Sends the spans of a trace (which the caller has taken out of the table) on to the exporter.
     fn keep(&mut self, trace: Trace, hash: u64, keep: Keep, trigger: Trigger, round: &mut Round<'_>) {
         self.held.remove(&trace);
-        self.kept_ids.insert(hash, pack(keep));
+        self.remember_kept(hash, keep, round);
         round.tally.kept(keep, trigger);
-        round.kept.extend(trace.fragments.into_iter().map(|fragment| KeptSpans { fragment, keep }));
+        let id = trace.id;
+        round.kept.extend(trace.fragments.into_iter().map(|fragment| KeptSpans::new(fragment, id, keep)));
+    }
+
+    fn remember_kept(&mut self, hash: u64, keep: Keep, round: &mut Round<'_>) {
+        let forgot = self.kept_ids.insert(hash, pack(keep));
+        round.tally.forgotten_kept_ids += u64::from(forgot);
     }
 
     /// Decides up to `traces_max` traces that are due at `round.now_ms`; true if more may be due.
@@ -360,7 +391,7 @@ impl Shard {
             let due = self.rooted.pop_due(round.now_ms).or_else(|| self.waiting.pop_due(round.now_ms));
             due.map(|due| self.decide_if_pending(due, None, round)).is_some()
         });
-        self.remember_let_go();
+        self.remember_let_go(round);
         more
     }
 
@@ -371,7 +402,7 @@ impl Shard {
             let due = self.rooted.pop().or_else(|| self.waiting.pop());
             due.map(|due| self.decide_if_pending(due, Some(trigger), round)).is_some()
         });
-        self.remember_let_go();
+        self.remember_let_go(round);
         more
     }
 
@@ -388,8 +419,11 @@ impl Shard {
 
     fn decide(&mut self, slot: Slot, trigger: Trigger, round: &mut Round<'_>) {
         let Some(trace) = self.traces.get(slot) else { return };
-        match round.policies.decide(&trace.summary, trace.id, round.now_ms) {
-            Verdict::Kept(keep) => self.keep_held(slot, round.hash(trace.id), keep, trigger, round),
+        let hash = round.hash(trace.id);
+        let verdict = round.policies.decide(&trace.summary, trace.id, round.now_ms);
+        let missing_parent = missing_parent(trace, verdict, trigger, self.census.weight(hash), round);
+        match verdict {
+            Verdict::Kept(keep) => self.keep_held(slot, hash, Keep { missing_parent, ..keep }, trigger, round),
             Verdict::Dropped => {
                 round.tally.dropped(trigger);
                 self.drop_trace(slot, trigger, round);
@@ -422,13 +456,14 @@ impl Shard {
         let Some(trace) = self.take_out(slot, hash) else { return };
         self.held.remove(&trace);
         self.let_go.push(remembered_by(hash));
-        round.tally.sampled_out_spans += u64::from(trace.summary.span_count);
+        round.sampled_out(trace.id, &trace.fragments);
     }
 
     /// What every round of work ends with.
-    fn remember_let_go(&mut self) {
+    fn remember_let_go(&mut self, round: &mut Round<'_>) {
         for hash in self.let_go.drain(..) {
-            self.dropped_ids.insert(hash, 0);
+            let forgot = self.dropped_ids.insert(hash, 0);
+            round.tally.forgotten_dropped_ids += u64::from(forgot);
         }
     }
 
@@ -436,7 +471,7 @@ impl Shard {
     pub(super) fn expire_rescuable(&mut self, traces_max: usize, round: &mut Round<'_>) -> bool {
         let more = (0..traces_max)
             .all(|_| self.rescuable.pop_due(round.now_ms).map(|due| self.let_go_if_rescuable(due, round)).is_some());
-        self.remember_let_go();
+        self.remember_let_go(round);
         more
     }
 
@@ -444,7 +479,7 @@ impl Shard {
     pub(super) fn shed_rescuable(&mut self, traces_max: usize, round: &mut Round<'_>) -> bool {
         let more =
             (0..traces_max).all(|_| self.rescuable.pop().map(|due| self.let_go_if_rescuable(due, round)).is_some());
-        self.remember_let_go();
+        self.remember_let_go(round);
         more
     }
 
@@ -509,28 +544,33 @@ impl Index {
     }
 }
 
+/// Looks for parents that have not come though the trace waited for them: if it is kept, to say so, and if it is
+/// followed, to count it, with the number of traces that it stands for.
+fn missing_parent(
+    trace: &Trace,
+    verdict: Verdict,
+    trigger: Trigger,
+    weight: Option<u64>,
+    round: &mut Round<'_>,
+) -> Option<Parent> {
+    let has_waited = matches!(trigger, Trigger::DecisionWait | Trigger::RootReceived);
+    let is_asked = weight.is_some() || matches!(verdict, Verdict::Kept(_));
+    if !has_waited || !is_asked || trace.summary.span_count > SPANS_MAX {
+        return None;
+    }
+    let fragments: SmallVec<[OpenFragment<'_>; 3]> = trace.fragments.iter().map(Fragment::open).collect();
+    let gaps = gaps(&fragments);
+    if let Some(weight) = weight {
+        round.tally.incomplete(&gaps, weight);
+    }
+    gaps.iter().map(|gap| gap.parent).min_by_key(|&parent| parent as usize)
+}
+
 /// The hash by which a trace is remembered that was dropped for good. Ids of one shard share the high bits of their
 /// hashes, so with the highest one changed it is the hash of no other; it falls into the same bucket.
 fn vetoed(hash: u64) -> u64 {
     hash ^ 1 << (u64::BITS - 1)
 }
-
-/// Policy in the high 16 bits, then a bit for each mark, then the high bits of the threshold: what is cut off is far below
-/// the precision of an adjusted count.
-fn pack(keep: Keep) -> u64 {
-    u64::from(keep.policy) << 48 | u64::from(keep.rescued) << RESCUED_BIT | keep.threshold.get() >> CUT_BITS
-}
-
-fn unpack(packed: u64) -> Keep {
-    Keep {
-        rescued: packed >> RESCUED_BIT & 1 == 1,
-        ..Keep::new((packed >> 48) as u16, Threshold::from_bits((packed & ((1 << RESCUED_BIT) - 1)) << CUT_BITS))
-    }
-}
-
-const RESCUED_BIT: u32 = 47;
-/// Bits of a threshold, which has 56, that are not remembered.
-const CUT_BITS: u32 = 56 - RESCUED_BIT;
 
 /// The memory that a trace takes in the table: its slot, its entry in the index (with a byte of its own and the slack of a
 /// hash table that is two thirds full), and those in two queues.

@@ -13,6 +13,7 @@ pub struct Health {
     ready: AtomicBool,
     stopping: AtomicBool,
     waits_for: Mutex<Option<String>>,
+    obstacle: Mutex<Option<String>>,
 }
 
 impl Health {
@@ -26,10 +27,15 @@ impl Health {
         *self.waits_for.lock() = Some(missing);
     }
 
-    /// What is missing, if that was said.
+    /// Something that makes every request be refused; `None`: no more.
+    pub fn set_obstacle(&self, obstacle: Option<String>) {
+        *self.obstacle.lock() = obstacle;
+    }
+
+    /// What is missing or in the way, if that was said.
     #[must_use]
     pub fn waits_for(&self) -> Option<String> {
-        self.waits_for.lock().clone()
+        self.obstacle.lock().clone().or_else(|| self.waits_for.lock().clone())
     }
 
     /// The process was asked to stop: new spans are refused, retryably.
@@ -40,7 +46,7 @@ impl Health {
     /// Spans are taken and can be written.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire) && !self.is_stopping()
+        self.ready.load(Ordering::Acquire) && !self.is_stopping() && self.obstacle.lock().is_none()
     }
 
     /// The process was asked to stop.

@@ -2,8 +2,9 @@
 //!
 //! Invariants
 //! - Label values are bounded: protocols, codes and reasons are listed in [`TABLE`], policies come from the
-//!   configuration.
-//! - Every series that can occur is there from the start, at 0: a first error is an increase, not a new series.
+//!   configuration, and of the names that senders choose there are only so many ([`SenderNames`]).
+//! - Every series that can occur is there from the start, at 0, but for senders' names: a first error is an increase, not a
+//!   new series.
 
 mod table;
 #[cfg(test)]
@@ -14,10 +15,12 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, SharedString};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+use super::labels::{OTHER, SenderNames};
+
 pub use table::{
-    DROP_REASONS, Description, HANDSHAKE_FAILURES, HELD_STATES, HELD_TRACE_STATES, Kind, LATE_VERDICTS,
-    LabelDescription, LabelValues, OUTCOMES, PROTOCOLS, REJECT_REASONS, RELOADS, SINK_CODES, SPOOL_FAULTS, TABLE,
-    TRIGGERS, VERDICTS, WAIT_CAUSES,
+    DENIAL_REASONS, DISK_FAULTS, DROP_REASONS, Description, HANDSHAKE_FAILURES, HELD_STATES, HELD_TRACE_STATES, Kind,
+    LATE_VERDICTS, LabelDescription, LabelValues, OUTCOMES, PARENTS, PROTOCOLS, RECOVERY_SOURCES, REJECT_REASONS,
+    RELOADS, SINK_CODES, TABLE, TRIGGERS, VERDICTS, WAIT_CAUSES, WAIT_SHARES,
 };
 
 /// The `Content-Type` of [`Metrics::render`]: the classic text format.
@@ -82,6 +85,12 @@ pub struct Held {
     pub spool_bytes: u64,
     /// The most of them.
     pub spool_limit_bytes: u64,
+    /// Bytes of the journal's files.
+    pub journal_bytes: u64,
+    /// The most of them.
+    pub journal_limit_bytes: u64,
+    /// Of the files that an earlier process left, those that are not read back yet.
+    pub journal_unread_bytes: u64,
     /// Bytes of the budget in use.
     pub used_bytes: u64,
     /// The budget.
@@ -97,6 +106,8 @@ pub struct Metrics {
     decision_lag: Histogram,
     sampled_out: Counter,
     exported: Counter,
+    services: SenderNames,
+    journal_sync: Histogram,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -136,6 +147,8 @@ impl Metrics {
             decision_lag: histogram(&recorder, "spansieve_decision_lag_seconds", &[]),
             sampled_out: counter(&recorder, "spansieve_sampled_out_spans_total", &[]),
             exported: counter(&recorder, "spansieve_exported_spans_total", &[]),
+            services: SenderNames::default(),
+            journal_sync: histogram(&recorder, "spansieve_journal_sync_seconds", &[]),
             recorder,
         };
         let build = [("version", env!("CARGO_PKG_VERSION")), ("commit", env!("SPANSIEVE_COMMIT"))];
@@ -162,6 +175,11 @@ impl Metrics {
     /// A connection was closed at once, because too many were open.
     pub fn connection_refused(&self) {
         self.count("spansieve_refused_connections_total", &[], 1);
+    }
+
+    /// A request for export was turned away, for one of [`DENIAL_REASONS`].
+    pub fn denied(&self, reason: &'static str) {
+        self.count("spansieve_denied_requests_total", &[("reason", reason)], 1);
     }
 
     /// A connection failed before it began, for one of [`HANDSHAKE_FAILURES`].
@@ -201,6 +219,37 @@ impl Metrics {
         self.count("spansieve_late_spans_total", &[("verdict", verdict)], spans);
     }
 
+    /// So many verdicts, of one of [`VERDICTS`], were forgotten.
+    pub fn forgotten(&self, verdict: &'static str, ids: u64) {
+        self.count("spansieve_forgotten_verdicts_total", &[("verdict", verdict)], ids);
+    }
+
+    /// So many traces began anew.
+    pub fn restarted(&self, traces: u64) {
+        self.count("spansieve_restarted_traces_total", &[], traces);
+    }
+
+    /// `spans` spans came of a service, whose name may be anything.
+    pub fn service_spans(&self, service: &[u8], spans: u64, are_late: bool) {
+        let service = self.services.label(service);
+        self.count("spansieve_service_spans_total", &[("service", &service)], spans);
+        // Also if none are, so that a first late span is an increase.
+        let late = if are_late { spans } else { 0 };
+        self.count("spansieve_service_late_spans_total", &[("service", &service)], late);
+    }
+
+    /// `traces` traces have spans of a service, whose name may be anything, without their parent, one of [`PARENTS`].
+    pub fn incomplete(&self, service: &[u8], parent: &'static str, traces: u64) {
+        let service = self.services.label(service);
+        self.count("spansieve_incomplete_traces_total", &[("service", &service), ("parent", parent)], traces);
+    }
+
+    /// One of [`WAIT_SHARES`] came within so long; 0 if that is not known.
+    pub fn suggested_wait(&self, share: &'static str, wait_ms: u64) {
+        let seconds = Duration::from_millis(wait_ms).as_secs_f64();
+        gauge(&self.recorder, "spansieve_suggested_decision_wait_seconds", &[("share", share)]).set(seconds);
+    }
+
     /// Cloud Trace confirmed `spans` spans.
     pub fn exported(&self, spans: u64) {
         self.exported.increment(spans);
@@ -211,12 +260,22 @@ impl Metrics {
         self.count("spansieve_dropped_spans_total", &[("reason", reason)], spans);
     }
 
-    /// `spans` spans of an earlier process were found in the spool.
-    pub fn recovered(&self, spans: u64) {
-        self.count("spansieve_recovered_spans_total", &[], spans);
+    /// `spans` spans of an earlier process were found in one of [`RECOVERY_SOURCES`].
+    pub fn recovered(&self, source: &'static str, spans: u64) {
+        self.count("spansieve_recovered_spans_total", &[("source", source)], spans);
     }
 
-    /// Something is wrong with the spool's files: one of [`SPOOL_FAULTS`].
+    /// Something is wrong with the journal's files: one of [`DISK_FAULTS`].
+    pub fn journal_fault(&self, kind: &'static str) {
+        self.count("spansieve_journal_faults_total", &[("kind", kind)], 1);
+    }
+
+    /// The disk took so long to sync a group of requests.
+    pub fn journal_sync(&self, elapsed: Duration) {
+        self.journal_sync.record(elapsed);
+    }
+
+    /// Something is wrong with the spool's files: one of [`DISK_FAULTS`].
     pub fn spool_fault(&self, kind: &'static str) {
         self.count("spansieve_spool_faults_total", &[("kind", kind)], 1);
     }
@@ -257,6 +316,9 @@ impl Metrics {
         }
         self.set("spansieve_spool_bytes", &[], held.spool_bytes);
         self.set("spansieve_spool_limit_bytes", &[], held.spool_limit_bytes);
+        self.set("spansieve_journal_bytes", &[], held.journal_bytes);
+        self.set("spansieve_journal_limit_bytes", &[], held.journal_limit_bytes);
+        self.set("spansieve_journal_unread_bytes", &[], held.journal_unread_bytes);
         self.set("spansieve_held_bytes", &[], held.used_bytes);
         self.set("spansieve_memory_limit_bytes", &[], held.limit_bytes);
         self.handle.render()
@@ -312,11 +374,15 @@ fn key(name: &'static str, labels: &[(&'static str, &str)]) -> Key {
     Key::from_parts(name, labels)
 }
 
-/// Whether the table has the metric with these labels and values. Which policies exist it does not know.
+/// Whether the table has the metric with these labels and values. Which policies and senders exist it does not know.
 fn is_listed(name: &str, labels: &[(&'static str, &str)]) -> bool {
     let Some(metric) = TABLE.iter().find(|metric| metric.name == name) else { return false };
     let policies: Vec<&str> =
         labels.iter().filter(|(name, value)| *name == "policy" && !value.is_empty()).map(|(_, value)| *value).collect();
     let names_match = metric.labels.iter().map(|label| label.name).eq(labels.iter().map(|(name, _)| *name));
-    names_match && metric.series(&policies).iter().any(|series| series.iter().eq(labels.iter().map(|(_, value)| value)))
+    let values = metric.labels.iter().zip(labels).map(|(label, (_, value))| match label.values {
+        LabelValues::Sender => OTHER,
+        _ => value,
+    });
+    names_match && metric.series(&policies).iter().any(|series| series.iter().copied().eq(values.clone()))
 }

@@ -291,7 +291,8 @@ async fn a_full_budget_is_refused_retryably() {
         ] {
             let answer = daemon.send(version, request(Method::POST, "/v1/traces", headers, body)).await;
             assert_eq!(answer.status(), 429, "{content_type}");
-            assert_headers("budget", answer.headers(), &[("retry-after", "1"), ("content-type", content_type)]);
+            assert_headers("budget", answer.headers(), &[("content-type", content_type)]);
+            assert!(["1", "2"].contains(&answer.headers()["retry-after"].to_str().unwrap()));
             if content_type == PROTOBUF {
                 let status = Status::decode(answer.into_body()).unwrap();
                 assert_eq!(retry_delay(&status).unwrap().as_secs(), 1);

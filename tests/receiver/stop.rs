@@ -40,11 +40,11 @@ async fn after_the_first_step_only_pages_are_served() {
     }
     let answer = daemon.send(Version::HTTP_11, request(Method::POST, "/v1/traces", AS_PROTOBUF, proto(1, 0))).await;
     assert_eq!(answer.status(), 503);
-    assert_eq!(answer.headers()["retry-after"], "1");
+    assert!(["1", "2"].contains(&answer.headers()["retry-after"].to_str().unwrap()));
     assert_eq!(answer.headers()["connection"], "close");
     let answer = daemon.export(&[], frame(0, &proto(1, 0))).await;
     assert_eq!(answer.code, Code::Unavailable as i32);
-    assert_eq!(answer.retry_after, Some(Duration::from_secs(1)));
+    assert_eq!(answer.retry_after.unwrap().as_secs(), 1);
     assert!(daemon.accepted().is_empty());
     daemon.receiver.close(Duration::from_secs(1)).await;
     assert!(TcpStream::connect(daemon.address).await.is_err());
@@ -66,9 +66,10 @@ async fn half_sent(daemon: &Daemon, body: &[u8]) -> TcpStream {
 }
 
 async fn read_to_end(stream: &mut TcpStream) -> String {
-    let mut answer = String::new();
-    tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
-    answer
+    let mut answer = Vec::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+    // The details of a refusal are protobuf.
+    String::from_utf8_lossy(&answer).into_owned()
 }
 
 #[tokio::test]

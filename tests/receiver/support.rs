@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, Method, Request, Response, Version};
@@ -18,6 +18,7 @@ use spansieve::otlp::wire::WireError;
 use spansieve::proto::google::rpc::{RetryInfo, Status};
 use spansieve::receiver::{Accepted, Bound, Intake, Receiver, ReceiverSettings};
 use spansieve::tail::budget::{Budget, Share};
+use spansieve::tail::hold::Hold;
 use spansieve::telemetry::{Health, Metrics};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -37,9 +38,15 @@ pub(crate) struct Table {
     pub(crate) budget: Budget,
     pub(crate) bodies: Mutex<Vec<(Bytes, Share)>>,
     pub(crate) peak_bytes: Mutex<usize>,
+    /// How long the processor is busy with each request.
+    pub(crate) work: Mutex<Duration>,
 }
 
 impl Intake for Table {
+    fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     fn admit(&self, bytes: usize) -> Option<Share> {
         let share = self.budget.reserve(bytes);
         let mut peak = self.peak_bytes.lock();
@@ -47,8 +54,10 @@ impl Intake for Table {
         share
     }
 
-    fn accept(&self, body: Bytes, share: Share) -> Result<Accepted, WireError> {
+    fn accept(&self, body: Bytes, share: Share, _: Option<Arc<Hold>>) -> Result<Accepted, WireError> {
         assert_eq!(share.bytes(), body.len(), "the share covers the body exactly");
+        let (start, work) = (Instant::now(), *self.work.lock());
+        while start.elapsed() < work {}
         let mut scan = Scan::default();
         let body = scan::scan(body, &NoProbe, &mut scan)?;
         self.bodies.lock().push((body, share));
@@ -80,7 +89,8 @@ impl Daemon {
     pub(crate) fn serve(bound: Bound, budget_bytes: usize) -> Self {
         let address = bound.local_addrs()[0];
         let budget = Budget::new(budget_bytes);
-        let table = Arc::new(Table { budget, bodies: Mutex::default(), peak_bytes: Mutex::default() });
+        let table =
+            Arc::new(Table { budget, bodies: Mutex::default(), peak_bytes: Mutex::default(), work: Mutex::default() });
         let (metrics, health) = (Arc::new(Metrics::new()), Arc::new(Health::default()));
         health.set_ready();
         let scrape = {

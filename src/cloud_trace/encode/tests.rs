@@ -15,8 +15,8 @@ use crate::proto::google::devtools::cloudtrace::v2::{
     self, AttributeValue, BatchWriteSpansRequest, TruncatableString, span::time_event,
 };
 use crate::proto::google::rpc::Status;
-use crate::sampling::Threshold;
-use crate::sampling::annotation::{ADJUSTED_COUNT, POLICY, TRIGGER};
+use crate::sampling::annotation::{ADJUSTED_COUNT, MISSING_PARENT, POLICY, TRIGGER};
+use crate::sampling::{Parent, Threshold};
 
 mod generate;
 mod labels;
@@ -276,10 +276,20 @@ fn annotations_say_why_a_span_was_kept() {
         assert_eq!(found.attribute_map[ADJUSTED_COUNT], adjusted_count);
     }
     let rescued = Keep { rescued: true, ..errors() };
-    for (keep, trigger) in [(errors(), None), (rescued, Some(text("rescue"))), (errors(), None)] {
-        let forged = with_attributes(vec![string(TRIGGER, "mine")]);
+    let incomplete = |parent| Keep { missing_parent: Some(parent), ..baseline() };
+    let cases = [
+        (errors(), None, None),
+        (rescued, Some("rescue"), None),
+        (errors(), None, None),
+        (incomplete(Parent::Local), None, Some("local")),
+        (incomplete(Parent::Remote), None, Some("remote")),
+        (baseline(), None, None),
+    ];
+    for (keep, trigger, missing_parent) in cases {
+        let forged = with_attributes(vec![string(TRIGGER, "mine"), string(MISSING_PARENT, "mine")]);
         let found = encode_body(&mut encoder, body(None, None, &forged), keep).remove(0).attributes.unwrap();
-        assert_eq!(found.attribute_map.get(TRIGGER), trigger.as_ref());
+        assert_eq!(found.attribute_map.get(TRIGGER), trigger.map(text).as_ref());
+        assert_eq!(found.attribute_map.get(MISSING_PARENT), missing_parent.map(text).as_ref());
         assert_eq!(found.dropped_attributes_count, 0);
     }
     assert_eq!(map_of(span.attributes)[1], ("spansieve.policy".to_string(), text("mine")));

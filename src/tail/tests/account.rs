@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::reference::Facts;
-use crate::sampling::{Keep, Threshold};
+use crate::sampling::Keep;
 
 /// What the model knows of a trace.
 #[derive(Clone, Debug, Default)]
@@ -92,8 +92,8 @@ pub(super) struct Event<'a> {
     pub(super) act: Act<'a>,
 }
 
-/// Late spans leave as their trace did; the cache rounds thresholds a little.
+/// Late spans leave as their trace did; the cache rounds the part of the traces that is kept to 40 bits.
 pub(super) fn follows(first: Keep, late: Keep) -> bool {
-    let rounded = |threshold: Threshold| threshold.get() >> 9;
-    (first.policy, first.rescued) == (late.policy, late.rescued) && rounded(first.threshold) == rounded(late.threshold)
+    let same_count = first.threshold.adjusted_count() == late.threshold.adjusted_count();
+    same_count && first == Keep { threshold: first.threshold, ..late }
 }

@@ -65,9 +65,9 @@ impl Exporter {
     /// Encodes what waits, `fragments` at most, and closes the batches that are due.
     pub(super) fn encode(&mut self, fragments: usize, now_ms: u64) {
         let now = self.start + Duration::from_millis(now_ms);
-        let mut slice = std::collections::VecDeque::new();
+        let mut slice = VecDeque::new();
         self.queue.take(fragments, &mut slice);
-        for KeptSpans { fragment, keep } in slice {
+        for KeptSpans { fragment, keep, .. } in slice {
             for span in fragment.open().spans() {
                 let origin = EncodeSpans::origin(&mut self.encoder, span);
                 let place = <Encoder as EncodeSpans>::place(&origin);

@@ -1,6 +1,6 @@
 //! The pure core with a model beside it: after each step, what the table did is held against what it may do.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -137,12 +137,13 @@ impl<'s> World<'s> {
         self.check_sink();
         assert_eq!(self.exporter.queue.unsettled_spans(), 0);
         assert_eq!(self.budget.used_bytes(), self.idle_bytes, "all memory is given back");
-        self.accounts.iter().map(|account| (account.keep, account.left)).collect()
+        let keep = |account: &Account| account.keep.map(|keep| Keep::new(keep.policy, keep.threshold));
+        self.accounts.iter().map(|account| (keep(account), account.left)).collect()
     }
 
     /// Does something that must not happen; false if there is nothing to do it to.
     pub(super) fn break_promise(&mut self, how: Broken) -> bool {
-        let mut waiting = std::collections::VecDeque::new();
+        let mut waiting = VecDeque::new();
         let queue = &self.exporter.queue;
         match how {
             Broken::Memory => std::mem::forget(self.budget.force(1)),
@@ -217,7 +218,7 @@ impl<'s> World<'s> {
     /// The spans that leave for the exporter, by trace, in their fragments. Puts them into its queue.
     fn take_left(&mut self) -> HashMap<usize, Vec<(Keep, u64)>> {
         let mut left: HashMap<usize, Vec<(Keep, u64)>> = HashMap::new();
-        for KeptSpans { fragment, keep } in &self.out.kept {
+        for KeptSpans { fragment, keep, .. } in &self.out.kept {
             let mut owner = None;
             for bytes in fragment.open().spans() {
                 let span = Span::decode(bytes.span).expect("a span");
@@ -285,16 +286,23 @@ impl<'s> World<'s> {
     fn check_kept(&self, event: &Event<'_>, whole: &Facts, keep: Keep) {
         let (account, at) = (&self.accounts[event.at], event.at);
         let follows = account.keep.is_some_and(|first| follows(first, keep));
-        let verdict = self.scenario.admits(at, whole, keep);
+        let plain = Keep::new(keep.policy, keep.threshold);
+        let verdict = self.scenario.admits(at, whole, plain);
         let forgot = !self.scenario.remembers();
         let right = match account.phase {
             Phase::Kept => follows || forgot && (verdict || self.scenario.proof(whole) == Some(keep)),
             Phase::Gone => self.scenario.proof(whole) == Some(keep) || forgot && verdict,
             Phase::Vetoed => forgot && verdict,
-            Phase::New | Phase::Pending { .. } => verdict && !keep.rescued,
-            Phase::Rescuable { .. } => verdict && keep.rescued,
+            Phase::New | Phase::Pending { .. } | Phase::Rescuable { .. } => verdict,
         };
         assert!(right, "{event:?}: {keep:?} for {whole:?} in {account:?}");
+        match account.phase {
+            Phase::Rescuable { .. } => assert!(keep.rescued, "{event:?}: rescued, but does not say so"),
+            Phase::New | Phase::Pending { .. } => assert!(!keep.rescued, "{event:?}: says rescued"),
+            Phase::Gone | Phase::Vetoed | Phase::Kept => {}
+        }
+        let has_waited = matches!((event.act, account.phase), (Act::Sweep(_), Phase::Pending { .. }));
+        assert!(has_waited || keep.missing_parent.is_none() || account.phase == Phase::Kept, "{event:?}: {keep:?}");
         self.check_early(event);
     }
 

@@ -1,5 +1,7 @@
 //! Every metric with its labels and their values. `docs/metrics.md` says the same, and a test compares the two.
 
+use crate::telemetry::labels::OTHER;
+
 /// A metric as `/metrics` and `docs/metrics.md` show it.
 #[derive(Clone, Copy, Debug)]
 pub struct Description {
@@ -52,6 +54,8 @@ pub enum LabelValues {
     Listed(&'static [&'static str]),
     /// The name of a policy of the configuration; empty where none is concerned.
     Policy,
+    /// What a sender chose: its first [`super::super::labels::NAMES_MAX`] values, and `other`.
+    Sender,
     /// This one, fixed when the program was built.
     Build(&'static str),
 }
@@ -59,15 +63,42 @@ pub enum LabelValues {
 /// Protocols of requests; see [`super::Protocol`].
 pub const PROTOCOLS: &[&str] = &["grpc", "http_protobuf", "http_json"];
 /// How export requests are answered: taken; taken but for spans rejected alone; not understood; over the size limit;
-/// no memory left (retryable); its body did not come in time; not traces, or an unknown encoding; shutting down
-/// (retryable).
-pub const OUTCOMES: &[&str] = &["ok", "partial", "invalid", "too_large", "busy", "timeout", "unsupported", "stopping"];
+/// no memory left (retryable); too many waited (retryable); its sender was turned away; its body did not come in time; not
+/// traces, or an unknown encoding; shutting down (retryable); the journal is full or cannot be written (retryable).
+pub const OUTCOMES: &[&str] = &[
+    "ok",
+    "partial",
+    "invalid",
+    "too_large",
+    "busy",
+    "overloaded",
+    "denied",
+    "timeout",
+    "unsupported",
+    "stopping",
+    "journal",
+];
 /// Why a span is rejected alone; see [`crate::otlp::scan::RejectReason`].
 pub const REJECT_REASONS: &[&str] = &["invalid_trace_id", "invalid_span_id", "invalid_parent_span_id"];
 /// Where spans are held; only the first two states are about whole traces.
 pub const HELD_STATES: &[&str] = &["pending", "rescuable", "export", "spooled"];
 /// The states in which traces are held.
 pub const HELD_TRACE_STATES: &[&str] = &["pending", "rescuable"];
+/// Why a request is turned away by `otlp.auth`.
+pub const DENIAL_REASONS: &[&str] = &[
+    "no_token",
+    "unknown_token",
+    "malformed",
+    "algorithm",
+    "unknown_key",
+    "signature",
+    "issuer",
+    "audience",
+    "expired",
+    "future",
+    "account",
+    "no_keys",
+];
 /// Why a TLS handshake fails: the client shows no certificate, or none that is good; it takes too long; or anything else,
 /// such as a client that speaks no TLS.
 pub const HANDSHAKE_FAILURES: &[&str] = &["client_certificate", "timeout", "protocol"];
@@ -86,9 +117,11 @@ pub const LATE_VERDICTS: &[&str] = &["kept", "dropped", "rescued"];
 pub const DROP_REASONS: &[&str] = &["refused", "shutdown", "encode", "project_not_allowed", "gave_up", "corrupt"];
 /// What the spans of a project wait for whose calls fail; see [`crate::export::retry::Action::cause`].
 pub const WAIT_CAUSES: &[&str] = &["unavailable", "quota", "unauthenticated", "denied"];
-/// What is wrong with the spool's disk: a segment ends within a record, or its records are not what was written; a
-/// segment is not of this version and sink; a file cannot be read, or not be written.
-pub const SPOOL_FAULTS: &[&str] = &["torn", "corrupt", "foreign", "read", "write"];
+/// Where an earlier process left spans.
+pub const RECOVERY_SOURCES: &[&str] = &["spool", "journal"];
+/// What is wrong with the disk of the spool or of the journal: a segment ends within a record, or its records are not
+/// what was written; a segment is not of this version and sink; a file cannot be read, or not be written.
+pub const DISK_FAULTS: &[&str] = &["torn", "corrupt", "foreign", "read", "write"];
 /// gRPC status codes by number, under their names in the gRPC specification.
 pub const SINK_CODES: &[&str] = &[
     "OK",
@@ -109,6 +142,14 @@ pub const SINK_CODES: &[&str] = &[
     "DATA_LOSS",
     "UNAUTHENTICATED",
 ];
+
+/// Whose span a missing parent is; see [`crate::sampling::Parent`].
+pub const PARENTS: &[&str] = &["local", "remote"];
+/// The shares of spans for which a wait is suggested, with their labels.
+pub const WAIT_SHARES: [(&str, f64); 2] = [("0.99", 0.99), ("0.999", 0.999)];
+const WAIT_SHARE_LABELS: &[&str] = &[WAIT_SHARES[0].0, WAIT_SHARES[1].0];
+
+const SERVICE: LabelDescription = LabelDescription { name: "service", values: LabelValues::Sender };
 
 /// Every metric of the daemon.
 pub const TABLE: &[Description] = &[
@@ -136,6 +177,11 @@ pub const TABLE: &[Description] = &[
         "spansieve_refused_connections_total",
         &[],
         "Connections closed at once, because as many as are allowed were open.",
+    ),
+    counter(
+        "spansieve_denied_requests_total",
+        &[listed("reason", DENIAL_REASONS)],
+        "Export requests that `otlp.auth` turned away before their body was read.",
     ),
     counter(
         "spansieve_failed_handshakes_total",
@@ -185,6 +231,32 @@ pub const TABLE: &[Description] = &[
         &[listed("verdict", LATE_VERDICTS)],
         "Spans that came after their trace was decided, by the verdict that they followed.",
     ),
+    counter(
+        "spansieve_forgotten_verdicts_total",
+        &[listed("verdict", VERDICTS)],
+        "Verdicts that made room for others in the decision caches: spans of these traces that still come begin them anew.",
+    ),
+    counter(
+        "spansieve_restarted_traces_total",
+        &[],
+        "Traces that late spans began anew, as their verdict was forgotten; an estimate.",
+    ),
+    counter("spansieve_service_spans_total", &[SERVICE], "Spans by the service.name of their resource; an estimate."),
+    counter(
+        "spansieve_service_late_spans_total",
+        &[SERVICE],
+        "Of these, spans that came more than decision_wait after the first of their trace; an estimate.",
+    ),
+    counter(
+        "spansieve_incomplete_traces_total",
+        &[SERVICE, listed("parent", PARENTS)],
+        "Traces in which the parent of a span of this service had not come when the wait was over; an estimate.",
+    ),
+    gauge(
+        "spansieve_suggested_decision_wait_seconds",
+        &[listed("share", WAIT_SHARE_LABELS)],
+        "The decision_wait within which this share of the spans of the last ten minutes came; 0: too few spans to tell.",
+    ),
     counter("spansieve_exported_spans_total", &[], "Spans that Cloud Trace confirmed."),
     counter("spansieve_dropped_spans_total", &[listed("reason", DROP_REASONS)], "Kept spans that were lost for good."),
     gauge(
@@ -207,10 +279,27 @@ pub const TABLE: &[Description] = &[
         &[listed("code", SINK_CODES)],
         "Duration of calls to Cloud Trace by gRPC status code.",
     ),
-    counter("spansieve_recovered_spans_total", &[], "Spans that an earlier process left in the spool, found at start."),
+    counter(
+        "spansieve_recovered_spans_total",
+        &[listed("source", RECOVERY_SOURCES)],
+        "Spans that an earlier process left: in the spool, found at start; in the journal, read back.",
+    ),
     gauge("spansieve_spool_bytes", &[], "Bytes of the spool's files."),
     gauge("spansieve_spool_limit_bytes", &[], "The most bytes of the spool's files; 0: there is no spool."),
-    counter("spansieve_spool_faults_total", &[listed("kind", SPOOL_FAULTS)], "What went wrong with the spool's files."),
+    counter("spansieve_spool_faults_total", &[listed("kind", DISK_FAULTS)], "What went wrong with the spool's files."),
+    gauge("spansieve_journal_bytes", &[], "Bytes of the journal's files."),
+    gauge("spansieve_journal_limit_bytes", &[], "The most bytes of the journal's files; 0: there is no journal."),
+    gauge(
+        "spansieve_journal_unread_bytes",
+        &[],
+        "Bytes of the files that an earlier process left in the journal and that are still to be read back.",
+    ),
+    histogram("spansieve_journal_sync_seconds", &[], "How long the disk took to sync a group of requests."),
+    counter(
+        "spansieve_journal_faults_total",
+        &[listed("kind", DISK_FAULTS)],
+        "What went wrong with the journal's files.",
+    ),
     gauge(
         "spansieve_build_info",
         &[
@@ -235,7 +324,7 @@ const fn histogram(name: &'static str, labels: &'static [LabelDescription], help
 }
 
 impl Description {
-    /// The label values of every series that can occur when the policies have these names, in the order of `labels`.
+    /// The label values of every series that can occur before anything was sent when the policies have these names, in the order of `labels`.
     #[must_use]
     pub fn series<'a>(&self, policies: &[&'a str]) -> Vec<Vec<&'a str>> {
         let mut series = vec![Vec::new()];
@@ -243,6 +332,7 @@ impl Description {
             let values: Vec<&str> = match label.values {
                 LabelValues::Listed(values) => values.to_vec(),
                 LabelValues::Policy => std::iter::once("").chain(policies.iter().copied()).collect(),
+                LabelValues::Sender => vec![OTHER],
                 LabelValues::Build(value) => vec![value],
             };
             series = series

@@ -40,6 +40,7 @@ const KEYS: &[&str] = &[
     "spansieve.policy",
     "spansieve.adjusted_count",
     "spansieve.trigger",
+    "spansieve.missing_parent",
 ];
 
 const TEXTS: &[&str] = &[

@@ -110,7 +110,8 @@ fn span_attributes(
         ours.push(("spansieve.adjusted_count".into(), adjusted_count.clone()));
     }
     // The other keys of ours are kept free: the spans of the tests were kept in the first place.
-    let free: &[&str] = if context.annotation.is_some() { &["spansieve.trigger"] } else { &[] };
+    let free: &[&str] =
+        if context.annotation.is_some() { &["spansieve.trigger", "spansieve.missing_parent"] } else { &[] };
     let mut scoped = Vec::new();
     let has = |key: &str| raw_resource.iter().any(|attribute| attribute.key == key);
     if !has("otel.scope.name") {

@@ -1,0 +1,79 @@
+use std::pin::pin;
+use std::task::{Context, Waker};
+
+use tokio::time::advance;
+
+use super::*;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// Who is served at the last moment of turns that take `turns_ms`: a connection that had a request served at the
+/// beginning of each, and one that had not.
+async fn ends_of(turns_ms: &[u32]) -> Vec<(bool, bool)> {
+    let lag = Lag::new();
+    let mut probe = pin!(async {
+        loop {
+            lag.probe().await;
+        }
+    });
+    let mut poll = || assert!(probe.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    poll();
+    let mut ends = Vec::new();
+    for &ms in turns_ms {
+        let served = AtomicU64::new(u64::MAX);
+        assert!(lag.serves(&served), "the beginning of a turn is for serving");
+        advance(MS * ms).await;
+        ends.push((lag.serves(&served), lag.serves(&AtomicU64::new(u64::MAX))));
+        poll();
+    }
+    ends
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_turns_that_stay_long_are_cut_short() {
+    const ALL: (bool, bool) = (true, true);
+    const NEW: (bool, bool) = (false, true);
+    const NONE: (bool, bool) = (false, false);
+    let cases: [(&[u32], &[(bool, bool)]); 6] = [
+        (&[20; 20], &[ALL; 20]),
+        // A burst, or one very large request.
+        (&[90, 1], &[ALL, ALL]),
+        (&[30; 6], &[ALL, ALL, ALL, ALL, NEW, NEW]),
+        // A turn that long is no burst.
+        (&[150, 201], &[NEW, NONE]),
+        (&[60, 60, 31, 10, 31], &[ALL, ALL, NEW, ALL, ALL]),
+        // Half of the last turn is for serving.
+        (&[300, 150, 76, 38, 39], &[NONE, ALL, NEW, ALL, NEW]),
+    ];
+    for (turns, expected) in cases {
+        assert_eq!(ends_of(turns).await, expected, "{turns:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_runtime_is_left_alone() {
+    let lag = Lag::new();
+    let start = Instant::now();
+    lag.probe().await;
+    assert!(start.elapsed() >= PAUSE);
+    advance(Duration::from_secs(3600)).await;
+    assert!(lag.serves(&AtomicU64::new(u64::MAX)), "no turn is measured in a pause");
+}
+
+#[tokio::test]
+async fn a_turn_ends_after_those_that_were_ready_before() {
+    let order = std::sync::Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let tasks = ["one", "turn", "two"].map(|name| {
+        let order = std::sync::Arc::clone(&order);
+        tokio::spawn(async move {
+            if name == "turn" {
+                turn().await;
+            }
+            order.lock().push(name);
+        })
+    });
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(*order.lock(), ["one", "two", "turn"]);
+}

@@ -1,0 +1,113 @@
+use super::*;
+
+const SHORT: Duration = Duration::from_millis(10);
+const LONG: Duration = Duration::from_millis(60);
+
+/// An interval in which `served` requests waited for `wait` while workers were busy for the part `busy`.
+fn interval(queue: &Queue, served: usize, wait: Duration, busy: f64) -> usize {
+    (0..served).for_each(|_| queue.served(wait));
+    queue.adjust(INTERVAL, busy);
+    queue.limit.load(Relaxed)
+}
+
+/// A connection with a request in flight.
+fn someone() -> Connection {
+    let connection = Connection::new();
+    connection.in_flight.store(1, Relaxed);
+    connection
+}
+
+/// Lets in as many requests of new connections as there is room for.
+fn fill(queue: &Queue) -> usize {
+    (0..).take_while(|_| queue.join(&Connection::new())).count()
+}
+
+#[test]
+fn only_a_busy_daemon_whose_shortest_wait_is_long_has_a_queue() {
+    for (served, wait, busy, limited) in [
+        (200, SHORT, 1.0, false),
+        (200, LONG, 0.5, false),
+        (0, LONG, 1.0, false),
+        (200, WAIT_MAX, 1.0, false),
+        (200, LONG, 1.0, true),
+    ] {
+        let queue = Queue::new();
+        assert_eq!(interval(&queue, served, wait, busy) < usize::MAX, limited, "{served} {wait:?} {busy}");
+    }
+    let queue = Queue::new();
+    queue.served(SHORT);
+    assert_eq!(interval(&queue, 200, LONG, 1.0), usize::MAX, "one that did not wait says that there is no queue");
+}
+
+#[test]
+fn as_many_are_let_in_as_are_served_in_time() {
+    let per_interval = |wait: usize| wait * WAIT_MAX.as_millis() as usize / INTERVAL.as_millis() as usize;
+    for (served, limit) in [(200, per_interval(200)), (5000, per_interval(5000)), (3, LIMIT_MIN)] {
+        let queue = Queue::new();
+        interval(&queue, served, LONG, 1.0);
+        assert_eq!(fill(&queue), limit, "{served}");
+        queue.leave(&someone());
+        assert_eq!(fill(&queue), 1, "the next one has the place of one that left");
+    }
+}
+
+#[test]
+fn the_limit_goes_away_within_seconds() {
+    let queue = Queue::new();
+    interval(&queue, 0, SHORT, 0.0);
+    assert_eq!(interval(&queue, 1, LONG, 1.0), LIMIT_MIN);
+    let intervals = (1..).find(|_| interval(&queue, 200, SHORT, 1.0) > 4096).unwrap();
+    assert!((10..50).contains(&intervals), "{intervals}");
+    for _ in 0..1000 {
+        interval(&queue, 0, SHORT, 0.0);
+    }
+    assert!(queue.limit.load(Relaxed) > usize::MAX / 2, "grows without overflow");
+}
+
+#[test]
+fn an_interval_in_which_nothing_was_served_changes_nothing() {
+    let queue = Queue::new();
+    let limit = interval(&queue, 100, LONG, 1.0);
+    assert_eq!(interval(&queue, 0, LONG, 1.0), limit);
+}
+
+#[test]
+fn greedy_connections_leave_places_to_others() {
+    for greedy in 1..=4 {
+        let queue = Queue::new();
+        let limit = interval(&queue, 1000, LONG, 1.0);
+        let connections: Vec<_> = (0..greedy).map(|_| Connection::new()).collect();
+        for _ in 0..limit {
+            for connection in &connections {
+                queue.join(connection);
+            }
+        }
+        let own: Vec<_> = connections.iter().map(|connection| connection.in_flight.load(Relaxed)).collect();
+        let share = limit / (greedy + 1);
+        assert!(own.iter().all(|own| own.abs_diff(share) <= 1), "{own:?} of {limit}");
+        assert!(fill(&queue) + 1 >= share, "as much is left for others");
+    }
+}
+
+#[test]
+fn what_was_let_in_before_the_limit_fell_is_shed_when_it_has_waited() {
+    let queue = Queue::new();
+    (0..1000).for_each(|_| assert!(queue.join(&Connection::new())));
+    assert!(!queue.sheds(LONG), "no limit yet");
+    let limit = interval(&queue, 100, LONG, 1.0);
+    assert!(queue.sheds(LONG));
+    assert!(!queue.sheds(SHORT));
+    (limit..1000).for_each(|_| queue.leave(&someone()));
+    assert!(!queue.sheds(LONG), "the rest is served in time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_watched_for_as_long_as_it_exists() {
+    let queue = std::sync::Arc::new(Queue::new());
+    queue.limit.store(100, Relaxed);
+    let watched = tokio::spawn(keep_short(std::sync::Arc::downgrade(&queue)));
+    tokio::time::sleep(INTERVAL * 5 / 2).await;
+    assert_eq!(queue.limit.load(Relaxed), 156, "two intervals of growth");
+    drop(queue);
+    watched.await.unwrap();
+}

@@ -1,0 +1,200 @@
+//! One export request from its head to its answer: whether it is let in, the memory that it may take, and whether its
+//! body comes fast enough.
+//!
+//! Admission is fair between connections by one rule: a connection may hold as much as is left for all. Whoever is
+//! alone gets half, `n` greedy ones an `(n+1)`th each, and as much stays free for who comes next.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::{Instant, sleep_until};
+
+use super::connection::Connection;
+use super::queue::Queue;
+use super::refusal::{BODY_BYTES_PER_SECOND_MIN, BODY_GRACE, BODY_TIME_MAX, Refusal};
+use super::{Accepted, Intake};
+use crate::journal::Journal;
+use crate::otlp::wire::WireError;
+use crate::tail::budget::{Budget, Share};
+use crate::tail::hold::Hold;
+
+/// The part of the budget that bodies may hold before they are in the trace table. Requests that are announced and
+/// never sent cannot take more, however many there are.
+const READING_PART: usize = 4;
+
+/// Room for the largest request in every form that it takes on its way (compressed, JSON, protobuf), however small the
+/// budget is.
+const FORMS: usize = 3;
+
+/// When less than this part of the budget is left, it goes to the connections that took the least lately.
+const RESERVE_PART: usize = 32;
+
+/// What the requests of all connections share.
+#[derive(Debug)]
+pub(super) struct Door {
+    pub(super) queue: Arc<Queue>,
+    reading_bytes: AtomicUsize,
+    reading_bytes_max: usize,
+}
+
+impl Door {
+    pub(super) fn new(budget: &Budget, max_request_bytes: usize) -> Self {
+        let reading_bytes_max = (budget.limit_bytes() / READING_PART).max(FORMS * max_request_bytes);
+        Door { queue: Arc::new(Queue::new()), reading_bytes: AtomicUsize::new(0), reading_bytes_max }
+    }
+}
+
+/// An export request in flight.
+#[derive(Debug)]
+pub(super) struct Visit<I> {
+    intake: Arc<I>,
+    door: Arc<Door>,
+    connection: Arc<Connection>,
+    let_in: bool,
+    start: Instant,
+    /// Admitted for this request.
+    held_bytes: AtomicUsize,
+    /// How much of the body has come.
+    arrived_bytes: Arc<AtomicU64>,
+}
+
+impl<I: Intake> Visit<I> {
+    /// A request of `connection` that begins now.
+    pub(super) fn new(intake: Arc<I>, door: Arc<Door>, connection: Arc<Connection>) -> Self {
+        let let_in = door.queue.join(&connection);
+        let (held_bytes, arrived_bytes) = (AtomicUsize::new(0), Arc::default());
+        Visit { intake, door, connection, let_in, start: Instant::now(), held_bytes, arrived_bytes }
+    }
+
+    /// `body`, whose pace counts from now on.
+    pub(super) fn meter<B>(&self, body: B) -> Metered<B> {
+        Metered { body, arrived_bytes: Arc::clone(&self.arrived_bytes) }
+    }
+
+    /// Runs `read`, which yields the body, unless the queue is too long, and as long as it comes fast enough.
+    pub(super) async fn read<T>(&self, read: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+        if !self.let_in {
+            return Err(Refusal::Overloaded);
+        }
+        let mut read = pin!(read);
+        let mut timer = pin!(sleep_until(self.body_deadline()));
+        poll_fn(|cx| {
+            if self.door.queue.sheds(self.start.elapsed()) {
+                return Poll::Ready(Err(Refusal::Overloaded));
+            }
+            if let Poll::Ready(result) = read.as_mut().poll(cx) {
+                return Poll::Ready(result);
+            }
+            while timer.as_mut().poll(cx).is_ready() {
+                let deadline = self.body_deadline();
+                if deadline <= Instant::now() {
+                    return Poll::Ready(Err(Refusal::Slow));
+                }
+                timer.as_mut().reset(deadline);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// The request is in the trace table.
+    pub(super) fn served(&self) {
+        self.door.queue.served(self.start.elapsed());
+    }
+
+    /// When the body has to be there, by what has arrived of it.
+    fn body_deadline(&self) -> Instant {
+        let seconds = self.arrived_bytes.load(Relaxed) / BODY_BYTES_PER_SECOND_MIN;
+        self.start + (BODY_GRACE + Duration::from_secs(seconds)).min(BODY_TIME_MAX)
+    }
+
+    /// Whether `bytes` more fit into what bodies may hold before they are in the trace table. One request of a
+    /// connection may take what is left.
+    fn may_read(&self, bytes: usize) -> bool {
+        let left = self.door.reading_bytes_max.saturating_sub(self.door.reading_bytes.load(Relaxed));
+        let own = self.connection.reading_bytes.load(Relaxed);
+        let is_only = own == self.held_bytes.load(Relaxed);
+        left.checked_sub(bytes).is_some_and(|left| is_only || own + bytes <= left)
+    }
+}
+
+impl<I: Intake> Intake for Visit<I> {
+    fn budget(&self) -> &Budget {
+        self.intake.budget()
+    }
+
+    fn admit(&self, bytes: usize) -> Option<Share> {
+        if !self.may_read(bytes) {
+            return None;
+        }
+        let share = self.intake.admit(bytes)?;
+        let limit = self.budget().limit_bytes();
+        let left = limit.saturating_sub(self.budget().used_bytes());
+        let recent_bytes_max = if left < limit / RESERVE_PART { left } else { usize::MAX };
+        if !self.connection.take(bytes, recent_bytes_max) {
+            return None;
+        }
+        for held in [&self.door.reading_bytes, &self.connection.reading_bytes, &self.held_bytes] {
+            held.fetch_add(bytes, Relaxed);
+        }
+        Some(share)
+    }
+
+    fn journal(&self) -> Option<&Journal> {
+        self.intake.journal()
+    }
+
+    fn accept(&self, body: Bytes, share: Share, hold: Option<Arc<Hold>>) -> Result<Accepted, WireError> {
+        self.intake.accept(body, share, hold)
+    }
+}
+
+impl<I> Drop for Visit<I> {
+    fn drop(&mut self) {
+        let held_bytes = *self.held_bytes.get_mut();
+        for held in [&self.door.reading_bytes, &self.connection.reading_bytes] {
+            held.fetch_sub(held_bytes, Relaxed);
+        }
+        if self.let_in {
+            self.door.queue.leave(&self.connection);
+        }
+    }
+}
+
+/// A request body that tells its visit how much of it has come.
+#[derive(Debug)]
+pub(super) struct Metered<B> {
+    body: B,
+    arrived_bytes: Arc<AtomicU64>,
+}
+
+impl<B: Body + Unpin> Body for Metered<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            let bytes = frame.data_ref().map_or(0, Buf::remaining);
+            self.arrived_bytes.fetch_add(bytes as u64, Relaxed);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+use super::super::fake::FakeIntake;
+use super::*;
+
+const LIMIT: usize = 1 << 20;
+const REQUEST_BYTES_MAX: usize = 1 << 10;
+
+/// What fits a door before its bodies are in the table.
+const READING: usize = LIMIT / READING_PART;
+
+struct Fixture {
+    intake: Arc<FakeIntake>,
+    door: Arc<Door>,
+}
+
+impl Fixture {
+    fn new(limit_bytes: usize) -> Self {
+        let intake = Arc::new(FakeIntake(Budget::new(limit_bytes)));
+        let door = Arc::new(Door::new(intake.budget(), REQUEST_BYTES_MAX));
+        Fixture { intake, door }
+    }
+
+    fn visit(&self, connection: &Arc<Connection>) -> Visit<FakeIntake> {
+        Visit::new(Arc::clone(&self.intake), Arc::clone(&self.door), Arc::clone(connection))
+    }
+
+    /// Begins requests of `bytes` each until one is refused; returns those that were not.
+    fn begin_all(&self, connection: &Arc<Connection>, bytes: usize) -> Vec<(Visit<FakeIntake>, Share)> {
+        let visits = std::iter::repeat_with(|| self.visit(connection));
+        visits.map_while(|visit| visit.admit(bytes).map(|share| (visit, share))).collect()
+    }
+}
+
+fn connection() -> Arc<Connection> {
+    Arc::new(Connection::new())
+}
+
+#[test]
+fn requests_that_never_come_leave_memory_to_others() {
+    let fixture = Fixture::new(LIMIT);
+    let (greedy, small) = (connection(), connection());
+    let held = fixture.begin_all(&greedy, 1000);
+    assert!(held.len() * 1000 <= READING / 2, "{}", held.len());
+    assert!(held.len() * 1000 > READING / 2 - 2000, "{}", held.len());
+    let more = fixture.begin_all(&connection(), 1000);
+    assert!((more.len() * 2).abs_diff(held.len()) <= 4, "the next one has half of what is left: {}", more.len());
+    for _ in 0..1000 {
+        assert!(fixture.visit(&small).admit(100).is_some());
+    }
+    drop((held, more));
+    assert_eq!(fixture.begin_all(&small, 1000).len() * 1000 / 10_000, READING / 2 / 10_000, "all was given back");
+}
+
+#[test]
+fn a_single_request_may_take_all_forms_of_the_largest() {
+    let fixture = Fixture::new(4 * REQUEST_BYTES_MAX);
+    let visit = fixture.visit(&connection());
+    let shares: Vec<_> = (0..FORMS).map(|_| visit.admit(REQUEST_BYTES_MAX)).collect();
+    assert!(shares.iter().all(Option::is_some));
+    assert!(visit.admit(1).is_none());
+}
+
+#[test]
+fn the_last_memory_goes_to_those_who_took_least() {
+    let fixture = Fixture::new(LIMIT);
+    let reserve = LIMIT / RESERVE_PART;
+    let (greedy, small) = (connection(), connection());
+    // Each request is in the table at once, and stays.
+    let held: Vec<Share> = std::iter::from_fn(|| fixture.visit(&greedy).admit(1000)).collect();
+    let left = LIMIT - held.len() * 1000;
+    assert!((reserve..=reserve + 1000).contains(&left), "{left} of {reserve}");
+    let share = fixture.visit(&small).admit(reserve / 4);
+    assert!(share.is_some());
+    assert!(fixture.visit(&greedy).admit(1).is_none());
+    drop(held);
+    assert!(fixture.visit(&greedy).admit(1000).is_some(), "with memory there is nothing to share");
+}
+
+/// Memory becomes free slowly, and a greedy sender tries a hundred times as often as a small one.
+#[tokio::test(start_paused = true)]
+async fn a_small_sender_gets_through_while_memory_is_scarce() {
+    let fixture = Fixture::new(LIMIT);
+    let (greedy, small) = (connection(), connection());
+    let mut held: std::collections::VecDeque<Share> = std::iter::from_fn(|| fixture.intake.admit(1000)).collect();
+    let (mut greedy_taken, mut small_refused) = (0, 0);
+    for _ in 0..1000 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        // 400 kB a second become free; the small sender wants a twentieth of it.
+        held.drain(..4);
+        for _ in 0..100 {
+            if let Some(share) = fixture.visit(&greedy).admit(1000) {
+                held.push_back(share);
+                greedy_taken += 1;
+            }
+        }
+        match fixture.visit(&small).admit(200) {
+            Some(share) => held.push_back(share),
+            None => small_refused += 1,
+        }
+    }
+    assert!(small_refused <= 10, "{small_refused} of 1000 refused");
+    assert!(greedy_taken > 2000, "what the small one leaves is used: {greedy_taken}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_has_time_by_what_has_come_of_it() {
+    /// A piece of the body and how long it takes.
+    type Pieces = &'static [(usize, u64)];
+    let rate = BODY_BYTES_PER_SECOND_MIN as usize;
+    assert_eq!(rate, 65_536);
+    let cases: [(Pieces, Result<u64, u64>); 6] = [
+        (&[(100, 9)], Ok(9)),
+        (&[(100, 11)], Err(10)),
+        (&[(1, 4), (1, 4), (1, 4), (1, 4)], Err(10)),
+        (&[(65_536 * 5, 9), (65_536, 5), (1, 1)], Ok(15)),
+        (&[(65_536 * 5, 9), (65_536, 5), (1, 3)], Err(16)),
+        (&[(65_536 * 100, 9), (1, 22)], Err(30)),
+    ];
+    for (pieces, expected) in cases {
+        let fixture = Fixture::new(LIMIT);
+        let visit = fixture.visit(&connection());
+        let start = Instant::now();
+        let read = async {
+            for &(bytes, seconds) in pieces {
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                visit.arrived_bytes.fetch_add(bytes as u64, Relaxed);
+            }
+            Ok(())
+        };
+        let came = visit.read(read).await;
+        let seconds = start.elapsed().as_secs();
+        assert_eq!(
+            came.map(|()| seconds).map_err(|refusal| (refusal.outcome(), seconds)),
+            expected.map_err(|s| ("timeout", s)),
+            "{pieces:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_metered_body_counts_what_comes() {
+    use http_body_util::BodyExt;
+    let fixture = Fixture::new(LIMIT);
+    let visit = fixture.visit(&connection());
+    let body = super::super::fake::pieces(vec![Bytes::from_static(b"abc"), Bytes::new(), Bytes::from_static(b"de")]);
+    assert_eq!(visit.meter(body).collect().await.unwrap().to_bytes(), "abcde");
+    assert_eq!(visit.arrived_bytes.load(Relaxed), 5);
+}
+
+#[tokio::test]
+async fn a_request_that_found_no_place_is_not_read() {
+    let fixture = Fixture::new(LIMIT);
+    let connection = connection();
+    let let_in = fixture.visit(&connection);
+    fixture.door.queue.fill_up();
+    let refused = fixture.visit(&connection);
+    let read = async { panic!("the body was read") };
+    assert_eq!(refused.read::<()>(read).await.unwrap_err().outcome(), "overloaded");
+    drop((let_in, refused));
+    assert_eq!(connection.in_flight.load(Relaxed), 0, "only what was let in leaves");
+}

@@ -1,0 +1,67 @@
+use super::*;
+
+/// Hashes as of traces: no two the same.
+fn hash(n: u64) -> u64 {
+    n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31).wrapping_mul(0xd6e8_feb8_6659_fd93)
+}
+
+#[test]
+fn little_traffic_is_followed_whole() {
+    let mut census = Census::new();
+    for n in 0..2_000 {
+        let now_ms = n * 4_000;
+        assert_eq!(census.see(hash(n), now_ms), Some(Sighting { weight: 1, delay_ms: None }));
+        assert_eq!(census.see(hash(n), now_ms + 70), Some(Sighting { weight: 1, delay_ms: Some(70) }));
+        let Some(earlier) = n.checked_sub(200) else { continue };
+        let delay_ms = Some(now_ms - earlier * 4_000);
+        assert_eq!(census.see(hash(earlier), now_ms), Some(Sighting { weight: 1, delay_ms }));
+    }
+}
+
+#[test]
+fn what_is_followed_stands_for_all_at_any_rate() {
+    for traces_per_second in [1, 10, 100, 2_000] {
+        let mut census = Census::new();
+        let (mut estimate, traces) = (0, traces_per_second * 2_000);
+        for n in 0..traces {
+            let sighting = census.see(hash(n), n * 1_000 / traces_per_second);
+            estimate += sighting.map_or(0, |sighting| sighting.weight);
+            assert!(census.followed.len() <= TRACES_MAX && census.order.len() <= TRACES_MAX);
+        }
+        // Some hundred were counted one by one.
+        let error = (estimate as f64 - traces as f64).abs() / traces as f64;
+        assert!(error < 0.15, "{estimate} of {traces}");
+    }
+}
+
+#[test]
+fn the_sample_adapts_to_bursts_and_back() {
+    let mut census = Census::new();
+    (0..1_000_000).for_each(|n| _ = census.see(hash(n), 1_000));
+    assert!(census.mask >= 0xfff, "{:x}", census.mask);
+    for n in 0..3_600 {
+        // More of those few traces that still are of the sample come by.
+        (0..1_000).for_each(|i| _ = census.see(hash(10_000_000 + n * 1_000 + i), HORIZON_MS + n * 10_000));
+        if n == 60 {
+            assert!(census.mask < 0xfff, "{:x}", census.mask);
+        }
+    }
+    let followed = census.followed.len();
+    assert!((TRACES_MIN..=TRACES_MAX).contains(&followed), "{followed}");
+}
+
+#[test]
+fn a_trace_is_followed_to_the_horizon() {
+    let mut census = Census::new();
+    census.see(1, 0);
+    assert_eq!(census.see(1, HORIZON_MS - 1).unwrap().delay_ms, Some(HORIZON_MS - 1));
+    assert_eq!(census.see(1, HORIZON_MS).unwrap().delay_ms, None);
+}
+
+#[test]
+fn memory_is_what_was_promised() {
+    let mut census = Census::new();
+    (0..100_000).for_each(|n| _ = census.see(hash(n), n));
+    let bytes = census.followed.allocation_size() + census.order.capacity() * size_of::<u64>();
+    assert!(bytes <= Census::BYTES_MAX, "{bytes} of {}", Census::BYTES_MAX);
+}

@@ -1,0 +1,80 @@
+//! Where a trace is incomplete: spans whose parent has not come.
+//!
+//! A span without a parent id is a root. If a trace has none, the first span whose parent is of another process is its
+//! entry: on Cloud Run that parent is the platform's own span, and never comes. Every other parent that is missing is a
+//! gap. Of a local one the process itself has lost the span, or has not ended it yet; of a remote one a caller that does
+//! not export, or whatever stands between the two and puts its own id in place of the caller's.
+
+use smallvec::SmallVec;
+
+use super::request::OpenFragment;
+use crate::otlp::view::{Lineage, lineage};
+use crate::sampling::Parent;
+
+/// A trace of more spans is not looked at: it would hold up the others of its shard.
+pub(super) const SPANS_MAX: u32 = 10_000;
+
+/// Gaps of one trace that are told apart. A broken trace has thousands, of a few services.
+const GAPS_MAX: usize = 64;
+
+/// `SpanFlags` of `trace.proto`: the next bit is meant, and the parent is remote.
+const FLAG_HAS_IS_REMOTE: u32 = 0x100;
+const FLAG_IS_REMOTE: u32 = 0x200;
+/// `SpanKind`s of `trace.proto` whose parent is remote if the flags do not say: a server answers, a consumer takes what
+/// others sent.
+const KIND_SERVER: i32 = 2;
+const KIND_CONSUMER: i32 = 5;
+
+/// Spans whose parents are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gap<'a> {
+    /// Whose spans these parents are.
+    pub(super) parent: Parent,
+    /// The `Resource` of the spans.
+    pub(super) resource: &'a [u8],
+}
+
+/// The gaps of the trace of these spans, at most [`GAPS_MAX`]: of spans side by side that have the same resource one.
+pub(super) fn gaps<'a>(fragments: &'a [OpenFragment<'_>]) -> SmallVec<[Gap<'a>; 2]> {
+    let spans = || fragments.iter().flat_map(OpenFragment::spans);
+    let lineages: SmallVec<[Lineage; 16]> = spans().map(|span| lineage(span.span)).collect();
+    let mut ids: SmallVec<[u64; 16]> = lineages.iter().map(|lineage| lineage.span_id).collect();
+    ids.sort_unstable();
+    let is_orphan = |lineage: &Lineage| has_parent(lineage) && ids.binary_search(&lineage.parent_span_id).is_err();
+    let orphans = || lineages.iter().zip(spans()).filter(|(lineage, _)| is_orphan(lineage));
+    let has_root = !lineages.iter().all(has_parent);
+    let may_be_entry = |lineage: &Lineage| !has_root && parent(lineage) == Parent::Remote;
+    let entries = orphans().filter(|(lineage, _)| may_be_entry(lineage));
+    let entry = entries.min_by_key(|(lineage, _)| (begin(lineage), lineage.span_id));
+    let entry_parent = entry.map(|(entry, _)| entry.parent_span_id);
+    let mut gaps = SmallVec::<[Gap<'_>; 2]>::new();
+    for (lineage, span) in orphans() {
+        let is_entry = may_be_entry(lineage) && Some(lineage.parent_span_id) == entry_parent;
+        let gap = Gap { parent: parent(lineage), resource: span.resource };
+        if !is_entry && gaps.len() < GAPS_MAX && gaps.last() != Some(&gap) {
+            gaps.push(gap);
+        }
+    }
+    gaps
+}
+
+/// A parent id that is its own is none.
+fn has_parent(lineage: &Lineage) -> bool {
+    lineage.parent_span_id != 0 && lineage.parent_span_id != lineage.span_id
+}
+
+fn parent(lineage: &Lineage) -> Parent {
+    let is_remote = match lineage.flags & FLAG_HAS_IS_REMOTE {
+        0 => matches!(lineage.kind, KIND_SERVER | KIND_CONSUMER),
+        _ => lineage.flags & FLAG_IS_REMOTE != 0,
+    };
+    if is_remote { Parent::Remote } else { Parent::Local }
+}
+
+/// A start that is not set comes last.
+fn begin(lineage: &Lineage) -> u64 {
+    lineage.start_unix_nano.wrapping_sub(1)
+}
+
+#[cfg(test)]
+mod tests;
