@@ -117,6 +117,7 @@ async fn serve(settings: Settings, demo: bool) -> Result<(), Box<dyn Error>> {
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
+    daemon.watch_memory();
     cli::announce(&daemon);
     let stage = if demo { Some(cli::demo::Stage::of(&daemon).ok_or(DEMO_NEEDS_EMBEDDED)?) } else { None };
     let play = async {
