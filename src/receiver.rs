@@ -28,8 +28,10 @@ mod refusal;
 mod reload;
 mod reply;
 mod router;
+mod slots;
 mod tls;
 mod visit;
+mod wire;
 
 use std::sync::Arc;
 

@@ -19,10 +19,10 @@ pub struct Request {
     body: Mutex<Body>,
     spans: Box<[HeldSpan]>,
     scopes: Box<[Scope]>,
-    /// Who compresses the body while nobody reads it, if anybody does.
-    compression: Option<Arc<Compression>>,
     /// On its copy in the journal, if there is one.
     hold: Option<Arc<Hold>>,
+    /// Who compresses the body while nobody reads it, if anybody does.
+    compression: Option<Arc<Compression>>,
 }
 
 /// Where a span stands in its request. Spans of one trace lie side by side.
@@ -41,18 +41,17 @@ impl Request {
         Self::held(body, spans, scopes, share, None, None)
     }
 
-    /// [`Request::new`], with a body that is to be compressed while nobody reads it, and the hold on its copy in the
-    /// journal.
+    /// [`Request::new`], with the hold on its copy in the journal, and with a body that is compressed while nobody reads it.
     pub(super) fn held(
         body: Bytes,
         spans: Box<[HeldSpan]>,
         scopes: Box<[Scope]>,
         share: Share,
-        compression: Option<Arc<Compression>>,
         hold: Option<Arc<Hold>>,
+        compression: Option<Arc<Compression>>,
     ) -> Arc<Self> {
         let body = Mutex::new(Body::new(body, share));
-        let request = Arc::new(Request { body, spans, scopes, compression, hold });
+        let request = Arc::new(Request { body, spans, scopes, hold, compression });
         request.enlist();
         request
     }

@@ -35,7 +35,7 @@ impl Fixture {
         let span = HeldSpan { span: ByteRange { offset: 0, len: plain.len() as u32 }, scope: 0 };
         let (spans, scopes) = (Box::from([span]), Box::from([Scope::default()]));
         let body = Bytes::from(plain.clone());
-        let request = Request::held(body, spans, scopes, share, Some(Arc::clone(&compression)), None);
+        let request = Request::held(body, spans, scopes, share, None, Some(Arc::clone(&compression)));
         Fixture { budget, compression, plain, fragment: Fragment::new(request, 0, 1) }
     }
 
