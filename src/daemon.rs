@@ -5,11 +5,13 @@ mod followed;
 pub mod memory;
 pub mod pipeline;
 mod readiness;
+mod recovery;
 mod sink;
 mod sweeper;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -17,22 +19,24 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use self::pipeline::Pipeline;
+use self::recovery::Opened;
 use self::sink::Wiring;
 use crate::config::Settings;
 use crate::config::settings::{self, Endpoint};
 use crate::emulator::Emulator;
 use crate::export::channel::ChannelError;
 use crate::export::exporter::{Exporter, ExporterFailed};
-use crate::export::spool::{Level, OpenError, Spool};
+use crate::export::spool::{Level, Spool};
 use crate::google::credentials::{Credentials, CredentialsError};
 use crate::google::project::AmbientProjectError;
-use crate::receiver::{BindError, Receiver, ReceiverSettings, Scrape, Tls, TlsError};
+use crate::receiver::{Auth, AuthError, BindError, Receiver, ReceiverSettings, Scrape, Tls, TlsError};
 use crate::sampling::{CompileError, Policies};
+use crate::segment::directory::OpenError;
 use crate::tail::Table;
 use crate::tail::budget::Budget;
 use crate::tail::kept::KeptQueue;
 use crate::telemetry::metrics::Held;
-use crate::telemetry::{Health, Metrics};
+use crate::telemetry::{Health, Metrics, Pulse};
 
 /// Requests in flight have this long to be answered once the process stops.
 const IN_FLIGHT_GRACE: Duration = Duration::from_millis(500);
@@ -63,6 +67,9 @@ pub enum StartError {
     /// An address is taken or wrong.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// Nobody could be let in.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
     /// The certificates of `otlp.tls` cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -92,10 +99,21 @@ pub enum WorkerFailed {
     /// The task that decides.
     #[error("the sweeper ended unexpectedly: {0}")]
     Sweeper(String),
+    /// A thread of the journal.
+    #[error("the journal ended unexpectedly: {0}")]
+    Journal(String),
+    /// The task that takes the connections of an address.
+    #[error("a listener ended unexpectedly: {0}")]
+    Listener(String),
+    /// A connection, in the middle of a change to the trace table.
+    #[error("a panic has left the trace table half changed")]
+    Table,
 }
 
 /// A running daemon.
 pub struct Daemon {
+    /// First of all: when a daemon that has failed is dropped, nothing that it drops counts as settled.
+    journal: Option<recovery::Running>,
     addresses: Vec<SocketAddr>,
     telemetry_address: Option<SocketAddr>,
     scheme: &'static str,
@@ -129,11 +147,17 @@ impl Daemon {
             None => None,
         };
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let bound = bound.behind(tls);
+        let auth = match &settings.otlp.auth {
+            Some(settings) => Some(Auth::load(settings).await?),
+            None => None,
+        };
+        let bound = bound.behind(tls).guarded_by(auth);
 
         let emulator = embedded(&settings.cloud_trace).await?;
         let credentials = credentials(&settings.cloud_trace)?;
         let kept = Arc::new(KeptQueue::default());
+        let health = Arc::new(Health::default());
+        let opened = Opened::open(settings.journal.as_ref(), policies.names(), &budget, &metrics, &health)?;
         let spool = sink::spool(&settings.cloud_trace, &budget, &metrics)?;
         let level = spool.as_ref().map(Spool::level).unwrap_or_default();
         let wiring = Wiring {
@@ -147,12 +171,17 @@ impl Daemon {
             spool,
         };
         let exporter = wiring.start().await?;
-        let pipeline = Arc::new(Pipeline::new(table, policies, Arc::clone(&kept), Arc::clone(&metrics)));
-        let sweeper = tokio::spawn(sweeper::run(Arc::clone(&pipeline)));
+        let journal = opened.as_ref().map(|opened| opened.journal.clone());
+        let pipeline = Arc::new(Pipeline::new(table, policies, Arc::clone(&kept), journal, Arc::clone(&metrics)));
+        let pulse = Pulse::new(Instant::now());
+        health.watch("sweeper", pulse.clone());
+        health.watch("exporter", exporter.pulse().clone());
+        let sweeper = tokio::spawn(sweeper::run(Arc::clone(&pipeline), pulse));
+        let unread = opened.as_ref().map(Opened::unread_bytes).unwrap_or_default();
+        let journal = opened.map(|opened| opened.recover(Arc::clone(&pipeline), Arc::clone(&metrics)));
 
-        let scrape = scrape(Arc::clone(&metrics), Arc::clone(&pipeline), budget, level);
+        let scrape = scrape(Arc::clone(&metrics), Arc::clone(&pipeline), budget, level, unread);
         let (addresses, telemetry_address) = (bound.local_addrs(), bound.telemetry_addr());
-        let health = Arc::new(Health::default());
         let limits = ReceiverSettings { max_request_bytes: settings.otlp.max_request_bytes };
         let receiver = bound.serve(limits, Arc::clone(&pipeline), metrics, Arc::clone(&health), Arc::clone(&scrape));
         let sign_in = match credentials {
@@ -163,6 +192,7 @@ impl Daemon {
             }
         };
         Ok(Daemon {
+            journal,
             addresses,
             telemetry_address,
             scheme,
@@ -211,23 +241,32 @@ impl Daemon {
     pub async fn failed(&mut self) -> WorkerFailed {
         tokio::select! {
             failed = self.exporter.failed() => failed.into(),
+            () = self.pipeline.broken() => WorkerFailed::Table,
+            cause = self.receiver.failed() => WorkerFailed::Listener(cause),
             ended = &mut self.sweeper => {
                 WorkerFailed::Sweeper(ended.err().map_or_else(|| "without an error".into(), |error| error.to_string()))
             }
+            ended = journal_failed(&mut self.journal) => WorkerFailed::Journal(ended),
         }
     }
 
     /// Stops within `grace`: refuses new spans, decides all that is pending on what is known, writes what was kept.
     /// Returns how many kept spans could not be written; they are counted and logged.
-    pub async fn stop(self, grace: Duration) -> u64 {
+    pub async fn stop(mut self, grace: Duration) -> u64 {
         let deadline = Instant::now() + grace.saturating_sub(CLOSE_GRACE);
         self.receiver.stop_accepting(IN_FLIGHT_GRACE).await;
+        if let Some(journal) = &mut self.journal {
+            journal.stop_recovery().await;
+        }
         self.sign_in.inspect(JoinHandle::abort);
         self.sweeper.abort();
         // Once it is gone nobody but the drain feeds the exporter.
         let _ = self.sweeper.await;
         sweeper::drain(&self.pipeline).await;
         let lost = self.exporter.shutdown(deadline).await;
+        if let Some(journal) = self.journal {
+            journal.close(Instant::now() + CLOSE_GRACE).await;
+        }
         self.receiver.close(CLOSE_GRACE).await;
         if let Some(emulator) = self.emulator {
             emulator.shutdown().await;
@@ -258,10 +297,23 @@ fn credentials(settings: &settings::CloudTrace) -> Result<Option<Credentials>, C
     settings.signs_calls().then(Credentials::application_default).transpose()
 }
 
-fn scrape(metrics: Arc<Metrics>, pipeline: Arc<Pipeline>, budget: Budget, level: Arc<Level>) -> Scrape {
+async fn journal_failed(journal: &mut Option<recovery::Running>) -> String {
+    match journal {
+        Some(journal) => journal.failed().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn scrape(
+    metrics: Arc<Metrics>,
+    pipeline: Arc<Pipeline>,
+    budget: Budget,
+    level: Arc<Level>,
+    unread: Arc<AtomicU64>,
+) -> Scrape {
     Arc::new(move || {
         let held = pipeline.table.held();
-        pipeline.followed.suggest(pipeline.clock.now_ms());
+        pipeline.followed.suggest();
         metrics.month_estimate(pipeline.policies.month_estimate(pipeline.clock.now_ms()).unwrap_or(0.0));
         metrics.render(Held {
             pending_spans: held.pending_spans,
@@ -272,6 +324,9 @@ fn scrape(metrics: Arc<Metrics>, pipeline: Arc<Pipeline>, budget: Budget, level:
             spooled_spans: level.spans(),
             spool_bytes: level.bytes(),
             spool_limit_bytes: level.limit_bytes(),
+            journal_bytes: budget.disk().used_bytes(),
+            journal_limit_bytes: budget.disk().limit_bytes(),
+            journal_unread_bytes: unread.load(Ordering::Relaxed),
             used_bytes: budget.used_bytes() as u64,
             limit_bytes: budget.limit_bytes() as u64,
         })

@@ -3,6 +3,7 @@
 use std::error::Error;
 
 pub mod adc;
+pub mod certs;
 pub mod credentials;
 pub mod metadata;
 pub mod place;

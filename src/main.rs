@@ -10,7 +10,7 @@ use spansieve::cli::{self, Cli, Command};
 use spansieve::config::Settings;
 use spansieve::config::settings::Log;
 use spansieve::daemon::Daemon;
-use spansieve::telemetry;
+use spansieve::telemetry::{self, log::Throttle};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Holds request bodies for seconds and frees them together: glibc would fragment.
@@ -20,8 +20,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Cloud Run kills 10 s after SIGTERM; two seconds are left for the last scrape and the exit itself.
 const STOP_GRACE: Duration = Duration::from_secs(8);
 
+/// A worker's panic is said once more when the process ends by it.
+static PANIC_LINES: Throttle = Throttle::new(10, Duration::from_secs(60));
+
 const DEMO_NEEDS_EMBEDDED: &str =
     "the demo shows what was kept on the embedded Cloud Trace: set cloud_trace.endpoint to embedded";
+
+const DEMO_IS_NO_SENDER: &str = "the demo sends in plaintext and without a token: leave otlp.auth and otlp.tls out";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -52,8 +57,11 @@ fn block_on<E: Into<Box<dyn Error>>>(log: &Log, work: impl Future<Output = Resul
         }
     };
     std::panic::set_hook(Box::new(|panic| {
-        let backtrace = std::backtrace::Backtrace::capture();
-        tracing::error!("{panic}\n{backtrace}");
+        // A sender that has found a way to break its connection must not fill the log.
+        if let Some(others) = PANIC_LINES.pass(tokio::time::Instant::now()) {
+            let backtrace = std::backtrace::Backtrace::capture();
+            tracing::error!(others, "{panic}\n{backtrace}");
+        }
     }));
     let result = runtime.block_on(work);
     // Whatever still blocks, such as a disk that hangs, is not waited for.
@@ -78,6 +86,9 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 }
 
 async fn serve(settings: Settings, demo: bool) -> Result<(), Box<dyn Error>> {
+    if demo && (settings.otlp.auth.is_some() || settings.otlp.tls.is_some()) {
+        return Err(DEMO_IS_NO_SENDER.into());
+    }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     // It may wait for the platform to say which project this is.

@@ -9,6 +9,7 @@
 //! - A refusal says whether retrying can help, in the words of the protocol and the encoding of the request.
 //! - After [`Receiver::stop_accepting`] nothing is handed over any more.
 
+mod auth;
 mod body;
 mod connection;
 mod export;
@@ -35,13 +36,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub use auth::{Auth, AuthError};
 pub use listen::{BindError, Bound, Receiver};
 pub use reload::FileError;
 pub use tls::{Tls, TlsError};
 
+use crate::journal::Journal;
 use crate::otlp::scan::RejectReason;
 use crate::otlp::wire::WireError;
 use crate::tail::budget::{Budget, Share};
+use crate::tail::hold::Hold;
 
 /// What the receiver has to know of the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -64,11 +68,17 @@ pub trait Intake: Send + Sync + 'static {
     /// `None` if there is still no room: refuse the request, retryably.
     fn admit(&self, bytes: usize) -> Option<Share>;
 
-    /// Takes the body of an `ExportTraceServiceRequest` and returns once its spans are in the trace table.
+    /// Where bodies are written to before they are accepted, if anywhere.
+    fn journal(&self) -> Option<&Journal> {
+        None
+    }
+
+    /// Takes the body of an `ExportTraceServiceRequest`, with the hold on its copy in the journal, and returns once its
+    /// spans are in the trace table.
     ///
     /// # Errors
     /// The body is not a well-formed request: nothing of it was taken, and retrying cannot help.
-    fn accept(&self, body: Bytes, share: Share) -> Result<Accepted, WireError>;
+    fn accept(&self, body: Bytes, share: Share, hold: Option<Arc<Hold>>) -> Result<Accepted, WireError>;
 }
 
 /// What became of the spans of a request.

@@ -13,6 +13,7 @@ mod census;
 pub mod delays;
 mod due;
 mod gaps;
+pub mod hold;
 pub mod kept;
 mod packed;
 pub mod request;

@@ -3,4 +3,9 @@
 //! Bytes become checked values here, once for `config`, which reports what is wrong, and again for `receiver`, which
 //! serves with them and takes renewed ones. Does no I/O and reads no clock: time is an argument.
 
+/// Of a file with any of these, in bytes: hundreds of certificates.
+pub const FILE_BYTES_MAX: usize = 1 << 20;
+
+pub mod id_token;
 pub mod pem;
+pub mod token;

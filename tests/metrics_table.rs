@@ -114,7 +114,7 @@ fn missing_spans_follows_the_law() {
     metrics.sampled_out(70);
     metrics.exported(10);
     metrics.dropped("refused", 2);
-    metrics.recovered(6);
+    metrics.recovered("spool", 6);
     let missing = |held| Exposition::parse(&metrics.render(held)).missing_spans();
     assert_eq!(missing(Held::default()), 23.0);
     let held = Held { pending_spans: 8, rescuable_spans: 4, export_spans: 5, spooled_spans: 6, ..Held::default() };

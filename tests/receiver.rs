@@ -9,6 +9,8 @@ mod support;
 
 #[path = "receiver/answers.rs"]
 mod answers;
+#[path = "receiver/auth.rs"]
+mod auth;
 #[path = "receiver/crowd.rs"]
 mod crowd;
 #[path = "receiver/frames.rs"]

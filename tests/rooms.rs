@@ -5,12 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A room that does no I/O, reads no clock, spawns nothing and draws no random number, and what of the crate it uses.
-const PURE_ROOMS: [(&str, &[&str]); 7] = [
+const PURE_ROOMS: [(&str, &[&str]); 8] = [
     ("otlp", &["otlp", "proto"]),
     ("condition", &["condition", "otlp"]),
     ("sampling", &["condition", "config", "otlp", "sampling"]),
     ("tail", &["config", "otlp", "sampling", "tail"]),
     ("resource", &["condition", "config", "otlp", "resource"]),
+    ("trust", &["trust"]),
     ("forward/encode", &["config", "forward", "otlp", "resource", "sampling", "tail"]),
     ("cloud_trace/encode", &["cloud_trace", "config", "otlp", "proto", "resource", "sampling"]),
 ];

@@ -1,6 +1,8 @@
 //! The spool of the real program: a sink that is away for longer than memory lasts, a kill, a stop, a start.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
+#[path = "support/process.rs"]
+mod process;
 #[path = "support/sink.rs"]
 mod sink;
 mod support;
@@ -8,13 +10,9 @@ mod support;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
-use hyper_util::client::legacy::Client as HttpClient;
-use hyper_util::rt::TokioExecutor;
+use process::{Program, config_file, spansieve};
 use sink::{Answer, Sink, free_address};
 use support::{Client, conservation, error, metric, request, trace_id};
 use tempfile::{NamedTempFile, TempDir};
@@ -47,81 +45,24 @@ memory: {{limit: 8MiB}}
     )
 }
 
-fn config_file(otlp: SocketAddr, sink: SocketAddr, directory: &Path) -> NamedTempFile {
-    let file = NamedTempFile::with_suffix(".yaml").unwrap();
-    std::fs::write(file.path(), config(otlp, sink, directory)).unwrap();
-    file
+async fn start(sink: SocketAddr, directory: &Path) -> Program {
+    let otlp = free_address().await;
+    Program::start(format!("http://{otlp}"), &config(otlp, sink, directory)).await
 }
 
-fn spansieve(config: &NamedTempFile) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_spansieve"));
-    command.args(["run", "--config", config.path().to_str().unwrap()]).stdin(Stdio::null()).stdout(Stdio::null());
-    command
-}
-
-/// A process of the program, killed when it is dropped.
-struct Program {
-    child: Child,
-    uri: String,
-    _config: NamedTempFile,
-}
-
-impl Program {
-    async fn start(sink: SocketAddr, directory: &Path) -> Self {
-        let otlp = free_address().await;
-        let config = config_file(otlp, sink, directory);
-        let child = spansieve(&config).stderr(Stdio::null()).spawn().unwrap();
-        let program = Program { child, uri: format!("http://{otlp}"), _config: config };
-        program.eventually("it answers", |_| true).await;
-        program
-    }
-
-    /// Sends traces of one failed span until `enough`; returns the ids of those that were acknowledged.
-    async fn send_until(&self, enough: impl Fn(&str) -> bool) -> BTreeSet<String> {
-        let mut client = Client::new(&self.uri);
-        let mut acknowledged = BTreeSet::new();
-        while !enough(&self.scrape().await.unwrap()) {
-            let ids: Vec<u128> = (0..BATCH).map(|_| trace_id(false)).collect();
-            let spans = ids.iter().map(|&id| error(id, &"failed ".repeat(50))).collect();
-            // One that is refused as memory is full is the sender's still.
-            if client.export(request("shop", spans)).await.is_ok() {
-                acknowledged.extend(ids.iter().map(|id| format!("{id:032x}")));
-            }
-        }
-        acknowledged
-    }
-
-    async fn scrape(&self) -> Option<String> {
-        let client = HttpClient::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
-        let response = client.get(format!("{}/metrics", self.uri).parse().unwrap()).await.ok()?;
-        let body = response.into_body().collect().await.ok()?.to_bytes();
-        Some(String::from_utf8(body.into()).unwrap())
-    }
-
-    /// The metrics when `condition` holds of them.
-    async fn eventually(&self, expected: &str, condition: impl Fn(&str) -> bool) -> String {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
-        loop {
-            if let Some(text) = self.scrape().await.filter(|text| condition(text)) {
-                return text;
-            }
-            assert!(tokio::time::Instant::now() < deadline, "never happened: {expected}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+/// Sends traces of one failed span until `enough`; returns the ids of those that were acknowledged.
+async fn send_until(program: &Program, enough: impl Fn(&str) -> bool) -> BTreeSet<String> {
+    let mut client = Client::new(&program.uri);
+    let mut acknowledged = BTreeSet::new();
+    while !enough(&program.scrape().await.unwrap()) {
+        let ids: Vec<u128> = (0..BATCH).map(|_| trace_id(false)).collect();
+        let spans = ids.iter().map(|&id| error(id, &"failed ".repeat(50))).collect();
+        // One that is refused as memory is full is the sender's still.
+        if client.export(request("shop", spans)).await.is_ok() {
+            acknowledged.extend(ids.iter().map(|id| format!("{id:032x}")));
         }
     }
-
-    fn signal(mut self, name: &str) -> Option<i32> {
-        assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
-        self.child.wait().unwrap().code()
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    acknowledged
 }
 
 fn spooled(text: &str) -> f64 {
@@ -147,12 +88,12 @@ fn written(sink: &Sink) -> (BTreeSet<String>, usize) {
 #[tokio::test]
 async fn more_than_memory_holds_waits_for_a_sink_that_is_away_and_is_written_once() {
     let (directory, address) = (TempDir::new().unwrap(), free_address().await);
-    let program = Program::start(address, directory.path()).await;
+    let program = start(address, directory.path()).await;
     let enough = |text: &str| {
         assert!(metric(text, "spansieve_held_bytes", &[]) <= LIMIT_BYTES);
         metric(text, "spansieve_spool_bytes", &[]) > 2.0 * LIMIT_BYTES
     };
-    let acknowledged = program.send_until(enough).await;
+    let acknowledged = send_until(&program, enough).await;
     let sink = Sink::start_at(address, Duration::ZERO, Vec::new());
     let text = program.eventually("all is written", is_drained).await;
     let (received, accounted) = conservation(&text);
@@ -165,13 +106,13 @@ async fn more_than_memory_holds_waits_for_a_sink_that_is_away_and_is_written_onc
 #[tokio::test]
 async fn what_is_spooled_outlives_a_kill_before_and_while_it_drains() {
     let (directory, address) = (TempDir::new().unwrap(), free_address().await);
-    let first = Program::start(address, directory.path()).await;
-    let acknowledged = first.send_until(|text| spooled(text) > 20_000.0).await;
+    let first = start(address, directory.path()).await;
+    let acknowledged = send_until(&first, |text| spooled(text) > 20_000.0).await;
     let at_kill = spooled(&first.scrape().await.unwrap());
     first.signal("-KILL");
 
     let sink = Sink::start_at(address, Duration::ZERO, vec![Answer::After(Duration::from_millis(200)); 1_000]);
-    let second = Program::start(address, directory.path()).await;
+    let second = start(address, directory.path()).await;
     let third_of_it = second
         .eventually("a third is written", |text| metric(text, "spansieve_exported_spans_total", &[]) > at_kill / 3.0);
     let text = third_of_it.await;
@@ -181,7 +122,7 @@ async fn what_is_spooled_outlives_a_kill_before_and_while_it_drains() {
     assert!(exported < recovered_first, "too late to kill it");
     second.signal("-KILL");
 
-    let third = Program::start(address, directory.path()).await;
+    let third = start(address, directory.path()).await;
     let text = third.eventually("the rest is written", is_drained).await;
     assert!(
         recovered(&text) <= recovered_first - exported + (CALLS_MAX * BATCH) as f64,
@@ -198,13 +139,13 @@ async fn what_is_spooled_outlives_a_kill_before_and_while_it_drains() {
 #[tokio::test]
 async fn a_stop_leaves_what_it_cannot_write_to_the_next_start() {
     let (directory, address) = (TempDir::new().unwrap(), free_address().await);
-    let first = Program::start(address, directory.path()).await;
-    let acknowledged = first.send_until(|text| metric(text, "spansieve_received_spans_total", &[]) >= 2_000.0).await;
+    let first = start(address, directory.path()).await;
+    let acknowledged = send_until(&first, |text| metric(text, "spansieve_received_spans_total", &[]) >= 2_000.0).await;
     assert_eq!(spooled(&first.scrape().await.unwrap()), 0.0, "they are in memory");
     assert_eq!(first.signal("-TERM"), Some(0));
 
     let sink = Sink::start_at(address, Duration::ZERO, Vec::new());
-    let second = Program::start(address, directory.path()).await;
+    let second = start(address, directory.path()).await;
     let text = second.eventually("all is written", is_drained).await;
     assert_eq!(recovered(&text), acknowledged.len() as f64);
     assert_eq!(written(&sink), (acknowledged, 0));
@@ -214,9 +155,9 @@ async fn a_stop_leaves_what_it_cannot_write_to_the_next_start() {
 async fn a_directory_that_cannot_be_used_ends_the_start_and_names_the_key() {
     let (directory, address) = (TempDir::new().unwrap(), free_address().await);
     let file = NamedTempFile::new().unwrap();
-    let _running = Program::start(address, directory.path()).await;
+    let _running = start(address, directory.path()).await;
     for (path, reason) in [(directory.path(), "in use by another process"), (file.path(), "cannot be used")] {
-        let output = spansieve(&config_file(free_address().await, address, path)).output().unwrap();
+        let output = spansieve(&config_file(&config(free_address().await, address, path))).output().unwrap();
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{text}");
         assert!(text.contains("cloud_trace.spool.directory") && text.contains(reason), "{text}");

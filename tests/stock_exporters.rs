@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use opentelemetry::trace::{SpanKind, Status, TraceContextExt, Tracer, TracerProvider};
@@ -12,6 +13,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use spansieve::otlp::TraceId;
 use support::eventually;
+use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
 /// Sends one failed trace of two spans (and shuts the SDK down); returns its id.
 fn send(exporter: SpanExporter) -> TraceId {
@@ -31,9 +33,16 @@ fn send(exporter: SpanExporter) -> TraceId {
     trace_id
 }
 
+/// A token of `otlp.auth`.
+const TOKEN: &str = "stock-exporters-0123456789";
+
 /// Builds the exporter and sends on a thread of its own: the SDK blocks, and the daemon runs on this runtime.
 async fn check(name: &str, build: impl FnOnce(String) -> SpanExporter + Send + 'static) {
-    let config = support::CONFIG.to_owned() + "resource: {attributes: [{key: tier, value: gold, action: insert}]}\n";
+    check_with(name, support::CONFIG, build).await;
+}
+
+async fn check_with(name: &str, config: &str, build: impl FnOnce(String) -> SpanExporter + Send + 'static) {
+    let config = config.to_owned() + "resource: {attributes: [{key: tier, value: gold, action: insert}]}\n";
     let daemon = support::start(&config).await;
     let endpoint = support::otlp(&daemon);
     let trace_id = tokio::task::spawn_blocking(move || send(build(endpoint))).await.unwrap();
@@ -88,4 +97,49 @@ async fn over_http() {
             .await;
         }
     }
+}
+
+/// With mutual TLS and a token, as `docs/security.md` tells senders to.
+#[tokio::test(flavor = "multi_thread")]
+async fn over_mutual_tls_with_a_token() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let folder = tempfile::tempdir().unwrap();
+    let pair = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let (cert, key) = (pair.cert.pem(), pair.signing_key.serialize_pem());
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (cert_file, key_file) = (write("cert.pem", &cert), write("key.pem", &key));
+    let tokens_file = write("tokens", &format!("# of senders\n{TOKEN}\n"));
+    let otlp = format!(
+        "otlp:\n  listen: ['127.0.0.1:0']\n  auth: {{bearer: {{tokens_file: '{tokens_file}'}}}}\n  \
+         tls: {{cert_file: '{cert_file}', key_file: '{key_file}', client_ca_file: '{cert_file}'}}"
+    );
+    let config = support::CONFIG.replace("otlp: {listen: [\"127.0.0.1:0\"]}", &otlp);
+    check_with("gRPC, mutual TLS, a token", &config, move |endpoint| {
+        assert!(endpoint.starts_with("https://127.0.0.1:"), "{endpoint}");
+        let mut metadata = tonic::metadata::MetadataMap::new();
+        metadata.insert("authorization", format!("Bearer {TOKEN}").parse().unwrap());
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(&cert))
+            .identity(Identity::from_pem(&cert, &key));
+        let builder = SpanExporter::builder().with_tonic().with_endpoint(endpoint);
+        builder.with_tls_config(tls).with_metadata(metadata).build().unwrap()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_http_with_a_token() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let otlp = format!("otlp: {{listen: [\"127.0.0.1:0\"], auth: {{bearer: {{tokens: [{TOKEN}]}}}}}}");
+    let config = support::CONFIG.replace("otlp: {listen: [\"127.0.0.1:0\"]}", &otlp);
+    check_with("HTTP, a token", &config, move |endpoint| {
+        let headers = HashMap::from([("authorization".to_owned(), format!("Bearer {TOKEN}"))]);
+        let builder = SpanExporter::builder().with_http().with_endpoint(format!("{endpoint}/v1/traces"));
+        builder.with_headers(headers).build().unwrap()
+    })
+    .await;
 }

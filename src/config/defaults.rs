@@ -10,6 +10,8 @@ use super::settings::{
 };
 use crate::condition::Condition;
 
+/// `journal.max_bytes`: some minutes of 20,000 spans a second, several times what waits for decisions and rescue.
+pub(super) const JOURNAL_BYTES: u64 = 4 << 30;
 /// `cloud_trace.spool.max_bytes`: the kept spans of hours at a thousand a minute, on disks that have room for logs.
 pub(super) const SPOOL_BYTES: u64 = 4 << 30;
 
@@ -19,8 +21,10 @@ impl Default for Settings {
             otlp: Otlp {
                 listen: vec!["0.0.0.0:4317".into(), "0.0.0.0:4318".into()],
                 max_request_bytes: 16 << 20,
+                auth: None,
                 tls: None,
             },
+            journal: None,
             tail_sampling: TailSampling {
                 decision_wait: Duration::from_secs(10),
                 decision_wait_after_root_received: Duration::ZERO,

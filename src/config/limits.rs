@@ -3,6 +3,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::trust::token::TOKENS_MAX;
+
 /// An inclusive range and why it is one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limit<T> {
@@ -19,6 +21,19 @@ const TIB: u64 = 1 << 40;
 pub(super) const LISTEN_COUNT: Limit<usize> = Limit { min: 1, max: 16, why: "each address is a socket of its own" };
 pub(super) const REQUEST_BYTES: Limit<u64> =
     Limit { min: KIB, max: GIB, why: "a request is held whole in memory, and places in it are 32-bit numbers" };
+
+pub(super) const TOKEN_COUNT: Limit<usize> =
+    Limit { min: 1, max: TOKENS_MAX, why: "each is compared with that of every request" };
+pub(super) const AUDIENCE_COUNT: Limit<usize> =
+    Limit { min: 1, max: 64, why: "each is compared with that of every new token" };
+pub(super) const ACCOUNT_COUNT: Limit<usize> =
+    Limit { min: 1, max: 1000, why: "each is compared with that of every new token" };
+/// Of an audience or an account, in bytes: an ID token holds both.
+pub(super) const CLAIM_BYTES_MAX: usize = 2048;
+/// Of a URL, in bytes.
+pub(super) const URL_BYTES_MAX: usize = 2048;
+pub(super) const JOURNAL_BYTES: Limit<u64> =
+    Limit { min: 64 * MIB, max: 1024 * TIB, why: "its files are of 16MiB, and each waits for those before it" };
 
 pub(super) const DECISION_WAIT: Limit<Duration> = Limit {
     min: Duration::from_millis(1),

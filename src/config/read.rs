@@ -6,12 +6,15 @@ mod ottl;
 mod resource;
 mod tail_sampling;
 
+use std::path::PathBuf;
+
 use super::Files;
+use super::defaults::JOURNAL_BYTES as JOURNAL_BYTES_DEFAULT;
 use super::document::Node;
-use super::limits::MEMORY_BYTES;
+use super::limits::{JOURNAL_BYTES, Limit, MEMORY_BYTES};
 use super::problem::{Fault, Problem};
 use super::section::Section;
-use super::settings::{Api, Endpoint, LogFormat, LogLevel, Memory, Normalize, Settings, Size, Telemetry};
+use super::settings::{Api, Endpoint, Journal, LogFormat, LogLevel, Memory, Normalize, Settings, Size, Telemetry};
 use super::values;
 
 const LOG_LEVELS: [(&str, LogLevel); 5] = [
@@ -32,6 +35,10 @@ pub(super) fn settings(root: Option<&Node>, files: Files<'_>, problems: &mut Vec
     if let Some(section) = top.section("otlp") {
         otlp::otlp(section, files, &mut settings.otlp);
     }
+    if let Some(section) = top.section("journal") {
+        settings.journal = directory_of_files(section, JOURNAL_BYTES_DEFAULT, &JOURNAL_BYTES)
+            .map(|(directory, max_bytes)| Journal { directory, max_bytes });
+    }
     if let Some(section) = top.section("tail_sampling") {
         tail_sampling::tail_sampling(section, &mut settings.tail_sampling);
     }
@@ -50,7 +57,17 @@ pub(super) fn settings(root: Option<&Node>, files: Files<'_>, problems: &mut Vec
     listen_twice(root, &settings, problems);
     spans_normalized_for_otlp(root, &settings, problems);
     request_beyond_memory(root, &settings, problems);
+    request_beyond_journal(root, &settings, problems);
+    directory_twice(root, &settings, problems);
     settings
+}
+
+/// `directory` and `max_bytes` of files on disk. An empty directory means off, so that `${env:SPOOL:-}` can be written.
+fn directory_of_files(mut section: Section<'_>, mut max_bytes: u64, limit: &Limit<u64>) -> Option<(PathBuf, u64)> {
+    section.set("max_bytes", &mut max_bytes, |node| values::bytes(node, limit));
+    let directory =
+        section.require("directory", |node| if node.is_null() { Ok(None) } else { values::directory(node).map(Some) });
+    directory.flatten().map(|directory| (directory, max_bytes))
 }
 
 fn memory(mut section: Section<'_>, memory: &mut Memory) {
@@ -106,6 +123,27 @@ fn request_beyond_memory(root: &Node, settings: &Settings, problems: &mut Vec<Pr
     if settings.otlp.max_request_bytes as u64 > limit && !request.is_some_and(|node| is_reported(node, problems)) {
         let fault = Fault::new("`memory.limit` is less than `otlp.max_request_bytes`");
         problems.push(fault.help("raise the limit, or take smaller requests").error(node.at));
+    }
+}
+
+/// The same of the journal.
+fn request_beyond_journal(root: &Node, settings: &Settings, problems: &mut Vec<Problem>) {
+    let Some(journal) = &settings.journal else { return };
+    let keys: [&[&str]; 2] = [&["journal", "max_bytes"], &["otlp", "max_request_bytes"]];
+    let Some(node) = keys.into_iter().find_map(|key| root.find(key)) else { return };
+    if settings.otlp.max_request_bytes as u64 >= journal.max_bytes && !is_reported(node, problems) {
+        let fault = Fault::new("`journal.max_bytes` is not more than `otlp.max_request_bytes`");
+        problems.push(fault.help("let the journal have more, or take smaller requests").error(node.at));
+    }
+}
+
+/// Each would warn of the other's files.
+fn directory_twice(root: &Node, settings: &Settings, problems: &mut Vec<Problem>) {
+    let (Some(journal), Some(spool)) = (&settings.journal, &settings.cloud_trace.spool) else { return };
+    let Some(node) = root.find(&["cloud_trace", "spool", "directory"]) else { return };
+    if journal.directory == spool.directory {
+        let fault = Fault::new("`journal.directory` and `cloud_trace.spool.directory` are the same");
+        problems.push(fault.help("give each a directory of its own").error(node.at));
     }
 }
 

@@ -99,6 +99,14 @@ impl<'a> Section<'a> {
         Section::open(node, keys::join(&self.path, key), self.problems)
     }
 
+    /// As [`Section::section`]; it is an error if `key` is written with nothing in it.
+    pub(super) fn filled_section(&mut self, key: &str) -> Option<Section<'_>> {
+        if let Some((at, _)) = self.entry(key).filter(|(_, node)| node.is_null()) {
+            self.error(at, Fault::new(format!("there is nothing in `{key}`")).help("fill it, or leave it out"));
+        }
+        self.section(key)
+    }
+
     /// The readable items of the list under `key`; `None` if it is not written or wrong.
     pub(super) fn items(&mut self, key: &str, limit: &Limit<usize>) -> Option<Vec<&'a Node>> {
         let (at, node) = self.entry(key)?;

@@ -12,12 +12,15 @@ pub use self::policies::{
     TraceKey, TrafficMemory,
 };
 use crate::condition::{Condition, Pattern};
+use crate::trust::token::Tokens;
 
 /// Everything that the operator can set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Where spans come in.
     pub otlp: Otlp,
+    /// Where requests are until their spans are settled; `None`: in memory alone.
+    pub journal: Option<Journal>,
     /// Which traces are kept.
     pub tail_sampling: TailSampling,
     /// How the resources of kept spans are rewritten.
@@ -37,8 +40,39 @@ pub struct Otlp {
     pub listen: Vec<String>,
     /// Largest request body after inflation.
     pub max_request_bytes: usize,
+    /// Who may send; `None`: anybody.
+    pub auth: Option<Auth>,
     /// TLS on these addresses; `None`: plaintext.
     pub tls: Option<ServerTls>,
+}
+
+/// `otlp.auth`: who may send. A request needs what one of the methods asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Auth {
+    /// Static tokens.
+    pub bearer: Option<Bearer>,
+    /// Google's ID tokens.
+    pub google: Option<GoogleIdTokens>,
+}
+
+/// `otlp.auth.bearer`; there is a token in at least one of the two.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bearer {
+    /// Those of the configuration itself.
+    pub tokens: Tokens,
+    /// A file of further ones, which may change.
+    pub tokens_file: Option<PathBuf>,
+}
+
+/// `otlp.auth.google`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GoogleIdTokens {
+    /// What ID tokens must be made for; one of them.
+    pub audiences: Vec<String>,
+    /// The accounts that may send, by e-mail address or unique number.
+    pub service_accounts: Vec<String>,
+    /// Where the keys are that ID tokens are signed with.
+    pub certs_url: String,
 }
 
 /// `otlp.tls`, files in PEM that could be used when the configuration was read. They may be renewed later.
@@ -50,6 +84,15 @@ pub struct ServerTls {
     pub key_file: PathBuf,
     /// The authorities that clients' certificates must come from; `None`: clients need none.
     pub client_ca_file: Option<PathBuf>,
+}
+
+/// `journal`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Journal {
+    /// Where its files are; of this process alone.
+    pub directory: PathBuf,
+    /// The most bytes of its files.
+    pub max_bytes: u64,
 }
 
 /// `tail_sampling`.

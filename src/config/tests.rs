@@ -11,8 +11,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::settings::{
-    Action, AllowedProjects, Api, AttributeAction, AttributeMapping, AttributeValue, BaseMapping, Endpoint, Keys, Rule,
-    Size, Spool, ValueSource,
+    Action, AllowedProjects, Api, AttributeAction, AttributeMapping, AttributeValue, BaseMapping, Endpoint, Journal,
+    Keys, Rule, Size, Spool, ValueSource,
 };
 use super::*;
 
@@ -241,6 +241,17 @@ fn a_spool_is_off_without_a_directory() {
     let expected = |max_bytes| Spool { directory: "/var/lib/spansieve".into(), max_bytes };
     assert_eq!(spool("{directory: /var/lib/spansieve}"), expected(4 << 30));
     assert_eq!(spool("{directory: /var/lib/spansieve, max_bytes: 64MiB}"), expected(64 << 20));
+}
+
+#[test]
+fn a_journal_is_off_without_a_directory() {
+    for off in ["", "journal:", "journal: {directory: }", "journal:\n  directory: ${env:EMPTY}\n  max_bytes: 1GiB"] {
+        assert_eq!(settings(off).journal, None, "{off}");
+    }
+    let journal = |text: &str| settings(&format!("journal: {text}\n")).journal.unwrap();
+    let expected = |max_bytes| Journal { directory: "/var/lib/spansieve".into(), max_bytes };
+    assert_eq!(journal("{directory: /var/lib/spansieve}"), expected(4 << 30));
+    assert_eq!(journal("{directory: /var/lib/spansieve, max_bytes: 64MiB}"), expected(64 << 20));
 }
 
 #[test]

@@ -10,15 +10,16 @@ use super::Files;
 use super::document::{Kind, Node, Scalar, Value};
 use super::keys::closest;
 use super::limits::{
-    ATTRIBUTE_KEY_BYTES_MAX, ATTRIBUTE_VALUE_BYTES_MAX, HEADER_BYTES_MAX, Limit, PATH_BYTES_MAX, POLICY_NAME_BYTES_MAX,
-    PROJECT_BYTES_MAX, VALUE_BYTES_MAX,
+    ATTRIBUTE_KEY_BYTES_MAX, ATTRIBUTE_VALUE_BYTES_MAX, CLAIM_BYTES_MAX, HEADER_BYTES_MAX, Limit, PATH_BYTES_MAX,
+    POLICY_NAME_BYTES_MAX, PROJECT_BYTES_MAX, URL_BYTES_MAX, VALUE_BYTES_MAX,
 };
 use super::problem::{Fault, quote};
 use super::settings::{AttributeValue, Endpoint, Size};
 use super::units::{self, display_bytes, display_duration};
 use crate::condition::{Number, Pattern};
-use crate::trust::pem::{self, PEM_BYTES_MAX, PemError};
-use http::{HeaderName, HeaderValue};
+use crate::trust::FILE_BYTES_MAX;
+use crate::trust::pem::{self, PemError};
+use http::{HeaderName, HeaderValue, Uri};
 
 /// What a reader gives.
 pub(super) type Read<T> = Result<T, Fault>;
@@ -303,27 +304,30 @@ pub(super) fn allowed_project(node: &Node) -> Read<String> {
     if text("a project", node)? == ANY_PROJECT { Ok(ANY_PROJECT.to_owned()) } else { project(node) }
 }
 
-/// The path and the contents of a PEM file that a setting names.
-pub(super) fn pem_file(node: &Node, files: Files<'_>) -> Read<(PathBuf, Vec<u8>)> {
-    let path = text("the path of a PEM file", node)?;
+/// What [`file`] calls one with certificates or a key.
+pub(super) const PEM_FILE: &str = "a PEM file";
+
+/// The path and the contents of a file that a setting names.
+pub(super) fn file(node: &Node, files: Files<'_>, what: &str) -> Read<(PathBuf, Vec<u8>)> {
+    let path = text(&format!("the path of {what}"), node)?;
     let name = quote(path);
     let bytes = files(Path::new(path)).map_err(|error| Fault::new(format!("cannot read {name}: {error}")))?;
-    if bytes.len() > PEM_BYTES_MAX {
-        return Err(Fault::new(format!("{name} has more than {PEM_BYTES_MAX} bytes")));
+    if bytes.len() > FILE_BYTES_MAX {
+        return Err(Fault::new(format!("{name} has more than {FILE_BYTES_MAX} bytes")));
     }
     Ok((PathBuf::from(path), bytes))
 }
 
-/// What is wrong with the contents of a PEM file.
-pub(super) fn pem_fault(path: &Path, error: &PemError) -> Fault {
+/// What is wrong with the contents of a file.
+pub(super) fn file_fault(path: &Path, error: &impl Display) -> Fault {
     Fault::new(format!("{}: {error}", quote(&path.to_string_lossy())))
 }
 
 /// The path of a file with certificates: its text, all of them found to be usable.
 pub(super) fn certificates(node: &Node, files: Files<'_>) -> Read<String> {
-    let (path, bytes) = pem_file(node, files)?;
-    pem::authorities(&bytes).map_err(|error| pem_fault(&path, &error))?;
-    String::from_utf8(bytes).map_err(|_| pem_fault(&path, &PemError::NoCertificate))
+    let (path, bytes) = file(node, files, PEM_FILE)?;
+    pem::authorities(&bytes).map_err(|error| file_fault(&path, &error))?;
+    String::from_utf8(bytes).map_err(|_| file_fault(&path, &PemError::NoCertificate))
 }
 
 /// An address to listen on: `host:port`.
@@ -334,6 +338,49 @@ pub(super) fn address(node: &Node) -> Read<String> {
         Some(("", port)) if is_port(port) => Err(fault().help(format!("write the host too: `0.0.0.0:{port}`"))),
         Some((host, port)) if is_host(host) && is_port(port) => Ok(address.to_owned()),
         _ => Err(fault().help("write `host:port`, such as `0.0.0.0:4317` or `[::1]:4317`")),
+    }
+}
+
+/// A secret token as it is written: no fault repeats it. `None` if it is empty.
+pub(super) fn token(node: &Node) -> Read<Option<&[u8]>> {
+    match &node.value {
+        Value::Scalar(Scalar { text, .. }) if node.is_null() || text.is_empty() => Ok(None),
+        Value::Scalar(Scalar { text, .. }) => Ok(Some(text.as_bytes())),
+        _ => Err(expected("a token", node)),
+    }
+}
+
+/// What an ID token says in one of its claims.
+pub(super) fn claim(node: &Node) -> Read<String> {
+    name(node, "a claim", CLAIM_BYTES_MAX)
+}
+
+/// An account of Google's: its e-mail address, or its unique number.
+pub(super) fn account(node: &Node) -> Read<String> {
+    let account = name(node, "an account", CLAIM_BYTES_MAX)?;
+    let is_number = account.bytes().all(|byte| byte.is_ascii_digit());
+    let is_address =
+        account.split_once('@').is_some_and(|(name, host)| is_host(host) && !name.is_empty() && !name.contains('*'));
+    if is_number || is_address {
+        return Ok(account);
+    }
+    let fault = Fault::new(format!("{} is no account", quote(&account)));
+    Err(fault.help("write each one's e-mail address, such as `name@project.iam.gserviceaccount.com`, or unique number"))
+}
+
+/// Where keys are fetched: without TLS only from this machine, as anybody on the way could send others.
+pub(super) fn certs_url(node: &Node) -> Read<String> {
+    let url = name(node, "a URL", URL_BYTES_MAX)?;
+    let fault = || Fault::new(format!("{} is no URL of keys", quote(&url)));
+    let uri = url.parse::<Uri>().map_err(|_| fault().help("write `https://host/path`"))?;
+    let host = uri.host().unwrap_or_default();
+    match uri.scheme_str() {
+        Some("https") if !host.is_empty() => Ok(url),
+        Some("http") if ["127.0.0.1", "[::1]", "localhost"].contains(&host) => Ok(url),
+        Some("http") => {
+            Err(fault().help("write `https://`: without TLS anybody on the way could send keys of their own"))
+        }
+        _ => Err(fault().help("write `https://host/path`")),
     }
 }
 

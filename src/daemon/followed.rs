@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::clock::Clock;
 use crate::tail::Tally;
 use crate::tail::delays::Delays;
-use crate::tail::table::Millis;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::WAIT_SHARES;
 
@@ -15,19 +15,20 @@ use crate::telemetry::metrics::WAIT_SHARES;
 #[derive(Debug)]
 pub(super) struct FollowedTraces {
     delays: Mutex<Delays>,
+    clock: Clock,
     metrics: Arc<Metrics>,
 }
 
 impl FollowedTraces {
-    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        FollowedTraces { delays: Mutex::default(), metrics }
+    pub(super) fn new(clock: Clock, metrics: Arc<Metrics>) -> Self {
+        FollowedTraces { delays: Mutex::default(), clock, metrics }
     }
 
     /// Adds what a round of work saw of them.
-    pub(super) fn count(&self, tally: &Tally, now_ms: Millis) {
+    pub(super) fn count(&self, tally: &Tally) {
         for followed in &tally.followed {
             let (weight, seen) = (followed.weight, followed.span_count);
-            self.delays.lock().record(followed.delay_ms, seen, weight, now_ms);
+            self.delays.lock().record(followed.delay_ms, seen, weight, self.clock.now_ms());
             self.metrics.service_spans(&followed.service, seen * weight, followed.is_late);
         }
         for incomplete in &tally.incomplete {
@@ -39,8 +40,8 @@ impl FollowedTraces {
     }
 
     /// Sets the gauges that a scrape asks for.
-    pub(super) fn suggest(&self, now_ms: Millis) {
-        let delays = self.delays.lock();
+    pub(super) fn suggest(&self) {
+        let (delays, now_ms) = (self.delays.lock(), self.clock.now_ms());
         for (label, share) in WAIT_SHARES {
             self.metrics.suggested_wait(label, delays.covering(share, now_ms).unwrap_or(0));
         }

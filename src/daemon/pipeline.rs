@@ -5,14 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 
 use super::clock::Clock;
 use super::followed::FollowedTraces;
+use crate::journal::Journal;
+use crate::otlp::TraceId;
 use crate::otlp::scan::{self, Scan};
 use crate::otlp::wire::WireError;
 use crate::receiver::{Accepted, Intake};
 use crate::sampling::Policies;
 use crate::tail::budget::{Budget, Share};
+use crate::tail::hold::Hold;
 use crate::tail::kept::KeptQueue;
 use crate::tail::table::Outcome;
 use crate::tail::{Table, Trigger};
@@ -40,13 +44,68 @@ pub struct Pipeline {
     pub(super) clock: Clock,
     pub(super) policies: Arc<Policies>,
     pub(super) followed: FollowedTraces,
-    metrics: Arc<Metrics>,
+    journal: Option<Journal>,
+    pub(super) metrics: Arc<Metrics>,
+    /// Is told when work on the table has panicked.
+    broken: Notify,
 }
 
 impl Pipeline {
-    pub(super) fn new(table: Table, policies: Arc<Policies>, kept: Arc<KeptQueue>, metrics: Arc<Metrics>) -> Self {
-        let followed = FollowedTraces::new(Arc::clone(&metrics));
-        Pipeline { table, kept, clock: Clock::start(), policies, followed, metrics }
+    pub(super) fn new(
+        table: Table,
+        policies: Arc<Policies>,
+        kept: Arc<KeptQueue>,
+        journal: Option<Journal>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let clock = Clock::start();
+        let followed = FollowedTraces::new(clock, Arc::clone(&metrics));
+        Pipeline { table, kept, clock, policies, followed, journal, metrics, broken: Notify::new() }
+    }
+
+    /// Resolves when a panic has left the table half changed: its books are wrong, and the process must not go on. A panic
+    /// in the scan or in a decoder is not of this kind: nothing was taken in, and it ends its connection alone.
+    pub(super) async fn broken(&self) {
+        self.broken.notified().await;
+    }
+
+    /// Takes the body of a request that an earlier process accepted, but for the spans of the traces in `settled`. Returns
+    /// the number of its spans; their decision waits as if they came now, as others of their traces may still come.
+    pub(super) fn recover(
+        &self,
+        body: Bytes,
+        share: Share,
+        hold: Arc<Hold>,
+        mut settled: Vec<TraceId>,
+    ) -> Result<u64, WireError> {
+        settled.sort_unstable();
+        let is_settled = |trace: &TraceId| settled.binary_search(trace).is_ok();
+        self.take(body, share, Some(hold), |scan| {
+            scan.facts.retain(|fact| !is_settled(&fact.trace_id));
+            scan.facts.len() as u64
+        })
+    }
+
+    /// Scans `body`, lets `look` see what was found, and takes in its spans.
+    fn take<T>(
+        &self,
+        body: Bytes,
+        share: Share,
+        hold: Option<Arc<Hold>>,
+        look: impl FnOnce(&mut Scan) -> T,
+    ) -> Result<T, WireError> {
+        WORKSPACE.with_borrow_mut(|workspace| {
+            let Workspace { scan, outcome } = workspace;
+            let body = scan::scan(body, self.policies.probe(), scan)?;
+            let found = look(scan);
+            let _guard = BreaksOnPanic(&self.broken);
+            self.table.insert_held(body, scan, share, hold, self.clock.now_ms(), outcome);
+            self.settle(outcome);
+            if scan.facts.len() > WORKSPACE_SPANS_MAX {
+                *workspace = Workspace::default();
+            }
+            Ok(found)
+        })
     }
 
     /// Passes kept spans on, charges them to budgets and adds what was done to the metrics; empties `outcome`.
@@ -82,7 +141,7 @@ impl Pipeline {
                 self.metrics.forgotten(verdict, ids);
             }
         }
-        self.followed.count(tally, self.clock.now_ms());
+        self.followed.count(tally);
         if tally.sampled_out_spans > 0 {
             self.metrics.sampled_out(tally.sampled_out_spans);
         }
@@ -93,6 +152,17 @@ impl Pipeline {
     }
 }
 
+/// Stands by while the table is changed.
+struct BreaksOnPanic<'p>(&'p Notify);
+
+impl Drop for BreaksOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.notify_one();
+        }
+    }
+}
+
 impl Intake for Pipeline {
     fn budget(&self) -> &Budget {
         self.table.budget()
@@ -100,23 +170,21 @@ impl Intake for Pipeline {
 
     fn admit(&self, bytes: usize) -> Option<Share> {
         WORKSPACE.with_borrow_mut(|workspace| {
+            let _guard = BreaksOnPanic(&self.broken);
             let share = self.table.admit(bytes, self.clock.now_ms(), &mut workspace.outcome);
             self.settle(&mut workspace.outcome);
             share
         })
     }
 
-    fn accept(&self, body: Bytes, share: Share) -> Result<Accepted, WireError> {
-        WORKSPACE.with_borrow_mut(|workspace| {
-            let Workspace { scan, outcome } = workspace;
-            let body = scan::scan(body, self.policies.probe(), scan)?;
-            let accepted = Accepted { spans: scan.span_count() as u32, rejected: scan.rejected };
-            self.table.insert(body, scan, share, self.clock.now_ms(), outcome);
-            self.settle(outcome);
-            if scan.facts.len() > WORKSPACE_SPANS_MAX {
-                *workspace = Workspace::default();
-            }
-            Ok(accepted)
-        })
+    fn journal(&self) -> Option<&Journal> {
+        self.journal.as_ref()
+    }
+
+    fn accept(&self, body: Bytes, share: Share, hold: Option<Arc<Hold>>) -> Result<Accepted, WireError> {
+        self.take(body, share, hold, |scan| Accepted { spans: scan.span_count() as u32, rejected: scan.rejected })
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -11,6 +11,7 @@ use self::message::Gathered;
 use super::spool::RecordId;
 use crate::config::settings;
 use crate::tail::budget::{Budget, Share};
+use crate::tail::hold::{KEPT_HOLD_BYTES, KeptHold};
 
 pub use self::message::{Form, Place, SPANS_FIELD};
 
@@ -34,6 +35,22 @@ pub struct Batch {
     /// Where it lies in the spool, if it came from there.
     record: Option<RecordId>,
     share: Arc<Share>,
+    /// On the copies of the spans in the journal, if there is one.
+    holds: Option<Arc<Holds>>,
+}
+
+/// The holds of a batch, each a part of its own.
+#[derive(Debug)]
+struct Holds {
+    holds: Vec<Arc<KeptHold>>,
+    _share: Share,
+}
+
+impl Holds {
+    fn new(holds: Vec<Arc<KeptHold>>, budget: &Budget) -> Option<Arc<Self>> {
+        let share = budget.force(holds.len() * KEPT_HOLD_BYTES);
+        (!holds.is_empty()).then(|| Arc::new(Holds { holds, _share: share }))
+    }
 }
 
 impl Batch {
@@ -42,13 +59,28 @@ impl Batch {
     #[must_use]
     pub fn new(form: Form, project: Arc<str>, message: Bytes, span_count: u32, budget: &Budget) -> Self {
         let share = Arc::new(budget.force(message.len() + OVERHEAD_BYTES));
-        Batch { form, project, message, span_count, record: None, share }
+        Batch { form, project, message, span_count, record: None, share, holds: None }
     }
 
     /// The same batch as a part of `record` of the spool, or all of it.
     #[must_use]
     pub fn of_record(self, record: Option<RecordId>) -> Self {
         Batch { record, ..self }
+    }
+
+    /// The spans are exported, dropped and counted, or in the spool: the journal may forget them.
+    pub fn settle(&self) {
+        self.holds().for_each(|hold| hold.settle());
+    }
+
+    /// Whether the journal has the spans.
+    #[must_use]
+    pub fn is_journalled(&self) -> bool {
+        self.holds.is_some()
+    }
+
+    fn holds(&self) -> impl Iterator<Item = &Arc<KeptHold>> {
+        self.holds.iter().flat_map(|holds| &holds.holds)
     }
 
     /// The record of the spool that the spans are in, if they are in one.
@@ -91,9 +123,12 @@ impl Batch {
     #[must_use]
     pub fn halves(&self) -> Option<(Batch, Batch)> {
         let (left, left_count, right) = self.form.halves(&self.message)?;
+        // Which span is in which half is not known here: each hold waits for both.
+        self.holds().for_each(|hold| hold.split());
         let part = |message: Vec<u8>, span_count| {
             let project = Arc::clone(&self.project);
-            Batch::new(self.form, project, message.into(), span_count, self.share.budget()).of_record(self.record)
+            let half = Batch::new(self.form, project, message.into(), span_count, self.share.budget());
+            Batch { record: self.record, holds: self.holds.clone(), ..half }
         };
         Some((part(left, left_count), part(right, self.span_count - left_count)))
     }
@@ -104,8 +139,10 @@ impl Batch {
     pub fn join<'a>(&'a self, others: impl Iterator<Item = &'a Batch> + Clone, budget: &Budget) -> Batch {
         let batches = std::iter::once(self).chain(others);
         let span_count = batches.clone().map(Batch::span_count).sum();
+        let holds = batches.clone().flat_map(Batch::holds).map(Arc::clone).collect();
         let message = self.form.join(batches.map(|batch| &batch.message[..]));
-        Batch::new(self.form, Arc::clone(&self.project), message.into(), span_count, budget)
+        let joined = Batch::new(self.form, Arc::clone(&self.project), message.into(), span_count, budget);
+        Batch { holds: Holds::new(holds, budget), ..joined }
     }
 
     /// Names the first span by its ids alone, fit for a log.
@@ -123,12 +160,19 @@ struct Open {
     since: Instant,
     spans: Gathered,
     share: Share,
+    holds: Vec<Arc<KeptHold>>,
 }
 
 impl Open {
-    fn push(&mut self, place: Place<'_>, record: &[u8]) {
+    fn push(&mut self, place: Place<'_>, record: &[u8], hold: Option<&Arc<KeptHold>>) {
         self.spans.push(place.resource, place.head, record);
-        self.share.resize(self.spans.held_bytes());
+        // Spans of one fragment come one after the other.
+        let is_new = |hold: &&Arc<KeptHold>| !self.holds.last().is_some_and(|last| Arc::ptr_eq(last, hold));
+        if let Some(hold) = hold.filter(is_new) {
+            hold.split();
+            self.holds.push(Arc::clone(hold));
+        }
+        self.share.resize(self.spans.held_bytes() + self.holds.len() * KEPT_HOLD_BYTES);
     }
 }
 
@@ -165,18 +209,32 @@ impl Batcher {
         now: Instant,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), E> {
+        self.push_held(place, None, now, encode)
+    }
+
+    /// [`Batcher::push`] of a span that the journal has: its batch is a part of what `hold` waits for.
+    ///
+    /// # Errors
+    /// Those of `encode`; the batch is then as it was.
+    pub fn push_held<E>(
+        &mut self,
+        place: Place<'_>,
+        hold: Option<&Arc<KeptHold>>,
+        now: Instant,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut record = std::mem::take(&mut self.record);
         record.clear();
         let encoded = encode(&mut record);
         if encoded.is_ok() {
-            self.add(place, now, &record);
+            self.add(place, now, &record, hold);
         }
         record.shrink_to(RECORD_BYTES_KEPT);
         self.record = record;
         encoded
     }
 
-    fn add(&mut self, place: Place<'_>, now: Instant, record: &[u8]) {
+    fn add(&mut self, place: Place<'_>, now: Instant, record: &[u8], hold: Option<&Arc<KeptHold>>) {
         let mut found = self.open.iter().position(|open| open.project == *place.project);
         if let Some(at) = found {
             let len = self.open[at].spans.len_with(place.resource, place.head, record);
@@ -186,7 +244,7 @@ impl Batcher {
             }
         }
         let at = found.unwrap_or_else(|| self.open(place.project, now));
-        self.open[at].push(place, record);
+        self.open[at].push(place, record, hold);
         let spans = &self.open[at].spans;
         if spans.span_count() as usize >= self.limits.max_spans || spans.encoded_len() >= self.limits.max_bytes {
             self.close(at);
@@ -199,16 +257,16 @@ impl Batcher {
             self.close(0);
         }
         let (spans, share) = (Gathered::new(self.form), self.budget.share());
-        self.open.push(Open { project: Arc::clone(project), since, spans, share });
+        self.open.push(Open { project: Arc::clone(project), since, spans, share, holds: Vec::new() });
         self.open.len() - 1
     }
 
     fn close(&mut self, at: usize) {
-        let Open { project, spans, share, .. } = self.open.remove(at);
+        let Open { project, spans, share, holds, .. } = self.open.remove(at);
         let span_count = spans.span_count();
         let batch = Batch::new(self.form, project, spans.finish().into(), span_count, &self.budget);
         drop(share);
-        self.closed.push(batch);
+        self.closed.push(Batch { holds: Holds::new(holds, &self.budget), ..batch });
     }
 
     /// When the next open batch has waited for `max_delay`.

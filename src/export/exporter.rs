@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use thiserror::Error;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, yield_now};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::batch::Batcher;
 use super::delivery::Delivery;
@@ -21,9 +21,10 @@ use super::spool::Spool;
 use crate::config::settings;
 use crate::sampling::Keep;
 use crate::tail::budget::Budget;
+use crate::tail::hold::KeptHold;
 use crate::tail::kept::{KeptQueue, KeptSpans};
 use crate::tail::request::SpanBytes;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Pulse, pulse};
 
 /// Entries of the queue that are taken at a time.
 const SLICE_ENTRIES_MAX: usize = 64;
@@ -48,6 +49,9 @@ pub struct Exporter {
     /// Is told the deadline.
     stop: oneshot::Sender<Instant>,
     task: JoinHandle<()>,
+    /// What is not settled is in the journal.
+    is_journalled: bool,
+    pulse: Pulse,
 }
 
 impl Exporter {
@@ -63,6 +67,7 @@ impl Exporter {
         spool: Option<Spool>,
     ) -> Self {
         let ledger = Arc::new(Ledger::new(Arc::clone(&kept), metrics));
+        let pulse = Pulse::new(Instant::now());
         let worker = Worker {
             kept,
             slice: VecDeque::with_capacity(SLICE_ENTRIES_MAX),
@@ -71,15 +76,23 @@ impl Exporter {
             batcher: Batcher::new(E::FORM, settings.batch.clone(), budget.clone()),
             delivery: Delivery::new(sink, settings, Arc::clone(&ledger), budget.clone(), spool),
             ledger: Arc::clone(&ledger),
+            pulse: pulse.clone(),
         };
         let (stop, stopped) = oneshot::channel();
-        Exporter { ledger, stop, task: tokio::spawn(worker.run(stopped)) }
+        let is_journalled = budget.disk().limit_bytes() > 0;
+        Exporter { ledger, stop, task: tokio::spawn(worker.run(stopped)), is_journalled, pulse }
     }
 
     /// Kept spans that are neither confirmed nor counted as dropped, those in the kept queue included.
     #[must_use]
     pub fn export_spans(&self) -> u64 {
         self.ledger.unsettled_spans()
+    }
+
+    /// Its signs of life: also while the sink is away.
+    #[must_use]
+    pub fn pulse(&self) -> &Pulse {
+        &self.pulse
     }
 
     /// Resolves if the export task ends by itself, which it does only by a panic: the process must end then.
@@ -93,8 +106,8 @@ impl Exporter {
     }
 
     /// Exports everything that is in the kept queue, which must get no more, until `deadline`; with a spool, half of the
-    /// time is the disk's, and takes what is left. What could not be written by then is counted and logged as dropped;
-    /// returns how many spans that were.
+    /// time is the disk's, and takes what is left. What could not be written by then stays in the journal; without one it
+    /// is counted and logged as dropped. Returns how many spans were dropped.
     pub async fn shutdown(mut self, deadline: Instant) -> u64 {
         // An error means that the task has ended.
         let _ = self.stop.send(deadline);
@@ -104,6 +117,10 @@ impl Exporter {
             let _ = self.task.await;
         }
         let lost = self.ledger.unsettled_spans();
+        if self.is_journalled {
+            tracing::info!(spans = lost, "Kept spans that are not written stay in the journal for the next start.");
+            return 0;
+        }
         if lost > 0 {
             self.ledger.dropped(DropReason::Shutdown, lost, "not written by the deadline of the shutdown");
         }
@@ -120,13 +137,17 @@ struct Worker<E, S> {
     batcher: Batcher,
     delivery: Delivery<S>,
     ledger: Arc<Ledger>,
+    pulse: Pulse,
 }
 
 impl<E: EncodeSpans, S: Sink> Worker<E, S> {
     async fn run(mut self, mut stop: oneshot::Receiver<Instant>) {
         let mut stopping = false;
         let mut put_away_at = None;
+        let mut beats = interval(pulse::INTERVAL);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.pulse.beat(Instant::now());
             if self.has_room() {
                 self.encode_slice();
             }
@@ -143,6 +164,7 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
                 () = self.kept.pushed(), if !more => {}
                 () = sleep_until(due), if due.is_some() => {}
                 () = self.delivery.progress() => {}
+                _ = beats.tick() => {}
                 () = sleep_until(put_away_at), if put_away_at.is_some() => break,
                 // A sender that is gone asks for the same, without a deadline.
                 deadline = &mut stop, if !stopping => {
@@ -188,23 +210,27 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
         let now = Instant::now().into_std();
         self.encoder.set_now(unix_nano());
         let mut spans_left = SLICE_SPANS_MAX;
-        while let Some(KeptSpans { fragment, keep }) = self.slice.pop_front() {
+        while let Some(KeptSpans { fragment, keep, hold }) = self.slice.pop_front() {
             let (now_spans, rest) = fragment.split(spans_left);
             for span in now_spans.spans() {
-                self.encode(span, keep, now);
+                self.encode(span, keep, hold.as_ref(), now);
             }
             spans_left -= now_spans.span_count();
             if let Some(fragment) = rest {
-                self.slice.push_front(KeptSpans { fragment, keep });
+                self.slice.push_front(KeptSpans { fragment, keep, hold });
                 break;
+            }
+            if let Some(hold) = hold {
+                hold.settle();
             }
         }
     }
 
-    fn encode(&mut self, span: SpanBytes<'_>, keep: Keep, now: std::time::Instant) {
+    fn encode(&mut self, span: SpanBytes<'_>, keep: Keep, hold: Option<&Arc<KeptHold>>, now: std::time::Instant) {
         let origin = self.encoder.origin(span);
         let encoder = &mut self.encoder;
-        let encoded = self.batcher.push(E::place(&origin), now, |out| encoder.span(&origin, span, keep, out));
+        let encoded =
+            self.batcher.push_held(E::place(&origin), hold, now, |out| encoder.span(&origin, span, keep, out));
         if let Err(error) = encoded {
             self.ledger.dropped(E::drop_reason(&error), 1, error);
         }

@@ -30,10 +30,10 @@ use tokio::time::Instant;
 
 pub use self::index::RecordId;
 use self::job::{Ended, Trouble, Way};
-pub use self::open::OpenError;
 use self::store::Store;
 use super::batch::{Batch, Form};
 use crate::config::settings;
+use crate::segment::directory::OpenError;
 use crate::tail::budget::Budget;
 use crate::telemetry::Metrics;
 
@@ -134,7 +134,7 @@ impl Spool {
         metrics: &Arc<Metrics>,
     ) -> Result<Self, OpenError> {
         let (store, spans) = Store::open(settings, form, budget, metrics)?;
-        metrics.recovered(spans);
+        metrics.recovered("spool", spans);
         if spans > 0 {
             tracing::info!(spans, bytes = store.bytes(), "The spool has spans of an earlier process.");
         }

@@ -299,7 +299,7 @@ pub(crate) fn kept(budget: &Budget, project: &str, spans: &[(u64, &str)]) -> Kep
     let share = budget.force(body.len());
     let count = held.len() as u32;
     let fragment = Fragment::new(HeldRequest::new(body.into(), held, scopes, share), 0, count);
-    KeptSpans { fragment, keep: Keep::new(0, Threshold::ALWAYS) }
+    KeptSpans { fragment, keep: Keep::new(0, Threshold::ALWAYS), hold: None }
 }
 
 /// A status with a `google.rpc.RetryInfo`.

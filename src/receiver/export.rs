@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::HeaderMap;
 use tokio::sync::Semaphore;
 
+use super::auth::Guard;
 use super::body::{Held, admit};
 use super::connection::Connection;
 use super::gate::Gate;
@@ -48,6 +50,8 @@ pub(super) struct Exports<I> {
     /// Bodies decoded off the I/O workers at once: as many as there are cores. It bounds the memory that decoders
     /// need beside their output.
     decoders: Semaphore,
+    /// Asks who sends; `None`: anybody may.
+    pub(super) guard: Option<Arc<Guard>>,
     door: Arc<Door>,
     pub(super) max_request_bytes: usize,
 }
@@ -56,7 +60,7 @@ impl<I: Intake> Exports<I> {
     pub(super) fn new(intake: Arc<I>, metrics: Arc<Metrics>, gate: Arc<Gate>, max_request_bytes: usize) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let door = Arc::new(Door::new(intake.budget(), max_request_bytes));
-        Exports { intake, metrics, gate, decoders: Semaphore::new(cores), door, max_request_bytes }
+        Exports { intake, metrics, gate, decoders: Semaphore::new(cores), guard: None, door, max_request_bytes }
     }
 
     /// How many requests wait to be served.
@@ -73,12 +77,13 @@ impl<I: Intake> Exports<I> {
     pub(super) async fn export(
         &self,
         protocol: Protocol,
+        headers: &HeaderMap,
         visit: &Arc<Visit<I>>,
         read: impl Future<Output = Result<Payload, Refusal>>,
     ) -> Result<Accepted, Refusal> {
         let in_flight = self.gate.enter();
         let payload = match in_flight {
-            Some(_) => visit.read(read).await,
+            Some(_) => visit.read(self.read(headers, read)).await,
             None => Err(Refusal::Stopping),
         };
         let body_end = Instant::now();
@@ -95,10 +100,27 @@ impl<I: Intake> Exports<I> {
         result
     }
 
+    /// Nothing of the body is read, and no memory taken for it, before its sender is known.
+    async fn read(
+        &self,
+        headers: &HeaderMap,
+        read: impl Future<Output = Result<Payload, Refusal>>,
+    ) -> Result<Payload, Refusal> {
+        if let Some(guard) = &self.guard {
+            guard.check(headers, &self.metrics).await?;
+        }
+        read.await
+    }
+
     async fn take(&self, protocol: Protocol, visit: &Arc<Visit<I>>, payload: Payload) -> Result<Accepted, Refusal> {
         let Held { bytes, share } = self.decode(visit, payload).await?;
-        let accepted = self.gate.pass(|| self.intake.accept(bytes, share)).ok_or(Refusal::Stopping)??;
         visit.served();
+        // First on the disk: what it refuses must not be in the table, as the sender comes back with it.
+        let hold = match self.intake.journal() {
+            Some(journal) => Some(journal.append(bytes.clone()).await?),
+            None => None,
+        };
+        let accepted = self.gate.pass(|| self.intake.accept(bytes, share, hold)).ok_or(Refusal::Stopping)??;
         self.metrics.received(protocol, u64::from(accepted.spans));
         for (reason, &spans) in RejectReason::ALL.iter().zip(&accepted.rejected) {
             if spans > 0 {

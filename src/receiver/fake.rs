@@ -1,5 +1,7 @@
 //! An intake for unit tests: a budget, and no trace table.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::StreamBody;
@@ -8,6 +10,7 @@ use tonic::codegen::tokio_stream;
 use super::{Accepted, Intake};
 use crate::otlp::wire::WireError;
 use crate::tail::budget::{Budget, Share};
+use crate::tail::hold::Hold;
 
 pub(super) struct FakeIntake(pub(super) Budget);
 
@@ -20,7 +23,7 @@ impl Intake for FakeIntake {
         self.0.reserve(bytes)
     }
 
-    fn accept(&self, _: Bytes, _: Share) -> Result<Accepted, WireError> {
+    fn accept(&self, _: Bytes, _: Share, _: Option<Arc<Hold>>) -> Result<Accepted, WireError> {
         Ok(Accepted::default())
     }
 }

@@ -48,7 +48,7 @@ where
     B::Error: std::fmt::Display,
 {
     let message = read_message(headers, chunks, exports.max_request_bytes, &**visit);
-    match exports.export(Protocol::Grpc, visit, message).await {
+    match exports.export(Protocol::Grpc, headers, visit, message).await {
         Ok(accepted) => success(&accepted),
         Err(refusal) => failure(&refusal),
     }

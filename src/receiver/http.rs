@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ACCEPT, ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
@@ -41,7 +41,7 @@ where
     // An unknown type counts as protobuf, which is what OTLP/HTTP exporters send if nothing is configured.
     let protocol = if encoding == Some(Encoding::Json) { Protocol::HttpJson } else { Protocol::HttpProtobuf };
     let body = read_body(encoding, &parts.headers, chunks, exports.max_request_bytes, &**visit);
-    match (exports.export(protocol, visit, body).await, encoding) {
+    match (exports.export(protocol, &parts.headers, visit, body).await, encoding) {
         (Ok(accepted), Some(encoding)) => success(encoding, &accepted),
         (Ok(accepted), None) => success(Encoding::Protobuf, &accepted),
         (Err(refusal), _) => failure(encoding, &refusal),
@@ -116,6 +116,8 @@ pub(super) fn failure(encoding: Option<Encoding>, refusal: &Refusal) -> Response
         Refusal::MediaType(_) => {
             headers.insert(ACCEPT, HeaderValue::from_static("application/x-protobuf, application/json"))
         }
+        // RFC 9110, 15.5.2.
+        Refusal::Denied(denial) => denial.challenge().and_then(|challenge| headers.insert(WWW_AUTHENTICATE, challenge)),
         // RFC 9110, 15.5.6.
         Refusal::Method { allow } => headers.insert(ALLOW, HeaderValue::from_static(allow)),
         _ => None,

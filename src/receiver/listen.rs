@@ -13,9 +13,11 @@ use hyper_util::server::conn::auto;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::either::Either;
 
+use super::auth::Auth;
 use super::connection::{Connection, End, Exchange, UNREAD_TIME_MAX};
 use super::export::Exports;
 use super::gate::Gate;
@@ -25,6 +27,7 @@ use super::slots::{Slot, Slots};
 use super::tls::{self, Tls};
 use super::wire::Wire;
 use super::{Intake, ReceiverSettings, Scrape, health, queue};
+use crate::telemetry::log::Throttle;
 use crate::telemetry::{Health, Metrics};
 
 /// Connections at once, on all addresses: enough for a few thousand processes that keep one each. Measured, a silent
@@ -85,6 +88,10 @@ const HEADER_BYTES_MAX: u32 = 16 << 10;
 /// A pause after an accept has failed for want of file descriptors or memory: without it the loop would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Clients can bring about either line as often as they like.
+static ACCEPT_LINES: Throttle = Throttle::new(1, Duration::from_secs(10));
+static FAILED_LINES: Throttle = Throttle::new(1, Duration::from_secs(10));
+
 /// An address that cannot be served.
 #[derive(Debug, Error)]
 #[error("cannot listen on {address} ({key}): {source}{hint}")]
@@ -117,6 +124,7 @@ pub struct Bound {
     telemetry: Option<Listener>,
     connections_max: usize,
     tls: Option<Tls>,
+    auth: Option<Auth>,
 }
 
 #[derive(Debug)]
@@ -140,7 +148,7 @@ impl Bound {
         for address in addresses {
             otlp.push(Listener::bind("otlp.listen", address).await?);
         }
-        Ok(Bound { otlp, telemetry: None, connections_max: CONNECTIONS_MAX, tls: None })
+        Ok(Bound { otlp, telemetry: None, connections_max: CONNECTIONS_MAX, tls: None, auth: None })
     }
 
     /// Moves `/metrics` to an address of its own, which has the probes as well, and no TLS.
@@ -158,6 +166,13 @@ impl Bound {
     #[must_use]
     pub fn behind(mut self, tls: Option<Tls>) -> Self {
         self.tls = tls;
+        self
+    }
+
+    /// Asks senders of spans who they are.
+    #[must_use]
+    pub fn guarded_by(mut self, auth: Option<Auth>) -> Self {
+        self.auth = auth;
         self
     }
 
@@ -190,8 +205,13 @@ impl Bound {
         if let Some(tls) = self.tls {
             followers.spawn(tls.renew(Arc::clone(&metrics)));
         }
+        let mut exports = Exports::new(intake, Arc::clone(&metrics), Arc::clone(&gate), settings.max_request_bytes);
+        if let Some(auth) = self.auth {
+            exports.guard = Some(auth.guard());
+            followers.spawn(auth.renew(metrics));
+        }
         let router = Arc::new(Router {
-            exports: Exports::new(intake, metrics, Arc::clone(&gate), settings.max_request_bytes),
+            exports,
             grpc_health: health::server(Arc::clone(&health)),
             health: Arc::clone(&health),
             scrape,
@@ -200,7 +220,8 @@ impl Bound {
         tokio::spawn(queue::keep_short(Arc::downgrade(router.exports.queue())));
         tokio::spawn(queue::keep_probing(Arc::downgrade(router.exports.queue())));
         let phase = watch::Sender::new(Phase::Serving);
-        let accept = |listener: Listener, offer, slots: &Arc<Slots>, tls: &Option<Arc<tls::State>>| {
+        let mut acceptors = JoinSet::new();
+        let mut accept = |listener: Listener, offer, slots: &Arc<Slots>, tls: &Option<Arc<tls::State>>| {
             let acceptor = Acceptor {
                 listener: listener.socket,
                 offer,
@@ -209,14 +230,13 @@ impl Bound {
                 tls: tls.clone(),
                 phase: phase.subscribe(),
             };
-            tokio::spawn(acceptor.run())
+            acceptors.spawn(acceptor.run());
         };
         let otlp = Offer { spans: true, metrics: self.telemetry.is_none() };
         let slots = Slots::new(self.connections_max);
-        let mut acceptors: Vec<_> =
-            self.otlp.into_iter().map(|listener| accept(listener, otlp, &slots, &tls)).collect();
+        self.otlp.into_iter().for_each(|listener| accept(listener, otlp, &slots, &tls));
         let slots = Slots::new(TELEMETRY_CONNECTIONS_MAX);
-        acceptors.extend(self.telemetry.map(|listener| accept(listener, Offer::TELEMETRY, &slots, &None)));
+        self.telemetry.into_iter().for_each(|listener| accept(listener, Offer::TELEMETRY, &slots, &None));
         Receiver { health, gate, phase, acceptors, _followers: followers }
     }
 }
@@ -237,7 +257,7 @@ pub struct Receiver {
     health: Arc<Health>,
     gate: Arc<Gate>,
     phase: watch::Sender<Phase>,
-    acceptors: Vec<JoinHandle<()>>,
+    acceptors: JoinSet<()>,
     /// They take what is renewed, for as long as there is a receiver.
     _followers: JoinSet<()>,
 }
@@ -251,6 +271,16 @@ impl Receiver {
         Bound::bind(listen).await
     }
 
+    /// Resolves when an address is served no more though nobody asked for that, which only a panic brings about: the
+    /// process must not go on as if it were.
+    pub async fn failed(&mut self) -> String {
+        match self.acceptors.join_next().await {
+            Some(Err(error)) => error.to_string(),
+            Some(Ok(())) => "without an error".to_owned(),
+            None => std::future::pending().await,
+        }
+    }
+
     /// First step of a stop: from now on `/readyz` and grpc.health.v1 say no, new export requests are refused,
     /// retryably, and connections end after their requests in flight; `/metrics` and `/livez` are still answered, on
     /// new connections too. Returns when all requests in flight have been answered, at most after `grace`; those
@@ -262,10 +292,10 @@ impl Receiver {
     }
 
     /// Second step: no new connections; those that are open end, at most after `grace`.
-    pub async fn close(self, grace: Duration) {
+    pub async fn close(mut self, grace: Duration) {
         self.phase.send_replace(Phase::Closing(grace));
-        for acceptor in self.acceptors {
-            if let Err(error) = acceptor.await {
+        while let Some(ended) = self.acceptors.join_next().await {
+            if let Err(error) = ended {
                 tracing::error!(%error, "A listener failed.");
             }
         }
@@ -419,13 +449,17 @@ async fn pause_after(error: &io::Error) {
     if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
         return;
     }
-    tracing::warn!(%error, "Cannot accept connections.");
+    if let Some(others) = ACCEPT_LINES.pass(Instant::now()) {
+        tracing::warn!(%error, others, "Cannot accept connections.");
+    }
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
 fn report(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(%error, "A connection's task failed.");
+    if let Err(error) = ended
+        && let Some(others) = FAILED_LINES.pass(Instant::now())
+    {
+        tracing::error!(%error, others, "A connection's task failed.");
     }
 }
 

@@ -7,7 +7,9 @@ use http::{Method, StatusCode};
 use thiserror::Error;
 use tonic::Code;
 
+use super::auth::Denial;
 use super::inflate::{Coding, InflateError};
+use crate::journal::AppendError;
 use crate::otlp::json::JsonError;
 use crate::otlp::wire::WireError;
 
@@ -35,8 +37,12 @@ pub(super) enum Refusal {
     NoRoom,
     #[error("spansieve is overloaded; retry later")]
     Overloaded,
+    #[error("{0}; retry later")]
+    Journal(#[from] AppendError),
     #[error("spansieve is stopping; retry")]
     Stopping,
+    #[error("{0}")]
+    Denied(#[from] Denial),
     #[error(
         "the request body came too slowly: {} s, and one more for each {BODY_BYTES_PER_SECOND_MIN} bytes, up to {} s",
         BODY_GRACE.as_secs(),
@@ -82,8 +88,11 @@ impl Refusal {
     pub(super) fn http_status(&self) -> StatusCode {
         match self {
             Refusal::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Refusal::NoRoom | Refusal::Overloaded => StatusCode::TOO_MANY_REQUESTS,
-            Refusal::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::NoRoom | Refusal::Overloaded | Refusal::Journal(AppendError::Full | AppendError::Slow) => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
+            Refusal::Stopping | Refusal::Journal(AppendError::Disk) => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Denied(denial) => denial.statuses().0,
             Refusal::Slow => StatusCode::REQUEST_TIMEOUT,
             Refusal::Coding(_) | Refusal::MediaType(_) | Refusal::MessageFormat(_) => {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
@@ -108,8 +117,12 @@ impl Refusal {
     /// `doc/compression.md` (unknown codings, a flag without a coding).
     pub(super) fn code(&self) -> Code {
         match self {
-            Refusal::TooLarge { .. } | Refusal::NoRoom | Refusal::Overloaded => Code::ResourceExhausted,
-            Refusal::Stopping => Code::Unavailable,
+            Refusal::TooLarge { .. }
+            | Refusal::NoRoom
+            | Refusal::Overloaded
+            | Refusal::Journal(AppendError::Full | AppendError::Slow) => Code::ResourceExhausted,
+            Refusal::Stopping | Refusal::Journal(AppendError::Disk) => Code::Unavailable,
+            Refusal::Denied(denial) => denial.statuses().1,
             Refusal::Slow => Code::DeadlineExceeded,
             Refusal::Protobuf(_) | Refusal::Json(_) | Refusal::MediaType(_) => Code::InvalidArgument,
             Refusal::Truncated | Refusal::Inflate(_) | Refusal::FlagWithoutCoding | Refusal::Flag(_) => Code::Internal,
@@ -127,7 +140,14 @@ impl Refusal {
 
     /// When to retry, if that can help. `RESOURCE_EXHAUSTED` without it is final (OTLP specification, Failures).
     pub(super) fn retry_after(&self) -> Option<Duration> {
-        let retryable = matches!(self, Refusal::NoRoom | Refusal::Overloaded | Refusal::Stopping);
+        let retryable = matches!(
+            self,
+            Refusal::NoRoom
+                | Refusal::Overloaded
+                | Refusal::Stopping
+                | Refusal::Journal(_)
+                | Refusal::Denied(Denial::NoKeys)
+        );
         retryable.then(|| Duration::from_millis(fastrand::u64(RETRY_AFTER_MS)))
     }
 
@@ -137,7 +157,9 @@ impl Refusal {
             Refusal::TooLarge { .. } => "too_large",
             Refusal::NoRoom => "busy",
             Refusal::Overloaded => "overloaded",
+            Refusal::Journal(_) => "journal",
             Refusal::Stopping => "stopping",
+            Refusal::Denied(_) => "denied",
             Refusal::Slow => "timeout",
             Refusal::Coding(_) | Refusal::MediaType(_) | Refusal::MessageFormat(_) => "unsupported",
             _ => "invalid",

@@ -14,6 +14,7 @@ use thiserror::Error;
 use tokio::time::{MissedTickBehavior, interval_at};
 
 use crate::telemetry::Metrics;
+use crate::trust::FILE_BYTES_MAX;
 
 /// How often files are read again. A rotation overlaps by hours; where each reading is a call that costs money (Cloud Run
 /// fetches a mounted secret at every reading), a minute is pennies a month.
@@ -31,7 +32,6 @@ pub struct FileError {
 #[derive(Debug)]
 pub(super) struct Watched {
     paths: Vec<PathBuf>,
-    bytes_max: usize,
     seen: Seen,
 }
 
@@ -39,20 +39,20 @@ pub(super) struct Watched {
 type Seen = Result<[u8; 32], String>;
 
 impl Watched {
-    /// Reads files of at most `bytes_max` for the first time.
+    /// Reads files for the first time.
     ///
     /// # Errors
     /// One of them cannot be read.
-    pub(super) async fn open(paths: Vec<PathBuf>, bytes_max: usize) -> Result<(Self, Vec<Vec<u8>>), FileError> {
-        let contents = read_all(paths.clone(), bytes_max).await?;
+    pub(super) async fn open(paths: Vec<PathBuf>) -> Result<(Self, Vec<Vec<u8>>), FileError> {
+        let contents = read_all(paths.clone()).await?;
         let seen = Ok(hash(&contents));
-        Ok((Watched { paths, bytes_max, seen }, contents))
+        Ok((Watched { paths, seen }, contents))
     }
 
     /// Hands the contents to `take` if they are others than the last time. What cannot be read or taken changes nothing
     /// and is logged and counted, once.
     pub(super) async fn look(&mut self, metrics: &Metrics, take: impl Fn(&[Vec<u8>]) -> Result<(), String>) {
-        let contents = read_all(self.paths.clone(), self.bytes_max).await.map_err(|error| error.to_string());
+        let contents = read_all(self.paths.clone()).await.map_err(|error| error.to_string());
         let seen = contents.as_ref().map(|contents| hash(contents)).map_err(String::clone);
         if seen == self.seen {
             return;
@@ -92,10 +92,10 @@ fn hash(contents: &[Vec<u8>]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-async fn read_all(paths: Vec<PathBuf>, bytes_max: usize) -> Result<Vec<Vec<u8>>, FileError> {
+async fn read_all(paths: Vec<PathBuf>) -> Result<Vec<Vec<u8>>, FileError> {
     // A disk, or a network behind it, may hang: not on an I/O worker.
     let reading = tokio::task::spawn_blocking(move || {
-        let read = |path: PathBuf| read(&path, bytes_max).map_err(|source| FileError { path, source });
+        let read = |path: PathBuf| read(&path).map_err(|source| FileError { path, source });
         paths.into_iter().map(read).collect()
     });
     match reading.await {
@@ -104,12 +104,12 @@ async fn read_all(paths: Vec<PathBuf>, bytes_max: usize) -> Result<Vec<Vec<u8>>,
     }
 }
 
-fn read(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
+fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     #[expect(clippy::disallowed_methods, reason = "bounded by `take`")]
-    File::open(path)?.take(bytes_max as u64 + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > bytes_max {
-        return Err(io::Error::other(format!("it has more than {bytes_max} bytes")));
+    File::open(path)?.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > FILE_BYTES_MAX {
+        return Err(io::Error::other(format!("it has more than {FILE_BYTES_MAX} bytes")));
     }
     Ok(bytes)
 }

@@ -9,6 +9,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tower::ServiceExt;
 
 use super::body::Chunks;
@@ -80,7 +81,7 @@ pub(super) struct Router<I> {
 }
 
 impl<I: Intake> Router<I> {
-    /// Answers a request of `connection`.
+    /// Answers a request of `connection`, to an address with this `offer`.
     pub(super) async fn answer(
         &self,
         offer: Offer,
@@ -137,9 +138,12 @@ impl<I: Intake> Router<I> {
     }
 
     fn page(&self, offer: Offer, path: &str, method: &Method) -> Result<Response<ReplyBody>, Refusal> {
-        let (status, content_type, body) = match path {
+        let (status, content_type, body): (_, _, Bytes) = match path {
             "/metrics" => (StatusCode::OK, METRICS_TYPE, self.scraped()?),
-            "/livez" => (StatusCode::OK, TEXT_TYPE, Bytes::from_static(b"ok\n")),
+            "/livez" => {
+                let (status, text) = liveness(&self.health, Instant::now());
+                (status, TEXT_TYPE, text.into())
+            }
             "/readyz" => {
                 let (status, text) = readiness(&self.health);
                 (status, TEXT_TYPE, text.into())
@@ -166,6 +170,16 @@ impl<I: Intake> Router<I> {
         }
         let permit = Arc::clone(&self.scrapes).try_acquire_owned().map_err(|_| Refusal::Overloaded)?;
         Ok(Bytes::from_owner(Scraped((self.scrape)(), permit)))
+    }
+}
+
+/// What `/livez` says. If the whole runtime is stuck it says nothing, which is red as well.
+fn liveness(health: &Health, now: Instant) -> (StatusCode, String) {
+    match health.wedged(now) {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some((worker, silence)) => {
+            (UNREADY, format!("the {worker} has given no sign of life for {} s\n", silence.as_secs()))
+        }
     }
 }
 
@@ -225,3 +239,6 @@ where
     }
     response
 }
+
+#[cfg(test)]
+mod tests;

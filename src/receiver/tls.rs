@@ -19,7 +19,7 @@ use tokio_rustls::server::TlsStream;
 use super::reload::{FileError, Watched};
 use crate::config::settings::ServerTls;
 use crate::telemetry::Metrics;
-use crate::trust::pem::{self, PEM_BYTES_MAX};
+use crate::trust::pem;
 
 /// From the first byte of a connection to the end of its handshake: some round trips and milliseconds of CPU.
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
@@ -62,7 +62,7 @@ impl Tls {
     pub async fn load(settings: &ServerTls) -> Result<Self, TlsError> {
         let paths =
             [&settings.cert_file, &settings.key_file].into_iter().chain(&settings.client_ca_file).cloned().collect();
-        let (watched, contents) = Watched::open(paths, PEM_BYTES_MAX).await?;
+        let (watched, contents) = Watched::open(paths).await?;
         let current = server(&contents).map_err(TlsError::Content)?;
         Ok(Tls { watched, state: Arc::new(State(RwLock::new(current))) })
     }

@@ -19,8 +19,10 @@ use super::connection::Connection;
 use super::queue::Queue;
 use super::refusal::{BODY_BYTES_PER_SECOND_MIN, BODY_GRACE, BODY_TIME_MAX, Refusal};
 use super::{Accepted, Intake};
+use crate::journal::Journal;
 use crate::otlp::wire::WireError;
 use crate::tail::budget::{Budget, Share};
+use crate::tail::hold::Hold;
 
 /// The part of the budget that bodies may hold before they are in the trace table. Requests that are announced and
 /// never sent cannot take more, however many there are.
@@ -101,7 +103,7 @@ impl<I: Intake> Visit<I> {
         .await
     }
 
-    /// The request is in the trace table.
+    /// The body is decoded. (What follows is short, but for the journal, whose disk is not the processor.)
     pub(super) fn served(&self) {
         self.door.queue.served(self.start.elapsed());
     }
@@ -150,8 +152,12 @@ impl<I: Intake> Intake for Visit<I> {
         Some(share)
     }
 
-    fn accept(&self, body: Bytes, share: Share) -> Result<Accepted, WireError> {
-        self.intake.accept(body, share)
+    fn journal(&self) -> Option<&Journal> {
+        self.intake.journal()
+    }
+
+    fn accept(&self, body: Bytes, share: Share, hold: Option<Arc<Hold>>) -> Result<Accepted, WireError> {
+        self.intake.accept(body, share, hold)
     }
 }
 

@@ -1,7 +1,7 @@
-//! One memory budget in bytes for bodies, index and export queue.
+//! One memory budget in bytes for bodies, index and export queue; and beside it, how full the journal's disk is.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// The daemon's memory budget. Cheap to clone; all clones count together.
 #[derive(Clone, Debug)]
@@ -13,13 +13,47 @@ pub struct Budget {
 struct Inner {
     limit_bytes: usize,
     used_bytes: AtomicUsize,
+    disk: Disk,
+}
+
+/// The bytes that the journal has on the disk. Never over a limit without a journal.
+#[derive(Debug, Default)]
+pub struct Disk {
+    used_bytes: AtomicU64,
+    limit_bytes: AtomicU64,
+}
+
+impl Disk {
+    /// There are `used_bytes` now, and may be `limit_bytes`.
+    pub fn set(&self, used_bytes: u64, limit_bytes: u64) {
+        self.limit_bytes.store(limit_bytes, Ordering::Relaxed);
+        self.used_bytes.store(used_bytes, Ordering::Relaxed);
+    }
+
+    /// Whether more than `mark` (a part of 1) of the limit is used.
+    #[must_use]
+    pub fn is_over(&self, mark: f64) -> bool {
+        self.used_bytes() as f64 > self.limit_bytes() as f64 * mark
+    }
+
+    /// Bytes in use.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        self.used_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The most of them; 0 without a journal.
+    #[must_use]
+    pub fn limit_bytes(&self) -> u64 {
+        self.limit_bytes.load(Ordering::Relaxed)
+    }
 }
 
 impl Budget {
     /// A budget of `limit_bytes`, nothing of it used.
     #[must_use]
     pub fn new(limit_bytes: usize) -> Self {
-        Budget { inner: Arc::new(Inner { limit_bytes, used_bytes: AtomicUsize::new(0) }) }
+        Budget { inner: Arc::new(Inner { limit_bytes, used_bytes: AtomicUsize::new(0), disk: Disk::default() }) }
     }
 
     /// The limit in bytes.
@@ -32,6 +66,12 @@ impl Budget {
     #[must_use]
     pub fn used_bytes(&self) -> usize {
         self.inner.used_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The journal's disk.
+    #[must_use]
+    pub fn disk(&self) -> &Disk {
+        &self.inner.disk
     }
 
     /// An empty share, to grow.

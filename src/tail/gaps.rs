@@ -40,24 +40,27 @@ pub(super) fn gaps(fragments: &[Fragment]) -> SmallVec<[Gap<'_>; 2]> {
     let lineages: SmallVec<[Lineage; 16]> = spans().map(|span| lineage(span.span)).collect();
     let mut ids: SmallVec<[u64; 16]> = lineages.iter().map(|lineage| lineage.span_id).collect();
     ids.sort_unstable();
-    // A parent id of its own is none.
-    let has_parent =
-        |lineage: &Lineage| !matches!(lineage.parent_span_id, 0) && lineage.parent_span_id != lineage.span_id;
     let is_orphan = |lineage: &Lineage| has_parent(lineage) && ids.binary_search(&lineage.parent_span_id).is_err();
-    let has_root = lineages.iter().any(|lineage| !has_parent(lineage));
-    let remote_orphans = lineages.iter().filter(|lineage| is_orphan(lineage) && parent(lineage) == Parent::Remote);
-    let entry = remote_orphans.filter(|_| !has_root).min_by_key(|lineage| (begin(lineage), lineage.span_id));
-    let entry_parent = entry.map(|entry| entry.parent_span_id);
+    let orphans = || lineages.iter().zip(spans()).filter(|(lineage, _)| is_orphan(lineage));
+    let has_root = !lineages.iter().all(has_parent);
+    let may_be_entry = |lineage: &Lineage| !has_root && parent(lineage) == Parent::Remote;
+    let entries = orphans().filter(|(lineage, _)| may_be_entry(lineage));
+    let entry = entries.min_by_key(|(lineage, _)| (begin(lineage), lineage.span_id));
+    let entry_parent = entry.map(|(entry, _)| entry.parent_span_id);
     let mut gaps = SmallVec::<[Gap<'_>; 2]>::new();
-    for (lineage, span) in lineages.iter().zip(spans()) {
-        let parent = parent(lineage);
-        let is_entry = parent == Parent::Remote && Some(lineage.parent_span_id) == entry_parent;
-        let gap = Gap { parent, resource: span.resource };
-        if is_orphan(lineage) && !is_entry && gaps.len() < GAPS_MAX && gaps.last() != Some(&gap) {
+    for (lineage, span) in orphans() {
+        let is_entry = may_be_entry(lineage) && Some(lineage.parent_span_id) == entry_parent;
+        let gap = Gap { parent: parent(lineage), resource: span.resource };
+        if !is_entry && gaps.len() < GAPS_MAX && gaps.last() != Some(&gap) {
             gaps.push(gap);
         }
     }
     gaps
+}
+
+/// A parent id that is its own is none.
+fn has_parent(lineage: &Lineage) -> bool {
+    lineage.parent_span_id != 0 && lineage.parent_span_id != lineage.span_id
 }
 
 fn parent(lineage: &Lineage) -> Parent {

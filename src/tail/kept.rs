@@ -3,12 +3,15 @@
 //! The queue needs no bound of its own: each entry holds its request's share of the memory budget.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::hold::KeptHold;
 use super::request::Fragment;
+use crate::otlp::TraceId;
 use crate::sampling::Keep;
 
 /// Spans of a kept trace on their way to the exporter.
@@ -18,6 +21,17 @@ pub struct KeptSpans {
     pub fragment: Fragment,
     /// Why they were kept.
     pub keep: Keep,
+    /// On their copy in the journal, if there is one.
+    pub hold: Option<Arc<KeptHold>>,
+}
+
+impl KeptSpans {
+    /// The spans of `trace` in `fragment`.
+    #[must_use]
+    pub fn new(fragment: Fragment, trace: TraceId, keep: Keep) -> Self {
+        let hold = fragment.kept(trace, keep);
+        KeptSpans { fragment, keep, hold }
+    }
 }
 
 /// Kept spans in the order in which they were decided.

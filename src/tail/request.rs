@@ -5,8 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::budget::Share;
-use crate::otlp::ByteRange;
+use super::hold::{Hold, KeptHold};
 use crate::otlp::scan::Scope;
+use crate::otlp::{ByteRange, TraceId};
+use crate::sampling::Keep;
 
 /// The bytes of one export request with the index of its spans. It gives back its share of the memory budget when
 /// the last trace that needs it is released.
@@ -16,6 +18,8 @@ pub struct Request {
     spans: Box<[HeldSpan]>,
     scopes: Box<[Scope]>,
     _share: Share,
+    /// On its copy in the journal, if there is one.
+    hold: Option<Arc<Hold>>,
 }
 
 /// Where a span stands in its request. Spans of one trace lie side by side.
@@ -31,7 +35,19 @@ impl Request {
     /// Holds `body`, whose `spans` are sorted by trace and point into `scopes`.
     #[must_use]
     pub fn new(body: Bytes, spans: Box<[HeldSpan]>, scopes: Box<[Scope]>, share: Share) -> Arc<Self> {
-        Arc::new(Request { body, spans, scopes, _share: share })
+        Self::held(body, spans, scopes, share, None)
+    }
+
+    /// [`Request::new`], with the hold on its copy in the journal.
+    #[must_use]
+    pub fn held(
+        body: Bytes,
+        spans: Box<[HeldSpan]>,
+        scopes: Box<[Scope]>,
+        share: Share,
+        hold: Option<Arc<Hold>>,
+    ) -> Arc<Self> {
+        Arc::new(Request { body, spans, scopes, _share: share, hold })
     }
 
     /// The bytes that the spans stand in.
@@ -68,6 +84,19 @@ impl Fragment {
     #[must_use]
     pub fn new(request: Arc<Request>, first: u32, count: u32) -> Self {
         Fragment { request, first, count }
+    }
+
+    /// The hold on these spans of `trace`, which are kept; `None` without a journal.
+    pub(super) fn kept(&self, trace: TraceId, keep: Keep) -> Option<Arc<KeptHold>> {
+        let hold = self.request.hold.as_ref()?;
+        Some(KeptHold::new(Arc::clone(hold), trace, keep))
+    }
+
+    /// These spans of `trace` are let go for good.
+    pub(super) fn sampled_out(&self, trace: TraceId) {
+        if let Some(hold) = &self.request.hold {
+            hold.sampled_out(trace);
+        }
     }
 
     /// The number of spans.

@@ -85,6 +85,14 @@ pub(super) struct Round<'a> {
 }
 
 impl Round<'_> {
+    /// These spans of the trace `id` are let go for good.
+    fn sampled_out<'a>(&mut self, id: TraceId, fragments: impl IntoIterator<Item = &'a Fragment>) {
+        for fragment in fragments {
+            fragment.sampled_out(id);
+            self.tally.sampled_out_spans += u64::from(fragment.span_count());
+        }
+    }
+
     #[inline]
     fn hash(&self, id: TraceId) -> u64 {
         hash(self.hasher, id)
@@ -200,6 +208,11 @@ impl Shard {
         self.held
     }
 
+    /// Remembers a verdict of an earlier process.
+    pub(super) fn restore_kept(&mut self, hash: u64, keep: Keep) {
+        self.kept_ids.insert(hash, pack(keep));
+    }
+
     /// Every held trace with the number of its spans, and whether it is undecided.
     #[cfg(test)]
     pub(super) fn census(&self) -> impl Iterator<Item = (TraceId, u64, bool)> {
@@ -226,12 +239,12 @@ impl Shard {
                 Known::Held(slot) => self.join(slot, arrival, round),
                 Known::Kept(packed) => {
                     round.tally.late_kept_spans += u64::from(arrival.summary.span_count);
-                    round.kept.push(KeptSpans { fragment: arrival.fragment, keep: unpack(packed) });
+                    round.kept.push(KeptSpans::new(arrival.fragment, arrival.id, unpack(packed)));
                 }
                 Known::Dropped => self.arrive_late_dropped(arrival, round),
                 Known::Vetoed => {
                     round.tally.late_of_dropped(false, arrival.summary.span_count);
-                    round.tally.sampled_out_spans += u64::from(arrival.summary.span_count);
+                    round.sampled_out(arrival.id, [&arrival.fragment]);
                 }
                 Known::No => {
                     round.tally.begun(sighting);
@@ -286,7 +299,7 @@ impl Shard {
         let keep = round.policies.rescue(&summary, trace.id);
         round.tally.late_of_dropped(keep.is_some(), arrival.summary.span_count);
         if keep.is_none() && round.waits.is_full(&trace.summary) {
-            round.tally.sampled_out_spans += u64::from(arrival.summary.span_count);
+            round.sampled_out(arrival.id, [&arrival.fragment]);
             return;
         }
         let hash = arrival.hash;
@@ -318,9 +331,9 @@ impl Shard {
             Some(keep) => {
                 round.tally.kept(keep, Trigger::Rescue);
                 self.remember_kept(arrival.hash, keep, round);
-                round.kept.push(KeptSpans { fragment: arrival.fragment, keep });
+                round.kept.push(KeptSpans::new(arrival.fragment, arrival.id, keep));
             }
-            None => round.tally.sampled_out_spans += u64::from(arrival.summary.span_count),
+            None => round.sampled_out(arrival.id, [&arrival.fragment]),
         }
     }
 
@@ -363,7 +376,8 @@ impl Shard {
         self.held.remove(&trace);
         self.remember_kept(hash, keep, round);
         round.tally.kept(keep, trigger);
-        round.kept.extend(trace.fragments.into_iter().map(|fragment| KeptSpans { fragment, keep }));
+        let id = trace.id;
+        round.kept.extend(trace.fragments.into_iter().map(|fragment| KeptSpans::new(fragment, id, keep)));
     }
 
     fn remember_kept(&mut self, hash: u64, keep: Keep, round: &mut Round<'_>) {
@@ -442,7 +456,7 @@ impl Shard {
         let Some(trace) = self.take_out(slot, hash) else { return };
         self.held.remove(&trace);
         self.let_go.push(remembered_by(hash));
-        round.tally.sampled_out_spans += u64::from(trace.summary.span_count);
+        round.sampled_out(trace.id, &trace.fragments);
     }
 
     /// What every round of work ends with.

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::budget::{Budget, Share};
 use super::census::Census;
+use super::hold::{HOLD_BYTES, Hold};
 use super::kept::KeptSpans;
 use super::request::{Fragment, HeldSpan, Request};
 pub use super::shard::Held;
@@ -16,8 +17,9 @@ use super::shard::{Arrival, Round, Shard, TRACE_BYTES, hash};
 use super::tally::{Tally, Trigger};
 use super::verdicts::VerdictCache;
 use crate::config::settings::{Size, TailSampling};
+use crate::otlp::TraceId;
 use crate::otlp::scan::{Scan, Scope, SpanFact};
-use crate::sampling::{Policies, Summary};
+use crate::sampling::{Keep, Policies, Summary};
 
 /// Milliseconds of a monotonic clock.
 pub type Millis = u64;
@@ -31,6 +33,9 @@ const SLICE_TRACES: usize = 256;
 
 /// Traces of each shard that one slice of relief decides or lets go.
 const RELIEF_SLICE_TRACES: usize = SLICE_TRACES / SHARDS;
+
+/// Traces of each shard that are decided or let go at a time to make room on the disk.
+const DISK_SLICE_TRACES: usize = 32;
 
 /// Above this part of the budget, rescuable traces are let go. A spool takes kept spans a little below it.
 const RESCUE_MARK: f64 = 0.85;
@@ -152,7 +157,7 @@ impl Table {
 
     /// Every held trace with its shard, the number of its spans, and whether it is undecided.
     #[cfg(test)]
-    pub(super) fn census(&self) -> Vec<(usize, crate::otlp::TraceId, u64, bool)> {
+    pub(super) fn census(&self) -> Vec<(usize, TraceId, u64, bool)> {
         let shards = self.shards.iter().enumerate();
         shards
             .flat_map(|(at, shard)| shard.lock().census().map(|(id, n, p)| (at, id, n, p)).collect::<Vec<_>>())
@@ -160,7 +165,20 @@ impl Table {
     }
 
     /// Takes in a scanned request. `share` becomes the request's: it is resized to body and index.
-    pub fn insert(&self, body: Bytes, scan: &Scan, mut share: Share, now_ms: Millis, out: &mut Outcome) {
+    pub fn insert(&self, body: Bytes, scan: &Scan, share: Share, now_ms: Millis, out: &mut Outcome) {
+        self.insert_held(body, scan, share, None, now_ms, out);
+    }
+
+    /// [`Table::insert`] of a request of the journal, which it is to keep until `hold` is dropped.
+    pub fn insert_held(
+        &self,
+        body: Bytes,
+        scan: &Scan,
+        mut share: Share,
+        hold: Option<Arc<Hold>>,
+        now_ms: Millis,
+        out: &mut Outcome,
+    ) {
         if scan.facts.is_empty() {
             return;
         }
@@ -168,8 +186,10 @@ impl Table {
         order.clear();
         order.extend(scan.facts.iter().enumerate().map(|(i, fact)| (hash(&self.hasher, fact.trace_id), i as u32)));
         order.sort_unstable();
-        share.resize(body.len() + index_bytes(&order, scan, self.policies.summary_heap_bytes()));
-        let request = Request::new(body, held_spans(&order, &scan.facts), scan.scopes.clone().into(), share);
+        let hold_bytes = hold.as_ref().map_or(0, |_| HOLD_BYTES);
+        share.resize(body.len() + hold_bytes + index_bytes(&order, scan, self.policies.summary_heap_bytes()));
+        let (spans, scopes) = (held_spans(&order, &scan.facts), scan.scopes.clone().into());
+        let request = Request::held(body, spans, scopes, share, hold);
         let arrivals = Arrivals { policies: &self.policies, order: &order, scan, request: &request, next: 0 };
         let mut arrivals = arrivals.peekable();
         let mut batch = std::mem::take(&mut out.batch);
@@ -182,6 +202,12 @@ impl Table {
             self.shards[shard].lock().arrive(&mut batch, &mut self.round(now_ms, out));
         }
         (out.order, out.batch) = (order, batch);
+    }
+
+    /// Lets spans of the trace `id` follow a verdict that an earlier process made.
+    pub fn remember_kept(&self, id: TraceId, keep: Keep) {
+        let hash = hash(&self.hasher, id);
+        self.shards[shard_of(hash)].lock().restore_kept(hash, keep);
     }
 
     /// Decides a slice of the traces that are due in shard `shard` (of [`Table::shard_count`]) and lets go of
@@ -213,6 +239,15 @@ impl Table {
             return true;
         }
         self.over(EARLY_MARK) > 0 && self.decide_early(RELIEF_SLICE_TRACES, now_ms, out)
+    }
+
+    /// The same while the disk is short: a slice at a time, as what it frees is seen a moment later.
+    pub fn relieve_disk(&self, now_ms: Millis, out: &mut Outcome) {
+        let is_over = |mark| self.budget.disk().is_over(mark);
+        let shed = is_over(RESCUE_MARK) && self.shed(DISK_SLICE_TRACES, now_ms, out);
+        if is_over(EARLY_MARK) && !shed {
+            self.decide_early(DISK_SLICE_TRACES, now_ms, out);
+        }
     }
 
     /// Reserves `bytes` for a request. If they do not fit, lets go of rescuable traces and then decides the oldest

@@ -18,9 +18,9 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, Prometheu
 use super::labels::{OTHER, SenderNames};
 
 pub use table::{
-    CUT_REASONS, DROP_REASONS, Description, HANDSHAKE_FAILURES, HELD_STATES, HELD_TRACE_STATES, Kind, LATE_VERDICTS,
-    LabelDescription, LabelValues, OUTCOMES, PARENTS, PROTOCOLS, REJECT_REASONS, RELOADS, SINK_CODES, SPOOL_FAULTS,
-    TABLE, TRIGGERS, VERDICTS, WAIT_CAUSES, WAIT_SHARES,
+    CUT_REASONS, DENIAL_REASONS, DISK_FAULTS, DROP_REASONS, Description, HANDSHAKE_FAILURES, HELD_STATES,
+    HELD_TRACE_STATES, Kind, LATE_VERDICTS, LabelDescription, LabelValues, OUTCOMES, PARENTS, PROTOCOLS,
+    RECOVERY_SOURCES, REJECT_REASONS, RELOADS, SINK_CODES, TABLE, TRIGGERS, VERDICTS, WAIT_CAUSES, WAIT_SHARES,
 };
 
 /// The `Content-Type` of [`Metrics::render`]: the classic text format.
@@ -85,6 +85,12 @@ pub struct Held {
     pub spool_bytes: u64,
     /// The most of them.
     pub spool_limit_bytes: u64,
+    /// Bytes of the journal's files.
+    pub journal_bytes: u64,
+    /// The most of them.
+    pub journal_limit_bytes: u64,
+    /// Of the files that an earlier process left, those that are not read back yet.
+    pub journal_unread_bytes: u64,
     /// Bytes of the budget in use.
     pub used_bytes: u64,
     /// The budget.
@@ -101,6 +107,7 @@ pub struct Metrics {
     sampled_out: Counter,
     exported: Counter,
     services: SenderNames,
+    journal_sync: Histogram,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -141,6 +148,7 @@ impl Metrics {
             sampled_out: counter(&recorder, "spansieve_sampled_out_spans_total", &[]),
             exported: counter(&recorder, "spansieve_exported_spans_total", &[]),
             services: SenderNames::default(),
+            journal_sync: histogram(&recorder, "spansieve_journal_sync_seconds", &[]),
             recorder,
         };
         let build = [("version", env!("CARGO_PKG_VERSION")), ("commit", env!("SPANSIEVE_COMMIT"))];
@@ -172,6 +180,11 @@ impl Metrics {
     /// A connection was cut off for one of [`CUT_REASONS`].
     pub fn connection_cut(&self, reason: &'static str) {
         self.count("spansieve_cut_connections_total", &[("reason", reason)], 1);
+    }
+
+    /// A request for export was turned away, for one of [`DENIAL_REASONS`].
+    pub fn denied(&self, reason: &'static str) {
+        self.count("spansieve_denied_requests_total", &[("reason", reason)], 1);
     }
 
     /// A connection failed before it began, for one of [`HANDSHAKE_FAILURES`].
@@ -252,12 +265,22 @@ impl Metrics {
         self.count("spansieve_dropped_spans_total", &[("reason", reason)], spans);
     }
 
-    /// `spans` spans of an earlier process were found in the spool.
-    pub fn recovered(&self, spans: u64) {
-        self.count("spansieve_recovered_spans_total", &[], spans);
+    /// `spans` spans of an earlier process were found in one of [`RECOVERY_SOURCES`].
+    pub fn recovered(&self, source: &'static str, spans: u64) {
+        self.count("spansieve_recovered_spans_total", &[("source", source)], spans);
     }
 
-    /// Something is wrong with the spool's files: one of [`SPOOL_FAULTS`].
+    /// Something is wrong with the journal's files: one of [`DISK_FAULTS`].
+    pub fn journal_fault(&self, kind: &'static str) {
+        self.count("spansieve_journal_faults_total", &[("kind", kind)], 1);
+    }
+
+    /// The disk took so long to sync a group of requests.
+    pub fn journal_sync(&self, elapsed: Duration) {
+        self.journal_sync.record(elapsed);
+    }
+
+    /// Something is wrong with the spool's files: one of [`DISK_FAULTS`].
     pub fn spool_fault(&self, kind: &'static str) {
         self.count("spansieve_spool_faults_total", &[("kind", kind)], 1);
     }
@@ -298,6 +321,9 @@ impl Metrics {
         }
         self.set("spansieve_spool_bytes", &[], held.spool_bytes);
         self.set("spansieve_spool_limit_bytes", &[], held.spool_limit_bytes);
+        self.set("spansieve_journal_bytes", &[], held.journal_bytes);
+        self.set("spansieve_journal_limit_bytes", &[], held.journal_limit_bytes);
+        self.set("spansieve_journal_unread_bytes", &[], held.journal_unread_bytes);
         self.set("spansieve_held_bytes", &[], held.used_bytes);
         self.set("spansieve_memory_limit_bytes", &[], held.limit_bytes);
         self.handle.render()

@@ -11,9 +11,6 @@ use thiserror::Error;
 
 pub use self::validity::not_after_s;
 
-/// Of a file, in bytes: hundreds of certificates.
-pub const PEM_BYTES_MAX: usize = 1 << 20;
-
 /// Why PEM cannot be used. It does not repeat the key.
 #[derive(Debug, Error)]
 pub enum PemError {

@@ -18,6 +18,7 @@ use spansieve::otlp::wire::WireError;
 use spansieve::proto::google::rpc::{RetryInfo, Status};
 use spansieve::receiver::{Accepted, Bound, Intake, Receiver, ReceiverSettings};
 use spansieve::tail::budget::{Budget, Share};
+use spansieve::tail::hold::Hold;
 use spansieve::telemetry::{Health, Metrics};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -53,7 +54,7 @@ impl Intake for Table {
         share
     }
 
-    fn accept(&self, body: Bytes, share: Share) -> Result<Accepted, WireError> {
+    fn accept(&self, body: Bytes, share: Share, _: Option<Arc<Hold>>) -> Result<Accepted, WireError> {
         assert_eq!(share.bytes(), body.len(), "the share covers the body exactly");
         let (start, work) = (Instant::now(), *self.work.lock());
         while start.elapsed() < work {}

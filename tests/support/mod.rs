@@ -36,7 +36,9 @@ memory: {limit: 512MiB}
 ";
 
 pub fn settings(text: &str) -> Settings {
-    config::load(text, &|_| None).unwrap_or_else(|problems| panic!("{problems}")).settings
+    config::load_with_files(text, &|_| None, &|path| std::fs::read(path))
+        .unwrap_or_else(|problems| panic!("{problems}"))
+        .settings
 }
 
 pub async fn start(text: &str) -> Daemon {

@@ -121,13 +121,9 @@ fn tls(mut section: Section<'_>, files: Files<'_>, endpoint: &Endpoint, tls: &mu
     }
 }
 
-fn spool(mut section: Section<'_>) -> Option<Spool> {
-    let mut max_bytes = SPOOL_BYTES_DEFAULT;
-    section.set("max_bytes", &mut max_bytes, |node| values::bytes(node, &SPOOL_BYTES));
-    // Empty means off, so that `${env:SPOOL:-}` can be written.
-    let directory =
-        section.require("directory", |node| if node.is_null() { Ok(None) } else { values::directory(node).map(Some) });
-    directory.flatten().map(|directory| Spool { directory, max_bytes })
+fn spool(section: Section<'_>) -> Option<Spool> {
+    super::directory_of_files(section, SPOOL_BYTES_DEFAULT, &SPOOL_BYTES)
+        .map(|(directory, max_bytes)| Spool { directory, max_bytes })
 }
 
 /// The name of a base alone, or a section.

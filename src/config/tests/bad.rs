@@ -299,6 +299,16 @@ fn cloud_trace() {
             "1:34+2 a directory must not be empty\n1:49+4 `1MiB` is out of range",
         ),
         ("cloud_trace: {spool: [/tmp]}\n", "1:22+1 expected a section of `key: value` lines, found a list"),
+        ("journal: {max_bytes: 1GiB}\n", "1:10+1 the key `directory` is missing"),
+        ("journal: {directory: /j, max_bytes: 1MiB}\n", "1:37+4 `1MiB` is out of range"),
+        (
+            "journal: {directory: /j, max_bytes: 64MiB}\notlp: {max_request_bytes: 64MiB}\n",
+            "1:37+5 `journal.max_bytes` is not more than `otlp.max_request_bytes`",
+        ),
+        (
+            "journal: {directory: /d}\ncloud_trace: {spool: {directory: /d}}\n",
+            "2:34+2 `journal.directory` and `cloud_trace.spool.directory` are the same",
+        ),
         ("cloud_trace: {give_up_after: 30}\n", "1:30+2 the duration `30` has no unit"),
         ("cloud_trace: {give_up_after: 337h}\n", "1:30+4 `337h` is out of range"),
         ("memory: {limit: 0%}\n", "1:17+2 `0%` is out of range"),

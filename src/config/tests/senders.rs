@@ -1,10 +1,12 @@
-//! What senders prove themselves with, and where they cannot look: `otlp.tls`, `telemetry.listen`.
+//! What senders prove themselves with, and where they cannot look: `otlp.auth`, `otlp.tls`, `telemetry.listen`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::super::settings::ServerTls;
+use super::super::settings::{Auth, Bearer, GoogleIdTokens, ServerTls};
 use super::*;
+use crate::trust::id_token::CERTS_URL;
+use crate::trust::token::Tokens;
 
 /// Files by their paths.
 fn files() -> BTreeMap<&'static str, String> {
@@ -14,7 +16,9 @@ fn files() -> BTreeMap<&'static str, String> {
         ("/cert.pem", one.cert.pem()),
         ("/key.pem", one.signing_key.serialize_pem()),
         ("/other.pem", other.signing_key.serialize_pem()),
-        ("/empty", String::new()),
+        ("/empty", "# none yet\n".to_owned()),
+        ("/tokens", "first-token-0123456789\nsecond-token-0123456789\n".to_owned()),
+        ("/weak", "short\n".to_owned()),
     ])
 }
 
@@ -43,7 +47,6 @@ fn tls() {
     };
     let good = [
         ("", None),
-        ("tls:", None),
         ("tls: {cert_file: /cert.pem, key_file: /key.pem}", Some(tls(None))),
         ("tls:\n    cert_file: /cert.pem\n    key_file: /key.pem\n    client_ca_file: ${env:EMPTY}", Some(tls(None))),
         ("tls: {cert_file: /cert.pem, key_file: /key.pem, client_ca_file: /cert.pem}", Some(tls(Some("/cert.pem")))),
@@ -54,6 +57,7 @@ fn tls() {
         assert_eq!((loaded.settings.otlp.tls, loaded.warnings), (expected, vec![]), "{text}");
     }
     let bad = [
+        ("tls:", "2:3: there is nothing in `tls`"),
         ("tls: {key_file: /key.pem}", "2:8: the key `cert_file` is missing"),
         ("tls: {cert_file: /cert.pem}", "2:8: the key `key_file` is missing"),
         ("tls: {cert_file: /no.pem, key_file: /key.pem}", "2:20: cannot read `/no.pem`"),
@@ -95,5 +99,74 @@ fn an_address_of_its_own() {
     for (before, text, expected) in bad {
         let said = first_problem(&format!("{before}telemetry: {{listen: '{text}'}}\n"), &files);
         assert!(said.starts_with(expected), "{text}: {said}");
+    }
+}
+
+#[test]
+fn auth() {
+    let files = files();
+    let tokens = |tokens: &[&str]| {
+        let mut all = Tokens::default();
+        tokens.iter().for_each(|token| all.add(token.as_bytes()).unwrap());
+        all
+    };
+    let bearer = |text: &[&str], file: Option<&str>| {
+        let bearer = Bearer { tokens: tokens(text), tokens_file: file.map(PathBuf::from) };
+        Some(Auth { bearer: Some(bearer), google: None })
+    };
+    let google = |certs_url: &str| {
+        let audiences = vec!["https://spansieve.example".to_owned()];
+        let service_accounts = vec!["a@b.iam.gserviceaccount.com".to_owned(), "1234".to_owned()];
+        GoogleIdTokens { audiences, service_accounts, certs_url: certs_url.to_owned() }
+    };
+    let senders = "audiences: ['https://spansieve.example'], service_accounts: [a@b.iam.gserviceaccount.com, '1234']";
+    let good = [
+        (String::new(), None),
+        ("bearer: {tokens: [a-token-0123456789]}".into(), bearer(&["a-token-0123456789"], None)),
+        (
+            "bearer: {tokens: [a-token-0123456789, '${env:EMPTY}', '123456789012345678']}".into(),
+            bearer(&["a-token-0123456789", "123456789012345678"], None),
+        ),
+        ("bearer: {tokens_file: /tokens}".into(), bearer(&[], Some("/tokens"))),
+        (format!("google: {{{senders}}}"), Some(Auth { bearer: None, google: Some(google(CERTS_URL)) })),
+        (
+            format!("google: {{{senders}, certs_url: 'http://127.0.0.1:8/x'}}"),
+            Some(Auth { bearer: None, google: Some(google("http://127.0.0.1:8/x")) }),
+        ),
+    ];
+    for (text, expected) in good {
+        let text = if text.is_empty() { text } else { format!("otlp:\n  auth:\n    {text}\n") };
+        let loaded = load(&text, &files).unwrap_or_else(|problems| panic!("{text}: {problems}"));
+        assert_eq!((loaded.settings.otlp.auth, loaded.warnings), (expected, vec![]), "{text}");
+    }
+    let bad = [
+        ("", "2:3: there is nothing in `auth`"),
+        ("{}", "3:5: `auth` without a method lets nobody in"),
+        ("bearer:", "3:5: there is nothing in `bearer`"),
+        ("bearer: {}", "3:13: there is no token in `bearer`"),
+        ("bearer: {tokens: []}", "3:13: there is no token in `bearer`"),
+        ("bearer: {tokens: ['${env:EMPTY}']}", "3:13: there is no token in `bearer`"),
+        ("bearer: {tokens: [two words]}", "3:13: there is no token in `bearer`"),
+        ("bearer: {tokens: [good-0123456789-abc, s3cret/$]}", "3:44: a token is made of letters, digits and"),
+        ("bearer: {tokens: [short]}", "warning 3:14: a token of less than 16 characters can be guessed"),
+        ("bearer: {tokens_file: /weak}", "warning 3:14: a token of less than 16 characters can be guessed"),
+        ("bearer: {tokens_file: /missing}", "3:27: cannot read `/missing`"),
+        ("bearer: {tokens_file: /empty}", "3:27: `/empty`: there is no token in it"),
+        ("bearer: {tokens_file: /cert.pem}", "3:27: `/cert.pem`: a token is made of letters"),
+        ("google: {}", "3:13: the key `audiences` is missing"),
+        ("google: {audiences: [], service_accounts: ['1']}", "3:14: `audiences` is an empty list"),
+        ("google: {audiences: [a]}", "3:13: the key `service_accounts` is missing"),
+        ("google: {audiences: [a], service_accounts: []}", "3:30: `service_accounts` is an empty list"),
+        ("google: {audiences: [a], service_accounts: ['*@b.com']}", "3:49: `*@b.com` is no account"),
+        ("google: {audiences: [a], service_accounts: [b.com]}", "3:49: `b.com` is no account"),
+        ("google: {audiences: [a], service_accounts: ['@b.com']}", "3:49: `@b.com` is no account"),
+        ("google: {audiences: [a], service_accounts: ['1'], certs_url: 'http://keys.example/'}", "3:66: `http://keys"),
+        ("google: {audiences: [a], service_accounts: ['1'], certs_url: keys}", "3:66: `keys` is no URL of keys"),
+        ("basic: {}", "3:5: "),
+    ];
+    for (text, expected) in bad {
+        let said = first_problem(&format!("otlp:\n  auth:\n    {text}\n"), &files);
+        assert!(said.starts_with(expected), "{text}: {said}");
+        assert!(!said.contains("s3cret"), "{said}");
     }
 }

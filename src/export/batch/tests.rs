@@ -8,6 +8,9 @@ use prost::Message;
 
 use super::*;
 use crate::export::testing::{decode, push_record, record, span_name};
+use crate::otlp::TraceId;
+use crate::sampling::{Keep, Threshold};
+use crate::tail::hold::{Hold, Note, Notes};
 
 const DELAY: Duration = Duration::from_secs(1);
 
@@ -122,6 +125,91 @@ fn the_budget_has_the_bytes_until_the_last_part_of_a_batch_is_gone() {
     assert_eq!(budget.used_bytes(), head + 2 * len + OVERHEAD_BYTES);
     drop(right);
     assert_eq!(budget.used_bytes(), 0);
+}
+
+/// The holds of requests of a journal, and what was noted of them.
+#[derive(Debug, Default)]
+struct Book(parking_lot::Mutex<Vec<Note>>);
+
+impl Notes for Book {
+    fn note(&self, note: Note) {
+        self.0.lock().push(note);
+    }
+}
+
+impl Book {
+    /// Pushes a fragment of a request of the journal: spans of these ids.
+    fn push(self: &Arc<Self>, batcher: &mut Batcher, request: u64, ids: std::ops::Range<u64>) {
+        let hold = Hold::new(request, Arc::clone(self) as _);
+        let hold = KeptHold::new(hold, TraceId([1; 16]), Keep::new(0, Threshold::ALWAYS));
+        for id in ids {
+            let place = Place { project: &"p".into(), resource: &[], head: b"\n\nprojects/p" };
+            let Ok(()) = batcher.push_held(place, Some(&hold), Instant::now(), |out| {
+                out.extend(record("p", id, "n"));
+                Ok::<(), std::convert::Infallible>(())
+            });
+        }
+        hold.settle();
+    }
+
+    /// The requests whose spans are settled, and those that are released.
+    fn notes(&self) -> (Vec<u64>, Vec<u64>) {
+        let notes = self.0.lock().clone();
+        let settled =
+            notes.iter().filter_map(|note| if let Note::Settled(request, _) = note { Some(*request) } else { None });
+        let released =
+            notes.iter().filter_map(|note| if let Note::Released(request) = note { Some(*request) } else { None });
+        (settled.collect(), released.collect())
+    }
+}
+
+#[test]
+fn what_the_journal_has_is_settled_with_its_last_batch() {
+    let (book, budget) = (Arc::new(Book::default()), Budget::new(0));
+    let mut batcher = Batcher::new(Form::CloudTrace, limits(4, 1 << 20), budget.clone());
+    book.push(&mut batcher, 1, 0..2);
+    book.push(&mut batcher, 2, 2..6);
+    batcher.flush();
+    let [first, second] = <[Batch; 2]>::try_from(batcher.take_closed().collect::<Vec<_>>()).unwrap();
+    assert!(first.is_journalled() && second.is_journalled());
+    assert_eq!(book.notes(), (vec![], vec![]));
+    let (left, right) = first.halves().unwrap();
+    drop(first);
+    left.settle();
+    second.clone().settle();
+    drop((left, second));
+    assert_eq!(book.notes(), (vec![], vec![]), "one half is on its way");
+    right.settle();
+    drop(right);
+    assert_eq!(book.notes(), (vec![1, 2], vec![1, 2]));
+    assert_eq!(budget.used_bytes(), 0);
+}
+
+#[test]
+fn joined_batches_settle_what_each_of_them_was_to_settle() {
+    let book = Arc::new(Book::default());
+    let mut batcher = Batcher::new(Form::CloudTrace, limits(2, 1 << 20), Budget::new(0));
+    for request in 1..=3 {
+        book.push(&mut batcher, request, 2 * request..2 * request + 2);
+    }
+    let batches: Vec<_> = batcher.take_closed().collect();
+    let joined = batches[0].join(batches[1..].iter(), &Budget::new(0));
+    drop(batches);
+    joined.settle();
+    drop(joined);
+    assert_eq!(book.notes(), (vec![1, 2, 3], vec![1, 2, 3]));
+}
+
+#[test]
+fn what_is_dropped_before_it_is_settled_stays_in_the_journal() {
+    let book = Arc::new(Book::default());
+    let mut batcher = Batcher::new(Form::CloudTrace, limits(2, 1 << 20), Budget::new(0));
+    book.push(&mut batcher, 1, 0..3);
+    for batch in batcher.take_closed().collect::<Vec<_>>() {
+        batch.settle();
+    }
+    drop(batcher);
+    assert_eq!(book.notes(), (vec![], vec![]), "the last span was in an open batch");
 }
 
 #[test]

@@ -36,8 +36,11 @@ impl<S: Sink> Delivery<S> {
         }
     }
 
-    /// Takes out the oldest batches, as far as memory is short.
+    /// Takes out the oldest batches, as far as memory or the journal is short.
     fn spill(&mut self) -> Vec<Aged> {
+        if self.budget.disk().is_over(SPILL_MARK) {
+            return self.take_oldest(JOB_BYTES);
+        }
         if self.over(SPILL_MARK) == 0 {
             return Vec::new();
         }

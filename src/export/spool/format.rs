@@ -1,7 +1,7 @@
 //! The bytes of a segment file. Pure. Numbers are little-endian, checksums CRC-32 (IEEE 802.3).
 //!
 //! ```text
-//! segment = magic "SPANSPOL" | version u16 | form u8 | 0 u8 | checksum u32 of what stands before it | record*
+//! segment = header of crate::segment with magic "SPANSPOL" | record*
 //! record  = state u8 | checksum u32 of the rest of the header | body length u32 | body checksum u32 | span count u32
 //!           | since u64, ms of Unix time | project length u16 | project | body
 //! ```
@@ -14,15 +14,12 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::num::TryFromIntError;
 
 use bytes::{Buf, BufMut};
-use thiserror::Error;
 
 use crate::export::batch::Form;
+pub use crate::segment::{Fault, HEADER_LEN as SEGMENT_HEADER_LEN, NoSegment};
+use crate::segment::{Layout, fill};
 
-const MAGIC: &[u8; 8] = b"SPANSPOL";
-/// Of this layout; another one is not guessed at.
-pub const VERSION: u16 = 1;
-/// Bytes of a segment's header.
-pub const SEGMENT_HEADER_LEN: usize = 16;
+const LAYOUT: Layout = Layout { magic: b"SPANSPOL", version: 1 };
 /// Bytes of a record's header before the project.
 pub const RECORD_HEADER_LEN: usize = 27;
 /// Where the checked part of a record's header begins.
@@ -31,47 +28,10 @@ const CHECKED_FROM: usize = 5;
 pub const DONE: u8 = 0xff;
 const WAITING: u8 = 0;
 
-/// Why a file is not a segment that can be read. It may be that of another version: leave it alone.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub enum NoSegment {
-    /// The file ends within the header.
-    #[error("it ends within its header")]
-    Short,
-    /// Not what a segment begins with.
-    #[error("it does not begin as a segment does")]
-    Foreign,
-    /// A version of the format that this program does not know.
-    #[error("its format version is {0}, and this program knows {VERSION}")]
-    Version(u16),
-    /// Spans in a form that the configured sink does not take.
-    #[error("its spans have form {0}, and the configured sink takes {1}")]
-    Form(u8, u8),
-}
-
 /// The header of a segment of `form`.
 #[must_use]
 pub fn segment_header(form: Form) -> Vec<u8> {
-    let mut out = Vec::with_capacity(SEGMENT_HEADER_LEN);
-    out.put_slice(MAGIC);
-    out.put_u16_le(VERSION);
-    out.put_u8(form as u8);
-    out.put_u8(0);
-    out.put_u32_le(crc32fast::hash(&out));
-    out
-}
-
-/// Checks that `header`, the beginning of a file, is that of a segment of `form`.
-fn check_segment_header(header: &[u8; SEGMENT_HEADER_LEN], form: Form) -> Result<(), NoSegment> {
-    let (checked, mut checksum) = header.split_at(SEGMENT_HEADER_LEN - 4);
-    let mut rest = checked.strip_prefix(MAGIC).ok_or(NoSegment::Foreign)?;
-    let (version, found) = (rest.get_u16_le(), rest.get_u8());
-    if version != VERSION {
-        return Err(NoSegment::Version(version));
-    }
-    if checksum.get_u32_le() != crc32fast::hash(checked) {
-        return Err(NoSegment::Foreign);
-    }
-    if found == form as u8 { Ok(()) } else { Err(NoSegment::Form(found, form as u8)) }
+    LAYOUT.header(form as u8)
 }
 
 /// What stands before the body of a record.
@@ -149,35 +109,6 @@ impl RecordHeader {
     }
 }
 
-/// Why the rest of a segment cannot be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// It ends within a record: the process was killed while it wrote, or the disk was full.
-    Torn,
-    /// A header's checksum is wrong, and with it where the next record begins.
-    Corrupt,
-}
-
-impl Fault {
-    /// The metric label.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Fault::Torn => "torn",
-            Fault::Corrupt => "corrupt",
-        }
-    }
-}
-
-/// Fills `buffer`; false if the input ends before.
-fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
-    match reader.read_exact(buffer) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
 /// Goes through the records of a segment by their headers.
 #[derive(Debug)]
 pub struct Records<R> {
@@ -194,12 +125,8 @@ impl<R: Read + Seek> Records<R> {
     /// # Errors
     /// The file cannot be read; an inner error says why it is no such segment.
     pub fn open(mut reader: R, len: u64, form: Form) -> io::Result<Result<Self, NoSegment>> {
-        let mut header = [0; SEGMENT_HEADER_LEN];
-        if !fill(&mut reader, &mut header)? {
-            return Ok(Err(NoSegment::Short));
-        }
-        let records = Records { reader, offset: SEGMENT_HEADER_LEN as u64, len };
-        Ok(check_segment_header(&header, form).map(|()| records))
+        let header = LAYOUT.read_header(&mut reader, form as u8)?;
+        Ok(header.map(|()| Records { reader, offset: SEGMENT_HEADER_LEN as u64, len }))
     }
 
     /// The next record with its offset; `None` behind the last one. Bodies are not looked at. After a fault there

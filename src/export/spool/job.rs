@@ -36,7 +36,7 @@ pub(super) struct Ended {
 /// Appends the batches as far as that is possible.
 pub(super) fn write(store: &mut Store, batches: Vec<Aged>, now: Instant, troubles: &mut Vec<Trouble>) -> Outcome {
     let now_unix_ms = now_unix_ms();
-    let mut spans = 0;
+    let (mut spans, mut journalled) = (0, Vec::new());
     let mut left = batches.into_iter();
     while let Some(Aged { batch, since }) = left.as_slice().first() {
         let age_ms = now.saturating_duration_since(*since).as_millis() as u64;
@@ -48,7 +48,12 @@ pub(super) fn write(store: &mut Store, batches: Vec<Aged>, now: Instant, trouble
             break;
         }
         spans += u64::from(batch.span_count());
-        left.next();
+        journalled.extend(left.next().map(|aged| aged.batch).filter(Batch::is_journalled));
+    }
+    // What the journal forgets must outlive a loss of power here.
+    if !journalled.is_empty() {
+        troubles.extend(store.sync().err().map(Trouble::Write));
+        journalled.iter().for_each(Batch::settle);
     }
     Outcome::Written { spans, left: left.collect() }
 }

@@ -1,37 +1,19 @@
 //! Opens the spool's directory: locks it, and finds what an earlier process left in it.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek};
-use std::path::{Path, PathBuf};
-
-use thiserror::Error;
+use std::path::Path;
 
 use super::format::{Fault, NoSegment, Records};
 use super::index::RecordId;
-use super::store::{Segment, Store, segment_number};
+use super::store::{Segment, Store};
 use crate::config::settings;
 use crate::export::batch::Form;
+use crate::segment::directory::{Directory, OpenError, Owner};
 use crate::tail::budget::Budget;
 use crate::telemetry::Metrics;
 
-/// Locked as long as a process uses the directory. The file stays: the lock goes with the process, however it ends.
-const LOCK_FILE: &str = "spool.lock";
-
-/// Why the spool cannot be used. Somebody has to change something.
-#[derive(Debug, Error)]
-pub enum OpenError {
-    /// The directory cannot be made, read or written.
-    #[error("cloud_trace.spool.directory: {path:?} cannot be used: {cause}")]
-    Directory {
-        /// The directory, or the file in it.
-        path: PathBuf,
-        /// The system's reason.
-        cause: io::Error,
-    },
-    /// Another process uses it.
-    #[error("cloud_trace.spool.directory: {0:?} is in use by another process: each one needs a directory of its own")]
-    Locked(PathBuf),
-}
+pub(super) const OWNER: Owner = Owner { name: "spool", key: "cloud_trace.spool.directory" };
 
 impl Store {
     /// Opens the directory, makes it if need be, and finds the records that wait in it; what cannot be read is logged,
@@ -45,13 +27,8 @@ impl Store {
         budget: &Budget,
         metrics: &Metrics,
     ) -> Result<(Self, u64), OpenError> {
-        let directory = settings.directory.clone();
-        let failed = |cause| OpenError::Directory { path: directory.clone(), cause };
-        fs::create_dir_all(&directory).map_err(failed)?;
-        let lock = lock(&directory)?;
-        let mut files = segments(&directory).map_err(failed)?;
-        files.sort_unstable();
-        let mut store = Store::empty(directory, form, settings.max_bytes, budget.share(), lock);
+        let (directory, files) = Directory::open(&settings.directory, OWNER)?;
+        let mut store = Store::empty(directory, form, settings.max_bytes, budget.share());
         let mut spans = 0;
         for (number, path) in files {
             match store.scan(number, &path) {
@@ -143,29 +120,4 @@ impl Scanned {
             tracing::warn!(%path, "A segment of the spool is left alone: {reason}");
         }
     }
-}
-
-fn lock(directory: &Path) -> Result<File, OpenError> {
-    let path = directory.join(LOCK_FILE);
-    let failed = |cause| OpenError::Directory { path: path.clone(), cause };
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked(directory.to_owned())),
-        Err(TryLockError::Error(cause)) => Err(failed(cause)),
-    }
-}
-
-/// The segments of a directory by number. Other files are named in the log and left alone.
-fn segments(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
-    let mut segments = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        match segment_number(&path) {
-            Some(number) => segments.push((number, path)),
-            None if path.file_name().is_some_and(|name| name == LOCK_FILE) => {}
-            None => tracing::warn!(path = %path.display(), "A file in the spool's directory is none of the spool's"),
-        }
-    }
-    Ok(segments)
 }

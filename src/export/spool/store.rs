@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use thiserror::Error;
 use super::format::{self, RecordHeader, SEGMENT_HEADER_LEN};
 use super::index::{Entry, Index, RecordId};
 use crate::export::batch::{Batch, Form};
+use crate::segment::directory::Directory;
 use crate::tail::budget::Share;
 
 /// A segment is closed when it is this large. Small enough that delivered spans give their disk back soon, large enough
@@ -21,8 +22,6 @@ pub const SEGMENT_BYTES: u64 = 16 << 20;
 /// Records that may wait: each takes some 70 B of memory. At a batch a second, the least that waits for
 /// `cloud_trace.batch.max_delay`, they are a day and a half of a project.
 pub const RECORDS_MAX: usize = 1 << 17;
-/// Spans are nobody's business but the owner's.
-const FILE_MODE: u32 = 0o600;
 /// What the index takes of memory for a record: an entry, and the slack of its queue.
 pub(super) const RECORD_MEMORY_BYTES: usize = size_of::<Entry>() * 3 / 2;
 
@@ -70,7 +69,7 @@ struct Open {
 /// The records of a directory, which no other process has open.
 #[derive(Debug)]
 pub struct Store {
-    pub(super) directory: PathBuf,
+    pub(super) directory: Directory,
     pub(super) form: Form,
     pub(super) max_bytes: u64,
     /// Of all segments, also of those that are left alone.
@@ -80,12 +79,11 @@ pub struct Store {
     /// The index's share of the memory budget.
     pub(super) memory: Share,
     pub(super) next_number: u64,
-    pub(super) _lock: File,
     open: Option<Open>,
 }
 
 impl Store {
-    pub(super) fn empty(directory: PathBuf, form: Form, max_bytes: u64, memory: Share, lock: File) -> Self {
+    pub(super) fn empty(directory: Directory, form: Form, max_bytes: u64, memory: Share) -> Self {
         Store {
             directory,
             form,
@@ -95,7 +93,6 @@ impl Store {
             index: Index::default(),
             memory,
             next_number: 1,
-            _lock: lock,
             open: None,
         }
     }
@@ -168,11 +165,10 @@ impl Store {
 
     fn create(&mut self) -> io::Result<Open> {
         let number = self.next_number;
-        let path = self.path(number);
-        let mut file = OpenOptions::new().append(true).create_new(true).mode(FILE_MODE).open(&path)?;
+        let mut file = self.directory.create(number)?;
         self.next_number += 1;
         if let Err(error) = file.write_all(&format::segment_header(self.form)) {
-            let _ = fs::remove_file(path);
+            let _ = fs::remove_file(self.path(number));
             return Err(error);
         }
         let bytes = SEGMENT_HEADER_LEN as u64;
@@ -261,23 +257,8 @@ impl Store {
     }
 
     fn path(&self, number: u64) -> PathBuf {
-        self.directory.join(file_name(number))
+        self.directory.segment(number)
     }
-}
-
-const PREFIX: &str = "spool-";
-const SUFFIX: &str = ".segment";
-
-/// The name of a segment's file; names sort as the numbers do.
-fn file_name(number: u64) -> String {
-    format!("{PREFIX}{number:020}{SUFFIX}")
-}
-
-/// The number of the segment in a file of that name.
-pub(super) fn segment_number(path: &Path) -> Option<u64> {
-    let name = path.file_name()?.to_str()?;
-    let number = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok()?;
-    (file_name(number) == name).then_some(number)
 }
 
 #[cfg(test)]

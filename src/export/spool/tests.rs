@@ -100,7 +100,7 @@ async fn a_restart_recovers_what_is_not_settled() {
     rig.spool.close().await;
     let mut rig = open(directory.path(), LIMIT_BYTES as u64);
     assert_eq!(rig.spool.level().spans(), 3);
-    assert_eq!(counter(&rig.metrics, "spansieve_recovered_spans_total", ""), 3);
+    assert_eq!(counter(&rig.metrics, "spansieve_recovered_spans_total", "source=\"spool\""), 3);
     assert_eq!(rig.read().await.unwrap().span_count(), 3);
 }
 

@@ -14,7 +14,7 @@ async fn a_body_that_does_not_arrive_is_given_up() {
         let _held = admit(&*intake, 500)?;
         std::future::pending().await
     };
-    let refusal = exports.export(Protocol::HttpJson, &visit, stalled).await.unwrap_err();
+    let refusal = exports.export(Protocol::HttpJson, &HeaderMap::new(), &visit, stalled).await.unwrap_err();
     assert_eq!((refusal.outcome(), start.elapsed()), ("timeout", BODY_GRACE));
     assert_eq!(intake.0.used_bytes(), 0, "its share is given back");
     let text = metrics.render(crate::telemetry::metrics::Held::default());

@@ -7,7 +7,7 @@ async fn looks(steps: &[(&str, fn(&Path))]) -> Vec<(String, Vec<Vec<u8>>)> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("secret");
     std::fs::write(&path, "old").unwrap();
-    let (mut watched, first) = Watched::open(vec![path.clone()], 10).await.unwrap();
+    let (mut watched, first) = Watched::open(vec![path.clone()]).await.unwrap();
     assert_eq!(first, [b"old"]);
     let taken = Mutex::new(Vec::new());
     let metrics = Metrics::new();
@@ -28,7 +28,7 @@ async fn contents_count_and_not_dates() {
     let taken = looks(&[
         ("nothing", |_| {}),
         ("written again", |path| std::fs::write(path, "old").unwrap()),
-        ("longer than allowed", |path| std::fs::write(path, "eleven char").unwrap()),
+        ("longer than allowed", |path| std::fs::write(path, vec![b'x'; FILE_BYTES_MAX + 1]).unwrap()),
         ("removed", |path| std::fs::remove_file(path).unwrap()),
         ("renamed into its place", |path| {
             let next = path.with_extension("next");
@@ -50,6 +50,6 @@ async fn contents_count_and_not_dates() {
 
 #[tokio::test]
 async fn a_file_that_is_missing_from_the_start_is_named() {
-    let error = Watched::open(vec!["/nowhere/at all".into()], 10).await.unwrap_err().to_string();
+    let error = Watched::open(vec!["/nowhere/at all".into()]).await.unwrap_err().to_string();
     assert!(error.starts_with("cannot read /nowhere/at all: "), "{error}");
 }

@@ -67,7 +67,7 @@ impl Exporter {
         let now = self.start + Duration::from_millis(now_ms);
         let mut slice = VecDeque::new();
         self.queue.take(fragments, &mut slice);
-        for KeptSpans { fragment, keep } in slice {
+        for KeptSpans { fragment, keep, .. } in slice {
             for span in fragment.spans() {
                 let origin = EncodeSpans::origin(&mut self.encoder, span);
                 let place = <Encoder as EncodeSpans>::place(&origin);

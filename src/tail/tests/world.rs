@@ -218,7 +218,7 @@ impl<'s> World<'s> {
     /// The spans that leave for the exporter, by trace, in their fragments. Puts them into its queue.
     fn take_left(&mut self) -> HashMap<usize, Vec<(Keep, u64)>> {
         let mut left: HashMap<usize, Vec<(Keep, u64)>> = HashMap::new();
-        for KeptSpans { fragment, keep } in &self.out.kept {
+        for KeptSpans { fragment, keep, .. } in &self.out.kept {
             let mut owner = None;
             for bytes in fragment.spans() {
                 let span = Span::decode(bytes.span).expect("a span");

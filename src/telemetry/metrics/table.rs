@@ -63,10 +63,21 @@ pub enum LabelValues {
 /// Protocols of requests; see [`super::Protocol`].
 pub const PROTOCOLS: &[&str] = &["grpc", "http_protobuf", "http_json"];
 /// How export requests are answered: taken; taken but for spans rejected alone; not understood; over the size limit;
-/// no memory left (retryable); too many waited (retryable); its body did not come in time; not traces, or an unknown encoding; shutting down
-/// (retryable).
-pub const OUTCOMES: &[&str] =
-    &["ok", "partial", "invalid", "too_large", "busy", "overloaded", "timeout", "unsupported", "stopping"];
+/// no memory left (retryable); too many waited (retryable); its sender was turned away; its body did not come in time; not
+/// traces, or an unknown encoding; shutting down (retryable); the journal is full or cannot be written (retryable).
+pub const OUTCOMES: &[&str] = &[
+    "ok",
+    "partial",
+    "invalid",
+    "too_large",
+    "busy",
+    "overloaded",
+    "denied",
+    "timeout",
+    "unsupported",
+    "stopping",
+    "journal",
+];
 /// Why a span is rejected alone; see [`crate::otlp::scan::RejectReason`].
 pub const REJECT_REASONS: &[&str] = &["invalid_trace_id", "invalid_span_id", "invalid_parent_span_id"];
 /// Why a connection is cut off: the head of a request comes too slowly; answers are not taken.
@@ -75,6 +86,21 @@ pub const CUT_REASONS: &[&str] = &["slow_head", "unread"];
 pub const HELD_STATES: &[&str] = &["pending", "rescuable", "export", "spooled"];
 /// The states in which traces are held.
 pub const HELD_TRACE_STATES: &[&str] = &["pending", "rescuable"];
+/// Why a request is turned away by `otlp.auth`.
+pub const DENIAL_REASONS: &[&str] = &[
+    "no_token",
+    "unknown_token",
+    "malformed",
+    "algorithm",
+    "unknown_key",
+    "signature",
+    "issuer",
+    "audience",
+    "expired",
+    "future",
+    "account",
+    "no_keys",
+];
 /// Why a TLS handshake fails: the client shows no certificate, or none that is good; it takes too long; or anything else,
 /// such as a client that speaks no TLS.
 pub const HANDSHAKE_FAILURES: &[&str] = &["client_certificate", "timeout", "protocol"];
@@ -93,9 +119,11 @@ pub const LATE_VERDICTS: &[&str] = &["kept", "dropped", "rescued"];
 pub const DROP_REASONS: &[&str] = &["refused", "shutdown", "encode", "project_not_allowed", "gave_up", "corrupt"];
 /// What the spans of a project wait for whose calls fail; see [`crate::export::retry::Action::cause`].
 pub const WAIT_CAUSES: &[&str] = &["unavailable", "quota", "unauthenticated", "denied"];
-/// What is wrong with the spool's disk: a segment ends within a record, or its records are not what was written; a
-/// segment is not of this version and sink; a file cannot be read, or not be written.
-pub const SPOOL_FAULTS: &[&str] = &["torn", "corrupt", "foreign", "read", "write"];
+/// Where an earlier process left spans.
+pub const RECOVERY_SOURCES: &[&str] = &["spool", "journal"];
+/// What is wrong with the disk of the spool or of the journal: a segment ends within a record, or its records are not
+/// what was written; a segment is not of this version and sink; a file cannot be read, or not be written.
+pub const DISK_FAULTS: &[&str] = &["torn", "corrupt", "foreign", "read", "write"];
 /// gRPC status codes by number, under their names in the gRPC specification.
 pub const SINK_CODES: &[&str] = &[
     "OK",
@@ -156,6 +184,11 @@ pub const TABLE: &[Description] = &[
         "spansieve_cut_connections_total",
         &[listed("reason", CUT_REASONS)],
         "Connections cut off, because their peer only held them.",
+    ),
+    counter(
+        "spansieve_denied_requests_total",
+        &[listed("reason", DENIAL_REASONS)],
+        "Export requests that `otlp.auth` turned away before their body was read.",
     ),
     counter(
         "spansieve_failed_handshakes_total",
@@ -253,10 +286,27 @@ pub const TABLE: &[Description] = &[
         &[listed("code", SINK_CODES)],
         "Duration of calls to Cloud Trace by gRPC status code.",
     ),
-    counter("spansieve_recovered_spans_total", &[], "Spans that an earlier process left in the spool, found at start."),
+    counter(
+        "spansieve_recovered_spans_total",
+        &[listed("source", RECOVERY_SOURCES)],
+        "Spans that an earlier process left: in the spool, found at start; in the journal, read back.",
+    ),
     gauge("spansieve_spool_bytes", &[], "Bytes of the spool's files."),
     gauge("spansieve_spool_limit_bytes", &[], "The most bytes of the spool's files; 0: there is no spool."),
-    counter("spansieve_spool_faults_total", &[listed("kind", SPOOL_FAULTS)], "What went wrong with the spool's files."),
+    counter("spansieve_spool_faults_total", &[listed("kind", DISK_FAULTS)], "What went wrong with the spool's files."),
+    gauge("spansieve_journal_bytes", &[], "Bytes of the journal's files."),
+    gauge("spansieve_journal_limit_bytes", &[], "The most bytes of the journal's files; 0: there is no journal."),
+    gauge(
+        "spansieve_journal_unread_bytes",
+        &[],
+        "Bytes of the files that an earlier process left in the journal and that are still to be read back.",
+    ),
+    histogram("spansieve_journal_sync_seconds", &[], "How long the disk took to sync a group of requests."),
+    counter(
+        "spansieve_journal_faults_total",
+        &[listed("kind", DISK_FAULTS)],
+        "What went wrong with the journal's files.",
+    ),
     gauge(
         "spansieve_build_info",
         &[

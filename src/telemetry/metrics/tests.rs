@@ -22,7 +22,10 @@ fn each_event_counts_on_its_own_series() {
     metrics.exported(11);
     metrics.dropped("refused", 6);
     metrics.sink_call("UNAVAILABLE", Duration::from_secs(2));
-    metrics.recovered(12);
+    metrics.recovered("spool", 12);
+    metrics.recovered("journal", 13);
+    metrics.journal_fault("corrupt");
+    metrics.journal_sync(Duration::from_millis(2));
     metrics.spool_fault("torn");
     let text = metrics.render(Held {
         pending_spans: 1,
@@ -35,6 +38,9 @@ fn each_event_counts_on_its_own_series() {
         spooled_spans: 8,
         spool_bytes: 9,
         spool_limit_bytes: 10,
+        journal_bytes: 11,
+        journal_limit_bytes: 12,
+        journal_unread_bytes: 13,
     });
     let expected = [
         (r#"spansieve_received_spans_total{protocol="http_json"}"#, 7.0),
@@ -63,7 +69,13 @@ fn each_event_counts_on_its_own_series() {
         (r#"spansieve_held_spans{state="spooled"}"#, 8.0),
         ("spansieve_spool_bytes", 9.0),
         ("spansieve_spool_limit_bytes", 10.0),
-        ("spansieve_recovered_spans_total", 12.0),
+        (r#"spansieve_recovered_spans_total{source="spool"}"#, 12.0),
+        (r#"spansieve_recovered_spans_total{source="journal"}"#, 13.0),
+        ("spansieve_journal_bytes", 11.0),
+        ("spansieve_journal_limit_bytes", 12.0),
+        ("spansieve_journal_unread_bytes", 13.0),
+        (r#"spansieve_journal_faults_total{kind="corrupt"}"#, 1.0),
+        ("spansieve_journal_sync_seconds_count", 1.0),
         (r#"spansieve_spool_faults_total{kind="torn"}"#, 1.0),
         ("spansieve_held_bytes", 6.0),
         ("spansieve_memory_limit_bytes", 7.0),

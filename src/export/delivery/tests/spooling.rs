@@ -67,7 +67,7 @@ impl Spooling {
         let corrupt = counter(&self.bench.metrics, "spansieve_dropped_spans_total", "reason=\"corrupt\"");
         let gave_up = counter(&self.bench.metrics, "spansieve_dropped_spans_total", "reason=\"gave_up\"");
         let dropped = dropped.iter().sum::<u64>() + corrupt + gave_up;
-        let recovered = counter(&self.bench.metrics, "spansieve_recovered_spans_total", "");
+        let recovered = counter(&self.bench.metrics, "spansieve_recovered_spans_total", "source=\"spool\"");
         let held = self.bench.kept.unsettled_spans() + self.level.spans();
         assert_eq!(self.bench.next_id + recovered, exported + dropped + held);
     }
@@ -244,7 +244,7 @@ async fn what_is_put_away_is_there_for_the_next() {
     let script = Script::new([]);
     let mut second = Spooling::new(script, directory.path());
     assert_eq!(
-        (second.level.spans(), counter(&second.bench.metrics, "spansieve_recovered_spans_total", "")),
+        (second.level.spans(), counter(&second.bench.metrics, "spansieve_recovered_spans_total", "source=\"spool\"")),
         (spans, spans)
     );
     second.deliver_all().await;

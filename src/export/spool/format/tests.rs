@@ -99,7 +99,7 @@ fn other_files_are_told_apart() {
     };
     let cases = [
         (with(0, b'x'), NoSegment::Foreign),
-        (with(8, 2), NoSegment::Version(2)),
+        (with(8, 2), NoSegment::Version { found: 2, known: 1 }),
         (with(10, 9), NoSegment::Form(9, FORM as u8)),
         ([&good[..12], &[0; 20]].concat(), NoSegment::Foreign),
         (b"something else entirely".to_vec(), NoSegment::Foreign),

@@ -1,18 +1,24 @@
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::super::open::OpenError;
+use super::super::open::OWNER;
 use super::*;
 use crate::config::settings;
 use crate::export::batch::Batcher;
 use crate::export::testing::{counter, push_record, record};
+use crate::segment::directory::OpenError;
 use crate::tail::budget::Budget;
 use crate::telemetry::Metrics;
 
 const FORM: Form = Form::CloudTrace;
+
+fn file_name(number: u64) -> String {
+    OWNER.file_name(number)
+}
 
 fn spool(directory: &Path) -> settings::Spool {
     settings::Spool { directory: directory.to_owned(), max_bytes: 1 << 30 }
@@ -55,10 +61,7 @@ fn next(store: &mut Store) -> Option<Stored> {
 }
 
 fn segments(directory: &Path) -> Vec<PathBuf> {
-    let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
-    let mut segments = files.filter(|path| segment_number(path).is_some()).collect::<Vec<_>>();
-    segments.sort();
-    segments
+    OWNER.segments(directory).unwrap().into_iter().map(|(_, path)| path).collect()
 }
 
 /// The same as `batch`?

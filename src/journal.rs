@@ -1,0 +1,108 @@
+//! Requests on disk as they arrived, until all of their spans are settled: what was acknowledged outlives a kill and a
+//! loss of power.
+//!
+//! A body goes to the journal before it goes to the trace table, so that what the disk refuses was never in the table
+//! and is the sender's still. [`Journal::append`] returns when the sync that covers the body is done; one thread
+//! ([`writer`]) writes whatever has come meanwhile as one group. From then on a [`Hold`] ties the request to its copy; notes of
+//! what became of it ([`crate::tail::hold::Note`]) go to the same files ([`mod@format`]). After a start the requests that are not
+//! released are read back ([`backlog`]) and take the ordinary way, but for the spans that are settled.
+//!
+//! Invariants
+//! - A request is acknowledged only after it is synced.
+//! - A segment is deleted only after every request in it, and in all before it, is released.
+//! - What is noted as settled is not given out again. Notes are written within milliseconds, and synced with the next
+//!   request: what was settled in the moment before a kill may be exported twice.
+//! - A disk that fails or is full costs nothing that was acknowledged: requests are refused, retryably, until it works.
+//! - What is in the files is believed only as far as its checksums go.
+
+pub mod backlog;
+pub mod format;
+mod open;
+pub mod recording;
+mod store;
+mod writer;
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use thiserror::Error;
+use tokio::sync::watch;
+
+pub use self::backlog::Backlog;
+use self::format::PolicyMarks;
+pub use self::writer::Writer;
+use self::writer::{Outcome, Shared};
+use crate::config::settings;
+use crate::segment::directory::OpenError;
+use crate::tail::budget::Budget;
+use crate::tail::hold::{Hold, Sequence};
+use crate::telemetry::{Health, Metrics};
+
+/// Why a request is not in the journal. Retrying can help.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum AppendError {
+    /// `max_bytes` is reached: there is room again when older requests are settled.
+    #[error("the journal is full (journal.max_bytes)")]
+    Full,
+    /// More waits for the disk than it writes in time.
+    #[error("the journal's disk is too slow")]
+    Slow,
+    /// The disk fails; the log says how.
+    #[error("the journal cannot be written")]
+    Disk,
+}
+
+/// The journal, for whoever appends to it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Journal(Arc<Shared>);
+
+impl Journal {
+    /// Opens the directory of `settings` and starts the thread that writes. Returns what an earlier process left in it, too,
+    /// whose traces were kept by policies of these names. Call it inside a tokio runtime.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(
+        settings: &settings::Journal,
+        policy_names: &[String],
+        budget: &Budget,
+        metrics: &Arc<Metrics>,
+        health: &Arc<Health>,
+    ) -> Result<(Self, Writer, Backlog), OpenError> {
+        let (store, backlog) = open::open(settings, PolicyMarks::new(policy_names), budget, metrics)?;
+        let shared = Shared::new(settings.max_bytes, store.bytes(), backlog.sequence_max() + 1, budget.clone());
+        let writer = Writer::start(Arc::clone(&shared), store, Arc::clone(metrics), Arc::clone(health));
+        Ok((Journal(shared), writer, backlog))
+    }
+
+    /// Appends the body of a request; returns when it outlives a loss of power. The request stays in the journal until the
+    /// hold is dropped, also if the future is dropped.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; nothing was appended.
+    pub async fn append(&self, body: Bytes) -> Result<Arc<Hold>, AppendError> {
+        let (hold, mut written) = self.enqueue(body)?;
+        // An error means that the writer is gone, and the process ends.
+        let outcome = written.wait_for(|outcome| *outcome != Outcome::Waits).await.map_or(Outcome::Failed, |it| *it);
+        if outcome == Outcome::Synced { Ok(hold) } else { Err(AppendError::Disk) }
+    }
+
+    fn enqueue(&self, body: Bytes) -> Result<(Arc<Hold>, watch::Receiver<Outcome>), AppendError> {
+        let (sequence, written) = self.0.enqueue(body, unix_nano())?;
+        Ok((self.hold(sequence), written))
+    }
+
+    /// The hold on a request that an earlier process did not release.
+    #[must_use]
+    pub fn hold(&self, sequence: Sequence) -> Arc<Hold> {
+        Hold::new(sequence, Arc::clone(&self.0) as _)
+    }
+}
+
+fn unix_nano() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+use std::io::Cursor;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A record as a test sees it.
+type Record = (Kind, Sequence, Vec<u8>);
+
+/// A segment of these records, and where each of them ends.
+fn segment(records: &[Record]) -> (Vec<u8>, Vec<usize>) {
+    let mut out = segment_header();
+    let ends = records.iter().map(|(kind, sequence, body)| {
+        put_record(&mut out, *kind, *sequence, 7, body);
+        out.len()
+    });
+    let ends = ends.collect();
+    (out, ends)
+}
+
+/// The sound records that are read, those whose bodies are not, and why reading ended before the end.
+fn read(bytes: &[u8]) -> Result<(Vec<Record>, usize, Option<Fault>), NoSegment> {
+    let mut records = Records::open(Cursor::new(bytes), bytes.len() as u64).unwrap()?;
+    let (mut found, mut bad) = (Vec::new(), 0);
+    while let Some(record) = records.next_record().unwrap() {
+        let header = match record {
+            Ok(header) => header,
+            Err(fault) => return Ok((found, bad, Some(fault))),
+        };
+        match records.body(&header).unwrap() {
+            Some(body) => found.push((header.kind, header.sequence, body)),
+            None => bad += 1,
+        }
+    }
+    Ok((found, bad, None))
+}
+
+fn records() -> Vec<Record> {
+    vec![
+        (Kind::Request, 1, b"a request".to_vec()),
+        (Kind::Notes, 0, vec![3, 1, 0, 0, 0, 0, 0, 0, 0]),
+        (Kind::Request, 2, Vec::new()),
+        (Kind::Request, u64::MAX, vec![9; 20_000]),
+    ]
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let (bytes, _) = segment(&records());
+    assert_eq!(read(&bytes), Ok((records(), 0, None)));
+}
+
+#[test]
+fn bodies_need_not_be_read() {
+    let (bytes, _) = segment(&records());
+    let mut found = Records::open(Cursor::new(&bytes), bytes.len() as u64).unwrap().unwrap();
+    for (i, (kind, sequence, body)) in records().into_iter().enumerate() {
+        let header = found.next_record().unwrap().unwrap().unwrap();
+        assert_eq!(
+            (header.kind, header.sequence, header.body_len as usize, header.unix_nano),
+            (kind, sequence, body.len(), 7)
+        );
+        if i % 2 == 0 {
+            assert_eq!(found.body(&header).unwrap(), Some(body));
+        }
+    }
+    assert!(found.next_record().unwrap().is_none());
+    assert_eq!(found.rest(), 0);
+}
+
+#[test]
+fn any_prefix_of_a_segment_has_its_whole_records() {
+    let (bytes, ends) = segment(&records());
+    for len in 0..=bytes.len() {
+        let whole = ends.iter().filter(|&&end| end <= len).count();
+        let torn = !ends.contains(&len) && len != SEGMENT_HEADER_LEN;
+        let expected = match len {
+            ..SEGMENT_HEADER_LEN => Err(NoSegment::Short),
+            _ => Ok((records()[..whole].to_vec(), 0, torn.then_some(Fault::Torn))),
+        };
+        assert_eq!(read(&bytes[..len]), expected, "{len} bytes");
+    }
+}
+
+#[test]
+fn a_byte_that_went_bad_costs_its_record_or_ends_the_segment() {
+    let (bytes, ends) = segment(&records()[..3]);
+    for at in SEGMENT_HEADER_LEN..bytes.len() {
+        let mut bytes = bytes.clone();
+        bytes[at] ^= 0x20;
+        let hit = ends.iter().filter(|&&end| end <= at).count();
+        let start = if hit == 0 { SEGMENT_HEADER_LEN } else { ends[hit - 1] };
+        let (found, bad, fault) = read(&bytes).unwrap();
+        assert_eq!(found[..hit], records()[..hit], "at {at}");
+        if at < start + RECORD_HEADER_LEN {
+            assert_eq!((found.len(), bad), (hit, 0), "at {at}");
+            assert!(fault.is_some(), "at {at}");
+        } else {
+            assert_eq!((found.len(), bad, fault), (2, 1, None), "at {at}");
+        }
+    }
+}
+
+#[test]
+fn a_file_of_another_kind_or_version_is_none() {
+    let header = segment_header();
+    let changed = |at: usize, byte| {
+        let mut header = header.clone();
+        header[at] = byte;
+        read(&header)
+    };
+    assert_eq!(changed(0, b'T'), Err(NoSegment::Foreign));
+    assert_eq!(changed(8, 2), Err(NoSegment::Version { found: 2, known: 1 }));
+    assert_eq!(changed(12, !header[12]), Err(NoSegment::Foreign));
+    assert_eq!(read(b""), Err(NoSegment::Short));
+}
+
+fn policies(names: &[&str]) -> PolicyMarks {
+    PolicyMarks::new(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+}
+
+fn notes(bytes: &[u8], policies: &PolicyMarks) -> Vec<Note> {
+    let mut rest = bytes;
+    std::iter::from_fn(|| take_note(&mut rest, policies)).collect()
+}
+
+#[test]
+fn notes_are_read_as_written_and_policies_by_name() {
+    let (before, after) = (policies(&["errors", "slow", "gone"]), policies(&["slow", "new", "errors"]));
+    let kept = |policy, bits| {
+        let keep = Keep::new(policy, Threshold::from_bits(bits));
+        Note::Kept(5, TraceId([7; 16]), Keep { rescued: bits % 2 == 1, ..keep })
+    };
+    let others = [Note::Settled(u64::MAX, TraceId([1; 16])), Note::Released(3)];
+    let written = [kept(0, 0), others[0], kept(1, 0xff_0000_0000_0001), others[1], kept(2, 3)];
+    let mut bytes = Vec::new();
+    written.iter().for_each(|&note| put_note(&mut bytes, note, &before));
+    assert_eq!(notes(&bytes, &before), written);
+    let expected = [kept(2, 0), others[0], kept(0, 0xff_0000_0000_0001), others[1], kept(u16::MAX, 3)];
+    assert_eq!(notes(&bytes, &after), expected, "the numbers have changed");
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_to_an_end(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let policies = policies(&["errors"]);
+        prop_assert!(notes(&bytes, &policies).len() <= bytes.len() / 9);
+        let (mut segment, _) = segment(&[]);
+        segment.extend(bytes);
+        let (found, bad, fault) = read(&segment).unwrap();
+        prop_assert!(found.is_empty() && bad == 0 && (fault.is_some() || segment.len() == SEGMENT_HEADER_LEN));
+    }
+}

@@ -1,0 +1,182 @@
+use std::path::Path;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use super::recording::Recording;
+use super::*;
+use crate::export::testing::counter;
+use crate::tail::hold::{KeptHold, Note, Notes};
+
+/// A journal in `directory` with what belongs to it.
+struct Fixture {
+    journal: Journal,
+    writer: Writer,
+    backlog: Backlog,
+    budget: Budget,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+}
+
+impl Fixture {
+    fn open(directory: &Path, max_bytes: u64) -> Self {
+        let (budget, metrics, health) = (Budget::new(1 << 30), Arc::new(Metrics::new()), Arc::new(Health::default()));
+        health.set_ready();
+        let settings = settings::Journal { directory: directory.to_owned(), max_bytes };
+        let (journal, writer, backlog) = Journal::open(&settings, &[], &budget, &metrics, &health).unwrap();
+        Fixture { journal, writer, backlog, budget, metrics, health }
+    }
+
+    async fn close(self) {
+        self.writer.close(Instant::now() + Duration::from_secs(10)).await;
+    }
+
+    /// Waits until the writer has done what the test is about.
+    async fn eventually(&self, condition: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !condition(self) {
+            assert!(Instant::now() < deadline, "it never happened");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+fn body(byte: u8) -> Bytes {
+    vec![byte; 1_000].into()
+}
+
+fn recorded(directory: &Path) -> Vec<Bytes> {
+    Recording::open(directory).unwrap().map(|request| request.unwrap().body).collect()
+}
+
+#[tokio::test]
+async fn a_request_is_on_the_disk_when_it_is_appended_and_gone_when_it_is_released() {
+    let directory = TempDir::new().unwrap();
+    let fixture = Fixture::open(directory.path(), 1 << 30);
+    let hold = fixture.journal.append(body(1)).await.unwrap();
+    assert_eq!(recorded(directory.path()), [body(1)]);
+    assert_eq!(counter(&fixture.metrics, "spansieve_journal_sync_seconds_count", ""), 1);
+    drop(hold);
+    fixture.close().await;
+    assert_eq!(recorded(directory.path()), [] as [Bytes; 0]);
+}
+
+#[tokio::test]
+async fn what_is_held_at_the_end_is_there_at_the_next_start() {
+    let directory = TempDir::new().unwrap();
+    let first = Fixture::open(directory.path(), 1 << 30);
+    let holds = [first.journal.append(body(1)).await.unwrap(), first.journal.append(body(2)).await.unwrap()];
+    first.close().await;
+    // The process ends, and lets everything go.
+    drop(holds);
+    let mut second = Fixture::open(directory.path(), 1 << 30);
+    let request = second.backlog.next_request().unwrap().unwrap();
+    assert_eq!(second.backlog.body(&request).unwrap(), Some(body(1)));
+    drop(second.journal.hold(request.sequence));
+    assert_eq!(second.backlog.next_request().unwrap().map(|request| request.sequence), Some(request.sequence + 1));
+    let hold = second.journal.append(body(3)).await.unwrap();
+    second.close().await;
+    drop(hold);
+    let mut third = Fixture::open(directory.path(), 1 << 30);
+    let left: Vec<_> = std::iter::from_fn(|| third.backlog.next_request().unwrap()).map(|it| it.sequence).collect();
+    assert_eq!(left, [request.sequence + 1, request.sequence + 2]);
+}
+
+#[tokio::test]
+async fn who_gives_up_waiting_lets_the_request_go() {
+    let directory = TempDir::new().unwrap();
+    let fixture = Fixture::open(directory.path(), 1 << 30);
+    drop(fixture.journal.enqueue(body(1)).unwrap());
+    let kept = fixture.journal.append(body(2)).await.unwrap();
+    fixture.close().await;
+    drop(kept);
+    let mut next = Fixture::open(directory.path(), 1 << 30);
+    let request = next.backlog.next_request().unwrap().unwrap();
+    assert_eq!(next.backlog.body(&request).unwrap(), Some(body(2)));
+    assert!(next.backlog.next_request().unwrap().is_none());
+}
+
+#[tokio::test]
+async fn what_a_panicking_thread_drops_is_not_released() {
+    let directory = TempDir::new().unwrap();
+    let fixture = Fixture::open(directory.path(), 1 << 30);
+    let hold = fixture.journal.append(body(1)).await.unwrap();
+    let result = std::thread::spawn(move || {
+        let _hold = hold;
+        panic!("with a request in its hands");
+    })
+    .join();
+    assert!(result.is_err());
+    fixture.close().await;
+    assert_eq!(recorded(directory.path()), [body(1)]);
+}
+
+#[tokio::test]
+async fn it_is_full_at_max_bytes_and_has_room_when_the_oldest_are_released() {
+    let directory = TempDir::new().unwrap();
+    let fixture = Fixture::open(directory.path(), 40 << 20);
+    let large = Bytes::from(vec![7; 15 << 20]);
+    let mut holds = Vec::new();
+    let error = loop {
+        match fixture.journal.append(large.clone()).await {
+            Ok(hold) => holds.push(hold),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!((error, holds.len()), (AppendError::Full, 2));
+    assert!(fixture.budget.disk().is_over(0.7));
+    holds.remove(0);
+    fixture.eventually(|fixture| !fixture.budget.disk().is_over(0.5)).await;
+    fixture.journal.append(large).await.unwrap();
+    assert!(fixture.budget.disk().used_bytes() <= 40 << 20);
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_refuses_says_so_and_is_tried_again() {
+    let directory = TempDir::new().unwrap();
+    let (path, away) = (directory.path().join("journal"), directory.path().join("away"));
+    let fixture = Fixture::open(&path, 1 << 30);
+    std::fs::rename(&path, &away).unwrap();
+    for _ in 0..2 {
+        assert_eq!(fixture.journal.append(body(1)).await.err(), Some(AppendError::Disk));
+    }
+    assert!(!fixture.health.is_ready() && fixture.health.waits_for().unwrap().contains("journal"));
+    assert!(counter(&fixture.metrics, "spansieve_journal_faults_total", "kind=\"write\"") >= 1);
+    std::fs::rename(&away, &path).unwrap();
+    fixture.eventually(|fixture| fixture.health.is_ready()).await;
+    fixture.journal.append(body(2)).await.unwrap();
+    assert_eq!(recorded(&path), [body(2)]);
+}
+
+#[tokio::test]
+async fn appends_that_wait_together_share_a_sync() {
+    let directory = TempDir::new().unwrap();
+    let fixture = Fixture::open(directory.path(), 1 << 30);
+    let appends: Vec<_> = (0..200).map(|i| fixture.journal.enqueue(body(i)).unwrap()).collect();
+    for (_, mut written) in appends {
+        assert!(matches!(*written.wait_for(|outcome| *outcome != Outcome::Waits).await.unwrap(), Outcome::Synced));
+    }
+    let syncs = counter(&fixture.metrics, "spansieve_journal_sync_seconds_count", "");
+    assert!((1..100).contains(&syncs), "{syncs} syncs");
+    assert_eq!(recorded(directory.path()).len(), 200);
+}
+
+#[tokio::test]
+async fn notes_reach_the_disk_without_another_request() {
+    let directory = TempDir::new().unwrap();
+    let fixture = Fixture::open(directory.path(), 1 << 30);
+    let hold = fixture.journal.append(body(1)).await.unwrap();
+    let bytes = fixture.budget.disk().used_bytes();
+    let trace = crate::otlp::TraceId([1; 16]);
+    let keep = crate::sampling::Keep::new(0, crate::sampling::Threshold::ALWAYS);
+    let kept = KeptHold::new(hold, trace, keep);
+    fixture.eventually(|fixture| fixture.budget.disk().used_bytes() > bytes).await;
+    kept.settle();
+    fixture.journal.0.note(Note::Settled(99, trace));
+    fixture.close().await;
+    drop(kept);
+    let mut next = Fixture::open(directory.path(), 1 << 30);
+    assert_eq!(next.backlog.take_kept(), [(trace, crate::sampling::Keep { policy: u16::MAX, ..keep })]);
+    assert_eq!(next.backlog.next_request().unwrap().unwrap().settled, [trace]);
+}

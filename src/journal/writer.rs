@@ -1,0 +1,267 @@
+//! The thread that writes the journal, and the queue before it.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::AppendError;
+use super::format::RECORD_HEADER_LEN;
+use super::store::{Entry, Store};
+use crate::tail::budget::Budget;
+use crate::tail::hold::{Note, Notes, Sequence};
+use crate::telemetry::{Health, Metrics};
+
+/// From one group to the next: what an acknowledgement waits at most beside the sync itself. An idle journal writes at
+/// once; a busy one gathers some hundred requests for each sync.
+const GROUP_INTERVAL: Duration = Duration::from_millis(5);
+/// Bodies that wait for the disk: a third of a second of one that writes 100 MB/s, beyond which waiting is no use.
+const QUEUE_BYTES_MAX: u64 = 32 << 20;
+/// After a failure the disk is left alone for this long.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// The log repeats at this interval that the disk fails or the journal is full.
+const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What became of a group of requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Waits,
+    Synced,
+    Failed,
+}
+
+/// What the next group will be.
+#[derive(Debug)]
+struct Queue {
+    requests: Vec<Entry>,
+    /// Of the requests' records.
+    bytes: u64,
+    notes: Vec<Note>,
+    /// Tells those that wait for the group.
+    group: watch::Sender<Outcome>,
+    next_sequence: Sequence,
+    /// What `max_bytes` leaves.
+    room_bytes: u64,
+    /// While the disk fails: when it is tried again.
+    retry_at: Option<Instant>,
+    /// The writer waits for something to do.
+    idle: bool,
+    /// Nothing is noted any more: what is dropped from now on is dropped because the process ends.
+    closing: bool,
+}
+
+/// What the writer and those who append share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    queue: Mutex<Queue>,
+    work: Condvar,
+    max_bytes: u64,
+    budget: Budget,
+}
+
+impl Shared {
+    pub(super) fn new(max_bytes: u64, bytes: u64, next_sequence: Sequence, budget: Budget) -> Arc<Self> {
+        budget.disk().set(bytes, max_bytes);
+        let queue = Queue {
+            requests: Vec::new(),
+            bytes: 0,
+            notes: Vec::new(),
+            group: watch::Sender::new(Outcome::Waits),
+            next_sequence,
+            room_bytes: max_bytes.saturating_sub(bytes),
+            retry_at: None,
+            idle: false,
+            closing: false,
+        };
+        Arc::new(Shared { queue: Mutex::new(queue), work: Condvar::new(), max_bytes, budget })
+    }
+
+    /// Queues the body of a request: its number, and who tells when it is written.
+    pub(super) fn enqueue(
+        &self,
+        body: Bytes,
+        unix_nano: u64,
+    ) -> Result<(Sequence, watch::Receiver<Outcome>), AppendError> {
+        let bytes = (RECORD_HEADER_LEN + body.len()) as u64;
+        let mut queue = self.queue.lock();
+        if queue.retry_at.is_some_and(|at| Instant::now() < at) || queue.closing {
+            return Err(AppendError::Disk);
+        }
+        if queue.bytes + bytes > queue.room_bytes {
+            return Err(AppendError::Full);
+        }
+        if queue.bytes + bytes > QUEUE_BYTES_MAX && !queue.requests.is_empty() {
+            return Err(AppendError::Slow);
+        }
+        let sequence = queue.next_sequence;
+        queue.next_sequence += 1;
+        queue.bytes += bytes;
+        queue.requests.push(Entry { sequence, unix_nano, body });
+        let written = queue.group.subscribe();
+        self.wake(&queue);
+        Ok((sequence, written))
+    }
+
+    fn wake(&self, queue: &Queue) {
+        if queue.idle {
+            self.work.notify_one();
+        }
+    }
+
+    /// Waits for something to do, and takes it; `None` when there is no more to come. A disk that fails is to be tried
+    /// from time to time, with an empty group: nobody may send anything while the process is not ready.
+    fn next_group(&self) -> Option<Group> {
+        let mut queue = self.queue.lock();
+        while queue.requests.is_empty() && queue.notes.is_empty() {
+            if queue.closing {
+                return None;
+            }
+            queue.idle = true;
+            let timed_out = match queue.retry_at {
+                Some(at) => self.work.wait_until(&mut queue, at).timed_out(),
+                None => {
+                    self.work.wait(&mut queue);
+                    false
+                }
+            };
+            queue.idle = false;
+            if timed_out {
+                break;
+            }
+        }
+        queue.bytes = 0;
+        Some(Group {
+            requests: std::mem::take(&mut queue.requests),
+            notes: std::mem::take(&mut queue.notes),
+            told: std::mem::replace(&mut queue.group, watch::Sender::new(Outcome::Waits)),
+        })
+    }
+
+    fn written(&self, bytes: u64, failed: bool) {
+        self.budget.disk().set(bytes, self.max_bytes);
+        let mut queue = self.queue.lock();
+        queue.room_bytes = self.max_bytes.saturating_sub(bytes);
+        queue.retry_at = failed.then(|| Instant::now() + RETRY_INTERVAL);
+    }
+
+    /// Lets the writer end once it has written what it was told until now.
+    fn close(&self) {
+        let mut queue = self.queue.lock();
+        queue.closing = true;
+        self.work.notify_one();
+    }
+}
+
+impl Notes for Shared {
+    fn note(&self, note: Note) {
+        // A thread that panics drops what is not settled.
+        if std::thread::panicking() {
+            return;
+        }
+        let mut queue = self.queue.lock();
+        if !queue.closing {
+            queue.notes.push(note);
+            self.wake(&queue);
+        }
+    }
+}
+
+/// What is written together.
+struct Group {
+    requests: Vec<Entry>,
+    notes: Vec<Note>,
+    told: watch::Sender<Outcome>,
+}
+
+/// The running writer. When it is dropped without [`Writer::close`], because the process fails, nothing more is noted.
+#[derive(Debug)]
+pub struct Writer {
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+impl Writer {
+    pub(super) fn start(shared: Arc<Shared>, store: Store, metrics: Arc<Metrics>, health: Arc<Health>) -> Self {
+        let worker = Worker { shared: Arc::clone(&shared), store, metrics, health, logged: None };
+        Writer { shared, task: tokio::task::spawn_blocking(|| worker.run()) }
+    }
+
+    /// Resolves if the thread ends by itself, which it does only by a panic.
+    pub async fn failed(&mut self) -> String {
+        let ended = (&mut self.task).await;
+        ended.err().map_or_else(|| "without an error".to_owned(), |error| error.to_string())
+    }
+
+    /// Writes what was noted until now and syncs it; what is not settled stays for the next process. Waits until
+    /// `deadline` for a disk that hangs.
+    pub async fn close(mut self, deadline: tokio::time::Instant) {
+        self.shared.close();
+        if tokio::time::timeout_at(deadline, &mut self.task).await.is_err() {
+            tracing::error!("The journal's disk hangs: what was exported last may be exported again after a start.");
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    store: Store,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    /// When the log last said that the disk fails.
+    logged: Option<Instant>,
+}
+
+impl Worker {
+    fn run(mut self) {
+        while let Some(group) = self.shared.next_group() {
+            let started = Instant::now();
+            self.write(&group);
+            std::thread::sleep(GROUP_INTERVAL.saturating_sub(started.elapsed()));
+        }
+        if let Err(cause) = self.store.close() {
+            self.metrics.journal_fault("write");
+            tracing::error!(%cause, "The journal could not be closed as it should be.");
+        }
+    }
+
+    fn write(&mut self, group: &Group) {
+        let result = self.store.write(&group.requests, &group.notes);
+        let outcome = if result.is_ok() { Outcome::Synced } else { Outcome::Failed };
+        let synced = result.as_ref().ok().copied().flatten();
+        let result = result.and_then(|_| self.store.delete_released());
+        self.shared.written(self.store.bytes(), outcome == Outcome::Failed);
+        synced.into_iter().for_each(|elapsed| self.metrics.journal_sync(elapsed));
+        match result {
+            Ok(()) => self.works(),
+            Err(cause) => self.fails(&cause),
+        }
+        // Nobody may wait for it.
+        group.told.send_replace(outcome);
+    }
+
+    fn fails(&mut self, cause: &io::Error) {
+        self.metrics.journal_fault("write");
+        self.health.set_obstacle(Some(format!("the journal cannot be written: {cause}")));
+        if self.logged.is_none_or(|logged| logged.elapsed() >= REMINDER_INTERVAL) {
+            self.logged = Some(Instant::now());
+            tracing::error!(%cause, "The journal cannot be written: spans are refused until it can.");
+        }
+    }
+
+    fn works(&mut self) {
+        if self.logged.take().is_some() {
+            self.health.set_obstacle(None);
+            tracing::info!("The journal works again.");
+        }
+    }
+}

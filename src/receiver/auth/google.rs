@@ -1,0 +1,85 @@
+//! Google's ID tokens: each is verified once, and remembered while it is good.
+
+use std::collections::HashMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use parking_lot::RwLock;
+
+use super::Denial;
+use super::keyring::Keyring;
+use crate::config::settings::GoogleIdTokens;
+use crate::google::certs::{Certs, CertsError};
+use crate::trust::id_token::{IdToken, Senders};
+use crate::trust::token::TokenHash;
+
+/// Verified tokens that are remembered, of some 50 bytes each: a sender has a new one every hour, and only allowed
+/// accounts have any.
+const VERIFIED_MAX: usize = 10_000;
+
+#[derive(Debug)]
+pub(super) struct Google {
+    senders: Senders,
+    keyring: Keyring,
+    verified: RwLock<Verified>,
+}
+
+/// Tokens with the second in which they end, all of them signed with keys of one generation: when Google takes a key
+/// back, what it has signed is looked at again.
+#[derive(Debug, Default)]
+struct Verified {
+    generation: u64,
+    until_s: HashMap<TokenHash, u64>,
+}
+
+impl Verified {
+    fn has(&self, token: &TokenHash, generation: u64, now_s: u64) -> bool {
+        self.generation == generation && self.until_s.get(token).is_some_and(|&until_s| now_s < until_s)
+    }
+
+    fn add(&mut self, token: TokenHash, until_s: u64, generation: u64, now_s: u64) {
+        if self.generation != generation {
+            self.generation = generation;
+            self.until_s.clear();
+        }
+        if self.until_s.len() >= VERIFIED_MAX {
+            self.until_s.retain(|_, until_s| now_s < *until_s);
+        }
+        if self.until_s.len() < VERIFIED_MAX {
+            self.until_s.insert(token, until_s);
+        }
+    }
+}
+
+impl Google {
+    pub(super) fn new(settings: &GoogleIdTokens) -> Result<Self, CertsError> {
+        let senders = Senders { audiences: settings.audiences.clone(), accounts: settings.service_accounts.clone() };
+        let keyring = Keyring::new(Certs::at(&settings.certs_url)?);
+        Ok(Google { senders, keyring, verified: RwLock::default() })
+    }
+
+    /// Keeps the keys fresh for ever.
+    pub(super) async fn renew(&self) {
+        self.keyring.renew().await;
+    }
+
+    /// Whether `token` is of one of the senders; `hash` is its hash.
+    pub(super) async fn check(&self, token: &str, hash: TokenHash) -> Result<(), Denial> {
+        let now_s = now_s();
+        if self.verified.read().has(&hash, self.keyring.generation(), now_s) {
+            return Ok(());
+        }
+        let token = IdToken::read(token)?;
+        let (keys, generation) = self.keyring.keys_for(token.key_id()).await?;
+        let until_s = token.verify(&keys, &self.senders, now_s)?;
+        self.verified.write().add(hash, until_s, generation, now_s);
+        Ok(())
+    }
+}
+
+/// Seconds since 1970, as the times in tokens are.
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests;

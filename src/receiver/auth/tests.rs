@@ -1,0 +1,116 @@
+use std::path::PathBuf;
+
+use super::*;
+use crate::config::settings::Bearer;
+use crate::telemetry::metrics::Held;
+
+fn headers(values: &[&str]) -> HeaderMap {
+    values.iter().map(|value| (AUTHORIZATION, HeaderValue::from_str(value).unwrap())).collect()
+}
+
+#[test]
+fn one_bearer_token_is_read_and_nothing_else() {
+    let cases = [
+        (&["Bearer abc"][..], Some("abc")),
+        (&["bearer abc"], Some("abc")),
+        (&["BEARER   abc  "], Some("abc")),
+        (&["Bearer two words"], Some("two words")),
+        (&["Bearer "], None),
+        (&["Bearer"], None),
+        (&["Bearerabc"], None),
+        (&["abc"], None),
+        (&["Basic abc"], None),
+        (&["Bearer abc", "Bearer abc"], None),
+        (&["Bearer \u{e9}"], None),
+        (&[""], None),
+        (&[], None),
+    ];
+    for (values, expected) in cases {
+        assert_eq!(bearer(&headers(values)), expected, "{values:?}");
+    }
+}
+
+async fn load(tokens: &[&str], tokens_file: Option<PathBuf>) -> Result<Auth, AuthError> {
+    let mut configured = Tokens::default();
+    tokens.iter().for_each(|token| configured.add(token.as_bytes()).unwrap());
+    Auth::load(&settings::Auth { bearer: Some(Bearer { tokens: configured, tokens_file }), google: None }).await
+}
+
+#[tokio::test]
+async fn tokens_of_the_file_can_be_rotated_and_those_of_the_configuration_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokens");
+    let write = |text: &str| std::fs::write(&path, text).unwrap();
+    write("old-token");
+    let mut auth = load(&["fixed-token"], Some(path.clone())).await.unwrap();
+    let guard = auth.guard();
+    let metrics = Metrics::new();
+    let steps = [
+        (None, [true, true, false]),
+        (Some("old-token\nnew-token\n"), [true, true, true]),
+        (Some("new-token"), [true, false, true]),
+        (Some(""), [true, false, true]),
+        (Some("not a token"), [true, false, true]),
+        (Some("old-token"), [true, true, false]),
+    ];
+    for (written, expected) in steps {
+        written.into_iter().for_each(write);
+        auth.watched.as_mut().unwrap().look(&metrics, |contents| guard.replace(contents)).await;
+        for (token, good) in ["fixed-token", "old-token", "new-token"].into_iter().zip(expected) {
+            let checked = guard.check(&headers(&[&format!("Bearer {token}")]), &metrics).await;
+            let expected = if good { Ok(()) } else { Err(Denial::UnknownToken) };
+            assert_eq!(checked, expected, "{token} after {written:?}");
+        }
+    }
+    let text = metrics.render(Held::default());
+    assert!(text.contains("spansieve_reloads_total{outcome=\"ok\"} 3\n"), "{text}");
+    assert!(text.contains("spansieve_reloads_total{outcome=\"failed\"} 2\n"), "{text}");
+}
+
+#[tokio::test]
+async fn a_file_without_tokens_is_an_error_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokens");
+    let error = load(&[], Some(path.clone())).await.unwrap_err().to_string();
+    assert!(error.starts_with("otlp.auth.bearer: cannot read "), "{error}");
+    std::fs::write(&path, "# none").unwrap();
+    let error = load(&[], Some(path)).await.unwrap_err().to_string();
+    assert_eq!(error, "otlp.auth.bearer.tokens_file: there is no token in it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_says_each_reason_once_a_minute() {
+    let guard = load(&["fixed-token"], None).await.unwrap().guard();
+    let account = |name: &str| Denial::IdToken(Rejection::Account(name.to_owned()));
+    let steps = [
+        (0, Denial::NoToken, true),
+        (0, Denial::NoToken, false),
+        (0, Denial::UnknownToken, true),
+        (0, account("one"), true),
+        (59, account("two"), false),
+        (1, account("two"), true),
+    ];
+    for (seconds, denial, expected) in steps {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        assert_eq!(guard.is_news(&denial), expected, "{denial}");
+    }
+}
+
+#[test]
+fn every_reason_is_in_the_table_and_no_other() {
+    let denials = [
+        Denial::NoToken,
+        Denial::UnknownToken,
+        Rejection::Malformed.into(),
+        Rejection::Algorithm.into(),
+        Rejection::UnknownKey.into(),
+        Rejection::Signature.into(),
+        Rejection::Issuer.into(),
+        Rejection::Audience.into(),
+        Rejection::Expired.into(),
+        Rejection::Future.into(),
+        Rejection::Account(String::new()).into(),
+        Denial::NoKeys,
+    ];
+    assert_eq!(denials.map(|denial| denial.reason()), DENIAL_REASONS);
+}

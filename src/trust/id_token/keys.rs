@@ -1,0 +1,89 @@
+//! The keys that Google signs with at present: a JSON Web Key Set (RFC 7517, 5; RFC 7518, 6.3.1).
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
+use serde::Deserialize;
+use thiserror::Error;
+
+use super::ALGORITHM;
+
+/// Keys at once; Google has two or three.
+const KEYS_MAX: usize = 64;
+
+/// What is no key set.
+#[derive(Debug, Error)]
+pub enum KeysError {
+    /// It is no JSON, or of another form.
+    #[error("no JSON Web Key Set: {0}")]
+    Json(#[from] serde_json::Error),
+    /// None of its keys is one for RS256.
+    #[error("a JSON Web Key Set without a key for {ALGORITHM}")]
+    Empty,
+}
+
+/// Public keys by their names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keys(Vec<Key>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    id: String,
+    modulus: Vec<u8>,
+    exponent: Vec<u8>,
+}
+
+#[derive(Deserialize)]
+struct KeySet {
+    keys: Vec<Jwk>,
+}
+
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    alg: Option<String>,
+    #[serde(rename = "use")]
+    usage: Option<String>,
+    kid: Option<String>,
+    n: Option<String>,
+    e: Option<String>,
+}
+
+impl Keys {
+    /// The keys for RS256 in `json`; others are left out (RFC 7517, 5).
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn parse(json: &[u8]) -> Result<Self, KeysError> {
+        let set: KeySet = serde_json::from_slice(json)?;
+        let keys: Vec<Key> = set.keys.into_iter().filter_map(key).take(KEYS_MAX).collect();
+        if keys.is_empty() { Err(KeysError::Empty) } else { Ok(Keys(keys)) }
+    }
+
+    /// Whether there is a key of this name.
+    #[must_use]
+    pub fn has(&self, id: &str) -> bool {
+        self.find(id).is_some()
+    }
+
+    pub(super) fn find(&self, id: &str) -> Option<&Key> {
+        self.0.iter().find(|key| key.id == id)
+    }
+}
+
+impl Key {
+    /// Whether `signature` is this key's for `message` (RFC 8017, 8.2.2, with SHA-256).
+    pub(super) fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
+        let key = RsaPublicKeyComponents { n: &self.modulus, e: &self.exponent };
+        key.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature).is_ok()
+    }
+}
+
+fn key(jwk: Jwk) -> Option<Key> {
+    let signs = jwk.usage.is_none_or(|usage| usage == "sig") && jwk.alg.is_none_or(|alg| alg == ALGORITHM);
+    if jwk.kty != "RSA" || !signs {
+        return None;
+    }
+    let number = |text: Option<String>| BASE64_URL_SAFE_NO_PAD.decode(text?).ok();
+    Some(Key { id: jwk.kid?, modulus: number(jwk.n)?, exponent: number(jwk.e)? })
+}

@@ -1,0 +1,167 @@
+use base64::prelude::BASE64_URL_SAFE;
+use ring::hmac;
+use serde_json::{Value, json};
+
+use super::*;
+
+#[path = "../../../tests/support/id_tokens.rs"]
+pub(crate) mod signer;
+
+use signer::{ACCOUNT, ACCOUNT_NUMBER, AUDIENCE, Signer, claims, merge, unsigned};
+
+const NOW_S: u64 = 1_795_000_000;
+
+fn key_set(keys: &[Value]) -> Keys {
+    Keys::parse(json!({ "keys": keys }).to_string().as_bytes()).unwrap()
+}
+
+fn senders() -> Senders {
+    let accounts = vec![ACCOUNT.to_owned(), "42".to_owned()];
+    Senders { audiences: vec![AUDIENCE.to_owned(), "other".to_owned()], accounts }
+}
+
+fn check(token: &str, now_s: u64) -> Result<u64, Rejection> {
+    let keys = key_set(&[Signer::new("one", false).jwk()]);
+    IdToken::read(token)?.verify(&keys, &senders(), now_s)
+}
+
+#[test]
+fn claims_are_what_counts_once_the_signature_is_right() {
+    let account = |text: &str| Err(Rejection::Account(text.to_owned()));
+    let until = Ok(NOW_S + 3600 + CLOCK_SKEW_S);
+    let long = "a".repeat(5000);
+    let cases = [
+        (json!({}), until.clone()),
+        (json!({"iss": "accounts.google.com"}), until.clone()),
+        (json!({"iss": "https://accounts.google.com.evil.example"}), Err(Rejection::Issuer)),
+        (json!({"iss": null}), Err(Rejection::Malformed)),
+        (json!({"aud": "other"}), until.clone()),
+        (json!({"aud": ["nobody", "other"]}), until.clone()),
+        (json!({"aud": "https://spansieve.example/"}), Err(Rejection::Audience)),
+        (json!({"aud": []}), Err(Rejection::Audience)),
+        (json!({"aud": null}), Err(Rejection::Malformed)),
+        (json!({"exp": NOW_S + 1 - CLOCK_SKEW_S}), Ok(NOW_S + 1)),
+        (json!({"exp": NOW_S - CLOCK_SKEW_S}), Err(Rejection::Expired)),
+        (json!({"exp": null}), Err(Rejection::Malformed)),
+        (json!({"exp": -1}), Err(Rejection::Malformed)),
+        (json!({"exp": u64::MAX}), Ok(u64::MAX)),
+        (json!({"iat": NOW_S + CLOCK_SKEW_S}), until.clone()),
+        (json!({"iat": NOW_S + CLOCK_SKEW_S + 1}), Err(Rejection::Future)),
+        (json!({"iat": null}), Err(Rejection::Malformed)),
+        (json!({"nbf": NOW_S + CLOCK_SKEW_S + 1}), Err(Rejection::Future)),
+        (json!({"nbf": 0}), until.clone()),
+        (json!({"email_verified": false}), account(ACCOUNT)),
+        (json!({"email_verified": "true"}), Err(Rejection::Malformed)),
+        (json!({"email_verified": null}), account(ACCOUNT)),
+        (json!({"email": "somebody@gmail.com"}), account("somebody@gmail.com")),
+        (json!({"email": ACCOUNT.to_uppercase()}), account(&ACCOUNT.to_uppercase())),
+        (json!({"email": long}), account(&long[..ACCOUNT_CHARS_MAX])),
+        (json!({"email": null}), account(ACCOUNT_NUMBER)),
+        (json!({"email": null, "sub": "42"}), until.clone()),
+        (json!({"email": "42", "email_verified": false}), account("42")),
+        (json!({"sub": null}), Err(Rejection::Malformed)),
+    ];
+    let signer = Signer::new("one", false);
+    for (change, expected) in cases {
+        assert_eq!(check(&signer.token(NOW_S, &change), NOW_S), expected, "{change}");
+    }
+}
+
+#[test]
+fn only_a_signature_of_the_key_that_is_named_counts() {
+    let (signer, other) = (Signer::new("one", false), Signer::new("one", true));
+    let good = claims(NOW_S, &json!({}));
+    let header = |change: Value| {
+        let mut header = signer.header();
+        merge(&mut header, &change);
+        header
+    };
+    let token = signer.token(NOW_S, &json!({}));
+    let (start, signature) = token.rsplit_once('.').unwrap();
+    let public_key = signer.jwk()["n"].as_str().unwrap().to_owned();
+    let cases = [
+        ("another key under this name", other.token(NOW_S, &json!({})), Rejection::Signature),
+        ("other claims", format!("{}.{signature}", unsigned(&header(json!({})), &json!({}))), Rejection::Malformed),
+        (
+            "claims of another hour",
+            format!("{}.{signature}", unsigned(&header(json!({})), &claims(NOW_S + 1, &json!({})))),
+            Rejection::Signature,
+        ),
+        ("no signature", format!("{start}."), Rejection::Signature),
+        ("a signature cut off", token[..token.len() - 2].to_owned(), Rejection::Signature),
+        ("what Cloud Run leaves of one", format!("{start}.SIGNATURE_REMOVED_BY_GOOGLE"), Rejection::Removed),
+        ("none", format!("{}.", unsigned(&header(json!({"alg": "none"})), &good)), Rejection::Algorithm),
+        ("none, signed", signer.sign(&header(json!({"alg": "none"})), &good), Rejection::Algorithm),
+        ("HS256 by the public key", hs256(&header(json!({"alg": "HS256"})), &good, &public_key), Rejection::Algorithm),
+        ("HS256 that says RS256", hs256(&header(json!({})), &good, &public_key), Rejection::Signature),
+        ("RS512", signer.sign(&header(json!({"alg": "RS512"})), &good), Rejection::Algorithm),
+        ("lower case", signer.sign(&header(json!({"alg": "rs256"})), &good), Rejection::Algorithm),
+        ("no algorithm", signer.sign(&header(json!({"alg": null})), &good), Rejection::Malformed),
+        ("an extension", signer.sign(&header(json!({"crit": ["b64"]})), &good), Rejection::Malformed),
+        ("another name", signer.sign(&header(json!({"kid": "two"})), &good), Rejection::UnknownKey),
+        ("no name", signer.sign(&header(json!({"kid": null})), &good), Rejection::Malformed),
+        (
+            "a key of its own",
+            other.sign(&header(json!({"kid": "two", "jwk": other.jwk(), "x5u": "https://evil.example"})), &good),
+            Rejection::UnknownKey,
+        ),
+    ];
+    for (name, token, expected) in cases {
+        assert_eq!(check(&token, NOW_S), Err(expected), "{name}");
+    }
+}
+
+#[test]
+fn what_is_no_token_is_malformed() {
+    let good = Signer::new("one", false).token(NOW_S, &json!({}));
+    assert!(IdToken::is_one(&good));
+    let padded = good.split('.').map(|part| BASE64_URL_SAFE.encode(part)).collect::<Vec<_>>().join(".");
+    let deep = BASE64_URL_SAFE_NO_PAD.encode("[".repeat(4000));
+    let long = format!("{}.{}", "a".repeat(ID_TOKEN_BYTES_MAX), "a.a");
+    let cases = ["", ".", "..", "a.b.c", "static-token", &good[1..], &format!("{good}.x"), &padded, &long];
+    for token in cases.into_iter().chain([format!("{deep}.{deep}.").as_str()]) {
+        assert_eq!(check(token, NOW_S), Err(Rejection::Malformed), "{token}");
+    }
+    for length in 0..good.len() {
+        assert!(check(&good[..length], NOW_S).is_err(), "{length}");
+    }
+}
+
+#[test]
+fn only_keys_for_this_signature_are_taken() {
+    let key = Signer::new("one", false).jwk();
+    let changed = |change: Value| {
+        let mut key = key.clone();
+        merge(&mut key, &change);
+        key
+    };
+    let cases = [
+        (changed(json!({})), true),
+        (changed(json!({"alg": null, "use": null})), true),
+        (changed(json!({"alg": "RS512"})), false),
+        (changed(json!({"use": "enc"})), false),
+        (changed(json!({"kty": "oct"})), false),
+        (changed(json!({"kid": null})), false),
+        (changed(json!({"n": "***"})), false),
+        (changed(json!({"e": null})), false),
+    ];
+    for (jwk, expected) in cases {
+        let parsed = Keys::parse(json!({"keys": [jwk]}).to_string().as_bytes());
+        assert_eq!(parsed.is_ok_and(|keys| keys.has("one")), expected, "{jwk}");
+    }
+    // What is too short to be safe has signed nothing.
+    let weak = key_set(&[changed(json!({"n": "AQAB"}))]);
+    let token = Signer::new("one", false).token(NOW_S, &json!({}));
+    assert_eq!(IdToken::read(&token).unwrap().verify(&weak, &senders(), NOW_S), Err(Rejection::Signature));
+    for bad in ["", "[]", "{}", r#"{"keys": []}"#, "<html>"] {
+        assert!(Keys::parse(bad.as_bytes()).is_err(), "{bad}");
+    }
+}
+
+/// A token signed with HMAC, which must not be taken for one of Google's.
+fn hs256(header: &Value, claims: &Value, key: &str) -> String {
+    let signed = unsigned(header, claims);
+    let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes());
+    let tag = hmac::sign(&key, signed.as_bytes());
+    signed + "." + &BASE64_URL_SAFE_NO_PAD.encode(tag)
+}

@@ -1,0 +1,87 @@
+//! Google's ID tokens, made here: its keys, and what it signs with them.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use ring::rand::SystemRandom;
+use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair, RsaPublicKeyComponents};
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::pem::PemObject;
+use serde_json::{Value, json};
+
+pub const AUDIENCE: &str = "https://spansieve.example";
+pub const ACCOUNT: &str = "checkout@shop.iam.gserviceaccount.com";
+pub const ACCOUNT_NUMBER: &str = "109876543210987654321";
+
+/// A key by its name.
+pub struct Signer {
+    pub id: &'static str,
+    pair: RsaKeyPair,
+}
+
+impl Signer {
+    /// One of two keys.
+    pub fn new(id: &'static str, is_other: bool) -> Self {
+        let pem: &[u8] = match is_other {
+            false => include_bytes!("../fixtures/test-only-key.pem"),
+            true => include_bytes!("../fixtures/test-only-key-2.pem"),
+        };
+        let der = PrivatePkcs8KeyDer::from_pem_slice(pem).unwrap();
+        Signer { id, pair: RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).unwrap() }
+    }
+
+    /// As Google's key set has it.
+    pub fn jwk(&self) -> Value {
+        let RsaPublicKeyComponents::<Vec<u8>> { n, e } = self.pair.public().into();
+        let number = |bytes| BASE64_URL_SAFE_NO_PAD.encode(bytes);
+        json!({
+            "kty": "RSA", "alg": "RS256", "use": "sig", "kid": self.id,
+            "n": number(n), "e": number(e),
+        })
+    }
+
+    pub fn header(&self) -> Value {
+        json!({"alg": "RS256", "kid": self.id, "typ": "JWT"})
+    }
+
+    /// A token.
+    pub fn sign(&self, header: &Value, claims: &Value) -> String {
+        let signed = unsigned(header, claims);
+        let mut signature = vec![0; self.pair.public().modulus_len()];
+        self.pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature).unwrap();
+        signed + "." + &BASE64_URL_SAFE_NO_PAD.encode(signature)
+    }
+
+    /// A good token at `now_s`, if nothing is changed.
+    pub fn token(&self, now_s: u64, change: &Value) -> String {
+        self.sign(&self.header(), &claims(now_s, change))
+    }
+}
+
+/// Header and claims, not signed yet.
+pub fn unsigned(header: &Value, claims: &Value) -> String {
+    let part = |json: &Value| BASE64_URL_SAFE_NO_PAD.encode(json.to_string());
+    format!("{}.{}", part(header), part(claims))
+}
+
+/// What Google says of [`ACCOUNT`] for the hour from `now_s`; `change` overrides, and removes what is null.
+pub fn claims(now_s: u64, change: &Value) -> Value {
+    let mut claims = json!({
+        "iss": "https://accounts.google.com", "aud": AUDIENCE, "azp": ACCOUNT_NUMBER, "sub": ACCOUNT_NUMBER,
+        "email": ACCOUNT, "email_verified": true, "iat": now_s, "exp": now_s + 3600,
+    });
+    merge(&mut claims, change);
+    claims
+}
+
+/// Overrides what `change` has in `value`, and removes what is null there.
+pub fn merge(value: &mut Value, change: &Value) {
+    let object = value.as_object_mut().unwrap();
+    for (key, value) in change.as_object().into_iter().flatten() {
+        if value.is_null() {
+            object.remove(key);
+        } else {
+            object.insert(key.clone(), value.clone());
+        }
+    }
+}
