@@ -22,7 +22,7 @@ use self::pipeline::Pipeline;
 use self::recovery::Opened;
 use self::sink::Wiring;
 use crate::config::Settings;
-use crate::config::settings::{self, Endpoint};
+use crate::config::settings::{self, Compress, Endpoint};
 use crate::emulator::Emulator;
 use crate::export::channel::ChannelError;
 use crate::export::exporter::{Exporter, ExporterFailed};
@@ -120,6 +120,7 @@ pub struct Daemon {
     receiver: Receiver,
     pipeline: Arc<Pipeline>,
     sweeper: JoinHandle<()>,
+    budget: Budget,
     /// Waits for the first token, if one is needed.
     sign_in: Option<JoinHandle<()>>,
     exporter: Exporter,
@@ -138,6 +139,10 @@ impl Daemon {
         let metrics = Arc::new(Metrics::with_policies(&policy_names));
         let budget = Budget::new(memory::limit_bytes(settings.memory.limit)?);
         let table = Table::new(&settings.tail_sampling, Arc::clone(&policies), budget.clone());
+        let table = match settings.memory.compress {
+            Compress::Off => table,
+            Compress::Lz4 => table.with_compression(),
+        };
         check_limit(&budget, settings.otlp.max_request_bytes)?;
         // Bound first: an address that is taken is found out before anything else starts.
         let bound = Receiver::bind(&settings.otlp.listen).await?;
@@ -180,7 +185,7 @@ impl Daemon {
         let unread = opened.as_ref().map(Opened::unread_bytes).unwrap_or_default();
         let journal = opened.map(|opened| opened.recover(Arc::clone(&pipeline), Arc::clone(&metrics)));
 
-        let scrape = scrape(Arc::clone(&metrics), Arc::clone(&pipeline), budget, level, unread);
+        let scrape = scrape(Arc::clone(&metrics), Arc::clone(&pipeline), budget.clone(), level, unread);
         let (addresses, telemetry_address) = (bound.local_addrs(), bound.telemetry_addr());
         let limits = ReceiverSettings { max_request_bytes: settings.otlp.max_request_bytes };
         let receiver = bound.serve(limits, Arc::clone(&pipeline), metrics, Arc::clone(&health), Arc::clone(&scrape));
@@ -199,11 +204,21 @@ impl Daemon {
             receiver,
             pipeline,
             sweeper,
+            budget,
             sign_in,
             exporter,
             emulator,
             scrape,
         })
+    }
+
+    /// From now on all of the process's memory counts in the budget, what no books are kept of as well. Call it only if the
+    /// daemon is alone in its process; with the embedded Cloud Trace, which keeps what it is sent, it is not.
+    pub fn watch_memory(&self) {
+        if self.emulator.is_none() {
+            // It ends with the runtime.
+            tokio::spawn(memory::watch(self.budget.clone()));
+        }
     }
 
     /// The OTLP addresses in the order of the configuration.

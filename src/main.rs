@@ -1,8 +1,10 @@
 //! The story of a run: read the configuration, start the rooms, say where they are, wait, stop in time.
 
 use std::error::Error;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
@@ -10,12 +12,19 @@ use spansieve::cli::{self, Cli, Command};
 use spansieve::config::Settings;
 use spansieve::config::settings::Log;
 use spansieve::daemon::Daemon;
-use spansieve::telemetry::{self, log::Throttle};
+use spansieve::telemetry;
+use spansieve::telemetry::log::Throttle;
+use spansieve::telemetry::metrics::Books;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Holds request bodies for seconds and frees them together: glibc would fragment.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How long the allocator keeps freed memory before it gives it back to the system, in milliseconds. Its own choice, a second, is
+/// less than bodies are held: of what steady load needs again at once, 40 % was given back and fetched, which cost
+/// 6 - 12 % of the CPU time. A burst's memory is still returned, ten seconds later.
+const PURGE_DELAY: (&str, &str) = ("MIMALLOC_PURGE_DELAY", "10000");
 
 /// Cloud Run kills 10 s after SIGTERM; two seconds are left for the last scrape and the exit itself.
 const STOP_GRACE: Duration = Duration::from_secs(8);
@@ -30,6 +39,7 @@ const DEMO_IS_NO_SENDER: &str = "the demo sends in plaintext and without a token
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    configure_allocator();
     match cli.command.unwrap_or(Command::Run(cli.config)) {
         Command::Run(config) => run(&config.config, false),
         Command::Demo(config) => run(&config.config, true),
@@ -37,6 +47,16 @@ fn main() -> ExitCode {
         Command::Emulator { listen, max_bytes } => {
             block_on(&Settings::default().telemetry.log, cli::emulator::run(listen, max_bytes))
         }
+    }
+}
+
+/// Sets [`PURGE_DELAY`], unless somebody has. The allocator reads its options before `main`, from the environment alone: so the
+/// process starts itself again, under its own id, in about a millisecond. Where that is not possible it goes on without.
+fn configure_allocator() {
+    let (name, value) = PURGE_DELAY;
+    let mut args = std::env::args_os();
+    if let (None, Ok(program), Some(name_shown)) = (std::env::var_os(name), std::env::current_exe(), args.next()) {
+        let _ = std::process::Command::new(program).arg0(name_shown).args(args).env(name, value).exec();
     }
 }
 
@@ -97,6 +117,7 @@ async fn serve(settings: Settings, demo: bool) -> Result<(), Box<dyn Error>> {
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
+    daemon.watch_memory();
     cli::announce(&daemon);
     let stage = if demo { Some(cli::demo::Stage::of(&daemon).ok_or(DEMO_NEEDS_EMBEDDED)?) } else { None };
     let play = async {
@@ -111,8 +132,16 @@ async fn serve(settings: Settings, demo: bool) -> Result<(), Box<dyn Error>> {
         ended = play => return ended.map_err(Into::into),
         worker = daemon.failed() => return Err(worker.into()),
     }
+    let scrape = Arc::clone(daemon.scrape());
     tokio::select! {
-        lost = daemon.stop(STOP_GRACE) => tracing::info!(lost_spans = lost, "Stopped."),
+        lost_spans = daemon.stop(STOP_GRACE) => {
+            // No scraper sees the last of it.
+            let Books { received, recovered, exported, sampled_out, rejected, dropped, held } = Books::of(&scrape());
+            tracing::info!(
+                lost_spans, received, recovered, exported, sampled_out, rejected, dropped, held,
+                "Stopped. These are all spans of the run."
+            );
+        }
         _ = terminate.recv() => return Err("a second signal: not waiting for the last spans".into()),
         _ = interrupt.recv() => return Err("a second signal: not waiting for the last spans".into()),
     }

@@ -10,6 +10,7 @@
 
 pub mod budget;
 mod census;
+mod compression;
 pub mod delays;
 mod due;
 mod gaps;

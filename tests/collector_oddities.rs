@@ -174,7 +174,8 @@ fn oddity_13_kept_spans_say_themselves_which_policy_kept_them() {
     };
     let mut encoder = Encoder::new(settings, Rewriter::new(&fixture.settings.resource, &[]));
     let kept = &fixture.kept[0];
-    let bytes = kept.fragment.spans().next().unwrap();
+    let open = kept.fragment.open();
+    let bytes = open.spans().next().unwrap();
     let resource = encoder.resource(bytes.resource);
     let mut out = Vec::new();
     encoder.span(&resource, bytes.scope, bytes.span, kept.keep, &mut out).unwrap();

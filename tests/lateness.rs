@@ -42,7 +42,7 @@ fn incomplete_traces_are_counted_by_service_and_marked_if_they_are_kept() {
         .kept
         .iter()
         .map(|kept| {
-            let first = kept.fragment.spans().next().unwrap().span.to_vec();
+            let first = kept.fragment.open().spans().next().unwrap().span.to_vec();
             (<Span as prost::Message>::decode(&*first).unwrap().trace_id[7], kept.keep.missing_parent)
         })
         .collect();

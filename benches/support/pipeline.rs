@@ -119,7 +119,7 @@ impl Workspace {
     pub(crate) fn export(&mut self) -> u64 {
         let now = Instant::now();
         for kept in self.outcome.kept.drain(..) {
-            for span in kept.fragment.spans() {
+            for span in kept.fragment.open().spans() {
                 let origin = self.encoder.origin(span);
                 let place = Encoder::place(&origin);
                 let encode = |out: &mut Vec<u8>| EncodeSpans::span(&mut self.encoder, &origin, span, kept.keep, out);

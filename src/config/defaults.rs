@@ -5,8 +5,8 @@ use std::time::Duration;
 use http::HeaderMap;
 
 use super::settings::{
-    AllowedProjects, Api, AttributeMapping, Batch, CloudTrace, DecisionCache, Embedded, Endpoint, Log, LogFormat,
-    LogLevel, Memory, Otlp, Policy, Rescue, Resource, Rule, Settings, Size, TailSampling, Telemetry, Tls,
+    AllowedProjects, Api, AttributeMapping, Batch, CloudTrace, Compress, DecisionCache, Embedded, Endpoint, Log,
+    LogFormat, LogLevel, Memory, Otlp, Policy, Rescue, Resource, Rule, Settings, Size, TailSampling, Telemetry, Tls,
 };
 use crate::condition::Condition;
 
@@ -51,7 +51,7 @@ impl Default for Settings {
                 spool: None,
                 give_up_after: Duration::ZERO,
             },
-            memory: Memory { limit: Size::Percent(70.0) },
+            memory: Memory { limit: Size::Percent(70.0), compress: Compress::Off },
             telemetry: Telemetry { listen: None, log: Log { level: LogLevel::Info, format: LogFormat::Auto } },
         }
     }

@@ -177,6 +177,7 @@ pub(super) const KEYS: &[&str] = &[
     "cloud_trace.give_up_after",
     "memory",
     "memory.limit",
+    "memory.compress",
     "telemetry",
     "telemetry.listen",
     "telemetry.log",

@@ -14,7 +14,9 @@ use super::document::Node;
 use super::limits::{JOURNAL_BYTES, Limit, MEMORY_BYTES};
 use super::problem::{Fault, Problem};
 use super::section::Section;
-use super::settings::{Api, Endpoint, Journal, LogFormat, LogLevel, Memory, Normalize, Settings, Size, Telemetry};
+use super::settings::{
+    Api, Compress, Endpoint, Journal, LogFormat, LogLevel, Memory, Normalize, Settings, Size, Telemetry,
+};
 use super::values;
 
 const LOG_LEVELS: [(&str, LogLevel); 5] = [
@@ -62,6 +64,9 @@ pub(super) fn settings(root: Option<&Node>, files: Files<'_>, problems: &mut Vec
     settings
 }
 
+/// `memory.compress`.
+const COMPRESSIONS: [(&str, Compress); 2] = [("off", Compress::Off), ("lz4", Compress::Lz4)];
+
 /// `directory` and `max_bytes` of files on disk. An empty directory means off, so that `${env:SPOOL:-}` can be written.
 fn directory_of_files(mut section: Section<'_>, mut max_bytes: u64, limit: &Limit<u64>) -> Option<(PathBuf, u64)> {
     section.set("max_bytes", &mut max_bytes, |node| values::bytes(node, limit));
@@ -72,6 +77,7 @@ fn directory_of_files(mut section: Section<'_>, mut max_bytes: u64, limit: &Limi
 
 fn memory(mut section: Section<'_>, memory: &mut Memory) {
     section.set("limit", &mut memory.limit, |node| values::size(node, &MEMORY_BYTES, &(1.0..=100.0)));
+    section.set("compress", &mut memory.compress, |node| values::choice(node, "compression", &COMPRESSIONS));
 }
 
 fn telemetry(mut section: Section<'_>, telemetry: &mut Telemetry) {

@@ -422,6 +422,17 @@ pub struct Spool {
 pub struct Memory {
     /// The budget; a percentage is of the container's (cgroup's) memory.
     pub limit: Size,
+    /// How the bodies of requests are held after their first second.
+    pub compress: Compress,
+}
+
+/// How the bodies of requests are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compress {
+    /// As they came.
+    Off,
+    /// In LZ4 blocks.
+    Lz4,
 }
 
 /// `telemetry`.

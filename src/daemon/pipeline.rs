@@ -13,7 +13,7 @@ use crate::journal::Journal;
 use crate::otlp::TraceId;
 use crate::otlp::scan::{self, Scan};
 use crate::otlp::wire::WireError;
-use crate::receiver::{Accepted, Intake};
+use crate::receiver::{AcceptError, Accepted, Intake};
 use crate::sampling::Policies;
 use crate::tail::budget::{Budget, Share};
 use crate::tail::hold::Hold;
@@ -80,31 +80,33 @@ impl Pipeline {
     ) -> Result<u64, WireError> {
         settled.sort_unstable();
         let is_settled = |trace: &TraceId| settled.binary_search(trace).is_ok();
-        self.take(body, share, Some(hold), |scan| {
+        self.take(body, share, Some(hold), |scan, _, _| {
             scan.facts.retain(|fact| !is_settled(&fact.trace_id));
-            scan.facts.len() as u64
+            Ok(scan.facts.len() as u64)
         })
     }
 
-    /// Scans `body`, lets `look` see what was found, and takes in its spans.
-    fn take<T>(
+    /// Scans `body`, lets `look` see what was found, and takes in its spans unless that is an error.
+    fn take<T, E: From<WireError>>(
         &self,
         body: Bytes,
-        share: Share,
+        mut share: Share,
         hold: Option<Arc<Hold>>,
-        look: impl FnOnce(&mut Scan) -> T,
-    ) -> Result<T, WireError> {
+        look: impl FnOnce(&mut Scan, &mut Share, &mut Outcome) -> Result<T, E>,
+    ) -> Result<T, E> {
         WORKSPACE.with_borrow_mut(|workspace| {
             let Workspace { scan, outcome } = workspace;
             let body = scan::scan(body, self.policies.probe(), scan)?;
-            let found = look(scan);
             let _guard = BreaksOnPanic(&self.broken);
-            self.table.insert_held(body, scan, share, hold, self.clock.now_ms(), outcome);
+            let found = look(scan, &mut share, outcome);
+            if found.is_ok() {
+                self.table.insert_held(body, scan, share, hold, self.clock.now_ms(), outcome);
+            }
             self.settle(outcome);
             if scan.facts.len() > WORKSPACE_SPANS_MAX {
                 *workspace = Workspace::default();
             }
-            Ok(found)
+            found
         })
     }
 
@@ -181,8 +183,12 @@ impl Intake for Pipeline {
         self.journal.as_ref()
     }
 
-    fn accept(&self, body: Bytes, share: Share, hold: Option<Arc<Hold>>) -> Result<Accepted, WireError> {
-        self.take(body, share, hold, |scan| Accepted { spans: scan.span_count() as u32, rejected: scan.rejected })
+    fn accept(&self, body: Bytes, share: Share, hold: Option<Arc<Hold>>) -> Result<Accepted, AcceptError> {
+        self.take(body, share, hold, |scan, share, outcome| {
+            let has_room = self.table.admit_index(scan, share, self.clock.now_ms(), outcome);
+            let accepted = Accepted { spans: scan.span_count() as u32, rejected: scan.rejected };
+            if has_room { Ok(accepted) } else { Err(AcceptError::NoRoom) }
+        })
     }
 }
 

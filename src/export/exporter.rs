@@ -117,7 +117,7 @@ impl Exporter {
             let _ = self.task.await;
         }
         let lost = self.ledger.unsettled_spans();
-        if self.is_journalled {
+        if lost > 0 && self.is_journalled {
             tracing::info!(spans = lost, "Kept spans that are not written stay in the journal for the next start.");
             return 0;
         }
@@ -212,7 +212,7 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
         let mut spans_left = SLICE_SPANS_MAX;
         while let Some(KeptSpans { fragment, keep, hold }) = self.slice.pop_front() {
             let (now_spans, rest) = fragment.split(spans_left);
-            for span in now_spans.spans() {
+            for span in now_spans.open().spans() {
                 self.encode(span, keep, hold.as_ref(), now);
             }
             spans_left -= now_spans.span_count();

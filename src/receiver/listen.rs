@@ -38,9 +38,9 @@ const CONNECTIONS_MAX: usize = 4096;
 /// The same for the address of `telemetry.listen`: probes and scrapes, which senders must not crowd out.
 const TELEMETRY_CONNECTIONS_MAX: usize = 256;
 
-/// How long a connection may exist without a byte. Clients speak first in both protocols; load balancers that open
+/// How long a connection may exist without a byte, and again behind TLS. Clients speak first in both protocols; load balancers that open
 /// connections ahead of time are given time.
-const FIRST_BYTE_TIME_MAX: Duration = Duration::from_secs(60);
+pub(super) const FIRST_BYTE_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// What is read of an HTTP/1 connection ahead of what is used, and the largest head of a request.
 const HTTP1_BUFFER_BYTES_MAX: usize = 64 << 10;

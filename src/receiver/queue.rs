@@ -6,7 +6,7 @@
 //! - Small requests wait for their turn, before anything of them has been read ([`Lag`]): of each turn of the runtime's
 //!   queue only the first part is spent on serving.
 //! - Large requests have many turns, and wait for the rest of their body while the bodies of others come. While all
-//!   workers are busy and even the shortest wait from a head to a decoded body is too long, only as many requests
+//!   workers are busy and even the shortest wait from a head to the trace table is too long, only as many requests
 //!   may be in flight as are served in the time that one may wait: rate times wait (Little's law). When waits are short
 //!   again the limit grows, until it limits nothing.
 //!
@@ -84,7 +84,7 @@ impl Queue {
         connection.in_flight.fetch_sub(1, Relaxed);
     }
 
-    /// The body of a request is decoded, `wait` after its head.
+    /// A request is in the trace table, `wait` after its head (without its wait for a disk).
     pub(super) fn served(&self, wait: Duration) {
         self.served.fetch_add(1, Relaxed);
         self.shortest_wait_us.fetch_min(wait.as_micros() as u64, Relaxed);

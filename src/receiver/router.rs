@@ -138,7 +138,7 @@ impl<I: Intake> Router<I> {
     }
 
     fn page(&self, offer: Offer, path: &str, method: &Method) -> Result<Response<ReplyBody>, Refusal> {
-        let (status, content_type, body): (_, _, Bytes) = match path {
+        let (status, content_type, body) = match path {
             "/metrics" => (StatusCode::OK, METRICS_TYPE, self.scraped()?),
             "/livez" => {
                 let (status, text) = liveness(&self.health, Instant::now());

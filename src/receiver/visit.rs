@@ -18,9 +18,8 @@ use tokio::time::{Instant, sleep};
 use super::connection::Connection;
 use super::queue::Queue;
 use super::refusal::{BODY_BYTES_PER_SECOND_MIN, BODY_GRACE, BODY_TIME_MAX, Refusal};
-use super::{Accepted, Intake};
+use super::{AcceptError, Accepted, Intake};
 use crate::journal::Journal;
-use crate::otlp::wire::WireError;
 use crate::tail::budget::{Budget, Share};
 use crate::tail::hold::Hold;
 
@@ -103,9 +102,10 @@ impl<I: Intake> Visit<I> {
         .await
     }
 
-    /// The body is decoded. (What follows is short, but for the journal, whose disk is not the processor.)
-    pub(super) fn served(&self) {
-        self.door.queue.served(self.start.elapsed());
+    /// The request is in the trace table, after it has waited for the journal's `disk_time`: that is no queue for the
+    /// processor.
+    pub(super) fn served(&self, disk_time: Duration) {
+        self.door.queue.served(self.start.elapsed().saturating_sub(disk_time));
     }
 
     /// Whether enough of the body has come for the time that it takes.
@@ -156,7 +156,7 @@ impl<I: Intake> Intake for Visit<I> {
         self.intake.journal()
     }
 
-    fn accept(&self, body: Bytes, share: Share, hold: Option<Arc<Hold>>) -> Result<Accepted, WireError> {
+    fn accept(&self, body: Bytes, share: Share, hold: Option<Arc<Hold>>) -> Result<Accepted, AcceptError> {
         self.intake.accept(body, share, hold)
     }
 }

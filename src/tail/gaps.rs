@@ -7,7 +7,7 @@
 
 use smallvec::SmallVec;
 
-use super::request::Fragment;
+use super::request::OpenFragment;
 use crate::otlp::view::{Lineage, lineage};
 use crate::sampling::Parent;
 
@@ -35,8 +35,8 @@ pub(super) struct Gap<'a> {
 }
 
 /// The gaps of the trace of these spans, at most [`GAPS_MAX`]: of spans side by side that have the same resource one.
-pub(super) fn gaps(fragments: &[Fragment]) -> SmallVec<[Gap<'_>; 2]> {
-    let spans = || fragments.iter().flat_map(Fragment::spans);
+pub(super) fn gaps<'a>(fragments: &'a [OpenFragment<'_>]) -> SmallVec<[Gap<'a>; 2]> {
+    let spans = || fragments.iter().flat_map(OpenFragment::spans);
     let lineages: SmallVec<[Lineage; 16]> = spans().map(|span| lineage(span.span)).collect();
     let mut ids: SmallVec<[u64; 16]> = lineages.iter().map(|lineage| lineage.span_id).collect();
     ids.sort_unstable();

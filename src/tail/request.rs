@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use super::budget::Share;
+use super::compression::{Body, Compression};
 use super::hold::{Hold, KeptHold};
 use crate::otlp::scan::Scope;
 use crate::otlp::{ByteRange, TraceId};
@@ -14,12 +16,13 @@ use crate::sampling::Keep;
 /// the last trace that needs it is released.
 #[derive(Debug)]
 pub struct Request {
-    body: Bytes,
+    body: Mutex<Body>,
     spans: Box<[HeldSpan]>,
     scopes: Box<[Scope]>,
-    _share: Share,
     /// On its copy in the journal, if there is one.
     hold: Option<Arc<Hold>>,
+    /// Who compresses the body while nobody reads it, if anybody does.
+    compression: Option<Arc<Compression>>,
 }
 
 /// Where a span stands in its request. Spans of one trace lie side by side.
@@ -35,24 +38,32 @@ impl Request {
     /// Holds `body`, whose `spans` are sorted by trace and point into `scopes`.
     #[must_use]
     pub fn new(body: Bytes, spans: Box<[HeldSpan]>, scopes: Box<[Scope]>, share: Share) -> Arc<Self> {
-        Self::held(body, spans, scopes, share, None)
+        Self::held(body, spans, scopes, share, None, None)
     }
 
-    /// [`Request::new`], with the hold on its copy in the journal.
-    #[must_use]
-    pub fn held(
+    /// [`Request::new`], with the hold on its copy in the journal, and with a body that is compressed while nobody reads it.
+    pub(super) fn held(
         body: Bytes,
         spans: Box<[HeldSpan]>,
         scopes: Box<[Scope]>,
         share: Share,
         hold: Option<Arc<Hold>>,
+        compression: Option<Arc<Compression>>,
     ) -> Arc<Self> {
-        Arc::new(Request { body, spans, scopes, _share: share, hold })
+        let body = Mutex::new(Body::new(body, share));
+        let request = Arc::new(Request { body, spans, scopes, hold, compression });
+        request.enlist();
+        request
     }
 
-    /// The bytes that the spans stand in.
-    pub(super) fn body(&self) -> &[u8] {
-        &self.body
+    pub(super) fn with_body(&self, work: impl FnOnce(&mut Body)) {
+        work(&mut self.body.lock());
+    }
+
+    fn enlist(self: &Arc<Self>) {
+        if let Some(compression) = &self.compression {
+            compression.enlist(self);
+        }
     }
 }
 
@@ -115,6 +126,25 @@ impl Fragment {
         (Fragment { count: count_max, ..self }, Some(rest))
     }
 
+    /// Gets at the bytes of the spans.
+    #[must_use]
+    pub fn open(&self) -> OpenFragment<'_> {
+        let (body, is_restored) = self.request.body.lock().read();
+        if is_restored {
+            self.request.enlist();
+        }
+        OpenFragment { fragment: self, body }
+    }
+}
+
+/// A fragment with the body that its spans stand in.
+#[derive(Debug)]
+pub struct OpenFragment<'a> {
+    fragment: &'a Fragment,
+    body: Bytes,
+}
+
+impl OpenFragment<'_> {
     /// The `Resource`s of the spans, with how many spans side by side have it.
     pub fn spans_by_resource(&self) -> impl Iterator<Item = (&[u8], u64)> {
         let mut spans = self.spans().map(|span| span.resource).peekable();
@@ -128,11 +158,12 @@ impl Fragment {
 
     /// The spans in the order of their request.
     pub fn spans(&self) -> impl Iterator<Item = SpanBytes<'_>> {
-        let (first, count) = (self.first as usize, self.count as usize);
-        let spans = self.request.spans.get(first..first + count).unwrap_or_default();
+        let Fragment { request, first, count } = self.fragment;
+        let (first, count) = (*first as usize, *count as usize);
+        let spans = request.spans.get(first..first + count).unwrap_or_default();
         spans.iter().map(|held| {
-            let scope = self.request.scopes.get(held.scope as usize).copied().unwrap_or_default();
-            let body = &self.request.body;
+            let scope = request.scopes.get(held.scope as usize).copied().unwrap_or_default();
+            let body = &self.body;
             SpanBytes {
                 resource: scope.resource.of(body),
                 resource_schema_url: scope.resource_schema_url.of(body),

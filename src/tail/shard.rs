@@ -18,7 +18,7 @@ use super::due::{Due, DueQueue, Moment};
 use super::gaps::{SPANS_MAX, gaps};
 use super::kept::KeptSpans;
 use super::packed::{pack, unpack};
-use super::request::Fragment;
+use super::request::{Fragment, OpenFragment};
 use super::slots::{Slot, Slots};
 use super::table::{Millis, Waits};
 use super::tally::{Tally, Trigger};
@@ -210,7 +210,9 @@ impl Shard {
 
     /// Remembers a verdict of an earlier process.
     pub(super) fn restore_kept(&mut self, hash: u64, keep: Keep) {
-        self.kept_ids.insert(hash, pack(keep));
+        if self.kept_ids.get(hash).is_none() {
+            self.kept_ids.insert(hash, pack(keep));
+        }
     }
 
     /// Every held trace with the number of its spans, and whether it is undecided.
@@ -558,7 +560,8 @@ fn missing_parent(
     if !has_waited || !is_asked || trace.summary.span_count > SPANS_MAX {
         return None;
     }
-    let gaps = gaps(&trace.fragments);
+    let fragments: SmallVec<[OpenFragment<'_>; 4]> = trace.fragments.iter().map(Fragment::open).collect();
+    let gaps = gaps(&fragments);
     if let Some(weight) = weight {
         round.tally.incomplete(&gaps, weight);
     }
@@ -575,3 +578,6 @@ fn vetoed(hash: u64) -> u64 {
 /// hash table that is two thirds full), and those in two queues.
 pub(super) const TRACE_BYTES: usize =
     size_of::<Option<Trace>>() + (size_of::<Place>() + 1) * 3 / 2 + 2 * size_of::<Due>();
+
+// Slots are sized for it.
+const _: () = assert!(size_of::<Option<Trace>>() == 144);

@@ -3,8 +3,11 @@
 //! Slots lie in chunks, so that growing copies nothing and gives nobody a pause, and a chunk that a burst has left empty
 //! can be given back. A new value takes the place that was left last: its cache lines are at hand.
 
-/// Slots of a chunk: one for each bit of a word.
-const CHUNK_LEN: usize = u64::BITS as usize;
+/// Slots of a chunk. Traces have 144 B: so many fill the 8 KiB that the allocator gives out, and a word has a bit for each.
+const CHUNK_LEN: usize = 56;
+
+/// [`Chunk::free`] of an empty chunk.
+const ALL_FREE: u64 = (1 << CHUNK_LEN) - 1;
 
 /// Which of a collection's slots. It is used again once its value has been taken out.
 pub(super) type Slot = u32;
@@ -91,7 +94,7 @@ impl<T> Slots<T> {
         let Slots { chunks, open, vacant, .. } = self;
         open.retain(|&number| {
             let chunk = &mut chunks[number as usize];
-            let is_empty = chunk.free == u64::MAX;
+            let is_empty = chunk.free == ALL_FREE;
             if is_empty {
                 *chunk = Chunk::default();
                 vacant.push(number);
@@ -107,7 +110,7 @@ impl<T> Slots<T> {
             self.chunks.len() as u32 - 1
         });
         let values = std::iter::repeat_with(|| None).take(CHUNK_LEN).collect();
-        self.chunks[number as usize] = Chunk { values, free: u64::MAX };
+        self.chunks[number as usize] = Chunk { values, free: ALL_FREE };
         self.open.push(number);
         number
     }

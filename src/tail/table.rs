@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::budget::{Budget, Share};
 use super::census::Census;
+use super::compression::Compression;
 use super::hold::{HOLD_BYTES, Hold};
 use super::kept::KeptSpans;
 use super::request::{Fragment, HeldSpan, Request};
@@ -113,6 +114,7 @@ pub struct Table {
     waits: Waits,
     budget: Budget,
     hasher: SeedableRandomState,
+    compression: Option<Arc<Compression>>,
     /// The verdict caches' share: their memory is fixed.
     _caches: Share,
 }
@@ -140,7 +142,13 @@ impl Table {
         let waits = Waits::new(settings, budget.limit_bytes());
         let shards = (0..SHARDS).map(|_| Mutex::new(Shard::new(&waits))).collect();
         let caches = budget.force(waits.cache_bytes() + policies.state_bytes_max());
-        Table { shards, policies, waits, budget, hasher, _caches: caches }
+        Table { shards, policies, waits, budget, hasher, compression: None, _caches: caches }
+    }
+
+    /// The same table, in which the bodies of requests can be compressed, by [`Table::compress`].
+    #[must_use]
+    pub fn with_compression(self) -> Self {
+        Table { compression: Some(Arc::default()), ..self }
     }
 
     /// The memory budget that all of it is charged to.
@@ -189,8 +197,9 @@ impl Table {
         let hold_bytes = hold.as_ref().map_or(0, |_| HOLD_BYTES);
         share.resize(body.len() + hold_bytes + index_bytes(&order, scan, self.policies.summary_heap_bytes()));
         let (spans, scopes) = (held_spans(&order, &scan.facts), scan.scopes.clone().into());
-        let request = Request::held(body, spans, scopes, share, hold);
-        let arrivals = Arrivals { policies: &self.policies, order: &order, scan, request: &request, next: 0 };
+        let request = Request::held(body.clone(), spans, scopes, share, hold, self.compression.clone());
+        let arrivals =
+            Arrivals { policies: &self.policies, order: &order, scan, body: &body, request: &request, next: 0 };
         let mut arrivals = arrivals.peekable();
         let mut batch = std::mem::take(&mut out.batch);
         while let Some(first) = arrivals.next() {
@@ -205,7 +214,7 @@ impl Table {
     }
 
     /// Lets spans of the trace `id` follow a verdict that an earlier process made.
-    pub fn remember_kept(&self, id: TraceId, keep: Keep) {
+    pub fn restore_kept(&self, id: TraceId, keep: Keep) {
         let hash = hash(&self.hasher, id);
         self.shards[shard_of(hash)].lock().restore_kept(hash, keep);
     }
@@ -218,6 +227,12 @@ impl Table {
         let expired = guard.expire_rescuable(SLICE_TRACES, &mut round);
         let decided = guard.decide_due(SLICE_TRACES, &mut round);
         expired || decided
+    }
+
+    /// Compresses the body of one request that has not been read for a second, if that was asked for; true if there may
+    /// be more.
+    pub fn compress(&self, now_ms: Millis) -> bool {
+        self.compression.as_ref().is_some_and(|compression| compression.compress_one(now_ms))
     }
 
     /// The number of shards.
@@ -262,6 +277,22 @@ impl Table {
             if !self.shed(1, now_ms, out) && !self.decide_early(1, now_ms, out) {
                 return self.budget.reserve(bytes);
             }
+        }
+    }
+
+    /// Makes room for the index of a scanned request beside its body, as [`Table::admit`] does: a request of small spans may
+    /// have one that is several times the body. `share` grows by the most that it can be. One that would not fit beside
+    /// anything goes over the limit while half of the budget is free; false if there is no room.
+    #[must_use]
+    pub fn admit_index(&self, scan: &Scan, share: &mut Share, now_ms: Millis, out: &mut Outcome) -> bool {
+        let trace_bytes = TRACE_BYTES + self.policies.summary_heap_bytes();
+        let bytes = scan.facts.len() * (size_of::<HeldSpan>() + trace_bytes) + scan.scopes.len() * size_of::<Scope>();
+        match self.admit(bytes, now_ms, out) {
+            Some(index) => {
+                share.absorb(index);
+                true
+            }
+            None => 2 * self.budget.used_bytes() <= self.budget.limit_bytes(),
         }
     }
 
@@ -331,6 +362,7 @@ struct Arrivals<'a> {
     policies: &'a Policies,
     order: &'a [(u64, u32)],
     scan: &'a Scan,
+    body: &'a [u8],
     request: &'a Arc<Request>,
     next: usize,
 }
@@ -347,7 +379,7 @@ impl Iterator for Arrivals<'_> {
         let count = rest.iter().take_while(|&place| fact_of(place).trace_id == id).count();
         self.next += count;
         let facts = rest[..count].iter().map(fact_of);
-        let summary = self.policies.summary(facts, &self.scan.scopes, self.request.body());
+        let summary = self.policies.summary(facts, &self.scan.scopes, self.body);
         let fragment = Fragment::new(Arc::clone(self.request), first as u32, count as u32);
         Some(Arrival { id, hash: rest[0].0, summary, fragment })
     }

@@ -9,7 +9,7 @@ use crate::sampling::{Keep, Parent};
 
 /// What made a trace due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
+#[repr(u8)]
 pub enum Trigger {
     /// `decision_wait` after its first span.
     DecisionWait,
@@ -154,7 +154,7 @@ impl Tally {
         let delay_ms = sighting.delay_ms.unwrap_or(0);
         let is_late = delay_ms > decision_wait_ms;
         let first = self.followed.len();
-        for (resource, span_count) in fragment.spans_by_resource() {
+        for (resource, span_count) in fragment.open().spans_by_resource() {
             let service = service(resource);
             let of_fragment = &mut self.followed[first..];
             if let Some(known) = of_fragment.iter_mut().find(|known| *known.service == *service) {

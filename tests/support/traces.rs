@@ -132,7 +132,7 @@ impl Fixture {
     pub fn fates(&self) -> Vec<(u128, Fate)> {
         let mut fates: Vec<(u128, Fate)> = Vec::new();
         for kept in &self.kept {
-            for bytes in kept.fragment.spans() {
+            for bytes in kept.fragment.open().spans() {
                 let span = Span::decode(bytes.span).unwrap();
                 let trace = u128::from_be_bytes(span.trace_id.try_into().unwrap());
                 let policy = self.policies.names()[usize::from(kept.keep.policy)].clone();

@@ -7,7 +7,7 @@ use prost::Message;
 use super::*;
 use crate::otlp::scan::{NoProbe, Scan, scan};
 use crate::tail::budget::Budget;
-use crate::tail::request::{HeldSpan, Request};
+use crate::tail::request::{Fragment, HeldSpan, Request};
 
 const SERVER: i32 = 2;
 const CLIENT: i32 = 3;
@@ -47,7 +47,8 @@ fn found(spans: &[(u32, Span)]) -> Vec<(u32, Parent)> {
     let one = [fragment(spans)];
     let each: Vec<_> = spans.chunks(1).map(fragment).collect();
     let found = |fragments: &[Fragment]| {
-        let gaps = gaps(fragments);
+        let open: Vec<_> = fragments.iter().map(Fragment::open).collect();
+        let gaps = gaps(&open);
         let service = |gap: &Gap<'_>| Resource::decode(gap.resource).unwrap().dropped_attributes_count;
         gaps.iter().map(|gap| (service(gap), gap.parent)).collect::<Vec<_>>()
     };
@@ -89,5 +90,5 @@ fn gaps_are_parents_that_have_not_come() {
 #[test]
 fn there_are_only_so_many_gaps() {
     let spans: Vec<_> = (0..1_000).map(|n| span(n as u32 % 3, CLIENT, 2 * n + 2, 2 * n + 3)).collect();
-    assert_eq!(gaps(&[fragment(&spans)]).len(), GAPS_MAX);
+    assert_eq!(gaps(&[fragment(&spans).open()]).len(), GAPS_MAX);
 }

@@ -68,7 +68,7 @@ impl Exporter {
         let mut slice = VecDeque::new();
         self.queue.take(fragments, &mut slice);
         for KeptSpans { fragment, keep, .. } in slice {
-            for span in fragment.spans() {
+            for span in fragment.open().spans() {
                 let origin = EncodeSpans::origin(&mut self.encoder, span);
                 let place = <Encoder as EncodeSpans>::place(&origin);
                 let encoder = &mut self.encoder;

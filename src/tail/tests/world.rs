@@ -220,7 +220,7 @@ impl<'s> World<'s> {
         let mut left: HashMap<usize, Vec<(Keep, u64)>> = HashMap::new();
         for KeptSpans { fragment, keep, .. } in &self.out.kept {
             let mut owner = None;
-            for bytes in fragment.spans() {
+            for bytes in fragment.open().spans() {
                 let span = Span::decode(bytes.span).expect("a span");
                 let id = TraceId(span.trace_id[..].try_into().expect("16 bytes"));
                 assert_eq!(*owner.get_or_insert(id), id, "a fragment is of one trace");

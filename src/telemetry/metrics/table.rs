@@ -181,14 +181,14 @@ pub const TABLE: &[Description] = &[
         "Connections closed at once, because as many as are allowed were open.",
     ),
     counter(
-        "spansieve_cut_connections_total",
-        &[listed("reason", CUT_REASONS)],
-        "Connections cut off, because their peer only held them.",
-    ),
-    counter(
         "spansieve_denied_requests_total",
         &[listed("reason", DENIAL_REASONS)],
         "Export requests that `otlp.auth` turned away before their body was read.",
+    ),
+    counter(
+        "spansieve_cut_connections_total",
+        &[listed("reason", CUT_REASONS)],
+        "Connections cut off, because their peer only held them.",
     ),
     counter(
         "spansieve_failed_handshakes_total",

@@ -1,0 +1,101 @@
+//! The longest steps: how long a request can find the worker busy with one piece of work. A burst comes, falls due together, and
+//! its memory is given back, in virtual time; each step's CPU time is read from the scheduler, so that neighbours do not count.
+#![allow(missing_docs, clippy::expect_used)]
+
+use bytes::Bytes;
+use clap::Parser;
+
+#[path = "support/pipeline.rs"]
+mod pipeline;
+#[path = "support/template.rs"]
+mod template;
+#[path = "support/workload.rs"]
+mod workload;
+
+use pipeline::{Pipeline, THREE_POLICIES, settings};
+use template::{Encoding, templates};
+
+/// Memory as the daemon has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const WAIT_MS: u64 = 10_000;
+
+#[derive(Parser)]
+struct Arguments {
+    /// Spans of the burst.
+    #[arg(long, default_value_t = 5_000_000)]
+    spans: u64,
+    /// Cargo's own.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// Nanoseconds that this thread has run (`sched-stats` in the kernel's documentation).
+fn cpu_nanos() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
+    text.split(' ').next().and_then(|nanos| nanos.parse().ok()).expect("nanoseconds")
+}
+
+/// The CPU times of the steps of one kind.
+struct Steps {
+    name: &'static str,
+    nanos: Vec<u64>,
+}
+
+impl Steps {
+    fn new(name: &'static str) -> Self {
+        Steps { name, nanos: Vec::new() }
+    }
+
+    fn time<T>(&mut self, step: impl FnOnce() -> T) -> T {
+        let start = cpu_nanos();
+        let result = step();
+        self.nanos.push(cpu_nanos() - start);
+        result
+    }
+
+    fn print(mut self) {
+        self.nanos.sort_unstable();
+        let part = |part: f64| self.nanos[((self.nanos.len() - 1) as f64 * part) as usize] as f64 / 1e6;
+        let (median, most, longest) = (part(0.5), part(0.999), part(1.0));
+        println!(
+            "{:<36} {:>8} steps, median {median:.3} ms, p99.9 {most:.3} ms, longest {longest:.3} ms",
+            self.name,
+            self.nanos.len()
+        );
+    }
+}
+
+fn main() {
+    let arguments = Arguments::parse();
+    let templates = templates(&workload::Shape::default(), Encoding::Protobuf);
+    let pipeline = Pipeline::new(settings(WAIT_MS, THREE_POLICIES));
+    let mut work = pipeline.workspace();
+
+    let mut arrive = Steps::new("a request of 512 spans, growing");
+    let (mut spans, mut number) = (0, 0);
+    while spans < arguments.spans {
+        let template = &templates[number as usize % templates.len()];
+        let mut body = Vec::new();
+        template.stamp(workload::mix(number / templates.len() as u64), &mut body);
+        arrive.time(|| pipeline.accept(Bytes::from(body), 0, &mut work));
+        work.forget();
+        spans += template.spans as u64;
+        number += 1;
+    }
+    arrive.print();
+
+    let mut decide = Steps::new("a slice of decisions, all due");
+    for shard in pipeline.shards() {
+        while decide.time(|| pipeline.table.sweep(shard, WAIT_MS, &mut work.outcome)) {
+            work.outcome.tally.clear();
+            work.forget();
+        }
+    }
+    decide.print();
+
+    let mut shrink = Steps::new("giving back a shard's memory");
+    pipeline.shards().for_each(|shard| shrink.time(|| pipeline.table.shrink(shard)));
+    shrink.print();
+}
