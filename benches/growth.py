@@ -55,13 +55,11 @@ class Points:
     def __init__(self, options, rig, program, load, in_process):
         self.options, self.rig, self.program, self.load, self.in_process = options, rig, program, load, in_process
         self.seconds = 3 if options.quick else 8
-        self.held_spans = 100_000 if options.quick else 500_000
+        self.held_spans = 100_000 if options.quick else 1_000_000
 
     def pending(self, count):
         seconds = 1 if self.options.quick else 5
         values = last_json(pinned(DAEMON_CORE, [self.in_process, "--pending", count, "--seconds", seconds]))
-        values["beyond_wire"] = values["bytes_per_span"] - values["wire_bytes_per_span"]
-        values["cpu_us"] = values["ns_per_span"] / 1e3
         if count >= 100_000:
             values["daemon"] = self.hold(lambda: self.rig_load("--max-spans", count, "--duration", 120), {})
         return values
@@ -74,7 +72,7 @@ class Points:
     def connections(self, count):
         # Two requests a connection at least, at a rate that leaves the daemon time: it is not throughput that is asked.
         rate = ["--conns", count, "--inflight", 1, "--rate", 100_000, *SMALL_BATCH]
-        spans = max(self.held_spans // 5, 128 * count)
+        spans = max(self.held_spans // 2, 128 * count)
         flow = self.flow(lambda: self.rig_load(*rate, "--duration", self.seconds), {})
         held = self.hold(lambda: self.rig_load(*rate, "--max-spans", spans, "--duration", 60), {})
         return {**flow, **held}
@@ -206,18 +204,18 @@ def main():
     options = measure.parse(parser, names)
     measure.allow_open_files()
     binary = measure.build_daemon(options)
-    load, in_process = measure.build_helper("load"), measure.build_helper("in_process")
-    measure.build_rig(options, with_collector=False)
-    measure.isolate(options)
-    rig = measure.rig_module(options)
     program = Program("Spansieve", binary, options.rig / "spansieve.yaml")
     journal = Journal("growth", options)
     if not options.report:
+        load, in_process = measure.build_helper("load"), measure.build_helper("in_process")
+        measure.build_rig(options, with_collector=False)
+        measure.isolate(options)
+        rig = measure.rig_module(options)
         measure_all(options, Points(options, rig, program, load, in_process), program.digest, journal)
     for c in CHARTS:
         print(f"\n{c.title}\n{table(c, journal, program.digest)}")
     if options.write:
-        facts = measure.machine(options.rig)
+        facts = measure.machine()
         raw = {"machine": facts, "runs": journal.find(digest=program.digest)}
         (DOCS / "growth.json").write_text(json.dumps(raw, indent=1) + "\n")
         measure.replace_between(DOCS / "benchmarks.md", "growth", section(journal, program.digest, facts))

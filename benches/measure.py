@@ -131,7 +131,7 @@ def allow_open_files():
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def machine(rig):
+def machine():
     def first(path, pattern):
         found = re.search(pattern, Path(path).read_text(), re.M)
         return found[1].strip() if found else "?"
@@ -148,7 +148,6 @@ def machine(rig):
         "rust": output("rustc", "--version"),
         "commit": output("git", "describe", "--always", "--dirty"),
         "date": time.strftime("%Y-%m-%d"),
-        "rig": str(rig),
     }
 
 
@@ -233,7 +232,7 @@ class Journal:
         started = time.monotonic()
         try:
             values = work()
-        except (subprocess.SubprocessError, SystemExit, OSError) as error:
+        except (subprocess.SubprocessError, SystemExit, OSError, ValueError, LookupError) as error:
             # One run that fails must not cost the others: it is missing in the report, and made again next time.
             print(f"  FAILED: {error}", file=sys.stderr, flush=True)
             return

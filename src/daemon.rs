@@ -36,7 +36,7 @@ use crate::tail::Table;
 use crate::tail::budget::Budget;
 use crate::tail::kept::KeptQueue;
 use crate::telemetry::metrics::Held;
-use crate::telemetry::{Health, Metrics};
+use crate::telemetry::{Health, Metrics, Pulse};
 
 /// Requests in flight have this long to be answered once the process stops.
 const IN_FLIGHT_GRACE: Duration = Duration::from_millis(500);
@@ -102,6 +102,12 @@ pub enum WorkerFailed {
     /// A thread of the journal.
     #[error("the journal ended unexpectedly: {0}")]
     Journal(String),
+    /// The task that takes the connections of an address.
+    #[error("a listener ended unexpectedly: {0}")]
+    Listener(String),
+    /// A connection, in the middle of a change to the trace table.
+    #[error("a panic has left the trace table half changed")]
+    Table,
 }
 
 /// A running daemon.
@@ -114,6 +120,7 @@ pub struct Daemon {
     receiver: Receiver,
     pipeline: Arc<Pipeline>,
     sweeper: JoinHandle<()>,
+    budget: Budget,
     /// Waits for the first token, if one is needed.
     sign_in: Option<JoinHandle<()>>,
     exporter: Exporter,
@@ -171,11 +178,14 @@ impl Daemon {
         let exporter = wiring.start().await?;
         let journal = opened.as_ref().map(|opened| opened.journal.clone());
         let pipeline = Arc::new(Pipeline::new(table, policies, Arc::clone(&kept), journal, Arc::clone(&metrics)));
-        let sweeper = tokio::spawn(sweeper::run(Arc::clone(&pipeline)));
+        let pulse = Pulse::new(Instant::now());
+        health.watch("sweeper", pulse.clone());
+        health.watch("exporter", exporter.pulse().clone());
+        let sweeper = tokio::spawn(sweeper::run(Arc::clone(&pipeline), pulse));
         let unread = opened.as_ref().map(Opened::unread_bytes).unwrap_or_default();
         let journal = opened.map(|opened| opened.recover(Arc::clone(&pipeline), Arc::clone(&metrics)));
 
-        let scrape = scrape(Arc::clone(&metrics), Arc::clone(&pipeline), budget, level, unread);
+        let scrape = scrape(Arc::clone(&metrics), Arc::clone(&pipeline), budget.clone(), level, unread);
         let (addresses, telemetry_address) = (bound.local_addrs(), bound.telemetry_addr());
         let limits = ReceiverSettings { max_request_bytes: settings.otlp.max_request_bytes };
         let receiver = bound.serve(limits, Arc::clone(&pipeline), metrics, Arc::clone(&health), Arc::clone(&scrape));
@@ -194,11 +204,21 @@ impl Daemon {
             receiver,
             pipeline,
             sweeper,
+            budget,
             sign_in,
             exporter,
             emulator,
             scrape,
         })
+    }
+
+    /// From now on all of the process's memory counts in the budget, what no books are kept of as well. Call it only if the
+    /// daemon is alone in its process; with the embedded Cloud Trace, which keeps what it is sent, it is not.
+    pub fn watch_memory(&self) {
+        if self.emulator.is_none() {
+            // It ends with the runtime.
+            tokio::spawn(memory::watch(self.budget.clone()));
+        }
     }
 
     /// The OTLP addresses in the order of the configuration.
@@ -236,6 +256,8 @@ impl Daemon {
     pub async fn failed(&mut self) -> WorkerFailed {
         tokio::select! {
             failed = self.exporter.failed() => failed.into(),
+            () = self.pipeline.broken() => WorkerFailed::Table,
+            cause = self.receiver.failed() => WorkerFailed::Listener(cause),
             ended = &mut self.sweeper => {
                 WorkerFailed::Sweeper(ended.err().map_or_else(|| "without an error".into(), |error| error.to_string()))
             }

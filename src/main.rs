@@ -4,6 +4,7 @@ use std::error::Error;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
@@ -12,6 +13,8 @@ use spansieve::config::Settings;
 use spansieve::config::settings::Log;
 use spansieve::daemon::Daemon;
 use spansieve::telemetry;
+use spansieve::telemetry::log::Throttle;
+use spansieve::telemetry::metrics::Books;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Holds request bodies for seconds and frees them together: glibc would fragment.
@@ -25,6 +28,9 @@ const PURGE_DELAY: (&str, &str) = ("MIMALLOC_PURGE_DELAY", "3000");
 
 /// Cloud Run kills 10 s after SIGTERM; two seconds are left for the last scrape and the exit itself.
 const STOP_GRACE: Duration = Duration::from_secs(8);
+
+/// A worker's panic is said once more when the process ends by it.
+static PANIC_LINES: Throttle = Throttle::new(10, Duration::from_secs(60));
 
 const DEMO_NEEDS_EMBEDDED: &str =
     "the demo shows what was kept on the embedded Cloud Trace: set cloud_trace.endpoint to embedded";
@@ -71,8 +77,11 @@ fn block_on<E: Into<Box<dyn Error>>>(log: &Log, work: impl Future<Output = Resul
         }
     };
     std::panic::set_hook(Box::new(|panic| {
-        let backtrace = std::backtrace::Backtrace::capture();
-        tracing::error!("{panic}\n{backtrace}");
+        // A sender that has found a way to break its connection must not fill the log.
+        if let Some(others) = PANIC_LINES.pass(tokio::time::Instant::now()) {
+            let backtrace = std::backtrace::Backtrace::capture();
+            tracing::error!(others, "{panic}\n{backtrace}");
+        }
     }));
     let result = runtime.block_on(work);
     // Whatever still blocks, such as a disk that hangs, is not waited for.
@@ -108,6 +117,7 @@ async fn serve(settings: Settings, demo: bool) -> Result<(), Box<dyn Error>> {
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
+    daemon.watch_memory();
     cli::announce(&daemon);
     let stage = if demo { Some(cli::demo::Stage::of(&daemon).ok_or(DEMO_NEEDS_EMBEDDED)?) } else { None };
     let play = async {
@@ -122,8 +132,16 @@ async fn serve(settings: Settings, demo: bool) -> Result<(), Box<dyn Error>> {
         ended = play => return ended.map_err(Into::into),
         worker = daemon.failed() => return Err(worker.into()),
     }
+    let scrape = Arc::clone(daemon.scrape());
     tokio::select! {
-        lost = daemon.stop(STOP_GRACE) => tracing::info!(lost_spans = lost, "Stopped."),
+        lost_spans = daemon.stop(STOP_GRACE) => {
+            // No scraper sees the last of it.
+            let Books { received, recovered, exported, sampled_out, rejected, dropped, held } = Books::of(&scrape());
+            tracing::info!(
+                lost_spans, received, recovered, exported, sampled_out, rejected, dropped, held,
+                "Stopped. These are all spans of the run."
+            );
+        }
         _ = terminate.recv() => return Err("a second signal: not waiting for the last spans".into()),
         _ = interrupt.recv() => return Err("a second signal: not waiting for the last spans".into()),
     }

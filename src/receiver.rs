@@ -1,9 +1,10 @@
-//! gRPC and HTTP on one port: limits, inflation, admission, replies. Knows no policy.
+//! gRPC and HTTP on one port: TLS, who may send, limits, inflation, admission, replies. Knows no policy.
 //!
 //! Both protocols meet in one path: read a body (`body`), inflate it ([`inflate`]), hand it over and count it
 //! (`export`); only framing, negotiation and answers differ (`grpc`, `http`).
 //!
 //! Invariants
+//! - No body is read of a sender that `otlp.auth` does not let in ([`Auth`]).
 //! - No body is buffered before the memory budget has admitted it; nothing grows beyond `otlp.max_request_bytes`.
 //! - A request is answered only after [`Intake::accept`] has returned, and its spans are counted exactly once.
 //! - A refusal says whether retrying can help, in the words of the protocol and the encoding of the request.
@@ -27,12 +28,15 @@ mod refusal;
 mod reload;
 mod reply;
 mod router;
+mod slots;
 mod tls;
 mod visit;
+mod wire;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use thiserror::Error;
 
 pub use auth::{Auth, AuthError};
 pub use listen::{BindError, Bound, Receiver};
@@ -75,8 +79,19 @@ pub trait Intake: Send + Sync + 'static {
     /// spans are in the trace table.
     ///
     /// # Errors
-    /// The body is not a well-formed request: nothing of it was taken, and retrying cannot help.
-    fn accept(&self, body: Bytes, share: Share, hold: Option<Arc<Hold>>) -> Result<Accepted, WireError>;
+    /// See [`AcceptError`]; nothing of the request was taken.
+    fn accept(&self, body: Bytes, share: Share, hold: Option<Arc<Hold>>) -> Result<Accepted, AcceptError>;
+}
+
+/// Why the body of a request was not taken.
+#[derive(Debug, Error)]
+pub enum AcceptError {
+    /// It is not a well-formed request; retrying cannot help.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// There is room for the body, but none for its index: refuse the request, retryably.
+    #[error("the memory budget has no room for the index of the request")]
+    NoRoom,
 }
 
 /// What became of the spans of a request.

@@ -5,6 +5,8 @@ pub mod health;
 pub mod labels;
 pub mod log;
 pub mod metrics;
+pub mod pulse;
 
 pub use health::Health;
 pub use metrics::Metrics;
+pub use pulse::Pulse;

@@ -13,6 +13,8 @@ mod answers;
 mod auth;
 #[path = "receiver/crowd.rs"]
 mod crowd;
+#[path = "receiver/frames.rs"]
+mod frames;
 #[path = "receiver/hostile.rs"]
 mod hostile;
 #[path = "receiver/stop.rs"]

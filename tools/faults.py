@@ -152,9 +152,10 @@ def through_stock_exporter(daemon, truth):
     result = harness.rig.load(None, ["--endpoint", "127.0.0.1:5317", "--rate", 20_000, "--duration", 25, "--retries", 600, "--expect", expect])
     truth.add_loadgen(result, expect)
     busy = scrape().by_label("requests_total", "outcome").get("busy", 0)
-    # It exits when its queue is empty.
-    between.stop(signal.SIGTERM, wait=120)
-    return {"refusals_to_the_exporter": busy}
+    # What its queue holds when it stops, it drops.
+    passed_on_s = until(lambda: scrape().sum("received_spans_total") >= truth.acked, 120)
+    between.stop(signal.SIGTERM)
+    return {"refusals_to_the_exporter": busy, "passed_on_s": passed_on_s}
 
 
 def stop_at_full_load(fault, number=signal.SIGTERM):
@@ -297,7 +298,13 @@ def ended(scenario, daemon, truth, last, broken):
         return lost
     daemon.start()
     truth.sent, truth.acked = truth.sent + 1, truth.acked + 1
-    return None
+    if scenario.end == "spooled":
+        return None
+    spooled, recovered = last.sum("held_spans", "spooled"), scrape().sum("recovered_spans_total")
+    if not 0 < spooled <= recovered:
+        broken.append(f"{spooled} spans were spooled, {recovered} recovered")
+    # What was in memory alone is gone: of each of the missing traces, at most.
+    return sum(truth.must_keep.values())
 
 
 def promises(daemon, truth, books, lost):

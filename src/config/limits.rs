@@ -32,6 +32,7 @@ pub(super) const ACCOUNT_COUNT: Limit<usize> =
 pub(super) const CLAIM_BYTES_MAX: usize = 2048;
 /// Of a URL, in bytes.
 pub(super) const URL_BYTES_MAX: usize = 2048;
+
 pub(super) const JOURNAL_BYTES: Limit<u64> =
     Limit { min: 64 * MIB, max: 1024 * TIB, why: "its files are of 16MiB, and each waits for those before it" };
 

@@ -1,10 +1,20 @@
-//! How much memory the container has.
+//! How much memory the container has, and how much of it the process takes.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use thiserror::Error;
 
 use crate::config::settings::Size;
+use crate::tail::budget::Budget;
+
+/// What the process may hold beyond the budget, as a part of it: connections, buffers, the allocator's slack. With the
+/// default budget of 70 % of the container it leaves a tenth of that free.
+const UNBOOKED: f64 = 0.3;
+/// No less than this, which a process with hardly any budget needs, too.
+const UNBOOKED_BYTES_MIN: usize = 32 << 20;
+/// How often it is looked: in a tenth of a second, what is unbooked grows by a small part of what is taken in.
+const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The memory limit cannot be worked out.
 #[derive(Debug, Error)]
@@ -25,6 +35,34 @@ pub fn limit_bytes(limit: Size) -> Result<usize, UnknownMemory> {
             Ok((total as f64 * percent / 100.0) as usize)
         }
     }
+}
+
+/// Counts in `budget`, for ever, what the process holds beyond its books and [`UNBOOKED`]: books are kept of what was asked for,
+/// and the kernel counts what the allocator took for it. Only for a process that has nothing else in it.
+pub(super) async fn watch(budget: Budget) {
+    let mut interval = tokio::time::interval(WATCH_INTERVAL);
+    let mut unbooked = budget.share();
+    loop {
+        interval.tick().await;
+        let Some(resident_bytes) = resident_bytes(Path::new("/")) else { return };
+        let booked_bytes = budget.used_bytes().saturating_sub(unbooked.bytes());
+        unbooked.resize(unbooked_bytes(resident_bytes, booked_bytes, budget.limit_bytes()));
+    }
+}
+
+/// Of `resident_bytes`, what is neither booked nor allowed for.
+fn unbooked_bytes(resident_bytes: usize, booked_bytes: usize, limit_bytes: usize) -> usize {
+    let allowed_bytes = UNBOOKED_BYTES_MIN.max((limit_bytes as f64 * UNBOOKED) as usize);
+    resident_bytes.saturating_sub(booked_bytes).saturating_sub(allowed_bytes)
+}
+
+/// The process's memory, if the system has a `/proc` (`man 5 proc_pid_status`, `RssAnon`).
+/// Without the program's own file, which the kernel can always read again.
+fn resident_bytes(root: &Path) -> Option<usize> {
+    let status = std::fs::read_to_string(root.join("proc/self/status")).ok()?;
+    let resident = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    let kib: usize = resident.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
 }
 
 /// The least of the limits of the process's control groups (version 2, then 1) and the machine's memory. `root` is

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 
 use super::clock::Clock;
 use super::followed::FollowedTraces;
@@ -12,7 +13,7 @@ use crate::journal::Journal;
 use crate::otlp::TraceId;
 use crate::otlp::scan::{self, Scan};
 use crate::otlp::wire::WireError;
-use crate::receiver::{Accepted, Intake};
+use crate::receiver::{AcceptError, Accepted, Intake};
 use crate::sampling::Policies;
 use crate::tail::budget::{Budget, Share};
 use crate::tail::hold::Hold;
@@ -44,7 +45,9 @@ pub struct Pipeline {
     pub(super) policies: Arc<Policies>,
     pub(super) followed: FollowedTraces,
     journal: Option<Journal>,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
+    /// Is told when work on the table has panicked.
+    broken: Notify,
 }
 
 impl Pipeline {
@@ -57,7 +60,13 @@ impl Pipeline {
     ) -> Self {
         let clock = Clock::start();
         let followed = FollowedTraces::new(clock, Arc::clone(&metrics));
-        Pipeline { table, kept, clock, policies, followed, journal, metrics }
+        Pipeline { table, kept, clock, policies, followed, journal, metrics, broken: Notify::new() }
+    }
+
+    /// Resolves when a panic has left the table half changed: its books are wrong, and the process must not go on. A panic
+    /// in the scan or in a decoder is not of this kind: nothing was taken in, and it ends its connection alone.
+    pub(super) async fn broken(&self) {
+        self.broken.notified().await;
     }
 
     /// Takes the body of a request that an earlier process accepted, but for the spans of the traces in `settled`. Returns
@@ -71,30 +80,33 @@ impl Pipeline {
     ) -> Result<u64, WireError> {
         settled.sort_unstable();
         let is_settled = |trace: &TraceId| settled.binary_search(trace).is_ok();
-        self.take(body, share, Some(hold), |scan| {
+        self.take(body, share, Some(hold), |scan, _, _| {
             scan.facts.retain(|fact| !is_settled(&fact.trace_id));
-            scan.facts.len() as u64
+            Ok(scan.facts.len() as u64)
         })
     }
 
-    /// Scans `body`, lets `look` see what was found, and takes in its spans.
-    fn take<T>(
+    /// Scans `body`, lets `look` see what was found, and takes in its spans unless that is an error.
+    fn take<T, E: From<WireError>>(
         &self,
         body: Bytes,
-        share: Share,
+        mut share: Share,
         hold: Option<Arc<Hold>>,
-        look: impl FnOnce(&mut Scan) -> T,
-    ) -> Result<T, WireError> {
+        look: impl FnOnce(&mut Scan, &mut Share, &mut Outcome) -> Result<T, E>,
+    ) -> Result<T, E> {
         WORKSPACE.with_borrow_mut(|workspace| {
             let Workspace { scan, outcome } = workspace;
             let body = scan::scan(body, self.policies.probe(), scan)?;
-            let found = look(scan);
-            self.table.insert_held(body, scan, share, hold, self.clock.now_ms(), outcome);
+            let _guard = BreaksOnPanic(&self.broken);
+            let found = look(scan, &mut share, outcome);
+            if found.is_ok() {
+                self.table.insert_held(body, scan, share, hold, self.clock.now_ms(), outcome);
+            }
             self.settle(outcome);
             if scan.facts.len() > WORKSPACE_SPANS_MAX {
                 *workspace = Workspace::default();
             }
-            Ok(found)
+            found
         })
     }
 
@@ -142,6 +154,17 @@ impl Pipeline {
     }
 }
 
+/// Stands by while the table is changed.
+struct BreaksOnPanic<'p>(&'p Notify);
+
+impl Drop for BreaksOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.notify_one();
+        }
+    }
+}
+
 impl Intake for Pipeline {
     fn budget(&self) -> &Budget {
         self.table.budget()
@@ -149,6 +172,7 @@ impl Intake for Pipeline {
 
     fn admit(&self, bytes: usize) -> Option<Share> {
         WORKSPACE.with_borrow_mut(|workspace| {
+            let _guard = BreaksOnPanic(&self.broken);
             let share = self.table.admit(bytes, self.clock.now_ms(), &mut workspace.outcome);
             self.settle(&mut workspace.outcome);
             share
@@ -159,7 +183,14 @@ impl Intake for Pipeline {
         self.journal.as_ref()
     }
 
-    fn accept(&self, body: Bytes, share: Share, hold: Option<Arc<Hold>>) -> Result<Accepted, WireError> {
-        self.take(body, share, hold, |scan| Accepted { spans: scan.span_count() as u32, rejected: scan.rejected })
+    fn accept(&self, body: Bytes, share: Share, hold: Option<Arc<Hold>>) -> Result<Accepted, AcceptError> {
+        self.take(body, share, hold, |scan, share, outcome| {
+            let has_room = self.table.admit_index(scan, share, self.clock.now_ms(), outcome);
+            let accepted = Accepted { spans: scan.span_count() as u32, rejected: scan.rejected };
+            if has_room { Ok(accepted) } else { Err(AcceptError::NoRoom) }
+        })
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,5 +1,6 @@
 //! The journal in the daemon: opens it, reads back what an earlier process left, closes it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -49,7 +50,7 @@ impl Opened {
     pub(super) fn recover(mut self, pipeline: Arc<Pipeline>, metrics: Arc<Metrics>) -> Running {
         // From here on late spans meet the verdicts of the earlier process.
         for (trace, keep) in self.backlog.take_kept() {
-            pipeline.table.remember_kept(trace, keep);
+            pipeline.table.restore_kept(trace, keep);
         }
         let stop = Arc::new(AtomicBool::new(false));
         let recovery =
@@ -148,6 +149,7 @@ impl Recovery {
     }
 
     /// Waits for room in memory, which it makes as any request does; `None` if it is asked to stop.
+    #[expect(clippy::disallowed_methods, reason = "it has a thread of its own, and nothing to do before there is room")]
     fn room(&self, bytes: usize) -> Option<Share> {
         while !self.is_stopped() {
             if let Some(share) = self.pipeline.admit(bytes) {
@@ -175,8 +177,17 @@ impl Recovery {
             tracing::error!(bytes = request.body_len, "A request of the journal is not what was written, and lost.");
             return 0;
         };
+        // A body at which this process panics must not be met again by the next one, and so on for ever.
+        let released = Arc::clone(&hold);
+        let taken = catch_unwind(AssertUnwindSafe(|| self.pipeline.recover(body, share, hold, request.settled)));
+        drop(released);
+        let Ok(taken) = taken else {
+            self.metrics.journal_fault("corrupt");
+            tracing::error!(bytes = request.body_len, "A request of the journal cannot be taken in, and is lost.");
+            return 0;
+        };
         // A body that is no request was refused when it came; the process ended before that was noted.
-        let spans = self.pipeline.recover(body, share, hold, request.settled).unwrap_or(0);
+        let spans = taken.unwrap_or(0);
         self.metrics.recovered("journal", spans);
         spans
     }

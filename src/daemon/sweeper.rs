@@ -3,45 +3,68 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::pipeline::Pipeline;
-use crate::tail::table::Outcome;
+use crate::tail::table::{Millis, Outcome};
+use crate::telemetry::Pulse;
 
 /// How often due traces are looked for: the most that a decision is late on an idle machine.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Rounds between two times that the histograms' buffers are emptied: some five seconds.
+const UPKEEP_ROUNDS: usize = 250;
 
 /// Requests that are compressed between two looks for due traces, which must not wait for more: some milliseconds of
 /// work, and as many as a core takes in.
 const ROUND_COMPRESSIONS_MAX: usize = 64;
 
-/// Sweeps for ever. Works in slices and yields between them, so that decisions that fall due together do not stall
-/// ingest on a runtime of one thread.
-pub(super) async fn run(pipeline: Arc<Pipeline>) {
+/// Sweeps for ever, with a sign of life for each slice of work. Works in turns of a millisecond and yields between them, so
+/// that decisions that fall due together do not stall ingest on a runtime of one thread. No shorter ones: a large request is
+/// some milliseconds of work, and a sweeper that did less each time would fall behind it, until memory is full.
+pub(super) async fn run(pipeline: Arc<Pipeline>, pulse: Pulse) {
     let mut interval = tokio::time::interval(SWEEP_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut outcome = Outcome::default();
     let shards = pipeline.table.shard_count();
+    let settle = |outcome: &mut Outcome| {
+        pulse.beat(Instant::now());
+        pipeline.settle(outcome);
+    };
     for round in 0.. {
         interval.tick().await;
+        let mut turn_ms = pipeline.clock.now_ms();
         for shard in 0..shards {
             while pipeline.table.sweep(shard, pipeline.clock.now_ms(), &mut outcome) {
-                pipeline.settle(&mut outcome);
-                tokio::task::yield_now().await;
+                settle(&mut outcome);
+                end_turn(&pipeline, &mut turn_ms).await;
             }
         }
-        pipeline.settle(&mut outcome);
+        settle(&mut outcome);
         while pipeline.table.relieve(pipeline.clock.now_ms(), &mut outcome) {
-            pipeline.settle(&mut outcome);
-            tokio::task::yield_now().await;
+            settle(&mut outcome);
+            end_turn(&pipeline, &mut turn_ms).await;
         }
         pipeline.table.relieve_disk(pipeline.clock.now_ms(), &mut outcome);
-        pipeline.settle(&mut outcome);
+        settle(&mut outcome);
         for _ in 0..ROUND_COMPRESSIONS_MAX {
             if !pipeline.table.compress(pipeline.clock.now_ms()) {
                 break;
             }
-            tokio::task::yield_now().await;
+            end_turn(&pipeline, &mut turn_ms).await;
         }
         pipeline.table.shrink(round % shards);
+        if round % UPKEEP_ROUNDS == 0 {
+            pipeline.metrics.upkeep();
+        }
+    }
+}
+
+/// Yields if a turn that began at `turn_ms` has had its millisecond, and begins the next.
+async fn end_turn(pipeline: &Pipeline, turn_ms: &mut Millis) {
+    if pipeline.clock.now_ms() > *turn_ms {
+        tokio::task::yield_now().await;
+        *turn_ms = pipeline.clock.now_ms();
     }
 }
 
@@ -54,3 +77,6 @@ pub(super) async fn drain(pipeline: &Pipeline) {
     }
     pipeline.settle(&mut outcome);
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,6 +31,7 @@ use super::sink::{Sink, Written, cut};
 use super::spool::{Aged, Outcome, Spool};
 use crate::config::settings;
 use crate::tail::budget::Budget;
+use crate::telemetry::log::Throttle;
 use crate::telemetry::metrics::code_label;
 
 /// Calls of all projects at a time: a project whose calls hang until their deadline must leave room for the others.
@@ -63,6 +64,7 @@ pub struct Delivery<S> {
     under_way: HashMap<Id, Work>,
     spool: Option<Spool>,
     stopping: bool,
+    alarms: Arc<Throttle>,
 }
 
 impl<S: Sink> Delivery<S> {
@@ -88,6 +90,7 @@ impl<S: Sink> Delivery<S> {
             under_way: HashMap::new(),
             spool,
             stopping: false,
+            alarms: Arc::new(alarm::throttle()),
         }
     }
 
@@ -258,10 +261,11 @@ impl<S: Sink> Delivery<S> {
     fn retry(&mut self, work: Work, action: Action, status: &Status, now: Instant) {
         let delay_max = if self.stopping { STOPPING_DELAY_MAX } else { retry::DELAY_MAX };
         let (identity, give_up_after) = (self.sink.identity(), self.give_up_after);
+        let alarms = Arc::clone(&self.alarms);
         let lane = self.lane(work.batch.project(), now);
         let delay = retry::delay(action, lane.attempts(action), fastrand::f64()).min(delay_max);
         lane.failed(work, action, status, now, delay);
-        lane.alarm(status, now, identity.as_deref());
+        lane.alarm(status, now, identity.as_deref(), &alarms);
         let given_up = give_up_after.map_or(Vec::new(), |age| lane.give_up(now, age));
         let spans = given_up.iter().map(|batch| u64::from(batch.span_count())).sum();
         if spans > 0 {

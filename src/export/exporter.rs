@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use thiserror::Error;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, yield_now};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::batch::Batcher;
 use super::delivery::Delivery;
@@ -24,7 +24,7 @@ use crate::tail::budget::Budget;
 use crate::tail::hold::KeptHold;
 use crate::tail::kept::{KeptQueue, KeptSpans};
 use crate::tail::request::SpanBytes;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Pulse, pulse};
 
 /// Entries of the queue that are taken at a time.
 const SLICE_ENTRIES_MAX: usize = 64;
@@ -51,6 +51,7 @@ pub struct Exporter {
     task: JoinHandle<()>,
     /// What is not settled is in the journal.
     is_journalled: bool,
+    pulse: Pulse,
 }
 
 impl Exporter {
@@ -66,6 +67,7 @@ impl Exporter {
         spool: Option<Spool>,
     ) -> Self {
         let ledger = Arc::new(Ledger::new(Arc::clone(&kept), metrics));
+        let pulse = Pulse::new(Instant::now());
         let worker = Worker {
             kept,
             slice: VecDeque::with_capacity(SLICE_ENTRIES_MAX),
@@ -74,16 +76,23 @@ impl Exporter {
             batcher: Batcher::new(E::FORM, settings.batch.clone(), budget.clone()),
             delivery: Delivery::new(sink, settings, Arc::clone(&ledger), budget.clone(), spool),
             ledger: Arc::clone(&ledger),
+            pulse: pulse.clone(),
         };
         let (stop, stopped) = oneshot::channel();
         let is_journalled = budget.disk().limit_bytes() > 0;
-        Exporter { ledger, stop, task: tokio::spawn(worker.run(stopped)), is_journalled }
+        Exporter { ledger, stop, task: tokio::spawn(worker.run(stopped)), is_journalled, pulse }
     }
 
     /// Kept spans that are neither confirmed nor counted as dropped, those in the kept queue included.
     #[must_use]
     pub fn export_spans(&self) -> u64 {
         self.ledger.unsettled_spans()
+    }
+
+    /// Its signs of life: also while the sink is away.
+    #[must_use]
+    pub fn pulse(&self) -> &Pulse {
+        &self.pulse
     }
 
     /// Resolves if the export task ends by itself, which it does only by a panic: the process must end then.
@@ -108,7 +117,7 @@ impl Exporter {
             let _ = self.task.await;
         }
         let lost = self.ledger.unsettled_spans();
-        if self.is_journalled {
+        if lost > 0 && self.is_journalled {
             tracing::info!(spans = lost, "Kept spans that are not written stay in the journal for the next start.");
             return 0;
         }
@@ -128,13 +137,17 @@ struct Worker<E, S> {
     batcher: Batcher,
     delivery: Delivery<S>,
     ledger: Arc<Ledger>,
+    pulse: Pulse,
 }
 
 impl<E: EncodeSpans, S: Sink> Worker<E, S> {
     async fn run(mut self, mut stop: oneshot::Receiver<Instant>) {
         let mut stopping = false;
         let mut put_away_at = None;
+        let mut beats = interval(pulse::INTERVAL);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.pulse.beat(Instant::now());
             if self.has_room() {
                 self.encode_slice();
             }
@@ -151,6 +164,7 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
                 () = self.kept.pushed(), if !more => {}
                 () = sleep_until(due), if due.is_some() => {}
                 () = self.delivery.progress() => {}
+                _ = beats.tick() => {}
                 () = sleep_until(put_away_at), if put_away_at.is_some() => break,
                 // A sender that is gone asks for the same, without a deadline.
                 deadline = &mut stop, if !stopping => {

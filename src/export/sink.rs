@@ -32,10 +32,11 @@ pub struct Written {
     pub message: String,
 }
 
-/// A server's message, cut to what a log line can bear.
+/// A server's message, cut to what a log line can bear, in one line and without escape sequences: it may quote a span.
 pub(crate) fn cut(message: &str) -> String {
     const CHARS_MAX: usize = 300;
-    message.chars().take(CHARS_MAX).collect()
+    let plain = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    message.chars().take(CHARS_MAX).map(plain).collect()
 }
 
 /// Makes a sink's spans of OTLP spans.

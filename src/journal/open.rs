@@ -155,7 +155,7 @@ fn report(path: &Path, fault: Fault, bytes: u64, metrics: &Metrics) {
     let path = path.display();
     match fault {
         Fault::Torn => {
-            tracing::warn!(%path, bytes, "A segment of the journal ends within a record, which was never acknowledged.")
+            tracing::warn!(%path, bytes, "A segment of the journal ends within a record, which was never acknowledged.");
         }
         Fault::Corrupt => tracing::error!(%path, bytes, "A part of a segment of the journal is corrupt and lost."),
     }

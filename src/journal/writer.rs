@@ -40,6 +40,7 @@ struct Queue {
     requests: Vec<Entry>,
     /// Of the requests' records.
     bytes: u64,
+    /// A few for each request and kept trace in memory: a disk that hangs takes no new ones, and no more notes come.
     notes: Vec<Note>,
     /// Tells those that wait for the group.
     group: watch::Sender<Outcome>,
@@ -222,6 +223,7 @@ struct Worker {
 }
 
 impl Worker {
+    #[expect(clippy::disallowed_methods, reason = "it has a thread of its own, and the next group gathers meanwhile")]
     fn run(mut self) {
         while let Some(group) = self.shared.next_group() {
             let started = Instant::now();

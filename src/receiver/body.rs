@@ -17,6 +17,10 @@ use crate::tail::budget::Share;
 /// The first step of a body of unknown length; each further one doubles.
 const STEP_BYTES_MIN: usize = 16 << 10;
 
+/// How much of an announced length is believed before anything has come. Nearly all requests are smaller and get their
+/// memory at once; for each further step at least half of it has come.
+const ANNOUNCED_BYTES_MAX: usize = 1 << 20;
+
 /// How much of a refused HTTP/1 body is read and thrown away, so that a client that first sends and then listens gets
 /// to see the answer instead of a reset. Cloud Run lets no larger HTTP/1 request through.
 const DRAIN_BYTES_MAX: u64 = 32 << 20;
@@ -102,9 +106,17 @@ where
         if len > limit {
             return Err(Refusal::TooLarge { limit });
         }
-        let share = admit(intake, len)?;
-        let mut buffer = Vec::with_capacity(len);
-        self.fill(&mut buffer, len).await?;
+        let mut known = len.min(ANNOUNCED_BYTES_MAX);
+        let mut share = admit(intake, known)?;
+        let mut buffer = Vec::with_capacity(known);
+        self.fill(&mut buffer, known).await?;
+        while known < len {
+            let step = known.min(len - known);
+            share.absorb(admit(intake, step)?);
+            buffer.reserve_exact(step);
+            known += step;
+            self.fill(&mut buffer, known).await?;
+        }
         Ok(Held { bytes: buffer.into(), share })
     }
 

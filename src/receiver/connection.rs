@@ -1,6 +1,7 @@
-//! What the requests of one connection share: its part of what others need as well.
+//! One connection: what its requests share, and whether it is worth its place.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -9,7 +10,29 @@ use tokio::time::Instant;
 /// How fast what a connection has taken is forgotten: about as long as a full memory takes to have room again.
 const HALF_LIFE: Duration = Duration::from_secs(1);
 
-/// One connection, as admission sees it.
+/// How often a connection is looked at.
+const WATCH_INTERVAL: Duration = Duration::from_secs(5);
+
+/// For the head of an HTTP/1 request, or the beginning of HTTP/2, from its first byte: some round trips.
+const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// For a peer to take what is written to it: as long as a body may take to come.
+pub(super) const UNREAD_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Without a request. Google's load balancers keep connections for 600 s and ask backends to keep them longer, lest a
+/// request meets a closing connection (<https://cloud.google.com/load-balancing/docs/https#timeouts_and_retries>).
+const IDLE_TIME_MAX: Duration = Duration::from_secs(620);
+
+/// How HTTP/2 begins; no method of HTTP/1 that is served does (RFC 9113, 3.4).
+const HTTP2_START: &[u8] = b"PRI";
+
+/// The preface and an empty SETTINGS frame (RFC 9113, 3.4).
+const HTTP2_HELLO_BYTES: u64 = 24 + 9;
+
+/// Instead of a time: not so at present.
+const NEVER: u64 = u64::MAX;
+
+/// One connection, as admission and its watch see it.
 #[derive(Debug)]
 pub(super) struct Connection {
     /// Export requests that were let in.
@@ -19,6 +42,20 @@ pub(super) struct Connection {
     /// The turn of the runtime's queue in which it last had a request served; at first none.
     pub(super) last_turn: AtomicU64,
     recent: Mutex<Recent>,
+
+    epoch: Instant,
+    is_http2: AtomicBool,
+    read_bytes: AtomicU64,
+    /// Requests whose answer has not been taken.
+    open: AtomicUsize,
+    /// When a request last began or ended.
+    active_ms: AtomicU64,
+    /// Since when bytes come that are not part of a request yet.
+    head_ms: AtomicU64,
+    /// Since when the peer takes nothing.
+    blocked_ms: AtomicU64,
+    /// Shared by all answers that were given since the watch last looked for old ones.
+    answers: Mutex<Arc<()>>,
 }
 
 /// Bytes, halved every [`HALF_LIFE`].
@@ -28,13 +65,31 @@ struct Recent {
     at: Instant,
 }
 
+/// Why a connection has to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Nobody needs it.
+    Idle,
+    /// It only costs; why, as a metric label.
+    Cut(&'static str),
+}
+
 impl Connection {
     pub(super) fn new() -> Self {
+        let now = Instant::now();
         Connection {
             in_flight: AtomicUsize::new(0),
             reading_bytes: AtomicUsize::new(0),
             last_turn: AtomicU64::new(u64::MAX),
-            recent: Mutex::new(Recent { bytes: 0.0, at: Instant::now() }),
+            recent: Mutex::new(Recent { bytes: 0.0, at: now }),
+            epoch: now,
+            is_http2: AtomicBool::new(false),
+            read_bytes: AtomicU64::new(0),
+            open: AtomicUsize::new(0),
+            active_ms: AtomicU64::new(0),
+            head_ms: AtomicU64::new(NEVER),
+            blocked_ms: AtomicU64::new(NEVER),
+            answers: Mutex::default(),
         }
     }
 
@@ -50,4 +105,98 @@ impl Connection {
         }
         fits
     }
+
+    /// `bytes` came from the peer.
+    pub(super) fn read(&self, bytes: &[u8]) {
+        if self.read_bytes.fetch_add(bytes.len() as u64, Relaxed) == 0 && bytes.starts_with(HTTP2_START) {
+            self.is_http2.store(true, Relaxed);
+        }
+        if self.open.load(Relaxed) == 0 && self.head_ms.load(Relaxed) == NEVER && !bytes.is_empty() {
+            self.head_ms.store(self.now_ms(), Relaxed);
+        }
+    }
+
+    /// The peer takes what is written, or not.
+    pub(super) fn wrote(&self, is_blocked: bool) {
+        let since_ms = self.blocked_ms.load(Relaxed);
+        if is_blocked != (since_ms != NEVER) {
+            self.blocked_ms.store(if is_blocked { self.now_ms() } else { NEVER }, Relaxed);
+        }
+    }
+
+    /// Watches the connection until it has to end.
+    pub(super) async fn watch(&self) -> End {
+        let mut old_answers = Arc::new(());
+        let mut looked_at = self.epoch;
+        loop {
+            tokio::time::sleep(WATCH_INTERVAL).await;
+            if let Some(end) = self.end() {
+                return end;
+            }
+            if looked_at.elapsed() >= UNREAD_TIME_MAX {
+                if Arc::strong_count(&old_answers) > 1 {
+                    return End::Cut("unread");
+                }
+                old_answers = std::mem::take(&mut *self.answers.lock());
+                looked_at = Instant::now();
+            }
+        }
+    }
+
+    /// Why the connection has to end now, but for answers that are not taken.
+    fn end(&self) -> Option<End> {
+        let now_ms = self.now_ms();
+        let since = |since: &AtomicU64, limit: Duration| {
+            let since_ms = since.load(Relaxed);
+            since_ms != NEVER && u128::from(now_ms.saturating_sub(since_ms)) > limit.as_millis()
+        };
+        let is_open = self.open.load(Relaxed) > 0;
+        let speaks_http2 = self.is_http2.load(Relaxed) && self.read_bytes.load(Relaxed) >= HTTP2_HELLO_BYTES;
+        if since(&self.blocked_ms, UNREAD_TIME_MAX) {
+            Some(End::Cut("unread"))
+        } else if !is_open && !speaks_http2 && since(&self.head_ms, HEAD_TIME_MAX) {
+            Some(End::Cut("slow_head"))
+        } else {
+            (!is_open && since(&self.active_ms, IDLE_TIME_MAX)).then_some(End::Idle)
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.epoch.elapsed().as_millis() as u64
+    }
 }
+
+/// A request from its head to the end of its answer.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    connection: Arc<Connection>,
+    /// Of an answer that has to be taken soon.
+    unread: Option<Arc<()>>,
+}
+
+impl Exchange {
+    /// A request of `connection` begins.
+    pub(super) fn begin(connection: &Arc<Connection>) -> Self {
+        connection.open.fetch_add(1, Relaxed);
+        connection.head_ms.store(NEVER, Relaxed);
+        connection.active_ms.store(connection.now_ms(), Relaxed);
+        Exchange { connection: Arc::clone(connection), unread: None }
+    }
+
+    /// It is answered; the peer has [`UNREAD_TIME_MAX`] to take that.
+    pub(super) fn answered(&mut self) {
+        self.unread = Some(Arc::clone(&self.connection.answers.lock()));
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let connection = &self.connection;
+        connection.head_ms.store(NEVER, Relaxed);
+        connection.active_ms.store(connection.now_ms(), Relaxed);
+        connection.open.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests;

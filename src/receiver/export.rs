@@ -1,7 +1,7 @@
 //! From a body in memory to the trace table: what both protocols have in common.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 use tokio::sync::Semaphore;
@@ -115,12 +115,15 @@ impl<I: Intake> Exports<I> {
     async fn take(&self, protocol: Protocol, visit: &Arc<Visit<I>>, payload: Payload) -> Result<Accepted, Refusal> {
         let Held { bytes, share } = self.decode(visit, payload).await?;
         // First on the disk: what it refuses must not be in the table, as the sender comes back with it.
-        let hold = match self.intake.journal() {
-            Some(journal) => Some(journal.append(bytes.clone()).await?),
-            None => None,
+        let (hold, disk_time) = match self.intake.journal() {
+            Some(journal) => {
+                let start = Instant::now();
+                (Some(journal.append(bytes.clone()).await?), start.elapsed())
+            }
+            None => (None, Duration::ZERO),
         };
         let accepted = self.gate.pass(|| self.intake.accept(bytes, share, hold)).ok_or(Refusal::Stopping)??;
-        visit.served();
+        visit.served(disk_time);
         self.metrics.received(protocol, u64::from(accepted.spans));
         for (reason, &spans) in RejectReason::ALL.iter().zip(&accepted.rejected) {
             if spans > 0 {

@@ -7,8 +7,7 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 use tonic::codegen::tokio_stream;
 
-use super::{Accepted, Intake};
-use crate::otlp::wire::WireError;
+use super::{AcceptError, Accepted, Intake};
 use crate::tail::budget::{Budget, Share};
 use crate::tail::hold::Hold;
 
@@ -23,7 +22,7 @@ impl Intake for FakeIntake {
         self.0.reserve(bytes)
     }
 
-    fn accept(&self, _: Bytes, _: Share, _: Option<Arc<Hold>>) -> Result<Accepted, WireError> {
+    fn accept(&self, _: Bytes, _: Share, _: Option<Arc<Hold>>) -> Result<Accepted, AcceptError> {
         Ok(Accepted::default())
     }
 }

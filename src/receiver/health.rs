@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tonic::codegen::tokio_stream::Stream;
 use tonic::{Request, Response, Status};
@@ -26,16 +27,26 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// A health request names a service: far less than this.
 const REQUEST_BYTES_MAX: usize = 4 << 10;
 
+/// Watches at once: a load balancer has one for each connection at most; each costs some KiB.
+const WATCHES_MAX: usize = 1024;
+
 /// The health service as tonic serves it.
 pub(super) type Server = HealthServer<HealthService>;
 
 pub(super) fn server(health: Arc<Health>) -> Server {
-    HealthServer::new(HealthService { health }).max_decoding_message_size(REQUEST_BYTES_MAX)
+    HealthServer::new(HealthService::new(health)).max_decoding_message_size(REQUEST_BYTES_MAX)
 }
 
 #[derive(Debug)]
 pub(super) struct HealthService {
     health: Arc<Health>,
+    watches: Arc<Semaphore>,
+}
+
+impl HealthService {
+    fn new(health: Arc<Health>) -> Self {
+        HealthService { health, watches: Arc::new(Semaphore::new(WATCHES_MAX)) }
+    }
 }
 
 fn status(health: &Health) -> ServingStatus {
@@ -54,10 +65,12 @@ impl health_server::Health for HealthService {
     }
 
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Watch>, Status> {
+        let watches = Arc::clone(&self.watches);
+        let place = watches.try_acquire_owned().map_err(|_| Status::resource_exhausted("too many watch already"))?;
         let mut ticks = interval(WATCH_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let known = SERVICES.contains(&request.get_ref().service.as_str());
-        Ok(Response::new(Watch { health: Arc::clone(&self.health), known, ticks, last: None }))
+        Ok(Response::new(Watch { health: Arc::clone(&self.health), known, ticks, last: None, _place: place }))
     }
 }
 
@@ -69,6 +82,7 @@ pub(super) struct Watch {
     known: bool,
     ticks: Interval,
     last: Option<ServingStatus>,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Stream for Watch {

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,16 +13,21 @@ use hyper_util::server::conn::auto;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::either::Either;
 
 use super::auth::Auth;
-use super::connection::Connection;
+use super::connection::{Connection, End, Exchange, UNREAD_TIME_MAX};
 use super::export::Exports;
 use super::gate::Gate;
-use super::router::{Offer, Router};
+use super::reply::Answer;
+use super::router::{Offer, Router, SCRAPES_MAX};
+use super::slots::{Slot, Slots};
 use super::tls::{self, Tls};
+use super::wire::Wire;
 use super::{Intake, ReceiverSettings, Scrape, health, queue};
+use crate::telemetry::log::Throttle;
 use crate::telemetry::{Health, Metrics};
 
 /// Connections at once, on all addresses: enough for a few thousand processes that keep one each. Measured, a silent
@@ -33,14 +38,12 @@ const CONNECTIONS_MAX: usize = 4096;
 /// The same for the address of `telemetry.listen`: probes and scrapes, which senders must not crowd out.
 const TELEMETRY_CONNECTIONS_MAX: usize = 256;
 
-/// How long a connection may exist without a byte. Clients speak first in both protocols; load balancers that open
+/// How long a connection may exist without a byte, and again behind TLS. Clients speak first in both protocols; load balancers that open
 /// connections ahead of time are given time.
-const FIRST_BYTE_TIME_MAX: Duration = Duration::from_secs(60);
+pub(super) const FIRST_BYTE_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// From an HTTP/1 connection's being idle to the end of its next request's head. Google's load balancers keep
-/// connections for 600 s and ask backends to keep them longer, lest a request meets a closing connection
-/// (<https://cloud.google.com/load-balancing/docs/https#timeouts_and_retries>).
-const HTTP1_IDLE_TIME_MAX: Duration = Duration::from_secs(620);
+/// What is read of an HTTP/1 connection ahead of what is used, and the largest head of a request.
+const HTTP1_BUFFER_BYTES_MAX: usize = 64 << 10;
 
 /// An HTTP/2 peer that says nothing is asked this often whether it still lives, and given as long to answer: a
 /// half-open connection is gone after a minute.
@@ -54,8 +57,26 @@ const HTTP2_STREAMS_MAX: u32 = 1000;
 /// at 1 ms of round trip it allows 1 GB/s. Measured, 256 KiB costs half as much CPU again, and 4 MiB gains nothing.
 const HTTP2_STREAM_WINDOW_BYTES: u32 = 1 << 20;
 
-/// The same for a connection. These bytes lie before the memory budget, so they are few.
+/// The same for a connection.
 const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+
+/// What connection windows share. These bytes lie before the memory budget, so that the more connections there are,
+/// the smaller is the window of the next.
+const HTTP2_WINDOWS_BYTES: u32 = 64 << 20;
+
+/// No window can be smaller (RFC 9113, 6.9.2).
+const HTTP2_WINDOW_BYTES_MIN: u32 = 65_535;
+
+/// Streams that a peer reset before they were looked at (rapid reset, CVE-2023-44487), then the connection is closed: as
+/// many as the library's default.
+const HTTP2_RESETS_PENDING_MAX: usize = 20;
+
+/// Streams of one connection that had to be reset for errors of its peer (CVE-2025-8671 and the like), then it is
+/// closed: as many as the library's default.
+const HTTP2_ERRORS_MAX: usize = 1024;
+
+/// What of one answer waits in the connection; only pages are larger than some hundred bytes.
+const HTTP2_SEND_BYTES_MAX: usize = 64 << 10;
 
 /// The largest HTTP/2 frame taken. Measured on batches of 512 spans (290 KB): half the CPU of the default 16 KiB,
 /// and no more than frames of 1 MiB, whose read buffers idle connections would keep.
@@ -66,6 +87,10 @@ const HEADER_BYTES_MAX: u32 = 16 << 10;
 
 /// A pause after an accept has failed for want of file descriptors or memory: without it the loop would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Clients can bring about either line as often as they like.
+static ACCEPT_LINES: Throttle = Throttle::new(1, Duration::from_secs(10));
+static FAILED_LINES: Throttle = Throttle::new(1, Duration::from_secs(10));
 
 /// An address that cannot be served.
 #[derive(Debug, Error)]
@@ -190,29 +215,28 @@ impl Bound {
             grpc_health: health::server(Arc::clone(&health)),
             health: Arc::clone(&health),
             scrape,
+            scrapes: Arc::new(Semaphore::new(SCRAPES_MAX)),
         });
         tokio::spawn(queue::keep_short(Arc::downgrade(router.exports.queue())));
         tokio::spawn(queue::keep_probing(Arc::downgrade(router.exports.queue())));
         let phase = watch::Sender::new(Phase::Serving);
-        let builder = Arc::new(connection_builder());
-        let accept = |listener: Listener, offer, slots: &Arc<Semaphore>, tls: &Option<Arc<tls::State>>| {
+        let mut acceptors = JoinSet::new();
+        let mut accept = |listener: Listener, offer, slots: &Arc<Slots>, tls: &Option<Arc<tls::State>>| {
             let acceptor = Acceptor {
                 listener: listener.socket,
                 offer,
                 router: Arc::clone(&router),
-                builder: Arc::clone(&builder),
                 slots: Arc::clone(slots),
                 tls: tls.clone(),
                 phase: phase.subscribe(),
             };
-            tokio::spawn(acceptor.run())
+            acceptors.spawn(acceptor.run());
         };
         let otlp = Offer { spans: true, metrics: self.telemetry.is_none() };
-        let slots = Arc::new(Semaphore::new(self.connections_max));
-        let mut acceptors: Vec<_> =
-            self.otlp.into_iter().map(|listener| accept(listener, otlp, &slots, &tls)).collect();
-        let slots = Arc::new(Semaphore::new(TELEMETRY_CONNECTIONS_MAX));
-        acceptors.extend(self.telemetry.map(|listener| accept(listener, Offer::TELEMETRY, &slots, &None)));
+        let slots = Slots::new(self.connections_max);
+        self.otlp.into_iter().for_each(|listener| accept(listener, otlp, &slots, &tls));
+        let slots = Slots::new(TELEMETRY_CONNECTIONS_MAX);
+        self.telemetry.into_iter().for_each(|listener| accept(listener, Offer::TELEMETRY, &slots, &None));
         Receiver { health, gate, phase, acceptors, _followers: followers }
     }
 }
@@ -233,7 +257,7 @@ pub struct Receiver {
     health: Arc<Health>,
     gate: Arc<Gate>,
     phase: watch::Sender<Phase>,
-    acceptors: Vec<JoinHandle<()>>,
+    acceptors: JoinSet<()>,
     /// They take what is renewed, for as long as there is a receiver.
     _followers: JoinSet<()>,
 }
@@ -247,6 +271,16 @@ impl Receiver {
         Bound::bind(listen).await
     }
 
+    /// Resolves when an address is served no more though nobody asked for that, which only a panic brings about: the
+    /// process must not go on as if it were.
+    pub async fn failed(&mut self) -> String {
+        match self.acceptors.join_next().await {
+            Some(Err(error)) => error.to_string(),
+            Some(Ok(())) => "without an error".to_owned(),
+            None => std::future::pending().await,
+        }
+    }
+
     /// First step of a stop: from now on `/readyz` and grpc.health.v1 say no, new export requests are refused,
     /// retryably, and connections end after their requests in flight; `/metrics` and `/livez` are still answered, on
     /// new connections too. Returns when all requests in flight have been answered, at most after `grace`; those
@@ -258,28 +292,32 @@ impl Receiver {
     }
 
     /// Second step: no new connections; those that are open end, at most after `grace`.
-    pub async fn close(self, grace: Duration) {
+    pub async fn close(mut self, grace: Duration) {
         self.phase.send_replace(Phase::Closing(grace));
-        for acceptor in self.acceptors {
-            if let Err(error) = acceptor.await {
+        while let Some(ended) = self.acceptors.join_next().await {
+            if let Err(error) = ended {
                 tracing::error!(%error, "A listener failed.");
             }
         }
     }
 }
 
-/// Limits of a connection, of whichever protocol.
-fn connection_builder() -> auto::Builder<TokioExecutor> {
+/// Limits of the `number`th connection, of whichever protocol.
+fn connection_builder(number: usize) -> auto::Builder<TokioExecutor> {
+    let share = HTTP2_WINDOWS_BYTES / u32::try_from(number.max(1)).unwrap_or(u32::MAX);
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HTTP1_IDLE_TIME_MAX);
+    builder.http1().max_buf_size(HTTP1_BUFFER_BYTES_MAX);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(HTTP2_STREAMS_MAX)
         .initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES)
+        .initial_connection_window_size(share.clamp(HTTP2_WINDOW_BYTES_MIN, HTTP2_CONNECTION_WINDOW_BYTES))
         .max_frame_size(HTTP2_FRAME_BYTES_MAX)
         .max_header_list_size(HEADER_BYTES_MAX)
+        .max_pending_accept_reset_streams(HTTP2_RESETS_PENDING_MAX)
+        .max_local_error_reset_streams(HTTP2_ERRORS_MAX)
+        .max_send_buf_size(HTTP2_SEND_BYTES_MAX)
         .keep_alive_interval(HTTP2_PING_INTERVAL)
         .keep_alive_timeout(HTTP2_PING_INTERVAL);
     builder
@@ -290,8 +328,7 @@ struct Acceptor<I> {
     listener: TcpListener,
     offer: Offer,
     router: Arc<Router<I>>,
-    builder: Arc<auto::Builder<TokioExecutor>>,
-    slots: Arc<Semaphore>,
+    slots: Arc<Slots>,
     tls: Option<Arc<tls::State>>,
     phase: watch::Receiver<Phase>,
 }
@@ -302,7 +339,7 @@ impl<I: Intake> Acceptor<I> {
         let grace = loop {
             tokio::select! {
                 accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => self.connect(stream, &mut connections),
+                    Ok((stream, peer)) => self.connect(stream, peer.ip(), &mut connections),
                     Err(error) => pause_after(&error).await,
                 },
                 Some(ended) = connections.join_next() => report(ended),
@@ -320,29 +357,25 @@ impl<I: Intake> Acceptor<I> {
         }
     }
 
-    fn connect(&self, stream: TcpStream, connections: &mut JoinSet<()>) {
-        let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
+    fn connect(&self, stream: TcpStream, peer: IpAddr, connections: &mut JoinSet<()>) {
+        let Some(slot) = self.slots.take(peer) else {
             self.router.exports.metrics.connection_refused();
             return;
         };
         let mut phase = self.phase.clone();
         phase.mark_unchanged();
-        let (router, builder, tls) = (Arc::clone(&self.router), Arc::clone(&self.builder), self.tls.clone());
-        let offer = self.offer;
-        connections.spawn(async move {
-            serve(stream, tls.as_deref(), &builder, router, offer, phase).await;
-            drop(slot);
-        });
+        let (router, tls, offer) = (Arc::clone(&self.router), self.tls.clone(), self.offer);
+        connections.spawn(async move { serve(stream, tls.as_deref(), router, offer, slot, phase).await });
     }
 }
 
-/// Serves one connection to its end.
+/// Serves the connection that has `slot` to its end.
 async fn serve<I: Intake>(
     stream: TcpStream,
     tls: Option<&tls::State>,
-    builder: &auto::Builder<TokioExecutor>,
     router: Arc<Router<I>>,
     offer: Offer,
+    slot: Slot,
     mut phase: watch::Receiver<Phase>,
 ) {
     let spoke = tokio::select! {
@@ -353,28 +386,48 @@ async fn serve<I: Intake>(
     if !spoke || stream.set_nodelay(true).is_err() {
         return;
     }
+    let metrics = Arc::clone(&router.exports.metrics);
     let stream = match tls {
         None => Either::Left(stream),
         Some(tls) => tokio::select! {
-            accepted = tls.accept(stream, &router.exports.metrics) => match accepted {
+            accepted = tls.accept(stream, &metrics) => match accepted {
                 Some(stream) => Either::Right(stream),
                 None => return,
             },
             _ = phase.changed() => return,
         },
     };
-    let peer = Arc::new(Connection::new());
-    let service = service_fn(move |request| {
-        let (router, peer) = (Arc::clone(&router), Arc::clone(&peer));
-        async move { Ok::<_, Infallible>(router.answer(offer, request, &peer).await) }
-    });
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let connection = Arc::new(Connection::new());
+    let wire = Wire { stream, connection: Arc::clone(&connection) };
+    let service = {
+        let connection = Arc::clone(&connection);
+        service_fn(move |request| {
+            let (router, connection) = (Arc::clone(&router), Arc::clone(&connection));
+            async move {
+                let exchange = Exchange::begin(&connection);
+                let response = router.answer(offer, request, &connection).await;
+                Ok::<_, Infallible>(Answer::to(exchange, response))
+            }
+        })
+    };
+    let builder = connection_builder(slot.number);
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(wire), service));
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
+        ended = serving.as_mut() => ended,
         _ = phase.changed() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            serving.as_mut().graceful_shutdown();
+            serving.await
         }
+        end = connection.watch() => match end {
+            End::Idle => {
+                serving.as_mut().graceful_shutdown();
+                tokio::time::timeout(UNREAD_TIME_MAX, serving).await.unwrap_or(Ok(()))
+            }
+            End::Cut(reason) => {
+                metrics.connection_cut(reason);
+                Ok(())
+            }
+        },
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "A connection broke off.");
@@ -396,13 +449,17 @@ async fn pause_after(error: &io::Error) {
     if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
         return;
     }
-    tracing::warn!(%error, "Cannot accept connections.");
+    if let Some(others) = ACCEPT_LINES.pass(Instant::now()) {
+        tracing::warn!(%error, others, "Cannot accept connections.");
+    }
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
 fn report(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(%error, "A connection's task failed.");
+    if let Err(error) = ended
+        && let Some(others) = FAILED_LINES.pass(Instant::now())
+    {
+        tracing::error!(%error, others, "A connection's task failed.");
     }
 }
 

@@ -33,6 +33,9 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// kernel takes between two events.
 const BUSY_MIN: f64 = 0.9;
 
+/// Requests that may ever be in flight, each some KiB before its body: sixteen times what Cloud Run sends an instance.
+const LIMIT_MAX: usize = 16_384;
+
 /// Requests that may always be in flight: so few that shedding them would leave workers idle. The largest requests
 /// wait longer than [`WAIT_MAX`] then, whatever is shed.
 const LIMIT_MIN: usize = 16;
@@ -56,7 +59,7 @@ impl Queue {
     pub(super) fn new() -> Self {
         Queue {
             in_flight: AtomicUsize::new(0),
-            limit: AtomicUsize::new(usize::MAX),
+            limit: AtomicUsize::new(LIMIT_MAX),
             served: AtomicUsize::new(0),
             shortest_wait_us: AtomicU64::new(u64::MAX),
             lag: Lag::new(),
@@ -105,7 +108,7 @@ impl Queue {
         let shortest_wait = Duration::from_micros(self.shortest_wait_us.swap(u64::MAX, Relaxed));
         let limit = self.limit.load(Relaxed);
         let next = if busy < BUSY_MIN || (served > 0 && shortest_wait <= WAIT_MAX) {
-            limit.saturating_add(limit / GROWTH_DIVISOR)
+            (limit + limit / GROWTH_DIVISOR).min(LIMIT_MAX)
         } else if served > 0 {
             let in_time = served as f64 / elapsed.as_secs_f64() * WAIT_MAX.as_secs_f64();
             (in_time as usize).max(LIMIT_MIN)

@@ -7,6 +7,7 @@ use http::{Method, StatusCode};
 use thiserror::Error;
 use tonic::Code;
 
+use super::AcceptError;
 use super::auth::Denial;
 use super::inflate::{Coding, InflateError};
 use crate::journal::AppendError;
@@ -54,7 +55,7 @@ pub(super) enum Refusal {
     #[error("{0}")]
     Inflate(InflateError),
     #[error("not an ExportTraceServiceRequest in protobuf: {0}")]
-    Protobuf(#[from] WireError),
+    Protobuf(WireError),
     #[error("not an ExportTraceServiceRequest in JSON: {0}")]
     Json(#[from] JsonError),
     #[error("the compression {0:?} is not supported; use one of: {names}, identity", names = Coding::NAMES)]
@@ -81,6 +82,15 @@ pub(super) enum Refusal {
     Method { allow: &'static str },
     #[error("gRPC needs HTTP/2")]
     GrpcOverHttp1,
+}
+
+impl From<AcceptError> for Refusal {
+    fn from(error: AcceptError) -> Self {
+        match error {
+            AcceptError::Wire(error) => Refusal::Protobuf(error),
+            AcceptError::NoRoom => Refusal::NoRoom,
+        }
+    }
 }
 
 impl Refusal {

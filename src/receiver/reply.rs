@@ -4,8 +4,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Response};
 use http_body::{Body, Frame, SizeHint};
+
+use super::connection::Exchange;
 
 /// A response body. No boxing: one allocation less for each request.
 #[derive(Debug)]
@@ -64,5 +66,39 @@ impl Body for ReplyBody {
             ReplyBody::Message(_) | ReplyBody::Ok => SizeHint::default(),
             ReplyBody::Health(body) => body.size_hint(),
         }
+    }
+}
+
+/// A body that is a part of an exchange, and ends it.
+#[derive(Debug)]
+pub(super) struct Answer {
+    body: ReplyBody,
+    _exchange: Exchange,
+}
+
+impl Answer {
+    /// `response` in `exchange`. A watched health is no answer that has to be taken soon.
+    pub(super) fn to(mut exchange: Exchange, response: Response<ReplyBody>) -> Response<Self> {
+        if !matches!(response.body(), ReplyBody::Health(_)) {
+            exchange.answered();
+        }
+        response.map(|body| Answer { body, _exchange: exchange })
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = tonic::Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

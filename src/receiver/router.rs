@@ -8,6 +8,8 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tower::ServiceExt;
 
 use super::body::Chunks;
@@ -39,6 +41,9 @@ const TEXT_TYPE: &str = "text/plain; charset=utf-8";
 
 /// The status of a probe that fails.
 const UNREADY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
+
+/// Scrapes at once, until they are sent: each is some 100 KiB, which a peer may leave unread for a while.
+pub(super) const SCRAPES_MAX: usize = 8;
 
 /// What an address serves beside the probes, which each one has.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +77,7 @@ pub(super) struct Router<I> {
     pub(super) health: Arc<Health>,
     pub(super) grpc_health: health::Server,
     pub(super) scrape: Scrape,
+    pub(super) scrapes: Arc<Semaphore>,
 }
 
 impl<I: Intake> Router<I> {
@@ -127,16 +133,17 @@ impl<I: Intake> Router<I> {
             true => check_method(&parts.method, &[Method::GET, Method::HEAD], "GET, HEAD"),
             false => Err(unknown_path(path)),
         });
-        match checked {
-            Ok(()) => self.page(offer, path, &parts.method),
-            Err(refusal) => otlp_http::failure(otlp_http::encoding(&parts.headers), &refusal),
-        }
+        let page = checked.and_then(|()| self.page(offer, path, &parts.method));
+        page.unwrap_or_else(|refusal| otlp_http::failure(otlp_http::encoding(&parts.headers), &refusal))
     }
 
-    fn page(&self, offer: Offer, path: &str, method: &Method) -> Response<ReplyBody> {
+    fn page(&self, offer: Offer, path: &str, method: &Method) -> Result<Response<ReplyBody>, Refusal> {
         let (status, content_type, body) = match path {
-            "/metrics" => (StatusCode::OK, METRICS_TYPE, (self.scrape)().into()),
-            "/livez" => (StatusCode::OK, TEXT_TYPE, Bytes::from_static(b"ok\n")),
+            "/metrics" => (StatusCode::OK, METRICS_TYPE, self.scraped()?),
+            "/livez" => {
+                let (status, text) = liveness(&self.health, Instant::now());
+                (status, TEXT_TYPE, text.into())
+            }
             "/readyz" => {
                 let (status, text) = readiness(&self.health);
                 (status, TEXT_TYPE, text.into())
@@ -150,7 +157,29 @@ impl<I: Intake> Router<I> {
         *response.status_mut() = status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(len));
-        response
+        Ok(response)
+    }
+
+    /// The metrics, one of [`SCRAPES_MAX`] until they have been sent.
+    fn scraped(&self) -> Result<Bytes, Refusal> {
+        struct Scraped(String, #[expect(dead_code, reason = "given back with the text")] OwnedSemaphorePermit);
+        impl AsRef<[u8]> for Scraped {
+            fn as_ref(&self) -> &[u8] {
+                self.0.as_bytes()
+            }
+        }
+        let permit = Arc::clone(&self.scrapes).try_acquire_owned().map_err(|_| Refusal::Overloaded)?;
+        Ok(Bytes::from_owner(Scraped((self.scrape)(), permit)))
+    }
+}
+
+/// What `/livez` says. If the whole runtime is stuck it says nothing, which is red as well.
+fn liveness(health: &Health, now: Instant) -> (StatusCode, String) {
+    match health.wedged(now) {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some((worker, silence)) => {
+            (UNREADY, format!("the {worker} has given no sign of life for {} s\n", silence.as_secs()))
+        }
     }
 }
 
@@ -210,3 +239,6 @@ where
     }
     response
 }
+
+#[cfg(test)]
+mod tests;

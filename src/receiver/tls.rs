@@ -12,10 +12,13 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::SingleCertAndKey;
 use rustls::version::{TLS12, TLS13};
 use thiserror::Error;
+use tokio::io::AsyncBufReadExt;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::listen::FIRST_BYTE_TIME_MAX;
 use super::reload::{FileError, Watched};
 use crate::config::settings::ServerTls;
 use crate::telemetry::Metrics;
@@ -48,7 +51,7 @@ pub struct Tls {
 #[derive(Debug)]
 pub(super) struct State(RwLock<Current>);
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Current {
     config: Arc<ServerConfig>,
     expiry_s: u64,
@@ -91,24 +94,28 @@ impl State {
         metrics.certificate_expiry(self.0.read().expiry_s);
     }
 
-    /// The handshake of a new connection; `None` if it failed, which is counted.
+    /// The handshake of a new connection, and the first byte behind it; `None` if it does not come to that, which is
+    /// counted.
     pub(super) async fn accept(&self, stream: TcpStream, metrics: &Metrics) -> Option<Box<TlsStream<TcpStream>>> {
         let acceptor = TlsAcceptor::from(Arc::clone(&self.0.read().config));
-        let failure = match tokio::time::timeout(HANDSHAKE_TIME_MAX, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => return Some(Box::new(stream)),
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "A TLS handshake failed.");
-                reason(&error)
-            }
-            Err(_) => "timeout",
+        let opened = async {
+            let mut stream = timeout(HANDSHAKE_TIME_MAX, acceptor.accept(stream)).await??;
+            timeout(FIRST_BYTE_TIME_MAX, stream.fill_buf()).await??;
+            io::Result::Ok(Box::new(stream))
         };
-        metrics.handshake_failed(failure);
-        None
+        let opened = opened.await.inspect_err(|error| {
+            tracing::debug!(%error, "A TLS connection ended before its first request.");
+            metrics.handshake_failed(reason(error));
+        });
+        opened.ok()
     }
 }
 
 /// Why a handshake failed, as a metric label.
 fn reason(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::TimedOut {
+        return "timeout";
+    }
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::NoCertificatesPresented | rustls::Error::InvalidCertificate(_)) => "client_certificate",
         _ => "protocol",

@@ -13,14 +13,13 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use super::connection::Connection;
 use super::queue::Queue;
 use super::refusal::{BODY_BYTES_PER_SECOND_MIN, BODY_GRACE, BODY_TIME_MAX, Refusal};
-use super::{Accepted, Intake};
+use super::{AcceptError, Accepted, Intake};
 use crate::journal::Journal;
-use crate::otlp::wire::WireError;
 use crate::tail::budget::{Budget, Share};
 use crate::tail::hold::Hold;
 
@@ -34,6 +33,9 @@ const FORMS: usize = 3;
 
 /// When less than this part of the budget is left, it goes to the connections that took the least lately.
 const RESERVE_PART: usize = 32;
+
+/// How often the pace of a body is looked at, and the grace that it has when memory for bodies is short.
+const PACE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the requests of all connections share.
 #[derive(Debug)]
@@ -83,7 +85,7 @@ impl<I: Intake> Visit<I> {
             return Err(Refusal::Overloaded);
         }
         let mut read = pin!(read);
-        let mut timer = pin!(sleep_until(self.body_deadline()));
+        let mut timer = pin!(sleep(PACE_INTERVAL));
         poll_fn(|cx| {
             if self.door.queue.sheds(self.start.elapsed()) {
                 return Poll::Ready(Err(Refusal::Overloaded));
@@ -92,26 +94,30 @@ impl<I: Intake> Visit<I> {
                 return Poll::Ready(result);
             }
             while timer.as_mut().poll(cx).is_ready() {
-                let deadline = self.body_deadline();
-                if deadline <= Instant::now() {
-                    return Poll::Ready(Err(Refusal::Slow));
-                }
-                timer.as_mut().reset(deadline);
+                self.check_pace()?;
+                timer.as_mut().reset(Instant::now() + PACE_INTERVAL);
             }
             Poll::Pending
         })
         .await
     }
 
-    /// The request is in the trace table.
-    pub(super) fn served(&self) {
-        self.door.queue.served(self.start.elapsed());
+    /// The request is in the trace table, after it has waited for the journal's `disk_time`: that is no queue for the
+    /// processor.
+    pub(super) fn served(&self, disk_time: Duration) {
+        self.door.queue.served(self.start.elapsed().saturating_sub(disk_time));
     }
 
-    /// When the body has to be there, by what has arrived of it.
-    fn body_deadline(&self) -> Instant {
-        let seconds = self.arrived_bytes.load(Relaxed) / BODY_BYTES_PER_SECOND_MIN;
-        self.start + (BODY_GRACE + Duration::from_secs(seconds)).min(BODY_TIME_MAX)
+    /// Whether enough of the body has come for the time that it takes.
+    fn check_pace(&self) -> Result<(), Refusal> {
+        let elapsed = self.start.elapsed();
+        let earned = Duration::from_secs(self.arrived_bytes.load(Relaxed) / BODY_BYTES_PER_SECOND_MIN);
+        if elapsed >= (BODY_GRACE + earned).min(BODY_TIME_MAX) {
+            return Err(Refusal::Slow);
+        }
+        // Others wait for the memory.
+        let is_short = self.door.reading_bytes.load(Relaxed) > self.door.reading_bytes_max / 2;
+        if is_short && elapsed > PACE_INTERVAL + earned { Err(Refusal::NoRoom) } else { Ok(()) }
     }
 
     /// Whether `bytes` more fit into what bodies may hold before they are in the trace table. One request of a
@@ -150,7 +156,7 @@ impl<I: Intake> Intake for Visit<I> {
         self.intake.journal()
     }
 
-    fn accept(&self, body: Bytes, share: Share, hold: Option<Arc<Hold>>) -> Result<Accepted, WireError> {
+    fn accept(&self, body: Bytes, share: Share, hold: Option<Arc<Hold>>) -> Result<Accepted, AcceptError> {
         self.intake.accept(body, share, hold)
     }
 }

@@ -118,7 +118,7 @@ impl Owner {
                 Some(number) => segments.push((number, path)),
                 None if path.file_name().is_some_and(|name| *name == *self.lock_name()) => {}
                 None => {
-                    tracing::warn!(path = %path.display(), "A file in the {}'s directory is none of its own", self.name)
+                    tracing::warn!(path = %path.display(), "A file in the {}'s directory is none of its own", self.name);
                 }
             }
         }

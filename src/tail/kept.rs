@@ -54,7 +54,7 @@ impl KeptQueue {
     }
 
     /// Moves up to `count_max` entries to `out`.
-    pub fn take(&self, count_max: usize, out: &mut VecDeque<KeptSpans>) {
+    pub fn take(&self, count_max: usize, out: &mut impl Extend<KeptSpans>) {
         let mut entries = self.entries.lock();
         let count = count_max.min(entries.len());
         out.extend(entries.drain(..count));

@@ -210,7 +210,9 @@ impl Shard {
 
     /// Remembers a verdict of an earlier process.
     pub(super) fn restore_kept(&mut self, hash: u64, keep: Keep) {
-        self.kept_ids.insert(hash, pack(keep));
+        if self.kept_ids.get(hash).is_none() {
+            self.kept_ids.insert(hash, pack(keep));
+        }
     }
 
     /// Every held trace with the number of its spans, and whether it is undecided.
@@ -558,7 +560,7 @@ fn missing_parent(
     if !has_waited || !is_asked || trace.summary.span_count > SPANS_MAX {
         return None;
     }
-    let fragments: SmallVec<[OpenFragment<'_>; 3]> = trace.fragments.iter().map(Fragment::open).collect();
+    let fragments: SmallVec<[OpenFragment<'_>; 4]> = trace.fragments.iter().map(Fragment::open).collect();
     let gaps = gaps(&fragments);
     if let Some(weight) = weight {
         round.tally.incomplete(&gaps, weight);

@@ -214,7 +214,7 @@ impl Table {
     }
 
     /// Lets spans of the trace `id` follow a verdict that an earlier process made.
-    pub fn remember_kept(&self, id: TraceId, keep: Keep) {
+    pub fn restore_kept(&self, id: TraceId, keep: Keep) {
         let hash = hash(&self.hasher, id);
         self.shards[shard_of(hash)].lock().restore_kept(hash, keep);
     }
@@ -277,6 +277,22 @@ impl Table {
             if !self.shed(1, now_ms, out) && !self.decide_early(1, now_ms, out) {
                 return self.budget.reserve(bytes);
             }
+        }
+    }
+
+    /// Makes room for the index of a scanned request beside its body, as [`Table::admit`] does: a request of small spans may
+    /// have one that is several times the body. `share` grows by the most that it can be. One that would not fit beside
+    /// anything goes over the limit while half of the budget is free; false if there is no room.
+    #[must_use]
+    pub fn admit_index(&self, scan: &Scan, share: &mut Share, now_ms: Millis, out: &mut Outcome) -> bool {
+        let trace_bytes = TRACE_BYTES + self.policies.summary_heap_bytes();
+        let bytes = scan.facts.len() * (size_of::<HeldSpan>() + trace_bytes) + scan.scopes.len() * size_of::<Scope>();
+        match self.admit(bytes, now_ms, out) {
+            Some(index) => {
+                share.absorb(index);
+                true
+            }
+            None => 2 * self.budget.used_bytes() <= self.budget.limit_bytes(),
         }
     }
 

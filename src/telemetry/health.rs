@@ -4,8 +4,12 @@
 mod tests;
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::pulse::{Pulse, SILENCE_MAX};
 
 /// Shared state behind `/livez`, `/readyz` and grpc.health.v1.
 #[derive(Debug, Default)]
@@ -14,6 +18,7 @@ pub struct Health {
     stopping: AtomicBool,
     waits_for: Mutex<Option<String>>,
     obstacle: Mutex<Option<String>>,
+    workers: Mutex<Vec<(&'static str, Pulse)>>,
 }
 
 impl Health {
@@ -41,6 +46,21 @@ impl Health {
     /// The process was asked to stop: new spans are refused, retryably.
     pub fn set_stopping(&self) {
         self.stopping.store(true, Ordering::Release);
+    }
+
+    /// The worker `name` gives signs of life from now on.
+    pub fn watch(&self, name: &'static str, pulse: Pulse) {
+        self.workers.lock().push((name, pulse));
+    }
+
+    /// The worker that has been silent for longer than [`SILENCE_MAX`], and for how long. Workers end one after the other
+    /// once the process stops, and nobody asks for signs of life then.
+    #[must_use]
+    pub fn wedged(&self, now: Instant) -> Option<(&'static str, Duration)> {
+        let workers = self.workers.lock();
+        let silences = workers.iter().map(|(name, pulse)| (*name, pulse.silence(now)));
+        let longest = silences.max_by_key(|(_, silence)| *silence)?;
+        (longest.1 > SILENCE_MAX && !self.is_stopping()).then_some(longest)
     }
 
     /// Spans are taken and can be written.

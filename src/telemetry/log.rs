@@ -12,6 +12,7 @@ mod json;
 mod queue;
 #[cfg(test)]
 mod tests;
+mod throttle;
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
@@ -25,6 +26,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::settings::{self, LogFormat, LogLevel};
+pub use throttle::Throttle;
+
 use json::Json;
 use queue::Queue;
 

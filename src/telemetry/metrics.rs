@@ -6,6 +6,7 @@
 //! - Every series that can occur is there from the start, at 0, but for senders' names: a first error is an increase, not a
 //!   new series.
 
+mod books;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -16,11 +17,12 @@ use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use super::labels::{OTHER, SenderNames};
+pub use books::Books;
 
 pub use table::{
-    DENIAL_REASONS, DISK_FAULTS, DROP_REASONS, Description, HANDSHAKE_FAILURES, HELD_STATES, HELD_TRACE_STATES, Kind,
-    LATE_VERDICTS, LabelDescription, LabelValues, OUTCOMES, PARENTS, PROTOCOLS, RECOVERY_SOURCES, REJECT_REASONS,
-    RELOADS, SINK_CODES, TABLE, TRIGGERS, VERDICTS, WAIT_CAUSES, WAIT_SHARES,
+    CUT_REASONS, DENIAL_REASONS, DISK_FAULTS, DROP_REASONS, Description, HANDSHAKE_FAILURES, HELD_STATES,
+    HELD_TRACE_STATES, Kind, LATE_VERDICTS, LabelDescription, LabelValues, OUTCOMES, PARENTS, PROTOCOLS,
+    RECOVERY_SOURCES, REJECT_REASONS, RELOADS, SINK_CODES, TABLE, TRIGGERS, VERDICTS, WAIT_CAUSES, WAIT_SHARES,
 };
 
 /// The `Content-Type` of [`Metrics::render`]: the classic text format.
@@ -180,6 +182,11 @@ impl Metrics {
     /// A request for export was turned away, for one of [`DENIAL_REASONS`].
     pub fn denied(&self, reason: &'static str) {
         self.count("spansieve_denied_requests_total", &[("reason", reason)], 1);
+    }
+
+    /// A connection was cut off for one of [`CUT_REASONS`].
+    pub fn connection_cut(&self, reason: &'static str) {
+        self.count("spansieve_cut_connections_total", &[("reason", reason)], 1);
     }
 
     /// A connection failed before it began, for one of [`HANDSHAKE_FAILURES`].

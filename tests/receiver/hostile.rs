@@ -17,7 +17,7 @@ fn head(length: usize, more: &str) -> String {
 }
 
 /// A good request is still served.
-async fn assert_unharmed(daemon: &Daemon) {
+pub(crate) async fn assert_unharmed(daemon: &Daemon) {
     let before = daemon.table.bodies.lock().len();
     let over_http = request(Method::POST, "/v1/traces", &[("content-type", "application/json")], JSON);
     assert_eq!(daemon.send(Version::HTTP_11, over_http).await.status(), 200);

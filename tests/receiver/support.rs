@@ -14,9 +14,8 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use parking_lot::Mutex;
 use prost::Message;
 use spansieve::otlp::scan::{self, NoProbe, Scan};
-use spansieve::otlp::wire::WireError;
 use spansieve::proto::google::rpc::{RetryInfo, Status};
-use spansieve::receiver::{Accepted, Bound, Intake, Receiver, ReceiverSettings};
+use spansieve::receiver::{AcceptError, Accepted, Bound, Intake, Receiver, ReceiverSettings};
 use spansieve::tail::budget::{Budget, Share};
 use spansieve::tail::hold::Hold;
 use spansieve::telemetry::{Health, Metrics};
@@ -54,7 +53,7 @@ impl Intake for Table {
         share
     }
 
-    fn accept(&self, body: Bytes, share: Share, _: Option<Arc<Hold>>) -> Result<Accepted, WireError> {
+    fn accept(&self, body: Bytes, share: Share, _: Option<Arc<Hold>>) -> Result<Accepted, AcceptError> {
         assert_eq!(share.bytes(), body.len(), "the share covers the body exactly");
         let (start, work) = (Instant::now(), *self.work.lock());
         while start.elapsed() < work {}

@@ -45,3 +45,29 @@ fn the_least_limit_counts() {
 fn a_size_is_taken_as_it_is() {
     assert_eq!(limit_bytes(Size::Bytes(512)).unwrap(), 512);
 }
+
+#[test]
+fn resident_memory_counts_as_far_as_it_is_neither_booked_nor_allowed_for() {
+    const MIB: usize = 1 << 20;
+    // Resident, booked, limit.
+    let cases = [
+        (0, 0, 1000, 0),
+        (500, 1000, 1000, 0),
+        (1000, 700, 1000, 0),
+        (1310, 1000, 1000, 10),
+        (2000, 0, 1000, 1700),
+        (40, 8, 8, 0),
+        (50, 8, 8, 10),
+    ];
+    for (resident, booked, limit, expected) in cases {
+        let excess = unbooked_bytes(resident * MIB, booked * MIB, limit * MIB);
+        assert_eq!(excess, expected * MIB, "{resident} resident, {booked} of {limit} booked");
+    }
+}
+
+#[test]
+fn resident_memory_is_read_where_there_is_a_proc() {
+    let status = ("proc/self/status", "Name:\tx\nVmRSS:\t   99999 kB\nRssAnon:\t   12345 kB\n");
+    assert_eq!(resident_bytes(root(&[status]).path()), Some(12345 * 1024));
+    assert_eq!(resident_bytes(root(&[]).path()), None);
+}

@@ -10,11 +10,20 @@ use tonic::Status;
 
 use super::reason;
 use crate::export::retry::{self, Action};
+use crate::telemetry::log::Throttle;
 
 /// The log repeats at this interval that a project is still away.
 const REMINDER_INTERVAL: Duration = Duration::from_secs(300);
 /// And says at most this often that it is away again, or for another reason.
 const ALARM_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Of all projects together: where any project is allowed, senders choose how many there are.
+const LINES_MAX: u32 = 20;
+
+/// What bounds the alarms of all projects.
+pub(super) fn throttle() -> Throttle {
+    Throttle::new(LINES_MAX, ALARM_INTERVAL)
+}
 
 /// The log's view of one project.
 #[derive(Debug, Default)]
@@ -25,29 +34,37 @@ pub(super) struct Alarm {
 }
 
 impl Alarm {
-    /// Calls of `project` failed `attempts` times in a row, the last time with `status`.
-    pub(super) fn away(
-        &mut self,
-        project: &str,
-        action: Action,
-        attempts: u32,
-        status: &Status,
-        now: Instant,
-        identity: Option<&str>,
-    ) {
+    /// Whether there is something to say of a project whose calls failed `attempts` times in a row.
+    pub(super) fn is_due(&self, action: Action, attempts: u32, now: Instant) -> bool {
         let interval = match self.last {
-            _ if !self.is_away && attempts < action.alarm_attempts() => return,
+            _ if !self.is_away && attempts < action.alarm_attempts() => return false,
             None => Duration::ZERO,
             Some((logged, _)) if self.is_away && logged == action => REMINDER_INTERVAL,
             Some(_) => ALARM_INTERVAL,
         };
-        if self.last.is_some_and(|(_, at)| now - at < interval) {
-            return;
-        }
+        self.last.is_none_or(|(_, at)| now - at >= interval)
+    }
+
+    /// Calls of `project` fail, the last time with `status`; `others` alarms were left out before this one.
+    pub(super) fn away(
+        &mut self,
+        project: &str,
+        action: Action,
+        status: &Status,
+        now: Instant,
+        identity: Option<&str>,
+        others: u64,
+    ) {
         (self.is_away, self.last) = (true, Some((action, now)));
         let advice = retry::advice(status.code(), project, identity);
         let advice = advice.as_deref().unwrap_or("they are tried again by themselves");
-        tracing::error!(project, advice, "The sink takes no spans of this project, they wait: {}", reason(status));
+        tracing::error!(
+            project,
+            others,
+            advice,
+            "The sink takes no spans of this project, they wait: {}",
+            reason(status)
+        );
     }
 
     /// A call of `project` succeeded.

@@ -15,6 +15,7 @@ use crate::export::batch::Batch;
 use crate::export::retry::{self, Action};
 use crate::export::spool::Aged;
 use crate::tail::budget::Budget;
+use crate::telemetry::log::Throttle;
 
 /// Failures of a batch, each after others of its project went through, until the fault is taken to be its own and it
 /// is halved.
@@ -256,9 +257,12 @@ impl Lane {
     }
 
     /// Says that the project is away, if that is due. `identity` is the account of the calls.
-    pub(super) fn alarm(&mut self, status: &Status, now: Instant, identity: Option<&str>) {
-        if let Some(gate) = &self.gate {
-            self.alarm.away(&self.project, gate.action, gate.attempts, status, now, identity);
+    pub(super) fn alarm(&mut self, status: &Status, now: Instant, identity: Option<&str>, throttle: &Throttle) {
+        if let Some(gate) = &self.gate
+            && self.alarm.is_due(gate.action, gate.attempts, now)
+            && let Some(others) = throttle.pass(now)
+        {
+            self.alarm.away(&self.project, gate.action, status, now, identity, others);
         }
     }
 

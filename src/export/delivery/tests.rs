@@ -2,7 +2,7 @@ mod spooling;
 mod traffic;
 mod waiting;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
@@ -65,7 +65,7 @@ impl Bench {
             let record = record(project, self.next_id, name);
             push_record(&mut batcher, &project.into(), Instant::now().into_std(), &record);
             self.kept.push(&mut vec![kept(&self.budget, project, &[(self.next_id, name)])]);
-            self.kept.take(1, &mut VecDeque::new());
+            self.kept.take(1, &mut Vec::new());
             self.next_id += 1;
         }
         batcher.take_closed().for_each(|batch| self.delivery.push(batch));

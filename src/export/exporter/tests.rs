@@ -252,3 +252,19 @@ async fn over_grpc_a_sink_that_crashes_and_returns_loses_nothing() {
     assert_eq!(settled(&bench.metrics), (200, [0, 0, 0]));
     assert_eq!(script.stored(), (names("p", 0..200), 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn it_gives_signs_of_life_while_the_sink_is_away() {
+    let away = Script::new(vec![Reply::Say(Status::unavailable("away")); 10_000]);
+    let mut bench = Bench::new(away, limits(100));
+    let silence = |bench: &Bench| bench.exporter.pulse().silence(Instant::now());
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert!(silence(&bench) <= pulse::INTERVAL, "with nothing to do");
+    bench.keep("p", &["good"]);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(bench.exporter.export_spans(), 1, "the sink is away");
+    assert!(silence(&bench) <= pulse::INTERVAL);
+    bench.exporter.task.abort();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert!(silence(&bench) > pulse::SILENCE_MAX);
+}

@@ -10,7 +10,7 @@ fn request(service: &str) -> Request<HealthCheckRequest> {
 #[tokio::test]
 async fn check_follows_health() {
     let health = Arc::new(Health::default());
-    let service = HealthService { health: Arc::clone(&health) };
+    let service = HealthService::new(Arc::clone(&health));
     let check = async |name| service.check(request(name)).await.map(|response| response.into_inner().status());
     for name in SERVICES {
         assert_eq!(check(name).await.unwrap(), ServingStatus::NotServing, "{name:?} while starting");
@@ -27,7 +27,7 @@ async fn check_follows_health() {
 #[tokio::test(start_paused = true)]
 async fn watch_tells_every_change_and_ends_with_the_process() {
     let health = Arc::new(Health::default());
-    let service = HealthService { health: Arc::clone(&health) };
+    let service = HealthService::new(Arc::clone(&health));
     let mut known = service.watch(request("")).await.unwrap().into_inner();
     let mut unknown = service.watch(request("other")).await.unwrap().into_inner();
     let status = |item: Option<Result<HealthCheckResponse, Status>>| item.map(|item| item.unwrap().status());
@@ -41,4 +41,17 @@ async fn watch_tells_every_change_and_ends_with_the_process() {
     assert_eq!(status(known.next().await), Some(ServingStatus::NotServing));
     assert_eq!(status(known.next().await), None);
     assert_eq!(status(unknown.next().await), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn watches_are_bounded() {
+    let service = HealthService::new(Arc::default());
+    let mut watches = Vec::new();
+    for _ in 0..WATCHES_MAX {
+        watches.push(service.watch(request("")).await.unwrap());
+    }
+    assert_eq!(service.watch(request("")).await.unwrap_err().code(), tonic::Code::ResourceExhausted);
+    assert!(service.check(request("")).await.is_ok(), "a check needs no place");
+    watches.pop();
+    assert!(service.watch(request("")).await.is_ok());
 }

@@ -7,9 +7,11 @@ use super::*;
 
 const MS: Duration = Duration::from_millis(1);
 
-/// Who is served at the last moment of turns that take `turns_ms`: a connection that had a request served at the
-/// beginning of each, and one that had not.
-async fn ends_of(turns_ms: &[u32]) -> Vec<(bool, bool)> {
+/// Who is served: a connection that had a request served in the turn before, and one that had not.
+type Served = (bool, bool);
+
+/// Who is served at the last moment of turns that take `turns_ms`.
+async fn ends_of(turns_ms: &[u32]) -> Vec<Served> {
     let lag = Lag::new();
     let mut probe = pin!(async {
         loop {
@@ -31,10 +33,10 @@ async fn ends_of(turns_ms: &[u32]) -> Vec<(bool, bool)> {
 
 #[tokio::test(start_paused = true)]
 async fn only_turns_that_stay_long_are_cut_short() {
-    const ALL: (bool, bool) = (true, true);
-    const NEW: (bool, bool) = (false, true);
-    const NONE: (bool, bool) = (false, false);
-    let cases: [(&[u32], &[(bool, bool)]); 6] = [
+    const ALL: Served = (true, true);
+    const NEW: Served = (false, true);
+    const NONE: Served = (false, false);
+    let cases: [(&[u32], &[Served]); 6] = [
         (&[20; 20], &[ALL; 20]),
         // A burst, or one very large request.
         (&[90, 1], &[ALL, ALL]),

@@ -2,8 +2,11 @@ use parking_lot::Mutex;
 
 use super::*;
 
+/// What happens to the file before a look.
+type Step = (&'static str, fn(&Path));
+
 /// What was handed over at each look.
-async fn looks(steps: &[(&str, fn(&Path))]) -> Vec<(String, Vec<Vec<u8>>)> {
+async fn looks(steps: &[Step]) -> Vec<(String, Vec<Vec<u8>>)> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("secret");
     std::fs::write(&path, "old").unwrap();

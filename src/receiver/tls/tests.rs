@@ -17,6 +17,7 @@ use tokio_rustls::client;
 use super::super::fake::FakeIntake;
 use super::super::{Receiver, ReceiverSettings};
 use super::*;
+use crate::google::testing::slowly;
 use crate::tail::budget::Budget;
 use crate::telemetry::metrics::Held;
 
@@ -207,6 +208,23 @@ async fn a_handshake_that_does_not_go_on_ends() {
     assert!(text.contains("spansieve_failed_handshakes_total{reason=\"timeout\"} 1\n"), "{text}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn silence_behind_a_handshake_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    write(folder.path(), &authority.sign(2049));
+    let tls = load(folder.path(), None).await.unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let metrics = Metrics::new();
+    let accepting = async { tls.state.accept(listener.accept().await.unwrap().0, &metrics).await };
+    let connecting = connect(address, client(authority.roots(), None, &[], &TLS13));
+    let (accepted, connected) = slowly(async { tokio::join!(accepting, connecting) }).await;
+    assert!(accepted.is_none() && connected.is_ok());
+    let text = metrics.render(Held::default());
+    assert!(text.contains("spansieve_failed_handshakes_total{reason=\"timeout\"} 1\n"), "{text}");
+}
+
 #[tokio::test]
 async fn renewed_certificates_are_taken_and_broken_ones_are_not() {
     let (old, new) = (Authority::new(), Authority::new());
@@ -232,10 +250,11 @@ async fn renewed_certificates_are_taken_and_broken_ones_are_not() {
         let state = tls.state();
         tls.watched.look(&metrics, |contents| state.replace(contents, &metrics)).await;
         let config = client(expected.roots(), None, &[], &TLS13);
-        let (accepted, connected) = tokio::join!(
-            async { state.accept(listener.accept().await.unwrap().0, &metrics).await },
-            connect(address, config)
-        );
+        let (accepted, connected) =
+            tokio::join!(async { state.accept(listener.accept().await.unwrap().0, &metrics).await }, async {
+                let mut stream = connect(address, config).await?;
+                stream.write_all(b"x").await.map(|()| stream)
+            });
         assert!(accepted.is_some() && connected.is_ok(), "{name}: {connected:?}");
         let text = metrics.render(Held::default());
         assert!(text.contains(&format!("spansieve_reloads_total{{outcome=\"ok\"}} {ok}\n")), "{name}: {text}");

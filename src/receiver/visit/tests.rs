@@ -136,6 +136,22 @@ async fn a_body_has_time_by_what_has_come_of_it() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn slow_bodies_go_when_memory_for_bodies_is_short() {
+    let fixture = Fixture::new(LIMIT);
+    let others: Vec<_> = (0..3).map(|_| (fixture.visit(&connection()), READING / 5)).collect();
+    let held: Vec<_> = others.iter().map(|(visit, bytes)| visit.admit(*bytes).unwrap()).collect();
+    for (arrived_bytes, seconds) in [(0, 2), (BODY_BYTES_PER_SECOND_MIN * 3, 5)] {
+        let visit = fixture.visit(&connection());
+        visit.arrived_bytes.store(arrived_bytes, Relaxed);
+        let start = Instant::now();
+        let refusal = visit.read::<()>(std::future::pending()).await.unwrap_err();
+        assert_eq!((refusal.outcome(), start.elapsed().as_secs()), ("busy", seconds));
+        assert!(refusal.retry_after().is_some());
+    }
+    drop(held);
+}
+
 #[tokio::test]
 async fn a_metered_body_counts_what_comes() {
     use http_body_util::BodyExt;

@@ -14,3 +14,23 @@ fn ready_from_the_start_of_service_to_the_order_to_stop() {
     health.set_ready();
     assert!(!health.is_ready(), "there is no way back");
 }
+
+#[test]
+fn the_worker_that_is_silent_for_longest_is_wedged() {
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let health = Health::default();
+    assert_eq!(health.wedged(at(1_000)), None, "nobody is watched yet");
+    let (sweeper, exporter) = (Pulse::new(start), Pulse::new(start));
+    health.watch("sweeper", sweeper.clone());
+    health.watch("exporter", exporter.clone());
+    assert_eq!(health.wedged(at(60)), None);
+    sweeper.beat(at(60));
+    assert_eq!(health.wedged(at(61)), Some(("exporter", Duration::from_secs(61))));
+    exporter.beat(at(100));
+    assert_eq!(health.wedged(at(130)), Some(("sweeper", Duration::from_secs(70))));
+    sweeper.beat(at(130));
+    assert_eq!(health.wedged(at(130)), None, "it may come to itself");
+    health.set_stopping();
+    assert_eq!(health.wedged(at(1_000)), None);
+}

@@ -80,6 +80,8 @@ pub const OUTCOMES: &[&str] = &[
 ];
 /// Why a span is rejected alone; see [`crate::otlp::scan::RejectReason`].
 pub const REJECT_REASONS: &[&str] = &["invalid_trace_id", "invalid_span_id", "invalid_parent_span_id"];
+/// Why a connection is cut off: the head of a request comes too slowly; answers are not taken.
+pub const CUT_REASONS: &[&str] = &["slow_head", "unread"];
 /// Where spans are held; only the first two states are about whole traces.
 pub const HELD_STATES: &[&str] = &["pending", "rescuable", "export", "spooled"];
 /// The states in which traces are held.
@@ -182,6 +184,11 @@ pub const TABLE: &[Description] = &[
         "spansieve_denied_requests_total",
         &[listed("reason", DENIAL_REASONS)],
         "Export requests that `otlp.auth` turned away before their body was read.",
+    ),
+    counter(
+        "spansieve_cut_connections_total",
+        &[listed("reason", CUT_REASONS)],
+        "Connections cut off, because their peer only held them.",
     ),
     counter(
         "spansieve_failed_handshakes_total",

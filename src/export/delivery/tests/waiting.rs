@@ -82,6 +82,20 @@ async fn a_project_that_comes_and_goes_does_not_fill_the_log() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn many_projects_that_are_away_do_not_fill_the_log_nor_does_what_their_sink_says() {
+    let lines = Lines::capture();
+    let mut bench = Bench::with(Script::with_rule(|_| Some(Status::permission_denied("no\nERROR \x1b[31mforged"))));
+    for n in 0..60 {
+        bench.push(&format!("p{n}"), &["a"]);
+    }
+    let minutes = Duration::from_secs(180);
+    let _ = tokio::time::timeout(minutes, bench.deliver_all()).await;
+    let lines = lines.take();
+    assert!((60..=80).contains(&lines.len()), "each project in three minutes, twenty a minute: {}", lines.len());
+    assert!(lines.iter().all(|line| line.contains("ERROR") && !line.contains('\x1b')), "{lines:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn losses_are_logged_with_their_number_and_seldom() {
     let lines = Lines::capture();
     let mut bench = Bench::new([]);

@@ -1,0 +1,17 @@
+use std::time::Duration;
+
+use super::*;
+use crate::telemetry::Pulse;
+
+#[tokio::test(start_paused = true)]
+async fn a_wedged_worker_turns_livez_red_until_it_comes_to_itself() {
+    let health = Health::default();
+    let pulse = Pulse::new(Instant::now());
+    health.watch("sweeper", pulse.clone());
+    assert_eq!(liveness(&health, Instant::now()), (StatusCode::OK, "ok\n".to_owned()));
+    tokio::time::advance(Duration::from_secs(61)).await;
+    let red = "the sweeper has given no sign of life for 61 s\n".to_owned();
+    assert_eq!(liveness(&health, Instant::now()), (StatusCode::SERVICE_UNAVAILABLE, red));
+    pulse.beat(Instant::now());
+    assert_eq!(liveness(&health, Instant::now()).0, StatusCode::OK);
+}

@@ -1,0 +1,37 @@
+use super::*;
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+#[test]
+fn one_peer_has_half_of_the_places() {
+    let slots = Slots::new(8);
+    let held: Vec<_> = (0..8).map_while(|_| slots.take(ip("192.0.2.1"))).collect();
+    assert_eq!(held.len(), 4);
+    let others: Vec<_> = (2..9).map_while(|n| slots.take(ip(&format!("192.0.2.{n}")))).collect();
+    assert_eq!(others.len(), 4, "all places are taken");
+    drop(held);
+    assert_eq!((0..8).map_while(|_| slots.take(ip("192.0.2.9"))).count(), 8, "each was dropped at once");
+    drop(others);
+    assert!(slots.taken.lock().by_peer.is_empty(), "nothing is remembered of those that left");
+}
+
+#[test]
+fn a_peer_is_an_address_or_a_network_of_them() {
+    let same = |one: &str, other: &str| peer(ip(one)) == peer(ip(other));
+    assert!(same("192.0.2.1", "::ffff:192.0.2.1"));
+    assert!(!same("192.0.2.1", "192.0.2.2"));
+    assert!(same("2001:db8::1", "2001:db8::ffff:ffff:ffff:ffff"));
+    assert!(!same("2001:db8::1", "2001:db8:0:1::1"));
+}
+
+#[test]
+fn places_are_numbered() {
+    let slots = Slots::new(8);
+    let first = slots.take(ip("::1")).unwrap();
+    let second = slots.take(ip("::1")).unwrap();
+    assert_eq!((first.number, second.number), (1, 2));
+    drop(first);
+    assert_eq!(slots.take(ip("::1")).unwrap().number, 2);
+}

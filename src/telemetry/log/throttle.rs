@@ -1,0 +1,47 @@
+//! A bound on log lines that others can cause. Time is an argument.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// Lets so many lines pass in each interval.
+#[derive(Debug)]
+pub struct Throttle {
+    lines_max: u32,
+    interval: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    since: Option<Instant>,
+    lines: u32,
+    unsaid: u64,
+}
+
+impl Throttle {
+    /// Lets `lines_max` lines pass in each `interval`.
+    #[must_use]
+    pub const fn new(lines_max: u32, interval: Duration) -> Self {
+        Throttle { lines_max, interval, state: Mutex::new(State { since: None, lines: 0, unsaid: 0 }) }
+    }
+
+    /// Whether a line may be written at `now`; if so, how many were not since the last that was.
+    #[must_use]
+    pub fn pass(&self, now: Instant) -> Option<u64> {
+        let mut state = self.state.lock();
+        if state.since.is_none_or(|since| now.saturating_duration_since(since) >= self.interval) {
+            (state.since, state.lines) = (Some(now), 0);
+        }
+        if state.lines == self.lines_max {
+            state.unsaid += 1;
+            return None;
+        }
+        state.lines += 1;
+        Some(std::mem::take(&mut state.unsaid))
+    }
+}

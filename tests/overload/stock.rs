@@ -1,0 +1,65 @@
+//! A stock exporter's own retry gets through while memory is full.
+
+use std::time::Duration;
+
+use opentelemetry::trace::{Span as _, Status, Tracer, TracerProvider};
+use opentelemetry_otlp::{Protocol, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig};
+use opentelemetry_sdk::trace::SdkTracerProvider;
+
+use crate::sink::free_address;
+use crate::support::eventually;
+use crate::trial::Trial;
+
+/// Failed traces of one span.
+const TRACES: usize = 20;
+
+/// The exporter's own classification and waits, with more patience than a machine that tests in parallel needs.
+fn retry() -> RetryPolicy {
+    RetryPolicy::recommended().with_max_retries(30)
+}
+
+fn exporter(protocol: Protocol, endpoint: String) -> SpanExporter {
+    let timeout = Duration::from_secs(30);
+    match protocol {
+        Protocol::Grpc => {
+            let builder = SpanExporter::builder().with_tonic().with_endpoint(endpoint).with_timeout(timeout);
+            builder.with_retry_policy(retry()).build().unwrap()
+        }
+        _ => {
+            // The exporter's HTTP client wants one even for plaintext; an error says that one is installed.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+            let endpoint = format!("{endpoint}/v1/traces");
+            let builder = SpanExporter::builder().with_http().with_endpoint(endpoint).with_timeout(timeout);
+            builder.with_protocol(protocol).with_retry_policy(retry()).build().unwrap()
+        }
+    }
+}
+
+/// Sends failed traces and shuts the SDK down; returns their ids.
+fn send(exporter: SpanExporter) -> Vec<u128> {
+    let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).build();
+    let tracer = provider.tracer("overload");
+    let ids = (0..TRACES).map(|_| {
+        let mut span = tracer.start("failed");
+        span.set_status(Status::error("broken"));
+        u128::from_be_bytes(span.span_context().trace_id().to_bytes())
+    });
+    let ids = ids.collect();
+    provider.shutdown_with_timeout(Duration::from_secs(60)).unwrap();
+    ids
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stock_exporter_gets_through_when_memory_is_free_again() {
+    for (protocol, label) in [(Protocol::Grpc, "grpc"), (Protocol::HttpBinary, "http_protobuf")] {
+        let mut trial = Trial::without_sink("a stock exporter", free_address().await, "").await;
+        trial.fill().await;
+        let busy = || trial.metric("spansieve_requests_total", &["busy", label]);
+        let (before, uri) = (busy(), trial.uri());
+        let sender = tokio::task::spawn_blocking(move || send(exporter(protocol, uri)));
+        eventually("the exporter is refused", || busy() > before).await;
+        trial.start_sink(Vec::new());
+        trial.expect(sender.await.unwrap().into_iter().map(|id| (id, 1)));
+        trial.check().await;
+    }
+}

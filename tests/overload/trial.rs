@@ -1,0 +1,269 @@
+//! A daemon with little memory, senders that come again as exporters do, and everything that must hold afterwards.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message;
+use spansieve::daemon::Daemon;
+use spansieve::proto::google::rpc;
+use tonic::Code;
+
+use crate::sink::{Answer, Sink, Written, free_address};
+use crate::support::{self, Client, MS, conservation, error, metric, request, span, trace_id};
+
+/// The memory budget; small, so that seconds fill it.
+pub const LIMIT_BYTES: usize = 16 << 20;
+/// Encoded spans may go over it by a sixteenth, and calls under way copy theirs: 16 of 256 KiB.
+const PEAK_BYTES_MAX: usize = LIMIT_BYTES + LIMIT_BYTES / 16 + (4 << 20);
+/// What a refused sender waits at most before it comes again, so that a test takes no minutes.
+const PATIENCE_MAX: Duration = Duration::from_millis(100);
+const RATIO: f64 = 0.05;
+
+fn config(sink: SocketAddr, more: &str) -> String {
+    format!(
+        "
+otlp: {{listen: [\"127.0.0.1:0\"], max_request_bytes: 4MiB}}
+tail_sampling:
+  decision_wait: 500ms
+  decision_cache: {{sampled_cache_size: 20000, non_sampled_cache_size: 20000}}
+  policies:
+    - {{name: errors, type: error}}
+    - {{name: slow, type: latency, latency: {{threshold_ms: 1000}}}}
+    - {{name: rest, type: probabilistic, probabilistic: {{sampling_percentage: {}}}}}
+cloud_trace:
+  endpoint: http://{sink}
+  project: p
+  batch: {{max_spans: 500, max_bytes: 256KiB, max_delay: 50ms}}
+{more}
+memory: {{limit: {LIMIT_BYTES}}}
+",
+        100.0 * RATIO,
+    )
+}
+
+/// Requests that are still to be sent.
+pub struct Load(Mutex<Box<dyn Iterator<Item = Vec<Span>> + Send>>);
+
+impl Load {
+    pub fn new(requests: impl Iterator<Item = Vec<Span>> + Send + 'static) -> Self {
+        Load(Mutex::new(Box::new(requests)))
+    }
+}
+
+/// What senders know.
+#[derive(Default)]
+struct Truth {
+    acknowledged_spans: AtomicUsize,
+    refusals: AtomicUsize,
+    /// The most that was seen of the memory budget in use.
+    peak_bytes: AtomicUsize,
+    /// Traces that must be kept, with their acknowledged spans.
+    must_keep: Mutex<BTreeMap<u128, usize>>,
+    healthy: Mutex<BTreeMap<u128, usize>>,
+}
+
+impl Truth {
+    fn acknowledged(&self, spans: &[Span]) {
+        self.acknowledged_spans.fetch_add(spans.len(), Ordering::Relaxed);
+        let (mut must_keep, mut healthy) = (self.must_keep.lock().unwrap(), self.healthy.lock().unwrap());
+        for span in spans {
+            let id = u128::from_be_bytes(span.trace_id.as_slice().try_into().unwrap());
+            let is_slow = span.end_time_unix_nano - span.start_time_unix_nano >= 1_000 * MS;
+            if span.status.is_some() || is_slow {
+                let before = healthy.remove(&id).unwrap_or(0);
+                *must_keep.entry(id).or_default() += before + 1;
+            } else if let Some(spans) = must_keep.get_mut(&id) {
+                *spans += 1;
+            } else {
+                *healthy.entry(id).or_default() += 1;
+            }
+        }
+    }
+}
+
+/// A daemon under load.
+pub struct Trial {
+    name: &'static str,
+    daemon: Daemon,
+    /// Where the sink is, or will be.
+    address: SocketAddr,
+    sink: Option<Sink>,
+    truth: Arc<Truth>,
+}
+
+impl Trial {
+    /// A daemon whose sink answers by `script`, and well after its end.
+    pub async fn start(name: &'static str, script: Vec<Answer>) -> Self {
+        let mut trial = Self::without_sink(name, free_address().await, "").await;
+        trial.start_sink(script);
+        trial
+    }
+
+    /// A daemon whose sink is to be at `address` and is not there yet, with `more` below `cloud_trace`.
+    pub async fn without_sink(name: &'static str, address: SocketAddr, more: &str) -> Self {
+        let daemon = support::start(&config(address, more)).await;
+        Trial { name, daemon, address, sink: None, truth: Arc::default() }
+    }
+
+    /// From now on there is a sink, which answers by `script`, and well after its end.
+    pub fn start_sink(&mut self, script: Vec<Answer>) {
+        self.sink = Some(Sink::start_at(self.address, Duration::ZERO, script));
+    }
+
+    /// Sends traces that are kept until not even one is taken, and none either once all of them are encoded.
+    pub async fn fill(&self) {
+        let mut client = Client::new(&self.uri());
+        while self.fill_once(&mut client).await {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Fewer and fewer traces at a time; whether any was taken.
+    async fn fill_once(&self, client: &mut Client) -> bool {
+        let before = self.truth.acknowledged_spans.load(Ordering::Relaxed);
+        for count in [500, 50, 5, 1] {
+            loop {
+                let spans: Vec<Span> = (0..count).map(|_| error(fastrand::u128(1..), &"x".repeat(1_000))).collect();
+                match client.export(request("shop", spans.clone())).await {
+                    Ok(_) => self.truth.acknowledged(&spans),
+                    Err(status) => {
+                        retry_delay(&status);
+                        break;
+                    }
+                }
+            }
+        }
+        self.truth.acknowledged_spans.load(Ordering::Relaxed) > before
+    }
+
+    /// Traces of another sender that must be kept, with their spans.
+    pub fn expect(&self, traces: impl IntoIterator<Item = (u128, usize)>) {
+        for (id, spans) in traces {
+            self.truth.acknowledged_spans.fetch_add(spans, Ordering::Relaxed);
+            self.truth.must_keep.lock().unwrap().insert(id, spans);
+        }
+    }
+
+    /// The daemon and the sink, for a test that ends them itself.
+    pub fn into_parts(self) -> (Daemon, Option<Sink>) {
+        (self.daemon, self.sink)
+    }
+
+    pub fn uri(&self) -> String {
+        support::otlp(&self.daemon)
+    }
+
+    pub fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        metric(&self.daemon.scrape()(), name, labels)
+    }
+
+    pub fn refusals(&self) -> usize {
+        self.truth.refusals.load(Ordering::Relaxed)
+    }
+
+    /// Sends `load` with so many senders, each of which has one request under way and repeats it until it is taken.
+    pub async fn send(&self, load: Load, senders: usize) {
+        let load = Arc::new(load);
+        let (uri, scrape) = (self.uri(), self.daemon.scrape().clone());
+        let tasks = (0..senders).map(|_| {
+            let (load, truth, scrape) = (Arc::clone(&load), Arc::clone(&self.truth), scrape.clone());
+            let mut client = Client::new(&uri);
+            tokio::spawn(async move {
+                loop {
+                    let Some(spans) = load.0.lock().unwrap().next() else { break };
+                    while let Err(status) = client.export(request("shop", spans.clone())).await {
+                        truth.refusals.fetch_add(1, Ordering::Relaxed);
+                        tokio::time::sleep(retry_delay(&status).min(PATIENCE_MAX)).await;
+                    }
+                    truth.acknowledged(&spans);
+                    let held_bytes = metric(&scrape(), "spansieve_held_bytes", &[]) as usize;
+                    truth.peak_bytes.fetch_max(held_bytes, Ordering::Relaxed);
+                }
+            })
+        });
+        for task in tasks.collect::<Vec<_>>() {
+            task.await.unwrap();
+        }
+    }
+
+    /// Waits for the recovery and checks all that is promised; returns what the sink has.
+    pub async fn check(self) -> Outcome {
+        let Trial { name, daemon, sink, truth, .. } = self;
+        let scrape = daemon.scrape().clone();
+        let held = |states: &[&str]| -> f64 {
+            states.iter().map(|state| metric(&scrape(), "spansieve_held_spans", &[state])).sum()
+        };
+        support::eventually(name, || held(&["pending", "export"]) == 0.0).await;
+        let text = scrape();
+        let (received, accounted) = conservation(&text);
+        let acknowledged = truth.acknowledged_spans.load(Ordering::Relaxed);
+        assert_eq!((received, accounted), (acknowledged as f64, received), "{name}");
+        assert_eq!(metric(&text, "spansieve_dropped_spans_total", &[]), 0.0, "{name}");
+        let peak_bytes = truth.peak_bytes.load(Ordering::Relaxed);
+        assert!(peak_bytes <= PEAK_BYTES_MAX, "{name}: {peak_bytes} B of {LIMIT_BYTES}");
+        // What is over is given back: a request is taken at once.
+        let probe = span(trace_id(false), "probe");
+        Client::new(&support::otlp(&daemon)).export(request("shop", vec![probe])).await.unwrap();
+        assert!(metric(&text, "spansieve_held_bytes", &[]) <= LIMIT_BYTES as f64, "{name}");
+        daemon.stop(Duration::from_secs(8)).await;
+        let outcome = Outcome::of(&sink.unwrap().written());
+        for (id, spans) in truth.must_keep.lock().unwrap().iter() {
+            assert_eq!(outcome.spans_of(*id), *spans, "{name}: {id:032x}");
+        }
+        outcome.check_adjusted_counts(name, &truth.healthy.lock().unwrap());
+        outcome
+    }
+}
+
+/// The delay of the `RetryInfo` of a refusal, which must have one.
+pub fn retry_delay(status: &tonic::Status) -> Duration {
+    assert!(matches!(status.code(), Code::ResourceExhausted | Code::Unavailable), "{status:?}");
+    let details = rpc::Status::decode(status.details()).unwrap().details;
+    let [info] = &details[..] else { panic!("no RetryInfo: {status:?}") };
+    let delay = rpc::RetryInfo::decode(&info.value[..]).unwrap().retry_delay.unwrap();
+    delay.try_into().unwrap()
+}
+
+/// What the sink has of each trace.
+pub struct Outcome {
+    /// Spans, and the adjusted count of the first of them.
+    traces: BTreeMap<u128, (usize, f64)>,
+}
+
+impl Outcome {
+    pub fn of(written: &Written) -> Self {
+        use spansieve::emulator::stored::ADJUSTED_COUNT_KEY;
+        use spansieve::proto::google::devtools::cloudtrace::v2::attribute_value::Value;
+        assert!(written.changed.is_empty());
+        let mut traces = BTreeMap::new();
+        for (name, (span, count)) in &written.spans {
+            assert_eq!(*count, 1, "{name} came twice");
+            let id = u128::from_str_radix(name.split('/').nth(3).unwrap(), 16).unwrap();
+            let attribute = span.attributes.as_ref().unwrap().attribute_map[ADJUSTED_COUNT_KEY].value.as_ref();
+            let adjusted_count = match attribute.unwrap() {
+                Value::IntValue(count) => *count as f64,
+                Value::StringValue(text) => text.value.parse().unwrap(),
+                Value::BoolValue(_) => panic!("{name}: no number"),
+            };
+            traces.entry(id).or_insert((0, adjusted_count)).0 += 1;
+        }
+        Outcome { traces }
+    }
+
+    pub fn spans_of(&self, id: u128) -> usize {
+        self.traces.get(&id).map_or(0, |(spans, _)| *spans)
+    }
+
+    /// The traces that the ratio kept stand for all that it was asked about, within four standard errors.
+    fn check_adjusted_counts(&self, name: &str, healthy: &BTreeMap<u128, usize>) {
+        let kept = healthy.keys().filter_map(|id| self.traces.get(id));
+        let estimate: f64 = kept.map(|(_, adjusted_count)| adjusted_count).sum();
+        let asked = healthy.len() as f64;
+        let error = (asked * (1.0 - RATIO) / RATIO).sqrt();
+        assert!((estimate - asked).abs() <= 4.0 * error + 1.0 / RATIO, "{name}: {estimate} for {asked}");
+    }
+}

@@ -1,0 +1,245 @@
+//! Attacks by the frame: HTTP/2 that is legal or nearly so, and only costs. The attacker is cut off or stopped, and a
+//! good sender on another connection is served meanwhile.
+
+use std::time::Duration;
+
+use http::{Method, Version};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::hostile::assert_unharmed;
+use super::support::{BUDGET, Daemon, EXPORT, LIMIT, PATIENCE, request};
+
+/// A client's preface with an empty SETTINGS frame (RFC 9113, 3.4).
+const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+// Types and flags of frames (RFC 9113, 6).
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let len = (payload.len() as u32).to_be_bytes();
+    [&len[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// A header block without compression: literals that are not indexed (RFC 7541, 6.2.2).
+fn block(headers: &[(&str, &str)]) -> Vec<u8> {
+    let literal = |text: &str| {
+        assert!(text.len() < 127);
+        [&[text.len() as u8], text.as_bytes()].concat()
+    };
+    headers.iter().flat_map(|(name, value)| [vec![0], literal(name), literal(value)].concat()).collect()
+}
+
+fn get(path: &str) -> Vec<u8> {
+    block(&[(":method", "GET"), (":scheme", "http"), (":path", path), (":authority", "x")])
+}
+
+fn export() -> Vec<u8> {
+    let pseudo = [(":method", "POST"), (":scheme", "http"), (":path", EXPORT), (":authority", "x")];
+    block(&[&pseudo[..], &[("content-type", "application/grpc"), ("te", "trailers")]].concat())
+}
+
+/// The `n`th stream that a client opens.
+fn stream(n: u32) -> u32 {
+    2 * n + 1
+}
+
+/// How an attack ends for the attacker.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    /// The connection is closed.
+    Closed,
+    /// Nothing more is read from it until it reads itself.
+    Stopped,
+    /// All of it was taken, and costs nothing that lasts.
+    Taken,
+}
+
+/// Writes `rounds` of frames, with or without reading what comes back.
+async fn attack(stream: TcpStream, rounds: u32, frames: impl Fn(u32) -> Vec<u8>, reads: bool) -> (End, TcpStream) {
+    let (mut from, mut to) = stream.into_split();
+    let write = async {
+        to.write_all(HELLO).await?;
+        for round in 0..rounds {
+            to.write_all(&frames(round)).await?;
+        }
+        to.flush().await
+    };
+    let read = async {
+        let mut buffer = vec![0; 64 << 10];
+        if reads {
+            while matches!(from.read(&mut buffer).await, Ok(n) if n > 0) {}
+        } else {
+            std::future::pending::<()>().await;
+        }
+    };
+    let end = tokio::select! {
+        () = read => End::Closed,
+        written = tokio::time::timeout(Duration::from_secs(2), write) => match written {
+            Ok(Ok(())) => End::Taken,
+            Ok(Err(_)) => End::Closed,
+            Err(_) => End::Stopped,
+        },
+    };
+    (end, from.reunite(to).unwrap())
+}
+
+/// Whether the peer closes the connection.
+async fn is_closed(stream: &mut TcpStream) -> bool {
+    let end = async {
+        let mut buffer = vec![0; 64 << 10];
+        while matches!(stream.read(&mut buffer).await, Ok(n) if n > 0) {}
+    };
+    tokio::time::timeout(Duration::from_secs(2), end).await.is_ok()
+}
+
+/// Makes the frames of one round.
+type Frames = Box<dyn Fn(u32) -> Vec<u8>>;
+
+struct Attack {
+    name: &'static str,
+    frames: Frames,
+    rounds: u32,
+    reads: bool,
+    end: End,
+}
+
+fn case(name: &'static str, rounds: u32, reads: bool, end: End, frames: impl Fn(u32) -> Vec<u8> + 'static) -> Attack {
+    Attack { name, frames: Box::new(frames), rounds, reads, end }
+}
+
+fn attacks() -> Vec<Attack> {
+    let reset = |n| {
+        [frame(HEADERS, END_HEADERS, stream(n), &export()), frame(RST_STREAM, 0, stream(n), &[0, 0, 0, 8])].concat()
+    };
+    let opened = |n: u32, more: Vec<u8>| match n {
+        0 => [frame(HEADERS, END_HEADERS, 1, &export()), more].concat(),
+        _ => more,
+    };
+    vec![
+        case("rapid reset", 10_000, true, End::Closed, reset),
+        case("CONTINUATION without end", 10_000, true, End::Closed, |n| match n {
+            0 => frame(HEADERS, 0, 1, &export()),
+            _ => frame(CONTINUATION, 0, 1, &block(&[("a", "b"); 100])),
+        }),
+        case("empty CONTINUATION without end", 100_000, true, End::Closed, |n| match n {
+            0 => frame(HEADERS, 0, 1, &export()),
+            _ => frame(CONTINUATION, 0, 1, &[]),
+        }),
+        case("empty DATA without end", 100_000, true, End::Closed, move |n| opened(n, frame(DATA, 0, 1, &[]))),
+        case("PING without reading", 1_000_000, false, End::Stopped, |_| frame(PING, 0, 0, &[0; 8])),
+        case("SETTINGS without reading", 1_000_000, false, End::Stopped, |_| frame(SETTINGS, 0, 0, &[])),
+        case("PING", 100_000, true, End::Taken, |_| frame(PING, 0, 0, &[0; 8])),
+        case("SETTINGS", 100_000, true, End::Taken, |_| frame(SETTINGS, 0, 0, &[])),
+        case("a window that overflows", 3, true, End::Closed, |_| {
+            frame(WINDOW_UPDATE, 0, 0, &[0x7f, 0xff, 0xff, 0xff])
+        }),
+        case("a frame that is too large", 1, true, End::Closed, |_| frame(PING, 0, 0, &vec![0; 1 << 20])),
+        case("requests without reading", 1_000_000, false, End::Closed, |n| {
+            frame(HEADERS, END_HEADERS | END_STREAM, stream(n), &get("/nowhere"))
+        }),
+        case("more streams than allowed", 5_000, true, End::Closed, |n| {
+            frame(HEADERS, END_HEADERS, stream(n), &export())
+        }),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn floods_end_or_stop_with_the_attacker() {
+    let daemon = Daemon::start().await;
+    let mut held = Vec::new();
+    for attack in attacks() {
+        let name = attack.name;
+        let stream = TcpStream::connect(daemon.address).await.unwrap();
+        let (mut end, mut stream) = self::attack(stream, attack.rounds, attack.frames, attack.reads).await;
+        // All was written before the answer came.
+        if end == End::Taken && attack.end == End::Closed && is_closed(&mut stream).await {
+            end = End::Closed;
+        }
+        assert_eq!(end, attack.end, "{name}");
+        assert_unharmed(&daemon).await;
+        held.push(stream);
+    }
+    let used: usize = daemon.table.bodies.lock().iter().map(|(body, _)| body.len()).sum();
+    assert_eq!(daemon.table.budget.used_bytes(), used, "attacks hold no memory");
+}
+
+#[tokio::test]
+async fn headers_are_bounded() {
+    let daemon = Daemon::start().await;
+    let long = "a".repeat(80 << 10);
+    let answer = daemon.send(Version::HTTP_11, request(Method::GET, "/livez", &[("x", &long)], "")).await;
+    assert_eq!(answer.status(), 431);
+    let answer = daemon.send(Version::HTTP_2, request(Method::GET, "/livez", &[("x", &long[..20 << 10])], "")).await;
+    assert_eq!(answer.status(), 431);
+    assert_unharmed(&daemon).await;
+}
+
+/// Waits until the table has used some memory, and returns how much at most.
+async fn peak_bytes(daemon: &Daemon, at_least: usize) -> usize {
+    let filled = async {
+        while *daemon.table.peak_bytes.lock() < at_least {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, filled).await.expect("bodies are admitted");
+    // What else is announced is refused as soon as it is seen; this is answered after it.
+    assert_unharmed(daemon).await;
+    *daemon.table.peak_bytes.lock()
+}
+
+#[tokio::test]
+async fn bodies_that_are_announced_and_never_sent_hold_a_part_of_the_memory() {
+    let daemon = Daemon::start().await;
+    let announced = [&[0][..], &(LIMIT as u32).to_be_bytes(), b"x"].concat();
+    let mut attackers = Vec::new();
+    for _ in 0..4 {
+        let mut attacker = TcpStream::connect(daemon.address).await.unwrap();
+        attacker.write_all(HELLO).await.unwrap();
+        for n in 0..100 {
+            let open = frame(HEADERS, END_HEADERS, stream(n), &export());
+            attacker.write_all(&[open, frame(DATA, 0, stream(n), &announced)].concat()).await.unwrap();
+        }
+        attackers.push(attacker);
+    }
+    let peak = peak_bytes(&daemon, 30 << 20).await;
+    assert!(peak < BUDGET, "{peak}");
+    drop(attackers);
+}
+
+#[tokio::test]
+async fn pages_that_are_not_read_are_few() {
+    let daemon = Daemon::start().await;
+    let mut attacker = TcpStream::connect(daemon.address).await.unwrap();
+    // SETTINGS_INITIAL_WINDOW_SIZE of 0: no byte of an answer's body may be sent.
+    let settings = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    attacker.write_all(&[HELLO, &settings].concat()).await.unwrap();
+    for n in 0..500 {
+        let open = frame(HEADERS, END_HEADERS | END_STREAM, stream(n), &get("/metrics"));
+        attacker.write_all(&open).await.unwrap();
+    }
+    let scrape = async || daemon.send(Version::HTTP_11, request(Method::GET, "/metrics", &[], "")).await;
+    let refused = async {
+        while scrape().await.status() != 429 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, refused).await.expect("no more than a few pages at once");
+    assert_eq!(daemon.send(Version::HTTP_2, request(Method::GET, "/livez", &[], "")).await.status(), 200);
+    assert_unharmed(&daemon).await;
+    drop(attacker);
+    let served = async {
+        while scrape().await.status() != 200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, served).await.expect("pages again");
+}
