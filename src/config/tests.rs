@@ -11,8 +11,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::settings::{
-    Action, AllowedProjects, Api, AttributeAction, AttributeMapping, AttributeValue, BaseMapping, Endpoint, Journal,
-    Keys, Rule, Size, Spool, ValueSource,
+    Action, AllowedProjects, Api, AttributeAction, AttributeMapping, AttributeValue, BaseMapping, Compress, Endpoint,
+    Journal, Keys, Rule, Size, Spool, ValueSource,
 };
 use super::*;
 
@@ -168,7 +168,8 @@ fn durations() {
 
 #[test]
 fn requests_are_held_compressed_if_that_is_asked_for() {
-    for (written, compress) in [("", Compress::Off), ("compress: off", Compress::Off), ("compress: lz4", Compress::Lz4)] {
+    for (written, compress) in [("", Compress::Off), ("compress: off", Compress::Off), ("compress: lz4", Compress::Lz4)]
+    {
         assert_eq!(settings(&format!("memory: {{{written}}}\n")).memory.compress, compress, "{written}");
     }
 }
