@@ -167,6 +167,13 @@ fn durations() {
 }
 
 #[test]
+fn requests_are_held_compressed_if_that_is_asked_for() {
+    for (written, compress) in [("", Compress::Off), ("compress: off", Compress::Off), ("compress: lz4", Compress::Lz4)] {
+        assert_eq!(settings(&format!("memory: {{{written}}}\n")).memory.compress, compress, "{written}");
+    }
+}
+
+#[test]
 fn the_size_of_a_trace() {
     let cases = [
         ("", 100_000, Size::Percent(10.0)),
