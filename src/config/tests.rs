@@ -11,8 +11,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::settings::{
-    Action, AllowedProjects, Api, AttributeAction, AttributeMapping, AttributeValue, BaseMapping, Endpoint, Journal,
-    Keys, Rule, Size, Spool, ValueSource,
+    Action, AllowedProjects, Api, AttributeAction, AttributeMapping, AttributeValue, BaseMapping, Compress, Endpoint,
+    Journal, Keys, Rule, Size, Spool, ValueSource,
 };
 use super::*;
 
@@ -163,6 +163,14 @@ fn durations() {
     for zero in ["0", "0s", "0ms"] {
         let text = format!("tail_sampling: {{rescue: {{window: {zero}}}, decision_wait_after_root_received: {zero}}}");
         assert_eq!(settings(&text).tail_sampling.rescue.window, Duration::ZERO, "{zero}");
+    }
+}
+
+#[test]
+fn requests_are_held_compressed_if_that_is_asked_for() {
+    for (written, compress) in [("", Compress::Off), ("compress: off", Compress::Off), ("compress: lz4", Compress::Lz4)]
+    {
+        assert_eq!(settings(&format!("memory: {{{written}}}\n")).memory.compress, compress, "{written}");
     }
 }
 

@@ -64,16 +64,19 @@ impl Body {
         (plain, is_restored)
     }
 
-    /// Compresses the body, if that saves a quarter of it at least.
-    fn compress(&mut self) {
+    /// Compresses the body, if that saves a quarter of it at least, by way of `scratch`.
+    fn compress(&mut self, scratch: &mut Vec<u8>) {
         let Form::Plain(plain) = &self.form else { return };
         if !(BODY_BYTES_MIN..=BODY_BYTES_MAX).contains(&plain.len()) {
             return;
         }
-        let packed = lz4_flex::block::compress(plain).into_boxed_slice();
-        let saved_bytes = plain.len().saturating_sub(packed.len());
+        let most_bytes = lz4_flex::block::get_maximum_output_size(plain.len());
+        scratch.resize(most_bytes.max(scratch.len()), 0);
+        // What does not fit, which cannot be, would stay as it is.
+        let packed_bytes = lz4_flex::block::compress_into(plain, scratch).unwrap_or(plain.len());
+        let saved_bytes = plain.len().saturating_sub(packed_bytes);
         if saved_bytes >= plain.len() / 4 {
-            self.form = Form::Lz4 { packed, plain_bytes: plain.len() };
+            self.form = Form::Lz4 { packed: scratch[..packed_bytes].into(), plain_bytes: plain.len() };
             self.share.resize(self.share.bytes() - saved_bytes);
         }
     }
@@ -84,7 +87,14 @@ impl Body {
 pub(super) struct Compression {
     /// Used since the last look, which gives them their time.
     fresh: Mutex<Vec<Weak<Request>>>,
-    aging: Mutex<VecDeque<(Millis, Weak<Request>)>>,
+    aging: Mutex<Aging>,
+}
+
+#[derive(Debug, Default)]
+struct Aging {
+    requests: VecDeque<(Millis, Weak<Request>)>,
+    /// Room for a compressed body, for the largest so far, as memory that is fetched anew costs as much as compressing.
+    scratch: Vec<u8>,
 }
 
 impl Compression {
@@ -96,17 +106,15 @@ impl Compression {
     /// Compresses one body that has aged; true if there may be more.
     pub(super) fn compress_one(&self, now_ms: Millis) -> bool {
         let mut aging = self.aging.lock();
-        aging.extend(self.fresh.lock().drain(..).map(|request| (now_ms, request)));
-        loop {
-            if aging.front().is_none_or(|(since_ms, _)| now_ms < since_ms + AGE_MS) {
-                return false;
-            }
-            if let Some(request) = aging.pop_front().and_then(|(_, request)| request.upgrade()) {
-                drop(aging);
-                request.with_body(Body::compress);
+        let Aging { requests, scratch } = &mut *aging;
+        requests.extend(self.fresh.lock().drain(..).map(|request| (now_ms, request)));
+        while requests.front().is_some_and(|(since_ms, _)| since_ms + AGE_MS <= now_ms) {
+            if let Some(request) = requests.pop_front().and_then(|(_, request)| request.upgrade()) {
+                request.with_body(|body| body.compress(scratch));
                 return true;
             }
         }
+        false
     }
 }
 

@@ -184,6 +184,7 @@ fn resource() {
             "3:7+1 the action has neither `value` nor `from_attribute`\n\
              3:32+12 `from_context` has no effect here: requests are not kept with what they came with",
         ),
+        ("memory: {compress: zstd}\n", "1:20+4 unknown compression `zstd`"),
         ("resource: {detect: aws, normalize: true}\n", "1:20+3 unknown detector `aws`\n1:36+4 unknown choice `true`"),
         (
             "resource:\n  attributes:\n    - {key: k, action: insert}\n",
