@@ -178,7 +178,7 @@ AWAY = "down_ms=60000"
 SCENARIOS = {
     "overload": Scenario("10 times the rate that memory sustains", "decided early, then refused", overload, {"wait": 10}),
     "burst": Scenario("1 GB at once", "refused until there is room; every retry gets through", burst),
-    "giant-trace": Scenario("one trace of 1,000,000 spans, with an error among the first 100,000 (`spans_max`)", "whole", giant_trace),
+    "giant-trace": Scenario("one trace of 1,000,000 spans, with an error among the first 100,000, which is spans_max", "whole", giant_trace),
     "one-span-traces": Scenario("10,000,000 traces of one span", "bounded", one_span_traces),
     "one-span-requests": Scenario("requests of one span, flat out", "bounded", one_span_requests),
     "huge-requests": Scenario("requests of 100,000 spans", "bounded", huge_requests),
