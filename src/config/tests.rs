@@ -168,7 +168,8 @@ fn durations() {
 
 #[test]
 fn requests_are_held_compressed_if_that_is_asked_for() {
-    for (written, compress) in [("", Compress::Off), ("compress: off", Compress::Off), ("compress: lz4", Compress::Lz4)] {
+    for (written, compress) in [("", Compress::Off), ("compress: off", Compress::Off), ("compress: lz4", Compress::Lz4)]
+    {
         assert_eq!(settings(&format!("memory: {{{written}}}\n")).memory.compress, compress, "{written}");
     }
 }
