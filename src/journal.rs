@@ -3,7 +3,7 @@
 //!
 //! A body goes to the journal before it goes to the trace table, so that what the disk refuses was never in the table
 //! and is the sender's still. [`Journal::append`] returns when the sync that covers the body is done; one thread
-//! ([`writer`]) writes whatever has come meanwhile as one group. From then on a [`Hold`] ties the request to its copy; notes of
+//! (`writer`) writes whatever has come meanwhile as one group. From then on a [`Hold`] ties the request to its copy; notes of
 //! what became of it ([`crate::tail::hold::Note`]) go to the same files ([`mod@format`]). After a start the requests that are not
 //! released are read back ([`backlog`]) and take the ordinary way, but for the spans that are settled.
 //!

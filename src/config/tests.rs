@@ -11,8 +11,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::settings::{
-    Action, AllowedProjects, Api, AttributeAction, AttributeMapping, AttributeValue, BaseMapping, Endpoint, Journal,
-    Keys, Rule, Size, Spool, ValueSource,
+    Action, AllowedProjects, Api, AttributeAction, AttributeMapping, AttributeValue, BaseMapping, Compress, Endpoint,
+    Journal, Keys, Rule, Size, Spool, ValueSource,
 };
 use super::*;
 

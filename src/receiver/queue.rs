@@ -84,7 +84,7 @@ impl Queue {
         connection.in_flight.fetch_sub(1, Relaxed);
     }
 
-    /// A request is in the trace table, `wait` after its head.
+    /// A request is in the trace table, `wait` after its head (without its wait for a disk).
     pub(super) fn served(&self, wait: Duration) {
         self.served.fetch_add(1, Relaxed);
         self.shortest_wait_us.fetch_min(wait.as_micros() as u64, Relaxed);

@@ -197,9 +197,10 @@ impl Table {
         let hold_bytes = hold.as_ref().map_or(0, |_| HOLD_BYTES);
         share.resize(body.len() + hold_bytes + index_bytes(&order, scan, self.policies.summary_heap_bytes()));
         let (spans, scopes) = (held_spans(&order, &scan.facts), scan.scopes.clone().into());
-        let request = Request::held(body.clone(), spans, scopes, share, hold, self.compression.clone());
+        let bytes = body.clone();
+        let request = Request::held(body, spans, scopes, share, hold, self.compression.clone());
         let arrivals =
-            Arrivals { policies: &self.policies, order: &order, scan, body: &body, request: &request, next: 0 };
+            Arrivals { policies: &self.policies, order: &order, scan, body: &bytes, request: &request, next: 0 };
         let mut arrivals = arrivals.peekable();
         let mut batch = std::mem::take(&mut out.batch);
         while let Some(first) = arrivals.next() {

@@ -105,7 +105,7 @@ async fn the_last_line_has_the_books_and_a_second_sigterm_hurries() {
         let otlp = free_address().await;
         let config = NamedTempFile::with_suffix(".yaml").unwrap();
         let text = support::CONFIG
-            .replace("127.0.0.1:0\"]", &format!("{}\"]", otlp))
+            .replace("127.0.0.1:0\"]", &format!("{otlp}\"]"))
             .replace("endpoint: embedded", &format!("endpoint: http://{}\n  project: p", sink.address));
         std::fs::write(config.path(), text).unwrap();
         let (mut child, last_line) = program(&config);

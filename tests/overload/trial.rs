@@ -114,10 +114,10 @@ impl Trial {
         self.sink = Some(Sink::start_at(self.address, Duration::ZERO, script));
     }
 
-    /// Sends traces that are kept until not even one is taken, and none either once all of them are encoded.
+    /// Sends traces that are kept until not even one is taken, and none either once all of them are encoded. Each time on
+    /// a connection of its own: the last memory is for those who took none lately.
     pub async fn fill(&self) {
-        let mut client = Client::new(&self.uri());
-        while self.fill_once(&mut client).await {
+        while self.fill_once(&mut Client::new(&self.uri())).await {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }

@@ -292,7 +292,7 @@ impl<'s> World<'s> {
         let right = match account.phase {
             Phase::Kept => follows || forgot && (verdict || self.scenario.proof(whole) == Some(keep)),
             Phase::Gone => self.scenario.proof(whole) == Some(keep) || forgot && verdict,
-            Phase::Vetoed => forgot && verdict,
+            Phase::Vetoed => forgot && (verdict || self.scenario.proof(whole) == Some(keep)),
             Phase::New | Phase::Pending { .. } | Phase::Rescuable { .. } => verdict,
         };
         assert!(right, "{event:?}: {keep:?} for {whole:?} in {account:?}");
@@ -368,6 +368,8 @@ impl<'s> World<'s> {
                 );
                 Phase::Gone
             }
+            // Forgotten, it is another trace, which is decided at once.
+            Phase::Gone | Phase::Kept if forgot && matches!(verdict, Verdict::Vetoed(_)) => Phase::Vetoed,
             Phase::Gone => {
                 assert_eq!(self.scenario.proof(whole), None, "{event:?}: {whole:?}");
                 Phase::Gone
