@@ -230,7 +230,9 @@ def loadgen(truth, *args, proto="grpc"):
     """Starts the rig's generator; the returned function waits for its end and adds what it knows to `truth`."""
     expect = tempfile.mktemp(prefix="expect-")
     endpoint = GRPC if proto == "grpc" else HTTP
-    process = rig.load(None, ["--proto", proto, "--endpoint", endpoint, "--expect", expect, *args], background=True)
+    # Its own seed is the time: generators that start together would have ids in common.
+    seed = random.getrandbits(48)
+    process = rig.load(None, ["--proto", proto, "--endpoint", endpoint, "--expect", expect, "--seed", seed, *args], background=True)
 
     def finish():
         result = rig.finish(process)
