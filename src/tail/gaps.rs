@@ -7,8 +7,8 @@
 
 use smallvec::SmallVec;
 
-use super::request::OpenFragment;
-use crate::otlp::view::{Lineage, lineage};
+use super::request::{OpenFragment, SpanBytes};
+use crate::otlp::view::{Lineage, ids, lineage};
 use crate::sampling::Parent;
 
 /// A trace of more spans is not looked at: it would hold up the others of its shard.
@@ -37,18 +37,21 @@ pub(super) struct Gap<'a> {
 /// The gaps of the trace of these spans, at most [`GAPS_MAX`]: of spans side by side that have the same resource one.
 pub(super) fn gaps<'a>(fragments: &'a [OpenFragment<'_>]) -> SmallVec<[Gap<'a>; 2]> {
     let spans = || fragments.iter().flat_map(OpenFragment::spans);
-    let lineages: SmallVec<[Lineage; 16]> = spans().map(|span| lineage(span.span)).collect();
-    let mut ids: SmallVec<[u64; 16]> = lineages.iter().map(|lineage| lineage.span_id).collect();
-    ids.sort_unstable();
-    let is_orphan = |lineage: &Lineage| has_parent(lineage) && ids.binary_search(&lineage.parent_span_id).is_err();
-    let orphans = || lineages.iter().zip(spans()).filter(|(lineage, _)| is_orphan(lineage));
-    let has_root = !lineages.iter().all(has_parent);
+    let ids: SmallVec<[(u64, u64); 16]> = spans().map(|span| ids(span.span)).collect();
+    let mut known: SmallVec<[u64; 16]> = ids.iter().map(|&(span_id, _)| span_id).collect();
+    known.sort_unstable();
+    let has_root = !ids.iter().all(has_parent);
+    // Most spans have their parents: no more than the ids of these is read.
+    let is_orphan = |ids: &(u64, u64)| has_parent(ids) && known.binary_search(&ids.1).is_err();
+    let orphans = ids.iter().zip(spans()).filter(|(ids, _)| is_orphan(ids));
+    let orphans: SmallVec<[(Lineage, SpanBytes<'_>); 1]> =
+        orphans.map(|(_, span)| (lineage(span.span), span)).collect();
     let may_be_entry = |lineage: &Lineage| !has_root && parent(lineage) == Parent::Remote;
-    let entries = orphans().filter(|(lineage, _)| may_be_entry(lineage));
+    let entries = orphans.iter().filter(|(lineage, _)| may_be_entry(lineage));
     let entry = entries.min_by_key(|(lineage, _)| (begin(lineage), lineage.span_id));
     let entry_parent = entry.map(|(entry, _)| entry.parent_span_id);
     let mut gaps = SmallVec::<[Gap<'_>; 2]>::new();
-    for (lineage, span) in orphans() {
+    for (lineage, span) in &orphans {
         let is_entry = may_be_entry(lineage) && Some(lineage.parent_span_id) == entry_parent;
         let gap = Gap { parent: parent(lineage), resource: span.resource };
         if !is_entry && gaps.len() < GAPS_MAX && gaps.last() != Some(&gap) {
@@ -58,9 +61,9 @@ pub(super) fn gaps<'a>(fragments: &'a [OpenFragment<'_>]) -> SmallVec<[Gap<'a>; 
     gaps
 }
 
-/// A parent id that is its own is none.
-fn has_parent(lineage: &Lineage) -> bool {
-    lineage.parent_span_id != 0 && lineage.parent_span_id != lineage.span_id
+/// Whether a span with these ids, its own and that of its parent, has one. An id that is its own is none.
+fn has_parent(&(span_id, parent_span_id): &(u64, u64)) -> bool {
+    parent_span_id != 0 && parent_span_id != span_id
 }
 
 fn parent(lineage: &Lineage) -> Parent {

@@ -94,3 +94,19 @@ fn a_view_ends_at_a_malformed_field() {
     let bytes = [0x0a, 1, b'a', 0x0a, 1, b'b', 0x0a, 9];
     assert_eq!(submessages(&bytes, 1).collect::<Vec<_>>(), [b"a", b"b"]);
 }
+
+#[test]
+fn ids_are_read_from_the_front_of_a_span_and_from_all_of_it() {
+    let (own, parent) = ([0x12, 0x08, 0, 0, 0, 0, 0, 0, 7, 9], [0x22, 0x08, 0, 0, 0, 0, 0, 0, 0, 5]);
+    let name = [0x2a, 0x02, b'a', b'b'];
+    let cases: [(&str, Vec<u8>, (u64, u64)); 5] = [
+        ("in order", [&own[..], &parent, &name].concat(), (0x0709, 5)),
+        ("the parent last", [&own[..], &name, &parent].concat(), (0x0709, 5)),
+        ("the parent first", [&parent[..], &name, &own].concat(), (0x0709, 5)),
+        ("a root", [&own[..], &name].concat(), (0x0709, 0)),
+        ("nothing", Vec::new(), (0, 0)),
+    ];
+    for (what, span, expected) in cases {
+        assert_eq!(ids(&span), expected, "{what}");
+    }
+}
