@@ -138,7 +138,7 @@ impl Core {
     /// Encodes what was kept, and holds the books against each other.
     fn settle(&mut self) {
         for kept in self.out.kept.drain(..) {
-            for span in kept.fragment.spans() {
+            for span in kept.fragment.open().spans() {
                 let origin = EncodeSpans::origin(&mut self.encoder, span);
                 let place = <Encoder as EncodeSpans>::place(&origin);
                 let encoder = &mut self.encoder;

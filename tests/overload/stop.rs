@@ -12,6 +12,12 @@ use crate::sink::{Answer, Sink, free_address};
 use crate::support::{self, Client, conservation, error, metric, request};
 use crate::trial::{Trial, retry_delay};
 
+/// Whether the process stops: it says so, or its connections end, which tonic reports under several codes if it meets with
+/// the GOAWAY before the answer.
+fn ends(status: &tonic::Status) -> bool {
+    matches!(status.code(), Code::Unavailable | Code::Internal | Code::Cancelled | Code::Unknown)
+}
+
 /// Kept spans as fast as they are taken, until a refusal says that the process stops; how many were acknowledged.
 fn load(trial: &Trial) -> JoinHandle<usize> {
     let uri = trial.uri();
@@ -21,7 +27,7 @@ fn load(trial: &Trial) -> JoinHandle<usize> {
             let spans = (0..100).map(|_| error(fastrand::u128(1..), "failed")).collect();
             match client.export(request("shop", spans)).await {
                 Ok(_) => acknowledged += 100,
-                Err(status) if status.code() == Code::Unavailable => return acknowledged,
+                Err(status) if ends(&status) => return acknowledged,
                 Err(status) => {
                     retry_delay(&status);
                     tokio::time::sleep(Duration::from_millis(20)).await;
