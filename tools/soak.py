@@ -36,13 +36,16 @@ class Soak:
     def __init__(self, args):
         self.args, self.random, self.truth = args, random.Random(args.seed), Truth()
         self.daemon = Spansieve(args.spansieve, container_mib=args.container, spool="8GiB")
-        self.lock = threading.Lock()  # Senders of a burst and of the stream add to one truth.
+        self.load_failed = None
         self.faults, self.memory_mib, self.over = {}, [], threading.Event()
 
     def load(self):
         """A stream at the rate, in pieces, until the time is over; each request is repeated until it is taken."""
-        while not self.over.is_set():
-            loadgen(self.truth, "--rate", self.args.rate, "--duration", PIECE_S, *PATIENCE)()
+        try:
+            while not self.over.is_set():
+                loadgen(self.truth, "--rate", self.args.rate, "--duration", PIECE_S, *PATIENCE)()
+        except (SystemExit, ValueError) as failure:
+            self.load_failed = f"the load ended: {failure}"
 
     def watch_memory(self):
         while not self.over.wait(1):
@@ -119,7 +122,7 @@ class Soak:
             "mib_by_minute": [round(mean(self.memory_mib[at : at + 60])) for at in range(0, len(self.memory_mib), 60)],
             "slope_mib_per_minute": round(slope(self.memory_mib[len(self.memory_mib) // 3 :]) * 60, 2),
         }
-        return result | {"broken": promises(result)}
+        return result | {"broken": promises(result) + [self.load_failed] * bool(self.load_failed)}
 
 
 # Longer than any of the faults.
