@@ -20,7 +20,7 @@ use template::{Encoding, templates};
 
 /// Memory as the daemon has it.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const WAIT_MS: u64 = 2_000;
 /// Milliseconds between requests: some 500,000 spans a second.

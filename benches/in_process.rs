@@ -20,7 +20,7 @@ use template::{Encoding, Template, templates};
 
 /// Memory as the daemon has it.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Spans in a request: few, so that 1,000 pending ones are whole traces.
 const SPANS_PER_REQUEST: usize = 64;

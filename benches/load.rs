@@ -9,7 +9,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::sync::Mutex;
+use std::sync::{Barrier, Mutex, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -94,13 +94,18 @@ enum Answer {
 struct Load {
     arguments: Arguments,
     templates: Vec<Template>,
-    start: Instant,
+    /// When all connections were there.
+    start: OnceLock<Instant>,
     seed: u64,
     next: AtomicU64,
     counts: Mutex<Counts>,
 }
 
 impl Load {
+    fn start(&self) -> Instant {
+        *self.start.get_or_init(Instant::now)
+    }
+
     /// The next request's number and when to send it, unless the load is over. Requests count as full ones.
     fn ticket(&self) -> Option<(u64, Instant)> {
         let arguments = &self.arguments;
@@ -108,18 +113,20 @@ impl Load {
         let spans_before = number * arguments.batch as u64;
         let now = Instant::now();
         let at = if arguments.rate > 0.0 {
-            self.start + Duration::from_secs_f64(spans_before as f64 / arguments.rate)
+            self.start() + Duration::from_secs_f64(spans_before as f64 / arguments.rate)
         } else {
             now
         };
-        let over = at.max(now).duration_since(self.start).as_secs_f64() >= arguments.duration
+        let over = at.max(now).duration_since(self.start()).as_secs_f64() >= arguments.duration
             || (arguments.max_spans > 0 && spans_before >= arguments.max_spans);
         (!over).then_some((number, at))
     }
 
-    fn run_connection(&self) {
-        let mut connection = None;
-        let mut body = Vec::new();
+    /// Sends over one connection, from when `all` are open: what starting costs is no latency.
+    fn run_connection(&self, all: &Barrier) {
+        let mut connection = self.connect().ok().map(BufReader::new);
+        let mut body = Vec::with_capacity(self.templates.iter().map(Template::len).max().unwrap_or(0));
+        all.wait();
         while let Some((number, at)) = self.ticket() {
             let count = self.templates.len() as u64;
             let template = &self.templates[(number % count) as usize];
@@ -167,7 +174,7 @@ impl Load {
                 counts.error_traces += template.errors as u64;
                 counts.slow_traces += template.slow as u64;
                 counts.latencies_us.push(at.elapsed().as_micros() as u64);
-                let second = self.start.elapsed().as_secs() as usize;
+                let second = self.start().elapsed().as_secs() as usize;
                 if counts.acked_in_second.len() <= second {
                     counts.acked_in_second.resize(second + 1, 0);
                 }
@@ -178,6 +185,9 @@ impl Load {
         }
     }
 }
+
+/// Latencies for which there is room at first.
+const LATENCIES: usize = 1 << 20;
 
 /// Reads one answer, which has a length. One that rejects some of the spans counts as refused: none of them is bad. An
 /// `ExportTraceServiceResponse` that rejects nothing is empty or has an empty `partial_success`.
@@ -227,17 +237,19 @@ fn main() {
     let load = Load {
         arguments,
         templates,
-        start: Instant::now(),
+        start: OnceLock::new(),
         seed: now >> 10,
         next: AtomicU64::new(0),
-        counts: Mutex::default(),
+        // With room, so that growing it makes no request wait: the allocator would tidy up after the templates then.
+        counts: Mutex::new(Counts { latencies_us: Vec::with_capacity(LATENCIES), ..Counts::default() }),
     };
+    let all = Barrier::new(connections);
     std::thread::scope(|scope| {
         for _ in 0..connections {
-            scope.spawn(|| load.run_connection());
+            scope.spawn(|| load.run_connection(&all));
         }
     });
-    let wall_s = load.start.elapsed().as_secs_f64();
+    let wall_s = load.start().elapsed().as_secs_f64();
     let mut counts = load.counts.into_inner().expect("no panic of another thread");
     counts.latencies_us.sort_unstable();
     let quantile_ms = |part: f64| {

@@ -18,7 +18,7 @@ use template::{Encoding, templates};
 
 /// Memory as the daemon has it.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const WAIT_MS: u64 = 10_000;
 
