@@ -21,8 +21,7 @@ DOCS = ROOT / "docs"
 # The longest that a configuration can have a trace wait: nothing is decided while memory is read.
 HOLD_WAIT_S = 600
 FLOW_WAIT_S = 2
-# More connections than the daemon takes at a time: what it does then belongs to the chart.
-CONNECTIONS = [1, 10, 100, 1_000, 4_000, 5_000]
+CONNECTIONS = [1, 10, 100, 1_000, 5_000]
 # The requests of the chart of connections are small, so that each of 5,000 connections has some.
 SMALL_BATCH = ["--batch", 64]
 

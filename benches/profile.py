@@ -35,7 +35,7 @@ STEPS = [
     ("inflate", r"zlib_rs|inflate|crc32|zstd"),
     ("JSON to protobuf", r"otlp::json|serde_json|core::num|memchr"),
     ("copy", r"memmove|memcpy|memset"),
-    ("allocator", r"\bmi_|_mi_|rust_alloc|rust_dealloc"),
+    ("allocator", r"_rjem_|rust_alloc|rust_dealloc"),
     ("encode and batch the kept", r"cloud_trace::|export::|resource::|forward::|hash_bytes_long|prost|tonic|from_utf8|trace_state"),
     ("decide and let go", r"decide|let_go|drop_trace|verdicts|Policies|sampling|census|gaps|due::|sweep|smallvec.*drop|drop_slow|Arc"),
     ("find and merge the trace", r"tail::|smallvec|hashbrown|slice::sort|insert_tail"),
@@ -43,7 +43,7 @@ STEPS = [
     ("HTTP, gRPC, runtime", r"h2::|hyper|http|tokio|receiver|bytes::|futures|parking_lot|daemon|telemetry|metrics|pthread|syscall|recv|writev|epoll"),
     ("other", r""),
 ]
-PROBES = ["mi_malloc_aligned", "mi_zalloc_aligned", "mi_realloc_aligned"]
+PROBES = ["_rjem_malloc", "_rjem_calloc", "_rjem_realloc", "_rjem_mallocx", "_rjem_rallocx"]
 
 
 def step(dso, symbol):

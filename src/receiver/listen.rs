@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,10 +31,16 @@ use super::{Intake, ReceiverSettings, Scrape, health, queue};
 use crate::telemetry::log::Throttle;
 use crate::telemetry::{Health, Metrics};
 
-/// Connections at once, on all addresses: enough for a few thousand processes that keep one each. Measured, a silent
-/// one costs 3 KiB and one that idles after a request 32 KiB, so that all of them stay at 128 MiB; this memory is not
-/// in the budget, because probes and scrapes must get through when that is used up.
-const CONNECTIONS_MAX: usize = 4096;
+/// What a connection holds that idles after a request, as measured; a silent one 3 KiB. It is not in the budget, because
+/// probes and scrapes must get through when that is used up.
+const CONNECTION_BYTES: usize = 32 << 10;
+
+/// Connections at once, on all addresses, by memory: as many as hold three eighths of `memory.limit`, which by default
+/// is what the container has beside it. 4,300 in 512 MiB: a few thousand processes that keep one each.
+const CONNECTIONS_PART: (usize, usize) = (3, 8);
+
+/// So many however small the memory is, and no more however large: the kernel's default of open files is near.
+const CONNECTIONS_RANGE: RangeInclusive<usize> = 512..=16_384;
 
 /// The same for the address of `telemetry.listen`: probes and scrapes, which senders must not crowd out.
 const TELEMETRY_CONNECTIONS_MAX: usize = 256;
@@ -142,13 +149,26 @@ impl Listener {
     }
 }
 
+/// Connections that memory beside a budget of `limit_bytes` has room for.
+fn connections_max(limit_bytes: usize) -> usize {
+    let (part, whole) = CONNECTIONS_PART;
+    (limit_bytes / whole * part / CONNECTION_BYTES).clamp(*CONNECTIONS_RANGE.start(), *CONNECTIONS_RANGE.end())
+}
+
 impl Bound {
     pub(super) async fn bind(addresses: &[String]) -> Result<Self, BindError> {
         let mut otlp = Vec::with_capacity(addresses.len());
         for address in addresses {
             otlp.push(Listener::bind("otlp.listen", address).await?);
         }
-        Ok(Bound { otlp, telemetry: None, connections_max: CONNECTIONS_MAX, tls: None, auth: None })
+        Ok(Bound { otlp, telemetry: None, connections_max: *CONNECTIONS_RANGE.start(), tls: None, auth: None })
+    }
+
+    /// Takes as many connections as a budget of `limit_bytes` leaves memory for.
+    #[must_use]
+    pub fn sized_for(mut self, limit_bytes: usize) -> Self {
+        self.connections_max = connections_max(limit_bytes);
+        self
     }
 
     /// Moves `/metrics` to an address of its own, which has the probes as well, and no TLS.

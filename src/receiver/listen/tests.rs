@@ -5,6 +5,14 @@ use super::*;
 use crate::tail::budget::Budget;
 use crate::telemetry::metrics::Held;
 
+#[test]
+fn connections_are_as_many_as_memory_has_room_for() {
+    let mib = 1 << 20;
+    for (limit_bytes, connections) in [(1, 512), (32 * mib, 512), (358 * mib, 4296), (16_000 * mib, 16_384)] {
+        assert_eq!(connections_max(limit_bytes), connections, "{limit_bytes}");
+    }
+}
+
 #[tokio::test]
 async fn one_connection_too_many_is_closed_and_counted() {
     let mut bound = Receiver::bind(&["127.0.0.1:0".to_owned()]).await.unwrap();
