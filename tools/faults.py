@@ -391,6 +391,9 @@ def write(name, line):
         before, rest = file.read().split(BEGIN)
         table, after = rest.split(END)
     rows = {text.split("(`")[1].split("`)")[0]: text for text in table.splitlines() if "(`" in text.split("|")[1 if "|" in text else 0]}
+    if name in rows and line.endswith(" |  |"):
+        # The Collector was not asked this time.
+        line = line.removesuffix(" |") + rows[name].rsplit(" | ", 1)[1]
     rows[name] = line
     head = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
     body = [rows[known] for known in SCENARIOS if known in rows]

@@ -39,8 +39,9 @@ const CONNECTION_BYTES: usize = 32 << 10;
 /// is what the container has beside it. 4,300 in 512 MiB: a few thousand processes that keep one each.
 const CONNECTIONS_PART: (usize, usize) = (3, 8);
 
-/// So many however small the memory is, and no more however large: the kernel's default of open files is near.
-const CONNECTIONS_RANGE: RangeInclusive<usize> = 512..=16_384;
+/// So many however small the memory is, as most of them are silent; no more however large it is: the usual limit of open
+/// files is near.
+const CONNECTIONS_RANGE: RangeInclusive<usize> = 2_048..=16_384;
 
 /// The same for the address of `telemetry.listen`: probes and scrapes, which senders must not crowd out.
 const TELEMETRY_CONNECTIONS_MAX: usize = 256;

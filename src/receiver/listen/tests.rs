@@ -8,7 +8,7 @@ use crate::telemetry::metrics::Held;
 #[test]
 fn connections_are_as_many_as_memory_has_room_for() {
     let mib = 1 << 20;
-    for (limit_bytes, connections) in [(1, 512), (32 * mib, 512), (358 * mib, 4296), (16_000 * mib, 16_384)] {
+    for (limit_bytes, connections) in [(1, 2048), (32 * mib, 2048), (358 * mib, 4296), (16_000 * mib, 16_384)] {
         assert_eq!(connections_max(limit_bytes), connections, "{limit_bytes}");
     }
 }
