@@ -1,7 +1,6 @@
 //! Attacks by the frame: HTTP/2 that is legal or nearly so, and only costs. The attacker is cut off or stopped, and a
 //! good sender on another connection is served meanwhile.
 
-use std::io;
 use std::time::Duration;
 
 use http::{Method, Version};
@@ -90,7 +89,7 @@ async fn attack(stream: TcpStream, rounds: u32, frames: impl Fn(u32) -> Vec<u8>,
     };
     let end = tokio::select! {
         () = read => End::Closed,
-        written = write => written.unwrap_or_else(|_: io::Error| End::Closed),
+        written = write => written.unwrap_or(End::Closed),
     };
     (end, from.reunite(to).unwrap())
 }
