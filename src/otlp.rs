@@ -7,6 +7,7 @@
 //!   singular submessage occurs twice. The views may rely on it.
 //! - Strings are not checked for UTF-8 here: a bad one must not cost its neighbours. [`text`], or the encoder, mends it.
 
+pub mod altered;
 pub mod json;
 #[cfg(any(test, fuzzing))]
 pub mod reference;

@@ -66,9 +66,10 @@ fn counted(before: &str, after: &str) -> String {
     let values = |text: &str, series: &str| {
         text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse::<f64>().ok()).unwrap_or(0.0)
     };
-    let bad = ["spansieve_rejected_spans_total{", "spansieve_dropped_spans_total{", "spansieve_requests_total{"];
+    let bad = ["rejected_spans", "dropped_spans", "altered_spans", "requests"]
+        .map(|what| format!("spansieve_{what}_total{{"));
     let series = after.lines().filter_map(|line| Some(line.rsplit_once(' ')?.0));
-    let moved = series.filter(|series| bad.iter().any(|name| series.starts_with(name)));
+    let moved = series.filter(|series| bad.iter().any(|name| series.starts_with(&**name)));
     let moved = moved.filter(|series| values(after, series) > values(before, series));
     let label = |series: &str| {
         let word = series.rsplit('"').nth(1).unwrap();

@@ -118,13 +118,14 @@ async fn metrics_say_which_service_is_late_and_incomplete_and_how_long_to_wait()
         client.export(request(&name, spans)).await.unwrap();
     }
     let orphan = Span { parent_span_id: vec![7; 8], ..support::span(trace, "below a lost span") };
-    client.export(request("broken\n", vec![support::span(trace, "root"), orphan])).await.unwrap();
+    let root = support::span(trace, "root");
+    client.export(request("broken\n", vec![root.clone(), orphan, root])).await.unwrap();
     eventually("all are decided", || metric(&scrape(), "spansieve_held_spans", &["pending"]) == 0.0).await;
     client.export(request("slow one", vec![support::span(trace, "late")])).await.unwrap();
     let text = scrape();
     let values = [
         ("spansieve_service_spans_total", "service=\"service-3\"", 100.0),
-        ("spansieve_service_spans_total", "service=\"broken\u{fffd}\"", 2.0),
+        ("spansieve_service_spans_total", "service=\"broken\u{fffd}\"", 3.0),
         ("spansieve_service_late_spans_total", "service=\"slow one\"", 1.0),
         ("spansieve_service_late_spans_total", "service=\"broken\u{fffd}\"", 0.0),
         ("spansieve_incomplete_traces_total", "service=\"broken\u{fffd}\"", 1.0),
@@ -134,6 +135,7 @@ async fn metrics_say_which_service_is_late_and_incomplete_and_how_long_to_wait()
     for (name, label, value) in values {
         assert_eq!(metric(&text, name, &[label]), value, "{name} {label}\n{text}");
     }
-    assert_eq!(metric(&text, "spansieve_service_spans_total", &[]), 1_203.0);
+    assert_eq!(metric(&text, "spansieve_service_spans_total", &[]), 1_204.0);
+    assert_eq!(metric(&text, "spansieve_duplicate_spans_total", &[]), 1.0);
     assert_eq!(daemon.stop(std::time::Duration::from_secs(8)).await, 0);
 }

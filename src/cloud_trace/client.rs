@@ -13,6 +13,7 @@ use crate::export::channel::{Channel, ChannelError, ChannelSettings};
 use crate::export::codec::BatchCodec;
 use crate::export::ledger::DropReason;
 use crate::export::sink::{EncodeSpans, Sink, Written};
+use crate::otlp::altered::AlteredSpans;
 use crate::sampling::Keep;
 use crate::tail::request::SpanBytes;
 
@@ -90,6 +91,10 @@ impl EncodeSpans for SpanEncoder {
         out: &mut Vec<u8>,
     ) -> Result<(), Self::Error> {
         self.span(resource, span.scope, span.span, keep, out)
+    }
+
+    fn take_altered(&mut self) -> AlteredSpans {
+        self.take_altered()
     }
 
     fn drop_reason(error: &Self::Error) -> DropReason {

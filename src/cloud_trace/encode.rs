@@ -18,6 +18,7 @@ use thiserror::Error;
 use self::attributes::{AttributeList, Scratch, entry};
 use self::span::SpanFields;
 use crate::config::settings::AllowedProjects;
+use crate::otlp::altered::AlteredSpans;
 use crate::otlp::view::AnyValue;
 use crate::otlp::wire::WireError;
 use crate::otlp::write;
@@ -124,6 +125,7 @@ pub struct Encoder {
     annotations: Annotations,
     /// The times that the API takes, nanoseconds since 1970.
     times: RangeInclusive<u64>,
+    altered: AlteredSpans,
     scratch: Scratch,
 }
 
@@ -137,6 +139,7 @@ impl Encoder {
             resources: Cache::default(),
             annotations: Annotations::default(),
             times: 0..=u64::MAX,
+            altered: AlteredSpans::default(),
             scratch: Scratch::default(),
         }
     }
@@ -145,6 +148,11 @@ impl Encoder {
     /// call any time will do.
     pub fn set_now(&mut self, unix_nano: u64) {
         self.times = unix_nano.saturating_sub(PAST_NANOS_MAX)..=unix_nano.saturating_add(FUTURE_NANOS_MAX);
+    }
+
+    /// Takes the number of spans that were encoded otherwise than they were sent, since the last call.
+    pub fn take_altered(&mut self) -> AlteredSpans {
+        std::mem::take(&mut self.altered)
     }
 
     /// The message `Resource` rewritten and encoded, for all spans that have the same one. Remembered by its bytes, as
@@ -190,6 +198,9 @@ impl Encoder {
             merge::write(out, &mut attributes, resource, annotations, scratch);
             fields.write_tail(out, &self.settings.names, scratch);
         });
+        scratch.renderer.note(fields.altered());
+        scratch.renderer.note(resource.altered);
+        self.altered.add(scratch.renderer.take_altered());
         Ok(())
     }
 }

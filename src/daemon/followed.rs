@@ -34,6 +34,9 @@ impl FollowedTraces {
         for incomplete in &tally.incomplete {
             self.metrics.incomplete(&incomplete.service, incomplete.parent.label(), incomplete.weight);
         }
+        if tally.duplicate_spans > 0 {
+            self.metrics.duplicates(tally.duplicate_spans);
+        }
         if tally.restarted_traces > 0 {
             self.metrics.restarted(tally.restarted_traces);
         }

@@ -224,6 +224,7 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
                 hold.settle();
             }
         }
+        self.ledger.altered(self.encoder.take_altered());
     }
 
     fn encode(&mut self, span: SpanBytes<'_>, keep: Keep, hold: Option<&Arc<KeptHold>>, now: std::time::Instant) {

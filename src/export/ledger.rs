@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::retry::Action;
+use crate::otlp::altered::AlteredSpans;
 use crate::tail::kept::KeptQueue;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{DROP_REASONS, WAIT_CAUSES};
@@ -115,6 +116,13 @@ impl Ledger {
     pub fn exported(&self, spans: u64) {
         self.metrics.exported(spans);
         self.kept.settle(spans);
+    }
+
+    /// So many spans were encoded otherwise than they were sent.
+    pub fn altered(&self, altered: AlteredSpans) {
+        for (reason, spans) in altered.counts() {
+            self.metrics.altered(reason, spans);
+        }
     }
 
     /// `spans` spans are lost; `detail` says why, and never what they contain.

@@ -6,6 +6,7 @@ use tonic::Status;
 
 use super::batch::{Batch, Form, Place};
 use super::ledger::DropReason;
+use crate::otlp::altered::AlteredSpans;
 use crate::sampling::Keep;
 use crate::tail::request::SpanBytes;
 
@@ -68,6 +69,9 @@ pub trait EncodeSpans: Send + 'static {
         keep: Keep,
         out: &mut Vec<u8>,
     ) -> Result<(), Self::Error>;
+
+    /// Takes the number of spans that were encoded otherwise than they were sent, since the last call.
+    fn take_altered(&mut self) -> AlteredSpans;
 
     /// Under which reason a span that cannot be encoded is counted.
     fn drop_reason(error: &Self::Error) -> DropReason;

@@ -20,6 +20,7 @@ use super::ledger::DropReason;
 use super::sink::{EncodeSpans, Sink, Written};
 use crate::config::{Settings, settings};
 use crate::otlp::ByteRange;
+use crate::otlp::altered::AlteredSpans;
 use crate::otlp::scan::Scope;
 use crate::proto::google::devtools::cloudtrace::v2::trace_service_server::{TraceService, TraceServiceServer};
 use crate::proto::google::devtools::cloudtrace::v2::{BatchWriteSpansRequest, Span, TruncatableString};
@@ -250,6 +251,10 @@ impl EncodeSpans for PlainEncoder {
         let id = u64::from_be_bytes(span.span_id.try_into().unwrap());
         out.extend(record(project, id, &span.name));
         if span.name == UNENCODABLE { Err("no sense in it") } else { Ok(()) }
+    }
+
+    fn take_altered(&mut self) -> AlteredSpans {
+        AlteredSpans::default()
     }
 
     fn drop_reason(_: &Self::Error) -> DropReason {

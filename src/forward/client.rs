@@ -15,6 +15,7 @@ use crate::export::channel::{Channel, ChannelError, ChannelSettings};
 use crate::export::codec::BatchCodec;
 use crate::export::ledger::DropReason;
 use crate::export::sink::{EncodeSpans, Sink, Written, cut};
+use crate::otlp::altered::AlteredSpans;
 use crate::sampling::Keep;
 use crate::tail::request::SpanBytes;
 
@@ -104,6 +105,10 @@ impl EncodeSpans for Encoder {
         out: &mut Vec<u8>,
     ) -> Result<(), Self::Error> {
         self.span(origin, span.span, keep, out)
+    }
+
+    fn take_altered(&mut self) -> AlteredSpans {
+        self.take_altered()
     }
 
     fn drop_reason(error: &Self::Error) -> DropReason {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::config::settings::AllowedProjects;
+use crate::otlp::altered::AlteredSpans;
 use crate::otlp::wire::WireError;
 use crate::resource::Rewriter;
 use crate::resource::cache::Cache;
@@ -63,13 +64,20 @@ pub struct Encoder {
     rewriter: Rewriter,
     origins: Cache<4, Origin>,
     annotations: Annotations,
+    altered: AlteredSpans,
 }
 
 impl Encoder {
     /// An encoder whose resources are rewritten by `rewriter`.
     #[must_use]
     pub fn new(settings: EncoderSettings, rewriter: Rewriter) -> Self {
-        Encoder { settings, rewriter, origins: Cache::default(), annotations: Annotations::default() }
+        let (origins, annotations) = (Cache::default(), Annotations::default());
+        Encoder { settings, rewriter, origins, annotations, altered: AlteredSpans::default() }
+    }
+
+    /// Takes the number of spans that were encoded otherwise than they were sent, since the last call.
+    pub fn take_altered(&mut self) -> AlteredSpans {
+        std::mem::take(&mut self.altered)
     }
 
     /// Resource and scope of a span, for all spans that have the same. Remembered by their bytes, as far as the
@@ -98,6 +106,9 @@ impl Encoder {
         } else {
             &[]
         };
-        Ok(span::write(span, keep.threshold, annotations, out)?)
+        let mut altered = span::write(span, keep.threshold, annotations, out)?;
+        altered |= origin.altered();
+        self.altered.add(altered);
+        Ok(())
     }
 }

@@ -8,6 +8,7 @@ use super::recording::Recording;
 use super::*;
 use crate::export::testing::counter;
 use crate::tail::hold::{KeptHold, Note, Notes};
+use crate::telemetry::pulse::SILENCE_MAX;
 
 /// A journal in `directory` with what belongs to it.
 struct Fixture {
@@ -179,4 +180,16 @@ async fn notes_reach_the_disk_without_another_request() {
     let mut next = Fixture::open(directory.path(), 1 << 30);
     assert_eq!(next.backlog.take_kept(), [(trace, crate::sampling::Keep { policy: u16::MAX, ..keep })]);
     assert_eq!(next.backlog.next_request().unwrap().unwrap().settled, [trace]);
+}
+
+#[tokio::test]
+async fn an_idle_writer_gives_signs_of_life_and_one_that_gives_none_is_wedged() {
+    let directory = TempDir::new().unwrap();
+    let fixture = Fixture::open(directory.path(), 1 << 30);
+    let start = Instant::now();
+    // A sign that came half a second after the start, or later.
+    fixture.eventually(|f| f.health.wedged(start + SILENCE_MAX + Duration::from_millis(500)).is_none()).await;
+    let (name, _) = fixture.health.wedged(start + Duration::from_secs(3_600)).unwrap();
+    assert_eq!(name, "journal");
+    fixture.close().await;
 }

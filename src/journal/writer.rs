@@ -14,7 +14,7 @@ use super::format::RECORD_HEADER_LEN;
 use super::store::{Entry, Store};
 use crate::tail::budget::Budget;
 use crate::tail::hold::{Note, Notes, Sequence};
-use crate::telemetry::{Health, Metrics};
+use crate::telemetry::{Health, Metrics, Pulse, pulse};
 
 /// From one group to the next: what an acknowledgement waits at most beside the sync itself. An idle journal writes at
 /// once; a busy one gathers some hundred requests for each sync.
@@ -115,24 +115,25 @@ impl Shared {
 
     /// Waits for something to do, and takes it; `None` when there is no more to come. A disk that fails is to be tried
     /// from time to time, with an empty group: nobody may send anything while the process is not ready.
-    fn next_group(&self) -> Option<Group> {
+    fn next_group(&self, pulse: &Pulse) -> Option<Group> {
         let mut queue = self.queue.lock();
-        while queue.requests.is_empty() && queue.notes.is_empty() {
+        loop {
+            let now = Instant::now();
+            pulse.beat(now.into());
+            if !queue.requests.is_empty() || !queue.notes.is_empty() {
+                break;
+            }
             if queue.closing {
                 return None;
             }
-            queue.idle = true;
-            let timed_out = match queue.retry_at {
-                Some(at) => self.work.wait_until(&mut queue, at).timed_out(),
-                None => {
-                    self.work.wait(&mut queue);
-                    false
-                }
-            };
-            queue.idle = false;
-            if timed_out {
+            if queue.retry_at.is_some_and(|at| at <= now) {
                 break;
             }
+            let next_beat = now + pulse::INTERVAL;
+            let until = queue.retry_at.map_or(next_beat, |at| at.min(next_beat));
+            queue.idle = true;
+            self.work.wait_until(&mut queue, until);
+            queue.idle = false;
         }
         queue.bytes = 0;
         Some(Group {
@@ -187,7 +188,9 @@ pub struct Writer {
 
 impl Writer {
     pub(super) fn start(shared: Arc<Shared>, store: Store, metrics: Arc<Metrics>, health: Arc<Health>) -> Self {
-        let worker = Worker { shared: Arc::clone(&shared), store, metrics, health, logged: None };
+        let pulse = Pulse::new(Instant::now().into());
+        health.watch("journal", pulse.clone());
+        let worker = Worker { shared: Arc::clone(&shared), store, metrics, health, pulse, logged: None };
         Writer { shared, task: tokio::task::spawn_blocking(|| worker.run()) }
     }
 
@@ -218,6 +221,7 @@ struct Worker {
     store: Store,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
+    pulse: Pulse,
     /// When the log last said that the disk fails.
     logged: Option<Instant>,
 }
@@ -225,7 +229,7 @@ struct Worker {
 impl Worker {
     #[expect(clippy::disallowed_methods, reason = "it has a thread of its own, and the next group gathers meanwhile")]
     fn run(mut self) {
-        while let Some(group) = self.shared.next_group() {
+        while let Some(group) = self.shared.next_group(&self.pulse) {
             let started = Instant::now();
             self.write(&group);
             std::thread::sleep(GROUP_INTERVAL.saturating_sub(started.elapsed()));

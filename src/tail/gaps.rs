@@ -1,4 +1,4 @@
-//! Where a trace is incomplete: spans whose parent has not come.
+//! What the ids of a trace tell: where it is incomplete, as the parent of a span has not come, and what came twice.
 //!
 //! A span without a parent id is a root. If a trace has none, the first span whose parent is of another process is its
 //! entry: on Cloud Run that parent is the platform's own span, and never comes. Every other parent that is missing is a
@@ -34,12 +34,22 @@ pub(super) struct Gap<'a> {
     pub(super) resource: &'a [u8],
 }
 
-/// The gaps of the trace of these spans, at most [`GAPS_MAX`]: of spans side by side that have the same resource one.
-pub(super) fn gaps<'a>(fragments: &'a [OpenFragment<'_>]) -> SmallVec<[Gap<'a>; 2]> {
+/// What the ids of a trace's spans tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Structure<'a> {
+    /// At most [`GAPS_MAX`]: of spans side by side that have the same resource one.
+    pub(super) gaps: SmallVec<[Gap<'a>; 2]>,
+    /// Spans that have the id of an earlier one.
+    pub(super) duplicate_count: u64,
+}
+
+/// The gaps and the duplicates of the trace of these spans.
+pub(super) fn structure<'a>(fragments: &'a [OpenFragment<'_>]) -> Structure<'a> {
     let spans = || fragments.iter().flat_map(OpenFragment::spans);
     let ids: SmallVec<[(u64, u64); 16]> = spans().map(|span| ids(span.span)).collect();
     let mut known: SmallVec<[u64; 16]> = ids.iter().map(|&(span_id, _)| span_id).collect();
     known.sort_unstable();
+    let duplicate_count = known.windows(2).filter(|pair| pair[0] == pair[1]).count() as u64;
     let has_root = !ids.iter().all(has_parent);
     // Most spans have their parents: no more than the ids of these is read.
     let is_orphan = |ids: &(u64, u64)| has_parent(ids) && known.binary_search(&ids.1).is_err();
@@ -50,7 +60,8 @@ pub(super) fn gaps<'a>(fragments: &'a [OpenFragment<'_>]) -> SmallVec<[Gap<'a>; 
     let entries = orphans.iter().filter(|(lineage, _)| may_be_entry(lineage));
     let entry = entries.min_by_key(|(lineage, _)| (begin(lineage), lineage.span_id));
     let entry_parent = entry.map(|(entry, _)| entry.parent_span_id);
-    let mut gaps = SmallVec::<[Gap<'_>; 2]>::new();
+    let mut structure = Structure { gaps: SmallVec::new(), duplicate_count };
+    let gaps = &mut structure.gaps;
     for (lineage, span) in &orphans {
         let is_entry = may_be_entry(lineage) && Some(lineage.parent_span_id) == entry_parent;
         let gap = Gap { parent: parent(lineage), resource: span.resource };
@@ -58,7 +69,7 @@ pub(super) fn gaps<'a>(fragments: &'a [OpenFragment<'_>]) -> SmallVec<[Gap<'a>; 
             gaps.push(gap);
         }
     }
-    gaps
+    structure
 }
 
 /// Whether a span with these ids, its own and that of its parent, has one. An id that is its own is none.

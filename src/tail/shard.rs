@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 
 use super::census::Census;
 use super::due::{Due, DueQueue, Moment};
-use super::gaps::{SPANS_MAX, gaps};
+use super::gaps::{SPANS_MAX, Structure, structure};
 use super::kept::KeptSpans;
 use super::packed::{pack, unpack};
 use super::request::{Fragment, OpenFragment};
@@ -561,9 +561,10 @@ fn missing_parent(
         return None;
     }
     let fragments: SmallVec<[OpenFragment<'_>; 4]> = trace.fragments.iter().map(Fragment::open).collect();
-    let gaps = gaps(&fragments);
+    let Structure { gaps, duplicate_count } = structure(&fragments);
     if let Some(weight) = weight {
         round.tally.incomplete(&gaps, weight);
+        round.tally.duplicate_spans += duplicate_count * weight;
     }
     gaps.iter().map(|gap| gap.parent).min_by_key(|&parent| parent as usize)
 }

@@ -114,6 +114,8 @@ pub struct Tally {
     pub followed: Vec<Followed>,
     /// Followed traces that were incomplete when their wait was over.
     pub incomplete: Vec<Incomplete>,
+    /// Spans of traces with an id that another one of theirs has: an estimate, from those that are followed.
+    pub duplicate_spans: u64,
     /// Milliseconds between due time and decision, with the number of traces.
     pub lag_ms: Vec<(u64, usize)>,
 }

@@ -20,7 +20,7 @@ use super::labels::{OTHER, SenderNames};
 pub use books::Books;
 
 pub use table::{
-    CUT_REASONS, DENIAL_REASONS, DISK_FAULTS, DROP_REASONS, Description, HANDSHAKE_FAILURES, HELD_STATES,
+    ALTERATIONS, CUT_REASONS, DENIAL_REASONS, DISK_FAULTS, DROP_REASONS, Description, HANDSHAKE_FAILURES, HELD_STATES,
     HELD_TRACE_STATES, Kind, LATE_VERDICTS, LabelDescription, LabelValues, OUTCOMES, PARENTS, PROTOCOLS,
     RECOVERY_SOURCES, REJECT_REASONS, RELOADS, SINK_CODES, TABLE, TRIGGERS, VERDICTS, WAIT_CAUSES, WAIT_SHARES,
 };
@@ -251,6 +251,11 @@ impl Metrics {
         self.count("spansieve_incomplete_traces_total", &[("service", &service), ("parent", parent)], traces);
     }
 
+    /// So many spans have an id that another one of their trace has.
+    pub fn duplicates(&self, spans: u64) {
+        self.count("spansieve_duplicate_spans_total", &[], spans);
+    }
+
     /// One of [`WAIT_SHARES`] came within so long; 0 if that is not known.
     pub fn suggested_wait(&self, share: &'static str, wait_ms: u64) {
         let seconds = Duration::from_millis(wait_ms).as_secs_f64();
@@ -265,6 +270,11 @@ impl Metrics {
     /// `spans` kept spans were lost for good, for one of [`DROP_REASONS`].
     pub fn dropped(&self, reason: &'static str, spans: u64) {
         self.count("spansieve_dropped_spans_total", &[("reason", reason)], spans);
+    }
+
+    /// `spans` kept spans were written otherwise than they were sent: one of [`ALTERATIONS`].
+    pub fn altered(&self, reason: &'static str, spans: u64) {
+        self.count("spansieve_altered_spans_total", &[("reason", reason)], spans);
     }
 
     /// `spans` spans of an earlier process were found in one of [`RECOVERY_SOURCES`].

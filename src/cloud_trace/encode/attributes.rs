@@ -12,6 +12,7 @@ use super::names::KeyNames;
 use super::text::{Clip, Renderer, mended};
 use super::write;
 use super::{ATTRIBUTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::otlp::altered::Alteration;
 use crate::otlp::view::{self, AnyValue};
 
 /// Attributes of a message that fit on the stack.
@@ -26,6 +27,7 @@ pub(super) struct AttributeList<'a> {
     names: &'a KeyNames,
     items: SmallVec<[Attribute<'a>; INLINE_COUNT]>,
     dropped_count: u64,
+    altered: Alteration,
     seen: KeyFilter,
     may_repeat: bool,
 }
@@ -48,7 +50,8 @@ impl<'a> AttributeList<'a> {
 
     /// An empty list whose keys may not repeat those in `seen` either.
     pub(super) fn beside(seen: &KeyFilter, names: &'a KeyNames) -> Self {
-        AttributeList { names, items: SmallVec::new(), dropped_count: 0, seen: seen.clone(), may_repeat: false }
+        let (items, altered) = (SmallVec::new(), Alteration::default());
+        AttributeList { names, items, dropped_count: 0, altered, seen: seen.clone(), may_repeat: false }
     }
 
     /// Appends an attribute under the name that Cloud Trace gives its key. It is dropped and counted if its key is
@@ -65,6 +68,7 @@ impl<'a> AttributeList<'a> {
             return self.drop_one();
         }
         let key = mended(raw);
+        self.altered.utf8 |= matches!(key, Cow::Owned(_));
         if key.len() > KEY_BYTES_MAX {
             return self.drop_one();
         }
@@ -80,6 +84,13 @@ impl<'a> AttributeList<'a> {
 
     fn drop_one(&mut self) {
         self.add_dropped(1);
+        self.altered.cut = true;
+    }
+
+    /// What became of keys, and of attributes that are not in the list.
+    #[inline]
+    pub(super) fn altered(&self) -> Alteration {
+        self.altered
     }
 
     pub(super) fn dropped_count(&self) -> u64 {
@@ -131,6 +142,7 @@ pub(super) fn attribute_map<'a>(
         list.push(key, value);
     }
     list.add_dropped(dropped_count);
+    scratch.renderer.note(list.altered());
     if list.items.is_empty() && list.dropped_count == 0 {
         return;
     }

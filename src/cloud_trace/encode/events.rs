@@ -4,6 +4,7 @@ use super::attributes::{Scratch, attribute_map, truncatable_string};
 use super::names::KeyNames;
 use super::span::Repeated;
 use super::{EVENT_LEAD_NANOS_MAX, EVENTS_MAX, NAME_BYTES_MAX, write};
+use crate::otlp::altered::Alteration;
 use crate::otlp::view::{self, Attributes};
 use crate::otlp::wire::{Reader, Value};
 
@@ -19,6 +20,8 @@ pub(super) fn write(
     if events.is_none() {
         return;
     }
+    let cut = events.count > EVENTS_MAX;
+    scratch.renderer.note(Alteration { cut, ..Alteration::default() });
     write::message(out, 9, |out| {
         for event in view::submessages(span, 11).take(EVENTS_MAX) {
             write::message(out, 1, |out| time_event(out, event, span_start, names, scratch));
@@ -39,7 +42,9 @@ fn time_event(out: &mut Vec<u8>, event: &[u8], span_start: u64, names: &KeyNames
             _ => {}
         }
     }
-    write::timestamp(out, 1, mended_time(time, span_start));
+    let mended = mended_time(time, span_start);
+    scratch.renderer.note(Alteration { times: mended != time, ..Alteration::default() });
+    write::timestamp(out, 1, mended);
     write::message(out, 2, |out| {
         truncatable_string(out, 1, scratch.renderer.string(name, NAME_BYTES_MAX));
         attribute_map(out, 2, Attributes::of_event(event), dropped_count, names, scratch);

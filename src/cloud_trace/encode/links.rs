@@ -4,6 +4,7 @@ use super::attributes::{Scratch, attribute_map};
 use super::names::KeyNames;
 use super::span::{Repeated, id};
 use super::{LINKS_MAX, write};
+use crate::otlp::altered::Alteration;
 use crate::otlp::view::{self, Attributes};
 use crate::otlp::wire::{Reader, Value};
 
@@ -18,6 +19,7 @@ pub(super) fn write(out: &mut Vec<u8>, span: &[u8], links: Repeated, names: &Key
             write::message(out, 1, |out| link.write(out, names, scratch));
             written += 1;
         }
+        scratch.renderer.note(Alteration { cut: written < links.count, ..Alteration::default() });
         write::count(out, 2, links.lost_count(written));
     });
 }

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use super::attributes::{AttributeList, Scratch, entry, key_hash};
 use super::resource::{EncodedResource, Owner};
 use super::{ATTRIBUTES_MAX, write};
+use crate::otlp::altered::Alteration;
 use crate::otlp::view;
 
 const SCOPE_NAME: &str = "otel.scope.name";
@@ -43,6 +44,8 @@ pub(super) fn write(
     let span_kept = span_count.min(room);
     let resource_kept = resource_count.min(room - span_kept);
     let lost = (span_count - span_kept + resource_count - resource_kept) as u64;
+    scratch.renderer.note(list.altered());
+    scratch.renderer.note(Alteration { cut: lost > 0, ..Alteration::default() });
     write::message(out, 7, |out| {
         resource.write(out, &overridden, resource_kept);
         out.extend_from_slice(annotations);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::attributes::{AttributeList, IDENTITIES, KeyFilter, KeyIndex, Keyed, Scratch, entry, key_hash};
 use super::names::KeyNames;
 use super::{EncodeError, EncoderSettings, labels, write};
+use crate::otlp::altered::Alteration;
 use crate::otlp::view::AnyValue;
 use crate::resource::{Attributes, Rewriter};
 use crate::sampling::annotation;
@@ -30,6 +31,8 @@ pub struct EncodedResource {
     pub(super) filter: KeyFilter,
     /// Attributes of the resource that were lost.
     pub(super) dropped_count: u64,
+    /// What became of it otherwise.
+    pub(super) altered: Alteration,
 }
 
 #[derive(Debug)]
@@ -98,9 +101,11 @@ impl EncodedResource {
             keys: KeyIndex::default(),
             filter: KeyFilter::default(),
             dropped_count: u64::from(attributes.dropped_count()),
+            altered: Alteration::default(),
         };
         resource.add_own(&attributes, settings, scratch);
         resource.add_users(&attributes, &settings.names, scratch);
+        resource.altered = scratch.renderer.take_altered();
         resource
     }
 
@@ -131,6 +136,7 @@ impl EncodedResource {
             }
         }
         self.dropped_count += list.dropped_count();
+        scratch.renderer.note(list.altered());
     }
 
     fn add(&mut self, key: &str, value: AnyValue<'_>, scratch: &mut Scratch) {

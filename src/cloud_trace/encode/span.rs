@@ -7,6 +7,7 @@ use super::names::KeyNames;
 use super::resource::EncodedResource;
 use super::{EncodeError, NAME_BYTES_MAX, VALUE_BYTES_MAX, events, links, write};
 use crate::otlp::TraceId;
+use crate::otlp::altered::Alteration;
 use crate::otlp::view::{self, StatusCode};
 use crate::otlp::wire::{Reader, Value};
 use crate::sampling::{Threshold, tracestate};
@@ -34,6 +35,8 @@ pub(super) struct SpanFields<'a> {
     kind: u32,
     start: u64,
     end: u64,
+    /// They are not what was sent.
+    times_mended: bool,
     events: Repeated,
     links: Repeated,
     status: &'a [u8],
@@ -73,6 +76,7 @@ impl<'a> SpanFields<'a> {
             kind: 0,
             start: 0,
             end: 0,
+            times_mended: false,
             events: Repeated::default(),
             links: Repeated::default(),
             status: &[],
@@ -113,10 +117,17 @@ impl<'a> SpanFields<'a> {
     /// A time that was not set is taken from the other one, and a span ends no earlier than it starts: clocks are
     /// set back, and one impossible interval would cost the whole batch.
     fn mend_times(&mut self) {
+        let sent = (self.start, self.end);
         if self.start == 0 {
             self.start = self.end;
         }
         self.end = self.end.max(self.start);
+        self.times_mended = sent != (self.start, self.end);
+    }
+
+    /// What became of it before anything was written.
+    pub(super) fn altered(&self) -> Alteration {
+        Alteration { times: self.times_mended, ..Alteration::default() }
     }
 
     /// The threshold that the span has passed, here and where it came from.

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::otlp::altered::Alteration;
 use crate::otlp::view::AnyValue;
 use crate::otlp::wire::DEPTH_MAX;
 
@@ -42,6 +43,8 @@ pub(super) struct Renderer {
     kept: Vec<u8>,
     kept_max: usize,
     total: u64,
+    /// What became of text since this was last taken.
+    altered: Alteration,
 }
 
 impl Write for Renderer {
@@ -63,9 +66,12 @@ impl Renderer {
     pub(super) fn string<'a>(&'a mut self, raw: &'a [u8], max: usize) -> Clip<'a> {
         // Nearly all text is ASCII, which is the faster check.
         if raw.is_ascii() || std::str::from_utf8(raw).is_ok() {
-            return clip(raw, raw.len() as u64, max);
+            let clip = clip(raw, raw.len() as u64, max);
+            self.altered.cut |= clip.cut_count > 0;
+            return clip;
         }
-        self.render(max, |out| out.write_all(mended(raw).as_bytes()))
+        self.altered.utf8 = true;
+        self.render(max, |out| out.write_all(String::from_utf8_lossy(raw).as_bytes()))
     }
 
     /// A value as text, cut to `max` bytes: arrays and maps as compact JSON, bytes as base64, nothing as nothing.
@@ -89,7 +95,21 @@ impl Renderer {
         self.total = 0;
         let written = write(self);
         debug_assert!(written.is_ok());
-        clip(&self.kept, self.total, max)
+        let clip = clip(&self.kept, self.total, max);
+        self.altered.cut |= clip.cut_count > 0;
+        clip
+    }
+
+    /// Notes what was done beside the text that is rendered here.
+    #[inline]
+    pub(super) fn note(&mut self, altered: Alteration) {
+        self.altered |= altered;
+    }
+
+    /// What was done since the last call.
+    #[inline]
+    pub(super) fn take_altered(&mut self) -> Alteration {
+        std::mem::take(&mut self.altered)
     }
 }
 
@@ -142,5 +162,7 @@ fn quoted(out: &mut Renderer, write: impl FnOnce(&mut Renderer) -> io::Result<()
 }
 
 fn json_string(out: &mut Renderer, raw: &[u8]) -> io::Result<()> {
-    Ok(serde_json::to_writer(out, &mended(raw))?)
+    let text = mended(raw);
+    out.altered.utf8 |= matches!(text, Cow::Owned(_));
+    Ok(serde_json::to_writer(out, &text)?)
 }

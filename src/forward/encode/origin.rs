@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{EncoderSettings, NO_PROJECT};
+use crate::otlp::altered::Alteration;
 use crate::otlp::text::{mended_resource, mended_scope, mended_string};
 use crate::otlp::view::submessages;
 use crate::otlp::write;
@@ -17,6 +18,7 @@ pub struct Origin {
     is_foreign: bool,
     resource: Vec<u8>,
     scope: Vec<u8>,
+    altered: Alteration,
 }
 
 impl Origin {
@@ -31,6 +33,7 @@ impl Origin {
         // Bytes that no scan accepted cannot come here; they would go on as they are.
         let resource = mended_resource(&resource).unwrap_or(Cow::Borrowed(&resource));
         let scope = mended_scope(span.scope).unwrap_or(Cow::Borrowed(span.scope));
+        let utf8 = matches!(resource, Cow::Owned(_)) || matches!(scope, Cow::Owned(_));
         let is_own = |project: &Arc<str>| Some(project) == settings.default_project.as_ref();
         let is_allowed = |project: &Arc<str>| is_own(project) || settings.allowed_projects.allows(project);
         Origin {
@@ -38,6 +41,7 @@ impl Origin {
             project: project.unwrap_or_else(|| NO_PROJECT.into()),
             resource: with_schema_url(&resource, span.resource_schema_url),
             scope: with_schema_url(&scope, span.scope_schema_url),
+            altered: Alteration { utf8, ..Alteration::default() },
         }
     }
 
@@ -62,6 +66,11 @@ impl Origin {
     #[must_use]
     pub fn scope(&self) -> &[u8] {
         &self.scope
+    }
+
+    /// What became of resource and scope beside the rewriting.
+    pub(super) fn altered(&self) -> Alteration {
+        self.altered
     }
 
     /// Roughly what it holds, in bytes.

@@ -1,6 +1,9 @@
 //! One span: its own bytes, and what is cut out of them and added to them.
 
+use std::borrow::Cow;
+
 use crate::otlp::TraceId;
+use crate::otlp::altered::Alteration;
 use crate::otlp::text::mended_span;
 use crate::otlp::trace_state;
 use crate::otlp::view::{AnyValue, submessages};
@@ -12,12 +15,17 @@ use crate::sampling::threshold::randomness;
 use crate::sampling::tracestate::{passed as passed_by, with_threshold};
 
 /// Appends the span as the field `spans` of a `ScopeSpans`. `annotations` are attributes that take the place of any
-/// others of their keys; none: those stay.
-pub(super) fn write(span: &[u8], threshold: Threshold, annotations: &[u8], out: &mut Vec<u8>) -> Result<(), WireError> {
+/// others of their keys; none: those stay. Returns what else is not as it was sent.
+pub(super) fn write(
+    span: &[u8],
+    threshold: Threshold,
+    annotations: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<Alteration, WireError> {
     let span = mended_span(span)?;
-    let mut result = Ok(());
-    write::message(out, 2, |out| result = fields(&span, threshold, annotations, out));
-    result
+    let mut cut = Ok(false);
+    write::message(out, 2, |out| cut = fields(&span, threshold, annotations, out));
+    Ok(Alteration { utf8: matches!(span, Cow::Owned(_)), cut: cut?, ..Alteration::default() })
 }
 
 /// Appends an attribute of a span.
@@ -48,8 +56,9 @@ struct Cut<'a> {
     dropped_links_count: u64,
 }
 
-/// Appends the fields of a `Span`: what need not change is copied as it stands; the order of fields is free.
-fn fields(span: &[u8], threshold: Threshold, annotations: &[u8], out: &mut Vec<u8>) -> Result<(), WireError> {
+/// Appends the fields of a `Span`: what need not change is copied as it stands; the order of fields is free. Returns
+/// whether links were left out.
+fn fields(span: &[u8], threshold: Threshold, annotations: &[u8], out: &mut Vec<u8>) -> Result<bool, WireError> {
     let mut cut = Cut::default();
     let mut trace_id = TraceId([0; 16]);
     let mut reader = Reader::new(span);
@@ -85,7 +94,7 @@ fn fields(span: &[u8], threshold: Threshold, annotations: &[u8], out: &mut Vec<u
     out.extend_from_slice(&span[copied..]);
     cut.replace(threshold, trace_id, out);
     out.extend_from_slice(annotations);
-    Ok(())
+    Ok(cut.links_count > 0)
 }
 
 impl Cut<'_> {

@@ -178,6 +178,25 @@ fn what_would_break_the_request_is_mended_or_cut_and_counted() {
 }
 
 #[test]
+fn what_is_written_otherwise_than_sent_is_counted() {
+    let altered = |resource: &[u8], raw: &[u8]| {
+        let mut encoder = plain();
+        let origin = encoder.origin(SpanBytes { resource, ..nowhere() });
+        encoder.span(&origin, raw, ERRORS, &mut Vec::new()).unwrap();
+        encoder.take_altered().counts().collect::<Vec<_>>()
+    };
+    let good = span().encode_to_vec();
+    let bad_name = [&good[..], &[0x2a, 1, 0xff]].concat();
+    let bad_link = Span { links: vec![Link { trace_id: vec![1], ..Link::default() }], ..span() }.encode_to_vec();
+    // `attributes {key: "k" value {string_value: 0xff}}`.
+    let bad_resource = [0x0a, 8, 0x0a, 1, b'k', 0x12, 3, 0x0a, 1, 0xff];
+    assert_eq!(altered(&[], &good), []);
+    assert_eq!(altered(&[], &bad_name), [("utf8", 1)]);
+    assert_eq!(altered(&[], &bad_link), [("cut", 1)]);
+    assert_eq!(altered(&bad_resource, &good), [("utf8", 1)]);
+}
+
+#[test]
 fn unknown_fields_and_repeated_ones_go_on_as_they_came() {
     // Two tracestates: the last counts; a field that this version does not know; a length in two bytes.
     let extra = [&[0x1a, 3][..], b"a=1", &[0x1a, 0x83, 0], b"b=2", &[0xa2, 0x06, 1, 0x07]].concat();

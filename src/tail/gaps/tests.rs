@@ -48,7 +48,7 @@ fn found(spans: &[(u32, Span)]) -> Vec<(u32, Parent)> {
     let each: Vec<_> = spans.chunks(1).map(fragment).collect();
     let found = |fragments: &[Fragment]| {
         let open: Vec<_> = fragments.iter().map(Fragment::open).collect();
-        let gaps = gaps(&open);
+        let gaps = structure(&open).gaps;
         let service = |gap: &Gap<'_>| Resource::decode(gap.resource).unwrap().dropped_attributes_count;
         gaps.iter().map(|gap| (service(gap), gap.parent)).collect::<Vec<_>>()
     };
@@ -90,5 +90,17 @@ fn gaps_are_parents_that_have_not_come() {
 #[test]
 fn there_are_only_so_many_gaps() {
     let spans: Vec<_> = (0..1_000).map(|n| span(n as u32 % 3, CLIENT, 2 * n + 2, 2 * n + 3)).collect();
-    assert_eq!(gaps(&[fragment(&spans).open()]).len(), GAPS_MAX);
+    assert_eq!(structure(&[fragment(&spans).open()]).gaps.len(), GAPS_MAX);
+}
+
+#[test]
+fn spans_with_the_id_of_another_are_counted() {
+    let duplicates = |ids: &[u64]| {
+        let spans: Vec<_> = ids.iter().map(|&id| span(1, SERVER, id, 0)).collect();
+        let each: Vec<_> = spans.chunks(1).map(fragment).collect();
+        let open: Vec<_> = each.iter().map(Fragment::open).collect();
+        structure(&open).duplicate_count
+    };
+    assert_eq!(duplicates(&[1, 2, 3]), 0);
+    assert_eq!(duplicates(&[1, 2, 1, 3, 1, 2]), 3);
 }

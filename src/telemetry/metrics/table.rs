@@ -117,6 +117,8 @@ pub const LATE_VERDICTS: &[&str] = &["kept", "dropped", "rescued"];
 /// Why kept spans are lost: Cloud Trace refused them for good, the process had to end, they cannot be encoded, they
 /// name a project that is not allowed, nobody took them within `cloud_trace.give_up_after`, or the spool's disk changed them.
 pub const DROP_REASONS: &[&str] = &["refused", "shutdown", "encode", "project_not_allowed", "gave_up", "corrupt"];
+/// How kept spans are written otherwise than they were sent: mended text; replaced times; something cut or left out.
+pub const ALTERATIONS: &[&str] = &["utf8", "times", "cut"];
 /// What the spans of a project wait for whose calls fail; see [`crate::export::retry::Action::cause`].
 pub const WAIT_CAUSES: &[&str] = &["unavailable", "quota", "unauthenticated", "denied"];
 /// Where an earlier process left spans.
@@ -259,6 +261,11 @@ pub const TABLE: &[Description] = &[
         &[SERVICE, listed("parent", PARENTS)],
         "Traces in which the parent of a span of this service had not come when the wait was over; an estimate.",
     ),
+    counter(
+        "spansieve_duplicate_spans_total",
+        &[],
+        "Spans whose id another one of their trace had when its wait was over; an estimate.",
+    ),
     gauge(
         "spansieve_suggested_decision_wait_seconds",
         &[listed("share", WAIT_SHARE_LABELS)],
@@ -266,6 +273,11 @@ pub const TABLE: &[Description] = &[
     ),
     counter("spansieve_exported_spans_total", &[], "Spans that Cloud Trace confirmed."),
     counter("spansieve_dropped_spans_total", &[listed("reason", DROP_REASONS)], "Kept spans that were lost for good."),
+    counter(
+        "spansieve_altered_spans_total",
+        &[listed("reason", ALTERATIONS)],
+        "Kept spans that were written otherwise than sent, as Cloud Trace would have refused them.",
+    ),
     gauge(
         "spansieve_waiting_spans",
         &[listed("cause", WAIT_CAUSES)],

@@ -131,6 +131,7 @@ fn upkeep_loses_nothing() {
 fn listed_values_are_those_of_the_code() {
     assert_eq!(Protocol::ALL.map(Protocol::label), PROTOCOLS);
     assert_eq!(RejectReason::ALL.map(RejectReason::label), REJECT_REASONS);
+    assert_eq!(crate::otlp::altered::REASONS, ALTERATIONS);
     let names = SINK_CODES.iter().map(|code| code.to_lowercase().replace('_', ""));
     let codes = (0..).map(tonic::Code::from_i32).map(|code| format!("{code:?}").to_lowercase());
     assert!(names.eq(codes.take(SINK_CODES.len())));
