@@ -17,7 +17,8 @@ DOCUMENT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__
 BEGIN, END = "<!-- soak.py: begin -->", "<!-- soak.py: end -->"
 # The load comes in pieces, whose senders start anew: what they know is added up after each.
 PIECE_S = 60
-# Of resident memory, over the last two thirds: less than this is flat.
+# Of resident memory, over the last two thirds: what is no more than this is flat. Faults move it by a hundred MiB up and down, so
+# a slope counts only as far as it is more than twice its standard error.
 SLOPE_MIB_PER_MINUTE = 1.0
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -120,8 +121,9 @@ class Soak:
             "exits": self.exits + [(code, seconds)], "drained_s": drained_s, "books": books,
             "peak_mib": self.daemon.memory_peak_mib(), "container_mib": self.args.container,
             "mib_by_minute": [round(mean(self.memory_mib[at : at + 60])) for at in range(0, len(self.memory_mib), 60)],
-            "slope_mib_per_minute": round(slope(self.memory_mib[len(self.memory_mib) // 3 :]) * 60, 2),
         }
+        by_minute = result["mib_by_minute"]
+        result["slope_mib_per_minute"], result["slope_error"] = slope(by_minute[len(by_minute) // 3 :])
         return result | {"broken": promises(result) + [self.load_failed] * bool(self.load_failed)}
 
 
@@ -149,7 +151,7 @@ def promises(result):
     arrived_unconfirmed = result["exported"] - books["exported"]
     # Taken, but the sender had no answer.
     sent_again = books["received"] - result["acked"]
-    steep = result["slope_mib_per_minute"] > SLOPE_MIB_PER_MINUTE
+    steep = result["slope_mib_per_minute"] - 2 * result["slope_error"] > SLOPE_MIB_PER_MINUTE
     checks = [
         (came == became, f"{came - became} spans unaccounted for"),
         (sent_again >= 0, f"{result['acked']} acknowledged, {books['received']} received"),
@@ -172,12 +174,14 @@ def mean(values):
 
 
 def slope(values):
-    """Of the line that fits best, a step."""
-    if len(values) < 2:
-        return 0.0
+    """Of the line that fits best, a step, and its standard error."""
+    if len(values) < 3:
+        return 0.0, 0.0
     middle, average = (len(values) - 1) / 2, mean(values)
-    above = sum((at - middle) * (value - average) for at, value in enumerate(values))
-    return above / sum((at - middle) ** 2 for at in range(len(values)))
+    spread = sum((at - middle) ** 2 for at in range(len(values)))
+    rise = sum((at - middle) * (value - average) for at, value in enumerate(values)) / spread
+    beside = sum((value - average - rise * (at - middle)) ** 2 for at, value in enumerate(values))
+    return round(rise, 2), round((beside / (len(values) - 2) / spread) ** 0.5, 2)
 
 
 def paragraph(result):
@@ -188,7 +192,7 @@ def paragraph(result):
         f"Of {result['sent']:,} spans sent {result['acked']:,} were acknowledged, and {books['received']:,} received (the rest of {result['unknown']:,} were on connections that broke). "
         f"{result['must_keep'] - result['missing']:,} of {result['must_keep']:,} error and slow traces arrived, {result['torn']:,} not whole; {result['twice']:,} spans came twice. "
         f"Over {len(result['exits'])} processes: {books['received']:,} received = {books['exported']:,} exported + {books['sampled_out']:,} sampled out + {books['rejected']:,} rejected + {books['dropped']:,} dropped + {books['held_last']:,} left. "
-        f"Resident memory at most {result['peak_mib']:,} of {result['container_mib']:,} MiB, by minute {result['mib_by_minute']}, slope {result['slope_mib_per_minute']} MiB a minute over the last two thirds.\n"
+        f"Resident memory at most {result['peak_mib']:,} of {result['container_mib']:,} MiB, by minute {result['mib_by_minute']}, slope {result['slope_mib_per_minute']} MiB a minute over the last two thirds (standard error {result['slope_error']}).\n"
     )
 
 
