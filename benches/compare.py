@@ -260,7 +260,7 @@ ROWS = [
     Row("ack p99, gRPC flat out", "grpc", "ack_p99_ms", "ms", most=50, digits=1, short=True),
     Row("ack p99 at 20,000 spans/s", "steady", "ack_p99_ms", "ms", most=5, digits=1, short=True),
     Row("CPU a span at 20,000 spans/s", "steady", "cpu_us", "us"),
-    Row("longest answer while a burst is decided", "burst", "pause_ms", "ms", most=5, digits=1),
+    Row("longest answer while a burst is decided", "burst", "pause_ms", "ms", most=5, digits=1, short=True),
     Row("... and on the idle daemon, for scale", "burst", "calm_max_ms", "ms", digits=1),
     Row("memory a pending span beyond its wire bytes", "hold", "bytes_beyond_wire", "B", most=60, digits=0, short=True),
     Row("peak memory at 20,000 spans/s, 10 s wait", "steady", "rss_peak_mib", "MiB", most=160, digits=0, short=True),

@@ -25,12 +25,12 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 ///
 /// - Freed memory goes back to the system over a second, on a thread of its own. At once on a worker it would stall all
 ///   requests: 50 ms for the 600 MB of a burst.
-/// - A body does not share the place of another that was more than twice as large, and begins at a page: 16 of 76 B a span
-///   beyond its wire bytes. At most as large would waste nothing, but fetches half of all memory anew.
+/// - A body does not share the place of another that was more than twice as large: 16 of 76 B a span beyond its wire
+///   bytes. At most as large would waste nothing, but fetches half of all memory anew.
 /// - No huge pages: they are given back to the host of a virtual machine and fetched again, which costs more than all else.
 const ALLOCATOR_CONF: (&str, &str) = (
     "_RJEM_MALLOC_CONF",
-    "background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0,cache_oblivious:false,lg_extent_max_active_fit:1,thp:never",
+    "background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0,lg_extent_max_active_fit:1,thp:never",
 );
 
 /// Cloud Run kills 10 s after SIGTERM; two seconds are left for the last scrape and the exit itself.

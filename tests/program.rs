@@ -96,6 +96,8 @@ fn a_good_configuration_validates() {
     let file = config_file(support::CONFIG);
     let (output, text) = output(&["validate", "--config", file.path().to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(0), "{text}");
+    // Nothing else has something to say at the start, such as the allocator about its options.
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
 }
 
 #[test]
