@@ -361,7 +361,7 @@ def main():
         rig = measure.rig_module(options)
         measure_all(options, programs, Cases(options, rig, load), journal)
 
-    facts = measure.machine()
+    facts = measure.machine(binary)
     everything = table(ROWS, programs, journal) + "\n\n" + footnote(facts, programs, journal)
     print(everything)
     if options.write:

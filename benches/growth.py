@@ -219,7 +219,7 @@ def main():
     for c in CHARTS:
         print(f"\n{c.title}\n{table(c, journal, program.digest)}")
     if options.write:
-        facts = measure.machine()
+        facts = measure.machine(binary)
         raw = {"machine": facts, "runs": journal.find(digest=program.digest)}
         (DOCS / "growth.json").write_text(json.dumps(raw, indent=1) + "\n")
         measure.replace_between(DOCS / "benchmarks.md", "growth", section(journal, program.digest, facts))

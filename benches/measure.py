@@ -135,7 +135,8 @@ def allow_open_files():
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def machine():
+def machine(binary):
+    """The machine, the date, and the commit that the daemon's `binary` was built from."""
     def first(path, pattern):
         found = re.search(pattern, Path(path).read_text(), re.M)
         return found[1].strip() if found else "?"
@@ -150,7 +151,7 @@ def machine():
         "memory_gib": round(memory, 1),
         "kernel": os.uname().release,
         "rust": output("rustc", "--version"),
-        "commit": output("git", "describe", "--always", "--dirty"),
+        "commit": output(binary, "--version").partition("(")[2].rstrip(")")[:7],
         "date": time.strftime("%Y-%m-%d"),
     }
 
