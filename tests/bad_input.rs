@@ -76,7 +76,10 @@ fn counted(before: &str, after: &str) -> String {
         let what = series.split('_').nth(1).unwrap();
         (!matches!(word, "ok" | "partial")).then(|| format!("{what} `{word}`"))
     };
-    let labels = moved.filter_map(label).collect::<Vec<_>>().join(", ");
+    // A scrape has them in any order.
+    let mut labels: Vec<_> = moved.filter_map(label).collect();
+    labels.sort();
+    let labels = labels.join(", ");
     if labels.is_empty() { "-".to_owned() } else { labels }
 }
 
