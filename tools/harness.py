@@ -9,6 +9,7 @@ GRPC, HTTP = "127.0.0.1:4317", "127.0.0.1:4318"
 RATIO = 0.05
 # The default of memory.limit: this part of the container's memory.
 LIMIT_SHARE = 0.7
+LEFT_MIB = 80
 # What a span of the rig's load takes of the memory budget: 568 B on the wire, its index, a part of its trace's entry.
 HELD_BYTES_PER_SPAN = 620
 
@@ -418,7 +419,8 @@ class Spansieve:
     def __init__(self, binary, container_mib=512, wait=2, percentage=100 * RATIO, spool=None, max_request_bytes="16MiB", more=""):
         self.binary, self.container_mib, self.wait = binary, container_mib, wait
         # As a percentage of the container would: there is none here.
-        self.limit_mib = int(container_mib * LIMIT_SHARE)
+        # As the daemon takes it of a container's control group.
+        self.limit_mib = min(int(container_mib * LIMIT_SHARE), container_mib - LEFT_MIB)
         self.folder = tempfile.mkdtemp(prefix="faults-")
         self.log = os.path.join(self.folder, "log")
         # A size for the spool means that there is one.

@@ -13,6 +13,9 @@ use crate::tail::budget::Budget;
 const UNBOOKED: f64 = 0.25;
 /// No less than this, which a process with hardly any budget needs, too.
 const UNBOOKED_BYTES_MIN: usize = 32 << 20;
+/// What a percentage leaves of a container, or three quarters of a very small one: [`UNBOOKED_BYTES_MIN`], and what comes and goes
+/// between two looks, which does not shrink with the container.
+const LEFT_BYTES_MIN: u64 = 80 << 20;
 /// How often it is looked: in a tenth of a second, what is unbooked grows by a small part of what is taken in.
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -32,9 +35,15 @@ pub fn limit_bytes(limit: Size) -> Result<usize, UnknownMemory> {
         Size::Bytes(bytes) => Ok(usize::try_from(bytes).unwrap_or(usize::MAX)),
         Size::Percent(percent) => {
             let total = container_bytes(Path::new("/")).ok_or(UnknownMemory)?;
-            Ok((total as f64 * percent / 100.0) as usize)
+            Ok(part(total, percent))
         }
     }
+}
+
+/// So many per cent of the container's `total_bytes`, less in a small one: see [`LEFT_BYTES_MIN`].
+fn part(total_bytes: u64, percent: f64) -> usize {
+    let most = total_bytes.saturating_sub(LEFT_BYTES_MIN).max(total_bytes / 4);
+    ((total_bytes as f64 * percent / 100.0) as u64).min(most) as usize
 }
 
 /// Counts in `budget`, for ever, what the process holds beyond its books and [`UNBOOKED`]: books are kept of what was asked for,

@@ -71,3 +71,14 @@ fn resident_memory_is_read_where_there_is_a_proc() {
     assert_eq!(resident_bytes(root(&[status]).path()), Some(12345 * 1024));
     assert_eq!(resident_bytes(root(&[]).path()), None);
 }
+
+#[test]
+fn a_percentage_leaves_some_of_a_small_container() {
+    const MIB: u64 = 1 << 20;
+    let mib = |total: u64, percent| part(total * MIB, percent) as u64 / MIB;
+    assert_eq!(mib(512, 70.0), 358);
+    assert_eq!(mib(192, 70.0), 112);
+    assert_eq!(mib(192, 50.0), 96);
+    assert_eq!(mib(128, 70.0), 48);
+    assert_eq!(mib(64, 70.0), 16);
+}
