@@ -33,7 +33,10 @@ impl Origin {
         // Bytes that no scan accepted cannot come here; they would go on as they are.
         let resource = mended_resource(&resource).unwrap_or(Cow::Borrowed(&resource));
         let scope = mended_scope(span.scope).unwrap_or(Cow::Borrowed(span.scope));
-        let utf8 = matches!(resource, Cow::Owned(_)) || matches!(scope, Cow::Owned(_));
+        let urls = [span.resource_schema_url, span.scope_schema_url];
+        let utf8 = matches!(resource, Cow::Owned(_))
+            || matches!(scope, Cow::Owned(_))
+            || urls.into_iter().any(|url| matches!(mended_string(url), Cow::Owned(_)));
         let is_own = |project: &Arc<str>| Some(project) == settings.default_project.as_ref();
         let is_allowed = |project: &Arc<str>| is_own(project) || settings.allowed_projects.allows(project);
         Origin {

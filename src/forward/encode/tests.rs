@@ -179,12 +179,13 @@ fn what_would_break_the_request_is_mended_or_cut_and_counted() {
 
 #[test]
 fn what_is_written_otherwise_than_sent_is_counted() {
-    let altered = |resource: &[u8], raw: &[u8]| {
+    let altered_at = |origin: SpanBytes<'_>, raw: &[u8]| {
         let mut encoder = plain();
-        let origin = encoder.origin(SpanBytes { resource, ..nowhere() });
+        let origin = encoder.origin(origin);
         encoder.span(&origin, raw, ERRORS, &mut Vec::new()).unwrap();
         encoder.take_altered().counts().collect::<Vec<_>>()
     };
+    let altered = |resource: &[u8], raw: &[u8]| altered_at(SpanBytes { resource, ..nowhere() }, raw);
     let good = span().encode_to_vec();
     let bad_name = [&good[..], &[0x2a, 1, 0xff]].concat();
     let bad_link = Span { links: vec![Link { trace_id: vec![1], ..Link::default() }], ..span() }.encode_to_vec();
@@ -194,6 +195,7 @@ fn what_is_written_otherwise_than_sent_is_counted() {
     assert_eq!(altered(&[], &bad_name), [("utf8", 1)]);
     assert_eq!(altered(&[], &bad_link), [("cut", 1)]);
     assert_eq!(altered(&bad_resource, &good), [("utf8", 1)]);
+    assert_eq!(altered_at(SpanBytes { scope_schema_url: &[0xff], ..nowhere() }, &good), [("utf8", 1)]);
 }
 
 #[test]
