@@ -13,6 +13,7 @@ mod keys;
 mod limits;
 mod problem;
 mod read;
+mod secrets;
 mod section;
 pub mod settings;
 #[cfg(test)]

@@ -141,6 +141,11 @@ impl Node {
         }
     }
 
+    /// Returns true if this is a scalar whose text ends with `suffix`.
+    pub(super) fn ends_with(&self, suffix: char) -> bool {
+        matches!(&self.value, Value::Scalar(scalar) if scalar.text.trim_end().ends_with(suffix))
+    }
+
     /// Values in a list, keys in a section.
     pub(super) fn len(&self) -> usize {
         match &self.value {

@@ -198,23 +198,49 @@ pub(super) fn of_section(path: &str) -> impl Iterator<Item = &'static str> + Clo
     })
 }
 
-/// Says what to write instead of `key`, which the section `path` does not have.
-pub(super) fn unknown(path: &str, key: &str) -> Fault {
+/// The sections of a Collector's configuration (<https://opentelemetry.io/docs/collector/configuration/>).
+const COLLECTOR_SECTIONS: [&str; 6] = ["receivers", "processors", "exporters", "connectors", "extensions", "service"];
+
+/// Says what to write instead of `key`, which the section `path` does not have; `is_written` tells which keys it has.
+pub(super) fn unknown(path: &str, key: &str, is_written: impl Fn(&str) -> bool) -> Fault {
     let fault = Fault::new(format!("unknown key {}", quote(key)));
-    let known = of_section(path);
     if key == "<<" {
         return fault.help("merge keys are not part of YAML 1.2: write the keys out");
     }
-    if let Some(name) = closest(key, known.clone()) {
+    if path.is_empty() && COLLECTOR_SECTIONS.contains(&key) {
+        return fault.help(
+            "this is a section of an OpenTelemetry Collector's configuration: move what is in its `tail_sampling` and \
+             `resource` processors to the top level; docs/migrating-from-the-collector.md says where the rest goes",
+        );
+    }
+    let known = of_section(path);
+    if let Some(name) = closest(key, known.clone().filter(|name| !is_written(name))) {
         return fault.help(format!("did you mean `{name}`?"));
     }
-    let elsewhere = KEYS.iter().filter_map(|path| path.rsplit_once('.'));
-    let name = closest(key, elsewhere.clone().map(|(_, name)| name));
-    match elsewhere.into_iter().find(|(_, known)| Some(*known) == name) {
+    // A slip of the pen for a key that is written already does not come from another section.
+    let is_slip = closest(key, known.clone()).is_some();
+    match elsewhere(path, key).filter(|_| !is_slip) {
         Some((section, name)) => fault.help(format!("did you mean `{name}` of `{section}`?")),
         None => fault.help(format!("known here: {}", known.collect::<Vec<_>>().join(", "))),
     }
 }
+
+/// Returns the section, other than `path`, that has `key`, or a key of one letter less, more or other. Keys in the items of
+/// a list are meant only in that list: `service` of a latency threshold is not what a stray `service` stands for.
+fn elsewhere(path: &str, key: &str) -> Option<(&'static str, &'static str)> {
+    let is_near = |section: &str| section.rsplit_once("[]").is_none_or(|(list, _)| path.starts_with(list));
+    let distance_max = usize::from(key.chars().count() > ONE_LETTER_CHARS_MIN);
+    let candidates = KEYS.iter().filter_map(|path| path.rsplit_once('.'));
+    let candidates = candidates.filter(|(section, _)| *section != path && is_near(section));
+    let distances = candidates.map(|entry| (strsim::damerau_levenshtein(key, entry.1), entry));
+    distances
+        .filter(|(distance, _)| *distance <= distance_max)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, entry)| entry)
+}
+
+/// In a word of this length or shorter, another letter makes another word.
+const ONE_LETTER_CHARS_MIN: usize = 4;
 
 /// The one of `known` that was probably meant by `word`: a third of the letters wrong still reads as the same word,
 /// and so does one that was cut or continued.

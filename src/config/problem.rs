@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write};
 
+use super::secrets::masked_lines;
+
 /// Longer lines are shown without a snippet: a caret far to the right helps nobody.
 const SNIPPET_CHARS_MAX: usize = 200;
 
@@ -132,20 +134,27 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// `problems` for a terminal, each with its line of `text` (the file `file_name`) and a caret.
+/// `problems` for a terminal, each with its line of `text` (the file `file_name`) and a caret. Secrets in these lines are
+/// masked: what is shown here ends up in logs.
 #[must_use]
 pub fn render(problems: &[Problem], text: &str, file_name: &str, color: bool) -> String {
-    let lines: Vec<&str> = text.lines().collect();
+    let lines = if problems.is_empty() { Vec::new() } else { masked_lines(text) };
     let paint = Paint { color };
     let mut out = String::new();
     for problem in problems {
         // Writing to a String cannot fail.
-        let _ = render_one(&mut out, problem, lines.get(problem.line.wrapping_sub(1)).copied(), file_name, paint);
+        let _ = render_one(&mut out, problem, lines.get(problem.line.wrapping_sub(1)), file_name, paint);
     }
     out
 }
 
-fn render_one(out: &mut String, problem: &Problem, line: Option<&str>, file_name: &str, paint: Paint) -> fmt::Result {
+fn render_one(
+    out: &mut String,
+    problem: &Problem,
+    line: Option<&String>,
+    file_name: &str,
+    paint: Paint,
+) -> fmt::Result {
     let (label, style) = match problem.severity {
         Severity::Error => ("error", Paint::RED),
         Severity::Warning => ("warning", Paint::YELLOW),

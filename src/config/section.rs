@@ -6,7 +6,13 @@ use super::document::{Key, Node, Value};
 use super::keys;
 use super::limits::Limit;
 use super::problem::{Fault, Position, Problem};
+use super::secrets::is_secret;
 use super::values::{Read, not_a_list, not_a_section};
+
+/// The fault of a secret in the wrong form, which the message must not repeat.
+fn secret_not(expected: &str, form: &str) -> Fault {
+    Fault::new(format!("expected {expected}, found something else")).help(format!("write `{form}`"))
+}
 
 /// A mapping whose keys are those of one section.
 pub(super) struct Section<'a> {
@@ -41,7 +47,8 @@ impl<'a> Section<'a> {
         for (key, _) in self.entries {
             let name = key.name.as_str();
             if !keys::of_section(&self.path).any(|known| known == name) && !also_known.contains(&name) {
-                self.problems.push(keys::unknown(&self.path, name).error(key.at));
+                let is_written = |known: &str| self.entries.iter().any(|(key, _)| key.name == known);
+                self.problems.push(keys::unknown(&self.path, name, is_written).error(key.at));
             }
         }
     }
@@ -114,7 +121,8 @@ impl<'a> Section<'a> {
             Value::Seq(items) => items.as_slice(),
             _ if node.is_null() => &[],
             _ => {
-                self.error(node.at, not_a_list(node));
+                let fault = if is_secret(key) { secret_not("a list", "[...]") } else { not_a_list(node) };
+                self.error(node.at, fault);
                 return None;
             }
         };
@@ -136,7 +144,9 @@ impl<'a> Section<'a> {
         match &node.value {
             Value::Map(entries) => entries,
             _ => {
-                self.error(node.at, not_a_section(node));
+                let form = "a section of `key: value` lines";
+                let fault = if is_secret(key) { secret_not(form, "{name: value}") } else { not_a_section(node) };
+                self.error(node.at, fault);
                 &[]
             }
         }

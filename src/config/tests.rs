@@ -402,7 +402,7 @@ tail_sampling:
     assert_eq!(settings.tail_sampling.policies[2].rule, Rule::Probabilistic { sampling_percentage: 0.1 });
     assert!(settings.tail_sampling.sample_on_first_match);
     assert_eq!(settings.tail_sampling.decision_cache.sampled_cache_size, 100_000);
-    assert_eq!(warnings.iter().map(|warning| warning.line).collect::<Vec<_>>(), [4, 17]);
+    assert_eq!(warnings.iter().map(|warning| warning.line).collect::<Vec<_>>(), [4, 17, 17]);
 }
 
 #[test]

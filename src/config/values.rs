@@ -414,6 +414,10 @@ pub(super) fn endpoint(node: &Node) -> Read<Endpoint> {
         };
     }
     if let Some(rest) = url.strip_prefix("http://") {
+        if rest.split(['/', ':']).next().is_some_and(|host| host.ends_with(".googleapis.com")) {
+            let host = rest.split(['/', ':']).next().unwrap_or_default();
+            return Err(fault().help(format!("Google's APIs want TLS: write `https://{host}`")));
+        }
         return if is_address(rest) {
             Ok(Endpoint::Plaintext(url.to_owned()))
         } else {

@@ -29,6 +29,27 @@ fn syntax() {
 }
 
 #[test]
+fn suggestions() {
+    for (text, expected) in [
+        ("receivers: {}\n", "OpenTelemetry Collector"),
+        ("service: {}\n", "docs/migrating-from-the-collector.md"),
+        ("decision_wait: 5s\n", "did you mean `decision_wait` of `tail_sampling`?"),
+        ("spol: {}\n", "known here: otlp,"),
+        ("spool: {}\n", "did you mean `spool` of `cloud_trace`?"),
+        ("otlp: {service: x}\n", "known here: listen,"),
+        ("otlp: {listen: [\"a:1\"], listn: []}\n", "known here: listen,"),
+        (
+            "cloud_trace: {endpoint: \"http://cloudtrace.googleapis.com\"}\n",
+            "write `https://cloudtrace.googleapis.com`",
+        ),
+    ] {
+        let problems = super::load(text).unwrap_err();
+        let help = problems.iter().next().unwrap().help.clone().unwrap_or_default();
+        assert!(help.contains(expected), "{text}: {help}");
+    }
+}
+
+#[test]
 fn keys() {
     // Unknown and misplaced keys.
     check(&[
@@ -42,6 +63,37 @@ fn keys() {
         ("otlp: 5\n", "1:7+1 expected a section of `key: value` lines, found `5`"),
         ("telemetry: {log: []}\n", "1:18+1 expected a section of `key: value` lines, found a list"),
     ]);
+}
+
+#[test]
+fn secrets() {
+    // A secret in the wrong form is not repeated.
+    check(&[
+        (
+            "otlp: {auth: {bearer: {tokens: s3cret}}}\n",
+            "1:23+1 there is no token in `bearer`\n1:32+6 expected a list, found something else",
+        ),
+        (
+            "cloud_trace:\n  headers: Bearer s3cret\n",
+            "2:12+13 expected a section of `key: value` lines, found something else",
+        ),
+    ]);
+    let texts = [
+        "otlp:\n  auth:\n    bearer:\n      tokens: [s3cret, \"s3\tcret\"]\n",
+        "otlp: {auth: {bearer: {tokens: [s3cret]}}}\n",
+        "otlp: {auth: {bearer: {tokens: s3cret}}}\n",
+        "otlp: {auth: {bearer: {tokens: [s3cret\n",
+        "cloud_trace:\n  headers:\n    content-type: s3cret\n",
+        "cloud_trace:\n  headers: s3cret\n",
+        "cloud_trace:\n  headers:\n    authorization: \"Bearer s3cret\n",
+    ];
+    for text in texts {
+        let rendered = match super::load(text) {
+            Ok(loaded) => crate::config::render(&loaded.warnings, text, "f", false),
+            Err(problems) => format!("{}{problems}", problems.render("f", false)),
+        };
+        assert!(!rendered.is_empty() && !rendered.contains("s3cret"), "{rendered}");
+    }
 }
 
 #[test]
@@ -256,7 +308,7 @@ fn cloud_trace() {
             "cloud_trace: {api: telemetry, attribute_mapping: none, cloud_run_revision: true}\n",
             "1:31+17 warning: `attribute_mapping` has no effect: OTLP carries attributes as they are\n1:56+18 warning: `cloud_run_revision` has no effect: OTLP carries attributes as they are",
         ),
-        ("cloud_trace: {headers: a}\n", "1:24+1 expected a section of `key: value` lines, found `a`"),
+        ("cloud_trace: {headers: a}\n", "1:24+1 expected a section of `key: value` lines, found something else"),
         ("cloud_trace: {headers: {a b: c}}\n", "1:25+3 `a b` is no header name"),
         (
             "cloud_trace: {headers: {TE: a, grpc-timeout: 1S, content-type: b}}\n",

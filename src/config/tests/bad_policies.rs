@@ -12,6 +12,30 @@ fn check_policies(cases: &[(&str, &str)]) {
 }
 
 #[test]
+fn policies_that_are_right_and_hardly_meant() {
+    check_policies(&[
+        (
+            "probabilistic, probabilistic: {sampling_percentage: 0.05}",
+            "4:59+4 warning: `sampling_percentage: 0.05` is 0.05 %: 1 of 2000 traces",
+        ),
+        ("probabilistic, probabilistic: {sampling_percentage: 0.05%}", ""),
+        ("probabilistic, probabilistic: {sampling_percentage: 0}", ""),
+        (
+            "adaptive, adaptive: {goal_percentage: 0.5}",
+            "4:45+3 warning: `goal_percentage: 0.5` is 0.5 %: 1 of 200 traces",
+        ),
+        (
+            "identical_errors, identical_errors: {sampling_percentage: 0.1}",
+            "4:65+3 warning: `sampling_percentage: 0.1` is 0.1 %: 1 of 1000 traces",
+        ),
+        (
+            "drop, drop: {drop_sub_policy: [{name: e, type: error}]}",
+            "2:3+8 warning: no trace is kept: every policy is of type `drop`",
+        ),
+    ]);
+}
+
+#[test]
 fn policies() {
     // `tail_sampling.policies`.
     check(&[

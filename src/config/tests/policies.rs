@@ -9,9 +9,11 @@ use crate::config::settings::{
     TraceKey, TrafficMemory,
 };
 
-/// The rule of the policy `{name: n, POLICY}`.
+/// The rule of the policy `{name: n, POLICY}`, which stands beside one that keeps.
 fn rule(policy: &str) -> Rule {
-    let text = format!("tail_sampling:\n  decision_wait: 5m\n  policies:\n    - {{name: n, {policy}}}\n");
+    let keeps = "{name: keeps, type: always_sample}";
+    let text =
+        format!("tail_sampling:\n  decision_wait: 5m\n  policies:\n    - {{name: n, {policy}}}\n    - {keeps}\n");
     settings(&text).tail_sampling.policies.remove(0).rule
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::condition::failed;
+use super::policy::warn_of_fraction;
 use crate::condition::Condition;
 use crate::config::document::Node;
 use crate::config::limits::{
@@ -34,7 +35,9 @@ const CLOUD_TRACE_FREE_SPANS_PER_MONTH: f64 = 2_500_000.0;
 pub(super) fn adaptive(mut section: Section<'_>) -> Option<Rule> {
     let goal = exactly_one(&mut section, ["goal_percentage", "goal_spans_per_second"], |section, key| match key {
         "goal_percentage" => {
-            section.read(key, |node| values::percentage_within(node, &GOAL_PERCENTAGES)).map(Goal::Percentage)
+            let percentage = section.read(key, |node| values::percentage_within(node, &GOAL_PERCENTAGES))?;
+            warn_of_fraction(section, key, percentage);
+            Some(Goal::Percentage(percentage))
         }
         _ => section.read(key, |node| values::decimal(node, &GOAL_SPANS_PER_SECOND)).map(Goal::SpansPerSecond),
     });
@@ -107,6 +110,7 @@ pub(super) fn identical_errors(section: &mut Section<'_>) -> Option<Rule> {
         section.set("first", &mut rule.first, |node| count32(node, &IDENTICAL_ERRORS_FIRST));
         section.set("window", &mut rule.window, |node| values::duration(node, &IDENTICAL_ERRORS_WINDOW));
         section.set("sampling_percentage", &mut rule.sampling_percentage, values::percentage);
+        warn_of_fraction(&mut section, "sampling_percentage", rule.sampling_percentage);
         rule.key = trace_key(&mut section, &rule.key.fields, KeySpan::Error);
         rule.max_keys = max_keys(&mut section, &KEY_COUNT, rule.max_keys);
     }

@@ -82,6 +82,11 @@ pub(super) fn policies(section: &mut Section<'_>, nodes: &[&Node], decision_wait
         }
         policies.push(policy);
     }
+    if !policies.is_empty() && policies.iter().all(|policy| matches!(policy.rule, Rule::Drop(_))) {
+        let at = section.entry("policies").map_or(section.at(), |(at, _)| at);
+        let fault = Fault::new("no trace is kept: every policy is of type `drop`");
+        section.warn(at, fault.help("add a policy that keeps, such as `{name: rest, type: always_sample}`"));
+    }
     if lines.len() > POLICY_COUNT.max {
         let fault = Fault::new(format!("{} policies, with those of composites", lines.len()));
         section.error(section.at(), fault.help(format!("at most {}: {}", POLICY_COUNT.max, POLICY_COUNT.why)));
@@ -214,7 +219,21 @@ fn probabilistic(mut section: Section<'_>) -> Option<Rule> {
         section.warn(at, fault.help("the ratio depends on the trace id alone, the same on every instance: remove it"));
     }
     let sampling_percentage = section.require("sampling_percentage", values::percentage)?;
+    warn_of_fraction(&mut section, "sampling_percentage", sampling_percentage);
     Some(Rule::Probabilistic { sampling_percentage })
+}
+
+/// A number below 1 without a percent sign may be a fraction: `0.05` is 1 of 2,000 traces, not 1 of 20.
+pub(super) fn warn_of_fraction(section: &mut Section<'_>, key: &str, percentage: f64) {
+    let Some((_, node)) = section.entry(key) else { return };
+    if percentage > 0.0 && percentage < 1.0 && !node.ends_with('%') {
+        let (one_of, as_fraction) = ((100.0 / percentage).round(), percentage * 100.0);
+        let fault = Fault::new(format!("`{key}: {percentage}` is {percentage} %: 1 of {one_of} traces"));
+        section.warn(
+            node.at,
+            fault.help(format!("if that is meant, write `{percentage}%`; a fraction is `{as_fraction}`")),
+        );
+    }
 }
 
 fn span_count(mut section: Section<'_>) -> Option<Rule> {

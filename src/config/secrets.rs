@@ -1,0 +1,80 @@
+//! Masks secrets in the lines of a configuration that messages show.
+//!
+//! Works on the text alone, because a file with a syntax error has no tree. It masks too much rather than too little.
+
+/// The keys whose values are secrets, by their last name: `otlp.auth.bearer.tokens` and `cloud_trace.headers`.
+const KEYS: [&str; 2] = ["tokens", "headers"];
+
+/// Returns true if the values under a key of this name are secrets.
+pub(super) fn is_secret(key: &str) -> bool {
+    KEYS.contains(&key)
+}
+
+/// Returns the lines of `text`, with each character of a secret replaced by `*`.
+pub(super) fn masked_lines(text: &str) -> Vec<String> {
+    let mut block = None;
+    text.lines().map(|line| masked(line, &mut block)).collect()
+}
+
+/// The lines that belong to the value of a secret key.
+struct Block {
+    /// The indentation of the line that has the key, in bytes.
+    indent: usize,
+    /// Brackets that are open.
+    depth: usize,
+}
+
+impl Block {
+    /// Returns true if `line` goes on with the value: it is within brackets, deeper than the key, or an item of its list.
+    fn has(&self, line: &str) -> bool {
+        let content = line.trim_start();
+        let indent = line.len() - content.len();
+        let is_item = indent == self.indent && content.starts_with('-');
+        self.depth > 0 || content.is_empty() || indent > self.indent || is_item
+    }
+
+    fn count_brackets(&mut self, text: &str) {
+        for c in text.chars() {
+            match c {
+                '[' | '{' => self.depth += 1,
+                ']' | '}' => self.depth = self.depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn masked(line: &str, block: &mut Option<Block>) -> String {
+    if let Some(open) = block.as_mut().filter(|block| block.has(line)) {
+        open.count_brackets(line);
+        // The name of a header is not a secret, and says which line is meant.
+        let name = line.find(": ").filter(|_| open.depth == 0).map_or(0, |colon| colon + 1);
+        return mask_from(line, name);
+    }
+    *block = None;
+    let Some(value) = KEYS.iter().filter_map(|key| value_of(line, key)).min() else { return line.to_owned() };
+    let indent = line.len() - line.trim_start().len();
+    let mut open = Block { indent, depth: 0 };
+    open.count_brackets(&line[value..]);
+    *block = Some(open);
+    mask_from(line, value)
+}
+
+/// Returns where the value of `key` begins in `line`, if the line has that key.
+fn value_of(line: &str, key: &str) -> Option<usize> {
+    line.match_indices(key).find_map(|(at, _)| {
+        let is_start = !line[..at].ends_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.'));
+        let after = line[at + key.len()..].trim_start_matches(['"', '\'']).trim_start();
+        (is_start && after.starts_with(':')).then(|| line.len() - after.len() + 1)
+    })
+}
+
+/// Keeps white space and what gives a list or a section its form.
+fn mask_from(line: &str, from: usize) -> String {
+    let (shown, secret) = line.split_at(from);
+    let masked = secret.chars().map(|c| if c.is_whitespace() || "[]{}-".contains(c) { c } else { '*' });
+    shown.chars().chain(masked).collect()
+}
+
+#[cfg(test)]
+mod tests;
