@@ -70,7 +70,7 @@ impl Denial {
             Denial::IdToken(Rejection::Audience) => "audience",
             Denial::IdToken(Rejection::Expired) => "expired",
             Denial::IdToken(Rejection::Future) => "future",
-            Denial::IdToken(Rejection::Account(_)) => "account",
+            Denial::IdToken(Rejection::Account(_) | Rejection::Unverified(_)) => "account",
             Denial::NoKeys => "no_keys",
         }
     }
@@ -79,7 +79,9 @@ impl Denial {
     /// 15.5.2 and 15.5.4; gRPC `doc/statuscodes.md`). No exporter repeats these. What passes is 503 and UNAVAILABLE.
     pub(super) fn statuses(&self) -> (StatusCode, Code) {
         match self {
-            Denial::IdToken(Rejection::Account(_)) => (StatusCode::FORBIDDEN, Code::PermissionDenied),
+            Denial::IdToken(Rejection::Account(_) | Rejection::Unverified(_)) => {
+                (StatusCode::FORBIDDEN, Code::PermissionDenied)
+            }
             Denial::NoKeys => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
             _ => (StatusCode::UNAUTHORIZED, Code::Unauthenticated),
         }

@@ -75,6 +75,12 @@ pub enum Rejection {
     /// Its time has not begun.
     #[error("the ID token is of the future: compare the clocks")]
     Future,
+    /// The address is listed, but Google has not verified that it is the sender's.
+    #[error(
+        "the account {0:?} is listed, but the ID token does not say email_verified: true: verify the address with \
+         Google, or list the account's unique number in otlp.auth.google.service_accounts"
+    )]
+    Unverified(String),
     /// The sender is known, and may not send.
     #[error("the account {0:?} is not in otlp.auth.google.service_accounts")]
     Account(String),
@@ -191,7 +197,10 @@ impl<'a> IdToken<'a> {
             return Ok(until_s);
         }
         let account = self.claims.email.as_ref().unwrap_or(&self.claims.sub);
-        Err(Rejection::Account(account.chars().take(ACCOUNT_CHARS_MAX).collect()))
+        // A listed number is not an address.
+        let is_listed = account.contains('@') && senders.accounts.contains(account);
+        let account = account.chars().take(ACCOUNT_CHARS_MAX).collect();
+        Err(if is_listed { Rejection::Unverified(account) } else { Rejection::Account(account) })
     }
 }
 
