@@ -7,6 +7,8 @@ ENV SPANSIEVE_COMMIT=$COMMIT
 WORKDIR /src
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY proto proto
+# The built-in configuration.
+COPY config.yaml ./
 COPY src src
 # Cargo insists on the targets of the manifest; the caches make a change of src/ cost only our own crate.
 COPY benches benches

@@ -10,17 +10,18 @@ use crate::daemon::Daemon;
 
 pub mod demo;
 pub mod emulator;
+pub mod source;
 pub mod validate;
 
-/// Where the configuration is looked for if nothing else is said.
-const CONFIG_PATH: &str = "config.yaml";
+use source::Source;
 
 const EXAMPLES: &str = "\
 Examples:
-  spansieve                                     run with ./config.yaml
+  spansieve                                     run with ./config.yaml, or the built-in configuration without one
   spansieve run --config /etc/spansieve.yaml    run with that file
   spansieve demo                                run, and play a small shop against it
-  spansieve validate --config config.yaml       check a configuration; exit code 78 if it is wrong
+  spansieve validate config.yaml                check a configuration; exit code 78 if it is wrong
+  spansieve config default > config.yaml        write the built-in configuration, to change it
   spansieve emulator --listen 127.0.0.1:9443    only the embedded Cloud Trace
 
   OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317 my-service    point a service at it";
@@ -43,9 +44,51 @@ pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("SPANSIE
 /// `--config`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Config {
-    /// The configuration file
-    #[arg(long, short, value_name = "FILE", default_value = CONFIG_PATH, env = "SPANSIEVE_CONFIG")]
-    pub config: PathBuf,
+    /// The configuration file; `-` is standard input [default: config.yaml, or the built-in configuration without one]
+    #[arg(long, short, value_name = "FILE", env = "SPANSIEVE_CONFIG")]
+    pub config: Option<PathBuf>,
+}
+
+impl Config {
+    /// The source that it names.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        Source::of(self.config.as_deref())
+    }
+}
+
+/// The configuration that `validate` checks: named with or without `--config`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Checked {
+    /// The same as --config FILE
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    pub file: Option<PathBuf>,
+    /// The configuration file.
+    #[command(flatten)]
+    pub config: Config,
+}
+
+impl Checked {
+    /// The source that it names.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        Source::of(self.file.as_deref().or(self.config.config.as_deref()))
+    }
+}
+
+/// The subcommands of `config`.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the built-in configuration, commented, to start a file from
+    Default,
+}
+
+/// Prints the built-in configuration.
+///
+/// # Errors
+/// Standard output is closed.
+pub fn print_default() -> io::Result<()> {
+    io::stdout().write_all(source::BUILT_IN.as_bytes())
 }
 
 /// The subcommands.
@@ -54,7 +97,13 @@ pub enum Command {
     /// Run the daemon (the default)
     Run(Config),
     /// Check a configuration and say everything that is wrong with it
-    Validate(Config),
+    Validate(Checked),
+    /// Print configurations
+    Config {
+        /// The configuration to print.
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
     /// Run only the embedded Cloud Trace, a local stand-in for cloudtrace.googleapis.com
     Emulator {
         /// Where to listen, for gRPC and for the page
@@ -70,7 +119,7 @@ pub enum Command {
 
 /// Says on standard output where everything is.
 pub fn announce(daemon: &Daemon) {
-    // Nobody is left to tell if standard output is closed.
+    // If standard output is closed, there is no reader to tell.
     let _ = introduce(&mut io::stdout(), daemon);
 }
 

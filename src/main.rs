@@ -2,20 +2,20 @@
 
 use std::error::Error;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use spansieve::cli::{self, Cli, Command};
+use spansieve::cli::source::Source;
+use spansieve::cli::{self, Cli, Command, ConfigCommand};
 use spansieve::config::Settings;
 use spansieve::config::settings::Log;
 use spansieve::daemon::Daemon;
 use spansieve::telemetry;
 use spansieve::telemetry::log::Throttle;
 use spansieve::telemetry::metrics::Books;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Holds request bodies for seconds and frees them together: glibc would fragment.
 #[global_allocator]
@@ -48,9 +48,13 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     configure_allocator();
     match cli.command.unwrap_or(Command::Run(cli.config)) {
-        Command::Run(config) => run(&config.config, false),
-        Command::Demo(config) => run(&config.config, true),
-        Command::Validate(config) => cli::validate::run(&config.config),
+        Command::Run(config) => run(&config.source(), false),
+        Command::Demo(config) => run(&config.source(), true),
+        Command::Validate(checked) => cli::validate::run(&checked.source()),
+        Command::Config { command: ConfigCommand::Default } => match cli::print_default() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
         Command::Emulator { listen, max_bytes } => {
             block_on(&Settings::default().telemetry.log, cli::emulator::run(listen, max_bytes))
         }
@@ -67,9 +71,14 @@ fn configure_allocator() {
     }
 }
 
-fn run(config: &Path, demo: bool) -> ExitCode {
-    let Some(loaded) = cli::validate::load(config) else { return cli::validate::EXIT_CONFIG.into() };
+fn run(source: &Source, demo: bool) -> ExitCode {
+    let Some(loaded) = cli::validate::load(source) else { return cli::validate::EXIT_CONFIG.into() };
     let log = loaded.settings.telemetry.log.clone();
+    if *source == Source::BuiltIn {
+        println!(
+            "There is no config.yaml here: the built-in configuration is used (spansieve config default prints it)."
+        );
+    }
     block_on(&log, serve(loaded.settings, demo))
 }
 
@@ -112,12 +121,22 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     builder.enable_all().build()
 }
 
+/// Takes SIGHUP, whose default action would end the process with all that is pending, and says how to apply a change.
+async fn ignore_hangups(mut hangups: Signal) {
+    while hangups.recv().await.is_some() {
+        tracing::warn!(
+            "SIGHUP is ignored: the configuration is read at the start. To apply a change, restart Spansieve."
+        );
+    }
+}
+
 async fn serve(settings: Settings, demo: bool) -> Result<(), Box<dyn Error>> {
     if demo && (settings.otlp.auth.is_some() || settings.otlp.tls.is_some()) {
         return Err(DEMO_IS_NO_SENDER.into());
     }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(ignore_hangups(signal(SignalKind::hangup())?));
     // It may wait for the platform to say which project this is.
     let mut daemon = tokio::select! {
         started = Daemon::start(settings) => started?,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
+use spansieve::cli::source::Source;
 use spansieve::config::settings::{Endpoint, Settings};
 use spansieve::config::{self, render};
 
@@ -93,7 +94,7 @@ fn the_service_asks_for_what_the_daemon_has() {
 
 #[test]
 fn validate_tells_good_from_bad() {
-    let validate = |path: &Path| format!("{:?}", spansieve::cli::validate::run(path));
+    let validate = |path: &Path| format!("{:?}", spansieve::cli::validate::run(&Source::File(path.to_owned())));
     let bad = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(bad.path(), "otlp: {listn: []}").unwrap();
     let refused = format!("{:?}", ExitCode::from(78));

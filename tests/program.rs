@@ -60,10 +60,14 @@ fn word_after<'a>(text: &'a str, before: &str) -> &'a str {
     text.split_once(before).unwrap().1.split_whitespace().next().unwrap()
 }
 
+fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
 fn terminate(child: &mut Child) -> (Option<i32>, Duration) {
     let asked = Instant::now();
-    let status = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-    assert!(status.success());
+    signal(child, "-TERM");
     (child.wait().unwrap().code(), asked.elapsed())
 }
 
@@ -87,8 +91,37 @@ fn a_bad_configuration_exits_with_78_and_says_all_that_is_wrong() {
         assert_eq!(output.status.code(), Some(78), "{args:?}: {text}");
         assert!(text.contains("lissten") && text.contains("listen") && text.contains("soon"), "{args:?}: {text}");
     }
-    let (missing, text) = output(&["validate", "--config", "/nonexistent/config.yaml"]);
+    let (missing, text) = output(&["validate", "/nonexistent/config.yaml"]);
     assert_eq!(missing.status.code(), Some(78), "{text}");
+    assert!(text.contains("spansieve config default > /nonexistent/config.yaml"), "{text}");
+}
+
+#[test]
+fn validate_takes_a_file_or_standard_input() {
+    let file = config_file(support::CONFIG);
+    let path = file.path().to_str().unwrap();
+    assert_eq!(output(&["validate", path]).0.status.code(), Some(0));
+    assert_eq!(output(&["validate", "--config", path]).0.status.code(), Some(0));
+    let stdin = std::fs::File::open(path).unwrap();
+    let piped = spansieve(&["validate", "-"]).stdin(stdin).output().unwrap();
+    let text = String::from_utf8(piped.stdout).unwrap();
+    assert!(piped.status.success() && text.starts_with("standard input: ok: keeps by"), "{text}");
+    let (both, _) = output(&["validate", path, "--config", path]);
+    assert!(!both.status.success());
+}
+
+#[test]
+fn without_a_file_the_built_in_configuration_is_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let validated = spansieve(&["validate"]).current_dir(&folder).env_remove("SPANSIEVE_CONFIG").output().unwrap();
+    let text = String::from_utf8(validated.stdout).unwrap();
+    assert!(validated.status.success() && text.starts_with("built-in configuration: ok: keeps by errors"), "{text}");
+    let (printed, text) = output(&["config", "default"]);
+    assert!(printed.status.success());
+    assert_eq!(text, include_str!("../config.yaml"));
+    std::fs::write(folder.path().join("config.yaml"), text).unwrap();
+    let validated = spansieve(&["validate"]).current_dir(&folder).env_remove("SPANSIEVE_CONFIG").output().unwrap();
+    assert!(validated.stdout.starts_with(b"config.yaml: ok"));
 }
 
 #[test]
@@ -125,6 +158,17 @@ async fn run_says_where_it_is_takes_spans_and_stops_in_time() {
     let (code, took) = terminate(&mut child);
     assert_eq!(code, Some(0));
     assert!(took < Duration::from_secs(8), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_hangup_ends_nothing_and_loses_nothing() {
+    let file = config_file(support::CONFIG);
+    let (mut child, text) = start(&["run", "--config", file.path().to_str().unwrap()], &["kept:"]);
+    let mut client = Client::new(word_after(&text, "OTEL_EXPORTER_OTLP_ENDPOINT="));
+    client.export(request("shop", vec![error(trace_id(false), "before")])).await.unwrap();
+    signal(&child, "-HUP");
+    client.export(request("shop", vec![error(trace_id(false), "after")])).await.unwrap();
+    assert_eq!(terminate(&mut child).0, Some(0));
 }
 
 #[test]

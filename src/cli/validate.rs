@@ -1,47 +1,46 @@
 //! `spansieve validate`: says whether a configuration can be used, and everything that is wrong with it.
 
-use std::fs::File;
-use std::io::{self, IsTerminal, Read, Write};
-use std::path::Path;
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use crate::config::settings::Endpoint;
+use super::source::{self, Source};
+use crate::config::settings::{Endpoint, Policy, Rule};
 use crate::config::{self, Loaded, Settings};
 use crate::sampling::Policies;
 
 /// The exit code for a configuration that cannot be used (`EX_CONFIG` of sysexits.h).
 pub const EXIT_CONFIG: u8 = 78;
 
-/// Enough for [`config::load_with_files`] to see that a file is too long; a device without end is not read to its end.
-const FILE_BYTES_MAX: u64 = 2 << 20;
-
-/// Checks the configuration at `path`: its warnings, `PATH: ok` and a summary, or everything that is wrong.
+/// Checks the configuration in `source`: prints its warnings, `NAME: ok` and a summary, or everything that is wrong.
 #[must_use]
-pub fn run(path: &Path) -> ExitCode {
-    match load(path) {
+pub fn run(source: &Source) -> ExitCode {
+    match load(source) {
         Some(loaded) => {
-            // Nobody is left to tell if standard output is closed.
-            let _ = writeln!(io::stdout(), "{}: ok: {}", path.display(), summary(&loaded.settings));
+            // If standard output is closed, there is no reader to tell.
+            let _ = writeln!(io::stdout(), "{source}: ok: {}", summary(&loaded.settings));
             ExitCode::SUCCESS
         }
         None => ExitCode::from(EXIT_CONFIG),
     }
 }
 
-/// Reads the configuration at `path` with the environment of this process. Warnings and problems go to standard
+/// Reads the configuration in `source` with the environment of this process. Warnings and problems go to standard
 /// error; `None` if it cannot be used.
 #[must_use]
-pub fn load(path: &Path) -> Option<Loaded> {
-    let name = path.display().to_string();
+pub fn load(source: &Source) -> Option<Loaded> {
+    let name = source.to_string();
     let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let text = match read(path).and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other)) {
+    let text = match source.read() {
         Ok(text) => text,
         Err(error) => {
             report(&format!("error: cannot read {name}: {error}\n"));
+            if let Some(help) = source.help(&error) {
+                report(&format!("  = help: {help}\n"));
+            }
             return None;
         }
     };
-    match config::load_with_files(&text, &|variable| std::env::var(variable).ok(), &read) {
+    match config::load_with_files(&text, &|variable| std::env::var(variable).ok(), &source::file) {
         Ok(loaded) => {
             report(&config::render(&loaded.warnings, &text, &name, color));
             // Together, policies may ask for more than fits.
@@ -55,23 +54,28 @@ pub fn load(path: &Path) -> Option<Loaded> {
     }
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    #[expect(clippy::disallowed_methods, reason = "bounded by `take`")]
-    File::open(path)?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 fn report(text: &str) {
-    // Nobody is left to tell if standard error is closed.
+    // If standard error is closed, there is no reader to tell.
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
 fn summary(settings: &Settings) -> String {
-    let names: Vec<&str> = settings.tail_sampling.policies.iter().map(|policy| policy.name.as_str()).collect();
+    let is_drop = |policy: &&Policy| matches!(policy.rule, Rule::Drop(_));
+    let policies = &settings.tail_sampling.policies;
+    let keeps = names(policies.iter().filter(|policy| !is_drop(policy)));
+    let drops = names(policies.iter().filter(is_drop));
+    let keeps = if keeps.is_empty() { "keeps nothing".to_owned() } else { format!("keeps by {keeps}") };
+    let drops = if drops.is_empty() { String::new() } else { format!("; drops by {drops}") };
     let endpoint = match &settings.cloud_trace.endpoint {
         Endpoint::Embedded => "the embedded Cloud Trace",
         Endpoint::Tls(url) | Endpoint::Plaintext(url) => url,
     };
-    format!("keeps by {}; writes to {endpoint}", names.join(", "))
+    format!("{keeps}{drops}; writes to {endpoint}")
 }
+
+fn names<'a>(policies: impl Iterator<Item = &'a Policy>) -> String {
+    policies.map(|policy| policy.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests;

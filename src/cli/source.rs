@@ -1,0 +1,93 @@
+//! Where a configuration comes from: a file, standard input, or the built-in one.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// The file that is read if the operator names none.
+const DEFAULT_PATH: &str = "config.yaml";
+
+/// The configuration that runs on a developer's machine without a file: the `config.yaml` of the repository.
+pub const BUILT_IN: &str = include_str!("../../config.yaml");
+
+/// Enough for [`crate::config::load_with_files`] to see that a file is too long; a device without end is not read to
+/// its end.
+const FILE_BYTES_MAX: u64 = 2 << 20;
+
+/// A place that a configuration is read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file.
+    File(PathBuf),
+    /// Standard input.
+    Stdin,
+    /// [`BUILT_IN`].
+    BuiltIn,
+}
+
+impl Source {
+    /// The source that the operator means by `path`: `-` is standard input; without a path it is `./config.yaml`, or the
+    /// built-in configuration if there is no such file.
+    #[must_use]
+    pub fn of(path: Option<&Path>) -> Self {
+        match path {
+            Some(path) if path == Path::new("-") => Source::Stdin,
+            Some(path) => Source::File(path.to_owned()),
+            None if Path::new(DEFAULT_PATH).exists() => Source::File(DEFAULT_PATH.into()),
+            None => Source::BuiltIn,
+        }
+    }
+
+    /// Reads its text.
+    ///
+    /// # Errors
+    /// The file or standard input cannot be read, or is not UTF-8.
+    pub fn read(&self) -> io::Result<String> {
+        let bytes = match self {
+            Source::File(path) => file(path)?,
+            Source::Stdin => bounded(io::stdin())?,
+            Source::BuiltIn => return Ok(BUILT_IN.to_owned()),
+        };
+        String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8 text"))
+    }
+
+    /// Returns what the operator can do about `error` of [`Source::read`], if that is known.
+    #[must_use]
+    pub fn help(&self, error: &io::Error) -> Option<String> {
+        match self {
+            Source::File(path) if error.kind() == io::ErrorKind::NotFound => {
+                Some(format!("write one to start from: spansieve config default > {}", path.display()))
+            }
+            Source::File(path) if error.kind() == io::ErrorKind::IsADirectory => {
+                Some(format!("name a file in it, such as {}", path.join(DEFAULT_PATH).display()))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::File(path) => path.display().fmt(f),
+            Source::Stdin => f.write_str("standard input"),
+            Source::BuiltIn => f.write_str("built-in configuration"),
+        }
+    }
+}
+
+/// Reads a file, of which no more than [`FILE_BYTES_MAX`].
+///
+/// # Errors
+/// The file cannot be read.
+pub fn file(path: &Path) -> io::Result<Vec<u8>> {
+    bounded(File::open(path)?)
+}
+
+fn bounded(reader: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    #[expect(clippy::disallowed_methods, reason = "bounded by `take`")]
+    reader.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
