@@ -6,7 +6,7 @@ terraform {
   required_providers {
     google = {
       source  = "hashicorp/google"
-      version = ">= 6.14, < 8.0" # manual scaling of a service
+      version = ">= 6.33, < 9.0" # 6.33 has manual scaling of a service
     }
   }
 }
@@ -43,6 +43,13 @@ provider "google" {
   region  = var.region
 }
 
+# The APIs stay enabled when this is destroyed: other things in the project may use them.
+resource "google_project_service" "api" {
+  for_each           = toset(["run", "cloudtrace", "secretmanager", "iam"])
+  service            = "${each.value}.googleapis.com"
+  disable_on_destroy = false
+}
+
 locals {
   sidecar_roles = ["roles/monitoring.metricWriter", "roles/logging.logWriter"]
   roles         = concat(["roles/cloudtrace.agent"], var.gmp_sidecar_image == "" ? [] : local.sidecar_roles)
@@ -51,6 +58,7 @@ locals {
 resource "google_service_account" "spansieve" {
   account_id   = "spansieve"
   display_name = "Spansieve"
+  depends_on   = [google_project_service.api]
 }
 
 resource "google_project_iam_member" "spansieve" {
@@ -65,6 +73,7 @@ resource "google_secret_manager_secret" "config" {
   replication {
     auto {}
   }
+  depends_on = [google_project_service.api]
 }
 
 resource "google_secret_manager_secret_version" "config" {
@@ -85,6 +94,9 @@ resource "google_cloud_run_v2_service" "spansieve" {
   # Only your VPC network can send. With that, senders need no ID token, which stock exporters cannot renew.
   ingress              = "INGRESS_TRAFFIC_INTERNAL_ONLY"
   invoker_iam_disabled = true
+
+  # It holds nothing that outlives it, so `terraform destroy` may remove it.
+  deletion_protection = false
 
   # Exactly one instance: all spans of a trace must meet in one place.
   scaling {
@@ -163,7 +175,11 @@ resource "google_cloud_run_v2_service" "spansieve" {
     }
   }
 
-  depends_on = [google_project_iam_member.spansieve, google_secret_manager_secret_iam_member.config]
+  depends_on = [
+    google_project_service.api,
+    google_project_iam_member.spansieve,
+    google_secret_manager_secret_iam_member.config,
+  ]
 }
 
 output "endpoint" {
