@@ -46,9 +46,9 @@ pub(super) const fn heap_bytes(keys: usize) -> usize {
 pub struct Summary {
     /// Predicates that hold for any span.
     pub bits: Bits,
-    /// Earliest start, nanoseconds since 1970; `u64::MAX` if no span has a time.
+    /// Earliest start, nanoseconds since 1970; `u64::MAX` if no span has one.
     pub start_unix_nano: u64,
-    /// Latest end, nanoseconds since 1970; 0 if no span has a time.
+    /// Latest end, nanoseconds since 1970; 0 if no span has one.
     pub end_unix_nano: u64,
     /// Explicit randomness; `u64::MAX` if no span carries one. Should spans disagree, the smallest counts, so that
     /// the order of arrival does not.
@@ -80,15 +80,13 @@ impl Default for Summary {
 
 impl Summary {
     /// Adds one span. A time that is not set (0) does not count: a span without an end must not look instant in
-    /// 1970, nor one without a start 50 years long.
+    /// 1970, nor one without a start 50 years long. An end before its start is not a start of the trace.
     #[inline]
     pub fn add(&mut self, fact: &SpanFact) {
-        for time in [fact.start_unix_nano, fact.end_unix_nano] {
-            if time != 0 {
-                self.start_unix_nano = self.start_unix_nano.min(time);
-                self.end_unix_nano = self.end_unix_nano.max(time);
-            }
+        if fact.start_unix_nano != 0 {
+            self.start_unix_nano = self.start_unix_nano.min(fact.start_unix_nano);
         }
+        self.end_unix_nano = self.end_unix_nano.max(fact.end_unix_nano);
         self.bits |= fact.bits;
         self.randomness = self.randomness.min(fact.randomness.unwrap_or(u64::MAX));
         self.span_bytes += u64::from(fact.span.len);

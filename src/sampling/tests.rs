@@ -252,6 +252,10 @@ fn durations() {
         (slow, &[untimed(false)], false),
         // 1.5 s from the start of the span that never ended.
         (slow, &[untimed(false), span().between(1_490, 1_500)], true),
+        // An end before its start is not a start of the trace.
+        (slow, &[span().between(5_000, 0), span().between(5_000, 5_500)], false),
+        (slow, &[span().between(5_000, 0), span().between(5_000, 6_001)], true),
+        (slow, &[span().between(5_000, 0)], false),
     ]);
 }
 
