@@ -11,6 +11,7 @@ pub mod ottl;
 mod pattern;
 
 pub(crate) use known::{HTTP_STATUS_KEYS, RPC_STATUS_KEYS};
+pub use number::DoubleText;
 pub use pattern::{Pattern, PatternError};
 
 /// What must hold for a span, together with its resource and its scope.
@@ -101,8 +102,8 @@ pub enum Check {
     OneOf(Vec<String>),
     /// A string that the pattern is found in.
     Matches(Pattern),
-    /// A string, or the text of a boolean, an integer or a double, that the pattern is found in: `true`, `-7`, `0.25`;
-    /// doubles without exponent, and without a fraction that is zero, as Rust's `Display` and Go's `strconv` have them.
+    /// A string, or the text of a boolean, an integer or a double ([`DoubleText`]), that the pattern is found in: `true`,
+    /// `-7`, `0.25`.
     MatchesText(Pattern),
     /// A string that begins so.
     HasPrefix(String),
@@ -116,6 +117,8 @@ pub enum Check {
     Number(Range),
     /// A number, or a string that reads as one, within the range.
     Numeric(Range),
+    /// What passes each of these.
+    All(Vec<Check>),
     /// These bytes: ids and byte values.
     Bytes(Vec<u8>),
     /// A string, list, map or bytes with a length within the range: bytes of a string, entries of the others.

@@ -120,11 +120,8 @@ fn change(key: &[u8], attributes: &mut Attributes, replacement: impl Fn(AnyValue
 /// in the match is an empty string.
 fn extract(key: &str, pattern: &Pattern, attributes: &mut Attributes) {
     let Some(AnyValue::String(text)) = attributes.get(key) else { return };
-    let Some(found) = pattern.regex().captures(text) else { return };
-    let groups = pattern.regex().capture_names().flatten();
-    let parts: Vec<_> = groups
-        .map(|name| (name, value::bytes_as_string(found.name(name).map_or(&[], |part| part.as_bytes()))))
-        .collect();
+    let Some(parts) = pattern.captures(text) else { return };
+    let parts: Vec<_> = parts.into_iter().map(|(name, part)| (name, value::bytes_as_string(&part))).collect();
     for (name, value) in parts {
         attributes.set(name.as_bytes(), value);
     }

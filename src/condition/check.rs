@@ -26,6 +26,7 @@ impl Check {
         match (self, value) {
             (_, AnyValue::Empty) => false,
             (Check::Present, _) => true,
+            (Check::All(checks), value) => checks.iter().all(|check| check.passes(value)),
             (Check::Type(of), value) => ValueType::of(value) == Some(*of),
             (Check::OneOf(texts), AnyValue::String(v)) => texts.iter().any(|text| text.as_bytes() == v),
             (Check::Matches(pattern), AnyValue::String(v)) => pattern.is_match(v),

@@ -1,6 +1,7 @@
 //! Numbers compared as what they are, without rounding one to the other's type.
 
 use std::cmp::Ordering;
+use std::fmt::{self, Display, Formatter};
 
 use super::{Number, Range};
 
@@ -49,6 +50,34 @@ impl Number {
         }
         let int = text.parse().ok().map(Number::Int);
         int.or_else(|| text.parse().ok().map(Number::Double))
+    }
+}
+
+/// The text of a double as the Collector makes it (`float64AsString` in pdata's `value.go`, which is JavaScript's and
+/// JSON's): the fewest digits that read as the same number, without a fraction that is zero, and with an exponent below
+/// 0.000001 and from 1e+21.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DoubleText(pub f64);
+
+impl Display for DoubleText {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let DoubleText(number) = *self;
+        let magnitude = number.abs();
+        if !number.is_finite() {
+            let sign = if number == f64::INFINITY { "+" } else { "" };
+            let name = if number.is_nan() { "NaN" } else { "Inf" };
+            let sign = if number == f64::NEG_INFINITY { "-" } else { sign };
+            write!(f, "json: unsupported value: {sign}{name}")
+        } else if number == 0.0 || (1e-6..1e21).contains(&magnitude) {
+            write!(f, "{number}")
+        } else if magnitude < 1.0 {
+            // Rust's exponent has no sign and no leading zero: 1e-7.
+            write!(f, "{number:e}")
+        } else {
+            let text = format_args!("{number:e}").to_string();
+            let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+            write!(f, "{digits}e+{exponent}")
+        }
     }
 }
 

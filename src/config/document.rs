@@ -146,13 +146,10 @@ impl Node {
         matches!(&self.value, Value::Scalar(scalar) if scalar.text.trim_end().ends_with(suffix))
     }
 
-    /// Values in a list, keys in a section.
-    pub(super) fn len(&self) -> usize {
-        match &self.value {
-            Value::Seq(items) => items.len(),
-            Value::Map(entries) => entries.len(),
-            Value::Scalar(_) | Value::Broken => 0,
-        }
+    /// The items of a list; none if it is something else.
+    pub(super) fn items(&self) -> impl Iterator<Item = &Node> {
+        let items: &[Rc<Node>] = if let Value::Seq(items) = &self.value { items } else { &[] };
+        items.iter().map(Rc::as_ref)
     }
 
     /// Nothing was written.

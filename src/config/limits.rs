@@ -66,8 +66,11 @@ pub(super) const LATENCY_THRESHOLD_COUNT: Limit<usize> =
     Limit { min: 1, max: 64, why: "each span that is slow enough for one of them is compared with all" };
 pub(super) const SUB_POLICY_COUNT: Limit<usize> =
     Limit { min: 1, max: 64, why: "all of them are asked about every trace" };
+/// Of `policy_order` and `rate_allocation`, which the Collector takes empty.
+pub(super) const SUB_POLICY_NAME_COUNT: Limit<usize> = Limit { min: 0, ..SUB_POLICY_COUNT };
+/// Of values that spans are searched for. None is what the Collector takes, too.
 pub(super) const VALUE_COUNT: Limit<usize> =
-    Limit { min: 1, max: 10_000, why: "each value is compared with those of spans" };
+    Limit { min: 0, max: 10_000, why: "each value is compared with those of spans" };
 /// Of a value that is looked for, in bytes.
 pub(super) const VALUE_BYTES_MAX: usize = 65_532;
 /// The Collector's cache of regular expressions' answers.

@@ -152,7 +152,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Overwrites `setting` if `key` is written and all its items are right and different.
+    /// Overwrites `setting` if `key` is written and all its items are right. Of equal items the first counts, with a warning.
     pub(super) fn set_list<T: PartialEq>(
         &mut self,
         key: &str,
@@ -165,7 +165,7 @@ impl<'a> Section<'a> {
         for item in items {
             match self.check(item, &read) {
                 Some(value) if values.contains(&value) => {
-                    self.error(item.at, Fault::new("given twice").help("keep one"));
+                    self.warn(item.at, Fault::new("given twice").help("keep one"));
                 }
                 value => values.extend(value),
             }
@@ -184,7 +184,7 @@ impl<'a> Section<'a> {
         Section::open_lenient(node, path.to_owned(), self.problems)
     }
 
-    /// The values of the list under `key`, all of them right and different; none if it is not written or wrong.
+    /// The values of the list under `key`, all of them different; none if it is not written or wrong.
     pub(super) fn list<T: PartialEq>(
         &mut self,
         key: &str,

@@ -180,7 +180,15 @@ fn percent_within(percent: f64, percents: &RangeInclusive<f64>) -> Read<f64> {
 
 /// One of `choices`, by name. `what` is the thing that is named.
 pub(super) fn choice<T: Copy>(node: &Node, what: &str, choices: &[(&str, T)]) -> Read<T> {
-    let text = text(what, node)?;
+    choice_of_text(text(what, node)?, what, choices)
+}
+
+/// As [`choice`], in upper and lower case, where the Collector takes both.
+pub(super) fn choice_in_any_case<T: Copy>(node: &Node, what: &str, choices: &[(&str, T)]) -> Read<T> {
+    choice_of_text(&text(what, node)?.to_lowercase(), what, choices)
+}
+
+fn choice_of_text<T: Copy>(text: &str, what: &str, choices: &[(&str, T)]) -> Read<T> {
     let names = choices.iter().map(|(name, _)| *name);
     choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or_else(|| {
         let fault = Fault::new(format!("unknown {what} {}", quote(text)));
@@ -240,13 +248,8 @@ pub(super) fn searched(node: &Node) -> Read<String> {
 
 /// A regular expression.
 pub(super) fn pattern(node: &Node) -> Read<Pattern> {
-    Pattern::new(&searched(node)?).map_err(|error| {
-        // The last line of the parser's message says what is wrong; those before it draw the place.
-        let message = error.to_string();
-        let cause = message.lines().last().unwrap_or_default().trim_start_matches("error: ");
-        let fault = Fault::new(format!("not a regular expression: {cause}"));
-        fault.help("RE2 syntax, in single quotes or none, so that YAML leaves backslashes alone")
-    })
+    Pattern::new(&searched(node)?)
+        .map_err(|error| Fault::new(format!("not a regular expression: {error}")).help(error.help))
 }
 
 /// The key of an attribute.
@@ -257,7 +260,7 @@ pub(super) fn attribute_key(node: &Node) -> Read<String> {
 /// A regular expression with groups, all of which have names.
 pub(super) fn named_groups(node: &Node) -> Read<Pattern> {
     let pattern = pattern(node)?;
-    let names: Vec<_> = pattern.regex().capture_names().skip(1).collect();
+    let names: Vec<_> = pattern.groups().collect();
     if names.is_empty() || names.contains(&None) {
         let fault = Fault::new("each group of the pattern needs a name, and there must be one");
         return Err(fault.help("write `(?P<name>...)`: the name is the attribute's key; `(?:...)` only groups"));

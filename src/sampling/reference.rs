@@ -9,7 +9,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::predicates::Predicates;
-use crate::condition::{Bound, Check, Condition, Field, Number, Range, ValueType};
+use crate::condition::{Bound, Check, Condition, DoubleText, Field, Number, Range, ValueType};
 use crate::otlp::reference::{self, Event, InstrumentationScope, KeyValue, Request, Span, Value};
 use crate::otlp::scan::{Bits, Scan, scan};
 use crate::otlp::trace_state;
@@ -133,6 +133,7 @@ fn passes(check: &Check, value: &Value) -> bool {
     let is_text = |test: &dyn Fn(&[u8]) -> bool| text.is_some_and(test);
     match check {
         Check::Present => true,
+        Check::All(checks) => checks.iter().all(|check| passes(check, value)),
         Check::Type(expected) => value_type(value) == *expected,
         Check::OneOf(texts) => is_text(&|v| texts.iter().any(|text| text.as_bytes() == v)),
         Check::Matches(pattern) => is_text(&|v| pattern.is_match(v)),
@@ -160,7 +161,7 @@ fn as_text(value: &Value) -> Option<Vec<u8>> {
         Value::String(text) => Some(text.clone()),
         Value::Bool(v) => Some(v.to_string().into()),
         Value::Int(v) => Some(v.to_string().into()),
-        Value::Double(v) => Some(v.to_string().into()),
+        Value::Double(v) => Some(DoubleText(*v).to_string().into()),
         _ => None,
     }
 }

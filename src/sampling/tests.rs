@@ -173,6 +173,7 @@ fn attributes() {
     let inverted = "string_attribute, string_attribute: {key: k, values: [x], invert_match: true}";
     let regex = "string_attribute, string_attribute: {key: k, values: ['^a+$', b.*], enabled_regex_matching: true}";
     let anything = "string_attribute, string_attribute: {key: k, values: ['.*'], enabled_regex_matching: true}";
+    let with_empty = "string_attribute, string_attribute: {key: k, values: ['', x]}";
     let range = "numeric_attribute, numeric_attribute: {key: k, min_value: 50, max_value: 100}";
     let inverted_range = "numeric_attribute, numeric_attribute: {key: k, min_value: 50, invert_match: true}";
     let boolean = "boolean_attribute, boolean_attribute: {key: k, value: true}";
@@ -193,6 +194,23 @@ fn attributes() {
         (anything, &[x()], true),
         (anything, &[empty()], false),
         (anything, &[int(1)], false),
+        (anything, &[span().of("k", Value::IntValue(5)).with("k", string(""))], false),
+        (anything, &[span().of("k", string("")).with("k", Value::BytesValue(vec![1]))], false),
+        (anything, &[span().of("k", string("")).with("k", string("x"))], true),
+        (with_empty, &[empty().of("k", Value::BytesValue(vec![1]))], false),
+        (with_empty, &[empty().of("k", string("x"))], true),
+        (
+            r"string_attribute, string_attribute: {key: k, values: ['^/\w+$'], enabled_regex_matching: true}",
+            &[span().with("k", string("/straße"))],
+            false,
+        ),
+        (
+            "string_attribute, string_attribute: {key: k, values: ['^/users/{id}$'], enabled_regex_matching: true}",
+            &[span().with("k", string("/users/{id}"))],
+            true,
+        ),
+        ("string_attribute, string_attribute: {key: k, values: []}", &[x(), empty()], false),
+        ("string_attribute, string_attribute: {key: k, values: [], invert_match: true}", &[x()], true),
         (range, &[int(50)], true),
         (range, &[int(101)], false),
         (range, &[span().of("k", Value::IntValue(100))], true),

@@ -86,8 +86,8 @@ impl<'a> Call<'a> {
         let [target, pattern] = self.exactly()?;
         let text = text(pattern)?;
         let pattern = Pattern::new(text).map_err(|error| {
-            let message = format!("not a regular expression: {}", cause(&error.to_string()));
-            OttlError::new(pattern.offset, message)
+            let message = format!("not a regular expression: {error}");
+            OttlError::new(pattern.offset, message).help(error.help)
         })?;
         let Measure { field, view } = self.measure(target)?;
         let condition = match view {
@@ -269,12 +269,6 @@ fn text(argument: &Expr) -> Result<&str, OttlError> {
         Node::Text(text) => Ok(text),
         _ => Err(OttlError::new(argument.offset, "not a string").help("write it in double quotes")),
     }
-}
-
-/// The last line of the regex crate's message says what is wrong; those before it draw a picture.
-fn cause(message: &str) -> &str {
-    let line = message.lines().last().unwrap_or(message);
-    line.strip_prefix("error: ").unwrap_or(line)
 }
 
 /// Go's `time.ParseDuration`: decimal numbers, each with a unit; a sign before; `0` without a unit.

@@ -149,7 +149,7 @@ fn policies() {
         ),
         (
             "tail_sampling:\n  policies:\n    - {name: a, type: status_code, status_code: {status_codes: [error, ERR, 2, OK, OK]}}\n",
-            "3:65+5 unknown status code `error`\n3:72+3 unknown status code `ERR`\n3:77+1 unknown status code `2`\n3:84+2 given twice",
+            "3:65+5 unknown status code `error`\n3:72+3 unknown status code `ERR`\n3:77+1 unknown status code `2`\n3:84+2 warning: given twice",
         ),
     ]);
 }
@@ -157,11 +157,15 @@ fn policies() {
 #[test]
 fn conditions_on_a_span() {
     check_policies(&[
-        ("string_attribute, string_attribute: {key: k, values: []}", "4:52+6 `values` is an empty list"),
-        ("string_attribute, string_attribute: {key: k, values: [a, a]}", "4:64+1 given twice"),
+        (
+            "string_attribute, string_attribute: {key: k, values: []}",
+            "4:52+6 warning: `values` is empty: nothing matches",
+        ),
+        ("trace_state, trace_state: {key: k, values: []}", "4:42+6 warning: `values` is empty: nothing matches"),
+        ("string_attribute, string_attribute: {key: k, values: [a, a]}", "4:64+1 warning: given twice"),
         (
             "string_attribute, string_attribute: {key: k, values: ['(a', '(b)'], enabled_regex_matching: true}",
-            "4:61+4 not a regular expression: unclosed group",
+            "4:61+4 not a regular expression: missing closing ): `(a`",
         ),
         (
             "string_attribute, string_attribute: {key: k, values: [a], enabled_regex_matchin: true, invert_matches: true}",
@@ -305,7 +309,15 @@ fn policies_within_policies() {
         ),
         (
             "composite, composite: {max_total_spans_per_second: 5, policy_order: [first, c], composite_sub_policy: [{name: firsts, type: error}, {name: b, type: error}, {name: c, type: error}]}",
-            "4:61+12 warning: `policy_order` leaves out some of the sub-policies\n4:76+5 `first` is none of the sub-policies",
+            "4:61+12 warning: `policy_order` leaves out some of the sub-policies\n4:76+5 warning: `first` has no effect: it is not the name of a sub-policy",
+        ),
+        (
+            "composite, composite: {max_total_spans_per_second: 5, policy_order: [], rate_allocation: [], composite_sub_policy: [{name: a, type: error}]}",
+            "4:61+12 warning: `policy_order` leaves out some of the sub-policies",
+        ),
+        (
+            "composite, composite: {max_total_spans_per_second: 5, policy_order: [a, x, a], composite_sub_policy: [{name: a, type: error}]}",
+            "4:79+1 warning: `x` has no effect: it is not the name of a sub-policy\n4:82+1 warning: given twice",
         ),
         (
             "composite, composite: {max_total_spans_per_second: 5, policy_order: [b], composite_sub_policy: [{name: a, type: error}, {name: b, type: error}]}",
@@ -313,7 +325,7 @@ fn policies_within_policies() {
         ),
         (
             "composite, composite: {max_total_spans_per_second: 5, composite_sub_policy: [{name: b, type: error}], rate_allocation: [{policy: x, percent: 101}, {percentage: 5}]}",
-            "4:136+1 `x` is none of the sub-policies\n4:148+3 `101` is out of range\n4:154+1 the key `policy` is missing\n4:154+1 the key `percent` is missing\n4:155+10 unknown key `percentage`",
+            "4:136+1 warning: `x` has no effect: it is not the name of a sub-policy\n4:148+3 `101` is out of range\n4:154+1 the key `policy` is missing\n4:154+1 the key `percent` is missing\n4:155+10 unknown key `percentage`",
         ),
     ]);
 }
@@ -327,7 +339,10 @@ fn policies_with_keys() {
             "adaptive, adaptive: {key: []}",
             "4:27+1 neither `goal_percentage` nor `goal_spans_per_second` is written\n4:28+3 `key` is an empty list",
         ),
-        ("adaptive, adaptive: {goal_percentage: 0, key: [a, a]}", "4:45+1 `0%` is out of range\n4:57+1 given twice"),
+        (
+            "adaptive, adaptive: {goal_percentage: 0, key: [a, a]}",
+            "4:45+1 `0%` is out of range\n4:57+1 warning: given twice",
+        ),
         (
             "adaptive, adaptive: {goal_percentage: 5, goal_spans_per_second: 100, weight: 2, lookback: 30}",
             "4:48+21 `goal_spans_per_second` beside `goal_percentage`\n4:84+1 `2` is out of range\n4:87+8 `lookback` beside `weight`\n4:97+2 the duration `30` has no unit",

@@ -63,7 +63,8 @@ fn names_are_kept_as_they_are_written() {
 fn conditions_on_a_span() {
     let codes = |codes: &[i64]| any_span(Condition::Any(codes.iter().map(|&code| Condition::status(code)).collect()));
     let matches = |text| attribute("k", Check::Matches(Pattern::new(text).unwrap()));
-    let not_empty = attribute("k", Check::Length(range(Some(Number::Int(1)), None)));
+    let not_empty = Check::Length(range(Some(Number::Int(1)), None));
+    let anything = Check::Matches(Pattern::new(".*").unwrap());
     check([
         ("type: error", any_span(Condition::failed(true, true, true))),
         ("type: error, error: {http: false, rpc: false}", any_span(Condition::failed(true, false, false))),
@@ -96,7 +97,7 @@ fn conditions_on_a_span() {
         ),
         (
             "type: string_attribute, string_attribute: {key: k, values: ['.*'], enabled_regex_matching: true}",
-            any_span(Condition::Any(vec![Condition::All(vec![matches(".*"), not_empty])])),
+            any_span(Condition::Any(vec![attribute("k", Check::All(vec![not_empty, anything]))])),
         ),
     ]);
 }
@@ -267,6 +268,7 @@ fn composite(options: &str) -> String {
 fn composites_have_an_order_and_allowances() {
     for (options, expected) in [
         ("", [("a", 333), ("b", 333), ("c", 333)]),
+        (", rate_allocation: []", [("a", 333), ("b", 333), ("c", 333)]),
         (", policy_order: [c, a, b]", [("c", 333), ("a", 333), ("b", 333)]),
         (
             ", rate_allocation: [{policy: b, percent: 90}, {policy: a, percent: 1}, {policy: c, percent: 0}]",

@@ -135,8 +135,9 @@ impl Generator {
     /// A check that asks for no value in particular.
     fn any_check(&mut self) -> Check {
         use ValueType::{Bool, Bytes, Double, Int, List, Map, String};
-        match self.below(7) {
+        match self.below(8) {
             0 => Check::Present,
+            7 => Check::All(vec![self.check(), self.check()]),
             1 => Check::Type(self.one_of(&[String, Bool, Int, Double, List, Map, Bytes])),
             2 => Check::Matches(Pattern::new(self.one_of(&PATTERNS)).expect("a pattern")),
             3 => Check::MatchesText(Pattern::new(self.one_of(&PATTERNS)).expect("a pattern")),

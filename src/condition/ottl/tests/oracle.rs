@@ -3,6 +3,7 @@
 //!
 //! [`Condition`]: crate::condition::Condition
 
+use crate::condition::Pattern;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, KeyValueList};
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
@@ -10,7 +11,6 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
-use regex::Regex;
 
 use super::super::grammar::{CompareOp, Expr, MathOp, Node, Segment, parse};
 use super::super::span_condition;
@@ -178,7 +178,7 @@ fn call(name: &str, arguments: &[Val], sample: &Sample) -> Evaluated<Val> {
     let boolean = |value| Some(Val::Bool(value));
     match (name, arguments) {
         ("IsMatch", [target, Val::Text(pattern)]) => {
-            boolean(text(target).is_some_and(|text| Regex::new(pattern).unwrap().is_match(&text)))
+            boolean(text(target).is_some_and(|text| Pattern::new(pattern).unwrap().is_match(text.as_bytes())))
         }
         ("HasPrefix", [Val::Text(text), Val::Text(part)]) => boolean(text.starts_with(part)),
         ("HasSuffix", [Val::Text(text), Val::Text(part)]) => boolean(text.ends_with(part)),

@@ -1,7 +1,7 @@
 //! Policies that keep a trace for one of its spans: their sections become a [`Condition`].
 
 use crate::condition::ottl::{self, OttlError};
-use crate::condition::{Bound, Check, Condition, Field, Number, Range};
+use crate::condition::{Bound, Check, Condition, Field, Number, Pattern, Range};
 use crate::config::limits::{OTTL_CONDITION_COUNT, REGEX_CACHE_SIZE, STATUS_CODE_COUNT, VALUE_COUNT};
 use crate::config::problem::Fault;
 use crate::config::section::Section;
@@ -86,12 +86,15 @@ pub(super) fn string_attribute(mut section: Section<'_>) -> Option<Rule> {
     section.set("enabled_regex_matching", &mut is_regex, values::boolean);
     let checks = if is_regex {
         let patterns = section.require_list("values", "['^/api/.*']", &VALUE_COUNT, values::pattern);
-        patterns.into_iter().map(Check::Matches).collect()
+        patterns.into_iter().map(found_in_text).collect()
     } else {
         let mut texts = section.require_list("values", "[/checkout]", &VALUE_COUNT, values::searched);
+        // An empty string matches nothing, as in the Collector.
+        texts.retain(|text| !text.is_empty());
         texts.sort_unstable();
         vec![Check::OneOf(texts)]
     };
+    warn_of_no_values(&mut section);
     section.read("cache_max_size", |node| values::integer(node, &REGEX_CACHE_SIZE));
     if let Some((at, _)) = section.entry("cache_max_size") {
         let fault = Fault::new("`cache_max_size` has no effect");
@@ -99,29 +102,35 @@ pub(super) fn string_attribute(mut section: Section<'_>) -> Option<Rule> {
     }
     let is_inverted = is_inverted(&mut section);
     let field = Field::Attribute(key?);
-    let condition = Condition::Any(checks.into_iter().map(|check| not_empty(&field, check)).collect());
-    Some(any_span(condition, is_inverted))
+    let tests = checks.into_iter().map(|check| Condition::test(field.clone(), check));
+    Some(any_span(Condition::Any(tests.collect()), is_inverted))
 }
 
-/// The check, but an empty string passes none, as in the Collector.
-fn not_empty(field: &Field, check: Check) -> Condition {
-    let takes_empty = match &check {
-        Check::Matches(pattern) => pattern.is_match(b""),
-        Check::OneOf(texts) => texts.iter().any(String::is_empty),
-        _ => false,
-    };
-    let test = Condition::test(field.clone(), check);
-    if !takes_empty {
-        return test;
+/// The pattern is found in a string that is not empty. An empty one matches nothing, as in the Collector.
+fn found_in_text(pattern: Pattern) -> Check {
+    if !pattern.is_match(b"") {
+        return Check::Matches(pattern);
     }
     let one = Range { min: Some(Bound { at: Number::Int(1), inclusive: true }), max: None };
-    Condition::All(vec![test, Condition::test(field.clone(), Check::Length(one))])
+    Check::All(vec![Check::Length(one), Check::Matches(pattern)])
+}
+
+/// The Collector takes an empty list, which matches nothing.
+fn warn_of_no_values(section: &mut Section<'_>) {
+    if let Some((at, node)) = section.entry("values")
+        && node.items().next().is_none()
+    {
+        let fault = Fault::new("`values` is empty: nothing matches");
+        section.warn(at, fault.help("write values, or take the policy out"));
+    }
 }
 
 pub(super) fn trace_state(mut section: Section<'_>) -> Option<Rule> {
     let key = section.require("key", values::attribute_key);
     let mut texts = section.require_list("values", "[x]", &VALUE_COUNT, values::searched);
+    texts.retain(|text| !text.is_empty());
     texts.sort_unstable();
+    warn_of_no_values(&mut section);
     Some(Rule::AnySpan(Condition::test(Field::TraceStateEntry(key?), Check::OneOf(texts))))
 }
 
@@ -134,7 +143,7 @@ pub(super) fn ottl(mut section: Section<'_>) -> Option<Rule> {
     let mut conditions = ottl_conditions(&mut section, "span", ottl::span_condition);
     conditions.extend(ottl_conditions(&mut section, "spanevent", ottl::event_condition));
     let modes = [("ignore", ()), ("silent", ()), ("propagate", ())];
-    section.read("error_mode", |node| values::choice(node, "error mode", &modes));
+    section.read("error_mode", |node| values::choice_in_any_case(node, "error mode", &modes));
     Some(Rule::AnySpan(Condition::Any(conditions)))
 }
 

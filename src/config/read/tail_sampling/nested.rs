@@ -7,7 +7,7 @@ use super::policy::{self, Type};
 use crate::condition::Condition;
 use crate::config::document::Node;
 use crate::config::keys::closest;
-use crate::config::limits::{ALLOCATION_PERCENT, SUB_POLICY_COUNT, TOKENS_PER_SECOND};
+use crate::config::limits::{ALLOCATION_PERCENT, SUB_POLICY_COUNT, SUB_POLICY_NAME_COUNT, TOKENS_PER_SECOND};
 use crate::config::problem::{Fault, quote};
 use crate::config::section::Section;
 use crate::config::settings::{Composite, Policy, Rule};
@@ -150,14 +150,18 @@ pub(super) fn composite(mut section: Section<'_>, decision_wait: Duration) -> Op
     Some(Rule::Composite(Composite { max_total_spans_per_second: total, policies }))
 }
 
-/// The names of `policy_order`; a warning says so if it leaves some out.
+/// The names of `policy_order`; warnings say so if it leaves some out, or has others.
 fn policy_order(section: &mut Section<'_>, lines: &HashMap<String, usize>) -> Vec<String> {
-    let order = section.list("policy_order", &SUB_POLICY_COUNT, |node| sub_policy_name(node, lines));
-    if let Some((at, node)) = section.entry("policy_order")
-        && node.len() < lines.len()
-    {
-        let fault = Fault::new("`policy_order` leaves out some of the sub-policies");
-        section.warn(at, fault.help("they come last, in their order: list all of them"));
+    let mut order = section.list("policy_order", &SUB_POLICY_NAME_COUNT, values::policy_name);
+    if let Some((at, node)) = section.entry("policy_order") {
+        for name in node.items().filter_map(|item| Some((item, values::policy_name(item).ok()?))) {
+            warn_of_stranger(section, name.0, &name.1, lines);
+        }
+        order.retain(|name| lines.contains_key(name));
+        if order.len() < lines.len() {
+            let fault = Fault::new("`policy_order` leaves out some of the sub-policies");
+            section.warn(at, fault.help("they come last, in their order: list all of them"));
+        }
     }
     order
 }
@@ -165,25 +169,28 @@ fn policy_order(section: &mut Section<'_>, lines: &HashMap<String, usize>) -> Ve
 /// The name and percentage of each policy that is listed.
 fn rate_allocations(section: &mut Section<'_>, lines: &HashMap<String, usize>) -> Vec<(String, u64)> {
     let mut allocations = Vec::new();
-    for node in section.items("rate_allocation", &SUB_POLICY_COUNT).unwrap_or_default() {
+    for node in section.items("rate_allocation", &SUB_POLICY_NAME_COUNT).unwrap_or_default() {
         let Some(mut section) = section.item("rate_allocation", node) else { continue };
         section.refuse_unknown(&[]);
-        let name = section.require("policy", |node| sub_policy_name(node, lines));
+        let name = section.require("policy", values::policy_name);
+        if let (Some((_, node)), Some(name)) = (section.entry("policy"), &name) {
+            warn_of_stranger(&mut section, node, name, lines);
+        }
         let percent = section.require("percent", |node| values::integer(node, &ALLOCATION_PERCENT));
         allocations.extend(name.zip(percent));
     }
     allocations
 }
 
-/// The name of one of the sub-policies.
-fn sub_policy_name(node: &Node, lines: &HashMap<String, usize>) -> values::Read<String> {
-    let name = values::policy_name(node)?;
-    if lines.contains_key(&name) {
-        return Ok(name);
+/// The Collector passes over names that no sub-policy has; they are mistakes nevertheless.
+fn warn_of_stranger(section: &mut Section<'_>, node: &Node, name: &str, lines: &HashMap<String, usize>) {
+    if lines.contains_key(name) {
+        return;
     }
-    let fault = Fault::new(format!("{} is none of the sub-policies", quote(&name)));
-    Err(match closest(&name, lines.keys().map(String::as_str)) {
+    let fault = Fault::new(format!("{} has no effect: it is not the name of a sub-policy", quote(name)));
+    let fault = match closest(name, lines.keys().map(String::as_str)) {
         Some(known) => fault.help(format!("did you mean `{known}`?")),
         None => fault.help("write the name of one of `composite_sub_policy`"),
-    })
+    };
+    section.warn(node.at, fault);
 }

@@ -1,0 +1,244 @@
+//! The syntax of Go's `regexp` package, which is RE2's, read to the tree that the regex engine takes.
+//!
+//! The Collector's policies are written for it. The syntax of Rust's `regex` looks alike and means something else: there
+//! `\w` and `\b` are Unicode's, a literal `{` is an error, and `&&` within a class is an operator. Source:
+//! `regexp/syntax/parse.go` of Go 1.26, with the flags of `regexp.Compile`.
+
+mod class;
+mod escape;
+mod group;
+
+use regex_syntax::hir::{Hir, Look, Repetition};
+
+use super::PatternError;
+use class::Class;
+
+/// A repetition count may be this large, and so may the product of nested ones (`repeat` and `repeatIsValid` in
+/// `parse.go`).
+const REPETITIONS_MAX: u32 = 1000;
+
+/// Groups within groups. The engine walks the tree recursively: the default limit of Rust's `regex`, which protects the
+/// stack. Go takes 1,000.
+const NESTING_MAX: usize = 250;
+
+/// A parsed expression.
+pub(super) struct Parsed {
+    pub(super) hir: Hir,
+    /// The name of each group, in the order of their opening parentheses.
+    pub(super) groups: Vec<Option<String>>,
+}
+
+/// Flags that `(?flags)` sets.
+#[derive(Clone, Copy, Default)]
+struct Flags {
+    /// `i`: letters match both cases.
+    ignore_case: bool,
+    /// `m`: `^` and `$` match at line ends.
+    multi_line: bool,
+    /// `s`: `.` matches a newline.
+    dot_newline: bool,
+    /// `U`: `x*` is lazy and `x*?` greedy.
+    swap_greed: bool,
+}
+
+/// A group whose closing parenthesis has not come yet. The whole expression is the first.
+#[derive(Default)]
+struct Open {
+    /// The flags that hold behind the group.
+    flags_behind: Flags,
+    /// The index of a capturing group.
+    capture: Option<u32>,
+    /// The alternatives that `|` ended.
+    branches: Vec<Part>,
+    /// The parts of the present alternative.
+    parts: Vec<Part>,
+}
+
+/// A part of an expression.
+struct Part {
+    hir: Hir,
+    /// The largest product of nested repetition counts inside.
+    repetitions: u32,
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    at: usize,
+    flags: Flags,
+    /// At least one.
+    open: Vec<Open>,
+    groups: Vec<Option<String>>,
+}
+
+/// Parses a whole expression.
+pub(super) fn parse(text: &str) -> Result<Parsed, PatternError> {
+    let open = vec![Open::default()];
+    let mut parser = Parser { text, at: 0, flags: Flags::default(), open, groups: Vec::new() };
+    let mut repeated = None;
+    while let Some(next) = parser.peek() {
+        repeated = parser.token(next, repeated)?;
+    }
+    let whole = parser.open.pop().filter(|_| parser.open.is_empty());
+    let whole = whole.ok_or_else(|| parser.error("missing closing )", 0, "a literal parenthesis is written `\\(`"))?;
+    Ok(Parsed { hir: whole.close().hir, groups: parser.groups })
+}
+
+impl Parser<'_> {
+    /// Reads the token that begins with `next`. `repeated` is the place of the repetition operator that came just before
+    /// it; returns the place of the operator that this one is.
+    fn token(&mut self, next: char, repeated: Option<usize>) -> Result<Option<usize>, PatternError> {
+        let start = self.at;
+        match next {
+            '(' => self.open_group()?,
+            '|' => {
+                self.at += 1;
+                self.innermost().end_branch();
+            }
+            ')' => self.close_group()?,
+            '^' => self.look(1, if self.flags.multi_line { Look::StartLF } else { Look::Start }),
+            '$' => self.look(1, if self.flags.multi_line { Look::EndLF } else { Look::End }),
+            '.' => {
+                self.at += 1;
+                self.push(Class::dot(self.flags.dot_newline).hir());
+            }
+            '[' => {
+                let class = self.bracketed_class()?;
+                self.push(class.hir());
+            }
+            '*' => return self.repeat(1, 0, None, repeated).map(|()| Some(start)),
+            '+' => return self.repeat(1, 1, None, repeated).map(|()| Some(start)),
+            '?' => return self.repeat(1, 0, Some(1), repeated).map(|()| Some(start)),
+            '{' => {
+                if let Some((length, min, max)) = counts(self.rest()) {
+                    return self.repeat(length, min, max, repeated).map(|()| Some(start));
+                }
+                self.take_literal('{');
+            }
+            '\\' => self.escaped()?,
+            other => self.take_literal(other),
+        }
+        Ok(None)
+    }
+
+    fn rest(&self) -> &str {
+        &self.text[self.at..]
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.rest().chars().next()
+    }
+
+    /// The group that is being read.
+    fn innermost(&mut self) -> &mut Open {
+        let last = self.open.len() - 1;
+        &mut self.open[last]
+    }
+
+    fn push(&mut self, hir: Hir) {
+        self.innermost().parts.push(Part { hir, repetitions: 1 });
+    }
+
+    fn look(&mut self, length: usize, look: Look) {
+        self.at += length;
+        self.push(Hir::look(look));
+    }
+
+    fn take_literal(&mut self, literal: char) {
+        self.at += literal.len_utf8();
+        self.push_literal(literal.into());
+    }
+
+    /// A code point. The halves of a surrogate pair are not characters: no text has them.
+    fn push_literal(&mut self, code: u32) {
+        let class = Class::range(code, code).folded_if(self.flags.ignore_case);
+        self.push(class.hir());
+    }
+
+    /// Repeats the last part; `length` bytes are the operator without its `?`.
+    fn repeat(
+        &mut self,
+        length: usize,
+        min: u32,
+        max: Option<u32>,
+        repeated: Option<usize>,
+    ) -> Result<(), PatternError> {
+        let start = self.at;
+        self.at += length;
+        let is_lazy = self.rest().starts_with('?');
+        self.at += usize::from(is_lazy);
+        if let Some(first) = repeated {
+            return Err(self.error("invalid nested repetition operator", first, "write a group: `(?:a*)+`"));
+        }
+        let is_too_large = |count: u32| count > REPETITIONS_MAX;
+        if is_too_large(min) || max.is_some_and(|max| is_too_large(max) || max < min) {
+            return Err(self.invalid_count(start));
+        }
+        let greedy = is_lazy == self.flags.swap_greed;
+        let Some(Part { hir, repetitions }) = self.innermost().parts.pop() else {
+            let help = "a literal operator is escaped: `\\*`";
+            return Err(self.error("missing argument to repetition operator", start, help));
+        };
+        let own = match max {
+            Some(0) => 0,
+            max => max.unwrap_or(min).max(1),
+        };
+        let product = own.saturating_mul(repetitions).max(1);
+        if product > REPETITIONS_MAX && (min >= 2 || max.is_some_and(|max| max >= 2)) {
+            return Err(self.invalid_count(start));
+        }
+        let hir = Hir::repetition(Repetition { min, max, greedy, sub: Box::new(hir) });
+        self.innermost().parts.push(Part { hir, repetitions: product });
+        Ok(())
+    }
+
+    fn invalid_count(&self, start: usize) -> PatternError {
+        self.error(
+            "invalid repeat count",
+            start,
+            "counts, and products of nested counts, are at most 1000: use `*` or `+`",
+        )
+    }
+
+    /// An error about the text from `start` up to here.
+    fn error(&self, message: &'static str, start: usize, help: &'static str) -> PatternError {
+        PatternError::new(message, &self.text[start..self.at], help, start)
+    }
+}
+
+impl Open {
+    fn end_branch(&mut self) {
+        let parts = std::mem::take(&mut self.parts);
+        let repetitions = largest(&parts);
+        let hir = Hir::concat(parts.into_iter().map(|part| part.hir).collect());
+        self.branches.push(Part { hir, repetitions });
+    }
+
+    /// What stands between the parentheses.
+    fn close(mut self) -> Part {
+        self.end_branch();
+        let repetitions = largest(&self.branches);
+        Part { hir: Hir::alternation(self.branches.into_iter().map(|part| part.hir).collect()), repetitions }
+    }
+}
+
+fn largest(parts: &[Part]) -> u32 {
+    parts.iter().map(|part| part.repetitions).max().unwrap_or(1)
+}
+
+/// The length and the counts of `{2}`, `{2,}` or `{2,3}`; `None`: the brace is a literal.
+fn counts(text: &str) -> Option<(usize, u32, Option<u32>)> {
+    let inner = &text[1..text.find('}')?];
+    let (min, max) = match inner.split_once(',') {
+        None => (count(inner)?, Some(count(inner)?)),
+        Some((min, "")) => (count(min)?, None),
+        Some((min, max)) => (count(min)?, Some(count(max)?)),
+    };
+    Some((inner.len() + 2, min, max))
+}
+
+/// Decimal digits without a leading zero; what is too large is as large as a number can be.
+fn count(digits: &str) -> Option<u32> {
+    let is_number = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+    let is_padded = digits.len() > 1 && digits.starts_with('0');
+    (is_number && !is_padded).then(|| digits.parse().unwrap_or(u32::MAX))
+}

@@ -1,0 +1,108 @@
+//! What stands behind a backslash (`parse`, `parseEscape`).
+
+use regex_syntax::hir::Look;
+
+use super::{Class, Parser};
+use crate::condition::pattern::PatternError;
+
+/// The last code point of Unicode.
+const CODE_MAX: u32 = 0x10_ffff;
+
+impl Parser<'_> {
+    /// A backslash outside of classes, with what belongs to it.
+    pub(super) fn escaped(&mut self) -> Result<(), PatternError> {
+        match self.rest().chars().nth(1) {
+            Some('A') => self.look(2, Look::Start),
+            Some('z') => self.look(2, Look::End),
+            Some('b') => self.look(2, Look::WordAscii),
+            Some('B') => self.look(2, Look::WordAsciiNegate),
+            Some('Q') => self.quoted(),
+            _ => match self.escaped_class()? {
+                Some(class) => self.push(class.hir()),
+                None => {
+                    let code = self.escaped_code()?;
+                    self.push_literal(code);
+                }
+            },
+        }
+        Ok(())
+    }
+
+    /// `\Q...\E`: all between is literal; without `\E` all that follows.
+    fn quoted(&mut self) {
+        self.at += 2;
+        let end = self.rest().find("\\E");
+        let literal = self.rest()[..end.unwrap_or(self.rest().len())].to_owned();
+        literal.chars().for_each(|c| self.take_literal(c));
+        self.at += end.map_or(0, |_| 2);
+    }
+
+    /// A class such as `\d` or `\pL`, if that is what the backslash begins.
+    pub(super) fn escaped_class(&mut self) -> Result<Option<Class>, PatternError> {
+        let Some(name) = self.rest().strip_prefix('\\').and_then(|rest| rest.chars().next()) else { return Ok(None) };
+        if matches!(name, 'p' | 'P') {
+            return self.unicode_class(name == 'P').map(Some);
+        }
+        let class = Class::perl(name, self.flags.ignore_case);
+        self.at += if class.is_some() { 2 } else { 0 };
+        Ok(class)
+    }
+
+    /// The code point of an escape; the backslash comes next.
+    pub(super) fn escaped_code(&mut self) -> Result<u32, PatternError> {
+        let start = self.at;
+        self.at += 1;
+        let Some(c) = self.peek() else {
+            return Err(self.error("trailing backslash at end of expression", start, "a literal backslash is `\\\\`"));
+        };
+        self.at += c.len_utf8();
+        let code = match c {
+            'a' => Some(0x07),
+            'f' => Some(0x0c),
+            'n' => Some(0x0a),
+            'r' => Some(0x0d),
+            't' => Some(0x09),
+            'v' => Some(0x0b),
+            'x' => self.hexadecimal(),
+            '0'..='7' => self.octal(c),
+            c => (c.is_ascii() && !c.is_ascii_alphanumeric()).then(|| c.into()),
+        };
+        code.ok_or_else(|| {
+            let help = "a literal backslash is `\\\\`; in YAML write expressions without quotes or in single ones";
+            self.error("invalid escape sequence", start, help)
+        })
+    }
+
+    /// Up to three octal digits, of which `first` is the first. One alone is a back-reference, unless it is 0.
+    fn octal(&mut self, first: char) -> Option<u32> {
+        let digit = |c: char| c.to_digit(8);
+        if first != '0' && self.peek().and_then(digit).is_none() {
+            return None;
+        }
+        let mut code = digit(first)?;
+        for _ in 0..2 {
+            let Some(next) = self.peek().and_then(digit) else { break };
+            code = code * 8 + next;
+            self.at += 1;
+        }
+        Some(code)
+    }
+
+    /// Two hexadecimal digits, or any number of them in braces.
+    fn hexadecimal(&mut self) -> Option<u32> {
+        let rest = self.rest();
+        let (digits, length) = match rest.strip_prefix('{') {
+            Some(inner) => {
+                let digits = &inner[..inner.find('}')?];
+                (digits, digits.len() + 2)
+            }
+            None => (rest.get(..2)?, 2),
+        };
+        let is_number = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let significant = digits.trim_start_matches('0');
+        let code = if significant.is_empty() { Ok(0) } else { u32::from_str_radix(significant, 16) };
+        let code = code.ok().filter(|code| is_number && *code <= CODE_MAX)?;
+        self.at += length;
+        Some(code)
+    }
+}

@@ -1,0 +1,3 @@
+module spansieve/go-regexp
+
+go 1.25
