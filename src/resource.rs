@@ -96,7 +96,10 @@ fn apply(action: &Action, attributes: &mut Attributes) {
 fn set(key: &str, source: &ValueSource, attributes: &mut Attributes, wanted: impl Fn(bool) -> bool) {
     let value = match source {
         ValueSource::Value(literal) => Some(value::literal(literal)),
-        ValueSource::FromAttribute(other) => attributes.raw(other.as_bytes()).map(<[u8]>::to_vec),
+        ValueSource::FromAttribute { key, default } => {
+            let sent = attributes.raw(key.as_bytes()).map(<[u8]>::to_vec);
+            sent.or_else(|| default.as_ref().map(value::literal))
+        }
     };
     if let Some(value) = value.filter(|_| wanted(attributes.get(key).is_some())) {
         attributes.set(key.as_bytes(), value);

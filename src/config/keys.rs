@@ -147,6 +147,7 @@ pub(super) const KEYS: &[&str] = &[
     "resource.attributes[].action",
     "resource.attributes[].value",
     "resource.attributes[].from_attribute",
+    "resource.attributes[].default_value",
     "resource.attributes[].pattern",
     "resource.attributes[].converted_type",
     "resource.attributes[].where",

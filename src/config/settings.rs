@@ -253,8 +253,13 @@ pub enum ConvertedType {
 pub enum ValueSource {
     /// The configuration.
     Value(AttributeValue),
-    /// Another attribute; nothing is done if that is absent.
-    FromAttribute(String),
+    /// Another attribute.
+    FromAttribute {
+        /// The key of the attribute.
+        key: String,
+        /// The value if that is absent; `None`: nothing is done then.
+        default: Option<AttributeValue>,
+    },
 }
 
 /// A literal attribute value.
@@ -268,6 +273,12 @@ pub enum AttributeValue {
     Double(f64),
     /// true or false.
     Bool(bool),
+    /// A list.
+    List(Vec<AttributeValue>),
+    /// A map, in the order that it is written in.
+    Map(Vec<(String, AttributeValue)>),
+    /// No value, which lists and maps may hold.
+    Nothing,
 }
 
 /// `cloud_trace`.

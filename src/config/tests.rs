@@ -66,7 +66,7 @@ fn the_example_is_the_defaults_and_more() {
     expected.cloud_trace.endpoint = Endpoint::Embedded;
     expected.cloud_trace.project = Some("local-project".into());
     let production = ValueSource::Value(AttributeValue::String("production".into()));
-    let team = ValueSource::FromAttribute("team".into());
+    let team = ValueSource::FromAttribute { key: "team".into(), default: None };
     let actions = [
         Action::Upsert { key: "deployment.environment.name".into(), source: production },
         Action::Insert { key: "service.team".into(), source: team },
@@ -131,6 +131,22 @@ fn attribute_values_have_their_yaml_type() {
         ("v${env:PORT}", string("v9000")),
         ("${env:UNSET:-1.5}", AttributeValue::Double(1.5)),
         ("$${env:PORT}", string("${env:PORT}")),
+        (
+            "[a, 5, [], ~]",
+            AttributeValue::List(vec![
+                string("a"),
+                AttributeValue::Int(5),
+                AttributeValue::List(vec![]),
+                AttributeValue::Nothing,
+            ]),
+        ),
+        (
+            "{a: true, b: {c: 1.5}}",
+            AttributeValue::Map(vec![
+                ("a".into(), AttributeValue::Bool(true)),
+                ("b".into(), AttributeValue::Map(vec![("c".into(), AttributeValue::Double(1.5))])),
+            ]),
+        ),
         ("|-\n        two\n        lines", string("two\nlines")),
     ];
     for (written, expected) in cases {
@@ -456,7 +472,9 @@ tail_sampling:
 fn every_known_key_is_read() {
     // A list in a list is right nowhere: whoever reads the key objects to it.
     for path in keys::KEYS {
-        let mut text = "[[]]".to_owned();
+        // An attribute's value may be any but none.
+        let wrong = if path.ends_with("[].value") || path.ends_with("default_value") { "~" } else { "[[]]" };
+        let mut text = wrong.to_owned();
         for part in path.rsplit('.') {
             let (name, open, close) = part.strip_suffix("[]").map_or((part, "", ""), |name| (name, "[", "]"));
             text = format!("{{{name}: {open}{text}{close}}}");
@@ -470,7 +488,7 @@ fn every_known_key_is_read() {
             _ => "[{".to_owned(),
         };
         let text = text.replacen("[{", &sibling, 1);
-        let key_column = text.find("[[]]").unwrap() - path.rsplit('.').next().unwrap().len() - 1;
+        let key_column = text.find(wrong).unwrap() - path.rsplit('.').next().unwrap().len() - 1;
         let problems = load(&text).map_or_else(|problems| problems.problems, |loaded| loaded.warnings);
         let is_about_it = |p: &Problem| p.column >= key_column && !p.message.contains("unknown key");
         assert!(problems.iter().any(is_about_it), "{path} is not read: {text}\n{problems:#?}");

@@ -270,20 +270,50 @@ pub(super) fn named_groups(node: &Node) -> Read<Pattern> {
 
 /// The value of an attribute, by its YAML type.
 pub(super) fn attribute_value(node: &Node) -> Read<AttributeValue> {
-    let text = text("a string, a number, true or false", node)?;
-    let Value::Scalar(scalar) = &node.value else { return Err(expected("a value", node)) };
-    match scalar.kind {
-        Kind::Bool(value) => Ok(AttributeValue::Bool(value)),
-        Kind::Int(value) => Ok(AttributeValue::Int(value)),
-        Kind::Float(value) if value.is_finite() && text.contains(['.', 'e', 'E']) => Ok(AttributeValue::Double(value)),
+    if node.is_null() {
+        return Err(expected("a value", node));
+    }
+    let mut text_bytes = 0;
+    let value = any_attribute_value(node, &mut text_bytes)?;
+    if text_bytes > ATTRIBUTE_VALUE_BYTES_MAX {
+        return Err(Fault::new(format!("a value must be at most {ATTRIBUTE_VALUE_BYTES_MAX} bytes")));
+    }
+    Ok(value)
+}
+
+/// A value within others, too. Adds the bytes of its texts.
+fn any_attribute_value(node: &Node, text_bytes: &mut usize) -> Read<AttributeValue> {
+    match &node.value {
+        Value::Scalar(scalar) => {
+            *text_bytes += scalar.text.len();
+            simple_attribute_value(scalar)
+        }
+        Value::Seq(_) => {
+            let values = node.items().map(|item| any_attribute_value(item, text_bytes));
+            values.collect::<Read<_>>().map(AttributeValue::List)
+        }
+        Value::Map(entries) => {
+            let values = entries.iter().map(|(key, node)| {
+                *text_bytes += key.name.len();
+                Ok((key.name.clone(), any_attribute_value(node, text_bytes)?))
+            });
+            values.collect::<Read<_>>().map(AttributeValue::Map)
+        }
+        Value::Broken => Ok(AttributeValue::Nothing),
+    }
+}
+
+fn simple_attribute_value(Scalar { text, kind, .. }: &Scalar) -> Read<AttributeValue> {
+    match kind {
+        Kind::Null => Ok(AttributeValue::Nothing),
+        Kind::Bool(value) => Ok(AttributeValue::Bool(*value)),
+        Kind::Int(value) => Ok(AttributeValue::Int(*value)),
+        Kind::Float(value) if value.is_finite() && text.contains(['.', 'e', 'E']) => Ok(AttributeValue::Double(*value)),
         Kind::Float(_) => {
             let fault = Fault::new(format!("{} is a number that cannot be kept as it is", quote(text)));
             Err(fault.help(format!("put it in quotes: {}", quote(&format!("\"{text}\"")))))
         }
-        _ if text.len() > ATTRIBUTE_VALUE_BYTES_MAX => {
-            Err(Fault::new(format!("a value must be at most {ATTRIBUTE_VALUE_BYTES_MAX} bytes")))
-        }
-        _ => Ok(AttributeValue::String(text.to_owned())),
+        Kind::Text => Ok(AttributeValue::String(text.clone())),
     }
 }
 

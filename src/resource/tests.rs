@@ -51,6 +51,13 @@ fn actions_behave_as_the_collectors() {
         ),
         ("[{key: a, action: delete}]", &[("b", "2")]),
         ("[{key: c, action: delete}]", before),
+        ("[{key: c, from_attribute: b, default_value: '4', action: insert}]", &[("a", "1"), ("b", "2"), ("c", "2")]),
+        (
+            "[{key: c, from_attribute: absent, default_value: '4', action: INSERT}]",
+            &[("a", "1"), ("b", "2"), ("c", "4")],
+        ),
+        ("[{key: a, default_value: '4', action: Upsert}]", &[("a", "4"), ("b", "2")]),
+        ("[{key: a, value: '3', default_value: '4', action: Update}]", &[("a", "3"), ("b", "2")]),
         ("[{pattern: '[bc]', action: delete}]", &[("a", "1")]),
         ("[{key: a, pattern: b, action: delete}]", &[]),
     ];
@@ -107,7 +114,7 @@ fn check_value(value: &any_value::Value, action: &str, expected: AnyValue<'_>) {
 
 #[test]
 fn values_are_hashed_as_the_collector_does() {
-    use any_value::Value::{ArrayValue, BoolValue, DoubleValue, IntValue, StringValue};
+    use any_value::Value::{ArrayValue, BoolValue, BytesValue, DoubleValue, IntValue, StringValue};
     // Made with sha256sum.
     let cases = [
         (StringValue("secret".into()), "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"),
@@ -115,7 +122,8 @@ fn values_are_hashed_as_the_collector_does() {
         (BoolValue(false), "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"),
         (IntValue(1), "7c9fa136d4413fa6173637e883b6998d32e1d675f88cddff9dcbcf331820f4b8"),
         (DoubleValue(1.0), "6c3c396ed6b5c36dcae172271f462051b1266b851e92df3deea8ac65478fd712"),
-        (StringValue(String::new()), ""),
+        (StringValue(String::new()), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+        (BytesValue(vec![1]), ""),
         (ArrayValue(Default::default()), ""),
     ];
     for (value, hash) in cases {
@@ -130,6 +138,7 @@ fn values_are_converted_where_they_can_be() {
     let cases = [
         (IntValue(-7), "string", AnyValue::String(b"-7")),
         (DoubleValue(0.5), "string", AnyValue::String(b"0.5")),
+        (DoubleValue(1e21), "string", AnyValue::String(b"1e+21")),
         (BoolValue(true), "string", AnyValue::String(b"true")),
         (BytesValue(vec![0xff]), "string", AnyValue::String(b"/w==")),
         (text("7"), "string", AnyValue::String(b"7")),
@@ -198,6 +207,26 @@ fn literals_keep_their_type() {
             rewriter(&format!("{{attributes: [{{key: k, value: {literal}, action: insert}}]}}")).rewrite(&[]);
         assert_eq!(attributes.get("k"), Some(expected));
     }
+}
+
+#[test]
+fn lists_and_maps_are_literals() {
+    use opentelemetry_proto::tonic::common::v1::{ArrayValue, KeyValueList};
+    let section = "{attributes: [{key: k, value: [a, ~, {b: [1, 2.5], c: true}], action: insert}]}";
+    let found = rewriter(section).rewrite(&resource(&[("cloud.region", "own")]));
+    let list = |values: Vec<Option<any_value::Value>>| {
+        let values = values.into_iter().map(|value| OtlpValue { value }).collect();
+        any_value::Value::ArrayValue(ArrayValue { values })
+    };
+    let numbers = list(vec![Some(any_value::Value::IntValue(1)), Some(any_value::Value::DoubleValue(2.5))]);
+    let map = KeyValueList { values: vec![pair("b", numbers), pair("c", any_value::Value::BoolValue(true))] };
+    let text = any_value::Value::StringValue("a".into());
+    let expected = list(vec![Some(text), None, Some(any_value::Value::KvlistValue(map))]);
+    let region = pair("cloud.region", any_value::Value::StringValue("own".into()));
+    let expected = Resource { attributes: vec![region, pair("k", expected)], ..Default::default() };
+    let mut encoded = Vec::new();
+    found.encode(&mut encoded);
+    assert_eq!(Resource::decode(&encoded[..]).unwrap(), expected);
 }
 
 #[test]

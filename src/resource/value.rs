@@ -7,14 +7,18 @@ use base64::engine::general_purpose::STANDARD;
 use prost::encoding::{WireType, encode_key, encode_varint};
 use sha2::{Digest, Sha256};
 
+use crate::condition::DoubleText;
 use crate::config::settings::{AttributeValue, ConvertedType};
 use crate::otlp::view::AnyValue;
+use crate::otlp::write;
 
 // The fields of `AnyValue` (opentelemetry-proto `common.proto`).
 const STRING: u32 = 1;
 const BOOL: u32 = 2;
 const INT: u32 = 3;
 const DOUBLE: u32 = 4;
+const LIST: u8 = 5;
+const MAP: u8 = 6;
 
 /// What the configuration says.
 pub(super) fn literal(value: &AttributeValue) -> Vec<u8> {
@@ -23,7 +27,26 @@ pub(super) fn literal(value: &AttributeValue) -> Vec<u8> {
         AttributeValue::Int(number) => int(*number),
         AttributeValue::Double(number) => double(*number),
         AttributeValue::Bool(value) => varint(BOOL, u64::from(*value)),
+        AttributeValue::List(values) => submessages(LIST, values.iter().map(literal)),
+        AttributeValue::Map(entries) => submessages(MAP, entries.iter().map(|(key, value)| entry(key, value))),
+        AttributeValue::Nothing => Vec::new(),
     }
+}
+
+/// A list or a map: its elements, each the field 1 of the message in `field`.
+fn submessages(field: u8, elements: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
+    let (mut inner, mut message) = (Vec::new(), Vec::new());
+    elements.for_each(|element| write::bytes(&mut inner, 1, &element));
+    write::bytes(&mut message, field, &inner);
+    message
+}
+
+/// A message `KeyValue`.
+fn entry(key: &str, value: &AttributeValue) -> Vec<u8> {
+    let mut message = Vec::new();
+    write::bytes(&mut message, 1, key.as_bytes());
+    write::bytes(&mut message, 2, &literal(value));
+    message
 }
 
 /// A string.
@@ -59,8 +82,8 @@ fn varint(field: u32, value: u64) -> Vec<u8> {
 }
 
 /// The SHA-256 of a value as lower-case hex, as the Collector's `hash` makes it (`attraction/hasher.go`): of a string's
-/// bytes, of one byte for a boolean, of eight little-endian ones for a number. What holds no bytes, and lists and maps,
-/// become an empty string.
+/// bytes, of one byte for a boolean, of eight little-endian ones for a number. Bytes, lists, maps and no value become an
+/// empty string.
 pub(super) fn hashed(value: AnyValue<'_>) -> Vec<u8> {
     let eight;
     let bytes = match value {
@@ -75,14 +98,12 @@ pub(super) fn hashed(value: AnyValue<'_>) -> Vec<u8> {
             eight = number.to_le_bytes();
             &eight
         }
-        _ => &[][..],
+        _ => return string(""),
     };
     let mut hex = String::with_capacity(64);
-    if !bytes.is_empty() {
-        for byte in Sha256::digest(bytes) {
-            // Writing to a string does not fail.
-            let _ = write!(hex, "{byte:02x}");
-        }
+    for byte in Sha256::digest(bytes) {
+        // Writing to a string does not fail.
+        let _ = write!(hex, "{byte:02x}");
     }
     string(&hex)
 }
@@ -101,7 +122,7 @@ fn as_text(value: AnyValue<'_>) -> Option<String> {
     match value {
         AnyValue::Bool(value) => Some(value.to_string()),
         AnyValue::Int(number) => Some(number.to_string()),
-        AnyValue::Double(number) => Some(number.to_string()),
+        AnyValue::Double(number) => Some(DoubleText(number).to_string()),
         AnyValue::Bytes(bytes) => Some(STANDARD.encode(bytes)),
         AnyValue::Empty => Some(String::new()),
         _ => None,

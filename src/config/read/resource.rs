@@ -41,7 +41,7 @@ const NORMALIZATIONS: [(&str, Normalize); 3] =
     [("off", Normalize::Off), ("resource", Normalize::Resource), ("span", Normalize::Span)];
 
 /// The keys of an action that say what is done, in the order in which they are missed.
-const OPERANDS: [&str; 4] = ["value", "from_attribute", "pattern", "converted_type"];
+const OPERANDS: [&str; 5] = ["value", "from_attribute", "default_value", "pattern", "converted_type"];
 
 pub(super) fn resource(mut section: Section<'_>, resource: &mut Resource) {
     section.set("detect", &mut resource.detect, |node| values::choice(node, "detector", &DETECTORS).map(Some));
@@ -57,7 +57,7 @@ fn attribute_action(mut section: Section<'_>) -> Option<AttributeAction> {
         let fault = Fault::new("`from_context` has no effect here: requests are not kept with what they came with");
         section.error(at, fault.help("let the sender set an attribute, and use `from_attribute`"));
     }
-    let verb = section.require("action", |node| values::choice(node, "action", &VERBS))?;
+    let verb = section.require("action", |node| values::choice_in_any_case(node, "action", &VERBS))?;
     let condition = match section.has("where") {
         true => {
             let (_, node) = section.entry("where")?;
@@ -70,7 +70,7 @@ fn attribute_action(mut section: Section<'_>) -> Option<AttributeAction> {
 
 fn action(section: &mut Section<'_>, verb: Verb) -> Option<Action> {
     let operands: &[&str] = match verb {
-        Verb::Insert | Verb::Update | Verb::Upsert => &["value", "from_attribute"],
+        Verb::Insert | Verb::Update | Verb::Upsert => &["value", "from_attribute", "default_value"],
         Verb::Delete | Verb::Hash | Verb::Extract => &["pattern"],
         Verb::Convert => &["converted_type"],
     };
@@ -122,19 +122,34 @@ fn keys(section: &mut Section<'_>) -> Option<Keys> {
         .then_some(Keys { key, pattern })
 }
 
-/// Exactly one of `value` and `from_attribute`.
+/// One of `value` and `from_attribute`, and what stands in for an attribute that is absent; or that alone.
 fn source(section: &mut Section<'_>) -> Option<ValueSource> {
+    let default = section.read("default_value", values::attribute_value);
+    if default.is_none() && section.has("default_value") {
+        return None;
+    }
     match (section.has("value"), section.entry("from_attribute")) {
         (true, Some((at, _))) => {
             section.error(at, Fault::new("`from_attribute` beside `value`").help("keep one of the two"));
             None
         }
         (false, None) if !section.has("from_attribute") => {
-            let fault = Fault::new("the action has neither `value` nor `from_attribute`");
-            section.error(section.at(), fault.help("add one of the two"));
-            None
+            if default.is_none() {
+                let fault = Fault::new("the action has neither `value` nor `from_attribute`");
+                section.error(section.at(), fault.help("add one of the two"));
+            }
+            default.map(ValueSource::Value)
         }
-        (true, None) => section.read("value", values::attribute_value).map(ValueSource::Value),
-        (false, _) => section.read("from_attribute", values::attribute_key).map(ValueSource::FromAttribute),
+        (true, None) => {
+            if let Some((at, _)) = section.entry("default_value") {
+                let fault = Fault::new("`default_value` has no effect beside `value`");
+                section.warn(at, fault.help("remove it, or write `from_attribute` in place of `value`"));
+            }
+            section.read("value", values::attribute_value).map(ValueSource::Value)
+        }
+        (false, _) => {
+            let key = section.read("from_attribute", values::attribute_key)?;
+            Some(ValueSource::FromAttribute { key, default })
+        }
     }
 }

@@ -252,7 +252,7 @@ fn resource() {
         ),
         (
             "resource:\n  attributes:\n    - {key: k, action: upsert, value: }\n",
-            "3:37+1 expected a string, a number, true or false, found nothing",
+            "3:37+1 expected a value, found nothing",
         ),
         (
             "resource:\n  attributes:\n    - {key: k, action: upsert, value: [1]}\n",
