@@ -83,7 +83,7 @@ impl<I: Intake> Exports<I> {
     ) -> Result<Accepted, Refusal> {
         let in_flight = self.gate.enter();
         let payload = match in_flight {
-            Some(_) => visit.read(self.read(headers, read)).await,
+            Some(_) => visit.read(self.read(headers, visit, read)).await,
             None => Err(Refusal::Stopping),
         };
         let body_end = Instant::now();
@@ -100,15 +100,17 @@ impl<I: Intake> Exports<I> {
         result
     }
 
-    /// Nothing of the body is read, and no memory taken for it, before its sender is known.
+    /// Nothing of the body is read, no memory is taken for it and no place in the queue, before its sender is known.
     async fn read(
         &self,
         headers: &HeaderMap,
+        visit: &Visit<I>,
         read: impl Future<Output = Result<Payload, Refusal>>,
     ) -> Result<Payload, Refusal> {
         if let Some(guard) = &self.guard {
             guard.check(headers, &self.metrics).await?;
         }
+        visit.join()?;
         read.await
     }
 

@@ -6,8 +6,8 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -58,8 +58,9 @@ pub(super) struct Visit<I> {
     intake: Arc<I>,
     door: Arc<Door>,
     connection: Arc<Connection>,
-    let_in: bool,
     start: Instant,
+    /// When it joined the queue.
+    joined: OnceLock<Instant>,
     /// Admitted for this request.
     held_bytes: AtomicUsize,
     /// How much of the body has come.
@@ -69,9 +70,24 @@ pub(super) struct Visit<I> {
 impl<I: Intake> Visit<I> {
     /// A request of `connection` that begins now.
     pub(super) fn new(intake: Arc<I>, door: Arc<Door>, connection: Arc<Connection>) -> Self {
-        let let_in = door.queue.join(&connection);
-        let (held_bytes, arrived_bytes) = (AtomicUsize::new(0), Arc::default());
-        Visit { intake, door, connection, let_in, start: Instant::now(), held_bytes, arrived_bytes }
+        let (joined, held_bytes, arrived_bytes) = (OnceLock::new(), AtomicUsize::new(0), Arc::default());
+        Visit { intake, door, connection, start: Instant::now(), joined, held_bytes, arrived_bytes }
+    }
+
+    /// Takes a place in the queue, or refuses the request because the queue is too long.
+    pub(super) fn join(&self) -> Result<(), Refusal> {
+        if self.joined.get().is_none() {
+            if !self.door.queue.join(&self.connection) {
+                return Err(Refusal::Overloaded);
+            }
+            let _ = self.joined.set(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// How long the request has been in the queue.
+    fn queued(&self) -> Option<Duration> {
+        self.joined.get().map(Instant::elapsed)
     }
 
     /// `body`, whose pace counts from now on.
@@ -79,15 +95,12 @@ impl<I: Intake> Visit<I> {
         Metered { body, arrived_bytes: Arc::clone(&self.arrived_bytes) }
     }
 
-    /// Runs `read`, which yields the body, unless the queue is too long, and as long as it comes fast enough.
+    /// Runs `read`, which yields the body, as long as the body comes fast enough and the queue does not have to shed it.
     pub(super) async fn read<T>(&self, read: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
-        if !self.let_in {
-            return Err(Refusal::Overloaded);
-        }
         let mut read = pin!(read);
         let mut timer = pin!(sleep(PACE_INTERVAL));
         poll_fn(|cx| {
-            if self.door.queue.sheds(self.start.elapsed()) {
+            if self.queued().is_some_and(|wait| self.door.queue.sheds(wait)) {
                 return Poll::Ready(Err(Refusal::Overloaded));
             }
             if let Poll::Ready(result) = read.as_mut().poll(cx) {
@@ -105,7 +118,7 @@ impl<I: Intake> Visit<I> {
     /// The request is in the trace table, after it has waited for the journal's `disk_time`: that is no queue for the
     /// processor.
     pub(super) fn served(&self, disk_time: Duration) {
-        self.door.queue.served(self.start.elapsed().saturating_sub(disk_time));
+        self.door.queue.served(self.queued().unwrap_or_default().saturating_sub(disk_time));
     }
 
     /// Whether enough of the body has come for the time that it takes.
@@ -167,7 +180,7 @@ impl<I> Drop for Visit<I> {
         for held in [&self.door.reading_bytes, &self.connection.reading_bytes] {
             held.fetch_sub(held_bytes, Relaxed);
         }
-        if self.let_in {
+        if self.joined.get().is_some() {
             self.door.queue.leave(&self.connection);
         }
     }

@@ -1,6 +1,8 @@
+use super::super::auth::Auth;
 use super::super::fake::FakeIntake;
 use super::super::refusal::BODY_GRACE;
 use super::*;
+use crate::config::settings;
 use crate::tail::budget::Budget;
 
 #[tokio::test(start_paused = true)]
@@ -19,4 +21,24 @@ async fn a_body_that_does_not_arrive_is_given_up() {
     assert_eq!(intake.0.used_bytes(), 0, "its share is given back");
     let text = metrics.render(crate::telemetry::metrics::Held::default());
     assert!(text.contains("spansieve_requests_total{protocol=\"http_json\",outcome=\"timeout\"} 1"), "{text}");
+}
+
+#[tokio::test]
+async fn a_sender_that_is_not_known_takes_no_place_in_the_queue() {
+    let mut tokens = crate::trust::token::Tokens::default();
+    tokens.add(b"a-token-0123456789").unwrap();
+    let bearer = settings::Bearer { tokens, tokens_file: None };
+    let auth = Auth::load(&settings::Auth { bearer: Some(bearer), google: None }).await.unwrap();
+    let intake = Arc::new(FakeIntake(Budget::new(1000)));
+    let mut exports = Exports::new(intake, Arc::new(Metrics::new()), Arc::new(Gate::new()), 1000);
+    exports.guard = Some(auth.guard());
+    exports.queue().fill_up();
+    let outcome = async |headers: &[(&'static str, &'static str)]| {
+        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        let visit = exports.visit(&Arc::new(Connection::new()));
+        let read = async { panic!("the body was read") };
+        exports.export(Protocol::Grpc, &headers, &visit, read).await.unwrap_err().outcome()
+    };
+    assert_eq!(outcome(&[]).await, "denied");
+    assert_eq!(outcome(&[("authorization", "Bearer a-token-0123456789")]).await, "overloaded");
 }

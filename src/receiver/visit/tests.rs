@@ -162,15 +162,19 @@ async fn a_metered_body_counts_what_comes() {
     assert_eq!(visit.arrived_bytes.load(Relaxed), 5);
 }
 
-#[tokio::test]
-async fn a_request_that_found_no_place_is_not_read() {
+#[test]
+fn a_request_has_a_place_in_the_queue_from_its_join_to_its_end() {
     let fixture = Fixture::new(LIMIT);
     let connection = connection();
     let let_in = fixture.visit(&connection);
+    assert_eq!(connection.in_flight.load(Relaxed), 0, "its sender is not known yet");
+    for _ in 0..2 {
+        let_in.join().unwrap();
+        assert_eq!(connection.in_flight.load(Relaxed), 1);
+    }
     fixture.door.queue.fill_up();
     let refused = fixture.visit(&connection);
-    let read = async { panic!("the body was read") };
-    assert_eq!(refused.read::<()>(read).await.unwrap_err().outcome(), "overloaded");
+    assert_eq!(refused.join().unwrap_err().outcome(), "overloaded");
     drop((let_in, refused));
     assert_eq!(connection.in_flight.load(Relaxed), 0, "only what was let in leaves");
 }
