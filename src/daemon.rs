@@ -145,7 +145,7 @@ impl Daemon {
         };
         check_limit(&budget, settings.otlp.max_request_bytes)?;
         // Bound first: an address that is taken is found out before anything else starts.
-        let bound = Receiver::bind(&settings.otlp.listen).await?.sized_for(budget.limit_bytes());
+        let bound = Receiver::bind(&settings.otlp.listen).await?;
         let bound = bound.telemetry_on(settings.telemetry.listen.as_deref()).await?;
         let tls = match &settings.otlp.tls {
             Some(files) => Some(Tls::load(files).await?),

@@ -16,12 +16,15 @@ mod connection;
 mod export;
 #[cfg(test)]
 mod fake;
+mod frames;
 mod gate;
 mod grpc;
+mod heads;
 mod health;
 mod http;
 pub mod inflate;
 mod lag;
+mod limits;
 mod listen;
 mod queue;
 mod refusal;

@@ -4,6 +4,8 @@
 //! Not proven here: that stock exporters understand the answers, and throughput.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "support/process.rs"]
+mod process;
 #[path = "receiver/support.rs"]
 mod support;
 
@@ -15,6 +17,8 @@ mod auth;
 mod crowd;
 #[path = "receiver/frames.rs"]
 mod frames;
+#[path = "receiver/heads.rs"]
+mod heads;
 #[path = "receiver/hostile.rs"]
 mod hostile;
 #[path = "receiver/stop.rs"]

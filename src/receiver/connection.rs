@@ -1,7 +1,7 @@
 //! One connection: what its requests share, and whether it is worth its place.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -13,7 +13,7 @@ const HALF_LIFE: Duration = Duration::from_secs(1);
 /// How often a connection is looked at.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 
-/// For the head of an HTTP/1 request, or the beginning of HTTP/2, from its first byte: some round trips.
+/// For the head of a request, or the beginning of HTTP/2, from its first byte: some round trips.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// For a peer to take what is written to it: as long as a body may take to come.
@@ -23,11 +23,8 @@ pub(super) const UNREAD_TIME_MAX: Duration = Duration::from_secs(30);
 /// request meets a closing connection (<https://cloud.google.com/load-balancing/docs/https#timeouts_and_retries>).
 const IDLE_TIME_MAX: Duration = Duration::from_secs(620);
 
-/// How HTTP/2 begins; no method of HTTP/1 that is served does (RFC 9113, 3.4).
-const HTTP2_START: &[u8] = b"PRI";
-
-/// The preface and an empty SETTINGS frame (RFC 9113, 3.4).
-const HTTP2_HELLO_BYTES: u64 = 24 + 9;
+/// Why a connection is cut, as a metric label: its heads hold more than there is room for.
+pub(super) const LARGE_HEAD: &str = "large_head";
 
 /// Instead of a time: not so at present.
 const NEVER: u64 = u64::MAX;
@@ -41,16 +38,18 @@ pub(super) struct Connection {
     pub(super) reading_bytes: AtomicUsize,
     /// The turn of the runtime's queue in which it last had a request served; at first none.
     pub(super) last_turn: AtomicU64,
+    /// What its requests hold of the reserve for heads.
+    pub(super) head_bytes: AtomicUsize,
     recent: Mutex<Recent>,
 
     epoch: Instant,
     is_http2: AtomicBool,
-    read_bytes: AtomicU64,
+    cut: OnceLock<&'static str>,
     /// Requests whose answer has not been taken.
     open: AtomicUsize,
     /// When a request last began or ended.
     active_ms: AtomicU64,
-    /// Since when bytes come that are not part of a request yet.
+    /// Since when a head is under way that has not come whole.
     head_ms: AtomicU64,
     /// Since when the peer takes nothing.
     blocked_ms: AtomicU64,
@@ -81,10 +80,11 @@ impl Connection {
             in_flight: AtomicUsize::new(0),
             reading_bytes: AtomicUsize::new(0),
             last_turn: AtomicU64::new(u64::MAX),
+            head_bytes: AtomicUsize::new(0),
             recent: Mutex::new(Recent { bytes: 0.0, at: now }),
             epoch: now,
             is_http2: AtomicBool::new(false),
-            read_bytes: AtomicU64::new(0),
+            cut: OnceLock::new(),
             open: AtomicUsize::new(0),
             active_ms: AtomicU64::new(0),
             head_ms: AtomicU64::new(NEVER),
@@ -106,14 +106,41 @@ impl Connection {
         fits
     }
 
-    /// `bytes` came from the peer.
-    pub(super) fn read(&self, bytes: &[u8]) {
-        if self.read_bytes.fetch_add(bytes.len() as u64, Relaxed) == 0 && bytes.starts_with(HTTP2_START) {
-            self.is_http2.store(true, Relaxed);
+    /// So many bytes came over HTTP/1. They begin a head unless a request is under way.
+    pub(super) fn read_http1(&self, bytes: usize) {
+        self.is_http2.store(false, Relaxed);
+        if self.open.load(Relaxed) == 0 && bytes > 0 {
+            self.head_begins();
         }
-        if self.open.load(Relaxed) == 0 && self.head_ms.load(Relaxed) == NEVER && !bytes.is_empty() {
+    }
+
+    /// Bytes came over HTTP/2, after which a head is under way or not.
+    pub(super) fn read_http2(&self, is_in_head: bool) {
+        self.is_http2.store(true, Relaxed);
+        if is_in_head { self.head_begins() } else { self.head_ms.store(NEVER, Relaxed) }
+    }
+
+    fn head_begins(&self) {
+        if self.head_ms.load(Relaxed) == NEVER {
             self.head_ms.store(self.now_ms(), Relaxed);
         }
+    }
+
+    /// A request of HTTP/1 began or ended: what comes next is another head.
+    fn head_ends(&self) {
+        if !self.is_http2.load(Relaxed) {
+            self.head_ms.store(NEVER, Relaxed);
+        }
+    }
+
+    /// The connection ends because of its peer.
+    pub(super) fn cut(&self, reason: &'static str) {
+        let _ = self.cut.set(reason);
+    }
+
+    /// Why the connection ended, if [`Connection::cut`] ended it.
+    pub(super) fn cut_reason(&self) -> Option<&'static str> {
+        self.cut.get().copied()
     }
 
     /// The peer takes what is written, or not.
@@ -151,10 +178,9 @@ impl Connection {
             since_ms != NEVER && u128::from(now_ms.saturating_sub(since_ms)) > limit.as_millis()
         };
         let is_open = self.open.load(Relaxed) > 0;
-        let speaks_http2 = self.is_http2.load(Relaxed) && self.read_bytes.load(Relaxed) >= HTTP2_HELLO_BYTES;
         if since(&self.blocked_ms, UNREAD_TIME_MAX) {
             Some(End::Cut("unread"))
-        } else if !is_open && !speaks_http2 && since(&self.head_ms, HEAD_TIME_MAX) {
+        } else if since(&self.head_ms, HEAD_TIME_MAX) {
             Some(End::Cut("slow_head"))
         } else {
             (!is_open && since(&self.active_ms, IDLE_TIME_MAX)).then_some(End::Idle)
@@ -170,6 +196,8 @@ impl Connection {
 #[derive(Debug)]
 pub(super) struct Exchange {
     connection: Arc<Connection>,
+    /// There was no other one when it began.
+    pub(super) is_alone: bool,
     /// Of an answer that has to be taken soon.
     unread: Option<Arc<()>>,
 }
@@ -177,10 +205,10 @@ pub(super) struct Exchange {
 impl Exchange {
     /// A request of `connection` begins.
     pub(super) fn begin(connection: &Arc<Connection>) -> Self {
-        connection.open.fetch_add(1, Relaxed);
-        connection.head_ms.store(NEVER, Relaxed);
+        let is_alone = connection.open.fetch_add(1, Relaxed) == 0;
+        connection.head_ends();
         connection.active_ms.store(connection.now_ms(), Relaxed);
-        Exchange { connection: Arc::clone(connection), unread: None }
+        Exchange { connection: Arc::clone(connection), is_alone, unread: None }
     }
 
     /// It is answered; the peer has [`UNREAD_TIME_MAX`] to take that.
@@ -192,7 +220,7 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         let connection = &self.connection;
-        connection.head_ms.store(NEVER, Relaxed);
+        connection.head_ends();
         connection.active_ms.store(connection.now_ms(), Relaxed);
         connection.open.fetch_sub(1, Relaxed);
     }

@@ -18,6 +18,9 @@ use crate::telemetry::Health;
 /// Paths of the health service begin so.
 pub(super) const PREFIX: &str = "/grpc.health.v1.Health/";
 
+/// The method whose answer goes on until the caller or the process ends it.
+pub(super) const WATCH: &str = "/grpc.health.v1.Health/Watch";
+
 /// The services that have a health: the process, and the one that takes spans.
 const SERVICES: [&str; 2] = ["", "opentelemetry.proto.collector.trace.v1.TraceService"];
 

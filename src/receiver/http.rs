@@ -38,8 +38,7 @@ where
     if let Err(refusal) = check_method(&parts.method, &[Method::POST], "POST") {
         return failure(encoding, &refusal);
     }
-    // An unknown type counts as protobuf, which is what OTLP/HTTP exporters send if nothing is configured.
-    let protocol = if encoding == Some(Encoding::Json) { Protocol::HttpJson } else { Protocol::HttpProtobuf };
+    let protocol = protocol(encoding);
     let body = read_body(encoding, &parts.headers, chunks, exports.max_request_bytes, &**visit);
     match (exports.export(protocol, &parts.headers, visit, body).await, encoding) {
         (Ok(accepted), Some(encoding)) => success(encoding, &accepted),
@@ -66,6 +65,12 @@ where
     let coding = content_coding(headers)?;
     let held = chunks.whole(limit, intake).await?;
     Ok(Payload { held, coding, encoding })
+}
+
+/// How a request of this encoding is counted. An unknown one counts as protobuf, which is what OTLP/HTTP exporters send if
+/// nothing is configured.
+pub(super) fn protocol(encoding: Option<Encoding>) -> Protocol {
+    if encoding == Some(Encoding::Json) { Protocol::HttpJson } else { Protocol::HttpProtobuf }
 }
 
 /// The OTLP encoding that the request's content type names.

@@ -3,14 +3,12 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use hyper_util::rt::TokioIo;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -19,79 +17,25 @@ use tokio::time::Instant;
 use tokio_util::either::Either;
 
 use super::auth::Auth;
-use super::connection::{Connection, End, Exchange, UNREAD_TIME_MAX};
+use super::connection::{Connection, End, UNREAD_TIME_MAX};
 use super::export::Exports;
 use super::gate::Gate;
+use super::heads::Heads;
 use super::reply::Answer;
 use super::router::{Offer, Router, SCRAPES_MAX};
 use super::slots::{Slot, Slots};
 use super::tls::{self, Tls};
 use super::wire::Wire;
-use super::{Intake, ReceiverSettings, Scrape, health, queue};
+use super::{Intake, ReceiverSettings, Scrape, health, limits, queue};
 use crate::telemetry::log::Throttle;
 use crate::telemetry::{Health, Metrics};
 
-/// What a connection holds that idles after a request, as measured; a silent one 3 KiB. It is not in the budget, because
-/// probes and scrapes must get through when that is used up.
-const CONNECTION_BYTES: usize = 32 << 10;
-
-/// Connections at once, on all addresses, by memory: as many as hold three eighths of `memory.limit`, which by default
-/// is what the container has beside it. 4,300 in 512 MiB: a few thousand processes that keep one each.
-const CONNECTIONS_PART: (usize, usize) = (3, 8);
-
-/// So many however small the memory is, as most of them are silent; no more however large it is: the usual limit of open
-/// files is near.
-const CONNECTIONS_RANGE: RangeInclusive<usize> = 2_048..=16_384;
-
-/// The same for the address of `telemetry.listen`: probes and scrapes, which senders must not crowd out.
+/// Connections to the address of `telemetry.listen`: probes and scrapes, which senders must not crowd out.
 const TELEMETRY_CONNECTIONS_MAX: usize = 256;
 
 /// How long a connection may exist without a byte, and again behind TLS. Clients speak first in both protocols; load balancers that open
 /// connections ahead of time are given time.
 pub(super) const FIRST_BYTE_TIME_MAX: Duration = Duration::from_secs(60);
-
-/// What is read of an HTTP/1 connection ahead of what is used, and the largest head of a request.
-const HTTP1_BUFFER_BYTES_MAX: usize = 64 << 10;
-
-/// An HTTP/2 peer that says nothing is asked this often whether it still lives, and given as long to answer: a
-/// half-open connection is gone after a minute.
-const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(30);
-
-/// Requests at once on one HTTP/2 connection: Cloud Run's largest concurrency for an instance, as its front end may
-/// send all of them through one connection.
-const HTTP2_STREAMS_MAX: u32 = 1000;
-
-/// What a peer may send on a stream ahead of what was read: most requests go through without a pause, and
-/// at 1 ms of round trip it allows 1 GB/s. Measured, 256 KiB costs half as much CPU again, and 4 MiB gains nothing.
-const HTTP2_STREAM_WINDOW_BYTES: u32 = 1 << 20;
-
-/// The same for a connection.
-const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
-
-/// What connection windows share. These bytes lie before the memory budget, so that the more connections there are,
-/// the smaller is the window of the next.
-const HTTP2_WINDOWS_BYTES: u32 = 64 << 20;
-
-/// No window can be smaller (RFC 9113, 6.9.2).
-const HTTP2_WINDOW_BYTES_MIN: u32 = 65_535;
-
-/// Streams that a peer reset before they were looked at (rapid reset, CVE-2023-44487), then the connection is closed: as
-/// many as the library's default.
-const HTTP2_RESETS_PENDING_MAX: usize = 20;
-
-/// Streams of one connection that had to be reset for errors of its peer (CVE-2025-8671 and the like), then it is
-/// closed: as many as the library's default.
-const HTTP2_ERRORS_MAX: usize = 1024;
-
-/// What of one answer waits in the connection; only pages are larger than some hundred bytes.
-const HTTP2_SEND_BYTES_MAX: usize = 64 << 10;
-
-/// The largest HTTP/2 frame taken. Measured on batches of 512 spans (290 KB): half the CPU of the default 16 KiB,
-/// and no more than frames of 1 MiB, whose read buffers idle connections would keep.
-const HTTP2_FRAME_BYTES_MAX: u32 = 64 << 10;
-
-/// Headers of one request; OTLP needs some hundred bytes, Cloud Run adds tokens and trace headers.
-const HEADER_BYTES_MAX: u32 = 16 << 10;
 
 /// A pause after an accept has failed for want of file descriptors or memory: without it the loop would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -130,7 +74,6 @@ impl BindError {
 pub struct Bound {
     otlp: Vec<Listener>,
     telemetry: Option<Listener>,
-    connections_max: usize,
     tls: Option<Tls>,
     auth: Option<Auth>,
 }
@@ -150,26 +93,13 @@ impl Listener {
     }
 }
 
-/// Connections that memory beside a budget of `limit_bytes` has room for.
-fn connections_max(limit_bytes: usize) -> usize {
-    let (part, whole) = CONNECTIONS_PART;
-    (limit_bytes / whole * part / CONNECTION_BYTES).clamp(*CONNECTIONS_RANGE.start(), *CONNECTIONS_RANGE.end())
-}
-
 impl Bound {
     pub(super) async fn bind(addresses: &[String]) -> Result<Self, BindError> {
         let mut otlp = Vec::with_capacity(addresses.len());
         for address in addresses {
             otlp.push(Listener::bind("otlp.listen", address).await?);
         }
-        Ok(Bound { otlp, telemetry: None, connections_max: *CONNECTIONS_RANGE.start(), tls: None, auth: None })
-    }
-
-    /// Takes as many connections as a budget of `limit_bytes` leaves memory for.
-    #[must_use]
-    pub fn sized_for(mut self, limit_bytes: usize) -> Self {
-        self.connections_max = connections_max(limit_bytes);
-        self
+        Ok(Bound { otlp, telemetry: None, tls: None, auth: None })
     }
 
     /// Moves `/metrics` to an address of its own, which has the probes as well, and no TLS.
@@ -221,6 +151,8 @@ impl Bound {
         scrape: Scrape,
     ) -> Receiver {
         let gate = Arc::new(Gate::new());
+        // Beside a budget of so much there is memory for what connections hold.
+        let limit_bytes = intake.budget().limit_bytes();
         let tls = self.tls.as_ref().map(Tls::state);
         let mut followers = JoinSet::new();
         if let Some(tls) = self.tls {
@@ -231,8 +163,10 @@ impl Bound {
             exports.guard = Some(auth.guard());
             followers.spawn(auth.renew(metrics));
         }
+        let heads = Heads::new(limit_bytes);
         let router = Arc::new(Router {
             exports,
+            heads: Arc::clone(&heads),
             grpc_health: health::server(Arc::clone(&health)),
             health: Arc::clone(&health),
             scrape,
@@ -254,11 +188,12 @@ impl Bound {
             acceptors.spawn(acceptor.run());
         };
         let otlp = Offer { spans: true, metrics: self.telemetry.is_none() };
-        let slots = Slots::new(self.connections_max);
+        let connections_max = limits::connections_max(limit_bytes, tls.is_some());
+        let slots = Slots::new(connections_max, limits::room_bytes(limit_bytes));
         self.otlp.into_iter().for_each(|listener| accept(listener, otlp, &slots, &tls));
-        let slots = Slots::new(TELEMETRY_CONNECTIONS_MAX);
+        let slots = Slots::new(TELEMETRY_CONNECTIONS_MAX, 0);
         self.telemetry.into_iter().for_each(|listener| accept(listener, Offer::TELEMETRY, &slots, &None));
-        Receiver { health, gate, phase, acceptors, _followers: followers }
+        Receiver { health, gate, heads, phase, acceptors, _followers: followers }
     }
 }
 
@@ -277,6 +212,7 @@ enum Phase {
 pub struct Receiver {
     health: Arc<Health>,
     gate: Arc<Gate>,
+    heads: Arc<Heads>,
     phase: watch::Sender<Phase>,
     acceptors: JoinSet<()>,
     /// They take what is renewed, for as long as there is a receiver.
@@ -290,6 +226,12 @@ impl Receiver {
     /// [`BindError`] for the first one that cannot be bound; none is bound then.
     pub async fn bind(listen: &[String]) -> Result<Bound, BindError> {
         Bound::bind(listen).await
+    }
+
+    /// The bytes that requests hold beside their bodies, but for those that are alone on their connection.
+    #[must_use]
+    pub fn head_bytes(&self) -> usize {
+        self.heads.used_bytes()
     }
 
     /// Resolves when an address is served no more though nobody asked for that, which only a panic brings about: the
@@ -321,27 +263,6 @@ impl Receiver {
             }
         }
     }
-}
-
-/// Limits of the `number`th connection, of whichever protocol.
-fn connection_builder(number: usize) -> auto::Builder<TokioExecutor> {
-    let share = HTTP2_WINDOWS_BYTES / u32::try_from(number.max(1)).unwrap_or(u32::MAX);
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().max_buf_size(HTTP1_BUFFER_BYTES_MAX);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(HTTP2_STREAMS_MAX)
-        .initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(share.clamp(HTTP2_WINDOW_BYTES_MIN, HTTP2_CONNECTION_WINDOW_BYTES))
-        .max_frame_size(HTTP2_FRAME_BYTES_MAX)
-        .max_header_list_size(HEADER_BYTES_MAX)
-        .max_pending_accept_reset_streams(HTTP2_RESETS_PENDING_MAX)
-        .max_local_error_reset_streams(HTTP2_ERRORS_MAX)
-        .max_send_buf_size(HTTP2_SEND_BYTES_MAX)
-        .keep_alive_interval(HTTP2_PING_INTERVAL)
-        .keep_alive_timeout(HTTP2_PING_INTERVAL);
-    builder
 }
 
 /// Takes the connections of one address.
@@ -419,19 +340,24 @@ async fn serve<I: Intake>(
         },
     };
     let connection = Arc::new(Connection::new());
-    let wire = Wire { stream, connection: Arc::clone(&connection) };
+    let turn_bytes_max = limits::turn_bytes_max(slot.room_bytes);
+    let wire = Wire::new(stream, Arc::clone(&connection), Arc::clone(&router.heads), turn_bytes_max);
     let service = {
         let connection = Arc::clone(&connection);
         service_fn(move |request| {
+            // In the connection's own turn: what waits for a turn of its own is counted.
+            let (begun, request) = router.begin(request, &connection);
             let (router, connection) = (Arc::clone(&router), Arc::clone(&connection));
             async move {
-                let exchange = Exchange::begin(&connection);
-                let response = router.answer(offer, request, &connection).await;
-                Ok::<_, Infallible>(Answer::to(exchange, response))
+                let response = match request {
+                    Ok(request) => router.answer(offer, request, &connection).await,
+                    Err(refused) => refused,
+                };
+                Ok::<_, Infallible>(Answer::to(begun, response))
             }
         })
     };
-    let builder = connection_builder(slot.number);
+    let builder = limits::connection_builder(slot.room_bytes);
     let mut serving = pin!(builder.serve_connection(TokioIo::new(wire), service));
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
@@ -450,6 +376,9 @@ async fn serve<I: Intake>(
             }
         },
     };
+    if let Some(reason) = connection.cut_reason() {
+        metrics.connection_cut(reason);
+    }
     if let Err(error) = ended {
         tracing::debug!(%error, "A connection broke off.");
     }

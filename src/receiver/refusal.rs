@@ -9,6 +9,7 @@ use tonic::Code;
 
 use super::AcceptError;
 use super::auth::Denial;
+use super::heads::{FIELDS_MAX, HEAD_BYTES_MAX};
 use super::inflate::{Coding, InflateError};
 use crate::journal::AppendError;
 use crate::otlp::json::JsonError;
@@ -38,6 +39,10 @@ pub(super) enum Refusal {
     NoRoom,
     #[error("spansieve is overloaded; retry later")]
     Overloaded,
+    #[error("a request has at most {FIELDS_MAX} header fields, of {HEAD_BYTES_MAX} bytes together")]
+    Fields,
+    #[error("the request did not come in time")]
+    Late,
     #[error("{0}; retry later")]
     Journal(#[from] AppendError),
     #[error("spansieve is stopping; retry")]
@@ -103,7 +108,8 @@ impl Refusal {
             }
             Refusal::Stopping | Refusal::Journal(AppendError::Disk) => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Denied(denial) => denial.statuses().0,
-            Refusal::Slow => StatusCode::REQUEST_TIMEOUT,
+            Refusal::Fields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Refusal::Slow | Refusal::Late => StatusCode::REQUEST_TIMEOUT,
             Refusal::Coding(_) | Refusal::MediaType(_) | Refusal::MessageFormat(_) => {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
@@ -128,12 +134,13 @@ impl Refusal {
     pub(super) fn code(&self) -> Code {
         match self {
             Refusal::TooLarge { .. }
+            | Refusal::Fields
             | Refusal::NoRoom
             | Refusal::Overloaded
             | Refusal::Journal(AppendError::Full | AppendError::Slow) => Code::ResourceExhausted,
             Refusal::Stopping | Refusal::Journal(AppendError::Disk) => Code::Unavailable,
             Refusal::Denied(denial) => denial.statuses().1,
-            Refusal::Slow => Code::DeadlineExceeded,
+            Refusal::Slow | Refusal::Late => Code::DeadlineExceeded,
             Refusal::Protobuf(_) | Refusal::Json(_) | Refusal::MediaType(_) => Code::InvalidArgument,
             Refusal::Truncated | Refusal::Inflate(_) | Refusal::FlagWithoutCoding | Refusal::Flag(_) => Code::Internal,
             Refusal::Coding(_)
@@ -170,7 +177,7 @@ impl Refusal {
             Refusal::Journal(_) => "journal",
             Refusal::Stopping => "stopping",
             Refusal::Denied(_) => "denied",
-            Refusal::Slow => "timeout",
+            Refusal::Slow | Refusal::Late => "timeout",
             Refusal::Coding(_) | Refusal::MediaType(_) | Refusal::MessageFormat(_) => "unsupported",
             _ => "invalid",
         }

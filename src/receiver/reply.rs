@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Response};
 use http_body::{Body, Frame, SizeHint};
 
 use super::connection::Exchange;
+use super::heads::HeadShare;
 
 /// A response body. No boxing: one allocation less for each request.
 #[derive(Debug)]
@@ -18,8 +19,10 @@ pub(super) enum ReplyBody {
     Message(Bytes),
     /// The trailers that end a gRPC answer.
     Ok,
-    /// What tonic's health service says.
+    /// The answer of tonic's health service to a unary call.
     Health(tonic::body::Body),
+    /// The same, that goes on for as long as the caller wants.
+    Watch(tonic::body::Body),
 }
 
 impl Default for ReplyBody {
@@ -45,7 +48,7 @@ impl Body for ReplyBody {
             ReplyBody::Full(data) => (Frame::data(std::mem::take(data)), ReplyBody::default()),
             ReplyBody::Message(data) => (Frame::data(std::mem::take(data)), ReplyBody::Ok),
             ReplyBody::Ok => (Frame::trailers(ok_trailers()), ReplyBody::default()),
-            ReplyBody::Health(body) => return Pin::new(body).poll_frame(cx),
+            ReplyBody::Health(body) | ReplyBody::Watch(body) => return Pin::new(body).poll_frame(cx),
         };
         *self = next;
         Poll::Ready(Some(Ok(frame)))
@@ -55,7 +58,7 @@ impl Body for ReplyBody {
         match self {
             ReplyBody::Full(data) => data.is_empty(),
             ReplyBody::Message(_) | ReplyBody::Ok => false,
-            ReplyBody::Health(body) => body.is_end_stream(),
+            ReplyBody::Health(body) | ReplyBody::Watch(body) => body.is_end_stream(),
         }
     }
 
@@ -64,25 +67,32 @@ impl Body for ReplyBody {
             ReplyBody::Full(data) => SizeHint::with_exact(data.len() as u64),
             // hyper would write a Content-Length, which gRPC answers do not have.
             ReplyBody::Message(_) | ReplyBody::Ok => SizeHint::default(),
-            ReplyBody::Health(body) => body.size_hint(),
+            ReplyBody::Health(body) | ReplyBody::Watch(body) => body.size_hint(),
         }
     }
+}
+
+/// A request that has begun, with what it holds of the reserve for heads.
+#[derive(Debug)]
+pub(super) struct Begun {
+    pub(super) exchange: Exchange,
+    pub(super) _share: Option<HeadShare>,
 }
 
 /// A body that is a part of an exchange, and ends it.
 #[derive(Debug)]
 pub(super) struct Answer {
     body: ReplyBody,
-    _exchange: Exchange,
+    _begun: Begun,
 }
 
 impl Answer {
-    /// `response` in `exchange`. A watched health is no answer that has to be taken soon.
-    pub(super) fn to(mut exchange: Exchange, response: Response<ReplyBody>) -> Response<Self> {
-        if !matches!(response.body(), ReplyBody::Health(_)) {
-            exchange.answered();
+    /// `response` to the request that has `begun`. The peer has to take it soon, unless it watches a health.
+    pub(super) fn to(mut begun: Begun, response: Response<ReplyBody>) -> Response<Self> {
+        if !matches!(response.body(), ReplyBody::Watch(_)) {
+            begun.exchange.answered();
         }
-        response.map(|body| Answer { body, _exchange: exchange })
+        response.map(|body| Answer { body, _begun: begun })
     }
 }
 

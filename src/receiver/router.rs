@@ -1,6 +1,7 @@
 //! Which request goes where: gRPC by its content type, everything else by its path.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
@@ -13,12 +14,14 @@ use tokio::time::Instant;
 use tower::ServiceExt;
 
 use super::body::Chunks;
-use super::connection::Connection;
+use super::connection::{Connection, Exchange};
 use super::export::Exports;
+use super::heads::Heads;
 use super::refusal::{Refusal, check_method, quote};
-use super::reply::ReplyBody;
+use super::reply::{Begun, ReplyBody};
 use super::{Intake, Scrape, grpc, health, http as otlp_http};
 use crate::telemetry::Health;
+use crate::telemetry::metrics::Protocol;
 
 /// What stands at `/`, line by line: what an address does not offer is left out.
 const ABOUT: &str = concat!("spansieve ", env!("CARGO_PKG_VERSION"), ": tail sampling for Google Cloud Trace\n\n");
@@ -71,9 +74,13 @@ impl Offer {
     }
 }
 
+/// From the head of a request to its answer, where no export has times of its own.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
+
 /// Answers every request of every connection.
 pub(super) struct Router<I> {
     pub(super) exports: Exports<I>,
+    pub(super) heads: Arc<Heads>,
     pub(super) health: Arc<Health>,
     pub(super) grpc_health: health::Server,
     pub(super) scrape: Scrape,
@@ -81,6 +88,32 @@ pub(super) struct Router<I> {
 }
 
 impl<I: Intake> Router<I> {
+    /// Lets in a request of `connection` if there is room for its head.
+    ///
+    /// # Errors
+    /// The answer that refuses it.
+    pub(super) fn begin<B>(
+        &self,
+        request: Request<B>,
+        connection: &Arc<Connection>,
+    ) -> (Begun, Result<Request<B>, Response<ReplyBody>>) {
+        let exchange = Exchange::begin(connection);
+        let (mut parts, body) = request.into_parts();
+        match self.heads.admit(connection, exchange.is_alone, &mut parts) {
+            Ok(share) => (Begun { exchange, _share: share }, Ok(Request::from_parts(parts, body))),
+            Err(refusal) => {
+                if let Some(protocol) = protocol(&parts) {
+                    self.exports.metrics.request(protocol, refusal.outcome(), Duration::ZERO);
+                }
+                let response = match is_grpc(content_type(&parts)) {
+                    true => grpc::failure(&refusal),
+                    false => otlp_http::failure(otlp_http::encoding(&parts.headers), &refusal),
+                };
+                (Begun { exchange, _share: None }, Err(response))
+            }
+        }
+    }
+
     /// Answers a request of `connection`, to an address with this `offer`.
     pub(super) async fn answer(
         &self,
@@ -89,8 +122,8 @@ impl<I: Intake> Router<I> {
         connection: &Arc<Connection>,
     ) -> Response<ReplyBody> {
         let (parts, body) = request.into_parts();
-        let content_type = parts.headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
-        if content_type.get(..16).is_some_and(|start| start.eq_ignore_ascii_case(b"application/grpc")) {
+        let content_type = content_type(&parts);
+        if is_grpc(content_type) {
             let checked = check_grpc(&parts, content_type);
             return match (checked, offer.refuse(parts.uri.path())) {
                 (Ok(()), Ok(())) => self.answer_grpc(parts, body, connection).await,
@@ -117,10 +150,13 @@ impl<I: Intake> Router<I> {
                 grpc::export(&self.exports, &visit, &parts.headers, &mut chunks).await
             }
             path if path.starts_with(health::PREFIX) => {
-                let request = Request::from_parts(parts, body);
-                match self.grpc_health.clone().oneshot(request).await {
-                    Ok(response) => response.map(ReplyBody::Health),
-                    Err(never) => match never {},
+                let is_watch = path == health::WATCH;
+                let answer = self.grpc_health.clone().oneshot(Request::from_parts(parts, body));
+                match tokio::time::timeout(ANSWER_TIME_MAX, answer).await {
+                    Ok(Ok(response)) if is_watch => response.map(ReplyBody::Watch),
+                    Ok(Ok(response)) => response.map(ReplyBody::Health),
+                    Ok(Err(never)) => match never {},
+                    Err(_) => grpc::failure(&Refusal::Late),
                 }
             }
             path => grpc::failure(&grpc::unknown_method(path)),
@@ -194,6 +230,24 @@ fn readiness(health: &Health) -> (StatusCode, String) {
         None => "starting".to_owned(),
     };
     (UNREADY, why + "\n")
+}
+
+fn content_type(parts: &Parts) -> &[u8] {
+    parts.headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes)
+}
+
+/// Whether this is the content type of a gRPC request.
+fn is_grpc(content_type: &[u8]) -> bool {
+    content_type.get(..16).is_some_and(|start| start.eq_ignore_ascii_case(b"application/grpc"))
+}
+
+/// How spans would be sent with this request, if it exports any.
+fn protocol(parts: &Parts) -> Option<Protocol> {
+    match parts.uri.path() {
+        grpc::EXPORT => Some(Protocol::Grpc),
+        otlp_http::TRACES => Some(otlp_http::protocol(otlp_http::encoding(&parts.headers))),
+        _ => None,
+    }
 }
 
 /// What makes a gRPC request one, beside its content type (gRPC `doc/PROTOCOL-HTTP2.md`, Requests).

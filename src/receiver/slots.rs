@@ -1,4 +1,4 @@
-//! Places for connections, in all and for one peer.
+//! Places for connections, in all and for one peer, and the room that they share.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -13,6 +13,13 @@ const PEER_PART: usize = 2;
 /// The network that one IPv6 peer has at least, in bits: it chooses addresses within it at will (RFC 6177).
 const IPV6_PEER_BITS: u32 = 64;
 
+/// The most room of a connection: what a peer may send ahead of what was read. At 1 ms of round trip it allows 4 GB/s.
+pub(super) const ROOM_BYTES_MAX: usize = 4 << 20;
+
+/// The part of the room that is left which the next connection gets: the first ones have megabytes, the hundredth has
+/// next to none, and the sum is bounded however many come.
+const ROOM_PART: usize = 16;
+
 /// The places of one group of addresses.
 #[derive(Debug)]
 pub(super) struct Slots {
@@ -24,6 +31,7 @@ pub(super) struct Slots {
 struct Taken {
     all: usize,
     by_peer: HashMap<IpAddr, usize>,
+    room_bytes: usize,
 }
 
 /// A place, given back when it is dropped.
@@ -31,13 +39,14 @@ struct Taken {
 pub(super) struct Slot {
     slots: Arc<Slots>,
     peer: IpAddr,
-    /// How many were taken then, this one included.
-    pub(super) number: usize,
+    /// What its connection may hold beyond what every connection may.
+    pub(super) room_bytes: usize,
 }
 
 impl Slots {
-    pub(super) fn new(max: usize) -> Arc<Self> {
-        Arc::new(Slots { max, taken: Mutex::default() })
+    /// So many places, which share `room_bytes`.
+    pub(super) fn new(max: usize, room_bytes: usize) -> Arc<Self> {
+        Arc::new(Slots { max, taken: Taken { room_bytes, ..Taken::default() }.into() })
     }
 
     /// A place for a connection from `address`, if there is one.
@@ -53,7 +62,9 @@ impl Slots {
         }
         *own += 1;
         taken.all += 1;
-        Some(Slot { slots: Arc::clone(self), peer, number: taken.all })
+        let room_bytes = (taken.room_bytes / ROOM_PART).min(ROOM_BYTES_MAX);
+        taken.room_bytes -= room_bytes;
+        Some(Slot { slots: Arc::clone(self), peer, room_bytes })
     }
 }
 
@@ -61,6 +72,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let mut taken = self.slots.taken.lock();
         taken.all -= 1;
+        taken.room_bytes += self.room_bytes;
         if let Some(own) = taken.by_peer.get_mut(&self.peer) {
             *own -= 1;
             if *own == 0 {

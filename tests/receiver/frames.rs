@@ -11,26 +11,26 @@ use super::hostile::assert_unharmed;
 use super::support::{BUDGET, Daemon, EXPORT, LIMIT, PATIENCE, request};
 
 /// A client's preface with an empty SETTINGS frame (RFC 9113, 3.4).
-const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+pub(crate) const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 // Types and flags of frames (RFC 9113, 6).
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
+pub(crate) const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub(crate) const CONTINUATION: u8 = 9;
+pub(crate) const END_STREAM: u8 = 1;
+pub(crate) const END_HEADERS: u8 = 4;
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let len = (payload.len() as u32).to_be_bytes();
     [&len[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
 /// A header block without compression: literals that are not indexed (RFC 7541, 6.2.2).
-fn block(headers: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn block(headers: &[(&str, &str)]) -> Vec<u8> {
     let literal = |text: &str| {
         assert!(text.len() < 127);
         [&[text.len() as u8], text.as_bytes()].concat()
@@ -38,17 +38,17 @@ fn block(headers: &[(&str, &str)]) -> Vec<u8> {
     headers.iter().flat_map(|(name, value)| [vec![0], literal(name), literal(value)].concat()).collect()
 }
 
-fn get(path: &str) -> Vec<u8> {
+pub(crate) fn get(path: &str) -> Vec<u8> {
     block(&[(":method", "GET"), (":scheme", "http"), (":path", path), (":authority", "x")])
 }
 
-fn export() -> Vec<u8> {
+pub(crate) fn export() -> Vec<u8> {
     let pseudo = [(":method", "POST"), (":scheme", "http"), (":path", EXPORT), (":authority", "x")];
     block(&[&pseudo[..], &[("content-type", "application/grpc"), ("te", "trailers")]].concat())
 }
 
 /// The `n`th stream that a client opens.
-fn stream(n: u32) -> u32 {
+pub(crate) fn stream(n: u32) -> u32 {
     2 * n + 1
 }
 

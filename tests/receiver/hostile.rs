@@ -119,7 +119,8 @@ async fn what_is_not_http_ends_its_own_connection_only() {
 
 #[tokio::test]
 async fn a_thousand_idle_connections_are_no_burden() {
-    let daemon = Daemon::start().await;
+    // So many of one peer.
+    let daemon = Daemon::with_budget(256 << 20).await;
     let mut idle = Vec::with_capacity(1000);
     for n in 0..1000 {
         let mut stream = TcpStream::connect(daemon.address).await.unwrap();

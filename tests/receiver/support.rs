@@ -190,6 +190,11 @@ pub(crate) fn retry_delay(status: &Status) -> Option<Duration> {
 #[derive(Clone)]
 struct Trailers(HeaderMap);
 
+/// A loopback address that nobody listens on.
+pub(crate) async fn free_address() -> SocketAddr {
+    tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
 pub(crate) async fn send(address: SocketAddr, version: Version, request: Request<Full<Bytes>>) -> Response<Bytes> {
     let io = TokioIo::new(TcpStream::connect(address).await.unwrap());
     let exchange = async {

@@ -97,6 +97,11 @@ pub fn request(service: &str, spans: Vec<Span>) -> ExportTraceServiceRequest {
 pub struct Client(tonic::client::Grpc<Channel>);
 
 impl Client {
+    /// A client that shares a connection.
+    pub fn over(channel: Channel) -> Self {
+        Client(tonic::client::Grpc::new(channel))
+    }
+
     pub fn new(uri: &str) -> Self {
         Client(tonic::client::Grpc::new(Endpoint::from_shared(uri.to_owned()).unwrap().connect_lazy()))
     }

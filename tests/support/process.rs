@@ -41,6 +41,11 @@ impl Program {
         program
     }
 
+    /// The process's number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The body of an answer with status 200.
     pub async fn get(&self, path: &str) -> Option<String> {
         let client = HttpClient::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();

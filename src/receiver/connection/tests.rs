@@ -1,4 +1,16 @@
+use super::super::frames::Frames;
 use super::*;
+
+impl Connection {
+    /// As the wire does it, from the first byte on.
+    fn read(&self, frames: &mut Frames, bytes: &[u8]) {
+        frames.read(bytes);
+        match frames.is_http2() {
+            true => self.read_http2(frames.is_in_head()),
+            false => self.read_http1(bytes.len()),
+        }
+    }
+}
 
 fn watched() -> (Arc<Connection>, tokio::task::JoinHandle<(End, u64)>) {
     let connection = Arc::new(Connection::new());
@@ -14,37 +26,70 @@ async fn seconds(seconds: u64) {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
 }
 
-/// What is read at the beginning, and when and why the connection ends.
+const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// What is read, a second apart, and when and why the connection ends.
 #[tokio::test(start_paused = true)]
 async fn who_begins_has_to_get_on() {
-    let cases: [(&[u8], End, u64); 5] = [
-        (b"", End::Idle, 625),
-        (b"POST /v1/tr", End::Cut("slow_head"), 15),
-        (b"PRI * HTTP/2.0", End::Cut("slow_head"), 15),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", End::Idle, 625),
-        (b"P", End::Cut("slow_head"), 15),
+    let hello_and = |more: &[u8]| [HELLO, more].concat();
+    let begun = b"\0\0\x0a\x01\x04\0\0\0\x01:".to_vec();
+    let continued = b"\0\0\0\x01\0\0\0\0\x01\0\0\0\x09\0\0\0\0\x01".to_vec();
+    let whole = b"\0\0\0\x01\x05\0\0\0\x01".to_vec();
+    let cases: [(Vec<Vec<u8>>, End, u64); 11] = [
+        (vec![], End::Idle, 625),
+        (vec![b"POST /v1/tr".to_vec()], End::Cut("slow_head"), 15),
+        (vec![b"PRI * HTTP/2.0".to_vec()], End::Cut("slow_head"), 15),
+        (vec![b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec()], End::Cut("slow_head"), 15),
+        (vec![HELLO.to_vec()], End::Idle, 625),
+        (vec![b"P".to_vec()], End::Cut("slow_head"), 15),
+        (vec![b"P".to_vec(), HELLO[1..].to_vec()], End::Idle, 625),
+        (HELLO.chunks(5).map(<[u8]>::to_vec).collect(), End::Idle, 625),
+        (vec![hello_and(&begun)], End::Cut("slow_head"), 15),
+        (vec![hello_and(&continued)], End::Cut("slow_head"), 15),
+        (vec![hello_and(&whole)], End::Idle, 625),
     ];
-    for (bytes, end, seconds) in cases {
+    for (pieces, end, after) in cases {
         let (connection, watched) = watched();
-        connection.read(bytes);
-        assert_eq!(watched.await.unwrap(), (end, seconds), "{bytes:?}");
+        let mut frames = Frames::new();
+        for piece in &pieces {
+            connection.read(&mut frames, piece);
+            seconds(1).await;
+        }
+        assert_eq!(watched.await.unwrap(), (end, after), "{pieces:?}");
     }
+}
+
+/// The answers of an HTTP/2 connection do not give the head that is under way more time.
+#[tokio::test(start_paused = true)]
+async fn other_requests_do_not_hide_a_head_that_does_not_end() {
+    let (connection, watched) = watched();
+    let mut frames = Frames::new();
+    connection.read(&mut frames, HELLO);
+    seconds(100).await;
+    let _open = Exchange::begin(&connection);
+    connection.read(&mut frames, b"\0\0\x0a\x01\x04\0\0\0\x01:");
+    for _ in 0..20 {
+        seconds(1).await;
+        drop(Exchange::begin(&connection));
+    }
+    assert_eq!(watched.await.unwrap(), (End::Cut("slow_head"), 115));
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_time_for_a_head_begins_anew_after_each_request() {
     let (connection, watched) = watched();
+    let mut frames = Frames::new();
     for _ in 0..10 {
-        connection.read(b"POST");
+        connection.read(&mut frames, b"POST");
         seconds(8).await;
         let exchange = Exchange::begin(&connection);
         // The body takes long.
-        connection.read(b"body");
+        connection.read(&mut frames, b"body");
         seconds(20).await;
         drop(exchange);
         seconds(300).await;
     }
-    connection.read(b"P");
+    connection.read(&mut frames, b"P");
     let (end, after) = watched.await.unwrap();
     assert_eq!((end, after), (End::Cut("slow_head"), 3280 + 15));
 }

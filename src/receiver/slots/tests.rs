@@ -6,7 +6,7 @@ fn ip(text: &str) -> IpAddr {
 
 #[test]
 fn one_peer_has_half_of_the_places() {
-    let slots = Slots::new(8);
+    let slots = Slots::new(8, 0);
     let held: Vec<_> = (0..8).map_while(|_| slots.take(ip("192.0.2.1"))).collect();
     assert_eq!(held.len(), 4);
     let others: Vec<_> = (2..9).map_while(|n| slots.take(ip(&format!("192.0.2.{n}")))).collect();
@@ -27,11 +27,14 @@ fn a_peer_is_an_address_or_a_network_of_them() {
 }
 
 #[test]
-fn places_are_numbered() {
-    let slots = Slots::new(8);
-    let first = slots.take(ip("::1")).unwrap();
-    let second = slots.take(ip("::1")).unwrap();
-    assert_eq!((first.number, second.number), (1, 2));
-    drop(first);
-    assert_eq!(slots.take(ip("::1")).unwrap().number, 2);
+fn room_is_given_out_once() {
+    let slots = Slots::new(10_000, 64 << 20);
+    let held: Vec<_> = (0..5_000).map_while(|_| slots.take(ip("::1"))).collect();
+    let rooms: Vec<usize> = held.iter().map(|slot| slot.room_bytes).collect();
+    assert_eq!((rooms.len(), rooms[0]), (5_000, ROOM_BYTES_MAX));
+    assert!(rooms.is_sorted_by(|one, next| one >= next), "later ones have less");
+    assert!(rooms.iter().sum::<usize>() <= 64 << 20);
+    assert!(rooms[99] < 16 << 10, "{}", rooms[99]);
+    drop(held);
+    assert_eq!(slots.taken.lock().room_bytes, 64 << 20, "all of it was given back");
 }

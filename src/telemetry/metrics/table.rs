@@ -81,7 +81,7 @@ pub const OUTCOMES: &[&str] = &[
 /// Why a span is rejected alone; see [`crate::otlp::scan::RejectReason`].
 pub const REJECT_REASONS: &[&str] = &["invalid_trace_id", "invalid_span_id", "invalid_parent_span_id"];
 /// Why a connection is cut off: the head of a request comes too slowly; answers are not taken.
-pub const CUT_REASONS: &[&str] = &["slow_head", "unread"];
+pub const CUT_REASONS: &[&str] = &["slow_head", "large_head", "unread"];
 /// Where spans are held; only the first two states are about whole traces.
 pub const HELD_STATES: &[&str] = &["pending", "rescuable", "export", "spooled"];
 /// The states in which traces are held.

@@ -1,0 +1,43 @@
+use super::*;
+
+const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+fn frame(kind: u8, flags: u8, len: usize) -> Vec<u8> {
+    let mut frame = vec![0, (len >> 8) as u8, len as u8, kind, flags, 0, 0, 0, 1];
+    frame.resize(FRAME_HEADER_BYTES + len, 0);
+    frame
+}
+
+/// What is known after `bytes`, in whatever pieces they come: HTTP/2, in a head, bytes of the block, blocks.
+fn after(bytes: &[u8]) -> (bool, bool, usize, usize) {
+    let known = |step: usize| {
+        let mut frames = Frames::new();
+        bytes.chunks(step).for_each(|piece| frames.read(piece));
+        (frames.is_http2(), frames.is_in_head(), frames.block_bytes(), frames.blocks())
+    };
+    let whole = known(bytes.len().max(1));
+    for step in [1, 2, 7, 9, 24] {
+        assert_eq!(known(step), whole, "in pieces of {step}");
+    }
+    whole
+}
+
+#[test]
+fn frames_are_followed_however_they_are_cut() {
+    let after_hello = |more: Vec<u8>| after(&[HELLO, &more].concat());
+    assert_eq!(after(b""), (true, true, 0, 0));
+    assert_eq!(after(b"P"), (true, true, 0, 0));
+    assert!(!after(b"POST / HTTP/1.1\r\n").0);
+    assert!(!after(b"PRI * HTTP/1.0\r\n").0);
+    assert_eq!(after(&HELLO[..24]), (true, true, 0, 0), "the first frame is still to come");
+    assert_eq!(after(HELLO), (true, false, 0, 0));
+    assert_eq!(after_hello(frame(HEADERS, END_HEADERS, 300)), (true, false, 0, 1));
+    assert_eq!(after_hello(frame(HEADERS, END_HEADERS, 0)), (true, false, 0, 1));
+    assert_eq!(after_hello(frame(HEADERS, 0, 300)), (true, true, 309, 1));
+    assert_eq!(after_hello(frame(HEADERS, END_HEADERS, 300)[..200].to_vec()), (true, true, 309, 1));
+    let continued = |flags| [frame(HEADERS, 0, 10), frame(CONTINUATION, 0, 5), frame(CONTINUATION, flags, 0)].concat();
+    assert_eq!(after_hello(continued(0)), (true, true, 42, 1));
+    assert_eq!(after_hello(continued(END_HEADERS)), (true, false, 0, 1));
+    // END_ACK of SETTINGS and END_STREAM of DATA end no head.
+    assert_eq!(after_hello([frame(0, 1, 500), frame(4, 1, 0), frame(HEADERS, 5, 9)].concat()), (true, false, 0, 1));
+}

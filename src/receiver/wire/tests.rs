@@ -1,0 +1,83 @@
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+use super::*;
+
+const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+fn frame(kind: u8, flags: u8, len: usize) -> Vec<u8> {
+    let mut frame = vec![(len >> 16) as u8, (len >> 8) as u8, len as u8, kind, flags, 0, 0, 0, 1];
+    frame.resize(9 + len, 0);
+    frame
+}
+
+/// A wire with a peer at its other end, and a reserve of so many bytes.
+fn wire(reserve_bytes: usize) -> (Wire<DuplexStream>, DuplexStream, Arc<Heads>) {
+    let (near, far) = duplex(1 << 20);
+    let heads = Heads::new(8 * reserve_bytes);
+    let wire = Wire::new(near, Arc::new(Connection::new()), Arc::clone(&heads), 64 << 10);
+    (wire, far, heads)
+}
+
+/// Reads what there is once; how many bytes that was, none if the wire makes a pause.
+async fn poll(wire: &mut Wire<DuplexStream>, at_most: usize) -> Option<usize> {
+    let mut buffer = vec![0; at_most];
+    tokio::select! {
+        biased;
+        read = wire.read(&mut buffer) => read.ok(),
+        () = std::future::ready(()) => None,
+    }
+}
+
+/// How much is read before the first pause.
+async fn turn(wire: &mut Wire<DuplexStream>) -> usize {
+    let mut bytes = 0;
+    while let Some(more) = poll(wire, 1000).await {
+        bytes += more;
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn a_turn_ends_after_some_bytes_or_some_heads() {
+    let (mut bodies, mut far, _) = wire(0);
+    far.write_all(&[HELLO, &frame(0, 0, 60_000).repeat(4)].concat()).await.unwrap();
+    assert!((64 << 10..66 << 10).contains(&turn(&mut bodies).await));
+    assert!((64 << 10..66 << 10).contains(&turn(&mut bodies).await), "and then the next one begins");
+    let (mut heads, mut far, _) = wire(0);
+    far.write_all(&[HELLO, &frame(1, 5, 91).repeat(500)].concat()).await.unwrap();
+    assert!((3_000..5_000).contains(&turn(&mut heads).await));
+    let (mut http1, mut far, _) = wire(0);
+    far.write_all(&[b'x'; 200_000]).await.unwrap();
+    assert_eq!(turn(&mut http1).await, 200_000, "HTTP/1 has one request at a time");
+}
+
+#[tokio::test]
+async fn a_head_under_way_takes_room_until_its_end() {
+    let (mut wire, mut far, heads) = wire(100 << 10);
+    far.write_all(&[HELLO, &frame(1, 1, 8_000)].concat()).await.unwrap();
+    turn(&mut wire).await;
+    assert_eq!(heads.used_bytes(), 0, "so much is free");
+    far.write_all(&frame(9, 0, 8_000)).await.unwrap();
+    turn(&mut wire).await;
+    assert_eq!(heads.used_bytes(), BLOCK_BYTES_MAX);
+    far.write_all(&frame(9, END_HEADERS, 8_000)).await.unwrap();
+    turn(&mut wire).await;
+    assert_eq!(heads.used_bytes(), 0);
+    assert_eq!(wire.connection.cut_reason(), None);
+}
+
+const END_HEADERS: u8 = 4;
+
+#[tokio::test]
+async fn a_head_that_is_too_large_ends_the_connection() {
+    let large = [HELLO, &frame(1, 0, 16_000), &frame(9, 0, 16_000), &frame(9, 0, 16_000)].concat();
+    // Without room, and with too much for the room that one head may have.
+    for (reserve_bytes, bytes) in [(0, &large[..10_000]), (1 << 20, &large[..])] {
+        let (mut wire, mut far, heads) = wire(reserve_bytes);
+        far.write_all(bytes).await.unwrap();
+        turn(&mut wire).await;
+        assert_eq!(wire.connection.cut_reason(), Some(LARGE_HEAD), "{reserve_bytes}");
+        drop(wire);
+        assert_eq!(heads.used_bytes(), 0);
+    }
+}
