@@ -13,6 +13,7 @@ mod census;
 mod compression;
 pub mod delays;
 mod due;
+mod fate;
 mod gaps;
 pub mod hold;
 pub mod kept;
@@ -26,5 +27,6 @@ pub mod tally;
 mod tests;
 mod verdicts;
 
+pub use fate::Fate;
 pub use table::Table;
 pub use tally::{Tally, Trigger};

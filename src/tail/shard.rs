@@ -15,6 +15,7 @@ use smallvec::SmallVec;
 
 use super::census::Census;
 use super::due::{Due, DueQueue, Moment};
+use super::fate::Fate;
 use super::gaps::{SPANS_MAX, Structure, structure};
 use super::kept::KeptSpans;
 use super::packed::{pack, unpack};
@@ -257,8 +258,32 @@ impl Shard {
         self.remember_let_go(round);
     }
 
+    /// What became of the trace `id` with this hash. The caches do not count it as a use.
+    pub(super) fn fate(&self, id: TraceId, hash: u64) -> Fate {
+        if let Some(trace) = self.slot(id, hash).and_then(|slot| self.traces.get(slot)) {
+            return match trace.state {
+                State::Pending { .. } => Fate::Pending,
+                State::Dropped { .. } => Fate::SampledOut { rescuable: true },
+            };
+        }
+        if let Some(packed) = self.kept_ids.peek(hash) {
+            Fate::Kept { policy: unpack(packed).policy }
+        } else if self.dropped_ids.peek(hash).is_some() {
+            Fate::SampledOut { rescuable: false }
+        } else if self.dropped_ids.peek(vetoed(hash)).is_some() {
+            Fate::Vetoed
+        } else {
+            Fate::Unknown
+        }
+    }
+
     fn find(&self, arrival: &Arrival) -> Option<Slot> {
-        self.index.find(arrival.hash, |slot| self.traces.get(slot).is_some_and(|trace| trace.id == arrival.id))
+        self.slot(arrival.id, arrival.hash)
+    }
+
+    #[inline]
+    fn slot(&self, id: TraceId, hash: u64) -> Option<Slot> {
+        self.index.find(hash, |slot| self.traces.get(slot).is_some_and(|trace| trace.id == id))
     }
 
     /// What the caches know of a trace that is not held.

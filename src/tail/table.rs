@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::budget::{Budget, Share};
 use super::census::Census;
 use super::compression::Compression;
+use super::fate::Fate;
 use super::hold::{HOLD_BYTES, Hold};
 use super::kept::KeptSpans;
 use super::request::{Fragment, HeldSpan, Request};
@@ -218,6 +219,13 @@ impl Table {
     pub fn restore_kept(&self, id: TraceId, keep: Keep) {
         let hash = hash(&self.hasher, id);
         self.shards[shard_of(hash)].lock().restore_kept(hash, keep);
+    }
+
+    /// What became of the trace `id`. It changes nothing.
+    #[must_use]
+    pub fn fate(&self, id: TraceId) -> Fate {
+        let hash = hash(&self.hasher, id);
+        self.shards[shard_of(hash)].lock().fate(id, hash)
     }
 
     /// Decides a slice of the traces that are due in shard `shard` (of [`Table::shard_count`]) and lets go of

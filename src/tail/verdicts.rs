@@ -56,6 +56,14 @@ impl VerdictCache {
         }))
     }
 
+    /// What [`VerdictCache::get`] finds, without a change of the order in which ids are forgotten.
+    pub(super) fn peek(&self, hash: u64) -> Option<u64> {
+        let start = self.bucket(hash);
+        let bucket = self.ids.get(start..start + BUCKET_LEN)?;
+        let at = bucket.iter().position(|&id| id == mark(hash))?;
+        Some(self.values.get(start + at).copied().unwrap_or(0))
+    }
+
     /// Remembers the id with this hash, which is not remembered yet; true if another one is forgotten for it.
     #[inline]
     pub(super) fn insert(&mut self, hash: u64, value: u64) -> bool {

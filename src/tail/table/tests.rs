@@ -534,3 +534,26 @@ proptest! {
         prop_assert_eq!(verdicts(vec![&whole]), verdicts(requests));
     }
 }
+
+#[test]
+fn the_fate_of_a_trace_is_known_from_its_first_span_until_its_verdict_is_forgotten() {
+    let mut settings = settings();
+    let policy = |name: &str, rule| Policy { name: name.into(), rule };
+    let stalled = policy("stalled", Rule::Latency { threshold_ms: 60_000, upper_threshold_ms: 0 });
+    settings.policies.push(policy("veto", Rule::Drop(vec![stalled])));
+    let mut f = Fixture::new(&settings, 64 << 20);
+    let (wrong, ratio, sampled_out, dropped, never_came) =
+        (id(1, false), id(2, true), id(3, false), id(4, false), id(5, false));
+    let very_slow = SpanFact { end_unix_nano: 100_000_000_000, ..span(dropped) };
+    f.send(&[error(wrong), span(ratio), span(sampled_out), very_slow]);
+    let fates = |f: &Fixture| [wrong, ratio, sampled_out, dropped, never_came].map(|id| f.table.fate(id));
+    let pending = [Fate::Pending; 4];
+    assert_eq!(fates(&f)[..4], pending, "a policy that drops is asked at the decision");
+    f.advance(WAIT_MS);
+    let kept = [Fate::Kept { policy: 0 }, Fate::Kept { policy: 2 }];
+    let rescuable = Fate::SampledOut { rescuable: true };
+    assert_eq!(fates(&f), [kept[0], kept[1], rescuable, Fate::Vetoed, Fate::Unknown]);
+    f.advance(WINDOW_MS);
+    let gone = Fate::SampledOut { rescuable: false };
+    assert_eq!(fates(&f), [kept[0], kept[1], gone, Fate::Vetoed, Fate::Unknown]);
+}

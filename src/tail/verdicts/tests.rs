@@ -64,3 +64,18 @@ fn a_hash_of_zero_is_an_id_like_any_other() {
     cache.insert(0, 0);
     assert_eq!(cache.get(0), Some(0));
 }
+
+#[test]
+fn a_peek_finds_what_is_remembered_and_keeps_nothing_from_being_forgotten() {
+    let mut asked = VerdictCache::with_values(64);
+    let mut left_alone = VerdictCache::with_values(64);
+    for hash in hashes(200) {
+        asked.insert(hash, hash ^ 7);
+        left_alone.insert(hash, hash ^ 7);
+        hashes(200).for_each(|hash| _ = asked.peek(hash));
+    }
+    for hash in hashes(200) {
+        let found = asked.peek(hash);
+        assert_eq!((found, found), (left_alone.peek(hash), asked.get(hash)));
+    }
+}
