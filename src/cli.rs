@@ -109,6 +109,9 @@ pub enum Command {
         /// Where to listen, for gRPC and for the page
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9443")]
         listen: String,
+        /// A name by which a browser may call it, beside localhost and IP addresses; can be repeated
+        #[arg(long = "allowed-host", value_name = "NAME")]
+        allowed_hosts: Vec<String>,
         /// The most bytes of spans to keep; the oldest traces go first
         #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = config::parse_size)]
         max_bytes: usize,

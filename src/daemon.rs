@@ -3,6 +3,7 @@
 pub mod clock;
 mod followed;
 pub mod memory;
+mod origin;
 pub mod pipeline;
 mod readiness;
 mod recovery;
@@ -186,6 +187,10 @@ impl Daemon {
         let journal = opened.map(|opened| opened.recover(Arc::clone(&pipeline), Arc::clone(&metrics)));
 
         let scrape = scrape(Arc::clone(&metrics), Arc::clone(&pipeline), budget.clone(), level, unread);
+        if let Some(emulator) = &emulator {
+            let (pipeline, scrape) = (Arc::clone(&pipeline), Arc::clone(&scrape));
+            emulator.written_by(Arc::new(origin::Answers { pipeline, scrape }));
+        }
         let (addresses, telemetry_address) = (bound.local_addrs(), bound.telemetry_addr());
         let limits = ReceiverSettings { max_request_bytes: settings.otlp.max_request_bytes };
         let receiver = bound.serve(limits, Arc::clone(&pipeline), metrics, Arc::clone(&health), Arc::clone(&scrape));
@@ -303,7 +308,8 @@ async fn embedded(settings: &settings::CloudTrace) -> Result<Option<Emulator>, S
     if settings.endpoint != Endpoint::Embedded {
         return Ok(None);
     }
-    let emulator = Emulator::start(&settings.embedded.listen, settings.embedded.max_bytes).await;
+    let settings::Embedded { listen, allowed_hosts, max_bytes } = &settings.embedded;
+    let emulator = Emulator::start_as(listen, *max_bytes, allowed_hosts).await;
     emulator.map(Some).map_err(StartError::Emulator)
 }
 

@@ -8,7 +8,9 @@
 //! - Nothing that a span carries reaches a browser as markup: the HTML is static, the data comes as JSON.
 
 pub mod check;
+mod host;
 pub mod json;
+pub mod origin;
 pub mod page;
 #[cfg(test)]
 mod samples;

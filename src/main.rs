@@ -55,8 +55,8 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         },
-        Command::Emulator { listen, max_bytes } => {
-            block_on(&Settings::default().telemetry.log, cli::emulator::run(listen, max_bytes))
+        Command::Emulator { listen, allowed_hosts, max_bytes } => {
+            block_on(&Settings::default().telemetry.log, cli::emulator::run(listen, max_bytes, allowed_hosts))
         }
     }
 }

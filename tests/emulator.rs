@@ -15,6 +15,7 @@ use spansieve::proto::google::devtools::cloudtrace::v2::trace_service_client::Tr
 use spansieve::proto::google::devtools::cloudtrace::v2::{
     AttributeValue, BatchWriteSpansRequest, Span, TruncatableString,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
@@ -101,6 +102,42 @@ async fn a_call_of_several_mebibytes_is_taken() {
     let large = |id| Span { attributes: Some(attributes.clone()), ..span(1, id, None) };
     writer(&emulator).await.batch_write_spans(batch((1..=128).map(large).collect())).await.unwrap();
     assert_eq!(emulator.store().span_count(), 128);
+}
+
+/// A page whose name was made to resolve to this address (DNS rebinding) cannot read, and cannot write.
+#[tokio::test]
+async fn a_request_for_a_foreign_host_is_refused() {
+    let emulator = start().await;
+    let port = emulator.local_addr().port();
+    let head = |method, path, host: &str| {
+        format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: 0\r\nconnection: close\r\n")
+    };
+    let local = format!("localhost:{port}");
+    let foreign = format!("evil.example:{port}");
+    let grpc = "content-type: application/grpc\r\n";
+    let cases = [
+        (head("GET", "/api/traces", &local), "200"),
+        (head("GET", "/", &local), "200"),
+        (head("GET", "/api/traces", &foreign), "421"),
+        (head("GET", "/", &foreign), "421"),
+        (head("POST", "/google.devtools.cloudtrace.v2.TraceService/CreateSpan", &foreign) + grpc, "421"),
+    ];
+    for (head, expected) in cases {
+        let answer = exchange(&emulator, &(head.clone() + "\r\n")).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {expected} ")), "{head}: {answer}");
+        assert_eq!(answer.contains("allowed_hosts"), expected == "421", "{head}: {answer}");
+    }
+    let named = Emulator::start_as("127.0.0.1:0", 1 << 20, &["evil.example".to_owned()]).await.unwrap();
+    assert!(exchange(&named, &(head("GET", "/", &foreign) + "\r\n")).await.starts_with("HTTP/1.1 200 "));
+}
+
+/// Sends `request` as it is, and returns the whole answer.
+async fn exchange(emulator: &Emulator, request: &str) -> String {
+    let mut stream = tokio::net::TcpStream::connect(emulator.local_addr()).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
 }
 
 #[tokio::test]

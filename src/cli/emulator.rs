@@ -21,15 +21,16 @@ pub enum EmulatorError {
     Print(io::Error),
 }
 
-/// Serves an embedded Cloud Trace of at most `max_bytes` on `listen` (`host:port`) until SIGINT or SIGTERM.
+/// Serves an embedded Cloud Trace of at most `max_bytes` on `listen` (`host:port`), under the names `allowed_hosts` too,
+/// until SIGINT or SIGTERM.
 ///
 /// # Errors
 /// See [`EmulatorError`].
-pub async fn run(listen: String, max_bytes: usize) -> Result<(), EmulatorError> {
+pub async fn run(listen: String, max_bytes: usize, allowed_hosts: Vec<String>) -> Result<(), EmulatorError> {
     // First the signals: once the address is printed, a script may send one.
     let mut interrupt = signal(SignalKind::interrupt()).map_err(EmulatorError::Signal)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(EmulatorError::Signal)?;
-    let emulator = Emulator::start(&listen, max_bytes).await.map_err(EmulatorError::Listen)?;
+    let emulator = Emulator::start_as(&listen, max_bytes, &allowed_hosts).await.map_err(EmulatorError::Listen)?;
     introduce(&mut io::stdout(), &emulator).map_err(EmulatorError::Print)?;
     tokio::select! {
         _ = interrupt.recv() => {}

@@ -41,7 +41,7 @@ impl Default for Settings {
                 api: Api::V2,
                 endpoint: Endpoint::Tls("https://cloudtrace.googleapis.com".into()),
                 headers: HeaderMap::new(),
-                embedded: Embedded { listen: "127.0.0.1:8080".into(), max_bytes: 256 << 20 },
+                embedded: Embedded { listen: "127.0.0.1:8080".into(), allowed_hosts: Vec::new(), max_bytes: 256 << 20 },
                 project: None,
                 allowed_projects: AllowedProjects::default(),
                 tls: Tls::default(),

@@ -161,6 +161,7 @@ pub(super) const KEYS: &[&str] = &[
     "cloud_trace.tls.ca_file",
     "cloud_trace.embedded",
     "cloud_trace.embedded.listen",
+    "cloud_trace.embedded.allowed_hosts",
     "cloud_trace.embedded.max_bytes",
     "cloud_trace.attribute_mapping",
     "cloud_trace.attribute_mapping.base",

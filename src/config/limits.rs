@@ -140,6 +140,8 @@ pub(super) const HEADER_COUNT: usize = 32;
 pub(super) const HEADER_BYTES_MAX: usize = 4096;
 pub(super) const EMBEDDED_BYTES: Limit<u64> =
     Limit { min: 64 * KIB, max: TIB, why: "the embedded Cloud Trace keeps its spans in memory" };
+pub(super) const ALLOWED_HOSTS: Limit<usize> =
+    Limit { min: 0, max: 100, why: "the host of each request is compared with all of them" };
 pub(super) const BATCH_SPANS: Limit<u64> =
     Limit { min: 1, max: 25_000, why: "version 1 of the API took 25000 spans a call, and version 2 names no limit" };
 pub(super) const BATCH_BYTES: Limit<u64> =

@@ -404,6 +404,8 @@ pub struct Tls {
 pub struct Embedded {
     /// Address (`host:port`) of its page, its API and its gRPC service.
     pub listen: String,
+    /// Names by which a browser may call it, beside `localhost`, IP addresses and the host of `listen`.
+    pub allowed_hosts: Vec<String>,
     /// The most bytes of spans that it keeps; the oldest traces go first.
     pub max_bytes: usize,
 }

@@ -252,6 +252,8 @@ fn an_empty_project_is_the_ambient_one() {
     }
     let embedded = settings("cloud_trace: {endpoint: embedded}").cloud_trace;
     assert_eq!(embedded.project.as_deref(), Some("local-project"));
+    let embedded = settings("cloud_trace: {embedded: {allowed_hosts: [traces.internal, dev]}}").cloud_trace.embedded;
+    assert_eq!(embedded.allowed_hosts, ["traces.internal", "dev"]);
 }
 
 #[test]

@@ -374,6 +374,19 @@ pub(super) fn address(node: &Node) -> Read<String> {
     }
 }
 
+/// The name of a host, without a port.
+pub(super) fn host_name(node: &Node) -> Read<String> {
+    let host = text("a host", node)?;
+    let fault = || Fault::new(format!("{} is not the name of a host", quote(host)));
+    match host.rsplit_once(':') {
+        Some((host, port)) if is_host(host) && is_port(port) => {
+            Err(fault().help(format!("leave the port out: `{host}`")))
+        }
+        None if is_host(host) => Ok(host.to_owned()),
+        _ => Err(fault().help("write it as it stands in the address of the page, such as `traces.internal`")),
+    }
+}
+
 /// A secret token as it is written: no fault repeats it. `None` if it is empty.
 pub(super) fn token(node: &Node) -> Read<Option<&[u8]>> {
     match &node.value {

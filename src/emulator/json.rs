@@ -6,16 +6,37 @@ use prost_types::Timestamp;
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::store::TraceSummary;
+use super::origin::{Origin, Traffic};
+use super::store::{self, TraceSummary};
 use super::stored::{SpanFacts, StoredSpan};
 use super::waterfall::{self, Place};
 use crate::proto::google::devtools::cloudtrace::v2::TruncatableString;
 use crate::proto::google::devtools::cloudtrace::v2::attribute_value::Value;
 use crate::proto::google::devtools::cloudtrace::v2::span::time_event::Value as EventValue;
 use crate::proto::google::devtools::cloudtrace::v2::span::{Attributes, Link, SpanKind, TimeEvent};
+use crate::proto::google::rpc;
+use crate::telemetry::metrics::SINK_CODES;
 
 /// The largest whole number that every JSON reader takes exactly (RFC 8259, 6): 2^53 - 1.
 const EXACT_INT_MAX: u64 = (1 << 53) - 1;
+
+/// The store, and the daemon that writes to it.
+#[derive(Debug, Serialize)]
+pub struct StatusReport {
+    #[serde(flatten)]
+    store: store::Status,
+    /// Null if the daemon is another process.
+    daemon: Option<Traffic>,
+}
+
+/// The answer of a trace that is not stored.
+#[derive(Debug, Serialize)]
+pub struct Missing {
+    /// The reason, as a sentence.
+    pub error: String,
+    /// The reason as the daemon knows it ([`super::origin::Fate::label`]); null if the daemon is another process.
+    pub fate: Option<&'static str>,
+}
 
 /// A trace in a list.
 #[derive(Debug, Serialize)]
@@ -24,6 +45,8 @@ pub struct TraceRow {
     root_name: String,
     root_service: Option<String>,
     services: Vec<String>,
+    /// The color of each service: the same on every page, and another one for every service while they last.
+    service_colors: BTreeMap<String, u32>,
     start: String,
     start_ns: String,
     duration_ms: f64,
@@ -70,6 +93,8 @@ pub struct Span {
 #[derive(Debug, Serialize)]
 struct Status {
     code: i32,
+    /// The name of the code (`google/rpc/code.proto`); null if the code has none.
+    name: Option<&'static str>,
     message: String,
 }
 
@@ -98,12 +123,29 @@ struct SpanLink {
     attributes: AttributeMap,
 }
 
+impl StatusReport {
+    /// The report of a store to which `origin` writes.
+    #[must_use]
+    pub fn new(store: store::Status, origin: Option<&dyn Origin>) -> Self {
+        StatusReport { store, daemon: origin.map(Origin::traffic) }
+    }
+}
+
+impl Missing {
+    /// The answer where no daemon can be asked.
+    #[must_use]
+    pub fn new(error: &str) -> Self {
+        Missing { error: error.to_owned(), fate: None }
+    }
+}
+
 impl From<TraceSummary> for TraceRow {
     fn from(trace: TraceSummary) -> Self {
         TraceRow {
             trace_id: trace.trace_id.to_string(),
             root_name: trace.root_name,
             root_service: trace.root_service,
+            service_colors: trace.services.iter().cloned().zip(trace.service_colors).collect(),
             services: trace.services,
             start: rfc3339(trace.start_ns),
             start_ns: trace.start_ns.to_string(),
@@ -147,7 +189,7 @@ impl Span {
             start_ns: facts.start_ns.to_string(),
             end_ns: facts.end_ns.to_string(),
             duration_ms: milliseconds(facts.duration_ns()),
-            status: span.status.as_ref().map(|s| Status { code: s.code, message: s.message.clone() }),
+            status: span.status.as_ref().map(Status::new),
             error: stored.is_error(),
             attributes: AttributeMap::new(span.attributes.as_ref()),
             events: events.map_or_else(Vec::new, |events| events.time_event.iter().map(Event::new).collect()),
@@ -157,6 +199,13 @@ impl Span {
             links: links.map_or_else(Vec::new, |links| links.link.iter().map(SpanLink::new).collect()),
             dropped_link_count: links.map_or(0, |links| links.dropped_links_count),
         }
+    }
+}
+
+impl Status {
+    fn new(rpc::Status { code, message, .. }: &rpc::Status) -> Self {
+        let name = usize::try_from(*code).ok().and_then(|code| SINK_CODES.get(code).copied());
+        Status { code: *code, name, message: message.clone() }
     }
 }
 

@@ -9,8 +9,10 @@ use http::{HeaderValue, Method, Response, StatusCode, Uri};
 use serde::Serialize;
 
 use super::check::trace_id;
-use super::json::{Trace, TraceRow, error};
+use super::json::{Missing, StatusReport, Trace, TraceRow, error};
+use super::origin::Origin;
 use super::store::{Filter, Query, Store};
+use crate::otlp::TraceId;
 
 /// Traces in a list unless the query says otherwise.
 const LIMIT_DEFAULT: usize = 50;
@@ -35,9 +37,19 @@ const ASSETS: [(&str, &str, &str); 5] = [
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// What the pages show.
+#[derive(Clone, Copy, Debug)]
+pub struct Site<'a> {
+    /// What was written.
+    pub store: &'a Store,
+    /// The daemon that writes, if it is in this process.
+    pub origin: Option<&'a dyn Origin>,
+}
+
 /// Answers a request for a page or for JSON.
 #[must_use]
-pub fn respond(store: &Store, method: &Method, uri: &Uri) -> Response<Bytes> {
+pub fn respond(site: Site<'_>, method: &Method, uri: &Uri) -> Response<Bytes> {
+    let store = site.store;
     if !matches!(*method, Method::GET | Method::HEAD) {
         let mut response = json(StatusCode::METHOD_NOT_ALLOWED, &error("only GET and HEAD are answered here"));
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -45,14 +57,20 @@ pub fn respond(store: &Store, method: &Method, uri: &Uri) -> Response<Bytes> {
     }
     match uri.path() {
         "/" => answer(StatusCode::OK, HTML, LIST_PAGE),
-        "/api/status" => json(StatusCode::OK, &store.status()),
+        "/api/status" => json(StatusCode::OK, &StatusReport::new(store.status(), site.origin)),
         "/api/traces" => traces(store, uri.query().unwrap_or_default()),
         path => match (path.strip_prefix("/api/traces/"), path.strip_prefix("/traces/")) {
-            (Some(id), _) => trace(store, id),
+            (Some(id), _) => trace(site, id),
             (_, Some(id)) => trace_page(store, id),
             _ => asset(path),
         },
     }
+}
+
+/// Refuses a request that names a host for which this server is not (RFC 9110, 15.5.20).
+#[must_use]
+pub fn refuse_host(message: &str) -> Response<Bytes> {
+    json(StatusCode::MISDIRECTED_REQUEST, &error(message))
 }
 
 fn traces(store: &Store, query: &str) -> Response<Bytes> {
@@ -94,13 +112,23 @@ fn parse_limit(text: &str) -> Result<usize, String> {
     limit.ok_or_else(|| format!("limit must be a number from 1 to {LIMIT_MAX}"))
 }
 
-fn trace(store: &Store, id: &str) -> Response<Bytes> {
+fn trace(site: Site<'_>, id: &str) -> Response<Bytes> {
     let Some(id) = trace_id(id) else {
         return json(StatusCode::BAD_REQUEST, &error("a trace id is 32 lower-case hexadecimal digits, not all zero"));
     };
-    match store.trace_with_summary(&id) {
+    match site.store.trace_with_summary(&id) {
         Some((summary, spans)) => json(StatusCode::OK, &Trace::new(summary, &spans)),
-        None => json(StatusCode::NOT_FOUND, &error("this trace is not stored: it never came, or it was evicted")),
+        None => json(StatusCode::NOT_FOUND, &missing(site, id)),
+    }
+}
+
+/// Why a trace is not stored. Only a daemon in this process can say more than that it is not.
+fn missing(site: Site<'_>, id: TraceId) -> Missing {
+    let evicted = site.store.status().counts.evicted_traces > 0;
+    match site.origin.map(|origin| origin.fate(id)) {
+        Some(fate) => Missing { error: fate.explain(evicted), fate: Some(fate.label()) },
+        None if evicted => Missing::new("this trace is not stored: it never came, or it was evicted to make room"),
+        None => Missing::new("this trace is not stored: no span of it came"),
     }
 }
 

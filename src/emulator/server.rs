@@ -4,11 +4,11 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -23,7 +23,9 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::ServiceExt;
 
-use super::page;
+use super::host::Hosts;
+use super::origin::Origin;
+use super::page::{self, Site};
 use super::service::Service;
 use super::store::Store;
 use crate::proto::google::devtools::cloudtrace::v2::trace_service_server::TraceServiceServer;
@@ -48,6 +50,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Emulator {
     local_addr: SocketAddr,
     store: Arc<Store>,
+    origin: Arc<OnceLock<Arc<dyn Origin>>>,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<()>,
 }
@@ -58,13 +61,29 @@ impl Emulator {
     /// # Errors
     /// `listen` cannot be listened on; the error names it.
     pub async fn start(listen: &str, max_bytes: usize) -> io::Result<Self> {
+        Self::start_as(listen, max_bytes, &[]).await
+    }
+
+    /// The same, under the names `allowed_hosts` too ([`super::host`]).
+    ///
+    /// # Errors
+    /// As of [`Emulator::start`].
+    pub async fn start_as(listen: &str, max_bytes: usize, allowed_hosts: &[String]) -> io::Result<Self> {
         let named = |e: io::Error| io::Error::new(e.kind(), format!("cannot listen on {listen}: {e}"));
         let listener = TcpListener::bind(listen).await.map_err(named)?;
         let local_addr = listener.local_addr().map_err(named)?;
         let store = Arc::new(Store::new(max_bytes));
+        let origin = Arc::default();
         let (stop, stopped) = oneshot::channel();
-        let serving = tokio::spawn(serve(listener, Handler::new(Arc::clone(&store)), stopped));
-        Ok(Emulator { local_addr, store, stop, serving })
+        let hosts = Hosts::new(listen, allowed_hosts);
+        let handler = Handler::new(Arc::clone(&store), Arc::clone(&origin), hosts);
+        let serving = tokio::spawn(serve(listener, handler, stopped));
+        Ok(Emulator { local_addr, store, origin, stop, serving })
+    }
+
+    /// From now on the page asks `origin` for what is not stored. The first one counts.
+    pub fn written_by(&self, origin: Arc<dyn Origin>) {
+        let _ = self.origin.set(origin);
     }
 
     /// Where it listens.
@@ -154,25 +173,34 @@ fn connection(
 #[derive(Clone, Debug)]
 struct Handler {
     store: Arc<Store>,
+    origin: Arc<OnceLock<Arc<dyn Origin>>>,
+    hosts: Hosts,
     grpc: TraceServiceServer<Service>,
     calls: Arc<Semaphore>,
 }
 
 impl Handler {
-    fn new(store: Arc<Store>) -> Self {
+    fn new(store: Arc<Store>, origin: Arc<OnceLock<Arc<dyn Origin>>>, hosts: Hosts) -> Self {
         let grpc = Service::server(Arc::clone(&store));
-        Handler { store, grpc, calls: Arc::new(Semaphore::new(CALLS_MAX)) }
+        Handler { store, origin, hosts, grpc, calls: Arc::new(Semaphore::new(CALLS_MAX)) }
     }
 
     async fn handle(self, request: Request<Incoming>) -> Response<Body> {
         let content_type = request.headers().get(CONTENT_TYPE);
-        if content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc")) {
+        let is_grpc = content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+        // No browser speaks HTTP/2 without TLS: a writer may call this server by whatever name its network gives it.
+        let is_writer = is_grpc && request.version() == Version::HTTP_2;
+        if !is_writer && let Err(message) = self.hosts.check(request.uri(), request.headers()) {
+            return page::refuse_host(&message).map(|body| Body::new(Full::new(body)));
+        }
+        if is_grpc {
             let deadline = timeout(CALL_DEADLINE, self.call(request)).await;
             deadline.unwrap_or_else(|_| {
                 Status::deadline_exceeded(format!("the call took longer than {CALL_DEADLINE:?}")).into_http()
             })
         } else {
-            page::respond(&self.store, request.method(), request.uri()).map(|body| Body::new(Full::new(body)))
+            let site = Site { store: &self.store, origin: self.origin.get().map(|origin| &**origin) };
+            page::respond(site, request.method(), request.uri()).map(|body| Body::new(Full::new(body)))
         }
     }
 

@@ -14,8 +14,10 @@ use super::check::Violation;
 use super::stored::StoredSpan;
 use crate::otlp::TraceId;
 
+mod colors;
 mod held;
 
+use colors::Colors;
 pub use held::TraceSummary;
 use held::{Held, TRACE_OVERHEAD_BYTES, Trace};
 
@@ -36,6 +38,7 @@ struct Table {
     traces: HashMap<TraceId, Trace>,
     /// The traces by the arrival of their first span.
     arrivals: VecDeque<TraceId>,
+    colors: Colors,
     counts: Counts,
 }
 
@@ -173,7 +176,7 @@ impl Store {
         let (summary, held) = {
             let table = self.table.lock();
             let trace = table.traces.get(id)?;
-            (trace.summary(*id), trace.spans.clone())
+            (trace.summary(*id, &table.colors), trace.spans.clone())
         };
         Some((summary, held.iter().map(Held::decode).collect()))
     }
@@ -195,7 +198,7 @@ impl Store {
         if query.filter == Filter::Slow {
             found.sort_by_key(|(_, trace)| std::cmp::Reverse(trace.duration_ns()));
         }
-        found.into_iter().take(query.limit).map(|(id, trace)| trace.summary(*id)).collect()
+        found.into_iter().take(query.limit).map(|(id, trace)| trace.summary(*id, &table.colors)).collect()
     }
 
     /// What the store holds and what happened so far.
@@ -230,6 +233,9 @@ impl Table {
 
     fn insert(&mut self, span: &StoredSpan, encoded: Arc<[u8]>) {
         let trace_id = span.facts.trace_id;
+        if let Some(service) = span.service() {
+            self.colors.see(service);
+        }
         let trace = self.traces.entry(trace_id).or_insert_with(|| {
             self.arrivals.push_back(trace_id);
             self.bytes += TRACE_OVERHEAD_BYTES;

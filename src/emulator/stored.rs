@@ -1,8 +1,10 @@
 //! A span as the store gives it back: decoded, with what the rest of the emulator asks of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use crate::condition::{Condition, Field, HTTP_STATUS_KEYS, Test};
 use crate::otlp::TraceId;
+use crate::otlp::view::AnyValue;
 use crate::proto::google::devtools::cloudtrace::v2::attribute_value::Value;
 use crate::proto::google::devtools::cloudtrace::v2::{AttributeValue, Span};
 
@@ -68,15 +70,6 @@ impl StoredSpan {
         }
     }
 
-    /// The attribute `key`, if it is a whole number.
-    #[must_use]
-    pub fn int_attribute(&self, key: &str) -> Option<i64> {
-        match self.attribute(key)? {
-            Value::IntValue(number) => Some(*number),
-            _ => None,
-        }
-    }
-
     /// The service that the span is of.
     #[must_use]
     pub fn service(&self) -> Option<&str> {
@@ -99,23 +92,42 @@ impl StoredSpan {
         }
     }
 
-    /// Whether the span failed: by its status or, because some instrumentation forgets the status, by an HTTP 5xx or
-    /// a gRPC code that means a server's fault
-    /// (<https://opentelemetry.io/docs/specs/semconv/rpc/grpc/>, "gRPC status").
+    /// Whether the span failed: by its status, or by an attribute that makes the policy `error` keep its trace. Some
+    /// instrumentation forgets the status.
     #[must_use]
     pub fn is_error(&self) -> bool {
         self.span.status.as_ref().is_some_and(|status| status.code != 0)
-            || HTTP_STATUS_KEYS.iter().any(|key| self.int_attribute(key).is_some_and(|code| code >= 500))
-            || self.int_attribute("rpc.grpc.status_code").is_some_and(|code| GRPC_FAULT_CODES.contains(&code))
-            || self.string_attribute("rpc.response.status_code").is_some_and(|code| GRPC_FAULT_NAMES.contains(&code))
+            || ATTRIBUTE_FAILURES.iter().any(|test| self.passes(test))
+    }
+
+    /// Whether the attribute that `test` is about passes, also under the name that the console has for it.
+    fn passes(&self, Test { field, check }: &Test) -> bool {
+        let Field::SpanAttribute(key) = field else { return false };
+        let label = HTTP_STATUS_KEYS.contains(&key.as_str()).then_some(HTTP_STATUS_LABEL);
+        let mut values = std::iter::once(key.as_str()).chain(label).filter_map(|key| self.attribute(key));
+        values.any(|value| check.passes(any_value(value)))
     }
 }
 
-/// Present, older, and as Cloud Trace's exporters rename the older.
-const HTTP_STATUS_KEYS: [&str; 3] = ["http.response.status_code", "http.status_code", "/http/status_code"];
-const GRPC_FAULT_CODES: [i64; 6] = [2, 4, 12, 13, 14, 15];
-const GRPC_FAULT_NAMES: [&str; 6] =
-    ["UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"];
+/// The name under which Cloud Trace's exporters write the HTTP status.
+const HTTP_STATUS_LABEL: &str = "/http/status_code";
+
+/// The tests of attributes in the rule of the policy `error`. One rule for both: what is kept as an error is shown as one.
+static ATTRIBUTE_FAILURES: LazyLock<Vec<Test>> = LazyLock::new(|| match Condition::failed(false, true, true) {
+    Condition::Any(parts) => {
+        parts.into_iter().filter_map(|part| if let Condition::Test(test) = part { Some(test) } else { None }).collect()
+    }
+    _ => Vec::new(),
+});
+
+/// A stored value as conditions see it. Doubles are stored as text.
+fn any_value(value: &Value) -> AnyValue<'_> {
+    match value {
+        Value::StringValue(text) => AnyValue::String(text.value.as_bytes()),
+        Value::IntValue(number) => AnyValue::Int(*number),
+        Value::BoolValue(bool) => AnyValue::Bool(*bool),
+    }
+}
 
 #[cfg(test)]
 mod tests;

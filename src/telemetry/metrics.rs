@@ -7,6 +7,7 @@
 //!   new series.
 
 mod books;
+pub mod scraped;
 mod table;
 #[cfg(test)]
 mod tests;

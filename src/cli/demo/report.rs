@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::Stage;
 use crate::emulator::{Filter, Query};
+use crate::telemetry::metrics::scraped::{label, series, sum};
 
 /// A few lines: what came in, what was kept and why, and links to a kept error and a kept slow trace.
 pub(super) fn render(stage: &Stage) -> String {
@@ -29,23 +30,3 @@ pub(super) fn render(stage: &Stage) -> String {
     }
     text
 }
-
-/// The labels and the value of each series of the metric `name`.
-fn series<'a>(metrics: &'a str, name: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
-    metrics.lines().filter_map(move |line| {
-        let (labels, value) = line.strip_prefix(name)?.rsplit_once(' ')?;
-        (labels.is_empty() || labels.starts_with('{')).then_some((labels, value.parse().ok()?))
-    })
-}
-
-fn sum(metrics: &str, name: &str) -> f64 {
-    series(metrics, name).map(|(_, value)| value).sum()
-}
-
-fn label<'a>(labels: &'a str, name: &str) -> Option<&'a str> {
-    let value = labels.split_once(&format!("{name}=\""))?.1;
-    value.split_once('"').map(|(value, _)| value)
-}
-
-#[cfg(test)]
-mod tests;

@@ -17,7 +17,7 @@ async fn the_introduction_names_the_page_and_the_endpoint() {
 async fn a_taken_address_is_named() {
     let emulator = Emulator::start("127.0.0.1:0", 1 << 20).await.unwrap();
     let taken = emulator.local_addr().to_string();
-    let error = run(taken.clone(), 1 << 20).await.unwrap_err();
+    let error = run(taken.clone(), 1 << 20, Vec::new()).await.unwrap_err();
     assert!(matches!(error, EmulatorError::Listen(_)));
     assert!(error.to_string().contains(&taken), "{error}");
 }

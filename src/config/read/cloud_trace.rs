@@ -6,8 +6,8 @@ use crate::config::Files;
 use crate::config::defaults::SPOOL_BYTES as SPOOL_BYTES_DEFAULT;
 use crate::config::document::Node;
 use crate::config::limits::{
-    ALLOWED_PROJECTS, BATCH_BYTES, BATCH_DELAY, BATCH_SPANS, EMBEDDED_BYTES, GIVE_UP_AFTER, HEADER_COUNT,
-    MAPPING_COUNT, SPOOL_BYTES,
+    ALLOWED_HOSTS, ALLOWED_PROJECTS, BATCH_BYTES, BATCH_DELAY, BATCH_SPANS, EMBEDDED_BYTES, GIVE_UP_AFTER,
+    HEADER_COUNT, MAPPING_COUNT, SPOOL_BYTES,
 };
 use crate::config::problem::{Fault, quote};
 use crate::config::section::Section;
@@ -44,6 +44,7 @@ pub(super) fn cloud_trace(mut section: Section<'_>, files: Files<'_>, cloud_trac
     }
     if let Some(mut section) = section.section("embedded") {
         section.set("listen", &mut cloud_trace.embedded.listen, values::address);
+        section.set_list("allowed_hosts", &ALLOWED_HOSTS, &mut cloud_trace.embedded.allowed_hosts, values::host_name);
         section.set("max_bytes", &mut cloud_trace.embedded.max_bytes, |node| values::byte_count(node, &EMBEDDED_BYTES));
     }
     attribute_mapping(&mut section, &mut cloud_trace.attribute_mapping);

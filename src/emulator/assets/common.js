@@ -16,12 +16,13 @@ export async function fetchJson(path) {
     throw new Error("The embedded Cloud Trace does not answer. Is it still running?");
   }
   const body = await response.json();
-  if (!response.ok) throw Object.assign(new Error(body.error), { status: response.status });
+  if (!response.ok) throw Object.assign(new Error(body.error), { status: response.status, fate: body.fate });
   return body;
 }
 
 export function duration(ms) {
   if (ms < 0) return `-${duration(-ms)}`;
+  if (ms === 0) return "0";
   if (ms < 0.001) return `${Math.round(ms * 1e6)} ns`;
   if (ms < 1) return `${significant(ms * 1e3)} µs`;
   if (ms < 1e3) return `${significant(ms)} ms`;
@@ -48,36 +49,23 @@ export function bytes(number) {
   return `${significant(number)} ${units[unit]}`;
 }
 
-const COLORS = 9;
+// Colors that the style sheet has; further ones differ by their hue alone.
+const COLORS = 8;
+const GOLDEN_ANGLE = 137.508;
 
-/** The color number of a service: by its name, so that it is the same on every page. */
-export function serviceColor(service) {
-  return hash(service) % COLORS;
-}
-
-/** The same for a few services that stand together, which get distinct ones while they last. */
-export function serviceColors(services) {
-  const colors = new Map();
-  const taken = new Set();
-  for (const service of services) {
-    let color = serviceColor(service);
-    while (taken.has(color) && taken.size < COLORS) color = (color + 1) % COLORS;
-    taken.add(color);
-    colors.set(service, color);
+/** Colors `node` by the number that the server gave a service; undefined: no service. */
+export function paint(node, color) {
+  if (color === undefined) node.dataset.color = "none";
+  else if (color < COLORS) node.dataset.color = color;
+  else {
+    node.dataset.color = "more";
+    node.style.setProperty("--hue", (color * GOLDEN_ANGLE) % 360);
   }
-  return colors;
-}
-
-function hash(text) {
-  let value = 2166136261;
-  for (const char of text) value = Math.imul(value ^ char.codePointAt(0), 16777619) >>> 0;
-  return value;
+  return node;
 }
 
 export function serviceDot(color) {
-  const dot = element("span", { className: "dot" });
-  dot.dataset.color = color;
-  return dot;
+  return paint(element("span", { className: "dot" }), color);
 }
 
 /** Why a trace was kept, as a badge and a sentence. */

@@ -1,6 +1,6 @@
 // The list of kept traces. The URL holds the filters, so that every view can be linked.
 
-import { bytes, count, duration, element, fetchJson, reason, serviceColor, serviceDot } from "./common.js";
+import { bytes, count, duration, element, fetchJson, reason, serviceDot } from "./common.js";
 
 const REFRESH_MS = 3000;
 const SERVICES_SHOWN = 5;
@@ -8,6 +8,7 @@ const byId = (id) => document.getElementById(id);
 const menus = ["policy", "service", "limit"];
 
 let timer;
+let keepAllShown = false;
 let latest = 0;
 
 async function refresh() {
@@ -18,6 +19,7 @@ async function refresh() {
     // An answer to older filters that comes late must not be shown.
     if (request !== latest) return;
     showStatus(status);
+    showTraffic(status);
     showTraces(status, traces);
     const refused = status.last_refusal && `${count(status.refused_calls, "write")} refused. Last reason: ${status.last_refusal}`;
     notice(refused);
@@ -31,7 +33,7 @@ async function refresh() {
 function notice(text) {
   const node = byId("notice");
   node.hidden = !text;
-  if (node.textContent !== (text ?? "")) node.textContent = text ?? "";
+  setText(node, text ?? "");
 }
 
 function showStatus(status) {
@@ -44,6 +46,36 @@ function showStatus(status) {
   byId("status").textContent = parts.join(" · ");
   fillMenu(byId("policy"), status.policies);
   fillMenu(byId("service"), status.services);
+}
+
+/** What came to the daemon and what became of it; another process cannot be asked. */
+function showTraffic({ daemon, traces }) {
+  byId("traffic").hidden = byId("keep-all").hidden = !daemon?.received_spans;
+  if (!daemon?.received_spans) return;
+  const parts = [
+    `Received ${count(daemon.received_spans, "span")}`,
+    `sampled out ${count(daemon.sampled_out_traces, "trace")} (${count(daemon.sampled_out_spans, "span")})`,
+    `kept ${count(daemon.kept_traces, "trace")}`,
+    `pending ${count(daemon.pending_traces, "trace")}`,
+  ];
+  setText(byId("traffic"), parts.join(" · "));
+  setText(byId("none-kept-why"), whyNoneKept(daemon));
+  // The reader may close it again.
+  if (traces === 0 && daemon.sampled_out_traces > 0 && !keepAllShown) {
+    byId("keep-all").open = keepAllShown = true;
+  }
+}
+
+function whyNoneKept({ pending_traces: pending, sampled_out_traces: out, kept_traces: kept }) {
+  const sentences = [];
+  if (out) sentences.push(`${count(out, "trace")} came and ${out === 1 ? "was" : "were"} sampled out: no policy kept ${out === 1 ? "it" : "them"}.`);
+  if (pending) sentences.push(`${count(pending, "trace")} ${pending === 1 ? "is" : "are"} pending: the daemon decides decision_wait after the first span of a trace.`);
+  if (kept) sentences.push(`${count(kept, "kept trace")} ${kept === 1 ? "is" : "are"} on the way here, or had to make room.`);
+  return sentences.join(" ");
+}
+
+function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
 }
 
 /** Brings a menu up to date; it is touched only where it changed, so that an open menu stays. */
@@ -77,7 +109,10 @@ function showTraces(status, traces) {
   while (body.rows.length > rows.length) body.lastElementChild.remove();
   showAges();
   byId("traces").hidden = traces.length === 0;
-  byId("empty").hidden = status.traces > 0;
+  const received = status.daemon?.received_spans > 0;
+  byId("empty").hidden = status.traces > 0 || received;
+  byId("write-here").hidden = status.daemon !== null;
+  byId("none-kept").hidden = status.traces > 0 || !received;
   byId("no-match").hidden = traces.length > 0 || status.traces === 0;
 }
 
@@ -109,7 +144,7 @@ function cell(label, className, ...children) {
 
 function serviceList(trace) {
   const shown = trace.services.slice(0, SERVICES_SHOWN);
-  const list = shown.map((service) => element("span", { className: "service" }, serviceDot(serviceColor(service)), service));
+  const list = shown.map((service) => element("span", { className: "service" }, serviceDot(trace.service_colors[service]), service));
   const hidden = trace.services.length - shown.length;
   if (hidden > 0) list.push(element("span", { className: "service", textContent: `and ${hidden} more` }));
   return list;
@@ -174,5 +209,6 @@ addEventListener("popstate", () => {
   refresh();
 });
 document.addEventListener("visibilitychange", refresh);
+if (location.hash === "#keep-all") byId("keep-all").open = true;
 showFilters();
 refresh();

@@ -1,6 +1,6 @@
 // One trace as a waterfall. `#{span id}` in the URL opens a span.
 
-import { count, duration, element, fetchJson, reason, serviceColors, serviceDot } from "./common.js";
+import { count, duration, element, fetchJson, paint, reason, serviceDot } from "./common.js";
 
 const RETRY_MS = 3000;
 // Rows at first: a browser lays out a few thousand at ease.
@@ -17,30 +17,35 @@ async function load() {
   try {
     show(await fetchJson(path));
   } catch (error) {
-    const mayCome = error.status !== 400;
-    const wait = error.status === 404 ? " If its decision is still pending it will appear here." : "";
-    notice(`${sentence(error.message)}${wait}`);
-    if (mayCome) setTimeout(load, RETRY_MS);
+    notice(sentence(error.message), ...FATES.get(error.fate ?? "") ?? []);
+    if (error.status !== 400) setTimeout(load, RETRY_MS);
   }
 }
+
+// What a reader can expect or do, by the fate of a trace that is not stored.
+const FATES = new Map([
+  ["pending", [" It appears here by itself if it is kept."]],
+  ["kept", [" It appears here by itself."]],
+  ["sampled_out", [" ", element("a", { href: "/#keep-all", textContent: "How to keep all traces" })]],
+]);
 
 function sentence(text) {
   return `${text[0].toUpperCase()}${text.slice(1)}${/[.?!]$/.test(text) ? "" : "."}`;
 }
 
-function notice(text) {
-  byId("notice").hidden = !text;
-  byId("notice").textContent = text ?? "";
+function notice(...parts) {
+  byId("notice").hidden = parts.length === 0;
+  byId("notice").replaceChildren(...parts);
 }
 
 function show(trace) {
-  notice(null);
+  notice();
   document.title = `${trace.root_name || "Trace"} · Spansieve`;
   byId("name").textContent = trace.root_name || "(no name)";
   byId("facts").replaceChildren(...facts(trace));
   const services = [...new Set(trace.spans.map(serviceOf))].sort();
-  const colors = serviceColors(services);
-  byId("legend").replaceChildren(...services.map((service) => element("li", {}, serviceDot(colors.get(service)), service)));
+  const colors = trace.service_colors;
+  byId("legend").replaceChildren(...services.map((service) => element("li", {}, serviceDot(colors[service]), service)));
   byId("ticks").replaceChildren(...ticks(trace.duration_ms));
   byId("trace").hidden = false;
   const open = location.hash.slice(1);
@@ -72,7 +77,7 @@ function fact(name, ...value) {
 
 function ticks(ms) {
   return [0, 0.25, 0.5, 0.75, 1].map((part) => {
-    const tick = element("span", { textContent: part === 0 ? "0" : duration(ms * part) });
+    const tick = element("span", { textContent: duration(ms * part) });
     tick.style.left = `${part * 100}%`;
     return tick;
   });
@@ -96,7 +101,7 @@ function showRows(trace, colors, rowsMax) {
 }
 
 function spanRow(trace, span, index, colors) {
-  const color = colors.get(serviceOf(span));
+  const color = colors[serviceOf(span)];
   const button = element(
     "button",
     { type: "button", id: `span-${index}`, className: "span" },
@@ -126,8 +131,7 @@ function position(trace, ns) {
 function bar(trace, span, color) {
   const left = position(trace, span.start_ns);
   const right = trace.start_ns === trace.end_ns ? 100 : position(trace, span.end_ns);
-  const block = element("span", { className: "bar" });
-  block.dataset.color = color;
+  const block = paint(element("span", { className: "bar" }), color);
   block.style.left = `${left}%`;
   block.style.width = `${right - left}%`;
   const label = element("span", { className: "bar-label", textContent: duration(span.duration_ms) });
@@ -158,12 +162,11 @@ function toggleDetails(trace, span, row, button) {
 
 function details(trace, span) {
   const offset = Number(BigInt(span.start_ns) - BigInt(trace.start_ns)) / 1e6;
-  const status = span.status ? `${span.status.code} ${span.status.message}`.trim() : "not set";
   const own = [
     ["span id", span.span_id],
     ["parent span id", span.parent_span_id ?? "none"],
     ["kind", span.kind],
-    ["status", status],
+    ["status", statusText(span.status)],
     ["start, end", `${duration(offset)} to ${duration(offset + span.duration_ms)} after the trace began`],
     ["project", span.project],
   ];
@@ -173,6 +176,13 @@ function details(trace, span) {
     ...list("Events", span.events, span.dropped_event_count, (event) => eventItem(trace, event)),
     ...list("Links", span.links, span.dropped_link_count, linkItem),
   ];
+}
+
+/** `UNKNOWN (2): payment failed`; Cloud Trace has gRPC's codes, and every failed span of OpenTelemetry is UNKNOWN. */
+function statusText(status) {
+  if (!status) return "not set";
+  const code = status.name ? `${status.name} (${status.code})` : `code ${status.code}`;
+  return status.message ? `${code}: ${status.message}` : code;
 }
 
 function section(title, ...content) {

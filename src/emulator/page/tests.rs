@@ -3,6 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::*;
+use crate::emulator::origin::{Fate, Traffic};
 use crate::emulator::samples::{NOW_NS, attributes, checked, span, stored, string, text, timestamp};
 use crate::proto::google::devtools::cloudtrace::v2::attribute_value::Value;
 use crate::proto::google::devtools::cloudtrace::v2::span::time_event::{Annotation, Value as EventValue};
@@ -14,7 +15,21 @@ const HOSTILE: &str = "</script><script>alert(1)</script><img src=x onerror=aler
 const TRACE: &str = "00000000000000000000000000000001";
 
 fn get(store: &Store, uri: &str) -> Response<Bytes> {
-    respond(store, &Method::GET, &uri.parse().unwrap())
+    respond(Site { store, origin: None }, &Method::GET, &uri.parse().unwrap())
+}
+
+/// A daemon that knows traces by the last digit of their ids.
+#[derive(Debug)]
+struct Knows(&'static [(u8, Fate)]);
+
+impl Origin for Knows {
+    fn fate(&self, id: TraceId) -> Fate {
+        self.0.iter().find(|(last, _)| *last == id.0[15]).map_or(Fate::Unknown, |(_, fate)| fate.clone())
+    }
+
+    fn traffic(&self) -> Traffic {
+        Traffic { received_spans: 27, sampled_out_traces: 9, sampled_out_spans: 27, ..Traffic::default() }
+    }
 }
 
 fn get_json(store: &Store, uri: &str) -> (u16, Json) {
@@ -64,7 +79,7 @@ fn store_of(spans: Vec<Span>) -> Store {
 fn a_list_row() {
     let (status, rows) = get_json(&store_of(vec![full_span()]), "/api/traces");
     let row = json!({
-        "trace_id": TRACE, "root_name": "span 2", "root_service": "api", "services": ["api"],
+        "trace_id": TRACE, "root_name": "span 2", "root_service": "api", "services": ["api"], "service_colors": {"api": 0},
         "start": "2026-11-21T00:00:00Z", "start_ns": NOW_NS.to_string(), "duration_ms": 2.0,
         "span_count": 1, "error_count": 1, "policy": "errors", "adjusted_count": 1.0,
     });
@@ -78,7 +93,7 @@ fn a_whole_trace() {
         "span_id": "0000000000000002", "parent_span_id": "000000000000004d", "parent_stored": false, "depth": 0,
         "project": "p", "name": "span 2", "kind": "SERVER", "service": "api",
         "start_ns": NOW_NS.to_string(), "end_ns": (NOW_NS + 2_000_000).to_string(), "duration_ms": 2.0,
-        "status": {"code": 2, "message": "broken"}, "error": true,
+        "status": {"code": 2, "name": "UNKNOWN", "message": "broken"}, "error": true,
         "attributes": {
             "service.name": "api", "spansieve.policy": "errors", "spansieve.adjusted_count": 1,
             "big": "9223372036854775807", "small": -7, "yes": true, "cut": "beginning",
@@ -125,6 +140,38 @@ fn statuses_by_path() {
     }
 }
 
+/// The daemon in the same process knows what became of a trace that is not stored.
+#[test]
+fn a_trace_that_is_not_stored_is_explained() {
+    let knows = Knows(&[(1, Fate::SampledOut { rescuable: false }), (2, Fate::Pending)]);
+    let store = Store::new(1 << 20);
+    let cases = [
+        (Some(&knows as &dyn Origin), 1, json!("sampled_out"), "sampled out: no policy kept it"),
+        (Some(&knows), 2, json!("pending"), "has not decided yet"),
+        (Some(&knows), 3, json!("unknown"), "does not know this trace"),
+        (None, 1, Json::Null, "no span of it came"),
+    ];
+    for (origin, id, fate, text) in cases {
+        let uri = format!("/api/traces/{id:032x}").parse().unwrap();
+        let response = respond(Site { store: &store, origin }, &Method::GET, &uri);
+        let body: Json = serde_json::from_slice(response.body()).unwrap();
+        assert_eq!((response.status().as_u16(), &body["fate"]), (404, &fate));
+        assert!(body["error"].as_str().unwrap().contains(text), "{body}");
+    }
+}
+
+#[test]
+fn the_status_says_what_came_to_the_daemon() {
+    let store = Store::new(1 << 20);
+    let status = |origin| {
+        let response = respond(Site { store: &store, origin }, &Method::GET, &Uri::from_static("/api/status"));
+        serde_json::from_slice::<Json>(response.body()).unwrap()
+    };
+    let daemon = &status(Some(&Knows(&[])))["daemon"];
+    assert_eq!((&daemon["received_spans"], &daemon["sampled_out_traces"]), (&json!(27), &json!(9)));
+    assert_eq!(status(None)["daemon"], Json::Null);
+}
+
 #[test]
 fn queries_are_read_or_refused() {
     let store = Store::new(1 << 20);
@@ -158,7 +205,8 @@ fn queries_are_read_or_refused() {
 
 #[test]
 fn only_reading_is_allowed() {
-    let response = respond(&Store::new(1), &Method::POST, &Uri::from_static("/api/traces"));
+    let site = Site { store: &Store::new(1), origin: None };
+    let response = respond(site, &Method::POST, &Uri::from_static("/api/traces"));
     assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(response.headers()[ALLOW], "GET, HEAD");
 }

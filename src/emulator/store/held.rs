@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use prost::Message;
 
+use super::colors::Colors;
 use super::{Filter, Query};
 use crate::emulator::stored::{SpanFacts, StoredSpan};
 use crate::emulator::waterfall;
@@ -30,6 +31,8 @@ pub struct TraceSummary {
     pub root_service: Option<String>,
     /// All its services, sorted.
     pub services: Vec<String>,
+    /// Their colors, see [`Colors`].
+    pub service_colors: Vec<u32>,
     /// Nanoseconds since the epoch.
     pub start_ns: i64,
     /// From its earliest start to its latest end.
@@ -101,7 +104,7 @@ impl Trace {
             && query.service.as_deref().is_none_or(|service| self.services.contains(service))
     }
 
-    pub(super) fn summary(&self, trace_id: TraceId) -> TraceSummary {
+    pub(super) fn summary(&self, trace_id: TraceId, colors: &Colors) -> TraceSummary {
         let root = waterfall::root(self.spans.iter().map(|held| held.facts)).and_then(|index| self.spans.get(index));
         let root = root.map(Held::decode);
         TraceSummary {
@@ -109,6 +112,7 @@ impl Trace {
             root_name: root.as_ref().map_or("", StoredSpan::display_name).to_owned(),
             root_service: root.as_ref().and_then(StoredSpan::service).map(str::to_owned),
             services: self.services.iter().map(ToString::to_string).collect(),
+            service_colors: self.services.iter().map(|service| colors.of(service)).collect(),
             start_ns: self.start_ns,
             duration_ns: self.duration_ns(),
             span_count: self.spans.len(),

@@ -57,6 +57,7 @@ fn a_summary_is_of_all_spans() {
             root_name: "span 1".into(),
             root_service: None,
             services: vec!["api".into(), "db".into()],
+            service_colors: vec![1, 0],
             start_ns: NOW_NS - 5_000_000,
             duration_ns: 25_000_000,
             span_count: 4,

@@ -1,0 +1,65 @@
+//! The daemon as the embedded Cloud Trace asks it: what became of a trace, and of all that came.
+
+use std::sync::Arc;
+
+use super::pipeline::Pipeline;
+use crate::emulator::origin::{Fate, Origin, Traffic};
+use crate::otlp::TraceId;
+use crate::receiver::Scrape;
+use crate::tail;
+use crate::telemetry::metrics::scraped::{label, series, sum};
+
+/// What answers the embedded Cloud Trace.
+pub(super) struct Answers {
+    pub(super) pipeline: Arc<Pipeline>,
+    pub(super) scrape: Scrape,
+}
+
+impl std::fmt::Debug for Answers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answers").finish_non_exhaustive()
+    }
+}
+
+impl Origin for Answers {
+    fn fate(&self, id: TraceId) -> Fate {
+        match self.pipeline.table.fate(id) {
+            tail::Fate::Pending => Fate::Pending,
+            tail::Fate::Kept { policy } => Fate::Kept {
+                policy: self.pipeline.policies.names().get(usize::from(policy)).cloned().unwrap_or_default(),
+            },
+            tail::Fate::SampledOut { rescuable } => Fate::SampledOut { rescuable },
+            tail::Fate::Vetoed => Fate::Dropped,
+            tail::Fate::Unknown => Fate::Unknown,
+        }
+    }
+
+    fn traffic(&self) -> Traffic {
+        traffic(&(self.scrape)())
+    }
+}
+
+/// Reads it from the text of `/metrics`: nothing more is counted on a span's path.
+fn traffic(metrics: &str) -> Traffic {
+    let decided = |verdict: &str| of_label(metrics, "spansieve_decided_traces_total", "verdict", verdict);
+    let rescued = of_label(metrics, "spansieve_decided_traces_total", "trigger", "rescue");
+    let held_spans = |state: &str| of_label(metrics, "spansieve_held_spans", "state", state);
+    let sampled_out_spans = sum(metrics, "spansieve_sampled_out_spans_total") + held_spans("rescuable");
+    Traffic {
+        received_spans: sum(metrics, "spansieve_received_spans_total") as u64,
+        pending_spans: held_spans("pending") as u64,
+        pending_traces: of_label(metrics, "spansieve_held_traces", "state", "pending") as u64,
+        kept_traces: decided("kept") as u64,
+        // A trace that was rescued was decided twice.
+        sampled_out_traces: (decided("dropped") - rescued) as u64,
+        sampled_out_spans: sampled_out_spans as u64,
+    }
+}
+
+/// The sum of the series of `name` whose label `key` is `value`.
+fn of_label(metrics: &str, name: &str, key: &str, value: &str) -> f64 {
+    series(metrics, name).filter(|(labels, _)| label(labels, key) == Some(value)).map(|(_, number)| number).sum()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,34 @@
+//! The colors of services: numbers in the order in which the services came, so that two services have the same color
+//! only if there are very many.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+
+/// Services that have a color of their own. Far more than a page can show; 24 B each.
+const SERVICES_MAX: usize = 4_096;
+
+/// A number for each service. Services are remembered by their hash: their names may be long.
+#[derive(Debug, Default)]
+pub(super) struct Colors {
+    hasher: RandomState,
+    by_service: HashMap<u64, u32>,
+}
+
+impl Colors {
+    /// Gives `service` the next number if it has none.
+    pub(super) fn see(&mut self, service: &str) {
+        let next = self.by_service.len();
+        if next < SERVICES_MAX {
+            self.by_service.entry(self.hasher.hash_one(service)).or_insert(next as u32);
+        }
+    }
+
+    /// The number of `service`, below [`SERVICES_MAX`]. Services that came after so many share numbers.
+    pub(super) fn of(&self, service: &str) -> u32 {
+        let hash = self.hasher.hash_one(service);
+        self.by_service.get(&hash).copied().unwrap_or((hash % SERVICES_MAX as u64) as u32)
+    }
+}
+
+#[cfg(test)]
+mod tests;
