@@ -11,6 +11,9 @@ use tokio::time::Instant;
 
 use super::pulse::{Pulse, SILENCE_MAX};
 
+/// A disk that has not answered for so long holds up every request until its sender gives up.
+const DISK_WAIT_MAX: Duration = Duration::from_secs(10);
+
 /// Shared state behind `/livez`, `/readyz` and grpc.health.v1.
 #[derive(Debug, Default)]
 pub struct Health {
@@ -37,10 +40,19 @@ impl Health {
         *self.obstacle.lock() = obstacle;
     }
 
-    /// What is missing or in the way, if that was said.
+    /// What is missing or in the way, if that is known.
     #[must_use]
     pub fn waits_for(&self) -> Option<String> {
-        self.obstacle.lock().clone().or_else(|| self.waits_for.lock().clone())
+        let obstacle = self.obstacle.lock().clone().or_else(|| self.hanging_disk(Instant::now()));
+        obstacle.or_else(|| self.waits_for.lock().clone())
+    }
+
+    /// The disk that has not answered for longer than [`DISK_WAIT_MAX`].
+    fn hanging_disk(&self, now: Instant) -> Option<String> {
+        let workers = self.workers.lock();
+        let mut waits = workers.iter().map(|(name, pulse)| (name, pulse.disk_wait(now)));
+        let (name, wait) = waits.find(|(_, wait)| *wait > DISK_WAIT_MAX)?;
+        Some(format!("the disk of the {name} has not answered for {} s", wait.as_secs()))
     }
 
     /// The process was asked to stop: new spans are refused, retryably.
@@ -66,7 +78,8 @@ impl Health {
     /// Spans are taken and can be written.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire) && !self.is_stopping() && self.obstacle.lock().is_none()
+        let has_obstacle = self.obstacle.lock().is_some() || self.hanging_disk(Instant::now()).is_some();
+        self.ready.load(Ordering::Acquire) && !self.is_stopping() && !has_obstacle
     }
 
     /// The process was asked to stop.

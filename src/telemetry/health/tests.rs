@@ -34,3 +34,18 @@ fn the_worker_that_is_silent_for_longest_is_wedged() {
     health.set_stopping();
     assert_eq!(health.wedged(at(1_000)), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_hangs_is_not_ready_and_says_so_and_the_process_lives() {
+    let (health, pulse) = (Health::default(), Pulse::new(Instant::now()));
+    health.set_ready();
+    health.watch("journal", pulse.clone());
+    pulse.at_disk(Instant::now());
+    tokio::time::advance(DISK_WAIT_MAX).await;
+    assert!(health.is_ready());
+    tokio::time::advance(Duration::from_secs(75)).await;
+    assert!(!health.is_ready() && health.wedged(Instant::now()).is_none());
+    assert_eq!(health.waits_for().unwrap(), "the disk of the journal has not answered for 85 s");
+    pulse.beat(Instant::now());
+    assert!(health.is_ready());
+}

@@ -11,3 +11,17 @@ fn silence_is_the_time_since_the_last_sign() {
     assert_eq!(pulse.silence(at(70)), SILENCE_MAX);
     assert_eq!(pulse.silence(at(9)), Duration::ZERO, "asked by who read the clock a little earlier");
 }
+
+#[test]
+fn a_worker_that_waits_for_the_disk_is_not_silent_and_the_disk_is() {
+    let start = Instant::now();
+    let pulse = Pulse::new(start);
+    pulse.at_disk(start);
+    let later = start + 2 * SILENCE_MAX;
+    assert_eq!((pulse.silence(later), pulse.disk_wait(later)), (Duration::ZERO, 2 * SILENCE_MAX));
+    pulse.beat(later);
+    assert_eq!(
+        (pulse.silence(later + SILENCE_MAX), pulse.disk_wait(later + SILENCE_MAX)),
+        (SILENCE_MAX, Duration::ZERO)
+    );
+}
