@@ -31,6 +31,7 @@ use tokio::sync::watch;
 
 pub use self::backlog::Backlog;
 use self::format::PolicyMarks;
+use self::store::Store;
 pub use self::writer::Writer;
 use self::writer::{Outcome, Shared};
 use crate::config::settings;
@@ -71,9 +72,21 @@ impl Journal {
         health: &Arc<Health>,
     ) -> Result<(Self, Writer, Backlog), OpenError> {
         let (store, backlog) = open::open(settings, PolicyMarks::new(policy_names), budget, metrics)?;
-        let shared = Shared::new(settings.max_bytes, store.bytes(), backlog.sequence_max() + 1, budget.clone());
+        let (journal, writer) = Journal::start(settings.max_bytes, store, &backlog, budget, metrics, health);
+        Ok((journal, writer, backlog))
+    }
+
+    fn start(
+        max_bytes: u64,
+        store: Store,
+        backlog: &Backlog,
+        budget: &Budget,
+        metrics: &Arc<Metrics>,
+        health: &Arc<Health>,
+    ) -> (Self, Writer) {
+        let shared = Shared::new(max_bytes, store.bytes(), backlog.next_sequence(), budget.clone());
         let writer = Writer::start(Arc::clone(&shared), store, Arc::clone(metrics), Arc::clone(health));
-        Ok((Journal(shared), writer, backlog))
+        (Journal(shared), writer)
     }
 
     /// Appends the body of a request; returns when it outlives a loss of power. The request stays in the journal until the
@@ -91,6 +104,11 @@ impl Journal {
     fn enqueue(&self, body: Bytes) -> Result<(Arc<Hold>, watch::Receiver<Outcome>), AppendError> {
         let (sequence, written) = self.0.enqueue(body, unix_nano())?;
         Ok((self.hold(sequence), written))
+    }
+
+    /// This process cannot take these requests of an earlier one: they stay for the next one, and their files with them.
+    pub fn leave(&self, requests: Vec<Sequence>) {
+        self.0.leave(requests);
     }
 
     /// The hold on a request that an earlier process did not release.

@@ -7,6 +7,8 @@
 //! ```
 
 pub mod directory;
+pub mod file;
+pub mod reminder;
 
 use std::io::{self, Read};
 

@@ -11,14 +11,20 @@
 //! - A record is given out again only if the process ends before it is settled. What was settled in the moment before a
 //!   kill may be delivered twice, which Cloud Trace tells by the spans' names.
 //! - What is in the files is believed only as far as its checksums go: a bad record is counted, logged and skipped.
+//! - A file is deleted only when every record in it is known and settled. What the disk refuses is tried again
+//!   ([`store::Store::tend`]): to read a file, to mark a record, to delete a file. What cannot be read keeps nothing else
+//!   from being delivered.
+//! - Spans of a file that somebody else has deleted are counted as lost.
 //! - The spool outlives a kill without any fsync: what a process wrote is the system's. Only a loss of power can take
-//!   what is newer than the last full segment, as these, and the last one of a graceful stop, are synced.
+//!   what is newer than the last full segment, as these, and the last one of a graceful stop, are synced. What the journal
+//!   has is synced before the journal forgets it, and is written again if that fails.
 
 pub mod format;
 mod index;
 mod job;
 mod open;
 pub mod store;
+mod tend;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,7 +35,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 pub use self::index::RecordId;
-use self::job::{Ended, Trouble, Way};
+use self::job::{Ended, RETRY_INTERVAL, Trouble, Way};
 use self::store::Store;
 use super::batch::{Batch, Form};
 use crate::config::settings;
@@ -93,8 +99,25 @@ pub enum Outcome {
     Read(Aged),
     /// A record was not what was written: so many spans are lost.
     Corrupt(u64),
+    /// Somebody else has deleted files: so many spans are lost.
+    Gone(u64),
     /// Nothing that anybody waits for.
     Nothing,
+}
+
+impl Outcome {
+    fn of_gone(spans: u64) -> Self {
+        if spans > 0 { Outcome::Gone(spans) } else { Outcome::Nothing }
+    }
+}
+
+/// What the spool leaves behind when it is closed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Closed {
+    /// Spans that were read and are not settled: they wait on the disk again.
+    pub unsettled_spans: u64,
+    /// Spans that were spooled and whose files are gone.
+    pub gone_spans: u64,
 }
 
 /// A record that was given out.
@@ -115,6 +138,7 @@ pub struct Spool {
     done: Vec<RecordId>,
     writing: Way,
     reading: Way,
+    tending: Way,
     /// When the log last said that spans are spooled.
     spooling_logged: Option<Instant>,
     level: Arc<Level>,
@@ -146,6 +170,7 @@ impl Spool {
             done: Vec::new(),
             writing: Way::default(),
             reading: Way::default(),
+            tending: Way::default(),
             spooling_logged: None,
             level: Arc::new(level),
             budget: budget.clone(),
@@ -180,7 +205,7 @@ impl Spool {
     /// When a disk that is left alone may be tried again.
     #[must_use]
     pub fn next_attempt(&self, now: Instant) -> Option<Instant> {
-        let ways = [&self.writing, &self.reading].into_iter().filter_map(|way| way.opens);
+        let ways = [&self.writing, &self.tending].into_iter().filter_map(|way| way.opens);
         ways.filter(|&opens| opens > now).min().filter(|_| self.store.is_some())
     }
 
@@ -190,15 +215,26 @@ impl Spool {
         self.start(move |store, troubles| job::write(store, batches, now, troubles));
     }
 
-    /// Starts to read the oldest batch of a project that is not `blocked`; false if there is none, or now is no time.
-    pub fn read(&mut self, blocked: Vec<Arc<str>>, now: Instant) -> bool {
+    /// Starts to read the oldest batch of a project that is not `blocked`; false if there is none that can be read now.
+    pub fn read(&mut self, blocked: Vec<Arc<str>>) -> bool {
         let wanted = move |project: &Arc<str>| !blocked.contains(project);
-        let may = self.reading.is_open(now) && self.store.as_ref().is_some_and(|store| store.has_waiting(&wanted));
+        let may = self.store.as_ref().is_some_and(|store| store.has_waiting(&wanted));
         if may {
             let budget = self.budget.clone();
-            self.start(move |store, troubles| job::read(store, wanted, now, &budget, troubles));
+            self.start(move |store, troubles| job::read(store, wanted, &budget, troubles));
         }
         may
+    }
+
+    /// Starts to try again what the disk refused earlier; false if there is nothing, or it is too early.
+    pub fn tend(&mut self, now: Instant) -> bool {
+        let is_due = self.tending.is_open(now) && self.store.as_ref().is_some_and(Store::is_unfinished);
+        if is_due {
+            self.tending.opens = Some(now + RETRY_INTERVAL);
+            let metrics = Arc::clone(&self.metrics);
+            self.start_counting(move |store, troubles| job::tend(store, &metrics, troubles));
+        }
+        is_due
     }
 
     /// Starts to note down what is settled, if there is anything and no job is under way.
@@ -219,29 +255,37 @@ impl Spool {
     }
 
     /// Notes down what is settled and syncs the files, as the process stops. What was read and is not settled waits on
-    /// the disk again; returns the number of its spans.
-    pub async fn close(mut self) -> u64 {
+    /// the disk again.
+    pub async fn close(mut self) -> Closed {
         debug_assert!(self.job.is_none(), "its outcome would be lost");
-        let spans = self.out.values().map(|out| u64::from(out.spans_left)).sum();
-        self.level.spans.fetch_add(spans, Ordering::AcqRel);
         self.start(|store, troubles| {
             troubles.extend(store.sync().err().map(Trouble::Write));
-            Outcome::Nothing
+            Outcome::of_gone(store.forget_gone())
         });
-        self.finished().await;
-        spans
+        let outcome = self.finished().await;
+        let is_there = |id: RecordId| self.store.as_ref().is_some_and(|store| store.has(id));
+        let unsettled = self.out.iter().filter(|(id, _)| is_there(**id)).map(|(_, out)| u64::from(out.spans_left));
+        let unsettled_spans = unsettled.sum();
+        self.level.spans.fetch_add(unsettled_spans, Ordering::AcqRel);
+        let gone_spans = if let Outcome::Gone(spans) = outcome { spans } else { 0 };
+        Closed { unsettled_spans, gone_spans }
     }
 
     fn start(&mut self, work: impl FnOnce(&mut Store, &mut Vec<Trouble>) -> Outcome + Send + 'static) {
+        self.start_counting(|store, troubles| (work(store, troubles), 0));
+    }
+
+    /// Starts a job that finds spans, too.
+    fn start_counting(&mut self, work: impl FnOnce(&mut Store, &mut Vec<Trouble>) -> (Outcome, u64) + Send + 'static) {
         let Some(mut store) = self.store.take() else { return };
         let done = std::mem::take(&mut self.done);
         self.job = Some(tokio::task::spawn_blocking(move || {
             let mut troubles = Vec::new();
             for id in done {
-                troubles.extend(store.done(id).err().map(Trouble::Write));
+                troubles.extend(store.done(id).err().map(Trouble::Tidy));
             }
-            let outcome = work(&mut store, &mut troubles);
-            Ended { store, outcome, troubles }
+            let (outcome, found_spans) = work(&mut store, &mut troubles);
+            Ended { store, outcome, troubles, found_spans }
         }));
     }
 
@@ -261,8 +305,15 @@ impl Spool {
         }
     }
 
-    fn end(&mut self, Ended { store, outcome, troubles }: Ended, now: Instant) -> Outcome {
+    fn end(&mut self, ended: Ended, now: Instant) -> Outcome {
+        let Ended { store, outcome, troubles, found_spans } = ended;
         self.level.bytes.store(store.bytes(), Ordering::Relaxed);
+        self.found(found_spans);
+        if !store.is_unfinished() {
+            self.tending.worked();
+        } else if self.tending.is_open(now) {
+            self.tending.opens = Some(now + RETRY_INTERVAL);
+        }
         self.store = Some(store);
         match &outcome {
             Outcome::Written { spans, left } => {
@@ -278,7 +329,7 @@ impl Spool {
                 let out = Out { spans_left: batch.span_count(), bytes: batch.message().len() };
                 self.out.extend(batch.record().map(|id| (id, out)));
             }
-            Outcome::Corrupt(spans) => {
+            Outcome::Corrupt(spans) | Outcome::Gone(spans) => {
                 self.metrics.spool_fault("corrupt");
                 self.level.spans.fetch_sub(*spans, Ordering::AcqRel);
             }
@@ -288,6 +339,15 @@ impl Spool {
             self.trouble(trouble, now);
         }
         outcome
+    }
+
+    /// Spans of an earlier process could be read after all.
+    fn found(&mut self, spans: u64) {
+        if spans > 0 {
+            self.metrics.recovered("spool", spans);
+            self.level.spans.fetch_add(spans, Ordering::AcqRel);
+            tracing::info!(spans, "The spool has spans of an earlier process that could not be read before.");
+        }
     }
 
     fn log_spooling(&mut self, now: Instant) {
@@ -309,8 +369,14 @@ impl Spool {
                 "write"
             }
             Trouble::Read(cause) => {
-                self.reading.failed(now, "The spool cannot be read; its spans wait.", cause);
+                self.reading.tell(now, "A part of the spool cannot be read; its spans wait, the others go on.", cause);
                 "read"
+            }
+            Trouble::Tidy(cause) => {
+                let left = "Files of the spool cannot be changed or deleted: they take up room, and what was delivered from \
+                            them would be delivered again after a restart.";
+                self.tending.tell(now, left, cause);
+                "write"
             }
         };
         self.metrics.spool_fault(kind);

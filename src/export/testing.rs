@@ -263,7 +263,7 @@ impl EncodeSpans for PlainEncoder {
 }
 
 /// What stands before the records of a batch.
-fn head(project: &str) -> Vec<u8> {
+pub(crate) fn head(project: &str) -> Vec<u8> {
     BatchWriteSpansRequest { name: format!("projects/{project}"), spans: Vec::new() }.encode_to_vec()
 }
 

@@ -1,9 +1,7 @@
 //! What an earlier process left in the journal: read back request by request, oldest first. Does blocking I/O.
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::File;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,13 +10,14 @@ use bytes::Bytes;
 use super::format::{Kind, RecordHeader, Records};
 use crate::otlp::TraceId;
 use crate::sampling::Keep;
+use crate::segment::file::{SegmentFile, SegmentPath};
 use crate::tail::budget::Share;
 use crate::tail::hold::Sequence;
 
 /// A segment with requests that are not released.
 #[derive(Debug)]
 pub(super) struct Unread {
-    pub(super) path: PathBuf,
+    pub(super) file: SegmentPath,
     /// In their order.
     pub(super) requests: Vec<Sequence>,
     pub(super) bytes: u64,
@@ -27,8 +26,10 @@ pub(super) struct Unread {
 /// The segment that is read.
 #[derive(Debug)]
 struct Reading {
-    records: Records<File>,
+    records: Records<SegmentFile>,
     unread: Unread,
+    /// Requests that were given out.
+    given_out: usize,
 }
 
 /// A request that an earlier process did not release.
@@ -50,7 +51,9 @@ pub struct Backlog {
     reading: Option<Reading>,
     settled: HashMap<Sequence, Vec<TraceId>>,
     kept: Vec<(TraceId, Keep)>,
-    sequence_max: Sequence,
+    next_sequence: Sequence,
+    /// Requests that could not be read.
+    unreadable: Vec<Sequence>,
     /// Bytes of segments that are not read yet.
     left_bytes: Arc<AtomicU64>,
     /// What is remembered here; given back as a whole.
@@ -62,7 +65,7 @@ impl Backlog {
         segments: Vec<Unread>,
         settled: HashMap<Sequence, Vec<TraceId>>,
         kept: Vec<(TraceId, Keep)>,
-        sequence_max: Sequence,
+        next_sequence: Sequence,
         memory: Share,
     ) -> Self {
         let left_bytes = segments.iter().map(|segment| segment.bytes).sum();
@@ -71,7 +74,8 @@ impl Backlog {
             reading: None,
             settled,
             kept,
-            sequence_max,
+            next_sequence,
+            unreadable: Vec::new(),
             left_bytes: Arc::new(AtomicU64::new(left_bytes)),
             _memory: memory,
         }
@@ -94,15 +98,20 @@ impl Backlog {
         std::mem::take(&mut self.kept)
     }
 
-    /// The greatest number of a request.
-    pub(super) fn sequence_max(&self) -> Sequence {
-        self.sequence_max
+    /// The number of the next request.
+    pub(super) fn next_sequence(&self) -> Sequence {
+        self.next_sequence
+    }
+
+    /// Takes the requests that could not be read until now.
+    pub fn take_unreadable(&mut self) -> Vec<Sequence> {
+        std::mem::take(&mut self.unreadable)
     }
 
     /// The next request; `None` behind the last one.
     ///
     /// # Errors
-    /// The rest of a segment cannot be read now. It stays; call again for the next one.
+    /// The rest of a segment cannot be read now; see [`Backlog::take_unreadable`]. Call again for the next segment.
     pub fn next_request(&mut self) -> io::Result<Option<Unreleased>> {
         loop {
             let Some(reading) = &mut self.reading else {
@@ -117,9 +126,10 @@ impl Backlog {
                     let (sequence, body_len) = (header.sequence, header.body_len as usize);
                     return Ok(Some(Unreleased { sequence, body_len, settled, header }));
                 }
-                Ok(None) => self.end_segment(),
+                Ok(None) => drop(self.end_segment()),
                 Err(error) => {
-                    self.end_segment();
+                    let unreadable = self.end_segment();
+                    self.unreadable.extend(unreadable);
                     return Err(error);
                 }
             }
@@ -138,24 +148,27 @@ impl Backlog {
     fn open_next(&mut self) -> io::Result<bool> {
         let Some(unread) = self.segments.pop_front() else { return Ok(false) };
         let bytes = unread.bytes;
-        let opened = File::open(&unread.path).and_then(|file| Records::open(file, bytes));
+        let opened = unread.file.open().and_then(|file| Records::open(file, bytes));
         match opened {
-            Ok(Ok(records)) => self.reading = Some(Reading { records, unread }),
+            Ok(Ok(records)) => self.reading = Some(Reading { records, unread, given_out: 0 }),
             // It was one a moment ago.
-            Ok(Err(reason)) => return self.unreadable(bytes, io::Error::other(reason)),
-            Err(error) => return self.unreadable(bytes, error),
+            Ok(Err(reason)) => return self.unopened(unread, io::Error::other(reason)),
+            Err(error) => return self.unopened(unread, error),
         }
         Ok(true)
     }
 
-    fn unreadable<T>(&mut self, bytes: u64, error: io::Error) -> io::Result<T> {
-        self.left_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    fn unopened<T>(&mut self, unread: Unread, error: io::Error) -> io::Result<T> {
+        self.left_bytes.fetch_sub(unread.bytes, Ordering::Relaxed);
+        self.unreadable.extend(unread.requests);
         Err(error)
     }
 
-    fn end_segment(&mut self) {
-        let bytes = self.reading.take().map_or(0, |reading| reading.unread.bytes);
-        self.left_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    /// Ends the segment that is read; returns the requests that were not given out.
+    fn end_segment(&mut self) -> Vec<Sequence> {
+        let Some(Reading { mut unread, given_out, .. }) = self.reading.take() else { return Vec::new() };
+        self.left_bytes.fetch_sub(unread.bytes, Ordering::Relaxed);
+        unread.requests.split_off(given_out.min(unread.requests.len()))
     }
 }
 
@@ -164,10 +177,14 @@ impl Reading {
         while let Some(Ok(header)) = self.records.next_record()? {
             let is_unreleased = self.unread.requests.binary_search(&header.sequence).is_ok();
             if header.kind == Kind::Request && is_unreleased {
+                self.given_out += 1;
                 return Ok(Some(header));
             }
         }
-        // What is wrong with the rest was said when the journal was opened.
-        Ok(None)
+        // What is wrong with the rest was said when the journal was opened, unless it went bad since.
+        match self.unread.requests.len().saturating_sub(self.given_out) {
+            0 => Ok(None),
+            gone => Err(io::Error::other(format!("{gone} requests of it are not there any more"))),
+        }
     }
 }

@@ -15,7 +15,7 @@
 //! of one trace, and stands behind it; see [`Note`]. The header has a checksum of its own: a body that has gone bad does not
 //! hide the records after it. A recording is a directory of segments with requests only.
 
-use std::io::{self, BufReader, Read, Seek};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use bytes::{Buf, BufMut};
 
@@ -166,8 +166,8 @@ pub fn take_note(rest: &mut &[u8], policies: &PolicyMarks) -> Option<Note> {
 #[derive(Debug)]
 pub struct Records<R> {
     reader: BufReader<R>,
-    /// Where the reader stands.
-    at: u64,
+    /// Where the reader stands; not known after a failure.
+    at: Option<u64>,
     /// The end of the last record.
     end: u64,
     /// Of the file.
@@ -183,7 +183,7 @@ impl<R: Read + Seek> Records<R> {
         let mut reader = BufReader::new(reader);
         let header = LAYOUT.read_header(&mut reader, FORM)?;
         let end = SEGMENT_HEADER_LEN as u64;
-        Ok(header.map(|()| Records { reader, at: end, end, len }))
+        Ok(header.map(|()| Records { reader, at: Some(end), end, len }))
     }
 
     /// The next record; `None` behind the last one. After a fault there is nothing more to be had.
@@ -194,30 +194,40 @@ impl<R: Read + Seek> Records<R> {
         if self.rest() == 0 {
             return Ok(None);
         }
-        self.reader.seek_relative((self.end - self.at) as i64)?;
+        self.seek_to_end()?;
         let mut header = [0; RECORD_HEADER_LEN];
         if !fill(&mut self.reader, &mut header)? {
             return Ok(Some(Err(Fault::Torn)));
         }
-        self.at = self.end + RECORD_HEADER_LEN as u64;
+        let at = self.end + RECORD_HEADER_LEN as u64;
         let header = match RecordHeader::decode(&header) {
-            Ok(header) if self.at + u64::from(header.body_len) > self.len => Err(Fault::Torn),
+            Ok(header) if at + u64::from(header.body_len) > self.len => Err(Fault::Torn),
             other => other,
         };
         if let Ok(header) = header {
-            self.end = self.at + u64::from(header.body_len);
+            self.at = Some(at);
+            self.end = at + u64::from(header.body_len);
         }
         Ok(Some(header))
+    }
+
+    /// Goes to the end of the last record.
+    fn seek_to_end(&mut self) -> io::Result<()> {
+        match self.at.take() {
+            Some(at) => self.reader.seek_relative((self.end - at) as i64),
+            None => self.reader.seek(SeekFrom::Start(self.end)).map(drop),
+        }
     }
 
     /// The body of the record `header`, the last one; `None` if it is not what was written.
     ///
     /// # Errors
-    /// The file cannot be read.
+    /// The file cannot be read. The records behind it may be.
     pub fn body(&mut self, header: &RecordHeader) -> io::Result<Option<Vec<u8>>> {
         let mut body = vec![0; header.body_len as usize];
+        self.at = None;
         self.reader.read_exact(&mut body)?;
-        self.at = self.end;
+        self.at = Some(self.end);
         Ok((crc32fast::hash(&body) == header.body_checksum).then_some(body))
     }
 

@@ -1,17 +1,18 @@
 //! Opens the journal's directory, and finds what an earlier process left in it.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::backlog::{Backlog, Unread};
 use super::format::{self, Fault, Kind, NoSegment, PolicyMarks, Records};
-use super::store::{Segment, Store};
+use super::store::{Segment, Store, first_sequence};
 use crate::config::settings;
 use crate::otlp::TraceId;
 use crate::sampling::Keep;
 use crate::segment::directory::{Directory, OpenError, Owner};
+use crate::segment::file::SegmentFile;
 use crate::tail::budget::{Budget, Share};
 use crate::tail::hold::{Note, Sequence};
 use crate::telemetry::Metrics;
@@ -34,21 +35,33 @@ pub(super) fn open(
     budget: &Budget,
     metrics: &Metrics,
 ) -> Result<(Store, Backlog), OpenError> {
-    let (directory, files) = Directory::open(&settings.directory, OWNER)?;
+    let (directory, numbers) = Directory::open(&settings.directory, OWNER)?;
+    Ok(load(directory, &numbers, policies, budget, metrics))
+}
+
+/// Finds what is in the segments of these `numbers`, oldest first.
+pub(super) fn load(
+    directory: Directory,
+    numbers: &[u64],
+    policies: PolicyMarks,
+    budget: &Budget,
+    metrics: &Metrics,
+) -> (Store, Backlog) {
     let mut survey = Survey { policies: policies.clone(), ..Survey::default() };
     let mut found = Vec::new();
-    for (number, path) in files {
-        match survey.segment(number, &path, metrics) {
-            Ok(segment) => found.push((segment, path)),
-            Err(cause) => {
-                metrics.journal_fault("read");
-                tracing::error!(path = %path.display(), "A segment of the journal cannot be read and is left alone: {cause}");
-                let bytes = fs::metadata(&path).map_or(0, |file| file.len());
-                found.push((Found::Foreign { number, bytes }, path));
-            }
-        }
+    for &number in numbers {
+        let path = directory.segment(number);
+        let opened = directory.open_segment(number);
+        found.push(opened.and_then(|file| survey.segment(number, file, &path, metrics)).unwrap_or_else(|cause| {
+            metrics.journal_fault("read");
+            tracing::error!(
+                path = %path.display(), %cause,
+                "A segment of the journal cannot be read; it stays for the next start."
+            );
+            Found::Foreign { bytes: fs::metadata(&path).map_or(0, |file| file.len()) }
+        }));
     }
-    Ok(survey.conclude(Store::new(directory, policies), found, budget.share()))
+    survey.conclude(Store::new(directory, policies), found, budget.share())
 }
 
 /// What a file of the directory is.
@@ -56,7 +69,6 @@ enum Found {
     /// With the requests in it.
     Segment(Segment, Vec<Sequence>),
     Foreign {
-        number: u64,
         bytes: u64,
     },
 }
@@ -73,9 +85,8 @@ struct Survey {
 
 impl Survey {
     /// Goes through a segment but for the bodies of requests.
-    fn segment(&mut self, number: u64, path: &Path, metrics: &Metrics) -> io::Result<Found> {
-        let file = File::open(path)?;
-        let bytes = file.metadata()?.len();
+    fn segment(&mut self, number: u64, file: SegmentFile, path: &Path, metrics: &Metrics) -> io::Result<Found> {
+        let bytes = file.size()?;
         let (mut segment, mut requests) = (Segment::new(number, bytes), Vec::new());
         let mut records = match Records::open(file, bytes)? {
             Ok(records) => records,
@@ -87,12 +98,16 @@ impl Survey {
             Err(reason) => {
                 metrics.journal_fault("foreign");
                 tracing::warn!(path = %path.display(), "A segment of the journal is left alone: {reason}");
-                return Ok(Found::Foreign { number, bytes });
+                return Ok(Found::Foreign { bytes });
             }
         };
         while let Some(record) = records.next_record()? {
             match record {
+                Ok(header) if header.kind == Kind::Request && header.sequence >= first_sequence(number + 1) => {
+                    report(path, Fault::Corrupt, header.body_len.into(), metrics);
+                }
                 Ok(header) if header.kind == Kind::Request => {
+                    self.begins(header.sequence);
                     segment.add(header.sequence);
                     requests.push(header.sequence);
                 }
@@ -109,6 +124,13 @@ impl Survey {
         Ok(Found::Segment(segment, requests))
     }
 
+    /// Notes stand behind the request that they are about: those of an earlier one with the same number, which earlier
+    /// versions could give twice, are not about this one.
+    fn begins(&mut self, request: Sequence) {
+        self.released.remove(&request);
+        self.settled.remove(&request);
+    }
+
     fn notes(&mut self, mut notes: &[u8]) {
         while let Some(note) = format::take_note(&mut notes, &self.policies) {
             match note {
@@ -123,18 +145,19 @@ impl Survey {
     }
 
     /// Leaves to the store what is there, and to the backlog what is not released.
-    fn conclude(mut self, mut store: Store, found: Vec<(Found, PathBuf)>, mut memory: Share) -> (Store, Backlog) {
+    fn conclude(mut self, mut store: Store, found: Vec<Found>, mut memory: Share) -> (Store, Backlog) {
         let mut unread = Vec::new();
-        for (found, path) in found {
+        for found in found {
             match found {
-                Found::Foreign { number, bytes } => store.leave_alone(number, bytes),
+                Found::Foreign { bytes } => store.leave_alone(bytes),
                 Found::Segment(mut segment, mut requests) => {
                     self.sequence_max = requests.iter().copied().max().unwrap_or(0).max(self.sequence_max);
                     requests.retain(|request| !self.released.contains(request));
                     segment.live = requests.len() as u64;
                     store.adopt(segment);
                     if !requests.is_empty() {
-                        unread.push(Unread { path, requests, bytes: segment.bytes });
+                        let file = store.segment_path(segment.number);
+                        unread.push(Unread { file, requests, bytes: segment.bytes });
                     }
                 }
             }
@@ -146,7 +169,8 @@ impl Survey {
                 + self.settled.len() * entry_bytes::<(Sequence, Vec<TraceId>)>()
                 + (settled + self.kept.len()) * entry_bytes::<(TraceId, Keep)>(),
         );
-        (store, Backlog::new(unread, self.settled, self.kept, self.sequence_max, memory))
+        let next_sequence = store.first_sequence().max(self.sequence_max + 1);
+        (store, Backlog::new(unread, self.settled, self.kept, next_sequence, memory))
     }
 }
 

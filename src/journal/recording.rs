@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::format::{Kind, Records};
 use super::open::OWNER;
+use crate::segment::file::open_regular;
 
 /// A request as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ impl Recording {
         loop {
             let Some(records) = &mut self.records else {
                 let Some((_, path)) = self.segments.next() else { return Ok(None) };
-                let file = File::open(path)?;
+                let file = open_regular(&path)?;
                 let len = file.metadata()?.len();
                 self.records = Records::open(file, len)?.ok();
                 continue;

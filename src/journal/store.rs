@@ -2,14 +2,14 @@
 //! blocking I/O.
 
 use std::collections::VecDeque;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::format::{self, Kind, PolicyMarks, SEGMENT_HEADER_LEN};
+use super::format::{self, Kind, PolicyMarks, RECORD_HEADER_LEN, SEGMENT_HEADER_LEN};
 use crate::segment::directory::Directory;
+use crate::segment::file::{SegmentFile, SegmentPath};
 use crate::tail::hold::{Note, Sequence};
 
 /// A segment is closed when it is this large: small enough that what is settled gives its disk back soon. A larger group
@@ -20,6 +20,12 @@ pub(super) const SEGMENT_BYTES: u64 = 16 << 20;
 const NOTES_BYTES_MAX: usize = 8 << 20;
 /// Of the buffer for a group, what is kept for the next one.
 const BUFFER_BYTES_KEPT: usize = 4 << 20;
+/// A probe of a disk that has failed writes as much as the group that failed, but no more than this: a full disk often has
+/// room for a few bytes.
+const PROBE_BYTES_MAX: usize = 1 << 20;
+/// The first request of a process has the number of its first segment in the bits above these. So no number is given twice,
+/// also if an earlier segment cannot be read: 4 billion requests fit into no segment.
+const SEQUENCE_BITS: u32 = 32;
 
 /// A request to be appended.
 #[derive(Clone, Debug)]
@@ -39,11 +45,13 @@ pub(super) struct Segment {
     pub(super) sequences: Option<(Sequence, Sequence)>,
     /// Requests that are not released.
     pub(super) live: u64,
+    /// It has a request that this process cannot take: the file stays for the next one.
+    left: bool,
 }
 
 impl Segment {
     pub(super) fn new(number: u64, bytes: u64) -> Self {
-        Segment { number, bytes, sequences: None, live: 0 }
+        Segment { number, bytes, sequences: None, live: 0, left: false }
     }
 
     /// A request is in it.
@@ -57,6 +65,20 @@ impl Segment {
     }
 }
 
+/// The first number of a request of a process that begins with the segment `number`.
+pub(super) fn first_sequence(number: u64) -> Sequence {
+    number << SEQUENCE_BITS
+}
+
+/// What is written together.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    pub(super) requests: Vec<Entry>,
+    pub(super) notes: Vec<Note>,
+    /// Requests of an earlier process that this one cannot take.
+    pub(super) left: Vec<Sequence>,
+}
+
 /// The segments of a directory.
 #[derive(Debug)]
 pub(super) struct Store {
@@ -66,13 +88,14 @@ pub(super) struct Store {
     segments: VecDeque<Segment>,
     /// Files that are left alone.
     foreign_bytes: u64,
-    next_number: u64,
     /// The last segment, if it can take more.
-    open: Option<File>,
+    open: Option<SegmentFile>,
     /// Notes, encoded, that no file has yet.
     notes: Vec<u8>,
     /// What was written after the last sync.
     unsynced: bool,
+    /// After a failure: the bytes of the group that failed. The disk works again once as many are synced.
+    failed_bytes: Option<usize>,
     buffer: Vec<u8>,
 }
 
@@ -83,24 +106,38 @@ impl Store {
             policies,
             segments: VecDeque::new(),
             foreign_bytes: 0,
-            next_number: 1,
             open: None,
             notes: Vec::new(),
             unsynced: false,
+            failed_bytes: None,
             buffer: Vec::new(),
         }
     }
 
     /// Takes in a segment of an earlier process; segments come in their order.
     pub(super) fn adopt(&mut self, segment: Segment) {
-        self.next_number = segment.number.saturating_add(1);
         self.segments.push_back(segment);
     }
 
-    /// A file that is none of ours counts, and is left alone.
-    pub(super) fn leave_alone(&mut self, number: u64, bytes: u64) {
-        self.next_number = number.saturating_add(1);
+    /// A file that is not ours, or cannot be read, counts and is left alone.
+    pub(super) fn leave_alone(&mut self, bytes: u64) {
         self.foreign_bytes += bytes;
+    }
+
+    /// The first number for a request of this process. It is greater than that of any request in the directory.
+    pub(super) fn first_sequence(&self) -> Sequence {
+        first_sequence(self.directory.next_number())
+    }
+
+    /// Where tests plan faults of the disk.
+    #[cfg(test)]
+    pub(super) fn faults(&self) -> crate::segment::file::Faults {
+        self.directory.faults().clone()
+    }
+
+    /// Where the segment `number` is.
+    pub(super) fn segment_path(&self, number: u64) -> SegmentPath {
+        self.directory.segment_path(number)
     }
 
     /// Bytes of all files.
@@ -108,37 +145,30 @@ impl Store {
         self.foreign_bytes + self.segments.iter().map(|segment| segment.bytes).sum::<u64>()
     }
 
-    /// Appends `requests`, which outlive a loss of power when it returns, and `notes`. Returns how long the sync took, if
-    /// there was one.
+    /// Appends the requests of `group`, which outlive a loss of power when it returns, and its notes. Returns how long the
+    /// sync took, if there was one. After a failure it succeeds only once the disk has taken and synced as much as it refused.
     ///
     /// # Errors
     /// The disk's. None of the requests is in the journal then; the notes are written the next time.
-    pub(super) fn write(&mut self, requests: &[Entry], notes: &[Note]) -> io::Result<Option<Duration>> {
-        for &note in notes {
+    pub(super) fn write(&mut self, group: &Group) -> io::Result<Option<Duration>> {
+        for &note in &group.notes {
             format::put_note(&mut self.notes, note, &self.policies);
         }
-        let written = self.append(requests);
+        let written = self.append(&group.requests);
         if written.is_ok() {
             self.notes.clear();
+            self.failed_bytes = None;
         } else if self.notes.len() > NOTES_BYTES_MAX {
             tracing::error!("The journal forgets what was exported: after a kill those spans would be exported again.");
             self.notes.clear();
         }
-        let released =
-            notes.iter().filter_map(|note| if let Note::Released(request) = note { Some(*request) } else { None });
-        released.for_each(|request| self.release(request));
+        for note in &group.notes {
+            if let Note::Released(request) = note {
+                self.release(*request);
+            }
+        }
+        group.left.iter().for_each(|&request| self.leave(request));
         written
-    }
-
-    /// Finds out whether the disk takes anything.
-    ///
-    /// # Errors
-    /// The disk's.
-    pub(super) fn probe(&mut self) -> io::Result<()> {
-        let file = self.open_for(0)?;
-        sync(&file, true)?;
-        self.open = Some(file);
-        Ok(())
     }
 
     fn append(&mut self, requests: &[Entry]) -> io::Result<Option<Duration>> {
@@ -150,35 +180,63 @@ impl Store {
         if !self.notes.is_empty() {
             format::put_record(&mut buffer, Kind::Notes, 0, 0, &self.notes);
         }
-        let written =
-            if buffer.is_empty() { self.probe().map(|()| None) } else { self.append_group(&buffer, requests) };
+        if let Some(missing) = self.failed_bytes.and_then(|failed| failed.checked_sub(buffer.len())) {
+            // Notes that say nothing.
+            let padding = vec![0; missing.saturating_sub(RECORD_HEADER_LEN)];
+            format::put_record(&mut buffer, Kind::Notes, 0, 0, &padding);
+        }
+        let written = if buffer.is_empty() { Ok(None) } else { self.append_group(&buffer, requests) };
+        if written.is_err() {
+            self.failed_bytes = Some(buffer.len().min(PROBE_BYTES_MAX));
+        }
         buffer.shrink_to(BUFFER_BYTES_KEPT);
         self.buffer = buffer;
         written
     }
 
     /// Writes at the end of the open segment. What an error leaves half written is cut off, and the segment given up:
-    /// what a failed sync made of it nobody knows.
+    /// what the system dropped at a failed sync is not known.
     fn append_group(&mut self, group: &[u8], requests: &[Entry]) -> io::Result<Option<Duration>> {
         let mut file = self.open_for(group.len() as u64)?;
         let Some(segment) = self.segments.back_mut() else { return Err(io::ErrorKind::NotFound.into()) };
-        let written = file.write_all(group).and_then(|()| sync(&file, !requests.is_empty()));
+        let must_sync = !requests.is_empty() || self.failed_bytes.is_some();
+        let written = file.append(group).and_then(|()| sync(&file, must_sync));
         match written {
             Ok(_) => {
                 segment.bytes += group.len() as u64;
                 requests.iter().for_each(|entry| segment.add(entry.sequence));
-                self.unsynced = requests.is_empty();
+                self.unsynced = !must_sync;
                 self.open = Some(file);
             }
-            Err(_) => _ = file.set_len(segment.bytes),
+            Err(_) => self.give_up(&file),
         }
         written
     }
 
+    /// Appends no more to the newest segment. One without a record goes.
+    fn give_up(&mut self, file: &SegmentFile) {
+        let Some(segment) = self.segments.back_mut() else { return };
+        if segment.bytes <= SEGMENT_HEADER_LEN as u64 {
+            let number = segment.number;
+            self.segments.pop_back();
+            self.directory.discard(number);
+        } else if file.cut(segment.bytes).is_err() {
+            segment.bytes = file.size().unwrap_or_default().max(segment.bytes);
+        }
+    }
+
     /// The segment that takes `len` bytes more.
-    fn open_for(&mut self, len: u64) -> io::Result<File> {
+    fn open_for(&mut self, len: u64) -> io::Result<SegmentFile> {
         let open_bytes = self.segments.back().map_or(0, |segment| segment.bytes);
         match self.open.take() {
+            Some(file) if !file.is_in_place() => {
+                let requests = self.segments.back().map_or(0, |segment| segment.live);
+                tracing::error!(
+                    requests,
+                    "A file of the journal was removed or moved: a kill would lose the requests in it that are not settled."
+                );
+                self.create()
+            }
             Some(file) if open_bytes + len <= SEGMENT_BYTES => Ok(file),
             Some(file) => {
                 sync(&file, self.unsynced)?;
@@ -188,23 +246,30 @@ impl Store {
         }
     }
 
-    fn create(&mut self) -> io::Result<File> {
-        let number = self.next_number;
-        let mut file = self.directory.create(number)?;
-        self.next_number += 1;
-        if let Err(error) = file.write_all(&format::segment_header()).and_then(|()| self.directory.sync()) {
-            let _ = fs::remove_file(self.directory.segment(number));
-            return Err(error);
-        }
+    fn create(&mut self) -> io::Result<SegmentFile> {
+        let (number, file) = self.directory.create(&format::segment_header())?;
         self.segments.push_back(Segment::new(number, SEGMENT_HEADER_LEN as u64));
         Ok(file)
     }
 
-    /// Nothing of this request is needed any more. One that could not be written is in no segment.
-    fn release(&mut self, sequence: Sequence) {
+    /// The segment with a request. One that could not be written is in no segment.
+    fn segment_of(&mut self, sequence: Sequence) -> Option<&mut Segment> {
         // The oldest requests are released first, mostly.
-        if let Some(segment) = self.segments.iter_mut().find(|segment| segment.contains(sequence)) {
-            segment.live -= 1;
+        self.segments.iter_mut().find(|segment| segment.contains(sequence))
+    }
+
+    /// Nothing of this request is needed any more.
+    fn release(&mut self, sequence: Sequence) {
+        if let Some(segment) = self.segment_of(sequence) {
+            segment.live = segment.live.saturating_sub(1);
+        }
+    }
+
+    /// This process cannot take a request: its file stays for the next one, and keeps no other from being deleted.
+    fn leave(&mut self, sequence: Sequence) {
+        if let Some(segment) = self.segment_of(sequence) {
+            segment.live = segment.live.saturating_sub(1);
+            segment.left = true;
         }
     }
 
@@ -224,23 +289,24 @@ impl Store {
     }
 
     fn delete_oldest(&mut self) -> io::Result<()> {
-        let Some(oldest) = self.segments.front() else { return Ok(()) };
-        match fs::remove_file(self.directory.segment(oldest.number)) {
-            // Somebody else has deleted it.
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => {
-                self.segments.pop_front();
-                Ok(())
-            }
+        let Some(&Segment { number, bytes, left, .. }) = self.segments.front() else { return Ok(()) };
+        if left {
+            self.foreign_bytes += bytes;
+        } else {
+            self.directory.remove(number)?;
         }
+        self.segments.pop_front();
+        Ok(())
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        if let Some(file) = &self.open {
-            sync(file, self.unsynced)?;
-            self.unsynced = false;
+        let Some(file) = &self.open else { return Ok(()) };
+        let synced = sync(file, self.unsynced);
+        self.unsynced = false;
+        if synced.is_err() {
+            self.open = None;
         }
-        Ok(())
+        synced.map(drop)
     }
 
     /// Syncs what was written. A journal whose requests are all released leaves no segment.
@@ -255,12 +321,13 @@ impl Store {
 }
 
 /// Makes what was written outlive a loss of power, if there is a `need`; how long it took.
-fn sync(file: &File, need: bool) -> io::Result<Option<Duration>> {
+fn sync(file: &SegmentFile, need: bool) -> io::Result<Option<Duration>> {
     if !need {
         return Ok(None);
     }
     let started = Instant::now();
-    file.sync_data()?;
+    file.sync()?;
+    file.check_place()?;
     Ok(Some(started.elapsed()))
 }
 

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::recording::Recording;
 use super::*;
 use crate::export::testing::counter;
+use crate::segment::file::{Call, Faults};
 use crate::tail::hold::{KeptHold, Note, Notes};
 use crate::telemetry::pulse::SILENCE_MAX;
 
@@ -22,11 +23,22 @@ struct Fixture {
 
 impl Fixture {
     fn open(directory: &Path, max_bytes: u64) -> Self {
+        Self::with_faults(directory, max_bytes).0
+    }
+
+    /// The same, and where faults of its disk are planned.
+    fn with_faults(directory: &Path, max_bytes: u64) -> (Self, Faults) {
         let (budget, metrics, health) = (Budget::new(1 << 30), Arc::new(Metrics::new()), Arc::new(Health::default()));
         health.set_ready();
         let settings = settings::Journal { directory: directory.to_owned(), max_bytes };
-        let (journal, writer, backlog) = Journal::open(&settings, &[], &budget, &metrics, &health).unwrap();
-        Fixture { journal, writer, backlog, budget, metrics, health }
+        let (store, backlog) = open::open(&settings, PolicyMarks::default(), &budget, &metrics).unwrap();
+        let faults = store.faults();
+        let (journal, writer) = Journal::start(max_bytes, store, &backlog, &budget, &metrics, &health);
+        (Fixture { journal, writer, backlog, budget, metrics, health }, faults)
+    }
+
+    fn write_faults(&self) -> u64 {
+        counter(&self.metrics, "spansieve_journal_faults_total", "kind=\"write\"")
     }
 
     async fn close(self) {
@@ -81,7 +93,7 @@ async fn what_is_held_at_the_end_is_there_at_the_next_start() {
     drop(hold);
     let mut third = Fixture::open(directory.path(), 1 << 30);
     let left: Vec<_> = std::iter::from_fn(|| third.backlog.next_request().unwrap()).map(|it| it.sequence).collect();
-    assert_eq!(left, [request.sequence + 1, request.sequence + 2]);
+    assert!(left.len() == 2 && left[0] == request.sequence + 1 && left[1] > left[0], "{left:?}");
 }
 
 #[tokio::test]
@@ -148,6 +160,43 @@ async fn a_disk_that_fails_refuses_says_so_and_is_tried_again() {
     fixture.eventually(|fixture| fixture.health.is_ready()).await;
     fixture.journal.append(body(2)).await.unwrap();
     assert_eq!(recorded(&path), [body(2)]);
+}
+
+#[tokio::test]
+async fn a_disk_that_writes_and_does_not_sync_is_not_ready_and_is_tried_once_a_second() {
+    let directory = TempDir::new().unwrap();
+    let (fixture, faults) = Fixture::with_faults(directory.path(), 1 << 30);
+    let hold = fixture.journal.append(body(1)).await.unwrap();
+    faults.fail(Call::Sync);
+    let start = Instant::now();
+    assert_eq!(fixture.journal.append(body(2)).await.err(), Some(AppendError::Disk));
+    for _ in 0..50 {
+        fixture.journal.0.note(Note::Settled(99, crate::otlp::TraceId([1; 16])));
+        tokio::time::sleep(Duration::from_millis(6)).await;
+        assert!(!fixture.health.is_ready());
+    }
+    let attempts_max = 2 + start.elapsed().as_secs();
+    assert!(fixture.write_faults() <= attempts_max, "{} of {attempts_max}", fixture.write_faults());
+    faults.mend();
+    fixture.eventually(|fixture| fixture.health.is_ready()).await;
+    fixture.journal.append(body(3)).await.unwrap();
+    drop(hold);
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_deleted_does_not_turn_readiness_red_and_is_tried_again() {
+    let directory = TempDir::new().unwrap();
+    let (fixture, faults) = Fixture::with_faults(directory.path(), 1 << 30);
+    let hold = fixture.journal.append(vec![7; 16 << 20].into()).await.unwrap();
+    let _other = fixture.journal.append(body(1)).await.unwrap();
+    faults.fail(Call::Remove);
+    drop(hold);
+    fixture.eventually(|fixture| fixture.write_faults() > 0).await;
+    assert!(fixture.health.is_ready());
+    fixture.journal.append(body(2)).await.unwrap();
+    faults.mend();
+    // Without another request.
+    fixture.eventually(|fixture| fixture.budget.disk().used_bytes() < 1 << 20).await;
 }
 
 #[tokio::test]

@@ -11,7 +11,8 @@ use tokio::task::JoinHandle;
 
 use super::AppendError;
 use super::format::RECORD_HEADER_LEN;
-use super::store::{Entry, Store};
+use super::store::{Entry, Group, Store};
+use crate::segment::reminder::Reminder;
 use crate::tail::budget::Budget;
 use crate::tail::hold::{Note, Notes, Sequence};
 use crate::telemetry::{Health, Metrics, Pulse, pulse};
@@ -23,8 +24,6 @@ const GROUP_INTERVAL: Duration = Duration::from_millis(5);
 const QUEUE_BYTES_MAX: u64 = 32 << 20;
 /// After a failure the disk is left alone for this long.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// The log repeats at this interval that the disk fails or the journal is full.
-const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What became of a group of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,13 +41,17 @@ struct Queue {
     bytes: u64,
     /// A few for each request and kept trace in memory: a disk that hangs takes no new ones, and no more notes come.
     notes: Vec<Note>,
+    /// Requests of an earlier process that this one cannot take.
+    left: Vec<Sequence>,
     /// Tells those that wait for the group.
     group: watch::Sender<Outcome>,
     next_sequence: Sequence,
     /// What `max_bytes` leaves.
     room_bytes: u64,
-    /// While the disk fails: when it is tried again.
+    /// While the disk fails: when it is tried again. Until then notes wait, and requests are refused.
     retry_at: Option<Instant>,
+    /// While a segment that is not needed any more cannot be deleted: when that is tried again.
+    delete_at: Option<Instant>,
     /// The writer waits for something to do.
     idle: bool,
     /// Nothing is noted any more: what is dropped from now on is dropped because the process ends.
@@ -71,10 +74,12 @@ impl Shared {
             requests: Vec::new(),
             bytes: 0,
             notes: Vec::new(),
+            left: Vec::new(),
             group: watch::Sender::new(Outcome::Waits),
             next_sequence,
             room_bytes: max_bytes.saturating_sub(bytes),
             retry_at: None,
+            delete_at: None,
             idle: false,
             closing: false,
         };
@@ -114,40 +119,48 @@ impl Shared {
     }
 
     /// Waits for something to do, and takes it; `None` when there is no more to come. A disk that fails is to be tried
-    /// from time to time, with an empty group: nobody may send anything while the process is not ready.
-    fn next_group(&self, pulse: &Pulse) -> Option<Group> {
+    /// from time to time, with an empty group: while the process is not ready, the platform may send it nothing.
+    fn next_group(&self, pulse: &Pulse) -> Option<(Group, watch::Sender<Outcome>)> {
         let mut queue = self.queue.lock();
         loop {
             let now = Instant::now();
             pulse.beat(now.into());
-            if !queue.requests.is_empty() || !queue.notes.is_empty() {
+            if queue.has_work(now) {
                 break;
             }
             if queue.closing {
                 return None;
             }
-            if queue.retry_at.is_some_and(|at| at <= now) {
-                break;
-            }
             let next_beat = now + pulse::INTERVAL;
-            let until = queue.retry_at.map_or(next_beat, |at| at.min(next_beat));
+            let until = [queue.retry_at, queue.delete_at].into_iter().flatten().fold(next_beat, Instant::min);
             queue.idle = true;
             self.work.wait_until(&mut queue, until);
             queue.idle = false;
         }
         queue.bytes = 0;
-        Some(Group {
+        let group = Group {
             requests: std::mem::take(&mut queue.requests),
             notes: std::mem::take(&mut queue.notes),
-            told: std::mem::replace(&mut queue.group, watch::Sender::new(Outcome::Waits)),
-        })
+            left: std::mem::take(&mut queue.left),
+        };
+        Some((group, std::mem::replace(&mut queue.group, watch::Sender::new(Outcome::Waits))))
     }
 
-    fn written(&self, bytes: u64, failed: bool) {
+    /// The store has `bytes` now. If it could not `write` or `delete`, that is tried again in a while.
+    fn written(&self, bytes: u64, write: bool, delete: bool) {
         self.budget.disk().set(bytes, self.max_bytes);
         let mut queue = self.queue.lock();
+        let later = Instant::now() + RETRY_INTERVAL;
         queue.room_bytes = self.max_bytes.saturating_sub(bytes);
-        queue.retry_at = failed.then(|| Instant::now() + RETRY_INTERVAL);
+        queue.retry_at = (!write).then_some(later);
+        queue.delete_at = (!delete).then_some(later);
+    }
+
+    /// This process cannot take these requests of an earlier one.
+    pub(super) fn leave(&self, requests: Vec<Sequence>) {
+        let mut queue = self.queue.lock();
+        queue.left.extend(requests);
+        self.wake(&queue);
     }
 
     /// Lets the writer end once it has written what it was told until now.
@@ -155,6 +168,20 @@ impl Shared {
         let mut queue = self.queue.lock();
         queue.closing = true;
         self.work.notify_one();
+    }
+}
+
+impl Queue {
+    fn has_work(&self, now: Instant) -> bool {
+        match self.retry_at {
+            Some(at) if now < at => self.closing && self.has_any(),
+            Some(_) => true,
+            None => self.has_any() || self.delete_at.is_some_and(|at| at <= now),
+        }
+    }
+
+    fn has_any(&self) -> bool {
+        !self.requests.is_empty() || !self.notes.is_empty() || !self.left.is_empty()
     }
 }
 
@@ -172,13 +199,6 @@ impl Notes for Shared {
     }
 }
 
-/// What is written together.
-struct Group {
-    requests: Vec<Entry>,
-    notes: Vec<Note>,
-    told: watch::Sender<Outcome>,
-}
-
 /// The running writer. When it is dropped without [`Writer::close`], because the process fails, nothing more is noted.
 #[derive(Debug)]
 pub struct Writer {
@@ -190,7 +210,16 @@ impl Writer {
     pub(super) fn start(shared: Arc<Shared>, store: Store, metrics: Arc<Metrics>, health: Arc<Health>) -> Self {
         let pulse = Pulse::new(Instant::now().into());
         health.watch("journal", pulse.clone());
-        let worker = Worker { shared: Arc::clone(&shared), store, metrics, health, pulse, logged: None };
+        let worker = Worker {
+            shared: Arc::clone(&shared),
+            store,
+            metrics,
+            health,
+            pulse,
+            is_obstacle: false,
+            writing: Reminder::default(),
+            deleting: Reminder::default(),
+        };
         Writer { shared, task: tokio::task::spawn_blocking(|| worker.run()) }
     }
 
@@ -222,16 +251,21 @@ struct Worker {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     pulse: Pulse,
-    /// When the log last said that the disk fails.
-    logged: Option<Instant>,
+    /// Readiness is red because of the disk.
+    is_obstacle: bool,
+    writing: Reminder,
+    deleting: Reminder,
 }
 
 impl Worker {
     #[expect(clippy::disallowed_methods, reason = "it has a thread of its own, and the next group gathers meanwhile")]
     fn run(mut self) {
-        while let Some(group) = self.shared.next_group(&self.pulse) {
+        while let Some((group, told)) = self.shared.next_group(&self.pulse) {
             let started = Instant::now();
-            self.write(&group);
+            self.pulse.at_disk(started.into());
+            let outcome = self.write(&group);
+            // It may be that nothing waits for the outcome.
+            told.send_replace(outcome);
             std::thread::sleep(GROUP_INTERVAL.saturating_sub(started.elapsed()));
         }
         if let Err(cause) = self.store.close() {
@@ -240,34 +274,56 @@ impl Worker {
         }
     }
 
-    fn write(&mut self, group: &Group) {
-        let result = self.store.write(&group.requests, &group.notes);
-        let outcome = if result.is_ok() { Outcome::Synced } else { Outcome::Failed };
-        let synced = result.as_ref().ok().copied().flatten();
-        let result = result.and_then(|_| self.store.delete_released());
-        self.shared.written(self.store.bytes(), outcome == Outcome::Failed);
-        synced.into_iter().for_each(|elapsed| self.metrics.journal_sync(elapsed));
-        match result {
-            Ok(()) => self.works(),
-            Err(cause) => self.fails(&cause),
+    fn write(&mut self, group: &Group) -> Outcome {
+        let written = self.store.write(group);
+        let deleted = self.store.delete_released();
+        self.shared.written(self.store.bytes(), written.is_ok(), deleted.is_ok());
+        match deleted {
+            Ok(()) => self.deletes(),
+            Err(cause) => self.cannot_delete(&cause),
         }
-        // Nobody may wait for it.
-        group.told.send_replace(outcome);
+        match written {
+            Ok(synced) => {
+                synced.into_iter().for_each(|elapsed| self.metrics.journal_sync(elapsed));
+                self.works();
+                Outcome::Synced
+            }
+            Err(cause) => {
+                self.fails(&cause);
+                Outcome::Failed
+            }
+        }
     }
 
     fn fails(&mut self, cause: &io::Error) {
         self.metrics.journal_fault("write");
         self.health.set_obstacle(Some(format!("the journal cannot be written: {cause}")));
-        if self.logged.is_none_or(|logged| logged.elapsed() >= REMINDER_INTERVAL) {
-            self.logged = Some(Instant::now());
+        self.is_obstacle = true;
+        if self.writing.failed(Instant::now().into()) {
             tracing::error!(%cause, "The journal cannot be written: spans are refused until it can.");
         }
     }
 
     fn works(&mut self) {
-        if self.logged.take().is_some() {
+        if std::mem::take(&mut self.is_obstacle) {
             self.health.set_obstacle(None);
+        }
+        if self.writing.worked() {
             tracing::info!("The journal works again.");
+        }
+    }
+
+    /// It takes up room until it can: nothing else is wrong.
+    fn cannot_delete(&mut self, cause: &io::Error) {
+        self.metrics.journal_fault("write");
+        if self.deleting.failed(Instant::now().into()) {
+            tracing::error!(%cause, "A file of the journal that is not needed any more cannot be deleted; it is tried again.");
+        }
+    }
+
+    fn deletes(&mut self) {
+        if self.deleting.worked() {
+            tracing::info!("Files of the journal can be deleted again.");
         }
     }
 }

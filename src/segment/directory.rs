@@ -1,17 +1,28 @@
 //! A directory of segments: its lock, and the names of its files.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-/// Spans are nobody's business but the owner's.
+use super::file::{Call, Faults, SegmentFile, SegmentPath, identity, open_with};
+
+/// Only the owner may read spans. The lock file has the same mode: a user who can open it can hold the lock.
 const FILE_MODE: u32 = 0o600;
+const DIRECTORY_MODE: u32 = 0o700;
+/// The greatest number of a segment: one a second lasts for 136 years. Numbers of requests begin with that of a segment, in
+/// the upper half of 64 bits. A file with a greater number was not made by this program.
+const NUMBER_MAX: u64 = u32::MAX as u64 - 1;
+/// Names of new segments that are tried at a time, if files have them already.
+const NAMES_TRIED_MAX: usize = 100;
 const SUFFIX: &str = ".segment";
 
-/// Why a directory cannot be used. Somebody has to change something.
+/// Why a directory cannot be used. The operator has to change something.
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// The directory cannot be made, read or written.
@@ -48,21 +59,36 @@ pub struct Owner {
 pub struct Directory {
     path: PathBuf,
     owner: Owner,
+    /// Of the directory that is locked; see [`Directory::check`].
+    identity: (u64, u64),
+    /// Of the next segment: greater than that of any file that was there at the start.
+    next_number: u64,
+    /// A file that was made in vain and could not be removed. It goes before another one is made, so that there is at most
+    /// one.
+    stray: Option<u64>,
+    faults: Faults,
     _lock: File,
 }
 
 impl Directory {
-    /// Makes the directory if need be, and locks it. Returns its segments by number, oldest first, too; other files are
-    /// named in the log and left alone.
+    /// Makes the directory if need be, and locks it. Returns the numbers of its segments, the oldest first, too; other files
+    /// are named in the log and left alone.
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub fn open(path: &Path, owner: Owner) -> Result<(Self, Vec<(u64, PathBuf)>), OpenError> {
+    pub fn open(path: &Path, owner: Owner) -> Result<(Self, Vec<u64>), OpenError> {
         let failed = |cause| OpenError::Unusable { key: owner.key, path: path.to_owned(), cause };
-        fs::create_dir_all(path).map_err(failed)?;
+        make(path).map_err(failed)?;
         let lock = lock(path, owner)?;
+        let identity = identity(&fs::metadata(path).map_err(failed)?);
         let segments = owner.segments(path).map_err(failed)?;
-        Ok((Directory { path: path.to_owned(), owner, _lock: lock }, segments))
+        let numbers = segments.into_iter().map(|(number, _)| number).collect::<Vec<_>>();
+        let next_number = numbers.last().map_or(1, |last| last + 1);
+        let path = path.to_owned();
+        Ok((
+            Directory { path, owner, identity, next_number, stray: None, faults: Faults::default(), _lock: lock },
+            numbers,
+        ))
     }
 
     /// The file of this segment.
@@ -71,19 +97,118 @@ impl Directory {
         self.path.join(self.owner.file_name(number))
     }
 
-    /// Makes the file of a new segment, to be appended to.
+    /// The number of the next segment, at least: greater than that of each one that is there or was there since the start.
+    #[must_use]
+    pub fn next_number(&self) -> u64 {
+        self.next_number
+    }
+
+    /// Where tests plan faults of the disk.
+    #[cfg(test)]
+    pub(crate) fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// Checks that the path still leads to the directory that is locked. A directory that was removed, or a disk that is not
+    /// mounted any more, must not be taken for one whose files were deleted.
     ///
     /// # Errors
-    /// The system's; also if there is such a file.
-    pub fn create(&self, number: u64) -> io::Result<File> {
-        OpenOptions::new().append(true).create_new(true).mode(FILE_MODE).open(self.segment(number))
+    /// It does not.
+    pub fn check(&self) -> io::Result<()> {
+        if identity(&fs::metadata(&self.path)?) == self.identity {
+            return Ok(());
+        }
+        Err(io::Error::other(
+            "another directory is in the place of the one that was opened: put that one back, or restart",
+        ))
+    }
+
+    /// Makes the file of a new segment with this `header`, to be appended to. Its name outlives a loss of power. Returns its
+    /// number, too.
+    ///
+    /// # Errors
+    /// The system's. There is no new file then; see [`Directory::discard`].
+    pub fn create(&mut self, header: &[u8]) -> io::Result<(u64, SegmentFile)> {
+        self.check()?;
+        if let Some(stray) = self.stray {
+            self.remove(stray)?;
+            self.stray = None;
+        }
+        let (number, mut file) = self.create_next()?;
+        let written = file.append(header).and_then(|()| self.sync());
+        if let Err(error) = written {
+            self.discard(number);
+            return Err(error);
+        }
+        Ok((number, file))
+    }
+
+    fn create_next(&mut self) -> io::Result<(u64, SegmentFile)> {
+        for _ in 0..NAMES_TRIED_MAX {
+            let number = self.next_number;
+            if number > NUMBER_MAX {
+                break;
+            }
+            let path = self.segment(number);
+            self.faults.check(Call::Create, &path)?;
+            let created = OpenOptions::new().append(true).create_new(true).mode(FILE_MODE).open(&path);
+            // A file that was made by somebody else after the start keeps its name.
+            if !created.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists) {
+                let file = created?;
+                self.next_number += 1;
+                return Ok((number, SegmentFile::new(file, path, self.faults.clone())));
+            }
+            self.next_number += 1;
+        }
+        let name = self.owner.file_name(self.next_number - 1);
+        Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("the files up to {name} are in the way of new ones")))
+    }
+
+    /// Where a segment is.
+    #[must_use]
+    pub fn segment_path(&self, number: u64) -> SegmentPath {
+        SegmentPath::new(self.segment(number), self.faults.clone())
+    }
+
+    /// Opens a segment for reading.
+    ///
+    /// # Errors
+    /// The system's, or it is not a regular file.
+    pub fn open_segment(&self, number: u64) -> io::Result<SegmentFile> {
+        self.segment_path(number).open()
+    }
+
+    /// Deletes a segment, unless that was done already.
+    ///
+    /// # Errors
+    /// The system's, or the directory is away.
+    pub fn remove(&self, number: u64) -> io::Result<()> {
+        let path = self.segment(number);
+        self.faults.check(Call::Remove, &path)?;
+        match fs::remove_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.check(),
+            removed => removed,
+        }
+    }
+
+    /// Whether the file of a segment was deleted. It was not if the directory itself is away.
+    #[must_use]
+    pub fn is_gone(&self, number: u64) -> bool {
+        let there = fs::symlink_metadata(self.segment(number));
+        there.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) && self.check().is_ok()
+    }
+
+    /// Deletes the newest segment, which has no record. If that fails, it is tried again before the next one is made.
+    pub fn discard(&mut self, number: u64) {
+        self.stray = self.remove(number).is_err().then_some(number);
     }
 
     /// Makes sure that the names of new files outlive a loss of power.
     ///
     /// # Errors
     /// The system's.
-    pub fn sync(&self) -> io::Result<()> {
+    fn sync(&self) -> io::Result<()> {
+        self.faults.check(Call::SyncDirectory, &self.path)?;
         File::open(&self.path)?.sync_all()
     }
 }
@@ -99,14 +224,15 @@ impl Owner {
     fn number(&self, path: &Path) -> Option<u64> {
         let name = path.file_name()?.to_str()?;
         let number = name.strip_prefix(self.name)?.strip_prefix('-')?.strip_suffix(SUFFIX)?.parse().ok()?;
-        (self.file_name(number) == name).then_some(number)
+        (self.file_name(number) == name && number <= NUMBER_MAX).then_some(number)
     }
 
     fn lock_name(&self) -> String {
         format!("{}.lock", self.name)
     }
 
-    /// The segments in a directory by number, oldest first. Other files are named in the log.
+    /// The segments in a directory by number, oldest first. Other files are named in the log: also a pipe, a device or a
+    /// directory with the name of a segment.
     ///
     /// # Errors
     /// The directory cannot be read.
@@ -114,11 +240,13 @@ impl Owner {
         let mut segments = Vec::new();
         for entry in fs::read_dir(directory)? {
             let path = entry?.path();
-            match self.number(&path) {
+            // A file that cannot be looked at now may be one of them.
+            let may_be_regular = fs::metadata(&path).map_or(true, |file| file.is_file());
+            match self.number(&path).filter(|_| may_be_regular) {
                 Some(number) => segments.push((number, path)),
                 None if path.file_name().is_some_and(|name| *name == *self.lock_name()) => {}
                 None => {
-                    tracing::warn!(path = %path.display(), "A file in the {}'s directory is none of its own", self.name);
+                    tracing::warn!(path = %path.display(), "A file in the {}'s directory is not one of its own.", self.name);
                 }
             }
         }
@@ -127,15 +255,40 @@ impl Owner {
     }
 }
 
-/// The file stays: who removed it could not tell whether another one had just locked it.
+/// Makes the directory if need be, and sees to it that it outlives a loss of power.
+fn make(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // The parent may be another user's, and need not be readable.
+    if let Err(cause) = File::open(parent).and_then(|parent| parent.sync_all()) {
+        tracing::warn!(path = %path.display(), %cause, "A loss of power may take the new directory.");
+    }
+    Ok(())
+}
+
+/// Takes the lock. Its file stays when the process ends: a process that removed it could not tell whether another one had
+/// just locked it.
 fn lock(directory: &Path, owner: Owner) -> Result<File, OpenError> {
     let path = directory.join(owner.lock_name());
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-    match file.map(|file| (file.try_lock(), file)) {
+    match open_lock(&path).map(|file| (file.try_lock(), file)) {
         Ok((Ok(()), file)) => Ok(file),
         Ok((Err(TryLockError::WouldBlock), _)) => Err(OpenError::Locked { key: owner.key, path: directory.to_owned() }),
         Ok((Err(TryLockError::Error(cause)), _)) | Err(cause) => {
             Err(OpenError::Unusable { key: owner.key, path, cause })
         }
     }
+}
+
+fn open_lock(path: &Path) -> io::Result<File> {
+    let file = open_with(OpenOptions::new().create(true).truncate(false).write(true).mode(FILE_MODE), path)?;
+    // Earlier versions made it readable, so that every user of the machine could hold the lock.
+    if file.metadata()?.permissions().mode() & 0o777 != FILE_MODE
+        && let Err(cause) = file.set_permissions(Permissions::from_mode(FILE_MODE))
+    {
+        tracing::warn!(path = %path.display(), %cause, "Other users of the machine can hold this lock.");
+    }
+    Ok(file)
 }

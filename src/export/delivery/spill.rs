@@ -8,7 +8,7 @@ use super::lane::Lane;
 use super::{CALLS_MAX, Delivery, finished};
 use crate::export::ledger::DropReason;
 use crate::export::sink::Sink;
-use crate::export::spool::{Aged, JOB_BYTES, Outcome, Spool};
+use crate::export::spool::{Aged, Closed, JOB_BYTES, Outcome, Spool};
 
 /// Above this part of the memory budget the oldest waiting batches are spooled: before rescuable traces are let go, traces
 /// decided early and requests refused ([`crate::tail::Table`]), as it costs nothing but the disk.
@@ -31,7 +31,7 @@ impl<S: Sink> Delivery<S> {
         let Some(spool) = &mut self.spool else { return };
         if !batches.is_empty() {
             spool.write(batches, now);
-        } else if blocked.is_none_or(|blocked| !spool.read(blocked, now)) {
+        } else if !spool.tend(now) && blocked.is_none_or(|blocked| !spool.read(blocked)) {
             spool.tidy();
         }
     }
@@ -87,12 +87,16 @@ impl<S: Sink> Delivery<S> {
                 self.ledger.unspooled(aged.batch.span_count().into());
                 self.lane(&Arc::clone(aged.batch.project()), now).push(aged, false);
             }
-            Outcome::Corrupt(spans) => {
-                self.ledger.unspooled(spans);
-                self.ledger.dropped(DropReason::Corrupt, spans, "a record of the spool is not what was written");
-            }
+            Outcome::Corrupt(spans) => self.lost(spans, "a record of the spool is not what was written"),
+            Outcome::Gone(spans) => self.lost(spans, "files of the spool were deleted"),
             Outcome::Nothing => {}
         }
+    }
+
+    /// Spooled spans are lost.
+    fn lost(&self, spans: u64, detail: &str) {
+        self.ledger.unspooled(spans);
+        self.ledger.dropped(DropReason::Corrupt, spans, detail);
     }
 
     /// Writes all that waits to the spool, if there is one; false if that has no room for it.
@@ -122,8 +126,12 @@ impl<S: Sink> Delivery<S> {
     pub async fn put_away(mut self) {
         self.cut_off_calls().await;
         self.spill_all().await;
-        if let Some(spool) = self.spool {
-            self.ledger.spooled(spool.close().await);
+        if let Some(spool) = self.spool.take() {
+            let Closed { unsettled_spans, gone_spans } = spool.close().await;
+            self.ledger.spooled(unsettled_spans);
+            if gone_spans > 0 {
+                self.lost(gone_spans, "files of the spool were deleted");
+            }
         }
     }
 

@@ -129,6 +129,21 @@ impl<R: Read + Seek> Records<R> {
         Ok(header.map(|()| Records { reader, offset: SEGMENT_HEADER_LEN as u64, len }))
     }
 
+    /// The records of a file of `len` bytes from `offset` on, where one begins; see [`Records::offset`].
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn resume(mut reader: R, offset: u64, len: u64) -> io::Result<Self> {
+        reader.seek(SeekFrom::Start(offset))?;
+        Ok(Records { reader, offset, len })
+    }
+
+    /// The offset of the next record.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// The next record with its offset; `None` behind the last one. Bodies are not looked at. After a fault there
     /// is nothing more to be had.
     ///

@@ -21,7 +21,8 @@ pub(super) struct Entry {
     pub(super) body_len: u32,
     pub(super) body_checksum: u32,
     pub(super) span_count: u32,
-    pub(super) since_unix_ms: u64,
+    /// When the last of its spans was kept, in milliseconds after the store was opened.
+    pub(super) since_ms: i64,
 }
 
 /// The waiting records of one project, oldest first.
@@ -35,11 +36,13 @@ struct Line {
 #[derive(Debug, Default)]
 pub(super) struct Index {
     lines: Vec<Line>,
+    /// Records that cannot be read now, with their projects. They are not given out.
+    aside: Vec<(Arc<str>, Entry)>,
     len: usize,
 }
 
 impl Index {
-    /// The number of waiting records.
+    /// The number of waiting records, of those aside as well.
     pub(super) fn len(&self) -> usize {
         self.len
     }
@@ -71,5 +74,55 @@ impl Index {
     /// Whether a project that `wanted` names has a record.
     pub(super) fn has(&self, wanted: impl Fn(&Arc<str>) -> bool) -> bool {
         self.lines.iter().any(|line| wanted(&line.project))
+    }
+
+    /// Takes out the records that `chosen` names, of those aside as well: how many there were, and their spans.
+    pub(super) fn remove(&mut self, chosen: impl Fn(RecordId) -> bool) -> (usize, u64) {
+        let removed = self.take_of_lines(&chosen);
+        let aside = self.aside.extract_if(.., |(_, entry)| chosen(entry.id));
+        let spans = removed.into_iter().chain(aside).map(|(_, entry)| u64::from(entry.span_count));
+        let (count, spans) = spans.fold((0, 0), |(count, sum), spans| (count + 1, sum + spans));
+        self.len -= count;
+        (count, spans)
+    }
+
+    /// Puts a record aside that was taken out.
+    pub(super) fn push_aside(&mut self, project: Arc<str>, entry: Entry) {
+        self.aside.push((project, entry));
+        self.len += 1;
+    }
+
+    /// Puts the records aside that `chosen` names.
+    pub(super) fn set_aside(&mut self, chosen: impl Fn(RecordId) -> bool) {
+        let taken = self.take_of_lines(chosen);
+        self.aside.extend(taken);
+    }
+
+    /// Lets the records wait again that were put aside, each at its place.
+    pub(super) fn put_back(&mut self) {
+        let aside = std::mem::take(&mut self.aside);
+        self.len -= aside.len();
+        aside.iter().for_each(|(project, entry)| self.push(project, *entry));
+        self.sort();
+    }
+
+    /// Brings the records of each project into their order again, after some were pushed out of it.
+    pub(super) fn sort(&mut self) {
+        for line in &mut self.lines {
+            line.entries.make_contiguous().sort_unstable_by_key(|entry| entry.id);
+        }
+    }
+
+    fn take_of_lines(&mut self, chosen: impl Fn(RecordId) -> bool) -> Vec<(Arc<str>, Entry)> {
+        let mut taken = Vec::new();
+        for line in &mut self.lines {
+            line.entries.retain(|entry| {
+                let is_chosen = chosen(entry.id);
+                taken.extend(is_chosen.then(|| (Arc::clone(&line.project), *entry)));
+                !is_chosen
+            });
+        }
+        self.lines.retain(|line| !line.entries.is_empty());
+        taken
     }
 }

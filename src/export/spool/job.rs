@@ -7,15 +7,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use super::store::{AppendError, Store, Stored};
+use super::store::{AppendError, ReadError, Store, Stored};
 use super::{Aged, Outcome};
 use crate::export::batch::Batch;
+use crate::segment::reminder::Reminder;
 use crate::tail::budget::Budget;
+use crate::telemetry::Metrics;
 
 /// After a failure, or when it is full, the disk is left alone for this long.
 pub(super) const RETRY_INTERVAL: Duration = Duration::from_secs(5);
-/// The log repeats at this interval that the disk fails or is full.
-const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What hinders a job.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(super) enum Trouble {
     Full,
     Write(io::Error),
     Read(io::Error),
+    /// Settled spans cannot be marked, or their files not be deleted.
+    Tidy(io::Error),
 }
 
 /// What a job gives back.
@@ -31,66 +33,84 @@ pub(super) struct Ended {
     pub(super) store: Store,
     pub(super) outcome: Outcome,
     pub(super) troubles: Vec<Trouble>,
+    /// Spans of an earlier process that could not be read before, and wait from now on.
+    pub(super) found_spans: u64,
 }
 
-/// Appends the batches as far as that is possible.
+/// Appends the batches as far as that is possible. Those that the journal has are settled there once they outlive a loss of
+/// power here.
 pub(super) fn write(store: &mut Store, batches: Vec<Aged>, now: Instant, troubles: &mut Vec<Trouble>) -> Outcome {
     let now_unix_ms = now_unix_ms();
-    let (mut spans, mut journalled) = (0, Vec::new());
+    let mut written = Vec::new();
     let mut left = batches.into_iter();
     while let Some(Aged { batch, since }) = left.as_slice().first() {
         let age_ms = now.saturating_duration_since(*since).as_millis() as u64;
-        if let Err(error) = store.append(batch, now_unix_ms.saturating_sub(age_ms)) {
-            troubles.push(match error {
-                AppendError::Full => Trouble::Full,
-                AppendError::Disk(cause) => Trouble::Write(cause),
-            });
-            break;
+        match store.append(batch, *since, now_unix_ms.saturating_sub(age_ms)) {
+            Ok(id) => written.extend(left.next().map(|aged| (id, aged))),
+            Err(error) => {
+                troubles.push(match error {
+                    AppendError::Full => Trouble::Full,
+                    AppendError::Disk(cause) => Trouble::Write(cause),
+                });
+                break;
+            }
         }
-        spans += u64::from(batch.span_count());
-        journalled.extend(left.next().map(|aged| aged.batch).filter(Batch::is_journalled));
     }
-    // What the journal forgets must outlive a loss of power here.
-    if !journalled.is_empty() {
+    let mut left: Vec<Aged> = left.collect();
+    if written.iter().any(|(_, aged)| aged.batch.is_journalled()) {
         troubles.extend(store.sync().err().map(Trouble::Write));
-        journalled.iter().for_each(Batch::settle);
+        // What the disk may not have stays in memory and in the journal.
+        if let Some(first) = written.iter().position(|(id, _)| !store.is_synced(*id)) {
+            store.take_back(written[first].0);
+            left.splice(0..0, written.drain(first..).map(|(_, aged)| aged));
+        }
+        written.iter().for_each(|(_, aged)| aged.batch.settle());
     }
-    Outcome::Written { spans, left: left.collect() }
+    let spans = written.iter().map(|(_, aged)| u64::from(aged.batch.span_count())).sum();
+    Outcome::Written { spans, left }
 }
 
 /// Reads the oldest batch of a project that is `wanted`.
 pub(super) fn read(
     store: &mut Store,
     wanted: impl Fn(&Arc<str>) -> bool,
-    now: Instant,
     budget: &Budget,
     troubles: &mut Vec<Trouble>,
 ) -> Outcome {
-    let stored = store.next(wanted).unwrap_or_else(|cause| {
-        troubles.push(Trouble::Read(cause));
-        None
-    });
-    let Some(Stored { id, project, span_count, since_unix_ms, message }) = stored else { return Outcome::Nothing };
+    let stored = match store.next(wanted) {
+        Ok(stored) => stored,
+        Err(ReadError::Gone(spans)) => return Outcome::Gone(spans),
+        Err(ReadError::Disk(cause)) => {
+            troubles.push(Trouble::Read(cause));
+            None
+        }
+    };
+    let Some(Stored { id, project, span_count, since, message }) = stored else { return Outcome::Nothing };
     let Some(message) = message else {
-        troubles.extend(store.done(id).err().map(Trouble::Write));
+        troubles.extend(store.done(id).err().map(Trouble::Tidy));
         return Outcome::Corrupt(span_count.into());
     };
-    let age = Duration::from_millis(now_unix_ms().saturating_sub(since_unix_ms));
     let batch = Batch::new(store.form, project, message, span_count, budget).of_record(Some(id));
-    Outcome::Read(Aged { batch, since: now.checked_sub(age).unwrap_or(now) })
+    Outcome::Read(Aged { batch, since })
+}
+
+/// Tries again what the disk refused; returns the spans that were found, too.
+pub(super) fn tend(store: &mut Store, metrics: &Metrics, troubles: &mut Vec<Trouble>) -> (Outcome, u64) {
+    let mut tended = store.tend(metrics);
+    troubles.append(&mut tended.troubles);
+    (Outcome::of_gone(tended.gone_spans), tended.found_spans)
 }
 
 fn now_unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
 
-/// One of the two ways, to the disk and back: whether it works.
+/// One of the ways of work on the disk: whether it works.
 #[derive(Debug, Default)]
 pub(super) struct Way {
     /// When it is tried again after a failure.
     pub(super) opens: Option<Instant>,
-    /// When the log last said that it fails.
-    logged: Option<Instant>,
+    reminder: Reminder,
 }
 
 impl Way {
@@ -98,17 +118,22 @@ impl Way {
         self.opens.is_none_or(|opens| opens <= now)
     }
 
+    /// It has failed, and is left alone for a while.
     pub(super) fn failed(&mut self, now: Instant, what: &str, cause: impl Display) {
         self.opens = Some(now + RETRY_INTERVAL);
-        if self.logged.is_none_or(|logged| now - logged >= REMINDER_INTERVAL) {
-            self.logged = Some(now);
+        self.tell(now, what, cause);
+    }
+
+    /// Says that it has failed, if that is due.
+    pub(super) fn tell(&mut self, now: Instant, what: &str, cause: impl Display) {
+        if self.reminder.failed(now) {
             tracing::error!(%cause, "{what}");
         }
     }
 
     pub(super) fn worked(&mut self) {
         self.opens = None;
-        if self.logged.take().is_some() {
+        if self.reminder.worked() {
             tracing::info!("The spool works again.");
         }
     }

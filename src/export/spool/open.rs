@@ -1,6 +1,5 @@
 //! Opens the spool's directory: locks it, and finds what an earlier process left in it.
 
-use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek};
 use std::path::Path;
 
@@ -10,14 +9,14 @@ use super::store::{Segment, Store};
 use crate::config::settings;
 use crate::export::batch::Form;
 use crate::segment::directory::{Directory, OpenError, Owner};
-use crate::tail::budget::Budget;
+use crate::tail::budget::{Budget, Share};
 use crate::telemetry::Metrics;
 
 pub(super) const OWNER: Owner = Owner { name: "spool", key: "cloud_trace.spool.directory" };
 
 impl Store {
-    /// Opens the directory, makes it if need be, and finds the records that wait in it; what cannot be read is logged,
-    /// counted in `metrics` and left alone. Returns the number of waiting spans, too. The index counts in `budget`.
+    /// Opens the directory, makes it if need be, and finds the records that wait in it; what cannot be read is logged and
+    /// counted in `metrics`. Returns the number of waiting spans, too. The index counts in `budget`.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -27,67 +26,99 @@ impl Store {
         budget: &Budget,
         metrics: &Metrics,
     ) -> Result<(Self, u64), OpenError> {
-        let (directory, files) = Directory::open(&settings.directory, OWNER)?;
-        let mut store = Store::empty(directory, form, settings.max_bytes, budget.share());
-        let mut spans = 0;
-        for (number, path) in files {
-            match store.scan(number, &path) {
-                Ok(scanned) => {
-                    spans += scanned.spans;
-                    scanned.report(&path, metrics);
-                }
-                Err(cause) => {
-                    metrics.spool_fault("read");
-                    tracing::error!(path = %path.display(), "A segment of the spool cannot be read: {cause}");
-                }
-            }
-        }
-        Ok((store, spans))
+        let (directory, numbers) = Directory::open(&settings.directory, OWNER)?;
+        Ok(Store::load(directory, &numbers, form, settings.max_bytes, budget.share(), metrics))
     }
 
-    /// Takes in one segment; one without waiting records is deleted.
-    fn scan(&mut self, number: u64, path: &Path) -> io::Result<Scanned> {
-        self.next_number = self.next_number.max(number.saturating_add(1));
-        let bytes = fs::metadata(path)?.len();
-        self.bytes += bytes;
+    /// Takes in the segments of these `numbers`, oldest first.
+    pub(super) fn load(
+        directory: Directory,
+        numbers: &[u64],
+        form: Form,
+        max_bytes: u64,
+        memory: Share,
+        metrics: &Metrics,
+    ) -> (Self, u64) {
+        let mut store = Store::empty(directory, form, max_bytes, memory);
+        let mut spans = 0;
+        for &number in numbers {
+            store.segments.insert(number, Segment { unread_from: Some(0), ..Segment::default() });
+            let (found, failure) = store.scan(number, metrics);
+            spans += found;
+            if let Some(cause) = failure {
+                metrics.spool_fault("read");
+                let path = store.directory.segment(number);
+                tracing::error!(path = %path.display(), %cause, "A segment of the spool cannot be read; it is tried again.");
+            }
+            if store.segments.get(&number).is_some_and(Segment::is_settled)
+                && let Err(cause) = store.remove(number)
+            {
+                metrics.spool_fault("write");
+                let path = store.directory.segment(number);
+                tracing::error!(path = %path.display(), %cause, "A segment of the spool cannot be deleted; it is tried again.");
+            }
+        }
+        (store, spans)
+    }
+
+    /// Reads the headers of a segment that are not known yet, and lets the records wait that are not settled. Returns the
+    /// number of their spans, and why the rest of the segment cannot be read now.
+    pub(super) fn scan(&mut self, number: u64, metrics: &Metrics) -> (u64, Option<io::Error>) {
         let mut scanned = Scanned::default();
-        let records = match Records::open(BufReader::new(File::open(path)?), bytes, self.form)? {
-            Ok(records) => Some(records),
+        let failure = self.try_scan(number, &mut scanned).err();
+        self.unfinished |= failure.is_some();
+        self.index.sort();
+        scanned.report(&self.directory.segment(number), metrics);
+        (scanned.spans, failure)
+    }
+
+    fn try_scan(&mut self, number: u64, scanned: &mut Scanned) -> io::Result<()> {
+        let Some(segment) = self.segments.get_mut(&number) else { return Ok(()) };
+        let Some(from) = segment.unread_from else { return Ok(()) };
+        let file = self.directory.open_segment(number)?;
+        let bytes = file.size()?;
+        self.bytes = self.bytes - segment.bytes + bytes;
+        segment.bytes = bytes;
+        if from > 0 {
+            return self.index(number, Records::resume(BufReader::new(file), from, bytes)?, scanned);
+        }
+        match Records::open(BufReader::new(file), bytes, self.form)? {
+            Ok(records) => self.index(number, records, scanned),
             // Killed before the first record.
             Err(NoSegment::Short) => {
                 scanned.fault = Some((Fault::Torn, bytes));
-                None
+                segment.unread_from = None;
+                Ok(())
             }
             Err(other) => {
                 scanned.left_alone = Some(other);
-                return Ok(scanned);
+                self.segments.remove(&number);
+                Ok(())
             }
-        };
-        self.segments.insert(number, Segment { bytes, live: 0 });
-        if let Some(records) = records {
-            self.index(number, records, &mut scanned)?;
         }
-        if self.segments.get(&number).is_some_and(|segment| segment.live == 0) {
-            self.remove(number)?;
-        }
-        Ok(scanned)
     }
 
     fn index(&mut self, segment: u64, mut records: Records<impl Read + Seek>, scanned: &mut Scanned) -> io::Result<()> {
-        while let Some(record) = records.next_record()? {
-            match record {
-                Ok((_, header)) if header.done => {}
-                Ok((offset, header)) => {
+        let ended = loop {
+            match records.next_record() {
+                Ok(None) => break Ok(()),
+                Ok(Some(Ok((_, header)))) if header.done => {}
+                Ok(Some(Ok((offset, header)))) => {
                     scanned.spans += u64::from(header.span_count);
-                    self.insert(RecordId { segment, offset }, &header);
+                    // The wall clock may have been set between the two processes.
+                    self.insert(RecordId { segment, offset }, &header, 0);
                 }
-                Err(fault) => {
+                Ok(Some(Err(fault))) => {
                     scanned.fault = Some((fault, records.rest()));
-                    break;
+                    break Ok(());
                 }
+                Err(error) => break Err(error),
             }
+        };
+        if let Some(segment) = self.segments.get_mut(&segment) {
+            segment.unread_from = ended.is_err().then_some(records.offset());
         }
-        Ok(())
+        ended
     }
 }
 

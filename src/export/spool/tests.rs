@@ -6,8 +6,12 @@ use tokio::time::{advance, timeout};
 
 use super::job::RETRY_INTERVAL;
 use super::*;
-use crate::export::batch::Batcher;
-use crate::export::testing::{counter, push_record, record};
+use crate::export::batch::{Batcher, Place};
+use crate::export::testing::{counter, head, record};
+use crate::otlp::TraceId;
+use crate::sampling::{Keep, Threshold};
+use crate::segment::file::Call;
+use crate::tail::hold::{Hold, KeptHold, Note, Notes};
 
 const LIMIT_BYTES: usize = 1 << 30;
 
@@ -27,11 +31,26 @@ fn open(directory: &Path, max_bytes: u64) -> Rig {
 impl Rig {
     /// A batch of spans of these ids.
     fn batch(&self, project: &str, ids: std::ops::Range<u64>) -> Batch {
+        self.batch_of(project, ids, None)
+    }
+
+    /// The same of spans that the journal has.
+    fn held_batch(&self, project: &str, ids: std::ops::Range<u64>, hold: &Arc<KeptHold>) -> Batch {
+        self.batch_of(project, ids, Some(hold))
+    }
+
+    fn batch_of(&self, project: &str, ids: std::ops::Range<u64>, hold: Option<&Arc<KeptHold>>) -> Batch {
         let limits = settings::Batch { max_spans: 1 << 20, max_bytes: 1 << 30, max_delay: Duration::MAX };
         let mut batcher = Batcher::new(Form::CloudTrace, limits, self.budget.clone());
-        let project = project.into();
+        let project: Arc<str> = project.into();
         for id in ids {
-            push_record(&mut batcher, &project, std::time::Instant::now(), &record(&project, id, "span"));
+            let span = record(&project, id, "span");
+            let place = Place { project: &project, resource: &[], head: &head(&project) };
+            let encode = |out: &mut Vec<u8>| {
+                out.extend_from_slice(&span);
+                Ok::<(), std::convert::Infallible>(())
+            };
+            batcher.push_held(place, hold, std::time::Instant::now(), encode).unwrap();
         }
         batcher.flush();
         batcher.take_closed().next().unwrap()
@@ -48,7 +67,7 @@ impl Rig {
     }
 
     async fn read(&mut self) -> Option<Batch> {
-        if !self.spool.read(Vec::new(), Instant::now()) {
+        if !self.spool.read(Vec::new()) {
             return None;
         }
         match self.spool.finished().await {
@@ -135,13 +154,63 @@ async fn a_disk_that_fails_is_tried_again_and_counted() {
     assert_eq!(rig.write(vec![batch]).await, (4, 0));
 
     fs::rename(&path, &away).unwrap();
-    assert!(rig.spool.read(Vec::new(), Instant::now()));
+    assert!(rig.spool.read(Vec::new()));
     assert!(matches!(rig.spool.finished().await, Outcome::Nothing));
     assert_eq!((rig.faults("read"), rig.spool.level().spans()), (1, 4));
     assert!(rig.read().await.is_none(), "not at once again");
     advance(RETRY_INTERVAL).await;
     fs::rename(&away, &path).unwrap();
+    assert!(rig.spool.tend(Instant::now()));
+    rig.spool.finished().await;
     assert_eq!(rig.read().await.unwrap().span_count(), 4);
+}
+
+/// Keeps the notes that come.
+#[derive(Debug, Default)]
+struct Noted(parking_lot::Mutex<Vec<Note>>);
+
+impl Notes for Noted {
+    fn note(&self, note: Note) {
+        self.0.lock().push(note);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_journal_forgets_only_what_is_synced_here() {
+    let directory = TempDir::new().unwrap();
+    let mut rig = open(directory.path(), LIMIT_BYTES as u64);
+    let (noted, trace) = (Arc::new(Noted::default()), TraceId([7; 16]));
+    let hold = KeptHold::new(Hold::new(1, Arc::clone(&noted) as _), trace, Keep::new(0, Threshold::ALWAYS));
+    let batch = rig.held_batch("p", 0..4, &hold);
+    hold.settle();
+    noted.0.lock().clear();
+    let faults = rig.spool.store.as_ref().unwrap().directory.faults().clone();
+    for call in [Call::Sync, Call::SyncDirectory, Call::Write] {
+        faults.fail(call);
+        assert_eq!(rig.write(vec![batch.clone()]).await, (0, 1), "{call:?}");
+        faults.mend();
+        assert_eq!((noted.0.lock().len(), rig.spool.level().spans()), (0, 0), "{call:?}");
+        advance(RETRY_INTERVAL).await;
+    }
+    assert_eq!(rig.write(vec![batch]).await, (4, 0));
+    assert_eq!(*noted.0.lock(), [Note::Settled(1, trace)]);
+    assert_eq!(rig.read().await.unwrap().span_count(), 4, "once");
+    assert!(rig.read().await.is_none());
+}
+
+#[tokio::test]
+async fn files_that_were_deleted_are_told_of_at_the_end() {
+    let directory = TempDir::new().unwrap();
+    let mut rig = open(directory.path(), LIMIT_BYTES as u64);
+    let level = rig.spool.level();
+    let batches = vec![rig.batch("p", 0..4), rig.batch("p", 4..10)];
+    rig.write(batches).await;
+    let read = rig.read().await.unwrap();
+    for (_, path) in super::open::OWNER.segments(directory.path()).unwrap() {
+        fs::remove_file(path).unwrap();
+    }
+    assert_eq!(rig.spool.close().await, Closed { unsettled_spans: 0, gone_spans: 6 });
+    assert_eq!((level.spans(), read.span_count()), (0, 4));
 }
 
 #[tokio::test]
@@ -154,7 +223,7 @@ async fn a_batch_comes_back_as_old_as_it_was() {
         let aged = Aged { batch: rig.batch("p", 0..1), since: now.checked_sub(age).unwrap() };
         rig.spool.write(vec![aged.clone()], now);
         rig.spool.finished().await;
-        assert!(rig.spool.read(Vec::new(), now));
+        assert!(rig.spool.read(Vec::new()));
         let Outcome::Read(read) = rig.spool.finished().await else { panic!("nothing was read") };
         let difference = read.since.max(aged.since) - read.since.min(aged.since);
         assert!(difference < Duration::from_secs(60), "{difference:?} after {days} days");
@@ -173,7 +242,7 @@ async fn spans_that_went_bad_are_counted_and_gone() {
     let mut bytes = fs::read(&segment).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&segment, bytes).unwrap();
-    assert!(rig.spool.read(Vec::new(), Instant::now()));
+    assert!(rig.spool.read(Vec::new()));
     assert!(matches!(rig.spool.finished().await, Outcome::Corrupt(4)));
     assert_eq!((rig.spool.level().spans(), rig.faults("corrupt")), (0, 1));
     assert!(!segment.exists());

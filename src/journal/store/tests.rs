@@ -1,3 +1,4 @@
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -6,10 +7,11 @@ use super::*;
 use crate::config::settings;
 use crate::export::testing::counter;
 use crate::journal::backlog::Backlog;
-use crate::journal::open::{OWNER, open};
+use crate::journal::open::{OWNER, load, open};
 use crate::otlp::TraceId;
 use crate::sampling::{Keep, Threshold};
 use crate::segment::directory::OpenError;
+use crate::segment::file::{Call, Faults};
 use crate::tail::budget::Budget;
 use crate::telemetry::Metrics;
 
@@ -40,6 +42,10 @@ fn trace(id: u8) -> TraceId {
     TraceId([id; 16])
 }
 
+fn write(store: &mut Store, requests: &[Entry], notes: &[Note]) -> io::Result<Option<Duration>> {
+    store.write(&Group { requests: requests.to_vec(), notes: notes.to_vec(), left: Vec::new() })
+}
+
 /// What a backlog gives out: numbers, settled traces, and whether the bodies are those that were written.
 fn unreleased(mut backlog: Backlog) -> Vec<(Sequence, Vec<TraceId>, bool)> {
     let mut found = Vec::new();
@@ -66,17 +72,17 @@ fn a_restart_finds_what_is_not_released_and_what_of_it_is_settled() {
     let directory = TempDir::new().unwrap();
     let (mut store, backlog) = reopen(directory.path());
     assert!(backlog.is_empty());
-    store.write(&[entry(1), entry(2), entry(3)], &[]).unwrap();
+    write(&mut store, &[entry(1), entry(2), entry(3)], &[]).unwrap();
     let notes =
         [Note::Kept(1, trace(1), KEEP), Note::Settled(1, trace(1)), Note::Settled(2, trace(2)), Note::Released(2)];
-    store.write(&[entry(4)], &notes).unwrap();
-    store.write(&[], &[Note::Settled(1, trace(9))]).unwrap();
+    write(&mut store, &[entry(4)], &notes).unwrap();
+    write(&mut store, &[], &[Note::Settled(1, trace(9))]).unwrap();
     let bytes = store.bytes();
     // Killed.
     drop(store);
     let (store, mut backlog) = reopen(directory.path());
     assert_eq!(store.bytes(), bytes);
-    assert_eq!(backlog.sequence_max(), 4);
+    assert!(backlog.next_sequence() > 4);
     assert_eq!(backlog.take_kept(), [(trace(1), KEEP)]);
     let expected = [(1, vec![trace(1), trace(9)], true), (3, vec![], true), (4, vec![], true)];
     assert_eq!(unreleased(backlog), expected);
@@ -87,10 +93,10 @@ fn a_segment_goes_when_it_and_all_before_it_are_released() {
     let directory = TempDir::new().unwrap();
     let (mut store, _) = reopen(directory.path());
     for sequence in 1..=3 {
-        store.write(&[large(sequence)], &[]).unwrap();
+        write(&mut store, &[large(sequence)], &[]).unwrap();
     }
     let mut release = |sequence| {
-        store.write(&[], &[Note::Released(sequence)]).unwrap();
+        write(&mut store, &[], &[Note::Released(sequence)]).unwrap();
         store.delete_released().unwrap();
         files(directory.path()).len()
     };
@@ -106,12 +112,12 @@ fn a_segment_goes_when_it_and_all_before_it_are_released() {
 fn segments_of_an_earlier_process_go_as_well() {
     let directory = TempDir::new().unwrap();
     let (mut store, _) = reopen(directory.path());
-    store.write(&[entry(1), entry(2)], &[Note::Released(1)]).unwrap();
+    write(&mut store, &[entry(1), entry(2)], &[Note::Released(1)]).unwrap();
     drop(store);
     let (mut store, _) = reopen(directory.path());
-    store.write(&[entry(3)], &[]).unwrap();
+    write(&mut store, &[entry(3)], &[]).unwrap();
     assert_eq!(files(directory.path()).len(), 2, "nothing is appended to what another process wrote");
-    store.write(&[], &[Note::Released(2)]).unwrap();
+    write(&mut store, &[], &[Note::Released(2)]).unwrap();
     store.delete_released().unwrap();
     assert_eq!(files(directory.path()).len(), 1);
     drop(store);
@@ -122,9 +128,9 @@ fn segments_of_an_earlier_process_go_as_well() {
 fn a_tail_that_is_torn_at_any_byte_costs_what_was_never_acknowledged() {
     let directory = TempDir::new().unwrap();
     let (mut store, _) = reopen(directory.path());
-    store.write(&[entry(1)], &[]).unwrap();
+    write(&mut store, &[entry(1)], &[]).unwrap();
     let acknowledged = store.bytes();
-    store.write(&[entry(2)], &[Note::Released(1)]).unwrap();
+    write(&mut store, &[entry(2)], &[Note::Released(1)]).unwrap();
     drop(store);
     let path = files(directory.path()).remove(0);
     let whole = fs::read(&path).unwrap();
@@ -143,7 +149,7 @@ fn a_tail_that_is_torn_at_any_byte_costs_what_was_never_acknowledged() {
 fn a_body_that_went_bad_is_given_out_as_such() {
     let directory = TempDir::new().unwrap();
     let (mut store, _) = reopen(directory.path());
-    store.write(&[entry(1), entry(2), entry(3)], &[]).unwrap();
+    write(&mut store, &[entry(1), entry(2), entry(3)], &[]).unwrap();
     drop(store);
     let path = files(directory.path()).remove(0);
     let mut bytes = fs::read(&path).unwrap();
@@ -172,9 +178,9 @@ fn files_of_others_are_left_alone_and_count() {
     assert!(backlog.is_empty());
     assert_eq!(counter(&metrics, "spansieve_journal_faults_total", "kind=\"foreign\""), 2);
     assert_eq!(store.bytes(), (others[1].1.len() + others[2].1.len()) as u64);
-    store.write(&[entry(1)], &[]).unwrap();
+    write(&mut store, &[entry(1)], &[]).unwrap();
     assert!(directory.path().join(OWNER.file_name(10)).exists(), "new segments are behind all others");
-    store.write(&[], &[Note::Released(1)]).unwrap();
+    write(&mut store, &[], &[Note::Released(1)]).unwrap();
     store.close().unwrap();
     for (name, contents) in &others {
         assert_eq!(fs::read(directory.path().join(name)).unwrap(), *contents, "{name}");
@@ -202,12 +208,13 @@ fn a_directory_that_cannot_be_used_is_named() {
 fn a_disk_that_is_full_takes_nothing_and_works_again() {
     let directory = TempDir::new().unwrap();
     let (mut store, _) = reopen(directory.path());
-    store.write(&[entry(1), entry(2)], &[]).unwrap();
+    write(&mut store, &[entry(1), entry(2)], &[]).unwrap();
     let bytes = store.bytes();
-    store.open = Some(File::options().append(true).open("/dev/full").unwrap());
-    assert!(store.write(&[entry(3)], &[Note::Released(1), Note::Released(3)]).is_err());
+    store.directory.faults().fail(Call::Write);
+    assert!(write(&mut store, &[entry(3)], &[Note::Released(1), Note::Released(3)]).is_err());
     assert_eq!(store.bytes(), bytes);
-    store.write(&[entry(4)], &[]).unwrap();
+    store.directory.faults().mend();
+    write(&mut store, &[entry(4)], &[]).unwrap();
     assert_eq!(files(directory.path()).len(), 2, "the segment that failed is given up");
     drop(store);
     assert_eq!(numbers(reopen(directory.path()).1), [2, 4], "the note is written when the disk takes it");
@@ -219,11 +226,11 @@ fn a_directory_that_is_away_takes_nothing_and_works_again() {
     let (path, away) = (directory.path().join("journal"), directory.path().join("away"));
     let (mut store, _) = reopen(&path);
     fs::rename(&path, &away).unwrap();
-    assert!(store.write(&[entry(1)], &[]).is_err());
-    assert!(store.probe().is_err());
+    assert!(write(&mut store, &[entry(1)], &[]).is_err());
+    assert!(write(&mut store, &[], &[]).is_err(), "it is tried without a request, too");
     fs::rename(&away, &path).unwrap();
-    store.probe().unwrap();
-    store.write(&[entry(2)], &[]).unwrap();
+    write(&mut store, &[], &[]).unwrap();
+    write(&mut store, &[entry(2)], &[]).unwrap();
     drop(store);
     assert_eq!(numbers(reopen(&path).1), [2]);
 }
@@ -232,7 +239,7 @@ fn a_directory_that_is_away_takes_nothing_and_works_again() {
 fn what_is_remembered_of_it_counts_in_the_budget() {
     let directory = TempDir::new().unwrap();
     let (mut store, _) = reopen(directory.path());
-    store.write(&[entry(1)], &[Note::Kept(1, trace(1), KEEP), Note::Settled(1, trace(1))]).unwrap();
+    write(&mut store, &[entry(1)], &[Note::Kept(1, trace(1), KEEP), Note::Settled(1, trace(1))]).unwrap();
     drop(store);
     let budget = Budget::new(1 << 30);
     let settings = settings::Journal { directory: directory.path().to_owned(), max_bytes: 1 << 30 };
@@ -240,4 +247,210 @@ fn what_is_remembered_of_it_counts_in_the_budget() {
     assert!(budget.used_bytes() > 0);
     drop(backlog);
     assert_eq!(budget.used_bytes(), 0);
+}
+
+/// Opens a directory whose disk has the faults that `plan` plans.
+fn open_with(directory: &Path, plan: impl Fn(&Faults)) -> (Store, Backlog) {
+    let (directory, numbers) = Directory::open(directory, OWNER).unwrap();
+    plan(directory.faults());
+    load(directory, &numbers, PolicyMarks::default(), &Budget::new(1 << 30), &Metrics::new())
+}
+
+#[test]
+fn a_number_is_never_given_twice_whatever_became_of_the_segments_before() {
+    let spoil: [(&str, fn(&Path)); 4] = [
+        ("of another version", |path| overwrite(path, 8)),
+        ("foreign", |path| overwrite(path, 0)),
+        ("corrupt from its first record on", |path| overwrite(path, format::SEGMENT_HEADER_LEN)),
+        ("whole", |_| {}),
+    ];
+    for (name, spoil) in spoil {
+        let directory = TempDir::new().unwrap();
+        let (mut store, backlog) = reopen(directory.path());
+        let first = backlog.next_sequence();
+        write(&mut store, &[entry(first), entry(first + 1)], &[]).unwrap();
+        drop(store);
+        spoil(&files(directory.path())[0]);
+        let (mut store, backlog) = reopen(directory.path());
+        let second = backlog.next_sequence();
+        assert!(second > first + 1, "{name}");
+        write(&mut store, &[entry(second)], &[]).unwrap();
+        drop(store);
+        assert!(numbers(reopen(directory.path()).1).contains(&second), "{name}");
+    }
+}
+
+fn overwrite(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 0x55;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn notes_that_outlive_their_requests_are_about_no_later_ones() {
+    let directory = TempDir::new().unwrap();
+    let (mut store, backlog) = reopen(directory.path());
+    let first = backlog.next_sequence();
+    write(&mut store, &[Entry { sequence: first, ..large(1) }, entry(first + 1)], &[]).unwrap();
+    write(&mut store, &[], &[Note::Released(first), Note::Released(first + 1)]).unwrap();
+    store.delete_released().unwrap();
+    assert_eq!(files(directory.path()).len(), 1, "only notes are left");
+    drop(store);
+    let (mut store, backlog) = reopen(directory.path());
+    let sequences = [0, 1, 2].map(|i| backlog.next_sequence() + i);
+    write(&mut store, &sequences.map(entry), &[]).unwrap();
+    drop(store);
+    assert_eq!(numbers(reopen(directory.path()).1), sequences);
+}
+
+#[test]
+fn notes_of_an_earlier_request_of_the_same_number_do_not_release_it() {
+    let directory = TempDir::new().unwrap();
+    let (mut store, _) = reopen(directory.path());
+    // As an earlier version left it.
+    write(&mut store, &[], &[Note::Settled(1, trace(1)), Note::Released(1), Note::Settled(2, trace(2))]).unwrap();
+    write(&mut store, &[entry(1), entry(2)], &[]).unwrap();
+    drop(store);
+    assert_eq!(unreleased(reopen(directory.path()).1), [(1, vec![], true), (2, vec![], true)]);
+}
+
+#[test]
+fn a_segment_that_cannot_be_read_now_keeps_its_requests_for_the_next_start() {
+    for call in [Call::Open, Call::Read] {
+        let directory = TempDir::new().unwrap();
+        let (mut store, backlog) = reopen(directory.path());
+        let first = backlog.next_sequence();
+        write(&mut store, &[entry(first)], &[]).unwrap();
+        drop(store);
+        let (mut store, backlog) = open_with(directory.path(), |faults| faults.fail_on(call, "1.segment", 0));
+        let second = backlog.next_sequence();
+        assert_eq!(numbers(backlog), [] as [Sequence; 0]);
+        write(&mut store, &[entry(second)], &[Note::Released(second)]).unwrap();
+        store.delete_released().unwrap();
+        drop(store);
+        assert_eq!(numbers(reopen(directory.path()).1), [first], "{call:?}");
+    }
+}
+
+#[test]
+fn a_body_that_cannot_be_read_hides_no_other() {
+    let directory = TempDir::new().unwrap();
+    let (mut store, _) = reopen(directory.path());
+    write(&mut store, &[entry(1), large(2), entry(3), entry(4)], &[]).unwrap();
+    drop(store);
+    let (store, mut backlog) = open_with(directory.path(), |_| {});
+    let faults = store.faults();
+    assert_eq!(backlog.next_request().unwrap().unwrap().sequence, 1);
+    let request = backlog.next_request().unwrap().unwrap();
+    faults.fail(Call::Read);
+    assert_eq!(request.sequence, 2);
+    backlog.body(&request).unwrap_err();
+    faults.mend();
+    assert_eq!(numbers(backlog), [3, 4]);
+}
+
+#[test]
+fn requests_behind_a_read_error_are_named() {
+    let directory = TempDir::new().unwrap();
+    let (mut store, _) = reopen(directory.path());
+    write(&mut store, &[large(1), large(2), large(3)], &[]).unwrap();
+    write(&mut store, &[entry(4)], &[]).unwrap();
+    drop(store);
+    let (store, mut backlog) = open_with(directory.path(), |_| {});
+    assert_eq!(backlog.next_request().unwrap().unwrap().sequence, 1);
+    store.faults().fail(Call::Read);
+    backlog.next_request().unwrap_err();
+    store.faults().mend();
+    assert_eq!(backlog.take_unreadable(), [2, 3]);
+    assert_eq!(numbers(backlog), [4]);
+}
+
+#[test]
+fn a_request_that_is_left_stays_and_keeps_no_other_file() {
+    let directory = TempDir::new().unwrap();
+    let (mut store, _) = reopen(directory.path());
+    for sequence in 1..=3 {
+        write(&mut store, &[large(sequence)], &[]).unwrap();
+    }
+    drop(store);
+    let (mut store, _) = reopen(directory.path());
+    let bytes = store.bytes();
+    store.write(&Group { left: vec![1], ..Group::default() }).unwrap();
+    write(&mut store, &[], &[Note::Released(2), Note::Released(3)]).unwrap();
+    store.delete_released().unwrap();
+    assert_eq!(files(directory.path()).len(), 2, "the one that is left, and the open one");
+    assert!(store.bytes() > SEGMENT_BYTES && store.bytes() < bytes, "it counts");
+    store.close().unwrap();
+    assert_eq!(numbers(reopen(directory.path()).1), [1]);
+}
+
+#[test]
+fn a_disk_that_does_not_sync_takes_nothing_and_is_not_taken_for_one_that_works() {
+    let directory = TempDir::new().unwrap();
+    let (mut store, _) = reopen(directory.path());
+    write(&mut store, &[entry(1)], &[]).unwrap();
+    store.faults().fail(Call::Sync);
+    write(&mut store, &[entry(2)], &[]).unwrap_err();
+    for id in 0..50 {
+        write(&mut store, &[], &[Note::Settled(1, trace(id))]).unwrap_err();
+        write(&mut store, &[], &[]).unwrap_err();
+    }
+    assert!(files(directory.path()).len() <= 2, "no file for each attempt");
+    store.faults().mend();
+    write(&mut store, &[], &[]).unwrap();
+    drop(store);
+    let found = unreleased(reopen(directory.path()).1);
+    assert_eq!((found.len(), found[0].0, found[0].1.len()), (1, 1, 50), "2 was refused; notes were kept");
+}
+
+#[test]
+fn a_disk_works_again_once_it_takes_as_much_as_it_refused() {
+    let directory = TempDir::new().unwrap();
+    let (mut store, _) = reopen(directory.path());
+    let group = Entry { body: vec![1; 100_000].into(), ..entry(1) };
+    store.faults().fail(Call::Write);
+    write(&mut store, &[group], &[]).unwrap_err();
+    store.faults().mend();
+    write(&mut store, &[], &[]).unwrap();
+    assert!(store.bytes() > 100_000, "{}", store.bytes());
+    write(&mut store, &[], &[]).unwrap();
+    let bytes = store.bytes();
+    write(&mut store, &[], &[]).unwrap();
+    assert_eq!(store.bytes(), bytes, "there is nothing more to prove");
+    drop(store);
+    assert!(reopen(directory.path()).1.is_empty());
+}
+
+#[test]
+fn a_file_that_cannot_be_deleted_is_no_reason_to_refuse() {
+    let directory = TempDir::new().unwrap();
+    let (mut store, _) = reopen(directory.path());
+    write(&mut store, &[large(1)], &[]).unwrap();
+    store.faults().fail(Call::Remove);
+    write(&mut store, &[entry(2)], &[Note::Released(1)]).unwrap();
+    store.delete_released().unwrap_err();
+    assert!(store.bytes() > SEGMENT_BYTES, "it takes up room until it is gone");
+    write(&mut store, &[entry(3)], &[]).unwrap();
+    store.faults().mend();
+    store.delete_released().unwrap();
+    assert!(store.bytes() < SEGMENT_BYTES);
+    drop(store);
+    assert_eq!(numbers(reopen(directory.path()).1), [2, 3]);
+}
+
+#[test]
+fn nothing_is_written_to_a_file_that_was_removed() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("journal");
+    let (mut store, _) = reopen(&path);
+    write(&mut store, &[entry(1)], &[]).unwrap();
+    fs::remove_file(&files(&path)[0]).unwrap();
+    write(&mut store, &[entry(2)], &[]).unwrap();
+    assert_eq!(files(&path).len(), 1, "a new one");
+    fs::remove_dir_all(&path).unwrap();
+    write(&mut store, &[entry(3)], &[]).unwrap_err();
+    fs::create_dir(&path).unwrap();
+    let error = write(&mut store, &[entry(4)], &[]).unwrap_err().to_string();
+    assert!(error.contains("another directory"), "{error}");
+    assert_eq!(files(&path), [] as [PathBuf; 0]);
 }

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -11,6 +11,7 @@ use crate::config::settings;
 use crate::export::batch::Batcher;
 use crate::export::testing::{counter, push_record, record};
 use crate::segment::directory::OpenError;
+use crate::segment::file::{Call, Faults};
 use crate::tail::budget::Budget;
 use crate::telemetry::Metrics;
 
@@ -42,14 +43,14 @@ fn named(project: &str, ids: impl IntoIterator<Item = u64>, name: &str) -> Batch
     let mut batcher = Batcher::new(Form::CloudTrace, limits, Budget::new(1 << 30));
     let project = project.into();
     for id in ids {
-        push_record(&mut batcher, &project, Instant::now(), &record(&project, id, name));
+        push_record(&mut batcher, &project, std::time::Instant::now(), &record(&project, id, name));
     }
     batcher.flush();
     batcher.take_closed().next().unwrap()
 }
 
 fn append(store: &mut Store, batch: &Batch) {
-    store.append(batch, 7).unwrap();
+    store.append(batch, Instant::now(), 7).unwrap();
 }
 
 fn any(_: &Arc<str>) -> bool {
@@ -69,7 +70,6 @@ fn assert_same(stored: &Stored, batch: &Batch) {
     assert_eq!(stored.project, *batch.project());
     assert_eq!(stored.span_count, batch.span_count());
     assert_eq!(stored.message.as_ref(), Some(batch.message()));
-    assert_eq!(stored.since_unix_ms, 7);
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn it_is_full_at_max_bytes_and_has_room_again() {
         append(&mut store, &one);
     }
     for _ in 0..3 {
-        assert!(matches!(store.append(&one, 0), Err(AppendError::Full)));
+        assert!(matches!(store.append(&one, Instant::now(), 0), Err(AppendError::Full)));
     }
     assert!(store.bytes() <= max_bytes);
     for _ in 0..5 {
@@ -325,14 +325,17 @@ fn a_disk_that_fails_loses_nothing_and_works_again() {
     let id = next(&mut store).unwrap().id;
     store.done(id).unwrap();
     fs::rename(&path, &away).unwrap();
-    assert!(matches!(store.append(&batch("p", 1..2), 7), Err(AppendError::Disk(_))));
+    assert!(matches!(store.append(&batch("p", 1..2), Instant::now(), 7), Err(AppendError::Disk(_))));
     fs::rename(&away, &path).unwrap();
     for id in 1..3 {
         append(&mut store, &batch("p", [id]));
     }
     fs::rename(&path, &away).unwrap();
     assert!(store.next(any).is_err());
+    assert!(!store.has_waiting(any), "nothing else is tried before the directory is back");
+    assert_eq!(store.tend(&Metrics::new()).gone_spans, 0);
     fs::rename(&away, &path).unwrap();
+    assert!(store.tend(&Metrics::new()).troubles.is_empty());
     let spans = std::iter::from_fn(|| next(&mut store)).map(|stored| stored.message.unwrap()).collect::<BTreeSet<_>>();
     assert_eq!(spans, [1, 2].map(|id| batch("p", [id]).message().clone()).into(), "none twice, none lost");
 }
@@ -343,20 +346,211 @@ fn a_segment_that_cannot_be_written_any_more_is_given_up() {
     let (mut store, _) = open(directory.path());
     let batches = [batch("p", 0..2), batch("p", 2..4)];
     append(&mut store, &batches[0]);
-    // Of a segment with records, and of one without.
-    for number in [1, 2] {
-        let file = File::open(directory.path().join(file_name(1))).unwrap();
-        if number == 2 {
-            fs::write(directory.path().join(file_name(2)), format::segment_header(FORM)).unwrap();
-            store.segments.insert(2, Segment { bytes: SEGMENT_HEADER_LEN as u64, live: 0 });
-            store.next_number = 3;
-        }
-        store.open = Some(Open { number, file });
-        assert!(matches!(store.append(&batches[1], 7), Err(AppendError::Disk(_))), "it is open for reading");
+    let bytes = store.bytes();
+    // Of the head and of the message of a record.
+    for skip in [0, 1] {
+        store.directory.faults().fail_on(Call::Write, "1.segment", skip);
+        assert!(matches!(store.append(&batches[1], Instant::now(), 7), Err(AppendError::Disk(_))));
+        store.directory.faults().mend();
+        assert_eq!(store.bytes(), bytes, "what was half written is cut off");
+        // The open segment again, to fail a second time.
+        store.open = Some(Open { number: 1, file: writable(&store, 1) });
     }
+    store.open = None;
     append(&mut store, &batches[1]);
-    assert_eq!(segments(directory.path()), [1, 3].map(|number| directory.path().join(file_name(number))));
+    assert_eq!(segments(directory.path()), [1, 2].map(|number| directory.path().join(file_name(number))));
     batches.iter().for_each(|batch| assert_same(&next(&mut store).unwrap(), batch));
+}
+
+fn writable(store: &Store, number: u64) -> SegmentFile {
+    store.directory.segment_path(number).open_to_change().unwrap()
+}
+
+/// Opens a directory whose disk has the faults that `plan` plans.
+fn open_with(directory: &Path, plan: impl Fn(&Faults)) -> (Store, u64) {
+    let (directory, numbers) = Directory::open(directory, OWNER).unwrap();
+    plan(directory.faults());
+    Store::load(directory, &numbers, FORM, 1 << 30, Budget::new(1 << 30).share(), &Metrics::new())
+}
+
+/// Reads and settles all that can be read: the spans.
+fn drain(store: &mut Store) -> u64 {
+    let mut spans = 0;
+    while let Ok(Some(stored)) = store.next(any) {
+        spans += u64::from(stored.span_count);
+        store.done(stored.id).unwrap();
+    }
+    spans
+}
+
+#[test]
+fn a_read_error_at_the_start_costs_no_record() {
+    for skip in 0..5 {
+        let directory = TempDir::new().unwrap();
+        let (mut store, _) = open(directory.path());
+        // Larger than what is read at a time.
+        let batches = (0..4).map(|i| named("p", [i], &"x".repeat(20_000))).collect::<Vec<_>>();
+        batches.iter().for_each(|batch| append(&mut store, batch));
+        drop(store);
+        let (mut store, spans) = open_with(directory.path(), |faults| faults.fail_on(Call::Read, "1.segment", skip));
+        store.directory.faults().mend();
+        assert_eq!(spans < 4, skip < 4, "one read for each header");
+        let bytes = store.bytes();
+        assert_eq!(drain(&mut store), spans, "{skip}");
+        if spans < 4 {
+            assert_eq!(segments(directory.path()).len(), 1, "its other records are not known yet");
+            assert!(store.is_unfinished() && store.bytes() == bytes);
+        }
+        let tended = store.tend(&Metrics::new());
+        assert_eq!((spans + tended.found_spans, tended.troubles.len()), (4, 0));
+        assert_eq!(drain(&mut store), tended.found_spans);
+        assert_eq!((segments(directory.path()).len(), store.bytes(), store.is_unfinished()), (0, 0, false));
+    }
+}
+
+#[test]
+fn a_segment_that_cannot_be_read_stops_no_other() {
+    let directory = TempDir::new().unwrap();
+    let (mut store, _) = open(directory.path());
+    let large = named("p", 0..40, &"x".repeat(100_000));
+    for _ in 0..13 {
+        append(&mut store, &large);
+    }
+    let small = (0..100).map(|i| batch("p", [i])).collect::<Vec<_>>();
+    small.iter().for_each(|batch| append(&mut store, batch));
+    assert_eq!(segments(directory.path()).len(), 4);
+    store.directory.faults().fail_on(Call::Read, "4.segment", 0);
+    store.directory.faults().fail_on(Call::Open, "2.segment", 0);
+    let reads = store.directory.faults().calls(Call::Read);
+    let mut spans = 0;
+    while store.has_waiting(any) {
+        match store.next(any) {
+            Ok(stored) => spans += stored.map_or(0, |stored| stored.span_count),
+            Err(error) => assert!(matches!(error, ReadError::Disk(_))),
+        }
+    }
+    assert_eq!(spans, 8 * 40, "those of the others");
+    assert_eq!(store.directory.faults().calls(Call::Read) - reads, 8 + FAILURES_MAX as usize);
+    store.directory.faults().mend();
+    assert!(store.tend(&Metrics::new()).troubles.is_empty());
+    assert_eq!(std::iter::from_fn(|| next(&mut store)).map(|stored| stored.span_count).sum::<u32>(), 5 * 40 + 100);
+    assert!(!store.is_unfinished());
+}
+
+#[test]
+fn spans_of_a_file_that_is_gone_are_told_and_its_bytes_are_free() {
+    let directory = TempDir::new().unwrap();
+    let (mut store, _) = open(directory.path());
+    let large = named("p", 0..40, &"x".repeat(100_000));
+    for _ in 0..8 {
+        append(&mut store, &large);
+    }
+    let first = next(&mut store).unwrap();
+    let bytes = store.bytes();
+    let paths = segments(directory.path());
+    let gone_bytes = fs::metadata(&paths[0]).unwrap().len();
+    fs::remove_file(&paths[0]).unwrap();
+    assert!(matches!(store.next(any), Err(ReadError::Gone(120))), "three of four records waited");
+    assert_eq!(store.bytes(), bytes - gone_bytes);
+    store.done(first.id).unwrap();
+    fs::remove_file(&paths[1]).unwrap();
+    assert_eq!(store.tend(&Metrics::new()).gone_spans, 160);
+    assert_eq!(store.bytes(), 0);
+    append(&mut store, &large);
+    assert_same(&next(&mut store).unwrap(), &large);
+}
+
+#[test]
+fn a_file_that_was_shortened_costs_what_was_cut_off() {
+    let directory = TempDir::new().unwrap();
+    let (mut store, _) = open(directory.path());
+    let batches = [batch("p", 0..2), batch("p", 2..4)];
+    batches.iter().for_each(|batch| append(&mut store, batch));
+    let path = &segments(directory.path())[0];
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.set_len(file.metadata().unwrap().len() - 1).unwrap();
+    assert_same(&next(&mut store).unwrap(), &batches[0]);
+    assert_eq!(next(&mut store).unwrap().message, None);
+}
+
+#[test]
+fn what_cannot_be_deleted_or_marked_is_tried_again_and_does_not_come_twice() {
+    for call in [Call::Remove, Call::Write] {
+        let directory = TempDir::new().unwrap();
+        let (mut store, _) = open(directory.path());
+        [batch("p", 0..2), batch("p", 2..4)].iter().for_each(|batch| append(&mut store, batch));
+        let bytes = store.bytes();
+        let ids = [(); 2].map(|()| next(&mut store).unwrap().id);
+        store.directory.faults().fail(call);
+        let results = ids.map(|id| store.done(id).is_err());
+        assert_eq!(results, [call == Call::Write, call == Call::Remove]);
+        if call == Call::Remove {
+            assert!(store.is_unfinished() && store.bytes() == bytes, "it takes up room until it is gone");
+            assert!(!store.tend(&Metrics::new()).troubles.is_empty());
+            assert_eq!(open_copy(directory.path()), 0, "a process after this one delivers nothing of it");
+            store.directory.faults().mend();
+            assert!(store.tend(&Metrics::new()).troubles.is_empty());
+        }
+        assert_eq!((segments(directory.path()).len(), store.bytes()), (0, 0));
+    }
+}
+
+/// The spans that a process would find in a copy of `directory`.
+fn open_copy(directory: &Path) -> u64 {
+    let copy = TempDir::new().unwrap();
+    for path in segments(directory) {
+        fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+    }
+    open(copy.path()).1
+}
+
+#[test]
+fn a_mark_that_failed_is_written_later() {
+    let directory = TempDir::new().unwrap();
+    let (mut store, _) = open(directory.path());
+    [batch("p", 0..2), batch("p", 2..4)].iter().for_each(|batch| append(&mut store, batch));
+    let id = next(&mut store).unwrap().id;
+    store.directory.faults().fail(Call::Write);
+    store.done(id).unwrap_err();
+    assert_eq!(open_copy(directory.path()), 4);
+    store.directory.faults().mend();
+    assert!(store.tend(&Metrics::new()).troubles.is_empty());
+    assert_eq!(open_copy(directory.path()), 2);
+}
+
+#[test]
+fn a_failed_sync_takes_back_what_it_was_for() {
+    let directory = TempDir::new().unwrap();
+    let (mut store, _) = open(directory.path());
+    let batches = [batch("p", 0..2), batch("q", 2..4), batch("p", 4..6)];
+    append(&mut store, &batches[0]);
+    store.sync().unwrap();
+    let bytes = store.bytes();
+    let ids = [1, 2].map(|at| store.append(&batches[at], Instant::now(), 7).unwrap());
+    store.directory.faults().fail(Call::Sync);
+    store.sync().unwrap_err();
+    assert_eq!(ids.map(|id| store.is_synced(id)), [false; 2]);
+    store.take_back(ids[0]);
+    store.directory.faults().mend();
+    assert_eq!((store.bytes(), open_copy(directory.path())), (bytes, 2));
+    store.sync().unwrap();
+    assert!(!store.is_synced(ids[0]), "a second sync of the same file proves nothing");
+    let id = store.append(&batches[1], Instant::now(), 7).unwrap();
+    store.sync().unwrap();
+    assert!(store.is_synced(id) && id.segment == 2);
+    [&batches[0], &batches[1]].iter().for_each(|batch| assert_same(&next(&mut store).unwrap(), batch));
+}
+
+#[test]
+fn spans_of_an_earlier_process_are_as_old_as_this_one() {
+    let directory = TempDir::new().unwrap();
+    let (mut store, _) = open(directory.path());
+    // The wall clock was in 1970 then.
+    store.append(&batch("p", 0..1), Instant::now(), 0).unwrap();
+    drop(store);
+    let before = Instant::now();
+    let (mut store, _) = open(directory.path());
+    assert!(next(&mut store).unwrap().since >= before);
 }
 
 #[derive(Clone, Debug)]

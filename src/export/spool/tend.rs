@@ -1,0 +1,63 @@
+//! Tries again what the disk refused: to read headers and records, to mark records, to delete files.
+
+use std::io;
+
+use super::job::Trouble;
+use super::store::Store;
+use crate::telemetry::Metrics;
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(super) struct Tended {
+    /// Spans of an earlier process that were found: they wait from now on.
+    pub(super) found_spans: u64,
+    /// Spans whose files are gone.
+    pub(super) gone_spans: u64,
+    pub(super) troubles: Vec<Trouble>,
+}
+
+impl Store {
+    /// Tries again what the disk refused since the last time. Records that could not be read may be tried again.
+    pub(super) fn tend(&mut self, metrics: &Metrics) -> Tended {
+        let mut tended = Tended::default();
+        if let Err(cause) = self.directory.check() {
+            tended.troubles.push(Trouble::Read(cause));
+            return tended;
+        }
+        self.unfinished = false;
+        tended.gone_spans = self.forget_gone();
+        tended.found_spans = self.scan_unread(metrics, &mut tended.troubles);
+        self.index.put_back();
+        let unmarked = std::mem::take(&mut self.unmarked);
+        let marked = unmarked.into_iter().filter_map(|id| self.mark(id).err());
+        tended.troubles.extend(marked.map(Trouble::Tidy));
+        tended.troubles.extend(self.remove_settled().map(Trouble::Tidy));
+        tended
+    }
+
+    /// Forgets the segments whose files somebody else has deleted; returns the number of spans that waited in them.
+    pub(super) fn forget_gone(&mut self) -> u64 {
+        let numbers: Vec<u64> = self.segments.keys().copied().collect();
+        let gone = numbers.into_iter().filter(|&number| self.directory.is_gone(number)).collect::<Vec<_>>();
+        gone.into_iter().map(|number| self.forget(number)).sum()
+    }
+
+    fn scan_unread(&mut self, metrics: &Metrics, troubles: &mut Vec<Trouble>) -> u64 {
+        let unread = self.segments.iter().filter(|(_, segment)| segment.unread_from.is_some());
+        let numbers: Vec<u64> = unread.map(|(&number, _)| number).collect();
+        let mut spans = 0;
+        for number in numbers {
+            let (found, failure) = self.scan(number, metrics);
+            spans += found;
+            troubles.extend(failure.map(Trouble::Read));
+        }
+        spans
+    }
+
+    /// Deletes the files of which nothing is needed any more; the first failure.
+    fn remove_settled(&mut self) -> Option<io::Error> {
+        let settled = self.segments.iter().filter(|(number, segment)| segment.is_settled() && !self.is_open(**number));
+        let numbers: Vec<u64> = settled.map(|(&number, _)| number).collect();
+        numbers.into_iter().fold(None, |first, number| first.or(self.remove(number).err()))
+    }
+}

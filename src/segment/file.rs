@@ -1,0 +1,164 @@
+//! The files of segments. Every call of the system on them is made here, so that a test can make any of them fail.
+
+mod faults;
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+pub(crate) use self::faults::Call;
+pub use self::faults::Faults;
+
+/// Opens a file for reading, if it is a regular file. A pipe or a device would block for ever: it is refused at once.
+///
+/// # Errors
+/// The system's, or the file is not a regular file.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    open_with(OpenOptions::new().read(true), path)
+}
+
+/// Opens a file as `options` say, if it is a regular file.
+pub(super) fn open_with(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    // Without O_NONBLOCK the call waits for the other end of a pipe. Regular files ignore it.
+    let file = options.custom_flags(libc::O_NONBLOCK).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
+}
+
+/// The device and the number of a file: they tell whether two paths lead to the same one.
+pub(super) fn identity(file: &Metadata) -> (u64, u64) {
+    (file.dev(), file.ino())
+}
+
+/// Where a segment is, which need not be open.
+#[derive(Clone, Debug)]
+pub struct SegmentPath {
+    path: PathBuf,
+    faults: Faults,
+}
+
+impl SegmentPath {
+    pub(super) fn new(path: PathBuf, faults: Faults) -> Self {
+        SegmentPath { path, faults }
+    }
+
+    /// Opens the segment for reading.
+    ///
+    /// # Errors
+    /// The system's, or it is not a regular file.
+    pub fn open(&self) -> io::Result<SegmentFile> {
+        self.open_as(OpenOptions::new().read(true))
+    }
+
+    /// Opens the segment for writing in place.
+    ///
+    /// # Errors
+    /// The system's, or it is not a regular file.
+    pub fn open_to_change(&self) -> io::Result<SegmentFile> {
+        self.open_as(OpenOptions::new().write(true))
+    }
+
+    fn open_as(&self, options: &mut OpenOptions) -> io::Result<SegmentFile> {
+        self.faults.check(Call::Open, &self.path)?;
+        Ok(SegmentFile::new(open_with(options, &self.path)?, self.path.clone(), self.faults.clone()))
+    }
+}
+
+/// An open file of a segment.
+#[derive(Debug)]
+pub struct SegmentFile {
+    file: File,
+    path: PathBuf,
+    faults: Faults,
+}
+
+impl SegmentFile {
+    pub(super) fn new(file: File, path: PathBuf, faults: Faults) -> Self {
+        SegmentFile { file, path, faults }
+    }
+
+    /// Bytes of the file.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn size(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    /// Whether the path of the segment still leads to this file. It does not after the file or a directory above it was
+    /// removed or moved: what is written from then on is lost at the next start.
+    #[must_use]
+    pub fn is_in_place(&self) -> bool {
+        let there = fs::metadata(&self.path).and_then(|there| Ok((identity(&there), identity(&self.file.metadata()?))));
+        there.is_ok_and(|(there, here)| there == here)
+    }
+
+    /// Checks that [`SegmentFile::is_in_place`].
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn check_place(&self) -> io::Result<()> {
+        if self.is_in_place() {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::NotFound, format!("{} was removed or moved", self.path.display())))
+    }
+
+    /// Writes `bytes` at the end of a file that was created.
+    ///
+    /// # Errors
+    /// The system's. A part of `bytes` may have been written.
+    pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.faults.check(Call::Write, &self.path)?;
+        self.file.write_all(bytes)
+    }
+
+    /// Makes what was written outlive a loss of power.
+    ///
+    /// # Errors
+    /// The system's. The system may have dropped what was written: write it again to another file.
+    pub fn sync(&self) -> io::Result<()> {
+        self.faults.check(Call::Sync, &self.path)?;
+        self.file.sync_data()
+    }
+
+    /// Cuts the file off behind `bytes`.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn cut(&self, bytes: u64) -> io::Result<()> {
+        self.faults.check(Call::Cut, &self.path)?;
+        self.file.set_len(bytes)
+    }
+
+    /// Fills `buffer` from `offset` on.
+    ///
+    /// # Errors
+    /// The system's; `UnexpectedEof` if the file ends before.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.faults.check(Call::Read, &self.path)?;
+        self.file.read_exact_at(buffer, offset)
+    }
+
+    /// Writes `bytes` at `offset`. The file must have been opened for that.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.faults.check(Call::Write, &self.path)?;
+        self.file.write_all_at(bytes, offset)
+    }
+}
+
+impl Read for SegmentFile {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.faults.check(Call::Read, &self.path)?;
+        self.file.read(buffer)
+    }
+}
+
+impl Seek for SegmentFile {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}

@@ -1,0 +1,104 @@
+//! Faults of the disk that tests plan. Outside of tests there are none, and they cost nothing.
+
+use std::io;
+use std::path::Path;
+
+/// A call of the system on a file of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    /// A file is opened.
+    Open,
+    /// A file is made.
+    Create,
+    /// `read` and `pread`.
+    Read,
+    /// `write` and `pwrite`.
+    Write,
+    /// `fdatasync` of a file.
+    Sync,
+    /// `fsync` of the directory.
+    SyncDirectory,
+    /// `ftruncate`.
+    Cut,
+    /// `unlink`.
+    Remove,
+}
+
+/// The planned faults of a directory's files. Clones share the plan.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    #[cfg(test)]
+    plan: std::sync::Arc<parking_lot::Mutex<planned::Plan>>,
+}
+
+impl Faults {
+    /// Fails if a test has planned that for this call on the file at `path`.
+    #[cfg(test)]
+    pub(in crate::segment) fn check(&self, call: Call, path: &Path) -> io::Result<()> {
+        self.plan.lock().check(call, path)
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "it is the shape of the one for tests")]
+    #[inline]
+    pub(in crate::segment) fn check(&self, _: Call, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod planned {
+    use super::*;
+
+    /// The faults to come, and the calls so far.
+    #[derive(Debug, Default)]
+    pub(super) struct Plan {
+        faults: Vec<Fault>,
+        calls: Vec<Call>,
+    }
+
+    #[derive(Debug)]
+    struct Fault {
+        call: Call,
+        /// On files whose names end so.
+        name: String,
+        /// Calls that still work.
+        skip: usize,
+    }
+
+    impl Plan {
+        pub(super) fn check(&mut self, call: Call, path: &Path) -> io::Result<()> {
+            self.calls.push(call);
+            let name = path.to_string_lossy();
+            for fault in self.faults.iter_mut().filter(|fault| fault.call == call && name.ends_with(&fault.name)) {
+                if fault.skip == 0 {
+                    return Err(io::Error::from_raw_os_error(libc::EIO));
+                }
+                fault.skip -= 1;
+            }
+            Ok(())
+        }
+    }
+
+    impl Faults {
+        /// Lets every such call fail from now on.
+        pub(crate) fn fail(&self, call: Call) {
+            self.fail_on(call, "", 0);
+        }
+
+        /// Lets such calls on files whose names end with `name` fail after the next `skip` ones.
+        pub(crate) fn fail_on(&self, call: Call, name: &str, skip: usize) {
+            self.plan.lock().faults.push(Fault { call, name: name.to_owned(), skip });
+        }
+
+        /// The disk works again.
+        pub(crate) fn mend(&self) {
+            self.plan.lock().faults.clear();
+        }
+
+        /// Such calls so far, failed ones included.
+        pub(crate) fn calls(&self, call: Call) -> usize {
+            self.plan.lock().calls.iter().filter(|&&made| made == call).count()
+        }
+    }
+}
