@@ -294,6 +294,65 @@ async fn with_a_spool_the_journal_holds_what_comes_in_and_no_absence() {
 }
 
 #[tokio::test]
+async fn a_request_that_this_memory_has_no_room_for_stays_and_harms_no_other() {
+    let place = Place::new().await;
+    let first = place.start().await;
+    let id = trace_id(false);
+    let mut client = Client::new(&first.uri);
+    client.export(request("shop", vec![error(id, &"failed ".repeat(1 << 20))])).await.unwrap();
+    first.signal("-KILL");
+
+    let sink = place.sink(Vec::new());
+    let small = "memory: {limit: 12MiB}";
+    let config =
+        place.config().replace("memory: {limit: 128MiB}", small).replace("otlp: {", "otlp: {max_request_bytes: 1MiB, ");
+    let caches = "tail_sampling:\n  decision_cache: {sampled_cache_size: 10000, non_sampled_cache_size: 10000}";
+    let config = config.replace("tail_sampling:", caches);
+    let second = Program::start(format!("http://{}", place.otlp), &config).await;
+    let due = send_many(&second, 3).await;
+    let text = second.eventually("the others are exported", |text| exported(text) == due.len() as f64).await;
+    assert_eq!(metric(&text, "spansieve_journal_faults_total", &["too_large"]), 1.0);
+    assert_eq!(metric(&text, "spansieve_decided_traces_total", &["pressure"]), 0.0);
+    let text = second.eventually("nothing is left to be read", is_done).await;
+    assert_conserved(&text);
+    assert_eq!(second.signal("-TERM"), Some(0));
+    assert_eq!(place.segments().len(), 1, "that of the request");
+
+    let third = place.start().await;
+    third.eventually("it is exported", |text| exported(text) == 1.0 && is_done(text)).await;
+    let (ids, repeated) = written(&sink);
+    assert_eq!((ids.contains(&hex(id)), ids.len(), repeated), (true, due.len() + 1, 0));
+}
+
+#[tokio::test]
+async fn a_journal_whose_directory_was_removed_acknowledges_nothing() {
+    let place = Place::new().await;
+    let _sink = place.sink(Vec::new());
+    let program = place.start().await;
+    send_many(&program, 1).await;
+    fs::remove_dir_all(place.journal()).unwrap();
+    let mut client = Client::new(&program.uri);
+    assert_eq!(send(&mut client).await, None);
+    assert_eq!(program.get("/readyz").await, None);
+    assert!(program.get("/livez").await.is_some());
+}
+
+#[tokio::test]
+async fn a_pipe_in_the_place_of_a_file_stops_nothing() {
+    let place = Place::new().await;
+    let _sink = place.sink(Vec::new());
+    fs::create_dir(place.journal()).unwrap();
+    for number in [1, u64::MAX] {
+        let pipe = place.journal().join(format!("journal-{number:020}.segment"));
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    }
+    let program = place.start().await;
+    send_many(&program, 1).await;
+    program.eventually("all is written", is_done).await;
+    assert_eq!(program.signal("-TERM"), Some(0));
+}
+
+#[tokio::test]
 async fn spans_that_the_sink_refuses_for_good_are_forgotten() {
     let place = Place::new().await;
     let _sink = place.sink(vec![Answer::Say(Status::invalid_argument("no")); 1_000]);

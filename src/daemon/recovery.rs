@@ -15,10 +15,15 @@ use crate::journal::{Backlog, Journal, Writer};
 use crate::receiver::Intake;
 use crate::segment::directory::OpenError;
 use crate::tail::budget::{Budget, Share};
+use crate::telemetry::log::Throttle;
 use crate::telemetry::{Health, Metrics};
 
 /// While memory is full: when it is looked at again whether a request fits.
 const ROOM_INTERVAL: Duration = Duration::from_millis(10);
+/// While memory is full, the log says at this interval that requests wait for room.
+const WAITING_INTERVAL: Duration = Duration::from_secs(60);
+
+static LARGE_LINES: Throttle = Throttle::new(5, WAITING_INTERVAL);
 
 /// A journal that is open, with what is to be read back.
 pub(super) struct Opened {
@@ -53,8 +58,14 @@ impl Opened {
             pipeline.table.restore_kept(trace, keep);
         }
         let stop = Arc::new(AtomicBool::new(false));
-        let recovery =
-            Recovery { backlog: self.backlog, journal: self.journal, pipeline, metrics, stop: Arc::clone(&stop) };
+        let recovery = Recovery {
+            backlog: self.backlog,
+            journal: self.journal,
+            body_bytes_max: body_bytes_max(pipeline.table.budget()),
+            pipeline,
+            metrics,
+            stop: Arc::clone(&stop),
+        };
         let task = tokio::task::spawn_blocking(|| recovery.run());
         Running { writer: self.writer, stop: Stop(stop), recovery: Some(task) }
     }
@@ -104,10 +115,18 @@ impl Running {
     }
 }
 
+/// The largest body that is read back: half of the memory that is left when the daemon starts. The daemon takes no larger
+/// ones, so a larger one was taken with another `memory.limit` or `otlp.max_request_bytes`. To wait for room for it would
+/// decide all other traces early for as long as it waits, which may be for ever.
+fn body_bytes_max(budget: &Budget) -> usize {
+    budget.limit_bytes().saturating_sub(budget.used_bytes()) / 2
+}
+
 /// Reads back on a thread that may block.
 struct Recovery {
     backlog: Backlog,
     journal: Journal,
+    body_bytes_max: usize,
     pipeline: Arc<Pipeline>,
     metrics: Arc<Metrics>,
     stop: Arc<AtomicBool>,
@@ -123,6 +142,7 @@ impl Recovery {
         let mut spans = 0;
         while !self.is_stopped() {
             match self.backlog.next_request() {
+                Ok(Some(request)) if request.body_len > self.body_bytes_max => self.leave_large(&request),
                 Ok(Some(request)) => {
                     let Some(share) = self.room(request.body_len) else { break };
                     spans += self.read_back(request, share);
@@ -133,7 +153,12 @@ impl Recovery {
                 }
                 Err(cause) => {
                     self.metrics.journal_fault("read");
-                    tracing::error!(%cause, "The rest of a segment of the journal cannot be read; it stays for the next start.");
+                    let requests = self.backlog.take_unreadable();
+                    tracing::error!(
+                        %cause, requests = requests.len(),
+                        "The rest of a segment of the journal cannot be read; it stays for the next start."
+                    );
+                    self.journal.leave(requests);
                 }
             }
         }
@@ -148,12 +173,36 @@ impl Recovery {
         self.stop.load(Ordering::Acquire)
     }
 
+    /// Leaves a request that this configuration has no memory for to a process with another one.
+    fn leave_large(&self, request: &Unreleased) {
+        self.metrics.journal_fault("too_large");
+        let (bytes, bytes_max) = (request.body_len, self.body_bytes_max);
+        if let Some(others) = LARGE_LINES.pass(Instant::now()) {
+            tracing::error!(
+                bytes,
+                bytes_max,
+                others,
+                "A request of the journal is too large for this memory.limit. It stays in the journal: raise memory.limit and \
+                 restart."
+            );
+        }
+        self.journal.leave(vec![request.sequence]);
+    }
+
     /// Waits for room in memory, which it makes as any request does; `None` if it is asked to stop.
     #[expect(clippy::disallowed_methods, reason = "it has a thread of its own, and nothing to do before there is room")]
     fn room(&self, bytes: usize) -> Option<Share> {
+        let mut told = Instant::now();
         while !self.is_stopped() {
             if let Some(share) = self.pipeline.admit(bytes) {
                 return Some(share);
+            }
+            if told.elapsed() >= WAITING_INTERVAL {
+                told = Instant::now();
+                tracing::warn!(
+                    bytes,
+                    "Memory is full: requests of the journal wait for room, and traces are decided early."
+                );
             }
             std::thread::sleep(ROOM_INTERVAL);
         }
@@ -167,6 +216,7 @@ impl Recovery {
             Err(cause) => {
                 self.metrics.journal_fault("read");
                 tracing::error!(%cause, "A request of the journal cannot be read; it stays for the next start.");
+                self.journal.leave(vec![request.sequence]);
                 return 0;
             }
         };
