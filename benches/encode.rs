@@ -17,7 +17,7 @@ use spansieve::proto::google::devtools::cloudtrace::v2;
 use spansieve::proto::google::rpc::Status;
 use spansieve::resource::Rewriter;
 use spansieve::sampling::{Keep, Threshold};
-use spansieve::tail::request::SpanBytes;
+use spansieve::tail::request::{ScopeId, SpanBytes};
 
 #[path = "../src/cloud_trace/encode/tests/reference.rs"]
 mod reference;
@@ -25,6 +25,9 @@ mod reference;
 mod report;
 #[path = "support/workload.rs"]
 mod workload;
+
+/// The place of all spans.
+const SCOPE_ID: Option<ScopeId> = Some(ScopeId { request: 0, scope: 0 });
 
 /// Spans of one request, encoded one by one, with what they share.
 struct Spans {
@@ -58,12 +61,14 @@ fn cloud_trace(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, input: &Spa
     };
     let mut encoder = Encoder::new(settings, Rewriter::default());
     let keep = Keep::new(0, Threshold::ALWAYS);
+    let Spans { resource, scope, spans } = input;
     let mut out = Vec::new();
-    report::per_span(group, name, input.spans.len(), || {
+    report::per_span(group, name, spans.len(), || {
         out.clear();
-        for span in &input.spans {
-            let resource = encoder.resource(black_box(&input.resource));
-            encoder.span(&resource, &input.scope, span, keep, &mut out).unwrap();
+        for span in spans {
+            let span = SpanBytes { scope_id: SCOPE_ID, resource, scope, span, ..SpanBytes::default() };
+            let origin = encoder.origin(black_box(span));
+            encoder.span(&origin, span.span, keep, &mut out).unwrap();
         }
         out.len()
     });
@@ -83,8 +88,7 @@ fn otlp(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, input: &Spans, thr
     report::per_span(group, name, spans.len(), || {
         out.clear();
         for span in spans {
-            let (resource_schema_url, scope_schema_url) = (&[][..], &[][..]);
-            let span = SpanBytes { resource, resource_schema_url, scope, scope_schema_url, span };
+            let span = SpanBytes { scope_id: SCOPE_ID, resource, scope, span, ..SpanBytes::default() };
             let origin = encoder.origin(black_box(span));
             encoder.span(&origin, span.span, keep, &mut out).unwrap();
         }

@@ -81,14 +81,12 @@ fn apply(action: &Action, attributes: &mut Attributes) {
         Action::Insert { key, source } => set(key, source, attributes, |present| !present),
         Action::Update { key, source } => set(key, source, attributes, |present| present),
         Action::Upsert { key, source } => set(key, source, attributes, |_| true),
-        Action::Delete(keys) => matching(keys, attributes).iter().for_each(|key| attributes.remove(key)),
-        Action::Hash(keys) => {
-            for key in matching(keys, attributes) {
-                change(&key, attributes, |value| Some(value::hashed(value)));
-            }
-        }
+        Action::Delete(keys) => attributes.remove_where(|key| is_meant(keys, key)),
+        Action::Hash(keys) => attributes.change_where(|key| is_meant(keys, key), |value| Some(value::hashed(value))),
         Action::Extract { key, pattern } => extract(key, pattern, attributes),
-        Action::Convert { key, to } => change(key.as_bytes(), attributes, |value| value::converted(value, *to)),
+        Action::Convert { key, to } => {
+            attributes.change_where(|found| found == key.as_bytes(), |value| value::converted(value, *to));
+        }
     }
 }
 
@@ -106,17 +104,10 @@ fn set(key: &str, source: &ValueSource, attributes: &mut Attributes, wanted: imp
     }
 }
 
-/// The keys that are there of those that are meant.
-fn matching(keys: &Keys, attributes: &Attributes) -> Vec<Vec<u8>> {
-    let is_named = |key: &[u8]| keys.key.as_ref().is_some_and(|named| named.as_bytes() == key);
-    let is_matched = |key: &[u8]| keys.pattern.as_ref().is_some_and(|pattern| pattern.is_match(key));
-    attributes.keys_where(|key| is_named(key) || is_matched(key))
-}
-
-/// Replaces the value of `key`, if it is there and there is a replacement.
-fn change(key: &[u8], attributes: &mut Attributes, replacement: impl Fn(AnyValue<'_>) -> Option<Vec<u8>>) {
-    let Some(value) = attributes.raw(key).and_then(|raw| replacement(AnyValue::new(raw))) else { return };
-    attributes.set(key, value);
+/// Whether `key` is among those that are meant.
+fn is_meant(keys: &Keys, key: &[u8]) -> bool {
+    let is_named = keys.key.as_ref().is_some_and(|named| named.as_bytes() == key);
+    is_named || keys.pattern.as_ref().is_some_and(|pattern| pattern.is_match(key))
 }
 
 /// Sets an attribute for each named group of the pattern, if it is found in the string `key`; a group that took no part

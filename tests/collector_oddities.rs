@@ -176,9 +176,9 @@ fn oddity_13_kept_spans_say_themselves_which_policy_kept_them() {
     let kept = &fixture.kept[0];
     let open = kept.fragment.open();
     let bytes = open.spans().next().unwrap();
-    let resource = encoder.resource(bytes.resource);
+    let origin = encoder.origin(bytes);
     let mut out = Vec::new();
-    encoder.span(&resource, bytes.scope, bytes.span, kept.keep, &mut out).unwrap();
+    encoder.span(&origin, bytes.span, kept.keep, &mut out).unwrap();
     for text in ["spansieve.policy", "failed-ones", "spansieve.adjusted_count"] {
         assert!(out.windows(text.len()).any(|window| window == text.as_bytes()), "{text}");
     }

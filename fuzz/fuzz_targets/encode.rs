@@ -9,8 +9,8 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use spansieve::cloud_trace::encode::{
-    ATTRIBUTES_MAX, EVENTS_MAX, Encoder, EncoderSettings, KEY_BYTES_MAX, LINKS_MAX, NAME_BYTES_MAX, VALUE_BYTES_MAX,
-    VERSION,
+    ATTRIBUTES_MAX, EVENTS_MAX, Encoder, EncoderSettings, KEY_BYTES_MAX, LINKS_MAX, NAME_BYTES_MAX, SPAN_BYTES_MAX,
+    VALUE_BYTES_MAX, VERSION,
 };
 use spansieve::config::settings::AllowedProjects;
 use spansieve::otlp::scan::{NoProbe, Scan, scan};
@@ -20,6 +20,7 @@ use spansieve::proto::google::devtools::cloudtrace::v2::{self, BatchWriteSpansRe
 use spansieve::proto::google::rpc::Status;
 use spansieve::resource::Rewriter;
 use spansieve::sampling::{Keep, Threshold};
+use spansieve::tail::request::SpanBytes;
 
 #[path = "../../src/cloud_trace/encode/tests/reference.rs"]
 mod reference;
@@ -41,8 +42,9 @@ fuzz_target!(|input: &[u8]| {
         let scope = found.scopes[fact.scope as usize];
         let (resource, scope, span) = (scope.resource.of(&body), scope.scope.of(&body), fact.span.of(&body));
         let mut out = Vec::new();
-        let encoded = encoder.resource(resource);
-        encoder.span(&encoded, scope, span, keep, &mut out).expect("a scanned span");
+        let origin = encoder.origin(SpanBytes { resource, scope, span, ..SpanBytes::default() });
+        encoder.span(&origin, span, keep, &mut out).expect("a scanned span");
+        assert!(out.len() <= SPAN_BYTES_MAX + 8);
         let request = BatchWriteSpansRequest::decode(&out[..]).expect("a valid message");
         assert_eq!(request.encoded_len(), out.len());
         assert_eq!(request.spans.len(), 1);

@@ -35,6 +35,7 @@ fuzz_target!(|input: &[u8]| {
             scope: scope.scope.of(&body),
             scope_schema_url: scope.scope_schema_url.of(&body),
             span: fact.span.of(&body),
+            ..SpanBytes::default()
         };
         let origin = EncodeSpans::origin(&mut encoder, span);
         let place = <Encoder as EncodeSpans>::place(&origin);

@@ -7,7 +7,7 @@ use http::uri::PathAndQuery;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Request, Status};
 
-use super::encode::{EncodeError, EncodedResource, Encoder as SpanEncoder};
+use super::encode::{EncodeError, Encoder as SpanEncoder, Origin};
 use crate::export::batch::{Batch, Form, Place};
 use crate::export::channel::{Channel, ChannelError, ChannelSettings};
 use crate::export::codec::BatchCodec;
@@ -68,7 +68,7 @@ fn routing(project: &str) -> Result<MetadataValue<Ascii>, Status> {
 
 impl EncodeSpans for SpanEncoder {
     const FORM: Form = Form::CloudTrace;
-    type Origin = Arc<EncodedResource>;
+    type Origin = Arc<Origin>;
     type Error = EncodeError;
 
     fn set_now(&mut self, unix_nano: u64) {
@@ -76,25 +76,30 @@ impl EncodeSpans for SpanEncoder {
     }
 
     fn origin(&mut self, span: SpanBytes<'_>) -> Self::Origin {
-        self.resource(span.resource)
+        self.origin(span)
     }
 
-    fn place(resource: &Self::Origin) -> Place<'_> {
-        Place { project: resource.project(), resource: &[], head: resource.request_name() }
+    fn place(origin: &Self::Origin) -> Place<'_> {
+        let resource = origin.resource();
+        Place { project: resource.project(), resource: &[], head: resource.request_name(), number: None }
     }
 
     fn span(
         &mut self,
-        resource: &Self::Origin,
+        origin: &Self::Origin,
         span: SpanBytes<'_>,
         keep: Keep,
         out: &mut Vec<u8>,
     ) -> Result<(), Self::Error> {
-        self.span(resource, span.scope, span.span, keep, out)
+        self.span(origin, span.span, keep, out)
     }
 
     fn take_altered(&mut self) -> AlteredSpans {
         self.take_altered()
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.held_bytes()
     }
 
     fn drop_reason(error: &Self::Error) -> DropReason {

@@ -9,6 +9,7 @@
 //! - What is lost on the way is counted in the span's own dropped and truncated counts.
 //! - Each attribute key occurs once on the wire, each length is the shortest varint.
 //! - Nothing is allocated for a span of up to 30 attributes, once the buffers have grown.
+//! - What spans share is read once for each request, and no span becomes larger than [`SPAN_BYTES_MAX`].
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -19,15 +20,17 @@ use self::attributes::{AttributeList, Scratch, entry};
 use self::span::SpanFields;
 use crate::config::settings::AllowedProjects;
 use crate::otlp::altered::AlteredSpans;
-use crate::otlp::view::AnyValue;
+use crate::otlp::view::{self, AnyValue};
 use crate::otlp::wire::WireError;
 use crate::otlp::write;
 use crate::resource::Rewriter;
-use crate::resource::cache::Cache;
+use crate::resource::cache::{ById, Cache, shared_head};
 use crate::sampling::Keep;
 use crate::sampling::annotation::Annotations;
+use crate::tail::request::{ScopeId, SpanBytes};
 
 pub use self::names::KeyNames;
+pub use self::origin::Origin;
 pub use self::resource::EncodedResource;
 
 mod attributes;
@@ -36,6 +39,7 @@ mod labels;
 mod links;
 mod merge;
 mod names;
+mod origin;
 mod resource;
 mod span;
 mod text;
@@ -49,8 +53,18 @@ pub const ATTRIBUTES_MAX: usize = 1_024;
 pub const KEY_BYTES_MAX: usize = 512;
 /// Bytes of an attribute's string value, and of a status message; a longer one is cut.
 pub const VALUE_BYTES_MAX: usize = 65_532;
-/// Bytes of a span's or an event's name; a longer one is cut.
+/// Bytes of the name of a span, an event or a scope, and of a scope's version; a longer one is cut.
 pub const NAME_BYTES_MAX: usize = 1_024;
+/// Bytes of the labels and attributes of a resource, which Cloud Trace has no other place for than each of its spans: a thousand
+/// spans of one request would otherwise become a thousand times as many bytes. Real resources take one to four KiB.
+pub const RESOURCE_BYTES_MAX: usize = 32 << 10;
+/// Bytes of a value of a resource that is larger than [`RESOURCE_BYTES_MAX`].
+pub const LONG_VALUE_BYTES_MAX: usize = 1_024;
+/// Bytes of an encoded span. No limit is documented; gRPC servers take messages of 4 MiB unless they are told otherwise, and
+/// a span must fit into one, with the name of its request.
+pub const SPAN_BYTES_MAX: usize = (4 << 20) - 1_024;
+/// What a span has room for behind its attributes, events and links: a status, counts and lengths.
+const STATUS_BYTES_MAX: usize = VALUE_BYTES_MAX + 1_024;
 /// Events of a span.
 pub const EVENTS_MAX: usize = 256;
 /// How long an event may stand before the start of its span: 365 days, in nanoseconds.
@@ -121,6 +135,7 @@ impl EncoderSettings {
 pub struct Encoder {
     settings: EncoderSettings,
     rewriter: Rewriter,
+    origins: ById<ScopeId, Origin>,
     resources: Cache<1, EncodedResource>,
     annotations: Annotations,
     /// The times that the API takes, nanoseconds since 1970.
@@ -136,6 +151,7 @@ impl Encoder {
         Encoder {
             settings,
             rewriter,
+            origins: ById::default(),
             resources: Cache::default(),
             annotations: Annotations::default(),
             times: 0..=u64::MAX,
@@ -155,37 +171,54 @@ impl Encoder {
         std::mem::take(&mut self.altered)
     }
 
+    /// What the span shares with others of its resource and scope. Remembered by its place in its request.
+    pub fn origin(&mut self, span: SpanBytes<'_>) -> Arc<Origin> {
+        if let Some(origin) = span.scope_id.and_then(|id| self.origins.get(id)) {
+            return Arc::clone(origin);
+        }
+        let resource = self.resource(span.resource);
+        let origin = Arc::new(Origin::new(resource, span.scope, &mut self.scratch));
+        if let Some(id) = span.scope_id {
+            self.origins.insert(id, Arc::clone(&origin), origin.size_bytes());
+        }
+        origin
+    }
+
     /// The message `Resource` rewritten and encoded, for all spans that have the same one. Remembered by its bytes, as
     /// far as the [`Cache`] has room.
     pub fn resource(&mut self, raw: &[u8]) -> Arc<EncodedResource> {
+        let raw = shared_head(raw);
         if let Some(resource) = self.resources.get([raw]) {
             return Arc::clone(resource);
         }
         let resource = Arc::new(EncodedResource::new(raw, &self.settings, &self.rewriter, &mut self.scratch));
-        self.resources.insert([raw], Arc::clone(&resource), resource.size_bytes());
+        if self.resources.insert([raw], Arc::clone(&resource), resource.size_bytes()) {
+            // They would hold what the cache has given up.
+            self.origins.clear();
+        }
         resource
     }
 
-    /// Appends the OTLP span `span` of the `InstrumentationScope` `scope` (empty: none) to `out`, as one `spans`
-    /// field of a `BatchWriteSpansRequest` to the project of `resource`.
+    /// Bytes that are held from span to span.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.origins.size_bytes() + self.resources.size_bytes()
+    }
+
+    /// Appends the OTLP span `span` to `out`, as one `spans` field of a `BatchWriteSpansRequest` to the project of its
+    /// origin.
     ///
     /// # Errors
     /// See [`EncodeError`]; `out` is as it was.
-    pub fn span(
-        &mut self,
-        resource: &EncodedResource,
-        scope: &[u8],
-        span: &[u8],
-        keep: Keep,
-        out: &mut Vec<u8>,
-    ) -> Result<(), EncodeError> {
+    pub fn span(&mut self, origin: &Origin, span: &[u8], keep: Keep, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let resource = &*origin.resource;
         resource.check_project()?;
-        let mut attributes = AttributeList::beside(&resource.filter, &self.settings.names);
-        merge::push_scope(&mut attributes, scope, resource);
+        let mut attributes = AttributeList::beside(resource.filter(), &self.settings.names);
         let fields = SpanFields::read(span, &mut attributes)?;
         fields.check_times(&self.times)?;
         let keep = Keep { threshold: fields.passed(keep.threshold), ..keep };
         let scratch = &mut self.scratch;
+        scratch.end = out.len() + SPAN_BYTES_MAX - STATUS_BYTES_MAX;
         let annotations = if self.settings.annotate {
             let write =
                 |out: &mut Vec<u8>, key: &str, value: AnyValue<'_>| entry(out, key, value, &mut scratch.renderer);
@@ -195,7 +228,7 @@ impl Encoder {
         };
         write::message(out, 2, |out| {
             fields.write_head(out, resource, scratch);
-            merge::write(out, &mut attributes, resource, annotations, scratch);
+            merge::write(out, &mut attributes, origin, annotations, scratch);
             fields.write_tail(out, &self.settings.names, scratch);
         });
         scratch.renderer.note(fields.altered());

@@ -165,7 +165,7 @@ struct Open {
 
 impl Open {
     fn push(&mut self, place: Place<'_>, record: &[u8], hold: Option<&Arc<KeptHold>>) {
-        self.spans.push(place.resource, place.head, record);
+        self.spans.push(place.below(), record);
         // Spans of one fragment come one after the other.
         let is_new = |hold: &&Arc<KeptHold>| !self.holds.last().is_some_and(|last| Arc::ptr_eq(last, hold));
         if let Some(hold) = hold.filter(is_new) {
@@ -209,10 +209,12 @@ impl Batcher {
         now: Instant,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.push_held(place, None, now, encode)
+        self.push_held(place, None, now, encode).map(|_| ())
     }
 
     /// [`Batcher::push`] of a span that the journal has: its batch is a part of what `hold` waits for.
+    ///
+    /// Returns how many bytes it has.
     ///
     /// # Errors
     /// Those of `encode`; the batch is then as it was.
@@ -222,10 +224,10 @@ impl Batcher {
         hold: Option<&Arc<KeptHold>>,
         now: Instant,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-    ) -> Result<(), E> {
+    ) -> Result<usize, E> {
         let mut record = std::mem::take(&mut self.record);
         record.clear();
-        let encoded = encode(&mut record);
+        let encoded = encode(&mut record).map(|()| record.len());
         if encoded.is_ok() {
             self.add(place, now, &record, hold);
         }
@@ -237,7 +239,7 @@ impl Batcher {
     fn add(&mut self, place: Place<'_>, now: Instant, record: &[u8], hold: Option<&Arc<KeptHold>>) {
         let mut found = self.open.iter().position(|open| open.project == *place.project);
         if let Some(at) = found {
-            let len = self.open[at].spans.len_with(place.resource, place.head, record);
+            let len = self.open[at].spans.len_with(place.below(), record);
             if len > self.limits.max_bytes {
                 self.close(at);
                 found = None;

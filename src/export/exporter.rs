@@ -20,7 +20,7 @@ use super::sink::{EncodeSpans, Sink};
 use super::spool::Spool;
 use crate::config::settings;
 use crate::sampling::Keep;
-use crate::tail::budget::Budget;
+use crate::tail::budget::{Budget, Share};
 use crate::tail::hold::KeptHold;
 use crate::tail::kept::{KeptQueue, KeptSpans};
 use crate::tail::request::SpanBytes;
@@ -30,6 +30,8 @@ use crate::telemetry::{Metrics, Pulse, pulse};
 const SLICE_ENTRIES_MAX: usize = 64;
 /// Spans that are encoded before other tasks of the worker have their turn: some hundred microseconds.
 const SLICE_SPANS_MAX: u32 = 256;
+/// Encoded bytes that end such a slice: 256 spans of four KiB, which few spans have.
+const SLICE_BYTES_MAX: usize = 1 << 20;
 
 /// By this part of the memory budget encoded spans may go over its limit. Requests are refused at the limit, so that
 /// this room is the exporter's alone: without it, whatever calls give back would go to new requests first.
@@ -72,6 +74,7 @@ impl Exporter {
             kept,
             slice: VecDeque::with_capacity(SLICE_ENTRIES_MAX),
             encoder,
+            encoder_share: budget.share(),
             budget: budget.clone(),
             batcher: Batcher::new(E::FORM, settings.batch.clone(), budget.clone()),
             delivery: Delivery::new(sink, settings, Arc::clone(&ledger), budget.clone(), spool),
@@ -128,11 +131,27 @@ impl Exporter {
     }
 }
 
+/// What a slice of work may still take.
+struct Left {
+    spans: u32,
+    bytes: usize,
+    /// Memory was full when it began, so that it ends by the other two alone.
+    is_full: bool,
+}
+
+impl Left {
+    fn is_used_up(&self, is_full: bool) -> bool {
+        self.spans == 0 || self.bytes == 0 || is_full && !self.is_full
+    }
+}
+
 struct Worker<E, S> {
     kept: Arc<KeptQueue>,
     /// The front of the queue, under work.
     slice: VecDeque<KeptSpans>,
     encoder: E,
+    /// What the encoder holds from span to span.
+    encoder_share: Share,
     budget: Budget,
     batcher: Batcher,
     delivery: Delivery<S>,
@@ -152,7 +171,9 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
                 self.encode_slice();
             }
             let more = self.has_more();
-            self.deliver_closed(stopping && !more);
+            // What waits for more spans is all that can make room.
+            let must_make_room = self.is_full() && self.delivery.is_idle();
+            self.deliver_closed(stopping && !more || must_make_room);
             if stopping && !more && self.delivery.is_idle() {
                 break;
             }
@@ -198,25 +219,29 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
 
     /// Whether memory has room for encoded spans; when nothing else is on its way, there must be some.
     fn has_room(&self) -> bool {
-        let limit_bytes = self.budget.limit_bytes();
-        self.budget.used_bytes() <= limit_bytes + (limit_bytes as f64 * ROOM) as usize || self.delivery.is_idle()
+        !self.is_full() || self.delivery.is_idle()
     }
 
-    /// Encodes some spans of the queue; each fragment, and with the last one its request, is let go when it is done.
+    /// Whether encoded spans take all the memory that they may.
+    fn is_full(&self) -> bool {
+        let limit_bytes = self.budget.limit_bytes();
+        self.budget.used_bytes() > limit_bytes + (limit_bytes as f64 * ROOM) as usize
+    }
+
+    /// Encodes some spans of the queue, until memory is full; each fragment, and with the last one its request, is let go when it
+    /// is done.
     fn encode_slice(&mut self) {
         if self.slice.is_empty() {
             self.kept.take(SLICE_ENTRIES_MAX, &mut self.slice);
         }
-        let now = Instant::now().into_std();
         self.encoder.set_now(unix_nano());
-        let mut spans_left = SLICE_SPANS_MAX;
-        while let Some(KeptSpans { fragment, keep, hold }) = self.slice.pop_front() {
-            let (now_spans, rest) = fragment.split(spans_left);
-            for span in now_spans.open().spans() {
-                self.encode(span, keep, hold.as_ref(), now);
-            }
-            spans_left -= now_spans.span_count();
-            if let Some(fragment) = rest {
+        let mut left = Left { spans: SLICE_SPANS_MAX, bytes: SLICE_BYTES_MAX, is_full: self.is_full() };
+        while !left.is_used_up(self.is_full())
+            && let Some(kept) = self.slice.pop_front()
+        {
+            let done = self.encode_fragment(&kept, &mut left);
+            let KeptSpans { fragment, keep, hold } = kept;
+            if let Some(fragment) = fragment.behind(done) {
                 self.slice.push_front(KeptSpans { fragment, keep, hold });
                 break;
             }
@@ -224,17 +249,42 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
                 hold.settle();
             }
         }
+        self.encoder_share.resize(self.encoder.held_bytes());
         self.ledger.altered(self.encoder.take_altered());
     }
 
-    fn encode(&mut self, span: SpanBytes<'_>, keep: Keep, hold: Option<&Arc<KeptHold>>, now: std::time::Instant) {
+    /// Encodes the first spans of the fragment; returns how many.
+    fn encode_fragment(&mut self, kept: &KeptSpans, left: &mut Left) -> u32 {
+        let now = Instant::now().into_std();
+        let mut done = 0;
+        for span in kept.fragment.open().spans() {
+            if left.is_used_up(self.is_full()) {
+                break;
+            }
+            let bytes = self.encode(span, kept.keep, kept.hold.as_ref(), now);
+            left.spans -= 1;
+            left.bytes = left.bytes.saturating_sub(bytes);
+            done += 1;
+        }
+        done
+    }
+
+    /// Encodes a span; returns how many bytes it has now.
+    fn encode(
+        &mut self,
+        span: SpanBytes<'_>,
+        keep: Keep,
+        hold: Option<&Arc<KeptHold>>,
+        now: std::time::Instant,
+    ) -> usize {
         let origin = self.encoder.origin(span);
         let encoder = &mut self.encoder;
         let encoded =
             self.batcher.push_held(E::place(&origin), hold, now, |out| encoder.span(&origin, span, keep, out));
-        if let Err(error) = encoded {
+        encoded.unwrap_or_else(|error| {
             self.ledger.dropped(E::drop_reason(&error), 1, error);
-        }
+            0
+        })
     }
 
     fn deliver_closed(&mut self, flush: bool) {

@@ -73,6 +73,11 @@ pub trait EncodeSpans: Send + 'static {
     /// Takes the number of spans that were encoded otherwise than they were sent, since the last call.
     fn take_altered(&mut self) -> AlteredSpans;
 
+    /// Bytes that are held from span to span.
+    fn held_bytes(&self) -> usize {
+        0
+    }
+
     /// Under which reason a span that cannot be encoded is counted.
     fn drop_reason(error: &Self::Error) -> DropReason;
 }

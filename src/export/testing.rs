@@ -236,7 +236,7 @@ impl EncodeSpans for PlainEncoder {
     }
 
     fn place((project, head): &Self::Origin) -> Place<'_> {
-        Place { project, resource: &[], head }
+        Place { project, resource: &[], head, number: None }
     }
 
     fn span(
@@ -339,7 +339,7 @@ pub(crate) fn push_record(
     now: std::time::Instant,
     record: &[u8],
 ) {
-    let place = Place { project, resource: &[], head: &head(project) };
+    let place = Place { project, resource: &[], head: &head(project), number: None };
     let Ok(()) = batcher.push(place, now, |out| {
         out.extend_from_slice(record);
         Ok::<(), Infallible>(())

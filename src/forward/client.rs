@@ -94,7 +94,12 @@ impl EncodeSpans for Encoder {
     }
 
     fn place(origin: &Self::Origin) -> Place<'_> {
-        Place { project: origin.project(), resource: origin.resource(), head: origin.scope() }
+        Place {
+            project: origin.project(),
+            resource: origin.resource(),
+            head: origin.scope(),
+            number: Some(origin.number()),
+        }
     }
 
     fn span(
@@ -109,6 +114,10 @@ impl EncodeSpans for Encoder {
 
     fn take_altered(&mut self) -> AlteredSpans {
         self.take_altered()
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.held_bytes()
     }
 
     fn drop_reason(error: &Self::Error) -> DropReason {

@@ -14,10 +14,10 @@ use crate::config::settings::AllowedProjects;
 use crate::otlp::altered::AlteredSpans;
 use crate::otlp::wire::WireError;
 use crate::resource::Rewriter;
-use crate::resource::cache::Cache;
+use crate::resource::cache::{ById, Cache, shared_head};
 use crate::sampling::Keep;
 use crate::sampling::annotation::Annotations;
-use crate::tail::request::SpanBytes;
+use crate::tail::request::{ScopeId, SpanBytes};
 
 pub use self::origin::Origin;
 
@@ -25,6 +25,16 @@ mod origin;
 mod span;
 #[cfg(test)]
 mod tests;
+mod trim;
+
+/// Bytes of a resource, and of a scope, that stand before its spans in each batch. As much as Google's Telemetry API takes as one
+/// value; real ones take one to four KiB.
+pub const SHARED_BYTES_MAX: usize = 64 << 10;
+/// Bytes of a schema URL; a longer one is left out. Real ones take 40.
+pub const SCHEMA_URL_BYTES_MAX: usize = 2 << 10;
+/// Bytes of a span, which fits with its resource and scope into 4 MiB: larger messages gRPC servers refuse unless they are told
+/// otherwise.
+pub const SPAN_BYTES_MAX: usize = (4 << 20) - 2 * SHARED_BYTES_MAX - (8 << 10);
 
 /// The name that stands for the project in batches of spans that have none.
 const NO_PROJECT: &str = "otlp";
@@ -62,7 +72,10 @@ pub struct EncoderSettings {
 pub struct Encoder {
     settings: EncoderSettings,
     rewriter: Rewriter,
+    /// By the places of spans in their requests, and by bytes.
+    placed: ById<ScopeId, Origin>,
     origins: Cache<4, Origin>,
+    origin_count: u64,
     annotations: Annotations,
     altered: AlteredSpans,
 }
@@ -71,8 +84,15 @@ impl Encoder {
     /// An encoder whose resources are rewritten by `rewriter`.
     #[must_use]
     pub fn new(settings: EncoderSettings, rewriter: Rewriter) -> Self {
-        let (origins, annotations) = (Cache::default(), Annotations::default());
-        Encoder { settings, rewriter, origins, annotations, altered: AlteredSpans::default() }
+        Encoder {
+            settings,
+            rewriter,
+            placed: ById::default(),
+            origins: Cache::default(),
+            origin_count: 0,
+            annotations: Annotations::default(),
+            altered: AlteredSpans::default(),
+        }
     }
 
     /// Takes the number of spans that were encoded otherwise than they were sent, since the last call.
@@ -80,16 +100,44 @@ impl Encoder {
         std::mem::take(&mut self.altered)
     }
 
-    /// Resource and scope of a span, for all spans that have the same. Remembered by their bytes, as far as the
-    /// [`Cache`] has room.
+    /// Resource and scope of a span, for all spans that have the same. Remembered by the span's place in its request, and by their
+    /// bytes as far as the [`Cache`] has room.
     pub fn origin(&mut self, span: SpanBytes<'_>) -> Arc<Origin> {
+        if let Some(origin) = span.scope_id.and_then(|id| self.placed.get(id)) {
+            return Arc::clone(origin);
+        }
+        let origin = self.known_origin(SpanBytes {
+            resource: shared_head(span.resource),
+            resource_schema_url: shared_head(span.resource_schema_url),
+            scope: shared_head(span.scope),
+            scope_schema_url: shared_head(span.scope_schema_url),
+            ..span
+        });
+        if let Some(id) = span.scope_id {
+            // Its bytes count where it is remembered by them.
+            self.placed.insert(id, Arc::clone(&origin), 0);
+        }
+        origin
+    }
+
+    fn known_origin(&mut self, span: SpanBytes<'_>) -> Arc<Origin> {
         let key = [span.resource, span.resource_schema_url, span.scope, span.scope_schema_url];
         if let Some(origin) = self.origins.get(key) {
             return Arc::clone(origin);
         }
-        let origin = Arc::new(Origin::new(span, &self.settings, &self.rewriter));
-        self.origins.insert(key, Arc::clone(&origin), origin.size_bytes());
+        self.origin_count += 1;
+        let origin = Arc::new(Origin::new(self.origin_count, span, &self.settings, &self.rewriter));
+        if self.origins.insert(key, Arc::clone(&origin), origin.size_bytes()) {
+            // They would hold what the cache has given up.
+            self.placed.clear();
+        }
         origin
+    }
+
+    /// Bytes that are held from span to span.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.placed.size_bytes() + self.origins.size_bytes()
     }
 
     /// Appends the OTLP span `span` to `out`, as one field `spans` of a `ScopeSpans`.

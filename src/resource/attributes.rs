@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::cache::is_cut;
 use crate::otlp::view::{self, AnyValue};
 use crate::otlp::wire::{Reader, Value};
 use crate::otlp::write;
@@ -16,6 +17,8 @@ pub const ATTRIBUTES_MAX: usize = 1_024;
 pub struct Attributes {
     entries: Vec<Entry>,
     dropped_count: u32,
+    /// Some were left out here.
+    is_cut: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +29,7 @@ struct Entry {
 }
 
 impl Attributes {
-    /// Reads the message `Resource`.
+    /// Reads the message `Resource`, as far as it is looked at ([`super::cache::shared_head`]).
     pub(super) fn read(resource: &[u8]) -> Self {
         let mut attributes = Attributes::default();
         let mut seen = HashSet::new();
@@ -50,6 +53,9 @@ impl Attributes {
                 _ => {}
             }
         }
+        // Behind the part that is looked at there may be any number.
+        over = over.saturating_add(u32::from(is_cut(resource)));
+        attributes.is_cut = over > 0;
         attributes.dropped_count = over.saturating_add(sent_dropped);
         attributes
     }
@@ -71,7 +77,14 @@ impl Attributes {
         self.entries.is_empty()
     }
 
-    /// Attributes that were lost: before they came here, or over [`ATTRIBUTES_MAX`].
+    /// Whether attributes were left out here.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
+    /// Attributes that were lost: before they came here, or over [`ATTRIBUTES_MAX`], and one for all that is beyond the part that
+    /// is looked at.
     #[must_use]
     pub fn dropped_count(&self) -> u32 {
         self.dropped_count
@@ -92,9 +105,22 @@ impl Attributes {
         self.entries.retain(|entry| !(keys.contains(&&entry.key[..]) && AnyValue::new(&entry.value).is_blank()));
     }
 
-    /// The keys that `wanted` picks.
-    pub(super) fn keys_where(&self, wanted: impl Fn(&[u8]) -> bool) -> Vec<Vec<u8>> {
-        self.entries.iter().filter(|entry| wanted(&entry.key)).map(|entry| entry.key.clone()).collect()
+    /// Removes those whose keys `picks` names.
+    pub(super) fn remove_where(&mut self, picks: impl Fn(&[u8]) -> bool) {
+        self.entries.retain(|entry| !picks(&entry.key));
+    }
+
+    /// Replaces the values whose keys `picks` names, where there is a replacement.
+    pub(super) fn change_where(
+        &mut self,
+        picks: impl Fn(&[u8]) -> bool,
+        replacement: impl Fn(AnyValue<'_>) -> Option<Vec<u8>>,
+    ) {
+        for entry in self.entries.iter_mut().filter(|entry| picks(&entry.key)) {
+            if let Some(value) = replacement(AnyValue::new(&entry.value)) {
+                entry.value = value;
+            }
+        }
     }
 
     /// The value of `key` as a message `AnyValue`.

@@ -1,6 +1,7 @@
 //! Requests that are held as bytes, and the fragments of traces in them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -16,6 +17,8 @@ use crate::sampling::Keep;
 /// the last trace that needs it is released.
 #[derive(Debug)]
 pub struct Request {
+    /// No other request of this process has the same.
+    number: u64,
     body: Mutex<Body>,
     spans: Box<[HeldSpan]>,
     scopes: Box<[Scope]>,
@@ -50,8 +53,10 @@ impl Request {
         hold: Option<Arc<Hold>>,
         compression: Option<Arc<Compression>>,
     ) -> Arc<Self> {
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         let body = Mutex::new(Body::new(body, share));
-        let request = Arc::new(Request { body, spans, scopes, hold, compression });
+        let request = Arc::new(Request { number, body, spans, scopes, hold, compression });
         request.enlist();
         request
     }
@@ -75,9 +80,21 @@ pub struct Fragment {
     count: u32,
 }
 
+/// Names one `ScopeSpans` of one request, whose spans share all but their own bytes. No other one has the same name, not even
+/// when the request is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ScopeId {
+    /// The request's number.
+    pub request: u64,
+    /// Its entry in the request's scopes.
+    pub scope: u32,
+}
+
 /// The bytes of one held span.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct SpanBytes<'a> {
+    /// Where it stands, if it stands in a request that is held.
+    pub scope_id: Option<ScopeId>,
     /// The `Resource` message; empty if there is none.
     pub resource: &'a [u8],
     /// `schema_url` of the `ResourceSpans`.
@@ -116,14 +133,10 @@ impl Fragment {
         self.count
     }
 
-    /// The first spans, at most `count_max` of them, and the others if there are any.
+    /// The spans behind the first `done` ones, if there are any.
     #[must_use]
-    pub fn split(self, count_max: u32) -> (Self, Option<Self>) {
-        if self.count <= count_max {
-            return (self, None);
-        }
-        let rest = Fragment::new(Arc::clone(&self.request), self.first + count_max, self.count - count_max);
-        (Fragment { count: count_max, ..self }, Some(rest))
+    pub fn behind(self, done: u32) -> Option<Self> {
+        (done < self.count).then(|| Fragment { first: self.first + done, count: self.count - done, ..self })
     }
 
     /// Gets at the bytes of the spans.
@@ -165,6 +178,7 @@ impl OpenFragment<'_> {
             let scope = request.scopes.get(held.scope as usize).copied().unwrap_or_default();
             let body = &self.body;
             SpanBytes {
+                scope_id: Some(ScopeId { request: request.number, scope: held.scope }),
                 resource: scope.resource.of(body),
                 resource_schema_url: scope.resource_schema_url.of(body),
                 scope: scope.scope.of(body),

@@ -71,6 +71,13 @@ impl Program {
         }
     }
 
+    /// Memory of the process that no file is behind.
+    pub fn resident_bytes(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+    }
+
     /// Sends a signal, and waits for the end.
     pub fn signal(mut self, name: &str) -> Option<i32> {
         assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());

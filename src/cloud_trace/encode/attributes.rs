@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::hash::{BuildHasher, Hasher};
 
-use foldhash::fast::FixedState;
+use foldhash::SharedSeed;
+use foldhash::fast::SeedableRandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use smallvec::SmallVec;
@@ -40,6 +41,16 @@ pub(super) struct Attribute<'a> {
     pub(super) value: AnyValue<'a>,
     /// False if another attribute of its key is written instead.
     pub(super) live: bool,
+}
+
+impl Attribute<'_> {
+    /// Writes it as an entry, if the span has room for it.
+    #[inline]
+    pub(super) fn write(&self, out: &mut Vec<u8>, scratch: &mut Scratch) -> bool {
+        let start = out.len();
+        entry(out, &self.key, self.value, &mut scratch.renderer);
+        scratch.has_room_or_cut(out, start)
+    }
 }
 
 impl<'a> AttributeList<'a> {
@@ -148,10 +159,8 @@ pub(super) fn attribute_map<'a>(
     }
     list.dedupe(&mut scratch.keys);
     write::message(out, number, |out| {
-        for item in list.live() {
-            entry(out, &item.key, item.value, &mut scratch.renderer);
-        }
-        write::count(out, 2, list.dropped_count);
+        let without_room = list.live().filter(|item| !item.write(out, scratch)).count();
+        write::count(out, 2, list.dropped_count + without_room as u64);
     });
 }
 
@@ -160,6 +169,21 @@ pub(super) fn attribute_map<'a>(
 pub(super) struct Scratch {
     pub(super) keys: KeyIndex,
     pub(super) renderer: Renderer,
+    /// Where attributes, events and links of the span end at the latest in the buffer that it is written to.
+    pub(super) end: usize,
+}
+
+impl Scratch {
+    /// Takes back what was written to `out` from `start` on, if the span has no room for it; false in this case.
+    #[inline]
+    pub(super) fn has_room_or_cut(&mut self, out: &mut Vec<u8>, start: usize) -> bool {
+        let has_room = out.len() <= self.end;
+        if !has_room {
+            out.truncate(start);
+            self.renderer.note(Alteration { cut: true, ..Alteration::default() });
+        }
+        has_room
+    }
 }
 
 /// A set of keys that may say yes wrongly, but never no: nearly every span repeats no key, and so needs no more than
@@ -235,10 +259,12 @@ impl KeyIndex {
     }
 }
 
-/// The same in every encoder, as an encoded resource may be shared. Forged collisions cost little, as lists are short.
+/// The same in every encoder, as an encoded resource may be shared; another one in each process, so that senders cannot make keys
+/// that are told apart slowly.
 #[inline]
 pub(super) fn key_hash(key: &str) -> u64 {
-    let mut hasher = FixedState::default().build_hasher();
+    const SEED: u64 = 0;
+    let mut hasher = SeedableRandomState::with_seed(SEED, SharedSeed::global_random()).build_hasher();
     hasher.write(key.as_bytes());
     hasher.finish()
 }
@@ -246,10 +272,16 @@ pub(super) fn key_hash(key: &str) -> u64 {
 /// Writes an entry of `attribute_map`.
 #[inline]
 pub(super) fn entry(out: &mut Vec<u8>, key: &str, value: AnyValue<'_>, renderer: &mut Renderer) {
+    cut_entry(out, key, value, VALUE_BYTES_MAX, renderer);
+}
+
+/// [`entry`], with a text of at most `max` bytes.
+#[inline]
+pub(super) fn cut_entry(out: &mut Vec<u8>, key: &str, value: AnyValue<'_>, max: usize, renderer: &mut Renderer) {
     match value {
         AnyValue::Bool(v) => scalar_entry(out, key, 3, u64::from(v)),
         AnyValue::Int(v) => scalar_entry(out, key, 2, v.cast_unsigned()),
-        _ => string_entry(out, key, renderer.value(value, VALUE_BYTES_MAX)),
+        _ => string_entry(out, key, renderer.value(value, max)),
     }
 }
 

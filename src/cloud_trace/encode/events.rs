@@ -23,10 +23,16 @@ pub(super) fn write(
     let cut = events.count > EVENTS_MAX;
     scratch.renderer.note(Alteration { cut, ..Alteration::default() });
     write::message(out, 9, |out| {
+        let mut written = 0;
         for event in view::submessages(span, 11).take(EVENTS_MAX) {
+            let start = out.len();
             write::message(out, 1, |out| time_event(out, event, span_start, names, scratch));
+            if !scratch.has_room_or_cut(out, start) {
+                break;
+            }
+            written += 1;
         }
-        write::count(out, 2, events.lost_count(events.count.min(EVENTS_MAX)));
+        write::count(out, 2, events.lost_count(written));
     });
 }
 

@@ -16,7 +16,11 @@ pub(super) fn write(out: &mut Vec<u8>, span: &[u8], links: Repeated, names: &Key
     write::message(out, 10, |out| {
         let mut written = 0;
         for link in view::submessages(span, 13).filter_map(Link::read).take(LINKS_MAX) {
+            let start = out.len();
             write::message(out, 1, |out| link.write(out, names, scratch));
+            if !scratch.has_room_or_cut(out, start) {
+                break;
+            }
             written += 1;
         }
         scratch.renderer.note(Alteration { cut: written < links.count, ..Alteration::default() });

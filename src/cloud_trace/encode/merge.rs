@@ -6,70 +6,76 @@
 
 use smallvec::SmallVec;
 
-use super::attributes::{AttributeList, Scratch, entry, key_hash};
+use super::attributes::{AttributeList, Scratch};
+use super::origin::{Origin, SCOPE_KEYS};
 use super::resource::{EncodedResource, Owner};
 use super::{ATTRIBUTES_MAX, write};
 use crate::otlp::altered::Alteration;
-use crate::otlp::view;
 
-const SCOPE_NAME: &str = "otel.scope.name";
-const SCOPE_VERSION: &str = "otel.scope.version";
-
-/// Appends the name and version of the message `InstrumentationScope` as attributes, for the span's own to override,
-/// unless the resource has them.
-pub(super) fn push_scope<'a>(list: &mut AttributeList<'a>, scope: &'a [u8], resource: &EncodedResource) {
-    let (name, version) = view::scope_name_version(scope);
-    let is_free = |key| resource.owner(key, key_hash(key)).is_none();
-    if is_free(SCOPE_NAME) {
-        list.push(SCOPE_NAME.as_bytes(), view::AnyValue::String(name));
-    }
-    if !version.is_empty() && is_free(SCOPE_VERSION) {
-        list.push(SCOPE_VERSION.as_bytes(), view::AnyValue::String(version));
-    }
+/// What spans share that gives way to the attributes of a span.
+#[derive(Debug, Default)]
+struct Overridden {
+    /// Entries of the resource, in ascending order.
+    resource: SmallVec<[usize; 8]>,
+    /// By the keys of the scope.
+    scope: [bool; SCOPE_KEYS.len()],
 }
 
-/// Writes the field `attributes` of a span. `list` has the scope's and the span's own attributes, `annotations` are
-/// map entries.
+/// Writes the field `attributes` of a span. `list` has the span's own attributes, `annotations` are map entries.
 pub(super) fn write(
     out: &mut Vec<u8>,
     list: &mut AttributeList<'_>,
-    resource: &EncodedResource,
+    origin: &Origin,
     annotations: &[u8],
     scratch: &mut Scratch,
 ) {
+    let resource = &origin.resource;
     list.dedupe(&mut scratch.keys);
-    let overridden = override_resource(list, resource);
-    let room = ATTRIBUTES_MAX - resource.own_count();
-    let (span_count, resource_count) = (list.live().count(), resource.users_count() - overridden.len());
+    let overridden = override_shared(list, resource);
+    let scope = || {
+        origin
+            .scope
+            .iter()
+            .zip(overridden.scope)
+            .filter(|(scope, is_overridden)| !is_overridden && !scope.entry.is_empty())
+    };
+    let room = ATTRIBUTES_MAX - resource.own_count() - scope().count();
+    let (span_count, resource_count) = (list.live().count(), resource.users_count() - overridden.resource.len());
     let span_kept = span_count.min(room);
     let resource_kept = resource_count.min(room - span_kept);
-    let lost = (span_count - span_kept + resource_count - resource_kept) as u64;
+    let lost = span_count - span_kept + resource_count - resource_kept;
     scratch.renderer.note(list.altered());
     scratch.renderer.note(Alteration { cut: lost > 0, ..Alteration::default() });
     write::message(out, 7, |out| {
-        resource.write(out, &overridden, resource_kept);
+        resource.write(out, &overridden.resource, resource_kept);
         out.extend_from_slice(annotations);
-        for item in list.live().take(span_kept) {
-            entry(out, &item.key, item.value, &mut scratch.renderer);
+        for (scope, _) in scope() {
+            out.extend_from_slice(&scope.entry);
+            scratch.renderer.note(scope.altered);
         }
+        let without_room = list.live().take(span_kept).filter(|item| !item.write(out, scratch)).count();
+        let lost = (lost + without_room) as u64;
         write::count(out, 2, lost + list.dropped_count() + resource.dropped_count);
     });
 }
 
-/// Lets attributes give way to ours of the same key, and finds the entries of the resource that give way to them, in
-/// ascending order.
-fn override_resource(list: &mut AttributeList<'_>, resource: &EncodedResource) -> SmallVec<[usize; 8]> {
-    let mut overridden = SmallVec::new();
+/// Lets attributes give way to ours of the same key, and finds what gives way to them.
+fn override_shared(list: &mut AttributeList<'_>, resource: &EncodedResource) -> Overridden {
+    let mut overridden = Overridden::default();
     if !list.may_repeat() {
         return overridden;
     }
     for item in list.live_mut() {
         match resource.owner(&item.key, item.hash) {
-            None => {}
+            None => {
+                for (key, is_overridden) in SCOPE_KEYS.iter().zip(&mut overridden.scope) {
+                    *is_overridden |= item.key == *key;
+                }
+            }
             Some(Owner::Us) => item.live = false,
-            Some(Owner::User(place)) => overridden.push(place),
+            Some(Owner::User(place)) => overridden.resource.push(place),
         }
     }
-    overridden.sort_unstable();
+    overridden.resource.sort_unstable();
     overridden
 }

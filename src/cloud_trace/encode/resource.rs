@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::attributes::{AttributeList, IDENTITIES, KeyFilter, KeyIndex, Keyed, Scratch, entry, key_hash};
+use super::attributes::{AttributeList, IDENTITIES, KeyFilter, KeyIndex, Keyed, Scratch, cut_entry, key_hash};
 use super::names::KeyNames;
-use super::{EncodeError, EncoderSettings, labels, write};
+use super::origin::SCOPE_KEYS;
+use super::{EncodeError, EncoderSettings, LONG_VALUE_BYTES_MAX, RESOURCE_BYTES_MAX, VALUE_BYTES_MAX, labels, write};
 use crate::otlp::altered::Alteration;
 use crate::otlp::view::AnyValue;
 use crate::resource::{Attributes, Rewriter};
@@ -20,19 +21,59 @@ pub struct EncodedResource {
     is_foreign: bool,
     /// `projects/{project}/traces/`.
     pub(super) name_prefix: String,
-    /// All map entries, one after the other.
-    block: Vec<u8>,
-    /// The entries of the block, ours first: the least important last.
-    entries: Vec<ResourceEntry>,
+    entries: Entries,
     /// How many of the entries are ours: a span's attribute of the same key gives way to them.
     own_count: usize,
-    keys: KeyIndex,
-    /// The same keys, for the lists of the spans.
-    pub(super) filter: KeyFilter,
     /// Attributes of the resource that were lost.
     pub(super) dropped_count: u64,
     /// What became of it otherwise.
     pub(super) altered: Alteration,
+}
+
+/// Map entries that find their keys.
+#[derive(Debug, Default)]
+struct Entries {
+    /// All of them, one after the other.
+    block: Vec<u8>,
+    /// Those of the block, ours first: the least important last.
+    all: Vec<ResourceEntry>,
+    keys: KeyIndex,
+    /// The same keys, and those of the scope, for the lists of the spans.
+    filter: KeyFilter,
+    /// Bytes of a value.
+    value_max: usize,
+    /// Entries that had no room in the block.
+    left_out_count: u64,
+}
+
+impl Entries {
+    /// Appends an entry, if there is room for it. Where values could be shorter and something had no room, nothing has.
+    fn add(&mut self, key: &str, value: AnyValue<'_>, scratch: &mut Scratch) {
+        if self.left_out_count > 0 && self.value_max > LONG_VALUE_BYTES_MAX {
+            return;
+        }
+        let start = self.block.len();
+        cut_entry(&mut self.block, key, value, self.value_max, &mut scratch.renderer);
+        if self.block.len() > RESOURCE_BYTES_MAX {
+            self.block.truncate(start);
+            self.left_out_count += 1;
+            return scratch.renderer.note(Alteration { cut: true, ..Alteration::default() });
+        }
+        self.note(key);
+    }
+
+    /// Notes that the block holds the entry of `key` up to here.
+    fn note(&mut self, key: &str) {
+        let hash = key_hash(key);
+        self.filter.insert(hash);
+        self.all.push(ResourceEntry { key: key.into(), hash, end: self.block.len() });
+        self.keys.replace(&self.all, self.all.len() - 1);
+    }
+
+    #[inline]
+    fn find(&self, key: &str, hash: u64) -> Option<usize> {
+        self.keys.find(&self.all, key, hash)
+    }
 }
 
 #[derive(Debug)]
@@ -95,35 +136,54 @@ impl EncodedResource {
             is_foreign: !settings.allows(&project),
             name_prefix: format!("projects/{project}/traces/"),
             project,
-            block: Vec::new(),
-            entries: Vec::new(),
+            entries: Entries::default(),
             own_count: 0,
-            keys: KeyIndex::default(),
-            filter: KeyFilter::default(),
-            dropped_count: u64::from(attributes.dropped_count()),
+            dropped_count: 0,
             altered: Alteration::default(),
         };
-        resource.add_own(&attributes, settings, scratch);
-        resource.add_users(&attributes, &settings.names, scratch);
-        resource.altered = scratch.renderer.take_altered();
+        if !resource.fill(&attributes, settings, VALUE_BYTES_MAX, scratch) {
+            // The second time what does not fit is left out.
+            resource.fill(&attributes, settings, LONG_VALUE_BYTES_MAX, scratch);
+        }
         resource
+    }
+
+    /// Writes all entries, with values of at most `value_max` bytes. Returns whether they fit; if they do not and values could be
+    /// shorter, nothing that was written is of use.
+    fn fill(
+        &mut self,
+        attributes: &Attributes,
+        settings: &EncoderSettings,
+        value_max: usize,
+        scratch: &mut Scratch,
+    ) -> bool {
+        self.entries = Entries { value_max, ..Entries::default() };
+        // A span may have the scope's keys, which are written beside the resource.
+        SCOPE_KEYS.iter().for_each(|key| _ = self.entries.filter.insert(key_hash(key)));
+        self.dropped_count = u64::from(attributes.dropped_count());
+        scratch.renderer.note(Alteration { cut: attributes.is_cut(), ..Alteration::default() });
+        self.add_own(attributes, settings, scratch);
+        self.add_users(attributes, &settings.names, scratch);
+        self.dropped_count += self.entries.left_out_count;
+        self.altered = scratch.renderer.take_altered();
+        self.entries.left_out_count == 0
     }
 
     /// The labels, and the keys of the annotations, which are written with each span.
     fn add_own(&mut self, attributes: &Attributes, settings: &EncoderSettings, scratch: &mut Scratch) {
         if settings.annotate {
-            annotation::KEYS.iter().for_each(|key| self.note(key));
+            annotation::KEYS.iter().for_each(|key| self.entries.note(key));
         }
         for (key, value) in labels::monitored_resource(attributes, settings.cloud_run_revision) {
-            self.add(&key, AnyValue::String(value.as_bytes()), scratch);
+            self.entries.add(&key, AnyValue::String(value.as_bytes()), scratch);
         }
-        self.own_count = self.entries.len();
+        self.own_count = self.entries.all.len();
     }
 
     /// The agent, unless somebody set it, and the attributes that are not overwritten by ours.
     fn add_users(&mut self, attributes: &Attributes, names: &KeyNames, scratch: &mut Scratch) {
         if attributes.get(labels::AGENT).is_none() {
-            self.add(labels::AGENT, AnyValue::String(labels::agent(attributes).as_bytes()), scratch);
+            self.entries.add(labels::AGENT, AnyValue::String(labels::agent(attributes).as_bytes()), scratch);
         }
         let mut list = AttributeList::new(names);
         for (key, value) in attributes.iter() {
@@ -131,31 +191,18 @@ impl EncodedResource {
         }
         list.dedupe(&mut scratch.keys);
         for item in list.live() {
-            if self.keys.find(&self.entries, &item.key, item.hash).is_none() {
-                self.add(&item.key, item.value, scratch);
+            if self.entries.find(&item.key, item.hash).is_none() {
+                self.entries.add(&item.key, item.value, scratch);
             }
         }
         self.dropped_count += list.dropped_count();
         scratch.renderer.note(list.altered());
     }
 
-    fn add(&mut self, key: &str, value: AnyValue<'_>, scratch: &mut Scratch) {
-        entry(&mut self.block, key, value, &mut scratch.renderer);
-        self.note(key);
-    }
-
-    /// Notes that the block holds the entry of `key` up to here.
-    fn note(&mut self, key: &str) {
-        let hash = key_hash(key);
-        self.filter.insert(hash);
-        self.entries.push(ResourceEntry { key: key.into(), hash, end: self.block.len() });
-        self.keys.replace(&self.entries, self.entries.len() - 1);
-    }
-
     /// Whose `key` is, if the resource has it.
     #[inline]
     pub(super) fn owner(&self, key: &str, hash: u64) -> Option<Owner> {
-        let place = self.keys.find(&self.entries, key, hash)?;
+        let place = self.entries.find(key, hash)?;
         Some(if place < self.own_count { Owner::Us } else { Owner::User(place) })
     }
 
@@ -166,27 +213,34 @@ impl EncodedResource {
 
     /// How many of the entries a span may override.
     pub(super) fn users_count(&self) -> usize {
-        self.entries.len() - self.own_count
+        self.entries.all.len() - self.own_count
+    }
+
+    /// The keys of the entries and of the scope.
+    pub(super) fn filter(&self) -> &KeyFilter {
+        &self.entries.filter
     }
 
     /// Writes our entries and the first `users_max` of the others, without those in `overridden` (ascending).
     pub(super) fn write(&self, out: &mut Vec<u8>, overridden: &[usize], users_max: usize) {
+        let Entries { block, all, .. } = &self.entries;
         if overridden.is_empty() && users_max >= self.users_count() {
-            return out.extend_from_slice(&self.block);
+            return out.extend_from_slice(block);
         }
-        let own_end = self.own_count.checked_sub(1).map_or(0, |last| self.entries[last].end);
-        out.extend_from_slice(&self.block[..own_end]);
-        let live = (self.own_count..self.entries.len()).filter(|place| overridden.binary_search(place).is_err());
+        let own_end = self.own_count.checked_sub(1).map_or(0, |last| all[last].end);
+        out.extend_from_slice(&block[..own_end]);
+        let live = (self.own_count..all.len()).filter(|place| overridden.binary_search(place).is_err());
         for place in live.take(users_max) {
-            let start = place.checked_sub(1).map_or(0, |before| self.entries[before].end);
-            out.extend_from_slice(&self.block[start..self.entries[place].end]);
+            let start = place.checked_sub(1).map_or(0, |before| all[before].end);
+            out.extend_from_slice(&block[start..all[place].end]);
         }
     }
 
     /// Roughly what it holds, in bytes.
     pub(super) fn size_bytes(&self) -> usize {
-        let keys: usize = self.entries.iter().map(|entry| entry.key.len()).sum();
-        let entries = self.entries.len() * (size_of::<ResourceEntry>() + 2 * size_of::<u32>());
-        size_of::<Self>() + self.request_name.len() + self.name_prefix.len() + self.block.len() + keys + entries
+        let Entries { block, all, .. } = &self.entries;
+        let keys: usize = all.iter().map(|entry| entry.key.len()).sum();
+        let entries = all.capacity() * (size_of::<ResourceEntry>() + 2 * size_of::<u32>());
+        size_of::<Self>() + self.request_name.len() + self.name_prefix.len() + block.capacity() + keys + entries
     }
 }

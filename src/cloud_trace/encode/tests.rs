@@ -51,13 +51,19 @@ fn encode_body(encoder: &mut Encoder, body: Vec<u8>, keep: Keep) -> Vec<v2::Span
     let mut out = Vec::new();
     for fact in &found.facts {
         let scope = found.scopes[fact.scope as usize];
-        let resource = encoder.resource(scope.resource.of(&body));
-        encoder.span(&resource, scope.scope.of(&body), fact.span.of(&body), keep, &mut out).unwrap();
+        let span = fact.span.of(&body);
+        let origin = origin(encoder, scope.resource.of(&body), scope.scope.of(&body));
+        encoder.span(&origin, span, keep, &mut out).unwrap();
     }
     let request = BatchWriteSpansRequest::decode(&out[..]).unwrap();
     // As long as prost's: no key occurs twice, no varint is longer than it must be, no default is spelt out.
     assert_eq!(request.encoded_len(), out.len());
     request.spans
+}
+
+/// The origin of spans that stand in no request.
+fn origin(encoder: &mut Encoder, resource: &[u8], scope: &[u8]) -> Arc<Origin> {
+    encoder.origin(SpanBytes { resource, scope, ..SpanBytes::default() })
 }
 
 fn body(resource: Option<&Resource>, scope: Option<&InstrumentationScope>, span: &Span) -> Vec<u8> {
@@ -316,11 +322,11 @@ fn times_are_mended() {
 fn spans_of_clocks_that_are_days_off_fail_alone() {
     const NOW: u64 = 1_700_000_000_000_000_000;
     let mut encoder = encoder(false);
-    let resource = encoder.resource(&[]);
+    let origin = origin(&mut encoder, &[], &[]);
     let mut out = vec![];
     let encode = |encoder: &mut Encoder, start, end, out: &mut Vec<u8>| {
         let span = Span { start_time_unix_nano: start, end_time_unix_nano: end, ..plain_span() };
-        encoder.span(&resource, &[], &span.encode_to_vec(), errors(), out)
+        encoder.span(&origin, &span.encode_to_vec(), errors(), out)
     };
     assert_eq!(encode(&mut encoder, 1, 2, &mut out), Ok(()), "any time before the clock is set");
     encoder.set_now(NOW);
@@ -477,7 +483,7 @@ fn what_is_no_utf8_is_mended() {
 #[test]
 fn malformed_spans_leave_the_output_alone() {
     let mut encoder = encoder(true);
-    let resource = encoder.resource(&[]);
+    let origin = origin(&mut encoder, &[], &[]);
     let (trace_id, span_id) = (raw_field(1, &[1; 16]), raw_field(2, &[1; 8]));
     let cases = [
         (vec![0xff], EncodeError::Wire(WireError::Truncated)),
@@ -488,7 +494,7 @@ fn malformed_spans_leave_the_output_alone() {
     ];
     for (span, error) in cases {
         let mut out = b"before".to_vec();
-        assert_eq!(encoder.span(&resource, &[], &span, errors(), &mut out), Err(error));
+        assert_eq!(encoder.span(&origin, &span, errors(), &mut out), Err(error));
         assert_eq!(out, b"before");
     }
 }

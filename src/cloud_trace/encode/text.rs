@@ -74,7 +74,8 @@ impl Renderer {
         self.render(max, |out| out.write_all(String::from_utf8_lossy(raw).as_bytes()))
     }
 
-    /// A value as text, cut to `max` bytes: arrays and maps as compact JSON, bytes as base64, nothing as nothing.
+    /// A value as text, cut to `max` bytes: arrays and maps as compact JSON, bytes as base64, nothing as nothing. Elements that begin
+    /// behind the limit are not counted as cut off.
     #[inline]
     pub(super) fn value<'a>(&'a mut self, value: AnyValue<'a>, max: usize) -> Clip<'a> {
         match value {
@@ -98,6 +99,11 @@ impl Renderer {
         let clip = clip(&self.kept, self.total, max);
         self.altered.cut |= clip.cut_count > 0;
         clip
+    }
+
+    /// Whether what comes now is cut off.
+    fn is_full(&self) -> bool {
+        self.kept.len() == self.kept_max
     }
 
     /// Notes what was done beside the text that is rendered here.
@@ -139,6 +145,7 @@ fn json(out: &mut Renderer, value: AnyValue<'_>, depth: u32) -> io::Result<()> {
     }
 }
 
+/// The elements of a list or map, as far as the limit: what is cut off anyway is not rendered.
 fn list<T>(
     out: &mut Renderer,
     [open, close]: &[u8; 2],
@@ -147,6 +154,9 @@ fn list<T>(
 ) -> io::Result<()> {
     out.write_all(&[*open])?;
     for (i, item) in items.enumerate() {
+        if out.is_full() {
+            return Ok(());
+        }
         if i > 0 {
             out.write_all(b",")?;
         }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
 use crate::otlp::view::submessages;
@@ -39,16 +40,35 @@ pub struct Place<'a> {
     pub resource: &'a [u8],
     /// The fields before the spans: `name` of the `BatchWriteSpansRequest`, or those of the `ScopeSpans`.
     pub head: &'a [u8],
+    /// Stands for resource and head, so that they are not compared for each span; `None` where they are short.
+    pub number: Option<u64>,
 }
 
-type ByBytes<V> = hashbrown::HashMap<Vec<u8>, V, RandomState>;
+/// A place within a message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Below<'a> {
+    resource: &'a [u8],
+    head: &'a [u8],
+    number: Option<u64>,
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn below(self) -> Below<'a> {
+        Below { resource: self.resource, head: self.head, number: self.number }
+    }
+}
+
+type ByBytes<V> = HashMap<Vec<u8>, V, RandomState>;
 
 /// A message under construction. Spans of the same place stand together, in the order in which they came.
 #[derive(Debug)]
 pub(super) struct Gathered {
     form: Form,
-    /// Records by head by resource.
-    resources: ByBytes<ByBytes<Vec<u8>>>,
+    /// Places in `records` by head by resource.
+    resources: ByBytes<ByBytes<usize>>,
+    /// The same by the numbers of places.
+    numbers: HashMap<u64, usize, RandomState>,
+    records: Vec<Vec<u8>>,
     span_count: u32,
     encoded_len: usize,
     held_bytes: usize,
@@ -56,7 +76,15 @@ pub(super) struct Gathered {
 
 impl Gathered {
     pub(super) fn new(form: Form) -> Self {
-        Gathered { form, resources: ByBytes::default(), span_count: 0, encoded_len: 0, held_bytes: 0 }
+        Gathered {
+            form,
+            resources: ByBytes::default(),
+            numbers: HashMap::default(),
+            records: Vec::new(),
+            span_count: 0,
+            encoded_len: 0,
+            held_bytes: 0,
+        }
     }
 
     pub(super) fn span_count(&self) -> u32 {
@@ -74,39 +102,72 @@ impl Gathered {
     }
 
     /// What [`Gathered::encoded_len`] would be with one more span.
-    pub(super) fn len_with(&self, resource: &[u8], head: &[u8], record: &[u8]) -> usize {
+    pub(super) fn len_with(&self, place: Below<'_>, record: &[u8]) -> usize {
+        let place_len = if self.find(place).is_some() { 0 } else { self.place_len(place) };
+        self.encoded_len + place_len + record.len()
+    }
+
+    /// Adds a span: the whole field, with its key and length.
+    pub(super) fn push(&mut self, place: Below<'_>, record: &[u8]) {
+        let at = match self.find(place) {
+            Some(at) => at,
+            None => self.add(place),
+        };
+        self.encoded_len += record.len();
+        self.span_count += 1;
+        let records = &mut self.records[at];
+        self.held_bytes -= records.capacity();
+        records.extend_from_slice(record);
+        self.held_bytes += records.capacity();
+    }
+
+    /// Where the spans of the place are.
+    fn find(&self, place: Below<'_>) -> Option<usize> {
+        match place.number {
+            Some(number) => self.numbers.get(&number).copied(),
+            None => self.resources.get(place.resource)?.get(place.head).copied(),
+        }
+    }
+
+    /// Makes room for the spans of a place.
+    fn add(&mut self, place: Below<'_>) -> usize {
+        self.encoded_len += self.place_len(place);
+        let heads = slot(&mut self.resources, place.resource, &mut self.held_bytes);
+        let next = self.records.len();
+        let at = *heads.entry_ref(place.head).or_insert(next);
+        if at == next {
+            self.held_bytes += place.head.len() + size_of::<(Vec<u8>, usize, Vec<u8>)>();
+            self.records.push(Vec::new());
+        }
+        if let Some(number) = place.number {
+            self.held_bytes += size_of::<(u64, usize)>();
+            self.numbers.insert(number, at);
+        }
+        at
+    }
+
+    /// What a place adds to the message beside its spans.
+    fn place_len(&self, place: Below<'_>) -> usize {
         let wrap = match self.form {
             Form::CloudTrace => 0,
             Form::Otlp => WRAP_BYTES_MAX,
         };
-        let place = match self.resources.get(resource) {
-            Some(heads) if heads.contains_key(head) => 0,
-            Some(_) => head.len() + wrap,
-            None => resource.len() + wrap + head.len() + wrap,
-        };
-        self.encoded_len + place + record.len()
-    }
-
-    /// Adds a span: the whole field, with its key and length.
-    pub(super) fn push(&mut self, resource: &[u8], head: &[u8], record: &[u8]) {
-        self.encoded_len = self.len_with(resource, head, record);
-        self.span_count += 1;
-        let held_bytes = &mut self.held_bytes;
-        let heads = slot(&mut self.resources, resource, held_bytes);
-        let records = slot(heads, head, held_bytes);
-        *held_bytes -= records.capacity();
-        records.extend_from_slice(record);
-        *held_bytes += records.capacity();
+        match self.resources.get(place.resource) {
+            Some(heads) if heads.contains_key(place.head) => 0,
+            Some(_) => place.head.len() + wrap,
+            None => place.resource.len() + wrap + place.head.len() + wrap,
+        }
     }
 
     /// The message.
     pub(super) fn finish(self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.encoded_len);
         for (resource, heads) in &self.resources {
+            let scopes = || heads.iter().map(|(head, at)| (&head[..], &self.records[*at][..]));
             match self.form {
                 // One head: a call is of one project.
-                Form::CloudTrace => heads.iter().for_each(|(head, records)| put(&mut out, &[head, records])),
-                Form::Otlp => resource_spans(&mut out, resource, heads),
+                Form::CloudTrace => scopes().for_each(|(head, records)| put(&mut out, &[head, records])),
+                Form::Otlp => resource_spans(&mut out, resource, scopes),
             }
         }
         out
@@ -126,11 +187,15 @@ fn put(out: &mut Vec<u8>, parts: &[&[u8]]) {
 }
 
 /// Appends a field `resource_spans`.
-fn resource_spans(out: &mut Vec<u8>, resource: &[u8], scopes: &ByBytes<Vec<u8>>) {
-    let scopes_len = scopes.iter().map(|(scope, records)| wrapped_len(scope.len() + records.len())).sum::<usize>();
+fn resource_spans<'a, I: Iterator<Item = (&'a [u8], &'a [u8])>>(
+    out: &mut Vec<u8>,
+    resource: &[u8],
+    scopes: impl Fn() -> I,
+) {
+    let scopes_len = scopes().map(|(scope, records)| wrapped_len(scope.len() + records.len())).sum::<usize>();
     header(out, RESOURCE_SPANS_FIELD, resource.len() + scopes_len);
     out.extend_from_slice(resource);
-    for (scope, records) in scopes {
+    for (scope, records) in scopes() {
         header(out, SCOPE_SPANS_FIELD, scope.len() + records.len());
         put(out, &[scope, records]);
     }
@@ -147,7 +212,14 @@ fn wrapped_len(len: usize) -> usize {
 }
 
 /// A span in a message: where it stands, and the whole field.
-type Found<'a> = (&'a [u8], &'a [u8], &'a [u8]);
+#[derive(Clone, Copy, Debug)]
+struct Found<'a> {
+    resource: &'a [u8],
+    head: &'a [u8],
+    /// Counts the `ScopeSpans`, or the messages.
+    place: u64,
+    record: &'a [u8],
+}
 
 impl Form {
     /// The form of this number.
@@ -159,7 +231,7 @@ impl Form {
     /// The spans of a finished message as two messages, half of them in each, and how many are in the first one;
     /// `None` if there are no two.
     pub(super) fn halves(self, message: &[u8]) -> Option<(Vec<u8>, u32, Vec<u8>)> {
-        let spans = self.spans(message);
+        let spans = self.spans([message].into_iter());
         let left_count = spans.len() / 2;
         let (left, right) = spans.split_at(left_count);
         (left_count > 0).then(|| (self.gather(left), left_count as u32, self.gather(right)))
@@ -167,25 +239,33 @@ impl Form {
 
     /// The spans of finished messages as one.
     pub(super) fn join<'a>(self, messages: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
-        let spans = messages.flat_map(|message| self.spans(message)).collect::<Vec<_>>();
-        self.gather(&spans)
+        self.gather(&self.spans(messages))
     }
 
     fn gather(self, spans: &[Found<'_>]) -> Vec<u8> {
         let mut gathered = Gathered::new(self);
-        spans.iter().for_each(|(resource, head, record)| gathered.push(resource, head, record));
+        for &Found { resource, head, place, record } in spans {
+            gathered.push(Below { resource, head, number: Some(place) }, record);
+        }
         gathered.finish()
     }
 
-    /// The spans of a finished message.
-    fn spans(self, message: &[u8]) -> Vec<Found<'_>> {
+    /// The spans of finished messages.
+    fn spans<'a>(self, messages: impl Iterator<Item = &'a [u8]>) -> Vec<Found<'a>> {
         let mut found = Vec::new();
-        match self {
-            Form::CloudTrace => find(&[], message, &mut found),
-            Form::Otlp => {
-                for resource_spans in submessages(message, RESOURCE_SPANS_FIELD) {
-                    let resource = head(resource_spans, SCOPE_SPANS_FIELD);
-                    submessages(resource_spans, SCOPE_SPANS_FIELD).for_each(|scope| find(resource, scope, &mut found));
+        let mut place = 0;
+        let mut find = |resource, message| {
+            find(resource, message, place, &mut found);
+            place += 1;
+        };
+        for message in messages {
+            match self {
+                Form::CloudTrace => find(&[], message),
+                Form::Otlp => {
+                    for resource_spans in submessages(message, RESOURCE_SPANS_FIELD) {
+                        let resource = head(resource_spans, SCOPE_SPANS_FIELD);
+                        submessages(resource_spans, SCOPE_SPANS_FIELD).for_each(|scope| find(resource, scope));
+                    }
                 }
             }
         }
@@ -218,12 +298,12 @@ fn head(message: &[u8], number: u32) -> &[u8] {
 }
 
 /// Appends the spans of `message`, which stand behind its head.
-fn find<'a>(resource: &'a [u8], message: &'a [u8], found: &mut Vec<Found<'a>>) {
+fn find<'a>(resource: &'a [u8], message: &'a [u8], place: u64, found: &mut Vec<Found<'a>>) {
     let (head, spans) = message.split_at(head(message, SPANS_FIELD).len());
     let mut reader = Reader::new(spans);
     let mut start = 0;
     while let Ok(Some(_)) = reader.field() {
-        found.push((resource, head, &spans[start..reader.position()]));
+        found.push(Found { resource, head, place, record: &spans[start..reader.position()] });
         start = reader.position();
     }
 }

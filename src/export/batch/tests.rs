@@ -79,7 +79,7 @@ fn a_batch_waits_for_its_delay_since_its_first_span() {
 fn a_failed_span_leaves_the_batch_as_it_was() {
     let mut batcher = Batcher::new(Form::CloudTrace, limits(100, 1 << 20), Budget::new(0));
     let fail = |batcher: &mut Batcher| {
-        let place = Place { project: &"p".into(), resource: &[], head: &[] };
+        let place = Place { project: &"p".into(), resource: &[], head: &[], number: None };
         let result = batcher.push(place, Instant::now(), |out| {
             out.extend_from_slice(b"half a span");
             Err("no")
@@ -143,8 +143,8 @@ impl Book {
         let hold = Hold::new(request, Arc::clone(self) as _);
         let hold = KeptHold::new(hold, TraceId([1; 16]), Keep::new(0, Threshold::ALWAYS));
         for id in ids {
-            let place = Place { project: &"p".into(), resource: &[], head: b"\n\nprojects/p" };
-            let Ok(()) = batcher.push_held(place, Some(&hold), Instant::now(), |out| {
+            let place = Place { project: &"p".into(), resource: &[], head: b"\n\nprojects/p", number: None };
+            let Ok(_) = batcher.push_held(place, Some(&hold), Instant::now(), |out| {
                 out.extend(record("p", id, "n"));
                 Ok::<(), std::convert::Infallible>(())
             });
@@ -262,7 +262,7 @@ fn push_otlp(batcher: &mut Batcher, (resource, scope): (u32, u32), id: u64) {
     // Of different lengths, over one byte of varint and under.
     let span = Span { span_id: id.to_be_bytes().into(), name: "n".repeat(id as usize * 7 % 300), ..Span::default() };
     let record = ScopeSpans { spans: vec![span], ..ScopeSpans::default() }.encode_to_vec();
-    let place = Place { project: &"p".into(), resource: &resource, head: &head };
+    let place = Place { project: &"p".into(), resource: &resource, head: &head, number: None };
     let Ok(()) = batcher.push(place, Instant::now(), |out| {
         out.extend(record);
         Ok::<(), std::convert::Infallible>(())

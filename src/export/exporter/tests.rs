@@ -4,12 +4,14 @@ use tonic::{Code, Status};
 
 use super::*;
 use crate::cloud_trace::client::CloudTrace;
-use crate::export::batch::{Batch, OVERHEAD_BYTES};
+use crate::export::batch::{Batch, Form, OVERHEAD_BYTES, Place};
 use crate::export::sink::Written;
 use crate::export::testing::{
     BAD, PANIC, PlainEncoder, Reply, Script, Server, UNENCODABLE, cloud_trace, counter, kept, settled, span_name,
     with_retry_info,
 };
+use crate::otlp::altered::AlteredSpans;
+use crate::otlp::write;
 
 /// A running exporter and all that its spans pass.
 struct Bench {
@@ -167,6 +169,62 @@ async fn a_trace_that_grows_by_encoding_is_encoded_no_faster_than_memory_has_roo
     assert!(peak_bytes < LIMIT_BYTES * 5 / 4, "{peak_bytes} B");
     assert_eq!(settled(&bench.metrics), (5_000, [0, 0, 0]));
     assert_eq!(bench.budget.used_bytes(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_is_looked_at_as_spans_become_bytes() {
+    const LIMIT_BYTES: usize = 8 << 20;
+    const SPAN_BYTES: usize = 512 << 10;
+    /// Writes spans that are far larger than what they are made of.
+    struct Inflating;
+    impl EncodeSpans for Inflating {
+        const FORM: Form = Form::CloudTrace;
+        type Origin = Arc<str>;
+        type Error = &'static str;
+        fn origin(&mut self, _: SpanBytes<'_>) -> Self::Origin {
+            "p".into()
+        }
+        fn place(project: &Self::Origin) -> Place<'_> {
+            Place { project, resource: &[], head: &[], number: None }
+        }
+        fn span(&mut self, _: &Self::Origin, _: SpanBytes<'_>, _: Keep, out: &mut Vec<u8>) -> Result<(), Self::Error> {
+            write::bytes(out, 2, &vec![0; SPAN_BYTES]);
+            Ok(())
+        }
+        fn take_altered(&mut self) -> AlteredSpans {
+            AlteredSpans::default()
+        }
+        fn held_bytes(&self) -> usize {
+            1 << 10
+        }
+        fn drop_reason(_: &Self::Error) -> DropReason {
+            DropReason::Encode
+        }
+    }
+    /// Takes everything, after a while.
+    struct Slow;
+    impl Sink for Slow {
+        async fn write(&self, _: &Batch) -> Result<Written, Status> {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            Ok(Written::default())
+        }
+    }
+    let (kept_spans, metrics, budget) =
+        (Arc::new(KeptQueue::default()), Arc::new(Metrics::new()), Budget::new(LIMIT_BYTES));
+    let settings = cloud_trace(settings::Batch { max_bytes: 1 << 20, ..limits(100) });
+    let (queue, counters) = (Arc::clone(&kept_spans), Arc::clone(&metrics));
+    let exporter = Exporter::start(queue, Inflating, Slow, &settings, &budget, counters, None);
+    let spans: Vec<_> = (0..256).map(|id| (id, "good")).collect();
+    kept_spans.push(&mut vec![kept(&budget, "p", &spans)]);
+    let mut peak_bytes = 0;
+    while exporter.export_spans() > 0 {
+        peak_bytes = peak_bytes.max(budget.used_bytes());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    // A sixteenth over it, a span, and what the calls under way copy.
+    assert!(peak_bytes < 2 * LIMIT_BYTES + 4 * SPAN_BYTES, "{peak_bytes} B for {} B in all", 256 * SPAN_BYTES);
+    assert_eq!(settled(&metrics), (256, [0, 0, 0]));
+    assert_eq!(budget.used_bytes(), 1 << 10, "what the encoder holds");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,19 +1,24 @@
 //! Where spans come from: resource and scope, encoded once for all spans that have the same.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::{EncoderSettings, NO_PROJECT};
+use super::trim::{RESOURCE, SCOPE, trimmed};
+use super::{EncoderSettings, NO_PROJECT, SCHEMA_URL_BYTES_MAX, SHARED_BYTES_MAX};
 use crate::otlp::altered::Alteration;
 use crate::otlp::text::{mended_resource, mended_scope, mended_string};
 use crate::otlp::view::submessages;
 use crate::otlp::write;
+use crate::resource::cache;
 use crate::resource::{Attributes, Rewriter};
 use crate::tail::request::SpanBytes;
 
 /// The fields that stand before the spans of one resource and scope.
 #[derive(Debug)]
 pub struct Origin {
+    /// No other origin of its encoder has the same.
+    number: u64,
     project: Arc<str>,
     is_foreign: bool,
     resource: Vec<u8>,
@@ -22,7 +27,8 @@ pub struct Origin {
 }
 
 impl Origin {
-    pub(super) fn new(span: SpanBytes<'_>, settings: &EncoderSettings, rewriter: &Rewriter) -> Self {
+    /// The origin of `span`, of whose resource and scope only the heads are given.
+    pub(super) fn new(number: u64, span: SpanBytes<'_>, settings: &EncoderSettings, rewriter: &Rewriter) -> Self {
         let mut attributes = rewriter.rewrite(span.resource);
         let project = settings.default_project.as_ref().map(|default| {
             let project = attributes.project().unwrap_or_else(|| Arc::clone(default));
@@ -31,21 +37,39 @@ impl Origin {
         });
         let resource = resource(&attributes, span.resource);
         // Bytes that no scan accepted cannot come here; they would go on as they are.
-        let resource = mended_resource(&resource).unwrap_or(Cow::Borrowed(&resource));
-        let scope = mended_scope(span.scope).unwrap_or(Cow::Borrowed(span.scope));
+        let mended = mended_resource(&resource).unwrap_or(Cow::Borrowed(&resource));
+        let resource = trimmed(&mended, SHARED_BYTES_MAX, RESOURCE);
+        let whole_scope = trimmed(span.scope, cache::SHARED_BYTES_MAX, SCOPE);
+        let mended_scope = mended_scope(&whole_scope).unwrap_or(Cow::Borrowed(&whole_scope));
+        let scope = trimmed(&mended_scope, SHARED_BYTES_MAX, SCOPE);
         let urls = [span.resource_schema_url, span.scope_schema_url];
-        let utf8 = matches!(resource, Cow::Owned(_))
-            || matches!(scope, Cow::Owned(_))
-            || urls.into_iter().any(|url| matches!(mended_string(url), Cow::Owned(_)));
+        let altered = Alteration {
+            utf8: is_owned(&mended)
+                || is_owned(&mended_scope)
+                || urls.into_iter().any(|url| matches!(mended_string(url), Cow::Owned(_))),
+            cut: attributes.is_cut()
+                || is_owned(&resource)
+                || is_owned(&whole_scope)
+                || is_owned(&scope)
+                || urls.into_iter().any(|url| url.len() > SCHEMA_URL_BYTES_MAX),
+            ..Alteration::default()
+        };
         let is_own = |project: &Arc<str>| Some(project) == settings.default_project.as_ref();
         let is_allowed = |project: &Arc<str>| is_own(project) || settings.allowed_projects.allows(project);
         Origin {
+            number,
             is_foreign: project.as_ref().is_some_and(|project| !is_allowed(project)),
             project: project.unwrap_or_else(|| NO_PROJECT.into()),
             resource: with_schema_url(&resource, span.resource_schema_url),
             scope: with_schema_url(&scope, span.scope_schema_url),
-            altered: Alteration { utf8, ..Alteration::default() },
+            altered,
         }
+    }
+
+    /// Tells it from all other origins of its encoder.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// The project that the spans belong to, or what stands for it.
@@ -87,14 +111,23 @@ impl Origin {
 fn resource(attributes: &Attributes, raw: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(raw.len());
     attributes.encode(&mut out);
-    let is_there = |key: &[u8]| std::str::from_utf8(key).is_ok_and(|key| attributes.get(key).is_some());
-    let is_whole = |entity: &&[u8]| submessages(entity, 3).chain(submessages(entity, 4)).all(is_there);
-    submessages(raw, 3).filter(is_whole).for_each(|entity| write::bytes(&mut out, 3, entity));
+    let mut entities = submessages(raw, 3).peekable();
+    if entities.peek().is_some() {
+        let keys: HashSet<&[u8]> = attributes.iter().map(|(key, _)| key).collect();
+        let is_whole =
+            |entity: &&[u8]| submessages(entity, 3).chain(submessages(entity, 4)).all(|key| keys.contains(key));
+        entities.filter(is_whole).for_each(|entity| write::bytes(&mut out, 3, entity));
+    }
     out
 }
 
-/// Field 1, the message, and field 3, the schema URL, as `ResourceSpans` and `ScopeSpans` both have them.
+fn is_owned(message: &Cow<'_, [u8]>) -> bool {
+    matches!(message, Cow::Owned(_))
+}
+
+/// Field 1, the message, and field 3, the schema URL, if it is not too long, as `ResourceSpans` and `ScopeSpans` both have them.
 fn with_schema_url(message: &[u8], schema_url: &[u8]) -> Vec<u8> {
+    let schema_url = if schema_url.len() > SCHEMA_URL_BYTES_MAX { &[] } else { schema_url };
     let mut out = Vec::with_capacity(message.len() + schema_url.len() + 12);
     for (number, content) in [(1, message), (3, mended_string(schema_url).as_bytes())] {
         if !content.is_empty() {

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::SPAN_BYTES_MAX;
+use super::trim::{SPAN, trimmed};
 use crate::otlp::TraceId;
 use crate::otlp::altered::Alteration;
 use crate::otlp::text::mended_span;
@@ -22,10 +24,14 @@ pub(super) fn write(
     annotations: &[u8],
     out: &mut Vec<u8>,
 ) -> Result<Alteration, WireError> {
-    let span = mended_span(span)?;
+    let sent = trimmed(span, SPAN_BYTES_MAX, SPAN);
+    let mended = mended_span(&sent)?;
+    let span = trimmed(&mended, SPAN_BYTES_MAX, SPAN);
     let mut cut = Ok(false);
     write::message(out, 2, |out| cut = fields(&span, threshold, annotations, out));
-    Ok(Alteration { utf8: matches!(span, Cow::Owned(_)), cut: cut?, ..Alteration::default() })
+    let is_changed = |message: &Cow<'_, [u8]>| matches!(message, Cow::Owned(_));
+    let cut = cut? || is_changed(&sent) || is_changed(&span);
+    Ok(Alteration { utf8: is_changed(&mended), cut, ..Alteration::default() })
 }
 
 /// Appends an attribute of a span.

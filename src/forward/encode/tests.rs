@@ -55,6 +55,7 @@ fn batches(encoder: &mut Encoder, body: Vec<u8>, keep: Keep) -> Vec<(String, Vec
             scope: scope.scope.of(&body),
             scope_schema_url: scope.scope_schema_url.of(&body),
             span: fact.span.of(&body),
+            ..SpanBytes::default()
         };
         let origin = encoder.origin(span);
         let place = <Encoder as EncodeSpans>::place(&origin);
@@ -74,7 +75,7 @@ fn request(resource_spans: Vec<ResourceSpans>) -> Vec<u8> {
 
 /// No resource and no scope.
 fn nowhere() -> SpanBytes<'static> {
-    SpanBytes { resource: &[], resource_schema_url: &[], scope: &[], scope_schema_url: &[], span: &[] }
+    SpanBytes::default()
 }
 
 /// What becomes of one span of no resource and no scope.
@@ -327,4 +328,43 @@ fn bad_text_of_an_origin_is_mended_and_entities_stay_with_their_attributes() {
     let scope = found.scope_spans[0].scope.as_ref().unwrap();
     assert_eq!((&*scope.name, scope.attributes.len()), (mended, 1));
     assert_eq!((&*found.schema_url, &*found.scope_spans[0].schema_url), (mended, mended));
+}
+
+#[test]
+fn what_is_larger_than_a_message_is_cut_and_counted() {
+    let long = |key: &str, len: usize| text(key, &"v".repeat(len));
+    let many = |count: usize| (0..count).map(|i| long(&i.to_string(), 60_000)).collect::<Vec<_>>();
+    let link = Link { trace_id: vec![1; 16], span_id: vec![1; 8], attributes: many(10), ..Link::default() };
+    let event = Event { name: "e".into(), attributes: many(10), ..Event::default() };
+    let resource =
+        Resource { attributes: [many(3), vec![text("service.name", "shop")]].concat(), ..Resource::default() };
+    let scope = InstrumentationScope { name: "lib".into(), attributes: many(4), ..InstrumentationScope::default() };
+    let sent = Span {
+        attributes: many(200),
+        dropped_attributes_count: 5,
+        events: vec![event; 20],
+        links: vec![link; 20],
+        ..span()
+    };
+    let scope_spans = ScopeSpans { scope: Some(scope), spans: vec![sent.clone()], schema_url: "u".repeat(3_000) };
+    let resource_spans =
+        ResourceSpans { resource: Some(resource), scope_spans: vec![scope_spans], ..Default::default() };
+    let mut encoder = plain();
+    let found = batches(&mut encoder, request(vec![resource_spans]), ERRORS)[0].1[0].clone();
+    assert!(found.encoded_len() < 4 << 20);
+    let resource = found.resource.unwrap();
+    assert_eq!((resource.attributes.len(), resource.dropped_attributes_count), (2, 2));
+    let scope_spans = &found.scope_spans[0];
+    let scope = scope_spans.scope.as_ref().unwrap();
+    assert_eq!((&*scope.name, scope.attributes.len(), scope.dropped_attributes_count), ("lib", 1, 3));
+    assert_eq!(scope_spans.schema_url, "");
+    let span = &scope_spans.spans[0];
+    // Two attributes say why it was kept.
+    let kept = span.attributes.len() - 2;
+    assert!(kept > 60, "{kept}");
+    assert_eq!(kept + span.dropped_attributes_count as usize, 205);
+    assert_eq!(span.events.len() + span.dropped_events_count as usize, 20 + 4);
+    assert_eq!(span.links.len() + span.dropped_links_count as usize, 20 + 5);
+    assert_eq!((&span.trace_id, &span.name, &span.status), (&sent.trace_id, &sent.name, &sent.status));
+    assert_eq!(encoder.take_altered().counts().collect::<Vec<_>>(), [("cut", 1)]);
 }

@@ -186,9 +186,10 @@ fn only_allowed_projects_are_written_to() {
     for (allowed, named, refused) in cases {
         let mut encoder = encoder(true);
         encoder.settings.allowed_projects = allowed.clone();
-        let named_resource = encoder.resource(&resource(vec![string("gcp.project_id", named)]).encode_to_vec());
+        let named_resource = resource(vec![string("gcp.project_id", named)]).encode_to_vec();
+        let origin = origin(&mut encoder, &named_resource, &[]);
         let mut out = b"before".to_vec();
-        let result = encoder.span(&named_resource, &[], &plain_span().encode_to_vec(), errors(), &mut out);
+        let result = encoder.span(&origin, &plain_span().encode_to_vec(), errors(), &mut out);
         let expected = if refused { Err(EncodeError::Project(named.into())) } else { Ok(()) };
         assert_eq!((result, out == b"before"), (expected, refused), "{allowed:?}: {named:?}");
     }

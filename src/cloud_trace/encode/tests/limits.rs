@@ -1,7 +1,7 @@
 //! What is cut, dropped and counted, and what is bounded.
 
 use super::*;
-use crate::resource::cache::ENTRIES_MAX;
+use crate::resource::cache::{BYTES_MAX, ENTRIES_MAX, SHARED_BYTES_MAX};
 
 #[test]
 fn names_and_values_are_cut_between_characters() {
@@ -129,14 +129,116 @@ fn resources_are_remembered_within_bounds() {
         encoder.resource(&named(&i.to_string()));
     }
     assert!(!Arc::ptr_eq(&first, &encoder.resource(&named("first"))));
-    let large =
-        |i: u8| resource((0..64).map(|k| string(&format!("{i}.{k}"), &"v".repeat(60_000))).collect()).encode_to_vec();
+    let large = |i: u32| resource(vec![string("k", &format!("{i:060000}"))]).encode_to_vec();
     let kept = encoder.resource(&large(0));
     assert!(Arc::ptr_eq(&kept, &encoder.resource(&large(0))));
-    for i in 1..4 {
+    for i in 1..BYTES_MAX as u32 / 60_000 {
         encoder.resource(&large(i));
+        assert!(encoder.held_bytes() < BYTES_MAX + (1 << 20));
     }
     assert!(!Arc::ptr_eq(&kept, &encoder.resource(&large(0))));
+}
+
+#[test]
+fn a_resource_is_cut_to_what_each_span_can_bear() {
+    let small = |i: usize| string(&format!("small{i}"), "v");
+    let long = |i: usize| string(&format!("long{i}"), &"v".repeat(6_000));
+    // Long values and small ones behind them, and how many of the long ones are kept.
+    for ((long_count, small_count), long_kept) in
+        [((0, 200), 0), ((1, 10), 1), ((20, 10), 20), ((40, 10), 31), ((0, 1_020), 0)]
+    {
+        let sent = resource((0..long_count).map(long).chain((0..small_count).map(small)).collect());
+        let found = check(&sent, &InstrumentationScope::default(), &plain_span()).attributes.unwrap();
+        let count = |prefix: &str| found.attribute_map.keys().filter(|key| key.starts_with(prefix)).count();
+        assert_eq!(count("long"), long_kept);
+        assert_eq!(count("long") + count("small") + found.dropped_attributes_count as usize, long_count + small_count);
+        let is_cut = long_count * 6_000 > RESOURCE_BYTES_MAX;
+        let expected = if is_cut { cut_text(&"v".repeat(1_024), 6_000 - 1_024) } else { text(&"v".repeat(6_000)) };
+        assert!(found.attribute_map.iter().all(|(key, value)| !key.starts_with("long") || *value == expected));
+        assert!(found.encoded_len() < RESOURCE_BYTES_MAX + 1_024);
+    }
+    // Text of doubles takes up to 309 characters for 11 bytes.
+    let doubles = (0..1_000).map(|i| pair(&format!("double{i}"), Value::DoubleValue(f64::MAX))).collect();
+    let found = check(&resource(doubles), &InstrumentationScope::default(), &plain_span());
+    assert!(found.encoded_len() < RESOURCE_BYTES_MAX + 1_024);
+}
+
+#[test]
+fn a_scope_is_cut_like_a_name() {
+    let scope = InstrumentationScope { name: "n".repeat(1_025), version: "v".repeat(2_000), ..Default::default() };
+    let map = check(&Resource::default(), &scope, &plain_span()).attributes.unwrap().attribute_map;
+    assert_eq!(map["otel.scope.name"], cut_text(&"n".repeat(1_024), 1));
+    assert_eq!(map["otel.scope.version"], cut_text(&"v".repeat(1_024), 976));
+}
+
+#[test]
+fn a_span_is_cut_to_what_a_call_can_bear() {
+    let long = |i: usize| string(&format!("long{i}"), &"v".repeat(65_532));
+    let event = |name: &str, count: usize| otlp::Event {
+        name: name.into(),
+        time_unix_nano: plain_span().start_time_unix_nano,
+        attributes: (0..count).map(long).collect(),
+        ..Default::default()
+    };
+    let link =
+        otlp::Link { trace_id: vec![1; 16], span_id: vec![1; 8], attributes: vec![long(0)], ..Default::default() };
+    let status = Some(OtlpStatus { code: 2, message: "why".repeat(30_000) });
+    let doubles = |count: usize| (0..count).map(|i| pair(&i.to_string(), Value::DoubleValue(f64::MIN))).collect();
+    let spans = [
+        with_attributes((0..100).map(long).collect()),
+        Span { events: vec![event("many", 100), event("behind", 1)], ..plain_span() },
+        Span { events: (0..250).map(|_| event("one of many", 1)).collect(), ..plain_span() },
+        Span { links: vec![link; 120], ..with_attributes(vec![long(0)]) },
+        Span {
+            events: (0..256).map(|_| otlp::Event { attributes: doubles(1_000), ..event("", 0) }).collect(),
+            ..plain_span()
+        },
+    ];
+    for span in spans {
+        let span = Span { status: status.clone(), ..span };
+        let mut encoder = encoder(true);
+        let found = encode_body(&mut encoder, body(None, None, &span), errors()).remove(0);
+        let len = found.encoded_len();
+        assert!(SPAN_BYTES_MAX - len < 250_000, "{len} B are far from the limit");
+        assert!(len <= SPAN_BYTES_MAX, "{len} B");
+        assert_eq!(found.status.unwrap().message.len(), VALUE_BYTES_MAX);
+        let altered: Vec<_> = encoder.take_altered().counts().collect();
+        assert_eq!(altered, [("cut", 1)]);
+        // What is lost is counted.
+        let events = found.time_events.unwrap_or_default();
+        assert_eq!(events.time_event.len() + events.dropped_annotations_count as usize, span.events.len());
+        let links = found.links.unwrap_or_default();
+        assert_eq!(links.link.len() + links.dropped_links_count as usize, span.links.len());
+        let attributes = found.attributes.unwrap();
+        let own = attributes.attribute_map.keys().filter(|key| key.starts_with("long")).count();
+        assert_eq!(own + attributes.dropped_attributes_count as usize, span.attributes.len());
+    }
+}
+
+#[test]
+fn what_spans_share_is_read_once_for_a_request() {
+    let mut encoder = encoder(true);
+    let resource = resource(vec![string("service.name", "shop")]).encode_to_vec();
+    let scope_id = |scope| Some(ScopeId { request: 7, scope });
+    let first = encoder.origin(SpanBytes { scope_id: scope_id(0), resource: &resource, ..SpanBytes::default() });
+    // Nothing but its place is asked for.
+    let again = encoder.origin(SpanBytes { scope_id: scope_id(0), ..SpanBytes::default() });
+    assert!(Arc::ptr_eq(&first, &again));
+    let beside = encoder.origin(SpanBytes { scope_id: scope_id(1), resource: &resource, ..SpanBytes::default() });
+    assert!(!Arc::ptr_eq(&first, &beside));
+    assert!(Arc::ptr_eq(&first.resource, &beside.resource));
+}
+
+#[test]
+fn of_a_resource_only_a_part_is_looked_at() {
+    let of = |count: usize| (0..count).map(|i| string("k", &format!("{i:01000}"))).collect();
+    let long = resource(of(SHARED_BYTES_MAX / 1_000));
+    let mut longer = long.clone();
+    longer.attributes.push(string("behind", "b"));
+    let found = encode_body(&mut encoder(true), body(Some(&longer), None, &plain_span()), errors()).remove(0);
+    let attributes = found.attributes.unwrap();
+    assert!(!attributes.attribute_map.contains_key("behind"));
+    assert_eq!(attributes.dropped_attributes_count, 1, "one for all of them");
 }
 
 #[test]

@@ -97,6 +97,22 @@ fn resource_attributes(resource: &Resource) -> (Vec<KeyValue>, u32) {
 
 type Pair = (String, AttributeValue);
 
+/// Labels and attributes of a resource with values of at most `value_max` bytes, and how many attributes were dropped.
+fn resource_pairs(raw: &[KeyValue], version: &str, value_max: usize) -> (Vec<Pair>, Vec<Pair>, u64) {
+    let labels: Vec<Pair> = labels(raw).into_iter().map(|(key, text)| (key, cut_text(&text, value_max))).collect();
+    let (mut users, dropped) = pairs(raw.iter(), value_max);
+    if !raw.iter().any(|attribute| attribute.key == "g.co/agent") {
+        users.insert(0, ("g.co/agent".into(), cut_text(&agent(raw, version), value_max)));
+    }
+    (labels, users, dropped)
+}
+
+/// The bytes of a map entry.
+fn entry_len((key, value): &Pair) -> usize {
+    let field_len = |len: usize| 1 + prost::length_delimiter_len(len) + len;
+    field_len(field_len(key.len()) + field_len(prost::Message::encoded_len(value)))
+}
+
 fn span_attributes(
     context: &Context<'_>,
     resource: &Resource,
@@ -104,7 +120,30 @@ fn span_attributes(
     span: &otlp::Span,
 ) -> Attributes {
     let (raw_resource, resource_dropped) = resource_attributes(resource);
-    let mut ours = labels(&raw_resource);
+    let annotation_keys: &[&str] = if context.annotation.is_some() {
+        &["spansieve.policy", "spansieve.adjusted_count", "spansieve.trigger", "spansieve.missing_parent"]
+    } else {
+        &[]
+    };
+    let (mut ours, mut of_resource, mut users_dropped) = (vec![], vec![], 0);
+    for value_max in [65_532, 1_024] {
+        (ours, of_resource, users_dropped) = resource_pairs(&raw_resource, context.version, value_max);
+        of_resource
+            .retain(|(key, _)| !annotation_keys.contains(&key.as_str()) && !ours.iter().any(|(label, _)| label == key));
+        if ours.iter().chain(&of_resource).map(entry_len).sum::<usize>() <= 32 << 10 {
+            break;
+        }
+        if value_max == 1_024 {
+            let mut len: usize = ours.iter().map(entry_len).sum();
+            let before = of_resource.len();
+            of_resource.retain(|pair| {
+                let fits = len + entry_len(pair) <= 32 << 10;
+                len += if fits { entry_len(pair) } else { 0 };
+                fits
+            });
+            users_dropped += (before - of_resource.len()) as u64;
+        }
+    }
     if let Some((policy, adjusted_count)) = &context.annotation {
         ours.push(("spansieve.policy".into(), text(policy)));
         ours.push(("spansieve.adjusted_count".into(), adjusted_count.clone()));
@@ -112,22 +151,18 @@ fn span_attributes(
     // The other keys of ours are kept free: the spans of the tests were kept in the first place.
     let free: &[&str] =
         if context.annotation.is_some() { &["spansieve.trigger", "spansieve.missing_parent"] } else { &[] };
-    let mut scoped = Vec::new();
-    let has = |key: &str| raw_resource.iter().any(|attribute| attribute.key == key);
+    let (of_span, span_dropped) = pairs(span.attributes.iter(), 65_532);
+    let mut of_scope = Vec::new();
+    let has = |key: &str| of_resource.iter().chain(&of_span).any(|(known, _)| known == key);
     if !has("otel.scope.name") {
-        scoped.push(string_pair("otel.scope.name", &scope.name));
+        of_scope.push(("otel.scope.name".into(), cut_text(&scope.name, 1_024)));
     }
     if !has("otel.scope.version") && !scope.version.is_empty() {
-        scoped.push(string_pair("otel.scope.version", &scope.version));
-    }
-    let (of_span, span_dropped) = pairs([&scoped[..], &span.attributes].concat().iter());
-    let (mut of_resource, users_dropped) = pairs(raw_resource.iter());
-    if !has("g.co/agent") {
-        of_resource.insert(0, ("g.co/agent".into(), text(&agent(&raw_resource, context.version))));
+        of_scope.push(("otel.scope.version".into(), cut_text(&scope.version, 1_024)));
     }
     let mut attribute_map = HashMap::new();
     let mut over = 0;
-    for (key, value) in [ours, of_span, of_resource].concat() {
+    for (key, value) in [ours, of_scope, of_span, of_resource].concat() {
         if attribute_map.contains_key(&key) || free.contains(&key.as_str()) {
             continue;
         }
@@ -154,7 +189,7 @@ fn is_blank(value: Option<&AnyValue>) -> bool {
 }
 
 /// Attributes as Cloud Trace has them: checked, renamed, of each key the last one; and how many were dropped.
-fn pairs<'a>(attributes: impl Iterator<Item = &'a KeyValue>) -> (Vec<Pair>, u64) {
+fn pairs<'a>(attributes: impl Iterator<Item = &'a KeyValue>, value_max: usize) -> (Vec<Pair>, u64) {
     let mut pairs: Vec<Pair> = Vec::new();
     let (mut taken, mut dropped) = (0, 0);
     let is_skipped = |a: &&KeyValue| is_identity(&a.key) && is_blank(a.value.as_ref());
@@ -171,26 +206,30 @@ fn pairs<'a>(attributes: impl Iterator<Item = &'a KeyValue>) -> (Vec<Pair>, u64)
         }
         taken += 1;
         pairs.retain(|(known, _)| *known != key);
-        pairs.push((key, attribute_value(attribute.value.as_ref())));
+        pairs.push((key, attribute_value(attribute.value.as_ref(), value_max)));
     }
     (pairs, dropped)
 }
 
 fn event_attributes(attributes: &[KeyValue], sent_dropped: u32) -> Option<Attributes> {
-    let (pairs, dropped) = pairs(attributes.iter());
+    let (pairs, dropped) = pairs(attributes.iter(), 65_532);
     let dropped = dropped + u64::from(sent_dropped);
     (!pairs.is_empty() || dropped > 0)
         .then(|| Attributes { attribute_map: pairs.into_iter().collect(), dropped_attributes_count: clamp(dropped) })
 }
 
-fn attribute_value(value: Option<&AnyValue>) -> AttributeValue {
+fn attribute_value(value: Option<&AnyValue>, max: usize) -> AttributeValue {
     let value = match value.and_then(|v| v.value.as_ref()) {
         Some(Value::BoolValue(v)) => attribute_value::Value::BoolValue(*v),
         Some(Value::IntValue(v)) => attribute_value::Value::IntValue(*v),
-        Some(Value::StringValue(v)) => return text(v),
-        Some(Value::DoubleValue(v)) => return text(&double(*v)),
-        Some(Value::BytesValue(v)) => return text(&STANDARD.encode(v)),
-        Some(container @ (Value::ArrayValue(_) | Value::KvlistValue(_))) => return text(&json(Some(container))),
+        Some(Value::StringValue(v)) => return cut_text(v, max),
+        Some(Value::DoubleValue(v)) => return cut_text(&double(*v), max),
+        Some(Value::BytesValue(v)) => return cut_text(&STANDARD.encode(v), max),
+        Some(container @ (Value::ArrayValue(_) | Value::KvlistValue(_))) => {
+            let mut text = String::new();
+            json(&mut text, Some(container), max);
+            return cut_text(&text, max);
+        }
         _ => return text(""),
     };
     AttributeValue { value: Some(value) }
@@ -204,24 +243,48 @@ fn double(v: f64) -> String {
     }
 }
 
-fn json(value: Option<&Value>) -> String {
+/// Appends JSON; no element that begins behind `max` bytes.
+fn json(out: &mut String, value: Option<&Value>, max: usize) {
     let quote = |text: &str| serde_json::Value::from(text).to_string();
-    let element = |v: &AnyValue| json(v.value.as_ref());
     match value {
-        Some(Value::StringValue(v)) => quote(v),
-        Some(Value::BytesValue(v)) => quote(&STANDARD.encode(v)),
-        Some(Value::BoolValue(v)) => v.to_string(),
-        Some(Value::IntValue(v)) => v.to_string(),
-        Some(Value::DoubleValue(v)) if v.is_finite() => v.to_string(),
-        Some(Value::DoubleValue(v)) => quote(&double(*v)),
-        Some(Value::ArrayValue(v)) => format!("[{}]", v.values.iter().map(element).collect::<Vec<_>>().join(",")),
-        Some(Value::KvlistValue(v)) => {
-            let member =
-                |kv: &KeyValue| format!("{}:{}", quote(&kv.key), kv.value.as_ref().map_or("null".into(), element));
-            format!("{{{}}}", v.values.iter().map(member).collect::<Vec<_>>().join(","))
+        Some(Value::StringValue(v)) => out.push_str(&quote(v)),
+        Some(Value::BytesValue(v)) => out.push_str(&quote(&STANDARD.encode(v))),
+        Some(Value::BoolValue(v)) => out.push_str(&v.to_string()),
+        Some(Value::IntValue(v)) => out.push_str(&v.to_string()),
+        Some(Value::DoubleValue(v)) if v.is_finite() => out.push_str(&v.to_string()),
+        Some(Value::DoubleValue(v)) => out.push_str(&quote(&double(*v))),
+        Some(Value::ArrayValue(v)) => {
+            let elements = v.values.iter().map(|element| (None, element.value.as_ref()));
+            container(out, ['[', ']'], elements, max);
         }
-        _ => "null".into(),
+        Some(Value::KvlistValue(v)) => {
+            let value = |kv: &'_ KeyValue| kv.value.as_ref().and_then(|value| value.value.clone());
+            let values: Vec<_> = v.values.iter().map(|kv| (quote(&kv.key), value(kv))).collect();
+            container(out, ['{', '}'], values.iter().map(|(key, value)| (Some(key), value.as_ref())), max);
+        }
+        _ => out.push_str("null"),
     }
+}
+
+fn container<'a>(
+    out: &mut String,
+    [open, close]: [char; 2],
+    elements: impl Iterator<Item = (Option<&'a String>, Option<&'a Value>)>,
+    max: usize,
+) {
+    out.push(open);
+    for (i, (key, value)) in elements.enumerate() {
+        if out.len() > max {
+            return;
+        }
+        out.push_str(if i > 0 { "," } else { "" });
+        if let Some(key) = key {
+            out.push_str(key);
+            out.push(':');
+        }
+        json(out, value, max);
+    }
+    out.push(close);
 }
 
 fn time_events(span: &otlp::Span, start: u64) -> Option<TimeEvents> {
@@ -266,7 +329,7 @@ fn links(span: &otlp::Span) -> Option<Links> {
 }
 
 /// The labels of the monitored resource.
-fn labels(resource: &[KeyValue]) -> Vec<Pair> {
+fn labels(resource: &[KeyValue]) -> Vec<(String, String)> {
     if resource.is_empty() {
         return Vec::new();
     }
@@ -337,7 +400,7 @@ fn labels(resource: &[KeyValue]) -> Vec<Pair> {
             ],
         ),
     };
-    labels.into_iter().map(|(name, value)| (format!("g.co/r/{kind}/{name}"), text(&value))).collect()
+    labels.into_iter().map(|(name, value)| (format!("g.co/r/{kind}/{name}"), value)).collect()
 }
 
 fn agent(resource: &[KeyValue], own: &str) -> String {
@@ -361,13 +424,12 @@ fn string(attributes: &[KeyValue], key: &str) -> String {
     if let Some(Value::StringValue(text)) = value { text.clone() } else { String::new() }
 }
 
-fn string_pair(key: &str, text: &str) -> KeyValue {
-    let value = Some(AnyValue { value: Some(Value::StringValue(text.into())) });
-    KeyValue { key: key.into(), value, ..Default::default() }
+fn text(text: &str) -> AttributeValue {
+    cut_text(text, 65_532)
 }
 
-fn text(text: &str) -> AttributeValue {
-    AttributeValue { value: Some(attribute_value::Value::StringValue(cut(text, 65_532))) }
+fn cut_text(text: &str, max: usize) -> AttributeValue {
+    AttributeValue { value: Some(attribute_value::Value::StringValue(cut(text, max))) }
 }
 
 fn cut(text: &str, max: usize) -> TruncatableString {

@@ -1,0 +1,70 @@
+//! Messages cut to a size: the fields that fit, in their order, and counts of those that do not.
+
+use std::borrow::Cow;
+
+use crate::otlp::wire::{Reader, Value};
+use crate::otlp::write;
+
+/// A repeated field, and the field that says how many of it were dropped.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counted {
+    field: u32,
+    dropped_count: u8,
+}
+
+/// Attributes, events and links of a `Span`.
+pub(super) const SPAN: &[Counted] = &[counted(9, 10), counted(11, 12), counted(13, 14)];
+/// Attributes of a `Resource`.
+pub(super) const RESOURCE: &[Counted] = &[counted(1, 2)];
+/// Attributes of an `InstrumentationScope`.
+pub(super) const SCOPE: &[Counted] = &[counted(3, 4)];
+
+/// Bytes that repeated fields leave to the others: ids, times, names of a sound length.
+const OTHERS_BYTES: usize = 4 << 10;
+
+const fn counted(field: u32, dropped_count: u8) -> Counted {
+    Counted { field, dropped_count }
+}
+
+/// `message` with no more than `max` bytes: fields that do not fit are left out, and those of `counted` are counted where the
+/// message says how many were dropped. A last field that is not whole counts as one of them.
+pub(super) fn trimmed<'a>(message: &'a [u8], max: usize, counted: &[Counted]) -> Cow<'a, [u8]> {
+    if message.len() <= max {
+        return Cow::Borrowed(message);
+    }
+    let mut out = Vec::new();
+    // For each of `counted`: how many the sender dropped, and how many are dropped here.
+    let (mut sent, mut dropped) = ([0; 3], [0; 3]);
+    let mut reader = Reader::new(message);
+    let mut start = 0;
+    loop {
+        let (number, value) = match reader.field() {
+            Ok(Some(field)) => field,
+            Ok(None) => break,
+            Err(_) => {
+                dropped[0] += 1;
+                break;
+            }
+        };
+        let field = &message[start..reader.position()];
+        start = reader.position();
+        if let Some(i) = counted.iter().position(|counted| counted.field == number) {
+            if out.len() + field.len() <= max.saturating_sub(OTHERS_BYTES) {
+                out.extend_from_slice(field);
+            } else {
+                dropped[i] += 1;
+            }
+            continue;
+        }
+        let counts = |counted: &Counted| u32::from(counted.dropped_count) == number;
+        if let (Some(i), Value::Varint(count)) = (counted.iter().position(counts), value) {
+            sent[i] = count & u64::from(u32::MAX);
+        } else if out.len() + field.len() <= max {
+            out.extend_from_slice(field);
+        }
+    }
+    for (i, counted) in counted.iter().enumerate() {
+        write::int(&mut out, counted.dropped_count, (sent[i] + dropped[i]).min(u64::from(u32::MAX)));
+    }
+    Cow::Owned(out)
+}
