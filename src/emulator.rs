@@ -8,10 +8,12 @@
 //! - Nothing that a span carries reaches a browser as markup: the HTML is static, the data comes as JSON.
 
 pub mod check;
+mod health;
 mod host;
 pub mod json;
 pub mod origin;
 pub mod page;
+mod rest;
 #[cfg(test)]
 mod samples;
 pub mod server;

@@ -18,6 +18,9 @@ use spansieve::proto::google::devtools::cloudtrace::v2::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 async fn start() -> Emulator {
     Emulator::start("127.0.0.1:0", 64 << 20).await.unwrap()
@@ -150,6 +153,45 @@ async fn an_unknown_method_is_unimplemented() {
     let path = "/google.devtools.cloudtrace.v2.TraceService/Nothing".parse().unwrap();
     let error = grpc.unary(tonic::Request::new(Span::default()), path, codec).await.unwrap_err();
     assert_eq!(error.code(), Code::Unimplemented);
+}
+
+#[tokio::test]
+async fn health_is_answered() {
+    let emulator = start().await;
+    let channel = Endpoint::new(emulator.url()).unwrap().connect().await.unwrap();
+    let mut health = HealthClient::new(channel);
+    let request = |service: &str| HealthCheckRequest { service: service.to_owned() };
+    for service in ["", "google.devtools.cloudtrace.v2.TraceService"] {
+        let answer = health.check(request(service)).await.unwrap().into_inner();
+        assert_eq!(answer.status(), ServingStatus::Serving, "{service}");
+        let mut watch = health.watch(request(service)).await.unwrap().into_inner();
+        assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    }
+    assert_eq!(health.check(request("other")).await.unwrap_err().code(), Code::NotFound);
+}
+
+/// What is written over REST is read like all else; a browser's page cannot write under a name of its own.
+#[tokio::test]
+async fn rest_writes_too() {
+    let emulator = start().await;
+    let now = prost_types::Timestamp::from(SystemTime::now()).to_string();
+    let (trace, id) = (format!("{:032x}", 7), format!("{:016x}", 8));
+    let body = format!(
+        r#"{{"spans": [{{"name": "projects/p/traces/{trace}/spans/{id}", "spanId": "{id}",
+        "displayName": {{"value": "over REST"}}, "startTime": "{now}", "endTime": "{now}"}}]}}"#
+    );
+    let request = |host: &str| {
+        format!(
+            "POST /v2/projects/p/traces:batchWrite?$alt=json HTTP/1.1\r\nhost: {host}\r\n\
+             content-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    assert!(exchange(&emulator, &request("evil.example")).await.starts_with("HTTP/1.1 421 "));
+    let answer = exchange(&emulator, &request("localhost")).await;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\n{}"), "{answer}");
+    let (status, stored) = get(format!("{}/api/traces/{trace}", emulator.url())).await;
+    assert_eq!((status, &stored["root_name"]), (200, &"over REST".into()));
 }
 
 #[tokio::test]

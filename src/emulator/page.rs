@@ -21,6 +21,7 @@ const LIMIT_MAX: usize = 1_000;
 
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
 const LIST_PAGE: &str = include_str!("assets/list.html");
 const TRACE_PAGE: &str = include_str!("assets/trace.html");
 
@@ -57,6 +58,7 @@ pub fn respond(site: Site<'_>, method: &Method, uri: &Uri) -> Response<Bytes> {
     }
     match uri.path() {
         "/" => answer(StatusCode::OK, HTML, LIST_PAGE),
+        "/livez" => answer(StatusCode::OK, TEXT, "ok\n"),
         "/api/status" => json(StatusCode::OK, &StatusReport::new(store.status(), site.origin)),
         "/api/traces" => traces(store, uri.query().unwrap_or_default()),
         path => match (path.strip_prefix("/api/traces/"), path.strip_prefix("/traces/")) {

@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Request, Response, Version};
 use http_body_util::Full;
@@ -21,11 +22,14 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tonic::Status;
 use tonic::body::Body;
+use tonic_health::pb::health_server::HealthServer;
 use tower::ServiceExt;
 
+use super::health::{self, Health};
 use super::host::Hosts;
 use super::origin::Origin;
 use super::page::{self, Site};
+use super::rest;
 use super::service::Service;
 use super::store::Store;
 use crate::proto::google::devtools::cloudtrace::v2::trace_service_server::TraceServiceServer;
@@ -175,14 +179,17 @@ struct Handler {
     store: Arc<Store>,
     origin: Arc<OnceLock<Arc<dyn Origin>>>,
     hosts: Hosts,
+    service: Service,
     grpc: TraceServiceServer<Service>,
+    health: HealthServer<Health>,
     calls: Arc<Semaphore>,
 }
 
 impl Handler {
     fn new(store: Arc<Store>, origin: Arc<OnceLock<Arc<dyn Origin>>>, hosts: Hosts) -> Self {
-        let grpc = Service::server(Arc::clone(&store));
-        Handler { store, origin, hosts, grpc, calls: Arc::new(Semaphore::new(CALLS_MAX)) }
+        let service = Service::new(Arc::clone(&store));
+        let (grpc, health) = (service.clone().server(), Health::server());
+        Handler { store, origin, hosts, service, grpc, health, calls: Arc::new(Semaphore::new(CALLS_MAX)) }
     }
 
     async fn handle(self, request: Request<Incoming>) -> Response<Body> {
@@ -193,11 +200,15 @@ impl Handler {
         if !is_writer && let Err(message) = self.hosts.check(request.uri(), request.headers()) {
             return page::refuse_host(&message).map(|body| Body::new(Full::new(body)));
         }
+        let path = request.uri().path();
         if is_grpc {
             let deadline = timeout(CALL_DEADLINE, self.call(request)).await;
             deadline.unwrap_or_else(|_| {
                 Status::deadline_exceeded(format!("the call took longer than {CALL_DEADLINE:?}")).into_http()
             })
+        } else if path.starts_with(rest::PREFIX) {
+            let deadline = timeout(CALL_DEADLINE, self.rest(request)).await;
+            deadline.unwrap_or_else(|_| rest::too_slow(CALL_DEADLINE)).map(|body| Body::new(Full::new(body)))
         } else {
             let site = Site { store: &self.store, origin: self.origin.get().map(|origin| &**origin) };
             page::respond(site, request.method(), request.uri()).map(|body| Body::new(Full::new(body)))
@@ -205,10 +216,22 @@ impl Handler {
     }
 
     async fn call(self, request: Request<Incoming>) -> Response<Body> {
-        let Ok(_turn) = self.calls.acquire().await else { return Status::unavailable("stopping").into_http() };
-        match self.grpc.oneshot(request).await {
+        // A health takes no turn: it must be answered when all turns are taken.
+        let answer = if request.uri().path().starts_with(health::PREFIX) {
+            self.health.oneshot(request).await
+        } else {
+            let Ok(_turn) = self.calls.acquire().await else { return Status::unavailable("stopping").into_http() };
+            self.grpc.oneshot(request).await
+        };
+        match answer {
             Ok(response) => response,
             Err(never) => match never {},
         }
+    }
+
+    async fn rest(self, request: Request<Incoming>) -> Response<Bytes> {
+        let _turn = self.calls.acquire().await;
+        let (head, body) = request.into_parts();
+        rest::respond(&self.service, &head.method, head.uri.path(), &head.headers, body).await
     }
 }

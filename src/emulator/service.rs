@@ -1,4 +1,4 @@
-//! The gRPC service `google.devtools.cloudtrace.v2.TraceService`.
+//! The service `google.devtools.cloudtrace.v2.TraceService`, and its gRPC.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -20,30 +20,51 @@ pub struct Service {
 }
 
 impl Service {
-    /// The service as hyper can serve it.
+    /// A service that writes to `store`.
     #[must_use]
-    pub fn server(store: Arc<Store>) -> TraceServiceServer<Self> {
-        TraceServiceServer::new(Service { store }).max_decoding_message_size(CALL_BYTES_MAX)
+    pub fn new(store: Arc<Store>) -> Self {
+        Service { store }
     }
 
-    fn refuse(&self, violation: &Violation) -> Status {
-        self.store.refuse(violation);
-        Status::invalid_argument(violation.to_string())
+    /// The service as hyper can serve it over gRPC.
+    #[must_use]
+    pub fn server(self) -> TraceServiceServer<Self> {
+        TraceServiceServer::new(self).max_decoding_message_size(CALL_BYTES_MAX)
     }
+
+    /// `BatchWriteSpans`: stores all spans, or none.
+    ///
+    /// # Errors
+    /// The first violation; it is counted.
+    pub fn batch_write(&self, request: BatchWriteSpansRequest) -> Result<(), Violation> {
+        let spans = check::batch(request, now_ns()).inspect_err(|violation| self.store.refuse(violation))?;
+        self.store.write(&spans);
+        Ok(())
+    }
+
+    /// `CreateSpan`: stores the span, and returns it.
+    ///
+    /// # Errors
+    /// Its violation; it is counted.
+    pub fn create(&self, span: Span) -> Result<Span, Violation> {
+        let span = check::single(span, now_ns()).inspect_err(|violation| self.store.refuse(violation))?;
+        self.store.write(std::slice::from_ref(&span));
+        Ok(span.span)
+    }
+}
+
+fn refusal(violation: &Violation) -> Status {
+    Status::invalid_argument(violation.to_string())
 }
 
 #[tonic::async_trait]
 impl TraceService for Service {
     async fn batch_write_spans(&self, request: Request<BatchWriteSpansRequest>) -> Result<Response<()>, Status> {
-        let spans = check::batch(request.into_inner(), now_ns()).map_err(|violation| self.refuse(&violation))?;
-        self.store.write(&spans);
-        Ok(Response::new(()))
+        self.batch_write(request.into_inner()).map(Response::new).map_err(|violation| refusal(&violation))
     }
 
     async fn create_span(&self, request: Request<Span>) -> Result<Response<Span>, Status> {
-        let span = check::single(request.into_inner(), now_ns()).map_err(|violation| self.refuse(&violation))?;
-        self.store.write(std::slice::from_ref(&span));
-        Ok(Response::new(span.span))
+        self.create(request.into_inner()).map(Response::new).map_err(|violation| refusal(&violation))
     }
 }
 

@@ -120,6 +120,7 @@ fn statuses_by_path() {
         ("/?filter=errors", 200, HTML),
         ("/assets/style.css", 200, "text/css; charset=utf-8"),
         ("/assets/list.js", 200, "text/javascript; charset=utf-8"),
+        ("/livez", 200, TEXT),
         ("/assets/none", 404, JSON),
         ("/api/status", 200, JSON),
         ("/api/traces", 200, JSON),

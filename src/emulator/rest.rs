@@ -1,0 +1,150 @@
+//! The API over HTTP and JSON, as Google's own clients call it (<https://cloud.google.com/trace/docs/reference/v2/rest>).
+//! Answers and errors have Google's shape.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http_body::Body;
+use http_body_util::{BodyExt, Limited};
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+
+use super::service::Service;
+use crate::proto::google::devtools::cloudtrace::v2::BatchWriteSpansRequest;
+
+mod messages;
+
+/// Paths of the API begin so.
+pub(super) const PREFIX: &str = "/v2/";
+
+/// Bytes of a body. Less than over gRPC: JSON takes several times its bytes in memory while it is read.
+pub(super) const BODY_BYTES_MAX: usize = 16 << 20;
+
+/// A call of the API.
+#[derive(Debug, PartialEq, Eq)]
+enum Call<'a> {
+    /// `/v2/{name=projects/*}/traces:batchWrite`.
+    BatchWrite { name: &'a str },
+    /// `/v2/{name=projects/*/traces/*/spans/*}`.
+    CreateSpan { name: &'a str },
+}
+
+impl<'a> Call<'a> {
+    fn of(path: &'a str) -> Option<Self> {
+        let name = path.strip_prefix(PREFIX)?;
+        if let Some(name) = name.strip_suffix("/traces:batchWrite") {
+            return matches!(parts(name)[..], ["projects", _]).then_some(Call::BatchWrite { name });
+        }
+        matches!(parts(name)[..], ["projects", _, "traces", _, "spans", _]).then_some(Call::CreateSpan { name })
+    }
+}
+
+/// The parts of a resource name, or nothing if one of them is empty.
+fn parts(name: &str) -> Vec<&str> {
+    let parts: Vec<&str> = name.split('/').collect();
+    if parts.iter().any(|part| part.is_empty()) { Vec::new() } else { parts }
+}
+
+/// An error as Google's APIs say it (<https://cloud.google.com/apis/design/errors>).
+#[derive(Debug)]
+struct Failure {
+    http: StatusCode,
+    status: &'static str,
+    message: String,
+}
+
+impl Failure {
+    fn invalid(message: impl Into<String>) -> Self {
+        Failure { http: StatusCode::BAD_REQUEST, status: "INVALID_ARGUMENT", message: message.into() }
+    }
+
+    fn not_found(path: &str) -> Self {
+        let message = format!(
+            "{path:?} is not a method: POST /v2/projects/PROJECT/traces:batchWrite, or /v2/projects/PROJECT/traces/TRACE/spans/SPAN"
+        );
+        Failure { http: StatusCode::NOT_FOUND, status: "NOT_FOUND", message }
+    }
+}
+
+/// The answer to a call that took longer than `deadline`.
+pub(super) fn too_slow(deadline: Duration) -> Response<Bytes> {
+    let message = format!("the call took longer than {deadline:?}");
+    answer(Err(Failure { http: StatusCode::GATEWAY_TIMEOUT, status: "DEADLINE_EXCEEDED", message }))
+}
+
+/// Answers a call at `path`, which begins with [`PREFIX`].
+pub(super) async fn respond<B>(
+    service: &Service,
+    method: &Method,
+    path: &str,
+    headers: &HeaderMap,
+    body: B,
+) -> Response<Bytes>
+where
+    B: Body<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    answer(call(service, method, path, headers, body).await)
+}
+
+fn answer(result: Result<Json, Failure>) -> Response<Bytes> {
+    let (status, body) = match result {
+        Ok(body) => (StatusCode::OK, body),
+        Err(Failure { http, status, message }) => {
+            (http, json!({"error": {"code": http.as_u16(), "message": message, "status": status}}))
+        }
+    };
+    let mut response = Response::new(Bytes::from(body.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=UTF-8"));
+    response
+}
+
+async fn call<B>(service: &Service, method: &Method, path: &str, headers: &HeaderMap, body: B) -> Result<Json, Failure>
+where
+    B: Body<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let call = Call::of(path).filter(|_| method == Method::POST).ok_or_else(|| Failure::not_found(path))?;
+    // A web page can send any other type to any address without asking.
+    if !is_json(headers) {
+        let message = "the body must be JSON: content-type application/json".into();
+        return Err(Failure { http: StatusCode::UNSUPPORTED_MEDIA_TYPE, status: "INVALID_ARGUMENT", message });
+    }
+    let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
+    let body = body.map_err(|error| Failure::invalid(format!("cannot read the body: {error}")))?.to_bytes();
+    match call {
+        Call::BatchWrite { name } => {
+            let spans = parse::<messages::Batch>(&body)?.into_spans().map_err(Failure::invalid)?;
+            let request = BatchWriteSpansRequest { name: name.to_owned(), spans };
+            service.batch_write(request).map_err(|violation| Failure::invalid(violation.to_string()))?;
+            Ok(json!({}))
+        }
+        Call::CreateSpan { name } => {
+            let mut span = parse::<messages::Span>(&body)?.into_proto().map_err(Failure::invalid)?;
+            name.clone_into(&mut span.name);
+            service.create(span).map_err(|violation| Failure::invalid(violation.to_string()))?;
+            // The API answers with the span as it was sent.
+            let mut sent: Json = parse(&body)?;
+            if let Some(fields) = sent.as_object_mut() {
+                fields.insert("name".to_owned(), Json::from(name));
+            }
+            Ok(sent)
+        }
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let essence = |value: &str| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(essence);
+    content_type.as_deref() == Some("application/json")
+}
+
+fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
+    serde_json::from_slice(body).map_err(|error| Failure::invalid(format!("Invalid JSON payload received: {error}")))
+}
+
+#[cfg(test)]
+mod tests;
