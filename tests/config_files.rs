@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 use spansieve::cli::source::Source;
-use spansieve::config::settings::{Endpoint, Settings};
+use spansieve::config::settings::{BaseMapping, Endpoint, Normalize, Settings};
 use spansieve::config::{self, render};
 
 /// Cloud Run's default for `PORT`.
@@ -59,6 +59,8 @@ fn the_configuration_for_cloud_run_uses_its_port_and_its_project() {
     assert_eq!(settings.otlp.listen, [format!("0.0.0.0:{PORT}")]);
     assert_eq!(settings.cloud_trace.endpoint, Endpoint::Tls("https://cloudtrace.googleapis.com".into()));
     assert_eq!(settings.cloud_trace.project, None);
+    assert_eq!(settings.cloud_trace.attribute_mapping.base, BaseMapping::Console);
+    assert_eq!(settings.resource.normalize, Normalize::Span);
 }
 
 fn service() -> Value {
