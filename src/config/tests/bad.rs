@@ -328,7 +328,7 @@ fn cloud_trace() {
         ("cloud_trace: {tls: {ca_file: /nowhere.pem}}\n", "1:30+12 cannot read `/nowhere.pem`: entity not found"),
         (
             "cloud_trace: {embedded: {allowed_hosts: ['traces.internal:8080', traces.internal, 'http://a', traces.internal]}}\n",
-            "1:42+22 `traces.internal:8080` is not the name of a host\n1:83+10 `http://a` is not the name of a host\n1:95+15 given twice",
+            "1:42+22 `traces.internal:8080` is not the name of a host\n1:83+10 `http://a` is not the name of a host\n1:95+15 warning: given twice",
         ),
         (
             "cloud_trace: {endpoint: embedded, embedded: {listen: '127.0.0.1:4318', max_bytes: 1KiB}}\n",
