@@ -181,7 +181,7 @@ impl<I: Intake> Router<I> {
                 (status, TEXT_TYPE, text.into())
             }
             "/readyz" => {
-                let (status, text) = readiness(&self.health);
+                let (status, text) = readiness(&self.health, offer.metrics);
                 (status, TEXT_TYPE, text.into())
             }
             _ => (StatusCode::OK, TEXT_TYPE, offer.about().into()),
@@ -219,14 +219,16 @@ fn liveness(health: &Health, now: Instant) -> (StatusCode, String) {
     }
 }
 
-/// What `/readyz` says.
-fn readiness(health: &Health) -> (StatusCode, String) {
+/// What `/readyz` says. What is missing may name paths and what token servers answered: only callers to whom metrics are
+/// shown see it.
+fn readiness(health: &Health, shows_details: bool) -> (StatusCode, String) {
     if health.is_ready() {
         return (StatusCode::OK, "ready\n".to_owned());
     }
     let why = match health.waits_for() {
         _ if health.is_stopping() => "stopping".to_owned(),
-        Some(missing) => format!("not ready: {missing}"),
+        Some(missing) if shows_details => format!("not ready: {missing}"),
+        Some(_) => "not ready: the log says why, and /readyz of telemetry.listen".to_owned(),
         None => "starting".to_owned(),
     };
     (UNREADY, why + "\n")

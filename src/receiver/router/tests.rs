@@ -15,3 +15,15 @@ async fn a_wedged_worker_turns_livez_red_until_it_comes_to_itself() {
     pulse.beat(Instant::now());
     assert_eq!(liveness(&health, Instant::now()).0, StatusCode::OK);
 }
+
+#[test]
+fn what_is_missing_is_shown_only_where_metrics_are() {
+    let health = Health::default();
+    health.set_waits_for("no access token: /home/me/secrets.json".to_owned());
+    let (status, shown) = readiness(&health, true);
+    assert_eq!((status, shown.as_str()), (UNREADY, "not ready: no access token: /home/me/secrets.json\n"));
+    let (status, hidden) = readiness(&health, false);
+    assert!(status == UNREADY && hidden.starts_with("not ready: the log says why") && !hidden.contains("secrets"));
+    health.set_ready();
+    assert_eq!(readiness(&health, false), (StatusCode::OK, "ready\n".to_owned()));
+}
