@@ -133,8 +133,6 @@ fn introduce(out: &mut impl Write, daemon: &Daemon) -> io::Result<()> {
         writeln!(out, "  point services at it:  OTEL_EXPORTER_OTLP_ENDPOINT={endpoint}")?;
         writeln!(out, "  its own metrics:       {metrics}")?;
     }
-    match daemon.emulator() {
-        Some(emulator) => writeln!(out, "  see what was kept:     {}/", emulator.url()),
-        None => writeln!(out, "  see what was kept:     https://console.cloud.google.com/traces/list"),
-    }
+    let (label, address) = daemon.destination();
+    writeln!(out, "  {label:<22} {address}")
 }

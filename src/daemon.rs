@@ -125,6 +125,8 @@ pub struct Daemon {
     /// Waits for the first token, if one is needed.
     sign_in: Option<JoinHandle<()>>,
     exporter: Exporter,
+    /// A label and an address.
+    destination: (&'static str, String),
     emulator: Option<Emulator>,
     scrape: Scrape,
 }
@@ -212,6 +214,7 @@ impl Daemon {
             budget,
             sign_in,
             exporter,
+            destination: sink::destination(&settings.cloud_trace, emulator.as_ref()),
             emulator,
             scrape,
         })
@@ -249,6 +252,12 @@ impl Daemon {
     #[must_use]
     pub fn emulator(&self) -> Option<&Emulator> {
         self.emulator.as_ref()
+    }
+
+    /// Where kept spans are to be seen, or go to: a label and an address.
+    #[must_use]
+    pub fn destination(&self) -> (&'static str, &str) {
+        (self.destination.0, &self.destination.1)
     }
 
     /// Makes the text that `/metrics` serves.

@@ -11,11 +11,12 @@
 //! - Every span that leaves the queue, or is found in the spool at start, is settled once, in [`ledger::Ledger`]: exported, or dropped with a reason.
 //! - A batch is sent again with the same bytes: Cloud Trace knows a span by its name and takes a repetition.
 
+pub mod advice;
 pub mod batch;
 pub mod channel;
-pub mod codec;
 pub mod delivery;
 pub mod exporter;
+pub mod failure;
 pub mod ledger;
 pub mod retry;
 pub mod sink;

@@ -2,7 +2,10 @@
 
 use std::error::Error;
 
+use http::{HeaderName, HeaderValue};
+
 pub mod adc;
+pub mod advice;
 pub mod certs;
 pub mod credentials;
 pub mod metadata;
@@ -15,6 +18,14 @@ pub type Variables<'a> = &'a (dyn Fn(&str) -> Option<String> + Sync);
 /// The environment of this process.
 pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// The project whose quota a call counts on (<https://cloud.google.com/apis/docs/system-parameters>).
+const QUOTA_PROJECT_HEADER: HeaderName = HeaderName::from_static("x-goog-user-project");
+
+/// The header of a call that counts on the quota of `project`.
+pub(crate) fn quota_of(project: &str) -> Option<(HeaderName, HeaderValue)> {
+    HeaderValue::from_str(project).ok().map(|project| (QUOTA_PROJECT_HEADER, project))
 }
 
 /// An error with its causes, in one line.

@@ -1,19 +1,25 @@
 //! The Cloud Trace v2 client: batches whose bytes exist already, over gRPC.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::uri::PathAndQuery;
-use tonic::metadata::{Ascii, MetadataValue};
-use tonic::{Request, Status};
+use http::{HeaderName, HeaderValue};
+use prost::Message;
+use tonic::Status;
 
 use super::encode::{EncodeError, Encoder as SpanEncoder, Origin};
+use crate::emulator::check;
+use crate::export::advice;
 use crate::export::batch::{Batch, Form, Place};
 use crate::export::channel::{Channel, ChannelError, ChannelSettings};
-use crate::export::codec::BatchCodec;
+use crate::export::failure::Failure;
 use crate::export::ledger::DropReason;
 use crate::export::sink::{EncodeSpans, Sink, Written};
+use crate::google::advice::Api;
+use crate::google::quota_of;
 use crate::otlp::altered::AlteredSpans;
+use crate::proto::google::devtools::cloudtrace::v2::BatchWriteSpansRequest;
 use crate::sampling::Keep;
 use crate::tail::request::SpanBytes;
 
@@ -21,12 +27,17 @@ use crate::tail::request::SpanBytes;
 pub const CALL_DEADLINE: Duration = Duration::from_secs(60);
 const METHOD: PathAndQuery = PathAndQuery::from_static("/google.devtools.cloudtrace.v2.TraceService/BatchWriteSpans");
 /// Tells Google's front end where to route a call (<https://google.aip.dev/client-libraries/4222>).
-const ROUTING_HEADER: &str = "x-goog-request-params";
+const ROUTING_HEADER: HeaderName = HeaderName::from_static("x-goog-request-params");
+/// Cloud Trace takes this many write requests of a project a minute
+/// (<https://cloud.google.com/trace/docs/quotas>, "Trace API v2").
+pub const CALLS_PER_MINUTE: u32 = 4_800;
 
 /// Writes batches to the `TraceService` of an endpoint.
 #[derive(Debug)]
 pub struct CloudTrace {
     channel: Channel,
+    /// Calls count on the quota of the project that they write to.
+    destination_quota: bool,
 }
 
 impl CloudTrace {
@@ -35,35 +46,54 @@ impl CloudTrace {
     /// # Errors
     /// `uri` is not an address.
     pub fn plaintext(uri: &str) -> Result<Self, ChannelError> {
-        Self::open(ChannelSettings::plain(uri, CALL_DEADLINE))
+        Self::open(ChannelSettings::plain(uri, CALL_DEADLINE), false)
     }
 
-    /// A client of the endpoint that `settings` name. Needs a tokio runtime.
+    /// A client of the endpoint that `settings` name, whose calls count on the quota of the project that they write to if
+    /// `destination_quota` is set. Needs a tokio runtime.
     ///
     /// # Errors
     /// See [`ChannelError`].
-    pub fn open(settings: ChannelSettings) -> Result<Self, ChannelError> {
-        Ok(CloudTrace { channel: Channel::open(settings)? })
+    pub fn open(settings: ChannelSettings, destination_quota: bool) -> Result<Self, ChannelError> {
+        Ok(CloudTrace { channel: Channel::open(settings)?, destination_quota })
     }
 }
 
 impl Sink for CloudTrace {
-    async fn write(&self, batch: &Batch) -> Result<Written, Status> {
-        let mut request = Request::new(batch.clone());
-        request.metadata_mut().insert(ROUTING_HEADER, routing(batch.project())?);
-        self.channel.unary(METHOD, BatchCodec::<()>::default(), request).await?;
+    async fn write(&self, batch: &Batch) -> Result<Written, Failure> {
+        let quota = self.destination_quota.then(|| quota_of(batch.project())).flatten();
+        let headers = quota.into_iter().chain([(ROUTING_HEADER, routing(batch.project())?)]).collect();
+        self.channel.unary(METHOD, headers, batch.message().clone()).await?;
         Ok(Written::default())
     }
 
-    fn identity(&self) -> Option<String> {
-        self.channel.identity()
+    fn advice(&self, failure: &Failure, project: &str) -> Option<String> {
+        let google = || Api::CloudTrace.advice(failure.code(), project, self.channel.identity().as_deref());
+        advice::general(failure).or_else(google)
+    }
+
+    /// The rules are those that the embedded Cloud Trace keeps. The encoder keeps them as well, but spans that have waited
+    /// for long may have become too old.
+    fn rule_breakers(&self, batch: &Batch) -> Vec<usize> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now_ns = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
+        let breaks = |record: &[u8]| {
+            let request = BatchWriteSpansRequest::decode(record).unwrap_or_default();
+            request.spans.iter().any(|span| check::broken_rule(span, batch.project(), now_ns).is_some())
+        };
+        let records = batch.records().into_iter().enumerate();
+        records.filter(|(_, record)| breaks(record)).map(|(place, _)| place).collect()
+    }
+
+    fn calls_per_minute(&self) -> Option<u32> {
+        Some(CALLS_PER_MINUTE)
     }
 }
 
-fn routing(project: &str) -> Result<MetadataValue<Ascii>, Status> {
+fn routing(project: &str) -> Result<HeaderValue, Failure> {
     // Project ids need no escaping: letters, digits, hyphens (and, in old ones, a domain with dots and a colon).
-    MetadataValue::try_from(format!("name=projects%2F{project}").replace(':', "%3A"))
-        .map_err(|_| Status::invalid_argument("the project id cannot stand in a header"))
+    HeaderValue::try_from(format!("name=projects%2F{project}").replace(':', "%3A"))
+        .map_err(|_| Failure::connection(Status::internal("the project id cannot stand in a header")))
 }
 
 impl EncodeSpans for SpanEncoder {

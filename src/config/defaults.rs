@@ -47,6 +47,7 @@ impl Default for Settings {
                 tls: Tls::default(),
                 attribute_mapping: AttributeMapping::default(),
                 cloud_run_revision: false,
+                destination_project_quota: false,
                 batch: Batch { max_spans: 2000, max_bytes: 4 << 20, max_delay: Duration::from_secs(1) },
                 spool: None,
                 give_up_after: Duration::ZERO,

@@ -176,6 +176,7 @@ pub(super) const KEYS: &[&str] = &[
     "cloud_trace.spool",
     "cloud_trace.spool.directory",
     "cloud_trace.spool.max_bytes",
+    "cloud_trace.destination_project_quota",
     "cloud_trace.give_up_after",
     "memory",
     "memory.limit",

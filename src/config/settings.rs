@@ -303,6 +303,8 @@ pub struct CloudTrace {
     /// Whether the monitored resource of spans from Cloud Run is `cloud_run_revision`, as that of its logs; otherwise it
     /// is what Google's exporters write, `generic_task` or `generic_node`.
     pub cloud_run_revision: bool,
+    /// Whether a call counts on the quota of the project that it writes to, and not on that of the credentials.
+    pub destination_project_quota: bool,
     /// When a batch is full.
     pub batch: Batch,
     /// Where kept spans go when they are too many for the memory; `None`: nowhere.
@@ -359,10 +361,16 @@ impl CloudTrace {
     /// Google's alone, as a token is nobody else's business.
     #[must_use]
     pub fn signs_calls(&self) -> bool {
+        matches!(self.endpoint, Endpoint::Tls(_)) && (self.api != Api::Otlp || self.is_google())
+    }
+
+    /// Whether the endpoint is one of Google's own.
+    #[must_use]
+    pub fn is_google(&self) -> bool {
         let Endpoint::Tls(uri) = &self.endpoint else { return false };
         let authority = uri.trim_start_matches("https://");
         let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host).to_ascii_lowercase();
-        self.api != Api::Otlp || host.ends_with(".googleapis.com")
+        host.ends_with(".googleapis.com")
     }
 }
 

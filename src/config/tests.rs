@@ -282,6 +282,10 @@ fn a_journal_is_off_without_a_directory() {
 
 #[test]
 fn giving_up_is_off_unless_a_time_is_set() {
+    for (text, expected) in [("{}", false), ("{destination_project_quota: true}", true)] {
+        let settings = load(&format!("cloud_trace: {text}\n")).unwrap().settings;
+        assert_eq!(settings.cloud_trace.destination_project_quota, expected, "{text}");
+    }
     for (text, expected) in [("{}", 0), ("{give_up_after: 0s}", 0), ("{give_up_after: 1h30m}", 5400)] {
         let settings = settings(&format!("cloud_trace: {text}\n"));
         assert_eq!(settings.cloud_trace.give_up_after, Duration::from_secs(expected), "{text}");

@@ -14,6 +14,7 @@ use crate::export::exporter::Exporter;
 use crate::export::spool::Spool;
 use crate::forward::client::{self as forward, OtlpSink};
 use crate::forward::encode as otlp;
+use crate::google::advice::Api as GoogleApi;
 use crate::google::credentials::Credentials;
 use crate::google::environment;
 use crate::google::place::place;
@@ -24,6 +25,9 @@ use crate::segment::directory::OpenError;
 use crate::tail::budget::Budget;
 use crate::tail::kept::KeptQueue;
 use crate::telemetry::Metrics;
+
+const SEEN: &str = "see what was kept:";
+const CONSOLE: &str = "https://console.cloud.google.com/traces/list";
 
 /// What the way to the sink needs of the rest of the daemon.
 pub(super) struct Wiring<'a> {
@@ -42,16 +46,23 @@ impl Wiring<'_> {
     pub(super) async fn start(mut self) -> Result<Exporter, StartError> {
         let rewriter = self.rewriter().await?;
         let (kept, metrics, spool) = (Arc::clone(&self.kept), Arc::clone(&self.metrics), self.spool.take());
-        Ok(match self.settings.cloud_trace.api {
+        let mut settings = self.settings.cloud_trace.clone();
+        let quota = settings.destination_project_quota;
+        Ok(match settings.api {
             Api::V2 => {
-                let encoder = Encoder::new(self.encoder_settings().await?, rewriter);
-                let sink = CloudTrace::open(self.channel(cloud_trace::CALL_DEADLINE))?;
-                Exporter::start(kept, encoder, sink, &self.settings.cloud_trace, self.budget, metrics, spool)
+                let encoder = self.encoder_settings().await?;
+                settings.project = Some(encoder.default_project.to_string());
+                let encoder = Encoder::new(encoder, rewriter);
+                let sink = CloudTrace::open(self.channel(cloud_trace::CALL_DEADLINE), quota)?;
+                Exporter::start(kept, encoder, sink, &settings, self.budget, metrics, spool)
             }
             Api::Telemetry | Api::Otlp => {
-                let encoder = otlp::Encoder::new(self.otlp_settings().await?, rewriter);
-                let sink = OtlpSink::open(self.channel(forward::CALL_DEADLINE))?;
-                Exporter::start(kept, encoder, sink, &self.settings.cloud_trace, self.budget, metrics, spool)
+                let encoder = self.otlp_settings().await?;
+                settings.project = Some(encoder.default_project.as_deref().unwrap_or(otlp::NO_PROJECT).to_owned());
+                let encoder = otlp::Encoder::new(encoder, rewriter);
+                let google = (settings.api == Api::Telemetry).then_some(GoogleApi::Telemetry);
+                let sink = OtlpSink::open(self.channel(forward::CALL_DEADLINE), google, quota && google.is_some())?;
+                Exporter::start(kept, encoder, sink, &settings, self.budget, metrics, spool)
             }
         })
     }
@@ -108,6 +119,21 @@ impl Wiring<'_> {
     }
 }
 
+/// Where kept spans are to be seen, or go to: a label and an address, for the text at the start.
+pub(super) fn destination(settings: &settings::CloudTrace, emulator: Option<&Emulator>) -> (&'static str, String) {
+    let speaks = match settings.api {
+        Api::V2 => "Cloud Trace v2",
+        Api::Telemetry => "Telemetry API",
+        Api::Otlp => "OTLP over gRPC",
+    };
+    match (&settings.endpoint, emulator) {
+        (_, Some(emulator)) => (SEEN, format!("{}/", emulator.url())),
+        (Endpoint::Tls(_), None) if settings.is_google() => (SEEN, CONSOLE.to_owned()),
+        (Endpoint::Tls(uri) | Endpoint::Plaintext(uri), None) => ("kept spans go to:", format!("{uri} ({speaks})")),
+        (Endpoint::Embedded, None) => (SEEN, String::new()),
+    }
+}
+
 /// Opens the spool for batches of the sink's form, if there is to be one.
 pub(super) fn spool(
     settings: &settings::CloudTrace,
@@ -128,3 +154,6 @@ async fn project(settings: &settings::CloudTrace) -> Result<Arc<str>, AmbientPro
         None => ambient_project(&environment).await?.into(),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -145,6 +145,12 @@ pub fn single(span: Span, now_ns: i64) -> Result<StoredSpan, Violation> {
     }
 }
 
+/// The rule that `span` of `project` breaks, if it breaks one.
+#[must_use]
+pub fn broken_rule(span: &Span, project: &Arc<str>, now_ns: i64) -> Option<Rule> {
+    checked(span, Some(project), now_ns).err()
+}
+
 /// The trace id that `text` spells: 32 lower-case hexadecimal digits, not all zero.
 #[must_use]
 pub fn trace_id(text: &str) -> Option<TraceId> {

@@ -1,5 +1,6 @@
 //! Encoded spans gathered into calls: one open batch a project. Pure: time is an argument.
 
+mod described;
 mod message;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use crate::config::settings;
 use crate::tail::budget::{Budget, Share};
 use crate::tail::hold::{KEPT_HOLD_BYTES, KeptHold};
 
+pub use self::described::Described;
 pub use self::message::{Form, Place, SPANS_FIELD};
 
 /// Batches open at a time; the oldest is closed early for another project. Services name their project in a resource
@@ -120,17 +122,38 @@ impl Batch {
     }
 
     /// The same spans as two batches, or `None` for a single span.
+    #[cfg(test)]
+    pub(crate) fn halves(&self) -> Option<(Batch, Batch)> {
+        let half = self.span_count as usize / 2;
+        let mut parts = self.parts(|place| usize::from(place >= half)).into_iter();
+        parts.next().zip(parts.next())
+    }
+
+    /// The spans, described in their order.
     #[must_use]
-    pub fn halves(&self) -> Option<(Batch, Batch)> {
-        let (left, left_count, right) = self.form.halves(&self.message)?;
-        // Which span is in which half is not known here: each hold waits for both.
-        self.holds().for_each(|hold| hold.split());
-        let part = |message: Vec<u8>, span_count| {
+    pub fn described(&self) -> Vec<Described> {
+        self.form.records(&self.message).into_iter().map(|record| self.form.describe(record)).collect()
+    }
+
+    /// The spans as records, in their order.
+    #[must_use]
+    pub fn records(&self) -> Vec<&[u8]> {
+        self.form.records(&self.message)
+    }
+
+    /// The same spans in as many batches as there are parts with spans in them; `part_of` says in which part the span at a
+    /// place is. The parts come in the order of their numbers.
+    #[must_use]
+    pub fn parts(&self, part_of: impl Fn(usize) -> usize) -> Vec<Batch> {
+        let parts = self.form.parts(&self.message, part_of);
+        // Which span is in which part is not known here: each hold waits for all of them.
+        (1..parts.len()).for_each(|_| self.holds().for_each(|hold| hold.split()));
+        let part = |(message, span_count): (Vec<u8>, u32)| {
             let project = Arc::clone(&self.project);
-            let half = Batch::new(self.form, project, message.into(), span_count, self.share.budget());
-            Batch { record: self.record, holds: self.holds.clone(), ..half }
+            let part = Batch::new(self.form, project, message.into(), span_count, self.share.budget());
+            Batch { record: self.record, holds: self.holds.clone(), ..part }
         };
-        Some((part(left, left_count), part(right, self.span_count - left_count)))
+        parts.into_iter().map(part).collect()
     }
 
     /// The spans of this batch and then of `others`, of the same form and project and of no record, as one batch. Copies them; the copy

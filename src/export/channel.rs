@@ -6,26 +6,34 @@
 //!   while none are. The calls on it fail with a retryable status, and the next one connects again.
 //! - A name is resolved for every new connection, and no new call goes to a connection that is older than ten minutes.
 
+mod answer;
 mod proxy;
 
 use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderMap;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, TE};
 use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, Request, Uri, Version};
+use http_body::Frame;
+use http_body_util::StreamBody;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::proxy::matcher::Intercept;
 use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::time::Instant;
-use tonic::codec::Codec;
+use tonic::body::Body;
+use tonic::codegen::tokio_stream;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
-use tonic::{Code, Request, Response, Status, transport};
+use tonic::{Code, Status, transport};
 use tower::timeout::Timeout;
+use tower::{Service, ServiceExt};
 
 pub use self::proxy::ProxyError;
+use super::failure::Failure;
 use crate::google::credentials::Credentials;
 use crate::google::{Variables, causes, environment};
 
@@ -43,6 +51,9 @@ const PROBES: u32 = 3;
 /// A new connection takes the place of an older one, whose calls end in peace: what a name stands for changes (those of
 /// Google's services live for five minutes), and not every server says GOAWAY when it should be left.
 const CONNECTION_AGE_MAX: Duration = Duration::from_secs(600);
+/// Of the head and of the trailers of an answer: a status with details has some KiB, and what is larger breaks the call.
+const ANSWER_HEAD_BYTES_MAX: u32 = 64 << 10;
+const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const USER_AGENT: &str = concat!("spansieve/", env!("CARGO_PKG_VERSION"));
 
 /// Where a channel leads, and how.
@@ -127,52 +138,80 @@ impl Channel {
         self.credentials.as_ref().and_then(Credentials::identity)
     }
 
-    /// Calls `method` with one message, and waits for one: signed, and within the deadline.
+    /// Calls `method` with one message, and waits for one: signed, with these headers above all others, and within the
+    /// deadline.
     ///
     /// # Errors
-    /// The server's status, or one for what went wrong on the way to it; that one has a source.
-    pub async fn unary<C>(
-        &self,
-        method: PathAndQuery,
-        codec: C,
-        mut request: Request<C::Encode>,
-    ) -> Result<Response<C::Decode>, Status>
-    where
-        C: Codec,
-        C::Encode: Send + Sync + 'static,
-        C::Decode: Send + Sync + 'static,
-    {
-        request.metadata_mut().as_mut().extend(self.headers.clone());
-        request.set_timeout(self.call_deadline);
-        let call = async {
-            let mut sign_in = None;
-            if let Some(credentials) = &self.credentials {
-                let signature = credentials.signature().await?;
-                request.metadata_mut().as_mut().extend(signature.headers);
-                sign_in = Some((credentials, signature.sign_in));
-            }
-            let mut client = tonic::client::Grpc::new(self.connection());
-            client.ready().await.map_err(|error| explained(Status::from_error(error.into())))?;
-            let result = client.unary(request, method, codec).await.map_err(explained);
-            if let (Err(status), Some((credentials, sign_in))) = (&result, sign_in)
-                && status.code() == Code::Unauthenticated
-            {
-                credentials.renew(sign_in);
-            }
-            result
-        };
-        let answer = tokio::time::timeout(self.call_deadline, call).await;
-        answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer within the call's deadline")))
+    /// The failure says who refused the call, or what went wrong on the way.
+    pub async fn unary(&self, method: PathAndQuery, headers: HeaderMap, message: Bytes) -> Result<Bytes, Failure> {
+        let call = self.call(method, headers, message);
+        let late = || Failure::connection(Status::deadline_exceeded("no answer within the call's deadline"));
+        tokio::time::timeout(self.call_deadline, call).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    async fn call(&self, method: PathAndQuery, headers: HeaderMap, message: Bytes) -> Result<Bytes, Failure> {
+        let mut all_headers = self.headers.clone();
+        let mut sign_in = None;
+        if let Some(credentials) = &self.credentials {
+            let signature = credentials.signature().await.map_err(Failure::credentials)?;
+            all_headers.extend(signature.headers);
+            sign_in = Some((credentials, signature.sign_in));
+        }
+        all_headers.extend(headers);
+        let result = self.exchange(request(method, all_headers, self.call_deadline, message)).await;
+        if let (Err(failure), Some((credentials, sign_in))) = (&result, sign_in)
+            && failure.code() == Code::Unauthenticated
+        {
+            credentials.renew(sign_in);
+        }
+        result
+    }
+
+    async fn exchange(&self, request: Request<Body>) -> Result<Bytes, Failure> {
+        let (mut connection, since) = self.connection();
+        if let Err(error) = connection.ready().await {
+            self.abandon(since);
+            return Err(Failure::connection(explained(Status::from_error(error.into()))));
+        }
+        let response = connection.call(request).await;
+        answer::read(response.map_err(|error| Failure::connection(explained(Status::from_error(error.into()))))?).await
     }
 
     /// The connection for a call that starts now.
-    fn connection(&self) -> transport::Channel {
+    fn connection(&self) -> (transport::Channel, Instant) {
         let mut current = self.current.lock();
         if current.1.elapsed() >= CONNECTION_AGE_MAX {
             *current = (self.dialer.connection(), Instant::now());
         }
-        current.0.clone()
+        current.clone()
     }
+
+    /// Replaces the connection of `since`, which takes no call any more: its task has ended.
+    fn abandon(&self, since: Instant) {
+        let mut current = self.current.lock();
+        if current.1 == since {
+            *current = (self.dialer.connection(), Instant::now());
+        }
+    }
+}
+
+/// The request of a unary call (gRPC `doc/PROTOCOL-HTTP2.md`, Requests). The connection adds the address and the user agent.
+fn request(method: PathAndQuery, headers: HeaderMap, deadline: Duration, message: Bytes) -> Request<Body> {
+    let mut prefix = [0; 5];
+    prefix[1..].copy_from_slice(&u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes());
+    let frames = [Bytes::copy_from_slice(&prefix), message].map(|bytes| Ok::<_, Status>(Frame::data(bytes)));
+    let mut request = Request::new(Body::new(StreamBody::new(tokio_stream::iter(frames))));
+    *request.method_mut() = Method::POST;
+    *request.version_mut() = Version::HTTP_2;
+    *request.uri_mut() = Uri::from(method);
+    *request.headers_mut() = headers;
+    let headers = request.headers_mut();
+    headers.insert(TE, HeaderValue::from_static("trailers"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    if let Ok(seconds) = HeaderValue::try_from(format!("{}S", deadline.as_secs())) {
+        headers.insert(TIMEOUT, seconds);
+    }
+    request
 }
 
 /// Makes connections.
@@ -209,6 +248,7 @@ fn tcp() -> HttpConnector {
 fn endpoint(settings: &ChannelSettings) -> Result<Endpoint, transport::Error> {
     let endpoint = Endpoint::from_shared(settings.uri.clone())?
         .user_agent(USER_AGENT)?
+        .http2_max_header_list_size(ANSWER_HEAD_BYTES_MAX)
         .http2_keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
     if endpoint.uri().scheme() != Some(&http::uri::Scheme::HTTPS) {

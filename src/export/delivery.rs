@@ -6,13 +6,16 @@
 //! - Before that the oldest go to the disk and come back in order, if there is a [`Spool`] (`spill`).
 //! - A batch that nobody takes leaves by its age as well, if the operator says so (`cloud_trace.give_up_after`).
 //! - A project whose calls fail is probed with one call at a time, after growing waits; the first answer resumes it.
+//! - Projects whose calls hang or fail, and projects that were never written to, do not take the places of the others.
 //! - Whatever the traffic, the calls of a project stay below its quota (`pace`).
 //! - A batch that fails goes behind the others: one that cannot succeed must not stand in their way.
 
 mod alarm;
 mod lane;
+mod lanes;
 mod pace;
 mod spill;
+mod suspects;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,11 +23,13 @@ use std::time::Duration;
 
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
-use tonic::Status;
+use tonic::{Code, Status};
 
-use self::lane::{Lane, Work};
+use self::lane::{Suspicion, Work};
+use self::lanes::{Class, Lanes};
 use self::pace::PROJECT_CALLS_MAX;
 use super::batch::Batch;
+use super::failure::Failure;
 use super::ledger::{DropReason, Ledger};
 use super::retry::{self, Action};
 use super::sink::{Sink, Written, cut};
@@ -34,16 +39,40 @@ use crate::tail::budget::Budget;
 use crate::telemetry::log::Throttle;
 use crate::telemetry::metrics::code_label;
 
-/// Calls of all projects at a time: a project whose calls hang until their deadline must leave room for the others.
+/// Calls at a time of all projects that are proven.
 const CALLS_MAX: usize = 2 * PROJECT_CALLS_MAX;
-/// Projects whose pace is remembered though nothing of them waits.
-const LANES_KEPT_MAX: usize = 64;
+/// Calls at a time of all projects that are on trial: they take no place of the others, however many there are.
+const TRIALS_MAX: usize = 16;
+/// A call that has had no answer for so long gives its place to another one. Nine calls of ten are over in a second; one that
+/// hangs until its deadline must not stand in the way of other projects.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The same while the daemon stops, which has seconds.
+const STOPPING_PATIENCE: Duration = Duration::from_secs(1);
+/// Calls at a time, those that have given their places away included, of each class and as a multiple of its places.
+const OVERDUE_MAX: usize = 3;
 /// Longest wait between retries while the daemon stops: it has seconds to write what it holds.
 const STOPPING_DELAY_MAX: Duration = Duration::from_millis(500);
 
+impl Class {
+    /// Calls at a time.
+    fn places(self) -> usize {
+        match self {
+            Class::Proven => CALLS_MAX,
+            Class::Trial => TRIALS_MAX,
+        }
+    }
+}
+
+/// A call that is under way.
+struct Call {
+    work: Work,
+    class: Class,
+    since: Instant,
+}
+
 /// A call that has ended.
 struct Ended {
-    result: Result<Written, Status>,
+    result: Result<Written, Failure>,
     elapsed: Duration,
 }
 
@@ -52,24 +81,19 @@ pub struct Delivery<S> {
     sink: Arc<S>,
     ledger: Arc<Ledger>,
     budget: Budget,
-    /// As much as batches that wait are joined to.
-    limits: settings::Batch,
     give_up_after: Option<Duration>,
-    /// The projects with batches, and those that had some lately.
-    lanes: Vec<Lane>,
-    /// The lane that is asked first when a call can start: they take turns.
-    turn: usize,
+    lanes: Lanes,
     calls: JoinSet<Ended>,
-    /// The batches of the calls.
-    under_way: HashMap<Id, Work>,
+    under_way: HashMap<Id, Call>,
     spool: Option<Spool>,
     stopping: bool,
-    alarms: Arc<Throttle>,
+    alarms: Throttle,
+    /// Of batches that were too large.
+    size_complaints: Throttle,
 }
 
 impl<S: Sink> Delivery<S> {
-    /// Delivers to `sink`, settles in `ledger`, and keeps in `spool` what does not fit into `budget`, in which the bytes
-    /// that are on the wire count as well.
+    /// Delivers to `sink`, settles in `ledger`, and keeps in `spool` what does not fit into `budget`.
     #[must_use]
     pub fn new(
         sink: S,
@@ -78,26 +102,29 @@ impl<S: Sink> Delivery<S> {
         budget: Budget,
         spool: Option<Spool>,
     ) -> Self {
+        let interval = pace::call_interval(sink.calls_per_minute());
+        let own = settings.project.as_deref().map(Arc::from);
+        let lanes = Lanes::new(settings.batch.clone(), interval, own, budget.clone());
         Delivery {
             sink: Arc::new(sink),
             ledger,
             budget,
-            limits: settings.batch.clone(),
             give_up_after: Some(settings.give_up_after).filter(|age| !age.is_zero()),
-            lanes: Vec::new(),
-            turn: 0,
+            lanes,
             calls: JoinSet::new(),
             under_way: HashMap::new(),
             spool,
             stopping: false,
-            alarms: Arc::new(alarm::throttle()),
+            alarms: alarm::throttle(),
+            size_complaints: Throttle::new(1, alarm::REMINDER_INTERVAL),
         }
     }
 
     /// Takes over `batch`, and starts its call if one can start now.
     pub fn push(&mut self, batch: Batch) {
         let now = Instant::now();
-        self.lane(&Arc::clone(batch.project()), now).push(Aged { batch, since: now }, true);
+        let project = Arc::clone(batch.project());
+        self.lanes.with(&project, now, |lane| lane.push(Aged { batch, since: now }, true));
         self.start(now);
     }
 
@@ -110,29 +137,25 @@ impl<S: Sink> Delivery<S> {
     /// Whether nothing waits in memory and no call is under way.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.lanes.iter().all(Lane::is_idle)
+        self.lanes.is_idle()
     }
 
     /// The daemon stops: every project is tried now, and from here on at short intervals.
     pub fn stop(&mut self) {
         self.stopping = true;
         let now = Instant::now();
-        self.lanes.iter_mut().for_each(|lane| lane.hurry(now));
+        self.lanes.hurry(now);
         self.start(now);
     }
 
     /// Waits until a call has ended or may start, or the spool has done something, and acts on it. Without any of it it
     /// waits forever.
     /// Nothing is lost if the future is dropped.
-    ///
-    /// # Panics
-    /// If a call panicked.
     pub async fn progress(&mut self) {
         let now = Instant::now();
         self.tend_spool(now);
         let disk = self.spool.as_ref().and_then(|spool| spool.next_attempt(now));
-        let can_start = self.calls.len() < CALLS_MAX;
-        let ready = self.lanes.iter().filter(|_| can_start).filter_map(Lane::ready_at).min();
+        let ready = Class::ALL.into_iter().filter_map(|class| self.ready_at(class, now)).min();
         tokio::select! {
             Some(ended) = self.calls.join_next_with_id() => self.call_ended(ended),
             outcome = finished(&mut self.spool) => self.spool_ended(outcome, Instant::now()),
@@ -142,60 +165,64 @@ impl<S: Sink> Delivery<S> {
         self.start(Instant::now());
     }
 
-    fn lane(&mut self, project: &Arc<str>, now: Instant) -> &mut Lane {
-        let at = self.lanes.iter().position(|lane| lane.project() == project).unwrap_or_else(|| {
-            if self.lanes.len() >= LANES_KEPT_MAX {
-                self.lanes.retain(|lane| !lane.is_forgettable(now));
-            }
-            self.lanes.push(Lane::new(Arc::clone(project), self.limits.clone(), now));
-            self.lanes.len() - 1
-        });
-        &mut self.lanes[at]
+    fn patience(&self) -> Duration {
+        if self.stopping { STOPPING_PATIENCE } else { PATIENCE }
+    }
+
+    /// The number of calls of this class, and the starts of those of them that keep their places.
+    fn places(&self, class: Class, now: Instant) -> (usize, Vec<Instant>) {
+        let calls = self.under_way.values().filter(|call| call.class == class).map(|call| call.since);
+        (calls.clone().count(), calls.filter(|&since| now < since + self.patience()).collect())
+    }
+
+    /// When the next call of this class may start.
+    fn ready_at(&self, class: Class, now: Instant) -> Option<Instant> {
+        let ready = self.lanes.ready_at(class)?;
+        let (calls, placed) = self.places(class, now);
+        if calls >= class.places() * OVERDUE_MAX {
+            return None;
+        }
+        let free = if placed.len() < class.places() { now } else { *placed.iter().min()? + self.patience() };
+        Some(ready.max(free))
     }
 
     /// Starts every call that can start now.
     fn start(&mut self, now: Instant) {
-        while self.calls.len() < CALLS_MAX {
-            let Some(work) = self.next_work(now) else { break };
-            let sink = Arc::clone(&self.sink);
-            // The transport makes a copy of the message.
-            let on_the_wire = self.budget.force(work.batch.encoded_len());
-            let batch = work.batch.clone();
-            let call = self.calls.spawn(async move {
-                let started = Instant::now();
-                let result = sink.write(&batch).await;
-                drop(on_the_wire);
-                Ended { result, elapsed: started.elapsed() }
-            });
-            self.under_way.insert(call.id(), work);
+        for class in Class::ALL {
+            let (calls, placed) = self.places(class, now);
+            let room =
+                class.places().saturating_sub(placed.len()).min((class.places() * OVERDUE_MAX).saturating_sub(calls));
+            for _ in 0..room {
+                let Some(work) = self.lanes.start(class, now) else { break };
+                self.call(work, class, now);
+            }
         }
-        self.observe();
+        self.ledger.lanes(self.lanes.held_up(), self.lanes.calls_limit_min());
     }
 
-    /// The lanes as metrics.
-    fn observe(&self) {
-        let held_up = self.lanes.iter().filter_map(Lane::held_up);
-        let limits = self.lanes.iter().filter(|lane| !lane.is_idle()).map(Lane::calls_limit);
-        self.ledger.lanes(held_up, limits.min());
-    }
-
-    fn next_work(&mut self, now: Instant) -> Option<Work> {
-        let count = self.lanes.len();
-        let (at, work) = (0..count)
-            .map(|i| (self.turn + i) % count)
-            .find_map(|at| self.lanes[at].start(now, &self.budget).map(|work| (at, work)))?;
-        self.turn = at + 1;
-        Some(work)
+    fn call(&mut self, work: Work, class: Class, since: Instant) {
+        let (sink, batch) = (Arc::clone(&self.sink), work.batch.clone());
+        let call = self.calls.spawn(async move {
+            let result = sink.write(&batch).await;
+            Ended { result, elapsed: since.elapsed() }
+        });
+        self.under_way.insert(call.id(), Call { work, class, since });
     }
 
     fn call_ended(&mut self, ended: Result<(Id, Ended), JoinError>) {
         match ended {
             Ok((id, ended)) => {
-                if let Some(work) = self.under_way.remove(&id) {
-                    self.settle(work, ended);
+                if let Some(call) = self.under_way.remove(&id) {
+                    self.settle(call.work, ended);
                 }
             }
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(error) if error.is_panic() => {
+                // The log has the panic already. Whatever a peer says to make a call panic, it is that call which fails.
+                if let Some(Call { work, .. }) = self.under_way.remove(&error.id()) {
+                    let failure = Failure::connection(Status::internal("the call panicked"));
+                    self.settle(work, Ended { result: Err(failure), elapsed: Duration::ZERO });
+                }
+            }
             // Cut off; its batch is still under way.
             Err(_) => {}
         }
@@ -208,22 +235,26 @@ impl<S: Sink> Delivery<S> {
             self.call_ended(ended);
         }
         let now = Instant::now();
-        for work in std::mem::take(&mut self.under_way).into_values() {
-            self.lane(&Arc::clone(work.batch.project()), now).cut_off(work);
+        for Call { work, .. } in std::mem::take(&mut self.under_way).into_values() {
+            self.lanes.with(&Arc::clone(work.batch.project()), now, |lane| lane.cut_off(work));
         }
     }
 
     fn settle(&mut self, mut work: Work, Ended { result, elapsed }: Ended) {
-        let (written, status) = result.map_or_else(|status| (Written::default(), status), |ok| (ok, Status::ok("")));
-        self.ledger.sink_call(code_label(status.code()), elapsed);
+        let code = result.as_ref().map_or_else(Failure::code, |_| Code::Ok);
+        self.ledger.sink_call(code_label(code), elapsed);
         let now = Instant::now();
-        match self.lane(work.batch.project(), now).ended(&mut work, &status, elapsed, now) {
-            Action::Done => {
-                self.done(&work.batch, &written);
+        let project = Arc::clone(work.batch.project());
+        let failure = result.as_ref().err();
+        let action = self.lanes.with(&project, now, |lane| lane.ended(&mut work, failure, elapsed, now));
+        match (action, result) {
+            (Action::Done, result) => {
+                self.done(&work.batch, &result.unwrap_or_default());
                 self.settled(&work.batch);
             }
-            Action::Bisect => self.bisect(&work, &status, now),
-            action => self.retry(work, action, &status, now),
+            (action @ (Action::Search | Action::Halve), Err(failure)) => self.divide(&work, action, &failure, now),
+            (action, Err(failure)) => self.retry(work, action, &failure, now),
+            (_, Ok(_)) => {}
         }
     }
 
@@ -237,16 +268,46 @@ impl<S: Sink> Delivery<S> {
         self.ledger.exported(u64::from(batch.span_count() - rejected));
     }
 
-    /// One bad span fails its batch: halve it until the bad one stands alone.
-    fn bisect(&mut self, work: &Work, status: &Status, now: Instant) {
+    /// One bad span fails its batch, or the batch is too large: divide it until the bad one stands alone.
+    fn divide(&mut self, work: &Work, action: Action, failure: &Failure, now: Instant) {
         let batch = &work.batch;
-        if let Some(parts) = work.halves() {
-            let lane = self.lane(batch.project(), now);
-            parts.into_iter().for_each(|part| lane.push_work(part));
-        } else {
-            let detail = format!("{} was refused: {}", batch.first_span_name(), reason(status));
+        if failure.is_size() {
+            self.complain(batch, failure, now);
+        }
+        let is_single = batch.span_count() == 1;
+        if is_single || (action == Action::Search && work.suspicion == Suspicion::RuleBroken) {
+            let detail = format!("{} was refused: {failure}", batch.first_span_name());
             self.ledger.dropped(DropReason::Refused, u64::from(batch.span_count()), detail);
             self.settled(batch);
+            if is_single && action == Action::Search {
+                self.lanes.with(batch.project(), now, |lane| lane.refused(batch, now));
+            }
+            return;
+        }
+        let parts = if action == Action::Search { self.search(work, failure) } else { work.divided() };
+        self.lanes.with(batch.project(), now, |lane| parts.into_iter().for_each(|part| lane.push_work(part)));
+    }
+
+    /// The parts in which the bad spans of a refused batch are looked for: those that the sink names, and those that break a
+    /// rule of it, are set apart from the others.
+    fn search(&self, work: &Work, failure: &Failure) -> Vec<Work> {
+        let named = suspects::named(failure, &work.batch.described());
+        if !named.is_empty() {
+            return work.set_apart(&named, Suspicion::Named);
+        }
+        let breakers = self.sink.rule_breakers(&work.batch);
+        if breakers.is_empty() { work.divided() } else { work.set_apart(&breakers, Suspicion::RuleBroken) }
+    }
+
+    /// Says that a message was too large, now and then.
+    fn complain(&self, batch: &Batch, failure: &Failure, now: Instant) {
+        if let Some(others) = self.size_complaints.pass(now) {
+            let advice = self.sink.advice(failure, batch.project());
+            let (project, bytes) = (batch.project(), batch.encoded_len());
+            tracing::warn!(
+                %project, bytes, others, advice,
+                "A batch is too large for the sink or a proxy before it, it goes in halves: {failure}"
+            );
         }
     }
 
@@ -258,27 +319,23 @@ impl<S: Sink> Delivery<S> {
         }
     }
 
-    fn retry(&mut self, work: Work, action: Action, status: &Status, now: Instant) {
+    fn retry(&mut self, work: Work, action: Action, failure: &Failure, now: Instant) {
         let delay_max = if self.stopping { STOPPING_DELAY_MAX } else { retry::DELAY_MAX };
-        let (identity, give_up_after) = (self.sink.identity(), self.give_up_after);
-        let alarms = Arc::clone(&self.alarms);
-        let lane = self.lane(work.batch.project(), now);
-        let delay = retry::delay(action, lane.attempts(action), fastrand::f64()).min(delay_max);
-        lane.failed(work, action, status, now, delay);
-        lane.alarm(status, now, identity.as_deref(), &alarms);
-        let given_up = give_up_after.map_or(Vec::new(), |age| lane.give_up(now, age));
+        let (advice, give_up_after) = (self.sink.advice(failure, work.batch.project()), self.give_up_after);
+        let (project, alarms) = (Arc::clone(work.batch.project()), &self.alarms);
+        let given_up = self.lanes.with(&project, now, |lane| {
+            let delay = retry::delay(action, lane.attempts(action), fastrand::f64()).min(delay_max);
+            lane.failed(work, action, failure, now, delay);
+            lane.alarm(failure, now, advice.as_deref(), alarms);
+            give_up_after.map_or(Vec::new(), |age| lane.give_up(now, age))
+        });
         let spans = given_up.iter().map(|batch| u64::from(batch.span_count())).sum();
         if spans > 0 {
-            let detail = format!("not taken within cloud_trace.give_up_after; last answer: {}", reason(status));
+            let detail = format!("not taken within cloud_trace.give_up_after; last answer: {failure}");
             self.ledger.dropped(DropReason::GaveUp, spans, detail);
         }
         given_up.iter().for_each(|batch| self.settled(batch));
     }
-}
-
-/// A server's reason, cut to what a log line can bear.
-fn reason(status: &Status) -> String {
-    format!("{}: {}", code_label(status.code()), cut(status.message()))
 }
 
 async fn finished(spool: &mut Option<Spool>) -> Outcome {

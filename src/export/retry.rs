@@ -1,10 +1,11 @@
-//! What the answer to a call asks for, and how long to wait. Pure: the random number is an argument.
+//! What a failed call asks for, and how long to wait. Pure: the random number is an argument.
 
 use std::time::Duration;
 
 use prost::Message;
 use tonic::{Code, Status};
 
+use super::failure::{Failure, Origin, RETRY_AFTER};
 use crate::proto::google::rpc;
 
 /// Longest wait before the first retry.
@@ -22,15 +23,17 @@ const SERVER_WAIT_MAX: Duration = Duration::from_secs(300);
 pub enum Action {
     /// The spans are there.
     Done,
-    /// The contents are refused: the bad span is to be found, the others to be saved.
-    Bisect,
+    /// The sink refuses the contents: the bad span is to be found, the others to be saved.
+    Search,
+    /// The message is too large, or seems to be what makes its calls fail: the same in halves.
+    Halve,
     /// A passing failure: the same again, soon.
     Retry,
     /// A quota is used up: the whole project has to slow down.
     SlowDown,
     /// The token was refused: the same again with a new one, at once the first time.
     SignIn,
-    /// Somebody has to change something ([`advice`]): try until it is done.
+    /// The operator has to change something ([`super::sink::Sink::advice`]): try until it is done.
     Hold,
 }
 
@@ -39,7 +42,7 @@ impl Action {
     #[must_use]
     pub fn cause(self) -> Option<&'static str> {
         match self {
-            Action::Done | Action::Bisect => None,
+            Action::Done | Action::Search | Action::Halve => None,
             Action::Retry => Some("unavailable"),
             Action::SlowDown => Some("quota"),
             Action::SignIn => Some("unauthenticated"),
@@ -59,18 +62,27 @@ impl Action {
     }
 }
 
-/// What to do after a call that ended with `code`.
+/// What to do after `failure`.
 ///
 /// Google's own policy for the method retries UNAVAILABLE and DEADLINE_EXCEEDED and leaves the rest to the caller;
-/// every code here that may be temporary is retried, as the spans of a trace cannot be had again.
+/// every failure here that may be temporary is retried, as the spans of a trace cannot be had again.
 #[must_use]
-pub fn action(code: Code) -> Action {
+pub fn action(failure: &Failure) -> Action {
+    match failure.origin() {
+        _ if failure.is_size() => Action::Halve,
+        Origin::Sink | Origin::Http(_) => said(failure.code()),
+        Origin::Credentials if failure.code() == Code::Unauthenticated => Action::SignIn,
+        Origin::Credentials | Origin::Connection => Action::Retry,
+    }
+}
+
+fn said(code: Code) -> Action {
     match code {
         // A span's name is its identity: a repetition of a call whose answer was lost finds it there.
         Code::Ok | Code::AlreadyExists => Action::Done,
-        // OUT_OF_RANGE: a time too far away, or, from some gRPC servers, a message over their limit; halving helps both.
-        Code::InvalidArgument | Code::OutOfRange => Action::Bisect,
-        // DATA_LOSS: lost over there; the bytes here are whole. CANCELLED: by the peer, nobody here cancels.
+        // OUT_OF_RANGE: a time too far away.
+        Code::InvalidArgument | Code::OutOfRange => Action::Search,
+        // DATA_LOSS: lost over there; the bytes here are whole. CANCELLED: by the peer, nothing here cancels.
         Code::Unavailable
         | Code::DeadlineExceeded
         | Code::Internal
@@ -80,38 +92,20 @@ pub fn action(code: Code) -> Action {
         | Code::DataLoss => Action::Retry,
         Code::ResourceExhausted => Action::SlowDown,
         Code::Unauthenticated => Action::SignIn,
-        // UNIMPLEMENTED: the endpoint is not Cloud Trace.
+        // UNIMPLEMENTED: the endpoint is not the sink.
         Code::PermissionDenied | Code::NotFound | Code::FailedPrecondition | Code::Unimplemented => Action::Hold,
     }
 }
 
-/// Whether the code, said by the service itself again and again while other batches go through, puts the blame on the
-/// batch.
+/// Whether the failure, again and again while other batches go through, puts the blame on the batch. A sink that says that it
+/// is away, and a missing token, do not.
 #[must_use]
-pub fn blames_batch(code: Code) -> bool {
-    matches!(code, Code::Internal | Code::Unknown | Code::DataLoss)
-}
-
-/// What somebody has to do about `code`, said by the sink of `project` to `identity`, the account of the calls.
-#[must_use]
-pub fn advice(code: Code, project: &str, identity: Option<&str>) -> Option<String> {
-    let account = identity.unwrap_or("the service account that the daemon runs as");
-    Some(match code {
-        Code::PermissionDenied => format!("grant roles/cloudtrace.agent on project {project} to {account}"),
-        Code::NotFound => format!(
-            "check the project id {project}: it comes from cloud_trace.project or the spans' resource; if it is right, \
-             grant roles/cloudtrace.agent on it to {account}"
-        ),
-        Code::FailedPrecondition => {
-            format!("enable the API: gcloud services enable cloudtrace.googleapis.com --project {project}")
-        }
-        Code::Unimplemented => "check cloud_trace.endpoint: what answers there knows no such call".to_owned(),
-        Code::Unauthenticated => format!("check the application default credentials, those of {account}"),
-        Code::ResourceExhausted => {
-            format!("ask for more Cloud Trace quota on project {project}, or keep fewer traces")
-        }
-        _ => return None,
-    })
+pub fn blames_batch(failure: &Failure) -> bool {
+    match failure.origin() {
+        Origin::Sink => matches!(failure.code(), Code::Internal | Code::Unknown | Code::DataLoss),
+        Origin::Http(_) | Origin::Connection => true,
+        Origin::Credentials => false,
+    }
 }
 
 /// How long to wait after failure number `attempt` (the first is 0) in a row: exponential with full jitter, so that
@@ -119,7 +113,7 @@ pub fn advice(code: Code, project: &str, identity: Option<&str>) -> Option<Strin
 #[must_use]
 pub fn delay(action: Action, attempt: u32, random: f64) -> Duration {
     let initial = match action {
-        Action::Done | Action::Bisect => return Duration::ZERO,
+        Action::Done | Action::Search | Action::Halve => return Duration::ZERO,
         Action::SignIn if attempt == 0 => return Duration::ZERO,
         Action::Retry => INITIAL_DELAY,
         Action::SlowDown | Action::SignIn | Action::Hold => INITIAL_DELAY_SLOW,
@@ -143,7 +137,7 @@ fn retry_info(status: &Status) -> Option<Duration> {
 
 /// Headers of an answer become the metadata of its status.
 fn retry_after(status: &Status) -> Option<Duration> {
-    status.metadata().get("retry-after")?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+    status.metadata().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
 #[cfg(test)]

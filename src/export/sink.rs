@@ -2,9 +2,9 @@
 
 use std::fmt::Display;
 
-use tonic::Status;
-
+use super::advice;
 use super::batch::{Batch, Form, Place};
+use super::failure::Failure;
 use super::ledger::DropReason;
 use crate::otlp::altered::AlteredSpans;
 use crate::sampling::Keep;
@@ -15,11 +15,21 @@ pub trait Sink: Send + Sync + 'static {
     /// Writes all spans of the batch, but for those that the answer counts as rejected; or none of them.
     ///
     /// # Errors
-    /// The sink's own status, or one for what went wrong on the way to it; [`super::retry`] says what each asks for.
-    fn write(&self, batch: &Batch) -> impl Future<Output = Result<Written, Status>> + Send;
+    /// The failure; [`super::retry`] says what each asks for.
+    fn write(&self, batch: &Batch) -> impl Future<Output = Result<Written, Failure>> + Send;
 
-    /// The account that its calls are made as, if that is known: for the log, to say what to grant to whom.
-    fn identity(&self) -> Option<String> {
+    /// What the operator can do about `failure`, said of `project`.
+    fn advice(&self, failure: &Failure, _project: &str) -> Option<String> {
+        advice::general(failure).or_else(|| advice::any_server(failure.code()))
+    }
+
+    /// The places of the spans of a refused batch that break a rule of the sink, as far as rules are known here.
+    fn rule_breakers(&self, _batch: &Batch) -> Vec<usize> {
+        Vec::new()
+    }
+
+    /// How many calls of a project the sink takes in a minute, if it has a quota of calls.
+    fn calls_per_minute(&self) -> Option<u32> {
         None
     }
 }

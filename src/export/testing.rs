@@ -16,8 +16,10 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status};
 
 use super::batch::{Batch, Form, Place};
+use super::failure::Failure;
 use super::ledger::DropReason;
 use super::sink::{EncodeSpans, Sink, Written};
+use crate::cloud_trace::client::CALLS_PER_MINUTE;
 use crate::config::{Settings, settings};
 use crate::otlp::ByteRange;
 use crate::otlp::altered::AlteredSpans;
@@ -161,8 +163,13 @@ pub(crate) fn bad_span(request: &BatchWriteSpansRequest) -> Option<&Span> {
 }
 
 impl Sink for Arc<Script> {
-    async fn write(&self, batch: &Batch) -> Result<Written, Status> {
-        self.answer(decode(batch), MetadataMap::new()).await.map(|()| Written::default())
+    async fn write(&self, batch: &Batch) -> Result<Written, Failure> {
+        self.answer(decode(batch), MetadataMap::new()).await?;
+        Ok(Written::default())
+    }
+
+    fn calls_per_minute(&self) -> Option<u32> {
+        Some(CALLS_PER_MINUTE)
     }
 }
 
@@ -274,9 +281,9 @@ pub(crate) fn record(project: &str, id: u64, name: &str) -> Vec<u8> {
     BatchWriteSpansRequest { name: String::new(), spans: vec![span] }.encode_to_vec()
 }
 
-/// The default settings with these batches.
+/// The default settings with these batches and the own project `p`.
 pub(crate) fn cloud_trace(batch: settings::Batch) -> settings::CloudTrace {
-    settings::CloudTrace { batch, ..Settings::default().cloud_trace }
+    settings::CloudTrace { batch, project: Some("p".to_owned()), ..Settings::default().cloud_trace }
 }
 
 /// The resource name of a span.

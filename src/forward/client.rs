@@ -1,20 +1,23 @@
 //! The client of OTLP over gRPC: batches whose bytes exist already.
 
+mod answer;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use parking_lot::Mutex;
 use tokio::time::Instant;
-use tonic::{Code, Request, Status};
 
 use super::encode::{EncodeError, Encoder, Origin};
+use crate::export::advice;
 use crate::export::batch::{Batch, Form, Place};
 use crate::export::channel::{Channel, ChannelError, ChannelSettings};
-use crate::export::codec::BatchCodec;
+use crate::export::failure::Failure;
 use crate::export::ledger::DropReason;
 use crate::export::sink::{EncodeSpans, Sink, Written, cut};
+use crate::google::advice::Api;
+use crate::google::quota_of;
 use crate::otlp::altered::AlteredSpans;
 use crate::sampling::Keep;
 use crate::tail::request::SpanBytes;
@@ -24,24 +27,25 @@ pub const CALL_DEADLINE: Duration = Duration::from_secs(60);
 const METHOD: PathAndQuery = PathAndQuery::from_static("/opentelemetry.proto.collector.trace.v1.TraceService/Export");
 /// A server's warnings are logged at most this often: it may have one for each call.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
-/// What gRPC servers say of a message over their limit: grpc-go and gRPC core, grpc-java, .NET, Spansieve.
-const SIZE_COMPLAINTS: [&str; 4] =
-    ["larger than max", "exceeds maximum size", "maximum configured message size", "the request is larger than"];
-
 /// Writes batches to the `TraceService` of OTLP.
 #[derive(Debug)]
 pub struct OtlpSink {
     channel: Channel,
+    /// Google's API, if that is what takes the spans.
+    google: Option<Api>,
+    /// Calls count on the quota of the project that they write to.
+    destination_quota: bool,
     warned: Mutex<Option<Instant>>,
 }
 
 impl OtlpSink {
-    /// A client of the endpoint that `settings` name. Needs a tokio runtime.
+    /// A client of the endpoint that `settings` name, which is that of `google`'s API or anyone's, and whose calls count on the quota of the
+    /// project that they write to if `destination_quota` is set. Needs a tokio runtime.
     ///
     /// # Errors
     /// See [`ChannelError`].
-    pub fn open(settings: ChannelSettings) -> Result<Self, ChannelError> {
-        Ok(OtlpSink { channel: Channel::open(settings)?, warned: Mutex::default() })
+    pub fn open(settings: ChannelSettings, google: Option<Api>, destination_quota: bool) -> Result<Self, ChannelError> {
+        Ok(OtlpSink { channel: Channel::open(settings)?, google, destination_quota, warned: Mutex::default() })
     }
 
     /// A server may have something to say though it rejects nothing.
@@ -56,31 +60,21 @@ impl OtlpSink {
 }
 
 impl Sink for OtlpSink {
-    async fn write(&self, batch: &Batch) -> Result<Written, Status> {
-        let codec = BatchCodec::<ExportTraceServiceResponse>::default();
-        let answer = self.channel.unary(METHOD, codec, Request::new(batch.clone())).await.map_err(size_or_quota)?;
-        let partial = answer.into_inner().partial_success.unwrap_or_default();
-        let rejected_spans = u32::try_from(partial.rejected_spans.max(0)).unwrap_or(u32::MAX);
-        if rejected_spans == 0 && !partial.error_message.is_empty() {
-            self.warn(&partial.error_message);
+    async fn write(&self, batch: &Batch) -> Result<Written, Failure> {
+        let quota = self.destination_quota.then(|| quota_of(batch.project())).flatten();
+        let answer = self.channel.unary(METHOD, quota.into_iter().collect(), batch.message().clone()).await?;
+        let written = answer::partial_success(&answer);
+        if written.rejected_spans == 0 && !written.message.is_empty() {
+            self.warn(&written.message);
         }
-        Ok(Written { rejected_spans, message: partial.error_message })
+        Ok(written)
     }
 
-    fn identity(&self) -> Option<String> {
-        self.channel.identity()
-    }
-}
-
-/// RESOURCE_EXHAUSTED is a quota, which time mends, or a message over the server's limit, which only halves mend: then
-/// it becomes OUT_OF_RANGE, tonic's own code for that. OTLP would have the client tell them apart by the `RetryInfo` of
-/// a quota (<https://opentelemetry.io/docs/specs/otlp/#failures>), but not every server sends one.
-fn size_or_quota(status: Status) -> Status {
-    let is_size = |message: &str| SIZE_COMPLAINTS.iter().any(|complaint| message.contains(complaint));
-    if status.code() == Code::ResourceExhausted && is_size(status.message()) {
-        Status::out_of_range(status.message())
-    } else {
-        status
+    fn advice(&self, failure: &Failure, project: &str) -> Option<String> {
+        advice::general(failure).or_else(|| match self.google {
+            Some(api) => api.advice(failure.code(), project, self.channel.identity().as_deref()),
+            None => advice::any_server(failure.code()),
+        })
     }
 }
 

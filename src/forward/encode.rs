@@ -37,7 +37,7 @@ pub const SCHEMA_URL_BYTES_MAX: usize = 2 << 10;
 pub const SPAN_BYTES_MAX: usize = (4 << 20) - 2 * SHARED_BYTES_MAX - (8 << 10);
 
 /// The name that stands for the project in batches of spans that have none.
-const NO_PROJECT: &str = "otlp";
+pub const NO_PROJECT: &str = "otlp";
 
 /// Why a span cannot be sent on. Retrying cannot help.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

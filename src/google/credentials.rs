@@ -12,15 +12,13 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use super::adc::{Adc, AdcFile};
-use super::{causes, environment};
+use super::{QUOTA_PROJECT_HEADER, causes, environment};
 
 /// A token comes from a cache, or from a server next door; the library itself sets no limit.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// A first token may take longer than a call waits for it; one that is still missing after this time is asked for afresh,
 /// as the library waits for an answer to its one request for ever.
 const HANG_TIME_MIN: Duration = Duration::from_secs(60);
-/// The project whose quota a call counts on (<https://cloud.google.com/apis/docs/system-parameters>).
-const QUOTA_PROJECT_HEADER: &str = "x-goog-user-project";
 /// What is said of an error is cut here: an answer of a token server may be a whole page.
 const CAUSE_CHARS_MAX: usize = 600;
 
@@ -140,8 +138,8 @@ impl Credentials {
         match headers {
             Ok(Ok(CacheableResource::New { data: mut headers, .. })) => {
                 // Of a variable that is set but empty; no project is called so.
-                if headers.get(QUOTA_PROJECT_HEADER).is_some_and(http::HeaderValue::is_empty) {
-                    headers.remove(QUOTA_PROJECT_HEADER);
+                if headers.get(&QUOTA_PROJECT_HEADER).is_some_and(http::HeaderValue::is_empty) {
+                    headers.remove(&QUOTA_PROJECT_HEADER);
                 }
                 Ok(Signature { headers, sign_in })
             }

@@ -9,7 +9,7 @@ use spansieve::daemon::Daemon;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
-use crate::sink::{Answer, BAD, Sink, with_retry_info};
+use crate::sink::{Answer, BAD, Limit, Sink, free_address, with_retry_info};
 use crate::support::{self, CONFIG, Client, conservation, error, metric, request, trace_id};
 
 const DOCUMENT: &str = include_str!("../../docs/reliability.md");
@@ -17,6 +17,11 @@ const PROJECT: &str = "p";
 /// Spans of one call; those of a case fill several.
 const BATCH_SPANS: usize = 20;
 const REQUESTS: usize = 6;
+/// The name of a span of more than 1,000 bytes.
+const LONG: &str = match std::str::from_utf8(&[b'n'; 1_000]) {
+    Ok(name) => name,
+    Err(_) => unreachable!(),
+};
 /// Nobody waits longer than this for anything: six calls that hang one after the other.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -27,6 +32,7 @@ struct Fault {
     /// Nobody listens for so long at first.
     away: Duration,
     script: Vec<Answer>,
+    limit: Option<Limit>,
     /// What the server asks for: nothing is settled before.
     waits: Duration,
     batch_spans: usize,
@@ -35,12 +41,18 @@ struct Fault {
 
 fn fault(name: &'static str, script: Vec<Answer>) -> Fault {
     let requests = vec![vec!["failed"; 10]; REQUESTS];
-    Fault { name, away: Duration::ZERO, script, waits: Duration::ZERO, batch_spans: BATCH_SPANS, requests }
+    let (away, waits) = (Duration::ZERO, Duration::ZERO);
+    Fault { name, away, script, limit: None, waits, batch_spans: BATCH_SPANS, requests }
 }
 
 /// A fault that comes twice, and each time asks for a wait.
 fn asking(name: &'static str, answer: &Answer, wait_s: u64) -> Fault {
     Fault { waits: Duration::from_secs(2 * wait_s), ..fault(name, vec![answer.clone(); 2]) }
+}
+
+/// A sink that is well, behind a limit of messages.
+fn limited(name: &'static str, limit: Limit) -> Fault {
+    Fault { limit: Some(limit), ..fault(name, vec![]) }
 }
 
 fn say(codes: &[Code]) -> Vec<Answer> {
@@ -65,6 +77,22 @@ fn faults() -> Vec<Fault> {
         ),
         asking("HTTP 503 with Retry-After of 10 s, twice", &Answer::Proxy(503, 10), 10),
         asking("HTTP 429 with Retry-After of 10 s, twice", &Answer::Proxy(429, 10), 10),
+        fault(
+            "HTTP 401, 403, 404, 500, 502 of a proxy in a row",
+            [401, 403, 404, 500, 502].map(|http| Answer::Proxy(http, 0)).into(),
+        ),
+        fault("HTTP 200 of a proxy, with a page in place of an answer", vec![Answer::Proxy(200, 0)]),
+        limited("HTTP 413 of a proxy for each message over 1,000 bytes", Limit::Proxy(1_000)),
+        limited("RESOURCE_EXHAUSTED for each message over 1,000 bytes", Limit::Server(1_000)),
+        Fault {
+            requests: vec![vec![LONG, "failed", "failed"]],
+            ..limited("the same, and a span that is larger", Limit::Server(1_000))
+        },
+        fault("status details that are not base64", vec![Answer::Details(&["no base64!", "_-"]); 2]),
+        fault("status details of two values, joined by a comma", vec![Answer::Details(&["AAAA,AAAA"]); 2]),
+        fault("an answer of 5 MiB", vec![Answer::StoreAndSend(5 << 20); 2]),
+        fault("UNAVAILABLE with a text of 100 KiB", vec![Answer::Verbose(100 << 10); 2]),
+        fault("an answer that breaks off before its status", vec![Answer::StoreAndBreakOff; 2]),
         fault("RESOURCE_EXHAUSTED, 4 times", say(&[Code::ResourceExhausted; 4])),
         fault("UNAUTHENTICATED, once", say(&[Code::Unauthenticated])),
         fault("UNAUTHENTICATED, 4 times", say(&[Code::Unauthenticated; 4])),
@@ -127,9 +155,9 @@ async fn until_settled(daemon: &Daemon, fault: &str) -> String {
 }
 
 async fn run(fault: Fault) -> Outcome {
-    let Fault { name: fault, away, script, waits, batch_spans, requests } = fault;
+    let Fault { name: fault, away, script, limit, waits, batch_spans, requests } = fault;
     let start = Instant::now();
-    let sink = Sink::start(away, script).await;
+    let sink = Sink::with_limit(free_address().await, away, script, limit);
     let config = CONFIG
         .replace("endpoint: embedded", &format!("endpoint: \"http://{}\"\n  project: {PROJECT}", sink.address))
         .replace("{max_delay: 100ms}", &format!("{{max_delay: 100ms, max_spans: {batch_spans}}}"));

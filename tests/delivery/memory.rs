@@ -13,7 +13,7 @@ use crate::support::{self, Client, conservation, error, metric, request, trace_i
 const LIMIT_BYTES: f64 = 4194304.0;
 const REQUEST_SPANS: usize = 50;
 
-/// 4 MiB of memory, and little of it for anything but spans; calls under way hold a copy of their batch.
+/// 4 MiB of memory, and little of it for anything but spans.
 fn config(sink: &Sink, cloud_trace: &str) -> String {
     let address = sink.address;
     support::CONFIG

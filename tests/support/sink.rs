@@ -39,6 +39,14 @@ pub enum Answer {
     StoreAndSay(Status),
     /// A proxy in front answers: a status of HTTP, and seconds in `Retry-After`.
     Proxy(u16, u64),
+    /// UNAVAILABLE with these values of `grpc-status-details-bin`, as they are.
+    Details(&'static [&'static str]),
+    /// The spans are stored, and the message of the answer has so many bytes.
+    StoreAndSend(usize),
+    /// UNAVAILABLE with a message of so many bytes.
+    Verbose(usize),
+    /// The spans are stored, and the answer breaks off before its status.
+    StoreAndBreakOff,
     /// The spans are stored after this time.
     After(Duration),
     /// Nothing, ever; other calls of the connection go on.
@@ -53,6 +61,15 @@ pub enum Answer {
     Silence,
     /// All connections are reset, and nobody listens for [`CRASH_TIME`].
     Crash,
+}
+
+/// A limit of a message in bytes, whatever the script says.
+#[derive(Clone, Copy, Debug)]
+pub enum Limit {
+    /// Of a proxy, which answers HTTP 413 with a page.
+    Proxy(usize),
+    /// Of the server, which answers as grpc-go does.
+    Server(usize),
 }
 
 /// What a call asks of its connection.
@@ -83,6 +100,7 @@ pub struct Sink {
 }
 
 struct Shared {
+    limit: Option<Limit>,
     script: Mutex<VecDeque<Answer>>,
     written: Mutex<Written>,
 }
@@ -95,7 +113,12 @@ impl Sink {
 
     /// The same on `address`.
     pub fn start_at(address: SocketAddr, away: Duration, script: Vec<Answer>) -> Self {
-        let shared = Arc::new(Shared { script: Mutex::new(script.into()), written: Mutex::default() });
+        Self::with_limit(address, away, script, None)
+    }
+
+    /// The same with a limit of messages.
+    pub fn with_limit(address: SocketAddr, away: Duration, script: Vec<Answer>, limit: Option<Limit>) -> Self {
+        let shared = Arc::new(Shared { limit, script: Mutex::new(script.into()), written: Mutex::default() });
         let task = tokio::spawn(listen(address, away, Arc::clone(&shared)));
         Sink { address, shared, task }
     }
@@ -168,6 +191,7 @@ async fn answer(
     let (head, body) = request.into_parts();
     // A gRPC message has five bytes of its own in front.
     let message = body.collect().await?.to_bytes().slice(5..);
+    let bytes = message.len();
     let request = BatchWriteSpansRequest::decode(message).unwrap();
     {
         let mut written = shared.written.lock().unwrap();
@@ -176,6 +200,33 @@ async fn answer(
     }
     let scripted = shared.script.lock().unwrap().pop_front();
     let status = match scripted {
+        _ if matches!(shared.limit, Some(Limit::Proxy(limit)) if bytes > limit) => {
+            let page = Full::new(Bytes::from_static(b"<html>413 Request Entity Too Large</html>"));
+            let response =
+                Response::builder().status(413).header("server", "nginx").header("content-type", "text/html");
+            return Ok(response.body(page.boxed_unsync()).unwrap());
+        }
+        _ if matches!(shared.limit, Some(Limit::Server(limit)) if bytes > limit) => {
+            Status::resource_exhausted("grpc: received message larger than max (5000 vs. 1000)")
+        }
+        Some(Answer::Details(values)) => {
+            let mut response =
+                Response::builder().header("content-type", "application/grpc").header("grpc-status", "14");
+            for value in values {
+                response = response.header("grpc-status-details-bin", *value);
+            }
+            return Ok(response.body(Empty::new().boxed_unsync()).unwrap());
+        }
+        Some(Answer::StoreAndSend(bytes)) => {
+            store(&shared, request).unwrap();
+            return Ok(stored(bytes));
+        }
+        Some(Answer::Verbose(bytes)) => Status::unavailable("long ".repeat(bytes / 5)),
+        Some(Answer::StoreAndBreakOff) => {
+            store(&shared, request).unwrap();
+            let response = Response::builder().header("content-type", "application/grpc");
+            return Ok(response.body(Full::new(Bytes::from_static(&[0; 5])).boxed_unsync()).unwrap());
+        }
         Some(Answer::Proxy(status, seconds)) => {
             let response = Response::builder().status(status).header("retry-after", seconds);
             return Ok(response.body(Empty::new().boxed_unsync()).unwrap());
@@ -200,7 +251,7 @@ async fn answer(
         }
         None => store(&shared, request).err().unwrap_or(Status::ok("")),
     };
-    Ok(if status.code() == Code::Ok { stored() } else { status.into_http::<Empty<_>>().map(BodyExt::boxed_unsync) })
+    Ok(if status.code() == Code::Ok { stored(0) } else { status.into_http::<Empty<_>>().map(BodyExt::boxed_unsync) })
 }
 
 /// The call has no answer: its connection ends, or falls silent.
@@ -209,10 +260,12 @@ async fn command(commands: &mpsc::Sender<Command>, command: Command) -> ! {
     std::future::pending().await
 }
 
-/// `google.protobuf.Empty`, and the status in the trailers.
-fn stored() -> Response<UnsyncBoxBody<Bytes, Infallible>> {
+/// A message of so many bytes (`google.protobuf.Empty` has none), and the status in the trailers.
+fn stored(bytes: usize) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
     let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), HeaderValue::from_static("0"))]);
-    let body = Full::new(Bytes::from_static(&[0; 5])).with_trailers(std::future::ready(Some(Ok(trailers))));
+    let prefix = [&[0], &u32::try_from(bytes).unwrap().to_be_bytes()[..]].concat();
+    let message = Bytes::from([prefix, vec![0; bytes]].concat());
+    let body = Full::new(message).with_trailers(std::future::ready(Some(Ok(trailers))));
     Response::builder().header("content-type", "application/grpc").body(body.boxed_unsync()).unwrap()
 }
 

@@ -8,7 +8,8 @@ use super::*;
 use crate::config::settings;
 use crate::export::batch::{Batcher, Form};
 use crate::export::retry::server_wait;
-use crate::export::testing::{Reply, Script, Server, decode, push_record, record, with_retry_info};
+use crate::export::testing::{Reply, Script, Server, decode, push_record, record, span_name, with_retry_info};
+use crate::proto::google::devtools::cloudtrace::v2::{Span, TruncatableString};
 use crate::tail::budget::Budget;
 
 fn batch(project: &str, spans: u64, name: &str) -> Batch {
@@ -36,9 +37,21 @@ async fn a_call_is_what_cloud_trace_expects() {
         let header = |name| call.metadata.get(name).map(|value| value.to_str().unwrap());
         assert_eq!(header("x-goog-request-params"), Some(routing));
         assert!(header("user-agent").unwrap().starts_with("spansieve/"), "{:?}", header("user-agent"));
-        // 60 s in the protocol's own units.
-        assert_eq!(header("grpc-timeout"), Some("60000000u"));
+        assert_eq!(header("grpc-timeout"), Some("60S"));
         assert_eq!(header("authorization"), None);
+    }
+}
+
+#[tokio::test]
+async fn a_call_counts_on_the_quota_of_its_project_if_asked_to() {
+    let script = Script::new([]);
+    let server = Server::any(Arc::clone(&script));
+    for (asked, expected) in [(false, None), (true, Some("my-project"))] {
+        let client = CloudTrace::open(ChannelSettings::plain(&server.uri(), CALL_DEADLINE), asked).unwrap();
+        client.write(&batch("my-project", 1, "a")).await.unwrap();
+        let call = script.calls().pop().unwrap();
+        let header = call.metadata.get("x-goog-user-project").map(|value| value.to_str().unwrap());
+        assert_eq!(header, expected);
     }
 }
 
@@ -56,7 +69,8 @@ async fn a_large_batch_goes_through() {
 async fn the_status_arrives_with_its_details() {
     let script = Script::new([Reply::Say(with_retry_info(Code::ResourceExhausted, 9))]);
     let server = Server::any(script);
-    let status = CloudTrace::plaintext(&server.uri()).unwrap().write(&batch("p", 1, "a")).await.unwrap_err();
+    let status =
+        CloudTrace::plaintext(&server.uri()).unwrap().write(&batch("p", 1, "a")).await.unwrap_err().status().clone();
     assert_eq!((status.code(), status.message()), (Code::ResourceExhausted, "later"));
     assert_eq!(server_wait(&status), Some(Duration::from_secs(9)));
 }
@@ -67,7 +81,7 @@ async fn an_unreachable_sink_is_unavailable_and_comes_back() {
     let address = nobody.local_addr().unwrap();
     drop(nobody);
     let client = CloudTrace::plaintext(&format!("http://{address}")).unwrap();
-    let status = client.write(&batch("p", 1, "a")).await.unwrap_err();
+    let status = client.write(&batch("p", 1, "a")).await.unwrap_err().status().clone();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     let script = Script::new([]);
     let _server = Server::start(Arc::clone(&script), address);
@@ -81,7 +95,38 @@ async fn a_sink_that_never_answers_is_given_up_at_the_deadline() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let uri = format!("http://{}", silent.local_addr().unwrap());
     let start = tokio::time::Instant::now();
-    let status = CloudTrace::plaintext(&uri).unwrap().write(&batch("p", 1, "a")).await.unwrap_err();
+    let status = CloudTrace::plaintext(&uri).unwrap().write(&batch("p", 1, "a")).await.unwrap_err().status().clone();
     assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Unavailable), "{status:?}");
     assert!(start.elapsed() <= CALL_DEADLINE, "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn advice_names_the_project_the_account_and_the_api() {
+    let sink = CloudTrace::plaintext("http://127.0.0.1:1").unwrap();
+    let advice = |code| sink.advice(&Failure::sink(Status::new(code, "")), "shop").unwrap();
+    assert!(advice(Code::PermissionDenied).starts_with("grant roles/cloudtrace.agent on project shop to "));
+    assert!(advice(Code::FailedPrecondition).contains("enable cloudtrace.googleapis.com --project shop"));
+    let proxy = Failure::http(http::StatusCode::PAYLOAD_TOO_LARGE, &http::HeaderMap::new());
+    assert!(sink.advice(&proxy, "shop").unwrap().contains("client_max_body_size"));
+    assert_eq!(sink.advice(&Failure::sink(Status::unavailable("")), "shop"), None);
+    assert_eq!(sink.calls_per_minute(), Some(4_800));
+}
+
+#[tokio::test]
+async fn spans_that_have_become_too_old_break_a_rule() {
+    let span = |id: u64, age_days: i64| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let seconds = i64::try_from(now).unwrap() - age_days * 86_400;
+        let time = Some(prost_types::Timestamp { seconds, nanos: 0 });
+        let display_name = Some(TruncatableString { value: "a".to_owned(), truncated_byte_count: 0 });
+        let name = span_name("p", id);
+        let span_id = name.rsplit('/').next().unwrap().to_owned();
+        Span { name, span_id, display_name, start_time: time, end_time: time, ..Span::default() }
+    };
+    let spans = vec![span(1, 0), span(2, 15), span(3, 13), span(4, 100)];
+    let request = BatchWriteSpansRequest { name: "projects/p".to_owned(), spans };
+    let batch = Batch::new(Form::CloudTrace, "p".into(), request.encode_to_vec().into(), 4, &Budget::new(0));
+    assert_eq!(CloudTrace::plaintext("http://127.0.0.1:1").unwrap().rule_breakers(&batch), [1, 3]);
+    let ids = batch.described().iter().map(|span| span.span_id).collect::<Vec<_>>();
+    assert_eq!(ids, [1, 2, 3, 4]);
 }

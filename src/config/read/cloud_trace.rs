@@ -49,6 +49,11 @@ pub(super) fn cloud_trace(mut section: Section<'_>, files: Files<'_>, cloud_trac
     }
     attribute_mapping(&mut section, &mut cloud_trace.attribute_mapping);
     section.set("cloud_run_revision", &mut cloud_trace.cloud_run_revision, values::boolean);
+    section.set("destination_project_quota", &mut cloud_trace.destination_project_quota, values::boolean);
+    if let Some((at, _)) = section.entry("destination_project_quota").filter(|_| cloud_trace.api == Api::Otlp) {
+        let fault = Fault::new("`destination_project_quota` has no effect: only Google counts calls by project");
+        section.warn(at, fault.help("leave it out, or write `api: v2` or `api: telemetry`"));
+    }
     if let Some(mut section) = section.section("batch") {
         let batch = &mut cloud_trace.batch;
         section.set("max_spans", &mut batch.max_spans, |node| values::count(node, &BATCH_SPANS));

@@ -366,6 +366,10 @@ fn cloud_trace() {
             "journal: {directory: /d}\ncloud_trace: {spool: {directory: /d}}\n",
             "2:34+2 `journal.directory` and `cloud_trace.spool.directory` are the same",
         ),
+        (
+            "cloud_trace: {api: otlp, endpoint: \"http://x:1\", destination_project_quota: true}\n",
+            "1:50+25 warning: `destination_project_quota` has no effect: only Google counts calls by project",
+        ),
         ("cloud_trace: {give_up_after: 30}\n", "1:30+2 the duration `30` has no unit"),
         ("cloud_trace: {give_up_after: 337h}\n", "1:30+4 `337h` is out of range"),
         ("memory: {limit: 0%}\n", "1:17+2 `0%` is out of range"),

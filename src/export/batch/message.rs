@@ -3,6 +3,7 @@
 //! Both forms hold spans as repeated fields 2 behind a head of other fields. In Cloud Trace's the head is the project's
 //! name; in OTLP's it is a scope, and the two together stand below a resource.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -228,13 +229,19 @@ impl Form {
         [Form::CloudTrace, Form::Otlp].into_iter().find(|form| *form as u8 == number)
     }
 
-    /// The spans of a finished message as two messages, half of them in each, and how many are in the first one;
-    /// `None` if there are no two.
-    pub(super) fn halves(self, message: &[u8]) -> Option<(Vec<u8>, u32, Vec<u8>)> {
-        let spans = self.spans([message].into_iter());
-        let left_count = spans.len() / 2;
-        let (left, right) = spans.split_at(left_count);
-        (left_count > 0).then(|| (self.gather(left), left_count as u32, self.gather(right)))
+    /// The spans of a finished message as records.
+    pub(super) fn records(self, message: &[u8]) -> Vec<&[u8]> {
+        self.spans([message].into_iter()).into_iter().map(|span| span.record).collect()
+    }
+
+    /// The spans of a finished message as several messages, each with the number of its spans: `part_of` says in which one
+    /// the span at a place is. The messages come in the order of their numbers; there is none without spans.
+    pub(super) fn parts(self, message: &[u8], part_of: impl Fn(usize) -> usize) -> Vec<(Vec<u8>, u32)> {
+        let mut parts: BTreeMap<usize, Vec<Found<'_>>> = BTreeMap::new();
+        for (place, span) in self.spans([message].into_iter()).into_iter().enumerate() {
+            parts.entry(part_of(place)).or_default().push(span);
+        }
+        parts.into_values().map(|spans| (self.gather(&spans), spans.len() as u32)).collect()
     }
 
     /// The spans of finished messages as one.

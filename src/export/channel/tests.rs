@@ -1,12 +1,10 @@
 use std::net::SocketAddr;
 
-use tonic_prost::ProstCodec;
-
 use self::wire::{Manners, Proxy, Relay, SelfSigned, serve};
 use super::*;
+use crate::export::advice;
 use crate::export::testing::{Reply, Script, record, span_name};
 use crate::google::testing::{Metadata, slowly, token, variables};
-use crate::proto::google::devtools::cloudtrace::v2::BatchWriteSpansRequest;
 
 mod wire;
 
@@ -26,9 +24,8 @@ fn plaintext(address: SocketAddr) -> Channel {
 
 /// Writes one span of this id.
 async fn write(channel: &Channel, id: u64) -> Result<(), Status> {
-    let request = prost::Message::decode(record("p", id, "a").as_slice()).unwrap();
-    let codec = ProstCodec::<BatchWriteSpansRequest, ()>::default();
-    channel.unary(METHOD, codec, Request::new(request)).await.map(|_| ())
+    let answer = channel.unary(METHOD, HeaderMap::new(), record("p", id, "a").into()).await;
+    answer.map(|_| ()).map_err(|failure| failure.status().clone())
 }
 
 fn stored(script: &Script, ids: std::ops::Range<u64>) -> bool {
@@ -201,6 +198,43 @@ async fn a_connection_is_left_in_time_without_hurting_its_calls() {
         assert!(stored(&script, 0..4));
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_certificate_of_an_authority_as_the_servers_own_is_explained() {
+    let script = Script::new([]);
+    let tls = SelfSigned::authority();
+    let address = serve(&script, Manners { tls: Some(&tls), ..Manners::default() }).await;
+    let channel = open(&format!("https://{address}"), Some(&tls), &[]);
+    let failure = channel.unary(METHOD, HeaderMap::new(), record("p", 0, "a").into()).await.unwrap_err();
+    assert!(failure.to_string().contains("CaUsedAsEndEntity"), "{failure}");
+    let advice = advice::general(&failure).unwrap();
+    assert!(advice.contains("CA:FALSE"), "{advice}");
+    // Others that operators meet.
+    let unknown = open(&format!("https://{address}"), Some(&SelfSigned::new()), &[]);
+    let failure = unknown.unary(METHOD, HeaderMap::new(), record("p", 0, "a").into()).await.unwrap_err();
+    assert!(advice::general(&failure).is_some(), "{failure}");
+}
+
+/// A connection whose task has ended, as by a panic in it, does not end the channel.
+#[tokio::test]
+async fn a_connection_that_takes_no_calls_is_replaced() {
+    let script = Script::new([]);
+    let channel = plaintext(serve(&script, Manners::default()).await);
+    let gone = std::thread::spawn({
+        let dialer = Dialer { endpoint: channel.dialer.endpoint.clone(), proxy: None };
+        // Its task ends with its runtime.
+        move || {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap()
+                .block_on(async { dialer.connection() })
+        }
+    });
+    channel.current.lock().0 = gone.join().unwrap();
+    write(&channel, 0).await.unwrap_err();
+    write(&channel, 1).await.unwrap();
 }
 
 #[test]

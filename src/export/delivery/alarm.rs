@@ -6,14 +6,13 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tonic::Status;
 
-use super::reason;
-use crate::export::retry::{self, Action};
+use crate::export::failure::Failure;
+use crate::export::retry::Action;
 use crate::telemetry::log::Throttle;
 
 /// The log repeats at this interval that a project is still away.
-const REMINDER_INTERVAL: Duration = Duration::from_secs(300);
+pub(super) const REMINDER_INTERVAL: Duration = Duration::from_secs(300);
 /// And says at most this often that it is away again, or for another reason.
 const ALARM_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -45,26 +44,19 @@ impl Alarm {
         self.last.is_none_or(|(_, at)| now - at >= interval)
     }
 
-    /// Calls of `project` fail, the last time with `status`; `others` alarms were left out before this one.
+    /// Calls of `project` fail, the last time with `failure`; `others` alarms were left out before this one.
     pub(super) fn away(
         &mut self,
         project: &str,
         action: Action,
-        status: &Status,
+        failure: &Failure,
         now: Instant,
-        identity: Option<&str>,
+        advice: Option<&str>,
         others: u64,
     ) {
         (self.is_away, self.last) = (true, Some((action, now)));
-        let advice = retry::advice(status.code(), project, identity);
-        let advice = advice.as_deref().unwrap_or("they are tried again by themselves");
-        tracing::error!(
-            project,
-            others,
-            advice,
-            "The sink takes no spans of this project, they wait: {}",
-            reason(status)
-        );
+        let advice = advice.unwrap_or("they are tried again by themselves");
+        tracing::error!(project, others, advice, "The sink takes no spans of this project, they wait: {failure}");
     }
 
     /// A call of `project` succeeded.

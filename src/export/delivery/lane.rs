@@ -1,17 +1,18 @@
 //! The batches of one project and whether its calls may start. Time is an argument.
 
 use std::collections::VecDeque;
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tonic::Status;
 
 use super::alarm::Alarm;
+use super::lanes::Class;
 use super::pace::Pace;
+use super::suspects::Refusals;
 use crate::config::settings;
 use crate::export::batch::Batch;
+use crate::export::failure::{Failure, Origin};
 use crate::export::retry::{self, Action};
 use crate::export::spool::Aged;
 use crate::tail::budget::Budget;
@@ -22,6 +23,13 @@ use crate::telemetry::log::Throttle;
 const STRIKES_MAX: u32 = 10;
 /// The same for a single span, which is dropped then: no brown-out of the service may be taken for it.
 pub(super) const BLAME_TIME_MIN: Duration = Duration::from_secs(600);
+
+/// A proxy that refuses even a single span of fewer bytes for its size is set up wrongly: the span waits until it is mended.
+/// Larger ones go, as nothing would ever take them.
+const SIZE_LIMIT_MIN: usize = 64 << 10;
+
+/// Of a batch of suspected spans: most of them are bad, so that halves would take more calls.
+const SUSPECTED_PARTS: usize = 8;
 
 /// A batch to deliver.
 #[derive(Debug)]
@@ -40,13 +48,51 @@ pub(super) struct Work {
     stored_at_strike: u64,
     /// When it, or the batch that it is a part of, had its first strike.
     blamed_since: Option<Instant>,
+    pub(super) suspicion: Suspicion,
+}
+
+/// Why the spans of a batch are expected to be refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Suspicion {
+    /// They are not.
+    None,
+    /// The sink has named the span in a refusal.
+    Named,
+    /// All of them break a known rule of the sink.
+    RuleBroken,
+    /// They look like others that were refused.
+    Alike,
 }
 
 impl Work {
-    /// The parts of a batch that is halved, or `None` for a single span.
-    pub(super) fn halves(&self) -> Option<[Work; 2]> {
-        let part = |batch| Work { batch, fresh: false, strikes: 0, ..*self };
-        self.batch.halves().map(|(left, right)| [part(left), part(right)])
+    /// Whether it is a single span that any limit of a message should have room for.
+    fn is_small(&self) -> bool {
+        self.batch.span_count() == 1 && self.batch.encoded_len() < SIZE_LIMIT_MIN
+    }
+
+    /// The parts of a batch that is divided: halves, or more of them if most of its spans are suspected.
+    pub(super) fn divided(&self) -> Vec<Work> {
+        let spans = self.batch.span_count() as usize;
+        let parts = if self.suspicion == Suspicion::None { 2 } else { SUSPECTED_PARTS }.min(spans);
+        self.parts(|place| place * parts / spans, |_| self.suspicion)
+    }
+
+    /// The spans at `places` as a batch of this suspicion, or each as one of its own, and the others; at least one span is in
+    /// each. `places` are in order.
+    pub(super) fn set_apart(&self, places: &[usize], suspicion: Suspicion) -> Vec<Work> {
+        let part_of = |place: usize| match (places.binary_search(&place), suspicion) {
+            (Ok(at), Suspicion::Named) => at,
+            (Ok(_), _) => 0,
+            (Err(_), _) => places.len(),
+        };
+        let others = if suspicion == Suspicion::Named { places.len() } else { 1 };
+        self.parts(part_of, |part| if part < others { suspicion } else { Suspicion::None })
+    }
+
+    fn parts(&self, part_of: impl Fn(usize) -> usize, suspicion_of: impl Fn(usize) -> Suspicion) -> Vec<Work> {
+        let parts = self.batch.parts(part_of).into_iter().enumerate();
+        let work = |(part, batch)| Work { batch, fresh: false, strikes: 0, suspicion: suspicion_of(part), ..*self };
+        parts.map(work).collect()
     }
 }
 
@@ -68,12 +114,17 @@ pub(super) struct Lane {
     project: Arc<str>,
     limits: settings::Batch,
     waiting: VecDeque<Work>,
+    /// Of the waiting batches.
+    waiting_bytes: usize,
     calls: usize,
     /// Spans of all batches, waiting or under way.
     spans: u64,
     /// Batches stored so far.
     stored: u64,
     pace: Pace,
+    refusals: Refusals,
+    /// A call was answered well, or the project is the daemon's own. Others are tried with one call at a time.
+    is_proven: bool,
     gate: Option<Gate>,
     epoch: u64,
     alarm: Alarm,
@@ -81,19 +132,26 @@ pub(super) struct Lane {
 
 impl Lane {
     /// A lane whose batches may be joined to as much as `limits`.
-    pub(super) fn new(project: Arc<str>, limits: settings::Batch, now: Instant) -> Self {
+    pub(super) fn new(project: Arc<str>, limits: settings::Batch, pace: Pace, is_proven: bool) -> Self {
         Lane {
             project,
             limits,
             waiting: VecDeque::new(),
+            waiting_bytes: 0,
             calls: 0,
             spans: 0,
             stored: 0,
-            pace: Pace::new(now),
+            pace,
+            refusals: Refusals::default(),
+            is_proven,
             gate: None,
             epoch: 0,
             alarm: Alarm::default(),
         }
+    }
+
+    pub(super) fn class(&self) -> Class {
+        if self.is_proven && self.gate.is_none() { Class::Proven } else { Class::Trial }
     }
 
     pub(super) fn project(&self) -> &Arc<str> {
@@ -129,18 +187,30 @@ impl Lane {
             strikes: 0,
             stored_at_strike: self.stored,
             blamed_since: None,
+            suspicion: Suspicion::None,
         });
     }
 
     /// Appends a part of a batch that was taken out.
     pub(super) fn push_work(&mut self, work: Work) {
         self.spans += u64::from(work.batch.span_count());
+        self.append(work);
+    }
+
+    fn append(&mut self, work: Work) {
+        self.waiting_bytes += work.batch.encoded_len();
         self.waiting.push_back(work);
+    }
+
+    fn take_first(&mut self) -> Option<Work> {
+        let work = self.waiting.pop_front()?;
+        self.waiting_bytes -= work.batch.encoded_len();
+        Some(work)
     }
 
     /// When the next call may start; `None` if nothing waits, or only for calls to end.
     pub(super) fn ready_at(&self) -> Option<Instant> {
-        let probing = self.gate.as_ref().is_some_and(|gate| gate.probing);
+        let probing = self.gate.as_ref().map_or(!self.is_proven && self.calls > 0, |gate| gate.probing);
         if self.waiting.is_empty() || probing || self.calls >= self.pace.limit() {
             return None;
         }
@@ -151,8 +221,11 @@ impl Lane {
     /// `budget`.
     pub(super) fn start(&mut self, now: Instant, budget: &Budget) -> Option<Work> {
         self.ready_at().filter(|&at| at <= now)?;
-        let mut work = self.waiting.pop_front()?;
+        let mut work = self.take_first()?;
         self.fill(&mut work, budget);
+        if work.fresh && !self.refusals.is_empty() {
+            work = self.without_suspects(work);
+        }
         work.fresh = false;
         work.epoch = self.epoch;
         self.calls += 1;
@@ -161,6 +234,35 @@ impl Lane {
             gate.probing = true;
         }
         Some(work)
+    }
+
+    /// Sets the spans apart that look like others that were refused: they go next, in a batch of their own.
+    fn without_suspects(&mut self, work: Work) -> Work {
+        let described = work.batch.described();
+        let is_suspected = |&place: &usize| self.refusals.suspects(&described[place]);
+        let suspects: Vec<usize> = (0..described.len()).filter(is_suspected).collect();
+        if suspects.is_empty() {
+            return work;
+        }
+        let mut parts = work.set_apart(&suspects, Suspicion::Alike).into_iter();
+        match (parts.next(), parts.next()) {
+            (Some(suspects), Some(others)) => {
+                self.prepend(suspects);
+                others
+            }
+            (Some(suspects), None) => suspects,
+            (None, _) => work,
+        }
+    }
+
+    fn prepend(&mut self, work: Work) {
+        self.waiting_bytes += work.batch.encoded_len();
+        self.waiting.push_front(work);
+    }
+
+    /// Takes note that a single span was refused.
+    pub(super) fn refused(&mut self, batch: &Batch, now: Instant) {
+        batch.described().iter().for_each(|span| self.refusals.refused(span, now));
     }
 
     /// Calls are scarce where batches wait: as many as fit become one.
@@ -173,6 +275,7 @@ impl Lane {
         };
         let count = if work.fresh { self.waiting.iter().take_while(fits).count() } else { 0 };
         let joined: Vec<Work> = self.waiting.drain(..count).collect();
+        self.waiting_bytes -= joined.iter().map(|work| work.batch.encoded_len()).sum::<usize>();
         if let Some(last) = joined.last() {
             work.since = last.since;
             work.batch = work.batch.join(joined.iter().map(|work| &work.batch), budget);
@@ -186,25 +289,40 @@ impl Lane {
         }
     }
 
-    /// Takes note that the call of `work` ended with `status`: what is to be done with its batch.
-    pub(super) fn ended(&mut self, work: &mut Work, status: &Status, elapsed: Duration, now: Instant) -> Action {
+    /// Takes note that the call of `work` ended, with a failure or not: what is to be done with its batch.
+    pub(super) fn ended(
+        &mut self,
+        work: &mut Work,
+        failure: Option<&Failure>,
+        elapsed: Duration,
+        now: Instant,
+    ) -> Action {
         self.calls -= 1;
-        let action = match retry::action(status.code()) {
-            Action::Retry if self.strike_out(work, status, now) => Action::Bisect,
-            action => action,
-        };
-        if matches!(action, Action::Done | Action::Bisect) {
+        let action = failure.map_or(Action::Done, |failure| self.action(work, failure, now));
+        if matches!(action, Action::Done | Action::Search | Action::Halve) {
             self.spans -= u64::from(work.batch.span_count());
             if work.epoch == self.epoch {
+                self.is_proven = true;
                 self.gate = None;
                 self.alarm.back(&self.project);
             }
         }
         if action == Action::Done {
             self.stored += 1;
+            if !self.refusals.is_empty() {
+                self.refusals.stored(&work.batch.described(), now);
+            }
             self.pace.stored(self.is_full(&work.batch), elapsed);
         }
         action
+    }
+
+    fn action(&self, work: &mut Work, failure: &Failure, now: Instant) -> Action {
+        match retry::action(failure) {
+            Action::Halve if work.is_small() && failure.origin() != Origin::Sink => Action::Hold,
+            Action::Retry | Action::Hold if self.strike_out(work, failure, now) => Action::Halve,
+            action => action,
+        }
     }
 
     /// At least half full.
@@ -212,16 +330,17 @@ impl Lane {
         2 * batch.span_count() as usize >= self.limits.max_spans || 2 * batch.encoded_len() >= self.limits.max_bytes
     }
 
-    /// Whether the fault is taken to be the batch's own. Errors of the connection have a source, the service's have none.
-    fn strike_out(&self, work: &mut Work, status: &Status, now: Instant) -> bool {
+    /// Whether the fault is taken to be the batch's own. A single span is given up for what the sink says alone.
+    fn strike_out(&self, work: &mut Work, failure: &Failure, now: Instant) -> bool {
         let others_went_through = self.stored > work.stored_at_strike;
-        if others_went_through && retry::blames_batch(status.code()) && status.source().is_none() {
+        if others_went_through && retry::blames_batch(failure) {
             work.strikes += 1;
             work.stored_at_strike = self.stored;
             work.blamed_since.get_or_insert(now);
         }
         let blame_time = work.blamed_since.map_or(Duration::ZERO, |since| now - since);
-        work.strikes >= STRIKES_MAX && (work.batch.span_count() > 1 || blame_time >= BLAME_TIME_MIN)
+        let is_proved = failure.origin() == Origin::Sink && blame_time >= BLAME_TIME_MIN;
+        work.strikes >= STRIKES_MAX && (work.batch.span_count() > 1 || is_proved)
     }
 
     /// Failures in a row. To sign in again comes first whatever failed before.
@@ -232,8 +351,8 @@ impl Lane {
 
     /// Puts the batch of a call that failed behind the others, and closes the gate for `delay`, or longer if the server
     /// asks for it. Calls that were under way together fail together: that is one failure.
-    pub(super) fn failed(&mut self, work: Work, action: Action, status: &Status, now: Instant, delay: Duration) {
-        let asked = now + retry::server_wait(status).unwrap_or_default();
+    pub(super) fn failed(&mut self, work: Work, action: Action, failure: &Failure, now: Instant, delay: Duration) {
+        let asked = now + retry::server_wait(failure.status()).unwrap_or_default();
         if work.epoch == self.epoch {
             self.epoch += 1;
             let attempts = self.gate.as_ref().map_or(0, |gate| gate.attempts) + 1;
@@ -247,22 +366,22 @@ impl Lane {
         } else if let Some(gate) = self.gate.as_mut().filter(|gate| !gate.probing) {
             gate.opens = gate.opens.max(asked);
         }
-        self.waiting.push_back(work);
+        self.append(work);
     }
 
     /// Puts the batch of a call that was cut off before the others.
     pub(super) fn cut_off(&mut self, work: Work) {
         self.calls -= 1;
-        self.waiting.push_front(work);
+        self.prepend(work);
     }
 
-    /// Says that the project is away, if that is due. `identity` is the account of the calls.
-    pub(super) fn alarm(&mut self, status: &Status, now: Instant, identity: Option<&str>, throttle: &Throttle) {
+    /// Says that the project is away, if that is due.
+    pub(super) fn alarm(&mut self, failure: &Failure, now: Instant, advice: Option<&str>, throttle: &Throttle) {
         if let Some(gate) = &self.gate
             && self.alarm.is_due(gate.action, gate.attempts, now)
             && let Some(others) = throttle.pass(now)
         {
-            self.alarm.away(&self.project, gate.action, status, now, identity, others);
+            self.alarm.away(&self.project, gate.action, failure, now, advice, others);
         }
     }
 
@@ -275,12 +394,13 @@ impl Lane {
             is_young
         });
         self.spans -= given_up.iter().map(|batch| u64::from(batch.span_count())).sum::<u64>();
+        self.waiting_bytes -= given_up.iter().map(Batch::encoded_len).sum::<usize>();
         given_up
     }
 
     /// Bytes of the waiting batches.
     pub(super) fn waiting_bytes(&self) -> usize {
-        self.waiting.iter().map(|work| work.batch.encoded_len()).sum()
+        self.waiting_bytes
     }
 
     /// When the first waiting batch came that the spool does not have yet.
@@ -292,7 +412,7 @@ impl Lane {
     pub(super) fn spill(&mut self, budget: &Budget) -> Option<Aged> {
         let at = self.waiting.iter().position(|work| work.batch.record().is_none())?;
         self.waiting.rotate_left(at);
-        let mut work = self.waiting.pop_front()?;
+        let mut work = self.take_first()?;
         self.fill(&mut work, budget);
         self.waiting.rotate_right(at);
         self.spans -= u64::from(work.batch.span_count());

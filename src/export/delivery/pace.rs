@@ -1,23 +1,27 @@
 //! How many calls of one project may be under way, and how soon after one another they start. Time is an argument.
 //!
-//! Invariant: calls are never closer to one another than [`CALL_INTERVAL`], so that in any minute there are fewer than
-//! the quota allows, whatever the traffic.
+//! Invariant: calls are never closer to one another than [`call_interval`], so that in any minute there are fewer than
+//! the sink's quota allows, whatever the traffic.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Cloud Trace takes this many write requests of a project a minute
-/// (<https://cloud.google.com/trace/docs/quotas>, "Trace API v2").
-const QUOTA_CALLS_PER_MINUTE: u32 = 4_800;
-/// The part of the quota that is left to others in the project: the instance that this one replaces, other exporters.
-const QUOTA_HEADROOM_CALLS: u32 = 300;
-/// Evenly spread: no burst has to be subtracted from what a minute may hold.
-pub(super) const CALL_INTERVAL: Duration =
-    Duration::from_nanos(60_000_000_000 / (QUOTA_CALLS_PER_MINUTE - QUOTA_HEADROOM_CALLS) as u64);
+/// One part in so many of the quota is left to others in the project: the instance that this one replaces, other exporters.
+const QUOTA_HEADROOM: u32 = 16;
+/// Between calls to a sink without a quota of calls: a thousand a second carry whatever can be received, and what waits
+/// meanwhile goes together.
+const UNMETERED_INTERVAL: Duration = Duration::from_millis(1);
 /// Where the quota is much smaller than it should be, or all but used up by others, one call a second goes on: merged
 /// batches carry thousands of spans.
 const SLOWEST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The least time between calls of a project to a sink that takes so many of them a minute, if it counts them. Evenly
+/// spread: no burst has to be subtracted from what a minute may hold.
+pub(super) fn call_interval(calls_per_minute: Option<u32>) -> Duration {
+    calls_per_minute
+        .map_or(UNMETERED_INTERVAL, |quota| Duration::from_secs(60) / (quota - quota / QUOTA_HEADROOM).max(1))
+}
 
 /// Calls of one project at a time. A call of 2,000 spans takes tenths of a second to seconds, so that sixteen carry
 /// tens of thousands of spans a second; more would only add to the memory that unconfirmed batches take, and to what a
@@ -38,7 +42,9 @@ const DRIFT: u32 = 128;
 pub(super) struct Pace {
     /// When the next call may start.
     next_call: Instant,
-    /// Calls a second, at most one each [`CALL_INTERVAL`].
+    /// The least time between calls.
+    interval: Duration,
+    /// Calls a second, at most one each `interval`.
     rate: f64,
     /// Calls at a time.
     limit: usize,
@@ -57,9 +63,10 @@ struct Round {
 }
 
 impl Pace {
-    pub(super) fn new(now: Instant) -> Self {
-        let rate = CALL_INTERVAL.as_secs_f64().recip();
-        Pace { next_call: now, rate, limit: PROJECT_CALLS_START, round: Round::default(), usual: None }
+    /// Calls are at least `interval` apart.
+    pub(super) fn new(interval: Duration, now: Instant) -> Self {
+        let rate = interval.as_secs_f64().recip();
+        Pace { next_call: now, interval, rate, limit: PROJECT_CALLS_START, round: Round::default(), usual: None }
     }
 
     pub(super) fn limit(&self) -> usize {
@@ -72,7 +79,7 @@ impl Pace {
 
     /// A call starts, and now there are `calls`.
     pub(super) fn started(&mut self, now: Instant, calls: usize) {
-        self.next_call = now + Duration::from_secs_f64(self.rate.recip()).clamp(CALL_INTERVAL, SLOWEST_INTERVAL);
+        self.next_call = now + Duration::from_secs_f64(self.rate.recip()).clamp(self.interval, SLOWEST_INTERVAL);
         self.round.limited |= calls >= self.limit;
     }
 
@@ -80,7 +87,7 @@ impl Pace {
     /// limit by one a round, unless its calls were slow. Only batches that are `full`, or nearly so, tell how fast the
     /// sink is; where calls are scarce, batches are full, because those that wait are joined.
     pub(super) fn stored(&mut self, full: bool, elapsed: Duration) {
-        self.rate = (self.rate + self.rate.recip()).min(CALL_INTERVAL.as_secs_f64().recip());
+        self.rate = (self.rate + self.rate.recip()).min(self.interval.as_secs_f64().recip());
         if full {
             self.round.answers += 1;
             self.round.total += elapsed;

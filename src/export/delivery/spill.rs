@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::lane::Lane;
 use super::{CALLS_MAX, Delivery, finished};
 use crate::export::ledger::DropReason;
 use crate::export::sink::Sink;
@@ -44,7 +43,7 @@ impl<S: Sink> Delivery<S> {
         if self.over(SPILL_MARK) == 0 {
             return Vec::new();
         }
-        let waiting_bytes: usize = self.lanes.iter().map(Lane::waiting_bytes).sum();
+        let waiting_bytes = self.lanes.waiting_bytes();
         let stay_bytes = self.part(STAY);
         let bytes = self.over(SPILL_TARGET).min(waiting_bytes.saturating_sub(stay_bytes)).min(JOB_BYTES);
         self.take_oldest(bytes)
@@ -54,9 +53,7 @@ impl<S: Sink> Delivery<S> {
     fn take_oldest(&mut self, bytes: usize) -> Vec<Aged> {
         let (mut taken, mut taken_bytes) = (Vec::new(), 0);
         while taken_bytes < bytes {
-            let lanes = self.lanes.iter_mut().filter_map(|lane| Some((lane.next_spilled()?, lane)));
-            let oldest = lanes.min_by_key(|(since, _)| *since);
-            let Some(aged) = oldest.and_then(|(_, lane)| lane.spill(&self.budget)) else { break };
+            let Some(aged) = self.lanes.spill_oldest(Instant::now()) else { break };
             taken_bytes += aged.batch.encoded_len();
             taken.push(aged);
         }
@@ -80,12 +77,12 @@ impl<S: Sink> Delivery<S> {
             Outcome::Written { spans, left } => {
                 self.ledger.spooled(spans);
                 for aged in left.into_iter().rev() {
-                    self.lane(&Arc::clone(aged.batch.project()), now).unspill(aged);
+                    self.lanes.with(&Arc::clone(aged.batch.project()), now, |lane| lane.unspill(aged));
                 }
             }
             Outcome::Read(aged) => {
                 self.ledger.unspooled(aged.batch.span_count().into());
-                self.lane(&Arc::clone(aged.batch.project()), now).push(aged, false);
+                self.lanes.with(&Arc::clone(aged.batch.project()), now, |lane| lane.push(aged, false));
             }
             Outcome::Corrupt(spans) => self.lost(spans, "a record of the spool is not what was written"),
             Outcome::Gone(spans) => self.lost(spans, "files of the spool were deleted"),

@@ -1,13 +1,17 @@
+use http::{HeaderMap, StatusCode};
+
 use super::*;
+use crate::export::advice::{any_server, general};
 use crate::export::testing::with_retry_info;
+use crate::google::advice::Api;
 
 #[test]
 fn every_code_has_its_action() {
     let cases = [
         (Code::Ok, Action::Done),
         (Code::AlreadyExists, Action::Done),
-        (Code::InvalidArgument, Action::Bisect),
-        (Code::OutOfRange, Action::Bisect),
+        (Code::InvalidArgument, Action::Search),
+        (Code::OutOfRange, Action::Search),
         (Code::Unavailable, Action::Retry),
         (Code::DeadlineExceeded, Action::Retry),
         (Code::Internal, Action::Retry),
@@ -23,9 +27,17 @@ fn every_code_has_its_action() {
         (Code::Unimplemented, Action::Hold),
     ];
     for (code, expected) in cases {
-        assert_eq!(action(code), expected, "{code:?}");
+        let status = Status::new(code, "as scripted");
+        assert_eq!(action(&Failure::sink(status.clone())), expected, "{code:?}");
         let needs_somebody = matches!(expected, Action::Hold | Action::SlowDown | Action::SignIn);
-        assert_eq!(advice(code, "p", None).is_some(), needs_somebody, "{code:?}");
+        for api in [Api::CloudTrace, Api::Telemetry] {
+            assert_eq!(api.advice(code, "p", None).is_some(), needs_somebody, "{code:?}");
+        }
+        assert_eq!(any_server(code).is_some(), needs_somebody, "{code:?}");
+        // What a connection or the place of tokens says is not a verdict on spans.
+        assert_eq!(action(&Failure::connection(status.clone())), Action::Retry, "{code:?}");
+        let without_token = if code == Code::Unauthenticated { Action::SignIn } else { Action::Retry };
+        assert_eq!(action(&Failure::credentials(status)), without_token, "{code:?}");
     }
     // Every code there is: 0 to 16.
     assert_eq!(cases.len(), 17);
@@ -46,25 +58,33 @@ fn waits_double_up_to_the_longest() {
 }
 
 #[test]
-fn advice_says_what_to_grant_to_whom() {
-    let advice = |code, identity| advice(code, "shop-1", identity).unwrap();
-    assert_eq!(
-        advice(Code::PermissionDenied, Some("trace@shop-1.iam.gserviceaccount.com")),
-        "grant roles/cloudtrace.agent on project shop-1 to trace@shop-1.iam.gserviceaccount.com"
-    );
-    assert_eq!(
-        advice(Code::PermissionDenied, None),
-        "grant roles/cloudtrace.agent on project shop-1 to the service account that the daemon runs as"
-    );
-    assert!(advice(Code::FailedPrecondition, None).ends_with("cloudtrace.googleapis.com --project shop-1"));
-    assert!(advice(Code::NotFound, None).starts_with("check the project id shop-1"));
+fn the_http_status_of_a_proxy_decides() {
+    let cases = [
+        (200, Action::Retry),
+        (302, Action::Retry),
+        (400, Action::Retry),
+        (401, Action::SignIn),
+        (403, Action::Hold),
+        (404, Action::Hold),
+        (408, Action::Retry),
+        (413, Action::Halve),
+        (429, Action::Retry),
+        (500, Action::Retry),
+        (502, Action::Retry),
+        (503, Action::Retry),
+        (504, Action::Retry),
+    ];
+    for (status, expected) in cases {
+        let failure = Failure::http(StatusCode::from_u16(status).unwrap(), &HeaderMap::new());
+        assert_eq!(action(&failure), expected, "{status}");
+        assert!(general(&failure).is_some(), "{status}");
+    }
 }
 
 /// What a proxy says, with its header.
 fn with_retry_after(value: &'static str) -> Status {
-    let mut status = Status::unavailable("grpc-status header missing, mapped from HTTP status code 503");
-    status.metadata_mut().insert("retry-after", value.parse().unwrap());
-    status
+    let headers = HeaderMap::from_iter([(http::header::RETRY_AFTER, value.parse().unwrap())]);
+    Failure::http(StatusCode::SERVICE_UNAVAILABLE, &headers).status().clone()
 }
 
 #[test]

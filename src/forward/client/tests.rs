@@ -1,23 +1,37 @@
+use tonic::{Code, Status};
+
 use super::*;
 
-#[test]
-fn a_message_over_the_servers_limit_is_told_from_a_quota() {
-    let cases = [
-        (Code::ResourceExhausted, "grpc: received message larger than max (5000000 vs. 4194304)", Code::OutOfRange),
-        (Code::ResourceExhausted, "SERVER: Received message larger than max (5 vs. 4)", Code::OutOfRange),
-        (Code::ResourceExhausted, "gRPC message exceeds maximum size 4194304: 5000000", Code::OutOfRange),
-        (Code::ResourceExhausted, "Received message exceeds the maximum configured message size.", Code::OutOfRange),
-        (
-            Code::ResourceExhausted,
-            "the request is larger than 16777216 bytes (otlp.max_request_bytes)",
-            Code::OutOfRange,
-        ),
-        (Code::ResourceExhausted, "Quota exceeded for quota metric 'Ingested bytes'", Code::ResourceExhausted),
-        (Code::ResourceExhausted, "", Code::ResourceExhausted),
-        (Code::Unavailable, "received message larger than max", Code::Unavailable),
+fn sink(google: Option<Api>) -> OtlpSink {
+    OtlpSink::open(ChannelSettings::plain("http://127.0.0.1:1", CALL_DEADLINE), google, false).unwrap()
+}
+
+#[tokio::test]
+async fn advice_fits_the_sink() {
+    let codes = [
+        Code::PermissionDenied,
+        Code::NotFound,
+        Code::FailedPrecondition,
+        Code::Unimplemented,
+        Code::Unauthenticated,
+        Code::ResourceExhausted,
     ];
-    for (code, message, expected) in cases {
-        let status = size_or_quota(Status::new(code, message));
-        assert_eq!((status.code(), status.message()), (expected, message), "{code:?} {message}");
+    for code in codes {
+        let failure = Failure::sink(Status::new(code, "as scripted"));
+        let any = sink(None).advice(&failure, "otlp").unwrap();
+        let googles = ["roles/", "gcloud", "googleapis", "project", "Cloud Trace", "application default"];
+        assert!(googles.iter().all(|word| !any.contains(word)), "{code:?}: {any}");
+        let telemetry = sink(Some(Api::Telemetry)).advice(&failure, "shop").unwrap();
+        assert!(!telemetry.contains("cloudtrace.googleapis.com"), "{code:?}: {telemetry}");
     }
+    let telemetry = |code| sink(Some(Api::Telemetry)).advice(&Failure::sink(Status::new(code, "")), "shop").unwrap();
+    assert!(telemetry(Code::FailedPrecondition).contains("enable telemetry.googleapis.com --project shop"));
+    assert!(telemetry(Code::PermissionDenied).starts_with("grant roles/cloudtrace.agent on project shop to "));
+    assert!(telemetry(Code::ResourceExhausted).contains("Telemetry API quota"));
+}
+
+#[tokio::test]
+async fn only_cloud_trace_has_a_quota_of_calls() {
+    assert_eq!(sink(None).calls_per_minute(), None);
+    assert_eq!(sink(Some(Api::Telemetry)).calls_per_minute(), None);
 }

@@ -28,6 +28,14 @@ impl SelfSigned {
         let certified = rcgen::generate_simple_self_signed(names).unwrap();
         SelfSigned { pem: certified.cert.pem(), key_pem: certified.signing_key.serialize_pem() }
     }
+
+    /// The same, made as an authority's.
+    pub(super) fn authority() -> Self {
+        let mut params = rcgen::CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        SelfSigned { pem: params.self_signed(&key).unwrap().pem(), key_pem: key.serialize_pem() }
+    }
 }
 
 /// How a server treats its connections.

@@ -1,5 +1,10 @@
 use super::*;
 
+/// That of a project of Cloud Trace.
+fn pace() -> Pace {
+    Pace::new(call_interval(Some(4_800)), Instant::now())
+}
+
 /// `rounds` rounds of full batches that take `millis` each, with every call in use.
 fn rounds(pace: &mut Pace, rounds: usize, millis: u64) {
     for _ in 0..rounds {
@@ -19,8 +24,10 @@ fn interval_ms(pace: &mut Pace) -> u128 {
 
 #[test]
 fn a_minute_never_holds_as_many_calls_as_the_quota() {
-    let calls_a_minute = Duration::from_secs(60).as_nanos() / CALL_INTERVAL.as_nanos() + 1;
-    assert!(calls_a_minute <= u128::from(QUOTA_CALLS_PER_MINUTE - QUOTA_HEADROOM_CALLS) + 1, "{calls_a_minute}");
+    for quota in [1, 10, 4_800] {
+        let calls_a_minute = Duration::from_secs(60).as_nanos() / call_interval(Some(quota)).as_nanos();
+        assert!(calls_a_minute <= u128::from(quota), "{quota}: {calls_a_minute}");
+    }
 }
 
 #[test]
@@ -60,7 +67,7 @@ fn the_limit_follows_the_time_of_answers() {
         ),
     ];
     for (case, happens, limit) in cases {
-        let mut pace = Pace::new(Instant::now());
+        let mut pace = pace();
         happens(&mut pace);
         assert_eq!(pace.limit(), limit, "{case}");
     }
@@ -69,7 +76,7 @@ fn the_limit_follows_the_time_of_answers() {
 #[test]
 fn a_sink_of_its_own_width_is_used_and_not_flooded() {
     // Six calls at a time take 100 ms; more wait for one another.
-    let mut pace = Pace::new(Instant::now());
+    let mut pace = pace();
     let mut limits = Vec::new();
     for _ in 0..200 {
         let millis = 100 * pace.limit().max(6) as u64 / 6;
@@ -82,7 +89,7 @@ fn a_sink_of_its_own_width_is_used_and_not_flooded() {
 
 #[test]
 fn a_used_up_quota_halves_the_rate_and_success_restores_it() {
-    let mut pace = Pace::new(Instant::now());
+    let mut pace = pace();
     assert_eq!(interval_ms(&mut pace), 13);
     pace.quota_used_up();
     assert_eq!(interval_ms(&mut pace), 26);

@@ -1,7 +1,10 @@
 //! Calls fit the quota whatever the traffic, and adapt to the sink.
 
 use super::*;
-use crate::export::delivery::pace::{CALL_INTERVAL, PROJECT_CALLS_START};
+use crate::export::delivery::pace::{PROJECT_CALLS_START, call_interval};
+
+/// Between calls that fit Cloud Trace's quota.
+const CALL_INTERVAL: Duration = Duration::from_nanos(60_000_000_000 / 4_500);
 
 /// The starts of the calls of each project.
 fn starts(script: &Script) -> HashMap<String, Vec<Instant>> {
@@ -90,7 +93,8 @@ async fn what_was_sent_is_sent_again_with_the_same_bytes_though_more_waits() {
 
 #[tokio::test(start_paused = true)]
 async fn halves_of_a_refused_batch_are_not_joined_again() {
-    let mut bench = Bench::of(Script::new([]), &settings_of(100));
+    let unnamed = |request: &_| bad_span(request).map(|_| Status::invalid_argument("no sense"));
+    let mut bench = Bench::of(Script::with_rule(unnamed), &settings_of(100));
     let mut names = vec!["a"; 64];
     names[17] = BAD;
     bench.push("p", &names);
@@ -158,4 +162,10 @@ async fn calls_at_a_time_follow_the_sink() {
     assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
     bench.deliver_all().await;
     bench.assert_settled(3001, 0);
+}
+
+#[test]
+fn only_a_sink_with_a_quota_of_calls_paces_them() {
+    assert_eq!(call_interval(Some(4_800)), CALL_INTERVAL);
+    assert!(call_interval(None) <= Duration::from_millis(1));
 }

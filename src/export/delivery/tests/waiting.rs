@@ -2,17 +2,18 @@
 
 use super::*;
 use crate::export::testing::{Lines, span_name};
+use crate::google::advice::Api;
 
 /// A script whose account is known.
 struct Named(Arc<Script>);
 
 impl Sink for Named {
-    async fn write(&self, batch: &Batch) -> Result<Written, Status> {
+    async fn write(&self, batch: &Batch) -> Result<Written, Failure> {
         self.0.write(batch).await
     }
 
-    fn identity(&self) -> Option<String> {
-        Some("trace@shop.iam.gserviceaccount.com".to_owned())
+    fn advice(&self, failure: &Failure, project: &str) -> Option<String> {
+        Api::CloudTrace.advice(failure.code(), project, Some("trace@shop.iam.gserviceaccount.com"))
     }
 }
 

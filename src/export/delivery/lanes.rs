@@ -1,0 +1,225 @@
+//! All lanes, and which of them starts the next call. Time is an argument.
+//!
+//! Invariants
+//! - What a step costs does not grow with the number of projects, which senders choose where any project is allowed: every
+//!   change of a lane goes through [`Lanes::with`], which keeps the order and the sums.
+//! - Projects take turns: of those that may start a call, the one that has waited longest does.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::lane::{Lane, Work};
+use super::pace::{PROJECT_CALLS_MAX, Pace};
+use crate::config::settings;
+use crate::export::retry::Action;
+use crate::export::spool::Aged;
+use crate::tail::budget::{Budget, Share};
+
+/// Projects whose pace is remembered though nothing of them waits.
+const LANES_KEPT_MAX: usize = 64;
+/// A lane of a further project counts in the memory budget with this: the lane, its name, its places in the orders.
+const LANE_BYTES: usize = 1024;
+
+/// The classes of lanes, each with places of its own for calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub(super) enum Class {
+    /// The last calls of the project were answered well, or it is the daemon's own.
+    Proven,
+    /// No call of the project was answered well so far, or the last ones failed.
+    Trial,
+}
+
+impl Class {
+    pub(super) const ALL: [Class; 2] = [Class::Proven, Class::Trial];
+}
+
+/// What the orders and sums know of a lane.
+#[derive(Debug, Default)]
+struct View {
+    ready: Option<(Class, Instant)>,
+    spillable: Option<Instant>,
+    held_up: Option<(Action, u64)>,
+    calls_limit: Option<usize>,
+    waiting_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Slot {
+    lane: Lane,
+    view: View,
+    _share: Option<Share>,
+}
+
+/// A queue of projects by time.
+type Order = BTreeSet<(Instant, Arc<str>)>;
+
+/// The lanes of the projects with batches, and of those that had some lately.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    limits: settings::Batch,
+    /// Between calls of a project.
+    call_interval: Duration,
+    /// The daemon's own project.
+    own: Option<Arc<str>>,
+    budget: Budget,
+    slots: HashMap<Arc<str>, Slot>,
+    /// When lanes may start a call, by class.
+    ready: [Order; 2],
+    /// Since when the oldest batches wait that the spool does not have.
+    spillable: Order,
+    /// Spans that wait because calls fail, by what their lanes ask for.
+    held_up: Vec<(Action, u64)>,
+    /// Lanes with something to do, by their limit of calls.
+    limited: [usize; PROJECT_CALLS_MAX + 1],
+    waiting_bytes: usize,
+}
+
+impl Lanes {
+    /// Lanes whose batches may be joined to as much as `limits`. Lanes beyond the first ones count in `budget`.
+    pub(super) fn new(limits: settings::Batch, call_interval: Duration, own: Option<Arc<str>>, budget: Budget) -> Self {
+        Lanes {
+            limits,
+            call_interval,
+            own,
+            budget,
+            slots: HashMap::new(),
+            ready: [Order::new(), Order::new()],
+            spillable: Order::new(),
+            held_up: Vec::new(),
+            limited: [0; PROJECT_CALLS_MAX + 1],
+            waiting_bytes: 0,
+        }
+    }
+
+    /// Changes the lane of `project`, which is made if there is none.
+    pub(super) fn with<T>(&mut self, project: &Arc<str>, now: Instant, change: impl FnOnce(&mut Lane) -> T) -> T {
+        if !self.slots.contains_key(project) {
+            self.add(project, now);
+        }
+        let Some(mut slot) = self.slots.remove(project) else { unreachable!("it was just made") };
+        let result = change(&mut slot.lane);
+        self.observe(project, &mut slot);
+        self.slots.insert(Arc::clone(project), slot);
+        result
+    }
+
+    fn add(&mut self, project: &Arc<str>, now: Instant) {
+        let idle_lanes = self.slots.len() - self.limited.iter().sum::<usize>();
+        if idle_lanes >= LANES_KEPT_MAX {
+            // They wait for nothing, so that no order has them.
+            self.slots.retain(|_, slot| !slot.lane.is_forgettable(now));
+        }
+        let share = (self.slots.len() >= LANES_KEPT_MAX).then(|| self.budget.force(LANE_BYTES));
+        let is_own = self.own.as_ref() == Some(project);
+        let lane = Lane::new(Arc::clone(project), self.limits.clone(), Pace::new(self.call_interval, now), is_own);
+        self.slots.insert(Arc::clone(project), Slot { lane, view: View::default(), _share: share });
+    }
+
+    /// Brings orders and sums to what the lane is now.
+    fn observe(&mut self, project: &Arc<str>, slot: &mut Slot) {
+        let lane = &slot.lane;
+        let view = View {
+            ready: lane.ready_at().map(|at| (lane.class(), at)),
+            spillable: lane.next_spilled(),
+            held_up: lane.held_up(),
+            calls_limit: (!lane.is_idle()).then(|| lane.calls_limit()),
+            waiting_bytes: lane.waiting_bytes(),
+        };
+        let old = std::mem::replace(&mut slot.view, view);
+        let new = &slot.view;
+        for class in Class::ALL {
+            let at = |view: &View| view.ready.filter(|(of, _)| *of == class).map(|(_, at)| at);
+            reorder(&mut self.ready[class as usize], project, at(&old), at(new));
+        }
+        reorder(&mut self.spillable, project, old.spillable, new.spillable);
+        if let Some((action, spans)) = old.held_up {
+            *self.held_up_by(action) -= spans;
+        }
+        if let Some((action, spans)) = new.held_up {
+            *self.held_up_by(action) += spans;
+        }
+        if let Some(limit) = old.calls_limit {
+            self.limited[limit] -= 1;
+        }
+        if let Some(limit) = new.calls_limit {
+            self.limited[limit] += 1;
+        }
+        self.waiting_bytes = self.waiting_bytes - old.waiting_bytes + new.waiting_bytes;
+    }
+
+    fn held_up_by(&mut self, action: Action) -> &mut u64 {
+        let at = self.held_up.iter().position(|(of, _)| *of == action).unwrap_or_else(|| {
+            self.held_up.push((action, 0));
+            self.held_up.len() - 1
+        });
+        &mut self.held_up[at].1
+    }
+
+    /// When the next lane of this class may start a call.
+    pub(super) fn ready_at(&self, class: Class) -> Option<Instant> {
+        self.ready[class as usize].first().map(|(at, _)| *at)
+    }
+
+    /// The next batch of this class, if a call may start now.
+    pub(super) fn start(&mut self, class: Class, now: Instant) -> Option<Work> {
+        let (at, project) = self.ready[class as usize].first()?;
+        let project = Arc::clone(project);
+        let budget = self.budget.clone();
+        (*at <= now).then(|| self.with(&project, now, |lane| lane.start(now, &budget)))?
+    }
+
+    /// Takes out the oldest batch that the spool does not have, filled up with those that wait behind it.
+    pub(super) fn spill_oldest(&mut self, now: Instant) -> Option<Aged> {
+        let project = Arc::clone(&self.spillable.first()?.1);
+        let budget = self.budget.clone();
+        self.with(&project, now, |lane| lane.spill(&budget))
+    }
+
+    /// Bytes of all waiting batches.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    /// Whether nothing waits and no call is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.limited.iter().all(|lanes| *lanes == 0)
+    }
+
+    /// What lanes wait for because calls fail, with the number of their spans.
+    pub(super) fn held_up(&self) -> impl Iterator<Item = (Action, u64)> {
+        self.held_up.iter().copied()
+    }
+
+    /// The least limit of calls of a lane with something to do.
+    pub(super) fn calls_limit_min(&self) -> Option<usize> {
+        self.limited.iter().position(|lanes| *lanes > 0)
+    }
+
+    /// Lets every project be probed at once.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        let projects: Vec<Arc<str>> = self.slots.keys().cloned().collect();
+        projects.iter().for_each(|project| self.with(project, now, |lane| lane.hurry(now)));
+    }
+
+    /// The lanes, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Lane> {
+        self.slots.values().map(|slot| &slot.lane)
+    }
+}
+
+/// Moves `project` in `order` from one time to another.
+fn reorder(order: &mut Order, project: &Arc<str>, from: Option<Instant>, to: Option<Instant>) {
+    if from == to {
+        return;
+    }
+    if let Some(from) = from {
+        order.remove(&(from, Arc::clone(project)));
+    }
+    if let Some(to) = to {
+        order.insert((to, Arc::clone(project)));
+    }
+}

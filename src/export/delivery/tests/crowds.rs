@@ -1,0 +1,139 @@
+//! Many projects: those that hang, fail or are made up do not take the places of the others.
+
+use super::*;
+
+/// A sink whose calls for some projects have no answer, or are denied.
+struct Crowd {
+    script: Arc<Script>,
+    /// Projects of this prefix have no answer until the deadline.
+    hangs: &'static str,
+}
+
+impl Sink for Crowd {
+    async fn write(&self, batch: &Batch) -> Result<Written, Failure> {
+        if batch.project().starts_with(self.hangs) {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            return Err(Failure::connection(Status::deadline_exceeded("no answer")));
+        }
+        if batch.project().starts_with("made-up") {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            return Err(Failure::sink(Status::permission_denied("no such project")));
+        }
+        self.script.write(batch).await
+    }
+}
+
+struct Crowded {
+    delivery: Delivery<Crowd>,
+    script: Arc<Script>,
+    budget: Budget,
+    next_id: u64,
+}
+
+impl Crowded {
+    /// A delivery whose own project is `p`.
+    fn new() -> Self {
+        let (kept, metrics) = (Arc::new(KeptQueue::default()), Arc::new(Metrics::new()));
+        let (script, budget) = (Script::with_latency(|_| Duration::from_millis(50)), Budget::new(0));
+        let sink = Crowd { script: Arc::clone(&script), hangs: "hangs" };
+        let ledger = Arc::new(Ledger::new(kept, metrics));
+        let delivery = Delivery::new(sink, &settings_of(1), ledger, budget.clone(), None);
+        Crowded { delivery, script, budget, next_id: 0 }
+    }
+
+    fn push(&mut self, project: &str) {
+        self.delivery.push(batch(&self.budget, project, self.next_id));
+        self.next_id += 1;
+    }
+
+    /// Spans of `project` that are stored.
+    fn stored(&self, project: &str) -> usize {
+        let prefix = format!("projects/{project}/");
+        self.script.stored().0.iter().filter(|name| name.starts_with(&prefix)).count()
+    }
+
+    async fn go_on(&mut self, time: Duration) {
+        let forever = async {
+            loop {
+                self.delivery.progress().await;
+            }
+        };
+        let _ = tokio::time::timeout(time, forever).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn projects_that_hang_leave_room_for_the_others() {
+    let mut crowd = Crowded::new();
+    for n in 0..40 {
+        (0..10).for_each(|_| crowd.push(&format!("hangs-{n}")));
+    }
+    // Its first call is a trial, as theirs are: it waits until theirs have given their places away.
+    crowd.push("fine");
+    crowd.push("p");
+    crowd.go_on(Duration::from_secs(1)).await;
+    assert_eq!(crowd.stored("p"), 1);
+    crowd.go_on(Duration::from_secs(60)).await;
+    assert_eq!(crowd.stored("fine"), 1);
+    // From then on the healthy ones are served at once, for as long as the others hang.
+    for second in 1..600 {
+        for project in ["fine", "p"] {
+            crowd.push(project);
+        }
+        crowd.go_on(Duration::from_secs(1)).await;
+        assert_eq!((crowd.stored("fine"), crowd.stored("p")), (second + 1, second + 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn proven_projects_that_begin_to_hang_stop_the_others_for_seconds_at_most() {
+    let mut crowd = Crowded::new();
+    let projects = ["p", "q", "r", "s"];
+    // Long enough for each to have all the calls that it may.
+    for _ in 0..60 {
+        projects.iter().for_each(|project| (0..200).for_each(|_| crowd.push(project)));
+        crowd.go_on(Duration::from_secs(3)).await;
+    }
+    let stored = crowd.stored("p");
+    crowd.delivery.sink = Arc::new(Crowd { script: Arc::clone(&crowd.script), hangs: "q" });
+    for _ in 0..100 {
+        ["p", "q"].iter().for_each(|project| crowd.push(project));
+    }
+    crowd.go_on(PATIENCE + Duration::from_secs(10)).await;
+    assert_eq!(crowd.stored("p"), stored + 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn made_up_projects_slow_nothing_down() {
+    // Spans of the own project, with and without 5,000 projects that senders have made up and that nothing takes.
+    let time = async |made_up: usize| {
+        let mut crowd = Crowded::new();
+        for n in 0..made_up {
+            crowd.push(&format!("made-up-{n}"));
+        }
+        crowd.go_on(Duration::from_secs(1)).await;
+        let start = Instant::now();
+        (0..2_000).for_each(|_| crowd.push("p"));
+        while crowd.stored("p") < 2_000 {
+            crowd.go_on(Duration::from_millis(100)).await;
+        }
+        start.elapsed()
+    };
+    let (alone, crowded) = (time(0).await, time(5_000).await);
+    assert!(crowded <= alone + Duration::from_secs(1), "{alone:?} alone, {crowded:?} beside made-up projects");
+}
+
+#[tokio::test(start_paused = true)]
+async fn lanes_beyond_the_first_count_in_the_budget() {
+    let mut crowd = Crowded::new();
+    let one = {
+        crowd.push("made-up-first");
+        crowd.budget.used_bytes()
+    };
+    (0..1_000).for_each(|n| crowd.push(&format!("made-up-{n:05}")));
+    assert!(crowd.budget.used_bytes() > 1_000 * one + 900 * 1_024, "{} B", crowd.budget.used_bytes());
+    drop(crowd.delivery);
+    // Calls that are cut off give their batches back when they have their turn.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(crowd.budget.used_bytes(), 0);
+}
