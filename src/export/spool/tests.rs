@@ -45,7 +45,7 @@ impl Rig {
         let project: Arc<str> = project.into();
         for id in ids {
             let span = record(&project, id, "span");
-            let place = Place { project: &project, resource: &[], head: &head(&project) };
+            let place = Place { project: &project, resource: &[], head: &head(&project), number: None };
             let encode = |out: &mut Vec<u8>| {
                 out.extend_from_slice(&span);
                 Ok::<(), std::convert::Infallible>(())

@@ -121,7 +121,7 @@ fn resource(attributes: &Attributes, raw: &[u8]) -> Vec<u8> {
     out
 }
 
-fn is_owned(message: &Cow<'_, [u8]>) -> bool {
+fn is_owned<T: ToOwned + ?Sized>(message: &Cow<'_, T>) -> bool {
     matches!(message, Cow::Owned(_))
 }
 
