@@ -31,6 +31,7 @@ use tokio::sync::watch;
 
 pub use self::backlog::Backlog;
 use self::format::PolicyMarks;
+pub(crate) use self::open::OWNER;
 use self::store::Store;
 pub use self::writer::Writer;
 use self::writer::{Outcome, Shared};

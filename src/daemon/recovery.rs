@@ -1,5 +1,7 @@
 //! The journal in the daemon: opens it, reads back what an earlier process left, closes it.
 
+mod suspects;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,10 +10,11 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use self::suspects::{Advice, Suspects};
 use super::pipeline::Pipeline;
 use crate::config::settings;
 use crate::journal::backlog::Unreleased;
-use crate::journal::{Backlog, Journal, Writer};
+use crate::journal::{Backlog, Journal, OWNER, Writer};
 use crate::receiver::Intake;
 use crate::segment::directory::OpenError;
 use crate::tail::budget::{Budget, Share};
@@ -20,6 +23,8 @@ use crate::telemetry::{Health, Metrics};
 
 /// While memory is full: when it is looked at again whether a request fits.
 const ROOM_INTERVAL: Duration = Duration::from_millis(10);
+/// While requests are to be let go: when it is looked at again whether they are.
+const SUSPECTS_INTERVAL: Duration = Duration::from_millis(50);
 /// While memory is full, the log says at this interval that requests wait for room.
 const WAITING_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -30,6 +35,7 @@ pub(super) struct Opened {
     pub(super) journal: Journal,
     writer: Writer,
     backlog: Backlog,
+    suspects: Suspects,
 }
 
 impl Opened {
@@ -43,7 +49,8 @@ impl Opened {
     ) -> Result<Option<Self>, OpenError> {
         let Some(settings) = settings else { return Ok(None) };
         let (journal, writer, backlog) = Journal::open(settings, policy_names, budget, metrics, health)?;
-        Ok(Some(Opened { journal, writer, backlog }))
+        let suspects = Suspects::open(OWNER.recovery_file(&settings.directory));
+        Ok(Some(Opened { journal, writer, backlog, suspects }))
     }
 
     /// Bytes that are to be read back.
@@ -60,6 +67,7 @@ impl Opened {
         let stop = Arc::new(AtomicBool::new(false));
         let recovery = Recovery {
             backlog: self.backlog,
+            suspects: self.suspects,
             journal: self.journal,
             body_bytes_max: body_bytes_max(pipeline.table.budget()),
             pipeline,
@@ -125,6 +133,7 @@ fn body_bytes_max(budget: &Budget) -> usize {
 /// Reads back on a thread that may block.
 struct Recovery {
     backlog: Backlog,
+    suspects: Suspects,
     journal: Journal,
     body_bytes_max: usize,
     pipeline: Arc<Pipeline>,
@@ -134,8 +143,22 @@ struct Recovery {
 
 impl Recovery {
     fn run(mut self) {
-        if self.backlog.is_empty() {
-            return;
+        if !self.backlog.is_empty() {
+            self.read_all();
+        }
+        // Until then a kill may be the fault of what was read back.
+        while !self.is_stopped() && !self.suspects.is_idle() {
+            pause(SUSPECTS_INTERVAL);
+        }
+        self.suspects.end();
+    }
+
+    fn read_all(&mut self) {
+        if let Some(processes) = self.suspects.killed() {
+            tracing::warn!(
+                processes,
+                "Earlier processes were killed while they had requests of the journal: these are read back one by one."
+            );
         }
         let left = self.backlog.left_bytes();
         tracing::info!(bytes = left.load(Ordering::Relaxed), "The journal has requests of an earlier process.");
@@ -144,7 +167,7 @@ impl Recovery {
             match self.backlog.next_request() {
                 Ok(Some(request)) if request.body_len > self.body_bytes_max => self.leave_large(&request),
                 Ok(Some(request)) => {
-                    let Some(share) = self.room(request.body_len) else { break };
+                    let Some(share) = self.turn(&request).and_then(|()| self.room(request.body_len)) else { continue };
                     spans += self.read_back(request, share);
                 }
                 Ok(None) => {
@@ -189,8 +212,34 @@ impl Recovery {
         self.journal.leave(vec![request.sequence]);
     }
 
+    /// Waits until the request may be taken; `None` if it may not, or if it is asked to stop.
+    fn turn(&mut self, request: &Unreleased) -> Option<()> {
+        while !self.is_stopped() {
+            match self.suspects.next(request.sequence) {
+                Ok(Advice::Take) => return Some(()),
+                Ok(Advice::Wait) => pause(SUSPECTS_INTERVAL),
+                Ok(Advice::Drop) => {
+                    self.metrics.journal_fault("fatal");
+                    tracing::error!(
+                        bytes = request.body_len,
+                        "Processes were killed again and again while they had this request of the journal alone. It is lost."
+                    );
+                    // The hold releases the request.
+                    drop(self.journal.hold(request.sequence));
+                    return None;
+                }
+                Err(cause) => {
+                    // A disk that fails must not keep what is in memory already from being read.
+                    self.metrics.journal_fault("write");
+                    tracing::warn!(%cause, "It cannot be noted down which requests of the journal are read back.");
+                    return Some(());
+                }
+            }
+        }
+        None
+    }
+
     /// Waits for room in memory, which it makes as any request does; `None` if it is asked to stop.
-    #[expect(clippy::disallowed_methods, reason = "it has a thread of its own, and nothing to do before there is room")]
     fn room(&self, bytes: usize) -> Option<Share> {
         let mut told = Instant::now();
         while !self.is_stopped() {
@@ -204,7 +253,7 @@ impl Recovery {
                     "Memory is full: requests of the journal wait for room, and traces are decided early."
                 );
             }
-            std::thread::sleep(ROOM_INTERVAL);
+            pause(ROOM_INTERVAL);
         }
         None
     }
@@ -222,6 +271,7 @@ impl Recovery {
         };
         // Dropped without a use, it releases the request.
         let hold = self.journal.hold(request.sequence);
+        self.suspects.took(&hold);
         let Some(body) = body else {
             self.metrics.journal_fault("corrupt");
             tracing::error!(bytes = request.body_len, "A request of the journal is not what was written, and lost.");
@@ -241,4 +291,9 @@ impl Recovery {
         self.metrics.recovered("journal", spans);
         spans
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the recovery has a thread of its own, and nothing to do meanwhile")]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
 }

@@ -17,7 +17,7 @@ use crate::tail::budget::{Budget, Share};
 use crate::tail::hold::{Note, Sequence};
 use crate::telemetry::Metrics;
 
-pub(super) const OWNER: Owner = Owner { name: "journal", key: "journal.directory" };
+pub(crate) const OWNER: Owner = Owner { name: "journal", key: "journal.directory" };
 
 /// What an entry of a hash table of the size of `T` takes, with the table's slack.
 const fn entry_bytes<T>() -> usize {

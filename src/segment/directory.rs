@@ -231,6 +231,16 @@ impl Owner {
         format!("{}.lock", self.name)
     }
 
+    fn recovery_name(&self) -> String {
+        format!("{}.recovery", self.name)
+    }
+
+    /// The file in a directory that says what is being read back.
+    #[must_use]
+    pub fn recovery_file(&self, directory: &Path) -> PathBuf {
+        directory.join(self.recovery_name())
+    }
+
     /// The segments in a directory by number, oldest first. Other files are named in the log: also a pipe, a device or a
     /// directory with the name of a segment.
     ///
@@ -244,7 +254,9 @@ impl Owner {
             let may_be_regular = fs::metadata(&path).map_or(true, |file| file.is_file());
             match self.number(&path).filter(|_| may_be_regular) {
                 Some(number) => segments.push((number, path)),
-                None if path.file_name().is_some_and(|name| *name == *self.lock_name()) => {}
+                None if path
+                    .file_name()
+                    .is_some_and(|name| *name == *self.lock_name() || *name == *self.recovery_name()) => {}
                 None => {
                     tracing::warn!(path = %path.display(), "A file in the {}'s directory is not one of its own.", self.name);
                 }
