@@ -9,6 +9,7 @@ mod readiness;
 mod recovery;
 mod sink;
 mod sweeper;
+pub mod threads;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

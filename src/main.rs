@@ -11,7 +11,7 @@ use spansieve::cli::source::Source;
 use spansieve::cli::{self, Cli, Command, ConfigCommand};
 use spansieve::config::Settings;
 use spansieve::config::settings::Log;
-use spansieve::daemon::Daemon;
+use spansieve::daemon::{Daemon, threads};
 use spansieve::telemetry;
 use spansieve::telemetry::log::Throttle;
 use spansieve::telemetry::metrics::Books;
@@ -85,7 +85,7 @@ fn run(source: &Source, demo: bool) -> ExitCode {
 /// Runs `work` to its end; an error is the last line of the log.
 fn block_on<E: Into<Box<dyn Error>>>(log: &Log, work: impl Future<Output = Result<(), E>>) -> ExitCode {
     // The log is flushed when `_log` goes, after its last line.
-    let (_log, runtime) = match telemetry::log::init(log).and_then(|log| Ok((log, runtime()?))) {
+    let (_log, runtime) = match telemetry::log::init(log).and_then(|log| Ok((log, threads::runtime()?))) {
         Ok(started) => started,
         Err(error) => {
             eprintln!("spansieve cannot start: {error}");
@@ -108,25 +108,6 @@ fn block_on<E: Into<Box<dyn Error>>>(log: &Log, work: impl Future<Output = Resul
             tracing::error!("{}", error.into());
             ExitCode::FAILURE
         }
-    }
-}
-
-/// One worker a core that the container may use; on one core a runtime without threads is the cheapest.
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut builder = match cores {
-        1 => tokio::runtime::Builder::new_current_thread(),
-        _ => tokio::runtime::Builder::new_multi_thread(),
-    };
-    builder.enable_all().build()
-}
-
-/// Takes SIGHUP, whose default action would end the process with all that is pending, and says how to apply a change.
-async fn ignore_hangups(mut hangups: Signal) {
-    while hangups.recv().await.is_some() {
-        tracing::warn!(
-            "SIGHUP is ignored: the configuration is read at the start. To apply a change, restart Spansieve."
-        );
     }
 }
 
