@@ -3,7 +3,6 @@
 //! Their contents are compared, not their dates: secrets are mounted as links that are swapped, and some file systems
 //! have coarse clocks or none.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,14 +10,19 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use thiserror::Error;
-use tokio::time::{MissedTickBehavior, interval_at};
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval_at, timeout};
 
+use crate::segment::file::open_regular;
 use crate::telemetry::Metrics;
 use crate::trust::FILE_BYTES_MAX;
 
 /// How often files are read again. A rotation overlaps by hours; where each reading is a call that costs money (Cloud Run
 /// fetches a mounted secret at every reading), a minute is pennies a month.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A disk, or a network behind it, that does not answer for so long is told of in the log. Reading goes on.
+const READ_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// A file that cannot be read.
 #[derive(Debug, Error)]
@@ -31,12 +35,23 @@ pub struct FileError {
 /// Files with what they contained when they were last looked at. Contents are secret, so only their hash is kept.
 #[derive(Debug)]
 pub(super) struct Watched {
-    paths: Vec<PathBuf>,
+    reader: Reader,
     seen: Seen,
 }
 
 /// The hash of all contents, or why there are none.
 type Seen = Result<[u8; 32], String>;
+
+/// The contents of all files.
+type Contents = Result<Vec<Vec<u8>>, FileError>;
+
+/// Reads files off the I/O workers.
+#[derive(Debug)]
+struct Reader {
+    paths: Vec<PathBuf>,
+    /// Under way; it may hang.
+    reading: Option<JoinHandle<Contents>>,
+}
 
 impl Watched {
     /// Reads files for the first time.
@@ -44,21 +59,22 @@ impl Watched {
     /// # Errors
     /// One of them cannot be read.
     pub(super) async fn open(paths: Vec<PathBuf>) -> Result<(Self, Vec<Vec<u8>>), FileError> {
-        let contents = read_all(paths.clone()).await?;
+        let mut reader = Reader { paths, reading: None };
+        let contents = reader.read().await?;
         let seen = Ok(hash(&contents));
-        Ok((Watched { paths, seen }, contents))
+        Ok((Watched { reader, seen }, contents))
     }
 
     /// Hands the contents to `take` if they are others than the last time. What cannot be read or taken changes nothing
     /// and is logged and counted, once.
     pub(super) async fn look(&mut self, metrics: &Metrics, take: impl Fn(&[Vec<u8>]) -> Result<(), String>) {
-        let contents = read_all(self.paths.clone()).await.map_err(|error| error.to_string());
+        let contents = self.reader.read().await.map_err(|error| error.to_string());
         let seen = contents.as_ref().map(|contents| hash(contents)).map_err(String::clone);
         if seen == self.seen {
             return;
         }
         self.seen = seen;
-        let names = self.paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+        let names = self.reader.paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
         match contents.and_then(|contents| take(&contents)) {
             Ok(()) => {
                 metrics.reloaded("ok");
@@ -92,22 +108,33 @@ fn hash(contents: &[Vec<u8>]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-async fn read_all(paths: Vec<PathBuf>) -> Result<Vec<Vec<u8>>, FileError> {
-    // A disk, or a network behind it, may hang: not on an I/O worker.
-    let reading = tokio::task::spawn_blocking(move || {
-        let read = |path: PathBuf| read(&path).map_err(|source| FileError { path, source });
-        paths.into_iter().map(read).collect()
-    });
-    match reading.await {
-        Ok(contents) => contents,
-        Err(error) => Err(FileError { path: PathBuf::new(), source: io::Error::other(error) }),
+impl Reader {
+    /// Reads all files. What hangs is waited for the next time: it is not begun a second time.
+    async fn read(&mut self) -> Contents {
+        let paths = &self.paths;
+        let reading = self.reading.get_or_insert_with(|| {
+            let paths = paths.clone();
+            tokio::task::spawn_blocking(|| {
+                let read = |path: PathBuf| read(&path).map_err(|source| FileError { path, source });
+                paths.into_iter().map(read).collect()
+            })
+        });
+        let ended = timeout(READ_TIME_MAX, reading).await;
+        let failed = |source| Err(FileError { path: paths.first().cloned().unwrap_or_default(), source });
+        match ended {
+            Ok(ended) => {
+                self.reading = None;
+                ended.unwrap_or_else(|error| failed(io::Error::other(error)))
+            }
+            Err(_) => failed(io::Error::new(io::ErrorKind::TimedOut, "the disk does not answer")),
+        }
     }
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     #[expect(clippy::disallowed_methods, reason = "bounded by `take`")]
-    File::open(path)?.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    open_regular(path)?.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > FILE_BYTES_MAX {
         return Err(io::Error::other(format!("it has more than {FILE_BYTES_MAX} bytes")));
     }

@@ -33,6 +33,14 @@ async fn contents_count_and_not_dates() {
         ("written again", |path| std::fs::write(path, "old").unwrap()),
         ("longer than allowed", |path| std::fs::write(path, vec![b'x'; FILE_BYTES_MAX + 1]).unwrap()),
         ("removed", |path| std::fs::remove_file(path).unwrap()),
+        ("a pipe, which gives nothing", |path| {
+            assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+        }),
+        ("a directory", |path| {
+            std::fs::remove_file(path).unwrap();
+            std::fs::create_dir(path).unwrap();
+        }),
+        ("removed again", |path| std::fs::remove_dir(path).unwrap()),
         ("renamed into its place", |path| {
             let next = path.with_extension("next");
             std::fs::write(&next, "new").unwrap();
@@ -49,6 +57,15 @@ async fn contents_count_and_not_dates() {
     let expected = [("renamed into its place", "new"), ("a link that is swapped", "linked")];
     let expected = expected.map(|(name, text)| (name.to_owned(), vec![text.as_bytes().to_vec()]));
     assert_eq!(taken, expected);
+}
+
+#[tokio::test]
+async fn a_pipe_does_not_hang_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let error = Watched::open(vec![path]).await.unwrap_err().to_string();
+    assert!(error.contains("secret: it is not a regular file"), "{error}");
 }
 
 #[tokio::test]
