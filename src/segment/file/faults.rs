@@ -39,7 +39,6 @@ impl Faults {
     }
 
     #[cfg(not(test))]
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "it is the shape of the one for tests")]
     #[inline]
     pub(in crate::segment) fn check(&self, _: Call, _: &Path) -> io::Result<()> {
         Ok(())

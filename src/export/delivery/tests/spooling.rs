@@ -226,6 +226,41 @@ async fn a_spool_that_is_full_leaves_the_rest_in_memory() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn files_that_were_deleted_are_counted_and_the_others_delivered() {
+    for at_the_stop in [false, true] {
+        let directory = TempDir::new().unwrap();
+        let (script, away) = absent();
+        let mut spooling = Spooling::new(script, directory.path());
+        for _ in 0..30 {
+            spooling.push("p", 10).await;
+        }
+        assert!(spooling.level.spans() > 0);
+        for entry in std::fs::read_dir(directory.path()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|it| it == "segment") {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+        let (kept, metrics) = (Arc::clone(&spooling.bench.kept), Arc::clone(&spooling.bench.metrics));
+        let corrupt = || counter(&metrics, "spansieve_dropped_spans_total", "reason=\"corrupt\"");
+        if at_the_stop {
+            let (spans, level) = (spooling.bench.next_id, Arc::clone(&spooling.level));
+            spooling.bench.delivery.put_away().await;
+            assert!(corrupt() > 0);
+            assert_eq!(spans, corrupt() + kept.unsettled_spans() + level.spans());
+        } else {
+            away.store(false, Ordering::Relaxed);
+            spooling.deliver_all().await;
+            assert!(corrupt() > 0);
+            spooling.assert_conserved();
+            spooling.push("p", 1).await;
+            spooling.deliver_all().await;
+            spooling.assert_conserved();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_put_away_is_there_for_the_next() {
     let directory = TempDir::new().unwrap();
     let names = |ids: std::ops::Range<u64>| ids.map(|id| span_name("p", id)).collect::<Vec<_>>();
