@@ -31,9 +31,6 @@ const READING_PART: usize = 4;
 /// budget is.
 const FORMS: usize = 3;
 
-/// When less than this part of the budget is left, it goes to the connections that took the least lately.
-const RESERVE_PART: usize = 32;
-
 /// How often the pace of a body is looked at, and the grace that it has when memory for bodies is short.
 const PACE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -153,9 +150,7 @@ impl<I: Intake> Intake for Visit<I> {
             return None;
         }
         let share = self.intake.admit(bytes)?;
-        let limit = self.budget().limit_bytes();
-        let left = limit.saturating_sub(self.budget().used_bytes());
-        let recent_bytes_max = if left < limit / RESERVE_PART { left } else { usize::MAX };
+        let recent_bytes_max = if self.budget().is_scarce() { self.budget().left_bytes() } else { usize::MAX };
         if !self.connection.take(bytes, recent_bytes_max) {
             return None;
         }

@@ -3,6 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+/// When less than this part of the limit is left, it goes to those that take no more than they leave: to connections that
+/// took the least lately, and to requests with a small index.
+const LAST_PART: usize = 32;
+
 /// The daemon's memory budget. Cheap to clone; all clones count together.
 #[derive(Clone, Debug)]
 pub struct Budget {
@@ -66,6 +70,18 @@ impl Budget {
     #[must_use]
     pub fn used_bytes(&self) -> usize {
         self.inner.used_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The bytes that are left.
+    #[must_use]
+    pub fn left_bytes(&self) -> usize {
+        self.limit_bytes().saturating_sub(self.used_bytes())
+    }
+
+    /// So little is left that it has to be shared.
+    #[must_use]
+    pub fn is_scarce(&self) -> bool {
+        self.left_bytes() < self.limit_bytes() / LAST_PART
     }
 
     /// The journal's disk.

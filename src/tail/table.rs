@@ -290,16 +290,21 @@ impl Table {
     }
 
     /// Makes room for the index of a scanned request beside its body, as [`Table::admit`] does: a request of small spans may
-    /// have one that is several times the body. `share` grows by the most that it can be. One that would not fit beside
-    /// anything goes over the limit while half of the budget is free; false if there is no room.
+    /// have one that is several times the body. `share` grows by the most that it can be. The last memory is for small ones, as
+    /// many bodies that were let in together would leave nothing to others. One that would not fit beside anything goes over
+    /// the limit while half of the budget is free; false if there is no room.
     #[must_use]
     pub fn admit_index(&self, scan: &Scan, share: &mut Share, now_ms: Millis, out: &mut Outcome) -> bool {
         let trace_bytes = TRACE_BYTES + self.policies.summary_heap_bytes();
         let bytes = scan.facts.len() * (size_of::<HeldSpan>() + trace_bytes) + scan.scopes.len() * size_of::<Scope>();
+        let is_half_free = 2 * self.budget.used_bytes() <= self.budget.limit_bytes();
         match self.admit(bytes, now_ms, out) {
             Some(index) => {
-                share.absorb(index);
-                true
+                let has_room = is_half_free || !self.budget.is_scarce() || bytes <= self.budget.left_bytes();
+                if has_room {
+                    share.absorb(index);
+                }
+                has_room
             }
             None => 2 * self.budget.used_bytes() <= self.budget.limit_bytes(),
         }

@@ -62,7 +62,8 @@ fn a_single_request_may_take_all_forms_of_the_largest() {
 #[test]
 fn the_last_memory_goes_to_those_who_took_least() {
     let fixture = Fixture::new(LIMIT);
-    let reserve = LIMIT / RESERVE_PART;
+    // The part that is shared.
+    let reserve = LIMIT / 32;
     let (greedy, small) = (connection(), connection());
     // Each request is in the table at once, and stays.
     let held: Vec<Share> = std::iter::from_fn(|| fixture.visit(&greedy).admit(1000)).collect();

@@ -557,3 +557,36 @@ fn the_fate_of_a_trace_is_known_from_its_first_span_until_its_verdict_is_forgott
     let gone = Fate::SampledOut { rescuable: false };
     assert_eq!(fates(&f), [kept[0], kept[1], gone, Fate::Vetoed, Fate::Unknown]);
 }
+
+/// Bodies that were let in together need more for their indices than is left: the last memory is for small requests.
+#[test]
+fn indices_leave_the_last_memory_to_small_requests() {
+    const LIMIT: usize = 8 << 20;
+    let mut fixture = Fixture::new(&settings(), LIMIT);
+    let scan = |spans: usize| Scan {
+        facts: (0..spans).map(|_| span(id(1, false))).collect(),
+        scopes: vec![Scope::default()],
+        rejected: Default::default(),
+    };
+    let (large, small) = (scan(1_000), scan(1));
+    let mut held = Vec::new();
+    let take = |fixture: &mut Fixture, held: &mut Vec<Share>, scan: &Scan| {
+        let mut share = fixture.budget.share();
+        let has_room = fixture.table.admit_index(scan, &mut share, 0, &mut fixture.out);
+        held.push(share);
+        has_room
+    };
+    let taken = (0..1_000).take_while(|_| take(&mut fixture, &mut held, &large)).count();
+    assert!(taken > 20, "{taken}");
+    let left = fixture.budget.left_bytes();
+    assert!(left >= LIMIT / 64, "{left}");
+    assert!((0..200).all(|_| take(&mut fixture, &mut held, &small)), "each takes far less than is left");
+    let each = held[0].bytes() / 1_000;
+    held.clear();
+    let mut share = fixture.budget.share();
+    let nearly_all = scan(LIMIT / 100 * 99 / each);
+    assert!(
+        fixture.table.admit_index(&nearly_all, &mut share, 0, &mut fixture.out),
+        "an empty budget takes one request"
+    );
+}
