@@ -160,7 +160,7 @@ impl Daemon {
             Some(settings) => Some(Auth::load(settings).await?),
             None => None,
         };
-        let bound = bound.behind(tls).guarded_by(auth);
+        let bound = bound.behind(tls).guarded_by(auth).open_to(settings.otlp.cors.clone());
 
         let emulator = embedded(&settings.cloud_trace).await?;
         let credentials = credentials(&settings.cloud_trace)?;

@@ -13,6 +13,7 @@
 mod auth;
 mod body;
 mod connection;
+mod cors;
 mod export;
 #[cfg(test)]
 mod fake;
@@ -31,6 +32,7 @@ mod refusal;
 mod reload;
 mod reply;
 mod router;
+mod signals;
 mod slots;
 mod tls;
 mod visit;

@@ -23,6 +23,7 @@ impl Default for Settings {
                 max_request_bytes: 16 << 20,
                 auth: None,
                 tls: None,
+                cors: None,
             },
             journal: None,
             tail_sampling: TailSampling {

@@ -33,6 +33,12 @@ pub(super) const CLAIM_BYTES_MAX: usize = 2048;
 /// Of a URL, in bytes.
 pub(super) const URL_BYTES_MAX: usize = 2048;
 
+/// Of the origins and of the headers of `otlp.cors`.
+pub(super) const CORS_COUNT: Limit<usize> =
+    Limit { min: 0, max: 100, why: "each is compared with that of every request of a browser" };
+pub(super) const CORS_AGE_S: Limit<u64> =
+    Limit { min: 0, max: 86_400, why: "it is a number of seconds, and browsers remember a day at most" };
+
 pub(super) const JOURNAL_BYTES: Limit<u64> =
     Limit { min: 64 * MIB, max: 1024 * TIB, why: "its files are of 16MiB, and each waits for those before it" };
 

@@ -44,6 +44,19 @@ pub struct Otlp {
     pub auth: Option<Auth>,
     /// TLS on these addresses; `None`: plaintext.
     pub tls: Option<ServerTls>,
+    /// Scripts in browsers that may send; `None`: none.
+    pub cors: Option<Cors>,
+}
+
+/// `otlp.cors`, with at least one origin.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cors {
+    /// Origins of scripts, each with one `*` at most.
+    pub allowed_origins: Vec<String>,
+    /// Names of headers that they may send beside the usual ones; `*`: any.
+    pub allowed_headers: Vec<String>,
+    /// How long a browser may remember this; `None`: as long as it does by itself.
+    pub max_age_s: Option<u32>,
 }
 
 /// `otlp.auth`: who may send. A request needs what one of the methods asks for.

@@ -246,6 +246,17 @@ cloud_trace:
 }
 
 #[test]
+fn cors_is_off_without_origins() {
+    let text = "otlp: {cors: {allowed_origins: ['https://a', 'http://*.b:8080', '*'], allowed_headers: [X-Tenant], max_age: 600}}";
+    let cors = settings(text).otlp.cors.unwrap();
+    assert_eq!(cors.allowed_origins, ["https://a", "http://*.b:8080", "*"]);
+    assert_eq!((cors.allowed_headers, cors.max_age_s), (vec!["X-Tenant".to_owned()], Some(600)));
+    for off in ["", "cors:", "cors: {}", "cors: {allowed_origins: []}"] {
+        assert_eq!(settings(&format!("otlp: {{{off}}}")).otlp.cors, None, "{off}");
+    }
+}
+
+#[test]
 fn an_empty_project_is_the_ambient_one() {
     for empty in ["${env:EMPTY}", "${env:UNSET:-}", ""] {
         assert_eq!(settings(&format!("cloud_trace:\n  project: {empty}\n")).cloud_trace.project, None, "{empty}");

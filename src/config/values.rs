@@ -414,6 +414,30 @@ pub(super) fn account(node: &Node) -> Read<String> {
     Err(fault.help("write each one's e-mail address, such as `name@project.iam.gserviceaccount.com`, or unique number"))
 }
 
+/// An origin of scripts, in which one `*` may stand for any text.
+pub(super) fn origin(node: &Node) -> Read<String> {
+    let origin = name(node, "an origin", URL_BYTES_MAX)?;
+    let fault = || Fault::new(format!("{} is not an origin", quote(&origin)));
+    if origin.matches('*').count() > 1 {
+        return Err(fault().help("an origin has one `*` at most"));
+    }
+    let is_special = origin.contains('*') || origin == "null";
+    match origin.split_once("://") {
+        _ if is_special => Ok(origin),
+        Some((scheme, host)) if !scheme.is_empty() && !host.is_empty() && !host.contains('/') => Ok(origin),
+        _ => Err(fault().help("write scheme, host and port if any, such as `https://shop.example` or `http://localhost:3000`, without a path")),
+    }
+}
+
+/// The name of a header that scripts may send, or `*`.
+pub(super) fn cors_header(node: &Node) -> Read<String> {
+    let header = name(node, "a header", URL_BYTES_MAX)?;
+    match header == "*" || HeaderName::from_bytes(header.as_bytes()).is_ok() {
+        true => Ok(header),
+        false => Err(Fault::new(format!("{} is not the name of a header", quote(&header)))),
+    }
+}
+
 /// Where keys are fetched: without TLS only from this machine, as anybody on the way could send others.
 pub(super) fn certs_url(node: &Node) -> Read<String> {
     let url = name(node, "a URL", URL_BYTES_MAX)?;

@@ -14,6 +14,7 @@ use super::export::{Exports, Payload};
 use super::inflate::Coding;
 use super::refusal::{Refusal, quote};
 use super::reply::ReplyBody;
+use super::signals::Signal;
 use super::visit::Visit;
 use super::{Accepted, Intake};
 use crate::otlp::reply::{self, Encoding};
@@ -87,8 +88,12 @@ fn message_coding(headers: &HeaderMap) -> Result<Coding, Refusal> {
 }
 
 fn success(accepted: &Accepted) -> Response<ReplyBody> {
-    let message = reply::success(Encoding::Protobuf, &accepted.rejected);
-    let mut response = Response::new(ReplyBody::Message(frame(&message)));
+    message(&reply::success(Encoding::Protobuf, &accepted.rejected))
+}
+
+/// The answer of a call that succeeds with `message`.
+pub(super) fn message(message: &[u8]) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::Message(frame(message)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static(Coding::NAMES));
@@ -121,13 +126,8 @@ pub(super) fn failure(refusal: &Refusal) -> Response<ReplyBody> {
 
 /// Why there is no method at `path`.
 pub(super) fn unknown_method(path: &str) -> Refusal {
-    const SIGNALS: [(&str, &str); 3] = [
-        ("/opentelemetry.proto.collector.metrics.", "metrics"),
-        ("/opentelemetry.proto.collector.logs.", "logs"),
-        ("/opentelemetry.proto.collector.profiles.", "profiles"),
-    ];
-    match SIGNALS.iter().find(|(prefix, _)| path.starts_with(prefix)) {
-        Some((_, signal)) => Refusal::Signal(signal),
+    match Signal::of_method(path) {
+        Some(signal) => Refusal::Signal(signal),
         None => Refusal::Procedure(quote(path.as_bytes())),
     }
 }

@@ -1,22 +1,30 @@
 //! grpc.health.v1 (<https://github.com/grpc/grpc/blob/master/doc/health-checking.md>) over [`Health`].
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use http::Response;
+use prost::Message;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tonic::codegen::tokio_stream::Stream;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::{self, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
+use super::grpc;
+use super::reply::ReplyBody;
 use crate::telemetry::Health;
 
 /// Paths of the health service begin so.
 pub(super) const PREFIX: &str = "/grpc.health.v1.Health/";
+
+/// The method that names the health of all services, which tonic's service does not have.
+pub(super) const LIST: &str = "/grpc.health.v1.Health/List";
 
 /// The method whose answer goes on until the caller or the process ends it.
 pub(super) const WATCH: &str = "/grpc.health.v1.Health/Watch";
@@ -56,24 +64,41 @@ fn status(health: &Health) -> ServingStatus {
     if health.is_ready() { ServingStatus::Serving } else { ServingStatus::NotServing }
 }
 
+/// The answer of [`LIST`] (grpc.health.v1 `HealthListResponse`).
+#[derive(Clone, PartialEq, prost::Message)]
+struct Listed {
+    #[prost(btree_map = "string, message", tag = "1")]
+    statuses: BTreeMap<String, HealthCheckResponse>,
+}
+
+/// Answers [`LIST`]. Its request is an empty message, which need not be read.
+pub(super) fn list(health: &Health) -> Response<ReplyBody> {
+    let answer = HealthCheckResponse { status: status(health).into() };
+    let listed = Listed { statuses: SERVICES.map(|service| (service.to_owned(), answer)).into() };
+    grpc::message(&listed.encode_to_vec())
+}
+
 #[tonic::async_trait]
 impl health_server::Health for HealthService {
     type WatchStream = Watch;
 
-    async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
+    async fn check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<tonic::Response<HealthCheckResponse>, Status> {
         if !SERVICES.contains(&request.get_ref().service.as_str()) {
             return Err(Status::not_found("no such service"));
         }
-        Ok(Response::new(HealthCheckResponse { status: status(&self.health).into() }))
+        Ok(tonic::Response::new(HealthCheckResponse { status: status(&self.health).into() }))
     }
 
-    async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Watch>, Status> {
+    async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<tonic::Response<Watch>, Status> {
         let watches = Arc::clone(&self.watches);
         let place = watches.try_acquire_owned().map_err(|_| Status::resource_exhausted("too many watch already"))?;
         let mut ticks = interval(WATCH_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let known = SERVICES.contains(&request.get_ref().service.as_str());
-        Ok(Response::new(Watch { health: Arc::clone(&self.health), known, ticks, last: None, _place: place }))
+        Ok(tonic::Response::new(Watch { health: Arc::clone(&self.health), known, ticks, last: None, _place: place }))
     }
 }
 

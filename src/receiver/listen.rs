@@ -18,6 +18,7 @@ use tokio_util::either::Either;
 
 use super::auth::Auth;
 use super::connection::{Connection, End, UNREAD_TIME_MAX};
+use super::cors::Cors;
 use super::export::Exports;
 use super::gate::Gate;
 use super::heads::Heads;
@@ -27,6 +28,7 @@ use super::slots::{Slot, Slots};
 use super::tls::{self, Tls};
 use super::wire::Wire;
 use super::{Intake, ReceiverSettings, Scrape, health, limits, queue};
+use crate::config::settings;
 use crate::telemetry::log::Throttle;
 use crate::telemetry::{Health, Metrics};
 
@@ -76,6 +78,7 @@ pub struct Bound {
     telemetry: Option<Listener>,
     tls: Option<Tls>,
     auth: Option<Auth>,
+    cors: Option<settings::Cors>,
 }
 
 #[derive(Debug)]
@@ -99,7 +102,7 @@ impl Bound {
         for address in addresses {
             otlp.push(Listener::bind("otlp.listen", address).await?);
         }
-        Ok(Bound { otlp, telemetry: None, tls: None, auth: None })
+        Ok(Bound { otlp, telemetry: None, tls: None, auth: None, cors: None })
     }
 
     /// Moves `/metrics` to an address of its own, which has the probes as well, and no TLS.
@@ -124,6 +127,13 @@ impl Bound {
     #[must_use]
     pub fn guarded_by(mut self, auth: Option<Auth>) -> Self {
         self.auth = auth;
+        self
+    }
+
+    /// Lets scripts in browsers send.
+    #[must_use]
+    pub fn open_to(mut self, cors: Option<settings::Cors>) -> Self {
+        self.cors = cors;
         self
     }
 
@@ -167,6 +177,7 @@ impl Bound {
         let router = Arc::new(Router {
             exports,
             heads: Arc::clone(&heads),
+            cors: self.cors.as_ref().map(Cors::new),
             grpc_health: health::server(Arc::clone(&health)),
             health: Arc::clone(&health),
             scrape,
@@ -346,7 +357,7 @@ async fn serve<I: Intake>(
         let connection = Arc::clone(&connection);
         service_fn(move |request| {
             // In the connection's own turn: what waits for a turn of its own is counted.
-            let (begun, request) = router.begin(request, &connection);
+            let (begun, request) = router.begin(offer, request, &connection);
             let (router, connection) = (Arc::clone(&router), Arc::clone(&connection));
             async move {
                 let response = match request {

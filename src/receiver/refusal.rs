@@ -11,6 +11,7 @@ use super::AcceptError;
 use super::auth::Denial;
 use super::heads::{FIELDS_MAX, HEAD_BYTES_MAX};
 use super::inflate::{Coding, InflateError};
+use super::signals::Signal;
 use crate::journal::AppendError;
 use crate::otlp::json::JsonError;
 use crate::otlp::wire::WireError;
@@ -75,8 +76,8 @@ pub(super) enum Refusal {
     Flag(u8),
     #[error("a unary call has exactly one message")]
     Cardinality,
-    #[error("only traces are taken here, no {0}")]
-    Signal(&'static str),
+    #[error("only traces are taken here, no {}; {}", .0.name(), .0.remedy())]
+    Signal(Signal),
     #[error("there is no method {0:?}; traces go to opentelemetry.proto.collector.trace.v1.TraceService/Export")]
     Procedure(String),
     #[error("there is nothing at {0:?}; traces go to POST /v1/traces")]

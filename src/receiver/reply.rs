@@ -76,6 +76,8 @@ impl Body for ReplyBody {
 #[derive(Debug)]
 pub(super) struct Begun {
     pub(super) exchange: Exchange,
+    /// What the answer says to a browser.
+    pub(super) grant: Option<HeaderMap>,
     pub(super) _share: Option<HeadShare>,
 }
 
@@ -88,10 +90,11 @@ pub(super) struct Answer {
 
 impl Answer {
     /// `response` to the request that has `begun`. The peer has to take it soon, unless it watches a health.
-    pub(super) fn to(mut begun: Begun, response: Response<ReplyBody>) -> Response<Self> {
+    pub(super) fn to(mut begun: Begun, mut response: Response<ReplyBody>) -> Response<Self> {
         if !matches!(response.body(), ReplyBody::Watch(_)) {
             begun.exchange.answered();
         }
+        response.headers_mut().extend(begun.grant.take().unwrap_or_default());
         response.map(|body| Answer { body, _begun: begun })
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -15,10 +15,12 @@ use tower::ServiceExt;
 
 use super::body::Chunks;
 use super::connection::{Connection, Exchange};
+use super::cors::Cors;
 use super::export::Exports;
 use super::heads::Heads;
 use super::refusal::{Refusal, check_method, quote};
 use super::reply::{Begun, ReplyBody};
+use super::signals::Signal;
 use super::{Intake, Scrape, grpc, health, http as otlp_http};
 use crate::telemetry::Health;
 use crate::telemetry::metrics::Protocol;
@@ -68,6 +70,11 @@ impl Offer {
         }
     }
 
+    /// Whether scripts in browsers may ask for `path`, if any may: it is where OTLP/HTTP sends to.
+    fn is_for_browsers(self, path: &str) -> bool {
+        self.spans && (path == otlp_http::TRACES || Signal::at(path).is_some())
+    }
+
     fn about(self) -> String {
         let parts = [(ABOUT, true), (ABOUT_SPANS, self.spans), (ABOUT_METRICS, self.metrics), (ABOUT_HEALTH, true)];
         parts.into_iter().filter_map(|(text, is_there)| is_there.then_some(text)).collect()
@@ -81,6 +88,8 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 pub(super) struct Router<I> {
     pub(super) exports: Exports<I>,
     pub(super) heads: Arc<Heads>,
+    /// The rules for browsers, if any may send.
+    pub(super) cors: Option<Cors>,
     pub(super) health: Arc<Health>,
     pub(super) grpc_health: health::Server,
     pub(super) scrape: Scrape,
@@ -88,19 +97,25 @@ pub(super) struct Router<I> {
 }
 
 impl<I: Intake> Router<I> {
-    /// Lets in a request of `connection` if there is room for its head.
+    /// Lets in a request of `connection`, to an address with this `offer`, if there is room for its head.
     ///
     /// # Errors
-    /// The answer that refuses it.
+    /// The answer, if it has one already.
     pub(super) fn begin<B>(
         &self,
+        offer: Offer,
         request: Request<B>,
         connection: &Arc<Connection>,
     ) -> (Begun, Result<Request<B>, Response<ReplyBody>>) {
         let exchange = Exchange::begin(connection);
         let (mut parts, body) = request.into_parts();
+        let cors = self.cors.as_ref().filter(|_| offer.is_for_browsers(parts.uri.path()));
+        let grant = cors.map(|cors| cors.grant(&parts.headers));
+        if let Some(answer) = cors.and_then(|cors| cors.preflight(&parts)) {
+            return (Begun { exchange, grant: None, _share: None }, Err(answer));
+        }
         match self.heads.admit(connection, exchange.is_alone, &mut parts) {
-            Ok(share) => (Begun { exchange, _share: share }, Ok(Request::from_parts(parts, body))),
+            Ok(share) => (Begun { exchange, grant, _share: share }, Ok(Request::from_parts(parts, body))),
             Err(refusal) => {
                 if let Some(protocol) = protocol(&parts) {
                     self.exports.metrics.request(protocol, refusal.outcome(), Duration::ZERO);
@@ -109,7 +124,7 @@ impl<I: Intake> Router<I> {
                     true => grpc::failure(&refusal),
                     false => otlp_http::failure(otlp_http::encoding(&parts.headers), &refusal),
                 };
-                (Begun { exchange, _share: None }, Err(response))
+                (Begun { exchange, grant, _share: None }, Err(response))
             }
         }
     }
@@ -149,6 +164,7 @@ impl<I: Intake> Router<I> {
                 let mut chunks = Chunks::new(visit.meter(body));
                 grpc::export(&self.exports, &visit, &parts.headers, &mut chunks).await
             }
+            health::LIST => health::list(&self.health),
             path if path.starts_with(health::PREFIX) => {
                 let is_watch = path == health::WATCH;
                 let answer = self.grpc_health.clone().oneshot(Request::from_parts(parts, body));
@@ -159,7 +175,11 @@ impl<I: Intake> Router<I> {
                     Err(_) => grpc::failure(&Refusal::Late),
                 }
             }
-            path => grpc::failure(&grpc::unknown_method(path)),
+            path => {
+                let refusal = grpc::unknown_method(path);
+                self.notice(&refusal, &parts.headers);
+                grpc::failure(&refusal)
+            }
         }
     }
 
@@ -170,7 +190,17 @@ impl<I: Intake> Router<I> {
             false => Err(unknown_path(path)),
         });
         let page = checked.and_then(|()| self.page(offer, path, &parts.method));
-        page.unwrap_or_else(|refusal| otlp_http::failure(otlp_http::encoding(&parts.headers), &refusal))
+        page.unwrap_or_else(|refusal| {
+            self.notice(&refusal, &parts.headers);
+            otlp_http::failure(otlp_http::encoding(&parts.headers), &refusal)
+        })
+    }
+
+    /// The operator hears of senders of other signals.
+    fn notice(&self, refusal: &Refusal, headers: &HeaderMap) {
+        if let Refusal::Signal(signal) = refusal {
+            signal.notice(headers, &self.exports.metrics);
+        }
     }
 
     fn page(&self, offer: Offer, path: &str, method: &Method) -> Result<Response<ReplyBody>, Refusal> {
@@ -254,20 +284,21 @@ fn protocol(parts: &Parts) -> Option<Protocol> {
 
 /// What makes a gRPC request one, beside its content type (gRPC `doc/PROTOCOL-HTTP2.md`, Requests).
 fn check_grpc(parts: &Parts, content_type: &[u8]) -> Result<(), Refusal> {
+    // Also over HTTP/1.1, which is what gRPC-Web is made for.
+    if !grpc::is_protobuf(content_type) {
+        return Err(Refusal::MessageFormat(quote(content_type)));
+    }
     if parts.version != Version::HTTP_2 {
         return Err(Refusal::GrpcOverHttp1);
     }
-    check_method(&parts.method, &[Method::POST], "POST")?;
-    if grpc::is_protobuf(content_type) { Ok(()) } else { Err(Refusal::MessageFormat(quote(content_type))) }
+    check_method(&parts.method, &[Method::POST], "POST")
 }
 
 /// Why nothing stands at `path`.
 fn unknown_path(path: &str) -> Refusal {
-    match path {
-        "/v1/metrics" => Refusal::Signal("metrics"),
-        "/v1/logs" => Refusal::Signal("logs"),
-        "/v1/profiles" | "/v1development/profiles" => Refusal::Signal("profiles"),
-        _ => Refusal::Path(quote(path.as_bytes())),
+    match Signal::at(path) {
+        Some(signal) => Refusal::Signal(signal),
+        None => Refusal::Path(quote(path.as_bytes())),
     }
 }
 

@@ -22,7 +22,7 @@ pub use books::Books;
 
 pub use table::{
     ALTERATIONS, CUT_REASONS, DENIAL_REASONS, DISK_FAULTS, DROP_REASONS, Description, HANDSHAKE_FAILURES, HELD_STATES,
-    HELD_TRACE_STATES, Kind, LATE_VERDICTS, LabelDescription, LabelValues, OUTCOMES, PARENTS, PROTOCOLS,
+    HELD_TRACE_STATES, Kind, LATE_VERDICTS, LabelDescription, LabelValues, OTHER_SIGNALS, OUTCOMES, PARENTS, PROTOCOLS,
     RECOVERY_SOURCES, REJECT_REASONS, RELOADS, SINK_CODES, TABLE, TRIGGERS, VERDICTS, WAIT_CAUSES, WAIT_SHARES,
 };
 
@@ -183,6 +183,11 @@ impl Metrics {
     /// A request for export was turned away, for one of [`DENIAL_REASONS`].
     pub fn denied(&self, reason: &'static str) {
         self.count("spansieve_denied_requests_total", &[("reason", reason)], 1);
+    }
+
+    /// A request came with one of [`OTHER_SIGNALS`].
+    pub fn other_signal(&self, signal: &'static str) {
+        self.count("spansieve_other_signal_requests_total", &[("signal", signal)], 1);
     }
 
     /// A connection was cut off for one of [`CUT_REASONS`].

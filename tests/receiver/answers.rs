@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Version};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use prost::Message;
+use spansieve::config::settings;
 use spansieve::proto::google::rpc::Status;
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
@@ -232,12 +233,39 @@ async fn grpc_calls_are_answered_as_the_specification_says() {
     }
 }
 
+/// A service and its status, as grpc.health.v1 lists them.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Listed {
+    #[prost(btree_map = "string, message", tag = "1")]
+    statuses: std::collections::BTreeMap<String, tonic_health::pb::HealthCheckResponse>,
+}
+
+#[tokio::test]
+async fn all_healths_are_listed() {
+    let daemon = Daemon::start().await;
+    let listed = async || {
+        let answer = daemon.call("/grpc.health.v1.Health/List", &[], frame(0, b"")).await;
+        assert_eq!(answer.code, 0, "{}", answer.message);
+        let listed = Listed::decode(answer.body.unwrap()).unwrap();
+        listed.statuses.into_iter().map(|(service, answer)| (service, answer.status)).collect::<Vec<_>>()
+    };
+    let both = |status| {
+        ["", "opentelemetry.proto.collector.trace.v1.TraceService"].map(|service| (service.to_owned(), status)).to_vec()
+    };
+    assert_eq!(listed().await, both(1));
+    daemon.health.set_stopping();
+    assert_eq!(listed().await, both(2));
+}
+
 #[tokio::test]
 async fn other_grpc_methods_are_unimplemented() {
     let daemon = Daemon::start().await;
     for (path, says) in [
-        ("/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", "only traces are taken here, no metrics"),
-        ("/opentelemetry.proto.collector.logs.v1.LogsService/Export", "no logs"),
+        (
+            "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+            "no metrics; set OTEL_METRICS_EXPORTER=none",
+        ),
+        ("/opentelemetry.proto.collector.logs.v1.LogsService/Export", "no logs; set OTEL_LOGS_EXPORTER=none"),
         ("/opentelemetry.proto.collector.trace.v1.TraceService/Import", "TraceService/Export"),
         ("/v1/traces", "there is no method"),
     ] {
@@ -245,9 +273,14 @@ async fn other_grpc_methods_are_unimplemented() {
         assert_eq!(answer.code, Code::Unimplemented as i32, "{path}");
         assert!(answer.message.contains(says), "{path}: {}", answer.message);
     }
+    for signal in ["metrics", "logs"] {
+        assert_eq!(daemon.metric(&format!("spansieve_other_signal_requests_total{{signal=\"{signal}\"}}")), 1);
+    }
     let plain = frame(0, &proto(1, 0));
     let cases = [
         (Version::HTTP_11, Method::POST, "application/grpc", 505),
+        (Version::HTTP_11, Method::POST, "application/grpc-web", 415),
+        (Version::HTTP_11, Method::POST, "application/grpc-web-text", 415),
         (Version::HTTP_2, Method::GET, "application/grpc", 405),
         (Version::HTTP_2, Method::POST, "application/grpc+json", 415),
         (Version::HTTP_2, Method::POST, "application/grpc-web", 415),
@@ -330,4 +363,31 @@ async fn a_stock_grpc_client_is_served() {
     daemon.health.set_stopping();
     assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
     assert!(watch.message().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn scripts_of_listed_origins_may_send_and_see_every_answer() {
+    let cors = settings::Cors { allowed_origins: vec!["https://*.example".to_owned()], ..settings::Cors::default() };
+    let daemon = Daemon::serve(Daemon::bind().await.open_to(Some(cors)), super::support::BUDGET);
+    let named = async |method, path, headers: &[(&'static str, &str)], body: &str| {
+        let answer = daemon.send(Version::HTTP_11, request(method, path, headers, body.to_owned())).await;
+        let origin =
+            answer.headers().get("access-control-allow-origin").map(|value| value.to_str().unwrap().to_owned());
+        (answer.status().as_u16(), origin)
+    };
+    let (good, bad) = (("origin", "https://shop.example"), ("origin", "https://evil"));
+    let shop = Some("https://shop.example".to_owned());
+    let asks = ("access-control-request-method", "POST");
+    let json = ("content-type", "application/json");
+    assert_eq!(named(Method::OPTIONS, "/v1/traces", &[good, asks], "").await, (204, shop.clone()));
+    assert_eq!(named(Method::OPTIONS, "/v1/traces", &[bad, asks], "").await, (204, None));
+    assert_eq!(named(Method::POST, "/v1/traces", &[good, json], JSON).await, (200, shop.clone()));
+    assert_eq!(named(Method::POST, "/v1/traces", &[bad, json], JSON).await, (200, None));
+    assert_eq!(named(Method::POST, "/v1/traces", &[good, json], "{").await, (400, shop.clone()));
+    assert_eq!(named(Method::POST, "/v1/traces", &[good], JSON).await, (415, shop.clone()));
+    assert_eq!(named(Method::POST, "/v1/metrics", &[good, json], "{}").await, (404, shop));
+    assert_eq!(named(Method::GET, "/metrics", &[good], "").await, (200, None));
+    let without = Daemon::start().await;
+    let preflight = request(Method::OPTIONS, "/v1/traces", &[good, asks], "");
+    assert_eq!(without.send(Version::HTTP_11, preflight).await.status(), 405);
 }

@@ -3,10 +3,12 @@
 use rustls::crypto::ring::default_provider;
 
 use crate::config::Files;
-use crate::config::limits::{ACCOUNT_COUNT, AUDIENCE_COUNT, LISTEN_COUNT, REQUEST_BYTES, TOKEN_COUNT};
+use crate::config::limits::{
+    ACCOUNT_COUNT, AUDIENCE_COUNT, CORS_AGE_S, CORS_COUNT, LISTEN_COUNT, REQUEST_BYTES, TOKEN_COUNT,
+};
 use crate::config::problem::Fault;
 use crate::config::section::Section;
-use crate::config::settings::{Auth, Bearer, GoogleIdTokens, Otlp, ServerTls};
+use crate::config::settings::{Auth, Bearer, Cors, GoogleIdTokens, Otlp, ServerTls};
 use crate::config::values::{self, PEM_FILE};
 use crate::trust::id_token::CERTS_URL;
 use crate::trust::pem::{self, PemError};
@@ -22,6 +24,22 @@ pub(super) fn otlp(mut section: Section<'_>, files: Files<'_>, otlp: &mut Otlp) 
     if let Some(section) = section.filled_section("tls") {
         otlp.tls = tls(section, files);
     }
+    if let Some(section) = section.section("cors") {
+        otlp.cors = cors(section);
+    }
+}
+
+fn cors(mut section: Section<'_>) -> Option<Cors> {
+    let mut cors = Cors::default();
+    section.set_list("allowed_origins", &CORS_COUNT, &mut cors.allowed_origins, values::origin);
+    section.set_list("allowed_headers", &CORS_COUNT, &mut cors.allowed_headers, values::cors_header);
+    cors.max_age_s = section.read("max_age", |node| values::integer(node, &CORS_AGE_S)).map(|seconds| seconds as u32);
+    if cors.allowed_origins.is_empty() && !cors.allowed_headers.is_empty() {
+        // As the Collector does.
+        let fault = Fault::new("`cors` without `allowed_origins` lets no browser in");
+        section.warn(section.at(), fault.help("write `allowed_origins: [\"https://...\"]`, or leave `cors` out"));
+    }
+    Some(cors).filter(|cors| !cors.allowed_origins.is_empty())
 }
 
 fn auth(mut section: Section<'_>, files: Files<'_>) -> Auth {

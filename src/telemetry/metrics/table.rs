@@ -80,8 +80,11 @@ pub const OUTCOMES: &[&str] = &[
 ];
 /// Why a span is rejected alone; see [`crate::otlp::scan::RejectReason`].
 pub const REJECT_REASONS: &[&str] = &["invalid_trace_id", "invalid_span_id", "invalid_parent_span_id"];
-/// Why a connection is cut off: the head of a request comes too slowly; answers are not taken.
+/// Why a connection is cut off: the head of a request comes too slowly; it is too large to wait for its end; answers are not
+/// taken.
 pub const CUT_REASONS: &[&str] = &["slow_head", "large_head", "unread"];
+/// Signals of OpenTelemetry that are not taken.
+pub const OTHER_SIGNALS: &[&str] = &["metrics", "logs", "profiles"];
 /// Where spans are held; only the first two states are about whole traces.
 pub const HELD_STATES: &[&str] = &["pending", "rescuable", "export", "spooled"];
 /// The states in which traces are held.
@@ -187,6 +190,11 @@ pub const TABLE: &[Description] = &[
         "spansieve_denied_requests_total",
         &[listed("reason", DENIAL_REASONS)],
         "Export requests that `otlp.auth` turned away before their body was read.",
+    ),
+    counter(
+        "spansieve_other_signal_requests_total",
+        &[listed("signal", OTHER_SIGNALS)],
+        "Requests with metrics, logs or profiles, which are refused.",
     ),
     counter(
         "spansieve_cut_connections_total",

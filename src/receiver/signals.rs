@@ -1,0 +1,75 @@
+//! Senders of what is not taken here: metrics, logs and profiles. They hear it in the answer, the operator in the log.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::USER_AGENT;
+use tokio::time::Instant;
+
+use super::refusal::quote;
+use crate::telemetry::Metrics;
+use crate::telemetry::log::Throttle;
+
+/// A line a minute for each signal: senders repeat what is refused for as long as they run.
+static LINES: [Throttle; 3] = [const { Throttle::new(1, Duration::from_secs(60)) }; 3];
+
+/// A signal of OpenTelemetry other than traces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signal {
+    Metrics,
+    Logs,
+    Profiles,
+}
+
+impl Signal {
+    const ALL: [Signal; 3] = [Signal::Metrics, Signal::Logs, Signal::Profiles];
+
+    /// The signal that is posted to `path` (OTLP specification, OTLP/HTTP Request).
+    pub(super) fn at(path: &str) -> Option<Self> {
+        match path {
+            "/v1/metrics" => Some(Signal::Metrics),
+            "/v1/logs" => Some(Signal::Logs),
+            "/v1/profiles" | "/v1development/profiles" => Some(Signal::Profiles),
+            _ => None,
+        }
+    }
+
+    /// The signal of the gRPC method at `path`.
+    pub(super) fn of_method(path: &str) -> Option<Self> {
+        let service = path.strip_prefix("/opentelemetry.proto.collector.")?;
+        Self::ALL
+            .into_iter()
+            .find(|signal| service.strip_prefix(signal.name()).is_some_and(|rest| rest.starts_with('.')))
+    }
+
+    /// Its name, which is also the metric label `signal`.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Signal::Metrics => "metrics",
+            Signal::Logs => "logs",
+            Signal::Profiles => "profiles",
+        }
+    }
+
+    /// How to keep a sender from sending it (OpenTelemetry specification, Environment Variables).
+    pub(super) fn remedy(self) -> &'static str {
+        match self {
+            Signal::Metrics => "set OTEL_METRICS_EXPORTER=none at the sender, or another endpoint for them",
+            Signal::Logs => "set OTEL_LOGS_EXPORTER=none at the sender, or another endpoint for them",
+            Signal::Profiles => "turn them off at the sender, or set another endpoint for them",
+        }
+    }
+
+    /// Counts a request with these headers, and logs it now and then.
+    pub(super) fn notice(self, headers: &HeaderMap, metrics: &Metrics) {
+        metrics.other_signal(self.name());
+        if let Some(others) = LINES[self as usize].pass(Instant::now()) {
+            let sender = headers.get(USER_AGENT).map_or_else(|| "unknown".to_owned(), |name| quote(name.as_bytes()));
+            let (signal, remedy) = (self.name(), self.remedy());
+            tracing::warn!(sender, others, "A sender of {signal} is refused, as only traces are taken: {remedy}.");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
