@@ -68,7 +68,7 @@ impl Emulator {
         Self::start_as(listen, max_bytes, &[]).await
     }
 
-    /// The same, under the names `allowed_hosts` too ([`super::host`]).
+    /// The same, under the names `allowed_hosts` too: see `emulator/host.rs`.
     ///
     /// # Errors
     /// As of [`Emulator::start`].

@@ -31,7 +31,7 @@ pub struct TraceSummary {
     pub root_service: Option<String>,
     /// All its services, sorted.
     pub services: Vec<String>,
-    /// Their colors, see [`Colors`].
+    /// Their colors: the same number for the same service as long as the store lives.
     pub service_colors: Vec<u32>,
     /// Nanoseconds since the epoch.
     pub start_ns: i64,
