@@ -28,6 +28,12 @@ fn gzip(plain: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+fn lz4(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+    encoder.write_all(plain).unwrap();
+    encoder.finish().unwrap()
+}
+
 fn benches(criterion: &mut Criterion) {
     for spans in [1, 512, 4096] {
         let plain = body(spans);
@@ -36,6 +42,8 @@ fn benches(criterion: &mut Criterion) {
             ("gzip", Coding::Gzip, gzip(&plain)),
             ("zstd_size_stated", Coding::Zstd, zstd::bulk::compress(&plain, 3).unwrap()),
             ("zstd_streamed", Coding::Zstd, zstd::stream::encode_all(&plain[..], 3).unwrap()),
+            ("snappy", Coding::Snappy, snap::raw::Encoder::new().compress_vec(&plain).unwrap()),
+            ("lz4", Coding::Lz4, lz4(&plain)),
         ];
         for (name, coding, input) in inputs {
             let name = format!("{name}, {} bytes of {}", input.len(), plain.len());

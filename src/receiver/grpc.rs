@@ -83,7 +83,7 @@ where
 fn message_coding(headers: &HeaderMap) -> Result<Coding, Refusal> {
     match headers.get(GRPC_ENCODING).map(HeaderValue::as_bytes) {
         None | Some(b"identity") => Err(Refusal::FlagWithoutCoding),
-        Some(name) => Coding::from_name(name).ok_or_else(|| Refusal::Coding(quote(name))),
+        Some(name) => Coding::from_grpc_name(name).ok_or_else(|| Refusal::Coding(quote(name), Coding::GRPC_NAMES)),
     }
 }
 
@@ -96,7 +96,7 @@ pub(super) fn message(message: &[u8]) -> Response<ReplyBody> {
     let mut response = Response::new(ReplyBody::Message(frame(message)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static(Coding::NAMES));
+    headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static(Coding::GRPC_NAMES));
     response
 }
 
@@ -120,7 +120,7 @@ pub(super) fn failure(refusal: &Refusal) -> Response<ReplyBody> {
         None => Bytes::new(),
     };
     let mut response = Status::with_details(code, message, details).into_http::<ReplyBody>();
-    response.headers_mut().insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static(Coding::NAMES));
+    response.headers_mut().insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static(Coding::GRPC_NAMES));
     response
 }
 

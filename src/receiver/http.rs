@@ -84,8 +84,10 @@ fn content_coding(headers: &HeaderMap) -> Result<Option<Coding>, Refusal> {
     match (names.next().map(HeaderValue::as_bytes), names.next()) {
         (None, _) => Ok(None),
         (Some(name), None) if name.is_empty() || name.eq_ignore_ascii_case(b"identity") => Ok(None),
-        (Some(name), None) => Coding::from_name(name).map(Some).ok_or_else(|| Refusal::Coding(quote(name))),
-        (Some(_), Some(_)) => Err(Refusal::Coding("several".to_owned())),
+        (Some(name), None) => {
+            Coding::from_http_name(name).map(Some).ok_or_else(|| Refusal::Coding(quote(name), Coding::HTTP_NAMES))
+        }
+        (Some(_), Some(_)) => Err(Refusal::Coding("several".to_owned(), Coding::HTTP_NAMES)),
     }
 }
 
@@ -117,7 +119,7 @@ pub(super) fn failure(encoding: Option<Encoding>, refusal: &Refusal) -> Response
     }
     match refusal {
         // RFC 9110, 15.5.16: what would be taken instead.
-        Refusal::Coding(_) => headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(Coding::NAMES)),
+        Refusal::Coding(..) => headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(Coding::HTTP_NAMES)),
         Refusal::MediaType(_) => {
             headers.insert(ACCEPT, HeaderValue::from_static("application/x-protobuf, application/json"))
         }

@@ -4,6 +4,9 @@ use flate2::{Decompress, FlushDecompress, Status};
 use thiserror::Error;
 use zstd::zstd_safe::{self, DCtx, DParameter, InBuffer, OutBuffer};
 
+mod lz4;
+mod snappy;
+
 /// The largest zstd window taken, as a power of two: the 8 MiB that every decoder is asked to support and no encoder
 /// should exceed (RFC 8878, 3.1.1.1.2). It bounds what one inflation costs beside its output.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
@@ -21,24 +24,57 @@ const RATIO_GUESS: usize = 4;
 /// The first allocation where nothing is known.
 const OUTPUT_BYTES_MIN: usize = 4 << 10;
 
-/// A compression that both protocols take: `Content-Encoding` (RFC 9110, 8.4.1) and `grpc-encoding`.
+/// A compression that senders use: `Content-Encoding` (RFC 9110, 8.4.1) and `grpc-encoding`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
     /// RFC 1952, any number of members.
     Gzip,
     /// RFC 8878, any number of frames.
     Zstd,
+    /// RFC 1950, which HTTP calls `deflate` (RFC 9110, 8.4.1.2) and the Collector `zlib`, too. Not the bare stream of RFC 1951.
+    Deflate,
+    /// One block, or a framed stream: both go by this name.
+    Snappy,
+    /// A framed stream of Snappy alone.
+    SnappyFramed,
+    /// LZ4 frames, any number of them.
+    Lz4,
 }
 
 impl Coding {
-    /// The names of all codings, for `Accept-Encoding` and `grpc-accept-encoding`.
-    pub const NAMES: &str = "gzip, zstd";
+    /// Every coding.
+    pub const ALL: [Coding; 6] =
+        [Coding::Gzip, Coding::Zstd, Coding::Deflate, Coding::Snappy, Coding::SnappyFramed, Coding::Lz4];
 
-    /// The coding called `name`, which is compared without case; `x-gzip` is gzip (RFC 9110, 8.4.1.3).
+    /// The names for `Accept-Encoding`: those of the Collector's `confighttp`.
+    pub const HTTP_NAMES: &str = "gzip, zstd, deflate, zlib, snappy, x-snappy-framed, lz4";
+
+    /// The names for `grpc-accept-encoding`: those of the Collector's `configgrpc`, and deflate, which gRPC's C core has.
+    pub const GRPC_NAMES: &str = "gzip, zstd, deflate, snappy";
+
+    /// The coding that `Content-Encoding` calls `name`, which is compared without case; `x-gzip` is gzip (RFC 9110, 8.4.1.3).
     #[must_use]
-    pub fn from_name(name: &[u8]) -> Option<Self> {
-        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
-        if is("gzip") || is("x-gzip") { Some(Coding::Gzip) } else { is("zstd").then_some(Coding::Zstd) }
+    pub fn from_http_name(name: &[u8]) -> Option<Self> {
+        const NAMES: [(&str, Coding); 8] = [
+            ("gzip", Coding::Gzip),
+            ("x-gzip", Coding::Gzip),
+            ("zstd", Coding::Zstd),
+            ("deflate", Coding::Deflate),
+            ("zlib", Coding::Deflate),
+            ("snappy", Coding::Snappy),
+            ("x-snappy-framed", Coding::SnappyFramed),
+            ("lz4", Coding::Lz4),
+        ];
+        NAMES.iter().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes())).map(|(_, coding)| *coding)
+    }
+
+    /// The coding that `grpc-encoding` calls `name`.
+    #[must_use]
+    pub fn from_grpc_name(name: &[u8]) -> Option<Self> {
+        match Self::from_http_name(name)? {
+            Coding::SnappyFramed | Coding::Lz4 => None,
+            coding => Some(coding),
+        }
     }
 }
 
@@ -74,6 +110,10 @@ pub fn inflate(
     match coding {
         Coding::Gzip => gunzip(input, &mut output)?,
         Coding::Zstd => unzstd(input, &mut output)?,
+        Coding::Deflate => unzlib(input, &mut output)?,
+        Coding::Snappy => snappy::unsnap(input, &mut output)?,
+        Coding::SnappyFramed => snappy::stream(input, &mut output)?,
+        Coding::Lz4 => lz4::unlz4(input, &mut output)?,
     }
     let mut bytes = output.bytes;
     // Held for seconds: what a guess took too much is given back.
@@ -101,6 +141,19 @@ impl<G: FnMut(usize) -> bool> Output<G> {
             return Err(InflateError::NoRoom);
         }
         self.bytes.reserve_exact(wanted - len);
+        Ok(())
+    }
+
+    /// Appends `bytes` as they are.
+    fn append(&mut self, bytes: &[u8]) -> Result<(), InflateError> {
+        let needed = self.bytes.len() + bytes.len();
+        if needed > self.cap {
+            return Err(InflateError::TooLarge);
+        }
+        if needed > self.bytes.capacity() {
+            self.grow(needed.max(self.bytes.capacity().saturating_mul(2)))?;
+        }
+        self.bytes.extend_from_slice(bytes);
         Ok(())
     }
 
@@ -134,19 +187,33 @@ fn gunzip<G: FnMut(usize) -> bool>(input: &[u8], output: &mut Output<G>) -> Resu
     let mut rest = input;
     for _ in 0..GZIP_MEMBERS_MAX {
         // 15: deflate's largest window, 32 KiB.
-        let mut decoder = Decompress::new_gzip(15);
-        rest = output.fill(rest, |input, output| {
-            let before = decoder.total_in();
-            let status = decoder
-                .decompress_vec(input, output, FlushDecompress::None)
-                .map_err(|_| InflateError::Damaged("not gzip, or its checksum is wrong"))?;
-            Ok(((decoder.total_in() - before) as usize, status == Status::StreamEnd))
-        })?;
+        rest = deflated(Decompress::new_gzip(15), "not gzip, or its checksum is wrong", rest, output)?;
         if rest.is_empty() {
             return Ok(());
         }
     }
     Err(InflateError::Damaged("too many gzip members"))
+}
+
+fn unzlib<G: FnMut(usize) -> bool>(input: &[u8], output: &mut Output<G>) -> Result<(), InflateError> {
+    output.grow(input.len().saturating_mul(RATIO_GUESS))?;
+    let rest = deflated(Decompress::new(true), "not zlib, or its checksum is wrong", input, output)?;
+    if rest.is_empty() { Ok(()) } else { Err(InflateError::Damaged("something follows the zlib stream")) }
+}
+
+/// Inflates one stream of deflate in the wrapper that `decoder` is for; returns what follows it.
+fn deflated<'a, G: FnMut(usize) -> bool>(
+    mut decoder: Decompress,
+    damage: &'static str,
+    input: &'a [u8],
+    output: &mut Output<G>,
+) -> Result<&'a [u8], InflateError> {
+    output.fill(input, |input, output| {
+        let before = decoder.total_in();
+        let status =
+            decoder.decompress_vec(input, output, FlushDecompress::None).map_err(|_| InflateError::Damaged(damage))?;
+        Ok(((decoder.total_in() - before) as usize, status == Status::StreamEnd))
+    })
 }
 
 /// What the last member says of its size (RFC 1952, 2.3.1: ISIZE), if that can be true. Only a hint.

@@ -10,7 +10,7 @@ use tonic::Code;
 use super::AcceptError;
 use super::auth::Denial;
 use super::heads::{FIELDS_MAX, HEAD_BYTES_MAX};
-use super::inflate::{Coding, InflateError};
+use super::inflate::InflateError;
 use super::signals::Signal;
 use crate::journal::AppendError;
 use crate::otlp::json::JsonError;
@@ -64,8 +64,8 @@ pub(super) enum Refusal {
     Protobuf(WireError),
     #[error("not an ExportTraceServiceRequest in JSON: {0}")]
     Json(#[from] JsonError),
-    #[error("the compression {0:?} is not supported; use one of: {names}, identity", names = Coding::NAMES)]
-    Coding(String),
+    #[error("the compression {0:?} is not supported; use one of: {1}, identity")]
+    Coding(String, &'static str),
     #[error("the content type {0:?} is not supported; use application/x-protobuf or application/json")]
     MediaType(String),
     #[error("the gRPC message format {0:?} is not supported; use application/grpc or application/grpc+proto")]
@@ -111,7 +111,7 @@ impl Refusal {
             Refusal::Denied(denial) => denial.statuses().0,
             Refusal::Fields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refusal::Slow | Refusal::Late => StatusCode::REQUEST_TIMEOUT,
-            Refusal::Coding(_) | Refusal::MediaType(_) | Refusal::MessageFormat(_) => {
+            Refusal::Coding(..) | Refusal::MediaType(_) | Refusal::MessageFormat(_) => {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
             Refusal::Signal(_) | Refusal::Procedure(_) | Refusal::Path(_) | Refusal::Elsewhere(_) => {
@@ -144,7 +144,7 @@ impl Refusal {
             Refusal::Slow | Refusal::Late => Code::DeadlineExceeded,
             Refusal::Protobuf(_) | Refusal::Json(_) | Refusal::MediaType(_) => Code::InvalidArgument,
             Refusal::Truncated | Refusal::Inflate(_) | Refusal::FlagWithoutCoding | Refusal::Flag(_) => Code::Internal,
-            Refusal::Coding(_)
+            Refusal::Coding(..)
             | Refusal::Cardinality
             | Refusal::MessageFormat(_)
             | Refusal::Signal(_)
@@ -179,7 +179,7 @@ impl Refusal {
             Refusal::Stopping => "stopping",
             Refusal::Denied(_) => "denied",
             Refusal::Slow | Refusal::Late => "timeout",
-            Refusal::Coding(_) | Refusal::MediaType(_) | Refusal::MessageFormat(_) => "unsupported",
+            Refusal::Coding(..) | Refusal::MediaType(_) | Refusal::MessageFormat(_) => "unsupported",
             _ => "invalid",
         }
     }

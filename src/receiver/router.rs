@@ -28,7 +28,7 @@ use crate::telemetry::metrics::Protocol;
 /// What stands at `/`, line by line: what an address does not offer is left out.
 const ABOUT: &str = concat!("spansieve ", env!("CARGO_PKG_VERSION"), ": tail sampling for Google Cloud Trace\n\n");
 const ABOUT_SPANS: &str = "\
-    POST /v1/traces  OTLP/HTTP: application/x-protobuf or application/json; gzip or zstd\n\
+    POST /v1/traces  OTLP/HTTP: application/x-protobuf or application/json;\n                     gzip, zstd, deflate, zlib, snappy, x-snappy-framed or lz4\n\
     gRPC             OTLP/gRPC: opentelemetry.proto.collector.trace.v1.TraceService\n";
 const ABOUT_METRICS: &str = "GET  /metrics    Prometheus metrics\n";
 const ABOUT_HEALTH: &str = "\

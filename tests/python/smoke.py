@@ -4,7 +4,7 @@
     python3 -m venv venv && venv/bin/pip install -r tests/python/requirements.txt
     venv/bin/python tests/python/smoke.py target/release/spansieve [--demo "cargo run --release -- demo"]
 
-Each protocol, plain and gzipped, sends one trace with an error, one slow trace and one that is neither. The embedded
+Each protocol, plain, gzipped and deflated, sends one trace with an error, one slow trace and one that is neither. The embedded
 Cloud Trace must then have the first two whole, each with the policy that kept it, and not the third. With --demo that
 command, run in the repository with its config.yaml, must show kept traces too. SIGTERM ends both with exit code 0.
 """
@@ -133,8 +133,10 @@ def exporters(ports):
     return {
         "grpc-plain": GrpcExporter(grpc_url, insecure=True, timeout=EXPORT_S, compression=grpc.Compression.NoCompression),
         "grpc-gzip": GrpcExporter(grpc_url, insecure=True, timeout=EXPORT_S, compression=grpc.Compression.Gzip),
+        "grpc-deflate": GrpcExporter(grpc_url, insecure=True, timeout=EXPORT_S, compression=grpc.Compression.Deflate),
         "http-plain": HttpExporter(http_url, timeout=EXPORT_S, compression=HttpCompression.NoCompression),
         "http-gzip": HttpExporter(http_url, timeout=EXPORT_S, compression=HttpCompression.Gzip),
+        "http-deflate": HttpExporter(http_url, timeout=EXPORT_S, compression=HttpCompression.Deflate),
     }
 
 

@@ -11,7 +11,10 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use super::support::{Daemon, EXPORT, JSON, LIMIT, frame, gzip, proto, request, retry_delay, traces, zstd};
+use super::support::{
+    Daemon, EXPORT, JSON, LIMIT, frame, gzip, lz4, proto, request, retry_delay, snappy, snappy_framed, traces, zlib,
+    zstd,
+};
 
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON_TYPE: &str = "application/json";
@@ -55,6 +58,11 @@ const AS_PROTOBUF: &[(&str, &str)] = &[("content-type", PROTOBUF)];
 const AS_JSON: &[(&str, &str)] = &[("content-type", JSON_TYPE)];
 const AS_GZIP: &[(&str, &str)] = &[("content-type", PROTOBUF), ("content-encoding", "gzip")];
 const AS_ZSTD: &[(&str, &str)] = &[("content-type", PROTOBUF), ("content-encoding", "zstd")];
+const AS_DEFLATE: &[(&str, &str)] = &[("content-type", PROTOBUF), ("content-encoding", "deflate")];
+const AS_ZLIB: &[(&str, &str)] = &[("content-type", PROTOBUF), ("content-encoding", "zlib")];
+const AS_SNAPPY: &[(&str, &str)] = &[("content-type", PROTOBUF), ("content-encoding", "snappy")];
+const AS_SNAPPY_FRAMED: &[(&str, &str)] = &[("content-type", PROTOBUF), ("content-encoding", "x-snappy-framed")];
+const AS_LZ4: &[(&str, &str)] = &[("content-type", PROTOBUF), ("content-encoding", "lz4")];
 
 fn taken() -> Vec<Case> {
     let ok = (200, PROTOBUF);
@@ -63,6 +71,12 @@ fn taken() -> Vec<Case> {
         case("an empty request", POST, AS_PROTOBUF, "", ok, ""),
         case("gzip", POST, AS_GZIP, gzip(&proto(1, 0)), ok, ""),
         case("zstd", POST, AS_ZSTD, zstd(&proto(1, 0)), ok, ""),
+        case("deflate", POST, AS_DEFLATE, zlib(&proto(1, 0)), ok, ""),
+        case("zlib", POST, AS_ZLIB, zlib(&proto(1, 0)), ok, ""),
+        case("snappy", POST, AS_SNAPPY, snappy(&proto(1, 0)), ok, ""),
+        case("a stream of snappy", POST, AS_SNAPPY, snappy_framed(&proto(1, 0)), ok, ""),
+        case("framed snappy", POST, AS_SNAPPY_FRAMED, snappy_framed(&proto(1, 0)), ok, ""),
+        case("lz4", POST, AS_LZ4, lz4(&proto(1, 0)), ok, ""),
         case("identity", POST, &[("content-type", PROTOBUF), ("content-encoding", "identity")], proto(1, 0), ok, ""),
         case("json", POST, AS_JSON, JSON, (200, JSON_TYPE), "{}"),
         case(
@@ -94,6 +108,11 @@ fn refused() -> Vec<Case> {
         case("not gzip", POST, AS_GZIP, proto(1, 0), bad, "gzip"),
         case("gzip cut off", POST, AS_GZIP, gzip(&proto(9, 0))[..30].to_vec(), bad, "too early"),
         case("not zstd", POST, AS_ZSTD, proto(1, 0), bad, "zstd"),
+        case("not deflate", POST, AS_DEFLATE, proto(1, 0), bad, "zlib"),
+        case("not snappy", POST, AS_SNAPPY, "\u{1}\u{1}\u{1}", bad, "snappy"),
+        case("not lz4", POST, AS_LZ4, proto(1, 0), bad, "LZ4"),
+        case("too large in lz4", POST, AS_LZ4, lz4(&vec![0; LIMIT + 1]), (413, PROTOBUF), "16777216"),
+        case("too large in snappy", POST, AS_SNAPPY, snappy(&vec![0; LIMIT + 1]), (413, PROTOBUF), "16777216"),
         case("too large", POST, AS_PROTOBUF, vec![0; LIMIT + 1], (413, PROTOBUF), "16777216"),
         case("too large inflated", POST, AS_GZIP, gzip(&vec![0; LIMIT + 1]), (413, PROTOBUF), "16777216"),
         case("too large json", POST, AS_JSON, vec![b' '; LIMIT + 1], (413, JSON_TYPE), "16777216"),
@@ -109,7 +128,7 @@ fn refused() -> Vec<Case> {
             (415, PROTOBUF),
             "\"br\"",
         )
-        .with(&[("accept-encoding", "gzip, zstd")]),
+        .with(&[("accept-encoding", "gzip, zstd, deflate, zlib, snappy, x-snappy-framed, lz4")]),
         case("GET traces", ("GET", "/v1/traces"), &[], "", (405, TEXT), "POST /v1/traces").with(&[("allow", "POST")]),
         case("PUT traces", ("PUT", "/v1/traces"), AS_JSON, JSON, (405, JSON_TYPE), "POST").with(&[("allow", "POST")]),
         case("POST livez", ("POST", "/livez"), AS_JSON, JSON, (405, JSON_TYPE), "GET, HEAD")
@@ -189,13 +208,17 @@ async fn every_way_in_yields_the_same_bytes() {
         }
     }
     let plain = proto(1, 0);
-    for (flag, encoding, message) in
-        [(0, "identity", plain.clone()), (1, "gzip", gzip(&plain)), (1, "zstd", zstd(&plain))]
-    {
+    for (flag, encoding, message) in [
+        (0, "identity", plain.clone()),
+        (1, "gzip", gzip(&plain)),
+        (1, "deflate", zlib(&plain)),
+        (1, "snappy", snappy_framed(&plain)),
+        (1, "zstd", zstd(&plain)),
+    ] {
         assert_eq!(daemon.export(&[("grpc-encoding", encoding)], frame(flag, &message)).await.code, 0, "{encoding}");
     }
     let accepted = daemon.accepted();
-    assert_eq!(accepted.len(), 2 * 8 + 3);
+    assert_eq!(accepted.len(), 2 * 14 + 5);
     assert!(accepted.iter().all(|request| *request == traces(1, 0)), "{accepted:?}");
 }
 
@@ -218,7 +241,10 @@ async fn grpc_calls_are_answered_as_the_specification_says() {
         ("half a message", "identity", frame(0, &plain)[..20].to_vec(), Code::Internal, "shorter"),
         ("an odd flag", "identity", frame(7, &plain), Code::Internal, "Compressed-Flag of 7"),
         ("a flag without coding", "identity", frame(1, &plain), Code::Internal, "grpc-encoding"),
-        ("an unknown coding", "snappy", frame(1, &plain), Code::Unimplemented, "gzip, zstd"),
+        ("deflate", "deflate", frame(1, &zlib(&plain)), Code::Ok, ""),
+        ("a stream of snappy", "snappy", frame(1, &snappy_framed(&plain)), Code::Ok, ""),
+        ("a block of snappy", "snappy", frame(1, &snappy(&plain)), Code::Ok, ""),
+        ("an unknown coding", "lz4", frame(1, &lz4(&plain)), Code::Unimplemented, "gzip, zstd, deflate, snappy"),
         ("not gzip", "gzip", frame(1, &plain), Code::Internal, "gzip"),
         ("too large", "identity", frame(0, &vec![0; LIMIT + 1]), Code::ResourceExhausted, "16777216"),
         ("too large inflated", "zstd", frame(1, &zstd(&vec![0; LIMIT + 1])), Code::ResourceExhausted, "16777216"),
@@ -229,7 +255,7 @@ async fn grpc_calls_are_answered_as_the_specification_says() {
         assert!(answer.message.contains(says), "{name}: {}", answer.message);
         assert_eq!(answer.retry_after, None, "{name}: retrying would not help");
         assert_eq!(answer.body, (code == Code::Ok).then(Bytes::new), "{name}");
-        assert_headers(name, &answer.headers, &[("grpc-accept-encoding", "gzip, zstd")]);
+        assert_headers(name, &answer.headers, &[("grpc-accept-encoding", "gzip, zstd, deflate, snappy")]);
     }
 }
 

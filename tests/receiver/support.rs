@@ -265,6 +265,29 @@ pub(crate) fn zstd(plain: &[u8]) -> Vec<u8> {
     zstd::stream::encode_all(plain, 1).unwrap()
 }
 
+pub(crate) fn zlib(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(plain).unwrap();
+    encoder.finish().unwrap()
+}
+
+pub(crate) fn snappy(plain: &[u8]) -> Vec<u8> {
+    snap::raw::Encoder::new().compress_vec(plain).unwrap()
+}
+
+/// As gRPC's senders write it.
+pub(crate) fn snappy_framed(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = snap::write::FrameEncoder::new(Vec::new());
+    encoder.write_all(plain).unwrap();
+    encoder.into_inner().unwrap()
+}
+
+pub(crate) fn lz4(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+    encoder.write_all(plain).unwrap();
+    encoder.finish().unwrap()
+}
+
 /// A message with its gRPC prefix.
 pub(crate) fn frame(flag: u8, message: &[u8]) -> Vec<u8> {
     [&[flag][..], &(message.len() as u32).to_be_bytes(), message].concat()

@@ -1,6 +1,8 @@
+use std::hash::Hasher;
 use std::io::Write;
 
 use flate2::write::GzEncoder;
+use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 use proptest::prelude::*;
 use zstd::zstd_safe::CParameter;
 
@@ -35,6 +37,45 @@ fn zstd_window(plain: &[u8], window_log: u32) -> Vec<u8> {
     writer.into_inner().0
 }
 
+fn zlib(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(plain).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn snappy_block(plain: &[u8]) -> Vec<u8> {
+    snap::raw::Encoder::new().compress_vec(plain).unwrap()
+}
+
+fn snappy_stream(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = snap::write::FrameEncoder::new(Vec::new());
+    encoder.write_all(plain).unwrap();
+    // It writes nothing at all for nothing.
+    let stream = encoder.into_inner().unwrap();
+    if stream.is_empty() { b"\xff\x06\x00\x00sNaPpY".to_vec() } else { stream }
+}
+
+/// As the Collector writes them: blocks of 4 MiB that stand alone, and a checksum of the content.
+fn lz4_frame(plain: &[u8]) -> Vec<u8> {
+    lz4(FrameInfo::new().block_size(BlockSize::Max4MB).content_checksum(true), plain)
+}
+
+/// Blocks that refer to those before, each with a checksum, and a stated size.
+fn lz4_linked(plain: &[u8]) -> Vec<u8> {
+    let info = FrameInfo::new()
+        .block_size(BlockSize::Max64KB)
+        .block_mode(BlockMode::Linked)
+        .block_checksums(true)
+        .content_size(Some(plain.len() as u64));
+    lz4(info, plain)
+}
+
+fn lz4(info: FrameInfo, plain: &[u8]) -> Vec<u8> {
+    let mut encoder = FrameEncoder::with_frame_info(info, Vec::new());
+    encoder.write_all(plain).unwrap();
+    encoder.finish().unwrap()
+}
+
 /// Telemetry shrinks about so well.
 fn text(len: usize) -> Vec<u8> {
     let words: [&[u8]; 4] = [b"http.route", b"/api/orders/17", b"service.name", b"checkout"];
@@ -47,6 +88,12 @@ fn all_codings(plain: &[u8]) -> Vec<(Coding, Vec<u8>)> {
         (Coding::Zstd, zstd_stream(plain)),
         (Coding::Zstd, zstd_block(plain)),
         (Coding::Zstd, zstd_window(plain, ZSTD_WINDOW_LOG_MAX)),
+        (Coding::Deflate, zlib(plain)),
+        (Coding::Snappy, snappy_block(plain)),
+        (Coding::Snappy, snappy_stream(plain)),
+        (Coding::SnappyFramed, snappy_stream(plain)),
+        (Coding::Lz4, lz4_frame(plain)),
+        (Coding::Lz4, lz4_linked(plain)),
     ]
 }
 
@@ -75,7 +122,12 @@ fn gives_back_what_was_compressed() {
 #[test]
 fn allocates_exactly_once_if_the_size_is_stated() {
     let plain = text(300_000);
-    for input in [(Coding::Gzip, gzip(&plain)), (Coding::Zstd, zstd_block(&plain))] {
+    for input in [
+        (Coding::Gzip, gzip(&plain)),
+        (Coding::Zstd, zstd_block(&plain)),
+        (Coding::Snappy, snappy_block(&plain)),
+        (Coding::Lz4, lz4_linked(&plain)),
+    ] {
         assert_eq!(run(input.0, &input.1, CAP).1, plain.len(), "{:?}", input.0);
     }
 }
@@ -115,9 +167,14 @@ fn nothing_is_allocated_that_was_not_granted() {
 #[test]
 fn members_and_frames_follow_one_another() {
     let (a, b) = (text(1000), text(70_000));
-    for (coding, compress) in
-        [(Coding::Gzip, gzip as fn(&[u8]) -> Vec<u8>), (Coding::Zstd, zstd_stream), (Coding::Zstd, zstd_block)]
-    {
+    for (coding, compress) in [
+        (Coding::Gzip, gzip as fn(&[u8]) -> Vec<u8>),
+        (Coding::Zstd, zstd_stream),
+        (Coding::Zstd, zstd_block),
+        (Coding::SnappyFramed, snappy_stream),
+        (Coding::Lz4, lz4_frame),
+        (Coding::Lz4, lz4_linked),
+    ] {
         let input = [compress(&a), compress(b""), compress(&b)].concat();
         assert_eq!(run(coding, &input, CAP).0, Ok([a.clone(), b.clone()].concat()), "{coding:?}");
     }
@@ -132,6 +189,11 @@ fn every_truncation_is_an_error() {
     for (coding, input) in all_codings(&text(5000)) {
         for len in 0..input.len() {
             let (result, granted) = run(coding, &input[..len], CAP);
+            // A stream of snappy has no end mark: cut between chunks, it is whole.
+            if let (Ok(bytes), Coding::Snappy | Coding::SnappyFramed) = (&result, coding) {
+                assert!(input.starts_with(b"\xff\x06\x00\x00sNaPpY") && bytes.is_empty(), "{len}");
+                continue;
+            }
             let error = result.expect_err("truncated");
             assert!(matches!(error, InflateError::Truncated | InflateError::Damaged(_)), "{coding:?} {len}: {error}");
             assert!(granted <= CAP);
@@ -154,6 +216,51 @@ fn damage_is_an_error() {
     let at = checksum.len() - 5;
     checksum[at] ^= 1;
     assert!(matches!(run(Coding::Gzip, &checksum, CAP).0, Err(InflateError::Damaged(_))));
+    let checksums =
+        [(Coding::Deflate, zlib(&plain), 1), (Coding::Lz4, lz4_frame(&plain), 1), (Coding::Lz4, lz4_linked(&plain), 5)];
+    for (coding, mut input, from_end) in checksums {
+        let at = input.len() - from_end;
+        input[at] ^= 1;
+        assert!(matches!(run(coding, &input, CAP).0, Err(InflateError::Damaged(_))), "{coding:?}");
+    }
+    let mut chunk = snappy_stream(&plain);
+    chunk[14] ^= 1;
+    assert!(matches!(run(Coding::SnappyFramed, &chunk, CAP).0, Err(InflateError::Damaged(_))));
+}
+
+/// Sizes that a head states are not believed beyond what the body can expand to.
+#[test]
+fn a_stated_size_that_cannot_be_true_is_not_allocated() {
+    // Snappy: 1,000,000 in five bytes. LZ4: the same in the head of an empty frame.
+    let snappy = b"\xc0\x84\x3d\x00a".to_vec();
+    let mut frame = lz4(FrameInfo::new().content_size(Some(1_000_000)), &[0; 1_000_000]);
+    frame.truncate(4 + 2 + 8 + 1);
+    frame.extend_from_slice(&[0; 4]);
+    for (coding, input) in [(Coding::Snappy, snappy), (Coding::Lz4, frame)] {
+        let (result, granted) = run(coding, &input, CAP);
+        assert!(matches!(result, Err(InflateError::Damaged(_))), "{coding:?}: {result:?}");
+        assert_eq!(granted, 0, "{coding:?}");
+    }
+}
+
+/// The work is in proportion to what comes and goes, however small the pieces are: a block of two bytes must not clear the
+/// room of a large one. The grants tell how much room there was.
+#[test]
+fn many_small_lz4_blocks_are_cheap() {
+    let frame = lz4_frame(b"");
+    let head = &frame[..7];
+    // One literal.
+    let block = [2, 0, 0, 0, 0x10, b'a'];
+    let blocks = 100_000;
+    let hash = {
+        let mut hasher = twox_hash::XxHash32::with_seed(0);
+        hasher.write(&vec![b'a'; blocks]);
+        (hasher.finish() as u32).to_le_bytes()
+    };
+    let input = [head, &block.repeat(blocks), &[0; 4], &hash].concat();
+    let (result, granted) = run(Coding::Lz4, &input, CAP);
+    assert_eq!(result, Ok(vec![b'a'; blocks]));
+    assert!(granted <= 4 * blocks, "{granted}");
 }
 
 #[test]
@@ -172,13 +279,25 @@ fn names_are_compared_without_case() {
         (b"GZip", Some(Coding::Gzip)),
         (b"x-gzip", Some(Coding::Gzip)),
         (b"zstd", Some(Coding::Zstd)),
-        (b"deflate", None),
+        (b"deflate", Some(Coding::Deflate)),
+        (b"ZLIB", Some(Coding::Deflate)),
+        (b"snappy", Some(Coding::Snappy)),
+        (b"x-snappy-framed", Some(Coding::SnappyFramed)),
+        (b"lz4", Some(Coding::Lz4)),
+        (b"br", None),
         (b"gzip, zstd", None),
         (b"", None),
     ];
     for (name, expected) in cases {
-        assert_eq!(Coding::from_name(name), *expected, "{}", String::from_utf8_lossy(name));
+        assert_eq!(Coding::from_http_name(name), *expected, "{}", String::from_utf8_lossy(name));
     }
+    for (names, from_name) in [
+        (Coding::HTTP_NAMES, Coding::from_http_name as fn(&[u8]) -> Option<Coding>),
+        (Coding::GRPC_NAMES, Coding::from_grpc_name),
+    ] {
+        assert!(names.split(", ").all(|name| from_name(name.as_bytes()).is_some()), "{names}");
+    }
+    assert_eq!(Coding::from_grpc_name(b"lz4"), None);
 }
 
 proptest! {

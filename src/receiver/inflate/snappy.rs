@@ -1,0 +1,61 @@
+//! Snappy: one block (<https://github.com/google/snappy/blob/main/format_description.txt>), or a stream of them
+//! (<https://github.com/google/snappy/blob/main/framing_format.txt>).
+
+use std::io::{ErrorKind, Read};
+
+use super::{InflateError, Output, RATIO_GUESS};
+
+/// The chunk that a stream begins with: the type 0xff, three bytes of length, `sNaPpY`.
+const STREAM_HEAD: &[u8] = b"\xff\x06\x00\x00sNaPpY";
+
+/// The most that a chunk of a stream expands to (framing format, 4.2).
+const CHUNK_BYTES_MAX: usize = 64 << 10;
+
+/// A block cannot expand more than this: three bytes copy 64 at most.
+const RATIO_MAX: usize = 22;
+
+const DAMAGED: InflateError = InflateError::Damaged("not snappy, or its checksum is wrong");
+
+/// Both go by the name `snappy`: the Collector sent streams under it before it sent blocks, and gRPC's senders still do.
+pub(super) fn unsnap<G: FnMut(usize) -> bool>(input: &[u8], output: &mut Output<G>) -> Result<(), InflateError> {
+    if input.starts_with(STREAM_HEAD) { stream(input, output) } else { block(input, output) }
+}
+
+fn block<G: FnMut(usize) -> bool>(input: &[u8], output: &mut Output<G>) -> Result<(), InflateError> {
+    if input.is_empty() {
+        return Err(InflateError::Truncated);
+    }
+    let size = snap::raw::decompress_len(input).map_err(|_| DAMAGED)?;
+    if size > output.cap {
+        return Err(InflateError::TooLarge);
+    }
+    if size > input.len() * RATIO_MAX {
+        return Err(DAMAGED);
+    }
+    if size > 0 {
+        output.grow(size)?;
+    }
+    output.bytes.resize(size, 0);
+    let written = snap::raw::Decoder::new().decompress(input, &mut output.bytes).map_err(|_| DAMAGED)?;
+    if written == size { Ok(()) } else { Err(DAMAGED) }
+}
+
+/// The decoder holds one chunk beside the output, compressed and not: some 200 KiB in all.
+pub(super) fn stream<G: FnMut(usize) -> bool>(input: &[u8], output: &mut Output<G>) -> Result<(), InflateError> {
+    if !input.starts_with(STREAM_HEAD) {
+        return Err(if STREAM_HEAD.starts_with(input) { InflateError::Truncated } else { DAMAGED });
+    }
+    output.grow(input.len().saturating_mul(RATIO_GUESS))?;
+    let mut decoder = snap::read::FrameDecoder::new(input);
+    let mut chunk = vec![0; CHUNK_BYTES_MAX];
+    loop {
+        match decoder.read(&mut chunk).map_err(|error| stream_error(error.kind()))? {
+            0 => return Ok(()),
+            read => output.append(&chunk[..read])?,
+        }
+    }
+}
+
+fn stream_error(kind: ErrorKind) -> InflateError {
+    if kind == ErrorKind::UnexpectedEof { InflateError::Truncated } else { DAMAGED }
+}
