@@ -5,6 +5,7 @@
 //! and [`crate::resource`] asks them of resources.
 
 mod check;
+pub mod formula;
 mod known;
 mod number;
 pub mod ottl;
@@ -30,6 +31,8 @@ pub enum Condition {
     /// It holds for the span with at least one of its events: inside, [`Field`]s of an event are that event's. Does not
     /// occur inside itself.
     AnyEvent(Box<Condition>),
+    /// A computation with fields of one owner.
+    Formula(Box<formula::Formula>),
 }
 
 /// A question about one field.

@@ -12,6 +12,7 @@ mod project;
 mod tests;
 mod value;
 
+use crate::condition::formula::Source;
 use crate::condition::{Condition, Field, Pattern, Test};
 use crate::config::settings::{self, Action, AttributeAction, Keys, ValueSource};
 use crate::otlp::view::AnyValue;
@@ -69,10 +70,20 @@ fn holds(condition: &Condition, attributes: &Attributes) -> bool {
         Condition::Test(Test { field: Field::ResourceAttribute(key) | Field::Attribute(key), check }) => {
             attributes.get(key).is_some_and(|value| check.passes(value))
         }
+        Condition::Formula(formula) => formula.holds(attributes),
         Condition::Test(_) | Condition::AnyEvent(_) => false,
         Condition::Not(other) => !holds(other, attributes),
         Condition::All(parts) => parts.iter().all(|part| holds(part, attributes)),
         Condition::Any(parts) => parts.iter().any(|part| holds(part, attributes)),
+    }
+}
+
+impl Source for Attributes {
+    fn value(&self, field: &Field) -> AnyValue<'_> {
+        match field {
+            Field::ResourceAttribute(key) => self.get(key).unwrap_or(AnyValue::Empty),
+            _ => AnyValue::Empty,
+        }
     }
 }
 

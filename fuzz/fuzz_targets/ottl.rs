@@ -3,6 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use spansieve::condition::Condition;
+use spansieve::condition::formula::Term;
 use spansieve::condition::ottl::{event_condition, resource_condition, span_condition};
 
 fuzz_target!(|text: &str| {
@@ -21,7 +22,19 @@ fuzz_target!(|text: &str| {
 fn depth(condition: &Condition) -> usize {
     match condition {
         Condition::Constant(_) | Condition::Test(_) => 1,
+        Condition::Formula(formula) => term_depth(&formula.term),
         Condition::Not(inner) | Condition::AnyEvent(inner) => 1 + depth(inner),
         Condition::All(parts) | Condition::Any(parts) => 1 + parts.iter().map(depth).max().unwrap_or(0),
+    }
+}
+
+fn term_depth(term: &Term) -> usize {
+    let deepest = |terms: &mut dyn Iterator<Item = &Term>| terms.map(term_depth).max().unwrap_or(0);
+    1 + match term {
+        Term::Constant(_) | Term::Field(..) => 0,
+        Term::Key(inner, _) | Term::Element(inner, _) => term_depth(inner),
+        Term::List(terms) | Term::Call(_, terms) => deepest(&mut terms.iter()),
+        Term::Map(entries) => deepest(&mut entries.iter().map(|(_, term)| term)),
+        Term::Math(_, left, right) | Term::Compare(_, left, right) => term_depth(left).max(term_depth(right)),
     }
 }

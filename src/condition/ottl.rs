@@ -1,8 +1,9 @@
 //! OTTL: the boolean expressions of the Collector's `ottl_condition`, as a [`Condition`].
 //!
-//! Understood is what looks at single fields: `lexer` makes tokens of the text, `grammar` a tree of them, and
-//! `compile` turns that into tests with OTTL's own answers for what is absent or of another type. What a [`Condition`]
-//! cannot say is an error with its place, never a silent false. `docs/ottl.md` tells users.
+//! `lexer` makes tokens of the text, `grammar` a tree of them, and `compile` turns that into tests of single fields, with
+//! OTTL's own answers for what is absent or of another type. What such tests cannot say, `general` turns into a
+//! [`Formula`](super::formula::Formula). What neither can is an error with its place, never a silent false. `docs/ottl.md`
+//! tells users.
 //!
 //! Source: pkg/ottl of open-telemetry/opentelemetry-collector-contrib (`grammar.go`, `compare.go`, `LANGUAGE.md`,
 //! `ottlfuncs/README.md`, `contexts/ottlspan`, `contexts/ottlspanevent`, `contexts/ottlresource`).
@@ -11,6 +12,7 @@ mod answer;
 mod compare;
 mod compile;
 mod function;
+mod general;
 mod grammar;
 mod lexer;
 mod path;
@@ -23,7 +25,7 @@ use super::Condition;
 /// Longer conditions are taken for a mistake; the longest seen in public configurations have some hundred bytes.
 const TEXT_BYTES_MAX: usize = 4096;
 
-/// A condition asks no more single questions than this: each is asked of every span.
+/// A condition asks no more single questions than this, and its formulas have no more parts: each is asked of every span.
 const TESTS_MAX: usize = 128;
 
 /// What is wrong with a condition, where, and what to write.
@@ -36,11 +38,17 @@ pub struct OttlError {
     pub message: String,
     /// What to write instead.
     pub help: Option<String>,
+    /// Tests of single fields cannot say it, but perhaps a formula can.
+    is_beyond_tests: bool,
 }
 
 impl OttlError {
     fn new(offset: usize, message: impl Into<String>) -> Self {
-        OttlError { offset, message: message.into(), help: None }
+        OttlError { offset, message: message.into(), help: None, is_beyond_tests: false }
+    }
+
+    fn beyond_tests(self) -> Self {
+        OttlError { is_beyond_tests: true, ..self }
     }
 
     fn help(mut self, help: impl Into<String>) -> Self {
@@ -101,6 +109,7 @@ fn tests(condition: &Condition) -> usize {
     match condition {
         Condition::Constant(_) => 0,
         Condition::Test(_) => 1,
+        Condition::Formula(formula) => formula.term.size(),
         Condition::Not(inner) | Condition::AnyEvent(inner) => tests(inner),
         Condition::All(parts) | Condition::Any(parts) => parts.iter().map(tests).sum(),
     }

@@ -192,6 +192,7 @@ impl<P: Probe> Scanner<'_, P> {
                 _ => schema::RESOURCE_SPANS.check_field(key, &mut reader, level)?,
             }
         }
+        self.probe.resource(&mut notes, resource.unwrap_or_default());
         let (resource, resource_schema_url) = (self.range(resource), self.range(schema_url));
         let origin = Scope { resource, resource_schema_url, ..Scope::default() };
         for bytes in view::submessages(bytes, 2) {

@@ -10,9 +10,11 @@ mod notes;
 mod tree;
 
 use self::checks::{AttributeChecks, FieldChecks};
+use self::fields::{ResourceSource, ScopeSource, SpanSource};
 use self::notes::Notes;
 use self::tree::Tree;
 use super::keys::Keys;
+use crate::condition::formula::{Formula, Owner, Source};
 use crate::condition::{Condition, Field, Test};
 use crate::config::settings::TraceKey;
 use crate::otlp::scan::{Bits, Probe, SpanFields};
@@ -28,6 +30,7 @@ pub(super) struct Predicates {
     /// What holds for every span.
     always: Notes,
     resource: AttributeChecks,
+    resource_formulas: Formulas,
     scope: Checks,
     span: Checks,
     event: Checks,
@@ -43,6 +46,22 @@ pub(super) struct Predicates {
 struct Checks {
     attributes: AttributeChecks,
     fields: FieldChecks,
+    formulas: Formulas,
+}
+
+/// Formulas of one owner, each with the notes that it proves.
+#[derive(Clone, Debug, Default)]
+struct Formulas(Vec<(Formula, Notes)>);
+
+impl Formulas {
+    #[inline]
+    fn note(&self, source: &impl Source, notes: &mut Notes) {
+        for (formula, proven) in &self.0 {
+            if formula.holds(source) {
+                *notes |= *proven;
+            }
+        }
+    }
 }
 
 impl Predicates {
@@ -75,6 +94,7 @@ impl Predicates {
             Condition::Constant(true) => self.always |= proven,
             Condition::Constant(false) => {}
             Condition::Test(test) => self.check(test, proven),
+            Condition::Formula(formula) => self.formulas(formula.owner).0.push((*formula.clone(), proven)),
             Condition::Any(parts) => parts.iter().try_for_each(|part| self.compile(part, proven))?,
             Condition::AnyEvent(condition) => {
                 let tree = self.tree(condition)?;
@@ -106,10 +126,19 @@ impl Predicates {
         }
     }
 
+    fn formulas(&mut self, owner: Owner) -> &mut Formulas {
+        match owner {
+            Owner::Resource => &mut self.resource_formulas,
+            Owner::Scope => &mut self.scope.formulas,
+            Owner::Span => &mut self.span.formulas,
+            Owner::Event => &mut self.event.formulas,
+        }
+    }
+
     fn tree(&mut self, condition: &Condition) -> Option<Tree> {
         Some(match condition {
             Condition::Constant(value) => Tree::Constant(*value),
-            Condition::Test(_) | Condition::AnyEvent(_) => Tree::Leaf(self.leaf(condition)?),
+            Condition::Test(_) | Condition::AnyEvent(_) | Condition::Formula(_) => Tree::Leaf(self.leaf(condition)?),
             Condition::Not(condition) => Tree::Not(Box::new(self.tree(condition)?)),
             Condition::All(parts) => Tree::All(self.trees(parts)?),
             Condition::Any(parts) => Tree::Any(self.trees(parts)?),
@@ -141,6 +170,7 @@ impl Predicates {
                 self.event.attributes.note(key, value, &mut notes);
             }
             self.event.fields.note(|field| fields::of_event(field, event), &mut notes);
+            self.event.formulas.note(&SpanSource { span, event: Some(event) }, &mut notes);
             for (tree, holds) in &self.event_trees {
                 if tree.holds(&notes) {
                     proven |= *holds;
@@ -165,8 +195,13 @@ impl Probe for Predicates {
     }
 
     #[inline]
+    fn resource(&self, notes: &mut Notes, resource: &[u8]) {
+        self.resource_formulas.note(&ResourceSource(resource), notes);
+    }
+
+    #[inline]
     fn asks_of_scopes(&self) -> bool {
-        !self.scope.fields.is_empty() || !self.scope.attributes.is_empty()
+        !self.scope.fields.is_empty() || !self.scope.attributes.is_empty() || !self.scope.formulas.0.is_empty()
     }
 
     fn scope(&self, notes: &mut Notes, scope: &[u8]) {
@@ -174,6 +209,7 @@ impl Probe for Predicates {
             self.scope.attributes.note(key, value, notes);
         }
         self.scope.fields.note(|field| fields::of_scope(field, scope), notes);
+        self.scope.formulas.note(&ScopeSource(scope), notes);
     }
 
     #[inline]
@@ -184,6 +220,7 @@ impl Probe for Predicates {
     #[inline]
     fn span(&self, notes: &mut Notes, span: &SpanFields<'_>) -> Bits {
         self.span.fields.note(|field| fields::of_span(field, span), notes);
+        self.span.formulas.note(&SpanSource { span, event: None }, notes);
         if !self.event_trees.is_empty() {
             *notes |= self.events(notes, span);
         }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::predicates::Predicates;
+use crate::condition::formula::EncodedFields;
 use crate::condition::{Bound, Check, Condition, DoubleText, Field, Number, Range, ValueType};
 use crate::otlp::reference::{self, Event, InstrumentationScope, KeyValue, Request, Span, Value};
 use crate::otlp::scan::{Bits, Scan, scan};
@@ -64,6 +65,10 @@ impl Place<'_> {
     fn holds(&self, condition: &Condition) -> bool {
         match condition {
             Condition::Constant(value) => *value,
+            Condition::Formula(formula) => {
+                let fields = formula.term.fields().into_iter();
+                formula.holds(&EncodedFields(fields.map(|field| (field.clone(), self.encoded(field))).collect()))
+            }
             Condition::Test(test) => self.values(&test.field).iter().any(|value| passes(&test.check, value)),
             Condition::Not(condition) => !self.holds(condition),
             Condition::All(parts) => parts.iter().all(|part| self.holds(part)),
@@ -74,6 +79,22 @@ impl Place<'_> {
                 .iter()
                 .any(|event| Place { event: Some(event), scope: self.scope.clone(), ..*self }.holds(condition)),
         }
+    }
+
+    /// The value of a field as a message `AnyValue`, of several of one key the first.
+    fn encoded(&self, field: &Field) -> Vec<u8> {
+        let first = |attributes: &[KeyValue], key: &String| {
+            let attribute = attributes.iter().find(|attribute| attribute.key == key.as_bytes());
+            attribute.and_then(|attribute| attribute.value.clone()?.value)
+        };
+        let value = match field {
+            Field::SpanAttribute(key) => first(&self.span.attributes, key),
+            Field::ResourceAttribute(key) => first(self.resource, key),
+            Field::ScopeAttribute(key) => first(&self.scope.attributes, key),
+            Field::EventAttribute(key) => self.event.and_then(|event| first(&event.attributes, key)),
+            field => self.values(field).into_iter().next(),
+        };
+        value.map_or(vec![], |value| reference::AnyValue::from(value).encode_to_vec())
     }
 
     /// The values of a field: more than one if a key was sent twice, none if it is absent.

@@ -228,6 +228,11 @@ fn attributes() {
 fn fields_of_spans() {
     let codes = "status_code, status_code: {status_codes: [OK, UNSET]}";
     let state = "trace_state, trace_state: {key: vendor, values: [x, y]}";
+    let same = "ottl_condition, ottl_condition: {span: ['attributes[\"k\"] == name']}";
+    let of_resource =
+        "ottl_condition, ottl_condition: {span: ['resource.attributes[\"a\"] - resource.attributes[\"b\"] > 0']}";
+    let of_event =
+        "ottl_condition, ottl_condition: {spanevent: ['Split(name, \"\")[0] == \"b\" and span.name != \"x\"']}";
     let ottl = "ottl_condition, ottl_condition: {span: ['name == \"a\"', 'kind == SPAN_KIND_SERVER'], spanevent: ['name == \"exception\"']}";
     check(&[
         ("error", &[span(), span().failed()], true),
@@ -244,6 +249,15 @@ fn fields_of_spans() {
         (ottl, &[span().kind(2)], true),
         (ottl, &[span().event("exception")], true),
         (ottl, &[span().named("exception").event("a")], false),
+        // What computes is asked of one span, event or resource as well.
+        (same, &[span().named("a").with("k", string("a"))], true),
+        (same, &[span().named("a").with("k", string("b")), span().named("b").with("k", string("a"))], false),
+        (same, &[span().of("k", string("work"))], false),
+        (of_resource, &[span().of("a", Value::IntValue(2)).of("b", Value::IntValue(1))], true),
+        (of_resource, &[span().of("a", Value::IntValue(2)), span().of("b", Value::IntValue(1))], false),
+        (of_resource, &[span().of("b", Value::IntValue(1)).with("a", Value::IntValue(2))], false),
+        (of_event, &[span().named("x").event("work"), span().named("b").event("b1")], true),
+        (of_event, &[span().named("b1").event("a")], false),
     ]);
 }
 

@@ -3,9 +3,7 @@
 //! Values of different types are unequal and have no order; integers and doubles compare as numbers. Where the types are
 //! known to differ beforehand the comparison is an error: nobody means what it says.
 
-use std::cmp::Ordering;
-
-use crate::condition::{Bound, Check, Condition, Field, Number, Range};
+use crate::condition::{Bound, Check, Condition, DoubleText, Field, Number, Range};
 
 use super::OttlError;
 use super::answer::{Answer, absent, test};
@@ -36,18 +34,6 @@ impl CompareOp {
             CompareOp::Ge => CompareOp::Lt,
         }
     }
-
-    /// Whether it holds for values in this order.
-    fn holds(self, order: Ordering) -> bool {
-        match self {
-            CompareOp::Eq => order.is_eq(),
-            CompareOp::Ne => order.is_ne(),
-            CompareOp::Lt => order.is_lt(),
-            CompareOp::Le => order.is_le(),
-            CompareOp::Gt => order.is_gt(),
-            CompareOp::Ge => order.is_ge(),
-        }
-    }
 }
 
 /// The field compared with a constant; `offset` is the constant's.
@@ -69,8 +55,7 @@ pub(super) fn compare(
         (View::Quotient(divisor), _, Some(number)) => Ok(quotient(op, field, divisor, number)),
         (View::Ratio(divisor), _, Some(number)) => Ok(plain(op, field, Number::Double(number.as_double() * divisor))),
         (View::Length, _, Some(number)) => Ok(length(op, field, number)),
-        (View::ToInt, _, Some(number)) => Ok(converted(op, field, truncated(op, number, 1), number)),
-        (View::ToDouble, _, Some(number)) => Ok(converted(op, field, Some(range(op, number)), number)),
+        (View::ToText, Constant::Nil, _) => Err(incomparable(op, measure.view, constant, offset).beyond_tests()),
         (View::Attribute, Constant::Bool(value), _) => Ok(boolean(op, field, *value)),
         _ if op != CompareOp::Eq => Err(incomparable(op, measure.view, constant, offset)),
         _ => equal(measure, constant, offset),
@@ -185,14 +170,6 @@ fn length(op: CompareOp, field: &Field, number: Number) -> Answer {
     Answer { yes: condition(op), no: condition(op.negated()) }
 }
 
-/// `Int()` and `Double()`: numbers, what reads as one, and a boolean as 1 or 0; nil else.
-fn converted(op: CompareOp, field: &Field, range: Option<Range>, number: Number) -> Answer {
-    let numbers = range.map(|range| test(field, Check::Numeric(range), false));
-    let booleans = [false, true].into_iter().filter(|value| holds(op, f64::from(u8::from(*value)), number));
-    let booleans = booleans.map(|value| test(field, Check::Bool(value), false));
-    Answer::of(Condition::Any(numbers.into_iter().chain(booleans).collect()))
-}
-
 /// False is less than true.
 fn boolean(op: CompareOp, field: &Field, constant: bool) -> Answer {
     let passing = [false, true].into_iter().filter(|value| op.holds(value.cmp(&constant)));
@@ -200,11 +177,10 @@ fn boolean(op: CompareOp, field: &Field, constant: bool) -> Answer {
     Answer::of(if tests.len() == 1 { tests.remove(0) } else { Condition::Any(tests) })
 }
 
-/// `String()` of the attribute is this text. Numbers are written as Go's `strconv` does: without an exponent, and
-/// without a fraction if it is zero.
+/// `String()` of the attribute is this text. Numbers are written as Go does ([`DoubleText`]).
 fn text_of_any(field: &Field, text: &str) -> Condition {
     let integer = text.parse().ok().filter(|value: &i64| value.to_string() == text).map(Number::Int);
-    let double = text.parse().ok().filter(|value: &f64| value.is_finite() && value.to_string() == text);
+    let double = text.parse().ok().filter(|value: &f64| value.is_finite() && DoubleText(*value).to_string() == text);
     let number = integer.or(double.map(Number::Double)).map(|number| Check::Number(Range::exactly(number)));
     let boolean = text.parse().ok().map(Check::Bool);
     let checks = [Some(Check::OneOf(vec![text.to_owned()])), number, boolean];
@@ -229,10 +205,10 @@ pub(super) fn equality_check(constant: &Constant) -> Option<Check> {
 /// The constant is of another type, or the operator asks for an order that is not understood.
 fn incomparable(op: CompareOp, view: View, constant: &Constant, offset: usize) -> OttlError {
     let message = format!("{} compared with {}", view.shown(), constant.shown());
+    let is_text = matches!(view, View::Attribute | View::Text | View::ToText | View::IdText(_) | View::KindText(_));
+    let is_order_of_text = is_text && matches!(constant, Constant::Text(_)) && op != CompareOp::Eq;
+    let is_order_of_bytes = view == View::Attribute && matches!(constant, Constant::Bytes(_)) && op != CompareOp::Eq;
     let help = match (view, constant) {
-        (View::Attribute | View::Text | View::ToText, Constant::Text(_)) if op != CompareOp::Eq => {
-            "strings have no order here; a number stands without quotes"
-        }
         (View::Attribute, Constant::Nil) => "write `==` or `!=`",
         (View::Text, Constant::Nil) => "it is always there: compare with the empty string",
         (View::Integer, Constant::Text(_)) => "compare with an integer or a name such as STATUS_CODE_ERROR",
@@ -245,7 +221,8 @@ fn incomparable(op: CompareOp, view: View, constant: &Constant, offset: usize) -
         (View::Time, _) => "compare `start_time_unix_nano` or `end_time_unix_nano` with nanoseconds",
         _ => "compare with a constant of the same type, by `==` or `!=`",
     };
-    OttlError::new(offset, message).help(help)
+    let error = OttlError::new(offset, message).help(help);
+    if is_order_of_text || is_order_of_bytes { error.beyond_tests() } else { error }
 }
 
 fn no_kind(names: &[&str], offset: usize) -> OttlError {

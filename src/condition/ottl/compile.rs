@@ -5,17 +5,18 @@ use super::compare::compare;
 use super::function::Call;
 use super::grammar::{CompareOp, Expr, Node};
 use super::value::{Constant, Operand, View, math};
-use super::{Context, OttlError, path};
+use super::{Context, OttlError, general, path};
 use crate::condition::{Check, Condition};
 
 /// An expression that must be true or false.
 pub(super) fn answer(expr: &Expr, context: Context) -> Result<Answer, OttlError> {
+    let general = |error: OttlError| if error.is_beyond_tests { general::answer(expr, context) } else { Err(error) };
     match &expr.node {
         Node::Not(inner) => Ok(answer(inner, context)?.negated()),
         Node::And(parts) => answers(parts, context).map(Answer::all),
         Node::Or(parts) => answers(parts, context).map(Answer::any),
-        Node::Compare(op, left, right) => comparison(*op, left, right, context),
-        _ => boolean(expr, context),
+        Node::Compare(op, left, right) => comparison(*op, left, right, context).or_else(general),
+        _ => boolean(expr, context).or_else(general),
     }
 }
 
@@ -51,8 +52,14 @@ fn comparison(op: CompareOp, left: &Expr, right: &Expr, context: Context) -> Res
             Ok(if is_same { answer } else { answer.negated() })
         }
         (Operand::Field(_), Operand::Field(_)) => {
-            Err(OttlError::new(left.offset, "two fields compared with each other")
-                .help("compare a field with a constant; a duration is `end_time - start_time > Duration(\"1s\")`"))
+            Err(OttlError::new(left.offset, "two fields compared with each other").beyond_tests())
+        }
+        (Operand::List(_), _) | (_, Operand::List(_)) => {
+            Err(OttlError::new(left.offset, "a list compared").beyond_tests())
+        }
+        // A boolean that is compared with an attribute.
+        (Operand::Answer(_), _) | (_, Operand::Answer(_)) => {
+            Err(OttlError::new(left.offset, "a boolean compared").beyond_tests())
         }
         (left_operand, right_operand) => {
             let message = format!("{} compared with {}", left_operand.shown(), right_operand.shown());
@@ -72,6 +79,8 @@ pub(super) fn operand(expr: &Expr, context: Context) -> Result<Operand, OttlErro
         Node::Bytes(bytes) => Constant::Bytes(bytes.clone()),
         Node::Enum(name) => Constant::Int(path::enum_value(name, expr.offset)?),
         Node::List(values) => return list(values, context),
+        Node::Map(_) => return Err(OttlError::new(expr.offset, "a map").beyond_tests()),
+        Node::Index(..) => return Err(OttlError::new(expr.offset, "a function's result with a key").beyond_tests()),
         Node::Path(segments) => return path::measure(segments, expr.offset, context).map(Operand::Field),
         Node::Call(name, arguments) => return Call { name, arguments, offset: expr.offset, context }.operand(),
         Node::Math(op, left, right) => {
@@ -87,9 +96,7 @@ pub(super) fn operand(expr: &Expr, context: Context) -> Result<Operand, OttlErro
 fn list(values: &[Expr], context: Context) -> Result<Operand, OttlError> {
     let constants = values.iter().map(|value| match operand(value, context)? {
         Operand::Constant(constant) => Ok(constant),
-        other => {
-            Err(OttlError::new(value.offset, format!("{} in a list", other.shown())).help("lists consist of constants"))
-        }
+        other => Err(OttlError::new(value.offset, format!("{} in a list", other.shown())).beyond_tests()),
     });
     constants.collect::<Result<_, _>>().map(Operand::List)
 }

@@ -12,17 +12,25 @@ use super::value::{Constant, Measure, Operand, View};
 use super::{Context, OttlError};
 
 /// What is understood, for suggestions.
-pub(super) const NAMES: [&str; 25] = [
+pub(super) const NAMES: [&str; 50] = [
+    "Bool",
+    "Coalesce",
+    "Concat",
     "Contains",
     "ContainsValue",
+    "ConvertCase",
+    "Day",
     "Double",
     "Duration",
     "HasPrefix",
     "HasSuffix",
+    "Hour",
     "Hours",
+    "Index",
     "Int",
     "IsBool",
     "IsDouble",
+    "IsEmpty",
     "IsInt",
     "IsList",
     "IsMap",
@@ -32,12 +40,29 @@ pub(super) const NAMES: [&str; 25] = [
     "Len",
     "Microseconds",
     "Milliseconds",
+    "Minute",
     "Minutes",
+    "Month",
+    "Nanosecond",
     "Nanoseconds",
+    "Second",
     "Seconds",
     "SpanID",
+    "Split",
     "String",
+    "Substring",
+    "ToLowerCase",
+    "ToUpperCase",
     "TraceID",
+    "Trim",
+    "TrimPrefix",
+    "TrimSuffix",
+    "UnixMicro",
+    "UnixMilli",
+    "UnixNano",
+    "UnixSeconds",
+    "Weekday",
+    "Year",
 ];
 
 /// One call.
@@ -65,9 +90,7 @@ impl<'a> Call<'a> {
             "IsList" => self.is_type(ValueType::List),
             "IsRootSpan" => self.is_root_span(),
             "Len" => self.length(),
-            "Int" => self.converted(View::ToInt),
-            "Double" => self.converted(View::ToDouble),
-            "String" => self.converted(View::ToText),
+            "String" => self.string(),
             "Duration" => self.duration(),
             "Nanoseconds" => self.of_duration(View::Integer),
             "Microseconds" => self.of_duration(View::Quotient(1_000)),
@@ -77,18 +100,17 @@ impl<'a> Call<'a> {
             "Hours" => self.of_duration(View::Ratio(3600e9)),
             "TraceID" => self.id(16),
             "SpanID" => self.id(8),
-            _ => Err(self.unknown()),
+            name if NAMES.contains(&name) => {
+                Err(OttlError::new(self.offset, format!("the function {name}")).beyond_tests())
+            }
+            name => Err(unknown(name, self.offset)),
         }
     }
 
     /// A target that is not a string counts as its text, but for lists, maps and bytes; nil does not match.
     fn is_match(&self) -> Result<Operand, OttlError> {
         let [target, pattern] = self.exactly()?;
-        let text = text(pattern)?;
-        let pattern = Pattern::new(text).map_err(|error| {
-            let message = format!("not a regular expression: {error}");
-            OttlError::new(pattern.offset, message).help(error.help)
-        })?;
+        let pattern = self::pattern(pattern)?;
         let Measure { field, view } = self.measure(target)?;
         let condition = match view {
             View::Attribute | View::ToText => test(&field, Check::MatchesText(pattern), false),
@@ -104,9 +126,11 @@ impl<'a> Call<'a> {
     /// `HasPrefix`, `HasSuffix` and `Contains` fail for what is no string.
     fn part(&self, check: fn(String) -> Check) -> Result<Operand, OttlError> {
         let [target, part] = self.exactly()?;
-        let part = text(part)?;
+        let Node::Text(part) = &part.node else {
+            return Err(OttlError::new(part.offset, "not a string").beyond_tests());
+        };
         let Measure { field, view } = self.measure(target)?;
-        let condition = test(&field, check(part.to_owned()), part.is_empty());
+        let condition = test(&field, check(part.clone()), part.is_empty());
         match view {
             View::Attribute => Ok(Operand::Answer(Answer::among(is_of_type(&field, ValueType::String), condition))),
             View::Text => Ok(Operand::Answer(Answer::of(condition))),
@@ -128,8 +152,8 @@ impl<'a> Call<'a> {
             }
             (list_operand, item_operand) => {
                 let (list_shown, item_shown) = (list_operand.shown(), item_operand.shown());
-                return Err(OttlError::new(list.offset, format!("ContainsValue of {list_shown} and {item_shown}"))
-                    .help("write a list of constants and a field, or an attribute and a constant"));
+                let message = format!("ContainsValue of {list_shown} and {item_shown}");
+                return Err(OttlError::new(list.offset, message).beyond_tests());
             }
         };
         Ok(Operand::Answer(answer))
@@ -162,14 +186,13 @@ impl<'a> Call<'a> {
         }
     }
 
-    fn converted(&self, to: View) -> Result<Operand, OttlError> {
+    fn string(&self) -> Result<Operand, OttlError> {
         let [target] = self.exactly()?;
         let Measure { field, view } = self.measure(target)?;
         if view != View::Attribute {
-            return Err(OttlError::new(target.offset, format!("{} of {}", self.name, view.shown()))
-                .help("only attributes are converted"));
+            return Err(OttlError::new(target.offset, format!("{} of {}", self.name, view.shown())).beyond_tests());
         }
-        Ok(Operand::Field(Measure::new(field, to)))
+        Ok(Operand::Field(Measure::new(field, View::ToText)))
     }
 
     fn duration(&self) -> Result<Operand, OttlError> {
@@ -184,8 +207,9 @@ impl<'a> Call<'a> {
         let [target] = self.exactly()?;
         let measure = self.measure(target)?;
         if measure.view != View::Duration {
-            return Err(OttlError::new(target.offset, format!("{} of {}", self.name, measure.view.shown()))
-                .help(format!("write `{}(end_time - start_time)`", self.name)));
+            return Err(
+                OttlError::new(target.offset, format!("{} of {}", self.name, measure.view.shown())).beyond_tests()
+            );
         }
         Ok(Operand::Field(Measure::new(measure.field, view)))
     }
@@ -218,27 +242,28 @@ impl<'a> Call<'a> {
     fn measure(&self, argument: &Expr) -> Result<Measure, OttlError> {
         match operand(argument, self.context)? {
             Operand::Field(measure) => Ok(measure),
+            Operand::Constant(constant) => {
+                let message = format!("{} of {}", self.name, constant.shown());
+                Err(OttlError::new(argument.offset, message).help("the argument must be a path"))
+            }
             other => {
                 let message = format!("{} of {}", self.name, other.shown());
-                Err(OttlError::new(argument.offset, message).help("the argument must be a path"))
+                Err(OttlError::new(argument.offset, message).beyond_tests())
             }
         }
     }
 
     fn no_string(&self, target: &Expr, view: View) -> OttlError {
-        OttlError::new(target.offset, format!("{} of {}", self.name, view.shown()))
-            .help("understood are attributes and names; other fields can be compared")
+        OttlError::new(target.offset, format!("{} of {}", self.name, view.shown())).beyond_tests()
     }
+}
 
-    fn unknown(&self) -> OttlError {
-        let error = OttlError::new(self.offset, format!("{} is no function of conditions", quote(self.name)));
-        match (self.name, closest(self.name, &NAMES)) {
-            ("ToLowerCase" | "ToUpperCase" | "ConvertCase", _) => {
-                error.help("to compare without regard to case: `IsMatch(attributes[\"key\"], \"(?i)^value$\")`")
-            }
-            (_, Some(closest)) => error.help(format!("did you mean `{closest}`?")),
-            (_, None) => error.help(format!("known are {}", NAMES.join(", "))),
-        }
+/// A name that is not a function of conditions.
+pub(super) fn unknown(name: &str, offset: usize) -> OttlError {
+    let error = OttlError::new(offset, format!("{} is no function of conditions", quote(name)));
+    match closest(name, &NAMES) {
+        Some(closest) => error.help(format!("did you mean `{closest}`?")),
+        None => error.help(format!("known are {}", NAMES.join(", "))),
     }
 }
 
@@ -263,8 +288,16 @@ fn one_of(measure: &Measure, values: &[Constant], offset: usize) -> Result<Answe
     Ok(Answer::any(parts.collect::<Result<_, _>>()?))
 }
 
+/// An argument that must be a regular expression.
+pub(super) fn pattern(argument: &Expr) -> Result<Pattern, OttlError> {
+    Pattern::new(text(argument)?).map_err(|error| {
+        let message = format!("not a regular expression: {error}");
+        OttlError::new(argument.offset, message).help(error.help)
+    })
+}
+
 /// An argument that must be a string.
-fn text(argument: &Expr) -> Result<&str, OttlError> {
+pub(super) fn text(argument: &Expr) -> Result<&str, OttlError> {
     match &argument.node {
         Node::Text(text) => Ok(text),
         _ => Err(OttlError::new(argument.offset, "not a string").help("write it in double quotes")),

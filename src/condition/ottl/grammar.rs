@@ -5,11 +5,12 @@
 
 use super::OttlError;
 use super::lexer::{Placed, Token, tokens};
+pub(super) use crate::condition::formula::{CompareOp, MathOp};
 
 /// Deeper nesting is taken for a mistake; it also bounds the stack.
 const NESTING_MAX: usize = 32;
 
-/// Arithmetic with more operators is taken for a mistake; each makes the tree deeper.
+/// More arithmetic operators and keys inside of values are taken for a mistake; each makes the tree deeper.
 const OPERATORS_MAX: usize = 32;
 
 /// Words that are no names.
@@ -32,6 +33,9 @@ pub(super) enum Node {
     Bytes(Vec<u8>),
     Enum(String),
     List(Vec<Expr>),
+    Map(Vec<(String, Expr)>),
+    /// An element of a function's result.
+    Index(Box<Expr>, Box<Expr>),
     Path(Vec<Segment>),
     Call(String, Vec<Expr>),
     Math(MathOp, Box<Expr>, Box<Expr>),
@@ -48,22 +52,14 @@ pub(super) struct Segment {
     pub(super) keys: Vec<Expr>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum MathOp {
-    Add,
-    Subtract,
-    Multiply,
-    Divide,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum CompareOp {
-    Eq,
-    Ne,
-    Lt,
-    Le,
-    Gt,
-    Ge,
+impl Expr {
+    /// The arguments of a call; none of anything else.
+    pub(super) fn arguments(&self) -> &[Expr] {
+        match &self.node {
+            Node::Call(_, arguments) => arguments,
+            _ => &[],
+        }
+    }
 }
 
 /// Parses a whole condition.
@@ -118,6 +114,15 @@ impl Parser {
 
     fn unexpected(&self, expected: &str) -> OttlError {
         unexpected(&self.tokens[self.next], expected)
+    }
+
+    fn count_operator(&mut self) -> Result<(), OttlError> {
+        self.operators += 1;
+        if self.operators > OPERATORS_MAX {
+            let message = format!("more than {OPERATORS_MAX} arithmetic operators and keys inside of values");
+            return Err(OttlError::new(self.offset(), message));
+        }
+        Ok(())
     }
 
     /// Parses something that may contain itself.
@@ -199,11 +204,7 @@ impl Parser {
     ) -> Result<Expr, OttlError> {
         let mut left = operand(self)?;
         while let Some((_, op)) = operators.iter().find(|(symbol, _)| self.accept_symbol(symbol)) {
-            self.operators += 1;
-            if self.operators > OPERATORS_MAX {
-                let message = format!("arithmetic with more than {OPERATORS_MAX} operators");
-                return Err(OttlError::new(self.offset(), message));
-            }
+            self.count_operator()?;
             let right = operand(self)?;
             left = Expr { offset: left.offset, node: Node::Math(*op, Box::new(left), Box::new(right)) };
         }
@@ -219,6 +220,13 @@ impl Parser {
                 return Ok(inner);
             }
             Token::Symbol("[") => Node::List(self.list("]")?),
+            Token::Symbol("{") => Node::Map(self.map()?),
+            // A sign that is not part of a number.
+            Token::Symbol("-") => {
+                let inner = self.nested(Self::primary)?;
+                let zero = Expr { offset: placed.offset, node: Node::Int(0) };
+                Node::Math(MathOp::Subtract, Box::new(zero), Box::new(inner))
+            }
             Token::Int(value) => Node::Int(value),
             Token::Double(value) => Node::Double(value),
             Token::Bytes(bytes) => Node::Bytes(bytes),
@@ -239,11 +247,11 @@ impl Parser {
         }
         if self.accept_symbol("(") {
             let arguments = self.list(")")?;
-            if *self.peek() == Token::Symbol("[") {
-                let message = "the result of a function cannot be indexed";
-                return Err(OttlError::new(self.offset(), message));
+            let mut call = Node::Call(word, arguments);
+            for key in self.keys(0)? {
+                call = Node::Index(Box::new(Expr { offset, node: call }), Box::new(key));
             }
-            return Ok(Node::Call(word, arguments));
+            return Ok(call);
         }
         if word.starts_with(|c: char| c.is_ascii_uppercase()) {
             return Ok(Node::Enum(word));
@@ -286,12 +294,43 @@ impl Parser {
             let message = format!("{} in a path; paths are lower case", super::lexer::quote(&name));
             return Err(OttlError::new(offset, message));
         }
+        let keys = self.keys(1)?;
+        Ok(Segment { name, keys })
+    }
+
+    /// Keys in brackets; those behind the first `free` ones look inside of a value.
+    fn keys(&mut self, free: usize) -> Result<Vec<Expr>, OttlError> {
         let mut keys = Vec::new();
         while self.accept_symbol("[") {
+            if keys.len() >= free {
+                self.count_operator()?;
+            }
             keys.push(self.nested(Self::sum)?);
             self.expect_symbol("]")?;
         }
-        Ok(Segment { name, keys })
+        Ok(keys)
+    }
+
+    /// The entries of a map up to its brace, which is taken as well.
+    fn map(&mut self) -> Result<Vec<(String, Expr)>, OttlError> {
+        let mut entries = Vec::new();
+        if self.accept_symbol("}") {
+            return Ok(entries);
+        }
+        loop {
+            let placed = self.take();
+            let Token::Text(key) = placed.token else {
+                return Err(unexpected(&placed, "a key in double quotes"));
+            };
+            self.expect_symbol(":")?;
+            entries.push((key, self.nested(Self::or)?));
+            if self.accept_symbol("}") {
+                return Ok(entries);
+            }
+            if !self.accept_symbol(",") {
+                return Err(self.unexpected("`,` or `}`"));
+            }
+        }
     }
 }
 

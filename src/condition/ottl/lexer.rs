@@ -29,7 +29,11 @@ pub(super) struct Placed {
 }
 
 /// Longest first.
-const SYMBOLS: [&str; 17] = ["==", "!=", ">=", "<=", ">", "<", "(", ")", "[", "]", ",", ".", "+", "-", "*", "/", "="];
+const SYMBOLS: [&str; 20] =
+    ["==", "!=", ">=", "<=", ">", "<", "(", ")", "[", "]", "{", "}", ",", ".", ":", "+", "-", "*", "/", "="];
+
+/// Words that stand between operands.
+const JOINING: [&str; 3] = ["and", "or", "not"];
 
 /// What other languages write, and what OTTL does.
 const FOREIGN: [(&str, &str); 5] = [
@@ -47,7 +51,8 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Placed>, OttlError> {
     loop {
         let rest = &text[offset..];
         offset += rest.len() - rest.trim_start().len();
-        let (token, length) = token(&text[offset..], offset)?;
+        let is_behind_operand = placed.last().is_some_and(|Placed { token, .. }| token.ends_operand());
+        let (token, length) = token(&text[offset..], offset, is_behind_operand)?;
         let end = token == Token::End;
         placed.push(Placed { offset, token });
         if end {
@@ -57,8 +62,8 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Placed>, OttlError> {
     }
 }
 
-/// The token that `rest` begins with, and its length.
-fn token(rest: &str, offset: usize) -> Result<(Token, usize), OttlError> {
+/// The token that `rest` begins with, and its length. Behind an operand a sign is an operator, else a part of its number.
+fn token(rest: &str, offset: usize, is_behind_operand: bool) -> Result<(Token, usize), OttlError> {
     let Some(first) = rest.chars().next() else { return Ok((Token::End, 0)) };
     if first == '"' {
         return string(rest, offset);
@@ -67,7 +72,8 @@ fn token(rest: &str, offset: usize) -> Result<(Token, usize), OttlError> {
         let length = span(rest, |c| c.is_ascii_alphanumeric() || c == b'_');
         return Ok((Token::Word(rest[..length].to_owned()), length));
     }
-    if let Some(length) = number_length(rest) {
+    let is_operator = is_behind_operand && rest.starts_with(['+', '-']);
+    if let Some(length) = number_length(rest).filter(|_| !is_operator) {
         return number(&rest[..length], offset).map(|token| (token, length));
     }
     if let Some(symbol) = SYMBOLS.iter().find(|symbol| rest.starts_with(**symbol)) {
@@ -84,7 +90,6 @@ fn span(text: &str, of_kind: impl Fn(u8) -> bool) -> usize {
 }
 
 /// The length of the number that `rest` begins with: `0x[a-fA-F0-9]+`, `[-+]?\d*\.\d+([eE][-+]?\d+)?` or `[-+]?\d+`.
-/// A sign belongs to the number that follows it, as in OTTL.
 fn number_length(rest: &str) -> Option<usize> {
     let digits = |at: usize| span(&rest[at..], |c| c.is_ascii_digit());
     let sign_at = |at: usize| usize::from(rest[at..].starts_with(['-', '+']));
@@ -189,6 +194,16 @@ pub(super) fn quote(text: &str) -> String {
 }
 
 impl Token {
+    /// A value can end with it.
+    fn ends_operand(&self) -> bool {
+        match self {
+            Token::Word(word) => !JOINING.contains(&word.as_str()),
+            Token::Text(_) | Token::Int(_) | Token::Double(_) | Token::Bytes(_) => true,
+            Token::Symbol(symbol) => [")", "]", "}"].contains(symbol),
+            Token::End => false,
+        }
+    }
+
     /// The token as messages show it.
     pub(super) fn shown(&self) -> String {
         match self {

@@ -1,6 +1,7 @@
 //! Paths (`contexts/ottlspan`, `ottlspanevent`, `ottlscope`, `ottlresource`).
 
 use crate::condition::Field;
+use crate::condition::formula::Owner;
 
 use super::grammar::{Expr, Node, Segment};
 use super::lexer::quote;
@@ -69,15 +70,6 @@ const EVENT: [(&str, Field, View); 3] = [
 /// Words that are more alike than this are suggested, by Jaro-Winkler: a letter or two differ.
 const SIMILAR: f64 = 0.85;
 
-/// Whose field a path is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Owner {
-    Span,
-    Event,
-    Scope,
-    Resource,
-}
-
 impl Owner {
     /// The owner that a path's first name stands for.
     fn of_name(name: &str) -> Option<Self> {
@@ -129,6 +121,19 @@ impl Owner {
 
 /// What a path leads to.
 pub(super) fn measure(path: &[Segment], offset: usize, context: Context) -> Result<Measure, OttlError> {
+    let (_, measure, keys) = place(path, offset, context)?;
+    match keys.first() {
+        None => Ok(measure),
+        Some(key) => Err(OttlError::new(key.offset, "a key inside an attribute's value").beyond_tests()),
+    }
+}
+
+/// What a path leads to, whose it is, and the keys inside of its value.
+pub(super) fn place(
+    path: &[Segment],
+    offset: usize,
+    context: Context,
+) -> Result<(Owner, Measure, Vec<&Expr>), OttlError> {
     let named = match path {
         [first, _, ..] if first.keys.is_empty() => Owner::of_name(&first.name),
         _ => None,
@@ -139,10 +144,11 @@ pub(super) fn measure(path: &[Segment], offset: usize, context: Context) -> Resu
     }
     let name = dotted(rest);
     let keys: Vec<&Expr> = rest.iter().flat_map(|segment| &segment.keys).collect();
-    match (name.as_str(), keys.as_slice()) {
-        ("attributes", [key]) => Ok(Measure::new(owner.attribute(key_text(key)?), View::Attribute)),
-        ("attributes", [_, second, ..]) => Err(OttlError::new(second.offset, "a key inside an attribute's value")
-            .help("conditions look at whole attributes only")),
+    let measure = match (name.as_str(), keys.as_slice()) {
+        ("attributes", [key, inner @ ..]) => {
+            let measure = Measure::new(owner.attribute(key_text(key)?), View::Attribute);
+            return Ok((owner, measure, inner.to_vec()));
+        }
         ("attributes", []) => {
             Err(OttlError::new(offset, "all attributes at once").help("name one: `attributes[\"http.route\"]`"))
         }
@@ -159,7 +165,8 @@ pub(super) fn measure(path: &[Segment], offset: usize, context: Context) -> Resu
             let measure = field.map(|(_, field, view)| Measure::new(field.clone(), *view));
             measure.ok_or_else(|| unknown(path, name, owner, offset))
         }
-    }
+    };
+    Ok((owner, measure?, Vec::new()))
 }
 
 /// The value of an enum.

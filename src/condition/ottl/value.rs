@@ -5,6 +5,8 @@ use crate::condition::Field;
 use super::OttlError;
 use super::answer::Answer;
 use super::grammar::MathOp;
+pub(super) use crate::condition::formula::Constant;
+use crate::condition::formula::{doubles, integers};
 
 /// What an expression stands for.
 #[derive(Clone, Debug)]
@@ -14,20 +16,6 @@ pub(super) enum Operand {
     Field(Measure),
     /// A boolean function.
     Answer(Answer),
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Constant {
-    Nil,
-    Bool(bool),
-    Int(i64),
-    Double(f64),
-    Text(String),
-    Bytes(Vec<u8>),
-    /// Nanoseconds.
-    Duration(i64),
-    /// A trace id or a span id.
-    Id(Vec<u8>),
 }
 
 /// A field, and what OTTL makes of it.
@@ -60,10 +48,6 @@ pub(super) enum View {
     KindText([&'static str; 6]),
     /// `Len()`.
     Length,
-    /// `Int()` of an attribute.
-    ToInt,
-    /// `Double()` of an attribute.
-    ToDouble,
     /// `String()` of an attribute.
     ToText,
 }
@@ -119,8 +103,8 @@ impl View {
         match self {
             View::Attribute => "an attribute",
             View::Text | View::IdText(_) | View::KindText(_) | View::ToText => "a string",
-            View::Integer | View::Quotient(_) | View::Length | View::ToInt => "an integer",
-            View::Ratio(_) | View::ToDouble => "a double",
+            View::Integer | View::Quotient(_) | View::Length => "an integer",
+            View::Ratio(_) => "a double",
             View::Time => "a time",
             View::Duration => "a duration",
             View::Id(_) => "an id",
@@ -158,19 +142,18 @@ pub(super) fn math(op: MathOp, left: Operand, right: Operand, offset: usize) -> 
 }
 
 fn unknown_math(offset: usize) -> OttlError {
-    OttlError::new(offset, "arithmetic that conditions do not understand").help(
-        "understood are `end_time - start_time`, `end_time_unix_nano - start_time_unix_nano`, \
-         integers of a span divided by a positive integer, and constants",
-    )
+    OttlError::new(offset, "arithmetic of fields").beyond_tests()
 }
 
 /// Integers with integers, doubles with doubles, durations with durations, as in OTTL.
 fn constant_math(op: MathOp, left: &Constant, right: &Constant, offset: usize) -> Result<Constant, OttlError> {
     let result = match (op, left, right) {
-        (_, Constant::Int(left), Constant::Int(right)) => integer_math(op, *left, *right).map(Constant::Int),
-        (_, Constant::Double(left), Constant::Double(right)) => double_math(op, *left, *right).map(Constant::Double),
+        (_, Constant::Int(left), Constant::Int(right)) => integers(op, *left, *right).map(Constant::Int),
+        (_, Constant::Double(left), Constant::Double(right)) => {
+            doubles(op, *left, *right).filter(|result| result.is_finite()).map(Constant::Double)
+        }
         (MathOp::Add | MathOp::Subtract, Constant::Duration(left), Constant::Duration(right)) => {
-            integer_math(op, *left, *right).map(Constant::Duration)
+            integers(op, *left, *right).map(Constant::Duration)
         }
         _ => {
             let message = format!("arithmetic of {} and {}", left.shown(), right.shown());
@@ -178,23 +161,4 @@ fn constant_math(op: MathOp, left: &Constant, right: &Constant, offset: usize) -
         }
     };
     result.ok_or_else(|| OttlError::new(offset, "arithmetic without a result: too large, or a division by zero"))
-}
-
-fn integer_math(op: MathOp, left: i64, right: i64) -> Option<i64> {
-    match op {
-        MathOp::Add => left.checked_add(right),
-        MathOp::Subtract => left.checked_sub(right),
-        MathOp::Multiply => left.checked_mul(right),
-        MathOp::Divide => left.checked_div(right),
-    }
-}
-
-fn double_math(op: MathOp, left: f64, right: f64) -> Option<f64> {
-    let result = match op {
-        MathOp::Add => left + right,
-        MathOp::Subtract => left - right,
-        MathOp::Multiply => left * right,
-        MathOp::Divide => left / right,
-    };
-    result.is_finite().then_some(result)
 }

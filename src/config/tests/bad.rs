@@ -255,8 +255,8 @@ fn resource() {
             "3:37+1 expected a value, found nothing",
         ),
         (
-            "resource:\n  attributes:\n    - {key: k, action: upsert, value: [1]}\n",
-            "3:39+1 expected a string, a number, true or false, found a list",
+            "resource:\n  attributes:\n    - {key: k, action: upsert, value: [.nan]}\n",
+            "3:39+1 `.nan` is a number that cannot be kept as it is",
         ),
         (
             "resource:\n  attributes:\n    - {key: k, action: upsert, value: 9223372036854775808}\n",

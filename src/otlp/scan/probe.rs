@@ -16,6 +16,8 @@ pub trait Probe {
     fn notes(&self) -> Self::Notes;
     /// Notes an attribute of a resource: once for a `ResourceSpans`, not for each span.
     fn resource_attribute(&self, notes: &mut Self::Notes, key: &[u8], value: AnyValue<'_>);
+    /// Notes a whole `Resource` (empty if there is none) after its attributes: once for a `ResourceSpans`.
+    fn resource(&self, _notes: &mut Self::Notes, _resource: &[u8]) {}
     /// Whether [`Probe::scope`] has anything to note.
     fn asks_of_scopes(&self) -> bool;
     /// Notes an `InstrumentationScope` (empty if there is none): once for a `ScopeSpans`.

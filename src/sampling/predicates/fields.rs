@@ -1,9 +1,10 @@
 //! The values of fields that are no attributes. Absent ones are [`AnyValue::Empty`].
 
 use crate::condition::Field;
+use crate::condition::formula::Source;
 use crate::otlp::scan::SpanFields;
 use crate::otlp::trace_state;
-use crate::otlp::view::{self, AnyValue};
+use crate::otlp::view::{self, AnyValue, Attributes};
 
 /// `Span.events` (trace.proto).
 pub(super) const EVENTS: u32 = 11;
@@ -53,6 +54,53 @@ pub(super) fn of_event<'a>(field: &Field, event: &'a [u8]) -> AnyValue<'a> {
         Field::EventTime => time(time_unix_nano),
         _ => AnyValue::Empty,
     }
+}
+
+/// The fields of a resource, for formulas.
+pub(super) struct ResourceSource<'a>(pub(super) &'a [u8]);
+
+impl Source for ResourceSource<'_> {
+    fn value(&self, field: &Field) -> AnyValue<'_> {
+        match field {
+            Field::ResourceAttribute(key) => first(Attributes::of_resource(self.0), key),
+            _ => AnyValue::Empty,
+        }
+    }
+}
+
+/// The fields of a scope, for formulas.
+pub(super) struct ScopeSource<'a>(pub(super) &'a [u8]);
+
+impl Source for ScopeSource<'_> {
+    fn value(&self, field: &Field) -> AnyValue<'_> {
+        match field {
+            Field::ScopeAttribute(key) => first(Attributes::of_scope(self.0), key),
+            field => of_scope(field, self.0),
+        }
+    }
+}
+
+/// The fields of a span or of one of its events, for formulas.
+pub(super) struct SpanSource<'a> {
+    pub(super) span: &'a SpanFields<'a>,
+    pub(super) event: Option<&'a [u8]>,
+}
+
+impl Source for SpanSource<'_> {
+    fn value(&self, field: &Field) -> AnyValue<'_> {
+        let event = self.event.unwrap_or_default();
+        match field {
+            Field::SpanAttribute(key) => first(Attributes::of_span(self.span.message), key),
+            Field::EventAttribute(key) => first(Attributes::of_event(event), key),
+            Field::EventName | Field::EventTime => of_event(field, event),
+            field => of_span(field, self.span),
+        }
+    }
+}
+
+/// The value of a key; of several the first.
+fn first<'a>(attributes: Attributes<'a>, key: &str) -> AnyValue<'a> {
+    attributes.iter().find(|(known, _)| *known == key.as_bytes()).map_or(AnyValue::Empty, |(_, value)| value)
 }
 
 /// A time; those behind the year 2262 are as large as an integer can be.

@@ -1,5 +1,6 @@
 //! Conditions for a request: made of what stands in it, so that some hold and some do not.
 
+use crate::condition::formula::{CompareOp, Constant, FieldType, Formula, Function, Owner, Term};
 use crate::condition::{Bound, Check, Condition, Field, Number, Pattern, Range, ValueType};
 use crate::otlp::reference::{KeyValue, Request, Value};
 
@@ -64,7 +65,8 @@ impl Generator {
     fn condition(&mut self, depth: u32, in_event: bool) -> Condition {
         let kinds = if depth == 0 { 6 } else { 12 };
         match self.below(kinds) {
-            0..6 => self.test(in_event),
+            0..5 => self.test(in_event),
+            5 => self.formula(in_event),
             6 => Condition::Constant(self.below(2) == 0),
             7 => Condition::Not(Box::new(self.condition(depth - 1, in_event))),
             8 => Condition::All(self.parts(depth, in_event)),
@@ -75,6 +77,52 @@ impl Generator {
 
     fn parts(&mut self, depth: u32, in_event: bool) -> Vec<Condition> {
         (0..self.below(SUBTREES_MAX + 1)).map(|_| self.condition(depth - 1, in_event)).collect()
+    }
+
+    /// A comparison of two fields, or of what is made of them.
+    fn formula(&mut self, in_event: bool) -> Condition {
+        let owners: &[Owner] =
+            if in_event { &[Owner::Event] } else { &[Owner::Resource, Owner::Scope, Owner::Span, Owner::Span] };
+        let owner = self.one_of(owners);
+        let (left, right) = (self.term(owner), self.term(owner));
+        let (left, right) = (Box::new(left), Box::new(right));
+        let term = match self.below(4) {
+            0 => Term::Call(Function::ContainsValue, vec![*left, *right]),
+            1 => Term::Call(Function::IsEmpty, vec![*left]),
+            _ => {
+                let op = self.one_of(&[CompareOp::Eq, CompareOp::Ne, CompareOp::Lt, CompareOp::Ge]);
+                Term::Compare(op, left, right)
+            }
+        };
+        Condition::Formula(Box::new(Formula { owner, term, expected: self.below(2) == 0 }))
+    }
+
+    fn term(&mut self, owner: Owner) -> Term {
+        let key = self.one_of(&self.keys.clone());
+        let (field, field_type) = match (owner, self.below(3)) {
+            (Owner::Resource, _) => (Field::ResourceAttribute(key), FieldType::Attribute),
+            (Owner::Scope, 0) => (Field::ScopeName, FieldType::Text),
+            (Owner::Scope, _) => (Field::ScopeAttribute(key), FieldType::Attribute),
+            (Owner::Span | Owner::Event, 0) => self.one_of(&[
+                (Field::Name, FieldType::Text),
+                (Field::Kind, FieldType::Int),
+                (Field::StartTime, FieldType::UnixNano),
+                (Field::ParentSpanId, FieldType::Id(8)),
+            ]),
+            (Owner::Span, _) => (Field::SpanAttribute(key), FieldType::Attribute),
+            (Owner::Event, _) => (Field::EventAttribute(key), FieldType::Attribute),
+        };
+        let term = Term::Field(field, field_type);
+        match self.below(6) {
+            0 => Term::Element(Box::new(term), 0),
+            1 => Term::Key(Box::new(term), self.one_of(&self.keys.clone())),
+            2 => Term::Call(Function::Len, vec![term]),
+            3 => Term::Call(
+                Function::Concat,
+                vec![Term::List(vec![term.clone(), term]), Term::Constant(Constant::Text("a".into()))],
+            ),
+            _ => term,
+        }
     }
 
     fn test(&mut self, in_event: bool) -> Condition {

@@ -7,6 +7,7 @@ use opentelemetry_proto::tonic::trace::v1::span::Event;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 use prost::Message;
 
+use crate::condition::formula::EncodedFields;
 use crate::condition::{Check, Condition, Field, Test};
 use crate::otlp::view;
 
@@ -36,6 +37,11 @@ impl Sample {
             Condition::All(parts) => parts.iter().all(|part| self.holds(part, event)),
             Condition::Any(parts) => parts.iter().any(|part| self.holds(part, event)),
             Condition::AnyEvent(inner) => self.span.events.iter().any(|event| self.holds(inner, Some(event))),
+            Condition::Formula(formula) => {
+                let fields = formula.term.fields().into_iter();
+                let encoded = |field: &Field| AnyValue { value: self.value(field, event) }.encode_to_vec();
+                formula.holds(&EncodedFields(fields.map(|field| (field.clone(), encoded(field))).collect()))
+            }
         }
     }
 

@@ -57,7 +57,7 @@ fn documented_errors() {
 fn every_function_is_known_and_documented() {
     for name in super::super::function::NAMES {
         assert!(DOCUMENT.contains(&format!("`{name}")), "{name}");
-        let error = span_condition(&format!("{name}(1, 2, 3)")).unwrap_err();
+        let error = span_condition(&format!("{name}(1, 2, 3, 4)")).unwrap_err();
         assert!(error.message.contains(" takes "), "{name}: {error}");
     }
 }

@@ -26,7 +26,9 @@ enum Val {
     Text(String),
     Bytes(Vec<u8>),
     List(Vec<Val>),
-    Map(usize),
+    Map(Vec<(String, Val)>),
+    /// A time as an integer that is not set.
+    Unset,
     Time(i64),
     Duration(i64),
     Id(Vec<u8>),
@@ -59,6 +61,8 @@ fn joined(parts: &[Expr], sample: &Sample, decisive: bool) -> Evaluated<bool> {
 }
 
 fn compare(a: &Val, b: &Val, op: CompareOp) -> bool {
+    let set = |value: &Val| if *value == Val::Unset { Val::Int(0) } else { value.clone() };
+    let (a, b) = (&set(a), &set(b));
     let order = match (a, b) {
         (Val::Bool(a), Val::Bool(b)) => a.partial_cmp(b),
         (Val::Int(a), Val::Int(b)) | (Val::Time(a), Val::Time(b)) | (Val::Duration(a), Val::Duration(b)) => {
@@ -98,7 +102,15 @@ fn value(expr: &Expr, sample: &Sample) -> Evaluated<Val> {
         Node::Bytes(bytes) => Val::Bytes(bytes.clone()),
         Node::Enum(name) => Val::Int(if name == "STATUS_CODE_ERROR" { 2 } else { 3 }),
         Node::List(values) => Val::List(values.iter().map(|item| value(item, sample)).collect::<Option<_>>()?),
-        Node::Path(path) => field(path, sample),
+        Node::Map(entries) => {
+            let entries = entries.iter().map(|(key, term)| Some((key.clone(), value(term, sample)?)));
+            Val::Map(entries.collect::<Option<_>>()?)
+        }
+        Node::Index(inner, key) => return inside(value(inner, sample)?, key),
+        Node::Path(path) => {
+            let keys = path.iter().flat_map(|segment| &segment.keys).skip(1);
+            return keys.into_iter().try_fold(field(path, sample), inside);
+        }
         Node::Call(name, arguments) => {
             let arguments: Option<Vec<Val>> = arguments.iter().map(|argument| value(argument, sample)).collect();
             return call(name, &arguments?, sample);
@@ -108,16 +120,40 @@ fn value(expr: &Expr, sample: &Sample) -> Evaluated<Val> {
     })
 }
 
+/// The value under a key, or an element of a list. Keys of nothing are nothing.
+fn inside(value: Val, key: &Expr) -> Evaluated<Val> {
+    match (value, &key.node) {
+        (Val::Nil, _) => Some(Val::Nil),
+        (Val::Map(map), Node::Text(key)) => {
+            Some(map.into_iter().find(|(own, _)| own == key).map_or(Val::Nil, |(_, value)| value))
+        }
+        (Val::List(list), Node::Int(index)) => list.into_iter().nth(*index as usize),
+        _ => None,
+    }
+}
+
 fn math(op: MathOp, left: &Val, right: &Val) -> Evaluated<Val> {
     match (op, left, right) {
         // A time that is not set has no duration: this is ours, the Collector has 1970.
-        (MathOp::Subtract, Val::Time(0) | Val::Int(0), Val::Time(_) | Val::Int(_))
-        | (MathOp::Subtract, Val::Time(_) | Val::Int(_), Val::Time(0) | Val::Int(0)) => Some(Val::Nil),
+        (_, Val::Time(0) | Val::Unset, _) | (_, _, Val::Time(0) | Val::Unset) => Some(Val::Nil),
+        (MathOp::Divide, Val::Nil, Val::Int(1000)) => Some(Val::Nil),
         (MathOp::Subtract, Val::Time(end), Val::Time(start)) => Some(Val::Duration(end - start)),
-        (MathOp::Subtract, Val::Int(end), Val::Int(start)) => Some(Val::Int(end - start)),
-        (MathOp::Divide, Val::Int(value), Val::Int(divisor)) => Some(Val::Int(value / divisor)),
-        (_, Val::Nil, _) => Some(Val::Nil),
-        _ => None,
+        (MathOp::Add, Val::Time(time), Val::Duration(by)) => Some(Val::Time(time + by)),
+        (MathOp::Divide, Val::Int(_), Val::Int(0)) => None,
+        (MathOp::Add, Val::Int(left), Val::Int(right)) => Some(Val::Int(left + right)),
+        (MathOp::Subtract, Val::Int(left), Val::Int(right)) => Some(Val::Int(left - right)),
+        (MathOp::Multiply, Val::Int(left), Val::Int(right)) => Some(Val::Int(left * right)),
+        (MathOp::Divide, Val::Int(left), Val::Int(right)) => Some(Val::Int(left / right)),
+        _ => {
+            let (left, right) = (double(left)?, double(right)?);
+            Some(Val::Double(match op {
+                MathOp::Add => left + right,
+                MathOp::Subtract => left - right,
+                MathOp::Multiply => left * right,
+                MathOp::Divide if right == 0.0 => return None,
+                MathOp::Divide => left / right,
+            }))
+        }
     }
 }
 
@@ -143,13 +179,17 @@ fn field(path: &[Segment], sample: &Sample) -> Val {
         ("flags", _) => Val::Int(span.flags.into()),
         ("start_time", _) => Val::Time(span.start_time_unix_nano as i64),
         ("end_time", _) => Val::Time(span.end_time_unix_nano as i64),
-        ("start_time_unix_nano", _) => Val::Int(span.start_time_unix_nano as i64),
-        ("end_time_unix_nano", _) => Val::Int(span.end_time_unix_nano as i64),
+        ("start_time_unix_nano", _) => unix_nano(span.start_time_unix_nano),
+        ("end_time_unix_nano", _) => unix_nano(span.end_time_unix_nano),
         ("parent_span_id", _) => Val::Id(parent(span)),
         ("parent_span_id.string", _) => Val::Text(parent(span).iter().map(|byte| format!("{byte:02x}")).collect()),
         ("scope.name", _) => Val::Text(sample.scope.name.clone()),
         (other, _) => panic!("{other}"),
     }
+}
+
+fn unix_nano(time: u64) -> Val {
+    if time == 0 { Val::Unset } else { Val::Int(time as i64) }
 }
 
 /// The Collector's ids are arrays.
@@ -169,7 +209,10 @@ fn val(value: Value) -> Val {
         Value::ArrayValue(list) => {
             Val::List(list.values.into_iter().map(|item| item.value.map_or(Val::Nil, val)).collect())
         }
-        Value::KvlistValue(map) => Val::Map(map.values.len()),
+        Value::KvlistValue(map) => {
+            let entry = |entry: KeyValue| (entry.key, entry.value.and_then(|value| value.value).map_or(Val::Nil, val));
+            Val::Map(map.values.into_iter().map(entry).collect())
+        }
         Value::StringValueStrindex(_) => Val::Nil,
     }
 }
@@ -182,6 +225,12 @@ fn call(name: &str, arguments: &[Val], sample: &Sample) -> Evaluated<Val> {
         }
         ("HasPrefix", [Val::Text(text), Val::Text(part)]) => boolean(text.starts_with(part)),
         ("HasSuffix", [Val::Text(text), Val::Text(part)]) => boolean(text.ends_with(part)),
+        // Lists and maps are not looked for among others: this is ours.
+        ("ContainsValue" | "Index", [Val::List(list), Val::List(_) | Val::Map(_)])
+            if list.iter().any(|element| matches!(element, Val::List(_) | Val::Map(_))) =>
+        {
+            None
+        }
         ("ContainsValue", [Val::List(list), item]) => {
             boolean(list.iter().any(|element| compare(element, item, CompareOp::Eq)))
         }
@@ -195,21 +244,69 @@ fn call(name: &str, arguments: &[Val], sample: &Sample) -> Evaluated<Val> {
         ("Len", [Val::Text(text)]) => Some(Val::Int(text.len() as i64)),
         ("Len", [Val::Bytes(bytes)]) => Some(Val::Int(bytes.len() as i64)),
         ("Len", [Val::List(list)]) => Some(Val::Int(list.len() as i64)),
-        ("Len", [Val::Map(entries)]) => Some(Val::Int(*entries as i64)),
+        ("Len", [Val::Map(entries)]) => Some(Val::Int(entries.len() as i64)),
         ("Int", [value]) => Some(match value {
-            Val::Int(_) => value.clone(),
+            Val::Nil | Val::Int(_) => value.clone(),
             Val::Double(value) => Val::Int(*value as i64),
             Val::Bool(value) => Val::Int(i64::from(*value)),
-            // A string with a fraction is nil in the Collector and cut here.
-            Val::Text(text) => text.parse().map_or(Val::Nil, |value: f64| Val::Int(value as i64)),
-            _ => Val::Nil,
+            Val::Text(text) => Val::Int(text.parse().ok()?),
+            _ => return None,
         }),
         ("Double", [value]) => Some(match value {
-            Val::Int(_) | Val::Double(_) => double(value).map_or(Val::Nil, Val::Double),
+            Val::Nil => Val::Nil,
+            Val::Int(_) | Val::Double(_) => Val::Double(double(value)?),
             Val::Bool(value) => Val::Double(f64::from(u8::from(*value))),
-            Val::Text(text) => text.parse().map_or(Val::Nil, Val::Double),
-            _ => Val::Nil,
+            Val::Text(text) => Val::Double(text.parse().ok()?),
+            _ => return None,
         }),
+        ("Bool", [value]) => Some(match value {
+            Val::Nil | Val::Bool(_) => value.clone(),
+            Val::Int(value) => Val::Bool(*value != 0),
+            Val::Double(value) => Val::Bool(*value != 0.0),
+            Val::Text(text) if text == "1" || text == "true" => Val::Bool(true),
+            _ => return None,
+        }),
+        ("Coalesce", [Val::List(list)]) => {
+            Some(list.iter().find(|value| **value != Val::Nil).cloned().unwrap_or(Val::Nil))
+        }
+        ("Concat", [Val::List(list), Val::Text(delimiter)]) => {
+            let part = |value: &Val| if *value == Val::Nil { Some("<nil>".to_owned()) } else { text(value) };
+            let parts: Option<Vec<String>> = list.iter().map(part).collect();
+            Some(Val::Text(parts?.join(delimiter)))
+        }
+        ("Split", [Val::Text(whole), Val::Text(delimiter)]) => {
+            let pieces: Vec<&str> = match delimiter.as_str() {
+                "" => whole.split("").filter(|piece| !piece.is_empty()).collect(),
+                delimiter => whole.split(delimiter).collect(),
+            };
+            Some(Val::List(pieces.into_iter().map(|piece| Val::Text(piece.to_owned())).collect()))
+        }
+        ("Substring", [Val::Text(whole), Val::Int(start), Val::Int(length)]) => {
+            Some(Val::Text(whole.get(*start as usize..(start + length) as usize)?.to_owned()))
+        }
+        ("ToUpperCase", [Val::Text(text)]) => Some(Val::Text(text.to_uppercase())),
+        ("Trim", [Val::Text(text), Val::Text(cut)]) => {
+            Some(Val::Text(text.trim_matches(|c| cut.contains(c)).to_owned()))
+        }
+        ("TrimPrefix", [Val::Text(text), Val::Text(part)]) => {
+            Some(Val::Text(text.strip_prefix(part.as_str()).unwrap_or(text).to_owned()))
+        }
+        ("Index", [Val::Text(text), Val::Text(part)]) => {
+            Some(Val::Int(text.find(part.as_str()).map_or(-1, |at| at as i64)))
+        }
+        ("Index", [Val::List(list), item]) => {
+            let at = list.iter().position(|element| compare(element, item, CompareOp::Eq));
+            Some(Val::Int(at.map_or(-1, |at| at as i64)))
+        }
+        ("IsEmpty", [value]) => boolean(match value {
+            Val::Nil | Val::Bool(false) | Val::Int(0) => true,
+            Val::Double(value) => *value == 0.0,
+            Val::Text(text) => text.is_empty(),
+            Val::List(list) => list.is_empty(),
+            Val::Map(map) => map.is_empty(),
+            _ => false,
+        }),
+        ("UnixMicro", [Val::Time(time)]) => Some(Val::Int(time / 1000)),
         ("String", [value]) => Some(text(value).map_or(Val::Nil, Val::Text)),
         ("Duration", [Val::Text(text)]) => Some(Val::Duration(text.strip_suffix("ns")?.parse().unwrap())),
         ("SpanID", [Val::Bytes(bytes)]) => Some(Val::Id(bytes.clone())),
@@ -231,6 +328,60 @@ fn text(value: &Val) -> Option<String> {
         Val::Double(value) => Some(value.to_string()),
         _ => None,
     }
+}
+
+/// Conditions that tests of single fields cannot say.
+fn general() -> impl Strategy<Value = String> {
+    const OTHER_FIELDS: [&str; 4] = [r#"attributes["b"]"#, "name", "kind", "status.message"];
+    const SPANS: [&str; 2] = [r#"attributes["a"]"#, r#"attributes["b"]"#];
+    const SUMS: [&str; 5] = ["+", "-", "*", "/", "+ kind *"];
+    const INSIDE: [&str; 4] =
+        [r#"attributes["a"]["k"]"#, r#"attributes["a"][0]"#, r#"attributes["b"][1]"#, r#"attributes["b"]["k"]["j"]"#];
+    const CONSTANTS: [&str; 6] = ["1", "0.5", "\"a\"", "true", "nil", "attributes[\"b\"]"];
+    const LITERALS: [&str; 5] = ["[1]", r#"["a", 1]"#, r#"{"k": 1}"#, "{}", r#"[attributes["b"]]"#];
+    const MADE: [&str; 9] = [
+        r#"Concat([name, attributes["a"]], "b")"#,
+        r#"Split(name, "b")[0]"#,
+        r#"Split(attributes["a"], "")[1]"#,
+        "ToUpperCase(name)",
+        r#"Substring(attributes["a"], 0, 1)"#,
+        r#"Trim(name, "b")"#,
+        r#"TrimPrefix(name, attributes["a"])"#,
+        r#"Coalesce([attributes["a"], name])"#,
+        "String(kind)",
+    ];
+    const NUMBERS_MADE: [&str; 8] = [
+        r#"Index(name, attributes["a"])"#,
+        r#"Index(attributes["a"], attributes["b"])"#,
+        r#"Len(Split(attributes["a"], ""))"#,
+        r#"Int(attributes["a"]["k"])"#,
+        r#"Double(attributes["a"][0])"#,
+        "UnixMicro(end_time)",
+        r#"-attributes["a"]"#,
+        "end_time_unix_nano - 1",
+    ];
+    const BOOLEANS: [&str; 9] = [
+        r#"IsEmpty(attributes["a"])"#,
+        "IsEmpty(name)",
+        r#"HasPrefix(name, attributes["a"])"#,
+        r#"ContainsValue(Split(name, "b"), attributes["a"])"#,
+        r#"ContainsValue(attributes["a"], attributes["b"])"#,
+        r#"Bool(attributes["a"]) == true"#,
+        r#"IsMatch(Concat([name, kind], ""), "a1$")"#,
+        r#"IsMatch(status.code, "2")"#,
+        r#"end_time > start_time + Duration("500ns")"#,
+    ];
+    prop_oneof![
+        2 => filled("{0} {1} {2}", &SPANS, &OPERATORS, &OTHER_FIELDS),
+        2 => filled("attributes[\"a\"] {0} attributes[\"b\"] {1} {2}", &SUMS, &OPERATORS, &NUMBERS),
+        2 => filled("{0} {1} {2}", &INSIDE, &EQUALITY, &CONSTANTS),
+        1 => filled("{0} {1} {2}", &LITERALS, &EQUALITY, &SPANS),
+        2 => filled("{0} {1} \"{2}\"", &STRINGS, &OPERATORS, &TEXTS),
+        1 => filled("{0}(attributes[\"a\"]) {1} nil{2}", &["Int", "Double", "String"], &EQUALITY, &[""]),
+        3 => filled("{0} {1} \"{2}\"", &MADE, &OPERATORS, &TEXTS),
+        2 => filled("{0} {1} {2}", &NUMBERS_MADE, &OPERATORS, &NUMBERS),
+        2 => filled("{0}{1}{2}", &BOOLEANS, &[""], &[""]),
+    ]
 }
 
 const OPERATORS: [&str; 6] = ["==", "!=", "<", "<=", ">", ">="];
@@ -299,7 +450,7 @@ fn single() -> impl Strategy<Value = String> {
 }
 
 fn condition() -> impl Strategy<Value = String> {
-    single().prop_recursive(3, 12, 3, |inner| {
+    prop_oneof![single(), general()].prop_recursive(3, 12, 3, |inner| {
         prop_oneof![
             inner.clone().prop_map(|inner| format!("not ({inner})")),
             vec(inner.clone(), 2..4).prop_map(|parts| format!("({})", parts.join(" and "))),
@@ -325,7 +476,11 @@ fn attribute_value() -> impl Strategy<Value = Option<Value>> {
         6 => simple_value().prop_map(Some),
         2 => vec(simple_value().prop_map(any_value), 0..3)
             .prop_map(|values| Some(Value::ArrayValue(ArrayValue { values }))),
-        1 => Just(Some(Value::KvlistValue(KeyValueList { values: vec![KeyValue::default()] }))),
+        1 => simple_value().prop_map(|value| {
+            let value = Some(AnyValue { value: Some(value) });
+            let values = vec![KeyValue { key: "k".to_owned(), value, ..KeyValue::default() }];
+            Some(Value::KvlistValue(KeyValueList { values }))
+        }),
     ]
 }
 

@@ -1,0 +1,398 @@
+//! What single tests cannot say, as a [`Formula`]: several fields, arithmetic, keys inside of values, and functions of
+//! functions. Types that are known beforehand are checked here, so that a comparison that always has the same answer is
+//! an error, as it is for tests.
+
+use crate::condition::formula::{CompareOp, Constant, FieldType, Formula, Function, MathOp, Owner, Term, TimePart};
+use crate::condition::{Condition, Field, Pattern, ValueType};
+
+use super::answer::Answer;
+use super::compile::operand;
+use super::grammar::{Expr, Node, Segment};
+use super::path;
+use super::value::{Operand, View};
+use super::{Context, OttlError};
+
+/// The type of a term, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Any,
+    Nil,
+    Bool,
+    Int,
+    Double,
+    Text,
+    Bytes,
+    List,
+    Map,
+    Time,
+    Duration,
+    Id,
+}
+
+impl Kind {
+    fn shown(self) -> &'static str {
+        match self {
+            Kind::Any => "an attribute",
+            Kind::Nil => "nil",
+            Kind::Bool => "a boolean",
+            Kind::Int => "an integer",
+            Kind::Double => "a double",
+            Kind::Text => "a string",
+            Kind::Bytes => "bytes",
+            Kind::List => "a list",
+            Kind::Map => "a map",
+            Kind::Time => "a time",
+            Kind::Duration => "a duration",
+            Kind::Id => "an id",
+        }
+    }
+
+    fn is_number(self) -> bool {
+        matches!(self, Kind::Int | Kind::Double)
+    }
+
+    fn has_order(self) -> bool {
+        !matches!(self, Kind::Nil | Kind::List | Kind::Map | Kind::Id)
+    }
+}
+
+/// A term with what is known of it.
+struct Typed {
+    term: Term,
+    kind: Kind,
+    /// It may be nil.
+    nullable: bool,
+}
+
+impl Typed {
+    fn new(term: Term, kind: Kind) -> Self {
+        Typed { term, kind, nullable: kind == Kind::Any }
+    }
+
+    fn nullable(term: Term, kind: Kind) -> Self {
+        Typed { term, kind, nullable: true }
+    }
+}
+
+/// An expression that must be true or false, as a formula.
+pub(super) fn answer(expr: &Expr, context: Context) -> Result<Answer, OttlError> {
+    let mut builder = Builder { context, owner: None };
+    let Typed { term, kind, .. } = builder.term(expr)?;
+    if !matches!(kind, Kind::Bool | Kind::Any) {
+        let message = format!("{} alone is neither true nor false", kind.shown());
+        return Err(OttlError::new(expr.offset, message).help("compare it with something"));
+    }
+    let owner = builder.owner.ok_or_else(|| {
+        OttlError::new(expr.offset, "a condition without a path").help("compare a path with a constant")
+    })?;
+    let formula = |expected| Condition::Formula(Box::new(Formula { owner, term: term.clone(), expected }));
+    Ok(Answer { yes: formula(true), no: formula(false) })
+}
+
+struct Builder {
+    context: Context,
+    /// Whose fields have been seen.
+    owner: Option<Owner>,
+}
+
+impl Builder {
+    fn term(&mut self, expr: &Expr) -> Result<Typed, OttlError> {
+        match &expr.node {
+            Node::Path(segments) => self.path(segments, expr.offset),
+            Node::Index(inner, key) => {
+                let inner = self.term(inner)?;
+                index(inner, key)
+            }
+            Node::List(values) => {
+                let terms: Result<Vec<Term>, _> = values.iter().map(|value| Ok(self.term(value)?.term)).collect();
+                Ok(Typed::new(Term::List(terms?), Kind::List))
+            }
+            Node::Map(entries) => {
+                let entries = entries.iter().map(|(key, value)| Ok((key.clone(), self.term(value)?.term)));
+                Ok(Typed::new(Term::Map(entries.collect::<Result<_, OttlError>>()?), Kind::Map))
+            }
+            Node::Math(op, left, right) => self.math(*op, left, right, expr.offset),
+            Node::Compare(op, left, right) => self.compare(*op, left, right),
+            Node::Call(name, arguments) => self.call(expr, name, arguments),
+            Node::Not(_) | Node::And(_) | Node::Or(_) => {
+                Err(OttlError::new(expr.offset, "`and`, `or` or `not` inside of a value")
+                    .help("write it between comparisons"))
+            }
+            _ => self.constant(expr),
+        }
+    }
+
+    fn constant(&self, expr: &Expr) -> Result<Typed, OttlError> {
+        match operand(expr, self.context)? {
+            Operand::Constant(constant) => {
+                let kind = kind_of(&constant);
+                Ok(Typed::new(Term::Constant(constant), kind))
+            }
+            other => Err(OttlError::new(expr.offset, format!("{} in a value", other.shown()))),
+        }
+    }
+
+    fn path(&mut self, segments: &[Segment], offset: usize) -> Result<Typed, OttlError> {
+        let (owner, measure, keys) = path::place(segments, offset, self.context)?;
+        let is_small = !matches!(measure.view, View::Attribute | View::Text);
+        self.owner = Some(self.merged(owner, is_small, offset)?);
+        let (field_type, kind) = match measure.view {
+            View::Text => (FieldType::Text, Kind::Text),
+            View::Integer if is_time(&measure.field) => (FieldType::UnixNano, Kind::Int),
+            View::Integer => (FieldType::Int, Kind::Int),
+            View::Time => (FieldType::Time, Kind::Time),
+            View::Id(length) => (FieldType::Id(length), Kind::Id),
+            View::IdText(length) => (FieldType::IdText(length), Kind::Text),
+            View::KindText(names) => (FieldType::Name(names), Kind::Text),
+            _ => (FieldType::Attribute, Kind::Any),
+        };
+        let whole = Typed::new(Term::Field(measure.field, field_type), kind);
+        keys.into_iter().try_fold(whole, index)
+    }
+
+    /// The owner of the fields so far and of one more. What spans share is read once for all of them, so a formula has
+    /// fields of one owner; beside an event's stand those of its span that have a small and fixed size.
+    fn merged(&self, owner: Owner, is_small: bool, offset: usize) -> Result<Owner, OttlError> {
+        let owner = match (self.context, owner) {
+            (Context::Event, Owner::Span) if is_small => Owner::Event,
+            _ => owner,
+        };
+        match self.owner {
+            Some(other) if other != owner => {
+                let message = format!("fields of {} and of {} in one comparison", shown(other), shown(owner));
+                Err(OttlError::new(offset, message)
+                    .help("compare fields of one and the same; join comparisons by `and` and `or`"))
+            }
+            _ => Ok(owner),
+        }
+    }
+
+    fn math(&mut self, op: MathOp, left: &Expr, right: &Expr, offset: usize) -> Result<Typed, OttlError> {
+        let (left, right) = (self.term(left)?, self.term(right)?);
+        let kind = match (op, left.kind, right.kind) {
+            (_, Kind::Int, Kind::Int) => Kind::Int,
+            (_, a, b) if a.is_number() && b.is_number() => Kind::Double,
+            (MathOp::Subtract, Kind::Time, Kind::Time) => Kind::Duration,
+            (MathOp::Add | MathOp::Subtract, Kind::Time, Kind::Duration)
+            | (MathOp::Add, Kind::Duration, Kind::Time) => Kind::Time,
+            (MathOp::Add | MathOp::Subtract, Kind::Duration, Kind::Duration) => Kind::Duration,
+            (_, Kind::Any, b) if b.is_number() || b == Kind::Any => Kind::Any,
+            (_, a, Kind::Any) if a.is_number() => Kind::Any,
+            (_, a, b) => {
+                let message = format!("arithmetic of {} and {}", a.shown(), b.shown());
+                let help = "numbers go with numbers, durations with durations and times";
+                return Err(OttlError::new(offset, message).help(help));
+            }
+        };
+        Ok(Typed { term: Term::Math(op, Box::new(left.term), Box::new(right.term)), kind, nullable: false })
+    }
+
+    fn compare(&mut self, op: CompareOp, left: &Expr, right: &Expr) -> Result<Typed, OttlError> {
+        let offset = right.offset;
+        let (left, right) = (self.term(left)?, self.term(right)?);
+        let (a, b) = (left.kind, right.kind);
+        let is_same = a == b || a == Kind::Any || b == Kind::Any || (a.is_number() && b.is_number());
+        let is_nil = (a == Kind::Nil && right.nullable) || (b == Kind::Nil && left.nullable);
+        let is_ordered = matches!(op, CompareOp::Eq | CompareOp::Ne) || (a.has_order() && b.has_order());
+        if !(is_same || is_nil) || !is_ordered {
+            let message = format!("{} compared with {}", a.shown(), b.shown());
+            let help = "both must be of one type; lists, maps, ids and nil have no order";
+            return Err(OttlError::new(offset, message).help(help));
+        }
+        Ok(Typed::new(Term::Compare(op, Box::new(left.term), Box::new(right.term)), Kind::Bool))
+    }
+
+    fn call(&mut self, expr: &Expr, name: &str, arguments: &[Expr]) -> Result<Typed, OttlError> {
+        match name {
+            "Duration" | "TraceID" | "SpanID" => return self.constant(expr),
+            "IsRootSpan" => return self.is_root_span(expr),
+            "ConvertCase" => return self.convert_case(expr, arguments),
+            "IsMatch" => return self.is_match(expr, arguments),
+            _ => {}
+        }
+        let signature = signature(name).ok_or_else(|| super::function::unknown(name, expr.offset))?;
+        let Signature { function, kinds, optional, kind } = signature;
+        let terms = self.arguments(expr, name, arguments, kinds, optional)?;
+        let term = Term::Call(function, terms);
+        let is_conversion = matches!(name, "Bool" | "Int" | "Double" | "String");
+        Ok(if is_conversion { Typed::nullable(term, kind) } else { Typed::new(term, kind) })
+    }
+
+    /// The arguments, each of one of its kinds; no kinds: of any. The last `optional` ones may be left out.
+    fn arguments(
+        &mut self,
+        call: &Expr,
+        name: &str,
+        arguments: &[Expr],
+        kinds: &[&[Kind]],
+        optional: usize,
+    ) -> Result<Vec<Term>, OttlError> {
+        if arguments.len() > kinds.len() || arguments.len() + optional < kinds.len() {
+            let message = format!("{name} takes {} arguments, not {}", kinds.len(), arguments.len());
+            return Err(OttlError::new(call.offset, message));
+        }
+        let mut terms = Vec::with_capacity(arguments.len());
+        for (argument, kinds) in arguments.iter().zip(kinds) {
+            let Typed { term, kind, .. } = self.term(argument)?;
+            if !kinds.is_empty() && kind != Kind::Any && !kinds.contains(&kind) {
+                let expected = kinds.first().map_or("", |kind| kind.shown());
+                return Err(OttlError::new(argument.offset, format!("{name} of {}", kind.shown()))
+                    .help(format!("the argument must be {expected}")));
+            }
+            terms.push(term);
+        }
+        Ok(terms)
+    }
+
+    fn is_root_span(&mut self, call: &Expr) -> Result<Typed, OttlError> {
+        self.arguments(call, "IsRootSpan", call.arguments(), &[], 0)?;
+        if self.context == Context::Resource {
+            return Err(OttlError::new(call.offset, "a resource is no span"));
+        }
+        self.owner = Some(self.merged(Owner::Span, true, call.offset)?);
+        let parent = Term::Field(Field::ParentSpanId, FieldType::Id(8));
+        let none = Term::Constant(Constant::Id(vec![0; 8]));
+        Ok(Typed::new(Term::Compare(CompareOp::Eq, Box::new(parent), Box::new(none)), Kind::Bool))
+    }
+
+    fn convert_case(&mut self, call: &Expr, arguments: &[Expr]) -> Result<Typed, OttlError> {
+        let [target, case] = arguments else {
+            let message = format!("ConvertCase takes 2 arguments, not {}", arguments.len());
+            return Err(OttlError::new(call.offset, message));
+        };
+        let function = match super::function::text(case)? {
+            "lower" => Function::ToLowerCase,
+            "upper" => Function::ToUpperCase,
+            _ => {
+                return Err(
+                    OttlError::new(case.offset, "a case that is not understood").help("write \"lower\" or \"upper\"")
+                );
+            }
+        };
+        let terms = self.arguments(call, "ConvertCase", std::slice::from_ref(target), &[&[Kind::Text]], 0)?;
+        Ok(Typed::new(Term::Call(function, terms), Kind::Text))
+    }
+
+    fn is_match(&mut self, call: &Expr, arguments: &[Expr]) -> Result<Typed, OttlError> {
+        let [target, pattern] = arguments else {
+            let message = format!("IsMatch takes 2 arguments, not {}", arguments.len());
+            return Err(OttlError::new(call.offset, message));
+        };
+        let compiled: Pattern = super::function::pattern(pattern)?;
+        let kinds = &[Kind::Text, Kind::Bool, Kind::Int, Kind::Double];
+        let terms = self.arguments(call, "IsMatch", std::slice::from_ref(target), &[kinds], 0)?;
+        Ok(Typed::new(Term::Call(Function::IsMatch(Box::new(compiled)), terms), Kind::Bool))
+    }
+}
+
+/// What a function takes and gives.
+struct Signature {
+    function: Function,
+    /// For each argument the kinds that it may have; none: any.
+    kinds: &'static [&'static [Kind]],
+    /// The number of arguments at the end that may be left out.
+    optional: usize,
+    kind: Kind,
+}
+
+/// The functions with arguments that are terms.
+fn signature(name: &str) -> Option<Signature> {
+    use Kind::{Any, Bool, Bytes, Double, Duration, Int, List, Map, Text, Time};
+    let (function, kinds, kind): (Function, &[&[Kind]], Kind) = match name {
+        "Bool" => (Function::Bool, &[&[Bool, Int, Double, Text]], Bool),
+        "Int" => (Function::Int, &[&[Bool, Int, Double, Text]], Int),
+        "Double" => (Function::Double, &[&[Bool, Int, Double, Text]], Double),
+        "String" => (Function::String, &[&[Bool, Int, Double, Text]], Text),
+        "Coalesce" => (Function::Coalesce, &[&[List]], Any),
+        "Concat" => (Function::Concat, &[&[List], &[Text]], Text),
+        "Split" => (Function::Split, &[&[Text], &[Text]], List),
+        "Substring" => (Function::Substring, &[&[Text], &[Int], &[Int]], Text),
+        "ToLowerCase" => (Function::ToLowerCase, &[&[Text]], Text),
+        "ToUpperCase" => (Function::ToUpperCase, &[&[Text]], Text),
+        "Trim" => (Function::Trim, &[&[Text], &[Text]], Text),
+        "TrimPrefix" => (Function::TrimPrefix, &[&[Text], &[Text]], Text),
+        "TrimSuffix" => (Function::TrimSuffix, &[&[Text], &[Text]], Text),
+        "HasPrefix" => (Function::HasPrefix, &[&[Text], &[Text]], Bool),
+        "HasSuffix" => (Function::HasSuffix, &[&[Text], &[Text]], Bool),
+        "Contains" => (Function::Contains, &[&[Text], &[Text]], Bool),
+        "ContainsValue" => (Function::ContainsValue, &[&[List], &[]], Bool),
+        "Index" => (Function::Index, &[&[Text, List], &[]], Int),
+        "IsEmpty" => (Function::IsEmpty, &[&[]], Bool),
+        "Len" => (Function::Len, &[&[Text, Bytes, List, Map]], Int),
+        "IsString" => (Function::IsType(ValueType::String), &[&[Any]], Bool),
+        "IsBool" => (Function::IsType(ValueType::Bool), &[&[Any]], Bool),
+        "IsInt" => (Function::IsType(ValueType::Int), &[&[Any]], Bool),
+        "IsDouble" => (Function::IsType(ValueType::Double), &[&[Any]], Bool),
+        "IsList" => (Function::IsType(ValueType::List), &[&[Any]], Bool),
+        "IsMap" => (Function::IsType(ValueType::Map), &[&[Any]], Bool),
+        "Nanoseconds" => (Function::DurationParts(1), &[&[Duration]], Int),
+        "Microseconds" => (Function::DurationParts(1_000), &[&[Duration]], Int),
+        "Milliseconds" => (Function::DurationParts(1_000_000), &[&[Duration]], Int),
+        "Seconds" => (Function::DurationRatio(1e9), &[&[Duration]], Double),
+        "Minutes" => (Function::DurationRatio(60e9), &[&[Duration]], Double),
+        "Hours" => (Function::DurationRatio(3600e9), &[&[Duration]], Double),
+        "Year" => (Function::TimePart(TimePart::Year), &[&[Time]], Int),
+        "Month" => (Function::TimePart(TimePart::Month), &[&[Time]], Int),
+        "Day" => (Function::TimePart(TimePart::Day), &[&[Time]], Int),
+        "Weekday" => (Function::TimePart(TimePart::Weekday), &[&[Time]], Int),
+        "Hour" => (Function::TimePart(TimePart::Hour), &[&[Time]], Int),
+        "Minute" => (Function::TimePart(TimePart::Minute), &[&[Time]], Int),
+        "Second" => (Function::TimePart(TimePart::Second), &[&[Time]], Int),
+        "Nanosecond" => (Function::TimePart(TimePart::Nanosecond), &[&[Time]], Int),
+        "UnixNano" => (Function::Unix(1), &[&[Time]], Int),
+        "UnixMicro" => (Function::Unix(1_000), &[&[Time]], Int),
+        "UnixMilli" => (Function::Unix(1_000_000), &[&[Time]], Int),
+        "UnixSeconds" => (Function::Unix(1_000_000_000), &[&[Time]], Int),
+        _ => return None,
+    };
+    Some(Signature { function, kinds, optional: usize::from(name == "Trim"), kind })
+}
+
+/// A value under a key or an index in brackets.
+fn index(inner: Typed, key: &Expr) -> Result<Typed, OttlError> {
+    let term = match &key.node {
+        Node::Text(key_text) if matches!(inner.kind, Kind::Any | Kind::Map) => {
+            Term::Key(Box::new(inner.term), key_text.clone())
+        }
+        Node::Int(number) if matches!(inner.kind, Kind::Any | Kind::List) => {
+            let number = usize::try_from(*number);
+            let number = number.map_err(|_| OttlError::new(key.offset, "an index below 0").help("the first is 0"))?;
+            Term::Element(Box::new(inner.term), number)
+        }
+        Node::Text(_) | Node::Int(_) => {
+            return Err(OttlError::new(key.offset, format!("{} has no such keys", inner.kind.shown()))
+                .help("maps have strings as keys, lists have integers"));
+        }
+        _ => {
+            return Err(OttlError::new(key.offset, "a key that is not a constant")
+                .help("write a string in double quotes or an integer"));
+        }
+    };
+    Ok(Typed::new(term, Kind::Any))
+}
+
+fn is_time(field: &Field) -> bool {
+    matches!(field, Field::StartTime | Field::EndTime | Field::EventTime)
+}
+
+fn shown(owner: Owner) -> &'static str {
+    match owner {
+        Owner::Resource => "a resource",
+        Owner::Scope => "a scope",
+        Owner::Span => "a span",
+        Owner::Event => "an event",
+    }
+}
+
+fn kind_of(constant: &Constant) -> Kind {
+    match constant {
+        Constant::Nil => Kind::Nil,
+        Constant::Bool(_) => Kind::Bool,
+        Constant::Int(_) => Kind::Int,
+        Constant::Double(_) => Kind::Double,
+        Constant::Text(_) => Kind::Text,
+        Constant::Bytes(_) => Kind::Bytes,
+        Constant::Duration(_) => Kind::Duration,
+        Constant::Id(_) => Kind::Id,
+    }
+}
