@@ -40,7 +40,7 @@ struct Mark {
 impl Mark {
     fn read(path: &Path) -> Option<Self> {
         // A pipe of this name would be read for ever.
-        let text = fs::metadata(path).ok().filter(|file| file.is_file()).and_then(|_| fs::read_to_string(path).ok())?;
+        let text = fs::metadata(path).ok().filter(fs::Metadata::is_file).and_then(|_| fs::read_to_string(path).ok())?;
         let mut numbers = text.split_ascii_whitespace().map(str::parse::<u64>);
         let mut next = || numbers.next()?.ok();
         let (first, last, until) = (next()?, next()?, next()?);

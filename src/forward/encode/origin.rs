@@ -121,6 +121,7 @@ fn resource(attributes: &Attributes, raw: &[u8]) -> Vec<u8> {
     out
 }
 
+#[expect(clippy::ptr_arg, reason = "a reference to the contents does not tell whose they are")]
 fn is_owned<T: ToOwned + ?Sized>(message: &Cow<'_, T>) -> bool {
     matches!(message, Cow::Owned(_))
 }

@@ -258,7 +258,8 @@ fn open_with(directory: &Path, plan: impl Fn(&Faults)) -> (Store, Backlog) {
 
 #[test]
 fn a_number_is_never_given_twice_whatever_became_of_the_segments_before() {
-    let spoil: [(&str, fn(&Path)); 4] = [
+    type Spoil = fn(&Path);
+    let spoil: [(&str, Spoil); 4] = [
         ("of another version", |path| overwrite(path, 8)),
         ("foreign", |path| overwrite(path, 0)),
         ("corrupt from its first record on", |path| overwrite(path, format::SEGMENT_HEADER_LEN)),
