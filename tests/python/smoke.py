@@ -169,6 +169,16 @@ def kept_spans(port, trace_id):
     return {span["name"]: span for span in spans} if len(spans) == 2 else None
 
 
+def fate(port, trace_id):
+    """What the page says of a trace that is not stored; None if it is stored."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/traces/{trace_id}", timeout=5):
+            return None
+    except urllib.error.HTTPError as error:
+        assert error.code == 404, error
+        return json.load(error)["fate"]
+
+
 def check_kept(spans, service, policy):
     """Whether the spans say what was sent, and why they were kept."""
     at = f"{service}, {policy}: {json.dumps(spans)}"
@@ -214,7 +224,8 @@ def check_run(binary, folder):
         wait_for("no span pending", KEEP_S, lambda: "spansieve_held_spans{state=\"pending\"} 0" in get(ports["http"], "/metrics"))
         wait_for("the conservation law", KEEP_S, lambda: missing_spans(ports["http"]) == 0)
         for service, ids in sent.items():
-            assert get(ports["page"], f"/api/traces/{ids['healthy']}") is None, f"{service}: the healthy trace was kept"
+            assert fate(ports["page"], ids["healthy"]) == "sampled_out", f"{service}: the healthy trace"
+            assert fate(ports["page"], "f" * 32) == "unknown", f"{service}: a trace that never came"
         assert "OTEL_EXPORTER_OTLP_ENDPOINT" in output(), "the start does not say what to set"
 
 
