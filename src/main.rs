@@ -111,6 +111,15 @@ fn block_on<E: Into<Box<dyn Error>>>(log: &Log, work: impl Future<Output = Resul
     }
 }
 
+/// Takes SIGHUP, whose default action would end the process with all that is pending, and says how to apply a change.
+async fn ignore_hangups(mut hangups: Signal) {
+    while hangups.recv().await.is_some() {
+        tracing::warn!(
+            "SIGHUP is ignored: the configuration is read at the start. To apply a change, restart Spansieve."
+        );
+    }
+}
+
 async fn serve(settings: Settings, demo: bool) -> Result<(), Box<dyn Error>> {
     if demo && (settings.otlp.auth.is_some() || settings.otlp.tls.is_some()) {
         return Err(DEMO_IS_NO_SENDER.into());
