@@ -10,6 +10,8 @@ pub mod cli;
 pub mod cloud_trace;
 pub mod condition;
 pub mod config;
+#[cfg(any(test, fuzzing))]
+pub mod cost;
 pub mod daemon;
 pub mod emulator;
 pub mod export;

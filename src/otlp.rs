@@ -17,6 +17,7 @@ mod schema;
 pub mod text;
 pub mod trace_state;
 pub mod view;
+pub mod visited;
 pub mod wire;
 pub(crate) mod write;
 

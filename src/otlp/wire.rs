@@ -8,6 +8,8 @@ mod tests;
 
 use thiserror::Error;
 
+use super::visited;
+
 /// Messages may nest this deep; prost's limit, and far above what an OTLP sender writes.
 pub const DEPTH_MAX: u32 = 100;
 
@@ -188,6 +190,7 @@ impl<'a> Reader<'a> {
         let len = usize::try_from(self.varint()?).map_err(|_| WireError::Truncated)?;
         let (bytes, rest) = self.rest.split_at_checked(len).ok_or(WireError::Truncated)?;
         self.rest = rest;
+        visited::add(len);
         Ok(bytes)
     }
 
@@ -218,6 +221,7 @@ impl<'a> Reader<'a> {
         match self.rest.split_first() {
             Some((&byte, rest)) if byte < 0x80 => {
                 self.rest = rest;
+                visited::add(1);
                 Ok(u64::from(byte))
             }
             _ => self.long_varint(),
@@ -228,6 +232,7 @@ impl<'a> Reader<'a> {
     fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
         let (bytes, rest) = self.rest.split_first_chunk::<N>().ok_or(WireError::Truncated)?;
         self.rest = rest;
+        visited::add(N);
         Ok(*bytes)
     }
 
@@ -240,6 +245,7 @@ impl<'a> Reader<'a> {
             value |= u64::from(byte & 0x7f) << (7 * i);
             if byte < 0x80 {
                 self.rest = &self.rest[i + 1..];
+                visited::add(i + 1);
                 return Ok(value);
             }
         }

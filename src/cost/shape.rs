@@ -1,0 +1,200 @@
+//! The shape of a request, read from any bytes.
+
+use crate::otlp::write;
+
+/// When spans begin, nanoseconds since 1970.
+pub(super) const BEGIN_UNIX_NANO: u64 = 1_700_000_000_000_000_000;
+
+/// A body has at most so many bytes: enough for hundreds of spans below a hundred KiB of what they share, and few enough that
+/// thousands of shapes can be tried.
+const BODY_BYTES_MAX: usize = 1 << 18;
+
+/// Resources, and scopes below each.
+const GROUPS_MAX: usize = 4;
+
+/// A request: resources with their scopes and spans.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shape {
+    resources: Vec<Resource>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Resource {
+    attributes: Attributes,
+    scopes: Vec<Scope>,
+    /// The resource stands behind its spans.
+    is_last: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Scope {
+    attributes: Attributes,
+    name_len: usize,
+    spans: Spans,
+}
+
+/// What is shared or not: one that is asked for, among others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Attributes {
+    count: usize,
+    value_len: usize,
+    /// The key that policies ask for is missing, first or last.
+    asked: Place,
+    asked_len: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    No,
+    First,
+    Last,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Spans {
+    count: usize,
+    /// Each is of a trace of its own.
+    alone: bool,
+    /// All begin together, so that each may be the one that a key is read from.
+    tied: bool,
+    failed: bool,
+    attributes: Attributes,
+}
+
+/// Takes numbers from bytes; zeros when they are used up.
+struct Source<'a>(std::slice::Iter<'a, u8>);
+
+impl Source<'_> {
+    fn byte(&mut self) -> u8 {
+        self.0.next().copied().unwrap_or(0)
+    }
+
+    /// A number below 2^`bits_max`, all sizes alike: few bits or many.
+    fn size(&mut self, bits_max: u32) -> usize {
+        let bits = u32::from(self.byte()) % (bits_max + 1);
+        let below = usize::from(self.byte()) + 256;
+        (below << bits) >> 9
+    }
+
+    fn attributes(&mut self, count_bits: u32, value_bits: u32) -> Attributes {
+        let asked = [Place::No, Place::First, Place::Last][usize::from(self.byte()) % 3];
+        let asked_len = self.size(value_bits);
+        Attributes { count: self.size(count_bits), value_len: self.size(value_bits), asked, asked_len }
+    }
+}
+
+impl Shape {
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Self {
+        let mut source = Source(bytes.iter());
+        let group_count = |source: &mut Source<'_>| 1 + usize::from(source.byte()) % GROUPS_MAX;
+        let resources = (0..group_count(&mut source)).map(|_| {
+            let attributes = source.attributes(15, 17);
+            let is_last = source.byte() % 2 == 1;
+            let scopes = (0..group_count(&mut source)).map(|_| {
+                let (attributes, name_len) = (source.attributes(15, 17), source.size(17));
+                let (count, flags) = (source.size(11), source.byte());
+                let [alone, tied, failed] = [1, 2, 4].map(|flag| flags & flag != 0);
+                let spans = Spans { count, alone, tied, failed, attributes: source.attributes(6, 10) };
+                Scope { attributes, name_len, spans }
+            });
+            Resource { attributes, scopes: scopes.collect(), is_last }
+        });
+        Shape { resources: resources.collect() }
+    }
+
+    /// The request. What would make it too large is left out: spans last, for each group is to have some.
+    #[must_use]
+    pub fn body(&self) -> Vec<u8> {
+        let mut number = 0;
+        let scopes: usize = self.resources.iter().map(|resource| resource.scopes.len()).sum();
+        // A quarter of its part each for resource and scope, the rest for spans.
+        let part = BODY_BYTES_MAX / scopes;
+        let mut body = Vec::new();
+        for resource in &self.resources {
+            let mut groups = Vec::new();
+            for scope in &resource.scopes {
+                write::message(&mut groups, 2, |out| scope.write(out, part, &mut number));
+            }
+            write::message(&mut body, 1, |out| {
+                let message = |out: &mut Vec<u8>| resource.attributes.write(out, 1, "service.name", part / 4);
+                if resource.is_last {
+                    out.extend_from_slice(&groups);
+                }
+                write::message(out, 1, message);
+                if !resource.is_last {
+                    out.extend_from_slice(&groups);
+                }
+            });
+        }
+        body
+    }
+}
+
+impl Scope {
+    /// Writes a `ScopeSpans`. `number` counts the spans of the request.
+    fn write(&self, out: &mut Vec<u8>, bytes_max: usize, number: &mut u64) {
+        write::message(out, 1, |out| {
+            write::bytes(out, 1, &vec![b'n'; self.name_len.min(bytes_max / 8)]);
+            self.attributes.write(out, 3, "region", bytes_max / 8);
+        });
+        let spans_max = bytes_max / 2;
+        let start = out.len();
+        for _ in 0..self.spans.count.max(1) {
+            *number += 1;
+            write::message(out, 2, |out| self.spans.write(out, *number));
+            if out.len() - start >= spans_max {
+                break;
+            }
+        }
+    }
+}
+
+impl Spans {
+    fn write(&self, out: &mut Vec<u8>, number: u64) {
+        let trace = if self.alone { number } else { 0 };
+        let begin = BEGIN_UNIX_NANO + if self.tied { 0 } else { number };
+        write::bytes(out, 1, &(1 << 127 | u128::from(trace)).to_be_bytes());
+        write::bytes(out, 2, &number.to_be_bytes());
+        write::bytes(out, 5, b"n");
+        for (field, time) in [(7, begin), (8, begin + 1)] {
+            out.push(write::fixed64_key(field));
+            out.extend_from_slice(&time.to_le_bytes());
+        }
+        self.attributes.write(out, 9, "http.route", 1 << 12);
+        if self.failed {
+            write::message(out, 15, |out| write::int(out, 3, 2));
+        }
+    }
+}
+
+impl Attributes {
+    /// Writes attributes as field `number`, `bytes_max` in all: one with the key `asked`, and as small ones as can be.
+    fn write(self, out: &mut Vec<u8>, number: u8, asked: &str, bytes_max: usize) {
+        let text = |out: &mut Vec<u8>, len: usize| {
+            write::message(out, 2, |out| write::bytes(out, 1, &vec![b'v'; len.min(bytes_max / 2)]));
+        };
+        let named = |out: &mut Vec<u8>| {
+            write::message(out, number, |out| {
+                write::bytes(out, 1, asked.as_bytes());
+                text(out, self.asked_len);
+            });
+        };
+        if self.asked == Place::First {
+            named(out);
+        }
+        let start = out.len();
+        for _ in 0..self.count {
+            if out.len() - start >= bytes_max / 2 {
+                break;
+            }
+            match self.value_len {
+                0 => write::bytes(out, number, &[]),
+                len => write::message(out, number, |out| text(out, len)),
+            }
+        }
+        if self.asked == Place::Last {
+            named(out);
+        }
+    }
+}
