@@ -122,7 +122,7 @@ fn summaries(group: &mut BenchmarkGroup<'_, WallTime>, body: &Bytes, result: &mu
         result.facts.sort_by_key(|fact| fact.trace_id);
         report::per_span(group, name, SPAN_COUNT, || {
             for facts in result.facts.chunk_by(|a, b| a.trace_id == b.trace_id) {
-                black_box(policies.summary(facts.iter(), &result.scopes, body));
+                black_box(policies.summary(facts.iter(), result, body));
             }
         });
     }

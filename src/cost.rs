@@ -44,8 +44,9 @@ tail_sampling:
 ";
 const DECISION_WAIT_MS: u64 = 1_000;
 
-/// How often the scan walks over a byte: once for each message that it stands in, and once more for what a policy asks of it.
-const SCAN_FACTOR: u64 = 16;
+/// How often a byte is walked over until its trace is decided: once for each message that it stands in, once more for each key
+/// that a span is asked for, and for the ids when the trace is decided.
+const DECIDED_FACTOR: u64 = 24;
 
 static SETTINGS: LazyLock<TailSampling> = LazyLock::new(|| {
     let Ok(Loaded { settings, .. }) = config::load(POLICIES, &|_| None) else { panic!("a good configuration") };
@@ -70,7 +71,8 @@ pub struct Cost {
 impl Cost {
     /// Panics if the request costs more than its size allows.
     pub fn check(&self) {
-        assert!(self.scan <= SCAN_FACTOR * self.body_bytes, "the scan: {self:?}");
+        let decided = self.scan + self.insert + self.decide;
+        assert!(decided <= DECIDED_FACTOR * self.body_bytes, "until the decision: {self:?}");
     }
 }
 
@@ -83,7 +85,7 @@ pub fn measure(shape: &Shape) -> Cost {
     let budget = Budget::new(usize::MAX);
     let table = Table::seeded(&SETTINGS, Arc::clone(&policies), budget.clone(), 0);
     let (mut found, mut out) = (Scan::default(), Outcome::default());
-    visited::take();
+    let _ = visited::take();
     let body = scan(body, policies.probe(), &mut found).expect("a request");
     cost.scan = visited::take();
     cost.spans = found.facts.len() as u64;

@@ -33,9 +33,11 @@ fn incomplete_traces_are_counted_by_service_and_marked_if_they_are_kept() {
         fixture.send_from("back", &[child(id(number + 10, part), 3, 2), child(id(number + 10, part), 4, 2)]);
     }
     fixture.advance(WAIT_MS);
-    let incomplete = &fixture.outcome.tally.incomplete;
-    let found: Vec<_> = incomplete.iter().map(|found| (&*found.service, found.parent, found.weight)).collect();
-    assert_eq!(found, [(&b"back"[..], Parent::Local, 1); 2], "one that is dropped, one that is kept");
+    let services = &fixture.outcome.tally.services;
+    let incomplete = |service: &[u8]| services[service].incomplete_traces;
+    assert_eq!(incomplete(b"front"), [0; 2]);
+    assert_eq!(incomplete(b"back")[Parent::Local as usize], 2, "one that is dropped, one that is kept");
+    assert_eq!(incomplete(b"back")[Parent::Remote as usize], 0);
     // What comes later says the same.
     fixture.send_from("back", &[child(id(11, 0.4), 2, 1)]);
     let marks: Vec<_> = fixture
@@ -57,7 +59,7 @@ fn traces_that_did_not_wait_are_not_looked_at() {
     let mut fixture = Fixture::new("    - {name: all, type: always_sample}");
     fixture.send(&[child(id(1, 0.5), 3, 2)]);
     while fixture.table.drain(fixture.now_ms, &mut fixture.outcome) {}
-    assert!(fixture.outcome.tally.incomplete.is_empty());
+    assert!(fixture.outcome.tally.services.values().all(|counts| counts.incomplete_traces == [0; 2]));
     assert_eq!(fixture.kept[0].keep.missing_parent, None);
 }
 
@@ -70,10 +72,11 @@ fn late_is_what_comes_after_the_wait_whatever_the_verdict() {
     fixture.send_from("in time", &[span(failed), span(healthy)]);
     fixture.advance(WAIT_MS / 2 + 1);
     fixture.send_from("late", &[span(failed), span(healthy)]);
-    let followed = &fixture.outcome.tally.followed;
-    let found: Vec<_> = followed.iter().map(|followed| (followed.delay_ms, followed.is_late)).collect();
-    let expected = [(0, false), (WAIT_MS / 2, false), (WAIT_MS + 1, true)];
-    assert_eq!(found, expected.into_iter().flat_map(|expected| [expected; 2]).collect::<Vec<_>>());
+    let tally = &fixture.outcome.tally;
+    let delays: Vec<_> = tally.delays.iter().map(|delay| (delay.delay_ms, delay.seen, delay.spans)).collect();
+    assert_eq!(delays, [(0, 2, 2), (WAIT_MS / 2, 2, 2), (WAIT_MS + 1, 2, 2)]);
+    let late = |service: &[u8]| (tally.services[service].spans, tally.services[service].late_spans);
+    assert_eq!((late(b"in time"), late(b"late")), ((2, 0), (2, 2)));
     assert_eq!(fixture.outcome.tally.late_kept_spans, 2, "of the one that was kept before its wait was over");
 }
 

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::clock::Clock;
+use crate::sampling::Parent;
 use crate::tail::Tally;
 use crate::tail::delays::Delays;
+use crate::tail::tally::Delay;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::WAIT_SHARES;
 
@@ -26,13 +28,23 @@ impl FollowedTraces {
 
     /// Adds what a round of work saw of them.
     pub(super) fn count(&self, tally: &Tally) {
-        for followed in &tally.followed {
-            let (weight, seen) = (followed.weight, followed.span_count);
-            self.delays.lock().record(followed.delay_ms, seen, weight, self.clock.now_ms());
-            self.metrics.service_spans(&followed.service, seen * weight, followed.is_late);
+        if !tally.delays.is_empty() {
+            let (mut delays, now_ms) = (self.delays.lock(), self.clock.now_ms());
+            tally
+                .delays
+                .iter()
+                .for_each(|&Delay { delay_ms, seen, spans }| delays.record(delay_ms, seen, spans, now_ms));
         }
-        for incomplete in &tally.incomplete {
-            self.metrics.incomplete(&incomplete.service, incomplete.parent.label(), incomplete.weight);
+        for (service, counts) in &tally.services {
+            if counts.spans > 0 {
+                self.metrics.service_spans(service, counts.spans, counts.late_spans);
+            }
+            for parent in Parent::ALL {
+                let traces = counts.incomplete_traces[parent as usize];
+                if traces > 0 {
+                    self.metrics.incomplete(service, parent.label(), traces);
+                }
+            }
         }
         if tally.duplicate_spans > 0 {
             self.metrics.duplicates(tally.duplicate_spans);

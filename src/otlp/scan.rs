@@ -58,7 +58,13 @@ pub struct Scope {
     pub scope: ByteRange,
     /// `schema_url` of the `ScopeSpans`; empty if there is none.
     pub scope_schema_url: ByteRange,
+    /// The beginning of the resource's `service.name`, [`SERVICE_BYTES_MAX`] at most; empty if it has none, or one that is
+    /// not a string. Of a key that was sent twice the first counts.
+    pub service: ByteRange,
 }
+
+/// Bytes of a service's name that are told apart: metrics show fewer.
+pub const SERVICE_BYTES_MAX: usize = 256;
 
 impl SpanFact {
     /// From start to end in whole milliseconds; 0 if either is not set, or the end comes first.
@@ -104,6 +110,9 @@ pub struct Scan {
     pub scopes: Vec<Scope>,
     /// Spans rejected, by [`RejectReason`].
     pub rejected: [u32; RejectReason::ALL.len()],
+    /// What [`Probe::key_attribute`] noted of the resource at hand, and behind one another of the resource of each of `scopes`.
+    origin_keys: Vec<u64>,
+    scope_keys: Vec<u64>,
 }
 
 impl Scan {
@@ -119,8 +128,17 @@ impl Scan {
         self.rejected.iter().map(|&n| n as usize).sum()
     }
 
+    /// What [`Probe::key_attribute`] has noted of the resource of this entry of `scopes`.
+    #[must_use]
+    pub fn keys_of(&self, scope: u32) -> &[u64] {
+        let (len, at) = (self.origin_keys.len(), scope as usize);
+        self.scope_keys.get(at * len..(at + 1) * len).unwrap_or_default()
+    }
+
     fn clear(&mut self) {
         self.facts.clear();
+        self.origin_keys.clear();
+        self.scope_keys.clear();
         self.scopes.clear();
         self.rejected = [0; RejectReason::ALL.len()];
     }
@@ -141,6 +159,9 @@ pub fn scan(body: Bytes, probe: &impl Probe, scan: &mut Scan) -> Result<Bytes, W
     debug_assert!(!split, "the canonical form has no split submessage");
     Ok(body)
 }
+
+/// The attribute by which services are told apart.
+const SERVICE_NAME: &[u8] = b"service.name";
 
 struct Scanner<'s, P> {
     body: &'s [u8],
@@ -179,12 +200,15 @@ impl<P: Probe> Scanner<'_, P> {
         let mut reader = Reader::new(bytes);
         let mut resource = None;
         let mut schema_url = None;
+        let mut service = None;
         let mut notes = self.probe.notes();
+        self.out.origin_keys.clear();
+        self.out.origin_keys.resize(self.probe.key_attributes(), 0);
         while let Some(key) = reader.key()? {
             match key {
                 key::RESOURCE => {
                     let bytes = reader.len_delimited()?;
-                    self.resource(bytes, level.enter()?, &mut notes)?;
+                    self.resource(bytes, level.enter()?, &mut notes, &mut service)?;
                     level.single(&mut resource, bytes);
                 }
                 key::SCOPE_SPANS => _ = reader.len_delimited()?,
@@ -194,20 +218,31 @@ impl<P: Probe> Scanner<'_, P> {
         }
         self.probe.resource(&mut notes, resource.unwrap_or_default());
         let (resource, resource_schema_url) = (self.range(resource), self.range(schema_url));
-        let origin = Scope { resource, resource_schema_url, ..Scope::default() };
+        let service = service.filter(|name| !name.is_empty());
+        let origin = Scope { resource, resource_schema_url, service: self.range(service), ..Scope::default() };
         for bytes in view::submessages(bytes, 2) {
             self.scope_spans(bytes, level.enter()?, origin, &notes)?;
         }
         Ok(())
     }
 
-    fn resource(&self, bytes: &[u8], level: Level<'_>, notes: &mut P::Notes) -> Result<(), WireError> {
+    fn resource<'b>(
+        &mut self,
+        bytes: &'b [u8],
+        level: Level<'_>,
+        notes: &mut P::Notes,
+        service: &mut Option<&'b [u8]>,
+    ) -> Result<(), WireError> {
         let mut reader = Reader::new(bytes);
         while let Some(key) = reader.key()? {
             match key {
                 key::RESOURCE_ATTRIBUTES => {
                     let (key, value) = attribute(reader.len_delimited()?, level.enter()?)?;
                     self.probe.resource_attribute(notes, key, value);
+                    self.probe.key_attribute(&mut self.out.origin_keys, key, value);
+                    if key == SERVICE_NAME && service.is_none() {
+                        *service = Some(view::text_start(value, SERVICE_BYTES_MAX));
+                    }
                 }
                 _ => schema::RESOURCE.check_field(key, &mut reader, level)?,
             }
@@ -247,6 +282,7 @@ impl<P: Probe> Scanner<'_, P> {
         if self.out.facts.len() > fact_count {
             let (scope, scope_schema_url) = (self.range(scope), self.range(schema_url));
             self.out.scopes.push(Scope { scope, scope_schema_url, ..origin });
+            self.out.scope_keys.extend_from_slice(&self.out.origin_keys);
         }
         Ok(())
     }

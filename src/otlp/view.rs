@@ -172,14 +172,10 @@ fn any_key_value(bytes: &[u8]) -> (&[u8], AnyValue<'_>) {
     (key, value)
 }
 
-/// The `service.name` (raw bytes) of a `Resource`; empty if it has none. Of a key that was sent twice the first counts.
+/// The first `max` bytes of a string; empty for any other value.
 #[must_use]
-pub fn service_name(resource: &[u8]) -> &[u8] {
-    let found = Attributes::of_resource(resource).iter().find(|(key, _)| *key == b"service.name");
-    match found {
-        Some((_, AnyValue::String(name))) => name,
-        _ => &[],
-    }
+pub fn text_start(value: AnyValue<'_>, max: usize) -> &[u8] {
+    if let AnyValue::String(text) = value { &text[..text.len().min(max)] } else { &[] }
 }
 
 /// What a span says of its place in its trace.

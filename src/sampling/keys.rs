@@ -1,7 +1,7 @@
 //! Keys of traces: what policies tell them apart by, read from the one span of each that counts and hashed.
 //!
-//! Not a part of the scan, as it would be work for every span: a fragment of a trace has one span for each key that is
-//! looked at, again, and most traces come in few fragments.
+//! Spans are not read for it in the scan, as that would be work for every span: a fragment of a trace has one span for each key
+//! that is looked at, again, and most traces come in few fragments. Resources are, as any number of spans may share one.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
@@ -11,8 +11,9 @@ use smallvec::SmallVec;
 use super::summary::{self, Candidate, Summary};
 use crate::condition::{HTTP_STATUS_KEYS, Number, RPC_STATUS_KEYS};
 use crate::config::settings::{KeyField, KeySpan, TraceKey};
-use crate::otlp::scan::{Scope, SpanFact};
+use crate::otlp::scan::{Scan, SpanFact};
 use crate::otlp::view::{self, AnyValue, Attributes, StatusCode};
+use crate::otlp::visited;
 use crate::otlp::wire::{Reader, Value};
 
 /// Keys that all policies together may have: one for each kind of policy with keys, and some to spare. Each takes 32
@@ -26,16 +27,22 @@ const RPC_KEYS: [&str; 2] = ["rpc.service", "rpc.method"];
 const EXCEPTION_TYPE: &str = "exception.type";
 const ERROR_TYPE: &str = "error.type";
 
-/// The keys of all policies, in the order of their slots.
+/// The keys of all policies.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Keys(Vec<Key>);
+pub(super) struct Keys {
+    /// In the order of their slots.
+    slots: Vec<Key>,
+    /// The attributes of resources that they are made of. The scan notes the hash of each once for a resource.
+    resource_attributes: Wanted,
+}
 
 /// One key, with what is to be read for it.
 #[derive(Clone, Debug)]
 struct Key {
     key: TraceKey,
     span_attributes: Wanted,
-    resource_attributes: Wanted,
+    /// For each of its fields the place of the attribute of the resource that it may be read from.
+    resource_places: Vec<Option<usize>>,
 }
 
 /// The keys of attributes that are to be read.
@@ -47,47 +54,69 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn add(&mut self, key: &str) {
-        self.keys.push(key.to_owned());
-        self.lengths |= 1 << (key.len() % 64);
+    /// Adds `key` unless it is there; returns its place.
+    fn add(&mut self, key: &str) -> usize {
+        self.place(key.as_bytes()).unwrap_or_else(|| {
+            self.keys.push(key.to_owned());
+            self.lengths |= 1 << (key.len() % 64);
+            self.keys.len() - 1
+        })
     }
 
-    fn has(&self, key: &[u8]) -> bool {
-        self.lengths >> (key.len() % 64) & 1 == 1 && self.keys.iter().any(|wanted| wanted.as_bytes() == key)
+    #[inline]
+    fn place(&self, key: &[u8]) -> Option<usize> {
+        let may_have = self.lengths >> (key.len() % 64) & 1 == 1;
+        if may_have { self.keys.iter().position(|wanted| wanted.as_bytes() == key) } else { None }
     }
 }
 
 impl Keys {
     /// The slot of `key`; `None` if there are more than [`KEYS_MAX`]. Equal keys share one.
     pub(super) fn slot(&mut self, key: &TraceKey) -> Option<usize> {
-        if let Some(slot) = self.0.iter().position(|known| known.key == *key) {
+        if let Some(slot) = self.slots.iter().position(|known| known.key == *key) {
             return Some(slot);
         }
-        self.0.push(Key::new(key));
-        Some(self.0.len() - 1).filter(|&slot| slot < KEYS_MAX)
+        self.slots.push(Key::new(key, &mut self.resource_attributes));
+        Some(self.slots.len() - 1).filter(|&slot| slot < KEYS_MAX)
     }
 
     /// The memory that they take of each summary.
     pub(super) fn heap_bytes(&self) -> usize {
-        summary::heap_bytes(self.0.len())
+        summary::heap_bytes(self.slots.len())
     }
 
-    /// Notes the keys of some spans of a trace in the trace's `summary`. The spans stand in `body`.
+    /// The number of attributes of a resource that they are made of.
+    pub(super) fn resource_attributes(&self) -> usize {
+        self.resource_attributes.keys.len()
+    }
+
+    /// Notes the hash of such an attribute in `hashes`, which has one for each. Of those with the same key the first that
+    /// has a value counts.
+    #[inline]
+    pub(super) fn note_resource_attribute(&self, hashes: &mut [u64], key: &[u8], value: AnyValue<'_>) {
+        if let Some(place) = self.resource_attributes.place(key)
+            && let Some(hash) = hashes.get_mut(place)
+            && *hash == ABSENT
+        {
+            *hash = hash_of(value);
+        }
+    }
+
+    /// Notes the keys of some spans of a trace in the trace's `summary`. The spans are of `scan`, and stand in `body`.
     #[inline]
     pub(super) fn note<'a>(
         &self,
         summary: &mut Summary,
         spans: &(impl Iterator<Item = &'a SpanFact> + Clone),
-        scopes: &[Scope],
+        scan: &Scan,
         body: &[u8],
     ) {
-        for (slot, key) in self.0.iter().enumerate() {
+        for (slot, key) in self.slots.iter().enumerate() {
             let eligible = spans.clone().filter(|fact| key.key.of == KeySpan::Entry || fact.error);
             let Some(first) = eligible.clone().map(|fact| key.order(fact)).min() else { continue };
             for fact in eligible.filter(|fact| key.order(fact) == first) {
                 let (second, start_unix_nano) = first;
-                let scope = scopes.get(fact.scope as usize).copied().unwrap_or_default();
-                let hash = key.hash(fact.span.of(body), scope.resource.of(body));
+                let hash = key.hash(fact.span.of(body), scan.keys_of(fact.scope));
                 summary.propose(slot, Candidate { second, start_unix_nano, hash, duration_ms: fact.duration_ms() });
             }
         }
@@ -95,23 +124,31 @@ impl Keys {
 }
 
 impl Key {
-    fn new(key: &TraceKey) -> Self {
-        let (mut span_attributes, mut resource_attributes) = (Wanted::default(), Wanted::default());
-        let mut of_span = |keys: &[&str]| keys.iter().for_each(|key| span_attributes.add(key));
-        for field in &key.fields {
-            match field {
-                KeyField::Service => resource_attributes.add(SERVICE_NAME),
-                KeyField::Route => of_span(&[HTTP_ROUTE, RPC_KEYS[0], RPC_KEYS[1]]),
-                KeyField::Status => of_span(&[HTTP_STATUS_KEYS, RPC_STATUS_KEYS].concat()),
-                KeyField::Exception => of_span(&[ERROR_TYPE]),
-                KeyField::Attribute(key) => {
-                    of_span(&[key]);
-                    resource_attributes.add(key);
-                }
-                KeyField::Name => {}
+    fn new(key: &TraceKey, resource_attributes: &mut Wanted) -> Self {
+        let mut span_attributes = Wanted::default();
+        let mut of_span = |keys: &[&str]| keys.iter().for_each(|key| _ = span_attributes.add(key));
+        let mut place = |field: &KeyField| match field {
+            KeyField::Service => Some(resource_attributes.add(SERVICE_NAME)),
+            KeyField::Attribute(key) => {
+                of_span(&[key]);
+                Some(resource_attributes.add(key))
             }
-        }
-        Key { key: key.clone(), span_attributes, resource_attributes }
+            KeyField::Route => {
+                of_span(&[HTTP_ROUTE, RPC_KEYS[0], RPC_KEYS[1]]);
+                None
+            }
+            KeyField::Status => {
+                of_span(&[HTTP_STATUS_KEYS, RPC_STATUS_KEYS].concat());
+                None
+            }
+            KeyField::Exception => {
+                of_span(&[ERROR_TYPE]);
+                None
+            }
+            KeyField::Name => None,
+        };
+        let resource_places = key.fields.iter().map(&mut place).collect();
+        Key { key: key.clone(), span_attributes, resource_places }
     }
 
     /// What a span's place among its trace's candidates begins with.
@@ -120,12 +157,14 @@ impl Key {
         (second, if fact.start_unix_nano == 0 { u64::MAX } else { fact.start_unix_nano })
     }
 
-    /// The hash of the key's fields of a span.
-    fn hash(&self, span: &[u8], resource: &[u8]) -> u64 {
-        let source = Source::read(self, span, resource);
-        // The same on every instance, and after a restart.
+    /// The hash of the key's fields of a span, whose resource has these hashes.
+    fn hash(&self, span: &[u8], resource: &[u64]) -> u64 {
+        let source = Source::read(self, span);
         let mut hasher = FixedState::default().build_hasher();
-        self.key.fields.iter().for_each(|field| source.hash_field(field, &mut hasher));
+        for (field, place) in self.key.fields.iter().zip(&self.resource_places) {
+            let of_resource = place.and_then(|place| resource.get(place)).copied().unwrap_or(ABSENT);
+            source.hash_field(field, of_resource, &mut hasher);
+        }
         hasher.finish()
     }
 }
@@ -135,8 +174,7 @@ struct Source<'a> {
     message: &'a [u8],
     name: &'a [u8],
     status: StatusCode,
-    span: Found<'a>,
-    resource: Found<'a>,
+    attributes: Found<'a>,
 }
 
 /// The attributes that are wanted; of those with the same key the first.
@@ -146,7 +184,8 @@ struct Found<'a>(SmallVec<[(&'a [u8], AnyValue<'a>); 8]>);
 impl<'a> Found<'a> {
     #[inline]
     fn add(&mut self, wanted: &Wanted, (key, value): (&'a [u8], AnyValue<'a>)) {
-        if wanted.has(key) && value != AnyValue::Empty && !self.0.iter().any(|(known, _)| *known == key) {
+        let is_wanted = wanted.place(key).is_some() && value != AnyValue::Empty;
+        if is_wanted && !self.0.iter().any(|(known, _)| *known == key) {
             self.0.push((key, value));
         }
     }
@@ -161,63 +200,60 @@ impl<'a> Found<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn read(key: &Key, message: &'a [u8], resource: &'a [u8]) -> Self {
-        let mut source = Source {
-            message,
-            name: &[],
-            status: StatusCode::Unset,
-            span: Found::default(),
-            resource: Found::default(),
-        };
+    fn read(key: &Key, message: &'a [u8]) -> Self {
+        let mut source = Source { message, name: &[], status: StatusCode::Unset, attributes: Found::default() };
         let mut reader = Reader::new(message);
         while let Ok(Some(field)) = reader.field() {
             match field {
                 (5, Value::Len(v)) => source.name = v,
-                (9, Value::Len(v)) => source.span.add(&key.span_attributes, view::key_value(v)),
+                (9, Value::Len(v)) => source.attributes.add(&key.span_attributes, view::key_value(v)),
                 (15, Value::Len(v)) => (source.status, _) = view::status(v),
                 _ => {}
             }
         }
-        if !key.resource_attributes.keys.is_empty() {
-            let attributes = Attributes::of_resource(resource).iter();
-            attributes.for_each(|attribute| source.resource.add(&key.resource_attributes, attribute));
-        }
         source
     }
 
-    /// Hashes one field, with a number for where its value comes from.
-    fn hash_field(&self, field: &KeyField, hasher: &mut impl Hasher) {
-        let (origin, value) = match field {
-            KeyField::Service => (0, self.resource.get(SERVICE_NAME)),
-            KeyField::Name => (0, Some(AnyValue::String(self.name))),
-            KeyField::Route => self.route(hasher),
-            KeyField::Status => self.status(),
+    /// Hashes one field, with a number for where its value comes from. The resource has the hash `of_resource` for it.
+    fn hash_field(&self, field: &KeyField, of_resource: u64, hasher: &mut impl Hasher) {
+        let of_span = |value: Option<AnyValue<'_>>| value.map_or(ABSENT, hash_of);
+        let (origin, hash) = match field {
+            KeyField::Service => (0, of_resource),
+            KeyField::Name => (0, hash_of(AnyValue::String(self.name))),
+            KeyField::Route => {
+                let (origin, value) = self.route(hasher);
+                (origin, of_span(value))
+            }
+            KeyField::Status => {
+                let (origin, value) = self.status();
+                (origin, of_span(value))
+            }
             KeyField::Exception => match self.exception() {
-                Some(value) => (0, Some(value)),
-                None => (1, self.span.get(ERROR_TYPE)),
+                Some(value) => (0, hash_of(value)),
+                None => (1, of_span(self.attributes.get(ERROR_TYPE))),
             },
-            KeyField::Attribute(key) => (0, self.span.get(key).or_else(|| self.resource.get(key))),
+            KeyField::Attribute(key) => (0, self.attributes.get(key).map_or(of_resource, hash_of)),
         };
         hasher.write_u8(origin);
-        hash_value(value.unwrap_or(AnyValue::Empty), hasher);
+        hasher.write_u64(hash);
     }
 
     fn route(&self, hasher: &mut impl Hasher) -> (u8, Option<AnyValue<'a>>) {
-        if let Some(route) = self.span.get(HTTP_ROUTE) {
+        if let Some(route) = self.attributes.get(HTTP_ROUTE) {
             return (0, Some(route));
         }
-        let [service, method] = RPC_KEYS.map(|key| self.span.get(key));
+        let [service, method] = RPC_KEYS.map(|key| self.attributes.get(key));
         if service.is_none() && method.is_none() {
             return (2, Some(AnyValue::String(self.name)));
         }
-        hash_value(service.unwrap_or(AnyValue::Empty), hasher);
+        hasher.write_u64(service.map_or(ABSENT, hash_of));
         (1, method)
     }
 
     fn status(&self) -> (u8, Option<AnyValue<'a>>) {
-        if let Some(code) = self.span.any_of(HTTP_STATUS_KEYS) {
+        if let Some(code) = self.attributes.any_of(HTTP_STATUS_KEYS) {
             (0, Some(plain_number(code)))
-        } else if let Some(code) = self.span.any_of(RPC_STATUS_KEYS) {
+        } else if let Some(code) = self.attributes.any_of(RPC_STATUS_KEYS) {
             (1, Some(plain_number(code)))
         } else {
             (2, Some(AnyValue::Int(self.status as i64)))
@@ -229,6 +265,19 @@ impl<'a> Source<'a> {
         let found = attributes.find(|(key, value)| *key == EXCEPTION_TYPE.as_bytes() && *value != AnyValue::Empty);
         found.map(|(_, value)| value)
     }
+}
+
+/// The hash of a value that is absent; no other has it.
+const ABSENT: u64 = 0;
+
+/// The hash of a value: the same on every instance, and after a restart.
+fn hash_of(value: AnyValue<'_>) -> u64 {
+    if value == AnyValue::Empty {
+        return ABSENT;
+    }
+    let mut hasher = FixedState::default().build_hasher();
+    hash_value(value, &mut hasher);
+    hasher.finish().max(1)
 }
 
 /// Some instrumentation sends status codes as strings.
@@ -246,7 +295,10 @@ fn hash_value(value: AnyValue<'_>, hasher: &mut impl Hasher) {
     std::mem::discriminant(&value).hash(hasher);
     match value {
         AnyValue::Empty => {}
-        AnyValue::String(v) | AnyValue::Bytes(v) => v.hash(hasher),
+        AnyValue::String(v) | AnyValue::Bytes(v) => {
+            visited::add(v.len());
+            v.hash(hasher);
+        }
         AnyValue::Bool(v) => v.hash(hasher),
         AnyValue::Int(v) => v.hash(hasher),
         AnyValue::Double(v) => v.to_bits().hash(hasher),

@@ -10,7 +10,7 @@ use super::state::State;
 use super::{Keep, Summary, Threshold, Verdict};
 use crate::config::settings::{Rule, TailSampling};
 use crate::otlp::TraceId;
-use crate::otlp::scan::{Bits, Probe, Scope, SpanFact};
+use crate::otlp::scan::{Bits, Probe, Scan, SpanFact};
 
 /// Why policies cannot be compiled. Only the configuration can mend it.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -155,16 +155,11 @@ impl Policies {
         &self.predicates
     }
 
-    /// The summary of some spans of one trace: facts of a scan, whose `scopes` and `body` they point into.
+    /// The summary of some spans of one trace: facts of `scan`, which was made of `body` with [`Policies::probe`].
     #[must_use]
-    pub fn summary<'a>(
-        &self,
-        facts: impl Iterator<Item = &'a SpanFact> + Clone,
-        scopes: &[Scope],
-        body: &[u8],
-    ) -> Summary {
+    pub fn summary<'a>(&self, facts: impl Iterator<Item = &'a SpanFact> + Clone, scan: &Scan, body: &[u8]) -> Summary {
         let mut summary = Summary::default();
-        self.predicates.keys().note(&mut summary, &facts, scopes, body);
+        self.predicates.keys().note(&mut summary, &facts, scan, body);
         facts.for_each(|fact| summary.add(fact));
         summary
     }

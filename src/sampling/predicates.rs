@@ -200,6 +200,16 @@ impl Probe for Predicates {
     }
 
     #[inline]
+    fn key_attributes(&self) -> usize {
+        self.keys.resource_attributes()
+    }
+
+    #[inline]
+    fn key_attribute(&self, keys: &mut [u64], key: &[u8], value: AnyValue<'_>) {
+        self.keys.note_resource_attribute(keys, key, value);
+    }
+
+    #[inline]
     fn asks_of_scopes(&self) -> bool {
         !self.scope.fields.is_empty() || !self.scope.attributes.is_empty() || !self.scope.formulas.0.is_empty()
     }

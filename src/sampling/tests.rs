@@ -140,7 +140,7 @@ pub(super) fn summary(policies: &Policies, spans: &[TestSpan]) -> Summary {
     let request = ExportTraceServiceRequest { resource_spans: groups.collect() };
     let mut scanned = Scan::default();
     let body = scan::scan(Bytes::from(request.encode_to_vec()), policies.probe(), &mut scanned).unwrap();
-    policies.summary(scanned.facts.iter(), &scanned.scopes, &body)
+    policies.summary(scanned.facts.iter(), &scanned, &body)
 }
 
 /// What is decided about a trace of these spans, in words: the policy that keeps it, `-`, or `!` and that which drops

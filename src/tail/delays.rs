@@ -42,15 +42,15 @@ impl Default for Delays {
 }
 
 impl Delays {
-    /// `seen` spans, each of which stands for `weight`, came `delay_ms` after the first of their trace.
-    pub fn record(&mut self, delay_ms: Millis, seen: u64, weight: u64, now_ms: Millis) {
+    /// `seen` spans, which stand for `spans`, came `delay_ms` after the first of their trace.
+    pub fn record(&mut self, delay_ms: Millis, seen: u64, spans: u64, now_ms: Millis) {
         let number = now_ms / MINUTE_MS;
         let minute = &mut self.minutes[(number % MINUTES as u64) as usize];
         if minute.number != number {
             *minute = Minute { number, ..Minute::EMPTY };
         }
         minute.seen += seen;
-        minute.spans[bucket(delay_ms)] += seen * weight;
+        minute.spans[bucket(delay_ms)] += spans;
     }
 
     /// The shortest wait, to 10 %, within which `share` (0 to 1) of the spans came; `None` if too few were seen to tell.

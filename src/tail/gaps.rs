@@ -7,7 +7,7 @@
 
 use smallvec::SmallVec;
 
-use super::request::{OpenFragment, SpanBytes};
+use super::request::OpenFragment;
 use crate::otlp::view::{Lineage, ids, lineage};
 use crate::sampling::Parent;
 
@@ -30,14 +30,14 @@ const KIND_CONSUMER: i32 = 5;
 pub(super) struct Gap<'a> {
     /// Whose spans these parents are.
     pub(super) parent: Parent,
-    /// The `Resource` of the spans.
-    pub(super) resource: &'a [u8],
+    /// The name of the service that the spans are of.
+    pub(super) service: &'a [u8],
 }
 
 /// What the ids of a trace's spans tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Structure<'a> {
-    /// At most [`GAPS_MAX`]: of spans side by side that have the same resource one.
+    /// At most [`GAPS_MAX`]: of spans side by side that are of the same service one.
     pub(super) gaps: SmallVec<[Gap<'a>; 2]>,
     /// Spans that have the id of an earlier one.
     pub(super) duplicate_count: u64,
@@ -45,8 +45,8 @@ pub(super) struct Structure<'a> {
 
 /// The gaps and the duplicates of the trace of these spans.
 pub(super) fn structure<'a>(fragments: &'a [OpenFragment<'_>]) -> Structure<'a> {
-    let spans = || fragments.iter().flat_map(OpenFragment::spans);
-    let ids: SmallVec<[(u64, u64); 16]> = spans().map(|span| ids(span.span)).collect();
+    let spans = || fragments.iter().flat_map(OpenFragment::spans_with_service);
+    let ids: SmallVec<[(u64, u64); 16]> = spans().map(|(span, _)| ids(span)).collect();
     let mut known: SmallVec<[u64; 16]> = ids.iter().map(|&(span_id, _)| span_id).collect();
     known.sort_unstable();
     let duplicate_count = known.windows(2).filter(|pair| pair[0] == pair[1]).count() as u64;
@@ -54,17 +54,17 @@ pub(super) fn structure<'a>(fragments: &'a [OpenFragment<'_>]) -> Structure<'a> 
     // Most spans have their parents: no more than the ids of these is read.
     let is_orphan = |ids: &(u64, u64)| has_parent(ids) && known.binary_search(&ids.1).is_err();
     let orphans = ids.iter().zip(spans()).filter(|(ids, _)| is_orphan(ids));
-    let orphans: SmallVec<[(Lineage, SpanBytes<'_>); 1]> =
-        orphans.map(|(_, span)| (lineage(span.span), span)).collect();
+    let orphans: SmallVec<[(Lineage, &[u8]); 1]> =
+        orphans.map(|(_, (span, service))| (lineage(span), service)).collect();
     let may_be_entry = |lineage: &Lineage| !has_root && parent(lineage) == Parent::Remote;
     let entries = orphans.iter().filter(|(lineage, _)| may_be_entry(lineage));
     let entry = entries.min_by_key(|(lineage, _)| (begin(lineage), lineage.span_id));
     let entry_parent = entry.map(|(entry, _)| entry.parent_span_id);
     let mut structure = Structure { gaps: SmallVec::new(), duplicate_count };
     let gaps = &mut structure.gaps;
-    for (lineage, span) in &orphans {
+    for &(ref lineage, service) in &orphans {
         let is_entry = may_be_entry(lineage) && Some(lineage.parent_span_id) == entry_parent;
-        let gap = Gap { parent: parent(lineage), resource: span.resource };
+        let gap = Gap { parent: parent(lineage), service };
         if !is_entry && gaps.len() < GAPS_MAX && gaps.last() != Some(&gap) {
             gaps.push(gap);
         }

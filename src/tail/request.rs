@@ -158,27 +158,22 @@ pub struct OpenFragment<'a> {
 }
 
 impl OpenFragment<'_> {
-    /// The `Resource`s of the spans, with how many spans side by side have it.
-    pub fn spans_by_resource(&self) -> impl Iterator<Item = (&[u8], u64)> {
-        let mut spans = self.spans().map(|span| span.resource).peekable();
+    /// The names of the services that the spans are of, with how many spans side by side share it.
+    pub(super) fn spans_by_service(&self) -> impl Iterator<Item = (&[u8], u64)> {
+        let mut services = self.held().map(|(_, scope)| scope.service).peekable();
         std::iter::from_fn(move || {
-            let resource = spans.next()?;
-            let is_same = |next: &&[u8]| std::ptr::eq(*next, resource);
-            let more = std::iter::from_fn(|| spans.next_if(is_same)).count();
-            Some((resource, 1 + more as u64))
+            let service = services.next()?;
+            let more = std::iter::from_fn(|| services.next_if_eq(&service)).count();
+            Some((service.of(&self.body), 1 + more as u64))
         })
     }
 
     /// The spans in the order of their request.
     pub fn spans(&self) -> impl Iterator<Item = SpanBytes<'_>> {
-        let Fragment { request, first, count } = self.fragment;
-        let (first, count) = (*first as usize, *count as usize);
-        let spans = request.spans.get(first..first + count).unwrap_or_default();
-        spans.iter().map(|held| {
-            let scope = request.scopes.get(held.scope as usize).copied().unwrap_or_default();
+        self.held().map(|(held, scope)| {
             let body = &self.body;
             SpanBytes {
-                scope_id: Some(ScopeId { request: request.number, scope: held.scope }),
+                scope_id: Some(ScopeId { request: self.fragment.request.number, scope: held.scope }),
                 resource: scope.resource.of(body),
                 resource_schema_url: scope.resource_schema_url.of(body),
                 scope: scope.scope.of(body),
@@ -186,5 +181,17 @@ impl OpenFragment<'_> {
                 span: held.span.of(body),
             }
         })
+    }
+
+    /// The `Span` messages, each with its service's name.
+    pub(super) fn spans_with_service(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.held().map(|(held, scope)| (held.span.of(&self.body), scope.service.of(&self.body)))
+    }
+
+    fn held(&self) -> impl Iterator<Item = (HeldSpan, Scope)> {
+        let Fragment { request, first, count } = self.fragment;
+        let (first, count) = (*first as usize, *count as usize);
+        let spans = request.spans.get(first..first + count).unwrap_or_default();
+        spans.iter().map(|held| (*held, request.scopes.get(held.scope as usize).copied().unwrap_or_default()))
     }
 }

@@ -393,7 +393,7 @@ impl Iterator for Arrivals<'_> {
         let count = rest.iter().take_while(|&place| fact_of(place).trace_id == id).count();
         self.next += count;
         let facts = rest[..count].iter().map(fact_of);
-        let summary = self.policies.summary(facts, &self.scan.scopes, self.body);
+        let summary = self.policies.summary(facts, self.scan, self.body);
         let fragment = Fragment::new(Arc::clone(self.request), first as u32, count as u32);
         Some(Arrival { id, hash: rest[0].0, summary, fragment })
     }

@@ -1,10 +1,13 @@
 //! What a round of work on the trace table did, for whoever keeps the metrics.
 
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use hashbrown::hash_map::EntryRef;
+
 use super::census::Sighting;
 use super::gaps::Gap;
 use super::request::Fragment;
 use super::table::Millis;
-use crate::otlp::view::service_name;
 use crate::sampling::{Keep, Parent};
 
 /// What made a trace due.
@@ -54,38 +57,31 @@ impl Trigger {
     }
 }
 
-/// New spans of a followed trace, of one service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Followed {
-    /// The service's name, as it was sent but for its length.
-    pub service: Box<[u8]>,
-    /// The spans.
-    pub span_count: u64,
-    /// How many traces theirs stands for.
-    pub weight: u64,
-    /// The time since the first spans of the trace.
+/// New spans of followed traces that came together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delay {
+    /// The time since the first spans of their traces.
     pub delay_ms: Millis,
-    /// That is longer than `decision_wait`.
-    pub is_late: bool,
+    /// The spans.
+    pub seen: u64,
+    /// How many spans they stand for.
+    pub spans: u64,
 }
 
-/// A trace in which spans of a service have a parent that has not come.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Incomplete {
-    /// The service's name, as it was sent but for its length.
-    pub service: Box<[u8]>,
-    /// Whose span the parent is.
-    pub parent: Parent,
-    /// How many traces this one stands for.
-    pub weight: u64,
+/// What followed traces tell of a service, in numbers of what they stand for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServiceCounts {
+    /// Spans that came.
+    pub spans: u64,
+    /// Those among them that came later than `decision_wait` after the first of their trace.
+    pub late_spans: u64,
+    /// Traces in which a span of the service has a parent that has not come, by [`Parent`].
+    pub incomplete_traces: [u64; Parent::ALL.len()],
 }
 
-/// Of a service's name, in bytes: no one reads more.
-const SERVICE_BYTES_MAX: usize = 256;
-
-/// Services that are told apart in what one request has of one trace; spans of more are not counted by service. Senders
-/// have one, proxies a handful.
-const SERVICES_MAX: usize = 32;
+/// Services that are told apart in one round; what comes of more is not counted by service. Ten times as many as metrics
+/// name, in some 300 KiB.
+const SERVICES_MAX: usize = 1_024;
 
 /// Counts of one round. Empty it after reading; it keeps its capacity.
 #[derive(Clone, Debug, Default)]
@@ -110,10 +106,10 @@ pub struct Tally {
     pub forgotten_dropped_ids: u64,
     /// Traces that late spans began anew, as their verdict was forgotten: an estimate, from those that are followed.
     pub restarted_traces: u64,
-    /// Spans of followed traces that came.
-    pub followed: Vec<Followed>,
-    /// Followed traces that were incomplete when their wait was over.
-    pub incomplete: Vec<Incomplete>,
+    /// When spans of followed traces came.
+    pub delays: Vec<Delay>,
+    /// What followed traces tell of services, by the beginning of their names.
+    pub services: HashMap<Vec<u8>, ServiceCounts, RandomState>,
     /// Spans of traces with an id that another one of theirs has: an estimate, from those that are followed.
     pub duplicate_spans: u64,
     /// Milliseconds between due time and decision, with the number of traces.
@@ -123,13 +119,13 @@ pub struct Tally {
 impl Tally {
     /// Forgets everything.
     pub fn clear(&mut self) {
-        let Tally { mut kept, mut vetoed, mut lag_ms, mut followed, mut incomplete, .. } = std::mem::take(self);
+        let Tally { mut kept, mut vetoed, mut lag_ms, mut delays, mut services, .. } = std::mem::take(self);
         kept.clear();
         vetoed.clear();
         lag_ms.clear();
-        followed.clear();
-        incomplete.clear();
-        *self = Tally { kept, vetoed, lag_ms, followed, incomplete, ..Tally::default() };
+        delays.clear();
+        services.clear();
+        *self = Tally { kept, vetoed, lag_ms, delays, services, ..Tally::default() };
     }
 
     pub(super) fn kept(&mut self, keep: Keep, trigger: Trigger) {
@@ -154,17 +150,30 @@ impl Tally {
     /// Spans of a followed trace came.
     pub(super) fn follow(&mut self, sighting: Sighting, fragment: &Fragment, decision_wait_ms: Millis) {
         let delay_ms = sighting.delay_ms.unwrap_or(0);
-        let is_late = delay_ms > decision_wait_ms;
-        let first = self.followed.len();
-        for (resource, span_count) in fragment.open().spans_by_resource() {
-            let service = service(resource);
-            let of_fragment = &mut self.followed[first..];
-            if let Some(known) = of_fragment.iter_mut().find(|known| *known.service == *service) {
-                known.span_count += span_count;
-            } else if of_fragment.len() < SERVICES_MAX {
-                let (service, weight) = (service.into(), sighting.weight);
-                self.followed.push(Followed { service, span_count, weight, delay_ms, is_late });
+        let seen = u64::from(fragment.span_count());
+        let spans = seen * sighting.weight;
+        match self.delays.last_mut() {
+            Some(last) if last.delay_ms == delay_ms => {
+                last.seen += seen;
+                last.spans += spans;
             }
+            _ => self.delays.push(Delay { delay_ms, seen, spans }),
+        }
+        for (service, span_count) in fragment.open().spans_by_service() {
+            let spans = span_count * sighting.weight;
+            if let Some(counts) = self.service(service) {
+                counts.spans += spans;
+                counts.late_spans += if delay_ms > decision_wait_ms { spans } else { 0 };
+            }
+        }
+    }
+
+    /// The counts of the service of this name; `None` if there are too many.
+    fn service(&mut self, name: &[u8]) -> Option<&mut ServiceCounts> {
+        let has_room = self.services.len() < SERVICES_MAX;
+        match self.services.entry_ref(name) {
+            EntryRef::Occupied(counts) => Some(counts.into_mut()),
+            EntryRef::Vacant(vacant) => has_room.then(|| vacant.insert(ServiceCounts::default())),
         }
     }
 
@@ -177,12 +186,11 @@ impl Tally {
 
     /// A trace that stands for `weight` has `gaps`.
     pub(super) fn incomplete(&mut self, gaps: &[Gap<'_>], weight: u64) {
-        let first = self.incomplete.len();
-        for gap in gaps {
-            let service = service(gap.resource);
-            let mut of_trace = self.incomplete[first..].iter();
-            if !of_trace.any(|other| *other.service == *service && other.parent == gap.parent) {
-                self.incomplete.push(Incomplete { service: service.into(), parent: gap.parent, weight });
+        for (at, gap) in gaps.iter().enumerate() {
+            if !gaps[..at].contains(gap)
+                && let Some(counts) = self.service(gap.service)
+            {
+                counts.incomplete_traces[gap.parent as usize] += weight;
             }
         }
     }
@@ -193,12 +201,6 @@ impl Tally {
             _ => self.lag_ms.push((lag_ms, 1)),
         }
     }
-}
-
-/// The beginning of the name of the service that a resource is of.
-fn service(resource: &[u8]) -> &[u8] {
-    let name = service_name(resource);
-    &name[..name.len().min(SERVICE_BYTES_MAX)]
 }
 
 /// Adds one trace. A handful of policies and triggers: a scan beats a map.

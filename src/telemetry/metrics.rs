@@ -242,13 +242,12 @@ impl Metrics {
         self.count("spansieve_restarted_traces_total", &[], traces);
     }
 
-    /// `spans` spans came of a service, whose name may be anything.
-    pub fn service_spans(&self, service: &[u8], spans: u64, are_late: bool) {
+    /// `spans` spans came of a service, whose name may be anything, `late_spans` of them late.
+    pub fn service_spans(&self, service: &[u8], spans: u64, late_spans: u64) {
         let service = self.services.label(service);
         self.count("spansieve_service_spans_total", &[("service", &service)], spans);
         // Also if none are, so that a first late span is an increase.
-        let late = if are_late { spans } else { 0 };
-        self.count("spansieve_service_late_spans_total", &[("service", &service)], late);
+        self.count("spansieve_service_late_spans_total", &[("service", &service)], late_spans);
     }
 
     /// `traces` traces have spans of a service, whose name may be anything, without their parent, one of [`PARENTS`].

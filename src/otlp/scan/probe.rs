@@ -18,6 +18,13 @@ pub trait Probe {
     fn resource_attribute(&self, notes: &mut Self::Notes, key: &[u8], value: AnyValue<'_>);
     /// Notes a whole `Resource` (empty if there is none) after its attributes: once for a `ResourceSpans`.
     fn resource(&self, _notes: &mut Self::Notes, _resource: &[u8]) {}
+    /// How many attributes of a resource [`Probe::key_attribute`] tells apart.
+    fn key_attributes(&self) -> usize {
+        0
+    }
+    /// Notes an attribute of a resource that keys of traces are made of: once for a `ResourceSpans`. `keys` has a number for
+    /// each of them, 0 until it is noted.
+    fn key_attribute(&self, _keys: &mut [u64], _key: &[u8], _value: AnyValue<'_>) {}
     /// Whether [`Probe::scope`] has anything to note.
     fn asks_of_scopes(&self) -> bool;
     /// Notes an `InstrumentationScope` (empty if there is none): once for a `ScopeSpans`.

@@ -4,7 +4,7 @@ use prost::Message;
 
 use super::*;
 use crate::otlp::reference::{Event, KeyValue, Request, Resource, ResourceSpans, ScopeSpans, Span, Status, Value};
-use crate::otlp::scan::{NoProbe, Scan, scan};
+use crate::otlp::scan::{Bits, Probe, Scan, SpanFields, scan};
 
 /// A span of a service, in few words.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -60,14 +60,45 @@ impl Plain {
     }
 }
 
+/// Asks for the resource attributes of keys alone.
+struct Resources<'k>(&'k Keys);
+
+impl Probe for Resources<'_> {
+    type Notes = ();
+
+    fn notes(&self) {}
+
+    fn resource_attribute(&self, (): &mut (), _: &[u8], _: AnyValue<'_>) {}
+
+    fn key_attributes(&self) -> usize {
+        self.0.resource_attributes()
+    }
+
+    fn key_attribute(&self, keys: &mut [u64], key: &[u8], value: AnyValue<'_>) {
+        self.0.note_resource_attribute(keys, key, value);
+    }
+
+    fn asks_of_scopes(&self) -> bool {
+        false
+    }
+
+    fn scope(&self, (): &mut (), _: &[u8]) {}
+
+    fn span_attribute(&self, (): &mut (), _: &[u8], _: AnyValue<'_>) {}
+
+    fn span(&self, (): &mut (), _: &SpanFields<'_>) -> Bits {
+        0
+    }
+}
+
 /// The summary of a request with these spans.
 fn summary(keys: &Keys, spans: &[Plain]) -> Summary {
     let request = Request { resource_spans: spans.iter().map(Plain::message).collect() };
     let mut found = Scan::default();
-    let body = scan(Bytes::from(request.encode_to_vec()), &NoProbe, &mut found).unwrap();
+    let body = scan(Bytes::from(request.encode_to_vec()), &Resources(keys), &mut found).unwrap();
     let mut summary = Summary::default();
     found.facts.iter().for_each(|fact| summary.add(fact));
-    keys.note(&mut summary, &found.facts.iter(), &found.scopes, &body);
+    keys.note(&mut summary, &found.facts.iter(), &found, &body);
     summary
 }
 
@@ -144,7 +175,7 @@ fn fields_tell_spans_apart() {
 #[test]
 fn a_hash_is_the_same_everywhere() {
     let span = Plain { name: "GET /", ..Plain::default() };
-    assert_eq!(hash(&KeyField::Name, &span), 9_140_115_979_791_498_079);
+    assert_eq!(hash(&KeyField::Name, &span), 15_683_381_037_976_434_920);
 }
 
 #[test]

@@ -6,7 +6,7 @@ fn a_wait_covers_its_share() {
     assert_eq!(delays.covering(0.99, 0), None, "nothing was seen");
     // Of 100,000 spans 98 % come at once, 1.9 % after 3 s, and the others after 40 s.
     for (delay_ms, seen) in [(0, 98_000), (3_000, 1_900), (40_000, 100)] {
-        delays.record(delay_ms, seen, 1, 1_000);
+        delays.record(delay_ms, seen, seen, 1_000);
     }
     for (share, delay_ms) in [(0.5, 10), (0.98, 10), (0.99, 3_000), (0.999, 3_000), (0.9995, 40_000)] {
         let wait_ms = delays.covering(share, 2_000).unwrap();
@@ -18,8 +18,8 @@ fn a_wait_covers_its_share() {
 #[test]
 fn what_was_seen_counts_by_what_it_stands_for() {
     let mut delays = Delays::default();
-    delays.record(0, 1_000, 1, 0);
-    delays.record(5_000, 1_000, 99, 0);
+    delays.record(0, 1_000, 1_000, 0);
+    delays.record(5_000, 1_000, 99_000, 0);
     assert_eq!(delays.covering(0.009, 0), Some(10));
     assert!(delays.covering(0.02, 0).unwrap() >= 5_000);
 }
@@ -27,11 +27,11 @@ fn what_was_seen_counts_by_what_it_stands_for() {
 #[test]
 fn what_was_long_ago_is_forgotten() {
     let mut delays = Delays::default();
-    delays.record(60_000, 10_000, 1, 30_000);
+    delays.record(60_000, 10_000, 10_000, 30_000);
     let last_ms = MINUTES as u64 * MINUTE_MS - 1;
     assert!(delays.covering(0.99, last_ms).unwrap() >= 60_000);
     assert_eq!(delays.covering(0.99, last_ms + 1), None);
-    delays.record(100, 10_000, 1, last_ms + 1);
+    delays.record(100, 10_000, 10_000, last_ms + 1);
     assert!(delays.covering(0.99, last_ms + 1).unwrap() <= 111);
 }
 
@@ -39,7 +39,7 @@ fn what_was_long_ago_is_forgotten() {
 fn every_delay_has_a_bucket() {
     for delay_ms in [0, 1, 10, 11, 12, 999, 899_999, super::super::census::HORIZON_MS, u64::MAX] {
         let mut delays = Delays::default();
-        delays.record(delay_ms, 10_000, 1, 0);
+        delays.record(delay_ms, 10_000, 10_000, 0);
         let wait_ms = delays.covering(0.99, 0).unwrap();
         assert!(wait_ms >= delay_ms.min(super::super::census::HORIZON_MS), "{delay_ms}: {wait_ms}");
     }

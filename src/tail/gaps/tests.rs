@@ -1,5 +1,7 @@
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
@@ -24,9 +26,11 @@ fn flagged(flags: u32, (service, span): (u32, Span)) -> (u32, Span) {
     (service, Span { flags, ..span })
 }
 
-/// The resource of a service: its number of dropped attributes.
+/// The resource of a service, which is named by its number.
 fn resource(service: u32) -> Resource {
-    Resource { dropped_attributes_count: service, ..Resource::default() }
+    let name = AnyValue { value: Some(Value::StringValue(service.to_string())) };
+    let attributes = vec![KeyValue { key: "service.name".into(), value: Some(name), ..KeyValue::default() }];
+    Resource { attributes, ..Resource::default() }
 }
 
 fn fragment(spans: &[(u32, Span)]) -> Fragment {
@@ -49,7 +53,7 @@ fn found(spans: &[(u32, Span)]) -> Vec<(u32, Parent)> {
     let found = |fragments: &[Fragment]| {
         let open: Vec<_> = fragments.iter().map(Fragment::open).collect();
         let gaps = structure(&open).gaps;
-        let service = |gap: &Gap<'_>| Resource::decode(gap.resource).unwrap().dropped_attributes_count;
+        let service = |gap: &Gap<'_>| std::str::from_utf8(gap.service).unwrap().parse().unwrap();
         gaps.iter().map(|gap| (service(gap), gap.parent)).collect::<Vec<_>>()
     };
     assert_eq!(found(&one), found(&each));
