@@ -90,3 +90,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_trace_that_late_spans_prove_counts_once_whatever_the_ratio_said_before() {
+    for window in ["10m", "0s"] {
+        let policies = "[{name: errors, type: error}, \
+            {name: ratio, type: probabilistic, probabilistic: {sampling_percentage: 10}}]";
+        let text = format!("tail_sampling:\n  rescue: {{window: {window}}}\n  policies: {policies}\n");
+        let mut fixture = Fixture::new(&text);
+        let traces: Vec<u128> = (0..900).map(|n| id(n, f64::from(n) / 900.0)).collect();
+        let send_all = |fixture: &mut Fixture, span: fn(u128) -> Span| {
+            traces.iter().for_each(|&trace| assert!(fixture.send(&[span(trace)])));
+        };
+        send_all(&mut fixture, span);
+        fixture.advance(60_000);
+        assert_eq!(fixture.kept_traces(), 90, "by the ratio");
+        send_all(&mut fixture, error);
+        let sum: f64 = fixture.fates().iter().map(|(_, fate)| fate.adjusted_count).sum();
+        assert_eq!(sum, 900.0, "rescue window {window}");
+        fixture.kept.clear();
+        send_all(&mut fixture, span);
+        let counts: Vec<f64> = fixture.fates().iter().map(|(_, fate)| fate.adjusted_count).collect();
+        assert_eq!(counts, [1.0; 900], "what follows the proof counts as the proof does");
+    }
+}

@@ -216,6 +216,23 @@ impl Policies {
         Some(rescued(surviving(Keep::new(voter.policy, Threshold::ALWAYS), survival)))
     }
 
+    /// The verdict on late spans of a kept trace: that of the trace, unless they prove alone that it would have been kept
+    /// more certainly. It counts for less traces then. If it did not, it would count for those that the ratio dropped, which
+    /// the same proof rescues, and each of which counts for itself.
+    #[must_use]
+    #[inline]
+    pub fn amended(&self, keep: Keep, summary: &Summary, trace_id: TraceId) -> Keep {
+        if keep.threshold == Threshold::ALWAYS {
+            return keep;
+        }
+        match self.evidence(summary, trace_id) {
+            Some(proof) if proof.threshold < keep.threshold => {
+                Keep { policy: proof.policy, threshold: proof.threshold, ..keep }
+            }
+            _ => keep,
+        }
+    }
+
     /// `spans` spans were kept, by whatever policy: they are charged to the budgets.
     pub fn kept(&self, spans: u32, now_ms: u64) {
         self.states.iter().for_each(|state| state.kept(spans, now_ms));

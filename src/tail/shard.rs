@@ -209,10 +209,12 @@ impl Shard {
         self.held
     }
 
-    /// Remembers a verdict of an earlier process.
+    /// Remembers a verdict of an earlier process, the most certain one if there are several.
     pub(super) fn restore_kept(&mut self, hash: u64, keep: Keep) {
-        if self.kept_ids.get(hash).is_none() {
-            self.kept_ids.insert(hash, pack(keep));
+        match self.kept_ids.get(hash).map(unpack) {
+            None => _ = self.kept_ids.insert(hash, pack(keep)),
+            Some(known) if keep.threshold < known.threshold => self.kept_ids.replace(hash, pack(keep)),
+            Some(_) => {}
         }
     }
 
@@ -240,10 +242,7 @@ impl Shard {
             }
             match known {
                 Known::Held(slot) => self.join(slot, arrival, round),
-                Known::Kept(packed) => {
-                    round.tally.late_kept_spans += u64::from(arrival.summary.span_count);
-                    round.kept.push(KeptSpans::new(arrival.fragment, arrival.id, unpack(packed)));
-                }
+                Known::Kept(packed) => self.arrive_late_kept(arrival, unpack(packed), round),
                 Known::Dropped => self.arrive_late_dropped(arrival, round),
                 Known::Vetoed => {
                     round.tally.late_of_dropped(false, arrival.summary.span_count);
@@ -275,6 +274,17 @@ impl Shard {
         } else {
             Fate::Unknown
         }
+    }
+
+    /// Late spans of a trace that was kept follow its verdict, which they may make more certain.
+    fn arrive_late_kept(&mut self, arrival: Arrival, keep: Keep, round: &mut Round<'_>) {
+        round.tally.late_kept_spans += u64::from(arrival.summary.span_count);
+        let amended = round.policies.amended(keep, &arrival.summary, arrival.id);
+        // Others of the same request may have made the cache forget it, or move it.
+        if amended != keep && self.kept_ids.get(arrival.hash).is_some() {
+            self.kept_ids.replace(arrival.hash, pack(amended));
+        }
+        round.kept.push(KeptSpans::new(arrival.fragment, arrival.id, amended));
     }
 
     fn find(&self, arrival: &Arrival) -> Option<Slot> {

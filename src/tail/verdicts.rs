@@ -64,6 +64,16 @@ impl VerdictCache {
         Some(self.values.get(start + at).copied().unwrap_or(0))
     }
 
+    /// Changes the value of the id with this hash, which [`VerdictCache::get`] has just found.
+    pub(super) fn replace(&mut self, hash: u64, value: u64) {
+        let start = self.bucket(hash);
+        if let (Some(&id), Some(first)) = (self.ids.get(start), self.values.get_mut(start))
+            && id == mark(hash)
+        {
+            *first = value;
+        }
+    }
+
     /// Remembers the id with this hash, which is not remembered yet; true if another one is forgotten for it.
     #[inline]
     pub(super) fn insert(&mut self, hash: u64, value: u64) -> bool {

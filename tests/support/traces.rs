@@ -70,7 +70,8 @@ pub struct Fixture {
     pub kept: Vec<KeptSpans>,
 }
 
-/// What became of a trace: the policy that keeps it, with the count of traces that it stands for and of its spans.
+/// What became of a trace: the policy that kept it first, with the count of traces that it stands for (the least that any of
+/// its spans says) and of its spans.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fate {
     pub policy: String,
@@ -138,7 +139,10 @@ impl Fixture {
                 let policy = self.policies.names()[usize::from(kept.keep.policy)].clone();
                 let adjusted_count = kept.keep.threshold.adjusted_count();
                 match fates.iter_mut().find(|(known, _)| *known == trace) {
-                    Some((_, fate)) => fate.spans += 1,
+                    Some((_, fate)) => {
+                        fate.spans += 1;
+                        fate.adjusted_count = fate.adjusted_count.min(adjusted_count);
+                    }
                     None => fates.push((trace, Fate { policy, adjusted_count, spans: 1 })),
                 }
             }

@@ -112,6 +112,12 @@ impl Scenario {
         }
     }
 
+    /// What late spans of a trace leave with that was kept by `first`: what they prove, if that is more certain.
+    pub(super) fn amended(&self, first: Keep, late: &Facts) -> Keep {
+        let proof = self.proof(late).filter(|proof| proof.threshold < first.threshold);
+        proof.map_or(first, |proof| Keep { policy: proof.policy, threshold: proof.threshold, ..first })
+    }
+
     /// What late spans prove by themselves.
     pub(super) fn proof(&self, facts: &Facts) -> Option<Keep> {
         if facts.probe && self.rules.contains(&Rule::NoProbes) {

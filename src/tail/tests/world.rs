@@ -285,7 +285,7 @@ impl<'s> World<'s> {
     /// A whole trace, or late spans of one, leaves for the exporter.
     fn check_kept(&self, event: &Event<'_>, whole: &Facts, keep: Keep) {
         let (account, at) = (&self.accounts[event.at], event.at);
-        let follows = account.keep.is_some_and(|first| follows(first, keep));
+        let follows = account.keep.is_some_and(|first| follows(self.scenario.amended(first, &event.arrived), keep));
         let plain = Keep::new(keep.policy, keep.threshold);
         let verdict = self.scenario.admits(at, whole, plain);
         let forgot = !self.scenario.remembers();
