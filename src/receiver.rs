@@ -53,6 +53,7 @@ use crate::otlp::scan::RejectReason;
 use crate::otlp::wire::WireError;
 use crate::tail::budget::{Budget, Share};
 use crate::tail::hold::Hold;
+use crate::tail::table::NoRoom;
 
 /// What the receiver has to know of the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +98,26 @@ pub enum AcceptError {
     /// There is room for the body, but none for its index: refuse the request, retryably.
     #[error("the memory budget has no room for the index of the request")]
     NoRoom,
+    /// There is never room for its index; retrying cannot help.
+    #[error(
+        "the request and the index of its spans take {needed_bytes} bytes of memory, and there are {free_bytes}: send smaller \
+         batches, or raise memory.limit"
+    )]
+    NeverFits {
+        /// What it takes.
+        needed_bytes: usize,
+        /// What there would be for it if nothing else were held.
+        free_bytes: usize,
+    },
+}
+
+impl From<NoRoom> for AcceptError {
+    fn from(no_room: NoRoom) -> Self {
+        match no_room {
+            NoRoom::Now => AcceptError::NoRoom,
+            NoRoom::Ever { needed_bytes, free_bytes } => AcceptError::NeverFits { needed_bytes, free_bytes },
+        }
+    }
 }
 
 /// What became of the spans of a request.

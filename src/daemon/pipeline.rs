@@ -11,7 +11,7 @@ use super::clock::Clock;
 use super::followed::FollowedTraces;
 use crate::journal::Journal;
 use crate::otlp::TraceId;
-use crate::otlp::scan::{self, Scan};
+use crate::otlp::scan::{self, Scan, ScanError};
 use crate::otlp::wire::WireError;
 use crate::receiver::{AcceptError, Accepted, Intake};
 use crate::sampling::Policies;
@@ -22,15 +22,37 @@ use crate::tail::table::Outcome;
 use crate::tail::{Table, Trigger};
 use crate::telemetry::Metrics;
 
-/// What a worker reuses from request to request.
+/// What a worker reuses from request to request, with its share of the memory budget.
 #[derive(Default)]
 struct Workspace {
     scan: Scan,
     outcome: Outcome,
+    share: Option<Share>,
 }
 
-/// Spans that one worker's buffers are kept for between requests; a larger request's are given back after it.
-const WORKSPACE_SPANS_MAX: usize = 16_384;
+/// Memory that one worker's buffers keep between requests: those for some 16,000 spans. A larger request's are given back
+/// after it.
+const WORKSPACE_BYTES_MAX: usize = 2 << 20;
+
+impl Workspace {
+    /// The buffers and their share of `budget`.
+    fn parts(&mut self, budget: &Budget) -> (&mut Scan, &mut Outcome, &mut Share) {
+        // Tests run several daemons in one thread.
+        let share = self.share.take().filter(|share| share.budget().is(budget));
+        let share = share.unwrap_or_else(|| budget.force(self.scan.heap_bytes() + self.outcome.heap_bytes()));
+        (&mut self.scan, &mut self.outcome, self.share.insert(share))
+    }
+
+    /// Gives back the buffers of a large request, and books what the others have grown by.
+    fn trim(&mut self) {
+        let bytes = self.scan.heap_bytes() + self.outcome.heap_bytes();
+        if bytes > WORKSPACE_BYTES_MAX {
+            *self = Workspace::default();
+        } else if let Some(share) = self.share.as_mut().filter(|share| share.bytes() != bytes) {
+            share.resize(bytes);
+        }
+    }
+}
 
 thread_local! {
     static WORKSPACE: RefCell<Workspace> = RefCell::default();
@@ -80,34 +102,64 @@ impl Pipeline {
     ) -> Result<u64, WireError> {
         settled.sort_unstable();
         let is_settled = |trace: &TraceId| settled.binary_search(trace).is_ok();
-        self.take(body, share, Some(hold), |scan, _, _| {
-            scan.facts.retain(|fact| !is_settled(&fact.trace_id));
-            Ok(scan.facts.len() as u64)
+        WORKSPACE.with_borrow_mut(|workspace| {
+            let (scan, outcome, room) = workspace.parts(self.table.budget());
+            let scanned = self.scan(body, scan, outcome, room, true);
+            let taken = scanned.map(|body| {
+                let _guard = BreaksOnPanic(&self.broken);
+                scan.facts.retain(|fact| !is_settled(&fact.trace_id));
+                self.table.insert_held(body, scan, share, Some(hold), self.clock.now_ms(), outcome);
+                scan.facts.len() as u64
+            });
+            self.settle(outcome);
+            workspace.trim();
+            match taken {
+                Ok(spans) => Ok(spans),
+                Err(ScanError::Wire(error)) => Err(error),
+                // All that was asked for was taken.
+                Err(ScanError::NoRoom(_)) => Err(WireError::TooLarge),
+            }
         })
     }
 
-    /// Scans `body`, lets `look` see what was found, and takes in its spans unless that is an error.
-    fn take<T, E: From<WireError>>(
+    /// Scans `body`. The memory that this takes is booked in `room` before it is taken; over the limit if it is `forced`.
+    fn scan(
         &self,
         body: Bytes,
-        mut share: Share,
-        hold: Option<Arc<Hold>>,
-        look: impl FnOnce(&mut Scan, &mut Share, &mut Outcome) -> Result<T, E>,
-    ) -> Result<T, E> {
-        WORKSPACE.with_borrow_mut(|workspace| {
-            let Workspace { scan, outcome } = workspace;
-            let body = scan::scan(body, self.policies.probe(), scan)?;
+        scan: &mut Scan,
+        outcome: &mut Outcome,
+        room: &mut Share,
+        forced: bool,
+    ) -> Result<Bytes, ScanError> {
+        let mut holds = |bytes: usize| {
             let _guard = BreaksOnPanic(&self.broken);
-            let found = look(scan, &mut share, outcome);
-            if found.is_ok() {
-                self.table.insert_held(body, scan, share, hold, self.clock.now_ms(), outcome);
+            let more_bytes = bytes.saturating_sub(room.bytes());
+            if more_bytes == 0 || forced {
+                room.resize(bytes);
+                return true;
             }
-            self.settle(outcome);
-            if scan.facts.len() > WORKSPACE_SPANS_MAX {
-                *workspace = Workspace::default();
-            }
-            found
-        })
+            let more = self.table.admit(more_bytes, self.clock.now_ms(), outcome);
+            more.map(|more| room.absorb(more)).is_some()
+        };
+        scan::scan_within(body, self.policies.probe(), scan, &mut holds)
+    }
+
+    /// Takes in a request if there is room for it.
+    fn take(
+        &self,
+        body: Bytes,
+        share: Share,
+        hold: Option<Arc<Hold>>,
+        workspace: &mut Workspace,
+    ) -> Result<Accepted, AcceptError> {
+        let (scan, outcome, room) = workspace.parts(self.table.budget());
+        let body = self.scan(body, scan, outcome, room, false).map_err(|error| match error {
+            ScanError::Wire(error) => AcceptError::Wire(error),
+            ScanError::NoRoom(bytes) => self.table.no_room(share.bytes() + bytes).into(),
+        })?;
+        let _guard = BreaksOnPanic(&self.broken);
+        self.table.insert_within(body, scan, share, hold, self.clock.now_ms(), outcome)?;
+        Ok(Accepted { spans: scan.span_count() as u32, rejected: scan.rejected })
     }
 
     /// Passes kept spans on, charges them to budgets and adds what was done to the metrics; empties `outcome`.
@@ -175,6 +227,7 @@ impl Intake for Pipeline {
             let _guard = BreaksOnPanic(&self.broken);
             let share = self.table.admit(bytes, self.clock.now_ms(), &mut workspace.outcome);
             self.settle(&mut workspace.outcome);
+            workspace.trim();
             share
         })
     }
@@ -184,10 +237,11 @@ impl Intake for Pipeline {
     }
 
     fn accept(&self, body: Bytes, share: Share, hold: Option<Arc<Hold>>) -> Result<Accepted, AcceptError> {
-        self.take(body, share, hold, |scan, share, outcome| {
-            let has_room = self.table.admit_index(scan, share, self.clock.now_ms(), outcome);
-            let accepted = Accepted { spans: scan.span_count() as u32, rejected: scan.rejected };
-            if has_room { Ok(accepted) } else { Err(AcceptError::NoRoom) }
+        WORKSPACE.with_borrow_mut(|workspace| {
+            let accepted = self.take(body, share, hold, workspace);
+            self.settle(&mut workspace.outcome);
+            workspace.trim();
+            accepted
         })
     }
 }

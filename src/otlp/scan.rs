@@ -1,7 +1,7 @@
 //! One pass over the bytes of an `ExportTraceServiceRequest` that takes what a decision needs and checks the rest.
 //!
 //! Each span yields a [`SpanFact`] of fixed size; nothing is copied and, once the buffers of [`Scan`] have grown,
-//! nothing is allocated. The framing of every nested message is checked, so that whatever comes behind the door is
+//! nothing is allocated. They grow only as far as the caller grants memory ([`scan_within`]). The framing of every nested message is checked, so that whatever comes behind the door is
 //! well-formed. All legal encodings are taken: fields in any order, repeated scalars (the last wins), unknown fields,
 //! a resource after its spans, and singular submessages in several parts. The last is written by no known sender: such
 //! a body is rewritten once in canonical form, so that the views need not know of it.
@@ -17,6 +17,7 @@ pub(crate) mod tests;
 use std::cell::Cell;
 
 use bytes::Bytes;
+use thiserror::Error;
 
 pub use self::probe::{Bits, NoProbe, Probe, SpanFields};
 use super::schema::{self, Level};
@@ -135,6 +136,15 @@ impl Scan {
         self.scope_keys.get(at * len..(at + 1) * len).unwrap_or_default()
     }
 
+    /// The memory that its buffers take.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        let keys = self.origin_keys.capacity() + self.scope_keys.capacity();
+        self.facts.capacity() * size_of::<SpanFact>()
+            + self.scopes.capacity() * size_of::<Scope>()
+            + keys * size_of::<u64>()
+    }
+
     fn clear(&mut self) {
         self.facts.clear();
         self.origin_keys.clear();
@@ -144,21 +154,59 @@ impl Scan {
     }
 }
 
-/// Scans the request in `body` into `scan`. Returns the body that the ranges refer to: `body` itself, or its canonical
+/// Why a request was not scanned.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum ScanError {
+    /// It is not a well-formed request.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// Its facts, or its canonical form, need this many bytes of memory at least, which were not granted.
+    #[error("the facts of the request need {0} bytes of memory")]
+    NoRoom(usize),
+}
+
+/// Scans the request in `body` into `scan`, in as much memory as it takes. Returns the body that the ranges refer to: `body` itself, or its canonical
 /// form, never longer, where a singular submessage had been split.
 ///
 /// # Errors
 /// A [`WireError`] if `body` is not a well-formed request; `scan` is empty then.
 pub fn scan(body: Bytes, probe: &impl Probe, scan: &mut Scan) -> Result<Bytes, WireError> {
-    let split = Scanner::run(&body, probe, scan)?;
+    scan_within(body, probe, scan, &mut |_| true).map_err(|error| match error {
+        ScanError::Wire(error) => error,
+        // All that was asked for was granted.
+        ScanError::NoRoom(_) => WireError::TooLarge,
+    })
+}
+
+/// [`scan`] in the memory that is granted: before the buffers of `scan` grow, `holds` is told how many bytes the scan needs in
+/// all from then on, and says whether it may have them. They can be fewer than before.
+///
+/// # Errors
+/// See [`ScanError`]; `scan` is empty then.
+pub fn scan_within(
+    body: Bytes,
+    probe: &impl Probe,
+    scan: &mut Scan,
+    holds: &mut dyn FnMut(usize) -> bool,
+) -> Result<Bytes, ScanError> {
+    let split = Scanner::run(&body, probe, scan, holds)?;
     if !split {
         return Ok(body);
     }
+    let needed = scan.heap_bytes() + canonical::bytes_max(body.len());
+    if !holds(needed) {
+        scan.clear();
+        return Err(ScanError::NoRoom(needed));
+    }
     let body = Bytes::from(canonical::request(&body).inspect_err(|_| scan.clear())?);
-    let split = Scanner::run(&body, probe, scan)?;
+    holds(scan.heap_bytes());
+    let split = Scanner::run(&body, probe, scan, holds)?;
     debug_assert!(!split, "the canonical form has no split submessage");
     Ok(body)
 }
+
+/// Facts that the buffers have room for when the first one comes.
+const FACTS_MIN: usize = 64;
 
 /// The attribute by which services are told apart.
 const SERVICE_NAME: &[u8] = b"service.name";
@@ -167,16 +215,17 @@ struct Scanner<'s, P> {
     body: &'s [u8],
     probe: &'s P,
     out: &'s mut Scan,
+    holds: &'s mut dyn FnMut(usize) -> bool,
 }
 
 impl<P: Probe> Scanner<'_, P> {
     /// Whether a singular submessage of `body` was split: then the facts are not to be relied on.
-    fn run(body: &[u8], probe: &P, out: &mut Scan) -> Result<bool, WireError> {
+    fn run(body: &[u8], probe: &P, out: &mut Scan, holds: &mut dyn FnMut(usize) -> bool) -> Result<bool, ScanError> {
         out.clear();
         let split = Cell::new(false);
         let result = match u32::try_from(body.len()) {
-            Ok(_) => Scanner { body, probe, out }.request(Level::new(DEPTH_MAX, &split)),
-            Err(_) => Err(WireError::TooLarge),
+            Ok(_) => Scanner { body, probe, out, holds }.request(Level::new(DEPTH_MAX, &split)),
+            Err(_) => Err(WireError::TooLarge.into()),
         };
         if result.is_err() {
             out.clear();
@@ -184,7 +233,7 @@ impl<P: Probe> Scanner<'_, P> {
         result.map(|()| split.get())
     }
 
-    fn request(&mut self, level: Level<'_>) -> Result<(), WireError> {
+    fn request(&mut self, level: Level<'_>) -> Result<(), ScanError> {
         let mut reader = Reader::new(self.body);
         while let Some(key) = reader.key()? {
             match key {
@@ -196,7 +245,7 @@ impl<P: Probe> Scanner<'_, P> {
     }
 
     /// Two passes over the fields, not over their contents: the resource may stand behind its spans.
-    fn resource_spans(&mut self, bytes: &[u8], level: Level<'_>) -> Result<(), WireError> {
+    fn resource_spans(&mut self, bytes: &[u8], level: Level<'_>) -> Result<(), ScanError> {
         let mut reader = Reader::new(bytes);
         let mut resource = None;
         let mut schema_url = None;
@@ -256,7 +305,7 @@ impl<P: Probe> Scanner<'_, P> {
         level: Level<'_>,
         origin: Scope,
         notes: &P::Notes,
-    ) -> Result<(), WireError> {
+    ) -> Result<(), ScanError> {
         let mut notes = notes.clone();
         let index = self.out.scopes.len() as u32;
         let fact_count = self.out.facts.len();
@@ -281,13 +330,14 @@ impl<P: Probe> Scanner<'_, P> {
         }
         if self.out.facts.len() > fact_count {
             let (scope, scope_schema_url) = (self.range(scope), self.range(schema_url));
+            self.reserve_scope()?;
             self.out.scopes.push(Scope { scope, scope_schema_url, ..origin });
             self.out.scope_keys.extend_from_slice(&self.out.origin_keys);
         }
         Ok(())
     }
 
-    fn span(&mut self, bytes: &[u8], level: Level<'_>, scope: u32, notes: &P::Notes) -> Result<(), WireError> {
+    fn span(&mut self, bytes: &[u8], level: Level<'_>, scope: u32, notes: &P::Notes) -> Result<(), ScanError> {
         let mut notes = notes.clone();
         let mut reader = Reader::new(bytes);
         let mut span = SpanFields { message: bytes, ..SpanFields::default() };
@@ -317,20 +367,59 @@ impl<P: Probe> Scanner<'_, P> {
             }
         }
         (span.status_code, span.status_message) = view::status(status.unwrap_or_default());
-        match span.ids() {
-            Ok((trace_id, root)) => self.out.facts.push(SpanFact {
-                trace_id,
-                start_unix_nano: span.start_unix_nano,
-                end_unix_nano: span.end_unix_nano,
-                bits: self.probe.span(&mut notes, &span),
-                randomness: trace_state::randomness(span.trace_state),
-                span: self.range(Some(bytes)),
-                scope,
-                root,
-                error: span.status_code == StatusCode::Error,
-            }),
-            Err(reason) => self.out.rejected[reason as usize] += 1,
+        let (trace_id, root) = match span.ids() {
+            Ok(ids) => ids,
+            Err(reason) => {
+                self.out.rejected[reason as usize] += 1;
+                return Ok(());
+            }
+        };
+        if self.out.facts.len() == self.out.facts.capacity() {
+            self.reserve_facts()?;
         }
+        self.out.facts.push(SpanFact {
+            trace_id,
+            start_unix_nano: span.start_unix_nano,
+            end_unix_nano: span.end_unix_nano,
+            bits: self.probe.span(&mut notes, &span),
+            randomness: trace_state::randomness(span.trace_state),
+            span: self.range(Some(bytes)),
+            scope,
+            root,
+            error: span.status_code == StatusCode::Error,
+        });
+        Ok(())
+    }
+
+    /// Makes room for twice as many facts, if that is granted.
+    #[cold]
+    fn reserve_facts(&mut self) -> Result<(), ScanError> {
+        let count = (2 * self.out.facts.capacity()).max(FACTS_MIN);
+        self.grow(count * size_of::<SpanFact>(), |out| out.facts.reserve_exact(count - out.facts.len()))
+    }
+
+    /// Makes room for one more entry of the scopes, and for twice as many if there is none.
+    fn reserve_scope(&mut self) -> Result<(), ScanError> {
+        let (len, keys) = (self.out.scopes.len(), self.out.origin_keys.len());
+        let has_room = len < self.out.scopes.capacity() && (len + 1) * keys <= self.out.scope_keys.capacity();
+        if has_room {
+            return Ok(());
+        }
+        let count = (2 * len).max(1);
+        self.grow(count * (size_of::<Scope>() + keys * size_of::<u64>()), |out| {
+            out.scopes.reserve_exact(count - len);
+            out.scope_keys.reserve_exact(count * keys - out.scope_keys.len());
+        })
+    }
+
+    /// Grows a buffer, whose new memory takes `bytes` beside all that is there, if they are granted.
+    fn grow(&mut self, bytes: usize, reserve: impl FnOnce(&mut Scan)) -> Result<(), ScanError> {
+        let needed = self.out.heap_bytes() + bytes;
+        if !(self.holds)(needed) {
+            return Err(ScanError::NoRoom(needed));
+        }
+        reserve(self.out);
+        (self.holds)(self.out.heap_bytes());
         Ok(())
     }
 

@@ -38,6 +38,8 @@ pub(super) enum Refusal {
     TooLarge { limit: usize },
     #[error("the memory budget is used up; retry later")]
     NoRoom,
+    #[error("{0}")]
+    NeverFits(AcceptError),
     #[error("spansieve is overloaded; retry later")]
     Overloaded,
     #[error("a request has at most {FIELDS_MAX} header fields, of {HEAD_BYTES_MAX} bytes together")]
@@ -95,6 +97,7 @@ impl From<AcceptError> for Refusal {
         match error {
             AcceptError::Wire(error) => Refusal::Protobuf(error),
             AcceptError::NoRoom => Refusal::NoRoom,
+            AcceptError::NeverFits { .. } => Refusal::NeverFits(error),
         }
     }
 }
@@ -103,7 +106,7 @@ impl Refusal {
     /// The status of an HTTP answer (OTLP specification, OTLP/HTTP Response; RFC 9110, 15.5).
     pub(super) fn http_status(&self) -> StatusCode {
         match self {
-            Refusal::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Refusal::TooLarge { .. } | Refusal::NeverFits(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::NoRoom | Refusal::Overloaded | Refusal::Journal(AppendError::Full | AppendError::Slow) => {
                 StatusCode::TOO_MANY_REQUESTS
             }
@@ -136,6 +139,7 @@ impl Refusal {
         match self {
             Refusal::TooLarge { .. }
             | Refusal::Fields
+            | Refusal::NeverFits(_)
             | Refusal::NoRoom
             | Refusal::Overloaded
             | Refusal::Journal(AppendError::Full | AppendError::Slow) => Code::ResourceExhausted,
@@ -172,7 +176,7 @@ impl Refusal {
     /// The metric label `outcome`.
     pub(super) fn outcome(&self) -> &'static str {
         match self {
-            Refusal::TooLarge { .. } => "too_large",
+            Refusal::TooLarge { .. } | Refusal::NeverFits(_) => "too_large",
             Refusal::NoRoom => "busy",
             Refusal::Overloaded => "overloaded",
             Refusal::Journal(_) => "journal",

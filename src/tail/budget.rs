@@ -90,6 +90,12 @@ impl Budget {
         &self.inner.disk
     }
 
+    /// Whether the two count together.
+    #[must_use]
+    pub fn is(&self, other: &Budget) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     /// An empty share, to grow.
     #[must_use]
     pub fn share(&self) -> Share {

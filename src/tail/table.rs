@@ -107,6 +107,31 @@ pub struct Outcome {
     batch: Vec<Arrival>,
 }
 
+impl Outcome {
+    /// The memory that its buffers take.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.kept.capacity() * size_of::<KeptSpans>()
+            + self.tally.heap_bytes()
+            + self.order.capacity() * size_of::<(u64, u32)>()
+            + self.batch.capacity() * size_of::<Arrival>()
+    }
+}
+
+/// There is no room for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRoom {
+    /// At present.
+    Now,
+    /// It takes `needed_bytes`, and were nothing else held, there would be `free_bytes`.
+    Ever {
+        /// What the request takes.
+        needed_bytes: usize,
+        /// What there would be for it.
+        free_bytes: usize,
+    },
+}
+
 /// All pending traces.
 #[derive(Debug)]
 pub struct Table {
@@ -117,7 +142,7 @@ pub struct Table {
     hasher: SeedableRandomState,
     compression: Option<Arc<Compression>>,
     /// The verdict caches' share: their memory is fixed.
-    _caches: Share,
+    caches: Share,
 }
 
 impl Table {
@@ -143,7 +168,7 @@ impl Table {
         let waits = Waits::new(settings, budget.limit_bytes());
         let shards = (0..SHARDS).map(|_| Mutex::new(Shard::new(&waits))).collect();
         let caches = budget.force(waits.cache_bytes() + policies.state_bytes_max());
-        Table { shards, policies, waits, budget, hasher, compression: None, _caches: caches }
+        Table { shards, policies, waits, budget, hasher, compression: None, caches }
     }
 
     /// The same table, in which the bodies of requests can be compressed, by [`Table::compress`].
@@ -173,13 +198,76 @@ impl Table {
             .collect()
     }
 
-    /// Takes in a scanned request. `share` becomes the request's: it is resized to body and index.
+    /// Takes in a scanned request, over the memory limit if need be. `share` becomes the request's: it is resized to body and
+    /// index.
     pub fn insert(&self, body: Bytes, scan: &Scan, share: Share, now_ms: Millis, out: &mut Outcome) {
         self.insert_held(body, scan, share, None, now_ms, out);
     }
 
     /// [`Table::insert`] of a request of the journal, which it is to keep until `hold` is dropped.
     pub fn insert_held(
+        &self,
+        body: Bytes,
+        scan: &Scan,
+        share: Share,
+        hold: Option<Arc<Hold>>,
+        now_ms: Millis,
+        out: &mut Outcome,
+    ) {
+        self.sort(scan, out);
+        self.insert_sorted(body, scan, share, hold, now_ms, out);
+    }
+
+    /// [`Table::insert_held`] if there is room for the index of the request beside its body, which is made as in
+    /// [`Table::admit`]: a request of small spans may have one that is several times the body. The last memory is for small
+    /// ones, as many bodies that were let in together would leave nothing to others.
+    ///
+    /// # Errors
+    /// There is no room; nothing of the request was taken.
+    pub fn insert_within(
+        &self,
+        body: Bytes,
+        scan: &Scan,
+        mut share: Share,
+        hold: Option<Arc<Hold>>,
+        now_ms: Millis,
+        out: &mut Outcome,
+    ) -> Result<(), NoRoom> {
+        let held_bytes = share.bytes() + scan.heap_bytes();
+        let order_bytes = scan.facts.len() * size_of::<(u64, u32)>();
+        let order = self.admit(order_bytes, now_ms, out).ok_or_else(|| self.no_room(held_bytes + order_bytes))?;
+        self.sort(scan, out);
+        let index_bytes = self.index_bytes(scan, out);
+        let needed_bytes = held_bytes + order_bytes + index_bytes;
+        let is_half_free = 2 * self.budget.used_bytes() <= self.budget.limit_bytes();
+        share.absorb(self.admit(index_bytes, now_ms, out).ok_or_else(|| self.no_room(needed_bytes))?);
+        if !is_half_free && self.budget.is_scarce() && index_bytes > self.budget.left_bytes() {
+            return Err(NoRoom::Now);
+        }
+        self.insert_sorted(body, scan, share, hold, now_ms, out);
+        drop(order);
+        Ok(())
+    }
+
+    /// Sorts the spans of a request by the hashes of their traces.
+    fn sort(&self, scan: &Scan, out: &mut Outcome) {
+        let order = &mut out.order;
+        order.clear();
+        order.reserve_exact(scan.facts.len());
+        order.extend(scan.facts.iter().enumerate().map(|(i, fact)| (hash(&self.hasher, fact.trace_id), i as u32)));
+        order.sort_unstable();
+    }
+
+    /// The index of a request that has been sorted, with the entries of the table that its traces may take.
+    fn index_bytes(&self, scan: &Scan, out: &Outcome) -> usize {
+        let fragments = out.order.chunk_by(|a, b| a.0 == b.0).count();
+        size_of::<Request>()
+            + out.order.len() * size_of::<HeldSpan>()
+            + scan.scopes.len() * size_of::<Scope>()
+            + fragments * (TRACE_BYTES + self.policies.summary_heap_bytes())
+    }
+
+    fn insert_sorted(
         &self,
         body: Bytes,
         scan: &Scan,
@@ -191,19 +279,15 @@ impl Table {
         if scan.facts.is_empty() {
             return;
         }
-        let mut order = std::mem::take(&mut out.order);
-        order.clear();
-        order.extend(scan.facts.iter().enumerate().map(|(i, fact)| (hash(&self.hasher, fact.trace_id), i as u32)));
-        order.sort_unstable();
         let hold_bytes = hold.as_ref().map_or(0, |_| HOLD_BYTES);
-        share.resize(body.len() + hold_bytes + index_bytes(&order, scan, self.policies.summary_heap_bytes()));
+        share.resize(body.len() + hold_bytes + self.index_bytes(scan, out));
+        let (order, mut batch) = (std::mem::take(&mut out.order), std::mem::take(&mut out.batch));
         let (spans, scopes) = (held_spans(&order, &scan.facts), scan.scopes.clone().into());
         let bytes = body.clone();
         let request = Request::held(body, spans, scopes, share, hold, self.compression.clone());
         let arrivals =
             Arrivals { policies: &self.policies, order: &order, scan, body: &bytes, request: &request, next: 0 };
         let mut arrivals = arrivals.peekable();
-        let mut batch = std::mem::take(&mut out.batch);
         while let Some(first) = arrivals.next() {
             let shard = shard_of(first.hash);
             batch.push(first);
@@ -289,25 +373,11 @@ impl Table {
         }
     }
 
-    /// Makes room for the index of a scanned request beside its body, as [`Table::admit`] does: a request of small spans may
-    /// have one that is several times the body. `share` grows by the most that it can be. The last memory is for small ones, as
-    /// many bodies that were let in together would leave nothing to others. One that would not fit beside anything goes over
-    /// the limit while half of the budget is free; false if there is no room.
+    /// There is no room for the `needed_bytes` of a request: now, or even if nothing else were held.
     #[must_use]
-    pub fn admit_index(&self, scan: &Scan, share: &mut Share, now_ms: Millis, out: &mut Outcome) -> bool {
-        let trace_bytes = TRACE_BYTES + self.policies.summary_heap_bytes();
-        let bytes = scan.facts.len() * (size_of::<HeldSpan>() + trace_bytes) + scan.scopes.len() * size_of::<Scope>();
-        let is_half_free = 2 * self.budget.used_bytes() <= self.budget.limit_bytes();
-        match self.admit(bytes, now_ms, out) {
-            Some(index) => {
-                let has_room = is_half_free || !self.budget.is_scarce() || bytes <= self.budget.left_bytes();
-                if has_room {
-                    share.absorb(index);
-                }
-                has_room
-            }
-            None => 2 * self.budget.used_bytes() <= self.budget.limit_bytes(),
-        }
+    pub fn no_room(&self, needed_bytes: usize) -> NoRoom {
+        let free_bytes = self.budget.limit_bytes().saturating_sub(self.caches.bytes());
+        if needed_bytes > free_bytes { NoRoom::Ever { needed_bytes, free_bytes } } else { NoRoom::Now }
     }
 
     /// Decides a slice of all pending traces, because the process stops; true if more are pending. Rescuable traces
@@ -356,15 +426,6 @@ impl Table {
 #[inline]
 fn shard_of(hash: u64) -> usize {
     (hash >> (u64::BITS - SHARDS_LOG2)) as usize
-}
-
-/// The index of a request, with the entries of the table that its traces may take.
-fn index_bytes(order: &[(u64, u32)], scan: &Scan, summary_heap_bytes: usize) -> usize {
-    let fragments = order.chunk_by(|a, b| a.0 == b.0).count();
-    size_of::<Request>()
-        + order.len() * size_of::<HeldSpan>()
-        + scan.scopes.len() * size_of::<Scope>()
-        + fragments * (TRACE_BYTES + summary_heap_bytes)
 }
 
 fn held_spans(order: &[(u64, u32)], facts: &[SpanFact]) -> Box<[HeldSpan]> {

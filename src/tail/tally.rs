@@ -128,6 +128,17 @@ impl Tally {
         *self = Tally { kept, vetoed, lag_ms, delays, services, ..Tally::default() };
     }
 
+    /// The memory that its buffers take.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let counts = (self.kept.capacity() + self.vetoed.capacity()) * size_of::<(u16, Trigger, u64)>();
+        let names: usize = self.services.keys().map(Vec::len).sum();
+        counts
+            + names
+            + self.services.allocation_size()
+            + self.delays.capacity() * size_of::<Delay>()
+            + self.lag_ms.capacity() * size_of::<(u64, usize)>()
+    }
+
     pub(super) fn kept(&mut self, keep: Keep, trigger: Trigger) {
         count(&mut self.kept, keep.policy, trigger);
     }

@@ -2,12 +2,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::*;
 use crate::config::Settings;
+use crate::otlp::write;
 use crate::tail::budget::Budget;
 
 pub(in crate::daemon) fn pipeline() -> Pipeline {
+    pipeline_of(64 << 20)
+}
+
+fn pipeline_of(limit_bytes: usize) -> Pipeline {
     let settings = Settings::default().tail_sampling;
     let policies = Arc::new(Policies::compile(&settings).unwrap());
-    let table = Table::new(&settings, Arc::clone(&policies), Budget::new(64 << 20));
+    let table = Table::new(&settings, Arc::clone(&policies), Budget::new(limit_bytes));
     Pipeline::new(table, policies, Arc::default(), None, Arc::new(Metrics::new()))
 }
 
@@ -22,4 +27,61 @@ async fn a_panic_amid_a_change_to_the_table_is_told_and_a_good_end_is_not() {
         panic!("in the middle of it");
     }));
     assert!(ended.is_err() && is_broken().await);
+}
+
+/// A request of so many traces, of a span each that is as small as can be.
+fn small_spans(count: u128) -> Bytes {
+    let mut body = Vec::new();
+    write::message(&mut body, 1, |out| {
+        write::message(out, 2, |out| {
+            for number in 1..=count {
+                write::short_message(out, 2, |out| {
+                    write::bytes(out, 1, &number.to_be_bytes());
+                    write::bytes(out, 2, &[1; 8]);
+                });
+            }
+        });
+    });
+    body.into()
+}
+
+impl Pipeline {
+    fn send(&self, body: Bytes) -> Result<Accepted, AcceptError> {
+        let share = self.admit(body.len()).ok_or(AcceptError::NoRoom)?;
+        self.accept(body, share, None)
+    }
+}
+
+#[test]
+fn a_request_that_can_never_fit_is_refused_for_good_and_one_that_can_for_now() {
+    // Their bodies take 3 MB, their spans some 30.
+    let (body, idle_bytes) = (small_spans(100_000), pipeline().budget().used_bytes());
+    let tight = pipeline_of(idle_bytes + (16 << 20));
+    let Err(AcceptError::NeverFits { needed_bytes, free_bytes }) = tight.send(body.clone()) else { panic!("it fits") };
+    assert!(needed_bytes > free_bytes && free_bytes == 16 << 20, "{needed_bytes} of {free_bytes}");
+    assert_eq!(tight.table.held().pending_spans, 0);
+    let roomy = pipeline_of(idle_bytes + (64 << 20));
+    let _others = roomy.budget().reserve(40 << 20).unwrap();
+    assert!(matches!(roomy.send(body.clone()), Err(AcceptError::NoRoom)));
+    drop(_others);
+    assert_eq!(roomy.send(body).unwrap().spans, 100_000);
+}
+
+#[test]
+fn what_a_worker_keeps_between_requests_is_in_the_budget_and_bounded() {
+    let pipeline = pipeline_of(256 << 20);
+    let idle_bytes = pipeline.budget().used_bytes();
+    let settle = || {
+        while pipeline.table.drain(0, &mut Outcome::default()) {}
+        pipeline.kept.take(usize::MAX, &mut Vec::new());
+        pipeline.budget().used_bytes() - idle_bytes
+    };
+    pipeline.send(small_spans(1_000)).unwrap();
+    let kept_bytes = settle();
+    assert!(
+        (1_000 * size_of::<crate::otlp::scan::SpanFact>()..WORKSPACE_BYTES_MAX).contains(&kept_bytes),
+        "{kept_bytes}"
+    );
+    pipeline.send(small_spans(100_000)).unwrap();
+    assert_eq!(settle(), 0, "a large request's buffers are given back");
 }

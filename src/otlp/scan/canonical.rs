@@ -2,13 +2,19 @@
 //! (<https://protobuf.dev/programming-guides/encoding/#last-one-wins>).
 //!
 //! The body is rewritten field by field: what need not be merged is copied as it stands, so strings that are not UTF-8
-//! and unknown fields survive. Memory stays in proportion to the body: 16 bytes for each part of at least 4, where
-//! decoded messages could take a hundred times the body's size.
+//! and unknown fields survive. Memory stays in proportion to the body ([`bytes_max`]), where decoded messages could take a
+//! hundred times its size.
 
 use prost::encoding::{WireType, encode_key, encode_varint};
 
 use crate::otlp::schema::{self, Message};
 use crate::otlp::wire::{Reader, WireError};
+
+/// The most memory that [`request`] takes for a body of `len` bytes: the canonical form, and 16 bytes for each part of at least 3,
+/// in vectors that double and are copied then.
+pub(super) fn bytes_max(len: usize) -> usize {
+    len + 3 * size_of::<&[u8]>() * (len / 3 + 1)
+}
 
 /// The canonical form of the request in `body`.
 ///

@@ -37,6 +37,25 @@ proptest! {
         (0..damages).for_each(|_| damage(&mut body, &mut rng));
         assert_agreement(&body);
     }
+
+    #[test]
+    fn buffers_grow_only_as_far_as_memory_is_granted(request in arbitrary::request(), seed: u64, limit in 0..40_000usize) {
+        let body = Bytes::from(scrambled(&request.encode_to_vec(), seed));
+        let (mut found, mut held_bytes) = (Scan::default(), 0);
+        let result = scan_within(body.clone(), &Fingerprint, &mut found, &mut |bytes| {
+            held_bytes = if bytes <= limit { bytes } else { held_bytes };
+            bytes <= limit
+        });
+        prop_assert_eq!(found.heap_bytes(), held_bytes);
+        if let Err(ScanError::NoRoom(bytes)) = result {
+            prop_assert!(bytes > limit);
+            prop_assert_eq!(found.span_count(), 0);
+        } else {
+            let mut free = Scan::default();
+            prop_assert_eq!(result, Ok(scan(body, &Fingerprint, &mut free).unwrap()));
+            prop_assert_eq!((found.facts, found.scopes), (free.facts, free.scopes));
+        }
+    }
 }
 
 /// The short way through an attribute takes no byte for another than prost does.

@@ -93,7 +93,9 @@ impl Fixture {
             .iter()
             .enumerate()
             .map(|(i, fact)| SpanFact { span: ByteRange { offset: i as u32 * SPAN_LEN, len: SPAN_LEN }, ..*fact });
-        let scan = Scan { facts: facts.collect(), scopes: vec![Scope::default()], rejected: Default::default() };
+        let mut scan = Scan::default();
+        scan.facts.extend(facts);
+        scan.scopes.push(Scope::default());
         let Some(share) = self.table.admit(body.len(), self.now_ms, &mut self.out) else { return false };
         self.table.insert(body, &scan, share, self.now_ms, &mut self.out);
         self.received += scan.facts.len() as u64;
@@ -562,31 +564,30 @@ fn the_fate_of_a_trace_is_known_from_its_first_span_until_its_verdict_is_forgott
 #[test]
 fn indices_leave_the_last_memory_to_small_requests() {
     const LIMIT: usize = 8 << 20;
+    let mut traces = 0u32..;
+    let mut scan = |spans: usize| {
+        let mut scan = Scan::default();
+        scan.facts.extend(traces.by_ref().take(spans).map(|number| {
+            let mut trace = id(1, true);
+            trace.0[..4].copy_from_slice(&number.to_be_bytes());
+            span(trace)
+        }));
+        scan.scopes.push(Scope::default());
+        scan
+    };
+    // What is decided to make room is kept, and holds its memory.
+    let take = |fixture: &mut Fixture, scan: &Scan| {
+        let share = fixture.budget.share();
+        fixture.table.insert_within(Bytes::new(), scan, share, None, 0, &mut fixture.out)
+    };
     let mut fixture = Fixture::new(&settings(), LIMIT);
-    let scan = |spans: usize| Scan {
-        facts: (0..spans).map(|_| span(id(1, false))).collect(),
-        scopes: vec![Scope::default()],
-        rejected: Default::default(),
-    };
-    let (large, small) = (scan(1_000), scan(1));
-    let mut held = Vec::new();
-    let take = |fixture: &mut Fixture, held: &mut Vec<Share>, scan: &Scan| {
-        let mut share = fixture.budget.share();
-        let has_room = fixture.table.admit_index(scan, &mut share, 0, &mut fixture.out);
-        held.push(share);
-        has_room
-    };
-    let taken = (0..1_000).take_while(|_| take(&mut fixture, &mut held, &large)).count();
+    let taken = (0..1_000).take_while(|_| take(&mut fixture, &scan(1_000)).is_ok()).count();
     assert!(taken > 20, "{taken}");
     let left = fixture.budget.left_bytes();
     assert!(left >= LIMIT / 64, "{left}");
-    assert!((0..200).all(|_| take(&mut fixture, &mut held, &small)), "each takes far less than is left");
-    let each = held[0].bytes() / 1_000;
-    held.clear();
-    let mut share = fixture.budget.share();
-    let nearly_all = scan(LIMIT / 100 * 99 / each);
-    assert!(
-        fixture.table.admit_index(&nearly_all, &mut share, 0, &mut fixture.out),
-        "an empty budget takes one request"
-    );
+    assert!((0..200).all(|_| take(&mut fixture, &scan(1)).is_ok()), "each takes far less than is left");
+    let span_bytes = size_of::<HeldSpan>() + TRACE_BYTES;
+    let mut empty = Fixture::new(&settings(), LIMIT);
+    assert!(matches!(take(&mut empty, &scan(LIMIT / span_bytes)), Err(NoRoom::Ever { .. })), "more than there ever is");
+    assert_eq!(take(&mut empty, &scan(LIMIT / 100 * 70 / span_bytes)), Ok(()), "an empty budget takes one request");
 }
