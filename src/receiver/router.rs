@@ -111,11 +111,11 @@ impl<I: Intake> Router<I> {
         let (mut parts, body) = request.into_parts();
         let cors = self.cors.as_ref().filter(|_| offer.is_for_browsers(parts.uri.path()));
         let grant = cors.map(|cors| cors.grant(&parts.headers));
-        if let Some(answer) = cors.and_then(|cors| cors.preflight(&parts)) {
-            return (Begun { exchange, grant: None, _share: None }, Err(answer));
-        }
         match self.heads.admit(connection, exchange.is_alone, &mut parts) {
-            Ok(share) => (Begun { exchange, grant, _share: share }, Ok(Request::from_parts(parts, body))),
+            Ok(share) => match cors.and_then(|cors| cors.preflight(&parts)) {
+                Some(answer) => (Begun { exchange, grant: None, _share: share }, Err(answer)),
+                None => (Begun { exchange, grant, _share: share }, Ok(Request::from_parts(parts, body))),
+            },
             Err(refusal) => {
                 if let Some(protocol) = protocol(&parts) {
                     self.exports.metrics.request(protocol, refusal.outcome(), Duration::ZERO);

@@ -27,6 +27,10 @@ use crate::trust::pem;
 /// From the first byte of a connection to the end of its handshake: some round trips and milliseconds of CPU.
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 
+/// What is encrypted and not sent yet, of one connection; the library's default is four times as much. It is a part of what
+/// a connection behind TLS is counted with.
+const SEND_BYTES_MAX: usize = 16 << 10;
+
 /// What is spoken behind TLS, ours to choose by preference (RFC 7301; RFC 9113, 3.2).
 const ALPN_PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
@@ -100,6 +104,7 @@ impl State {
         let acceptor = TlsAcceptor::from(Arc::clone(&self.0.read().config));
         let opened = async {
             let mut stream = timeout(HANDSHAKE_TIME_MAX, acceptor.accept(stream)).await??;
+            stream.get_mut().1.set_buffer_limit(Some(SEND_BYTES_MAX));
             timeout(FIRST_BYTE_TIME_MAX, stream.fill_buf()).await??;
             io::Result::Ok(Box::new(stream))
         };
