@@ -111,7 +111,8 @@ impl PartialEq for Pattern {
 
 /// `text` as Go's engine sees it: each byte that is not part of a UTF-8 character is U+FFFD.
 fn as_go_reads(text: &[u8]) -> Cow<'_, [u8]> {
-    if std::str::from_utf8(text).is_ok() {
+    // Most texts are ASCII, which is seen several times as fast.
+    if text.is_ascii() || std::str::from_utf8(text).is_ok() {
         return Cow::Borrowed(text);
     }
     let mut read = Vec::with_capacity(text.len());
