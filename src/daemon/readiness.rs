@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
+use tonic::Status;
 
 use crate::google::credentials::Credentials;
 use crate::telemetry::Health;
@@ -19,7 +20,7 @@ const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
 pub(super) async fn sign_in(credentials: Credentials, health: Arc<Health>) {
     let mut delay = DELAY_MIN;
     let mut told: Option<Instant> = None;
-    while let Err(status) = credentials.sign_in().await {
+    while let Err(status) = attempt(&credentials).await {
         let missing = status.message();
         if told.is_none_or(|told| told.elapsed() >= REMINDER_INTERVAL) {
             told = Some(Instant::now());
@@ -32,6 +33,13 @@ pub(super) async fn sign_in(credentials: Credentials, health: Arc<Health>) {
     health.set_ready();
     let account = credentials.identity();
     tracing::info!(account, "signed in to Google Cloud");
+}
+
+/// One attempt, in a task of its own: whatever a token server answers, a panic is a failed attempt.
+async fn attempt(credentials: &Credentials) -> Result<(), Status> {
+    let credentials = credentials.clone();
+    let attempt = tokio::spawn(async move { credentials.sign_in().await });
+    attempt.await.unwrap_or_else(|_| Err(Status::internal("the attempt to sign in panicked")))
 }
 
 #[cfg(test)]

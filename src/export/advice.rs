@@ -5,8 +5,8 @@ use tonic::Code;
 
 use super::failure::{Failure, Origin};
 
-/// What TLS calls the faults of a server's certificate, and what to do about each.
-const CERTIFICATE_FAULTS: [(&str, &str); 6] = [
+/// What TLS and HTTP/2 call the faults of a server, and what to do about each.
+const CONNECTION_FAULTS: [(&str, &str); 7] = [
     (
         "CaUsedAsEndEntity",
         "the server shows the certificate of an authority (CA:TRUE) as its own: make one with CA:FALSE, such as by \
@@ -16,6 +16,10 @@ const CERTIFICATE_FAULTS: [(&str, &str); 6] = [
     ("NotValidForName", "cloud_trace.endpoint must have a name that the server's certificate is made for"),
     ("certificate expired", "renew the server's certificate, or set the clock of this machine"),
     ("not valid yet", "set the clock of this machine, or renew the server's certificate"),
+    (
+        "frame with invalid size",
+        "what answers at cloud_trace.endpoint does not speak gRPC in plaintext: name the port of gRPC, or write https://",
+    ),
     ("InvalidContentType", "the endpoint does not speak TLS: write http:// in cloud_trace.endpoint"),
 ];
 
@@ -26,7 +30,7 @@ pub fn general(failure: &Failure) -> Option<String> {
         Origin::Http(status) => Some(http(status).to_owned()),
         Origin::Connection => {
             let message = failure.status().message();
-            let fault = CERTIFICATE_FAULTS.iter().find(|(fault, _)| message.contains(fault));
+            let fault = CONNECTION_FAULTS.iter().find(|(fault, _)| message.contains(fault));
             fault.map(|(_, advice)| (*advice).to_owned())
         }
         Origin::Sink if failure.is_size() => {

@@ -2,8 +2,8 @@ use std::net::SocketAddr;
 
 use self::wire::{Manners, Proxy, Relay, SelfSigned, serve};
 use super::*;
-use crate::export::advice;
 use crate::export::testing::{Reply, Script, record, span_name};
+use crate::export::{advice, retry};
 use crate::google::testing::{Metadata, slowly, token, variables};
 
 mod wire;
@@ -214,6 +214,22 @@ async fn the_certificate_of_an_authority_as_the_servers_own_is_explained() {
     let unknown = open(&format!("https://{address}"), Some(&SelfSigned::new()), &[]);
     let failure = unknown.unary(METHOD, HeaderMap::new(), record("p", 0, "a").into()).await.unwrap_err();
     assert!(advice::general(&failure).is_some(), "{failure}");
+}
+
+#[tokio::test]
+async fn a_server_of_http_1_is_explained() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let answer = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+        tokio::io::AsyncWriteExt::write_all(&mut stream, answer).await.unwrap();
+        tokio::time::sleep(DEADLINE).await;
+    });
+    let failure = plaintext(address).unary(METHOD, HeaderMap::new(), record("p", 0, "a").into()).await.unwrap_err();
+    assert_eq!(retry::action(&failure), retry::Action::Retry);
+    let advice = advice::general(&failure);
+    assert!(advice.is_some_and(|advice| advice.contains("does not speak gRPC")), "{failure}");
 }
 
 /// A connection whose task has ended, as by a panic in it, does not end the channel.

@@ -28,6 +28,8 @@ pub(super) const BLAME_TIME_MIN: Duration = Duration::from_secs(600);
 /// Larger ones go, as nothing would ever take them.
 const SIZE_LIMIT_MIN: usize = 64 << 10;
 
+/// After a message was too large nothing of half its size is sent for so long; then the limit may have been raised.
+const SIZE_MEMORY: Duration = Duration::from_secs(600);
 /// Of a batch of suspected spans: most of them are bad, so that halves would take more calls.
 const SUSPECTED_PARTS: usize = 8;
 
@@ -113,6 +115,10 @@ struct Gate {
 pub(super) struct Lane {
     project: Arc<str>,
     limits: settings::Batch,
+    /// The most that a message has: that of `limits`, or what the sink and the proxies before it took lately.
+    bytes_max: usize,
+    /// When `bytes_max` is that of `limits` again.
+    bytes_max_until: Option<Instant>,
     waiting: VecDeque<Work>,
     /// Of the waiting batches.
     waiting_bytes: usize,
@@ -135,6 +141,8 @@ impl Lane {
     pub(super) fn new(project: Arc<str>, limits: settings::Batch, pace: Pace, is_proven: bool) -> Self {
         Lane {
             project,
+            bytes_max: limits.max_bytes,
+            bytes_max_until: None,
             limits,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -221,8 +229,14 @@ impl Lane {
     /// `budget`.
     pub(super) fn start(&mut self, now: Instant, budget: &Budget) -> Option<Work> {
         self.ready_at().filter(|&at| at <= now)?;
+        if self.bytes_max_until.take_if(|until| *until <= now).is_some() {
+            self.bytes_max = self.limits.max_bytes;
+        }
         let mut work = self.take_first()?;
         self.fill(&mut work, budget);
+        if work.batch.encoded_len() > self.bytes_max && work.batch.span_count() > 1 {
+            work = self.cut_down(work);
+        }
         if work.fresh && !self.refusals.is_empty() {
             work = self.without_suspects(work);
         }
@@ -234,6 +248,23 @@ impl Lane {
             gate.probing = true;
         }
         Some(work)
+    }
+
+    /// A part of a batch that is larger than what the sink takes; the other parts go next.
+    fn cut_down(&mut self, work: Work) -> Work {
+        let spans = work.batch.span_count() as usize;
+        let parts = work.batch.encoded_len().div_ceil(self.bytes_max).min(spans);
+        let mut parts = work.parts(|place| place * parts / spans, |_| work.suspicion);
+        while parts.len() > 1 {
+            parts.pop().into_iter().for_each(|part| self.prepend(part));
+        }
+        parts.pop().unwrap_or(work)
+    }
+
+    /// Takes note that a message of so many bytes was too large.
+    fn too_large(&mut self, bytes: usize, now: Instant) {
+        self.bytes_max = self.bytes_max.min((bytes / 2).max(1));
+        self.bytes_max_until = Some(now + SIZE_MEMORY);
     }
 
     /// Sets the spans apart that look like others that were refused: they go next, in a batch of their own.
@@ -271,7 +302,7 @@ impl Lane {
         let fits = |next: &&Work| {
             spans += next.batch.span_count() as usize;
             bytes += next.batch.encoded_len();
-            next.fresh && spans <= self.limits.max_spans && bytes <= self.limits.max_bytes
+            next.fresh && spans <= self.limits.max_spans && bytes <= self.bytes_max
         };
         let count = if work.fresh { self.waiting.iter().take_while(fits).count() } else { 0 };
         let joined: Vec<Work> = self.waiting.drain(..count).collect();
@@ -307,6 +338,9 @@ impl Lane {
                 self.alarm.back(&self.project);
             }
         }
+        if failure.is_some_and(Failure::is_size) && work.batch.span_count() > 1 {
+            self.too_large(work.batch.encoded_len(), now);
+        }
         if action == Action::Done {
             self.stored += 1;
             if !self.refusals.is_empty() {
@@ -327,7 +361,7 @@ impl Lane {
 
     /// At least half full.
     fn is_full(&self, batch: &Batch) -> bool {
-        2 * batch.span_count() as usize >= self.limits.max_spans || 2 * batch.encoded_len() >= self.limits.max_bytes
+        2 * batch.span_count() as usize >= self.limits.max_spans || 2 * batch.encoded_len() >= self.bytes_max
     }
 
     /// Whether the fault is taken to be the batch's own. A single span is given up for what the sink says alone.

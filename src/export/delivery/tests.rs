@@ -323,6 +323,28 @@ async fn a_message_over_a_limit_goes_in_halves_and_a_single_one_is_dropped_alone
     assert!(lines.len() <= 2, "{lines:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_was_met_is_remembered_for_a_while() {
+    let mut bench = Bench::of(
+        Script::with_rule(|request| (request.spans.len() > 16).then(|| Status::resource_exhausted("larger than max"))),
+        &settings_of(100),
+    );
+    let refused = |bench: &Bench| bench.script.calls().iter().filter(|call| call.request.spans.len() > 16).count();
+    bench.push("p", &["a"; 64]);
+    bench.deliver_all().await;
+    for _ in 0..20 {
+        (0..4).for_each(|_| bench.push("p", &["a"; 64]));
+        bench.deliver_all().await;
+    }
+    assert!(refused(&bench) <= 3, "the whole, and two halves at most: {}", refused(&bench));
+    let learnt = refused(&bench);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    bench.push("p", &["a"; 64]);
+    bench.deliver_all().await;
+    assert!(refused(&bench) > learnt, "it might have been raised");
+    bench.assert_settled(82 * 64, 0);
+}
+
 /// A sink that answers as a proxy or a connection does.
 struct Broken<F>(Arc<Script>, F);
 
