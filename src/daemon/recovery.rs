@@ -271,12 +271,12 @@ impl Recovery {
         };
         // Dropped without a use, it releases the request.
         let hold = self.journal.hold(request.sequence);
-        self.suspects.took(&hold);
         let Some(body) = body else {
             self.metrics.journal_fault("corrupt");
             tracing::error!(bytes = request.body_len, "A request of the journal is not what was written, and lost.");
             return 0;
         };
+        let body = self.suspects.watched(body);
         // A body at which this process panics must not be met again by the next one, and so on for ever.
         let released = Arc::clone(&hold);
         let taken = catch_unwind(AssertUnwindSafe(|| self.pipeline.recover(body, share, hold, request.settled)));

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use prost::encoding::{WireType, encode_key, encode_varint};
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
 use super::schema::{self, Field, Message};
 use super::wire::{Reader, Value, WireError};
@@ -42,8 +42,10 @@ fn mended<'a>(message: &Message, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, WireE
     if is_text(message, bytes)? {
         return Ok(Cow::Borrowed(bytes));
     }
-    let mut out = Vec::with_capacity(bytes.len() + bytes.len() / 8);
-    mend(message, bytes, &mut out)?;
+    let mut lens = Vec::new();
+    let len = mended_len(message, bytes, &mut lens)?;
+    let mut out = Vec::with_capacity(len);
+    mend(message, bytes, &mut lens.into_iter(), &mut out)?;
     Ok(Cow::Owned(out))
 }
 
@@ -71,23 +73,49 @@ fn is_utf8(text: &[u8]) -> bool {
     text.is_ascii() || std::str::from_utf8(text).is_ok()
 }
 
-/// Appends the message, field by field.
-fn mend(message: &Message, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), WireError> {
+/// The length that the message has when it is mended. Appends those of the messages in it, each before those inside of it: so a
+/// message inside of many others is written once, and not copied for each of them.
+fn mended_len(message: &Message, bytes: &[u8], lens: &mut Vec<usize>) -> Result<usize, WireError> {
+    let mut reader = Reader::new(bytes);
+    let (mut start, mut total) = (0, 0);
+    while let Some((number, value)) = reader.field()? {
+        let raw_len = reader.position() - start;
+        start = reader.position();
+        total += match (value, message.field(number)) {
+            (Value::Len(content), Some(Field::Text)) => len_delimited_len(number, mended_string(content).len()),
+            (Value::Len(content), Some(Field::Message(child))) => {
+                let place = lens.len();
+                lens.push(0);
+                lens[place] = mended_len(child, content, lens)?;
+                len_delimited_len(number, lens[place])
+            }
+            _ => raw_len,
+        };
+    }
+    Ok(total)
+}
+
+/// Appends the message, field by field. `lens` are those of [`mended_len`].
+fn mend(
+    message: &Message,
+    bytes: &[u8],
+    lens: &mut impl Iterator<Item = usize>,
+    out: &mut Vec<u8>,
+) -> Result<(), WireError> {
     let mut reader = Reader::new(bytes);
     let mut start = 0;
     while let Some((number, value)) = reader.field()? {
         let raw = &bytes[start..reader.position()];
         start = reader.position();
-        let (Value::Len(content), Some(field)) = (value, message.field(number)) else {
-            out.extend_from_slice(raw);
-            continue;
-        };
-        match field {
-            Field::Text => len_delimited(number, mended_string(content).as_bytes(), out),
-            Field::Message(child) => {
-                let mut mended = Vec::with_capacity(content.len());
-                mend(child, content, &mut mended)?;
-                len_delimited(number, &mended, out);
+        match (value, message.field(number)) {
+            (Value::Len(content), Some(Field::Text)) => {
+                let text = mended_string(content);
+                header(number, text.len(), out);
+                out.extend_from_slice(text.as_bytes());
+            }
+            (Value::Len(content), Some(Field::Message(child))) => {
+                header(number, lens.next().unwrap_or_default(), out);
+                mend(child, content, lens, out)?;
             }
             _ => out.extend_from_slice(raw),
         }
@@ -95,10 +123,13 @@ fn mend(message: &Message, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), WireEr
     Ok(())
 }
 
-fn len_delimited(number: u32, content: &[u8], out: &mut Vec<u8>) {
+fn len_delimited_len(number: u32, len: usize) -> usize {
+    key_len(number) + encoded_len_varint(len as u64) + len
+}
+
+fn header(number: u32, len: usize, out: &mut Vec<u8>) {
     encode_key(number, WireType::LengthDelimited, out);
-    encode_varint(content.len() as u64, out);
-    out.extend_from_slice(content);
+    encode_varint(len as u64, out);
 }
 
 #[cfg(test)]

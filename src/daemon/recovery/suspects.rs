@@ -1,7 +1,8 @@
 //! Requests of the journal that a process may have died of.
 //!
 //! The numbers of the requests that were taken and not let go again stand in a file beside the journal. It is written before a request
-//! is taken, and removed when all of them are let go, or at a stop. Thus a process that finds it knows that the one before was killed while it had
+//! is taken, and removed when all of them are let go, or at a stop. A request is let go when its traces are decided, and what is kept of
+//! them is encoded: whether the sink takes it is of no matter. Thus a process that finds it knows that the one before was killed while it had
 //! those requests: perhaps by chance, perhaps because of one of them, for example because memory ran out.
 //!
 //! The first time they are taken again like others. If that process is killed too, one is taken alone; when it is let go two together,
@@ -14,7 +15,9 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
-use crate::tail::hold::{Hold, Sequence};
+use bytes::Bytes;
+
+use crate::tail::hold::Sequence;
 
 /// As that of the journal's other files.
 const FILE_MODE: u32 = 0o600;
@@ -74,7 +77,7 @@ pub(super) struct Suspects {
     /// What the process before has left.
     before: Mark,
     mark: Option<Mark>,
-    taken: Vec<Weak<Hold>>,
+    taken: Vec<Weak<Bytes>>,
     /// How many may be taken at a time, if that is bounded.
     count_max: Option<usize>,
     /// Of those at a time that are taken now.
@@ -130,17 +133,19 @@ impl Suspects {
         Ok(Advice::Take)
     }
 
-    /// The request that was advised to take is taken.
-    pub(super) fn took(&mut self, hold: &Arc<Hold>) {
+    /// The body of the request that was advised to take, to be taken. While it is held, the request is not let go.
+    pub(super) fn watched(&mut self, body: Bytes) -> Bytes {
         if self.taken.len() == self.taken.capacity() {
-            self.taken.retain(|hold| hold.strong_count() > 0);
+            self.taken.retain(|body| body.strong_count() > 0);
         }
-        self.taken.push(Arc::downgrade(hold));
+        let body = Arc::new(body);
+        self.taken.push(Arc::downgrade(&body));
+        Bytes::from_owner(Watched(body))
     }
 
     /// Whether all that was taken is let go.
     pub(super) fn is_idle(&mut self) -> bool {
-        self.taken.retain(|hold| hold.strong_count() > 0);
+        self.taken.retain(|body| body.strong_count() > 0);
         self.taken.is_empty()
     }
 
@@ -170,6 +175,15 @@ impl Suspects {
             }
         };
         file.write_all_at(mark.line().as_bytes(), 0)
+    }
+}
+
+/// A body that says when it is dropped.
+struct Watched(Arc<Bytes>);
+
+impl AsRef<[u8]> for Watched {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
     }
 }
 

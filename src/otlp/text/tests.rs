@@ -108,3 +108,15 @@ fn other_encodings_of_lengths_and_unknown_fields_are_read_as_well() {
     assert_eq!(&mended[..], [&[0x2a, 5][..], MENDED.as_bytes(), &[0xa2, 0x06, 1, 0xff]].concat());
     assert_eq!(mended_span(&[0x2a, 9]), Err(WireError::Truncated));
 }
+
+#[test]
+fn text_inside_of_many_messages_is_written_once() {
+    let deep = (0..40).fold(RawValue::String(BAD.repeat(100)), |value, _| {
+        RawValue::Array(ArrayValue { values: vec![AnyValue { value: Some(value) }] })
+    });
+    let sent = RawSpan { attributes: vec![pair(b"deep", deep)], ..RawSpan::default() }.encode_to_vec();
+    let Ok(Cow::Owned(mended)) = mended_span(&sent) else { panic!("it is mended") };
+    // The buffer was made for exactly this.
+    assert_eq!(mended.capacity(), mended.len());
+    assert_eq!(Span::decode(&mended[..]).unwrap().encode_to_vec(), mended);
+}

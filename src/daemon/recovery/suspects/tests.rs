@@ -1,14 +1,6 @@
 use tempfile::TempDir;
 
 use super::*;
-use crate::tail::hold::{Note, Notes};
-
-#[derive(Debug)]
-struct NoNotes;
-
-impl Notes for NoNotes {
-    fn note(&self, _: Note) {}
-}
 
 /// Processes one after the other that read back the requests 1 to 20. One of them is fatal.
 struct Lives {
@@ -30,17 +22,15 @@ impl Lives {
     /// those that are taken with it would be let go.
     fn live(&mut self) -> (Vec<Sequence>, bool) {
         let mut suspects = Suspects::open(self.path());
-        let (mut holds, mut dropped) = (Vec::new(), Vec::new());
+        let (mut bodies, mut dropped) = (Vec::new(), Vec::new());
         for request in self.left.clone() {
             loop {
                 match suspects.next(request).unwrap() {
                     Advice::Take => {
-                        let hold = Hold::new(request, Arc::new(NoNotes));
-                        suspects.took(&hold);
-                        holds.push((request, hold));
+                        bodies.push((request, suspects.watched(Bytes::from_static(b"body"))));
                         break;
                     }
-                    Advice::Wait if self.let_go(&mut holds) => return (dropped, true),
+                    Advice::Wait if self.let_go(&mut bodies) => return (dropped, true),
                     Advice::Wait => {}
                     Advice::Drop => {
                         self.left.retain(|left| *left != request);
@@ -50,7 +40,7 @@ impl Lives {
                 }
             }
         }
-        let is_killed = self.let_go(&mut holds);
+        let is_killed = self.let_go(&mut bodies);
         if !is_killed {
             assert!(suspects.is_idle());
             suspects.end();
@@ -59,11 +49,11 @@ impl Lives {
     }
 
     /// Whether that kills.
-    fn let_go(&mut self, holds: &mut Vec<(Sequence, Arc<Hold>)>) -> bool {
-        if holds.iter().any(|(request, _)| *request == self.fatal) {
+    fn let_go(&mut self, bodies: &mut Vec<(Sequence, Bytes)>) -> bool {
+        if bodies.iter().any(|(request, _)| *request == self.fatal) {
             return true;
         }
-        holds.drain(..).for_each(|(request, _)| self.left.retain(|left| *left != request));
+        bodies.drain(..).for_each(|(request, _)| self.left.retain(|left| *left != request));
         false
     }
 }
@@ -94,10 +84,10 @@ fn nothing_is_dropped_because_of_kills_by_chance() {
     let mut suspects = Suspects::open(lives.path());
     assert_eq!(suspects.killed(), Some(2));
     assert_eq!(suspects.next(1).unwrap(), Advice::Take);
-    let hold = Hold::new(1, Arc::new(NoNotes));
-    suspects.took(&hold);
+    let body = suspects.watched(Bytes::from_static(b"body"));
     assert_eq!(suspects.next(2).unwrap(), Advice::Wait);
-    drop(suspects);
+    assert_eq!(body, "body");
+    drop((suspects, body));
     lives.fatal = 0;
     assert_eq!(lives.live(), (vec![], false));
     assert!(lives.left.is_empty());
