@@ -26,8 +26,7 @@ const START_TIME_MAX: Duration = Duration::from_secs(5);
 pub fn runtime() -> io::Result<Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let blocking = BLOCKING_THREADS + cores;
-    // Where the runtime cannot make a thread it panics.
-    reserve(cores + blocking, |work| std::thread::Builder::new().spawn(work).map(drop))?;
+    probe(cores + blocking)?;
     let mut builder = match cores {
         1 => Builder::new_current_thread(),
         _ => Builder::new_multi_thread(),
@@ -38,6 +37,18 @@ pub fn runtime() -> io::Result<Runtime> {
         Ok(())
     })?;
     Ok(runtime)
+}
+
+/// Tries whether `count` threads can be made, as the runtime panics where it cannot make one. They have ended when this returns.
+fn probe(count: usize) -> io::Result<()> {
+    let threads = Mutex::new(Vec::with_capacity(count));
+    let made = reserve(count, |work| {
+        threads.lock().push(std::thread::Builder::new().spawn(work)?);
+        Ok(())
+    });
+    // They do nothing that could panic.
+    threads.into_inner().into_iter().for_each(|thread| drop(thread.join()));
+    made
 }
 
 /// Lets `spawn` run `count` tasks at a time, for which it needs as many threads. All of them have ended, or will soon, when
