@@ -48,6 +48,11 @@ const DECISION_WAIT_MS: u64 = 1_000;
 /// that a span is asked for, and for the ids when the trace is decided.
 const DECIDED_FACTOR: u64 = 24;
 
+/// The bytes that are walked over or written for the kept spans, for each byte of the body.
+const ENCODED_FACTOR: u64 = 32;
+/// What a kept span costs beside that: its name, labels, annotations.
+const ENCODED_SPAN_BYTES: u64 = 2 << 10;
+
 static SETTINGS: LazyLock<TailSampling> = LazyLock::new(|| {
     let Ok(Loaded { settings, .. }) = config::load(POLICIES, &|_| None) else { panic!("a good configuration") };
     settings.tail_sampling
@@ -73,6 +78,15 @@ impl Cost {
     pub fn check(&self) {
         let decided = self.scan + self.insert + self.decide;
         assert!(decided <= DECIDED_FACTOR * self.body_bytes, "until the decision: {self:?}");
+        self.check_encoded();
+    }
+
+    /// Panics if the kept spans cost more than their request's size, and what Cloud Trace has in each of them, allow.
+    fn check_encoded(&self) {
+        let shared = self.kept_spans * cloud_trace::RESOURCE_BYTES_MAX as u64;
+        let small = self.kept_spans * ENCODED_SPAN_BYTES;
+        assert!(self.cloud_trace <= ENCODED_FACTOR * self.body_bytes + shared + small, "Cloud Trace: {self:?}");
+        assert!(self.forward <= ENCODED_FACTOR * self.body_bytes + small, "OTLP: {self:?}");
     }
 }
 

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::{Equivalent, HashMap};
 
+use crate::otlp::visited;
+
 /// Entries that are remembered by their bytes. Far more than the instances that send to one daemon at a time.
 pub const ENTRIES_MAX: usize = 1_024;
 
@@ -53,6 +55,7 @@ impl<const N: usize, V> Cache<N, V> {
     /// The value of `key`.
     #[must_use]
     pub fn get(&self, key: [&[u8]; N]) -> Option<&Arc<V>> {
+        visited::add(key.iter().map(|part| part.len()).sum());
         self.entries.get(&Lookup(key))
     }
 
