@@ -7,7 +7,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::budget::Share;
-use super::compression::{Body, Compression};
+use super::compression::{Body, Compression, Excerpt, Form, is_compressible};
 use super::hold::{Hold, KeptHold};
 use crate::otlp::scan::Scope;
 use crate::otlp::{ByteRange, TraceId};
@@ -56,6 +56,7 @@ impl Request {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         let body = Mutex::new(Body::new(body, share));
+        let compression = compression.filter(|_| is_compressible(&scopes));
         let request = Arc::new(Request { number, body, spans, scopes, hold, compression });
         request.enlist();
         request
@@ -71,6 +72,9 @@ impl Request {
         }
     }
 }
+
+/// Spans of a compressed body that are unpacked for the exporter at a time: as many as it encodes at a time.
+const EXCERPT_SPANS_MAX: usize = 256;
 
 /// The spans of one trace in one request.
 #[derive(Clone, Debug)]
@@ -139,22 +143,49 @@ impl Fragment {
         (done < self.count).then(|| Fragment { first: self.first + done, count: self.count - done, ..self })
     }
 
-    /// Gets at the bytes of the spans.
+    /// Gets at the bytes of the spans. A compressed body is unpacked if there is room for it, as others are likely to be read
+    /// next. If there is none, only the first [`EXCERPT_SPANS_MAX`] spans are there; [`Fragment::behind`] has the others.
     #[must_use]
     pub fn open(&self) -> OpenFragment<'_> {
-        let (body, is_restored) = self.request.body.lock().read();
-        if is_restored {
+        if self.request.body.lock().restore() {
             self.request.enlist();
         }
-        OpenFragment { fragment: self, body }
+        self.look(EXCERPT_SPANS_MAX)
+    }
+
+    /// Gets at the bytes of all spans. The body stays as it is.
+    #[must_use]
+    pub(super) fn peek(&self) -> OpenFragment<'_> {
+        self.look(usize::MAX)
+    }
+
+    fn look(&self, excerpt_spans_max: usize) -> OpenFragment<'_> {
+        let form = self.request.body.lock().form();
+        let spans = self.held();
+        let packed = match form {
+            Form::Plain(body) => return OpenFragment { fragment: self, body, excerpt: None, _share: None },
+            Form::Packed(packed) => packed,
+        };
+        let excerpt = Excerpt::new(&packed, &spans[..spans.len().min(excerpt_spans_max)], &self.request.scopes);
+        let share = self.request.body.lock().reading(excerpt.heap_bytes());
+        let body = excerpt.body.clone();
+        OpenFragment { fragment: self, body, excerpt: Some(excerpt), _share: Some(share) }
+    }
+
+    fn held(&self) -> &[HeldSpan] {
+        let (first, count) = (self.first as usize, self.count as usize);
+        self.request.spans.get(first..first + count).unwrap_or_default()
     }
 }
 
-/// A fragment with the body that its spans stand in.
+/// A fragment with the bytes that its spans stand in.
 #[derive(Debug)]
 pub struct OpenFragment<'a> {
     fragment: &'a Fragment,
     body: Bytes,
+    /// Where they stand if `body` is an excerpt from a compressed one, which is booked.
+    excerpt: Option<Excerpt>,
+    _share: Option<Share>,
 }
 
 impl OpenFragment<'_> {
@@ -188,10 +219,16 @@ impl OpenFragment<'_> {
         self.held().map(|(held, scope)| (held.span.of(&self.body), scope.service.of(&self.body)))
     }
 
+    /// Each span as it stands in `body`, with the number of its scope in the request, and that scope.
     fn held(&self) -> impl Iterator<Item = (HeldSpan, Scope)> {
-        let Fragment { request, first, count } = self.fragment;
-        let (first, count) = (*first as usize, *count as usize);
-        let spans = request.spans.get(first..first + count).unwrap_or_default();
-        spans.iter().map(|held| (*held, request.scopes.get(held.scope as usize).copied().unwrap_or_default()))
+        let excerpt = self.excerpt.as_ref();
+        let spans = excerpt.map_or_else(|| self.fragment.held(), |excerpt| &excerpt.spans);
+        spans.iter().map(move |held| match excerpt {
+            None => (*held, self.fragment.request.scopes.get(held.scope as usize).copied().unwrap_or_default()),
+            Some(excerpt) => {
+                let (scope, found) = excerpt.scopes.get(held.scope as usize).copied().unwrap_or_default();
+                (HeldSpan { scope, ..*held }, found)
+            }
+        })
     }
 }

@@ -21,7 +21,7 @@ use super::kept::KeptSpans;
 use super::packed::{pack, unpack};
 use super::request::{Fragment, OpenFragment};
 use super::slots::{Slot, Slots};
-use super::table::{Millis, Waits};
+use super::table::{Millis, SLICE_BYTES, Waits};
 use super::tally::{Tally, Trigger};
 use super::verdicts::VerdictCache;
 use crate::otlp::TraceId;
@@ -83,9 +83,25 @@ pub(super) struct Round<'a> {
     pub(super) now_ms: Millis,
     pub(super) kept: &'a mut Vec<KeptSpans>,
     pub(super) tally: &'a mut Tally,
+    /// Bytes of spans that were looked at.
+    pub(super) read_bytes: u64,
 }
 
 impl Round<'_> {
+    /// Takes up to `traces_max` steps, fewer if they look at many bytes; true if there may be more to do. A step returns
+    /// `None` if there was none.
+    fn slice(&mut self, traces_max: usize, mut step: impl FnMut(&mut Self) -> Option<()>) -> bool {
+        for _ in 0..traces_max {
+            if step(self).is_none() {
+                return false;
+            }
+            if self.read_bytes >= SLICE_BYTES {
+                break;
+            }
+        }
+        true
+    }
+
     /// These spans of the trace `id` are let go for good.
     fn sampled_out<'a>(&mut self, id: TraceId, fragments: impl IntoIterator<Item = &'a Fragment>) {
         for fragment in fragments {
@@ -424,9 +440,9 @@ impl Shard {
 
     /// Decides up to `traces_max` traces that are due at `round.now_ms`; true if more may be due.
     pub(super) fn decide_due(&mut self, traces_max: usize, round: &mut Round<'_>) -> bool {
-        let more = (0..traces_max).all(|_| {
+        let more = round.slice(traces_max, |round| {
             let due = self.rooted.pop_due(round.now_ms).or_else(|| self.waiting.pop_due(round.now_ms));
-            due.map(|due| self.decide_if_pending(due, None, round)).is_some()
+            due.map(|due| self.decide_if_pending(due, None, round))
         });
         self.remember_let_go(round);
         more
@@ -435,9 +451,9 @@ impl Shard {
     /// Decides up to `traces_max` pending traces, due or not: those whose root has come, which are likely to be whole,
     /// before the others, and of both the oldest. True if more are pending.
     pub(super) fn decide_oldest(&mut self, traces_max: usize, trigger: Trigger, round: &mut Round<'_>) -> bool {
-        let more = (0..traces_max).all(|_| {
+        let more = round.slice(traces_max, |round| {
             let due = self.rooted.pop().or_else(|| self.waiting.pop());
-            due.map(|due| self.decide_if_pending(due, Some(trigger), round)).is_some()
+            due.map(|due| self.decide_if_pending(due, Some(trigger), round))
         });
         self.remember_let_go(round);
         more
@@ -506,8 +522,9 @@ impl Shard {
 
     /// Lets go of up to `traces_max` rescuable traces whose window has ended; true if more may be waiting for it.
     pub(super) fn expire_rescuable(&mut self, traces_max: usize, round: &mut Round<'_>) -> bool {
-        let more = (0..traces_max)
-            .all(|_| self.rescuable.pop_due(round.now_ms).map(|due| self.let_go_if_rescuable(due, round)).is_some());
+        let more = round.slice(traces_max, |round| {
+            self.rescuable.pop_due(round.now_ms).map(|due| self.let_go_if_rescuable(due, round))
+        });
         self.remember_let_go(round);
         more
     }
@@ -515,7 +532,7 @@ impl Shard {
     /// Lets go of up to `traces_max` of the oldest rescuable traces; true if more are left.
     pub(super) fn shed_rescuable(&mut self, traces_max: usize, round: &mut Round<'_>) -> bool {
         let more =
-            (0..traces_max).all(|_| self.rescuable.pop().map(|due| self.let_go_if_rescuable(due, round)).is_some());
+            round.slice(traces_max, |round| self.rescuable.pop().map(|due| self.let_go_if_rescuable(due, round)));
         self.remember_let_go(round);
         more
     }
@@ -595,7 +612,8 @@ fn missing_parent(
     if !has_waited || !is_asked || trace.summary.span_count > SPANS_MAX {
         return None;
     }
-    let fragments: SmallVec<[OpenFragment<'_>; 4]> = trace.fragments.iter().map(Fragment::open).collect();
+    round.read_bytes += trace.summary.span_bytes;
+    let fragments: SmallVec<[OpenFragment<'_>; 4]> = trace.fragments.iter().map(Fragment::peek).collect();
     let Structure { gaps, duplicate_count } = structure(&fragments);
     if let Some(weight) = weight {
         round.tally.incomplete(&gaps, weight);

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::budget::{Budget, Share};
 use super::census::Census;
-use super::compression::Compression;
+use super::compression::{Compression, SCRATCH_BYTES_MAX};
 use super::fate::Fate;
 use super::hold::{HOLD_BYTES, Hold};
 use super::kept::KeptSpans;
@@ -32,6 +32,10 @@ const SHARDS: usize = 1 << SHARDS_LOG2;
 
 /// Traces decided or let go under one lock: some hundred microseconds of work.
 const SLICE_TRACES: usize = 256;
+
+/// Bytes of spans that are looked at for the decisions under one lock, and those of one trace more: as much work at most, were
+/// they fields of two bytes.
+pub(super) const SLICE_BYTES: u64 = 256 << 10;
 
 /// Traces of each shard that one slice of relief decides or lets go.
 const RELIEF_SLICE_TRACES: usize = SLICE_TRACES / SHARDS;
@@ -141,7 +145,7 @@ pub struct Table {
     budget: Budget,
     hasher: SeedableRandomState,
     compression: Option<Arc<Compression>>,
-    /// The verdict caches' share: their memory is fixed.
+    /// The share of the verdict caches, and of all else whose memory is fixed.
     caches: Share,
 }
 
@@ -173,7 +177,8 @@ impl Table {
 
     /// The same table, in which the bodies of requests can be compressed, by [`Table::compress`].
     #[must_use]
-    pub fn with_compression(self) -> Self {
+    pub fn with_compression(mut self) -> Self {
+        self.caches.absorb(self.budget.force(SCRATCH_BYTES_MAX));
         Table { compression: Some(Arc::default()), ..self }
     }
 
@@ -419,6 +424,7 @@ impl Table {
             now_ms,
             kept: &mut out.kept,
             tally: &mut out.tally,
+            read_bytes: 0,
         }
     }
 }

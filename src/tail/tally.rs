@@ -170,7 +170,7 @@ impl Tally {
             }
             _ => self.delays.push(Delay { delay_ms, seen, spans }),
         }
-        for (service, span_count) in fragment.open().spans_by_service() {
+        for (service, span_count) in fragment.peek().spans_by_service() {
             let spans = span_count * sighting.weight;
             if let Some(counts) = self.service(service) {
                 counts.spans += spans;

@@ -81,6 +81,7 @@ fn a_body_that_is_read_under_pressure_takes_no_memory() {
     let (compressed_bytes, room_bytes) = (fixture.body_bytes(), LIMIT_BYTES / 4);
     let others = fixture.budget.force(LIMIT_BYTES - room_bytes - fixture.budget.used_bytes());
     fixture.read();
+    drop(fixture.fragment.peek());
     fixture.read();
     drop(others);
     assert_eq!(fixture.body_bytes(), compressed_bytes);
@@ -100,5 +101,49 @@ fn what_gains_nothing_stays_as_it_is() {
         fixture.compression.compress_one(AGE_MS);
         assert_eq!(fixture.body_bytes(), fixture.plain.len(), "{what}");
         fixture.read();
+    }
+}
+
+/// Spans of 100 bytes behind a resource of 50, each of another trace.
+fn excerpts(budget: &Budget, compression: &Arc<Compression>, resource_bytes: u32) -> Vec<Fragment> {
+    let plain = Bytes::from(text());
+    let spans = (0..900).map(|n| HeldSpan { span: ByteRange { offset: resource_bytes + n * 100, len: 100 }, scope: 0 });
+    let resource = ByteRange { offset: 0, len: resource_bytes };
+    let scopes = Box::from([Scope { resource, ..Scope::default() }]);
+    let share = budget.force(plain.len() + INDEX_BYTES);
+    let request = Request::held(plain, spans.collect(), scopes, share, None, Some(Arc::clone(compression)));
+    compression.compress_one(0);
+    compression.compress_one(AGE_MS);
+    (0..900).map(|n| Fragment::new(Arc::clone(&request), n, 1)).collect()
+}
+
+#[test]
+fn a_fragment_unpacks_no_more_than_the_blocks_that_it_stands_in_and_books_what_it_holds() {
+    let (budget, compression) = (Budget::new(LIMIT_BYTES), Arc::default());
+    let fragments = excerpts(&budget, &compression, 50);
+    let packed_bytes = budget.used_bytes();
+    assert!(packed_bytes < BODY_BYTES / 2, "{packed_bytes}");
+    let _ = visited::take();
+    let open: Vec<_> = fragments.iter().map(Fragment::peek).collect();
+    let unpacked_bytes = visited::take();
+    assert!(unpacked_bytes <= 900 * 3 * BLOCK_BYTES as u64, "{unpacked_bytes}");
+    for (n, open) in open.iter().enumerate() {
+        let span = open.spans().next().unwrap();
+        let start = 50 + n * 100;
+        assert_eq!((span.resource, span.span), (&text()[..50], &text()[start..start + 100]));
+    }
+    let booked_bytes = budget.used_bytes() - packed_bytes;
+    assert!((900 * 150..900 * 400).contains(&booked_bytes), "{booked_bytes}");
+    drop(open);
+    assert_eq!(budget.used_bytes(), packed_bytes);
+}
+
+#[test]
+fn a_body_whose_spans_share_much_stays_as_it_is() {
+    let (budget, compression) = (Budget::new(LIMIT_BYTES), Arc::default());
+    for (resource_bytes, is_packed) in [(SHARED_BYTES_MAX as u32, true), (SHARED_BYTES_MAX as u32 + 1, false)] {
+        let fragments = excerpts(&budget, &compression, resource_bytes);
+        assert_eq!(budget.used_bytes() < BODY_BYTES, is_packed, "{resource_bytes}");
+        drop(fragments);
     }
 }

@@ -591,3 +591,31 @@ fn indices_leave_the_last_memory_to_small_requests() {
     assert!(matches!(take(&mut empty, &scan(LIMIT / span_bytes)), Err(NoRoom::Ever { .. })), "more than there ever is");
     assert_eq!(take(&mut empty, &scan(LIMIT / 100 * 70 / span_bytes)), Ok(()), "an empty budget takes one request");
 }
+
+#[test]
+fn a_slice_of_decisions_looks_at_so_many_bytes_at_most() {
+    const BODY_BYTES: u32 = 64 << 10;
+    let mut fixture = Fixture::new(&settings(), 256 << 20);
+    // Little traffic is followed whole, so the spans of each trace are looked at. A dozen or so fall into each shard.
+    for n in 0..800u32 {
+        let mut trace = id(1, false);
+        trace.0[..4].copy_from_slice(&n.to_be_bytes());
+        let mut scan = Scan::default();
+        scan.facts.push(SpanFact { span: ByteRange { offset: 0, len: BODY_BYTES }, ..span(trace) });
+        scan.scopes.push(Scope::default());
+        let body = Bytes::from(vec![0x0a; BODY_BYTES as usize]);
+        fixture.table.insert(body, &scan, fixture.budget.share(), 0, &mut fixture.out);
+    }
+    for shard in 0..SHARDS {
+        loop {
+            let before = fixture.table.held().pending_spans;
+            let is_more = fixture.table.sweep(shard, WAIT_MS, &mut fixture.out);
+            let read_bytes = (before - fixture.table.held().pending_spans) * u64::from(BODY_BYTES);
+            assert!(read_bytes <= SLICE_BYTES, "{read_bytes}");
+            if !is_more {
+                break;
+            }
+        }
+    }
+    assert_eq!(fixture.table.held().pending_spans, 0);
+}
