@@ -6,6 +6,7 @@ ARG COMMIT=unknown
 ENV SPANSIEVE_COMMIT=$COMMIT
 WORKDIR /src
 COPY Cargo.toml Cargo.lock build.rs ./
+COPY .cargo .cargo
 COPY proto proto
 # The built-in configuration.
 COPY config.yaml ./

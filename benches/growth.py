@@ -8,8 +8,6 @@
 Ten million pending spans take 7 GB of memory. An interrupted measurement goes on where it stopped.
 """
 import json
-import os
-import re
 import signal
 import time
 from dataclasses import dataclass
@@ -22,8 +20,6 @@ from measure import DAEMON_CORE, LOAD_CORE, ROOT, Journal, Program, Spread, last
 DOCS = ROOT / "docs"
 # The longest that a configuration can have a trace wait: nothing is decided while memory is read.
 HOLD_WAIT_S = 600
-# What the daemon asks of the allocator; the rooms without it are asked the same.
-ALLOCATOR_CONF = re.search(r'"(_RJEM_MALLOC_CONF)",\s*"([^"]+)"', (ROOT / "src" / "main.rs").read_text()).groups()
 FLOW_WAIT_S = 2
 CONNECTIONS = [1, 10, 100, 1_000, 5_000]
 # The requests of the chart of connections are small, so that each of 5,000 connections has some.
@@ -206,7 +202,6 @@ def main():
     parser.set_defaults(runs=3)
     options = measure.parse(parser, names)
     measure.allow_open_files()
-    os.environ.update([ALLOCATOR_CONF])
     binary = measure.build_daemon(options)
     program = Program("Spansieve", binary, options.rig / "spansieve.yaml")
     journal = Journal("growth", options)

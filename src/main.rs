@@ -1,7 +1,6 @@
 //! The story of a run: read the configuration, start the rooms, say where they are, wait, stop in time.
 
 use std::error::Error;
-use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,21 +16,9 @@ use spansieve::telemetry::log::Throttle;
 use spansieve::telemetry::metrics::Books;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Holds request bodies for seconds and frees them together: glibc would fragment.
+/// Glibc's would fragment. `.cargo/config.toml` has the options that it is built with.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
-/// What the allocator is asked for (jemalloc's `TUNING.md`):
-///
-/// - Freed memory goes back to the system over a second, on a thread of its own. At once on a worker it would stall all
-///   requests: 50 ms for the 600 MB of a burst.
-/// - A body does not share the place of another that was more than twice as large: 16 of 76 B a span beyond its wire
-///   bytes. At most as large would waste nothing, but fetches half of all memory anew.
-/// - No huge pages: they are given back to the host of a virtual machine and fetched again, which costs more than all else.
-const ALLOCATOR_CONF: (&str, &str) = (
-    "_RJEM_MALLOC_CONF",
-    "background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0,lg_extent_max_active_fit:1,thp:never",
-);
 
 /// Cloud Run kills 10 s after SIGTERM; two seconds are left for the last scrape and the exit itself.
 const STOP_GRACE: Duration = Duration::from_secs(8);
@@ -46,7 +33,6 @@ const DEMO_IS_NO_SENDER: &str = "the demo sends in plaintext and without a token
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    configure_allocator();
     match cli.command.unwrap_or(Command::Run(cli.config)) {
         Command::Run(config) => run(&config.source(), false),
         Command::Demo(config) => run(&config.source(), true),
@@ -58,16 +44,6 @@ fn main() -> ExitCode {
         Command::Emulator { listen, allowed_hosts, max_bytes } => {
             block_on(&Settings::default().telemetry.log, cli::emulator::run(listen, max_bytes, allowed_hosts))
         }
-    }
-}
-
-/// Sets [`ALLOCATOR_CONF`], unless somebody has. The allocator reads its options before `main`, from the environment alone: so the
-/// process starts itself again, under its own id, in about a millisecond. Where that is not possible it goes on without.
-fn configure_allocator() {
-    let (name, value) = ALLOCATOR_CONF;
-    let mut args = std::env::args_os();
-    if let (None, Ok(program), Some(name_shown)) = (std::env::var_os(name), std::env::current_exe(), args.next()) {
-        let _ = std::process::Command::new(program).arg0(name_shown).args(args).env(name, value).exec();
     }
 }
 

@@ -51,6 +51,7 @@ pub use tls::{Tls, TlsError};
 use crate::journal::Journal;
 use crate::otlp::scan::RejectReason;
 use crate::otlp::wire::WireError;
+use crate::tail::blocks::Room;
 use crate::tail::budget::{Budget, Share};
 use crate::tail::hold::Hold;
 use crate::tail::table::NoRoom;
@@ -75,6 +76,9 @@ pub trait Intake: Send + Sync + 'static {
     ///
     /// `None` if there is still no room: refuse the request, retryably.
     fn admit(&self, bytes: usize) -> Option<Share>;
+
+    /// Room for a body of `bytes`, with its share, as [`Intake::admit`].
+    fn room(&self, bytes: usize) -> Option<Room>;
 
     /// Where bodies are written to before they are accepted, if anywhere.
     fn journal(&self) -> Option<&Journal> {

@@ -8,6 +8,7 @@
 //! - Verdicts do not depend on the order of arrival.
 //! - Memory follows the budget: a request's share goes when the last trace that needs its bytes is released.
 
+pub mod blocks;
 pub mod budget;
 mod census;
 mod compression;

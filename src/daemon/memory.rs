@@ -54,7 +54,7 @@ pub(super) async fn watch(budget: Budget) {
     loop {
         interval.tick().await;
         let Some(resident_bytes) = resident_bytes(Path::new("/")) else { return };
-        let booked_bytes = budget.used_bytes().saturating_sub(unbooked.bytes());
+        let booked_bytes = budget.used_bytes().saturating_sub(unbooked.bytes()) + budget.idle_bytes();
         unbooked.resize(unbooked_bytes(resident_bytes, booked_bytes, budget.limit_bytes()));
     }
 }

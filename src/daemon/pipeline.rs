@@ -15,10 +15,11 @@ use crate::otlp::scan::{self, Scan, ScanError};
 use crate::otlp::wire::WireError;
 use crate::receiver::{AcceptError, Accepted, Intake};
 use crate::sampling::Policies;
+use crate::tail::blocks::Room;
 use crate::tail::budget::{Budget, Share};
 use crate::tail::hold::Hold;
 use crate::tail::kept::KeptQueue;
-use crate::tail::table::Outcome;
+use crate::tail::table::{Millis, Outcome};
 use crate::tail::{Table, Trigger};
 use crate::telemetry::Metrics;
 
@@ -162,6 +163,17 @@ impl Pipeline {
         Ok(Accepted { spans: scan.span_count() as u32, rejected: scan.rejected })
     }
 
+    /// Makes room for a request, at the cost of traces.
+    fn relieve<T>(&self, make_room: impl FnOnce(&Table, Millis, &mut Outcome) -> T) -> T {
+        WORKSPACE.with_borrow_mut(|workspace| {
+            let _guard = BreaksOnPanic(&self.broken);
+            let room = make_room(&self.table, self.clock.now_ms(), &mut workspace.outcome);
+            self.settle(&mut workspace.outcome);
+            workspace.trim();
+            room
+        })
+    }
+
     /// Passes kept spans on, charges them to budgets and adds what was done to the metrics; empties `outcome`.
     pub(super) fn settle(&self, outcome: &mut Outcome) {
         let spans = outcome.kept.iter().map(|kept| kept.fragment.span_count()).fold(0, u32::saturating_add);
@@ -223,13 +235,11 @@ impl Intake for Pipeline {
     }
 
     fn admit(&self, bytes: usize) -> Option<Share> {
-        WORKSPACE.with_borrow_mut(|workspace| {
-            let _guard = BreaksOnPanic(&self.broken);
-            let share = self.table.admit(bytes, self.clock.now_ms(), &mut workspace.outcome);
-            self.settle(&mut workspace.outcome);
-            workspace.trim();
-            share
-        })
+        self.relieve(|table, now_ms, outcome| table.admit(bytes, now_ms, outcome))
+    }
+
+    fn room(&self, bytes: usize) -> Option<Room> {
+        self.relieve(|table, now_ms, outcome| table.room(bytes, now_ms, outcome))
     }
 
     fn journal(&self) -> Option<&Journal> {

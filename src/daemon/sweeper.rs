@@ -54,6 +54,7 @@ pub(super) async fn run(pipeline: Arc<Pipeline>, pulse: Pulse) {
             end_turn(&pipeline, &mut turn_ms).await;
         }
         pipeline.table.shrink(round % shards);
+        pipeline.table.tidy(pipeline.clock.now_ms());
         if round % UPKEEP_ROUNDS == 0 {
             pipeline.metrics.upkeep();
         }

@@ -1,4 +1,5 @@
-//! Reads request bodies: the memory is admitted before it is allocated, and every byte is copied once.
+//! Reads request bodies: the memory is admitted before it is allocated, and every byte is copied once, but for bodies of
+//! unknown length.
 //!
 //! Frames are copied even where one frame is the whole body. A frame is a slice of the connection's read buffer, and
 //! would keep all of that alive for as long as the spans are held, uncounted.
@@ -9,9 +10,11 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use http_body::Body;
 use http_body_util::BodyExt;
+use tokio::time::{Instant, sleep};
 
 use super::Intake;
 use super::refusal::Refusal;
+use crate::tail::blocks::Room;
 use crate::tail::budget::Share;
 
 /// The first step of a body of unknown length; each further one doubles.
@@ -20,6 +23,10 @@ const STEP_BYTES_MIN: usize = 16 << 10;
 /// How much of an announced length is believed before anything has come. Nearly all requests are smaller and get their
 /// memory at once; for each further step at least half of it has come.
 const ANNOUNCED_BYTES_MAX: usize = 1 << 20;
+
+/// How long a body may take to come in a block that it shares with others. Nearly all come at once; and what has come of one that
+/// takes longer is moved, which costs a second copy.
+const SHARED_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// How much of a refused HTTP/1 body is read and thrown away, so that a client that first sends and then listens gets
 /// to see the answer instead of a reset. Cloud Run lets no larger HTTP/1 request through.
@@ -33,6 +40,27 @@ const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 pub(super) struct Held {
     pub(super) bytes: Bytes,
     pub(super) share: Share,
+}
+
+impl Held {
+    /// `bytes` in a place where they can be held for seconds. `share` covers them where they are.
+    pub(super) fn settle(mut bytes: Vec<u8>, mut share: Share, intake: &impl Intake) -> Result<Self, Refusal> {
+        if bytes.len() <= intake.budget().shared_body_bytes_max() {
+            let mut room = intake.room(bytes.len()).ok_or(Refusal::NoRoom)?;
+            room.put(&bytes);
+            return Ok(room.freeze().into());
+        }
+        // What a guess took too much is given back.
+        bytes.shrink_to_fit();
+        share.resize(bytes.capacity());
+        Ok(Held { bytes: bytes.into(), share })
+    }
+}
+
+impl From<(Bytes, Share)> for Held {
+    fn from((bytes, share): (Bytes, Share)) -> Self {
+        Held { bytes, share }
+    }
 }
 
 /// A share of `bytes` more.
@@ -76,6 +104,26 @@ where
         Ok(None)
     }
 
+    /// Fills `room`. A body that comes slowly leaves the block that it shares with others, to have memory of its own.
+    async fn fill_room(&mut self, room: &mut Room) -> Result<(), Refusal> {
+        let mut patience = pin!(sleep(SHARED_TIME_MAX));
+        while room.missing_bytes() > 0 {
+            let next = tokio::select! {
+                biased;
+                next = self.next() => next,
+                () = &mut patience, if room.is_shared() => {
+                    room.move_out();
+                    patience.as_mut().reset(Instant::now() + SHARED_TIME_MAX);
+                    continue;
+                }
+            };
+            let mut chunk = next?.ok_or(Refusal::Truncated)?;
+            chunk.advance(room.put(&chunk));
+            self.rest = chunk;
+        }
+        Ok(())
+    }
+
     /// Fills `buffer` up to `len` bytes; what has been allocated before is not moved.
     async fn fill(&mut self, buffer: &mut Vec<u8>, len: usize) -> Result<(), Refusal> {
         while buffer.len() < len {
@@ -105,6 +153,11 @@ where
     pub(super) async fn exactly(&mut self, len: usize, limit: usize, intake: &impl Intake) -> Result<Held, Refusal> {
         if len > limit {
             return Err(Refusal::TooLarge { limit });
+        }
+        if len <= intake.budget().shared_body_bytes_max().min(ANNOUNCED_BYTES_MAX) {
+            let mut room = intake.room(len).ok_or(Refusal::NoRoom)?;
+            self.fill_room(&mut room).await?;
+            return Ok(room.freeze().into());
         }
         let mut known = len.min(ANNOUNCED_BYTES_MAX);
         let mut share = admit(intake, known)?;
@@ -142,9 +195,7 @@ where
             }
             buffer.extend_from_slice(&chunk);
         }
-        buffer.shrink_to_fit();
-        share.resize(buffer.capacity());
-        Ok(Held { bytes: buffer.into(), share })
+        Held::settle(buffer, share, intake)
     }
 
     /// Whether the body ends here.

@@ -171,17 +171,13 @@ fn inflate_held(coding: Coding, held: &Held, limit: usize, intake: &impl Intake)
         InflateError::NoRoom => Refusal::NoRoom,
         InflateError::Truncated | InflateError::Damaged(_) => Refusal::Inflate(error),
     })?;
-    share.resize(bytes.capacity());
-    Ok(Held { bytes: bytes.into(), share })
+    Held::settle(bytes, share, intake)
 }
 
 fn transcode(held: &Held, intake: &impl Intake) -> Result<Held, Refusal> {
     // An estimate: protobuf is shorter than its JSON.
-    let mut share = admit(intake, held.bytes.len())?;
-    let mut bytes = json::to_protobuf(&held.bytes)?;
-    bytes.shrink_to_fit();
-    share.resize(bytes.capacity());
-    Ok(Held { bytes: bytes.into(), share })
+    let share = admit(intake, held.bytes.len())?;
+    Held::settle(json::to_protobuf(&held.bytes)?, share, intake)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use http_body_util::StreamBody;
 use tonic::codegen::tokio_stream;
 
 use super::{AcceptError, Accepted, Intake};
+use crate::tail::blocks::Room;
 use crate::tail::budget::{Budget, Share};
 use crate::tail::hold::Hold;
 
@@ -20,6 +21,10 @@ impl Intake for FakeIntake {
 
     fn admit(&self, bytes: usize) -> Option<Share> {
         self.0.reserve(bytes)
+    }
+
+    fn room(&self, bytes: usize) -> Option<Room> {
+        self.0.room(bytes)
     }
 
     fn accept(&self, _: Bytes, _: Share, _: Option<Arc<Hold>>) -> Result<Accepted, AcceptError> {

@@ -115,10 +115,7 @@ pub fn inflate(
         Coding::SnappyFramed => snappy::stream(input, &mut output)?,
         Coding::Lz4 => lz4::unlz4(input, &mut output)?,
     }
-    let mut bytes = output.bytes;
-    // Held for seconds: what a guess took too much is given back.
-    bytes.shrink_to_fit();
-    Ok(bytes)
+    Ok(output.bytes)
 }
 
 /// The inflated bytes. A decoder writes only into spare capacity, so this alone decides what may be allocated.

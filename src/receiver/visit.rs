@@ -20,6 +20,7 @@ use super::queue::Queue;
 use super::refusal::{BODY_BYTES_PER_SECOND_MIN, BODY_GRACE, BODY_TIME_MAX, Refusal};
 use super::{AcceptError, Accepted, Intake};
 use crate::journal::Journal;
+use crate::tail::blocks::Room;
 use crate::tail::budget::{Budget, Share};
 use crate::tail::hold::Hold;
 
@@ -138,6 +139,24 @@ impl<I: Intake> Visit<I> {
         let is_only = own == self.held_bytes.load(Relaxed);
         left.checked_sub(bytes).is_some_and(|left| is_only || own + bytes <= left)
     }
+
+    /// What `take` takes of the intake, `bytes` of memory, if this request may have them.
+    fn let_hold<T>(&self, bytes: usize, take: impl FnOnce(&I) -> Option<T>) -> Option<T> {
+        if !self.may_read(bytes) {
+            return None;
+        }
+        let taken = take(&self.intake)?;
+        let budget = self.budget();
+        let left_bytes = || budget.left_bytes() + budget.open_block_bytes();
+        let recent_bytes_max = if budget.is_scarce() { left_bytes() } else { usize::MAX };
+        if !self.connection.take(bytes, recent_bytes_max) {
+            return None;
+        }
+        for held in [&self.door.reading_bytes, &self.connection.reading_bytes, &self.held_bytes] {
+            held.fetch_add(bytes, Relaxed);
+        }
+        Some(taken)
+    }
 }
 
 impl<I: Intake> Intake for Visit<I> {
@@ -146,18 +165,11 @@ impl<I: Intake> Intake for Visit<I> {
     }
 
     fn admit(&self, bytes: usize) -> Option<Share> {
-        if !self.may_read(bytes) {
-            return None;
-        }
-        let share = self.intake.admit(bytes)?;
-        let recent_bytes_max = if self.budget().is_scarce() { self.budget().left_bytes() } else { usize::MAX };
-        if !self.connection.take(bytes, recent_bytes_max) {
-            return None;
-        }
-        for held in [&self.door.reading_bytes, &self.connection.reading_bytes, &self.held_bytes] {
-            held.fetch_add(bytes, Relaxed);
-        }
-        Some(share)
+        self.let_hold(bytes, |intake| intake.admit(bytes))
+    }
+
+    fn room(&self, bytes: usize) -> Option<Room> {
+        self.let_hold(bytes, |intake| intake.room(bytes))
     }
 
     fn journal(&self) -> Option<&Journal> {

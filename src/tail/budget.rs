@@ -1,7 +1,9 @@
-//! One memory budget in bytes for bodies, index and export queue; and beside it, how full the journal's disk is.
+//! One memory budget in bytes for bodies ([`blocks`](super::blocks)), index and export queue; and beside it, how full the journal's disk is.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use super::blocks::{BlockId, Blocks};
 
 /// When less than this part of the limit is left, it goes to those that take no more than they leave: to connections that
 /// took the least lately, and to requests with a small index.
@@ -18,6 +20,7 @@ struct Inner {
     limit_bytes: usize,
     used_bytes: AtomicUsize,
     disk: Disk,
+    blocks: Blocks,
 }
 
 /// The bytes that the journal has on the disk. Never over a limit without a journal.
@@ -57,7 +60,8 @@ impl Budget {
     /// A budget of `limit_bytes`, nothing of it used.
     #[must_use]
     pub fn new(limit_bytes: usize) -> Self {
-        Budget { inner: Arc::new(Inner { limit_bytes, used_bytes: AtomicUsize::new(0), disk: Disk::default() }) }
+        let (used_bytes, disk, blocks) = (AtomicUsize::new(0), Disk::default(), Blocks::new(limit_bytes));
+        Budget { inner: Arc::new(Inner { limit_bytes, used_bytes, disk, blocks }) }
     }
 
     /// The limit in bytes.
@@ -84,6 +88,12 @@ impl Budget {
         self.left_bytes() < self.limit_bytes() / LAST_PART
     }
 
+    /// The bytes of idle blocks, which are not in use and make way for what is.
+    #[must_use]
+    pub fn idle_bytes(&self) -> usize {
+        self.inner.blocks.idle_bytes()
+    }
+
     /// The journal's disk.
     #[must_use]
     pub fn disk(&self) -> &Disk {
@@ -99,7 +109,7 @@ impl Budget {
     /// An empty share, to grow.
     #[must_use]
     pub fn share(&self) -> Share {
-        Share { budget: self.clone(), bytes: 0 }
+        Share { budget: self.clone(), bytes: 0, block: None }
     }
 
     /// Takes `bytes`, or nothing if they would not fit.
@@ -112,8 +122,42 @@ impl Budget {
     /// Takes `bytes` even over the limit: for what has been kept and must not be dropped.
     #[must_use]
     pub fn force(&self, bytes: usize) -> Share {
+        self.charge(bytes);
+        Share { budget: self.clone(), bytes, block: None }
+    }
+
+    pub(super) fn blocks(&self) -> &Blocks {
+        &self.inner.blocks
+    }
+
+    /// Takes `bytes`, which displace idle blocks.
+    fn charge(&self, bytes: usize) {
+        let used = self.inner.used_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.displace(used);
+    }
+
+    /// Takes `bytes` if they fit beside what is used; idle blocks are not asked to make way.
+    pub(super) fn try_charge(&self, bytes: usize) -> bool {
+        let fits = |used: usize| used.checked_add(bytes).filter(|&sum| sum <= self.inner.limit_bytes);
+        self.inner.used_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
+    }
+
+    /// A body of `bytes` has left its block, which is charged with them until it is free. The share of the body goes as well.
+    pub(super) fn charge_block(&self, bytes: usize) {
         self.inner.used_bytes.fetch_add(bytes, Ordering::Relaxed);
-        Share { budget: self.clone(), bytes }
+    }
+
+    pub(super) fn uncharge(&self, bytes: usize) {
+        self.inner.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Idle blocks make way for `used` bytes.
+    fn displace(&self, used: usize) {
+        let idle = self.idle_bytes();
+        let excess = (used + idle).saturating_sub(self.inner.limit_bytes);
+        if excess > 0 && idle > 0 {
+            self.inner.blocks.give_back(excess);
+        }
     }
 }
 
@@ -122,9 +166,25 @@ impl Budget {
 pub struct Share {
     budget: Budget,
     bytes: usize,
+    /// Where the body is that it covers, if that shares a block with others.
+    block: Option<BlockId>,
 }
 
 impl Share {
+    /// The part of a block, which is charged already, that a body has.
+    pub(super) fn of_block(budget: Budget, bytes: usize, block: BlockId) -> Self {
+        Share { budget, bytes, block: Some(block) }
+    }
+
+    pub(super) fn block(&self) -> Option<BlockId> {
+        self.block
+    }
+
+    /// The body is in `block` now.
+    pub(super) fn move_to(&mut self, block: Option<BlockId>) {
+        self.block = block;
+    }
+
     /// The bytes of this share.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -140,14 +200,12 @@ impl Share {
     /// Takes `bytes` more; false, and nothing taken, if they would not fit.
     #[must_use]
     pub fn grow(&mut self, bytes: usize) -> bool {
-        let limit = self.budget.limit_bytes();
-        let taken = self.budget.inner.used_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-            used.checked_add(bytes).filter(|&sum| sum <= limit)
-        });
-        if taken.is_ok() {
+        let is_taken = self.budget.try_charge(bytes);
+        if is_taken {
             self.bytes += bytes;
+            self.budget.displace(self.budget.used_bytes());
         }
-        taken.is_ok()
+        is_taken
     }
 
     /// Takes over the bytes of `other`, a share of the same budget.
@@ -157,11 +215,10 @@ impl Share {
 
     /// Makes the share exactly `bytes`, even over the limit: for the correction of an estimate.
     pub fn resize(&mut self, bytes: usize) {
-        let used = &self.budget.inner.used_bytes;
         if bytes >= self.bytes {
-            used.fetch_add(bytes - self.bytes, Ordering::Relaxed);
+            self.budget.charge(bytes - self.bytes);
         } else {
-            used.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+            self.budget.uncharge(self.bytes - bytes);
         }
         self.bytes = bytes;
     }
@@ -169,6 +226,6 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.budget.inner.used_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.budget.uncharge(self.bytes);
     }
 }

@@ -193,6 +193,21 @@ impl Body {
         Body { form: Form::Plain(plain), share }
     }
 
+    /// The bytes as they came.
+    #[cfg(test)]
+    pub(super) fn plain(&self) -> Bytes {
+        match &self.form {
+            Form::Plain(plain) => plain.clone(),
+            Form::Packed(packed) => packed.plain(),
+        }
+    }
+
+    /// The block that it shares with other bodies, if it does.
+    #[cfg(test)]
+    pub(super) fn block(&self) -> Option<super::blocks::BlockId> {
+        self.share.block()
+    }
+
     /// The body as it is held.
     pub(super) fn form(&self) -> Form {
         self.form.clone()
@@ -214,6 +229,24 @@ impl Body {
             self.form = Form::Plain(packed.plain());
         }
         is_restored
+    }
+
+    /// Moves the body, which has outlived others of its block, to a block of bodies that are as old. It stays if there is no room.
+    pub(super) fn relocate(&mut self, request: &Arc<Request>) {
+        let Form::Plain(plain) = &self.form else { return };
+        if let Some((copy, covered)) = self.share.budget().copy_of_old(plain) {
+            self.form = Form::Plain(copy);
+            // The body is covered by its own share, wherever it is.
+            self.share.move_to(covered.block());
+        }
+        self.enlist(request);
+    }
+
+    /// Lets the block of the body, if it is in one, know whom to ask to move it.
+    pub(super) fn enlist(&self, request: &Arc<Request>) {
+        if let (Some(block), Form::Plain(_)) = (self.share.block(), &self.form) {
+            self.share.budget().enlist(block, Arc::downgrade(request));
+        }
     }
 
     /// Compresses the body, if that saves a quarter of it at least, by way of `scratch`.

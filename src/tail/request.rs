@@ -58,12 +58,13 @@ impl Request {
         let body = Mutex::new(Body::new(body, share));
         let compression = compression.filter(|_| is_compressible(&scopes));
         let request = Arc::new(Request { number, body, spans, scopes, hold, compression });
+        request.with_body(|body| body.enlist(&request));
         request.enlist();
         request
     }
 
-    pub(super) fn with_body(&self, work: impl FnOnce(&mut Body)) {
-        work(&mut self.body.lock());
+    pub(super) fn with_body<T>(&self, work: impl FnOnce(&mut Body) -> T) -> T {
+        work(&mut self.body.lock())
     }
 
     fn enlist(self: &Arc<Self>) {

@@ -7,6 +7,7 @@ use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
 use parking_lot::Mutex;
 
+use super::blocks::{ENTRY_BYTES, Room};
 use super::budget::{Budget, Share};
 use super::census::Census;
 use super::compression::{Compression, SCRATCH_BYTES_MAX};
@@ -267,6 +268,7 @@ impl Table {
     fn index_bytes(&self, scan: &Scan, out: &Outcome) -> usize {
         let fragments = out.order.chunk_by(|a, b| a.0 == b.0).count();
         size_of::<Request>()
+            + ENTRY_BYTES
             + out.order.len() * size_of::<HeldSpan>()
             + scan.scopes.len() * size_of::<Scope>()
             + fragments * (TRACE_BYTES + self.policies.summary_heap_bytes())
@@ -333,6 +335,11 @@ impl Table {
         self.compression.as_ref().is_some_and(|compression| compression.compress_one(now_ms))
     }
 
+    /// A little upkeep of the blocks of memory that bodies share; true if bodies were moved.
+    pub fn tidy(&self, now_ms: Millis) -> bool {
+        self.budget.tidy(now_ms)
+    }
+
     /// The number of shards.
     #[must_use]
     pub fn shard_count(&self) -> usize {
@@ -366,14 +373,23 @@ impl Table {
     /// Reserves `bytes` for a request. If they do not fit, lets go of rescuable traces and then decides the oldest
     /// ones, as far as one request may be made to pay; `None` if there is still no room.
     pub fn admit(&self, bytes: usize, now_ms: Millis, out: &mut Outcome) -> Option<Share> {
+        self.make_room(|| self.budget.reserve(bytes), now_ms, out)
+    }
+
+    /// Reserves room for a body of `bytes`, as [`Table::admit`] reserves bytes.
+    pub fn room(&self, bytes: usize, now_ms: Millis, out: &mut Outcome) -> Option<Room> {
+        self.make_room(|| self.budget.room(bytes), now_ms, out)
+    }
+
+    fn make_room<T>(&self, take: impl Fn() -> Option<T>, now_ms: Millis, out: &mut Outcome) -> Option<T> {
         let mut traces_left = RELIEF_TRACES_MAX;
         loop {
-            if let Some(share) = self.budget.reserve(bytes) {
-                return Some(share);
+            if let Some(taken) = take() {
+                return Some(taken);
             }
             traces_left = traces_left.checked_sub(SHARDS)?;
             if !self.shed(1, now_ms, out) && !self.decide_early(1, now_ms, out) {
-                return self.budget.reserve(bytes);
+                return take();
             }
         }
     }

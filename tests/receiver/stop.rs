@@ -59,7 +59,7 @@ async fn half_sent(daemon: &Daemon, body: &[u8]) -> TcpStream {
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(&body[..body.len() / 2]).await.unwrap();
-    while daemon.table.budget.used_bytes() == 0 {
+    while daemon.table.used_bytes() == 0 {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     stream
@@ -100,7 +100,7 @@ async fn a_request_that_dawdles_is_refused_and_not_taken() {
     let answer = read_to_end(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     assert!(daemon.accepted().is_empty());
-    assert_eq!(daemon.table.budget.used_bytes(), 0);
+    assert_eq!(daemon.table.used_bytes(), 0);
 }
 
 #[tokio::test]

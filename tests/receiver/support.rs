@@ -16,6 +16,7 @@ use prost::Message;
 use spansieve::otlp::scan::{self, NoProbe, Scan};
 use spansieve::proto::google::rpc::{RetryInfo, Status};
 use spansieve::receiver::{AcceptError, Accepted, Bound, Intake, Receiver, ReceiverSettings};
+use spansieve::tail::blocks::Room;
 use spansieve::tail::budget::{Budget, Share};
 use spansieve::tail::hold::Hold;
 use spansieve::telemetry::{Health, Metrics};
@@ -41,6 +42,18 @@ pub(crate) struct Table {
     pub(crate) work: Mutex<Duration>,
 }
 
+impl Table {
+    fn note_peak(&self) {
+        let mut peak = self.peak_bytes.lock();
+        *peak = self.used_bytes().max(*peak);
+    }
+
+    /// What is admitted, without what blocks have beside their bodies.
+    pub(crate) fn used_bytes(&self) -> usize {
+        self.budget.used_bytes().saturating_sub(self.budget.slack_bytes())
+    }
+}
+
 impl Intake for Table {
     fn budget(&self) -> &Budget {
         &self.budget
@@ -48,9 +61,14 @@ impl Intake for Table {
 
     fn admit(&self, bytes: usize) -> Option<Share> {
         let share = self.budget.reserve(bytes);
-        let mut peak = self.peak_bytes.lock();
-        *peak = self.budget.used_bytes().max(*peak);
+        self.note_peak();
         share
+    }
+
+    fn room(&self, bytes: usize) -> Option<Room> {
+        let room = self.budget.room(bytes);
+        self.note_peak();
+        room
     }
 
     fn accept(&self, body: Bytes, share: Share, _: Option<Arc<Hold>>) -> Result<Accepted, AcceptError> {

@@ -14,7 +14,7 @@ fn read(body: Vec<Bytes>, grpc_encoding: Option<&'static str>) -> Result<(Bytes,
     let intake = FakeIntake(Budget::new(LIMIT));
     let headers = headers(grpc_encoding);
     let mut chunks = Chunks::new(pieces(body));
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let result = runtime.block_on(read_message(&headers, &mut chunks, LIMIT, &intake));
     result.map(|payload| (payload.held.bytes, payload.coding)).map_err(|refusal| format!("{:?}", refusal.code()))
 }

@@ -1,0 +1,278 @@
+//! Memory of request bodies: blocks that bodies are appended to, and that are used again.
+//!
+//! Bodies come and go at hundreds of megabytes a second. An allocation for each would leave it to the allocator when freed memory
+//! goes back to the system: at once costs a page fault for every 4 KiB of traffic, and later is resident memory that is in no
+//! books. So bodies share blocks. A block whose last body is released is idle, and is the first to be filled again.
+//!
+//! Invariants
+//! - A block in use is charged to the budget as a whole: each body has its bytes in its own share, and the block has the rest.
+//! - Idle blocks are not charged, but used and idle bytes together stay within the limit: what else is charged displaces them.
+//! - Bodies of a block that is less than half full are moved to another one, so that one body cannot hold a block for long.
+
+mod pool;
+
+use std::sync::Weak;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+
+pub(super) use self::pool::BlockId;
+use self::pool::Pool;
+use super::budget::{Budget, Share};
+use super::request::Request;
+use super::table::Millis;
+
+/// The largest block. What is left of a full block is half a body on average: 3 % for bodies of 300 KB. Larger blocks stall
+/// the worker that gives one back to the system, for 0.1 ms a megabyte.
+const BLOCK_BYTES_MAX: usize = 4 << 20;
+
+/// The part of the limit that a block has at most. The last bodies of a few blocks may hold so much each.
+const BLOCK_PART: usize = 32;
+
+/// Blocks that would be smaller than this are not worth their administration: each body has an allocation of its own then.
+const BLOCK_BYTES_MIN: usize = 64 << 10;
+
+/// A body that is smaller than this part of a block gets memory of its own where there is no room for a block.
+const SMALL_PART: usize = 16;
+
+/// What a body takes in a block beside its bytes: its lease, what refers to it, and its place in the list of the block's requests.
+pub(super) const ENTRY_BYTES: usize = size_of::<Tenant>() + 4 * size_of::<usize>();
+
+/// The age of the bodies that a block is filled with.
+#[derive(Clone, Copy, Debug)]
+enum Age {
+    /// They have just come.
+    New,
+    /// They have outlived the block that they came to: they are likely to outlive others.
+    Old,
+}
+
+/// The blocks of a budget.
+#[derive(Debug)]
+pub(super) struct Blocks {
+    block_bytes: usize,
+    idle_bytes: AtomicUsize,
+    pool: Mutex<Pool>,
+}
+
+impl Blocks {
+    /// Blocks for a budget of `limit_bytes`.
+    pub(super) fn new(limit_bytes: usize) -> Self {
+        let part = (limit_bytes / BLOCK_PART).min(BLOCK_BYTES_MAX);
+        let block_bytes = if part < BLOCK_BYTES_MIN { 0 } else { 1 << part.ilog2() };
+        Blocks { block_bytes, idle_bytes: AtomicUsize::new(0), pool: Mutex::new(Pool::new(block_bytes)) }
+    }
+
+    /// Bytes of blocks that no body is in.
+    pub(super) fn idle_bytes(&self) -> usize {
+        self.idle_bytes.load(Relaxed)
+    }
+
+    /// The largest body that shares a block. A larger one would leave too much of it to nobody.
+    pub(super) fn body_bytes_max(&self) -> usize {
+        self.block_bytes / 2
+    }
+
+    /// Gives back idle blocks to the system until `excess_bytes` are gone.
+    pub(super) fn give_back(&self, excess_bytes: usize) {
+        let count = excess_bytes.div_ceil(self.block_bytes.max(1));
+        let blocks = self.with_pool(|pool| pool.take_idle(count));
+        // Not under the lock: it takes the system a while.
+        drop(blocks);
+    }
+
+    fn with_pool<T>(&self, work: impl FnOnce(&mut Pool) -> T) -> T {
+        let mut pool = self.pool.lock();
+        let result = work(&mut pool);
+        self.idle_bytes.store(pool.idle_bytes(), Relaxed);
+        result
+    }
+}
+
+impl Budget {
+    /// Room for a body of `bytes`, with its share; `None` if there is none. Charges a new block if those in use have no room
+    /// for it.
+    #[must_use]
+    pub fn room(&self, bytes: usize) -> Option<Room> {
+        self.room_among(Age::New, bytes)
+    }
+
+    /// Bytes in use of blocks that no body has.
+    #[must_use]
+    pub fn slack_bytes(&self) -> usize {
+        self.blocks().pool.lock().slack_bytes()
+    }
+
+    /// The largest body that shares a block with others; 0 if the budget is too small for blocks.
+    #[must_use]
+    pub fn shared_body_bytes_max(&self) -> usize {
+        self.blocks().body_bytes_max()
+    }
+
+    fn room_among(&self, age: Age, bytes: usize) -> Option<Room> {
+        if bytes > self.blocks().body_bytes_max() {
+            let share = self.reserve(bytes)?;
+            return Some(Room { piece: BytesMut::with_capacity(bytes), lease: None, share });
+        }
+        let carved = self.blocks().with_pool(|pool| {
+            let carved = pool.carve(age as usize, bytes);
+            // An idle block, or one that there is room for, as none is idle.
+            carved.or_else(|| self.try_charge(self.blocks().block_bytes).then(|| pool.open(age as usize, bytes)))
+        });
+        let Some((block, piece)) = carved else { return self.small_room(bytes) };
+        let lease = Lease { budget: self.clone(), block, bytes };
+        // Its bytes were charged with the block.
+        let share = Share::of_block(self.clone(), bytes, block);
+        Some(Room { piece, lease: Some(lease), share })
+    }
+
+    /// Memory of its own for a body of `bytes`, if it is small: what is left of the budget need not be enough for a block.
+    fn small_room(&self, bytes: usize) -> Option<Room> {
+        let is_small = bytes <= self.blocks().block_bytes / SMALL_PART;
+        let share = is_small.then(|| self.reserve(bytes))??;
+        Some(Room { piece: BytesMut::with_capacity(bytes), lease: None, share })
+    }
+
+    /// The largest body that a block which is being filled has room for. It is charged already.
+    #[must_use]
+    pub fn open_block_bytes(&self) -> usize {
+        self.blocks().pool.lock().free_bytes()
+    }
+
+    /// `request` has its body in `block`, and can be asked to move it.
+    pub(super) fn enlist(&self, block: BlockId, request: Weak<Request>) {
+        self.blocks().with_pool(|pool| pool.enlist(block, request));
+    }
+
+    /// A little upkeep: gives back idle blocks that nobody has needed for a second, and moves the last bodies out of a block.
+    /// True if it moved any.
+    pub(super) fn tidy(&self, now_ms: Millis) -> bool {
+        let (surplus, sparse) = self.blocks().with_pool(|pool| (pool.take_surplus(now_ms), pool.take_sparse(now_ms)));
+        drop(surplus);
+        for request in sparse.iter().filter_map(Weak::upgrade) {
+            request.with_body(|body| body.relocate(&request));
+        }
+        !sparse.is_empty()
+    }
+
+    /// A copy of `body` among bodies that are as old, if there is room.
+    pub(super) fn copy_of_old(&self, body: &[u8]) -> Option<(Bytes, Share)> {
+        let mut room = self.room_among(Age::Old, body.len())?;
+        room.put(body);
+        Some(room.freeze())
+    }
+}
+
+/// Place for a body that is being read. What is not frozen is given back to the block at once.
+#[derive(Debug)]
+pub struct Room {
+    piece: BytesMut,
+    lease: Option<Lease>,
+    share: Share,
+}
+
+impl Room {
+    /// Appends as much of `bytes` as there is room for; how much that was.
+    pub fn put(&mut self, bytes: &[u8]) -> usize {
+        let taken = bytes.len().min(self.missing_bytes());
+        self.piece.extend_from_slice(&bytes[..taken]);
+        taken
+    }
+
+    /// The bytes that are not filled yet.
+    #[must_use]
+    pub fn missing_bytes(&self) -> usize {
+        self.share.bytes().saturating_sub(self.piece.len())
+    }
+
+    /// Whether a block is kept in use by it.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.lease.is_some()
+    }
+
+    /// Moves what has come to an allocation of its own, if memory has room for it: for a body that comes slowly, which would keep
+    /// the whole block in use.
+    pub fn move_out(&mut self) {
+        let budget = self.share.budget();
+        if budget.used_bytes() + self.share.bytes() <= budget.limit_bytes() {
+            let mut own = BytesMut::with_capacity(self.share.bytes());
+            own.extend_from_slice(&self.piece);
+            let piece = std::mem::replace(&mut self.piece, own);
+            self.give_back(piece);
+            self.share.move_to(None);
+        }
+    }
+
+    /// The body as it has come, with its share.
+    #[must_use]
+    pub fn freeze(mut self) -> (Bytes, Share) {
+        let bytes = std::mem::take(&mut self.piece).freeze();
+        let bytes = match self.lease.take() {
+            Some(lease) => Bytes::from_owner(Tenant { bytes, _lease: lease }),
+            None => bytes,
+        };
+        let empty = self.share.budget().share();
+        (bytes, std::mem::replace(&mut self.share, empty))
+    }
+
+    fn give_back(&mut self, piece: BytesMut) {
+        if let Some(lease) = self.lease.take() {
+            lease.budget.blocks().with_pool(|pool| pool.put_back(lease.block, piece));
+        }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let piece = std::mem::take(&mut self.piece);
+        self.give_back(piece);
+    }
+}
+
+/// A body in a block. The bytes go first: when the last lease is gone nothing refers to the block any more.
+struct Tenant {
+    bytes: Bytes,
+    _lease: Lease,
+}
+
+impl AsRef<[u8]> for Tenant {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// The use of some bytes of a block.
+#[derive(Debug)]
+struct Lease {
+    budget: Budget,
+    block: BlockId,
+    bytes: usize,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let budget = &self.budget;
+        let (is_idle, surplus) = budget.blocks().with_pool(|pool| {
+            if !pool.release(self.block, self.bytes) {
+                return (false, None);
+            }
+            let buffer = pool.close(self.block);
+            // The rest of the block is charged until now.
+            let held_bytes = budget.used_bytes().saturating_sub(budget.blocks().block_bytes) + pool.idle_bytes();
+            let has_room = held_bytes + budget.blocks().block_bytes <= budget.limit_bytes();
+            (true, buffer.and_then(|buffer| if has_room { pool.keep(buffer) } else { Some(buffer) }))
+        });
+        // The body's own bytes are in its share.
+        if is_idle {
+            budget.uncharge(budget.blocks().block_bytes - self.bytes);
+        } else {
+            budget.charge_block(self.bytes);
+        }
+        drop(surplus);
+    }
+}
+
+#[cfg(test)]
+mod tests;

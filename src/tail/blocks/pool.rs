@@ -1,0 +1,214 @@
+//! The blocks themselves: which have room, which are idle, which are sparse. Knows bytes, not budgets.
+
+use std::collections::BTreeMap;
+use std::sync::Weak;
+
+use bytes::BytesMut;
+
+use crate::tail::request::Request;
+use crate::tail::table::Millis;
+
+/// The number of a block. The numbers are given out in order and never again.
+pub(in crate::tail) type BlockId = u64;
+
+/// Blocks of an age that are being filled: what is too small for one body has room for others.
+const OPEN_MAX: usize = 4;
+
+/// Pieces of a block that bodies have left midway. More are not looked for again until the whole block is free.
+const PIECES_MAX: usize = 16;
+
+/// Idle blocks that were not needed for so long are a surplus. Sparse blocks that were sparse before are worth moving.
+const WINDOW_MS: Millis = 1_000;
+
+/// A part of the surplus is given back at a time, so that a burst of any size is gone within some seconds.
+const SURPLUS_DIVISOR: usize = 128;
+
+#[derive(Debug)]
+pub(super) struct Pool {
+    block_bytes: usize,
+    next: BlockId,
+    /// In use, the oldest first.
+    blocks: BTreeMap<BlockId, Block>,
+    /// Being filled, by age.
+    open: [Vec<BlockId>; 2],
+    /// The last one was used last.
+    idle: Vec<BytesMut>,
+    /// The fewest that were idle since the window began.
+    idle_min: usize,
+    surplus: usize,
+    window_ms: Millis,
+    sparse: Vec<BlockId>,
+    sparse_window: Millis,
+}
+
+/// A block in use.
+#[derive(Debug)]
+struct Block {
+    /// It gets the whole block back when all pieces are gone.
+    home: BytesMut,
+    /// Pieces that no body has; none if the block is not being filled any more.
+    free: Vec<BytesMut>,
+    body_bytes: usize,
+    requests: Vec<Weak<Request>>,
+    was_sparse: bool,
+}
+
+impl Block {
+    fn carve(&mut self, bytes: usize) -> Option<BytesMut> {
+        let at = self.free.iter().rposition(|piece| piece.capacity() >= bytes)?;
+        let mut piece = self.free.swap_remove(at);
+        let rest = piece.split_off(bytes);
+        if rest.capacity() > 0 {
+            self.free.push(rest);
+        }
+        self.body_bytes += bytes;
+        Some(piece)
+    }
+
+    /// The largest piece that is free.
+    fn free_bytes(&self) -> usize {
+        self.free.iter().map(BytesMut::capacity).max().unwrap_or(0)
+    }
+}
+
+impl Pool {
+    pub(super) fn new(block_bytes: usize) -> Self {
+        Pool {
+            block_bytes,
+            next: 0,
+            blocks: BTreeMap::new(),
+            open: Default::default(),
+            idle: Vec::new(),
+            idle_min: 0,
+            surplus: 0,
+            window_ms: 0,
+            sparse: Vec::new(),
+            sparse_window: 0,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn in_use(&self) -> usize {
+        self.blocks.len()
+    }
+
+    pub(super) fn idle_bytes(&self) -> usize {
+        self.idle.len() * self.block_bytes
+    }
+
+    /// Bytes of the blocks in use that no body has.
+    pub(super) fn slack_bytes(&self) -> usize {
+        self.blocks.values().map(|block| self.block_bytes - block.body_bytes).sum()
+    }
+
+    /// The largest piece that is free of the blocks that are being filled.
+    pub(super) fn free_bytes(&self) -> usize {
+        self.open[0].iter().filter_map(|id| self.blocks.get(id)).map(Block::free_bytes).max().unwrap_or(0)
+    }
+
+    /// A piece of a block that is being filled, if one has room.
+    pub(super) fn carve(&mut self, age: usize, bytes: usize) -> Option<(BlockId, BytesMut)> {
+        let blocks = &mut self.blocks;
+        self.open[age].iter().find_map(|&id| Some((id, blocks.get_mut(&id)?.carve(bytes)?)))
+    }
+
+    /// A piece of a block that was idle, or of a new one. It takes the place of the fullest one that is being filled.
+    pub(super) fn open(&mut self, age: usize, bytes: usize) -> (BlockId, BytesMut) {
+        let mut home = self.idle.pop().unwrap_or_else(|| BytesMut::with_capacity(self.block_bytes));
+        self.idle_min = self.idle_min.min(self.idle.len());
+        let mut piece = home.split_off(0);
+        let rest = piece.split_off(bytes);
+        let block = Block { home, free: vec![rest], body_bytes: bytes, requests: Vec::new(), was_sparse: false };
+        let (id, open) = (self.next, &mut self.open[age]);
+        self.next += 1;
+        self.blocks.insert(id, block);
+        if open.len() >= OPEN_MAX {
+            let blocks = &mut self.blocks;
+            let fullest = (0..open.len()).min_by_key(|&at| blocks.get(&open[at]).map_or(0, Block::free_bytes));
+            let full = fullest.and_then(|at| blocks.get_mut(&open.swap_remove(at)));
+            full.into_iter().for_each(|block| block.free.clear());
+        }
+        open.push(id);
+        (id, piece)
+    }
+
+    /// A body leaves `piece` of a block before it was whole.
+    pub(super) fn put_back(&mut self, block: BlockId, mut piece: BytesMut) {
+        let is_open = self.open.iter().flatten().any(|&open| open == block);
+        if let Some(block) = self.blocks.get_mut(&block).filter(|block| is_open && block.free.len() < PIECES_MAX) {
+            piece.clear();
+            block.free.push(piece);
+        }
+    }
+
+    /// A body of `bytes` is gone; true if it was the last of its block.
+    pub(super) fn release(&mut self, block: BlockId, bytes: usize) -> bool {
+        self.blocks.get_mut(&block).is_some_and(|block| {
+            block.body_bytes -= bytes;
+            block.body_bytes == 0
+        })
+    }
+
+    /// The memory of a block that has no body any more.
+    pub(super) fn close(&mut self, block: BlockId) -> Option<BytesMut> {
+        self.open.iter_mut().for_each(|open| open.retain(|&open| open != block));
+        let Block { mut home, free, .. } = self.blocks.remove(&block)?;
+        drop(free);
+        let is_whole = home.try_reclaim(self.block_bytes);
+        debug_assert!(is_whole, "a piece has outlived its lease");
+        is_whole.then_some(home)
+    }
+
+    /// Keeps the memory of a block for the next one.
+    pub(super) fn keep(&mut self, block: BytesMut) -> Option<BytesMut> {
+        self.idle.push(block);
+        None
+    }
+
+    /// Up to `count` idle blocks, the coldest first.
+    pub(super) fn take_idle(&mut self, count: usize) -> Vec<BytesMut> {
+        let count = count.min(self.idle.len());
+        let taken = self.idle.drain(..count).collect();
+        self.idle_min = self.idle_min.min(self.idle.len());
+        taken
+    }
+
+    /// Some of the idle blocks that were not needed for a while.
+    pub(super) fn take_surplus(&mut self, now_ms: Millis) -> Vec<BytesMut> {
+        if self.surplus == 0 && now_ms >= self.window_ms + WINDOW_MS {
+            (self.surplus, self.idle_min, self.window_ms) = (self.idle_min, self.idle.len(), now_ms);
+        }
+        let count = self.surplus.div_ceil(SURPLUS_DIVISOR);
+        self.surplus -= count;
+        self.take_idle(count)
+    }
+
+    /// `request` has its body in `block`.
+    pub(super) fn enlist(&mut self, block: BlockId, request: Weak<Request>) {
+        if let Some(block) = self.blocks.get_mut(&block) {
+            block.requests.push(request);
+        }
+    }
+
+    /// The requests of one block that is less than half full, is not being filled, and was so a second ago.
+    pub(super) fn take_sparse(&mut self, now_ms: Millis) -> Vec<Weak<Request>> {
+        if self.sparse.is_empty() && now_ms / WINDOW_MS != self.sparse_window {
+            self.sparse_window = now_ms / WINDOW_MS;
+            self.look_for_sparse();
+        }
+        let block = self.sparse.pop().and_then(|id| self.blocks.get_mut(&id));
+        block.map(|block| std::mem::take(&mut block.requests)).unwrap_or_default()
+    }
+
+    fn look_for_sparse(&mut self) {
+        let open = &self.open;
+        for (id, block) in &mut self.blocks {
+            let is_open = open.iter().flatten().any(|open| open == id);
+            let is_sparse = !is_open && 2 * block.body_bytes < self.block_bytes && !block.requests.is_empty();
+            if is_sparse && block.was_sparse {
+                self.sparse.push(*id);
+            }
+            block.was_sparse = is_sparse;
+        }
+    }
+}

@@ -1,0 +1,192 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// Blocks of 128 KiB.
+const LIMIT_BYTES: usize = 4 << 20;
+const BLOCK_BYTES: usize = LIMIT_BYTES / BLOCK_PART;
+
+fn held(budget: &Budget, bytes: usize, seed: u8) -> (Bytes, Share) {
+    let mut room = budget.room(bytes).unwrap();
+    room.put(&vec![seed; bytes]);
+    room.freeze()
+}
+
+/// A request with no spans but a body.
+fn request(budget: &Budget, bytes: usize, seed: u8) -> std::sync::Arc<Request> {
+    let (body, share) = held(budget, bytes, seed);
+    Request::new(body, Box::default(), Box::default(), share)
+}
+
+#[test]
+fn a_block_is_charged_whole_and_goes_with_its_last_body() {
+    let budget = Budget::new(LIMIT_BYTES);
+    let bodies: Vec<_> = (0..4).map(|seed| held(&budget, BLOCK_BYTES / 4, seed)).collect();
+    assert_eq!(budget.used_bytes(), BLOCK_BYTES);
+    let more = held(&budget, 1, 9);
+    assert_eq!(budget.used_bytes(), 2 * BLOCK_BYTES);
+    for (left, body) in (0..4).rev().zip(bodies) {
+        drop(body);
+        let blocks = if left > 0 { 2 } else { 1 };
+        assert_eq!(budget.used_bytes(), blocks * BLOCK_BYTES, "{left} bodies are left");
+    }
+    assert_eq!((&more.0[..], budget.idle_bytes()), (&[9][..], BLOCK_BYTES));
+}
+
+#[test]
+fn an_idle_block_is_filled_before_a_new_one_and_in_the_same_place() {
+    let budget = Budget::new(LIMIT_BYTES);
+    let place = held(&budget, 1000, 1).0.as_ptr() as usize;
+    assert_eq!((budget.used_bytes(), budget.idle_bytes()), (0, BLOCK_BYTES));
+    let (body, share) = held(&budget, 1000, 2);
+    assert_eq!((body.as_ptr() as usize, budget.idle_bytes()), (place, 0));
+    drop((body, share));
+}
+
+#[test]
+fn what_else_is_charged_displaces_idle_blocks() {
+    let budget = Budget::new(LIMIT_BYTES);
+    drop((0..64).map(|seed| held(&budget, BLOCK_BYTES / 2, seed)).collect::<Vec<_>>());
+    assert_eq!((budget.used_bytes(), budget.idle_bytes()), (0, LIMIT_BYTES));
+    let mut share = budget.reserve(LIMIT_BYTES / 2).unwrap();
+    assert_eq!(budget.idle_bytes(), LIMIT_BYTES / 2);
+    share.resize(LIMIT_BYTES - 1);
+    assert_eq!(budget.idle_bytes(), 0);
+    drop(share);
+    drop(budget.force(2 * LIMIT_BYTES));
+    assert_eq!(budget.used_bytes(), 0);
+}
+
+#[test]
+fn a_body_that_is_given_up_leaves_its_place_at_once() {
+    let budget = Budget::new(LIMIT_BYTES);
+    let first = held(&budget, 1000, 1);
+    for _ in 0..1000 {
+        let mut room = budget.room(BLOCK_BYTES / 2).unwrap();
+        room.put(&[2; 100]);
+    }
+    assert_eq!((budget.used_bytes(), budget.idle_bytes()), (BLOCK_BYTES, 0));
+    drop(first);
+    assert_eq!(budget.used_bytes(), 0);
+}
+
+#[test]
+fn a_slow_body_moves_out_and_keeps_no_block() {
+    let budget = Budget::new(LIMIT_BYTES);
+    let mut room = budget.room(1000).unwrap();
+    room.put(&[7; 400]);
+    assert!(room.is_shared());
+    room.move_out();
+    assert_eq!((room.is_shared(), budget.used_bytes(), budget.idle_bytes()), (false, 1000, BLOCK_BYTES));
+    assert_eq!(room.put(&[8; 1000]), 600, "no more than there is room for");
+    let (body, share) = room.freeze();
+    assert_eq!((&body[..400], &body[400..]), (&[7; 400][..], &[8; 600][..]));
+    drop((body, share));
+    assert_eq!(budget.used_bytes(), 0);
+}
+
+#[test]
+fn the_last_bodies_of_a_block_are_moved_together() {
+    let budget = Budget::new(LIMIT_BYTES);
+    // One body in fifteen stays: a block has 21.
+    let mut requests: Vec<_> = (0..210).map(|seed| Some(request(&budget, 6_000, seed))).collect();
+    let full_bytes = budget.used_bytes();
+    for (at, request) in requests.iter_mut().enumerate() {
+        if at % 15 > 0 {
+            *request = None;
+        }
+    }
+    assert_eq!(budget.used_bytes(), full_bytes, "every block has one left");
+    for now_ms in (0..5_000).step_by(20) {
+        budget.tidy(now_ms);
+    }
+    // One block of old bodies, and the few that new ones are appended to.
+    assert!(budget.used_bytes() <= (1 + 4) * BLOCK_BYTES, "{} of {full_bytes}", budget.used_bytes());
+    for (at, request) in requests.iter().enumerate() {
+        let Some(request) = request else { continue };
+        request.with_body(|body| assert!(body.plain().iter().all(|&byte| byte == at as u8)));
+    }
+    drop(requests);
+    assert_eq!(budget.used_bytes(), 0);
+}
+
+#[test]
+fn a_surplus_goes_back_to_the_system_bit_by_bit() {
+    let budget = Budget::new(LIMIT_BYTES);
+    drop((0..64).map(|seed| held(&budget, BLOCK_BYTES / 2, seed)).collect::<Vec<_>>());
+    let mut before = budget.idle_bytes();
+    for now_ms in (0..4_000).step_by(20) {
+        budget.tidy(now_ms);
+        assert!(before - budget.idle_bytes() <= BLOCK_BYTES, "one at a time");
+        before = budget.idle_bytes();
+    }
+    assert_eq!(before, 0);
+}
+
+/// What can happen to bodies.
+#[derive(Clone, Debug)]
+enum Act {
+    /// A body is read to its end, or given up, or is slow.
+    Read { bytes: usize, end: usize },
+    /// One of the requests is released.
+    Release(usize),
+    /// A second of upkeep passes.
+    Tidy,
+    /// Something else takes memory, and gives it back.
+    Other(usize),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let bytes = prop_oneof![1..2_000usize, 1..BLOCK_BYTES / 2, 1..2 * BLOCK_BYTES];
+    prop_oneof![
+        6 => (bytes, 0..8usize).prop_map(|(bytes, end)| Act::Read { bytes, end }),
+        5 => any::<usize>().prop_map(Act::Release),
+        1 => Just(Act::Tidy),
+        1 => (1..LIMIT_BYTES).prop_map(Act::Other),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_live_body_changes_and_the_books_are_true(acts in proptest::collection::vec(act(), 1..400)) {
+        let budget = Budget::new(LIMIT_BYTES);
+        let mut held: Vec<(std::sync::Arc<Request>, u8, usize)> = Vec::new();
+        let mut now_ms = 0;
+        for (number, act) in acts.into_iter().enumerate() {
+            match act {
+                Act::Read { bytes, end } => {
+                    let seed = number as u8;
+                    let Some(mut room) = budget.room(bytes) else { continue };
+                    room.put(&vec![seed; bytes / 2]);
+                    match end {
+                        0 => continue,
+                        1 => room.move_out(),
+                        _ => {}
+                    }
+                    room.put(&vec![seed; bytes - bytes / 2]);
+                    let (body, share) = room.freeze();
+                    prop_assert_eq!((body.len(), share.bytes()), (bytes, bytes));
+                    held.push((Request::new(body, Box::default(), Box::default(), share), seed, bytes));
+                }
+                Act::Release(at) if !held.is_empty() => drop(held.swap_remove(at % held.len())),
+                Act::Release(_) => {}
+                Act::Tidy => for _ in 0..50 {
+                    now_ms += 20;
+                    budget.tidy(now_ms);
+                },
+                Act::Other(bytes) => drop(budget.reserve(bytes)),
+            }
+            prop_assert!(budget.used_bytes() + budget.idle_bytes() <= LIMIT_BYTES);
+            let is_shared = |request: &Request| request.with_body(|body| body.block().is_some());
+            let own_bytes: usize = held.iter().filter(|held| !is_shared(&held.0)).map(|held| held.2).sum();
+            let blocks = budget.blocks().with_pool(|pool| pool.in_use());
+            prop_assert_eq!(budget.used_bytes(), blocks * BLOCK_BYTES + own_bytes);
+        }
+        for (request, seed, bytes) in &held {
+            let body = request.with_body(|body| body.plain());
+            prop_assert!(body.len() == *bytes && body.iter().all(|byte| byte == seed));
+        }
+        drop(held);
+        prop_assert_eq!(budget.used_bytes(), 0);
+    }
+}
