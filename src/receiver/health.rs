@@ -94,7 +94,7 @@ impl health_server::Health for HealthService {
 
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<tonic::Response<Watch>, Status> {
         let watches = Arc::clone(&self.watches);
-        let place = watches.try_acquire_owned().map_err(|_| Status::resource_exhausted("too many watch already"))?;
+        let place = watches.try_acquire_owned().map_err(|_| Status::resource_exhausted("too many watches"))?;
         let mut ticks = interval(WATCH_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let known = SERVICES.contains(&request.get_ref().service.as_str());

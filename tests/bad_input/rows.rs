@@ -65,13 +65,13 @@ fn text_rows() -> Vec<Row> {
     let bad = b"a\xff\xfeb";
     vec![
         row(
-            "a name that is no UTF-8",
+            "a name that is not UTF-8",
             vec![request(&[[ids(&TRACE, &SPAN), name(bad), recent()].concat()])],
             "each bad sequence as U+FFFD",
             |spans| spans[0].display_name() == "a\u{fffd}\u{fffd}b",
         ),
         span(
-            "a key and a value that are no UTF-8",
+            "a key and a value that are not UTF-8",
             attribute(bad, text(bad)),
             "each bad sequence as U+FFFD",
             |spans| attribute_text(spans, "a\u{fffd}\u{fffd}b") == "a\u{fffd}\u{fffd}b",
@@ -121,7 +121,7 @@ fn value_rows() -> Vec<Row> {
                 && (links.link.len(), links.dropped_links_count) == (128, 872)
         }),
         span(
-            "doubles that are no numbers",
+            "doubles that are not numbers",
             [attribute("a", double(f64::NAN)), attribute("b", double(f64::NEG_INFINITY))].concat(),
             "`NaN`, `-Inf`",
             |spans| attribute_text(spans, "a") == "NaN" && attribute_text(spans, "b") == "-Inf",
@@ -243,7 +243,7 @@ fn wire_rows() -> Vec<Row> {
     let unknown = [int(200, 1), len(201, "x"), fixed64(202, 1)].concat();
     let reaching = |length: u64| request(&[good_and([vec![5 << 3 | 2], varint(length)].concat())]);
     vec![
-        span("fields that nobody knows", unknown, "without them", is_good),
+        span("unknown fields", unknown, "without them", is_good),
         refused("a group", request(&[good_and(group(200))])),
         refused("a known field of another type", request(&[good_and(int(5, 1))])),
         refused("a field of number 0", request(&[good_and([2, 0])])),
@@ -261,7 +261,7 @@ fn json_rows() -> Vec<Row> {
     vec![
         in_json(refused("JSON: an empty body", Vec::new())),
         in_json(row("JSON: `{}`", vec![b"{}".to_vec()], "nothing", <[StoredSpan]>::is_empty)),
-        in_json(refused("JSON: no JSON", b"{\"resourceSpans\": [".to_vec())),
+        in_json(refused("JSON: not JSON", b"{\"resourceSpans\": [".to_vec())),
         in_json(refused("JSON: other signals alone", b"{\"resourceLogs\": []}".to_vec())),
         in_json(refused("JSON: a value that nests 10,000 lists", json(&deep))),
         in_json(refused("JSON: a number that does not fit", json("{\"intValue\": 1e300}"))),
@@ -271,11 +271,11 @@ fn json_rows() -> Vec<Row> {
             "as U+FFFD",
             |spans| attribute_text(spans, "a").contains('\u{fffd}'),
         )),
-        in_json(row("JSON: bytes that are no UTF-8", vec![not_utf8], "as U+FFFD", |spans| {
+        in_json(row("JSON: bytes that are not UTF-8", vec![not_utf8], "as U+FFFD", |spans| {
             attribute_text(spans, "a") == "\u{fffd}"
         })),
         in_json(row(
-            "JSON: keys that nobody knows, a key twice",
+            "JSON: unknown keys, a key twice",
             vec![json(r#"{"stringValue": "1", "stringValue": "2", "x": [{}]}"#)],
             "the last value",
             |spans| attribute_text(spans, "a") == "2",

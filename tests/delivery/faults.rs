@@ -105,7 +105,7 @@ fn faults() -> Vec<Fault> {
         fault("GOAWAY at every call", vec![Answer::GoAway; 3]),
         fault("connection half-open, twice", vec![Answer::Silence; 2]),
         fault("server crashes and is back on its port after 10 s, twice", vec![Answer::Crash; 2]),
-        Fault { away: seconds(60), ..fault("nobody listens for 60 s", vec![]) },
+        Fault { away: seconds(60), ..fault("no server listens for 60 s", vec![]) },
         Fault {
             batch_spans: 2000,
             requests: vec![with_a_bad_span],

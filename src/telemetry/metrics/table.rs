@@ -128,7 +128,7 @@ pub const WAIT_CAUSES: &[&str] = &["unavailable", "quota", "unauthenticated", "d
 pub const RECOVERY_SOURCES: &[&str] = &["spool", "journal"];
 /// What is wrong with the disk of the spool or of the journal: a segment ends within a record, or its records are not
 /// what was written, or it is gone; a segment is not of this version and sink; a file cannot be read, or not be written; a
-/// request of the journal does not fit into memory.
+/// request of the journal does not fit into memory, or processes were killed while they had read it alone.
 pub const DISK_FAULTS: &[&str] = &["torn", "corrupt", "foreign", "read", "write", "too_large", "fatal"];
 /// gRPC status codes by number, under their names in the gRPC specification.
 pub const SINK_CODES: &[&str] = &[
