@@ -63,8 +63,8 @@ pub enum LabelValues {
 /// Protocols of requests; see [`super::Protocol`].
 pub const PROTOCOLS: &[&str] = &["grpc", "http_protobuf", "http_json"];
 /// How export requests are answered: taken; taken but for spans rejected alone; not understood; over the size limit;
-/// no memory left (retryable); too many waited (retryable); its sender was turned away; its body did not come in time; not
-/// traces, or an unknown encoding; shutting down (retryable); the journal is full or cannot be written (retryable).
+/// no memory left (retryable); too many waited (retryable); its sender was turned away; its body did not come in time; an
+/// unknown encoding or compression; shutting down (retryable); the journal is full or cannot be written (retryable).
 pub const OUTCOMES: &[&str] = &[
     "ok",
     "partial",
