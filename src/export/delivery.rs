@@ -41,6 +41,8 @@ use crate::telemetry::metrics::code_label;
 
 /// Calls at a time of all projects that are proven.
 const CALLS_MAX: usize = 2 * PROJECT_CALLS_MAX;
+/// Calls at a time of all projects that are away: they take no place of the others.
+const PROBES_MAX: usize = 16;
 /// Calls at a time of all projects that are on trial: they take no place of the others, however many there are.
 const TRIALS_MAX: usize = 16;
 /// A call that has had no answer for so long gives its place to another one. Nine calls of ten are over in a second; one that
@@ -58,6 +60,7 @@ impl Class {
     fn places(self) -> usize {
         match self {
             Class::Proven => CALLS_MAX,
+            Class::Away => PROBES_MAX,
             Class::Trial => TRIALS_MAX,
         }
     }

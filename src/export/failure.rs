@@ -5,14 +5,14 @@
 
 use std::fmt;
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
 use super::sink::cut;
 use crate::telemetry::metrics::code_label;
 
-/// Header of a wait in seconds that the server asks for (RFC 9110, 10.2.3).
+/// Header of a wait that the server asks for (RFC 9110, 10.2.3). The metadata of a status has it in seconds.
 pub(super) const RETRY_AFTER: &str = "retry-after";
 
 /// What servers say of a message over their limit, in lower case: grpc-go and gRPC core, grpc-java, .NET, tonic,
@@ -79,7 +79,7 @@ impl Failure {
             429 | 502..=504 => Code::Unavailable,
             _ => Code::Unknown,
         };
-        let server = headers.get(http::header::SERVER).and_then(|server| server.to_str().ok());
+        let server = headers.get(header::SERVER).and_then(|server| server.to_str().ok());
         let server = server.map_or_else(String::new, |server| format!(" (server: {server})"));
         let message = format!("HTTP {status}{server}, an answer that is not gRPC");
         Failure { origin: Origin::Http(status), status: Status::with_metadata(code, message, wait_of(headers)) }
@@ -134,8 +134,20 @@ impl fmt::Display for Failure {
 
 /// Of the headers of an answer, what a status keeps.
 pub(super) fn wait_of(headers: &HeaderMap) -> MetadataMap {
-    let wait = headers.get(RETRY_AFTER).cloned();
-    MetadataMap::from_headers(wait.into_iter().map(|wait| (http::header::RETRY_AFTER, wait)).collect())
+    let wait = wait_s(headers).map(|wait| (header::RETRY_AFTER, HeaderValue::from(wait)));
+    MetadataMap::from_headers(wait.into_iter().collect())
+}
+
+/// The seconds of `Retry-After`, or from the answer's `Date` to the time that it names: the server has one clock for both,
+/// which may differ from that of this machine.
+fn wait_s(headers: &HeaderMap) -> Option<u64> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let wait = text(header::RETRY_AFTER)?;
+    let until = || {
+        let [at, now] = [wait, text(header::DATE)?].map(httpdate::parse_http_date);
+        Some(at.ok()?.duration_since(now.ok()?).ok()?.as_secs())
+    };
+    wait.parse().ok().or_else(until)
 }
 
 #[cfg(test)]

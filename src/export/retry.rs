@@ -122,7 +122,7 @@ pub fn delay(action: Action, attempt: u32, random: f64) -> Duration {
 }
 
 /// The wait that the server asked for, at most five minutes: by a `google.rpc.RetryInfo` in its status details, or, if
-/// a proxy answered in place of it, by the header `Retry-After` in seconds (RFC 9110, 10.2.3).
+/// a proxy answered in place of it, by the header `Retry-After` (RFC 9110, 10.2.3).
 #[must_use]
 pub fn server_wait(status: &Status) -> Option<Duration> {
     retry_info(status).max(retry_after(status)).map(|wait| wait.min(SERVER_WAIT_MAX))
@@ -135,7 +135,7 @@ fn retry_info(status: &Status) -> Option<Duration> {
     Duration::try_from(delay).ok()
 }
 
-/// Headers of an answer become the metadata of its status.
+/// The header of an answer stands in the metadata of its status, in seconds.
 fn retry_after(status: &Status) -> Option<Duration> {
     status.metadata().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }

@@ -215,9 +215,8 @@ impl Spool {
         self.start(move |store, troubles| job::write(store, batches, now, troubles));
     }
 
-    /// Starts to read the oldest batch of a project that is not `blocked`; false if there is none that can be read now.
-    pub fn read(&mut self, blocked: Vec<Arc<str>>) -> bool {
-        let wanted = move |project: &Arc<str>| !blocked.contains(project);
+    /// Starts to read the oldest batch of a project that is `wanted`; false if there is none that can be read now.
+    pub fn read(&mut self, wanted: impl Fn(&Arc<str>) -> bool + Send + 'static) -> bool {
         let may = self.store.as_ref().is_some_and(|store| store.has_waiting(&wanted));
         if may {
             let budget = self.budget.clone();

@@ -159,11 +159,11 @@ impl Lane {
     }
 
     pub(super) fn class(&self) -> Class {
-        if self.is_proven && self.gate.is_none() { Class::Proven } else { Class::Trial }
-    }
-
-    pub(super) fn project(&self) -> &Arc<str> {
-        &self.project
+        match (self.is_proven, &self.gate) {
+            (true, None) => Class::Proven,
+            (true, Some(_)) => Class::Away,
+            (false, _) => Class::Trial,
+        }
     }
 
     pub(super) fn is_idle(&self) -> bool {

@@ -5,10 +5,11 @@
 //!   change of a lane goes through [`Lanes::with`], which keeps the order and the sums.
 //! - Projects take turns: of those that may start a call, the one that has waited longest does.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use tokio::time::Instant;
 
 use super::lane::{Lane, Work};
@@ -29,12 +30,14 @@ const LANE_BYTES: usize = 1024;
 pub(super) enum Class {
     /// The last calls of the project were answered well, or it is the daemon's own.
     Proven,
-    /// No call of the project was answered well so far, or the last ones failed.
+    /// The last calls of the project failed, after others were answered well: it is probed with one call at a time.
+    Away,
+    /// No call of the project was answered well so far. Senders may make up such projects.
     Trial,
 }
 
 impl Class {
-    pub(super) const ALL: [Class; 2] = [Class::Proven, Class::Trial];
+    pub(super) const ALL: [Class; 3] = [Class::Proven, Class::Away, Class::Trial];
 }
 
 /// What the orders and sums know of a lane.
@@ -45,6 +48,7 @@ struct View {
     held_up: Option<(Action, u64)>,
     calls_limit: Option<usize>,
     waiting_bytes: usize,
+    is_sated: bool,
 }
 
 #[derive(Debug)]
@@ -57,6 +61,9 @@ struct Slot {
 /// A queue of projects by time.
 type Order = BTreeSet<(Instant, Arc<str>)>;
 
+/// The projects with so much in memory that the spool is to give nothing of them. The spool's thread reads it, too.
+pub(super) type Sated = Arc<RwLock<HashSet<Arc<str>>>>;
+
 /// The lanes of the projects with batches, and of those that had some lately.
 #[derive(Debug)]
 pub(super) struct Lanes {
@@ -68,7 +75,7 @@ pub(super) struct Lanes {
     budget: Budget,
     slots: HashMap<Arc<str>, Slot>,
     /// When lanes may start a call, by class.
-    ready: [Order; 2],
+    ready: [Order; Class::ALL.len()],
     /// Since when the oldest batches wait that the spool does not have.
     spillable: Order,
     /// Spans that wait because calls fail, by what their lanes ask for.
@@ -76,6 +83,7 @@ pub(super) struct Lanes {
     /// Lanes with something to do, by their limit of calls.
     limited: [usize; PROJECT_CALLS_MAX + 1],
     waiting_bytes: usize,
+    sated: Sated,
 }
 
 impl Lanes {
@@ -87,27 +95,26 @@ impl Lanes {
             own,
             budget,
             slots: HashMap::new(),
-            ready: [Order::new(), Order::new()],
+            ready: Default::default(),
             spillable: Order::new(),
             held_up: Vec::new(),
             limited: [0; PROJECT_CALLS_MAX + 1],
             waiting_bytes: 0,
+            sated: Sated::default(),
         }
     }
 
     /// Changes the lane of `project`, which is made if there is none.
     pub(super) fn with<T>(&mut self, project: &Arc<str>, now: Instant, change: impl FnOnce(&mut Lane) -> T) -> T {
-        if !self.slots.contains_key(project) {
-            self.add(project, now);
-        }
-        let Some(mut slot) = self.slots.remove(project) else { unreachable!("it was just made") };
+        let slot = self.slots.remove(project);
+        let mut slot = slot.unwrap_or_else(|| self.new_slot(project, now));
         let result = change(&mut slot.lane);
         self.observe(project, &mut slot);
         self.slots.insert(Arc::clone(project), slot);
         result
     }
 
-    fn add(&mut self, project: &Arc<str>, now: Instant) {
+    fn new_slot(&mut self, project: &Arc<str>, now: Instant) -> Slot {
         let idle_lanes = self.slots.len() - self.limited.iter().sum::<usize>();
         if idle_lanes >= LANES_KEPT_MAX {
             // They wait for nothing, so that no order has them.
@@ -116,7 +123,7 @@ impl Lanes {
         let share = (self.slots.len() >= LANES_KEPT_MAX).then(|| self.budget.force(LANE_BYTES));
         let is_own = self.own.as_ref() == Some(project);
         let lane = Lane::new(Arc::clone(project), self.limits.clone(), Pace::new(self.call_interval, now), is_own);
-        self.slots.insert(Arc::clone(project), Slot { lane, view: View::default(), _share: share });
+        Slot { lane, view: View::default(), _share: share }
     }
 
     /// Brings orders and sums to what the lane is now.
@@ -128,6 +135,7 @@ impl Lanes {
             held_up: lane.held_up(),
             calls_limit: (!lane.is_idle()).then(|| lane.calls_limit()),
             waiting_bytes: lane.waiting_bytes(),
+            is_sated: !lane.is_hungry(),
         };
         let old = std::mem::replace(&mut slot.view, view);
         let new = &slot.view;
@@ -136,6 +144,11 @@ impl Lanes {
             reorder(&mut self.ready[class as usize], project, at(&old), at(new));
         }
         reorder(&mut self.spillable, project, old.spillable, new.spillable);
+        match (old.is_sated, new.is_sated) {
+            (false, true) => _ = self.sated.write().insert(Arc::clone(project)),
+            (true, false) => _ = self.sated.write().remove(project),
+            _ => {}
+        }
         if let Some((action, spans)) = old.held_up {
             *self.held_up_by(action) -= spans;
         }
@@ -205,9 +218,9 @@ impl Lanes {
         projects.iter().for_each(|project| self.with(project, now, |lane| lane.hurry(now)));
     }
 
-    /// The lanes, in no order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Lane> {
-        self.slots.values().map(|slot| &slot.lane)
+    /// The projects of which nothing is to be read from the spool, always as they are now.
+    pub(super) fn sated(&self) -> Sated {
+        Arc::clone(&self.sated)
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::lanes::Sated;
 use super::{CALLS_MAX, Delivery, finished};
 use crate::export::ledger::DropReason;
 use crate::export::sink::Sink;
@@ -26,11 +27,13 @@ impl<S: Sink> Delivery<S> {
     pub(super) fn tend_spool(&mut self, now: Instant) {
         let Some(spool) = self.spool.as_ref().filter(|_| !self.stopping) else { return };
         let batches = if spool.can_write(now) { self.spill() } else { Vec::new() };
-        let blocked = self.blocked();
+        let sated = self.sated();
         let Some(spool) = &mut self.spool else { return };
         if !batches.is_empty() {
             spool.write(batches, now);
-        } else if !spool.tend(now) && blocked.is_none_or(|blocked| !spool.read(blocked)) {
+        } else if !spool.tend(now)
+            && sated.is_none_or(|sated| !spool.read(move |project| !sated.read().contains(project)))
+        {
             spool.tidy();
         }
     }
@@ -61,14 +64,13 @@ impl<S: Sink> Delivery<S> {
     }
 
     /// The projects of which no batch is to be read now; `None` if none at all is.
-    fn blocked(&self) -> Option<Vec<Arc<str>>> {
+    fn sated(&self) -> Option<Sated> {
         let out_bytes = self.spool.as_ref()?.out_bytes();
         let ahead_bytes = if self.over(SPILL_MARK) > 0 { 0 } else { self.part(READ_AHEAD) };
         if self.calls.len() >= CALLS_MAX || (out_bytes > 0 && out_bytes >= ahead_bytes) {
             return None;
         }
-        let blocked = self.lanes.iter().filter(|lane| !lane.is_hungry());
-        Some(blocked.map(|lane| Arc::clone(lane.project())).collect())
+        Some(self.lanes.sated())
     }
 
     /// Acts on what the spool has done.

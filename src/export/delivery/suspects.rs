@@ -14,6 +14,8 @@ use crate::proto::google::rpc;
 
 /// Spans that one refusal names, at most: each goes in a call of its own.
 const NAMED_MAX: usize = 8;
+/// Digits of the place of a span in a batch. No more are looked at: a text may have many beginnings of a place.
+const PLACE_DIGITS_MAX: usize = 6;
 /// Digits of a span id in hexadecimal.
 const ID_DIGITS: usize = 16;
 /// Looks of refused spans that are remembered for a project: a service that sends bad spans has few kinds of them.
@@ -28,8 +30,9 @@ pub(super) fn named(failure: &Failure, spans: &[Described]) -> Vec<usize> {
     let text = text(failure);
     let mut places = Vec::new();
     let by_place = text.match_indices("spans[").filter_map(|(at, start)| {
-        let digits = &text[at + start.len()..];
-        digits.split_once(']')?.0.parse::<usize>().ok()
+        let rest = &text[at + start.len()..];
+        let digits = &rest[..rest.bytes().take(PLACE_DIGITS_MAX).take_while(u8::is_ascii_digit).count()];
+        digits.parse::<usize>().ok().filter(|_| rest[digits.len()..].starts_with(']'))
     });
     // A place in a part of an OTLP request is not one in the batch.
     if !text.contains("scope_spans[") {

@@ -1,4 +1,4 @@
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::*;
 use crate::export::advice::{any_server, general};
@@ -83,7 +83,8 @@ fn the_http_status_of_a_proxy_decides() {
 
 /// What a proxy says, with its header.
 fn with_retry_after(value: &'static str) -> Status {
-    let headers = HeaderMap::from_iter([(http::header::RETRY_AFTER, value.parse().unwrap())]);
+    let date = HeaderValue::from_static("Mon, 30 Nov 2026 04:00:00 GMT");
+    let headers = HeaderMap::from_iter([(header::RETRY_AFTER, value.parse().unwrap()), (header::DATE, date)]);
     Failure::http(StatusCode::SERVICE_UNAVAILABLE, &headers).status().clone()
 }
 
@@ -99,6 +100,10 @@ fn the_servers_own_wait_is_found_and_bounded() {
         (with_retry_after("86400"), Some(SERVER_WAIT_MAX)),
         (with_retry_after("-1"), None),
         (with_retry_after("soon"), None),
+        (with_retry_after("Mon, 30 Nov 2026 04:00:20 GMT"), Some(Duration::from_secs(20))),
+        (with_retry_after("Monday, 30-Nov-26 04:00:20 GMT"), Some(Duration::from_secs(20))),
+        (with_retry_after("Fri, 31 Dec 9999 23:59:59 GMT"), Some(SERVER_WAIT_MAX)),
+        (with_retry_after("Mon, 30 Nov 2026 03:00:00 GMT"), None),
     ];
     for (status, expected) in cases {
         assert_eq!(server_wait(&status), expected, "{status:?}");

@@ -12,7 +12,11 @@ fn spans(count: u64) -> Vec<Described> {
 
 #[test]
 fn the_spans_that_a_refusal_names_are_found() {
-    let cases: [(&str, &[usize]); 9] = [
+    let many = "spans[".repeat(10_000);
+    let cases: [(&str, &[usize]); 12] = [
+        (&many, &[]),
+        ("spans[7], spans[4", &[7]),
+        ("spans[0000007], spans[+5]", &[]),
         ("spans[3] \"projects/p/traces/0/spans/0\": end_time is before start_time", &[3]),
         ("Invalid value at 'spans[0].display_name' and spans[7].name", &[0, 7]),
         ("projects/p/traces/00000000000000000000000000000001/spans/a000000000000005 has no sense", &[5]),

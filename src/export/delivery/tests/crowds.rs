@@ -124,6 +124,24 @@ async fn made_up_projects_slow_nothing_down() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_project_that_fails_for_a_moment_does_not_wait_behind_made_up_ones() {
+    let mut crowd = Crowded::new();
+    crowd.push("p");
+    (0..2_000).for_each(|n| crowd.push(&format!("hangs-{n}")));
+    crowd.go_on(Duration::from_secs(1)).await;
+    assert_eq!(crowd.stored("p"), 1);
+    let well = std::mem::replace(
+        &mut crowd.delivery.sink,
+        Arc::new(Crowd { script: Script::with_rule(|_| Some(Status::unavailable("for a moment"))), hangs: "hangs" }),
+    );
+    crowd.push("p");
+    crowd.go_on(Duration::from_millis(100)).await;
+    crowd.delivery.sink = well;
+    crowd.go_on(retry::DELAY_MAX).await;
+    assert_eq!(crowd.stored("p"), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn lanes_beyond_the_first_count_in_the_budget() {
     let mut crowd = Crowded::new();
     let one = {
