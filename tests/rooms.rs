@@ -13,7 +13,7 @@ const PURE_ROOMS: [(&str, &[&str]); 8] = [
     ("resource", &["condition", "config", "otlp", "resource"]),
     ("trust", &["trust"]),
     ("forward/encode", &["config", "forward", "otlp", "resource", "sampling", "tail"]),
-    ("cloud_trace/encode", &["cloud_trace", "config", "otlp", "proto", "resource", "sampling"]),
+    ("cloud_trace/encode", &["cloud_trace", "config", "otlp", "proto", "resource", "sampling", "tail"]),
 ];
 
 /// What only an impure room may say.
