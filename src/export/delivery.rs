@@ -93,6 +93,8 @@ pub struct Delivery<S> {
     alarms: Throttle,
     /// Of batches that were too large.
     size_complaints: Throttle,
+    /// Of spans that were put aside.
+    aside_complaints: Throttle,
 }
 
 impl<S: Sink> Delivery<S> {
@@ -120,6 +122,7 @@ impl<S: Sink> Delivery<S> {
             stopping: false,
             alarms: alarm::throttle(),
             size_complaints: Throttle::new(1, alarm::REMINDER_INTERVAL),
+            aside_complaints: Throttle::new(1, alarm::REMINDER_INTERVAL),
         }
     }
 
@@ -326,12 +329,20 @@ impl<S: Sink> Delivery<S> {
         let delay_max = if self.stopping { STOPPING_DELAY_MAX } else { retry::DELAY_MAX };
         let (advice, give_up_after) = (self.sink.advice(failure, work.batch.project()), self.give_up_after);
         let (project, alarms) = (Arc::clone(work.batch.project()), &self.alarms);
-        let given_up = self.lanes.with(&project, now, |lane| {
+        let batch = work.batch.clone();
+        let (is_aside, given_up) = self.lanes.with(&project, now, |lane| {
             let delay = retry::delay(action, lane.attempts(action), fastrand::f64()).min(delay_max);
-            lane.failed(work, action, failure, now, delay);
+            let is_aside = lane.failed(work, action, failure, now, delay);
             lane.alarm(failure, now, advice.as_deref(), alarms);
-            give_up_after.map_or(Vec::new(), |age| lane.give_up(now, age))
+            (is_aside, give_up_after.map_or(Vec::new(), |age| lane.give_up(now, age)))
         });
+        if is_aside && let Some(others) = self.aside_complaints.pass(now) {
+            let (span, interval) = (batch.first_span_name(), lane::ASIDE_TIME);
+            tracing::warn!(
+                %project, span, others, advice,
+                "A span does not get through though others do, it is sent again every {interval:?}: {failure}"
+            );
+        }
         let spans = given_up.iter().map(|batch| u64::from(batch.span_count())).sum();
         if spans > 0 {
             let detail = format!("not taken within cloud_trace.give_up_after; last answer: {failure}");

@@ -23,3 +23,19 @@ async fn ready_once_a_token_was_had_and_said_why_not_before() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_while_signing_in_is_a_failed_attempt() {
+    slowly(async {
+        let forbidden = answer("403 Forbidden", "", "no account");
+        let server = Metadata::start(vec![forbidden, token("t"), value("a@p")]).await;
+        let health = Arc::new(Health::default());
+        let task = tokio::spawn(sign_in(server.credentials_that_panic(1), Arc::clone(&health)));
+        while health.waits_for().is_none_or(|missing| !missing.contains("panicked")) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        task.await.unwrap();
+        assert!(health.is_ready());
+    })
+    .await;
+}

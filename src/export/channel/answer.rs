@@ -6,7 +6,7 @@
 //! Invariants
 //! - Whatever a peer answers, the call ends with a message or with a [`Failure`] that says where it comes from.
 //! - An answer takes at most [`MESSAGE_BYTES_MAX`] of memory; what is longer is read to its end and thrown away, as the
-//!   status stands behind it.
+//!   status stands behind it. One of more than [`ANSWER_BYTES_MAX`] is taken to have no end.
 
 use base64::alphabet::STANDARD;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
@@ -23,6 +23,8 @@ use crate::export::failure::{Failure, wait_of};
 
 /// Of an answer's message. Cloud Trace's is empty, and that of OTLP has a number and a text.
 const MESSAGE_BYTES_MAX: usize = 64 << 10;
+/// Of a whole answer: to read more of it would only take time of the processor.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// Before each message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
 
@@ -42,14 +44,13 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// The sink's status, or the HTTP status of a server that does not speak gRPC, or what became of the connection.
 pub(super) async fn read(response: Response<Body>) -> Result<Bytes, Failure> {
     let (head, body) = response.into_parts();
-    if let Some(said) = said(head.status, &head.headers) {
-        return said.map(|()| Bytes::new());
-    }
-    if head.status != StatusCode::OK && !is_grpc(&head.headers) {
+    let said_first = said(head.status, &head.headers);
+    if head.status != StatusCode::OK && !is_grpc(&head.headers) && said_first.is_none() {
         return Err(Failure::http(head.status, &head.headers));
     }
+    // A status in the head is that of the call only if nothing follows it.
     let (message, trailers) = collect(body).await?;
-    match said(head.status, &trailers) {
+    match said(head.status, &trailers).or(said_first) {
         Some(said) => said.map(|()| message),
         None if head.status == StatusCode::OK && is_grpc(&head.headers) => {
             Err(Failure::connection(Status::unknown("the answer broke off before its status")))
@@ -63,11 +64,15 @@ fn is_grpc(headers: &HeaderMap) -> bool {
     content_type.get(..16).is_some_and(|start| start.eq_ignore_ascii_case(b"application/grpc"))
 }
 
-/// The status of gRPC that stands in `headers` or trailers, if one does. "OK" below another status of HTTP is not one.
+/// The status of gRPC that stands in `headers` or trailers, if one does. One that says that the spans are there is not one
+/// below another status of HTTP.
 fn said(http: StatusCode, headers: &HeaderMap) -> Option<Result<(), Failure>> {
     let code = Code::from_bytes(headers.get(STATUS)?.as_bytes().trim_ascii());
+    if matches!(code, Code::Ok | Code::AlreadyExists) && http != StatusCode::OK {
+        return None;
+    }
     if code == Code::Ok {
-        return (http == StatusCode::OK).then_some(Ok(()));
+        return Some(Ok(()));
     }
     let message = headers.get(MESSAGE).map_or_else(String::new, |message| percent_decoded(message.as_bytes()));
     let status = Status::with_details_and_metadata(code, message, details(headers), wait_of(headers));
@@ -97,10 +102,15 @@ fn percent_decoded(text: &[u8]) -> String {
 async fn collect(mut body: Body) -> Result<(Bytes, HeaderMap), Failure> {
     let mut kept = BytesMut::new();
     let mut trailers = HeaderMap::new();
+    let mut bytes = 0;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|status| Failure::connection(explained(status)))?;
         match frame.into_data() {
             Ok(data) => {
+                bytes += data.len();
+                if bytes > ANSWER_BYTES_MAX {
+                    return Err(Failure::connection(Status::unknown("the answer has no end")));
+                }
                 let room = (PREFIX_BYTES + MESSAGE_BYTES_MAX).saturating_sub(kept.len());
                 kept.extend_from_slice(&data[..data.len().min(room)]);
             }

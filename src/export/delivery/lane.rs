@@ -30,6 +30,9 @@ const SIZE_LIMIT_MIN: usize = 64 << 10;
 
 /// After a message was too large nothing of half its size is sent for so long; then the limit may have been raised.
 const SIZE_MEMORY: Duration = Duration::from_secs(600);
+/// A single span whose calls fail by its own fault, though the sink has not refused it, is sent again after so long. No other
+/// span waits for it.
+pub(super) const ASIDE_TIME: Duration = Duration::from_secs(120);
 /// Of a batch of suspected spans: most of them are bad, so that halves would take more calls.
 const SUSPECTED_PARTS: usize = 8;
 
@@ -70,6 +73,11 @@ impl Work {
     /// Whether it is a single span that any limit of a message should have room for.
     fn is_small(&self) -> bool {
         self.batch.span_count() == 1 && self.batch.encoded_len() < SIZE_LIMIT_MIN
+    }
+
+    /// Whether it is a single span whose calls fail by its own fault.
+    fn is_at_fault(&self) -> bool {
+        self.batch.span_count() == 1 && self.strikes >= STRIKES_MAX
     }
 
     /// The parts of a batch that is divided: halves, or more of them if most of its spans are suspected.
@@ -120,7 +128,9 @@ pub(super) struct Lane {
     /// When `bytes_max` is that of `limits` again.
     bytes_max_until: Option<Instant>,
     waiting: VecDeque<Work>,
-    /// Of the waiting batches.
+    /// Single spans at fault, each with the time of its next call, in its order.
+    aside: VecDeque<(Instant, Work)>,
+    /// Of the waiting batches, and those aside.
     waiting_bytes: usize,
     calls: usize,
     /// Spans of all batches, waiting or under way.
@@ -145,6 +155,7 @@ impl Lane {
             bytes_max_until: None,
             limits,
             waiting: VecDeque::new(),
+            aside: VecDeque::new(),
             waiting_bytes: 0,
             calls: 0,
             spans: 0,
@@ -167,7 +178,7 @@ impl Lane {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.calls == 0
+        self.waiting.is_empty() && self.aside.is_empty() && self.calls == 0
     }
 
     /// Whether it may be forgotten: nothing waits, and the first call of a new lane would be no sooner than its own.
@@ -219,10 +230,17 @@ impl Lane {
     /// When the next call may start; `None` if nothing waits, or only for calls to end.
     pub(super) fn ready_at(&self) -> Option<Instant> {
         let probing = self.gate.as_ref().map_or(!self.is_proven && self.calls > 0, |gate| gate.probing);
-        if self.waiting.is_empty() || probing || self.calls >= self.pace.limit() {
+        if probing || self.calls >= self.pace.limit() {
             return None;
         }
-        self.gate.as_ref().map(|gate| gate.opens).max(Some(self.pace.next_call()))
+        let first = if self.waiting.is_empty() { self.aside.front()?.0 } else { self.pace.next_call() };
+        self.gate.as_ref().map(|gate| gate.opens).max(Some(self.pace.next_call().max(first)))
+    }
+
+    /// Lets the spans aside wait with the others whose time has come by `now`.
+    fn bring_back(&mut self, now: Instant) {
+        let count = self.aside.iter().take_while(|(at, _)| *at <= now).count();
+        self.waiting.extend(self.aside.drain(..count).map(|(_, work)| work));
     }
 
     /// The next batch, if a call may start now, filled up with those that wait behind it. What is joined counts in
@@ -232,6 +250,7 @@ impl Lane {
         if self.bytes_max_until.take_if(|until| *until <= now).is_some() {
             self.bytes_max = self.limits.max_bytes;
         }
+        self.bring_back(now);
         let mut work = self.take_first()?;
         self.fill(&mut work, budget);
         if work.batch.encoded_len() > self.bytes_max && work.batch.span_count() > 1 {
@@ -261,9 +280,10 @@ impl Lane {
         parts.pop().unwrap_or(work)
     }
 
-    /// Takes note that a message of so many bytes was too large.
+    /// Takes note that a message of so many bytes was too large. What a proxy says that refuses everything for a moment must
+    /// not make a call of each span for long.
     fn too_large(&mut self, bytes: usize, now: Instant) {
-        self.bytes_max = self.bytes_max.min((bytes / 2).max(1));
+        self.bytes_max = self.bytes_max.min((bytes / 2).max(SIZE_LIMIT_MIN));
         self.bytes_max_until = Some(now + SIZE_MEMORY);
     }
 
@@ -313,8 +333,9 @@ impl Lane {
         }
     }
 
-    /// Lets the project be probed at once.
+    /// Lets the project be probed at once, and every span be sent.
     pub(super) fn hurry(&mut self, now: Instant) {
+        self.bring_back(now + ASIDE_TIME);
         if let Some(gate) = &mut self.gate {
             gate.opens = gate.opens.min(now);
         }
@@ -352,9 +373,12 @@ impl Lane {
     }
 
     fn action(&self, work: &mut Work, failure: &Failure, now: Instant) -> Action {
-        match retry::action(failure) {
+        let action = match retry::action(failure) {
             Action::Halve if work.is_small() && failure.origin() != Origin::Sink => Action::Hold,
-            Action::Retry | Action::Hold if self.strike_out(work, failure, now) => Action::Halve,
+            action => action,
+        };
+        match action {
+            Action::Retry | Action::Hold | Action::SignIn if self.strike_out(work, failure, now) => Action::Halve,
             action => action,
         }
     }
@@ -384,8 +408,21 @@ impl Lane {
     }
 
     /// Puts the batch of a call that failed behind the others, and closes the gate for `delay`, or longer if the server
-    /// asks for it. Calls that were under way together fail together: that is one failure.
-    pub(super) fn failed(&mut self, work: Work, action: Action, failure: &Failure, now: Instant, delay: Duration) {
+    /// asks for it. Calls that were under way together fail together: that is one failure. A span that is at fault is put
+    /// aside in place of that, and returned as true.
+    pub(super) fn failed(
+        &mut self,
+        work: Work,
+        action: Action,
+        failure: &Failure,
+        now: Instant,
+        delay: Duration,
+    ) -> bool {
+        if self.gate.is_none() && work.is_at_fault() {
+            self.waiting_bytes += work.batch.encoded_len();
+            self.aside.push_back((now + ASIDE_TIME, work));
+            return true;
+        }
         let asked = now + retry::server_wait(failure.status()).unwrap_or_default();
         if work.epoch == self.epoch {
             self.epoch += 1;
@@ -401,6 +438,7 @@ impl Lane {
             gate.opens = gate.opens.max(asked);
         }
         self.append(work);
+        false
     }
 
     /// Puts the batch of a call that was cut off before the others.
@@ -422,11 +460,13 @@ impl Lane {
     /// Lets the waiting batches go that came `age` ago or earlier.
     pub(super) fn give_up(&mut self, now: Instant, age: Duration) -> Vec<Batch> {
         let mut given_up = Vec::new();
-        self.waiting.retain(|work| {
+        let mut is_young = |work: &Work| {
             let is_young = now.saturating_duration_since(work.since) < age;
             given_up.extend((!is_young).then(|| work.batch.clone()));
             is_young
-        });
+        };
+        self.waiting.retain(&mut is_young);
+        self.aside.retain(|(_, work)| is_young(work));
         self.spans -= given_up.iter().map(|batch| u64::from(batch.span_count())).sum::<u64>();
         self.waiting_bytes -= given_up.iter().map(Batch::encoded_len).sum::<usize>();
         given_up
@@ -439,18 +479,29 @@ impl Lane {
 
     /// When the first waiting batch came that the spool does not have yet.
     pub(super) fn next_spilled(&self) -> Option<Instant> {
-        self.waiting.iter().find(|work| work.batch.record().is_none()).map(|work| work.since)
+        let mut all = self.waiting.iter().chain(self.aside.iter().map(|(_, work)| work));
+        all.find(|work| work.batch.record().is_none()).map(|work| work.since)
     }
 
     /// Takes out the batch of [`Lane::next_spilled`], filled up with those that wait behind it.
     pub(super) fn spill(&mut self, budget: &Budget) -> Option<Aged> {
-        let at = self.waiting.iter().position(|work| work.batch.record().is_none())?;
+        let Some(at) = self.waiting.iter().position(|work| work.batch.record().is_none()) else {
+            return self.spill_aside();
+        };
         self.waiting.rotate_left(at);
         let mut work = self.take_first()?;
         self.fill(&mut work, budget);
         self.waiting.rotate_right(at);
         self.spans -= u64::from(work.batch.span_count());
         Some(Aged { batch: work.batch, since: work.since })
+    }
+
+    fn spill_aside(&mut self) -> Option<Aged> {
+        let at = self.aside.iter().position(|(_, work)| work.batch.record().is_none())?;
+        let (_, Work { batch, since, .. }) = self.aside.remove(at)?;
+        self.waiting_bytes -= batch.encoded_len();
+        self.spans -= u64::from(batch.span_count());
+        Some(Aged { batch, since })
     }
 
     /// Takes back a batch that the spool has no room for.

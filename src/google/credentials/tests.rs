@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use google_cloud_auth::credentials::{mds, service_account};
 use tonic::Code;
 
@@ -7,8 +9,17 @@ use crate::google::testing::{HANG, Metadata, answer, slowly, token, token_for, v
 impl Metadata {
     /// Credentials of this server, as the environment would lead to them.
     pub(crate) fn credentials(&self) -> Credentials {
+        self.credentials_that_panic(usize::MAX)
+    }
+
+    /// The same, but to sign in anew panics for the time number `panics`, of which the first is 1.
+    pub(crate) fn credentials_that_panic(&self, panics: usize) -> Credentials {
         let endpoint = format!("http://{}", self.host);
-        let build = move || mds::Builder::default().with_endpoint(&endpoint).build();
+        let sign_ins = AtomicUsize::new(0);
+        let build = move || {
+            assert_ne!(sign_ins.fetch_add(1, Ordering::Relaxed), panics, "as the test asked for");
+            mds::Builder::default().with_endpoint(&endpoint).build()
+        };
         let adc = Adc::locate(&variables(&[("GCE_METADATA_HOST", &self.host)]));
         Credentials::new(adc, AdcFile::default(), build).unwrap()
     }

@@ -66,7 +66,8 @@ async fn each_failure_says_where_it_comes_from() {
     let html: Headers<'_> = &[("content-type", "text/html"), ("server", "nginx")];
     let http = |status| Origin::Http(StatusCode::from_u16(status).unwrap());
     type Case<'a> = (u16, Headers<'a>, Vec<Bytes>, Headers<'a>, Origin, Code, &'static str);
-    let cases: [Case<'_>; 13] = [
+    let endless = vec![Bytes::from(vec![0; 1 << 20]); 65];
+    let cases: [Case<'_>; 17] = [
         (
             200,
             &[GRPC, ("grpc-status", "3"), ("grpc-message", "a%20b")],
@@ -91,6 +92,19 @@ async fn each_failure_says_where_it_comes_from() {
         // A proxy may pass the status of gRPC on below one of HTTP.
         (503, &[GRPC, ("grpc-status", "7")], vec![], &[], Origin::Sink, Code::PermissionDenied, ""),
         (503, &[GRPC, ("grpc-status", "0")], vec![], &[], http(503), Code::Unavailable, "HTTP 503"),
+        (503, &[GRPC, ("grpc-status", "6")], vec![], &[], http(503), Code::Unavailable, "HTTP 503"),
+        // The last word counts.
+        (
+            200,
+            &[GRPC, ("grpc-status", "0")],
+            vec![framed(b"")],
+            &[("grpc-status", "14")],
+            Origin::Sink,
+            Code::Unavailable,
+            "",
+        ),
+        (200, &[GRPC, ("grpc-status", "0")], vec![], &[("grpc-status", "3")], Origin::Sink, Code::InvalidArgument, ""),
+        (200, &[GRPC], endless, OK, Origin::Connection, Code::Unknown, "no end"),
         (413, html, page(), &[], http(413), Code::Unknown, "HTTP 413 Payload Too Large (server: nginx)"),
         (403, html, page(), &[], http(403), Code::PermissionDenied, "HTTP 403"),
         (404, &[], vec![], &[], http(404), Code::Unimplemented, "HTTP 404"),
