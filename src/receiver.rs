@@ -22,6 +22,7 @@ mod gate;
 mod grpc;
 mod heads;
 mod health;
+mod hpack;
 mod http;
 pub mod inflate;
 mod lag;

@@ -1,7 +1,9 @@
 //! Follows what a peer sends by the frame, to see what the HTTP/2 library does not limit: how long a request head takes to
-//! come, and how many bytes it holds before its end.
+//! come, how many bytes it holds before its end, and what it leaves in the table of fields.
 //!
-//! Knows the headers of frames alone (RFC 9113, 4.1); payloads are counted and not read.
+//! Knows the headers of frames (RFC 9113, 4.1), and of payloads those of field blocks.
+
+use super::hpack::Fields;
 
 /// How HTTP/2 begins (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -13,6 +15,11 @@ const FRAME_HEADER_BYTES: usize = 9;
 const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
+const PADDED: u8 = 8;
+const PRIORITY: u8 = 0x20;
+
+/// What PRIORITY puts before the fields of a frame.
+const PRIORITY_BYTES: usize = 5;
 
 /// Where in the stream of bytes a peer is.
 #[derive(Debug)]
@@ -39,16 +46,54 @@ pub(super) struct Frames {
     is_last: bool,
     /// Field blocks that have begun.
     blocks: usize,
+    /// What the frame under way has beside fields; none if it is not of a field block.
+    frame: Option<FieldFrame>,
+    fields: Fields,
+    /// All bytes that have come.
+    bytes: usize,
+    /// How many had come when the table of fields got its first entry and its last one.
+    table: Option<(usize, usize)>,
+}
+
+/// The payload of a frame of a field block.
+#[derive(Debug)]
+struct FieldFrame {
+    /// Its first byte says how much padding there is.
+    is_padded: bool,
+    padding: usize,
+    /// Bytes before the fields that are still to come.
+    before: usize,
 }
 
 impl Frames {
     pub(super) fn new() -> Self {
-        Frames { place: Place::Preface(0), is_greeted: false, block_bytes: 0, is_last: false, blocks: 0 }
+        Frames {
+            place: Place::Preface(0),
+            is_greeted: false,
+            block_bytes: 0,
+            is_last: false,
+            blocks: 0,
+            frame: None,
+            fields: Fields::new(),
+            bytes: 0,
+            table: None,
+        }
     }
 
     /// The peer speaks HTTP/2, or may be about to.
     pub(super) fn is_http2(&self) -> bool {
         !matches!(self.place, Place::Http1)
+    }
+
+    /// It is known whether the peer speaks HTTP/2.
+    pub(super) fn is_known(&self) -> bool {
+        !matches!(self.place, Place::Preface(_))
+    }
+
+    /// The bytes that came from the first entry of the table of fields to the last one: all buffers that the library keeps for it
+    /// hold no more, but for two.
+    pub(super) fn table_bytes(&self) -> usize {
+        self.table.map_or(0, |(first, last)| last - first)
     }
 
     /// A request head is under way, or the beginning of the connection. Known of HTTP/2 only.
@@ -93,15 +138,40 @@ impl Frames {
                     taken
                 }
                 Place::Payload(left) => {
-                    let taken = (*left).min(bytes.len());
+                    let (taken, before) = ((*left).min(bytes.len()), *left);
                     *left -= taken;
-                    if *left == 0 {
+                    let is_over = *left == 0;
+                    self.read_fields(&bytes[..taken], before);
+                    if is_over {
                         self.end();
                     }
                     taken
                 }
             };
             bytes = &bytes[taken..];
+            self.bytes += taken;
+        }
+    }
+
+    /// Of the payload of a frame `left` bytes were to come, and `bytes` came.
+    fn read_fields(&mut self, mut bytes: &[u8], mut left: usize) {
+        let Some(frame) = &mut self.frame else { return };
+        if frame.is_padded
+            && let [padding, rest @ ..] = bytes
+        {
+            (frame.is_padded, frame.padding) = (false, usize::from(*padding));
+            (bytes, left) = (rest, left - 1);
+        }
+        let before = frame.before.min(bytes.len());
+        frame.before -= before;
+        let fields = (left - before).saturating_sub(frame.padding).min(bytes.len() - before);
+        let added = self.fields.added();
+        self.fields.read(&bytes[before..before + fields]);
+        if !self.fields.has_entries() {
+            self.table = None;
+        } else if self.fields.added() > added {
+            let first = self.table.map_or(self.bytes, |(first, _)| first);
+            self.table = Some((first, self.bytes + bytes.len()));
         }
     }
 
@@ -109,8 +179,17 @@ impl Frames {
     fn begin(&mut self, header: [u8; FRAME_HEADER_BYTES]) {
         let [high, middle, low, kind, flags, ..] = header;
         let len = u32::from_be_bytes([0, high, middle, low]) as usize;
-        if kind == HEADERS || kind == CONTINUATION {
-            self.blocks += usize::from(kind == HEADERS);
+        let is_head = kind == HEADERS;
+        self.frame = (is_head || kind == CONTINUATION).then(|| FieldFrame {
+            is_padded: is_head && flags & PADDED != 0,
+            padding: 0,
+            before: if is_head && flags & PRIORITY != 0 { PRIORITY_BYTES } else { 0 },
+        });
+        if is_head {
+            self.fields.begin();
+        }
+        if self.frame.is_some() {
+            self.blocks += usize::from(is_head);
             self.block_bytes += FRAME_HEADER_BYTES + len;
             self.is_last = flags & END_HEADERS != 0;
         }

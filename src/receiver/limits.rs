@@ -6,8 +6,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use hyper_util::server::conn::auto;
 
 use super::heads::HEAD_BYTES_MAX;
 use super::slots::ROOM_BYTES_MAX;
@@ -66,6 +66,10 @@ const HTTP2_RESETS_PENDING_MAX: usize = 20;
 /// closed: as many as the library's default.
 const HTTP2_ERRORS_MAX: usize = 1024;
 
+/// The table of fields that a peer may have: none. It would save some hundred bytes a request, of some tens of thousands, and the
+/// library keeps a whole read buffer for each of up to 128 entries.
+const HTTP2_TABLE_BYTES: u32 = 0;
+
 /// What of one answer waits in the connection; only pages are larger than some hundred bytes.
 const HTTP2_SEND_BYTES_MAX: usize = 64 << 10;
 
@@ -86,19 +90,24 @@ pub(super) fn turn_bytes_max(room_bytes: usize) -> usize {
     HTTP2_FRAME_BYTES_MAX[class(room_bytes)] as usize
 }
 
-/// Limits of a connection with so much room, of whichever protocol.
-pub(super) fn connection_builder(room_bytes: usize) -> auto::Builder<TokioExecutor> {
-    let (class, streams) = (class(room_bytes), streams_max(room_bytes));
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().max_buf_size(HTTP1_BUFFER_BYTES[class]);
+/// Limits of an HTTP/1 connection with so much room.
+pub(super) fn http1_builder(room_bytes: usize) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(HTTP1_BUFFER_BYTES[class(room_bytes)]);
     builder
-        .http2()
+}
+
+/// Limits of an HTTP/2 connection with so much room.
+pub(super) fn http2_builder(room_bytes: usize) -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
         .timer(TokioTimer::new())
-        .max_concurrent_streams(streams)
+        .max_concurrent_streams(streams_max(room_bytes))
         .initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES)
         .initial_connection_window_size(room_bytes.max(HTTP2_WINDOW_BYTES_MIN) as u32)
-        .max_frame_size(HTTP2_FRAME_BYTES_MAX[class])
+        .max_frame_size(HTTP2_FRAME_BYTES_MAX[class(room_bytes)])
         .max_header_list_size(HEAD_BYTES_MAX as u32)
+        .header_table_size(HTTP2_TABLE_BYTES)
         .max_pending_accept_reset_streams(HTTP2_RESETS_PENDING_MAX)
         .max_local_error_reset_streams(HTTP2_ERRORS_MAX)
         .max_send_buf_size(HTTP2_SEND_BYTES_MAX)

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use hyper_util::server::graceful::GracefulConnection;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -352,7 +353,7 @@ async fn serve<I: Intake>(
     };
     let connection = Arc::new(Connection::new());
     let turn_bytes_max = limits::turn_bytes_max(slot.room_bytes);
-    let wire = Wire::new(stream, Arc::clone(&connection), Arc::clone(&router.heads), turn_bytes_max);
+    let mut wire = Wire::new(stream, Arc::clone(&connection), Arc::clone(&router.heads), turn_bytes_max);
     let service = {
         let connection = Arc::clone(&connection);
         service_fn(move |request| {
@@ -368,8 +369,43 @@ async fn serve<I: Intake>(
             }
         })
     };
-    let builder = limits::connection_builder(slot.room_bytes);
-    let mut serving = pin!(builder.serve_connection(TokioIo::new(wire), service));
+    let greeted = tokio::select! {
+        greeted = wire.greet() => greeted,
+        _ = phase.changed() => return,
+        end = connection.watch() => {
+            if let End::Cut(reason) = end {
+                connection.cut(reason);
+            }
+            Err(io::Error::from(io::ErrorKind::TimedOut))
+        }
+    };
+    let wire = TokioIo::new(wire);
+    let ended = match greeted {
+        Ok(true) => {
+            let serving = limits::http2_builder(slot.room_bytes).serve_connection(wire, service);
+            drive(serving, &connection, &mut phase).await
+        }
+        Ok(false) => {
+            let serving = limits::http1_builder(slot.room_bytes).serve_connection(wire, service);
+            drive(serving, &connection, &mut phase).await
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    if let Some(reason) = connection.cut_reason() {
+        metrics.connection_cut(reason);
+    }
+    if let Err(error) = ended {
+        tracing::debug!(error, "A connection broke off.");
+    }
+}
+
+/// Serves a connection until it ends, by itself, by the order to stop, or by what its watch says.
+async fn drive<C: GracefulConnection<Error: std::fmt::Display>>(
+    serving: C,
+    connection: &Connection,
+    phase: &mut watch::Receiver<Phase>,
+) -> Result<(), String> {
+    let mut serving = pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
         _ = phase.changed() => {
@@ -382,17 +418,12 @@ async fn serve<I: Intake>(
                 tokio::time::timeout(UNREAD_TIME_MAX, serving).await.unwrap_or(Ok(()))
             }
             End::Cut(reason) => {
-                metrics.connection_cut(reason);
+                connection.cut(reason);
                 Ok(())
             }
         },
     };
-    if let Some(reason) = connection.cut_reason() {
-        metrics.connection_cut(reason);
-    }
-    if let Err(error) = ended {
-        tracing::debug!(%error, "A connection broke off.");
-    }
+    ended.map_err(|error| error.to_string())
 }
 
 /// Waits for the order to close, and returns the time that is left for it.

@@ -23,6 +23,26 @@ fn after(bytes: &[u8]) -> (bool, bool, usize, usize) {
 }
 
 #[test]
+fn the_fields_of_a_frame_are_found_between_priority_and_padding() {
+    const ENTRY: &[u8] = b"\x40\x01a\x01b";
+    let table = |flags: u8, payload: &[u8], more: &[u8]| {
+        let mut head = frame(HEADERS, flags, 0);
+        head[2] = payload.len() as u8;
+        let mut frames = Frames::new();
+        let bytes = [HELLO, &head, payload, more].concat();
+        bytes.chunks(3).for_each(|piece| frames.read(piece));
+        frames.table.is_some()
+    };
+    assert!(table(END_HEADERS, ENTRY, b""));
+    assert!(!table(END_HEADERS, &[&[0x82], &b"\0\x01a\x01\x40"[..]].concat(), b""));
+    assert!(!table(END_HEADERS | PADDED, &[&[5], ENTRY].concat(), b""), "padding");
+    assert!(table(END_HEADERS | PADDED | PRIORITY, &[&[2, 0, 0, 0, 0, 0], ENTRY, &[0, 0]].concat(), b""));
+    assert!(!table(END_HEADERS | PRIORITY, ENTRY, b""), "the priority");
+    let continued = [&[0, 0, 4, CONTINUATION, END_HEADERS, 0, 0, 0, 1], &ENTRY[1..]].concat();
+    assert!(table(0, &ENTRY[..1], &continued));
+}
+
+#[test]
 fn frames_are_followed_however_they_are_cut() {
     let after_hello = |more: Vec<u8>| after(&[HELLO, &more].concat());
     assert_eq!(after(b""), (true, true, 0, 0));

@@ -81,3 +81,41 @@ async fn a_head_that_is_too_large_ends_the_connection() {
         assert_eq!(heads.used_bytes(), 0);
     }
 }
+
+#[tokio::test]
+async fn what_tells_the_protocol_is_read_again() {
+    for (bytes, is_http2) in [(HELLO, true), (b"POST /v1/traces HTTP/1.1\r\n\r\n", false), (b"PRI", false)] {
+        let (mut wire, mut far, _) = wire(0);
+        far.write_all(bytes).await.unwrap();
+        drop(far);
+        assert_eq!(wire.greet().await.unwrap(), is_http2);
+        let mut all = Vec::new();
+        wire.read_to_end(&mut all).await.unwrap();
+        assert_eq!(all, bytes);
+    }
+}
+
+/// A head with an entry for the table of fields, and what lies in the same buffer of the library.
+fn entry_and_more() -> Vec<u8> {
+    let entry = *b"\0\0\x05\x01\x05\0\0\0\x01\x40\x01a\x01b";
+    [&entry[..], &frame(0xfe, 0, 16_000)].concat()
+}
+
+#[tokio::test]
+async fn buffers_of_a_table_that_is_not_given_up_take_room() {
+    let (mut obedient, mut far, heads) = wire(1 << 20);
+    far.write_all(&[HELLO, &entry_and_more().repeat(4)].concat()).await.unwrap();
+    turn(&mut obedient).await;
+    assert_eq!(heads.used_bytes(), 2 * TABLE_STEP_BYTES);
+    let no_table = *b"\0\0\x02\x01\x05\0\0\0\x01\x20\x82";
+    far.write_all(&no_table).await.unwrap();
+    turn(&mut obedient).await;
+    assert_eq!((heads.used_bytes(), obedient.connection.cut_reason()), (0, None));
+    let (mut greedy, mut far, heads) = wire(1 << 20);
+    far.write_all(&[HELLO, &entry_and_more().repeat(60)].concat()).await.unwrap();
+    for _ in 0..20 {
+        turn(&mut greedy).await;
+    }
+    assert_eq!(greedy.connection.cut_reason(), Some(LARGE_HEAD));
+    assert!(heads.used_bytes() <= 1 << 19, "as much as it leaves");
+}
