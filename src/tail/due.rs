@@ -36,6 +36,9 @@ pub(super) struct Due {
     pub(super) slot: Slot,
 }
 
+/// So many stale entries are not worth a look.
+const STALE_MIN: usize = 64;
+
 /// Entries in the order of their moments.
 #[derive(Debug, Default)]
 pub(super) struct DueQueue(VecDeque<Due>);
@@ -43,6 +46,16 @@ pub(super) struct DueQueue(VecDeque<Due>);
 impl DueQueue {
     pub(super) fn push(&mut self, at: Moment, slot: Slot) {
         self.0.push_back(Due { at, slot });
+    }
+
+    /// Removes the stale entries once they may be half of all. `traces_held` have one live entry each at most. A trace may go
+    /// long before its moment, and its memory with it: without this, a sender whose traces are kept early would fill the
+    /// queue for the whole wait, in no budget. One entry is looked at for each that was pushed.
+    #[inline]
+    pub(super) fn prune(&mut self, traces_held: usize, is_live: impl Fn(Due) -> bool) {
+        if self.0.len() > 2 * traces_held + STALE_MIN {
+            self.0.retain(|&due| is_live(due));
+        }
     }
 
     /// The first entry, due or not.
@@ -54,6 +67,12 @@ impl DueQueue {
     pub(super) fn pop_due(&mut self, now_ms: Millis) -> Option<Due> {
         let first = self.0.front()?;
         if Moment::new(now_ms).is_before(first.at) { None } else { self.pop() }
+    }
+
+    /// The entries, live and stale.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Gives back the memory of a burst that is over.

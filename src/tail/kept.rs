@@ -34,6 +34,9 @@ impl KeptSpans {
     }
 }
 
+/// Entries for which the queue always keeps room.
+const ENTRIES_MIN: usize = 1_024;
+
 /// Kept spans in the order in which they were decided.
 #[derive(Debug, Default)]
 pub struct KeptQueue {
@@ -58,6 +61,12 @@ impl KeptQueue {
         let mut entries = self.entries.lock();
         let count = count_max.min(entries.len());
         out.extend(entries.drain(..count));
+        // A queue that has been long, while the sink was away, gives its memory back: it counts in the shares of those
+        // requests, which are gone.
+        if entries.capacity() > 4 * entries.len().max(ENTRIES_MIN) {
+            let len = entries.len().max(ENTRIES_MIN);
+            entries.shrink_to(2 * len);
+        }
     }
 
     /// Whether nothing waits.
@@ -88,3 +97,6 @@ impl KeptQueue {
         self.pushed.notified().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,6 +52,16 @@ enum State {
     Dropped { expiry: Moment },
 }
 
+impl State {
+    /// When its trace is looked at again.
+    fn due(self) -> Moment {
+        match self {
+            State::Pending { due, .. } => due,
+            State::Dropped { expiry } => expiry,
+        }
+    }
+}
+
 /// The new spans of one trace in one request.
 #[derive(Debug)]
 pub(super) struct Arrival {
@@ -273,6 +283,12 @@ impl Shard {
         self.remember_let_go(round);
     }
 
+    /// The entries of its queues, live and stale.
+    #[cfg(test)]
+    pub(super) fn queued(&self) -> usize {
+        [&self.waiting, &self.rooted, &self.rescuable].map(DueQueue::len).iter().sum()
+    }
+
     /// What became of the trace `id` with this hash. The caches do not count it as a use.
     pub(super) fn fate(&self, id: TraceId, hash: u64) -> Fate {
         if let Some(trace) = self.slot(id, hash).and_then(|slot| self.traces.get(slot)) {
@@ -373,6 +389,7 @@ impl Shard {
         {
             trace.state = State::Pending { due: at, trigger: Trigger::RootReceived };
             self.rooted.push(at, slot);
+            prune(&mut self.rooted, &self.traces);
         }
     }
 
@@ -407,6 +424,7 @@ impl Shard {
             return self.decide(slot, Trigger::TraceSize, round);
         }
         self.waiting.push(due, slot);
+        prune(&mut self.waiting, &self.traces);
         if has_root {
             self.root_arrived(slot, round);
         }
@@ -500,6 +518,7 @@ impl Shard {
         trace.state = State::Dropped { expiry };
         self.held.add(trace);
         self.rescuable.push(expiry, slot);
+        prune(&mut self.rescuable, &self.traces);
     }
 
     /// Releases the spans of a dropped trace, which is remembered by this function of its hash.
@@ -620,6 +639,12 @@ fn missing_parent(
         round.tally.duplicate_spans += duplicate_count * weight;
     }
     gaps.iter().map(|gap| gap.parent).min_by_key(|&parent| parent as usize)
+}
+
+/// Keeps a queue of `traces` in proportion to them.
+#[inline]
+fn prune(queue: &mut DueQueue, traces: &Slots<Trace>) {
+    queue.prune(traces.len(), |due| traces.get(due.slot).is_some_and(|trace| trace.state.due() == due.at));
 }
 
 /// The hash by which a trace is remembered that was dropped for good. Ids of one shard share the high bits of their

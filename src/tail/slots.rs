@@ -56,6 +56,11 @@ impl<T> Slots<T> {
         number * CHUNK_LEN as u32 + at
     }
 
+    /// How many values are held.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
     #[inline]
     pub(super) fn get(&self, slot: Slot) -> Option<&T> {
         self.chunks.get(slot as usize / CHUNK_LEN)?.values.get(slot as usize % CHUNK_LEN)?.as_ref()

@@ -195,6 +195,12 @@ impl Table {
         self.shards.iter().fold(Held::default(), |held, shard| held + shard.lock().held())
     }
 
+    /// The entries in the queues of all shards, live and stale.
+    #[cfg(test)]
+    fn queued(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().queued()).sum()
+    }
+
     /// Every held trace with its shard, the number of its spans, and whether it is undecided.
     #[cfg(test)]
     pub(super) fn census(&self) -> Vec<(usize, TraceId, u64, bool)> {

@@ -280,6 +280,31 @@ fn what_was_rescued_says_so_and_so_does_what_follows() {
     assert_eq!(rescued(&fixture), [false; 2]);
 }
 
+/// A sender whose traces are kept before their time, by an error that comes second, holds nothing for the whole wait.
+#[test]
+fn traces_that_go_early_leave_nothing_in_the_queues() {
+    const ROUND_TRACES: u32 = 5_000;
+    let mut long = settings();
+    long.decision_wait_after_root_received = Duration::from_millis(WAIT_MS / 2);
+    long.rescue.window = Duration::from_millis(100 * WAIT_MS);
+    for is_rescued in [false, true] {
+        let mut fixture = Fixture::new(&long, 64 << 20);
+        for round in 0..20 {
+            let ids: Vec<TraceId> = (0..ROUND_TRACES).map(|n| numbered(ROUND_TRACES * round + n)).collect();
+            fixture.send(&ids.iter().map(|&id| SpanFact { root: true, ..span(id) }).collect::<Vec<_>>());
+            if is_rescued {
+                fixture.advance(WAIT_MS);
+            }
+            fixture.send(&ids.iter().map(|&id| error(id)).collect::<Vec<_>>());
+            fixture.export();
+            assert_eq!(fixture.table.held(), Held::default());
+        }
+        // In each of two queues: twice the traces of a round, and 64 entries for each of 64 shards.
+        let queued = fixture.table.queued();
+        assert!(queued <= 2 * (2 * ROUND_TRACES as usize + 64 * 64), "{queued} entries are left");
+    }
+}
+
 #[test]
 fn rescuable_traces_take_no_more_than_their_part_and_the_oldest_go_first() {
     let mut small = settings();
