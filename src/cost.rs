@@ -18,6 +18,7 @@ pub use self::shape::Shape;
 use crate::cloud_trace::encode as cloud_trace;
 use crate::config::settings::{AllowedProjects, TailSampling};
 use crate::config::{self, Loaded};
+use crate::export::exporter::slice::Slice;
 use crate::export::sink::EncodeSpans;
 use crate::forward::encode as forward;
 use crate::otlp::scan::{Scan, scan};
@@ -26,7 +27,7 @@ use crate::resource::Rewriter;
 use crate::sampling::Policies;
 use crate::tail::Table;
 use crate::tail::budget::Budget;
-use crate::tail::kept::KeptSpans;
+use crate::tail::kept::{KeptQueue, KeptSpans};
 use crate::tail::table::Outcome;
 
 /// Policies that ask for everything that spans share, and keys that are read from every span of a tie.
@@ -93,7 +94,11 @@ impl Cost {
 /// Takes in the request that `shape` describes, decides its traces and encodes what is kept for both sinks.
 #[must_use]
 pub fn measure(shape: &Shape) -> Cost {
-    let body = Bytes::from(shape.body());
+    measure_body(shape.body().into())
+}
+
+/// Takes the request `body` all the way.
+fn measure_body(body: Bytes) -> Cost {
     let mut cost = Cost { body_bytes: body.len() as u64, ..Cost::default() };
     let policies = Arc::new(Policies::compile(&SETTINGS).expect("policies that fit"));
     let budget = Budget::new(usize::MAX);
@@ -128,12 +133,14 @@ pub fn measure(shape: &Shape) -> Cost {
 /// Encodes what was kept; returns the number of spans, and the bytes walked over and written for them.
 fn encode<E: EncodeSpans>(mut encoder: E, kept: &[KeptSpans]) -> (u64, u64) {
     let (mut spans, mut bytes, mut out) = (0, 0, Vec::new());
-    for KeptSpans { fragment, keep, .. } in kept {
+    let (queue, mut slice) = (KeptQueue::default(), Slice::default());
+    queue.push(&mut kept.to_vec());
+    while let Some(KeptSpans { fragment, keep, .. }) = slice.next(&queue) {
         for span in fragment.open().spans() {
             let origin = encoder.origin(span);
             out.clear();
             // Some are refused, for their times.
-            let _ = encoder.span(&origin, span, *keep, &mut out);
+            let _ = encoder.span(&origin, span, keep, &mut out);
             spans += 1;
             bytes += out.len() as u64;
         }

@@ -2,6 +2,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::otlp::write;
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
@@ -10,4 +11,52 @@ proptest! {
     fn a_request_costs_in_proportion_to_its_size_whatever_its_spans_share(shape in vec(any::<u8>(), 1..96)) {
         measure(&Shape::read(&shape)).check();
     }
+}
+
+/// Resources that take more than the encoders remember, and spans that come to them in the order of their traces.
+#[test]
+fn resources_beyond_what_is_remembered_are_not_read_again_for_each_span() {
+    for is_alone in [false, true] {
+        measure_body(many_resources(is_alone).into()).check();
+    }
+}
+
+/// Each trace has a span below each resource, or one span only.
+fn many_resources(is_alone: bool) -> Vec<u8> {
+    const RESOURCES: u64 = 70;
+    const SPANS: u64 = 60;
+    const VALUE_BYTES: usize = 60 << 10;
+    let mut body = Vec::new();
+    for resource in 0..RESOURCES {
+        write::message(&mut body, 1, |out| {
+            write::message(out, 1, |out| {
+                (0..4).for_each(|key| attribute(out, &format!("key-{key}"), &vec![b'v'; VALUE_BYTES]));
+                attribute(out, "number", resource.to_string().as_bytes());
+            });
+            write::message(out, 2, |out| {
+                for span in 0..SPANS {
+                    let number = resource * SPANS + span;
+                    write::message(out, 2, |out| failed_span(out, if is_alone { number } else { span }, number));
+                }
+            });
+        });
+    }
+    body
+}
+
+fn attribute(out: &mut Vec<u8>, key: &str, value: &[u8]) {
+    write::message(out, 1, |out| {
+        write::bytes(out, 1, key.as_bytes());
+        write::message(out, 2, |out| write::bytes(out, 1, value));
+    });
+}
+
+fn failed_span(out: &mut Vec<u8>, trace: u64, number: u64) {
+    write::bytes(out, 1, &(1 << 127 | u128::from(trace)).to_be_bytes());
+    write::bytes(out, 2, &(number + 1).to_be_bytes());
+    for field in [7, 8] {
+        out.push(write::fixed64_key(field));
+        out.extend_from_slice(&shape::BEGIN_UNIX_NANO.to_le_bytes());
+    }
+    write::message(out, 15, |out| write::int(out, 3, 2));
 }

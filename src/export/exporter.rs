@@ -4,7 +4,8 @@
 //! also while the sink is away: a kept span alone is mostly smaller than the request that it came in. Where a whole
 //! request is kept it is larger, so that it encodes no more while memory is used up: fragments wait as they are.
 
-use std::collections::VecDeque;
+pub(crate) mod slice;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,6 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use self::slice::Slice;
 use super::batch::Batcher;
 use super::delivery::Delivery;
 use super::ledger::{DropReason, Ledger};
@@ -26,8 +28,6 @@ use crate::tail::kept::{KeptQueue, KeptSpans};
 use crate::tail::request::SpanBytes;
 use crate::telemetry::{Metrics, Pulse, pulse};
 
-/// Entries of the queue that are taken at a time.
-const SLICE_ENTRIES_MAX: usize = 64;
 /// Spans that are encoded before other tasks of the worker have their turn: some hundred microseconds.
 const SLICE_SPANS_MAX: u32 = 256;
 /// Encoded bytes that end such a slice: 256 spans of four KiB, which few spans have.
@@ -72,7 +72,7 @@ impl Exporter {
         let pulse = Pulse::new(Instant::now());
         let worker = Worker {
             kept,
-            slice: VecDeque::with_capacity(SLICE_ENTRIES_MAX),
+            slice: Slice::default(),
             encoder,
             encoder_share: budget.share(),
             budget: budget.clone(),
@@ -148,7 +148,7 @@ impl Left {
 struct Worker<E, S> {
     kept: Arc<KeptQueue>,
     /// The front of the queue, under work.
-    slice: VecDeque<KeptSpans>,
+    slice: Slice,
     encoder: E,
     /// What the encoder holds from span to span.
     encoder_share: Share,
@@ -231,18 +231,15 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
     /// Encodes some spans of the queue, until memory is full; each fragment, and with the last one its request, is let go when it
     /// is done.
     fn encode_slice(&mut self) {
-        if self.slice.is_empty() {
-            self.kept.take(SLICE_ENTRIES_MAX, &mut self.slice);
-        }
         self.encoder.set_now(unix_nano());
         let mut left = Left { spans: SLICE_SPANS_MAX, bytes: SLICE_BYTES_MAX, is_full: self.is_full() };
         while !left.is_used_up(self.is_full())
-            && let Some(kept) = self.slice.pop_front()
+            && let Some(kept) = self.slice.next(&self.kept)
         {
             let done = self.encode_fragment(&kept, &mut left);
             let KeptSpans { fragment, keep, hold } = kept;
             if let Some(fragment) = fragment.behind(done) {
-                self.slice.push_front(KeptSpans { fragment, keep, hold });
+                self.slice.put_back(KeptSpans { fragment, keep, hold });
                 break;
             }
             if let Some(hold) = hold {

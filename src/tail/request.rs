@@ -144,6 +144,24 @@ impl Fragment {
         (done < self.count).then(|| Fragment { first: self.first + done, count: self.count - done, ..self })
     }
 
+    /// Its first spans that stand below one scope, and the rest. The spans of a fragment have the order of their request, so
+    /// that no scope comes twice.
+    #[must_use]
+    pub fn split_scope(self) -> (Self, Option<Self>) {
+        let mut scopes = self.held().iter().map(|held| held.scope);
+        let first = scopes.next();
+        let count = 1 + scopes.take_while(|&scope| Some(scope) == first).count() as u32;
+        let rest = self.clone().behind(count);
+        (Fragment { count: count.min(self.count), ..self }, rest)
+    }
+
+    /// Where its first span stands. Requests have the order in which they came.
+    #[must_use]
+    pub fn scope_id(&self) -> ScopeId {
+        let scope = self.held().first().map_or(0, |held| held.scope);
+        ScopeId { request: self.request.number, scope }
+    }
+
     /// Gets at the bytes of the spans. A compressed body is unpacked if there is room for it, as others are likely to be read
     /// next. If there is none, only the first [`EXCERPT_SPANS_MAX`] spans are there; [`Fragment::behind`] has the others.
     #[must_use]
