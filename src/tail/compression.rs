@@ -116,13 +116,16 @@ pub(super) struct Excerpt {
     pub(super) spans: Vec<HeldSpan>,
     /// Each with its number in the request.
     pub(super) scopes: Vec<(u32, Scope)>,
+    /// The bytes of the blocks that were unpacked for it.
+    pub(super) unpacked_bytes: u64,
 }
 
 impl Excerpt {
     /// The excerpt with these `spans`, which stand in the order of the body, and point into `scopes`.
     pub(super) fn new(packed: &Packed, spans: &[HeldSpan], scopes: &[Scope]) -> Self {
-        let mut unpacker = Unpacker { packed, block: Vec::new(), number: None, out: Vec::new() };
-        let mut excerpt = Excerpt { body: Bytes::new(), spans: Vec::with_capacity(spans.len()), scopes: Vec::new() };
+        let mut unpacker = Unpacker { packed, block: Vec::new(), number: None, out: Vec::new(), unpacked_bytes: 0 };
+        let (spans_held, scopes_held) = (Vec::with_capacity(spans.len()), Vec::new());
+        let mut excerpt = Excerpt { body: Bytes::new(), spans: spans_held, scopes: scopes_held, unpacked_bytes: 0 };
         // The last resource, as it stands in the body.
         let mut resource = ByteRange::default();
         for held in spans {
@@ -136,6 +139,7 @@ impl Excerpt {
             let scope = excerpt.scopes.len() as u32 - 1;
             excerpt.spans.push(HeldSpan { span: unpacker.range(held.span), scope });
         }
+        excerpt.unpacked_bytes = unpacker.unpacked_bytes;
         excerpt.body = unpacker.out.into();
         excerpt
     }
@@ -155,6 +159,7 @@ struct Unpacker<'p> {
     block: Vec<u8>,
     number: Option<usize>,
     out: Vec<u8>,
+    unpacked_bytes: u64,
 }
 
 impl Unpacker<'_> {
@@ -167,6 +172,7 @@ impl Unpacker<'_> {
             if self.number != Some(number) {
                 self.packed.unpack(number, &mut self.block);
                 self.number = Some(number);
+                self.unpacked_bytes += self.block.len() as u64;
             }
             let first = at % BLOCK_BYTES;
             let last = (first + end - at).min(self.block.len());

@@ -14,6 +14,10 @@ use crate::sampling::Parent;
 /// A trace of more spans is not looked at: it would hold up the others of its shard.
 pub(super) const SPANS_MAX: u32 = 10_000;
 
+/// A trace is not looked at if more bytes of compressed requests have to be unpacked for it: some milliseconds of work, below
+/// a lock, for a trace that has spans in hundreds of requests.
+pub(super) const UNPACKED_BYTES_MAX: u64 = 8 << 20;
+
 /// Gaps of one trace that are told apart. A broken trace has thousands, of a few services.
 const GAPS_MAX: usize = 64;
 

@@ -208,6 +208,11 @@ pub struct OpenFragment<'a> {
 }
 
 impl OpenFragment<'_> {
+    /// The bytes that were unpacked for it.
+    pub(super) fn unpacked_bytes(&self) -> u64 {
+        self.excerpt.as_ref().map_or(0, |excerpt| excerpt.unpacked_bytes)
+    }
+
     /// The names of the services that the spans are of, with how many spans side by side share it.
     pub(super) fn spans_by_service(&self) -> impl Iterator<Item = (&[u8], u64)> {
         let mut services = self.held().map(|(_, scope)| scope.service).peekable();

@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 use super::census::Census;
 use super::due::{Due, DueQueue, Moment};
 use super::fate::Fate;
-use super::gaps::{SPANS_MAX, Structure, structure};
+use super::gaps::{SPANS_MAX, Structure, UNPACKED_BYTES_MAX, structure};
 use super::kept::KeptSpans;
 use super::packed::{pack, unpack};
 use super::request::{Fragment, OpenFragment};
@@ -632,7 +632,20 @@ fn missing_parent(
         return None;
     }
     round.read_bytes += trace.summary.span_bytes;
-    let fragments: SmallVec<[OpenFragment<'_>; 4]> = trace.fragments.iter().map(Fragment::peek).collect();
+    let mut unpacked_bytes = 0;
+    let mut fragments: SmallVec<[OpenFragment<'_>; 4]> = SmallVec::new();
+    for fragment in &trace.fragments {
+        let fragment = fragment.peek();
+        unpacked_bytes += fragment.unpacked_bytes();
+        fragments.push(fragment);
+        if unpacked_bytes > UNPACKED_BYTES_MAX {
+            break;
+        }
+    }
+    round.read_bytes += unpacked_bytes;
+    if unpacked_bytes > UNPACKED_BYTES_MAX {
+        return None;
+    }
     let Structure { gaps, duplicate_count } = structure(&fragments);
     if let Some(weight) = weight {
         round.tally.incomplete(&gaps, weight);

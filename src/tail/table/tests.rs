@@ -619,18 +619,28 @@ fn indices_leave_the_last_memory_to_small_requests() {
 
 #[test]
 fn a_slice_of_decisions_looks_at_so_many_bytes_at_most() {
-    const BODY_BYTES: u32 = 64 << 10;
+    decide_in_slices(BODY_BYTES, |table| table);
+    // A small span costs the block of its compressed request.
+    decide_in_slices(100, Table::with_compression);
+}
+
+const BODY_BYTES: u32 = 64 << 10;
+
+fn decide_in_slices(span_bytes: u32, changed: impl Fn(Table) -> Table) {
     let mut fixture = Fixture::new(&settings(), 256 << 20);
+    fixture.table = changed(fixture.table);
     // Little traffic is followed whole, so the spans of each trace are looked at. A dozen or so fall into each shard.
     for n in 0..800u32 {
         let mut trace = id(1, false);
         trace.0[..4].copy_from_slice(&n.to_be_bytes());
         let mut scan = Scan::default();
-        scan.facts.push(SpanFact { span: ByteRange { offset: 0, len: BODY_BYTES }, ..span(trace) });
+        scan.facts.push(SpanFact { span: ByteRange { offset: 0, len: span_bytes }, ..span(trace) });
         scan.scopes.push(Scope::default());
         let body = Bytes::from(vec![0x0a; BODY_BYTES as usize]);
         fixture.table.insert(body, &scan, fixture.budget.share(), 0, &mut fixture.out);
     }
+    fixture.table.compress(0);
+    while fixture.table.compress(WAIT_MS / 2) {}
     for shard in 0..SHARDS {
         loop {
             let before = fixture.table.held().pending_spans;
