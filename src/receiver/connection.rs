@@ -67,7 +67,7 @@ struct Recent {
 /// Why a connection has to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// Nobody needs it.
+    /// It has had no request for a long time.
     Idle,
     /// It only costs; why, as a metric label.
     Cut(&'static str),

@@ -180,7 +180,7 @@ impl Frames {
         let [high, middle, low, kind, flags, ..] = header;
         let len = u32::from_be_bytes([0, high, middle, low]) as usize;
         let is_head = kind == HEADERS;
-        self.frame = (is_head || kind == CONTINUATION).then(|| FieldFrame {
+        self.frame = (is_head || kind == CONTINUATION).then_some(FieldFrame {
             is_padded: is_head && flags & PADDED != 0,
             padding: 0,
             before: if is_head && flags & PRIORITY != 0 { PRIORITY_BYTES } else { 0 },
