@@ -5,6 +5,8 @@
 mod faults;
 #[path = "delivery/memory.rs"]
 mod memory;
+#[path = "delivery/random.rs"]
+mod random;
 #[path = "support/sink.rs"]
 mod sink;
 mod support;

@@ -26,7 +26,7 @@ const LONG: &str = match std::str::from_utf8(&[b'n'; 1_000]) {
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A row of the table.
-struct Fault {
+pub struct Fault {
     /// As the document has it.
     name: &'static str,
     /// Nobody listens for so long at first.
@@ -36,10 +36,10 @@ struct Fault {
     /// What the server asks for: nothing is settled before.
     waits: Duration,
     batch_spans: usize,
-    requests: Vec<Vec<&'static str>>,
+    pub requests: Vec<Vec<&'static str>>,
 }
 
-fn fault(name: &'static str, script: Vec<Answer>) -> Fault {
+pub fn fault(name: &'static str, script: Vec<Answer>) -> Fault {
     let requests = vec![vec!["failed"; 10]; REQUESTS];
     let (away, waits) = (Duration::ZERO, Duration::ZERO);
     Fault { name, away, script, limit: None, waits, batch_spans: BATCH_SPANS, requests }
@@ -130,10 +130,10 @@ fn every_second_call() -> Vec<Answer> {
 
 /// What came of a fault: spans in, spans that the sink has by (project, trace, span), and lost ones.
 #[derive(Debug, PartialEq)]
-struct Outcome {
-    sent: usize,
-    exported_once: usize,
-    lost: usize,
+pub struct Outcome {
+    pub sent: usize,
+    pub exported_once: usize,
+    pub lost: usize,
 }
 
 /// The name by which Cloud Trace knows a span.
@@ -154,7 +154,7 @@ async fn until_settled(daemon: &Daemon, fault: &str) -> String {
     text
 }
 
-async fn run(fault: Fault) -> Outcome {
+pub async fn run(fault: Fault) -> Outcome {
     let Fault { name: fault, away, script, limit, waits, batch_spans, requests } = fault;
     let start = Instant::now();
     let sink = Sink::with_limit(free_address().await, away, script, limit);

@@ -41,6 +41,8 @@ pub enum Answer {
     Proxy(u16, u64),
     /// UNAVAILABLE with these values of `grpc-status-details-bin`, as they are.
     Details(&'static [&'static str]),
+    /// This answer.
+    Raw(Raw),
     /// The spans are stored, and the message of the answer has so many bytes.
     StoreAndSend(usize),
     /// UNAVAILABLE with a message of so many bytes.
@@ -61,6 +63,34 @@ pub enum Answer {
     Silence,
     /// All connections are reset, and nobody listens for [`CRASH_TIME`].
     Crash,
+}
+
+/// An answer as HTTP/2 has it.
+#[derive(Clone, Debug)]
+pub struct Raw {
+    pub http: u16,
+    pub head: Vec<(&'static str, &'static str)>,
+    pub data: Bytes,
+    /// None are sent if there are none.
+    pub trailers: Vec<(&'static str, &'static str)>,
+    /// The spans are stored.
+    pub stores: bool,
+}
+
+impl Raw {
+    fn response(self) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
+        let header = |(name, value): (&str, &str)| (name.parse().unwrap(), HeaderValue::from_str(value).unwrap());
+        let trailers = HeaderMap::from_iter(self.trailers.into_iter().map(header));
+        let body = match (self.data.is_empty(), trailers.is_empty()) {
+            (true, true) => Empty::new().boxed_unsync(),
+            (_, true) => Full::new(self.data).boxed_unsync(),
+            _ => Full::new(self.data).with_trailers(std::future::ready(Some(Ok(trailers)))).boxed_unsync(),
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = self.http.try_into().unwrap();
+        response.headers_mut().extend(self.head.into_iter().map(header).map(|(name, value)| (Some(name), value)));
+        response
+    }
 }
 
 /// A limit of a message in bytes, whatever the script says.
@@ -208,6 +238,12 @@ async fn answer(
         }
         _ if matches!(shared.limit, Some(Limit::Server(limit)) if bytes > limit) => {
             Status::resource_exhausted("grpc: received message larger than max (5000 vs. 1000)")
+        }
+        Some(Answer::Raw(raw)) => {
+            if raw.stores {
+                store(&shared, request).unwrap();
+            }
+            return Ok(raw.response());
         }
         Some(Answer::Details(values)) => {
             let mut response =
