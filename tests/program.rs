@@ -188,3 +188,19 @@ fn the_demo_links_a_kept_error_and_a_kept_slow_trace() {
     let (mut child, _) = start(&["demo", "--config", file.path().to_str().unwrap()], &wanted);
     assert_eq!(terminate(&mut child).0, Some(0));
 }
+
+#[test]
+fn the_allocator_has_no_thread() {
+    let config = config_file(
+        "otlp: {listen: [\"127.0.0.1:0\"]}\ncloud_trace: {endpoint: embedded, embedded: {listen: \"127.0.0.1:0\"}, project: p}\n\
+         tail_sampling: {policies: [{name: all, type: always_sample}]}\n",
+    );
+    let (mut child, _) = start(&["--config", config.path().to_str().unwrap()], &["takes OTLP"]);
+    let threads = std::fs::read_dir(format!("/proc/{}/task", child.id())).unwrap();
+    let names = threads.flatten().flat_map(|thread| std::fs::read_to_string(thread.path().join("comm")));
+    let count = names.filter(|name| name.starts_with("jemalloc")).count();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // Where the number of processes is limited it would try for ever to make some of them, with a line in the log each time.
+    assert_eq!(count, 0);
+}

@@ -38,7 +38,9 @@ impl Queue {
     pub(super) fn start(out: impl Write + Send + 'static) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let theirs = shared.clone();
-        std::thread::Builder::new().name("log".into()).spawn(move || theirs.write_lines(out))?;
+        std::thread::Builder::new().name("log".into()).spawn(move || theirs.write_lines(out)).map_err(|cause| {
+            io::Error::other(format!("no thread can be made ({cause}): raise the limit of processes (pids, nproc)"))
+        })?;
         Ok(Queue(shared))
     }
 
