@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use crate::segment::file::read_regular;
+
 /// The file that is read if the operator names none.
 const DEFAULT_PATH: &str = "config.yaml";
 
@@ -13,7 +15,7 @@ pub const BUILT_IN: &str = include_str!("../../config.yaml");
 
 /// Enough for [`crate::config::load_with_files`] to see that a file is too long; a device without end is not read to
 /// its end.
-const FILE_BYTES_MAX: u64 = 2 << 20;
+const FILE_BYTES_MAX: usize = 2 << 20;
 
 /// A place that a configuration is read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +47,8 @@ impl Source {
     /// The file or standard input cannot be read, or is not UTF-8.
     pub fn read(&self) -> io::Result<String> {
         let bytes = match self {
-            Source::File(path) => file(path)?,
+            // May be a pipe, as a shell makes one for `<(command)`.
+            Source::File(path) => bounded(File::open(path)?)?,
             Source::Stdin => bounded(io::stdin())?,
             Source::BuiltIn => return Ok(BUILT_IN.to_owned()),
         };
@@ -77,17 +80,17 @@ impl fmt::Display for Source {
     }
 }
 
-/// Reads a file, of which no more than [`FILE_BYTES_MAX`].
+/// Reads a file that the configuration names.
 ///
 /// # Errors
-/// The file cannot be read.
+/// The file cannot be read, is not a regular file, or has more than [`FILE_BYTES_MAX`].
 pub fn file(path: &Path) -> io::Result<Vec<u8>> {
-    bounded(File::open(path)?)
+    read_regular(path, FILE_BYTES_MAX)
 }
 
 fn bounded(reader: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     #[expect(clippy::disallowed_methods, reason = "bounded by `take`")]
-    reader.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+    reader.take(FILE_BYTES_MAX as u64).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

@@ -3,12 +3,15 @@
 //! in the same places; here they are looked at for what is to be said about them.
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use super::Variables;
 use super::metadata::MetadataServer;
+use crate::segment::file::read_regular;
+use crate::trust::FILE_BYTES_MAX;
 
 const CREDENTIALS_VARIABLE: &str = "GOOGLE_APPLICATION_CREDENTIALS";
 /// gcloud's credentials, below the home directory (<https://google.aip.dev/auth/4113>).
@@ -66,6 +69,18 @@ impl Adc {
         }
     }
 
+    /// Checks that the credentials file, if there is one, can be read to its end. The library would wait for the other end of a
+    /// pipe for ever.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn check_file(&self) -> io::Result<()> {
+        match &self.place {
+            Place::File { path, .. } => read_regular(path, FILE_BYTES_MAX).map(drop),
+            Place::Metadata(_) => Ok(()),
+        }
+    }
+
     /// The credentials file, if there is one; the error says what is wrong with it.
     pub fn file(&self) -> Option<Result<AdcFile, String>> {
         match &self.place {
@@ -97,7 +112,7 @@ pub struct AdcFile {
 
 impl AdcFile {
     fn read(path: &Path) -> Result<Self, String> {
-        let text = std::fs::read(path).map_err(|error| error.to_string())?;
+        let text = read_regular(path, FILE_BYTES_MAX).map_err(|error| error.to_string())?;
         let file: Value = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
         let field = |name| file.get(name)?.as_str().filter(|value| !value.is_empty()).map(str::to_owned);
         let impersonated = field("service_account_impersonation_url").as_deref().and_then(impersonated_account);

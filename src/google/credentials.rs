@@ -98,7 +98,7 @@ impl Credentials {
     ) -> Result<Self, CredentialsError> {
         // The library's own HTTP client wants one for the process; an error says that there is one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let credentials = build().map_err(|error| CredentialsError(adc.explain(&causes(&error))))?;
+        let credentials = build_from(&adc, &build).map_err(|cause| CredentialsError(adc.explain(&cause)))?;
         let current = Current { credentials: Some(credentials), sign_in: SignIn::default(), built: Instant::now() };
         let identity = file.account.map_or_else(OnceLock::new, OnceLock::from);
         let shared = Shared { build: Box::new(build), adc, identity, current: Mutex::new(current) };
@@ -169,8 +169,8 @@ impl Credentials {
         if let Some(credentials) = &current.credentials {
             return Ok((credentials.clone(), current.sign_in));
         }
-        let credentials =
-            (self.shared.build)().map_err(|error| Status::unauthenticated(self.no_token(&causes(&error))))?;
+        let credentials = build_from(&self.shared.adc, &self.shared.build)
+            .map_err(|cause| Status::unauthenticated(self.no_token(&cause)))?;
         let sign_in = SignIn(current.sign_in.0 + 1);
         *current = Current { credentials: Some(credentials.clone()), sign_in, built: Instant::now() };
         Ok((credentials, sign_in))
@@ -189,6 +189,12 @@ impl Credentials {
         let found = found.chars().take(CAUSE_CHARS_MAX).collect::<String>();
         format!("no access token: {}", self.shared.adc.explain(&found))
     }
+}
+
+/// Lets the library read the credentials of `adc` afresh; the error is what was found in their place.
+fn build_from(adc: &Adc, build: impl Fn() -> BuildResult) -> Result<GoogleCredentials, String> {
+    adc.check_file().map_err(|error| error.to_string())?;
+    build().map_err(|error| causes(&error))
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 //! Their contents are compared, not their dates: secrets are mounted as links that are swapped, and some file systems
 //! have coarse clocks or none.
 
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use thiserror::Error;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval_at, timeout};
 
-use crate::segment::file::open_regular;
+use crate::segment::file::read_regular;
 use crate::telemetry::Metrics;
 use crate::trust::FILE_BYTES_MAX;
 
@@ -115,7 +115,8 @@ impl Reader {
         let reading = self.reading.get_or_insert_with(|| {
             let paths = paths.clone();
             tokio::task::spawn_blocking(|| {
-                let read = |path: PathBuf| read(&path).map_err(|source| FileError { path, source });
+                let read =
+                    |path: PathBuf| read_regular(&path, FILE_BYTES_MAX).map_err(|source| FileError { path, source });
                 paths.into_iter().map(read).collect()
             })
         });
@@ -129,16 +130,6 @@ impl Reader {
             Err(_) => failed(io::Error::new(io::ErrorKind::TimedOut, "the disk does not answer")),
         }
     }
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    #[expect(clippy::disallowed_methods, reason = "bounded by `take`")]
-    open_regular(path)?.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > FILE_BYTES_MAX {
-        return Err(io::Error::other(format!("it has more than {FILE_BYTES_MAX} bytes")));
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -18,8 +18,22 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     open_with(OpenOptions::new().read(true), path)
 }
 
+/// Reads a regular file that has no more than `bytes_max` bytes.
+///
+/// # Errors
+/// The system's, or the file is not a regular file, or is larger.
+pub fn read_regular(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    #[expect(clippy::disallowed_methods, reason = "bounded by `take`")]
+    open_regular(path)?.take(bytes_max as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > bytes_max {
+        return Err(io::Error::other(format!("it has more than {bytes_max} bytes")));
+    }
+    Ok(bytes)
+}
+
 /// Opens a file as `options` say, if it is a regular file.
-pub(super) fn open_with(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+pub(crate) fn open_with(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     // Without O_NONBLOCK the call waits for the other end of a pipe. Regular files ignore it.
     let file = options.custom_flags(libc::O_NONBLOCK).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
@@ -40,6 +54,14 @@ pub struct SegmentPath {
 impl SegmentPath {
     pub(super) fn new(path: PathBuf, faults: Faults) -> Self {
         SegmentPath { path, faults }
+    }
+
+    /// Bytes of the file, also if it cannot be opened.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn size(&self) -> io::Result<u64> {
+        fs::metadata(&self.path).map(|file| file.len())
     }
 
     /// Opens the segment for reading.

@@ -17,8 +17,11 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
+use crate::segment::file::{open_with, read_regular};
 use crate::tail::hold::Sequence;
 
+/// [`Mark::line`] is shorter.
+const LINE_BYTES_MAX: usize = 128;
 /// As that of the journal's other files.
 const FILE_MODE: u32 = 0o600;
 /// After so many processes that were killed one after the other, requests are taken one by one.
@@ -42,8 +45,7 @@ struct Mark {
 
 impl Mark {
     fn read(path: &Path) -> Option<Self> {
-        // A pipe of this name would be read for ever.
-        let text = fs::metadata(path).ok().filter(fs::Metadata::is_file).and_then(|_| fs::read_to_string(path).ok())?;
+        let text = String::from_utf8(read_regular(path, LINE_BYTES_MAX).ok()?).ok()?;
         let mut numbers = text.split_ascii_whitespace().map(str::parse::<u64>);
         let mut next = || numbers.next()?.ok();
         let (first, last, until) = (next()?, next()?, next()?);
@@ -169,9 +171,9 @@ impl Suspects {
         let file = match &mut self.file {
             Some(file) => file,
             file => {
-                let opened =
-                    OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(&self.path)?;
-                file.insert(opened)
+                let mut options = OpenOptions::new();
+                options.write(true).create(true).truncate(true).mode(FILE_MODE);
+                file.insert(open_with(&mut options, &self.path)?)
             }
         };
         file.write_all_at(mark.line().as_bytes(), 0)

@@ -66,3 +66,16 @@ fn a_file_says_whose_it_is() {
     let missing = Adc::locate(&variables(&[("GOOGLE_APPLICATION_CREDENTIALS", "")]));
     assert!(missing.file().unwrap().unwrap_err().contains("No such file"));
 }
+
+#[test]
+fn a_credentials_file_is_a_regular_one_and_bounded() {
+    let directory = tempfile::tempdir().unwrap();
+    let [pipe, large] = ["pipe", "large"].map(|name| directory.path().join(name));
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    std::fs::write(&large, vec![b' '; FILE_BYTES_MAX + 1]).unwrap();
+    for (path, found) in [(pipe, "not a regular file"), (large, "more than")] {
+        let adc = Adc::locate(&variables(&[("GOOGLE_APPLICATION_CREDENTIALS", path.to_str().unwrap())]));
+        assert!(adc.file().unwrap().unwrap_err().contains(found));
+        assert!(adc.check_file().unwrap_err().to_string().contains(found));
+    }
+}

@@ -123,9 +123,20 @@ async fn who_signs_in_is_found_out_once() {
 #[tokio::test]
 async fn credentials_that_cannot_be_used_are_told_at_once() {
     let no_key = serde_json::json!({"type": "service_account"});
-    let adc = Adc::locate(&variables(&[("GOOGLE_APPLICATION_CREDENTIALS", "/etc/key.json")]));
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("key.json");
+    let path = path.to_str().unwrap();
     let build = move || service_account::Builder::new(no_key.clone()).build();
-    let error = Credentials::new(adc, AdcFile::default(), build).unwrap_err().to_string();
-    let start = "application default credentials cannot be used: /etc/key.json (GOOGLE_APPLICATION_CREDENTIALS): ";
-    assert!(error.starts_with(start), "{error}");
+    let error = || {
+        let adc = Adc::locate(&variables(&[("GOOGLE_APPLICATION_CREDENTIALS", path)]));
+        Credentials::new(adc, AdcFile::default(), build.clone()).unwrap_err().to_string()
+    };
+    let start =
+        format!("application default credentials cannot be used: {path} (GOOGLE_APPLICATION_CREDENTIALS): ");
+    assert!(error().starts_with(&format!("{start}No such file")), "{}", error());
+    std::fs::write(path, "{}").unwrap();
+    assert!(error().starts_with(&start), "{}", error());
+    std::fs::remove_file(path).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+    assert_eq!(error(), format!("{start}it is not a regular file"), "the library is not asked: it would hang");
 }

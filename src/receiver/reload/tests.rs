@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use parking_lot::Mutex;
 
 use super::*;

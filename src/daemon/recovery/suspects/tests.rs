@@ -106,3 +106,13 @@ fn a_stop_and_a_file_that_cannot_be_read_leave_no_suspicion() {
         assert_eq!(Suspects::open(lives.path()).killed(), None, "{text:?}");
     }
 }
+
+#[test]
+fn a_pipe_in_the_place_of_the_file_stops_nothing() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("journal.recovery");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let mut suspects = Suspects::open(path);
+    assert!(suspects.next(1).is_err(), "the log says so");
+    assert_eq!(suspects.next(2).unwrap(), Advice::Take);
+}
