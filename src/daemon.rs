@@ -42,6 +42,8 @@ use crate::telemetry::{Health, Metrics, Pulse};
 
 /// Requests in flight have this long to be answered once the process stops.
 const IN_FLIGHT_GRACE: Duration = Duration::from_millis(500);
+/// The recovery ends once the request that it reads is taken in, in less than a second; a disk that hangs is not waited for.
+const RECOVERY_GRACE: Duration = Duration::from_secs(2);
 /// Kept back from the grace of a stop for what comes after the last span: the last scrape, closing connections.
 const CLOSE_GRACE: Duration = Duration::from_millis(500);
 
@@ -286,7 +288,7 @@ impl Daemon {
         let deadline = Instant::now() + grace.saturating_sub(CLOSE_GRACE);
         self.receiver.stop_accepting(IN_FLIGHT_GRACE).await;
         if let Some(journal) = &mut self.journal {
-            journal.stop_recovery().await;
+            journal.stop_recovery(Instant::now() + RECOVERY_GRACE).await;
         }
         self.sign_in.inspect(JoinHandle::abort);
         self.sweeper.abort();

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use self::suspects::{Advice, Suspects};
 use super::pipeline::Pipeline;
@@ -109,12 +109,14 @@ impl Running {
         self.writer.failed().await
     }
 
-    /// Reads nothing back any more: what is unread waits for the next process.
-    pub(super) async fn stop_recovery(&mut self) {
+    /// Reads nothing back any more: what is unread waits for the next process. Waits until `deadline` for a disk that hangs.
+    pub(super) async fn stop_recovery(&mut self, deadline: Instant) {
         self.stop.0.store(true, Ordering::Release);
-        if let Some(recovery) = self.recovery.take() {
-            // A panic was reported by the panic hook.
-            let _ = recovery.await;
+        // A panic was reported by the panic hook.
+        if let Some(recovery) = self.recovery.take()
+            && timeout_at(deadline, recovery).await.is_err()
+        {
+            tracing::error!("The journal's disk hangs: what is not read back waits for the next start.");
         }
     }
 
@@ -297,3 +299,6 @@ impl Recovery {
 fn pause(time: Duration) {
     std::thread::sleep(time);
 }
+
+#[cfg(test)]
+mod tests;
