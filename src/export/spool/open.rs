@@ -75,10 +75,12 @@ impl Store {
     fn try_scan(&mut self, number: u64, scanned: &mut Scanned) -> io::Result<()> {
         let Some(segment) = self.segments.get_mut(&number) else { return Ok(()) };
         let Some(from) = segment.unread_from else { return Ok(()) };
-        let file = self.directory.open_segment(number)?;
-        let bytes = file.size()?;
+        let path = self.directory.segment_path(number);
+        // It takes up room, whether it can be opened or not.
+        let bytes = path.size()?;
         self.bytes = self.bytes - segment.bytes + bytes;
         segment.bytes = bytes;
+        let file = path.open()?;
         if from > 0 {
             return self.index(number, Records::resume(BufReader::new(file), from, bytes)?, scanned);
         }

@@ -409,6 +409,20 @@ fn a_read_error_at_the_start_costs_no_record() {
 }
 
 #[test]
+fn a_segment_that_cannot_be_opened_takes_up_room() {
+    let directory = TempDir::new().unwrap();
+    let (mut store, _) = open(directory.path());
+    append(&mut store, &named("p", [1], &"x".repeat(20_000)));
+    let bytes = store.bytes();
+    drop(store);
+    let (mut store, spans) = open_with(directory.path(), |faults| faults.fail(Call::Open));
+    assert_eq!((spans, store.bytes()), (0, bytes));
+    store.directory.faults().mend();
+    assert_eq!((store.tend(&Metrics::new()).found_spans, store.bytes()), (1, bytes));
+    assert_eq!((drain(&mut store), store.bytes()), (1, 0));
+}
+
+#[test]
 fn a_segment_that_cannot_be_read_stops_no_other() {
     let directory = TempDir::new().unwrap();
     let (mut store, _) = open(directory.path());
