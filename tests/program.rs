@@ -190,7 +190,7 @@ fn the_demo_links_a_kept_error_and_a_kept_slow_trace() {
 }
 
 #[test]
-fn the_allocator_has_no_thread() {
+fn the_allocator_has_one_thread_at_most() {
     let config = config_file(
         "otlp: {listen: [\"127.0.0.1:0\"]}\ncloud_trace: {endpoint: embedded, embedded: {listen: \"127.0.0.1:0\"}, project: p}\n\
          tail_sampling: {policies: [{name: all, type: always_sample}]}\n",
@@ -201,6 +201,6 @@ fn the_allocator_has_no_thread() {
     let count = names.filter(|name| name.starts_with("jemalloc")).count();
     child.kill().unwrap();
     child.wait().unwrap();
-    // Where the number of processes is limited it would try for ever to make some of them, with a line in the log each time.
-    assert_eq!(count, 0);
+    // Where the number of processes is limited it would try for ever to make a second one, with a line in the log each time.
+    assert!(count <= 1, "{count}");
 }
