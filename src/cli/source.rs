@@ -83,7 +83,7 @@ impl fmt::Display for Source {
 /// Reads a file that the configuration names.
 ///
 /// # Errors
-/// The file cannot be read, is not a regular file, or has more than [`FILE_BYTES_MAX`].
+/// The file cannot be read, is not a regular file, or has more than 2 MiB.
 pub fn file(path: &Path) -> io::Result<Vec<u8>> {
     read_regular(path, FILE_BYTES_MAX)
 }

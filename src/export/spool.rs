@@ -12,7 +12,7 @@
 //!   kill may be delivered twice, which Cloud Trace tells by the spans' names.
 //! - What is in the files is believed only as far as its checksums go: a bad record is counted, logged and skipped.
 //! - A file is deleted only when every record in it is known and settled. What the disk refuses is tried again
-//!   ([`store::Store::tend`]): to read a file, to mark a record, to delete a file. What cannot be read keeps nothing else
+//!   (`Store::tend`): to read a file, to mark a record, to delete a file. What cannot be read keeps nothing else
 //!   from being delivered.
 //! - Spans of a file that somebody else has deleted are counted as lost.
 //! - The spool outlives a kill without any fsync: what a process wrote is the system's. Only a loss of power can take

@@ -163,7 +163,7 @@ impl Fragment {
     }
 
     /// Gets at the bytes of the spans. A compressed body is unpacked if there is room for it, as others are likely to be read
-    /// next. If there is none, only the first [`EXCERPT_SPANS_MAX`] spans are there; [`Fragment::behind`] has the others.
+    /// next. If there is none, only the first `EXCERPT_SPANS_MAX` spans are there; [`Fragment::behind`] has the others.
     #[must_use]
     pub fn open(&self) -> OpenFragment<'_> {
         if self.request.body.lock().restore() {

@@ -42,7 +42,7 @@ pub enum AppendError {
 /// Why a record was not given out.
 #[derive(Debug, Error)]
 pub enum ReadError {
-    /// The disk. The record waits until [`Store::tend`] lets it be tried again.
+    /// The disk. The record waits until `Store::tend` lets it be tried again.
     #[error("{0}")]
     Disk(#[from] io::Error),
     /// Its file was deleted by somebody else: the records of so many spans are lost.
@@ -103,7 +103,7 @@ pub struct Store {
     pub(super) index: Index,
     /// Settled records without a mark on the disk.
     pub(super) unmarked: Vec<RecordId>,
-    /// The disk has refused something that [`Store::tend`] is to try again.
+    /// The disk has refused something that `Store::tend` is to try again.
     pub(super) unfinished: bool,
     /// The index's share of the memory budget.
     memory: Share,
@@ -137,7 +137,7 @@ impl Store {
         self.bytes
     }
 
-    /// Whether the disk has refused something that [`Store::tend`] is to try again.
+    /// Whether the disk has refused something that `Store::tend` is to try again.
     #[must_use]
     pub fn is_unfinished(&self) -> bool {
         self.unfinished
@@ -331,7 +331,7 @@ impl Store {
     /// and the last one of a segment takes the file with it.
     ///
     /// # Errors
-    /// It cannot be noted down now; [`Store::tend`] tries it again.
+    /// It cannot be noted down now; `Store::tend` tries it again.
     pub fn done(&mut self, id: RecordId) -> io::Result<()> {
         let Some(segment) = self.segments.get_mut(&id.segment) else { return Ok(()) };
         segment.live = segment.live.saturating_sub(1);
