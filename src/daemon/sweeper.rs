@@ -9,10 +9,10 @@ use super::pipeline::Pipeline;
 use crate::tail::table::{Millis, Outcome};
 use crate::telemetry::Pulse;
 
-/// How often due traces are looked for: the most that a decision is late on an idle machine.
+/// The interval between searches for due traces. On an idle machine no decision is later than this.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Rounds between two times that the histograms' buffers are emptied: some five seconds.
+/// Rounds between two flushes of the histograms' buffers: about five seconds.
 const UPKEEP_ROUNDS: usize = 250;
 
 /// Requests that are compressed between two looks for due traces, which must not wait for more: some milliseconds of

@@ -1,12 +1,12 @@
-//! Names that senders choose as values of a metric label: however many they choose, and whatever is in them, there are
-//! few series, and each name is short and can be read.
+//! Names that senders choose as values of a metric label. However many names senders send, and whatever the names contain,
+//! the number of series is bounded, and each name is short and readable.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-/// Names that are told apart: more services than most projects have, and few enough series for each of them.
+/// Names with a series of their own: more services than most projects have, and few enough series for each of them.
 pub const NAMES_MAX: usize = 100;
 /// Bytes of a name, as it was sent; what is longer is cut.
 pub const NAME_BYTES_MAX: usize = 64;

@@ -1,8 +1,8 @@
-//! Requests of the journal that a process may have died of.
+//! Requests of the journal that may have killed an earlier process.
 //!
 //! The numbers of the requests that were taken and not let go again stand in a file beside the journal. It is written before a request
 //! is taken, and removed when all of them are let go, or at a stop. A request is let go when its traces are decided, and what is kept of
-//! them is encoded: whether the sink takes it is of no matter. Thus a process that finds it knows that the one before was killed while it had
+//! them is encoded, whether or not the sink accepts it. A process that finds this file knows that the one before was killed while it had
 //! those requests: perhaps by chance, perhaps because of one of them, for example because memory ran out.
 //!
 //! The first time they are taken again like others. If that process is killed too, one is taken alone; when it is let go two together,

@@ -1,8 +1,8 @@
 //! Kept spans in the order in which they are encoded: those that share a resource and a scope one after the other.
 //!
 //! The queue has the order of verdicts. In it, spans of one scope may stand far from one another, and what the encoder knows of
-//! resources is bounded in bytes: a sender whose resources take more would have them encoded again for each span. So a number
-//! of parts is taken from the queue at a time, and sorted by their places in requests.
+//! resources is bounded in bytes: a sender whose resources exceed that bound would have them encoded again for each span. So the
+//! exporter takes a number of parts from the queue at a time and sorts them by their places in requests.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! What the scan asks and shows while it reads.
+//! The interface between the scan of a request and the policies.
 
 use crate::otlp::view::{AnyValue, StatusCode};
 
@@ -64,7 +64,7 @@ pub struct SpanFields<'a> {
     pub flags: u32,
 }
 
-/// Asks for nothing.
+/// A probe that notes nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct NoProbe;
 

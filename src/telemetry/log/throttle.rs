@@ -30,7 +30,7 @@ impl Throttle {
         Throttle { lines_max, interval, state: Mutex::new(State { since: None, lines: 0, unsaid: 0 }) }
     }
 
-    /// Whether a line may be written at `now`; if so, how many were not since the last that was.
+    /// Asks to write a line at `now`. If it may be written: how many lines were suppressed since the last written one.
     #[must_use]
     pub fn pass(&self, now: Instant) -> Option<u64> {
         let mut state = self.state.lock();
