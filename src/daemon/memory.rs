@@ -9,7 +9,8 @@ use crate::config::settings::Size;
 use crate::tail::budget::Budget;
 
 /// What the process may hold beyond the budget, as a part of it: connections, buffers, the allocator's slack. With the
-/// default budget of 70 % of the container, of which encoded spans may take a sixteenth more, some percent of that stay free.
+/// default budget of 70 % of the container, beyond which encoded spans may take a sixteenth and small senders a thirty-second, some
+/// percent of that stay free.
 const UNBOOKED: f64 = 0.25;
 /// No less than this, which a process with hardly any budget needs, too.
 const UNBOOKED_BYTES_MIN: usize = 32 << 20;

@@ -105,7 +105,8 @@ impl Pipeline {
         let is_settled = |trace: &TraceId| settled.binary_search(trace).is_ok();
         WORKSPACE.with_borrow_mut(|workspace| {
             let (scan, outcome, room) = workspace.parts(self.table.budget());
-            let scanned = self.scan(body, scan, outcome, room, true);
+            let mut extra = room.beside();
+            let scanned = self.scan(body, scan, outcome, room, &mut extra, true);
             let taken = scanned.map(|body| {
                 let _guard = BreaksOnPanic(&self.broken);
                 scan.facts.retain(|fact| !is_settled(&fact.trace_id));
@@ -123,24 +124,27 @@ impl Pipeline {
         })
     }
 
-    /// Scans `body`. The memory that this takes is booked in `room` before it is taken; over the limit if it is `forced`.
+    /// Scans `body`. The memory that this takes beyond the worker's `room` is booked in `extra` before it is taken; over the limit
+    /// if it is `forced`.
     fn scan(
         &self,
         body: Bytes,
         scan: &mut Scan,
         outcome: &mut Outcome,
-        room: &mut Share,
+        room: &Share,
+        extra: &mut Share,
         forced: bool,
     ) -> Result<Bytes, ScanError> {
         let mut holds = |bytes: usize| {
             let _guard = BreaksOnPanic(&self.broken);
-            let more_bytes = bytes.saturating_sub(room.bytes());
+            let extra_bytes = bytes.saturating_sub(room.bytes());
+            let more_bytes = extra_bytes.saturating_sub(extra.bytes());
             if more_bytes == 0 || forced {
-                room.resize(bytes);
+                extra.resize(extra_bytes);
                 return true;
             }
-            let more = self.table.admit(more_bytes, self.clock.now_ms(), outcome);
-            more.map(|more| room.absorb(more)).is_some()
+            let more = self.table.admit_beside(extra, more_bytes, self.clock.now_ms(), outcome);
+            more.map(|more| extra.absorb(more)).is_some()
         };
         scan::scan_within(body, self.policies.probe(), scan, &mut holds)
     }
@@ -154,7 +158,9 @@ impl Pipeline {
         workspace: &mut Workspace,
     ) -> Result<Accepted, AcceptError> {
         let (scan, outcome, room) = workspace.parts(self.table.budget());
-        let body = self.scan(body, scan, outcome, room, false).map_err(|error| match error {
+        // Given back when the request is in the table: then the worker books the buffers that it keeps.
+        let mut extra = share.beside();
+        let body = self.scan(body, scan, outcome, room, &mut extra, false).map_err(|error| match error {
             ScanError::Wire(error) => AcceptError::Wire(error),
             ScanError::NoRoom(bytes) => self.table.no_room(share.bytes() + bytes).into(),
         })?;

@@ -33,8 +33,8 @@ const SLICE_SPANS_MAX: u32 = 256;
 /// Encoded bytes that end such a slice: 256 spans of four KiB, which few spans have.
 const SLICE_BYTES_MAX: usize = 1 << 20;
 
-/// By this part of the memory budget encoded spans may go over its limit. Requests are refused at the limit, so that
-/// this room is the exporter's alone: without it, whatever calls give back would go to new requests first.
+/// By this part of the memory budget encoded spans may go over its limit. Beyond the limit requests take half of it at most, as the
+/// budget's reserve, so that the rest is the exporter's alone: without it, what calls give back would go to new requests first.
 const ROOM: f64 = 1.0 / 16.0;
 /// How often it is looked whether there is room again, as memory is given back by others than the exporter, too.
 const ROOM_INTERVAL: Duration = Duration::from_millis(20);

@@ -7,8 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// How fast what a connection has taken is forgotten: about as long as a full memory takes to have room again.
-const HALF_LIFE: Duration = Duration::from_secs(1);
+use crate::tail::budget::Claim;
 
 /// How often a connection is looked at.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
@@ -40,7 +39,8 @@ pub(super) struct Connection {
     pub(super) last_turn: AtomicU64,
     /// What its requests hold of the reserve for heads.
     pub(super) head_bytes: AtomicUsize,
-    recent: Mutex<Recent>,
+    /// What its requests hold of the memory budget's reserve.
+    pub(super) claim: Arc<Claim>,
 
     epoch: Instant,
     is_http2: AtomicBool,
@@ -55,13 +55,6 @@ pub(super) struct Connection {
     blocked_ms: AtomicU64,
     /// Shared by all answers that were given since the watch last looked for old ones.
     answers: Mutex<Arc<()>>,
-}
-
-/// Bytes, halved every [`HALF_LIFE`].
-#[derive(Debug)]
-struct Recent {
-    bytes: f64,
-    at: Instant,
 }
 
 /// Why a connection has to end.
@@ -81,7 +74,7 @@ impl Connection {
             reading_bytes: AtomicUsize::new(0),
             last_turn: AtomicU64::new(u64::MAX),
             head_bytes: AtomicUsize::new(0),
-            recent: Mutex::new(Recent { bytes: 0.0, at: now }),
+            claim: Arc::default(),
             epoch: now,
             is_http2: AtomicBool::new(false),
             cut: OnceLock::new(),
@@ -91,19 +84,6 @@ impl Connection {
             blocked_ms: AtomicU64::new(NEVER),
             answers: Mutex::default(),
         }
-    }
-
-    /// Adds `bytes` to what was admitted lately, if the sum is no more than `bytes_max`.
-    pub(super) fn take(&self, bytes: usize, bytes_max: usize) -> bool {
-        let now = Instant::now();
-        let mut recent = self.recent.lock();
-        let half_lives = (now - recent.at).as_secs_f64() / HALF_LIFE.as_secs_f64();
-        let sum = recent.bytes * (-half_lives).exp2() + bytes as f64;
-        let fits = sum <= bytes_max as f64;
-        if fits {
-            *recent = Recent { bytes: sum, at: now };
-        }
-        fits
     }
 
     /// So many bytes came over HTTP/1. They begin a head unless a request is under way.

@@ -124,7 +124,7 @@ impl<I: Intake> Exports<I> {
             }
             None => (None, Duration::ZERO),
         };
-        let accepted = self.gate.pass(|| self.intake.accept(bytes, share, hold)).ok_or(Refusal::Stopping)??;
+        let accepted = self.gate.pass(|| visit.accept(bytes, share, hold)).ok_or(Refusal::Stopping)??;
         visit.served(disk_time);
         self.metrics.received(protocol, u64::from(accepted.spans));
         for (reason, &spans) in RejectReason::ALL.iter().zip(&accepted.rejected) {

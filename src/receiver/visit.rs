@@ -1,8 +1,9 @@
 //! One export request from its head to its answer: whether it is let in, the memory that it may take, and whether its
 //! body comes fast enough.
 //!
-//! Admission is fair between connections by one rule: a connection may hold as much as is left for all. Whoever is
-//! alone gets half, `n` greedy ones an `(n+1)`th each, and as much stays free for who comes next.
+//! Admission is fair between connections by one rule: a connection may hold as much as is left for all. One that is alone
+//! gets half, `n` greedy ones an `(n+1)`th each, and as much stays free for the next. The rule holds for bodies that are read, and for
+//! the reserve of the memory budget.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -146,16 +147,15 @@ impl<I: Intake> Visit<I> {
             return None;
         }
         let taken = take(&self.intake)?;
-        let budget = self.budget();
-        let left_bytes = || budget.left_bytes() + budget.open_block_bytes();
-        let recent_bytes_max = if budget.is_scarce() { left_bytes() } else { usize::MAX };
-        if !self.connection.take(bytes, recent_bytes_max) {
-            return None;
-        }
         for held in [&self.door.reading_bytes, &self.connection.reading_bytes, &self.held_bytes] {
             held.fetch_add(bytes, Relaxed);
         }
         Some(taken)
+    }
+
+    /// `bytes` of the memory budget's reserve.
+    fn of_reserve(&self, bytes: usize) -> Option<Share> {
+        self.budget().share().claimed(&self.connection.claim).of_reserve(bytes)
     }
 }
 
@@ -165,11 +165,11 @@ impl<I: Intake> Intake for Visit<I> {
     }
 
     fn admit(&self, bytes: usize) -> Option<Share> {
-        self.let_hold(bytes, |intake| intake.admit(bytes))
+        self.let_hold(bytes, |intake| intake.admit(bytes).or_else(|| self.of_reserve(bytes)))
     }
 
     fn room(&self, bytes: usize) -> Option<Room> {
-        self.let_hold(bytes, |intake| intake.room(bytes))
+        self.let_hold(bytes, |intake| intake.room(bytes).or_else(|| self.of_reserve(bytes).map(Room::alone)))
     }
 
     fn journal(&self) -> Option<&Journal> {
@@ -177,7 +177,7 @@ impl<I: Intake> Intake for Visit<I> {
     }
 
     fn accept(&self, body: Bytes, share: Share, hold: Option<Arc<Hold>>) -> Result<Accepted, AcceptError> {
-        self.intake.accept(body, share, hold)
+        self.intake.accept(body, share.claimed(&self.connection.claim), hold)
     }
 }
 

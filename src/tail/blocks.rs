@@ -112,8 +112,7 @@ impl Budget {
 
     fn room_among(&self, age: Age, bytes: usize) -> Option<Room> {
         if bytes > self.blocks().body_bytes_max() {
-            let share = self.reserve(bytes)?;
-            return Some(Room { piece: BytesMut::with_capacity(bytes), lease: None, share });
+            return self.reserve(bytes).map(Room::alone);
         }
         let carved = self.blocks().with_pool(|pool| {
             let carved = pool.carve(age as usize, bytes);
@@ -131,13 +130,7 @@ impl Budget {
     fn small_room(&self, bytes: usize) -> Option<Room> {
         let is_small = bytes <= self.blocks().block_bytes / SMALL_PART;
         let share = is_small.then(|| self.reserve(bytes))??;
-        Some(Room { piece: BytesMut::with_capacity(bytes), lease: None, share })
-    }
-
-    /// The largest body that a block which is being filled has room for. It is charged already.
-    #[must_use]
-    pub fn open_block_bytes(&self) -> usize {
-        self.blocks().pool.lock().free_bytes()
+        Some(Room::alone(share))
     }
 
     /// `request` has its body in `block`, and can be asked to move it.
@@ -173,6 +166,12 @@ pub struct Room {
 }
 
 impl Room {
+    /// Memory of its own for the body that `share` is for.
+    #[must_use]
+    pub fn alone(share: Share) -> Self {
+        Room { piece: BytesMut::with_capacity(share.bytes()), lease: None, share }
+    }
+
     /// Appends as much of `bytes` as there is room for; how much that was.
     pub fn put(&mut self, bytes: &[u8]) -> usize {
         let taken = bytes.len().min(self.missing_bytes());

@@ -1,13 +1,17 @@
 //! One memory budget in bytes for bodies ([`blocks`](super::blocks)), index and export queue; and beside it, how full the journal's disk is.
+//!
+//! Beyond the limit lies a reserve, which only requests take of, when they find no room below the limit. A connection holds at most
+//! as much of it as it leaves. What is kept may go over the limit, and takes nothing of the reserve: so senders of little get
+//! through also while the sink is away.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::blocks::{BlockId, Blocks};
 
-/// When less than this part of the limit is left, it goes to those that take no more than they leave: to connections that
-/// took the least lately, and to requests with a small index.
-const LAST_PART: usize = 32;
+/// The reserve, as a part of the limit: half of the room that encoded spans have beyond the limit, so that the default limit still
+/// leaves some percent of the container free.
+const RESERVE_PART: usize = 32;
 
 /// The daemon's memory budget. Cheap to clone; all clones count together.
 #[derive(Clone, Debug)]
@@ -18,10 +22,17 @@ pub struct Budget {
 #[derive(Debug)]
 struct Inner {
     limit_bytes: usize,
-    used_bytes: AtomicUsize,
+    /// In use, but for the reserve.
+    common_bytes: AtomicUsize,
+    /// In use of the reserve.
+    reserve_bytes: AtomicUsize,
     disk: Disk,
     blocks: Blocks,
 }
+
+/// The bytes that one connection holds of the reserve.
+#[derive(Debug, Default)]
+pub struct Claim(AtomicUsize);
 
 /// The bytes that the journal has on the disk. Never over a limit without a journal.
 #[derive(Debug, Default)]
@@ -60,8 +71,9 @@ impl Budget {
     /// A budget of `limit_bytes`, nothing of it used.
     #[must_use]
     pub fn new(limit_bytes: usize) -> Self {
-        let (used_bytes, disk, blocks) = (AtomicUsize::new(0), Disk::default(), Blocks::new(limit_bytes));
-        Budget { inner: Arc::new(Inner { limit_bytes, used_bytes, disk, blocks }) }
+        let (disk, blocks) = (Disk::default(), Blocks::new(limit_bytes));
+        let (common_bytes, reserve_bytes) = Default::default();
+        Budget { inner: Arc::new(Inner { limit_bytes, common_bytes, reserve_bytes, disk, blocks }) }
     }
 
     /// The limit in bytes.
@@ -70,22 +82,15 @@ impl Budget {
         self.inner.limit_bytes
     }
 
-    /// The bytes in use, which [`Budget::force`] may take over the limit.
+    /// The bytes in use, with those of the reserve. [`Budget::force`] may take more than the limit, too.
     #[must_use]
     pub fn used_bytes(&self) -> usize {
-        self.inner.used_bytes.load(Ordering::Relaxed)
+        self.inner.common_bytes.load(Ordering::Relaxed) + self.inner.reserve_bytes.load(Ordering::Relaxed)
     }
 
-    /// The bytes that are left.
-    #[must_use]
-    pub fn left_bytes(&self) -> usize {
-        self.limit_bytes().saturating_sub(self.used_bytes())
-    }
-
-    /// So little is left that it has to be shared.
-    #[must_use]
-    pub fn is_scarce(&self) -> bool {
-        self.left_bytes() < self.limit_bytes() / LAST_PART
+    /// The bytes of the reserve.
+    fn reserve_limit_bytes(&self) -> usize {
+        self.limit_bytes() / RESERVE_PART
     }
 
     /// The bytes of idle blocks, which are not in use and make way for what is.
@@ -109,7 +114,7 @@ impl Budget {
     /// An empty share, to grow.
     #[must_use]
     pub fn share(&self) -> Share {
-        Share { budget: self.clone(), bytes: 0, block: None }
+        Share::new(self.clone(), 0, None, None)
     }
 
     /// Takes `bytes`, or nothing if they would not fit.
@@ -123,7 +128,7 @@ impl Budget {
     #[must_use]
     pub fn force(&self, bytes: usize) -> Share {
         self.charge(bytes);
-        Share { budget: self.clone(), bytes, block: None }
+        Share::new(self.clone(), bytes, None, None)
     }
 
     pub(super) fn blocks(&self) -> &Blocks {
@@ -132,29 +137,28 @@ impl Budget {
 
     /// Takes `bytes`, which displace idle blocks.
     fn charge(&self, bytes: usize) {
-        let used = self.inner.used_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        self.displace(used);
+        self.inner.common_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.displace();
     }
 
     /// Takes `bytes` if they fit beside what is used; idle blocks are not asked to make way.
     pub(super) fn try_charge(&self, bytes: usize) -> bool {
-        let fits = |used: usize| used.checked_add(bytes).filter(|&sum| sum <= self.inner.limit_bytes);
-        self.inner.used_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
+        add_within(&self.inner.common_bytes, bytes, self.inner.limit_bytes)
     }
 
     /// A body of `bytes` has left its block, which is charged with them until it is free. The share of the body goes as well.
     pub(super) fn charge_block(&self, bytes: usize) {
-        self.inner.used_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.inner.common_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     pub(super) fn uncharge(&self, bytes: usize) {
-        self.inner.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.inner.common_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Idle blocks make way for `used` bytes.
-    fn displace(&self, used: usize) {
+    /// Idle blocks make way for what is in use.
+    fn displace(&self) {
         let idle = self.idle_bytes();
-        let excess = (used + idle).saturating_sub(self.inner.limit_bytes);
+        let excess = (self.used_bytes() + idle).saturating_sub(self.inner.limit_bytes);
         if excess > 0 && idle > 0 {
             self.inner.blocks.give_back(excess);
         }
@@ -168,12 +172,20 @@ pub struct Share {
     bytes: usize,
     /// Where the body is that it covers, if that shares a block with others.
     block: Option<BlockId>,
+    /// Of the connection that it is for. Without one, nothing can be taken of the reserve.
+    claim: Option<Arc<Claim>>,
+    /// How many of its bytes are of the reserve.
+    reserve_bytes: usize,
 }
 
 impl Share {
+    fn new(budget: Budget, bytes: usize, block: Option<BlockId>, claim: Option<Arc<Claim>>) -> Self {
+        Share { budget, bytes, block, claim, reserve_bytes: 0 }
+    }
+
     /// The part of a block, which is charged already, that a body has.
     pub(super) fn of_block(budget: Budget, bytes: usize, block: BlockId) -> Self {
-        Share { budget, bytes, block: Some(block) }
+        Share::new(budget, bytes, Some(block), None)
     }
 
     pub(super) fn block(&self) -> Option<BlockId> {
@@ -203,29 +215,81 @@ impl Share {
         let is_taken = self.budget.try_charge(bytes);
         if is_taken {
             self.bytes += bytes;
-            self.budget.displace(self.budget.used_bytes());
+            self.budget.displace();
         }
         is_taken
     }
 
-    /// Takes over the bytes of `other`, a share of the same budget.
-    pub fn absorb(&mut self, mut other: Share) {
-        self.bytes += std::mem::take(&mut other.bytes);
+    /// The same share, for a request of the connection that has `claim`.
+    #[must_use]
+    pub fn claimed(mut self, claim: &Arc<Claim>) -> Self {
+        self.claim.get_or_insert_with(|| Arc::clone(claim));
+        self
     }
 
-    /// Makes the share exactly `bytes`, even over the limit: for the correction of an estimate.
+    /// An empty share for the same request.
+    #[must_use]
+    pub fn beside(&self) -> Share {
+        Share::new(self.budget.clone(), 0, None, self.claim.clone())
+    }
+
+    /// Takes `bytes` of the reserve for the same request, if its connection then leaves as much as it holds. Idle blocks make way.
+    #[must_use]
+    pub fn of_reserve(&self, bytes: usize) -> Option<Share> {
+        let claim = self.claim.as_ref()?;
+        let own_bytes = claim.0.load(Ordering::Relaxed).saturating_add(bytes);
+        let bytes_max = self.budget.reserve_limit_bytes().saturating_sub(own_bytes);
+        if !add_within(&self.budget.inner.reserve_bytes, bytes, bytes_max) {
+            return None;
+        }
+        claim.0.fetch_add(bytes, Ordering::Relaxed);
+        self.budget.displace();
+        let mut share = self.beside();
+        (share.bytes, share.reserve_bytes) = (bytes, bytes);
+        Some(share)
+    }
+
+    /// Takes over the bytes of `other`, a share for the same request.
+    pub fn absorb(&mut self, mut other: Share) {
+        self.bytes += std::mem::take(&mut other.bytes);
+        self.reserve_bytes += std::mem::take(&mut other.reserve_bytes);
+        self.claim = self.claim.take().or_else(|| other.claim.take());
+    }
+
+    /// Makes the share exactly `bytes`, even over the limit: for the correction of an estimate. What it gives back is of the reserve
+    /// first.
     pub fn resize(&mut self, bytes: usize) {
         if bytes >= self.bytes {
             self.budget.charge(bytes - self.bytes);
         } else {
-            self.budget.uncharge(self.bytes - bytes);
+            let less_bytes = self.bytes - bytes;
+            let of_reserve_bytes = less_bytes.min(self.reserve_bytes);
+            self.give_back_reserve(of_reserve_bytes);
+            self.budget.uncharge(less_bytes - of_reserve_bytes);
         }
         self.bytes = bytes;
+    }
+
+    fn give_back_reserve(&mut self, bytes: usize) {
+        if let Some(claim) = self.claim.as_ref().filter(|_| bytes > 0) {
+            claim.0.fetch_sub(bytes, Ordering::Relaxed);
+            self.budget.inner.reserve_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.reserve_bytes -= bytes;
+        }
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.budget.uncharge(self.bytes);
+        self.resize(0);
     }
 }
+
+/// Adds `more_bytes` to `bytes`, unless the sum is over `limit_bytes`.
+fn add_within(bytes: &AtomicUsize, more_bytes: usize, limit_bytes: usize) -> bool {
+    let sum = |bytes: usize| bytes.checked_add(more_bytes).filter(|&sum| sum <= limit_bytes);
+    bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum).is_ok()
+}
+
+#[cfg(test)]
+mod tests;

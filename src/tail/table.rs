@@ -123,6 +123,11 @@ impl Outcome {
     }
 }
 
+/// What the hold of a request on its copy in the journal takes.
+fn hold_bytes(hold: Option<&Arc<Hold>>) -> usize {
+    hold.map_or(0, |_| HOLD_BYTES)
+}
+
 /// There is no room for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoRoom {
@@ -231,8 +236,7 @@ impl Table {
     }
 
     /// [`Table::insert_held`] if there is room for the index of the request beside its body, which is made as in
-    /// [`Table::admit`]: a request of small spans may have one that is several times the body. The last memory is for small
-    /// ones, as many bodies that were let in together would leave nothing to others.
+    /// [`Table::admit_beside`]: a request of small spans may have one that is several times the body.
     ///
     /// # Errors
     /// There is no room; nothing of the request was taken.
@@ -247,15 +251,12 @@ impl Table {
     ) -> Result<(), NoRoom> {
         let held_bytes = share.bytes() + scan.heap_bytes();
         let order_bytes = scan.facts.len() * size_of::<(u64, u32)>();
-        let order = self.admit(order_bytes, now_ms, out).ok_or_else(|| self.no_room(held_bytes + order_bytes))?;
+        let order = self.admit_beside(&share, order_bytes, now_ms, out);
+        let order = order.ok_or_else(|| self.no_room(held_bytes + order_bytes))?;
         self.sort(scan, out);
-        let index_bytes = self.index_bytes(scan, out);
-        let needed_bytes = held_bytes + order_bytes + index_bytes;
-        let is_half_free = 2 * self.budget.used_bytes() <= self.budget.limit_bytes();
-        share.absorb(self.admit(index_bytes, now_ms, out).ok_or_else(|| self.no_room(needed_bytes))?);
-        if !is_half_free && self.budget.is_scarce() && index_bytes > self.budget.left_bytes() {
-            return Err(NoRoom::Now);
-        }
+        let index_bytes = self.index_bytes(scan, out) + hold_bytes(hold.as_ref());
+        let index = self.admit_beside(&share, index_bytes, now_ms, out);
+        share.absorb(index.ok_or_else(|| self.no_room(held_bytes + order_bytes + index_bytes))?);
         self.insert_sorted(body, scan, share, hold, now_ms, out);
         drop(order);
         Ok(())
@@ -292,8 +293,7 @@ impl Table {
         if scan.facts.is_empty() {
             return;
         }
-        let hold_bytes = hold.as_ref().map_or(0, |_| HOLD_BYTES);
-        share.resize(body.len() + hold_bytes + self.index_bytes(scan, out));
+        share.resize(body.len() + hold_bytes(hold.as_ref()) + self.index_bytes(scan, out));
         let (order, mut batch) = (std::mem::take(&mut out.order), std::mem::take(&mut out.batch));
         let (spans, scopes) = (held_spans(&order, &scan.facts), scan.scopes.clone().into());
         let bytes = body.clone();
@@ -380,6 +380,11 @@ impl Table {
     /// ones, as far as one request may be made to pay; `None` if there is still no room.
     pub fn admit(&self, bytes: usize, now_ms: Millis, out: &mut Outcome) -> Option<Share> {
         self.make_room(|| self.budget.reserve(bytes), now_ms, out)
+    }
+
+    /// [`Table::admit`] for more of the request that has `share`; if there is no room, of the reserve.
+    pub fn admit_beside(&self, share: &Share, bytes: usize, now_ms: Millis, out: &mut Outcome) -> Option<Share> {
+        self.admit(bytes, now_ms, out).or_else(|| share.of_reserve(bytes))
     }
 
     /// Reserves room for a body of `bytes`, as [`Table::admit`] reserves bytes.

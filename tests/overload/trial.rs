@@ -17,8 +17,8 @@ use crate::support::{self, Client, MS, conservation, error, metric, request, spa
 
 /// The memory budget; small, so that seconds fill it.
 pub const LIMIT_BYTES: usize = 16 << 20;
-/// Encoded spans may go over it by a sixteenth, and calls under way copy theirs: 16 of 256 KiB.
-const PEAK_BYTES_MAX: usize = LIMIT_BYTES + LIMIT_BYTES / 16 + (4 << 20);
+/// Encoded spans may go over it by a sixteenth, requests by a thirty-second, and calls under way copy theirs: 16 of 256 KiB.
+const PEAK_BYTES_MAX: usize = LIMIT_BYTES + LIMIT_BYTES / 16 + LIMIT_BYTES / 32 + (4 << 20);
 /// What a refused sender waits at most before it comes again, so that a test takes no minutes.
 const PATIENCE_MAX: Duration = Duration::from_millis(100);
 const RATIO: f64 = 0.05;
@@ -115,7 +115,7 @@ impl Trial {
     }
 
     /// Sends traces that are kept until not even one is taken, and none either once all of them are encoded. Each time on
-    /// a connection of its own: the last memory is for those who took none lately.
+    /// a connection of its own: the reserve is for those that hold little of it.
     pub async fn fill(&self) {
         while self.fill_once(&mut Client::new(&self.uri())).await {
             tokio::time::sleep(Duration::from_millis(200)).await;

@@ -3,7 +3,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::*;
 use crate::config::Settings;
 use crate::otlp::write;
-use crate::tail::budget::Budget;
+use crate::tail::budget::{Budget, Claim};
 
 pub(in crate::daemon) fn pipeline() -> Pipeline {
     pipeline_of(64 << 20)
@@ -84,4 +84,22 @@ fn what_a_worker_keeps_between_requests_is_in_the_budget_and_bounded() {
     );
     pipeline.send(small_spans(100_000)).unwrap();
     assert_eq!(settle(), 0, "a large request's buffers are given back");
+}
+
+/// Also if its worker has given back its buffers.
+#[test]
+fn a_small_request_is_taken_of_the_reserve_when_memory_is_full() {
+    let pipeline = pipeline();
+    let limit_bytes = pipeline.budget().limit_bytes();
+    let _kept = pipeline.budget().force(limit_bytes + limit_bytes / 16);
+    let send = |spans: u128, claim: &Arc<Claim>| {
+        let (body, share) = (small_spans(spans), pipeline.budget().share().claimed(claim));
+        let share = share.of_reserve(body.len()).expect("there is room for its body");
+        WORKSPACE.take();
+        pipeline.accept(body, share, None)
+    };
+    let (small, greedy) = (Arc::default(), Arc::default());
+    assert_eq!(send(10, &small).unwrap().spans, 10);
+    assert!(matches!(send(10_000, &greedy), Err(AcceptError::NoRoom)));
+    assert!(pipeline.admit(1).is_none(), "the reserve is for requests of connections alone");
 }

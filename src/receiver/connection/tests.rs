@@ -130,13 +130,3 @@ async fn a_peer_has_to_read() {
     connection.wrote(true);
     assert_eq!(watched.await.unwrap(), (End::Cut("unread"), 325));
 }
-
-#[tokio::test(start_paused = true)]
-async fn what_was_taken_is_forgotten() {
-    let connection = Connection::new();
-    assert!(connection.take(1000, 1000));
-    assert!(!connection.take(1, 1000));
-    tokio::time::sleep(HALF_LIFE).await;
-    assert!(!connection.take(510, 1000));
-    assert!(connection.take(490, 1000), "what was refused is not counted");
-}

@@ -101,11 +101,6 @@ impl Pool {
         self.blocks.values().map(|block| self.block_bytes - block.body_bytes).sum()
     }
 
-    /// The largest piece that is free of the blocks that are being filled.
-    pub(super) fn free_bytes(&self) -> usize {
-        self.open[0].iter().filter_map(|id| self.blocks.get(id)).map(Block::free_bytes).max().unwrap_or(0)
-    }
-
     /// A piece of a block that is being filled, if one has room.
     pub(super) fn carve(&mut self, age: usize, bytes: usize) -> Option<(BlockId, BytesMut)> {
         let blocks = &mut self.blocks;

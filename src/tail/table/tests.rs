@@ -9,6 +9,7 @@ use crate::config::settings::{DecisionCache, Policy, Rescue, Rule};
 use crate::otlp::scan::Bits;
 use crate::otlp::{ByteRange, TraceId};
 use crate::sampling::threshold;
+use crate::tail::budget::Claim;
 
 const ERROR_BIT: Bits = 1;
 const WAIT_MS: Millis = 10_000;
@@ -585,9 +586,10 @@ fn the_fate_of_a_trace_is_known_from_its_first_span_until_its_verdict_is_forgott
     assert_eq!(fates(&f), [kept[0], kept[1], gone, Fate::Vetoed, Fate::Unknown]);
 }
 
-/// Bodies that were let in together need more for their indices than is left: the last memory is for small requests.
+/// Bodies that were let in together need more for their indices than is left, and what is kept has gone over the limit: the reserve
+/// is for small requests.
 #[test]
-fn indices_leave_the_last_memory_to_small_requests() {
+fn indices_leave_the_reserve_to_small_requests() {
     const LIMIT: usize = 8 << 20;
     let mut traces = 0u32..;
     let mut scan = |spans: usize| {
@@ -601,20 +603,23 @@ fn indices_leave_the_last_memory_to_small_requests() {
         scan
     };
     // What is decided to make room is kept, and holds its memory.
-    let take = |fixture: &mut Fixture, scan: &Scan| {
-        let share = fixture.budget.share();
+    let take = |fixture: &mut Fixture, scan: &Scan, claim: &Arc<Claim>| {
+        let share = fixture.budget.share().claimed(claim);
         fixture.table.insert_within(Bytes::new(), scan, share, None, 0, &mut fixture.out)
     };
+    let (greedy, small) = (Arc::default(), Arc::default());
     let mut fixture = Fixture::new(&settings(), LIMIT);
-    let taken = (0..1_000).take_while(|_| take(&mut fixture, &scan(1_000)).is_ok()).count();
+    let taken = (0..1_000).take_while(|_| take(&mut fixture, &scan(1_000), &greedy).is_ok()).count();
     assert!(taken > 20, "{taken}");
-    let left = fixture.budget.left_bytes();
-    assert!(left >= LIMIT / 64, "{left}");
-    assert!((0..200).all(|_| take(&mut fixture, &scan(1)).is_ok()), "each takes far less than is left");
+    let _encoded = fixture.budget.force(LIMIT / 16);
+    assert!((0..200).all(|_| take(&mut fixture, &scan(1), &small).is_ok()), "each takes far less than is left");
+    assert!((0..2_000).any(|_| take(&mut fixture, &scan(1), &small).is_err()), "the reserve has an end");
     let span_bytes = size_of::<HeldSpan>() + TRACE_BYTES;
     let mut empty = Fixture::new(&settings(), LIMIT);
-    assert!(matches!(take(&mut empty, &scan(LIMIT / span_bytes)), Err(NoRoom::Ever { .. })), "more than there ever is");
-    assert_eq!(take(&mut empty, &scan(LIMIT / 100 * 70 / span_bytes)), Ok(()), "an empty budget takes one request");
+    let too_large = take(&mut empty, &scan(LIMIT / span_bytes), &small);
+    assert!(matches!(too_large, Err(NoRoom::Ever { .. })), "more than there ever is");
+    let large = scan(LIMIT / 100 * 70 / span_bytes);
+    assert_eq!(take(&mut empty, &large, &small), Ok(()), "an empty budget takes one request");
 }
 
 #[test]
