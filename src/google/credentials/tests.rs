@@ -131,8 +131,7 @@ async fn credentials_that_cannot_be_used_are_told_at_once() {
         let adc = Adc::locate(&variables(&[("GOOGLE_APPLICATION_CREDENTIALS", path)]));
         Credentials::new(adc, AdcFile::default(), build.clone()).unwrap_err().to_string()
     };
-    let start =
-        format!("application default credentials cannot be used: {path} (GOOGLE_APPLICATION_CREDENTIALS): ");
+    let start = format!("application default credentials cannot be used: {path} (GOOGLE_APPLICATION_CREDENTIALS): ");
     assert!(error().starts_with(&format!("{start}No such file")), "{}", error());
     std::fs::write(path, "{}").unwrap();
     assert!(error().starts_with(&start), "{}", error());
