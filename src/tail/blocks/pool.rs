@@ -144,7 +144,7 @@ impl Pool {
         })
     }
 
-    /// The memory of a block that has no body any more.
+    /// Takes the memory of a block that has no body any more. `None` if a piece of it is still read.
     pub(super) fn close(&mut self, block: BlockId) -> Option<BytesMut> {
         self.open.iter_mut().for_each(|open| open.retain(|&open| open != block));
         let Block { mut home, free, .. } = self.blocks.remove(&block)?;
