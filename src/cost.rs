@@ -1,9 +1,11 @@
-//! What a request costs on its way from its body to the sink, in bytes walked over ([`visited`]), for tests and fuzzing: at
-//! most in proportion to its size, whatever its spans share.
+//! The cost of a request on its way from the body to the sink, measured for tests and fuzzing.
 //!
-//! A [`Shape`] is a small program for a request: a resource of many attributes or large ones, scopes below it, spans of one
-//! trace or of as many, tied for each key, failed or not. Any bytes are one, so that a fuzzer can look for a shape that costs
-//! too much.
+//! The unit is bytes walked over ([`visited`]). The cost must be at most in proportion to the size of the request, even
+//! if many spans share a large resource or scope.
+//!
+//! A [`Shape`] describes a request: resources with many or large attributes, scopes below them, spans of one trace or
+//! of a trace each, with equal or different start times, failed or not. Any bytes describe a shape, so that a fuzzer
+//! can look for one that costs too much.
 #![allow(missing_docs, clippy::expect_used)]
 
 mod shape;
@@ -30,7 +32,7 @@ use crate::tail::budget::Budget;
 use crate::tail::kept::{KeptQueue, KeptSpans};
 use crate::tail::table::Outcome;
 
-/// Policies that ask for everything that spans share, and keys that are read from every span of a tie.
+/// Policies that test resources and scopes, which spans share. Their keys are read from every span of a tie.
 const POLICIES: &str = "
 tail_sampling:
   decision_wait: 1s
@@ -45,31 +47,33 @@ tail_sampling:
 ";
 const DECISION_WAIT_MS: u64 = 1_000;
 
-/// How often a byte is walked over until its trace is decided: once for each message that it stands in, once more for each key
-/// that a span is asked for, and for the ids when the trace is decided.
+/// Maximum number of times that a byte is walked over until the decision: once for each message that contains it, once
+/// more for each policy key, and once for the ids at the decision.
 const DECIDED_FACTOR: u64 = 24;
 
-/// The bytes that are walked over or written for the kept spans, for each byte of the body.
+/// Maximum number of bytes that are walked over or written for the kept spans, for each byte of the body.
 const ENCODED_FACTOR: u64 = 32;
-/// What a kept span costs beside that: its name, labels, annotations.
+/// Additional cost of each kept span, in bytes: its name, labels and annotations.
 const ENCODED_SPAN_BYTES: u64 = 2 << 10;
 
 static SETTINGS: LazyLock<TailSampling> = LazyLock::new(|| {
-    let Ok(Loaded { settings, .. }) = config::load(POLICIES, &|_| None) else { panic!("a good configuration") };
+    let Ok(Loaded { settings, .. }) = config::load(POLICIES, &|_| None) else {
+        panic!("the configuration is not valid")
+    };
     settings.tail_sampling
 });
 
-/// What one request costs.
+/// The cost of one request, in bytes unless a field says otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
     pub body_bytes: u64,
     pub spans: u64,
-    /// Bytes walked over by the scan, by the trace table, and by decisions.
+    /// Bytes that the scan walks over. `insert` has those of the trace table, and `decide` those of the decisions.
     pub scan: u64,
     pub insert: u64,
     pub decide: u64,
     pub kept_spans: u64,
-    /// Bytes walked over and written for the kept spans, for each sink.
+    /// Bytes walked over and written for the kept spans if the sink is Cloud Trace. `forward` is the same for OTLP.
     pub cloud_trace: u64,
     pub forward: u64,
 }
@@ -82,7 +86,8 @@ impl Cost {
         self.check_encoded();
     }
 
-    /// Panics if the kept spans cost more than their request's size, and what Cloud Trace has in each of them, allow.
+    /// Panics if the kept spans cost more than the size of the request allows. In Cloud Trace each span repeats its
+    /// resource, so there the resource is allowed for in each span.
     fn check_encoded(&self) {
         let shared = self.kept_spans * cloud_trace::RESOURCE_BYTES_MAX as u64;
         let small = self.kept_spans * ENCODED_SPAN_BYTES;
@@ -91,21 +96,22 @@ impl Cost {
     }
 }
 
-/// Takes in the request that `shape` describes, decides its traces and encodes what is kept for both sinks.
+/// Measures the request that `shape` describes: takes it in, decides its traces and encodes the kept spans for both
+/// sinks.
 #[must_use]
 pub fn measure(shape: &Shape) -> Cost {
     measure_body(shape.body().into())
 }
 
-/// Takes the request `body` all the way.
+/// Measures the request `body`, from the scan to both sinks.
 fn measure_body(body: Bytes) -> Cost {
     let mut cost = Cost { body_bytes: body.len() as u64, ..Cost::default() };
-    let policies = Arc::new(Policies::compile(&SETTINGS).expect("policies that fit"));
+    let policies = Arc::new(Policies::compile(&SETTINGS).expect("the policies fit"));
     let budget = Budget::new(usize::MAX);
     let table = Table::seeded(&SETTINGS, Arc::clone(&policies), budget.clone(), 0);
     let (mut found, mut out) = (Scan::default(), Outcome::default());
     let _ = visited::take();
-    let body = scan(body, policies.probe(), &mut found).expect("a request");
+    let body = scan(body, policies.probe(), &mut found).expect("the body is a request");
     cost.scan = visited::take();
     cost.spans = found.facts.len() as u64;
     table.insert(body, &found, budget.share(), 0, &mut out);
@@ -130,7 +136,7 @@ fn measure_body(body: Bytes) -> Cost {
     cost
 }
 
-/// Encodes what was kept; returns the number of spans, and the bytes walked over and written for them.
+/// Encodes the kept spans. Returns their number, and the bytes walked over and written for them.
 fn encode<E: EncodeSpans>(mut encoder: E, kept: &[KeptSpans]) -> (u64, u64) {
     let (mut spans, mut bytes, mut out) = (0, 0, Vec::new());
     let (queue, mut slice) = (KeptQueue::default(), Slice::default());
@@ -139,7 +145,7 @@ fn encode<E: EncodeSpans>(mut encoder: E, kept: &[KeptSpans]) -> (u64, u64) {
         for span in fragment.open().spans() {
             let origin = encoder.origin(span);
             out.clear();
-            // Some are refused, for their times.
+            // The encoder refuses spans with invalid times; their cost counts, too.
             let _ = encoder.span(&origin, span, keep, &mut out);
             spans += 1;
             bytes += out.len() as u64;

@@ -1,9 +1,9 @@
 //! Spansieve: tail sampling for Google Cloud Run.
 //!
 //! Services send every span with their stock OTLP exporter; Spansieve waits until a trace is complete, keeps every
-//! trace with an error and every slow one, keeps a ratio of the rest, rewrites resource attributes and writes what it
-//! kept to Google Cloud Trace. The rooms below stand in the order that spans flow through them; dependencies point
-//! one way, downwards. `ARCHITECTURE.md` has the map.
+//! trace with an error and every slow one, keeps a ratio of the rest, rewrites resource attributes and writes the kept
+//! spans to Google Cloud Trace. Dependencies between the modules point one way. `ARCHITECTURE.md` has the map of the
+//! modules and the way of the spans through them.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod cli;

@@ -1,4 +1,5 @@
-//! The story of a run: read the configuration, start the rooms, say where they are, wait, stop in time.
+//! The story of a run: read the configuration, start the daemon, announce its addresses, wait for a signal, stop in
+//! time.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -16,20 +17,22 @@ use spansieve::telemetry::log::Throttle;
 use spansieve::telemetry::metrics::Books;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Glibc's would fragment. `.cargo/config.toml` has the options that it is built with.
+/// jemalloc, because the allocator of glibc would fragment memory. `.cargo/config.toml` has its build options.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Cloud Run kills 10 s after SIGTERM; two seconds are left for the last scrape and the exit itself.
+/// Longest time from the signal to the end of the daemon. Cloud Run kills the process 10 s after SIGTERM; the other 2 s
+/// are for the last scrape and the exit itself.
 const STOP_GRACE: Duration = Duration::from_secs(8);
 
-/// A worker's panic is said once more when the process ends by it.
+/// Limits the panics in the log to 10 a minute. A worker's panic that this hides is still logged: it ends the process,
+/// and the last line of the log repeats it.
 static PANIC_LINES: Throttle = Throttle::new(10, Duration::from_secs(60));
 
 const DEMO_NEEDS_EMBEDDED: &str =
-    "the demo shows what was kept on the embedded Cloud Trace: set cloud_trace.endpoint to embedded";
+    "the demo shows the kept traces in the embedded Cloud Trace: set cloud_trace.endpoint to embedded";
 
-const DEMO_IS_NO_SENDER: &str = "the demo sends in plaintext and without a token: leave otlp.auth and otlp.tls out";
+const DEMO_IS_NO_SENDER: &str = "the demo sends in plaintext and without a token: remove otlp.auth and otlp.tls";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -58,9 +61,9 @@ fn run(source: &Source, demo: bool) -> ExitCode {
     block_on(&log, serve(loaded.settings, demo))
 }
 
-/// Runs `work` to its end; an error is the last line of the log.
+/// Runs `work` to its end. If it fails, the error is the last line of the log.
 fn block_on<E: Into<Box<dyn Error>>>(log: &Log, work: impl Future<Output = Result<(), E>>) -> ExitCode {
-    // The log is flushed when `_log` goes, after its last line.
+    // Dropping `_log` flushes the log. This happens at the end of the function, after the last line.
     let (_log, runtime) = match telemetry::log::init(log).and_then(|log| Ok((log, threads::runtime()?))) {
         Ok(started) => started,
         Err(error) => {
@@ -69,14 +72,14 @@ fn block_on<E: Into<Box<dyn Error>>>(log: &Log, work: impl Future<Output = Resul
         }
     };
     std::panic::set_hook(Box::new(|panic| {
-        // A sender that has found a way to break its connection must not fill the log.
+        // A sender that can make its connection panic must not fill the log.
         if let Some(others) = PANIC_LINES.pass(tokio::time::Instant::now()) {
             let backtrace = std::backtrace::Backtrace::capture();
             tracing::error!(others, "{panic}\n{backtrace}");
         }
     }));
     let result = runtime.block_on(work);
-    // Whatever still blocks, such as a disk that hangs, is not waited for.
+    // Does not wait for tasks that still block, for example on a disk that hangs.
     runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -87,11 +90,12 @@ fn block_on<E: Into<Box<dyn Error>>>(log: &Log, work: impl Future<Output = Resul
     }
 }
 
-/// Takes SIGHUP, whose default action would end the process with all that is pending, and says how to apply a change.
+/// Handles SIGHUP by logging how to apply a change. Its default action would end the process and lose all pending
+/// traces.
 async fn ignore_hangups(mut hangups: Signal) {
     while hangups.recv().await.is_some() {
         tracing::warn!(
-            "SIGHUP is ignored: the configuration is read at the start. To apply a change, restart Spansieve."
+            "SIGHUP is ignored: the configuration is read only at the start. To apply a change, restart Spansieve."
         );
     }
 }
@@ -103,7 +107,7 @@ async fn serve(settings: Settings, demo: bool) -> Result<(), Box<dyn Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::spawn(ignore_hangups(signal(SignalKind::hangup())?));
-    // It may wait for the platform to say which project this is.
+    // The start may have to wait until the platform answers which project this is, so signals must work already.
     let mut daemon = tokio::select! {
         started = Daemon::start(settings) => started?,
         _ = terminate.recv() => return Ok(()),
@@ -127,11 +131,11 @@ async fn serve(settings: Settings, demo: bool) -> Result<(), Box<dyn Error>> {
     let scrape = Arc::clone(daemon.scrape());
     tokio::select! {
         lost_spans = daemon.stop(STOP_GRACE) => {
-            // No scraper sees the last of it.
+            // The metrics endpoint is closed now, so this line is the only place that shows the final counts.
             let Books { received, recovered, exported, sampled_out, rejected, dropped, held } = Books::of(&scrape());
             tracing::info!(
                 lost_spans, received, recovered, exported, sampled_out, rejected, dropped, held,
-                "Stopped. These are all spans of the run."
+                "Stopped. The fields account for all spans of the run."
             );
         }
         _ = terminate.recv() => return Err("a second signal: not waiting for the last spans".into()),

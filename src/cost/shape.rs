@@ -1,18 +1,18 @@
-//! The shape of a request, read from any bytes.
+//! The description of a request, made from arbitrary bytes.
 
 use crate::otlp::write;
 
-/// When spans begin, nanoseconds since 1970.
+/// The start of the first span, in nanoseconds since 1970.
 pub(super) const BEGIN_UNIX_NANO: u64 = 1_700_000_000_000_000_000;
 
-/// A body has at most so many bytes: enough for hundreds of spans below a hundred KiB of what they share, and few enough that
-/// thousands of shapes can be tried.
+/// The approximate maximum of a body, in bytes: enough for hundreds of spans that share a resource of a hundred KiB,
+/// and small enough to try thousands of shapes.
 const BODY_BYTES_MAX: usize = 1 << 18;
 
-/// Resources, and scopes below each.
+/// Maximum number of resources, and of scopes below each resource.
 const GROUPS_MAX: usize = 4;
 
-/// A request: resources with their scopes and spans.
+/// The description of a request: resources with their scopes and spans.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shape {
     resources: Vec<Resource>,
@@ -22,7 +22,7 @@ pub struct Shape {
 struct Resource {
     attributes: Attributes,
     scopes: Vec<Scope>,
-    /// The resource stands behind its spans.
+    /// True if the message has the resource after its spans.
     is_last: bool,
 }
 
@@ -33,18 +33,19 @@ struct Scope {
     spans: Spans,
 }
 
-/// What is shared or not: one that is asked for, among others.
+/// Attributes of a resource, a scope or a span: at most one with a key that the policies ask for, and others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Attributes {
     count: usize,
     value_len: usize,
-    /// The key that policies ask for is missing, first or last.
+    /// The position of the attribute with the key that the policies ask for.
     asked: Place,
     asked_len: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
+    /// There is no such attribute.
     No,
     First,
     Last,
@@ -53,15 +54,15 @@ enum Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Spans {
     count: usize,
-    /// Each is of a trace of its own.
+    /// True if each span has a trace of its own.
     alone: bool,
-    /// All begin together, so that each may be the one that a key is read from.
+    /// True if all spans start at the same time. Then a key may be read from any of them.
     tied: bool,
     failed: bool,
     attributes: Attributes,
 }
 
-/// Takes numbers from bytes; zeros when they are used up.
+/// A source of numbers that are made from bytes. When the bytes are used up it gives zeros.
 struct Source<'a>(std::slice::Iter<'a, u8>);
 
 impl Source<'_> {
@@ -69,7 +70,7 @@ impl Source<'_> {
         self.0.next().copied().unwrap_or(0)
     }
 
-    /// A number below 2^`bits_max`, all sizes alike: few bits or many.
+    /// Returns a number below 2^`bits_max`. Every number of bits is equally likely.
     fn size(&mut self, bits_max: u32) -> usize {
         let bits = u32::from(self.byte()) % (bits_max + 1);
         let below = usize::from(self.byte()) + 256;
@@ -103,12 +104,13 @@ impl Shape {
         Shape { resources: resources.collect() }
     }
 
-    /// The request. What would make it too large is left out: spans last, for each group is to have some.
+    /// Returns the body of the request. Each scope has an equal part of [`BODY_BYTES_MAX`]: attributes and spans that
+    /// exceed it are left out, but every scope has at least one span.
     #[must_use]
     pub fn body(&self) -> Vec<u8> {
         let mut number = 0;
         let scopes: usize = self.resources.iter().map(|resource| resource.scopes.len()).sum();
-        // A quarter of its part each for resource and scope, the rest for spans.
+        // Of each part a quarter is for the resource, a quarter for the scope and the rest for spans.
         let part = BODY_BYTES_MAX / scopes;
         let mut body = Vec::new();
         for resource in &self.resources {
@@ -132,7 +134,7 @@ impl Shape {
 }
 
 impl Scope {
-    /// Writes a `ScopeSpans`. `number` counts the spans of the request.
+    /// Writes the fields of a `ScopeSpans`. `number` counts the spans of the request.
     fn write(&self, out: &mut Vec<u8>, bytes_max: usize, number: &mut u64) {
         write::message(out, 1, |out| {
             write::bytes(out, 1, &vec![b'n'; self.name_len.min(bytes_max / 8)]);
@@ -169,7 +171,8 @@ impl Spans {
 }
 
 impl Attributes {
-    /// Writes attributes as field `number`, `bytes_max` in all: one with the key `asked`, and as small ones as can be.
+    /// Writes the attributes as field `number`, in about `bytes_max` bytes: one with the key `asked`, and others
+    /// without a key. If `value_len` is 0 the others are empty messages, the smallest possible.
     fn write(self, out: &mut Vec<u8>, number: u8, asked: &str, bytes_max: usize) {
         let text = |out: &mut Vec<u8>, len: usize| {
             write::message(out, 2, |out| write::bytes(out, 1, &vec![b'v'; len.min(bytes_max / 2)]));

@@ -8,20 +8,21 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
 
     #[test]
-    fn a_request_costs_in_proportion_to_its_size_whatever_its_spans_share(shape in vec(any::<u8>(), 1..96)) {
+    fn the_cost_is_at_most_in_proportion_to_the_size_of_the_request(shape in vec(any::<u8>(), 1..96)) {
         measure(&Shape::read(&shape)).check();
     }
 }
 
-/// Resources that take more than the encoders remember, and spans that come to them in the order of their traces.
+/// The resources together are larger than the caches of the encoders, which get the spans in the order of their traces.
 #[test]
-fn resources_beyond_what_is_remembered_are_not_read_again_for_each_span() {
+fn resources_that_do_not_fit_the_caches_are_not_read_again_for_each_span() {
     for is_alone in [false, true] {
         measure_body(many_resources(is_alone).into()).check();
     }
 }
 
-/// Each trace has a span below each resource, or one span only.
+/// Returns a request with 70 resources. If `is_alone`, each trace has one span; otherwise each trace has one span below
+/// each resource.
 fn many_resources(is_alone: bool) -> Vec<u8> {
     const RESOURCES: u64 = 70;
     const SPANS: u64 = 60;
