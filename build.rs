@@ -11,10 +11,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The commit for `--version`: that of the git checkout, or the one that the environment names where there is none.
+/// Passes the commit for `--version` to the compiler: `SPANSIEVE_COMMIT` if it is set, else the commit of the git
+/// checkout, else `unknown`.
 fn commit() {
     println!("cargo::rerun-if-env-changed=SPANSIEVE_COMMIT");
-    // Gets a line with each commit; a path that does not exist would make every build run this again.
+    // This file gets a line with each commit. Cargo would run this script in every build if the path did not exist.
     if std::path::Path::new(".git/logs/HEAD").exists() {
         println!("cargo::rerun-if-changed=.git/logs/HEAD");
     }

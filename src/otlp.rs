@@ -1,11 +1,12 @@
-//! The OTLP wire: a one-pass scan of request bytes, views over one span's bytes, JSON in, error replies out.
+//! The OTLP wire format: a one-pass scan of request bytes, views over one span's bytes, JSON input, and reply bodies.
 //!
-//! Everything here is a pure function of bytes: no I/O, no clock, and no length from the wire is believed.
+//! Everything here is a pure function of bytes, without I/O and without a clock. No length from the wire is trusted.
 //!
 //! Invariants
-//! - A body that [`scan::scan`] accepted is well-formed protobuf down to its innermost value, in canonical form: no
-//!   singular submessage occurs twice. The views may rely on it.
-//! - Strings are not checked for UTF-8 here: a bad one must not cost its neighbours. [`text`], or the encoder, mends it.
+//! - The body that [`scan::scan`] returns is well-formed protobuf down to its innermost value. It is in canonical form:
+//!   no singular submessage occurs twice. The views may rely on both.
+//! - The scan does not check strings for UTF-8, so that an invalid string does not cost the other spans of the request.
+//!   [`text`] or the encoder mends it.
 
 pub mod altered;
 pub mod json;
@@ -40,14 +41,14 @@ impl std::fmt::Display for TraceId {
 /// A byte range of a request's body. Bodies are bounded far below 4 GiB (`otlp.max_request_bytes`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ByteRange {
-    /// First byte.
+    /// The index of the first byte in the body.
     pub offset: u32,
-    /// Number of bytes.
+    /// The number of bytes.
     pub len: u32,
 }
 
 impl ByteRange {
-    /// The bytes that this range names; empty if `body` is not the body that it was made from.
+    /// Returns the bytes of this range, or no bytes if `body` is too short for it.
     #[must_use]
     pub fn of(self, body: &[u8]) -> &[u8] {
         let start = self.offset as usize;

@@ -1,16 +1,16 @@
-//! How kept spans are written otherwise than they were sent, counted by the encoder that does it.
+//! Counts of kept spans that an encoder writes differently from what the sender sent, by reason.
 
-/// What [`AlteredSpans`] tells apart, as metric labels.
+/// The reasons that [`AlteredSpans`] counts separately, as metric labels.
 pub const REASONS: [&str; 3] = ["utf8", "times", "cut"];
 
-/// What an encoder did to one span.
+/// The changes that an encoder made to one span.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Alteration {
-    /// Text that is no UTF-8 was mended.
+    /// True if text that is not UTF-8 was mended.
     pub utf8: bool,
-    /// A time that was not set, or cannot be, was replaced.
+    /// True if a time that was not set or not possible was replaced.
     pub times: bool,
-    /// Something is over a limit, or has no valid key or id, and was cut or left out.
+    /// True if something was cut or left out because it is over a limit or has no valid key or id.
     pub cut: bool,
 }
 
@@ -22,12 +22,12 @@ impl std::ops::BitOrAssign for Alteration {
     }
 }
 
-/// Numbers of spans by what was done to them; one span may count in several.
+/// The number of altered spans for each of [`REASONS`]. One span may count for several reasons.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AlteredSpans([u64; REASONS.len()]);
 
 impl AlteredSpans {
-    /// Counts one span.
+    /// Counts one span for each reason that applies to it.
     #[inline]
     pub fn add(&mut self, span: Alteration) {
         if span != Alteration::default() {
@@ -37,7 +37,7 @@ impl AlteredSpans {
         }
     }
 
-    /// How many spans, by each of [`REASONS`] that occurred.
+    /// Returns each of [`REASONS`] that occurred, with its number of spans.
     pub fn counts(self) -> impl Iterator<Item = (&'static str, u64)> {
         REASONS.into_iter().zip(self.0).filter(|&(_, spans)| spans > 0)
     }

@@ -1,17 +1,17 @@
-//! OTLP/JSON in: transcoded to the protobuf bytes of the same request in one streaming pass, so that there is one path
-//! behind the door. No tree and no objects in between; a string without escapes goes straight from body to output.
+//! OTLP/JSON input. One streaming pass converts it to the protobuf bytes of the same request, so that all later steps
+//! handle one format. No tree and no objects are built. A string without escapes is copied straight to the output.
 //!
-//! It takes what the OpenTelemetry Collector takes and a little more: `docs/otlp-json.md` is the table, which a test
-//! runs. The rules are those of the OTLP specification, "JSON Protobuf Encoding"
-//! (<https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>), and of proto3 JSON
-//! (<https://protobuf.dev/programming-guides/json/>) where it is silent.
+//! This module accepts all that the OpenTelemetry Collector accepts and a little more. `docs/otlp-json.md` has the
+//! table of cases, and a test runs it. The rules are those of the OTLP specification, "JSON Protobuf Encoding"
+//! (<https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding>). Where it says nothing, the rules are those of
+//! proto3 JSON (<https://protobuf.dev/programming-guides/json/>).
 //!
 //! Invariants
-//! - What is returned passes [`super::scan`] unchanged: well-formed, each singular submessage once. JSON may nest 128
-//!   levels deep (serde_json's limit), which is fewer messages than [`super::wire::DEPTH_MAX`].
-//! - A bad id spoils its span alone: it is passed on as an id of a wrong length, and the scan rejects the span.
-//! - A body that holds something is never taken for an empty request: keys that stand where the spans should be are
-//!   an error.
+//! - [`super::scan`] accepts the output unchanged: it is well-formed, and each singular submessage occurs once. JSON
+//!   may nest 128 levels deep (serde_json's limit), which is fewer messages than [`super::wire::DEPTH_MAX`].
+//! - An invalid id costs only its own span. It is written as an id of a wrong length, and the scan rejects the span.
+//! - A body that has content never counts as an empty request. If an object has unknown keys but not the key that leads
+//!   to the spans, the body is refused.
 
 mod output;
 mod scalar;
@@ -24,34 +24,34 @@ use thiserror::Error;
 use output::Output;
 use visit::Object;
 
-/// An error's message is cut to this many bytes: it may quote the body.
+/// The most bytes of an error message. The limit is needed because a message may quote the body.
 const MESSAGE_LEN_MAX: usize = 300;
 
-/// Why a body is not an `ExportTraceServiceRequest` in JSON. Retrying cannot help.
+/// The reason why a body is not an `ExportTraceServiceRequest` in JSON. Retrying cannot help.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{message} at line {line} column {column}")]
 pub struct JsonError {
-    /// Line of the body, from 1.
+    /// The line of the body, counted from 1.
     pub line: usize,
-    /// Column in bytes, from 1; 0 before the first.
+    /// The column in bytes, counted from 1. It is 0 before the first byte of the line.
     pub column: usize,
-    /// What is wrong there.
+    /// The description of the error, at most 300 bytes.
     pub message: String,
 }
 
-/// The protobuf bytes of the `ExportTraceServiceRequest` that `body` holds as OTLP/JSON.
+/// Converts the `ExportTraceServiceRequest` in `body` from OTLP/JSON to protobuf.
 ///
 /// # Errors
-/// A [`JsonError`] if `body` is not JSON, has a value of a wrong type or out of range, or holds something other than
-/// spans.
+/// A [`JsonError`] if `body` is not JSON, has a value of a wrong type or out of range, or has something other than
+/// spans in it.
 pub fn to_protobuf(body: &[u8]) -> Result<Vec<u8>, JsonError> {
     if body.trim_ascii().is_empty() {
         return Err(JsonError::at_start("the body is empty; a request without spans is `{}`"));
     }
     if body.starts_with(b"\xef\xbb\xbf") {
-        return Err(JsonError::at_start("the body begins with a byte order mark, which JSON must not"));
+        return Err(JsonError::at_start("the body begins with a byte order mark, which JSON does not allow"));
     }
-    // Half a body is about what keys and quotes leave of it.
+    // Without keys and quotes, about half of the body remains.
     let mut out = Output::with_capacity(body.len() / 2);
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     Object { message: &schema::REQUEST, out: &mut out }.deserialize(&mut deserializer)?;

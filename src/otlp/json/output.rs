@@ -1,15 +1,15 @@
-//! The protobuf bytes under construction.
+//! The buffer for the protobuf bytes that the JSON reader writes.
 
 use std::ops::Range;
 
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
-/// One growing buffer. A submessage is written in place; its length is put before it when it is complete.
+/// One growing buffer. A submessage is written in place, and its length is inserted before it once it is complete.
 pub(super) struct Output {
     bytes: Vec<u8>,
 }
 
-/// Where the content of an unfinished submessage begins.
+/// The start of the content of an unfinished submessage.
 pub(super) struct Open(usize);
 
 impl Output {
@@ -21,7 +21,7 @@ impl Output {
         self.bytes.len()
     }
 
-    /// The bytes, without spare capacity: they are held for as long as the traces wait.
+    /// Returns the bytes without spare capacity, because they stay in memory for as long as their traces are pending.
     pub(super) fn finish(mut self) -> Vec<u8> {
         self.bytes.shrink_to_fit();
         self.bytes
@@ -52,7 +52,8 @@ impl Output {
         self.bytes.extend_from_slice(value);
     }
 
-    /// Begins a length-delimited field, with room for a length of one byte: most submessages are attributes.
+    /// Begins a length-delimited field and reserves one byte for its length. One byte is enough for most submessages,
+    /// because most are attributes.
     #[inline]
     pub(super) fn open(&mut self, number: u32) -> Open {
         encode_key(number, WireType::LengthDelimited, &mut self.bytes);
@@ -60,13 +61,13 @@ impl Output {
         Open(self.bytes.len())
     }
 
-    /// Appends to the content of an open field.
+    /// Returns the buffer, so that the caller can append to the content of an open field.
     #[inline]
     pub(super) fn content(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
-    /// Ends the field: writes its length, moving the content where that needs more than one byte.
+    /// Ends the field and writes its length. If the length needs more than one byte, the content is moved.
     #[inline]
     pub(super) fn close(&mut self, Open(start): Open) {
         let len = self.bytes.len() - start;
@@ -85,7 +86,7 @@ impl Output {
         encode_varint(len, &mut &mut self.bytes[start - 1..start + more]);
     }
 
-    /// Takes back bytes that a later value replaces.
+    /// Removes bytes that a later value replaces.
     pub(super) fn remove(&mut self, range: Range<usize>) {
         self.bytes.drain(range);
     }

@@ -1,4 +1,4 @@
-//! Strings, numbers and ids: one JSON value, one field.
+//! Strings, numbers and ids. Each JSON value becomes one protobuf field.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,14 +11,14 @@ use serde::de::{Deserializer, Error, Unexpected, Visitor};
 use super::output::Output;
 use super::schema::{Field, Kind};
 
-/// Stands for an id that is not hexadecimal: of a length that no id has, so that the span is rejected alone, and not
-/// zero, so that a parent id does not make its span a root.
+/// The bytes written for an id that is not hexadecimal. No valid id has this length, so the scan rejects only this
+/// span. They are not zero, so that an invalid parent id does not make its span a root.
 const NOT_AN_ID: [u8; 1] = [0xff];
 
-/// A wrong string is shown up to this many bytes in an error.
+/// The most bytes of an invalid string that an error quotes.
 const SHOWN_TEXT_LEN_MAX: usize = 64;
 
-/// proto3 JSON takes both alphabets, with or without padding.
+/// The base64 settings: proto3 JSON allows both alphabets, with or without padding.
 const BASE64: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 const BASE64_STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, BASE64);
@@ -32,7 +32,7 @@ pub(super) struct Scalar<'o> {
 }
 
 impl<'o> Scalar<'o> {
-    /// Strings are read as bytes: serde would refuse the request for a lone surrogate in one of them.
+    /// Reads the value. Strings are read as bytes, because serde would refuse the whole request for one lone surrogate.
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         match self.kind {
             Kind::String | Kind::Id | Kind::Bytes => deserializer.deserialize_bytes(self),
@@ -40,7 +40,7 @@ impl<'o> Scalar<'o> {
         }
     }
 
-    /// Text as it stands in the body. Like that of a protobuf body it is not checked for UTF-8.
+    /// Writes a string of the body. Like a string of a protobuf body, it is not checked for UTF-8.
     fn text<E: Error>(self, text: &[u8]) -> Result<(), E> {
         match self.kind {
             Kind::String => self.out.bytes(self.field.number, text),
@@ -50,7 +50,7 @@ impl<'o> Scalar<'o> {
         Ok(())
     }
 
-    /// OTLP/JSON: ids are hexadecimal, in either case. What is wrong with one is for the scan to find, span by span.
+    /// Writes an id. OTLP/JSON ids are hexadecimal, in upper or lower case. The scan finds invalid ids, span by span.
     fn id(self, text: &[u8]) {
         let open = self.out.open(self.field.number);
         let content = self.out.content();
@@ -77,13 +77,13 @@ impl<'o> Scalar<'o> {
         self.write_integer(value).ok_or_else(|| E::invalid_value(shown, &self))
     }
 
-    /// `None` if the value is not in the range of the type.
+    /// Writes an integer. Returns `None` if the value is not in the range of the type.
     fn write_integer(&mut self, value: i128) -> Option<()> {
         let number = self.field.number;
         match self.kind {
             Kind::Int64 => self.out.varint(number, i64::try_from(value).ok()?.cast_unsigned()),
             Kind::Uint32 => self.out.varint(number, u32::try_from(value).ok()?.into()),
-            // Unknown values of an enum pass: protobuf's are open. Negative ones are sign-extended.
+            // Unknown enum values are accepted, because protobuf enums are open. Negative values are sign-extended.
             Kind::Enum(_) => self.out.varint(number, i64::from(i32::try_from(value).ok()?).cast_unsigned()),
             Kind::Fixed32 => self.out.fixed32(number, u32::try_from(value).ok()?),
             Kind::Fixed64 => self.out.fixed64(number, u64::try_from(value).ok()?),
@@ -97,7 +97,8 @@ impl<'o> Scalar<'o> {
         self.out.fixed64(self.field.number, value.to_bits());
     }
 
-    /// The number that a string holds: proto3 JSON writes 64-bit integers, and doubles that JSON cannot, as strings.
+    /// Writes the number that a string contains. proto3 JSON writes 64-bit integers as strings, and so doubles for
+    /// which JSON has no notation.
     fn write_text_number(&mut self, text: &str) -> Option<()> {
         match self.kind {
             Kind::Bool => None,
@@ -150,7 +151,7 @@ impl Visitor<'_> for Scalar<'_> {
         self.integer(value.into(), Unexpected::Signed(value))
     }
 
-    /// Numbers with a fraction or an exponent, and integers beyond 64 bits.
+    /// Writes a number with a fraction or an exponent, or an integer beyond 64 bits.
     fn visit_f64<E: Error>(mut self, value: f64) -> Result<(), E> {
         if matches!(self.kind, Kind::Double) {
             self.double(value);
@@ -164,24 +165,25 @@ impl Visitor<'_> for Scalar<'_> {
         self.write_text_number(text).ok_or_else(|| E::invalid_value(Unexpected::Str(&shown(text.as_bytes())), &self))
     }
 
-    /// Text without escapes.
+    /// Writes a string that has no escapes.
     fn visit_borrowed_bytes<E: Error>(self, text: &[u8]) -> Result<(), E> {
         self.text(text)
     }
 
-    /// Text with escapes, which serde_json has resolved; lone surrogates (`\ud800`) in the manner of UTF-8.
+    /// Writes a string whose escapes serde_json has resolved. Lone surrogates (`\ud800`) arrive as three bytes, encoded
+    /// by the scheme of UTF-8.
     fn visit_bytes<E: Error>(self, text: &[u8]) -> Result<(), E> {
         self.text(&without_surrogates(text))
     }
 }
 
-/// The integer that a number with a fraction or an exponent stands for: `1.5e18`, `1.0`.
+/// Returns the integer that a number with a fraction or an exponent (`1.5e18`, `1.0`) is equal to, if there is one.
 fn integral(value: f64) -> Option<i128> {
-    // Saturates beyond 128 bits, far outside of every integer type here.
+    // The cast saturates beyond 128 bits, which is far outside the range of every integer type here.
     (value.fract() == 0.0).then_some(value as i128)
 }
 
-/// Appends the bytes that hexadecimal `text` stands for.
+/// Decodes hexadecimal `text` and appends the bytes. Returns `None` if `text` is not hexadecimal.
 fn unhex(text: &[u8], bytes: &mut Vec<u8>) -> Option<()> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
     let (pairs, []) = text.as_chunks::<2>() else { return None };
@@ -191,10 +193,10 @@ fn unhex(text: &[u8], bytes: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-/// The UTF-8 of U+D800..=U+DFFF, if surrogates had one, begins with this byte and a second from 0xa0 on.
+/// The first byte of a surrogate (U+D800..=U+DFFF) encoded by the scheme of UTF-8. The second is 0xa0..=0xbf.
 const SURROGATE_LEAD: u8 = 0xed;
 
-/// Puts U+FFFD, which is three bytes long as well, in the place of each lone surrogate.
+/// Replaces each lone surrogate with U+FFFD. Both are three bytes long.
 fn without_surrogates(text: &[u8]) -> Cow<'_, [u8]> {
     let mut text = Cow::Borrowed(text);
     let mut at = 0;
@@ -208,7 +210,7 @@ fn without_surrogates(text: &[u8]) -> Cow<'_, [u8]> {
     text
 }
 
-/// The beginning of a wrong string, for an error.
+/// Returns the beginning of an invalid string, for an error message.
 fn shown(text: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(&text[..text.len().min(SHOWN_TEXT_LEN_MAX)])
 }

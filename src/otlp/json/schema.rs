@@ -1,19 +1,20 @@
-//! The messages of an `ExportTraceServiceRequest` as data: what each JSON key means on the wire.
+//! The messages of an `ExportTraceServiceRequest` as data: for each JSON key its field number and type on the wire.
 //!
 //! Numbers, types and names are those of `opentelemetry/proto/{collector/trace,trace,resource,common}/v1` (1.10). A key
 //! may be lowerCamelCase, which OTLP/JSON asks for, or the original name, which proto3 JSON parsers accept as well
-//! (<https://protobuf.dev/programming-guides/json/>). The string indices of the profiles signal are left out: other
-//! signals must treat them as absent.
+//! (<https://protobuf.dev/programming-guides/json/>). The string indices of the profiles signal are left out, because
+//! other signals must treat them as absent.
 
-/// A message.
+/// A message type.
 pub(super) struct Message {
-    /// Its name in the `.proto` files.
+    /// The name of the message in the `.proto` files.
     pub(super) name: &'static str,
-    /// Its fields in the order that senders usually write them.
+    /// The fields, in the order in which senders usually write them.
     pub(super) fields: &'static [Field],
-    /// The key without which a non-empty object would be taken for one that holds no spans.
+    /// The key that leads to the spans, if the message is on the way to them. Without this check, an object with only
+    /// unknown keys would count as one without spans.
     pub(super) spans_key: Option<&'static str>,
-    /// All fields are members of one `oneof`.
+    /// True if all fields are members of one `oneof`.
     pub(super) oneof: bool,
 }
 
@@ -31,9 +32,9 @@ pub(super) struct Field {
 #[derive(Clone, Copy)]
 pub(super) enum Kind {
     String,
-    /// `bytes` of an id: hexadecimal in OTLP/JSON.
+    /// A `bytes` field that is an id: hexadecimal in OTLP/JSON.
     Id,
-    /// Other `bytes`: base64.
+    /// Any other `bytes` field: base64 in JSON.
     Bytes,
     Bool,
     Int64,
@@ -41,7 +42,7 @@ pub(super) enum Kind {
     Fixed32,
     Fixed64,
     Double,
-    /// An enum, by the names of its values, which count from zero.
+    /// An enum, with the names of its values. The values count up from zero.
     Enum(&'static [&'static str]),
     Message(&'static Message),
     Messages(&'static Message),
@@ -49,7 +50,8 @@ pub(super) enum Kind {
 }
 
 impl Message {
-    /// The index of the field that `key` names. Senders keep to an order, so the search begins at `hint`.
+    /// Returns the index of the field that `key` names. The search begins at `hint`, because most senders write the
+    /// keys in the same order.
     #[inline]
     pub(super) fn find(&self, key: &[u8], hint: usize) -> Option<usize> {
         let is_key = |field: &Field| field.name.as_bytes() == key || field.original_name.as_bytes() == key;
@@ -63,7 +65,7 @@ const fn message(name: &'static str, fields: &'static [Field]) -> Message {
     Message { name, fields, spans_key: None, oneof: false }
 }
 
-/// A field whose two names are the same.
+/// Returns a field whose two names are the same.
 const fn field(name: &'static str, number: u32, kind: Kind) -> Field {
     renamed(name, name, number, kind)
 }

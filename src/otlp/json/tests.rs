@@ -18,20 +18,20 @@ use crate::otlp::scan::{self, NoProbe, RejectReason, Scan};
 const TRACE_ID: &str = "5b8efff798038103d269b633813fc60c";
 const SPAN_ID: &str = "eee19b7ec3c1b174";
 
-/// The promise to the scan: it accepts what is returned, and has nothing to mend.
+/// Scans the output. The scan must accept it and return it unchanged.
 fn scanned(wire: &[u8]) -> Scan {
     let mut scan = Scan::default();
-    let body = scan::scan(Bytes::copy_from_slice(wire), &NoProbe, &mut scan).expect("scans");
-    assert_eq!(body, wire, "canonical");
+    let body = scan::scan(Bytes::copy_from_slice(wire), &NoProbe, &mut scan).expect("the scan accepts the output");
+    assert_eq!(body, wire, "the output is in canonical form");
     scan
 }
 
 fn decoded(wire: &[u8]) -> ExportTraceServiceRequest {
-    ExportTraceServiceRequest::decode(wire).expect("protobuf")
+    ExportTraceServiceRequest::decode(wire).expect("the output is protobuf")
 }
 
 fn error(body: impl AsRef<[u8]>) -> JsonError {
-    to_protobuf(body.as_ref()).expect_err("refused")
+    to_protobuf(body.as_ref()).expect_err("the body is refused")
 }
 
 fn one_span(content: &str) -> String {
@@ -81,7 +81,7 @@ fn documented() -> Vec<Row> {
     rows
 }
 
-/// What the third column says must be so.
+/// Checks that the body of the row has the outcome in the third column.
 fn check(row: &Row) {
     let Row { sent, outcome, body } = row;
     let result = to_protobuf(body(sent).as_bytes());
@@ -122,13 +122,13 @@ fn the_documented_tables_hold() {
     rows.iter().for_each(check);
 }
 
-/// What a table of one-line JSON cannot show: (body, line, column, message).
+/// Errors that a table of one-line JSON cannot show, as (body, line, column, message).
 #[test]
-fn errors_say_where() {
+fn errors_have_a_line_and_a_column() {
     for (body, line, column, message) in [
         (&b""[..], 1, 0, "the body is empty; a request without spans is `{}`"),
         (b" \r\n", 1, 0, "the body is empty; a request without spans is `{}`"),
-        (b"\xef\xbb\xbf{}", 1, 0, "the body begins with a byte order mark, which JSON must not"),
+        (b"\xef\xbb\xbf{}", 1, 0, "the body begins with a byte order mark, which JSON does not allow"),
         (b"\xff\xfe{\0}\0", 1, 1, "expected value"),
         (b"{\n  \"resourceSpans\": 5\n}", 2, 20, "invalid type: integer `5`, expected a list as `resourceSpans`"),
         (b"{\n\"foo\": 1\n}", 3, 1, "no `resourceSpans` in ExportTraceServiceRequest, but the unknown key \"foo\""),
@@ -178,9 +178,9 @@ fn bytes_that_are_not_utf8_pass_as_from_protobuf_senders() {
     assert_eq!(scanned(&wire).facts.len(), 1);
 }
 
-/// Arrays of arrays and lists of lists, down to the deepest that serde_json reads.
+/// Checks arrays of arrays and lists of lists, as deep as serde_json reads them.
 #[test]
-fn what_nests_as_deep_as_json_may_still_scans() {
+fn values_nested_as_deep_as_json_allows_pass_the_scan() {
     for (open, close) in
         [(r#"{"arrayValue":{"values":["#, "]}}"), (r#"{"kvlistValue":{"values":[{"key":"k","value":"#, "}]}}")]
     {
@@ -193,7 +193,7 @@ fn what_nests_as_deep_as_json_may_still_scans() {
     }
 }
 
-/// Lengths around the edges of one, two and three bytes.
+/// The lengths are around those where the length prefix grows to two, three and four bytes.
 #[test]
 fn submessages_of_every_length_are_framed() {
     for len in [0, 1, 100, 110, 120, 126, 127, 128, 129, 16_300, 16_383, 16_384, 2_097_151, 2_097_152] {
@@ -204,7 +204,7 @@ fn submessages_of_every_length_are_framed() {
     }
 }
 
-/// As prost writes it, but for fields that are written although they have their default value.
+/// The output is the same as that of prost. (Only fields with their default value would differ: prost leaves them out.)
 #[test]
 fn a_stock_request_gives_the_bytes_of_its_protobuf() {
     let body = span_with(
@@ -327,7 +327,7 @@ fn request() -> impl Strategy<Value = ExportTraceServiceRequest> {
     vec(resource_spans, 0..3).prop_map(|resource_spans| ExportTraceServiceRequest { resource_spans })
 }
 
-/// Pieces of requests in any order: far more of them are nearly right than of arbitrary text.
+/// Pieces of requests in any order. Far more of these bodies are nearly valid than arbitrary text would be.
 fn near_json() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
         "{",
@@ -366,7 +366,8 @@ fn near_json() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
-    /// opentelemetry-proto writes what we read. It keeps doubles only where serde_json's shortest form does: normal ones.
+    /// The JSON that opentelemetry-proto writes decodes to the original. Doubles are normal numbers only, because
+    /// serde_json's shortest form preserves no others.
     #[test]
     fn stock_json_decodes_to_the_original(request in request(), pretty: bool) {
         let body = if pretty { serde_json::to_vec_pretty(&request) } else { serde_json::to_vec(&request) }.unwrap();
@@ -376,7 +377,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_taken_scans(body in prop_oneof![any::<String>(), near_json(), near_json().prop_map(|s| span_with(&s))]) {
+    fn every_accepted_body_passes_the_scan(body in prop_oneof![any::<String>(), near_json(), near_json().prop_map(|s| span_with(&s))]) {
         if let Ok(wire) = to_protobuf(body.as_bytes()) {
             scanned(&wire);
         }

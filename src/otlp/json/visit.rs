@@ -1,4 +1,4 @@
-//! serde visitors that write what they are shown. Each walks one JSON value and leaves nothing behind but bytes.
+//! serde visitors that convert JSON to protobuf. Each walks one JSON value and only writes bytes.
 
 use std::fmt;
 use std::ops::Range;
@@ -9,10 +9,10 @@ use super::output::Output;
 use super::scalar::Scalar;
 use super::schema::{Field, Kind, Message};
 
-/// An unknown key is shown up to this many bytes in an error.
+/// The most bytes of an unknown key that an error quotes.
 const SHOWN_KEY_LEN_MAX: usize = 64;
 
-/// A JSON object: the fields of `message`.
+/// The visitor of a JSON object whose keys are the fields of `message`.
 pub(super) struct Object<'o> {
     pub(super) message: &'static Message,
     pub(super) out: &'o mut Output,
@@ -55,10 +55,11 @@ impl<'de> Visitor<'de> for Object<'_> {
     }
 }
 
-/// The field written from `start` on takes the place of an earlier one, so that a submessage occurs once however often
-/// its key does. A message of the schema has at most one singular submessage or one `oneof`: one `previous` serves.
+/// Removes the earlier occurrence of the field that was written from `start` on. A submessage therefore occurs once,
+/// even if its key occurs several times. A message of the schema has at most one singular submessage or one `oneof`, so
+/// one `previous` is enough.
 fn replace(out: &mut Output, previous: &mut Option<Range<usize>>, start: usize) {
-    // `null` writes nothing and replaces nothing.
+    // A `null` writes nothing, so it replaces nothing.
     if out.len() > start {
         let len = out.len() - start;
         if let Some(range) = previous.take() {
@@ -68,12 +69,12 @@ fn replace(out: &mut Output, previous: &mut Option<Range<usize>>, start: usize) 
     }
 }
 
-/// What an object on the way to the spans says about whether spans would be lost unseen.
+/// Facts about the keys of an object on the way to the spans. They show if its spans would be lost without an error.
 #[derive(Default)]
 struct Strays {
-    /// The first key that is not known.
+    /// The first unknown key.
     unknown: Option<String>,
-    /// The key that leads to the spans is there.
+    /// True if the object has the key that leads to the spans.
     spans: bool,
 }
 
@@ -86,7 +87,7 @@ impl Strays {
         }
     }
 
-    /// An object with something in it, but nothing where its spans should be, was not understood.
+    /// Refuses an object that has an unknown key and lacks the key that leads to the spans.
     fn check<E: Error>(&self, message: &Message) -> Result<(), E> {
         match (message.spans_key, &self.unknown) {
             (Some(expected), Some(unknown)) if !self.spans => Err(E::custom(format_args!(
@@ -99,17 +100,18 @@ impl Strays {
     }
 }
 
-/// What a sender probably meant by a key that stands in the place of the spans.
+/// Returns the advice for a sender that wrote `key` in place of the key that leads to the spans; empty if there is
+/// none.
 fn advice(key: &str) -> &'static str {
     match key {
         "resourceLogs" | "resource_logs" | "resourceMetrics" | "resource_metrics" | "resourceProfiles"
-        | "resource_profiles" => ": only traces are taken here",
+        | "resource_profiles" => ": only traces are accepted here",
         "instrumentationLibrarySpans" | "instrumentation_library_spans" => ": OTLP has renamed it to `scopeSpans`",
         _ => "",
     }
 }
 
-/// An object's key: the index of its field, if it is known.
+/// The visitor of an object's key. It returns the index of the field, if the key is known.
 struct Key<'s> {
     message: &'static Message,
     hint: usize,
@@ -119,7 +121,7 @@ struct Key<'s> {
 impl<'de> DeserializeSeed<'de> for Key<'_> {
     type Value = Option<usize>;
 
-    /// As bytes: a key that is not well-formed text is an unknown one.
+    /// Reads the key as bytes, so that a key that is not valid text counts as unknown.
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
         deserializer.deserialize_bytes(self)
     }
@@ -144,7 +146,7 @@ impl Visitor<'_> for Key<'_> {
     }
 }
 
-/// A value of the type `kind` for `field`; `null` writes nothing.
+/// The visitor of a value of the type `kind` for `field`. A `null` writes nothing.
 struct Value<'o> {
     field: &'static Field,
     kind: Kind,
@@ -186,7 +188,7 @@ impl<'de> Visitor<'de> for Value<'_> {
     }
 }
 
-/// A JSON array: the elements, of the type `kind`, of the repeated `field`.
+/// The visitor of a JSON array: the elements of the repeated `field`, each of the type `kind`.
 struct List<'o> {
     field: &'static Field,
     kind: Kind,
@@ -208,7 +210,7 @@ impl<'de> Visitor<'de> for List<'_> {
                 return Ok(());
             }
             if out.len() == start {
-                // `null`: an empty element, so that the others keep their places and a span is not lost uncounted.
+                // A `null` becomes an empty element. The others keep their places, and a lost span is counted.
                 out.bytes(field.number, &[]);
             }
         }
