@@ -1,4 +1,5 @@
-//! The scan's twin, for tests and fuzzing: the same facts, read from messages that prost decoded.
+//! A second implementation of the scan, for tests and fuzzing. It reads the same facts from messages that prost
+//! decoded.
 #![allow(missing_docs)]
 
 mod messages;
@@ -14,9 +15,9 @@ use super::view::{self, Attributes, StatusCode};
 use super::wire::WireError;
 use super::{TraceId, trace_state};
 
-/// Scans `body` and decodes it with prost; panics where the two do not agree. Returns whether both accept it.
+/// Scans `body` and decodes it with prost. Returns true if both accept it, and panics if the two do not agree.
 ///
-/// The one stated difference: the scan refuses groups, prost skips those in unknown fields.
+/// There is one known difference: the scan refuses groups, while prost skips groups in unknown fields.
 pub fn assert_agreement(body: &[u8]) -> bool {
     let mut result = Scan::default();
     let scanned = scan(Bytes::copy_from_slice(body), &Fingerprint, &mut result);
@@ -72,7 +73,7 @@ fn assert_same(body: &[u8], result: &Scan, request: &Request) {
     assert_eq!(result.scopes.len(), scope as usize);
 }
 
-/// What the scan should say of `span`; only its place in the body is taken from `found`.
+/// Returns the fact that the scan should yield for `span`. Only the byte range of the span is taken from `found`.
 fn fact_of(span: &Span, trace_id: TraceId, root: bool, group_bits: Bits, scope: u32, found: SpanFact) -> SpanFact {
     let status = span.status.clone().unwrap_or_default();
     SpanFact {
@@ -128,13 +129,13 @@ fn status_code(status: &Status) -> StatusCode {
     }
 }
 
-/// The bytes are the message, and in canonical form. (By their encoding: a NaN is unlike itself.)
+/// Asserts that the bytes decode to the message. It compares the encodings, because a NaN is not equal to itself.
 fn assert_message<M: Message + Default>(bytes: &[u8], message: &M) {
     let decoded = M::decode(bytes).expect("scanned bytes are well-formed");
     assert_eq!(decoded.encode_to_vec(), message.encode_to_vec());
 }
 
-/// The bytes are the span, and the views read the same as prost.
+/// Asserts that the bytes decode to the span, and that the views read the same values as prost.
 fn assert_span(bytes: &[u8], span: &Span) {
     assert_message(bytes, span);
     assert_attributes(Attributes::of_span(bytes), &span.attributes);
@@ -153,7 +154,8 @@ fn assert_attributes(view: Attributes<'_>, attributes: &[KeyValue]) {
     assert_eq!(seen.encode_to_vec(), expected.encode_to_vec());
 }
 
-/// A probe that sets a bit for what it is shown: whatever the scan shows wrongly, or not at all, shows in the bits.
+/// A probe that sets one bit for each item that the scan passes to it. An item that is wrong or missing changes the
+/// bits.
 pub struct Fingerprint;
 
 impl Probe for Fingerprint {
@@ -172,7 +174,8 @@ impl Probe for Fingerprint {
     }
 
     fn scope(&self, notes: &mut Bits, scope: &[u8]) {
-        // Shown before it is checked; what does not decode will be refused, or is a part that will be merged.
+        // The scan passes the scope before it checks it. A scope that does not decode is refused later, or it is a part
+        // that will be merged.
         let scope = InstrumentationScope::decode(scope).unwrap_or_default();
         *notes |= message_bit(3, &scope);
     }
@@ -234,7 +237,7 @@ fn key_values_of_view(attributes: Attributes<'_>) -> KeyValueList {
     KeyValueList { values: values.collect() }
 }
 
-/// `value` as a view shows it: without indices into string tables, which only profiles have.
+/// Returns `value` as a view reads it: without indices into string tables, which only profiles have.
 fn plain_any_value(value: &AnyValue) -> AnyValue {
     let value = match &value.value {
         Some(Value::StringStrindex(_)) => None,

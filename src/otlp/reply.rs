@@ -1,8 +1,8 @@
-//! The bodies of OTLP replies, as functions of what became of a request.
+//! The bodies of OTLP replies, made from the outcome of a request.
 //!
-//! A success is an `ExportTraceServiceResponse`, which mentions `partial_success` only if spans were rejected; a failure is a
-//! `google.rpc.Status`, which carries a `RetryInfo` if retrying can help. Both come in the content type of the request
-//! (OTLP specification, "OTLP/HTTP Response" and "OTLP/gRPC Response",
+//! The reply to a success is an `ExportTraceServiceResponse`, which has a `partial_success` only if spans were
+//! rejected. The reply to a failure is a `google.rpc.Status`, which has a `RetryInfo` if retrying can help. An HTTP
+//! reply has the content type of the request (OTLP specification, "OTLP/HTTP Response" and "OTLP/gRPC Response",
 //! <https://opentelemetry.io/docs/specs/otlp/#otlphttp-response>). gRPC carries the same `Status` in
 //! `grpc-status-details-bin`.
 
@@ -18,13 +18,13 @@ use tonic::Code;
 use super::scan::RejectReason;
 use crate::proto::google::rpc;
 
-/// The type of `RetryInfo` inside a `google.protobuf.Any`.
+/// The type URL of `RetryInfo` inside a `google.protobuf.Any`.
 const RETRY_INFO_TYPE: &str = "type.googleapis.com/google.rpc.RetryInfo";
 
 /// The longest `google.protobuf.Duration`: 10,000 years (duration.proto).
 const DURATION_SECONDS_MAX: i64 = 315_576_000_000;
 
-/// How an HTTP request, and so its reply, is encoded.
+/// The encoding of an HTTP request and of its reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
     /// Binary protobuf.
@@ -34,7 +34,7 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// The value of `content-type`.
+    /// Returns the value of the header `content-type`.
     #[must_use]
     pub fn content_type(self) -> &'static str {
         match self {
@@ -43,7 +43,8 @@ impl Encoding {
         }
     }
 
-    /// The encoding that a `content-type` names, in either case and whatever its parameters (RFC 9110, 8.3.1).
+    /// Returns the encoding that a `content-type` names. Upper and lower case are equal, and parameters are ignored
+    /// (RFC 9110, 8.3.1).
     #[must_use]
     pub fn from_content_type(content_type: &str) -> Option<Self> {
         let essence = content_type.split(';').next()?.trim();
@@ -53,7 +54,7 @@ impl Encoding {
     }
 }
 
-/// The body of a 200: the request was taken, but for `rejected` spans, counted by [`RejectReason`].
+/// Returns the body of a 200: the request was accepted, except for the `rejected` spans, counted by [`RejectReason`].
 #[must_use]
 pub fn success(encoding: Encoding, rejected: &[u32; RejectReason::ALL.len()]) -> Bytes {
     let Some(partial) = partial_success(rejected) else {
@@ -74,7 +75,8 @@ pub fn success(encoding: Encoding, rejected: &[u32; RejectReason::ALL.len()]) ->
     }
 }
 
-/// What was rejected and why, in words; `None` if nothing was. The gRPC reply is made of it as well.
+/// Returns the number of rejected spans and the reasons in words, or `None` if none was rejected. The gRPC reply uses
+/// it as well.
 #[must_use]
 pub fn partial_success(rejected: &[u32; RejectReason::ALL.len()]) -> Option<ExportTracePartialSuccess> {
     let reasons = RejectReason::ALL.into_iter().zip(rejected).filter(|&(_, &count)| count > 0);
@@ -85,7 +87,7 @@ pub fn partial_success(rejected: &[u32; RejectReason::ALL.len()]) -> Option<Expo
     })
 }
 
-/// `2 spans have a trace id that is not 16 bytes or is zero`.
+/// Returns a phrase such as `2 spans have a trace id that is not 16 bytes or is zero`.
 fn words(reason: RejectReason, count: u32) -> String {
     let subject = if count == 1 { "span has" } else { "spans have" };
     let object = match reason {
@@ -96,7 +98,7 @@ fn words(reason: RejectReason, count: u32) -> String {
     format!("{count} {subject} {object}")
 }
 
-/// The body of a 4xx or 5xx. With `retry_after` the sender may try again, after that time at the earliest.
+/// Returns the body of a 4xx or 5xx. With a `retry_after`, the sender may retry, but not before that time has passed.
 #[must_use]
 pub fn failure(encoding: Encoding, code: Code, message: &str, retry_after: Option<Duration>) -> Bytes {
     match encoding {
@@ -113,9 +115,9 @@ pub fn failure(encoding: Encoding, code: Code, message: &str, retry_after: Optio
     }
 }
 
-/// The `google.rpc.Status` of a failure: what gRPC carries in `grpc-status-details-bin`
-/// ([`tonic::Status::with_details`] takes it as it is). RESOURCE_EXHAUSTED is retryable only with a `retry_after`
-/// (OTLP specification, "OTLP/gRPC Throttling").
+/// Returns the `google.rpc.Status` of a failure. gRPC carries these bytes in `grpc-status-details-bin`
+/// ([`tonic::Status::with_details`] accepts them unchanged). A sender may retry RESOURCE_EXHAUSTED only if there is a
+/// `retry_after` (OTLP specification, "OTLP/gRPC Throttling").
 #[must_use]
 pub fn status_details(code: Code, message: &str, retry_after: Option<Duration>) -> Bytes {
     let retry_info = |delay: Duration| prost_types::Any {

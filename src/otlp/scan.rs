@@ -1,13 +1,14 @@
-//! One pass over the bytes of an `ExportTraceServiceRequest` that takes what a decision needs and checks the rest.
+//! One pass over the bytes of an `ExportTraceServiceRequest` that reads the facts for a decision and checks the rest.
 //!
-//! Each span yields a [`SpanFact`] of fixed size; nothing is copied and, once the buffers of [`Scan`] have grown,
-//! nothing is allocated. They grow only as far as the caller grants memory ([`scan_within`]). The framing of every nested message is checked, so that whatever comes behind the door is
-//! well-formed. All legal encodings are taken: fields in any order, repeated scalars (the last wins), unknown fields,
-//! a resource after its spans, and singular submessages in several parts. The last is written by no known sender: such
-//! a body is rewritten once in canonical form, so that the views need not know of it.
+//! Each span yields a [`SpanFact`] of fixed size. Nothing is copied, and nothing is allocated once the buffers of
+//! [`Scan`] have grown. They grow only as far as the caller grants memory ([`scan_within`]). The scan checks the
+//! framing of every nested message, so that all later steps read well-formed bytes. It accepts all legal encodings:
+//! fields in any order, repeated scalars (the last wins), unknown fields, a resource after its spans, and singular
+//! submessages in several parts. No known sender writes such parts. A body that has them is rewritten once in canonical
+//! form, so that the views need not handle them.
 //!
-//! It accepts what prost does and reads the same from it, but for two things: groups are refused everywhere, and
-//! strings are not checked for UTF-8.
+//! The scan accepts the same bodies as prost and reads the same values, with two exceptions: it refuses groups
+//! everywhere, and it does not check strings for UTF-8.
 
 mod canonical;
 mod probe;
@@ -25,30 +26,30 @@ use super::view::{self, AnyValue, StatusCode};
 use super::wire::{DEPTH_MAX, Reader, WireError};
 use super::{ByteRange, TraceId, trace_state};
 
-/// What a decision needs of one span.
+/// The facts about one span that a decision needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpanFact {
     /// The trace that the span belongs to; never zero.
     pub trace_id: TraceId,
-    /// Start, nanoseconds since 1970; 0 if not set.
+    /// The start time in nanoseconds since 1970; 0 if not set.
     pub start_unix_nano: u64,
-    /// End, nanoseconds since 1970; 0 if not set.
+    /// The end time in nanoseconds since 1970; 0 if not set.
     pub end_unix_nano: u64,
-    /// The predicates that hold for the span and its resource.
+    /// The conditions that hold for the span, its scope and its resource.
     pub bits: Bits,
     /// The explicit randomness `rv` of the tracestate (56 bits), if the span carries one.
     pub randomness: Option<u64>,
-    /// The `Span` message in the body.
+    /// The place of the `Span` message in the body.
     pub span: ByteRange,
-    /// The span's entry in [`Scan::scopes`].
+    /// The index of the span's entry in [`Scan::scopes`].
     pub scope: u32,
-    /// No parent span id (or an all-zero one).
+    /// True if the span has no parent span id, or an all-zero one.
     pub root: bool,
-    /// The status code is ERROR.
+    /// True if the status code is ERROR.
     pub error: bool,
 }
 
-/// Where the resource and the instrumentation scope of a group of spans stand in the body, with their schema URLs.
+/// The places in the body of the resource and the instrumentation scope of a group of spans, and of their schema URLs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
     /// The `Resource` message; empty if there is none.
@@ -59,31 +60,31 @@ pub struct Scope {
     pub scope: ByteRange,
     /// `schema_url` of the `ScopeSpans`; empty if there is none.
     pub scope_schema_url: ByteRange,
-    /// The beginning of the resource's `service.name`, [`SERVICE_BYTES_MAX`] at most; empty if it has none, or one that is
-    /// not a string. Of a key that was sent twice the first counts.
+    /// The beginning of the resource's `service.name`, at most [`SERVICE_BYTES_MAX`] bytes. Empty if the resource has
+    /// no `service.name`, or one that is not a string. If the key was sent twice, the first counts.
     pub service: ByteRange,
 }
 
-/// Bytes of a service's name that are told apart: metrics show fewer.
+/// The number of bytes by which names of services are distinguished. Metrics show fewer.
 pub const SERVICE_BYTES_MAX: usize = 256;
 
 impl SpanFact {
-    /// From start to end in whole milliseconds; 0 if either is not set, or the end comes first.
+    /// Returns the time from start to end in whole milliseconds; 0 if either is not set or the end is before the start.
     #[must_use]
     pub fn duration_ms(&self) -> u64 {
         if self.start_unix_nano != 0 { self.end_unix_nano.saturating_sub(self.start_unix_nano) / 1_000_000 } else { 0 }
     }
 }
 
-/// Why a span was rejected alone.
+/// The reason why one span of a request was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(usize)]
 pub enum RejectReason {
-    /// A trace id that is not 16 bytes, or all zero.
+    /// The trace id is not 16 bytes, or is all zero.
     TraceId,
-    /// A span id that is not 8 bytes, or all zero.
+    /// The span id is not 8 bytes, or is all zero.
     SpanId,
-    /// A parent span id that is neither empty nor 8 bytes.
+    /// The parent span id is neither empty nor 8 bytes.
     ParentSpanId,
 }
 
@@ -91,7 +92,7 @@ impl RejectReason {
     /// Every reason, in the order of their numbers.
     pub const ALL: [RejectReason; 3] = [RejectReason::TraceId, RejectReason::SpanId, RejectReason::ParentSpanId];
 
-    /// The reason as a metric label.
+    /// Returns the reason as a metric label.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -109,34 +110,35 @@ pub struct Scan {
     pub facts: Vec<SpanFact>,
     /// Resource and scope of the accepted spans, one entry for each `ScopeSpans` that holds any.
     pub scopes: Vec<Scope>,
-    /// Spans rejected, by [`RejectReason`].
+    /// The number of rejected spans for each [`RejectReason`].
     pub rejected: [u32; RejectReason::ALL.len()],
-    /// What [`Probe::key_attribute`] noted of the resource at hand, and behind one another of the resource of each of `scopes`.
+    /// The numbers that [`Probe::key_attribute`] noted for the current resource.
     origin_keys: Vec<u64>,
+    /// A copy of these numbers for the resource of each entry of `scopes`, one entry after the other.
     scope_keys: Vec<u64>,
 }
 
 impl Scan {
-    /// All spans that the body held, accepted or rejected.
+    /// Returns the number of all spans in the body, accepted and rejected.
     #[must_use]
     pub fn span_count(&self) -> usize {
         self.facts.len() + self.rejected_count()
     }
 
-    /// The spans that were rejected, for whatever reason.
+    /// Returns the number of rejected spans, for all reasons together.
     #[must_use]
     pub fn rejected_count(&self) -> usize {
         self.rejected.iter().map(|&n| n as usize).sum()
     }
 
-    /// What [`Probe::key_attribute`] has noted of the resource of this entry of `scopes`.
+    /// Returns the numbers that [`Probe::key_attribute`] noted for the resource of entry `scope` of `scopes`.
     #[must_use]
     pub fn keys_of(&self, scope: u32) -> &[u64] {
         let (len, at) = (self.origin_keys.len(), scope as usize);
         self.scope_keys.get(at * len..(at + 1) * len).unwrap_or_default()
     }
 
-    /// The memory that its buffers take.
+    /// Returns the bytes of memory that the buffers take.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         let keys = self.origin_keys.capacity() + self.scope_keys.capacity();
@@ -154,35 +156,36 @@ impl Scan {
     }
 }
 
-/// Why a request was not scanned.
+/// The reason why a request was not scanned.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum ScanError {
-    /// It is not a well-formed request.
+    /// The body is not a well-formed request.
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// Its facts, or its canonical form, need this many bytes of memory at least, which were not granted.
+    /// The facts or the canonical form need at least this many bytes of memory, and the caller did not grant them.
     #[error("the facts of the request need {0} bytes of memory")]
     NoRoom(usize),
 }
 
-/// Scans the request in `body` into `scan`, in as much memory as it takes. Returns the body that the ranges refer to: `body` itself, or its canonical
-/// form, never longer, where a singular submessage had been split.
+/// Scans the request in `body` into `scan`, without a limit on memory. Returns the body that the ranges refer to. That
+/// is `body` itself, or its canonical form if a singular submessage was split. The canonical form is never longer.
 ///
 /// # Errors
-/// A [`WireError`] if `body` is not a well-formed request; `scan` is empty then.
+/// A [`WireError`] if `body` is not a well-formed request. `scan` is then empty.
 pub fn scan(body: Bytes, probe: &impl Probe, scan: &mut Scan) -> Result<Bytes, WireError> {
     scan_within(body, probe, scan, &mut |_| true).map_err(|error| match error {
         ScanError::Wire(error) => error,
-        // All that was asked for was granted.
+        // The closure grants all memory, so this error does not occur.
         ScanError::NoRoom(_) => WireError::TooLarge,
     })
 }
 
-/// [`scan`] in the memory that is granted: before the buffers of `scan` grow, `holds` is told how many bytes the scan needs in
-/// all from then on, and says whether it may have them. They can be fewer than before.
+/// Does the same as [`scan`], but only in the memory that the caller grants. Before the buffers of `scan` grow, `holds`
+/// is called with the number of bytes that the scan needs in total from then on. It returns true if the scan may have
+/// them. The number can be smaller than in an earlier call.
 ///
 /// # Errors
-/// See [`ScanError`]; `scan` is empty then.
+/// See [`ScanError`]. `scan` is then empty.
 pub fn scan_within(
     body: Bytes,
     probe: &impl Probe,
@@ -205,10 +208,10 @@ pub fn scan_within(
     Ok(body)
 }
 
-/// Facts that the buffers have room for when the first one comes.
+/// The smallest number of facts that a new buffer has room for.
 const FACTS_MIN: usize = 64;
 
-/// The attribute by which services are told apart.
+/// The attribute that distinguishes services.
 const SERVICE_NAME: &[u8] = b"service.name";
 
 struct Scanner<'s, P> {
@@ -219,7 +222,7 @@ struct Scanner<'s, P> {
 }
 
 impl<P: Probe> Scanner<'_, P> {
-    /// Whether a singular submessage of `body` was split: then the facts are not to be relied on.
+    /// Scans `body`. Returns true if a singular submessage was split; the facts are not reliable in this case.
     fn run(body: &[u8], probe: &P, out: &mut Scan, holds: &mut dyn FnMut(usize) -> bool) -> Result<bool, ScanError> {
         out.clear();
         let split = Cell::new(false);
@@ -244,7 +247,8 @@ impl<P: Probe> Scanner<'_, P> {
         Ok(())
     }
 
-    /// Two passes over the fields, not over their contents: the resource may stand behind its spans.
+    /// Scans a `ResourceSpans` in two passes over its fields, because the resource may be behind its spans. The
+    /// contents are read only once.
     fn resource_spans(&mut self, bytes: &[u8], level: Level<'_>) -> Result<(), ScanError> {
         let mut reader = Reader::new(bytes);
         let mut resource = None;
@@ -309,7 +313,8 @@ impl<P: Probe> Scanner<'_, P> {
         let mut notes = notes.clone();
         let index = self.out.scopes.len() as u32;
         let fact_count = self.out.facts.len();
-        // The scope, too, may stand behind its spans. It is shown before it is checked, which a view can bear.
+        // The scope, too, may be behind its spans. The probe therefore gets it before it is checked. This is safe,
+        // because a view never fails on malformed bytes.
         if self.probe.asks_of_scopes() {
             self.probe.scope(&mut notes, view::submessages(bytes, 1).last().unwrap_or_default());
         }
@@ -349,7 +354,7 @@ impl<P: Probe> Scanner<'_, P> {
                 key::TRACE_STATE => span.trace_state = reader.len_delimited()?,
                 key::PARENT_SPAN_ID => span.parent_span_id = reader.len_delimited()?,
                 key::NAME => span.name = reader.len_delimited()?,
-                // Protobuf enums are the low 32 bits of their varint.
+                // The value of a protobuf enum is the low 32 bits of its varint.
                 key::KIND => span.kind = reader.varint()? as i32,
                 key::START_TIME => span.start_unix_nano = reader.fixed64()?,
                 key::END_TIME => span.end_unix_nano = reader.fixed64()?,
@@ -391,14 +396,15 @@ impl<P: Probe> Scanner<'_, P> {
         Ok(())
     }
 
-    /// Makes room for twice as many facts, if that is granted.
+    /// Makes room for twice as many facts, if the caller grants the memory.
     #[cold]
     fn reserve_facts(&mut self) -> Result<(), ScanError> {
         let count = (2 * self.out.facts.capacity()).max(FACTS_MIN);
         self.grow(count * size_of::<SpanFact>(), |out| out.facts.reserve_exact(count - out.facts.len()))
     }
 
-    /// Makes room for one more entry of the scopes, and for twice as many if there is none.
+    /// Makes room for one more entry of `scopes`. A full buffer grows to twice its length, if the caller grants the
+    /// memory.
     fn reserve_scope(&mut self) -> Result<(), ScanError> {
         let (len, keys) = (self.out.scopes.len(), self.out.origin_keys.len());
         let has_room = len < self.out.scopes.capacity() && (len + 1) * keys <= self.out.scope_keys.capacity();
@@ -412,7 +418,8 @@ impl<P: Probe> Scanner<'_, P> {
         })
     }
 
-    /// Grows a buffer, whose new memory takes `bytes` beside all that is there, if they are granted.
+    /// Grows a buffer to new memory of `bytes` bytes, if the caller grants them beside all present memory: the old and
+    /// the new memory exist together while the content is copied.
     fn grow(&mut self, bytes: usize, reserve: impl FnOnce(&mut Scan)) -> Result<(), ScanError> {
         let needed = self.out.heap_bytes() + bytes;
         if !(self.holds)(needed) {
@@ -423,7 +430,7 @@ impl<P: Probe> Scanner<'_, P> {
         Ok(())
     }
 
-    /// Where `part`, a part of the body, stands in it. The body was checked to be under 4 GiB.
+    /// Returns the place of `part` in the body. The body is under 4 GiB, which was checked before.
     #[inline]
     fn range(&self, part: Option<&[u8]>) -> ByteRange {
         part.map_or(ByteRange::default(), |part| ByteRange {
@@ -433,8 +440,9 @@ impl<P: Probe> Scanner<'_, P> {
     }
 }
 
-/// Checks and reads an attribute of a resource or a span; such stand too high in the request to nest too deep. Always
-/// inlined: a value that comes back through memory stalls the processor, and most values nobody asks for.
+/// Checks and reads an attribute of a resource or a span. The fast path does not count levels: an attribute at this
+/// place cannot be nested too deep. The function is always inlined, because a result that is returned through memory
+/// stalls the processor, and most values are not used.
 #[inline(always)]
 fn attribute<'a>(bytes: &'a [u8], level: Level<'_>) -> Result<(&'a [u8], AnyValue<'a>), WireError> {
     if let Some(found) = view::plain_key_value(bytes) {
@@ -445,9 +453,9 @@ fn attribute<'a>(bytes: &'a [u8], level: Level<'_>) -> Result<(&'a [u8], AnyValu
 }
 
 impl SpanFields<'_> {
-    /// The trace id, and whether the span is a root. Trace ids are 16 bytes, span ids 8, and neither is all zero
-    /// (trace.proto, `Span.trace_id`, `Span.span_id`). A root's parent id is empty; all zero means the same to pdata,
-    /// which refuses any other length, as does this.
+    /// Returns the trace id, and true if the span is a root. A trace id is 16 bytes and a span id 8 bytes. Neither is
+    /// all zero (trace.proto, `Span.trace_id`, `Span.span_id`). The parent id of a root is empty. As in pdata, an
+    /// all-zero parent id means the same, and a parent id of any other length than 0 or 8 bytes is invalid.
     #[inline]
     fn ids(&self) -> Result<(TraceId, bool), RejectReason> {
         let trace_id = id(self.trace_id).ok_or(RejectReason::TraceId)?;
@@ -460,13 +468,13 @@ impl SpanFields<'_> {
     }
 }
 
-/// An id of `N` bytes that are not all zero.
+/// Returns the id if it is `N` bytes that are not all zero.
 #[inline]
 fn id<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
     bytes.try_into().ok().filter(|id| *id != [0; N])
 }
 
-/// Keys of the fields that the scan reads itself.
+/// The keys of the fields that the scan reads itself.
 mod key {
     use crate::otlp::wire::WireType::{Fixed32, Fixed64, Len, Varint};
     use crate::otlp::wire::key;

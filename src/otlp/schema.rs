@@ -1,6 +1,6 @@
 //! The messages that make up a request, as data, and the check of bytes against them.
 //!
-//! Fields are those of `opentelemetry/proto/{collector/trace,trace,resource,common}/v1`, version 1.10.
+//! The fields are those of `opentelemetry/proto/{collector/trace,trace,resource,common}/v1`, version 1.10.
 
 use std::cell::Cell;
 use std::ops::RangeInclusive;
@@ -9,30 +9,30 @@ use crate::otlp::wire::{Reader, WireError};
 
 /// A message type.
 pub(super) struct Message {
-    /// Its fields in the order of their numbers.
+    /// The fields in the order of their numbers, without gaps.
     fields: &'static [Field],
     /// The number of the first field.
     first: u32,
-    /// The numbers of the fields of which a message in canonical form has one at most, and that one once: its
-    /// singular submessage, or the members of its `oneof`. No OTLP message has two such sets.
+    /// The numbers of the fields of which a message in canonical form has at most one, and that one only once. They are
+    /// its singular submessage or the members of its `oneof`. No OTLP message has two such sets.
     pub(super) single: RangeInclusive<u32>,
 }
 
-/// What a field holds.
+/// The type of a field.
 #[derive(Clone, Copy)]
 pub(super) enum Field {
     Varint,
     Fixed32,
     Fixed64,
     Bytes,
-    /// A string. The check does not ask whether it is UTF-8.
+    /// A string. The check accepts strings that are not UTF-8.
     Text,
     Message(&'static Message),
 }
 
 use Field::{Bytes, Fixed32, Fixed64, Message as Sub, Text, Varint};
 
-/// `single` of a message whose submessages are all repeated.
+/// The value of `single` for a message whose submessages are all repeated. No field has the number 0.
 const NONE: RangeInclusive<u32> = 0..=0;
 
 pub(super) static REQUEST: Message = Message { first: 1, single: NONE, fields: &[Sub(&RESOURCE_SPANS)] };
@@ -92,12 +92,12 @@ static ARRAY: Message = Message { first: 1, single: NONE, fields: &[Sub(&ANY_VAL
 static KEY_VALUES: Message = Message { first: 1, single: NONE, fields: &[Sub(&KEY_VALUE)] };
 
 impl Message {
-    /// The type of the submessage that field `number` holds, if it is one that holds submessages.
+    /// Returns the message type of field `number`, if that field is a submessage.
     pub(super) fn submessage(&self, number: u32) -> Option<&'static Message> {
         if let Some(Sub(message)) = self.field(number) { Some(message) } else { None }
     }
 
-    /// What field `number` holds, if it is a known one.
+    /// Returns the type of field `number`, if the field is known.
     #[inline]
     pub(super) fn field(&self, number: u32) -> Option<Field> {
         self.fields.get(number.checked_sub(self.first)? as usize).copied()
@@ -117,7 +117,7 @@ impl Message {
         Ok(())
     }
 
-    /// Reads and checks the field of this key. Unknown fields are skipped.
+    /// Reads and checks the value of the field with this key. An unknown field is skipped.
     pub(super) fn check_field(&self, key: u32, reader: &mut Reader<'_>, level: Level<'_>) -> Result<(), WireError> {
         let value = reader.value(key)?;
         match self.field(key >> 3) {
@@ -126,35 +126,38 @@ impl Message {
             Some(Fixed64) => value.fixed64().map(|_| ()),
             Some(Bytes | Text) => value.len_delimited().map(|_| ()),
             Some(Sub(message)) => message.check(value.len_delimited()?, level.enter()?),
-            // prost asks for a level in order to skip a field.
+            // prost, too, needs one level to skip an unknown field.
             None => level.enter().map(|_| ()),
         }
     }
 }
 
-/// How deep a message stands in the request.
+/// The nesting level of a message in the request.
 #[derive(Clone, Copy)]
 pub(super) struct Level<'c> {
-    /// The messages that may still nest, counted as prost does.
+    /// The number of levels that may still follow, counted as prost counts them.
     left: u32,
     split: &'c Cell<bool>,
 }
 
 impl<'c> Level<'c> {
-    /// The level of a message that holds others up to `depth_max` deep. `split` will tell whether the message is not
-    /// in canonical form.
+    /// Returns the level of a message that may have others up to `depth_max` deep in it. `split` is set to true if the
+    /// message is not in canonical form.
     pub(super) fn new(depth_max: u32, split: &'c Cell<bool>) -> Self {
         Level { left: depth_max, split }
     }
 
-    /// The level of a submessage.
+    /// Returns the level of a submessage.
+    ///
+    /// # Errors
+    /// [`WireError::Depth`] if no level is left.
     #[inline]
     pub(super) fn enter(self) -> Result<Self, WireError> {
         let left = self.left.checked_sub(1).ok_or(WireError::Depth)?;
         Ok(Level { left, ..self })
     }
 
-    /// Sets `slot` to the singular submessage `bytes`, and notes it if it was set before.
+    /// Sets `slot` to the singular submessage `bytes`. If `slot` was set before, it notes that the submessage is split.
     #[inline]
     pub(super) fn single<'a>(self, slot: &mut Option<&'a [u8]>, bytes: &'a [u8]) {
         if slot.replace(bytes).is_some() {
@@ -162,7 +165,7 @@ impl<'c> Level<'c> {
         }
     }
 
-    /// Notes that a singular submessage came in several parts.
+    /// Notes that a singular submessage was sent in several parts.
     #[cold]
     pub(super) fn split(self) {
         self.split.set(true);

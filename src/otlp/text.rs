@@ -1,4 +1,4 @@
-//! Text that is not UTF-8, mended: every parser of proto3 may refuse the whole request for one such string
+//! Mends text that is not UTF-8. A proto3 parser may refuse the whole request for one such string
 //! (<https://protobuf.dev/programming-guides/proto3/#scalar>), and many do.
 
 use std::borrow::Cow;
@@ -8,31 +8,31 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, k
 use super::schema::{self, Field, Message};
 use super::wire::{Reader, Value, WireError};
 
-/// The message `Span` with U+FFFD in place of what is no UTF-8, in any string of it.
+/// Returns the message `Span` with U+FFFD in place of bytes that are not UTF-8, in all its strings.
 ///
 /// # Errors
-/// A [`WireError`] for bytes that the scan did not accept.
+/// A [`WireError`] if the bytes are malformed. The scan does not accept such bytes.
 pub fn mended_span(span: &[u8]) -> Result<Cow<'_, [u8]>, WireError> {
     mended(&schema::SPAN, span)
 }
 
-/// The same for an `InstrumentationScope`.
+/// Does the same as [`mended_span`] for the message `InstrumentationScope`.
 ///
 /// # Errors
-/// As [`mended_span`].
+/// See [`mended_span`].
 pub fn mended_scope(scope: &[u8]) -> Result<Cow<'_, [u8]>, WireError> {
     mended(&schema::SCOPE, scope)
 }
 
-/// The same for a `Resource`.
+/// Does the same as [`mended_span`] for the message `Resource`.
 ///
 /// # Errors
-/// As [`mended_span`].
+/// See [`mended_span`].
 pub fn mended_resource(resource: &[u8]) -> Result<Cow<'_, [u8]>, WireError> {
     mended(&schema::RESOURCE, resource)
 }
 
-/// One string.
+/// Returns one string with U+FFFD in place of bytes that are not UTF-8.
 #[must_use]
 pub fn mended_string(text: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(text)
@@ -49,14 +49,14 @@ fn mended<'a>(message: &Message, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, WireE
     Ok(Cow::Owned(out))
 }
 
-/// Whether all strings are UTF-8. The scan has bounded how deep messages nest, and so this.
+/// Returns true if all strings are UTF-8. The recursion is bounded, because the scan limits how deep messages nest.
 fn is_text(message: &Message, bytes: &[u8]) -> Result<bool, WireError> {
     let mut reader = Reader::new(bytes);
     while let Some((number, value)) = reader.field()? {
         let Value::Len(content) = value else { continue };
         let good = match message.field(number) {
             Some(Field::Text) => is_utf8(content),
-            // Where no byte is above ASCII there is no string that is; most attributes are such.
+            // If all bytes are ASCII, all strings in them are. This holds for most attributes.
             Some(Field::Message(child)) => content.is_ascii() || is_text(child, content)?,
             _ => true,
         };
@@ -67,14 +67,16 @@ fn is_text(message: &Message, bytes: &[u8]) -> Result<bool, WireError> {
     Ok(true)
 }
 
-/// Nearly all text is ASCII, which is the faster check.
+/// Returns true if `text` is UTF-8. It checks for ASCII first, because nearly all text is ASCII and that check is
+/// faster.
 #[inline]
 fn is_utf8(text: &[u8]) -> bool {
     text.is_ascii() || std::str::from_utf8(text).is_ok()
 }
 
-/// The length that the message has when it is mended. Appends those of the messages in it, each before those inside of it: so a
-/// message inside of many others is written once, and not copied for each of them.
+/// Returns the length of the mended message in bytes. Appends the mended lengths of its submessages to `lens`, each one
+/// before those of its own submessages. With these lengths, [`mend`] writes a deeply nested message once and does not
+/// copy it for each level.
 fn mended_len(message: &Message, bytes: &[u8], lens: &mut Vec<usize>) -> Result<usize, WireError> {
     let mut reader = Reader::new(bytes);
     let (mut start, mut total) = (0, 0);
@@ -95,7 +97,7 @@ fn mended_len(message: &Message, bytes: &[u8], lens: &mut Vec<usize>) -> Result<
     Ok(total)
 }
 
-/// Appends the message, field by field. `lens` are those of [`mended_len`].
+/// Appends the mended message, field by field. `lens` are the lengths that [`mended_len`] found, in the same order.
 fn mend(
     message: &Message,
     bytes: &[u8],

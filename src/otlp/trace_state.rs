@@ -1,6 +1,6 @@
-//! The W3C tracestate of a span.
+//! Reads entries of the W3C tracestate of a span.
 
-/// The value of the entry `key`; of several the first, which is the newest
+/// Returns the value of the entry `key`. If there are several, it is the first, which is the newest
 /// (<https://www.w3.org/TR/trace-context-2/#tracestate-header>).
 #[must_use]
 pub fn entry<'a>(trace_state: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
@@ -8,8 +8,8 @@ pub fn entry<'a>(trace_state: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
     entries.find_map(|entry| entry.strip_prefix(key)?.strip_prefix(b"="))
 }
 
-/// The explicit randomness: the `rv` of the OpenTelemetry entry `ot`, exactly 14 lower-case hex digits
-/// (specification/trace/tracestate-handling.md). Anything else counts as absent.
+/// Returns the explicit randomness: the `rv` of the OpenTelemetry entry `ot`, which is exactly 14 lower-case hex digits
+/// (specification/trace/tracestate-handling.md). Any other value counts as absent.
 #[must_use]
 pub fn randomness(trace_state: &[u8]) -> Option<u64> {
     let digits = entry(trace_state, b"ot")?.split(|&byte| byte == b';').find_map(|field| field.strip_prefix(b"rv:"))?;

@@ -1,7 +1,8 @@
-//! Views over the bytes of scanned OTLP messages: what is asked for is read, nothing is copied.
+//! Views over the bytes of scanned OTLP messages. A view reads only the fields that the caller needs, and copies
+//! nothing.
 //!
-//! Field numbers are those of `opentelemetry/proto/{trace,common,resource}/v1` (1.10). The scan has checked the
-//! framing, so a view never fails; on bytes that were not scanned it stops at the first malformed field.
+//! The field numbers are those of `opentelemetry/proto/{trace,common,resource}/v1` (1.10). A view never fails, because
+//! the scan has checked the framing. On bytes that were not scanned, it stops at the first malformed field.
 
 #[cfg(test)]
 mod tests;
@@ -9,10 +10,10 @@ mod tests;
 use super::wire::WireType::{Fixed64, Len, Varint};
 use super::wire::{Reader, Value, key};
 
-// Keys of the fields of a `KeyValue`.
+// The keys of the fields of a `KeyValue`.
 const KEY: u8 = key(1, Len) as u8;
 const VALUE: u8 = key(2, Len) as u8;
-// Keys of the fields of an `AnyValue`.
+// The keys of the fields of an `AnyValue`.
 const STRING: u8 = key(1, Len) as u8;
 const BOOL: u8 = key(2, Varint) as u8;
 const INT: u8 = key(3, Varint) as u8;
@@ -21,7 +22,7 @@ const DOUBLE: u8 = key(4, Fixed64) as u8;
 /// An `AnyValue`. Strings are raw bytes, not checked for UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum AnyValue<'a> {
-    /// No value, or a kind that this version does not know.
+    /// No value, or a value of an unknown kind.
     Empty,
     /// `string_value`.
     String(&'a [u8]),
@@ -40,14 +41,14 @@ pub enum AnyValue<'a> {
 }
 
 impl<'a> AnyValue<'a> {
-    /// No value, or an empty string.
+    /// Returns true if there is no value or the value is an empty string.
     #[must_use]
     #[inline]
     pub fn is_blank(self) -> bool {
         matches!(self, AnyValue::String(b"") | AnyValue::Empty)
     }
 
-    /// Reads the message `AnyValue`.
+    /// Reads the message `AnyValue`. If it has several values, the last counts.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
         let mut reader = Reader::new(bytes);
@@ -61,7 +62,7 @@ impl<'a> AnyValue<'a> {
                 (5, Value::Len(v)) => AnyValue::Array(Array { bytes: v }),
                 (6, Value::Len(v)) => AnyValue::KeyValues(Attributes { bytes: v, field: 1 }),
                 (7, Value::Len(v)) => AnyValue::Bytes(v),
-                // string_value_strindex: an index into a table that only profiles have.
+                // The field string_value_strindex is an index into a table that only profiles have.
                 (8, Value::Varint(_)) => AnyValue::Empty,
                 _ => continue,
             };
@@ -77,13 +78,13 @@ pub struct Array<'a> {
 }
 
 impl<'a> Array<'a> {
-    /// The elements in order.
+    /// Returns the elements in the order of the message.
     pub fn iter(self) -> impl Iterator<Item = AnyValue<'a>> + Clone {
         submessages(self.bytes, 1).map(AnyValue::new)
     }
 }
 
-/// A list of `KeyValue`: the attributes of a message, or a `KeyValueList`.
+/// A list of `KeyValue`: the attributes of a message, or the pairs of a `KeyValueList`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Attributes<'a> {
     bytes: &'a [u8],
@@ -91,52 +92,52 @@ pub struct Attributes<'a> {
 }
 
 impl<'a> Attributes<'a> {
-    /// The attributes of a `Resource`.
+    /// Returns the attributes of a `Resource`.
     #[must_use]
     pub fn of_resource(resource: &'a [u8]) -> Self {
         Attributes { bytes: resource, field: 1 }
     }
 
-    /// The attributes of an `InstrumentationScope`.
+    /// Returns the attributes of an `InstrumentationScope`.
     #[must_use]
     pub fn of_scope(scope: &'a [u8]) -> Self {
         Attributes { bytes: scope, field: 3 }
     }
 
-    /// The attributes of a `Span`.
+    /// Returns the attributes of a `Span`.
     #[must_use]
     pub fn of_span(span: &'a [u8]) -> Self {
         Attributes { bytes: span, field: 9 }
     }
 
-    /// The attributes of a `Span.Event`.
+    /// Returns the attributes of a `Span.Event`.
     #[must_use]
     pub fn of_event(event: &'a [u8]) -> Self {
         Attributes { bytes: event, field: 3 }
     }
 
-    /// The attributes of a `Span.Link`.
+    /// Returns the attributes of a `Span.Link`.
     #[must_use]
     pub fn of_link(link: &'a [u8]) -> Self {
         Attributes { bytes: link, field: 4 }
     }
 
-    /// Keys (raw bytes) and values in order; a key that was sent twice comes twice.
+    /// Returns keys (raw bytes) and values in the order of the message. A key that was sent twice is returned twice.
     pub fn iter(self) -> impl Iterator<Item = (&'a [u8], AnyValue<'a>)> + Clone {
         submessages(self.bytes, self.field).map(key_value)
     }
 }
 
-/// Reads the message `KeyValue`.
+/// Reads the message `KeyValue` into its key (raw bytes) and value.
 #[must_use]
 #[inline]
 pub fn key_value(bytes: &[u8]) -> (&[u8], AnyValue<'_>) {
     plain_key_value(bytes).unwrap_or_else(|| any_key_value(bytes))
 }
 
-/// Reads a `KeyValue` as almost all are written: the key, then a value that is a string, a bool or a number, each of
-/// under 128 bytes and so with its length in one. `None` for any other form. Always inlined, for what is found should
-/// not go through memory.
+/// Reads a `KeyValue` in the form that nearly all senders write: first the key, then a value that is a string, a bool
+/// or a number. Key and value must be under 128 bytes, so that each length is one byte. Returns `None` for any other
+/// form. The function is always inlined, so that the result is not returned through memory.
 #[inline(always)]
 pub(super) fn plain_key_value(bytes: &[u8]) -> Option<(&[u8], AnyValue<'_>)> {
     let [KEY, key_len @ ..0x80, rest @ ..] = bytes else { return None };
@@ -172,29 +173,30 @@ fn any_key_value(bytes: &[u8]) -> (&[u8], AnyValue<'_>) {
     (key, value)
 }
 
-/// The first `max` bytes of a string; empty for any other value.
+/// Returns the first `max` bytes of a string, or no bytes for any other value.
 #[must_use]
 pub fn text_start(value: AnyValue<'_>, max: usize) -> &[u8] {
     if let AnyValue::String(text) = value { &text[..text.len().min(max)] } else { &[] }
 }
 
-/// What a span says of its place in its trace.
+/// The fields of a span that show its place in its trace. Each is 0 if it is not set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lineage {
-    /// `span_id`.
+    /// The `span_id`, read as a big-endian number.
     pub span_id: u64,
-    /// `parent_span_id`; 0 if it has none.
+    /// The `parent_span_id`, read as a big-endian number; 0 for a root.
     pub parent_span_id: u64,
-    /// `kind`.
+    /// The `kind`: a number of `SpanKind`, or any other number that the sender wrote.
     pub kind: i32,
-    /// `flags`.
+    /// The `flags`: the W3C trace flags and the bits that OTLP adds.
     pub flags: u32,
-    /// `start_time_unix_nano`; 0 if not set.
+    /// The `start_time_unix_nano`: nanoseconds since 1970.
     pub start_unix_nano: u64,
 }
 
-/// The id of a `Span` and that of its parent, 0 if it has none. They stand at its front, so that little of a span that has
-/// both is read: of fields that are there twice, which no sender writes, the first ones count here.
+/// Returns the id of a `Span` and the id of its parent, which is 0 if it has none. It stops reading once it has both,
+/// which is early, because senders write them first. It does not see repeated fields behind that point, but no sender
+/// repeats these fields.
 #[must_use]
 pub fn ids(span: &[u8]) -> (u64, u64) {
     let mut reader = Reader::new(span);
@@ -232,7 +234,7 @@ pub fn lineage(span: &[u8]) -> Lineage {
     lineage
 }
 
-/// The contents of every length-delimited field `number` of a message, in order.
+/// Returns the contents of every length-delimited field `number` of a message, in the order of the message.
 pub fn submessages(bytes: &[u8], number: u32) -> impl Iterator<Item = &[u8]> + Clone {
     let mut reader = Reader::new(bytes);
     std::iter::from_fn(move || {
@@ -246,7 +248,7 @@ pub fn submessages(bytes: &[u8], number: u32) -> impl Iterator<Item = &[u8]> + C
     })
 }
 
-/// The name and version (raw bytes) of an `InstrumentationScope`.
+/// Returns the name and version (raw bytes) of an `InstrumentationScope`.
 #[must_use]
 pub fn scope_name_version(scope: &[u8]) -> (&[u8], &[u8]) {
     let mut reader = Reader::new(scope);
@@ -261,7 +263,7 @@ pub fn scope_name_version(scope: &[u8]) -> (&[u8], &[u8]) {
     (name, version)
 }
 
-/// The time (nanoseconds since 1970; 0 if not set) and the name (raw bytes) of a `Span.Event`.
+/// Returns the time (nanoseconds since 1970; 0 if not set) and the name (raw bytes) of a `Span.Event`.
 #[must_use]
 pub fn event_time_name(event: &[u8]) -> (u64, &[u8]) {
     let mut reader = Reader::new(event);
@@ -276,10 +278,10 @@ pub fn event_time_name(event: &[u8]) -> (u64, &[u8]) {
     (time_unix_nano, name)
 }
 
-/// `Status.code` of OTLP.
+/// The field `Status.code` of OTLP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StatusCode {
-    /// `STATUS_CODE_UNSET`, and codes that do not exist.
+    /// `STATUS_CODE_UNSET`, or a code that OTLP does not define.
     #[default]
     Unset,
     /// `STATUS_CODE_OK`.
@@ -288,7 +290,7 @@ pub enum StatusCode {
     Error,
 }
 
-/// The code and the message (raw bytes) of a `Status`.
+/// Returns the code and the message (raw bytes) of a `Status`.
 #[must_use]
 pub fn status(bytes: &[u8]) -> (StatusCode, &[u8]) {
     let mut reader = Reader::new(bytes);
@@ -303,7 +305,7 @@ pub fn status(bytes: &[u8]) -> (StatusCode, &[u8]) {
     (code, message)
 }
 
-/// The status code that the enum value `v` means. Protobuf enums are the low 32 bits of their varint.
+/// Returns the status code for the varint `v`. The value of a protobuf enum is the low 32 bits of its varint.
 #[must_use]
 #[inline]
 pub fn status_code(v: u64) -> StatusCode {

@@ -1,9 +1,9 @@
-//! How many bytes the code has walked over: the measure by which tests and fuzz targets hold the cost of a request
-//! against its size. In any other build it counts nothing and costs nothing.
+//! Counts the bytes that the code reads. Tests and fuzz targets compare the count with the size of a request, to bound
+//! the cost of the request. In any other build it counts nothing and costs nothing.
 //!
-//! A [`super::wire::Reader`] counts what it reads or skips, so that a field in five messages inside of one another counts
-//! five times, and one that is looked up again for each span as often as there are spans. Code that goes over bytes
-//! without a reader (a hash, a copy, a comparison of what spans share) counts them itself.
+//! A [`super::wire::Reader`] counts the bytes that it reads or skips. A field inside five nested messages therefore
+//! counts five times, and a field that is looked up for each span counts once for each span. Code that reads bytes
+//! without a reader (a hash, a copy, a comparison of data that spans share) counts them itself.
 
 #[cfg(any(test, fuzzing))]
 mod counter {
@@ -13,13 +13,13 @@ mod counter {
         static BYTES: Cell<u64> = const { Cell::new(0) };
     }
 
-    /// Counts `bytes` more.
+    /// Adds `bytes` to the count of this thread.
     #[inline]
     pub fn add(bytes: usize) {
         BYTES.set(BYTES.get() + bytes as u64);
     }
 
-    /// The bytes that this thread has walked over since the last call.
+    /// Returns the number of bytes that this thread has read since the last call.
     #[must_use]
     pub fn take() -> u64 {
         BYTES.take()
@@ -29,7 +29,7 @@ mod counter {
 #[cfg(any(test, fuzzing))]
 pub use counter::{add, take};
 
-/// Does nothing.
+/// Does nothing in this build.
 #[cfg(not(any(test, fuzzing)))]
 #[inline(always)]
 pub(crate) fn add(_bytes: usize) {}

@@ -1,7 +1,7 @@
 //! The protobuf wire format, read without copying (<https://protobuf.dev/programming-guides/encoding/>).
 //!
-//! It accepts and refuses what prost does, with one stated difference: groups, which protobuf deprecated and OTLP
-//! never had, are refused everywhere, also in unknown fields.
+//! The reader accepts and refuses the same bytes as prost, with one known difference: it refuses groups everywhere,
+//! also in unknown fields. Protobuf has deprecated groups, and OTLP has never used them.
 
 #[cfg(test)]
 mod tests;
@@ -10,70 +10,70 @@ use thiserror::Error;
 
 use super::visited;
 
-/// Messages may nest this deep; prost's limit, and far above what an OTLP sender writes.
+/// The most levels of nested messages. This is the limit of prost, and far more than an OTLP sender writes.
 pub const DEPTH_MAX: u32 = 100;
 
-/// Why bytes are not the protobuf message that they should be. Retrying cannot help.
+/// The reason why bytes are not a valid protobuf message of the expected type. Retrying cannot help.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum WireError {
-    /// A field, or the length that it states, reaches past the end of its message.
+    /// A field reaches past the end of its message.
     #[error("a field reaches past the end of its message")]
     Truncated,
-    /// A varint of more than 64 bits.
+    /// A varint has more than 64 bits.
     #[error("a varint has more than 64 bits")]
     Varint,
-    /// A key with field number 0 or beyond 2^29 - 1, or a wire type that does not exist.
+    /// A key has field number 0 or a number above 2^29 - 1, or a wire type that does not exist.
     #[error("a field has an invalid key")]
     Key,
-    /// A group (wire types 3 and 4).
+    /// A field is a group (wire types 3 and 4).
     #[error("a field has a group wire type")]
     Group,
-    /// A known field with another wire type than its own.
+    /// A known field has a wire type that is not its own.
     #[error("a field has the wrong wire type")]
     WireType,
-    /// More than [`DEPTH_MAX`] messages inside one another.
+    /// Messages are nested more than [`DEPTH_MAX`] deep.
     #[error("messages are nested more than {DEPTH_MAX} deep")]
     Depth,
-    /// A body that byte ranges of 32 bits cannot address.
+    /// The body is larger than 4 GiB, so byte ranges of 32 bits cannot address it.
     #[error("the message is larger than 4 GiB")]
     TooLarge,
 }
 
-/// How the wire holds a field's value. Groups (3 and 4) are refused.
+/// The form of a field's value on the wire. Groups (3 and 4) are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum WireType {
-    /// A varint.
+    /// A varint of 1 to 10 bytes.
     Varint = 0,
-    /// 8 bytes.
+    /// Eight bytes, little endian.
     Fixed64 = 1,
-    /// A length and that many bytes.
+    /// A length as a varint, then that many bytes.
     Len = 2,
-    /// 4 bytes.
+    /// Four bytes, little endian.
     Fixed32 = 5,
 }
 
-/// The key of a field, which stands before its value: number and wire type in one.
+/// Returns the key of a field: its number and wire type in one integer, which is written before the value.
 #[must_use]
 pub const fn key(number: u32, wire_type: WireType) -> u32 {
     number << 3 | wire_type as u32
 }
 
-/// A field's value as the wire gives it.
+/// The value of a field, by its wire type.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value<'a> {
-    /// Wire type 0.
+    /// The value of a field of wire type 0.
     Varint(u64),
-    /// Wire type 1, little endian.
+    /// The value of a field of wire type 1.
     Fixed64(u64),
-    /// Wire type 2.
+    /// The content of a field of wire type 2.
     Len(&'a [u8]),
-    /// Wire type 5, little endian.
+    /// The value of a field of wire type 5.
     Fixed32(u32),
 }
 
 impl<'a> Value<'a> {
-    /// The bytes of a length-delimited field.
+    /// Returns the content of a length-delimited field.
     ///
     /// # Errors
     /// [`WireError::WireType`] for any other wire type.
@@ -82,7 +82,7 @@ impl<'a> Value<'a> {
         if let Value::Len(bytes) = self { Ok(bytes) } else { Err(WireError::WireType) }
     }
 
-    /// The value of a varint field.
+    /// Returns the value of a varint field.
     ///
     /// # Errors
     /// [`WireError::WireType`] for any other wire type.
@@ -91,7 +91,7 @@ impl<'a> Value<'a> {
         if let Value::Varint(v) = self { Ok(v) } else { Err(WireError::WireType) }
     }
 
-    /// The value of a fixed64 (or double) field.
+    /// Returns the value of a fixed64 or double field.
     ///
     /// # Errors
     /// [`WireError::WireType`] for any other wire type.
@@ -100,7 +100,7 @@ impl<'a> Value<'a> {
         if let Value::Fixed64(v) = self { Ok(v) } else { Err(WireError::WireType) }
     }
 
-    /// The value of a fixed32 field.
+    /// Returns the value of a fixed32 field.
     ///
     /// # Errors
     /// [`WireError::WireType`] for any other wire type.
@@ -110,7 +110,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Reads the fields of one message in order.
+/// A reader of the fields of one message, in the order of the message.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
     rest: &'a [u8],
@@ -118,42 +118,44 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// A reader of the message `bytes`.
+    /// Creates a reader of the message `bytes`.
     #[must_use]
     #[inline]
     pub fn new(bytes: &'a [u8]) -> Self {
         Reader { rest: bytes, total: bytes.len() }
     }
 
-    /// Whether the message has been read to its end.
+    /// Returns true if the message has been read to its end.
     #[must_use]
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
-    /// Bytes read so far. After a length-delimited field of `n` bytes its content began at `position() - n`.
+    /// Returns the number of bytes read so far. After a length-delimited field with `n` bytes of content, the content
+    /// begins at `position() - n`.
     #[must_use]
     #[inline]
     pub fn position(&self) -> usize {
         self.total - self.rest.len()
     }
 
-    /// The next field's number and value, or `None` at the end of the message.
+    /// Reads the number and value of the next field. Returns `None` at the end of the message.
     ///
     /// # Errors
-    /// See [`WireError`]; the reader must not be used after one.
+    /// See [`WireError`]. The reader must not be used after an error.
     #[inline]
     pub fn field(&mut self) -> Result<Option<(u32, Value<'a>)>, WireError> {
         let Some(key) = self.key()? else { return Ok(None) };
         self.value(key).map(|value| Some((key >> 3, value)))
     }
 
-    /// The next field's [`key`], or `None` at the end of the message. Its value must be read next: by the method for
-    /// its wire type if the key is a known one, else by [`Reader::value`], which refuses keys that are none.
+    /// Reads the [`key`] of the next field. Returns `None` at the end of the message. The caller must read the value
+    /// next: with the method for its wire type if the key is known, else with [`Reader::value`], which refuses invalid
+    /// keys.
     ///
     /// # Errors
-    /// As [`Reader::field`].
+    /// See [`Reader::field`].
     #[inline]
     pub fn key(&mut self) -> Result<Option<u32>, WireError> {
         if self.rest.is_empty() {
@@ -162,10 +164,10 @@ impl<'a> Reader<'a> {
         u32::try_from(self.varint()?).map(Some).map_err(|_| WireError::Key)
     }
 
-    /// The value of the field whose `key` was read last.
+    /// Reads the value of the field whose `key` was read last.
     ///
     /// # Errors
-    /// As [`Reader::field`].
+    /// See [`Reader::field`].
     #[inline]
     pub fn value(&mut self, key: u32) -> Result<Value<'a>, WireError> {
         if key >> 3 == 0 {
@@ -181,10 +183,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The value of a field of wire type 2.
+    /// Reads the content of a field of wire type 2.
     ///
     /// # Errors
-    /// As [`Reader::field`].
+    /// See [`Reader::field`].
     #[inline]
     pub fn len_delimited(&mut self) -> Result<&'a [u8], WireError> {
         let len = usize::try_from(self.varint()?).map_err(|_| WireError::Truncated)?;
@@ -194,28 +196,28 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
-    /// The value of a field of wire type 1.
+    /// Reads the value of a field of wire type 1.
     ///
     /// # Errors
-    /// As [`Reader::field`].
+    /// See [`Reader::field`].
     #[inline]
     pub fn fixed64(&mut self) -> Result<u64, WireError> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// The value of a field of wire type 5.
+    /// Reads the value of a field of wire type 5.
     ///
     /// # Errors
-    /// As [`Reader::field`].
+    /// See [`Reader::field`].
     #[inline]
     pub fn fixed32(&mut self) -> Result<u32, WireError> {
         self.array().map(u32::from_le_bytes)
     }
 
-    /// The value of a field of wire type 0.
+    /// Reads the value of a field of wire type 0.
     ///
     /// # Errors
-    /// As [`Reader::field`].
+    /// See [`Reader::field`].
     #[inline]
     pub fn varint(&mut self) -> Result<u64, WireError> {
         match self.rest.split_first() {

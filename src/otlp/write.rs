@@ -1,27 +1,27 @@
-//! Protobuf fields appended to a buffer, with the shortest varints
-//! (<https://protobuf.dev/programming-guides/encoding/>). Field numbers are below 16, so that a key is one byte.
+//! Appends protobuf fields to a buffer, with the shortest varints
+//! (<https://protobuf.dev/programming-guides/encoding/>). Field numbers must be below 16, so that a key is one byte.
 
-/// The key of a length-delimited field.
+/// Returns the key of a length-delimited field.
 pub(crate) const fn len_key(number: u8) -> u8 {
     number << 3 | 2
 }
 
-/// The key of a varint field.
+/// Returns the key of a varint field.
 pub(crate) const fn varint_key(number: u8) -> u8 {
     number << 3
 }
 
-/// The key of a fixed64 or double field.
+/// Returns the key of a fixed64 or double field.
 pub(crate) const fn fixed64_key(number: u8) -> u8 {
     number << 3 | 1
 }
 
-/// The bytes that `value` takes as a varint.
+/// Returns the number of bytes that `value` takes as a varint, from 1 to 10.
 pub(crate) const fn varint_len(value: u64) -> usize {
     (u64::BITS - (value | 1).leading_zeros()).div_ceil(7) as usize
 }
 
-/// The bytes of a length-delimited field with `len` bytes of content.
+/// Returns the number of bytes that a length-delimited field with `len` bytes of content takes.
 pub(crate) const fn field_len(len: usize) -> usize {
     1 + varint_len(len as u64) + len
 }
@@ -35,7 +35,7 @@ pub(crate) fn varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// A length-delimited field's key and length; the caller appends `len` bytes.
+/// Appends the key and length of a length-delimited field. The caller appends the `len` bytes of content.
 #[inline]
 pub(crate) fn header(out: &mut Vec<u8>, number: u8, len: usize) {
     if len < 0x80 {
@@ -45,14 +45,14 @@ pub(crate) fn header(out: &mut Vec<u8>, number: u8, len: usize) {
     varint(out, len as u64);
 }
 
-/// A string or bytes field.
+/// Appends a string or bytes field.
 #[inline]
 pub(crate) fn bytes(out: &mut Vec<u8>, number: u8, content: &[u8]) {
     header(out, number, content.len());
     out.extend_from_slice(content);
 }
 
-/// An integer field; left out if zero, as proto3 does.
+/// Appends an integer field. As in proto3, a zero is left out.
 #[inline]
 pub(crate) fn int(out: &mut Vec<u8>, number: u8, value: u64) {
     if value != 0 {
@@ -61,19 +61,19 @@ pub(crate) fn int(out: &mut Vec<u8>, number: u8, value: u64) {
     }
 }
 
-/// An `int32` field that counts what was lost.
+/// Appends a count of lost items as an `int32` field. A larger count is written as the largest `int32`.
 #[inline]
 pub(crate) fn count(out: &mut Vec<u8>, number: u8, value: u64) {
     int(out, number, clamped(value));
 }
 
-/// A count as an `int32` can hold it.
+/// Returns `count`, but at most the largest `int32`.
 pub(crate) fn clamped(count: u64) -> u64 {
     count.min(i32::MAX as u64)
 }
 
-/// A submessage whose content `write` appends. Its length is patched in afterwards: the room left for it is right
-/// from 128 bytes to 16 KiB, which is nearly always; otherwise the content moves.
+/// Appends a submessage whose content `write` appends. The length is written afterwards, into two reserved bytes. They
+/// are right for a content of 128 bytes to 16 KiB, which is nearly always the case. Otherwise the content is moved.
 pub(crate) fn message(out: &mut Vec<u8>, number: u8, write: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(&[len_key(number), 0, 0]);
     let start = out.len();
@@ -84,7 +84,7 @@ pub(crate) fn message(out: &mut Vec<u8>, number: u8, write: impl FnOnce(&mut Vec
     out.splice(start - 2..start, (0..prefix_len).map(|i| (len >> (7 * i)) as u8 & 0x7f | more(i)));
 }
 
-/// A submessage that is certain to be under 128 bytes.
+/// Appends a submessage that is certain to be under 128 bytes.
 pub(crate) fn short_message(out: &mut Vec<u8>, number: u8, write: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(&[len_key(number), 0]);
     let start = out.len();
@@ -94,7 +94,7 @@ pub(crate) fn short_message(out: &mut Vec<u8>, number: u8, write: impl FnOnce(&m
     out[start - 1] = len as u8;
 }
 
-/// A `google.protobuf.Timestamp` of nanoseconds since 1970.
+/// Appends a `google.protobuf.Timestamp` for a time in nanoseconds since 1970.
 pub(crate) fn timestamp(out: &mut Vec<u8>, number: u8, unix_nano: u64) {
     const NANOS: u64 = 1_000_000_000;
     short_message(out, number, |out| {
@@ -103,7 +103,7 @@ pub(crate) fn timestamp(out: &mut Vec<u8>, number: u8, unix_nano: u64) {
     });
 }
 
-/// An id as Cloud Trace writes it: lower-case hex. `D` is twice `N`.
+/// Returns an id in lower-case hex digits, the form of Cloud Trace. `D` must be twice `N`.
 pub(crate) fn hex<const N: usize, const D: usize>(id: [u8; N]) -> [u8; D] {
     const { assert!(D == 2 * N) };
     const DIGITS: &[u8; 16] = b"0123456789abcdef";

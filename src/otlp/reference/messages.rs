@@ -1,6 +1,6 @@
-//! The messages of OTLP with `bytes` in place of `string`, because the scan leaves UTF-8 to the encoder.
+//! The messages of OTLP with `bytes` in place of `string`, because the scan does not check for UTF-8.
 //!
-//! Fields are those of `opentelemetry/proto/{collector/trace,trace,resource,common}/v1`, version 1.10.
+//! The fields are those of `opentelemetry/proto/{collector/trace,trace,resource,common}/v1`, version 1.10.
 
 use prost::{Message, Oneof};
 

@@ -28,7 +28,7 @@ fn content_types_are_recognised_whatever_their_case_and_parameters() {
     }
 }
 
-/// Rejected by reason, and what the message says of it.
+/// The number of rejected spans by reason, and the expected message.
 const REJECTED: [([u32; 3], &str); 5] = [
     ([2, 0, 0], "2 spans have a trace id that is not 16 bytes or is zero"),
     ([0, 1, 0], "1 span has a span id that is not 8 bytes or is zero"),

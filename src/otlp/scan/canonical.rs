@@ -1,8 +1,8 @@
-//! Merges singular submessages that came in several parts
+//! Merges singular submessages that were sent in several parts
 //! (<https://protobuf.dev/programming-guides/encoding/#last-one-wins>).
 //!
-//! The body is rewritten field by field: what need not be merged is copied as it stands, so strings that are not UTF-8
-//! and unknown fields survive. Memory stays in proportion to the body ([`bytes_max`]), where decoded messages could take a
+//! The body is rewritten field by field. All that need not be merged is copied unchanged, so strings that are not UTF-8
+//! and unknown fields survive. The memory is in proportion to the body ([`bytes_max`]). Decoded messages could take a
 //! hundred times its size.
 
 use prost::encoding::{WireType, encode_key, encode_varint};
@@ -10,25 +10,26 @@ use prost::encoding::{WireType, encode_key, encode_varint};
 use crate::otlp::schema::{self, Message};
 use crate::otlp::wire::{Reader, WireError};
 
-/// The most memory that [`request`] takes for a body of `len` bytes: the canonical form, and 16 bytes for each part of at least 3,
-/// in vectors that double and are copied then.
+/// Returns the most memory in bytes that [`request`] takes for a body of `len` bytes. That is the canonical form, and
+/// 16 bytes for each part, which is at least 3 bytes long. The list of the parts is counted three times, because it
+/// doubles when it is full, and the old and the new list then exist together.
 pub(super) fn bytes_max(len: usize) -> usize {
     len + 3 * size_of::<&[u8]>() * (len / 3 + 1)
 }
 
-/// The canonical form of the request in `body`.
+/// Returns the canonical form of the request in `body`.
 ///
 /// # Errors
-/// None if [`Message::check`] has accepted `body`.
+/// A [`WireError`] if `body` is malformed. There is no error if [`Message::check`] has accepted `body`.
 pub(super) fn request(body: &[u8]) -> Result<Vec<u8>, WireError> {
     let mut out = Vec::with_capacity(body.len());
     merge(&schema::REQUEST, &[body], &mut out)?;
     Ok(out)
 }
 
-/// Appends the message whose content came in `parts`.
+/// Appends the message whose content was sent in `parts`.
 fn merge(message: &Message, parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), WireError> {
-    // The last field of `message.single`, and its parts.
+    // The number of the field of `message.single` that was read last, and the parts of that field.
     let mut single = 0;
     let mut single_parts = Vec::new();
     for part in parts {
@@ -43,7 +44,7 @@ fn merge(message: &Message, parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Wi
                 append(number, child, &[bytes], out)?;
                 continue;
             }
-            // Another member of the oneof, or another scalar, takes the place of what came before.
+            // Another member of the oneof, or another scalar, replaces the earlier value.
             if number != single || child.is_none() {
                 single = number;
                 single_parts.clear();
@@ -56,7 +57,7 @@ fn merge(message: &Message, parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Wi
     if single_parts.is_empty() { Ok(()) } else { append(single, message.submessage(single), &single_parts, out) }
 }
 
-/// Appends a field: the submessage `child` whose content came in `parts`, or as it stood on the wire.
+/// Appends a field: the submessage `child` whose content was sent in `parts`, or the raw field if it has no `child`.
 fn append(number: u32, child: Option<&Message>, parts: &[&[u8]], out: &mut Vec<u8>) -> Result<(), WireError> {
     let Some(child) = child else {
         parts.iter().for_each(|raw| out.extend_from_slice(raw));
@@ -65,7 +66,7 @@ fn append(number: u32, child: Option<&Message>, parts: &[&[u8]], out: &mut Vec<u
     encode_key(number, WireType::LengthDelimited, out);
     let start = out.len();
     merge(child, parts, out)?;
-    // The length is known only now.
+    // The length is known only after the content is written. It is appended, then rotated to the front.
     let end = out.len();
     encode_varint((end - start) as u64, out);
     out[start..].rotate_left(end - start);

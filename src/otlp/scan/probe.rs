@@ -1,64 +1,65 @@
-//! The interface between the scan of a request and the policies.
+//! The interface through which the scan of a request evaluates the conditions of the policies.
 
 use crate::otlp::view::{AnyValue, StatusCode};
 
-/// One bit for each condition on a span that the policies ask for.
+/// A set of bits, one for each condition on a span that the policies use.
 pub type Bits = u128;
 
-/// What the policies ask of the bytes while they are scanned. Implemented by `sampling`. Its answers must depend on its
-/// arguments alone: a body that has to be rewritten is shown to it twice.
+/// The evaluator of the policies' conditions, which the scan calls while it reads the bytes. `sampling` implements it.
+/// The results must depend on the arguments alone, because the scan reads a body twice if it has to be rewritten.
 pub trait Probe {
-    /// What is noted while attributes stream by. A span's notes begin with those of its scope, a scope's with those of
-    /// its resource.
+    /// The notes that a probe takes while it is shown attributes. The notes of a span begin as a copy of the notes of
+    /// its scope, and those of a scope as a copy of the notes of its resource.
     type Notes: Clone;
 
-    /// The notes that a resource begins with.
+    /// Returns the notes that a resource begins with.
     fn notes(&self) -> Self::Notes;
-    /// Notes an attribute of a resource: once for a `ResourceSpans`, not for each span.
+    /// Notes an attribute of a resource. The scan calls it once for a `ResourceSpans`, not for each span.
     fn resource_attribute(&self, notes: &mut Self::Notes, key: &[u8], value: AnyValue<'_>);
-    /// Notes a whole `Resource` (empty if there is none) after its attributes: once for a `ResourceSpans`.
+    /// Notes a whole `Resource` (empty if there is none) after its attributes. The scan calls it once for a
+    /// `ResourceSpans`.
     fn resource(&self, _notes: &mut Self::Notes, _resource: &[u8]) {}
-    /// How many attributes of a resource [`Probe::key_attribute`] tells apart.
+    /// Returns the number of resource attributes that [`Probe::key_attribute`] notes.
     fn key_attributes(&self) -> usize {
         0
     }
-    /// Notes an attribute of a resource that keys of traces are made of: once for a `ResourceSpans`. `keys` has a number for
-    /// each of them, 0 until it is noted.
+    /// Notes an attribute of a resource if the keys of traces use it. The scan calls it for each attribute, once for a
+    /// `ResourceSpans`. `keys` has one number for each attribute that the keys use. The number is 0 until it is noted.
     fn key_attribute(&self, _keys: &mut [u64], _key: &[u8], _value: AnyValue<'_>) {}
-    /// Whether [`Probe::scope`] has anything to note.
+    /// Returns true if [`Probe::scope`] has anything to note.
     fn asks_of_scopes(&self) -> bool;
-    /// Notes an `InstrumentationScope` (empty if there is none): once for a `ScopeSpans`.
+    /// Notes an `InstrumentationScope` (empty if there is none). The scan calls it once for a `ScopeSpans`.
     fn scope(&self, notes: &mut Self::Notes, scope: &[u8]);
     /// Notes an attribute of a span.
     fn span_attribute(&self, notes: &mut Self::Notes, key: &[u8], value: AnyValue<'_>);
-    /// The conditions that hold for a span whose attributes have been noted.
+    /// Returns the conditions that hold for a span whose attributes have been noted.
     fn span(&self, notes: &mut Self::Notes, span: &SpanFields<'_>) -> Bits;
 }
 
-/// The fields of a span that the scan has read when it comes to the span's end. Strings are raw bytes.
+/// The fields of a span that the scan has read once it reaches the end of the span. Strings are raw bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SpanFields<'a> {
     /// The whole `Span` message, for [`crate::otlp::view`].
     pub message: &'a [u8],
-    /// 16 bytes.
+    /// The trace id as sent; 16 bytes if valid.
     pub trace_id: &'a [u8],
-    /// 8 bytes.
+    /// The span id as sent; 8 bytes if valid.
     pub span_id: &'a [u8],
-    /// 8 bytes; empty or all zero for a root.
+    /// The parent span id as sent: 8 bytes if valid, empty or all zero for a root.
     pub parent_span_id: &'a [u8],
-    /// The W3C tracestate.
+    /// The W3C tracestate; empty if not set.
     pub trace_state: &'a [u8],
-    /// The name.
+    /// The name of the span; empty if not set.
     pub name: &'a [u8],
-    /// The kind, a number of `SpanKind` or any other.
+    /// The kind: a number of `SpanKind`, or any other number that the sender wrote.
     pub kind: i32,
-    /// Start, nanoseconds since 1970; 0 if not set.
+    /// The start time in nanoseconds since 1970; 0 if not set.
     pub start_unix_nano: u64,
-    /// End, nanoseconds since 1970; 0 if not set.
+    /// The end time in nanoseconds since 1970; 0 if not set.
     pub end_unix_nano: u64,
-    /// The status code.
+    /// The status code; unset if there is no status.
     pub status_code: StatusCode,
-    /// The status message.
+    /// The status message; empty if not set.
     pub status_message: &'a [u8],
     /// The W3C trace flags and the bits that OTLP adds; 0 if not set.
     pub flags: u32,

@@ -11,7 +11,7 @@ mod scramble;
 
 use scramble::damage;
 
-/// The request in `body` as no exporter would write it but as protobuf allows.
+/// Returns the request in `body` in an encoding that protobuf allows but no exporter writes.
 pub(crate) fn scrambled(body: &[u8], seed: u64) -> Vec<u8> {
     scramble::scramble(&schema::REQUEST, body, &mut Rng::with_seed(seed))
 }
@@ -58,7 +58,7 @@ proptest! {
     }
 }
 
-/// The short way through an attribute takes no byte for another than prost does.
+/// The fast path for attributes agrees with prost for every value of every byte.
 #[test]
 fn agrees_with_prost_on_every_byte_of_an_attribute() {
     let values = [
@@ -83,7 +83,7 @@ fn agrees_with_prost_on_every_byte_of_an_attribute() {
 pub(crate) const SEEDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/scan");
 const SEED_COUNT: usize = 12;
 
-/// What the fuzzer starts from, and what it once found.
+/// The seeds are the inputs that the fuzzer starts from, and inputs that it found earlier.
 #[test]
 fn agrees_with_prost_on_the_seeds() {
     let seeds: Vec<_> = std::fs::read_dir(SEEDS).unwrap().map(|entry| std::fs::read(entry.unwrap().path())).collect();
@@ -107,14 +107,14 @@ fn write_seeds() {
     }
 }
 
-/// A length-delimited field.
+/// Returns the field `number` with length-delimited `content`.
 fn len(number: u32, content: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     prost::encoding::bytes::encode(number, &content.to_vec(), &mut out);
     out
 }
 
-/// A request of the one span whose message is `span`.
+/// Returns a request with one span, whose message is `span`.
 fn request_of(span: &[u8]) -> Vec<u8> {
     len(1, &len(2, &len(2, span)))
 }
@@ -123,7 +123,7 @@ fn valid_span() -> Span {
     Span { trace_id: vec![1; 16], span_id: vec![2; 8], ..Default::default() }
 }
 
-/// Scans `body`; prost must agree.
+/// Scans `body` and asserts that prost agrees.
 fn scanned(body: &[u8]) -> Result<Scan, WireError> {
     let mut result = Scan::default();
     assert_agreement(body);
@@ -162,7 +162,7 @@ fn refuses_what_is_not_a_request() {
     }
 }
 
-/// A part that a later one takes the place of must be well-formed nevertheless.
+/// A part must be well-formed even if a later part replaces it.
 #[test]
 fn refuses_malformed_parts_that_merging_would_drop() {
     let value = [len(5, &[0xff]), len(1, b"text")].concat();
@@ -179,8 +179,8 @@ fn refuses_malformed_parts_that_merging_would_drop() {
 
 #[test]
 fn messages_nest_as_deep_as_prost_lets_them() {
-    // prost lets 100 messages nest in the request; an attribute's value is the fifth. An array of values takes two
-    // levels, a list three.
+    // prost accepts 100 nested messages below the request. The value of an attribute is the fifth. An array of values
+    // takes two levels, a list of key-value pairs three.
     let (empty, text, unknown, array) = (vec![], len(1, b"text"), len(1000, b"?"), len(5, &[]));
     let cases = [
         (46, 1, &empty, true),
@@ -234,7 +234,7 @@ fn spans_with_bad_ids_are_rejected_alone() {
 }
 
 #[test]
-fn scopes_without_an_accepted_span_take_no_room() {
+fn scopes_without_an_accepted_span_have_no_entry() {
     let body = len(1, &[len(2, &[]), len(2, &len(2, &[])), len(2, &len(2, &valid_span().encode_to_vec()))].concat());
     let result = scanned(&body).unwrap();
     assert_eq!((result.scopes.len(), result.facts[0].scope, result.rejected_count()), (1, 0, 1));

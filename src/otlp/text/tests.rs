@@ -16,14 +16,14 @@ fn pair(key: &[u8], value: RawValue) -> KeyValue {
     KeyValue { key: key.into(), value: Some(AnyValue { value: Some(value) }), key_strindex: 0 }
 }
 
-/// An attribute in whose innermost value is `text`.
+/// Returns an attribute whose innermost key and value are `text`.
 fn nested(text: &[u8]) -> KeyValue {
     let list = KeyValueList { values: vec![pair(text, RawValue::String(text.into()))] };
     let array = ArrayValue { values: vec![AnyValue { value: Some(RawValue::KeyValues(list)) }] };
     pair(b"nested", RawValue::Array(array))
 }
 
-/// A span in which everything that is a string is `text`.
+/// Returns a span in which every string that may be invalid is `text`.
 fn span(text: &[u8]) -> RawSpan {
     let attributes =
         vec![pair(text, RawValue::Int(1)), pair(b"k", RawValue::String(text.into())), nested(text), bytes()];
@@ -41,7 +41,7 @@ fn span(text: &[u8]) -> RawSpan {
     }
 }
 
-/// Bytes need not be text.
+/// Returns an attribute whose value is bytes, which need not be UTF-8.
 fn bytes() -> KeyValue {
     pair(b"bytes", RawValue::Bytes(vec![0xff; 3]))
 }
@@ -102,7 +102,7 @@ fn scopes_and_resources_are_mended_too() {
 
 #[test]
 fn other_encodings_of_lengths_and_unknown_fields_are_read_as_well() {
-    // A length in three bytes, and an unknown field that is no text.
+    // The length takes three bytes, and the unknown field is not text.
     let bad = [&[0x2a, 0x83, 0x80, 0x00][..], BAD, &[0xa2, 0x06, 1, 0xff]].concat();
     let mended = mended_span(&bad).unwrap();
     assert_eq!(&mended[..], [&[0x2a, 5][..], MENDED.as_bytes(), &[0xa2, 0x06, 1, 0xff]].concat());
@@ -115,8 +115,8 @@ fn text_inside_of_many_messages_is_written_once() {
         RawValue::Array(ArrayValue { values: vec![AnyValue { value: Some(value) }] })
     });
     let sent = RawSpan { attributes: vec![pair(b"deep", deep)], ..RawSpan::default() }.encode_to_vec();
-    let Ok(Cow::Owned(mended)) = mended_span(&sent) else { panic!("it is mended") };
-    // The buffer was made for exactly this.
+    let Ok(Cow::Owned(mended)) = mended_span(&sent) else { panic!("the span is not mended") };
+    // The buffer was allocated with exactly this length.
     assert_eq!(mended.capacity(), mended.len());
     assert_eq!(Span::decode(&mended[..]).unwrap().encode_to_vec(), mended);
 }

@@ -96,7 +96,7 @@ fn a_view_ends_at_a_malformed_field() {
 }
 
 #[test]
-fn ids_are_read_from_the_front_of_a_span_and_from_all_of_it() {
+fn ids_are_found_wherever_they_are_in_a_span() {
     let (own, parent) = ([0x12, 0x08, 0, 0, 0, 0, 0, 0, 7, 9], [0x22, 0x08, 0, 0, 0, 0, 0, 0, 0, 5]);
     let name = [0x2a, 0x02, b'a', b'b'];
     let cases: [(&str, Vec<u8>, (u64, u64)); 5] = [

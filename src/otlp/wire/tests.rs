@@ -35,7 +35,7 @@ fn varints_have_at_most_ten_bytes_and_64_bits() {
 }
 
 #[test]
-fn fields_come_with_their_numbers_and_places() {
+fn fields_are_read_with_their_numbers_and_positions() {
     let bytes = [0x08, 5, 0x12, 2, b'h', b'i', 0x1d, 1, 0, 0, 0, 0x21, 2, 0, 0, 0, 0, 0, 0, 0];
     let mut reader = Reader::new(&bytes);
     let expected =
@@ -48,7 +48,7 @@ fn fields_come_with_their_numbers_and_places() {
 }
 
 #[test]
-fn the_largest_field_number_is_taken() {
+fn the_largest_field_number_is_accepted() {
     let mut bytes = Vec::new();
     encode_varint(key((1 << 29) - 1, WireType::Varint).into(), &mut bytes);
     bytes.push(7);

@@ -1,4 +1,4 @@
-//! Arbitrary requests: small, but with every field and every kind of value.
+//! Generators of arbitrary requests. The requests are small, but have every field and every kind of value.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -133,7 +133,7 @@ fn any_value() -> impl Strategy<Value = AnyValue> {
     })
 }
 
-/// Mostly one of few, so that keys meet again.
+/// Generates a key, mostly one of a few, so that keys repeat.
 fn key() -> impl Strategy<Value = Vec<u8>> {
     let known = prop::sample::select(vec![
         "a",
@@ -147,13 +147,13 @@ fn key() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![3 => known.prop_map(|key| key.as_bytes().to_vec()), 1 => text()]
 }
 
-/// Often one of few, so that values meet again.
+/// Generates a text, often one of a few, so that values repeat.
 fn word() -> impl Strategy<Value = Vec<u8>> {
     let known = prop::sample::select(vec!["", "a", "checkout", "503", "2.0", "UNAVAILABLE", "é"]);
     prop_oneof![1 => known.prop_map(|word| word.as_bytes().to_vec()), 1 => text()]
 }
 
-/// Mostly short, sometimes longer than a one-byte length can say, and seldom UTF-8.
+/// Generates bytes that are mostly short, sometimes too long for a one-byte length, and rarely UTF-8.
 fn text() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![9 => vec(any::<u8>(), 0..8), 1 => vec(any::<u8>(), 120..140)]
 }
@@ -162,7 +162,7 @@ fn count() -> prop::strategy::BoxedStrategy<u32> {
     prop_oneof![Just(0), any::<u32>()].boxed()
 }
 
-/// Mostly well-formed; else all zero, absent, or of another length.
+/// Generates an id that is mostly well-formed, and otherwise all zero, absent or of another length.
 fn id(len: usize) -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         12 => vec(any::<u8>(), len),

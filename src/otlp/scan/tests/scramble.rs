@@ -1,4 +1,4 @@
-//! Rewrites messages as no exporter would but as protobuf allows.
+//! Rewrites messages in encodings that protobuf allows but no exporter writes.
 
 use std::iter::repeat_with;
 
@@ -7,8 +7,8 @@ use fastrand::Rng;
 use super::super::schema::Message;
 use crate::otlp::wire::{Reader, Value, WireType, key};
 
-/// The message in `bytes` with its fields in another order, some of them twice, submessages in several parts, unknown
-/// fields between them, and varints longer than they need be. All of it is legal, not all of it the same message.
+/// Returns the message in `bytes` with its fields in another order, some of them twice, submessages in several parts,
+/// unknown fields between them, and varints longer than necessary. The result is legal, but may be another message.
 pub(super) fn scramble(message: &Message, bytes: &[u8], rng: &mut Rng) -> Vec<u8> {
     scrambled_fields(message, bytes, rng).concat()
 }
@@ -44,7 +44,7 @@ fn scrambled_fields(message: &Message, bytes: &[u8], rng: &mut Rng) -> Vec<Vec<u
     fields
 }
 
-/// A field with a random value of the same wire type as `like`.
+/// Returns a field with a random value of the same wire type as `like`.
 fn other_field(number: u32, like: Value<'_>, rng: &mut Rng) -> Vec<u8> {
     let random = rng.u64(..) >> rng.u32(..64);
     let bytes: Vec<u8> = repeat_with(|| rng.u8(..)).take((random % 20) as usize).collect();
@@ -82,7 +82,8 @@ fn field(number: u32, value: Value<'_>, rng: &mut Rng) -> Vec<u8> {
     out
 }
 
-/// Appends `value`, one time in sixteen with more bytes than it needs (ten are the most that is legal).
+/// Appends `value` as a varint, one time in sixteen with more bytes than it needs (at most ten, which is the legal
+/// limit).
 fn varint(mut value: u64, rng: &mut Rng, out: &mut Vec<u8>) {
     let len_min = if rng.u8(..16) == 0 { rng.usize(1..=10) } else { 1 };
     for len in 1.. {
