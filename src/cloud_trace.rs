@@ -1,4 +1,4 @@
-//! Google Cloud Trace v2 as a sink: the span encoder and the client.
+//! The sink Google Cloud Trace v2: the span encoder and the client.
 
 pub mod client;
 pub mod encode;

@@ -1,4 +1,4 @@
-//! The Cloud Trace v2 client: batches whose bytes exist already, over gRPC.
+//! The Cloud Trace v2 client. It sends batches that are already encoded, over gRPC.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -23,34 +23,35 @@ use crate::proto::google::devtools::cloudtrace::v2::BatchWriteSpansRequest;
 use crate::sampling::Keep;
 use crate::tail::request::SpanBytes;
 
-/// The service's own deadline for the method; Google's generated clients wait longer, in vain.
+/// The deadline of a call. Cloud Trace itself ends a call after this time, so it is useless to wait longer, as Google's
+/// generated clients do.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(60);
 const METHOD: PathAndQuery = PathAndQuery::from_static("/google.devtools.cloudtrace.v2.TraceService/BatchWriteSpans");
-/// Tells Google's front end where to route a call (<https://google.aip.dev/client-libraries/4222>).
+/// The header by which Google's front end routes a call (<https://google.aip.dev/client-libraries/4222>).
 const ROUTING_HEADER: HeaderName = HeaderName::from_static("x-goog-request-params");
-/// Cloud Trace takes this many write requests of a project a minute
+/// The number of write requests that Cloud Trace accepts from a project in a minute
 /// (<https://cloud.google.com/trace/docs/quotas>, "Trace API v2").
 pub const CALLS_PER_MINUTE: u32 = 4_800;
 
-/// Writes batches to the `TraceService` of an endpoint.
+/// A client that writes batches to the `TraceService` of an endpoint.
 #[derive(Debug)]
 pub struct CloudTrace {
     channel: Channel,
-    /// Calls count on the quota of the project that they write to.
+    /// True if calls use the quota of the project that they write to.
     destination_quota: bool,
 }
 
 impl CloudTrace {
-    /// A client of `http://host:port`: plaintext, no credentials. Needs a tokio runtime.
+    /// Creates a client of `http://host:port`, in plaintext and without credentials. It needs a tokio runtime.
     ///
     /// # Errors
-    /// `uri` is not an address.
+    /// `uri` is not a valid address.
     pub fn plaintext(uri: &str) -> Result<Self, ChannelError> {
         Self::open(ChannelSettings::plain(uri, CALL_DEADLINE), false)
     }
 
-    /// A client of the endpoint that `settings` name, whose calls count on the quota of the project that they write to if
-    /// `destination_quota` is set. Needs a tokio runtime.
+    /// Creates a client of the endpoint in `settings`. If `destination_quota` is set, calls use the quota of the
+    /// project that they write to. It needs a tokio runtime.
     ///
     /// # Errors
     /// See [`ChannelError`].
@@ -72,8 +73,8 @@ impl Sink for CloudTrace {
         advice::general(failure).or_else(google)
     }
 
-    /// The rules are those that the embedded Cloud Trace keeps. The encoder keeps them as well, but spans that have waited
-    /// for long may have become too old.
+    /// Returns the places of the spans that break a rule of the embedded Cloud Trace. The encoder follows the same
+    /// rules, but spans that have waited for long may have become too old.
     fn rule_breakers(&self, batch: &Batch) -> Vec<usize> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now_ns = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
@@ -91,9 +92,10 @@ impl Sink for CloudTrace {
 }
 
 fn routing(project: &str) -> Result<HeaderValue, Failure> {
-    // Project ids need no escaping: letters, digits, hyphens (and, in old ones, a domain with dots and a colon).
+    // A project id has letters, digits and hyphens, which need no escaping. An old one may have a domain with dots and
+    // a colon, and the colon is escaped.
     HeaderValue::try_from(format!("name=projects%2F{project}").replace(':', "%3A"))
-        .map_err(|_| Failure::connection(Status::internal("the project id cannot stand in a header")))
+        .map_err(|_| Failure::connection(Status::internal("the project id is not a valid header value")))
 }
 
 impl EncodeSpans for SpanEncoder {

@@ -1,15 +1,16 @@
-//! The span encoder: a kept span goes from OTLP bytes straight to Cloud Trace v2 bytes.
+//! The span encoder. It converts the OTLP bytes of a kept span directly to Cloud Trace v2 bytes.
 //!
-//! What becomes of each field stands in `docs/cloud-trace-mapping.md`. It follows Google's Go exporter
-//! (opentelemetry-operations-go, `exporter/{collector,trace}`) within today's limits of the API
+//! `docs/cloud-trace-mapping.md` describes the conversion of each field. It follows Google's Go exporter
+//! (opentelemetry-operations-go, `exporter/{collector,trace}`) within the present limits of the API
 //! (<https://cloud.google.com/trace/docs/quotas>).
 //!
 //! Invariants
-//! - Every span written is valid for the API whatever was sent: a bad one would cost its whole batch.
-//! - What is lost on the way is counted in the span's own dropped and truncated counts.
-//! - Each attribute key occurs once on the wire, each length is the shortest varint.
+//! - Every written span is valid for the API, no matter what the sender sent. One invalid span would cost its whole
+//!   batch.
+//! - All that is lost in the conversion is counted in the dropped and truncated counts of the span.
+//! - Each attribute key occurs once on the wire, and each length is the shortest varint.
 //! - Nothing is allocated for a span of up to 30 attributes, once the buffers have grown.
-//! - What spans share is read once for each request, and no span becomes larger than [`SPAN_BYTES_MAX`].
+//! - Data that spans share is read once for each request, and no span becomes larger than [`SPAN_BYTES_MAX`].
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -47,59 +48,61 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-/// Attributes of a span, with its resource's and ours, and those of an event or a link.
+/// The most attributes of a span, including those of its resource and those that Spansieve adds. Also the most
+/// attributes of an event or a link.
 pub const ATTRIBUTES_MAX: usize = 1_024;
-/// Bytes of an attribute's key; a longer one drops the attribute.
+/// The most bytes of an attribute's key. An attribute with a longer key is dropped.
 pub const KEY_BYTES_MAX: usize = 512;
-/// Bytes of an attribute's string value, and of a status message; a longer one is cut.
+/// The most bytes of an attribute's string value and of a status message. Longer ones are cut.
 pub const VALUE_BYTES_MAX: usize = 65_532;
-/// Bytes of the name of a span, an event or a scope, and of a scope's version; a longer one is cut.
+/// The most bytes of the name of a span, an event or a scope, and of a scope's version. Longer ones are cut.
 pub const NAME_BYTES_MAX: usize = 1_024;
-/// Bytes of the labels and attributes of a resource, which Cloud Trace has no other place for than each of its spans: a thousand
-/// spans of one request would otherwise become a thousand times as many bytes. Real resources take one to four KiB.
+/// The most bytes of the labels and attributes of a resource. Cloud Trace can store them only in each span, so a
+/// thousand spans of one request would repeat them a thousand times. Real resources take one to four KiB.
 pub const RESOURCE_BYTES_MAX: usize = 32 << 10;
-/// Bytes of a value of a resource that is larger than [`RESOURCE_BYTES_MAX`].
+/// The most bytes of one value of a resource that is larger than [`RESOURCE_BYTES_MAX`].
 pub const LONG_VALUE_BYTES_MAX: usize = 1_024;
-/// Bytes of an encoded span. No limit is documented; gRPC servers take messages of 4 MiB unless they are told otherwise, and
-/// a span must fit into one, with the name of its request.
+/// The most bytes of an encoded span. No limit is documented, but gRPC servers accept messages of 4 MiB by default. A
+/// span and the name of its request must fit into one message.
 pub const SPAN_BYTES_MAX: usize = (4 << 20) - 1_024;
-/// What a span has room for behind its attributes, events and links: a status, counts and lengths.
+/// The bytes that are reserved behind the attributes, events and links of a span for its status, counts and lengths.
 const STATUS_BYTES_MAX: usize = VALUE_BYTES_MAX + 1_024;
-/// Events of a span.
+/// The most events of a span. Later events are dropped and counted.
 pub const EVENTS_MAX: usize = 256;
-/// How long an event may stand before the start of its span: 365 days, in nanoseconds.
+/// The most time from an event to the start of its span, if the event comes first: 365 days, in nanoseconds.
 pub const EVENT_LEAD_NANOS_MAX: u64 = 365 * 24 * 3_600 * 1_000_000_000;
-/// How long ago a span may have started: 14 days, in nanoseconds.
+/// The most time since the start of a span: 14 days, in nanoseconds.
 pub const PAST_NANOS_MAX: u64 = 14 * 24 * 3_600 * 1_000_000_000;
-/// How far ahead a span may end, by the clock of its host: 3 days, in nanoseconds.
+/// The most time by which the end of a span may be in the future, because of the clock of its host: 3 days, in
+/// nanoseconds.
 pub const FUTURE_NANOS_MAX: u64 = 3 * 24 * 3_600 * 1_000_000_000;
-/// Links of a span.
+/// The most links of a span. Later links are dropped and counted.
 pub const LINKS_MAX: usize = 128;
 
-/// This program's version, as the agent label of a span gives it.
+/// The version of this program, for the agent label of a span.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Why a span cannot be encoded. Retrying cannot help; a span that the scan accepted fails by its times or its project
-/// only.
+/// The reason why a span cannot be encoded. Retrying cannot help. A span that the scan accepted fails only because of
+/// its times or its project.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum EncodeError {
     /// The bytes are not a protobuf message.
     #[error("the span is malformed: {0}")]
     Wire(#[from] WireError),
-    /// The trace id is not 16 bytes, or all zero.
+    /// The trace id is not 16 bytes, or is all zero.
     #[error("the span has no valid trace id")]
     TraceId,
-    /// The span id is not 8 bytes, or all zero.
+    /// The span id is not 8 bytes, or is all zero.
     #[error("the span has no valid span id")]
     SpanId,
-    /// It started more than [`PAST_NANOS_MAX`] ago: the API would refuse its whole batch.
+    /// The span started more than [`PAST_NANOS_MAX`] ago. The API would refuse its whole batch.
     #[error("the span started more than 14 days ago, which Cloud Trace refuses")]
     Past,
-    /// It ends more than [`FUTURE_NANOS_MAX`] from now.
+    /// The span ends more than [`FUTURE_NANOS_MAX`] from now. The API would refuse its whole batch.
     #[error("the span ends more than 3 days from now, which Cloud Trace refuses")]
     Future,
-    /// Its resource names a project that `cloud_trace.allowed_projects` does not have. The name has only characters of
-    /// project ids, and at most 128 of them.
+    /// The resource names a project that is not in `cloud_trace.allowed_projects`. The name has at most 128 characters,
+    /// all of which are allowed in project ids.
     #[error(
         "the project {0} is not allowed: list it in cloud_trace.allowed_projects, or rewrite gcp.project_id in \
          resource.attributes"
@@ -107,20 +110,21 @@ pub enum EncodeError {
     Project(Arc<str>),
 }
 
-/// What an [`Encoder`] must know.
+/// The settings of an [`Encoder`].
 #[derive(Clone, Debug, Default)]
 pub struct EncoderSettings {
-    /// The project of spans whose resource names none.
+    /// The project of spans whose resource does not name one.
     pub default_project: Arc<str>,
-    /// The other projects that spans may name: senders choose that attribute, and what is written there is paid there.
+    /// The other projects that spans may name. The list is needed because senders choose the project, and the owner of
+    /// the project pays for the spans.
     pub allowed_projects: AllowedProjects,
-    /// Whether spans say why they were kept ([`crate::sampling::annotation`]).
+    /// True if spans get attributes that say why they were kept ([`crate::sampling::annotation`]).
     pub annotate: bool,
-    /// What attribute keys are called.
+    /// The names under which attribute keys are written.
     pub names: KeyNames,
-    /// Whether Cloud Run is written as `cloud_run_revision` ([`crate::config::settings::CloudTrace`]).
+    /// True if Cloud Run is written as `cloud_run_revision` ([`crate::config::settings::CloudTrace`]).
     pub cloud_run_revision: bool,
-    /// The names of the policies by [`Keep::policy`].
+    /// The names of the policies, indexed by [`Keep::policy`].
     pub policy_names: Arc<[String]>,
 }
 
@@ -130,7 +134,7 @@ impl EncoderSettings {
     }
 }
 
-/// Encodes kept spans. It has buffers and a cache of its own: one for each worker.
+/// The encoder of kept spans. It has its own buffers and caches, so each worker has its own encoder.
 #[derive(Debug)]
 pub struct Encoder {
     settings: EncoderSettings,
@@ -138,14 +142,14 @@ pub struct Encoder {
     origins: ById<ScopeId, Origin>,
     resources: Cache<1, EncodedResource>,
     annotations: Annotations,
-    /// The times that the API takes, nanoseconds since 1970.
+    /// The times that the API accepts, in nanoseconds since 1970.
     times: RangeInclusive<u64>,
     altered: AlteredSpans,
     scratch: Scratch,
 }
 
 impl Encoder {
-    /// An encoder whose resources are rewritten by `rewriter`.
+    /// Creates an encoder that rewrites resources with `rewriter`.
     #[must_use]
     pub fn new(settings: EncoderSettings, rewriter: Rewriter) -> Self {
         Encoder {
@@ -160,18 +164,19 @@ impl Encoder {
         }
     }
 
-    /// Spans are encoded at this time, nanoseconds since 1970, from here on: those too far from it fail. Before the first
-    /// call any time will do.
+    /// Sets the present time, in nanoseconds since 1970. Spans that are too far from it fail from now on. Before the
+    /// first call, spans with any times are accepted.
     pub fn set_now(&mut self, unix_nano: u64) {
         self.times = unix_nano.saturating_sub(PAST_NANOS_MAX)..=unix_nano.saturating_add(FUTURE_NANOS_MAX);
     }
 
-    /// Takes the number of spans that were encoded otherwise than they were sent, since the last call.
+    /// Returns the number of spans since the last call that were encoded differently from what the sender sent.
     pub fn take_altered(&mut self) -> AlteredSpans {
         std::mem::take(&mut self.altered)
     }
 
-    /// What the span shares with others of its resource and scope. Remembered by its place in its request.
+    /// Returns the data that the span shares with others of its resource and scope. The result is cached by the place
+    /// of the scope in its request.
     pub fn origin(&mut self, span: SpanBytes<'_>) -> Arc<Origin> {
         if let Some(origin) = span.scope_id.and_then(|id| self.origins.get(id)) {
             return Arc::clone(origin);
@@ -184,8 +189,8 @@ impl Encoder {
         origin
     }
 
-    /// The message `Resource` rewritten and encoded, for all spans that have the same one. Remembered by its bytes, as
-    /// far as the [`Cache`] has room.
+    /// Rewrites and encodes the message `Resource`, for all spans that have the same one. The result is cached by the
+    /// bytes of the message, as far as the [`Cache`] has room.
     pub fn resource(&mut self, raw: &[u8]) -> Arc<EncodedResource> {
         let raw = shared_head(raw);
         if let Some(resource) = self.resources.get([raw]) {
@@ -193,13 +198,13 @@ impl Encoder {
         }
         let resource = Arc::new(EncodedResource::new(raw, &self.settings, &self.rewriter, &mut self.scratch));
         if self.resources.insert([raw], Arc::clone(&resource), resource.size_bytes()) {
-            // They would hold what the cache has given up.
+            // The origins would keep resources in memory that the cache has removed.
             self.origins.clear();
         }
         resource
     }
 
-    /// Bytes that are held from span to span.
+    /// Returns the bytes of memory that the caches of the encoder take.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.origins.size_bytes() + self.resources.size_bytes()
@@ -209,7 +214,7 @@ impl Encoder {
     /// origin.
     ///
     /// # Errors
-    /// See [`EncodeError`]; `out` is as it was.
+    /// See [`EncodeError`]. `out` is then unchanged.
     pub fn span(&mut self, origin: &Origin, span: &[u8], keep: Keep, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let resource = &*origin.resource;
         resource.check_project()?;

@@ -22,7 +22,7 @@ fn batch(project: &str, spans: u64, name: &str) -> Batch {
 }
 
 #[tokio::test]
-async fn a_call_is_what_cloud_trace_expects() {
+async fn a_call_has_the_request_and_the_headers_that_cloud_trace_expects() {
     let script = Script::new([]);
     let server = Server::any(Arc::clone(&script));
     let client = CloudTrace::plaintext(&server.uri()).unwrap();
@@ -43,7 +43,7 @@ async fn a_call_is_what_cloud_trace_expects() {
 }
 
 #[tokio::test]
-async fn a_call_counts_on_the_quota_of_its_project_if_asked_to() {
+async fn a_call_uses_the_quota_of_its_project_if_configured() {
     let script = Script::new([]);
     let server = Server::any(Arc::clone(&script));
     for (asked, expected) in [(false, None), (true, Some("my-project"))] {
@@ -56,7 +56,7 @@ async fn a_call_counts_on_the_quota_of_its_project_if_asked_to() {
 }
 
 #[tokio::test]
-async fn a_large_batch_goes_through() {
+async fn a_large_batch_is_stored() {
     let script = Script::new([]);
     let server = Server::any(Arc::clone(&script));
     let batch = batch("p", 2000, &"n".repeat(8000));
@@ -91,7 +91,7 @@ async fn an_unreachable_sink_is_unavailable_and_comes_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_sink_that_never_answers_is_given_up_at_the_deadline() {
-    // It accepts connections and says nothing at all, not even HTTP/2.
+    // The sink accepts connections, but never sends a byte, not even of HTTP/2.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let uri = format!("http://{}", silent.local_addr().unwrap());
     let start = tokio::time::Instant::now();

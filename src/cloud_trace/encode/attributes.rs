@@ -1,4 +1,4 @@
-//! Attribute maps: keys renamed and checked, each key once, values as Cloud Trace has them.
+//! Attribute maps. Keys are renamed and checked, each key is written once, and values get the types of Cloud Trace.
 
 use std::borrow::Cow;
 use std::hash::{BuildHasher, Hasher};
@@ -16,13 +16,13 @@ use super::{ATTRIBUTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::otlp::altered::Alteration;
 use crate::otlp::view::{self, AnyValue};
 
-/// Attributes of a message that fit on the stack.
+/// The number of attributes of a message that fit on the stack.
 const INLINE_COUNT: usize = 32;
 
-/// Attributes that say nothing when they are empty: they are not written then, as Google's exporter does not.
+/// Attributes that have no meaning when they are empty. As in Google's exporter, they are not written then.
 pub(super) const IDENTITIES: [&[u8]; 3] = [b"service.name", b"service.namespace", b"service.instance.id"];
 
-/// The attributes of one map, as they are being collected.
+/// The attributes of one map while they are collected.
 #[derive(Debug)]
 pub(super) struct AttributeList<'a> {
     names: &'a KeyNames,
@@ -33,18 +33,18 @@ pub(super) struct AttributeList<'a> {
     may_repeat: bool,
 }
 
-/// One attribute.
+/// One attribute, under the name that Cloud Trace gives its key.
 #[derive(Debug)]
 pub(super) struct Attribute<'a> {
     pub(super) key: Cow<'a, str>,
     pub(super) hash: u64,
     pub(super) value: AnyValue<'a>,
-    /// False if another attribute of its key is written instead.
+    /// True unless another attribute with the same key is written instead.
     pub(super) live: bool,
 }
 
 impl Attribute<'_> {
-    /// Writes it as an entry, if the span has room for it.
+    /// Writes the attribute as an entry. If the span has no room for it, writes nothing and returns false.
     #[inline]
     pub(super) fn write(&self, out: &mut Vec<u8>, scratch: &mut Scratch) -> bool {
         let start = out.len();
@@ -54,27 +54,27 @@ impl Attribute<'_> {
 }
 
 impl<'a> AttributeList<'a> {
-    /// An empty list of keys that are called by `names`.
+    /// Creates an empty list whose keys are renamed by `names`.
     pub(super) fn new(names: &'a KeyNames) -> Self {
         AttributeList::beside(&KeyFilter::default(), names)
     }
 
-    /// An empty list whose keys may not repeat those in `seen` either.
+    /// Creates an empty list that also notices keys that repeat those in `seen`.
     pub(super) fn beside(seen: &KeyFilter, names: &'a KeyNames) -> Self {
         let (items, altered) = (SmallVec::new(), Alteration::default());
         AttributeList { names, items, dropped_count: 0, altered, seen: seen.clone(), may_repeat: false }
     }
 
-    /// Appends an attribute under the name that Cloud Trace gives its key. It is dropped and counted if its key is
-    /// too long or empty (OTLP forbids that) or the list is full, which also keeps a hostile span from costing more
-    /// than its bytes.
+    /// Appends an attribute under the name that Cloud Trace gives its key. The attribute is dropped and counted if its
+    /// key is too long, if its key is empty (which OTLP forbids), or if the list is full. The limit also keeps a
+    /// hostile span from costing more than its bytes.
     #[inline]
     pub(super) fn push(&mut self, key: &'a [u8], value: AnyValue<'a>) {
         if value.is_blank() && IDENTITIES.contains(&key) {
             return;
         }
         let raw = self.names.get(key);
-        // Mending never makes a key shorter.
+        // A key that is too long now stays too long, because mending never makes a key shorter.
         if raw.is_empty() || raw.len() > KEY_BYTES_MAX || self.items.len() == ATTRIBUTES_MAX {
             return self.drop_one();
         }
@@ -88,7 +88,7 @@ impl<'a> AttributeList<'a> {
         self.items.push(Attribute { key, hash, value, live: true });
     }
 
-    /// Counts `count` attributes that were lost before they came here.
+    /// Counts `count` attributes that were lost before they reached this list.
     pub(super) fn add_dropped(&mut self, count: u32) {
         self.dropped_count += u64::from(count);
     }
@@ -98,7 +98,7 @@ impl<'a> AttributeList<'a> {
         self.altered.cut = true;
     }
 
-    /// What became of keys, and of attributes that are not in the list.
+    /// Returns the changes that were made to keys, and true for `cut` if an attribute was dropped.
     #[inline]
     pub(super) fn altered(&self) -> Alteration {
         self.altered
@@ -108,13 +108,13 @@ impl<'a> AttributeList<'a> {
         self.dropped_count
     }
 
-    /// Whether a key may occur twice, in the list or in the list beside it. False is certain.
+    /// Returns true if a key may occur twice, in this list or also in `seen`. If it returns false, no key does.
     #[inline]
     pub(super) fn may_repeat(&self) -> bool {
         self.may_repeat
     }
 
-    /// Leaves the last attribute of each key live.
+    /// Makes all attributes not live that are not the last of their key.
     pub(super) fn dedupe(&mut self, keys: &mut KeyIndex) {
         if !self.may_repeat {
             return;
@@ -127,19 +127,19 @@ impl<'a> AttributeList<'a> {
         }
     }
 
-    /// The attributes that are to be written, in order.
+    /// Returns the live attributes, which are to be written, in order.
     pub(super) fn live(&self) -> impl Iterator<Item = &Attribute<'a>> {
         self.items.iter().filter(|item| item.live)
     }
 
-    /// The attributes that are to be written, in order, to be judged once more.
+    /// Returns the live attributes in order, so that the caller can make some of them not live.
     pub(super) fn live_mut(&mut self) -> impl Iterator<Item = &mut Attribute<'a>> {
         self.items.iter_mut().filter(|item| item.live)
     }
 }
 
-/// Writes the attributes of an event or a link as field `number`, a message `Attributes`; nothing at all if there is
-/// nothing to say. `dropped_count` were lost before they came here.
+/// Writes the attributes of an event or a link as field `number`, a message `Attributes`. Writes nothing if there are
+/// no attributes and none were dropped. `dropped_count` is the number of attributes that the sender dropped.
 pub(super) fn attribute_map<'a>(
     out: &mut Vec<u8>,
     number: u8,
@@ -164,17 +164,18 @@ pub(super) fn attribute_map<'a>(
     });
 }
 
-/// Buffers that are used again for each span.
+/// The buffers that are reused for each span.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     pub(super) keys: KeyIndex,
     pub(super) renderer: Renderer,
-    /// Where attributes, events and links of the span end at the latest in the buffer that it is written to.
+    /// The position in the output buffer at which the attributes, events and links of the span must end at the latest.
     pub(super) end: usize,
 }
 
 impl Scratch {
-    /// Takes back what was written to `out` from `start` on, if the span has no room for it; false in this case.
+    /// Removes all that was written to `out` from `start` on if the span has no room for it. Returns false in this
+    /// case.
     #[inline]
     pub(super) fn has_room_or_cut(&mut self, out: &mut Vec<u8>, start: usize) -> bool {
         let has_room = out.len() <= self.end;
@@ -186,8 +187,9 @@ impl Scratch {
     }
 }
 
-/// A set of keys that may say yes wrongly, but never no: nearly every span repeats no key, and so needs no more than
-/// this. One of 26 keys (a usual span with its resource) is taken for another in about 8 % of such sets.
+/// A set of keys in which a lookup may give a false yes, but never a false no. It is enough for nearly every span,
+/// because most spans repeat no key. With 26 keys (a usual span with its resource), about 8 % of the sets give a false
+/// yes.
 #[derive(Clone, Debug)]
 pub(super) struct KeyFilter {
     bits: [u64; Self::WORDS],
@@ -196,7 +198,7 @@ pub(super) struct KeyFilter {
 impl KeyFilter {
     const WORDS: usize = 64;
 
-    /// Whether a key of this hash may have been inserted before.
+    /// Inserts a key by its hash. Returns true if it may have been inserted before.
     #[inline]
     pub(super) fn insert(&mut self, hash: u64) -> bool {
         let word = &mut self.bits[(hash >> 6) as usize % Self::WORDS];
@@ -212,7 +214,7 @@ impl Default for KeyFilter {
     }
 }
 
-/// Anything with a key and its hash.
+/// An item that has a key and the hash of the key.
 pub(super) trait Keyed {
     fn key(&self) -> &str;
     fn hash(&self) -> u64;
@@ -228,7 +230,7 @@ impl Keyed for Attribute<'_> {
     }
 }
 
-/// Finds the place of a key in a list that is kept elsewhere.
+/// A hash index of the keys in a list that is stored elsewhere.
 #[derive(Debug, Default)]
 pub(super) struct KeyIndex {
     table: HashTable<u32>,
@@ -239,7 +241,8 @@ impl KeyIndex {
         self.table.clear();
     }
 
-    /// Notes item `i` under its key; returns the item that was noted there before. Lists are far below 2^32.
+    /// Notes item `i` under its key. Returns the index of the item that was noted there before. Lists have far fewer
+    /// than 2^32 items.
     pub(super) fn replace<T: Keyed>(&mut self, items: &[T], i: usize) -> Option<usize> {
         let item = &items[i];
         let same = |&j: &u32| items[j as usize].key() == item.key();
@@ -252,15 +255,15 @@ impl KeyIndex {
         }
     }
 
-    /// The item of this key.
+    /// Returns the index of the item with this key.
     #[inline]
     pub(super) fn find<T: Keyed>(&self, items: &[T], key: &str, hash: u64) -> Option<usize> {
         self.table.find(hash, |&j| items[j as usize].key() == key).map(|&j| j as usize)
     }
 }
 
-/// The same in every encoder, as an encoded resource may be shared; another one in each process, so that senders cannot make keys
-/// that are told apart slowly.
+/// Returns the hash of a key. It is the same in every encoder, because encoders may share an encoded resource. It
+/// differs in each process, so that senders cannot choose keys whose hashes collide.
 #[inline]
 pub(super) fn key_hash(key: &str) -> u64 {
     const SEED: u64 = 0;
@@ -275,7 +278,7 @@ pub(super) fn entry(out: &mut Vec<u8>, key: &str, value: AnyValue<'_>, renderer:
     cut_entry(out, key, value, VALUE_BYTES_MAX, renderer);
 }
 
-/// [`entry`], with a text of at most `max` bytes.
+/// Writes an entry of `attribute_map` with a text of at most `max` bytes.
 #[inline]
 pub(super) fn cut_entry(out: &mut Vec<u8>, key: &str, value: AnyValue<'_>, max: usize, renderer: &mut Renderer) {
     match value {
@@ -285,7 +288,8 @@ pub(super) fn cut_entry(out: &mut Vec<u8>, key: &str, value: AnyValue<'_>, max: 
     }
 }
 
-/// An entry whose value is the varint field `number` of `AttributeValue`; written even if zero, as it is in a oneof.
+/// Writes an entry whose value is the varint field `number` of `AttributeValue`. A zero is written as well, because the
+/// field is a member of a oneof.
 fn scalar_entry(out: &mut Vec<u8>, key: &str, number: u8, value: u64) {
     entry_header(out, key, 1 + write::varint_len(value));
     out.push(write::varint_key(number));
@@ -300,7 +304,8 @@ fn string_entry(out: &mut Vec<u8>, key: &str, text: Clip<'_>) {
     truncatable(out, text);
 }
 
-/// An entry up to and with the header of its value, an `AttributeValue` of `value_len` bytes.
+/// Writes an entry up to the header of its value, including that header. The value is an `AttributeValue` of
+/// `value_len` bytes.
 #[inline]
 fn entry_header(out: &mut Vec<u8>, key: &str, value_len: usize) {
     let len = write::field_len(key.len()) + write::field_len(value_len);
@@ -315,7 +320,7 @@ fn truncatable_len(text: Clip<'_>) -> usize {
     value + if text.cut_count == 0 { 0 } else { 1 + write::varint_len(write::clamped(text.cut_count)) }
 }
 
-/// The fields of a `TruncatableString`.
+/// Writes the fields of a `TruncatableString`.
 #[inline]
 fn truncatable(out: &mut Vec<u8>, text: Clip<'_>) {
     if !text.bytes.is_empty() {
@@ -324,7 +329,7 @@ fn truncatable(out: &mut Vec<u8>, text: Clip<'_>) {
     write::count(out, 2, text.cut_count);
 }
 
-/// A `TruncatableString` as field `number`.
+/// Writes a `TruncatableString` as field `number`.
 pub(super) fn truncatable_string(out: &mut Vec<u8>, number: u8, text: Clip<'_>) {
     write::header(out, number, truncatable_len(text));
     truncatable(out, text);

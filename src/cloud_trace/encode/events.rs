@@ -1,4 +1,5 @@
-//! Events: each becomes an annotation. Cloud Trace's message events say less, and nothing in OTLP is one.
+//! Events. Each becomes an annotation. The message events of Cloud Trace are not used: they have fewer fields, and OTLP
+//! has no such events.
 
 use super::attributes::{Scratch, attribute_map, truncatable_string};
 use super::names::KeyNames;
@@ -8,7 +9,8 @@ use crate::otlp::altered::Alteration;
 use crate::otlp::view::{self, Attributes};
 use crate::otlp::wire::{Reader, Value};
 
-/// Writes `TimeEvents` with the first events of the OTLP span `span`, which starts at `span_start`.
+/// Writes `TimeEvents` with the first events of the OTLP span `span`, which starts at `span_start` (nanoseconds since
+/// 1970).
 pub(super) fn write(
     out: &mut Vec<u8>,
     span: &[u8],
@@ -36,7 +38,7 @@ pub(super) fn write(
     });
 }
 
-/// The fields of a `TimeEvent`.
+/// Writes the fields of a `TimeEvent`.
 fn time_event(out: &mut Vec<u8>, event: &[u8], span_start: u64, names: &KeyNames, scratch: &mut Scratch) {
     let (mut time, mut name, mut dropped_count) = (0, &[][..], 0);
     let mut reader = Reader::new(event);
@@ -57,7 +59,8 @@ fn time_event(out: &mut Vec<u8>, event: &[u8], span_start: u64, names: &KeyNames
     });
 }
 
-/// An event without a time, or with one so early that the API would refuse it, stands at the start of its span.
+/// Returns the time to write for an event. It is the start of the span if the event has no time, or one so early that
+/// the API would refuse it.
 fn mended_time(time: u64, span_start: u64) -> u64 {
     let is_possible = time != 0 && span_start.saturating_sub(time) <= EVENT_LEAD_NANOS_MAX;
     if is_possible { time } else { span_start }

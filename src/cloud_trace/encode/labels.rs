@@ -1,5 +1,5 @@
-//! Labels that say where a span comes from: the monitored resource (`g.co/r/...`) and the agent (`g.co/agent`), after
-//! `internal/resourcemapping` of Google's opentelemetry-operations-go.
+//! Labels for the origin of a span: the monitored resource (`g.co/r/...`) and the agent (`g.co/agent`). The mapping
+//! follows `internal/resourcemapping` of Google's opentelemetry-operations-go.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use super::text::mended;
 use crate::otlp::view::AnyValue;
 use crate::resource::Attributes;
 
-/// The key of the label that names the software behind a span.
+/// The key of the label that names the software that made or exported a span.
 pub(super) const AGENT: &str = "g.co/agent";
 
 const ZONE: &str = "cloud.availability_zone";
@@ -16,19 +16,20 @@ const REGION: &str = "cloud.region";
 const HOST_ID: &str = "host.id";
 const SERVICE_NAME: &str = "service.name";
 const CLUSTER_NAME: &str = "k8s.cluster.name";
-/// What an SDK calls a service that nobody named (semantic conventions, `service.name`).
+/// The name, or its beginning, that an SDK uses if no service name is configured (semantic conventions,
+/// `service.name`).
 const UNKNOWN_SERVICE: &str = "unknown_service";
 
 /// A label of a monitored resource type.
 struct Label {
     name: &'static str,
-    /// Resource attributes; the first with a text counts.
+    /// The resource attributes that can give the value. The first with a text counts.
     keys: &'static [&'static str],
-    /// The value if none has one.
+    /// The value if none of the attributes has a text.
     fallback: &'static str,
 }
 
-/// A monitored resource type. All its labels are always written.
+/// A monitored resource type. All its labels are written, even if empty.
 struct ResourceType {
     name: &'static str,
     labels: &'static [Label],
@@ -46,7 +47,7 @@ const K8S_CLUSTER_NAME: Label = label("cluster_name", &[CLUSTER_NAME]);
 const K8S_NAMESPACE_NAME: Label = label("namespace_name", &["k8s.namespace.name"]);
 const K8S_POD_NAME: Label = label("pod_name", &["k8s.pod.name"]);
 
-/// The types that `cloud.platform` picks.
+/// The types by the value of `cloud.platform`.
 const BY_PLATFORM: &[(&str, ResourceType)] = &[
     ("gcp_compute_engine", ResourceType { name: "gce_instance", labels: &[label("zone", &[ZONE]), INSTANCE_ID] }),
     (
@@ -77,7 +78,7 @@ const BY_PLATFORM: &[(&str, ResourceType)] = &[
     ),
 ];
 
-/// The types inside a Kubernetes cluster, the most specific first: picked by the attribute that must be there.
+/// The types inside a Kubernetes cluster, by the attribute that the resource must have. The most specific is first.
 const IN_CLUSTER: &[(&str, ResourceType)] = &[
     (
         "k8s.container.name",
@@ -106,10 +107,10 @@ const IN_CLUSTER: &[(&str, ResourceType)] = &[
     (CLUSTER_NAME, ResourceType { name: "k8s_cluster", labels: &[LOCATION, K8S_CLUSTER_NAME] }),
 ];
 
-/// What the resource detectors call Cloud Run (semantic conventions, `cloud.platform`).
+/// The value that resource detectors set for Cloud Run (semantic conventions, `cloud.platform`).
 const CLOUD_RUN: &str = "gcp_cloud_run";
 
-/// The type that Cloud Run's own logs and metrics have
+/// The type of the logs and metrics that Cloud Run itself writes
 /// (<https://cloud.google.com/monitoring/api/resources#tag_cloud_run_revision>).
 const CLOUD_RUN_REVISION: ResourceType = ResourceType {
     name: "cloud_run_revision",
@@ -136,7 +137,7 @@ const GENERIC_NODE: ResourceType = ResourceType {
     labels: &[GENERIC_LOCATION, NAMESPACE, label("node_id", &[HOST_ID, "host.name"])],
 };
 
-/// The `g.co/r/...` labels of a resource: keys and values. None for a resource that says nothing about itself.
+/// Returns the keys and values of the `g.co/r/...` labels of a resource. A resource without attributes has no labels.
 pub(super) fn monitored_resource(attributes: &Attributes, cloud_run_revision: bool) -> Vec<(String, Cow<'_, str>)> {
     if attributes.is_empty() {
         return Vec::new();
@@ -172,7 +173,7 @@ impl Label {
     }
 }
 
-/// The text of a string attribute; empty for any other.
+/// Returns the text of a string attribute. It is empty for any other value, or if the attribute is missing.
 pub(super) fn text<'a>(attributes: &'a Attributes, key: &str) -> Cow<'a, str> {
     match attributes.get(key) {
         Some(AnyValue::String(raw)) => mended(raw),
@@ -180,8 +181,9 @@ pub(super) fn text<'a>(attributes: &'a Attributes, key: &str) -> Cow<'a, str> {
     }
 }
 
-/// The agent: the SDK that made the span, if it names itself in the form that Cloud Trace has always been told
-/// (`opentelemetry-<letters> <n.n.n>; google-cloud-trace-exporter <n.n.n>`), and this program.
+/// Returns the agent label. If the SDK states a language of letters and a version of three numbers, the label has the
+/// form that Google's exporters write (`opentelemetry-<letters> <n.n.n>; google-cloud-trace-exporter <n.n.n>`). The
+/// second version is the one of this program. Otherwise the label names only this program.
 pub(super) fn agent(attributes: &Attributes) -> String {
     let language = text(attributes, "telemetry.sdk.language");
     let version = text(attributes, "telemetry.sdk.version");
@@ -193,7 +195,7 @@ pub(super) fn agent(attributes: &Attributes) -> String {
     }
 }
 
-/// Whether `version` is three numbers.
+/// Returns true if `version` is three numbers, as in `1.38.0`.
 fn is_release(version: &str) -> bool {
     let number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     version.split('.').count() == 3 && version.split('.').all(number)

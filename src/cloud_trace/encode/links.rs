@@ -1,4 +1,4 @@
-//! Links. OTLP knows no types of links, so theirs stays unspecified.
+//! Links. The type of a link stays unspecified, because OTLP has no types of links.
 
 use super::attributes::{Scratch, attribute_map};
 use super::names::KeyNames;
@@ -8,7 +8,7 @@ use crate::otlp::altered::Alteration;
 use crate::otlp::view::{self, Attributes};
 use crate::otlp::wire::{Reader, Value};
 
-/// Writes `Links` with the first sound links of the OTLP span `span`.
+/// Writes `Links` with the first valid links of the OTLP span `span`.
 pub(super) fn write(out: &mut Vec<u8>, span: &[u8], links: Repeated, names: &KeyNames, scratch: &mut Scratch) {
     if links.is_none() {
         return;
@@ -36,7 +36,8 @@ struct Link<'a> {
 }
 
 impl<'a> Link<'a> {
-    /// Reads the message `Span.Link`; nothing if an id is none, as that would cost the whole batch.
+    /// Reads the message `Span.Link`. Returns `None` if an id is not valid, because such a link would cost the whole
+    /// batch.
     fn read(message: &'a [u8]) -> Option<Self> {
         let (mut trace_id, mut span_id, mut dropped_count) = (&[][..], &[][..], 0);
         let mut reader = Reader::new(message);
@@ -51,7 +52,7 @@ impl<'a> Link<'a> {
         Some(Link { message, trace_id: id(trace_id)?, span_id: id(span_id)?, dropped_count })
     }
 
-    /// The fields of a `Link`.
+    /// Writes the fields of a `Link`.
     fn write(&self, out: &mut Vec<u8>, names: &KeyNames, scratch: &mut Scratch) {
         write::bytes(out, 1, &write::hex::<16, 32>(self.trace_id));
         write::bytes(out, 2, &write::hex::<8, 16>(self.span_id));

@@ -1,8 +1,10 @@
-//! The attribute map of a span: its resource's, ours, its scope's and its own, each key once.
+//! The attribute map of a span. It has the attributes of the resource, those that Spansieve adds, those of the scope
+//! and those of the span. Each key occurs once.
 //!
-//! A later one of the same key wins: resource, then span. The scope's are set unless the user set them; labels and
-//! annotations, which are ours, win over everything. Over the limit the resource's go first, the last before the first,
-//! then the span's.
+//! If a key occurs several times, an attribute of the span wins over one of the resource. The attributes of the scope
+//! are written only if neither the resource nor the span has the key. Labels and annotations, which Spansieve adds, win
+//! over all others. Over the limit, attributes of the resource are dropped first, from the last to the first, then
+//! those of the span in the same way.
 
 use smallvec::SmallVec;
 
@@ -12,16 +14,17 @@ use super::resource::{EncodedResource, Owner};
 use super::{ATTRIBUTES_MAX, write};
 use crate::otlp::altered::Alteration;
 
-/// What spans share that gives way to the attributes of a span.
+/// The shared entries that attributes of the span replace.
 #[derive(Debug, Default)]
 struct Overridden {
-    /// Entries of the resource, in ascending order.
+    /// The places of entries of the resource, in ascending order.
     resource: SmallVec<[usize; 8]>,
-    /// By the keys of the scope.
+    /// True for each of [`SCOPE_KEYS`] that the span has.
     scope: [bool; SCOPE_KEYS.len()],
 }
 
-/// Writes the field `attributes` of a span. `list` has the span's own attributes, `annotations` are map entries.
+/// Writes the field `attributes` of a span. `list` has the attributes of the span, and `annotations` are encoded map
+/// entries.
 pub(super) fn write(
     out: &mut Vec<u8>,
     list: &mut AttributeList<'_>,
@@ -59,7 +62,8 @@ pub(super) fn write(
     });
 }
 
-/// Lets attributes give way to ours of the same key, and finds what gives way to them.
+/// Makes attributes of the span not live if Spansieve adds an entry with the same key. Returns the shared entries that
+/// the other attributes of the span replace.
 fn override_shared(list: &mut AttributeList<'_>, resource: &EncodedResource) -> Overridden {
     let mut overridden = Overridden::default();
     if !list.may_repeat() {

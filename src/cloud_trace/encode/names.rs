@@ -1,11 +1,11 @@
-//! What Cloud Trace calls an attribute key: the labels that its console knows, and the operator's own.
+//! The names of attribute keys in Cloud Trace: the labels that its console knows, and the names that the operator sets.
 
 use hashbrown::HashMap;
 
 use crate::config::settings::{AttributeMapping, BaseMapping, Normalize};
 use crate::resource::span_keys;
 
-/// Google's Go exporter's (opentelemetry-operations-go `exporter/trace`, its default attribute mappings).
+/// The default attribute mappings of Google's Go exporter (opentelemetry-operations-go, `exporter/trace`).
 const GOOGLE: &[(&str, &str)] = &[
     ("http.method", "/http/method"),
     ("http.host", "/http/host"),
@@ -14,8 +14,9 @@ const GOOGLE: &[(&str, &str)] = &[
     ("http.status_code", "/http/status_code"),
 ];
 
-/// The labels that the console knows (<https://cloud.google.com/trace/docs/trace-labels>), for the keys of the semantic
-/// conventions from 1.0 to the present ones. Google's exporters for Python, JavaScript and Java rename the older of them.
+/// The labels that the console knows (<https://cloud.google.com/trace/docs/trace-labels>), by the keys of the semantic
+/// conventions from 1.0 to the present version. Google's exporters for Python, JavaScript and Java rename the older
+/// keys.
 const CONSOLE: &[(&str, &str)] = &[
     ("http.request.method", "/http/method"),
     ("http.route", "/http/route"),
@@ -39,17 +40,17 @@ const CONSOLE: &[(&str, &str)] = &[
     ("thread.id", "/tid"),
 ];
 
-/// The keys that are renamed.
+/// The attribute keys that are renamed, and their new names.
 #[derive(Clone, Debug)]
 pub struct KeyNames {
     names: HashMap<Box<[u8]>, Box<[u8]>, foldhash::fast::FixedState>,
-    /// Bit `n` is set if a key of `n` bytes is renamed: most keys are passed by on their length alone.
+    /// Bit `n` is set if a key of `n` bytes is renamed. The length alone shows for most keys that they are not renamed.
     lengths: u64,
 }
 
 impl KeyNames {
-    /// The keys that `mapping` renames; its own come before those of its base. With `normalize`, keys of older semantic
-    /// conventions are called what their present names are.
+    /// Creates the names of `mapping`. Its own keys take precedence over those of its base. With `normalize`, a key of
+    /// older semantic conventions gets the name of its present key.
     #[must_use]
     pub fn new(mapping: &AttributeMapping, normalize: Normalize) -> Self {
         let base: &[&[(&str, &str)]] = match mapping.base {
@@ -78,7 +79,7 @@ impl KeyNames {
         self.names.insert(key.as_bytes().into(), name);
     }
 
-    /// What `key` is called.
+    /// Returns the name under which `key` is written.
     #[inline]
     pub(super) fn get<'a>(&'a self, key: &'a [u8]) -> &'a [u8] {
         if self.lengths & length_bit(key) == 0 {
@@ -94,7 +95,7 @@ impl Default for KeyNames {
     }
 }
 
-/// Keys of 63 bytes and more share a bit.
+/// Returns the bit for the length of `key`. Keys of 63 bytes and more share a bit.
 #[inline]
 fn length_bit(key: impl AsRef<[u8]>) -> u64 {
     1 << key.as_ref().len().min(63)

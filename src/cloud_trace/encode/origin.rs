@@ -1,4 +1,4 @@
-//! What spans of the same resource and scope share, encoded once for all of them.
+//! The data that spans of the same resource and scope share, encoded once for all of them.
 
 use std::sync::Arc;
 
@@ -9,18 +9,19 @@ use crate::otlp::altered::Alteration;
 use crate::otlp::view::AnyValue;
 use crate::resource::cache::{is_cut, shared_head};
 
-/// The keys of a scope's name and version.
+/// The attribute keys for the name and the version of a scope.
 pub(super) const SCOPE_KEYS: [&str; 2] = ["otel.scope.name", "otel.scope.version"];
 
-/// A resource and a scope below it.
+/// An encoded resource and one of its scopes.
 #[derive(Debug)]
 pub struct Origin {
     pub(super) resource: Arc<EncodedResource>,
-    /// The map entries of [`SCOPE_KEYS`]; empty where the resource has the key, or the scope has no version.
+    /// The map entries of [`SCOPE_KEYS`]. An entry is empty if the resource has the key, or if it is for the version
+    /// and the scope has none.
     pub(super) scope: [ScopeEntry; 2],
 }
 
-/// A map entry of the scope.
+/// An encoded map entry for the scope, and the changes that were made to its text.
 #[derive(Debug, Default)]
 pub(super) struct ScopeEntry {
     pub(super) entry: Vec<u8>,
@@ -28,12 +29,12 @@ pub(super) struct ScopeEntry {
 }
 
 impl Origin {
-    /// The origin of the spans of `resource` and of the message `InstrumentationScope` `scope`.
+    /// Creates the origin of the spans of `resource` and `scope`, a message `InstrumentationScope`.
     pub(super) fn new(resource: Arc<EncodedResource>, scope: &[u8], scratch: &mut Scratch) -> Self {
         let head = shared_head(scope);
         let (name, version) = view::scope_name_version(head);
         let is_set = [true, !version.is_empty()];
-        // Name and version are the first fields: a name that is not there is one that does not end within the head.
+        // Name and version are the first fields. If the head is cut and has no name, the name does not end within it.
         let is_lost = name.is_empty() && is_cut(head);
         scratch.renderer.note(Alteration { cut: is_lost, ..Alteration::default() });
         let mut entries = [ScopeEntry::default(), ScopeEntry::default()];
@@ -47,13 +48,13 @@ impl Origin {
         Origin { resource, scope: entries }
     }
 
-    /// The resource.
+    /// Returns the encoded resource of the spans.
     #[must_use]
     pub fn resource(&self) -> &EncodedResource {
         &self.resource
     }
 
-    /// Roughly what it holds beside the resource, in bytes.
+    /// Returns the approximate size in bytes, without the resource.
     pub(super) fn size_bytes(&self) -> usize {
         size_of::<Self>() + self.scope.iter().map(|scope| scope.entry.capacity()).sum::<usize>()
     }

@@ -1,4 +1,4 @@
-//! A resource as every span of it carries it: encoded once, copied into each span.
+//! The attributes of a resource that each of its spans carries. They are encoded once and copied into each span.
 
 use std::sync::Arc;
 
@@ -15,39 +15,40 @@ use crate::sampling::annotation;
 #[derive(Debug)]
 pub struct EncodedResource {
     project: Arc<str>,
-    /// `name` of the request to the project: a whole field.
+    /// The encoded field `name` of a request to the project, with its key.
     request_name: Vec<u8>,
-    /// The project is neither the own one nor an allowed one.
+    /// True if the project is neither the default project nor an allowed one.
     is_foreign: bool,
-    /// `projects/{project}/traces/`.
+    /// The prefix `projects/{project}/traces/` of span names.
     pub(super) name_prefix: String,
     entries: Entries,
-    /// How many of the entries are ours: a span's attribute of the same key gives way to them.
+    /// The number of entries that Spansieve adds and a span cannot override. They are the first entries.
     own_count: usize,
-    /// Attributes of the resource that were lost.
+    /// The number of attributes of the resource that were lost.
     pub(super) dropped_count: u64,
-    /// What became of it otherwise.
+    /// The changes that were made to the resource.
     pub(super) altered: Alteration,
 }
 
-/// Map entries that find their keys.
+/// Encoded map entries, with an index of their keys.
 #[derive(Debug, Default)]
 struct Entries {
-    /// All of them, one after the other.
+    /// The bytes of all entries, one after the other.
     block: Vec<u8>,
-    /// Those of the block, ours first: the least important last.
+    /// The entries of the block. Those that Spansieve adds are first, and the least important are last.
     all: Vec<ResourceEntry>,
     keys: KeyIndex,
-    /// The same keys, and those of the scope, for the lists of the spans.
+    /// The same keys and those of the scope. The attribute lists of the spans start with this set.
     filter: KeyFilter,
-    /// Bytes of a value.
+    /// The most bytes of a value.
     value_max: usize,
-    /// Entries that had no room in the block.
+    /// The number of entries that did not fit into the block.
     left_out_count: u64,
 }
 
 impl Entries {
-    /// Appends an entry, if there is room for it. Where values could be shorter and something had no room, nothing has.
+    /// Appends an entry if there is room for it. Once one entry did not fit and values can still be made shorter, it
+    /// appends no more, because all entries are then written again with shorter values.
     fn add(&mut self, key: &str, value: AnyValue<'_>, scratch: &mut Scratch) {
         if self.left_out_count > 0 && self.value_max > LONG_VALUE_BYTES_MAX {
             return;
@@ -62,7 +63,7 @@ impl Entries {
         self.note(key);
     }
 
-    /// Notes that the block holds the entry of `key` up to here.
+    /// Notes that the entry of `key` ends at the present end of the block.
     fn note(&mut self, key: &str) {
         let hash = key_hash(key);
         self.filter.insert(hash);
@@ -80,7 +81,7 @@ impl Entries {
 struct ResourceEntry {
     key: Box<str>,
     hash: u64,
-    /// Where the entry ends in the block; it begins where the one before ends.
+    /// The end of the entry in the block. The entry begins at the end of the one before.
     end: usize,
 }
 
@@ -94,32 +95,33 @@ impl Keyed for ResourceEntry {
     }
 }
 
-/// Whose a key of the resource is.
+/// The owner of a key of the resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
-    /// Ours: it stays.
+    /// Spansieve. A span cannot override the entry.
     Us,
-    /// The user's, or our default for what the user may set: a span overrides this entry.
+    /// The user. This also covers a default of Spansieve that the user may set. A span overrides the entry at this
+    /// place.
     User(usize),
 }
 
 impl EncodedResource {
-    /// The project that the resource's spans are written to.
+    /// Returns the project that the resource's spans are written to.
     #[must_use]
     pub fn project(&self) -> &Arc<str> {
         &self.project
     }
 
-    /// The field `name` of a `BatchWriteSpansRequest` to that project, with its key.
+    /// Returns the encoded field `name` of a `BatchWriteSpansRequest` to that project, with its key.
     #[must_use]
     pub fn request_name(&self) -> &[u8] {
         &self.request_name
     }
 
-    /// That the spans of this resource may be written.
+    /// Checks that the spans of this resource may be written.
     ///
     /// # Errors
-    /// They name a project that is not allowed.
+    /// [`EncodeError::Project`] if the project is not allowed.
     #[inline]
     pub(super) fn check_project(&self) -> Result<(), EncodeError> {
         if self.is_foreign { Err(EncodeError::Project(Arc::clone(&self.project))) } else { Ok(()) }
@@ -142,14 +144,14 @@ impl EncodedResource {
             altered: Alteration::default(),
         };
         if !resource.fill(&attributes, settings, VALUE_BYTES_MAX, scratch) {
-            // The second time what does not fit is left out.
+            // The second pass leaves out entries that do not fit.
             resource.fill(&attributes, settings, LONG_VALUE_BYTES_MAX, scratch);
         }
         resource
     }
 
-    /// Writes all entries, with values of at most `value_max` bytes. Returns whether they fit; if they do not and values could be
-    /// shorter, nothing that was written is of use.
+    /// Writes all entries, with values of at most `value_max` bytes. Returns true if they fit. If they do not fit and
+    /// values can still be made shorter, the entries are incomplete and must be written again.
     fn fill(
         &mut self,
         attributes: &Attributes,
@@ -158,7 +160,7 @@ impl EncodedResource {
         scratch: &mut Scratch,
     ) -> bool {
         self.entries = Entries { value_max, ..Entries::default() };
-        // A span may have the scope's keys, which are written beside the resource.
+        // The scope's keys are not entries of the resource, but a span may have them, too.
         SCOPE_KEYS.iter().for_each(|key| _ = self.entries.filter.insert(key_hash(key)));
         self.dropped_count = u64::from(attributes.dropped_count());
         scratch.renderer.note(Alteration { cut: attributes.is_cut(), ..Alteration::default() });
@@ -169,7 +171,7 @@ impl EncodedResource {
         self.entries.left_out_count == 0
     }
 
-    /// The labels, and the keys of the annotations, which are written with each span.
+    /// Adds the labels, and the keys of the annotations. The annotations themselves are written with each span.
     fn add_own(&mut self, attributes: &Attributes, settings: &EncoderSettings, scratch: &mut Scratch) {
         if settings.annotate {
             annotation::KEYS.iter().for_each(|key| self.entries.note(key));
@@ -180,7 +182,7 @@ impl EncodedResource {
         self.own_count = self.entries.all.len();
     }
 
-    /// The agent, unless somebody set it, and the attributes that are not overwritten by ours.
+    /// Adds the agent, unless the resource has that key, and the attributes whose keys Spansieve does not set.
     fn add_users(&mut self, attributes: &Attributes, names: &KeyNames, scratch: &mut Scratch) {
         if attributes.get(labels::AGENT).is_none() {
             self.entries.add(labels::AGENT, AnyValue::String(labels::agent(attributes).as_bytes()), scratch);
@@ -199,29 +201,30 @@ impl EncodedResource {
         scratch.renderer.note(list.altered());
     }
 
-    /// Whose `key` is, if the resource has it.
+    /// Returns the owner of `key`, if the resource has it.
     #[inline]
     pub(super) fn owner(&self, key: &str, hash: u64) -> Option<Owner> {
         let place = self.entries.find(key, hash)?;
         Some(if place < self.own_count { Owner::Us } else { Owner::User(place) })
     }
 
-    /// How many of the entries are ours, the annotations included.
+    /// Returns the number of entries that Spansieve adds and a span cannot override, including the annotations.
     pub(super) fn own_count(&self) -> usize {
         self.own_count
     }
 
-    /// How many of the entries a span may override.
+    /// Returns the number of entries that a span may override.
     pub(super) fn users_count(&self) -> usize {
         self.entries.all.len() - self.own_count
     }
 
-    /// The keys of the entries and of the scope.
+    /// Returns the set of the keys of the entries and of the scope.
     pub(super) fn filter(&self) -> &KeyFilter {
         &self.entries.filter
     }
 
-    /// Writes our entries and the first `users_max` of the others, without those in `overridden` (ascending).
+    /// Writes the entries that a span cannot override, and the first `users_max` of the others that are not in
+    /// `overridden` (places in ascending order).
     pub(super) fn write(&self, out: &mut Vec<u8>, overridden: &[usize], users_max: usize) {
         let Entries { block, all, .. } = &self.entries;
         if overridden.is_empty() && users_max >= self.users_count() {
@@ -236,7 +239,7 @@ impl EncodedResource {
         }
     }
 
-    /// Roughly what it holds, in bytes.
+    /// Returns the approximate size in bytes.
     pub(super) fn size_bytes(&self) -> usize {
         let Entries { block, all, .. } = &self.entries;
         let keys: usize = all.iter().map(|entry| entry.key.len()).sum();

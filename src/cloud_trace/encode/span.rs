@@ -1,4 +1,4 @@
-//! One span: OTLP fields in, Cloud Trace fields out.
+//! Converts the fields of one span from OTLP to Cloud Trace.
 
 use std::ops::RangeInclusive;
 
@@ -12,8 +12,8 @@ use crate::otlp::view::{self, StatusCode};
 use crate::otlp::wire::{Reader, Value};
 use crate::sampling::{Threshold, tracestate};
 
-/// What a span is called that was sent without a name: OTLP says that it means an unknown one, and Cloud Trace
-/// requires one.
+/// The name of a span that was sent without a name. In OTLP an empty name means an unknown name, and Cloud Trace
+/// requires a name.
 const UNNAMED: &[u8] = b"unknown";
 
 /// Bits of `Span.flags` (opentelemetry-proto trace.proto, `SpanFlags`).
@@ -23,7 +23,7 @@ const FLAG_IS_REMOTE: u32 = 0x200;
 /// `google.rpc.Code.UNKNOWN`.
 const RPC_UNKNOWN: u64 = 2;
 
-/// The fields of an OTLP span, attributes excepted, which go to a list of their own.
+/// The fields of an OTLP span without its attributes, which are collected in an [`AttributeList`].
 #[derive(Debug)]
 pub(super) struct SpanFields<'a> {
     message: &'a [u8],
@@ -35,7 +35,7 @@ pub(super) struct SpanFields<'a> {
     kind: u32,
     start: u64,
     end: u64,
-    /// They are not what was sent.
+    /// True if the start or the end differs from what the sender sent.
     times_mended: bool,
     events: Repeated,
     links: Repeated,
@@ -43,7 +43,7 @@ pub(super) struct SpanFields<'a> {
     flags: u32,
 }
 
-/// Events or links: how many came, and how many the sender had dropped before.
+/// The number of events or links that were sent, and the number that the sender had dropped before.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Repeated {
     pub(super) count: usize,
@@ -55,14 +55,14 @@ impl Repeated {
         self.count == 0 && self.dropped_count == 0
     }
 
-    /// All that are lost, if `written` of them are written.
+    /// Returns the number of all that are lost, including those that the sender dropped, if `written` are written.
     pub(super) fn lost_count(self, written: usize) -> u64 {
         u64::from(self.dropped_count) + (self.count - written) as u64
     }
 }
 
 impl<'a> SpanFields<'a> {
-    /// Reads the message `Span`; its attributes go to `attributes`.
+    /// Reads the message `Span` and appends its attributes to `attributes`.
     pub(super) fn read(message: &'a [u8], attributes: &mut AttributeList<'a>) -> Result<Self, EncodeError> {
         let (mut trace_id, mut span_id) = (&[][..], &[][..]);
         let mut dropped_attributes = 0;
@@ -114,8 +114,8 @@ impl<'a> SpanFields<'a> {
         Ok(span)
     }
 
-    /// A time that was not set is taken from the other one, and a span ends no earlier than it starts: clocks are
-    /// set back, and one impossible interval would cost the whole batch.
+    /// Sets a missing start to the end, and an end that is missing or before the start to the start. Clocks are
+    /// sometimes set back, and one impossible interval would cost the whole batch.
     fn mend_times(&mut self) {
         let sent = (self.start, self.end);
         if self.start == 0 {
@@ -125,17 +125,18 @@ impl<'a> SpanFields<'a> {
         self.times_mended = sent != (self.start, self.end);
     }
 
-    /// What became of it before anything was written.
+    /// Returns the changes that were made to the span when it was read.
     pub(super) fn altered(&self) -> Alteration {
         Alteration { times: self.times_mended, ..Alteration::default() }
     }
 
-    /// The threshold that the span has passed, here and where it came from.
+    /// Returns the threshold that the span has passed, here and at earlier samplers.
     pub(super) fn passed(&self, threshold: Threshold) -> Threshold {
         tracestate::passed(self.trace_state, threshold, TraceId(self.trace_id))
     }
 
-    /// A span whose clock is days off cannot be mended: any other time would be made up.
+    /// Refuses a span whose times are outside of `taken`. A span whose clock is days off cannot be mended, because the
+    /// real time is not known.
     pub(super) fn check_times(&self, taken: &RangeInclusive<u64>) -> Result<(), EncodeError> {
         if self.start < *taken.start() {
             return Err(EncodeError::Past);
@@ -146,7 +147,7 @@ impl<'a> SpanFields<'a> {
         Ok(())
     }
 
-    /// Everything before the attributes.
+    /// Writes all fields before the attributes.
     pub(super) fn write_head(&self, out: &mut Vec<u8>, resource: &EncodedResource, scratch: &mut Scratch) {
         let (trace_id, span_id) = (write::hex::<16, 32>(self.trace_id), write::hex::<8, 16>(self.span_id));
         let name_parts = [resource.name_prefix.as_bytes(), &trace_id, b"/spans/", &span_id];
@@ -164,7 +165,7 @@ impl<'a> SpanFields<'a> {
         write::timestamp(out, 6, self.end);
     }
 
-    /// Everything behind the attributes.
+    /// Writes all fields behind the attributes.
     pub(super) fn write_tail(&self, out: &mut Vec<u8>, names: &KeyNames, scratch: &mut Scratch) {
         events::write(out, self.message, self.events, self.start, names, scratch);
         links::write(out, self.message, self.links, names, scratch);
@@ -175,18 +176,19 @@ impl<'a> SpanFields<'a> {
         write::int(out, 14, kind(self.kind));
     }
 
-    /// The parent, unless there is none: not eight bytes, all zero, or the span itself.
+    /// Returns the id of the parent. There is none if the id is not eight bytes, is all zero, or is the id of the span.
     fn parent(&self) -> Option<[u8; 8]> {
         id(self.parent_span_id).filter(|parent| *parent != self.span_id)
     }
 
-    /// What the sender said about it; nothing is assumed where it said nothing.
+    /// Returns the sender's statement that the parent is in the same process (true) or in another (false). Returns
+    /// `None` if there is no parent or no statement.
     fn same_process_as_parent(&self) -> Option<bool> {
         let known = self.flags & FLAG_HAS_IS_REMOTE != 0 && self.parent().is_some();
         known.then_some(self.flags & FLAG_IS_REMOTE == 0)
     }
 
-    /// Nothing for a status that is not set; the message only where it says why something failed.
+    /// Writes the status. Writes nothing if it is not set. The message is written only for an error.
     fn write_status(&self, out: &mut Vec<u8>, scratch: &mut Scratch) {
         match view::status(self.status) {
             (StatusCode::Unset, _) => {}
@@ -202,7 +204,8 @@ impl<'a> SpanFields<'a> {
     }
 }
 
-/// UNSPECIFIED and INTERNAL are both INTERNAL; the others have the same number in Cloud Trace.
+/// Returns the span kind of Cloud Trace. UNSPECIFIED and unknown kinds become INTERNAL. All others have the same
+/// number.
 fn kind(otlp: u32) -> u64 {
     const INTERNAL: u64 = 1;
     match otlp {
@@ -211,7 +214,7 @@ fn kind(otlp: u32) -> u64 {
     }
 }
 
-/// An id of `N` bytes that is not all zero.
+/// Returns the id if it is `N` bytes that are not all zero.
 pub(super) fn id<const N: usize>(raw: &[u8]) -> Option<[u8; N]> {
     raw.try_into().ok().filter(|id| *id != [0; N])
 }

@@ -44,7 +44,7 @@ fn baseline() -> Keep {
     Keep::new(1, Threshold::from_percent(5.0))
 }
 
-/// Scans and encodes the body of an OTLP request; what comes out is a body of a `BatchWriteSpansRequest`.
+/// Scans and encodes the body of an OTLP request. Returns the spans of the resulting `BatchWriteSpansRequest`.
 fn encode_body(encoder: &mut Encoder, body: Vec<u8>, keep: Keep) -> Vec<v2::Span> {
     let mut found = Scan::default();
     let body = scan(Bytes::from(body), &NoProbe, &mut found).unwrap();
@@ -56,12 +56,13 @@ fn encode_body(encoder: &mut Encoder, body: Vec<u8>, keep: Keep) -> Vec<v2::Span
         encoder.span(&origin, span, keep, &mut out).unwrap();
     }
     let request = BatchWriteSpansRequest::decode(&out[..]).unwrap();
-    // As long as prost's: no key occurs twice, no varint is longer than it must be, no default is spelt out.
+    // The output is as long as that of prost: no key occurs twice, no varint is longer than necessary, and no default
+    // value is written.
     assert_eq!(request.encoded_len(), out.len());
     request.spans
 }
 
-/// The origin of spans that stand in no request.
+/// Returns the origin of spans that belong to no request.
 fn origin(encoder: &mut Encoder, resource: &[u8], scope: &[u8]) -> Arc<Origin> {
     encoder.origin(SpanBytes { resource, scope, ..SpanBytes::default() })
 }
@@ -98,7 +99,7 @@ fn resource(attributes: Vec<KeyValue>) -> Resource {
     Resource { attributes, ..Default::default() }
 }
 
-/// A span with nothing in it but what it must have.
+/// Returns a span that has only ids, a name, a kind and times.
 fn plain_span() -> Span {
     Span {
         trace_id: (1..=16).collect(),
@@ -115,7 +116,8 @@ fn with_attributes(attributes: Vec<KeyValue>) -> Span {
     Span { attributes, ..plain_span() }
 }
 
-/// The fast encoder and the reference give the same span, annotated or not; it is returned without annotations.
+/// Asserts that the encoder and the reference return the same span, with and without annotations. Returns the span
+/// without annotations.
 #[track_caller]
 fn check(resource: &Resource, scope: &InstrumentationScope, span: &Span) -> v2::Span {
     let annotation = Some(("baseline", int(20)));
@@ -130,13 +132,13 @@ fn check(resource: &Resource, scope: &InstrumentationScope, span: &Span) -> v2::
     unreachable!()
 }
 
-/// As [`check`], of a span without a resource.
+/// Does the same as [`check`] for a span without a resource and without a scope.
 #[track_caller]
 fn check_span(span: &Span) -> v2::Span {
     check(&Resource::default(), &InstrumentationScope::default(), span)
 }
 
-/// The attribute map that a span with these attributes gets, without the scope's name and the agent.
+/// Returns the attribute map of a span with these attributes, without the scope's name and the agent.
 #[track_caller]
 fn map_of(attributes: Vec<KeyValue>) -> Vec<(String, AttributeValue)> {
     let found = check_span(&with_attributes(attributes)).attributes.unwrap().attribute_map;
@@ -156,7 +158,7 @@ proptest! {
 }
 
 #[test]
-fn a_plain_span_field_for_field() {
+fn every_field_of_a_plain_span_is_converted() {
     let found = check_span(&plain_span());
     assert_eq!(found.name, "projects/default/traces/0102030405060708090a0b0c0d0e0f10/spans/0102030405060708");
     assert_eq!(found.span_id, "0102030405060708");
@@ -173,7 +175,7 @@ fn a_plain_span_field_for_field() {
 }
 
 #[test]
-fn values_of_every_type() {
+fn values_of_every_type_are_converted() {
     let double = |v| Value::DoubleValue(v);
     let array = |values: Vec<Value>| {
         let values = values.into_iter().map(|v| OtlpValue { value: Some(v) }).collect();
@@ -240,7 +242,7 @@ fn keys_that_the_console_knows_are_renamed_everywhere() {
 }
 
 #[test]
-fn of_the_same_key_the_later_wins() {
+fn the_last_attribute_with_a_key_wins() {
     let last = |key: &str, value| [(key.to_string(), text(value))];
     assert_eq!(map_of(vec![string("a", "1"), string("a", "2")]), last("a", "2"));
     assert_eq!(map_of(vec![string("http.host", "1"), string("/http/host", "2")]), last("/http/host", "2"));
@@ -253,7 +255,7 @@ fn of_the_same_key_the_later_wins() {
 }
 
 #[test]
-fn the_scope_is_set_unless_the_user_did() {
+fn the_scope_is_written_unless_the_user_has_set_its_keys() {
     let scope = InstrumentationScope { name: "lib".into(), version: "1.2".into(), ..Default::default() };
     let map = |resource: &Resource, span: &Span| {
         let map = check(resource, &scope, span).attributes.unwrap().attribute_map;
@@ -319,7 +321,7 @@ fn times_are_mended() {
 }
 
 #[test]
-fn spans_of_clocks_that_are_days_off_fail_alone() {
+fn a_span_whose_clock_is_days_off_fails_alone() {
     const NOW: u64 = 1_700_000_000_000_000_000;
     let mut encoder = encoder(false);
     let origin = origin(&mut encoder, &[], &[]);
@@ -328,7 +330,7 @@ fn spans_of_clocks_that_are_days_off_fail_alone() {
         let span = Span { start_time_unix_nano: start, end_time_unix_nano: end, ..plain_span() };
         encoder.span(&origin, &span.encode_to_vec(), errors(), out)
     };
-    assert_eq!(encode(&mut encoder, 1, 2, &mut out), Ok(()), "any time before the clock is set");
+    assert_eq!(encode(&mut encoder, 1, 2, &mut out), Ok(()), "any time is accepted before the clock is set");
     encoder.set_now(NOW);
     let (earliest, latest) = (NOW - PAST_NANOS_MAX, NOW + FUTURE_NANOS_MAX);
     let cases = [
@@ -349,7 +351,7 @@ fn spans_of_clocks_that_are_days_off_fail_alone() {
 }
 
 #[test]
-fn events_stand_no_earlier_than_the_api_allows() {
+fn events_that_are_too_early_are_moved_to_the_start_of_the_span() {
     let start = plain_span().start_time_unix_nano;
     let cases = [
         (0, start),
@@ -368,7 +370,7 @@ fn events_stand_no_earlier_than_the_api_allows() {
 }
 
 #[test]
-fn parents_and_their_process() {
+fn parents_and_their_process_are_converted() {
     let parent = vec![9; 8];
     let cases = [
         (vec![], 0x100, "", None),
@@ -386,7 +388,7 @@ fn parents_and_their_process() {
 }
 
 #[test]
-fn kinds_and_statuses() {
+fn kinds_and_statuses_are_converted() {
     for (kind, written) in [(0, 1), (1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 1), (-1, 1)] {
         assert_eq!(check_span(&Span { kind, ..plain_span() }).span_kind, written);
     }
@@ -403,7 +405,7 @@ fn unnamed_spans_get_a_name() {
 }
 
 #[test]
-fn an_exception() {
+fn an_exception_becomes_an_annotation() {
     let attributes =
         vec![string("exception.type", "E"), string("exception.message", "why"), string("exception.stacktrace", "at")];
     let event = otlp::Event {
@@ -422,7 +424,7 @@ fn an_exception() {
     assert_eq!((map.len(), &map["exception.stacktrace"]), (3, &text("at")));
 }
 
-/// `field` number and content as a length-delimited field.
+/// Returns the field number `field` with length-delimited `content`.
 fn raw_field(field: u8, content: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     write::bytes(&mut out, field, content);
@@ -434,7 +436,7 @@ fn raw_pair(key: &[u8], any_value: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_no_utf8_is_mended() {
+fn text_that_is_not_utf8_is_mended() {
     let (bad, mended) = (&b"a\xff\xf0\x9f\x98b"[..], "a\u{fffd}\u{fffd}b");
     let array = raw_field(5, &raw_field(1, &raw_field(1, bad)));
     let map = raw_field(6, &raw_field(1, &raw_pair(bad, &[])));
@@ -471,12 +473,12 @@ fn what_is_no_utf8_is_mended() {
     assert_eq!(map["array"], text(&format!("[\"{mended}\"]")));
     assert_eq!(map["map"], text(&format!("{{\"{mended}\":null}}")));
     assert_eq!(map["long"], cut_text(&"v".repeat(65_530), 6));
-    // Two keys that are mended to the same one are one.
+    // Two keys that become equal when they are mended are one key.
     assert_eq!(map[mended], text("later"));
     assert_eq!(map["otel.scope.name"], text(mended));
     assert_eq!(map["host.name"], text(mended));
     assert_eq!(map["g.co/r/generic_node/node_id"], text(mended));
-    // 171 bad bytes are 513 bytes when mended.
+    // A key of 171 invalid bytes becomes 513 bytes when mended, which is too long.
     assert_eq!(attributes.dropped_attributes_count, 1);
 }
 

@@ -1,4 +1,4 @@
-//! OTLP values as text: mended, rendered and cut at a limit.
+//! Renders OTLP values as text, mends text that is not UTF-8, and cuts it at a limit.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -10,16 +10,16 @@ use crate::otlp::altered::Alteration;
 use crate::otlp::view::AnyValue;
 use crate::otlp::wire::DEPTH_MAX;
 
-/// Text within a limit, and how many bytes of it were cut off.
+/// Text within a limit, and the number of bytes that were cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Clip<'a> {
-    /// UTF-8.
+    /// The text, which is valid UTF-8.
     pub(super) bytes: &'a [u8],
     pub(super) cut_count: u64,
 }
 
-/// The part of the UTF-8 `text` of `total` bytes that fits `max` bytes without cutting a character in two.
-/// `text` may lack what comes after `max + 1` bytes.
+/// Returns the beginning of a UTF-8 text that fits into `max` bytes, without cutting a character in two. The whole text
+/// has `total` bytes, of which `text` needs to contain only the first `max + 1`.
 fn clip(text: &[u8], total: u64, max: usize) -> Clip<'_> {
     let mut end = text.len();
     if end > max {
@@ -31,19 +31,20 @@ fn clip(text: &[u8], total: u64, max: usize) -> Clip<'_> {
     Clip { bytes: &text[..end], cut_count: total - end as u64 }
 }
 
-/// `raw` as text: what is no UTF-8 becomes U+FFFD. Cloud Trace refuses a whole batch for one invalid string.
+/// Returns `raw` as text, with U+FFFD in place of bytes that are not UTF-8. Cloud Trace refuses a whole batch for one
+/// invalid string.
 pub(super) fn mended(raw: &[u8]) -> Cow<'_, str> {
-    // The lossy conversion is the slower check.
+    // This check comes first, because the lossy conversion is slower.
     std::str::from_utf8(raw).map_or_else(|_| String::from_utf8_lossy(raw), Cow::Borrowed)
 }
 
-/// Renders text and keeps no more of it than a limit needs.
+/// A renderer of text that keeps only as much of the text as a limit needs.
 #[derive(Debug, Default)]
 pub(super) struct Renderer {
     kept: Vec<u8>,
     kept_max: usize,
     total: u64,
-    /// What became of text since this was last taken.
+    /// The changes since the last call of [`Renderer::take_altered`].
     altered: Alteration,
 }
 
@@ -61,10 +62,10 @@ impl Write for Renderer {
 }
 
 impl Renderer {
-    /// The string `raw`, cut to `max` bytes.
+    /// Returns the string `raw`, mended and cut to `max` bytes.
     #[inline]
     pub(super) fn string<'a>(&'a mut self, raw: &'a [u8], max: usize) -> Clip<'a> {
-        // Nearly all text is ASCII, which is the faster check.
+        // The check for ASCII comes first, because it is faster and nearly all text is ASCII.
         if raw.is_ascii() || std::str::from_utf8(raw).is_ok() {
             let clip = clip(raw, raw.len() as u64, max);
             self.altered.cut |= clip.cut_count > 0;
@@ -74,8 +75,9 @@ impl Renderer {
         self.render(max, |out| out.write_all(String::from_utf8_lossy(raw).as_bytes()))
     }
 
-    /// A value as text, cut to `max` bytes: arrays and maps as compact JSON, bytes as base64, nothing as nothing. Elements that begin
-    /// behind the limit are not counted as cut off.
+    /// Returns a value as text, cut to `max` bytes. Arrays and maps become compact JSON, bytes become base64, and no
+    /// value becomes an empty text. Elements that begin behind the limit are not rendered, so they do not count as cut
+    /// off.
     #[inline]
     pub(super) fn value<'a>(&'a mut self, value: AnyValue<'a>, max: usize) -> Clip<'a> {
         match value {
@@ -89,7 +91,8 @@ impl Renderer {
         }
     }
 
-    /// Writing to this renderer cannot fail; the results only serve `write!`.
+    /// Calls `write` to render a text, and returns it cut to `max` bytes. Writing to a renderer cannot fail; the
+    /// results exist only because `write!` needs them.
     fn render(&mut self, max: usize, write: impl FnOnce(&mut Self) -> io::Result<()>) -> Clip<'_> {
         self.kept.clear();
         self.kept_max = max + 1;
@@ -101,31 +104,32 @@ impl Renderer {
         clip
     }
 
-    /// Whether what comes now is cut off.
+    /// Returns true if the limit is reached, so that all further text is cut off.
     fn is_full(&self) -> bool {
         self.kept.len() == self.kept_max
     }
 
-    /// Notes what was done beside the text that is rendered here.
+    /// Notes changes that were made outside of this renderer.
     #[inline]
     pub(super) fn note(&mut self, altered: Alteration) {
         self.altered |= altered;
     }
 
-    /// What was done since the last call.
+    /// Returns the changes since the last call.
     #[inline]
     pub(super) fn take_altered(&mut self) -> Alteration {
         std::mem::take(&mut self.altered)
     }
 }
 
-/// The shortest decimal that reads back as `v`, never with an exponent; infinities as Go prints them.
+/// Writes the shortest decimal that reads back as `v`, never with an exponent. Infinities are written as in Go.
 fn double(out: &mut impl Write, v: f64) -> io::Result<()> {
     if v.is_infinite() { out.write_all(if v > 0.0 { b"+Inf" } else { b"-Inf" }) } else { write!(out, "{v}") }
 }
 
-/// `value` as compact JSON. What JSON has no word for is a string: bytes in base64, numbers that are none. The scan
-/// lets nothing nest deeper than `depth` counts down; it bounds the recursion all the same.
+/// Writes `value` as compact JSON. Values for which JSON has no notation become strings: bytes in base64, NaN and
+/// infinities. `depth` is the number of levels that are left and bounds the recursion. The scan accepts no value that
+/// is nested deeper.
 fn json(out: &mut Renderer, value: AnyValue<'_>, depth: u32) -> io::Result<()> {
     match value {
         _ if depth == 0 => out.write_all(b"null"),
@@ -145,7 +149,7 @@ fn json(out: &mut Renderer, value: AnyValue<'_>, depth: u32) -> io::Result<()> {
     }
 }
 
-/// The elements of a list or map, as far as the limit: what is cut off anyway is not rendered.
+/// Writes the elements of a list or map up to the limit. The rest would be cut off, so it is not rendered.
 fn list<T>(
     out: &mut Renderer,
     [open, close]: &[u8; 2],

@@ -1,4 +1,5 @@
-//! OTLP requests of every shape that a sender can write, for the property test.
+//! Generators of resources, scopes and spans of every shape that a sender can write, for the property test and for the
+//! comparison with the OpenTelemetry Collector.
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList};
@@ -7,7 +8,7 @@ use opentelemetry_proto::tonic::trace::v1::{Span, Status, span};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// Keys that mean something to the encoder, and few others, so that they meet.
+/// Keys that the encoder treats specially, and few others, so that keys repeat.
 const KEYS: &[&str] = &[
     "a",
     "b",
@@ -111,12 +112,12 @@ fn dropped() -> impl Strategy<Value = u32> {
     prop_oneof![4 => Just(0), 1 => 1u32..9, 1 => any::<u32>()]
 }
 
-/// An id of `len` bytes that the scan takes.
+/// Generates an id of `len` bytes that the scan accepts.
 fn id(len: usize) -> impl Strategy<Value = Vec<u8>> {
     vec(1u8.., len)
 }
 
-/// An id as a careless sender writes it.
+/// Generates an id of `len` bytes, or an invalid id as a careless sender may write it.
 fn any_id(len: usize) -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![6 => id(len), 1 => Just(vec![0; len]), 1 => vec(any::<u8>(), 0..20), 1 => Just(vec![7; len])]
 }
@@ -149,7 +150,7 @@ fn status() -> impl Strategy<Value = Option<Status>> {
     prop::option::of((text(), -1..4).prop_map(|(message, code)| Status { message, code }))
 }
 
-/// A resource.
+/// Generates a resource with up to 13 attributes.
 pub(super) fn resource() -> impl Strategy<Value = Resource> {
     (attributes(14), dropped()).prop_map(|(attributes, dropped)| Resource {
         attributes,
@@ -158,17 +159,17 @@ pub(super) fn resource() -> impl Strategy<Value = Resource> {
     })
 }
 
-/// A scope.
+/// Generates a scope with a name and a version, each of which may be empty.
 pub(super) fn scope() -> impl Strategy<Value = InstrumentationScope> {
     (text(), text()).prop_map(|(name, version)| InstrumentationScope { name, version, ..Default::default() })
 }
 
-/// Absent, all zero, some span, or the span itself.
+/// Generates a parent id: absent, all zero, the id of another span, or the id that the span itself sometimes has.
 fn parent_id() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![Just(Vec::new()), Just(vec![0; 8]), id(8), Just(vec![7; 8])]
 }
 
-/// A span that the scan accepts.
+/// Generates a span that the scan accepts.
 pub(super) fn span() -> impl Strategy<Value = Span> {
     let head = (id(16), prop_oneof![6 => id(8), 1 => Just(vec![7; 8])], parent_id(), text(), -1..8);
     let flags = prop_oneof![Just(0u32), Just(0x101), Just(0x301), any::<u32>()];

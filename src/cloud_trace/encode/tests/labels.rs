@@ -1,10 +1,10 @@
-//! What a resource tells of its spans: project, monitored resource, agent.
+//! Tests of the data that a resource gives to its spans: project, monitored resource and agent.
 
 use super::*;
 use crate::config::settings;
 
 #[test]
-fn agents() {
+fn the_agent_names_the_sdk_if_its_language_and_version_are_valid() {
     let sdk = |language: &str, version: &str| {
         vec![string("telemetry.sdk.language", language), string("telemetry.sdk.version", version)]
     };
@@ -27,7 +27,7 @@ fn agents() {
     );
 }
 
-/// The labels of a resource with these attributes, without their common prefix, as `label=value`.
+/// Returns the labels of a resource with these attributes as `label=value`, without their common prefix.
 #[track_caller]
 fn labels_of(attributes: &[(&str, &str)]) -> Vec<String> {
     let attributes = attributes.iter().map(|(k, v)| string(k, v)).collect();
@@ -42,7 +42,7 @@ fn labels_of(attributes: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[test]
-fn monitored_resources() {
+fn attributes_of_a_resource_select_the_monitored_resource() {
     let zone = ("cloud.availability_zone", "z");
     let region = ("cloud.region", "r");
     let (cluster, namespace) = (("k8s.cluster.name", "c"), ("k8s.namespace.name", "n"));
@@ -126,7 +126,7 @@ fn monitored_resources() {
 }
 
 #[test]
-fn labels_win_over_the_users() {
+fn labels_win_over_attributes_of_the_user() {
     let attributes = vec![string("g.co/r/generic_node/location", "mine"), string("host.name", "h")];
     let span = with_attributes(vec![string("g.co/r/generic_node/node_id", "mine")]);
     let found = check(&resource(attributes), &InstrumentationScope::default(), &span).attributes.unwrap();
@@ -136,7 +136,7 @@ fn labels_win_over_the_users() {
 }
 
 #[test]
-fn empty_identities_are_skipped() {
+fn empty_service_attributes_are_not_written() {
     let keys = ["service.name", "service.namespace", "service.instance.id"];
     let empty = || keys.map(|key| string(key, "")).to_vec();
     let map = |found: v2::Span| found.attributes.unwrap().attribute_map;
@@ -147,7 +147,7 @@ fn empty_identities_are_skipped() {
 }
 
 #[test]
-fn projects() {
+fn a_resource_with_a_valid_project_selects_it() {
     let long = "p".repeat(129);
     let cases: &[(&[(&str, &str)], &str)] = &[
         (&[], "default"),
@@ -172,7 +172,7 @@ fn projects() {
 #[test]
 fn only_allowed_projects_are_written_to() {
     let listed = |names: &[&str]| AllowedProjects::Listed(names.iter().map(|&name| name.into()).collect());
-    // What is allowed, what the resource names, and whether that is refused.
+    // Each case is (the allowed projects, the project of the resource, true if it is refused).
     let cases = [
         (listed(&[]), "", false),
         (listed(&[]), "default", false),

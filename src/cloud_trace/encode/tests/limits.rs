@@ -1,4 +1,4 @@
-//! What is cut, dropped and counted, and what is bounded.
+//! Tests of the limits: data over a limit is cut or dropped and counted, and memory is bounded.
 
 use super::*;
 use crate::resource::cache::{BYTES_MAX, ENTRIES_MAX, SHARED_BYTES_MAX};
@@ -27,7 +27,7 @@ fn names_and_values_are_cut_between_characters() {
         let status = Some(OtlpStatus { code: 2, message: value.clone() });
         assert_eq!(check_span(&Span { status, ..plain_span() }).status.unwrap().message, value[..len]);
     }
-    // The JSON and base64 of long values are cut as well.
+    // Long values that are rendered as JSON or base64 are cut as well.
     let values = vec![OtlpValue { value: Some(Value::StringValue("\n".repeat(40_000))) }];
     let found = map_of(vec![pair("key", Value::ArrayValue(ArrayValue { values }))]);
     assert_eq!(found[0].1, cut_text(&format!("[\"{}\\", "\\n".repeat(32_764) + "\\n")[..65_532], 80_004 - 65_532));
@@ -36,7 +36,7 @@ fn names_and_values_are_cut_between_characters() {
 }
 
 #[test]
-fn keys_that_are_no_keys_are_dropped_and_counted() {
+fn attributes_with_invalid_keys_are_dropped_and_counted() {
     let sent = vec![string(&"k".repeat(512), ""), string(&"l".repeat(513), ""), string("", "")];
     let span = Span { dropped_attributes_count: 5, ..with_attributes(sent.clone()) };
     let found = check_span(&span).attributes.unwrap();
@@ -57,8 +57,8 @@ fn numbered(prefix: &str, count: usize) -> Vec<KeyValue> {
 }
 
 #[test]
-fn over_the_limit_the_least_important_go() {
-    // (of the resource, of the span) -> (of the resource, of the span) kept
+fn over_the_limit_the_least_important_attributes_are_dropped() {
+    // Each case is ((sent of the resource, sent of the span), (kept of the resource, kept of the span)).
     let cases = [
         ((5, 2_000), (0, 1_020)),
         ((1_000, 10), (1_000, 10)),
@@ -120,7 +120,7 @@ fn dropped_counts_never_overflow() {
 }
 
 #[test]
-fn resources_are_remembered_within_bounds() {
+fn the_cache_of_resources_is_bounded() {
     let mut encoder = encoder(true);
     let named = |name: &str| resource(vec![string("service.name", name)]).encode_to_vec();
     let first = encoder.resource(&named("first"));
@@ -140,10 +140,10 @@ fn resources_are_remembered_within_bounds() {
 }
 
 #[test]
-fn a_resource_is_cut_to_what_each_span_can_bear() {
+fn a_large_resource_is_cut() {
     let small = |i: usize| string(&format!("small{i}"), "v");
     let long = |i: usize| string(&format!("long{i}"), &"v".repeat(6_000));
-    // Long values and small ones behind them, and how many of the long ones are kept.
+    // Each case is ((long values, small values behind them), long values that are kept).
     for ((long_count, small_count), long_kept) in
         [((0, 200), 0), ((1, 10), 1), ((20, 10), 20), ((40, 10), 31), ((0, 1_020), 0)]
     {
@@ -157,7 +157,7 @@ fn a_resource_is_cut_to_what_each_span_can_bear() {
         assert!(found.attribute_map.iter().all(|(key, value)| !key.starts_with("long") || *value == expected));
         assert!(found.encoded_len() < RESOURCE_BYTES_MAX + 1_024);
     }
-    // Text of doubles takes up to 309 characters for 11 bytes.
+    // A double takes up to 309 characters as text, but only 11 bytes in the request.
     let doubles = (0..1_000).map(|i| pair(&format!("double{i}"), Value::DoubleValue(f64::MAX))).collect();
     let found = check(&resource(doubles), &InstrumentationScope::default(), &plain_span());
     assert!(found.encoded_len() < RESOURCE_BYTES_MAX + 1_024);
@@ -172,7 +172,7 @@ fn a_scope_is_cut_like_a_name() {
 }
 
 #[test]
-fn a_span_is_cut_to_what_a_call_can_bear() {
+fn a_span_that_is_too_large_for_one_call_is_cut() {
     let long = |i: usize| string(&format!("long{i}"), &"v".repeat(65_532));
     let event = |name: &str, count: usize| otlp::Event {
         name: name.into(),
@@ -204,7 +204,7 @@ fn a_span_is_cut_to_what_a_call_can_bear() {
         assert_eq!(found.status.unwrap().message.len(), VALUE_BYTES_MAX);
         let altered: Vec<_> = encoder.take_altered().counts().collect();
         assert_eq!(altered, [("cut", 1)]);
-        // What is lost is counted.
+        // All events, links and attributes that are lost are counted.
         let events = found.time_events.unwrap_or_default();
         assert_eq!(events.time_event.len() + events.dropped_annotations_count as usize, span.events.len());
         let links = found.links.unwrap_or_default();
@@ -216,12 +216,12 @@ fn a_span_is_cut_to_what_a_call_can_bear() {
 }
 
 #[test]
-fn what_spans_share_is_read_once_for_a_request() {
+fn data_that_spans_share_is_read_once_for_a_request() {
     let mut encoder = encoder(true);
     let resource = resource(vec![string("service.name", "shop")]).encode_to_vec();
     let scope_id = |scope| Some(ScopeId { request: 7, scope });
     let first = encoder.origin(SpanBytes { scope_id: scope_id(0), resource: &resource, ..SpanBytes::default() });
-    // Nothing but its place is asked for.
+    // The second call passes no resource: the encoder finds the origin by the place of the scope alone.
     let again = encoder.origin(SpanBytes { scope_id: scope_id(0), ..SpanBytes::default() });
     assert!(Arc::ptr_eq(&first, &again));
     let beside = encoder.origin(SpanBytes { scope_id: scope_id(1), resource: &resource, ..SpanBytes::default() });
@@ -230,7 +230,7 @@ fn what_spans_share_is_read_once_for_a_request() {
 }
 
 #[test]
-fn of_a_resource_only_a_part_is_looked_at() {
+fn only_the_beginning_of_a_very_large_resource_is_read() {
     let of = |count: usize| (0..count).map(|i| string("k", &format!("{i:01000}"))).collect();
     let long = resource(of(SHARED_BYTES_MAX / 1_000));
     let mut longer = long.clone();
@@ -238,11 +238,11 @@ fn of_a_resource_only_a_part_is_looked_at() {
     let found = encode_body(&mut encoder(true), body(Some(&longer), None, &plain_span()), errors()).remove(0);
     let attributes = found.attributes.unwrap();
     assert!(!attributes.attribute_map.contains_key("behind"));
-    assert_eq!(attributes.dropped_attributes_count, 1, "one for all of them");
+    assert_eq!(attributes.dropped_attributes_count, 1, "the attributes behind the limit count as one");
 }
 
 #[test]
-fn values_nested_as_deep_as_the_scan_allows() {
+fn values_nested_as_deep_as_the_scan_allows_are_written() {
     let deep = (0..47).fold(Value::IntValue(1), |value, _| {
         Value::ArrayValue(ArrayValue { values: vec![OtlpValue { value: Some(value) }] })
     });
@@ -251,7 +251,7 @@ fn values_nested_as_deep_as_the_scan_allows() {
 }
 
 #[test]
-fn lengths_of_every_size() {
+fn lengths_of_every_size_are_encoded() {
     for len in [0, 1, 99, 100, 120, 127, 128, 16_383, 16_384, 65_532] {
         map_of(vec![string("key", &"v".repeat(len))]);
     }

@@ -1,9 +1,9 @@
-//! What attribute keys are called, and the switch for Cloud Run's resource.
+//! Tests of the names of attribute keys, and of the switch for Cloud Run's resource.
 
 use super::*;
 use crate::config::settings::{AttributeMapping, BaseMapping, Normalize};
 
-/// The texts of a span's attributes by their keys, without ours, sorted.
+/// Returns the keys and texts of a span's attributes, sorted, without the scope's name and the agent.
 fn map_with(settings: EncoderSettings, resource: &Resource, span: &Span) -> Vec<(String, String)> {
     let mut encoder = Encoder::new(settings, Rewriter::default());
     let span = encode_body(&mut encoder, body(Some(resource), None, span), errors()).remove(0);
@@ -16,7 +16,7 @@ fn map_with(settings: EncoderSettings, resource: &Resource, span: &Span) -> Vec<
     map
 }
 
-/// What the attributes of these keys are called, each with its key for a value.
+/// Returns the names of attributes with these keys. The value of each attribute is its original key.
 fn names_of(base: BaseMapping, own: &[(&str, &str)], keys: &[&str]) -> Vec<(String, String)> {
     let own = own.iter().map(|(key, name)| ((*key).to_owned(), (*name).to_owned())).collect();
     let names = KeyNames::new(&AttributeMapping { base, own }, Normalize::Off);
@@ -57,7 +57,7 @@ fn each_base_renames_its_own_keys() {
 }
 
 #[test]
-fn the_operators_own_come_first() {
+fn names_of_the_operator_take_precedence() {
     let own = [("tenant.id", "/tenant"), ("http.method", "verb"), ("http.route", "http.route")];
     check_names(
         BaseMapping::Console,
@@ -67,14 +67,14 @@ fn the_operators_own_come_first() {
 }
 
 #[test]
-fn of_two_ages_of_a_key_the_later_one_is_written() {
+fn of_an_old_and_a_present_key_the_last_one_is_written() {
     let sent = ["http.request.method", "key", "http.method"];
     let expected = [("/http/method", "http.method"), ("key", "key")].map(|(k, v)| (k.to_owned(), v.to_owned()));
     assert_eq!(names_of(BaseMapping::Console, &[], &sent), expected);
 }
 
 #[test]
-fn old_conventions_are_called_what_their_present_keys_are() {
+fn old_keys_get_the_names_of_their_present_keys() {
     let own = vec![("db.statement".to_owned(), "sql".to_owned()), ("db.namespace".to_owned(), "database".to_owned())];
     let names = |base, keys: &[&str]| {
         let names = KeyNames::new(&AttributeMapping { base, own: own.clone() }, Normalize::Span);
@@ -91,14 +91,14 @@ fn old_conventions_are_called_what_their_present_keys_are() {
 }
 
 #[test]
-fn a_name_counts_against_the_limit_of_keys_not_what_was_sent() {
+fn the_limit_of_keys_applies_to_the_name_and_not_to_the_sent_key() {
     let long = "k".repeat(KEY_BYTES_MAX + 1);
     let names = names_of(BaseMapping::None, &[(&long, "short")], &[&long]);
     assert_eq!(names, [("short".to_owned(), long)]);
 }
 
 #[test]
-fn cloud_run_is_a_revision_if_asked_for() {
+fn cloud_run_is_a_revision_if_configured() {
     let attributes = [
         ("cloud.platform", "gcp_cloud_run"),
         ("cloud.region", "europe-west1"),

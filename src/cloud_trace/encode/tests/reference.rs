@@ -1,5 +1,6 @@
-//! The span encoder once more, plainly: OTLP structs in, Cloud Trace structs out, as `docs/cloud-trace-mapping.md`
-//! says. Slow, and with nothing in common with the real one. The benchmark uses it too.
+//! A second, simple implementation of the span encoder. It converts OTLP structs to Cloud Trace structs as
+//! `docs/cloud-trace-mapping.md` describes. It is slow and shares no code with the real encoder. The benchmark uses it,
+//! too.
 
 use std::collections::HashMap;
 
@@ -15,12 +16,12 @@ use super::v2::span::time_event::{self, Annotation};
 use super::v2::span::{Attributes, Link, Links, TimeEvent, TimeEvents};
 use super::v2::{self, AttributeValue, TruncatableString, attribute_value};
 
-/// What the encoder is told besides the span.
+/// The settings of the encoder, as far as the reference needs them.
 pub(super) struct Context<'a> {
     pub(super) default_project: &'a str,
-    /// Spansieve's.
+    /// The version of Spansieve.
     pub(super) version: &'a str,
-    /// Policy and adjusted count, if spans are annotated.
+    /// The policy and the adjusted count, if spans are annotated.
     pub(super) annotation: Option<(&'a str, AttributeValue)>,
 }
 
@@ -77,7 +78,7 @@ fn project(resource: &[KeyValue]) -> Option<String> {
     ["gcp.project_id", "gcp.project.id"].iter().map(|key| string(resource, key)).find(sound)
 }
 
-/// The distinct attributes of a resource: the first of a key counts, and no more than 1,024 are read.
+/// Returns at most 1,024 distinct attributes of a resource, and the number of dropped ones. The first of a key counts.
 fn resource_attributes(resource: &Resource) -> (Vec<KeyValue>, u32) {
     let mut distinct: Vec<KeyValue> = Vec::new();
     let mut dropped = resource.dropped_attributes_count;
@@ -97,7 +98,8 @@ fn resource_attributes(resource: &Resource) -> (Vec<KeyValue>, u32) {
 
 type Pair = (String, AttributeValue);
 
-/// Labels and attributes of a resource with values of at most `value_max` bytes, and how many attributes were dropped.
+/// Returns the labels and the attributes of a resource, with values of at most `value_max` bytes, and the number of
+/// dropped attributes.
 fn resource_pairs(raw: &[KeyValue], version: &str, value_max: usize) -> (Vec<Pair>, Vec<Pair>, u64) {
     let labels: Vec<Pair> = labels(raw).into_iter().map(|(key, text)| (key, cut_text(&text, value_max))).collect();
     let (mut users, dropped) = pairs(raw.iter(), value_max);
@@ -107,7 +109,7 @@ fn resource_pairs(raw: &[KeyValue], version: &str, value_max: usize) -> (Vec<Pai
     (labels, users, dropped)
 }
 
-/// The bytes of a map entry.
+/// Returns the number of bytes of an encoded map entry.
 fn entry_len((key, value): &Pair) -> usize {
     let field_len = |len: usize| 1 + prost::length_delimiter_len(len) + len;
     field_len(field_len(key.len()) + field_len(prost::Message::encoded_len(value)))
@@ -148,7 +150,8 @@ fn span_attributes(
         ours.push(("spansieve.policy".into(), text(policy)));
         ours.push(("spansieve.adjusted_count".into(), adjusted_count.clone()));
     }
-    // The other keys of ours are kept free: the spans of the tests were kept in the first place.
+    // These two annotations have reserved places but no values, because the spans of the tests are not rescued and do
+    // not lack a parent.
     let free: &[&str] =
         if context.annotation.is_some() { &["spansieve.trigger", "spansieve.missing_parent"] } else { &[] };
     let (of_span, span_dropped) = pairs(span.attributes.iter(), 65_532);
@@ -188,7 +191,8 @@ fn is_blank(value: Option<&AnyValue>) -> bool {
     }
 }
 
-/// Attributes as Cloud Trace has them: checked, renamed, of each key the last one; and how many were dropped.
+/// Returns attributes in the form of Cloud Trace (checked, renamed, the last one of each key) and the number of dropped
+/// ones.
 fn pairs<'a>(attributes: impl Iterator<Item = &'a KeyValue>, value_max: usize) -> (Vec<Pair>, u64) {
     let mut pairs: Vec<Pair> = Vec::new();
     let (mut taken, mut dropped) = (0, 0);
@@ -243,7 +247,7 @@ fn double(v: f64) -> String {
     }
 }
 
-/// Appends JSON; no element that begins behind `max` bytes.
+/// Appends `value` as JSON, without the elements that begin behind `max` bytes.
 fn json(out: &mut String, value: Option<&Value>, max: usize) {
     let quote = |text: &str| serde_json::Value::from(text).to_string();
     match value {
@@ -328,7 +332,7 @@ fn links(span: &otlp::Span) -> Option<Links> {
     (!span.links.is_empty() || dropped > 0).then(|| Links { link, dropped_links_count: clamp(dropped) })
 }
 
-/// The labels of the monitored resource.
+/// Returns the labels of the monitored resource.
 fn labels(resource: &[KeyValue]) -> Vec<(String, String)> {
     if resource.is_empty() {
         return Vec::new();
@@ -418,7 +422,7 @@ fn agent(resource: &[KeyValue], own: &str) -> String {
     }
 }
 
-/// The first attribute of that key, if it is a string.
+/// Returns the text of the first attribute with this key. It is empty if the value is not a string.
 fn string(attributes: &[KeyValue], key: &str) -> String {
     let value = attributes.iter().find(|a| a.key == key).and_then(|a| a.value.as_ref()).and_then(|v| v.value.as_ref());
     if let Some(Value::StringValue(text)) = value { text.clone() } else { String::new() }
