@@ -27,9 +27,9 @@ const DURATION_SECONDS_MAX: i64 = 315_576_000_000;
 /// The encoding of an HTTP request and of its reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
-    /// Binary protobuf.
+    /// Binary protobuf, `application/x-protobuf`.
     Protobuf,
-    /// OTLP/JSON.
+    /// OTLP/JSON, `application/json`.
     Json,
 }
 

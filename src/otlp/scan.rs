@@ -52,16 +52,16 @@ pub struct SpanFact {
 /// The places in the body of the resource and the instrumentation scope of a group of spans, and of their schema URLs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
-    /// The `Resource` message; empty if there is none.
+    /// The place of the `Resource` message; empty if there is none.
     pub resource: ByteRange,
-    /// `schema_url` of the `ResourceSpans`; empty if there is none.
+    /// The place of the `schema_url` of the `ResourceSpans`; empty if there is none.
     pub resource_schema_url: ByteRange,
-    /// The `InstrumentationScope` message; empty if there is none.
+    /// The place of the `InstrumentationScope` message; empty if there is none.
     pub scope: ByteRange,
-    /// `schema_url` of the `ScopeSpans`; empty if there is none.
+    /// The place of the `schema_url` of the `ScopeSpans`; empty if there is none.
     pub scope_schema_url: ByteRange,
-    /// The beginning of the resource's `service.name`, at most [`SERVICE_BYTES_MAX`] bytes. Empty if the resource has
-    /// no `service.name`, or one that is not a string. If the key was sent twice, the first counts.
+    /// The place of the beginning of the resource's `service.name`, at most [`SERVICE_BYTES_MAX`] bytes. Empty if the
+    /// resource has no `service.name`, or one that is not a string. If the key was sent twice, the first counts.
     pub service: ByteRange,
 }
 

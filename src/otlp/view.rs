@@ -24,19 +24,19 @@ const DOUBLE: u8 = key(4, Fixed64) as u8;
 pub enum AnyValue<'a> {
     /// No value, or a value of an unknown kind.
     Empty,
-    /// `string_value`.
+    /// A `string_value` as raw bytes.
     String(&'a [u8]),
-    /// `bool_value`.
+    /// A `bool_value`; any varint but 0 is true.
     Bool(bool),
-    /// `int_value`.
+    /// An `int_value` of 64 bits.
     Int(i64),
-    /// `double_value`.
+    /// A `double_value`, which may be NaN or infinite.
     Double(f64),
-    /// `array_value`.
+    /// An `array_value`, whose elements may be of different kinds.
     Array(Array<'a>),
-    /// `kvlist_value`.
+    /// A `kvlist_value`, whose keys may repeat.
     KeyValues(Attributes<'a>),
-    /// `bytes_value`.
+    /// A `bytes_value`, which need not be text.
     Bytes(&'a [u8]),
 }
 
@@ -284,9 +284,9 @@ pub enum StatusCode {
     /// `STATUS_CODE_UNSET`, or a code that OTLP does not define.
     #[default]
     Unset,
-    /// `STATUS_CODE_OK`.
+    /// `STATUS_CODE_OK` (1).
     Ok,
-    /// `STATUS_CODE_ERROR`.
+    /// `STATUS_CODE_ERROR` (2).
     Error,
 }
 
