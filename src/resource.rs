@@ -1,8 +1,8 @@
 //! Rewriting of resource attributes, as the Collector's resource processor does it
 //! (opentelemetry-collector-contrib `internal/coreinternal/attraction`).
 //!
-//! Done once for each distinct resource, never per span. Order: keys of old conventions get their present names, what
-//! was detected is added, then the actions are applied as they are listed.
+//! A resource is rewritten once for each distinct resource, not for each span. First, keys of old conventions get their
+//! present names. Then detected attributes are added. Then the actions are applied in the order of the configuration.
 
 mod attributes;
 pub mod cache;
@@ -24,14 +24,14 @@ pub use self::conventions::span_keys;
 #[derive(Clone, Debug, Default)]
 pub struct Rewriter {
     normalize: bool,
-    /// Keys and message `AnyValue`s, set where they are absent.
+    /// Keys and encoded `AnyValue` messages. They are set in resources that do not have the key.
     detected: Vec<(String, Vec<u8>)>,
     actions: Vec<AttributeAction>,
 }
 
 impl Rewriter {
-    /// A rewriter that applies the actions of `settings` in order. `detected` is what is known of the place that the
-    /// daemon runs in: attributes that are added to resources that lack them.
+    /// Creates a rewriter that applies the actions of `settings` in order. `detected` has attributes that describe
+    /// where the daemon runs, as `(key, value)`. They are added to resources that lack them.
     #[must_use]
     pub fn new(settings: &settings::Resource, detected: &[(&str, String)]) -> Self {
         let detected = detected.iter().map(|(key, text)| ((*key).to_owned(), value::string(text)));
@@ -42,7 +42,7 @@ impl Rewriter {
         }
     }
 
-    /// The attributes of the message `Resource`, rewritten.
+    /// Returns the rewritten attributes of `resource`, an encoded `Resource` message.
     #[must_use]
     pub fn rewrite(&self, resource: &[u8]) -> Attributes {
         let mut attributes = Attributes::read(resource);
@@ -63,7 +63,7 @@ impl Rewriter {
     }
 }
 
-/// Whether `condition` holds for a resource, which has attributes and nothing else.
+/// Returns true if `condition` holds for a resource. A resource has only attributes, so tests of other fields fail.
 fn holds(condition: &Condition, attributes: &Attributes) -> bool {
     match condition {
         Condition::Constant(value) => *value,
@@ -101,7 +101,8 @@ fn apply(action: &Action, attributes: &mut Attributes) {
     }
 }
 
-/// Sets `key` if its presence is `wanted`. Nothing is done if the value should come from an attribute that is absent.
+/// Sets `key` if `wanted` returns true. Its argument says if the key is present. Does nothing if the value comes from
+/// an attribute that is absent and has no default.
 fn set(key: &str, source: &ValueSource, attributes: &mut Attributes, wanted: impl Fn(bool) -> bool) {
     let value = match source {
         ValueSource::Value(literal) => Some(value::literal(literal)),
@@ -115,14 +116,14 @@ fn set(key: &str, source: &ValueSource, attributes: &mut Attributes, wanted: imp
     }
 }
 
-/// Whether `key` is among those that are meant.
+/// Returns true if `keys` names `key`, or if its pattern matches `key`.
 fn is_meant(keys: &Keys, key: &[u8]) -> bool {
     let is_named = keys.key.as_ref().is_some_and(|named| named.as_bytes() == key);
     is_named || keys.pattern.as_ref().is_some_and(|pattern| pattern.is_match(key))
 }
 
-/// Sets an attribute for each named group of the pattern, if it is found in the string `key`; a group that took no part
-/// in the match is an empty string.
+/// Sets an attribute for each named group of the pattern if the pattern matches the value of `key`, a string. A group
+/// that takes no part in the match becomes an empty string.
 fn extract(key: &str, pattern: &Pattern, attributes: &mut Attributes) {
     let Some(AnyValue::String(text)) = attributes.get(key) else { return };
     let Some(parts) = pattern.captures(text) else { return };

@@ -7,29 +7,29 @@ use crate::otlp::view::{self, AnyValue};
 use crate::otlp::wire::{Reader, Value};
 use crate::otlp::write;
 
-/// Attributes that are read of one resource; what comes behind them is dropped and counted. As many as Cloud Trace
-/// takes of a whole span, so that more could never be exported.
+/// Maximum number of attributes that are read from one resource. The others are dropped and counted. Cloud Trace
+/// accepts as many for a whole span, so more could never be exported.
 pub const ATTRIBUTES_MAX: usize = 1_024;
 
-/// The attributes of a resource, in order. Each key occurs once: of a key that was sent twice the first counts, as
-/// it does wherever the Collector looks an attribute up.
+/// The attributes of a resource, in order. Each key occurs once. If a sender repeats a key, the first one counts, as in
+/// the Collector wherever it looks up an attribute.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
     entries: Vec<Entry>,
     dropped_count: u32,
-    /// Some were left out here.
+    /// True if [`Attributes::read`] left out attributes.
     is_cut: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
     key: Vec<u8>,
-    /// A message `AnyValue`.
+    /// An encoded `AnyValue` message.
     value: Vec<u8>,
 }
 
 impl Attributes {
-    /// Reads the message `Resource`, as far as it is looked at ([`super::cache::shared_head`]).
+    /// Reads the attributes of `resource`, the head ([`super::cache::shared_head`]) of an encoded `Resource` message.
     pub(super) fn read(resource: &[u8]) -> Self {
         let mut attributes = Attributes::default();
         let mut seen = HashSet::new();
@@ -53,44 +53,44 @@ impl Attributes {
                 _ => {}
             }
         }
-        // Behind the part that is looked at there may be any number.
+        // The number of attributes after the head is not known. They count as one.
         over = over.saturating_add(u32::from(is_cut(resource)));
         attributes.is_cut = over > 0;
         attributes.dropped_count = over.saturating_add(sent_dropped);
         attributes
     }
 
-    /// Keys (raw bytes) and values, in order.
+    /// Iterates over the keys (raw bytes) and values, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], AnyValue<'_>)> {
         self.entries.iter().map(|entry| (&entry.key[..], AnyValue::new(&entry.value)))
     }
 
-    /// The value of `key`.
+    /// Returns the value of `key`; `None` if the resource does not have it.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<AnyValue<'_>> {
         self.position(key.as_bytes()).map(|i| AnyValue::new(&self.entries[i].value))
     }
 
-    /// Whether there is none.
+    /// Returns true if there are no attributes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Whether attributes were left out here.
+    /// Returns true if attributes were left out when the resource was read.
     #[must_use]
     pub fn is_cut(&self) -> bool {
         self.is_cut
     }
 
-    /// Attributes that were lost: before they came here, or over [`ATTRIBUTES_MAX`], and one for all that is beyond the part that
-    /// is looked at.
+    /// Returns the number of lost attributes: those that the sender dropped, those over [`ATTRIBUTES_MAX`], and one if
+    /// the resource is longer than the head that is read.
     #[must_use]
     pub fn dropped_count(&self) -> u32 {
         self.dropped_count
     }
 
-    /// Appends the message `Resource`.
+    /// Appends the fields of a `Resource` message to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         for Entry { key, value } in &self.entries {
             write::header(out, 1, write::field_len(key.len()) + write::field_len(value.len()));
@@ -100,17 +100,18 @@ impl Attributes {
         write::int(out, 2, u64::from(self.dropped_count));
     }
 
-    /// Removes those of `keys` that are blank.
+    /// Removes each attribute whose key is one of `keys` and whose value is blank.
     pub fn remove_blank(&mut self, keys: &[&[u8]]) {
         self.entries.retain(|entry| !(keys.contains(&&entry.key[..]) && AnyValue::new(&entry.value).is_blank()));
     }
 
-    /// Removes those whose keys `picks` names.
+    /// Removes the attributes for whose key `picks` returns true.
     pub(super) fn remove_where(&mut self, picks: impl Fn(&[u8]) -> bool) {
         self.entries.retain(|entry| !picks(&entry.key));
     }
 
-    /// Replaces the values whose keys `picks` names, where there is a replacement.
+    /// Replaces the values of the attributes for whose key `picks` returns true. If `replacement` returns `None` the
+    /// value stays.
     pub(super) fn change_where(
         &mut self,
         picks: impl Fn(&[u8]) -> bool,
@@ -123,12 +124,12 @@ impl Attributes {
         }
     }
 
-    /// The value of `key` as a message `AnyValue`.
+    /// Returns the value of `key` as an encoded `AnyValue` message.
     pub(super) fn raw(&self, key: &[u8]) -> Option<&[u8]> {
         self.position(key).map(|i| &self.entries[i].value[..])
     }
 
-    /// Sets `key` to the message `AnyValue` `value`, in its place if it is there, behind the others if not.
+    /// Sets `key` to `value`, an encoded `AnyValue` message. A new key is added at the end.
     pub(super) fn set(&mut self, key: &[u8], value: Vec<u8>) {
         match self.position(key) {
             Some(i) => self.entries[i].value = value,
@@ -136,12 +137,11 @@ impl Attributes {
         }
     }
 
-    /// Removes `key`.
     pub(super) fn remove(&mut self, key: &[u8]) {
         self.entries.retain(|entry| entry.key != key);
     }
 
-    /// Calls `key` by a name that nothing has.
+    /// Renames `key` to `name`. No other attribute may have that name.
     pub(super) fn rename(&mut self, key: &[u8], name: &[u8]) {
         if let Some(i) = self.position(key) {
             self.entries[i].key = name.to_vec();
@@ -153,7 +153,7 @@ impl Attributes {
     }
 }
 
-/// Key and value of a `KeyValue`, the value still as a message `AnyValue`.
+/// Returns the key and the value of a `KeyValue` message. The value is an encoded `AnyValue` message.
 fn raw_key_value(pair: &[u8]) -> (&[u8], &[u8]) {
     let last = |number| view::submessages(pair, number).last().unwrap_or_default();
     (last(1), last(2))

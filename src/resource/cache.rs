@@ -1,7 +1,7 @@
-//! What was made of resources and scopes: many spans have the same ones.
+//! Caches of values that are made from resources and scopes, which many spans share.
 //!
-//! A span's place in its request says that it shares them with the span before ([`ById`]); their bytes say that it shares them
-//! with spans of other requests ([`Cache`]).
+//! [`ById`] finds a value by the place of the resource or scope in its request: spans of the same request share it.
+//! [`Cache`] finds a value by the bytes of the resource or scope: spans of different requests share it.
 
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
@@ -11,37 +11,39 @@ use hashbrown::{Equivalent, HashMap};
 
 use crate::otlp::visited;
 
-/// Entries that are remembered by their bytes. Far more than the instances that send to one daemon at a time.
+/// Maximum number of entries in a [`Cache`]. Far more than the instances that send to one daemon at a time.
 pub const ENTRIES_MAX: usize = 1_024;
 
-/// The bytes that entries remembered by their bytes may take together.
+/// Maximum bytes of all entries in a [`Cache`] together.
 pub const BYTES_MAX: usize = 16 << 20;
 
-/// Bytes of a resource, or of a scope, that are looked at: the rest is dropped. Each span may be the first that needs them again,
-/// when a cache has been emptied, so that this bounds the work for one span. Twice what Linux takes as one argument
-/// of a command line, the longest text that resource detectors are known to send.
+/// Maximum bytes that are read from a resource or from a scope. The rest is dropped. This bounds the work for one span:
+/// after a cache has been emptied, any span may be the first that needs its resource again. The value is twice the
+/// limit of Linux for one argument of a command line, which is the longest text that resource detectors are known to
+/// send.
 pub const SHARED_BYTES_MAX: usize = 256 << 10;
 
-/// What is looked at of a resource or a scope. One byte more than [`SHARED_BYTES_MAX`] says that there is more.
+/// Returns the head of a resource or a scope, the part that is read. If the message is longer than [`SHARED_BYTES_MAX`]
+/// the head has one byte more than that, so that [`is_cut`] can tell.
 #[must_use]
 pub fn shared_head(message: &[u8]) -> &[u8] {
     message.get(..=SHARED_BYTES_MAX).unwrap_or(message)
 }
 
-/// Whether `head` is the head of something longer.
+/// Returns true if `head`, made by [`shared_head`], comes from a message that is longer than [`SHARED_BYTES_MAX`].
 #[must_use]
 pub fn is_cut(head: &[u8]) -> bool {
     head.len() > SHARED_BYTES_MAX
 }
 
-/// Remembers values by `N` pieces of bytes.
+/// A cache of values. The key is `N` byte strings.
 #[derive(Debug)]
 pub struct Cache<const N: usize, V> {
     entries: HashMap<[Box<[u8]>; N], Arc<V>, RandomState>,
     size_bytes: usize,
 }
 
-/// A key that is looked up; equal to the one that is kept, and of the same hash.
+/// A borrowed key for a look-up. It has the same hash as the equal owned key.
 #[derive(Hash)]
 struct Lookup<'a, const N: usize>([&'a [u8]; N]);
 
@@ -52,15 +54,16 @@ impl<const N: usize> Equivalent<[Box<[u8]>; N]> for Lookup<'_, N> {
 }
 
 impl<const N: usize, V> Cache<N, V> {
-    /// The value of `key`.
+    /// Returns the value of `key`, if it is cached.
     #[must_use]
     pub fn get(&self, key: [&[u8]; N]) -> Option<&Arc<V>> {
         visited::add(key.iter().map(|part| part.len()).sum());
         self.entries.get(&Lookup(key))
     }
 
-    /// Remembers `value`, which takes some `value_bytes`. A full cache is emptied: whoever sends is soon back. Returns whether it
-    /// was.
+    /// Adds `value`, which takes about `value_bytes`. If the cache is full it is emptied first: the values that are
+    /// still in use come back with the next requests. Returns true if the cache was emptied. A value above
+    /// [`BYTES_MAX`] is not cached.
     pub fn insert(&mut self, key: [&[u8]; N], value: Arc<V>, value_bytes: usize) -> bool {
         let size_bytes = value_bytes + key.iter().map(|part| part.len()).sum::<usize>();
         let is_full = self.entries.len() == ENTRIES_MAX || self.size_bytes + size_bytes > BYTES_MAX;
@@ -75,7 +78,7 @@ impl<const N: usize, V> Cache<N, V> {
         is_full
     }
 
-    /// Roughly what the entries take.
+    /// Returns the approximate memory of the entries, in bytes.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         self.size_bytes + self.entries.capacity() * size_of::<([Box<[u8]>; N], Arc<V>)>()
@@ -88,7 +91,8 @@ impl<const N: usize, V> Default for Cache<N, V> {
     }
 }
 
-/// Remembers values by small keys that stand for one thing for ever. A new value takes the place of an older one.
+/// A cache of values by small keys, for example numbers. A key must always stand for the same value. A new value
+/// replaces an older one whose key falls on the same place of the table.
 #[derive(Debug)]
 pub struct ById<K, V> {
     places: Vec<Option<Remembered<K, V>>>,
@@ -104,10 +108,11 @@ struct Remembered<K, V> {
 }
 
 impl<K: Copy + Eq + Hash, V> ById<K, V> {
-    /// Requests have few resources and scopes, and spans of few requests are encoded in turn.
+    /// Number of places. It is enough, as requests have few resources and scopes, and spans of only a few requests are
+    /// encoded alternately.
     const PLACES: usize = 1_024;
 
-    /// The value of `key`.
+    /// Returns the value of `key`, if it is cached.
     #[inline]
     #[must_use]
     pub fn get(&self, key: K) -> Option<&Arc<V>> {
@@ -117,7 +122,7 @@ impl<K: Copy + Eq + Hash, V> ById<K, V> {
         }
     }
 
-    /// Remembers `value`, of which `value_bytes` are counted here.
+    /// Adds `value`. `value_bytes` is its part in [`ById::size_bytes`].
     pub fn insert(&mut self, key: K, value: Arc<V>, value_bytes: usize) {
         if self.places.is_empty() {
             self.places.resize_with(Self::PLACES, || None);
@@ -128,13 +133,13 @@ impl<K: Copy + Eq + Hash, V> ById<K, V> {
         self.values_bytes -= before.map_or(0, |before| before.value_bytes);
     }
 
-    /// Forgets all.
+    /// Removes all values.
     pub fn clear(&mut self) {
         self.places.clear();
         self.values_bytes = 0;
     }
 
-    /// Roughly what the values take.
+    /// Returns the approximate memory of the values, in bytes: the sum of their `value_bytes`, and the table itself.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         self.values_bytes + self.places.capacity() * size_of::<Option<Remembered<K, V>>>()

@@ -1,13 +1,13 @@
-//! Keys of older semantic conventions, and what they are called now.
+//! Keys of older semantic conventions, and their present names.
 //!
-//! The renames of the OpenTelemetry schema files up to 1.37 (<https://opentelemetry.io/schemas/1.37.0>) and of the HTTP
-//! migration (<https://opentelemetry.io/docs/specs/semconv/non-normative/http-migration/>) whose values mean the same
-//! before and after. Not among them: keys whose successor depends on the span's kind (`net.peer.name`) and keys that
-//! became two (`http.target`, `code.namespace`).
+//! The tables have the renames of the OpenTelemetry schema files up to 1.37 (<https://opentelemetry.io/schemas/1.37.0>)
+//! and of the HTTP migration (<https://opentelemetry.io/docs/specs/semconv/non-normative/http-migration/>), if the
+//! value means the same before and after. They do not have keys whose successor depends on the span's kind
+//! (`net.peer.name`), nor keys that became two (`http.target`, `code.namespace`).
 
 use super::Attributes;
 
-/// Of resources.
+/// Renames of resource attributes, as `(old key, present key)`.
 const RESOURCE: &[(&str, &str)] = &[
     ("container.runtime", "container.runtime.name"),
     ("deployment.environment", "deployment.environment.name"),
@@ -15,7 +15,7 @@ const RESOURCE: &[(&str, &str)] = &[
     ("telemetry.auto.version", "telemetry.distro.version"),
 ];
 
-/// Of spans.
+/// Renames of span attributes, as `(old key, present key)`.
 const SPAN: &[(&str, &str)] = &[
     ("code.column", "code.column.number"),
     ("code.filepath", "code.file.path"),
@@ -55,13 +55,13 @@ const SPAN: &[(&str, &str)] = &[
     ("net.sock.peer.port", "network.peer.port"),
 ];
 
-/// The keys of span attributes that have another name now, each with it.
+/// Iterates over the renamed keys of span attributes, as `(old key, present key)`.
 pub fn span_keys() -> impl Iterator<Item = (&'static str, &'static str)> {
     SPAN.iter().copied()
 }
 
-/// Gives the attributes of a resource their present names. Where a resource has both, as during a migration, the present
-/// one stays.
+/// Renames the attributes of a resource to their present keys. If a resource has both keys, as during a migration, the
+/// present one stays and the old one is removed.
 pub(super) fn normalize(attributes: &mut Attributes) {
     for (key, name) in RESOURCE {
         if attributes.get(name).is_some() {

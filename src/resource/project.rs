@@ -5,16 +5,18 @@ use std::sync::Arc;
 use super::{Attributes, value};
 use crate::otlp::view::AnyValue;
 
-/// What Google's Telemetry API reads.
+/// The key that Google's Telemetry API reads.
 const KEY: &str = "gcp.project_id";
-/// What Google's Go exporter reads.
+/// The key that Google's Go exporter reads.
 const OLD_KEY: &str = "gcp.project.id";
 
-/// What may stand in a project id: enough for `example.com:project-1`, and nothing that would break a span's name.
+/// Maximum length of a project id.
 const BYTES_MAX: usize = 128;
 
 impl Attributes {
-    /// The project that the attributes name. One that cannot be a project counts as none, so that it cannot spoil a call.
+    /// Returns the project that the attributes name. A value that cannot be a project id is ignored, so that it does
+    /// not make an API call fail: the allowed characters are enough for `example.com:project-1`, and none of them
+    /// breaks the resource name of a span.
     #[must_use]
     pub fn project(&self) -> Option<Arc<str>> {
         let allowed = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
@@ -26,7 +28,7 @@ impl Attributes {
         })
     }
 
-    /// Names `project`, by the Telemetry API's key alone.
+    /// Sets the project to `project`, under the key of the Telemetry API only. Removes the other key.
     pub fn set_project(&mut self, project: &str) {
         self.remove(OLD_KEY.as_bytes());
         self.remove(KEY.as_bytes());

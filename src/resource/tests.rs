@@ -13,13 +13,13 @@ fn resource(pairs: &[(&str, &str)]) -> Vec<u8> {
     Resource { attributes, ..Default::default() }.encode_to_vec()
 }
 
-/// A rewriter as the section `resource` of a configuration says it, where the daemon runs in `region`.
+/// Creates a rewriter from the section `resource` of a configuration. The detected region is `region`.
 fn rewriter(section: &str) -> Rewriter {
     let loaded = crate::config::load(&format!("resource: {section}\n"), &|_| None).unwrap_or_else(|e| panic!("{e}"));
     Rewriter::new(&loaded.settings.resource, &[("cloud.region", "region".to_owned())])
 }
 
-/// `before` through `actions` gives `after`, in this order.
+/// Checks that `actions` turn the attributes `before` into `after`, including their order.
 #[track_caller]
 fn check(before: &[(&str, &str)], actions: &str, after: &[(&str, &str)]) {
     let loaded = crate::config::load(&format!("resource: {{attributes: {actions}}}\n"), &|_| None);
@@ -87,7 +87,7 @@ fn groups_of_a_pattern_become_attributes() {
 }
 
 #[test]
-fn conditions_say_which_resources_are_meant() {
+fn actions_apply_only_to_resources_for_which_the_condition_holds() {
     let before = &[("service.name", "api"), ("deployment.environment.name", "test")][..];
     let marked = &[before[0], before[1], ("marked", "yes")][..];
     let cases = [
@@ -104,7 +104,7 @@ fn conditions_say_which_resources_are_meant() {
     }
 }
 
-/// A value, and what an action on its key makes of it.
+/// Checks that `action` on the key of `value` gives `expected`.
 #[track_caller]
 fn check_value(value: &any_value::Value, action: &str, expected: AnyValue<'_>) {
     let raw = Resource { attributes: vec![pair("k", value.clone())], ..Default::default() }.encode_to_vec();
@@ -132,7 +132,7 @@ fn values_are_hashed_as_the_collector_does() {
 }
 
 #[test]
-fn values_are_converted_where_they_can_be() {
+fn values_are_converted_if_possible() {
     use any_value::Value::{BoolValue, BytesValue, DoubleValue, IntValue, StringValue};
     let text = |text: &str| StringValue(text.into());
     let cases = [
@@ -158,7 +158,7 @@ fn values_are_converted_where_they_can_be() {
 }
 
 #[test]
-fn old_conventions_get_their_present_names() {
+fn keys_of_old_conventions_get_their_present_names() {
     let before = [("service.name", "api"), ("deployment.environment", "test"), ("http.method", "GET")];
     let names = |section: &str| {
         let found = rewriter(section).rewrite(&resource(&before));
@@ -176,7 +176,7 @@ fn old_conventions_get_their_present_names() {
 }
 
 #[test]
-fn what_was_detected_is_added_where_it_is_absent() {
+fn detected_attributes_are_added_if_absent() {
     let region = |raw: &[u8]| match rewriter("{}").rewrite(raw).get("cloud.region") {
         Some(AnyValue::String(text)) => String::from_utf8(text.to_vec()).unwrap(),
         other => panic!("{other:?}"),
@@ -186,7 +186,7 @@ fn what_was_detected_is_added_where_it_is_absent() {
 }
 
 #[test]
-fn of_a_key_sent_twice_the_first_counts() {
+fn if_a_key_is_repeated_the_first_one_counts() {
     let before = &[("a", "1"), ("b", "2"), ("a", "3")][..];
     check(before, "[]", &[("a", "1"), ("b", "2")]);
     check(before, "[{key: a, action: delete}]", &[("b", "2")]);
@@ -210,7 +210,7 @@ fn literals_keep_their_type() {
 }
 
 #[test]
-fn lists_and_maps_are_literals() {
+fn a_literal_may_be_a_list_or_a_map() {
     use opentelemetry_proto::tonic::common::v1::{ArrayValue, KeyValueList};
     let section = "{attributes: [{key: k, value: [a, ~, {b: [1, 2.5], c: true}], action: insert}]}";
     let found = rewriter(section).rewrite(&resource(&[("cloud.region", "own")]));

@@ -1,4 +1,4 @@
-//! Values as messages `AnyValue`: literals, hashes, conversions.
+//! Encoded `AnyValue` messages: literals, hashes, conversions.
 
 use std::fmt::Write;
 
@@ -20,7 +20,7 @@ const DOUBLE: u32 = 4;
 const LIST: u8 = 5;
 const MAP: u8 = 6;
 
-/// What the configuration says.
+/// Encodes a literal of the configuration.
 pub(super) fn literal(value: &AttributeValue) -> Vec<u8> {
     match value {
         AttributeValue::String(text) => string(text),
@@ -33,7 +33,7 @@ pub(super) fn literal(value: &AttributeValue) -> Vec<u8> {
     }
 }
 
-/// A list or a map: its elements, each the field 1 of the message in `field`.
+/// Encodes a list or a map. Each of its elements is field 1 of the message in `field`.
 fn submessages(field: u8, elements: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
     let (mut inner, mut message) = (Vec::new(), Vec::new());
     elements.for_each(|element| write::bytes(&mut inner, 1, &element));
@@ -41,7 +41,7 @@ fn submessages(field: u8, elements: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
     message
 }
 
-/// A message `KeyValue`.
+/// Encodes a `KeyValue` message.
 fn entry(key: &str, value: &AttributeValue) -> Vec<u8> {
     let mut message = Vec::new();
     write::bytes(&mut message, 1, key.as_bytes());
@@ -49,12 +49,11 @@ fn entry(key: &str, value: &AttributeValue) -> Vec<u8> {
     message
 }
 
-/// A string.
 pub(super) fn string(text: &str) -> Vec<u8> {
     bytes_as_string(text.as_bytes())
 }
 
-/// A part of a string that was sent; as there, it may be no UTF-8.
+/// Encodes a string, or a part of one, that a sender sent. It may contain invalid UTF-8.
 pub(super) fn bytes_as_string(text: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(text.len() + 6);
     encode_key(STRING, WireType::LengthDelimited, &mut message);
@@ -81,9 +80,9 @@ fn varint(field: u32, value: u64) -> Vec<u8> {
     message
 }
 
-/// The SHA-256 of a value as lower-case hex, as the Collector's `hash` makes it (`attraction/hasher.go`): of a string's
-/// bytes, of one byte for a boolean, of eight little-endian ones for a number. Bytes, lists, maps and no value become an
-/// empty string.
+/// Returns the SHA-256 of a value as lower-case hex, like the Collector's `hash` (`attraction/hasher.go`). The hash
+/// covers the bytes of a string, one byte for a boolean, and eight little-endian bytes for a number. Bytes, lists, maps
+/// and an empty value become an empty string.
 pub(super) fn hashed(value: AnyValue<'_>) -> Vec<u8> {
     let eight;
     let bytes = match value {
@@ -108,8 +107,8 @@ pub(super) fn hashed(value: AnyValue<'_>) -> Vec<u8> {
     string(&hex)
 }
 
-/// The value as another type (`attraction/type_converter.go`); nothing if it is of that type, or cannot be converted.
-/// Lists and maps stay what they are: Cloud Trace shows them as text anyway.
+/// Converts a value to another type (`attraction/type_converter.go`). Returns `None` if the value has that type already
+/// or cannot be converted. Lists and maps are not converted: Cloud Trace shows them as text anyway.
 pub(super) fn converted(value: AnyValue<'_>, to: ConvertedType) -> Option<Vec<u8>> {
     match to {
         ConvertedType::String => as_text(value).map(|text| string(&text)),
@@ -132,7 +131,7 @@ fn as_text(value: AnyValue<'_>) -> Option<String> {
 fn as_int(value: AnyValue<'_>) -> Option<i64> {
     match value {
         AnyValue::Bool(value) => Some(i64::from(value)),
-        // Towards zero, and to the ends where it does not fit.
+        // Rounds towards zero, and saturates if the number does not fit.
         AnyValue::Double(number) => Some(number as i64),
         AnyValue::String(text) => std::str::from_utf8(text).ok()?.parse().ok(),
         _ => None,
