@@ -1,8 +1,8 @@
-//! Conditions on one span: what attribute policies and OTTL say, as data.
+//! Conditions on one span: attribute policies and OTTL expressions as data.
 //!
-//! A condition is a boolean tree over tests, each of one field against constants, so that one pass over a span's bytes
-//! answers all of them and no value is ever copied. Configuration makes conditions, [`crate::sampling`] compiles them,
-//! and [`crate::resource`] asks them of resources.
+//! A condition is a boolean tree of tests. A test compares one field with constants, so one pass over a span's bytes
+//! answers all tests without copying a value. A formula is a leaf that computes with several fields. The configuration
+//! makes conditions, [`crate::sampling`] compiles them, and [`crate::resource`] evaluates them on resources.
 
 mod check;
 pub mod formula;
@@ -15,40 +15,40 @@ pub(crate) use known::{HTTP_STATUS_KEYS, RPC_STATUS_KEYS};
 pub use number::DoubleText;
 pub use pattern::{Pattern, PatternError};
 
-/// What must hold for a span, together with its resource and its scope.
+/// A condition on a span, its resource and its scope.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Condition {
-    /// Holds for every span, or for none.
+    /// A fixed answer: true holds for every span, false for none.
     Constant(bool),
-    /// One field passes a check.
+    /// A check of one field.
     Test(Test),
-    /// The other does not hold.
+    /// A negation: holds if the inner condition does not.
     Not(Box<Condition>),
-    /// Each holds; true if there is none.
+    /// A conjunction: holds if each part holds. An empty list holds.
     All(Vec<Condition>),
-    /// At least one holds; false if there is none.
+    /// A disjunction: holds if at least one part holds. An empty list does not hold.
     Any(Vec<Condition>),
-    /// It holds for the span with at least one of its events: inside, [`Field`]s of an event are that event's. Does not
-    /// occur inside itself.
+    /// Holds if the inner condition holds for at least one of the span's events. Inside, the event [`Field`]s are those
+    /// of that event. Cannot be nested in itself.
     AnyEvent(Box<Condition>),
-    /// A computation with fields of one owner.
+    /// A computation with the fields of one owner (span, event, scope or resource).
     Formula(Box<formula::Formula>),
 }
 
-/// A question about one field.
+/// A check of one field.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Test {
-    /// What is looked at.
+    /// The field that is read.
     pub field: Field,
-    /// What it must be. A field that is absent passes no check.
+    /// The check that the field's value must pass. An absent field passes no check.
     pub check: Check,
 }
 
 /// A field of a span, its resource, its scope, or one of its events.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Field {
-    /// An attribute of the span, or else of its resource: what the Collector's attribute policies look at. Both are
-    /// asked, and one that passes is enough.
+    /// An attribute of the span or of its resource. One of the two values that passes is enough. The Collector's
+    /// attribute policies look at both, too.
     Attribute(String),
     /// `span.attributes["key"]`.
     SpanAttribute(String),
@@ -58,7 +58,7 @@ pub enum Field {
     ScopeAttribute(String),
     /// `spanevent.attributes["key"]`.
     EventAttribute(String),
-    /// The span's name, a string.
+    /// The span name, a string.
     Name,
     /// The span's kind, an integer as in `trace.proto` (0 unspecified to 5 consumer).
     Kind,
@@ -72,17 +72,17 @@ pub enum Field {
     TraceStateEntry(String),
     /// The 32 bits of `Span.flags`, an integer; absent if not sent.
     Flags,
-    /// End minus start, an integer of nanoseconds; absent if either is not set.
+    /// The end time minus the start time, in nanoseconds, an integer; absent if either time is not set.
     Duration,
-    /// Start, an integer of nanoseconds since 1970; absent if not set.
+    /// The start time, in nanoseconds since 1970, an integer; absent if not set.
     StartTime,
-    /// End, likewise.
+    /// The end time, in nanoseconds since 1970, an integer; absent if not set.
     EndTime,
     /// The 16 bytes of the trace id.
     TraceId,
     /// The 8 bytes of the span id.
     SpanId,
-    /// The 8 bytes of the parent's span id; absent for a root.
+    /// The 8 bytes of the parent's span id; absent for a root span.
     ParentSpanId,
     /// The scope's name, a string.
     ScopeName,
@@ -90,47 +90,48 @@ pub enum Field {
     ScopeVersion,
     /// The event's name, a string.
     EventName,
-    /// The event's time, an integer of nanoseconds since 1970; absent if not set.
+    /// The event's time, in nanoseconds since 1970, an integer; absent if not set.
     EventTime,
 }
 
-/// What a value must be to pass.
+/// A requirement on a value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Check {
-    /// There, of whatever type. An attribute whose `AnyValue` has nothing set is not.
+    /// A value of any type. An `AnyValue` with nothing set does not pass.
     Present,
-    /// Of this type.
+    /// A value of this type.
     Type(ValueType),
-    /// A string that is one of these; sorted, without repetitions.
+    /// A string that equals one of these. The list is sorted and has no duplicates.
     OneOf(Vec<String>),
-    /// A string that the pattern is found in.
+    /// A string in which the pattern is found.
     Matches(Pattern),
-    /// A string, or the text of a boolean, an integer or a double ([`DoubleText`]), that the pattern is found in: `true`,
-    /// `-7`, `0.25`.
+    /// A string, boolean, integer or double in whose text the pattern is found. The texts are, for example, `true`,
+    /// `-7` and `0.25`; see [`DoubleText`].
     MatchesText(Pattern),
-    /// A string that begins so.
+    /// A string that begins with this text.
     HasPrefix(String),
-    /// A string that ends so.
+    /// A string that ends with this text.
     HasSuffix(String),
-    /// A string that contains this.
+    /// A string that contains this text.
     Contains(String),
-    /// The boolean.
+    /// This boolean.
     Bool(bool),
-    /// A number, integer or double, within the range.
+    /// An integer or a double within the range.
     Number(Range),
-    /// A number, or a string that reads as one, within the range.
+    /// A number within the range, or a string that spells one in decimal.
     Numeric(Range),
-    /// What passes each of these.
+    /// A value that passes each of these checks.
     All(Vec<Check>),
-    /// These bytes: ids and byte values.
+    /// Exactly these bytes. Ids are compared as bytes, too.
     Bytes(Vec<u8>),
-    /// A string, list, map or bytes with a length within the range: bytes of a string, entries of the others.
+    /// A string, list, map or bytes whose length is within the range. The length is in bytes for strings and bytes, and
+    /// in entries for lists and maps.
     Length(Range),
-    /// A list with an element that passes this, which is neither [`Check::Present`] nor about lists itself.
+    /// A list with at least one element that passes this check, which is neither [`Check::Present`] nor about lists.
     Element(Box<Check>),
-    /// An integer that has all of these bits.
+    /// An integer in which all of these bits are set.
     HasBits(u32),
-    /// A gRPC status, number or name, that means a server's fault.
+    /// A gRPC status, as a number or a name, that means that the server failed.
     ServerFault,
 }
 
@@ -156,22 +157,22 @@ pub enum ValueType {
 /// An interval of numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Range {
-    /// The lower end; `None`: no lower end.
+    /// The lower end; `None` if the range has no lower end.
     pub min: Option<Bound>,
-    /// The upper end; `None`: no upper end.
+    /// The upper end; `None` if the range has no upper end.
     pub max: Option<Bound>,
 }
 
 /// One end of a [`Range`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bound {
-    /// The number.
+    /// The number at which the range ends.
     pub at: Number,
-    /// Whether the number itself is inside.
+    /// True if the number itself is inside the range.
     pub inclusive: bool,
 }
 
-/// A number as it was written: integers are compared as integers, beyond 2^53 as well.
+/// A number with the type in which it was written. Two integers are compared exactly, also beyond 2^53.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Number {
     /// A whole number.

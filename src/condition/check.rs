@@ -1,4 +1,4 @@
-//! Whether a value passes a check.
+//! Evaluation of a check on a value.
 
 use std::cmp::Ordering;
 
@@ -8,7 +8,7 @@ use crate::otlp::view::AnyValue;
 
 use super::{Check, Number, ValueType};
 
-/// The gRPC codes that the semantic conventions make an error of a server span; the others are the caller's doing
+/// The gRPC codes that the semantic conventions count as errors of a server span; the client causes the others
 /// (opentelemetry.io/docs/specs/semconv/rpc/grpc, "gRPC status").
 const GRPC_SERVER_FAULTS: [(i64, &str); 6] = [
     (2, "UNKNOWN"),
@@ -20,7 +20,7 @@ const GRPC_SERVER_FAULTS: [(i64, &str); 6] = [
 ];
 
 impl Check {
-    /// Whether `value` passes. Strings are compared as bytes. [`AnyValue::Empty`] is no value and passes nothing.
+    /// Returns true if `value` passes. Strings are compared as bytes. [`AnyValue::Empty`] passes no check.
     #[must_use]
     pub fn passes(&self, value: AnyValue<'_>) -> bool {
         match (self, value) {
@@ -48,7 +48,7 @@ impl Check {
 }
 
 impl ValueType {
-    /// The type of `value`; `None` if it is empty.
+    /// Returns the type of `value`; `None` if it is empty.
     #[must_use]
     pub fn of(value: AnyValue<'_>) -> Option<Self> {
         match value {
@@ -72,7 +72,7 @@ fn number(value: AnyValue<'_>) -> Option<Number> {
     }
 }
 
-/// Some instrumentation sends numbers as strings.
+/// Reads a number, also from a string, because some instrumentation sends numbers as strings.
 fn number_or_text(value: AnyValue<'_>) -> Option<Number> {
     match value {
         AnyValue::String(text) => Number::parse(text),

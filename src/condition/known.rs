@@ -1,23 +1,26 @@
-//! Conditions that need no words of the operator's.
+//! Built-in conditions: the operator does not have to spell them out.
 
 use super::{Bound, Check, Condition, Field, Number, Range, Test};
 
-/// Semantic conventions 1.21 and later, and before (opentelemetry.io/docs/specs/semconv/http).
+/// Attribute keys of the HTTP status: since semantic conventions 1.21, and before
+/// (opentelemetry.io/docs/specs/semconv/http).
 pub(crate) const HTTP_STATUS_KEYS: [&str; 2] = ["http.response.status_code", "http.status_code"];
-/// `rpc.grpc.status_code` (int) until semantic conventions 1.38; `rpc.response.status_code` (string) since.
+/// Attribute keys of the gRPC status: an integer before semantic conventions 1.38, a string since.
 pub(crate) const RPC_STATUS_KEYS: [&str; 2] = ["rpc.grpc.status_code", "rpc.response.status_code"];
-/// `Status.code` ERROR.
+/// ERROR of `Status.code`.
 const STATUS_ERROR: i64 = 2;
 
 impl Condition {
-    /// The span's status code is this: 0 unset, 1 ok, 2 error.
+    /// Makes the condition that the span's status code is `code`: 0 unset, 1 ok, 2 error.
     #[must_use]
     pub fn status(code: i64) -> Self {
         Condition::test(Field::StatusCode, Check::Number(Range::exactly(Number::Int(code))))
     }
 
-    /// The span failed: by its status, by an HTTP status of 500 or more (some instrumentation sends it as a string), by
-    /// a gRPC status that means a server's fault; each of the three if asked for.
+    /// Makes the condition that the span failed. Each argument adds one sign of a failure:
+    /// - `status`: the span's status is an error;
+    /// - `http`: the HTTP status is 500 or more, as a number or a string, because some instrumentation sends strings;
+    /// - `rpc`: the gRPC status means that the server failed.
     #[must_use]
     pub fn failed(status: bool, http: bool, rpc: bool) -> Self {
         let server_error = Range { min: Some(Bound { at: Number::Int(500), inclusive: true }), max: None };
@@ -37,7 +40,7 @@ impl Condition {
         Condition::Any(parts)
     }
 
-    /// One test.
+    /// Makes a condition of one test.
     #[must_use]
     pub fn test(field: Field, check: Check) -> Self {
         Condition::Test(Test { field, check })
@@ -45,7 +48,7 @@ impl Condition {
 }
 
 impl Range {
-    /// One number alone.
+    /// Makes the range that contains only the number `at`.
     #[must_use]
     pub fn exactly(at: Number) -> Self {
         let bound = Some(Bound { at, inclusive: true });

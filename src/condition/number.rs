@@ -1,4 +1,4 @@
-//! Numbers compared as what they are, without rounding one to the other's type.
+//! Exact comparison of numbers: neither number is rounded to the other's type.
 
 use std::cmp::Ordering;
 use std::fmt::{self, Display, Formatter};
@@ -9,7 +9,7 @@ use super::{Number, Range};
 const I64_END: f64 = 9_223_372_036_854_775_808.0;
 
 impl Range {
-    /// Whether `number` is within. Not a number is within no range.
+    /// Returns true if `number` is within the range. NaN is within no range.
     #[must_use]
     #[inline]
     pub fn contains(&self, number: Number) -> bool {
@@ -28,7 +28,7 @@ impl Range {
 }
 
 impl Number {
-    /// Compares the exact values; `None` if either is not a number.
+    /// Compares the exact values. Returns `None` if either of them is NaN.
     #[must_use]
     #[inline]
     pub fn compare(self, other: Number) -> Option<Ordering> {
@@ -40,11 +40,11 @@ impl Number {
         }
     }
 
-    /// The number that `text` spells in decimal, with or without fraction and exponent.
+    /// Parses a decimal number, with or without a fraction and an exponent. Returns `None` for any other text.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(text).ok()?;
-        // Rust also reads words as doubles: inf, infinity, nan.
+        // Rust would also read the words inf, infinity and nan as doubles.
         if text.bytes().any(|byte| byte.is_ascii_alphabetic() && !byte.eq_ignore_ascii_case(&b'e')) {
             return None;
         }
@@ -53,9 +53,9 @@ impl Number {
     }
 }
 
-/// The text of a double as the Collector makes it (`float64AsString` in pdata's `value.go`, which is JavaScript's and
-/// JSON's): the fewest digits that read as the same number, without a fraction that is zero, and with an exponent below
-/// 0.000001 and from 1e+21.
+/// The text of a double as the Collector writes it: the fewest digits that read back as the same number, no fraction if
+/// it is zero, and an exponent for magnitudes below 0.000001 and from 1e+21. Source: `float64AsString` in pdata's
+/// `value.go`, which follows JavaScript and JSON.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DoubleText(pub f64);
 
@@ -89,7 +89,7 @@ fn compare_int_double(a: i64, b: f64) -> Option<Ordering> {
     } else if b < -I64_END {
         Some(Ordering::Greater)
     } else {
-        // In this range the whole part is an i64, exactly.
+        // In this range the whole part of `b` is exactly an i64.
         let whole = a.cmp(&(b.trunc() as i64));
         if whole.is_ne() { Some(whole) } else { 0.0.partial_cmp(&b.fract()) }
     }

@@ -1,4 +1,4 @@
-//! Regular expressions of policies.
+//! Regular expressions in policies and OTTL conditions.
 
 mod error;
 mod go;
@@ -14,19 +14,22 @@ use crate::otlp::view::AnyValue;
 
 pub use error::PatternError;
 
-/// Bytes that one compiled expression may take: some ten thousand states. More is a mistake, or meant to harm.
+/// The most bytes that a compiled expression may take: enough for about ten thousand states. A larger expression is
+/// a mistake or an attack.
 const COMPILED_BYTES_MAX: usize = 1 << 20;
 
-/// Of a number: a sign, 17 digits, a point and up to 20 zeros, or the words for what is not finite.
+/// The most bytes in the text of a number: a sign, 17 digits, a point and up to 20 zeros, or the words for a number
+/// that is not finite.
 const NUMBER_BYTES_MAX: usize = 64;
 
-/// A regular expression as Go's `regexp` has them, which the Collector uses; not anchored. Its time is linear in the
-/// text.
+/// A regular expression in the syntax of Go's `regexp`, which the Collector uses. It is not anchored. The time of a
+/// search is linear in the length of the text.
 #[derive(Clone)]
 pub struct Pattern {
     text: Box<str>,
     regex: Regex,
-    /// The name of each group.
+    /// The names of the groups, in the order of their opening parentheses. `None` for a group without a name; empty if
+    /// a later group has the same name.
     groups: Vec<Option<String>>,
 }
 
@@ -34,7 +37,7 @@ impl Pattern {
     /// Compiles `text`.
     ///
     /// # Errors
-    /// `text` is not a regular expression of Go, or is too large.
+    /// `text` is not a valid Go regular expression, or it is too large.
     pub fn new(text: &str) -> Result<Self, PatternError> {
         let go::Parsed { hir, groups } = go::parse(text)?;
         let config = Config::new().nfa_size_limit(Some(COMPILED_BYTES_MAX));
@@ -43,25 +46,25 @@ impl Pattern {
         Ok(Pattern { text: text.into(), regex, groups })
     }
 
-    /// The text of the expression.
+    /// Returns the text of the expression.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The names of its groups, in the order of their opening parentheses; `None` for one without a name.
+    /// Returns the names of the groups, in the order of their opening parentheses; `None` for a group without a name.
     pub fn groups(&self) -> impl Iterator<Item = Option<&str>> {
         self.groups.iter().map(Option::as_deref)
     }
 
-    /// Whether it is found in `text`.
+    /// Returns true if the expression is found in `text`.
     #[must_use]
     pub fn is_match(&self, text: &[u8]) -> bool {
         self.regex.is_match(&*as_go_reads(text))
     }
 
-    /// The names of its groups with what they match of `text`; nothing for a group that took no part. `None` if the
-    /// expression is not found in `text`.
+    /// Returns the names of the named groups, each with the part of `text` that it matches. The part is empty if the
+    /// group does not take part in the match. Returns `None` if the expression is not found in `text`.
     #[must_use]
     pub fn captures(&self, text: &[u8]) -> Option<Vec<(&str, Vec<u8>)>> {
         let text = as_go_reads(text);
@@ -74,7 +77,7 @@ impl Pattern {
         Some(named.filter(|(name, _)| !name.is_empty()).collect())
     }
 
-    /// Whether it is found in a string, or in the text of a boolean, an integer or a double
+    /// Returns true if the expression is found in a string, or in the text of a boolean, an integer or a double
     /// ([`Check::MatchesText`](super::Check::MatchesText)).
     #[must_use]
     pub fn is_match_text(&self, value: AnyValue<'_>) -> bool {
@@ -90,7 +93,7 @@ impl Pattern {
     fn is_match_number(&self, number: impl Display) -> bool {
         let mut buffer = [0; NUMBER_BYTES_MAX];
         let mut free = buffer.as_mut_slice();
-        // Every number fits; one that did not would not match.
+        // Every number fits into the buffer. A number that did not fit would not match.
         let written = write!(free, "{number}").map(|()| NUMBER_BYTES_MAX - free.len());
         written.is_ok_and(|length| self.is_match(&buffer[..length]))
     }
@@ -98,7 +101,7 @@ impl Pattern {
 
 impl Debug for Pattern {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        // Not the compiled states, which fill pages.
+        // The compiled states are left out because they fill pages.
         f.debug_tuple("Pattern").field(&self.text).finish()
     }
 }
@@ -109,9 +112,9 @@ impl PartialEq for Pattern {
     }
 }
 
-/// `text` as Go's engine sees it: each byte that is not part of a UTF-8 character is U+FFFD.
+/// Returns `text` as Go's engine reads it: each byte that is not part of a UTF-8 character becomes U+FFFD.
 fn as_go_reads(text: &[u8]) -> Cow<'_, [u8]> {
-    // Most texts are ASCII, which is seen several times as fast.
+    // Most texts are ASCII, and the check for ASCII is several times as fast as the one for UTF-8.
     if text.is_ascii() || std::str::from_utf8(text).is_ok() {
         return Cow::Borrowed(text);
     }

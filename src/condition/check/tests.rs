@@ -11,13 +11,13 @@ fn pattern(text: &str) -> Check {
     Check::Matches(Pattern::new(text).unwrap())
 }
 
-/// An array of two strings, as a message `AnyValue`.
+/// An encoded `AnyValue` with a list of two empty strings.
 const LIST: &[u8] = &[0x2a, 8, 0x0a, 2, 0x0a, 0, 0x0a, 2, 0x0a, 0];
-/// A map with one entry, likewise.
+/// An encoded `AnyValue` with a map of one entry.
 const MAP: &[u8] = &[0x32, 5, 0x0a, 3, 0x0a, 1, b'k'];
 
 #[test]
-fn a_value_passes_what_it_is() {
+fn values_pass_the_checks_that_fit_them() {
     let (list, map) = (AnyValue::new(LIST), AnyValue::new(MAP));
     let text = |v: &str| v.to_owned();
     for (check, passing, failing) in [
@@ -35,7 +35,7 @@ fn a_value_passes_what_it_is() {
             vec![String(b"get"), String(b"GETS"), String(b""), Bytes(b"GET"), list],
         ),
         (Check::OneOf(vec![]), vec![], vec![String(b"")]),
-        // Not anchored, and indifferent to what is no UTF-8.
+        // Patterns are not anchored, and bytes that are not UTF-8 do not disturb them.
         (pattern("live"), vec![String(b"/api/livestock"), String(b"\xfflive")], vec![String(b"liv")]),
         (pattern("^/live$"), vec![String(b"/live")], vec![String(b"/alive"), Bytes(b"/live")]),
         (Check::HasPrefix(text("a/")), vec![String(b"a/b"), String(b"a/")], vec![String(b"a"), String(b"b/a/")]),
@@ -66,9 +66,9 @@ fn a_value_passes_what_it_is() {
     }
 }
 
-/// What the condition for failures says of a span with this one attribute.
+/// Returns true if a span with this one attribute (or with this status code, for the key `status`) counts as failed.
 fn is_failure(key: &str, value: AnyValue<'_>) -> bool {
-    let Condition::Any(parts) = Condition::failed(true, true, true) else { panic!("tests of single fields") };
+    let Condition::Any(parts) = Condition::failed(true, true, true) else { panic!("not a disjunction of tests") };
     parts.iter().any(|part| match part {
         Condition::Test(Test { field: Field::SpanAttribute(k), check }) => k == key && check.passes(value),
         Condition::Test(Test { field: Field::StatusCode, check }) => key == "status" && check.passes(value),
@@ -77,7 +77,7 @@ fn is_failure(key: &str, value: AnyValue<'_>) -> bool {
 }
 
 #[test]
-fn failures_are_told_by_status_http_and_rpc_codes() {
+fn status_http_and_rpc_codes_mark_failures() {
     for (key, value, failure) in [
         ("status", Int(2), true),
         ("status", Int(1), false),

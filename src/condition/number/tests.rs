@@ -14,7 +14,7 @@ fn numbers_compare_exactly() {
         (Int(1), Double(1.5), Some(Less)),
         (Int(-1), Double(-1.5), Some(Greater)),
         (Int(0), Double(-0.0), Some(Equal)),
-        // The nearest double of 2^53 + 1 is 2^53.
+        // As a double, 2^53 + 1 would be rounded to 2^53.
         (Int(exact + 1), Double(exact as f64), Some(Greater)),
         (Int(exact + 1), Int(exact), Some(Greater)),
         (Int(i64::MAX), Double(I64_END), Some(Less)),

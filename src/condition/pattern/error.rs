@@ -1,19 +1,19 @@
-//! What is wrong with a regular expression.
+//! Errors of regular expressions.
 
 use thiserror::Error;
 
-/// Longer pieces of an expression are cut in messages.
+/// The most characters of an expression that a message shows.
 const SHOWN_CHARS_MAX: usize = 40;
 
-/// An expression that cannot be used: what is wrong, in the words of Go's `regexp`, and what to write.
+/// An error in a regular expression. The message is worded as in Go's `regexp`.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{message}: `{piece}`")]
 pub struct PatternError {
     message: &'static str,
     piece: String,
-    /// What to write instead.
+    /// Advice to the operator: the text to write instead.
     pub help: &'static str,
-    /// Where the piece begins, in bytes.
+    /// The offset at which the wrong piece begins in the expression, in bytes.
     pub offset: usize,
 }
 
@@ -24,14 +24,14 @@ impl PatternError {
         PatternError { message, piece: shown + dots, help, offset }
     }
 
-    /// The engine cannot compile `text`; `size_limit` is the limit that it is beyond.
+    /// Makes the error for a `text` that the engine cannot compile. `size_limit` is the limit that it exceeds, if any.
     pub(super) fn not_compiled(text: &str, size_limit: Option<usize>) -> Self {
         let (message, help) = match size_limit {
             Some(_) => (
                 "the expression takes more than 1 MiB when it is compiled",
                 "lower the counts in braces or write `*` or `+`, and ASCII classes such as `\\w` in place of `\\pL`",
             ),
-            None => ("the expression cannot be compiled", "write several simpler ones"),
+            None => ("the expression cannot be compiled", "write several simpler expressions"),
         };
         PatternError::new(message, text, help, 0)
     }

@@ -1,7 +1,7 @@
-//! The syntax of Go's `regexp` package, which is RE2's, read to the tree that the regex engine takes.
+//! A parser of Go's `regexp` syntax, which is RE2's. The result is the tree that the regex engine takes.
 //!
-//! The Collector's policies are written for it. The syntax of Rust's `regex` looks alike and means something else: there
-//! `\w` and `\b` are Unicode's, a literal `{` is an error, and `&&` within a class is an operator. Source:
+//! The Collector's policies are written in this syntax. The syntax of Rust's `regex` looks alike but differs: there
+//! `\w` and `\b` cover all of Unicode, a literal `{` is an error, and `&&` within a class is an operator. Source:
 //! `regexp/syntax/parse.go` of Go 1.26, with the flags of `regexp.Compile`.
 
 mod class;
@@ -13,25 +13,25 @@ use regex_syntax::hir::{Hir, Look, Repetition};
 use super::PatternError;
 use class::Class;
 
-/// A repetition count may be this large, and so may the product of nested ones (`repeat` and `repeatIsValid` in
-/// `parse.go`).
+/// The largest repetition count, and the largest product of nested counts (`repeat` and `repeatIsValid` in `parse.go`).
 const REPETITIONS_MAX: u32 = 1000;
 
-/// Groups within groups. The engine walks the tree recursively: the default limit of Rust's `regex`, which protects the
-/// stack. Go takes 1,000.
+/// The most levels of nested groups. The engine walks the tree recursively, so this limit protects the stack. It is the
+/// default of Rust's `regex`; Go takes 1,000.
 const NESTING_MAX: usize = 250;
 
 /// A parsed expression.
 pub(super) struct Parsed {
     pub(super) hir: Hir,
-    /// The name of each group, in the order of their opening parentheses.
+    /// The names of the groups, in the order of their opening parentheses. `None` for a group without a name; empty if
+    /// a later group has the same name.
     pub(super) groups: Vec<Option<String>>,
 }
 
-/// Flags that `(?flags)` sets.
+/// The flags that `(?flags)` sets.
 #[derive(Clone, Copy, Default)]
 struct Flags {
-    /// `i`: letters match both cases.
+    /// `i`: letters match in either case.
     ignore_case: bool,
     /// `m`: `^` and `$` match at line ends.
     multi_line: bool,
@@ -41,23 +41,23 @@ struct Flags {
     swap_greed: bool,
 }
 
-/// A group whose closing parenthesis has not come yet. The whole expression is the first.
+/// A group whose closing parenthesis is not read yet. The whole expression counts as the outermost group.
 #[derive(Default)]
 struct Open {
-    /// The flags that hold behind the group.
+    /// The flags that hold after the group ends.
     flags_behind: Flags,
-    /// The index of a capturing group.
+    /// The index of a capturing group, from 1; `None` for a group that does not capture.
     capture: Option<u32>,
-    /// The alternatives that `|` ended.
+    /// The alternatives that are complete.
     branches: Vec<Part>,
-    /// The parts of the present alternative.
+    /// The parts of the alternative that is being read.
     parts: Vec<Part>,
 }
 
 /// A part of an expression.
 struct Part {
     hir: Hir,
-    /// The largest product of nested repetition counts inside.
+    /// The largest product of nested repetition counts in this part.
     repetitions: u32,
 }
 
@@ -65,7 +65,7 @@ struct Parser<'a> {
     text: &'a str,
     at: usize,
     flags: Flags,
-    /// At least one.
+    /// The groups that are open, innermost last. Never empty: the first is the whole expression.
     open: Vec<Open>,
     groups: Vec<Option<String>>,
 }
@@ -84,8 +84,8 @@ pub(super) fn parse(text: &str) -> Result<Parsed, PatternError> {
 }
 
 impl Parser<'_> {
-    /// Reads the token that begins with `next`. `repeated` is the place of the repetition operator that came just before
-    /// it; returns the place of the operator that this one is.
+    /// Reads the token that begins with `next`. `repeated` is the offset of the repetition operator directly before it,
+    /// if any. Returns the offset of this token if it is a repetition operator.
     fn token(&mut self, next: char, repeated: Option<usize>) -> Result<Option<usize>, PatternError> {
         let start = self.at;
         match next {
@@ -128,7 +128,7 @@ impl Parser<'_> {
         self.rest().chars().next()
     }
 
-    /// The group that is being read.
+    /// Returns the group that is being read.
     fn innermost(&mut self) -> &mut Open {
         let last = self.open.len() - 1;
         &mut self.open[last]
@@ -148,13 +148,13 @@ impl Parser<'_> {
         self.push_literal(literal.into());
     }
 
-    /// A code point. The halves of a surrogate pair are not characters: no text has them.
+    /// Appends a literal code point. A surrogate matches nothing, because UTF-8 text does not contain surrogates.
     fn push_literal(&mut self, code: u32) {
         let class = Class::range(code, code).folded_if(self.flags.ignore_case);
         self.push(class.hir());
     }
 
-    /// Repeats the last part; `length` bytes are the operator without its `?`.
+    /// Repeats the last part. `length` is the length of the operator in bytes, without the `?` that makes it lazy.
     fn repeat(
         &mut self,
         length: usize,
@@ -199,7 +199,7 @@ impl Parser<'_> {
         )
     }
 
-    /// An error about the text from `start` up to here.
+    /// Makes an error about the text from `start` to the current position.
     fn error(&self, message: &'static str, start: usize, help: &'static str) -> PatternError {
         PatternError::new(message, &self.text[start..self.at], help, start)
     }
@@ -213,7 +213,7 @@ impl Open {
         self.branches.push(Part { hir, repetitions });
     }
 
-    /// What stands between the parentheses.
+    /// Ends the group and returns the content of its parentheses.
     fn close(mut self) -> Part {
         self.end_branch();
         let repetitions = largest(&self.branches);
@@ -225,7 +225,8 @@ fn largest(parts: &[Part]) -> u32 {
     parts.iter().map(|part| part.repetitions).max().unwrap_or(1)
 }
 
-/// The length and the counts of `{2}`, `{2,}` or `{2,3}`; `None`: the brace is a literal.
+/// Reads `{2}`, `{2,}` or `{2,3}`: the length in bytes, the minimum and the maximum. Returns `None` if the brace is a
+/// literal.
 fn counts(text: &str) -> Option<(usize, u32, Option<u32>)> {
     let inner = &text[1..text.find('}')?];
     let (min, max) = match inner.split_once(',') {
@@ -236,7 +237,7 @@ fn counts(text: &str) -> Option<(usize, u32, Option<u32>)> {
     Some((inner.len() + 2, min, max))
 }
 
-/// Decimal digits without a leading zero; what is too large is as large as a number can be.
+/// Parses decimal digits without a leading zero. A number that is too large becomes `u32::MAX`.
 fn count(digits: &str) -> Option<u32> {
     let is_number = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
     let is_padded = digits.len() > 1 && digits.starts_with('0');

@@ -3,10 +3,10 @@ use serde::Deserialize;
 use super::{Pattern, as_go_reads};
 use crate::otlp::view::AnyValue;
 
-/// What Go's `regexp` says, written by `tools/go-regexp`.
+/// Answers of Go's `regexp`, written by `tools/go-regexp`.
 #[derive(Deserialize)]
 struct Fixture {
-    /// As hexadecimal digits: some are not UTF-8.
+    /// The searched texts in hexadecimal digits, because some are not UTF-8.
     texts: Vec<String>,
     answers: Vec<Answer>,
 }
@@ -16,10 +16,10 @@ struct Answer {
     pattern: String,
     #[serde(default)]
     refused: bool,
-    /// A digit for each text: 1 if the pattern is found in it.
+    /// One digit for each text: 1 if the pattern is found in it, 0 if not.
     #[serde(default)]
     found: String,
-    /// What the named groups match of each text that the pattern is found in, as hexadecimal digits.
+    /// For each text in which the pattern is found: the parts that the named groups match, in hexadecimal digits.
     #[serde(default)]
     groups: Vec<Vec<String>>,
 }
@@ -29,7 +29,7 @@ fn bytes(hex: &str) -> Vec<u8> {
     digits.chunks(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect()
 }
 
-/// What differs from Go, as a line for each pattern.
+/// Describes in one line the first difference from Go for a pattern; `None` if there is none.
 fn differences(answer: &Answer, texts: &[Vec<u8>]) -> Option<String> {
     let Answer { pattern, refused, found, groups } = answer;
     let compiled = match Pattern::new(pattern) {
@@ -54,7 +54,7 @@ fn differences(answer: &Answer, texts: &[Vec<u8>]) -> Option<String> {
 }
 
 #[test]
-fn patterns_mean_what_go_says() {
+fn patterns_match_as_in_go() {
     let Fixture { texts, answers } = serde_json::from_str(include_str!("tests/go.json")).unwrap();
     let texts: Vec<Vec<u8>> = texts.iter().map(|text| bytes(text)).collect();
     let differences: Vec<String> = answers.iter().filter_map(|answer| differences(answer, &texts)).collect();
@@ -63,11 +63,11 @@ fn patterns_mean_what_go_says() {
 }
 
 #[test]
-fn errors_say_what_to_write() {
+fn error_help_says_what_to_write_instead() {
     for (pattern, message, help) in [
         (r"(a", "missing closing ): `(a`", r"a literal parenthesis is written `\(`"),
         (r"^\K", r"invalid escape sequence: `\K`", r"a literal backslash is `\\`"),
-        ("a(?=b)", "invalid or unsupported Perl syntax: `(?=`", "no looking ahead"),
+        ("a(?=b)", "invalid or unsupported Perl syntax: `(?=`", "lookahead"),
         ("a**", "invalid nested repetition operator: `**`", "`(?:a*)+`"),
         (r"\pL{1000}", "the expression takes more than 1 MiB when it is compiled: `\\pL{1000}`", "lower the counts"),
         ("x{1001}", "invalid repeat count: `{1001}`", "at most 1000"),
@@ -89,7 +89,7 @@ fn deep_and_long_expressions_are_bounded() {
 }
 
 #[test]
-fn text_of_simple_values() {
+fn patterns_match_the_text_of_simple_values() {
     let cases = [
         (AnyValue::String(b"abc"), "^abc$", true),
         (AnyValue::String(b"abc"), "^d", false),

@@ -5,18 +5,19 @@ use regex_syntax::hir::{Class as HirClass, ClassUnicode, ClassUnicodeRange, Hir,
 use super::Parser;
 use crate::condition::pattern::PatternError;
 
-/// The last code point before the halves of surrogate pairs, and the first behind them.
+/// The last code point before the surrogates.
 const BEFORE_SURROGATES: u32 = 0xd7ff;
+/// The first code point after the surrogates.
 const BEHIND_SURROGATES: u32 = 0xe000;
 
-/// `\d`, `\s` and `\w`: ASCII, and a vertical tab is not a space.
+/// The ranges of `\d`, `\s` and `\w`. They are ASCII only, and a vertical tab is not a space.
 const PERL: [(char, &[(char, char)]); 3] = [
     ('d', &[('0', '9')]),
     ('s', &[('\t', '\n'), ('\x0c', '\r'), (' ', ' ')]),
     ('w', &[('0', '9'), ('A', 'Z'), ('_', '_'), ('a', 'z')]),
 ];
 
-/// The names between `[:` and `:]`.
+/// The ranges of the names between `[:` and `:]`.
 const POSIX: [(&str, &[(char, char)]); 14] = [
     ("alnum", &[('0', '9'), ('A', 'Z'), ('a', 'z')]),
     ("alpha", &[('A', 'Z'), ('a', 'z')]),
@@ -34,7 +35,7 @@ const POSIX: [(&str, &[(char, char)]); 14] = [
     ("xdigit", &[('0', '9'), ('A', 'F'), ('a', 'f')]),
 ];
 
-/// The scripts whose names have four letters. The other words of four letters are ISO 15924's codes, which Go does not
+/// The scripts whose names have four letters. All other words of four letters are ISO 15924 codes, which Go does not
 /// know.
 const SHORT_SCRIPTS: [&str; 9] = ["ahom", "cham", "kawi", "lisu", "miao", "modi", "newa", "thai", "toto"];
 
@@ -48,7 +49,7 @@ impl Class {
         Class(ClassUnicode::new(ranges.iter().map(|(start, end)| ClassUnicodeRange::new(*start, *end))))
     }
 
-    /// The characters between two code points; empty if there are only surrogates.
+    /// Makes the class of the characters from `start` to `end`, both included. It is empty if they are all surrogates.
     pub(super) fn range(start: u32, end: u32) -> Self {
         let is_surrogate = |code| (BEFORE_SURROGATES + 1..BEHIND_SURROGATES).contains(&code);
         let start = char::from_u32(if is_surrogate(start) { BEHIND_SURROGATES } else { start });
@@ -57,19 +58,19 @@ impl Class {
         Class(ClassUnicode::new(range.map(|(start, end)| ClassUnicodeRange::new(start, end))))
     }
 
-    /// What `.` matches.
+    /// Makes the class that `.` matches. It contains the newline if `newline` is set.
     pub(super) fn dot(newline: bool) -> Self {
         let class = Class::of(&[('\n', '\n')]).negated_if(true);
         if newline { Class::of(&[('\0', char::MAX)]) } else { class }
     }
 
-    /// `\d`, `\S` and their like.
+    /// Makes the class `\d`, `\s` or `\w`; an upper-case name negates it. Returns `None` for any other name.
     pub(super) fn perl(name: char, ignore_case: bool) -> Option<Self> {
         let (_, ranges) = PERL.iter().find(|(known, _)| *known == name.to_ascii_lowercase())?;
         Some(Class::of(ranges).folded_if(ignore_case).negated_if(name.is_ascii_uppercase()))
     }
 
-    /// The class with the other case of its letters.
+    /// Adds the other case of each letter, if `ignore_case` is set.
     pub(super) fn folded_if(mut self, ignore_case: bool) -> Self {
         if ignore_case {
             self.0.case_fold_simple();
@@ -88,7 +89,7 @@ impl Class {
         Hir::class(HirClass::Unicode(self.0))
     }
 
-    /// A general category or a script of Unicode (`unicodeTable`).
+    /// Finds a general category or a script of Unicode by its name (`unicodeTable`).
     fn property(name: &str) -> Option<Self> {
         let is_filler = |c: char| matches!(c, '_' | '-' | ' ');
         let name: String = name.chars().filter(|c| !is_filler(*c)).map(|c| c.to_ascii_lowercase()).collect();
@@ -96,7 +97,7 @@ impl Class {
         match name.as_str() {
             "any" => Some(Class::of(&[('\0', char::MAX)])),
             "ascii" => Some(Class::of(&[('\0', '\x7f')])),
-            // Text has none.
+            // UTF-8 text does not contain surrogates.
             "cs" | "surrogate" => Some(Class::of(&[])),
             name if name.starts_with("is") || !name.bytes().all(|c| c.is_ascii_alphabetic()) => None,
             name => {
@@ -107,12 +108,12 @@ impl Class {
     }
 }
 
-/// The property's value in the tables of the regex crate.
+/// Looks up a Unicode property in the tables of the regex crate.
 fn table(property: &str, value: &str) -> Option<Class> {
     let hir = regex_syntax::parse(&format!(r"\p{{{property}={value}}}")).ok()?;
     match hir.kind() {
         HirKind::Class(HirClass::Unicode(class)) => Some(Class(class.clone())),
-        // A class of one character.
+        // The crate turns a class of one character into a literal.
         HirKind::Literal(literal) => {
             let mut chars = std::str::from_utf8(&literal.0).ok()?.chars();
             chars.next().map(|only| Class::of(&[(only, only)]))
@@ -122,7 +123,7 @@ fn table(property: &str, value: &str) -> Option<Class> {
 }
 
 impl Parser<'_> {
-    /// `[...]`; the bracket comes next.
+    /// Reads `[...]`, beginning at the opening bracket.
     pub(super) fn bracketed_class(&mut self) -> Result<Class, PatternError> {
         let start = self.at;
         self.at += 1;
@@ -142,7 +143,7 @@ impl Parser<'_> {
         Ok(class.folded_if(self.flags.ignore_case).negated_if(is_negated))
     }
 
-    /// A class inside of the brackets, if one comes next.
+    /// Reads a class inside of the brackets, if one comes next.
     fn class_item(&mut self) -> Result<Option<Class>, PatternError> {
         match self.posix_class()? {
             None => self.escaped_class(),
@@ -150,7 +151,7 @@ impl Parser<'_> {
         }
     }
 
-    /// `[:alpha:]`; without `:]` the bracket is a literal.
+    /// Reads a class such as `[:alpha:]`. Without `:]` the bracket is a literal.
     fn posix_class(&mut self) -> Result<Option<Class>, PatternError> {
         let start = self.at;
         let Some(inner) = self.rest().strip_prefix("[:") else { return Ok(None) };
@@ -163,19 +164,23 @@ impl Parser<'_> {
         Ok(Some(class.folded_if(self.flags.ignore_case).negated_if(is_negated)))
     }
 
-    /// A character, or two with a `-` between; the class begins at `class_start`.
+    /// Reads a character, or two characters with a `-` between them. The class begins at offset `class_start`.
     fn class_range(&mut self, class_start: usize) -> Result<Class, PatternError> {
         let start = self.at;
         let first = self.class_char(class_start)?;
         let rest = self.rest();
-        // A `-` before the closing bracket is itself.
+        // A `-` before the closing bracket is a literal.
         if !rest.starts_with('-') || rest.len() < 2 || rest.starts_with("-]") {
             return Ok(Class::range(first, first));
         }
         self.at += 1;
         let last = self.class_char(class_start)?;
         if last < first {
-            return Err(self.error("invalid character class range", start, "the first must be the lower one"));
+            return Err(self.error(
+                "invalid character class range",
+                start,
+                "the first character must not be greater than the last",
+            ));
         }
         Ok(Class::range(first, last))
     }
@@ -191,7 +196,7 @@ impl Parser<'_> {
         }
     }
 
-    /// `\pL` or `\p{Greek}`; the backslash comes next.
+    /// Reads `\pL` or `\p{Greek}`, beginning at the backslash. `is_upper` is set for `\P`, which negates the class.
     pub(super) fn unicode_class(&mut self, is_upper: bool) -> Result<Class, PatternError> {
         let start = self.at;
         let rest = &self.text[self.at + 2..];

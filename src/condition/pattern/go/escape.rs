@@ -1,4 +1,4 @@
-//! What stands behind a backslash (`parse`, `parseEscape`).
+//! Escapes: a backslash with the characters that belong to it (`parse`, `parseEscape`).
 
 use regex_syntax::hir::Look;
 
@@ -9,7 +9,7 @@ use crate::condition::pattern::PatternError;
 const CODE_MAX: u32 = 0x10_ffff;
 
 impl Parser<'_> {
-    /// A backslash outside of classes, with what belongs to it.
+    /// Reads an escape outside of classes.
     pub(super) fn escaped(&mut self) -> Result<(), PatternError> {
         match self.rest().chars().nth(1) {
             Some('A') => self.look(2, Look::Start),
@@ -28,7 +28,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// `\Q...\E`: all between is literal; without `\E` all that follows.
+    /// Reads `\Q...\E`. All characters between them are literal. Without `\E` the rest of the expression is literal.
     fn quoted(&mut self) {
         self.at += 2;
         let end = self.rest().find("\\E");
@@ -37,7 +37,7 @@ impl Parser<'_> {
         self.at += end.map_or(0, |_| 2);
     }
 
-    /// A class such as `\d` or `\pL`, if that is what the backslash begins.
+    /// Reads a class such as `\d` or `\pL`. Returns `None` if the next characters are not one.
     pub(super) fn escaped_class(&mut self) -> Result<Option<Class>, PatternError> {
         let Some(name) = self.rest().strip_prefix('\\').and_then(|rest| rest.chars().next()) else { return Ok(None) };
         if matches!(name, 'p' | 'P') {
@@ -48,7 +48,7 @@ impl Parser<'_> {
         Ok(class)
     }
 
-    /// The code point of an escape; the backslash comes next.
+    /// Reads an escape, beginning at its backslash, and returns its code point.
     pub(super) fn escaped_code(&mut self) -> Result<u32, PatternError> {
         let start = self.at;
         self.at += 1;
@@ -68,12 +68,13 @@ impl Parser<'_> {
             c => (c.is_ascii() && !c.is_ascii_alphanumeric()).then(|| c.into()),
         };
         code.ok_or_else(|| {
-            let help = "a literal backslash is `\\\\`; in YAML write expressions without quotes or in single ones";
+            let help = "a literal backslash is `\\\\`; in YAML write expressions without quotes or in single quotes";
             self.error("invalid escape sequence", start, help)
         })
     }
 
-    /// Up to three octal digits, of which `first` is the first. One alone is a back-reference, unless it is 0.
+    /// Reads one to three octal digits; `first` is the first of them. A single digit other than 0 is a back-reference,
+    /// which is not supported: `None`.
     fn octal(&mut self, first: char) -> Option<u32> {
         let digit = |c: char| c.to_digit(8);
         if first != '0' && self.peek().and_then(digit).is_none() {
@@ -88,7 +89,7 @@ impl Parser<'_> {
         Some(code)
     }
 
-    /// Two hexadecimal digits, or any number of them in braces.
+    /// Reads two hexadecimal digits, or any number of them in braces.
     fn hexadecimal(&mut self) -> Option<u32> {
         let rest = self.rest();
         let (digits, length) = match rest.strip_prefix('{') {

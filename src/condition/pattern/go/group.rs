@@ -6,10 +6,10 @@ use super::{Flags, NESTING_MAX, Open, Parser, Part};
 use crate::condition::pattern::PatternError;
 
 const NO_SUCH_GROUP: &str = "groups are `(...)`, `(?:...)`, `(?P<name>...)` and `(?<name>...)`, flags `(?imsU)`; \
-                             there is no looking ahead or behind";
+                             lookahead and lookbehind are not supported";
 
 impl Parser<'_> {
-    /// An opening parenthesis with what belongs to it.
+    /// Reads an opening parenthesis with the name or the flags that belong to it.
     pub(super) fn open_group(&mut self) -> Result<(), PatternError> {
         let rest = self.rest();
         let named = ["(?P<", "(?<"].into_iter().find(|prefix| rest.len() > prefix.len() && rest.starts_with(prefix));
@@ -24,7 +24,7 @@ impl Parser<'_> {
         self.capture(None)
     }
 
-    /// The closing parenthesis.
+    /// Reads a closing parenthesis.
     pub(super) fn close_group(&mut self) -> Result<(), PatternError> {
         let start = self.at;
         self.at += 1;
@@ -35,7 +35,7 @@ impl Parser<'_> {
         let capture = group.capture;
         let Part { hir, repetitions } = group.close();
         let hir = match capture {
-            // The names are kept beside: Go takes the same name twice.
+            // The names are kept in `groups`, because Go accepts the same name twice and the engine does not.
             Some(index) => Hir::capture(Capture { index, name: None, sub: Box::new(hir) }),
             None => hir,
         };
@@ -43,7 +43,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// The name that stands behind `prefix` bytes and up to `>`.
+    /// Reads the name of a group: it begins after `prefix` bytes and ends before `>`.
     fn name(&mut self, prefix: usize) -> Result<String, PatternError> {
         let (start, length) = (self.at, self.rest().find('>'));
         let name = length.map_or("", |end| &self.rest()[prefix..end]).to_owned();
@@ -55,7 +55,7 @@ impl Parser<'_> {
     }
 
     fn capture(&mut self, name: Option<String>) -> Result<(), PatternError> {
-        // Of two groups with one name the last counts, as each sets the attribute anew.
+        // If two groups have the same name, the last one counts, because each one sets the attribute again.
         for known in self.groups.iter_mut().filter(|known| name.is_some() && **known == name) {
             *known = Some(String::new());
         }
@@ -66,13 +66,13 @@ impl Parser<'_> {
 
     fn open(&mut self, capture: Option<u32>) -> Result<(), PatternError> {
         if self.open.len() > NESTING_MAX {
-            return Err(self.error("expression nests too deeply", 0, "at most 250 groups within each other"));
+            return Err(self.error("expression nests too deeply", 0, "at most 250 groups can be nested"));
         }
         self.open.push(Open { flags_behind: self.flags, capture, ..Open::default() });
         Ok(())
     }
 
-    /// `(?flags)`, which hold up to the end of the group around, or `(?flags:`, which opens a group.
+    /// Reads `(?flags)`, which hold up to the end of the enclosing group, or `(?flags:`, which opens a group.
     fn flags(&mut self) -> Result<(), PatternError> {
         let start = self.at;
         self.at += 2;
