@@ -1,12 +1,14 @@
-//! Pending traces: requests that own their bytes and budget share, the trace table, due times and verdict caches.
+//! Pending traces: requests that own their bytes and their share of the budget, the trace table, due times and the
+//! caches
+//! of verdicts.
 //!
-//! Does no I/O and reads no clock: time is an argument.
+//! This module does no I/O and reads no clock: time is an argument.
 //!
 //! Invariants
-//! - Every accepted span is, at any moment, in exactly one place: in a pending trace, in a dropped trace that can
-//!   still be rescued, on its way to the exporter, or counted as sampled out.
-//! - Verdicts do not depend on the order of arrival.
-//! - Memory follows the budget: a request's share goes when the last trace that needs its bytes is released.
+//! - At any moment, every accepted span is in exactly one place: in a pending trace, in a dropped trace that can still
+//!   be rescued, on its way to the exporter, or counted as sampled out.
+//! - Verdicts do not depend on the order in which spans arrive.
+//! - Memory follows the budget: a request gives back its share when the last trace that needs its bytes is released.
 
 pub mod blocks;
 pub mod budget;

@@ -1,9 +1,9 @@
-//! A uniform sample of traces, followed from their first span until long after their verdict: what it shows of lateness
-//! and of missing parents holds for all traces, whatever becomes of them.
+//! A uniform sample of traces, followed from their first span until long after their verdict. Its findings about late
+//! spans and missing parents hold for all traces, whatever their verdict.
 //!
-//! A trace is in the sample if some bits of its seeded hash are 0. How many bits adapts to the traffic, so that the
-//! traces of the last [`HORIZON_MS`] fit: little traffic is followed whole, and of much as many traces as of little. Each
-//! followed trace stands for [`Census::weight`] traces.
+//! A trace is in the sample if some bits of its seeded hash are 0. The number of these bits adapts to the traffic, so
+//! that the sample has room for the followed traces of the last [`HORIZON_MS`]: all of them if the traffic is low, and
+//! a limited number if it is high. Each followed trace stands for [`Census::weight`] traces.
 
 use std::collections::VecDeque;
 
@@ -11,31 +11,32 @@ use hashbrown::HashTable;
 
 use super::table::Millis;
 
-/// For how long after its first span a trace is followed: longer than any `decision_wait` (10 m), so that what came too
-/// late for it is seen.
+/// Milliseconds that a trace is followed after its first span. This is longer than any `decision_wait` (10 m), so that
+/// spans that come too late for it are seen.
 pub(super) const HORIZON_MS: Millis = 900_000;
 
-/// Traces that a shard follows. All shards together follow 16,384: some 10 to 20 new ones a second, if there are more. In
-/// ten minutes these are enough to tell what comes too late once in a thousand.
+/// The most traces that a shard follows. All shards together follow 16,384: some 10 to 20 new ones a second under high
+/// traffic. In ten minutes these are enough to see that one span in a thousand comes too late.
 const TRACES_MAX: usize = 256;
 
-/// Below this many the sample grows again.
+/// The number of followed traces below which the sample grows again.
 const TRACES_MIN: usize = TRACES_MAX / 4;
 
-/// How fast the sample grows: it doubles in this time at most. A trace that began before is then taken for a new one, so
-/// this should not happen often.
+/// The shortest time between two doublings of the sample. After a doubling, traces that began before it look new, so
+/// this should be rare.
 const GROWTH_MS: Millis = 60_000;
 
-/// The bits that decide: neither those that choose the shard (the highest ones) nor those that choose buckets.
+/// The position of the bits that decide. They differ from the highest bits, which choose the shard, and from those that
+/// choose buckets.
 const DECISIVE_SHIFT: u32 = 32;
 
 /// The followed traces of one shard.
 #[derive(Debug)]
 pub(super) struct Census {
     followed: HashTable<Followed>,
-    /// Their hashes in the order of their first spans. Some may be gone.
+    /// The hashes of the followed traces in the order of their first spans. Some may have left the sample.
     order: VecDeque<u64>,
-    /// The decisive bits that must be 0.
+    /// Mask of the decisive bits that must be 0.
     mask: u64,
     resized_ms: Millis,
 }
@@ -46,31 +47,31 @@ struct Followed {
     first_ms: Millis,
 }
 
-/// Spans of a followed trace came.
+/// An arrival of spans of a followed trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sighting {
-    /// How many traces this one stands for.
+    /// Number of traces that this one stands for.
     pub(super) weight: u64,
-    /// The time since the first spans of the trace; `None` if these are the first.
+    /// Milliseconds since the first spans of the trace; `None` if these are the first.
     pub(super) delay_ms: Option<Millis>,
 }
 
 impl Census {
-    /// The most bytes that one takes.
+    /// The most bytes of memory that a census takes.
     pub(super) const BYTES_MAX: usize = 2 * TRACES_MAX * (size_of::<Followed>() + 1 + size_of::<u64>());
 
-    /// Nothing is followed yet.
+    /// Creates a census that follows no trace yet.
     pub(super) fn new() -> Self {
         Census { followed: HashTable::new(), order: VecDeque::new(), mask: 0, resized_ms: 0 }
     }
 
-    /// How many traces the one with this hash stands for; `None` if it is not followed.
+    /// Returns the number of traces that the one with this hash stands for, or `None` if it is not followed.
     #[inline]
     pub(super) fn weight(&self, hash: u64) -> Option<u64> {
         ((hash >> DECISIVE_SHIFT) & self.mask == 0).then_some(self.mask + 1)
     }
 
-    /// Spans of the trace with this hash came; `None` if it is not followed.
+    /// Registers new spans of the trace with this hash. Returns `None` if the trace is not followed.
     #[inline]
     pub(super) fn see(&mut self, hash: u64, now_ms: Millis) -> Option<Sighting> {
         self.weight(hash)?;
@@ -86,14 +87,14 @@ impl Census {
         while self.followed.len() >= TRACES_MAX {
             self.thin(now_ms);
         }
-        // It may no longer be one of them.
+        // After thinning, the trace may not be in the sample any more.
         let weight = self.weight(hash)?;
         self.followed.insert_unique(hash, Followed { hash, first_ms: now_ms }, |followed| followed.hash);
         self.order.push_back(hash);
         Some(Sighting { weight, delay_ms: None })
     }
 
-    /// Follows the traces that began too long ago no longer, and more of the new ones if few are left.
+    /// Stops following the traces that began too long ago. If few are left, follows a larger share of the new ones.
     fn forget(&mut self, now_ms: Millis) {
         while let Some(&hash) = self.order.front() {
             if let Ok(entry) = self.followed.find_entry(hash, |followed| followed.hash == hash) {
@@ -110,7 +111,7 @@ impl Census {
         }
     }
 
-    /// Follows half of the traces.
+    /// Halves the sample.
     fn thin(&mut self, now_ms: Millis) {
         self.mask = self.mask << 1 | 1;
         self.resized_ms = now_ms;

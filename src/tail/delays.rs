@@ -1,22 +1,23 @@
-//! How long after the first span of their trace spans arrive, in the last minutes.
+//! The delays between the first span of a trace and its later spans, over the last minutes.
 
 use super::table::Millis;
 
-/// The minutes that are remembered.
+/// Number of minutes that are remembered.
 pub const MINUTES: usize = 10;
 const MINUTE_MS: Millis = 60_000;
 
-/// Delays up to this are alike: no one waits less.
+/// The end of the first bucket. Shorter delays need not be told apart, as no operator sets a shorter wait.
 const SHORTEST_MS: f64 = 10.0;
-/// Each bucket ends this much higher than the one before: the most by which an answer is too long.
+/// The ratio between the ends of neighbouring buckets. An answer is too long by at most this factor.
 const GROWTH: f64 = 1.1;
-/// Buckets: up to [`SHORTEST_MS`] × `GROWTH`^120, a quarter of an hour, which is as long as traces are followed.
+/// Number of buckets. The last ends at [`SHORTEST_MS`] × `GROWTH`^120, a quarter of an hour, which is as long as traces
+/// are followed.
 const BUCKETS: usize = 121;
 
-/// Spans that must have been seen beyond an answer, for it to be more than chance.
+/// The least number of seen spans beyond an answer. With fewer, the answer would depend on chance.
 const SEEN_BEYOND: f64 = 10.0;
 
-/// The delays of the last [`MINUTES`].
+/// A histogram of the delays of the last [`MINUTES`] minutes.
 #[derive(Debug)]
 pub struct Delays {
     minutes: Box<[Minute; MINUTES]>,
@@ -25,9 +26,9 @@ pub struct Delays {
 #[derive(Clone, Copy, Debug)]
 struct Minute {
     number: u64,
-    /// Spans that were seen.
+    /// Number of spans in the sample.
     seen: u64,
-    /// What they stand for, by bucket.
+    /// Number of spans that the sampled ones stand for, by bucket.
     spans: [u64; BUCKETS],
 }
 
@@ -42,7 +43,7 @@ impl Default for Delays {
 }
 
 impl Delays {
-    /// `seen` spans, which stand for `spans`, came `delay_ms` after the first of their trace.
+    /// Records `seen` spans, which stand for `spans`, that came `delay_ms` after the first span of their trace.
     pub fn record(&mut self, delay_ms: Millis, seen: u64, spans: u64, now_ms: Millis) {
         let number = now_ms / MINUTE_MS;
         let minute = &mut self.minutes[(number % MINUTES as u64) as usize];
@@ -53,7 +54,8 @@ impl Delays {
         minute.spans[bucket(delay_ms)] += spans;
     }
 
-    /// The shortest wait, to 10 %, within which `share` (0 to 1) of the spans came; `None` if too few were seen to tell.
+    /// Returns the shortest wait, to 10 %, within which `share` (0 to 1) of the spans came, or `None` if too few spans
+    /// were seen to tell.
     #[must_use]
     pub fn covering(&self, share: f64, now_ms: Millis) -> Option<Millis> {
         let first = (now_ms / MINUTE_MS).saturating_sub(MINUTES as u64 - 1);
@@ -73,7 +75,7 @@ impl Delays {
     }
 }
 
-/// The bucket of a delay.
+/// Returns the number of the bucket that a delay falls into.
 fn bucket(delay_ms: Millis) -> usize {
     let steps = ((delay_ms as f64).max(SHORTEST_MS) / SHORTEST_MS).ln() / GROWTH.ln();
     (steps.ceil() as usize).min(BUCKETS - 1)

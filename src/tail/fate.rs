@@ -1,22 +1,22 @@
-//! What became of a trace, for a reader who asks.
+//! The fate of a trace, as the table reports it on request.
 
-/// What the table knows of a trace.
+/// The state of a trace, as far as the table knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It is undecided.
+    /// The trace is not decided yet.
     Pending,
-    /// The policy of this number kept it.
+    /// A policy kept the trace.
     Kept {
-        /// See [`crate::sampling::Keep::policy`].
+        /// The number of the policy; see [`crate::sampling::Keep::policy`].
         policy: u16,
     },
-    /// No policy kept it.
+    /// The trace was dropped because no policy kept it.
     SampledOut {
-        /// Its spans are still held: late spans can prove the drop wrong.
+        /// True if the spans are still held, so that a late span can rescue the trace.
         rescuable: bool,
     },
-    /// A policy of type `drop` dropped it.
+    /// A policy of type `drop` dropped the trace.
     Vetoed,
-    /// No span of it came, or its verdict is forgotten.
+    /// No span of the trace has come, or its verdict is forgotten.
     Unknown,
 }

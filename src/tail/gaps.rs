@@ -1,9 +1,9 @@
-//! What the ids of a trace tell: where it is incomplete, as the parent of a span has not come, and what came twice.
+//! Gaps and duplicates that the span ids of a trace show: parents that have not come, and spans that came twice.
 //!
-//! A span without a parent id is a root. If a trace has none, the first span whose parent is of another process is its
-//! entry: on Cloud Run that parent is the platform's own span, and never comes. Every other parent that is missing is a
-//! gap. Of a local one the process itself has lost the span, or has not ended it yet; of a remote one a caller that does
-//! not export, or whatever stands between the two and puts its own id in place of the caller's.
+//! A span without a parent id is a root. If a trace has no root, its entry is the first span whose parent belongs to
+//! another process: on Cloud Run that parent is the platform's own span, which never comes. Every other missing parent
+//! is a gap. If the parent is local, the process itself has lost the span or has not ended it yet. If it is remote, the
+//! caller does not export, or a proxy between the two replaces the caller's id with its own.
 
 use smallvec::SmallVec;
 
@@ -11,43 +11,44 @@ use super::request::OpenFragment;
 use crate::otlp::view::{Lineage, ids, lineage};
 use crate::sampling::Parent;
 
-/// A trace of more spans is not looked at: it would hold up the others of its shard.
+/// The most spans of a trace that is checked. A larger trace would delay the others of its shard.
 pub(super) const SPANS_MAX: u32 = 10_000;
 
-/// A trace is not looked at if more bytes of compressed requests have to be unpacked for it: some milliseconds of work, below
-/// a lock, for a trace that has spans in hundreds of requests.
+/// The most bytes of compressed requests that are unpacked to check one trace: some milliseconds of work below a lock.
+/// A trace that needs more has spans in hundreds of requests and is not checked.
 pub(super) const UNPACKED_BYTES_MAX: u64 = 8 << 20;
 
-/// Gaps of one trace that are told apart. A broken trace has thousands, of a few services.
+/// The most gaps of one trace that are told apart. A broken trace has thousands of gaps, but of a few services.
 const GAPS_MAX: usize = 64;
 
-/// `SpanFlags` of `trace.proto`: the next bit is meant, and the parent is remote.
+/// `SpanFlags` of `trace.proto`: the first says that the second is set on purpose, and the second that the parent is
+/// remote.
 const FLAG_HAS_IS_REMOTE: u32 = 0x100;
 const FLAG_IS_REMOTE: u32 = 0x200;
-/// `SpanKind`s of `trace.proto` whose parent is remote if the flags do not say: a server answers, a consumer takes what
-/// others sent.
+/// The `SpanKind`s of `trace.proto` whose parent is taken as remote if the flags do not say: a server answers a caller,
+/// and a consumer takes messages of a producer.
 const KIND_SERVER: i32 = 2;
 const KIND_CONSUMER: i32 = 5;
 
-/// Spans whose parents are missing.
+/// A group of spans of one service whose parents are missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Gap<'a> {
-    /// Whose spans these parents are.
+    /// The kind of the missing parents: local or remote.
     pub(super) parent: Parent,
-    /// The name of the service that the spans are of.
+    /// The name of the service of the spans.
     pub(super) service: &'a [u8],
 }
 
-/// What the ids of a trace's spans tell.
+/// Findings from the ids of a trace's spans.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Structure<'a> {
-    /// At most [`GAPS_MAX`]: of spans side by side that are of the same service one.
+    /// At most [`GAPS_MAX`] gaps. Adjacent spans of the same service and kind of parent share one.
     pub(super) gaps: SmallVec<[Gap<'a>; 2]>,
-    /// Spans that have the id of an earlier one.
+    /// Number of spans that have the id of an earlier one.
     pub(super) duplicate_count: u64,
 }
 
-/// The gaps and the duplicates of the trace of these spans.
+/// Returns the gaps and the duplicates of the trace that consists of `fragments`.
 pub(super) fn structure<'a>(fragments: &'a [OpenFragment<'_>]) -> Structure<'a> {
     let spans = || fragments.iter().flat_map(OpenFragment::spans_with_service);
     let ids: SmallVec<[(u64, u64); 16]> = spans().map(|(span, _)| ids(span)).collect();
@@ -55,7 +56,7 @@ pub(super) fn structure<'a>(fragments: &'a [OpenFragment<'_>]) -> Structure<'a> 
     known.sort_unstable();
     let duplicate_count = known.windows(2).filter(|pair| pair[0] == pair[1]).count() as u64;
     let has_root = !ids.iter().all(has_parent);
-    // Most spans have their parents: no more than the ids of these is read.
+    // The parents of most spans have come, so only the orphans are read beyond their ids.
     let is_orphan = |ids: &(u64, u64)| has_parent(ids) && known.binary_search(&ids.1).is_err();
     let orphans = ids.iter().zip(spans()).filter(|(ids, _)| is_orphan(ids));
     let orphans: SmallVec<[(Lineage, &[u8]); 1]> =
@@ -76,7 +77,8 @@ pub(super) fn structure<'a>(fragments: &'a [OpenFragment<'_>]) -> Structure<'a> 
     structure
 }
 
-/// Whether a span with these ids, its own and that of its parent, has one. An id that is its own is none.
+/// Returns true if a span with these ids (its own, and that of its parent) has a parent. A span cannot be its own
+/// parent.
 fn has_parent(&(span_id, parent_span_id): &(u64, u64)) -> bool {
     parent_span_id != 0 && parent_span_id != span_id
 }
@@ -89,7 +91,7 @@ fn parent(lineage: &Lineage) -> Parent {
     if is_remote { Parent::Remote } else { Parent::Local }
 }
 
-/// A start that is not set comes last.
+/// Returns a sort key by start time. Spans without a start (0) sort last.
 fn begin(lineage: &Lineage) -> u64 {
     lineage.start_unix_nano.wrapping_sub(1)
 }

@@ -1,19 +1,20 @@
-//! A verdict in 64 bits, as the cache of kept traces remembers it.
+//! A verdict packed into 64 bits, the form in which the cache of kept traces remembers it.
 //!
-//! Policy in the high 16 bits, then two for the mark, then the part of the traces that is kept: an `f64` without its sign
-//! and the five bits of the exponent that tell no two such numbers apart, and with 40 bits behind the point. That is half
-//! a unit in the 12th digit of an adjusted count, which has 12.
+//! The high 16 bits are the policy and the next two are the mark. The other 46 are the share of the traces that is
+//! kept, as a shortened `f64`: without the sign, without the five bits of the exponent that are the same for all such
+//! numbers, and with 40 bits of the mantissa. The rounding error is at most half a unit in the 12th digit of an
+//! adjusted count. Adjusted counts have 12 digits.
 
 use crate::sampling::{Keep, Parent, Threshold};
 
 const POLICY_SHIFT: u32 = 48;
 const MARK_SHIFT: u32 = 46;
-/// Bits of a mantissa that are not remembered.
+/// Low bits of the mantissa that are not stored.
 const CUT_BITS: u32 = 12;
-/// What the bits of 1.0 are; those of 2^56 are less than 2^58 more.
+/// The bits of 1.0, the smallest share that is packed. The bits of 2^56, the largest, are less than 2^58 more.
 const ONE_BITS: u64 = 1f64.to_bits();
 
-/// A trace that was rescued is not looked at for missing parents, so these exclude one another.
+/// The marks by number. Rescued traces are not checked for missing parents, so the two facts exclude each other.
 const MARKS: [(bool, Option<Parent>); 4] =
     [(false, None), (true, None), (false, Some(Parent::Remote)), (false, Some(Parent::Local))];
 

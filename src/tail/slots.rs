@@ -1,32 +1,34 @@
-//! Values in numbered slots, side by side in memory in the order in which they came.
+//! Values in numbered slots that lie side by side in memory in the order in which the values came.
 //!
-//! Slots lie in chunks, so that growing copies nothing and gives nobody a pause, and a chunk that a burst has left empty
-//! can be given back. A new value takes the place that was left last: its cache lines are at hand.
+//! The slots are grouped in chunks, so that growing copies nothing and causes no pause, and so that a chunk that is
+//! empty after a burst can be given back. A new value takes the slot that was freed last, because its cache lines are
+//! still warm.
 
-/// Slots of a chunk. Traces have 144 B: so many fill the 8 KiB that the allocator gives out, and a word has a bit for each.
+/// Number of slots in a chunk. A trace has 144 B, so a chunk fills the 8 KiB that the allocator gives out, and one
+/// `u64` has a bit for each slot.
 const CHUNK_LEN: usize = 56;
 
-/// [`Chunk::free`] of an empty chunk.
+/// The value of [`Chunk::free`] for an empty chunk.
 const ALL_FREE: u64 = (1 << CHUNK_LEN) - 1;
 
-/// Which of a collection's slots. It is used again once its value has been taken out.
+/// The number of a slot. It is used again once its value has been taken out.
 pub(super) type Slot = u32;
 
 #[derive(Debug)]
 pub(super) struct Slots<T> {
     chunks: Vec<Chunk<T>>,
-    /// The chunks with a free slot; the last one is filled next.
+    /// Numbers of the chunks with a free slot. The last one is filled next.
     open: Vec<u32>,
-    /// The chunks whose memory was given back.
+    /// Numbers of the chunks whose memory was given back.
     vacant: Vec<u32>,
     len: usize,
 }
 
 #[derive(Debug)]
 struct Chunk<T> {
-    /// [`CHUNK_LEN`] of them, or none.
+    /// [`CHUNK_LEN`] values, or none if the memory was given back.
     values: Box<[Option<T>]>,
-    /// A bit for each free slot.
+    /// Bit set of the free slots: 1 means free.
     free: u64,
 }
 
@@ -56,7 +58,7 @@ impl<T> Slots<T> {
         number * CHUNK_LEN as u32 + at
     }
 
-    /// How many values are held.
+    /// Returns the number of values.
     pub(super) fn len(&self) -> usize {
         self.len
     }
@@ -84,13 +86,13 @@ impl<T> Slots<T> {
         Some(value)
     }
 
-    /// All values.
+    /// Returns all values in the order of their slots.
     #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.chunks.iter().flat_map(|chunk| chunk.values.iter().flatten())
     }
 
-    /// Gives back the memory of empty chunks if most of what is held is empty.
+    /// Gives back the memory of the empty chunks if more than three quarters of the slots are empty.
     pub(super) fn shrink(&mut self) {
         let chunks_held = self.chunks.len() - self.vacant.len();
         if chunks_held * CHUNK_LEN <= 4 * self.len.max(CHUNK_LEN) {
@@ -108,7 +110,7 @@ impl<T> Slots<T> {
         });
     }
 
-    /// A chunk with free slots, now the last of the open ones.
+    /// Allocates an empty chunk, appends it to `open`, and returns its number.
     fn open_chunk(&mut self) -> u32 {
         let number = self.vacant.pop().unwrap_or_else(|| {
             self.chunks.push(Chunk::default());

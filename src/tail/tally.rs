@@ -1,4 +1,4 @@
-//! What a round of work on the trace table did, for whoever keeps the metrics.
+//! Counts of the work that one round did on the trace table. The caller adds them to the metrics.
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -10,28 +10,28 @@ use super::request::Fragment;
 use super::table::Millis;
 use crate::sampling::{Keep, Parent};
 
-/// What made a trace due.
+/// The reason why a trace was decided when it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Trigger {
-    /// `decision_wait` after its first span.
+    /// `decision_wait` has passed since the first span of the trace.
     DecisionWait,
-    /// `decision_wait_after_root_received` after its root span.
+    /// `decision_wait_after_root_received` has passed since the root span came.
     RootReceived,
-    /// A span proved a keep rule.
+    /// A span is evidence for a policy that keeps the trace.
     Evidence,
-    /// It has grown to `spans_max` or `bytes_max`.
+    /// The trace has grown to `spans_max` or `bytes_max`.
     TraceSize,
-    /// Memory ran short: the oldest traces are decided early.
+    /// Memory or the journal's disk runs short, so the oldest traces are decided early.
     Pressure,
-    /// The process stops.
+    /// The process is shutting down.
     Shutdown,
-    /// A late span proved the drop wrong.
+    /// A late span is evidence for a trace that was dropped.
     Rescue,
 }
 
 impl Trigger {
-    /// Every trigger in the order of their numbers.
+    /// All triggers, by number.
     pub const ALL: [Trigger; 7] = [
         Trigger::DecisionWait,
         Trigger::RootReceived,
@@ -42,7 +42,7 @@ impl Trigger {
         Trigger::Rescue,
     ];
 
-    /// The trigger as a metric label.
+    /// Returns the value of the metric label `trigger`.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -57,67 +57,68 @@ impl Trigger {
     }
 }
 
-/// New spans of followed traces that came together.
+/// New spans of followed traces that came after the same delay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delay {
-    /// The time since the first spans of their traces.
+    /// Milliseconds since the first spans of their traces came.
     pub delay_ms: Millis,
-    /// The spans.
+    /// Number of spans in the sample.
     pub seen: u64,
-    /// How many spans they stand for.
+    /// Number of spans that the sampled ones stand for.
     pub spans: u64,
 }
 
-/// What followed traces tell of a service, in numbers of what they stand for.
+/// Counts of one service, estimated from the followed traces: each span or trace counts as many as it stands for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServiceCounts {
-    /// Spans that came.
+    /// All spans of the service.
     pub spans: u64,
-    /// Those among them that came later than `decision_wait` after the first of their trace.
+    /// Spans that came more than `decision_wait` after the first span of their trace.
     pub late_spans: u64,
-    /// Traces in which a span of the service has a parent that has not come, by [`Parent`].
+    /// Traces in which the parent of a span of this service has not come, by [`Parent`].
     pub incomplete_traces: [u64; Parent::ALL.len()],
 }
 
-/// Services that are told apart in one round; what comes of more is not counted by service. Ten times as many as metrics
-/// name, in some 300 KiB.
+/// The most services that one round counts separately, in some 300 KiB. Spans of further services are not counted by
+/// service. The metrics name a tenth as many.
 const SERVICES_MAX: usize = 1_024;
 
-/// Counts of one round. Empty it after reading; it keeps its capacity.
+/// Counts of one round. Clear the tally after reading it: it keeps its capacity for the next round.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     /// Kept traces by policy and trigger.
     pub kept: Vec<(u16, Trigger, u64)>,
     /// Traces dropped by policies of type `drop`, by policy and trigger.
     pub vetoed: Vec<(u16, Trigger, u64)>,
-    /// Other dropped traces by trigger.
+    /// Dropped traces that no policy kept, by trigger.
     pub dropped: [u64; Trigger::ALL.len()],
-    /// Spans let go for good.
+    /// Sampled-out spans.
     pub sampled_out_spans: u64,
     /// Late spans of kept traces.
     pub late_kept_spans: u64,
     /// Late spans of dropped traces.
     pub late_dropped_spans: u64,
-    /// Late spans that proved a drop wrong.
+    /// Late spans that rescued their trace.
     pub late_rescued_spans: u64,
-    /// Ids of kept traces that made room for others.
+    /// Ids of kept traces that a full cache forgot to make room for others.
     pub forgotten_kept_ids: u64,
-    /// Ids of dropped traces that did.
+    /// Ids of dropped traces that a full cache forgot to make room for others.
     pub forgotten_dropped_ids: u64,
-    /// Traces that late spans began anew, as their verdict was forgotten: an estimate, from those that are followed.
+    /// Traces that began again with a late span because their verdict was forgotten; an estimate from the followed
+    /// traces.
     pub restarted_traces: u64,
-    /// When spans of followed traces came.
+    /// Delays after which spans of followed traces came.
     pub delays: Vec<Delay>,
-    /// What followed traces tell of services, by the beginning of their names.
+    /// Estimates from the followed traces by service. The key is the name of the service, possibly cut.
     pub services: HashMap<Vec<u8>, ServiceCounts, RandomState>,
-    /// Spans of traces with an id that another one of theirs has: an estimate, from those that are followed.
+    /// Spans whose id another span of their trace has, too; an estimate from the followed traces.
     pub duplicate_spans: u64,
-    /// Milliseconds between due time and decision, with the number of traces.
+    /// Pairs of the milliseconds between due time and decision, and the number of traces.
     pub lag_ms: Vec<(u64, usize)>,
 }
 
 impl Tally {
-    /// Forgets everything.
+    /// Sets all counts to 0 and keeps the capacity of the buffers.
     pub fn clear(&mut self) {
         let Tally { mut kept, mut vetoed, mut lag_ms, mut delays, mut services, .. } = std::mem::take(self);
         kept.clear();
@@ -128,7 +129,7 @@ impl Tally {
         *self = Tally { kept, vetoed, lag_ms, delays, services, ..Tally::default() };
     }
 
-    /// The memory that its buffers take.
+    /// Returns the bytes of memory that the buffers take.
     pub(super) fn heap_bytes(&self) -> usize {
         let counts = (self.kept.capacity() + self.vetoed.capacity()) * size_of::<(u16, Trigger, u64)>();
         let names: usize = self.services.keys().map(Vec::len).sum();
@@ -143,7 +144,7 @@ impl Tally {
         count(&mut self.kept, keep.policy, trigger);
     }
 
-    /// This policy dropped a trace.
+    /// Counts a trace that a policy of type `drop` dropped.
     pub(super) fn vetoed(&mut self, policy: u16, trigger: Trigger) {
         count(&mut self.vetoed, policy, trigger);
     }
@@ -152,13 +153,13 @@ impl Tally {
         self.dropped[trigger as usize] += 1;
     }
 
-    /// Late spans of a dropped trace came, and proved the drop wrong or not.
+    /// Counts late spans of a dropped trace. `rescued` is true if they rescued it.
     pub(super) fn late_of_dropped(&mut self, rescued: bool, span_count: u32) {
         let spans = if rescued { &mut self.late_rescued_spans } else { &mut self.late_dropped_spans };
         *spans += u64::from(span_count);
     }
 
-    /// Spans of a followed trace came.
+    /// Counts new spans of a followed trace.
     pub(super) fn follow(&mut self, sighting: Sighting, fragment: &Fragment, decision_wait_ms: Millis) {
         let delay_ms = sighting.delay_ms.unwrap_or(0);
         let seen = u64::from(fragment.span_count());
@@ -179,7 +180,7 @@ impl Tally {
         }
     }
 
-    /// The counts of the service of this name; `None` if there are too many.
+    /// Returns the counts of the service of this name, or `None` if the round has too many services.
     fn service(&mut self, name: &[u8]) -> Option<&mut ServiceCounts> {
         let has_room = self.services.len() < SERVICES_MAX;
         match self.services.entry_ref(name) {
@@ -188,14 +189,15 @@ impl Tally {
         }
     }
 
-    /// A trace begins of which nothing is known but that it is followed: it is no new one then.
+    /// Counts a trace that begins although no verdict on it is known. If the census has seen it before, it is not new
+    /// but begins again.
     pub(super) fn begun(&mut self, sighting: Option<Sighting>) {
         if let Some(Sighting { weight, delay_ms: Some(_) }) = sighting {
             self.restarted_traces += weight;
         }
     }
 
-    /// A trace that stands for `weight` has `gaps`.
+    /// Counts `gaps` of a trace that stands for `weight` traces.
     pub(super) fn incomplete(&mut self, gaps: &[Gap<'_>], weight: u64) {
         for (at, gap) in gaps.iter().enumerate() {
             if !gaps[..at].contains(gap)
@@ -214,7 +216,7 @@ impl Tally {
     }
 }
 
-/// Adds one trace. A handful of policies and triggers: a scan beats a map.
+/// Adds one trace. There are only a handful of policies and triggers, so a linear search is faster than a map.
 fn count(traces: &mut Vec<(u16, Trigger, u64)>, policy: u16, trigger: Trigger) {
     match traces.iter_mut().find(|(p, t, _)| *p == policy && *t == trigger) {
         Some((_, _, traces)) => *traces += 1,

@@ -1,32 +1,33 @@
 //! Compact, bounded caches of decided trace ids.
 //!
-//! A cache is an array of buckets of eight ids, one cache line each. An id is remembered as 64 bits of its seeded
-//! hash, so that it takes 8 bytes and a sender cannot aim at a bucket. The array grows with the ids that come, up to
-//! its bound; from then on a full bucket forgets the id that nobody asked for the longest: spans may come for hours, and
-//! find the verdict of their trace for as long as the gaps between them are shorter than what the cache remembers.
+//! A cache is an array of buckets. A bucket has eight ids in one cache line. An id is stored as 64 bits of its seeded
+//! hash, so that it takes 8 bytes and a sender cannot aim at a bucket. The array grows with the number of ids up to its
+//! bound. From then on a full bucket forgets the id that was looked up least recently: spans of a trace may come for
+//! hours and still find its verdict, as long as the pauses between them are shorter than the time that the cache
+//! remembers.
 
-/// Ids in a bucket: 64 bytes, one cache line.
+/// Number of ids in a bucket: 64 bytes, one cache line.
 const BUCKET_LEN: usize = 8;
 
-/// A cache of trace ids with a value of 64 bits each, or of ids alone.
+/// A cache of trace ids, with or without a value of 64 bits for each.
 #[derive(Debug)]
 pub(super) struct VerdictCache {
     ids: Vec<u64>,
-    /// As long as `ids`, or empty.
+    /// The values by the position of their ids; empty in a cache without values.
     values: Vec<u64>,
     with_values: bool,
     slots_max: usize,
-    /// Insertions since the start; more than ids, once buckets forget.
+    /// Number of insertions since the start. It exceeds the number of ids once buckets forget.
     inserted: usize,
 }
 
 impl VerdictCache {
-    /// Remembers about the last `capacity` ids, with values.
+    /// Creates a cache of about the last `capacity` ids, with values.
     pub(super) fn with_values(capacity: usize) -> Self {
         Self::new(capacity, true)
     }
 
-    /// Remembers about the last `capacity` ids.
+    /// Creates a cache of about the last `capacity` ids, without values.
     pub(super) fn without_values(capacity: usize) -> Self {
         Self::new(capacity, false)
     }
@@ -36,13 +37,13 @@ impl VerdictCache {
         VerdictCache { ids: Vec::new(), values: Vec::new(), with_values, slots_max, inserted: 0 }
     }
 
-    /// The most bytes that a cache of `capacity` ids takes, with or without values.
+    /// Returns the most bytes that a cache of `capacity` ids takes, with or without values.
     pub(super) fn bytes_max(capacity: usize, with_values: bool) -> usize {
         slots(capacity) * if with_values { 16 } else { 8 }
     }
 
-    /// The value of the id with this hash (0 in a cache without values), if it is remembered. It is the last to be
-    /// forgotten now.
+    /// Returns the value of the id with this hash (0 in a cache without values), or `None` if it is not remembered.
+    /// From now on the id is the last of its bucket to be forgotten.
     #[inline]
     pub(super) fn get(&mut self, hash: u64) -> Option<u64> {
         let start = self.bucket(hash);
@@ -56,7 +57,7 @@ impl VerdictCache {
         }))
     }
 
-    /// What [`VerdictCache::get`] finds, without a change of the order in which ids are forgotten.
+    /// Returns the same as [`VerdictCache::get`] but does not change the order in which ids are forgotten.
     pub(super) fn peek(&self, hash: u64) -> Option<u64> {
         let start = self.bucket(hash);
         let bucket = self.ids.get(start..start + BUCKET_LEN)?;
@@ -64,7 +65,8 @@ impl VerdictCache {
         Some(self.values.get(start + at).copied().unwrap_or(0))
     }
 
-    /// Changes the value of the id with this hash, which [`VerdictCache::get`] has just found.
+    /// Changes the value of the id with this hash. The caller must have found it with [`VerdictCache::get`] just
+    /// before.
     pub(super) fn replace(&mut self, hash: u64, value: u64) {
         let start = self.bucket(hash);
         if let (Some(&id), Some(first)) = (self.ids.get(start), self.values.get_mut(start))
@@ -74,10 +76,11 @@ impl VerdictCache {
         }
     }
 
-    /// Remembers the id with this hash, which is not remembered yet; true if another one is forgotten for it.
+    /// Remembers the id with this hash, which must not be remembered yet. Returns true if another id is forgotten for
+    /// it.
     #[inline]
     pub(super) fn insert(&mut self, hash: u64, value: u64) -> bool {
-        // Half full on average, hardly a bucket overflows before the array has its full size.
+        // As long as the array is at most half full, hardly any bucket overflows before the array has its full size.
         if self.inserted >= self.ids.len() / 2 && self.ids.len() < self.slots_max {
             self.grow();
         }
@@ -90,7 +93,7 @@ impl VerdictCache {
         let ids = std::mem::replace(&mut self.ids, vec![0; slots]);
         let value_slots = if self.with_values { slots } else { 0 };
         let values = std::mem::replace(&mut self.values, vec![0; value_slots]);
-        // From the back, so that the oldest id of a bucket stays the oldest.
+        // In reverse order, so that the oldest id of a bucket stays the oldest.
         for (i, &id) in ids.iter().enumerate().rev().filter(|(_, id)| **id != 0) {
             self.put(id, values.get(i).copied().unwrap_or(0));
         }
@@ -103,7 +106,8 @@ impl VerdictCache {
         shift(self.ids.get_mut(bucket), mark(hash)) != 0
     }
 
-    /// Where the bucket of a hash begins. The high bits chose the shard; these are the low ones.
+    /// Returns the index at which the bucket of a hash begins. It depends on the low bits, as the high ones choose the
+    /// shard.
     #[inline]
     fn bucket(&self, hash: u64) -> usize {
         let buckets = self.ids.len() / BUCKET_LEN;
@@ -112,18 +116,18 @@ impl VerdictCache {
     }
 }
 
-/// A third more than asked for, as the buckets fill unevenly.
+/// Returns the number of slots for `capacity` ids: a third more, because the buckets fill unevenly.
 fn slots(capacity: usize) -> usize {
     (capacity + capacity / 3).max(1).next_multiple_of(BUCKET_LEN)
 }
 
-/// 0 means an empty slot.
+/// Returns the stored form of a hash. It is never 0, which marks an empty slot.
 #[inline]
 fn mark(hash: u64) -> u64 {
     hash.max(1)
 }
 
-/// Puts `first` in front; returns the last one, which falls out.
+/// Puts `first` in front of the bucket. Returns the last entry, which falls out.
 #[inline]
 fn shift(bucket: Option<&mut [u64]>, first: u64) -> u64 {
     bucket.map_or(0, |bucket| {

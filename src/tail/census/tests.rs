@@ -1,12 +1,12 @@
 use super::*;
 
-/// Hashes as of traces: no two the same.
+/// Returns a hash like that of a trace. Different numbers have different hashes.
 fn hash(n: u64) -> u64 {
     n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31).wrapping_mul(0xd6e8_feb8_6659_fd93)
 }
 
 #[test]
-fn little_traffic_is_followed_whole() {
+fn all_traces_are_followed_at_low_traffic() {
     let mut census = Census::new();
     for n in 0..2_000 {
         let now_ms = n * 4_000;
@@ -19,7 +19,7 @@ fn little_traffic_is_followed_whole() {
 }
 
 #[test]
-fn what_is_followed_stands_for_all_at_any_rate() {
+fn weights_add_up_to_the_number_of_traces_at_any_rate() {
     for traces_per_second in [1, 10, 100, 2_000] {
         let mut census = Census::new();
         let (mut estimate, traces) = (0, traces_per_second * 2_000);
@@ -28,7 +28,7 @@ fn what_is_followed_stands_for_all_at_any_rate() {
             estimate += sighting.map_or(0, |sighting| sighting.weight);
             assert!(census.followed.len() <= TRACES_MAX && census.order.len() <= TRACES_MAX);
         }
-        // Some hundred were counted one by one.
+        // The sample counted a few hundred traces, so the estimate has a random error.
         let error = (estimate as f64 - traces as f64).abs() / traces as f64;
         assert!(error < 0.15, "{estimate} of {traces}");
     }
@@ -40,7 +40,7 @@ fn the_sample_adapts_to_bursts_and_back() {
     (0..1_000_000).for_each(|n| _ = census.see(hash(n), 1_000));
     assert!(census.mask >= 0xfff, "{:x}", census.mask);
     for n in 0..3_600 {
-        // More of those few traces that still are of the sample come by.
+        // New traces, of which only a small part is in the sample.
         (0..1_000).for_each(|i| _ = census.see(hash(10_000_000 + n * 1_000 + i), HORIZON_MS + n * 10_000));
         if n == 60 {
             assert!(census.mask < 0xfff, "{:x}", census.mask);
@@ -59,7 +59,7 @@ fn a_trace_is_followed_to_the_horizon() {
 }
 
 #[test]
-fn memory_is_what_was_promised() {
+fn memory_stays_within_its_bound() {
     let mut census = Census::new();
     (0..100_000).for_each(|n| _ = census.see(hash(n), n));
     let bytes = census.followed.allocation_size() + census.order.capacity() * size_of::<u64>();

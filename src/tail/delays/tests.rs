@@ -3,8 +3,8 @@ use super::*;
 #[test]
 fn a_wait_covers_its_share() {
     let mut delays = Delays::default();
-    assert_eq!(delays.covering(0.99, 0), None, "nothing was seen");
-    // Of 100,000 spans 98 % come at once, 1.9 % after 3 s, and the others after 40 s.
+    assert_eq!(delays.covering(0.99, 0), None, "no span was seen");
+    // Of 100,000 spans, 98 % come at once, 1.9 % after 3 s, and the others after 40 s.
     for (delay_ms, seen) in [(0, 98_000), (3_000, 1_900), (40_000, 100)] {
         delays.record(delay_ms, seen, seen, 1_000);
     }
@@ -12,11 +12,11 @@ fn a_wait_covers_its_share() {
         let wait_ms = delays.covering(share, 2_000).unwrap();
         assert!((delay_ms..=delay_ms * 11 / 10 + 1).contains(&wait_ms), "{share}: {wait_ms}");
     }
-    assert_eq!(delays.covering(0.999_99, 2_000), None, "one span beyond it would be chance");
+    assert_eq!(delays.covering(0.999_99, 2_000), None, "a single span beyond the wait is chance");
 }
 
 #[test]
-fn what_was_seen_counts_by_what_it_stands_for() {
+fn spans_count_by_their_weight() {
     let mut delays = Delays::default();
     delays.record(0, 1_000, 1_000, 0);
     delays.record(5_000, 1_000, 99_000, 0);
@@ -25,7 +25,7 @@ fn what_was_seen_counts_by_what_it_stands_for() {
 }
 
 #[test]
-fn what_was_long_ago_is_forgotten() {
+fn old_delays_are_forgotten() {
     let mut delays = Delays::default();
     delays.record(60_000, 10_000, 10_000, 30_000);
     let last_ms = MINUTES as u64 * MINUTE_MS - 1;

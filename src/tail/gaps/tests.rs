@@ -15,7 +15,7 @@ const SERVER: i32 = 2;
 const CLIENT: i32 = 3;
 const CONSUMER: i32 = 5;
 
-/// A span that begins at `id`, of the service of that number.
+/// Returns a span that starts at `id` ns, with the number of its service.
 fn span(service: u32, kind: i32, id: u64, parent: u64) -> (u32, Span) {
     let bytes = |id: u64| if id == 0 { vec![] } else { id.to_be_bytes().to_vec() };
     let (trace_id, span_id, parent_span_id) = (vec![1; 16], bytes(id), bytes(parent));
@@ -26,7 +26,7 @@ fn flagged(flags: u32, (service, span): (u32, Span)) -> (u32, Span) {
     (service, Span { flags, ..span })
 }
 
-/// The resource of a service, which is named by its number.
+/// Returns the resource of a service. The service's name is its number.
 fn resource(service: u32) -> Resource {
     let name = AnyValue { value: Some(Value::StringValue(service.to_string())) };
     let attributes = vec![KeyValue { key: "service.name".into(), value: Some(name), ..KeyValue::default() }];
@@ -46,7 +46,8 @@ fn fragment(spans: &[(u32, Span)]) -> Fragment {
     Fragment::new(Request::new(body, held.into(), scanned.scopes.into(), share), 0, spans.len() as u32)
 }
 
-/// The gaps as service and parent, the spans being in one request, and in as many as there are.
+/// Returns the service and the parent of each gap. Checks that the result is the same with all spans in one request and
+/// with one request for each span.
 fn found(spans: &[(u32, Span)]) -> Vec<(u32, Parent)> {
     let one = [fragment(spans)];
     let each: Vec<_> = spans.chunks(1).map(fragment).collect();
@@ -92,7 +93,7 @@ fn gaps_are_parents_that_have_not_come() {
 }
 
 #[test]
-fn there_are_only_so_many_gaps() {
+fn the_number_of_gaps_is_limited() {
     let spans: Vec<_> = (0..1_000).map(|n| span(n as u32 % 3, CLIENT, 2 * n + 2, 2 * n + 3)).collect();
     assert_eq!(structure(&[fragment(&spans).open()]).gaps.len(), GAPS_MAX);
 }

@@ -38,7 +38,7 @@ fn a_request_of_which_nothing_is_kept_is_released_with_its_last_reference() {
 }
 
 #[test]
-fn what_is_kept_is_settled_with_its_last_part() {
+fn kept_spans_are_settled_with_their_last_part() {
     let (book, hold) = held();
     let kept = KeptHold::new(hold, TRACE, KEEP);
     assert_eq!(book.take(), [Note::Kept(8, TRACE, KEEP)]);
@@ -52,7 +52,7 @@ fn what_is_kept_is_settled_with_its_last_part() {
 }
 
 #[test]
-fn what_is_given_up_unsettled_is_never_released() {
+fn a_request_with_unsettled_spans_is_never_released() {
     let (book, hold) = held();
     let (kept, settled) = (KeptHold::new(Arc::clone(&hold), TRACE, KEEP), KeptHold::new(hold, TRACE, KEEP));
     settled.settle();

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn what_comes_out_is_what_went_in() {
+fn unpacking_returns_what_was_packed() {
     for percent in [100.0, 99.0, 50.0, 30.0, 5.0, 1.0, 0.7, 0.1, 0.01, 0.003, 0.0001, 1e-9] {
         for policy in [0, 1, 256, u16::MAX] {
             for (rescued, missing_parent) in MARKS {
@@ -15,6 +15,6 @@ fn what_comes_out_is_what_went_in() {
 }
 
 #[test]
-fn what_is_kept_always_is_kept_always() {
+fn always_stays_always() {
     assert_eq!(unpack(pack(Keep::new(3, Threshold::ALWAYS))), Keep::new(3, Threshold::ALWAYS));
 }

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use super::*;
 
 proptest! {
-    /// Whatever is put in, taken out and given back: each slot holds what was put there, and no other has it.
+    /// After any sequence of insertions, removals and shrinking, each slot holds the value that was put there, and no
+    /// two values share a slot.
     #[test]
     fn a_slot_holds_what_was_put_there(steps in proptest::collection::vec((0..4u8, any::<u32>()), 1..2000)) {
         let mut slots = Slots::default();

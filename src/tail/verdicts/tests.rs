@@ -22,11 +22,11 @@ fn remembers_nearly_all_of_its_capacity_and_forgets_the_oldest() {
     let newest = hashes(100_000).skip(92_500).filter(|&hash| cache.get(hash).is_some()).count();
     assert!(newest > 7_000, "{newest} of the newest 7,500");
     let oldest = hashes(50_000).filter(|&hash| cache.get(hash).is_some()).count();
-    assert_eq!(oldest, 0, "of those five times the capacity ago");
+    assert_eq!(oldest, 0, "ids from five capacities ago are forgotten");
 }
 
 #[test]
-fn what_is_asked_for_is_not_forgotten() {
+fn an_id_that_is_looked_up_is_not_forgotten() {
     let (long, others) = (u64::MAX / 3, 100_000);
     for mut cache in [VerdictCache::without_values(1_000), VerdictCache::with_values(1_000)] {
         let value = if cache.with_values { 77 } else { 0 };
@@ -39,20 +39,20 @@ fn what_is_asked_for_is_not_forgotten() {
             }
         }
         let remembered = hashes(others).filter(|&hash| cache.get(hash).is_some()).count() as u64 + 1;
-        assert_eq!(forgotten, others + 1 - remembered, "each that is gone was counted");
+        assert_eq!(forgotten, others + 1 - remembered, "each forgotten id was counted");
         hashes(others).for_each(|hash| _ = cache.insert(hash ^ 1, 0));
-        assert_eq!(cache.get(long), None, "nobody asked for it");
+        assert_eq!(cache.get(long), None, "it was not looked up");
     }
 }
 
 #[test]
-fn memory_is_what_was_promised() {
+fn memory_is_as_documented() {
     let mut cache = VerdictCache::with_values(1_000_000);
-    assert_eq!(cache.ids.capacity(), 0, "nothing before the first id");
+    assert_eq!(cache.ids.capacity(), 0, "no memory before the first id");
     hashes(1_400_000).for_each(|hash| _ = cache.insert(hash, 1));
     let bytes = (cache.ids.capacity() + cache.values.capacity()) * size_of::<u64>();
     assert_eq!(bytes, VerdictCache::bytes_max(1_000_000, true));
-    // ARCHITECTURE.md: 8 B if it was dropped, 16 B if it was kept, and a third more.
+    // ARCHITECTURE.md: 8 B for a dropped id, 16 B for a kept one, and a third more.
     assert!(bytes <= 1_000_000 * 22, "at most 22 bytes a kept id, with the slack");
     assert!(VerdictCache::bytes_max(1_000_000, false) <= 1_000_000 * 11, "at most 11 bytes a dropped id");
 }
@@ -66,7 +66,7 @@ fn a_hash_of_zero_is_an_id_like_any_other() {
 }
 
 #[test]
-fn a_peek_finds_what_is_remembered_and_keeps_nothing_from_being_forgotten() {
+fn peek_finds_an_id_and_does_not_make_it_stay_longer() {
     let mut asked = VerdictCache::with_values(64);
     let mut left_alone = VerdictCache::with_values(64);
     for hash in hashes(200) {
