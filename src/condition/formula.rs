@@ -1,9 +1,10 @@
-//! Conditions that compute: what compares several fields, looks into values, or asks what a function makes of them.
+//! Formulas: conditions that compute. A formula compares several fields, looks into values, or calls functions.
 //!
-//! A [`Test`](super::Test) is answered while attributes stream by; a formula is evaluated when its span (scope, resource,
-//! event) has been read, and looks its fields up. Its time and memory are at most linear in the bytes of its fields times
-//! its own size: each field is looked up once for each place where it stands, and what functions make is bounded. Source
-//! of the rules: pkg/ottl of the Collector (`compare.go`, `math.go`, `expression.go`, `ottlfuncs`).
+//! A [`Test`](super::Test) is answered while the attributes of a span are read. A formula is evaluated after its owner
+//! (a span, scope, resource or event) has been read, and looks up the fields that it needs. Its time and memory are at
+//! most linear in the size of the formula times the bytes of its fields: each mention of a field costs one lookup, and
+//! the results of functions have limits. Source of the rules: pkg/ottl of the Collector (`compare.go`, `math.go`,
+//! `expression.go`, `ottlfuncs`).
 
 mod calendar;
 mod call;
@@ -19,8 +20,8 @@ use crate::otlp::view::AnyValue;
 pub(super) use math::{doubles, integers};
 pub(crate) use value::Val;
 
-/// Where the fields of a formula stand. One formula has fields of one owner, as what spans share is read once for all of
-/// them.
+/// The owner of the fields of a formula. All fields of a formula have the same owner, because a resource or a scope is
+/// read once for all its spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
     /// The resource.
@@ -29,19 +30,19 @@ pub enum Owner {
     Scope,
     /// The span.
     Span,
-    /// One of the span's events. Numbers, times and ids of the span itself can be seen as well, but not its texts and
-    /// attributes, which would be read again for each event.
+    /// One of the span's events. A formula of an event can also use the numbers, times and ids of the span, but not its
+    /// texts and attributes, which would have to be read again for each event.
     Event,
 }
 
-/// A term that is true, false or an error.
+/// A condition on the value of a term, which is true, false or an error.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Formula {
-    /// Where its fields stand.
+    /// The owner of all fields of the term.
     pub owner: Owner,
-    /// What is evaluated.
+    /// The term that is evaluated.
     pub term: Term,
-    /// The formula holds if the term is this.
+    /// The value of the term for which the formula holds.
     pub expected: bool,
 }
 
@@ -52,28 +53,28 @@ pub enum Term {
     Constant(Constant),
     /// A field of the owner.
     Field(Field, FieldType),
-    /// The value under a key of a map, or nil.
+    /// The value under a key of a map; nil if the map does not have the key.
     Key(Box<Term>, String),
-    /// An element of a list; an error behind its end.
+    /// An element of a list, by its index from 0; an error if the index is beyond the end.
     Element(Box<Term>, usize),
-    /// A list of values.
+    /// A list whose elements are the values of these terms.
     List(Vec<Term>),
-    /// A map.
+    /// A map from these keys to the values of these terms.
     Map(Vec<(String, Term)>),
-    /// Arithmetic.
+    /// An arithmetic operation on two values.
     Math(MathOp, Box<Term>, Box<Term>),
-    /// A comparison.
+    /// A comparison of two values; its value is a boolean.
     Compare(CompareOp, Box<Term>, Box<Term>),
-    /// What a function makes of its arguments.
+    /// The call of a function with arguments.
     Call(Function, Vec<Term>),
 }
 
 /// A literal.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Constant {
-    /// Nothing.
+    /// `nil`, the absence of a value.
     Nil,
-    /// true or false.
+    /// `true` or `false`.
     Bool(bool),
     /// A whole number.
     Int(i64),
@@ -81,32 +82,33 @@ pub enum Constant {
     Double(f64),
     /// A string.
     Text(String),
-    /// Bytes.
+    /// Bytes, written as hexadecimal digits after `0x`.
     Bytes(Vec<u8>),
-    /// Nanoseconds.
+    /// A duration, in nanoseconds.
     Duration(i64),
     /// A trace id or a span id.
     Id(Vec<u8>),
 }
 
-/// How the Collector sees a field.
+/// The type that a field has in the Collector.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum FieldType {
-    /// An attribute: of any type, nil if absent.
+    /// An attribute of any type; nil if absent.
     Attribute,
-    /// A string, empty if absent.
+    /// A string; empty if absent.
     Text,
-    /// An integer, 0 if absent.
+    /// An integer; 0 if absent.
     Int,
-    /// Nanoseconds since 1970 as an integer; one that is not set compares as 0, and arithmetic makes nil of it.
+    /// A time as an integer, in nanoseconds since 1970. A time that is not set compares as 0, and arithmetic with it
+    /// gives nil.
     UnixNano,
-    /// A time, likewise.
+    /// A time. If it is not set, the rules of [`FieldType::UnixNano`] apply.
     Time,
-    /// An id of so many bytes, zeros if absent.
+    /// An id with this length in bytes; all zeros if absent.
     Id(usize),
-    /// The hexadecimal digits of such an id.
+    /// The hexadecimal digits of an id with this length in bytes.
     IdText(usize),
-    /// The name of a number, of these for 0 to 5.
+    /// The name of a number: the entries are the names of 0 to 5.
     Name([&'static str; 6]),
 }
 
@@ -141,7 +143,7 @@ pub enum CompareOp {
 }
 
 impl CompareOp {
-    /// Whether it holds for values in this order.
+    /// Returns true if the operator holds for two values that are in this order.
     pub(super) fn holds(self, order: Ordering) -> bool {
         match self {
             CompareOp::Eq => order.is_eq(),
@@ -181,13 +183,13 @@ pub enum Function {
     IsEmpty,
     /// `IsMatch(value, pattern)`
     IsMatch(Box<Pattern>),
-    /// `IsString(value)` and its like.
+    /// `IsString(value)`, `IsInt(value)` and so on: true for a value of this type.
     IsType(ValueType),
     /// `Len(value)`
     Len,
-    /// `Nanoseconds(duration)` and its like that make integers: divided by this.
+    /// `Nanoseconds(duration)`, `Microseconds` or `Milliseconds`: the nanoseconds divided by this, an integer.
     DurationParts(i64),
-    /// `Seconds(duration)` and its like that make doubles: divided by this.
+    /// `Seconds(duration)`, `Minutes` or `Hours`: the nanoseconds divided by this, a double.
     DurationRatio(f64),
     /// `Split(text, delimiter)`
     Split,
@@ -205,9 +207,9 @@ pub enum Function {
     TrimPrefix,
     /// `TrimSuffix(text, part)`
     TrimSuffix,
-    /// `Hour(time)` and its like.
+    /// `Hour(time)`, `Year(time)` and so on.
     TimePart(TimePart),
-    /// `UnixNano(time)` and its like: nanoseconds divided by this.
+    /// `UnixNano(time)`, `UnixMicro`, `UnixMilli` or `UnixSeconds`: the nanoseconds since 1970 divided by this.
     Unix(i64),
 }
 
@@ -234,19 +236,20 @@ pub enum TimePart {
 
 /// The fields of a formula's owner.
 pub trait Source {
-    /// The value of a field, of several of one key the first; [`AnyValue::Empty`] if it is absent.
+    /// Returns the value of a field; [`AnyValue::Empty`] if it is absent. If a key occurs several times, the first
+    /// counts.
     fn value(&self, field: &Field) -> AnyValue<'_>;
 }
 
 impl Formula {
-    /// Whether the term is as expected. An error is neither true nor false.
+    /// Returns true if the term has the expected value. An error is neither true nor false.
     pub fn holds(&self, source: &impl Source) -> bool {
         matches!(self.term.value(source), Some(Val::Bool(value)) if value == self.expected)
     }
 }
 
 impl Term {
-    /// How many fields, operators and functions the term consists of.
+    /// Counts the fields, operators and functions in the term.
     pub(super) fn size(&self) -> usize {
         match self {
             Term::Constant(_) => 0,
@@ -259,7 +262,7 @@ impl Term {
         }
     }
 
-    /// The fields that the term looks at.
+    /// Returns the fields that the term uses.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn fields(&self) -> Vec<&Field> {
         match self {
@@ -274,7 +277,7 @@ impl Term {
         }
     }
 
-    /// The value of the term; `None` is an error of OTTL.
+    /// Evaluates the term. `None` is an OTTL error.
     pub(crate) fn value<'a>(&'a self, source: &'a impl Source) -> Option<Val<'a>> {
         Some(match self {
             Term::Constant(constant) => Val::of_constant(constant),
@@ -296,7 +299,7 @@ impl Term {
     }
 }
 
-/// Fields with their values as messages `AnyValue`, for tests.
+/// Fields with their values as encoded `AnyValue` messages, for tests.
 #[cfg(any(test, fuzzing))]
 pub(crate) struct EncodedFields(pub(crate) Vec<(Field, Vec<u8>)>);
 

@@ -1,4 +1,4 @@
-//! Parts of times, in UTC.
+//! The parts of a time (year, month, hour and so on) in UTC.
 
 use super::TimePart;
 
@@ -7,7 +7,7 @@ const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
-/// A part of the time that is so many nanoseconds from 1970.
+/// Returns a part of the time `unix_nano`, which is in nanoseconds since 1970.
 pub(super) fn part(unix_nano: i64, part: TimePart) -> i64 {
     let of_day = unix_nano.rem_euclid(DAY);
     let days = unix_nano.div_euclid(DAY);
@@ -24,8 +24,8 @@ pub(super) fn part(unix_nano: i64, part: TimePart) -> i64 {
     }
 }
 
-/// Year, month and day of so many days from 1970. Years are counted from March, so that the day of a leap year is the last
-/// (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+/// Returns the year, month and day of the date that is `days` days after the start of 1970. Inside, a year begins in
+/// March, so that the leap day is its last day (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
 fn date(days: i64) -> (i64, i64, i64) {
     const ERA_DAYS: i64 = 146_097;
     let from_march = days + 719_468;

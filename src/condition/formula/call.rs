@@ -1,4 +1,4 @@
-//! What functions make of their arguments (`ottlfuncs`).
+//! The functions of OTTL (`ottlfuncs`).
 
 use std::borrow::Cow;
 
@@ -10,7 +10,8 @@ use crate::condition::{Pattern, ValueType};
 
 type Text<'a> = Cow<'a, [u8]>;
 
-/// The result; `None` is an error of OTTL: an argument of another type, or a result that is too large.
+/// Calls a function. `None` is an OTTL error: an argument has a type that the function does not take, or the result is
+/// too large.
 pub(super) fn result<'a>(function: &'a Function, mut arguments: Vec<Val<'a>>) -> Option<Val<'a>> {
     let mut argument = || if arguments.is_empty() { Val::Nil } else { arguments.remove(0) };
     let first = argument();
@@ -57,7 +58,7 @@ pub(super) fn result<'a>(function: &'a Function, mut arguments: Vec<Val<'a>>) ->
     }
 }
 
-/// A string; anything else is an error.
+/// Returns the text of a string. Any other type is an error.
 fn text(value: Val<'_>) -> Option<Text<'_>> {
     match value {
         Val::Text(text) => Some(text),
@@ -72,7 +73,7 @@ fn duration(value: &Val<'_>) -> Option<i64> {
     }
 }
 
-/// A time that is not set is the beginning of 1970.
+/// Returns a time in nanoseconds since 1970; 0 for a time that is not set.
 fn time(value: &Val<'_>) -> Option<i64> {
     match value {
         Val::Time(unix_nano) => Some(*unix_nano),
@@ -81,7 +82,7 @@ fn time(value: &Val<'_>) -> Option<i64> {
     }
 }
 
-/// A piece of a text, which is not copied if the text is not.
+/// Returns a piece of a text. The piece of a borrowed text is borrowed, too.
 fn piece(text: Text<'_>, start: usize, end: usize) -> Text<'_> {
     match text {
         Cow::Borrowed(text) => Cow::Borrowed(&text[start..end.min(text.len())]),
@@ -121,7 +122,8 @@ fn to_double<'a>(value: &Val<'a>) -> Option<Val<'a>> {
     Some(match value {
         Val::Nil => Val::Nil,
         Val::Bool(value) => Val::Double(f64::from(u8::from(*value))),
-        // As Go's `ParseFloat`, Rust reads `inf`, `Infinity` and `NaN` in any case. A number that is too large is an error.
+        // Like Go's `ParseFloat`, Rust parses `inf`, `Infinity` and `NaN` in upper and lower case. A number that is too
+        // large is an error.
         Val::Text(text) => {
             let text = std::str::from_utf8(text).ok()?;
             let number: f64 = text.parse().ok()?;
@@ -146,7 +148,7 @@ fn concat<'a>(values: &Val<'a>, delimiter: &[u8]) -> Option<Val<'a>> {
     Val::made_text(whole)
 }
 
-/// Without a delimiter, the characters.
+/// Splits a text at each delimiter. An empty delimiter splits it into its characters.
 fn split<'a>(whole: &Text<'a>, delimiter: &[u8]) -> Option<Val<'a>> {
     let mut ends = Vec::new();
     if delimiter.is_empty() {
@@ -177,7 +179,7 @@ fn split<'a>(whole: &Text<'a>, delimiter: &[u8]) -> Option<Val<'a>> {
     Some(Val::MadeList(ends.into_iter().map(part).collect()))
 }
 
-/// In bytes; what reaches beyond the end is an error, and so is no length.
+/// Returns `length` bytes of a text from byte `start` on. An end beyond the text and a length below 1 are errors.
 fn substring<'a>(whole: Text<'a>, start: &Val<'_>, length: &Val<'_>) -> Option<Val<'a>> {
     let (Val::Int(start), Val::Int(length)) = (start, length) else { return None };
     let start = usize::try_from(*start).ok()?;
@@ -192,7 +194,7 @@ fn changed_case<'a>(text: &[u8], change: fn(&str) -> String) -> Option<Val<'a>> 
     Val::made_text(change(std::str::from_utf8(text).ok()?).into_bytes())
 }
 
-/// Takes away the characters of the second argument at both ends; spaces without one.
+/// Removes the characters of the second argument from both ends; spaces if there is no second argument.
 fn trim<'a>(whole: Text<'a>, characters: &Val<'_>) -> Option<Val<'a>> {
     let characters = match characters {
         Val::Nil => " ",
@@ -206,8 +208,9 @@ fn trim<'a>(whole: Text<'a>, characters: &Val<'_>) -> Option<Val<'a>> {
     Some(Val::Text(piece(whole, start, end)))
 }
 
-/// Where in a list a value is; `None` if there is no list. Lists and maps are not looked for among others: each comparison
-/// would read all of the item.
+/// Returns the index of a value in a list; `Some(None)` if the list does not contain it. A `list` of another type is an
+/// error. A search for a list or a map among lists or maps is an error, too, because each comparison would read the
+/// whole item.
 fn position(list: &Val<'_>, item: &Val<'_>) -> Option<Option<usize>> {
     let has_parts = |value: &Val<'_>| value.elements().is_some() || value.entries().is_some();
     if has_parts(item) {
@@ -216,7 +219,7 @@ fn position(list: &Val<'_>, item: &Val<'_>) -> Option<Option<usize>> {
     Some(list.elements()?.position(|element| element.compare(item, CompareOp::Eq) == Some(true)))
 }
 
-/// Where in a text or list something is; -1 if it is not there.
+/// Returns the index of an item in a list or the offset of a text in a text, in bytes; -1 if it is not found.
 fn index<'a>(target: &Val<'a>, item: Val<'a>) -> Option<Val<'a>> {
     let found = match target {
         Val::Text(whole) => memmem::find(whole, &text(item)?),
@@ -225,7 +228,7 @@ fn index<'a>(target: &Val<'a>, item: Val<'a>) -> Option<Val<'a>> {
     Some(Val::Int(found.map_or(Some(-1), |at| i64::try_from(at).ok())?))
 }
 
-/// Of a value that has a text; the others do not match.
+/// Returns true if the pattern is found in the text of the value. A value without a text does not match.
 fn is_match(pattern: &Pattern, value: &Val<'_>) -> bool {
     value.as_text().flatten().is_some_and(|text| pattern.is_match(&text))
 }
@@ -243,7 +246,7 @@ fn type_of(value: &Val<'_>) -> Option<ValueType> {
     }
 }
 
-/// Nil, an empty text, list or map, zero and false.
+/// Returns true for nil, false, zero, an id of zeros, and an empty text, list, map or bytes.
 fn is_empty<'a>(value: &Val<'_>) -> Option<Val<'a>> {
     Some(Val::Bool(match value {
         Val::Nil | Val::Unset | Val::Bool(false) | Val::Int(0) | Val::Time(0) | Val::Duration(0) => true,

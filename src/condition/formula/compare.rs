@@ -6,8 +6,8 @@ use super::value::ELEMENTS_MAX;
 use super::{CompareOp, Val};
 
 impl Val<'_> {
-    /// Whether the comparison holds. Values of different types are unequal and have no order; `None` if they cannot be
-    /// compared here.
+    /// Returns true if the comparison holds. Values of different types are unequal and have no order. Returns `None` if
+    /// a map has too many entries to be compared.
     pub(super) fn compare(&self, other: &Val<'_>, op: CompareOp) -> Option<bool> {
         let order = match (self, other) {
             (Val::Nil, Val::Nil) => Some(Ordering::Equal),
@@ -33,7 +33,7 @@ impl Val<'_> {
         Some(order.map_or(op == CompareOp::Ne, |order| op.holds(order)))
     }
 
-    /// An integer or a double.
+    /// Returns an integer or a double as a double, and 0 for a time that is not set; `None` for any other value.
     pub(super) fn as_double(&self) -> Option<f64> {
         match self {
             Val::Int(value) => Some(*value as f64),
@@ -43,7 +43,8 @@ impl Val<'_> {
         }
     }
 
-    /// Equality within lists and maps: there an integer is never a double. `None` if a map has too many entries.
+    /// Returns true if two values in a list or a map are equal. There, an integer never equals a double. Returns `None`
+    /// if a map has too many entries.
     fn is_same(&self, other: &Val<'_>) -> Option<bool> {
         if let (Some(a), Some(b)) = (self.elements(), other.elements()) {
             return is_same_list(a, b);
@@ -91,7 +92,7 @@ fn is_same_list<'a, 'b>(mut a: impl Iterator<Item = Val<'a>>, mut b: impl Iterat
 }
 
 impl CompareOp {
-    /// What it says of values that have no order.
+    /// Evaluates the operator for two values that have no order: `<`, `<=`, `>` and `>=` do not hold.
     fn of_equality(self, is_same: bool) -> Option<bool> {
         Some(match self {
             CompareOp::Eq => is_same,

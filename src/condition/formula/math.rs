@@ -2,11 +2,11 @@
 
 use super::{MathOp, Val};
 
-/// What the operator makes of two values; `None` is an error: other types, a division by zero, a number that does not fit
-/// (which wraps around in the Collector).
+/// Applies the operator to two values. `None` is an error: the types do not fit, the divisor is zero, or the result
+/// does not fit into an `i64` (in the Collector it wraps around).
 pub(super) fn result<'a>(op: MathOp, left: Val<'a>, right: Val<'a>) -> Option<Val<'a>> {
     match (op, left, right) {
-        // A time that is not set has no sum and no difference, and an absent attribute is an error.
+        // An absent attribute is an error. Arithmetic with a time that is not set gives nil.
         (_, Val::Nil, _) | (_, _, Val::Nil) => None,
         (_, Val::Unset, _) | (_, _, Val::Unset) => Some(Val::Nil),
         (op, Val::Int(left), Val::Int(right)) => integers(op, left, right).map(Val::Int),
@@ -22,7 +22,7 @@ pub(super) fn result<'a>(op: MathOp, left: Val<'a>, right: Val<'a>) -> Option<Va
     }
 }
 
-/// Of integers, as in OTTL: the fraction of a quotient is cut.
+/// Applies the operator to two integers. As in OTTL, a quotient is rounded towards zero.
 pub(in crate::condition) fn integers(op: MathOp, left: i64, right: i64) -> Option<i64> {
     match op {
         MathOp::Add => left.checked_add(right),
@@ -32,7 +32,7 @@ pub(in crate::condition) fn integers(op: MathOp, left: i64, right: i64) -> Optio
     }
 }
 
-/// Of doubles.
+/// Applies the operator to two doubles. Division by zero is an error.
 pub(in crate::condition) fn doubles(op: MathOp, left: f64, right: f64) -> Option<f64> {
     match op {
         MathOp::Add => Some(left + right),

@@ -1,4 +1,4 @@
-//! What the oracle of OTTL does not reach: calendars, limits and text that is not UTF-8.
+//! Tests of cases that the OTTL oracle does not cover: calendars, limits and text that is not UTF-8.
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue as Sent, ArrayValue, KeyValue, KeyValueList};
@@ -12,7 +12,7 @@ fn encoded(value: Value) -> Vec<u8> {
     Sent { value: Some(value) }.encode_to_vec()
 }
 
-/// The formulas of a condition hold for a span with this attribute `a`, which starts at this time.
+/// Returns true if the formula holds for a span with this attribute `a` and this start time.
 fn holds(text: &str, attribute: &[u8], start: i64) -> bool {
     let fields = EncodedFields(vec![
         (Field::SpanAttribute("a".into()), attribute.to_vec()),
@@ -27,7 +27,7 @@ fn holds(text: &str, attribute: &[u8], start: i64) -> bool {
 
 #[test]
 fn times_have_parts() {
-    // Seconds from 1970, as `date -u -d @SECONDS` says.
+    // Seconds since 1970, with the date that `date -u -d @SECONDS` prints.
     for (seconds, year, month, day, weekday, hour) in [
         (1, 1970, 1, 1, 4, 0),
         (951_782_400, 2000, 2, 29, 2, 0),
@@ -50,7 +50,7 @@ fn times_have_parts() {
 }
 
 #[test]
-fn what_functions_make_is_bounded() {
+fn results_of_functions_are_bounded() {
     let text = |length: usize| encoded(Value::StringValue("x".repeat(length)));
     let concat = r#"Len(Concat([attributes["a"], attributes["a"]], "")) > 0"#;
     assert!(holds(concat, &text(32_768), 1));
@@ -71,7 +71,7 @@ fn what_functions_make_is_bounded() {
 
 #[test]
 fn text_that_is_not_utf_8_is_compared_as_bytes() {
-    // A string value of two bytes.
+    // A string value of the bytes `a` and 0xff.
     let broken = [0x0a, 2, b'a', 0xff];
     assert!(holds(r#"attributes["a"] > name"#, &broken, 1));
     assert!(holds(r#"HasPrefix(attributes["a"], Substring(name, 0, 1))"#, &broken, 1));
@@ -80,7 +80,7 @@ fn text_that_is_not_utf_8_is_compared_as_bytes() {
 }
 
 #[test]
-fn numbers_are_read_as_go_does() {
+fn numbers_are_parsed_as_in_go() {
     let text = |text: &str| encoded(Value::StringValue(text.into()));
     for (condition, value, expected) in [
         (r#"Int(attributes["a"]) != 1"#, text("test"), false),

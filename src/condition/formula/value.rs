@@ -1,4 +1,4 @@
-//! Values while a formula is evaluated.
+//! The values of terms during the evaluation of a formula.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -7,21 +7,21 @@ use super::{Constant, FieldType};
 use crate::condition::DoubleText;
 use crate::otlp::view::{AnyValue, Array, Attributes};
 
-/// Elements of a list that a function makes, and entries of maps that are compared. More make an error: each takes some
-/// ten times the memory of its byte.
+/// The most elements of a list that a function makes, and the most entries of a map that is compared. More are an
+/// error, because an element can take about ten times as much memory as its encoded bytes.
 pub(super) const ELEMENTS_MAX: usize = 1024;
 
-/// Bytes of a text that a function makes of others; more make an error. As many as Cloud Trace takes of a value.
+/// The most bytes of a text that a function makes; more are an error. Cloud Trace accepts values of this size.
 pub(super) const TEXT_BYTES_MAX: usize = 65_536;
 
-/// The entries of a map.
+/// An iterator over the entries of a map.
 type Entries<'v, 'a> = Box<dyn Iterator<Item = (&'a [u8], Val<'a>)> + 'v>;
 
-/// A value. Strings are raw bytes, as they are sent.
+/// A value. Strings are raw bytes as the sender sent them; they may be invalid UTF-8.
 #[derive(Clone, Debug)]
 pub(crate) enum Val<'a> {
     Nil,
-    /// A time that is not set: compares as 0, and arithmetic makes nil of it.
+    /// A time that is not set. It compares as 0, and arithmetic with it gives nil.
     Unset,
     Bool(bool),
     Int(i64),
@@ -32,9 +32,9 @@ pub(crate) enum Val<'a> {
     MadeList(Vec<Val<'a>>),
     Map(Attributes<'a>),
     MadeMap(Vec<(&'a [u8], Val<'a>)>),
-    /// Nanoseconds since 1970.
+    /// A time, in nanoseconds since 1970.
     Time(i64),
-    /// Nanoseconds.
+    /// A duration, in nanoseconds.
     Duration(i64),
     Id(&'a [u8]),
 }
@@ -92,18 +92,19 @@ impl<'a> Val<'a> {
         Val::Text(Cow::Borrowed(text))
     }
 
-    /// A text that a function made; an error if it is too long.
+    /// Makes the value of a text that a function made. It is an error if the text is too long.
     pub(super) fn made_text(text: Vec<u8>) -> Option<Self> {
         (text.len() <= TEXT_BYTES_MAX).then_some(Val::Text(Cow::Owned(text)))
     }
 
-    /// A list; an error if it is too long, or one of its elements is.
+    /// Makes a list. It is an error if the list is too long or an element is an error.
     pub(super) fn made_list(elements: impl Iterator<Item = Option<Val<'a>>>) -> Option<Self> {
         let elements: Vec<Val<'a>> = elements.take(ELEMENTS_MAX + 1).collect::<Option<_>>()?;
         (elements.len() <= ELEMENTS_MAX).then_some(Val::MadeList(elements))
     }
 
-    /// The value under a key of a map; nil if it is not there or there is no map.
+    /// Returns the value under a key of a map; nil if the map does not have the key, or instead of a map there is nil.
+    /// Any other type is an error.
     pub(super) fn key(self, key: &str) -> Option<Self> {
         let key = key.as_bytes();
         match self {
@@ -118,7 +119,8 @@ impl<'a> Val<'a> {
         }
     }
 
-    /// An element of a list.
+    /// Returns an element of a list; nil if instead of a list there is nil. An index beyond the end and any other type
+    /// are errors.
     pub(super) fn element(self, index: usize) -> Option<Self> {
         match self {
             Val::Nil => Some(Val::Nil),
@@ -128,7 +130,7 @@ impl<'a> Val<'a> {
         }
     }
 
-    /// The elements of a list; `None` if it is not one.
+    /// Returns the elements of a list; `None` if the value is not a list.
     pub(super) fn elements(&self) -> Option<Box<dyn Iterator<Item = Val<'a>> + '_>> {
         match self {
             Val::List(list) => Some(Box::new(list.iter().map(Val::of))),
@@ -137,7 +139,7 @@ impl<'a> Val<'a> {
         }
     }
 
-    /// The entries of a map; `None` if it is not one.
+    /// Returns the entries of a map; `None` if the value is not a map.
     pub(super) fn entries(&self) -> Option<Entries<'_, 'a>> {
         match self {
             Val::Map(map) => Some(Box::new(map.iter().map(|(key, value)| (key, Val::of(value))))),
@@ -146,7 +148,8 @@ impl<'a> Val<'a> {
         }
     }
 
-    /// The text of a value, as `StandardStringLikeGetter` makes it; `Some(None)` of nil. Lists and maps have none here.
+    /// Returns the text of a value, as `StandardStringLikeGetter` writes it; `Some(None)` for nil. Lists, maps, bytes,
+    /// ids, times and durations have no text here: `None`.
     pub(super) fn as_text(&self) -> Option<Option<Cow<'a, [u8]>>> {
         let owned = |text: String| Some(Some(Cow::Owned(text.into_bytes())));
         match self {
@@ -164,7 +167,7 @@ impl<'a> Val<'a> {
 fn hexadecimal(bytes: &[u8]) -> Val<'static> {
     let mut text = String::with_capacity(2 * bytes.len());
     for byte in bytes {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = write!(text, "{byte:02x}");
     }
     Val::Text(Cow::Owned(text.into_bytes()))
