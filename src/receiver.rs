@@ -1,14 +1,14 @@
-//! gRPC and HTTP on one port: TLS, who may send, limits, inflation, admission, replies. Knows no policy.
-//!
-//! Both protocols meet in one path: read a body (`body`), inflate it ([`inflate`]), hand it over and count it
-//! (`export`); only framing, negotiation and answers differ (`grpc`, `http`).
+//! Receives OTLP over gRPC and HTTP on one port: TLS, authentication, limits, inflation, admission, replies. The
+//! receiver knows no policies.
+//! Both protocols share one path: read a body (`body`), inflate it ([`inflate`]), hand it over and count it (`export`).
+//! Only framing, negotiation and answers differ (`grpc`, `http`).
 //!
 //! Invariants
-//! - No body is read of a sender that `otlp.auth` does not let in ([`Auth`]).
-//! - No body is buffered before the memory budget has admitted it; nothing grows beyond `otlp.max_request_bytes`.
-//! - A request is answered only after [`Intake::accept`] has returned, and its spans are counted exactly once.
-//! - A refusal says whether retrying can help, in the words of the protocol and the encoding of the request.
-//! - After [`Receiver::stop_accepting`] nothing is handed over any more.
+//! - The receiver reads no body from a sender that `otlp.auth` does not admit ([`Auth`]).
+//! - The memory budget admits a body before it is buffered. No body grows beyond `otlp.max_request_bytes`.
+//! - A request is answered only after [`Intake::accept`] has returned. Its spans are counted exactly once.
+//! - A refusal says whether a retry can help, in the terms of the request's protocol and encoding.
+//! - After [`Receiver::stop_accepting`] has returned, no request is handed over.
 
 mod auth;
 mod body;
@@ -57,61 +57,61 @@ use crate::tail::budget::{Budget, Share};
 use crate::tail::hold::Hold;
 use crate::tail::table::NoRoom;
 
-/// What the receiver has to know of the configuration.
+/// Settings of the receiver.
 #[derive(Clone, Copy, Debug)]
 pub struct ReceiverSettings {
-    /// `otlp.max_request_bytes`: the largest body, before and after inflation.
+    /// Largest size of a body in bytes, before and after inflation (`otlp.max_request_bytes`).
     pub max_request_bytes: usize,
 }
 
-/// Makes the text of `/metrics`.
+/// Function that renders the text of `/metrics`.
 pub type Scrape = Arc<dyn Fn() -> String + Send + Sync>;
 
-/// Where the receiver hands request bodies to. Called on the I/O worker; must not block for long.
+/// Consumer of request bodies. Its methods run on an I/O worker and must not block for long.
 pub trait Intake: Send + Sync + 'static {
-    /// The memory budget that shares are taken from.
+    /// Returns the memory budget that shares are taken from.
     fn budget(&self) -> &Budget;
 
-    /// A share of the memory budget for `bytes` more of a request, before they are buffered. Under pressure this
-    /// lets go of rescuable traces and decides the oldest ones early.
+    /// Takes a share of the memory budget for `bytes` more bytes of a request, before they are buffered. Under pressure
+    /// this lets go of rescuable traces and decides the oldest pending traces early.
     ///
-    /// `None` if there is still no room: refuse the request, retryably.
+    /// Returns `None` if there is still no room. The caller then refuses the request as retryable.
     fn admit(&self, bytes: usize) -> Option<Share>;
 
-    /// Room for a body of `bytes`, with its share, as [`Intake::admit`].
+    /// Takes room for a body of `bytes` bytes, with its share, as [`Intake::admit`] does.
     fn room(&self, bytes: usize) -> Option<Room>;
 
-    /// Where bodies are written to before they are accepted, if anywhere.
+    /// Returns the journal that bodies are written to before they are accepted. `None` if there is no journal.
     fn journal(&self) -> Option<&Journal> {
         None
     }
 
-    /// Takes the body of an `ExportTraceServiceRequest`, with the hold on its copy in the journal, and returns once its
+    /// Takes the body of an `ExportTraceServiceRequest`, with the hold on its copy in the journal. Returns once the
     /// spans are in the trace table.
     ///
     /// # Errors
-    /// See [`AcceptError`]; nothing of the request was taken.
+    /// See [`AcceptError`]. After an error, the intake has taken nothing of the request.
     fn accept(&self, body: Bytes, share: Share, hold: Option<Arc<Hold>>) -> Result<Accepted, AcceptError>;
 }
 
-/// Why the body of a request was not taken.
+/// Reason why the body of a request was not accepted.
 #[derive(Debug, Error)]
 pub enum AcceptError {
-    /// It is not a well-formed request; retrying cannot help.
+    /// The body is not a well-formed request. A retry cannot help.
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// There is room for the body, but none for its index: refuse the request, retryably.
+    /// The budget has room for the body, but not for its index now. The caller refuses the request as retryable.
     #[error("the memory budget has no room for the index of the request")]
     NoRoom,
-    /// There is never room for its index; retrying cannot help.
+    /// The budget never has room for the body and its index. A retry cannot help.
     #[error(
-        "the request and the index of its spans take {needed_bytes} bytes of memory, and there are {free_bytes}: send smaller \
-         batches, or raise memory.limit"
+        "the request and the index of its spans need {needed_bytes} bytes of memory, but at most {free_bytes} are \
+         available: send smaller batches, or raise memory.limit"
     )]
     NeverFits {
-        /// What it takes.
+        /// Bytes that the body and its index need.
         needed_bytes: usize,
-        /// What there would be for it if nothing else were held.
+        /// Bytes that would be free for the request if nothing else were held.
         free_bytes: usize,
     },
 }
@@ -125,11 +125,11 @@ impl From<NoRoom> for AcceptError {
     }
 }
 
-/// What became of the spans of a request.
+/// Result of an accepted request: the counts of its spans.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Accepted {
-    /// All spans of the request, rejected ones included.
+    /// All spans of the request, including the rejected ones.
     pub spans: u32,
-    /// Spans rejected alone, by [`RejectReason`].
+    /// Number of spans that were rejected, by [`RejectReason`].
     pub rejected: [u32; RejectReason::ALL.len()],
 }

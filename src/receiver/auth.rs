@@ -1,8 +1,9 @@
-//! Who may send: static bearer tokens and Google's ID tokens (`otlp.auth`), asked before a body is read.
+//! Authentication of senders, before a body is read: static bearer tokens and Google's ID tokens (`otlp.auth`).
 //!
 //! Invariants
-//! - Without a good token nothing is taken, and while it cannot be said whether one is good, senders are asked to retry.
-//! - No token is held, logged or sent back; what is remembered of one is its hash.
+//! - No request is accepted without a valid token. While the receiver cannot tell whether a token is valid, it asks the
+//!   sender to retry.
+//! - No token is held, logged or sent back. The receiver remembers only the hash of a token.
 
 mod google;
 mod keyring;
@@ -26,38 +27,38 @@ use crate::telemetry::metrics::DENIAL_REASONS;
 use crate::trust::id_token::{IdToken, Rejection};
 use crate::trust::token::{TokenError, TokenHash, Tokens};
 
-/// The log says of each reason only so often that it turns requests away; the metric counts them all.
+/// The shortest time between two log lines for the same reason. The metric counts every denial.
 const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Why nobody could be let in.
+/// Reason why authentication cannot start.
 #[derive(Debug, Error)]
 pub enum AuthError {
-    /// The file of tokens cannot be read.
+    /// The token file cannot be read.
     #[error("otlp.auth.bearer: {0}")]
     File(#[from] FileError),
-    /// What is in it are no tokens.
+    /// The token file contains no valid tokens.
     #[error("otlp.auth.bearer.tokens_file: {0}")]
     Tokens(#[from] TokenError),
-    /// The keys of Google's tokens cannot be asked for.
+    /// The client that fetches Google's keys cannot be created.
     #[error("otlp.auth.google: {0}")]
     Certs(#[from] CertsError),
 }
 
-/// Why a request was turned away; the text is what the sender reads.
+/// Reason why a request was denied. The text is the message to the sender.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(super) enum Denial {
     #[error("send a token: authorization: Bearer TOKEN")]
     NoToken,
-    #[error("the token is not one of those that are good here")]
+    #[error("the token is not one of the tokens that are accepted here")]
     UnknownToken,
     #[error("{0}")]
     IdToken(#[from] Rejection),
-    #[error("the keys of ID tokens are not known yet; retry")]
+    #[error("the keys for ID tokens are not available yet; retry later")]
     NoKeys,
 }
 
 impl Denial {
-    /// The metric label `reason`, one of [`DENIAL_REASONS`].
+    /// Returns the metric label `reason`, one of [`DENIAL_REASONS`].
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Denial::NoToken => "no_token",
@@ -75,8 +76,9 @@ impl Denial {
         }
     }
 
-    /// Who is not known gets 401 and UNAUTHENTICATED, who is known and may not send 403 and PERMISSION_DENIED (RFC 9110,
-    /// 15.5.2 and 15.5.4; gRPC `doc/statuscodes.md`). No exporter repeats these. What passes is 503 and UNAVAILABLE.
+    /// Returns the HTTP and the gRPC status of the denial (RFC 9110, 15.5.2 and 15.5.4; gRPC `doc/statuscodes.md`): 401
+    /// and UNAUTHENTICATED for an unknown sender, 403 and PERMISSION_DENIED for a known sender that may not send.
+    /// Exporters do not retry after these. A temporary denial is 503 and UNAVAILABLE.
     pub(super) fn statuses(&self) -> (StatusCode, Code) {
         match self {
             Denial::IdToken(Rejection::Account(_) | Rejection::Unverified(_)) => {
@@ -87,7 +89,7 @@ impl Denial {
         }
     }
 
-    /// What `WWW-Authenticate` says (RFC 6750, 3).
+    /// Returns the value of `WWW-Authenticate` (RFC 6750, 3).
     pub(super) fn challenge(&self) -> Option<HeaderValue> {
         let challenge = match (self, self.statuses().0) {
             (Denial::NoToken, _) => r#"Bearer realm="spansieve""#,
@@ -99,26 +101,26 @@ impl Denial {
     }
 }
 
-/// The doorkeeper.
+/// Authentication of senders, with the token file that it watches.
 #[derive(Debug)]
 pub struct Auth {
     watched: Option<Watched>,
     guard: Arc<Guard>,
 }
 
-/// What every request passes.
+/// Check that every request passes.
 #[derive(Debug)]
 pub(super) struct Guard {
-    /// Those of the configuration.
+    /// Tokens from the configuration.
     configured: Tokens,
-    /// Those of the file.
+    /// Tokens from the token file.
     filed: RwLock<Tokens>,
     google: Option<Google>,
     reminded: Mutex<[Option<Instant>; DENIAL_REASONS.len()]>,
 }
 
 impl Auth {
-    /// Reads the file of tokens, if there is one. Google's keys are fetched once the receiver serves. Needs a tokio
+    /// Reads the token file, if there is one. Google's keys are fetched once the receiver serves. Needs a tokio
     /// runtime.
     ///
     /// # Errors
@@ -144,7 +146,7 @@ impl Auth {
         Arc::clone(&self.guard)
     }
 
-    /// Takes rotated tokens and keys for ever.
+    /// Takes renewed tokens and keys. Never returns.
     pub(super) async fn renew(self, metrics: Arc<Metrics>) {
         let guard = &self.guard;
         let tokens = async {
@@ -167,13 +169,14 @@ impl Guard {
         Ok(())
     }
 
-    /// Lets a request with these headers in; a denial is counted, and logged now and then.
+    /// Checks the token in these headers. Counts each denial, and logs it at most once per [`REMINDER_INTERVAL`] for
+    /// each reason.
     pub(super) async fn check(&self, headers: &HeaderMap, metrics: &Metrics) -> Result<(), Denial> {
         let checked = self.identify(headers).await;
         if let Err(denial) = &checked {
             metrics.denied(denial.reason());
             if self.is_news(denial) {
-                tracing::warn!(reason = denial.reason(), "Requests are turned away: {denial}.");
+                tracing::warn!(reason = denial.reason(), "Requests are denied: {denial}.");
             }
         }
         checked
@@ -182,7 +185,7 @@ impl Guard {
     async fn identify(&self, headers: &HeaderMap) -> Result<(), Denial> {
         let token = bearer(headers).ok_or(Denial::NoToken)?;
         let hash = TokenHash::of(token.as_bytes());
-        // Both, always: which of them has it takes no other time.
+        // `|` evaluates both sides, so the time does not tell which list has the token.
         if self.configured.contains(&hash) | self.filed.read().contains(&hash) {
             return Ok(());
         }
@@ -192,7 +195,7 @@ impl Guard {
         }
     }
 
-    /// Whether the log has not said it for a while.
+    /// Returns true if the log has not named this reason within [`REMINDER_INTERVAL`].
     fn is_news(&self, denial: &Denial) -> bool {
         let index = DENIAL_REASONS.iter().position(|reason| *reason == denial.reason());
         let mut reminded = self.reminded.lock();
@@ -205,7 +208,8 @@ impl Guard {
     }
 }
 
-/// The token of the one `Authorization` header (RFC 6750, 2.1; the scheme's case is of no matter: RFC 9110, 11.1).
+/// Returns the token of the only `Authorization` header (RFC 6750, 2.1). The case of the scheme does not matter (RFC
+/// 9110, 11.1).
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (scheme, token) = values.next()?.to_str().ok()?.split_once(' ')?;

@@ -1,8 +1,8 @@
-//! Reads request bodies: the memory is admitted before it is allocated, and every byte is copied once, but for bodies of
-//! unknown length.
+//! Reads request bodies. The budget admits the memory before it is allocated. Every byte is copied once, except in
+//! bodies of unknown length.
 //!
-//! Frames are copied even where one frame is the whole body. A frame is a slice of the connection's read buffer, and
-//! would keep all of that alive for as long as the spans are held, uncounted.
+//! A frame is copied even if it is the whole body. A frame is a slice of the connection's read buffer. If it were kept,
+//! it would keep the whole buffer alive as long as the spans are held, and that memory would not be counted.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -17,25 +17,25 @@ use super::refusal::Refusal;
 use crate::tail::blocks::Room;
 use crate::tail::budget::Share;
 
-/// The first step of a body of unknown length; each further one doubles.
+/// Bytes of the first allocation for a body of unknown length. Each further allocation doubles the size.
 const STEP_BYTES_MIN: usize = 16 << 10;
 
-/// How much of an announced length is believed before anything has come. Nearly all requests are smaller and get their
-/// memory at once; for each further step at least half of it has come.
+/// How many bytes of an announced length are allocated before any byte has arrived. Nearly all requests are smaller and
+/// get their memory at once. Before each further step, at least half of the bytes that it leads to have arrived.
 const ANNOUNCED_BYTES_MAX: usize = 1 << 20;
 
-/// How long a body may take to come in a block that it shares with others. Nearly all come at once; and what has come of one that
-/// takes longer is moved, which costs a second copy.
+/// How long a body may take to arrive in a block that it shares with other bodies. Nearly all bodies arrive at once. A
+/// slower body is moved out of the block, which costs a second copy.
 const SHARED_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// How much of a refused HTTP/1 body is read and thrown away, so that a client that first sends and then listens gets
-/// to see the answer instead of a reset. Cloud Run lets no larger HTTP/1 request through.
+/// How many bytes of a refused HTTP/1 body are read and discarded. A client that sends everything before it reads then
+/// sees the answer instead of a reset. Cloud Run does not admit larger HTTP/1 requests.
 const DRAIN_BYTES_MAX: u64 = 32 << 20;
 
-/// How long that may take.
+/// How long the reading of a refused body may take.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// Bytes in memory with the share of the budget that covers them.
+/// Bytes in memory, with the share of the budget that covers them.
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) bytes: Bytes,
@@ -43,14 +43,14 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// `bytes` in a place where they can be held for seconds. `share` covers them where they are.
+    /// Moves `bytes` to memory where they can be held for seconds. `share` covers their present memory.
     pub(super) fn settle(mut bytes: Vec<u8>, mut share: Share, intake: &impl Intake) -> Result<Self, Refusal> {
         if bytes.len() <= intake.budget().shared_body_bytes_max() {
             let mut room = intake.room(bytes.len()).ok_or(Refusal::NoRoom)?;
             room.put(&bytes);
             return Ok(room.freeze().into());
         }
-        // What a guess took too much is given back.
+        // Gives back what was allocated on a guess and is not needed.
         bytes.shrink_to_fit();
         share.resize(bytes.capacity());
         Ok(Held { bytes: bytes.into(), share })
@@ -63,12 +63,12 @@ impl From<(Bytes, Share)> for Held {
     }
 }
 
-/// A share of `bytes` more.
+/// Takes a share for `bytes` more bytes.
 pub(super) fn admit(intake: &impl Intake, bytes: usize) -> Result<Share, Refusal> {
     intake.admit(bytes).ok_or(Refusal::NoRoom)
 }
 
-/// The bytes of a body, in whatever pieces they arrive.
+/// Reader of the bytes of a body, in whatever pieces they arrive.
 #[derive(Debug)]
 pub(super) struct Chunks<B> {
     body: B,
@@ -85,7 +85,7 @@ where
         Chunks { body, rest: Bytes::new(), failed: false }
     }
 
-    /// The next bytes, never none of them; `None` at the end. Trailers are skipped: OTLP has none.
+    /// Returns the next bytes, at least one. `None` at the end. Trailers are skipped, as OTLP has none.
     async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
         if !self.rest.is_empty() {
             return Ok(Some(std::mem::take(&mut self.rest)));
@@ -95,7 +95,7 @@ where
                 Ok(Ok(data)) if !data.is_empty() => return Ok(Some(data)),
                 Ok(_) => {}
                 Err(error) => {
-                    tracing::debug!(%error, "A request body broke off.");
+                    tracing::debug!(%error, "A request body ended early.");
                     self.failed = true;
                     return Err(Refusal::Truncated);
                 }
@@ -104,7 +104,7 @@ where
         Ok(None)
     }
 
-    /// Fills `room`. A body that comes slowly leaves the block that it shares with others, to have memory of its own.
+    /// Fills `room`. A body that arrives slowly moves out of the block that it shares, into memory of its own.
     async fn fill_room(&mut self, room: &mut Room) -> Result<(), Refusal> {
         let mut patience = pin!(sleep(SHARED_TIME_MAX));
         while room.missing_bytes() > 0 {
@@ -124,7 +124,7 @@ where
         Ok(())
     }
 
-    /// Fills `buffer` up to `len` bytes; what has been allocated before is not moved.
+    /// Fills `buffer` up to `len` bytes. The memory is not reallocated, because the caller has reserved `len` bytes.
     async fn fill(&mut self, buffer: &mut Vec<u8>, len: usize) -> Result<(), Refusal> {
         while buffer.len() < len {
             let mut chunk = self.next().await?.ok_or(Refusal::Truncated)?;
@@ -136,7 +136,7 @@ where
         Ok(())
     }
 
-    /// The first bytes of the body; `None` if it is empty.
+    /// Returns the first `N` bytes of the body. `None` if the body is empty.
     pub(super) async fn prefix<const N: usize>(&mut self) -> Result<Option<[u8; N]>, Refusal> {
         let Some(first) = self.next().await? else { return Ok(None) };
         if let Some(prefix) = first.first_chunk().copied() {
@@ -149,7 +149,7 @@ where
         Ok(prefix.first_chunk().copied())
     }
 
-    /// The next `len` bytes, which the sender has announced.
+    /// Reads the next `len` bytes, a length that the sender has announced.
     pub(super) async fn exactly(&mut self, len: usize, limit: usize, intake: &impl Intake) -> Result<Held, Refusal> {
         if len > limit {
             return Err(Refusal::TooLarge { limit });
@@ -173,9 +173,9 @@ where
         Ok(Held { bytes: buffer.into(), share })
     }
 
-    /// Everything up to the end of the body, of which at most `limit` bytes.
+    /// Reads everything up to the end of the body, at most `limit` bytes.
     pub(super) async fn whole(&mut self, limit: usize, intake: &impl Intake) -> Result<Held, Refusal> {
-        // Both HTTP/1 and HTTP/2 see to it that a body has the length that its header states.
+        // The HTTP/1 and HTTP/2 libraries ensure that a body has the length that its header states.
         if let Some(len) = self.body.size_hint().exact() {
             return self.exactly(usize::try_from(len).unwrap_or(usize::MAX), limit, intake).await;
         }
@@ -198,12 +198,12 @@ where
         Held::settle(buffer, share, intake)
     }
 
-    /// Whether the body ends here.
+    /// Returns true if the body ends here.
     pub(super) async fn ends(&mut self) -> Result<bool, Refusal> {
         Ok(self.next().await?.is_none())
     }
 
-    /// Throws away what is left of the body of a refused request, within bounds.
+    /// Discards the rest of a refused request's body, within [`DRAIN_BYTES_MAX`] and [`DRAIN_TIME_MAX`].
     pub(super) async fn drain(&mut self) {
         if self.failed || self.body.is_end_stream() || self.body.size_hint().lower() > DRAIN_BYTES_MAX {
             return;
@@ -217,7 +217,7 @@ where
                 }
             }
         });
-        // Whoever sends more, or more slowly, meets a closed connection.
+        // If the client sends more bytes or sends them more slowly, the connection closes.
         let _ = tokio::time::timeout(DRAIN_TIME_MAX, all).await;
     }
 }

@@ -1,4 +1,4 @@
-//! One connection: what its requests share, and whether it is worth its place.
+//! State of one connection: what its requests share, and the checks that end it when it is idle or too costly.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -9,60 +9,62 @@ use tokio::time::Instant;
 
 use crate::tail::budget::Claim;
 
-/// How often a connection is looked at.
+/// Time between two checks of a connection.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 
-/// For the head of a request, or the beginning of HTTP/2, from its first byte: some round trips.
+/// Time for a request head, or for the HTTP/2 preface, from its first byte: enough for some round trips.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// For a peer to take what is written to it: as long as a body may take to come.
+/// Time for a peer to read what is written to it: as long as a body may take to arrive.
 pub(super) const UNREAD_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// Without a request. Google's load balancers keep connections for 600 s and ask backends to keep them longer, lest a
-/// request meets a closing connection (<https://cloud.google.com/load-balancing/docs/https#timeouts_and_retries>).
+/// Time that a connection may have no request. Google's load balancers keep connections for 600 s and ask backends to
+/// keep them longer, so that no request meets a closing connection
+/// (<https://cloud.google.com/load-balancing/docs/https#timeouts_and_retries>).
 const IDLE_TIME_MAX: Duration = Duration::from_secs(620);
 
-/// Why a connection is cut, as a metric label: its heads hold more than there is room for.
+/// Metric label of a connection that is cut because its request heads need more room than there is.
 pub(super) const LARGE_HEAD: &str = "large_head";
 
-/// Instead of a time: not so at present.
+/// Sentinel instead of a time: the condition does not hold.
 const NEVER: u64 = u64::MAX;
 
-/// One connection, as admission and its watch see it.
+/// State of one connection that admission and the watch use.
 #[derive(Debug)]
 pub(super) struct Connection {
-    /// Export requests that were let in.
+    /// Export requests that hold a place in the queue.
     pub(super) in_flight: AtomicUsize,
     /// Bytes admitted for requests that are not in the trace table yet.
     pub(super) reading_bytes: AtomicUsize,
-    /// The turn of the runtime's queue in which it last had a request served; at first none.
+    /// The last turn of the runtime's queue in which a request of this connection was served. `u64::MAX` before the
+    /// first.
     pub(super) last_turn: AtomicU64,
-    /// What its requests hold of the reserve for heads.
+    /// Bytes that its requests hold in the reserve for heads.
     pub(super) head_bytes: AtomicUsize,
-    /// What its requests hold of the memory budget's reserve.
+    /// What its requests hold in the reserve of the memory budget.
     pub(super) claim: Arc<Claim>,
 
     epoch: Instant,
     is_http2: AtomicBool,
     cut: OnceLock<&'static str>,
-    /// Requests whose answer has not been taken.
+    /// Requests whose answer the peer has not taken yet.
     open: AtomicUsize,
-    /// When a request last began or ended.
+    /// Time when a request last began or ended.
     active_ms: AtomicU64,
-    /// Since when a head is under way that has not come whole.
+    /// Time since which a request head is incomplete, or [`NEVER`].
     head_ms: AtomicU64,
-    /// Since when the peer takes nothing.
+    /// Time since which the peer has not read anything, or [`NEVER`].
     blocked_ms: AtomicU64,
-    /// Shared by all answers that were given since the watch last looked for old ones.
+    /// Marker that all answers since the last check for old answers share.
     answers: Mutex<Arc<()>>,
 }
 
-/// Why a connection has to end.
+/// Reason why a connection must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// It has had no request for a long time.
+    /// The connection has had no request for [`IDLE_TIME_MAX`].
     Idle,
-    /// It only costs; why, as a metric label.
+    /// The connection costs resources without progress. The value is the metric label of the reason.
     Cut(&'static str),
 }
 
@@ -86,7 +88,7 @@ impl Connection {
         }
     }
 
-    /// So many bytes came over HTTP/1. They begin a head unless a request is under way.
+    /// Notes that `bytes` bytes arrived over HTTP/1. They begin a head unless a request is in progress.
     pub(super) fn read_http1(&self, bytes: usize) {
         self.is_http2.store(false, Relaxed);
         if self.open.load(Relaxed) == 0 && bytes > 0 {
@@ -94,7 +96,7 @@ impl Connection {
         }
     }
 
-    /// Bytes came over HTTP/2, after which a head is under way or not.
+    /// Notes that bytes arrived over HTTP/2. `is_in_head` is true if they end within a head.
     pub(super) fn read_http2(&self, is_in_head: bool) {
         self.is_http2.store(true, Relaxed);
         if is_in_head { self.head_begins() } else { self.head_ms.store(NEVER, Relaxed) }
@@ -106,24 +108,24 @@ impl Connection {
         }
     }
 
-    /// A request of HTTP/1 began or ended: what comes next is another head.
+    /// Notes that an HTTP/1 request began or ended. The next bytes after its body begin another head.
     fn head_ends(&self) {
         if !self.is_http2.load(Relaxed) {
             self.head_ms.store(NEVER, Relaxed);
         }
     }
 
-    /// The connection ends because of its peer.
+    /// Notes the reason why the connection is cut.
     pub(super) fn cut(&self, reason: &'static str) {
         let _ = self.cut.set(reason);
     }
 
-    /// Why the connection ended, if [`Connection::cut`] ended it.
+    /// Returns the reason if [`Connection::cut`] was called.
     pub(super) fn cut_reason(&self) -> Option<&'static str> {
         self.cut.get().copied()
     }
 
-    /// The peer takes what is written, or not.
+    /// Notes whether the last write was blocked because the peer does not read.
     pub(super) fn wrote(&self, is_blocked: bool) {
         let since_ms = self.blocked_ms.load(Relaxed);
         if is_blocked != (since_ms != NEVER) {
@@ -131,7 +133,7 @@ impl Connection {
         }
     }
 
-    /// Watches the connection until it has to end.
+    /// Watches the connection. Returns when the connection must end.
     pub(super) async fn watch(&self) -> End {
         let mut old_answers = Arc::new(());
         let mut looked_at = self.epoch;
@@ -150,7 +152,7 @@ impl Connection {
         }
     }
 
-    /// Why the connection has to end now, but for answers that are not taken.
+    /// Returns the reason why the connection must end now. Does not check for answers that are not taken.
     fn end(&self) -> Option<End> {
         let now_ms = self.now_ms();
         let since = |since: &AtomicU64, limit: Duration| {
@@ -172,18 +174,18 @@ impl Connection {
     }
 }
 
-/// A request from its head to the end of its answer.
+/// One request, from its head to the end of its answer.
 #[derive(Debug)]
 pub(super) struct Exchange {
     connection: Arc<Connection>,
-    /// There was no other one when it began.
+    /// True if no other request was open when this one began.
     pub(super) is_alone: bool,
-    /// Of an answer that has to be taken soon.
+    /// Marker of an answer that the peer must take soon.
     unread: Option<Arc<()>>,
 }
 
 impl Exchange {
-    /// A request of `connection` begins.
+    /// Begins a request of `connection`.
     pub(super) fn begin(connection: &Arc<Connection>) -> Self {
         let is_alone = connection.open.fetch_add(1, Relaxed) == 0;
         connection.head_ends();
@@ -191,7 +193,7 @@ impl Exchange {
         Exchange { connection: Arc::clone(connection), is_alone, unread: None }
     }
 
-    /// It is answered; the peer has [`UNREAD_TIME_MAX`] to take that.
+    /// Notes that the request is answered. The peer has at least [`UNREAD_TIME_MAX`] to take the answer.
     pub(super) fn answered(&mut self) {
         self.unread = Some(Arc::clone(&self.connection.answers.lock()));
     }

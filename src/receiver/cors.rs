@@ -1,5 +1,5 @@
-//! What scripts in browsers may send and see (Fetch standard, CORS protocol), by the rules of the Collector's `cors` section,
-//! which are those of the Go library rs/cors.
+//! Rules for scripts in browsers: what they may send and see (Fetch standard, CORS protocol). They are the rules of the
+//! Collector's `cors` section, which are those of the Go library rs/cors.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -12,23 +12,23 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use super::reply::ReplyBody;
 use crate::config::settings;
 
-/// Methods that may be asked for.
+/// Methods that a preflight request may ask for.
 const METHODS: [&str; 3] = ["GET", "POST", "HEAD"];
 
-/// Headers that may be asked for without being listed.
+/// Headers that a preflight request may ask for without being in `allowed_headers`.
 const HEADERS: [&str; 4] = ["accept", "content-type", "origin", "x-requested-with"];
 
-/// What an answer to a preflight request depends on.
+/// Request headers that the answer to a preflight request depends on.
 const PREFLIGHT_VARY: &str = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
 
 const ANY: &str = "*";
 
-/// The rules for browsers.
+/// CORS rules of the configuration.
 #[derive(Debug)]
 pub(super) struct Cors {
-    /// In lower case, each with one wildcard at most.
+    /// Allowed origins in lower case, each with at most one wildcard.
     origins: Vec<String>,
-    /// In lower case.
+    /// Allowed headers in lower case.
     headers: Vec<String>,
     max_age_s: Option<u32>,
 }
@@ -40,7 +40,7 @@ impl Cors {
         Cors { origins, headers, max_age_s: settings.max_age_s }
     }
 
-    /// The answer to a preflight request; `None` if this is not one.
+    /// Returns the answer to a preflight request. `None` if the request is not one.
     pub(super) fn preflight(&self, parts: &Parts) -> Option<Response<ReplyBody>> {
         let method = parts.headers.get(ACCESS_CONTROL_REQUEST_METHOD).filter(|_| parts.method == Method::OPTIONS)?;
         let mut response = Response::new(ReplyBody::default());
@@ -60,20 +60,20 @@ impl Cors {
         Some(response)
     }
 
-    /// What the answer to a request with these headers says to the browser, a refusal too.
+    /// Returns the CORS headers for the answer to a request with these headers. A refusal carries them, too.
     pub(super) fn grant(&self, headers: &HeaderMap) -> HeaderMap {
         let mut answer = HeaderMap::with_capacity(4);
         answer.insert(VARY, HeaderValue::from_static("Origin"));
         if let Some(origin) = self.origin(headers) {
             answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
             answer.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-            // Exporters ask for it, and browsers do not show it otherwise.
+            // Exporters read this header, and browsers hide it from scripts unless it is exposed.
             answer.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Retry-After"));
         }
         answer
     }
 
-    /// The origin to name in an answer, if that of the request is allowed.
+    /// Returns the origin to name in the answer. `None` if the request's origin is not allowed.
     fn origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let origin = headers.get(ORIGIN)?;
         let name = origin.to_str().ok()?.to_ascii_lowercase();
@@ -83,7 +83,7 @@ impl Cors {
         self.origins.iter().any(|allowed| matches(allowed, &name)).then(|| origin.clone())
     }
 
-    /// Whether all of the comma-separated `names` may be sent.
+    /// Returns true if all of the comma-separated `names` are allowed.
     fn allows(&self, names: &HeaderValue) -> bool {
         let Ok(names) = names.to_str() else { return false };
         let names = names.split(',').map(|name| name.trim().to_ascii_lowercase());
@@ -93,7 +93,7 @@ impl Cors {
     }
 }
 
-/// Whether `origin` is `allowed`, in which a `*` stands for any text.
+/// Returns true if `origin` matches `allowed`, in which a `*` stands for any text.
 fn matches(allowed: &str, origin: &str) -> bool {
     match allowed.split_once('*') {
         Some((start, end)) => {

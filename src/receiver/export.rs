@@ -1,4 +1,4 @@
-//! From a body in memory to the trace table: what both protocols have in common.
+//! The path of a body from memory to the trace table, which both protocols share.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,12 +21,12 @@ use crate::otlp::scan::RejectReason;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::Protocol;
 
-/// From this size on a compressed or JSON body is decoded off the I/O worker. Less takes some milliseconds at most
-/// (the output is capped), while 16 MiB would hold up every connection of that worker for tens of them. Everyday batches
-/// (tens of KiB, some 200 us) are not worth two changes of thread.
+/// Smallest size of a compressed or JSON body that is decoded off the I/O worker. A smaller body takes a few
+/// milliseconds at most, because its output is capped. A body of 16 MiB would delay all connections of the worker for
+/// tens of milliseconds. Everyday batches (tens of KiB, about 200 us) are not worth two thread switches.
 const HEAVY_BYTES_MIN: usize = 256 << 10;
 
-/// The body of a request as it arrived.
+/// Body of a request as it arrived.
 #[derive(Debug)]
 pub(super) struct Payload {
     pub(super) held: Held,
@@ -41,16 +41,16 @@ impl Payload {
     }
 }
 
-/// Takes export requests of either protocol.
+/// Path for export requests of both protocols.
 #[derive(Debug)]
 pub(super) struct Exports<I> {
     intake: Arc<I>,
     pub(super) metrics: Arc<Metrics>,
     gate: Arc<Gate>,
-    /// Bodies decoded off the I/O workers at once: as many as there are cores. It bounds the memory that decoders
-    /// need beside their output.
+    /// Permits for bodies that are decoded off the I/O workers at the same time, one for each core. They bound the
+    /// memory that decoders need beside their output.
     decoders: Semaphore,
-    /// Asks who sends; `None`: anybody may.
+    /// Authentication of senders. `None` if any sender may send.
     pub(super) guard: Option<Arc<Guard>>,
     door: Arc<Door>,
     pub(super) max_request_bytes: usize,
@@ -63,17 +63,17 @@ impl<I: Intake> Exports<I> {
         Exports { intake, metrics, gate, decoders: Semaphore::new(cores), guard: None, door, max_request_bytes }
     }
 
-    /// How many requests wait to be served.
+    /// Returns the queue of requests that wait to be served.
     pub(super) fn queue(&self) -> &Arc<Queue> {
         &self.door.queue
     }
 
-    /// A request of `connection` that begins now.
+    /// Begins the visit of a request of `connection`.
     pub(super) fn visit(&self, connection: &Arc<Connection>) -> Arc<Visit<I>> {
         Arc::new(Visit::new(Arc::clone(&self.intake), Arc::clone(&self.door), Arc::clone(connection)))
     }
 
-    /// Runs one request from `read`, which yields its body, to its place in the trace table, and counts it.
+    /// Runs one request from `read`, which yields its body, to its place in the trace table. Counts the request.
     pub(super) async fn export(
         &self,
         protocol: Protocol,
@@ -100,7 +100,8 @@ impl<I: Intake> Exports<I> {
         result
     }
 
-    /// Nothing of the body is read, no memory is taken for it and no place in the queue, before its sender is known.
+    /// Reads the body. Authenticates the sender first: an unknown sender gets no memory and no place in the queue, and
+    /// its body is not read.
     async fn read(
         &self,
         headers: &HeaderMap,
@@ -116,7 +117,8 @@ impl<I: Intake> Exports<I> {
 
     async fn take(&self, protocol: Protocol, visit: &Arc<Visit<I>>, payload: Payload) -> Result<Accepted, Refusal> {
         let Held { bytes, share } = self.decode(visit, payload).await?;
-        // First on the disk: what it refuses must not be in the table, as the sender comes back with it.
+        // The journal comes first: if it refuses the request, the sender retries, so the spans must not be in the table
+        // yet.
         let (hold, disk_time) = match self.intake.journal() {
             Some(journal) => {
                 let start = Instant::now();
@@ -145,13 +147,13 @@ impl<I: Intake> Exports<I> {
         match tokio::task::spawn_blocking(move || decode(payload, limit, &*visit)).await {
             Ok(result) => result,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            // The runtime is going down.
+            // The runtime is shutting down.
             Err(_) => Err(Refusal::Stopping),
         }
     }
 }
 
-/// The protobuf bytes of a body. What it was made from is let go, with its share.
+/// Returns the protobuf bytes of a body. Drops the original bytes and their share.
 fn decode(payload: Payload, limit: usize, intake: &impl Intake) -> Result<Held, Refusal> {
     let plain = match payload.coding {
         None => payload.held,
@@ -175,7 +177,7 @@ fn inflate_held(coding: Coding, held: &Held, limit: usize, intake: &impl Intake)
 }
 
 fn transcode(held: &Held, intake: &impl Intake) -> Result<Held, Refusal> {
-    // An estimate: protobuf is shorter than its JSON.
+    // An estimate: protobuf is shorter than the same spans in JSON.
     let share = admit(intake, held.bytes.len())?;
     Held::settle(json::to_protobuf(&held.bytes)?, share, intake)
 }

@@ -1,4 +1,4 @@
-//! An intake for unit tests: a budget, and no trace table.
+//! An intake for unit tests. It has a budget, but no trace table.
 
 use std::sync::Arc;
 
@@ -32,14 +32,14 @@ impl Intake for FakeIntake {
     }
 }
 
-/// A body that arrives in `pieces`.
+/// Returns a body that arrives in `pieces`.
 pub(super) fn pieces(
     pieces: Vec<Bytes>,
 ) -> StreamBody<impl tokio_stream::Stream<Item = Result<Frame<Bytes>, &'static str>> + Unpin> {
     StreamBody::new(tokio_stream::iter(pieces.into_iter().map(|piece| Ok(Frame::data(piece)))))
 }
 
-/// `bytes` cut at `cuts`, whose remainders modulo the length count.
+/// Returns `bytes` cut at `cuts`, each taken modulo the length plus one.
 pub(super) fn cut(bytes: &[u8], cuts: &[usize]) -> Vec<Bytes> {
     let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).collect();
     cuts.sort_unstable();

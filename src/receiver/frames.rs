@@ -1,14 +1,14 @@
-//! Follows what a peer sends by the frame, to see what the HTTP/2 library does not limit: how long a request head takes to
-//! come, how many bytes it holds before its end, and what it leaves in the table of fields.
+//! Follows the HTTP/2 frames that a peer sends, to limit what the HTTP/2 library does not limit: how long a request
+//! head takes to arrive, how many bytes it holds before its end, and what it leaves in the HPACK table.
 //!
-//! Knows the headers of frames (RFC 9113, 4.1), and of payloads those of field blocks.
+//! Reads the headers of all frames (RFC 9113, 4.1), and the payloads of frames with field blocks.
 
 use super::hpack::Fields;
 
-/// How HTTP/2 begins (RFC 9113, 3.4).
+/// Preface of HTTP/2 (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Length (3 bytes), type, flags, stream (4 bytes).
+/// Bytes of a frame header: length (3 bytes), type, flags, stream (4 bytes).
 const FRAME_HEADER_BYTES: usize = 9;
 
 // Types and flags of frames (RFC 9113, 6.2 and 6.10).
@@ -18,50 +18,50 @@ const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
 const PRIORITY: u8 = 0x20;
 
-/// What PRIORITY puts before the fields of a frame.
+/// Bytes that the PRIORITY flag puts before the fields of a frame.
 const PRIORITY_BYTES: usize = 5;
 
-/// Where in the stream of bytes a peer is.
+/// Position in the stream of bytes that a peer sends.
 #[derive(Debug)]
 enum Place {
-    /// So many bytes of the preface have come, and nothing else.
+    /// Number of bytes of the preface that have arrived. Nothing else has arrived.
     Preface(usize),
-    /// No preface came first: HTTP/1.
+    /// The connection did not begin with the preface, so it is HTTP/1.
     Http1,
-    /// So many bytes of a frame's header have come.
+    /// The bytes of a frame header that have arrived, and their number.
     FrameHeader([u8; FRAME_HEADER_BYTES], usize),
-    /// So many bytes of a frame's payload are still to come.
+    /// Number of bytes of a frame's payload that are still to come.
     Payload(usize),
 }
 
-/// The progress of one peer.
+/// Progress of one peer.
 #[derive(Debug)]
 pub(super) struct Frames {
     place: Place,
-    /// The first frame has come whole.
+    /// True if the first frame has arrived completely.
     is_greeted: bool,
-    /// The bytes of the field block that is under way, as announced: HEADERS and its CONTINUATION frames.
+    /// Announced bytes of the current field block: HEADERS and its CONTINUATION frames. 0 outside a block.
     block_bytes: usize,
-    /// The frame under way ends its field block.
+    /// True if the current frame ends its field block.
     is_last: bool,
-    /// Field blocks that have begun.
+    /// Number of field blocks that have begun.
     blocks: usize,
-    /// What the frame under way has beside fields; none if it is not of a field block.
+    /// What the current frame holds beside fields. `None` if the frame is not part of a field block.
     frame: Option<FieldFrame>,
     fields: Fields,
-    /// All bytes that have come.
+    /// Number of bytes that have arrived.
     bytes: usize,
-    /// How many had come when the table of fields got its first entry and its last one.
+    /// Value of `bytes` when the HPACK table got its first entry and when it got its last entry.
     table: Option<(usize, usize)>,
 }
 
-/// The payload of a frame of a field block.
+/// The payload of a frame that is part of a field block.
 #[derive(Debug)]
 struct FieldFrame {
-    /// Its first byte says how much padding there is.
+    /// True if the next byte gives the length of the padding.
     is_padded: bool,
     padding: usize,
-    /// Bytes before the fields that are still to come.
+    /// Number of bytes before the fields that are still to come.
     before: usize,
 }
 
@@ -80,38 +80,38 @@ impl Frames {
         }
     }
 
-    /// The peer speaks HTTP/2, or may be about to.
+    /// Returns true if the peer speaks HTTP/2, or if that is still possible.
     pub(super) fn is_http2(&self) -> bool {
         !matches!(self.place, Place::Http1)
     }
 
-    /// It is known whether the peer speaks HTTP/2.
+    /// Returns true if it is known which protocol the peer speaks.
     pub(super) fn is_known(&self) -> bool {
         !matches!(self.place, Place::Preface(_))
     }
 
-    /// The bytes that came from the first entry of the table of fields to the last one: all buffers that the library keeps for it
-    /// hold no more, but for two.
+    /// Returns the number of bytes that arrived from the first entry of the HPACK table to the last one. All buffers
+    /// that the library keeps for the table hold no more than this, except for two of them.
     pub(super) fn table_bytes(&self) -> usize {
         self.table.map_or(0, |(first, last)| last - first)
     }
 
-    /// A request head is under way, or the beginning of the connection. Known of HTTP/2 only.
+    /// Returns true if a request head, or the beginning of the connection, is incomplete. Valid for HTTP/2 only.
     pub(super) fn is_in_head(&self) -> bool {
         !self.is_greeted || self.block_bytes > 0
     }
 
-    /// The announced bytes of the field block that is under way.
+    /// Returns the announced bytes of the current field block.
     pub(super) fn block_bytes(&self) -> usize {
         self.block_bytes
     }
 
-    /// The number of field blocks that have begun.
+    /// Returns the number of field blocks that have begun.
     pub(super) fn blocks(&self) -> usize {
         self.blocks
     }
 
-    /// The peer has sent `bytes`.
+    /// Follows `bytes` that the peer has sent.
     pub(super) fn read(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let taken = match &mut self.place {
@@ -153,7 +153,7 @@ impl Frames {
         }
     }
 
-    /// Of the payload of a frame `left` bytes were to come, and `bytes` came.
+    /// Follows `bytes` of a frame's payload, of which `left` bytes were still to come.
     fn read_fields(&mut self, mut bytes: &[u8], mut left: usize) {
         let Some(frame) = &mut self.frame else { return };
         if frame.is_padded
@@ -175,7 +175,7 @@ impl Frames {
         }
     }
 
-    /// A frame with this `header` begins.
+    /// Begins a frame with this `header`.
     fn begin(&mut self, header: [u8; FRAME_HEADER_BYTES]) {
         let [high, middle, low, kind, flags, ..] = header;
         let len = u32::from_be_bytes([0, high, middle, low]) as usize;
@@ -199,7 +199,7 @@ impl Frames {
         }
     }
 
-    /// A frame has come whole.
+    /// Ends a frame that has arrived completely.
     fn end(&mut self) {
         self.is_greeted = true;
         if std::mem::take(&mut self.is_last) {

@@ -1,4 +1,4 @@
-//! OTLP/gRPC without a codec: one length-prefixed message in, one out
+//! OTLP/gRPC without a codec: one length-prefixed message in, one length-prefixed message out
 //! (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
 
 use std::sync::Arc;
@@ -20,17 +20,17 @@ use super::{Accepted, Intake};
 use crate::otlp::reply::{self, Encoding};
 use crate::telemetry::metrics::Protocol;
 
-/// The one method that is served beside health.
+/// The only gRPC method that is served beside the health service.
 pub(super) const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
-/// Compressed-Flag (1 byte) and Message-Length (4 bytes, big endian).
+/// Bytes of the message prefix: Compressed-Flag (1 byte) and Message-Length (4 bytes, big endian).
 const PREFIX_BYTES: usize = 5;
 
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
-/// Whether the message format of a content type that begins with `application/grpc` is ours: protobuf, also where
-/// none is named.
+/// Returns true if a content type that begins with `application/grpc` means protobuf. Protobuf is also the format if
+/// the content type names none.
 pub(super) fn is_protobuf(content_type: &[u8]) -> bool {
     let essence = content_type.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
     [&b"application/grpc"[..], b"application/grpc+proto"].iter().any(|known| essence.eq_ignore_ascii_case(known))
@@ -79,7 +79,7 @@ where
     Ok(Payload { held, coding, encoding: Encoding::Protobuf })
 }
 
-/// The compression of a message whose Compressed-Flag is set (gRPC `doc/compression.md`, test cases 4 and 6).
+/// Returns the compression of a message whose Compressed-Flag is set (gRPC `doc/compression.md`, test cases 4 and 6).
 fn message_coding(headers: &HeaderMap) -> Result<Coding, Refusal> {
     match headers.get(GRPC_ENCODING).map(HeaderValue::as_bytes) {
         None | Some(b"identity") => Err(Refusal::FlagWithoutCoding),
@@ -91,7 +91,7 @@ fn success(accepted: &Accepted) -> Response<ReplyBody> {
     message(&reply::success(Encoding::Protobuf, &accepted.rejected))
 }
 
-/// The answer of a call that succeeds with `message`.
+/// Returns the response of a call that succeeds with `message`.
 pub(super) fn message(message: &[u8]) -> Response<ReplyBody> {
     let mut response = Response::new(ReplyBody::Message(frame(message)));
     let headers = response.headers_mut();
@@ -100,7 +100,7 @@ pub(super) fn message(message: &[u8]) -> Response<ReplyBody> {
     response
 }
 
-/// `message` with its prefix.
+/// Returns `message` with its prefix.
 fn frame(message: &[u8]) -> Bytes {
     if message.is_empty() {
         return Bytes::from_static(&[0; PREFIX_BYTES]);
@@ -112,7 +112,7 @@ fn frame(message: &[u8]) -> Bytes {
     framed.freeze()
 }
 
-/// A trailers-only answer.
+/// Returns a trailers-only response.
 pub(super) fn failure(refusal: &Refusal) -> Response<ReplyBody> {
     let (code, message, retry_after) = (refusal.code(), refusal.to_string(), refusal.retry_after());
     let details = match retry_after {
@@ -124,7 +124,7 @@ pub(super) fn failure(refusal: &Refusal) -> Response<ReplyBody> {
     response
 }
 
-/// Why there is no method at `path`.
+/// Returns the refusal for an unknown method at `path`.
 pub(super) fn unknown_method(path: &str) -> Refusal {
     match Signal::of_method(path) {
         Some(signal) => Refusal::Signal(signal),

@@ -1,7 +1,8 @@
 //! The memory of requests beside their bodies: heads, and what the libraries hold for each stream.
 //!
-//! It is not in the memory budget, because probes must get through when that is used up. It has a reserve of its own that
-//! all connections share, by the rule of bodies: a connection may hold as much as is left.
+//! This memory is not in the memory budget, because probes must get through when the budget is used up. It has a
+//! reserve of its own that all connections share. The rule is the one for bodies: a connection may hold as much as is
+//! left.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -13,38 +14,38 @@ use http::{HeaderMap, Uri};
 use super::connection::Connection;
 use super::refusal::Refusal;
 
-/// The part of `memory.limit` that the reserve is as large as.
+/// The reserve is `memory.limit` divided by this.
 const HEADS_PART: usize = 8;
 
-/// What a stream holds beside its head, as measured: the stream of the HTTP/2 library with its answer, a task, and the
+/// Bytes that a stream holds beside its head, as measured: the HTTP/2 library's stream with its answer, a task, and the
 /// future that answers.
 pub(super) const STREAM_BYTES: usize = 8 << 10;
 
-/// A request that is alone on its connection has so much without asking: it is a part of what is counted for the
-/// connection, so that probes and small senders always get through.
+/// Bytes that a request may hold without a share of the reserve if it is the only one on its connection. They are part
+/// of what is counted for the connection. So probes and small senders always get through.
 const ALONE_BYTES_MAX: usize = 14 << 10;
 
-/// The header fields of one request together; OTLP needs some hundred bytes, Cloud Run adds tokens and trace headers. The
-/// HTTP/2 library counts 32 bytes more for each field.
+/// Largest size of the header fields of one request, in bytes. OTLP needs some hundred bytes. Cloud Run adds tokens and
+/// trace headers. The HTTP/2 library counts 32 bytes more for each field.
 pub(super) const HEAD_BYTES_MAX: usize = 16 << 10;
 
-/// Header fields of a request. The HTTP/1 library takes as many.
+/// Largest number of header fields of a request. The HTTP/1 library accepts as many.
 pub(super) const FIELDS_MAX: usize = 100;
 
-/// What a place for a field takes in a [`HeaderMap`]: name, value, hash and links, and its part of the index.
+/// Bytes that a place for a field takes in a [`HeaderMap`]: name, value, hash and links, and its part of the index.
 const FIELD_BYTES: usize = 112;
 
-/// The allocations of a field: its value and the name, if that is none of the known ones.
+/// Bytes of overhead of a field's allocations: its value, and its name unless it is a standard one.
 const FIELD_SLACK_BYTES: usize = 32;
 
-/// The reserve.
+/// The reserve for heads.
 #[derive(Debug)]
 pub(super) struct Heads {
     used_bytes: AtomicUsize,
     max_bytes: usize,
 }
 
-/// A part of the reserve; it is given back when it is dropped.
+/// A share of the reserve. Dropping it gives the bytes back.
 #[derive(Debug)]
 pub(super) struct HeadShare {
     heads: Arc<Heads>,
@@ -53,17 +54,17 @@ pub(super) struct HeadShare {
 }
 
 impl Heads {
-    /// The reserve beside a budget of `limit_bytes`.
+    /// Creates the reserve that goes with a budget of `limit_bytes`.
     pub(super) fn new(limit_bytes: usize) -> Arc<Self> {
         Arc::new(Heads { used_bytes: AtomicUsize::new(0), max_bytes: limit_bytes / HEADS_PART })
     }
 
-    /// The bytes in use.
+    /// Returns the bytes in use.
     pub(super) fn used_bytes(&self) -> usize {
         self.used_bytes.load(Relaxed)
     }
 
-    /// A share of `bytes` for `connection`, if as much is left as it holds then.
+    /// Takes a share of `bytes` for `connection`. `None` if the connection would then hold more than what is left now.
     pub(super) fn take(self: &Arc<Self>, connection: &Arc<Connection>, bytes: usize) -> Option<HeadShare> {
         let own = connection.head_bytes.load(Relaxed) + bytes;
         let fits = |used: usize| used.checked_add(own).is_some_and(|sum| sum <= self.max_bytes);
@@ -73,10 +74,11 @@ impl Heads {
         Some(HeadShare { heads: Arc::clone(self), connection: Arc::clone(connection), bytes })
     }
 
-    /// Lets in a request of `connection` by its head, which is made small.
+    /// Admits a request of `connection` by its head, and reduces the head's URI to its path. Returns `None` as the
+    /// share if the request needs none, see [`ALONE_BYTES_MAX`].
     ///
     /// # Errors
-    /// It has too many fields, or there is no room.
+    /// The head has too many fields or is too large, or the reserve has no room for it.
     pub(super) fn admit(
         self: &Arc<Self>,
         connection: &Arc<Connection>,
@@ -103,21 +105,21 @@ impl Drop for HeadShare {
     }
 }
 
-/// The path of `uri` in memory of its own. What the libraries give is a slice of the read buffer, and would keep all of
-/// that alive.
+/// Copies the path of `uri` to memory of its own. The libraries return a slice of the read buffer, which would keep the
+/// whole buffer alive.
 fn own_path(uri: &Uri) -> Uri {
     Uri::from_maybe_shared(Bytes::copy_from_slice(uri.path().as_bytes())).unwrap_or_default()
 }
 
-/// The names and values of `headers`.
+/// Returns the number of bytes of the names and values of `headers`.
 fn text_bytes(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
-/// What `headers` hold beside their text.
+/// Returns the number of bytes that `headers` hold beside their text.
 fn fields_bytes(headers: &HeaderMap) -> usize {
     let repeated = headers.len() - headers.keys_len();
-    // The list of repeated values may have twice the room that it needs.
+    // The list of repeated values may have allocated twice as many places as it needs.
     let places = headers.capacity() + 2 * repeated;
     places * FIELD_BYTES + headers.len() * FIELD_SLACK_BYTES
 }

@@ -1,4 +1,5 @@
-//! grpc.health.v1 (<https://github.com/grpc/grpc/blob/master/doc/health-checking.md>) over [`Health`].
+//! The gRPC health service grpc.health.v1 over [`Health`]
+//! (<https://github.com/grpc/grpc/blob/master/doc/health-checking.md>).
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -20,28 +21,28 @@ use super::grpc;
 use super::reply::ReplyBody;
 use crate::telemetry::Health;
 
-/// Paths of the health service begin so.
+/// Prefix of the paths of the health service.
 pub(super) const PREFIX: &str = "/grpc.health.v1.Health/";
 
-/// The method that names the health of all services, which tonic's service does not have.
+/// Method that lists the health of all services. tonic's health service does not have it.
 pub(super) const LIST: &str = "/grpc.health.v1.Health/List";
 
-/// The method whose answer goes on until the caller or the process ends it.
+/// Method whose answer goes on until the caller or the process ends it.
 pub(super) const WATCH: &str = "/grpc.health.v1.Health/Watch";
 
-/// The services that have a health: the process, and the one that takes spans.
+/// Services with a health status: the process, and the service that receives spans.
 const SERVICES: [&str; 2] = ["", "opentelemetry.proto.collector.trace.v1.TraceService"];
 
-/// How often a watched health is looked at: well under the seconds in which a load balancer reacts.
+/// Time between two checks of a watched service: well below the seconds in which a load balancer reacts.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A health request names a service: far less than this.
+/// Largest size of a health request in bytes. A request names one service and is far smaller.
 const REQUEST_BYTES_MAX: usize = 4 << 10;
 
-/// Watches at once: a load balancer has one for each connection at most; each costs some KiB.
+/// Largest number of concurrent watches. A load balancer has at most one for each connection. Each costs some KiB.
 const WATCHES_MAX: usize = 1024;
 
-/// The health service as tonic serves it.
+/// tonic's server of the health service.
 pub(super) type Server = HealthServer<HealthService>;
 
 pub(super) fn server(health: Arc<Health>) -> Server {
@@ -64,14 +65,14 @@ fn status(health: &Health) -> ServingStatus {
     if health.is_ready() { ServingStatus::Serving } else { ServingStatus::NotServing }
 }
 
-/// The answer of [`LIST`] (grpc.health.v1 `HealthListResponse`).
+/// Answer to [`LIST`] (grpc.health.v1 `HealthListResponse`).
 #[derive(Clone, PartialEq, prost::Message)]
 struct Listed {
     #[prost(btree_map = "string, message", tag = "1")]
     statuses: BTreeMap<String, HealthCheckResponse>,
 }
 
-/// Answers [`LIST`]. Its request is an empty message, which need not be read.
+/// Answers [`LIST`]. The request is an empty message, so it is not read.
 pub(super) fn list(health: &Health) -> Response<ReplyBody> {
     let answer = HealthCheckResponse { status: status(health).into() };
     let listed = Listed { statuses: SERVICES.map(|service| (service.to_owned(), answer)).into() };
@@ -102,8 +103,8 @@ impl health_server::Health for HealthService {
     }
 }
 
-/// The status of a service now and whenever it changes. It ends with the process' stop, so that no connection is
-/// kept open by it.
+/// Stream with the status of a service now and after each change. It ends when the process stops, so that it keeps no
+/// connection open.
 #[derive(Debug)]
 pub(super) struct Watch {
     health: Arc<Health>,

@@ -1,37 +1,39 @@
-//! Follows field blocks by the representation (HPACK, RFC 7541, 6), to know what they leave in the table of fields.
+//! Follows the representations in field blocks (HPACK, RFC 7541, 6), to know which entries they leave in the HPACK
+//! table.
 //!
-//! The HTTP/2 library keeps an entry of that table as a slice of the buffer that the entry came in, and all of the buffer with it.
-//! Peers are told to have no table, but the library does not see to it that they obey.
+//! The HTTP/2 library keeps each table entry as a slice of the buffer that the entry arrived in. So an entry keeps its
+//! whole buffer alive. The receiver tells peers to use no table, but the library does not enforce that.
 
-/// What the next byte is.
+/// Meaning of the next byte.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// The first of a representation.
+    /// First byte of a representation.
     First,
-    /// Of an index that does not end with its first byte.
+    /// Further byte of an index that does not end with its first byte.
     Index,
-    /// Of a size of the table that does not end with its first byte, and so is larger than 30. An entry has 32 or more (4.1).
+    /// Further byte of a table size that does not end with its first byte, and is therefore larger than 30. An entry
+    /// takes 32 bytes or more (4.1).
     Size,
-    /// The first of a string's length.
+    /// First byte of a string's length.
     Length,
-    /// Of the length of a string, of which so much is known: value and bits.
+    /// Further byte of a string's length. The fields are the value so far and the number of its bits.
     MoreLength(usize, u32),
-    /// Of a string with so many bytes to come.
+    /// Byte of a string. The field is the number of bytes that are still to come.
     Text(usize),
 }
 
-/// The table of a connection.
+/// The HPACK table of a connection.
 #[derive(Debug)]
 pub(super) struct Fields {
     step: Step,
-    /// Strings of the representation that are still to come.
+    /// Number of strings of the current representation that are still to come.
     strings: u8,
-    /// A field of this block has begun: the size does not change after it.
+    /// True if a field of this block has begun. The table size cannot change after that.
     has_begun: bool,
-    /// Its size lets an entry be.
+    /// True if the table size allows an entry.
     has_room: bool,
     has_entries: bool,
-    /// Entries that were added.
+    /// Number of entries that were ever added.
     added: usize,
 }
 
@@ -40,22 +42,22 @@ impl Fields {
         Fields { step: Step::First, strings: 0, has_begun: false, has_room: true, has_entries: false, added: 0 }
     }
 
-    /// Whether the table may have entries.
+    /// Returns true if the table may have entries.
     pub(super) fn has_entries(&self) -> bool {
         self.has_entries
     }
 
-    /// How many entries were ever added.
+    /// Returns the number of entries that were ever added.
     pub(super) fn added(&self) -> usize {
         self.added
     }
 
-    /// A field block begins.
+    /// Begins a field block.
     pub(super) fn begin(&mut self) {
         (self.step, self.strings, self.has_begun) = (Step::First, 0, false);
     }
 
-    /// The field block goes on with `bytes`.
+    /// Follows further `bytes` of the field block.
     pub(super) fn read(&mut self, mut bytes: &[u8]) {
         while let [byte, rest @ ..] = bytes {
             bytes = rest;
@@ -76,7 +78,7 @@ impl Fields {
         }
     }
 
-    /// A representation begins with `byte`: its kind, and the beginning of a number.
+    /// Begins a representation with `byte`, which holds its kind and the beginning of a number.
     fn first(&mut self, byte: u8) -> Step {
         if byte & 0xe0 == 0x20 {
             return self.size(byte & 0x1f);
@@ -93,15 +95,15 @@ impl Fields {
         }
         let most = (1 << bits) - 1;
         let index = byte & most;
-        // Without an index the name comes as a string, too.
+        // An index of 0 means that the name is a string, too.
         self.strings = if strings == 1 && index == 0 { 2 } else { strings };
         if index == most { Step::Index } else { self.next() }
     }
 
-    /// The table is to be of this size, or more if all bits are set.
+    /// Sets the table size to `size`, or to a larger one if all of its bits are set.
     fn size(&mut self, size: u8) -> Step {
         let is_large = size == 0x1f;
-        // Elsewhere it is an error that ends the connection.
+        // A size change elsewhere is an error that ends the connection.
         if !self.has_begun {
             self.has_room = is_large;
             self.has_entries &= is_large;
@@ -109,7 +111,7 @@ impl Fields {
         if is_large { Step::Size } else { Step::First }
     }
 
-    /// After a number or a string of a representation.
+    /// Returns the step after a number or a string of a representation.
     fn next(&mut self) -> Step {
         match self.strings.checked_sub(1) {
             None => Step::First,
@@ -129,7 +131,7 @@ impl Fields {
     }
 
     fn more_length(&mut self, byte: u8, len: usize, bits: u32) -> Step {
-        // The library takes no number of more bytes.
+        // The library does not accept longer numbers.
         let more = usize::from(byte & 0x7f).checked_shl(bits).unwrap_or(0);
         let len = len.saturating_add(more);
         if byte & 0x80 == 0 { Step::Text(len) } else { Step::MoreLength(len, bits.saturating_add(7)) }

@@ -1,4 +1,4 @@
-//! OTLP/HTTP: negotiation and answers (OTLP specification, OTLP/HTTP).
+//! Negotiation and answers of OTLP/HTTP (OTLP specification, OTLP/HTTP).
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use super::{Accepted, Intake};
 use crate::otlp::reply::{self, Encoding};
 use crate::telemetry::metrics::Protocol;
 
-/// Where traces are posted to (OTLP specification, OTLP/HTTP Request).
+/// Path that senders post traces to (OTLP specification, OTLP/HTTP Request).
 pub(super) const TRACES: &str = "/v1/traces";
 
 /// Serves [`TRACES`].
@@ -67,18 +67,18 @@ where
     Ok(Payload { held, coding, encoding })
 }
 
-/// How a request of this encoding is counted. An unknown one counts as protobuf, which is what OTLP/HTTP exporters send if
-/// nothing is configured.
+/// Returns the protocol that a request of this encoding is counted as. An unknown encoding counts as protobuf, the
+/// default of OTLP/HTTP exporters.
 pub(super) fn protocol(encoding: Option<Encoding>) -> Protocol {
     if encoding == Some(Encoding::Json) { Protocol::HttpJson } else { Protocol::HttpProtobuf }
 }
 
-/// The OTLP encoding that the request's content type names.
+/// Returns the OTLP encoding that the request's content type names.
 pub(super) fn encoding(headers: &HeaderMap) -> Option<Encoding> {
     Encoding::from_content_type(headers.get(CONTENT_TYPE)?.to_str().ok()?)
 }
 
-/// The one coding of the body. No OTLP sender applies several.
+/// Returns the compression of the body. More than one is refused, as no OTLP sender uses several.
 fn content_coding(headers: &HeaderMap) -> Result<Option<Coding>, Refusal> {
     let mut names = headers.get_all(CONTENT_ENCODING).iter();
     match (names.next().map(HeaderValue::as_bytes), names.next()) {
@@ -97,11 +97,11 @@ fn success(encoding: Encoding, accepted: &Accepted) -> Response<ReplyBody> {
     response
 }
 
-/// An answer that refuses the request: a `google.rpc.Status` in the encoding of the request, or text for a request
-/// that is not OTLP.
+/// Returns the response that refuses the request: a `google.rpc.Status` in the encoding of the request, or text if the
+/// request is not OTLP.
 pub(super) fn failure(encoding: Option<Encoding>, refusal: &Refusal) -> Response<ReplyBody> {
     let (status, message, retry_after) = (refusal.http_status(), refusal.to_string(), refusal.retry_after());
-    // The gRPC library's codes for broken framing mean little here: bad data is bad data.
+    // The gRPC library's codes for broken framing say little over HTTP. All bad data has the same code.
     let code = if status == StatusCode::BAD_REQUEST { Code::InvalidArgument } else { refusal.code() };
     let mut response = match encoding {
         Some(encoding) => {
@@ -118,21 +118,21 @@ pub(super) fn failure(encoding: Option<Encoding>, refusal: &Refusal) -> Response
         headers.insert(RETRY_AFTER, HeaderValue::from(delay.as_secs_f64().round() as u64));
     }
     match refusal {
-        // RFC 9110, 15.5.16: what would be taken instead.
+        // RFC 9110, 15.5.16: the response names the codings that are accepted.
         Refusal::Coding(..) => headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(Coding::HTTP_NAMES)),
         Refusal::MediaType(_) => {
             headers.insert(ACCEPT, HeaderValue::from_static("application/x-protobuf, application/json"))
         }
-        // RFC 9110, 15.5.2.
+        // RFC 9110, 15.5.2: the response names the authentication scheme.
         Refusal::Denied(denial) => denial.challenge().and_then(|challenge| headers.insert(WWW_AUTHENTICATE, challenge)),
-        // RFC 9110, 15.5.6.
+        // RFC 9110, 15.5.6: the response lists the methods that are allowed.
         Refusal::Method { allow } => headers.insert(ALLOW, HeaderValue::from_static(allow)),
         _ => None,
     };
     response
 }
 
-/// An answer in plain text.
+/// Returns a response in plain text.
 pub(super) fn text(body: impl Into<Bytes>) -> Response<ReplyBody> {
     let mut response = Response::new(ReplyBody::Full(body.into()));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));

@@ -1,4 +1,4 @@
-//! Google's ID tokens: each is verified once, and remembered while it is good.
+//! Google's ID tokens. Each token is verified once and remembered while it is valid.
 
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,8 +12,8 @@ use crate::google::certs::{Certs, CertsError};
 use crate::trust::id_token::{IdToken, Senders};
 use crate::trust::token::TokenHash;
 
-/// Verified tokens that are remembered, of some 50 bytes each: a sender has a new one every hour, and only allowed
-/// accounts have any.
+/// The largest number of verified tokens that are remembered, about 50 bytes each. A sender gets a new token every
+/// hour, and only allowed accounts have verified tokens.
 const VERIFIED_MAX: usize = 10_000;
 
 #[derive(Debug)]
@@ -23,8 +23,8 @@ pub(super) struct Google {
     verified: RwLock<Verified>,
 }
 
-/// Tokens with the second in which they end, all of them signed with keys of one generation: when Google takes a key
-/// back, what it has signed is looked at again.
+/// Verified tokens with the second at which each ends. All are signed with keys of one generation: when Google
+/// withdraws a key, its tokens are verified again.
 #[derive(Debug, Default)]
 struct Verified {
     generation: u64,
@@ -57,12 +57,12 @@ impl Google {
         Ok(Google { senders, keyring, verified: RwLock::default() })
     }
 
-    /// Keeps the keys fresh for ever.
+    /// Keeps the keys fresh. Never returns.
     pub(super) async fn renew(&self) {
         self.keyring.renew().await;
     }
 
-    /// Whether `token` is of one of the senders; `hash` is its hash.
+    /// Checks that `token` belongs to one of the allowed senders. `hash` is its hash.
     pub(super) async fn check(&self, token: &str, hash: TokenHash) -> Result<(), Denial> {
         let now_s = now_s();
         if self.verified.read().has(&hash, self.keyring.generation(), now_s) {
@@ -76,7 +76,7 @@ impl Google {
     }
 }
 
-/// Seconds since 1970, as the times in tokens are.
+/// Returns the seconds since 1970, the unit of the times in tokens.
 fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -1,4 +1,4 @@
-//! Google's keys as they are known at present: fetched before they grow old, and once more for a key that is new.
+//! Google's current keys. They are fetched again before they grow old, and when a token names an unknown key.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,35 +11,36 @@ use super::Denial;
 use crate::google::certs::Certs;
 use crate::trust::id_token::{Keys, Rejection};
 
-/// How long an answer that does not say stays true, and the bounds of one that says. Google says some hours, and shows a
-/// key a day before it signs with it.
+/// How long fetched keys stay fresh if the answer does not say, and the bounds if it does. Google says some hours, and
+/// publishes a key a day before it signs with it.
 const MAX_AGE: Duration = Duration::from_secs(3600);
 const MAX_AGE_MIN: Duration = Duration::from_secs(60);
 const MAX_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// Between two questions, after a failure or for a name that nobody knows: whoever makes up names causes no more than two
-/// questions a minute.
+/// Shortest time between two fetches after a failure or for an unknown key name. A client that makes up names causes at
+/// most two fetches a minute.
 const ASK_INTERVAL: Duration = Duration::from_secs(30);
 
-/// The same while there are no keys at all, and every request is turned away: senders repeat for some seconds only.
+/// The same while there are no keys at all. It is short because every ID token is denied meanwhile, and senders retry
+/// for only some seconds.
 const FIRST_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long keys are used that could not be renewed: through a night, but not for as long as somebody likes who keeps us
-/// from hearing that a key was taken back.
+/// How long keys stay in use if they cannot be renewed. A day bridges a night's outage, but limits an attacker that
+/// blocks the news of a withdrawn key.
 const KEEP_TIME_MAX: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Debug)]
 pub(super) struct Keyring {
     certs: Certs,
     current: RwLock<Current>,
-    /// The last question. Held while one is under way: who needs its answer waits for it.
+    /// The last fetch. The lock is held during a fetch, so that every request that needs the answer waits for it.
     asked: Mutex<Option<Asked>>,
 }
 
 #[derive(Debug, Default)]
 struct Current {
     keys: Option<Arc<Keys>>,
-    /// Counts the changes of the keys.
+    /// Number of times that the keys have changed.
     generation: u64,
     fetched: Option<Instant>,
 }
@@ -55,15 +56,16 @@ impl Keyring {
         Keyring { certs, current: RwLock::default(), asked: Mutex::default() }
     }
 
-    /// Changes with the keys.
+    /// Returns a number that changes whenever the keys change.
     pub(super) fn generation(&self) -> u64 {
         self.current.read().generation
     }
 
-    /// Keys among which is the one of this name. An unknown one is asked for.
+    /// Returns the current keys and their generation if they include the key `id`. Fetches the keys if they do not
+    /// include it.
     ///
     /// # Errors
-    /// There is no such key, or nobody can say at present.
+    /// There is no such key, or Google cannot be asked at present.
     pub(super) async fn keys_for(&self, id: &str) -> Result<(Arc<Keys>, u64), Denial> {
         if let Some(found) = self.current.read().usable(id) {
             return Ok(found);
@@ -76,13 +78,13 @@ impl Keyring {
         let current = self.current.read();
         match (current.usable(id), *asked) {
             (Some(found), _) => Ok(found),
-            // Whether there is such a key was not to be found out.
+            // The fetch failed, so it is unknown whether Google has such a key.
             (None, Some(Asked { failed: true, .. })) => Err(Denial::NoKeys),
             (None, _) => Err(Rejection::UnknownKey.into()),
         }
     }
 
-    /// Fetches the keys now, and again before they grow old, for ever.
+    /// Fetches the keys now, and again before they grow old. Never returns.
     pub(super) async fn renew(&self) {
         loop {
             let mut asked = self.asked.lock().await;
@@ -92,7 +94,7 @@ impl Keyring {
         }
     }
 
-    /// Fetches the keys; returns when to do so again.
+    /// Fetches the keys. Returns the time until the next fetch.
     async fn ask(&self, asked: &mut Option<Asked>) -> Duration {
         let fetched = self.certs.fetch().await.map_err(|error| error.to_string());
         let renewed = fetched.and_then(|fetched| {
@@ -106,7 +108,7 @@ impl Keyring {
                 max_age.unwrap_or(MAX_AGE).clamp(MAX_AGE_MIN, MAX_AGE_MAX)
             }
             Err(error) => {
-                tracing::warn!("Keys that are known stay in use for a day: {error}.");
+                tracing::warn!("Cannot renew the keys for ID tokens. Known keys stay in use for a day: {error}.");
                 self.pause()
             }
         }
@@ -118,7 +120,7 @@ impl Keyring {
 }
 
 impl Current {
-    /// The keys, if the one of this name is among them and they are not too old.
+    /// Returns the keys if they include the key `id` and are not too old.
     fn usable(&self, id: &str) -> Option<(Arc<Keys>, u64)> {
         let keys = self.keys.as_ref().filter(|keys| keys.has(id))?;
         let is_fresh = self.fetched.is_some_and(|fetched| fetched.elapsed() < KEEP_TIME_MAX);
