@@ -1,4 +1,4 @@
-//! OTLP as a sink: Google's Telemetry API, or anything else that takes OTLP. The encoder and the client.
+//! The encoder and the client for OTLP sinks: Google's Telemetry API, or any other endpoint that accepts OTLP.
 
 pub mod client;
 pub mod encode;

@@ -1,4 +1,4 @@
-//! The client of OTLP over gRPC: batches whose bytes exist already.
+//! The client for OTLP over gRPC. It sends batches that are already encoded.
 
 mod answer;
 
@@ -22,25 +22,27 @@ use crate::otlp::altered::AlteredSpans;
 use crate::sampling::Keep;
 use crate::tail::request::SpanBytes;
 
-/// As long as Cloud Trace itself takes for a call. OTLP names no time; the SDKs' ten seconds are for small batches.
+/// The deadline of a call. It is the time that Cloud Trace itself allows for a call. OTLP does not define one, and the
+/// ten seconds of the SDKs are meant for small batches.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(60);
 const METHOD: PathAndQuery = PathAndQuery::from_static("/opentelemetry.proto.collector.trace.v1.TraceService/Export");
-/// A server's warnings are logged at most this often: it may have one for each call.
+/// The shortest time between two logged warnings of a server, because a server may send one with each call.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
-/// Writes batches to the `TraceService` of OTLP.
+/// A sink that writes batches to the `TraceService` of OTLP.
 #[derive(Debug)]
 pub struct OtlpSink {
     channel: Channel,
-    /// Google's API, if that is what takes the spans.
+    /// The Google API that receives the spans; `None` for any other endpoint.
     google: Option<Api>,
-    /// Calls count on the quota of the project that they write to.
+    /// True if a call uses the quota of the project that it writes to.
     destination_quota: bool,
     warned: Mutex<Option<Instant>>,
 }
 
 impl OtlpSink {
-    /// A client of the endpoint that `settings` name, which is that of `google`'s API or anyone's, and whose calls count on the quota of the
-    /// project that they write to if `destination_quota` is set. Needs a tokio runtime.
+    /// Opens a client for the endpoint in `settings`. `google` is the Google API at that endpoint; `None` for any other
+    /// endpoint. If `destination_quota` is set, a call uses the quota of the project that it writes to. Needs a tokio
+    /// runtime.
     ///
     /// # Errors
     /// See [`ChannelError`].
@@ -48,13 +50,13 @@ impl OtlpSink {
         Ok(OtlpSink { channel: Channel::open(settings)?, google, destination_quota, warned: Mutex::default() })
     }
 
-    /// A server may have something to say though it rejects nothing.
+    /// Logs a warning that a server sent although it accepted all spans, at most once per [`WARNING_INTERVAL`].
     fn warn(&self, message: &str) {
         let now = Instant::now();
         let mut warned = self.warned.lock();
         if warned.is_none_or(|warned| now - warned >= WARNING_INTERVAL) {
             *warned = Some(now);
-            tracing::warn!("the sink took all spans of a call, but warns: {}", cut(message));
+            tracing::warn!("The sink accepted all spans of a call but sent this warning: {}", cut(message));
         }
     }
 }

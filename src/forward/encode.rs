@@ -1,10 +1,11 @@
-//! A kept span goes on in its own bytes, below its rewritten resource. What is changed, and what is not, stands in
-//! `docs/telemetry-api.md`.
+//! The encoder for OTLP sinks. It copies the bytes of a kept span and puts the span below its rewritten resource. See
+//! `docs/telemetry-api.md` for the parts that it changes.
 //!
 //! Invariants
-//! - No span makes its whole request unreadable, whatever was sent: strings are UTF-8, ids have their length.
-//! - What is lost on the way is counted in the span's own dropped counts.
-//! - A span says once by which policy it was kept; nobody else can say it.
+//! - No span makes its whole request unreadable, whatever the sender sent: strings are UTF-8, and ids have the right
+//!   length.
+//! - Attributes, events and links that are cut are counted in the dropped counts of their span, resource or scope.
+//! - With annotations on, a span names the policy that kept it exactly once. A sender cannot forge the name.
 
 use std::sync::Arc;
 
@@ -27,25 +28,25 @@ mod span;
 mod tests;
 mod trim;
 
-/// Bytes of a resource, and of a scope, that stand before its spans in each batch. As much as Google's Telemetry API takes as one
-/// value; real ones take one to four KiB.
+/// The most bytes of a resource, and of a scope. They are repeated in each batch of its spans. Google's Telemetry API
+/// accepts values of this size; real resources take 1 to 4 KiB.
 pub const SHARED_BYTES_MAX: usize = 64 << 10;
-/// Bytes of a schema URL; a longer one is left out. Real ones take 40.
+/// The most bytes of a schema URL. A longer URL is left out; real ones take about 40.
 pub const SCHEMA_URL_BYTES_MAX: usize = 2 << 10;
-/// Bytes of a span, which fits with its resource and scope into 4 MiB: larger messages gRPC servers refuse unless they are told
-/// otherwise.
+/// The most bytes of a span. With its resource and its scope it fits into 4 MiB, because gRPC servers refuse larger
+/// messages by default.
 pub const SPAN_BYTES_MAX: usize = (4 << 20) - 2 * SHARED_BYTES_MAX - (8 << 10);
 
-/// The name that stands for the project in batches of spans that have none.
+/// The project name of batches whose spans have no project.
 pub const NO_PROJECT: &str = "otlp";
 
-/// Why a span cannot be sent on. Retrying cannot help.
+/// An error of a span that cannot be encoded. Retrying cannot help.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum EncodeError {
-    /// The bytes are not a protobuf message; no span that the scan accepted is that.
+    /// The bytes are not a valid protobuf message. A span that the scan accepted cannot cause this.
     #[error("the span is malformed: {0}")]
     Wire(#[from] WireError),
-    /// Its resource names a project that `cloud_trace.allowed_projects` does not have.
+    /// The resource of the span names a project that is not in `cloud_trace.allowed_projects`.
     #[error(
         "the project {0} is not allowed: list it in cloud_trace.allowed_projects, or rewrite gcp.project_id in \
          resource.attributes"
@@ -53,27 +54,29 @@ pub enum EncodeError {
     Project(Arc<str>),
 }
 
-/// What an [`Encoder`] must know.
+/// The settings of an [`Encoder`].
 #[derive(Clone, Debug, Default)]
 pub struct EncoderSettings {
-    /// The project of spans whose resource names none; all resources name theirs then. `None`: resources stay as they
-    /// are in this, and all spans go together.
+    /// The project of spans whose resource does not name one. If set, the encoder writes the project into each
+    /// resource, and batches are separated by project. `None`: resources keep the project that the sender sent, and
+    /// batches mix projects.
     pub default_project: Option<Arc<str>>,
-    /// The other projects that spans may name, where resources name theirs.
+    /// The other projects that resources may name. Used only if there is a default project.
     pub allowed_projects: AllowedProjects,
-    /// Whether spans say which policy kept them.
+    /// True if the encoder adds attributes that name the policy that kept the span.
     pub annotate: bool,
-    /// The names of the policies by [`Keep::policy`].
+    /// The names of the policies, indexed by [`Keep::policy`].
     pub policy_names: Arc<[String]>,
 }
 
-/// Prepares kept spans. It has buffers and a cache of its own: one for each worker.
+/// An encoder of kept spans. Each worker has its own, because it contains buffers and a cache.
 #[derive(Debug)]
 pub struct Encoder {
     settings: EncoderSettings,
     rewriter: Rewriter,
-    /// By the places of spans in their requests, and by bytes.
+    /// Origins by the place of their spans in a request.
     placed: ById<ScopeId, Origin>,
+    /// Origins by the bytes of resource, scope and schema URLs.
     origins: Cache<4, Origin>,
     origin_count: u64,
     annotations: Annotations,
@@ -81,7 +84,7 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// An encoder whose resources are rewritten by `rewriter`.
+    /// Makes an encoder that rewrites resources with `rewriter`.
     #[must_use]
     pub fn new(settings: EncoderSettings, rewriter: Rewriter) -> Self {
         Encoder {
@@ -95,13 +98,13 @@ impl Encoder {
         }
     }
 
-    /// Takes the number of spans that were encoded otherwise than they were sent, since the last call.
+    /// Returns the counts of spans that were altered since the last call, and resets them.
     pub fn take_altered(&mut self) -> AlteredSpans {
         std::mem::take(&mut self.altered)
     }
 
-    /// Resource and scope of a span, for all spans that have the same. Remembered by the span's place in its request, and by their
-    /// bytes as far as the [`Cache`] has room.
+    /// Returns the encoded resource and scope of a span; spans with the same resource and scope share them. The encoder
+    /// remembers them by the span's place in its request, and by their bytes in a bounded [`Cache`].
     pub fn origin(&mut self, span: SpanBytes<'_>) -> Arc<Origin> {
         if let Some(origin) = span.scope_id.and_then(|id| self.placed.get(id)) {
             return Arc::clone(origin);
@@ -114,7 +117,7 @@ impl Encoder {
             ..span
         });
         if let Some(id) = span.scope_id {
-            // Its bytes count where it is remembered by them.
+            // 0 bytes: the size of the origin already counts in `origins`.
             self.placed.insert(id, Arc::clone(&origin), 0);
         }
         origin
@@ -128,13 +131,13 @@ impl Encoder {
         self.origin_count += 1;
         let origin = Arc::new(Origin::new(self.origin_count, span, &self.settings, &self.rewriter));
         if self.origins.insert(key, Arc::clone(&origin), origin.size_bytes()) {
-            // They would hold what the cache has given up.
+            // `placed` would keep origins alive that the cache has evicted.
             self.placed.clear();
         }
         origin
     }
 
-    /// Bytes that are held from span to span.
+    /// Returns the bytes that the encoder keeps in memory between spans.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.placed.size_bytes() + self.origins.size_bytes()
@@ -143,7 +146,7 @@ impl Encoder {
     /// Appends the OTLP span `span` to `out`, as one field `spans` of a `ScopeSpans`.
     ///
     /// # Errors
-    /// See [`EncodeError`]; what was appended is to be thrown away.
+    /// See [`EncodeError`]. After an error the caller must discard the bytes that were appended.
     pub fn span(&mut self, origin: &Origin, span: &[u8], keep: Keep, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         if origin.is_foreign() {
             return Err(EncodeError::Project(Arc::clone(origin.project())));

@@ -1,24 +1,24 @@
-//! `ExportTraceServiceResponse`, read as far as it is there: an answer may be cut or unreadable, and the sink has the spans
-//! all the same.
+//! A parser of `ExportTraceServiceResponse` that reads as far as it can. An answer may be cut or unreadable, but the
+//! sink has accepted the spans in any case.
 
 use prost::encoding::{WireType, decode_key, decode_varint};
 
 use crate::export::sink::Written;
 
-/// `ExportTraceServiceResponse.partial_success`.
+/// The field number of `ExportTraceServiceResponse.partial_success`.
 const PARTIAL_SUCCESS_FIELD: u32 = 1;
-/// `ExportTracePartialSuccess.rejected_spans`.
+/// The field number of `ExportTracePartialSuccess.rejected_spans`.
 const REJECTED_SPANS_FIELD: u32 = 1;
-/// `ExportTracePartialSuccess.error_message`.
+/// The field number of `ExportTracePartialSuccess.error_message`.
 const ERROR_MESSAGE_FIELD: u32 = 2;
 
-/// A field's value; of a length-delimited one, what is there.
+/// The value of a field. The bytes may be fewer than the field's length says, because the answer may be cut.
 enum Value<'a> {
     Varint(u64),
     Bytes(&'a [u8]),
 }
 
-/// The fields of a message up to its end, or to the first that cannot be read.
+/// Returns the fields of a message up to its end or up to the first field that cannot be read.
 fn fields(mut rest: &[u8]) -> impl Iterator<Item = (u32, Value<'_>)> {
     std::iter::from_fn(move || {
         let (number, wire_type) = decode_key(&mut rest).ok()?;
@@ -35,14 +35,14 @@ fn fields(mut rest: &[u8]) -> impl Iterator<Item = (u32, Value<'_>)> {
     })
 }
 
-/// The rejected spans and the message of an answer.
+/// Reads the number of rejected spans and the message from an answer.
 pub(super) fn partial_success(answer: &[u8]) -> Written {
     let mut written = Written::default();
     for (number, value) in fields(answer) {
         if let (PARTIAL_SUCCESS_FIELD, Value::Bytes(partial)) = (number, value) {
             fields(partial).for_each(|field| match field {
                 (REJECTED_SPANS_FIELD, Value::Varint(spans)) => {
-                    // An int64; a negative number says nothing.
+                    // The field is an int64; a negative number counts as 0.
                     written.rejected_spans = u32::try_from((spans as i64).max(0)).unwrap_or(u32::MAX);
                 }
                 (ERROR_MESSAGE_FIELD, Value::Bytes(text)) => {

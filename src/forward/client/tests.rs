@@ -31,7 +31,7 @@ async fn advice_fits_the_sink() {
 }
 
 #[tokio::test]
-async fn only_cloud_trace_has_a_quota_of_calls() {
+async fn otlp_sinks_have_no_quota_of_calls() {
     assert_eq!(sink(None).calls_per_minute(), None);
     assert_eq!(sink(Some(Api::Telemetry)).calls_per_minute(), None);
 }

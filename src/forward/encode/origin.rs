@@ -1,4 +1,4 @@
-//! Where spans come from: resource and scope, encoded once for all spans that have the same.
+//! The origin of spans: their resource and scope, encoded once for all spans that share them.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -14,10 +14,10 @@ use crate::resource::cache;
 use crate::resource::{Attributes, Rewriter};
 use crate::tail::request::SpanBytes;
 
-/// The fields that stand before the spans of one resource and scope.
+/// The encoded fields that come before the spans of one resource and scope.
 #[derive(Debug)]
 pub struct Origin {
-    /// No other origin of its encoder has the same.
+    /// A number that is unique within the encoder.
     number: u64,
     project: Arc<str>,
     is_foreign: bool,
@@ -27,7 +27,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// The origin of `span`, of whose resource and scope only the heads are given.
+    /// Encodes the origin of `span`. The resource and scope in `span` are already cut to their heads (`shared_head`).
     pub(super) fn new(number: u64, span: SpanBytes<'_>, settings: &EncoderSettings, rewriter: &Rewriter) -> Self {
         let mut attributes = rewriter.rewrite(span.resource);
         let project = settings.default_project.as_ref().map(|default| {
@@ -36,7 +36,8 @@ impl Origin {
             project
         });
         let resource = resource(&attributes, span.resource);
-        // Bytes that no scan accepted cannot come here; they would go on as they are.
+        // The scan accepts only valid messages, so mending cannot fail here. If it did, the bytes would stay as they
+        // are.
         let mended = mended_resource(&resource).unwrap_or(Cow::Borrowed(&resource));
         let resource = trimmed(&mended, SHARED_BYTES_MAX, RESOURCE);
         let whole_scope = trimmed(span.scope, cache::SHARED_BYTES_MAX, SCOPE);
@@ -66,48 +67,48 @@ impl Origin {
         }
     }
 
-    /// Tells it from all other origins of its encoder.
+    /// Returns the number that is unique within the encoder.
     #[must_use]
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// The project that the spans belong to, or what stands for it.
+    /// Returns the project that the spans belong to; [`NO_PROJECT`] if they have none.
     #[must_use]
     pub fn project(&self) -> &Arc<str> {
         &self.project
     }
 
-    /// Whether the project is neither the own one nor an allowed one.
+    /// Returns true if the project is neither the default project nor an allowed one.
     pub(super) fn is_foreign(&self) -> bool {
         self.is_foreign
     }
 
-    /// The fields of the `ResourceSpans`.
+    /// Returns the encoded fields of the `ResourceSpans`, without the spans.
     #[must_use]
     pub fn resource(&self) -> &[u8] {
         &self.resource
     }
 
-    /// The fields of the `ScopeSpans`.
+    /// Returns the encoded fields of the `ScopeSpans`, without the spans.
     #[must_use]
     pub fn scope(&self) -> &[u8] {
         &self.scope
     }
 
-    /// What became of resource and scope beside the rewriting.
+    /// Returns the alterations of resource and scope that the operator's rewriting did not ask for.
     pub(super) fn altered(&self) -> Alteration {
         self.altered
     }
 
-    /// Roughly what it holds, in bytes.
+    /// Returns the approximate size of the origin in memory, in bytes.
     pub(super) fn size_bytes(&self) -> usize {
         size_of::<Self>() + self.project.len() + self.resource.len() + self.scope.len()
     }
 }
 
-/// The message `Resource` with these attributes, and with the entities that `raw` names by them. An entity whose
-/// attributes were rewritten away is none any more (`EntityRef.id_keys`: "must be present").
+/// Encodes a `Resource` with these attributes and with the entities of `raw`. An entity is left out if the rewriting
+/// removed one of its attributes (`EntityRef.id_keys`: "must be present").
 fn resource(attributes: &Attributes, raw: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(raw.len());
     attributes.encode(&mut out);
@@ -126,7 +127,8 @@ fn is_owned<T: ToOwned + ?Sized>(message: &Cow<'_, T>) -> bool {
     matches!(message, Cow::Owned(_))
 }
 
-/// Field 1, the message, and field 3, the schema URL, if it is not too long, as `ResourceSpans` and `ScopeSpans` both have them.
+/// Encodes the message as field 1 and the schema URL as field 3, as both `ResourceSpans` and `ScopeSpans` have them. A
+/// schema URL that is too long is left out.
 fn with_schema_url(message: &[u8], schema_url: &[u8]) -> Vec<u8> {
     let schema_url = if schema_url.len() > SCHEMA_URL_BYTES_MAX { &[] } else { schema_url };
     let mut out = Vec::with_capacity(message.len() + schema_url.len() + 12);

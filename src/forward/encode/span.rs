@@ -1,4 +1,4 @@
-//! One span: its own bytes, and what is cut out of them and added to them.
+//! The encoding of one span: its own bytes, with some fields removed and some added.
 
 use std::borrow::Cow;
 
@@ -16,8 +16,8 @@ use crate::sampling::annotation;
 use crate::sampling::threshold::randomness;
 use crate::sampling::tracestate::{passed as passed_by, with_threshold};
 
-/// Appends the span as the field `spans` of a `ScopeSpans`. `annotations` are attributes that take the place of any
-/// others of their keys; none: those stay. Returns what else is not as it was sent.
+/// Appends the span as the field `spans` of a `ScopeSpans`. `annotations` are encoded attributes that replace
+/// attributes of the same keys; if they are empty, no attribute is replaced. Returns the other alterations of the span.
 pub(super) fn write(
     span: &[u8],
     threshold: Threshold,
@@ -48,13 +48,13 @@ pub(super) fn attribute(out: &mut Vec<u8>, key: &str, value: AnyValue<'_>) {
                 out.push(write::fixed64_key(4));
                 out.extend_from_slice(&number.to_le_bytes());
             }
-            // Annotations are nothing else.
+            // Annotations have no other types.
             _ => {}
         });
     });
 }
 
-/// What was cut out of a span.
+/// The fields that were removed from a span, to be written anew.
 #[derive(Default)]
 struct Cut<'a> {
     trace_state: &'a [u8],
@@ -62,8 +62,8 @@ struct Cut<'a> {
     dropped_links_count: u64,
 }
 
-/// Appends the fields of a `Span`: what need not change is copied as it stands; the order of fields is free. Returns
-/// whether links were left out.
+/// Appends the fields of a `Span`. Fields that need not change are copied; the changed ones follow at the end, because
+/// the order of fields is free. Returns true if links were left out.
 fn fields(span: &[u8], threshold: Threshold, annotations: &[u8], out: &mut Vec<u8>) -> Result<bool, WireError> {
     let mut cut = Cut::default();
     let mut trace_id = TraceId([0; 16]);
@@ -104,10 +104,10 @@ fn fields(span: &[u8], threshold: Threshold, annotations: &[u8], out: &mut Vec<u
 }
 
 impl Cut<'_> {
-    /// Appends what takes the place of what was cut.
+    /// Appends the new tracestate and the new count of dropped links.
     fn replace(&self, threshold: Threshold, trace_id: TraceId, out: &mut Vec<u8>) {
         let randomness = trace_state::randomness(self.trace_state).unwrap_or_else(|| randomness(trace_id));
-        // It is text: the span has been mended.
+        // The span has been mended, so its tracestate is UTF-8.
         let trace_state = std::str::from_utf8(self.trace_state).unwrap_or_default();
         let trace_state = with_threshold(trace_state, threshold, randomness);
         if !trace_state.is_empty() {
@@ -117,22 +117,22 @@ impl Cut<'_> {
     }
 }
 
-/// The threshold that the span has passed, here and where it came from.
+/// Returns the threshold that the span has passed in total: `threshold` here, combined with the one in its tracestate.
 pub(super) fn passed(span: &[u8], threshold: Threshold) -> Threshold {
     let last = |number| submessages(span, number).last().unwrap_or_default();
-    // The scan has checked it.
+    // The scan has checked the length of the id.
     let trace_id = TraceId(last(1).try_into().unwrap_or_default());
     passed_by(last(3), threshold, trace_id)
 }
 
-/// Whether a `KeyValue` is under a key of ours.
+/// Returns true if the key of a `KeyValue` is one of the annotations' keys.
 fn is_annotation(pair: &[u8]) -> bool {
     let key = submessages(pair, 1).last().unwrap_or_default();
     annotation::KEYS.iter().any(|ours| ours.as_bytes() == key)
 }
 
-/// Whether the ids of a link are as long as ids are, or left out: readers take an id of another length for a broken
-/// request. All-zero ids are fine (specification/trace/api.md, "Link").
+/// Returns true if each id of a link has the right length or is left out. The Collector's parser refuses the whole
+/// request if an id has another length. All-zero ids are valid (specification/trace/api.md, "Link").
 fn has_ids(link: &[u8]) -> bool {
     let is = |number, len| submessages(link, number).all(|id| id.is_empty() || id.len() == len);
     is(1, 16) && is(2, 8)

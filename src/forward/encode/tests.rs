@@ -41,7 +41,7 @@ fn plain() -> Encoder {
     encoder(None, Rewriter::default())
 }
 
-/// The batches that are made of the body of a request: their projects, and what a reader sees in them.
+/// Makes batches of the body of a request. Returns the project and the decoded spans of each.
 fn batches(encoder: &mut Encoder, body: Vec<u8>, keep: Keep) -> Vec<(String, Vec<ResourceSpans>)> {
     let mut found = Scan::default();
     let body = scan(Bytes::from(body), &Fingerprint, &mut found).unwrap();
@@ -73,12 +73,12 @@ fn request(resource_spans: Vec<ResourceSpans>) -> Vec<u8> {
     ExportTraceServiceRequest { resource_spans }.encode_to_vec()
 }
 
-/// No resource and no scope.
+/// Returns the bytes of a span without a resource and a scope.
 fn nowhere() -> SpanBytes<'static> {
     SpanBytes::default()
 }
 
-/// What becomes of one span of no resource and no scope.
+/// Encodes one span without a resource and a scope, and decodes the result.
 fn one(encoder: &mut Encoder, span: &Span, keep: Keep) -> Span {
     one_raw(encoder, &span.encode_to_vec(), keep)
 }
@@ -119,7 +119,7 @@ fn span() -> Span {
     }
 }
 
-/// `span` as it goes on: annotated, and with this tracestate.
+/// Returns `span` with annotations and this tracestate, as the encoder should write it.
 fn annotated(span: Span, policy: &str, count: Value, trace_state: &str) -> Span {
     let mut span = Span { trace_state: trace_state.into(), ..span };
     span.attributes.extend([text(POLICY, policy), pair(ADJUSTED_COUNT, count)]);
@@ -127,11 +127,12 @@ fn annotated(span: Span, policy: &str, count: Value, trace_state: &str) -> Span 
 }
 
 #[test]
-fn a_span_stays_itself_but_for_annotations_and_threshold() {
+fn only_annotations_and_threshold_of_a_span_change() {
     let mut encoder = plain();
     let found = one(&mut encoder, &span(), ERRORS);
     assert_eq!(found, annotated(span(), "errors", Value::IntValue(1), "ot=th:0"));
-    // Its randomness, the last 7 bytes of its id, is a small number: only thresholds below it are no lie.
+    // The randomness of the span, the last 7 bytes of its trace id, is a small number. The span can only pass a lower
+    // threshold.
     let percent = 99.0;
     let found = one(&mut encoder, &span(), baseline(percent));
     let count = Value::DoubleValue(Threshold::from_percent(percent).adjusted_count());
@@ -142,7 +143,7 @@ fn a_span_stays_itself_but_for_annotations_and_threshold() {
 }
 
 #[test]
-fn nobody_else_annotates() {
+fn annotations_of_the_sender_are_replaced() {
     let forged =
         [text(POLICY, "mine"), text("b", "2"), text(TRIGGER, "again"), pair(ADJUSTED_COUNT, Value::IntValue(9))];
     let mut sent = span();
@@ -154,7 +155,7 @@ fn nobody_else_annotates() {
     assert_eq!(found, expected);
     expected.attributes.push(text(TRIGGER, "rescue"));
     assert_eq!(one(&mut plain(), &sent, Keep { rescued: true, ..ERRORS }), expected);
-    // Who does not annotate leaves what others wrote, who may have kept it before.
+    // Without annotations, those of the sender stay: it may be another Spansieve that kept the span before.
     let mut silent = plain();
     silent.settings.annotate = false;
     let found = one(&mut silent, &sent, ERRORS);
@@ -162,7 +163,7 @@ fn nobody_else_annotates() {
 }
 
 #[test]
-fn what_would_break_the_request_is_mended_or_cut_and_counted() {
+fn bad_links_are_cut_and_bad_text_is_mended() {
     let link = |trace: usize, span: usize| Link { trace_id: vec![3; trace], span_id: vec![4; span], ..Link::default() };
     let links = vec![link(16, 8), link(15, 8), link(0, 0), link(16, 9), link(16, 8)];
     let found = one(&mut plain(), &Span { links: links.clone(), ..span() }, ERRORS);
@@ -179,7 +180,7 @@ fn what_would_break_the_request_is_mended_or_cut_and_counted() {
 }
 
 #[test]
-fn what_is_written_otherwise_than_sent_is_counted() {
+fn altered_spans_are_counted() {
     let altered_at = |origin: SpanBytes<'_>, raw: &[u8]| {
         let mut encoder = plain();
         let origin = encoder.origin(origin);
@@ -190,7 +191,7 @@ fn what_is_written_otherwise_than_sent_is_counted() {
     let good = span().encode_to_vec();
     let bad_name = [&good[..], &[0x2a, 1, 0xff]].concat();
     let bad_link = Span { links: vec![Link { trace_id: vec![1], ..Link::default() }], ..span() }.encode_to_vec();
-    // `attributes {key: "k" value {string_value: 0xff}}`.
+    // The resource `attributes {key: "k" value {string_value: 0xff}}`.
     let bad_resource = [0x0a, 8, 0x0a, 1, b'k', 0x12, 3, 0x0a, 1, 0xff];
     assert_eq!(altered(&[], &good), []);
     assert_eq!(altered(&[], &bad_name), [("utf8", 1)]);
@@ -200,8 +201,9 @@ fn what_is_written_otherwise_than_sent_is_counted() {
 }
 
 #[test]
-fn unknown_fields_and_repeated_ones_go_on_as_they_came() {
-    // Two tracestates: the last counts; a field that this version does not know; a length in two bytes.
+fn unknown_and_repeated_fields_are_accepted() {
+    // Two tracestates, of which the last counts; its length is encoded in two bytes. Then a field that this version
+    // does not know.
     let extra = [&[0x1a, 3][..], b"a=1", &[0x1a, 0x83, 0], b"b=2", &[0xa2, 0x06, 1, 0x07]].concat();
     let raw = [span().encode_to_vec(), extra].concat();
     let mut out = Vec::new();
@@ -215,7 +217,7 @@ fn unknown_fields_and_repeated_ones_go_on_as_they_came() {
 }
 
 #[test]
-fn spans_of_one_origin_stand_together_below_their_rewritten_resource() {
+fn spans_of_one_origin_share_their_rewritten_resource() {
     let resource = |name: &str| Resource { attributes: vec![text("service.name", name)], ..Resource::default() };
     let scope_spans = |scope: &str, id: u8| ScopeSpans {
         scope: Some(InstrumentationScope { name: scope.into(), ..InstrumentationScope::default() }),
@@ -261,8 +263,9 @@ fn spans_of_one_origin_stand_together_below_their_rewritten_resource() {
 }
 
 #[test]
-fn resources_name_their_project_where_one_is_asked_for() {
-    // Attributes of the resource, the default, the project of the batch, and the attributes that go on.
+fn resources_name_their_project_if_there_is_a_default_project() {
+    // Attributes that the sender sent, the default project, the project of the batch, and the attributes that are
+    // written.
     type Texts<'a> = &'a [(&'a str, &'a str)];
     let cases: [(Texts<'_>, Option<&str>, &str, Texts<'_>); 7] = [
         (&[("a", "1")], Some("own"), "own", &[("a", "1"), ("gcp.project_id", "own")]),
@@ -300,7 +303,7 @@ fn spans_of_a_project_that_is_not_allowed_fail() {
 }
 
 #[test]
-fn bad_text_of_an_origin_is_mended_and_entities_stay_with_their_attributes() {
+fn bad_text_of_an_origin_is_mended_and_entities_without_attributes_are_left_out() {
     let entity = |key: &str, description: &str| EntityRef {
         r#type: "host".into(),
         id_keys: vec![key.into()],
@@ -331,7 +334,7 @@ fn bad_text_of_an_origin_is_mended_and_entities_stay_with_their_attributes() {
 }
 
 #[test]
-fn what_is_larger_than_a_message_is_cut_and_counted() {
+fn spans_larger_than_a_message_are_cut_and_counted() {
     let long = |key: &str, len: usize| text(key, &"v".repeat(len));
     let many = |count: usize| (0..count).map(|i| long(&i.to_string(), 60_000)).collect::<Vec<_>>();
     let link = Link { trace_id: vec![1; 16], span_id: vec![1; 8], attributes: many(10), ..Link::default() };
@@ -359,7 +362,7 @@ fn what_is_larger_than_a_message_is_cut_and_counted() {
     assert_eq!((&*scope.name, scope.attributes.len(), scope.dropped_attributes_count), ("lib", 1, 3));
     assert_eq!(scope_spans.schema_url, "");
     let span = &scope_spans.spans[0];
-    // Two attributes say why it was kept.
+    // Two of the attributes are annotations.
     let kept = span.attributes.len() - 2;
     assert!(kept > 60, "{kept}");
     assert_eq!(kept + span.dropped_attributes_count as usize, 205);

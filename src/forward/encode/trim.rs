@@ -1,39 +1,41 @@
-//! Messages cut to a size: the fields that fit, in their order, and counts of those that do not.
+//! Messages cut to a size. The fields that fit stay in their order; attributes, events and links that do not fit are
+//! counted.
 
 use std::borrow::Cow;
 
 use crate::otlp::wire::{Reader, Value};
 use crate::otlp::write;
 
-/// A repeated field, and the field that says how many of it were dropped.
+/// A repeated field, together with the field that counts its dropped entries. Both are field numbers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Counted {
     field: u32,
     dropped_count: u8,
 }
 
-/// Attributes, events and links of a `Span`.
+/// The attributes, events and links of a `Span`.
 pub(super) const SPAN: &[Counted] = &[counted(9, 10), counted(11, 12), counted(13, 14)];
-/// Attributes of a `Resource`.
+/// The attributes of a `Resource`.
 pub(super) const RESOURCE: &[Counted] = &[counted(1, 2)];
-/// Attributes of an `InstrumentationScope`.
+/// The attributes of an `InstrumentationScope`.
 pub(super) const SCOPE: &[Counted] = &[counted(3, 4)];
 
-/// Bytes that repeated fields leave to the others: ids, times, names of a sound length.
+/// The bytes that the repeated fields leave free for the other fields: ids, times and a name of a reasonable length.
 const OTHERS_BYTES: usize = 4 << 10;
 
 const fn counted(field: u32, dropped_count: u8) -> Counted {
     Counted { field, dropped_count }
 }
 
-/// `message` with no more than `max` bytes: fields that do not fit are left out, and those of `counted` are counted where the
-/// message says how many were dropped. A last field that is not whole counts as one of them.
+/// Returns `message` cut to at most `max` bytes (plus the counts). Fields that do not fit are left out. Left out
+/// entries of the `counted` fields are added to the dropped counts of the message. If the last field is incomplete, it
+/// counts as an entry of the first of them.
 pub(super) fn trimmed<'a>(message: &'a [u8], max: usize, counted: &[Counted]) -> Cow<'a, [u8]> {
     if message.len() <= max {
         return Cow::Borrowed(message);
     }
     let mut out = Vec::new();
-    // For each of `counted`: how many the sender dropped, and how many are dropped here.
+    // For each of `counted`: the entries that the sender dropped, and the entries that are dropped here.
     let (mut sent, mut dropped) = ([0; 3], [0; 3]);
     let mut reader = Reader::new(message);
     let mut start = 0;

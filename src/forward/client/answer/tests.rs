@@ -9,7 +9,7 @@ fn answer(rejected_spans: i64, error_message: &str) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_there_is_read() {
+fn rejected_spans_and_message_are_read() {
     for (rejected, message, spans) in [(0, "", 0), (3, "bad", 3), (-1, "odd", 0), (i64::MAX, "", u32::MAX)] {
         let expected = Written { rejected_spans: spans, message: message.to_owned() };
         assert_eq!(partial_success(&answer(rejected, message)), expected);
