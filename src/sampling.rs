@@ -1,8 +1,8 @@
 //! Policies, compiled to span predicates and a trace verdict.
 //!
-//! A policy never sees a span: the scan asks [`Policies`] for bits ([`crate::otlp::scan::Probe`]), the trace table
-//! or-s them into a [`Summary`], and the verdict is an expression over that. Summaries merge (or, min, max, sum), so
-//! the order of arrival never changes a verdict, and no policy holds a span.
+//! A policy never sees a span. The scan asks [`Policies`] for the bits of each span ([`crate::otlp::scan::Probe`]). The
+//! trace table combines them with OR in a [`Summary`], and the verdict is an expression over the summary. Summaries
+//! merge (by OR, minimum, maximum and sum), so the order of arrival never changes a verdict. No policy holds a span.
 
 pub mod annotation;
 mod compile;
@@ -29,31 +29,32 @@ pub use threshold::Threshold;
 /// The verdict that a trace is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keep {
-    /// The policy that kept it: its place in `tail_sampling.policies`.
+    /// The policy that keeps the trace, as an index into [`Policies::names`].
     pub policy: u16,
-    /// How strict the keeping was; gives the adjusted count.
+    /// The threshold that the trace has passed. It determines the adjusted count.
     pub threshold: Threshold,
-    /// It was dropped at first: late spans proved that wrong.
+    /// True if the trace was dropped at first and late spans rescued it.
     pub rescued: bool,
-    /// The parent of one of its spans had not come when its wait was over. `None` also for a trace that did not wait.
+    /// The kind of parent that was missing when the decision wait was over. `None` if no span lacked its parent, or if
+    /// the trace did not wait.
     pub missing_parent: Option<Parent>,
 }
 
-/// Whose span a span's parent is.
+/// The process that made the parent of a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Parent {
-    /// The same process's.
+    /// The parent is from the same process.
     Local,
-    /// A caller's, or of whoever stands between the two.
+    /// The parent is from another process: the caller, or a proxy between the caller and the process.
     Remote,
 }
 
 impl Parent {
-    /// Both, in the order of their numbers.
+    /// Both variants, in the order of their discriminants.
     pub const ALL: [Parent; 2] = [Parent::Local, Parent::Remote];
 
-    /// As a metric label and in the annotation.
+    /// Returns the name in metric labels and in the annotation: `local` or `remote`.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -64,20 +65,20 @@ impl Parent {
 }
 
 impl Keep {
-    /// Kept by this policy in the first place.
+    /// Creates the verdict of `policy` on a trace that was not dropped before and has all parents.
     #[must_use]
     pub const fn new(policy: u16, threshold: Threshold) -> Self {
         Keep { policy, threshold, rescued: false, missing_parent: None }
     }
 }
 
-/// What is decided about a trace.
+/// The outcome of a decision on a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// A policy keeps it.
+    /// A policy keeps the trace.
     Kept(Keep),
-    /// No policy keeps it, but late spans may prove one yet.
+    /// No policy keeps the trace. Late spans may still rescue it.
     Dropped,
-    /// This policy (its place in `tail_sampling.policies`), of type `drop`, drops it for good.
+    /// A policy of type `drop` drops the trace for good. The number is its index in [`Policies::names`].
     Vetoed(u16),
 }

@@ -1,29 +1,30 @@
-//! The attributes by which a kept span says why it was kept.
+//! The attributes in a kept span that say why its trace was kept.
 
 use super::Keep;
 use crate::otlp::view::AnyValue;
 
-/// Names the policy that kept the trace.
+/// The key of the name of the policy that kept the trace.
 pub const POLICY: &str = "spansieve.policy";
-/// Says how many traces the kept one stands for.
+/// The key of the adjusted count: how many traces the kept one stands for.
 pub const ADJUSTED_COUNT: &str = "spansieve.adjusted_count";
 
-/// Says `rescue` on the spans of a trace that was dropped at first, and that late spans brought back.
+/// The key with the value `rescue`, in the spans of a trace that was dropped at first and that late spans rescued.
 pub const TRIGGER: &str = "spansieve.trigger";
-/// Says `local` or `remote` on the spans of a trace that is incomplete: [`Keep::missing_parent`].
+/// The key with the value `local` or `remote`, in the spans of an incomplete trace ([`Keep::missing_parent`]).
 pub const MISSING_PARENT: &str = "spansieve.missing_parent";
-/// Every key. The names are ours: what a sender wrote under them is not passed on.
+/// All keys of annotations. They belong to Spansieve: attributes with these keys that a sender sent are removed.
 pub const KEYS: [&str; 4] = [POLICY, ADJUSTED_COUNT, TRIGGER, MISSING_PARENT];
 
-/// The annotations of each policy, as an encoder writes them. A policy nearly always keeps in the same way.
+/// The encoded annotations for the last verdict of each policy. Verdicts of one policy are nearly always equal, so the
+/// annotations are rarely encoded again.
 #[derive(Debug, Default)]
 pub struct Annotations {
     by_policy: Vec<(Option<Keep>, Vec<u8>)>,
 }
 
 impl Annotations {
-    /// What `write` makes of the attributes of a span kept by `keep`, remembered from the last time. `policy_names` has
-    /// the names by [`Keep::policy`].
+    /// Returns the annotations of a span kept by `keep`, as `write` encodes each key and value. Calls `write` only if
+    /// the last verdict of the policy was a different one. `policy_names` has the names, indexed by [`Keep::policy`].
     pub fn get(
         &mut self,
         keep: Keep,
@@ -52,9 +53,9 @@ impl Annotations {
     }
 }
 
-/// A whole number as an integer: Cloud Trace has no doubles, they would become text.
+/// Returns a whole number as an integer. Cloud Trace has no doubles, so they would become text.
 fn number(value: f64) -> AnyValue<'static> {
-    /// 2^53: every whole number below it is exact.
+    /// 2^53: a double represents every whole number below it exactly.
     const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
     if value.fract() == 0.0 && value < EXACT_MAX { AnyValue::Int(value as i64) } else { AnyValue::Double(value) }
 }

@@ -1,4 +1,5 @@
-//! Rules to expressions: conditions become bits of the scan, keys slots of the summary, memories states.
+//! Compiles rules to expressions. Conditions become bits of the scan, keys become slots of the summary, and what a
+//! policy remembers becomes a state.
 
 use super::Threshold;
 use super::composite::Composite;
@@ -11,7 +12,7 @@ use super::state::{Keyed, State};
 use crate::condition::Condition;
 use crate::config::settings::{self, Policy, Rule, TraceKey};
 
-/// What the policies that are compiled so far need.
+/// The predicates and states of the policies that are compiled so far.
 #[derive(Debug, Default)]
 pub(super) struct Compiler {
     pub(super) predicates: Predicates,
@@ -19,13 +20,13 @@ pub(super) struct Compiler {
 }
 
 impl Compiler {
-    /// What keeps the traces that each of `policies` keeps.
+    /// Compiles an expression that keeps the traces that every one of `policies` keeps.
     pub(super) fn all(&mut self, policies: &[Policy]) -> Result<Expression, Misfit> {
         let parts: Result<_, _> = policies.iter().map(|policy| self.expression(&policy.rule)).collect();
         parts.map(Expression::all)
     }
 
-    /// The policies of a composite, whose labels begin with `first_label`.
+    /// Compiles the policies of a composite. Their labels are consecutive numbers from `first_label`.
     pub(super) fn composite(&mut self, composite: &settings::Composite, first_label: u16) -> Result<Composite, Misfit> {
         let labelled = (first_label..).zip(&composite.policies);
         let labelled = labelled.map(|(label, (policy, spans))| Ok((label, self.expression(&policy.rule)?, *spans)));

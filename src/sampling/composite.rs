@@ -1,4 +1,4 @@
-//! `composite`: policies that are asked in order and share an allowance of spans.
+//! `composite`: a list of policies that are asked in order and share an allowance of spans.
 
 use parking_lot::Mutex;
 
@@ -7,23 +7,24 @@ use super::expression::{Expression, Trace};
 use super::limiter::Bucket;
 use crate::config::settings::TokenBucket;
 
-/// The policies in the order in which they are asked, with the label of each.
+/// The policies of a composite in the order in which they are asked, each with its label.
 #[derive(Debug)]
 pub(super) struct Composite {
     policies: Vec<(u16, Expression)>,
     allowances: Mutex<Allowances>,
 }
 
-/// The spans that may be kept; each bucket holds those of one second.
+/// The numbers of spans that may still be kept. Each bucket holds the allowance of one second.
 #[derive(Debug)]
 struct Allowances {
     total: Bucket,
-    /// In the order of the policies.
+    /// One bucket for each policy, in the order of the policies.
     own: Vec<Bucket>,
 }
 
 impl Composite {
-    /// The policies as `(label, expression, spans a second)`, and the spans a second of all of them.
+    /// Creates a composite from `policies` as `(label, expression, spans a second)`. `total_per_second` is the
+    /// allowance of all of them together, in spans a second.
     pub(super) fn new(policies: Vec<(u16, Expression, u64)>, total_per_second: u64) -> Self {
         let second = |spans| Bucket::new(&TokenBucket { per_second: spans, burst: spans });
         let own = policies.iter().map(|(_, _, spans)| second(*spans)).collect();
@@ -31,7 +32,8 @@ impl Composite {
         Composite { policies, allowances: Mutex::new(Allowances { total: second(total_per_second), own }) }
     }
 
-    /// The first policy that would keep the trace decides, if its allowance and the total last; else none does.
+    /// Returns the verdict of the first policy that would keep the trace. Returns `None` if its allowance or the total
+    /// allowance is used up, or if no policy would keep the trace.
     pub(super) fn vote(&self, trace: &Trace<'_>) -> Option<Keep> {
         let votes = self.policies.iter().enumerate();
         let (index, keep) = votes.filter_map(|(index, vote)| Some((index, voice(vote, trace)?))).next()?;

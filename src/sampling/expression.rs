@@ -1,14 +1,15 @@
-//! What a policy says of a trace, as an expression over the trace's summary.
+//! Expressions over the summary of a trace. A policy is compiled to one.
 //!
-//! An expression yields a threshold, so that ratios within other policies are honest: what every part must keep is as
-//! strict as its strictest part, and what one part may keep as its least strict. `not` is pushed down to the leaves
-//! when an expression is made, where a ratio becomes its complement.
+//! An expression returns a threshold, so that the adjusted count is right for ratios within other policies, too. If
+//! every part must keep a trace, the threshold is that of the strictest part. If one part is enough, it is that of the
+//! least strict part. `not` is pushed down to the leaves when an expression is made. There a ratio becomes its
+//! complement.
 
 use super::state::State;
 use super::{Summary, Threshold};
 use crate::otlp::scan::Bits;
 
-/// What a decision looks at.
+/// The input of a decision.
 #[derive(Clone, Copy)]
 pub(super) struct Trace<'a> {
     pub(super) summary: &'a Summary,
@@ -17,29 +18,30 @@ pub(super) struct Trace<'a> {
     pub(super) states: &'a [State],
 }
 
-/// What a policy says of a trace.
+/// A rule that keeps some traces. The variants say which ones.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Expression {
-    /// Traces of which a fact is true, or is not: what it keeps counts once.
+    /// Keeps the traces for which the fact is `expected`. Their adjusted count is 1.
     Fact { fact: Fact, expected: bool },
-    /// Traces whose randomness reaches the threshold.
+    /// Keeps the traces whose randomness is at least the threshold.
     Ratio(Threshold),
-    /// Traces that one of the policies' states lets pass, or does not.
+    /// Keeps the traces that a state lets pass, or if not `expected`, those that it does not. `index` is that of the
+    /// state in [`Trace::states`].
     State { index: usize, expected: bool },
-    /// Traces that each of these keeps.
+    /// Keeps the traces that every part keeps.
     All(Vec<Expression>),
-    /// Traces that one of these keeps.
+    /// Keeps the traces that at least one part keeps.
     Any(Vec<Expression>),
 }
 
-/// Something that is true of a summary or not.
+/// A statement about a summary that is true or false.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Fact {
-    /// Any of these conditions held for a span.
+    /// At least one of these conditions holds for at least one span.
     AnySpan(Bits),
-    /// Longer than `over_ms`, and not longer than `up_to_ms`.
+    /// The trace is longer than `over_ms`, and not longer than `up_to_ms`.
     Duration { over_ms: u64, up_to_ms: Option<u64> },
-    /// At least `min` spans, and at most `max`.
+    /// The trace has at least `min` spans, and at most `max`.
     SpanCount { min: u32, max: Option<u32> },
 }
 
@@ -52,7 +54,7 @@ impl Fact {
         }
     }
 
-    /// The summary is over the upper bound, for good.
+    /// Returns true if the summary is above the upper bound. More spans cannot bring it back.
     fn is_past(&self, summary: &Summary) -> bool {
         match self {
             Fact::AnySpan(_) => false,
@@ -65,7 +67,7 @@ impl Fact {
         matches!(self, Fact::Duration { up_to_ms: Some(_), .. } | Fact::SpanCount { max: Some(_), .. })
     }
 
-    /// It is as expected, and more spans cannot change that.
+    /// Returns true if the fact is as `expected`, and more spans cannot change that.
     fn is_settled(&self, summary: &Summary, expected: bool) -> bool {
         if expected { self.holds(summary) && !self.has_upper_bound() } else { self.is_past(summary) }
     }
@@ -80,14 +82,15 @@ impl Expression {
         Expression::State { index, expected: true }
     }
 
-    /// What keeps the traces that each of `parts` keeps. Those with state come last: a limiter is asked only about
-    /// traces that all else would keep.
+    /// Creates an expression that keeps the traces that each of `parts` keeps. Parts with state are evaluated last, so
+    /// that a limiter is charged only for traces that all other parts keep.
     pub(super) fn all(mut parts: Vec<Expression>) -> Self {
         parts.sort_by_key(Expression::is_stateful);
         Expression::All(parts)
     }
 
-    /// What keeps the traces that this does not.
+    /// Returns an expression that keeps the traces that this one does not keep. A ratio becomes its complement
+    /// ([`Threshold::complement`]).
     pub(super) fn negated(self) -> Self {
         match self {
             Expression::Fact { fact, expected } => Expression::Fact { fact, expected: !expected },
@@ -98,7 +101,7 @@ impl Expression {
         }
     }
 
-    /// The threshold at which the policy keeps the trace; `None` if it does not.
+    /// Returns the threshold at which the policy keeps the trace; `None` if the policy does not keep it.
     pub(super) fn evaluate(&self, trace: &Trace<'_>) -> Option<Threshold> {
         let threshold = match self {
             Expression::Fact { fact, expected } => Threshold::certain(fact.holds(trace.summary) == *expected),
@@ -125,7 +128,8 @@ impl Expression {
         threshold.keeps(trace.randomness).then_some(threshold)
     }
 
-    /// Evidence keeps the trace, whatever its randomness, and more spans cannot take the proof back.
+    /// Returns true if there is evidence: the expression keeps the trace at any randomness, and more spans cannot
+    /// change that.
     pub(super) fn is_settled(&self, summary: &Summary) -> bool {
         match self {
             Expression::Fact { fact, expected } => fact.is_settled(summary, *expected),
@@ -136,7 +140,7 @@ impl Expression {
         }
     }
 
-    /// It may keep a trace whatever its randomness.
+    /// Returns true if there can be traces that the expression keeps at any randomness.
     pub(super) fn can_be_certain(&self) -> bool {
         match self {
             Expression::Fact { .. } | Expression::State { .. } => true,
@@ -146,7 +150,7 @@ impl Expression {
         }
     }
 
-    /// What it says depends on other traces.
+    /// Returns true if the result depends on other traces.
     pub(super) fn is_stateful(&self) -> bool {
         match self {
             Expression::Fact { .. } | Expression::Ratio(_) => false,

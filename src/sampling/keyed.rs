@@ -1,15 +1,16 @@
-//! Policies that tell traces apart by a key and remember what came before: the state behind each of them.
+//! The states of policies that distinguish traces by a key and remember earlier traces.
 //!
-//! All are plain state machines: the key (a hash of the trace's key) and the time are arguments, nothing is drawn at
-//! random. A threshold follows from the past alone, never from the randomness of the trace that it is for, so an
-//! adjusted count of 1 / probability stays unbiased however thresholds move. For the same reason each of them is to be
-//! asked about every trace of its population, whatever other policies say of that trace.
+//! All are deterministic state machines: the hash of the trace's key and the time are arguments, and there are no
+//! random numbers. A threshold depends only on the past, never on the randomness of the trace that it is for. So the
+//! adjusted count of 1 / probability stays unbiased, even if thresholds change. For the same reason the caller must ask
+//! each state about every trace that its policy applies to, even if another policy keeps or drops that trace.
 //!
-//! - `keys`: a table of at most so many keys, in which silent keys make room for new ones.
-//! - `windows`: on it, how many traces of its key a trace has before it: [`Rare`], [`IdenticalErrors`].
-//! - `shares`: on it, a goal divided among keys by the logarithm of their traffic: [`Adaptive`], [`Budget`].
-//!   What they spent too much or too little is a `credit`.
-//! - `sketch`: on it, a quantile of durations: [`Percentile`].
+//! - `keys`: a bounded table of keys. When it is full, keys that were not seen for some time make room for new ones.
+//! - `windows`: for each key, the number of traces in its present window. Used by [`Rare`] and [`IdenticalErrors`].
+//! - `shares`: divides a goal among keys by the logarithm of their traffic. Used by [`Adaptive`] and [`Budget`]. A
+//!   `credit`
+//!   has what they spent too much or too little.
+//! - `sketch`: for each key, a quantile of durations. Used by [`Percentile`].
 
 mod adaptive;
 mod budget;

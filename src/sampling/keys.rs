@@ -1,7 +1,8 @@
-//! Keys of traces: what policies tell them apart by, read from the one span of each that counts and hashed.
+//! Keys of traces, by which policies distinguish them. A key is read from one span of the trace and hashed.
 //!
-//! Spans are not read for it in the scan, as that would be work for every span: a fragment of a trace has one span for each key
-//! that is looked at, again, and most traces come in few fragments. Resources are, as any number of spans may share one.
+//! The scan does not read span attributes for keys, as that would be work for every span. Instead, one span of each
+//! fragment is read again for each key, and most traces come in few fragments. The scan does read resource attributes
+//! for keys, as any number of spans may share a resource.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
@@ -16,13 +17,13 @@ use crate::otlp::view::{self, AnyValue, Attributes, StatusCode};
 use crate::otlp::visited;
 use crate::otlp::wire::{Reader, Value};
 
-/// Keys that all policies together may have: one for each kind of policy with keys, and some to spare. Each takes 32
-/// bytes of every trace.
+/// Maximum number of distinct keys of all policies together: one for each type of policy with keys, and some to spare.
+/// Each key takes 32 bytes in every summary.
 const KEYS_MAX: usize = 8;
 
 const SERVICE_NAME: &str = "service.name";
 const HTTP_ROUTE: &str = "http.route";
-/// Alone it is ambiguous before semantic conventions 1.38, so both are read.
+/// Both are read, as `rpc.method` alone is ambiguous before semantic conventions 1.38.
 const RPC_KEYS: [&str; 2] = ["rpc.service", "rpc.method"];
 const EXCEPTION_TYPE: &str = "exception.type";
 const ERROR_TYPE: &str = "error.type";
@@ -30,31 +31,31 @@ const ERROR_TYPE: &str = "error.type";
 /// The keys of all policies.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Keys {
-    /// In the order of their slots.
+    /// The keys in the order of their slots.
     slots: Vec<Key>,
-    /// The attributes of resources that they are made of. The scan notes the hash of each once for a resource.
+    /// The resource attributes that the keys are made of. The scan notes the hash of each one once for a resource.
     resource_attributes: Wanted,
 }
 
-/// One key, with what is to be read for it.
+/// One key, with the attributes to read for it.
 #[derive(Clone, Debug)]
 struct Key {
     key: TraceKey,
     span_attributes: Wanted,
-    /// For each of its fields the place of the attribute of the resource that it may be read from.
+    /// For each field of the key, the place in [`Keys::resource_attributes`] of the attribute that it may be read from.
     resource_places: Vec<Option<usize>>,
 }
 
-/// The keys of attributes that are to be read.
+/// The keys of the attributes to read.
 #[derive(Clone, Debug, Default)]
 struct Wanted {
     keys: Vec<String>,
-    /// Bit `n` is set if a key of `n` bytes is among them; those of 64 and more begin anew.
+    /// Bit `n` is set if one of the keys has `n` bytes, modulo 64.
     lengths: u64,
 }
 
 impl Wanted {
-    /// Adds `key` unless it is there; returns its place.
+    /// Adds `key` if it is absent. Returns its place.
     fn add(&mut self, key: &str) -> usize {
         self.place(key.as_bytes()).unwrap_or_else(|| {
             self.keys.push(key.to_owned());
@@ -71,7 +72,7 @@ impl Wanted {
 }
 
 impl Keys {
-    /// The slot of `key`; `None` if there are more than [`KEYS_MAX`]. Equal keys share one.
+    /// Returns the slot of `key`; `None` if there are more than [`KEYS_MAX`]. Equal keys share a slot.
     pub(super) fn slot(&mut self, key: &TraceKey) -> Option<usize> {
         if let Some(slot) = self.slots.iter().position(|known| known.key == *key) {
             return Some(slot);
@@ -80,18 +81,18 @@ impl Keys {
         Some(self.slots.len() - 1).filter(|&slot| slot < KEYS_MAX)
     }
 
-    /// The memory that they take of each summary.
+    /// Returns the bytes that the keys take on the heap for each summary.
     pub(super) fn heap_bytes(&self) -> usize {
         summary::heap_bytes(self.slots.len())
     }
 
-    /// The number of attributes of a resource that they are made of.
+    /// Returns the number of resource attributes that the keys are made of.
     pub(super) fn resource_attributes(&self) -> usize {
         self.resource_attributes.keys.len()
     }
 
-    /// Notes the hash of such an attribute in `hashes`, which has one for each. Of those with the same key the first that
-    /// has a value counts.
+    /// Notes the hash of a resource attribute in `hashes`, if a key is made of it. `hashes` has one element for each of
+    /// [`Keys::resource_attributes`]. If a sender repeats an attribute, the first one with a value counts.
     #[inline]
     pub(super) fn note_resource_attribute(&self, hashes: &mut [u64], key: &[u8], value: AnyValue<'_>) {
         if let Some(place) = self.resource_attributes.place(key)
@@ -102,7 +103,8 @@ impl Keys {
         }
     }
 
-    /// Notes the keys of some spans of a trace in the trace's `summary`. The spans are of `scan`, and stand in `body`.
+    /// Notes the keys of `spans`, which belong to one trace, in its `summary`. `scan` is the scan that found the spans
+    /// in `body`.
     #[inline]
     pub(super) fn note<'a>(
         &self,
@@ -151,13 +153,13 @@ impl Key {
         Key { key: key.clone(), span_attributes, resource_places }
     }
 
-    /// What a span's place among its trace's candidates begins with.
+    /// Returns the first two fields of the span's [`Candidate`]: `second` and the start.
     fn order(&self, fact: &SpanFact) -> (bool, u64) {
         let second = self.key.of == KeySpan::Entry && !fact.root;
         (second, if fact.start_unix_nano == 0 { u64::MAX } else { fact.start_unix_nano })
     }
 
-    /// The hash of the key's fields of a span, whose resource has these hashes.
+    /// Returns the hash of the key's fields for `span`. `resource` has the hashes of the resource's attributes.
     fn hash(&self, span: &[u8], resource: &[u64]) -> u64 {
         let source = Source::read(self, span);
         let mut hasher = FixedState::default().build_hasher();
@@ -169,7 +171,7 @@ impl Key {
     }
 }
 
-/// What the keys of a span are made of.
+/// The parts of a span that a key is made of.
 struct Source<'a> {
     message: &'a [u8],
     name: &'a [u8],
@@ -177,7 +179,7 @@ struct Source<'a> {
     attributes: Found<'a>,
 }
 
-/// The attributes that are wanted; of those with the same key the first.
+/// The wanted attributes that a span has. If a sender repeats an attribute, the first one with a value counts.
 #[derive(Default)]
 struct Found<'a>(SmallVec<[(&'a [u8], AnyValue<'a>); 8]>);
 
@@ -214,7 +216,8 @@ impl<'a> Source<'a> {
         source
     }
 
-    /// Hashes one field, with a number for where its value comes from. The resource has the hash `of_resource` for it.
+    /// Hashes one field of the key, with a number for the origin of its value. `of_resource` is the hash of the
+    /// resource attribute for this field.
     fn hash_field(&self, field: &KeyField, of_resource: u64, hasher: &mut impl Hasher) {
         let of_span = |value: Option<AnyValue<'_>>| value.map_or(ABSENT, hash_of);
         let (origin, hash) = match field {
@@ -267,10 +270,10 @@ impl<'a> Source<'a> {
     }
 }
 
-/// The hash of a value that is absent; no other has it.
+/// The hash of an absent value. No other value has it.
 const ABSENT: u64 = 0;
 
-/// The hash of a value: the same on every instance, and after a restart.
+/// Returns the hash of a value. It is the same on every instance, and after a restart.
 fn hash_of(value: AnyValue<'_>) -> u64 {
     if value == AnyValue::Empty {
         return ABSENT;
@@ -280,7 +283,8 @@ fn hash_of(value: AnyValue<'_>) -> u64 {
     hasher.finish().max(1)
 }
 
-/// Some instrumentation sends status codes as strings.
+/// Returns a string with a whole number as an integer, as some instrumentation sends status codes as strings. Returns
+/// other values unchanged.
 fn plain_number(value: AnyValue<'_>) -> AnyValue<'_> {
     match value {
         AnyValue::String(text) => match Number::parse(text) {

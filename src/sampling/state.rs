@@ -1,4 +1,4 @@
-//! What policies remember of other traces, each behind a lock of its own.
+//! What policies remember of earlier traces. Each policy has its own lock.
 
 use parking_lot::Mutex;
 
@@ -7,7 +7,7 @@ use super::keyed;
 use super::limiter::Bucket;
 use super::{KeyFact, Threshold};
 
-/// The memory of one policy.
+/// What one policy remembers.
 #[derive(Debug)]
 pub(super) enum State {
     Spans(Mutex<Bucket>),
@@ -19,7 +19,7 @@ pub(super) enum State {
     Percentile(Keyed<keyed::Percentile>),
 }
 
-/// A memory of keys, which stand in a slot of the summary.
+/// A state that distinguishes traces by the key in a slot of the summary.
 #[derive(Debug)]
 pub(super) struct Keyed<T> {
     slot: usize,
@@ -37,7 +37,7 @@ impl<T> Keyed<T> {
 }
 
 impl State {
-    /// The threshold of this trace, which is asked about once: the answer is remembered as given.
+    /// Returns the threshold for `trace`. The caller must ask once for each trace, as the answer changes the state.
     pub(super) fn threshold(&self, trace: &Trace<'_>) -> Threshold {
         let (spans, now_ms) = (trace.summary.span_count, trace.now_ms);
         match self {
@@ -46,7 +46,7 @@ impl State {
             State::Adaptive(keyed) => keyed.state.lock().threshold(hash(keyed.key(trace)), spans, now_ms),
             State::Rare(keyed) => Threshold::certain(keyed.state.lock().keeps(hash(keyed.key(trace)), now_ms)),
             State::Budget(keyed) => keyed.state.lock().threshold(hash(keyed.key(trace)), spans, now_ms),
-            // An error of no known kind is like no other.
+            // An error without a key is not identical to any other, so it is kept.
             State::IdenticalErrors(keyed) => {
                 keyed.key(trace).map_or(Threshold::ALWAYS, |key| keyed.state.lock().threshold(key.hash, now_ms))
             }
@@ -58,7 +58,7 @@ impl State {
         }
     }
 
-    /// The most bytes that it takes beside the policies themselves.
+    /// Returns the maximum bytes that the keys of the state take.
     pub(super) fn bytes_max(&self) -> usize {
         match self {
             State::Spans(_) | State::Bytes(_) => 0,
@@ -70,14 +70,15 @@ impl State {
         }
     }
 
-    /// Spans were kept, by whatever policy.
+    /// Charges a kept trace of `spans` spans to the state if it is a budget, no matter which policy kept the trace.
     pub(super) fn kept(&self, spans: u32, now_ms: u64) {
         if let State::Budget(keyed) = self {
             keyed.state.lock().kept(spans, now_ms);
         }
     }
 
-    /// Spans that would be exported in a month at the present pace, if it is a budget.
+    /// Returns the number of spans that would be exported in a month at the present pace; `None` if the state is not a
+    /// budget.
     pub(super) fn month_estimate(&self, now_ms: u64) -> Option<f64> {
         match self {
             State::Budget(keyed) => Some(keyed.state.lock().month_estimate(now_ms)),
@@ -86,7 +87,7 @@ impl State {
     }
 }
 
-/// Every trace has an entry span; should one have no key all the same, it is like others without.
+/// Returns the hash of the key. Every trace has an entry span and thus a key; if one should have none, the hash is 0.
 fn hash(key: Option<KeyFact>) -> u64 {
     key.map_or(0, |key| key.hash)
 }

@@ -1,4 +1,4 @@
-//! What is known of a trace: the only thing that a verdict looks at.
+//! The facts about a trace that a decision needs. A verdict depends on nothing else of the trace.
 
 use smallvec::SmallVec;
 
@@ -7,20 +7,21 @@ use crate::otlp::scan::{Bits, SpanFact};
 
 use super::threshold;
 
-/// What one key of a policy says of a trace: that of the one span which the key is read from.
+/// A policy's key of a trace, and the duration of the span that it is read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyFact {
-    /// The hash of the key's fields: the same on every instance.
+    /// The hash of the key's fields. It is the same on every instance.
     pub hash: u64,
-    /// From the start to the end of that span, in whole milliseconds; 0 if either is not set.
+    /// The duration of that span, in whole milliseconds; 0 if its start or end is not set.
     pub duration_ms: u64,
 }
 
-/// A span that a key may be read from. The least of them counts, so that the order of arrival does not: the order of
-/// the fields is that of the comparison, and decides for every two that differ.
+/// A span that a key may be read from. The smallest candidate of a trace counts, so that the order of arrival has no
+/// effect. The comparison uses all fields, in their order here, so two different candidates are never equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Candidate {
-    /// Another one goes before it: it is no root, and roots do.
+    /// True if root spans have precedence over this one: the key is read from the entry span, and this is not a root
+    /// span.
     pub(super) second: bool,
     /// Start, nanoseconds since 1970; `u64::MAX` if not set.
     pub(super) start_unix_nano: u64,
@@ -28,10 +29,10 @@ pub(super) struct Candidate {
     pub(super) duration_ms: u64,
 }
 
-/// The candidate of each key; few policies have one of their own.
+/// The candidate of each key. Two of them need no heap of their own, as few policies have different keys.
 type Candidates = SmallVec<[Option<Candidate>; 2]>;
 
-/// The memory that a summary takes beside itself if it holds so many keys.
+/// Returns the bytes that a summary with this number of keys takes on the heap.
 pub(super) const fn heap_bytes(keys: usize) -> usize {
     match keys {
         0 => 0,
@@ -40,26 +41,26 @@ pub(super) const fn heap_bytes(keys: usize) -> usize {
     }
 }
 
-/// The merged facts of some spans of one trace. Merging is associative and commutative, and [`Summary::default`] is
-/// its neutral element.
+/// The merged facts about some spans of one trace. Merging is associative and commutative, and [`Summary::default`] is
+/// the neutral element.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// Predicates that hold for any span.
+    /// The conditions that hold for at least one span.
     pub bits: Bits,
-    /// Earliest start, nanoseconds since 1970; `u64::MAX` if no span has one.
+    /// Earliest start, in nanoseconds since 1970; `u64::MAX` if no span has one.
     pub start_unix_nano: u64,
-    /// Latest end, nanoseconds since 1970; 0 if no span has one.
+    /// Latest end, in nanoseconds since 1970; 0 if no span has one.
     pub end_unix_nano: u64,
-    /// Explicit randomness; `u64::MAX` if no span carries one. Should spans disagree, the smallest counts, so that
-    /// the order of arrival does not.
+    /// Explicit randomness; `u64::MAX` if no span carries one. If spans disagree, the smallest counts, so that the
+    /// order of arrival has no effect.
     randomness: u64,
-    /// Wire bytes of the spans.
+    /// Size of the encoded spans, in bytes.
     pub span_bytes: u64,
-    /// Spans.
+    /// Number of spans. It saturates.
     pub span_count: u32,
-    /// A root span is among them.
+    /// True if one of the spans is a root span.
     pub has_root: bool,
-    /// `None` unless policies have keys.
+    /// The candidates for the keys of the policies, by slot. `None` if there are none.
     keys: Option<Box<Candidates>>,
 }
 
@@ -79,8 +80,8 @@ impl Default for Summary {
 }
 
 impl Summary {
-    /// Adds one span. A time that is not set (0) does not count: a span without an end must not look instant in
-    /// 1970, nor one without a start 50 years long. An end before its start is not a start of the trace.
+    /// Adds one span. A time that is not set (0) does not count: a span without a start must not make the trace 50
+    /// years long. If the end of a span is before its start, the end does not become the start of the trace.
     #[inline]
     pub fn add(&mut self, fact: &SpanFact) {
         if fact.start_unix_nano != 0 {
@@ -110,7 +111,7 @@ impl Summary {
         }
     }
 
-    /// Offers a span that the key of `slot` may be read from.
+    /// Proposes a span that the key in `slot` may be read from. The smallest candidate stays.
     pub(super) fn propose(&mut self, slot: usize, candidate: Candidate) {
         let keys = self.keys.get_or_insert_default();
         if keys.len() <= slot {
@@ -120,20 +121,21 @@ impl Summary {
         keys[slot] = Some(best);
     }
 
-    /// What the key of `slot` says of the trace; `None` if no span of it has that key.
+    /// Returns the trace's key in `slot`; `None` if no span of the trace has that key.
     #[must_use]
     pub fn key(&self, slot: usize) -> Option<KeyFact> {
         let Candidate { hash, duration_ms, .. } = (*self.keys.as_ref()?.get(slot)?)?;
         Some(KeyFact { hash, duration_ms })
     }
 
-    /// From the earliest start to the latest end, in whole milliseconds, as the Collector's `latency` policy counts.
+    /// Returns the time from the earliest start to the latest end, in whole milliseconds, like the Collector's
+    /// `latency` policy.
     #[must_use]
     pub fn duration_ms(&self) -> u64 {
         self.end_unix_nano.saturating_sub(self.start_unix_nano) / 1_000_000
     }
 
-    /// The trace's randomness: explicit, or from its id.
+    /// Returns the trace's randomness: the explicit one if there is one, else from the trace id.
     #[must_use]
     pub fn randomness(&self, trace_id: TraceId) -> u64 {
         if self.randomness == u64::MAX { threshold::randomness(trace_id) } else { self.randomness }

@@ -1,6 +1,8 @@
-//! The sampling threshold in a tracestate: `th` of the entry `ot`, by which others know how many spans a kept one
-//! stands for (opentelemetry-specification `specification/trace/tracestate-handling.md` and
-//! `tracestate-probability-sampling.md`; the list itself: <https://www.w3.org/TR/trace-context/#tracestate-header>).
+//! The sampling threshold in a tracestate: the sub-key `th` of the entry `ot`.
+//!
+//! It tells other programs how many spans a kept one stands for. Sources: opentelemetry-specification
+//! `specification/trace/tracestate-handling.md` and `tracestate-probability-sampling.md`; for the tracestate itself,
+//! <https://www.w3.org/TR/trace-context/#tracestate-header>.
 
 use std::borrow::Cow;
 
@@ -8,20 +10,22 @@ use super::Threshold;
 use super::threshold::randomness;
 use crate::otlp::{TraceId, trace_state};
 
-/// Characters of the value of `ot` (tracestate-handling.md, "Key").
+/// Maximum length of the value of `ot`, in characters (tracestate-handling.md, "Key").
 const OT_LEN_MAX: usize = 256;
-/// Entries of a tracestate (W3C trace context, 3.3.1.1).
+/// Maximum number of entries in a tracestate (W3C trace context, 3.3.1.1).
 const ENTRIES_MAX: usize = 32;
-/// Characters of a tracestate that everybody hands on (W3C trace context, 3.3.1.5).
+/// Length of a tracestate that every system must pass on, in characters (W3C trace context, 3.3.1.5).
 const LEN_MAX: usize = 512;
-/// Where room is needed, entries longer than this go first (the same).
+/// If a tracestate is too long, entries longer than this many characters are removed first (W3C trace context,
+/// 3.3.1.5).
 const LONG_ENTRY_LEN: usize = 128;
 
-/// The tracestate of a span that was kept by `threshold`, `randomness` being its trace's.
+/// Returns the tracestate of a span that was kept by `threshold`. `randomness` is that of its trace.
 ///
-/// A threshold is only ever raised: one that is stricter already stays. A threshold that the randomness contradicts is
-/// a lie, and nothing is known of the probability then, so it goes and none takes its place. What changes is the entry
-/// `ot` alone, which moves to the front; its other sub-keys and all other entries stay, as far as there is room for them.
+/// The threshold in the tracestate is only raised; a stricter one stays. If the randomness contradicts the threshold
+/// that was sent, that threshold is wrong and the probability is unknown. Then `th` is removed and not replaced. Only
+/// the entry `ot` changes, and it moves to the front. Its other sub-keys and all other entries stay if there is room
+/// for them.
 #[must_use]
 pub fn with_threshold(trace_state: &str, threshold: Threshold, randomness: u64) -> Cow<'_, str> {
     let entries = || trace_state.split(',').map(str::trim_ascii).filter(|entry| !entry.is_empty());
@@ -39,8 +43,8 @@ pub fn with_threshold(trace_state: &str, threshold: Threshold, randomness: u64) 
     Cow::Owned(joined(&ot_with(ot, set), others))
 }
 
-/// The threshold that a span of the trace has passed in all, if it was kept by `threshold`: that one, or a stricter one
-/// that its tracestate says it passed before. One that the randomness contradicts does not count.
+/// Returns the strictest threshold that a span kept by `threshold` has passed: `threshold`, or a stricter one in its
+/// tracestate. A threshold in the tracestate that the randomness contradicts does not count.
 #[must_use]
 pub fn passed(trace_state: &[u8], threshold: Threshold, trace_id: TraceId) -> Threshold {
     let Some(ot) = trace_state::entry(trace_state, b"ot") else { return threshold };
@@ -50,12 +54,12 @@ pub fn passed(trace_state: &[u8], threshold: Threshold, trace_id: TraceId) -> Th
     sent.map_or(threshold, |sent| sent.max(threshold))
 }
 
-/// The value of the sub-key `th`.
+/// Returns the value of the sub-key `th`.
 fn th(ot: &str) -> Option<&str> {
     ot.split(';').find_map(|field| field.strip_prefix("th:"))
 }
 
-/// The value of `ot` with another `th`, or with none if there is no room for it.
+/// Returns the value of `ot` with `threshold` as `th`. Leaves `th` out if `threshold` is `None` or if there is no room.
 fn ot_with(ot: &str, threshold: Option<Threshold>) -> String {
     let fields = ot.split(';').filter(|field| !field.is_empty() && !field.starts_with("th:"));
     let mut fields = fields.collect::<Vec<_>>();
@@ -65,7 +69,8 @@ fn ot_with(ot: &str, threshold: Option<Threshold>) -> String {
     fields.join(";")
 }
 
-/// A tracestate with `ot` first. Entries that are too many or too long go as W3C says: long ones first, then from the end.
+/// Returns a tracestate with `ot` first. If it has too many entries, those at the end are removed. If it is too long,
+/// entries are removed as W3C says: long ones first, then from the end.
 fn joined(ot: &str, mut others: Vec<&str>) -> String {
     let entry = format!("ot={ot}");
     let first = Some(&*entry).filter(|_| !ot.is_empty());
