@@ -1,4 +1,4 @@
-//! Inflates a whole compressed body under a cap. Pure: the caller grants memory, this asks before it allocates.
+//! Inflates a whole compressed body under a cap. Pure: it asks the caller for memory before it allocates.
 
 use flate2::{Decompress, FlushDecompress, Status};
 use thiserror::Error;
@@ -7,52 +7,56 @@ use zstd::zstd_safe::{self, DCtx, DParameter, InBuffer, OutBuffer};
 mod lz4;
 mod snappy;
 
-/// The largest zstd window taken, as a power of two: the 8 MiB that every decoder is asked to support and no encoder
-/// should exceed (RFC 8878, 3.1.1.1.2). It bounds what one inflation costs beside its output.
+/// Largest zstd window that is accepted, as a power of two: 8 MiB. Every decoder should support it, and no encoder
+/// should exceed it (RFC 8878, 3.1.1.1.2). It bounds the memory of one inflation beside its output.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
-/// Gzip members taken in one body. Each costs a fresh decoder, so that a body of empty members (20 bytes each) would
-/// be far dearer than its size; concatenating writers (blocked gzip: 64 KiB each) stay far below.
+/// Largest number of gzip members in one body. Each member needs a new decoder, so a body of empty members (20 bytes
+/// each) would cost far more than its size. Writers that concatenate members (blocked gzip: 64 KiB each) stay far
+/// below.
 const GZIP_MEMBERS_MAX: usize = 1024;
 
-/// Deflate cannot expand more than this (<https://www.zlib.net/zlib_tech.html>): a size that claims more is a lie.
+/// Largest expansion of deflate (<https://www.zlib.net/zlib_tech.html>). A stated size beyond it cannot be true.
 const DEFLATE_RATIO_MAX: u64 = 1032;
 
-/// How far telemetry usually shrinks at least: the first guess where the body does not state its size.
+/// Ratio by which telemetry usually shrinks at least. It gives the first guess if the body does not state its size.
 const RATIO_GUESS: usize = 4;
 
-/// The first allocation where nothing is known.
+/// Bytes of the first allocation if nothing is known about the size.
 const OUTPUT_BYTES_MIN: usize = 4 << 10;
 
 /// A compression that senders use: `Content-Encoding` (RFC 9110, 8.4.1) and `grpc-encoding`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
-    /// RFC 1952, any number of members.
+    /// RFC 1952 with any number of members.
     Gzip,
-    /// RFC 8878, any number of frames.
+    /// RFC 8878 with any number of frames.
     Zstd,
-    /// RFC 1950, which HTTP calls `deflate` (RFC 9110, 8.4.1.2) and the Collector `zlib`, too. Not the bare stream of RFC 1951.
+    /// RFC 1950. HTTP calls it `deflate` (RFC 9110, 8.4.1.2), and the Collector also `zlib`. The bare stream of RFC
+    /// 1951 is not accepted.
     Deflate,
-    /// One block, or a framed stream: both go by this name.
+    /// One Snappy block or a framed Snappy stream. Senders use this name for both.
     Snappy,
-    /// A framed stream of Snappy alone.
+    /// A framed Snappy stream only.
     SnappyFramed,
-    /// LZ4 frames, any number of them.
+    /// Any number of LZ4 frames.
     Lz4,
 }
 
 impl Coding {
-    /// Every coding.
+    /// All codings.
     pub const ALL: [Coding; 6] =
         [Coding::Gzip, Coding::Zstd, Coding::Deflate, Coding::Snappy, Coding::SnappyFramed, Coding::Lz4];
 
-    /// The names for `Accept-Encoding`: those of the Collector's `confighttp`.
+    /// Names for `Accept-Encoding`: those of the Collector's `confighttp`.
     pub const HTTP_NAMES: &str = "gzip, zstd, deflate, zlib, snappy, x-snappy-framed, lz4";
 
-    /// The names for `grpc-accept-encoding`: those of the Collector's `configgrpc`, and deflate, which gRPC's C core has.
+    /// Names for `grpc-accept-encoding`: those of the Collector's `configgrpc`, and deflate, which gRPC's C core
+    /// supports.
     pub const GRPC_NAMES: &str = "gzip, zstd, deflate, snappy";
 
-    /// The coding that `Content-Encoding` calls `name`, which is compared without case; `x-gzip` is gzip (RFC 9110, 8.4.1.3).
+    /// Returns the coding that `Content-Encoding` calls `name`. The comparison ignores case; `x-gzip` is gzip (RFC
+    /// 9110, 8.4.1.3).
     #[must_use]
     pub fn from_http_name(name: &[u8]) -> Option<Self> {
         const NAMES: [(&str, Coding); 8] = [
@@ -68,7 +72,7 @@ impl Coding {
         NAMES.iter().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes())).map(|(_, coding)| *coding)
     }
 
-    /// The coding that `grpc-encoding` calls `name`.
+    /// Returns the coding that `grpc-encoding` calls `name`.
     #[must_use]
     pub fn from_grpc_name(name: &[u8]) -> Option<Self> {
         match Self::from_http_name(name)? {
@@ -78,25 +82,25 @@ impl Coding {
     }
 }
 
-/// Why a body was not inflated.
+/// Reason why a body was not inflated.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum InflateError {
-    /// The output would exceed the cap; it was not produced.
+    /// The output would exceed the cap. It was not produced.
     #[error("the inflated body is too large")]
     TooLarge,
-    /// No memory was granted. The only error that another attempt may not meet.
+    /// The caller granted no memory. This is the only error for which a retry can help.
     #[error("no memory to inflate the body")]
     NoRoom,
     /// The input ends inside a member or frame.
     #[error("the compressed body ends too early")]
     Truncated,
-    /// The input is not what its coding says, or something else follows it.
+    /// The input is not valid in its coding, or further bytes follow it.
     #[error("the compressed body is damaged: {0}")]
     Damaged(&'static str),
 }
 
-/// Inflates `input` into at most `cap` bytes. `grant(n)` is asked for `n` more bytes before they are allocated; the
-/// sum of what it granted is at least the capacity of the result.
+/// Inflates `input` into at most `cap` bytes. Calls `grant(n)` before it allocates `n` more bytes. The sum of the
+/// grants is at least the capacity of the result.
 ///
 /// # Errors
 /// See [`InflateError`].
@@ -118,7 +122,7 @@ pub fn inflate(
     Ok(output.bytes)
 }
 
-/// The inflated bytes. A decoder writes only into spare capacity, so this alone decides what may be allocated.
+/// Inflated bytes. Decoders write only into spare capacity, so this type alone decides how much is allocated.
 struct Output<G> {
     bytes: Vec<u8>,
     cap: usize,
@@ -126,7 +130,7 @@ struct Output<G> {
 }
 
 impl<G: FnMut(usize) -> bool> Output<G> {
-    /// Makes room for `expected` bytes in all; for twice as many as now if that is no more.
+    /// Makes room for `expected` bytes in all. If that is not more than now, doubles the room.
     fn grow(&mut self, expected: usize) -> Result<(), InflateError> {
         let (len, held) = (self.bytes.len(), self.bytes.capacity());
         if held >= self.cap {
@@ -141,7 +145,7 @@ impl<G: FnMut(usize) -> bool> Output<G> {
         Ok(())
     }
 
-    /// Appends `bytes` as they are.
+    /// Appends `bytes` without decoding them.
     fn append(&mut self, bytes: &[u8]) -> Result<(), InflateError> {
         let needed = self.bytes.len() + bytes.len();
         if needed > self.cap {
@@ -154,8 +158,8 @@ impl<G: FnMut(usize) -> bool> Output<G> {
         Ok(())
     }
 
-    /// Takes one member or frame off `input` and returns the rest. `step` decodes into spare capacity and returns
-    /// how many bytes it read and whether the member or frame has ended.
+    /// Decodes one member or frame from `input` and returns the rest. `step` decodes into spare capacity. It returns
+    /// the number of bytes that it read and true if the member or frame has ended.
     fn fill<'a>(
         &mut self,
         mut input: &'a [u8],
@@ -168,7 +172,7 @@ impl<G: FnMut(usize) -> bool> Output<G> {
             if ended {
                 return Ok(input);
             }
-            // Only a step that gets nowhere proves that it needs room: checksums are read without any.
+            // Only a step without any progress shows that the decoder needs room: it reads checksums without any.
             if read == 0 && self.bytes.len() == before {
                 if self.bytes.len() < self.bytes.capacity() {
                     return Err(InflateError::Truncated);
@@ -183,7 +187,7 @@ fn gunzip<G: FnMut(usize) -> bool>(input: &[u8], output: &mut Output<G>) -> Resu
     output.grow(gzip_size(input).unwrap_or(input.len().saturating_mul(RATIO_GUESS)))?;
     let mut rest = input;
     for _ in 0..GZIP_MEMBERS_MAX {
-        // 15: deflate's largest window, 32 KiB.
+        // 15 means deflate's largest window, 32 KiB.
         rest = deflated(Decompress::new_gzip(15), "not gzip, or its checksum is wrong", rest, output)?;
         if rest.is_empty() {
             return Ok(());
@@ -198,7 +202,7 @@ fn unzlib<G: FnMut(usize) -> bool>(input: &[u8], output: &mut Output<G>) -> Resu
     if rest.is_empty() { Ok(()) } else { Err(InflateError::Damaged("something follows the zlib stream")) }
 }
 
-/// Inflates one stream of deflate in the wrapper that `decoder` is for; returns what follows it.
+/// Inflates one deflate stream in the wrapper that `decoder` expects. Returns the bytes after it.
 fn deflated<'a, G: FnMut(usize) -> bool>(
     mut decoder: Decompress,
     damage: &'static str,
@@ -213,7 +217,7 @@ fn deflated<'a, G: FnMut(usize) -> bool>(
     })
 }
 
-/// What the last member says of its size (RFC 1952, 2.3.1: ISIZE), if that can be true. Only a hint.
+/// Returns the size that the last member states (RFC 1952, 2.3.1: ISIZE), if it can be true. It is only a hint.
 fn gzip_size(input: &[u8]) -> Option<usize> {
     let size = u32::from_le_bytes(*input.last_chunk()?);
     (u64::from(size) <= input.len() as u64 * DEFLATE_RATIO_MAX).then_some(size as usize)

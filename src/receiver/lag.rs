@@ -1,8 +1,8 @@
-//! How long a task that is ready waits for its turn.
+//! Measures how long a task that is ready waits for its turn.
 //!
-//! Small requests wait where nothing of them has been read: their connections are ready, and many others are before
-//! them in the runtime's queue. A probe goes through that queue again and again; what has been served since it joined
-//! the queue is the wait of whatever joins now.
+//! Small requests wait before anything of them has been read: their connections are ready, but many others are before
+//! them in the runtime's queue. A probe goes through that queue again and again. The time since the probe joined the
+//! queue is the wait of any task that joins now.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -11,28 +11,30 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The part of each turn that is for serving when turns stay long. Senders that keep a worker busy with a few requests each make turns of 10 ms.
+/// Time of each turn that is for serving while turns stay long. If senders keep a worker busy with a few requests each,
+/// turns take 10 ms.
 const TURN_MAX: Duration = Duration::from_millis(20);
 
-/// Turns may be longer for so long: a burst, or one very large request, is no overload.
+/// Time for which turns may be longer: a burst, or one very large request, is not an overload.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// After a turn shorter than this the probe pauses: there is no queue to speak of, and an idle daemon shall sleep.
+/// The probe pauses after a turn shorter than this. There is practically no queue then, and an idle daemon should
+/// sleep.
 const TURN_SHORT: Duration = Duration::from_millis(5);
 
-/// How long it pauses: a hundred turns a second cost nothing, and less than [`TURN_MAX`] goes unseen.
+/// Length of a pause. A hundred turns a second cost nothing. A pause shorter than [`TURN_MAX`] hides no long turn.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Instead of a time: the probe pauses.
+/// Sentinel instead of a time: the probe pauses.
 const PAUSES: u64 = u64::MAX;
 
-/// The wait in the runtime's queue.
+/// Measurement of the wait in the runtime's queue.
 #[derive(Debug)]
 pub(super) struct Lag {
     epoch: Instant,
-    /// When the probe joined the queue, in microseconds since `epoch`.
+    /// Time at which the probe joined the queue, in microseconds since `epoch`, or [`PAUSES`].
     turn_start_us: AtomicU64,
-    /// How much of the turn is for serving.
+    /// Time of each turn that is for serving, in microseconds.
     serving_us: AtomicU64,
 }
 
@@ -45,9 +47,9 @@ impl Lag {
         }
     }
 
-    /// Whether a request is served in the present turn; `last_turn` is the one in which its connection last had a
-    /// request served. When the part for serving is over, connections that had none yet have as long again. What is
-    /// refused for the rest of the turn costs little, so that the next one begins soon.
+    /// Returns true if a request may be served in the present turn. `last_turn` is the turn in which its connection
+    /// last had a request served. When the time for serving is over, connections that have had no request served in
+    /// this turn get as much time again. To refuse the other requests costs little, so the next turn begins soon.
     pub(super) fn serves(&self, last_turn: &AtomicU64) -> bool {
         let turn = self.turn_start_us.load(Relaxed);
         if turn == PAUSES {
@@ -61,7 +63,7 @@ impl Lag {
         serves
     }
 
-    /// Goes through the queue once, again at once if that took long.
+    /// Goes through the queue once, and again without a pause as long as that takes [`TURN_SHORT`] or more.
     pub(super) async fn probe(&self) {
         let mut long_since = None;
         loop {
@@ -71,7 +73,7 @@ impl Lag {
             let end = self.epoch.elapsed();
             let took = end - start;
             let long_for = if took > TURN_MAX { end - *long_since.get_or_insert(start) } else { Duration::ZERO };
-            // Where refusing alone takes long, half of the time is still for serving.
+            // If refusing alone takes long, half of the time is still for serving.
             let serving = if long_for > PATIENCE { TURN_MAX.max(took / 2) } else { PATIENCE };
             self.serving_us.store(micros(serving), Relaxed);
             if took <= TURN_MAX {
@@ -89,8 +91,8 @@ fn micros(time: Duration) -> u64 {
     time.as_micros() as u64
 }
 
-/// Returns when everything that was ready has had its turn. (Not `yield_now`, which waits for the next look at sockets
-/// and timers.)
+/// Returns once every task that was ready has had its turn. `yield_now` is not used, as it also waits until the runtime
+/// has polled sockets and timers.
 async fn turn() {
     let mut waited = false;
     poll_fn(|cx| {

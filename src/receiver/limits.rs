@@ -1,7 +1,9 @@
-//! What connections may hold beside the memory budget: how many there are, and what the HTTP libraries are told for each.
+//! Limits on what connections hold beside the memory budget: their number, and the settings of the HTTP libraries for
+//! each.
 //!
-//! Every connection may hold [`CONNECTION_BYTES`], and the first ones share room for larger windows and buffers and for more
-//! requests at once. What else a peer can make the daemon hold is in the reserve for heads (`heads`) or in the budget.
+//! Every connection may hold [`CONNECTION_BYTES`]. The first connections share room for larger windows and buffers, and
+//! for more concurrent requests. Everything else that a peer can make the daemon hold is in the reserve for heads
+//! (`heads`) or in the budget.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -12,92 +14,95 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use super::heads::HEAD_BYTES_MAX;
 use super::slots::ROOM_BYTES_MAX;
 
-/// What a connection may hold: buffers, the state of its protocol, a request; as measured. A silent one holds 3 KiB. It
-/// is not in the budget, because probes and scrapes must get through when that is used up.
+/// Bytes that a connection may hold, as measured: buffers, protocol state, one request. An idle connection holds 3 KiB.
+/// This memory is not in the budget, because probes and scrapes must get through when the budget is used up.
 const CONNECTION_BYTES: usize = 32 << 10;
 
-/// The same for TLS beside it: records that are not whole, and what is encrypted and not sent yet.
+/// Bytes that TLS adds to a connection: incomplete records, and encrypted data that is not sent yet.
 const TLS_BYTES: usize = 32 << 10;
 
-/// Connections at once, on all addresses, by memory: as many as hold three eighths of `memory.limit`. 4,300 in 512 MiB: a
-/// few thousand processes that keep one each.
+/// Part of `memory.limit` that all connections on all addresses may hold: three eighths. In 512 MiB this allows 4,300
+/// connections, enough for a few thousand processes with one each.
 const CONNECTIONS_PART: (usize, usize) = (3, 8);
 
-/// So many however small the memory is, which is 2 MiB of them: enough for a front end's connections and a few probes. No
-/// more however large it is: the usual limit of open files is near.
+/// Bounds of the number of connections. The lower one holds for any memory limit: it takes 2 MiB and is enough for a
+/// front end's connections and a few probes. The upper one is near the usual limit of open files.
 const CONNECTIONS_RANGE: RangeInclusive<usize> = 64..=16_384;
 
-/// The room that connections share is this part of `memory.limit`, and no more than sixteen times the most that one has.
+/// The room that connections share is `memory.limit` divided by this, at most sixteen times the maximum of one
+/// connection.
 const ROOM_PART: usize = 8;
 const ROOM_SUM_BYTES_MAX: usize = 16 * ROOM_BYTES_MAX;
 
-/// From this room on a connection has large buffers.
+/// A connection with at least this much room has large buffers.
 const LARGE_ROOM_BYTES: usize = 256 << 10;
 
-/// What is read of an HTTP/1 connection ahead of what is used; a small one holds the largest head.
+/// Bytes that are read ahead of an HTTP/1 connection, small and large. The small buffer holds the largest head.
 const HTTP1_BUFFER_BYTES: [usize; 2] = [HEAD_BYTES_MAX, 64 << 10];
 
-/// The largest HTTP/2 frame taken. Measured on batches of 512 spans (290 KB): the large ones take half the CPU of the small
-/// ones (which are the least that there are), and no more than frames of 1 MiB, whose read buffers idle connections would
-/// keep.
+/// Largest HTTP/2 frame that is accepted, small and large. Measured with batches of 512 spans (290 KB): large frames
+/// take half the CPU of small ones, which are the smallest that HTTP/2 allows. Frames of 1 MiB save nothing more, and
+/// idle connections would keep their read buffers.
 const HTTP2_FRAME_BYTES_MAX: [u32; 2] = [16 << 10, 64 << 10];
 
-/// An HTTP/2 peer that says nothing is asked this often whether it still lives, and given as long to answer: a
-/// half-open connection is gone after a minute.
+/// Time between pings to an HTTP/2 peer that sends nothing, and the time that it has to answer. A half-open connection
+/// is gone after a minute.
 const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Requests at once on one HTTP/2 connection, by its room. At most Cloud Run's largest concurrency for an instance, as its
-/// front end may send all of them through one connection; at least what a Collector's queue has consumers, and some.
+/// Bounds of the number of concurrent requests on one HTTP/2 connection. The upper one is Cloud Run's largest
+/// concurrency for an instance, as its front end may send all requests through one connection. The lower one is more
+/// than the number of consumers of a Collector's queue.
 const HTTP2_STREAMS_RANGE: RangeInclusive<usize> = 16..=1000;
 const HTTP2_STREAM_ROOM_BYTES: usize = 2 << 10;
 
-/// What a peer may send on a stream ahead of what was read: most requests go through without a pause, and
-/// at 1 ms of round trip it allows 1 GB/s. Measured, 256 KiB costs half as much CPU again, and 4 MiB gains nothing.
+/// Bytes that a peer may send on a stream before they are read. Most requests arrive without a pause, and at a round
+/// trip of 1 ms it allows 1 GB/s. As measured, 256 KiB costs half as much CPU again, and 4 MiB gains nothing.
 const HTTP2_STREAM_WINDOW_BYTES: u32 = 1 << 20;
 
-/// No window of a connection can be smaller (RFC 9113, 6.9.2).
+/// Smallest window of a connection that HTTP/2 allows, in bytes (RFC 9113, 6.9.2).
 const HTTP2_WINDOW_BYTES_MIN: usize = 65_535;
 
-/// Streams that a peer reset before they were looked at (rapid reset, CVE-2023-44487), then the connection is closed: as
-/// many as the library's default.
+/// Number of streams that a peer resets before they are served (rapid reset, CVE-2023-44487) until the connection is
+/// closed. It is the library's default.
 const HTTP2_RESETS_PENDING_MAX: usize = 20;
 
-/// Streams of one connection that had to be reset for errors of its peer (CVE-2025-8671 and the like), then it is
-/// closed: as many as the library's default.
+/// Number of streams of one connection that are reset for errors of its peer (CVE-2025-8671 and similar) until the
+/// connection is closed. It is the library's default.
 const HTTP2_ERRORS_MAX: usize = 1024;
 
-/// The table of fields that a peer may have: none. It would save some hundred bytes a request, of some tens of thousands, and the
-/// library keeps a whole read buffer for each of up to 128 entries.
+/// Size of the HPACK table that a peer may use: none. A table would save some hundred bytes of a request of some tens
+/// of thousands, and the library keeps a whole read buffer for each of up to 128 entries.
 const HTTP2_TABLE_BYTES: u32 = 0;
 
-/// What of one answer waits in the connection; only pages are larger than some hundred bytes.
+/// Bytes of one answer that wait in the connection. Only pages are larger than some hundred bytes.
 const HTTP2_SEND_BYTES_MAX: usize = 64 << 10;
 
-/// Connections that memory beside a budget of `limit_bytes` has room for.
+/// Returns the number of connections for which there is memory beside a budget of `limit_bytes`.
 pub(super) fn connections_max(limit_bytes: usize, has_tls: bool) -> usize {
     let (part, whole) = CONNECTIONS_PART;
     let each = CONNECTION_BYTES + if has_tls { TLS_BYTES } else { 0 };
     (limit_bytes / whole * part / each).clamp(*CONNECTIONS_RANGE.start(), *CONNECTIONS_RANGE.end())
 }
 
-/// The room that connections share beside a budget of `limit_bytes`.
+/// Returns the room that connections share beside a budget of `limit_bytes`.
 pub(super) fn room_bytes(limit_bytes: usize) -> usize {
     (limit_bytes / ROOM_PART).min(ROOM_SUM_BYTES_MAX)
 }
 
-/// What a connection with so much room may send in one turn, before its requests have theirs.
+/// Returns the number of bytes that a connection with `room_bytes` may send in one turn, before its requests are
+/// served.
 pub(super) fn turn_bytes_max(room_bytes: usize) -> usize {
     HTTP2_FRAME_BYTES_MAX[class(room_bytes)] as usize
 }
 
-/// Limits of an HTTP/1 connection with so much room.
+/// Returns the limits of an HTTP/1 connection with `room_bytes`.
 pub(super) fn http1_builder(room_bytes: usize) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder.max_buf_size(HTTP1_BUFFER_BYTES[class(room_bytes)]);
     builder
 }
 
-/// Limits of an HTTP/2 connection with so much room.
+/// Returns the limits of an HTTP/2 connection with `room_bytes`.
 pub(super) fn http2_builder(room_bytes: usize) -> http2::Builder<TokioExecutor> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
@@ -116,7 +121,7 @@ pub(super) fn http2_builder(room_bytes: usize) -> http2::Builder<TokioExecutor> 
     builder
 }
 
-/// Small or large, as an index.
+/// Returns the index into pairs of small and large sizes.
 fn class(room_bytes: usize) -> usize {
     usize::from(room_bytes >= LARGE_ROOM_BYTES)
 }

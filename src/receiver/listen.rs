@@ -33,25 +33,26 @@ use crate::config::settings;
 use crate::telemetry::log::Throttle;
 use crate::telemetry::{Health, Metrics};
 
-/// Connections to the address of `telemetry.listen`: probes and scrapes, which senders must not crowd out.
+/// Largest number of connections to the address of `telemetry.listen`. It is separate, so that senders cannot crowd out
+/// probes and scrapes.
 const TELEMETRY_CONNECTIONS_MAX: usize = 256;
 
-/// How long a connection may exist without a byte, and again behind TLS. Clients speak first in both protocols; load balancers that open
-/// connections ahead of time are given time.
+/// Time that a connection may exist without a byte, and again after a TLS handshake. Clients speak first in both
+/// protocols. Load balancers that open connections ahead of time get enough time.
 pub(super) const FIRST_BYTE_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// A pause after an accept has failed for want of file descriptors or memory: without it the loop would spin.
+/// Pause after a failed `accept` for want of file descriptors or memory. Without it the loop would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Clients can bring about either line as often as they like.
+/// Throttles for two log lines that clients can cause as often as they like.
 static ACCEPT_LINES: Throttle = Throttle::new(1, Duration::from_secs(10));
 static FAILED_LINES: Throttle = Throttle::new(1, Duration::from_secs(10));
 
-/// An address that cannot be served.
+/// Error for an address that cannot be served.
 #[derive(Debug, Error)]
 #[error("cannot listen on {address} ({key}): {source}{hint}")]
 pub struct BindError {
-    /// Which setting has it.
+    /// The setting that has the address.
     pub key: &'static str,
     /// The address as configured.
     pub address: String,
@@ -63,8 +64,8 @@ impl BindError {
     fn new(key: &'static str, address: &str, source: io::Error) -> Self {
         let hint = match source.kind() {
             io::ErrorKind::AddrInUse => "; another process has this port, or it is listed twice",
-            io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege: take a higher one",
-            io::ErrorKind::AddrNotAvailable => "; this machine does not have that address: 0.0.0.0 takes all",
+            io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege: use a higher one",
+            io::ErrorKind::AddrNotAvailable => "; this machine does not have that address: 0.0.0.0 means all addresses",
             io::ErrorKind::InvalidInput => "; write host:port, such as 0.0.0.0:4317",
             _ => "",
         };
@@ -72,7 +73,7 @@ impl BindError {
     }
 }
 
-/// Addresses that are bound; clients can connect, but are not served yet.
+/// Bound addresses. Clients can connect, but are not served yet.
 #[derive(Debug)]
 pub struct Bound {
     otlp: Vec<Listener>,
@@ -106,10 +107,10 @@ impl Bound {
         Ok(Bound { otlp, telemetry: None, tls: None, auth: None, cors: None })
     }
 
-    /// Moves `/metrics` to an address of its own, which has the probes as well, and no TLS.
+    /// Moves `/metrics` to an address of its own, which also serves the probes and has no TLS.
     ///
     /// # Errors
-    /// It cannot be bound.
+    /// The address cannot be bound.
     pub async fn telemetry_on(mut self, address: Option<&str>) -> Result<Self, BindError> {
         if let Some(address) = address {
             self.telemetry = Some(Listener::bind("telemetry.listen", address).await?);
@@ -124,34 +125,35 @@ impl Bound {
         self
     }
 
-    /// Asks senders of spans who they are.
+    /// Requires authentication from senders of spans.
     #[must_use]
     pub fn guarded_by(mut self, auth: Option<Auth>) -> Self {
         self.auth = auth;
         self
     }
 
-    /// Lets scripts in browsers send.
+    /// Lets scripts in browsers send spans.
     #[must_use]
     pub fn open_to(mut self, cors: Option<settings::Cors>) -> Self {
         self.cors = cors;
         self
     }
 
-    /// The OTLP addresses in the order of the configuration, with the ports that the system chose for port 0.
+    /// Returns the OTLP addresses in the order of the configuration. A port 0 is replaced by the port that the system
+    /// chose.
     #[must_use]
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         self.otlp.iter().map(|listener| listener.local).collect()
     }
 
-    /// The address that `/metrics` has of its own.
+    /// Returns the separate address of `/metrics`, if there is one.
     #[must_use]
     pub fn telemetry_addr(&self) -> Option<SocketAddr> {
         self.telemetry.as_ref().map(|listener| listener.local)
     }
 
-    /// Serves all addresses until [`Receiver::close`]. `scrape` makes the text of `/metrics`. Call it inside a tokio
-    /// runtime.
+    /// Serves all addresses until [`Receiver::close`]. `scrape` renders the text of `/metrics`. Must be called inside a
+    /// tokio runtime.
     #[must_use]
     pub fn serve<I: Intake>(
         self,
@@ -162,7 +164,7 @@ impl Bound {
         scrape: Scrape,
     ) -> Receiver {
         let gate = Arc::new(Gate::new());
-        // Beside a budget of so much there is memory for what connections hold.
+        // What connections hold is in addition to the budget and grows with its limit.
         let limit_bytes = intake.budget().limit_bytes();
         let tls = self.tls.as_ref().map(Tls::state);
         let mut followers = JoinSet::new();
@@ -209,17 +211,17 @@ impl Bound {
     }
 }
 
-/// What connections are told.
+/// State of the receiver, which all connections follow.
 #[derive(Clone, Copy, Debug)]
 enum Phase {
     Serving,
-    /// End with the requests in flight. New connections are still taken, for the last scrape.
+    /// Connections end after their requests in flight. New connections are still accepted, for the last scrape.
     Stopping,
-    /// As before, within this time, and no new connections.
+    /// Connections end within this time. No new connections are accepted.
     Closing(Duration),
 }
 
-/// A receiver at work. If it is dropped, everything closes at once.
+/// A receiver that serves. If it is dropped, everything closes at once.
 #[derive(Debug)]
 pub struct Receiver {
     health: Arc<Health>,
@@ -227,7 +229,7 @@ pub struct Receiver {
     heads: Arc<Heads>,
     phase: watch::Sender<Phase>,
     acceptors: JoinSet<()>,
-    /// They take what is renewed, for as long as there is a receiver.
+    /// Tasks that take renewed certificates, tokens and keys. They end with the receiver.
     _followers: JoinSet<()>,
 }
 
@@ -235,19 +237,19 @@ impl Receiver {
     /// Binds the addresses (`host:port`) of `otlp.listen`.
     ///
     /// # Errors
-    /// [`BindError`] for the first one that cannot be bound; none is bound then.
+    /// [`BindError`] for the first address that cannot be bound. No address is bound then.
     pub async fn bind(listen: &[String]) -> Result<Bound, BindError> {
         Bound::bind(listen).await
     }
 
-    /// The bytes that requests hold beside their bodies, but for those that are alone on their connection.
+    /// Returns the bytes that requests hold beside their bodies, except requests that are alone on their connection.
     #[must_use]
     pub fn head_bytes(&self) -> usize {
         self.heads.used_bytes()
     }
 
-    /// Resolves when an address is served no more though nobody asked for that, which only a panic brings about: the
-    /// process must not go on as if it were.
+    /// Resolves when a listener has ended before a stop, which only a panic can cause. Returns its error. The process
+    /// must exit, because an address is no longer served.
     pub async fn failed(&mut self) -> String {
         match self.acceptors.join_next().await {
             Some(Err(error)) => error.to_string(),
@@ -256,17 +258,19 @@ impl Receiver {
         }
     }
 
-    /// First step of a stop: from now on `/readyz` and grpc.health.v1 say no, new export requests are refused,
-    /// retryably, and connections end after their requests in flight; `/metrics` and `/livez` are still answered, on
-    /// new connections too. Returns when all requests in flight have been answered, at most after `grace`; those
-    /// that have not by then are refused. [`Intake::accept`] is not called any more.
+    /// First step of a stop. From now on `/readyz` and grpc.health.v1 report that the process is not ready, and new
+    /// export requests are refused as retryable. Connections end after their requests in flight. `/metrics` and
+    /// `/livez` are still answered, also on new connections.
+    ///
+    /// Returns when all requests in flight have been answered, at most after `grace`. The requests that are left then
+    /// are refused. After it returns, [`Intake::accept`] is not called.
     pub async fn stop_accepting(&self, grace: Duration) {
         self.health.set_stopping();
         self.phase.send_replace(Phase::Stopping);
         self.gate.close(grace).await;
     }
 
-    /// Second step: no new connections; those that are open end, at most after `grace`.
+    /// Second step of a stop: accepts no new connections. The open ones end, at most after `grace`.
     pub async fn close(mut self, grace: Duration) {
         self.phase.send_replace(Phase::Closing(grace));
         while let Some(ended) = self.acceptors.join_next().await {
@@ -277,7 +281,7 @@ impl Receiver {
     }
 }
 
-/// Takes the connections of one address.
+/// Accepts the connections of one address.
 struct Acceptor<I> {
     listener: TcpListener,
     offer: Offer,
@@ -323,7 +327,7 @@ impl<I: Intake> Acceptor<I> {
     }
 }
 
-/// Serves the connection that has `slot` to its end.
+/// Serves the connection that has `slot` until it ends.
 async fn serve<I: Intake>(
     stream: TcpStream,
     tls: Option<&tls::State>,
@@ -336,7 +340,7 @@ async fn serve<I: Intake>(
         readable = tokio::time::timeout(FIRST_BYTE_TIME_MAX, stream.readable()) => matches!(readable, Ok(Ok(()))),
         _ = phase.changed() => false,
     };
-    // Without it small answers would wait for the acknowledgement of earlier ones (Nagle).
+    // Without this option, small answers wait for the acknowledgement of earlier ones (Nagle's algorithm).
     if !spoke || stream.set_nodelay(true).is_err() {
         return;
     }
@@ -357,7 +361,7 @@ async fn serve<I: Intake>(
     let service = {
         let connection = Arc::clone(&connection);
         service_fn(move |request| {
-            // In the connection's own turn: what waits for a turn of its own is counted.
+            // Runs in the connection's own turn, so that a request is counted before it waits for a turn of its own.
             let (begun, request) = router.begin(offer, request, &connection);
             let (router, connection) = (Arc::clone(&router), Arc::clone(&connection));
             async move {
@@ -395,11 +399,11 @@ async fn serve<I: Intake>(
         metrics.connection_cut(reason);
     }
     if let Err(error) = ended {
-        tracing::debug!(error, "A connection broke off.");
+        tracing::debug!(error, "A connection ended with an error.");
     }
 }
 
-/// Serves a connection until it ends, by itself, by the order to stop, or by what its watch says.
+/// Serves a connection until it ends by itself, the receiver stops, or its watch ends it.
 async fn drive<C: GracefulConnection<Error: std::fmt::Display>>(
     serving: C,
     connection: &Connection,
@@ -426,7 +430,7 @@ async fn drive<C: GracefulConnection<Error: std::fmt::Display>>(
     ended.map_err(|error| error.to_string())
 }
 
-/// Waits for the order to close, and returns the time that is left for it.
+/// Waits for the order to close. Returns the time that connections have to end.
 async fn closing(phase: &mut watch::Receiver<Phase>) -> Duration {
     match phase.wait_for(|phase| matches!(phase, Phase::Closing(_))).await.as_deref() {
         Ok(&Phase::Closing(grace)) => grace,
@@ -435,7 +439,8 @@ async fn closing(phase: &mut watch::Receiver<Phase>) -> Duration {
     }
 }
 
-/// Waits out what makes every accept fail; what concerns one connection alone is over already.
+/// Pauses after an error that would fail every `accept` (for example EMFILE). Errors of a single connection need no
+/// pause.
 async fn pause_after(error: &io::Error) {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
@@ -451,7 +456,7 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended
         && let Some(others) = FAILED_LINES.pass(Instant::now())
     {
-        tracing::error!(%error, others, "A connection's task failed.");
+        tracing::error!(%error, others, "The task of a connection failed.");
     }
 }
 

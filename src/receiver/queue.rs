@@ -1,16 +1,16 @@
-//! A queue that is bounded in time: sheds requests before the acknowledgements of the others come late.
+//! Limits the time that requests wait: sheds some requests before the acknowledgements of the others come late.
 //!
-//! What waits when the processor is the bottleneck waits mostly where nobody counts it: in sockets, behind HTTP/2's
-//! windows, at the senders. So waits are measured, and what is too much is refused at its head, which is cheap.
+//! When the processor is the bottleneck, most requests wait where they are not counted: in sockets, behind HTTP/2's
+//! windows, at the senders. So this module measures waits, and refuses excess requests at their heads, which is cheap.
 //!
-//! - Small requests wait for their turn, before anything of them has been read ([`Lag`]): of each turn of the runtime's
-//!   queue only the first part is spent on serving.
-//! - Large requests have many turns, and wait for the rest of their body while the bodies of others come. While all
-//!   workers are busy and even the shortest wait from a head to the trace table is too long, only as many requests
-//!   may be in flight as are served in the time that one may wait: rate times wait (Little's law). When waits are short
-//!   again the limit grows, until it limits nothing.
+//! - Small requests wait for their turn before anything of them has been read ([`Lag`]). Only the first part of each
+//!   turn of the runtime's queue is spent on serving.
+//! - Large requests need many turns, and wait for the rest of their body while other bodies arrive. While all workers
+//!   are busy and even the shortest wait from a head to the trace table is too long, the number of requests in flight
+//!   is limited. The limit is the number that is served within the allowed wait: rate times wait (Little's law). When
+//!   waits are short again, the limit grows until it limits nothing.
 //!
-//! A slow network or a slow sender makes no queue: then workers are idle, or the requests of others are served quickly.
+//! A slow network or a slow sender does not cause a queue: workers are idle then, or other requests are served quickly.
 
 use std::sync::Weak;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -22,35 +22,37 @@ use tokio::time::Instant;
 use super::connection::Connection;
 use super::lag::Lag;
 
-/// The wait that is aimed at. Senders that keep a worker busy with a few requests each wait 10 ms; acknowledgements
-/// within 100 ms need room for the scatter about it, and for the wait at the sender.
+/// Target for the wait. If senders keep a worker busy with a few requests each, a request waits 10 ms. Acknowledgements
+/// within 100 ms need room for the variation of the wait, and for the wait at the sender.
 const WAIT_MAX: Duration = Duration::from_millis(40);
 
-/// How often the limit is looked at: at least a hundred requests are served meanwhile under a load worth shedding.
+/// Time between two adjustments of the limit. At a load worth shedding, at least a hundred requests are served
+/// meanwhile.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// The part of their time that all workers together are busy when they are the bottleneck. The rest is what the
-/// kernel takes between two events.
+/// Part of their time that all workers together are busy when they are the bottleneck. The kernel takes the rest
+/// between events.
 const BUSY_MIN: f64 = 0.9;
 
-/// Requests that may ever be in flight, each some KiB before its body: sixteen times what Cloud Run sends an instance.
+/// Largest limit of requests in flight. Each holds some KiB before its body. It is sixteen times what Cloud Run sends
+/// to an instance.
 const LIMIT_MAX: usize = 16_384;
 
-/// Requests that may always be in flight: so few that shedding them would leave workers idle. The largest requests
-/// wait longer than [`WAIT_MAX`] then, whatever is shed.
+/// Smallest limit of requests in flight. With fewer requests, workers would be idle. At this limit, the largest
+/// requests wait longer than [`WAIT_MAX`], however many are shed.
 const LIMIT_MIN: usize = 16;
 
-/// After an interval without a queue the limit grows by this part of itself: to its double in three intervals, and
-/// out of the way within seconds.
+/// After an interval without a queue the limit grows by itself divided by this. It doubles in about three intervals,
+/// and limits nothing within seconds.
 const GROWTH_DIVISOR: usize = 4;
 
-/// The export requests in flight, and how many there may be.
+/// The queue of export requests in flight and its limit.
 #[derive(Debug)]
 pub(super) struct Queue {
     in_flight: AtomicUsize,
     limit: AtomicUsize,
     served: AtomicUsize,
-    /// Of those served in the present interval.
+    /// Shortest wait of the requests that were served in the present interval, in microseconds.
     shortest_wait_us: AtomicU64,
     lag: Lag,
 }
@@ -66,8 +68,8 @@ impl Queue {
         }
     }
 
-    /// Lets in a request of `connection`; false if the queue is too long for it. A connection may have as many in
-    /// flight as there are places left, so that however greedy some are, others find a place.
+    /// Admits a request of `connection`. Returns false if the queue is too long for it. A connection may have at most
+    /// as many requests in flight as places are left, so that other connections find a place next to a greedy one.
     pub(super) fn join(&self, connection: &Connection) -> bool {
         let left = self.limit.load(Relaxed).saturating_sub(self.in_flight.load(Relaxed));
         let joins = left > connection.in_flight.load(Relaxed) && self.lag.serves(&connection.last_turn);
@@ -78,31 +80,33 @@ impl Queue {
         joins
     }
 
-    /// A request of `connection` that was let in ends.
+    /// Ends a request of `connection` that was admitted.
     pub(super) fn leave(&self, connection: &Connection) {
         self.in_flight.fetch_sub(1, Relaxed);
         connection.in_flight.fetch_sub(1, Relaxed);
     }
 
-    /// A request is in the trace table, `wait` after its head (without its wait for a disk).
+    /// Notes that a request is in the trace table. `wait` is the time since it joined the queue, without its wait for a
+    /// disk.
     pub(super) fn served(&self, wait: Duration) {
         self.served.fetch_add(1, Relaxed);
         self.shortest_wait_us.fetch_min(wait.as_micros() as u64, Relaxed);
     }
 
-    /// Whether a request that has waited for `wait` has to go: more were let in than are served in time, because the
-    /// limit fell since.
+    /// Returns true if a request that has waited for `wait` must be shed: the limit has fallen since, and more requests
+    /// are in flight than can be served in time.
     pub(super) fn sheds(&self, wait: Duration) -> bool {
         wait > WAIT_MAX && self.in_flight.load(Relaxed) > self.limit.load(Relaxed)
     }
 
-    /// As if the limit were reached.
+    /// Sets the limit to the requests in flight.
     #[cfg(test)]
     pub(super) fn fill_up(&self) {
         self.limit.store(self.in_flight.load(Relaxed), Relaxed);
     }
 
-    /// Sets the limit after an interval of `elapsed`, of which the workers were busy for the part `busy`.
+    /// Adjusts the limit after an interval of `elapsed`. `busy` is the part of it that the workers were busy, from 0 to
+    /// 1.
     fn adjust(&self, elapsed: Duration, busy: f64) {
         let served = self.served.swap(0, Relaxed);
         let shortest_wait = Duration::from_micros(self.shortest_wait_us.swap(u64::MAX, Relaxed));
@@ -119,7 +123,7 @@ impl Queue {
     }
 }
 
-/// Adjusts the limit for as long as there is a queue.
+/// Adjusts the limit of `queue` until it is dropped.
 pub(super) async fn keep_short(queue: Weak<Queue>) {
     let runtime = Handle::current().metrics();
     let (mut since, mut busy) = (Instant::now(), busy_time(&runtime));
@@ -134,14 +138,14 @@ pub(super) async fn keep_short(queue: Weak<Queue>) {
     }
 }
 
-/// Measures the lag for as long as there is a queue.
+/// Measures the lag of `queue` until it is dropped.
 pub(super) async fn keep_probing(queue: Weak<Queue>) {
     while let Some(queue) = queue.upgrade() {
         queue.lag.probe().await;
     }
 }
 
-/// What all workers have spent on tasks since the start.
+/// Returns the time that all workers have spent on tasks since the start.
 fn busy_time(runtime: &RuntimeMetrics) -> Duration {
     (0..runtime.num_workers()).map(|worker| runtime.worker_total_busy_duration(worker)).sum()
 }

@@ -1,4 +1,4 @@
-//! Every way to refuse a whole request, with what each protocol says of it.
+//! All ways to refuse a whole request, each with its answer in both protocols.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -16,22 +16,22 @@ use crate::journal::AppendError;
 use crate::otlp::json::JsonError;
 use crate::otlp::wire::WireError;
 
-/// When to come back after a refusal that passes: long enough for a decision round to free memory, and shorter than
-/// any exporter's patience (10 s by default). At random within it, lest all come back at once.
+/// Delay that a retryable refusal asks for. It is long enough for a decision round to free memory, and shorter than the
+/// timeout of any exporter (10 s by default). It is random, so that senders do not all retry at once.
 const RETRY_AFTER_MS: Range<u64> = 1000..2000;
 
-/// From the head of a request to the end of its body. Three times the default timeout of OTLP exporters: who needs
-/// longer has gone away, and must not hold memory meanwhile.
+/// Time from the head of a request to the end of its body: three times the default timeout of OTLP exporters. A sender
+/// that needs longer has given up, and must not hold memory meanwhile.
 pub(super) const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// How long a body may take however little of it comes: the default timeout of OTLP exporters, and longer than TCP
+/// Time that a body may take even if little of it arrives: the default timeout of OTLP exporters. It is longer than TCP
 /// needs to recover from lost packets.
 pub(super) const BODY_GRACE: Duration = Duration::from_secs(10);
 
-/// Each so many bytes of a body give it a second more: a tenth of a slow line. Slower ones only hold memory.
+/// Bytes of a body that extend its time by one second: a tenth of a slow line. A slower body only holds memory.
 pub(super) const BODY_BYTES_PER_SECOND_MIN: u64 = 64 << 10;
 
-/// Why a request was refused as a whole; the text is what the sender reads.
+/// Reason why a whole request was refused. The text is the message to the sender.
 #[derive(Debug, Error)]
 pub(super) enum Refusal {
     #[error("the request is larger than {limit} bytes (otlp.max_request_bytes)")]
@@ -44,7 +44,7 @@ pub(super) enum Refusal {
     Overloaded,
     #[error("a request has at most {FIELDS_MAX} header fields, of {HEAD_BYTES_MAX} bytes together")]
     Fields,
-    #[error("the request did not come in time")]
+    #[error("the request did not arrive in time")]
     Late,
     #[error("{0}; retry later")]
     Journal(#[from] AppendError),
@@ -53,7 +53,7 @@ pub(super) enum Refusal {
     #[error("{0}")]
     Denied(#[from] Denial),
     #[error(
-        "the request body came too slowly: {} s, and one more for each {BODY_BYTES_PER_SECOND_MIN} bytes, up to {} s",
+        "the request body was too slow: it has {} s, plus 1 s for each {BODY_BYTES_PER_SECOND_MIN} bytes, up to {} s",
         BODY_GRACE.as_secs(),
         BODY_TIME_MAX.as_secs()
     )]
@@ -74,17 +74,17 @@ pub(super) enum Refusal {
     MessageFormat(String),
     #[error("the Compressed-Flag is set, but grpc-encoding names no compression")]
     FlagWithoutCoding,
-    #[error("a Compressed-Flag of {0}")]
+    #[error("a Compressed-Flag of {0} is not valid")]
     Flag(u8),
     #[error("a unary call has exactly one message")]
     Cardinality,
-    #[error("only traces are taken here, no {}; {}", .0.name(), .0.remedy())]
+    #[error("only traces are accepted here, not {}; {}", .0.name(), .0.remedy())]
     Signal(Signal),
     #[error("there is no method {0:?}; traces go to opentelemetry.proto.collector.trace.v1.TraceService/Export")]
     Procedure(String),
     #[error("there is nothing at {0:?}; traces go to POST /v1/traces")]
     Path(String),
-    #[error("this is not the address for it: {0}")]
+    #[error("this address does not serve it: {0}")]
     Elsewhere(&'static str),
     #[error("this path takes {allow} only; traces go to POST /v1/traces")]
     Method { allow: &'static str },
@@ -103,7 +103,7 @@ impl From<AcceptError> for Refusal {
 }
 
 impl Refusal {
-    /// The status of an HTTP answer (OTLP specification, OTLP/HTTP Response; RFC 9110, 15.5).
+    /// Returns the status of an HTTP answer (OTLP specification, OTLP/HTTP Response; RFC 9110, 15.5).
     pub(super) fn http_status(&self) -> StatusCode {
         match self {
             Refusal::TooLarge { .. } | Refusal::NeverFits(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -132,9 +132,9 @@ impl Refusal {
         }
     }
 
-    /// The status of a gRPC answer. Sources: OTLP specification, OTLP/gRPC Failures (what is bad data and what may
-    /// be retried); gRPC `doc/statuscodes.md` (size, cardinality, decompression, unknown methods) and
-    /// `doc/compression.md` (unknown codings, a flag without a coding).
+    /// Returns the status of a gRPC answer. Sources: OTLP specification, OTLP/gRPC Failures (bad data and retries);
+    /// gRPC `doc/statuscodes.md` (size, cardinality, decompression, unknown methods) and `doc/compression.md` (unknown
+    /// codings, a flag without a coding).
     pub(super) fn code(&self) -> Code {
         match self {
             Refusal::TooLarge { .. }
@@ -160,7 +160,8 @@ impl Refusal {
         }
     }
 
-    /// When to retry, if that can help. `RESOURCE_EXHAUSTED` without it is final (OTLP specification, Failures).
+    /// Returns the delay before a retry. `None` if a retry cannot help. `RESOURCE_EXHAUSTED` without a delay is final
+    /// (OTLP specification, Failures).
     pub(super) fn retry_after(&self) -> Option<Duration> {
         let retryable = matches!(
             self,
@@ -173,7 +174,7 @@ impl Refusal {
         retryable.then(|| Duration::from_millis(fastrand::u64(RETRY_AFTER_MS)))
     }
 
-    /// The metric label `outcome`.
+    /// Returns the metric label `outcome`.
     pub(super) fn outcome(&self) -> &'static str {
         match self {
             Refusal::TooLarge { .. } | Refusal::NeverFits(_) => "too_large",
@@ -189,15 +190,15 @@ impl Refusal {
     }
 }
 
-/// Refuses any method but `allowed`, which `allow` lists.
+/// Refuses every method that is not in `allowed`. `allow` is the same list for the answer.
 pub(super) fn check_method(method: &Method, allowed: &[Method], allow: &'static str) -> Result<(), Refusal> {
     if allowed.contains(method) { Ok(()) } else { Err(Refusal::Method { allow }) }
 }
 
-/// What of a sender's text is quoted back.
+/// Largest number of characters of a sender's text that are quoted in an answer.
 const QUOTE_CHARS_MAX: usize = 100;
 
-/// The start of `text`, for a refusal that names it.
+/// Returns the start of `text`, for a refusal that quotes it.
 pub(super) fn quote(text: &[u8]) -> String {
     String::from_utf8_lossy(text).chars().take(QUOTE_CHARS_MAX).collect()
 }

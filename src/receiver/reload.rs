@@ -1,7 +1,7 @@
-//! Files that are replaced while the process runs: certificates are renewed, tokens rotated.
+//! Watches files that are replaced while the process runs: renewed certificates and rotated tokens.
 //!
-//! Their contents are compared, not their dates: secrets are mounted as links that are swapped, and some file systems
-//! have coarse clocks or none.
+//! It compares their contents, not their dates. Secrets are mounted as links that are swapped, and some file systems
+//! have coarse timestamps or none.
 
 use std::io;
 use std::path::PathBuf;
@@ -17,14 +17,15 @@ use crate::segment::file::read_regular;
 use crate::telemetry::Metrics;
 use crate::trust::FILE_BYTES_MAX;
 
-/// How often files are read again. A rotation overlaps by hours; where each reading is a call that costs money (Cloud Run
-/// fetches a mounted secret at every reading), a minute is pennies a month.
+/// Time between two readings. The old and the new secret overlap by hours in a rotation. Where each reading is a paid
+/// call (Cloud Run fetches a mounted secret at every reading), a reading a minute costs pennies a month.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(60);
 
-/// A disk, or a network behind it, that does not answer for so long is told of in the log. Reading goes on.
+/// Time after which a pending reading is reported as failed: the disk, or a network behind it, does not answer. The
+/// reading goes on.
 const READ_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// A file that cannot be read.
+/// Error for a file that cannot be read.
 #[derive(Debug, Error)]
 #[error("cannot read {}: {source}", path.display())]
 pub struct FileError {
@@ -32,32 +33,32 @@ pub struct FileError {
     source: io::Error,
 }
 
-/// Files with what they contained when they were last looked at. Contents are secret, so only their hash is kept.
+/// Watched files and what they contained at the last reading. Contents are secret, so only their hash is kept.
 #[derive(Debug)]
 pub(super) struct Watched {
     reader: Reader,
     seen: Seen,
 }
 
-/// The hash of all contents, or why there are none.
+/// Hash of all contents, or the reason why they could not be read.
 type Seen = Result<[u8; 32], String>;
 
-/// The contents of all files.
+/// Contents of all files, in the order of their paths.
 type Contents = Result<Vec<Vec<u8>>, FileError>;
 
 /// Reads files off the I/O workers.
 #[derive(Debug)]
 struct Reader {
     paths: Vec<PathBuf>,
-    /// Under way; it may hang.
+    /// The reading in progress. It may hang.
     reading: Option<JoinHandle<Contents>>,
 }
 
 impl Watched {
-    /// Reads files for the first time.
+    /// Reads the files for the first time.
     ///
     /// # Errors
-    /// One of them cannot be read.
+    /// One of the files cannot be read.
     pub(super) async fn open(paths: Vec<PathBuf>) -> Result<(Self, Vec<Vec<u8>>), FileError> {
         let mut reader = Reader { paths, reading: None };
         let contents = reader.read().await?;
@@ -65,8 +66,8 @@ impl Watched {
         Ok((Watched { reader, seen }, contents))
     }
 
-    /// Hands the contents to `take` if they are others than the last time. What cannot be read or taken changes nothing
-    /// and is logged and counted, once.
+    /// Passes the contents to `take` if they have changed since the last reading. If the files cannot be read, or
+    /// `take` refuses the contents, the previous contents stay in use. The failure is logged and counted once.
     pub(super) async fn look(&mut self, metrics: &Metrics, take: impl Fn(&[Vec<u8>]) -> Result<(), String>) {
         let contents = self.reader.read().await.map_err(|error| error.to_string());
         let seen = contents.as_ref().map(|contents| hash(contents)).map_err(String::clone);
@@ -82,12 +83,12 @@ impl Watched {
             }
             Err(error) => {
                 metrics.reloaded("failed");
-                tracing::error!("cannot reload {names}, what was read before stays in use: {error}");
+                tracing::error!("Cannot reload {names}. The previous contents stay in use: {error}.");
             }
         }
     }
 
-    /// [`Watched::look`] for ever.
+    /// Calls [`Watched::look`] every [`RELOAD_INTERVAL`]. Never returns.
     pub(super) async fn follow(mut self, metrics: Arc<Metrics>, take: impl Fn(&[Vec<u8>]) -> Result<(), String>) {
         let mut ticks = interval_at(tokio::time::Instant::now() + RELOAD_INTERVAL, RELOAD_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -98,7 +99,8 @@ impl Watched {
     }
 }
 
-/// The length of each as well: bytes that move from one file to the next are a change.
+/// Returns the hash of `contents`. It covers the length of each file, so that bytes that move to the next file are a
+/// change.
 fn hash(contents: &[Vec<u8>]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for content in contents {
@@ -109,7 +111,7 @@ fn hash(contents: &[Vec<u8>]) -> [u8; 32] {
 }
 
 impl Reader {
-    /// Reads all files. What hangs is waited for the next time: it is not begun a second time.
+    /// Reads all files. If the last reading still hangs, waits for it and does not begin another.
     async fn read(&mut self) -> Contents {
         let paths = &self.paths;
         let reading = self.reading.get_or_insert_with(|| {

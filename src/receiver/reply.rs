@@ -1,4 +1,4 @@
-//! The body of an answer: whole for HTTP; a message and trailers for gRPC; a stream for health.
+//! Bodies of answers: complete for HTTP, a message and trailers for gRPC, a stream for the health service.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,18 +10,18 @@ use http_body::{Body, Frame, SizeHint};
 use super::connection::Exchange;
 use super::heads::HeadShare;
 
-/// A response body. No boxing: one allocation less for each request.
+/// Body of an answer. It is not boxed, which saves one allocation for each request.
 #[derive(Debug)]
 pub(super) enum ReplyBody {
-    /// Everything, or what is left: nothing.
+    /// Complete body. Empty once it has been sent.
     Full(Bytes),
-    /// A framed gRPC message and, after it, the status OK.
+    /// Framed gRPC message that is followed by the status OK.
     Message(Bytes),
-    /// The trailers that end a gRPC answer.
+    /// Trailers that end a gRPC answer with the status OK.
     Ok,
-    /// The answer of tonic's health service to a unary call.
+    /// Answer of tonic's health service to a unary call.
     Health(tonic::body::Body),
-    /// The same, that goes on for as long as the caller wants.
+    /// Stream of tonic's health service. It goes on until the caller or the process ends it.
     Watch(tonic::body::Body),
 }
 
@@ -31,7 +31,7 @@ impl Default for ReplyBody {
     }
 }
 
-/// The trailers of a gRPC call that succeeded.
+/// Returns the trailers of a gRPC call that succeeded.
 fn ok_trailers() -> HeaderMap {
     let mut trailers = HeaderMap::with_capacity(1);
     trailers.insert(tonic::Status::GRPC_STATUS, HeaderValue::from_static("0"));
@@ -65,23 +65,23 @@ impl Body for ReplyBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             ReplyBody::Full(data) => SizeHint::with_exact(data.len() as u64),
-            // hyper would write a Content-Length, which gRPC answers do not have.
+            // With an exact size, hyper would write a Content-Length, which gRPC answers do not have.
             ReplyBody::Message(_) | ReplyBody::Ok => SizeHint::default(),
             ReplyBody::Health(body) | ReplyBody::Watch(body) => body.size_hint(),
         }
     }
 }
 
-/// A request that has begun, with what it holds of the reserve for heads.
+/// A request that has begun, with its share of the reserve for heads.
 #[derive(Debug)]
 pub(super) struct Begun {
     pub(super) exchange: Exchange,
-    /// What the answer says to a browser.
+    /// CORS headers for the answer.
     pub(super) grant: Option<HeaderMap>,
     pub(super) _share: Option<HeadShare>,
 }
 
-/// A body that is a part of an exchange, and ends it.
+/// Body of an answer that keeps its exchange open until it has been sent or dropped.
 #[derive(Debug)]
 pub(super) struct Answer {
     body: ReplyBody,
@@ -89,7 +89,8 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// `response` to the request that has `begun`. The peer has to take it soon, unless it watches a health.
+    /// Turns `response` into the answer to the request that has `begun`. The peer must take it soon, unless it is a
+    /// health watch.
     pub(super) fn to(mut begun: Begun, mut response: Response<ReplyBody>) -> Response<Self> {
         if !matches!(response.body(), ReplyBody::Watch(_)) {
             begun.exchange.answered();

@@ -1,4 +1,4 @@
-//! Which request goes where: gRPC by its content type, everything else by its path.
+//! Routes requests: gRPC by the content type, everything else by the path.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,32 +25,33 @@ use super::{Intake, Scrape, grpc, health, http as otlp_http};
 use crate::telemetry::Health;
 use crate::telemetry::metrics::Protocol;
 
-/// What stands at `/`, line by line: what an address does not offer is left out.
+/// Text of the page `/`, in parts. The parts that an address does not offer are left out.
 const ABOUT: &str = concat!("spansieve ", env!("CARGO_PKG_VERSION"), ": tail sampling for Google Cloud Trace\n\n");
 const ABOUT_SPANS: &str = "\
     POST /v1/traces  OTLP/HTTP: application/x-protobuf or application/json;\n                     gzip, zstd, deflate, zlib, snappy, x-snappy-framed or lz4\n\
     gRPC             OTLP/gRPC: opentelemetry.proto.collector.trace.v1.TraceService\n";
 const ABOUT_METRICS: &str = "GET  /metrics    Prometheus metrics\n";
 const ABOUT_HEALTH: &str = "\
-    GET  /livez      the process lives\n\
-    GET  /readyz     spans are taken and can be written\n\
+    GET  /livez      the process is alive\n\
+    GET  /readyz     spans are accepted and can be written\n\
     gRPC             grpc.health.v1.Health\n";
 
-/// Where the pages stand.
+/// Paths of the pages.
 const PAGES: [&str; 4] = ["/", "/metrics", "/livez", "/readyz"];
 
-/// The type of the Prometheus text format.
+/// Content type of the Prometheus text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 const TEXT_TYPE: &str = "text/plain; charset=utf-8";
 
-/// The status of a probe that fails.
+/// Status of a probe that fails.
 const UNREADY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 
-/// Scrapes at once, until they are sent: each is some 100 KiB, which a peer may leave unread for a while.
+/// Largest number of concurrent scrapes, until they are sent. Each takes about 100 KiB, which a peer may leave unread
+/// for a while.
 pub(super) const SCRAPES_MAX: usize = 8;
 
-/// What an address serves beside the probes, which each one has.
+/// What an address serves. Every address also serves the probes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Offer {
     pub(super) spans: bool,
@@ -58,10 +59,10 @@ pub(super) struct Offer {
 }
 
 impl Offer {
-    /// That of `telemetry.listen`.
+    /// Offer of the address of `telemetry.listen`.
     pub(super) const TELEMETRY: Offer = Offer { spans: false, metrics: true };
 
-    /// Why there is nothing at `path` here, although there is elsewhere.
+    /// Refuses `path` if only another address serves it.
     fn refuse(self, path: &str) -> Result<(), Refusal> {
         match path {
             grpc::EXPORT | otlp_http::TRACES if !self.spans => Err(Refusal::Elsewhere("traces go to otlp.listen")),
@@ -70,7 +71,8 @@ impl Offer {
         }
     }
 
-    /// Whether scripts in browsers may ask for `path`, if any may: it is where OTLP/HTTP sends to.
+    /// Returns true if scripts in browsers may request `path`: it is a path of OTLP/HTTP. Only applies if `otlp.cors`
+    /// is set.
     fn is_for_browsers(self, path: &str) -> bool {
         self.spans && (path == otlp_http::TRACES || Signal::at(path).is_some())
     }
@@ -81,14 +83,14 @@ impl Offer {
     }
 }
 
-/// From the head of a request to its answer, where no export has times of its own.
+/// Time from the head of a request to its answer, for requests without limits of their own: all but exports.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// Answers every request of every connection.
+/// Router of the requests of all connections.
 pub(super) struct Router<I> {
     pub(super) exports: Exports<I>,
     pub(super) heads: Arc<Heads>,
-    /// The rules for browsers, if any may send.
+    /// CORS rules, if scripts in browsers may send.
     pub(super) cors: Option<Cors>,
     pub(super) health: Arc<Health>,
     pub(super) grpc_health: health::Server,
@@ -97,10 +99,10 @@ pub(super) struct Router<I> {
 }
 
 impl<I: Intake> Router<I> {
-    /// Lets in a request of `connection`, to an address with this `offer`, if there is room for its head.
+    /// Admits a request of `connection`, to an address with this `offer`, if the reserve has room for its head.
     ///
     /// # Errors
-    /// The answer, if it has one already.
+    /// The response, if the request has one already: a refusal, or the answer to a preflight request.
     pub(super) fn begin<B>(
         &self,
         offer: Offer,
@@ -152,7 +154,7 @@ impl<I: Intake> Router<I> {
         let visit = self.exports.visit(connection);
         let mut chunks = Chunks::new(visit.meter(body));
         let response = otlp_http::export(&self.exports, &visit, &parts, &mut chunks).await;
-        // It has had its answer; what is left of its body waits for nothing.
+        // The request has been answered, so the rest of its body needs no place in the queue.
         drop(visit);
         finish_http1(&parts, &mut chunks, response).await
     }
@@ -196,7 +198,7 @@ impl<I: Intake> Router<I> {
         })
     }
 
-    /// The operator hears of senders of other signals.
+    /// Reports a sender of another signal to the operator.
     fn notice(&self, refusal: &Refusal, headers: &HeaderMap) {
         if let Refusal::Signal(signal) = refusal {
             signal.notice(headers, &self.exports.metrics);
@@ -217,7 +219,7 @@ impl<I: Intake> Router<I> {
             _ => (StatusCode::OK, TEXT_TYPE, offer.about().into()),
         };
         let len = body.len();
-        // hyper leaves the body of an answer to HEAD out for HTTP/1 only.
+        // For HEAD, hyper removes the body only in HTTP/1.
         let body = if method == Method::HEAD { Bytes::new() } else { body };
         let mut response = Response::new(ReplyBody::Full(body));
         *response.status_mut() = status;
@@ -226,7 +228,7 @@ impl<I: Intake> Router<I> {
         Ok(response)
     }
 
-    /// The metrics, one of [`SCRAPES_MAX`] until they have been sent.
+    /// Returns the metrics. Holds one of the [`SCRAPES_MAX`] permits until they have been sent.
     fn scraped(&self) -> Result<Bytes, Refusal> {
         struct Scraped(String, #[expect(dead_code, reason = "given back with the text")] OwnedSemaphorePermit);
         impl AsRef<[u8]> for Scraped {
@@ -239,7 +241,7 @@ impl<I: Intake> Router<I> {
     }
 }
 
-/// What `/livez` says. If the whole runtime is stuck it says nothing, which is red as well.
+/// Returns the answer of `/livez`. If the whole runtime is stuck there is no answer, which also fails the probe.
 fn liveness(health: &Health, now: Instant) -> (StatusCode, String) {
     match health.wedged(now) {
         None => (StatusCode::OK, "ok\n".to_owned()),
@@ -249,8 +251,8 @@ fn liveness(health: &Health, now: Instant) -> (StatusCode, String) {
     }
 }
 
-/// What `/readyz` says. What is missing may name paths and what token servers answered: only callers to whom metrics are
-/// shown see it.
+/// Returns the answer of `/readyz`. The details may name paths and answers of token servers. So only callers that may
+/// see the metrics get them.
 fn readiness(health: &Health, shows_details: bool) -> (StatusCode, String) {
     if health.is_ready() {
         return (StatusCode::OK, "ready\n".to_owned());
@@ -268,12 +270,12 @@ fn content_type(parts: &Parts) -> &[u8] {
     parts.headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes)
 }
 
-/// Whether this is the content type of a gRPC request.
+/// Returns true if this is the content type of a gRPC request.
 fn is_grpc(content_type: &[u8]) -> bool {
     content_type.get(..16).is_some_and(|start| start.eq_ignore_ascii_case(b"application/grpc"))
 }
 
-/// How spans would be sent with this request, if it exports any.
+/// Returns the protocol of this request if it exports spans.
 fn protocol(parts: &Parts) -> Option<Protocol> {
     match parts.uri.path() {
         grpc::EXPORT => Some(Protocol::Grpc),
@@ -282,9 +284,9 @@ fn protocol(parts: &Parts) -> Option<Protocol> {
     }
 }
 
-/// What makes a gRPC request one, beside its content type (gRPC `doc/PROTOCOL-HTTP2.md`, Requests).
+/// Checks what a gRPC request needs beside its content type (gRPC `doc/PROTOCOL-HTTP2.md`, Requests).
 fn check_grpc(parts: &Parts, content_type: &[u8]) -> Result<(), Refusal> {
-    // Also over HTTP/1.1, which is what gRPC-Web is made for.
+    // This check comes before the HTTP version, as gRPC-Web also runs over HTTP/1.1.
     if !grpc::is_protobuf(content_type) {
         return Err(Refusal::MessageFormat(quote(content_type)));
     }
@@ -294,7 +296,7 @@ fn check_grpc(parts: &Parts, content_type: &[u8]) -> Result<(), Refusal> {
     check_method(&parts.method, &[Method::POST], "POST")
 }
 
-/// Why nothing stands at `path`.
+/// Returns the refusal for an unknown `path`.
 fn unknown_path(path: &str) -> Refusal {
     match Signal::at(path) {
         Some(signal) => Refusal::Signal(signal),
@@ -302,7 +304,8 @@ fn unknown_path(path: &str) -> Refusal {
     }
 }
 
-/// What an HTTP/1 connection needs when a request is refused: HTTP/2 resets the stream instead.
+/// Finishes a refused request on an HTTP/1 connection: closes the connection or drains the body as needed. HTTP/2
+/// resets the stream instead.
 async fn finish_http1<B>(
     parts: &Parts,
     chunks: &mut Chunks<B>,
@@ -317,10 +320,10 @@ where
         return response;
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        // The next connection may find an instance that takes spans.
+        // The next connection may reach an instance that accepts spans.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    // A client that waits for "100 Continue" has sent nothing, and one that timed out sends too slowly.
+    // A client that waits for "100 Continue" has sent nothing. A client that timed out sends too slowly.
     if !parts.headers.contains_key(EXPECT) && status != StatusCode::REQUEST_TIMEOUT {
         chunks.drain().await;
     }

@@ -1,7 +1,7 @@
 //! LZ4 frames (<https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md>), any number of them.
 //!
-//! `lz4_flex` has a reader of frames, too. It allocates the blocks that a head announces, up to 8 MiB twice, before a byte
-//! of them has come; here every block goes straight to the output.
+//! `lz4_flex` also has a frame reader. It allocates two blocks of the size that the head announces, up to 8 MiB each,
+//! before a byte of them has arrived. Here every block is decompressed directly into the output.
 
 use std::hash::Hasher;
 
@@ -11,21 +11,21 @@ use twox_hash::XxHash32;
 use super::{InflateError, Output, RATIO_GUESS};
 
 const MAGIC: u32 = 0x184D_2204;
-/// Frames of the user's own data: 16 numbers, of which the low 4 bits are free.
+/// Base of the 16 magic numbers of skippable frames, which hold user data. The low 4 bits are free.
 const SKIPPABLE_MAGIC: u32 = 0x184D_2A50;
 
-/// The bit of a block's size that says that the block is stored as it is.
+/// Flag in a block's size: the block is stored uncompressed.
 const STORED: u32 = 1 << 31;
 
-/// How far back a block may refer.
+/// How far back a block may refer, in bytes.
 const WINDOW_BYTES: usize = 64 << 10;
 
-/// LZ4 cannot expand more than this: one byte of a length stands for 255 bytes.
+/// Largest expansion of LZ4: one byte of a length stands for at most 255 bytes.
 const RATIO_MAX: u64 = 255;
 
 const DAMAGED: InflateError = InflateError::Damaged("not LZ4, or its checksum is wrong");
 
-/// What the head of a frame says.
+/// Contents of a frame's head.
 struct Head {
     linked: bool,
     block_checksums: bool,
@@ -54,7 +54,7 @@ pub(super) fn unlz4<G: FnMut(usize) -> bool>(input: &[u8], output: &mut Output<G
     Ok(())
 }
 
-/// Makes room for a frame whose head states its size. It is believed as far as `input_len` bytes can expand.
+/// Makes room for a frame whose head states its size. Refuses a size that `input_len` bytes cannot expand to.
 fn reserve<G: FnMut(usize) -> bool>(head: &Head, input_len: usize, output: &mut Output<G>) -> Result<(), InflateError> {
     let Some(size) = head.content_size else { return Ok(()) };
     if size > (output.cap - output.bytes.len()) as u64 {
@@ -71,7 +71,8 @@ fn head(rest: &mut &[u8]) -> Result<Head, InflateError> {
     let descriptor = *rest;
     let &[flags, block] = take(rest, 2)? else { return Err(DAMAGED) };
     let has = |bit: u8| flags & 1 << bit != 0;
-    // The version, 01, and what is reserved. A dictionary would have to be agreed on.
+    // The version must be 1 and the reserved bits 0. Dictionaries are not supported, as both sides would have to agree
+    // on one.
     if flags >> 6 != 1 || has(1) || has(0) || block & 0x8f != 0 {
         return Err(DAMAGED);
     }
@@ -93,7 +94,7 @@ fn head(rest: &mut &[u8]) -> Result<Head, InflateError> {
     Ok(Head { linked: !has(5), block_checksums: has(4), content_checksum: has(2), content_size, block_bytes_max })
 }
 
-/// The blocks of a frame, and what follows them.
+/// Decodes the blocks of a frame and checks its content size and checksum.
 fn frame<G: FnMut(usize) -> bool>(head: &Head, rest: &mut &[u8], output: &mut Output<G>) -> Result<(), InflateError> {
     let start = output.bytes.len();
     loop {
@@ -125,8 +126,8 @@ fn frame<G: FnMut(usize) -> bool>(head: &Head, rest: &mut &[u8], output: &mut Ou
     Ok(())
 }
 
-/// Decompresses one block behind what has been decompressed from `window` on. A block does not say what it expands to: where
-/// it does not fit, the room for it is doubled, so that the work stays in proportion to what comes out of it.
+/// Decompresses one block. It may refer to the output from `window` on. A block does not state its inflated size. If
+/// the block does not fit, the room for it is doubled, so that the work stays proportional to the output.
 fn decompress<G: FnMut(usize) -> bool>(
     block: &[u8],
     window: usize,
@@ -138,14 +139,14 @@ fn decompress<G: FnMut(usize) -> bool>(
     loop {
         let held = output.bytes.capacity();
         let tried = room.min(held - before);
-        // The decoder wants bytes that are initialized.
+        // The decoder needs initialized bytes.
         output.bytes.resize(before + tried, 0);
         let (done, spare) = output.bytes.split_at_mut(before);
         let result = decompress_into_with_dict(block, spare, &done[window..]);
         output.bytes.truncate(before + *result.as_ref().unwrap_or(&0));
         match result {
             Ok(_) => return Ok(()),
-            // First what is there, which may be just enough: a head may have stated the size.
+            // First try the room that is there. It may be just enough, as the head may have stated the size.
             Err(DecompressError::OutputTooSmall { .. }) if tried < room => {
                 output.grow((before + room).max(held.saturating_mul(2)))?;
             }

@@ -5,18 +5,19 @@ use std::io::{ErrorKind, Read};
 
 use super::{InflateError, Output, RATIO_GUESS};
 
-/// The chunk that a stream begins with: the type 0xff, three bytes of length, `sNaPpY`.
+/// First chunk of every stream: the type 0xff, three bytes of length, `sNaPpY`.
 const STREAM_HEAD: &[u8] = b"\xff\x06\x00\x00sNaPpY";
 
-/// The most that a chunk of a stream expands to (framing format, 4.2).
+/// Largest inflated size of a stream chunk (framing format, 4.2).
 const CHUNK_BYTES_MAX: usize = 64 << 10;
 
-/// A block cannot expand more than this: three bytes copy 64 at most.
+/// Largest expansion of a block: three bytes copy at most 64.
 const RATIO_MAX: usize = 22;
 
 const DAMAGED: InflateError = InflateError::Damaged("not snappy, or its checksum is wrong");
 
-/// Both go by the name `snappy`: the Collector sent streams under it before it sent blocks, and gRPC's senders still do.
+/// Inflates a block or a stream, as senders call both `snappy`: the Collector sent streams under this name before it
+/// sent blocks, and gRPC senders still do.
 pub(super) fn unsnap<G: FnMut(usize) -> bool>(input: &[u8], output: &mut Output<G>) -> Result<(), InflateError> {
     if input.starts_with(STREAM_HEAD) { stream(input, output) } else { block(input, output) }
 }
@@ -40,7 +41,7 @@ fn block<G: FnMut(usize) -> bool>(input: &[u8], output: &mut Output<G>) -> Resul
     if written == size { Ok(()) } else { Err(DAMAGED) }
 }
 
-/// The decoder holds one chunk beside the output, compressed and not: some 200 KiB in all.
+/// Inflates a stream. Beside the output, the decoder holds one compressed and one inflated chunk: about 200 KiB in all.
 pub(super) fn stream<G: FnMut(usize) -> bool>(input: &[u8], output: &mut Output<G>) -> Result<(), InflateError> {
     if !input.starts_with(STREAM_HEAD) {
         return Err(if STREAM_HEAD.starts_with(input) { InflateError::Truncated } else { DAMAGED });
