@@ -1,9 +1,10 @@
-//! What both sides of a connection prove themselves with: certificates and keys, static tokens, Google's ID tokens.
+//! Credentials that both sides of a connection prove themselves with: certificates and keys, static tokens, Google's ID
+//! tokens.
 //!
-//! Bytes become checked values here, once for `config`, which reports what is wrong, and again for `receiver`, which
-//! serves with them and takes renewed ones. Does no I/O and reads no clock: time is an argument.
+//! Bytes become checked values here: once for `config`, which reports what is wrong, and again for `receiver`, which
+//! serves with them and takes renewed ones. This module does no I/O and reads no clock: time is an argument.
 
-/// Of a file with any of these, in bytes: hundreds of certificates.
+/// Largest size of a file with credentials, in bytes: enough for hundreds of certificates.
 pub const FILE_BYTES_MAX: usize = 1 << 20;
 
 pub mod id_token;

@@ -1,4 +1,5 @@
-//! Senders of what is not taken here: metrics, logs and profiles. They hear it in the answer, the operator in the log.
+//! Signals that are not accepted: metrics, logs and profiles. The answer tells the sender, and the log tells the
+//! operator.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::refusal::quote;
 use crate::telemetry::Metrics;
 use crate::telemetry::log::Throttle;
 
-/// A line a minute for each signal: senders repeat what is refused for as long as they run.
+/// Throttles of one log line a minute for each signal. Senders repeat a refused signal for as long as they run.
 static LINES: [Throttle; 3] = [const { Throttle::new(1, Duration::from_secs(60)) }; 3];
 
 /// A signal of OpenTelemetry other than traces.
@@ -24,7 +25,7 @@ pub(super) enum Signal {
 impl Signal {
     const ALL: [Signal; 3] = [Signal::Metrics, Signal::Logs, Signal::Profiles];
 
-    /// The signal that is posted to `path` (OTLP specification, OTLP/HTTP Request).
+    /// Returns the signal that is posted to `path` (OTLP specification, OTLP/HTTP Request).
     pub(super) fn at(path: &str) -> Option<Self> {
         match path {
             "/v1/metrics" => Some(Signal::Metrics),
@@ -34,7 +35,7 @@ impl Signal {
         }
     }
 
-    /// The signal of the gRPC method at `path`.
+    /// Returns the signal of the gRPC method at `path`.
     pub(super) fn of_method(path: &str) -> Option<Self> {
         let service = path.strip_prefix("/opentelemetry.proto.collector.")?;
         Self::ALL
@@ -42,7 +43,7 @@ impl Signal {
             .find(|signal| service.strip_prefix(signal.name()).is_some_and(|rest| rest.starts_with('.')))
     }
 
-    /// Its name, which is also the metric label `signal`.
+    /// Returns the name of the signal, which is also the metric label `signal`.
     pub(super) fn name(self) -> &'static str {
         match self {
             Signal::Metrics => "metrics",
@@ -51,22 +52,23 @@ impl Signal {
         }
     }
 
-    /// How to keep a sender from sending it (OpenTelemetry specification, Environment Variables).
+    /// Returns advice on how to keep a sender from sending the signal (OpenTelemetry specification, Environment
+    /// Variables).
     pub(super) fn remedy(self) -> &'static str {
         match self {
-            Signal::Metrics => "set OTEL_METRICS_EXPORTER=none at the sender, or another endpoint for them",
-            Signal::Logs => "set OTEL_LOGS_EXPORTER=none at the sender, or another endpoint for them",
+            Signal::Metrics => "set OTEL_METRICS_EXPORTER=none at the sender, or set another endpoint for them",
+            Signal::Logs => "set OTEL_LOGS_EXPORTER=none at the sender, or set another endpoint for them",
             Signal::Profiles => "turn them off at the sender, or set another endpoint for them",
         }
     }
 
-    /// Counts a request with these headers, and logs it now and then.
+    /// Counts a request with these headers. Logs it at most once a minute.
     pub(super) fn notice(self, headers: &HeaderMap, metrics: &Metrics) {
         metrics.other_signal(self.name());
         if let Some(others) = LINES[self as usize].pass(Instant::now()) {
             let sender = headers.get(USER_AGENT).map_or_else(|| "unknown".to_owned(), |name| quote(name.as_bytes()));
             let (signal, remedy) = (self.name(), self.remedy());
-            tracing::warn!(sender, others, "A sender of {signal} is refused, as only traces are taken: {remedy}.");
+            tracing::warn!(sender, others, "A sender of {signal} is refused. Only traces are accepted: {remedy}.");
         }
     }
 }

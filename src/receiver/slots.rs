@@ -1,4 +1,4 @@
-//! Places for connections, in all and for one peer, and the room that they share.
+//! Places for connections, in total and for one peer, and the room that connections share.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -6,21 +6,23 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-/// The part of all places that one peer can have. Large, because many senders can share an address: all of them behind
-/// a proxy, a NAT or Cloud Run's front end, which has no more than a thousand requests in flight to an instance.
+/// One peer can have all places divided by this. The part is large, because many senders can share an address: behind a
+/// proxy, a NAT or Cloud Run's front end, which has at most a thousand requests in flight to an instance.
 const PEER_PART: usize = 2;
 
-/// The network that one IPv6 peer has at least, in bits: it chooses addresses within it at will (RFC 6177).
+/// Prefix length of the smallest network that counts as one IPv6 peer, in bits. A peer can choose any address within it
+/// (RFC 6177).
 const IPV6_PEER_BITS: u32 = 64;
 
-/// The most room of a connection: what a peer may send ahead of what was read. At 1 ms of round trip it allows 4 GB/s.
+/// Largest room of a connection: the bytes that a peer may send before they are read. At a round trip of 1 ms it allows
+/// 4 GB/s.
 pub(super) const ROOM_BYTES_MAX: usize = 4 << 20;
 
-/// The part of the room that is left which the next connection gets: the first ones have megabytes, the hundredth has
-/// next to none, and the sum is bounded however many come.
+/// The next connection gets the room that is left divided by this. The first ones get megabytes, the hundredth gets
+/// almost none, and the sum is bounded for any number of connections.
 const ROOM_PART: usize = 16;
 
-/// The places of one group of addresses.
+/// Places of one group of addresses.
 #[derive(Debug)]
 pub(super) struct Slots {
     max: usize,
@@ -34,22 +36,22 @@ struct Taken {
     room_bytes: usize,
 }
 
-/// A place, given back when it is dropped.
+/// A place. Dropping it gives it back.
 #[derive(Debug)]
 pub(super) struct Slot {
     slots: Arc<Slots>,
     peer: IpAddr,
-    /// What its connection may hold beyond what every connection may.
+    /// Bytes that its connection may hold beyond what every connection may hold.
     pub(super) room_bytes: usize,
 }
 
 impl Slots {
-    /// So many places, which share `room_bytes`.
+    /// Creates `max` places, which share `room_bytes`.
     pub(super) fn new(max: usize, room_bytes: usize) -> Arc<Self> {
         Arc::new(Slots { max, taken: Taken { room_bytes, ..Taken::default() }.into() })
     }
 
-    /// A place for a connection from `address`, if there is one.
+    /// Takes a place for a connection from `address`. `None` if there is none.
     pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Slot> {
         let peer = peer(address);
         let mut taken = self.taken.lock();
@@ -82,7 +84,7 @@ impl Drop for Slot {
     }
 }
 
-/// Whom `address` stands for.
+/// Returns the peer that `address` counts as: the address itself, or its network for IPv6.
 fn peer(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {

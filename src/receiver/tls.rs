@@ -1,4 +1,4 @@
-//! TLS and mutual TLS in front of the OTLP addresses, with certificates that are renewed without a restart.
+//! TLS and mutual TLS on the OTLP addresses. Certificates are renewed without a restart.
 
 use std::io;
 use std::sync::Arc;
@@ -24,28 +24,28 @@ use crate::config::settings::ServerTls;
 use crate::telemetry::Metrics;
 use crate::trust::pem;
 
-/// From the first byte of a connection to the end of its handshake: some round trips and milliseconds of CPU.
+/// Time from the first byte of a connection to the end of its handshake: some round trips and milliseconds of CPU.
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// What is encrypted and not sent yet, of one connection; the library's default is four times as much. It is a part of what
-/// a connection behind TLS is counted with.
+/// Bytes of one connection that are encrypted and not sent yet. The library's default is four times as much. They are
+/// part of the bytes that are counted for a connection with TLS.
 const SEND_BYTES_MAX: usize = 16 << 10;
 
-/// What is spoken behind TLS, ours to choose by preference (RFC 7301; RFC 9113, 3.2).
+/// Protocols behind TLS in the server's order of preference (RFC 7301; RFC 9113, 3.2).
 const ALPN_PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// Why there is no TLS.
+/// Reason why TLS cannot start.
 #[derive(Debug, Error)]
 pub enum TlsError {
     /// A file cannot be read.
     #[error("otlp.tls: {0}")]
     File(#[from] FileError),
-    /// What is in the files cannot be used.
+    /// The contents of the files cannot be used.
     #[error("otlp.tls: {0}")]
     Content(String),
 }
 
-/// The handshake, as the files say at present.
+/// TLS server with the current certificate. It watches the files for renewed ones.
 #[derive(Debug)]
 pub struct Tls {
     watched: Watched,
@@ -62,10 +62,10 @@ struct Current {
 }
 
 impl Tls {
-    /// Reads the files.
+    /// Reads the files of the configuration.
     ///
     /// # Errors
-    /// One cannot be read, or they do not make a server.
+    /// A file cannot be read, or the files do not make a TLS server.
     pub async fn load(settings: &ServerTls) -> Result<Self, TlsError> {
         let paths =
             [&settings.cert_file, &settings.key_file].into_iter().chain(&settings.client_ca_file).cloned().collect();
@@ -78,7 +78,7 @@ impl Tls {
         Arc::clone(&self.state)
     }
 
-    /// Takes renewed certificates for ever; connections that are open keep theirs.
+    /// Takes renewed certificates. Open connections keep theirs. Never returns.
     pub(super) async fn renew(self, metrics: Arc<Metrics>) {
         self.state.show(&metrics);
         let Tls { watched, state } = self;
@@ -98,8 +98,8 @@ impl State {
         metrics.certificate_expiry(self.0.read().expiry_s);
     }
 
-    /// The handshake of a new connection, and the first byte behind it; `None` if it does not come to that, which is
-    /// counted.
+    /// Runs the handshake of a new connection and waits for the first byte after it. Returns `None` and counts the
+    /// failure if either fails.
     pub(super) async fn accept(&self, stream: TcpStream, metrics: &Metrics) -> Option<Box<TlsStream<TcpStream>>> {
         let acceptor = TlsAcceptor::from(Arc::clone(&self.0.read().config));
         let opened = async {
@@ -116,7 +116,7 @@ impl State {
     }
 }
 
-/// Why a handshake failed, as a metric label.
+/// Returns the reason of a failed handshake as a metric label.
 fn reason(error: &io::Error) -> &'static str {
     if error.kind() == io::ErrorKind::TimedOut {
         return "timeout";
@@ -127,7 +127,7 @@ fn reason(error: &io::Error) -> &'static str {
     }
 }
 
-/// What rustls makes of the files of `otlp.tls`, in the order of [`Tls::load`].
+/// Creates a server from the contents of the files of `otlp.tls`, in the order of [`Tls::load`].
 fn server(contents: &[Vec<u8>]) -> Result<Current, String> {
     let [chain, key, authorities @ ..] = contents else { return Err("files are missing".to_owned()) };
     let provider = Arc::new(ring::default_provider());
@@ -146,7 +146,7 @@ fn server(contents: &[Vec<u8>]) -> Result<Current, String> {
     Ok(Current { config: Arc::new(config), expiry_s })
 }
 
-/// Lets in clients whose certificates come from one of the `authorities`.
+/// Creates a verifier that accepts clients with a certificate from one of the `authorities`.
 fn verifier(authorities: &[u8], provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, String> {
     let roots = pem::authorities(authorities).map_err(|error| error.to_string())?;
     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))

@@ -1,9 +1,8 @@
-//! One export request from its head to its answer: whether it is let in, the memory that it may take, and whether its
-//! body comes fast enough.
+//! One export request from its head to its answer: its admission, its memory, and the pace of its body.
 //!
-//! Admission is fair between connections by one rule: a connection may hold as much as is left for all. One that is alone
-//! gets half, `n` greedy ones an `(n+1)`th each, and as much stays free for the next. The rule holds for bodies that are read, and for
-//! the reserve of the memory budget.
+//! Admission is fair between connections by one rule: a connection may hold as much as is left for all. A single
+//! connection gets half. `n` greedy connections get an `(n+1)`th each, and as much stays free for the next one. The
+//! rule holds for bodies that are being read and for the reserve of the memory budget.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -25,18 +24,19 @@ use crate::tail::blocks::Room;
 use crate::tail::budget::{Budget, Share};
 use crate::tail::hold::Hold;
 
-/// The part of the budget that bodies may hold before they are in the trace table. Requests that are announced and
-/// never sent cannot take more, however many there are.
+/// Bodies may hold the budget divided by this before they are in the trace table. Requests that are announced and never
+/// sent cannot take more, however many there are.
 const READING_PART: usize = 4;
 
-/// Room for the largest request in every form that it takes on its way (compressed, JSON, protobuf), however small the
-/// budget is.
+/// Number of forms that a request has on its way (compressed, JSON, protobuf). Bodies may always hold the largest
+/// request in all of its forms, however small the budget is.
 const FORMS: usize = 3;
 
-/// How often the pace of a body is looked at, and the grace that it has when memory for bodies is short.
+/// Time between two checks of a body's pace. It is also the time that a body has without progress when memory for
+/// bodies is short.
 const PACE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What the requests of all connections share.
+/// State that the requests of all connections share.
 #[derive(Debug)]
 pub(super) struct Door {
     pub(super) queue: Arc<Queue>,
@@ -58,22 +58,22 @@ pub(super) struct Visit<I> {
     door: Arc<Door>,
     connection: Arc<Connection>,
     start: Instant,
-    /// When it joined the queue.
+    /// Time at which the request joined the queue.
     joined: OnceLock<Instant>,
-    /// Admitted for this request.
+    /// Bytes admitted for this request.
     held_bytes: AtomicUsize,
-    /// How much of the body has come.
+    /// Bytes of the body that have arrived.
     arrived_bytes: Arc<AtomicU64>,
 }
 
 impl<I: Intake> Visit<I> {
-    /// A request of `connection` that begins now.
+    /// Begins a request of `connection`.
     pub(super) fn new(intake: Arc<I>, door: Arc<Door>, connection: Arc<Connection>) -> Self {
         let (joined, held_bytes, arrived_bytes) = (OnceLock::new(), AtomicUsize::new(0), Arc::default());
         Visit { intake, door, connection, start: Instant::now(), joined, held_bytes, arrived_bytes }
     }
 
-    /// Takes a place in the queue, or refuses the request because the queue is too long.
+    /// Takes a place in the queue. Refuses the request if the queue is too long.
     pub(super) fn join(&self) -> Result<(), Refusal> {
         if self.joined.get().is_none() {
             if !self.door.queue.join(&self.connection) {
@@ -84,17 +84,18 @@ impl<I: Intake> Visit<I> {
         Ok(())
     }
 
-    /// How long the request has been in the queue.
+    /// Returns the time that the request has been in the queue. `None` if it is not in the queue.
     fn queued(&self) -> Option<Duration> {
         self.joined.get().map(Instant::elapsed)
     }
 
-    /// `body`, whose pace counts from now on.
+    /// Wraps `body` so that its bytes count towards the pace.
     pub(super) fn meter<B>(&self, body: B) -> Metered<B> {
         Metered { body, arrived_bytes: Arc::clone(&self.arrived_bytes) }
     }
 
-    /// Runs `read`, which yields the body, as long as the body comes fast enough and the queue does not have to shed it.
+    /// Runs `read`, which yields the body. Refuses the request if the body arrives too slowly or the queue sheds the
+    /// request.
     pub(super) async fn read<T>(&self, read: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
         let mut read = pin!(read);
         let mut timer = pin!(sleep(PACE_INTERVAL));
@@ -114,26 +115,26 @@ impl<I: Intake> Visit<I> {
         .await
     }
 
-    /// The request is in the trace table, after it has waited for the journal's `disk_time`: that is no queue for the
-    /// processor.
+    /// Notes that the request is in the trace table. `disk_time` is its wait for the journal. That is not a wait for
+    /// the processor, so it is subtracted.
     pub(super) fn served(&self, disk_time: Duration) {
         self.door.queue.served(self.queued().unwrap_or_default().saturating_sub(disk_time));
     }
 
-    /// Whether enough of the body has come for the time that it takes.
+    /// Refuses the request if too little of the body has arrived for the time that has passed.
     fn check_pace(&self) -> Result<(), Refusal> {
         let elapsed = self.start.elapsed();
         let earned = Duration::from_secs(self.arrived_bytes.load(Relaxed) / BODY_BYTES_PER_SECOND_MIN);
         if elapsed >= (BODY_GRACE + earned).min(BODY_TIME_MAX) {
             return Err(Refusal::Slow);
         }
-        // Others wait for the memory.
+        // Other requests wait for the memory.
         let is_short = self.door.reading_bytes.load(Relaxed) > self.door.reading_bytes_max / 2;
         if is_short && elapsed > PACE_INTERVAL + earned { Err(Refusal::NoRoom) } else { Ok(()) }
     }
 
-    /// Whether `bytes` more fit into what bodies may hold before they are in the trace table. One request of a
-    /// connection may take what is left.
+    /// Returns true if this request may take `bytes` more of the memory for bodies that are not in the trace table yet.
+    /// The only reading request of a connection may take all that is left.
     fn may_read(&self, bytes: usize) -> bool {
         let left = self.door.reading_bytes_max.saturating_sub(self.door.reading_bytes.load(Relaxed));
         let own = self.connection.reading_bytes.load(Relaxed);
@@ -141,7 +142,8 @@ impl<I: Intake> Visit<I> {
         left.checked_sub(bytes).is_some_and(|left| is_only || own + bytes <= left)
     }
 
-    /// What `take` takes of the intake, `bytes` of memory, if this request may have them.
+    /// Returns the `bytes` of memory that `take` takes from the intake. `None` if this request may not have them, or
+    /// the intake has none.
     fn let_hold<T>(&self, bytes: usize, take: impl FnOnce(&I) -> Option<T>) -> Option<T> {
         if !self.may_read(bytes) {
             return None;
@@ -153,7 +155,7 @@ impl<I: Intake> Visit<I> {
         Some(taken)
     }
 
-    /// `bytes` of the memory budget's reserve.
+    /// Takes `bytes` from the reserve of the memory budget.
     fn of_reserve(&self, bytes: usize) -> Option<Share> {
         self.budget().share().claimed(&self.connection.claim).of_reserve(bytes)
     }
@@ -193,7 +195,7 @@ impl<I> Drop for Visit<I> {
     }
 }
 
-/// A request body that tells its visit how much of it has come.
+/// A request body that counts for its visit how many bytes have arrived.
 #[derive(Debug)]
 pub(super) struct Metered<B> {
     body: B,

@@ -1,4 +1,4 @@
-//! A stream that tells its connection what goes over it, and bounds what is read of it at once.
+//! A stream that reports its traffic to its connection and bounds the bytes that are read at once.
 
 use std::io;
 use std::pin::Pin;
@@ -12,42 +12,43 @@ use super::connection::{Connection, LARGE_HEAD};
 use super::frames::Frames;
 use super::heads::{HeadShare, Heads};
 
-/// What is read of an HTTP/2 connection before its requests have their turn: what lies unread before the memory budget
-/// is no more. A request of everyday size comes in one or two turns.
+/// Bytes that are read from an HTTP/2 connection before its requests are served. So at most this much lies unread
+/// outside of the memory budget. A request of everyday size arrives in one or two turns.
 const TURN_BYTES_MAX: usize = 64 << 10;
 
-/// Heads that are read before requests have their turn. The library holds each as it came, of up to 500 fields, until then.
+/// Heads that are read before requests are served. Until then, the library holds each as it arrived, with up to 500
+/// fields.
 const TURN_BLOCKS_MAX: usize = 32;
 
-/// A head that is under way is read into what each connection has anyway up to this; more takes room from the reserve.
+/// Bytes of an incomplete head that need no room from the reserve. They fit into what each connection may hold.
 const FREE_BLOCK_BYTES: usize = 8 << 10;
 
-/// What tells HTTP/2 from HTTP/1, at most.
+/// Number of bytes, at most, that tell HTTP/2 from HTTP/1.
 const GREETING_BYTES: usize = 24;
 
-/// Entries that the table of fields has at most: 4096 bytes (RFC 9113, 6.5.2) of 32 or more (RFC 7541, 4.1).
+/// Largest number of entries in the HPACK table: 4096 bytes (RFC 9113, 6.5.2) of 32 or more (RFC 7541, 4.1).
 const TABLE_ENTRIES_MAX: usize = 4096 / 32;
 
-/// What the buffers of the table of fields take of the reserve at a time. Less is free, as peers cannot know at first that they are
-/// to have no table; later it is for those that do not obey.
+/// Bytes that the buffers of the HPACK table take from the reserve at a time. Less is free, because a peer cannot know
+/// at first that it should use no table. Peers that do not obey later take from the reserve.
 const TABLE_STEP_BYTES: usize = 16 << 10;
 
-/// The largest field block as it is sent. The library answers 431 for heads of more than 16 KiB, and closes the
-/// connection of one that would hold more than twice that before its end.
+/// Largest field block as it is sent, in bytes. The library answers 431 for heads of more than 16 KiB. It closes the
+/// connection if a head would hold more than twice that before its end.
 const BLOCK_BYTES_MAX: usize = 32 << 10;
 
-/// `stream`, as `connection` sees it.
+/// Wrapper of `stream` that reports to `connection`.
 #[derive(Debug)]
 pub(super) struct Wire<S> {
     stream: S,
     connection: Arc<Connection>,
     frames: Frames,
     heads: Arc<Heads>,
-    /// Of the reserve, for the head that is under way.
+    /// Share of the reserve for the incomplete head.
     block: Option<HeadShare>,
-    /// Of the reserve, for the table of fields.
+    /// Shares of the reserve for the HPACK table.
     table: Vec<HeadShare>,
-    /// What was read to know the protocol, and how much of it the library has.
+    /// Bytes that were read to detect the protocol, and the number of them that the library has got.
     greeting: (Vec<u8>, usize),
     turn_bytes: usize,
     turn_blocks: usize,
@@ -55,7 +56,7 @@ pub(super) struct Wire<S> {
 }
 
 impl<S> Wire<S> {
-    /// `turn_bytes_max`: what may be read in a turn, no more than [`TURN_BYTES_MAX`].
+    /// Wraps `stream`. `turn_bytes_max` is the number of bytes that may be read in a turn, at most [`TURN_BYTES_MAX`].
     pub(super) fn new(stream: S, connection: Arc<Connection>, heads: Arc<Heads>, turn_bytes_max: usize) -> Self {
         let turn_bytes_max = turn_bytes_max.min(TURN_BYTES_MAX);
         let frames = Frames::new();
@@ -73,7 +74,7 @@ impl<S> Wire<S> {
         }
     }
 
-    /// Whether the peer has had its turn. The next one begins now.
+    /// Returns true if the turn of the peer is over. The next turn begins then.
     fn turn_is_over(&mut self) -> bool {
         let blocks = self.frames.blocks() - self.turn_blocks;
         let is_over = self.frames.is_http2() && (self.turn_bytes >= self.turn_bytes_max || blocks >= TURN_BLOCKS_MAX);
@@ -88,7 +89,7 @@ impl<S> Wire<S> {
         self.turn_blocks = self.frames.blocks();
     }
 
-    /// Takes room for the head that is under way; false if there is none.
+    /// Takes room for the incomplete head. Returns false if there is none.
     fn hold_block(&mut self) -> bool {
         let bytes = self.frames.block_bytes();
         if bytes <= FREE_BLOCK_BYTES {
@@ -101,7 +102,7 @@ impl<S> Wire<S> {
         self.block.is_some() && bytes <= BLOCK_BYTES_MAX
     }
 
-    /// Takes room for the buffers that the table of fields keeps; false if there is none.
+    /// Takes room for the buffers that the HPACK table keeps. Returns false if there is none.
     fn hold_table(&mut self) -> bool {
         let bytes = self.frames.table_bytes().min(TABLE_ENTRIES_MAX * self.turn_bytes_max);
         let steps = bytes / TABLE_STEP_BYTES;
@@ -115,7 +116,7 @@ impl<S> Wire<S> {
 }
 
 impl<S: AsyncRead + Unpin> Wire<S> {
-    /// Whether the peer speaks HTTP/2, by the first bytes that it sends. They are read again afterwards.
+    /// Returns true if the peer speaks HTTP/2, by the first bytes that it sends. Later reads return these bytes again.
     pub(super) async fn greet(&mut self) -> io::Result<bool> {
         let mut greeting = Vec::with_capacity(GREETING_BYTES);
         while !self.frames.is_known() && self.read_buf(&mut (&mut greeting).limit(GREETING_BYTES)).await? > 0 {}
@@ -153,7 +154,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
             wire.connection.read_http2(wire.frames.is_in_head());
             if !wire.hold_block() || !wire.hold_table() {
                 wire.connection.cut(LARGE_HEAD);
-                return Poll::Ready(Err(io::Error::other("a request head that is too large")));
+                return Poll::Ready(Err(io::Error::other("the request head is too large, or there is no room for it")));
             }
         }
         Poll::Ready(Ok(()))

@@ -1,6 +1,7 @@
-//! Google's ID tokens: who sends, signed by Google (OpenID Connect Core 1.0, 3.1.3.7; RFC 7519).
+//! Google's ID tokens, in which Google signs who the sender is (OpenID Connect Core 1.0, 3.1.3.7; RFC 7519).
 //!
-//! Only RS256 is taken, whatever a token says of itself (RFC 8725, 3.1): there is nothing to confuse it with.
+//! Only RS256 is accepted, whatever a token says about itself (RFC 8725, 3.1). So it cannot be confused with another
+//! algorithm.
 
 mod keys;
 
@@ -11,87 +12,90 @@ use thiserror::Error;
 
 pub use self::keys::{Keys, KeysError};
 
-/// Where Google publishes its keys (<https://accounts.google.com/.well-known/openid-configuration>, `jwks_uri`).
+/// Address at which Google publishes its keys (<https://accounts.google.com/.well-known/openid-configuration>,
+/// `jwks_uri`).
 pub const CERTS_URL: &str = "https://www.googleapis.com/oauth2/v3/certs";
 
-/// The one algorithm that Google signs with (<https://accounts.google.com/.well-known/openid-configuration>).
+/// The only algorithm that Google signs with (<https://accounts.google.com/.well-known/openid-configuration>).
 const ALGORITHM: &str = "RS256";
 
-/// Who signs Google's tokens (<https://cloud.google.com/docs/authentication/get-id-token>, `iss`; the short form is older).
+/// Issuers of Google's tokens (<https://cloud.google.com/docs/authentication/get-id-token>, `iss`). The short form is
+/// older.
 const ISSUERS: [&str; 2] = ["https://accounts.google.com", "accounts.google.com"];
 
-/// What Cloud Run puts in the place of a signature that it has checked
+/// Text that Cloud Run puts in the place of a signature that it has checked
 /// (<https://cloud.google.com/run/docs/troubleshooting#signature-removed>).
 const REMOVED_SIGNATURE: &str = "SIGNATURE_REMOVED_BY_GOOGLE";
 
-/// How far a sender's clock and Google's may be apart from ours, in seconds.
+/// Largest accepted difference between the local clock and the clock of the token's issuer, in seconds.
 pub const CLOCK_SKEW_S: u64 = 30;
 
-/// Of a token, in bytes: Google's have some 900.
+/// Largest size of a token, in bytes. Google's tokens have about 900.
 pub const ID_TOKEN_BYTES_MAX: usize = 8 << 10;
 
-/// What of an account is repeated to its owner and in the log.
+/// Largest number of characters of an account that are repeated in the answer and in the log.
 const ACCOUNT_CHARS_MAX: usize = 100;
 
-/// Whose tokens are taken.
+/// Senders whose tokens are accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Senders {
-    /// What a token must be made for; one of them.
+    /// Accepted audiences. A token must be made for one of them.
     pub audiences: Vec<String>,
-    /// The accounts that may send, each by its e-mail address or its unique number (the claims `email` and `sub`; not every
-    /// way to a token puts the first into it).
+    /// Accounts that may send, each by its e-mail address or its unique number (the claims `email` and `sub`). Some
+    /// ways to get a token leave out `email`.
     pub accounts: Vec<String>,
 }
 
-/// Why a token is not taken.
+/// Reason why a token is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Rejection {
-    /// It is no token in the compact form (RFC 7515, 3.1), or lacks what Google's have.
+    /// The text is not a token in the compact form (RFC 7515, 3.1), or lacks a claim that Google's tokens have.
     #[error("the ID token is malformed")]
     Malformed,
-    /// It is signed in another way, or not at all.
+    /// The token is signed with another algorithm, or not at all.
     #[error("the ID token is not signed with {ALGORITHM}")]
     Algorithm,
-    /// Google has no such key, or no longer.
-    #[error("the ID token is signed with a key that is none of Google's")]
+    /// Google does not have the key, or has withdrawn it.
+    #[error("the ID token is signed with a key that is not one of Google's")]
     UnknownKey,
-    /// The signature is not the key's.
+    /// The key has not made the signature.
     #[error("the signature of the ID token is wrong")]
     Signature,
-    /// There is none: Cloud Run has checked the token and takes its signature away, lest it is used again.
+    /// The token has no signature. Cloud Run has checked the token and removed its signature, so that it cannot be used
+    /// again.
     #[error(
-        "Cloud Run has removed the signature of the ID token: it checks senders itself, or leave that to Spansieve"
+        "Cloud Run has checked the ID token and removed its signature: let only one of Cloud Run and Spansieve check senders"
     )]
     Removed,
-    /// Somebody else than Google says so.
+    /// The issuer is not Google.
     #[error("the ID token is not issued by {}", ISSUERS[0])]
     Issuer,
-    /// It is for another service.
-    #[error("the ID token is for another audience than those of otlp.auth.google.audiences")]
+    /// The token is made for another service.
+    #[error("the audience of the ID token is not in otlp.auth.google.audiences")]
     Audience,
-    /// Its time is over.
+    /// The token has expired.
     #[error("the ID token has expired")]
     Expired,
-    /// Its time has not begun.
-    #[error("the ID token is of the future: compare the clocks")]
+    /// The token is not valid yet.
+    #[error("the ID token is not valid yet: compare the clocks")]
     Future,
-    /// The address is listed, but Google has not verified that it is the sender's.
+    /// The address is listed, but Google has not verified that it belongs to the sender.
     #[error(
         "the account {0:?} is listed, but the ID token does not say email_verified: true: verify the address with \
          Google, or list the account's unique number in otlp.auth.google.service_accounts"
     )]
     Unverified(String),
-    /// The sender is known, and may not send.
+    /// The sender is known, but may not send.
     #[error("the account {0:?} is not in otlp.auth.google.service_accounts")]
     Account(String),
 }
 
-/// A token as it was read; nothing of it is true before [`IdToken::verify`].
+/// A token that has been read. Its contents must not be trusted before [`IdToken::verify`].
 #[derive(Debug)]
 pub struct IdToken<'a> {
     key_id: String,
     claims: Claims,
-    /// Header and claims as they were sent.
+    /// Header and claims as they were sent: the text that is signed.
     signed: &'a str,
     signature: Vec<u8>,
 }
@@ -100,7 +104,7 @@ pub struct IdToken<'a> {
 struct Header {
     alg: String,
     kid: Option<String>,
-    /// Extensions that must be understood (RFC 7515, 4.1.11); there are none that we do.
+    /// Extensions that the receiver must understand (RFC 7515, 4.1.11). It understands none.
     crit: Option<serde_json::Value>,
 }
 
@@ -116,7 +120,7 @@ struct Claims {
     email_verified: Option<bool>,
 }
 
-/// One or several (RFC 7519, 4.1.3).
+/// One audience or several (RFC 7519, 4.1.3).
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Audience {
@@ -134,7 +138,7 @@ impl Audience {
 }
 
 impl<'a> IdToken<'a> {
-    /// Whether `text` has the form of a token: three parts.
+    /// Returns true if `text` has the form of a token: three parts.
     #[must_use]
     pub fn is_one(text: &str) -> bool {
         text.bytes().filter(|&byte| byte == b'.').count() == 2
@@ -143,7 +147,7 @@ impl<'a> IdToken<'a> {
     /// Reads a token.
     ///
     /// # Errors
-    /// It is malformed, or signed with anything but RS256.
+    /// The token is malformed, is not signed with RS256, or has no signature any more.
     pub fn read(text: &'a str) -> Result<Self, Rejection> {
         let is_short = text.len() <= ID_TOKEN_BYTES_MAX;
         let (signed, signature) = text.rsplit_once('.').filter(|_| is_short).ok_or(Rejection::Malformed)?;
@@ -163,16 +167,18 @@ impl<'a> IdToken<'a> {
         Ok(IdToken { key_id, claims: json(claims)?, signed, signature })
     }
 
-    /// The key that it says to be signed with.
+    /// Returns the id of the key that the token claims to be signed with.
     #[must_use]
     pub fn key_id(&self) -> &str {
         &self.key_id
     }
 
-    /// Whether Google says with it, at `now_s` seconds after 1970, that one of the `senders` sends; and until when.
+    /// Verifies at `now_s` seconds since 1970 that the token is from Google and that its account is one of the `senders`.
+    /// Returns the time until which the token is accepted, in seconds since 1970.
     ///
     /// # Errors
-    /// What is wrong with it. The account is looked at last: only who is known is told that.
+    /// The reason why the token is not accepted. The account is checked last, so only a known sender learns that it is
+    /// not listed.
     pub fn verify(&self, keys: &Keys, senders: &Senders, now_s: u64) -> Result<u64, Rejection> {
         let key = keys.find(&self.key_id).ok_or(Rejection::UnknownKey)?;
         if !key.has_signed(self.signed.as_bytes(), &self.signature) {
@@ -197,7 +203,7 @@ impl<'a> IdToken<'a> {
             return Ok(until_s);
         }
         let account = self.claims.email.as_ref().unwrap_or(&self.claims.sub);
-        // A listed number is not an address.
+        // An `email` without `@` may equal a listed account number, which is not an address.
         let is_listed = account.contains('@') && senders.accounts.contains(account);
         let account = account.chars().take(ACCOUNT_CHARS_MAX).collect();
         Err(if is_listed { Rejection::Unverified(account) } else { Rejection::Account(account) })
@@ -205,14 +211,14 @@ impl<'a> IdToken<'a> {
 }
 
 impl Claims {
-    /// Whether Google says that this is the sender's account.
+    /// Returns true if Google says that the sender has this account.
     fn is(&self, account: &str) -> bool {
         let email = self.email.as_deref().filter(|_| self.email_verified == Some(true));
         email == Some(account) || self.sub == account
     }
 }
 
-/// A part of a token.
+/// Decodes a part of a token.
 fn json<T: for<'de> Deserialize<'de>>(part: &str) -> Result<T, Rejection> {
     let json = BASE64_URL_SAFE_NO_PAD.decode(part).map_err(|_| Rejection::Malformed)?;
     serde_json::from_slice(&json).map_err(|_| Rejection::Malformed)

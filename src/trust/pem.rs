@@ -11,46 +11,46 @@ use thiserror::Error;
 
 pub use self::validity::not_after_s;
 
-/// Why PEM cannot be used. It does not repeat the key.
+/// Reason why PEM text cannot be used. The message does not repeat the private key.
 #[derive(Debug, Error)]
 pub enum PemError {
-    /// There is no certificate in it, or a broken one.
+    /// The text has no certificate, or a broken one.
     #[error("there is no certificate in it: in PEM, each begins with `-----BEGIN CERTIFICATE-----`")]
     NoCertificate,
-    /// A certificate is none of X.509.
+    /// A certificate is not a valid X.509 certificate.
     #[error("certificate {number} cannot be used: {source}")]
     Certificate {
-        /// Which one, from 1.
+        /// Number of the certificate in the text, from 1.
         number: usize,
-        /// What is wrong with it.
+        /// The error of the TLS library.
         source: rustls::Error,
     },
-    /// There is no key in it, or a broken or encrypted one.
+    /// The text has no private key, or a broken or encrypted one.
     #[error(
         "there is no private key in it: in PEM, one begins with `-----BEGIN PRIVATE KEY-----`, and is not encrypted"
     )]
     NoKey,
-    /// The key is of a kind that TLS here has no use for.
+    /// The TLS library does not support the kind of key.
     #[error("the private key cannot be used: {0}")]
     Key(rustls::Error),
-    /// The key is another certificate's.
+    /// The key belongs to another certificate.
     #[error("the private key is not the one of the first certificate")]
     Mismatch,
 }
 
-/// All certificates of `pem`, at least one.
+/// Reads all certificates of `pem`, at least one.
 ///
 /// # Errors
-/// There is none, or one is broken.
+/// The text has no certificate, or a broken one.
 pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError> {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     certificates.ok().filter(|certificates| !certificates.is_empty()).ok_or(PemError::NoCertificate)
 }
 
-/// The certificates of `pem` as those that may sign others'.
+/// Reads the certificates of `pem` as authorities that may sign other certificates.
 ///
 /// # Errors
-/// As [`certificates`], or one of them cannot be used.
+/// The same as of [`certificates`], or a certificate cannot be used.
 pub fn authorities(pem: &[u8]) -> Result<RootCertStore, PemError> {
     let mut roots = RootCertStore::empty();
     for (index, certificate) in certificates(pem)?.into_iter().enumerate() {
@@ -59,10 +59,10 @@ pub fn authorities(pem: &[u8]) -> Result<RootCertStore, PemError> {
     Ok(roots)
 }
 
-/// A server's certificate, those that lead from it to an authority, and its private key.
+/// Reads a server's certificate, the certificates that lead from it to an authority, and its private key.
 ///
 /// # Errors
-/// One of them is missing or broken, or they do not belong together.
+/// A certificate or the key is missing or broken, or the key does not belong to the first certificate.
 pub fn certified_key(chain: &[u8], key: &[u8], provider: &CryptoProvider) -> Result<CertifiedKey, PemError> {
     let chain = certificates(chain)?;
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| PemError::NoKey)?;

@@ -1,4 +1,4 @@
-//! Static bearer tokens. They are held as hashes only, so that nothing can print them.
+//! Static bearer tokens. Only their hashes are held, so that no code can print a token.
 
 use std::fmt;
 
@@ -6,22 +6,22 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 use thiserror::Error;
 
-/// Tokens at once: each is compared with that of every request.
+/// Largest number of tokens. The token of each request is compared with all of them.
 pub const TOKENS_MAX: usize = 64;
 
-/// Of a token, in bytes: a header of its size still leaves room for others.
+/// Largest size of a token, in bytes. A request head with such a token still has room for other headers.
 pub const TOKEN_BYTES_MAX: usize = 4096;
 
-/// Of a token, in characters: fewer can be guessed.
+/// Smallest number of characters of a strong token. A shorter one can be guessed.
 pub const TOKEN_CHARS_STRONG: usize = 16;
 
-/// The SHA-256 of a token. Equal lengths whatever the token, and what a comparison gives away of it is no help in
-/// finding the token.
+/// The SHA-256 of a token. It has the same length for each token. What the timing of a comparison reveals about it does
+/// not help to find the token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenHash([u8; 32]);
 
 impl TokenHash {
-    /// The hash of `token`.
+    /// Returns the hash of `token`.
     #[must_use]
     pub fn of(token: &[u8]) -> Self {
         TokenHash(Sha256::digest(token).into())
@@ -34,24 +34,24 @@ impl fmt::Debug for TokenHash {
     }
 }
 
-/// Why text is no token, or no file of them. It does not repeat the text.
+/// Reason why a text is not a valid token or token file. The message does not repeat the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum TokenError {
-    /// There is nothing.
+    /// The text has no token.
     #[error("there is no token in it")]
     Empty,
-    /// It could not be sent (RFC 6750, 2.1).
+    /// The token has characters that cannot be sent (RFC 6750, 2.1).
     #[error("a token is made of letters, digits and `-._~+/`, with `=` at its end")]
     Characters,
-    /// It is longer than [`TOKEN_BYTES_MAX`].
+    /// The token is longer than [`TOKEN_BYTES_MAX`].
     #[error("a token has at most {TOKEN_BYTES_MAX} characters")]
     Long,
-    /// There are more than [`TOKENS_MAX`].
+    /// The file has more than [`TOKENS_MAX`] tokens.
     #[error("there are more than {TOKENS_MAX} tokens in it")]
     Many,
 }
 
-/// The tokens that are good at present.
+/// The tokens that are valid at present.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tokens {
     hashes: Vec<TokenHash>,
@@ -59,10 +59,10 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// The tokens of a file: one a line. Empty lines and those that begin with `#` say nothing.
+    /// Reads the tokens of a file, one on each line. Empty lines and lines that begin with `#` are ignored.
     ///
     /// # Errors
-    /// One of them is no token, or there is none.
+    /// A line is not a valid token, or there are no tokens or too many.
     pub fn parse(file: &[u8]) -> Result<Self, TokenError> {
         let mut tokens = Tokens::default();
         let lines = file.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
@@ -72,10 +72,10 @@ impl Tokens {
         if tokens.is_empty() { Err(TokenError::Empty) } else { Ok(tokens) }
     }
 
-    /// Adds one.
+    /// Adds a token.
     ///
     /// # Errors
-    /// It is no token, or one too many.
+    /// `token` is not a valid token, or there are [`TOKENS_MAX`] already.
     pub fn add(&mut self, token: &[u8]) -> Result<(), TokenError> {
         if token.is_empty() {
             return Err(TokenError::Empty);
@@ -94,19 +94,19 @@ impl Tokens {
         Ok(())
     }
 
-    /// Whether there is none.
+    /// Returns true if there are no tokens.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.hashes.is_empty()
     }
 
-    /// Whether one is shorter than [`TOKEN_CHARS_STRONG`].
+    /// Returns true if a token is shorter than [`TOKEN_CHARS_STRONG`].
     #[must_use]
     pub fn has_weak(&self) -> bool {
         self.has_weak
     }
 
-    /// Whether `token` is one of them. Takes the same time whichever it is, or none.
+    /// Returns true if `token` is one of the tokens. Takes the same time for every hash, in the set or not.
     #[must_use]
     pub fn contains(&self, token: &TokenHash) -> bool {
         let none = Choice::from(0);
@@ -114,7 +114,7 @@ impl Tokens {
     }
 }
 
-/// The syntax `b64token` (RFC 6750, 2.1).
+/// Returns true if `token` has the syntax `b64token` (RFC 6750, 2.1).
 fn is_token(token: &[u8]) -> bool {
     let end = token.iter().rposition(|&byte| byte != b'=').map_or(0, |last| last + 1);
     let is_legal = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte);

@@ -1,4 +1,4 @@
-//! The keys that Google signs with at present: a JSON Web Key Set (RFC 7517, 5; RFC 7518, 6.3.1).
+//! Google's current public keys: a JSON Web Key Set (RFC 7517, 5; RFC 7518, 6.3.1).
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -8,21 +8,21 @@ use thiserror::Error;
 
 use super::ALGORITHM;
 
-/// Keys at once; Google has two or three.
+/// Largest number of keys. Google has two or three.
 const KEYS_MAX: usize = 64;
 
-/// What is no key set.
+/// Reason why a key set cannot be used.
 #[derive(Debug, Error)]
 pub enum KeysError {
-    /// It is no JSON, or of another form.
-    #[error("no JSON Web Key Set: {0}")]
+    /// The text is not JSON, or not a key set.
+    #[error("not a JSON Web Key Set: {0}")]
     Json(#[from] serde_json::Error),
-    /// None of its keys is one for RS256.
-    #[error("a JSON Web Key Set without a key for {ALGORITHM}")]
+    /// The set has no key for RS256.
+    #[error("the JSON Web Key Set has no key for {ALGORITHM}")]
     Empty,
 }
 
-/// Public keys by their names.
+/// Public keys by their ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keys(Vec<Key>);
 
@@ -50,17 +50,17 @@ struct Jwk {
 }
 
 impl Keys {
-    /// The keys for RS256 in `json`; others are left out (RFC 7517, 5).
+    /// Reads the keys for RS256 in `json`. Other keys are left out (RFC 7517, 5).
     ///
     /// # Errors
-    /// There is none.
+    /// `json` is not a key set, or has no key for RS256.
     pub fn parse(json: &[u8]) -> Result<Self, KeysError> {
         let set: KeySet = serde_json::from_slice(json)?;
         let keys: Vec<Key> = set.keys.into_iter().filter_map(key).take(KEYS_MAX).collect();
         if keys.is_empty() { Err(KeysError::Empty) } else { Ok(Keys(keys)) }
     }
 
-    /// Whether there is a key of this name.
+    /// Returns true if there is a key with this id.
     #[must_use]
     pub fn has(&self, id: &str) -> bool {
         self.find(id).is_some()
@@ -72,7 +72,7 @@ impl Keys {
 }
 
 impl Key {
-    /// Whether `signature` is this key's for `message` (RFC 8017, 8.2.2, with SHA-256).
+    /// Returns true if this key has made `signature` for `message` (RFC 8017, 8.2.2, with SHA-256).
     pub(super) fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
         let key = RsaPublicKeyComponents { n: &self.modulus, e: &self.exponent };
         key.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature).is_ok()

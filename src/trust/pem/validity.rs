@@ -1,4 +1,4 @@
-//! When a certificate expires: one field of X.509, for which a whole parser would bring a dozen crates.
+//! The expiry time of a certificate. It is a single field of X.509, and a complete parser would add a dozen crates.
 
 /// DER tags (X.690).
 const SEQUENCE: u8 = 0x30;
@@ -8,7 +8,8 @@ const GENERALIZED_TIME: u8 = 0x18;
 
 const DAY_S: u64 = 86_400;
 
-/// `notAfter` of a certificate in DER (RFC 5280, 4.1), in seconds since 1970; `None` if it is no certificate.
+/// Returns the `notAfter` of a certificate in DER (RFC 5280, 4.1), in seconds since 1970. `None` if the bytes are not a
+/// certificate.
 #[must_use]
 pub fn not_after_s(certificate: &[u8]) -> Option<u64> {
     let (certificate, _) = expect(SEQUENCE, certificate)?;
@@ -16,7 +17,7 @@ pub fn not_after_s(certificate: &[u8]) -> Option<u64> {
     if fields.first() == Some(&VERSION) {
         fields = element(fields)?.2;
     }
-    // Serial number, signature algorithm, issuer.
+    // Skips the serial number, the signature algorithm and the issuer.
     for _ in 0..3 {
         fields = element(fields)?.2;
     }
@@ -26,12 +27,12 @@ pub fn not_after_s(certificate: &[u8]) -> Option<u64> {
     time_s(tag, text)
 }
 
-/// Tag, contents, and what follows.
+/// Returns the tag of the first element, its contents, and the bytes after it.
 fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&[tag, first], rest) = der.split_first_chunk::<2>()?;
     let (length, rest) = match first {
         0..=0x7f => (usize::from(first), rest),
-        // The long form: so many bytes of length follow. Nothing here is longer than four can say.
+        // The long form: this many bytes with the length follow. No element here needs more than four of them.
         0x81..=0x84 => {
             let (length, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
             (length.iter().fold(0, |length, &byte| length << 8 | usize::from(byte)), rest)
@@ -46,7 +47,8 @@ fn expect(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
     element(der).filter(|(found, ..)| *found == tag).map(|(_, contents, rest)| (contents, rest))
 }
 
-/// `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ` (RFC 5280, 4.1.2.5: always in seconds and in UTC).
+/// Returns the seconds since 1970 of `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ` (RFC 5280, 4.1.2.5: always with seconds and
+/// in UTC).
 fn time_s(tag: u8, text: &[u8]) -> Option<u64> {
     let year_digits = match tag {
         UTC_TIME => 2,
@@ -60,7 +62,7 @@ fn time_s(tag: u8, text: &[u8]) -> Option<u64> {
     let (year, rest) = digits.split_at(year_digits);
     let number = |digits: &[u8]| digits.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0'));
     let year = match (year_digits, number(year)) {
-        // RFC 5280, 4.1.2.5.1.
+        // RFC 5280, 4.1.2.5.1: two-digit years are 1950 to 2049.
         (2, year @ 50..) => 1900 + year,
         (2, year) => 2000 + year,
         (_, year) => year,
@@ -70,15 +72,16 @@ fn time_s(tag: u8, text: &[u8]) -> Option<u64> {
     Some(days * DAY_S + hour * 3600 + minute * 60 + second)
 }
 
-/// Days of the Gregorian calendar. Years begin in March here, so that a leap day is the last of its year.
+/// Returns the days since 1 January 1970 in the Gregorian calendar. Years begin in March here, so that a leap day is
+/// the last day of its year.
 fn days_since_1970(year: u64, month: u64, day: u64) -> Option<u64> {
     if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
     }
     let (year, month) = if month < 3 { (year - 1, month + 9) } else { (year, month - 3) };
     let leap_days = year / 4 - year / 100 + year / 400;
-    // Months from March on have 31, 30, 31, 30, 31 days, again and again.
+    // From March on, the months have 31, 30, 31, 30, 31 days, again and again.
     let days = 365 * year + leap_days + (153 * month + 2) / 5 + day;
-    // The same sum for 1 January 1970, as a year from March.
+    // The same sum for 1 January 1970, in years that begin in March.
     days.checked_sub(719_469)
 }
