@@ -1,13 +1,17 @@
-//! Memory of request bodies: blocks that bodies are appended to, and that are used again.
+//! Memory of request bodies: blocks that several bodies share, and that are used again.
 //!
-//! Bodies come and go at hundreds of megabytes a second. An allocation for each would leave it to the allocator when freed memory
-//! goes back to the system: at once costs a page fault for every 4 KiB of traffic, and later is resident memory that is in no
-//! books. So bodies share blocks. A block whose last body is released is idle, and is the first to be filled again.
+//! Bodies come and go at hundreds of megabytes a second. With one allocation for each, the allocator would decide when
+//! freed memory goes back to the system. If it gives memory back at once, every 4 KiB of traffic costs a page fault. If
+//! it gives memory back later, the process holds resident memory that is not accounted for. So bodies share blocks. A
+//! block whose last body is released is idle. When a block is needed, the one that became idle last is used first.
 //!
 //! Invariants
-//! - A block in use is charged to the budget as a whole: each body has its bytes in its own share, and the block has the rest.
-//! - Idle blocks are not charged, but used and idle bytes together stay within the limit: what else is charged displaces them.
-//! - Bodies of a block that is less than half full are moved to another one, so that one body cannot hold a block for long.
+//! - A block in use is charged to the budget as a whole: each body has its bytes in its own share, and the block has
+//!   the rest.
+//! - Idle blocks are not charged, but used and idle bytes together stay within the limit: any other charge displaces
+//!   idle blocks.
+//! - The bodies of a block that is less than half full are moved to another block, so that one body cannot hold a block
+//!   for long.
 
 mod pool;
 
@@ -23,28 +27,31 @@ use super::budget::{Budget, Share};
 use super::request::Request;
 use super::table::Millis;
 
-/// The largest block. What is left of a full block is half a body on average: 3 % for bodies of 300 KB. Larger blocks stall
-/// the worker that gives one back to the system, for 0.1 ms a megabyte.
+/// The largest block. A full block wastes half a body on average: 3 % for bodies of 300 KB. A larger block would stall
+/// the worker that gives it back to the system, for 0.1 ms a megabyte.
 const BLOCK_BYTES_MAX: usize = 4 << 20;
 
-/// The part of the limit that a block has at most. The last bodies of a few blocks may hold so much each.
+/// A block has at most this part (1/32) of the limit, because the last bodies of a few blocks can each hold a whole
+/// block.
 const BLOCK_PART: usize = 32;
 
-/// Blocks that would be smaller than this are not worth their administration: each body has an allocation of its own then.
+/// The smallest block. Smaller blocks would not be worth their administration, so each body then has its own
+/// allocation.
 const BLOCK_BYTES_MIN: usize = 64 << 10;
 
-/// A body that is smaller than this part of a block gets memory of its own where there is no room for a block.
+/// A body of at most this part (1/16) of a block gets its own memory if there is no room for a block.
 const SMALL_PART: usize = 16;
 
-/// What a body takes in a block beside its bytes: its lease, what refers to it, and its place in the list of the block's requests.
+/// Bytes that a body takes in a block beside its own: its lease, the references to it, and its place in the list of the
+/// block's requests.
 pub(super) const ENTRY_BYTES: usize = size_of::<Tenant>() + 4 * size_of::<usize>();
 
-/// The age of the bodies that a block is filled with.
+/// The age of the bodies that fill a block.
 #[derive(Clone, Copy, Debug)]
 enum Age {
-    /// They have just come.
+    /// New bodies, which have just come.
     New,
-    /// They have outlived the block that they came to: they are likely to outlive others.
+    /// Bodies that have outlived the block that they came to. They are likely to outlive others.
     Old,
 }
 
@@ -57,28 +64,29 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
-    /// Blocks for a budget of `limit_bytes`.
+    /// Creates the blocks for a budget of `limit_bytes`.
     pub(super) fn new(limit_bytes: usize) -> Self {
         let part = (limit_bytes / BLOCK_PART).min(BLOCK_BYTES_MAX);
         let block_bytes = if part < BLOCK_BYTES_MIN { 0 } else { 1 << part.ilog2() };
         Blocks { block_bytes, idle_bytes: AtomicUsize::new(0), pool: Mutex::new(Pool::new(block_bytes)) }
     }
 
-    /// Bytes of blocks that no body is in.
+    /// Returns the bytes of the idle blocks.
     pub(super) fn idle_bytes(&self) -> usize {
         self.idle_bytes.load(Relaxed)
     }
 
-    /// The largest body that shares a block. A larger one would leave too much of it to nobody.
+    /// Returns the size of the largest body that shares a block. A larger body would leave too much of the block
+    /// unused.
     pub(super) fn body_bytes_max(&self) -> usize {
         self.block_bytes / 2
     }
 
-    /// Gives back idle blocks to the system until `excess_bytes` are gone.
+    /// Gives idle blocks back to the system until `excess_bytes` are freed or no idle block is left.
     pub(super) fn give_back(&self, excess_bytes: usize) {
         let count = excess_bytes.div_ceil(self.block_bytes.max(1));
         let blocks = self.with_pool(|pool| pool.take_idle(count));
-        // Not under the lock: it takes the system a while.
+        // Not under the lock, because freeing memory takes the system a while.
         drop(blocks);
     }
 
@@ -91,20 +99,20 @@ impl Blocks {
 }
 
 impl Budget {
-    /// Room for a body of `bytes`, with its share; `None` if there is none. Charges a new block if those in use have no room
-    /// for it.
+    /// Returns room for a body of `bytes`, with its share, or `None` if the budget has no room. Charges a new block if
+    /// the blocks in use have no room for the body.
     #[must_use]
     pub fn room(&self, bytes: usize) -> Option<Room> {
         self.room_among(Age::New, bytes)
     }
 
-    /// Bytes in use of blocks that no body has.
+    /// Returns the bytes of the blocks in use that belong to no body.
     #[must_use]
     pub fn slack_bytes(&self) -> usize {
         self.blocks().pool.lock().slack_bytes()
     }
 
-    /// The largest body that shares a block with others; 0 if the budget is too small for blocks.
+    /// Returns the size of the largest body that shares a block with others; 0 if the budget is too small for blocks.
     #[must_use]
     pub fn shared_body_bytes_max(&self) -> usize {
         self.blocks().body_bytes_max()
@@ -116,30 +124,31 @@ impl Budget {
         }
         let carved = self.blocks().with_pool(|pool| {
             let carved = pool.carve(age as usize, bytes);
-            // An idle block, or one that there is room for, as none is idle.
+            // An idle block if there is one, otherwise a new one.
             carved.or_else(|| self.try_charge(self.blocks().block_bytes).then(|| pool.open(age as usize, bytes)))
         });
         let Some((block, piece)) = carved else { return self.small_room(bytes) };
         let lease = Lease { budget: self.clone(), block, bytes };
-        // Its bytes were charged with the block.
+        // The bytes of the body were charged with the block.
         let share = Share::of_block(self.clone(), bytes, block);
         Some(Room { piece, lease: Some(lease), share })
     }
 
-    /// Memory of its own for a body of `bytes`, if it is small: what is left of the budget need not be enough for a block.
+    /// Returns memory of its own for a body of `bytes`, if the body is small: the rest of the budget need not be enough
+    /// for a block.
     fn small_room(&self, bytes: usize) -> Option<Room> {
         let is_small = bytes <= self.blocks().block_bytes / SMALL_PART;
         let share = is_small.then(|| self.reserve(bytes))??;
         Some(Room::alone(share))
     }
 
-    /// `request` has its body in `block`, and can be asked to move it.
+    /// Registers that `request` has its body in `block`, so that it can be asked to move the body.
     pub(super) fn enlist(&self, block: BlockId, request: Weak<Request>) {
         self.blocks().with_pool(|pool| pool.enlist(block, request));
     }
 
-    /// A little upkeep: gives back idle blocks that nobody has needed for a second, and moves the last bodies out of a block.
-    /// True if it moved any.
+    /// Does a little upkeep: gives back idle blocks that were not needed for a second, and moves the last bodies out of
+    /// a block. Returns true if it moved any.
     pub(super) fn tidy(&self, now_ms: Millis) -> bool {
         let (surplus, sparse) = self.blocks().with_pool(|pool| (pool.take_surplus(now_ms), pool.take_sparse(now_ms)));
         drop(surplus);
@@ -149,7 +158,7 @@ impl Budget {
         !sparse.is_empty()
     }
 
-    /// A copy of `body` among bodies that are as old, if there is room.
+    /// Copies `body` to a block of bodies that are as old. Returns `None` if there is no room.
     pub(super) fn copy_of_old(&self, body: &[u8]) -> Option<(Bytes, Share)> {
         let mut room = self.room_among(Age::Old, body.len())?;
         room.put(body);
@@ -157,7 +166,8 @@ impl Budget {
     }
 }
 
-/// Place for a body that is being read. What is not frozen is given back to the block at once.
+/// Memory for a body that is being read. If the body is given up before [`Room::freeze`], its memory goes back to the
+/// block at once.
 #[derive(Debug)]
 pub struct Room {
     piece: BytesMut,
@@ -166,33 +176,33 @@ pub struct Room {
 }
 
 impl Room {
-    /// Memory of its own for the body that `share` is for.
+    /// Returns memory of its own for the body that `share` covers.
     #[must_use]
     pub fn alone(share: Share) -> Self {
         Room { piece: BytesMut::with_capacity(share.bytes()), lease: None, share }
     }
 
-    /// Appends as much of `bytes` as there is room for; how much that was.
+    /// Appends as much of `bytes` as there is room for. Returns the number of bytes taken.
     pub fn put(&mut self, bytes: &[u8]) -> usize {
         let taken = bytes.len().min(self.missing_bytes());
         self.piece.extend_from_slice(&bytes[..taken]);
         taken
     }
 
-    /// The bytes that are not filled yet.
+    /// Returns the number of bytes that are not filled yet.
     #[must_use]
     pub fn missing_bytes(&self) -> usize {
         self.share.bytes().saturating_sub(self.piece.len())
     }
 
-    /// Whether a block is kept in use by it.
+    /// Returns true if the body keeps a block in use.
     #[must_use]
     pub fn is_shared(&self) -> bool {
         self.lease.is_some()
     }
 
-    /// Moves what has come to an allocation of its own, if memory has room for it: for a body that comes slowly, which would keep
-    /// the whole block in use.
+    /// Moves the bytes read so far to an allocation of their own, if the budget has room for it. A body that comes
+    /// slowly would otherwise keep the whole block in use.
     pub fn move_out(&mut self) {
         let budget = self.share.budget();
         if budget.used_bytes() + self.share.bytes() <= budget.limit_bytes() {
@@ -204,7 +214,7 @@ impl Room {
         }
     }
 
-    /// The body as it has come, with its share.
+    /// Returns the body as read so far, with its share.
     #[must_use]
     pub fn freeze(mut self) -> (Bytes, Share) {
         let bytes = std::mem::take(&mut self.piece).freeze();
@@ -230,7 +240,8 @@ impl Drop for Room {
     }
 }
 
-/// A body in a block. The bytes go first: when the last lease is gone nothing refers to the block any more.
+/// A body in a block. Fields are dropped in order: the bytes go first, so that nothing refers to the block any more
+/// when its last lease is gone.
 struct Tenant {
     bytes: Bytes,
     _lease: Lease,
@@ -242,7 +253,7 @@ impl AsRef<[u8]> for Tenant {
     }
 }
 
-/// The use of some bytes of a block.
+/// The right to use some bytes of a block.
 #[derive(Debug)]
 struct Lease {
     budget: Budget,
@@ -258,12 +269,12 @@ impl Drop for Lease {
                 return (false, None);
             }
             let buffer = pool.close(self.block);
-            // The rest of the block is charged until now.
+            // The block is still charged, except for the bytes of this body.
             let held_bytes = budget.used_bytes().saturating_sub(budget.blocks().block_bytes) + pool.idle_bytes();
             let has_room = held_bytes + budget.blocks().block_bytes <= budget.limit_bytes();
             (true, buffer.and_then(|buffer| if has_room { pool.keep(buffer) } else { Some(buffer) }))
         });
-        // The body's own bytes are in its share.
+        // The share of the body still has the body's own bytes.
         if is_idle {
             budget.uncharge(budget.blocks().block_bytes - self.bytes);
         } else {

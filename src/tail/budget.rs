@@ -1,19 +1,20 @@
-//! One memory budget in bytes for bodies ([`blocks`](super::blocks)), index and export queue; and beside it, how full the journal's disk is.
+//! The memory budget: one limit in bytes for bodies ([`blocks`](super::blocks)), indices and the export queue. Beside
+//! it, this module tracks how full the journal's disk is.
 //!
-//! Beyond the limit lies a reserve, which only requests take of, when they find no room below the limit. A connection holds at most
-//! as much of it as it leaves. What is kept may go over the limit, and takes nothing of the reserve: so senders of little get
-//! through also while the sink is away.
+//! Beyond the limit there is a reserve. Only requests use it, when they find no room below the limit. A connection may
+//! hold at most as much of the reserve as it leaves for others. Kept spans may exceed the limit but use nothing of the
+//! reserve, so that small senders get through even while the sink is away.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::blocks::{BlockId, Blocks};
 
-/// The reserve, as a part of the limit: half of the room that encoded spans have beyond the limit, so that the default limit still
-/// leaves some percent of the container free.
+/// The reserve is this part (1/32) of the limit: half of the room that encoded spans have beyond the limit, so that the
+/// default limit still leaves some percent of the container free.
 const RESERVE_PART: usize = 32;
 
-/// The daemon's memory budget. Cheap to clone; all clones count together.
+/// The daemon's memory budget. Clones are cheap and share one count.
 #[derive(Clone, Debug)]
 pub struct Budget {
     inner: Arc<Inner>,
@@ -22,19 +23,19 @@ pub struct Budget {
 #[derive(Debug)]
 struct Inner {
     limit_bytes: usize,
-    /// In use, but for the reserve.
+    /// Bytes in use outside the reserve.
     common_bytes: AtomicUsize,
-    /// In use of the reserve.
+    /// Bytes in use of the reserve.
     reserve_bytes: AtomicUsize,
     disk: Disk,
     blocks: Blocks,
 }
 
-/// The bytes that one connection holds of the reserve.
+/// The bytes of the reserve that one connection holds.
 #[derive(Debug, Default)]
 pub struct Claim(AtomicUsize);
 
-/// The bytes that the journal has on the disk. Never over a limit without a journal.
+/// The disk usage of the journal. Without a journal it is never over a limit.
 #[derive(Debug, Default)]
 pub struct Disk {
     used_bytes: AtomicU64,
@@ -42,25 +43,25 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// There are `used_bytes` now, and may be `limit_bytes`.
+    /// Sets the bytes in use and the limit.
     pub fn set(&self, used_bytes: u64, limit_bytes: u64) {
         self.limit_bytes.store(limit_bytes, Ordering::Relaxed);
         self.used_bytes.store(used_bytes, Ordering::Relaxed);
     }
 
-    /// Whether more than `mark` (a part of 1) of the limit is used.
+    /// Returns true if more than `mark` (0 to 1) of the limit is used.
     #[must_use]
     pub fn is_over(&self, mark: f64) -> bool {
         self.used_bytes() as f64 > self.limit_bytes() as f64 * mark
     }
 
-    /// Bytes in use.
+    /// Returns the bytes of disk that the journal uses.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
         self.used_bytes.load(Ordering::Relaxed)
     }
 
-    /// The most of them; 0 without a journal.
+    /// Returns the most bytes of disk that the journal may use; 0 without a journal.
     #[must_use]
     pub fn limit_bytes(&self) -> u64 {
         self.limit_bytes.load(Ordering::Relaxed)
@@ -68,7 +69,7 @@ impl Disk {
 }
 
 impl Budget {
-    /// A budget of `limit_bytes`, nothing of it used.
+    /// Creates a budget of `limit_bytes` of which nothing is used.
     #[must_use]
     pub fn new(limit_bytes: usize) -> Self {
         let (disk, blocks) = (Disk::default(), Blocks::new(limit_bytes));
@@ -76,55 +77,55 @@ impl Budget {
         Budget { inner: Arc::new(Inner { limit_bytes, common_bytes, reserve_bytes, disk, blocks }) }
     }
 
-    /// The limit in bytes.
+    /// Returns the limit in bytes, without the reserve.
     #[must_use]
     pub fn limit_bytes(&self) -> usize {
         self.inner.limit_bytes
     }
 
-    /// The bytes in use, with those of the reserve. [`Budget::force`] may take more than the limit, too.
+    /// Returns the bytes in use, including the reserve. [`Budget::force`] can exceed the limit, too.
     #[must_use]
     pub fn used_bytes(&self) -> usize {
         self.inner.common_bytes.load(Ordering::Relaxed) + self.inner.reserve_bytes.load(Ordering::Relaxed)
     }
 
-    /// The bytes of the reserve.
+    /// Returns the size of the reserve in bytes.
     fn reserve_limit_bytes(&self) -> usize {
         self.limit_bytes() / RESERVE_PART
     }
 
-    /// The bytes of idle blocks, which are not in use and make way for what is.
+    /// Returns the bytes of idle blocks. They are not in use, and any charge that needs the room displaces them.
     #[must_use]
     pub fn idle_bytes(&self) -> usize {
         self.inner.blocks.idle_bytes()
     }
 
-    /// The journal's disk.
+    /// Returns the usage of the journal's disk.
     #[must_use]
     pub fn disk(&self) -> &Disk {
         &self.inner.disk
     }
 
-    /// Whether the two count together.
+    /// Returns true if the two are clones of the same budget.
     #[must_use]
     pub fn is(&self, other: &Budget) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
-    /// An empty share, to grow.
+    /// Returns an empty share, which can grow.
     #[must_use]
     pub fn share(&self) -> Share {
         Share::new(self.clone(), 0, None, None)
     }
 
-    /// Takes `bytes`, or nothing if they would not fit.
+    /// Charges `bytes`. Returns `None` and charges nothing if they do not fit.
     #[must_use]
     pub fn reserve(&self, bytes: usize) -> Option<Share> {
         let mut share = self.share();
         share.grow(bytes).then_some(share)
     }
 
-    /// Takes `bytes` even over the limit: for what has been kept and must not be dropped.
+    /// Charges `bytes` even beyond the limit, for spans that are kept and must not be dropped.
     #[must_use]
     pub fn force(&self, bytes: usize) -> Share {
         self.charge(bytes);
@@ -135,18 +136,19 @@ impl Budget {
         &self.inner.blocks
     }
 
-    /// Takes `bytes`, which displace idle blocks.
+    /// Charges `bytes` without a check. Idle blocks make way.
     fn charge(&self, bytes: usize) {
         self.inner.common_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.displace();
     }
 
-    /// Takes `bytes` if they fit beside what is used; idle blocks are not asked to make way.
+    /// Charges `bytes` if they fit beside the bytes in use, without regard to idle blocks. Returns true if they fit.
     pub(super) fn try_charge(&self, bytes: usize) -> bool {
         add_within(&self.inner.common_bytes, bytes, self.inner.limit_bytes)
     }
 
-    /// A body of `bytes` has left its block, which is charged with them until it is free. The share of the body goes as well.
+    /// Charges `bytes` of a body that has left its block to the block, until the whole block is free. The body's share,
+    /// which had them, is released separately.
     pub(super) fn charge_block(&self, bytes: usize) {
         self.inner.common_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
@@ -155,7 +157,7 @@ impl Budget {
         self.inner.common_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Idle blocks make way for what is in use.
+    /// Gives back idle blocks until used and idle bytes together are within the limit.
     fn displace(&self) {
         let idle = self.idle_bytes();
         let excess = (self.used_bytes() + idle).saturating_sub(self.inner.limit_bytes);
@@ -165,16 +167,16 @@ impl Budget {
     }
 }
 
-/// A part of the budget in use; it is given back when the share is dropped.
+/// A part of the budget in use. Dropping the share gives it back.
 #[derive(Debug)]
 pub struct Share {
     budget: Budget,
     bytes: usize,
-    /// Where the body is that it covers, if that shares a block with others.
+    /// The block of the body that the share covers, if that body shares a block with others.
     block: Option<BlockId>,
-    /// Of the connection that it is for. Without one, nothing can be taken of the reserve.
+    /// The claim of the connection that the share is for. Without one, the share cannot use the reserve.
     claim: Option<Arc<Claim>>,
-    /// How many of its bytes are of the reserve.
+    /// Bytes of the share that are from the reserve.
     reserve_bytes: usize,
 }
 
@@ -183,7 +185,7 @@ impl Share {
         Share { budget, bytes, block, claim, reserve_bytes: 0 }
     }
 
-    /// The part of a block, which is charged already, that a body has.
+    /// Returns the share of a body in a block. The bytes are already charged with the block.
     pub(super) fn of_block(budget: Budget, bytes: usize, block: BlockId) -> Self {
         Share::new(budget, bytes, Some(block), None)
     }
@@ -192,24 +194,24 @@ impl Share {
         self.block
     }
 
-    /// The body is in `block` now.
+    /// Notes that the body is now in `block`, or in no block.
     pub(super) fn move_to(&mut self, block: Option<BlockId>) {
         self.block = block;
     }
 
-    /// The bytes of this share.
+    /// Returns the bytes of this share.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The budget that it is a part of.
+    /// Returns the budget that the share is a part of.
     #[must_use]
     pub fn budget(&self) -> &Budget {
         &self.budget
     }
 
-    /// Takes `bytes` more; false, and nothing taken, if they would not fit.
+    /// Adds `bytes` to the share. Returns false and adds nothing if they do not fit.
     #[must_use]
     pub fn grow(&mut self, bytes: usize) -> bool {
         let is_taken = self.budget.try_charge(bytes);
@@ -220,20 +222,21 @@ impl Share {
         is_taken
     }
 
-    /// The same share, for a request of the connection that has `claim`.
+    /// Returns the share, assigned to the connection that has `claim` unless it already belongs to one.
     #[must_use]
     pub fn claimed(mut self, claim: &Arc<Claim>) -> Self {
         self.claim.get_or_insert_with(|| Arc::clone(claim));
         self
     }
 
-    /// An empty share for the same request.
+    /// Returns an empty share for the same request.
     #[must_use]
     pub fn beside(&self) -> Share {
         Share::new(self.budget.clone(), 0, None, self.claim.clone())
     }
 
-    /// Takes `bytes` of the reserve for the same request, if its connection then leaves as much as it holds. Idle blocks make way.
+    /// Charges `bytes` of the reserve for the same request, if at least as much of the reserve then stays free as the
+    /// connection holds. Idle blocks make way.
     #[must_use]
     pub fn of_reserve(&self, bytes: usize) -> Option<Share> {
         let claim = self.claim.as_ref()?;
@@ -256,8 +259,8 @@ impl Share {
         self.claim = self.claim.take().or_else(|| other.claim.take());
     }
 
-    /// Makes the share exactly `bytes`, even over the limit: for the correction of an estimate. What it gives back is of the reserve
-    /// first.
+    /// Sets the share to exactly `bytes`, even beyond the limit, to correct an estimate. A smaller share gives back
+    /// bytes of the reserve first.
     pub fn resize(&mut self, bytes: usize) {
         if bytes >= self.bytes {
             self.budget.charge(bytes - self.bytes);

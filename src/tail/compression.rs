@@ -1,10 +1,11 @@
-//! Bodies of requests, compressed while nobody reads them (`memory.compress`).
+//! Bodies of requests, compressed while they are not read (`memory.compress`).
 //!
-//! A request that has been held for a second is compressed by the task that sweeps, in blocks that are independent of one
-//! another. The first kept span of it that is encoded brings the whole body back, as more are likely to follow, if there is
-//! memory for it; a second later it is compressed again, if dropped traces are still held in it. Without memory for it, and
-//! for a look below a lock, no more is unpacked than the blocks that the spans stand in: what that costs does not grow with the
-//! body, and neither does the memory, which is booked.
+//! The task that sweeps compresses a request after the request has been held for a second. A body is compressed in
+//! blocks that are independent of one another. When the first kept span of a request is encoded, the whole body is
+//! unpacked, if memory allows, because more of its spans are likely to follow. A second later it is compressed again,
+//! if dropped traces still hold it. Without room for the whole body, or for a look below a lock, only the blocks that
+//! contain the spans are unpacked. So the cost does not grow with the body, and neither does the memory, which is
+//! charged to the budget.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -18,29 +19,31 @@ use super::table::Millis;
 use crate::otlp::scan::Scope;
 use crate::otlp::{ByteRange, visited};
 
-/// A body is compressed when it has been held, or was last read, this long ago: by then the traces that are kept at once
-/// are gone.
+/// Milliseconds since a body came or was last read after which it is compressed. By then, the traces that are kept at
+/// once are gone.
 const AGE_MS: Millis = 1_000;
 
-/// A smaller body gains little: its strings have no time to repeat themselves.
+/// The smallest body that is compressed. A smaller one gains little because few of its strings repeat.
 const BODY_BYTES_MIN: usize = 2 << 10;
 
-/// A larger body would take the worker some milliseconds at once. Senders' batches are far smaller.
+/// The largest body that is compressed. A larger one would keep the worker busy for some milliseconds at once. Senders'
+/// batches are far smaller.
 const BODY_BYTES_MAX: usize = 4 << 20;
 
-/// A block, before compression: the most that is unpacked for a span that is smaller than it and does not stand across a
-/// border, some 6 us of work. LZ4 finds no string again that is further away, so larger blocks would gain little.
+/// Bytes of a block before compression. A span that is smaller than a block and does not cross a border costs the
+/// unpacking of one block, some 6 us of work. Larger blocks would gain little because LZ4 does not find repeated
+/// strings further back.
 const BLOCK_BYTES: usize = 64 << 10;
 
-/// A body with a larger resource or scope stays as it is, as each fragment that is read unpacks them anew. Those of SDKs have
-/// some KiB.
+/// The largest resource or scope in a body that is compressed, because each fragment that is read unpacks them again.
+/// Those of SDKs have a few KiB.
 const SHARED_BYTES_MAX: usize = 16 << 10;
 
-/// A body that was read stays as it is below this part of the budget. Above, it would take the memory that pressure is about
-/// to free.
+/// The part of the budget below which a body is unpacked for good when it is read. Above it, the unpacked body would
+/// take the memory that pressure is about to free.
 const RESTORE_MARK: f64 = 0.75;
 
-/// The body of a request with its share of the budget, which is that of the request's index, too.
+/// The body of a request, with the share of the budget that covers both the body and the request's index.
 #[derive(Debug)]
 pub(super) struct Body {
     form: Form,
@@ -56,22 +59,23 @@ pub(super) enum Form {
 /// A compressed body.
 #[derive(Debug)]
 pub(super) struct Packed {
-    /// The blocks behind one another.
+    /// The compressed blocks, one after the other.
     bytes: Box<[u8]>,
-    /// Where each ends.
+    /// The end of each block in `bytes`.
     ends: Box<[u32]>,
     plain_bytes: usize,
 }
 
 impl Packed {
-    /// Compresses `plain` by way of `scratch`.
+    /// Compresses `plain`, with `scratch` as a buffer.
     fn new(plain: &[u8], scratch: &mut Vec<u8>) -> Self {
         scratch.clear();
         let mut ends = Vec::with_capacity(plain.len().div_ceil(BLOCK_BYTES));
         for block in plain.chunks(BLOCK_BYTES) {
             let start = scratch.len();
             scratch.resize(start + lz4_flex::block::get_maximum_output_size(block.len()), 0);
-            // The output has room for any block. If one did not fit, its spans would be found malformed and be counted as such.
+            // The output has room for any block. If a block did not fit, its spans would be found malformed and counted
+            // as such.
             let len = lz4_flex::block::compress_into(block, &mut scratch[start..]).unwrap_or(0);
             scratch.truncate(start + len);
             ends.push(scratch.len() as u32);
@@ -79,25 +83,26 @@ impl Packed {
         Packed { bytes: scratch.as_slice().into(), ends: ends.into(), plain_bytes: plain.len() }
     }
 
-    /// The memory that it takes.
+    /// Returns the bytes of memory that the compressed body takes.
     fn heap_bytes(&self) -> usize {
         size_of::<Self>() + self.bytes.len() + size_of_val(&*self.ends)
     }
 
-    /// Unpacks the block of this number into `out`, and nothing else.
+    /// Replaces the contents of `out` with the unpacked block of this number.
     fn unpack(&self, block: usize, out: &mut Vec<u8>) {
         let start = block.checked_sub(1).map_or(0, |before| self.ends[before]) as usize;
         let end = self.ends.get(block).map_or(start, |&end| end as usize);
         let len = self.plain_bytes.saturating_sub(block * BLOCK_BYTES).min(BLOCK_BYTES);
         visited::add(len);
         out.resize(len, 0);
-        // It was made here, so it fits. If it did not, its spans would be found malformed and be counted as such.
+        // `Packed::new` made the block, so it unpacks. If it did not, its spans would be found malformed and counted as
+        // such.
         if !matches!(lz4_flex::block::decompress_into(&self.bytes[start..end], out), Ok(unpacked) if unpacked == len) {
             out.fill(0);
         }
     }
 
-    /// The whole body.
+    /// Returns the whole body, unpacked.
     fn plain(&self) -> Bytes {
         let (mut plain, mut block) = (Vec::with_capacity(self.plain_bytes), Vec::new());
         for number in 0..self.ends.len() {
@@ -108,25 +113,25 @@ impl Packed {
     }
 }
 
-/// Some spans of a compressed body, unpacked, with what they share.
+/// Some spans of a compressed body, unpacked, with their resources and scopes.
 #[derive(Debug)]
 pub(super) struct Excerpt {
     pub(super) body: Bytes,
-    /// They point into `scopes`.
+    /// The spans. Their scope is an index into `scopes`.
     pub(super) spans: Vec<HeldSpan>,
-    /// Each with its number in the request.
+    /// The scopes, each with its number in the request.
     pub(super) scopes: Vec<(u32, Scope)>,
-    /// The bytes of the blocks that were unpacked for it.
+    /// Bytes of the blocks that were unpacked for the excerpt.
     pub(super) unpacked_bytes: u64,
 }
 
 impl Excerpt {
-    /// The excerpt with these `spans`, which stand in the order of the body, and point into `scopes`.
+    /// Unpacks these `spans`, which must be in the order of the body and refer to `scopes`.
     pub(super) fn new(packed: &Packed, spans: &[HeldSpan], scopes: &[Scope]) -> Self {
         let mut unpacker = Unpacker { packed, block: Vec::new(), number: None, out: Vec::new(), unpacked_bytes: 0 };
         let (spans_held, scopes_held) = (Vec::with_capacity(spans.len()), Vec::new());
         let mut excerpt = Excerpt { body: Bytes::new(), spans: spans_held, scopes: scopes_held, unpacked_bytes: 0 };
-        // The last resource, as it stands in the body.
+        // The range of the last resource in the original body.
         let mut resource = ByteRange::default();
         for held in spans {
             let last = excerpt.scopes.last().copied();
@@ -144,7 +149,7 @@ impl Excerpt {
         excerpt
     }
 
-    /// The memory that it takes.
+    /// Returns the bytes of memory that the excerpt takes.
     pub(super) fn heap_bytes(&self) -> usize {
         self.body.len()
             + self.spans.capacity() * size_of::<HeldSpan>()
@@ -155,7 +160,7 @@ impl Excerpt {
 /// Copies ranges out of a compressed body.
 struct Unpacker<'p> {
     packed: &'p Packed,
-    /// The block that was unpacked last, and its number.
+    /// The block that was unpacked last. `number` is its number.
     block: Vec<u8>,
     number: Option<usize>,
     out: Vec<u8>,
@@ -163,7 +168,7 @@ struct Unpacker<'p> {
 }
 
 impl Unpacker<'_> {
-    /// Copies a range; returns where it stands now.
+    /// Copies a range to `out`. Returns the range there.
     fn range(&mut self, range: ByteRange) -> ByteRange {
         let (mut at, end) = (range.offset as usize, range.offset as usize + range.len as usize);
         let offset = self.out.len() as u32;
@@ -182,7 +187,7 @@ impl Unpacker<'_> {
         ByteRange { offset, len: self.out.len() as u32 - offset }
     }
 
-    /// Copies what a scope names, but for a resource that has been copied already, as `origin` has it.
+    /// Copies the parts that a scope refers to. If `origin` is given, its resource is already copied and is used again.
     fn scope(&mut self, scope: Scope, origin: Option<Scope>) -> Scope {
         let origin = origin.unwrap_or_else(|| Scope {
             resource: self.range(scope.resource),
@@ -199,7 +204,7 @@ impl Body {
         Body { form: Form::Plain(plain), share }
     }
 
-    /// The bytes as they came.
+    /// Returns the bytes of the body as the sender sent them.
     #[cfg(test)]
     pub(super) fn plain(&self) -> Bytes {
         match &self.form {
@@ -208,23 +213,23 @@ impl Body {
         }
     }
 
-    /// The block that it shares with other bodies, if it does.
+    /// Returns the block that the body shares with other bodies, if any.
     #[cfg(test)]
     pub(super) fn block(&self) -> Option<super::blocks::BlockId> {
         self.share.block()
     }
 
-    /// The body as it is held.
+    /// Returns the body in its present form.
     pub(super) fn form(&self) -> Form {
         self.form.clone()
     }
 
-    /// A share of `bytes` for what is read of it, over the limit if need be.
+    /// Returns a share of `bytes` for an excerpt. It may exceed the limit.
     pub(super) fn reading(&self, bytes: usize) -> Share {
         self.share.budget().force(bytes)
     }
 
-    /// Unpacks the body if there is room for it; true if it was packed and is not any more.
+    /// Unpacks the body if there is room for it. Returns true if it did.
     pub(super) fn restore(&mut self) -> bool {
         let Form::Packed(packed) = &self.form else { return false };
         let more_bytes = packed.plain_bytes.saturating_sub(packed.heap_bytes());
@@ -237,25 +242,27 @@ impl Body {
         is_restored
     }
 
-    /// Moves the body, which has outlived others of its block, to a block of bodies that are as old. It stays if there is no room.
+    /// Moves the body, which has outlived others of its block, to a block of bodies that are as old. The body stays if
+    /// there is no room.
     pub(super) fn relocate(&mut self, request: &Arc<Request>) {
         let Form::Plain(plain) = &self.form else { return };
         if let Some((copy, covered)) = self.share.budget().copy_of_old(plain) {
             self.form = Form::Plain(copy);
-            // The body is covered by its own share, wherever it is.
+            // The share of the body covers it wherever it is, so the share of the copy is released.
             self.share.move_to(covered.block());
         }
         self.enlist(request);
     }
 
-    /// Lets the block of the body, if it is in one, know whom to ask to move it.
+    /// Registers `request` with the block of the body, if it is in one, so that the block can ask the request to move
+    /// the body.
     pub(super) fn enlist(&self, request: &Arc<Request>) {
         if let (Some(block), Form::Plain(_)) = (self.share.block(), &self.form) {
             self.share.budget().enlist(block, Arc::downgrade(request));
         }
     }
 
-    /// Compresses the body, if that saves a quarter of it at least, by way of `scratch`.
+    /// Compresses the body if that saves at least a quarter of it, with `scratch` as a buffer.
     fn compress(&mut self, scratch: &mut Vec<u8>) {
         let Form::Plain(plain) = &self.form else { return };
         if !(BODY_BYTES_MIN..=BODY_BYTES_MAX).contains(&plain.len()) {
@@ -270,7 +277,7 @@ impl Body {
     }
 }
 
-/// Whether a request of these scopes is to be compressed at all.
+/// Returns true if a request with these scopes can be compressed.
 pub(super) fn is_compressible(scopes: &[Scope]) -> bool {
     scopes.iter().all(|scope| {
         let parts = [scope.resource, scope.resource_schema_url, scope.scope, scope.scope_schema_url];
@@ -278,13 +285,14 @@ pub(super) fn is_compressible(scopes: &[Scope]) -> bool {
     })
 }
 
-/// The memory that compressing takes beside the bodies; it is booked from the start.
+/// The most bytes of memory that compressing takes beside the bodies. They are charged from the start.
 pub(super) const SCRATCH_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
 
-/// The requests that are to be compressed, in the order of their last use.
+/// The requests that wait to be compressed, in the order of their last use.
 #[derive(Debug, Default)]
 pub(super) struct Compression {
-    /// Used since the last look, which gives them their time.
+    /// Requests that came or were read since the last call of [`Compression::compress_one`]. That call gives them their
+    /// time.
     fresh: Mutex<Vec<Weak<Request>>>,
     aging: Mutex<Aging>,
 }
@@ -292,18 +300,18 @@ pub(super) struct Compression {
 #[derive(Debug, Default)]
 struct Aging {
     requests: VecDeque<(Millis, Weak<Request>)>,
-    /// Room for a compressed body, for the largest so far, as memory that is fetched anew costs as much as compressing. At most
-    /// [`SCRATCH_BYTES_MAX`].
+    /// A buffer for a compressed body, at most [`SCRATCH_BYTES_MAX`]. It keeps the size of the largest so far, because
+    /// allocating it anew would cost as much as compressing.
     scratch: Vec<u8>,
 }
 
 impl Compression {
-    /// The body of `request` is plain, and is to be compressed once it has not been read for a while.
+    /// Registers `request`, whose body is plain, to be compressed once the body has not been read for a while.
     pub(super) fn enlist(&self, request: &Arc<Request>) {
         self.fresh.lock().push(Arc::downgrade(request));
     }
 
-    /// Compresses one body that has aged; true if there may be more.
+    /// Compresses one body that is old enough. Returns true if there may be more.
     pub(super) fn compress_one(&self, now_ms: Millis) -> bool {
         let mut aging = self.aging.lock();
         let Aging { requests, scratch } = &mut *aging;

@@ -1,4 +1,4 @@
-//! The way from the trace table to the exporter: kept fragments, still as bytes.
+//! The queue between the trace table and the exporter. It holds kept fragments, still as bytes.
 //!
 //! The queue needs no bound of its own: each entry holds its request's share of the memory budget.
 
@@ -19,14 +19,14 @@ use crate::sampling::Keep;
 pub struct KeptSpans {
     /// The spans.
     pub fragment: Fragment,
-    /// Why they were kept.
+    /// The verdict that keeps them.
     pub keep: Keep,
-    /// On their copy in the journal, if there is one.
+    /// The hold on their copy in the journal; `None` without a journal.
     pub hold: Option<Arc<KeptHold>>,
 }
 
 impl KeptSpans {
-    /// The spans of `trace` in `fragment`.
+    /// Keeps the spans of `trace` in `fragment`, and notes it in the journal.
     #[must_use]
     pub fn new(fragment: Fragment, trace: TraceId, keep: Keep) -> Self {
         let hold = fragment.kept(trace, keep);
@@ -34,7 +34,7 @@ impl KeptSpans {
     }
 }
 
-/// Entries for which the queue always keeps room.
+/// Number of entries that the queue always has capacity for.
 const ENTRIES_MIN: usize = 1_024;
 
 /// Kept spans in the order in which they were decided.
@@ -46,7 +46,7 @@ pub struct KeptQueue {
 }
 
 impl KeptQueue {
-    /// Appends `kept` (and empties it).
+    /// Appends the entries of `kept` and leaves it empty.
     pub fn push(&self, kept: &mut Vec<KeptSpans>) {
         if !kept.is_empty() {
             let spans = kept.iter().map(|kept| u64::from(kept.fragment.span_count())).sum();
@@ -61,38 +61,39 @@ impl KeptQueue {
         let mut entries = self.entries.lock();
         let count = count_max.min(entries.len());
         out.extend(entries.drain(..count));
-        // A queue that has been long, while the sink was away, gives its memory back: it counts in the shares of those
-        // requests, which are gone.
+        // A queue that has grown long while the sink was away gives its memory back. Nothing else accounts for that
+        // memory once the shares of the requests are gone.
         if entries.capacity() > 4 * entries.len().max(ENTRIES_MIN) {
             let len = entries.len().max(ENTRIES_MIN);
             entries.shrink_to(2 * len);
         }
     }
 
-    /// Whether nothing waits.
+    /// Returns true if the queue has no entries. Entries that the exporter has taken do not count.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.lock().is_empty()
     }
 
-    /// Spans that were pushed and that nobody has settled: waiting here, or taken and neither confirmed by Cloud Trace
-    /// nor counted as dropped.
+    /// Returns the number of spans that were pushed and are not settled: they wait here, or the exporter has taken them
+    /// and they are not yet exported, in the spool, or counted as dropped.
     #[must_use]
     pub fn unsettled_spans(&self) -> u64 {
         self.unsettled_spans.load(Ordering::Acquire)
     }
 
-    /// `spans` of the spans that were taken are exported or counted as dropped.
+    /// Counts `spans` of the taken spans as settled: exported, in the spool, or dropped for a counted reason.
     pub fn settle(&self, spans: u64) {
         self.unsettled_spans.fetch_sub(spans, Ordering::AcqRel);
     }
 
-    /// `spans` spans that were settled as they had gone elsewhere are to be exported after all.
+    /// Counts `spans` spans as unsettled again. They were settled because they had gone to the spool, and are now back
+    /// in memory to be exported.
     pub fn unsettle(&self, spans: u64) {
         self.unsettled_spans.fetch_add(spans, Ordering::AcqRel);
     }
 
-    /// Returns when something may have been pushed since the last call.
+    /// Waits until entries may have been pushed since the last call.
     pub async fn pushed(&self) {
         self.pushed.notified().await;
     }

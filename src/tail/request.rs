@@ -13,38 +13,39 @@ use crate::otlp::scan::Scope;
 use crate::otlp::{ByteRange, TraceId};
 use crate::sampling::Keep;
 
-/// The bytes of one export request with the index of its spans. It gives back its share of the memory budget when
-/// the last trace that needs it is released.
+/// The body of one export request with the index of its spans. It gives back its share of the memory budget when the
+/// last trace that needs it is released.
 #[derive(Debug)]
 pub struct Request {
-    /// No other request of this process has the same.
+    /// A number that no other request of this process has.
     number: u64,
     body: Mutex<Body>,
     spans: Box<[HeldSpan]>,
     scopes: Box<[Scope]>,
-    /// On its copy in the journal, if there is one.
+    /// The hold on its copy in the journal; `None` without a journal.
     hold: Option<Arc<Hold>>,
-    /// Who compresses the body while nobody reads it, if anybody does.
+    /// The queue for compression of the body; `None` if the body is not to be compressed.
     compression: Option<Arc<Compression>>,
 }
 
-/// Where a span stands in its request. Spans of one trace lie side by side.
+/// The position of a span in its request. Spans of one trace are adjacent.
 #[derive(Clone, Copy, Debug)]
 pub struct HeldSpan {
-    /// The `Span` message in the body.
+    /// The range of the `Span` message in the body.
     pub span: ByteRange,
-    /// Its entry in the request's scopes.
+    /// The index of its scope in the request's scopes.
     pub scope: u32,
 }
 
 impl Request {
-    /// Holds `body`, whose `spans` are sorted by trace and point into `scopes`.
+    /// Creates a request of `body`. The `spans` must be sorted by trace and refer to `scopes`.
     #[must_use]
     pub fn new(body: Bytes, spans: Box<[HeldSpan]>, scopes: Box<[Scope]>, share: Share) -> Arc<Self> {
         Self::held(body, spans, scopes, share, None, None)
     }
 
-    /// [`Request::new`], with the hold on its copy in the journal, and with a body that is compressed while nobody reads it.
+    /// Does the same as [`Request::new`], with the hold on the copy in the journal, and with a body that is compressed
+    /// while it is not read.
     pub(super) fn held(
         body: Bytes,
         spans: Box<[HeldSpan]>,
@@ -74,7 +75,7 @@ impl Request {
     }
 }
 
-/// Spans of a compressed body that are unpacked for the exporter at a time: as many as it encodes at a time.
+/// The most spans of a compressed body that are unpacked for the exporter at a time: as many as it encodes at a time.
 const EXCERPT_SPANS_MAX: usize = 256;
 
 /// The spans of one trace in one request.
@@ -85,26 +86,26 @@ pub struct Fragment {
     count: u32,
 }
 
-/// Names one `ScopeSpans` of one request, whose spans share all but their own bytes. No other one has the same name, not even
-/// when the request is gone.
+/// The identity of one `ScopeSpans` of one request. Its spans share everything except their own bytes. An identity is
+/// never used again, not even after the request is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ScopeId {
-    /// The request's number.
+    /// The number of the request, unique in this process.
     pub request: u64,
-    /// Its entry in the request's scopes.
+    /// The index of the scope in the request's scopes.
     pub scope: u32,
 }
 
 /// The bytes of one held span.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SpanBytes<'a> {
-    /// Where it stands, if it stands in a request that is held.
+    /// The identity of its `ScopeSpans`; `None` if the span is not in a held request.
     pub scope_id: Option<ScopeId>,
-    /// The `Resource` message; empty if there is none.
+    /// The `Resource` message; empty if the sender sent none.
     pub resource: &'a [u8],
     /// `schema_url` of the `ResourceSpans`.
     pub resource_schema_url: &'a [u8],
-    /// The `InstrumentationScope` message; empty if there is none.
+    /// The `InstrumentationScope` message; empty if the sender sent none.
     pub scope: &'a [u8],
     /// `schema_url` of the `ScopeSpans`.
     pub scope_schema_url: &'a [u8],
@@ -113,39 +114,40 @@ pub struct SpanBytes<'a> {
 }
 
 impl Fragment {
-    /// The spans `first..first + count` of `request`.
+    /// Creates the fragment of the spans `first..first + count` of `request`.
     #[must_use]
     pub fn new(request: Arc<Request>, first: u32, count: u32) -> Self {
         Fragment { request, first, count }
     }
 
-    /// The hold on these spans of `trace`, which are kept; `None` without a journal.
+    /// Notes in the journal that these spans of `trace` are kept. Returns the hold on them, or `None` without a
+    /// journal.
     pub(super) fn kept(&self, trace: TraceId, keep: Keep) -> Option<Arc<KeptHold>> {
         let hold = self.request.hold.as_ref()?;
         Some(KeptHold::new(Arc::clone(hold), trace, keep))
     }
 
-    /// These spans of `trace` are let go for good.
+    /// Notes in the journal that these spans of `trace` are sampled out.
     pub(super) fn sampled_out(&self, trace: TraceId) {
         if let Some(hold) = &self.request.hold {
             hold.sampled_out(trace);
         }
     }
 
-    /// The number of spans.
+    /// Returns the number of spans.
     #[must_use]
     pub fn span_count(&self) -> u32 {
         self.count
     }
 
-    /// The spans behind the first `done` ones, if there are any.
+    /// Returns the spans after the first `done` ones, or `None` if there are none.
     #[must_use]
     pub fn behind(self, done: u32) -> Option<Self> {
         (done < self.count).then(|| Fragment { first: self.first + done, count: self.count - done, ..self })
     }
 
-    /// Its first spans that stand below one scope, and the rest. The spans of a fragment have the order of their request, so
-    /// that no scope comes twice.
+    /// Returns the first spans, up to the end of their scope, and the rest. The spans of a fragment have the order of
+    /// their request, so no scope comes twice.
     #[must_use]
     pub fn split_scope(self) -> (Self, Option<Self>) {
         let mut scopes = self.held().iter().map(|held| held.scope);
@@ -155,15 +157,16 @@ impl Fragment {
         (Fragment { count: count.min(self.count), ..self }, rest)
     }
 
-    /// Where its first span stands. Requests have the order in which they came.
+    /// Returns the identity of the `ScopeSpans` of its first span. Requests sort in the order in which they came.
     #[must_use]
     pub fn scope_id(&self) -> ScopeId {
         let scope = self.held().first().map_or(0, |held| held.scope);
         ScopeId { request: self.request.number, scope }
     }
 
-    /// Gets at the bytes of the spans. A compressed body is unpacked if there is room for it, as others are likely to be read
-    /// next. If there is none, only the first `EXCERPT_SPANS_MAX` spans are there; [`Fragment::behind`] has the others.
+    /// Makes the bytes of the spans readable. A compressed body is unpacked if there is room for it, because other
+    /// fragments are likely to be read next. Without room, only the first `EXCERPT_SPANS_MAX` spans are readable;
+    /// [`Fragment::behind`] has the others.
     #[must_use]
     pub fn open(&self) -> OpenFragment<'_> {
         if self.request.body.lock().restore() {
@@ -172,7 +175,7 @@ impl Fragment {
         self.look(EXCERPT_SPANS_MAX)
     }
 
-    /// Gets at the bytes of all spans. The body stays as it is.
+    /// Makes the bytes of all spans readable. The body stays in its present form.
     #[must_use]
     pub(super) fn peek(&self) -> OpenFragment<'_> {
         self.look(usize::MAX)
@@ -197,23 +200,23 @@ impl Fragment {
     }
 }
 
-/// A fragment with the bytes that its spans stand in.
+/// A fragment whose bytes are readable.
 #[derive(Debug)]
 pub struct OpenFragment<'a> {
     fragment: &'a Fragment,
     body: Bytes,
-    /// Where they stand if `body` is an excerpt from a compressed one, which is booked.
+    /// The positions of the spans if `body` is an excerpt from a compressed body. `_share` then charges the excerpt.
     excerpt: Option<Excerpt>,
     _share: Option<Share>,
 }
 
 impl OpenFragment<'_> {
-    /// The bytes that were unpacked for it.
+    /// Returns the number of bytes that were unpacked to open the fragment.
     pub(super) fn unpacked_bytes(&self) -> u64 {
         self.excerpt.as_ref().map_or(0, |excerpt| excerpt.unpacked_bytes)
     }
 
-    /// The names of the services that the spans are of, with how many spans side by side share it.
+    /// Returns the names of the services of the spans, each with the number of adjacent spans that share it.
     pub(super) fn spans_by_service(&self) -> impl Iterator<Item = (&[u8], u64)> {
         let mut services = self.held().map(|(_, scope)| scope.service).peekable();
         std::iter::from_fn(move || {
@@ -223,7 +226,7 @@ impl OpenFragment<'_> {
         })
     }
 
-    /// The spans in the order of their request.
+    /// Returns the spans in the order of their request.
     pub fn spans(&self) -> impl Iterator<Item = SpanBytes<'_>> {
         self.held().map(|(held, scope)| {
             let body = &self.body;
@@ -238,12 +241,12 @@ impl OpenFragment<'_> {
         })
     }
 
-    /// The `Span` messages, each with its service's name.
+    /// Returns the `Span` messages, each with the name of its service.
     pub(super) fn spans_with_service(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.held().map(|(held, scope)| (held.span.of(&self.body), scope.service.of(&self.body)))
     }
 
-    /// Each span as it stands in `body`, with the number of its scope in the request, and that scope.
+    /// Returns the position of each span in `body`, with the number of its scope in the request, and that scope.
     fn held(&self) -> impl Iterator<Item = (HeldSpan, Scope)> {
         let excerpt = self.excerpt.as_ref();
         let spans = excerpt.map_or_else(|| self.fragment.held(), |excerpt| &excerpt.spans);

@@ -1,11 +1,11 @@
 //! One shard of the trace table: the traces whose hashed id begins with the shard's number.
 //!
-//! A trace is pending, then either kept (its spans leave for the exporter and its id is remembered) or dropped. A
-//! dropped one stays rescuable while memory and the window allow, then its id is remembered.
+//! A trace is pending first. Then it is either kept (its spans go to the exporter and its id is remembered) or dropped.
+//! A dropped trace stays rescuable while memory and the rescue window allow. Then its id is remembered.
 //!
-//! Most of the time that a trace costs is waiting for memory. So traces stand in slots, in the order in which they came,
-//! which is that in which they are decided; only the small index of their hashes is visited at random; and the traces of
-//! a request are all looked up before the first is touched, so that these waits overlap.
+//! Most of the time that a trace costs is spent waiting for memory. So traces are in slots in the order in which they
+//! came, which is also the order in which they are decided. Only the small index of their hashes is accessed at random.
+//! All traces of a request are looked up before the first is touched, so that these waits overlap.
 
 use std::hash::BuildHasher;
 
@@ -32,7 +32,7 @@ use crate::sampling::{Keep, Parent, Policies, Summary, Verdict};
 struct Trace {
     id: TraceId,
     summary: Summary,
-    /// Spans of a trace come in two or three requests.
+    /// One fragment for each request with spans of the trace, usually two or three.
     fragments: SmallVec<[Fragment; 3]>,
     state: State,
 }
@@ -46,14 +46,14 @@ impl Trace {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Undecided until `due`.
+    /// The trace is undecided until `due`.
     Pending { due: Moment, trigger: Trigger },
-    /// Dropped, rescuable until `expiry`.
+    /// The trace is dropped, and rescuable until `expiry`.
     Dropped { expiry: Moment },
 }
 
 impl State {
-    /// When its trace is looked at again.
+    /// Returns the time at which the trace is looked at again.
     fn due(self) -> Moment {
         match self {
             State::Pending { due, .. } => due,
@@ -71,21 +71,21 @@ pub(super) struct Arrival {
     pub(super) fragment: Fragment,
 }
 
-/// What is known of the trace of new spans.
+/// The state of the trace that new spans belong to.
 enum Known {
-    /// It is held in this slot.
+    /// The trace is held in this slot.
     Held(Slot),
-    /// It was kept, for this packed reason.
+    /// The trace was kept, with this packed verdict.
     Kept(u64),
-    /// It was dropped, and its spans are gone.
+    /// The trace was dropped, and its spans are gone.
     Dropped,
-    /// It was dropped for good.
+    /// A policy of type `drop` dropped the trace.
     Vetoed,
-    /// Nothing.
+    /// Nothing is known of the trace.
     No,
 }
 
-/// Where a round of work leaves its results.
+/// The inputs of a round of work, and the buffers for its results.
 pub(super) struct Round<'a> {
     pub(super) policies: &'a Policies,
     pub(super) waits: &'a Waits,
@@ -93,13 +93,13 @@ pub(super) struct Round<'a> {
     pub(super) now_ms: Millis,
     pub(super) kept: &'a mut Vec<KeptSpans>,
     pub(super) tally: &'a mut Tally,
-    /// Bytes of spans that were looked at.
+    /// Bytes of spans that were read so far.
     pub(super) read_bytes: u64,
 }
 
 impl Round<'_> {
-    /// Takes up to `traces_max` steps, fewer if they look at many bytes; true if there may be more to do. A step returns
-    /// `None` if there was none.
+    /// Takes up to `traces_max` steps, fewer if they read many bytes. Returns true if there may be more to do. A step
+    /// returns `None` if there was nothing left to do.
     fn slice(&mut self, traces_max: usize, mut step: impl FnMut(&mut Self) -> Option<()>) -> bool {
         for _ in 0..traces_max {
             if step(self).is_none() {
@@ -112,7 +112,7 @@ impl Round<'_> {
         true
     }
 
-    /// These spans of the trace `id` are let go for good.
+    /// Counts these spans of the trace `id` as sampled out.
     fn sampled_out<'a>(&mut self, id: TraceId, fragments: impl IntoIterator<Item = &'a Fragment>) {
         for fragment in fragments {
             fragment.sampled_out(id);
@@ -126,13 +126,13 @@ impl Round<'_> {
     }
 }
 
-/// The hash of a trace id: seeded, so that senders cannot aim.
+/// Returns the hash of a trace id. It is seeded, so that senders cannot aim at a shard or bucket.
 #[inline]
 pub(super) fn hash(hasher: &SeedableRandomState, id: TraceId) -> u64 {
     hasher.hash_one(u128::from_ne_bytes(id.0))
 }
 
-/// What is held.
+/// Counts of the traces and spans that are held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Held {
     /// Undecided traces.
@@ -143,12 +143,12 @@ pub struct Held {
     pub rescuable_traces: u64,
     /// Spans of dropped traces that can still be rescued.
     pub rescuable_spans: u64,
-    /// Wire bytes of these spans.
+    /// Wire bytes of the rescuable spans.
     pub rescuable_bytes: u64,
 }
 
 impl Held {
-    /// `summary` came to a trace that is held already.
+    /// Adds the spans of `summary`, which came for a trace that is held already.
     fn count(&mut self, state: State, summary: &Summary) {
         match state {
             State::Pending { .. } => self.pending_spans += u64::from(summary.span_count),
@@ -209,7 +209,7 @@ pub(super) struct Shard {
     rescuable: DueQueue,
     kept_ids: VerdictCache,
     dropped_ids: VerdictCache,
-    /// Hashes that are to go to `dropped_ids` at the end of a round: all at once, so that waits for memory overlap.
+    /// Hashes that go to `dropped_ids` at the end of a round: all at once, so that the waits for memory overlap.
     let_go: Vec<u64>,
     census: Census,
     held: Held,
@@ -235,7 +235,8 @@ impl Shard {
         self.held
     }
 
-    /// Remembers a verdict of an earlier process, the most certain one if there are several.
+    /// Remembers a verdict of an earlier process. If there are several on one trace, remembers the one with the
+    /// smallest adjusted count.
     pub(super) fn restore_kept(&mut self, hash: u64, keep: Keep) {
         match self.kept_ids.get(hash).map(unpack) {
             None => _ = self.kept_ids.insert(hash, pack(keep)),
@@ -244,7 +245,7 @@ impl Shard {
         }
     }
 
-    /// Every held trace with the number of its spans, and whether it is undecided.
+    /// Returns every held trace with the number of its spans, and true if it is undecided.
     #[cfg(test)]
     pub(super) fn census(&self) -> impl Iterator<Item = (TraceId, u64, bool)> {
         self.traces.iter().map(|trace| {
@@ -253,7 +254,7 @@ impl Shard {
         })
     }
 
-    /// Takes in the spans of one request, each of `arrivals` those of another trace, and empties it.
+    /// Takes in the spans of one request, and leaves `arrivals` empty. Each arrival belongs to another trace.
     pub(super) fn arrive(&mut self, arrivals: &mut Vec<Arrival>, round: &mut Round<'_>) {
         let slots: SmallVec<[Option<Slot>; 16]> = arrivals.iter().map(|arrival| self.find(arrival)).collect();
         let recall = |(arrival, slot): (&Arrival, Option<Slot>)| match slot {
@@ -283,13 +284,13 @@ impl Shard {
         self.remember_let_go(round);
     }
 
-    /// The entries of its queues, live and stale.
+    /// Returns the number of entries, live and stale, in the queues.
     #[cfg(test)]
     pub(super) fn queued(&self) -> usize {
         [&self.waiting, &self.rooted, &self.rescuable].map(DueQueue::len).iter().sum()
     }
 
-    /// What became of the trace `id` with this hash. The caches do not count it as a use.
+    /// Returns the fate of the trace `id` with this hash. The caches do not count it as a lookup.
     pub(super) fn fate(&self, id: TraceId, hash: u64) -> Fate {
         if let Some(trace) = self.slot(id, hash).and_then(|slot| self.traces.get(slot)) {
             return match trace.state {
@@ -308,11 +309,12 @@ impl Shard {
         }
     }
 
-    /// Late spans of a trace that was kept follow its verdict, which they may make more certain.
+    /// Sends late spans of a kept trace to the exporter with the trace's verdict. If they are stronger evidence, the
+    /// verdict is amended.
     fn arrive_late_kept(&mut self, arrival: Arrival, keep: Keep, round: &mut Round<'_>) {
         round.tally.late_kept_spans += u64::from(arrival.summary.span_count);
         let amended = round.policies.amended(keep, &arrival.summary, arrival.id);
-        // Others of the same request may have made the cache forget it, or move it.
+        // Other traces of the same request may have made the cache forget this one, or move it.
         if amended != keep && self.kept_ids.get(arrival.hash).is_some() {
             self.kept_ids.replace(arrival.hash, pack(amended));
         }
@@ -328,7 +330,7 @@ impl Shard {
         self.index.find(hash, |slot| self.traces.get(slot).is_some_and(|trace| trace.id == id))
     }
 
-    /// What the caches know of a trace that is not held.
+    /// Looks up the verdict on a trace that is not held.
     fn recall(&mut self, hash: u64) -> Known {
         if let Some(packed) = self.kept_ids.get(hash) {
             Known::Kept(packed)
@@ -341,7 +343,7 @@ impl Shard {
         }
     }
 
-    /// More spans of a trace that is held.
+    /// Adds spans to a trace that is held.
     fn join(&mut self, slot: Slot, arrival: Arrival, round: &mut Round<'_>) {
         let Some(trace) = self.traces.get_mut(slot) else { return };
         if let State::Dropped { .. } = trace.state {
@@ -359,8 +361,8 @@ impl Shard {
         }
     }
 
-    /// Late spans of a dropped trace that is held: they prove the drop wrong, or they are held with the others. A full
-    /// trace grows no further.
+    /// Adds late spans to a dropped trace that is held. If they are evidence, the trace is rescued; otherwise they are
+    /// held with the others. A full trace does not grow further.
     fn join_dropped(&mut self, slot: Slot, arrival: Arrival, round: &mut Round<'_>) {
         let Some(trace) = self.traces.get_mut(slot) else { return };
         let mut summary = trace.summary.clone();
@@ -379,7 +381,7 @@ impl Shard {
         }
     }
 
-    /// A root span arrived: the trace may be due earlier.
+    /// Brings the due time forward, if need be, because a root span arrived.
     fn root_arrived(&mut self, slot: Slot, round: &Round<'_>) {
         let Some(wait_ms) = round.waits.after_root_ms else { return };
         let Some(trace) = self.traces.get_mut(slot) else { return };
@@ -393,7 +395,8 @@ impl Shard {
         }
     }
 
-    /// Late spans of a trace that is gone. An error among them is still an error: it is kept, and so is what follows.
+    /// Takes in late spans of a dropped trace whose other spans are gone. If they are evidence (for example an error),
+    /// they are kept, and so are spans that come after them.
     fn arrive_late_dropped(&mut self, arrival: Arrival, round: &mut Round<'_>) {
         let keep = round.policies.evidence(&arrival.summary, arrival.id);
         round.tally.late_of_dropped(keep.is_some(), arrival.summary.span_count);
@@ -436,13 +439,13 @@ impl Shard {
         }
     }
 
-    /// Takes a trace out of the table.
+    /// Removes a trace from slots and index.
     fn take_out(&mut self, slot: Slot, hash: u64) -> Option<Trace> {
         self.index.remove(hash, slot);
         self.traces.remove(slot)
     }
 
-    /// Sends the spans of a trace (which the caller has taken out of the table) on to the exporter.
+    /// Sends the spans of a trace to the exporter. The caller has taken the trace out of the table.
     fn keep(&mut self, trace: Trace, hash: u64, keep: Keep, trigger: Trigger, round: &mut Round<'_>) {
         self.held.remove(&trace);
         self.remember_kept(hash, keep, round);
@@ -456,7 +459,7 @@ impl Shard {
         round.tally.forgotten_kept_ids += u64::from(forgot);
     }
 
-    /// Decides up to `traces_max` traces that are due at `round.now_ms`; true if more may be due.
+    /// Decides up to `traces_max` traces that are due at `round.now_ms`. Returns true if more may be due.
     pub(super) fn decide_due(&mut self, traces_max: usize, round: &mut Round<'_>) -> bool {
         let more = round.slice(traces_max, |round| {
             let due = self.rooted.pop_due(round.now_ms).or_else(|| self.waiting.pop_due(round.now_ms));
@@ -466,8 +469,8 @@ impl Shard {
         more
     }
 
-    /// Decides up to `traces_max` pending traces, due or not: those whose root has come, which are likely to be whole,
-    /// before the others, and of both the oldest. True if more are pending.
+    /// Decides up to `traces_max` pending traces, due or not. Traces whose root has come go first, because they are
+    /// likely to be complete. Within each of the two groups, the oldest go first. Returns true if more are pending.
     pub(super) fn decide_oldest(&mut self, traces_max: usize, trigger: Trigger, round: &mut Round<'_>) -> bool {
         let more = round.slice(traces_max, |round| {
             let due = self.rooted.pop().or_else(|| self.waiting.pop());
@@ -477,8 +480,8 @@ impl Shard {
         more
     }
 
-    /// Decides the trace of `due` unless that entry is stale. With `forced`, before its time and for good: memory is
-    /// short or the process stops.
+    /// Decides the trace of `due`, unless that entry is stale. With `forced`, the trace may be decided before its time,
+    /// with that trigger: memory is short, or the process is shutting down.
     fn decide_if_pending(&mut self, due: Due, forced: Option<Trigger>, round: &mut Round<'_>) {
         let Some(trace) = self.traces.get(due.slot) else { return };
         let State::Pending { due: at, trigger } = trace.state else { return };
@@ -506,7 +509,7 @@ impl Shard {
         }
     }
 
-    /// Drops a trace: rescuable for a while, or for good if memory is short or the process stops.
+    /// Drops a trace. It stays rescuable for a while, but not if memory is short or the process is shutting down.
     fn drop_trace(&mut self, slot: Slot, trigger: Trigger, round: &mut Round<'_>) {
         let is_held = !matches!(trigger, Trigger::Pressure | Trigger::Shutdown);
         let (Some(window_ms), true) = (round.waits.rescue_window_ms, is_held) else {
@@ -521,7 +524,7 @@ impl Shard {
         prune(&mut self.rescuable, &self.traces);
     }
 
-    /// Releases the spans of a dropped trace, which is remembered by this function of its hash.
+    /// Releases the spans of a dropped trace. The cache remembers the trace by `remembered_by` of its hash.
     fn let_go(&mut self, slot: Slot, remembered_by: impl Fn(u64) -> u64, round: &mut Round<'_>) {
         let Some(id) = self.traces.get(slot).map(|trace| trace.id) else { return };
         let hash = round.hash(id);
@@ -531,7 +534,7 @@ impl Shard {
         round.sampled_out(trace.id, &trace.fragments);
     }
 
-    /// What every round of work ends with.
+    /// Moves the hashes in `let_go` to the cache of dropped ids. Every round of work ends with this.
     fn remember_let_go(&mut self, round: &mut Round<'_>) {
         for hash in self.let_go.drain(..) {
             let forgot = self.dropped_ids.insert(hash, 0);
@@ -539,7 +542,7 @@ impl Shard {
         }
     }
 
-    /// Lets go of up to `traces_max` rescuable traces whose window has ended; true if more may be waiting for it.
+    /// Lets go of up to `traces_max` rescuable traces whose window is over. Returns true if there may be more of them.
     pub(super) fn expire_rescuable(&mut self, traces_max: usize, round: &mut Round<'_>) -> bool {
         let more = round.slice(traces_max, |round| {
             self.rescuable.pop_due(round.now_ms).map(|due| self.let_go_if_rescuable(due, round))
@@ -548,7 +551,7 @@ impl Shard {
         more
     }
 
-    /// Lets go of up to `traces_max` of the oldest rescuable traces; true if more are left.
+    /// Lets go of up to `traces_max` of the oldest rescuable traces. Returns true if more are left.
     pub(super) fn shed_rescuable(&mut self, traces_max: usize, round: &mut Round<'_>) -> bool {
         let more =
             round.slice(traces_max, |round| self.rescuable.pop().map(|due| self.let_go_if_rescuable(due, round)));
@@ -562,7 +565,7 @@ impl Shard {
         }
     }
 
-    /// Gives back the memory of a burst that is over.
+    /// Gives back the memory that remains after a burst.
     pub(super) fn shrink(&mut self) {
         self.traces.shrink();
         self.index.shrink();
@@ -572,7 +575,7 @@ impl Shard {
     }
 }
 
-/// Finds the slot of a trace by the low half of its hash; the high bits are those of all of a shard.
+/// A map from the low half of a trace's hash to its slot. The highest bits are the same for all traces of a shard.
 #[derive(Debug, Default)]
 struct Index(HashTable<Place>);
 
@@ -583,14 +586,14 @@ struct Place {
 }
 
 impl Place {
-    /// A table places its entries by the low bits of a hash and tells them apart by the high ones.
+    /// Returns 64 bits for the hash table, which places entries by the low bits and tells them apart by the high ones.
     fn spread(&self) -> u64 {
         u64::from(self.hash) << 32 | u64::from(self.hash)
     }
 }
 
 impl Index {
-    /// The slot with this hash of which `is_it` holds.
+    /// Returns the slot with this hash for which `is_it` returns true.
     #[inline]
     fn find(&self, hash: u64, is_it: impl Fn(Slot) -> bool) -> Option<Slot> {
         let wanted = Place { hash: hash as u32, slot: 0 };
@@ -617,8 +620,8 @@ impl Index {
     }
 }
 
-/// Looks for parents that have not come though the trace waited for them: if it is kept, to say so, and if it is
-/// followed, to count it, with the number of traces that it stands for.
+/// Looks for parents that have not come although the trace waited for them. For a kept trace the result goes into the
+/// annotation. For a followed trace it is counted, with the number of traces that it stands for.
 fn missing_parent(
     trace: &Trace,
     verdict: Verdict,
@@ -654,22 +657,23 @@ fn missing_parent(
     gaps.iter().map(|gap| gap.parent).min_by_key(|&parent| parent as usize)
 }
 
-/// Keeps a queue of `traces` in proportion to them.
+/// Removes stale entries of a queue, so that its length stays in proportion to the number of traces.
 #[inline]
 fn prune(queue: &mut DueQueue, traces: &Slots<Trace>) {
     queue.prune(traces.len(), |due| traces.get(due.slot).is_some_and(|trace| trace.state.due() == due.at));
 }
 
-/// The hash by which a trace is remembered that was dropped for good. Ids of one shard share the high bits of their
-/// hashes, so with the highest one changed it is the hash of no other; it falls into the same bucket.
+/// Returns the hash under which a trace is remembered that a policy of type `drop` dropped. All hashes of a shard share
+/// their high bits, so a hash with the highest bit changed is not that of any other trace. It falls into the same
+/// bucket.
 fn vetoed(hash: u64) -> u64 {
     hash ^ 1 << (u64::BITS - 1)
 }
 
-/// The memory that a trace takes in the table: its slot, its entry in the index (with a byte of its own and the slack of a
-/// hash table that is two thirds full), and those in two queues.
+/// Bytes of memory that a trace takes in the table: its slot, its entry in the index (with one byte of metadata, and
+/// the slack of a hash table that is two thirds full), and its entries in two queues.
 pub(super) const TRACE_BYTES: usize =
     size_of::<Option<Trace>>() + (size_of::<Place>() + 1) * 3 / 2 + 2 * size_of::<Due>();
 
-// Slots are sized for it.
+// The length of a chunk of slots relies on this size.
 const _: () = assert!(size_of::<Option<Trace>>() == 144);

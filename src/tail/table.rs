@@ -1,4 +1,4 @@
-//! The table of pending traces: shards by hashed trace id, each behind a lock of its own.
+//! The table of pending traces. It is split by hashed trace id into shards, each behind its own lock.
 
 use std::sync::Arc;
 
@@ -27,41 +27,42 @@ use crate::sampling::{Keep, Policies, Summary};
 /// Milliseconds of a monotonic clock.
 pub type Millis = u64;
 
-/// Shards. Many, so that a shard's hash table is small and growing it never stalls ingest for long.
+/// The number of shards is 2 to the power of this. There are many, so that the hash table of a shard is small and its
+/// growth never stalls requests for long.
 const SHARDS_LOG2: u32 = 6;
 const SHARDS: usize = 1 << SHARDS_LOG2;
 
-/// Traces decided or let go under one lock: some hundred microseconds of work.
+/// The most traces that are decided or let go under one lock: some hundred microseconds of work.
 const SLICE_TRACES: usize = 256;
 
-/// Bytes of spans that are looked at for the decisions under one lock, and those of one trace more: as much work at most, were
-/// they fields of two bytes.
+/// Bytes of spans read under one lock after which no further trace is decided. The last trace may exceed it. In the
+/// worst case (spans that consist of two-byte fields) this is as much work as [`SLICE_TRACES`] traces.
 pub(super) const SLICE_BYTES: u64 = 256 << 10;
 
 /// Traces of each shard that one slice of relief decides or lets go.
 const RELIEF_SLICE_TRACES: usize = SLICE_TRACES / SHARDS;
 
-/// Traces of each shard that are decided or let go at a time to make room on the disk.
+/// Traces of each shard that one slice decides or lets go to make room on the disk.
 const DISK_SLICE_TRACES: usize = 32;
 
-/// Above this part of the budget, rescuable traces are let go. A spool takes kept spans a little below it.
+/// The part of the budget above which rescuable traces are let go. A spool takes kept spans from a little below it.
 const RESCUE_MARK: f64 = 0.85;
-/// Above this part of the budget, the oldest traces are decided early.
+/// The part of the budget above which the oldest traces are decided early.
 const EARLY_MARK: f64 = 0.92;
-/// Traces that one request may have decided or let go to make room for itself: a few milliseconds of work.
+/// The most traces that are decided or let go to make room for one request: a few milliseconds of work.
 const RELIEF_TRACES_MAX: usize = 4_096;
 
-/// The constants of a table, from the configuration.
+/// The settings of a table, from the configuration.
 #[derive(Debug)]
 pub(super) struct Waits {
     pub(super) decision_ms: Millis,
     pub(super) after_root_ms: Option<Millis>,
     pub(super) rescue_window_ms: Option<Millis>,
-    /// The most wire bytes that all rescuable traces hold.
+    /// The most wire bytes that all rescuable traces hold together.
     pub(super) rescue_bytes_max: u64,
-    /// Spans with which a trace is decided at once.
+    /// Number of spans at which a trace is decided at once.
     pub(super) trace_spans_max: u32,
-    /// Wire bytes of spans, likewise.
+    /// Wire bytes of spans at which a trace is decided at once.
     pub(super) trace_bytes_max: u64,
     pub(super) kept_ids_per_shard: usize,
     pub(super) dropped_ids_per_shard: usize,
@@ -89,7 +90,7 @@ impl Waits {
         }
     }
 
-    /// Whether a trace has grown so large that it is not to wait for more.
+    /// Returns true if a trace has grown so large that it must not wait for more spans.
     pub(super) fn is_full(&self, summary: &Summary) -> bool {
         summary.span_count >= self.trace_spans_max || summary.span_bytes >= self.trace_bytes_max
     }
@@ -101,19 +102,19 @@ impl Waits {
     }
 }
 
-/// Where a round of work leaves kept spans and counts. Reuse it: its buffers keep their capacity.
+/// The results of a round of work: kept spans and counts. Reuse it, because its buffers keep their capacity.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// Spans for the exporter.
+    /// Kept spans, for the exporter.
     pub kept: Vec<KeptSpans>,
-    /// What was done.
+    /// Counts of the work done.
     pub tally: Tally,
     order: Vec<(u64, u32)>,
     batch: Vec<Arrival>,
 }
 
 impl Outcome {
-    /// The memory that its buffers take.
+    /// Returns the bytes of memory that the buffers take.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         self.kept.capacity() * size_of::<KeptSpans>()
@@ -123,21 +124,21 @@ impl Outcome {
     }
 }
 
-/// What the hold of a request on its copy in the journal takes.
+/// Returns the bytes that the hold of a request on its copy in the journal takes.
 fn hold_bytes(hold: Option<&Arc<Hold>>) -> usize {
     hold.map_or(0, |_| HOLD_BYTES)
 }
 
-/// There is no room for a request.
+/// The reason why there is no room for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoRoom {
-    /// At present.
+    /// There is no room at present. A later attempt can succeed.
     Now,
-    /// It takes `needed_bytes`, and were nothing else held, there would be `free_bytes`.
+    /// The request takes more than there would be room for if nothing else were held.
     Ever {
-        /// What the request takes.
+        /// Bytes that the request takes.
         needed_bytes: usize,
-        /// What there would be for it.
+        /// Bytes that would be free if nothing else were held.
         free_bytes: usize,
     },
 }
@@ -151,18 +152,19 @@ pub struct Table {
     budget: Budget,
     hasher: SeedableRandomState,
     compression: Option<Arc<Compression>>,
-    /// The share of the verdict caches, and of all else whose memory is fixed.
+    /// The share of the verdict caches and of all other memory of fixed size.
     caches: Share,
 }
 
 impl Table {
-    /// An empty table. No sender can tell in which shard and bucket an id falls.
+    /// Creates an empty table. Ids are hashed with a random seed, so that a sender cannot tell in which shard and
+    /// bucket an id falls.
     #[must_use]
     pub fn new(settings: &TailSampling, policies: Arc<Policies>, budget: Budget) -> Self {
         Self::with_hasher(settings, policies, budget, SeedableRandomState::random())
     }
 
-    /// An empty table in which an id falls where `seed` has it: for simulations, which are to be replayed.
+    /// Creates an empty table with a fixed `seed` of the hash, for simulations that can be replayed.
     #[must_use]
     pub fn seeded(settings: &TailSampling, policies: Arc<Policies>, budget: Budget, seed: u64) -> Self {
         let hasher = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
@@ -181,32 +183,32 @@ impl Table {
         Table { shards, policies, waits, budget, hasher, compression: None, caches }
     }
 
-    /// The same table, in which the bodies of requests can be compressed, by [`Table::compress`].
+    /// Returns the table with compression of request bodies enabled; see [`Table::compress`].
     #[must_use]
     pub fn with_compression(mut self) -> Self {
         self.caches.absorb(self.budget.force(SCRATCH_BYTES_MAX));
         Table { compression: Some(Arc::default()), ..self }
     }
 
-    /// The memory budget that all of it is charged to.
+    /// Returns the memory budget that the table is charged to.
     #[must_use]
     pub fn budget(&self) -> &Budget {
         &self.budget
     }
 
-    /// What is held at this moment.
+    /// Returns the number of traces and spans held at this moment.
     #[must_use]
     pub fn held(&self) -> Held {
         self.shards.iter().fold(Held::default(), |held, shard| held + shard.lock().held())
     }
 
-    /// The entries in the queues of all shards, live and stale.
+    /// Returns the number of entries, live and stale, in the queues of all shards.
     #[cfg(test)]
     fn queued(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().queued()).sum()
     }
 
-    /// Every held trace with its shard, the number of its spans, and whether it is undecided.
+    /// Returns every held trace with its shard, the number of its spans, and true if it is undecided.
     #[cfg(test)]
     pub(super) fn census(&self) -> Vec<(usize, TraceId, u64, bool)> {
         let shards = self.shards.iter().enumerate();
@@ -215,13 +217,14 @@ impl Table {
             .collect()
     }
 
-    /// Takes in a scanned request, over the memory limit if need be. `share` becomes the request's: it is resized to body and
-    /// index.
+    /// Takes in a scanned request, beyond the memory limit if need be. `share` becomes the request's share and is
+    /// resized to body and index.
     pub fn insert(&self, body: Bytes, scan: &Scan, share: Share, now_ms: Millis, out: &mut Outcome) {
         self.insert_held(body, scan, share, None, now_ms, out);
     }
 
-    /// [`Table::insert`] of a request of the journal, which it is to keep until `hold` is dropped.
+    /// Does the same as [`Table::insert`] for a request of the journal. The journal keeps the request until `hold` is
+    /// dropped.
     pub fn insert_held(
         &self,
         body: Bytes,
@@ -235,11 +238,12 @@ impl Table {
         self.insert_sorted(body, scan, share, hold, now_ms, out);
     }
 
-    /// [`Table::insert_held`] if there is room for the index of the request beside its body, which is made as in
-    /// [`Table::admit_beside`]: a request of small spans may have one that is several times the body.
+    /// Does the same as [`Table::insert_held`] if there is room for the index of the request beside its body. Makes
+    /// room as [`Table::admit_beside`] does. The index of a request of small spans can be several times as large as its
+    /// body.
     ///
     /// # Errors
-    /// There is no room; nothing of the request was taken.
+    /// There is no room. Nothing of the request was taken.
     pub fn insert_within(
         &self,
         body: Bytes,
@@ -271,7 +275,7 @@ impl Table {
         order.sort_unstable();
     }
 
-    /// The index of a request that has been sorted, with the entries of the table that its traces may take.
+    /// Returns the bytes of the index of a sorted request, with the entries of the table that its traces may take.
     fn index_bytes(&self, scan: &Scan, out: &Outcome) -> usize {
         let fragments = out.order.chunk_by(|a, b| a.0 == b.0).count();
         size_of::<Request>()
@@ -312,21 +316,21 @@ impl Table {
         (out.order, out.batch) = (order, batch);
     }
 
-    /// Lets spans of the trace `id` follow a verdict that an earlier process made.
+    /// Restores a verdict of an earlier process. Spans of the trace `id` that still come follow it.
     pub fn restore_kept(&self, id: TraceId, keep: Keep) {
         let hash = hash(&self.hasher, id);
         self.shards[shard_of(hash)].lock().restore_kept(hash, keep);
     }
 
-    /// What became of the trace `id`. It changes nothing.
+    /// Returns the fate of the trace `id`. This changes nothing.
     #[must_use]
     pub fn fate(&self, id: TraceId) -> Fate {
         let hash = hash(&self.hasher, id);
         self.shards[shard_of(hash)].lock().fate(id, hash)
     }
 
-    /// Decides a slice of the traces that are due in shard `shard` (of [`Table::shard_count`]) and lets go of
-    /// expired rescuable ones; true if more are waiting.
+    /// Decides a slice of the traces that are due in shard `shard` (less than [`Table::shard_count`]), and lets go of a
+    /// slice of the rescuable ones whose window is over. Returns true if more are waiting.
     pub fn sweep(&self, shard: usize, now_ms: Millis, out: &mut Outcome) -> bool {
         let mut guard = self.shards[shard].lock();
         let mut round = self.round(now_ms, out);
@@ -335,30 +339,31 @@ impl Table {
         expired || decided
     }
 
-    /// Compresses the body of one request that has not been read for a second, if that was asked for; true if there may
-    /// be more.
+    /// Compresses the body of one request that has not been read for a second, if compression is enabled. Returns true
+    /// if there may be more.
     pub fn compress(&self, now_ms: Millis) -> bool {
         self.compression.as_ref().is_some_and(|compression| compression.compress_one(now_ms))
     }
 
-    /// A little upkeep of the blocks of memory that bodies share; true if bodies were moved.
+    /// Does a little upkeep of the memory blocks that bodies share. Returns true if it moved bodies.
     pub fn tidy(&self, now_ms: Millis) -> bool {
         self.budget.tidy(now_ms)
     }
 
-    /// The number of shards.
+    /// Returns the number of shards.
     #[must_use]
     pub fn shard_count(&self) -> usize {
         self.shards.len()
     }
 
-    /// Gives back the memory of a burst that is over, in one shard.
+    /// Gives back the memory that a burst has left in one shard.
     pub fn shrink(&self, shard: usize) {
         self.shards[shard].lock().shrink();
     }
 
-    /// Makes room before it is needed: lets go of rescuable traces above their part of the budget or one mark of it,
-    /// and decides the oldest traces above a higher one. A bounded slice of work; true if there is more to do.
+    /// Makes room before it is needed. Lets go of rescuable traces if they exceed their part of the budget or if 85 %
+    /// of the budget is used, and decides the oldest traces if 92 % of it is used. Does a bounded slice of work, and
+    /// returns true if there is more to do.
     pub fn relieve(&self, now_ms: Millis, out: &mut Outcome) -> bool {
         let is_over = self.held().rescuable_bytes > self.waits.rescue_bytes_max || self.over(RESCUE_MARK) > 0;
         if is_over && self.shed(RELIEF_SLICE_TRACES, now_ms, out) {
@@ -367,7 +372,8 @@ impl Table {
         self.over(EARLY_MARK) > 0 && self.decide_early(RELIEF_SLICE_TRACES, now_ms, out)
     }
 
-    /// The same while the disk is short: a slice at a time, as what it frees is seen a moment later.
+    /// Does the same as [`Table::relieve`] while the journal's disk is short of space. One call does one slice, because
+    /// the space that it frees shows only a moment later.
     pub fn relieve_disk(&self, now_ms: Millis, out: &mut Outcome) {
         let is_over = |mark| self.budget.disk().is_over(mark);
         let shed = is_over(RESCUE_MARK) && self.shed(DISK_SLICE_TRACES, now_ms, out);
@@ -377,17 +383,18 @@ impl Table {
     }
 
     /// Reserves `bytes` for a request. If they do not fit, lets go of rescuable traces and then decides the oldest
-    /// ones, as far as one request may be made to pay; `None` if there is still no room.
+    /// ones, up to a limit for each request. Returns `None` if there is still no room.
     pub fn admit(&self, bytes: usize, now_ms: Millis, out: &mut Outcome) -> Option<Share> {
         self.make_room(|| self.budget.reserve(bytes), now_ms, out)
     }
 
-    /// [`Table::admit`] for more of the request that has `share`; if there is no room, of the reserve.
+    /// Does the same as [`Table::admit`] for more bytes of the request that has `share`. If there is no room, takes
+    /// them from the reserve.
     pub fn admit_beside(&self, share: &Share, bytes: usize, now_ms: Millis, out: &mut Outcome) -> Option<Share> {
         self.admit(bytes, now_ms, out).or_else(|| share.of_reserve(bytes))
     }
 
-    /// Reserves room for a body of `bytes`, as [`Table::admit`] reserves bytes.
+    /// Reserves room for a body of `bytes`, in the way that [`Table::admit`] reserves bytes.
     pub fn room(&self, bytes: usize, now_ms: Millis, out: &mut Outcome) -> Option<Room> {
         self.make_room(|| self.budget.room(bytes), now_ms, out)
     }
@@ -405,15 +412,15 @@ impl Table {
         }
     }
 
-    /// There is no room for the `needed_bytes` of a request: now, or even if nothing else were held.
+    /// Returns the reason why there is no room for the `needed_bytes` of a request.
     #[must_use]
     pub fn no_room(&self, needed_bytes: usize) -> NoRoom {
         let free_bytes = self.budget.limit_bytes().saturating_sub(self.caches.bytes());
         if needed_bytes > free_bytes { NoRoom::Ever { needed_bytes, free_bytes } } else { NoRoom::Now }
     }
 
-    /// Decides a slice of all pending traces, because the process stops; true if more are pending. Rescuable traces
-    /// are let go.
+    /// Decides a slice of all pending traces and lets go of rescuable ones, because the process is shutting down.
+    /// Returns true if there is more to do.
     pub fn drain(&self, now_ms: Millis, out: &mut Outcome) -> bool {
         let shed = self.shed(SLICE_TRACES, now_ms, out);
         let decided =
@@ -429,7 +436,7 @@ impl Table {
         self.each_shard(now_ms, out, |shard, round| shard.decide_oldest(traces_max, Trigger::Pressure, round))
     }
 
-    /// Does `work` on each shard; true if any has more to do.
+    /// Does `work` on each shard. Returns true if any shard has more to do.
     fn each_shard(&self, now_ms: Millis, out: &mut Outcome, work: impl Fn(&mut Shard, &mut Round<'_>) -> bool) -> bool {
         self.shards.iter().fold(false, |more, shard| {
             let mut round = self.round(now_ms, out);
@@ -437,7 +444,7 @@ impl Table {
         })
     }
 
-    /// Bytes in use above `mark` (a part of 1) of the budget.
+    /// Returns the bytes in use above `mark` (0 to 1) of the budget.
     fn over(&self, mark: f64) -> usize {
         let mark_bytes = (self.budget.limit_bytes() as f64 * mark) as usize;
         self.budget.used_bytes().saturating_sub(mark_bytes)
@@ -465,7 +472,7 @@ fn held_spans(order: &[(u64, u32)], facts: &[SpanFact]) -> Box<[HeldSpan]> {
     order.iter().map(|&(_, i)| &facts[i as usize]).map(|fact| HeldSpan { span: fact.span, scope: fact.scope }).collect()
 }
 
-/// Groups the facts of a request, in the order of their hashes, by trace.
+/// An iterator that groups the facts of a request by trace. The facts are in the order of their hashes.
 struct Arrivals<'a> {
     policies: &'a Policies,
     order: &'a [(u64, u32)],

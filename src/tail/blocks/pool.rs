@@ -1,4 +1,5 @@
-//! The blocks themselves: which have room, which are idle, which are sparse. Knows bytes, not budgets.
+//! The blocks themselves: which have room, which are idle, which are sparse. This module counts bytes and does not know
+//! the budget.
 
 use std::collections::BTreeMap;
 use std::sync::Weak;
@@ -8,32 +9,35 @@ use bytes::BytesMut;
 use crate::tail::request::Request;
 use crate::tail::table::Millis;
 
-/// The number of a block. The numbers are given out in order and never again.
+/// The number of a block. Numbers are given out in ascending order and never used again.
 pub(in crate::tail) type BlockId = u64;
 
-/// Blocks of an age that are being filled: what is too small for one body has room for others.
+/// The most blocks of one age that are filled at the same time. Space that is too small for one body may fit others.
 const OPEN_MAX: usize = 4;
 
-/// Pieces of a block that bodies have left midway. More are not looked for again until the whole block is free.
+/// The most free pieces of a block. Bodies that are given up midway leave them. Further pieces are not reused until the
+/// whole block is free.
 const PIECES_MAX: usize = 16;
 
-/// Idle blocks that were not needed for so long are a surplus. Sparse blocks that were sparse before are worth moving.
+/// Milliseconds after which idle blocks that were not needed are surplus. Sparse blocks that were sparse one such
+/// window before are worth moving.
 const WINDOW_MS: Millis = 1_000;
 
-/// A part of the surplus is given back at a time, so that a burst of any size is gone within some seconds.
+/// The part (1/128) of the surplus that is given back in one call, so that the surplus after a burst of any size is
+/// gone within some seconds.
 const SURPLUS_DIVISOR: usize = 128;
 
 #[derive(Debug)]
 pub(super) struct Pool {
     block_bytes: usize,
     next: BlockId,
-    /// In use, the oldest first.
+    /// The blocks in use, oldest first.
     blocks: BTreeMap<BlockId, Block>,
-    /// Being filled, by age.
+    /// The blocks that are being filled, by age.
     open: [Vec<BlockId>; 2],
-    /// The last one was used last.
+    /// The memory of idle blocks. The last entry is the one used most recently.
     idle: Vec<BytesMut>,
-    /// The fewest that were idle since the window began.
+    /// The smallest number of idle blocks since the window began.
     idle_min: usize,
     surplus: usize,
     window_ms: Millis,
@@ -44,9 +48,9 @@ pub(super) struct Pool {
 /// A block in use.
 #[derive(Debug)]
 struct Block {
-    /// It gets the whole block back when all pieces are gone.
+    /// An empty handle to the block's memory, which becomes the whole block again when all pieces are gone.
     home: BytesMut,
-    /// Pieces that no body has; none if the block is not being filled any more.
+    /// Free pieces; empty if the block is not being filled any more.
     free: Vec<BytesMut>,
     body_bytes: usize,
     requests: Vec<Weak<Request>>,
@@ -65,7 +69,7 @@ impl Block {
         Some(piece)
     }
 
-    /// The largest piece that is free.
+    /// Returns the size of the largest free piece.
     fn free_bytes(&self) -> usize {
         self.free.iter().map(BytesMut::capacity).max().unwrap_or(0)
     }
@@ -96,18 +100,19 @@ impl Pool {
         self.idle.len() * self.block_bytes
     }
 
-    /// Bytes of the blocks in use that no body has.
+    /// Returns the bytes of the blocks in use that belong to no body.
     pub(super) fn slack_bytes(&self) -> usize {
         self.blocks.values().map(|block| self.block_bytes - block.body_bytes).sum()
     }
 
-    /// A piece of a block that is being filled, if one has room.
+    /// Returns a piece of a block that is being filled, if one has room.
     pub(super) fn carve(&mut self, age: usize, bytes: usize) -> Option<(BlockId, BytesMut)> {
         let blocks = &mut self.blocks;
         self.open[age].iter().find_map(|&id| Some((id, blocks.get_mut(&id)?.carve(bytes)?)))
     }
 
-    /// A piece of a block that was idle, or of a new one. It takes the place of the fullest one that is being filled.
+    /// Returns a piece of a block that was idle, or of a new one. If too many blocks of this age are being filled, it
+    /// replaces the fullest.
     pub(super) fn open(&mut self, age: usize, bytes: usize) -> (BlockId, BytesMut) {
         let mut home = self.idle.pop().unwrap_or_else(|| BytesMut::with_capacity(self.block_bytes));
         self.idle_min = self.idle_min.min(self.idle.len());
@@ -127,7 +132,7 @@ impl Pool {
         (id, piece)
     }
 
-    /// A body leaves `piece` of a block before it was whole.
+    /// Returns `piece` to its block, because its body was given up before it was complete.
     pub(super) fn put_back(&mut self, block: BlockId, mut piece: BytesMut) {
         let is_open = self.open.iter().flatten().any(|&open| open == block);
         if let Some(block) = self.blocks.get_mut(&block).filter(|block| is_open && block.free.len() < PIECES_MAX) {
@@ -136,7 +141,7 @@ impl Pool {
         }
     }
 
-    /// A body of `bytes` is gone; true if it was the last of its block.
+    /// Releases a body of `bytes`. Returns true if it was the last of its block.
     pub(super) fn release(&mut self, block: BlockId, bytes: usize) -> bool {
         self.blocks.get_mut(&block).is_some_and(|block| {
             block.body_bytes -= bytes;
@@ -144,22 +149,22 @@ impl Pool {
         })
     }
 
-    /// Takes the memory of a block that has no body any more. `None` if a piece of it is still read.
+    /// Takes the memory of a block that has no bodies any more. Returns `None` if a reader still has a piece of it.
     pub(super) fn close(&mut self, block: BlockId) -> Option<BytesMut> {
         self.open.iter_mut().for_each(|open| open.retain(|&open| open != block));
         let Block { mut home, free, .. } = self.blocks.remove(&block)?;
         drop(free);
-        // A reader may hold a piece for a moment longer. Then the memory goes back to the allocator with the last piece.
+        // If a reader still holds a piece, the memory goes back to the allocator with the last piece.
         home.try_reclaim(self.block_bytes).then_some(home)
     }
 
-    /// Keeps the memory of a block for the next one.
+    /// Keeps the memory of a block as an idle block.
     pub(super) fn keep(&mut self, block: BytesMut) -> Option<BytesMut> {
         self.idle.push(block);
         None
     }
 
-    /// Up to `count` idle blocks, the coldest first.
+    /// Takes up to `count` idle blocks, those unused for longest first.
     pub(super) fn take_idle(&mut self, count: usize) -> Vec<BytesMut> {
         let count = count.min(self.idle.len());
         let taken = self.idle.drain(..count).collect();
@@ -167,7 +172,7 @@ impl Pool {
         taken
     }
 
-    /// Some of the idle blocks that were not needed for a while.
+    /// Takes a part of the idle blocks that were not needed during the last window.
     pub(super) fn take_surplus(&mut self, now_ms: Millis) -> Vec<BytesMut> {
         if self.surplus == 0 && now_ms >= self.window_ms + WINDOW_MS {
             (self.surplus, self.idle_min, self.window_ms) = (self.idle_min, self.idle.len(), now_ms);
@@ -177,14 +182,14 @@ impl Pool {
         self.take_idle(count)
     }
 
-    /// `request` has its body in `block`.
+    /// Registers that `request` has its body in `block`.
     pub(super) fn enlist(&mut self, block: BlockId, request: Weak<Request>) {
         if let Some(block) = self.blocks.get_mut(&block) {
             block.requests.push(request);
         }
     }
 
-    /// The requests of one block that is less than half full, is not being filled, and was so a second ago.
+    /// Takes the requests of one block that is less than half full, is not being filled, and was so a second ago.
     pub(super) fn take_sparse(&mut self, now_ms: Millis) -> Vec<Weak<Request>> {
         if self.sparse.is_empty() && now_ms / WINDOW_MS != self.sparse_window {
             self.sparse_window = now_ms / WINDOW_MS;

@@ -8,14 +8,14 @@ fn a_connection_holds_as_much_of_the_reserve_as_it_leaves() {
     let budget = Budget::new(LIMIT);
     let claims: [Arc<Claim>; 3] = Default::default();
     let mut held = Vec::new();
-    // The most that each may have when those before it hold theirs.
+    // The most that each connection may have while the ones before it hold theirs.
     for (claim, most_bytes) in claims.iter().zip([RESERVE / 2, RESERVE / 4, RESERVE / 8]) {
         let mut share = budget.share().claimed(claim);
         while let Some(more) = share.of_reserve(8) {
             share.absorb(more);
         }
         assert_eq!(share.bytes(), most_bytes);
-        assert!(share.beside().of_reserve(8).is_none(), "its requests count together");
+        assert!(share.beside().of_reserve(8).is_none(), "all requests of a connection count together");
         held.push(share);
     }
     assert_eq!(budget.used_bytes(), RESERVE / 8 * 7);
@@ -26,7 +26,7 @@ fn a_connection_holds_as_much_of_the_reserve_as_it_leaves() {
 }
 
 #[test]
-fn the_limit_and_the_reserve_take_nothing_of_each_other() {
+fn the_limit_and_the_reserve_are_separate() {
     let budget = Budget::new(LIMIT);
     assert!(budget.reserve(LIMIT + 1).is_none());
     let kept = budget.force(2 * LIMIT);
@@ -47,7 +47,7 @@ fn a_share_gives_back_of_the_reserve_first() {
     assert!(share.grow(100));
     share.absorb(share.of_reserve(50).unwrap());
     whole.absorb(share);
-    // Each size, and how much of it is of the reserve.
+    // Each size in bytes, and the part of it that is from the reserve.
     for (bytes, of_reserve_bytes) in [(150, 50), (120, 20), (90, 0), (200, 0)] {
         whole.resize(bytes);
         assert_eq!((budget.used_bytes(), claim.0.load(Ordering::Relaxed)), (bytes, of_reserve_bytes));

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn time_passes_the_end_of_its_bits() {
+fn moments_stay_in_order_when_32_bits_overflow() {
     let wrap = 1 << 32;
     for start_ms in [0, 1, wrap / 2 - 5, wrap - 5, wrap, 3 * wrap - 1] {
         let (start, end) = (Moment::new(start_ms), Moment::new(start_ms + 3_600_000));
