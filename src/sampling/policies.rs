@@ -12,43 +12,44 @@ use crate::config::settings::{Rule, TailSampling};
 use crate::otlp::TraceId;
 use crate::otlp::scan::{Bits, Probe, Scan, SpanFact};
 
-/// Why policies cannot be compiled. Only the configuration can mend it.
+/// The reason why policies cannot be compiled. The operator must change the configuration.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum CompileError {
-    /// One of them does not fit beside those before it.
+    /// A policy exceeds a limit that it shares with the policies before it, or has a type that is not allowed there.
     #[error("policy \"{name}\" {misfit}")]
     Policy {
-        /// Its name, or that of the one that it stands in.
+        /// The name of the policy; for a policy within another one, the name of the outer one.
         name: String,
-        /// What does not fit.
+        /// The limit or rule that the policy breaks.
         misfit: Misfit,
     },
-    /// [`Keep::policy`] is 16 bits wide.
+    /// There are too many policies: [`Keep::policy`] is 16 bits wide.
     #[error("more than {max} policies", max = u16::MAX)]
     Policies,
 }
 
-/// What of a policy does not fit.
+/// The limit or rule that a policy breaks.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum Misfit {
-    /// Each distinct condition on a span takes one bit, and the tests within it some more.
-    #[error("asks more of spans than the {max} conditions that all policies share", max = Bits::BITS)]
+    /// The policies have too many conditions. Each distinct condition on a span takes one bit, and each distinct test
+    /// within it may take another one.
+    #[error("has more conditions on spans than the {max} that all policies may have together", max = Bits::BITS)]
     Conditions,
-    /// Each distinct key takes a slot of every trace.
-    #[error("has one `key` more than all policies may have together: let some have the same")]
+    /// The policies have too many distinct keys. Each one takes a slot in the summary of every trace.
+    #[error("has a `key` that is one too many for all policies together: use the same `key` in several policies")]
     Keys,
-    /// Its type stands at the top level only.
+    /// A policy within another one has the type `drop` or `composite`, which is allowed only at the top level.
     #[error("cannot hold a `drop` or a `composite`")]
     Nested,
 }
 
-/// All policies of a configuration: what the scan evaluates, the verdict over a summary, and what they remember.
+/// All policies of a configuration, compiled: the conditions for the scan, the rules for a verdict, and their states.
 #[derive(Debug)]
 pub struct Policies {
     names: Vec<String>,
     vetoes: Vec<Veto>,
     voters: Vec<Voter>,
-    /// The one of `voters` whose proof is the verdict before the trace is whole.
+    /// The index in `voters` of the only policy whose evidence can decide a trace before it is complete.
     prover: Option<usize>,
     sample_on_first_match: bool,
     predicates: Predicates,
@@ -59,7 +60,7 @@ pub struct Policies {
 #[derive(Debug)]
 struct Veto {
     policy: u16,
-    /// What a trace must be to survive it.
+    /// The expression that keeps the traces that this policy does not drop.
     survives: Expression,
 }
 
@@ -109,10 +110,10 @@ impl Voter {
 }
 
 impl Policies {
-    /// Compiles the policies, in their order.
+    /// Compiles the policies in the order of the configuration.
     ///
     /// # Errors
-    /// More conditions, keys or policies than fit.
+    /// There are more conditions, keys or policies than fit, or a `drop` or `composite` is within another policy.
     pub fn compile(settings: &TailSampling) -> Result<Self, CompileError> {
         let policies = &settings.policies;
         let sample_on_first_match = settings.sample_on_first_match;
@@ -142,20 +143,21 @@ impl Policies {
         Ok(Policies { names, vetoes, voters, prover, sample_on_first_match, predicates, states })
     }
 
-    /// The names in the order of the configuration, and behind them those within composites. [`Keep::policy`] and
-    /// [`Verdict::Vetoed`] are indices into them.
+    /// Returns the names of the policies in the order of the configuration, followed by those of policies within
+    /// composites. [`Keep::policy`] and [`Verdict::Vetoed`] are indices into them.
     #[must_use]
     pub fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// What the scan asks of each span.
+    /// Returns the conditions that the scan evaluates for each span.
     #[must_use]
     pub fn probe(&self) -> &impl Probe {
         &self.predicates
     }
 
-    /// The summary of some spans of one trace: facts of `scan`, which was made of `body` with [`Policies::probe`].
+    /// Returns the summary of some spans of one trace. `facts` are from `scan`, which was made of `body` with
+    /// [`Policies::probe`].
     #[must_use]
     pub fn summary<'a>(&self, facts: impl Iterator<Item = &'a SpanFact> + Clone, scan: &Scan, body: &[u8]) -> Summary {
         let mut summary = Summary::default();
@@ -164,15 +166,17 @@ impl Policies {
         summary
     }
 
-    /// The memory that a summary takes beside itself.
+    /// Returns the bytes that a summary takes on the heap.
     #[must_use]
     pub fn summary_heap_bytes(&self) -> usize {
         self.predicates.keys().heap_bytes()
     }
 
-    /// The verdict on a trace of which `summary` is all that is known, at `now_ms` of a monotonic clock. Of the policies
-    /// that keep it the least strict one is named, and the first of equals. To be asked once of a trace: limits are
-    /// charged and policies remember what they said.
+    /// Returns the verdict on the trace that `summary` describes, at `now_ms` of a monotonic clock.
+    ///
+    /// If several policies keep the trace, the verdict names the least strict one, or the first of those. With
+    /// `sample_on_first_match` it names the first policy that keeps the trace. The caller must ask once for each trace,
+    /// as this charges limits and changes what policies remember.
     #[must_use]
     pub fn decide(&self, summary: &Summary, trace_id: TraceId, now_ms: u64) -> Verdict {
         let trace = self.trace(summary, trace_id, now_ms);
@@ -186,9 +190,10 @@ impl Policies {
         self.vote(&trace, |_| true).map_or(Verdict::Dropped, |keep| Verdict::Kept(surviving(keep, survival)))
     }
 
-    /// The verdict on a trace that more spans cannot change any more: it need not wait. It is the verdict that
-    /// [`Policies::decide`] will give once the trace is whole, so a policy that is listed earlier and might still
-    /// prove itself holds it back, and so does one that might still drop it.
+    /// Returns the verdict if there is evidence: more spans cannot change it, so the trace need not wait.
+    ///
+    /// It is the verdict that [`Policies::decide`] gives when the trace is complete. So there is none as long as an
+    /// earlier policy might still have evidence, or a policy of type `drop` might still drop the trace.
     #[must_use]
     #[inline]
     pub fn proven(&self, summary: &Summary) -> Option<Keep> {
@@ -197,8 +202,10 @@ impl Policies {
         is_proven.then_some(Keep::new(prover.policy, Threshold::ALWAYS))
     }
 
-    /// The verdict on a trace that was dropped, after late spans came. Policies that remember other traces are not asked
-    /// again; the others are, and a trace that they keep is kept as if the spans had come in time.
+    /// Returns the verdict on a dropped trace after late spans came; `None` if it stays dropped.
+    ///
+    /// Policies that remember other traces are not asked again. The other policies are. If one of them keeps the trace,
+    /// it is kept as if the spans had come in time.
     #[must_use]
     pub fn rescue(&self, summary: &Summary, trace_id: TraceId) -> Option<Keep> {
         let trace = self.trace(summary, trace_id, 0);
@@ -206,8 +213,8 @@ impl Policies {
         self.vote(&trace, |voter| !voter.is_stateful()).map(|keep| rescued(surviving(keep, survival)))
     }
 
-    /// The verdict on late spans of a dropped trace whose other spans are gone: only what these spans prove alone
-    /// counts.
+    /// Returns the verdict on late spans of a dropped trace whose other spans are not in memory any more; `None` if
+    /// they are dropped, too. `summary` describes only the late spans, and only their own evidence counts.
     #[must_use]
     pub fn evidence(&self, summary: &Summary, trace_id: TraceId) -> Option<Keep> {
         let trace = self.trace(summary, trace_id, 0);
@@ -216,9 +223,11 @@ impl Policies {
         Some(rescued(surviving(Keep::new(voter.policy, Threshold::ALWAYS), survival)))
     }
 
-    /// The verdict on late spans of a kept trace: that of the trace, unless they prove alone that it would have been kept
-    /// more certainly. It counts for less traces then. If it did not, it would count for those that the ratio dropped, which
-    /// the same proof rescues, and each of which counts for itself.
+    /// Returns the verdict on late spans of a kept trace. It is `keep`, the verdict on the trace, unless the late spans
+    /// alone are evidence for a less strict threshold.
+    ///
+    /// With that threshold the adjusted count is lower. With the old one, the trace would also stand for traces that
+    /// the ratio dropped. But the same evidence rescues those, and each of them counts for itself.
     #[must_use]
     #[inline]
     pub fn amended(&self, keep: Keep, summary: &Summary, trace_id: TraceId) -> Keep {
@@ -233,18 +242,19 @@ impl Policies {
         }
     }
 
-    /// `spans` spans were kept, by whatever policy: they are charged to the budgets.
+    /// Charges a kept trace of `spans` spans to the budgets, no matter which policy kept it.
     pub fn kept(&self, spans: u32, now_ms: u64) {
         self.states.iter().for_each(|state| state.kept(spans, now_ms));
     }
 
-    /// The most bytes that policies take for what they remember of other traces.
+    /// Returns the maximum bytes that the states of all policies take.
     #[must_use]
     pub fn state_bytes_max(&self) -> usize {
         self.states.iter().map(State::bytes_max).sum()
     }
 
-    /// Spans that a month exports at the present pace; `None` without a budget, as nobody counts then.
+    /// Returns the number of spans that a month exports at the present pace. `None` if no policy is a budget, as only
+    /// budgets count the kept spans.
     #[must_use]
     pub fn month_estimate(&self, now_ms: u64) -> Option<f64> {
         self.states.iter().find_map(|state| state.month_estimate(now_ms))
@@ -254,8 +264,8 @@ impl Policies {
         Trace { summary, randomness: summary.randomness(trace_id), now_ms, states: &self.states }
     }
 
-    /// The threshold at which the trace survives all policies of type `drop` that need not be asked but once; `None` if
-    /// it does not.
+    /// Returns the threshold at which the trace survives all policies of type `drop` without state; `None` if one of
+    /// them drops it. Those with state must be asked only once for a trace, so they are left out.
     fn lasting_survival(&self, trace: &Trace<'_>) -> Option<Threshold> {
         let lasting = self.vetoes.iter().filter(|veto| !veto.survives.is_stateful());
         lasting
@@ -263,7 +273,7 @@ impl Policies {
             .try_fold(Threshold::ALWAYS, |so_far, threshold| threshold.map(|threshold| threshold.max(so_far)))
     }
 
-    /// What the voters that may be `asked` say of a trace.
+    /// Returns the verdict of the voters for which `asked` returns true; `None` if none of them keeps the trace.
     fn vote(&self, trace: &Trace<'_>, asked: impl Fn(&Voter) -> bool) -> Option<Keep> {
         let mut best: Option<Keep> = None;
         for voter in self.voters.iter().filter(|voter| asked(voter)) {
@@ -272,7 +282,8 @@ impl Policies {
             }
             let Some(keep) = voter.vote(trace) else { continue };
             best = Some(match best {
-                // The first is named, but what the trace stands for follows from all that would keep it.
+                // The verdict names the first policy, but the adjusted count depends on all policies that keep the
+                // trace.
                 Some(first) if self.sample_on_first_match => {
                     Keep { threshold: first.threshold.min(keep.threshold), ..first }
                 }
@@ -284,7 +295,7 @@ impl Policies {
     }
 }
 
-/// A trace that must be kept and must survive is as strict as the stricter of the two.
+/// Returns `keep` with the stricter one of its threshold and the threshold `survival` of the policies of type `drop`.
 fn surviving(keep: Keep, survival: Threshold) -> Keep {
     Keep { threshold: keep.threshold.max(survival), ..keep }
 }

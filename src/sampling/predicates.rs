@@ -1,8 +1,9 @@
-//! Conditions on spans, compiled: each that a policy asks for is one bit, set in the scan of the span's bytes.
+//! Conditions on spans, compiled. Each condition of a policy is one bit, which the scan of the span's bytes sets.
 //!
-//! Conditions, and the tests inside of them, are bits of one set: the [`Notes`]. A check that passes sets the bits it
-//! proves, so most conditions are answered when the last attribute has streamed by. The rest is answered at the span's
-//! end: checks of its fields, then of its events, then trees of `not` and `all` over the bits that are set.
+//! Conditions, and the tests inside them, are elements of one set of bits: the [`Notes`]. A check that passes sets the
+//! notes that it proves, so most conditions are settled after the last attribute. The others are evaluated at the end
+//! of the span: first checks of its fields, then of its events, then trees of `not` and `all` over the notes that are
+//! set.
 
 mod checks;
 mod fields;
@@ -20,23 +21,25 @@ use crate::config::settings::TraceKey;
 use crate::otlp::scan::{Bits, Probe, SpanFields};
 use crate::otlp::view::{self, AnyValue, Attributes};
 
-/// What all policies ask of single spans.
+/// The conditions and keys of all policies, ready for the scan.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Predicates {
-    /// Those with a bit of their own, in the order of the bits.
+    /// The conditions that have a bit, in the order of the bits.
     conditions: Vec<Condition>,
-    /// The tests and [`Condition::AnyEvent`]s inside of trees, in the order of the notes behind [`Bits`].
+    /// The tests, formulas and [`Condition::AnyEvent`]s inside trees, in the order of their notes, which follow
+    /// [`Bits`].
     leaves: Vec<Condition>,
-    /// What holds for every span.
+    /// The notes that every span has.
     always: Notes,
     resource: AttributeChecks,
     resource_formulas: Formulas,
     scope: Checks,
     span: Checks,
     event: Checks,
-    /// What an event proves together with its span, and the notes that this sets.
+    /// Trees that are evaluated for each event with the notes of its span, and the notes that each tree proves.
     event_trees: Vec<(Tree, Notes)>,
-    /// What a span proves with all its notes. No tree asks for what a tree proves.
+    /// Trees that are evaluated at the end of a span, and the bits that each tree proves. No tree depends on the result
+    /// of another one.
     trees: Vec<(Tree, Bits)>,
     keys: Keys,
 }
@@ -65,8 +68,8 @@ impl Formulas {
 }
 
 impl Predicates {
-    /// The bit of `condition`; `None` if there are more conditions than bits, or more tests inside of them than notes.
-    /// Equal conditions share one.
+    /// Returns the bit of `condition`; `None` if there are more conditions than bits, or more tests inside them than
+    /// notes. Equal conditions share a bit.
     pub(super) fn bit(&mut self, condition: &Condition) -> Option<Bits> {
         let known = self.conditions.iter().position(|known| known == condition);
         let index = known.unwrap_or(self.conditions.len());
@@ -78,17 +81,17 @@ impl Predicates {
         Some(bit)
     }
 
-    /// The slot of `key` in summaries; `None` if there are more keys than slots. Equal keys share one.
+    /// Returns the slot of `key` in summaries; `None` if there are more keys than slots. Equal keys share a slot.
     pub(super) fn key(&mut self, key: &TraceKey) -> Option<usize> {
         self.keys.slot(key)
     }
 
-    /// The keys of all policies.
+    /// Returns the keys of all policies.
     pub(super) fn keys(&self) -> &Keys {
         &self.keys
     }
 
-    /// Sees to it that spans for which `condition` holds get the notes `proven`.
+    /// Compiles `condition`, so that the scan sets the notes `proven` in spans for which it holds.
     fn compile(&mut self, condition: &Condition, proven: Notes) -> Option<()> {
         match condition {
             Condition::Constant(true) => self.always |= proven,
@@ -108,7 +111,7 @@ impl Predicates {
         Some(())
     }
 
-    /// Sees to it that spans with a value that passes get the notes `proven`.
+    /// Adds the check of `test`, so that the scan sets the notes `proven` in spans with a value that passes.
     fn check(&mut self, test: &Test, proven: Notes) {
         let Test { field, check } = test;
         match field {
@@ -149,7 +152,7 @@ impl Predicates {
         parts.iter().map(|part| self.tree(part)).collect()
     }
 
-    /// The note of a test, or of an event, inside of a tree. Equal ones share it.
+    /// Returns the note of a leaf of a tree: a test, a formula or a [`Condition::AnyEvent`]. Equal leaves share a note.
     fn leaf(&mut self, condition: &Condition) -> Option<usize> {
         let known = self.leaves.iter().position(|known| known == condition);
         let index = Bits::BITS as usize + known.unwrap_or(self.leaves.len());
@@ -161,7 +164,7 @@ impl Predicates {
         Some(index)
     }
 
-    /// What the span's events prove.
+    /// Returns the notes that the events of the span prove.
     fn events(&self, notes: &Notes, span: &SpanFields<'_>) -> Notes {
         let mut proven = Notes::default();
         for event in view::submessages(span.message, fields::EVENTS) {

@@ -637,8 +637,8 @@ fn too_much_for_the_scan_is_an_error_with_the_policys_name() {
     assert_eq!(many(128, &attribute), Ok(()));
     assert_eq!(
         many(129, &attribute).unwrap_err(),
-        "policy \"p128\" asks more of spans than the 128 conditions that all policies share"
+        "policy \"p128\" has more conditions on spans than the 128 that all policies may have together"
     );
     assert_eq!(many(8, &keyed), Ok(()));
-    assert!(many(9, &keyed).unwrap_err().starts_with("policy \"p8\" has one `key` more"));
+    assert!(many(9, &keyed).unwrap_err().starts_with("policy \"p8\" has a `key` that is one too many"));
 }

@@ -1,4 +1,4 @@
-//! The checks of a field's value, and where to find them while attributes stream by.
+//! The checks of values, and tables that find the checks for an attribute while a span is scanned.
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -10,7 +10,7 @@ use crate::otlp::view::AnyValue;
 /// The checks of one value, each with the notes that it proves.
 #[derive(Clone, Debug, Default)]
 struct ValueChecks {
-    /// What each string proves that some [`Check::OneOf`] names: one look-up for all of them.
+    /// The notes that each string proves that a [`Check::OneOf`] names. One look-up serves all such checks.
     strings: HashMap<Box<[u8]>, Notes, FixedState>,
     others: Vec<(Check, Notes)>,
 }
@@ -43,15 +43,15 @@ impl ValueChecks {
     }
 }
 
-/// The checks of attributes, by key. A key is found by its length and one byte, without hashing: most attributes are
-/// passed by with a look at one word, and the others are compared with one key, rarely two.
+/// The checks of attributes, by key. A key is found by its length and one byte, without hashing. For most attributes a
+/// look at one word shows that there is no check. The others are compared with one key, rarely with two.
 #[derive(Clone, Debug)]
 pub(super) struct AttributeChecks {
-    /// For each length (those of 64 and more begin anew) a bit for each byte that is asked for.
+    /// For each length of a key (modulo 64), a bit for each middle byte of a key with checks ([`place`]).
     asked: [u64; LENGTHS],
-    /// For each length the number of bits of the shorter ones.
+    /// For each length, the number of bits that are set for the smaller lengths.
     starts: [u16; LENGTHS],
-    /// For each bit the keys that share it.
+    /// For each bit that is set, the keys that share it.
     keys: Vec<Vec<(Box<[u8]>, ValueChecks)>>,
 }
 
@@ -93,7 +93,8 @@ impl AttributeChecks {
         }
     }
 
-    /// Not inlined: most attributes do not come here, and their values need not even be read.
+    /// Notes what the checks of `key` prove, if it has checks. Not inlined, as most attributes do not come here, and
+    /// then their values need not be read.
     #[inline(never)]
     fn note_likely(&self, index: usize, key: &[u8], value: AnyValue<'_>, notes: &mut Notes) {
         if let Some((_, checks)) = self.keys[index].iter().find(|(known, _)| is_same(known, key)) {
@@ -107,15 +108,16 @@ impl AttributeChecks {
     }
 }
 
-/// The length of `key`, and the bit that stands for the byte in its middle, which tells more than those at the ends:
-/// namespaces begin alike, and names end alike.
+/// Returns the length of `key` (modulo 64), and a bit for its middle byte. The middle byte distinguishes keys better
+/// than the first or last one: keys of one namespace begin alike, and many names end alike.
 #[inline]
 fn place(key: &[u8]) -> (usize, u64) {
     let middle = key.get(key.len() / 2).map_or(0, |&byte| byte % 64);
     (key.len() % LENGTHS, 1 << middle)
 }
 
-/// Equality of keys: they are short, and the call that comparing slices makes costs more than the comparison.
+/// Returns true if the keys are equal. Keys are short, so the function call of a slice comparison would cost more than
+/// the comparison itself.
 #[inline]
 fn is_same(a: &[u8], b: &[u8]) -> bool {
     let ((a_words, a_rest), (b_words, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
@@ -124,7 +126,7 @@ fn is_same(a: &[u8], b: &[u8]) -> bool {
         && a_rest.iter().zip(b_rest).all(|(a, b)| a == b)
 }
 
-/// The checks of what is no attribute.
+/// The checks of fields that are not attributes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FieldChecks(Vec<(Field, ValueChecks)>);
 

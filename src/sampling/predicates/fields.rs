@@ -1,4 +1,5 @@
-//! The values of fields that are no attributes. Absent ones are [`AnyValue::Empty`].
+//! The values of fields that are not attributes, and the sources of values for formulas. Absent values are
+//! [`AnyValue::Empty`].
 
 use crate::condition::Field;
 use crate::condition::formula::Source;
@@ -9,7 +10,7 @@ use crate::otlp::view::{self, AnyValue, Attributes};
 /// `Span.events` (trace.proto).
 pub(super) const EVENTS: u32 = 11;
 
-/// A field of a span.
+/// Returns the value of a field of a span.
 #[inline]
 pub(super) fn of_span<'a>(field: &Field, span: &SpanFields<'a>) -> AnyValue<'a> {
     match field {
@@ -36,7 +37,7 @@ pub(super) fn of_span<'a>(field: &Field, span: &SpanFields<'a>) -> AnyValue<'a> 
     }
 }
 
-/// A field of an `InstrumentationScope`.
+/// Returns the value of a field of an encoded `InstrumentationScope`.
 pub(super) fn of_scope<'a>(field: &Field, scope: &'a [u8]) -> AnyValue<'a> {
     let (name, version) = view::scope_name_version(scope);
     match field {
@@ -46,7 +47,7 @@ pub(super) fn of_scope<'a>(field: &Field, scope: &'a [u8]) -> AnyValue<'a> {
     }
 }
 
-/// A field of a `Span.Event`.
+/// Returns the value of a field of an encoded `Span.Event`.
 pub(super) fn of_event<'a>(field: &Field, event: &'a [u8]) -> AnyValue<'a> {
     let (time_unix_nano, name) = view::event_time_name(event);
     match field {
@@ -56,7 +57,7 @@ pub(super) fn of_event<'a>(field: &Field, event: &'a [u8]) -> AnyValue<'a> {
     }
 }
 
-/// The fields of a resource, for formulas.
+/// An encoded resource as the source of values for formulas.
 pub(super) struct ResourceSource<'a>(pub(super) &'a [u8]);
 
 impl Source for ResourceSource<'_> {
@@ -68,7 +69,7 @@ impl Source for ResourceSource<'_> {
     }
 }
 
-/// The fields of a scope, for formulas.
+/// An encoded scope as the source of values for formulas.
 pub(super) struct ScopeSource<'a>(pub(super) &'a [u8]);
 
 impl Source for ScopeSource<'_> {
@@ -80,7 +81,7 @@ impl Source for ScopeSource<'_> {
     }
 }
 
-/// The fields of a span or of one of its events, for formulas.
+/// A span or one of its events as the source of values for formulas.
 pub(super) struct SpanSource<'a> {
     pub(super) span: &'a SpanFields<'a>,
     pub(super) event: Option<&'a [u8]>,
@@ -98,17 +99,17 @@ impl Source for SpanSource<'_> {
     }
 }
 
-/// The value of a key; of several the first.
+/// Returns the value of `key`. If a sender repeats the key, the first one counts.
 fn first<'a>(attributes: Attributes<'a>, key: &str) -> AnyValue<'a> {
     attributes.iter().find(|(known, _)| *known == key.as_bytes()).map_or(AnyValue::Empty, |(_, value)| value)
 }
 
-/// A time; those behind the year 2262 are as large as an integer can be.
+/// Returns a time as an integer. Times after the year 2262 saturate.
 fn time(unix_nano: u64) -> AnyValue<'static> {
     if unix_nano == 0 { AnyValue::Empty } else { AnyValue::Int(i64::try_from(unix_nano).unwrap_or(i64::MAX)) }
 }
 
-/// End minus start, negative if the end comes first, and as far from 0 as an integer can be.
+/// Returns end minus start in nanoseconds. It is negative if the end is before the start, and saturates.
 fn duration_nano(start: u64, end: u64) -> i64 {
     let nano = i128::from(end) - i128::from(start);
     nano.clamp(i64::MIN.into(), i64::MAX.into()) as i64

@@ -1,17 +1,17 @@
-//! The set of what is known of a span while it is scanned.
+//! The set of conditions and tests that are known to hold for a span while it is scanned.
 
 use crate::otlp::scan::Bits;
 
-/// A set is 512 notes in one cache line: 128 conditions ([`Bits`]) and 384 tests inside of their trees, three for
-/// each. All policies together share them.
+/// A set has 512 notes in one cache line: 128 for conditions ([`Bits`]) and 384 for tests inside trees, three for each
+/// condition. All policies share them.
 const WORDS: usize = 8;
 
-/// A set of notes. The first of them are the [`Bits`].
+/// A set of notes. A note is a condition or a test that holds. The first notes are the [`Bits`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::sampling) struct Notes([u64; WORDS]);
 
 impl Notes {
-    /// The set of this note alone; `None` if there is no such note.
+    /// Returns the set with only the note `index`; `None` if `index` is not below 512.
     pub(super) fn one(index: usize) -> Option<Self> {
         let mut notes = Notes::default();
         notes.0.get_mut(index / 64).map(|word| *word = 1 << (index % 64))?;

@@ -2,11 +2,11 @@
 
 use super::notes::Notes;
 
-/// A condition whose tests are notes.
+/// A condition as a tree whose leaves are notes.
 #[derive(Clone, Debug)]
 pub(super) enum Tree {
     Constant(bool),
-    /// The note of this number is set.
+    /// True if the note with this number is set.
     Leaf(usize),
     Not(Box<Tree>),
     All(Box<[Tree]>),
