@@ -1,9 +1,10 @@
-//! OTTL: the boolean expressions of the Collector's `ottl_condition`, as a [`Condition`].
+//! OTTL: the boolean expressions of the Collector's `ottl_condition`, compiled to a [`Condition`].
 //!
-//! `lexer` makes tokens of the text, `grammar` a tree of them, and `compile` turns that into tests of single fields, with
-//! OTTL's own answers for what is absent or of another type. What such tests cannot say, `general` turns into a
-//! [`Formula`](super::formula::Formula). What neither can is an error with its place, never a silent false. `docs/ottl.md`
-//! tells users.
+//! `lexer` splits the text into tokens, `grammar` makes a tree of them, and `compile` turns the tree into tests of
+//! single fields. A field that is absent or of another type gets the same answer as in OTTL. `general` turns
+//! expressions that such tests cannot express into a [`Formula`](super::formula::Formula). An expression that neither
+//! can express is an error with its offset; it never just evaluates to false. The documentation for operators is
+//! `docs/ottl.md`.
 //!
 //! Source: pkg/ottl of open-telemetry/opentelemetry-collector-contrib (`grammar.go`, `compare.go`, `LANGUAGE.md`,
 //! `ottlfuncs/README.md`, `contexts/ottlspan`, `contexts/ottlspanevent`, `contexts/ottlresource`).
@@ -22,23 +23,24 @@ use thiserror::Error;
 
 use super::Condition;
 
-/// Longer conditions are taken for a mistake; the longest seen in public configurations have some hundred bytes.
+/// The most bytes of a condition. The longest conditions in public configurations have a few hundred bytes, so a longer
+/// one is taken for a mistake.
 const TEXT_BYTES_MAX: usize = 4096;
 
-/// A condition asks no more single questions than this, and its formulas have no more parts: each is asked of every span.
+/// The most tests and parts of formulas in a condition, because each of them is evaluated for every span.
 const TESTS_MAX: usize = 128;
 
-/// What is wrong with a condition, where, and what to write.
+/// An error in a condition: its place, the reason, and advice.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{message}")]
 pub struct OttlError {
-    /// Where in the text, in bytes; at most its length.
+    /// The offset of the error in the text, in bytes; at most the length of the text.
     pub offset: usize,
-    /// What is wrong.
+    /// The reason of the error, in lower case and without a full stop.
     pub message: String,
-    /// What to write instead.
+    /// Advice to the operator: the text to write instead.
     pub help: Option<String>,
-    /// Tests of single fields cannot say it, but perhaps a formula can.
+    /// True if tests of single fields cannot express the condition but a formula may.
     is_beyond_tests: bool,
 }
 
@@ -57,7 +59,8 @@ impl OttlError {
     }
 }
 
-/// What a condition is about: which paths it knows, and whose are those without a context's name.
+/// The subject of a condition. It decides which paths the condition can use, and to which owner a path without an
+/// owner's name belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Context {
     Span,
@@ -65,16 +68,16 @@ enum Context {
     Resource,
 }
 
-/// A condition on a span (`ottlspan`), which may look at its resource and scope as well.
+/// Compiles a condition on a span (`ottlspan`). The condition can also use the resource and the scope of the span.
 ///
 /// # Errors
-/// `text` is no OTTL condition, or not one that a [`Condition`] can express.
+/// `text` is not a valid OTTL condition, or a [`Condition`] cannot express it.
 pub fn span_condition(text: &str) -> Result<Condition, OttlError> {
     condition(text, Context::Span)
 }
 
-/// A condition on one of a span's events (`ottlspanevent`), which may look at the span, its resource and scope as well:
-/// a [`Condition::AnyEvent`].
+/// Compiles a condition on one of a span's events (`ottlspanevent`) to a [`Condition::AnyEvent`]. The condition can
+/// also use the span, its resource and its scope.
 ///
 /// # Errors
 /// As for [`span_condition`].
@@ -82,7 +85,8 @@ pub fn event_condition(text: &str) -> Result<Condition, OttlError> {
     Ok(Condition::AnyEvent(Box::new(condition(text, Context::Event)?)))
 }
 
-/// A condition on a resource (`ottlresource`). The key of an attribute may stand alone as well: `service.name == "x"`.
+/// Compiles a condition on a resource (`ottlresource`). The bare key of an attribute is accepted, too:
+/// `service.name == "x"`.
 ///
 /// # Errors
 /// As for [`span_condition`].
@@ -92,19 +96,19 @@ pub fn resource_condition(text: &str) -> Result<Condition, OttlError> {
 
 fn condition(text: &str, context: Context) -> Result<Condition, OttlError> {
     if text.len() > TEXT_BYTES_MAX {
-        let message = format!("a condition of {} bytes; {TEXT_BYTES_MAX} are allowed", text.len());
-        return Err(OttlError::new(0, message).help("write several conditions: one that holds is enough"));
+        let message = format!("the condition has {} bytes; at most {TEXT_BYTES_MAX} are allowed", text.len());
+        return Err(OttlError::new(0, message).help("write several conditions: it is enough if one of them holds"));
     }
     let condition = compile::answer(&grammar::parse(text)?, context)?.yes;
     let tests = tests(&condition);
     if tests > TESTS_MAX {
-        let message = format!("a condition of {tests} comparisons; {TESTS_MAX} are allowed");
+        let message = format!("the condition has {tests} comparisons; at most {TESTS_MAX} are allowed");
         return Err(OttlError::new(0, message).help("write several conditions, or one regular expression"));
     }
     Ok(condition)
 }
 
-/// How many tests a condition consists of.
+/// Counts the tests in a condition and the parts of its formulas.
 fn tests(condition: &Condition) -> usize {
     match condition {
         Condition::Constant(_) => 0,

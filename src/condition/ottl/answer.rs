@@ -1,12 +1,13 @@
-//! Conditions in three values: they hold, they do not, or OTTL would report an error.
+//! Answers with three values: an expression holds, does not hold, or is an OTTL error.
 
 use crate::condition::{Check, Condition, Field};
 
 use super::value::is_nullable;
 
-/// When an expression holds and when it does not. Where neither is the case OTTL reports an error while it evaluates
-/// (`HasPrefix` of a number); such a part decides nothing, and so neither it nor its negation holds. The Collector lets
-/// the error end the whole condition instead, which depends on the order of its parts.
+/// The condition under which an expression is true, and the one under which it is false. If neither holds, OTTL reports
+/// an error during the evaluation, for example for `HasPrefix` of a number. A part with an error decides nothing:
+/// neither the part nor its negation holds. In the Collector the error ends the whole condition, so the result depends
+/// on the order of the parts.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) yes: Condition,
@@ -14,12 +15,13 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// What never fails.
+    /// Makes the answer of an expression that is never an error.
     pub(super) fn of(condition: Condition) -> Self {
         Answer { no: Condition::Not(Box::new(condition.clone())), yes: condition }
     }
 
-    /// What is asked only of values that `applies` to.
+    /// Makes the answer of an expression that is an error for values for which `applies` does not hold. `condition`
+    /// must not hold for them.
     pub(super) fn among(applies: Condition, condition: Condition) -> Self {
         let no = Condition::All(vec![applies, Condition::Not(Box::new(condition.clone()))]);
         Answer { yes: condition, no }
@@ -40,14 +42,14 @@ impl Answer {
     }
 }
 
-/// One test of a field. OTLP leaves out an empty string and a zero, where OTTL still finds them: if the default passes
-/// the check (`holds_for_default`), a field that is never nil passes it when it is absent.
+/// Makes a test of a field. OTLP leaves out empty strings and zeros, but OTTL still reads them as values. So if the
+/// default value passes the check (`holds_for_default`), a field that is never nil passes it when it is absent, too.
 pub(super) fn test(field: &Field, check: Check, holds_for_default: bool) -> Condition {
     let test = Condition::test(field.clone(), check);
     if holds_for_default && !is_nullable(field) { Condition::Any(vec![test, absent(field)]) } else { test }
 }
 
-/// The field is absent.
+/// Makes the condition that the field is absent.
 pub(super) fn absent(field: &Field) -> Condition {
     Condition::Not(Box::new(Condition::test(field.clone(), Check::Present)))
 }

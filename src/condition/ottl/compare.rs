@@ -1,7 +1,7 @@
 //! Comparisons of a field with a constant (`compare.go`; `LANGUAGE.md`, Comparison Rules).
 //!
-//! Values of different types are unequal and have no order; integers and doubles compare as numbers. Where the types are
-//! known to differ beforehand the comparison is an error: nobody means what it says.
+//! Values of different types are unequal and have no order. Integers and doubles compare as numbers. If the types are
+//! known to differ, the comparison is an error, because its answer would always be the same.
 
 use crate::condition::{Bound, Check, Condition, DoubleText, Field, Number, Range};
 
@@ -12,7 +12,7 @@ use super::lexer::bytes_of_hex;
 use super::value::{Constant, Measure, View};
 
 impl CompareOp {
-    /// The operator with its sides changed.
+    /// Returns the operator for swapped sides: `<` becomes `>`.
     pub(super) fn mirrored(self) -> Self {
         match self {
             CompareOp::Lt => CompareOp::Gt,
@@ -23,7 +23,7 @@ impl CompareOp {
         }
     }
 
-    /// The operator that holds when this one does not.
+    /// Returns the operator that holds when this one does not.
     fn negated(self) -> Self {
         match self {
             CompareOp::Eq => CompareOp::Ne,
@@ -36,14 +36,14 @@ impl CompareOp {
     }
 }
 
-/// The field compared with a constant; `offset` is the constant's.
+/// Compiles the comparison of a field with a constant. `offset` is the offset of the constant in the text.
 pub(super) fn compare(
     op: CompareOp,
     measure: &Measure,
     constant: &Constant,
     offset: usize,
 ) -> Result<Answer, OttlError> {
-    // What is unequal may be of another type, or absent: the negation of what is equal.
+    // `!=` is the negation of `==`: it also holds for a value of another type and for an absent field.
     if op == CompareOp::Ne && measure.view != View::Length {
         return Ok(compare(CompareOp::Eq, measure, constant, offset)?.negated());
     }
@@ -62,7 +62,7 @@ pub(super) fn compare(
     }
 }
 
-/// Equality of what has no order here.
+/// Compiles `==` for values that have no order here.
 fn equal(measure: &Measure, constant: &Constant, offset: usize) -> Result<Answer, OttlError> {
     let field = &measure.field;
     let condition = match (measure.view, constant) {
@@ -104,12 +104,12 @@ impl Number {
     }
 }
 
-/// Whether `value` compares so with the number.
+/// Returns true if `value op number` holds.
 fn holds(op: CompareOp, value: f64, number: Number) -> bool {
     value.partial_cmp(&number.as_double()).is_some_and(|order| op.holds(order))
 }
 
-/// The numbers that compare so with this one; all but `!=` make one range.
+/// Returns the range of the numbers `x` for which `x op at` holds. For `!=` it returns the range of `==`.
 fn range(op: CompareOp, at: Number) -> Range {
     let bound = |inclusive| Some(Bound { at, inclusive });
     match op {
@@ -125,7 +125,7 @@ fn plain(op: CompareOp, field: &Field, number: Number) -> Answer {
     Answer::of(test(field, Check::Number(range(op, number)), holds(op, 0.0, number)))
 }
 
-/// What remains an integer when it is divided, compared with a number.
+/// Compiles the comparison of an integer quotient with a number.
 fn quotient(op: CompareOp, field: &Field, divisor: i64, number: Number) -> Answer {
     Answer::of(match truncated(op, number, divisor) {
         Some(range) => test(field, Check::Number(range), holds(op, 0.0, number)),
@@ -133,7 +133,8 @@ fn quotient(op: CompareOp, field: &Field, divisor: i64, number: Number) -> Answe
     })
 }
 
-/// The numbers whose quotient by `divisor`, without its fraction, compares so; `None` if there is none.
+/// Returns the range of the numbers whose quotient by `divisor`, rounded towards zero, fulfils `op number`. Returns
+/// `None` if there is no such number.
 fn truncated(op: CompareOp, number: Number, divisor: i64) -> Option<Range> {
     let (floor, ceil) = match number {
         Number::Int(value) => (i128::from(value), i128::from(value)),
@@ -152,13 +153,14 @@ fn truncated(op: CompareOp, number: Number, divisor: i64) -> Option<Range> {
         let at = i64::try_from(at).map_or(Number::Double(at as f64), Number::Int);
         Bound { at, inclusive }
     };
-    // The fraction is cut towards zero: a quotient of 0 is what lies between -divisor and divisor.
+    // A quotient is rounded towards zero, so it is 0 for all numbers between -divisor and divisor (both excluded).
     let min = min.map(|min| if min > 0 { bound(min, true) } else { bound(min.saturating_sub(1), false) });
     let max = max.map(|max| if max < 0 { bound(max, true) } else { bound(max.saturating_add(1), false) });
     Some(Range { min, max })
 }
 
-/// `Len()` fails for what has no length; what has one passes either the check or its negation.
+/// Compiles the comparison of `Len()` with a number. `Len()` is an error for a value without a length. A value with a
+/// length passes either the check or its negation.
 fn length(op: CompareOp, field: &Field, number: Number) -> Answer {
     let condition = |op: CompareOp| {
         let part = |op| test(field, Check::Length(range(op, number)), holds(op, 0.0, number));
@@ -170,14 +172,14 @@ fn length(op: CompareOp, field: &Field, number: Number) -> Answer {
     Answer { yes: condition(op), no: condition(op.negated()) }
 }
 
-/// False is less than true.
+/// Compiles the comparison of an attribute with a boolean. False is less than true.
 fn boolean(op: CompareOp, field: &Field, constant: bool) -> Answer {
     let passing = [false, true].into_iter().filter(|value| op.holds(value.cmp(&constant)));
     let mut tests: Vec<Condition> = passing.map(|value| test(field, Check::Bool(value), false)).collect();
     Answer::of(if tests.len() == 1 { tests.remove(0) } else { Condition::Any(tests) })
 }
 
-/// `String()` of the attribute is this text. Numbers are written as Go does ([`DoubleText`]).
+/// Makes the condition that `String()` of the attribute equals `text`. Doubles are formatted as in Go ([`DoubleText`]).
 fn text_of_any(field: &Field, text: &str) -> Condition {
     let integer = text.parse().ok().filter(|value: &i64| value.to_string() == text).map(Number::Int);
     let double = text.parse().ok().filter(|value: &f64| value.is_finite() && DoubleText(*value).to_string() == text);
@@ -187,12 +189,12 @@ fn text_of_any(field: &Field, text: &str) -> Condition {
     Condition::Any(checks.into_iter().flatten().map(|check| test(field, check, false)).collect())
 }
 
-/// An id of zeros is what OTTL has for none.
+/// Makes the condition that the id has these bytes. In OTTL, an absent id is an id of zeros.
 fn id(field: &Field, bytes: &[u8]) -> Condition {
     if bytes.iter().all(|byte| *byte == 0) { absent(field) } else { test(field, Check::Bytes(bytes.to_vec()), false) }
 }
 
-/// The check that an element of a list equals the constant.
+/// Returns the check that an element of a list equals the constant; `None` if the type cannot be compared.
 pub(super) fn equality_check(constant: &Constant) -> Option<Check> {
     match constant {
         Constant::Bool(value) => Some(Check::Bool(*value)),
@@ -202,7 +204,7 @@ pub(super) fn equality_check(constant: &Constant) -> Option<Check> {
     }
 }
 
-/// The constant is of another type, or the operator asks for an order that is not understood.
+/// Makes the error for a constant of another type, or for an operator that needs an order that the values do not have.
 fn incomparable(op: CompareOp, view: View, constant: &Constant, offset: usize) -> OttlError {
     let message = format!("{} compared with {}", view.shown(), constant.shown());
     let is_text = matches!(view, View::Attribute | View::Text | View::ToText | View::IdText(_) | View::KindText(_));
@@ -210,7 +212,7 @@ fn incomparable(op: CompareOp, view: View, constant: &Constant, offset: usize) -
     let is_order_of_bytes = view == View::Attribute && matches!(constant, Constant::Bytes(_)) && op != CompareOp::Eq;
     let help = match (view, constant) {
         (View::Attribute, Constant::Nil) => "write `==` or `!=`",
-        (View::Text, Constant::Nil) => "it is always there: compare with the empty string",
+        (View::Text, Constant::Nil) => "it is never nil: compare with the empty string",
         (View::Integer, Constant::Text(_)) => "compare with an integer or a name such as STATUS_CODE_ERROR",
         (View::Id(8), _) => "write `== SpanID(\"0123456789abcdef\")`; a span without a parent is `IsRootSpan()`",
         (View::Id(_), _) => "write `== TraceID(\"0123456789abcdef0123456789abcdef\")`",
@@ -226,10 +228,10 @@ fn incomparable(op: CompareOp, view: View, constant: &Constant, offset: usize) -
 }
 
 fn no_kind(names: &[&str], offset: usize) -> OttlError {
-    OttlError::new(offset, "no kind of span has this name").help(format!("kinds are {}", names.join(", ")))
+    OttlError::new(offset, "this is not the name of a span kind").help(format!("kinds are {}", names.join(", ")))
 }
 
 fn no_id(length: usize, offset: usize) -> OttlError {
     let help = format!("write {} lower-case hexadecimal digits; a span without a parent is `IsRootSpan()`", 2 * length);
-    OttlError::new(offset, "no id has this form").help(help)
+    OttlError::new(offset, "this is not a valid id").help(help)
 }

@@ -1,4 +1,4 @@
-//! From the tree to a condition: what may stand where.
+//! The compiler from the tree to a condition. It checks which kind of expression is allowed in which place.
 
 use super::answer::{Answer, test};
 use super::compare::compare;
@@ -8,7 +8,7 @@ use super::value::{Constant, Operand, View, math};
 use super::{Context, OttlError, general, path};
 use crate::condition::{Check, Condition};
 
-/// An expression that must be true or false.
+/// Compiles an expression that must be true or false.
 pub(super) fn answer(expr: &Expr, context: Context) -> Result<Answer, OttlError> {
     let general = |error: OttlError| if error.is_beyond_tests { general::answer(expr, context) } else { Err(error) };
     match &expr.node {
@@ -24,7 +24,8 @@ fn answers(parts: &[Expr], context: Context) -> Result<Vec<Answer>, OttlError> {
     parts.iter().map(|part| answer(part, context)).collect()
 }
 
-/// A value that must be a boolean. An attribute alone is more than OTTL has: true or false, and an error if it is neither.
+/// Compiles a value that must be a boolean. A bare attribute is accepted, which OTTL does not allow: the answer is its
+/// boolean, and an error if it is not a boolean.
 fn boolean(expr: &Expr, context: Context) -> Result<Answer, OttlError> {
     match operand(expr, context)? {
         Operand::Answer(answer) => Ok(answer),
@@ -57,7 +58,7 @@ fn comparison(op: CompareOp, left: &Expr, right: &Expr, context: Context) -> Res
         (Operand::List(_), _) | (_, Operand::List(_)) => {
             Err(OttlError::new(left.offset, "a list compared").beyond_tests())
         }
-        // A boolean that is compared with an attribute.
+        // For example a boolean compared with an attribute.
         (Operand::Answer(_), _) | (_, Operand::Answer(_)) => {
             Err(OttlError::new(left.offset, "a boolean compared").beyond_tests())
         }
@@ -68,7 +69,7 @@ fn comparison(op: CompareOp, left: &Expr, right: &Expr, context: Context) -> Res
     }
 }
 
-/// An expression that must be a value.
+/// Compiles an expression that must be a value.
 pub(super) fn operand(expr: &Expr, context: Context) -> Result<Operand, OttlError> {
     let constant = match &expr.node {
         Node::Nil => Constant::Nil,

@@ -1,4 +1,4 @@
-//! Functions (`ottlfuncs/README.md`, Converters).
+//! Calls of functions (`ottlfuncs/README.md`, Converters).
 
 use crate::condition::{Check, Condition, Field, Pattern, ValueType};
 
@@ -11,7 +11,7 @@ use super::path::closest;
 use super::value::{Constant, Measure, Operand, View};
 use super::{Context, OttlError};
 
-/// What is understood, for suggestions.
+/// The names of all functions that conditions can call.
 pub(super) const NAMES: [&str; 50] = [
     "Bool",
     "Coalesce",
@@ -65,7 +65,7 @@ pub(super) const NAMES: [&str; 50] = [
     "Year",
 ];
 
-/// One call.
+/// A call of a function.
 pub(super) struct Call<'a> {
     pub(super) name: &'a str,
     pub(super) arguments: &'a [Expr],
@@ -74,7 +74,7 @@ pub(super) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// What the call stands for.
+    /// Compiles the call.
     pub(super) fn operand(&self) -> Result<Operand, OttlError> {
         match self.name {
             "IsMatch" => self.is_match(),
@@ -107,7 +107,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// A target that is not a string counts as its text, but for lists, maps and bytes; nil does not match.
+    /// Compiles `IsMatch`. The pattern is matched against the text of a string, boolean, integer or double. Lists,
+    /// maps, bytes and nil do not match.
     fn is_match(&self) -> Result<Operand, OttlError> {
         let [target, pattern] = self.exactly()?;
         let pattern = self::pattern(pattern)?;
@@ -123,7 +124,7 @@ impl<'a> Call<'a> {
         Ok(Operand::Answer(Answer::of(condition)))
     }
 
-    /// `HasPrefix`, `HasSuffix` and `Contains` fail for what is no string.
+    /// Compiles `HasPrefix`, `HasSuffix` or `Contains`. The function is an error for a value that is not a string.
     fn part(&self, check: fn(String) -> Check) -> Result<Operand, OttlError> {
         let [target, part] = self.exactly()?;
         let Node::Text(part) = &part.node else {
@@ -138,7 +139,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Whether a list holds a value: constants that a field is one of, or an attribute that holds a constant.
+    /// Compiles `ContainsValue` for a list of constants and a field, or for an attribute and a constant.
     fn contains_value(&self) -> Result<Operand, OttlError> {
         let [list, item] = self.exactly()?;
         let answer = match (operand(list, self.context)?, operand(item, self.context)?) {
@@ -164,7 +165,7 @@ impl<'a> Call<'a> {
         let Measure { field, view } = self.measure(target)?;
         if view != View::Attribute {
             return Err(OttlError::new(target.offset, format!("this is always {}", view.shown()))
-                .help("only attributes are of one type or another"));
+                .help("only attributes can have different types"));
         }
         Ok(Operand::Answer(Answer::of(is_of_type(&field, value_type))))
     }
@@ -172,7 +173,7 @@ impl<'a> Call<'a> {
     fn is_root_span(&self) -> Result<Operand, OttlError> {
         let [] = self.exactly()?;
         if self.context == Context::Resource {
-            return Err(OttlError::new(self.offset, "a resource is no span"));
+            return Err(OttlError::new(self.offset, "IsRootSpan cannot be used in a resource condition"));
         }
         Ok(Operand::Answer(Answer::of(absent(&Field::ParentSpanId))))
     }
@@ -214,7 +215,7 @@ impl<'a> Call<'a> {
         Ok(Operand::Field(Measure::new(measure.field, view)))
     }
 
-    /// `TraceID` and `SpanID` take bytes or hexadecimal digits.
+    /// Compiles `TraceID` or `SpanID`. The argument is bytes or a string of hexadecimal digits.
     fn id(&self, length: usize) -> Result<Operand, OttlError> {
         let [written] = self.exactly()?;
         let bytes = match &written.node {
@@ -224,13 +225,13 @@ impl<'a> Call<'a> {
         };
         let bytes = bytes.filter(|bytes| bytes.len() == length).ok_or_else(|| {
             let digits = "0".repeat(2 * length);
-            OttlError::new(written.offset, format!("{} is of {length} bytes", self.name))
+            OttlError::new(written.offset, format!("{} takes {length} bytes", self.name))
                 .help(format!("write `{}(0x{digits})` with your own digits", self.name))
         })?;
         Ok(Operand::Constant(Constant::Id(bytes)))
     }
 
-    /// So many arguments as a function takes.
+    /// Returns the arguments if there are exactly `N`.
     fn exactly<const N: usize>(&self) -> Result<&'a [Expr; N], OttlError> {
         self.arguments.try_into().map_err(|_| {
             let message = format!("{} takes {N} arguments, not {}", self.name, self.arguments.len());
@@ -238,7 +239,7 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// An argument that must be a field.
+    /// Compiles an argument that must be a field.
     fn measure(&self, argument: &Expr) -> Result<Measure, OttlError> {
         match operand(argument, self.context)? {
             Operand::Field(measure) => Ok(measure),
@@ -258,12 +259,12 @@ impl<'a> Call<'a> {
     }
 }
 
-/// A name that is not a function of conditions.
+/// Makes the error for a name that is not a function of conditions.
 pub(super) fn unknown(name: &str, offset: usize) -> OttlError {
-    let error = OttlError::new(offset, format!("{} is no function of conditions", quote(name)));
+    let error = OttlError::new(offset, format!("{} is not a supported function", quote(name)));
     match closest(name, &NAMES) {
         Some(closest) => error.help(format!("did you mean `{closest}`?")),
-        None => error.help(format!("known are {}", NAMES.join(", "))),
+        None => error.help(format!("known functions are {}", NAMES.join(", "))),
     }
 }
 
@@ -271,7 +272,7 @@ fn is_of_type(field: &Field, value_type: ValueType) -> Condition {
     test(field, Check::Type(value_type), false)
 }
 
-/// Whether a field equals one of the values; strings make one test.
+/// Compiles the condition that a field equals one of the values. If all values are strings, they make a single test.
 fn one_of(measure: &Measure, values: &[Constant], offset: usize) -> Result<Answer, OttlError> {
     let texts = values.iter().map(|value| match value {
         Constant::Text(text) => Some(text.clone()),
@@ -288,7 +289,7 @@ fn one_of(measure: &Measure, values: &[Constant], offset: usize) -> Result<Answe
     Ok(Answer::any(parts.collect::<Result<_, _>>()?))
 }
 
-/// An argument that must be a regular expression.
+/// Compiles an argument that must be a regular expression.
 pub(super) fn pattern(argument: &Expr) -> Result<Pattern, OttlError> {
     Pattern::new(text(argument)?).map_err(|error| {
         let message = format!("not a regular expression: {error}");
@@ -296,7 +297,7 @@ pub(super) fn pattern(argument: &Expr) -> Result<Pattern, OttlError> {
     })
 }
 
-/// An argument that must be a string.
+/// Returns the text of an argument that must be a string constant.
 pub(super) fn text(argument: &Expr) -> Result<&str, OttlError> {
     match &argument.node {
         Node::Text(text) => Ok(text),
@@ -304,7 +305,8 @@ pub(super) fn text(argument: &Expr) -> Result<&str, OttlError> {
     }
 }
 
-/// Go's `time.ParseDuration`: decimal numbers, each with a unit; a sign before; `0` without a unit.
+/// Parses a duration like Go's `time.ParseDuration`: an optional sign, then decimal numbers, each with a unit. A single
+/// `0` needs no unit.
 fn nanoseconds(text: &str) -> Option<i64> {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     let mut rest = unsigned;
@@ -333,13 +335,13 @@ fn nanoseconds(text: &str) -> Option<i64> {
     i64::try_from(if text.starts_with('-') { -sum } else { sum }).ok()
 }
 
-/// A decimal number times a unit; what is smaller than 1 is cut.
+/// Multiplies a decimal number by a unit, rounded down.
 fn scaled(decimal: &str, unit: i128) -> Option<i128> {
     let (whole, fraction) = decimal.split_once('.').unwrap_or((decimal, ""));
     if whole.is_empty() && fraction.is_empty() {
         return None;
     }
-    // An hour has 13 digits of nanoseconds; further ones are below one.
+    // An hour in nanoseconds has 13 digits. Digits after the 14th of the fraction are less than a nanosecond.
     let fraction = &fraction[..fraction.len().min(14)];
     let digits = |text: &str| if text.is_empty() { Some(0) } else { text.parse::<i128>().ok() };
     let part = digits(fraction)?.checked_mul(unit)? / 10_i128.pow(fraction.len() as u32);

@@ -1,6 +1,6 @@
-//! What single tests cannot say, as a [`Formula`]: several fields, arithmetic, keys inside of values, and functions of
-//! functions. Types that are known beforehand are checked here, so that a comparison that always has the same answer is
-//! an error, as it is for tests.
+//! The compiler of expressions that tests of single fields cannot express, to a [`Formula`]: several fields,
+//! arithmetic, keys inside of values, and nested functions. It checks the types that are known, so that a comparison
+//! that always has the same answer is an error, as it is for tests.
 
 use crate::condition::formula::{CompareOp, Constant, FieldType, Formula, Function, MathOp, Owner, Term, TimePart};
 use crate::condition::{Condition, Field, Pattern, ValueType};
@@ -12,7 +12,7 @@ use super::path;
 use super::value::{Operand, View};
 use super::{Context, OttlError};
 
-/// The type of a term, as far as it is known.
+/// The type of a term, as far as it is known before the evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Any,
@@ -56,11 +56,11 @@ impl Kind {
     }
 }
 
-/// A term with what is known of it.
+/// A term with its type.
 struct Typed {
     term: Term,
     kind: Kind,
-    /// It may be nil.
+    /// True if the value may be nil.
     nullable: bool,
 }
 
@@ -74,7 +74,7 @@ impl Typed {
     }
 }
 
-/// An expression that must be true or false, as a formula.
+/// Compiles an expression that must be true or false to a formula.
 pub(super) fn answer(expr: &Expr, context: Context) -> Result<Answer, OttlError> {
     let mut builder = Builder { context, owner: None };
     let Typed { term, kind, .. } = builder.term(expr)?;
@@ -91,7 +91,7 @@ pub(super) fn answer(expr: &Expr, context: Context) -> Result<Answer, OttlError>
 
 struct Builder {
     context: Context,
-    /// Whose fields have been seen.
+    /// The owner of the fields so far.
     owner: Option<Owner>,
 }
 
@@ -150,8 +150,9 @@ impl Builder {
         keys.into_iter().try_fold(whole, index)
     }
 
-    /// The owner of the fields so far and of one more. What spans share is read once for all of them, so a formula has
-    /// fields of one owner; beside an event's stand those of its span that have a small and fixed size.
+    /// Returns the owner of the fields so far together with a field of `owner`. All fields of a formula have the same
+    /// owner, because a resource or a scope is read once for all its spans. Only a formula of an event can also use the
+    /// fields of the span that have a small and fixed size (`is_small`).
     fn merged(&self, owner: Owner, is_small: bool, offset: usize) -> Result<Owner, OttlError> {
         let owner = match (self.context, owner) {
             (Context::Event, Owner::Span) if is_small => Owner::Event,
@@ -161,7 +162,7 @@ impl Builder {
             Some(other) if other != owner => {
                 let message = format!("fields of {} and of {} in one comparison", shown(other), shown(owner));
                 Err(OttlError::new(offset, message)
-                    .help("compare fields of one and the same; join comparisons by `and` and `or`"))
+                    .help("use the fields of only one of them in a comparison; join comparisons with `and` and `or`"))
             }
             _ => Ok(owner),
         }
@@ -218,7 +219,8 @@ impl Builder {
         Ok(if is_conversion { Typed::nullable(term, kind) } else { Typed::new(term, kind) })
     }
 
-    /// The arguments, each of one of its kinds; no kinds: of any. The last `optional` ones may be left out.
+    /// Compiles the arguments and checks that each has one of its `kinds`; an empty list allows any kind. The last
+    /// `optional` arguments may be left out.
     fn arguments(
         &mut self,
         call: &Expr,
@@ -247,7 +249,7 @@ impl Builder {
     fn is_root_span(&mut self, call: &Expr) -> Result<Typed, OttlError> {
         self.arguments(call, "IsRootSpan", call.arguments(), &[], 0)?;
         if self.context == Context::Resource {
-            return Err(OttlError::new(call.offset, "a resource is no span"));
+            return Err(OttlError::new(call.offset, "IsRootSpan cannot be used in a resource condition"));
         }
         self.owner = Some(self.merged(Owner::Span, true, call.offset)?);
         let parent = Term::Field(Field::ParentSpanId, FieldType::Id(8));
@@ -264,9 +266,7 @@ impl Builder {
             "lower" => Function::ToLowerCase,
             "upper" => Function::ToUpperCase,
             _ => {
-                return Err(
-                    OttlError::new(case.offset, "a case that is not understood").help("write \"lower\" or \"upper\"")
-                );
+                return Err(OttlError::new(case.offset, "unknown case").help("write \"lower\" or \"upper\""));
             }
         };
         let terms = self.arguments(call, "ConvertCase", std::slice::from_ref(target), &[&[Kind::Text]], 0)?;
@@ -285,17 +285,17 @@ impl Builder {
     }
 }
 
-/// What a function takes and gives.
+/// The types of the arguments and of the result of a function.
 struct Signature {
     function: Function,
-    /// For each argument the kinds that it may have; none: any.
+    /// The kinds that each argument may have; an empty list allows any kind.
     kinds: &'static [&'static [Kind]],
     /// The number of arguments at the end that may be left out.
     optional: usize,
     kind: Kind,
 }
 
-/// The functions with arguments that are terms.
+/// Returns the signature of a function whose arguments are all terms.
 fn signature(name: &str) -> Option<Signature> {
     use Kind::{Any, Bool, Bytes, Double, Duration, Int, List, Map, Text, Time};
     let (function, kinds, kind): (Function, &[&[Kind]], Kind) = match name {
@@ -348,7 +348,7 @@ fn signature(name: &str) -> Option<Signature> {
     Some(Signature { function, kinds, optional: usize::from(name == "Trim"), kind })
 }
 
-/// A value under a key or an index in brackets.
+/// Compiles a key or an index in brackets after a value.
 fn index(inner: Typed, key: &Expr) -> Result<Typed, OttlError> {
     let term = match &key.node {
         Node::Text(key_text) if matches!(inner.kind, Kind::Any | Kind::Map) => {
@@ -356,15 +356,16 @@ fn index(inner: Typed, key: &Expr) -> Result<Typed, OttlError> {
         }
         Node::Int(number) if matches!(inner.kind, Kind::Any | Kind::List) => {
             let number = usize::try_from(*number);
-            let number = number.map_err(|_| OttlError::new(key.offset, "an index below 0").help("the first is 0"))?;
+            let number =
+                number.map_err(|_| OttlError::new(key.offset, "the index is below 0").help("the first index is 0"))?;
             Term::Element(Box::new(inner.term), number)
         }
         Node::Text(_) | Node::Int(_) => {
-            return Err(OttlError::new(key.offset, format!("{} has no such keys", inner.kind.shown()))
+            return Err(OttlError::new(key.offset, format!("{} has no keys of this type", inner.kind.shown()))
                 .help("maps have strings as keys, lists have integers"));
         }
         _ => {
-            return Err(OttlError::new(key.offset, "a key that is not a constant")
+            return Err(OttlError::new(key.offset, "the key is not a constant")
                 .help("write a string in double quotes or an integer"));
         }
     };

@@ -1,22 +1,23 @@
-//! The tree of an OTTL condition (`grammar.go`), with the place of each part.
+//! The parser of OTTL conditions (`grammar.go`). It makes a tree in which each part has its offset.
 //!
-//! `or` binds least, then `and`, `not`, comparisons, sums, products. One kind of node serves for conditions and values
-//! alike, so that parentheses need no looking ahead; `compile` says what may stand where.
+//! `or` binds least, then `and`, `not`, comparisons, sums and products. Conditions and values have the same type of
+//! node, so that parentheses need no lookahead. `compile` checks which of them is allowed in which place.
 
 use super::OttlError;
 use super::lexer::{Placed, Token, tokens};
 pub(super) use crate::condition::formula::{CompareOp, MathOp};
 
-/// Deeper nesting is taken for a mistake; it also bounds the stack.
+/// The most levels of nesting. Deeper nesting is taken for a mistake. The limit also protects the stack.
 const NESTING_MAX: usize = 32;
 
-/// More arithmetic operators and keys inside of values are taken for a mistake; each makes the tree deeper.
+/// The most arithmetic operators and keys inside of values, because each of them makes the tree deeper. More are taken
+/// for a mistake.
 const OPERATORS_MAX: usize = 32;
 
-/// Words that are no names.
+/// The words of the language that cannot be names.
 const RESERVED: [&str; 3] = ["and", "or", "not"];
 
-/// A part of the condition and where it begins.
+/// A part of the condition with the offset of its first byte.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Expr {
     pub(super) offset: usize,
@@ -34,7 +35,7 @@ pub(super) enum Node {
     Enum(String),
     List(Vec<Expr>),
     Map(Vec<(String, Expr)>),
-    /// An element of a function's result.
+    /// A key or an index in brackets after the call of a function.
     Index(Box<Expr>, Box<Expr>),
     Path(Vec<Segment>),
     Call(String, Vec<Expr>),
@@ -45,7 +46,7 @@ pub(super) enum Node {
     Or(Vec<Expr>),
 }
 
-/// A name of a path with its keys in brackets.
+/// One name of a path, with the keys in brackets after it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Segment {
     pub(super) name: String,
@@ -53,7 +54,7 @@ pub(super) struct Segment {
 }
 
 impl Expr {
-    /// The arguments of a call; none of anything else.
+    /// Returns the arguments of a call; an empty slice for any other node.
     pub(super) fn arguments(&self) -> &[Expr] {
         match &self.node {
             Node::Call(_, arguments) => arguments,
@@ -73,7 +74,7 @@ pub(super) fn parse(text: &str) -> Result<Expr, OttlError> {
 }
 
 struct Parser {
-    /// The last is [`Token::End`], which is never passed.
+    /// The tokens. The last one is [`Token::End`]; the parser never goes past it.
     tokens: Vec<Placed>,
     next: usize,
     depth: usize,
@@ -89,7 +90,7 @@ impl Parser {
         self.tokens[self.next].offset
     }
 
-    /// Takes the next token.
+    /// Consumes and returns the next token.
     fn take(&mut self) -> Placed {
         let placed = self.tokens[self.next].clone();
         self.next += usize::from(placed.token != Token::End);
@@ -125,7 +126,7 @@ impl Parser {
         Ok(())
     }
 
-    /// Parses something that may contain itself.
+    /// Parses a part that may contain parts of its own kind. Counts the depth.
     fn nested<T>(&mut self, parse: impl FnOnce(&mut Self) -> Result<T, OttlError>) -> Result<T, OttlError> {
         self.depth += 1;
         if self.depth > NESTING_MAX {
@@ -144,7 +145,7 @@ impl Parser {
         self.chain("and", Self::not, Node::And)
     }
 
-    /// Parts that a word joins; one part alone is itself.
+    /// Parses parts that are joined by `word`. A single part is returned as it is.
     fn chain(
         &mut self,
         word: &str,
@@ -196,7 +197,7 @@ impl Parser {
         self.math([("*", MathOp::Multiply), ("/", MathOp::Divide)], Self::primary)
     }
 
-    /// Operands that operators of one rank join, from left to right.
+    /// Parses operands that are joined by operators of the same precedence, from left to right.
     fn math(
         &mut self,
         operators: [(&'static str, MathOp); 2],
@@ -221,7 +222,7 @@ impl Parser {
             }
             Token::Symbol("[") => Node::List(self.list("]")?),
             Token::Symbol("{") => Node::Map(self.map()?),
-            // A sign that is not part of a number.
+            // A minus that is not part of a number: `-x` becomes `0 - x`.
             Token::Symbol("-") => {
                 let inner = self.nested(Self::primary)?;
                 let zero = Expr { offset: placed.offset, node: Node::Int(0) };
@@ -237,7 +238,7 @@ impl Parser {
         Ok(Expr { offset: placed.offset, node })
     }
 
-    /// What a word begins: a constant, a function's call, an enum or a path.
+    /// Parses the constant, call, enum or path that begins with `word`.
     fn word(&mut self, word: String, offset: usize) -> Result<Node, OttlError> {
         match word.as_str() {
             "nil" => return Ok(Node::Nil),
@@ -259,7 +260,7 @@ impl Parser {
         self.path(word, offset)
     }
 
-    /// Values up to `close`, which is taken as well.
+    /// Parses values up to `close` and consumes it.
     fn list(&mut self, close: &'static str) -> Result<Vec<Expr>, OttlError> {
         let mut values = Vec::new();
         if self.accept_symbol(close) {
@@ -276,7 +277,7 @@ impl Parser {
         }
     }
 
-    /// A path after its first word.
+    /// Parses a path after its first word.
     fn path(&mut self, first: String, offset: usize) -> Result<Node, OttlError> {
         let mut segments = vec![self.segment(first, offset)?];
         while self.accept_symbol(".") {
@@ -298,7 +299,7 @@ impl Parser {
         Ok(Segment { name, keys })
     }
 
-    /// Keys in brackets; those behind the first `free` ones look inside of a value.
+    /// Parses keys in brackets. Keys after the first `free` ones look inside of a value, so they count as operators.
     fn keys(&mut self, free: usize) -> Result<Vec<Expr>, OttlError> {
         let mut keys = Vec::new();
         while self.accept_symbol("[") {
@@ -311,7 +312,7 @@ impl Parser {
         Ok(keys)
     }
 
-    /// The entries of a map up to its brace, which is taken as well.
+    /// Parses the entries of a map up to its closing brace and consumes the brace.
     fn map(&mut self) -> Result<Vec<(String, Expr)>, OttlError> {
         let mut entries = Vec::new();
         if self.accept_symbol("}") {

@@ -1,17 +1,17 @@
-//! Tokens of OTTL (`buildLexer` in `grammar.go`).
+//! The lexer of OTTL (`buildLexer` in `grammar.go`).
 
 use std::iter::Peekable;
 use std::str::CharIndices;
 
 use super::OttlError;
 
-/// Longer words are cut in messages.
+/// The most characters of a word that a message shows.
 const QUOTED_CHARS_MAX: usize = 40;
 
-/// One token.
+/// A token of a condition.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Token {
-    /// A name: of a path, a function, an enum, or a word of the language.
+    /// A name of a path, a function or an enum, or a word of the language.
     Word(String),
     Text(String),
     Int(i64),
@@ -21,30 +21,30 @@ pub(super) enum Token {
     End,
 }
 
-/// A token and where it begins.
+/// A token with the offset of its first byte.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Placed {
     pub(super) offset: usize,
     pub(super) token: Token,
 }
 
-/// Longest first.
+/// The symbols of OTTL. Longer symbols come before their prefixes.
 const SYMBOLS: [&str; 20] =
     ["==", "!=", ">=", "<=", ">", "<", "(", ")", "[", "]", "{", "}", ",", ".", ":", "+", "-", "*", "/", "="];
 
-/// Words that stand between operands.
+/// The words after which an operand begins.
 const JOINING: [&str; 3] = ["and", "or", "not"];
 
-/// What other languages write, and what OTTL does.
+/// Symbols of other languages, each with the OTTL text to write instead.
 const FOREIGN: [(&str, &str); 5] = [
     ("&&", "write `and`"),
     ("||", "write `or`"),
     ("!", "write `not`, or `!=` to compare"),
-    ("'", "strings stand in double quotes"),
-    ("`", "strings stand in double quotes"),
+    ("'", "write strings in double quotes"),
+    ("`", "write strings in double quotes"),
 ];
 
-/// The tokens of `text`; the last is [`Token::End`].
+/// Splits `text` into tokens. The last token is [`Token::End`].
 pub(super) fn tokens(text: &str) -> Result<Vec<Placed>, OttlError> {
     let mut placed = Vec::new();
     let mut offset = 0;
@@ -62,7 +62,8 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Placed>, OttlError> {
     }
 }
 
-/// The token that `rest` begins with, and its length. Behind an operand a sign is an operator, else a part of its number.
+/// Reads the token at the start of `rest`. Returns the token and its length in bytes. After an operand, a sign is an
+/// operator; elsewhere it is a part of the number that follows.
 fn token(rest: &str, offset: usize, is_behind_operand: bool) -> Result<(Token, usize), OttlError> {
     let Some(first) = rest.chars().next() else { return Ok((Token::End, 0)) };
     if first == '"' {
@@ -84,12 +85,13 @@ fn token(rest: &str, offset: usize, is_behind_operand: bool) -> Result<(Token, u
     Err(foreign.map_or(error.clone(), |(_, help)| error.help(*help)))
 }
 
-/// How many of the first bytes are of a kind.
+/// Counts the bytes at the start of `text` for which `of_kind` is true.
 fn span(text: &str, of_kind: impl Fn(u8) -> bool) -> usize {
     text.bytes().position(|c| !of_kind(c)).unwrap_or(text.len())
 }
 
-/// The length of the number that `rest` begins with: `0x[a-fA-F0-9]+`, `[-+]?\d*\.\d+([eE][-+]?\d+)?` or `[-+]?\d+`.
+/// Returns the length of the number at the start of `rest`, in bytes. A number is `0x[a-fA-F0-9]+`,
+/// `[-+]?\d*\.\d+([eE][-+]?\d+)?` or `[-+]?\d+`.
 fn number_length(rest: &str) -> Option<usize> {
     let digits = |at: usize| span(&rest[at..], |c| c.is_ascii_digit());
     let sign_at = |at: usize| usize::from(rest[at..].starts_with(['-', '+']));
@@ -117,18 +119,18 @@ fn number(text: &str, offset: usize) -> Result<Token, OttlError> {
         None => text.parse().ok().map(Token::Int),
     };
     token.ok_or_else(|| {
-        let help = "bytes have two digits each, integers 64 bits";
-        OttlError::new(offset, format!("{} cannot be read", quote(text))).help(help)
+        let help = "write two digits for each byte; integers have 64 bits";
+        OttlError::new(offset, format!("{} is not a valid number", quote(text))).help(help)
     })
 }
 
-/// Pairs of hexadecimal digits as bytes.
+/// Decodes pairs of hexadecimal digits. Returns `None` if a digit is missing or not valid.
 pub(super) fn bytes_of_hex(hex: &str) -> Option<Vec<u8>> {
     let pairs = hex.as_bytes().chunks(2);
     pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok().filter(|p| p.len() == 2)?, 16).ok()).collect()
 }
 
-/// A string in double quotes with the escapes of Go, which OTTL's parser has it unquoted by (`strconv.Unquote`).
+/// Reads a string in double quotes with Go's escapes, because OTTL's parser unquotes strings with `strconv.Unquote`.
 fn string(rest: &str, offset: usize) -> Result<(Token, usize), OttlError> {
     let mut bytes = Vec::new();
     let mut chars = rest.char_indices().peekable();
@@ -143,7 +145,7 @@ fn string(rest: &str, offset: usize) -> Result<(Token, usize), OttlError> {
             c => bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
         }
     }
-    Err(OttlError::new(offset, "a string without an end").help("close it with a double quote"))
+    Err(OttlError::new(offset, "the string is not closed").help("close it with a double quote"))
 }
 
 fn unknown_escape(rest: &str, offset: usize) -> OttlError {
@@ -152,7 +154,7 @@ fn unknown_escape(rest: &str, offset: usize) -> OttlError {
         .help("a backslash is written `\\\\`, also in regular expressions: \"\\\\d+\"")
 }
 
-/// What follows a backslash.
+/// Reads an escape after its backslash and appends its bytes. Returns `None` if it is not a valid escape.
 fn escape(chars: &mut Peekable<CharIndices<'_>>, bytes: &mut Vec<u8>) -> Option<()> {
     let (_, c) = chars.next()?;
     match c {
@@ -173,7 +175,7 @@ fn escape(chars: &mut Peekable<CharIndices<'_>>, bytes: &mut Vec<u8>) -> Option<
     Some(())
 }
 
-/// The number that `digits` more digits make of `start`.
+/// Reads exactly `digits` digits and appends them to the number `start`.
 fn code(chars: &mut Peekable<CharIndices<'_>>, radix: u32, digits: usize, start: u32) -> Option<u32> {
     (0..digits).try_fold(start, |code, _| {
         let (_, digit) = chars.next_if(|(_, c)| c.is_digit(radix))?;
@@ -186,7 +188,7 @@ fn push_char(code: u32, bytes: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-/// A piece of the text as messages show it.
+/// Formats a piece of the condition for a message.
 pub(super) fn quote(text: &str) -> String {
     let shown: String = text.chars().take(QUOTED_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
     let dots = if text.chars().nth(QUOTED_CHARS_MAX).is_some() { "..." } else { "" };
@@ -194,7 +196,7 @@ pub(super) fn quote(text: &str) -> String {
 }
 
 impl Token {
-    /// A value can end with it.
+    /// Returns true if a value can end with this token.
     fn ends_operand(&self) -> bool {
         match self {
             Token::Word(word) => !JOINING.contains(&word.as_str()),
@@ -204,7 +206,7 @@ impl Token {
         }
     }
 
-    /// The token as messages show it.
+    /// Formats the token for a message.
     pub(super) fn shown(&self) -> String {
         match self {
             Token::Word(word) => quote(word),

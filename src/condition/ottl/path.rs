@@ -1,4 +1,4 @@
-//! Paths (`contexts/ottlspan`, `ottlspanevent`, `ottlscope`, `ottlresource`).
+//! Paths to fields (`contexts/ottlspan`, `ottlspanevent`, `ottlscope`, `ottlresource`).
 
 use crate::condition::Field;
 use crate::condition::formula::Owner;
@@ -8,10 +8,10 @@ use super::lexer::quote;
 use super::value::{Measure, View};
 use super::{Context, OttlError};
 
-/// `SpanKind.String()` of the Collector's pdata.
+/// The names of span kinds in `kind.string`: `SpanKind.String()` of the Collector's pdata.
 const KINDS: [&str; 6] = ["Unspecified", "Internal", "Server", "Client", "Producer", "Consumer"];
 
-/// `kind.deprecated_string`: the names of `trace.proto`.
+/// The names of span kinds in `kind.deprecated_string`: those of `trace.proto`.
 const KINDS_OF_PROTO: [&str; 6] = [
     "SPAN_KIND_UNSPECIFIED",
     "SPAN_KIND_INTERNAL",
@@ -21,7 +21,7 @@ const KINDS_OF_PROTO: [&str; 6] = [
     "SPAN_KIND_CONSUMER",
 ];
 
-/// The enums of the span contexts.
+/// The enum names of the span contexts, with their values.
 const ENUMS: [(&str, i64); 9] = [
     ("STATUS_CODE_UNSET", 0),
     ("STATUS_CODE_OK", 1),
@@ -34,7 +34,7 @@ const ENUMS: [(&str, i64); 9] = [
     ("SPAN_KIND_CONSUMER", 5),
 ];
 
-/// The fields of a span without keys.
+/// The paths of a span that have no keys.
 const SPAN: [(&str, Field, View); 18] = [
     ("name", Field::Name, View::Text),
     ("kind", Field::Kind, View::Integer),
@@ -56,22 +56,22 @@ const SPAN: [(&str, Field, View); 18] = [
     ("parent_span_id.string", Field::ParentSpanId, View::IdText(8)),
 ];
 
-/// The fields of a scope without keys.
+/// The paths of a scope that have no keys.
 const SCOPE: [(&str, Field, View); 2] =
     [("name", Field::ScopeName, View::Text), ("version", Field::ScopeVersion, View::Text)];
 
-/// The fields of an event without keys.
+/// The paths of an event that have no keys.
 const EVENT: [(&str, Field, View); 3] = [
     ("name", Field::EventName, View::Text),
     ("time", Field::EventTime, View::Time),
     ("time_unix_nano", Field::EventTime, View::Integer),
 ];
 
-/// Words that are more alike than this are suggested, by Jaro-Winkler: a letter or two differ.
+/// The Jaro-Winkler similarity above which a word is suggested. Such words differ in one or two letters.
 const SIMILAR: f64 = 0.85;
 
 impl Owner {
-    /// The owner that a path's first name stands for.
+    /// Returns the owner that the first name of a path stands for.
     fn of_name(name: &str) -> Option<Self> {
         match name {
             "span" => Some(Owner::Span),
@@ -82,7 +82,7 @@ impl Owner {
         }
     }
 
-    /// Whose paths without an owner's name are.
+    /// Returns the owner of paths that do not name one.
     fn of_context(context: Context) -> Self {
         match context {
             Context::Span => Owner::Span,
@@ -119,7 +119,7 @@ impl Owner {
     }
 }
 
-/// What a path leads to.
+/// Resolves a path to its field. A key inside of the field's value is an error.
 pub(super) fn measure(path: &[Segment], offset: usize, context: Context) -> Result<Measure, OttlError> {
     let (_, measure, keys) = place(path, offset, context)?;
     match keys.first() {
@@ -128,7 +128,7 @@ pub(super) fn measure(path: &[Segment], offset: usize, context: Context) -> Resu
     }
 }
 
-/// What a path leads to, whose it is, and the keys inside of its value.
+/// Resolves a path. Returns the owner, the field, and the keys inside of the field's value.
 pub(super) fn place(
     path: &[Segment],
     offset: usize,
@@ -150,13 +150,13 @@ pub(super) fn place(
             return Ok((owner, measure, inner.to_vec()));
         }
         ("attributes", []) => {
-            Err(OttlError::new(offset, "all attributes at once").help("name one: `attributes[\"http.route\"]`"))
+            Err(OttlError::new(offset, "`attributes` needs a key").help("name one: `attributes[\"http.route\"]`"))
         }
         ("trace_state", [key]) if owner == Owner::Span => {
             Ok(Measure::new(Field::TraceStateEntry(key_text(key)?.to_owned()), View::Text))
         }
         (_, [key, ..]) => Err(OttlError::new(key.offset, format!("{} has no keys", quote(&dotted(path))))),
-        // The form that `where:` documents.
+        // A bare key: the documented form of conditions in `where:`.
         (key, []) if context == Context::Resource && named.is_none() => {
             Ok(Measure::new(owner.attribute(key), View::Attribute))
         }
@@ -169,12 +169,12 @@ pub(super) fn place(
     Ok((owner, measure?, Vec::new()))
 }
 
-/// The value of an enum.
+/// Returns the value of an enum.
 pub(super) fn enum_value(name: &str, offset: usize) -> Result<i64, OttlError> {
     let found = ENUMS.iter().find(|(known, _)| *known == name);
     found.map(|(_, value)| *value).ok_or_else(|| {
         let known = ENUMS.map(|(known, _)| known).join(", ");
-        OttlError::new(offset, format!("unknown name {}", quote(name))).help(format!("known are {known}"))
+        OttlError::new(offset, format!("unknown name {}", quote(name))).help(format!("known names are {known}"))
     })
 }
 
@@ -185,16 +185,16 @@ fn dotted(path: &[Segment]) -> String {
 fn key_text(key: &Expr) -> Result<&str, OttlError> {
     match &key.node {
         Node::Text(text) => Ok(text),
-        _ => Err(OttlError::new(key.offset, "a key that is no string").help("write it in double quotes")),
+        _ => Err(OttlError::new(key.offset, "the key is not a string").help("write it in double quotes")),
     }
 }
 
 fn unseen(path: &[Segment], offset: usize, context: Context) -> OttlError {
     let help = match context {
-        Context::Resource => "conditions on a resource look at its attributes only",
-        Context::Span | Context::Event => "conditions on events stand in the list `spanevent`",
+        Context::Resource => "a condition on a resource can use only the attributes of the resource",
+        Context::Span | Context::Event => "write conditions on events in the list `spanevent`",
     };
-    OttlError::new(offset, format!("{} is out of reach here", quote(&dotted(path)))).help(help)
+    OttlError::new(offset, format!("{} cannot be used here", quote(&dotted(path)))).help(help)
 }
 
 fn unknown(path: &[Segment], name: &str, owner: Owner, offset: usize) -> OttlError {
@@ -202,11 +202,11 @@ fn unknown(path: &[Segment], name: &str, owner: Owner, offset: usize) -> OttlErr
     let known: Vec<&str> = owner.fields().iter().map(|(known, ..)| *known).chain(["attributes[\"key\"]"]).collect();
     match closest(name, &known) {
         Some(closest) => error.help(format!("did you mean `{closest}`?")),
-        None => error.help(format!("known are {}", known.join(", "))),
+        None => error.help(format!("known paths are {}", known.join(", "))),
     }
 }
 
-/// The word that was probably meant.
+/// Returns the known word that the operator probably meant.
 pub(super) fn closest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let similar = known.iter().map(|known| (strsim::jaro_winkler(word, known), *known));
     similar.filter(|(score, _)| *score > SIMILAR).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known)

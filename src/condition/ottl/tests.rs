@@ -272,9 +272,12 @@ fn bounds() {
     assert!(span_condition(&many).is_ok());
     let chain = |tests: usize| vec!["kind == 1"; tests].join(" or ");
     assert!(span_condition(&chain(128)).is_ok());
-    assert_eq!(span_condition(&chain(129)).unwrap_err().message, "a condition of 129 comparisons; 128 are allowed");
+    assert_eq!(
+        span_condition(&chain(129)).unwrap_err().message,
+        "the condition has 129 comparisons; at most 128 are allowed"
+    );
     let long = format!("{}true", " ".repeat(4092));
     assert!(span_condition(&long).is_ok());
     let longer = format!(" {long}");
-    assert_eq!(span_condition(&longer).unwrap_err().message, "a condition of 4097 bytes; 4096 are allowed");
+    assert_eq!(span_condition(&longer).unwrap_err().message, "the condition has 4097 bytes; at most 4096 are allowed");
 }

@@ -1,4 +1,4 @@
-//! Values: constants, and fields with the way in which OTTL reads them.
+//! Values of an expression: constants, and fields with the type that OTTL gives them.
 
 use crate::condition::Field;
 
@@ -8,51 +8,51 @@ use super::grammar::MathOp;
 pub(super) use crate::condition::formula::Constant;
 use crate::condition::formula::{doubles, integers};
 
-/// What an expression stands for.
+/// The meaning of an expression.
 #[derive(Clone, Debug)]
 pub(super) enum Operand {
     Constant(Constant),
     List(Vec<Constant>),
     Field(Measure),
-    /// A boolean function.
+    /// A boolean expression, such as a call of `IsMatch`.
     Answer(Answer),
 }
 
-/// A field, and what OTTL makes of it.
+/// A field with the value that OTTL derives from it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Measure {
     pub(super) field: Field,
     pub(super) view: View,
 }
 
-/// The type of a field, or of what a function makes of it.
+/// The type of a field, or of the value that a function or arithmetic derives from it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum View {
-    /// An attribute: of any type, nil if absent.
+    /// An attribute of any type; nil if absent.
     Attribute,
     Text,
     Integer,
     /// A `time.Time`.
     Time,
-    /// A `time.Duration`, of which the field is the nanoseconds.
+    /// A `time.Duration`. The field has its nanoseconds.
     Duration,
-    /// The integer that is left of the field divided by this, which is positive.
+    /// The field divided by this positive divisor, an integer rounded towards zero.
     Quotient(i64),
-    /// The field divided by this, with its fraction.
+    /// The field divided by this divisor, a double.
     Ratio(f64),
-    /// An id of so many bytes.
+    /// An id with this length in bytes.
     Id(usize),
-    /// The hexadecimal digits of an id of so many bytes.
+    /// The hexadecimal digits of an id with this length in bytes.
     IdText(usize),
-    /// The name of the kind, of these for 0 to 5.
+    /// The name of a span kind: the entries are the names of 0 to 5.
     KindText([&'static str; 6]),
-    /// `Len()`.
+    /// The result of `Len()`.
     Length,
-    /// `String()` of an attribute.
+    /// The result of `String()` for an attribute.
     ToText,
 }
 
-/// Whether OTTL has nil for the field where it is absent, and not an empty string or a zero.
+/// Returns true if OTTL reads nil from the field when it is absent, and not an empty string or a zero.
 pub(super) fn is_nullable(field: &Field) -> bool {
     matches!(
         field,
@@ -72,7 +72,7 @@ impl Measure {
 }
 
 impl Operand {
-    /// What it is, as messages show it.
+    /// Names the type for a message.
     pub(super) fn shown(&self) -> &'static str {
         match self {
             Operand::Constant(constant) => constant.shown(),
@@ -112,7 +112,8 @@ impl View {
     }
 }
 
-/// Arithmetic: of constants, and what makes a duration of a span's start and end (`LANGUAGE.md`, Math Expressions).
+/// Compiles arithmetic with constants, the end time minus the start time of a span, and the division of an integer by a
+/// constant (`LANGUAGE.md`, Math Expressions).
 pub(super) fn math(op: MathOp, left: Operand, right: Operand, offset: usize) -> Result<Operand, OttlError> {
     match (op, left, right) {
         (op, Operand::Constant(left), Operand::Constant(right)) => {
@@ -145,7 +146,7 @@ fn unknown_math(offset: usize) -> OttlError {
     OttlError::new(offset, "arithmetic of fields").beyond_tests()
 }
 
-/// Integers with integers, doubles with doubles, durations with durations, as in OTTL.
+/// Computes with two constants of the same type: integers, doubles or durations, as in OTTL.
 fn constant_math(op: MathOp, left: &Constant, right: &Constant, offset: usize) -> Result<Constant, OttlError> {
     let result = match (op, left, right) {
         (_, Constant::Int(left), Constant::Int(right)) => integers(op, *left, *right).map(Constant::Int),
@@ -160,5 +161,6 @@ fn constant_math(op: MathOp, left: &Constant, right: &Constant, offset: usize) -
             return Err(OttlError::new(offset, message).help("both must be integers, doubles or durations"));
         }
     };
-    result.ok_or_else(|| OttlError::new(offset, "arithmetic without a result: too large, or a division by zero"))
+    result
+        .ok_or_else(|| OttlError::new(offset, "the arithmetic has no result: it is too large, or the divisor is zero"))
 }

@@ -205,7 +205,7 @@ fn conditions_on_a_span() {
         ("ottl_condition, ottl_condition: {}", "4:39+1 `ottl_condition` has neither `span` nor `spanevent`"),
         (
             "ottl_condition, ottl_condition: {span: [\"a\\\"b ? c\"], spanevent: [a?, 'it''s ?'], error_mode: ignored}",
-            "4:49+1 OTTL: a string without an end\n4:73+1 OTTL: unexpected `?`\n4:79+1 OTTL: unexpected `'`\n4:100+7 unknown error mode `ignored`",
+            "4:49+1 OTTL: the string is not closed\n4:73+1 OTTL: unexpected `?`\n4:79+1 OTTL: unexpected `'`\n4:100+7 unknown error mode `ignored`",
         ),
     ]);
 }
