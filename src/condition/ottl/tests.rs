@@ -1,4 +1,4 @@
-//! What conditions compile to, what is refused and where, and that both agree with OTTL's own rules.
+//! Tests of the compiled conditions, of the errors with their offsets, and of the agreement with OTTL's own rules.
 
 mod decoded;
 mod documented;
@@ -11,7 +11,7 @@ use proptest::sample::select;
 use super::{OttlError, event_condition, resource_condition, span_condition};
 use crate::condition::{Bound, Check, Condition, Number, Range, Test};
 
-/// A condition on one line.
+/// Formats a condition on one line.
 fn shown(condition: &Condition) -> String {
     let joined = |parts: &[Condition], word: &str| parts.iter().map(shown).collect::<Vec<_>>().join(word);
     match condition {
@@ -75,7 +75,8 @@ fn conditions_on_spans() {
         (r#"instrumentation_scope.attributes["x"] == 1"#, r#"ScopeAttribute("x") [1..1]"#),
         (r#"scope.attributes["x"] == 1"#, r#"ScopeAttribute("x") [1..1]"#),
         (r#"attributes["a\t\"\\\x41\101\u00e9"] == 1"#, r#"SpanAttribute("a\t\"\\AAé") [1..1]"#),
-        // Fields of the span. OTLP leaves defaults out: what holds for them holds without the field.
+        // Fields of the span. OTLP leaves default values out, so a check that the default value passes also holds
+        // without the field.
         (r#"name == "a""#, r#"Name OneOf(["a"])"#),
         (r#"span.name == """#, r#"(Name OneOf([""]) | !(Name Present))"#),
         (r#"name != """#, r#"!((Name OneOf([""]) | !(Name Present)))"#),
@@ -134,7 +135,7 @@ fn conditions_on_spans() {
             r#"String(attributes["x"]) == "500""#,
             r#"(SpanAttribute("x") OneOf(["500"]) | SpanAttribute("x") [500..500])"#,
         ),
-        // Words between.
+        // `and`, `or` and `not`.
         ("true", "true"),
         (r#"kind == 1 or kind == 2 and not (kind == 3)"#, "(Kind [1..1] | (Kind [2..2] & !(Kind [3..3])))"),
         (
@@ -172,7 +173,7 @@ fn conditions_on_events_and_resources() {
     }
 }
 
-/// An error as a user might see it: a caret below the text, the message and the help.
+/// Formats an error: a caret below its place in the text, the message, and the help in parentheses.
 fn rendered(text: &str, error: &OttlError) -> String {
     let caret = " ".repeat(text[..error.offset].chars().count());
     let help = error.help.as_ref().map_or(String::new(), |help| format!(" ({help})"));
@@ -181,9 +182,10 @@ fn rendered(text: &str, error: &OttlError) -> String {
 
 type Parse = fn(&str) -> Result<Condition, OttlError>;
 
-/// The conditions of the file `errors.txt`: a line with the context's name before the condition, then what is shown.
+/// Checks the errors of the conditions in `errors.txt`. The first line of each block is the context and the condition,
+/// the second is the error.
 #[test]
-fn errors() {
+fn errors_have_a_place_and_a_help() {
     let mut shown = String::new();
     for text in include_str!("tests/errors.txt").split("\n\n").filter_map(|block| block.lines().next()) {
         let (context, condition) = text.split_once(": ").unwrap();
@@ -199,7 +201,7 @@ fn errors() {
     assert_eq!(shown, include_str!("tests/errors.txt"));
 }
 
-/// Tokens that random texts are put together from.
+/// The pieces of random conditions.
 const PIECES: [&str; 40] = [
     "attributes",
     "[\"a\"]",
@@ -245,7 +247,7 @@ const PIECES: [&str; 40] = [
 
 proptest! {
     #[test]
-    fn any_text_is_a_condition_or_an_error(pieces in vec(select(&PIECES[..]), 0..24)) {
+    fn random_texts_are_compiled_or_refused(pieces in vec(select(&PIECES[..]), 0..24)) {
         let text = pieces.concat();
         for parse in [span_condition, event_condition, resource_condition] {
             if let Err(error) = parse(&text) {
@@ -256,7 +258,7 @@ proptest! {
 }
 
 #[test]
-fn bounds() {
+fn size_and_depth_are_bounded() {
     let nested = |depth: usize| format!("{}true{}", "(".repeat(depth), ")".repeat(depth));
     assert!(span_condition(&nested(32)).is_ok());
     assert_eq!(span_condition(&nested(33)).unwrap_err().message, "nested deeper than 32 levels");

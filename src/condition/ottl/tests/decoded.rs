@@ -1,4 +1,4 @@
-//! Conditions asked of decoded spans, the slow and obvious way; only [`Check::passes`] is the real one.
+//! A slow and simple evaluation of conditions on decoded spans. Only [`Check::passes`] and formulas use the real code.
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
@@ -11,13 +11,13 @@ use crate::condition::formula::EncodedFields;
 use crate::condition::{Check, Condition, Field, Test};
 use crate::otlp::view;
 
-/// A span with what belongs to it.
+/// A span with its resource and its scope.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sample {
     pub(super) resource: Resource,
     pub(super) scope: InstrumentationScope,
     pub(super) span: Span,
-    /// Whether an empty string and a zero count as absent: both readings are allowed.
+    /// True if empty strings and zeros count as absent. OTLP allows a sender to leave them out or to send them.
     pub(super) defaults_are_absent: bool,
 }
 
@@ -26,7 +26,7 @@ impl Sample {
         self.span.status.clone().unwrap_or_default()
     }
 
-    /// Whether the condition holds; inside [`Condition::AnyEvent`] there is an event.
+    /// Returns true if the condition holds. `event` is the event inside of [`Condition::AnyEvent`].
     pub(super) fn holds(&self, condition: &Condition, event: Option<&Event>) -> bool {
         match condition {
             Condition::Constant(value) => *value,
@@ -87,7 +87,7 @@ pub(super) fn attribute(attributes: &[KeyValue], key: &str) -> Option<Value> {
     attributes.iter().find(|attribute| attribute.key == key)?.value.as_ref()?.value.clone()
 }
 
-/// The entry's value; empty if there is none.
+/// Returns the value of an entry; empty if there is no such entry.
 pub(super) fn trace_state_entry(trace_state: &str, key: &str) -> String {
     let entries = trace_state.split(',').filter_map(|entry| entry.trim().split_once('='));
     entries.into_iter().find(|(known, _)| *known == key).map_or(String::new(), |(_, value)| value.to_owned())

@@ -1,4 +1,4 @@
-//! Every example of `docs/ottl.md` is what it says of the document's own trace.
+//! Checks that each example in `docs/ottl.md` has the documented answer for the trace in the same document.
 
 use opentelemetry_proto::tonic::trace::v1::TracesData;
 
@@ -8,13 +8,13 @@ use super::decoded::Sample;
 
 const DOCUMENT: &str = include_str!("../../../../docs/ottl.md");
 
-/// The blocks of code in this language.
+/// Returns the blocks of code in this language.
 fn blocks(language: &str) -> Vec<&'static str> {
     let blocks = DOCUMENT.split("\n```").filter_map(|block| block.strip_prefix(language)?.strip_prefix('\n'));
     blocks.collect()
 }
 
-/// The examples in this language, each with what stands behind its `#`.
+/// Returns the examples in this language, each with the expected answer, which comes after its `#`.
 fn examples(language: &str) -> Vec<(&'static str, &'static str)> {
     let lines = blocks(language).into_iter().flat_map(str::lines);
     let examples: Vec<_> = lines.map(|line| line.rsplit_once('#').unwrap()).collect();
@@ -47,7 +47,7 @@ fn examples_hold_as_documented() {
 }
 
 #[test]
-fn documented_errors() {
+fn errors_are_as_documented() {
     for (text, message) in examples("ottl-error") {
         assert_eq!(span_condition(text).map_err(|error| error.message), Err(message.to_owned()), "{text}");
     }

@@ -1,5 +1,5 @@
-//! OTTL as it is evaluated in the Collector, written down from `compare.go`, `ottlfuncs` and `LANGUAGE.md`, as a second
-//! opinion: random conditions on random spans must have the same answer as their [`Condition`].
+//! An oracle: a second implementation of OTTL's evaluation in the Collector, after `compare.go`, `ottlfuncs` and
+//! `LANGUAGE.md`. For random conditions and spans it must give the same answer as the compiled [`Condition`].
 //!
 //! [`Condition`]: crate::condition::Condition
 
@@ -16,7 +16,7 @@ use super::super::grammar::{CompareOp, Expr, MathOp, Node, Segment, parse};
 use super::super::span_condition;
 use super::decoded::{Sample, attribute, trace_state_entry};
 
-/// A value as the Collector has it while it evaluates.
+/// A value during the evaluation in the Collector.
 #[derive(Clone, Debug, PartialEq)]
 enum Val {
     Nil,
@@ -27,17 +27,18 @@ enum Val {
     Bytes(Vec<u8>),
     List(Vec<Val>),
     Map(Vec<(String, Val)>),
-    /// A time as an integer that is not set.
+    /// A time that is not set, read as an integer.
     Unset,
     Time(i64),
     Duration(i64),
     Id(Vec<u8>),
 }
 
-/// `None` is an error of OTTL.
+/// The result of an evaluation; `None` is an OTTL error.
 type Evaluated<T> = Option<T>;
 
-/// True, false, or an error. Errors decide nothing, whatever their place: this is ours, the Collector gives up.
+/// Evaluates a condition to true, false or an error. An error decides nothing, wherever it occurs. The Collector
+/// differs: there an error ends the whole condition.
 fn truth(expr: &Expr, sample: &Sample) -> Evaluated<bool> {
     match &expr.node {
         Node::Not(inner) => truth(inner, sample).map(|value| !value),
@@ -51,7 +52,7 @@ fn truth(expr: &Expr, sample: &Sample) -> Evaluated<bool> {
     }
 }
 
-/// One part that is `decisive` decides.
+/// Evaluates the parts of `and` or `or`. A single part with the value `decisive` decides.
 fn joined(parts: &[Expr], sample: &Sample, decisive: bool) -> Evaluated<bool> {
     let answers: Vec<Evaluated<bool>> = parts.iter().map(|part| truth(part, sample)).collect();
     if answers.contains(&Some(decisive)) {
@@ -120,7 +121,7 @@ fn value(expr: &Expr, sample: &Sample) -> Evaluated<Val> {
     })
 }
 
-/// The value under a key, or an element of a list. Keys of nothing are nothing.
+/// Returns the value under a key of a map, or an element of a list. A key of nil is nil.
 fn inside(value: Val, key: &Expr) -> Evaluated<Val> {
     match (value, &key.node) {
         (Val::Nil, _) => Some(Val::Nil),
@@ -134,7 +135,7 @@ fn inside(value: Val, key: &Expr) -> Evaluated<Val> {
 
 fn math(op: MathOp, left: &Val, right: &Val) -> Evaluated<Val> {
     match (op, left, right) {
-        // A time that is not set has no duration: this is ours, the Collector has 1970.
+        // Arithmetic with a time that is not set gives nil. The Collector differs: there the time is 1970.
         (_, Val::Time(0) | Val::Unset, _) | (_, _, Val::Time(0) | Val::Unset) => Some(Val::Nil),
         (MathOp::Divide, Val::Nil, Val::Int(1000)) => Some(Val::Nil),
         (MathOp::Subtract, Val::Time(end), Val::Time(start)) => Some(Val::Duration(end - start)),
@@ -192,7 +193,7 @@ fn unix_nano(time: u64) -> Val {
     if time == 0 { Val::Unset } else { Val::Int(time as i64) }
 }
 
-/// The Collector's ids are arrays.
+/// Returns the parent's id with 8 bytes, because ids are arrays in the Collector.
 fn parent(span: &Span) -> Vec<u8> {
     let mut id = span.parent_span_id.clone();
     id.resize(8, 0);
@@ -225,7 +226,7 @@ fn call(name: &str, arguments: &[Val], sample: &Sample) -> Evaluated<Val> {
         }
         ("HasPrefix", [Val::Text(text), Val::Text(part)]) => boolean(text.starts_with(part)),
         ("HasSuffix", [Val::Text(text), Val::Text(part)]) => boolean(text.ends_with(part)),
-        // Lists and maps are not looked for among others: this is ours.
+        // A search for a list or a map among lists or maps is an error. The Collector differs: there it is allowed.
         ("ContainsValue" | "Index", [Val::List(list), Val::List(_) | Val::Map(_)])
             if list.iter().any(|element| matches!(element, Val::List(_) | Val::Map(_))) =>
         {
@@ -310,7 +311,7 @@ fn call(name: &str, arguments: &[Val], sample: &Sample) -> Evaluated<Val> {
         ("String", [value]) => Some(text(value).map_or(Val::Nil, Val::Text)),
         ("Duration", [Val::Text(text)]) => Some(Val::Duration(text.strip_suffix("ns")?.parse().unwrap())),
         ("SpanID", [Val::Bytes(bytes)]) => Some(Val::Id(bytes.clone())),
-        // No duration, no answer: as nil, which has no order and equals nothing.
+        // Without a duration the result is nil, which has no order and equals no number.
         (_, [Val::Nil]) if name.ends_with("econds") => Some(Val::Nil),
         ("Nanoseconds", [Val::Duration(value)]) => Some(Val::Int(*value)),
         ("Microseconds", [Val::Duration(value)]) => Some(Val::Int(value / 1000)),
@@ -319,7 +320,7 @@ fn call(name: &str, arguments: &[Val], sample: &Sample) -> Evaluated<Val> {
     }
 }
 
-/// The text of what is no list, map or bytes.
+/// Returns the text of a string, boolean, integer or double.
 fn text(value: &Val) -> Option<String> {
     match value {
         Val::Text(text) => Some(text.clone()),
@@ -330,7 +331,7 @@ fn text(value: &Val) -> Option<String> {
     }
 }
 
-/// Conditions that tests of single fields cannot say.
+/// Generates conditions that tests of single fields cannot express.
 fn general() -> impl Strategy<Value = String> {
     const OTHER_FIELDS: [&str; 4] = [r#"attributes["b"]"#, "name", "kind", "status.message"];
     const SPANS: [&str; 2] = [r#"attributes["a"]"#, r#"attributes["b"]"#];
@@ -392,7 +393,7 @@ const STRINGS: [&str; 6] =
 const NUMBERS: [&str; 8] = ["0", "1", "-1", "2", "0.5", "-2.5", "3", "1.0"];
 const TEXTS: [&str; 6] = ["", "a", "ab", "1", "true", "0.5"];
 
-/// `{0} {1} {2}` with each of the lists.
+/// Generates texts from `template`: `{0}`, `{1}` and `{2}` become random entries of the three lists.
 fn filled(
     template: &'static str,
     first: &'static [&'static str],
