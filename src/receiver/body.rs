@@ -20,19 +20,19 @@ use crate::tail::budget::Share;
 /// Bytes of the first allocation for a body of unknown length. Each further allocation doubles the size.
 const STEP_BYTES_MIN: usize = 16 << 10;
 
-/// How many bytes of an announced length are allocated before any byte has arrived. Nearly all requests are smaller and
+/// Bytes of an announced length that are allocated before any byte has arrived. Nearly all requests are smaller and
 /// get their memory at once. Before each further step, at least half of the bytes that it leads to have arrived.
 const ANNOUNCED_BYTES_MAX: usize = 1 << 20;
 
-/// How long a body may take to arrive in a block that it shares with other bodies. Nearly all bodies arrive at once. A
+/// Time that a body may take to arrive in a block that it shares with other bodies. Nearly all bodies arrive at once. A
 /// slower body is moved out of the block, which costs a second copy.
 const SHARED_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// How many bytes of a refused HTTP/1 body are read and discarded. A client that sends everything before it reads then
+/// Bytes of a refused HTTP/1 body that are read and discarded. A client that sends everything before it reads then
 /// sees the answer instead of a reset. Cloud Run does not admit larger HTTP/1 requests.
 const DRAIN_BYTES_MAX: u64 = 32 << 20;
 
-/// How long the reading of a refused body may take.
+/// Time that the reading of a refused body may take.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Bytes in memory, with the share of the budget that covers them.

@@ -41,7 +41,7 @@ pub(super) struct Connection {
     pub(super) last_turn: AtomicU64,
     /// Bytes that its requests hold in the reserve for heads.
     pub(super) head_bytes: AtomicUsize,
-    /// What its requests hold in the reserve of the memory budget.
+    /// Claim of its requests on the reserve of the memory budget.
     pub(super) claim: Arc<Claim>,
 
     epoch: Instant,

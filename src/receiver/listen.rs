@@ -164,7 +164,7 @@ impl Bound {
         scrape: Scrape,
     ) -> Receiver {
         let gate = Arc::new(Gate::new());
-        // What connections hold is in addition to the budget and grows with its limit.
+        // The memory of connections is in addition to the budget. It grows with the budget's limit.
         let limit_bytes = intake.budget().limit_bytes();
         let tls = self.tls.as_ref().map(Tls::state);
         let mut followers = JoinSet::new();

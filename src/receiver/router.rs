@@ -51,7 +51,7 @@ const UNREADY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 /// for a while.
 pub(super) const SCRAPES_MAX: usize = 8;
 
-/// What an address serves. Every address also serves the probes.
+/// Services of an address. Every address also serves the probes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Offer {
     pub(super) spans: bool,

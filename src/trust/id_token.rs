@@ -64,7 +64,8 @@ pub enum Rejection {
     /// The token has no signature. Cloud Run has checked the token and removed its signature, so that it cannot be used
     /// again.
     #[error(
-        "Cloud Run has checked the ID token and removed its signature: let only one of Cloud Run and Spansieve check senders"
+        "Cloud Run has checked the ID token and removed its signature: let only one of them, Cloud Run or Spansieve, \
+         check senders"
     )]
     Removed,
     /// The issuer is not Google.
@@ -173,8 +174,8 @@ impl<'a> IdToken<'a> {
         &self.key_id
     }
 
-    /// Verifies at `now_s` seconds since 1970 that the token is from Google and that its account is one of the `senders`.
-    /// Returns the time until which the token is accepted, in seconds since 1970.
+    /// Verifies at `now_s` seconds since 1970 that the token is from Google and that its account is one of the
+    /// `senders`. Returns the time until which the token is accepted, in seconds since 1970.
     ///
     /// # Errors
     /// The reason why the token is not accepted. The account is checked last, so only a known sender learns that it is

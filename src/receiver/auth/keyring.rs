@@ -11,7 +11,7 @@ use super::Denial;
 use crate::google::certs::Certs;
 use crate::trust::id_token::{Keys, Rejection};
 
-/// How long fetched keys stay fresh if the answer does not say, and the bounds if it does. Google says some hours, and
+/// Time that fetched keys stay fresh if the answer does not say, and its bounds if it does. Google says some hours, and
 /// publishes a key a day before it signs with it.
 const MAX_AGE: Duration = Duration::from_secs(3600);
 const MAX_AGE_MIN: Duration = Duration::from_secs(60);
@@ -25,7 +25,7 @@ const ASK_INTERVAL: Duration = Duration::from_secs(30);
 /// for only some seconds.
 const FIRST_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long keys stay in use if they cannot be renewed. A day bridges a night's outage, but limits an attacker that
+/// Time that keys stay in use if they cannot be renewed. A day bridges a night's outage, but limits an attacker that
 /// blocks the news of a withdrawn key.
 const KEEP_TIME_MAX: Duration = Duration::from_secs(24 * 3600);
 

@@ -9,7 +9,7 @@ fn headers(values: &[&str]) -> HeaderMap {
 }
 
 #[test]
-fn one_bearer_token_is_read_and_nothing_else() {
+fn only_a_single_bearer_token_is_read() {
     let cases = [
         (&["Bearer abc"][..], Some("abc")),
         (&["bearer abc"], Some("abc")),
@@ -37,7 +37,7 @@ async fn load(tokens: &[&str], tokens_file: Option<PathBuf>) -> Result<Auth, Aut
 }
 
 #[tokio::test]
-async fn tokens_of_the_file_can_be_rotated_and_those_of_the_configuration_stay() {
+async fn tokens_of_the_file_can_be_rotated_and_configured_tokens_stay() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokens");
     let write = |text: &str| std::fs::write(&path, text).unwrap();
@@ -79,7 +79,7 @@ async fn a_file_without_tokens_is_an_error_at_the_start() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_log_says_each_reason_once_a_minute() {
+async fn each_reason_is_logged_once_a_minute() {
     let guard = load(&["fixed-token"], None).await.unwrap().guard();
     let account = |name: &str| Denial::IdToken(Rejection::Account(name.to_owned()));
     let steps = [
@@ -97,7 +97,7 @@ async fn the_log_says_each_reason_once_a_minute() {
 }
 
 #[test]
-fn every_reason_is_in_the_table_and_no_other() {
+fn the_table_has_exactly_the_reasons_of_denials() {
     let denials = [
         Denial::NoToken,
         Denial::UnknownToken,

@@ -25,7 +25,7 @@ fn a_known_length_is_admitted_at_once_and_exactly() {
 }
 
 #[test]
-fn limit_and_budget_are_told_apart() {
+fn limit_and_budget_have_different_refusals() {
     let body = || vec![Bytes::from(vec![1; 60_000]), Bytes::from(vec![1; 60_000])];
     let known = || Full::new(Bytes::from(body().concat()));
     let (small, large) = (intake(50_000), intake(1 << 20));
@@ -58,7 +58,7 @@ fn draining_is_bounded() {
 
 proptest! {
     #[test]
-    fn pieces_do_not_matter(
+    fn a_body_may_arrive_in_any_pieces(
         body in proptest::collection::vec(any::<u8>(), 0..50_000),
         cuts in proptest::collection::vec(any::<usize>(), 0..20),
     ) {

@@ -2,7 +2,7 @@ use super::super::frames::Frames;
 use super::*;
 
 impl Connection {
-    /// As the wire does it, from the first byte on.
+    /// Reports `bytes` to the connection as the wire does.
     fn read(&self, frames: &mut Frames, bytes: &[u8]) {
         frames.read(bytes);
         match frames.is_http2() {
@@ -28,9 +28,9 @@ async fn seconds(seconds: u64) {
 
 const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
-/// What is read, a second apart, and when and why the connection ends.
+/// Cases: pieces that are read a second apart, then the reason and the second at which the connection ends.
 #[tokio::test(start_paused = true)]
-async fn who_begins_has_to_get_on() {
+async fn a_head_that_has_begun_must_end_in_time() {
     let hello_and = |more: &[u8]| [HELLO, more].concat();
     let begun = b"\0\0\x0a\x01\x04\0\0\0\x01:".to_vec();
     let continued = b"\0\0\0\x01\0\0\0\0\x01\0\0\0\x09\0\0\0\0\x01".to_vec();
@@ -59,9 +59,9 @@ async fn who_begins_has_to_get_on() {
     }
 }
 
-/// The answers of an HTTP/2 connection do not give the head that is under way more time.
+/// Answers on an HTTP/2 connection do not extend the time of a head that is incomplete.
 #[tokio::test(start_paused = true)]
-async fn other_requests_do_not_hide_a_head_that_does_not_end() {
+async fn other_requests_do_not_hide_an_incomplete_head() {
     let (connection, watched) = watched();
     let mut frames = Frames::new();
     connection.read(&mut frames, HELLO);
@@ -83,7 +83,7 @@ async fn the_time_for_a_head_begins_anew_after_each_request() {
         connection.read(&mut frames, b"POST");
         seconds(8).await;
         let exchange = Exchange::begin(&connection);
-        // The body takes long.
+        // The body takes longer than a head may.
         connection.read(&mut frames, b"body");
         seconds(20).await;
         drop(exchange);
@@ -95,7 +95,7 @@ async fn the_time_for_a_head_begins_anew_after_each_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_is_idle_when_it_has_no_request() {
+async fn a_connection_without_a_request_becomes_idle() {
     let (connection, watched) = watched();
     let exchange = Exchange::begin(&connection);
     seconds(2000).await;
@@ -104,7 +104,7 @@ async fn a_connection_is_idle_when_it_has_no_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_have_to_be_taken() {
+async fn a_peer_must_take_its_answers() {
     let (connection, watched) = watched();
     for _ in 0..100 {
         let mut exchange = Exchange::begin(&connection);
@@ -119,7 +119,7 @@ async fn answers_have_to_be_taken() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_has_to_read() {
+async fn a_peer_must_read_what_is_written() {
     let (connection, watched) = watched();
     for _ in 0..10 {
         connection.wrote(true);

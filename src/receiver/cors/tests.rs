@@ -7,7 +7,7 @@ fn cors(origins: &[&str], headers: &[&str], max_age_s: Option<u32>) -> Cors {
     Cors::new(&settings::Cors { allowed_origins: list(origins), allowed_headers: list(headers), max_age_s })
 }
 
-/// Rows of the Collector's library: allowed origins, origin, what the answer names.
+/// Cases of the Collector's library: allowed origins, the request's origin, the origin in the answer.
 #[test]
 fn origins_match_with_one_wildcard() {
     let cases: [(&[&str], &str, Option<&str>); 9] = [
@@ -60,5 +60,5 @@ fn a_preflight_request_is_granted_as_a_whole_or_not_at_all() {
         assert_eq!(text(ACCESS_CONTROL_ALLOW_HEADERS), names.filter(|_| is_granted));
     }
     let plain = Request::options("/v1/traces").header(ORIGIN, "https://a").body(()).unwrap().into_parts().0;
-    assert!(cors(&["*"], &[], None).preflight(&plain).is_none(), "OPTIONS without a method asked for");
+    assert!(cors(&["*"], &[], None).preflight(&plain).is_none(), "OPTIONS without a requested method");
 }

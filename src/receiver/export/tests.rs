@@ -6,7 +6,7 @@ use crate::config::settings;
 use crate::tail::budget::Budget;
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_does_not_arrive_is_given_up() {
+async fn a_body_that_does_not_arrive_times_out() {
     let intake = Arc::new(FakeIntake(Budget::new(1000)));
     let metrics = Arc::new(Metrics::new());
     let exports = Exports::new(Arc::clone(&intake), Arc::clone(&metrics), Arc::new(Gate::new()), 1000);
@@ -18,13 +18,13 @@ async fn a_body_that_does_not_arrive_is_given_up() {
     };
     let refusal = exports.export(Protocol::HttpJson, &HeaderMap::new(), &visit, stalled).await.unwrap_err();
     assert_eq!((refusal.outcome(), start.elapsed()), ("timeout", BODY_GRACE));
-    assert_eq!(intake.0.used_bytes(), 0, "its share is given back");
+    assert_eq!(intake.0.used_bytes(), 0, "the share of the body is given back");
     let text = metrics.render(crate::telemetry::metrics::Held::default());
     assert!(text.contains("spansieve_requests_total{protocol=\"http_json\",outcome=\"timeout\"} 1"), "{text}");
 }
 
 #[tokio::test]
-async fn a_sender_that_is_not_known_takes_no_place_in_the_queue() {
+async fn an_unknown_sender_takes_no_place_in_the_queue() {
     let mut tokens = crate::trust::token::Tokens::default();
     tokens.add(b"a-token-0123456789").unwrap();
     let bearer = settings::Bearer { tokens, tokens_file: None };

@@ -8,7 +8,8 @@ fn frame(kind: u8, flags: u8, len: usize) -> Vec<u8> {
     frame
 }
 
-/// What is known after `bytes`, in whatever pieces they come: HTTP/2, in a head, bytes of the block, blocks.
+/// Returns the state after `bytes`, which is the same for pieces of any size: is HTTP/2, is in a head, bytes of the
+/// block, number of blocks.
 fn after(bytes: &[u8]) -> (bool, bool, usize, usize) {
     let known = |step: usize| {
         let mut frames = Frames::new();
@@ -43,7 +44,7 @@ fn the_fields_of_a_frame_are_found_between_priority_and_padding() {
 }
 
 #[test]
-fn frames_are_followed_however_they_are_cut() {
+fn frames_may_arrive_in_any_pieces() {
     let after_hello = |more: Vec<u8>| after(&[HELLO, &more].concat());
     assert_eq!(after(b""), (true, true, 0, 0));
     assert_eq!(after(b"P"), (true, true, 0, 0));
@@ -58,6 +59,6 @@ fn frames_are_followed_however_they_are_cut() {
     let continued = |flags| [frame(HEADERS, 0, 10), frame(CONTINUATION, 0, 5), frame(CONTINUATION, flags, 0)].concat();
     assert_eq!(after_hello(continued(0)), (true, true, 42, 1));
     assert_eq!(after_hello(continued(END_HEADERS)), (true, false, 0, 1));
-    // END_ACK of SETTINGS and END_STREAM of DATA end no head.
+    // The flag 1 is END_STREAM for DATA and ACK for SETTINGS. It does not end a head.
     assert_eq!(after_hello([frame(0, 1, 500), frame(4, 1, 0), frame(HEADERS, 5, 9)].concat()), (true, false, 0, 1));
 }

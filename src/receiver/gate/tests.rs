@@ -1,7 +1,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_waits_for_what_is_in_flight() {
+async fn a_stop_waits_for_requests_in_flight() {
     let gate = Gate::new();
     let in_flight = gate.enter().unwrap();
     let request = async {
@@ -18,7 +18,7 @@ async fn a_stop_waits_for_what_is_in_flight() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_cuts_off_what_takes_too_long() {
+async fn a_stop_cuts_off_requests_that_take_too_long() {
     let gate = Gate::new();
     let _in_flight = gate.enter().unwrap();
     let start = tokio::time::Instant::now();

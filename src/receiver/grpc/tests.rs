@@ -53,7 +53,7 @@ fn a_reply_has_its_length() {
 }
 
 #[test]
-fn only_protobuf_is_ours() {
+fn only_content_types_of_protobuf_are_accepted() {
     for (content_type, expected) in [
         ("application/grpc", true),
         ("Application/GRPC+proto", true),
@@ -67,7 +67,7 @@ fn only_protobuf_is_ours() {
 
 proptest! {
     #[test]
-    fn pieces_do_not_matter(
+    fn a_message_may_arrive_in_any_pieces(
         message in proptest::collection::vec(any::<u8>(), 0..LIMIT + 100),
         stated in prop::option::of(0..LIMIT as u32 + 200),
         flag in 0u8..3,

@@ -16,7 +16,7 @@ fn head(fields: usize, value: &str) -> Parts {
 }
 
 #[test]
-fn a_connection_holds_as_much_as_it_leaves() {
+fn a_connection_may_hold_as_much_as_is_left() {
     let heads = Heads::new(8 << 20);
     let all = |connection: &Arc<Connection>| -> Vec<HeadShare> {
         std::iter::from_fn(|| heads.take(connection, 1000)).collect()
@@ -25,14 +25,14 @@ fn a_connection_holds_as_much_as_it_leaves() {
     let held = all(&greedy);
     assert_eq!(held.len(), (1 << 20) / 2000);
     let more = all(&second);
-    assert_eq!(more.len(), ((1 << 20) - held.len() * 1000) / 2000, "half of what is left");
+    assert_eq!(more.len(), ((1 << 20) - held.len() * 1000) / 2000, "the second connection gets half of the rest");
     assert!(heads.take(&connection(), 1000).is_some());
     drop((held, more));
     assert_eq!((heads.used_bytes(), greedy.head_bytes.load(Relaxed)), (0, 0));
 }
 
 #[test]
-fn a_head_is_counted_with_what_its_fields_hold() {
+fn a_head_counts_with_the_memory_of_its_fields() {
     let heads = Heads::new(64 << 20);
     let connection = connection();
     let counted = |fields: usize, value: &str| {

@@ -25,7 +25,7 @@ async fn check_follows_health() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn watch_tells_every_change_and_ends_with_the_process() {
+async fn a_watch_reports_every_change_and_ends_with_the_process() {
     let health = Arc::new(Health::default());
     let service = HealthService::new(Arc::clone(&health));
     let mut known = service.watch(request("")).await.unwrap().into_inner();
@@ -51,7 +51,7 @@ async fn watches_are_bounded() {
         watches.push(service.watch(request("")).await.unwrap());
     }
     assert_eq!(service.watch(request("")).await.unwrap_err().code(), tonic::Code::ResourceExhausted);
-    assert!(service.check(request("")).await.is_ok(), "a check needs no place");
+    assert!(service.check(request("")).await.is_ok(), "a check does not count as a watch");
     watches.pop();
     assert!(service.watch(request("")).await.is_ok());
 }

@@ -17,7 +17,7 @@ const SKIPPABLE_MAGIC: u32 = 0x184D_2A50;
 /// Flag in a block's size: the block is stored uncompressed.
 const STORED: u32 = 1 << 31;
 
-/// How far back a block may refer, in bytes.
+/// Distance that a block may refer back, in bytes.
 const WINDOW_BYTES: usize = 64 << 10;
 
 /// Largest expansion of LZ4: one byte of a length stands for at most 255 bytes.

@@ -16,7 +16,7 @@ fn gzip(plain: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Without a content size in the frame, as streaming senders write it.
+/// Compresses without a content size in the frame, as streaming senders do.
 fn zstd_stream(plain: &[u8]) -> Vec<u8> {
     let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
     encoder.include_checksum(true).unwrap();
@@ -50,17 +50,17 @@ fn snappy_block(plain: &[u8]) -> Vec<u8> {
 fn snappy_stream(plain: &[u8]) -> Vec<u8> {
     let mut encoder = snap::write::FrameEncoder::new(Vec::new());
     encoder.write_all(plain).unwrap();
-    // It writes nothing at all for nothing.
+    // The encoder writes nothing for an empty input, not even the head of the stream.
     let stream = encoder.into_inner().unwrap();
     if stream.is_empty() { b"\xff\x06\x00\x00sNaPpY".to_vec() } else { stream }
 }
 
-/// As the Collector writes them: blocks of 4 MiB that stand alone, and a checksum of the content.
+/// Compresses as the Collector does: independent blocks of 4 MiB, and a checksum of the content.
 fn lz4_frame(plain: &[u8]) -> Vec<u8> {
     lz4(FrameInfo::new().block_size(BlockSize::Max4MB).content_checksum(true), plain)
 }
 
-/// Blocks that refer to those before, each with a checksum, and a stated size.
+/// Compresses into blocks that refer to earlier ones, each with a checksum, in a frame that states its size.
 fn lz4_linked(plain: &[u8]) -> Vec<u8> {
     let info = FrameInfo::new()
         .block_size(BlockSize::Max64KB)
@@ -76,7 +76,7 @@ fn lz4(info: FrameInfo, plain: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Telemetry shrinks about so well.
+/// Returns text that shrinks about as well as telemetry does.
 fn text(len: usize) -> Vec<u8> {
     let words: [&[u8]; 4] = [b"http.route", b"/api/orders/17", b"service.name", b"checkout"];
     words.iter().cycle().copied().flatten().copied().take(len).collect()
@@ -97,7 +97,7 @@ fn all_codings(plain: &[u8]) -> Vec<(Coding, Vec<u8>)> {
     ]
 }
 
-/// The result, and the sum of all grants.
+/// Returns the result and the sum of all grants.
 fn run(coding: Coding, input: &[u8], cap: usize) -> (Result<Vec<u8>, InflateError>, usize) {
     let mut granted = 0;
     let result = inflate(coding, input, cap, |bytes| {
@@ -108,7 +108,7 @@ fn run(coding: Coding, input: &[u8], cap: usize) -> (Result<Vec<u8>, InflateErro
 }
 
 #[test]
-fn gives_back_what_was_compressed() {
+fn inflates_to_the_original_bytes() {
     for len in [0, 1, 7, 4096, 4097, 300_000, CAP] {
         let plain = text(len);
         for (coding, input) in all_codings(&plain) {
@@ -150,7 +150,7 @@ fn one_byte_over_the_cap_is_too_large() {
 }
 
 #[test]
-fn nothing_is_allocated_that_was_not_granted() {
+fn only_granted_memory_is_allocated() {
     for (coding, input) in all_codings(&text(300_000)) {
         for grants in 0..3 {
             let mut left = grants;
@@ -165,7 +165,7 @@ fn nothing_is_allocated_that_was_not_granted() {
 }
 
 #[test]
-fn members_and_frames_follow_one_another() {
+fn several_members_and_frames_are_inflated() {
     let (a, b) = (text(1000), text(70_000));
     for (coding, compress) in [
         (Coding::Gzip, gzip as fn(&[u8]) -> Vec<u8>),
@@ -189,7 +189,7 @@ fn every_truncation_is_an_error() {
     for (coding, input) in all_codings(&text(5000)) {
         for len in 0..input.len() {
             let (result, granted) = run(coding, &input[..len], CAP);
-            // A stream of snappy has no end mark: cut between chunks, it is whole.
+            // A snappy stream has no end mark. If it is cut between chunks, it is complete.
             if let (Ok(bytes), Coding::Snappy | Coding::SnappyFramed) = (&result, coding) {
                 assert!(input.starts_with(b"\xff\x06\x00\x00sNaPpY") && bytes.is_empty(), "{len}");
                 continue;
@@ -228,10 +228,10 @@ fn damage_is_an_error() {
     assert!(matches!(run(Coding::SnappyFramed, &chunk, CAP).0, Err(InflateError::Damaged(_))));
 }
 
-/// Sizes that a head states are not believed beyond what the body can expand to.
+/// A size that a head states is refused if the body cannot expand to it.
 #[test]
 fn a_stated_size_that_cannot_be_true_is_not_allocated() {
-    // Snappy: 1,000,000 in five bytes. LZ4: the same in the head of an empty frame.
+    // Snappy: five bytes that state a size of 1,000,000. LZ4: the head of an empty frame that states the same size.
     let snappy = b"\xc0\x84\x3d\x00a".to_vec();
     let mut frame = lz4(FrameInfo::new().content_size(Some(1_000_000)), &[0; 1_000_000]);
     frame.truncate(4 + 2 + 8 + 1);
@@ -243,13 +243,13 @@ fn a_stated_size_that_cannot_be_true_is_not_allocated() {
     }
 }
 
-/// The work is in proportion to what comes and goes, however small the pieces are: a block of two bytes must not clear the
-/// room of a large one. The grants tell how much room there was.
+/// The work is proportional to input and output, however small the blocks are: a block of two bytes must not clear the
+/// room of a large one. The sum of the grants shows how much room there was.
 #[test]
 fn many_small_lz4_blocks_are_cheap() {
     let frame = lz4_frame(b"");
     let head = &frame[..7];
-    // One literal.
+    // A block of one literal byte.
     let block = [2, 0, 0, 0, 0x10, b'a'];
     let blocks = 100_000;
     let hash = {
@@ -302,7 +302,7 @@ fn names_are_compared_without_case() {
 
 proptest! {
     #[test]
-    fn any_bytes_survive(plain in proptest::collection::vec(any::<u8>(), 0..20_000)) {
+    fn any_bytes_are_restored(plain in proptest::collection::vec(any::<u8>(), 0..20_000)) {
         for (coding, input) in all_codings(&plain) {
             prop_assert_eq!(run(coding, &input, CAP).0, Ok(plain.clone()));
         }

@@ -7,10 +7,10 @@ use super::*;
 
 const MS: Duration = Duration::from_millis(1);
 
-/// Who is served: a connection that had a request served in the turn before, and one that had not.
+/// True if a request is served: of a connection that was served at the beginning of the turn, and of one that was not.
 type Served = (bool, bool);
 
-/// Who is served at the last moment of turns that take `turns_ms`.
+/// Returns which requests are served at the end of turns that take `turns_ms`.
 async fn ends_of(turns_ms: &[u32]) -> Vec<Served> {
     let lag = Lag::new();
     let mut probe = pin!(async {
@@ -41,7 +41,7 @@ async fn only_turns_that_stay_long_are_cut_short() {
         // A burst, or one very large request.
         (&[90, 1], &[ALL, ALL]),
         (&[30; 6], &[ALL, ALL, ALL, ALL, NEW, NEW]),
-        // A turn that long is no burst.
+        // Such a long turn is not a burst.
         (&[150, 201], &[NEW, NONE]),
         (&[60, 60, 31, 10, 31], &[ALL, ALL, NEW, ALL, ALL]),
         // Half of the last turn is for serving.
@@ -53,7 +53,7 @@ async fn only_turns_that_stay_long_are_cut_short() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_runtime_is_left_alone() {
+async fn the_probe_pauses_in_an_idle_runtime() {
     let lag = Lag::new();
     let start = Instant::now();
     lag.probe().await;
@@ -63,7 +63,7 @@ async fn an_idle_runtime_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_turn_ends_after_those_that_were_ready_before() {
+async fn a_turn_ends_after_all_tasks_that_were_ready_before() {
     let order = std::sync::Arc::new(parking_lot::Mutex::new(Vec::new()));
     let tasks = ["one", "turn", "two"].map(|name| {
         let order = std::sync::Arc::clone(&order);

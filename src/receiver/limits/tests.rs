@@ -16,7 +16,7 @@ fn connections_are_as_many_as_memory_has_room_for() {
     }
 }
 
-/// Whatever comes, connections hold no more than the document says, and the windows that HTTP/2 cannot do without.
+/// Connections hold at most half of the limit, as the documents say, beside the smallest windows that HTTP/2 allows.
 #[test]
 fn room_and_connections_stay_within_half_of_the_limit() {
     for limit_bytes in [16 << 20, 48 << 20, 358 << 20, 4 << 30] {

@@ -7,7 +7,7 @@ use crate::telemetry::metrics::Held;
 
 #[tokio::test]
 async fn one_connection_too_many_is_closed_and_counted() {
-    // A budget so small leaves the least number of places, and half of them to one peer.
+    // Such a small budget gives the smallest number of places, and one peer can have half of them.
     let bound = Receiver::bind(&["127.0.0.1:0".to_owned()]).await.unwrap();
     let address = bound.local_addrs()[0];
     let metrics = Arc::new(Metrics::new());
@@ -18,7 +18,7 @@ async fn one_connection_too_many_is_closed_and_counted() {
         Arc::default(),
         Arc::new(String::new),
     );
-    // Returns the first bytes of the answer; none if the connection was closed instead.
+    // Returns the first bytes of the answer. `None` if the connection was closed instead.
     let ask = async || {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let mut answer = [0; 15];
@@ -45,7 +45,7 @@ async fn one_connection_too_many_is_closed_and_counted() {
 }
 
 #[test]
-fn only_what_concerns_the_whole_process_pauses_the_accept_loop() {
+fn only_errors_of_the_whole_process_pause_the_accept_loop() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let cases = [
         (io::Error::from(io::ErrorKind::ConnectionAborted), Duration::ZERO),

@@ -3,21 +3,22 @@ use super::*;
 const SHORT: Duration = Duration::from_millis(10);
 const LONG: Duration = Duration::from_millis(60);
 
-/// An interval in which `served` requests waited for `wait` while workers were busy for the part `busy`.
+/// Runs an interval in which `served` requests waited for `wait` and workers were busy for the part `busy`. Returns the
+/// limit after it.
 fn interval(queue: &Queue, served: usize, wait: Duration, busy: f64) -> usize {
     (0..served).for_each(|_| queue.served(wait));
     queue.adjust(INTERVAL, busy);
     queue.limit.load(Relaxed)
 }
 
-/// A connection with a request in flight.
+/// Returns a connection with a request in flight.
 fn someone() -> Connection {
     let connection = Connection::new();
     connection.in_flight.store(1, Relaxed);
     connection
 }
 
-/// Lets in as many requests of new connections as there is room for.
+/// Admits requests of new connections until one is refused. Returns the number of admitted requests.
 fn fill(queue: &Queue) -> usize {
     (0..).take_while(|_| queue.join(&Connection::new())).count()
 }
@@ -36,18 +37,18 @@ fn only_a_busy_daemon_whose_shortest_wait_is_long_has_a_queue() {
     }
     let queue = Queue::new();
     queue.served(SHORT);
-    assert_eq!(interval(&queue, 200, LONG, 1.0), LIMIT_MAX, "one that did not wait says that there is no queue");
+    assert_eq!(interval(&queue, 200, LONG, 1.0), LIMIT_MAX, "a request with a short wait shows that there is no queue");
 }
 
 #[test]
-fn as_many_are_let_in_as_are_served_in_time() {
+fn the_limit_is_the_number_served_in_time() {
     let per_interval = |wait: usize| wait * WAIT_MAX.as_millis() as usize / INTERVAL.as_millis() as usize;
     for (served, limit) in [(200, per_interval(200)), (5000, per_interval(5000)), (3, LIMIT_MIN)] {
         let queue = Queue::new();
         interval(&queue, served, LONG, 1.0);
         assert_eq!(fill(&queue), limit, "{served}");
         queue.leave(&someone());
-        assert_eq!(fill(&queue), 1, "the next one has the place of one that left");
+        assert_eq!(fill(&queue), 1, "a new request gets the place of the one that left");
     }
 }
 
@@ -61,7 +62,7 @@ fn the_limit_goes_away_within_seconds() {
     for _ in 0..10 {
         interval(&queue, 0, SHORT, 0.0);
     }
-    assert_eq!(fill(&queue), LIMIT_MAX, "and no further");
+    assert_eq!(fill(&queue), LIMIT_MAX, "the limit stays at its maximum");
 }
 
 #[test]
@@ -85,15 +86,15 @@ fn greedy_connections_leave_places_to_others() {
         let own: Vec<_> = connections.iter().map(|connection| connection.in_flight.load(Relaxed)).collect();
         let share = limit / (greedy + 1);
         assert!(own.iter().all(|own| own.abs_diff(share) <= 1), "{own:?} of {limit}");
-        assert!(fill(&queue) + 1 >= share, "as much is left for others");
+        assert!(fill(&queue) + 1 >= share, "others get as much as one greedy connection");
     }
 }
 
 #[test]
-fn what_was_let_in_before_the_limit_fell_is_shed_when_it_has_waited() {
+fn requests_from_before_the_limit_fell_are_shed_after_a_long_wait() {
     let queue = Queue::new();
     (0..1000).for_each(|_| assert!(queue.join(&Connection::new())));
-    assert!(!queue.sheds(LONG), "no limit yet");
+    assert!(!queue.sheds(LONG), "there is no limit yet");
     let limit = interval(&queue, 100, LONG, 1.0);
     assert!(queue.sheds(LONG));
     assert!(!queue.sheds(SHORT));
@@ -102,7 +103,7 @@ fn what_was_let_in_before_the_limit_fell_is_shed_when_it_has_waited() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_watched_for_as_long_as_it_exists() {
+async fn the_limit_is_adjusted_until_the_queue_is_dropped() {
     let queue = std::sync::Arc::new(Queue::new());
     queue.limit.store(100, Relaxed);
     let watched = tokio::spawn(keep_short(std::sync::Arc::downgrade(&queue)));

@@ -4,10 +4,10 @@ use parking_lot::Mutex;
 
 use super::*;
 
-/// What happens to the file before a look.
+/// A name, and a change of the file before a look.
 type Step = (&'static str, fn(&Path));
 
-/// What was handed over at each look.
+/// Returns the contents that `look` passed on, each with the name of its step.
 async fn looks(steps: &[Step]) -> Vec<(String, Vec<Vec<u8>>)> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("secret");
@@ -29,13 +29,13 @@ async fn looks(steps: &[Step]) -> Vec<(String, Vec<Vec<u8>>)> {
 }
 
 #[tokio::test]
-async fn contents_count_and_not_dates() {
+async fn contents_are_compared_and_not_dates() {
     let taken = looks(&[
         ("nothing", |_| {}),
         ("written again", |path| std::fs::write(path, "old").unwrap()),
         ("longer than allowed", |path| std::fs::write(path, vec![b'x'; FILE_BYTES_MAX + 1]).unwrap()),
         ("removed", |path| std::fs::remove_file(path).unwrap()),
-        ("a pipe, which gives nothing", |path| {
+        ("a pipe without a writer", |path| {
             assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
         }),
         ("a directory", |path| {

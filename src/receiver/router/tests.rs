@@ -4,7 +4,7 @@ use super::*;
 use crate::telemetry::Pulse;
 
 #[tokio::test(start_paused = true)]
-async fn a_wedged_worker_turns_livez_red_until_it_comes_to_itself() {
+async fn livez_fails_while_a_worker_is_wedged() {
     let health = Health::default();
     let pulse = Pulse::new(Instant::now());
     health.watch("sweeper", pulse.clone());
@@ -17,7 +17,7 @@ async fn a_wedged_worker_turns_livez_red_until_it_comes_to_itself() {
 }
 
 #[test]
-fn what_is_missing_is_shown_only_where_metrics_are() {
+fn readiness_details_are_shown_only_where_metrics_are() {
     let health = Health::default();
     health.set_waits_for("no access token: /home/me/secrets.json".to_owned());
     let (status, shown) = readiness(&health, true);

@@ -20,7 +20,7 @@ fn signals_are_known_by_their_paths() {
     }
 }
 
-/// The only test that passes the throttle of profiles.
+/// The throttle of profiles is static. No other test may use it.
 #[test]
 fn each_request_is_counted_and_few_are_logged() {
     let metrics = Metrics::new();

@@ -12,13 +12,13 @@ fn one_peer_has_half_of_the_places() {
     let others: Vec<_> = (2..9).map_while(|n| slots.take(ip(&format!("192.0.2.{n}")))).collect();
     assert_eq!(others.len(), 4, "all places are taken");
     drop(held);
-    assert_eq!((0..8).map_while(|_| slots.take(ip("192.0.2.9"))).count(), 8, "each was dropped at once");
+    assert_eq!((0..8).map_while(|_| slots.take(ip("192.0.2.9"))).count(), 8, "each place was given back at once");
     drop(others);
-    assert!(slots.taken.lock().by_peer.is_empty(), "nothing is remembered of those that left");
+    assert!(slots.taken.lock().by_peer.is_empty(), "peers without a connection are forgotten");
 }
 
 #[test]
-fn a_peer_is_an_address_or_a_network_of_them() {
+fn a_peer_is_an_ipv4_address_or_an_ipv6_network() {
     let same = |one: &str, other: &str| peer(ip(one)) == peer(ip(other));
     assert!(same("192.0.2.1", "::ffff:192.0.2.1"));
     assert!(!same("192.0.2.1", "192.0.2.2"));
@@ -27,14 +27,14 @@ fn a_peer_is_an_address_or_a_network_of_them() {
 }
 
 #[test]
-fn room_is_given_out_once() {
+fn connections_share_a_bounded_room() {
     let slots = Slots::new(10_000, 64 << 20);
     let held: Vec<_> = (0..5_000).map_while(|_| slots.take(ip("::1"))).collect();
     let rooms: Vec<usize> = held.iter().map(|slot| slot.room_bytes).collect();
     assert_eq!((rooms.len(), rooms[0]), (5_000, ROOM_BYTES_MAX));
-    assert!(rooms.is_sorted_by(|one, next| one >= next), "later ones have less");
+    assert!(rooms.is_sorted_by(|one, next| one >= next), "later connections get no more room");
     assert!(rooms.iter().sum::<usize>() <= 64 << 20);
     assert!(rooms[99] < 16 << 10, "{}", rooms[99]);
     drop(held);
-    assert_eq!(slots.taken.lock().room_bytes, 64 << 20, "all of it was given back");
+    assert_eq!(slots.taken.lock().room_bytes, 64 << 20, "all room is given back");
 }

@@ -21,13 +21,13 @@ use crate::google::testing::slowly;
 use crate::tail::budget::Budget;
 use crate::telemetry::metrics::Held;
 
-/// An authority, and what it signs.
+/// A certificate authority that signs certificates for tests.
 struct Authority {
     pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
-/// A chain and its key in PEM.
+/// A certificate chain and its private key, in PEM.
 type Pair = (String, String);
 
 impl Authority {
@@ -39,7 +39,7 @@ impl Authority {
         Authority { pem, issuer: Issuer::new(params, key) }
     }
 
-    /// A certificate for localhost that expires at the beginning of `year`.
+    /// Returns a certificate for localhost that expires at the beginning of `year`.
     fn sign(&self, year: i32) -> Pair {
         let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
         params.not_after = date_time_ymd(year, 1, 1);
@@ -96,7 +96,7 @@ impl Server {
         self.metrics.render(Held::default())
     }
 
-    /// The status of `/livez`, over whatever was agreed on; `None` if the connection failed.
+    /// Returns the status of `/livez` over the negotiated protocol. `None` if the connection failed.
     async fn ask(&self, config: ClientConfig) -> Option<StatusCode> {
         let stream = connect(self.address, config).await.ok()?;
         let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -122,7 +122,7 @@ async fn connect(address: SocketAddr, config: ClientConfig) -> io::Result<client
     TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await
 }
 
-/// A client that trusts `roots`, shows `identity` and offers `alpn`.
+/// Returns a client that trusts `roots`, presents `identity` and offers `alpn`.
 fn client(
     roots: RootCertStore,
     identity: Option<Pair>,
@@ -151,7 +151,11 @@ async fn both_protocols_are_spoken_to_clients_that_trust_the_authority() {
             let answer = server.ask(client(authority.roots(), None, alpn, version)).await;
             assert_eq!(answer, Some(StatusCode::OK), "{version:?} {alpn:?}");
         }
-        assert_eq!(server.ask(client(other.roots(), None, &[], version)).await, None, "an authority it does not know");
+        assert_eq!(
+            server.ask(client(other.roots(), None, &[], version)).await,
+            None,
+            "an authority that the client does not know"
+        );
     }
     let text = server.metrics();
     assert!(text.contains("spansieve_certificate_expiry_timestamp_seconds 2493072000\n"), "{text}");
@@ -186,7 +190,7 @@ async fn plaintext_is_not_served() {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     let mut answer = Vec::new();
-    // An alert, or a reset.
+    // The server answers with a TLS alert or a reset.
     let _ = stream.read_to_end(&mut answer).await;
     assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
     let text = server.metrics();
@@ -194,13 +198,13 @@ async fn plaintext_is_not_served() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handshake_that_does_not_go_on_ends() {
+async fn an_unfinished_handshake_times_out() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), &Authority::new().sign(2049));
     let tls = load(folder.path(), None).await.unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    // The head of a ClientHello, and nothing of it.
+    // The record header of a ClientHello without its contents.
     client.write_all(&[22, 3, 1, 1, 0]).await.unwrap();
     let metrics = Metrics::new();
     assert!(tls.state.accept(listener.accept().await.unwrap().0, &metrics).await.is_none());
@@ -209,7 +213,7 @@ async fn a_handshake_that_does_not_go_on_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_behind_a_handshake_ends() {
+async fn silence_after_a_handshake_times_out() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new();
     write(folder.path(), &authority.sign(2049));
@@ -235,7 +239,7 @@ async fn renewed_certificates_are_taken_and_broken_ones_are_not() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (renewed, mixed) = (new.sign(2050), (new.sign(2050).0, new.sign(2050).1));
-    // What is written, whose certificate is served then, and `ok` and `failed` of the metric.
+    // Name, written files, the authority of the certificate that is served then, counts of `ok` and `failed`.
     let steps: [(&str, Option<&Pair>, &Authority, [u8; 2]); 5] = [
         ("nothing", None, &old, [0, 0]),
         ("a key of another certificate", Some(&mixed), &old, [0, 1]),
@@ -263,7 +267,7 @@ async fn renewed_certificates_are_taken_and_broken_ones_are_not() {
 }
 
 #[tokio::test]
-async fn what_is_missing_or_wrong_at_the_start_is_an_error() {
+async fn missing_or_wrong_files_at_the_start_are_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let error = load(folder.path(), None).await.unwrap_err().to_string();
     assert!(error.starts_with("otlp.tls: cannot read ") && error.contains("cert.pem"), "{error}");

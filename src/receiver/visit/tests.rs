@@ -4,7 +4,7 @@ use super::*;
 const LIMIT: usize = 1 << 20;
 const REQUEST_BYTES_MAX: usize = 1 << 10;
 
-/// What fits a door before its bodies are in the table.
+/// Bytes that bodies may hold before they are in the table.
 const READING: usize = LIMIT / READING_PART;
 
 struct Fixture {
@@ -23,7 +23,7 @@ impl Fixture {
         Visit::new(Arc::clone(&self.intake), Arc::clone(&self.door), Arc::clone(connection))
     }
 
-    /// Begins requests of `bytes` each until one is refused; returns those that were not.
+    /// Begins requests of `bytes` each until one is refused. Returns the admitted ones.
     fn begin_all(&self, connection: &Arc<Connection>, bytes: usize) -> Vec<(Visit<FakeIntake>, Share)> {
         let visits = std::iter::repeat_with(|| self.visit(connection));
         visits.map_while(|visit| visit.admit(bytes).map(|share| (visit, share))).collect()
@@ -35,19 +35,19 @@ fn connection() -> Arc<Connection> {
 }
 
 #[test]
-fn requests_that_never_come_leave_memory_to_others() {
+fn requests_that_never_arrive_leave_memory_to_others() {
     let fixture = Fixture::new(LIMIT);
     let (greedy, small) = (connection(), connection());
     let held = fixture.begin_all(&greedy, 1000);
     assert!(held.len() * 1000 <= READING / 2, "{}", held.len());
     assert!(held.len() * 1000 > READING / 2 - 2000, "{}", held.len());
     let more = fixture.begin_all(&connection(), 1000);
-    assert!((more.len() * 2).abs_diff(held.len()) <= 4, "the next one has half of what is left: {}", more.len());
+    assert!((more.len() * 2).abs_diff(held.len()) <= 4, "the next connection gets half of the rest: {}", more.len());
     for _ in 0..1000 {
         assert!(fixture.visit(&small).admit(100).is_some());
     }
     drop((held, more));
-    assert_eq!(fixture.begin_all(&small, 1000).len() * 1000 / 10_000, READING / 2 / 10_000, "all was given back");
+    assert_eq!(fixture.begin_all(&small, 1000).len() * 1000 / 10_000, READING / 2 / 10_000, "all memory is given back");
 }
 
 #[test]
@@ -60,23 +60,23 @@ fn a_single_request_may_take_all_forms_of_the_largest() {
 }
 
 #[test]
-fn the_reserve_goes_to_those_that_hold_least() {
+fn the_reserve_goes_to_connections_that_hold_least() {
     let fixture = Fixture::new(LIMIT);
     let reserve = LIMIT / 32;
     let (greedy, small) = (connection(), connection());
-    // Each request is in the table at once, and stays.
+    // Each request is in the table at once and stays there.
     let take = |connection: &Arc<Connection>, bytes: usize| fixture.visit(connection).admit(bytes);
     let held: Vec<Share> = std::iter::from_fn(|| take(&greedy, 1000)).collect();
     let of_reserve = (held.len() * 1000).saturating_sub(LIMIT);
     assert!((reserve / 2 - 2000..=reserve / 2).contains(&of_reserve), "{of_reserve} of {reserve}");
     assert!(take(&small, reserve / 8).is_some());
     drop(held);
-    assert!(take(&greedy, LIMIT / 5).is_some(), "with memory there is nothing to share");
+    assert!(take(&greedy, LIMIT / 5).is_some(), "the reserve is not needed while there is memory");
 }
 
-/// Kept spans that cannot be written have taken all that they may, for good.
+/// Kept spans that cannot be written hold all the memory that they may, and do not give it back.
 #[test]
-fn what_is_kept_leaves_the_reserve_to_small_senders() {
+fn kept_spans_leave_the_reserve_to_small_senders() {
     let fixture = Fixture::new(LIMIT);
     let budget = fixture.intake.budget();
     let kept = budget.force(LIMIT + LIMIT / 16);
@@ -87,15 +87,15 @@ fn what_is_kept_leaves_the_reserve_to_small_senders() {
     }
     let small = connection();
     let taken: Vec<Room> = (0..20).map_while(|_| fixture.visit(&small).room(200)).collect();
-    assert_eq!(taken.len(), 20, "the two hold {} of the reserve", held.len() * 1000);
+    assert_eq!(taken.len(), 20, "the two greedy connections hold {} bytes of the reserve", held.len() * 1000);
     assert!(budget.used_bytes() <= kept.bytes() + LIMIT / 32);
     drop((taken, held));
     assert_eq!(budget.used_bytes(), kept.bytes());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_has_time_by_what_has_come_of_it() {
-    /// A piece of the body and how long it takes.
+async fn the_time_of_a_body_grows_with_its_arrived_bytes() {
+    /// Pieces of the body: bytes, and the seconds that they take.
     type Pieces = &'static [(usize, u64)];
     let rate = BODY_BYTES_PER_SECOND_MIN as usize;
     assert_eq!(rate, 65_536);
@@ -129,7 +129,7 @@ async fn a_body_has_time_by_what_has_come_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn slow_bodies_go_when_memory_for_bodies_is_short() {
+async fn slow_bodies_are_refused_when_memory_for_bodies_is_short() {
     let fixture = Fixture::new(LIMIT);
     let others: Vec<_> = (0..3).map(|_| (fixture.visit(&connection()), READING / 5)).collect();
     let held: Vec<_> = others.iter().map(|(visit, bytes)| visit.admit(*bytes).unwrap()).collect();
@@ -145,7 +145,7 @@ async fn slow_bodies_go_when_memory_for_bodies_is_short() {
 }
 
 #[tokio::test]
-async fn a_metered_body_counts_what_comes() {
+async fn a_metered_body_counts_its_bytes() {
     use http_body_util::BodyExt;
     let fixture = Fixture::new(LIMIT);
     let visit = fixture.visit(&connection());
@@ -159,7 +159,7 @@ fn a_request_has_a_place_in_the_queue_from_its_join_to_its_end() {
     let fixture = Fixture::new(LIMIT);
     let connection = connection();
     let let_in = fixture.visit(&connection);
-    assert_eq!(connection.in_flight.load(Relaxed), 0, "its sender is not known yet");
+    assert_eq!(connection.in_flight.load(Relaxed), 0, "the request has not joined yet");
     for _ in 0..2 {
         let_in.join().unwrap();
         assert_eq!(connection.in_flight.load(Relaxed), 1);
@@ -168,5 +168,5 @@ fn a_request_has_a_place_in_the_queue_from_its_join_to_its_end() {
     let refused = fixture.visit(&connection);
     assert_eq!(refused.join().unwrap_err().outcome(), "overloaded");
     drop((let_in, refused));
-    assert_eq!(connection.in_flight.load(Relaxed), 0, "only what was let in leaves");
+    assert_eq!(connection.in_flight.load(Relaxed), 0, "only admitted requests leave the queue");
 }

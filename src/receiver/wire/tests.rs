@@ -10,7 +10,7 @@ fn frame(kind: u8, flags: u8, len: usize) -> Vec<u8> {
     frame
 }
 
-/// A wire with a peer at its other end, and a reserve of so many bytes.
+/// Returns a wire, the peer at its other end, and a reserve of `reserve_bytes`.
 fn wire(reserve_bytes: usize) -> (Wire<DuplexStream>, DuplexStream, Arc<Heads>) {
     let (near, far) = duplex(1 << 20);
     let heads = Heads::new(8 * reserve_bytes);
@@ -18,7 +18,7 @@ fn wire(reserve_bytes: usize) -> (Wire<DuplexStream>, DuplexStream, Arc<Heads>) 
     (wire, far, heads)
 }
 
-/// Reads what there is once; how many bytes that was, none if the wire makes a pause.
+/// Reads once. Returns the number of bytes. `None` if the wire pauses.
 async fn poll(wire: &mut Wire<DuplexStream>, at_most: usize) -> Option<usize> {
     let mut buffer = vec![0; at_most];
     tokio::select! {
@@ -28,7 +28,7 @@ async fn poll(wire: &mut Wire<DuplexStream>, at_most: usize) -> Option<usize> {
     }
 }
 
-/// How much is read before the first pause.
+/// Returns the number of bytes that are read before the first pause.
 async fn turn(wire: &mut Wire<DuplexStream>) -> usize {
     let mut bytes = 0;
     while let Some(more) = poll(wire, 1000).await {
@@ -42,7 +42,7 @@ async fn a_turn_ends_after_some_bytes_or_some_heads() {
     let (mut bodies, mut far, _) = wire(0);
     far.write_all(&[HELLO, &frame(0, 0, 60_000).repeat(4)].concat()).await.unwrap();
     assert!((64 << 10..66 << 10).contains(&turn(&mut bodies).await));
-    assert!((64 << 10..66 << 10).contains(&turn(&mut bodies).await), "and then the next one begins");
+    assert!((64 << 10..66 << 10).contains(&turn(&mut bodies).await), "the next turn begins then");
     let (mut heads, mut far, _) = wire(0);
     far.write_all(&[HELLO, &frame(1, 5, 91).repeat(500)].concat()).await.unwrap();
     assert!((3_000..5_000).contains(&turn(&mut heads).await));
@@ -52,11 +52,11 @@ async fn a_turn_ends_after_some_bytes_or_some_heads() {
 }
 
 #[tokio::test]
-async fn a_head_under_way_takes_room_until_its_end() {
+async fn an_incomplete_head_takes_room_until_its_end() {
     let (mut wire, mut far, heads) = wire(100 << 10);
     far.write_all(&[HELLO, &frame(1, 1, 8_000)].concat()).await.unwrap();
     turn(&mut wire).await;
-    assert_eq!(heads.used_bytes(), 0, "so much is free");
+    assert_eq!(heads.used_bytes(), 0, "a head up to FREE_BLOCK_BYTES takes no room");
     far.write_all(&frame(9, 0, 8_000)).await.unwrap();
     turn(&mut wire).await;
     assert_eq!(heads.used_bytes(), BLOCK_BYTES_MAX);
@@ -71,7 +71,7 @@ const END_HEADERS: u8 = 4;
 #[tokio::test]
 async fn a_head_that_is_too_large_ends_the_connection() {
     let large = [HELLO, &frame(1, 0, 16_000), &frame(9, 0, 16_000), &frame(9, 0, 16_000)].concat();
-    // Without room, and with too much for the room that one head may have.
+    // The reserve is empty; the head is larger than one head may be.
     for (reserve_bytes, bytes) in [(0, &large[..10_000]), (1 << 20, &large[..])] {
         let (mut wire, mut far, heads) = wire(reserve_bytes);
         far.write_all(bytes).await.unwrap();
@@ -83,7 +83,7 @@ async fn a_head_that_is_too_large_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn what_tells_the_protocol_is_read_again() {
+async fn the_greeting_is_read_again() {
     for (bytes, is_http2) in [(HELLO, true), (b"POST /v1/traces HTTP/1.1\r\n\r\n", false), (b"PRI", false)] {
         let (mut wire, mut far, _) = wire(0);
         far.write_all(bytes).await.unwrap();
@@ -95,14 +95,14 @@ async fn what_tells_the_protocol_is_read_again() {
     }
 }
 
-/// A head with an entry for the table of fields, and what lies in the same buffer of the library.
+/// Returns a head that adds an entry to the HPACK table, and a frame that arrives in the same buffer of the library.
 fn entry_and_more() -> Vec<u8> {
     let entry = *b"\0\0\x05\x01\x05\0\0\0\x01\x40\x01a\x01b";
     [&entry[..], &frame(0xfe, 0, 16_000)].concat()
 }
 
 #[tokio::test]
-async fn buffers_of_a_table_that_is_not_given_up_take_room() {
+async fn buffers_of_an_hpack_table_take_room_until_it_is_emptied() {
     let (mut obedient, mut far, heads) = wire(1 << 20);
     far.write_all(&[HELLO, &entry_and_more().repeat(4)].concat()).await.unwrap();
     turn(&mut obedient).await;
@@ -117,5 +117,5 @@ async fn buffers_of_a_table_that_is_not_given_up_take_room() {
         turn(&mut greedy).await;
     }
     assert_eq!(greedy.connection.cut_reason(), Some(LARGE_HEAD));
-    assert!(heads.used_bytes() <= 1 << 19, "as much as it leaves");
+    assert!(heads.used_bytes() <= 1 << 19, "at most half of the reserve");
 }

@@ -26,7 +26,7 @@ fn check(token: &str, now_s: u64) -> Result<u64, Rejection> {
 }
 
 #[test]
-fn claims_are_what_counts_once_the_signature_is_right() {
+fn the_claims_of_a_signed_token_are_checked() {
     let account = |text: &str| Err(Rejection::Account(text.to_owned()));
     let until = Ok(NOW_S + 3600 + CLOCK_SKEW_S);
     let long = "a".repeat(5000);
@@ -68,7 +68,7 @@ fn claims_are_what_counts_once_the_signature_is_right() {
 }
 
 #[test]
-fn only_a_signature_of_the_key_that_is_named_counts() {
+fn only_the_named_key_can_sign_a_token() {
     let (signer, other) = (Signer::new("one", false), Signer::new("one", true));
     let good = claims(NOW_S, &json!({}));
     let header = |change: Value| {
@@ -89,7 +89,7 @@ fn only_a_signature_of_the_key_that_is_named_counts() {
         ),
         ("no signature", format!("{start}."), Rejection::Signature),
         ("a signature cut off", token[..token.len() - 2].to_owned(), Rejection::Signature),
-        ("what Cloud Run leaves of one", format!("{start}.SIGNATURE_REMOVED_BY_GOOGLE"), Rejection::Removed),
+        ("a signature that Cloud Run has removed", format!("{start}.SIGNATURE_REMOVED_BY_GOOGLE"), Rejection::Removed),
         ("none", format!("{}.", unsigned(&header(json!({"alg": "none"})), &good)), Rejection::Algorithm),
         ("none, signed", signer.sign(&header(json!({"alg": "none"})), &good), Rejection::Algorithm),
         ("HS256 by the public key", hs256(&header(json!({"alg": "HS256"})), &good, &public_key), Rejection::Algorithm),
@@ -112,7 +112,7 @@ fn only_a_signature_of_the_key_that_is_named_counts() {
 }
 
 #[test]
-fn what_is_no_token_is_malformed() {
+fn a_text_that_is_not_a_token_is_malformed() {
     let good = Signer::new("one", false).token(NOW_S, &json!({}));
     assert!(IdToken::is_one(&good));
     let padded = good.split('.').map(|part| BASE64_URL_SAFE.encode(part)).collect::<Vec<_>>().join(".");
@@ -128,7 +128,7 @@ fn what_is_no_token_is_malformed() {
 }
 
 #[test]
-fn only_keys_for_this_signature_are_taken() {
+fn only_keys_for_rs256_are_read() {
     let key = Signer::new("one", false).jwk();
     let changed = |change: Value| {
         let mut key = key.clone();
@@ -149,7 +149,7 @@ fn only_keys_for_this_signature_are_taken() {
         let parsed = Keys::parse(json!({"keys": [jwk]}).to_string().as_bytes());
         assert_eq!(parsed.is_ok_and(|keys| keys.has("one")), expected, "{jwk}");
     }
-    // What is too short to be safe has signed nothing.
+    // A key that is too short to be safe verifies no signature.
     let weak = key_set(&[changed(json!({"n": "AQAB"}))]);
     let token = Signer::new("one", false).token(NOW_S, &json!({}));
     assert_eq!(IdToken::read(&token).unwrap().verify(&weak, &senders(), NOW_S), Err(Rejection::Signature));
@@ -158,7 +158,7 @@ fn only_keys_for_this_signature_are_taken() {
     }
 }
 
-/// A token signed with HMAC, which must not be taken for one of Google's.
+/// Returns a token that is signed with HMAC. It must not be accepted as one of Google's.
 fn hs256(header: &Value, claims: &Value, key: &str) -> String {
     let signed = unsigned(header, claims);
     let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes());

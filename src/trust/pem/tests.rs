@@ -3,7 +3,7 @@ use rustls::crypto::ring::default_provider;
 
 use super::*;
 
-/// The end of validity is in the certificate as UTCTime before 2050, and as GeneralizedTime from then on.
+/// A certificate holds its end of validity as UTCTime before 2050, and as GeneralizedTime from 2050 on.
 #[test]
 fn the_end_of_validity_is_read() {
     let cases = [
@@ -22,7 +22,7 @@ fn the_end_of_validity_is_read() {
         let der = params.self_signed(&key).unwrap().der().to_vec();
         assert_eq!(not_after_s(&der), Some(expected), "{year}-{month}-{day}");
         for length in 0..der.len() {
-            // Must not panic; the end of the certificate is not looked at.
+            // Truncated certificates must not cause a panic. The result may be `Some`, as the end is not read.
             let _ = not_after_s(&der[..length]);
         }
     }
@@ -31,7 +31,7 @@ fn the_end_of_validity_is_read() {
 }
 
 #[test]
-fn what_cannot_be_used_is_told_apart() {
+fn each_unusable_file_has_its_own_error() {
     let one = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let (chain, key) = (one.cert.pem(), one.signing_key.serialize_pem());

@@ -5,7 +5,7 @@ fn contains(tokens: &Tokens, token: &str) -> bool {
 }
 
 #[test]
-fn each_line_is_a_token_and_nothing_else_is() {
+fn only_the_lines_of_the_file_are_tokens() {
     let file = "# since May\nfirst-token_0123456789\n\n  second.token~with+every/kind==\r\n#old-token-0123456789";
     let tokens = Tokens::parse(file.as_bytes()).unwrap();
     let good = ["first-token_0123456789", "second.token~with+every/kind=="];
@@ -26,7 +26,7 @@ fn each_line_is_a_token_and_nothing_else_is() {
 }
 
 #[test]
-fn what_cannot_be_a_token_is_told_apart() {
+fn each_invalid_token_has_its_own_error() {
     let long = "a".repeat(TOKEN_BYTES_MAX + 1);
     let many = (0..=TOKENS_MAX).map(|n| format!("token{n}\n")).collect::<String>();
     let cases = [
@@ -48,7 +48,7 @@ fn what_cannot_be_a_token_is_told_apart() {
 }
 
 #[test]
-fn nothing_prints_a_token() {
+fn debug_output_does_not_show_a_token() {
     let mut tokens = Tokens::default();
     tokens.add(b"secret-secret-secret").unwrap();
     assert_eq!(format!("{tokens:?}"), "Tokens { hashes: [TokenHash], has_weak: false }");

@@ -21,29 +21,29 @@ async fn a_token_is_verified_once_and_remembered_by_its_hash() {
     for _ in 0..2 {
         assert_eq!(check(&good).await, Ok(()));
         assert!(check(&bad).await.is_err());
-        assert_eq!(google.verified.read().until_s.len(), 1, "only what is good is remembered");
+        assert_eq!(google.verified.read().until_s.len(), 1, "only valid tokens are remembered");
     }
     let hash = TokenHash::of(good.as_bytes());
-    // It is not looked at again: nothing else than the hash counts.
+    // A remembered token is not verified again. Only its hash is compared.
     assert_eq!(google.check("not.a.token", hash).await, Ok(()));
     assert!(format!("{google:?}").find(&good[..20]).is_none());
 }
 
 #[test]
-fn what_is_remembered_ends_with_its_time_and_its_key() {
+fn a_remembered_token_ends_with_its_time_and_its_key() {
     let token = |n: usize| TokenHash::of(n.to_string().as_bytes());
     let mut verified = Verified::default();
     verified.add(token(1), 100, 1, 50);
     assert!(verified.has(&token(1), 1, 99));
-    assert!(!verified.has(&token(1), 1, 100), "it has expired");
-    assert!(!verified.has(&token(1), 2, 99), "the keys are others");
+    assert!(!verified.has(&token(1), 1, 100), "the token has expired");
+    assert!(!verified.has(&token(1), 2, 99), "the keys have changed");
     assert!(!verified.has(&token(2), 1, 99));
     verified.add(token(2), 100, 2, 50);
-    assert_eq!(verified.until_s.len(), 1, "what other keys have signed is forgotten");
+    assert_eq!(verified.until_s.len(), 1, "tokens of earlier keys are forgotten");
     for n in 0..VERIFIED_MAX + 10 {
         verified.add(token(n), 200, 2, 50);
     }
     assert_eq!(verified.until_s.len(), VERIFIED_MAX);
     verified.add(token(0), 300, 2, 250);
-    assert_eq!(verified.until_s.len(), 1, "what has expired makes room");
+    assert_eq!(verified.until_s.len(), 1, "expired tokens make room");
 }

@@ -25,24 +25,24 @@ async fn found(keyring: &Keyring, id: &str) -> Result<u64, Denial> {
 const UNKNOWN: Result<u64, Denial> = Err(Denial::IdToken(Rejection::UnknownKey));
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_is_new_is_asked_for_once_in_a_while() {
+async fn an_unknown_key_is_fetched_at_most_once_per_interval() {
     let (keyring, server) = keyring(vec![key_set(&["a"], 600), key_set(&["a", "b"], 600), key_set(&["b"], 600)]).await;
     slowly(async {
         assert_eq!(found(&keyring, "a").await, Ok(1));
         assert_eq!(found(&keyring, "a").await, Ok(1));
-        assert_eq!(found(&keyring, "b").await, UNKNOWN, "it was asked just now");
+        assert_eq!(found(&keyring, "b").await, UNKNOWN, "the last fetch was just now");
         assert_eq!(server.requests().len(), 1);
         sleep(ASK_INTERVAL).await;
-        // Who comes meanwhile waits for the one question.
+        // All concurrent requests for the key wait for a single fetch.
         let answers = tokio::join!(found(&keyring, "b"), found(&keyring, "b"), found(&keyring, "a"));
-        assert_eq!(answers, (Ok(2), Ok(2), Ok(1)), "the old ones stay in use meanwhile");
+        assert_eq!(answers, (Ok(2), Ok(2), Ok(1)), "the old keys stay in use meanwhile");
         for _ in 0..10 {
             assert_eq!(found(&keyring, "made up").await, UNKNOWN);
         }
         assert_eq!(server.requests().len(), 2);
         sleep(ASK_INTERVAL).await;
         assert_eq!(found(&keyring, "made up").await, UNKNOWN);
-        assert_eq!(found(&keyring, "a").await, UNKNOWN, "it was taken back");
+        assert_eq!(found(&keyring, "a").await, UNKNOWN, "the key was withdrawn");
         assert_eq!(found(&keyring, "b").await, Ok(3));
         assert_eq!(server.requests().len(), 3);
     })
@@ -50,7 +50,7 @@ async fn a_key_that_is_new_is_asked_for_once_in_a_while() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_keys_nobody_can_say() {
+async fn without_keys_a_token_cannot_be_verified() {
     let (keyring, server) = keyring(vec![failure(), failure(), key_set(&["a"], 600), failure()]).await;
     slowly(async {
         assert_eq!(found(&keyring, "a").await, Err(Denial::NoKeys));
@@ -61,8 +61,8 @@ async fn without_keys_nobody_can_say() {
         sleep(FIRST_INTERVAL).await;
         assert_eq!(found(&keyring, "a").await, Ok(1));
         sleep(ASK_INTERVAL).await;
-        assert_eq!(found(&keyring, "b").await, Err(Denial::NoKeys), "it may be a new one");
-        assert_eq!(found(&keyring, "a").await, Ok(1), "a failure takes no key away");
+        assert_eq!(found(&keyring, "b").await, Err(Denial::NoKeys), "it may be a new key");
+        assert_eq!(found(&keyring, "a").await, Ok(1), "a failure removes no key");
         assert_eq!(server.requests().len(), 4);
     })
     .await;
@@ -78,11 +78,11 @@ async fn keys_are_renewed_when_they_are_old_and_not_kept_for_ever() {
         assert_eq!(server.requests().len(), 1);
         sleep(Duration::from_secs(20)).await;
         assert_eq!(server.requests().len(), 2);
-        // 0 s is taken as a minute.
+        // A maximum age of 0 s counts as a minute.
         sleep(MAX_AGE_MIN + Duration::from_secs(10)).await;
         assert_eq!(server.requests().len(), 3);
-        assert_eq!(keyring.generation(), 1, "they are still the same");
-        // In one step; the questions of the day fall into one.
+        assert_eq!(keyring.generation(), 1, "the keys are still the same");
+        // The clock advances in one step, so that the fetches of the day are only one.
         tokio::time::advance(KEEP_TIME_MAX - Duration::from_secs(60)).await;
         assert_eq!(found(&keyring, "a").await, Ok(1), "failures for a day");
         sleep(Duration::from_secs(120)).await;
