@@ -36,7 +36,7 @@ const BODY_BYTES_MAX: usize = 4 << 20;
 const BLOCK_BYTES: usize = 64 << 10;
 
 /// The largest resource or scope in a body that is compressed, because each fragment that is read unpacks them again.
-/// Those of SDKs have a few KiB.
+/// SDKs send a few KiB.
 const SHARED_BYTES_MAX: usize = 16 << 10;
 
 /// The part of the budget below which a body is unpacked for good when it is read. Above it, the unpacked body would

@@ -1,8 +1,8 @@
-//! Deterministic simulation of the pure core: scan, trace table with budget and caches, policies, kept queue, encoder and
-//! batches, driven by scenarios that follow from a seed, with a model beside it that checks every promise after each
-//! step. Threads are not simulated: the shards' locks make steps of what they do.
+//! Deterministic simulation of the pure core: scan, trace table with budget and caches, policies, kept queue, encoder
+//! and batches. A seed determines a scenario, and a model beside the core checks every promise after each step. Threads
+//! are not simulated: the locks of the shards turn the work of threads into steps.
 //!
-//! A failing seed prints its scenario, cut to the steps that it needs. To replay it, or to run for longer:
+//! A failing seed prints its scenario, reduced to the steps that it needs. To replay it, or to run for longer:
 //!
 //! ```text
 //! SPANSIEVE_SEED=4711 cargo test --lib tail::tests
@@ -10,7 +10,7 @@
 //! SPANSIEVE_SEED=1000000 SPANSIEVE_SCENARIOS=1000000 cargo test --release --lib tail::tests::every_promise
 //! ```
 //!
-//! Not proven here: what happens between threads, and to time and memory beyond the budget's own books.
+//! These tests prove nothing about races between threads, about speed, or about memory that the budget does not count.
 
 mod account;
 mod exporter;
@@ -26,14 +26,15 @@ use world::{Broken, World};
 
 use crate::sampling::Keep;
 
-/// Scenarios of a run of all tests: a few seconds.
+/// Number of scenarios in a run of all tests: a few seconds.
 const SCENARIOS: u64 = 200;
 
 fn number(variable: &str) -> Option<u64> {
-    Some(std::env::var(variable).ok()?.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
+    Some(std::env::var(variable).ok()?.parse().unwrap_or_else(|_| panic!("{variable} must be a number")))
 }
 
-/// Plays a scenario to its end; for each trace, what its spans were kept with and how many of them were.
+/// Plays a scenario to its end. Returns, for each trace, the verdict that its spans were kept with and the number of
+/// kept spans.
 fn play(scenario: &Scenario) -> Vec<(Option<Keep>, u64)> {
     let mut world = World::new(scenario);
     scenario.steps.iter().for_each(|step| world.step(step));
@@ -46,7 +47,7 @@ fn fails(scenario: &Scenario) -> Option<String> {
     Some(text.or_else(|| Some((*cause.downcast_ref::<&str>()?).to_owned())).unwrap_or_default())
 }
 
-/// The scenario without the steps, and then the spans, that its failure does not need.
+/// Removes the steps, and then the spans, that a scenario does not need to fail.
 fn reduce(mut scenario: Scenario) -> Scenario {
     let mut part = scenario.steps.len().next_power_of_two();
     while part > 0 {
@@ -73,7 +74,7 @@ fn reduce(mut scenario: Scenario) -> Scenario {
     scenario
 }
 
-/// Panics with what is needed to understand the failure of a seed.
+/// Plays the scenario of a seed. On failure, panics with the reduced scenario and the cause.
 fn check(seed: u64) {
     let scenario = Scenario::new(seed);
     if fails(&scenario).is_some() {
@@ -91,7 +92,7 @@ fn every_promise_holds_after_each_step() {
 }
 
 #[test]
-fn another_order_in_other_requests_gives_the_same_verdicts() {
+fn verdicts_do_not_depend_on_order_or_requests() {
     for seed in 0..SCENARIOS / 4 {
         let scenario = Scenario::new(seed).orderly();
         assert_eq!(play(&scenario), play(&scenario.reordered()), "{seed}");
@@ -99,7 +100,7 @@ fn another_order_in_other_requests_gives_the_same_verdicts() {
 }
 
 #[test]
-fn what_is_broken_is_found() {
+fn planted_faults_are_found() {
     for broken in [Broken::Loss, Broken::Repetition, Broken::Memory, Broken::Verdict] {
         let mut planted = 0;
         for seed in 0..20 {

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Blocks of 128 KiB.
+/// A limit that makes blocks of 128 KiB.
 const LIMIT_BYTES: usize = 4 << 20;
 const BLOCK_BYTES: usize = LIMIT_BYTES / BLOCK_PART;
 
@@ -12,7 +12,7 @@ fn held(budget: &Budget, bytes: usize, seed: u8) -> (Bytes, Share) {
     room.freeze()
 }
 
-/// A request with no spans but a body.
+/// Returns a request with a body but no spans.
 fn request(budget: &Budget, bytes: usize, seed: u8) -> std::sync::Arc<Request> {
     let (body, share) = held(budget, bytes, seed);
     Request::new(body, Box::default(), Box::default(), share)
@@ -44,7 +44,7 @@ fn an_idle_block_is_filled_before_a_new_one_and_in_the_same_place() {
 }
 
 #[test]
-fn what_else_is_charged_displaces_idle_blocks() {
+fn other_charges_displace_idle_blocks() {
     let budget = Budget::new(LIMIT_BYTES);
     drop((0..64).map(|seed| held(&budget, BLOCK_BYTES / 2, seed)).collect::<Vec<_>>());
     assert_eq!((budget.used_bytes(), budget.idle_bytes()), (0, LIMIT_BYTES));
@@ -88,7 +88,7 @@ fn a_slow_body_moves_out_and_keeps_no_block() {
 #[test]
 fn the_last_bodies_of_a_block_are_moved_together() {
     let budget = Budget::new(LIMIT_BYTES);
-    // One body in fifteen stays: a block has 21.
+    // One body in fifteen stays. A block has 21 bodies.
     let mut requests: Vec<_> = (0..210).map(|seed| Some(request(&budget, 6_000, seed))).collect();
     let full_bytes = budget.used_bytes();
     for (at, request) in requests.iter_mut().enumerate() {
@@ -96,11 +96,11 @@ fn the_last_bodies_of_a_block_are_moved_together() {
             *request = None;
         }
     }
-    assert_eq!(budget.used_bytes(), full_bytes, "every block has one left");
+    assert_eq!(budget.used_bytes(), full_bytes, "every block has at least one body left");
     for now_ms in (0..5_000).step_by(20) {
         budget.tidy(now_ms);
     }
-    // One block of old bodies, and the few that new ones are appended to.
+    // One block of old bodies, and up to four that new bodies are appended to.
     assert!(budget.used_bytes() <= (1 + 4) * BLOCK_BYTES, "{} of {full_bytes}", budget.used_bytes());
     for (at, request) in requests.iter().enumerate() {
         let Some(request) = request else { continue };
@@ -111,7 +111,7 @@ fn the_last_bodies_of_a_block_are_moved_together() {
 }
 
 #[test]
-fn a_surplus_goes_back_to_the_system_bit_by_bit() {
+fn surplus_blocks_go_back_to_the_system_one_by_one() {
     let budget = Budget::new(LIMIT_BYTES);
     drop((0..64).map(|seed| held(&budget, BLOCK_BYTES / 2, seed)).collect::<Vec<_>>());
     let mut before = budget.idle_bytes();
@@ -123,16 +123,16 @@ fn a_surplus_goes_back_to_the_system_bit_by_bit() {
     assert_eq!(before, 0);
 }
 
-/// What can happen to bodies.
+/// An event in the life of bodies.
 #[derive(Clone, Debug)]
 enum Act {
-    /// A body is read to its end, or given up, or is slow.
+    /// A body is read to its end, is given up, or is slow.
     Read { bytes: usize, end: usize },
     /// One of the requests is released.
     Release(usize),
     /// A second of upkeep passes.
     Tidy,
-    /// Something else takes memory, and gives it back.
+    /// Another use of the budget takes memory, and gives it back.
     Other(usize),
 }
 
@@ -148,7 +148,7 @@ fn act() -> impl Strategy<Value = Act> {
 
 proptest! {
     #[test]
-    fn no_live_body_changes_and_the_books_are_true(acts in proptest::collection::vec(act(), 1..400)) {
+    fn live_bodies_do_not_change_and_the_budget_is_exact(acts in proptest::collection::vec(act(), 1..400)) {
         let budget = Budget::new(LIMIT_BYTES);
         let mut held: Vec<(std::sync::Arc<Request>, u8, usize)> = Vec::new();
         let mut now_ms = 0;

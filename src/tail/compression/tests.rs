@@ -8,7 +8,7 @@ const LIMIT_BYTES: usize = 8 << 20;
 const BODY_BYTES: usize = 100_000;
 const INDEX_BYTES: usize = 500;
 
-/// Bytes as telemetry has them: strings that return, and ids that do not.
+/// Returns bytes that resemble telemetry: strings that repeat, and ids that do not.
 fn text() -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(7);
     let mut body = Vec::new();
@@ -39,12 +39,12 @@ impl Fixture {
         Fixture { budget, compression, plain, fragment: Fragment::new(request, 0, 1) }
     }
 
-    /// What the body takes of the budget.
+    /// Returns the bytes of the budget that the body takes.
     fn body_bytes(&self) -> usize {
         self.budget.used_bytes() - INDEX_BYTES
     }
 
-    /// Reads the span, which must be as it came.
+    /// Reads the span, and checks that its bytes are unchanged.
     fn read(&self) {
         let open = self.fragment.open();
         let spans: Vec<_> = open.spans().collect();
@@ -55,22 +55,22 @@ impl Fixture {
 #[test]
 fn a_body_is_compressed_when_it_has_aged_and_comes_back_when_it_is_read() {
     let fixture = Fixture::new(text());
-    assert!(!fixture.compression.compress_one(5_000), "it came now");
-    assert!(!fixture.compression.compress_one(5_000 + AGE_MS - 1), "it is too young");
+    assert!(!fixture.compression.compress_one(5_000), "the body has just come");
+    assert!(!fixture.compression.compress_one(5_000 + AGE_MS - 1), "the body is too young");
     assert_eq!(fixture.body_bytes(), BODY_BYTES);
     for now_ms in [5_000 + AGE_MS, 20_000] {
         assert!(fixture.compression.compress_one(now_ms));
         assert!(fixture.body_bytes() < BODY_BYTES / 3, "{} bytes", fixture.body_bytes());
-        assert!(!fixture.compression.compress_one(now_ms + AGE_MS), "once");
+        assert!(!fixture.compression.compress_one(now_ms + AGE_MS), "it is compressed only once");
         fixture.read();
-        assert_eq!(fixture.body_bytes(), BODY_BYTES, "it is plain for those that are read next");
+        assert_eq!(fixture.body_bytes(), BODY_BYTES, "it stays plain for the next reads");
         fixture.read();
-        assert!(!fixture.compression.compress_one(now_ms + AGE_MS), "it was read now");
+        assert!(!fixture.compression.compress_one(now_ms + AGE_MS), "it was read just now");
     }
     let Fixture { budget, fragment, compression, .. } = fixture;
     drop(fragment);
     assert_eq!(budget.used_bytes(), 0);
-    assert!(!compression.compress_one(1_000_000), "it is gone");
+    assert!(!compression.compress_one(1_000_000), "the request is gone");
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn a_body_that_is_read_under_pressure_takes_no_memory() {
 }
 
 #[test]
-fn what_gains_nothing_stays_as_it_is() {
+fn a_body_that_would_gain_nothing_stays_plain() {
     let mut random = fastrand::Rng::with_seed(3);
     let noise: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(BODY_BYTES).collect();
     for (what, plain) in
@@ -104,7 +104,8 @@ fn what_gains_nothing_stays_as_it_is() {
     }
 }
 
-/// Spans of 100 bytes behind a resource of 50, each of another trace.
+/// Returns 900 fragments of one compressed request. Each has one span of 100 bytes; all share a resource of
+/// `resource_bytes` bytes.
 fn excerpts(budget: &Budget, compression: &Arc<Compression>, resource_bytes: u32) -> Vec<Fragment> {
     let plain = Bytes::from(text());
     let spans = (0..900).map(|n| HeldSpan { span: ByteRange { offset: resource_bytes + n * 100, len: 100 }, scope: 0 });
@@ -118,7 +119,7 @@ fn excerpts(budget: &Budget, compression: &Arc<Compression>, resource_bytes: u32
 }
 
 #[test]
-fn a_fragment_unpacks_no_more_than_the_blocks_that_it_stands_in_and_books_what_it_holds() {
+fn a_fragment_unpacks_only_its_own_blocks_and_is_charged_for_its_excerpt() {
     let (budget, compression) = (Budget::new(LIMIT_BYTES), Arc::default());
     let fragments = excerpts(&budget, &compression, 50);
     let packed_bytes = budget.used_bytes();
@@ -139,7 +140,7 @@ fn a_fragment_unpacks_no_more_than_the_blocks_that_it_stands_in_and_books_what_i
 }
 
 #[test]
-fn a_body_whose_spans_share_much_stays_as_it_is() {
+fn a_body_with_a_large_resource_stays_plain() {
     let (budget, compression) = (Budget::new(LIMIT_BYTES), Arc::default());
     for (resource_bytes, is_packed) in [(SHARED_BYTES_MAX as u32, true), (SHARED_BYTES_MAX as u32 + 1, false)] {
         let fragments = excerpts(&budget, &compression, resource_bytes);

@@ -35,7 +35,7 @@ fn settings() -> TailSampling {
     }
 }
 
-/// A trace id whose ratio decision is `kept` under the baseline of 50 %.
+/// Returns a trace id that the baseline of 50 % keeps if `kept` is true, and drops otherwise.
 fn id(n: u8, kept: bool) -> TraceId {
     let mut id = [n; 16];
     id[9] = if kept { 0xff } else { 0x00 };
@@ -87,7 +87,7 @@ impl Fixture {
     }
 
     fn send(&mut self, facts: &[SpanFact]) -> bool {
-        // The bytes of an error span are ones, those of the others zeros.
+        // The bytes of an error span are ones, those of other spans zeros.
         let bytes = facts.iter().flat_map(|fact| [u8::from(fact.bits == ERROR_BIT); SPAN_LEN as usize]);
         let body: Bytes = bytes.collect::<Vec<_>>().into();
         let facts = facts
@@ -117,7 +117,7 @@ impl Fixture {
         self.collect();
     }
 
-    /// Takes the kept spans and checks that every span is in exactly one place.
+    /// Takes the kept spans, and checks that every span is in exactly one place.
     fn collect(&mut self) {
         self.kept.append(&mut self.out.kept);
         let held = self.table.held();
@@ -130,7 +130,7 @@ impl Fixture {
         assert_eq!(held.rescuable_bytes, held.rescuable_spans * u64::from(SPAN_LEN));
     }
 
-    /// What the exporter does when it has encoded the kept spans.
+    /// Exports the kept spans, as the exporter does after it has encoded them.
     fn export(&mut self) {
         self.exported += self.kept_count();
         self.kept.clear();
@@ -206,7 +206,7 @@ fn a_late_error_after_the_window_is_kept_alone() {
 }
 
 #[test]
-fn what_a_policy_drops_is_gone_for_good() {
+fn a_trace_that_a_policy_drops_cannot_be_rescued() {
     let mut dropping = settings();
     let probes =
         Rule::Drop(vec![Policy { name: String::new(), rule: Rule::SpanCount { min_spans: 3, max_spans: None } }]);
@@ -214,9 +214,9 @@ fn what_a_policy_drops_is_gone_for_good() {
     let mut fixture = Fixture::new(&dropping, 64 << 20);
     fixture.send(&[span(id(1, true)), span(id(1, true)), error(id(1, true))]);
     fixture.send(&[error(id(2, true))]);
-    assert_eq!(fixture.kept_count(), 0, "an error proves nothing yet: more spans may drop its trace");
+    assert_eq!(fixture.kept_count(), 0, "an error is not enough to keep the trace yet: more spans may drop it");
     fixture.advance(WAIT_MS);
-    assert_eq!((fixture.kept_count(), fixture.table.held()), (1, Held::default()), "what is dropped is not held");
+    assert_eq!((fixture.kept_count(), fixture.table.held()), (1, Held::default()), "a dropped trace is not held");
     assert_eq!(fixture.out.tally.vetoed, [(3, Trigger::DecisionWait, 1)]);
     fixture.send(&[error(id(1, true))]);
     assert_eq!((fixture.kept_count(), fixture.out.tally.sampled_out_spans), (1, 4));
@@ -224,7 +224,7 @@ fn what_a_policy_drops_is_gone_for_good() {
 }
 
 #[test]
-fn a_veto_is_told_from_the_drops_of_other_traces() {
+fn a_veto_is_not_confused_with_other_drops() {
     let mut dropping = settings();
     let probes =
         Rule::Drop(vec![Policy { name: String::new(), rule: Rule::SpanCount { min_spans: 2, max_spans: None } }]);
@@ -254,7 +254,7 @@ fn rescue_can_be_turned_off() {
     assert_eq!((fixture.out.tally.sampled_out_spans, fixture.table.held()), (1, Held::default()));
 }
 
-/// A trace whose ratio decision is a drop, for each n.
+/// Returns a trace id for each `n`. The baseline drops all of them.
 fn numbered(n: u32) -> TraceId {
     let mut id = [0; 16];
     id[..4].copy_from_slice(&n.to_be_bytes());
@@ -263,7 +263,7 @@ fn numbered(n: u32) -> TraceId {
 }
 
 #[test]
-fn what_was_rescued_says_so_and_so_does_what_follows() {
+fn rescued_traces_and_their_later_spans_are_marked_as_rescued() {
     let rescued = |fixture: &Fixture| fixture.kept.iter().map(|kept| kept.keep.rescued).collect::<Vec<_>>();
     for wait_ms in [0, WINDOW_MS] {
         let mut fixture = Fixture::default();
@@ -281,7 +281,8 @@ fn what_was_rescued_says_so_and_so_does_what_follows() {
     assert_eq!(rescued(&fixture), [false; 2]);
 }
 
-/// A sender whose traces are kept before their time, by an error that comes second, holds nothing for the whole wait.
+/// The traces of this sender are kept early, because an error comes second. They must not hold memory for the whole
+/// wait.
 #[test]
 fn traces_that_go_early_leave_nothing_in_the_queues() {
     const ROUND_TRACES: u32 = 5_000;
@@ -300,7 +301,7 @@ fn traces_that_go_early_leave_nothing_in_the_queues() {
             fixture.export();
             assert_eq!(fixture.table.held(), Held::default());
         }
-        // In each of two queues: twice the traces of a round, and 64 entries for each of 64 shards.
+        // Each of two queues may hold twice the traces of a round, and 64 entries for each of 64 shards.
         let queued = fixture.table.queued();
         assert!(queued <= 2 * (2 * ROUND_TRACES as usize + 64 * 64), "{queued} entries are left");
     }
@@ -329,8 +330,8 @@ fn rescuable_traces_take_no_more_than_their_part_and_the_oldest_go_first() {
 }
 
 #[test]
-fn a_large_trace_is_decided_at_once_and_whatever_comes_later_follows() {
-    // The bounds, and how many spans reach one.
+fn a_large_trace_is_decided_at_once_and_late_spans_follow() {
+    // 100 spans reach either bound.
     let by_spans = TailSampling { spans_max: 100, ..settings() };
     let by_bytes = TailSampling { bytes_max: Size::Bytes(100 * u64::from(SPAN_LEN)), ..settings() };
     for settings in [by_spans, by_bytes] {
@@ -345,7 +346,7 @@ fn a_large_trace_is_decided_at_once_and_whatever_comes_later_follows() {
                 let held = fixture.table.held();
                 assert_eq!(held.pending_traces, 0);
                 assert_eq!(held.rescuable_spans, if kept { 0 } else { 100.max(request_spans as u64) });
-                // An error is kept, with what is still held.
+                // An error is kept, and with it the spans that are still held.
                 fixture.send(&[error(trace)]);
                 fixture.send(&[span(trace)]);
                 let expected = if kept { 302 } else { held.rescuable_spans + 2 };
@@ -378,7 +379,7 @@ fn a_trace_of_a_million_spans_pins_no_memory() {
 #[test]
 fn spans_of_a_trace_may_come_for_hours() {
     const SPANS: u32 = 6 * 3_600 / 5;
-    // A million other traces, and a tenth of it, which is more than is remembered as well.
+    // A million other traces, and then a tenth of it. Both are more than the caches remember.
     for (first, others_per_span) in [(span as fn(TraceId) -> SpanFact, 240), (error, 24)] {
         let mut fixture = Fixture::default();
         let long = numbered(0);
@@ -390,7 +391,7 @@ fn spans_of_a_trace_may_come_for_hours() {
             let others: Vec<_> = (0..others_per_span).map(|i| span(numbered(n * others_per_span + i))).collect();
             fixture.send(&others);
             fixture.export();
-            // From when the caches are full and the first window is over.
+            // From the time at which the caches are full and the first window is over.
             if n == SPANS / 10 {
                 used_max = fixture.budget.used_bytes() + (64 << 10);
             }
@@ -449,7 +450,7 @@ fn the_budget_is_exact_and_returns_to_where_it_began() {
 }
 
 #[test]
-fn what_policies_remember_is_charged_from_the_start() {
+fn the_memory_of_policies_is_charged_from_the_start() {
     let used = |policy: &str| {
         let text = format!("tail_sampling: {{policies: [{{name: p, {policy}}}]}}\n");
         let settings = crate::config::load(&text, &|_| None).unwrap().settings.tail_sampling;
@@ -475,17 +476,17 @@ fn under_pressure_rescuable_traces_go_first_then_the_oldest_are_decided_then_req
     fixture.advance(WAIT_MS);
     assert!(fixture.table.held().rescuable_traces > 0);
     while fixture.out.tally.dropped[Trigger::Pressure as usize] == 0 {
-        assert!(send(&mut fixture, span), "what the ratio drops makes room");
+        assert!(send(&mut fixture, span), "traces that the ratio drops make room");
     }
-    assert_eq!(fixture.table.held().rescuable_traces, 0, "these go before any trace is decided early");
+    assert_eq!(fixture.table.held().rescuable_traces, 0, "rescuable traces go before any trace is decided early");
     while send(&mut fixture, slow) {
         assert!(fixture.budget.used_bytes() <= fixture.budget.limit_bytes() + (1 << 16));
     }
-    // One request is made to pay for so many decisions only: the next ones decide what is left.
+    // One request makes room by a limited number of decisions. The next ones decide the rest.
     (0..10).for_each(|_| _ = send(&mut fixture, slow));
     assert_eq!(fixture.table.held(), Held::default(), "refused only when there is nothing left to decide");
     fixture.export();
-    assert!(send(&mut fixture, span), "what was written makes room again");
+    assert!(send(&mut fixture, span), "there is room again after the export");
 }
 
 #[derive(Clone, Debug)]
@@ -586,8 +587,8 @@ fn the_fate_of_a_trace_is_known_from_its_first_span_until_its_verdict_is_forgott
     assert_eq!(fates(&f), [kept[0], kept[1], gone, Fate::Vetoed, Fate::Unknown]);
 }
 
-/// Bodies that were let in together need more for their indices than is left, and what is kept has gone over the limit: the reserve
-/// is for small requests.
+/// Bodies that were admitted together need more memory for their indices than is left, and kept spans have exceeded the
+/// limit. The reserve must stay free for small requests.
 #[test]
 fn indices_leave_the_reserve_to_small_requests() {
     const LIMIT: usize = 8 << 20;
@@ -602,7 +603,7 @@ fn indices_leave_the_reserve_to_small_requests() {
         scan.scopes.push(Scope::default());
         scan
     };
-    // What is decided to make room is kept, and holds its memory.
+    // Traces that are decided to make room are kept, and hold their memory.
     let take = |fixture: &mut Fixture, scan: &Scan, claim: &Arc<Claim>| {
         let share = fixture.budget.share().claimed(claim);
         fixture.table.insert_within(Bytes::new(), scan, share, None, 0, &mut fixture.out)
@@ -612,20 +613,23 @@ fn indices_leave_the_reserve_to_small_requests() {
     let taken = (0..1_000).take_while(|_| take(&mut fixture, &scan(1_000), &greedy).is_ok()).count();
     assert!(taken > 20, "{taken}");
     let _encoded = fixture.budget.force(LIMIT / 16);
-    assert!((0..200).all(|_| take(&mut fixture, &scan(1), &small).is_ok()), "each takes far less than is left");
+    assert!(
+        (0..200).all(|_| take(&mut fixture, &scan(1), &small).is_ok()),
+        "each small request takes far less than is left"
+    );
     assert!((0..2_000).any(|_| take(&mut fixture, &scan(1), &small).is_err()), "the reserve has an end");
     let span_bytes = size_of::<HeldSpan>() + TRACE_BYTES;
     let mut empty = Fixture::new(&settings(), LIMIT);
     let too_large = take(&mut empty, &scan(LIMIT / span_bytes), &small);
-    assert!(matches!(too_large, Err(NoRoom::Ever { .. })), "more than there ever is");
+    assert!(matches!(too_large, Err(NoRoom::Ever { .. })), "the request is larger than the whole budget");
     let large = scan(LIMIT / 100 * 70 / span_bytes);
     assert_eq!(take(&mut empty, &large, &small), Ok(()), "an empty budget takes one request");
 }
 
 #[test]
-fn a_slice_of_decisions_looks_at_so_many_bytes_at_most() {
+fn a_slice_of_decisions_reads_a_limited_number_of_bytes() {
     decide_in_slices(BODY_BYTES, |table| table);
-    // A small span costs the block of its compressed request.
+    // Reading a small span costs a whole block of its compressed request.
     decide_in_slices(100, Table::with_compression);
 }
 
@@ -634,7 +638,7 @@ const BODY_BYTES: u32 = 64 << 10;
 fn decide_in_slices(span_bytes: u32, changed: impl Fn(Table) -> Table) {
     let mut fixture = Fixture::new(&settings(), 256 << 20);
     fixture.table = changed(fixture.table);
-    // Little traffic is followed whole, so the spans of each trace are looked at. A dozen or so fall into each shard.
+    // At low traffic all traces are followed, so the spans of each are read. About a dozen fall into each shard.
     for n in 0..800u32 {
         let mut trace = id(1, false);
         trace.0[..4].copy_from_slice(&n.to_be_bytes());

@@ -1,27 +1,27 @@
-//! The model's books: what it knows of each trace, and what may become of one.
+//! The accounts of the model: its knowledge of each trace, and the expected changes of one act.
 
 use std::collections::HashMap;
 
 use super::reference::Facts;
 use crate::sampling::Keep;
 
-/// What the model knows of a trace.
+/// The model's knowledge of one trace.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Account {
     pub(super) accepted: u64,
-    /// Gone to the exporter, and let go.
+    /// Spans that left for the exporter. `released` counts the sampled-out ones.
     pub(super) left: u64,
     pub(super) released: u64,
-    /// What is held.
+    /// Facts of the spans that are held.
     pub(super) held: Facts,
     pub(super) phase: Phase,
-    /// What its spans leave with.
+    /// The verdict that its spans leave with.
     pub(super) keep: Option<Keep>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) enum Phase {
-    /// Never seen.
+    /// The trace was never seen.
     #[default]
     New,
     Pending {
@@ -41,28 +41,28 @@ impl Phase {
     }
 }
 
-/// What the table was asked to do.
+/// A request to the table.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Act<'a> {
     Insert(&'a HashMap<usize, Facts>),
-    /// Makes room by deciding and letting go.
+    /// Make room: decide traces and let go of rescuable ones.
     Relief,
-    /// Of the shards of this class.
+    /// Sweep the shards of this class.
     Sweep(usize),
     Drain,
 }
 
-/// What the table ought to count of an act.
+/// The counts that the table must report for an act.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     pub(super) dropped_traces: u64,
     pub(super) kept_traces: u64,
-    /// Kept, dropped, rescued.
+    /// Late spans by their fate: kept, dropped, rescued.
     pub(super) late_spans: [u64; 3],
 }
 
 impl Changes {
-    /// One trace went from phase `before` to phase `after`.
+    /// Adds the change of one trace from phase `before` to phase `after`.
     pub(super) fn add(&mut self, before: Phase, after: Phase, event: &Event<'_>) {
         let undecided = matches!(before, Phase::New | Phase::Pending { .. });
         let is_dropped = matches!(after, Phase::Rescuable { .. } | Phase::Gone | Phase::Vetoed);
@@ -81,18 +81,19 @@ impl Changes {
     }
 }
 
-/// What happened to one trace in one act.
+/// The effect of one act on one trace.
 #[derive(Debug)]
 pub(super) struct Event<'a> {
     pub(super) at: usize,
     pub(super) arrived: Facts,
     pub(super) left: &'a [(Keep, u64)],
-    /// Shard, spans, and whether it is undecided.
+    /// Shard, number of spans, and true if the trace is undecided.
     pub(super) held: Option<(usize, u64, bool)>,
     pub(super) act: Act<'a>,
 }
 
-/// Late spans leave as their trace did; the cache rounds the part of the traces that is kept to 40 bits.
+/// Returns true if `late`, the verdict of late spans, is the verdict `first` of their trace. The cache rounds the kept
+/// share of the traces to 40 bits, so the adjusted counts are compared.
 pub(super) fn follows(first: Keep, late: Keep) -> bool {
     let same_count = first.threshold.adjusted_count() == late.threshold.adjusted_count();
     same_count && first == Keep { threshold: first.threshold, ..late }

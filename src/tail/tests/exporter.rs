@@ -1,4 +1,4 @@
-//! An exporter whose sink answers what the scenario says: real queue, encoder and batches, no network.
+//! An exporter whose sink gives the answers of the scenario: real queue, encoder and batches, without a network.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -21,8 +21,8 @@ use crate::tail::kept::{KeptQueue, KeptSpans};
 /// The time of day in all simulations, nanoseconds since 1970.
 const NOW_UNIX_NANO: u64 = 1_700_000_100_000_000_000;
 
-/// What the sink knows of a span beside its name: the policy that kept it, what its trace stands for, and whether that
-/// was rescued.
+/// The annotation of a span at the sink: the policy that kept it, the adjusted count of its trace, and true if the
+/// trace was rescued.
 pub(super) type Stored = (String, f64, bool);
 
 pub(super) struct Exporter {
@@ -31,9 +31,9 @@ pub(super) struct Exporter {
     batcher: Batcher,
     calls: VecDeque<Batch>,
     start: Instant,
-    /// What the sink took, by the spans' names.
+    /// The spans that the sink took, by name.
     pub(super) stored: HashMap<String, Vec<Stored>>,
-    /// Spans that could not be encoded, and those that the sink refused for good.
+    /// Spans that the sink refused for good. `unencodable_spans` counts those that could not be encoded.
     pub(super) lost_spans: u64,
     pub(super) unencodable_spans: u64,
 }
@@ -62,7 +62,7 @@ impl Exporter {
         }
     }
 
-    /// Encodes what waits, `fragments` at most, and closes the batches that are due.
+    /// Encodes up to `fragments` waiting fragments, and closes the batches that are due.
     pub(super) fn encode(&mut self, fragments: usize, now_ms: u64) {
         let now = self.start + Duration::from_millis(now_ms);
         let mut slice = VecDeque::new();
@@ -82,7 +82,7 @@ impl Exporter {
         self.calls.extend(self.batcher.take_closed());
     }
 
-    /// The sink answers the oldest call.
+    /// Lets the sink answer the oldest call.
     pub(super) fn answer(&mut self, answer: Answer) {
         let Some(batch) = self.calls.pop_front() else { return };
         match answer {
@@ -108,7 +108,7 @@ impl Exporter {
         self.queue.settle(batch.span_count().into());
     }
 
-    /// Everything goes, with a sink that takes all.
+    /// Exports everything that is left, with a sink that stores every call.
     pub(super) fn finish(&mut self, now_ms: u64) {
         while !self.queue.is_empty() {
             self.encode(16, now_ms);
@@ -120,7 +120,7 @@ impl Exporter {
         }
     }
 
-    /// Spans that the sink took.
+    /// Returns the number of spans that the sink stored.
     pub(super) fn stored_spans(&self) -> u64 {
         self.stored.values().map(|stored| stored.len() as u64).sum()
     }
@@ -131,7 +131,7 @@ fn stored(span: &Span) -> (String, Stored) {
     let text = |key| match attributes[key].value.clone().expect("a value") {
         Value::StringValue(text) => text.value,
         Value::IntValue(number) => number.to_string(),
-        Value::BoolValue(_) => panic!("no truth value"),
+        Value::BoolValue(_) => panic!("the value is a bool"),
     };
     let name = span.display_name.as_ref().expect("a name").value.clone();
     (name, (text(POLICY), text(ADJUSTED_COUNT).parse().expect("a number"), attributes.contains_key(TRIGGER)))

@@ -1,15 +1,15 @@
-//! What policies ought to say, by reading the rules of a scenario from top to bottom.
+//! The reference for verdicts: reads the rules of a scenario from top to bottom.
 
 use super::scenario::{Kind, Rule, Scenario};
 use crate::otlp::TraceId;
 use crate::sampling::{Keep, Threshold, Verdict, threshold};
 
 const MS: u64 = 1_000_000;
-/// When traces begin, nanoseconds since 1970.
+/// The time at which traces begin, in nanoseconds since 1970.
 const EPOCH: u64 = 1_700_000_000_000 * MS;
 
 impl Kind {
-    /// Start and end, nanoseconds since 1970.
+    /// Returns start and end, in nanoseconds since 1970.
     pub(super) fn times(self) -> (u64, u64) {
         match self {
             Kind::Timeless => (0, 0),
@@ -55,7 +55,7 @@ impl Facts {
         }
     }
 
-    /// Whether the trace waits for no more.
+    /// Returns true if the trace is so large that it waits for no more spans.
     pub(super) fn is_full(&self, scenario: &Scenario) -> bool {
         self.spans >= scenario.spans_max as u64
     }
@@ -77,7 +77,7 @@ impl Scenario {
         (self.randomness(trace) >= threshold.get()).then_some(threshold)
     }
 
-    /// The verdict of the rules that remember nothing.
+    /// Returns the verdict of the rules that do not depend on other traces.
     pub(super) fn verdict(&self, trace: usize, facts: &Facts) -> Verdict {
         if let Some(veto) = self.rules.iter().position(|rule| *rule == Rule::NoProbes && facts.probe) {
             return Verdict::Vetoed(veto as u16);
@@ -93,32 +93,33 @@ impl Scenario {
             threshold.map(|threshold| Keep::new(number as u16, threshold))
         });
         let votes = votes.collect::<Vec<_>>();
-        // The least strict one; `min_by_key` takes the first of equals.
+        // The vote with the lowest threshold. `min_by_key` takes the first of equal ones.
         let Some(best) = votes.iter().min_by_key(|keep| keep.threshold) else { return Verdict::Dropped };
         let named = if self.first_match { &votes[0] } else { best };
         Verdict::Kept(Keep::new(named.policy, best.threshold))
     }
 
-    /// Whether a trace of these facts may be kept so, in the first place or by a rescue.
+    /// Returns true if a trace with these facts may be kept with this verdict, either at its decision or by a rescue.
     pub(super) fn admits(&self, trace: usize, facts: &Facts, keep: Keep) -> bool {
         let limited = self.rules.iter().any(|rule| matches!(rule, Rule::Limit(_)));
         match self.verdict(trace, facts) {
             Verdict::Vetoed(_) => false,
             Verdict::Kept(expected) if (expected.policy, expected.threshold) == (keep.policy, keep.threshold) => true,
-            // A limiter may vote, too, and what it says depends on other traces.
+            // A limiter may vote, too, and its vote depends on other traces.
             Verdict::Kept(expected) if limited => keep.threshold <= expected.threshold,
             Verdict::Dropped => matches!(self.rules[usize::from(keep.policy)], Rule::Limit(_)),
             Verdict::Kept(_) => false,
         }
     }
 
-    /// What late spans of a trace leave with that was kept by `first`: what they prove, if that is more certain.
+    /// Returns the verdict that late spans of a trace leave with after it was kept with `first`: their own evidence, if
+    /// that has a lower threshold.
     pub(super) fn amended(&self, first: Keep, late: &Facts) -> Keep {
         let proof = self.proof(late).filter(|proof| proof.threshold < first.threshold);
         proof.map_or(first, |proof| Keep { policy: proof.policy, threshold: proof.threshold, ..first })
     }
 
-    /// What late spans prove by themselves.
+    /// Returns the verdict for which late spans are evidence by themselves.
     pub(super) fn proof(&self, facts: &Facts) -> Option<Keep> {
         if facts.probe && self.rules.contains(&Rule::NoProbes) {
             return None;

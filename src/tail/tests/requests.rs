@@ -1,4 +1,4 @@
-//! The spans of a scenario as a sender sends them.
+//! The spans of a scenario, encoded as a sender encodes them.
 
 use bytes::Bytes;
 use prost::Message;
@@ -7,7 +7,8 @@ use super::scenario::{Kind, Scenario, SpanSpec};
 use crate::otlp::reference::{AnyValue, KeyValue, Request, Resource, ResourceSpans, ScopeSpans, Span, Status, Value};
 
 impl Scenario {
-    /// A request of a `ResourceSpans` for each service. The spans are named by what they are and where they stand.
+    /// Returns a request with one `ResourceSpans` for each service. The name of a span consists of its kind and its
+    /// number.
     pub(super) fn body(&self, request: usize, spans: &[SpanSpec]) -> Bytes {
         let yes = |key: &str| KeyValue {
             key: key.into(),

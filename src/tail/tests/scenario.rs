@@ -1,4 +1,4 @@
-//! What a simulation does: a configuration, traces, and the steps of their way, all from one seed.
+//! The input of a simulation: a configuration, traces, and steps, all determined by one seed.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -9,15 +9,15 @@ use fastrand::Rng;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Rule {
     Errors,
-    /// From 1 s on.
+    /// Keeps traces of 1 s or more.
     Slow,
-    /// This many percent.
+    /// Keeps this percentage of the traces.
     Ratio(u8),
-    /// This many percent of the traces with a span for paying customers.
+    /// Keeps this percentage of the traces that have a span for paying customers.
     PaidRatio(u8),
-    /// Drops what has a span of a probe.
+    /// Drops traces that have a span of a probe.
     NoProbes,
-    /// This many spans a second.
+    /// Keeps up to this many spans a second.
     Limit(u32),
 }
 
@@ -38,66 +38,67 @@ impl Rule {
     }
 }
 
-/// What a span is beside one of its trace.
+/// The kind of a span.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Kind {
-    /// 10 ms at the trace's beginning.
+    /// A span of 10 ms at the beginning of the trace.
     Plain,
-    /// 10 ms, 1.2 s after the beginning: with a plain one it makes its trace slow.
+    /// A span of 10 ms that begins 1.2 s later. Together with a plain one it makes its trace slow.
     Later,
     Error,
     Slow,
     Root,
     Paid,
     Probe,
-    /// Neither start nor end.
+    /// A span with neither start nor end.
     Timeless,
-    /// Of a clock that is decades behind.
+    /// A span of a clock that is decades behind.
     Ancient,
-    /// Without a span id: it is rejected.
+    /// A span without a span id, which is rejected.
     Bad,
 }
 
 /// A span to send.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SpanSpec {
-    /// The place of its trace in [`Scenario::traces`].
+    /// The index of its trace in [`Scenario::traces`].
     pub(super) trace: usize,
     pub(super) kind: Kind,
     /// The service that sends it.
     pub(super) service: u8,
 }
 
-/// What the sink says to the oldest batch.
+/// The answer of the sink to the oldest batch.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Answer {
     Stored,
-    /// To be tried again.
+    /// The call fails and is retried.
     Failed,
-    /// For good: the batch is halved, a single span dropped.
+    /// The sink refuses the batch for good. The batch is halved; a single span is dropped.
     Refused,
 }
 
-/// What happens next.
+/// One step of a scenario.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     Send(Vec<SpanSpec>),
-    /// The sender of this step's request (modulo those that were sent) did not hear the answer.
+    /// The sender of an earlier request did not get the answer and sends the request again. The index is taken modulo
+    /// the number of sent requests.
     Again(usize),
     Wait(u64),
-    /// The shards of this residue class modulo [`SWEEP_CLASSES`].
+    /// Sweep the shards of this residue class modulo [`SWEEP_CLASSES`].
     Sweep(usize),
     Relieve,
     Shrink(usize),
-    /// The exporter takes so many fragments.
+    /// The exporter takes up to this many fragments.
     Encode(usize),
     Answer(Answer),
 }
 
-/// Shards are swept a part at a time.
+/// Number of parts that the shards are swept in.
 pub(super) const SWEEP_CLASSES: usize = 4;
 
-/// Everything that a run depends on.
+/// The whole input of a run.
 #[derive(Clone, Debug)]
 pub(super) struct Scenario {
     pub(super) seed: u64,
@@ -106,14 +107,14 @@ pub(super) struct Scenario {
     pub(super) wait_ms: u64,
     pub(super) root_wait_ms: u64,
     pub(super) rescue_window_ms: u64,
-    /// Of the memory budget.
+    /// The most memory of rescuable traces, in percent of the budget.
     rescue_percent: u8,
-    /// A trace of so many is decided at once.
+    /// Number of spans at which a trace is decided at once.
     pub(super) spans_max: usize,
     pub(super) cache_ids: usize,
-    /// The memory budget above what is used from the start.
+    /// Bytes of the memory budget beyond those that are used from the start.
     pub(super) room_bytes: usize,
-    /// Trace ids, with explicit randomness.
+    /// Trace ids, with explicit randomness if there is any.
     pub(super) traces: Vec<([u8; 16], Option<u64>)>,
     pub(super) steps: Vec<Step>,
 }
@@ -122,7 +123,7 @@ impl Scenario {
     pub(super) fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let pressed = rng.bool();
-        // Eight ids in each of 64 shards are remembered, or more than there are.
+        // The caches remember eight ids in each of 64 shards, or more than there are.
         let forgets = rng.u8(..8) == 0;
         let traces = if forgets { 1_000 } else { rng.usize(1..30) };
         let spans_max = if forgets { 100 } else { 12 };
@@ -144,19 +145,19 @@ impl Scenario {
         }
     }
 
-    /// None of the decided traces is forgotten.
+    /// Returns true if the caches forget no decided trace.
     pub(super) fn remembers(&self) -> bool {
         self.cache_ids > 1
     }
 
-    /// The requests of this scenario alone, and policies that do not look at other traces.
+    /// Returns the scenario with its requests only, and without policies that depend on other traces.
     pub(super) fn orderly(self) -> Self {
         let steps = self.steps.into_iter().filter(|step| matches!(step, Step::Send(_))).collect();
         let rules = self.rules.into_iter().filter(|rule| !matches!(rule, Rule::Limit(_))).collect();
         Scenario { steps, rules, room_bytes: 64 << 20, cache_ids: 64 * 200, spans_max: 1_000_000, ..self }
     }
 
-    /// The same spans in another order, in other requests, some time apart.
+    /// Returns the same spans in another order and in other requests, some time apart.
     pub(super) fn reordered(&self) -> Self {
         let mut rng = Rng::with_seed(!self.seed);
         let sent = self.steps.iter().filter_map(|step| if let Step::Send(spans) = step { Some(spans) } else { None });
@@ -170,7 +171,7 @@ impl Scenario {
         Scenario { steps, ..self.clone() }
     }
 
-    /// For a reader: what a failure needs.
+    /// Returns a readable description with everything that is needed to understand a failure.
     pub(super) fn describe(&self) -> String {
         let mut text = self.yaml();
         writeln!(text, "caches of {} ids, {} bytes of memory", self.cache_ids, self.room_bytes).unwrap();
@@ -184,7 +185,7 @@ impl Scenario {
         text
     }
 
-    /// A configuration in YAML with the policies `p0`, `p1` and so on.
+    /// Returns a configuration in YAML with the policies `p0`, `p1` and so on.
     pub(super) fn yaml(&self) -> String {
         let mut text = format!(
             "tail_sampling:\n  decision_wait: {}ms\n  decision_wait_after_root_received: {}ms\n  \
@@ -212,7 +213,7 @@ fn trace(rng: &mut Rng) -> ([u8; 16], Option<u64>) {
     (id, (rng.u8(..4) == 0).then(|| rng.u64(..1 << 56)))
 }
 
-/// Mostly errors, slow ones and a ratio, in any order and with others between them.
+/// Returns rules in any order: always a ratio, mostly errors and slow traces, and sometimes others.
 fn rules(rng: &mut Rng) -> Vec<Rule> {
     let mut rules = vec![Rule::Ratio(*pick(rng, &[1, 5, 50, 90]))];
     let mut add = |chance, rule| {
@@ -248,7 +249,8 @@ fn span(rng: &mut Rng, traces: usize) -> SpanSpec {
 fn step(rng: &mut Rng, traces: usize, spans_max: usize) -> Step {
     match rng.u8(..20) {
         0..8 => {
-            // Often of one trace, as a service sends them that has just answered a request.
+            // Half of the requests have spans of one trace only, like those of a service that has just answered a
+            // request.
             let own = rng.usize(..traces);
             let alone = rng.bool();
             let spans = (0..rng.usize(0..spans_max)).map(|_| span(rng, traces));

@@ -1,4 +1,4 @@
-//! The pure core with a model beside it: after each step, what the table did is held against what it may do.
+//! The pure core with a model beside it. After each step, the model checks that the table may do what it did.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -20,20 +20,21 @@ use crate::tail::kept::KeptSpans;
 use crate::tail::table::{Held, Outcome};
 use crate::tail::{Table, Trigger};
 
-/// Over the limit go the index of a request that has been admitted by its bytes, and what kept spans are encoded to.
+/// The most bytes of a span by which the budget can exceed its limit: in the index of a request that was admitted by
+/// the size of its body, and as an encoded kept span.
 const INDEX_SPAN_BYTES_MAX: usize = 512;
 const ENCODED_SPAN_BYTES_MAX: usize = 4_096;
 
-/// A fault that is planted, to see that it is found.
+/// A planted fault, to test that the checks find it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Broken {
-    /// A kept fragment never gets to the exporter, though it is settled.
+    /// A kept fragment never gets to the exporter but is settled.
     Loss,
-    /// A kept fragment gets there twice.
+    /// A kept fragment gets to the exporter twice.
     Repetition,
     /// A share of the budget is not given back.
     Memory,
-    /// A trace is kept as no policy says, with one span less.
+    /// A trace is kept with a verdict that no policy gives, and with one span less.
     Verdict,
 }
 
@@ -41,7 +42,7 @@ pub(super) struct World<'s> {
     scenario: &'s Scenario,
     table: Table,
     budget: Budget,
-    /// Used before anything came.
+    /// Bytes in use before the first request.
     idle_bytes: usize,
     policies: Arc<Policies>,
     now_ms: u64,
@@ -51,10 +52,10 @@ pub(super) struct World<'s> {
     places: HashMap<TraceId, usize>,
     /// Bodies that were sent, with the spans of each.
     sent: Vec<(Bytes, Vec<SpanSpec>)>,
-    /// What each span went to the exporter with, each time that it did.
+    /// The verdicts that each span left for the exporter with, by the span's name: one for each time that it left.
     left: HashMap<String, Vec<Keep>>,
     accepted_spans: u64,
-    /// Let go by the model's count, and by the table's own.
+    /// Sampled-out spans by the model's count. `sampled_out_spans` is the table's own count.
     released_spans: u64,
     sampled_out_spans: u64,
 }
@@ -65,7 +66,7 @@ impl<'s> World<'s> {
         let mut settings = loaded.settings.tail_sampling;
         let (sampled_cache_size, non_sampled_cache_size) = (scenario.cache_ids, scenario.cache_ids);
         settings.decision_cache = DecisionCache { sampled_cache_size, non_sampled_cache_size };
-        // The model counts a trace's spans alone.
+        // The model counts only the spans of a trace, not its bytes.
         settings.bytes_max = Size::Bytes(u64::MAX);
         let policies = Arc::new(Policies::compile(&settings).expect("policies that fit"));
         let table = |budget: &Budget| Table::seeded(&settings, Arc::clone(&policies), budget.clone(), scenario.seed);
@@ -92,7 +93,7 @@ impl<'s> World<'s> {
         }
     }
 
-    /// Does one step, and checks everything.
+    /// Does one step and checks all promises.
     pub(super) fn step(&mut self, step: &Step) {
         match step {
             Step::Send(spans) => {
@@ -119,8 +120,8 @@ impl<'s> World<'s> {
         self.check_books();
     }
 
-    /// Stops: everything is decided and written, and nothing is left. Returns, for each trace, what its spans were kept
-    /// with and how many of them were.
+    /// Shuts down: decides and writes everything, and checks that nothing is left. Returns, for each trace, the verdict
+    /// that its spans were kept with and the number of kept spans.
     pub(super) fn finish(mut self) -> Vec<(Option<Keep>, u64)> {
         loop {
             let more = self.table.drain(self.now_ms, &mut self.out);
@@ -141,7 +142,7 @@ impl<'s> World<'s> {
         self.accounts.iter().map(|account| (keep(account), account.left)).collect()
     }
 
-    /// Does something that must not happen; false if there is nothing to do it to.
+    /// Plants a fault. Returns false if the present state offers no place for it.
     pub(super) fn break_promise(&mut self, how: Broken) -> bool {
         let mut waiting = VecDeque::new();
         let queue = &self.exporter.queue;
@@ -189,7 +190,7 @@ impl<'s> World<'s> {
         self.check(Act::Insert(&arrived));
     }
 
-    /// Holds what the table did against the model, then passes it on as the daemon does.
+    /// Compares the result of `act` with the model, then passes the kept spans on as the daemon does.
     fn check(&mut self, act: Act<'_>) {
         let left = self.take_left();
         let census = self
@@ -215,7 +216,8 @@ impl<'s> World<'s> {
         self.policies.kept(spans as u32, self.now_ms);
     }
 
-    /// The spans that leave for the exporter, by trace, in their fragments. Puts them into its queue.
+    /// Returns the spans that leave for the exporter by trace, one entry for each fragment, and puts them into the
+    /// exporter's queue.
     fn take_left(&mut self) -> HashMap<usize, Vec<(Keep, u64)>> {
         let mut left: HashMap<usize, Vec<(Keep, u64)>> = HashMap::new();
         for KeptSpans { fragment, keep, .. } in &self.out.kept {
@@ -223,7 +225,7 @@ impl<'s> World<'s> {
             for bytes in fragment.open().spans() {
                 let span = Span::decode(bytes.span).expect("a span");
                 let id = TraceId(span.trace_id[..].try_into().expect("16 bytes"));
-                assert_eq!(*owner.get_or_insert(id), id, "a fragment is of one trace");
+                assert_eq!(*owner.get_or_insert(id), id, "all spans of a fragment are of one trace");
                 let name = String::from_utf8(span.name).expect("a name");
                 self.left.entry(name).or_default().push(*keep);
             }
@@ -234,13 +236,13 @@ impl<'s> World<'s> {
         left
     }
 
-    /// What became of one trace; adds it to `changes`.
+    /// Checks the effect of an act on one trace, and adds it to `changes`.
     fn follow(&mut self, event: &Event<'_>, changes: &mut Changes) {
         let account = &self.accounts[event.at];
         let (phase, whole) = (account.phase, account.held.and(&event.arrived));
         let left: u64 = event.left.iter().map(|(_, spans)| spans).sum();
         let held = event.held.map_or(0, |(_, spans, _)| spans);
-        let released = whole.spans.checked_sub(left + held).expect("no span comes out of nothing");
+        let released = whole.spans.checked_sub(left + held).expect("the table returns no more spans than came");
         let keep = event.left.first().map(|(keep, _)| *keep);
         assert!(event.left.iter().all(|(other, _)| Some(*other) == keep), "{event:?}: one verdict");
         if released > 0 && held > 0 {
@@ -269,7 +271,7 @@ impl<'s> World<'s> {
         assert_eq!(account.accepted, account.left + account.released + account.held.spans);
     }
 
-    /// A full trace that can still be rescued takes no spans more that do not.
+    /// Checks a full, rescuable trace that takes no more spans unless they rescue it.
     fn follow_rejected(&mut self, event: &Event<'_>, released: u64, changes: &mut Changes) {
         let account = &mut self.accounts[event.at];
         assert!(matches!(account.phase, Phase::Rescuable { .. }) && account.held.is_full(self.scenario), "{event:?}");
@@ -282,7 +284,7 @@ impl<'s> World<'s> {
         self.released_spans += released;
     }
 
-    /// A whole trace, or late spans of one, leaves for the exporter.
+    /// Checks a whole trace, or late spans of one, that leave for the exporter.
     fn check_kept(&self, event: &Event<'_>, whole: &Facts, keep: Keep) {
         let (account, at) = (&self.accounts[event.at], event.at);
         let follows = account.keep.is_some_and(|first| follows(self.scenario.amended(first, &event.arrived), keep));
@@ -306,7 +308,7 @@ impl<'s> World<'s> {
         self.check_early(event);
     }
 
-    /// A trace is held, or begins to be.
+    /// Checks a trace that is held, or begins to be. Returns its next phase.
     fn check_stays(&self, event: &Event<'_>, whole: &Facts, pending: bool) -> Phase {
         let account = &self.accounts[event.at];
         let verdict = self.scenario.verdict(event.at, whole);
@@ -346,7 +348,7 @@ impl<'s> World<'s> {
         }
     }
 
-    /// A trace, or late spans of one, are let go.
+    /// Checks a trace, or late spans of one, that are sampled out. Returns the next phase of the trace.
     fn check_released(&self, event: &Event<'_>, whole: &Facts) -> Phase {
         let account = &self.accounts[event.at];
         let verdict = self.scenario.verdict(event.at, whole);
@@ -368,13 +370,13 @@ impl<'s> World<'s> {
                 );
                 Phase::Gone
             }
-            // Forgotten, it is another trace, which is decided at once.
+            // The cache has forgotten the trace, so it begins again, and is decided at once.
             Phase::Gone | Phase::Kept if forgot && matches!(verdict, Verdict::Vetoed(_)) => Phase::Vetoed,
             Phase::Gone => {
                 assert_eq!(self.scenario.proof(whole), None, "{event:?}: {whole:?}");
                 Phase::Gone
             }
-            // Of a trace that was kept after it had been let go, the cache may forget the one and not the other.
+            // If a trace was kept after it had been dropped, the cache may forget the keep and still know the drop.
             Phase::Kept if account.released > 0 && !self.scenario.remembers() => {
                 assert_eq!(self.scenario.proof(whole), None, "{event:?}: {whole:?}");
                 Phase::Gone
@@ -385,7 +387,7 @@ impl<'s> World<'s> {
         }
     }
 
-    /// Who decides before the due time has a reason.
+    /// Checks that a decision before the due time has a reason.
     fn check_early(&self, event: &Event<'_>) {
         match (event.act, self.accounts[event.at].phase) {
             (Act::Sweep(_), Phase::Pending { due_ms }) => assert!(due_ms <= self.now_ms, "{event:?}: too early"),
@@ -394,7 +396,7 @@ impl<'s> World<'s> {
         }
     }
 
-    /// What the table says that it did.
+    /// Checks the counts of the table.
     fn check_tally(&mut self, act: Act<'_>, expected: &Changes) {
         let tally = &self.out.tally;
         let traces = |by_policy: &[(u16, Trigger, u64)]| by_policy.iter().map(|(.., traces)| traces).sum::<u64>();
@@ -419,7 +421,7 @@ impl<'s> World<'s> {
         self.out.tally.clear();
     }
 
-    /// Conservation, at every moment.
+    /// Checks the conservation law. It must hold at every moment.
     fn check_books(&self) {
         let held = self.table.held();
         let at_exporter = self.exporter.queue.unsettled_spans();
@@ -434,11 +436,11 @@ impl<'s> World<'s> {
         assert!(self.budget.used_bytes() <= self.budget.limit_bytes() + index + forced, "over the budget");
     }
 
-    /// Each span that was kept is at the sink, as it was kept and as often as it was sent, but for those that are counted
-    /// as lost; no other is.
+    /// Checks that each kept span is at the sink, with the verdict that it was kept with and as often as it was sent,
+    /// unless it is counted as lost; and that no other span is there.
     fn check_sink(&mut self) {
         for (name, stored) in &self.exporter.stored {
-            let left = self.left.get_mut(name).expect("nothing is written that was not kept");
+            let left = self.left.get_mut(name).expect("every span at the sink was kept");
             for (policy, adjusted_count, rescued) in stored {
                 let is_it = |keep: &Keep| {
                     let error = adjusted_count / keep.threshold.adjusted_count() - 1.0;
@@ -449,7 +451,7 @@ impl<'s> World<'s> {
                 left.swap_remove(same);
             }
         }
-        // Cloud Trace takes no span without a time, nor one of decades ago.
+        // Cloud Trace does not accept a span without times, nor one from decades ago.
         let is_unencodable = |name: &str| name.starts_with("Ancient") || name.starts_with("Timeless");
         let lost = |unencodable| {
             let names = self.left.iter().filter(move |(name, _)| is_unencodable(name) == unencodable);
