@@ -104,7 +104,7 @@ impl Shape {
         Shape { resources: resources.collect() }
     }
 
-    /// Returns the body of the request. Each scope has an equal part of [`BODY_BYTES_MAX`]: attributes and spans that
+    /// Returns the body of the request. Each scope has an equal part of `BODY_BYTES_MAX`: attributes and spans that
     /// exceed it are left out, but every scope has at least one span.
     #[must_use]
     pub fn body(&self) -> Vec<u8> {

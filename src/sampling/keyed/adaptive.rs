@@ -5,22 +5,22 @@ use super::shares::Shares;
 use crate::config::settings::{self, Goal};
 use crate::sampling::Threshold;
 
-/// Unspent goal may be spent later, overspent goal is paid back: goals of so many intervals. Overspending of 4 makes the
-/// ratio 1/55, which ends any burst; more would only prolong the payback.
+/// Bounds of the credit, in goals of an interval: 4 of overspent goal are paid back, and 2 of unspent goal may be spent
+/// later. A credit of -4 reduces the ratio to 1/55, which ends any burst. A lower bound would only prolong the payback.
 const CREDIT_INTERVALS: (f64, f64) = (-4.0, 2.0);
 
-/// The state of one `adaptive` policy: 80 B a key, 190 B with the most slack of the table.
+/// The state of one `adaptive` policy. It takes 80 bytes for each key, at most 190 with the unused places of the table.
 #[derive(Debug)]
 pub struct Adaptive {
     goal: Goal,
     shares: Shares,
-    /// In intervals. What is spent is counted by probability, not by what randomness makes of it.
+    /// The credit, in goals of an interval. A trace spends its probability, whether it is kept or not.
     credit: Credit,
     now_ms: Option<u64>,
 }
 
 impl Adaptive {
-    /// A policy that has seen nothing yet.
+    /// Creates a state that has seen no trace yet.
     #[must_use]
     pub fn new(settings: &settings::Adaptive) -> Self {
         let interval_ms = settings.adjustment_interval.as_millis() as u64;
@@ -32,13 +32,13 @@ impl Adaptive {
         }
     }
 
-    /// The most bytes that its keys take.
+    /// Returns the maximum bytes that its keys take.
     #[must_use]
     pub fn bytes_max(&self) -> usize {
         self.shares.bytes_max()
     }
 
-    /// The threshold of the next trace, which has this key and so many spans.
+    /// Returns the threshold of the next trace, which has this key and number of spans, and learns the trace.
     pub fn threshold(&mut self, key: u64, span_count: u32, now_ms: u64) -> Threshold {
         let weight = self.shares.weight(span_count);
         let earned = match self.goal {

@@ -1,47 +1,49 @@
-//! `budget`: an `adaptive` whose goal is what a month's budget leaves.
+//! `budget`: an `adaptive` whose goal is the part of a month's budget that other policies leave.
 //!
-//! The budget is paced evenly: so many spans a second. Every kept trace is charged, whatever kept it; errors and slow
-//! traces are never refused. What they spend is missing to the ratio, which falls until both together spend what comes
-//! in.
+//! The budget is spread evenly over the month, as spans a second. Every kept trace is charged, no matter which policy
+//! kept it. Errors and slow traces are never refused. Their spans reduce the ratio of the others, until all together
+//! spend the spans a second of the budget.
 
 use super::credit::{Credit, seconds_since};
 use super::shares::Shares;
 use crate::config::settings::{self, Goal, TrafficMemory};
 use crate::sampling::Threshold;
 
-/// A month, as budgets count it: 30 days.
+/// A month of a budget, in seconds: 30 days.
 const MONTH_SECONDS: f64 = 30.0 * 86_400.0;
 
-/// How often shares are made anew, and the weight of the last interval: what Refinery's EMA samplers do by default.
+/// The interval at which shares are computed. It is the default of Refinery's EMA samplers, as is the weight of the
+/// last interval in [`MEMORY`].
 const ADJUSTMENT_INTERVAL_MS: u64 = 15_000;
 const MEMORY: TrafficMemory = TrafficMemory::Ema(0.5);
 
-/// How fast the ratio follows what errors and slow traces spend: the time after which it has made most of the way.
+/// The time that the ratio takes for most of its way to a new value, after the spending of errors and slow traces
+/// changes.
 const RESPONSE_SECONDS: f64 = 300.0;
 
-/// Unused budget of so long may be used later. A restart costs no more than that.
+/// The unused budget that may be spent later, in seconds of budget. A restart costs at most that much.
 const CARRY_SECONDS: f64 = 600.0;
 
-/// Overspent budget of so long is paid back. At the bottom the ratio is at 1/1000 of what it would be without errors:
-/// nearly nothing, but counts stay possible.
+/// The overspent budget that is paid back, in seconds of budget. At this bound the ratio is 1/1000 of the ratio without
+/// errors: nearly 0, but high enough for adjusted counts.
 const DEBT_SECONDS: f64 = 7.0 * RESPONSE_SECONDS;
 
-/// The present pace is an average over about this long.
+/// The present pace is an average over about this time.
 const PACE_SECONDS: f64 = 3_600.0;
 
-/// The state of one `budget` policy: 80 B a key, 190 B with the most slack of the table.
+/// The state of one `budget` policy. It takes 80 bytes for each key, at most 190 with the unused places of the table.
 #[derive(Debug)]
 pub struct Budget {
     spans_per_second: f64,
     shares: Shares,
-    /// In seconds of budget.
+    /// The credit, in seconds of budget.
     credit: Credit,
     pace: Pace,
     now_ms: Option<u64>,
 }
 
 impl Budget {
-    /// A policy that has seen nothing yet.
+    /// Creates a state that has seen no trace yet.
     #[must_use]
     pub fn new(settings: &settings::Budget) -> Self {
         let spans_per_second = settings.spans_per_month / MONTH_SECONDS;
@@ -55,27 +57,28 @@ impl Budget {
         }
     }
 
-    /// The most bytes that its keys take.
+    /// Returns the maximum bytes that its keys take.
     #[must_use]
     pub fn bytes_max(&self) -> usize {
         self.shares.bytes_max()
     }
 
-    /// The threshold of the next trace, which has this key and so many spans.
+    /// Returns the threshold of the next trace, which has this key and number of spans, and learns the trace.
     pub fn threshold(&mut self, key: u64, span_count: u32, now_ms: u64) -> Threshold {
         self.advance(now_ms);
         let weight = self.shares.weight(span_count);
         self.shares.threshold(key, weight, self.credit.boost(RESPONSE_SECONDS), now_ms)
     }
 
-    /// Charges a trace that was kept, by whatever policy.
+    /// Charges a kept trace to the budget, no matter which policy kept it.
     pub fn kept(&mut self, span_count: u32, now_ms: u64) {
         self.advance(now_ms);
         self.credit.add(-f64::from(span_count) / self.spans_per_second);
         self.pace.spans += f64::from(span_count);
     }
 
-    /// Spans a month at the present pace, an average over about an hour; 0 at the very start.
+    /// Returns the number of spans that a month exports at the present pace, an average over about an hour. 0 at the
+    /// start.
     pub fn month_estimate(&mut self, now_ms: u64) -> f64 {
         self.advance(now_ms);
         self.pace.spans_per_second() * MONTH_SECONDS
@@ -88,7 +91,7 @@ impl Budget {
     }
 }
 
-/// Spans and seconds, both fading alike: their ratio is an average from the first second on.
+/// Sums of spans and seconds that decay at the same rate. Their ratio is an average from the first second on.
 #[derive(Debug, Default)]
 struct Pace {
     spans: f64,

@@ -1,7 +1,8 @@
-//! What a goal allowed and nobody spent.
+//! The part of a goal that is not spent.
 
-/// Earned and not spent, in some unit; negative after overspending. Integral control: as long as too much is
-/// spent the credit falls, and with it the boost, until income and spending agree.
+/// The difference of what was earned and what was spent, in a unit that the caller chooses. It is negative after
+/// overspending. This is integral control: as long as too much is spent, the credit and with it the boost fall, until
+/// earning and spending are equal.
 #[derive(Debug)]
 pub(super) struct Credit {
     balance: f64,
@@ -9,23 +10,23 @@ pub(super) struct Credit {
 }
 
 impl Credit {
-    /// No credit yet. It is never outside of `bounds`: what is beyond is forgiven or forfeited.
+    /// Creates a credit of 0. It stays within `bounds`; debt below them is forgiven, and credit above them is lost.
     pub(super) fn new(bounds: (f64, f64)) -> Self {
         Credit { balance: 0.0, bounds }
     }
 
-    /// Earns (or spends, if negative) so much.
+    /// Adds `amount` to the credit: earned if positive, spent if negative.
     pub(super) fn add(&mut self, amount: f64) {
         self.balance = (self.balance + amount).clamp(self.bounds.0, self.bounds.1);
     }
 
-    /// By how much to spend more than planned: e-fold for each `unit` of credit.
+    /// Returns the factor to multiply the planned spending by: e to the power of the number of `unit`s of credit.
     pub(super) fn boost(&self, unit: f64) -> f64 {
         (self.balance / unit).exp()
     }
 }
 
-/// Seconds from the last call to this one, 0 at the first.
+/// Returns the seconds since the last call, 0 at the first one. Notes the time of this call in `last_ms`.
 pub(super) fn seconds_since(last_ms: &mut Option<u64>, now_ms: u64) -> f64 {
     let last = last_ms.unwrap_or(now_ms);
     *last_ms = Some(now_ms.max(last));

@@ -1,10 +1,11 @@
-//! `identical_errors`: keeps errors, but thins those that are alike.
+//! `identical_errors`: keeps the first errors of each key, and a ratio of the further ones.
 
 use super::windows::Windows;
 use crate::config::settings;
 use crate::sampling::Threshold;
 
-/// The state of one `identical_errors` policy: 33 B a key, 76 B with the most slack of the table.
+/// The state of one `identical_errors` policy. It takes 33 bytes for each key, at most 76 with the unused places of the
+/// table.
 #[derive(Debug)]
 pub struct IdenticalErrors {
     windows: Windows,
@@ -13,7 +14,7 @@ pub struct IdenticalErrors {
 }
 
 impl IdenticalErrors {
-    /// A policy that has seen nothing yet.
+    /// Creates a state that has seen no trace yet.
     #[must_use]
     pub fn new(settings: &settings::IdenticalErrors) -> Self {
         let window_ms = settings.window.as_millis() as u64;
@@ -24,15 +25,15 @@ impl IdenticalErrors {
         }
     }
 
-    /// The most bytes that its keys take.
+    /// Returns the maximum bytes that its keys take.
     #[must_use]
     pub fn bytes_max(&self) -> usize {
         self.windows.bytes_max()
     }
 
-    /// The threshold of the next error, which has this key: the first ones of a window are all kept, those behind them
-    /// at the ratio. A window begins with the first error after the window before; errors of a new key for which
-    /// there is no room are all kept.
+    /// Returns the threshold of the next error, which has this key. The first errors of a window are all kept, the
+    /// further ones at the ratio. A window begins with the first error after the end of the last window. If the key is
+    /// new and the table is full, all its errors are kept.
     pub fn threshold(&mut self, key: u64, now_ms: u64) -> Threshold {
         match self.windows.count(key, now_ms) {
             Some(count) if count > self.first => self.rest,

@@ -3,17 +3,18 @@
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-/// Sweeps in the time after which a key counts as silent: room is found at most that much late, and the cost of a sweep is
-/// spread over many calls even if every key is new.
+/// Maximum number of sweeps in the time after which a key counts as silent. So a silent key makes room at most an
+/// eighth of that time late, and the cost of a sweep is spread over many calls, even if every key is new.
 const SWEEPS_PER_SILENCE: u64 = 8;
 
-/// What is known of each of at most `keys_max` keys. When it is full, keys that have been silent make room; as long as
-/// none has, new keys are refused.
+/// A table with a state of each key, for at most `keys_max` keys. When it is full, keys that were not seen for
+/// `silence_ms` (silent keys) make room. If there are none, new keys are refused.
 ///
-/// A key takes `size_of::<T>()` + 17 B; the slack of the hash table makes that at most 2.3 times as much.
+/// A key takes `size_of::<T>()` + 17 bytes, at most 2.3 times as much with the unused places of the hash table.
 #[derive(Debug)]
 pub(super) struct Keys<T> {
-    // The keys are hashes already. The order of iteration is the same in every run, and so are sums of floats.
+    // The keys are hashes already. With a fixed hasher the order of iteration, and so any sum of floats, is the same in
+    // every run.
     entries: HashMap<u64, Entry<T>, FixedState>,
     keys_max: usize,
     silence_ms: u64,
@@ -27,27 +28,28 @@ struct Entry<T> {
 }
 
 impl<T> Keys<T> {
-    /// A table without keys. It grows as they come.
+    /// Creates a table without keys. It grows when keys are added.
     pub(super) fn new(keys_max: usize, silence_ms: u64) -> Self {
         Keys { entries: HashMap::with_hasher(FixedState::default()), keys_max, silence_ms, next_sweep_ms: 0 }
     }
 
-    /// The most keys that it holds.
+    /// Returns the maximum number of keys.
     pub(super) fn keys_max(&self) -> usize {
         self.keys_max
     }
 
-    /// The most bytes that it takes, the slack of the hash table included: its places are a power of two, of which
-    /// 7/8 are used, each with a byte that says what is in it.
+    /// Returns the maximum bytes of the table, including unused places. The number of places is a power of two, at most
+    /// 7/8 of them are used, and each one has a control byte.
     pub(super) fn bytes_max(&self) -> usize {
         const PLACES_MIN: usize = 4;
-        // Padding, and the bytes of the first places once more behind the last.
+        // Padding, and copies of the first control bytes after the last one.
         const BESIDE: usize = 32;
         let places = (self.keys_max * 8 / 7 + 1).next_power_of_two().max(PLACES_MIN);
         places * (size_of::<(u64, Entry<T>)>() + 1) + BESIDE
     }
 
-    /// What is known of `key`, which is seen now; `None` if it is new and there is no room.
+    /// Returns the state of `key` and notes that it was seen at `now_ms`. A new key gets the state `new`. Returns
+    /// `None` if the key is new and there is no room.
     pub(super) fn see(&mut self, key: u64, now_ms: u64, new: impl FnOnce() -> T) -> Option<&mut T> {
         if self.is_full() && !self.entries.contains_key(&key) {
             self.sweep(now_ms);
@@ -60,12 +62,12 @@ impl<T> Keys<T> {
         Some(&mut entry.state)
     }
 
-    /// What is known of each key.
+    /// Iterates over the states of all keys.
     pub(super) fn states(&self) -> impl Iterator<Item = &T> {
         self.entries.values().map(|entry| &entry.state)
     }
 
-    /// What is known of each key, to change it.
+    /// Iterates over the states of all keys, to change them.
     pub(super) fn states_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.entries.values_mut().map(|entry| &mut entry.state)
     }

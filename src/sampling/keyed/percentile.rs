@@ -1,25 +1,25 @@
-//! `latency` with a percentile: slow is what is slow for its like.
+//! `latency` with a percentile: a trace is slow if it is slow for its key.
 
 use super::keys::Keys;
 use super::sketch::{Quantile, Sketch};
 use crate::config::settings;
 
-/// A key that has been silent this long makes room for another one when room is short.
+/// A key that was not seen for this time makes room for another one when the table is full.
 const SILENCE_MS: u64 = 3_600_000;
 
-/// The state of one policy: about 1.1 KiB a key.
+/// The state of one `latency` policy with a percentile. It takes about 1.1 KiB for each key.
 #[derive(Debug)]
 pub struct Percentile {
-    // Boxed, as the table has slack.
+    // Boxed, so that the unused places of the table are small.
     keys: Keys<Box<Sketch>>,
-    /// Keys for which there is no room share one.
+    /// The sketch that all keys share for which there is no room in the table.
     others: Sketch,
     quantile: Quantile,
     threshold_ms: u64,
 }
 
 impl Percentile {
-    /// A policy that has seen nothing yet.
+    /// Creates a state that has seen no trace yet.
     #[must_use]
     pub fn new(settings: &settings::Percentile) -> Self {
         Percentile {
@@ -30,14 +30,14 @@ impl Percentile {
         }
     }
 
-    /// The most bytes that its keys take.
+    /// Returns the maximum bytes that its keys take.
     #[must_use]
     pub fn bytes_max(&self) -> usize {
         self.keys.bytes_max() + self.keys.keys_max() * size_of::<Sketch>()
     }
 
-    /// Whether a trace of this duration is slow for its key: longer than the percentile (by at most 5 % more) of
-    /// those before it, and longer than the threshold. Then learns it.
+    /// Returns true if a trace of this duration is slow for its key: longer than the threshold, and longer than the
+    /// percentile of the earlier traces. The percentile is up to 5 % too high. Then learns the duration.
     pub fn is_slow(&mut self, key: u64, duration_ms: u64, now_ms: u64) -> bool {
         let sketch = match self.keys.see(key, now_ms, || Box::new(Sketch::new(now_ms))) {
             Some(sketch) => sketch,

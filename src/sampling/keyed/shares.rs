@@ -1,68 +1,70 @@
 //! A goal divided among keys: each gets a share by the logarithm of its traffic.
 //!
-//! With λ the traffic of a key (an average of past intervals) and G the goal, both for one interval, ρ is such that
-//! Σ min(λ, ρ ln(1 + λ)) = G; a trace is kept with probability ρ ln(1 + λ) / λ, at most 1. So quiet keys are kept whole,
-//! and a key that is ten times as busy as another is kept only a little more. A key that is busier in this interval than it used
-//! to be counts with what it has brought so far: its probability falls from the first trace of a burst on.
+//! λ is the traffic of a key (an average of past intervals) and G is the goal, both for one interval. ρ is chosen so
+//! that Σ min(λ, ρ ln(1 + λ)) = G. A trace is kept with probability ρ ln(1 + λ) / λ, at most 1. So all traces of quiet
+//! keys are kept, and a key that is ten times as busy as another has only a few more kept traces.
+//!
+//! If the traffic of a key in the present interval exceeds its average, it counts instead of λ. So the probability
+//! falls from the first trace of a burst on.
 
 use super::keys::Keys;
 use crate::config::settings::{Goal, TrafficMemory};
 use crate::sampling::Threshold;
 
-/// The window of [`TrafficMemory::Windowed`] is at most so many intervals: bounds the memory of a key.
+/// Maximum number of intervals in the window of [`TrafficMemory::Windowed`]. It bounds the memory of a key.
 const SLOTS_MAX: usize = 12;
 
-/// With an exponential average, keys that have been silent for so many intervals make room for others.
+/// With an exponential average, keys that were not seen for this number of intervals make room for others.
 const SILENCE_INTERVALS: u64 = 2;
 
-/// Rounds of the search for ρ. Three to five are usual; each round is a pass over all keys, and what is still missing
-/// after the last one is evened out by the callers' credit.
+/// Maximum number of rounds of the search for ρ. Three to five are usual. Each round is a pass over all keys. The
+/// credit of the caller corrects an error that is left after the last one.
 const ROUNDS_MAX: usize = 16;
 
-/// The search ends when ρ grows by less than this part.
+/// The search ends when ρ grows by less than this share.
 const LEVEL_PRECISION: f64 = 1e-3;
 
-/// Digits of a threshold, as the specification recommends: within 0.1 % of the probability.
+/// Hexadecimal digits of a threshold. The specification recommends 4, which is within 0.1 % of the probability.
 const THRESHOLD_DIGITS: u32 = 4;
 
-/// The traffic of all keys, and what share of it is to be kept.
+/// The traffic of all keys, and the share of it to keep.
 #[derive(Debug)]
 pub(super) struct Shares {
     goal: Goal,
     memory: Memory,
     interval_ms: u64,
     keys: Keys<Traffic>,
-    /// Keys for which there is no room count as one.
+    /// The traffic of all keys for which there is no room in the table. They count as one key.
     others: Traffic,
-    /// When this interval is over; `None` before the first trace.
+    /// The end of the present interval; `None` before the first trace.
     end_ms: Option<u64>,
-    /// Past intervals that are remembered or were.
+    /// The number of past intervals that entered the averages.
     intervals: u64,
-    /// The traffic of this interval so far.
+    /// The traffic of the present interval so far.
     current: f64,
-    /// The traffic of the interval before.
+    /// The traffic of the last interval.
     last: f64,
     /// The average traffic of past intervals.
     average: f64,
-    /// ρ; `None` as long as there is no past.
+    /// ρ; `None` as long as past intervals have no traffic.
     level: Option<f64>,
 }
 
-/// The traffic of a key: traces if the goal is a percentage, spans if it is spans. 24 bits are enough: a key that brings
-/// more in an interval counts as if it brought 17 million.
+/// The traffic of a key: in traces if the goal is a percentage, else in spans. The 24 bits of `f32` are enough: a key
+/// with more traffic in an interval counts as if it had 17 million.
 #[derive(Debug, Default)]
 struct Traffic {
-    /// Of an interval, by memory.
+    /// Average traffic of an interval, as [`Memory`] weighs the past.
     average: f32,
-    /// ln(1 + `average`): the search for ρ needs it in each round.
+    /// ln(1 + `average`), which the search for ρ needs in each round.
     logarithm: f32,
-    /// Of this interval so far.
+    /// Traffic of the present interval so far.
     current: f32,
-    /// Of past intervals, if memory is a window.
+    /// Traffic of each past interval, if the memory is a window.
     slots: [f32; SLOTS_MAX],
 }
 
-/// [`TrafficMemory`] in intervals.
+/// [`TrafficMemory`] with times as numbers of intervals.
 #[derive(Clone, Copy, Debug)]
 enum Memory {
     Ema { weight: f32 },
@@ -70,12 +72,13 @@ enum Memory {
 }
 
 impl Shares {
-    /// The most bytes that the keys take.
+    /// Returns the maximum bytes that the keys take.
     pub(super) fn bytes_max(&self) -> usize {
         self.keys.bytes_max()
     }
 
-    /// A goal to divide among `keys_max` keys, each of which takes 80 B (190 B with the most slack of the table).
+    /// Creates shares of `goal` for at most `keys_max` keys. Each key takes 80 bytes, at most 190 with the unused
+    /// places of the table.
     pub(super) fn new(goal: Goal, memory: TrafficMemory, adjustment_interval_ms: u64, keys_max: usize) -> Self {
         let adjustment_interval_ms = adjustment_interval_ms.max(1);
         let (memory, interval_ms, silence_intervals) = match memory {
@@ -103,7 +106,7 @@ impl Shares {
         }
     }
 
-    /// What a trace weighs in traffic and goal.
+    /// Returns the weight of a trace in traffic and goal: 1 if the goal is a percentage, else the number of its spans.
     pub(super) fn weight(&self, span_count: u32) -> f64 {
         match self.goal {
             Goal::Percentage(_) => 1.0,
@@ -111,16 +114,16 @@ impl Shares {
         }
     }
 
-    /// The goal of an interval with the traffic of the last so many milliseconds. At least 1, as less than a trace
-    /// cannot be kept.
+    /// Returns the goal of an interval with the present traffic: that of this interval so far, and of the last interval
+    /// for the rest. At least 1, as less than a trace cannot be kept.
     pub(super) fn interval_goal(&self, now_ms: u64) -> f64 {
         let left_ms = self.end_ms.map_or(0, |end_ms| end_ms.saturating_sub(now_ms));
         let traffic = self.current + self.last * left_ms as f64 / self.interval_ms as f64;
         self.goal_of(traffic).max(1.0)
     }
 
-    /// Takes a trace of this key and weight into account; the threshold at which it is to be kept, if what is kept is
-    /// to be `boost` times the goal.
+    /// Counts a trace of this key and weight. Returns the threshold at which to keep it, so that `boost` times the goal
+    /// is kept in all.
     pub(super) fn threshold(&mut self, key: u64, weight: f64, boost: f64, now_ms: u64) -> Threshold {
         self.advance(now_ms);
         self.current += weight;
@@ -134,7 +137,7 @@ impl Shares {
         Threshold::from_probability(probability * boost).rounded(THRESHOLD_DIGITS)
     }
 
-    /// The goal of an interval with this traffic.
+    /// Returns the goal of an interval with this traffic.
     fn goal_of(&self, traffic: f64) -> f64 {
         match self.goal {
             Goal::Percentage(percentage) => traffic * percentage / 100.0,
@@ -142,13 +145,13 @@ impl Shares {
         }
     }
 
-    /// Takes the traffic of the present interval into memory if it is over.
+    /// Ends the present interval if it is over, and computes ρ.
     fn advance(&mut self, now_ms: u64) {
         let end_ms = *self.end_ms.get_or_insert(now_ms + self.interval_ms);
         let Some(late_ms) = now_ms.checked_sub(end_ms) else { return };
         let intervals = 1 + late_ms / self.interval_ms;
         self.end_ms = Some(end_ms + intervals * self.interval_ms);
-        // An interval without traffic teaches an exponential average nothing; a window moves on over it.
+        // Further intervals without traffic do not change an exponential average. A window moves on over them.
         let steps = if let Memory::Windowed { intervals: all } = self.memory { intervals.min(all) } else { 1 };
         for _ in 0..steps {
             self.remember();
@@ -156,7 +159,7 @@ impl Shares {
         self.level = self.level();
     }
 
-    /// The present interval becomes a past one.
+    /// Makes the present interval a past one.
     fn remember(&mut self) {
         self.last = std::mem::take(&mut self.current);
         self.average = 0.0;
@@ -167,8 +170,8 @@ impl Shares {
         }
     }
 
-    /// ρ for the averages as they are: Newton's method from below on a concave function, so it never overshoots. `None`
-    /// if there is no traffic.
+    /// Returns ρ for the present averages; `None` if there is no traffic. This is Newton's method from below on a
+    /// concave function, so it never overshoots.
     fn level(&self) -> Option<f64> {
         if self.average == 0.0 {
             return None;
@@ -182,7 +185,7 @@ impl Shares {
                 if average <= level * logarithm { whole += average } else { logarithms += logarithm }
             }
             if logarithms == 0.0 {
-                // Everything fits, and some may come on top: any single key may be as busy as the goal.
+                // The goal is more than the traffic. Leave room for growth: any single key may grow up to the goal.
                 return Some(level.max(goal / goal.ln_1p()));
             }
             let next = (goal - whole) / logarithms;
@@ -196,10 +199,10 @@ impl Shares {
 }
 
 impl Traffic {
-    /// The present interval becomes the past one of this number, from 1 on.
+    /// Makes the present interval a past one, with this `number`, which counts from 1.
     fn remember(&mut self, memory: Memory, number: u64) {
         match memory {
-            // The first intervals of all are averaged plainly, or the past would seem quieter than it was.
+            // The first intervals are averaged with equal weights. Otherwise the past would seem quieter than it was.
             Memory::Ema { weight } => self.average += weight.max(1.0 / number as f32) * (self.current - self.average),
             Memory::Windowed { intervals } => {
                 self.slots[(number % intervals) as usize] = self.current;

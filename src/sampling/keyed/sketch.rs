@@ -1,27 +1,29 @@
-//! A quantile of durations that forgets, in about a kilobyte.
+//! A quantile of durations that forgets old ones, in about a kilobyte.
 
 /// Durations below this have a bucket for each millisecond.
 const EXACT_MS: usize = 20;
 
-/// Above, each bucket ends this much higher than the one before: the relative error.
+/// Above, the end of each bucket is this factor times the end of the one before. It is the relative error of the
+/// quantile.
 const GROWTH: f64 = 1.05;
 
-/// Buckets: up to `EXACT_MS` × `GROWTH`^250, over an hour. Longer durations are alike.
+/// Number of buckets. They reach up to `EXACT_MS` × `GROWTH`^250, which is over an hour. Longer durations share the
+/// last one.
 const BUCKETS: usize = EXACT_MS + 250;
 
-/// Everything counts half after this long.
+/// All counts are halved after this time.
 const HALF_LIFE_MS: u64 = 600_000;
 
-/// So many observations are expected beyond the quantile before it is answered: with 10, the share that is in truth
-/// beyond the answer is within a factor of 2 of what was asked for.
+/// There is no answer until this number of observations is expected beyond the quantile. With 10, the true share beyond
+/// the answer is within a factor of 2 of the wanted share.
 const OBSERVATIONS_BEYOND: f64 = 10.0;
 
-/// Everything counts half at this weight, however little time has passed: sums of `f32` stay exact to 24 bits, and a
-/// million observations say more of a quantile than its buckets can show.
+/// All counts are halved at this weight, even if little time has passed. So sums of `f32` stay exact to 24 bits. A
+/// million observations determine a quantile more precisely than the buckets can show.
 const WEIGHT_MAX: f32 = (1 << 20) as f32;
 
-/// A duration counts as at most so many buckets above the quantile, half as much again: a flood of slow traces raises it
-/// step by step, each step as many traces as the quantile leaves beyond it.
+/// A duration counts as at most this number of buckets above the quantile, about 1.5 times as long. So a flood of slow
+/// traces raises the quantile step by step. Each step takes as many traces as the quantile leaves beyond it.
 const RISE_BUCKETS_MAX: usize = 8;
 
 /// The durations of one key.
@@ -32,44 +34,44 @@ pub(super) struct Sketch {
     weight: f32,
     /// The sum of the counts above `level`.
     above: f32,
-    /// The lowest bucket above which lies no more than the asked share.
+    /// The lowest bucket for which no more than the wanted share is in higher buckets.
     level: usize,
     halved_ms: u64,
 }
 
-/// What is asked of sketches.
+/// The quantile that sketches track.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Quantile {
-    /// The share beyond it, 0 to 1.
+    /// The share of the observations beyond the quantile, 0 to 1.
     beyond: f32,
-    /// Before this weight there is no answer.
+    /// The least weight for which there is an answer.
     weight_min: f32,
 }
 
 impl Quantile {
-    /// The quantile that `percentile` (0 to 100) of the observations do not exceed.
+    /// Returns the quantile that `percentile` (0 to 100) of the observations do not exceed.
     pub(super) fn from_percentile(percentile: f64) -> Self {
         let beyond = 1.0 - percentile / 100.0;
-        // Half of the greatest weight, for a halving must not take the answer away.
+        // At most half of the maximum weight, so that there is still an answer after a halving.
         let weight_min = (OBSERVATIONS_BEYOND / beyond).ceil().clamp(1.0, f64::from(WEIGHT_MAX) / 2.0);
         Quantile { beyond: beyond as f32, weight_min: weight_min as f32 }
     }
 }
 
 impl Sketch {
-    /// A sketch of nothing.
+    /// Creates an empty sketch.
     pub(super) fn new(now_ms: u64) -> Self {
         Sketch { counts: [0.0; BUCKETS], weight: 0.0, above: 0.0, level: 0, halved_ms: now_ms }
     }
 
-    /// Whether a duration is beyond the quantile of what was learned: longer than it by more than 5 % for sure, never if
-    /// it is shorter. No more than the asked share of what was learned ever is. Nothing is before there are enough
-    /// observations.
+    /// Returns true if a duration is beyond the quantile of the learned ones. A duration that is longer by more than 5
+    /// % is always beyond it, and a shorter one never. No more than the wanted share of the learned durations is.
+    /// Without enough observations the result is false.
     pub(super) fn is_beyond(&self, duration_ms: u64, quantile: Quantile) -> bool {
         self.weight >= quantile.weight_min && bucket(duration_ms) > self.level
     }
 
-    /// Learns a duration.
+    /// Adds a duration.
     pub(super) fn learn(&mut self, duration_ms: u64, quantile: Quantile, now_ms: u64) {
         self.forget(quantile, now_ms);
         let answers = self.weight >= quantile.weight_min;
@@ -83,8 +85,8 @@ impl Sketch {
         self.settle(quantile);
     }
 
-    /// Halves all counts when a half-life is over, unless too few would be left for an answer: a quiet key remembers as
-    /// many observations as it needs, however old.
+    /// Halves all counts when a half-life is over, unless too few would be left for an answer. So a quiet key remembers
+    /// as many observations as it needs, even old ones.
     fn forget(&mut self, quantile: Quantile, now_ms: u64) {
         let mut halves = now_ms.saturating_sub(self.halved_ms) / HALF_LIFE_MS;
         self.halved_ms += halves * HALF_LIFE_MS;
@@ -100,7 +102,7 @@ impl Sketch {
         }
     }
 
-    /// Moves `level` to where it belongs: a bucket or two for an observation, on average.
+    /// Moves `level` to its right place, by a bucket or two for each observation on average.
     fn settle(&mut self, quantile: Quantile) {
         let beyond = quantile.beyond * self.weight;
         while self.above > beyond && self.level + 1 < BUCKETS {
@@ -114,7 +116,7 @@ impl Sketch {
     }
 }
 
-/// The bucket of a duration.
+/// Returns the bucket of a duration.
 fn bucket(duration_ms: u64) -> usize {
     if duration_ms < EXACT_MS as u64 {
         return duration_ms as usize;
