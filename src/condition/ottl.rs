@@ -36,7 +36,7 @@ const TESTS_MAX: usize = 128;
 pub struct OttlError {
     /// The offset of the error in the text, in bytes; at most the length of the text.
     pub offset: usize,
-    /// The reason of the error, in lower case and without a full stop.
+    /// The reason for the error, in lower case and without a full stop.
     pub message: String,
     /// Advice to the operator: the text to write instead.
     pub help: Option<String>,

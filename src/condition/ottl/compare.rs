@@ -133,7 +133,7 @@ fn quotient(op: CompareOp, field: &Field, divisor: i64, number: Number) -> Answe
     })
 }
 
-/// Returns the range of the numbers whose quotient by `divisor`, rounded towards zero, fulfils `op number`. Returns
+/// Returns the range of the numbers whose quotient by `divisor`, rounded towards zero, satisfies `op number`. Returns
 /// `None` if there is no such number.
 fn truncated(op: CompareOp, number: Number, divisor: i64) -> Option<Range> {
     let (floor, ceil) = match number {
