@@ -1,4 +1,4 @@
-//! The daemon's own metrics, logs and health. Never on the path of a span: counters are added to once per request,
+//! The daemon's own metrics, logs and health. They never slow down spans: counters are incremented once per request,
 //! decision round or batch.
 
 pub mod health;

@@ -1,4 +1,4 @@
-//! Whether the process lives and whether it is ready.
+//! The state behind the liveness and readiness checks.
 
 #[cfg(test)]
 mod tests;
@@ -11,7 +11,8 @@ use tokio::time::Instant;
 
 use super::pulse::{Pulse, SILENCE_MAX};
 
-/// A disk that has not answered for so long holds up every request until its sender gives up.
+/// The longest wait for a disk before the daemon is not ready. Such a disk holds up every request until its sender
+/// gives up.
 const DISK_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Shared state behind `/livez`, `/readyz` and grpc.health.v1.
@@ -25,29 +26,30 @@ pub struct Health {
 }
 
 impl Health {
-    /// All rooms are up: spans are taken, and can be written for all that is known.
+    /// Marks the daemon as ready: all modules are up, spans are accepted, and as far as known the sink can be written
+    /// to.
     pub fn set_ready(&self) {
         self.ready.store(true, Ordering::Release);
     }
 
-    /// What is missing before the daemon is ready, for whoever asks why it is not. Spans are taken meanwhile.
+    /// Sets the text that says what the daemon waits for before it is ready. Spans are accepted meanwhile.
     pub fn set_waits_for(&self, missing: String) {
         *self.waits_for.lock() = Some(missing);
     }
 
-    /// Something that makes every request be refused; `None`: no more.
+    /// Sets the obstacle that makes the daemon refuse every request; `None` removes it.
     pub fn set_obstacle(&self, obstacle: Option<String>) {
         *self.obstacle.lock() = obstacle;
     }
 
-    /// What is missing or in the way, if that is known.
+    /// Returns the obstacle, or the text about what the daemon waits for, if there is one.
     #[must_use]
     pub fn waits_for(&self) -> Option<String> {
         let obstacle = self.obstacle.lock().clone().or_else(|| self.hanging_disk(Instant::now()));
         obstacle.or_else(|| self.waits_for.lock().clone())
     }
 
-    /// The disk that has not answered for longer than [`DISK_WAIT_MAX`].
+    /// Returns a message about a disk that has not answered for longer than [`DISK_WAIT_MAX`].
     fn hanging_disk(&self, now: Instant) -> Option<String> {
         let workers = self.workers.lock();
         let mut waits = workers.iter().map(|(name, pulse)| (name, pulse.disk_wait(now)));
@@ -55,18 +57,19 @@ impl Health {
         Some(format!("the disk of the {name} has not answered for {} s", wait.as_secs()))
     }
 
-    /// The process was asked to stop: new spans are refused, retryably.
+    /// Marks the process as shutting down: new spans are refused with a retryable error.
     pub fn set_stopping(&self) {
         self.stopping.store(true, Ordering::Release);
     }
 
-    /// The worker `name` gives signs of life from now on.
+    /// Watches the worker `name`, which gives signs of life from now on.
     pub fn watch(&self, name: &'static str, pulse: Pulse) {
         self.workers.lock().push((name, pulse));
     }
 
-    /// The worker that has been silent for longer than [`SILENCE_MAX`], and for how long. Workers end one after the other
-    /// once the process stops, and nobody asks for signs of life then.
+    /// Returns the name of the worker that has been silent for longest, and for how long, if that is longer than
+    /// [`SILENCE_MAX`]. Returns `None` during shutdown, when workers end one after the other and give no more signs of
+    /// life.
     #[must_use]
     pub fn wedged(&self, now: Instant) -> Option<(&'static str, Duration)> {
         let workers = self.workers.lock();
@@ -75,14 +78,14 @@ impl Health {
         (longest.1 > SILENCE_MAX && !self.is_stopping()).then_some(longest)
     }
 
-    /// Spans are taken and can be written.
+    /// Returns true if spans are accepted and can be written.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let has_obstacle = self.obstacle.lock().is_some() || self.hanging_disk(Instant::now()).is_some();
         self.ready.load(Ordering::Acquire) && !self.is_stopping() && !has_obstacle
     }
 
-    /// The process was asked to stop.
+    /// Returns true if the process is shutting down.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)

@@ -1,19 +1,19 @@
-//! Names that senders choose as values of a metric label. However many names senders send, and whatever the names contain,
-//! the number of series is bounded, and each name is short and readable.
+//! Names that senders choose, as values of a metric label. The number of series is bounded and each name is short and
+//! readable, no matter how many names senders send and what the names contain.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-/// Names with a series of their own: more services than most projects have, and few enough series for each of them.
+/// Number of names with a series of their own: more services than most projects have, and still few series.
 pub const NAMES_MAX: usize = 100;
-/// Bytes of a name, as it was sent; what is longer is cut.
+/// The most bytes of a name as it was sent. Longer names are cut.
 pub const NAME_BYTES_MAX: usize = 64;
-/// The label of all names after the first [`NAMES_MAX`]. A sender of this name is among them.
+/// The label of all names after the first [`NAMES_MAX`]. A sender with this very name is counted there, too.
 pub const OTHER: &str = "other";
 
-/// The names that have been seen, until the process ends.
+/// The names that were seen since the process began.
 #[derive(Debug)]
 pub struct SenderNames {
     known: RwLock<HashSet<Arc<str>>>,
@@ -27,8 +27,8 @@ impl Default for SenderNames {
 }
 
 impl SenderNames {
-    /// The label value for a name as it was sent: the name, cut, with U+FFFD for control characters and for what is no
-    /// UTF-8; or [`OTHER`].
+    /// Returns the label value for a name as it was sent: the name, cut to [`NAME_BYTES_MAX`], with U+FFFD for control
+    /// characters and for bytes that are not UTF-8. Returns [`OTHER`] if there are too many names.
     #[must_use]
     pub fn label(&self, name: &[u8]) -> Arc<str> {
         let name = legible(name);

@@ -1,12 +1,12 @@
-//! Logs: readable on a terminal, Cloud Logging's structured JSON otherwise.
+//! Logs: readable text on a terminal, and Cloud Logging's structured JSON otherwise.
 //!
-//! They go to standard error: standard output belongs to what a command was asked to print, and Cloud Run collects
-//! both alike (in JSON each line carries its own severity).
+//! Logs go to standard error, because standard output is for the output of commands. Cloud Run collects both alike (in
+//! JSON each line carries its own severity).
 //!
 //! Invariants
-//! - Logging never blocks, fails or panics its caller: lines go through a bounded queue to a thread of their own, and
-//!   a reader that is gone or too slow costs lines, which are counted, never time.
-//! - An event holds everything that it says: `tracing` spans are not used for the daemon's own logs.
+//! - Logging never blocks, fails or panics its caller: lines go through a bounded queue to a thread of their own. If
+//!   the reader of the log is gone or too slow, lines are lost and counted, but no time is lost.
+//! - An event contains everything that it says: `tracing` spans are not used for the daemon's own logs.
 
 mod json;
 mod queue;
@@ -31,17 +31,17 @@ pub use throttle::Throttle;
 use json::Json;
 use queue::Queue;
 
-/// How long the last lines may take to be written at exit: a small part of the 8 s that a shutdown has.
+/// The longest time that writing the last lines takes at exit: a small part of the 8 s that a shutdown has.
 const FLUSH_WAIT: Duration = Duration::from_millis(500);
 
-/// Writes what is still queued when it is dropped. Keep it until the process ends.
+/// A guard that writes the lines that are still queued when it is dropped. Keep it until the process ends.
 #[derive(Debug)]
 #[must_use = "the last lines are written when this is dropped"]
 pub struct Flush(Queue);
 
 impl Drop for Flush {
     fn drop(&mut self) {
-        // Late lines are not worth a late exit: a reader that takes none for so long is stuck.
+        // A reader that takes no line for so long is stuck. The last lines are not worth a longer exit.
         let _ = self.0.flush(FLUSH_WAIT);
     }
 }
@@ -55,12 +55,12 @@ pub fn init(settings: &settings::Log) -> io::Result<Flush> {
     let queue = Queue::start(io::stderr())?;
     let layer = layer(settings.format, terminal, ansi(terminal), Arc::new(queue.clone()));
     let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter(settings.level)));
-    // An error says that a subscriber is there already: the first one stays.
+    // An error means that a subscriber is set already. The first one stays.
     let _ = tracing::subscriber::set_global_default(subscriber);
     Ok(Flush(queue))
 }
 
-/// Colours are for terminals, and not for those who asked for none (no-color.org: set and not empty).
+/// Returns true if lines are coloured: only on a terminal, and only if `NO_COLOR` is unset or empty (no-color.org).
 fn ansi(terminal: bool) -> bool {
     terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
@@ -79,7 +79,8 @@ where
     if json { layer.event_format(Json { now: SystemTime::now }).boxed() } else { layer.boxed() }
 }
 
-/// Our own events from `level` on. Libraries (h2, hyper, rustls) speak only of trouble, unless one is debugging.
+/// Returns a filter that passes the daemon's own events from `level` on. Libraries (h2, hyper, rustls) may log only
+/// warnings and errors, unless the level is `debug` or `trace`.
 fn filter(level: LogLevel) -> Targets {
     let own = match level {
         LogLevel::Error => LevelFilter::ERROR,

@@ -1,5 +1,5 @@
-//! Signs of life: who works in a loop gives one each time round, and who gives none for long is wedged. A worker that
-//! waits for something that is away still goes round. Time is an argument.
+//! Signs of life. A worker gives one in each round of its loop; a worker that gives none for long is wedged. A worker
+//! that waits for an unreachable peer still goes round its loop. Time is an argument.
 
 #[cfg(test)]
 mod tests;
@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A worker with nothing to do gives a sign at least this often.
+/// The longest time between two signs of a worker that has nothing to do.
 pub const INTERVAL: Duration = Duration::from_secs(1);
 
-/// A worker that gives no sign for so long is wedged. Nothing that workers do takes seconds, but a virtual machine may stand
-/// still for some tens of them.
+/// The longest silence of a worker that is not wedged. No work takes seconds, but a virtual machine may stand still for
+/// some tens of them.
 pub const SILENCE_MAX: Duration = Duration::from_secs(60);
 
-/// The last sign of life of one worker. Clones are of the same worker.
+/// The last sign of life of one worker. Clones belong to the same worker.
 #[derive(Clone, Debug)]
 pub struct Pulse(Arc<Inner>);
 
@@ -25,23 +25,23 @@ pub struct Pulse(Arc<Inner>);
 struct Inner {
     start: Instant,
     last_ms: AtomicU64,
-    /// Waits for the disk, since the last sign.
+    /// True if the worker has waited for the disk since the last sign.
     at_disk: AtomicBool,
 }
 
 impl Pulse {
-    /// Of a worker that begins at `now`.
+    /// Creates the pulse of a worker that begins at `now`.
     #[must_use]
     pub fn new(now: Instant) -> Self {
         Pulse(Arc::new(Inner { start: now, last_ms: AtomicU64::new(0), at_disk: AtomicBool::new(false) }))
     }
 
-    /// The worker lives.
+    /// Gives a sign of life.
     pub fn beat(&self, now: Instant) {
         self.sign(now, false);
     }
 
-    /// The worker lives, and calls the disk: until its next sign it is the disk that is silent.
+    /// Gives a sign of life just before a call to the disk. Until the next sign, the disk is silent and not the worker.
     pub fn at_disk(&self, now: Instant) {
         self.sign(now, true);
     }
@@ -51,13 +51,14 @@ impl Pulse {
         self.0.last_ms.store(self.since_start_ms(now), Ordering::Relaxed);
     }
 
-    /// The time since the last sign of life. A worker that waits for the disk is not silent.
+    /// Returns the time since the last sign of life. It is zero for a worker that waits for the disk, which is not
+    /// silent.
     #[must_use]
     pub fn silence(&self, now: Instant) -> Duration {
         if self.0.at_disk.load(Ordering::Relaxed) { Duration::ZERO } else { self.since_sign(now) }
     }
 
-    /// How long the worker has waited for an answer of the disk.
+    /// Returns the time that the worker has waited for an answer of the disk; zero if it does not wait.
     #[must_use]
     pub fn disk_wait(&self, now: Instant) -> Duration {
         if self.0.at_disk.load(Ordering::Relaxed) { self.since_sign(now) } else { Duration::ZERO }

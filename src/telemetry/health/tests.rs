@@ -12,7 +12,7 @@ fn ready_from_the_start_of_service_to_the_order_to_stop() {
     health.set_stopping();
     assert!(!health.is_ready() && health.is_stopping());
     health.set_ready();
-    assert!(!health.is_ready(), "there is no way back");
+    assert!(!health.is_ready(), "a process that shuts down does not become ready again");
 }
 
 #[test]
@@ -20,7 +20,7 @@ fn the_worker_that_is_silent_for_longest_is_wedged() {
     let start = Instant::now();
     let at = |seconds| start + Duration::from_secs(seconds);
     let health = Health::default();
-    assert_eq!(health.wedged(at(1_000)), None, "nobody is watched yet");
+    assert_eq!(health.wedged(at(1_000)), None, "no worker is watched yet");
     let (sweeper, exporter) = (Pulse::new(start), Pulse::new(start));
     health.watch("sweeper", sweeper.clone());
     health.watch("exporter", exporter.clone());
@@ -30,13 +30,13 @@ fn the_worker_that_is_silent_for_longest_is_wedged() {
     exporter.beat(at(100));
     assert_eq!(health.wedged(at(130)), Some(("sweeper", Duration::from_secs(70))));
     sweeper.beat(at(130));
-    assert_eq!(health.wedged(at(130)), None, "it may come to itself");
+    assert_eq!(health.wedged(at(130)), None, "a worker may recover");
     health.set_stopping();
     assert_eq!(health.wedged(at(1_000)), None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_disk_that_hangs_is_not_ready_and_says_so_and_the_process_lives() {
+async fn a_hanging_disk_makes_the_daemon_not_ready_but_not_wedged() {
     let (health, pulse) = (Health::default(), Pulse::new(Instant::now()));
     health.set_ready();
     health.watch("journal", pulse.clone());

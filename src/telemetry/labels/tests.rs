@@ -20,13 +20,13 @@ fn a_name_is_cut_and_legible() {
 }
 
 #[test]
-fn there_are_only_so_many() {
+fn the_number_of_names_is_limited() {
     let names = SenderNames::default();
     let label = |n: usize| names.label(format!("service-{n}").as_bytes());
     for n in 0..NAMES_MAX {
         assert_eq!(*label(n), *format!("service-{n}"));
     }
     (NAMES_MAX..100_000).for_each(|n| assert_eq!(&*label(n), OTHER));
-    assert_eq!(&*label(7), "service-7", "those that are known stay so");
+    assert_eq!(&*label(7), "service-7", "known names keep their series");
     assert_eq!(names.known.read().len(), NAMES_MAX);
 }

@@ -1,4 +1,4 @@
-//! One event as one line of JSON with the fields that Cloud Logging knows.
+//! Events as lines of JSON, with the fields that Cloud Logging knows.
 //!
 //! Source: "Structured logging", special fields in JSON payloads (cloud.google.com/logging/docs/structured-logging):
 //! `severity`, `message`, `time`, `logging.googleapis.com/sourceLocation` (whose `line` is a string).
@@ -41,7 +41,7 @@ where
     }
 }
 
-/// Cloud Logging's name of a level. It has none below DEBUG.
+/// Returns Cloud Logging's name of a level. Cloud Logging has no level below DEBUG.
 fn severity(level: Level) -> &'static str {
     match level {
         Level::ERROR => "ERROR",
@@ -70,9 +70,9 @@ impl Default for Object {
 }
 
 impl Object {
-    /// Adds `name: value`. A name that is taken gets a prefix, so that no field hides another one.
+    /// Adds `name: value`. A name that is already used gets the prefix `field.`, so that no field hides another one.
     fn entry(&mut self, name: &'static str, value: &(impl Serialize + ?Sized)) {
-        // Only a map with keys that are no strings fails; nothing here is one.
+        // Serialization fails only for a map whose keys are not strings. No caller passes such a map.
         let Ok(value) = serde_json::to_string(value) else { return };
         let separator = if self.names.is_empty() { "" } else { "," };
         let taken = self.names.iter().filter(|&&n| n == name).count();
@@ -113,12 +113,12 @@ impl Visit for Object {
         if value.is_finite() {
             self.entry(field.name(), &value);
         } else {
-            // JSON has no number for it.
+            // JSON has no number for infinity and NaN.
             self.entry(field.name(), &value.to_string());
         }
     }
 
-    /// The error with all its causes.
+    /// Adds the error with all its causes.
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
         let mut text = value.to_string();
         let mut source = value.source();

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-/// Lines that may wait for a slow reader: seconds of a daemon's busiest moments, at most a few hundred KiB.
+/// The most lines that may wait for a slow reader: seconds of a daemon's busiest moments, at most a few hundred KiB.
 pub(super) const LINES_MAX: usize = 1024;
 
-/// The way of log lines to their writer. Writing to it (`&Queue` is an [`io::Write`]) always succeeds at once; a
-/// line that finds no room is lost, and the log says how many were.
+/// The queue between the callers and the thread that writes the lines. A write to it (`&Queue` is an [`io::Write`])
+/// always succeeds at once. If the queue is full, the line is lost, and the log later reports the number of lost lines.
 #[derive(Clone, Debug)]
 pub(super) struct Queue(Arc<Shared>);
 
@@ -24,14 +24,14 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     lines: VecDeque<Vec<u8>>,
-    /// A line has left `lines` and is not out yet.
+    /// True while a line has left `lines` and is not written yet.
     writing: bool,
-    /// Lines lost since the log last said so.
+    /// Number of lines lost since the log last reported it.
     lost: u64,
 }
 
 impl Queue {
-    /// A queue whose lines go to `out`, written by a thread that lives as long as the process.
+    /// Starts a queue whose lines go to `out`. A thread that lives as long as the process writes them.
     ///
     /// # Errors
     /// The thread could not be started.
@@ -39,12 +39,14 @@ impl Queue {
         let shared = Arc::new(Shared::default());
         let theirs = shared.clone();
         std::thread::Builder::new().name("log".into()).spawn(move || theirs.write_lines(out)).map_err(|cause| {
-            io::Error::other(format!("no thread can be made ({cause}): raise the limit of processes (pids, nproc)"))
+            io::Error::other(format!(
+                "the thread cannot be started ({cause}): raise the limit of processes (pids, nproc)"
+            ))
         })?;
         Ok(Queue(shared))
     }
 
-    /// Waits until all lines are written, `wait` at most; false if they are not.
+    /// Waits until all lines are written, but at most `wait`. Returns false if some are not.
     pub(super) fn flush(&self, wait: Duration) -> bool {
         let mut state = self.0.state.lock();
         let busy = |state: &mut State| state.writing || !state.lines.is_empty();
@@ -73,15 +75,15 @@ impl Shared {
     fn write_lines(&self, mut out: impl Write) {
         loop {
             let (line, lost) = self.next();
-            // A failed write is nobody's to hear: the reader of the log went away.
+            // A failed write cannot be reported: the reader of the log is gone.
             let _ = out.write_all(&line);
             if lost > 0 {
-                tracing::warn!(lines = lost, "Log lines were lost: their reader is too slow.");
+                tracing::warn!(lines = lost, "Log lines were lost because the reader of the log is too slow.");
             }
         }
     }
 
-    /// Waits for the next line; with it, how many were lost before.
+    /// Waits for the next line. Returns it with the number of lines that were lost before.
     fn next(&self) -> (Vec<u8>, u64) {
         let mut state = self.state.lock();
         state.writing = false;

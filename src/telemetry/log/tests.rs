@@ -8,10 +8,10 @@ use tracing::{Level, debug, error, info, trace, warn};
 
 use super::*;
 
-/// Longer than any machine stalls.
+/// A wait that is longer than any machine stalls.
 const FOREVER: Duration = Duration::from_secs(60);
 
-/// What was logged, for reading it back.
+/// A buffer of the logged bytes, to be read back.
 #[derive(Clone, Default)]
 struct Sink(Arc<Mutex<Vec<u8>>>);
 
@@ -32,7 +32,7 @@ impl Sink {
     }
 }
 
-/// The text that `log` writes in `format`.
+/// Returns the text that `log` writes in `format`.
 fn logged(format: LogFormat, terminal: bool, level: LogLevel, log: impl FnOnce()) -> String {
     let sink = Sink::default();
     let writer = sink.clone();
@@ -41,7 +41,7 @@ fn logged(format: LogFormat, terminal: bool, level: LogLevel, log: impl FnOnce()
     sink.text()
 }
 
-/// The objects that `log` writes as JSON, one a line.
+/// Returns the objects that `log` writes as JSON, one a line.
 fn objects(log: impl FnOnce()) -> Vec<BTreeMap<String, Value>> {
     let text = logged(LogFormat::Json, false, LogLevel::Trace, log);
     assert!(text.is_empty() || text.ends_with('\n'));
@@ -150,7 +150,7 @@ fn an_error_names_its_causes() {
 }
 
 #[test]
-fn a_field_cannot_hide_what_the_line_says_itself() {
+fn a_field_cannot_hide_a_standard_field() {
     let lines = objects(|| info!(severity = "NONE", time = 1, target = 2, "m"));
     let line = lines.first().unwrap();
     assert_eq!(line["severity"], "INFO");
@@ -181,7 +181,7 @@ fn text_keeps_control_characters_from_the_terminal() {
 }
 
 #[test]
-fn libraries_speak_only_of_trouble_unless_debugging() {
+fn libraries_log_only_warnings_and_errors_unless_debugging() {
     let cases = [
         (LogLevel::Error, Level::ERROR, Level::ERROR),
         (LogLevel::Warn, Level::WARN, Level::WARN),
@@ -209,7 +209,7 @@ fn queued_lines_are_written_in_order() {
     assert_eq!(sink.text(), "a\nb\nc\n");
 }
 
-/// A reader that takes nothing until it is let go.
+/// A reader that accepts nothing until the test releases it.
 struct Stuck(mpsc::Receiver<()>, Sink);
 
 impl Write for Stuck {
@@ -224,14 +224,14 @@ impl Write for Stuck {
 }
 
 #[test]
-fn a_stuck_reader_costs_lines_never_time() {
+fn a_stuck_reader_costs_lines_but_no_time() {
     let (release, stuck) = mpsc::sync_channel(0);
     let sink = Sink::default();
     let queue = Queue::start(Stuck(stuck, sink.clone())).unwrap();
     for _ in 0..2 * queue::LINES_MAX {
         (&queue).write_all(b"x\n").unwrap();
     }
-    assert!(!queue.flush(Duration::ZERO), "nothing is out yet");
+    assert!(!queue.flush(Duration::ZERO), "no line is written yet");
     drop(release);
     assert!(queue.flush(FOREVER));
     // The thread may have taken one line out of the queue before it filled up.
@@ -239,7 +239,7 @@ fn a_stuck_reader_costs_lines_never_time() {
     assert!((queue::LINES_MAX..=queue::LINES_MAX + 1).contains(&written), "{written}");
 }
 
-/// A reader that went away.
+/// A reader that has closed its end of the pipe.
 struct Closed;
 
 impl Write for Closed {
@@ -253,7 +253,7 @@ impl Write for Closed {
 }
 
 #[test]
-fn a_closed_pipe_harms_nobody() {
+fn a_closed_pipe_does_not_stop_logging() {
     let queue = Queue::start(Closed).unwrap();
     let layer = layer(LogFormat::Json, false, false, Arc::new(queue.clone()));
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {

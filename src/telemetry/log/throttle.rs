@@ -1,4 +1,4 @@
-//! A bound on log lines that others can cause. Time is an argument.
+//! A limit on log lines that other programs can cause. Time is an argument.
 
 #[cfg(test)]
 mod tests;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// Lets so many lines pass in each interval.
+/// A throttle that lets a limited number of lines pass in each interval.
 #[derive(Debug)]
 pub struct Throttle {
     lines_max: u32,
@@ -24,13 +24,14 @@ struct State {
 }
 
 impl Throttle {
-    /// Lets `lines_max` lines pass in each `interval`.
+    /// Creates a throttle that lets `lines_max` lines pass in each `interval`.
     #[must_use]
     pub const fn new(lines_max: u32, interval: Duration) -> Self {
         Throttle { lines_max, interval, state: Mutex::new(State { since: None, lines: 0, unsaid: 0 }) }
     }
 
-    /// Asks to write a line at `now`. If it may be written: how many lines were suppressed since the last written one.
+    /// Asks to write a line at `now`. If the line may be written, returns the number of lines that were suppressed
+    /// since the last written one; otherwise returns `None`.
     #[must_use]
     pub fn pass(&self, now: Instant) -> Option<u64> {
         let mut state = self.state.lock();

@@ -1,26 +1,26 @@
-//! The books of a process: what came, and what became of it.
+//! The terms of the conservation law for one process: the spans that came, and their fates.
 
 /// The terms of the conservation law (`docs/metrics.md`), in spans.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Books {
-    /// Taken from senders.
+    /// Spans received from senders.
     pub received: u64,
-    /// Found at start, left by an earlier process.
+    /// Spans that an earlier process left in the spool or the journal.
     pub recovered: u64,
-    /// Confirmed by the sink.
+    /// Spans that the sink confirmed.
     pub exported: u64,
-    /// Let go, as no policy kept their trace.
+    /// Spans of dropped traces that are no longer held.
     pub sampled_out: u64,
-    /// Rejected alone.
+    /// Spans that were refused alone because they are invalid.
     pub rejected: u64,
-    /// Kept, and lost for a reason.
+    /// Kept spans that were lost for a counted reason.
     pub dropped: u64,
-    /// Still held; at the end, those on disk.
+    /// Spans that are still held. At the end these are the spans on disk.
     pub held: u64,
 }
 
 impl Books {
-    /// Reads them from the text of `/metrics`.
+    /// Reads the terms from the text of `/metrics`.
     #[must_use]
     pub fn of(scrape: &str) -> Self {
         let mut books = Books::default();
@@ -28,7 +28,7 @@ impl Books {
             let Some((series, value)) = line.rsplit_once(' ') else { continue };
             let name = series.split('{').next().unwrap_or_default();
             if let Some(term) = books.term(name) {
-                // Spans are whole numbers.
+                // Numbers of spans are integers.
                 *term += value.parse::<f64>().unwrap_or(0.0) as u64;
             }
         }
@@ -48,7 +48,7 @@ impl Books {
         })
     }
 
-    /// Spans that came, less all that became of them: 0 whenever nothing is in flight.
+    /// Returns the spans that came less those with a known fate: 0 whenever nothing is in flight.
     #[must_use]
     pub fn unaccounted(&self) -> i64 {
         let came = self.received + self.recovered;

@@ -1,6 +1,6 @@
-//! Reads the text of `/metrics`, for what this process shows of its own metrics.
+//! A reader of the text of `/metrics`, which the process uses to show its own metrics.
 
-/// The labels and the value of each series of the metric `name`.
+/// Returns the labels and the value of each series of the metric `name`.
 pub fn series<'a>(metrics: &'a str, name: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
     metrics.lines().filter_map(move |line| {
         let (labels, value) = line.strip_prefix(name)?.rsplit_once(' ')?;
@@ -8,13 +8,13 @@ pub fn series<'a>(metrics: &'a str, name: &'a str) -> impl Iterator<Item = (&'a 
     })
 }
 
-/// The sum of all series of the metric `name`.
+/// Returns the sum of all series of the metric `name`.
 #[must_use]
 pub fn sum(metrics: &str, name: &str) -> f64 {
     series(metrics, name).map(|(_, value)| value).sum()
 }
 
-/// The value of the label `name` in `labels`.
+/// Returns the value of the label `name` in `labels`.
 #[must_use]
 pub fn label<'a>(labels: &'a str, name: &str) -> Option<&'a str> {
     let value = labels.split_once(&format!("{name}=\""))?.1;

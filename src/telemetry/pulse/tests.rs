@@ -5,11 +5,11 @@ fn silence_is_the_time_since_the_last_sign() {
     let start = Instant::now();
     let at = |seconds| start + Duration::from_secs(seconds);
     let pulse = Pulse::new(start);
-    assert_eq!(pulse.silence(at(7)), Duration::from_secs(7), "it begins alive");
+    assert_eq!(pulse.silence(at(7)), Duration::from_secs(7), "the start counts as a sign");
     pulse.clone().beat(at(10));
     assert_eq!(pulse.silence(at(10)), Duration::ZERO);
     assert_eq!(pulse.silence(at(70)), SILENCE_MAX);
-    assert_eq!(pulse.silence(at(9)), Duration::ZERO, "asked by who read the clock a little earlier");
+    assert_eq!(pulse.silence(at(9)), Duration::ZERO, "a caller that read the clock a little earlier");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn so_many_lines_an_interval_and_the_others_are_counted() {
+fn a_limited_number_of_lines_passes_and_the_others_are_counted() {
     let start = Instant::now();
     let throttle = Throttle::new(2, Duration::from_secs(10));
     let at = |seconds| throttle.pass(start + Duration::from_secs(seconds));
