@@ -1,4 +1,4 @@
-//! Policies as they are configured, asked about traces as they are sent.
+//! Tests of policies from their configuration, with traces as a sender encodes them.
 
 mod counts;
 
@@ -18,30 +18,30 @@ use crate::config;
 use crate::otlp::TraceId;
 use crate::otlp::scan::{self, Scan};
 
-/// Of no low randomness and of no high one: a ratio of 50 % keeps it, one of 49 % does not.
+/// A trace id of medium randomness: a ratio of 50 % keeps it, one of 49 % does not.
 pub(super) const ID: TraceId = TraceId([0x80; 16]);
 
 const MS: u64 = 1_000_000;
-/// When the spans of the tests begin, in nanoseconds since 1970.
+/// Time 0 of the tests, in nanoseconds since 1970.
 const EPOCH: u64 = 1_700_000_000_000 * MS;
 
-/// The policies of a list in YAML, each on its own line.
+/// Compiles the policies of a YAML list.
 pub(super) fn policies(list: &str) -> Policies {
     compiled(&format!("tail_sampling:\n  policies:\n{list}\n"))
 }
 
-/// The policies of a configuration.
+/// Compiles the policies of a configuration.
 pub(super) fn compiled(text: &str) -> Policies {
     let loaded = config::load(text, &|_| None).unwrap_or_else(|problems| panic!("{text}\n{problems}"));
     Policies::compile(&loaded.settings.tail_sampling).unwrap()
 }
 
-/// One policy of this type.
+/// Compiles one policy with the name `p`. `kind` is its type and its settings.
 pub(super) fn policy(kind: &str) -> Policies {
     policies(&format!("    - {{name: p, type: {kind}}}"))
 }
 
-/// A span that is built up from a plain one: a child of some span, 10 ms long, without attributes.
+/// A builder of spans. It starts with a child span, 10 ms long, without attributes.
 #[derive(Clone, Debug)]
 pub(super) struct TestSpan {
     resource: Vec<KeyValue>,
@@ -89,7 +89,7 @@ impl TestSpan {
         self.of("service.name", string(name))
     }
 
-    /// In milliseconds after the epoch of the tests.
+    /// Sets start and end, in milliseconds after `EPOCH`.
     pub(super) fn between(mut self, start_ms: u64, end_ms: u64) -> Self {
         (self.span.start_time_unix_nano, self.span.end_time_unix_nano) = (EPOCH + start_ms * MS, EPOCH + end_ms * MS);
         self
@@ -130,7 +130,7 @@ impl TestSpan {
     }
 }
 
-/// The summary that the trace table makes of `spans`, which come in one request.
+/// Returns the summary that the trace table makes of `spans`, which come in one request.
 pub(super) fn summary(policies: &Policies, spans: &[TestSpan]) -> Summary {
     let groups = spans.iter().map(|span| ResourceSpans {
         resource: Some(Resource { attributes: span.resource.clone(), ..Resource::default() }),
@@ -143,8 +143,8 @@ pub(super) fn summary(policies: &Policies, spans: &[TestSpan]) -> Summary {
     policies.summary(scanned.facts.iter(), &scanned, &body)
 }
 
-/// What is decided about a trace of these spans, in words: the policy that keeps it, `-`, or `!` and that which drops
-/// it for good.
+/// Decides a trace of these spans. Returns the name of the policy that keeps it, `-` if none does, or `!` and the name
+/// of the policy that drops it for good.
 pub(super) fn decided(policies: &Policies, spans: &[TestSpan], trace_id: TraceId, now_ms: u64) -> String {
     let name = |policy: u16| policies.names()[usize::from(policy)].clone();
     match policies.decide(&summary(policies, spans), trace_id, now_ms) {
@@ -154,7 +154,7 @@ pub(super) fn decided(policies: &Policies, spans: &[TestSpan], trace_id: TraceId
     }
 }
 
-/// Whether one policy of this type keeps a trace of these spans.
+/// Returns true if one policy of this type keeps a trace of these spans.
 pub(super) fn keeps(kind: &str, spans: &[TestSpan]) -> bool {
     decided(&policy(kind), spans, ID, 0) == "p"
 }
@@ -249,7 +249,7 @@ fn fields_of_spans() {
         (ottl, &[span().kind(2)], true),
         (ottl, &[span().event("exception")], true),
         (ottl, &[span().named("exception").event("a")], false),
-        // What computes is asked of one span, event or resource as well.
+        // A condition that computes a value, too, must hold for a single span, event or resource.
         (same, &[span().named("a").with("k", string("a"))], true),
         (same, &[span().named("a").with("k", string("b")), span().named("b").with("k", string("a"))], false),
         (same, &[span().of("k", string("work"))], false),
@@ -282,9 +282,9 @@ fn durations() {
         (between, &[lasting(201), lasting(150)], false),
         (slow, &[untimed(true)], false),
         (slow, &[untimed(false)], false),
-        // 1.5 s from the start of the span that never ended.
+        // The trace takes 1.5 s from the start of the span without an end.
         (slow, &[untimed(false), span().between(1_490, 1_500)], true),
-        // An end before its start is not a start of the trace.
+        // The end of a span that is before its start does not become the start of the trace.
         (slow, &[span().between(5_000, 0), span().between(5_000, 5_500)], false),
         (slow, &[span().between(5_000, 0), span().between(5_000, 6_001)], true),
         (slow, &[span().between(5_000, 0)], false),
@@ -369,7 +369,8 @@ fn all_of_several() {
     ]);
 }
 
-/// The kept traces among `count` whose ids are spread evenly, with the sum of what they stand for.
+/// Decides `count` traces with evenly spread ids. Returns the number of the kept ones and the sum of their adjusted
+/// counts.
 fn kept_of(policies: &Policies, spans: &[TestSpan], count: u64) -> (usize, f64) {
     let summary = summary(policies, spans);
     let ids = (0..count).map(|n| {
@@ -384,7 +385,7 @@ fn kept_of(policies: &Policies, spans: &[TestSpan], count: u64) -> (usize, f64) 
 }
 
 #[test]
-fn ratios_within_other_policies_are_honest() {
+fn adjusted_counts_are_right_for_ratios_within_other_policies() {
     let ratio = |percent| format!("{{type: probabilistic, probabilistic: {{sampling_percentage: {percent}}}}}");
     let (half, tenth) = (ratio(50), ratio(10));
     let drop = |parts: &str| format!("    - {{name: d, type: drop, drop: {{drop_sub_policy: [{parts}]}}}}");
@@ -394,7 +395,7 @@ fn ratios_within_other_policies_are_honest() {
         (format!("    - {{name: a, type: and, and: {{and_sub_policy: [{half}, {tenth}]}}}}"), 100),
         (format!("    - {{name: a, type: and, and: {{and_sub_policy: [{{type: error}}, {tenth}]}}}}"), 100),
         (format!("    - {{name: n, type: not, not: {{not_sub_policy: {tenth}}}}}"), 900),
-        // Nine of ten probes are dropped: what is left counts for them.
+        // Nine of ten traces are dropped. The adjusted counts of the kept ones include them.
         (format!("{}\n{all}", drop(&ratio(90))), 100),
         (format!("{}\n{all}", drop(&format!("{{type: error}}, {}", ratio(90)))), 100),
         (format!("{}\n{all}", drop(&format!("{{type: trace_flags}}, {}", ratio(90)))), 1000),
@@ -410,7 +411,7 @@ fn ratios_within_other_policies_are_honest() {
 }
 
 #[test]
-fn the_least_strict_policy_is_named_and_the_first_of_equals() {
+fn the_verdict_names_the_least_strict_policy_or_the_first_of_equal_ones() {
     let list = "    - {name: half, type: probabilistic, probabilistic: {sampling_percentage: 60}}
     - {name: slow, type: latency, latency: {threshold_ms: 1000}}
     - {name: most, type: probabilistic, probabilistic: {sampling_percentage: 75}}
@@ -431,13 +432,13 @@ fn the_least_strict_policy_is_named_and_the_first_of_equals() {
         let first_match = compiled(&format!("tail_sampling:\n  sample_on_first_match: true\n  policies:\n{list}\n"));
         assert_eq!(decided(&all, &spans, ID, 0), least_strict);
         assert_eq!(decided(&first_match, &spans, ID, 0), first);
-        // Who is named does not change what the trace stands for.
+        // The adjusted count does not depend on which policy is named.
         assert_eq!(count(&all), count(&first_match), "{spans:?}");
     }
 }
 
 #[test]
-fn policies_with_state_behind_the_first_match_are_not_charged() {
+fn policies_with_state_after_the_first_match_are_not_charged() {
     let list = "    - {name: errors, type: error}\n    - {name: some, type: rate_limiting, rate_limiting: {spans_per_second: 1, burst_capacity: 1}}";
     for (first_match, second) in [(true, "some"), (false, "-")] {
         let policies =
@@ -448,7 +449,7 @@ fn policies_with_state_behind_the_first_match_are_not_charged() {
 }
 
 #[test]
-fn a_drop_goes_before_everything() {
+fn drop_policies_answer_before_all_others() {
     let list = "    - {name: errors, type: error}
     - {name: limit, type: rate_limiting, rate_limiting: {spans_per_second: 1, burst_capacity: 1}}
     - {name: probes, type: drop, drop: {drop_sub_policy: [{type: string_attribute, string_attribute: {key: path, values: [/live]}}, {type: not, not: {not_sub_policy: {type: latency, latency: {threshold_ms: 1000}}}}]}}";
@@ -464,7 +465,7 @@ fn a_drop_goes_before_everything() {
 }
 
 #[test]
-fn a_limit_on_everything_is_a_drop_of_what_is_over_it() {
+fn a_drop_policy_with_a_rate_limit_limits_all_other_policies() {
     let list = "    - {name: cap, type: drop, drop: {drop_sub_policy: [{type: not, not: {not_sub_policy: {type: rate_limiting, rate_limiting: {spans_per_second: 2, burst_capacity: 2}}}}]}}
     - {name: all, type: always_sample}";
     let policies = policies(list);
@@ -473,7 +474,7 @@ fn a_limit_on_everything_is_a_drop_of_what_is_over_it() {
 }
 
 #[test]
-fn proven_is_what_is_decided_of_the_whole_trace() {
+fn the_verdict_on_evidence_is_the_verdict_on_the_complete_trace() {
     let (errors, slow) = ("{name: errors, type: error}", "{name: slow, type: latency, latency: {threshold_ms: 1000}}");
     let ratio = "{name: ratio, type: probabilistic, probabilistic: {sampling_percentage: 50}}";
     let between = "{name: between, type: latency, latency: {threshold_ms: 0, upper_threshold_ms: 1000}}";
@@ -490,14 +491,14 @@ fn proven_is_what_is_decided_of_the_whole_trace() {
         (vec![ratio, errors], false, true),
         (vec![some_errors, errors], false, true),
         (vec![large, errors], false, true),
-        // Listed first, these may still prove themselves: who keeps the trace is not settled.
+        // The first policy may still keep the trace when more spans come, so the verdict can change.
         (vec![slow, errors], false, false),
         (vec![between, errors], false, false),
         (vec![small, errors], false, false),
         (vec![inverted, errors], false, false),
         (vec![limited, errors], false, false),
         (vec![both, errors], false, false),
-        // A span may come that drops it; but not if an error spares it.
+        // A span may still come for which the policy drops the trace. The second policy never drops traces with errors.
         (vec![errors, probes], false, false),
         (vec![errors, quiet_probes], false, true),
         (vec![errors, ratio], true, true),
@@ -518,8 +519,8 @@ fn proven_is_what_is_decided_of_the_whole_trace() {
 }
 
 #[test]
-fn late_spans_prove_what_they_prove_alone() {
-    // A policy; spans that came in time, and late; what the whole trace is rescued by; and what the late ones prove.
+fn late_spans_rescue_on_their_own_evidence() {
+    // A policy, a span that came in time, a late span, and if the policy keeps the whole trace and the late span alone.
     let inverted = "string_attribute, string_attribute: {key: k, values: [x], invert_match: true}";
     let x = || span().with("k", string("x"));
     let limited =
@@ -532,9 +533,9 @@ fn late_spans_prove_what_they_prove_alone() {
         ("latency, latency: {threshold_ms: 1000}", span(), span().between(0, 1_001), true, true),
         ("span_count, span_count: {min_spans: 2}", span(), span(), true, false),
         (inverted, x(), span(), false, false),
-        // The ratio of errors is that of the trace id; with the rest gone it is settled no more.
+        // The ratio is not evidence, so it cannot keep the late span alone.
         (half, span(), span().failed(), true, false),
-        // Policies with state are asked once.
+        // Policies with state are asked only once for a trace.
         (limited, span(), span().failed(), false, false),
         ("rate_limiting, rate_limiting: {spans_per_second: 9}", span(), span(), false, false),
         ("rare", span(), span(), false, false),
@@ -547,7 +548,7 @@ fn late_spans_prove_what_they_prove_alone() {
 }
 
 #[test]
-fn a_late_span_may_drop_but_not_revive_what_is_dropped() {
+fn a_late_span_that_a_drop_policy_drops_rescues_nothing() {
     let policies = policies(
         "    - {name: errors, type: error}\n    - {name: probes, type: drop, drop: {drop_sub_policy: [{type: trace_flags}]}}",
     );
@@ -559,7 +560,7 @@ fn a_late_span_may_drop_but_not_revive_what_is_dropped() {
 }
 
 #[test]
-fn composites_ask_in_order_and_within_allowances() {
+fn composites_ask_policies_in_order_and_within_their_allowances() {
     let composite = |order: &str| {
         policies(&format!(
             "    - name: c
@@ -578,17 +579,17 @@ fn composites_ask_in_order_and_within_allowances() {
         let spans = if n % 2 == 0 { &error[..] } else { &[span()] };
         *decisions.entry(decided(&policies, spans, ID, 0)).or_default() += 1;
     }
-    // 5 of the rest; then errors until all 10 are spent, of their own 8.
+    // `rest` keeps 5 spans, its allowance. `errors` keeps 5 of its 8, as then the total of 10 is used up.
     assert_eq!(decisions, HashMap::from([("c/errors".into(), 5), ("c/rest".into(), 5), ("-".into(), 10)]));
     assert_eq!(decided(&policies, &error, ID, 1_000), "c/errors");
-    // Whoever comes first decides, allowance or not.
+    // The first policy that would keep the trace decides, even if its allowance is used up.
     let policies = composite("rest, errors");
     let verdicts: Vec<_> = (0..6).map(|_| decided(&policies, &error, ID, 0)).collect();
     assert_eq!(verdicts, ["c/rest", "c/rest", "c/rest", "c/rest", "c/rest", "-"]);
 }
 
 #[test]
-fn each_policy_with_a_key_is_asked_about_its_key() {
+fn policies_with_a_key_distinguish_traces_by_it() {
     let on = |service: &str| root().service(service).named("GET");
     let rare = policy("rare, rare: {traces_per_minute: 1, key: [service]}");
     let verdicts: Vec<_> = [("a", 0), ("a", 1), ("b", 2), ("a", 120_000)]
@@ -599,13 +600,13 @@ fn each_policy_with_a_key_is_asked_about_its_key() {
     let errors = policy("identical_errors, identical_errors: {first: 2, sampling_percentage: 0, key: [service]}");
     let verdicts: Vec<_> = ["a", "a", "a", "b"].map(|name| decided(&errors, &[on(name).failed()], ID, 0)).into();
     assert_eq!(verdicts, ["p", "p", "-", "p"]);
-    assert_eq!(decided(&errors, &[on("c")], ID, 0), "-", "no error");
+    assert_eq!(decided(&errors, &[on("c")], ID, 0), "-", "not an error");
     let by_http = on("a").with("http.status_code", Value::IntValue(500));
-    assert_eq!(decided(&errors, &[by_http], ID, 0), "p", "of no known kind");
+    assert_eq!(decided(&errors, &[by_http], ID, 0), "p", "an error without a key");
 }
 
 #[test]
-fn budgets_are_charged_with_what_others_keep() {
+fn budgets_are_charged_for_traces_that_other_policies_keep() {
     let policies = policies(
         "    - {name: errors, type: error}\n    - {name: rest, type: budget, budget: {spans_per_month: 2592000}}",
     );
@@ -614,11 +615,11 @@ fn budgets_are_charged_with_what_others_keep() {
         policies.kept(3, second * 1_000);
     }
     let estimate = policies.month_estimate(7_200_000).unwrap();
-    assert!((estimate / 7_776_000.0 - 1.0).abs() < 0.2, "three a second are {estimate} a month");
+    assert!((estimate / 7_776_000.0 - 1.0).abs() < 0.2, "three spans a second give an estimate of {estimate} a month");
 }
 
 #[test]
-fn every_type_of_the_collector_fits_beside_the_others() {
+fn all_policy_types_of_the_collector_work_in_one_configuration() {
     let policies = compiled(include_str!("../../tests/fixtures/collector_policies.yaml"));
     assert_eq!(policies.names().len(), 21 + 3);
     assert_eq!(decided(&policies, &[span().with("url.path", string("/health"))], ID, 0), "!probes");
@@ -626,7 +627,7 @@ fn every_type_of_the_collector_fits_beside_the_others() {
 }
 
 #[test]
-fn too_much_for_the_scan_is_an_error_with_the_policys_name() {
+fn too_many_conditions_or_keys_are_an_error_with_the_policys_name() {
     let many = |count: usize, policy: &dyn Fn(usize) -> String| {
         let list: String = (0..count).map(|n| format!("    - {{name: p{n}, {}}}\n", policy(n))).collect();
         let loaded = config::load(&format!("tail_sampling:\n  policies:\n{list}"), &|_| None).unwrap();

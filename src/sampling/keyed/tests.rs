@@ -1,4 +1,4 @@
-//! Traffic made up for simulations, and what must hold of every policy: adjusted counts sum to the traces that came.
+//! Simulated traffic, and tests that hold for every policy: adjusted counts sum to the number of traces.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ impl Traffic {
         Traffic { random: fastrand::Rng::with_seed(29), now_ms: 0.0, cumulative }
     }
 
-    /// The next trace, when so many come in a second on average: at random times, of 1 to 11 spans.
+    /// Returns the next trace, with 1 to 11 spans. Traces come at random times, `per_second` on average.
     pub(super) fn next(&mut self, per_second: f64) -> Trace {
         let total = self.cumulative.last().copied().unwrap_or_default();
         let point = self.random.f64() * total;
@@ -47,7 +47,7 @@ impl Traffic {
         self.next_of(key, per_second)
     }
 
-    /// The same with a given key.
+    /// Returns the next trace like [`Traffic::next`], but with this key.
     pub(super) fn next_of(&mut self, key: u64, per_second: f64) -> Trace {
         self.now_ms -= (1.0 - self.random.f64()).ln() * 1000.0 / per_second;
         let span_count = self.random.u32(1..=11);
@@ -55,23 +55,23 @@ impl Traffic {
     }
 }
 
-/// What became of some traces.
+/// Counts of traces and of the kept ones.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
     pub(super) traces: f64,
     pub(super) spans: f64,
     pub(super) kept_traces: f64,
-    /// What thresholds say will be kept; free of the noise of sampling.
+    /// The number of kept traces that the thresholds predict. It has no sampling noise.
     pub(super) expected_traces: f64,
     pub(super) expected_spans: f64,
-    /// The sum of the adjusted counts of what was kept.
+    /// The sum of the adjusted counts of the kept traces.
     pub(super) counted: f64,
-    /// Its variance: 1/p - 1 for each trace.
+    /// The variance of `counted`: 1/p - 1 for each trace.
     variance: f64,
 }
 
 impl Tally {
-    /// Whether `trace` was kept.
+    /// Adds `trace`. Returns true if `threshold` keeps it.
     pub(super) fn add(&mut self, trace: Trace, threshold: Threshold) -> bool {
         let kept = threshold.keeps(trace.randomness);
         self.traces += 1.0;
@@ -86,13 +86,18 @@ impl Tally {
         kept
     }
 
-    /// Adjusted counts sum to the traces within four standard deviations of sampling, which are small.
+    /// Checks that adjusted counts sum to the number of traces, within four standard deviations. The standard deviation
+    /// must be below 10 % of the number, or the check proves nothing.
     #[track_caller]
     pub(super) fn assert_unbiased(&self, what: &str) {
         let deviation = self.variance.sqrt();
-        assert!(deviation < 0.1 * self.traces, "{what}: {deviation} of {} proves nothing", self.traces);
+        assert!(
+            deviation < 0.1 * self.traces,
+            "{what}: a deviation of {deviation} for {} traces proves nothing",
+            self.traces
+        );
         let error = self.counted - self.traces;
-        assert!(error.abs() <= 4.0 * deviation, "{what}: {error} with a standard deviation of {deviation}");
+        assert!(error.abs() <= 4.0 * deviation, "{what}: off by {error}, with a standard deviation of {deviation}");
     }
 }
 
@@ -108,7 +113,7 @@ pub(super) const WINDOWED: TrafficMemory = TrafficMemory::Windowed(Duration::fro
 fn adjusted_counts_of_adaptive_sum_to_the_traces() {
     for goal in [Goal::Percentage(5.0), Goal::SpansPerSecond(60.0)] {
         for memory in [EMA, WINDOWED] {
-            // More keys than are told apart, from the first trace on.
+            // There are more keys than the table can hold, from the first trace on.
             let (mut policy, mut traffic) = (adaptive(goal, memory, 50), Traffic::zipf(80));
             let (mut all, mut busiest) = (Tally::default(), Tally::default());
             for _ in 0..100_000 {
@@ -132,7 +137,7 @@ fn adjusted_counts_of_budget_sum_to_the_traces() {
     for index in 0..100_000 {
         let trace = traffic.next(200.0);
         let ratio = policy.threshold(trace.key, trace.span_count, trace.now_ms);
-        // One in a hundred is kept on evidence.
+        // One trace in a hundred is kept on evidence.
         let threshold = if index % 100 == 0 { Threshold::ALWAYS } else { ratio };
         if tally.add(trace, threshold) {
             policy.kept(trace.span_count, trace.now_ms);
@@ -158,7 +163,7 @@ fn adjusted_counts_of_identical_errors_sum_to_the_errors() {
         tally.add(trace, policy.threshold(trace.key, trace.now_ms));
     }
     tally.assert_unbiased("identical_errors");
-    assert!(tally.kept_traces < 0.3 * tally.traces, "thinned to {} of {}", tally.kept_traces, tally.traces);
+    assert!(tally.kept_traces < 0.3 * tally.traces, "kept {} of {}", tally.kept_traces, tally.traces);
 }
 
 #[test]

@@ -1,11 +1,11 @@
-//! What kept traces stand for sums up to the number of traces, within sampling error, whatever kept them.
+//! For every type of policy, the adjusted counts of the kept traces sum to the number of traces, within sampling error.
 
 use super::*;
 
 const SECONDS: u64 = 900;
 const TRACES_PER_SECOND: u64 = 60;
 
-/// The traffic of three routes of different volumes, one of which fails.
+/// Returns one trace of each of three routes, with its number of traces a second. One route fails.
 fn traffic(policies: &Policies) -> [(Summary, u64); 3] {
     let of_route = |route: &str| root().service("shop").with("http.route", string(route));
     [
@@ -15,7 +15,7 @@ fn traffic(policies: &Policies) -> [(Summary, u64); 3] {
     ]
 }
 
-/// The number of traces, the sum of what the kept ones stand for, and that sum's standard error.
+/// Returns the number of traces, the sum of the adjusted counts of the kept ones, and that sum's standard error.
 fn sums(list: &str) -> (f64, f64, f64) {
     let policies = policies(list);
     let traffic = traffic(&policies);
@@ -44,7 +44,7 @@ fn sums(list: &str) -> (f64, f64, f64) {
 }
 
 #[test]
-fn they_sum_up_to_the_traces() {
+fn adjusted_counts_sum_to_the_number_of_traces() {
     let baseline = "    - {name: baseline, type: probabilistic, probabilistic: {sampling_percentage: 4}}";
     let cases = [
         String::new(),
@@ -70,6 +70,9 @@ fn they_sum_up_to_the_traces() {
     ];
     for list in cases {
         let (traces, sum, error) = sums(&format!("{list}\n{baseline}"));
-        assert!((sum - traces).abs() < 4.0 * error, "{list}: {sum} of {traces}, give or take {error}");
+        assert!(
+            (sum - traces).abs() < 4.0 * error,
+            "{list}: {sum} instead of {traces}, with a standard error of {error}"
+        );
     }
 }

@@ -5,7 +5,7 @@ use crate::sampling::keyed::tests::{EMA, Tally, Traffic, WINDOWED, adaptive};
 const PERCENTAGE: Goal = Goal::Percentage(5.0);
 const SPANS: Goal = Goal::SpansPerSecond(100.0);
 
-/// Plays Zipf's traffic of `per_second` traces until `until_s`; what became of them.
+/// Plays traffic of `per_second` traces until `until_s`, with keys in Zipf's distribution. Returns the counts.
 fn play(policy: &mut Adaptive, traffic: &mut Traffic, per_second: f64, until_s: f64) -> Tally {
     let mut tally = Tally::default();
     while traffic.now_ms < until_s * 1000.0 {
@@ -15,7 +15,7 @@ fn play(policy: &mut Adaptive, traffic: &mut Traffic, per_second: f64, until_s: 
     tally
 }
 
-/// What was kept in so many seconds, in goals.
+/// Returns the part that was kept in so many seconds, as a multiple of the goal.
 fn goals(goal: Goal, tally: &Tally, seconds: f64) -> f64 {
     match goal {
         Goal::Percentage(percentage) => tally.expected_traces / (tally.traces * percentage / 100.0),
@@ -40,7 +40,7 @@ fn the_goal_is_met_with_skewed_keys() {
 }
 
 #[test]
-fn rare_keys_are_kept_more() {
+fn traces_of_rarer_keys_are_kept_with_higher_probability() {
     for goal in [PERCENTAGE, SPANS] {
         for memory in [EMA, WINDOWED] {
             let (mut policy, mut traffic) = (adaptive(goal, memory, 1_000), Traffic::zipf(200));
@@ -58,13 +58,13 @@ fn rare_keys_are_kept_more() {
 }
 
 #[test]
-fn before_there_is_a_past_the_goal_is_met_as_well() {
+fn the_goal_is_met_in_the_first_interval() {
     let mut policy = adaptive(PERCENTAGE, EMA, 100);
     for now_ms in 0..15_000 {
         let probability = policy.threshold(now_ms % 7, 6, now_ms).probability();
         assert!((probability / 0.05 - 1.0).abs() < 0.001, "{probability} at {now_ms} ms");
     }
-    // Spans: all are kept as long as they may be few, and the first interval costs no more than any burst.
+    // A goal in spans keeps all traces at first, as there may be few. The first interval costs no more than a burst.
     for per_second in [10.0, 1_000.0] {
         let (mut policy, mut traffic) = (adaptive(SPANS, EMA, 100), Traffic::zipf(7));
         let start = goals(SPANS, &play(&mut policy, &mut traffic, per_second, 15.0), 15.0);
@@ -73,14 +73,14 @@ fn before_there_is_a_past_the_goal_is_met_as_well() {
 }
 
 #[test]
-fn a_key_that_explodes_does_not_spend_the_goal() {
+fn a_burst_of_one_key_does_not_use_up_the_goal() {
     for memory in [EMA, WINDOWED] {
         for goal in [PERCENTAGE, SPANS] {
             for (keys, most) in [(1, 3.0), (20, 1.5), (300, 1.2)] {
                 let (mut policy, mut traffic) = (adaptive(goal, memory, 1_000), Traffic::zipf(keys));
                 let before = play(&mut policy, &mut traffic, 100.0, 307.0);
                 let (mut burst, mut others) = (Tally::default(), Tally::default());
-                // A key that nobody has seen, a hundred times as busy as all others, begins within an interval.
+                // In the middle of an interval a new key begins, a hundred times as busy as all others together.
                 while traffic.now_ms < 322_000.0 {
                     let quiet = traffic.random.u32(..100) == 0;
                     let trace = if quiet { traffic.next(10_000.0) } else { traffic.next_of(1_000_000, 10_000.0) };
@@ -94,8 +94,11 @@ fn a_key_that_explodes_does_not_spend_the_goal() {
                 let kept = goals(goal, &burst, 15.0);
                 assert!(kept < most, "{case}: {kept} of the goal within the burst");
                 let (was, is) = (before.expected_traces / before.traces, others.expected_traces / others.traces);
-                assert!(keys == 1 || is > was / 2.0, "{case}: others were kept with {was}, and {is} within the burst");
-                // What was overspent is paid back.
+                assert!(
+                    keys == 1 || is > was / 2.0,
+                    "{case}: kept {was} of the others before the burst, {is} within it"
+                );
+                // The overspent goal is paid back.
                 let after = play(&mut policy, &mut traffic, 100.0, 382.0);
                 let spent = match goal {
                     PERCENTAGE => {
@@ -146,19 +149,19 @@ fn a_flood_of_keys_meets_the_goal() {
 }
 
 #[test]
-fn all_is_kept_if_the_goal_is_all_or_more_than_there_is() {
+fn all_traces_are_kept_if_the_goal_is_at_least_the_traffic() {
     for goal in [Goal::Percentage(100.0), Goal::SpansPerSecond(1_000.0)] {
         for memory in [EMA, WINDOWED] {
             let (mut policy, mut traffic) = (adaptive(goal, memory, 100), Traffic::zipf(20));
             let tally = play(&mut policy, &mut traffic, 50.0, 600.0);
             let missing = tally.traces - tally.expected_traces;
-            assert!(missing < 1e-3 * tally.traces, "{goal:?} {memory:?}: {missing} of {}", tally.traces);
+            assert!(missing < 1e-3 * tally.traces, "{goal:?} {memory:?}: lost {missing} of {}", tally.traces);
         }
     }
 }
 
 #[test]
-fn an_idle_night_is_survived() {
+fn the_goal_is_met_after_hours_without_traffic() {
     for goal in [PERCENTAGE, SPANS] {
         for memory in [EMA, WINDOWED] {
             let (mut policy, mut traffic) = (adaptive(goal, memory, 100), Traffic::zipf(20));
@@ -166,7 +169,7 @@ fn an_idle_night_is_survived() {
             traffic.now_ms += 10.0 * 3_600_000.0;
             let from_s = traffic.now_ms / 1000.0;
             let morning = play(&mut policy, &mut traffic, 200.0, from_s + 120.0);
-            // Two intervals of unspent goal may come on top.
+            // The unspent goal of two intervals may be kept in addition.
             let kept = goals(goal, &morning, 120.0);
             assert!((0.9..1.4).contains(&kept), "{goal:?} {memory:?}: {kept} of the goal");
         }

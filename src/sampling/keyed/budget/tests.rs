@@ -1,14 +1,14 @@
 use super::*;
 use crate::sampling::keyed::tests::{Tally, Trace, key};
 
-/// The traffic of `spansieve demo`: people's visits with errors and slow ones among them, and a scraper that takes the
-/// same healthy route again and again.
+/// The traffic of `spansieve demo`: visits of people, some with errors or slow, and a scraper that repeats one healthy
+/// route.
 struct Shop {
     random: fastrand::Rng,
     now_ms: f64,
 }
 
-/// Traces a second of people and of the scraper, as in the demo.
+/// Traces a second of people (`VISITS`) and of the scraper (`SCRAPES`), as in the demo.
 const VISITS: f64 = 60.0;
 const SCRAPES: f64 = 240.0;
 
@@ -19,7 +19,7 @@ impl Shop {
         Shop { random: fastrand::Rng::with_seed(3), now_ms: 0.0 }
     }
 
-    /// The next trace, and whether it is an error or slow.
+    /// Returns the next trace, and true if it has an error or is slow. `errors` is the share of such visits, 0 to 1.
     fn next(&mut self, flood: bool, errors: f64) -> (Trace, bool) {
         let per_second = if flood { VISITS + SCRAPES } else { VISITS };
         self.now_ms -= (1.0 - self.random.f64()).ln() * 1000.0 / per_second;
@@ -36,21 +36,21 @@ impl Shop {
     }
 }
 
-/// A policy with so many spans a second.
+/// Creates a policy with a budget of so many spans a second.
 fn budget(spans_per_second: f64) -> Budget {
     Budget::new(&settings::Budget { spans_per_month: spans_per_second * MONTH_SECONDS, key: key(), max_keys: 1_000 })
 }
 
-/// What became of the traces of some time.
+/// The traces of some time, and the kept ones.
 #[derive(Default)]
 struct Played {
     all: Tally,
-    /// Those of people that are neither errors nor slow.
+    /// The visits of people without errors that are not slow.
     visits: Tally,
     kept_spans: f64,
 }
 
-/// Plays until `until_s`; errors are kept by another policy, and charged as well.
+/// Plays traffic until `until_s`. Another policy keeps the errors; the budget is charged for them, too.
 fn play(policy: &mut Budget, shop: &mut Shop, flood: bool, errors: f64, until_s: f64) -> Played {
     let mut played = Played::default();
     while shop.now_ms < until_s * 1000.0 {
@@ -69,15 +69,15 @@ fn play(policy: &mut Budget, shop: &mut Shop, flood: bool, errors: f64, until_s:
 }
 
 impl Played {
-    /// The part of the visits that was kept.
+    /// Returns the share of the visits that was kept.
     fn visits_kept(&self) -> f64 {
         self.visits.kept_traces / self.visits.traces
     }
 }
 
 #[test]
-fn the_scrapers_flood_cannot_spend_the_budget() {
-    // Of 258 spans a second of people and 720 of the scraper.
+fn a_flood_of_one_route_cannot_use_up_the_budget() {
+    // The traffic is 258 spans a second of people and 720 of the scraper.
     for spans_per_second in [20.0, 40.0, 100.0] {
         let (mut policy, mut shop) = (budget(spans_per_second), Shop::new());
         let month = spans_per_second * MONTH_SECONDS;
@@ -92,9 +92,9 @@ fn the_scrapers_flood_cannot_spend_the_budget() {
             spans += played.kept_spans;
             let estimate = policy.month_estimate(shop.now_ms as u64) / month;
             assert!((estimate - 1.0).abs() < 0.01, "{case}: {estimate} of the budget at this pace");
-            // The flood is 80 % of the traces; it takes no more than a third from the others.
+            // The flood is 80 % of the traces. It reduces the share of kept visits by at most 35 %.
             let (is, was) = (played.visits_kept(), calm.visits_kept());
-            assert!(is > if flood { 0.65 } else { 0.93 } * was, "{case}: {is} of the visits kept, {was} before");
+            assert!(is > if flood { 0.65 } else { 0.93 } * was, "{case}: kept {is} of the visits, {was} before");
         }
         let spent = spans / (10_800.0 * spans_per_second);
         assert!((spent - 1.0).abs() < 0.01, "{spans_per_second} spans/s: {spent} of the budget in 3 hours");
@@ -102,46 +102,50 @@ fn the_scrapers_flood_cannot_spend_the_budget() {
 }
 
 #[test]
-fn errors_spend_first_and_the_ratio_what_they_leave() {
+fn the_ratio_spends_what_errors_leave_of_the_budget() {
     let (mut policy, mut shop) = (budget(40.0), Shop::new());
     let month = 40.0 * MONTH_SECONDS;
     let calm = play(&mut policy, &mut shop, false, 0.01, 3_600.0).visits_kept();
-    // 5 % errors of 7 spans: half of the budget. The ratio gives way.
+    // 5 % of the visits are errors, with 7 spans each. They take half of the budget, so the ratio falls.
     let half = play(&mut policy, &mut shop, false, 0.05, 9_000.0).visits_kept();
     let estimate = policy.month_estimate(shop.now_ms as u64) / month;
     assert!((estimate - 1.0).abs() < 0.05, "{estimate} of the budget");
-    assert!(0.3 * calm < half && half < 0.7 * calm, "{half} of the visits kept, {calm} before");
-    // 20 % errors: twice the budget. Nearly nothing is left, and the estimate says so.
+    assert!(0.3 * calm < half && half < 0.7 * calm, "kept {half} of the visits, {calm} before");
+    // 20 % of the visits are errors, twice the budget. Nearly no other trace is kept, and the estimate shows the
+    // excess.
     play(&mut policy, &mut shop, false, 0.2, 12_600.0);
     let storm = play(&mut policy, &mut shop, false, 0.2, 20_000.0).visits_kept();
     let estimate = policy.month_estimate(shop.now_ms as u64) / month;
     assert!((1.9..2.5).contains(&estimate), "{estimate} of the budget");
-    assert!(storm < 0.005, "{storm} of the visits kept");
-    assert!(policy.threshold(2, 3, shop.now_ms as u64) < Threshold::NEVER, "counts stay possible");
-    // Afterwards the debt is paid back, which is bounded, and all is as before.
+    assert!(storm < 0.005, "kept {storm} of the visits");
+    assert!(policy.threshold(2, 3, shop.now_ms as u64) < Threshold::NEVER, "the adjusted count must be finite");
+    // Afterwards the debt, which is bounded, is paid back. Then the ratio is as before.
     play(&mut policy, &mut shop, false, 0.01, 20_000.0 + 3.0 * DEBT_SECONDS);
     let from_s = shop.now_ms / 1000.0;
     let after = play(&mut policy, &mut shop, false, 0.01, from_s + 3_600.0).visits_kept();
-    assert!((after / calm - 1.0).abs() < 0.1, "{after} of the visits kept, {calm} before");
+    assert!((after / calm - 1.0).abs() < 0.1, "kept {after} of the visits, {calm} before");
 }
 
 #[test]
 fn unused_budget_is_carried_for_some_minutes_only() {
     let (mut policy, mut shop) = (budget(40.0), Shop::new());
     play(&mut policy, &mut shop, false, 0.0, 3_600.0);
-    // Nobody comes for three days.
+    // There is no traffic for three days.
     shop.now_ms += 3.0 * 86_400_000.0;
     let from_s = shop.now_ms / 1000.0;
     let morning = play(&mut policy, &mut shop, false, 0.0, from_s + 3_600.0);
     let extra_seconds = morning.kept_spans / 40.0 - 3_600.0;
-    assert!((0.8..1.1).contains(&(extra_seconds / CARRY_SECONDS)), "{extra_seconds} s of budget more than an hour has");
+    assert!(
+        (0.8..1.1).contains(&(extra_seconds / CARRY_SECONDS)),
+        "kept {extra_seconds} s of budget more than an hour has"
+    );
 }
 
 #[test]
-fn a_restart_costs_no_more_than_the_carry() {
+fn a_restart_costs_no_more_than_the_budget_that_may_be_carried() {
     let mut shop = Shop::new();
     let mut spans = 0.0;
-    // Once in ten minutes, for two hours.
+    // A restart every ten minutes, for two hours.
     for restart in 1..=12 {
         spans += play(&mut budget(40.0), &mut shop, true, 0.01, 600.0 * f64::from(restart)).kept_spans;
     }
@@ -150,18 +154,18 @@ fn a_restart_costs_no_more_than_the_carry() {
 }
 
 #[test]
-fn less_traffic_than_budget_is_kept_whole() {
+fn all_traces_are_kept_if_the_budget_exceeds_the_traffic() {
     let (mut policy, mut shop) = (budget(400.0), Shop::new());
     let played = play(&mut policy, &mut shop, false, 0.01, 1_800.0);
     assert_eq!(played.all.kept_traces, played.all.traces);
-    // At the pace of the traffic: 258 spans a second and a few more for errors.
+    // The estimate is the pace of the traffic: 258 spans a second and a few more for errors.
     let estimate = policy.month_estimate(shop.now_ms as u64) / MONTH_SECONDS;
     assert!((250.0..270.0).contains(&estimate), "{estimate} spans/s");
 }
 
 #[test]
 fn a_budget_of_a_span_every_few_seconds_is_held() {
-    // A million spans a month, of 258 a second.
+    // The budget is a million spans a month. The traffic is 258 spans a second of people and 720 of the scraper.
     let (mut policy, mut shop) = (budget(1e6 / MONTH_SECONDS), Shop::new());
     let played = play(&mut policy, &mut shop, true, 0.0, 4.0 * 3_600.0);
     let spent = played.kept_spans / (4.0 * 3_600.0 * 1e6 / MONTH_SECONDS);
