@@ -1,10 +1,10 @@
-//! Own metrics in the Prometheus text format: one table of names, cached handles, one function per event.
+//! The daemon's own metrics in the Prometheus text format: one table of names, cached handles, one function per event.
 //!
 //! Invariants
 //! - Label values are bounded: protocols, codes and reasons are listed in [`TABLE`], policies come from the
-//!   configuration, and of the names that senders choose there are only so many ([`SenderNames`]).
-//! - Every series that can occur is there from the start, at 0, but for senders' names: a first error is an increase, not a
-//!   new series.
+//!   configuration, and the number of names that senders choose is limited ([`SenderNames`]).
+//! - Every series that can occur exists from the start, at 0, except those of senders' names. So a first error is an
+//!   increase and not a new series.
 
 mod books;
 pub mod scraped;
@@ -29,30 +29,30 @@ pub use table::{
 /// The `Content-Type` of [`Metrics::render`]: the classic text format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Seconds; from a fast acknowledgement to a sink's deadline.
+/// Upper bounds of the buckets in seconds, from a fast acknowledgement to the deadline of a call to the sink.
 const BUCKETS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
-/// Asked for by the recorder's interface; ours makes no use of it.
+/// Metadata that the interface of the recorder requires. The recorder in use ignores it.
 const METADATA: Metadata<'static> = Metadata::new(env!("CARGO_CRATE_NAME"), Level::INFO, None);
 
-/// How a request came in.
+/// The protocol of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Protocol {
-    /// OTLP/gRPC.
+    /// OTLP over gRPC.
     Grpc,
-    /// OTLP/HTTP, `application/x-protobuf`.
+    /// OTLP over HTTP as `application/x-protobuf`.
     HttpProtobuf,
-    /// OTLP/HTTP, `application/json`.
+    /// OTLP over HTTP as `application/json`.
     HttpJson,
 }
 
 impl Protocol {
-    /// Every protocol in the order of their numbers.
+    /// All protocols, by number.
     pub const ALL: [Protocol; 3] = [Protocol::Grpc, Protocol::HttpProtobuf, Protocol::HttpJson];
 
-    /// The protocol as a metric label.
+    /// Returns the value of the metric label `protocol`.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -63,13 +63,13 @@ impl Protocol {
     }
 }
 
-/// A gRPC status code as a metric label: its name in the gRPC specification.
+/// Returns the metric label of a gRPC status code: its name in the gRPC specification.
 #[must_use]
 pub fn code_label(code: tonic::Code) -> &'static str {
     SINK_CODES.get(code as usize).copied().unwrap_or("UNKNOWN")
 }
 
-/// What is held at the moment of a scrape.
+/// Amounts that are held at the moment of a scrape.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Held {
     /// Spans of undecided traces.
@@ -80,27 +80,28 @@ pub struct Held {
     pub rescuable_spans: u64,
     /// Dropped traces that can still be rescued.
     pub rescuable_traces: u64,
-    /// Kept spans in memory that Cloud Trace has not confirmed yet.
+    /// Kept spans in memory that the sink has not confirmed yet.
     pub export_spans: u64,
     /// Kept spans in the spool.
     pub spooled_spans: u64,
     /// Bytes of the spool's files.
     pub spool_bytes: u64,
-    /// The most of them.
+    /// The most bytes of the spool's files; 0 without a spool.
     pub spool_limit_bytes: u64,
     /// Bytes of the journal's files.
     pub journal_bytes: u64,
-    /// The most of them.
+    /// The most bytes of the journal's files; 0 without a journal.
     pub journal_limit_bytes: u64,
-    /// Of the files that an earlier process left, those that are not read back yet.
+    /// Bytes of the journal's files that an earlier process left and that are not read back yet.
     pub journal_unread_bytes: u64,
     /// Bytes of the budget in use.
     pub used_bytes: u64,
-    /// The budget.
+    /// Bytes of the budget (`memory.limit`).
     pub limit_bytes: u64,
 }
 
-/// The metrics of one daemon. Handles for what is hot are cached; what is rare is looked up by its labels.
+/// The metrics of one daemon. Handles of frequent events are cached. Those of rare events are looked up by their
+/// labels.
 pub struct Metrics {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
@@ -126,16 +127,17 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Metrics of their own recorder, so that several daemons can live in one process.
+    /// Creates metrics with a recorder of their own, so that several daemons can live in one process.
     #[must_use]
     pub fn new() -> Self {
         Self::with_policies(&[])
     }
 
-    /// [`Metrics::new`] with the series of the configured policies, given by name, at 0 from the start.
+    /// Does the same as [`Metrics::new`], with the series of the configured policies (given by name) at 0 from the
+    /// start.
     #[must_use]
     pub fn with_policies(policies: &[&str]) -> Self {
-        // The only error is an empty list of buckets.
+        // The only possible error is an empty list of buckets.
         let builder = PrometheusBuilder::new().set_buckets(BUCKETS).unwrap_or_default();
         let recorder = builder.build_recorder();
         for metric in TABLE {
@@ -159,174 +161,175 @@ impl Metrics {
         metrics
     }
 
-    /// A well-formed request held `spans` spans.
+    /// Counts the `spans` spans of a well-formed request.
     pub fn received(&self, protocol: Protocol, spans: u64) {
         self.received[protocol as usize].increment(spans);
     }
 
-    /// `spans` spans were rejected alone, for one of [`REJECT_REASONS`].
+    /// Counts `spans` spans that were rejected alone for `reason`, one of [`REJECT_REASONS`].
     pub fn rejected(&self, reason: &'static str, spans: u64) {
         self.count("spansieve_rejected_spans_total", &[("reason", reason)], spans);
     }
 
-    /// A request was answered with one of [`OUTCOMES`], `elapsed` after the end of its body.
+    /// Counts a request that was answered with `outcome`, one of [`OUTCOMES`], `elapsed` after the end of its body.
     pub fn request(&self, protocol: Protocol, outcome: &'static str, elapsed: Duration) {
         self.request_duration[protocol as usize].record(elapsed);
         self.count("spansieve_requests_total", &[("protocol", protocol.label()), ("outcome", outcome)], 1);
     }
 
-    /// A connection was closed at once, because too many were open.
+    /// Counts a connection that was closed at once because too many were open.
     pub fn connection_refused(&self) {
         self.count("spansieve_refused_connections_total", &[], 1);
     }
 
-    /// A request for export was turned away, for one of [`DENIAL_REASONS`].
+    /// Counts an export request that was turned away for `reason`, one of [`DENIAL_REASONS`].
     pub fn denied(&self, reason: &'static str) {
         self.count("spansieve_denied_requests_total", &[("reason", reason)], 1);
     }
 
-    /// A request came with one of [`OTHER_SIGNALS`].
+    /// Counts a request with `signal`, one of [`OTHER_SIGNALS`].
     pub fn other_signal(&self, signal: &'static str) {
         self.count("spansieve_other_signal_requests_total", &[("signal", signal)], 1);
     }
 
-    /// A connection was cut off for one of [`CUT_REASONS`].
+    /// Counts a connection that was cut off for `reason`, one of [`CUT_REASONS`].
     pub fn connection_cut(&self, reason: &'static str) {
         self.count("spansieve_cut_connections_total", &[("reason", reason)], 1);
     }
 
-    /// A connection failed before it began, for one of [`HANDSHAKE_FAILURES`].
+    /// Counts a TLS connection that failed before its first request for `reason`, one of [`HANDSHAKE_FAILURES`].
     pub fn handshake_failed(&self, reason: &'static str) {
         self.count("spansieve_failed_handshakes_total", &[("reason", reason)], 1);
     }
 
-    /// The certificate in use is good until this many seconds after 1970.
+    /// Sets the expiry of the certificate in use, in seconds since 1970.
     pub fn certificate_expiry(&self, expiry_s: u64) {
         self.set("spansieve_certificate_expiry_timestamp_seconds", &[], expiry_s);
     }
 
-    /// Files that had changed were read again, with one of [`RELOADS`].
+    /// Counts an attempt to read changed files again with `outcome`, one of [`RELOADS`].
     pub fn reloaded(&self, outcome: &'static str) {
         self.count("spansieve_reloads_total", &[("outcome", outcome)], 1);
     }
 
-    /// `traces` traces were decided, with one of [`VERDICTS`], because of one of [`TRIGGERS`]. `policy` is empty
-    /// for a drop, unless a policy of type `drop` dropped them.
+    /// Counts `traces` decided traces with one of [`VERDICTS`], because of one of [`TRIGGERS`]. `policy` is empty for a
+    /// drop, unless a policy of type `drop` dropped the traces.
     pub fn decided(&self, policy: &str, verdict: &'static str, trigger: &'static str, traces: u64) {
         let labels = [("policy", policy), ("verdict", verdict), ("trigger", trigger)];
         self.count("spansieve_decided_traces_total", &labels, traces);
     }
 
-    /// `traces` traces were decided `lag` after they were due.
+    /// Records `traces` traces that were decided `lag` after they were due.
     pub fn decision_lag(&self, lag: Duration, traces: usize) {
         self.decision_lag.record_many(lag.as_secs_f64(), traces);
     }
 
-    /// `spans` spans of dropped traces were let go for good.
+    /// Counts `spans` sampled-out spans.
     pub fn sampled_out(&self, spans: u64) {
         self.sampled_out.increment(spans);
     }
 
-    /// `spans` spans came after their trace was decided and followed one of [`LATE_VERDICTS`].
+    /// Counts `spans` late spans and their fate, one of [`LATE_VERDICTS`].
     pub fn late(&self, verdict: &'static str, spans: u64) {
         self.count("spansieve_late_spans_total", &[("verdict", verdict)], spans);
     }
 
-    /// So many verdicts, of one of [`VERDICTS`], were forgotten.
+    /// Counts `ids` forgotten verdicts, each one of [`VERDICTS`].
     pub fn forgotten(&self, verdict: &'static str, ids: u64) {
         self.count("spansieve_forgotten_verdicts_total", &[("verdict", verdict)], ids);
     }
 
-    /// So many traces began anew.
+    /// Counts `traces` traces that began again because their verdict was forgotten.
     pub fn restarted(&self, traces: u64) {
         self.count("spansieve_restarted_traces_total", &[], traces);
     }
 
-    /// `spans` spans came of a service, whose name may be anything, `late_spans` of them late.
+    /// Counts `spans` spans of a service, of which `late_spans` were late. The name may be any bytes.
     pub fn service_spans(&self, service: &[u8], spans: u64, late_spans: u64) {
         let service = self.services.label(service);
         self.count("spansieve_service_spans_total", &[("service", &service)], spans);
-        // Also if none are, so that a first late span is an increase.
+        // This also adds 0, so that the series exists and a first late span is an increase.
         self.count("spansieve_service_late_spans_total", &[("service", &service)], late_spans);
     }
 
-    /// `traces` traces have spans of a service, whose name may be anything, without their parent, one of [`PARENTS`].
+    /// Counts `traces` traces in which a span of a service has no `parent`, one of [`PARENTS`]. The name may be any
+    /// bytes.
     pub fn incomplete(&self, service: &[u8], parent: &'static str, traces: u64) {
         let service = self.services.label(service);
         self.count("spansieve_incomplete_traces_total", &[("service", &service), ("parent", parent)], traces);
     }
 
-    /// So many spans have an id that another one of their trace has.
+    /// Counts `spans` spans whose id another span of their trace has, too.
     pub fn duplicates(&self, spans: u64) {
         self.count("spansieve_duplicate_spans_total", &[], spans);
     }
 
-    /// One of [`WAIT_SHARES`] came within so long; 0 if that is not known.
+    /// Sets the wait within which the share `share`, one of [`WAIT_SHARES`], of the spans came; 0 if it is not known.
     pub fn suggested_wait(&self, share: &'static str, wait_ms: u64) {
         let seconds = Duration::from_millis(wait_ms).as_secs_f64();
         gauge(&self.recorder, "spansieve_suggested_decision_wait_seconds", &[("share", share)]).set(seconds);
     }
 
-    /// Cloud Trace confirmed `spans` spans.
+    /// Counts `spans` spans that the sink confirmed.
     pub fn exported(&self, spans: u64) {
         self.exported.increment(spans);
     }
 
-    /// `spans` kept spans were lost for good, for one of [`DROP_REASONS`].
+    /// Counts `spans` kept spans that were lost for `reason`, one of [`DROP_REASONS`].
     pub fn dropped(&self, reason: &'static str, spans: u64) {
         self.count("spansieve_dropped_spans_total", &[("reason", reason)], spans);
     }
 
-    /// `spans` kept spans were written otherwise than they were sent: one of [`ALTERATIONS`].
+    /// Counts `spans` kept spans that were altered before they were written, for `reason`, one of [`ALTERATIONS`].
     pub fn altered(&self, reason: &'static str, spans: u64) {
         self.count("spansieve_altered_spans_total", &[("reason", reason)], spans);
     }
 
-    /// `spans` spans of an earlier process were found in one of [`RECOVERY_SOURCES`].
+    /// Counts `spans` spans of an earlier process that were found in `source`, one of [`RECOVERY_SOURCES`].
     pub fn recovered(&self, source: &'static str, spans: u64) {
         self.count("spansieve_recovered_spans_total", &[("source", source)], spans);
     }
 
-    /// Something is wrong with the journal's files: one of [`DISK_FAULTS`].
+    /// Counts a fault of the journal's files: one of [`DISK_FAULTS`].
     pub fn journal_fault(&self, kind: &'static str) {
         self.count("spansieve_journal_faults_total", &[("kind", kind)], 1);
     }
 
-    /// The disk took so long to sync a group of requests.
+    /// Records the time that the disk took to sync a group of requests.
     pub fn journal_sync(&self, elapsed: Duration) {
         self.journal_sync.record(elapsed);
     }
 
-    /// Something is wrong with the spool's files: one of [`DISK_FAULTS`].
+    /// Counts a fault of the spool's files: one of [`DISK_FAULTS`].
     pub fn spool_fault(&self, kind: &'static str) {
         self.count("spansieve_spool_faults_total", &[("kind", kind)], 1);
     }
 
-    /// Spans of projects whose calls fail, in the order of [`WAIT_CAUSES`].
+    /// Sets the number of spans of projects whose calls fail, in the order of [`WAIT_CAUSES`].
     pub fn waiting(&self, spans: [u64; WAIT_CAUSES.len()]) {
         for (cause, spans) in WAIT_CAUSES.iter().zip(spans) {
             self.set("spansieve_waiting_spans", &[("cause", cause)], spans);
         }
     }
 
-    /// A project may have `limit` calls under way.
+    /// Sets the most calls that a project may have under way: the lowest value of all projects with something to write.
     pub fn sink_calls_limit(&self, limit: usize) {
         self.set("spansieve_sink_calls_limit", &[], limit as u64);
     }
 
-    /// A call to Cloud Trace ended with a status code, one of [`SINK_CODES`]; see [`code_label`].
+    /// Counts a call to the sink that ended with a status code, one of [`SINK_CODES`]; see [`code_label`].
     pub fn sink_call(&self, code: &'static str, elapsed: Duration) {
         let labels = [("code", code)];
         self.count("spansieve_sink_batches_total", &labels, 1);
         histogram(&self.recorder, "spansieve_sink_duration_seconds", &labels).record(elapsed);
     }
 
-    /// A month exports `spans` spans at the present pace.
+    /// Sets the number of spans that a month exports at the present pace.
     pub fn month_estimate(&self, spans: f64) {
         gauge(&self.recorder, "spansieve_month_estimate_spans", &[]).set(spans);
     }
 
-    /// The text that `/metrics` serves, as [`CONTENT_TYPE`].
+    /// Returns the text that `/metrics` serves, as [`CONTENT_TYPE`].
     #[must_use]
     pub fn render(&self, held: Held) -> String {
         let spans = [held.pending_spans, held.rescuable_spans, held.export_spans, held.spooled_spans];
@@ -346,7 +349,7 @@ impl Metrics {
         self.handle.render()
     }
 
-    /// Empties the buffers of the histograms; call it every few seconds, as scrapes may never come.
+    /// Empties the buffers of the histograms. Call it every few seconds, because scrapes may never come.
     pub fn upkeep(&self) {
         self.handle.run_upkeep();
     }
@@ -396,7 +399,7 @@ fn key(name: &'static str, labels: &[(&'static str, &str)]) -> Key {
     Key::from_parts(name, labels)
 }
 
-/// Whether the table has the metric with these labels and values. Which policies and senders exist it does not know.
+/// Returns true if the table has the metric with these labels and values. Any name of a policy or sender is accepted.
 fn is_listed(name: &str, labels: &[(&'static str, &str)]) -> bool {
     let Some(metric) = TABLE.iter().find(|metric| metric.name == name) else { return false };
     let policies: Vec<&str> =

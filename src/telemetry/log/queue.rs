@@ -40,7 +40,7 @@ impl Queue {
         let theirs = shared.clone();
         std::thread::Builder::new().name("log".into()).spawn(move || theirs.write_lines(out)).map_err(|cause| {
             io::Error::other(format!(
-                "the thread cannot be started ({cause}): raise the limit of processes (pids, nproc)"
+                "the thread that writes the log cannot be started ({cause}): raise the limit of processes (pids, nproc)"
             ))
         })?;
         Ok(Queue(shared))

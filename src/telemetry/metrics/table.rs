@@ -1,33 +1,33 @@
-//! Every metric with its labels and their values. `docs/metrics.md` says the same, and a test compares the two.
+//! The table of every metric with its labels and their values. A test compares it with `docs/metrics.md`.
 
 use crate::telemetry::labels::OTHER;
 
-/// A metric as `/metrics` and `docs/metrics.md` show it.
+/// A metric, as `/metrics` and `docs/metrics.md` show it.
 #[derive(Clone, Copy, Debug)]
 pub struct Description {
-    /// Full name, unit last.
+    /// The full name, with the unit last.
     pub name: &'static str,
-    /// Counter, gauge or histogram.
+    /// The Prometheus type.
     pub kind: Kind,
-    /// Its labels.
+    /// The labels of the metric.
     pub labels: &'static [LabelDescription],
-    /// The help text.
+    /// The help text, one sentence or more.
     pub help: &'static str,
 }
 
 /// The Prometheus type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Only grows.
+    /// A value that only grows.
     Counter,
-    /// Goes up and down.
+    /// A value that goes up and down.
     Gauge,
-    /// Classic buckets.
+    /// A histogram with classic buckets.
     Histogram,
 }
 
 impl Kind {
-    /// The type as `# TYPE` lines have it.
+    /// Returns the type as it appears in `# TYPE` lines.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -41,30 +41,31 @@ impl Kind {
 /// A label of a metric.
 #[derive(Clone, Copy, Debug)]
 pub struct LabelDescription {
-    /// The label's name.
+    /// The name of the label.
     pub name: &'static str,
-    /// What it can be.
+    /// The values that the label can have.
     pub values: LabelValues,
 }
 
-/// The values of a label; always a bounded set.
+/// The set of values of a label. It is always bounded.
 #[derive(Clone, Copy, Debug)]
 pub enum LabelValues {
-    /// One of these.
+    /// One of the listed values.
     Listed(&'static [&'static str]),
-    /// The name of a policy of the configuration; empty where none is concerned.
+    /// The name of a policy of the configuration, or empty if no policy is involved.
     Policy,
-    /// What a sender chose: its first [`super::super::labels::NAMES_MAX`] values, and `other`.
+    /// A name that a sender chose: one of the first [`super::super::labels::NAMES_MAX`], or `other`.
     Sender,
-    /// This one, fixed when the program was built.
+    /// A value that is fixed when the program is built.
     Build(&'static str),
 }
 
 /// Protocols of requests; see [`super::Protocol`].
 pub const PROTOCOLS: &[&str] = &["grpc", "http_protobuf", "http_json"];
-/// How export requests are answered: taken; taken but for spans rejected alone; not understood; over the size limit;
-/// no memory left (retryable); too many waited (retryable); its sender was turned away; its body did not come in time; an
-/// unknown encoding or compression; shutting down (retryable); the journal is full or cannot be written (retryable).
+/// Answers to export requests, in order: accepted; accepted except for spans rejected alone; not well-formed; over the
+/// size limit; no memory left (retryable); overloaded (retryable); denied by `otlp.auth`; the body did not come in
+/// time; unknown encoding or compression; shutting down (retryable); the journal is full or cannot be written
+/// (retryable).
 pub const OUTCOMES: &[&str] = &[
     "ok",
     "partial",
@@ -78,18 +79,18 @@ pub const OUTCOMES: &[&str] = &[
     "stopping",
     "journal",
 ];
-/// Why a span is rejected alone; see [`crate::otlp::scan::RejectReason`].
+/// Reasons why a span is rejected alone; see [`crate::otlp::scan::RejectReason`].
 pub const REJECT_REASONS: &[&str] = &["invalid_trace_id", "invalid_span_id", "invalid_parent_span_id"];
-/// Why a connection is cut off: the head of a request comes too slowly; it is too large to wait for its end; answers are not
-/// taken.
+/// Reasons why a connection is cut off, in order: the head of a request comes too slowly; the head is too large to wait
+/// for its end; the client does not take the answers.
 pub const CUT_REASONS: &[&str] = &["slow_head", "large_head", "unread"];
-/// Signals of OpenTelemetry that are not taken.
+/// Signals of OpenTelemetry that the daemon does not accept.
 pub const OTHER_SIGNALS: &[&str] = &["metrics", "logs", "profiles"];
-/// Where spans are held; only the first two states are about whole traces.
+/// States of held spans. Only the first two apply to whole traces.
 pub const HELD_STATES: &[&str] = &["pending", "rescuable", "export", "spooled"];
-/// The states in which traces are held.
+/// States of held traces.
 pub const HELD_TRACE_STATES: &[&str] = &["pending", "rescuable"];
-/// Why a request is turned away by `otlp.auth`.
+/// Reasons why `otlp.auth` turns a request away.
 pub const DENIAL_REASONS: &[&str] = &[
     "no_token",
     "unknown_token",
@@ -104,31 +105,35 @@ pub const DENIAL_REASONS: &[&str] = &[
     "account",
     "no_keys",
 ];
-/// Why a TLS handshake fails: the client shows no certificate, or none that is good; it takes too long; or anything else,
-/// such as a client that speaks no TLS.
+/// Reasons why a TLS handshake fails, in order: the client shows no valid certificate; it takes too long; any other
+/// error, such as a client that does not use TLS.
 pub const HANDSHAKE_FAILURES: &[&str] = &["client_certificate", "timeout", "protocol"];
-/// What becomes of files that have changed.
+/// Results of reading changed files again.
 pub const RELOADS: &[&str] = &["ok", "failed"];
-/// What is decided about a trace.
+/// Verdicts on traces.
 pub const VERDICTS: &[&str] = &["kept", "dropped"];
-/// What made a trace due: its wait was over, or the shorter one after its root; it proved a keep rule; it grew to
-/// `spans_max` or `bytes_max`; memory ran short; the process stops; or a late span proved an earlier drop wrong.
+/// Reasons why a trace was decided when it was, in order: its wait was over; the shorter wait after its root was over;
+/// a span was evidence; it grew to `spans_max` or `bytes_max`; memory or the journal's disk ran short; the process was
+/// shutting down; a late span was evidence against the drop.
 pub const TRIGGERS: &[&str] =
     &["decision_wait", "root_received", "evidence", "trace_size", "pressure", "shutdown", "rescue"];
-/// What late spans meet.
+/// Fates of late spans: they follow the verdict on their trace, or rescue it.
 pub const LATE_VERDICTS: &[&str] = &["kept", "dropped", "rescued"];
-/// Why kept spans are lost: Cloud Trace refused them for good, the process had to end, they cannot be encoded, they
-/// name a project that is not allowed, nobody took them within `cloud_trace.give_up_after`, or the spool's disk changed them.
+/// Reasons why kept spans are lost, in order: Cloud Trace refused them for good; the process had to end; they cannot be
+/// encoded; they name a project that is not allowed; the sink did not take them within `cloud_trace.give_up_after`; the
+/// spool's disk changed them.
 pub const DROP_REASONS: &[&str] = &["refused", "shutdown", "encode", "project_not_allowed", "gave_up", "corrupt"];
-/// How kept spans are written otherwise than they were sent: mended text; replaced times; something cut or left out.
+/// Changes to kept spans before they are written, in order: mended text; replaced times; parts that were cut or left
+/// out.
 pub const ALTERATIONS: &[&str] = &["utf8", "times", "cut"];
-/// What the spans of a project wait for whose calls fail; see [`crate::export::retry::Action::cause`].
+/// Causes of failed calls for which the spans of a project wait; see [`crate::export::retry::Action::cause`].
 pub const WAIT_CAUSES: &[&str] = &["unavailable", "quota", "unauthenticated", "denied"];
-/// Where an earlier process left spans.
+/// Places where an earlier process left spans.
 pub const RECOVERY_SOURCES: &[&str] = &["spool", "journal"];
-/// What is wrong with the disk of the spool or of the journal: a segment ends within a record, or its records are not
-/// what was written, or it is gone; a segment is not of this version and sink; a file cannot be read, or not be written; a
-/// request of the journal does not fit into memory, or processes were killed while they had read it alone.
+/// Faults of the disk of the spool or of the journal, in order: a segment ends within a record; its records are not
+/// those that were written, or it is gone; it is of another version or sink; a file cannot be read; a file cannot be
+/// written; a request of the journal does not fit into memory; processes were killed while they had read one request of
+/// the journal alone.
 pub const DISK_FAULTS: &[&str] = &["torn", "corrupt", "foreign", "read", "write", "too_large", "fatal"];
 /// gRPC status codes by number, under their names in the gRPC specification.
 pub const SINK_CODES: &[&str] = &[
@@ -151,9 +156,9 @@ pub const SINK_CODES: &[&str] = &[
     "UNAUTHENTICATED",
 ];
 
-/// Whose span a missing parent is; see [`crate::sampling::Parent`].
+/// Kinds of missing parents: a span of the same process, or of another one; see [`crate::sampling::Parent`].
 pub const PARENTS: &[&str] = &["local", "remote"];
-/// The shares of spans for which a wait is suggested, with their labels.
+/// Shares of spans for which a wait is suggested, each with its label.
 pub const WAIT_SHARES: [(&str, f64); 2] = [("0.99", 0.99), ("0.999", 0.999)];
 const WAIT_SHARE_LABELS: &[&str] = &[WAIT_SHARES[0].0, WAIT_SHARES[1].0];
 
@@ -169,22 +174,22 @@ pub const TABLE: &[Description] = &[
     counter(
         "spansieve_rejected_spans_total",
         &[listed("reason", REJECT_REASONS)],
-        "Spans rejected alone; the sender was told by partial_success.",
+        "Spans that were rejected alone because they are invalid. The sender was told in partial_success.",
     ),
     counter(
         "spansieve_requests_total",
         &[listed("protocol", PROTOCOLS), listed("outcome", OUTCOMES)],
-        "Export requests by how they were answered.",
+        "Export requests by their answer.",
     ),
     histogram(
         "spansieve_request_duration_seconds",
         &[listed("protocol", PROTOCOLS)],
-        "From the end of a request's body to its answer.",
+        "Time from the end of a request's body to its answer.",
     ),
     counter(
         "spansieve_refused_connections_total",
         &[],
-        "Connections closed at once, because as many as are allowed were open.",
+        "Connections that were closed at once because the limit of open connections was reached.",
     ),
     counter(
         "spansieve_denied_requests_total",
@@ -199,7 +204,7 @@ pub const TABLE: &[Description] = &[
     counter(
         "spansieve_cut_connections_total",
         &[listed("reason", CUT_REASONS)],
-        "Connections cut off, because their peer only held them.",
+        "Connections that were cut off because the client sent a head too slowly or too large, or did not read its answers.",
     ),
     counter(
         "spansieve_failed_handshakes_total",
@@ -209,12 +214,12 @@ pub const TABLE: &[Description] = &[
     gauge(
         "spansieve_certificate_expiry_timestamp_seconds",
         &[],
-        "When the certificate of `otlp.tls` expires, in seconds since 1970; 0 without TLS.",
+        "Expiry of the certificate of `otlp.tls`, in seconds since 1970; 0 without TLS.",
     ),
     counter(
         "spansieve_reloads_total",
         &[listed("outcome", RELOADS)],
-        "Certificates and tokens that were read again because their files had changed.",
+        "Attempts to read certificates and tokens again because their files had changed.",
     ),
     gauge(
         "spansieve_held_spans",
@@ -223,7 +228,7 @@ pub const TABLE: &[Description] = &[
     ),
     gauge("spansieve_held_traces", &[listed("state", HELD_TRACE_STATES)], "Traces held, pending or rescuable."),
     gauge("spansieve_held_bytes", &[], "Bytes of the memory budget in use."),
-    gauge("spansieve_memory_limit_bytes", &[], "The memory budget."),
+    gauge("spansieve_memory_limit_bytes", &[], "Bytes of the memory budget (`memory.limit`)."),
     counter(
         "spansieve_decided_traces_total",
         &[
@@ -231,19 +236,15 @@ pub const TABLE: &[Description] = &[
             listed("verdict", VERDICTS),
             listed("trigger", TRIGGERS),
         ],
-        "Decisions by the policy that kept or dropped the trace; empty for a trace that no policy kept.",
+        "Decided traces by the policy that kept or dropped them. `policy` is empty for a trace that no policy kept.",
     ),
     gauge(
         "spansieve_month_estimate_spans",
         &[],
-        "Spans that 30 days export at the present pace; 0 without a policy of type budget.",
+        "Spans that will be exported in 30 days at the present pace; 0 without a policy of type budget.",
     ),
-    histogram("spansieve_decision_lag_seconds", &[], "How long after its due time a trace was decided."),
-    counter(
-        "spansieve_sampled_out_spans_total",
-        &[],
-        "Spans let go because no policy kept their trace, or one dropped it.",
-    ),
+    histogram("spansieve_decision_lag_seconds", &[], "Time from when a trace was due to its decision."),
+    counter("spansieve_sampled_out_spans_total", &[], "Spans of dropped traces that are no longer held."),
     counter(
         "spansieve_late_spans_total",
         &[listed("verdict", LATE_VERDICTS)],
@@ -252,18 +253,18 @@ pub const TABLE: &[Description] = &[
     counter(
         "spansieve_forgotten_verdicts_total",
         &[listed("verdict", VERDICTS)],
-        "Verdicts that made room for others in the decision caches: spans of these traces that still come begin them anew.",
+        "Verdicts that the decision caches forgot to make room for others. Later spans of these traces begin them again.",
     ),
     counter(
         "spansieve_restarted_traces_total",
         &[],
-        "Traces that late spans began anew, as their verdict was forgotten; an estimate.",
+        "Traces that began again with a late span because their verdict was forgotten; an estimate.",
     ),
     counter("spansieve_service_spans_total", &[SERVICE], "Spans by the service.name of their resource; an estimate."),
     counter(
         "spansieve_service_late_spans_total",
         &[SERVICE],
-        "Of these, spans that came more than decision_wait after the first of their trace; an estimate.",
+        "Spans of a service that came more than decision_wait after the first span of their trace; an estimate.",
     ),
     counter(
         "spansieve_incomplete_traces_total",
@@ -273,29 +274,29 @@ pub const TABLE: &[Description] = &[
     counter(
         "spansieve_duplicate_spans_total",
         &[],
-        "Spans whose id another one of their trace had when its wait was over; an estimate.",
+        "Spans whose id another span of the same trace had, too, when the wait was over; an estimate.",
     ),
     gauge(
         "spansieve_suggested_decision_wait_seconds",
         &[listed("share", WAIT_SHARE_LABELS)],
-        "The decision_wait within which this share of the spans of the last ten minutes came; 0: too few spans to tell.",
+        "The decision_wait within which this share of the spans of the last ten minutes came; 0 if there were too few spans to tell.",
     ),
     counter("spansieve_exported_spans_total", &[], "Spans that Cloud Trace confirmed."),
     counter("spansieve_dropped_spans_total", &[listed("reason", DROP_REASONS)], "Kept spans that were lost for good."),
     counter(
         "spansieve_altered_spans_total",
         &[listed("reason", ALTERATIONS)],
-        "Kept spans that were written otherwise than sent, as Cloud Trace would have refused them.",
+        "Kept spans that were changed before they were written because Cloud Trace would have refused them.",
     ),
     gauge(
         "spansieve_waiting_spans",
         &[listed("cause", WAIT_CAUSES)],
-        "Kept spans of projects whose calls fail, by why the last one failed.",
+        "Kept spans of projects whose calls fail, by the cause of the last failure.",
     ),
     gauge(
         "spansieve_sink_calls_limit",
         &[],
-        "Calls to Cloud Trace that a project may have under way; of several, the fewest.",
+        "The most calls to Cloud Trace that a project may have under way; the lowest value if there are several projects.",
     ),
     counter(
         "spansieve_sink_batches_total",
@@ -310,24 +311,20 @@ pub const TABLE: &[Description] = &[
     counter(
         "spansieve_recovered_spans_total",
         &[listed("source", RECOVERY_SOURCES)],
-        "Spans that an earlier process left: in the spool, found at start; in the journal, read back.",
+        "Spans that an earlier process left: those found in the spool at the start, and those read back from the journal.",
     ),
     gauge("spansieve_spool_bytes", &[], "Bytes of the spool's files."),
-    gauge("spansieve_spool_limit_bytes", &[], "The most bytes of the spool's files; 0: there is no spool."),
-    counter("spansieve_spool_faults_total", &[listed("kind", DISK_FAULTS)], "What went wrong with the spool's files."),
+    gauge("spansieve_spool_limit_bytes", &[], "The most bytes of the spool's files; 0 without a spool."),
+    counter("spansieve_spool_faults_total", &[listed("kind", DISK_FAULTS)], "Faults of the spool's files."),
     gauge("spansieve_journal_bytes", &[], "Bytes of the journal's files."),
-    gauge("spansieve_journal_limit_bytes", &[], "The most bytes of the journal's files; 0: there is no journal."),
+    gauge("spansieve_journal_limit_bytes", &[], "The most bytes of the journal's files; 0 without a journal."),
     gauge(
         "spansieve_journal_unread_bytes",
         &[],
         "Bytes of the files that an earlier process left in the journal and that are still to be read back.",
     ),
-    histogram("spansieve_journal_sync_seconds", &[], "How long the disk took to sync a group of requests."),
-    counter(
-        "spansieve_journal_faults_total",
-        &[listed("kind", DISK_FAULTS)],
-        "What went wrong with the journal's files.",
-    ),
+    histogram("spansieve_journal_sync_seconds", &[], "Time that the disk took to sync a group of requests."),
+    counter("spansieve_journal_faults_total", &[listed("kind", DISK_FAULTS)], "Faults of the journal's files."),
     gauge(
         "spansieve_build_info",
         &[
@@ -352,7 +349,8 @@ const fn histogram(name: &'static str, labels: &'static [LabelDescription], help
 }
 
 impl Description {
-    /// The label values of every series that can occur before anything was sent when the policies have these names, in the order of `labels`.
+    /// Returns the label values of every series that can occur before anything was sent, if the policies have these
+    /// names. The values have the order of `labels`.
     #[must_use]
     pub fn series<'a>(&self, policies: &[&'a str]) -> Vec<Vec<&'a str>> {
         let mut series = vec![Vec::new()];
@@ -372,7 +370,8 @@ impl Description {
         series
     }
 
-    /// Only a drop has no policy, and neither evidence nor a rescue ends in one.
+    /// Returns true if decisions with these values can occur. Only a drop can have no policy, and evidence and rescue
+    /// never end in a drop.
     fn can_occur(&self, values: &[&str]) -> bool {
         let decided = self.labels.iter().any(|label| matches!(label.values, LabelValues::Policy));
         match values {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::otlp::scan::RejectReason;
 
-/// The value of the series `series` in `text`.
+/// Returns the value of the series `series` in `text`.
 fn value(text: &str, series: &str) -> f64 {
     let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no {series} in:\n{text}")).parse().unwrap()
@@ -139,7 +139,7 @@ fn listed_values_are_those_of_the_code() {
 }
 
 #[test]
-fn what_the_table_does_not_list_is_noticed() {
+fn metrics_that_the_table_does_not_list_are_noticed() {
     let exported = "spansieve_exported_spans_total";
     assert!(is_listed(exported, &[]));
     assert!(!is_listed("spansieve_exported_spans", &[]));
