@@ -1,4 +1,5 @@
-//! The compiled conditions' twin, for tests and fuzzing: conditions asked of messages that prost decoded, one by one.
+//! A reference implementation of conditions, for tests and fuzzing. It evaluates each condition on messages that prost
+//! decoded, and its results are compared with those of the compiled conditions.
 #![allow(missing_docs)]
 
 mod generate;
@@ -15,18 +16,19 @@ use crate::otlp::reference::{self, Event, InstrumentationScope, KeyValue, Reques
 use crate::otlp::scan::{Bits, Scan, scan};
 use crate::otlp::trace_state;
 
-/// Conditions that are asked of one request.
+/// Number of conditions that are evaluated for one request.
 const CONDITIONS: usize = 12;
 
-/// Scans `body` with conditions that `seed` chooses, and asks the same of the spans that prost decodes; panics where
-/// the two do not agree. Returns whether both accept the body.
+/// Scans `body` with conditions that `seed` chooses, and evaluates the same conditions on the spans that prost decodes.
+/// Panics if the results differ. Returns true if both accept the body.
 pub fn assert_agreement(body: &[u8], seed: u64) -> bool {
     let Ok(request) = Request::decode(body) else { return false };
     let conditions = generate::conditions(&request, seed, CONDITIONS);
     let mut predicates = Predicates::default();
-    let bits: Vec<_> = conditions.iter().map(|condition| predicates.bit(condition).expect("room for a few")).collect();
+    let bits: Vec<_> =
+        conditions.iter().map(|condition| predicates.bit(condition).expect("there are enough bits")).collect();
     let mut found = Scan::default();
-    // Groups, which only prost takes.
+    // The scan refuses groups, which prost accepts.
     if scan(Bytes::copy_from_slice(body), &predicates, &mut found).is_err() {
         return false;
     }
@@ -36,13 +38,17 @@ pub fn assert_agreement(body: &[u8], seed: u64) -> bool {
         for (condition, bit) in conditions.iter().zip(&bits) {
             assert_eq!(fact.bits & bit != 0, place.holds(condition), "{condition:#?} of {:#?}", place.span);
         }
-        assert_eq!(fact.bits & !bits.iter().fold(0, |all, bit| all | bit), 0 as Bits, "bits that nobody asked for");
+        assert_eq!(
+            fact.bits & !bits.iter().fold(0, |all, bit| all | bit),
+            0 as Bits,
+            "the scan set bits that no condition has"
+        );
     }
     assert_eq!(facts.next(), None);
     true
 }
 
-/// A span with what surrounds it.
+/// A span with its resource and scope, and with one of its events inside a condition on events.
 struct Place<'a> {
     resource: &'a [KeyValue],
     scope: InstrumentationScope,
@@ -81,7 +87,7 @@ impl Place<'_> {
         }
     }
 
-    /// The value of a field as a message `AnyValue`, of several of one key the first.
+    /// Returns the value of a field as an encoded `AnyValue` message. If a sender repeats a key, the first one counts.
     fn encoded(&self, field: &Field) -> Vec<u8> {
         let first = |attributes: &[KeyValue], key: &String| {
             let attribute = attributes.iter().find(|attribute| attribute.key == key.as_bytes());
@@ -97,7 +103,7 @@ impl Place<'_> {
         value.map_or(vec![], |value| reference::AnyValue::from(value).encode_to_vec())
     }
 
-    /// The values of a field: more than one if a key was sent twice, none if it is absent.
+    /// Returns the values of a field: more than one if a sender repeats the key, none if the field is absent.
     fn values(&self, field: &Field) -> Vec<Value> {
         let span = self.span;
         let status = span.status.clone().unwrap_or_default();
@@ -137,7 +143,7 @@ impl Place<'_> {
     }
 }
 
-/// The nearest integer of 64 bits.
+/// Returns the nearest 64-bit integer.
 fn int(value: impl Into<i128>) -> Value {
     let value = value.into();
     Value::Int(i64::try_from(value).unwrap_or(if value < 0 { i64::MIN } else { i64::MAX }))
@@ -176,7 +182,7 @@ fn passes(check: &Check, value: &Value) -> bool {
     }
 }
 
-/// A simple value as text.
+/// Returns a string, boolean or number as text.
 fn as_text(value: &Value) -> Option<Vec<u8>> {
     match value {
         Value::String(text) => Some(text.clone()),
@@ -240,7 +246,8 @@ fn within(number: Number, Range { min, max }: Range) -> bool {
 fn order(a: Number, b: Number) -> Option<Ordering> {
     let parts = |number| match number {
         Number::Int(v) => (i128::from(v), 0.0),
-        // Beyond 2^127 it saturates: larger than any integer. Two such doubles are compared as they are.
+        // Beyond 2^127 the conversion saturates, and the result is larger than any integer. Two doubles are not
+        // converted.
         Number::Double(v) => (v.floor() as i128, if v.is_finite() { v - v.floor() } else { 0.0 }),
     };
     match (a, b) {

@@ -1,4 +1,4 @@
-//! What policies remember of earlier traces. Each policy has its own lock.
+//! The states of policies that remember earlier traces. Each state has its own lock.
 
 use parking_lot::Mutex;
 
@@ -7,7 +7,7 @@ use super::keyed;
 use super::limiter::Bucket;
 use super::{KeyFact, Threshold};
 
-/// What one policy remembers.
+/// The state of one policy.
 #[derive(Debug)]
 pub(super) enum State {
     Spans(Mutex<Bucket>),

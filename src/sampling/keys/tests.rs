@@ -6,7 +6,7 @@ use super::*;
 use crate::otlp::reference::{Event, KeyValue, Request, Resource, ResourceSpans, ScopeSpans, Span, Status, Value};
 use crate::otlp::scan::{Bits, Probe, Scan, SpanFields, scan};
 
-/// A span of a service, in few words.
+/// A short description of a span and its service.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Plain {
     service: u8,
@@ -60,7 +60,7 @@ impl Plain {
     }
 }
 
-/// Asks for the resource attributes of keys alone.
+/// A probe that notes only the resource attributes of keys.
 struct Resources<'k>(&'k Keys);
 
 impl Probe for Resources<'_> {
@@ -91,7 +91,7 @@ impl Probe for Resources<'_> {
     }
 }
 
-/// The summary of a request with these spans.
+/// Returns the summary of a request with these spans.
 fn summary(keys: &Keys, spans: &[Plain]) -> Summary {
     let request = Request { resource_spans: spans.iter().map(Plain::message).collect() };
     let mut found = Scan::default();
@@ -112,13 +112,13 @@ fn key(field: KeyField) -> TraceKey {
     TraceKey { fields: vec![field], of: KeySpan::Entry }
 }
 
-/// The hash of the key of a trace of one span.
+/// Returns the hash of the key of a trace with one span.
 fn hash(field: &KeyField, span: &Plain) -> u64 {
     summary(&keys(&[key(field.clone())]), std::slice::from_ref(span)).key(0).unwrap().hash
 }
 
 #[test]
-fn fields_tell_spans_apart() {
+fn a_key_depends_on_the_values_of_its_fields() {
     let named = |name| Plain { name, ..Plain::default() };
     let and = |a: Plain, b: Plain| Plain { attributes: [a.attributes, b.attributes].concat(), ..a };
     let http = |code: Value| Plain::with("http.response.status_code", code);
@@ -171,15 +171,15 @@ fn fields_tell_spans_apart() {
     }
 }
 
-/// Instances that share traffic must agree, also across restarts: the number is written down.
+/// Instances that share traffic must compute the same hash, and also after a restart. So the expected number is fixed.
 #[test]
-fn a_hash_is_the_same_everywhere() {
+fn a_hash_is_the_same_on_every_instance() {
     let span = Plain { name: "GET /", ..Plain::default() };
     assert_eq!(hash(&KeyField::Name, &span), 15_683_381_037_976_434_920);
 }
 
 #[test]
-fn fields_do_not_run_into_each_other() {
+fn the_boundary_between_two_fields_changes_the_hash() {
     let both =
         TraceKey { fields: vec![KeyField::Attribute("x".into()), KeyField::Attribute("y".into())], of: KeySpan::Entry };
     let keys = keys(&[both]);
@@ -190,7 +190,7 @@ fn fields_do_not_run_into_each_other() {
 }
 
 #[test]
-fn the_span_that_counts() {
+fn a_key_is_read_from_the_entry_span_or_the_first_failed_span() {
     let root = |start_ms| Plain { start_ms, duration_ms: start_ms * 10, name: "root", ..Plain::default() };
     let child = |start_ms| Plain { child: true, name: "child", ..root(start_ms) };
     let failed = |span: Plain| Plain { error: true, ..span };
@@ -198,7 +198,7 @@ fn the_span_that_counts() {
         (vec![child(1), root(5)], Some(50), None),
         (vec![root(6), root(5)], Some(50), None),
         (vec![child(7), child(3)], Some(30), None),
-        // A span without a start goes behind those with one.
+        // Spans with a start have precedence over those without.
         (vec![child(0), child(3)], Some(30), None),
         (vec![child(0)], Some(0), None),
         (vec![root(5), failed(child(7)), failed(child(6)), child(1)], Some(50), Some(60)),
@@ -213,7 +213,7 @@ fn the_span_that_counts() {
 }
 
 #[test]
-fn equal_keys_share_a_slot_and_there_are_eight() {
+fn equal_keys_share_one_of_eight_slots() {
     let mut slots = Keys::default();
     assert_eq!(slots.heap_bytes(), 0);
     let numbered = |n: usize| key(KeyField::Attribute(n.to_string()));
@@ -236,9 +236,9 @@ fn plain() -> impl Strategy<Value = Plain> {
 }
 
 proptest! {
-    /// Neither the order of spans, nor how they are split into requests, nor the order of requests counts.
+    /// The order of spans, their distribution over requests and the order of the requests have no effect.
     #[test]
-    fn any_order_and_any_split_gives_the_same_summary(
+    fn any_order_and_any_split_give_the_same_summary(
         (spans, shuffled) in prop::collection::vec(plain(), 1..8).prop_flat_map(|spans| {
             (Just(spans.clone()), Just(spans).prop_shuffle())
         }),

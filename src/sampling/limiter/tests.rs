@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn tokens_come_in_steadily_up_to_the_burst() {
+fn tokens_come_in_at_a_steady_rate_up_to_the_burst() {
     let mut bucket = Bucket::new(&TokenBucket { per_second: 10, burst: 20 });
     for (now_ms, count, passes) in [
         (0, 20, true),
@@ -10,10 +10,10 @@ fn tokens_come_in_steadily_up_to_the_burst() {
         (100, 1, true),
         (1_100, 11, false),
         (1_100, 10, true),
-        // An hour later it holds no more than it can.
+        // An hour later the bucket has no more tokens than `burst`.
         (3_600_000, 20, true),
         (3_600_000, 1, false),
-        // A clock that is read before the lock is taken.
+        // The time may be lower than before, as it is read before the lock is taken.
         (3_599_000, 1, false),
         (3_600_100, 1, true),
         (3_600_100, 0, true),
@@ -23,17 +23,17 @@ fn tokens_come_in_steadily_up_to_the_burst() {
 }
 
 #[test]
-fn more_than_the_bucket_holds_passes_when_it_is_full_and_is_paid_back() {
+fn a_count_above_the_burst_passes_if_the_bucket_is_full_and_is_paid_back() {
     let mut bucket = Bucket::new(&TokenBucket { per_second: 10, burst: 20 });
     assert!(bucket.take(50, 0));
-    assert!(!bucket.take(50, 4_999), "not full again");
+    assert!(!bucket.take(50, 4_999), "the bucket is not full again yet");
     assert!(bucket.take(50, 5_000));
     assert!(!bucket.take(1, 8_099));
     assert!(bucket.take(1, 8_100));
 }
 
 #[test]
-fn the_rate_holds_whatever_the_sizes() {
+fn the_rate_holds_for_any_sizes() {
     let mut bucket = Bucket::new(&TokenBucket { per_second: 100, burst: 200 });
     let mut passed = 0;
     for now_ms in 0..60_000 {

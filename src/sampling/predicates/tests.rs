@@ -12,31 +12,31 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn agrees_with_conditions_asked_one_by_one(request in arbitrary::request(), seed: u64) {
+    fn compiled_conditions_agree_with_the_reference(request in arbitrary::request(), seed: u64) {
         prop_assert!(assert_agreement(&request.encode_to_vec(), seed));
     }
 
     #[test]
-    fn agrees_on_every_legal_encoding(request in arbitrary::request(), seed: u64) {
+    fn compiled_conditions_agree_with_the_reference_for_any_valid_encoding(request in arbitrary::request(), seed: u64) {
         prop_assert!(assert_agreement(&scrambled(&request.encode_to_vec(), seed), seed));
     }
 }
 
-/// What the fuzzer starts from, and what it once found.
+/// The seeds are the corpus that the fuzzer starts from, and inputs that failed once.
 #[test]
-fn agrees_on_the_seeds() {
+fn compiled_conditions_agree_with_the_reference_on_the_seeds() {
     let seeds = std::fs::read_dir(SEEDS).unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
     let agreed = seeds.flat_map(|body| (0..50).map(move |seed| assert_agreement(&body, seed)));
     assert!(agreed.filter(|agreed| *agreed).count() >= 50);
 }
 
-/// A test that no other number gives.
+/// Returns a test that is different for each `n`.
 fn numbered(n: usize) -> Condition {
     Condition::test(Field::Kind, Check::Number(Range::exactly(Number::Int(n as i64))))
 }
 
 #[test]
-fn equal_conditions_share_a_bit_and_there_are_128() {
+fn equal_conditions_share_one_of_128_bits() {
     let mut predicates = Predicates::default();
     let bits: Vec<_> = (0..129).map(|n| predicates.bit(&numbered(n))).collect();
     assert!(bits[..128].iter().enumerate().all(|(n, bit)| *bit == Some(1 << n)));
@@ -45,16 +45,16 @@ fn equal_conditions_share_a_bit_and_there_are_128() {
 }
 
 #[test]
-fn equal_tests_share_a_note_and_trees_have_384() {
+fn equal_tests_in_trees_share_one_of_384_notes() {
     let tree = |from, to| Condition::All((from..to).map(numbered).collect());
     let mut predicates = Predicates::default();
     assert!(predicates.bit(&tree(0, 384)).is_some());
     assert!(predicates.bit(&Condition::Not(Box::new(tree(100, 384)))).is_some());
-    assert!(predicates.bit(&numbered(384)).is_some(), "no tree, no note");
+    assert!(predicates.bit(&numbered(384)).is_some(), "a condition without a tree needs no note");
     assert!(predicates.bit(&tree(0, 385)).is_none());
 }
 
-/// What the engine says of two services' spans with these attributes.
+/// Returns the bits of two spans with these attributes, of the services `cart` and `pay`.
 fn bits(predicates: &Predicates, spans: [&[(&str, &str)]; 2]) -> [Bits; 2] {
     let attribute = |&(key, value): &(&str, &str)| KeyValue {
         key: key.into(),
@@ -79,7 +79,7 @@ fn bits(predicates: &Predicates, spans: [&[(&str, &str)]; 2]) -> [Bits; 2] {
 }
 
 #[test]
-fn a_condition_holds_for_one_span_alone() {
+fn a_condition_must_hold_for_a_single_span() {
     let one_of = |text: &str| Check::OneOf(vec![text.to_owned()]);
     let attribute = |key: &str, text: &str| Condition::test(Field::Attribute(key.into()), one_of(text));
     let (cart, slow) = (attribute("service.name", "cart"), attribute("speed", "slow"));
@@ -88,13 +88,13 @@ fn a_condition_holds_for_one_span_alone() {
         (cart.clone(), [true, false]),
         (slow.clone(), [false, true]),
         (Condition::Any(vec![cart.clone(), slow.clone()]), [true, true]),
-        // What holds for the trace, but for no span of it.
+        // Each part holds for a span of the trace, but no span has both.
         (Condition::All(vec![cart, slow.clone()]), [false, false]),
         (Condition::All(vec![attribute("service.name", "pay"), slow]), [false, true]),
         (neither, [false, false]),
         (Condition::All(vec![]), [true, true]),
         (Condition::Any(vec![]), [false, false]),
-        // A span is asked before its resource, but both count.
+        // The attribute of the span and that of the resource both count.
         (attribute("service.name", "other"), [true, false]),
     ];
     let mut predicates = Predicates::default();

@@ -1,4 +1,4 @@
-//! Conditions for a request: made of what stands in it, so that some hold and some do not.
+//! Random conditions for a request. They use its keys and values, so that some conditions hold and some do not.
 
 use crate::condition::formula::{CompareOp, Constant, FieldType, Formula, Function, Owner, Term};
 use crate::condition::{Bound, Check, Condition, Field, Number, Pattern, Range, ValueType};
@@ -8,7 +8,7 @@ const PATTERNS: [&str; 6] = ["", "^[a-z]", "[0-9]+$", "(?i)a|b", ".{3}", r"\x{ff
 const SUBTREES_MAX: u64 = 3;
 const DEPTH_MAX: u32 = 3;
 
-/// `count` conditions that `seed` chooses.
+/// Returns `count` conditions that `seed` chooses.
 pub(super) fn conditions(request: &Request, seed: u64, count: usize) -> Vec<Condition> {
     let mut generator = Generator { state: seed, keys: vec!["absent".into()], values: vec![Value::Int(2)] };
     generator.learn(request);
@@ -50,7 +50,7 @@ impl Generator {
         }
     }
 
-    /// A number below `end` (splitmix64).
+    /// Returns a random number below `end` (splitmix64).
     fn below(&mut self, end: u64) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -79,7 +79,7 @@ impl Generator {
         (0..self.below(SUBTREES_MAX + 1)).map(|_| self.condition(depth - 1, in_event)).collect()
     }
 
-    /// A comparison of two fields, or of what is made of them.
+    /// Returns a condition on two fields or on values that are computed from them.
     fn formula(&mut self, in_event: bool) -> Condition {
         let owners: &[Owner] =
             if in_event { &[Owner::Event] } else { &[Owner::Resource, Owner::Scope, Owner::Span, Owner::Span] };
@@ -133,7 +133,7 @@ impl Generator {
     fn field(&mut self, in_event: bool) -> Field {
         let key = self.one_of(&self.keys.clone());
         let of_event = [Field::EventAttribute(key.clone()), Field::EventName, Field::EventTime];
-        // Outside of events theirs are absent.
+        // Outside a condition on events, the fields of events are absent.
         if self.below(if in_event { 2 } else { 20 }) == 0 {
             return self.one_of(&of_event);
         }
@@ -180,7 +180,7 @@ impl Generator {
         }
     }
 
-    /// A check that asks for no value in particular.
+    /// Returns a check that does not depend on a value in the request, except for nested checks.
     fn any_check(&mut self) -> Check {
         use ValueType::{Bool, Bytes, Double, Int, List, Map, String};
         match self.below(8) {
@@ -210,7 +210,7 @@ impl Generator {
     }
 
     fn range(&mut self, at: Number) -> Check {
-        // What rounds to the same double as its neighbours must not pass for them.
+        // An integer that rounds to the same double as its neighbours must not be taken for them.
         let at = match (at, self.below(4)) {
             (Number::Int(v), 0) => Number::Double(v as f64),
             (Number::Int(v), 1) => Number::Int(v.wrapping_add(1)),

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// 1 in N; `th`, probability and adjusted count with 3, 4 and 5 digits.
+/// A row of the table: N of "1 in N", then `th`, probability and adjusted count, each with 3, 4 and 5 digits.
 type Row = (u32, [&'static str; 3], [f64; 3], [f64; 3]);
 
 /// The table of tracestate-probability-sampling.md, "Converting floating-point probability to threshold value".
@@ -62,7 +62,7 @@ const SPECIFICATION: [Row; 13] = [
     ),
 ];
 
-/// Equal but for the 12 digits that adjusted counts are rounded to.
+/// Returns true if the numbers are equal in the 12 digits that adjusted counts are rounded to.
 fn close(a: f64, b: f64) -> bool {
     (a / b - 1.0).abs() < 1e-11
 }
@@ -84,7 +84,7 @@ fn the_probability_table_of_the_specification() {
 
 #[test]
 fn percentages_give_the_numbers_of_the_specification() {
-    // Thresholds of the table in tracestate-probability-sampling.md, and adjusted counts.
+    // Percentage, threshold of the table in tracestate-probability-sampling.md, and adjusted count.
     for (percent, threshold, count) in [
         (100.0, 0, 1.0),
         (50.0, 0x80_0000_0000_0000, 2.0),
@@ -104,8 +104,8 @@ fn percentages_give_the_numbers_of_the_specification() {
 }
 
 #[test]
-fn th_is_hexadecimal_without_zeros_at_its_end() {
-    // Examples of tracestate-handling.md and tracestate-probability-sampling.md, and the ends of the range.
+fn th_is_hexadecimal_without_trailing_zeros() {
+    // Examples in tracestate-handling.md and tracestate-probability-sampling.md, and the ends of the range.
     for (bits, th) in [
         (0, "0"),
         (0x80_0000_0000_0000, "8"),
@@ -122,7 +122,7 @@ fn th_is_hexadecimal_without_zeros_at_its_end() {
 }
 
 #[test]
-fn th_is_1_to_14_digits_and_lower_case() {
+fn th_must_be_1_to_14_lower_case_digits() {
     for (th, bits) in
         [("00", Some(0)), ("80", Some(0x80_0000_0000_0000)), ("c0000000000000", Some(0xc0_0000_0000_0000))]
     {
@@ -135,13 +135,13 @@ fn th_is_1_to_14_digits_and_lower_case() {
 
 proptest! {
     #[test]
-    fn th_says_the_whole_threshold(bits in 0u64..1 << 56) {
+    fn th_is_parsed_to_the_same_threshold(bits in 0u64..1 << 56) {
         let threshold = Threshold::from_bits(bits);
         prop_assert_eq!(Threshold::from_th(threshold.to_th().as_bytes()), Some(threshold));
     }
 
     #[test]
-    fn four_digits_are_within_a_thousandth(exponent in -30.0f64..0.0) {
+    fn four_digits_are_within_a_thousandth_of_the_probability(exponent in -30.0f64..0.0) {
         let exact = Threshold::from_probability(exponent.exp2());
         let rounded = exact.rounded(4);
         prop_assert!((rounded.probability() / exact.probability() - 1.0).abs() < 0.001);
@@ -150,7 +150,7 @@ proptest! {
 }
 
 #[test]
-fn rounding_leaves_the_ends_alone() {
+fn rounding_does_not_change_always_and_never() {
     for threshold in [Threshold::ALWAYS, Threshold::NEVER, Threshold::from_bits(u64::MAX)] {
         for digits in 0..16 {
             assert_eq!(threshold.rounded(digits), threshold, "{digits} digits");
@@ -165,7 +165,7 @@ fn randomness_is_the_low_56_bits_of_the_id() {
 }
 
 #[test]
-fn a_ratio_keeps_that_part_of_random_traces() {
+fn a_ratio_keeps_that_share_of_random_traces() {
     let threshold = Threshold::from_percent(5.0);
     let mut random = fastrand::Rng::with_seed(7);
     let kept = (0..100_000).filter(|_| threshold.keeps(random.u64(..1 << 56))).count();

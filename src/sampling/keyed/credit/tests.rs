@@ -14,7 +14,7 @@ fn credit_is_bounded_and_boosts() {
 #[test]
 fn seconds_since_the_last_call() {
     let mut last_ms = None;
-    // Time that runs backwards is no time, and is not lived twice.
+    // If the clock runs backwards, no time passes until it is past its highest value again.
     for (now_ms, seconds) in [(5_000, 0.0), (5_500, 0.5), (5_500, 0.0), (5_200, 0.0), (6_500, 1.0)] {
         assert_eq!(seconds_since(&mut last_ms, now_ms), seconds, "at {now_ms} ms");
     }

@@ -16,7 +16,7 @@ fn policy(first: u32, sampling_percentage: f64, max_keys: usize) -> IdenticalErr
 }
 
 #[test]
-fn the_first_of_each_window_are_kept_and_the_rest_thinned() {
+fn the_first_errors_of_each_window_are_kept_and_the_rest_at_the_ratio() {
     let mut policy = policy(2, 5.0, 100);
     let rest = Threshold::from_percent(5.0);
     for (key, now_ms, threshold) in [
@@ -36,7 +36,7 @@ fn the_first_of_each_window_are_kept_and_the_rest_thinned() {
 }
 
 #[test]
-fn a_ratio_of_nothing_keeps_the_first_and_one_of_all_keeps_all() {
+fn the_ratio_may_be_0_or_100_percent() {
     for (percentage, rest) in [(0.0, Threshold::NEVER), (100.0, Threshold::ALWAYS)] {
         let mut policy = policy(1, percentage, 100);
         assert_eq!(policy.threshold(1, 0), Threshold::ALWAYS);
@@ -52,5 +52,5 @@ fn errors_of_keys_without_room_are_all_kept() {
         policy.threshold(now_ms % 2, now_ms);
         assert_eq!(policy.threshold(7, now_ms), Threshold::ALWAYS);
     }
-    assert_eq!(policy.threshold(0, 1_000), Threshold::NEVER, "keys with room are thinned");
+    assert_eq!(policy.threshold(0, 1_000), Threshold::NEVER, "keys in the table have the ratio");
 }

@@ -1,6 +1,6 @@
 use super::*;
 
-/// Sees `key`; how often it has been seen before, if there is room.
+/// Sees `key`. Returns how often it was seen before; `None` if there is no room.
 fn see(keys: &mut Keys<u32>, key: u64, now_ms: u64) -> Option<u32> {
     keys.see(key, now_ms, || 0).map(|count| {
         *count += 1;
@@ -9,14 +9,14 @@ fn see(keys: &mut Keys<u32>, key: u64, now_ms: u64) -> Option<u32> {
 }
 
 #[test]
-fn a_full_table_takes_no_more_than_was_promised() {
+fn a_full_table_takes_at_most_bytes_max() {
     for keys_max in [1, 2, 3, 7, 8, 14, 15, 28, 29, 100, 448, 449, 1_000, 7_168, 7_169, 100_000] {
         let mut keys = Keys::new(keys_max, 1_000);
         for key in 0..2 * keys_max as u64 {
             see(&mut keys, key, 0);
         }
         let (taken, promised) = (keys.entries.allocation_size(), keys.bytes_max());
-        assert!(taken <= promised, "{keys_max} keys: {taken} of {promised}");
+        assert!(taken <= promised, "{keys_max} keys take {taken} bytes, but bytes_max is {promised}");
     }
 }
 
@@ -28,12 +28,12 @@ fn a_full_table_refuses_new_keys_until_others_have_been_silent() {
         (2, 0, Some(0)),
         (3, 0, None),
         (1, 900, Some(1)),
-        // Key 2 has been silent for long enough, key 1 has not.
+        // Key 2 is silent, key 1 is not.
         (3, 1_000, Some(0)),
         (2, 1_001, None),
         (1, 1_002, Some(2)),
         (3, 1_003, Some(1)),
-        // Both have been silent: only one is needed, but both go.
+        // Both keys are silent. One place is needed, but a sweep removes both.
         (4, 9_000, Some(0)),
         (5, 9_000, Some(0)),
         (1, 9_000, None),
@@ -51,16 +51,16 @@ fn a_key_that_is_never_silent_keeps_its_place() {
         see(&mut keys, now_ms + 1, now_ms);
         assert!(keys.entries.len() <= 100);
     }
-    assert!(keys.entries.capacity() < 300, "a table of 100 keys has grown to {}", keys.entries.capacity());
+    assert!(keys.entries.capacity() < 300, "a table of 100 keys has {} places", keys.entries.capacity());
 }
 
 #[test]
-fn a_table_without_room_refuses_all() {
+fn a_table_for_0_keys_refuses_all_keys() {
     assert_eq!(see(&mut Keys::new(0, 1_000), 1, 0), None);
 }
 
 #[test]
-fn time_that_runs_backwards_silences_nobody() {
+fn no_key_becomes_silent_if_the_clock_runs_backwards() {
     let mut keys = Keys::new(1, 1_000);
     assert_eq!(see(&mut keys, 1, 5_000), Some(0));
     assert_eq!(see(&mut keys, 2, 0), None);

@@ -6,7 +6,7 @@ fn percentile(percentile: f64, threshold_ms: u64, max_keys: usize) -> Percentile
 }
 
 #[test]
-fn slow_is_what_is_slow_for_its_key() {
+fn a_trace_is_slow_if_it_is_slow_for_its_key() {
     let mut policy = percentile(95.0, 0, 10);
     for index in 0..1_000 {
         policy.is_slow(1, 20 + index % 10, index);
@@ -19,15 +19,15 @@ fn slow_is_what_is_slow_for_its_key() {
 }
 
 #[test]
-fn it_asks_before_it_learns() {
+fn a_trace_is_compared_only_with_earlier_ones() {
     let mut policy = percentile(50.0, 0, 10);
     let slow: Vec<bool> = (0..21).map(|_| policy.is_slow(1, 10, 0)).collect();
-    assert!(slow.iter().all(|slow| !slow), "nothing is slow at a start, nor if all are alike");
+    assert!(slow.iter().all(|slow| !slow), "no trace is slow at the start, or if all durations are equal");
     assert!(policy.is_slow(1, 11, 0));
 }
 
 #[test]
-fn nothing_below_the_threshold_is_slow() {
+fn no_trace_below_the_threshold_is_slow() {
     let mut policy = percentile(95.0, 100, 10);
     (0..1_000).for_each(|now_ms| assert!(!policy.is_slow(1, 10, now_ms)));
     for (duration_ms, slow) in [(50, false), (100, false), (101, true)] {
@@ -36,14 +36,14 @@ fn nothing_below_the_threshold_is_slow() {
 }
 
 #[test]
-fn a_share_of_the_traces_is_slow() {
+fn the_wanted_share_of_the_traces_is_slow() {
     let mut random = fastrand::Rng::with_seed(1);
     let mut policy = percentile(99.0, 0, 10);
     let traces = 200_000;
     let slow = (0..traces)
         .filter(|now_ms| policy.is_slow(1, (20.0 * (1.0 - random.f64()).powf(-0.7)) as u64, now_ms / 10))
         .count();
-    // A bucket straddles the percentile, so it may be fewer than 1 %, and never many more.
+    // The percentile is within a bucket, so the share may be less than 1 %, and is never much more.
     assert!((0.009..0.0103).contains(&(slow as f64 / traces as f64)), "{slow} of {traces}");
 }
 
@@ -54,6 +54,6 @@ fn keys_without_room_share_a_sketch() {
         policy.is_slow(1, 1_000, now_ms);
         policy.is_slow(2 + now_ms, 10, now_ms);
     }
-    assert!(policy.is_slow(9_999, 15, 500), "of the shared sketch");
-    assert!(!policy.is_slow(1, 15, 500), "of the key's own");
+    assert!(policy.is_slow(9_999, 15, 500), "a key without room uses the shared sketch");
+    assert!(!policy.is_slow(1, 15, 500), "a key in the table uses its own sketch");
 }
