@@ -1,5 +1,5 @@
-//! The daemon's own metrics, logs and health. They never slow down spans: counters are incremented once per request,
-//! decision round or batch.
+//! The daemon's own metrics, logs and health. They stay off the path of single spans: counters are incremented once per
+//! request, decision round or batch.
 
 pub mod health;
 pub mod labels;

@@ -31,15 +31,16 @@ use super::table::Millis;
 /// the worker that gives it back to the system, for 0.1 ms a megabyte.
 const BLOCK_BYTES_MAX: usize = 4 << 20;
 
-/// A block has at most this part (1/32) of the limit, because the last bodies of a few blocks can each hold a whole
-/// block.
+/// The divisor of the limit that bounds the size of a block. The last bodies of a few blocks can each hold a whole
+/// block, so a block must be a small part of the limit.
 const BLOCK_PART: usize = 32;
 
-/// The smallest block. Smaller blocks would not be worth their administration, so each body then has its own
-/// allocation.
+/// The smallest block. Smaller blocks would not be worth their administration. If the limit allows only smaller ones,
+/// each body has its own allocation.
 const BLOCK_BYTES_MIN: usize = 64 << 10;
 
-/// A body of at most this part (1/16) of a block gets its own memory if there is no room for a block.
+/// The divisor of the block size that bounds a small body. A small body gets its own memory if there is no room for a
+/// block.
 const SMALL_PART: usize = 16;
 
 /// Bytes that a body takes in a block beside its own: its lease, the references to it, and its place in the list of the

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::blocks::{BlockId, Blocks};
 
-/// The reserve is this part (1/32) of the limit: half of the room that encoded spans have beyond the limit, so that the
-/// default limit still leaves some percent of the container free.
+/// The divisor of the limit that gives the size of the reserve: half of the room that encoded spans have beyond the
+/// limit, so that the default limit still leaves some percent of the container free.
 const RESERVE_PART: usize = 32;
 
 /// The daemon's memory budget. Clones are cheap and share one count.

@@ -27,8 +27,8 @@ use crate::sampling::{Keep, Policies, Summary};
 /// Milliseconds of a monotonic clock.
 pub type Millis = u64;
 
-/// The number of shards is 2 to the power of this. There are many, so that the hash table of a shard is small and its
-/// growth never stalls requests for long.
+/// The number of shards, as a power of 2. There are many, so that the hash table of a shard is small and its growth
+/// never stalls requests for long.
 const SHARDS_LOG2: u32 = 6;
 const SHARDS: usize = 1 << SHARDS_LOG2;
 
@@ -361,9 +361,9 @@ impl Table {
         self.shards[shard].lock().shrink();
     }
 
-    /// Makes room before it is needed. Lets go of rescuable traces if they exceed their part of the budget or if 85 %
-    /// of the budget is used, and decides the oldest traces if 92 % of it is used. Does a bounded slice of work, and
-    /// returns true if there is more to do.
+    /// Makes room before it is needed. Lets go of rescuable traces if they exceed their part of the budget or if more
+    /// than `RESCUE_MARK` of the budget is used, and decides the oldest traces if more than `EARLY_MARK` of it is used.
+    /// Does a bounded slice of work, and returns true if there is more to do.
     pub fn relieve(&self, now_ms: Millis, out: &mut Outcome) -> bool {
         let is_over = self.held().rescuable_bytes > self.waits.rescue_bytes_max || self.over(RESCUE_MARK) > 0;
         if is_over && self.shed(RELIEF_SLICE_TRACES, now_ms, out) {

@@ -23,8 +23,8 @@ const PIECES_MAX: usize = 16;
 /// window before are worth moving.
 const WINDOW_MS: Millis = 1_000;
 
-/// The part (1/128) of the surplus that is given back in one call, so that the surplus after a burst of any size is
-/// gone within some seconds.
+/// The divisor of the surplus that gives the number of blocks returned in one call, so that the surplus after a burst
+/// of any size is gone within some seconds.
 const SURPLUS_DIVISOR: usize = 128;
 
 #[derive(Debug)]
