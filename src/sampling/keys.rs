@@ -42,7 +42,7 @@ pub(super) struct Keys {
 struct Key {
     key: TraceKey,
     span_attributes: Wanted,
-    /// For each field of the key, the place in [`Keys::resource_attributes`] of the attribute that it may be read from.
+    /// For each field of the key, the place in `resource_attributes` of the attribute that it may be read from.
     resource_places: Vec<Option<usize>>,
 }
 
@@ -92,7 +92,7 @@ impl Keys {
     }
 
     /// Notes the hash of a resource attribute in `hashes`, if a key is made of it. `hashes` has one element for each of
-    /// [`Keys::resource_attributes`]. If a sender repeats an attribute, the first one with a value counts.
+    /// `resource_attributes`. If a sender repeats an attribute, the first one with a value counts.
     #[inline]
     pub(super) fn note_resource_attribute(&self, hashes: &mut [u64], key: &[u8], value: AnyValue<'_>) {
         if let Some(place) = self.resource_attributes.place(key)

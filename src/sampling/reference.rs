@@ -242,7 +242,7 @@ fn within(number: Number, Range { min, max }: Range) -> bool {
     is_number && holds(min, Ordering::Greater) && holds(max, Ordering::Less)
 }
 
-/// Compares whole parts in 128 bits, then fractions.
+/// Compares two numbers exactly: first their whole parts in 128 bits, then their fractions.
 fn order(a: Number, b: Number) -> Option<Ordering> {
     let parts = |number| match number {
         Number::Int(v) => (i128::from(v), 0.0),

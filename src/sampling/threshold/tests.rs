@@ -165,7 +165,7 @@ fn randomness_is_the_low_56_bits_of_the_id() {
 }
 
 #[test]
-fn a_ratio_keeps_that_share_of_random_traces() {
+fn a_ratio_keeps_its_share_of_random_traces() {
     let threshold = Threshold::from_percent(5.0);
     let mut random = fastrand::Rng::with_seed(7);
     let kept = (0..100_000).filter(|_| threshold.keeps(random.u64(..1 << 56))).count();
