@@ -1,12 +1,20 @@
-//! Generates the Cloud Trace v2 client and server, and `google.rpc`'s error details, from `proto/`, without protoc.
+//! Generates the Cloud Trace v2 client and server, and `google.rpc`'s error details, from `proto/`, without protoc; and
+//! the description of OTLP's trace service for gRPC server reflection.
 
 const PROTOS: [&str; 3] =
     ["google/devtools/cloudtrace/v2/tracing.proto", "google/rpc/error_details.proto", "google/rpc/status.proto"];
+
+/// OTLP's trace service: no code is generated for it.
+const OTLP: &str = "opentelemetry/proto/collector/trace/v1/trace_service.proto";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto");
     let files = protox::compile(PROTOS, ["proto"])?;
     tonic_prost_build::configure().build_client(true).build_server(true).compile_fds(files)?;
+    let described =
+        protox::Compiler::new(["proto"])?.include_imports(true).open_file(OTLP)?.encode_file_descriptor_set();
+    let out = std::path::PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
+    std::fs::write(out.join("otlp_descriptors.bin"), described)?;
     commit();
     Ok(())
 }

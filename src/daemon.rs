@@ -197,7 +197,10 @@ impl Daemon {
             emulator.written_by(Arc::new(origin::Answers { pipeline, scrape }));
         }
         let (addresses, telemetry_address) = (bound.local_addrs(), bound.telemetry_addr());
-        let limits = ReceiverSettings { max_request_bytes: settings.otlp.max_request_bytes };
+        let limits = ReceiverSettings {
+            max_request_bytes: settings.otlp.max_request_bytes,
+            reflection: settings.otlp.reflection,
+        };
         let receiver = bound.serve(limits, Arc::clone(&pipeline), metrics, Arc::clone(&health), Arc::clone(&scrape));
         let sign_in = match credentials {
             Some(credentials) => Some(tokio::spawn(readiness::sign_in(credentials, health))),

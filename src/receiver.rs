@@ -29,6 +29,7 @@ mod lag;
 mod limits;
 mod listen;
 mod queue;
+mod reflection;
 mod refusal;
 mod reload;
 mod reply;
@@ -62,6 +63,8 @@ use crate::tail::table::NoRoom;
 pub struct ReceiverSettings {
     /// Largest size of a body in bytes, before and after inflation (`otlp.max_request_bytes`).
     pub max_request_bytes: usize,
+    /// `otlp.reflection`: true if the OTLP addresses answer gRPC server reflection.
+    pub reflection: bool,
 }
 
 /// Function that renders the text of `/metrics`.

@@ -21,6 +21,8 @@ mod frames;
 mod heads;
 #[path = "receiver/hostile.rs"]
 mod hostile;
+#[path = "receiver/reflection.rs"]
+mod reflection;
 #[path = "receiver/stop.rs"]
 mod stop;
 #[path = "receiver/telemetry.rs"]

@@ -24,6 +24,7 @@ impl Default for Settings {
                 auth: None,
                 tls: None,
                 cors: None,
+                reflection: false,
             },
             journal: None,
             tail_sampling: TailSampling {

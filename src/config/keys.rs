@@ -19,6 +19,7 @@ pub(super) const KEYS: &[&str] = &[
     "otlp.cors.allowed_origins",
     "otlp.cors.allowed_headers",
     "otlp.cors.max_age",
+    "otlp.reflection",
     "otlp.tls",
     "otlp.tls.cert_file",
     "otlp.tls.key_file",

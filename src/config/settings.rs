@@ -46,6 +46,8 @@ pub struct Otlp {
     pub tls: Option<ServerTls>,
     /// Scripts in browsers that may send; `None`: none.
     pub cors: Option<Cors>,
+    /// True if gRPC server reflection is answered.
+    pub reflection: bool,
 }
 
 /// `otlp.cors`, with at least one origin.

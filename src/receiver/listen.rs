@@ -23,6 +23,7 @@ use super::cors::Cors;
 use super::export::Exports;
 use super::gate::Gate;
 use super::heads::Heads;
+use super::reflection::Reflection;
 use super::reply::Answer;
 use super::router::{Offer, Router, SCRAPES_MAX};
 use super::slots::{Slot, Slots};
@@ -182,6 +183,7 @@ impl Bound {
             heads: Arc::clone(&heads),
             cors: self.cors.as_ref().map(Cors::new),
             grpc_health: health::server(Arc::clone(&health)),
+            reflection: settings.reflection.then(reflection).flatten(),
             health: Arc::clone(&health),
             scrape,
             scrapes: Arc::new(Semaphore::new(SCRAPES_MAX)),
@@ -209,6 +211,12 @@ impl Bound {
         self.telemetry.into_iter().for_each(|listener| accept(listener, Offer::TELEMETRY, &slots, &None));
         Receiver { health, gate, heads, phase, acceptors, _followers: followers }
     }
+}
+
+/// Makes the reflection services. The descriptors are a part of the program, so a failure is a mistake in the build, and
+/// no reason to take no spans.
+fn reflection() -> Option<Reflection> {
+    Reflection::new().inspect_err(|error| tracing::error!(%error, "gRPC server reflection is not served.")).ok()
 }
 
 /// State of the receiver, which all connections follow.

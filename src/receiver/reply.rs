@@ -19,7 +19,7 @@ pub(super) enum ReplyBody {
     Message(Bytes),
     /// Trailers that end a gRPC answer with the status OK.
     Ok,
-    /// Answer of tonic's health service to a unary call.
+    /// Answer of one of tonic's services: a unary call of health, or a call of reflection, which ends soon.
     Health(tonic::body::Body),
     /// Stream of tonic's health service. It goes on until the caller or the process ends it.
     Watch(tonic::body::Body),

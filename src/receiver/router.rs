@@ -18,6 +18,7 @@ use super::connection::{Connection, Exchange};
 use super::cors::Cors;
 use super::export::Exports;
 use super::heads::Heads;
+use super::reflection::Reflection;
 use super::refusal::{Refusal, check_method, quote};
 use super::reply::{Begun, ReplyBody};
 use super::signals::Signal;
@@ -84,7 +85,7 @@ impl Offer {
 }
 
 /// Time from the head of a request to its answer, for requests without limits of their own: all but exports.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
+pub(super) const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Router of the requests of all connections.
 pub(super) struct Router<I> {
@@ -94,6 +95,8 @@ pub(super) struct Router<I> {
     pub(super) cors: Option<Cors>,
     pub(super) health: Arc<Health>,
     pub(super) grpc_health: health::Server,
+    /// The reflection services, if `otlp.reflection` is on.
+    pub(super) reflection: Option<Reflection>,
     pub(super) scrape: Scrape,
     pub(super) scrapes: Arc<Semaphore>,
 }
@@ -143,7 +146,7 @@ impl<I: Intake> Router<I> {
         if is_grpc(content_type) {
             let checked = check_grpc(&parts, content_type);
             return match (checked, offer.refuse(parts.uri.path())) {
-                (Ok(()), Ok(())) => self.answer_grpc(parts, body, connection).await,
+                (Ok(()), Ok(())) => self.answer_grpc(offer, parts, body, connection).await,
                 (Ok(()), Err(refusal)) => grpc::failure(&refusal),
                 (Err(refusal), _) => otlp_http::failure(None, &refusal),
             };
@@ -159,7 +162,18 @@ impl<I: Intake> Router<I> {
         finish_http1(&parts, &mut chunks, response).await
     }
 
-    async fn answer_grpc(&self, parts: Parts, body: Incoming, connection: &Arc<Connection>) -> Response<ReplyBody> {
+    async fn answer_grpc(
+        &self,
+        offer: Offer,
+        parts: Parts,
+        body: Incoming,
+        connection: &Arc<Connection>,
+    ) -> Response<ReplyBody> {
+        let reflection = self.reflection.as_ref().filter(|_| offer.spans && Reflection::is_at(parts.uri.path()));
+        if let Some(reflection) = reflection {
+            let answer = reflection.answer(Request::from_parts(parts, body)).await;
+            return answer.map_or_else(|refusal| grpc::failure(&refusal), |answer| answer.map(ReplyBody::Health));
+        }
         match parts.uri.path() {
             grpc::EXPORT => {
                 let visit = self.exports.visit(connection);

@@ -104,6 +104,10 @@ impl Daemon {
     }
 
     pub(crate) fn serve(bound: Bound, budget_bytes: usize) -> Self {
+        Self::serve_with(bound, budget_bytes, ReceiverSettings { max_request_bytes: LIMIT, reflection: false })
+    }
+
+    pub(crate) fn serve_with(bound: Bound, budget_bytes: usize, settings: ReceiverSettings) -> Self {
         let address = bound.local_addrs()[0];
         let budget = Budget::new(budget_bytes);
         let table =
@@ -114,7 +118,6 @@ impl Daemon {
             let metrics = Arc::clone(&metrics);
             Arc::new(move || metrics.render(Default::default()))
         };
-        let settings = ReceiverSettings { max_request_bytes: LIMIT };
         let receiver = bound.serve(settings, Arc::clone(&table), Arc::clone(&metrics), Arc::clone(&health), scrape);
         Daemon { address, table, health, metrics, receiver }
     }

@@ -17,6 +17,7 @@ use crate::trust::token::{TOKEN_CHARS_STRONG, Tokens};
 pub(super) fn otlp(mut section: Section<'_>, files: Files<'_>, otlp: &mut Otlp) {
     section.set_list("listen", &LISTEN_COUNT, &mut otlp.listen, values::address);
     section.set("max_request_bytes", &mut otlp.max_request_bytes, |node| values::byte_count(node, &REQUEST_BYTES));
+    section.set("reflection", &mut otlp.reflection, values::boolean);
     // Written and empty they look as if senders had to prove something.
     if let Some(section) = section.filled_section("auth") {
         otlp.auth = Some(auth(section, files));

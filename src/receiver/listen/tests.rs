@@ -12,7 +12,7 @@ async fn one_connection_too_many_is_closed_and_counted() {
     let address = bound.local_addrs()[0];
     let metrics = Arc::new(Metrics::new());
     let _receiver = bound.serve(
-        ReceiverSettings { max_request_bytes: 1000 },
+        ReceiverSettings { max_request_bytes: 1000, reflection: false },
         Arc::new(FakeIntake(Budget::new(1000))),
         Arc::clone(&metrics),
         Arc::default(),

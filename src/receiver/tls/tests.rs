@@ -83,7 +83,7 @@ impl Server {
         let bound = bound.behind(Some(load(folder.path(), clients).await.unwrap()));
         let metrics = Arc::new(Metrics::new());
         let receiver = bound.serve(
-            ReceiverSettings { max_request_bytes: 1000 },
+            ReceiverSettings { max_request_bytes: 1000, reflection: false },
             Arc::new(FakeIntake(Budget::new(1000))),
             Arc::clone(&metrics),
             Arc::default(),

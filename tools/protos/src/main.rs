@@ -1,4 +1,5 @@
-//! Copies the protos that Spansieve is built from out of the package `google-cloud-googleapis` into `proto/`.
+//! Copies the protos that Spansieve is built from out of two packages into `proto/`: Google's out of
+//! `google-cloud-googleapis`, those of OTLP out of `opentelemetry-proto`.
 //!
 //! `cargo run --manifest-path tools/protos/Cargo.toml` copies; with `-- --check` it changes nothing, names each file
 //! that differs, is missing or does not belong, and exits with 1 if there is one. `proto/README.md` says why.
@@ -8,21 +9,44 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::{fs, io};
 
-const PACKAGE: &str = "google-cloud-googleapis";
+/// A package and the protos that are copied out of it.
+struct Source {
+    package: &'static str,
+    /// The folder inside the package that the paths of the protos are relative to.
+    folder: &'static str,
+    protos: &'static [&'static str],
+}
 
-/// Cloud Trace v2 and the error details of `google.rpc`, with what they import. The rest of the imports is
-/// `google/protobuf/`, which the protobuf compiler brings.
-const PROTOS: [&str; 10] = [
-    "google/api/annotations.proto",
-    "google/api/client.proto",
-    "google/api/field_behavior.proto",
-    "google/api/http.proto",
-    "google/api/launch_stage.proto",
-    "google/api/resource.proto",
-    "google/devtools/cloudtrace/v2/trace.proto",
-    "google/devtools/cloudtrace/v2/tracing.proto",
-    "google/rpc/error_details.proto",
-    "google/rpc/status.proto",
+/// What the protos import beside each other is `google/protobuf/`, which the protobuf compiler brings.
+const SOURCES: [Source; 2] = [
+    // Cloud Trace v2 and the error details of `google.rpc`.
+    Source {
+        package: "google-cloud-googleapis",
+        folder: "googleapis",
+        protos: &[
+            "google/api/annotations.proto",
+            "google/api/client.proto",
+            "google/api/field_behavior.proto",
+            "google/api/http.proto",
+            "google/api/launch_stage.proto",
+            "google/api/resource.proto",
+            "google/devtools/cloudtrace/v2/trace.proto",
+            "google/devtools/cloudtrace/v2/tracing.proto",
+            "google/rpc/error_details.proto",
+            "google/rpc/status.proto",
+        ],
+    },
+    // The service that the receiver describes by reflection.
+    Source {
+        package: "opentelemetry-proto",
+        folder: "src/proto/opentelemetry-proto",
+        protos: &[
+            "opentelemetry/proto/collector/trace/v1/trace_service.proto",
+            "opentelemetry/proto/common/v1/common.proto",
+            "opentelemetry/proto/resource/v1/resource.proto",
+            "opentelemetry/proto/trace/v1/trace.proto",
+        ],
+    },
 ];
 
 #[derive(Debug, thiserror::Error)]
@@ -33,8 +57,8 @@ enum Error {
     Cargo(#[source] io::Error),
     #[error("cargo metadata failed: {0}")]
     Metadata(String),
-    #[error("cargo metadata does not name the folder of {PACKAGE}")]
-    NoPackage,
+    #[error("cargo metadata does not name the folder of {0}")]
+    NoPackage(&'static str),
     #[error("{}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
 }
@@ -63,51 +87,60 @@ fn run() -> Result<BTreeMap<String, &'static str>, Error> {
         _ => return Err(Error::Usage),
     };
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let source = package_folder(&here.join("Cargo.toml"))?.join("googleapis");
+    let metadata = metadata(&here.join("Cargo.toml"))?;
     let target = here.join("../../proto");
-    if check {
-        return drift(&source, &target);
+    let mut wanted = BTreeMap::new();
+    for source in &SOURCES {
+        let folder = package_folder(&metadata, source.package)?.join(source.folder);
+        for proto in source.protos {
+            wanted.insert((*proto).to_owned(), read(&folder.join(proto))?);
+        }
     }
-    for proto in PROTOS {
+    if check {
+        return drift(&wanted, &target);
+    }
+    for (proto, bytes) in wanted {
         let path = target.join(proto);
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(|source| Error::File { path: folder.to_owned(), source })?;
         }
-        let bytes = read(&source.join(proto))?;
         fs::write(&path, bytes).map_err(|source| Error::File { path, source })?;
     }
     Ok(BTreeMap::new())
 }
 
-/// Where cargo has unpacked the package.
-fn package_folder(manifest: &Path) -> Result<PathBuf, Error> {
+/// Returns what cargo knows about the packages of this program.
+fn metadata(manifest: &Path) -> Result<serde_json::Value, Error> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["metadata", "--format-version", "1", "--locked", "--manifest-path"]).arg(manifest);
     let output = cargo.output().map_err(Error::Cargo)?;
     if !output.status.success() {
         return Err(Error::Metadata(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
     }
-    let metadata: serde_json::Value =
-        serde_json::from_slice(&output.stdout).map_err(|error| Error::Metadata(error.to_string()))?;
-    let packages = metadata["packages"].as_array().into_iter().flatten();
-    let manifest = packages.filter(|package| package["name"] == PACKAGE).find_map(|p| p["manifest_path"].as_str());
-    manifest.and_then(|path| Path::new(path).parent()).map(Path::to_owned).ok_or(Error::NoPackage)
+    serde_json::from_slice(&output.stdout).map_err(|error| Error::Metadata(error.to_string()))
 }
 
-fn drift(source: &Path, target: &Path) -> Result<BTreeMap<String, &'static str>, Error> {
+/// Returns the folder that cargo has unpacked the package into.
+fn package_folder(metadata: &serde_json::Value, package: &'static str) -> Result<PathBuf, Error> {
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let manifest = packages.filter(|found| found["name"] == package).find_map(|found| found["manifest_path"].as_str());
+    manifest.and_then(|path| Path::new(path).parent()).map(Path::to_owned).ok_or(Error::NoPackage(package))
+}
+
+/// Returns the files below `target` that differ from the `wanted` ones, each with what is wrong.
+fn drift(wanted: &BTreeMap<String, Vec<u8>>, target: &Path) -> Result<BTreeMap<String, &'static str>, Error> {
     let mut drifted = BTreeMap::new();
     for file in protos_below(target, target)? {
-        if !PROTOS.contains(&file.as_str()) {
+        if !wanted.contains_key(&file) {
             drifted.insert(file, "is not one of the protos that the daemon needs");
         }
     }
-    for proto in PROTOS {
-        let wanted = read(&source.join(proto))?;
+    for (proto, bytes) in wanted {
         let path = target.join(proto);
         if !path.exists() {
-            drifted.insert(proto.into(), "is missing");
-        } else if read(&path)? != wanted {
-            drifted.insert(proto.into(), "differs from the package's");
+            drifted.insert(proto.clone(), "is missing");
+        } else if read(&path)? != *bytes {
+            drifted.insert(proto.clone(), "differs from the package's");
         }
     }
     Ok(drifted)
