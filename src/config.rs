@@ -4,7 +4,6 @@
 //! collect what is wrong. Reads no clock, no file and no environment, and opens no socket.
 
 use std::io;
-use std::path::Path;
 
 mod defaults;
 mod document;
@@ -13,15 +12,18 @@ mod keys;
 mod limits;
 mod problem;
 mod read;
+#[cfg(test)]
+mod reference;
 mod secrets;
-mod section;
 pub mod settings;
 #[cfg(test)]
 mod tests;
-mod units;
 mod values;
 
-pub use problem::{Problem, Problems, Severity, render};
+pub use crate::settings::Files;
+pub use crate::settings::fault::{Problem, Severity};
+use crate::settings::units;
+pub use problem::{Problems, render};
 pub use settings::Settings;
 
 /// More are not shown: the first ones are to be mended first.
@@ -35,9 +37,6 @@ pub struct Loaded {
     /// What does not say what it seems to say, from top to bottom. [`render`] shows it.
     pub warnings: Vec<Problem>,
 }
-
-/// Reads a file that a setting names.
-pub type Files<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
 
 /// Reads a configuration that names no files. Empty text gives the defaults; `env` looks up environment variables for
 /// `${env:NAME}`.

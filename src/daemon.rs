@@ -24,7 +24,7 @@ use self::pipeline::Pipeline;
 use self::recovery::Opened;
 use self::sink::Wiring;
 use crate::config::Settings;
-use crate::config::settings::{self, Compress, Endpoint};
+use crate::config::settings::{self, Endpoint};
 use crate::emulator::Emulator;
 use crate::export::channel::ChannelError;
 use crate::export::exporter::{Exporter, ExporterFailed};
@@ -37,6 +37,7 @@ use crate::segment::directory::OpenError;
 use crate::tail::Table;
 use crate::tail::budget::Budget;
 use crate::tail::kept::KeptQueue;
+use crate::tail::settings::Compress;
 use crate::telemetry::metrics::Held;
 use crate::telemetry::{Health, Metrics, Pulse};
 

@@ -19,6 +19,7 @@ pub mod backlog;
 pub mod format;
 mod open;
 pub mod recording;
+pub mod settings;
 mod store;
 mod writer;
 
@@ -35,7 +36,6 @@ pub(crate) use self::open::OWNER;
 use self::store::Store;
 pub use self::writer::Writer;
 use self::writer::{Outcome, Shared};
-use crate::config::settings;
 use crate::segment::directory::OpenError;
 use crate::tail::budget::Budget;
 use crate::tail::hold::{Hold, Sequence};

@@ -10,11 +10,11 @@ use clap::Parser;
 use spansieve::cli::source::Source;
 use spansieve::cli::{self, Cli, Command, ConfigCommand};
 use spansieve::config::Settings;
-use spansieve::config::settings::Log;
 use spansieve::daemon::{Daemon, threads};
 use spansieve::telemetry;
 use spansieve::telemetry::log::Throttle;
 use spansieve::telemetry::metrics::Books;
+use spansieve::telemetry::settings::Log;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// jemalloc, because the allocator of glibc would fragment memory. `.cargo/config.toml` has its build options.

@@ -22,6 +22,7 @@ pub mod hold;
 pub mod kept;
 mod packed;
 pub mod request;
+pub mod settings;
 mod shard;
 mod slots;
 pub mod table;

@@ -6,6 +6,7 @@ pub mod labels;
 pub mod log;
 pub mod metrics;
 pub mod pulse;
+pub mod settings;
 
 pub use health::Health;
 pub use metrics::Metrics;

@@ -5,11 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A room that does no I/O, reads no clock, spawns nothing and draws no random number, and what of the crate it uses.
-const PURE_ROOMS: [(&str, &[&str]); 8] = [
+const PURE_ROOMS: [(&str, &[&str]); 9] = [
+    ("settings", &["settings", "trust"]),
     ("otlp", &["otlp", "proto"]),
     ("condition", &["condition", "otlp"]),
     ("sampling", &["condition", "config", "otlp", "sampling"]),
-    ("tail", &["config", "otlp", "sampling", "tail"]),
+    ("tail", &["config", "otlp", "sampling", "settings", "tail"]),
     ("resource", &["condition", "config", "otlp", "resource"]),
     ("trust", &["trust"]),
     ("forward/encode", &["config", "forward", "otlp", "resource", "sampling", "tail"]),

@@ -5,13 +5,14 @@ use std::time::Duration;
 use http::HeaderMap;
 
 use super::settings::{
-    AllowedProjects, Api, AttributeMapping, Batch, CloudTrace, Compress, DecisionCache, Embedded, Endpoint, Log,
-    LogFormat, LogLevel, Memory, Otlp, Policy, Rescue, Resource, Rule, Settings, Size, TailSampling, Telemetry, Tls,
+    AllowedProjects, Api, AttributeMapping, Batch, CloudTrace, DecisionCache, Embedded, Endpoint, Otlp, Policy, Rescue,
+    Resource, Rule, Settings, TailSampling, Tls,
 };
 use crate::condition::Condition;
+use crate::settings::Size;
+use crate::tail::settings::Memory;
+use crate::telemetry::settings::Telemetry;
 
-/// `journal.max_bytes`: some minutes of 20,000 spans a second, several times what waits for decisions and rescue.
-pub(super) const JOURNAL_BYTES: u64 = 4 << 30;
 /// `cloud_trace.spool.max_bytes`: the kept spans of hours at a thousand a minute, on disks that have room for logs.
 pub(super) const SPOOL_BYTES: u64 = 4 << 30;
 
@@ -54,8 +55,8 @@ impl Default for Settings {
                 spool: None,
                 give_up_after: Duration::ZERO,
             },
-            memory: Memory { limit: Size::Percent(70.0), compress: Compress::Off },
-            telemetry: Telemetry { listen: None, log: Log { level: LogLevel::Info, format: LogFormat::Auto } },
+            memory: Memory::default(),
+            telemetry: Telemetry::default(),
         }
     }
 }

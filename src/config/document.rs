@@ -1,7 +1,8 @@
-//! YAML text to a small tree in which every value knows its place.
+//! Parses YAML text into the tree of [`crate::settings::node`].
 //!
-//! One document of mappings, lists and scalars; aliases are resolved, tags and merge keys refused. Bounded in text,
-//! nesting, nodes after aliases and bytes after expansion, so that no text can exhaust memory or stack.
+//! One document of mappings, lists and scalars is accepted. Aliases are resolved; tags and merge keys are refused. The
+//! text, its nesting, the nodes with aliases written out, and the bytes after expansion are bounded, so that no text can
+//! exhaust memory or stack.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -9,156 +10,19 @@ use std::rc::Rc;
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 
 use super::expand::{Env, expand};
-use super::problem::{Fault, Position, Problem, quote};
+use crate::settings::fault::{Fault, Position, Problem, quote};
+use crate::settings::node::{Key, Kind, Node, Quotes, Scalar, Value};
 
-/// Far more than a configuration needs; a larger file is the wrong file.
+/// Bytes of text. A configuration needs far fewer; a larger file is the wrong file.
 const TEXT_BYTES_MAX: usize = 1 << 20;
-/// The settings nest six deep.
+/// Levels of nesting. The settings need six.
 const NESTING_MAX: usize = 32;
-/// Nodes when every alias is written out. Chains of aliases stay below a depth of its square root.
+/// The number of nodes with every alias written out. Chains of aliases stay below a depth of its square root.
 const NODE_COUNT_MAX: usize = 100_000;
-/// Scalars that took in environment variables, all together.
+/// Bytes of all scalars with references to the environment, after expansion.
 const EXPANDED_BYTES_MAX: usize = 1 << 20;
 
-/// A value and its place.
-#[derive(Debug)]
-pub(super) struct Node {
-    pub(super) at: Position,
-    pub(super) value: Value,
-    /// Nodes in it, itself included and aliases written out.
-    node_count: usize,
-}
-
-#[derive(Debug)]
-pub(super) enum Value {
-    Scalar(Scalar),
-    Seq(Vec<Rc<Node>>),
-    Map(Vec<(Key, Rc<Node>)>),
-    /// Reported already.
-    Broken,
-}
-
-/// The key of a mapping's entry.
-#[derive(Debug)]
-pub(super) struct Key {
-    pub(super) at: Position,
-    pub(super) name: String,
-}
-
-/// A scalar after expansion.
-#[derive(Debug)]
-pub(super) struct Scalar {
-    pub(super) text: String,
-    pub(super) kind: Kind,
-    /// The environment had a part in it, so quotes do not tell what was meant.
-    pub(super) expanded: bool,
-    style: ScalarStyle,
-}
-
-/// The type of a scalar.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Kind {
-    Null,
-    Bool(bool),
-    Int(i64),
-    Float(f64),
-    Text,
-}
-
-impl Kind {
-    /// The type of an unquoted scalar (YAML 1.2.2, section 10.3.2, the core schema). Whole numbers beyond 64 bits are
-    /// floats.
-    pub(super) fn of_plain(text: &str) -> Kind {
-        match text {
-            "" | "~" | "null" | "Null" | "NULL" => return Kind::Null,
-            "true" | "True" | "TRUE" => return Kind::Bool(true),
-            "false" | "False" | "FALSE" => return Kind::Bool(false),
-            ".nan" | ".NaN" | ".NAN" => return Kind::Float(f64::NAN),
-            _ => {}
-        }
-        let unsigned = text.trim_start_matches(['+', '-']);
-        if matches!(unsigned, ".inf" | ".Inf" | ".INF") && text.len() - unsigned.len() <= 1 {
-            return Kind::Float(if text.starts_with('-') { f64::NEG_INFINITY } else { f64::INFINITY });
-        }
-        let based = |prefix, radix| {
-            let digits = text.strip_prefix(prefix).filter(|digits| !digits.starts_with(['+', '-']))?;
-            i64::from_str_radix(digits, radix).ok()
-        };
-        // Rust also takes `inf` and `nan`, which are plain text in YAML.
-        let digits_first = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.');
-        let int = text.parse().ok().or_else(|| based("0x", 16)).or_else(|| based("0o", 8)).or_else(|| grouped(text));
-        let float = || text.parse().ok().filter(|_| digits_first).map(Kind::Float);
-        int.map(Kind::Int).or_else(float).unwrap_or(Kind::Text)
-    }
-}
-
-/// The columns that a character takes in a scalar of this style.
-fn columns_written(c: char, style: ScalarStyle) -> usize {
-    match (style, c) {
-        (ScalarStyle::SingleQuoted, '\'') | (ScalarStyle::DoubleQuoted, '"' | '\\') => 2,
-        _ => 1,
-    }
-}
-
-/// Digits in groups, such as `100_000`: the Collector's YAML has them.
-fn grouped(text: &str) -> Option<i64> {
-    let is_grouped = text.contains('_')
-        && text.split('_').all(|group| group.bytes().all(|b| b.is_ascii_digit()))
-        && !text.starts_with('_')
-        && !text.ends_with('_');
-    is_grouped.then(|| text.replace('_', "").parse().ok())?
-}
-
-impl Node {
-    /// The value under these keys, each one a section deeper.
-    pub(super) fn find(&self, keys: &[&str]) -> Option<&Node> {
-        keys.iter().try_fold(self, |node, key| match &node.value {
-            Value::Map(entries) => entries.iter().find(|(k, _)| k.name == *key).map(|(_, node)| node.as_ref()),
-            _ => None,
-        })
-    }
-
-    /// One value, and not nothing.
-    pub(super) fn is_scalar(&self) -> bool {
-        matches!(&self.value, Value::Scalar(_)) && !self.is_null()
-    }
-
-    /// Where the byte at `offset` of a scalar's text stands; the whole scalar if its text is not written as it is.
-    pub(super) fn at_byte(&self, offset: usize) -> Position {
-        let Value::Scalar(Scalar { text, style, .. }) = &self.value else { return self.at };
-        let quote = match style {
-            ScalarStyle::Plain => 0,
-            ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => 1,
-            _ => return self.at,
-        };
-        let columns = |text: &str| text.chars().map(|c| columns_written(c, *style)).sum::<usize>();
-        // Other escapes, several lines and references to the environment move what follows.
-        match text.get(..offset) {
-            Some(before) if columns(text) + 2 * quote == self.at.length => {
-                Position { column: self.at.column + quote + columns(before), length: 1, ..self.at }
-            }
-            _ => self.at,
-        }
-    }
-
-    /// Returns true if this is a scalar whose text ends with `suffix`.
-    pub(super) fn ends_with(&self, suffix: char) -> bool {
-        matches!(&self.value, Value::Scalar(scalar) if scalar.text.trim_end().ends_with(suffix))
-    }
-
-    /// The items of a list; none if it is something else.
-    pub(super) fn items(&self) -> impl Iterator<Item = &Node> {
-        let items: &[Rc<Node>] = if let Value::Seq(items) = &self.value { items } else { &[] };
-        items.iter().map(Rc::as_ref)
-    }
-
-    /// Nothing was written.
-    pub(super) fn is_null(&self) -> bool {
-        matches!(&self.value, Value::Scalar(Scalar { kind: Kind::Null, .. }))
-    }
-}
-
-/// The tree of `text`; `None` if there is nothing in it. Duplicate keys and bad references go to `problems`.
+/// Returns the tree of `text`; `None` if the text is empty. Duplicate keys and bad references go to `problems`.
 ///
 /// # Errors
 /// The problem that ended the reading: bad syntax, or a limit.
@@ -188,7 +52,7 @@ pub(super) fn parse(text: &str, env: Env<'_>, problems: &mut Vec<Problem>) -> Re
     Ok(builder.root)
 }
 
-/// A collection whose end has not come.
+/// A list or mapping whose end is not yet read.
 struct Open {
     at: Position,
     anchor: usize,
@@ -300,7 +164,7 @@ impl Builder<'_> {
             Ok(text) => {
                 self.expanded_bytes += if expanded { text.len() } else { 0 };
                 let kind = if style == ScalarStyle::Plain { Kind::of_plain(&text) } else { Kind::Text };
-                Value::Scalar(Scalar { text, kind, expanded, style })
+                Value::Scalar(Scalar { text, kind, expanded, quotes: quotes(style) })
             }
             Err(fault) => {
                 self.problems.push(fault.error(at));
@@ -326,6 +190,15 @@ impl Builder<'_> {
                 self.problems.push(fault.help(format!("it stands on line {line} as well: keep one")).error(key.at));
             }
         }
+    }
+}
+
+fn quotes(style: ScalarStyle) -> Quotes {
+    match style {
+        ScalarStyle::Plain => Quotes::None,
+        ScalarStyle::SingleQuoted => Quotes::Single,
+        ScalarStyle::DoubleQuoted => Quotes::Double,
+        _ => Quotes::Block,
     }
 }
 

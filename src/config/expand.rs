@@ -3,7 +3,7 @@
 //! Runs on scalars that are parsed already: positions stay right, and the value of a variable can add neither keys
 //! nor comments.
 
-use super::problem::{Fault, quote};
+use crate::settings::fault::{Fault, quote};
 
 /// Looks up an environment variable.
 pub(super) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;

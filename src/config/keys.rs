@@ -1,9 +1,13 @@
 //! The one table of known keys, and what to suggest for unknown ones.
 
-use super::problem::{Fault, quote};
+use crate::journal::settings::Journal;
+use crate::settings::kinds::{Kind, Sub, SubIf};
+use crate::settings::setting::{Keys, Setting};
+use crate::tail::settings::Memory;
+use crate::telemetry::settings::Telemetry;
 
 /// Every key by its path; `[]` stands for each item of a list. `docs/configuration.md` lists the same.
-pub(super) const KEYS: &[&str] = &[
+const KEYS: &[&str] = &[
     "otlp",
     "otlp.listen",
     "otlp.max_request_bytes",
@@ -24,9 +28,6 @@ pub(super) const KEYS: &[&str] = &[
     "otlp.tls.cert_file",
     "otlp.tls.key_file",
     "otlp.tls.client_ca_file",
-    "journal",
-    "journal.directory",
-    "journal.max_bytes",
     "tail_sampling",
     "tail_sampling.decision_wait",
     "tail_sampling.decision_wait_after_root_received",
@@ -183,84 +184,19 @@ pub(super) const KEYS: &[&str] = &[
     "cloud_trace.spool.max_bytes",
     "cloud_trace.destination_project_quota",
     "cloud_trace.give_up_after",
-    "memory",
-    "memory.limit",
-    "memory.compress",
-    "telemetry",
-    "telemetry.listen",
-    "telemetry.log",
-    "telemetry.log.level",
-    "telemetry.log.format",
 ];
 
-/// The path of `key` in the section `path`.
-pub(super) fn join(path: &str, key: &str) -> String {
-    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+/// Returns the keys that modules declare.
+pub(super) fn declared() -> Vec<Setting> {
+    let mut all = Vec::new();
+    let mut top = Keys::top(&mut all);
+    SubIf(Journal::has_directory).describe(top.at("journal", "Off without it."), &None);
+    Sub.describe(top.at("memory", ""), &Memory::default());
+    Sub.describe(top.at("telemetry", ""), &Telemetry::default());
+    all
 }
 
-/// The keys of the section `path`.
-pub(super) fn of_section(path: &str) -> impl Iterator<Item = &'static str> + Clone {
-    KEYS.iter().filter_map(move |key| {
-        let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
-        (section == path).then_some(name)
-    })
-}
-
-/// The sections of a Collector's configuration (<https://opentelemetry.io/docs/collector/configuration/>).
-const COLLECTOR_SECTIONS: [&str; 6] = ["receivers", "processors", "exporters", "connectors", "extensions", "service"];
-
-/// Says what to write instead of `key`, which the section `path` does not have; `is_written` tells which keys it has.
-pub(super) fn unknown(path: &str, key: &str, is_written: impl Fn(&str) -> bool) -> Fault {
-    let fault = Fault::new(format!("unknown key {}", quote(key)));
-    if key == "<<" {
-        return fault.help("merge keys are not part of YAML 1.2: write the keys out");
-    }
-    if path.is_empty() && COLLECTOR_SECTIONS.contains(&key) {
-        return fault.help(
-            "this is a section of an OpenTelemetry Collector's configuration: move what is in its `tail_sampling` and \
-             `resource` processors to the top level; docs/migrating-from-the-collector.md says where the rest goes",
-        );
-    }
-    let known = of_section(path);
-    if let Some(name) = closest(key, known.clone().filter(|name| !is_written(name))) {
-        return fault.help(format!("did you mean `{name}`?"));
-    }
-    // A slip of the pen for a key that is written already does not come from another section.
-    let is_slip = closest(key, known.clone()).is_some();
-    match elsewhere(path, key).filter(|_| !is_slip) {
-        Some((section, name)) => fault.help(format!("did you mean `{name}` of `{section}`?")),
-        None => fault.help(format!("known here: {}", known.collect::<Vec<_>>().join(", "))),
-    }
-}
-
-/// Returns the section, other than `path`, that has `key`, or a key of one letter less, more or other. Keys in the items of
-/// a list are meant only in that list: `service` of a latency threshold is not what a stray `service` stands for.
-fn elsewhere(path: &str, key: &str) -> Option<(&'static str, &'static str)> {
-    let is_near = |section: &str| section.rsplit_once("[]").is_none_or(|(list, _)| path.starts_with(list));
-    let distance_max = usize::from(key.chars().count() > ONE_LETTER_CHARS_MIN);
-    let candidates = KEYS.iter().filter_map(|path| path.rsplit_once('.'));
-    let candidates = candidates.filter(|(section, _)| *section != path && is_near(section));
-    let distances = candidates.map(|entry| (strsim::damerau_levenshtein(key, entry.1), entry));
-    distances
-        .filter(|(distance, _)| *distance <= distance_max)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, entry)| entry)
-}
-
-/// In a word of this length or shorter, another letter makes another word.
-const ONE_LETTER_CHARS_MIN: usize = 4;
-
-/// The one of `known` that was probably meant by `word`: a third of the letters wrong still reads as the same word,
-/// and so does one that was cut or continued.
-pub(super) fn closest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let word = word.to_lowercase();
-    let distance_max = word.chars().count() / 3;
-    let distances = known.filter_map(|name| {
-        let lower = name.to_lowercase();
-        let (short, long) = if lower.len() < word.len() { (&lower, &word) } else { (&word, &lower) };
-        let is_cut = short.len() >= 3 && long.starts_with(short.as_str());
-        let distance = strsim::damerau_levenshtein(&word, &lower);
-        (is_cut || distance <= distance_max).then_some((distance, name))
-    });
-    distances.min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
+/// Returns the paths of all keys.
+pub(super) fn paths() -> Vec<String> {
+    KEYS.iter().map(|&path| path.to_owned()).chain(declared().into_iter().map(|setting| setting.path)).collect()
 }

@@ -3,20 +3,9 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+pub(super) use crate::settings::Limit;
+use crate::settings::{GIB, KIB, MIB, TIB};
 use crate::trust::token::TOKENS_MAX;
-
-/// An inclusive range and why it is one.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limit<T> {
-    pub(super) min: T,
-    pub(super) max: T,
-    pub(super) why: &'static str,
-}
-
-const KIB: u64 = 1 << 10;
-const MIB: u64 = 1 << 20;
-const GIB: u64 = 1 << 30;
-const TIB: u64 = 1 << 40;
 
 pub(super) const LISTEN_COUNT: Limit<usize> = Limit { min: 1, max: 16, why: "each address is a socket of its own" };
 pub(super) const REQUEST_BYTES: Limit<u64> =
@@ -38,9 +27,6 @@ pub(super) const CORS_COUNT: Limit<usize> =
     Limit { min: 0, max: 100, why: "each is compared with that of every request of a browser" };
 pub(super) const CORS_AGE_S: Limit<u64> =
     Limit { min: 0, max: 86_400, why: "it is a number of seconds, and browsers remember a day at most" };
-
-pub(super) const JOURNAL_BYTES: Limit<u64> =
-    Limit { min: 64 * MIB, max: 1024 * TIB, why: "its files are of 16MiB, and each waits for those before it" };
 
 pub(super) const DECISION_WAIT: Limit<Duration> = Limit {
     min: Duration::from_millis(1),
@@ -130,8 +116,6 @@ pub(super) const IDENTICAL_ERRORS_WINDOW: Limit<Duration> = Limit {
 
 pub(super) const ACTION_COUNT: Limit<usize> =
     Limit { min: 0, max: 1024, why: "Cloud Trace keeps 1024 attributes of a span" };
-/// Of an attribute key, in bytes (Cloud Trace quotas, "Trace API v2": attribute keys).
-pub(super) const ATTRIBUTE_KEY_BYTES_MAX: usize = 512;
 /// Of a string value, in bytes (Cloud Trace quotas, "Trace API v2": attribute values).
 pub(super) const ATTRIBUTE_VALUE_BYTES_MAX: usize = 65_532;
 
@@ -157,8 +141,6 @@ pub(super) const BATCH_DELAY: Limit<Duration> = Limit {
     max: Duration::from_secs(60),
     why: "kept spans wait in memory for their batch",
 };
-/// Of a path, in bytes: Linux takes no longer ones.
-pub(super) const PATH_BYTES_MAX: usize = 4_095;
 pub(super) const SPOOL_BYTES: Limit<u64> =
     Limit { min: 64 * MIB, max: 1024 * TIB, why: "its files are of 16MiB, or as large as a batch" };
 /// Zero: off.
@@ -167,6 +149,3 @@ pub(super) const GIVE_UP_AFTER: Limit<Duration> = Limit {
     max: Duration::from_secs(14 * 24 * 3600),
     why: "Cloud Trace takes no spans that are older than 14 days",
 };
-
-pub(super) const MEMORY_BYTES: Limit<u64> =
-    Limit { min: MIB, max: TIB, why: "requests, their index and kept spans must fit" };

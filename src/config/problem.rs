@@ -1,98 +1,12 @@
-//! What is wrong with a configuration, where, and what to write instead.
+//! The problems of a whole configuration, and how a terminal shows them.
 
 use std::fmt::{self, Write};
 
 use super::secrets::masked_lines;
+use crate::settings::fault::{Problem, Severity, printable};
 
 /// Longer lines are shown without a snippet: a caret far to the right helps nobody.
 const SNIPPET_CHARS_MAX: usize = 200;
-
-/// Text that is repeated in a message is cut here.
-const QUOTED_CHARS_MAX: usize = 60;
-
-/// A value as messages show it.
-pub(super) fn quote(text: &str) -> String {
-    let shown: String = text.chars().take(QUOTED_CHARS_MAX).map(printable).collect();
-    let dots = if text.chars().count() > QUOTED_CHARS_MAX { "..." } else { "" };
-    format!("`{shown}{dots}`")
-}
-
-/// A tab or an escape sequence would move the caret away from its place, or worse.
-fn printable(c: char) -> char {
-    if c.is_control() { ' ' } else { c }
-}
-
-/// Part of a line: line and column from 1, in characters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Position {
-    pub(super) line: usize,
-    pub(super) column: usize,
-    pub(super) length: usize,
-}
-
-/// Whether the configuration can be used in spite of a problem.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Severity {
-    /// It cannot.
-    Error,
-    /// It can, but it does not say what it seems to say.
-    Warning,
-}
-
-/// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// How bad it is.
-    pub severity: Severity,
-    /// Line, from 1.
-    pub line: usize,
-    /// Column, from 1, in characters.
-    pub column: usize,
-    /// Characters on the line that are meant, at least 1.
-    pub length: usize,
-    /// What is wrong.
-    pub message: String,
-    /// What to write instead.
-    pub help: Option<String>,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.line, self.column, self.message)?;
-        self.help.as_ref().map_or(Ok(()), |help| write!(f, " ({help})"))
-    }
-}
-
-/// A problem whose place is not known yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) message: String,
-    help: Option<String>,
-}
-
-impl Fault {
-    pub(super) fn new(message: impl Into<String>) -> Self {
-        Fault { message: message.into(), help: None }
-    }
-
-    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
-        self
-    }
-
-    pub(super) fn error(self, at: Position) -> Problem {
-        self.problem(Severity::Error, at)
-    }
-
-    pub(super) fn warning(self, at: Position) -> Problem {
-        self.problem(Severity::Warning, at)
-    }
-
-    fn problem(self, severity: Severity, at: Position) -> Problem {
-        let Position { line, column, length } = at;
-        Problem { severity, line, column, length: length.max(1), message: self.message, help: self.help }
-    }
-}
 
 /// Everything that is wrong with a configuration that cannot be used, warnings included, from top to bottom.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,38 +9,27 @@ mod tail_sampling;
 use std::path::PathBuf;
 
 use super::Files;
-use super::defaults::JOURNAL_BYTES as JOURNAL_BYTES_DEFAULT;
-use super::document::Node;
-use super::limits::{JOURNAL_BYTES, Limit, MEMORY_BYTES};
-use super::problem::{Fault, Problem};
-use super::section::Section;
-use super::settings::{
-    Api, Compress, Endpoint, Journal, LogFormat, LogLevel, Memory, Normalize, Settings, Size, Telemetry,
-};
-use super::values;
-
-const LOG_LEVELS: [(&str, LogLevel); 5] = [
-    ("error", LogLevel::Error),
-    ("warn", LogLevel::Warn),
-    ("info", LogLevel::Info),
-    ("debug", LogLevel::Debug),
-    ("trace", LogLevel::Trace),
-];
-const LOG_FORMATS: [(&str, LogFormat); 3] =
-    [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
+use super::limits::Limit;
+use super::settings::{Api, Endpoint, Normalize, Settings};
+use super::{keys, values};
+use crate::journal::settings::Journal;
+use crate::settings::Size;
+use crate::settings::fault::{Fault, Problem};
+use crate::settings::kinds::{Kind, Sub, SubIf};
+use crate::settings::node::Node;
+use crate::settings::reader::{Context, Section};
 
 /// The settings in `root`, with the default for everything that is not written or wrong.
 pub(super) fn settings(root: Option<&Node>, files: Files<'_>, problems: &mut Vec<Problem>) -> Settings {
     let mut settings = Settings::default();
     let Some(root) = root.filter(|root| !root.is_null()) else { return settings };
-    let Some(mut top) = Section::open(root, String::new(), problems) else { return settings };
+    let paths = keys::paths();
+    let context = Context { paths: &paths, files };
+    let Some(mut top) = Section::open(context, root, String::new(), problems) else { return settings };
     if let Some(section) = top.section("otlp") {
         otlp::otlp(section, files, &mut settings.otlp);
     }
-    if let Some(section) = top.section("journal") {
-        settings.journal = directory_of_files(section, JOURNAL_BYTES_DEFAULT, &JOURNAL_BYTES)
-            .map(|(directory, max_bytes)| Journal { directory, max_bytes });
-    }
+    SubIf(Journal::has_directory).set(&mut top, "journal", &mut settings.journal);
     if let Some(section) = top.section("tail_sampling") {
         tail_sampling::tail_sampling(section, &mut settings.tail_sampling);
     }
@@ -50,12 +39,8 @@ pub(super) fn settings(root: Option<&Node>, files: Files<'_>, problems: &mut Vec
     if let Some(section) = top.section("cloud_trace") {
         cloud_trace::cloud_trace(section, files, &mut settings.cloud_trace);
     }
-    if let Some(section) = top.section("memory") {
-        memory(section, &mut settings.memory);
-    }
-    if let Some(section) = top.section("telemetry") {
-        telemetry(section, &mut settings.telemetry);
-    }
+    Sub.set(&mut top, "memory", &mut settings.memory);
+    Sub.set(&mut top, "telemetry", &mut settings.telemetry);
     listen_twice(root, &settings, problems);
     spans_normalized_for_otlp(root, &settings, problems);
     request_beyond_memory(root, &settings, problems);
@@ -64,32 +49,12 @@ pub(super) fn settings(root: Option<&Node>, files: Files<'_>, problems: &mut Vec
     settings
 }
 
-/// `memory.compress`.
-const COMPRESSIONS: [(&str, Compress); 2] = [("off", Compress::Off), ("lz4", Compress::Lz4)];
-
 /// `directory` and `max_bytes` of files on disk. An empty directory means off, so that `${env:SPOOL:-}` can be written.
 fn directory_of_files(mut section: Section<'_>, mut max_bytes: u64, limit: &Limit<u64>) -> Option<(PathBuf, u64)> {
     section.set("max_bytes", &mut max_bytes, |node| values::bytes(node, limit));
     let directory =
         section.require("directory", |node| if node.is_null() { Ok(None) } else { values::directory(node).map(Some) });
     directory.flatten().map(|directory| (directory, max_bytes))
-}
-
-fn memory(mut section: Section<'_>, memory: &mut Memory) {
-    section.set("limit", &mut memory.limit, |node| values::size(node, &MEMORY_BYTES, &(1.0..=100.0)));
-    section.set("compress", &mut memory.compress, |node| values::choice(node, "compression", &COMPRESSIONS));
-}
-
-fn telemetry(mut section: Section<'_>, telemetry: &mut Telemetry) {
-    // Empty means none, so that `${env:METRICS_LISTEN:-}` can be written.
-    section.set("listen", &mut telemetry.listen, |node| {
-        if node.is_null() { Ok(None) } else { values::address(node).map(Some) }
-    });
-    if let Some(mut section) = section.section("log") {
-        let log = &mut telemetry.log;
-        section.set("level", &mut log.level, |node| values::choice(node, "level", &LOG_LEVELS));
-        section.set("format", &mut log.format, |node| values::choice(node, "format", &LOG_FORMATS));
-    }
 }
 
 /// An address can be listened on once. Those of `otlp` are compared among themselves where they are read.

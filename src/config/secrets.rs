@@ -2,13 +2,7 @@
 //!
 //! Works on the text alone, because a file with a syntax error has no tree. It masks too much rather than too little.
 
-/// The keys whose values are secrets, by their last name: `otlp.auth.bearer.tokens` and `cloud_trace.headers`.
-const KEYS: [&str; 2] = ["tokens", "headers"];
-
-/// Returns true if the values under a key of this name are secrets.
-pub(super) fn is_secret(key: &str) -> bool {
-    KEYS.contains(&key)
-}
+use crate::settings::reader::SECRET_KEYS;
 
 /// Returns the lines of `text`, with each character of a secret replaced by `*`.
 pub(super) fn masked_lines(text: &str) -> Vec<String> {
@@ -52,7 +46,7 @@ fn masked(line: &str, block: &mut Option<Block>) -> String {
         return mask_from(line, name);
     }
     *block = None;
-    let Some(value) = KEYS.iter().filter_map(|key| value_of(line, key)).min() else { return line.to_owned() };
+    let Some(value) = SECRET_KEYS.iter().filter_map(|key| value_of(line, key)).min() else { return line.to_owned() };
     let indent = line.len() - line.trim_start().len();
     let mut open = Block { indent, depth: 0 };
     open.count_brackets(&line[value..]);

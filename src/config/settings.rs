@@ -12,6 +12,10 @@ pub use self::policies::{
     TraceKey, TrafficMemory,
 };
 use crate::condition::{Condition, Pattern};
+use crate::journal::settings::Journal;
+use crate::settings::Size;
+use crate::tail::settings::Memory;
+use crate::telemetry::settings::Telemetry;
 use crate::trust::token::Tokens;
 
 /// Everything that the operator can set.
@@ -101,15 +105,6 @@ pub struct ServerTls {
     pub client_ca_file: Option<PathBuf>,
 }
 
-/// `journal`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Journal {
-    /// Where its files are; of this process alone.
-    pub directory: PathBuf,
-    /// The most bytes of its files.
-    pub max_bytes: u64,
-}
-
 /// `tail_sampling`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TailSampling {
@@ -149,15 +144,6 @@ pub struct Rescue {
     pub window: Duration,
     /// The most that rescuable traces may hold; a percentage is of the memory limit.
     pub max_bytes: Size,
-}
-
-/// An amount of memory.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Size {
-    /// Bytes.
-    Bytes(u64),
-    /// Percent (0 to 100) of something that the key names.
-    Percent(f64),
 }
 
 /// `resource`.
@@ -451,66 +437,4 @@ pub struct Spool {
     pub directory: PathBuf,
     /// The most bytes of its files.
     pub max_bytes: u64,
-}
-
-/// `memory`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Memory {
-    /// The budget; a percentage is of the container's (cgroup's) memory.
-    pub limit: Size,
-    /// How the bodies of requests are held after their first second.
-    pub compress: Compress,
-}
-
-/// How the bodies of requests are held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compress {
-    /// As they came.
-    Off,
-    /// In LZ4 blocks.
-    Lz4,
-}
-
-/// `telemetry`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Telemetry {
-    /// The address (`host:port`) of `/metrics`, if it is not on those of OTLP.
-    pub listen: Option<String>,
-    /// Own logs.
-    pub log: Log,
-}
-
-/// `telemetry.log`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Log {
-    /// The least severe level that is logged.
-    pub level: LogLevel,
-    /// How it looks.
-    pub format: LogFormat,
-}
-
-/// A log level.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogLevel {
-    /// Only what needs somebody.
-    Error,
-    /// What may need somebody.
-    Warn,
-    /// What happened.
-    Info,
-    /// For debugging.
-    Debug,
-    /// For debugging, at length.
-    Trace,
-}
-
-/// A log format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Readable on a terminal, JSON otherwise.
-    Auto,
-    /// Readable.
-    Text,
-    /// Cloud Logging's structured JSON.
-    Json,
 }

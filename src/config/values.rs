@@ -1,203 +1,27 @@
-//! Readers of single values: a node becomes a typed, checked value, or the fault says what to write instead.
+//! Readers of values that belong to one section.
 
-use std::fmt::Display;
-use std::net::SocketAddr;
-use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use super::Files;
-use super::document::{Kind, Node, Scalar, Value};
-use super::keys::closest;
-use super::limits::{
-    ATTRIBUTE_KEY_BYTES_MAX, ATTRIBUTE_VALUE_BYTES_MAX, CLAIM_BYTES_MAX, HEADER_BYTES_MAX, Limit, PATH_BYTES_MAX,
-    POLICY_NAME_BYTES_MAX, PROJECT_BYTES_MAX, URL_BYTES_MAX, VALUE_BYTES_MAX,
-};
-use super::problem::{Fault, quote};
-use super::settings::{AttributeValue, Endpoint, Size};
-use super::units::{self, display_bytes, display_duration};
-use crate::condition::{Number, Pattern};
-use crate::trust::FILE_BYTES_MAX;
-use crate::trust::pem::{self, PemError};
 use http::{HeaderName, HeaderValue, Uri};
 
-/// What a reader gives.
-pub(super) type Read<T> = Result<T, Fault>;
-
-fn expected(what: &str, node: &Node) -> Fault {
-    let found = match &node.value {
-        Value::Scalar(Scalar { kind: Kind::Null, .. }) => "nothing".to_owned(),
-        // Quotes are what is wrong with a number in quotes.
-        Value::Scalar(Scalar { text, kind: Kind::Text, .. }) if Kind::of_plain(text) != Kind::Text => {
-            quote(&format!("\"{text}\""))
-        }
-        Value::Scalar(Scalar { text, .. }) => quote(text),
-        Value::Seq(_) => "a list".to_owned(),
-        Value::Map(_) | Value::Broken => "a section".to_owned(),
-    };
-    Fault::new(format!("expected {what}, found {found}"))
-}
-
-/// A mapping, or what was found in its place.
-pub(super) fn not_a_section(node: &Node) -> Fault {
-    expected("a section of `key: value` lines", node)
-}
-
-/// A list, or what was found in its place.
-pub(super) fn not_a_list(node: &Node) -> Fault {
-    let fault = expected("a list", node);
-    match &node.value {
-        Value::Scalar(scalar) => fault.help(format!("write {}", quote(&format!("[{}]", scalar.text)))),
-        _ => fault,
-    }
-}
-
-/// A scalar as it was written. Names such as `404` need no quotes.
-fn text<'a>(what: &str, node: &'a Node) -> Read<&'a str> {
-    match &node.value {
-        Value::Scalar(scalar) if scalar.kind != Kind::Null => Ok(&scalar.text),
-        _ => Err(expected(what, node)),
-    }
-}
-
-/// The type of a scalar where a string makes no sense. Quotes around a reference to the environment (which lists and
-/// sections within brackets need) do not make it a string.
-fn kind(node: &Node) -> Kind {
-    match &node.value {
-        Value::Scalar(Scalar { text, expanded: true, .. }) => Kind::of_plain(text),
-        Value::Scalar(scalar) => scalar.kind,
-        _ => Kind::Text,
-    }
-}
-
-/// `value`, which was written as `text`, if it is in range; `None` is out of every range.
-fn within<T: PartialOrd + Copy>(
-    value: Option<T>,
-    text: &str,
-    limit: &Limit<T>,
-    display: impl Fn(T) -> String,
-) -> Read<T> {
-    value.filter(|value| (limit.min..=limit.max).contains(value)).ok_or_else(|| {
-        let (min, max) = (display(limit.min), display(limit.max));
-        out_of_range(text).help(format!("from {min} to {max}: {}", limit.why))
-    })
-}
-
-fn out_of_range(text: &str) -> Fault {
-    Fault::new(format!("{} is out of range", quote(text)))
-}
-
-/// `true` or `false`.
-pub(super) fn boolean(node: &Node) -> Read<bool> {
-    match kind(node) {
-        Kind::Bool(value) => Ok(value),
-        _ => Err(expected("true or false", node).help("write `true` or `false`, without quotes")),
-    }
-}
-
-/// A whole number.
-pub(super) fn integer(node: &Node, limit: &Limit<u64>) -> Read<u64> {
-    match kind(node) {
-        Kind::Int(value) => within(u64::try_from(value).ok(), &value.to_string(), limit, |value| value.to_string()),
-        _ => Err(expected("a whole number", node).help("digits only, without quotes and without a unit")),
-    }
-}
+use super::Files;
+use super::limits::{
+    ATTRIBUTE_VALUE_BYTES_MAX, CLAIM_BYTES_MAX, HEADER_BYTES_MAX, POLICY_NAME_BYTES_MAX, PROJECT_BYTES_MAX,
+    URL_BYTES_MAX, VALUE_BYTES_MAX,
+};
+use super::settings::{AttributeValue, Endpoint};
+use crate::condition::{Number, Pattern};
+use crate::settings::fault::{Fault, quote};
+use crate::settings::node::{Kind, Node, Scalar, Value};
+use crate::settings::suggest::closest;
+pub(super) use crate::settings::values::*;
+use crate::trust::pem::{self, PemError};
 
 /// A number, whole or not, as it is written.
 pub(super) fn number(node: &Node) -> Read<Number> {
     match kind(node) {
         Kind::Int(value) => Ok(Number::Int(value)),
         Kind::Float(value) if value.is_finite() => Ok(Number::Double(value)),
-        _ => Err(expected("a number", node).help("digits, without quotes and without a unit")),
+        _ => Err(not_a_number(node)),
     }
-}
-
-/// A number, whole or not.
-pub(super) fn decimal(node: &Node, limit: &Limit<f64>) -> Read<f64> {
-    let value = match number(node)? {
-        Number::Int(value) => value as f64,
-        Number::Double(value) => value,
-    };
-    within(Some(value), &value.to_string(), limit, |value| value.to_string())
-}
-
-/// A duration with its unit.
-pub(super) fn duration(node: &Node, limit: &Limit<Duration>) -> Read<Duration> {
-    let text = text("a duration", node)?;
-    within(Some(units::duration(text)?), text, limit, display_duration)
-}
-
-/// A whole number of things in memory.
-pub(super) fn count(node: &Node, limit: &Limit<u64>) -> Read<usize> {
-    integer(node, limit).and_then(in_memory)
-}
-
-/// A number of bytes in memory.
-pub(super) fn byte_count(node: &Node, limit: &Limit<u64>) -> Read<usize> {
-    bytes(node, limit).and_then(in_memory)
-}
-
-fn in_memory(value: u64) -> Read<usize> {
-    usize::try_from(value).map_err(|_| Fault::new(format!("{value} is too much for this machine")))
-}
-
-/// A number of bytes.
-pub(super) fn bytes(node: &Node, limit: &Limit<u64>) -> Read<u64> {
-    let text = text("a size", node)?;
-    within(Some(units::bytes(text)?), text, limit, display_bytes)
-}
-
-/// A number of bytes, or a percentage.
-pub(super) fn size(node: &Node, limit: &Limit<u64>, percents: &RangeInclusive<f64>) -> Read<Size> {
-    match units::percent(text("a size or a percentage", node)?) {
-        Some(percent) => percent_within(percent, percents).map(Size::Percent),
-        None => bytes(node, limit).map(Size::Bytes),
-    }
-}
-
-/// A percentage, 0 to 100; `%` may follow.
-pub(super) fn percentage(node: &Node) -> Read<f64> {
-    percentage_within(node, &(0.0..=100.0))
-}
-
-/// A percentage; `%` may follow.
-pub(super) fn percentage_within(node: &Node, percents: &RangeInclusive<f64>) -> Read<f64> {
-    let percent = match kind(node) {
-        Kind::Int(value) => value as f64,
-        Kind::Float(value) => value,
-        _ => units::percent(text("a percentage", node)?)
-            .ok_or_else(|| expected("a percentage", node).help("write a number from 0 to 100, without quotes"))?,
-    };
-    percent_within(percent, percents)
-}
-
-fn percent_within(percent: f64, percents: &RangeInclusive<f64>) -> Read<f64> {
-    if percents.contains(&percent) {
-        return Ok(percent);
-    }
-    Err(out_of_range(&format!("{percent}%")).help(format!("from {}% to {}%", percents.start(), percents.end())))
-}
-
-/// One of `choices`, by name. `what` is the thing that is named.
-pub(super) fn choice<T: Copy>(node: &Node, what: &str, choices: &[(&str, T)]) -> Read<T> {
-    choice_of_text(text(what, node)?, what, choices)
-}
-
-/// As [`choice`], in upper and lower case, where the Collector takes both.
-pub(super) fn choice_in_any_case<T: Copy>(node: &Node, what: &str, choices: &[(&str, T)]) -> Read<T> {
-    choice_of_text(&text(what, node)?.to_lowercase(), what, choices)
-}
-
-fn choice_of_text<T: Copy>(text: &str, what: &str, choices: &[(&str, T)]) -> Read<T> {
-    let names = choices.iter().map(|(name, _)| *name);
-    choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or_else(|| {
-        let fault = Fault::new(format!("unknown {what} {}", quote(text)));
-        let known = list(names.clone());
-        match closest(text, names) {
-            Some(name) => fault.help(format!("did you mean `{name}`? Known: {known}")),
-            None => fault.help(format!("known: {known}")),
-        }
-    })
 }
 
 /// As [`choice`]; what the Collector has and Spansieve has not is told apart from a slip of the pen.
@@ -213,23 +37,6 @@ pub(super) fn supported_choice<T: Copy>(
     }
     let fault = Fault::new(format!("the {what} `{text}` of the Collector is not supported"));
     Err(fault.help(format!("supported: {}", list(choices.iter().map(|(name, _)| name)))))
-}
-
-/// Names, separated by commas.
-pub(super) fn list<T: Display>(names: impl Iterator<Item = T>) -> String {
-    names.map(|name| name.to_string()).collect::<Vec<_>>().join(", ")
-}
-
-/// Text that is not empty, holds no control characters and is not too long.
-fn name(node: &Node, what: &str, bytes_max: usize) -> Read<String> {
-    let name = text(what, node)?;
-    if name.trim().is_empty() {
-        return Err(Fault::new(format!("{what} must not be empty")));
-    }
-    if name.len() > bytes_max || name.chars().any(char::is_control) {
-        return Err(Fault::new(format!("{what} must be at most {bytes_max} bytes, without control characters")));
-    }
-    Ok(name.to_owned())
 }
 
 /// The name of a policy.
@@ -250,11 +57,6 @@ pub(super) fn searched(node: &Node) -> Read<String> {
 pub(super) fn pattern(node: &Node) -> Read<Pattern> {
     Pattern::new(&searched(node)?)
         .map_err(|error| Fault::new(format!("not a regular expression: {error}")).help(error.help))
-}
-
-/// The key of an attribute.
-pub(super) fn attribute_key(node: &Node) -> Read<String> {
-    name(node, "an attribute key", ATTRIBUTE_KEY_BYTES_MAX)
 }
 
 /// A regular expression with groups, all of which have names.
@@ -337,43 +139,6 @@ pub(super) fn allowed_project(node: &Node) -> Read<String> {
     if text("a project", node)? == ANY_PROJECT { Ok(ANY_PROJECT.to_owned()) } else { project(node) }
 }
 
-/// What [`file`] calls one with certificates or a key.
-pub(super) const PEM_FILE: &str = "a PEM file";
-
-/// The path and the contents of a file that a setting names.
-pub(super) fn file(node: &Node, files: Files<'_>, what: &str) -> Read<(PathBuf, Vec<u8>)> {
-    let path = text(&format!("the path of {what}"), node)?;
-    let name = quote(path);
-    let bytes = files(Path::new(path)).map_err(|error| Fault::new(format!("cannot read {name}: {error}")))?;
-    if bytes.len() > FILE_BYTES_MAX {
-        return Err(Fault::new(format!("{name} has more than {FILE_BYTES_MAX} bytes")));
-    }
-    Ok((PathBuf::from(path), bytes))
-}
-
-/// What is wrong with the contents of a file.
-pub(super) fn file_fault(path: &Path, error: &impl Display) -> Fault {
-    Fault::new(format!("{}: {error}", quote(&path.to_string_lossy())))
-}
-
-/// The path of a file with certificates: its text, all of them found to be usable.
-pub(super) fn certificates(node: &Node, files: Files<'_>) -> Read<String> {
-    let (path, bytes) = file(node, files, PEM_FILE)?;
-    pem::authorities(&bytes).map_err(|error| file_fault(&path, &error))?;
-    String::from_utf8(bytes).map_err(|_| file_fault(&path, &PemError::NoCertificate))
-}
-
-/// An address to listen on: `host:port`.
-pub(super) fn address(node: &Node) -> Read<String> {
-    let address = text("an address", node)?;
-    let fault = || Fault::new(format!("{} is no address to listen on", quote(address)));
-    match address.rsplit_once(':') {
-        Some(("", port)) if is_port(port) => Err(fault().help(format!("write the host too: `0.0.0.0:{port}`"))),
-        Some((host, port)) if is_host(host) && is_port(port) => Ok(address.to_owned()),
-        _ => Err(fault().help("write `host:port`, such as `0.0.0.0:4317` or `[::1]:4317`")),
-    }
-}
-
 /// The name of a host, without a port.
 pub(super) fn host_name(node: &Node) -> Read<String> {
     let host = text("a host", node)?;
@@ -452,11 +217,6 @@ pub(super) fn certs_url(node: &Node) -> Read<String> {
         }
         _ => Err(fault().help("write `https://host/path`")),
     }
-}
-
-/// A directory; it need not exist yet.
-pub(super) fn directory(node: &Node) -> Read<PathBuf> {
-    name(node, "a directory", PATH_BYTES_MAX).map(PathBuf::from)
 }
 
 /// Whether both addresses cannot be listened on at once.
@@ -539,15 +299,9 @@ pub(super) fn header_value(node: &Node) -> Read<HeaderValue> {
     Ok(value)
 }
 
-fn is_port(port: &str) -> bool {
-    port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok()
-}
-
-/// An IP address (version 6 in brackets) or a name of at most 253 characters (RFC 1035, section 2.3.4).
-fn is_host(host: &str) -> bool {
-    if host.starts_with('[') {
-        return format!("{host}:0").parse::<SocketAddr>().is_ok();
-    }
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-    host.len() <= 253 && host.starts_with(|c: char| c.is_ascii_alphanumeric()) && host.chars().all(legal)
+/// The path of a file with certificates: its text, all of them found to be usable.
+pub(super) fn certificates(node: &Node, files: Files<'_>) -> Read<String> {
+    let (path, bytes) = file(node, files, PEM_FILE)?;
+    pem::authorities(&bytes).map_err(|error| file_fault(&path, &error))?;
+    String::from_utf8(bytes).map_err(|_| file_fault(&path, &PemError::NoCertificate))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::config::settings::Size;
+use crate::settings::Size;
 use crate::tail::budget::Budget;
 
 /// What the process may hold beyond the budget, as a part of it: connections, buffers, the allocator's slack. With the

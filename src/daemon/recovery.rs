@@ -12,8 +12,8 @@ use tokio::time::{Instant, timeout_at};
 
 use self::suspects::{Advice, Suspects};
 use super::pipeline::Pipeline;
-use crate::config::settings;
 use crate::journal::backlog::Unreleased;
+use crate::journal::settings;
 use crate::journal::{Backlog, Journal, OWNER, Writer};
 use crate::receiver::Intake;
 use crate::segment::directory::OpenError;

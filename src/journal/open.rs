@@ -8,7 +8,7 @@ use std::path::Path;
 use super::backlog::{Backlog, Unread};
 use super::format::{self, Fault, Kind, NoSegment, PolicyMarks, Records};
 use super::store::{Segment, Store, first_sequence};
-use crate::config::settings;
+use crate::journal::settings;
 use crate::otlp::TraceId;
 use crate::sampling::Keep;
 use crate::segment::directory::{Directory, OpenError, Owner};

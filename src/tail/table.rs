@@ -19,10 +19,11 @@ pub use super::shard::Held;
 use super::shard::{Arrival, Round, Shard, TRACE_BYTES, hash};
 use super::tally::{Tally, Trigger};
 use super::verdicts::VerdictCache;
-use crate::config::settings::{Size, TailSampling};
+use crate::config::settings::TailSampling;
 use crate::otlp::TraceId;
 use crate::otlp::scan::{Scan, Scope, SpanFact};
 use crate::sampling::{Keep, Policies, Summary};
+use crate::settings::Size;
 
 /// Milliseconds of a monotonic clock.
 pub type Millis = u64;

@@ -25,7 +25,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::config::settings::{self, LogFormat, LogLevel};
+use crate::telemetry::settings::{self, LogFormat, LogLevel};
 pub use throttle::Throttle;
 
 use json::Json;

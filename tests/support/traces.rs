@@ -88,8 +88,8 @@ impl Fixture {
         let settings = loaded.settings;
         let policies = Arc::new(Policies::compile(&settings.tail_sampling).unwrap());
         let limit_bytes = match settings.memory.limit {
-            config::settings::Size::Bytes(bytes) => bytes as usize,
-            config::settings::Size::Percent(_) => 256 << 20,
+            spansieve::settings::Size::Bytes(bytes) => bytes as usize,
+            spansieve::settings::Size::Percent(_) => 256 << 20,
         };
         let table = Table::new(&settings.tail_sampling, Arc::clone(&policies), Budget::new(limit_bytes));
         Fixture { settings, policies, table, now_ms: 0, outcome: Outcome::default(), kept: Vec::new() }

@@ -4,15 +4,15 @@ use http::HeaderMap;
 
 use crate::config::Files;
 use crate::config::defaults::SPOOL_BYTES as SPOOL_BYTES_DEFAULT;
-use crate::config::document::Node;
 use crate::config::limits::{
     ALLOWED_HOSTS, ALLOWED_PROJECTS, BATCH_BYTES, BATCH_DELAY, BATCH_SPANS, EMBEDDED_BYTES, GIVE_UP_AFTER,
     HEADER_COUNT, MAPPING_COUNT, SPOOL_BYTES,
 };
-use crate::config::problem::{Fault, quote};
-use crate::config::section::Section;
 use crate::config::settings::{AllowedProjects, Api, AttributeMapping, BaseMapping, CloudTrace, Endpoint, Spool, Tls};
 use crate::config::values::{self, ANY_PROJECT};
+use crate::settings::fault::{Fault, quote};
+use crate::settings::node::Node;
+use crate::settings::reader::Section;
 
 /// The project of spans that are written to the embedded Cloud Trace, which has no ambient one.
 const EMBEDDED_PROJECT: &str = "local-project";

@@ -6,10 +6,10 @@ use crate::config::Files;
 use crate::config::limits::{
     ACCOUNT_COUNT, AUDIENCE_COUNT, CORS_AGE_S, CORS_COUNT, LISTEN_COUNT, REQUEST_BYTES, TOKEN_COUNT,
 };
-use crate::config::problem::Fault;
-use crate::config::section::Section;
 use crate::config::settings::{Auth, Bearer, Cors, GoogleIdTokens, Otlp, ServerTls};
 use crate::config::values::{self, PEM_FILE};
+use crate::settings::fault::Fault;
+use crate::settings::reader::Section;
 use crate::trust::id_token::CERTS_URL;
 use crate::trust::pem::{self, PemError};
 use crate::trust::token::{TOKEN_CHARS_STRONG, Tokens};

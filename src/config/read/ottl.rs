@@ -2,10 +2,10 @@
 
 use crate::condition::Condition;
 use crate::condition::ottl::OttlError;
-use crate::config::document::Node;
-use crate::config::problem::Fault;
-use crate::config::section::Section;
 use crate::config::values;
+use crate::settings::fault::Fault;
+use crate::settings::node::Node;
+use crate::settings::reader::Section;
 
 /// The condition in `node`, read by `parse`; what is wrong with it is shown where it stands.
 pub(super) fn condition(

@@ -2,14 +2,14 @@
 //! (opentelemetry-collector-contrib `internal/coreinternal/attraction`), and ours.
 
 use crate::condition::ottl::resource_condition;
-use crate::config::document::Node;
 use crate::config::limits::ACTION_COUNT;
-use crate::config::problem::Fault;
-use crate::config::section::Section;
 use crate::config::settings::{
     Action, AttributeAction, ConvertedType, Detector, Keys, Normalize, Resource, ValueSource,
 };
 use crate::config::values;
+use crate::settings::fault::Fault;
+use crate::settings::node::Node;
+use crate::settings::reader::Section;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Verb {

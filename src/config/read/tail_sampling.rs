@@ -14,10 +14,11 @@ use crate::config::limits::{
     CACHE_SIZE, CACHE_SIZE_MIN, DECISION_WAIT, DECISION_WAIT_AFTER_ROOT, Limit, POLICY_COUNT, RESCUE_BYTES,
     RESCUE_WINDOW, TRACE_BYTES, TRACE_PERCENTS, TRACE_SPANS,
 };
-use crate::config::problem::Fault;
-use crate::config::section::Section;
-use crate::config::settings::{DecisionCache, Rescue, Size, TailSampling};
+use crate::config::settings::{DecisionCache, Rescue, TailSampling};
 use crate::config::values;
+use crate::settings::Size;
+use crate::settings::fault::Fault;
+use crate::settings::reader::Section;
 
 /// Keys of the Collector without effect here, and what takes their place.
 const REPLACED: [(&str, &str); 4] = [

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::settings;
 use crate::export::testing::counter;
 use crate::journal::backlog::Backlog;
 use crate::journal::open::{OWNER, load, open};
+use crate::journal::settings;
 use crate::otlp::TraceId;
 use crate::sampling::{Keep, Threshold};
 use crate::segment::directory::OpenError;

@@ -3,10 +3,10 @@
 use crate::condition::ottl::{self, OttlError};
 use crate::condition::{Bound, Check, Condition, Field, Number, Pattern, Range};
 use crate::config::limits::{OTTL_CONDITION_COUNT, REGEX_CACHE_SIZE, STATUS_CODE_COUNT, VALUE_COUNT};
-use crate::config::problem::Fault;
-use crate::config::section::Section;
 use crate::config::settings::{Policy, Rule};
 use crate::config::values;
+use crate::settings::fault::Fault;
+use crate::settings::reader::Section;
 
 /// With their numbers in `trace.proto`.
 const STATUS_CODES: [(&str, i64); 3] = [("OK", 1), ("ERROR", 2), ("UNSET", 0)];

@@ -5,17 +5,17 @@ use std::time::Duration;
 use super::condition::failed;
 use super::policy::warn_of_fraction;
 use crate::condition::Condition;
-use crate::config::document::Node;
 use crate::config::limits::{
     ADJUSTMENT_INTERVAL, DOLLARS_PER_MILLION_SPANS, DOLLARS_PER_MONTH, GOAL_SPANS_PER_SECOND, IDENTICAL_ERRORS_FIRST,
     IDENTICAL_ERRORS_WINDOW, KEY_COUNT, KEY_FIELD_COUNT, LOOKBACK, Limit, SPANS_PER_MONTH, TRACES_PER_MINUTE, WEIGHT,
 };
-use crate::config::problem::Fault;
-use crate::config::section::Section;
 use crate::config::settings::{
     Adaptive, Budget, Goal, IdenticalErrors, KeyField, KeySpan, Rare, Rule, TraceKey, TrafficMemory,
 };
 use crate::config::values::{self, Read};
+use crate::settings::fault::Fault;
+use crate::settings::node::Node;
+use crate::settings::reader::Section;
 
 const DEFAULT_KEYS: usize = 1_000;
 /// Half of what is remembered is the last interval.

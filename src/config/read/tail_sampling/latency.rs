@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::keyed;
 use crate::condition::{Bound, Check, Condition, Field, Number, Range};
 use crate::config::limits::{LATENCY_MS, LATENCY_THRESHOLD_COUNT, SKETCH_COUNT};
-use crate::config::problem::Fault;
-use crate::config::section::Section;
 use crate::config::settings::{KeyField, KeySpan, Percentile, Rule};
 use crate::config::values;
+use crate::settings::fault::Fault;
+use crate::settings::reader::Section;
 
 /// Whose duration counts.
 #[derive(Clone, Copy, PartialEq)]

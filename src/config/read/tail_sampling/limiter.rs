@@ -1,9 +1,9 @@
 //! `rate_limiting` and `bytes_limiting`.
 
 use crate::config::limits::{BURST_CAPACITY, TOKENS_PER_SECOND};
-use crate::config::section::Section;
 use crate::config::settings::TokenBucket;
 use crate::config::values;
+use crate::settings::reader::Section;
 
 /// A bucket that holds twice what comes in a second, as the Collector's, if nothing else is written.
 const DEFAULT_BURST_SECONDS: u64 = 2;

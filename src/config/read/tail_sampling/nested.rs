@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use super::policy::{self, Type};
 use crate::condition::Condition;
-use crate::config::document::Node;
-use crate::config::keys::closest;
 use crate::config::limits::{ALLOCATION_PERCENT, SUB_POLICY_COUNT, SUB_POLICY_NAME_COUNT, TOKENS_PER_SECOND};
-use crate::config::problem::{Fault, quote};
-use crate::config::section::Section;
 use crate::config::settings::{Composite, Policy, Rule};
 use crate::config::values;
+use crate::settings::fault::{Fault, quote};
+use crate::settings::node::Node;
+use crate::settings::reader::Section;
+use crate::settings::suggest::closest;
 
 /// Where a policy stands.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use super::nested::Place;
 use super::{condition, keyed, latency, limiter, nested};
-use crate::config::document::Node;
 use crate::config::limits::{POLICY_COUNT, SPAN_COUNT};
-use crate::config::problem::{Fault, quote};
-use crate::config::section::Section;
 use crate::config::settings::{Policy, Rule};
 use crate::config::values;
+use crate::settings::fault::{Fault, quote};
+use crate::settings::node::Node;
+use crate::settings::reader::Section;
 
 /// The section of [`crate::config::keys`] that has the keys of a policy, at whatever depth it stands.
 pub(super) const PATH: &str = "tail_sampling.policies[]";

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::keys::closest;
-use super::problem::{Fault, quote};
+use super::fault::{Fault, quote};
+use super::suggest::closest;
 
 /// Nanoseconds by unit: those of Go, so that the Collector's durations are read as they are.
 const DURATION_UNITS: [(&str, f64); 8] =
@@ -23,7 +23,7 @@ const SIZE_UNITS: [(&str, f64); 9] = [
 ];
 
 /// `500ms`, `1m30s`, `0`.
-pub(super) fn duration(text: &str) -> Result<Duration, Fault> {
+pub(crate) fn duration(text: &str) -> Result<Duration, Fault> {
     let wrong =
         || Fault::new(format!("{} is not a duration", quote(text))).help("write it like `500ms`, `10s` or `1m30s`");
     if text == "0" {
@@ -51,7 +51,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, Fault> {
 }
 
 /// `512MiB`, `64KB`, `1.5GiB`, or bytes without a unit.
-pub(super) fn bytes(text: &str) -> Result<u64, Fault> {
+pub(crate) fn bytes(text: &str) -> Result<u64, Fault> {
     let wrong =
         || Fault::new(format!("{} is not a size", quote(text))).help("write it like `512MiB`, `64KB` or `1048576`");
     if let Ok(bytes) = text.parse() {
@@ -65,19 +65,19 @@ pub(super) fn bytes(text: &str) -> Result<u64, Fault> {
 }
 
 /// The number before `%`; `None` if there is none.
-pub(super) fn percent(text: &str) -> Option<f64> {
+pub(crate) fn percent(text: &str) -> Option<f64> {
     leading_number(text.strip_suffix('%')?).filter(|(_, rest)| rest.trim().is_empty()).map(|(number, _)| number)
 }
 
 /// Bytes in the largest unit that divides them.
-pub(super) fn display_bytes(bytes: u64) -> String {
-    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+pub(crate) fn display_bytes(bytes: u64) -> String {
+    let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
     let unit = units.iter().find(|(_, shift)| bytes >= 1 << shift && bytes.is_multiple_of(1 << shift));
     unit.map_or_else(|| format!("{bytes}B"), |(name, shift)| format!("{}{name}", bytes >> shift))
 }
 
 /// A duration in the largest unit that divides it.
-pub(super) fn display_duration(duration: Duration) -> String {
+pub(crate) fn display_duration(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
     let units = [("h", 3_600_000), ("m", 60_000), ("s", 1000)];
     let unit = units.iter().find(|(_, size)| milliseconds >= *size && milliseconds.is_multiple_of(*size));

@@ -1,0 +1,446 @@
+//! Kinds of values: how each is read, and what the reference says of it.
+
+use std::fmt::Display;
+use std::marker::PhantomData;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::node::Node;
+use super::reader::Section;
+use super::setting::{Place, Preset, Shape};
+use super::units::{display_bytes, display_duration};
+use super::values::{self, Read};
+use super::{Declared, Limit, Size};
+
+/// A kind of value for a setting of type `T`.
+pub(crate) trait Kind<T> {
+    /// Overwrites `setting` if `key` is written and right; reports it if it is wrong.
+    fn set(&self, section: &mut Section<'_>, key: &str, setting: &mut T);
+
+    /// Adds the key at `place` to the reference.
+    fn describe(&self, place: Place<'_>, default: &T);
+}
+
+/// A kind of value that is one node.
+pub(crate) trait Scalar {
+    /// The type of the setting.
+    type Value;
+
+    /// Reads the value of `node`.
+    fn read(&self, node: &Node) -> Read<Self::Value>;
+
+    /// Returns the form of the value.
+    fn shape(&self) -> Shape;
+
+    /// Returns a sentence about the range of the value, or nothing.
+    fn limit(&self) -> String {
+        String::new()
+    }
+
+    /// Returns the value as it is written; `None` if it cannot be shown.
+    fn show(&self, _: &Self::Value) -> Option<String> {
+        None
+    }
+}
+
+impl<S: Scalar> Kind<S::Value> for S {
+    fn set(&self, section: &mut Section<'_>, key: &str, setting: &mut S::Value) {
+        section.set(key, setting, |node| self.read(node));
+    }
+
+    fn describe(&self, place: Place<'_>, default: &S::Value) {
+        place.add(self.shape(), self.show(default).map_or(Preset::None, Preset::Value), &self.limit());
+    }
+}
+
+/// A value that must be written. The default of its setting is never used.
+pub(crate) struct Required<S>(pub(crate) S);
+
+impl<S: Scalar> Kind<S::Value> for Required<S> {
+    fn set(&self, section: &mut Section<'_>, key: &str, setting: &mut S::Value) {
+        if let Some(value) = section.require(key, |node| self.0.read(node)) {
+            *setting = value;
+        }
+    }
+
+    fn describe(&self, place: Place<'_>, _: &S::Value) {
+        place.add(self.0.shape(), Preset::Required, &self.0.limit());
+    }
+}
+
+/// A value that may be left out.
+pub(crate) struct Maybe<S>(pub(crate) S);
+
+impl<S: Scalar> Kind<Option<S::Value>> for Maybe<S> {
+    fn set(&self, section: &mut Section<'_>, key: &str, setting: &mut Option<S::Value>) {
+        section.set(key, setting, |node| self.0.read(node).map(Some));
+    }
+
+    fn describe(&self, place: Place<'_>, default: &Option<S::Value>) {
+        let shown = default.as_ref().and_then(|value| self.0.show(value));
+        place.add(self.0.shape(), shown.map_or(Preset::None, Preset::Value), &self.0.limit());
+    }
+}
+
+/// A value that may be left out or empty, so that `${env:NAME:-}` can be written.
+pub(crate) struct OrNone<S>(pub(crate) S);
+
+impl<S: Scalar> Scalar for OrNone<S> {
+    type Value = Option<S::Value>;
+
+    fn read(&self, node: &Node) -> Read<Option<S::Value>> {
+        if node.is_null() { Ok(None) } else { self.0.read(node).map(Some) }
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::OrNothing(Box::new(self.0.shape()))
+    }
+
+    fn limit(&self) -> String {
+        self.0.limit()
+    }
+}
+
+/// A value that may be empty, which stands for the default of its type, so that `${env:NAME:-}` can be written.
+pub(crate) struct OrEmpty<S>(pub(crate) S);
+
+impl<S: Scalar<Value: Default>> Scalar for OrEmpty<S> {
+    type Value = S::Value;
+
+    fn read(&self, node: &Node) -> Read<S::Value> {
+        if node.is_null() { Ok(S::Value::default()) } else { self.0.read(node) }
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::OrNothing(Box::new(self.0.shape()))
+    }
+
+    fn limit(&self) -> String {
+        self.0.limit()
+    }
+}
+
+/// Different values of one kind.
+pub(crate) struct List<S> {
+    pub(crate) of: S,
+    /// The number of items.
+    pub(crate) count: Limit<usize>,
+}
+
+impl<S: Scalar> List<S> {
+    fn shape(&self) -> Shape {
+        self.of.shape().list(self.count.min, self.count.max)
+    }
+
+    fn limit(&self) -> String {
+        let items = of_range(&self.count, |count| format!("{count} items"));
+        [self.of.limit(), items].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+impl<S: Scalar<Value: PartialEq>> Kind<Vec<S::Value>> for List<S> {
+    fn set(&self, section: &mut Section<'_>, key: &str, setting: &mut Vec<S::Value>) {
+        section.set_list(key, &self.count, setting, |node| self.of.read(node));
+    }
+
+    fn describe(&self, place: Place<'_>, default: &Vec<S::Value>) {
+        let items: Option<Vec<String>> = default.iter().map(|item| self.of.show(item)).collect();
+        let preset = items.map_or(Preset::None, |items| Preset::Value(format!("[{}]", items.join(", "))));
+        place.add(self.shape(), preset, &self.limit());
+    }
+}
+
+/// Different values of one kind, which must be written, and an example of them.
+pub(crate) struct RequiredList<S>(pub(crate) List<S>, pub(crate) &'static str);
+
+impl<S: Scalar<Value: PartialEq>> Kind<Vec<S::Value>> for RequiredList<S> {
+    fn set(&self, section: &mut Section<'_>, key: &str, setting: &mut Vec<S::Value>) {
+        *setting = section.require_list(key, self.1, &self.0.count, |node| self.0.of.read(node));
+    }
+
+    fn describe(&self, place: Place<'_>, _: &Vec<S::Value>) {
+        place.add(self.0.shape(), Preset::Required, &self.0.limit());
+    }
+}
+
+/// A section within the section.
+pub(crate) struct Sub;
+
+impl<T: Declared> Kind<T> for Sub {
+    fn set(&self, section: &mut Section<'_>, key: &str, setting: &mut T) {
+        if let Some(mut section) = section.section(key) {
+            setting.read(&mut section);
+        }
+    }
+
+    fn describe(&self, place: Place<'_>, _: &T) {
+        T::describe(&mut place.add_section(Shape::Section, Preset::None, ""));
+    }
+}
+
+/// A section that has an effect only if this is true of it.
+pub(crate) struct SubIf<T>(pub(crate) fn(&T) -> bool);
+
+impl<T: Declared> Kind<Option<T>> for SubIf<T> {
+    fn set(&self, section: &mut Section<'_>, key: &str, setting: &mut Option<T>) {
+        if let Some(mut section) = section.section(key) {
+            let mut read = T::default();
+            read.read(&mut section);
+            *setting = Some(read).filter(self.0);
+        }
+    }
+
+    fn describe(&self, place: Place<'_>, _: &Option<T>) {
+        T::describe(&mut place.add_section(Shape::Section, Preset::None, ""));
+    }
+}
+
+/// A section that has an effect if it is written, and that must not be empty then.
+pub(crate) struct Filled;
+
+impl<T: Declared> Kind<Option<T>> for Filled {
+    fn set(&self, section: &mut Section<'_>, key: &str, setting: &mut Option<T>) {
+        if let Some(mut section) = section.filled_section(key) {
+            let mut read = T::default();
+            read.read(&mut section);
+            *setting = Some(read);
+        }
+    }
+
+    fn describe(&self, place: Place<'_>, _: &Option<T>) {
+        T::describe(&mut place.add_section(Shape::Section, Preset::None, ""));
+    }
+}
+
+/// A value that the check of its section reads by itself; only its form is declared.
+pub(crate) struct ByHand(pub(crate) Shape, pub(crate) Preset);
+
+impl<T> Kind<T> for ByHand {
+    fn set(&self, _: &mut Section<'_>, _: &str, _: &mut T) {}
+
+    fn describe(&self, place: Place<'_>, _: &T) {
+        place.add(self.0.clone(), self.1.clone(), "");
+    }
+}
+
+/// True or false.
+pub(crate) struct Bool;
+
+impl Scalar for Bool {
+    type Value = bool;
+
+    fn read(&self, node: &Node) -> Read<bool> {
+        values::boolean(node)
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Boolean
+    }
+
+    fn show(&self, value: &bool) -> Option<String> {
+        Some(value.to_string())
+    }
+}
+
+/// A whole number.
+pub(crate) struct Whole<T>(Limit<u64>, PhantomData<T>);
+
+impl<T> Whole<T> {
+    /// Returns the kind of numbers within `limit`.
+    pub(crate) const fn within(limit: Limit<u64>) -> Self {
+        Whole(limit, PhantomData)
+    }
+}
+
+impl<T: TryFrom<u64> + Display> Scalar for Whole<T> {
+    type Value = T;
+
+    fn read(&self, node: &Node) -> Read<T> {
+        values::integer(node, &self.0).and_then(values::narrow)
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Integer(self.0.min, self.0.max)
+    }
+
+    fn limit(&self) -> String {
+        // The largest number that can be written is not a limit to speak of.
+        if self.0.max >= i64::MAX as u64 { String::new() } else { of_range(&self.0, |value| value.to_string()) }
+    }
+
+    fn show(&self, value: &T) -> Option<String> {
+        Some(value.to_string())
+    }
+}
+
+/// A number of bytes.
+pub(crate) struct Bytes<T>(Limit<u64>, PhantomData<T>);
+
+impl<T> Bytes<T> {
+    /// Returns the kind of sizes within `limit`.
+    pub(crate) const fn within(limit: Limit<u64>) -> Self {
+        Bytes(limit, PhantomData)
+    }
+}
+
+impl<T: TryFrom<u64> + TryInto<u64> + Copy> Scalar for Bytes<T> {
+    type Value = T;
+
+    fn read(&self, node: &Node) -> Read<T> {
+        values::bytes(node, &self.0).and_then(values::narrow)
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Bytes
+    }
+
+    fn limit(&self) -> String {
+        of_range(&self.0, display_bytes)
+    }
+
+    fn show(&self, value: &T) -> Option<String> {
+        (*value).try_into().ok().map(display_bytes)
+    }
+}
+
+/// A number of bytes, or a percentage.
+pub(crate) struct Amount {
+    pub(crate) bytes: Limit<u64>,
+    pub(crate) percents: RangeInclusive<f64>,
+}
+
+impl Scalar for Amount {
+    type Value = Size;
+
+    fn read(&self, node: &Node) -> Read<Size> {
+        values::size(node, &self.bytes, &self.percents)
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Size
+    }
+
+    fn limit(&self) -> String {
+        let (start, end) = (self.percents.start(), self.percents.end());
+        format!(
+            "{start}% to {end}%, or {} to {}: {}.",
+            display_bytes(self.bytes.min),
+            display_bytes(self.bytes.max),
+            self.bytes.why
+        )
+    }
+
+    fn show(&self, value: &Size) -> Option<String> {
+        Some(match value {
+            Size::Bytes(bytes) => display_bytes(*bytes),
+            Size::Percent(percent) => format!("{percent}%"),
+        })
+    }
+}
+
+/// A duration with its unit.
+pub(crate) struct Time(pub(crate) Limit<Duration>);
+
+impl Scalar for Time {
+    type Value = Duration;
+
+    fn read(&self, node: &Node) -> Read<Duration> {
+        values::duration(node, &self.0)
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Duration
+    }
+
+    fn limit(&self) -> String {
+        of_range(&self.0, display_duration)
+    }
+
+    fn show(&self, value: &Duration) -> Option<String> {
+        Some(display_duration(*value))
+    }
+}
+
+/// One of several names, each of which stands for a value.
+pub(crate) struct Choice<T: 'static> {
+    what: &'static str,
+    names: &'static [(&'static str, T)],
+}
+
+impl<T> Choice<T> {
+    /// Returns the kind of the values with these `names`. Messages call them `what`.
+    pub(crate) const fn of(what: &'static str, names: &'static [(&'static str, T)]) -> Self {
+        Choice { what, names }
+    }
+}
+
+impl<T: Copy + PartialEq> Scalar for Choice<T> {
+    type Value = T;
+
+    fn read(&self, node: &Node) -> Read<T> {
+        values::choice(node, self.what, self.names)
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Choice(self.names.iter().map(|(name, _)| *name).collect())
+    }
+
+    fn show(&self, value: &T) -> Option<String> {
+        self.names.iter().find(|(_, known)| known == value).map(|(name, _)| (*name).to_owned())
+    }
+}
+
+/// A text that a function reads.
+pub(crate) struct Parsed<T> {
+    /// The word for it in the reference.
+    pub(crate) word: &'static str,
+    pub(crate) read: fn(&Node) -> Read<T>,
+}
+
+impl<T: AsText> Scalar for Parsed<T> {
+    type Value = T;
+
+    fn read(&self, node: &Node) -> Read<T> {
+        (self.read)(node)
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Text(self.word)
+    }
+
+    fn show(&self, value: &T) -> Option<String> {
+        value.as_text()
+    }
+}
+
+/// A value that [`Parsed`] shows as a text.
+pub(crate) trait AsText {
+    /// Returns the value as it is written; `None` if it cannot be shown.
+    fn as_text(&self) -> Option<String> {
+        None
+    }
+}
+
+impl AsText for std::path::PathBuf {}
+
+impl AsText for String {
+    fn as_text(&self) -> Option<String> {
+        let is_plain = self.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/'));
+        Some(if is_plain { self.clone() } else { format!("\"{self}\"") })
+    }
+}
+
+/// An address to listen on.
+pub(crate) const ADDRESS: Parsed<String> = Parsed { word: "address", read: values::address };
+
+/// A directory, which need not exist yet.
+pub(crate) const DIRECTORY: Parsed<std::path::PathBuf> = Parsed { word: "path", read: values::directory };
+
+/// Returns a sentence about a range and the reason for it.
+pub(crate) fn of_range<T: Copy + Default + PartialEq>(limit: &Limit<T>, display: impl Fn(T) -> String) -> String {
+    let Limit { min, max, why } = *limit;
+    match min == T::default() {
+        true => format!("At most {}: {why}.", display(max)),
+        false => format!("{} to {}: {why}.", display(min), display(max)),
+    }
+}

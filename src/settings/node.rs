@@ -1,0 +1,155 @@
+//! A configuration as a tree in which every value knows its place. It has no trace of the syntax that it was written in.
+
+use std::rc::Rc;
+
+use super::fault::Position;
+
+/// A value and its position.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) at: Position,
+    pub(crate) value: Value,
+    /// The number of nodes in it, including itself, with every alias written out.
+    pub(crate) node_count: usize,
+}
+
+#[derive(Debug)]
+pub(crate) enum Value {
+    Scalar(Scalar),
+    Seq(Vec<Rc<Node>>),
+    Map(Vec<(Key, Rc<Node>)>),
+    /// A value that could not be read; the problem is already reported.
+    Broken,
+}
+
+/// The key of a mapping's entry.
+#[derive(Debug)]
+pub(crate) struct Key {
+    pub(crate) at: Position,
+    pub(crate) name: String,
+}
+
+/// A scalar, after references to the environment are expanded.
+#[derive(Debug)]
+pub(crate) struct Scalar {
+    pub(crate) text: String,
+    pub(crate) kind: Kind,
+    /// True if part of the text comes from the environment, so that quotes do not tell the type.
+    pub(crate) expanded: bool,
+    pub(crate) quotes: Quotes,
+}
+
+/// The type of a scalar.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Kind {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text,
+}
+
+impl Kind {
+    /// Returns the type of an unquoted scalar (YAML 1.2.2, section 10.3.2, the core schema). Whole numbers beyond 64 bits are
+    /// floats.
+    pub(crate) fn of_plain(text: &str) -> Kind {
+        match text {
+            "" | "~" | "null" | "Null" | "NULL" => return Kind::Null,
+            "true" | "True" | "TRUE" => return Kind::Bool(true),
+            "false" | "False" | "FALSE" => return Kind::Bool(false),
+            ".nan" | ".NaN" | ".NAN" => return Kind::Float(f64::NAN),
+            _ => {}
+        }
+        let unsigned = text.trim_start_matches(['+', '-']);
+        if matches!(unsigned, ".inf" | ".Inf" | ".INF") && text.len() - unsigned.len() <= 1 {
+            return Kind::Float(if text.starts_with('-') { f64::NEG_INFINITY } else { f64::INFINITY });
+        }
+        let based = |prefix, radix| {
+            let digits = text.strip_prefix(prefix).filter(|digits| !digits.starts_with(['+', '-']))?;
+            i64::from_str_radix(digits, radix).ok()
+        };
+        // Rust also takes `inf` and `nan`, which are plain text in YAML.
+        let digits_first = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.');
+        let int = text.parse().ok().or_else(|| based("0x", 16)).or_else(|| based("0o", 8)).or_else(|| grouped(text));
+        let float = || text.parse().ok().filter(|_| digits_first).map(Kind::Float);
+        int.map(Kind::Int).or_else(float).unwrap_or(Kind::Text)
+    }
+}
+
+/// How the text of a scalar is written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Quotes {
+    None,
+    Single,
+    Double,
+    /// On lines of its own, below the key.
+    Block,
+}
+
+impl Quotes {
+    /// Returns the columns that a character takes.
+    fn columns(self, c: char) -> usize {
+        match (self, c) {
+            (Quotes::Single, '\'') | (Quotes::Double, '"' | '\\') => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// Returns the value of digits in groups, such as `100_000`, which the Collector's YAML allows.
+fn grouped(text: &str) -> Option<i64> {
+    let is_grouped = text.contains('_')
+        && text.split('_').all(|group| group.bytes().all(|b| b.is_ascii_digit()))
+        && !text.starts_with('_')
+        && !text.ends_with('_');
+    is_grouped.then(|| text.replace('_', "").parse().ok())?
+}
+
+impl Node {
+    /// Returns the value under these keys, each one section deeper.
+    pub(crate) fn find(&self, keys: &[&str]) -> Option<&Node> {
+        keys.iter().try_fold(self, |node, key| match &node.value {
+            Value::Map(entries) => entries.iter().find(|(k, _)| k.name == *key).map(|(_, node)| node.as_ref()),
+            _ => None,
+        })
+    }
+
+    /// Returns true if this is a scalar that is not null.
+    pub(crate) fn is_scalar(&self) -> bool {
+        matches!(&self.value, Value::Scalar(_)) && !self.is_null()
+    }
+
+    /// Returns the position of the byte at `offset` of a scalar's text, or that of the whole scalar if the text is not written as it is.
+    pub(crate) fn at_byte(&self, offset: usize) -> Position {
+        let Value::Scalar(Scalar { text, quotes, .. }) = &self.value else { return self.at };
+        let quote = match quotes {
+            Quotes::None => 0,
+            Quotes::Single | Quotes::Double => 1,
+            Quotes::Block => return self.at,
+        };
+        let columns = |text: &str| text.chars().map(|c| quotes.columns(c)).sum::<usize>();
+        // Other escapes, several lines and references to the environment move what follows.
+        match text.get(..offset) {
+            Some(before) if columns(text) + 2 * quote == self.at.length => {
+                Position { column: self.at.column + quote + columns(before), length: 1, ..self.at }
+            }
+            _ => self.at,
+        }
+    }
+
+    /// Returns true if this is a scalar whose text ends with `suffix`.
+    pub(crate) fn ends_with(&self, suffix: char) -> bool {
+        matches!(&self.value, Value::Scalar(scalar) if scalar.text.trim_end().ends_with(suffix))
+    }
+
+    /// Returns the items of a list; none if this is not a list.
+    pub(crate) fn items(&self) -> impl Iterator<Item = &Node> {
+        let items: &[Rc<Node>] = if let Value::Seq(items) = &self.value { items } else { &[] };
+        items.iter().map(Rc::as_ref)
+    }
+
+    /// Returns true if nothing is written.
+    pub(crate) fn is_null(&self) -> bool {
+        matches!(&self.value, Value::Scalar(Scalar { kind: Kind::Null, .. }))
+    }
+}
