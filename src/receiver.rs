@@ -34,6 +34,7 @@ mod refusal;
 mod reload;
 mod reply;
 mod router;
+pub mod settings;
 mod signals;
 mod slots;
 mod tls;

@@ -5,10 +5,11 @@ use std::time::Duration;
 use http::HeaderMap;
 
 use super::settings::{
-    AllowedProjects, Api, AttributeMapping, Batch, CloudTrace, DecisionCache, Embedded, Endpoint, Otlp, Policy, Rescue,
+    AllowedProjects, Api, AttributeMapping, Batch, CloudTrace, DecisionCache, Embedded, Endpoint, Policy, Rescue,
     Resource, Rule, Settings, TailSampling, Tls,
 };
 use crate::condition::Condition;
+use crate::receiver::settings::Otlp;
 use crate::settings::Size;
 use crate::tail::settings::Memory;
 use crate::telemetry::settings::Telemetry;
@@ -19,14 +20,7 @@ pub(super) const SPOOL_BYTES: u64 = 4 << 30;
 impl Default for Settings {
     fn default() -> Self {
         Settings {
-            otlp: Otlp {
-                listen: vec!["0.0.0.0:4317".into(), "0.0.0.0:4318".into()],
-                max_request_bytes: 16 << 20,
-                auth: None,
-                tls: None,
-                cors: None,
-                reflection: false,
-            },
+            otlp: Otlp::default(),
             journal: None,
             tail_sampling: TailSampling {
                 decision_wait: Duration::from_secs(10),

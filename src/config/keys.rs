@@ -1,6 +1,7 @@
 //! The one table of known keys, and what to suggest for unknown ones.
 
 use crate::journal::settings::Journal;
+use crate::receiver::settings::Otlp;
 use crate::settings::kinds::{Kind, Sub, SubIf};
 use crate::settings::setting::{Keys, Setting};
 use crate::tail::settings::Memory;
@@ -8,26 +9,6 @@ use crate::telemetry::settings::Telemetry;
 
 /// Every key by its path; `[]` stands for each item of a list. `docs/configuration.md` lists the same.
 const KEYS: &[&str] = &[
-    "otlp",
-    "otlp.listen",
-    "otlp.max_request_bytes",
-    "otlp.auth",
-    "otlp.auth.bearer",
-    "otlp.auth.bearer.tokens",
-    "otlp.auth.bearer.tokens_file",
-    "otlp.auth.google",
-    "otlp.auth.google.audiences",
-    "otlp.auth.google.service_accounts",
-    "otlp.auth.google.certs_url",
-    "otlp.cors",
-    "otlp.cors.allowed_origins",
-    "otlp.cors.allowed_headers",
-    "otlp.cors.max_age",
-    "otlp.reflection",
-    "otlp.tls",
-    "otlp.tls.cert_file",
-    "otlp.tls.key_file",
-    "otlp.tls.client_ca_file",
     "tail_sampling",
     "tail_sampling.decision_wait",
     "tail_sampling.decision_wait_after_root_received",
@@ -190,6 +171,7 @@ const KEYS: &[&str] = &[
 pub(super) fn declared() -> Vec<Setting> {
     let mut all = Vec::new();
     let mut top = Keys::top(&mut all);
+    Sub.describe(top.at("otlp", ""), &Otlp::default());
     SubIf(Journal::has_directory).describe(top.at("journal", "Off without it."), &None);
     Sub.describe(top.at("memory", ""), &Memory::default());
     Sub.describe(top.at("telemetry", ""), &Telemetry::default());
@@ -198,5 +180,5 @@ pub(super) fn declared() -> Vec<Setting> {
 
 /// Returns the paths of all keys.
 pub(super) fn paths() -> Vec<String> {
-    KEYS.iter().map(|&path| path.to_owned()).chain(declared().into_iter().map(|setting| setting.path)).collect()
+    declared().into_iter().map(|setting| setting.path).chain(KEYS.iter().map(|&path| path.to_owned())).collect()
 }

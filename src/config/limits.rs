@@ -4,29 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 pub(super) use crate::settings::Limit;
-use crate::settings::{GIB, KIB, MIB, TIB};
-use crate::trust::token::TOKENS_MAX;
-
-pub(super) const LISTEN_COUNT: Limit<usize> = Limit { min: 1, max: 16, why: "each address is a socket of its own" };
-pub(super) const REQUEST_BYTES: Limit<u64> =
-    Limit { min: KIB, max: GIB, why: "a request is held whole in memory, and places in it are 32-bit numbers" };
-
-pub(super) const TOKEN_COUNT: Limit<usize> =
-    Limit { min: 1, max: TOKENS_MAX, why: "each is compared with that of every request" };
-pub(super) const AUDIENCE_COUNT: Limit<usize> =
-    Limit { min: 1, max: 64, why: "each is compared with that of every new token" };
-pub(super) const ACCOUNT_COUNT: Limit<usize> =
-    Limit { min: 1, max: 1000, why: "each is compared with that of every new token" };
-/// Of an audience or an account, in bytes: an ID token holds both.
-pub(super) const CLAIM_BYTES_MAX: usize = 2048;
-/// Of a URL, in bytes.
-pub(super) const URL_BYTES_MAX: usize = 2048;
-
-/// Of the origins and of the headers of `otlp.cors`.
-pub(super) const CORS_COUNT: Limit<usize> =
-    Limit { min: 0, max: 100, why: "each is compared with that of every request of a browser" };
-pub(super) const CORS_AGE_S: Limit<u64> =
-    Limit { min: 0, max: 86_400, why: "it is a number of seconds, and browsers remember a day at most" };
+use crate::settings::{KIB, MIB, TIB};
 
 pub(super) const DECISION_WAIT: Limit<Duration> = Limit {
     min: Duration::from_millis(1),

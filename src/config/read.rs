@@ -1,7 +1,6 @@
 //! From the tree to the settings, one function per section.
 
 mod cloud_trace;
-mod otlp;
 mod ottl;
 mod resource;
 mod tail_sampling;
@@ -26,9 +25,7 @@ pub(super) fn settings(root: Option<&Node>, files: Files<'_>, problems: &mut Vec
     let paths = keys::paths();
     let context = Context { paths: &paths, files };
     let Some(mut top) = Section::open(context, root, String::new(), problems) else { return settings };
-    if let Some(section) = top.section("otlp") {
-        otlp::otlp(section, files, &mut settings.otlp);
-    }
+    Sub.set(&mut top, "otlp", &mut settings.otlp);
     SubIf(Journal::has_directory).set(&mut top, "journal", &mut settings.journal);
     if let Some(section) = top.section("tail_sampling") {
         tail_sampling::tail_sampling(section, &mut settings.tail_sampling);

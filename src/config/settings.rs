@@ -13,10 +13,10 @@ pub use self::policies::{
 };
 use crate::condition::{Condition, Pattern};
 use crate::journal::settings::Journal;
+use crate::receiver::settings::Otlp;
 use crate::settings::Size;
 use crate::tail::settings::Memory;
 use crate::telemetry::settings::Telemetry;
-use crate::trust::token::Tokens;
 
 /// Everything that the operator can set.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,74 +35,6 @@ pub struct Settings {
     pub memory: Memory,
     /// Own metrics and logs.
     pub telemetry: Telemetry,
-}
-
-/// `otlp`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Otlp {
-    /// Addresses (`host:port`), each for gRPC, HTTP/1.1 and HTTP/2.
-    pub listen: Vec<String>,
-    /// Largest request body after inflation.
-    pub max_request_bytes: usize,
-    /// Who may send; `None`: anybody.
-    pub auth: Option<Auth>,
-    /// TLS on these addresses; `None`: plaintext.
-    pub tls: Option<ServerTls>,
-    /// Scripts in browsers that may send; `None`: none.
-    pub cors: Option<Cors>,
-    /// True if gRPC server reflection is answered.
-    pub reflection: bool,
-}
-
-/// `otlp.cors`, with at least one origin.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cors {
-    /// Origins of scripts, each with one `*` at most.
-    pub allowed_origins: Vec<String>,
-    /// Names of headers that they may send beside the usual ones; `*`: any.
-    pub allowed_headers: Vec<String>,
-    /// How long a browser may remember this; `None`: as long as it does by itself.
-    pub max_age_s: Option<u32>,
-}
-
-/// `otlp.auth`: who may send. A request needs what one of the methods asks for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Auth {
-    /// Static tokens.
-    pub bearer: Option<Bearer>,
-    /// Google's ID tokens.
-    pub google: Option<GoogleIdTokens>,
-}
-
-/// `otlp.auth.bearer`; there is a token in at least one of the two.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Bearer {
-    /// Those of the configuration itself.
-    pub tokens: Tokens,
-    /// A file of further ones, which may change.
-    pub tokens_file: Option<PathBuf>,
-}
-
-/// `otlp.auth.google`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GoogleIdTokens {
-    /// What ID tokens must be made for; one of them.
-    pub audiences: Vec<String>,
-    /// The accounts that may send, by e-mail address or unique number.
-    pub service_accounts: Vec<String>,
-    /// Where the keys are that ID tokens are signed with.
-    pub certs_url: String,
-}
-
-/// `otlp.tls`, files in PEM that could be used when the configuration was read. They may be renewed later.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerTls {
-    /// The server's certificate, followed by those that lead to an authority.
-    pub cert_file: PathBuf,
-    /// Its private key.
-    pub key_file: PathBuf,
-    /// The authorities that clients' certificates must come from; `None`: clients need none.
-    pub client_ca_file: Option<PathBuf>,
 }
 
 /// `tail_sampling`.

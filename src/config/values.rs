@@ -1,11 +1,10 @@
 //! Readers of values that belong to one section.
 
-use http::{HeaderName, HeaderValue, Uri};
+use http::{HeaderName, HeaderValue};
 
 use super::Files;
 use super::limits::{
-    ATTRIBUTE_VALUE_BYTES_MAX, CLAIM_BYTES_MAX, HEADER_BYTES_MAX, POLICY_NAME_BYTES_MAX, PROJECT_BYTES_MAX,
-    URL_BYTES_MAX, VALUE_BYTES_MAX,
+    ATTRIBUTE_VALUE_BYTES_MAX, HEADER_BYTES_MAX, POLICY_NAME_BYTES_MAX, PROJECT_BYTES_MAX, VALUE_BYTES_MAX,
 };
 use super::settings::{AttributeValue, Endpoint};
 use crate::condition::{Number, Pattern};
@@ -149,73 +148,6 @@ pub(super) fn host_name(node: &Node) -> Read<String> {
         }
         None if is_host(host) => Ok(host.to_owned()),
         _ => Err(fault().help("write it as it stands in the address of the page, such as `traces.internal`")),
-    }
-}
-
-/// A secret token as it is written: no fault repeats it. `None` if it is empty.
-pub(super) fn token(node: &Node) -> Read<Option<&[u8]>> {
-    match &node.value {
-        Value::Scalar(Scalar { text, .. }) if node.is_null() || text.is_empty() => Ok(None),
-        Value::Scalar(Scalar { text, .. }) => Ok(Some(text.as_bytes())),
-        _ => Err(expected("a token", node)),
-    }
-}
-
-/// What an ID token says in one of its claims.
-pub(super) fn claim(node: &Node) -> Read<String> {
-    name(node, "a claim", CLAIM_BYTES_MAX)
-}
-
-/// An account of Google's: its e-mail address, or its unique number.
-pub(super) fn account(node: &Node) -> Read<String> {
-    let account = name(node, "an account", CLAIM_BYTES_MAX)?;
-    let is_number = account.bytes().all(|byte| byte.is_ascii_digit());
-    let is_address =
-        account.split_once('@').is_some_and(|(name, host)| is_host(host) && !name.is_empty() && !name.contains('*'));
-    if is_number || is_address {
-        return Ok(account);
-    }
-    let fault = Fault::new(format!("{} is no account", quote(&account)));
-    Err(fault.help("write each one's e-mail address, such as `name@project.iam.gserviceaccount.com`, or unique number"))
-}
-
-/// An origin of scripts, in which one `*` may stand for any text.
-pub(super) fn origin(node: &Node) -> Read<String> {
-    let origin = name(node, "an origin", URL_BYTES_MAX)?;
-    let fault = || Fault::new(format!("{} is not an origin", quote(&origin)));
-    if origin.matches('*').count() > 1 {
-        return Err(fault().help("an origin has one `*` at most"));
-    }
-    let is_special = origin.contains('*') || origin == "null";
-    match origin.split_once("://") {
-        _ if is_special => Ok(origin),
-        Some((scheme, host)) if !scheme.is_empty() && !host.is_empty() && !host.contains('/') => Ok(origin),
-        _ => Err(fault().help("write scheme, host and port if any, such as `https://shop.example` or `http://localhost:3000`, without a path")),
-    }
-}
-
-/// The name of a header that scripts may send, or `*`.
-pub(super) fn cors_header(node: &Node) -> Read<String> {
-    let header = name(node, "a header", URL_BYTES_MAX)?;
-    match header == "*" || HeaderName::from_bytes(header.as_bytes()).is_ok() {
-        true => Ok(header),
-        false => Err(Fault::new(format!("{} is not the name of a header", quote(&header)))),
-    }
-}
-
-/// Where keys are fetched: without TLS only from this machine, as anybody on the way could send others.
-pub(super) fn certs_url(node: &Node) -> Read<String> {
-    let url = name(node, "a URL", URL_BYTES_MAX)?;
-    let fault = || Fault::new(format!("{} is no URL of keys", quote(&url)));
-    let uri = url.parse::<Uri>().map_err(|_| fault().help("write `https://host/path`"))?;
-    let host = uri.host().unwrap_or_default();
-    match uri.scheme_str() {
-        Some("https") if !host.is_empty() => Ok(url),
-        Some("http") if ["127.0.0.1", "[::1]", "localhost"].contains(&host) => Ok(url),
-        Some("http") => {
-            Err(fault().help("write `https://`: without TLS anybody on the way could send keys of their own"))
-        }
-        _ => Err(fault().help("write `https://host/path`")),
     }
 }
 

@@ -20,8 +20,8 @@ use tonic::Code;
 
 use self::google::Google;
 use super::reload::{FileError, Watched};
-use crate::config::settings;
 use crate::google::certs::CertsError;
+use crate::receiver::settings;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::DENIAL_REASONS;
 use crate::trust::id_token::{IdToken, Rejection};

@@ -10,7 +10,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use super::reply::ReplyBody;
-use crate::config::settings;
+use crate::receiver::settings;
 
 /// Methods that a preflight request may ask for.
 const METHODS: [&str; 3] = ["GET", "POST", "HEAD"];

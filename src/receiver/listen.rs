@@ -30,7 +30,7 @@ use super::slots::{Slot, Slots};
 use super::tls::{self, Tls};
 use super::wire::Wire;
 use super::{Intake, ReceiverSettings, Scrape, health, limits, queue};
-use crate::config::settings;
+use crate::receiver::settings;
 use crate::telemetry::log::Throttle;
 use crate::telemetry::{Health, Metrics};
 

@@ -20,7 +20,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::listen::FIRST_BYTE_TIME_MAX;
 use super::reload::{FileError, Watched};
-use crate::config::settings::ServerTls;
+use crate::receiver::settings::ServerTls;
 use crate::telemetry::Metrics;
 use crate::trust::pem;
 

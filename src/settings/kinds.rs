@@ -133,7 +133,7 @@ impl<S: Scalar> List<S> {
     }
 
     fn limit(&self) -> String {
-        let items = of_range(&self.count, |count| format!("{count} items"));
+        let items = count_of_items(&self.count);
         [self.of.limit(), items].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" ")
     }
 }
@@ -213,13 +213,35 @@ impl<T: Declared> Kind<Option<T>> for Filled {
 }
 
 /// A value that the check of its section reads by itself; only its form is declared.
-pub(crate) struct ByHand(pub(crate) Shape, pub(crate) Preset);
+pub(crate) struct ByHand {
+    shape: Shape,
+    preset: Preset,
+    limit: String,
+}
+
+impl ByHand {
+    /// Returns the kind of values of this `shape`.
+    pub(crate) fn of(shape: Shape) -> Self {
+        ByHand { shape, preset: Preset::None, limit: String::new() }
+    }
+
+    /// Returns the kind of lists of values of this `shape`.
+    pub(crate) fn list(shape: Shape, count: &Limit<usize>) -> Self {
+        let limit = count_of_items(count);
+        ByHand { shape: shape.list(count.min, count.max), preset: Preset::None, limit }
+    }
+
+    /// Adds what the reference says of a key that is not written.
+    pub(crate) fn or(self, preset: Preset) -> Self {
+        ByHand { preset, ..self }
+    }
+}
 
 impl<T> Kind<T> for ByHand {
     fn set(&self, _: &mut Section<'_>, _: &str, _: &mut T) {}
 
     fn describe(&self, place: Place<'_>, _: &T) {
-        place.add(self.0.clone(), self.1.clone(), "");
+        place.add(self.shape.clone(), self.preset.clone(), &self.limit);
     }
 }
 
@@ -435,6 +457,14 @@ pub(crate) const ADDRESS: Parsed<String> = Parsed { word: "address", read: value
 
 /// A directory, which need not exist yet.
 pub(crate) const DIRECTORY: Parsed<std::path::PathBuf> = Parsed { word: "path", read: values::directory };
+
+/// Returns a sentence about the number of items in a list.
+fn count_of_items(count: &Limit<usize>) -> String {
+    match count.min {
+        0 => format!("At most {} items: {}.", count.max, count.why),
+        min => format!("{min} to {} items: {}.", count.max, count.why),
+    }
+}
 
 /// Returns a sentence about a range and the reason for it.
 pub(crate) fn of_range<T: Copy + Default + PartialEq>(limit: &Limit<T>, display: impl Fn(T) -> String) -> String {

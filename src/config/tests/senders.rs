@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::super::settings::{Auth, Bearer, GoogleIdTokens, ServerTls};
 use super::*;
+use crate::receiver::settings::{Auth, Bearer, GoogleIdTokens, ServerTls};
 use crate::trust::id_token::CERTS_URL;
 use crate::trust::token::Tokens;
 

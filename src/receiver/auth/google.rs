@@ -7,8 +7,8 @@ use parking_lot::RwLock;
 
 use super::Denial;
 use super::keyring::Keyring;
-use crate::config::settings::GoogleIdTokens;
 use crate::google::certs::{Certs, CertsError};
+use crate::receiver::settings::GoogleIdTokens;
 use crate::trust::id_token::{IdToken, Senders};
 use crate::trust::token::TokenHash;
 

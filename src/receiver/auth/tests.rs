@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::config::settings::Bearer;
+use crate::receiver::settings::Bearer;
 use crate::telemetry::metrics::Held;
 
 fn headers(values: &[&str]) -> HeaderMap {

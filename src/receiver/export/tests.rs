@@ -2,7 +2,7 @@ use super::super::auth::Auth;
 use super::super::fake::FakeIntake;
 use super::super::refusal::BODY_GRACE;
 use super::*;
-use crate::config::settings;
+use crate::receiver::settings;
 use crate::tail::budget::Budget;
 
 #[tokio::test(start_paused = true)]
