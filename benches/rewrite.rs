@@ -24,7 +24,7 @@ resource:
     - {key: deployment.environment.name, value: production, action: upsert}
     - {key: cloud.region, value: europe-west1, action: upsert}
     - {key: host.name, action: delete}
-cloud_trace: {endpoint: embedded}
+export: {endpoint: embedded}
 ";
 
 fn resources() -> Vec<Vec<u8>> {

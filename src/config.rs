@@ -4,6 +4,7 @@
 //! collect what is wrong. Reads no clock, no file and no environment, and opens no socket.
 
 use std::io;
+use std::rc::Rc;
 
 mod defaults;
 mod document;
@@ -54,7 +55,13 @@ pub fn load(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, 
 pub fn load_with_files(text: &str, env: &dyn Fn(&str) -> Option<String>, files: Files<'_>) -> Result<Loaded, Problems> {
     let mut problems = Vec::new();
     let settings = match document::parse(text, env, &mut problems) {
-        Ok(root) => read::settings(root.as_deref(), files, &mut problems),
+        Ok(mut root) => {
+            // Nothing else refers to the root: an alias within its target is an error.
+            if let Some(root) = root.as_mut().and_then(Rc::get_mut) {
+                read::rename_sections(root, &mut problems);
+            }
+            read::settings(root.as_deref(), files, &mut problems)
+        }
         Err(problem) => {
             problems.push(problem);
             Settings::default()

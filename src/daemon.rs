@@ -79,7 +79,7 @@ pub enum StartError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The embedded Cloud Trace cannot start.
-    #[error("cloud_trace.embedded: {0}")]
+    #[error("export.embedded: {0}")]
     Emulator(std::io::Error),
     /// The spool's directory cannot be used.
     #[error(transparent)]
@@ -165,12 +165,12 @@ impl Daemon {
         };
         let bound = bound.behind(tls).guarded_by(auth).open_to(settings.otlp.cors.clone());
 
-        let emulator = embedded(&settings.cloud_trace).await?;
-        let credentials = credentials(&settings.cloud_trace)?;
+        let emulator = embedded(&settings.export).await?;
+        let credentials = credentials(&settings.export)?;
         let kept = Arc::new(KeptQueue::default());
         let health = Arc::new(Health::default());
         let opened = Opened::open(settings.journal.as_ref(), policies.names(), &budget, &metrics, &health)?;
-        let spool = sink::spool(&settings.cloud_trace, &budget, &metrics)?;
+        let spool = sink::spool(&settings.export, &budget, &metrics)?;
         let level = spool.as_ref().map(Spool::level).unwrap_or_default();
         let wiring = Wiring {
             settings: &settings,
@@ -221,7 +221,7 @@ impl Daemon {
             budget,
             sign_in,
             exporter,
-            destination: sink::destination(&settings.cloud_trace, emulator.as_ref()),
+            destination: sink::destination(&settings.export, emulator.as_ref()),
             emulator,
             scrape,
         })
@@ -320,7 +320,7 @@ fn check_limit(budget: &Budget, max_request_bytes: usize) -> Result<(), StartErr
     Ok(())
 }
 
-async fn embedded(settings: &settings::CloudTrace) -> Result<Option<Emulator>, StartError> {
+async fn embedded(settings: &settings::Export) -> Result<Option<Emulator>, StartError> {
     if settings.endpoint != Endpoint::Embedded {
         return Ok(None);
     }
@@ -330,7 +330,7 @@ async fn embedded(settings: &settings::CloudTrace) -> Result<Option<Emulator>, S
 }
 
 /// Only Google asks who is calling.
-fn credentials(settings: &settings::CloudTrace) -> Result<Option<Credentials>, CredentialsError> {
+fn credentials(settings: &settings::Export) -> Result<Option<Credentials>, CredentialsError> {
     settings.signs_calls().then(Credentials::application_default).transpose()
 }
 

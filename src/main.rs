@@ -30,7 +30,7 @@ const STOP_GRACE: Duration = Duration::from_secs(8);
 static PANIC_LINES: Throttle = Throttle::new(10, Duration::from_secs(60));
 
 const DEMO_NEEDS_EMBEDDED: &str =
-    "the demo shows the kept traces in the embedded Cloud Trace: set cloud_trace.endpoint to embedded";
+    "the demo shows the kept traces in the embedded Cloud Trace: set export.endpoint to embedded";
 
 const DEMO_IS_NO_SENDER: &str = "the demo sends in plaintext and without a token: remove otlp.auth and otlp.tls";
 

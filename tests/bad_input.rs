@@ -29,7 +29,7 @@ const HEAD: &str = "| input | answer | exported | counted as |";
 const CONFIG: &str = "
 otlp: {listen: [\"127.0.0.1:0\"]}
 tail_sampling: {policies: [{name: all, type: always_sample}]}
-cloud_trace:
+export:
   endpoint: embedded
   embedded: {listen: \"127.0.0.1:0\"}
   batch: {max_delay: 1ms}

@@ -49,7 +49,7 @@ fn every_configuration_is_right() {
 #[test]
 fn the_local_configuration_needs_no_google_cloud() {
     let settings = load(&root().join("config.yaml"));
-    assert_eq!(settings.cloud_trace.endpoint, Endpoint::Embedded);
+    assert_eq!(settings.export.endpoint, Endpoint::Embedded);
     assert_eq!(settings.otlp.listen, ["0.0.0.0:4317", "0.0.0.0:4318"]);
 }
 
@@ -57,9 +57,9 @@ fn the_local_configuration_needs_no_google_cloud() {
 fn the_configuration_for_cloud_run_uses_its_port_and_its_project() {
     let settings = load(&root().join("deploy/cloud-run/config.yaml"));
     assert_eq!(settings.otlp.listen, [format!("0.0.0.0:{PORT}")]);
-    assert_eq!(settings.cloud_trace.endpoint, Endpoint::Tls("https://cloudtrace.googleapis.com".into()));
-    assert_eq!(settings.cloud_trace.project, None);
-    assert_eq!(settings.cloud_trace.attribute_mapping.base, BaseMapping::Console);
+    assert_eq!(settings.export.endpoint, Endpoint::Tls("https://cloudtrace.googleapis.com".into()));
+    assert_eq!(settings.export.project, None);
+    assert_eq!(settings.export.attribute_mapping.base, BaseMapping::Console);
     assert_eq!(settings.resource.normalize, Normalize::Span);
 }
 

@@ -19,15 +19,15 @@ use support::{Client, conservation, error, eventually, metric, request, span, tr
 use tonic::{Code, Status};
 
 /// The usual configuration with another sink.
-fn config(cloud_trace: &str) -> String {
-    let (head, tail) = support::CONFIG.split_once("cloud_trace:").unwrap();
+fn config(export: &str) -> String {
+    let (head, tail) = support::CONFIG.split_once("export:").unwrap();
     let memory = tail.split_once("memory:").unwrap().1;
-    format!("{head}cloud_trace:\n  batch: {{max_delay: 100ms}}\n{cloud_trace}\nmemory:{memory}")
+    format!("{head}export:\n  batch: {{max_delay: 100ms}}\n{export}\nmemory:{memory}")
         .replace("decision_wait: 1s", "decision_wait: 50ms")
 }
 
-async fn start(cloud_trace: &str) -> Daemon {
-    support::start(&config(cloud_trace)).await
+async fn start(export: &str) -> Daemon {
+    support::start(&config(export)).await
 }
 
 /// Keeps spans of these names, each an error of a trace of its own.
@@ -116,8 +116,8 @@ async fn partial_success_is_honoured() {
 #[tokio::test]
 async fn calls_carry_headers_and_spans_carry_why_they_were_kept() {
     let script = Script::new(None, []);
-    let cloud_trace = "  api: telemetry\n  project: my-project\n  headers: {x-scope-orgid: staging}\n";
-    let daemon = start(&format!("{cloud_trace}  endpoint: \"{}\"", script.serve().await)).await;
+    let export = "  api: telemetry\n  project: my-project\n  headers: {x-scope-orgid: staging}\n";
+    let daemon = start(&format!("{export}  endpoint: \"{}\"", script.serve().await)).await;
     let ratio = span(trace_id(true), "by ratio");
     let spans = vec![error(trace_id(false), "broken"), ratio, span(trace_id(false), "dropped")];
     Client::new(&support::otlp(&daemon)).export(request("shop", spans)).await.unwrap();

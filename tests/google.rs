@@ -28,10 +28,10 @@ struct Program {
 }
 
 impl Program {
-    fn start(folder: &Path, cloud_trace: &str, environment: &[(&str, &str)]) -> Self {
+    fn start(folder: &Path, export: &str, environment: &[(&str, &str)]) -> Self {
         let config = folder.join("config.yaml");
-        let text = support::CONFIG.split("cloud_trace:").next().unwrap().to_owned()
-            + &format!("cloud_trace:\n  batch: {{max_delay: 50ms}}\n{cloud_trace}\n");
+        let text = support::CONFIG.split("export:").next().unwrap().to_owned()
+            + &format!("export:\n  batch: {{max_delay: 50ms}}\n{export}\n");
         std::fs::write(&config, text.replace("decision_wait: 1s", "decision_wait: 50ms")).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_spansieve"))
             .args(["run", "--config", config.to_str().unwrap()])
@@ -275,7 +275,7 @@ async fn a_wrong_set_up_is_explained_at_the_end() {
                 gcloud,
                 &host,
                 "404",
-                "set cloud_trace.project",
+                "set export.project",
             ],
         ),
         (

@@ -56,7 +56,7 @@ tail_sampling:
   policies:
     - {{name: errors, type: error}}
     - {{name: slow, type: latency, latency: {{threshold_ms: 1000}}}}
-cloud_trace:
+export:
   endpoint: http://{}
   project: p
   batch: {{max_spans: {BATCH}, max_delay: 50ms}}

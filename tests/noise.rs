@@ -34,7 +34,7 @@ const SERVICE_SERIES_MAX: usize = 101 * 4;
 const CONFIG: &str = "
 otlp: {listen: [\"127.0.0.1:0\"]}
 tail_sampling: {policies: [{name: all, type: always_sample}]}
-cloud_trace: {endpoint: embedded, embedded: {listen: \"127.0.0.1:0\"}, batch: {max_delay: 1ms}}
+export: {endpoint: embedded, embedded: {listen: \"127.0.0.1:0\"}, batch: {max_delay: 1ms}}
 memory: {limit: 512MiB}
 ";
 

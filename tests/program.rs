@@ -192,7 +192,7 @@ fn the_demo_links_a_kept_error_and_a_kept_slow_trace() {
 #[test]
 fn the_allocator_has_one_thread_at_most() {
     let config = config_file(
-        "otlp: {listen: [\"127.0.0.1:0\"]}\ncloud_trace: {endpoint: embedded, embedded: {listen: \"127.0.0.1:0\"}, project: p}\n\
+        "otlp: {listen: [\"127.0.0.1:0\"]}\nexport: {endpoint: embedded, embedded: {listen: \"127.0.0.1:0\"}, project: p}\n\
          tail_sampling: {policies: [{name: all, type: always_sample}]}\n",
     );
     let (mut child, _) = start(&["--config", config.path().to_str().unwrap()], &["takes OTLP"]);

@@ -115,7 +115,7 @@ tail_sampling:
   decision_cache: {{sampled_cache_size: 10000, non_sampled_cache_size: 10000}}
   policies: [{{name: errors, type: error}}]
   {tail_sampling}
-cloud_trace: {{endpoint: \"http://{}\", project: p}}
+export: {{endpoint: \"http://{}\", project: p}}
 memory: {{limit: {LIMIT_MIB}MiB}}
 ",
         sink.address

@@ -34,7 +34,7 @@ fn config(otlp: SocketAddr, sink: SocketAddr, journal: Option<&Path>) -> String 
         "
 otlp: {{listen: [\"{otlp}\"]}}
 tail_sampling: {{decision_wait: 500ms, policies: [{{name: errors, type: error}}]}}
-cloud_trace: {{endpoint: \"http://{sink}\", project: p}}
+export: {{endpoint: \"http://{sink}\", project: p}}
 memory: {{limit: {LIMIT_BYTES}}}
 {journal}
 "

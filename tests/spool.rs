@@ -34,7 +34,7 @@ tail_sampling:
   decision_cache: {{sampled_cache_size: 10000, non_sampled_cache_size: 10000}}
   rescue: {{window: 1s}}
   policies: [{{name: errors, type: error}}]
-cloud_trace:
+export:
   endpoint: http://{sink}
   project: p
   batch: {{max_spans: {BATCH}, max_delay: 50ms}}
@@ -160,6 +160,6 @@ async fn a_directory_that_cannot_be_used_ends_the_start_and_names_the_key() {
         let output = spansieve(&config_file(&config(free_address().await, address, path))).output().unwrap();
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{text}");
-        assert!(text.contains("cloud_trace.spool.directory") && text.contains(reason), "{text}");
+        assert!(text.contains("export.spool.directory") && text.contains(reason), "{text}");
     }
 }

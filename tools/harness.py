@@ -21,7 +21,7 @@ tail_sampling:
     - {{name: errors, type: status_code, status_code: {{status_codes: [ERROR]}}}}
     - {{name: slow, type: latency, latency: {{threshold_ms: 1000}}}}
     - {{name: rest, type: probabilistic, probabilistic: {{sampling_percentage: {percentage}}}}}
-cloud_trace: {{endpoint: "http://{sink}", project: bench-project{spool}}}
+export: {{endpoint: "http://{sink}", project: bench-project{spool}}}
 memory: {{limit: {limit_mib}MiB}}
 {more}"""
 

@@ -27,7 +27,7 @@ tail_sampling:
   decision_wait: 2s
   decision_cache: {{sampled_cache_size: 100000, non_sampled_cache_size: 100000}}
   policies: [{{name: all, type: always_sample}}]
-cloud_trace:
+export:
   endpoint: "http://{sink}"
   project: bench-project
   spool: {{directory: {directory}/spool, max_bytes: 64GiB}}

@@ -41,7 +41,7 @@ resource:
     - {{key: deployment.environment.name, value: production, action: upsert}}
     - {{key: cloud.region, value: europe-west1, action: upsert}}
     - {{key: host.name, action: delete}}
-cloud_trace: {{endpoint: embedded}}
+export: {{endpoint: embedded}}
 "
     );
     config::load(&text, &|_| None).expect("a configuration").settings
@@ -71,7 +71,7 @@ impl Pipeline {
             ..EncoderSettings::default()
         };
         let rewriter = Rewriter::new(&self.settings.resource, &[]);
-        let batch = self.settings.cloud_trace.batch.clone();
+        let batch = self.settings.export.batch.clone();
         Workspace {
             scan: Scan::default(),
             outcome: Outcome::default(),

@@ -46,7 +46,7 @@ fn introduce(out: &mut impl Write, emulator: &Emulator) -> io::Result<()> {
     writeln!(out, "Embedded Cloud Trace on {}", emulator.local_addr())?;
     writeln!(out, "  page and API   {url}/  {url}/api/traces")?;
     writeln!(out, "  to write to it, set in the daemon's configuration:")?;
-    writeln!(out, "    cloud_trace: {{endpoint: \"{url}\"}}")?;
+    writeln!(out, "    export: {{endpoint: \"{url}\"}}")?;
     out.flush()
 }
 

@@ -66,7 +66,7 @@ fn summary(settings: &Settings) -> String {
     let drops = names(policies.iter().filter(is_drop));
     let keeps = if keeps.is_empty() { "keeps nothing".to_owned() } else { format!("keeps by {keeps}") };
     let drops = if drops.is_empty() { String::new() } else { format!("; drops by {drops}") };
-    let endpoint = match &settings.cloud_trace.endpoint {
+    let endpoint = match &settings.export.endpoint {
         Endpoint::Embedded => "the embedded Cloud Trace",
         Endpoint::Tls(url) | Endpoint::Plaintext(url) => url,
     };

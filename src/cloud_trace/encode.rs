@@ -101,10 +101,10 @@ pub enum EncodeError {
     /// The span ends more than [`FUTURE_NANOS_MAX`] from now. The API would refuse its whole batch.
     #[error("the span ends more than 3 days from now, which Cloud Trace refuses")]
     Future,
-    /// The resource names a project that is not in `cloud_trace.allowed_projects`. The name has at most 128 characters,
+    /// The resource names a project that is not in `export.allowed_projects`. The name has at most 128 characters,
     /// all of which are allowed in project ids.
     #[error(
-        "the project {0} is not allowed: list it in cloud_trace.allowed_projects, or rewrite gcp.project_id in \
+        "the project {0} is not allowed: list it in export.allowed_projects, or rewrite gcp.project_id in \
          resource.attributes"
     )]
     Project(Arc<str>),
@@ -122,7 +122,7 @@ pub struct EncoderSettings {
     pub annotate: bool,
     /// The names under which attribute keys are written.
     pub names: KeyNames,
-    /// True if Cloud Run is written as `cloud_run_revision` ([`crate::config::settings::CloudTrace`]).
+    /// True if Cloud Run is written as `cloud_run_revision` ([`crate::config::settings::Export`]).
     pub cloud_run_revision: bool,
     /// The names of the policies, indexed by [`Keep::policy`].
     pub policy_names: Arc<[String]>,

@@ -5,8 +5,8 @@ use std::time::Duration;
 use http::HeaderMap;
 
 use super::settings::{
-    AllowedProjects, Api, AttributeMapping, Batch, CloudTrace, DecisionCache, Embedded, Endpoint, Policy, Rescue,
-    Resource, Rule, Settings, TailSampling, Tls,
+    AllowedProjects, Api, AttributeMapping, Batch, DecisionCache, Embedded, Endpoint, Export, Policy, Rescue, Resource,
+    Rule, Settings, TailSampling, Tls,
 };
 use crate::condition::Condition;
 use crate::receiver::settings::Otlp;
@@ -14,7 +14,7 @@ use crate::settings::Size;
 use crate::tail::settings::Memory;
 use crate::telemetry::settings::Telemetry;
 
-/// `cloud_trace.spool.max_bytes`: the kept spans of hours at a thousand a minute, on disks that have room for logs.
+/// `export.spool.max_bytes`: the kept spans of hours at a thousand a minute, on disks that have room for logs.
 pub(super) const SPOOL_BYTES: u64 = 4 << 30;
 
 impl Default for Settings {
@@ -34,8 +34,8 @@ impl Default for Settings {
                 policies: default_policies(),
             },
             resource: Resource::default(),
-            cloud_trace: CloudTrace {
-                api: Api::V2,
+            export: Export {
+                api: Api::CloudTrace,
                 endpoint: Endpoint::Tls("https://cloudtrace.googleapis.com".into()),
                 headers: HeaderMap::new(),
                 embedded: Embedded { listen: "127.0.0.1:8080".into(), allowed_hosts: Vec::new(), max_bytes: 256 << 20 },

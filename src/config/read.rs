@@ -1,6 +1,6 @@
 //! From the tree to the settings, one function per section.
 
-mod cloud_trace;
+mod export;
 mod ottl;
 mod resource;
 mod tail_sampling;
@@ -15,8 +15,30 @@ use crate::journal::settings::Journal;
 use crate::settings::Size;
 use crate::settings::fault::{Fault, Problem};
 use crate::settings::kinds::{Kind, Sub, SubIf};
-use crate::settings::node::Node;
+use crate::settings::node::{Node, Value};
 use crate::settings::reader::{Context, Section};
+
+const EXPORT: &str = "export";
+/// The name of the section `export` in the first version, when Cloud Trace was the only sink.
+const EXPORT_FORMERLY: &str = "cloud_trace";
+
+/// Gives the section `cloud_trace` of `root` its present name, with a warning. It is an error if the section `export` is
+/// written, too; then `cloud_trace` is left out.
+pub(super) fn rename_sections(root: &mut Node, problems: &mut Vec<Problem>) {
+    let Value::Map(entries) = &mut root.value else { return };
+    let has_export = entries.iter().any(|(key, _)| key.name == EXPORT);
+    for (key, _) in entries.iter_mut().filter(|(key, _)| key.name == EXPORT_FORMERLY) {
+        problems.push(if has_export {
+            let fault = Fault::new("the section `export` is given twice, once by its old name `cloud_trace`");
+            fault.help("move the settings of `cloud_trace` to `export`").error(key.at)
+        } else {
+            EXPORT.clone_into(&mut key.name);
+            let fault = Fault::new("the section `cloud_trace` is now called `export`");
+            fault.help("write `export:`; the old name is still taken").warning(key.at)
+        });
+    }
+    entries.retain(|(key, _)| key.name != EXPORT_FORMERLY);
+}
 
 /// The settings in `root`, with the default for everything that is not written or wrong.
 pub(super) fn settings(root: Option<&Node>, files: Files<'_>, problems: &mut Vec<Problem>) -> Settings {
@@ -33,8 +55,8 @@ pub(super) fn settings(root: Option<&Node>, files: Files<'_>, problems: &mut Vec
     if let Some(section) = top.section("resource") {
         resource::resource(section, &mut settings.resource);
     }
-    if let Some(section) = top.section("cloud_trace") {
-        cloud_trace::cloud_trace(section, files, &mut settings.cloud_trace);
+    if let Some(section) = top.section(EXPORT) {
+        export::export(section, files, &mut settings.export);
     }
     Sub.set(&mut top, "memory", &mut settings.memory);
     Sub.set(&mut top, "telemetry", &mut settings.telemetry);
@@ -57,9 +79,9 @@ fn directory_of_files(mut section: Section<'_>, mut max_bytes: u64, limit: &Limi
 /// An address can be listened on once. Those of `otlp` are compared among themselves where they are read.
 fn listen_twice(root: &Node, settings: &Settings, problems: &mut Vec<Problem>) {
     let otlp = settings.otlp.listen.iter().map(|address| ("otlp", address.as_str()));
-    let embedded = Some(settings.cloud_trace.embedded.listen.as_str());
-    let embedded = embedded.filter(|_| settings.cloud_trace.endpoint == Endpoint::Embedded);
-    let others = [("cloud_trace.embedded", embedded), ("telemetry", settings.telemetry.listen.as_deref())];
+    let embedded = Some(settings.export.embedded.listen.as_str());
+    let embedded = embedded.filter(|_| settings.export.endpoint == Endpoint::Embedded);
+    let others = [("export.embedded", embedded), ("telemetry", settings.telemetry.listen.as_deref())];
     let mut taken: Vec<(&str, &str)> = otlp.collect();
     for (section, address) in others.into_iter().filter_map(|(section, address)| Some((section, address?))) {
         if let Some((other, place)) = taken.iter().find(|(_, other)| values::collide(other, address)) {
@@ -77,8 +99,8 @@ fn listen_twice(root: &Node, settings: &Settings, problems: &mut Vec<Problem>) {
 /// Spans go to OTLP sinks as they were sent.
 fn spans_normalized_for_otlp(root: &Node, settings: &Settings, problems: &mut Vec<Problem>) {
     let Some(node) = root.find(&["resource", "normalize"]) else { return };
-    if settings.cloud_trace.api != Api::V2 && settings.resource.normalize == Normalize::Span {
-        let fault = Fault::new("spans are normalized only with `cloud_trace.api: v2`, and here only resources");
+    if settings.export.api != Api::CloudTrace && settings.resource.normalize == Normalize::Span {
+        let fault = Fault::new("spans are normalized only with `export.api: cloud_trace`, and here only resources");
         problems.push(fault.help("write `resource`").warning(node.at));
     }
 }
@@ -107,10 +129,10 @@ fn request_beyond_journal(root: &Node, settings: &Settings, problems: &mut Vec<P
 
 /// Each would warn of the other's files.
 fn directory_twice(root: &Node, settings: &Settings, problems: &mut Vec<Problem>) {
-    let (Some(journal), Some(spool)) = (&settings.journal, &settings.cloud_trace.spool) else { return };
-    let Some(node) = root.find(&["cloud_trace", "spool", "directory"]) else { return };
+    let (Some(journal), Some(spool)) = (&settings.journal, &settings.export.spool) else { return };
+    let Some(node) = root.find(&["export", "spool", "directory"]) else { return };
     if journal.directory == spool.directory {
-        let fault = Fault::new("`journal.directory` and `cloud_trace.spool.directory` are the same");
+        let fault = Fault::new("`journal.directory` and `export.spool.directory` are the same");
         problems.push(fault.help("give each a directory of its own").error(node.at));
     }
 }

@@ -30,7 +30,7 @@ pub struct Settings {
     /// How the resources of kept spans are rewritten.
     pub resource: Resource,
     /// Where kept spans go.
-    pub cloud_trace: CloudTrace,
+    pub export: Export,
     /// The memory budget.
     pub memory: Memory,
     /// Own metrics and logs.
@@ -214,9 +214,9 @@ pub enum AttributeValue {
     Nothing,
 }
 
-/// `cloud_trace`.
+/// `export`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct CloudTrace {
+pub struct Export {
     /// What the endpoint speaks.
     pub api: Api,
     /// Where spans are written.
@@ -246,7 +246,7 @@ pub struct CloudTrace {
     pub give_up_after: Duration,
 }
 
-/// `cloud_trace.attribute_mapping`.
+/// `export.attribute_mapping`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AttributeMapping {
     /// The keys that are renamed if nothing else is said.
@@ -255,7 +255,7 @@ pub struct AttributeMapping {
     pub own: Vec<(String, String)>,
 }
 
-/// `cloud_trace.attribute_mapping.base`.
+/// `export.attribute_mapping.base`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BaseMapping {
     /// No key is renamed.
@@ -267,18 +267,18 @@ pub enum BaseMapping {
     Console,
 }
 
-/// `cloud_trace.api`.
+/// `export.api`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Api {
     /// Cloud Trace v2.
-    V2,
+    CloudTrace,
     /// Google's Telemetry API: OTLP, with a project in each resource.
     Telemetry,
     /// OTLP.
     Otlp,
 }
 
-/// `cloud_trace.endpoint`.
+/// `export.endpoint`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// The Cloud Trace inside this process.
@@ -289,7 +289,7 @@ pub enum Endpoint {
     Plaintext(String),
 }
 
-impl CloudTrace {
+impl Export {
     /// Whether calls are signed with Google credentials: not to a plaintext endpoint, and of those that take plain OTLP to
     /// Google's alone, as a token is nobody else's business.
     #[must_use]
@@ -307,7 +307,7 @@ impl CloudTrace {
     }
 }
 
-/// `cloud_trace.allowed_projects`. The own project is always allowed.
+/// `export.allowed_projects`. The own project is always allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AllowedProjects {
     /// These.
@@ -333,14 +333,14 @@ impl Default for AllowedProjects {
     }
 }
 
-/// `cloud_trace.tls`.
+/// `export.tls`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
     /// The certificates (PEM) in `ca_file`, one of which must have signed the server's; `None`: the machine's own.
     pub ca_pem: Option<String>,
 }
 
-/// `cloud_trace.embedded`.
+/// `export.embedded`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Embedded {
     /// Address (`host:port`) of its page, its API and its gRPC service.
@@ -351,7 +351,7 @@ pub struct Embedded {
     pub max_bytes: usize,
 }
 
-/// `cloud_trace.batch`.
+/// `export.batch`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
     /// Spans in a call.
@@ -362,7 +362,7 @@ pub struct Batch {
     pub max_delay: Duration,
 }
 
-/// `cloud_trace.spool`.
+/// `export.spool`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spool {
     /// Where its files are; of this process alone.

@@ -58,7 +58,7 @@ fn said(text: &str) -> String {
 
 #[test]
 fn nothing_written_is_all_defaults() {
-    let sections = "otlp:\ntail_sampling:\nresource:\n  attributes:\ncloud_trace:\nmemory:\ntelemetry:\n  log:\n";
+    let sections = "otlp:\ntail_sampling:\nresource:\n  attributes:\nexport:\nmemory:\ntelemetry:\n  log:\n";
     for text in ["", "\n", "# comment\n", "---\n", "~", "{}", "\u{feff}", sections] {
         assert_eq!(settings(text), Settings::default(), "{text:?}");
     }
@@ -68,8 +68,8 @@ fn nothing_written_is_all_defaults() {
 fn the_example_is_the_defaults_and_more() {
     let example = settings(include_str!("../../tests/fixtures/example.yaml"));
     let mut expected = Settings::default();
-    expected.cloud_trace.endpoint = Endpoint::Embedded;
-    expected.cloud_trace.project = Some("local-project".into());
+    expected.export.endpoint = Endpoint::Embedded;
+    expected.export.project = Some("local-project".into());
     let production = ValueSource::Value(AttributeValue::String("production".into()));
     let team = ValueSource::FromAttribute { key: "team".into(), default: None };
     let actions = [
@@ -96,10 +96,10 @@ fn attribute_mappings() {
         ),
     ];
     for (text, expected) in cases {
-        let text = format!("cloud_trace: {{attribute_mapping: {text}, cloud_run_revision: true}}\n");
-        let cloud_trace = settings(&text).cloud_trace;
-        assert_eq!(cloud_trace.attribute_mapping, expected, "{text}");
-        assert!(cloud_trace.cloud_run_revision);
+        let text = format!("export: {{attribute_mapping: {text}, cloud_run_revision: true}}\n");
+        let export = settings(&text).export;
+        assert_eq!(export.attribute_mapping, expected, "{text}");
+        assert!(export.cloud_run_revision);
     }
 }
 
@@ -241,13 +241,13 @@ otlp:
 tail_sampling:
   annotate: ${env:YES}
   policies: [{name: n, type: probabilistic, probabilistic: {sampling_percentage: \"${env:PERCENT}\"}}]
-cloud_trace:
+export:
   project: ${env:PROJECT_NUMBER}
 ";
     let settings = settings(text);
     assert_eq!(settings.otlp.listen, ["0.0.0.0:9000", "[::1]:4318"]);
     assert_eq!(settings.tail_sampling.policies[0].rule, Rule::Probabilistic { sampling_percentage: 12.5 });
-    assert_eq!(settings.cloud_trace.project.as_deref(), Some("123456789"));
+    assert_eq!(settings.export.project.as_deref(), Some("123456789"));
 }
 
 #[test]
@@ -264,22 +264,22 @@ fn cors_is_off_without_origins() {
 #[test]
 fn an_empty_project_is_the_ambient_one() {
     for empty in ["${env:EMPTY}", "${env:UNSET:-}", ""] {
-        assert_eq!(settings(&format!("cloud_trace:\n  project: {empty}\n")).cloud_trace.project, None, "{empty}");
+        assert_eq!(settings(&format!("export:\n  project: {empty}\n")).export.project, None, "{empty}");
     }
-    let embedded = settings("cloud_trace: {endpoint: embedded}").cloud_trace;
+    let embedded = settings("export: {endpoint: embedded}").export;
     assert_eq!(embedded.project.as_deref(), Some("local-project"));
-    let embedded = settings("cloud_trace: {embedded: {allowed_hosts: [traces.internal, dev]}}").cloud_trace.embedded;
+    let embedded = settings("export: {embedded: {allowed_hosts: [traces.internal, dev]}}").export.embedded;
     assert_eq!(embedded.allowed_hosts, ["traces.internal", "dev"]);
 }
 
 #[test]
 fn a_spool_is_off_without_a_directory() {
     for off in ["", "spool:", "spool: {directory: }", "spool:\n    directory: ${env:EMPTY}\n    max_bytes: 1GiB"] {
-        let text = format!("cloud_trace:\n  project: p\n  {off}\n");
-        let spool = settings(&text).cloud_trace.spool;
+        let text = format!("export:\n  project: p\n  {off}\n");
+        let spool = settings(&text).export.spool;
         assert_eq!(spool, None, "{off}");
     }
-    let spool = |text: &str| settings(&format!("cloud_trace:\n  spool: {text}\n")).cloud_trace.spool.unwrap();
+    let spool = |text: &str| settings(&format!("export:\n  spool: {text}\n")).export.spool.unwrap();
     let expected = |max_bytes| Spool { directory: "/var/lib/spansieve".into(), max_bytes };
     assert_eq!(spool("{directory: /var/lib/spansieve}"), expected(4 << 30));
     assert_eq!(spool("{directory: /var/lib/spansieve, max_bytes: 64MiB}"), expected(64 << 20));
@@ -299,19 +299,19 @@ fn a_journal_is_off_without_a_directory() {
 #[test]
 fn giving_up_is_off_unless_a_time_is_set() {
     for (text, expected) in [("{}", false), ("{destination_project_quota: true}", true)] {
-        let settings = load(&format!("cloud_trace: {text}\n")).unwrap().settings;
-        assert_eq!(settings.cloud_trace.destination_project_quota, expected, "{text}");
+        let settings = load(&format!("export: {text}\n")).unwrap().settings;
+        assert_eq!(settings.export.destination_project_quota, expected, "{text}");
     }
     for (text, expected) in [("{}", 0), ("{give_up_after: 0s}", 0), ("{give_up_after: 1h30m}", 5400)] {
-        let settings = settings(&format!("cloud_trace: {text}\n"));
-        assert_eq!(settings.cloud_trace.give_up_after, Duration::from_secs(expected), "{text}");
+        let settings = settings(&format!("export: {text}\n"));
+        assert_eq!(settings.export.give_up_after, Duration::from_secs(expected), "{text}");
     }
 }
 
 #[test]
 fn the_api_says_where_spans_go_and_who_signs() {
     let cases = [
-        ("api: v2", Api::V2, "https://cloudtrace.googleapis.com", true),
+        ("api: cloud_trace", Api::CloudTrace, "https://cloudtrace.googleapis.com", true),
         ("api: telemetry", Api::Telemetry, "https://telemetry.googleapis.com", true),
         ("endpoint: 'https://private.example', api: telemetry", Api::Telemetry, "https://private.example", true),
         ("api: otlp, endpoint: 'https://otlp.example:4317'", Api::Otlp, "https://otlp.example:4317", false),
@@ -326,12 +326,12 @@ fn the_api_says_where_spans_go_and_who_signs() {
         ("api: otlp, endpoint: 'https://notgoogleapis.com'", Api::Otlp, "https://notgoogleapis.com", false),
     ];
     for (written, api, uri, signs_calls) in cases {
-        let cloud_trace = settings(&format!("cloud_trace: {{{written}}}\n")).cloud_trace;
-        assert_eq!((cloud_trace.api, &cloud_trace.endpoint), (api, &Endpoint::Tls(uri.into())), "{written}");
-        assert_eq!(cloud_trace.signs_calls(), signs_calls, "{written}");
+        let export = settings(&format!("export: {{{written}}}\n")).export;
+        assert_eq!((export.api, &export.endpoint), (api, &Endpoint::Tls(uri.into())), "{written}");
+        assert_eq!(export.signs_calls(), signs_calls, "{written}");
     }
-    for api in ["v2", "telemetry", "otlp"] {
-        let plaintext = settings(&format!("cloud_trace: {{api: {api}, endpoint: 'http://jaeger:4317'}}\n")).cloud_trace;
+    for api in ["cloud_trace", "telemetry", "otlp"] {
+        let plaintext = settings(&format!("export: {{api: {api}, endpoint: 'http://jaeger:4317'}}\n")).export;
         assert_eq!(plaintext.endpoint, Endpoint::Plaintext("http://jaeger:4317".into()));
         assert!(!plaintext.signs_calls(), "{api}");
     }
@@ -339,16 +339,15 @@ fn the_api_says_where_spans_go_and_who_signs() {
 
 #[test]
 fn headers_are_read_and_never_shown() {
-    let text =
-        "cloud_trace:\n  headers:\n    X-Scope-OrgID: staging\n    authorization: Basic ${env:PORT}\n    x-n: 5\n";
+    let text = "export:\n  headers:\n    X-Scope-OrgID: staging\n    authorization: Basic ${env:PORT}\n    x-n: 5\n";
     let settings = settings(text);
-    let headers = &settings.cloud_trace.headers;
+    let headers = &settings.export.headers;
     let found = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect::<BTreeSet<_>>();
     assert_eq!(found, BTreeSet::from([("x-scope-orgid", "staging"), ("authorization", "Basic 9000"), ("x-n", "5")]));
     let shown = format!("{settings:?}");
     assert!(!shown.contains("staging") && !shown.contains("Basic") && shown.contains("x-scope-orgid"), "{shown}");
-    assert_eq!(super::tests::settings("cloud_trace: {headers: }").cloud_trace.headers.len(), 0);
-    let said = load("cloud_trace: {headers: {a: \"se\\ncret\"}}\n").unwrap_err().problems[0].to_string();
+    assert_eq!(super::tests::settings("export: {headers: }").export.headers.len(), 0);
+    let said = load("export: {headers: {a: \"se\\ncret\"}}\n").unwrap_err().problems[0].to_string();
     assert!(!said.contains("cret"), "{said}");
 }
 
@@ -361,8 +360,8 @@ fn projects_are_allowed_one_by_one_or_all() {
         ("['*']", AllowedProjects::Any),
         ("[a-1, '*']", AllowedProjects::Any),
     ] {
-        let text = format!("cloud_trace: {{allowed_projects: {written}}}\n");
-        assert_eq!(settings(&text).cloud_trace.allowed_projects, expected, "{written}");
+        let text = format!("export: {{allowed_projects: {written}}}\n");
+        assert_eq!(settings(&text).export.allowed_projects, expected, "{written}");
     }
 }
 
@@ -381,11 +380,11 @@ fn a_file_of_certificates_is_read_with_the_configuration() {
         _ => Err(io::ErrorKind::NotFound.into()),
     };
     let load = |path: &str| {
-        let text = format!("cloud_trace:\n  tls:\n    ca_file: {path}\n");
+        let text = format!("export:\n  tls:\n    ca_file: {path}\n");
         super::load_with_files(&text, &env, &files)
     };
     for (path, expected) in [("/good.pem", 1), ("/two.pem", 2), ("", 0), ("${env:UNSET:-}", 0)] {
-        let ca_pem = load(path).unwrap().settings.cloud_trace.tls.ca_pem;
+        let ca_pem = load(path).unwrap().settings.export.tls.ca_pem;
         assert_eq!(ca_pem.map_or(0, |pem| pem.matches("BEGIN CERTIFICATE").count()), expected, "{path:?}");
     }
     for (path, expected) in [
@@ -400,7 +399,7 @@ fn a_file_of_certificates_is_read_with_the_configuration() {
         let problems = load(path).unwrap_err().to_string();
         assert!(problems.starts_with(expected), "{path}: {problems}");
     }
-    let text = "cloud_trace:\n  endpoint: http://localhost:1\n  tls: {ca_file: /good.pem}\n";
+    let text = "export:\n  endpoint: http://localhost:1\n  tls: {ca_file: /good.pem}\n";
     let warnings = super::load_with_files(text, &env, &files).unwrap().warnings;
     assert_eq!(
         warnings[0].to_string().split(" (").next(),
@@ -409,10 +408,33 @@ fn a_file_of_certificates_is_read_with_the_configuration() {
 }
 
 #[test]
+fn old_names_of_the_export_section_give_the_same_settings_with_warnings() {
+    let section = |name: &str, api: &str| {
+        format!("&root {{{name}: {{api: {api}, project: p, spool: {{directory: /s}}, batch: {{max_spans: 7}}}}}}\n")
+    };
+    let now = settings(&section("export", "cloud_trace"));
+    assert_eq!((now.export.api, now.export.batch.max_spans), (Api::CloudTrace, 7));
+    for (name, api, expected) in [
+        ("cloud_trace", "cloud_trace", &[(8, "write `export:`")][..]),
+        ("export", "v2", &[(22, "write `api: cloud_trace`")]),
+        ("cloud_trace", "'v2'", &[(8, "write `export:`"), (27, "write `api: cloud_trace`")]),
+    ] {
+        let Loaded { settings, warnings } = load(&section(name, api)).unwrap();
+        assert_eq!(settings, now, "{name} {api}");
+        assert_eq!(warnings.len(), expected.len(), "{warnings:?}");
+        for (warning, (column, help)) in warnings.iter().zip(expected) {
+            assert_eq!(warning.column, *column, "{warning}");
+            assert!(warning.to_string().contains(help), "{warning}");
+        }
+    }
+}
+
+#[test]
 fn the_benchmark_rig_is_understood() {
-    let settings = settings(include_str!("../../tests/fixtures/rig.yaml"));
+    let Loaded { settings, warnings } = load(include_str!("../../tests/fixtures/rig.yaml")).unwrap();
+    assert_eq!(warnings.iter().map(|warning| warning.line).collect::<Vec<_>>(), [16], "the old name of `export`");
     assert_eq!(settings.otlp.listen, ["127.0.0.1:4317", "127.0.0.1:4318"]);
-    assert_eq!(settings.cloud_trace.endpoint, Endpoint::Plaintext("http://127.0.0.1:9443".into()));
+    assert_eq!(settings.export.endpoint, Endpoint::Plaintext("http://127.0.0.1:9443".into()));
     assert_eq!(settings.memory.limit, Size::Bytes(16_000 << 20));
 }
 

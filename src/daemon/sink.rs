@@ -46,10 +46,10 @@ impl Wiring<'_> {
     pub(super) async fn start(mut self) -> Result<Exporter, StartError> {
         let rewriter = self.rewriter().await?;
         let (kept, metrics, spool) = (Arc::clone(&self.kept), Arc::clone(&self.metrics), self.spool.take());
-        let mut settings = self.settings.cloud_trace.clone();
+        let mut settings = self.settings.export.clone();
         let quota = settings.destination_project_quota;
         Ok(match settings.api {
-            Api::V2 => {
+            Api::CloudTrace => {
                 let encoder = self.encoder_settings().await?;
                 settings.project = Some(encoder.default_project.to_string());
                 let encoder = Encoder::new(encoder, rewriter);
@@ -70,14 +70,14 @@ impl Wiring<'_> {
     async fn rewriter(&self) -> Result<Rewriter, AmbientProjectError> {
         let settings = &self.settings.resource;
         let detected = match settings.detect {
-            Some(Detector::Gcp) => place(&environment, &project(&self.settings.cloud_trace).await?).await,
+            Some(Detector::Gcp) => place(&environment, &project(&self.settings.export).await?).await,
             None => Vec::new(),
         };
         Ok(Rewriter::new(settings, &detected))
     }
 
     async fn encoder_settings(&self) -> Result<EncoderSettings, AmbientProjectError> {
-        let settings = &self.settings.cloud_trace;
+        let settings = &self.settings.export;
         Ok(EncoderSettings {
             default_project: project(settings).await?,
             allowed_projects: settings.allowed_projects.clone(),
@@ -90,7 +90,7 @@ impl Wiring<'_> {
 
     /// Only Google must know a project: others are told the one of the configuration, if there is one.
     async fn otlp_settings(&self) -> Result<otlp::EncoderSettings, AmbientProjectError> {
-        let settings = &self.settings.cloud_trace;
+        let settings = &self.settings.export;
         let is_google = settings.api == Api::Telemetry;
         let default_project =
             if is_google || settings.project.is_some() { Some(project(settings).await?) } else { None };
@@ -104,7 +104,7 @@ impl Wiring<'_> {
 
     /// The embedded Cloud Trace is written to over the network like any other: what works here works there.
     fn channel(&self, call_deadline: std::time::Duration) -> ChannelSettings {
-        let settings = &self.settings.cloud_trace;
+        let settings = &self.settings.export;
         let uri = match &settings.endpoint {
             Endpoint::Tls(uri) | Endpoint::Plaintext(uri) => uri.clone(),
             // It has been started in this case.
@@ -120,9 +120,9 @@ impl Wiring<'_> {
 }
 
 /// Where kept spans are to be seen, or go to: a label and an address, for the text at the start.
-pub(super) fn destination(settings: &settings::CloudTrace, emulator: Option<&Emulator>) -> (&'static str, String) {
+pub(super) fn destination(settings: &settings::Export, emulator: Option<&Emulator>) -> (&'static str, String) {
     let speaks = match settings.api {
-        Api::V2 => "Cloud Trace v2",
+        Api::CloudTrace => "Cloud Trace v2",
         Api::Telemetry => "Telemetry API",
         Api::Otlp => "OTLP over gRPC",
     };
@@ -136,19 +136,19 @@ pub(super) fn destination(settings: &settings::CloudTrace, emulator: Option<&Emu
 
 /// Opens the spool for batches of the sink's form, if there is to be one.
 pub(super) fn spool(
-    settings: &settings::CloudTrace,
+    settings: &settings::Export,
     budget: &Budget,
     metrics: &Arc<Metrics>,
 ) -> Result<Option<Spool>, OpenError> {
     let form = match settings.api {
-        Api::V2 => Form::CloudTrace,
+        Api::CloudTrace => Form::CloudTrace,
         Api::Telemetry | Api::Otlp => Form::Otlp,
     };
     settings.spool.as_ref().map(|spool| Spool::open(spool, form, budget, metrics)).transpose()
 }
 
 /// The project of spans whose resource names none.
-async fn project(settings: &settings::CloudTrace) -> Result<Arc<str>, AmbientProjectError> {
+async fn project(settings: &settings::Export) -> Result<Arc<str>, AmbientProjectError> {
     Ok(match &settings.project {
         Some(project) => project.as_str().into(),
         None => ambient_project(&environment).await?.into(),

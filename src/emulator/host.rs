@@ -38,7 +38,7 @@ impl Hosts {
                 let host: String = host_of(authority).chars().take(QUOTE_CHARS_MAX).collect();
                 Err(format!(
                     "the host {host:?} is not allowed here: a web page could use it to read these traces; call \
-                     http://localhost or an IP address, or add the host to cloud_trace.embedded.allowed_hosts \
+                     http://localhost or an IP address, or add the host to export.embedded.allowed_hosts \
                      (spansieve emulator: --allowed-host)"
                 ))
             }

@@ -96,7 +96,7 @@ impl Emulator {
         self.local_addr
     }
 
-    /// Its URL for a client on this machine: the page, and what `cloud_trace.endpoint` takes.
+    /// Its URL for a client on this machine: the page, and what `export.endpoint` takes.
     #[must_use]
     pub fn url(&self) -> String {
         if self.local_addr.ip().is_unspecified() {

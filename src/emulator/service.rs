@@ -10,7 +10,7 @@ use super::store::Store;
 use crate::proto::google::devtools::cloudtrace::v2::trace_service_server::{TraceService, TraceServiceServer};
 use crate::proto::google::devtools::cloudtrace::v2::{BatchWriteSpansRequest, Span};
 
-/// Bytes of one call. Google documents no limit; this one is far above `cloud_trace.batch.max_bytes`.
+/// Bytes of one call. Google documents no limit; this one is far above `export.batch.max_bytes`.
 pub const CALL_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Checks what is written and puts it into the store.

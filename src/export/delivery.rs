@@ -4,7 +4,7 @@
 //! - A batch leaves by being stored, or by being refused down to a single span; never because too many wait. Their
 //!   shares of the memory budget make the receiver refuse new spans first.
 //! - Before that the oldest go to the disk and come back in order, if there is a [`Spool`] (`spill`).
-//! - A batch that nobody takes leaves by its age as well, if the operator says so (`cloud_trace.give_up_after`).
+//! - A batch that nobody takes leaves by its age as well, if the operator says so (`export.give_up_after`).
 //! - A project whose calls fail is probed with one call at a time, after growing waits; the first answer resumes it.
 //! - Projects whose calls hang or fail, and projects that were never written to, do not take the places of the others.
 //! - Whatever the traffic, the calls of a project stay below its quota (`pace`).
@@ -102,7 +102,7 @@ impl<S: Sink> Delivery<S> {
     #[must_use]
     pub fn new(
         sink: S,
-        settings: &settings::CloudTrace,
+        settings: &settings::Export,
         ledger: Arc<Ledger>,
         budget: Budget,
         spool: Option<Spool>,
@@ -345,7 +345,7 @@ impl<S: Sink> Delivery<S> {
         }
         let spans = given_up.iter().map(|batch| u64::from(batch.span_count())).sum();
         if spans > 0 {
-            let detail = format!("not taken within cloud_trace.give_up_after; last answer: {failure}");
+            let detail = format!("not taken within export.give_up_after; last answer: {failure}");
             self.ledger.dropped(DropReason::GaveUp, spans, detail);
         }
         given_up.iter().for_each(|batch| self.settled(batch));

@@ -63,7 +63,7 @@ impl Exporter {
         kept: Arc<KeptQueue>,
         encoder: E,
         sink: S,
-        settings: &settings::CloudTrace,
+        settings: &settings::Export,
         budget: &Budget,
         metrics: Arc<Metrics>,
         spool: Option<Spool>,

@@ -31,7 +31,7 @@ pub enum DropReason {
     Shutdown,
     /// The spool's disk did not give back what was written.
     Corrupt,
-    /// Not taken within the time that the operator set (`cloud_trace.give_up_after`).
+    /// Not taken within the time that the operator set (`export.give_up_after`).
     GaveUp,
 }
 

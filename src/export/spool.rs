@@ -360,7 +360,7 @@ impl Spool {
     fn trouble(&mut self, trouble: Trouble, now: Instant) {
         let kind = match trouble {
             Trouble::Full => {
-                let full = "The spool is full (cloud_trace.spool.max_bytes); kept spans wait in memory.";
+                let full = "The spool is full (export.spool.max_bytes); kept spans wait in memory.";
                 return self.writing.failed(now, full, "");
             }
             Trouble::Write(cause) => {

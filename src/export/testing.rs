@@ -282,8 +282,8 @@ pub(crate) fn record(project: &str, id: u64, name: &str) -> Vec<u8> {
 }
 
 /// The default settings with these batches and the own project `p`.
-pub(crate) fn cloud_trace(batch: settings::Batch) -> settings::CloudTrace {
-    settings::CloudTrace { batch, project: Some("p".to_owned()), ..Settings::default().cloud_trace }
+pub(crate) fn export_settings(batch: settings::Batch) -> settings::Export {
+    settings::Export { batch, project: Some("p".to_owned()), ..Settings::default().export }
 }
 
 /// The resource name of a span.

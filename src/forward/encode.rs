@@ -46,9 +46,9 @@ pub enum EncodeError {
     /// The bytes are not a valid protobuf message. A span that the scan accepted cannot cause this.
     #[error("the span is malformed: {0}")]
     Wire(#[from] WireError),
-    /// The resource of the span names a project that is not in `cloud_trace.allowed_projects`.
+    /// The resource of the span names a project that is not in `export.allowed_projects`.
     #[error(
-        "the project {0} is not allowed: list it in cloud_trace.allowed_projects, or rewrite gcp.project_id in \
+        "the project {0} is not allowed: list it in export.allowed_projects, or rewrite gcp.project_id in \
          resource.attributes"
     )]
     Project(Arc<str>),

@@ -33,14 +33,14 @@ impl Api {
         Some(match code {
             Code::PermissionDenied => format!("grant roles/cloudtrace.agent on project {project} to {account}"),
             Code::NotFound => format!(
-                "check the project id {project}: it comes from cloud_trace.project or the spans' resource; if it is right, \
+                "check the project id {project}: it comes from export.project or the spans' resource; if it is right, \
                  grant roles/cloudtrace.agent on it to {account}"
             ),
             Code::FailedPrecondition => {
                 format!("enable the API: gcloud services enable {} --project {project}", self.service())
             }
             Code::Unimplemented => {
-                format!("check cloud_trace.endpoint: what answers there knows no call of {}", self.service())
+                format!("check export.endpoint: what answers there knows no call of {}", self.service())
             }
             Code::Unauthenticated => format!("check the application default credentials, those of {account}"),
             Code::ResourceExhausted => {

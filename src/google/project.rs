@@ -17,7 +17,7 @@ const METADATA_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Nothing says which project this is.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("no Google Cloud project found ({}); set cloud_trace.project", looked_at.join("; "))]
+#[error("no Google Cloud project found ({}); set export.project", looked_at.join("; "))]
 pub struct AmbientProjectError {
     /// The places in order, each with what was found there.
     pub looked_at: Vec<String>,

@@ -119,6 +119,11 @@ impl Node {
         matches!(&self.value, Value::Scalar(_)) && !self.is_null()
     }
 
+    /// Returns true if this is a scalar with the text `text`.
+    pub(crate) fn is_text(&self, text: &str) -> bool {
+        matches!(&self.value, Value::Scalar(scalar) if scalar.text == text)
+    }
+
     /// Returns the position of the byte at `offset` of a scalar's text, or that of the whole scalar if the text is not written as it is.
     pub(crate) fn at_byte(&self, offset: usize) -> Position {
         let Value::Scalar(Scalar { text, quotes, .. }) = &self.value else { return self.at };

@@ -14,7 +14,7 @@ const LIMIT_BYTES: f64 = 4194304.0;
 const REQUEST_SPANS: usize = 50;
 
 /// 4 MiB of memory, and little of it for anything but spans.
-fn config(sink: &Sink, cloud_trace: &str) -> String {
+fn config(sink: &Sink, export: &str) -> String {
     let address = sink.address;
     support::CONFIG
         .replace("otlp: {", "otlp: {max_request_bytes: 256KiB, ")
@@ -22,7 +22,7 @@ fn config(sink: &Sink, cloud_trace: &str) -> String {
             "decision_wait: 1s",
             "decision_wait: 1s\n  decision_cache: {sampled_cache_size: 1000, non_sampled_cache_size: 1000}",
         )
-        .replace("endpoint: embedded", &format!("endpoint: \"http://{address}\"\n  project: p\n  {cloud_trace}"))
+        .replace("endpoint: embedded", &format!("endpoint: \"http://{address}\"\n  project: p\n  {export}"))
         .replace("{max_delay: 100ms}", "{max_delay: 100ms, max_bytes: 256KiB}")
         .replace("limit: 512MiB", "limit: 4MiB")
 }

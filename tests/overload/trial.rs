@@ -34,7 +34,7 @@ tail_sampling:
     - {{name: errors, type: error}}
     - {{name: slow, type: latency, latency: {{threshold_ms: 1000}}}}
     - {{name: rest, type: probabilistic, probabilistic: {{sampling_percentage: {}}}}}
-cloud_trace:
+export:
   endpoint: http://{sink}
   project: p
   batch: {{max_spans: 500, max_bytes: 256KiB, max_delay: 50ms}}
@@ -103,7 +103,7 @@ impl Trial {
         trial
     }
 
-    /// A daemon whose sink is to be at `address` and is not there yet, with `more` below `cloud_trace`.
+    /// A daemon whose sink is to be at `address` and is not there yet, with `more` below `export`.
     pub async fn without_sink(name: &'static str, address: SocketAddr, more: &str) -> Self {
         let daemon = support::start(&config(address, more)).await;
         Trial { name, daemon, address, sink: None, truth: Arc::default() }

@@ -53,7 +53,7 @@ tail_sampling:
 resource:
   attributes:
     - {{key: deployment.environment.name, value: smoke, action: upsert}}
-cloud_trace:
+export:
   endpoint: embedded
   embedded: {{listen: "127.0.0.1:{page}"}}
   project: smoke-project

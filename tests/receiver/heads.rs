@@ -181,7 +181,7 @@ async fn the_whole_program_stays_small_under_a_flood_of_heads() {
     let address = free_address().await;
     let config = format!(
         "otlp: {{listen: [\"{address}\"]}}\nmemory: {{limit: 64MiB}}\n\
-         cloud_trace: {{endpoint: \"http://127.0.0.1:1\", project: p}}\n"
+         export: {{endpoint: \"http://127.0.0.1:1\", project: p}}\n"
     );
     let program = Program::start(format!("http://{address}"), &config).await;
     let before = resident_bytes(program.id());
@@ -209,7 +209,7 @@ async fn the_whole_program_stays_small_whatever_its_peers_put_into_tables() {
     let address = free_address().await;
     let config = format!(
         "otlp: {{listen: [\"{address}\"]}}\nmemory: {{limit: 64MiB}}\n\
-         cloud_trace: {{endpoint: \"http://127.0.0.1:1\", project: p}}\n"
+         export: {{endpoint: \"http://127.0.0.1:1\", project: p}}\n"
     );
     let program = Program::start(format!("http://{address}"), &config).await;
     let before = resident_bytes(program.id());

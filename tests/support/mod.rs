@@ -28,7 +28,7 @@ tail_sampling:
     - {name: errors, type: error}
     - {name: slow, type: latency, latency: {threshold_ms: 1000}}
     - {name: baseline, type: probabilistic, probabilistic: {sampling_percentage: 5}}
-cloud_trace:
+export:
   endpoint: embedded
   embedded: {listen: \"127.0.0.1:0\"}
   batch: {max_delay: 100ms}

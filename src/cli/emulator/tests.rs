@@ -10,7 +10,7 @@ async fn the_introduction_names_the_page_and_the_endpoint() {
     introduce(&mut out, &emulator).unwrap();
     let out = String::from_utf8(out).unwrap();
     assert!(out.contains(&format!("{url}/api/traces")), "{out}");
-    assert!(out.contains(&format!("cloud_trace: {{endpoint: \"{url}\"}}")), "{out}");
+    assert!(out.contains(&format!("export: {{endpoint: \"{url}\"}}")), "{out}");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@ use super::summary;
 use crate::config::load;
 
 fn check(policies: &str, expected: &str) {
-    let text = format!("tail_sampling: {{policies: [{policies}]}}\ncloud_trace: {{endpoint: embedded}}");
+    let text = format!("tail_sampling: {{policies: [{policies}]}}\nexport: {{endpoint: embedded}}");
     let loaded = load(&text, &|_| None).unwrap();
     assert_eq!(summary(&loaded.settings), format!("{expected}; writes to the embedded Cloud Trace"));
 }

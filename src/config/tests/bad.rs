@@ -35,13 +35,10 @@ fn suggestions() {
         ("service: {}\n", "docs/migrating-from-the-collector.md"),
         ("decision_wait: 5s\n", "did you mean `decision_wait` of `tail_sampling`?"),
         ("spol: {}\n", "known here: otlp,"),
-        ("spool: {}\n", "did you mean `spool` of `cloud_trace`?"),
+        ("spool: {}\n", "did you mean `spool` of `export`?"),
         ("otlp: {service: x}\n", "known here: listen,"),
         ("otlp: {listen: [\"a:1\"], listn: []}\n", "known here: listen,"),
-        (
-            "cloud_trace: {endpoint: \"http://cloudtrace.googleapis.com\"}\n",
-            "write `https://cloudtrace.googleapis.com`",
-        ),
+        ("export: {endpoint: \"http://cloudtrace.googleapis.com\"}\n", "write `https://cloudtrace.googleapis.com`"),
     ] {
         let problems = super::load(text).unwrap_err();
         let help = problems.iter().next().unwrap().help.clone().unwrap_or_default();
@@ -74,7 +71,7 @@ fn secrets() {
             "1:23+1 there is no token in `bearer`\n1:32+6 expected a list, found something else",
         ),
         (
-            "cloud_trace:\n  headers: Bearer s3cret\n",
+            "export:\n  headers: Bearer s3cret\n",
             "2:12+13 expected a section of `key: value` lines, found something else",
         ),
     ]);
@@ -83,9 +80,9 @@ fn secrets() {
         "otlp: {auth: {bearer: {tokens: [s3cret]}}}\n",
         "otlp: {auth: {bearer: {tokens: s3cret}}}\n",
         "otlp: {auth: {bearer: {tokens: [s3cret\n",
-        "cloud_trace:\n  headers:\n    content-type: s3cret\n",
-        "cloud_trace:\n  headers: s3cret\n",
-        "cloud_trace:\n  headers:\n    authorization: \"Bearer s3cret\n",
+        "export:\n  headers:\n    content-type: s3cret\n",
+        "export:\n  headers: s3cret\n",
+        "export:\n  headers:\n    authorization: \"Bearer s3cret\n",
     ];
     for text in texts {
         let rendered = match super::load(text) {
@@ -278,84 +275,96 @@ fn resource() {
 }
 
 #[test]
-fn cloud_trace() {
-    // `cloud_trace`, `memory` and `telemetry`.
+fn export() {
+    // `export`, `memory` and `telemetry`.
     check(&[
-        ("cloud_trace: {endpoint: embeded}\n", "1:25+7 `embeded` is no endpoint"),
+        ("export: {endpoint: embeded}\n", "1:20+7 `embeded` is no endpoint"),
         (
-            "cloud_trace:\n  endpoint: cloudtrace.googleapis.com:443\n",
+            "export:\n  endpoint: cloudtrace.googleapis.com:443\n",
             "2:13+29 `cloudtrace.googleapis.com:443` is no endpoint",
         ),
-        ("cloud_trace: {endpoint: 'https://'}\n", "1:25+10 `https://` is no endpoint"),
-        ("cloud_trace: {endpoint: 'https://host/v2'}\n", "1:25+17 `https://host/v2` is no endpoint"),
-        ("cloud_trace: {endpoint: 'http://host'}\n", "1:25+13 `http://host` is no endpoint"),
+        ("export: {endpoint: 'https://'}\n", "1:20+10 `https://` is no endpoint"),
+        ("export: {endpoint: 'https://host/v2'}\n", "1:20+17 `https://host/v2` is no endpoint"),
+        ("export: {endpoint: 'http://host'}\n", "1:20+13 `http://host` is no endpoint"),
         (
-            "resource: {normalize: span}\ncloud_trace: {api: otlp, endpoint: 'http://h:1'}\n",
-            "1:23+4 warning: spans are normalized only with `cloud_trace.api: v2`, and here only resources",
+            "resource: {normalize: span}\nexport: {api: otlp, endpoint: 'http://h:1'}\n",
+            "1:23+4 warning: spans are normalized only with `export.api: cloud_trace`, and here only resources",
         ),
-        ("cloud_trace: {attribute_mapping: consol}\n", "1:34+6 unknown attribute mapping `consol`"),
+        ("export: {attribute_mapping: consol}\n", "1:29+6 unknown attribute mapping `consol`"),
         (
-            "cloud_trace:\n  attribute_mapping:\n    own:\n      - {key: a}\n      - {key: b, replacement: c}\n      - {key: b, replacement: d, x: 1}\n",
+            "export:\n  attribute_mapping:\n    own:\n      - {key: a}\n      - {key: b, replacement: c}\n      - {key: b, replacement: d, x: 1}\n",
             "4:9+1 the key `replacement` is missing\n6:9+1 the key `b` is given twice\n6:34+1 unknown key `x`",
         ),
-        ("cloud_trace: {api: v1}\n", "1:20+2 unknown API `v1`"),
-        ("cloud_trace: {api: telemetri}\n", "1:20+9 unknown API `telemetri`"),
-        ("cloud_trace: {api: otlp}\n", "1:15+3 `api: otlp` has no endpoint of its own"),
-        ("cloud_trace: {api: otlp, endpoint: http}\n", "1:36+4 `http` is no endpoint"),
-        ("cloud_trace: {api: otlp, endpoint: embedded}\n", "1:36+8 the embedded Cloud Trace takes no OTLP"),
-        ("cloud_trace: {endpoint: embedded, api: telemetry}\n", "1:25+8 the embedded Cloud Trace takes no OTLP"),
         (
-            "cloud_trace: {api: telemetry, attribute_mapping: none, cloud_run_revision: true}\n",
-            "1:31+17 warning: `attribute_mapping` has no effect: OTLP carries attributes as they are\n1:56+18 warning: `cloud_run_revision` has no effect: OTLP carries attributes as they are",
-        ),
-        ("cloud_trace: {headers: a}\n", "1:24+1 expected a section of `key: value` lines, found something else"),
-        ("cloud_trace: {headers: {a b: c}}\n", "1:25+3 `a b` is no header name"),
-        (
-            "cloud_trace: {headers: {TE: a, grpc-timeout: 1S, content-type: b}}\n",
-            "1:25+2 the header `TE` is the protocol's own\n1:32+12 the header `grpc-timeout` is the protocol's own\n1:50+12 the header `content-type` is the protocol's own",
-        ),
-        ("cloud_trace: {headers: {a: b, A: c}}\n", "1:31+1 the header `A` is given twice"),
-        ("cloud_trace: {headers: {a: [b]}}\n", "1:28+1 expected a header's value, found a list"),
-        ("cloud_trace: {headers: {a: ''}}\n", "1:28+2 a header's value has from 1 to 4096 bytes"),
-        ("cloud_trace: {headers: {a: größe}}\n", "1:28+5 a header's value must be printable ASCII"),
-        ("cloud_trace: {project: projects/a}\n", "1:24+10 `projects/a` is no project id"),
-        ("cloud_trace: {project: ''}\n", "1:24+2 a project must not be empty"),
-        (
-            "cloud_trace: {allowed_projects: [A, '', a, a, [b]]}\n",
-            "1:34+1 `A` is no project id\n1:37+2 a project must not be empty\n1:44+1 warning: given twice\n1:47+1 expected a project, found a list",
-        ),
-        ("cloud_trace: {allowed_projects: '*'}\n", "1:33+3 expected a list, found `*`"),
-        ("cloud_trace: {tls: {ca_file: /nowhere.pem}}\n", "1:30+12 cannot read `/nowhere.pem`: entity not found"),
-        (
-            "cloud_trace: {embedded: {allowed_hosts: ['traces.internal:8080', traces.internal, 'http://a', traces.internal]}}\n",
-            "1:42+22 `traces.internal:8080` is not the name of a host\n1:83+10 `http://a` is not the name of a host\n1:95+15 warning: given twice",
+            "cloud_trace: {endpoint: embeded}\n",
+            "1:1+11 warning: the section `cloud_trace` is now called `export`\n1:25+7 `embeded` is no endpoint",
         ),
         (
-            "cloud_trace: {endpoint: embedded, embedded: {listen: '127.0.0.1:4318', max_bytes: 1KiB}}\n",
-            "1:54+16 `127.0.0.1:4318` of `cloud_trace.embedded` is taken by `0.0.0.0:4318` of `otlp`\n1:83+4 `1KiB` is out of range",
+            "cloud_trace: {endpoint: embeded}\nexport: {batch: {max_spans: 0}}\n",
+            "1:1+11 the section `export` is given twice, once by its old name `cloud_trace`\n2:29+1 `0` is out of range",
         ),
         (
-            "otlp: {listen: ['0.0.0.0:8080']}\ncloud_trace: {endpoint: embedded}\n",
-            "1:16+1 `127.0.0.1:8080` of `cloud_trace.embedded` is taken by `0.0.0.0:8080` of `otlp`",
+            "journal: {directory: /d}\ncloud_trace: {api: v2, spool: {directory: /d}}\n",
+            "2:1+11 warning: the section `cloud_trace` is now called `export`\n2:20+2 warning: the API `v2` is now called `cloud_trace`\n2:43+2 `journal.directory` and `export.spool.directory` are the same",
+        ),
+        ("export: {api: v1}\n", "1:15+2 unknown API `v1`"),
+        ("export: {api: telemetri}\n", "1:15+9 unknown API `telemetri`"),
+        ("export: {api: otlp}\n", "1:10+3 `api: otlp` has no endpoint of its own"),
+        ("export: {api: otlp, endpoint: http}\n", "1:31+4 `http` is no endpoint"),
+        ("export: {api: otlp, endpoint: embedded}\n", "1:31+8 the embedded Cloud Trace takes no OTLP"),
+        ("export: {endpoint: embedded, api: telemetry}\n", "1:20+8 the embedded Cloud Trace takes no OTLP"),
+        (
+            "export: {api: telemetry, attribute_mapping: none, cloud_run_revision: true}\n",
+            "1:26+17 warning: `attribute_mapping` has no effect: OTLP carries attributes as they are\n1:51+18 warning: `cloud_run_revision` has no effect: OTLP carries attributes as they are",
+        ),
+        ("export: {headers: a}\n", "1:19+1 expected a section of `key: value` lines, found something else"),
+        ("export: {headers: {a b: c}}\n", "1:20+3 `a b` is no header name"),
+        (
+            "export: {headers: {TE: a, grpc-timeout: 1S, content-type: b}}\n",
+            "1:20+2 the header `TE` is the protocol's own\n1:27+12 the header `grpc-timeout` is the protocol's own\n1:45+12 the header `content-type` is the protocol's own",
+        ),
+        ("export: {headers: {a: b, A: c}}\n", "1:26+1 the header `A` is given twice"),
+        ("export: {headers: {a: [b]}}\n", "1:23+1 expected a header's value, found a list"),
+        ("export: {headers: {a: ''}}\n", "1:23+2 a header's value has from 1 to 4096 bytes"),
+        ("export: {headers: {a: größe}}\n", "1:23+5 a header's value must be printable ASCII"),
+        ("export: {project: projects/a}\n", "1:19+10 `projects/a` is no project id"),
+        ("export: {project: ''}\n", "1:19+2 a project must not be empty"),
+        (
+            "export: {allowed_projects: [A, '', a, a, [b]]}\n",
+            "1:29+1 `A` is no project id\n1:32+2 a project must not be empty\n1:39+1 warning: given twice\n1:42+1 expected a project, found a list",
+        ),
+        ("export: {allowed_projects: '*'}\n", "1:28+3 expected a list, found `*`"),
+        ("export: {tls: {ca_file: /nowhere.pem}}\n", "1:25+12 cannot read `/nowhere.pem`: entity not found"),
+        (
+            "export: {embedded: {allowed_hosts: ['traces.internal:8080', traces.internal, 'http://a', traces.internal]}}\n",
+            "1:37+22 `traces.internal:8080` is not the name of a host\n1:78+10 `http://a` is not the name of a host\n1:90+15 warning: given twice",
         ),
         (
-            "otlp: {listen: ['0.0.0.0:8080']}\ncloud_trace: {endpoint: embedded, embedded: {listen: nope}}\n",
-            "2:54+4 `nope` is no address to listen on",
+            "export: {endpoint: embedded, embedded: {listen: '127.0.0.1:4318', max_bytes: 1KiB}}\n",
+            "1:49+16 `127.0.0.1:4318` of `export.embedded` is taken by `0.0.0.0:4318` of `otlp`\n1:78+4 `1KiB` is out of range",
         ),
         (
-            "cloud_trace: {batch: {max_spans: 0, max_bytes: 64KB, max_delay: 0}}\n",
-            "1:34+1 `0` is out of range\n1:48+4 `64KB` is out of range\n1:65+1 `0` is out of range",
+            "otlp: {listen: ['0.0.0.0:8080']}\nexport: {endpoint: embedded}\n",
+            "1:16+1 `127.0.0.1:8080` of `export.embedded` is taken by `0.0.0.0:8080` of `otlp`",
         ),
         (
-            "cloud_trace: {batch: {max_spans: 30000, max_bytes: 1GiB, max_delay: 2m}}\n",
-            "1:34+5 `30000` is out of range\n1:52+4 `1GiB` is out of range\n1:69+2 `2m` is out of range",
+            "otlp: {listen: ['0.0.0.0:8080']}\nexport: {endpoint: embedded, embedded: {listen: nope}}\n",
+            "2:49+4 `nope` is no address to listen on",
         ),
-        ("cloud_trace: {spool: {max_bytes: 1GiB}}\n", "1:22+1 the key `directory` is missing"),
         (
-            "cloud_trace: {spool: {directory: '', max_bytes: 1MiB}}\n",
-            "1:34+2 a directory must not be empty\n1:49+4 `1MiB` is out of range",
+            "export: {batch: {max_spans: 0, max_bytes: 64KB, max_delay: 0}}\n",
+            "1:29+1 `0` is out of range\n1:43+4 `64KB` is out of range\n1:60+1 `0` is out of range",
         ),
-        ("cloud_trace: {spool: [/tmp]}\n", "1:22+1 expected a section of `key: value` lines, found a list"),
+        (
+            "export: {batch: {max_spans: 30000, max_bytes: 1GiB, max_delay: 2m}}\n",
+            "1:29+5 `30000` is out of range\n1:47+4 `1GiB` is out of range\n1:64+2 `2m` is out of range",
+        ),
+        ("export: {spool: {max_bytes: 1GiB}}\n", "1:17+1 the key `directory` is missing"),
+        (
+            "export: {spool: {directory: '', max_bytes: 1MiB}}\n",
+            "1:29+2 a directory must not be empty\n1:44+4 `1MiB` is out of range",
+        ),
+        ("export: {spool: [/tmp]}\n", "1:17+1 expected a section of `key: value` lines, found a list"),
         ("journal: {max_bytes: 1GiB}\n", "1:10+1 the key `directory` is missing"),
         ("journal: {directory: /j, max_bytes: 1MiB}\n", "1:37+4 `1MiB` is out of range"),
         (
@@ -363,15 +372,15 @@ fn cloud_trace() {
             "1:37+5 `journal.max_bytes` is not more than `otlp.max_request_bytes`",
         ),
         (
-            "journal: {directory: /d}\ncloud_trace: {spool: {directory: /d}}\n",
-            "2:34+2 `journal.directory` and `cloud_trace.spool.directory` are the same",
+            "journal: {directory: /d}\nexport: {spool: {directory: /d}}\n",
+            "2:29+2 `journal.directory` and `export.spool.directory` are the same",
         ),
         (
-            "cloud_trace: {api: otlp, endpoint: \"http://x:1\", destination_project_quota: true}\n",
-            "1:50+25 warning: `destination_project_quota` has no effect: only Google counts calls by project",
+            "export: {api: otlp, endpoint: \"http://x:1\", destination_project_quota: true}\n",
+            "1:45+25 warning: `destination_project_quota` has no effect: only Google counts calls by project",
         ),
-        ("cloud_trace: {give_up_after: 30}\n", "1:30+2 the duration `30` has no unit"),
-        ("cloud_trace: {give_up_after: 337h}\n", "1:30+4 `337h` is out of range"),
+        ("export: {give_up_after: 30}\n", "1:25+2 the duration `30` has no unit"),
+        ("export: {give_up_after: 337h}\n", "1:25+4 `337h` is out of range"),
         ("memory: {limit: 0%}\n", "1:17+2 `0%` is out of range"),
         ("memory: {limit: 120 %}\n", "1:17+5 `120%` is out of range"),
         ("memory: {limit: 100KiB}\n", "1:17+6 `100KiB` is out of range"),

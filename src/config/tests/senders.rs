@@ -86,15 +86,11 @@ fn an_address_of_its_own() {
         let loaded = load(&format!("telemetry:\n  listen: {text}\n"), &files).unwrap();
         assert_eq!((loaded.settings.telemetry.listen.as_deref(), loaded.warnings), (expected, vec![]), "{text}");
     }
-    let embedded = "cloud_trace: {endpoint: embedded, embedded: {listen: '0.0.0.0:9000'}}\n";
+    let embedded = "export: {endpoint: embedded, embedded: {listen: '0.0.0.0:9000'}}\n";
     let bad = [
         ("", "9090", "1:21: `9090` is no address to listen on"),
         ("", "127.0.0.1:4318", "1:21: `127.0.0.1:4318` of `telemetry` is taken by `0.0.0.0:4318` of `otlp`"),
-        (
-            embedded,
-            "127.0.0.1:9000",
-            "2:21: `127.0.0.1:9000` of `telemetry` is taken by `0.0.0.0:9000` of `cloud_trace.emb",
-        ),
+        (embedded, "127.0.0.1:9000", "2:21: `127.0.0.1:9000` of `telemetry` is taken by `0.0.0.0:9000` of `export.emb"),
     ];
     for (before, text, expected) in bad {
         let said = first_problem(&format!("{before}telemetry: {{listen: '{text}'}}\n"), &files);

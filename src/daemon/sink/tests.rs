@@ -16,7 +16,7 @@ fn the_text_at_the_start_names_where_spans_go() {
     ];
     for (text, (label, address)) in cases {
         let section = if text.starts_with('{') { text.to_owned() } else { format!("{{{text}}}") };
-        let settings = config::load(&format!("cloud_trace: {section}\n"), &|_| None).unwrap().settings;
-        assert_eq!(destination(&settings.cloud_trace, None), (label, address.to_owned()), "{text}");
+        let settings = config::load(&format!("export: {section}\n"), &|_| None).unwrap().settings;
+        assert_eq!(destination(&settings.export, None), (label, address.to_owned()), "{text}");
     }
 }

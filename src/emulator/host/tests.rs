@@ -44,7 +44,7 @@ fn only_names_that_cannot_be_rebound_are_answered() {
     ];
     for host in bad {
         let said = check("/api/traces", &[host]).expect_err(host);
-        assert!(said.contains("cloud_trace.embedded.allowed_hosts"), "{said}");
+        assert!(said.contains("export.embedded.allowed_hosts"), "{said}");
     }
     assert!(check("/api/traces", &["localhost", "evil.example"]).is_err());
     assert!(check("http://evil.example/", &["localhost"]).is_err());

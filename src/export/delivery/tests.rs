@@ -14,7 +14,7 @@ use super::*;
 use crate::config::settings;
 use crate::export::batch::{Batcher, Form};
 use crate::export::testing::{
-    BAD, Lines, Reply, Script, bad_span, cloud_trace, counter, kept, push_record, record, settled, with_retry_info,
+    BAD, Lines, Reply, Script, bad_span, counter, export_settings, kept, push_record, record, settled, with_retry_info,
 };
 use crate::tail::kept::KeptQueue;
 use crate::telemetry::Metrics;
@@ -30,8 +30,8 @@ struct Bench {
 }
 
 /// Batches of up to `max_spans` spans, of any size in bytes.
-fn settings_of(max_spans: usize) -> settings::CloudTrace {
-    cloud_trace(settings::Batch { max_spans, max_bytes: 1 << 20, max_delay: Duration::ZERO })
+fn settings_of(max_spans: usize) -> settings::Export {
+    export_settings(settings::Batch { max_spans, max_bytes: 1 << 20, max_delay: Duration::ZERO })
 }
 
 /// A batch of one span.
@@ -51,7 +51,7 @@ impl Bench {
     }
 
     /// A delivery to `script` that joins batches, or gives up, as the settings say.
-    fn of(script: Arc<Script>, settings: &settings::CloudTrace) -> Self {
+    fn of(script: Arc<Script>, settings: &settings::Export) -> Self {
         let (metrics, kept) = (Arc::new(Metrics::new()), Arc::new(KeptQueue::default()));
         let budget = Budget::new(0);
         let ledger = Arc::new(Ledger::new(Arc::clone(&kept), Arc::clone(&metrics)));
@@ -318,7 +318,7 @@ async fn a_message_over_a_limit_goes_in_halves_and_a_single_one_is_dropped_alone
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     let lines = lines.take();
     assert!(
-        lines.iter().any(|line| line.contains("too large") && line.contains("cloud_trace.batch.max_bytes")),
+        lines.iter().any(|line| line.contains("too large") && line.contains("export.batch.max_bytes")),
         "{lines:?}"
     );
     assert!(lines.len() <= 2, "{lines:?}");

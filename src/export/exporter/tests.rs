@@ -8,7 +8,7 @@ use crate::export::batch::{Batch, Form, OVERHEAD_BYTES, Place};
 use crate::export::failure::Failure;
 use crate::export::sink::Written;
 use crate::export::testing::{
-    BAD, PANIC, PlainEncoder, Reply, Script, Server, UNENCODABLE, cloud_trace, counter, kept, settled, span_name,
+    BAD, PANIC, PlainEncoder, Reply, Script, Server, UNENCODABLE, counter, export_settings, kept, settled, span_name,
     with_retry_info,
 };
 use crate::otlp::altered::AlteredSpans;
@@ -32,7 +32,7 @@ impl Bench {
     fn with_memory(limit_bytes: usize, sink: impl Sink, limits: settings::Batch) -> Self {
         let (kept, metrics, budget) =
             (Arc::new(KeptQueue::default()), Arc::new(Metrics::new()), Budget::new(limit_bytes));
-        let settings = cloud_trace(limits);
+        let settings = export_settings(limits);
         let exporter =
             Exporter::start(Arc::clone(&kept), PlainEncoder, sink, &settings, &budget, Arc::clone(&metrics), None);
         Bench { exporter, kept, budget, metrics, pushed: 0 }
@@ -212,7 +212,7 @@ async fn memory_is_looked_at_as_spans_become_bytes() {
     }
     let (kept_spans, metrics, budget) =
         (Arc::new(KeptQueue::default()), Arc::new(Metrics::new()), Budget::new(LIMIT_BYTES));
-    let settings = cloud_trace(settings::Batch { max_bytes: 1 << 20, ..limits(100) });
+    let settings = export_settings(settings::Batch { max_bytes: 1 << 20, ..limits(100) });
     let (queue, counters) = (Arc::clone(&kept_spans), Arc::clone(&metrics));
     let exporter = Exporter::start(queue, Inflating, Slow, &settings, &budget, counters, None);
     let spans: Vec<_> = (0..256).map(|id| (id, "good")).collect();

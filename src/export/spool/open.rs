@@ -12,7 +12,7 @@ use crate::segment::directory::{Directory, OpenError, Owner};
 use crate::tail::budget::{Budget, Share};
 use crate::telemetry::Metrics;
 
-pub(super) const OWNER: Owner = Owner { name: "spool", key: "cloud_trace.spool.directory" };
+pub(super) const OWNER: Owner = Owner { name: "spool", key: "export.spool.directory" };
 
 impl Store {
     /// Opens the directory, makes it if need be, and finds the records that wait in it; what cannot be read is logged and

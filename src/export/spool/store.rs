@@ -20,7 +20,7 @@ use crate::tail::budget::Share;
 /// that a gigabyte is 64 files; a larger record has a segment of its own.
 pub const SEGMENT_BYTES: u64 = 16 << 20;
 /// Records that may wait: each takes some 70 B of memory. At a batch a second, the least that waits for
-/// `cloud_trace.batch.max_delay`, they are a day and a half of a project.
+/// `export.batch.max_delay`, they are a day and a half of a project.
 pub const RECORDS_MAX: usize = 1 << 17;
 /// What the index takes of memory for a record: an entry, and the slack of its queue.
 pub(super) const RECORD_MEMORY_BYTES: usize = size_of::<Entry>() * 3 / 2;
@@ -32,7 +32,7 @@ const FAILURES_MAX: u32 = 8;
 #[derive(Debug, Error)]
 pub enum AppendError {
     /// `max_bytes` or [`RECORDS_MAX`] is reached: there is room again when spans have been delivered.
-    #[error("it is full (cloud_trace.spool.max_bytes)")]
+    #[error("it is full (export.spool.max_bytes)")]
     Full,
     /// The disk.
     #[error("{0}")]

@@ -120,7 +120,7 @@ pub const TRIGGERS: &[&str] =
 /// Fates of late spans: they follow the verdict on their trace, or rescue it.
 pub const LATE_VERDICTS: &[&str] = &["kept", "dropped", "rescued"];
 /// Reasons why kept spans are lost, in order: Cloud Trace refused them for good; the process had to end; they cannot be
-/// encoded; they name a project that is not allowed; the sink did not take them within `cloud_trace.give_up_after`; the
+/// encoded; they name a project that is not allowed; the sink did not take them within `export.give_up_after`; the
 /// spool's disk changed them.
 pub const DROP_REASONS: &[&str] = &["refused", "shutdown", "encode", "project_not_allowed", "gave_up", "corrupt"];
 /// Changes to kept spans before they are written, in order: mended text; replaced times; parts that were cut or left

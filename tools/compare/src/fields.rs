@@ -140,7 +140,7 @@ fn spansieve_configuration(sink: &str) -> String {
     format!(
         "otlp: {{listen: [OTLP]}}\n\
          tail_sampling: {{decision_wait: 10ms, annotate: false, policies: [{{name: all, type: always_sample}}]}}\n\
-         cloud_trace: {{endpoint: 'http://{sink}', project: {PROJECT}, allowed_projects: ['*'], batch: {{max_delay: 10ms}}}}\n"
+         export: {{endpoint: 'http://{sink}', project: {PROJECT}, allowed_projects: ['*'], batch: {{max_delay: 10ms}}}}\n"
     )
 }
 

@@ -99,7 +99,7 @@ fn spansieve_configuration(block: &Block) -> String {
     format!(
         "otlp: {{listen: [OTLP]}}\n\
          tail_sampling:\n    decision_wait: {DECISION_WAIT_SECONDS}s\n    rescue: {{window: 0s}}\n{}\
-         cloud_trace: {{endpoint: 'http://SINK', project: compare, batch: {{max_delay: 10ms}}}}\n",
+         export: {{endpoint: 'http://SINK', project: compare, batch: {{max_delay: 10ms}}}}\n",
         indented(block)
     )
 }

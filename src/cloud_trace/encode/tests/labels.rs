@@ -194,7 +194,7 @@ fn only_allowed_projects_are_written_to() {
         assert_eq!((result, out == b"before"), (expected, refused), "{allowed:?}: {named:?}");
     }
     let error = EncodeError::Project("other".into()).to_string();
-    assert!(error.starts_with("the project other is not allowed: list it in cloud_trace.allowed_projects"), "{error}");
+    assert!(error.starts_with("the project other is not allowed: list it in export.allowed_projects"), "{error}");
 }
 
 #[test]

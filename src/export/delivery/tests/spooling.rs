@@ -32,7 +32,7 @@ impl Spooling {
         let spool = settings::Spool { directory: directory.to_owned(), max_bytes };
         let spool = Spool::open(&spool, Form::CloudTrace, &budget, &metrics).unwrap();
         let level = spool.level();
-        let settings = settings::CloudTrace { give_up_after, ..settings_of(SPANS) };
+        let settings = settings::Export { give_up_after, ..settings_of(SPANS) };
         let delivery = Delivery::new(Arc::clone(&script), &settings, ledger, budget.clone(), Some(spool));
         Spooling { bench: Bench { delivery, script, metrics, kept, budget, next_id: 0 }, level }
     }

@@ -163,7 +163,7 @@ async fn only_a_set_time_makes_spans_that_nobody_takes_go() {
     // Whether a time is set, and the spans that are left of five after it.
     for (give_up_after, left) in [(Duration::ZERO, 5), (age, 2)] {
         let lines = Lines::capture();
-        let settings = settings::CloudTrace { give_up_after, ..settings_of(1) };
+        let settings = settings::Export { give_up_after, ..settings_of(1) };
         let mut bench = Bench::of(denied(), &settings);
         bench.push("denied", &["a", "b"]);
         bench.push("denied", &["a"]);
@@ -176,7 +176,7 @@ async fn only_a_set_time_makes_spans_that_nobody_takes_go() {
         assert_eq!(bench.kept.unsettled_spans(), left);
         let gave_up = counter(&bench.metrics, "spansieve_dropped_spans_total", "reason=\"gave_up\"");
         assert_eq!(gave_up, 5 - left);
-        let said = lines.take().iter().any(|line| line.contains("not taken within cloud_trace.give_up_after"));
+        let said = lines.take().iter().any(|line| line.contains("not taken within export.give_up_after"));
         assert_eq!(said, left < 5);
         assert_eq!(settled(&bench.metrics), (1, [0, 0, 0]));
     }

@@ -296,7 +296,7 @@ fn two_processes_do_not_share_a_directory() {
     let directory = TempDir::new().unwrap();
     let (store, _) = open(directory.path());
     let error = try_open(directory.path()).unwrap_err().to_string();
-    assert!(error.starts_with("cloud_trace.spool.directory") && error.contains("in use"), "{error}");
+    assert!(error.starts_with("export.spool.directory") && error.contains("in use"), "{error}");
     drop(store);
     open(directory.path());
 }
@@ -308,7 +308,7 @@ fn a_directory_that_cannot_be_used_is_named() {
     fs::write(&file, "").unwrap();
     for path in [file.clone(), file.join("below"), PathBuf::from("/proc/no/such")] {
         let error = try_open(&path).unwrap_err().to_string();
-        assert!(error.starts_with("cloud_trace.spool.directory") && error.contains(path.to_str().unwrap()), "{error}");
+        assert!(error.starts_with("export.spool.directory") && error.contains(path.to_str().unwrap()), "{error}");
     }
     let made = directory.path().join("a/b");
     open(&made);

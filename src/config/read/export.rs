@@ -1,4 +1,4 @@
-//! `cloud_trace`: where kept spans go.
+//! `export`: where kept spans go.
 
 use http::HeaderMap;
 
@@ -8,7 +8,7 @@ use crate::config::limits::{
     ALLOWED_HOSTS, ALLOWED_PROJECTS, BATCH_BYTES, BATCH_DELAY, BATCH_SPANS, EMBEDDED_BYTES, GIVE_UP_AFTER,
     HEADER_COUNT, MAPPING_COUNT, SPOOL_BYTES,
 };
-use crate::config::settings::{AllowedProjects, Api, AttributeMapping, BaseMapping, CloudTrace, Endpoint, Spool, Tls};
+use crate::config::settings::{AllowedProjects, Api, AttributeMapping, BaseMapping, Endpoint, Export, Spool, Tls};
 use crate::config::values::{self, ANY_PROJECT};
 use crate::settings::fault::{Fault, quote};
 use crate::settings::node::Node;
@@ -17,66 +17,79 @@ use crate::settings::reader::Section;
 /// The project of spans that are written to the embedded Cloud Trace, which has no ambient one.
 const EMBEDDED_PROJECT: &str = "local-project";
 
-const APIS: [(&str, Api); 3] = [("v2", Api::V2), ("telemetry", Api::Telemetry), ("otlp", Api::Otlp)];
+const APIS: [(&str, Api); 3] = [("cloud_trace", Api::CloudTrace), ("telemetry", Api::Telemetry), ("otlp", Api::Otlp)];
+/// The name of the API `cloud_trace` in the first version.
+const CLOUD_TRACE_FORMERLY: &str = "v2";
 const TELEMETRY_ENDPOINT: &str = "https://telemetry.googleapis.com";
-/// What only Cloud Trace v2 knows.
-const V2_KEYS: [&str; 2] = ["attribute_mapping", "cloud_run_revision"];
+/// The keys that have an effect only with `api: cloud_trace`.
+const CLOUD_TRACE_KEYS: [&str; 2] = ["attribute_mapping", "cloud_run_revision"];
 
 const BASE_MAPPINGS: [(&str, BaseMapping); 3] =
     [("none", BaseMapping::None), ("google", BaseMapping::Google), ("console", BaseMapping::Console)];
 
-pub(super) fn cloud_trace(mut section: Section<'_>, files: Files<'_>, cloud_trace: &mut CloudTrace) {
-    section.set("api", &mut cloud_trace.api, |node| values::choice(node, "API", &APIS));
-    endpoint(&mut section, cloud_trace);
-    headers(&mut section, &mut cloud_trace.headers);
+pub(super) fn export(mut section: Section<'_>, files: Files<'_>, export: &mut Export) {
+    api(&mut section, &mut export.api);
+    endpoint(&mut section, export);
+    headers(&mut section, &mut export.headers);
     // Empty means ambient, so that `${env:PROJECT:-}` can be written.
-    section.set("project", &mut cloud_trace.project, |node| {
+    section.set("project", &mut export.project, |node| {
         if node.is_null() { Ok(None) } else { values::project(node).map(Some) }
     });
     let mut allowed = Vec::new();
     section.set_list("allowed_projects", &ALLOWED_PROJECTS, &mut allowed, values::allowed_project);
-    cloud_trace.allowed_projects = match allowed.iter().any(|project| project == ANY_PROJECT) {
+    export.allowed_projects = match allowed.iter().any(|project| project == ANY_PROJECT) {
         true => AllowedProjects::Any,
         false => AllowedProjects::Listed(allowed),
     };
     if let Some(section) = section.section("tls") {
-        tls(section, files, &cloud_trace.endpoint, &mut cloud_trace.tls);
+        tls(section, files, &export.endpoint, &mut export.tls);
     }
     if let Some(mut section) = section.section("embedded") {
-        section.set("listen", &mut cloud_trace.embedded.listen, values::address);
-        section.set_list("allowed_hosts", &ALLOWED_HOSTS, &mut cloud_trace.embedded.allowed_hosts, values::host_name);
-        section.set("max_bytes", &mut cloud_trace.embedded.max_bytes, |node| values::byte_count(node, &EMBEDDED_BYTES));
+        section.set("listen", &mut export.embedded.listen, values::address);
+        section.set_list("allowed_hosts", &ALLOWED_HOSTS, &mut export.embedded.allowed_hosts, values::host_name);
+        section.set("max_bytes", &mut export.embedded.max_bytes, |node| values::byte_count(node, &EMBEDDED_BYTES));
     }
-    attribute_mapping(&mut section, &mut cloud_trace.attribute_mapping);
-    section.set("cloud_run_revision", &mut cloud_trace.cloud_run_revision, values::boolean);
-    section.set("destination_project_quota", &mut cloud_trace.destination_project_quota, values::boolean);
-    if let Some((at, _)) = section.entry("destination_project_quota").filter(|_| cloud_trace.api == Api::Otlp) {
+    attribute_mapping(&mut section, &mut export.attribute_mapping);
+    section.set("cloud_run_revision", &mut export.cloud_run_revision, values::boolean);
+    section.set("destination_project_quota", &mut export.destination_project_quota, values::boolean);
+    if let Some((at, _)) = section.entry("destination_project_quota").filter(|_| export.api == Api::Otlp) {
         let fault = Fault::new("`destination_project_quota` has no effect: only Google counts calls by project");
-        section.warn(at, fault.help("leave it out, or write `api: v2` or `api: telemetry`"));
+        section.warn(at, fault.help("leave it out, or write `api: cloud_trace` or `api: telemetry`"));
     }
     if let Some(mut section) = section.section("batch") {
-        let batch = &mut cloud_trace.batch;
+        let batch = &mut export.batch;
         section.set("max_spans", &mut batch.max_spans, |node| values::count(node, &BATCH_SPANS));
         section.set("max_bytes", &mut batch.max_bytes, |node| values::byte_count(node, &BATCH_BYTES));
         section.set("max_delay", &mut batch.max_delay, |node| values::duration(node, &BATCH_DELAY));
     }
     if let Some(section) = section.section("spool") {
-        cloud_trace.spool = spool(section);
+        export.spool = spool(section);
     }
-    section.set("give_up_after", &mut cloud_trace.give_up_after, |node| values::duration(node, &GIVE_UP_AFTER));
-    if cloud_trace.endpoint == Endpoint::Embedded {
-        cloud_trace.project.get_or_insert_with(|| EMBEDDED_PROJECT.to_owned());
+    section.set("give_up_after", &mut export.give_up_after, |node| values::duration(node, &GIVE_UP_AFTER));
+    if export.endpoint == Endpoint::Embedded {
+        export.project.get_or_insert_with(|| EMBEDDED_PROJECT.to_owned());
     }
 }
 
-fn endpoint(section: &mut Section<'_>, cloud_trace: &mut CloudTrace) {
-    let api = cloud_trace.api;
-    if api == Api::Telemetry {
-        cloud_trace.endpoint = Endpoint::Tls(TELEMETRY_ENDPOINT.to_owned());
+fn api(section: &mut Section<'_>, api: &mut Api) {
+    match section.entry("api") {
+        Some((_, node)) if node.is_text(CLOUD_TRACE_FORMERLY) => {
+            *api = Api::CloudTrace;
+            let fault = Fault::new("the API `v2` is now called `cloud_trace`");
+            section.warn(node.at, fault.help("write `api: cloud_trace`; the old name is still taken"));
+        }
+        _ => section.set("api", api, |node| values::choice(node, "API", &APIS)),
     }
-    section.set("endpoint", &mut cloud_trace.endpoint, values::endpoint);
+}
+
+fn endpoint(section: &mut Section<'_>, export: &mut Export) {
+    let api = export.api;
+    if api == Api::Telemetry {
+        export.endpoint = Endpoint::Tls(TELEMETRY_ENDPOINT.to_owned());
+    }
+    section.set("endpoint", &mut export.endpoint, values::endpoint);
     match section.entry("endpoint") {
-        Some((_, node)) if cloud_trace.endpoint == Endpoint::Embedded && api != Api::V2 => {
+        Some((_, node)) if export.endpoint == Endpoint::Embedded && api != Api::CloudTrace => {
             let fault = Fault::new("the embedded Cloud Trace takes no OTLP");
             section.error(node.at, fault.help("leave `api` out, or name an endpoint that takes OTLP over gRPC"));
         }
@@ -87,10 +100,10 @@ fn endpoint(section: &mut Section<'_>, cloud_trace: &mut CloudTrace) {
         }
         _ => {}
     }
-    for key in V2_KEYS.into_iter().filter(|_| api != Api::V2) {
+    for key in CLOUD_TRACE_KEYS.into_iter().filter(|_| api != Api::CloudTrace) {
         if let Some((at, _)) = section.entry(key) {
             let fault = Fault::new(format!("`{key}` has no effect: OTLP carries attributes as they are"));
-            section.warn(at, fault.help("leave it out, or write `api: v2`"));
+            section.warn(at, fault.help("leave it out, or write `api: cloud_trace`"));
         }
     }
 }
