@@ -1,19 +1,21 @@
-//! Requests on disk as they arrived, until all of their spans are settled: what was acknowledged outlives a kill and a
-//! loss of power.
+//! The journal: requests on disk as they arrived, until all of their spans are settled or in the spool. An acknowledged
+//! request outlives a kill and a loss of power.
 //!
-//! A body goes to the journal before it goes to the trace table, so that what the disk refuses was never in the table
-//! and is the sender's still. [`Journal::append`] returns when the sync that covers the body is done; one thread
-//! (`writer`) writes whatever has come meanwhile as one group. From then on a [`Hold`] ties the request to its copy; notes of
-//! what became of it ([`crate::tail::hold::Note`]) go to the same files ([`mod@format`]). After a start the requests that are not
-//! released are read back ([`backlog`]) and take the ordinary way, but for the spans that are settled.
+//! A body goes to the journal before it goes to the trace table. So a request that the disk refuses was never in the
+//! table, and the sender keeps it. [`Journal::append`] returns when the sync that covers the body is done; one thread
+//! (`writer`) writes the requests that have gathered meanwhile as one group. From then on, a [`Hold`] ties the request
+//! to its copy. Notes of what becomes of the request ([`crate::tail::hold::Note`]) go to the same files
+//! ([`mod@format`]). After a start, the daemon reads back the requests that are not released ([`backlog`]). They take
+//! the ordinary way, except for the spans that are settled.
 //!
 //! Invariants
 //! - A request is acknowledged only after it is synced.
 //! - A segment is deleted only after every request in it, and in all before it, is released.
-//! - What is noted as settled is not given out again. Notes are written within milliseconds, and synced with the next
-//!   request: what was settled in the moment before a kill may be exported twice.
-//! - A disk that fails or is full costs nothing that was acknowledged: requests are refused, retryably, until it works.
-//! - What is in the files is believed only as far as its checksums go.
+//! - Spans that are noted as settled are not given out again. Notes are written within milliseconds, and synced with
+//!   the next request, so spans that are settled just before a kill may be exported twice.
+//! - A disk that fails or is full loses no acknowledged request: new requests are refused, retryably, until the disk
+//!   works.
+//! - A record is used only if its checksums match.
 
 pub mod backlog;
 pub mod format;
@@ -41,27 +43,28 @@ use crate::tail::budget::Budget;
 use crate::tail::hold::{Hold, Sequence};
 use crate::telemetry::{Health, Metrics};
 
-/// Why a request is not in the journal. Retrying can help.
+/// The reason why a request is not in the journal. Retrying can help.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum AppendError {
-    /// `max_bytes` is reached: there is room again when older requests are settled.
+    /// The files have reached `max_bytes`. There is room again when older requests are settled.
     #[error("the journal is full (journal.max_bytes)")]
     Full,
-    /// More waits for the disk than it writes in time.
+    /// More bytes wait for the disk than it writes in time.
     #[error("the journal's disk is too slow")]
     Slow,
-    /// The disk fails; the log says how.
+    /// The disk fails; the log gives the cause.
     #[error("the journal cannot be written")]
     Disk,
 }
 
-/// The journal, for whoever appends to it. Cheap to clone.
+/// A handle for appending to the journal. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Journal(Arc<Shared>);
 
 impl Journal {
-    /// Opens the directory of `settings` and starts the thread that writes. Returns what an earlier process left in it, too,
-    /// whose traces were kept by policies of these names. Call it inside a tokio runtime.
+    /// Opens the directory of `settings` and starts the thread that writes. Also returns the requests that an earlier
+    /// process left there; `policy_names` are used to find the policies that kept their traces. Call it inside a tokio
+    /// runtime.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -90,14 +93,14 @@ impl Journal {
         (Journal(shared), writer)
     }
 
-    /// Appends the body of a request; returns when it outlives a loss of power. The request stays in the journal until the
-    /// hold is dropped, also if the future is dropped.
+    /// Appends the body of a request. Returns when the body is synced, so that it outlives a loss of power. The request
+    /// stays in the journal until the hold is dropped. If the future is dropped, the hold is dropped with it.
     ///
     /// # Errors
-    /// See [`AppendError`]; nothing was appended.
+    /// See [`AppendError`]. The request is not in the journal then.
     pub async fn append(&self, body: Bytes) -> Result<Arc<Hold>, AppendError> {
         let (hold, mut written) = self.enqueue(body)?;
-        // An error means that the writer is gone, and the process ends.
+        // An error means that the writer has ended; the process is about to exit.
         let outcome = written.wait_for(|outcome| *outcome != Outcome::Waits).await.map_or(Outcome::Failed, |it| *it);
         if outcome == Outcome::Synced { Ok(hold) } else { Err(AppendError::Disk) }
     }
@@ -107,12 +110,12 @@ impl Journal {
         Ok((self.hold(sequence), written))
     }
 
-    /// This process cannot take these requests of an earlier one: they stay for the next one, and their files with them.
+    /// Leaves requests of an earlier process, which this process cannot take, and their files to the next process.
     pub fn leave(&self, requests: Vec<Sequence>) {
         self.0.leave(requests);
     }
 
-    /// The hold on a request that an earlier process did not release.
+    /// Returns the hold on a request that an earlier process did not release.
     #[must_use]
     pub fn hold(&self, sequence: Sequence) -> Arc<Hold> {
         Hold::new(sequence, Arc::clone(&self.0) as _)

@@ -1,4 +1,4 @@
-//! What an earlier process left in the journal: read back request by request, oldest first. Does blocking I/O.
+//! Reads back the requests that an earlier process left in the journal, one by one, oldest first. Does blocking I/O.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -14,32 +14,32 @@ use crate::segment::file::{SegmentFile, SegmentPath};
 use crate::tail::budget::Share;
 use crate::tail::hold::Sequence;
 
-/// A segment with requests that are not released.
+/// A segment that has unreleased requests.
 #[derive(Debug)]
 pub(super) struct Unread {
     pub(super) file: SegmentPath,
-    /// In their order.
+    /// The unreleased requests, in ascending order.
     pub(super) requests: Vec<Sequence>,
     pub(super) bytes: u64,
 }
 
-/// The segment that is read.
+/// The segment that is being read.
 #[derive(Debug)]
 struct Reading {
     records: Records<SegmentFile>,
     unread: Unread,
-    /// Requests that were given out.
+    /// The number of requests given out from this segment.
     given_out: usize,
 }
 
 /// A request that an earlier process did not release.
 #[derive(Debug)]
 pub struct Unreleased {
-    /// Its number, which it keeps.
+    /// The number of the request, which stays the same.
     pub sequence: Sequence,
-    /// Bytes of its body.
+    /// The bytes of its body.
     pub body_len: usize,
-    /// The traces whose spans in it are settled: they are not to be exported again.
+    /// The traces whose spans in this request are settled. They must not be exported again.
     pub settled: Vec<TraceId>,
     header: RecordHeader,
 }
@@ -52,11 +52,11 @@ pub struct Backlog {
     settled: HashMap<Sequence, Vec<TraceId>>,
     kept: Vec<(TraceId, Keep)>,
     next_sequence: Sequence,
-    /// Requests that could not be read.
+    /// The requests that could not be read.
     unreadable: Vec<Sequence>,
-    /// Bytes of segments that are not read yet.
+    /// The bytes of the segments that are not read to their end yet.
     left_bytes: Arc<AtomicU64>,
-    /// What is remembered here; given back as a whole.
+    /// The memory of all of this, given back when the backlog is dropped.
     _memory: Share,
 }
 
@@ -81,34 +81,35 @@ impl Backlog {
         }
     }
 
-    /// Whether nothing was left.
+    /// Returns true if no request is left to give out.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.segments.is_empty() && self.reading.is_none()
     }
 
-    /// Bytes of segments that are to be read. Shared, to be watched.
+    /// Returns the counter of the bytes of the segments that are not read to their end yet. It is shared, so that
+    /// callers can watch it.
     #[must_use]
     pub fn left_bytes(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.left_bytes)
     }
 
-    /// Takes the verdicts by which traces were kept, oldest first.
+    /// Takes the verdicts that kept traces, oldest first.
     pub fn take_kept(&mut self) -> Vec<(TraceId, Keep)> {
         std::mem::take(&mut self.kept)
     }
 
-    /// The number of the next request.
+    /// Returns the number of the next request that is appended.
     pub(super) fn next_sequence(&self) -> Sequence {
         self.next_sequence
     }
 
-    /// Takes the requests that could not be read until now.
+    /// Takes the requests that have turned out to be unreadable since the last call.
     pub fn take_unreadable(&mut self) -> Vec<Sequence> {
         std::mem::take(&mut self.unreadable)
     }
 
-    /// The next request; `None` behind the last one.
+    /// Returns the next request, or `None` after the last one.
     ///
     /// # Errors
     /// The rest of a segment cannot be read now; see [`Backlog::take_unreadable`]. Call again for the next segment.
@@ -136,10 +137,10 @@ impl Backlog {
         }
     }
 
-    /// The body of the request that was given out last; `None` if it is not what was written.
+    /// Returns the body of the request that was given out last, or `None` if it does not match its checksum.
     ///
     /// # Errors
-    /// It cannot be read now.
+    /// The body cannot be read now.
     pub fn body(&mut self, request: &Unreleased) -> io::Result<Option<Bytes>> {
         let Some(reading) = &mut self.reading else { return Ok(None) };
         Ok(reading.records.body(&request.header)?.map(Bytes::from))
@@ -151,7 +152,7 @@ impl Backlog {
         let opened = unread.file.open().and_then(|file| Records::open(file, bytes));
         match opened {
             Ok(Ok(records)) => self.reading = Some(Reading { records, unread, given_out: 0 }),
-            // It was one a moment ago.
+            // The file was a valid segment when the journal was opened.
             Ok(Err(reason)) => return self.unopened(unread, io::Error::other(reason)),
             Err(error) => return self.unopened(unread, error),
         }
@@ -164,7 +165,7 @@ impl Backlog {
         Err(error)
     }
 
-    /// Ends the segment that is read; returns the requests that were not given out.
+    /// Ends the segment that is being read. Returns the requests that were not given out.
     fn end_segment(&mut self) -> Vec<Sequence> {
         let Some(Reading { mut unread, given_out, .. }) = self.reading.take() else { return Vec::new() };
         self.left_bytes.fetch_sub(unread.bytes, Ordering::Relaxed);
@@ -181,10 +182,11 @@ impl Reading {
                 return Ok(Some(header));
             }
         }
-        // What is wrong with the rest was said when the journal was opened, unless it went bad since.
+        // Faults in the rest of the file were logged when the journal was opened. Missing requests mean that it went
+        // bad since.
         match self.unread.requests.len().saturating_sub(self.given_out) {
             0 => Ok(None),
-            gone => Err(io::Error::other(format!("{gone} requests of it are not there any more"))),
+            gone => Err(io::Error::other(format!("{gone} of its requests have become unreadable"))),
         }
     }
 }

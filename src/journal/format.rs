@@ -1,4 +1,5 @@
-//! The bytes of a segment of the journal, and of a recording. Pure. Numbers are little-endian, checksums CRC-32.
+//! The byte format of a segment of the journal, and of a recording. Pure. Numbers are little-endian, checksums are
+//! CRC-32.
 //!
 //! ```text
 //! segment  = header of crate::segment with magic "SPANJRNL" | record*
@@ -11,9 +12,10 @@
 //!          | 3 | sequence u64: released
 //! ```
 //!
-//! Sequence numbers grow from request to request. A note is about the request of its sequence number, or about its spans
-//! of one trace, and stands behind it; see [`Note`]. The header has a checksum of its own: a body that has gone bad does not
-//! hide the records after it. A recording is a directory of segments with requests only.
+//! Sequence numbers grow from request to request. A note is about the request with its sequence number, or about the
+//! spans of one trace in that request, and stands after the request; see [`Note`]. The record header has its own
+//! checksum, so that a damaged body does not hide the records after it. A recording is a directory of segments that
+//! contain only requests.
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
@@ -26,44 +28,44 @@ use crate::segment::{Layout, fill};
 use crate::tail::hold::{Note, Sequence};
 
 const LAYOUT: Layout = Layout { magic: b"SPANJRNL", version: 1 };
-/// There is one: OTLP.
+/// The form byte of the segment header. There is only one form: OTLP.
 const FORM: u8 = 0;
-/// Bytes of a record's header.
+/// Length of a record's header, in bytes.
 pub const RECORD_HEADER_LEN: usize = 29;
-/// Where the checked part of a record's header begins.
+/// Offset in a record's header at which the checked part begins.
 const CHECKED_FROM: usize = 4;
 
 const KEPT: u8 = 1;
 const SETTLED: u8 = 2;
 const RELEASED: u8 = 3;
 
-/// The header of a segment.
+/// Returns the header of a segment.
 #[must_use]
 pub fn segment_header() -> Vec<u8> {
     LAYOUT.header(FORM)
 }
 
-/// What a record is.
+/// The kind of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
     /// The body of a request.
     Request = 1,
-    /// What became of requests.
+    /// Notes about requests.
     Notes = 2,
 }
 
-/// What stands before the body of a record.
+/// The header of a record, which stands before its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordHeader {
-    /// What the body is.
+    /// The kind of the record.
     pub kind: Kind,
-    /// Bytes of the body.
+    /// Length of the body, in bytes.
     pub body_len: u32,
     body_checksum: u32,
     /// The number of the request; 0 for notes.
     pub sequence: Sequence,
-    /// When it was written, in nanoseconds of Unix time.
+    /// The time of writing, in nanoseconds of Unix time.
     pub unix_nano: u64,
 }
 
@@ -83,7 +85,7 @@ impl RecordHeader {
     }
 }
 
-/// Appends a record. Its body is less than 4 GiB.
+/// Appends a record to `out`. The body must be shorter than 4 GiB.
 pub fn put_record(out: &mut Vec<u8>, kind: Kind, sequence: Sequence, unix_nano: u64, body: &[u8]) {
     let start = out.len();
     out.put_u32_le(0);
@@ -97,12 +99,13 @@ pub fn put_record(out: &mut Vec<u8>, kind: Kind, sequence: Sequence, unix_nano: 
     out.put_slice(body);
 }
 
-/// The policies of the configuration, by what notes call them: their numbers change with the configuration.
+/// The marks by which notes refer to the policies of the configuration: the CRC-32 of each policy's name. The index of
+/// a policy can change with the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct PolicyMarks(Vec<u32>);
 
 impl PolicyMarks {
-    /// The marks of policies of these names, in their order.
+    /// Returns the marks of the policies with these names, in the same order.
     #[must_use]
     pub fn new(names: &[String]) -> Self {
         PolicyMarks(names.iter().map(|name| crc32fast::hash(name.as_bytes())).collect())
@@ -112,13 +115,13 @@ impl PolicyMarks {
         self.0.get(usize::from(policy)).copied().unwrap_or_default()
     }
 
-    /// The policy with this mark; one that nobody has if there is none any more.
+    /// Returns the index of the policy with this mark, or `u16::MAX` if the configuration no longer has it.
     fn policy(&self, mark: u32) -> u16 {
         self.0.iter().position(|&known| known == mark).map_or(u16::MAX, |at| at as u16)
     }
 }
 
-/// Appends a note.
+/// Appends a note to `out`.
 pub fn put_note(out: &mut Vec<u8>, note: Note, policies: &PolicyMarks) {
     match note {
         Note::Kept(sequence, trace, keep) => {
@@ -141,7 +144,7 @@ pub fn put_note(out: &mut Vec<u8>, note: Note, policies: &PolicyMarks) {
     }
 }
 
-/// Takes the next note off `rest`; `None` at its end, or where none begins.
+/// Takes the next note off `rest`. Returns `None` at the end, or if the bytes are not a valid note.
 pub fn take_note(rest: &mut &[u8], policies: &PolicyMarks) -> Option<Note> {
     let tag = rest.try_get_u8().ok()?;
     let sequence = rest.try_get_u64_le().ok()?;
@@ -162,23 +165,23 @@ pub fn take_note(rest: &mut &[u8], policies: &PolicyMarks) -> Option<Note> {
     }
 }
 
-/// Goes through the records of a segment; only bodies that are asked for are read.
+/// A reader of the records of a segment. It reads only those bodies that are asked for.
 #[derive(Debug)]
 pub struct Records<R> {
     reader: BufReader<R>,
-    /// Where the reader stands; not known after a failure.
+    /// The position of the reader; `None` after a failure, when it is unknown.
     at: Option<u64>,
     /// The end of the last record.
     end: u64,
-    /// Of the file.
+    /// The length of the file.
     len: u64,
 }
 
 impl<R: Read + Seek> Records<R> {
-    /// The records of a file of `len` bytes.
+    /// Returns the records of a file of `len` bytes.
     ///
     /// # Errors
-    /// The file cannot be read; an inner error says why it is no segment.
+    /// The file cannot be read. The inner error gives the reason why the file is not a valid segment.
     pub fn open(reader: R, len: u64) -> io::Result<Result<Self, NoSegment>> {
         let mut reader = BufReader::new(reader);
         let header = LAYOUT.read_header(&mut reader, FORM)?;
@@ -186,10 +189,10 @@ impl<R: Read + Seek> Records<R> {
         Ok(header.map(|()| Records { reader, at: Some(end), end, len }))
     }
 
-    /// The next record; `None` behind the last one. After a fault there is nothing more to be had.
+    /// Returns the next record, or `None` after the last one. After a fault, no more records can be read.
     ///
     /// # Errors
-    /// The file cannot be read; an inner error says what is wrong with its contents.
+    /// The file cannot be read. The inner error is a fault of its contents.
     pub fn next_record(&mut self) -> io::Result<Option<Result<RecordHeader, Fault>>> {
         if self.rest() == 0 {
             return Ok(None);
@@ -211,7 +214,7 @@ impl<R: Read + Seek> Records<R> {
         Ok(Some(header))
     }
 
-    /// Goes to the end of the last record.
+    /// Moves the reader to the end of the last record.
     fn seek_to_end(&mut self) -> io::Result<()> {
         match self.at.take() {
             Some(at) => self.reader.seek_relative((self.end - at) as i64),
@@ -219,10 +222,11 @@ impl<R: Read + Seek> Records<R> {
         }
     }
 
-    /// The body of the record `header`, the last one; `None` if it is not what was written.
+    /// Returns the body of the last record, whose header is `header`, or `None` if the body does not match its
+    /// checksum.
     ///
     /// # Errors
-    /// The file cannot be read. The records behind it may be.
+    /// The file cannot be read. The records after this one may still be readable.
     pub fn body(&mut self, header: &RecordHeader) -> io::Result<Option<Vec<u8>>> {
         let mut body = vec![0; header.body_len as usize];
         self.at = None;
@@ -231,7 +235,7 @@ impl<R: Read + Seek> Records<R> {
         Ok((crc32fast::hash(&body) == header.body_checksum).then_some(body))
     }
 
-    /// The bytes from the end of the last record to the end of the file.
+    /// Returns the number of bytes from the end of the last record to the end of the file.
     #[must_use]
     pub fn rest(&self) -> u64 {
         self.len.saturating_sub(self.end)

@@ -1,4 +1,4 @@
-//! Opens the journal's directory, and finds what an earlier process left in it.
+//! Opens the journal's directory and finds the requests that an earlier process left in it.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -19,13 +19,14 @@ use crate::telemetry::Metrics;
 
 pub(crate) const OWNER: Owner = Owner { name: "journal", key: "journal.directory" };
 
-/// What an entry of a hash table of the size of `T` takes, with the table's slack.
+/// Returns the bytes of one hash table entry of type `T`, including the unused part of the table.
 const fn entry_bytes<T>() -> usize {
     size_of::<T>() * 2
 }
 
-/// Opens the directory of `settings`, makes it if need be, and finds what waits in it; what cannot be read is logged,
-/// counted in `metrics` and left alone. What is remembered of it counts in `budget`.
+/// Opens the directory of `settings` and finds the unreleased requests in it. Creates the directory if it does not
+/// exist. Files that cannot be read are logged, counted in `metrics` and left alone. The memory of the result is
+/// charged to `budget`.
 ///
 /// # Errors
 /// See [`OpenError`].
@@ -39,7 +40,7 @@ pub(super) fn open(
     Ok(load(directory, &numbers, policies, budget, metrics))
 }
 
-/// Finds what is in the segments of these `numbers`, oldest first.
+/// Finds the unreleased requests in the segments of these `numbers`, oldest first.
 pub(super) fn load(
     directory: Directory,
     numbers: &[u64],
@@ -64,16 +65,16 @@ pub(super) fn load(
     survey.conclude(Store::new(directory, policies), found, budget.share())
 }
 
-/// What a file of the directory is.
+/// A file of the directory.
 enum Found {
-    /// With the requests in it.
+    /// A segment, and the requests in it.
     Segment(Segment, Vec<Sequence>),
     Foreign {
         bytes: u64,
     },
 }
 
-/// What the notes say.
+/// The contents of the notes.
 #[derive(Default)]
 struct Survey {
     policies: PolicyMarks,
@@ -84,13 +85,13 @@ struct Survey {
 }
 
 impl Survey {
-    /// Goes through a segment but for the bodies of requests.
+    /// Reads the record headers and notes of a segment, but not the bodies of requests.
     fn segment(&mut self, number: u64, file: SegmentFile, path: &Path, metrics: &Metrics) -> io::Result<Found> {
         let bytes = file.size()?;
         let (mut segment, mut requests) = (Segment::new(number, bytes), Vec::new());
         let mut records = match Records::open(file, bytes)? {
             Ok(records) => records,
-            // Killed before the first record.
+            // The earlier process ended before it wrote the first record.
             Err(NoSegment::Short) => {
                 report(path, Fault::Torn, bytes, metrics);
                 return Ok(Found::Segment(segment, requests));
@@ -124,8 +125,8 @@ impl Survey {
         Ok(Found::Segment(segment, requests))
     }
 
-    /// Notes stand behind the request that they are about: those of an earlier one with the same number, which earlier
-    /// versions could give twice, are not about this one.
+    /// Forgets the notes that stand before `request`: a note stands after the request that it is about. Earlier
+    /// versions could give a number twice, so earlier notes with this number are about another request.
     fn begins(&mut self, request: Sequence) {
         self.released.remove(&request);
         self.settled.remove(&request);
@@ -144,7 +145,7 @@ impl Survey {
         }
     }
 
-    /// Leaves to the store what is there, and to the backlog what is not released.
+    /// Gives the segments to the store, and the unreleased requests to the backlog.
     fn conclude(mut self, mut store: Store, found: Vec<Found>, mut memory: Share) -> (Store, Backlog) {
         let mut unread = Vec::new();
         for found in found {

@@ -1,4 +1,4 @@
-//! Requests out of a directory of segments, without a daemon: a recording, or a journal that nobody has open.
+//! Reads requests from a directory of segments without a daemon: a recording, or a journal that no process has open.
 
 use std::fs::File;
 use std::io;
@@ -10,17 +10,17 @@ use super::format::{Kind, Records};
 use super::open::OWNER;
 use crate::segment::file::open_regular;
 
-/// A request as it arrived.
+/// A recorded request, as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recorded {
-    /// When, in nanoseconds of Unix time.
+    /// The time of arrival, in nanoseconds of Unix time.
     pub unix_nano: u64,
-    /// An `ExportTraceServiceRequest` in protobuf.
+    /// The body: an `ExportTraceServiceRequest` in protobuf.
     pub body: Bytes,
 }
 
-/// The requests of a directory in the order in which they came. A segment ends where it is torn or corrupt; a body that
-/// has gone bad is skipped, and so are files that are no segments.
+/// The requests of a directory, in the order of arrival. Reading a segment ends at a torn or corrupt record header. A
+/// body that does not match its checksum is skipped, and so is a file that is not a segment.
 #[derive(Debug)]
 pub struct Recording {
     segments: std::vec::IntoIter<(u64, PathBuf)>,
@@ -28,7 +28,7 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// The recording in `directory`.
+    /// Opens the recording in `directory`.
     ///
     /// # Errors
     /// The directory cannot be read.
@@ -61,7 +61,7 @@ impl Recording {
 impl Iterator for Recording {
     type Item = io::Result<Recorded>;
 
-    /// After an error the next segment follows.
+    /// Returns the next request. After an error, reading goes on with the next segment.
     fn next(&mut self) -> Option<Self::Item> {
         let next = self.read_next();
         if next.is_err() {

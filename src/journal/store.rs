@@ -1,4 +1,4 @@
-//! The journal's directory: appends requests and notes, and deletes segments whose requests are all released. Does
+//! Appends requests and notes to the journal's directory, and deletes segments whose requests are all released. Does
 //! blocking I/O.
 
 use std::collections::VecDeque;
@@ -12,19 +12,19 @@ use crate::segment::directory::Directory;
 use crate::segment::file::{SegmentFile, SegmentPath};
 use crate::tail::hold::{Note, Sequence};
 
-/// A segment is closed when it is this large: small enough that what is settled gives its disk back soon. A larger group
-/// of requests has a segment of its own.
+/// The size at which a segment is closed: small enough that its disk space is free soon after its requests are
+/// released. A larger group of requests gets a segment of its own.
 pub(super) const SEGMENT_BYTES: u64 = 16 << 20;
-/// Notes that wait for a disk that fails; those of minutes. Beyond it they are forgotten: what they were about is decided
-/// again after a kill, and exported twice.
+/// The most bytes of notes that wait for a failing disk: the notes of some minutes. Beyond it, the notes are forgotten.
+/// After a kill, the traces in them would be decided again, and their spans exported twice.
 const NOTES_BYTES_MAX: usize = 8 << 20;
-/// Of the buffer for a group, what is kept for the next one.
+/// The capacity of the group's buffer that is kept for the next group.
 const BUFFER_BYTES_KEPT: usize = 4 << 20;
-/// A probe of a disk that has failed writes as much as the group that failed, but no more than this: a full disk often has
-/// room for a few bytes.
+/// The most bytes of a probe of a disk that has failed. A probe writes as much as the group that failed, because a full
+/// disk often has room for a few bytes.
 const PROBE_BYTES_MAX: usize = 1 << 20;
-/// The first request of a process has the number of its first segment in the bits above these. So no number is given twice,
-/// also if an earlier segment cannot be read: 4 billion requests fit into no segment.
+/// The first request number of a process has the number of its first segment in the bits above these. So no number is
+/// given twice, even if an earlier segment cannot be read: no segment has room for 4 billion requests.
 const SEQUENCE_BITS: u32 = 32;
 
 /// A request to be appended.
@@ -35,17 +35,17 @@ pub(super) struct Entry {
     pub(super) body: Bytes,
 }
 
-/// A file of the journal. They are deleted in the order in which they were written, so that a note outlives every
+/// A file of the journal. Files are deleted in the order in which they were written, so that a note outlives every
 /// request that it may be about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Segment {
     pub(super) number: u64,
     pub(super) bytes: u64,
-    /// The requests in it, if there are any.
+    /// The numbers of its first and last requests, if it has any.
     pub(super) sequences: Option<(Sequence, Sequence)>,
-    /// Requests that are not released.
+    /// The number of its requests that are not released.
     pub(super) live: u64,
-    /// It has a request that this process cannot take: the file stays for the next one.
+    /// True if the segment has a request that this process cannot take. The file stays for the next process.
     left: bool,
 }
 
@@ -54,7 +54,7 @@ impl Segment {
         Segment { number, bytes, sequences: None, live: 0, left: false }
     }
 
-    /// A request is in it.
+    /// Adds a request.
     pub(super) fn add(&mut self, sequence: Sequence) {
         self.sequences = Some(self.sequences.map_or((sequence, sequence), |(first, _)| (first, sequence)));
         self.live += 1;
@@ -65,17 +65,17 @@ impl Segment {
     }
 }
 
-/// The first number of a request of a process that begins with the segment `number`.
+/// Returns the first request number of a process whose first segment is `number`.
 pub(super) fn first_sequence(number: u64) -> Sequence {
     number << SEQUENCE_BITS
 }
 
-/// What is written together.
+/// Requests and notes that are written together.
 #[derive(Debug, Default)]
 pub(super) struct Group {
     pub(super) requests: Vec<Entry>,
     pub(super) notes: Vec<Note>,
-    /// Requests of an earlier process that this one cannot take.
+    /// The requests of an earlier process that this process cannot take.
     pub(super) left: Vec<Sequence>,
 }
 
@@ -84,17 +84,17 @@ pub(super) struct Group {
 pub(super) struct Store {
     directory: Directory,
     policies: PolicyMarks,
-    /// Oldest first.
+    /// The segments, oldest first.
     segments: VecDeque<Segment>,
-    /// Files that are left alone.
+    /// The bytes of the files that are left alone.
     foreign_bytes: u64,
     /// The last segment, if it can take more.
     open: Option<SegmentFile>,
-    /// Notes, encoded, that no file has yet.
+    /// The encoded notes that are not written to a file yet.
     notes: Vec<u8>,
-    /// What was written after the last sync.
+    /// True if bytes were written after the last sync.
     unsynced: bool,
-    /// After a failure: the bytes of the group that failed. The disk works again once as many are synced.
+    /// The bytes of the group that failed, after a failure. The disk works again once as many bytes are synced.
     failed_bytes: Option<usize>,
     buffer: Vec<u8>,
 }
@@ -114,42 +114,43 @@ impl Store {
         }
     }
 
-    /// Takes in a segment of an earlier process; segments come in their order.
+    /// Takes over a segment of an earlier process. The caller passes the segments oldest first.
     pub(super) fn adopt(&mut self, segment: Segment) {
         self.segments.push_back(segment);
     }
 
-    /// A file that is not ours, or cannot be read, counts and is left alone.
+    /// Counts the bytes of a file that is left alone, because it is not a segment of this journal or cannot be read.
     pub(super) fn leave_alone(&mut self, bytes: u64) {
         self.foreign_bytes += bytes;
     }
 
-    /// The first number for a request of this process. It is greater than that of any request in the directory.
+    /// Returns the first request number of this process. It is greater than that of any request in the directory.
     pub(super) fn first_sequence(&self) -> Sequence {
         first_sequence(self.directory.next_number())
     }
 
-    /// Where tests plan faults of the disk.
+    /// Returns the handle with which tests plan faults of the disk.
     #[cfg(test)]
     pub(super) fn faults(&self) -> crate::segment::file::Faults {
         self.directory.faults().clone()
     }
 
-    /// Where the segment `number` is.
+    /// Returns the path of the segment `number`.
     pub(super) fn segment_path(&self, number: u64) -> SegmentPath {
         self.directory.segment_path(number)
     }
 
-    /// Bytes of all files.
+    /// Returns the bytes of all files, including those that are left alone.
     pub(super) fn bytes(&self) -> u64 {
         self.foreign_bytes + self.segments.iter().map(|segment| segment.bytes).sum::<u64>()
     }
 
-    /// Appends the requests of `group`, which outlive a loss of power when it returns, and its notes. Returns how long the
-    /// sync took, if there was one. After a failure it succeeds only once the disk has taken and synced as much as it refused.
+    /// Appends the requests of `group` and its notes, and syncs the requests, so that they outlive a loss of power.
+    /// Returns the duration of the sync, if there was one. After a failure it succeeds only once the disk has taken and
+    /// synced as many bytes as it refused.
     ///
     /// # Errors
-    /// The disk's. None of the requests is in the journal then; the notes are written the next time.
+    /// The disk fails. None of the requests is in the journal then; the notes are written with the next group.
     pub(super) fn write(&mut self, group: &Group) -> io::Result<Option<Duration>> {
         for &note in &group.notes {
             format::put_note(&mut self.notes, note, &self.policies);
@@ -159,7 +160,9 @@ impl Store {
             self.notes.clear();
             self.failed_bytes = None;
         } else if self.notes.len() > NOTES_BYTES_MAX {
-            tracing::error!("The journal forgets what was exported: after a kill those spans would be exported again.");
+            tracing::error!(
+                "The journal forgets which spans were exported. After a kill, they would be exported again."
+            );
             self.notes.clear();
         }
         for note in &group.notes {
@@ -181,7 +184,7 @@ impl Store {
             format::put_record(&mut buffer, Kind::Notes, 0, 0, &self.notes);
         }
         if let Some(missing) = self.failed_bytes.and_then(|failed| failed.checked_sub(buffer.len())) {
-            // Notes that say nothing.
+            // Pads the group with zeros: a tag of zero ends the reading of notes.
             let padding = vec![0; missing.saturating_sub(RECORD_HEADER_LEN)];
             format::put_record(&mut buffer, Kind::Notes, 0, 0, &padding);
         }
@@ -194,8 +197,8 @@ impl Store {
         written
     }
 
-    /// Writes at the end of the open segment. What an error leaves half written is cut off, and the segment given up:
-    /// what the system dropped at a failed sync is not known.
+    /// Writes at the end of the open segment. After an error, cuts off what is half written and gives up the segment,
+    /// because it is unknown which pages the system dropped at a failed sync.
     fn append_group(&mut self, group: &[u8], requests: &[Entry]) -> io::Result<Option<Duration>> {
         let mut file = self.open_for(group.len() as u64)?;
         let Some(segment) = self.segments.back_mut() else { return Err(io::ErrorKind::NotFound.into()) };
@@ -213,7 +216,7 @@ impl Store {
         written
     }
 
-    /// Appends no more to the newest segment. One without a record goes.
+    /// Closes the newest segment after a failure. Deletes it if it has no record.
     fn give_up(&mut self, file: &SegmentFile) {
         let Some(segment) = self.segments.back_mut() else { return };
         if segment.bytes <= SEGMENT_HEADER_LEN as u64 {
@@ -225,7 +228,7 @@ impl Store {
         }
     }
 
-    /// The segment that takes `len` bytes more.
+    /// Returns the file of the segment that takes `len` more bytes.
     fn open_for(&mut self, len: u64) -> io::Result<SegmentFile> {
         let open_bytes = self.segments.back().map_or(0, |segment| segment.bytes);
         match self.open.take() {
@@ -233,7 +236,7 @@ impl Store {
                 let requests = self.segments.back().map_or(0, |segment| segment.live);
                 tracing::error!(
                     requests,
-                    "A file of the journal was removed or moved: a kill would lose the requests in it that are not settled."
+                    "A file of the journal was removed or moved. A kill would lose its requests that are not settled."
                 );
                 self.create()
             }
@@ -252,20 +255,21 @@ impl Store {
         Ok(file)
     }
 
-    /// The segment with a request. One that could not be written is in no segment.
+    /// Returns the segment with this request. There is none if the request could not be written.
     fn segment_of(&mut self, sequence: Sequence) -> Option<&mut Segment> {
-        // The oldest requests are released first, mostly.
+        // Searches from the oldest segment on, because requests are mostly released in order.
         self.segments.iter_mut().find(|segment| segment.contains(sequence))
     }
 
-    /// Nothing of this request is needed any more.
+    /// Counts a request as released: none of its spans is needed any more.
     fn release(&mut self, sequence: Sequence) {
         if let Some(segment) = self.segment_of(sequence) {
             segment.live = segment.live.saturating_sub(1);
         }
     }
 
-    /// This process cannot take a request: its file stays for the next one, and keeps no other from being deleted.
+    /// Leaves a request that this process cannot take: its file stays for the next process, but later files can be
+    /// deleted.
     fn leave(&mut self, sequence: Sequence) {
         if let Some(segment) = self.segment_of(sequence) {
             segment.live = segment.live.saturating_sub(1);
@@ -273,10 +277,10 @@ impl Store {
         }
     }
 
-    /// Deletes the oldest segments as far as their requests are released.
+    /// Deletes the oldest segments, up to the first one with an unreleased request.
     ///
     /// # Errors
-    /// The disk's; it is tried again the next time.
+    /// The disk fails. The next call tries again.
     pub(super) fn delete_released(&mut self) -> io::Result<()> {
         while self.segments.front().is_some_and(|segment| segment.live == 0) {
             if self.segments.len() == 1 && self.open.is_some() {
@@ -309,10 +313,10 @@ impl Store {
         synced.map(drop)
     }
 
-    /// Syncs what was written. A journal whose requests are all released leaves no segment.
+    /// Syncs what was written. If all requests are released, no segment remains.
     ///
     /// # Errors
-    /// The disk's.
+    /// The disk fails.
     pub(super) fn close(mut self) -> io::Result<()> {
         self.sync()?;
         self.open = None;
@@ -320,7 +324,7 @@ impl Store {
     }
 }
 
-/// Makes what was written outlive a loss of power, if there is a `need`; how long it took.
+/// Syncs the file if there is a `need`, so that its contents outlive a loss of power. Returns the duration of the sync.
 fn sync(file: &SegmentFile, need: bool) -> io::Result<Option<Duration>> {
     if !need {
         return Ok(None);

@@ -11,7 +11,7 @@ use crate::segment::file::{Call, Faults};
 use crate::tail::hold::{KeptHold, Note, Notes};
 use crate::telemetry::pulse::SILENCE_MAX;
 
-/// A journal in `directory` with what belongs to it.
+/// A journal in `directory`, and the objects that it reports to.
 struct Fixture {
     journal: Journal,
     writer: Writer,
@@ -26,7 +26,7 @@ impl Fixture {
         Self::with_faults(directory, max_bytes).0
     }
 
-    /// The same, and where faults of its disk are planned.
+    /// Opens a journal, and returns the handle with which faults of its disk are planned, too.
     fn with_faults(directory: &Path, max_bytes: u64) -> (Self, Faults) {
         let (budget, metrics, health) = (Budget::new(1 << 30), Arc::new(Metrics::new()), Arc::new(Health::default()));
         health.set_ready();
@@ -45,11 +45,11 @@ impl Fixture {
         self.writer.close(Instant::now() + Duration::from_secs(10)).await;
     }
 
-    /// Waits until the writer has done what the test is about.
+    /// Waits until `condition` holds.
     async fn eventually(&self, condition: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(20);
         while !condition(self) {
-            assert!(Instant::now() < deadline, "it never happened");
+            assert!(Instant::now() < deadline, "the condition did not become true in 20 s");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
@@ -64,7 +64,7 @@ fn recorded(directory: &Path) -> Vec<Bytes> {
 }
 
 #[tokio::test]
-async fn a_request_is_on_the_disk_when_it_is_appended_and_gone_when_it_is_released() {
+async fn a_request_is_on_disk_after_append_and_gone_after_release() {
     let directory = TempDir::new().unwrap();
     let fixture = Fixture::open(directory.path(), 1 << 30);
     let hold = fixture.journal.append(body(1)).await.unwrap();
@@ -76,12 +76,12 @@ async fn a_request_is_on_the_disk_when_it_is_appended_and_gone_when_it_is_releas
 }
 
 #[tokio::test]
-async fn what_is_held_at_the_end_is_there_at_the_next_start() {
+async fn requests_held_at_shutdown_are_there_after_the_next_start() {
     let directory = TempDir::new().unwrap();
     let first = Fixture::open(directory.path(), 1 << 30);
     let holds = [first.journal.append(body(1)).await.unwrap(), first.journal.append(body(2)).await.unwrap()];
     first.close().await;
-    // The process ends, and lets everything go.
+    // The end of the process drops all holds.
     drop(holds);
     let mut second = Fixture::open(directory.path(), 1 << 30);
     let request = second.backlog.next_request().unwrap().unwrap();
@@ -97,7 +97,7 @@ async fn what_is_held_at_the_end_is_there_at_the_next_start() {
 }
 
 #[tokio::test]
-async fn who_gives_up_waiting_lets_the_request_go() {
+async fn a_caller_that_stops_waiting_releases_its_request() {
     let directory = TempDir::new().unwrap();
     let fixture = Fixture::open(directory.path(), 1 << 30);
     drop(fixture.journal.enqueue(body(1)).unwrap());
@@ -111,13 +111,13 @@ async fn who_gives_up_waiting_lets_the_request_go() {
 }
 
 #[tokio::test]
-async fn what_a_panicking_thread_drops_is_not_released() {
+async fn a_hold_dropped_by_a_panicking_thread_does_not_release_its_request() {
     let directory = TempDir::new().unwrap();
     let fixture = Fixture::open(directory.path(), 1 << 30);
     let hold = fixture.journal.append(body(1)).await.unwrap();
     let result = std::thread::spawn(move || {
         let _hold = hold;
-        panic!("with a request in its hands");
+        panic!("the thread panics while it has a hold");
     })
     .join();
     assert!(result.is_err());
@@ -126,7 +126,7 @@ async fn what_a_panicking_thread_drops_is_not_released() {
 }
 
 #[tokio::test]
-async fn it_is_full_at_max_bytes_and_has_room_when_the_oldest_are_released() {
+async fn the_journal_is_full_at_max_bytes_until_the_oldest_requests_are_released() {
     let directory = TempDir::new().unwrap();
     let fixture = Fixture::open(directory.path(), 40 << 20);
     let large = Bytes::from(vec![7; 15 << 20]);
@@ -146,7 +146,7 @@ async fn it_is_full_at_max_bytes_and_has_room_when_the_oldest_are_released() {
 }
 
 #[tokio::test]
-async fn a_disk_that_fails_refuses_says_so_and_is_tried_again() {
+async fn a_failing_disk_refuses_requests_turns_readiness_red_and_is_tried_again() {
     let directory = TempDir::new().unwrap();
     let (path, away) = (directory.path().join("journal"), directory.path().join("away"));
     let fixture = Fixture::open(&path, 1 << 30);
@@ -163,7 +163,7 @@ async fn a_disk_that_fails_refuses_says_so_and_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_disk_that_writes_and_does_not_sync_is_not_ready_and_is_tried_once_a_second() {
+async fn a_disk_that_writes_but_does_not_sync_is_not_ready_and_is_tried_once_a_second() {
     let directory = TempDir::new().unwrap();
     let (fixture, faults) = Fixture::with_faults(directory.path(), 1 << 30);
     let hold = fixture.journal.append(body(1)).await.unwrap();
@@ -195,12 +195,12 @@ async fn a_file_that_cannot_be_deleted_does_not_turn_readiness_red_and_is_tried_
     assert!(fixture.health.is_ready());
     fixture.journal.append(body(2)).await.unwrap();
     faults.mend();
-    // Without another request.
+    // The file is deleted without another request.
     fixture.eventually(|fixture| fixture.budget.disk().used_bytes() < 1 << 20).await;
 }
 
 #[tokio::test]
-async fn appends_that_wait_together_share_a_sync() {
+async fn appends_that_wait_at_the_same_time_share_a_sync() {
     let directory = TempDir::new().unwrap();
     let fixture = Fixture::open(directory.path(), 1 << 30);
     let appends: Vec<_> = (0..200).map(|i| fixture.journal.enqueue(body(i)).unwrap()).collect();
@@ -232,11 +232,11 @@ async fn notes_reach_the_disk_without_another_request() {
 }
 
 #[tokio::test]
-async fn an_idle_writer_gives_signs_of_life_and_one_that_gives_none_is_wedged() {
+async fn an_idle_writer_gives_signs_of_life_and_a_silent_one_is_wedged() {
     let directory = TempDir::new().unwrap();
     let fixture = Fixture::open(directory.path(), 1 << 30);
     let start = Instant::now();
-    // A sign that came half a second after the start, or later.
+    // The sign came at least half a second after the start.
     fixture.eventually(|f| f.health.wedged(start + SILENCE_MAX + Duration::from_millis(500)).is_none()).await;
     let (name, _) = fixture.health.wedged(start + Duration::from_secs(3_600)).unwrap();
     assert_eq!(name, "journal");

@@ -1,4 +1,4 @@
-//! The thread that writes the journal, and the queue before it.
+//! The thread that writes the journal, and its queue.
 
 use std::io;
 use std::sync::Arc;
@@ -17,15 +17,15 @@ use crate::tail::budget::Budget;
 use crate::tail::hold::{Note, Notes, Sequence};
 use crate::telemetry::{Health, Metrics, Pulse, pulse};
 
-/// From one group to the next: what an acknowledgement waits at most beside the sync itself. An idle journal writes at
-/// once; a busy one gathers some hundred requests for each sync.
+/// The time from one group to the next: the longest wait of an acknowledgement in addition to the sync itself. An idle
+/// journal writes at once; a busy one gathers some hundred requests for each sync.
 const GROUP_INTERVAL: Duration = Duration::from_millis(5);
-/// Bodies that wait for the disk: a third of a second of one that writes 100 MB/s, beyond which waiting is no use.
+/// The most bytes of bodies that wait for the disk: a third of a second at 100 MB/s. A longer wait helps no sender.
 const QUEUE_BYTES_MAX: u64 = 32 << 20;
-/// After a failure the disk is left alone for this long.
+/// The time after a failure in which the disk is left alone.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What became of a group of requests.
+/// The outcome of writing a group of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Waits,
@@ -33,32 +33,33 @@ pub(super) enum Outcome {
     Failed,
 }
 
-/// What the next group will be.
+/// The contents of the next group, and the state that decides when it is written.
 #[derive(Debug)]
 struct Queue {
     requests: Vec<Entry>,
-    /// Of the requests' records.
+    /// The bytes of the records of `requests`.
     bytes: u64,
-    /// A few for each request and kept trace in memory: a disk that hangs takes no new ones, and no more notes come.
+    /// A few notes for each request and kept trace in memory. The number is bounded: while a disk hangs, no new
+    /// requests are taken, so no more notes come.
     notes: Vec<Note>,
-    /// Requests of an earlier process that this one cannot take.
+    /// The requests of an earlier process that this process cannot take.
     left: Vec<Sequence>,
-    /// Tells those that wait for the group.
+    /// Tells the callers that wait for the group its outcome.
     group: watch::Sender<Outcome>,
     next_sequence: Sequence,
-    /// What `max_bytes` leaves.
+    /// The bytes that the files may still grow within `max_bytes`.
     room_bytes: u64,
-    /// While the disk fails: when it is tried again. Until then notes wait, and requests are refused.
+    /// The time of the next try, while the disk fails. Until then notes wait, and requests are refused.
     retry_at: Option<Instant>,
-    /// While a segment that is not needed any more cannot be deleted: when that is tried again.
+    /// The time of the next try, while a segment that is not needed any more cannot be deleted.
     delete_at: Option<Instant>,
-    /// The writer waits for something to do.
+    /// True while the writer waits for something to do.
     idle: bool,
-    /// Nothing is noted any more: what is dropped from now on is dropped because the process ends.
+    /// True once the process ends: notes are ignored, because holds that are dropped now are not settled.
     closing: bool,
 }
 
-/// What the writer and those who append share.
+/// The state shared by the writer and the callers that append.
 #[derive(Debug)]
 pub(super) struct Shared {
     queue: Mutex<Queue>,
@@ -86,7 +87,7 @@ impl Shared {
         Arc::new(Shared { queue: Mutex::new(queue), work: Condvar::new(), max_bytes, budget })
     }
 
-    /// Queues the body of a request: its number, and who tells when it is written.
+    /// Queues the body of a request. Returns its number, and a receiver for the outcome.
     pub(super) fn enqueue(
         &self,
         body: Bytes,
@@ -118,8 +119,8 @@ impl Shared {
         }
     }
 
-    /// Waits for something to do, and takes it; `None` when there is no more to come. A disk that fails is to be tried
-    /// from time to time, with an empty group: while the process is not ready, the platform may send it nothing.
+    /// Waits for something to do, and takes it. Returns `None` when no more can come. A failing disk is tried from time
+    /// to time, with an empty group if need be: while the process is not ready, the platform may send it no requests.
     fn next_group(&self, pulse: &Pulse) -> Option<(Group, watch::Sender<Outcome>)> {
         let mut queue = self.queue.lock();
         loop {
@@ -146,7 +147,8 @@ impl Shared {
         Some((group, std::mem::replace(&mut queue.group, watch::Sender::new(Outcome::Waits))))
     }
 
-    /// The store has `bytes` now. If it could not `write` or `delete`, that is tried again in a while.
+    /// Records that the files have `bytes` now. If the store could not `write` or `delete`, it tries again after
+    /// `RETRY_INTERVAL`.
     fn written(&self, bytes: u64, write: bool, delete: bool) {
         self.budget.disk().set(bytes, self.max_bytes);
         let mut queue = self.queue.lock();
@@ -156,14 +158,14 @@ impl Shared {
         queue.delete_at = (!delete).then_some(later);
     }
 
-    /// This process cannot take these requests of an earlier one.
+    /// Queues requests of an earlier process that this process cannot take.
     pub(super) fn leave(&self, requests: Vec<Sequence>) {
         let mut queue = self.queue.lock();
         queue.left.extend(requests);
         self.wake(&queue);
     }
 
-    /// Lets the writer end once it has written what it was told until now.
+    /// Lets the writer end once it has written all that is queued now.
     fn close(&self) {
         let mut queue = self.queue.lock();
         queue.closing = true;
@@ -187,7 +189,7 @@ impl Queue {
 
 impl Notes for Shared {
     fn note(&self, note: Note) {
-        // A thread that panics drops what is not settled.
+        // A panic drops holds of requests that are not settled.
         if std::thread::panicking() {
             return;
         }
@@ -199,7 +201,7 @@ impl Notes for Shared {
     }
 }
 
-/// The running writer. When it is dropped without [`Writer::close`], because the process fails, nothing more is noted.
+/// The running writer. If it is dropped without [`Writer::close`], because the process fails, later notes are ignored.
 #[derive(Debug)]
 pub struct Writer {
     shared: Arc<Shared>,
@@ -223,18 +225,20 @@ impl Writer {
         Writer { shared, task: tokio::task::spawn_blocking(|| worker.run()) }
     }
 
-    /// Resolves if the thread ends by itself, which it does only by a panic.
+    /// Resolves with the cause if the thread ends by itself, which it does only after a panic.
     pub async fn failed(&mut self) -> String {
         let ended = (&mut self.task).await;
         ended.err().map_or_else(|| "without an error".to_owned(), |error| error.to_string())
     }
 
-    /// Writes what was noted until now and syncs it; what is not settled stays for the next process. Waits until
-    /// `deadline` for a disk that hangs.
+    /// Writes and syncs the notes that are queued now. Requests that are not released stay for the next process. Waits
+    /// until `deadline` for a disk that hangs.
     pub async fn close(mut self, deadline: tokio::time::Instant) {
         self.shared.close();
         if tokio::time::timeout_at(deadline, &mut self.task).await.is_err() {
-            tracing::error!("The journal's disk hangs: what was exported last may be exported again after a start.");
+            tracing::error!(
+                "The journal's disk hangs. The spans that were exported last may be exported again after a start."
+            );
         }
     }
 }
@@ -251,7 +255,7 @@ struct Worker {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     pulse: Pulse,
-    /// Readiness is red because of the disk.
+    /// True if the process is not ready because of the disk.
     is_obstacle: bool,
     writing: Reminder,
     deleting: Reminder,
@@ -264,13 +268,13 @@ impl Worker {
             let started = Instant::now();
             self.pulse.at_disk(started.into());
             let outcome = self.write(&group);
-            // It may be that nothing waits for the outcome.
+            // The receivers may be gone: callers can give up waiting.
             told.send_replace(outcome);
             std::thread::sleep(GROUP_INTERVAL.saturating_sub(started.elapsed()));
         }
         if let Err(cause) = self.store.close() {
             self.metrics.journal_fault("write");
-            tracing::error!(%cause, "The journal could not be closed as it should be.");
+            tracing::error!(%cause, "The journal could not be closed cleanly.");
         }
     }
 
@@ -300,7 +304,7 @@ impl Worker {
         self.health.set_obstacle(Some(format!("the journal cannot be written: {cause}")));
         self.is_obstacle = true;
         if self.writing.failed(Instant::now().into()) {
-            tracing::error!(%cause, "The journal cannot be written: spans are refused until it can.");
+            tracing::error!(%cause, "The journal cannot be written. Spans are refused until it works again.");
         }
     }
 
@@ -313,11 +317,11 @@ impl Worker {
         }
     }
 
-    /// It takes up room until it can: nothing else is wrong.
+    /// Reports that a file cannot be deleted. It takes up space until it is deleted, but the journal works.
     fn cannot_delete(&mut self, cause: &io::Error) {
         self.metrics.journal_fault("write");
         if self.deleting.failed(Instant::now().into()) {
-            tracing::error!(%cause, "A file of the journal that is not needed any more cannot be deleted; it is tried again.");
+            tracing::error!(%cause, "A file of the journal that is not needed any more cannot be deleted. It is tried again.");
         }
     }
 

@@ -4,10 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A record as a test sees it.
+/// The kind, sequence number and body of a record.
 type Record = (Kind, Sequence, Vec<u8>);
 
-/// A segment of these records, and where each of them ends.
+/// Returns a segment of these records, and the end of each record.
 fn segment(records: &[Record]) -> (Vec<u8>, Vec<usize>) {
     let mut out = segment_header();
     let ends = records.iter().map(|(kind, sequence, body)| {
@@ -18,7 +18,7 @@ fn segment(records: &[Record]) -> (Vec<u8>, Vec<usize>) {
     (out, ends)
 }
 
-/// The sound records that are read, those whose bodies are not, and why reading ended before the end.
+/// Returns the sound records, the number of records with damaged bodies, and the fault that ended the reading early.
 fn read(bytes: &[u8]) -> Result<(Vec<Record>, usize, Option<Fault>), NoSegment> {
     let mut records = Records::open(Cursor::new(bytes), bytes.len() as u64).unwrap()?;
     let (mut found, mut bad) = (Vec::new(), 0);
@@ -45,13 +45,13 @@ fn records() -> Vec<Record> {
 }
 
 #[test]
-fn what_is_written_is_read() {
+fn records_are_read_as_they_were_written() {
     let (bytes, _) = segment(&records());
     assert_eq!(read(&bytes), Ok((records(), 0, None)));
 }
 
 #[test]
-fn bodies_need_not_be_read() {
+fn headers_can_be_read_without_their_bodies() {
     let (bytes, _) = segment(&records());
     let mut found = Records::open(Cursor::new(&bytes), bytes.len() as u64).unwrap().unwrap();
     for (i, (kind, sequence, body)) in records().into_iter().enumerate() {
@@ -69,7 +69,7 @@ fn bodies_need_not_be_read() {
 }
 
 #[test]
-fn any_prefix_of_a_segment_has_its_whole_records() {
+fn a_cut_segment_still_has_every_complete_record() {
     let (bytes, ends) = segment(&records());
     for len in 0..=bytes.len() {
         let whole = ends.iter().filter(|&&end| end <= len).count();
@@ -83,7 +83,7 @@ fn any_prefix_of_a_segment_has_its_whole_records() {
 }
 
 #[test]
-fn a_byte_that_went_bad_costs_its_record_or_ends_the_segment() {
+fn a_damaged_byte_loses_its_record_or_ends_the_segment() {
     let (bytes, ends) = segment(&records()[..3]);
     for at in SEGMENT_HEADER_LEN..bytes.len() {
         let mut bytes = bytes.clone();
@@ -102,7 +102,7 @@ fn a_byte_that_went_bad_costs_its_record_or_ends_the_segment() {
 }
 
 #[test]
-fn a_file_of_another_kind_or_version_is_none() {
+fn a_file_of_another_kind_or_version_is_not_a_segment() {
     let header = segment_header();
     let changed = |at: usize, byte| {
         let mut header = header.clone();
@@ -125,7 +125,7 @@ fn notes(bytes: &[u8], policies: &PolicyMarks) -> Vec<Note> {
 }
 
 #[test]
-fn notes_are_read_as_written_and_policies_by_name() {
+fn notes_are_read_as_written_and_find_their_policies_by_name() {
     let (before, after) = (policies(&["errors", "slow", "gone"]), policies(&["slow", "new", "errors"]));
     let kept = |policy, bits| {
         let keep = Keep::new(policy, Threshold::from_bits(bits));
@@ -137,12 +137,12 @@ fn notes_are_read_as_written_and_policies_by_name() {
     written.iter().for_each(|&note| put_note(&mut bytes, note, &before));
     assert_eq!(notes(&bytes, &before), written);
     let expected = [kept(2, 0), others[0], kept(0, 0xff_0000_0000_0001), others[1], kept(u16::MAX, 3)];
-    assert_eq!(notes(&bytes, &after), expected, "the numbers have changed");
+    assert_eq!(notes(&bytes, &after), expected, "policies are found by name after their indexes have changed");
 }
 
 proptest! {
     #[test]
-    fn any_bytes_are_read_to_an_end(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn reading_ends_for_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let policies = policies(&["errors"]);
         prop_assert!(notes(&bytes, &policies).len() <= bytes.len() / 9);
         let (mut segment, _) = segment(&[]);

@@ -46,7 +46,7 @@ fn write(store: &mut Store, requests: &[Entry], notes: &[Note]) -> io::Result<Op
     store.write(&Group { requests: requests.to_vec(), notes: notes.to_vec(), left: Vec::new() })
 }
 
-/// What a backlog gives out: numbers, settled traces, and whether the bodies are those that were written.
+/// Returns the requests that a backlog gives out: sequence number, settled traces, and true if the body is as written.
 fn unreleased(mut backlog: Backlog) -> Vec<(Sequence, Vec<TraceId>, bool)> {
     let mut found = Vec::new();
     while let Some(request) = backlog.next_request().unwrap() {
@@ -68,7 +68,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn a_restart_finds_what_is_not_released_and_what_of_it_is_settled() {
+fn a_restart_finds_unreleased_requests_and_their_settled_traces() {
     let directory = TempDir::new().unwrap();
     let (mut store, backlog) = reopen(directory.path());
     assert!(backlog.is_empty());
@@ -78,7 +78,7 @@ fn a_restart_finds_what_is_not_released_and_what_of_it_is_settled() {
     write(&mut store, &[entry(4)], &notes).unwrap();
     write(&mut store, &[], &[Note::Settled(1, trace(9))]).unwrap();
     let bytes = store.bytes();
-    // Killed.
+    // The process is killed.
     drop(store);
     let (store, mut backlog) = reopen(directory.path());
     assert_eq!(store.bytes(), bytes);
@@ -89,7 +89,7 @@ fn a_restart_finds_what_is_not_released_and_what_of_it_is_settled() {
 }
 
 #[test]
-fn a_segment_goes_when_it_and_all_before_it_are_released() {
+fn a_segment_is_deleted_once_it_and_all_before_it_are_released() {
     let directory = TempDir::new().unwrap();
     let (mut store, _) = reopen(directory.path());
     for sequence in 1..=3 {
@@ -105,18 +105,18 @@ fn a_segment_goes_when_it_and_all_before_it_are_released() {
     assert_eq!(release(3), 1);
     assert_eq!(store.bytes(), fs::metadata(&files(directory.path())[0]).unwrap().len());
     store.close().unwrap();
-    assert_eq!(files(directory.path()), [] as [PathBuf; 0], "a stop with nothing left leaves nothing");
+    assert_eq!(files(directory.path()), [] as [PathBuf; 0], "a stop without unreleased requests leaves no file");
 }
 
 #[test]
-fn segments_of_an_earlier_process_go_as_well() {
+fn released_segments_of_an_earlier_process_are_deleted() {
     let directory = TempDir::new().unwrap();
     let (mut store, _) = reopen(directory.path());
     write(&mut store, &[entry(1), entry(2)], &[Note::Released(1)]).unwrap();
     drop(store);
     let (mut store, _) = reopen(directory.path());
     write(&mut store, &[entry(3)], &[]).unwrap();
-    assert_eq!(files(directory.path()).len(), 2, "nothing is appended to what another process wrote");
+    assert_eq!(files(directory.path()).len(), 2, "no process appends to the file of another process");
     write(&mut store, &[], &[Note::Released(2)]).unwrap();
     store.delete_released().unwrap();
     assert_eq!(files(directory.path()).len(), 1);
@@ -125,7 +125,7 @@ fn segments_of_an_earlier_process_go_as_well() {
 }
 
 #[test]
-fn a_tail_that_is_torn_at_any_byte_costs_what_was_never_acknowledged() {
+fn a_file_torn_at_any_byte_loses_only_what_was_never_acknowledged() {
     let directory = TempDir::new().unwrap();
     let (mut store, _) = reopen(directory.path());
     write(&mut store, &[entry(1)], &[]).unwrap();
@@ -146,7 +146,7 @@ fn a_tail_that_is_torn_at_any_byte_costs_what_was_never_acknowledged() {
 }
 
 #[test]
-fn a_body_that_went_bad_is_given_out_as_such() {
+fn a_damaged_body_is_reported_and_does_not_hide_other_requests() {
     let directory = TempDir::new().unwrap();
     let (mut store, _) = reopen(directory.path());
     write(&mut store, &[entry(1), entry(2), entry(3)], &[]).unwrap();
@@ -161,7 +161,7 @@ fn a_body_that_went_bad_is_given_out_as_such() {
 }
 
 #[test]
-fn files_of_others_are_left_alone_and_count() {
+fn foreign_files_are_left_alone_and_foreign_segments_count() {
     let directory = TempDir::new().unwrap();
     let mut newer = format::segment_header();
     newer[8] = 2;
@@ -179,7 +179,7 @@ fn files_of_others_are_left_alone_and_count() {
     assert_eq!(counter(&metrics, "spansieve_journal_faults_total", "kind=\"foreign\""), 2);
     assert_eq!(store.bytes(), (others[1].1.len() + others[2].1.len()) as u64);
     write(&mut store, &[entry(1)], &[]).unwrap();
-    assert!(directory.path().join(OWNER.file_name(10)).exists(), "new segments are behind all others");
+    assert!(directory.path().join(OWNER.file_name(10)).exists(), "new segments have higher numbers than all others");
     write(&mut store, &[], &[Note::Released(1)]).unwrap();
     store.close().unwrap();
     for (name, contents) in &others {
@@ -188,7 +188,7 @@ fn files_of_others_are_left_alone_and_count() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_used_is_named() {
+fn the_error_for_an_unusable_directory_names_key_and_reason() {
     let directory = TempDir::new().unwrap();
     let (_store, _) = reopen(directory.path());
     let file = directory.path().join("file");
@@ -205,7 +205,7 @@ fn a_directory_that_cannot_be_used_is_named() {
 }
 
 #[test]
-fn a_disk_that_is_full_takes_nothing_and_works_again() {
+fn a_full_disk_takes_no_requests_and_works_again_once_it_has_room() {
     let directory = TempDir::new().unwrap();
     let (mut store, _) = reopen(directory.path());
     write(&mut store, &[entry(1), entry(2)], &[]).unwrap();
@@ -215,19 +215,19 @@ fn a_disk_that_is_full_takes_nothing_and_works_again() {
     assert_eq!(store.bytes(), bytes);
     store.directory.faults().mend();
     write(&mut store, &[entry(4)], &[]).unwrap();
-    assert_eq!(files(directory.path()).len(), 2, "the segment that failed is given up");
+    assert_eq!(files(directory.path()).len(), 2, "the segment in which a write failed is given up");
     drop(store);
     assert_eq!(numbers(reopen(directory.path()).1), [2, 4], "the note is written when the disk takes it");
 }
 
 #[test]
-fn a_directory_that_is_away_takes_nothing_and_works_again() {
+fn a_missing_directory_takes_no_requests_and_works_again_once_it_is_back() {
     let directory = TempDir::new().unwrap();
     let (path, away) = (directory.path().join("journal"), directory.path().join("away"));
     let (mut store, _) = reopen(&path);
     fs::rename(&path, &away).unwrap();
     assert!(write(&mut store, &[entry(1)], &[]).is_err());
-    assert!(write(&mut store, &[], &[]).is_err(), "it is tried without a request, too");
+    assert!(write(&mut store, &[], &[]).is_err(), "the disk is tried even without a request");
     fs::rename(&away, &path).unwrap();
     write(&mut store, &[], &[]).unwrap();
     write(&mut store, &[entry(2)], &[]).unwrap();
@@ -236,7 +236,7 @@ fn a_directory_that_is_away_takes_nothing_and_works_again() {
 }
 
 #[test]
-fn what_is_remembered_of_it_counts_in_the_budget() {
+fn the_memory_of_a_backlog_is_charged_to_the_budget() {
     let directory = TempDir::new().unwrap();
     let (mut store, _) = reopen(directory.path());
     write(&mut store, &[entry(1)], &[Note::Kept(1, trace(1), KEEP), Note::Settled(1, trace(1))]).unwrap();
@@ -249,7 +249,7 @@ fn what_is_remembered_of_it_counts_in_the_budget() {
     assert_eq!(budget.used_bytes(), 0);
 }
 
-/// Opens a directory whose disk has the faults that `plan` plans.
+/// Opens a directory whose disk has the faults that `plan` sets.
 fn open_with(directory: &Path, plan: impl Fn(&Faults)) -> (Store, Backlog) {
     let (directory, numbers) = Directory::open(directory, OWNER).unwrap();
     plan(directory.faults());
@@ -257,7 +257,7 @@ fn open_with(directory: &Path, plan: impl Fn(&Faults)) -> (Store, Backlog) {
 }
 
 #[test]
-fn a_number_is_never_given_twice_whatever_became_of_the_segments_before() {
+fn a_number_is_never_given_twice_even_if_earlier_segments_are_damaged() {
     type Spoil = fn(&Path);
     let spoil: [(&str, Spoil); 4] = [
         ("of another version", |path| overwrite(path, 8)),
@@ -288,7 +288,7 @@ fn overwrite(path: &Path, at: usize) {
 }
 
 #[test]
-fn notes_that_outlive_their_requests_are_about_no_later_ones() {
+fn notes_that_outlive_their_requests_do_not_apply_to_later_requests() {
     let directory = TempDir::new().unwrap();
     let (mut store, backlog) = reopen(directory.path());
     let first = backlog.next_sequence();
@@ -308,7 +308,7 @@ fn notes_that_outlive_their_requests_are_about_no_later_ones() {
 fn notes_of_an_earlier_request_of_the_same_number_do_not_release_it() {
     let directory = TempDir::new().unwrap();
     let (mut store, _) = reopen(directory.path());
-    // As an earlier version left it.
+    // An earlier version could leave notes in front of the requests with the same numbers.
     write(&mut store, &[], &[Note::Settled(1, trace(1)), Note::Released(1), Note::Settled(2, trace(2))]).unwrap();
     write(&mut store, &[entry(1), entry(2)], &[]).unwrap();
     drop(store);
@@ -334,7 +334,7 @@ fn a_segment_that_cannot_be_read_now_keeps_its_requests_for_the_next_start() {
 }
 
 #[test]
-fn a_body_that_cannot_be_read_hides_no_other() {
+fn an_unreadable_body_does_not_hide_later_requests() {
     let directory = TempDir::new().unwrap();
     let (mut store, _) = reopen(directory.path());
     write(&mut store, &[entry(1), large(2), entry(3), entry(4)], &[]).unwrap();
@@ -351,7 +351,7 @@ fn a_body_that_cannot_be_read_hides_no_other() {
 }
 
 #[test]
-fn requests_behind_a_read_error_are_named() {
+fn requests_after_a_read_error_are_reported_as_unreadable() {
     let directory = TempDir::new().unwrap();
     let (mut store, _) = reopen(directory.path());
     write(&mut store, &[large(1), large(2), large(3)], &[]).unwrap();
@@ -367,7 +367,7 @@ fn requests_behind_a_read_error_are_named() {
 }
 
 #[test]
-fn a_request_that_is_left_stays_and_keeps_no_other_file() {
+fn the_file_of_a_left_request_stays_but_later_files_are_deleted() {
     let directory = TempDir::new().unwrap();
     let (mut store, _) = reopen(directory.path());
     for sequence in 1..=3 {
@@ -379,14 +379,14 @@ fn a_request_that_is_left_stays_and_keeps_no_other_file() {
     store.write(&Group { left: vec![1], ..Group::default() }).unwrap();
     write(&mut store, &[], &[Note::Released(2), Note::Released(3)]).unwrap();
     store.delete_released().unwrap();
-    assert_eq!(files(directory.path()).len(), 2, "the one that is left, and the open one");
-    assert!(store.bytes() > SEGMENT_BYTES && store.bytes() < bytes, "it counts");
+    assert_eq!(files(directory.path()).len(), 2, "the file of the left request, and the open file");
+    assert!(store.bytes() > SEGMENT_BYTES && store.bytes() < bytes, "the file of the left request counts");
     store.close().unwrap();
     assert_eq!(numbers(reopen(directory.path()).1), [1]);
 }
 
 #[test]
-fn a_disk_that_does_not_sync_takes_nothing_and_is_not_taken_for_one_that_works() {
+fn a_disk_that_does_not_sync_takes_no_requests_and_counts_as_failing() {
     let directory = TempDir::new().unwrap();
     let (mut store, _) = reopen(directory.path());
     write(&mut store, &[entry(1)], &[]).unwrap();
@@ -396,16 +396,20 @@ fn a_disk_that_does_not_sync_takes_nothing_and_is_not_taken_for_one_that_works()
         write(&mut store, &[], &[Note::Settled(1, trace(id))]).unwrap_err();
         write(&mut store, &[], &[]).unwrap_err();
     }
-    assert!(files(directory.path()).len() <= 2, "no file for each attempt");
+    assert!(files(directory.path()).len() <= 2, "a failed attempt must not leave a file");
     store.faults().mend();
     write(&mut store, &[], &[]).unwrap();
     drop(store);
     let found = unreleased(reopen(directory.path()).1);
-    assert_eq!((found.len(), found[0].0, found[0].1.len()), (1, 1, 50), "2 was refused; notes were kept");
+    assert_eq!(
+        (found.len(), found[0].0, found[0].1.len()),
+        (1, 1, 50),
+        "request 2 was refused, and all notes were kept"
+    );
 }
 
 #[test]
-fn a_disk_works_again_once_it_takes_as_much_as_it_refused() {
+fn a_disk_works_again_only_once_it_takes_as_much_as_it_refused() {
     let directory = TempDir::new().unwrap();
     let (mut store, _) = reopen(directory.path());
     let group = Entry { body: vec![1; 100_000].into(), ..entry(1) };
@@ -417,20 +421,20 @@ fn a_disk_works_again_once_it_takes_as_much_as_it_refused() {
     write(&mut store, &[], &[]).unwrap();
     let bytes = store.bytes();
     write(&mut store, &[], &[]).unwrap();
-    assert_eq!(store.bytes(), bytes, "there is nothing more to prove");
+    assert_eq!(store.bytes(), bytes, "a disk that works is not probed again");
     drop(store);
     assert!(reopen(directory.path()).1.is_empty());
 }
 
 #[test]
-fn a_file_that_cannot_be_deleted_is_no_reason_to_refuse() {
+fn a_file_that_cannot_be_deleted_does_not_stop_writing() {
     let directory = TempDir::new().unwrap();
     let (mut store, _) = reopen(directory.path());
     write(&mut store, &[large(1)], &[]).unwrap();
     store.faults().fail(Call::Remove);
     write(&mut store, &[entry(2)], &[Note::Released(1)]).unwrap();
     store.delete_released().unwrap_err();
-    assert!(store.bytes() > SEGMENT_BYTES, "it takes up room until it is gone");
+    assert!(store.bytes() > SEGMENT_BYTES, "the file counts until it is deleted");
     write(&mut store, &[entry(3)], &[]).unwrap();
     store.faults().mend();
     store.delete_released().unwrap();
@@ -440,14 +444,14 @@ fn a_file_that_cannot_be_deleted_is_no_reason_to_refuse() {
 }
 
 #[test]
-fn nothing_is_written_to_a_file_that_was_removed() {
+fn requests_are_not_written_to_a_removed_file_or_directory() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("journal");
     let (mut store, _) = reopen(&path);
     write(&mut store, &[entry(1)], &[]).unwrap();
     fs::remove_file(&files(&path)[0]).unwrap();
     write(&mut store, &[entry(2)], &[]).unwrap();
-    assert_eq!(files(&path).len(), 1, "a new one");
+    assert_eq!(files(&path).len(), 1, "a new file");
     fs::remove_dir_all(&path).unwrap();
     write(&mut store, &[entry(3)], &[]).unwrap_err();
     fs::create_dir(&path).unwrap();
