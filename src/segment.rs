@@ -1,6 +1,6 @@
-//! What the files of the journal and of the spool have in common: segments that only grow, a header that names the
-//! layout, checksums, and a [`directory`] that one process has at a time. Numbers are little-endian, checksums CRC-32
-//! (IEEE 802.3).
+//! The common parts of the files of the journal and of the spool: segments that only grow, a header that names the
+//! layout, checksums, and a [`directory`] that only one process uses at a time. Numbers are little-endian, checksums
+//! are CRC-32 (IEEE 802.3).
 //!
 //! ```text
 //! segment = magic, 8 B | version u16 | form u8 | 0 u8 | checksum u32 of what stands before it | record*
@@ -15,42 +15,42 @@ use std::io::{self, Read};
 use bytes::{Buf, BufMut};
 use thiserror::Error;
 
-/// Bytes of a segment's header.
+/// Length of a segment's header, in bytes.
 pub const HEADER_LEN: usize = 16;
 
-/// A kind of segments, which one program writes and reads.
+/// The layout of the segments that one program writes and reads.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
-    /// What its files begin with.
+    /// The first bytes of each file.
     pub magic: &'static [u8; 8],
-    /// Of the layout of its records; another one is not guessed at.
+    /// The version of the layout of the records. Files of another version are not read.
     pub version: u16,
 }
 
-/// Why a file is not a segment that can be read. It may be that of another version: leave it alone.
+/// The reason why a file is not a segment that can be read. It may be a file of another version: leave it alone.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum NoSegment {
     /// The file ends within the header.
     #[error("it ends within its header")]
     Short,
-    /// Not what a segment begins with.
+    /// The file does not begin with the magic bytes, or the header's checksum is wrong.
     #[error("it does not begin as a segment does")]
     Foreign,
-    /// A version of the layout that this program does not know.
+    /// The program does not know this version of the layout.
     #[error("its format version is {found}, and this program knows {known}")]
     Version {
-        /// In the file.
+        /// The version in the file.
         found: u16,
-        /// [`Layout::version`].
+        /// The version that the program knows: [`Layout::version`].
         known: u16,
     },
-    /// Spans in a form that the configured sink does not take.
+    /// The spans have a form that the configured sink does not take.
     #[error("its spans have form {0}, and the configured sink takes {1}")]
     Form(u8, u8),
 }
 
 impl Layout {
-    /// The header of a segment whose contents have this `form`.
+    /// Returns the header of a segment whose contents have this `form`.
     #[must_use]
     pub fn header(&self, form: u8) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER_LEN);
@@ -62,10 +62,10 @@ impl Layout {
         out
     }
 
-    /// Reads a file's first bytes, and checks that they are the header of a segment of `form`.
+    /// Reads the first bytes of a file, and checks that they are the header of a segment of this `form`.
     ///
     /// # Errors
-    /// The file cannot be read; an inner error says why it is no such segment.
+    /// The file cannot be read. The inner error gives the reason why the file is not such a segment.
     pub fn read_header(&self, reader: &mut impl Read, form: u8) -> io::Result<Result<(), NoSegment>> {
         let mut header = [0; HEADER_LEN];
         Ok(if fill(reader, &mut header)? { self.check(&header, form) } else { Err(NoSegment::Short) })
@@ -85,17 +85,17 @@ impl Layout {
     }
 }
 
-/// Why the rest of a segment cannot be read.
+/// The reason why the rest of a segment cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It ends within a record: the process was killed while it wrote, or the disk was full.
+    /// The file ends within a record: the process was killed while it wrote, or the disk was full.
     Torn,
-    /// A header's checksum is wrong, and with it where the next record begins.
+    /// The checksum of a record header is wrong, so the start of the next record is unknown.
     Corrupt,
 }
 
 impl Fault {
-    /// The metric label.
+    /// Returns the metric label.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -105,7 +105,7 @@ impl Fault {
     }
 }
 
-/// Fills `buffer`; false if the input ends before.
+/// Fills `buffer`. Returns false if the input ends before `buffer` is full.
 ///
 /// # Errors
 /// The input cannot be read.

@@ -1,4 +1,4 @@
-//! A directory of segments: its lock, and the names of its files.
+//! A directory of segments: its lock and its files.
 
 #[cfg(test)]
 mod tests;
@@ -12,67 +12,68 @@ use thiserror::Error;
 
 use super::file::{Call, Faults, SegmentFile, SegmentPath, identity, open_with};
 
-/// Only the owner may read spans. The lock file has the same mode: a user who can open it can hold the lock.
+/// Mode of the files: only the owner may read spans. The lock file has the same mode, because a user who can open it
+/// can hold the lock.
 const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
-/// The greatest number of a segment: one a second lasts for 136 years. Numbers of requests begin with that of a segment, in
-/// the upper half of 64 bits. A file with a greater number was not made by this program.
+/// The greatest number of a segment: one segment a second lasts for 136 years. The journal puts the number of a segment
+/// into the upper half of 64-bit request numbers. A file with a greater number was not made by this program.
 const NUMBER_MAX: u64 = u32::MAX as u64 - 1;
-/// Names of new segments that are tried at a time, if files have them already.
+/// The most names that are tried for a new segment if files with these names already exist.
 const NAMES_TRIED_MAX: usize = 100;
 const SUFFIX: &str = ".segment";
 
-/// Why a directory cannot be used. The operator has to change something.
+/// The reason why a directory cannot be used. The operator must change something.
 #[derive(Debug, Error)]
 pub enum OpenError {
-    /// The directory cannot be made, read or written.
+    /// The directory cannot be created, read or written.
     #[error("{key}: {path:?} cannot be used: {cause}")]
     Unusable {
-        /// The key of the configuration that names it.
+        /// The configuration key of the directory.
         key: &'static str,
-        /// The directory, or the file in it.
+        /// The path of the directory, or of a file in it.
         path: PathBuf,
-        /// The system's reason.
+        /// The error of the system.
         cause: io::Error,
     },
-    /// Another process uses it.
+    /// Another process uses the directory.
     #[error("{key}: {path:?} is in use by another process: each one needs a directory of its own")]
     Locked {
-        /// The key of the configuration that names it.
+        /// The configuration key of the directory.
         key: &'static str,
-        /// The directory.
+        /// The path of the directory.
         path: PathBuf,
     },
 }
 
-/// Whose segments they are.
+/// The owner of a directory of segments: the journal or the spool.
 #[derive(Clone, Copy, Debug)]
 pub struct Owner {
-    /// What the names of its files begin with.
+    /// The start of each file name.
     pub name: &'static str,
-    /// The key of the configuration that names the directory.
+    /// The configuration key of the directory.
     pub key: &'static str,
 }
 
-/// A directory that no other process has open. The lock goes with the process, however it ends.
+/// A directory that no other process has open. The lock ends with the process, however the process ends.
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
     owner: Owner,
-    /// Of the directory that is locked; see [`Directory::check`].
+    /// The device and inode of the locked directory; see [`Directory::check`].
     identity: (u64, u64),
-    /// Of the next segment: greater than that of any file that was there at the start.
+    /// The number of the next segment: greater than the number of any file that was there at the start.
     next_number: u64,
-    /// A file that was made in vain and could not be removed. It goes before another one is made, so that there is at most
-    /// one.
+    /// The number of a new file that is not used and could not be removed. It is removed before another file is
+    /// created, so that there is at most one.
     stray: Option<u64>,
     faults: Faults,
     _lock: File,
 }
 
 impl Directory {
-    /// Makes the directory if need be, and locks it. Returns the numbers of its segments, the oldest first, too; other files
-    /// are named in the log and left alone.
+    /// Locks the directory, and creates it if it does not exist. Also returns the numbers of its segments, oldest
+    /// first. Other files are logged and left alone.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -91,29 +92,30 @@ impl Directory {
         ))
     }
 
-    /// The file of this segment.
+    /// Returns the path of a segment.
     #[must_use]
     pub fn segment(&self, number: u64) -> PathBuf {
         self.path.join(self.owner.file_name(number))
     }
 
-    /// The number of the next segment, at least: greater than that of each one that is there or was there since the start.
+    /// Returns the least number of the next segment. It is greater than that of each segment that is there now or was
+    /// there since the start.
     #[must_use]
     pub fn next_number(&self) -> u64 {
         self.next_number
     }
 
-    /// Where tests plan faults of the disk.
+    /// Returns the handle with which tests plan faults of the disk.
     #[cfg(test)]
     pub(crate) fn faults(&self) -> &Faults {
         &self.faults
     }
 
-    /// Checks that the path still leads to the directory that is locked. A directory that was removed, or a disk that is not
-    /// mounted any more, must not be taken for one whose files were deleted.
+    /// Checks that the path still leads to the locked directory. If the directory was removed, or its disk is not
+    /// mounted any more, this must not look as if the files were deleted.
     ///
     /// # Errors
-    /// It does not.
+    /// The path leads to another directory, or to none.
     pub fn check(&self) -> io::Result<()> {
         if identity(&fs::metadata(&self.path)?) == self.identity {
             return Ok(());
@@ -123,11 +125,12 @@ impl Directory {
         ))
     }
 
-    /// Makes the file of a new segment with this `header`, to be appended to. Its name outlives a loss of power. Returns its
-    /// number, too.
+    /// Creates the file of a new segment, writes `header` to it, and syncs the directory, so that the name outlives a
+    /// loss of power. Returns the number of the segment and the open file.
     ///
     /// # Errors
-    /// The system's. There is no new file then; see [`Directory::discard`].
+    /// A system call fails, or the directory is not in its place. There is no new file then; see
+    /// [`Directory::discard`].
     pub fn create(&mut self, header: &[u8]) -> io::Result<(u64, SegmentFile)> {
         self.check()?;
         if let Some(stray) = self.stray {
@@ -152,7 +155,7 @@ impl Directory {
             let path = self.segment(number);
             self.faults.check(Call::Create, &path)?;
             let created = OpenOptions::new().append(true).create_new(true).mode(FILE_MODE).open(&path);
-            // A file that was made by somebody else after the start keeps its name.
+            // A file that another program has made since the start keeps its name.
             if !created.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists) {
                 let file = created?;
                 self.next_number += 1;
@@ -164,7 +167,7 @@ impl Directory {
         Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("the files up to {name} are in the way of new ones")))
     }
 
-    /// Where a segment is.
+    /// Returns the path of a segment with the planned faults.
     #[must_use]
     pub fn segment_path(&self, number: u64) -> SegmentPath {
         SegmentPath::new(self.segment(number), self.faults.clone())
@@ -173,15 +176,15 @@ impl Directory {
     /// Opens a segment for reading.
     ///
     /// # Errors
-    /// The system's, or it is not a regular file.
+    /// The system call fails, or the file is not a regular file.
     pub fn open_segment(&self, number: u64) -> io::Result<SegmentFile> {
         self.segment_path(number).open()
     }
 
-    /// Deletes a segment, unless that was done already.
+    /// Deletes a segment. Succeeds if it is already deleted.
     ///
     /// # Errors
-    /// The system's, or the directory is away.
+    /// The system call fails, or the directory is not in its place.
     pub fn remove(&self, number: u64) -> io::Result<()> {
         let path = self.segment(number);
         self.faults.check(Call::Remove, &path)?;
@@ -191,22 +194,23 @@ impl Directory {
         }
     }
 
-    /// Whether the file of a segment was deleted. It was not if the directory itself is away.
+    /// Returns true if the file of a segment was deleted. Returns false if the directory itself is not in its place.
     #[must_use]
     pub fn is_gone(&self, number: u64) -> bool {
         let there = fs::symlink_metadata(self.segment(number));
         there.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) && self.check().is_ok()
     }
 
-    /// Deletes the newest segment, which has no record. If that fails, it is tried again before the next one is made.
+    /// Deletes the newest segment, which has no record. If that fails, [`Directory::create`] tries again before it
+    /// makes the next file.
     pub fn discard(&mut self, number: u64) {
         self.stray = self.remove(number).is_err().then_some(number);
     }
 
-    /// Makes sure that the names of new files outlive a loss of power.
+    /// Syncs the directory, so that the names of new files outlive a loss of power.
     ///
     /// # Errors
-    /// The system's.
+    /// The system call fails.
     fn sync(&self) -> io::Result<()> {
         self.faults.check(Call::SyncDirectory, &self.path)?;
         File::open(&self.path)?.sync_all()
@@ -214,13 +218,13 @@ impl Directory {
 }
 
 impl Owner {
-    /// The name of a segment's file; names sort as the numbers do.
+    /// Returns the file name of a segment. Names sort in the same order as numbers.
     #[must_use]
     pub fn file_name(&self, number: u64) -> String {
         format!("{}-{number:020}{SUFFIX}", self.name)
     }
 
-    /// The number of the segment in a file of that name.
+    /// Returns the number of the segment with this path, or `None` if the name is not that of a segment.
     fn number(&self, path: &Path) -> Option<u64> {
         let name = path.file_name()?.to_str()?;
         let number = name.strip_prefix(self.name)?.strip_prefix('-')?.strip_suffix(SUFFIX)?.parse().ok()?;
@@ -235,14 +239,14 @@ impl Owner {
         format!("{}.recovery", self.name)
     }
 
-    /// The file in a directory that says what is being read back.
+    /// Returns the path of the file in `directory` that records what is being read back.
     #[must_use]
     pub fn recovery_file(&self, directory: &Path) -> PathBuf {
         directory.join(self.recovery_name())
     }
 
-    /// The segments in a directory by number, oldest first. Other files are named in the log: also a pipe, a device or a
-    /// directory with the name of a segment.
+    /// Returns the segments in a directory with their numbers, oldest first. Other files are logged, including pipes,
+    /// devices and directories with the name of a segment.
     ///
     /// # Errors
     /// The directory cannot be read.
@@ -250,7 +254,7 @@ impl Owner {
         let mut segments = Vec::new();
         for entry in fs::read_dir(directory)? {
             let path = entry?.path();
-            // A file that cannot be looked at now may be one of them.
+            // A file whose metadata cannot be read now may be a segment.
             let may_be_regular = fs::metadata(&path).map_or(true, |file| file.is_file());
             match self.number(&path).filter(|_| may_be_regular) {
                 Some(number) => segments.push((number, path)),
@@ -258,7 +262,7 @@ impl Owner {
                     .file_name()
                     .is_some_and(|name| *name == *self.lock_name() || *name == *self.recovery_name()) => {}
                 None => {
-                    tracing::warn!(path = %path.display(), "A file in the {}'s directory is not one of its own.", self.name);
+                    tracing::warn!(path = %path.display(), "A file in the {}'s directory is not one of its segments.", self.name);
                 }
             }
         }
@@ -267,22 +271,22 @@ impl Owner {
     }
 }
 
-/// Makes the directory if need be, and sees to it that it outlives a loss of power.
+/// Creates the directory if it does not exist, and syncs its parent, so that it outlives a loss of power.
 fn make(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
     DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // The parent may be another user's, and need not be readable.
+    // The parent may belong to another user, and need not be readable.
     if let Err(cause) = File::open(parent).and_then(|parent| parent.sync_all()) {
-        tracing::warn!(path = %path.display(), %cause, "A loss of power may take the new directory.");
+        tracing::warn!(path = %path.display(), %cause, "The new directory may be lost if the machine loses power.");
     }
     Ok(())
 }
 
-/// Takes the lock. Its file stays when the process ends: a process that removed it could not tell whether another one had
-/// just locked it.
+/// Takes the lock. The lock file stays when the process ends: a process that removed it could not know if another
+/// process had just locked it.
 fn lock(directory: &Path, owner: Owner) -> Result<File, OpenError> {
     let path = directory.join(owner.lock_name());
     match open_lock(&path).map(|file| (file.try_lock(), file)) {
@@ -296,7 +300,7 @@ fn lock(directory: &Path, owner: Owner) -> Result<File, OpenError> {
 
 fn open_lock(path: &Path) -> io::Result<File> {
     let file = open_with(OpenOptions::new().create(true).truncate(false).write(true).mode(FILE_MODE), path)?;
-    // Earlier versions made it readable, so that every user of the machine could hold the lock.
+    // Earlier versions made the file readable for every user of the machine, so that any of them could hold the lock.
     if file.metadata()?.permissions().mode() & 0o777 != FILE_MODE
         && let Err(cause) = file.set_permissions(Permissions::from_mode(FILE_MODE))
     {

@@ -1,4 +1,4 @@
-//! The files of segments. Every call of the system on them is made here, so that a test can make any of them fail.
+//! The files of segments. All system calls on these files are made here, so that a test can make any of them fail.
 
 mod faults;
 
@@ -10,18 +10,18 @@ use std::path::{Path, PathBuf};
 pub(crate) use self::faults::Call;
 pub use self::faults::Faults;
 
-/// Opens a file for reading, if it is a regular file. A pipe or a device would block for ever: it is refused at once.
+/// Opens a regular file for reading. Refuses a pipe or a device at once, because reading it could block for ever.
 ///
 /// # Errors
-/// The system's, or the file is not a regular file.
+/// The system call fails, or the file is not a regular file.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     open_with(OpenOptions::new().read(true), path)
 }
 
-/// Reads a regular file that has no more than `bytes_max` bytes.
+/// Reads a regular file of at most `bytes_max` bytes.
 ///
 /// # Errors
-/// The system's, or the file is not a regular file, or is larger.
+/// A system call fails, or the file is not a regular file, or is larger.
 pub fn read_regular(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     #[expect(clippy::disallowed_methods, reason = "bounded by `take`")]
@@ -32,19 +32,19 @@ pub fn read_regular(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Opens a file as `options` say, if it is a regular file.
+/// Opens a file with `options`, if it is a regular file.
 pub(crate) fn open_with(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
-    // Without O_NONBLOCK the call waits for the other end of a pipe. Regular files ignore it.
+    // Without O_NONBLOCK, the call waits for the other end of a pipe. Regular files ignore the flag.
     let file = options.custom_flags(libc::O_NONBLOCK).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
-/// The device and the number of a file: they tell whether two paths lead to the same one.
+/// Returns the device and inode of a file. They tell if two paths lead to the same file.
 pub(super) fn identity(file: &Metadata) -> (u64, u64) {
     (file.dev(), file.ino())
 }
 
-/// Where a segment is, which need not be open.
+/// The path of a segment, which need not be open.
 #[derive(Clone, Debug)]
 pub struct SegmentPath {
     path: PathBuf,
@@ -56,10 +56,10 @@ impl SegmentPath {
         SegmentPath { path, faults }
     }
 
-    /// Bytes of the file, also if it cannot be opened.
+    /// Returns the length of the file in bytes, even if the file cannot be opened.
     ///
     /// # Errors
-    /// The system's.
+    /// The system call fails.
     pub fn size(&self) -> io::Result<u64> {
         fs::metadata(&self.path).map(|file| file.len())
     }
@@ -67,7 +67,7 @@ impl SegmentPath {
     /// Opens the segment for reading.
     ///
     /// # Errors
-    /// The system's, or it is not a regular file.
+    /// The system call fails, or the file is not a regular file.
     pub fn open(&self) -> io::Result<SegmentFile> {
         self.open_as(OpenOptions::new().read(true))
     }
@@ -75,7 +75,7 @@ impl SegmentPath {
     /// Opens the segment for writing in place.
     ///
     /// # Errors
-    /// The system's, or it is not a regular file.
+    /// The system call fails, or the file is not a regular file.
     pub fn open_to_change(&self) -> io::Result<SegmentFile> {
         self.open_as(OpenOptions::new().write(true))
     }
@@ -99,26 +99,26 @@ impl SegmentFile {
         SegmentFile { file, path, faults }
     }
 
-    /// Bytes of the file.
+    /// Returns the length of the file in bytes.
     ///
     /// # Errors
-    /// The system's.
+    /// The system call fails.
     pub fn size(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
     }
 
-    /// Whether the path of the segment still leads to this file. It does not after the file or a directory above it was
-    /// removed or moved: what is written from then on is lost at the next start.
+    /// Returns true if the path of the segment still leads to this file. It does not after the file or a directory
+    /// above it was removed or moved. Everything written from then on would be lost at the next start.
     #[must_use]
     pub fn is_in_place(&self) -> bool {
         let there = fs::metadata(&self.path).and_then(|there| Ok((identity(&there), identity(&self.file.metadata()?))));
         there.is_ok_and(|(there, here)| there == here)
     }
 
-    /// Checks that [`SegmentFile::is_in_place`].
+    /// Checks that the file is in its place; see [`SegmentFile::is_in_place`].
     ///
     /// # Errors
-    /// It is not.
+    /// The path leads to another file, or to none.
     pub fn check_place(&self) -> io::Result<()> {
         if self.is_in_place() {
             return Ok(());
@@ -126,46 +126,46 @@ impl SegmentFile {
         Err(io::Error::new(io::ErrorKind::NotFound, format!("{} was removed or moved", self.path.display())))
     }
 
-    /// Writes `bytes` at the end of a file that was created.
+    /// Writes `bytes` at the end of the file, which must have been opened by [`super::directory::Directory::create`].
     ///
     /// # Errors
-    /// The system's. A part of `bytes` may have been written.
+    /// The system call fails. A part of `bytes` may have been written.
     pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.faults.check(Call::Write, &self.path)?;
         self.file.write_all(bytes)
     }
 
-    /// Makes what was written outlive a loss of power.
+    /// Syncs the contents, so that they outlive a loss of power.
     ///
     /// # Errors
-    /// The system's. The system may have dropped what was written: write it again to another file.
+    /// The system call fails. The system may have dropped what was written: write it again, to another file.
     pub fn sync(&self) -> io::Result<()> {
         self.faults.check(Call::Sync, &self.path)?;
         self.file.sync_data()
     }
 
-    /// Cuts the file off behind `bytes`.
+    /// Cuts the file to its first `bytes` bytes.
     ///
     /// # Errors
-    /// The system's.
+    /// The system call fails.
     pub fn cut(&self, bytes: u64) -> io::Result<()> {
         self.faults.check(Call::Cut, &self.path)?;
         self.file.set_len(bytes)
     }
 
-    /// Fills `buffer` from `offset` on.
+    /// Fills `buffer` with the bytes from `offset` on.
     ///
     /// # Errors
-    /// The system's; `UnexpectedEof` if the file ends before.
+    /// The system call fails. The kind is `UnexpectedEof` if the file ends before `buffer` is full.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.faults.check(Call::Read, &self.path)?;
         self.file.read_exact_at(buffer, offset)
     }
 
-    /// Writes `bytes` at `offset`. The file must have been opened for that.
+    /// Writes `bytes` at `offset`. The file must have been opened with [`SegmentPath::open_to_change`].
     ///
     /// # Errors
-    /// The system's.
+    /// The system call fails.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.faults.check(Call::Write, &self.path)?;
         self.file.write_all_at(bytes, offset)

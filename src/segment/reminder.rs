@@ -1,4 +1,5 @@
-//! When the log says that a disk fails and that it works again: a disk that does both in turn must not flood it.
+//! Limits how often the log reports that a disk fails or works again. A disk that fails and works in turn must not
+//! flood the log.
 
 #[cfg(test)]
 mod tests;
@@ -7,19 +8,20 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The log says at most this often that the disk fails, and after each time once that it works again.
+/// The least time between two reports that the disk fails. Each of them is followed by at most one report that the disk
+/// works again.
 pub const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The failures of one thing, for the log. Time is an argument.
+/// The state of the reports about one kind of failure. Time is an argument.
 #[derive(Debug, Default)]
 pub struct Reminder {
     told_at: Option<Instant>,
-    /// The log has said that it fails, and not yet that it works again.
+    /// True if the log has reported a failure, but not yet that the disk works again.
     is_told: bool,
 }
 
 impl Reminder {
-    /// It has failed: whether the log is to say so now.
+    /// Records a failure. Returns true if the log must report it now.
     #[must_use]
     pub fn failed(&mut self, now: Instant) -> bool {
         let is_due = self.told_at.is_none_or(|told| now.saturating_duration_since(told) >= REMINDER_INTERVAL);
@@ -30,7 +32,7 @@ impl Reminder {
         is_due
     }
 
-    /// It works: whether the log is to say so now.
+    /// Records a success. Returns true if the log must report it now.
     #[must_use]
     pub fn worked(&mut self) -> bool {
         std::mem::take(&mut self.is_told)

@@ -24,19 +24,19 @@ fn no_other_user_can_hold_the_lock_or_read_a_segment() {
     fs::set_permissions(&lock, Permissions::from_mode(0o644)).unwrap();
     fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
     let _made = open(&path);
-    assert_eq!(mode(&lock), 0o600, "that of an earlier version is mended");
-    assert_eq!(mode(&path), 0o755, "a directory that was there is the operator's");
+    assert_eq!(mode(&lock), 0o600, "the mode of a lock file of an earlier version is corrected");
+    assert_eq!(mode(&path), 0o755, "the mode of an existing directory is left to the operator");
 }
 
 #[test]
-fn what_is_not_a_regular_file_is_not_a_segment_and_stops_nothing() {
+fn pipes_and_directories_with_segment_names_are_ignored() {
     let directory = TempDir::new().unwrap();
     let pipe = directory.path().join(OWNER.file_name(1));
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     fs::create_dir(directory.path().join(OWNER.file_name(2))).unwrap();
     let (mut opened, segments) = open(directory.path());
     assert_eq!(segments, [] as [u64; 0]);
-    assert_eq!(opened.create(b"header").unwrap().0, 3, "their names stay theirs");
+    assert_eq!(opened.create(b"header").unwrap().0, 3, "new segments do not take the names of existing files");
     assert!(opened.open_segment(1).unwrap_err().to_string().contains("not a regular file"));
     drop(opened);
     let lock = directory.path().join("test.lock");
@@ -54,7 +54,7 @@ fn numbers_that_this_program_never_gives_are_left_alone() {
     let (mut opened, segments) = open(directory.path());
     assert_eq!(segments, [7]);
     assert_eq!(opened.create(b"header").unwrap().0, 8);
-    fs::write(opened.segment(9), "made behind our back").unwrap();
+    fs::write(opened.segment(9), "made by another program").unwrap();
     assert_eq!(opened.create(b"header").unwrap().0, 10);
     opened.next_number = NUMBER_MAX + 1;
     let error = opened.create(b"header").unwrap_err().to_string();
@@ -62,7 +62,7 @@ fn numbers_that_this_program_never_gives_are_left_alone() {
 }
 
 #[test]
-fn a_new_file_is_durable_or_gone() {
+fn a_new_file_is_either_durable_or_removed() {
     let directory = TempDir::new().unwrap();
     let (mut opened, _) = open(directory.path());
     for call in [Call::Create, Call::Write, Call::SyncDirectory] {
@@ -77,7 +77,11 @@ fn a_new_file_is_durable_or_gone() {
         opened.create(b"header").unwrap_err();
     }
     opened.faults().mend();
-    assert_eq!(OWNER.segments(directory.path()).unwrap().len(), 1, "one is left, and not one for each attempt");
+    assert_eq!(
+        OWNER.segments(directory.path()).unwrap().len(),
+        1,
+        "at most one unused file is left, not one for each attempt"
+    );
     let (number, _) = opened.create(b"header").unwrap();
     assert_eq!(OWNER.segments(directory.path()).unwrap(), [(number, opened.segment(number))]);
     let syncs = opened.faults().calls(Call::SyncDirectory);
@@ -86,7 +90,7 @@ fn a_new_file_is_durable_or_gone() {
 }
 
 #[test]
-fn a_directory_that_is_away_is_not_taken_for_an_empty_one() {
+fn a_missing_directory_is_not_mistaken_for_an_empty_one() {
     let directory = TempDir::new().unwrap();
     let (path, away) = (directory.path().join("here"), directory.path().join("away"));
     let (mut opened, _) = open(&path);

@@ -1,14 +1,14 @@
-//! Faults of the disk that tests plan. Outside of tests there are none, and they cost nothing.
+//! Faults of the disk that tests plan. Outside of tests there are no faults, and the checks cost nothing.
 
 use std::io;
 use std::path::Path;
 
-/// A call of the system on a file of a segment.
+/// A system call on a file of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
-    /// A file is opened.
+    /// `open` of an existing file.
     Open,
-    /// A file is made.
+    /// `open` that creates a file.
     Create,
     /// `read` and `pread`.
     Read,
@@ -32,7 +32,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Fails if a test has planned that for this call on the file at `path`.
+    /// Returns an error if a test has planned a fault for this call on the file at `path`.
     #[cfg(test)]
     pub(in crate::segment) fn check(&self, call: Call, path: &Path) -> io::Result<()> {
         self.plan.lock().check(call, path)
@@ -49,7 +49,7 @@ impl Faults {
 mod planned {
     use super::*;
 
-    /// The faults to come, and the calls so far.
+    /// The planned faults, and the calls so far (failed calls included).
     #[derive(Debug, Default)]
     pub(super) struct Plan {
         faults: Vec<Fault>,
@@ -59,9 +59,9 @@ mod planned {
     #[derive(Debug)]
     struct Fault {
         call: Call,
-        /// On files whose names end so.
+        /// The end of the file names that the fault applies to.
         name: String,
-        /// Calls that still work.
+        /// The number of calls that still succeed.
         skip: usize,
     }
 
@@ -80,22 +80,22 @@ mod planned {
     }
 
     impl Faults {
-        /// Lets every such call fail from now on.
+        /// Makes every call of this kind fail from now on.
         pub(crate) fn fail(&self, call: Call) {
             self.fail_on(call, "", 0);
         }
 
-        /// Lets such calls on files whose names end with `name` fail after the next `skip` ones.
+        /// Makes calls of this kind, on files whose names end with `name`, fail after the next `skip` calls.
         pub(crate) fn fail_on(&self, call: Call, name: &str, skip: usize) {
             self.plan.lock().faults.push(Fault { call, name: name.to_owned(), skip });
         }
 
-        /// The disk works again.
+        /// Removes all faults.
         pub(crate) fn mend(&self) {
             self.plan.lock().faults.clear();
         }
 
-        /// Such calls so far, failed ones included.
+        /// Returns the number of calls of this kind so far, failed ones included.
         pub(crate) fn calls(&self, call: Call) -> usize {
             self.plan.lock().calls.iter().filter(|&&made| made == call).count()
         }
