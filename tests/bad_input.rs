@@ -1,4 +1,4 @@
-//! The table of bad input in `docs/reliability.md`: each row is sent to a daemon, and its cells are what came of it.
+//! The table of bad input in `docs/evidence.md`: each row is sent to a daemon, and its cells are what came of it.
 //!
 //! Not proven here: that gRPC says the same in its words (`tests/receiver/answers.rs`), and broken connections
 //! (`tests/receiver/hostile.rs`).
@@ -22,7 +22,7 @@ use support::{conservation, eventually, metric};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-const DOCUMENT: &str = include_str!("../docs/reliability.md");
+const DOCUMENT: &str = include_str!("../docs/evidence.md");
 const HEAD: &str = "| input | answer | exported | counted as |";
 
 /// Every trace is kept, and written at once.

@@ -24,7 +24,7 @@ use tonic::Status;
 
 /// Spans of a batch.
 const BATCH: usize = 100;
-/// Calls of a project that may be under way when the process is killed (`docs/reliability.md`).
+/// Calls of a project that may be under way when the process is killed (`docs/delivery.md`).
 const CALLS_MAX: usize = 16;
 /// Traces of each kind in a request.
 const TRACES: usize = 5;

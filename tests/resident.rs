@@ -23,7 +23,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 const LIMIT_MIB: usize = 96;
-/// What the process may hold beyond the limit (`docs/reliability.md`), and a tenth of that for what comes between two looks.
+/// What the process may hold beyond the limit (`docs/overload.md`), and a tenth of that for what comes between two looks.
 const RESIDENT_MIB_MAX: usize = LIMIT_MIB + 32 + 4;
 /// Of one connection.
 const IN_FLIGHT: usize = 100;

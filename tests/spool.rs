@@ -21,7 +21,7 @@ use tempfile::{NamedTempFile, TempDir};
 const LIMIT_BYTES: f64 = (8 << 20) as f64;
 /// Spans of a batch.
 const BATCH: usize = 200;
-/// Calls of a project that may be under way when the process is killed (`docs/reliability.md`).
+/// Calls of a project that may be under way when the process is killed (`docs/delivery.md`).
 const CALLS_MAX: usize = 16;
 
 /// Little memory, so that seconds fill it.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Faults and overload on the whole program: the table in `docs/reliability.md` has the results.
+"""Faults and overload on the whole program: the table in `docs/evidence.md` has the results.
 
     tools/faults.py --rig RIG [--collector] [--write] [--container MIB] [SCENARIO ...] SPANSIEVE
 
@@ -14,7 +14,7 @@ from typing import Callable
 import harness
 from harness import HTTP, Hostile, Requests, Spansieve, Truth, loadgen, post_all, probe_is_prompt, scrape, until
 
-DOCUMENT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs", "reliability.md")
+DOCUMENT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs", "evidence.md")
 BEGIN, END = "<!-- faults.py: begin -->", "<!-- faults.py: end -->"
 COLUMNS = ["fault", "spans acknowledged, of those sent", "refused requests", "error and slow traces kept", "lost", "peak resident, of the container", "recovered after", "Go Collector, the same"]
 
@@ -23,7 +23,7 @@ parser.add_argument("scenario", nargs="*")
 parser.add_argument("spansieve")
 parser.add_argument("--rig", required=True)
 parser.add_argument("--collector", action="store_true", help="the Go Collector of the rig as well")
-parser.add_argument("--write", action="store_true", help="into docs/reliability.md")
+parser.add_argument("--write", action="store_true", help="into docs/evidence.md")
 parser.add_argument("--container", type=int, default=512, help="the container's memory in MiB; memory.limit is its default part of it")
 
 

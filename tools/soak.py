@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A long run with faults at random: `docs/reliability.md` has the results.
+"""A long run with faults at random: `docs/evidence.md` has the results.
 
     tools/soak.py --rig RIG [--minutes 30] [--rate 50000] [--seed 1] [--write] SPANSIEVE
 
@@ -13,7 +13,7 @@ import argparse, json, os, random, re, signal, sys, threading, time
 import harness
 from harness import Hostile, Spansieve, Truth, loadgen, scrape, until
 
-DOCUMENT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs", "reliability.md")
+DOCUMENT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs", "evidence.md")
 BEGIN, END = "<!-- soak.py: begin -->", "<!-- soak.py: end -->"
 # The load comes in pieces, whose senders start anew: what they know is added up after each.
 PIECE_S = 60
@@ -28,7 +28,7 @@ parser.add_argument("--minutes", type=float, default=30)
 parser.add_argument("--rate", type=float, default=50_000, help="spans a second")
 parser.add_argument("--container", type=int, default=1024, help="the container's memory in MiB")
 parser.add_argument("--seed", type=int, default=1)
-parser.add_argument("--write", action="store_true", help="into docs/reliability.md")
+parser.add_argument("--write", action="store_true", help="into docs/evidence.md")
 
 
 class Soak:

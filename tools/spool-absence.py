@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A sink that is away for longer than memory lasts, with a spool: `docs/reliability.md` has the results.
+"""A sink that is away for longer than memory lasts, with a spool: `docs/evidence.md` has the results.
 
     tools/spool-absence.py --rig RIG [--absence 600] [--rate 5000] [--memory 512MiB] [--kill] SPANSIEVE
 

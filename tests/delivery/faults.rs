@@ -1,4 +1,4 @@
-//! The table of faults in `docs/reliability.md`: the daemon against a Cloud Trace that fails as scripted, on a clock that
+//! The table of faults in `docs/evidence.md`: the daemon against a Cloud Trace that fails as scripted, on a clock that
 //! jumps whenever everybody waits. Each row is run as it stands, and its numbers are what came of it.
 
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 use crate::sink::{Answer, BAD, Limit, Sink, free_address, with_retry_info};
 use crate::support::{self, CONFIG, Client, conservation, error, metric, request, trace_id};
 
-const DOCUMENT: &str = include_str!("../../docs/reliability.md");
+const DOCUMENT: &str = include_str!("../../docs/evidence.md");
 const PROJECT: &str = "p";
 /// Spans of one call; those of a case fill several.
 const BATCH_SPANS: usize = 20;
