@@ -2,7 +2,7 @@
 """Measures every row of the budgets, this daemon and the Go Collector alternating in time, and writes the tables.
 
     benches/compare.py                        # five runs of everything, the table on the terminal: about an hour
-    benches/compare.py --write                # the same, into docs/comparison.json, docs/benchmarks.md and README.md
+    benches/compare.py --write                # the same, into benches/RESULTS.md, benches/results/comparison.json and README.md
     benches/compare.py --no-collector grpc    # one case of ours
     benches/compare.py --against OLD grpc http    # beside another build of this daemon
 
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import measure
 from measure import DAEMON_CORE, LOAD_CORE, ROOT, Journal, Program, Spread, last_json, pinned
 
-COMPARISON = ROOT / "docs" / "comparison.json"
+COMPARISON = ROOT / "benches" / "results" / "comparison.json"
 KEEP_ALL = ["{name: all, type: always_sample}"]
 # The kept spans of a Collector that keeps all of them find room.
 COLLECTOR_QUEUE = "QUEUE_SPANS=20000000"
@@ -368,7 +368,7 @@ def main():
         wanted = {p.digest for p in programs}
         raw = {"machine": facts, "runs": [e for e in journal.entries if e["digest"] in wanted]}
         COMPARISON.write_text(json.dumps(raw, indent=1) + "\n")
-        measure.replace_between(ROOT / "docs" / "benchmarks.md", "comparison", everything)
+        measure.replace_between(ROOT / "benches" / "RESULTS.md", "comparison", everything)
         short = table([row for row in ROWS if row.short], programs, journal)
         measure.replace_between(ROOT / "README.md", "comparison", short)
 

@@ -3,7 +3,7 @@
 
     benches/growth.py                     # all charts, three runs a point: about 50 minutes
     benches/growth.py pending services    # some of them
-    benches/growth.py --write             # into docs/growth.json, docs/growth-*.svg and docs/benchmarks.md
+    benches/growth.py --write             # into benches/RESULTS.md and benches/results/growth*
 
 Ten million pending spans take 7 GB of memory. An interrupted measurement goes on where it stopped.
 """
@@ -17,7 +17,7 @@ from chart import chart
 from compare import Running
 from measure import DAEMON_CORE, LOAD_CORE, ROOT, Journal, Program, Spread, last_json, pinned
 
-DOCS = ROOT / "docs"
+RESULTS = ROOT / "benches" / "results"
 # The longest that a configuration can have a trace wait: nothing is decided while memory is read.
 HOLD_WAIT_S = 600
 FLOW_WAIT_S = 2
@@ -189,10 +189,10 @@ def section(journal, digest, facts):
     for c in CHARTS:
         if not any(series(journal, digest, c, key) for _, panel in c.panels for _, key in panel):
             continue
-        path = DOCS / f"growth-{c.name.replace('_', '-')}.svg"
+        path = RESULTS / f"growth-{c.name.replace('_', '-')}.svg"
         panels = [(label, [(name, series(journal, digest, c, key)) for name, key in panel]) for label, panel in c.panels]
         path.write_text(chart(c.title, c.x_label, panels))
-        parts += [f"![{c.title}]({path.name})", table(c, journal, digest)]
+        parts += [f"![{c.title}]({RESULTS.name}/{path.name})", table(c, journal, digest)]
     return "\n\n".join(parts)
 
 
@@ -216,8 +216,8 @@ def main():
     if options.write:
         facts = measure.machine(binary)
         raw = {"machine": facts, "runs": journal.find(digest=program.digest)}
-        (DOCS / "growth.json").write_text(json.dumps(raw, indent=1) + "\n")
-        measure.replace_between(DOCS / "benchmarks.md", "growth", section(journal, program.digest, facts))
+        (RESULTS / "growth.json").write_text(json.dumps(raw, indent=1) + "\n")
+        measure.replace_between(ROOT / "benches" / "RESULTS.md", "growth", section(journal, program.digest, facts))
 
 
 if __name__ == "__main__":

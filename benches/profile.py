@@ -2,7 +2,7 @@
 """Where the time of a span goes: the daemon under the rig's load, its CPU time by step, page faults, system calls, allocations.
 
     benches/profile.py                    # every path, the table on the terminal: 5 minutes
-    benches/profile.py --write            # ... and into docs/benchmarks.md
+    benches/profile.py --write            # ... and into benches/RESULTS.md
     benches/profile.py grpc --runs 1      # one path
 
 It builds with the profile `profiling` and needs perf, and root for system calls and allocations. Sampling costs a few per cent.
@@ -158,7 +158,7 @@ def main():
     subprocess.run(["perf", "probe", "-q", "-d", "probe_spansieve:*"], stderr=subprocess.DEVNULL)
     print(table(results))
     if options.write:
-        measure.replace_between(ROOT / "docs" / "benchmarks.md", "profile", table(results))
+        measure.replace_between(ROOT / "benches" / "RESULTS.md", "profile", table(results))
 
 
 if __name__ == "__main__":

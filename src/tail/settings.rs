@@ -12,7 +12,7 @@ section! {
         /// `otlp.max_request_bytes`.
         pub limit: Size = Size::Percent(70.0), Amount { bytes: BYTES, percents: 1.0..=100.0 };
         /// `lz4`: requests are compressed when they have been held for a second, so that the same memory holds about
-        /// four times as many spans, for 0.2 - 0.5 us of CPU time a span (`docs/benchmarks.md`). This pays off where the
+        /// four times as many spans, for 0.2 - 0.5 us of CPU time a span (`benches/RESULTS.md`). This pays off where the
         /// decision wait, not the traffic, fills the memory. Requests with a resource or scope of more than 16 KiB stay
         /// as they are. Limits that count bytes of spans (`bytes_max`, `rescue.max_bytes`) count them as they were sent.
         pub compress: Compress = Compress::Off, Choice::of("compression", &COMPRESSIONS);
