@@ -1,11 +1,11 @@
 //! An embedded Cloud Trace v2 server with a store, for local runs and tests.
 //!
-//! It is not a mock: it enforces the limits of the real API ([`check`]), keeps what it accepted within a bound in bytes
-//! ([`store`]), and shows it as JSON and as a page ([`page`]). One port speaks gRPC and HTTP.
+//! The server is not a mock. It enforces the limits of the real API ([`check`]), keeps the accepted spans within a
+//! limit in bytes ([`store`]), and shows them as JSON and as web pages ([`page`]). One port serves both gRPC and HTTP.
 //!
 //! Invariants
 //! - A batch is stored whole or not at all.
-//! - Nothing that a span carries reaches a browser as markup: the HTML is static, the data comes as JSON.
+//! - Nothing in a span reaches a browser as markup: the HTML is static, and the data comes as JSON.
 
 pub mod check;
 mod health;

@@ -1,9 +1,9 @@
-//! What the real API refuses: names, ids, times and limits.
+//! Checks of spans as the real API makes them: names, ids, times and limits.
 //!
-//! Sources: the comments of `google/devtools/cloudtrace/v2/trace.proto` for the shapes, and for sizes Cloud Trace's
-//! quotas page (<https://cloud.google.com/trace/docs/quotas>), which has overtaken the smaller ones in the proto.
-//! The page allows the service to shorten some of what is too large; here all of it is refused, so that a writer
-//! that forgets a limit is found out.
+//! Sources: the comments in `google/devtools/cloudtrace/v2/trace.proto` for formats; Cloud Trace's quotas page
+//! (<https://cloud.google.com/trace/docs/quotas>) for sizes. The page's sizes replace the smaller ones in the proto.
+//! The page allows the service to shorten some values that are too large. This module refuses all of them, so that an
+//! exporter that ignores a limit is detected.
 
 use std::sync::Arc;
 
@@ -17,111 +17,111 @@ use crate::proto::google::devtools::cloudtrace::v2::{BatchWriteSpansRequest, Spa
 
 use super::stored::{SpanFacts, StoredSpan};
 
-/// Bytes of a display name, and of an annotation's description.
+/// Maximum bytes of a display name, and of an annotation's description.
 pub const NAME_BYTES_MAX: usize = 1_024;
-/// Attributes of a span, an event or a link.
+/// Maximum attributes of a span, an event or a link.
 pub const ATTRIBUTES_MAX: usize = 1_024;
-/// Bytes of an attribute key.
+/// Maximum bytes of an attribute key.
 pub const KEY_BYTES_MAX: usize = 512;
-/// Bytes of a string value.
+/// Maximum bytes of a string value.
 pub const STRING_BYTES_MAX: usize = 65_532;
-/// Events of a span.
+/// Maximum events of a span.
 pub const EVENTS_MAX: usize = 256;
-/// Links of a span.
+/// Maximum links of a span.
 pub const LINKS_MAX: usize = 128;
-/// How far in the past a span may start.
+/// Maximum days between a span's start and now, if the start is in the past.
 pub const PAST_DAYS_MAX: i64 = 14;
-/// How far in the future a span may end.
+/// Maximum days between now and a span's end, if the end is in the future.
 pub const FUTURE_DAYS_MAX: i64 = 3;
-/// How long before its span an event may be.
+/// Maximum days that an event may be before the start of its span.
 pub const EVENT_LEAD_DAYS_MAX: i64 = 365;
 
 const DAY_NS: i128 = 86_400_000_000_000;
-/// 0001-01-01T00:00:00Z and 9999-12-31T23:59:59Z, the range of `google.protobuf.Timestamp`.
+/// The range of `google.protobuf.Timestamp`: 0001-01-01T00:00:00Z to 9999-12-31T23:59:59Z.
 const TIMESTAMP_SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
-/// How much of a foreign string an error quotes: errors travel in HTTP headers.
+/// Maximum characters of a client's string in an error: gRPC sends errors in HTTP headers.
 const QUOTE_CHARS_MAX: usize = 160;
 
-/// What broke which rule. Retrying cannot help.
+/// A broken rule, with the span or request that breaks it. A retry cannot succeed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{subject}: {rule}")]
 pub struct Violation {
     /// The offending span (with its index in the batch), or the request.
     pub subject: String,
-    /// The rule that it breaks.
+    /// The rule that `subject` breaks.
     pub rule: Rule,
 }
 
 /// A rule of the API.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Rule {
-    /// The name of a batch.
+    /// The name of the request is not `projects/{project}`.
     #[error("the request's name must be projects/{{project}}")]
     RequestName,
-    /// The name of a span.
+    /// The name of the span is malformed.
     #[error(
         "name must be projects/{{project}}/traces/{{32 lower-case hex digits}}/spans/{{16 lower-case hex digits}}, ids not zero"
     )]
     SpanName,
-    /// A span of another project than its batch.
+    /// The span belongs to another project than its batch; the value is the batch's project.
     #[error("name must be in the request's project {0}")]
     Project(Arc<str>),
-    /// An id that contradicts the name.
+    /// `span_id` differs from the id in the name.
     #[error("span_id must be the last part of name")]
     SpanId,
-    /// A malformed parent.
+    /// `parent_span_id` is malformed.
     #[error("parent_span_id must be empty or 16 lower-case hex digits")]
     ParentId,
-    /// A required field without a value.
+    /// A required field has no value; the value is the field's name.
     #[error("{0} is required")]
     Missing(&'static str),
-    /// A timestamp that does not exist.
+    /// A timestamp is outside its valid range; the value is the field's name.
     #[error("{0} is not a valid timestamp")]
     Timestamp(&'static str),
-    /// A negative duration.
+    /// The duration is negative.
     #[error("end_time is before start_time")]
     EndBeforeStart,
-    /// A start too long ago.
+    /// The start is more than [`PAST_DAYS_MAX`] ago.
     #[error("start_time is more than {PAST_DAYS_MAX} days in the past")]
     Past,
-    /// An end too far ahead.
+    /// The end is more than [`FUTURE_DAYS_MAX`] ahead.
     #[error("end_time is more than {FUTURE_DAYS_MAX} days in the future")]
     Future,
-    /// An event too long before its span.
+    /// An event is more than [`EVENT_LEAD_DAYS_MAX`] before the start of its span.
     #[error("an event is more than {EVENT_LEAD_DAYS_MAX} days before its span")]
     EventLead,
-    /// Too many of something.
+    /// There are too many attributes, events or links.
     #[error("{count} {what}, at most {max} are allowed")]
     Count {
-        /// Of what.
+        /// The kind of item, in the plural.
         what: &'static str,
-        /// How many there are.
+        /// The number of items.
         count: usize,
-        /// How many there may be.
+        /// The maximum number of items.
         max: usize,
     },
-    /// Too long a string.
+    /// A string is too long.
     #[error("{what} has {bytes} bytes, at most {max} are allowed")]
     Length {
-        /// Which string.
+        /// The string's role, for example `display_name`.
         what: &'static str,
-        /// Its length.
+        /// The length in bytes.
         bytes: usize,
-        /// Its longest allowed length.
+        /// The maximum length in bytes.
         max: usize,
     },
-    /// An attribute without a key.
+    /// An attribute has an empty key.
     #[error("an attribute key is empty")]
     EmptyKey,
-    /// A link to nowhere.
+    /// A link has a malformed trace id or span id, or one that is zero.
     #[error("a link must have a trace_id of 32 and a span_id of 16 lower-case hex digits, neither zero")]
     Link,
 }
 
-/// Checks every span of `request` against the clock `now_ns` (nanoseconds since the epoch).
+/// Checks every span of `request` at the time `now_ns` (nanoseconds since the epoch).
 ///
 /// # Errors
-/// The first violation; then nothing of the batch may be stored.
+/// Returns the first violation. No span of the batch may then be stored.
 pub fn batch(request: BatchWriteSpansRequest, now_ns: i64) -> Result<Vec<StoredSpan>, Violation> {
     let project: Arc<str> = match request.name.strip_prefix("projects/") {
         Some(project) if is_project(project) => project.into(),
@@ -134,10 +134,10 @@ pub fn batch(request: BatchWriteSpansRequest, now_ns: i64) -> Result<Vec<StoredS
     request.spans.into_iter().enumerate().map(check).collect()
 }
 
-/// Checks one span against the clock `now_ns` (nanoseconds since the epoch).
+/// Checks one span at the time `now_ns` (nanoseconds since the epoch).
 ///
 /// # Errors
-/// The first violation.
+/// Returns the first violation.
 pub fn single(span: Span, now_ns: i64) -> Result<StoredSpan, Violation> {
     match checked(&span, None, now_ns) {
         Ok((project, facts)) => Ok(StoredSpan { project: project.into(), facts, span }),
@@ -145,13 +145,13 @@ pub fn single(span: Span, now_ns: i64) -> Result<StoredSpan, Violation> {
     }
 }
 
-/// The rule that `span` of `project` breaks, if it breaks one.
+/// Returns the first rule that `span` of `project` breaks, if there is one.
 #[must_use]
 pub fn broken_rule(span: &Span, project: &Arc<str>, now_ns: i64) -> Option<Rule> {
     checked(span, Some(project), now_ns).err()
 }
 
-/// The trace id that `text` spells: 32 lower-case hexadecimal digits, not all zero.
+/// Parses a trace id: 32 lower-case hexadecimal digits, not all zero.
 #[must_use]
 pub fn trace_id(text: &str) -> Option<TraceId> {
     lower_hex(text, 32).filter(|&id| id != 0).map(|id| TraceId(id.to_be_bytes()))
@@ -166,12 +166,13 @@ fn lower_hex(text: &str, digits: usize) -> Option<u128> {
     (is_hex && text.len() == digits).then(|| u128::from_str_radix(text, 16).ok()).flatten()
 }
 
-/// Ids and numbers of projects, domain-scoped ids (`example.com:shop`) included; their length is left to Google.
+/// Returns true for project ids, domain-scoped ids (`example.com:shop`) and project numbers. Their length is not
+/// checked.
 fn is_project(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:".contains(&b))
 }
 
-/// The project of `span` and what its names and times mean; `project` is that of its batch.
+/// Checks `span`; returns its project, and its ids and times. `project` is the batch's project, if there is a batch.
 fn checked<'a>(span: &'a Span, project: Option<&Arc<str>>, now_ns: i64) -> Result<(&'a str, SpanFacts), Rule> {
     let (own_project, trace_id, id) = parse_name(&span.name).ok_or(Rule::SpanName)?;
     if let Some(project) = project.filter(|project| ***project != *own_project) {

@@ -1,5 +1,5 @@
-//! grpc.health.v1 (<https://github.com/grpc/grpc/blob/master/doc/health-checking.md>) of the embedded Cloud Trace: it
-//! serves for as long as it answers.
+//! The health service grpc.health.v1 (<https://github.com/grpc/grpc/blob/master/doc/health-checking.md>) of the
+//! embedded Cloud Trace. Its status is always SERVING.
 
 use std::pin::Pin;
 
@@ -9,21 +9,21 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::{self, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
-/// Paths of the health service begin so.
+/// The beginning of the health service's paths.
 pub(super) const PREFIX: &str = "/grpc.health.v1.Health/";
 
-/// The services that have a health: the process, and the one that takes spans.
+/// The service names with a health status: the whole process (empty), and the service that accepts spans.
 const SERVICES: [&str; 2] = ["", "google.devtools.cloudtrace.v2.TraceService"];
 
-/// A health request names a service: far less than this.
+/// Maximum bytes of a health request. A request has only a service name, which is far shorter.
 const REQUEST_BYTES_MAX: usize = 4 << 10;
 
-/// The health service.
+/// The implementation of the health service.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Health;
 
 impl Health {
-    /// The service as hyper can serve it.
+    /// Returns the service in the form that hyper can serve.
     pub(super) fn server() -> HealthServer<Self> {
         HealthServer::new(Health).max_decoding_message_size(REQUEST_BYTES_MAX)
     }
@@ -42,7 +42,7 @@ impl health_server::Health for Health {
         status(&request).map(Response::new).ok_or_else(|| Status::not_found("no such service"))
     }
 
-    /// The status does not change: the stream has it once, and ends with the connection.
+    /// Streams the status. It never changes: the stream sends it once, and ends with the connection.
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let unknown = HealthCheckResponse { status: ServingStatus::ServiceUnknown.into() };
         let now = tokio_stream::once(Ok(status(&request).unwrap_or(unknown)));

@@ -1,8 +1,9 @@
-//! The names by which a client may call the embedded Cloud Trace.
+//! The host names that a client may use to call the embedded Cloud Trace.
 //!
-//! It asks for no credentials, so a web page must not be able to read it. The browser's same-origin rule holds such a page
-//! off, until the page's own name is made to resolve to this address (DNS rebinding). The `Host` header then still has that
-//! name. An IP address cannot be rebound: every one of them may be used.
+//! The server asks for no credentials, so a web page from elsewhere must not be able to read it. The browser's
+//! same-origin rule prevents that, unless the page's own host name is made to resolve to this server's address (DNS
+//! rebinding). The `Host` header then still contains the page's name. Every IP address is allowed: it cannot be
+//! rebound.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -11,24 +12,25 @@ use http::header::HOST;
 use http::uri::Authority;
 use http::{HeaderMap, Uri};
 
-/// How much of a foreign name an error quotes.
+/// Maximum characters of a refused host name in an error.
 const QUOTE_CHARS_MAX: usize = 100;
 
-/// The names that are allowed beside `localhost` and IP addresses.
+/// The host names that are allowed in addition to `localhost` and IP addresses.
 #[derive(Clone, Debug)]
 pub(super) struct Hosts(Arc<[String]>);
 
 impl Hosts {
-    /// The host of `listen` (`host:port`) and `others`.
+    /// Allows the host of `listen` (`host:port`) and the hosts `others`.
     pub(super) fn new(listen: &str, others: &[String]) -> Self {
         let own = listen.rsplit_once(':').map_or(listen, |(host, _)| host);
         Hosts(others.iter().map(String::as_str).chain([own]).map(str::to_owned).collect())
     }
 
-    /// Whether a request for `uri` with `headers` may be answered. A request without a host is not a browser's.
+    /// Checks that a request for `uri` with `headers` may be answered. A request without a host does not come from a
+    /// browser, and is allowed.
     ///
     /// # Errors
-    /// A name that is not allowed, with what to change.
+    /// Returns a message that names the refused host and the setting that allows it.
     pub(super) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), String> {
         let named = headers.get_all(HOST).iter().map(|value| value.to_str().unwrap_or("?"));
         let mut asked = uri.authority().map(Authority::as_str).into_iter().chain(named);
@@ -46,13 +48,13 @@ impl Hosts {
     }
 
     fn allows(&self, host: &str) -> bool {
-        // A name with a dot at its end is the same name.
+        // A trailing dot does not change the meaning of a name.
         let host = host.strip_suffix('.').unwrap_or(host);
         is_loopback_name(host) || is_address(host) || self.0.iter().any(|allowed| allowed.eq_ignore_ascii_case(host))
     }
 }
 
-/// The host of `host:port`.
+/// Returns the host of `host:port`.
 fn host_of(authority: &str) -> &str {
     match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
@@ -60,7 +62,7 @@ fn host_of(authority: &str) -> &str {
     }
 }
 
-/// `localhost` and the names below it, which resolvers must not look up (RFC 6761, 6.3).
+/// Returns true for `localhost` and names below it, which resolvers must not look up in the DNS (RFC 6761, 6.3).
 fn is_loopback_name(host: &str) -> bool {
     const NAME: &str = "localhost";
     let Some((rest, name)) = host.len().checked_sub(NAME.len()).and_then(|at| host.split_at_checked(at)) else {

@@ -1,4 +1,4 @@
-//! The JSON of the API. Times are nanoseconds in strings: JavaScript's numbers do not reach so far.
+//! The JSON of the API. Times are nanoseconds in strings, because JavaScript's numbers cannot hold them exactly.
 
 use std::collections::BTreeMap;
 
@@ -17,10 +17,10 @@ use crate::proto::google::devtools::cloudtrace::v2::span::{Attributes, Link, Spa
 use crate::proto::google::rpc;
 use crate::telemetry::metrics::SINK_CODES;
 
-/// The largest whole number that every JSON reader takes exactly (RFC 8259, 6): 2^53 - 1.
+/// The largest integer that every JSON reader reads exactly (RFC 8259, 6): 2^53 - 1.
 const EXACT_INT_MAX: u64 = (1 << 53) - 1;
 
-/// The store, and the daemon that writes to it.
+/// The status of the store and of the daemon that writes to it.
 #[derive(Debug, Serialize)]
 pub struct StatusReport {
     #[serde(flatten)]
@@ -29,23 +29,24 @@ pub struct StatusReport {
     daemon: Option<Traffic>,
 }
 
-/// The answer of a trace that is not stored.
+/// The answer for a trace that is not stored.
 #[derive(Debug, Serialize)]
 pub struct Missing {
-    /// The reason, as a sentence.
+    /// The reason, as text for the user.
     pub error: String,
-    /// The reason as the daemon knows it ([`super::origin::Fate::label`]); null if the daemon is another process.
+    /// The reason in one word ([`super::origin::Fate::label`]); null if the daemon is another process.
     pub fate: Option<&'static str>,
 }
 
-/// A trace in a list.
+/// A row in the list of traces.
 #[derive(Debug, Serialize)]
 pub struct TraceRow {
     trace_id: String,
     root_name: String,
     root_service: Option<String>,
     services: Vec<String>,
-    /// The color of each service: the same on every page, and another one for every service while they last.
+    /// The color number of each service. It is the same on every page. Services share numbers only if there are very
+    /// many.
     service_colors: BTreeMap<String, u32>,
     start: String,
     start_ns: String,
@@ -56,7 +57,7 @@ pub struct TraceRow {
     adjusted_count: Option<f64>,
 }
 
-/// A whole trace.
+/// A trace with all its spans.
 #[derive(Debug, Serialize)]
 pub struct Trace {
     #[serde(flatten)]
@@ -65,7 +66,7 @@ pub struct Trace {
     spans: Vec<Span>,
 }
 
-/// A span of a [`Trace`]; parents stand before their children, [`waterfall::order`].
+/// A span of a [`Trace`]. Parents come before their children, see [`waterfall::order`].
 #[derive(Debug, Serialize)]
 pub struct Span {
     span_id: String,
@@ -89,11 +90,11 @@ pub struct Span {
     dropped_link_count: i32,
 }
 
-/// A `google.rpc.Status`.
+/// The JSON of a `google.rpc.Status`.
 #[derive(Debug, Serialize)]
 struct Status {
     code: i32,
-    /// The name of the code (`google/rpc/code.proto`); null if the code has none.
+    /// The name of the code (`google/rpc/code.proto`); null if the code has no name.
     name: Option<&'static str>,
     message: String,
 }
@@ -101,7 +102,7 @@ struct Status {
 #[derive(Debug, Default, Serialize)]
 struct AttributeMap {
     attributes: BTreeMap<String, Json>,
-    /// Bytes that the writer cut off, by attribute.
+    /// Number of bytes that the exporter cut off, by attribute key.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     truncated_byte_counts: BTreeMap<String, i32>,
     dropped_attribute_count: i32,
@@ -124,7 +125,7 @@ struct SpanLink {
 }
 
 impl StatusReport {
-    /// The report of a store to which `origin` writes.
+    /// Returns the report of a store that `origin` writes to.
     #[must_use]
     pub fn new(store: store::Status, origin: Option<&dyn Origin>) -> Self {
         StatusReport { store, daemon: origin.map(Origin::traffic) }
@@ -132,7 +133,7 @@ impl StatusReport {
 }
 
 impl Missing {
-    /// The answer where no daemon can be asked.
+    /// Returns the answer for a store without a daemon in the same process.
     #[must_use]
     pub fn new(error: &str) -> Self {
         Missing { error: error.to_owned(), fate: None }
@@ -159,7 +160,7 @@ impl From<TraceSummary> for TraceRow {
 }
 
 impl Trace {
-    /// The JSON of the trace that `summary` sums up.
+    /// Returns the JSON of a trace from its summary and its spans.
     #[must_use]
     pub fn new(summary: TraceSummary, spans: &[StoredSpan]) -> Self {
         let facts: Vec<SpanFacts> = spans.iter().map(|span| span.facts).collect();
@@ -279,7 +280,7 @@ fn rfc3339(ns: i64) -> String {
     Timestamp { seconds: ns.div_euclid(1_000_000_000), nanos }.to_string()
 }
 
-/// The body of an answer that is an error.
+/// Returns the body of an error answer.
 #[must_use]
 pub fn error(message: &str) -> Json {
     serde_json::json!({ "error": message })

@@ -1,5 +1,5 @@
-//! The daemon that writes to the embedded Cloud Trace, where both are in one process: it knows what became of the traces
-//! that are not stored here.
+//! The interface to the daemon that writes to the embedded Cloud Trace, if both are in one process. The daemon knows
+//! why a trace is not stored here.
 
 use std::fmt::Debug;
 
@@ -7,38 +7,38 @@ use serde::Serialize;
 
 use crate::otlp::TraceId;
 
-/// A daemon that can be asked.
+/// A daemon that the embedded Cloud Trace can ask about its traces.
 pub trait Origin: Debug + Send + Sync {
-    /// What became of the trace `id`.
+    /// Returns the fate of the trace `id`.
     fn fate(&self, id: TraceId) -> Fate;
 
-    /// What came to the daemon so far, and what became of it.
+    /// Returns the daemon's counts of spans and traces.
     fn traffic(&self) -> Traffic;
 }
 
-/// What became of a trace.
+/// The state or verdict of a trace in the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// The daemon has not decided it yet.
+    /// The trace is pending: the daemon has not decided it yet.
     Pending,
-    /// The daemon kept it.
+    /// The daemon kept the trace.
     Kept {
         /// The name of the policy that kept it.
         policy: String,
     },
-    /// No policy kept it.
+    /// No policy kept the trace.
     SampledOut {
-        /// The daemon still holds its spans: a late error can bring it back.
+        /// True if the daemon still holds the spans, so that a late error can bring the trace back.
         rescuable: bool,
     },
-    /// A policy of type `drop` dropped it.
+    /// A policy of type `drop` dropped the trace.
     Dropped,
-    /// The daemon does not know it.
+    /// The daemon does not know the trace.
     Unknown,
 }
 
 impl Fate {
-    /// The fate as the API names it.
+    /// Returns the fate's name in the API.
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {
@@ -50,7 +50,8 @@ impl Fate {
         }
     }
 
-    /// Why the trace is not stored, for a reader who looks for it. `evicted`: traces have gone to make room.
+    /// Returns the reason why the trace is not stored, as text for the user. `evicted` is true if the store has evicted
+    /// traces to make room.
     #[must_use]
     pub fn explain(&self, evicted: bool) -> String {
         match self {
@@ -72,20 +73,20 @@ impl Fate {
     }
 }
 
-/// Spans and traces since the daemon started.
+/// Counts of spans and traces. Totals count since the daemon's start; pending counts are current.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Traffic {
-    /// Spans that senders sent.
+    /// Spans received from senders.
     pub received_spans: u64,
-    /// Spans of undecided traces.
+    /// Spans of pending traces.
     pub pending_spans: u64,
-    /// Undecided traces.
+    /// Pending traces.
     pub pending_traces: u64,
     /// Traces that were kept.
     pub kept_traces: u64,
     /// Traces that were not kept.
     pub sampled_out_traces: u64,
-    /// Their spans.
+    /// Spans of traces that were not kept.
     pub sampled_out_spans: u64,
 }
 

@@ -1,6 +1,6 @@
-//! What a browser, a script or a test can read: JSON under `/api/`, and pages that show it.
+//! Answers to GET requests: JSON under `/api/`, and web pages that show it.
 //!
-//! The pages are static files; a strict Content-Security-Policy lets them run nothing but themselves.
+//! The pages are static files. A strict Content-Security-Policy allows them to run only their own scripts.
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
@@ -14,9 +14,9 @@ use super::origin::Origin;
 use super::store::{Filter, Query, Store};
 use crate::otlp::TraceId;
 
-/// Traces in a list unless the query says otherwise.
+/// Traces in a list if the query has no `limit`.
 const LIMIT_DEFAULT: usize = 50;
-/// Traces in a list at most.
+/// Maximum traces in a list.
 const LIMIT_MAX: usize = 1_000;
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -25,7 +25,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const LIST_PAGE: &str = include_str!("assets/list.html");
 const TRACE_PAGE: &str = include_str!("assets/trace.html");
 
-/// Files that the pages are made of: path, content type, content.
+/// Files that the pages load: path, content type, content.
 const ASSETS: [(&str, &str, &str); 5] = [
     ("/assets/style.css", "text/css; charset=utf-8", include_str!("assets/style.css")),
     ("/assets/common.js", "text/javascript; charset=utf-8", include_str!("assets/common.js")),
@@ -34,16 +34,16 @@ const ASSETS: [(&str, &str, &str); 5] = [
     ("/assets/icon.svg", "image/svg+xml", include_str!("assets/icon.svg")),
 ];
 
-/// Scripts, styles and requests only from here; no markup of others, no frames, no forms.
+/// Allows scripts, styles, images and requests from this server only; forbids frames, forms and a base URL.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// What the pages show.
+/// The data that the pages show.
 #[derive(Clone, Copy, Debug)]
 pub struct Site<'a> {
-    /// What was written.
+    /// The store with the spans.
     pub store: &'a Store,
-    /// The daemon that writes, if it is in this process.
+    /// The daemon that writes to the store, if it is in this process.
     pub origin: Option<&'a dyn Origin>,
 }
 
@@ -69,7 +69,7 @@ pub fn respond(site: Site<'_>, method: &Method, uri: &Uri) -> Response<Bytes> {
     }
 }
 
-/// Refuses a request that names a host for which this server is not (RFC 9110, 15.5.20).
+/// Refuses a request whose host is not allowed (RFC 9110, 15.5.20).
 #[must_use]
 pub fn refuse_host(message: &str) -> Response<Bytes> {
     json(StatusCode::MISDIRECTED_REQUEST, &error(message))
@@ -85,7 +85,7 @@ fn traces(store: &Store, query: &str) -> Response<Bytes> {
     }
 }
 
-/// Reads `filter`, `policy`, `service` and `limit`; an empty value counts as absent, as forms send it.
+/// Reads `filter`, `policy`, `service` and `limit`. An empty value counts as absent: HTML forms send empty fields.
 fn parse_query(text: &str) -> Result<Query, String> {
     let mut query = Query { limit: LIMIT_DEFAULT, ..Query::default() };
     for (key, value) in form_urlencoded::parse(text.as_bytes()).filter(|(_, value)| !value.is_empty()) {
@@ -124,7 +124,7 @@ fn trace(site: Site<'_>, id: &str) -> Response<Bytes> {
     }
 }
 
-/// Why a trace is not stored. Only a daemon in this process can say more than that it is not.
+/// Returns the reason why a trace is not stored. Only a daemon in this process knows the exact reason.
 fn missing(site: Site<'_>, id: TraceId) -> Missing {
     let evicted = site.store.status().counts.evicted_traces > 0;
     match site.origin.map(|origin| origin.fate(id)) {
@@ -134,7 +134,7 @@ fn missing(site: Site<'_>, id: TraceId) -> Missing {
     }
 }
 
-/// The page itself finds out why a trace cannot be shown, and waits for one that may still come.
+/// Returns the page of a trace. The page itself asks why a trace is missing, and waits for one that may still come.
 fn trace_page(store: &Store, id: &str) -> Response<Bytes> {
     let status = match trace_id(id) {
         None => StatusCode::BAD_REQUEST,
@@ -158,7 +158,7 @@ fn json(status: StatusCode, body: &impl Serialize) -> Response<Bytes> {
     }
 }
 
-/// Nothing is cached: the data change, and the pages with every build.
+/// Returns a response that must not be cached: the data changes at any time, and the pages change with every build.
 fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Bytes> {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;

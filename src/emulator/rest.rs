@@ -1,5 +1,5 @@
-//! The API over HTTP and JSON, as Google's own clients call it (<https://cloud.google.com/trace/docs/reference/v2/rest>).
-//! Answers and errors have Google's shape.
+//! The API over HTTP and JSON, as Google's own clients call it
+//! (<https://cloud.google.com/trace/docs/reference/v2/rest>). Answers and errors have the same form as Google's.
 
 use std::time::Duration;
 
@@ -16,13 +16,13 @@ use crate::proto::google::devtools::cloudtrace::v2::BatchWriteSpansRequest;
 
 mod messages;
 
-/// Paths of the API begin so.
+/// The beginning of the API's paths.
 pub(super) const PREFIX: &str = "/v2/";
 
-/// Bytes of a body. Less than over gRPC: JSON takes several times its bytes in memory while it is read.
+/// Maximum bytes of a body. It is smaller than for gRPC, because JSON takes several times its size while it is read.
 pub(super) const BODY_BYTES_MAX: usize = 16 << 20;
 
-/// A call of the API.
+/// A method of the API with the resource name from its path.
 #[derive(Debug, PartialEq, Eq)]
 enum Call<'a> {
     /// `/v2/{name=projects/*}/traces:batchWrite`.
@@ -41,13 +41,13 @@ impl<'a> Call<'a> {
     }
 }
 
-/// The parts of a resource name, or nothing if one of them is empty.
+/// Splits a resource name at its slashes. Returns an empty list if a part is empty.
 fn parts(name: &str) -> Vec<&str> {
     let parts: Vec<&str> = name.split('/').collect();
     if parts.iter().any(|part| part.is_empty()) { Vec::new() } else { parts }
 }
 
-/// An error as Google's APIs say it (<https://cloud.google.com/apis/design/errors>).
+/// An error in the form of Google's APIs (<https://cloud.google.com/apis/design/errors>).
 #[derive(Debug)]
 struct Failure {
     http: StatusCode,
@@ -68,13 +68,13 @@ impl Failure {
     }
 }
 
-/// The answer to a call that took longer than `deadline`.
+/// Returns the answer to a call that took longer than `deadline`.
 pub(super) fn too_slow(deadline: Duration) -> Response<Bytes> {
     let message = format!("the call took longer than {deadline:?}");
     answer(Err(Failure { http: StatusCode::GATEWAY_TIMEOUT, status: "DEADLINE_EXCEEDED", message }))
 }
 
-/// Answers a call at `path`, which begins with [`PREFIX`].
+/// Answers a call to `path`, which begins with [`PREFIX`].
 pub(super) async fn respond<B>(
     service: &Service,
     method: &Method,
@@ -108,7 +108,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let call = Call::of(path).filter(|_| method == Method::POST).ok_or_else(|| Failure::not_found(path))?;
-    // A web page can send any other type to any address without asking.
+    // A web page can send a body of some other types to any server without asking that server first (CORS).
     if !is_json(headers) {
         let message = "the body must be JSON: content-type application/json".into();
         return Err(Failure { http: StatusCode::UNSUPPORTED_MEDIA_TYPE, status: "INVALID_ARGUMENT", message });
@@ -126,7 +126,7 @@ where
             let mut span = parse::<messages::Span>(&body)?.into_proto().map_err(Failure::invalid)?;
             name.clone_into(&mut span.name);
             service.create(span).map_err(|violation| Failure::invalid(violation.to_string()))?;
-            // The API answers with the span as it was sent.
+            // The real API answers with the span as the client sent it.
             let mut sent: Json = parse(&body)?;
             if let Some(fields) = sent.as_object_mut() {
                 fields.insert("name".to_owned(), Json::from(name));

@@ -1,4 +1,4 @@
-//! Made-up spans for the tests of this room.
+//! Made-up spans for the unit tests of the emulator.
 
 use std::collections::HashMap;
 
@@ -10,10 +10,10 @@ use crate::proto::google::devtools::cloudtrace::v2::attribute_value::Value;
 use crate::proto::google::devtools::cloudtrace::v2::span::Attributes;
 use crate::proto::google::devtools::cloudtrace::v2::{AttributeValue, Span, TruncatableString};
 
-/// The clock of these tests: 2026-11-21T00:00:00Z.
+/// The current time in these tests: 2026-11-21T00:00:00Z.
 pub(super) const NOW_NS: i64 = 1_795_219_200_000_000_000;
 
-/// A span of project `p` that breaks no rule; its times are milliseconds before and after [`NOW_NS`].
+/// Returns a valid span of project `p`. `ms` is its time range in milliseconds relative to [`NOW_NS`].
 pub(super) fn span(trace: u128, id: u64, parent: u64, ms: std::ops::Range<i64>) -> Span {
     Span {
         name: format!("projects/p/traces/{trace:032x}/spans/{id:016x}"),
@@ -26,12 +26,12 @@ pub(super) fn span(trace: u128, id: u64, parent: u64, ms: std::ops::Range<i64>) 
     }
 }
 
-/// The same, checked.
+/// Returns the span of [`span`] as the store returns it.
 pub(super) fn stored(trace: u128, id: u64, parent: u64, ms: std::ops::Range<i64>) -> StoredSpan {
     checked(span(trace, id, parent, ms))
 }
 
-/// With attributes.
+/// Returns a root span with `attributes`.
 pub(super) fn stored_with(trace: u128, id: u64, attributes: &[(&str, Value)]) -> StoredSpan {
     checked(Span { attributes: Some(self::attributes(attributes)), ..span(trace, id, 0, 0..1) })
 }

@@ -1,4 +1,4 @@
-//! The embedded Cloud Trace on a port: gRPC (h2c) for writers, HTTP for readers.
+//! The embedded Cloud Trace on a port: gRPC (h2c) for exporters, HTTP for browsers and scripts.
 
 use std::convert::Infallible;
 use std::io;
@@ -34,19 +34,19 @@ use super::service::Service;
 use super::store::Store;
 use crate::proto::google::devtools::cloudtrace::v2::trace_service_server::TraceServiceServer;
 
-/// Open connections; more wait in the kernel's queue. Far above one daemon and a few browsers.
+/// Maximum open connections; further ones wait in the kernel's queue. One daemon and some browsers need far fewer.
 const CONNECTIONS_MAX: usize = 1_024;
-/// gRPC calls at once, each of which may buffer [`super::service::CALL_BYTES_MAX`]; more wait for their turn.
+/// Maximum concurrent gRPC calls; further ones wait. Each may buffer [`super::service::CALL_BYTES_MAX`].
 const CALLS_MAX: usize = 16;
-/// The real service's own deadline of a call.
+/// The deadline of a call, the same as that of the real service.
 const CALL_DEADLINE: Duration = Duration::from_secs(60);
-/// How long a client may take over the head of an HTTP/1.1 request, the first or the next on its connection.
+/// Maximum time for a client to send the head of an HTTP/1.1 request, be it the first on its connection or a later one.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-/// An HTTP/2 client that is silent so long is asked whether it lives.
+/// Time between the pings that check an HTTP/2 connection.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
-/// How long [`Emulator::shutdown`] waits for calls that are under way.
+/// Maximum time that [`Emulator::shutdown`] waits for calls in progress.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
-/// Pause after a failed accept: out of file descriptors, it would fail again at once.
+/// Pause after a failed `accept`. Without file descriptors, the next `accept` would fail at once, too.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A running embedded Cloud Trace. It stops when it is dropped.
@@ -60,18 +60,19 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// Starts serving on `listen` (`host:port`; port 0: any) with a store of at most `max_bytes` bytes.
+    /// Starts serving on `listen` (`host:port`; port 0 selects a free port) with a store of at most `max_bytes` bytes.
     ///
     /// # Errors
-    /// `listen` cannot be listened on; the error names it.
+    /// The server cannot listen on `listen`; the error names it.
     pub async fn start(listen: &str, max_bytes: usize) -> io::Result<Self> {
         Self::start_as(listen, max_bytes, &[]).await
     }
 
-    /// The same, under the names `allowed_hosts` too: see `emulator/host.rs`.
+    /// Starts like [`Emulator::start`], and also answers clients that call it by one of `allowed_hosts`
+    /// (see `emulator/host.rs`).
     ///
     /// # Errors
-    /// As of [`Emulator::start`].
+    /// The server cannot listen on `listen`; the error names it.
     pub async fn start_as(listen: &str, max_bytes: usize, allowed_hosts: &[String]) -> io::Result<Self> {
         let named = |e: io::Error| io::Error::new(e.kind(), format!("cannot listen on {listen}: {e}"));
         let listener = TcpListener::bind(listen).await.map_err(named)?;
@@ -85,18 +86,18 @@ impl Emulator {
         Ok(Emulator { local_addr, store, origin, stop, serving })
     }
 
-    /// From now on the page asks `origin` for what is not stored. The first one counts.
+    /// Sets the daemon that the page asks about traces that are not stored. Only the first call has an effect.
     pub fn written_by(&self, origin: Arc<dyn Origin>) {
         let _ = self.origin.set(origin);
     }
 
-    /// Where it listens.
+    /// Returns the address that the server listens on.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
 
-    /// Its URL for a client on this machine: the page, and what `export.endpoint` takes.
+    /// Returns the URL for clients on this machine. It is the URL of the page, and a value for `export.endpoint`.
     #[must_use]
     pub fn url(&self) -> String {
         if self.local_addr.ip().is_unspecified() {
@@ -105,13 +106,13 @@ impl Emulator {
         format!("http://{}", self.local_addr)
     }
 
-    /// What was written to it.
+    /// Returns the store with the written spans.
     #[must_use]
     pub fn store(&self) -> &Arc<Store> {
         &self.store
     }
 
-    /// Stops: no new connections, and a short grace for calls under way.
+    /// Stops accepting connections, and gives calls in progress a short time to finish.
     pub async fn shutdown(self) {
         drop(self.stop);
         if let Err(e) = self.serving.await {
@@ -120,7 +121,7 @@ impl Emulator {
     }
 }
 
-/// Accepts connections until `stopped` says, or its sender is gone.
+/// Accepts connections until `stopped` receives a message or its sender is dropped.
 async fn serve(listener: TcpListener, handler: Handler, stopped: oneshot::Receiver<()>) {
     let mut stopped = pin!(stopped);
     let builder = connection_builder();
@@ -142,7 +143,7 @@ async fn serve(listener: TcpListener, handler: Handler, stopped: oneshot::Receiv
         }
     }
     drop(listener);
-    // Connections that outlast the grace are cut off with the set.
+    // Connections that are still open after the grace period are closed when the set is dropped.
     let _ = timeout(SHUTDOWN_GRACE, graceful.shutdown()).await;
 }
 
@@ -173,7 +174,7 @@ fn connection(
     }
 }
 
-/// Tells gRPC from the rest.
+/// The part of the server that sends each request to gRPC, to the JSON API or to the pages.
 #[derive(Clone, Debug)]
 struct Handler {
     store: Arc<Store>,
@@ -195,7 +196,7 @@ impl Handler {
     async fn handle(self, request: Request<Incoming>) -> Response<Body> {
         let content_type = request.headers().get(CONTENT_TYPE);
         let is_grpc = content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
-        // No browser speaks HTTP/2 without TLS: a writer may call this server by whatever name its network gives it.
+        // No browser speaks HTTP/2 without TLS. An exporter may use any name that its network gives this server.
         let is_writer = is_grpc && request.version() == Version::HTTP_2;
         if !is_writer && let Err(message) = self.hosts.check(request.uri(), request.headers()) {
             return page::refuse_host(&message).map(|body| Body::new(Full::new(body)));
@@ -216,7 +217,7 @@ impl Handler {
     }
 
     async fn call(self, request: Request<Incoming>) -> Response<Body> {
-        // A health takes no turn: it must be answered when all turns are taken.
+        // Health calls do not count towards `CALLS_MAX`: they must be answered while all permits are taken.
         let answer = if request.uri().path().starts_with(health::PREFIX) {
             self.health.oneshot(request).await
         } else {

@@ -1,4 +1,4 @@
-//! The service `google.devtools.cloudtrace.v2.TraceService`, and its gRPC.
+//! The service `google.devtools.cloudtrace.v2.TraceService` and its gRPC interface.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,42 +10,42 @@ use super::store::Store;
 use crate::proto::google::devtools::cloudtrace::v2::trace_service_server::{TraceService, TraceServiceServer};
 use crate::proto::google::devtools::cloudtrace::v2::{BatchWriteSpansRequest, Span};
 
-/// Bytes of one call. Google documents no limit; this one is far above `export.batch.max_bytes`.
+/// Maximum bytes of a call. Google documents no limit; this one is far above `export.batch.max_bytes`.
 pub const CALL_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Checks what is written and puts it into the store.
+/// The service, which checks spans and writes them to the store.
 #[derive(Clone, Debug)]
 pub struct Service {
     store: Arc<Store>,
 }
 
 impl Service {
-    /// A service that writes to `store`.
+    /// Returns a service that writes to `store`.
     #[must_use]
     pub fn new(store: Arc<Store>) -> Self {
         Service { store }
     }
 
-    /// The service as hyper can serve it over gRPC.
+    /// Returns the service in the form that hyper can serve over gRPC.
     #[must_use]
     pub fn server(self) -> TraceServiceServer<Self> {
         TraceServiceServer::new(self).max_decoding_message_size(CALL_BYTES_MAX)
     }
 
-    /// `BatchWriteSpans`: stores all spans, or none.
+    /// `BatchWriteSpans`: stores all spans or none.
     ///
     /// # Errors
-    /// The first violation; it is counted.
+    /// Returns the first violation, and counts the call as refused.
     pub fn batch_write(&self, request: BatchWriteSpansRequest) -> Result<(), Violation> {
         let spans = check::batch(request, now_ns()).inspect_err(|violation| self.store.refuse(violation))?;
         self.store.write(&spans);
         Ok(())
     }
 
-    /// `CreateSpan`: stores the span, and returns it.
+    /// `CreateSpan`: stores the span and returns it.
     ///
     /// # Errors
-    /// Its violation; it is counted.
+    /// Returns the first violation, and counts the call as refused.
     pub fn create(&self, span: Span) -> Result<Span, Violation> {
         let span = check::single(span, now_ns()).inspect_err(|violation| self.store.refuse(violation))?;
         self.store.write(std::slice::from_ref(&span));
@@ -68,7 +68,7 @@ impl TraceService for Service {
     }
 }
 
-/// Nanoseconds since the epoch; 0 on a machine whose clock stands before it.
+/// Returns nanoseconds since the epoch; 0 if the machine's clock shows a time before the epoch.
 fn now_ns() -> i64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)

@@ -1,6 +1,6 @@
-//! What was written, by trace, within a bound in bytes: the traces whose first span came first go first.
+//! A store of traces within a limit in bytes. The trace whose first span arrived first is evicted first.
 //!
-//! Spans are held encoded: an object tree of one takes several times its bytes, and the bound is in bytes.
+//! Spans are held in encoded form: a decoded span takes several times its encoded bytes.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use colors::Colors;
 pub use held::TraceSummary;
 use held::{Held, TRACE_OVERHEAD_BYTES, Trace};
 
-/// How many services and policies a [`Status`] lists, the most frequent first: it fills the page's menus.
+/// Maximum services and policies in a [`Status`], which fills the page's menus. The most frequent ones are listed.
 const NAMES_MAX: usize = 200;
 
-/// The store. Shared by the API, the page and tests.
+/// The store. The API, the page and tests share it.
 #[derive(Debug)]
 pub struct Store {
     table: Mutex<Table>,
@@ -36,75 +36,75 @@ struct Table {
     bytes_max: usize,
     bytes: usize,
     traces: HashMap<TraceId, Trace>,
-    /// The traces by the arrival of their first span.
+    /// The ids of the traces, in the order in which their first spans arrived.
     arrivals: VecDeque<TraceId>,
     colors: Colors,
     counts: Counts,
 }
 
-/// What happened so far.
+/// Counts of calls, spans and traces since the store was created.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// Calls whose spans were all stored.
+    /// Calls whose spans were all valid.
     pub accepted_calls: u64,
-    /// Calls refused for a bad span.
+    /// Calls that were refused for an invalid request or span.
     pub refused_calls: u64,
-    /// Why the last of them was refused.
+    /// The reason of the last refusal.
     pub last_refusal: Option<String>,
     /// Spans that were stored.
     pub written_spans: u64,
-    /// Spans that were sent again, unchanged: a retry.
+    /// Spans that were sent again unchanged, which means that a client retried.
     pub repeated_spans: u64,
-    /// Spans that were sent again under the same name but changed; the first is kept.
+    /// Spans that were sent again with the same name but different content. The first span is kept.
     pub conflicting_spans: u64,
-    /// Traces that went to make room.
+    /// Traces that were evicted to make room.
     pub evicted_traces: u64,
-    /// Their spans.
+    /// Spans of evicted traces.
     pub evicted_spans: u64,
 }
 
-/// What the store holds and what happened so far.
+/// The store's content and counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Status {
-    /// Traces held.
+    /// Traces held now.
     pub traces: usize,
-    /// Spans held.
+    /// Spans held now.
     pub spans: usize,
-    /// Bytes held.
+    /// Bytes held now.
     pub bytes: usize,
-    /// The bound on them.
+    /// The limit of `bytes`.
     pub max_bytes: usize,
-    /// What happened so far.
+    /// Counts since the store was created.
     #[serde(flatten)]
     pub counts: Counts,
-    /// Traces held by policy; the most frequent if there are very many.
+    /// Number of held traces by policy. If there are very many policies, only the most frequent ones.
     pub policies: BTreeMap<Box<str>, usize>,
-    /// Traces held by service; the most frequent if there are very many.
+    /// Number of held traces by service. If there are very many services, only the most frequent ones.
     pub services: BTreeMap<Box<str>, usize>,
 }
 
-/// Which traces, in which order.
+/// A selection of traces, with its order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Filter {
-    /// All; the last to arrive first.
+    /// All traces; the one that arrived last comes first.
     #[default]
     Newest,
-    /// Those with a failed span; the last to arrive first.
+    /// Traces with a failed span; the one that arrived last comes first.
     Errors,
-    /// All; the longest first.
+    /// All traces; the longest comes first.
     Slow,
 }
 
-/// A question to the store.
+/// A query for traces. A trace must match all fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
-    /// Which traces, in which order.
+    /// The selection of traces and their order.
     pub filter: Filter,
-    /// Only traces kept by this policy.
+    /// The policy that must have kept the trace.
     pub policy: Option<String>,
-    /// Only traces with a span of this service.
+    /// A service that must have a span in the trace.
     pub service: Option<String>,
-    /// At most so many.
+    /// Maximum number of traces in the answer.
     pub limit: usize,
 }
 
@@ -115,13 +115,13 @@ impl Default for Query {
 }
 
 impl Store {
-    /// An empty store of at most `bytes_max` bytes.
+    /// Creates an empty store that holds at most `bytes_max` bytes.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
         Store { table: Mutex::new(Table { bytes_max, ..Table::default() }), written: watch::Sender::new(0) }
     }
 
-    /// Stores the spans of one call. A span whose name is already there is not stored again.
+    /// Stores the spans of one call. A span whose name is already in the store is counted but not stored again.
     pub fn write(&self, spans: &[StoredSpan]) {
         let encoded: Vec<Arc<[u8]>> = spans.iter().map(|span| span.span.encode_to_vec().into()).collect();
         let mut table = self.table.lock();
@@ -133,44 +133,45 @@ impl Store {
         self.written.send_replace(table.counts.written_spans);
     }
 
-    /// Counts a refused call.
+    /// Counts a refused call and keeps its reason.
     pub fn refuse(&self, violation: &Violation) {
         let mut table = self.table.lock();
         table.counts.refused_calls += 1;
         table.counts.last_refusal = Some(violation.to_string());
     }
 
-    /// The number of spans written so far, to wait for: `store.written().wait_for(|&spans| spans >= 3)`.
+    /// Returns a receiver of the number of spans written so far. A caller can wait for a number:
+    /// `store.written().wait_for(|&spans| spans >= 3)`.
     #[must_use]
     pub fn written(&self) -> watch::Receiver<u64> {
         self.written.subscribe()
     }
 
-    /// Spans held.
+    /// Returns the number of spans held now.
     #[must_use]
     pub fn span_count(&self) -> usize {
         self.table.lock().span_count()
     }
 
-    /// Traces held.
+    /// Returns the number of traces held now.
     #[must_use]
     pub fn trace_count(&self) -> usize {
         self.table.lock().traces.len()
     }
 
-    /// Whether any span of the trace is held.
+    /// Returns true if the store holds a span of the trace.
     #[must_use]
     pub fn holds(&self, id: &TraceId) -> bool {
         self.table.lock().traces.contains_key(id)
     }
 
-    /// The spans of a trace, as they arrived.
+    /// Returns the spans of a trace in the order of arrival.
     #[must_use]
     pub fn trace(&self, id: &TraceId) -> Option<Vec<StoredSpan>> {
         self.trace_with_summary(id).map(|(_, spans)| spans)
     }
 
-    /// A trace at a glance, and its spans as they arrived.
+    /// Returns the summary of a trace, and its spans in the order of arrival.
     #[must_use]
     pub fn trace_with_summary(&self, id: &TraceId) -> Option<(TraceSummary, Vec<StoredSpan>)> {
         let (summary, held) = {
@@ -181,7 +182,7 @@ impl Store {
         Some((summary, held.iter().map(Held::decode).collect()))
     }
 
-    /// Every span held, trace by trace, as they arrived.
+    /// Returns all spans, trace by trace, in the order of arrival.
     #[must_use]
     pub fn spans(&self) -> Vec<StoredSpan> {
         let table = self.table.lock();
@@ -189,7 +190,7 @@ impl Store {
         traces.flat_map(|trace| trace.spans.iter().map(Held::decode)).collect()
     }
 
-    /// The traces that `query` asks for.
+    /// Returns the traces that match `query`.
     #[must_use]
     pub fn traces(&self, query: &Query) -> Vec<TraceSummary> {
         let table = self.table.lock();
@@ -201,7 +202,7 @@ impl Store {
         found.into_iter().take(query.limit).map(|(id, trace)| trace.summary(*id, &table.colors)).collect()
     }
 
-    /// What the store holds and what happened so far.
+    /// Returns the store's content and counts.
     #[must_use]
     pub fn status(&self) -> Status {
         let table = self.table.lock();
@@ -217,7 +218,7 @@ impl Store {
     }
 }
 
-/// How often each name comes, for the [`NAMES_MAX`] most frequent.
+/// Counts each name, and returns the [`NAMES_MAX`] most frequent ones.
 fn frequent<'a>(names: impl Iterator<Item = &'a Box<str>>) -> BTreeMap<Box<str>, usize> {
     let mut counts: HashMap<&Box<str>, usize> = HashMap::new();
     names.for_each(|name| *counts.entry(name).or_default() += 1);

@@ -1,4 +1,4 @@
-//! A span as the store gives it back: decoded, with what the rest of the emulator asks of it.
+//! A span as the store returns it: decoded, with its facts and the attributes that the emulator needs.
 
 use std::sync::{Arc, LazyLock};
 
@@ -8,39 +8,39 @@ use crate::otlp::view::AnyValue;
 use crate::proto::google::devtools::cloudtrace::v2::attribute_value::Value;
 use crate::proto::google::devtools::cloudtrace::v2::{AttributeValue, Span};
 
-/// The attribute that names the policy that kept a trace.
+/// The key of the attribute with the name of the policy that kept the trace.
 pub const POLICY_KEY: &str = "spansieve.policy";
-/// The attribute that says how many traces a kept one stands for.
+/// The key of the attribute with the trace's adjusted count.
 pub const ADJUSTED_COUNT_KEY: &str = "spansieve.adjusted_count";
 
-/// A span that kept every rule of the API.
+/// A valid span, which breaks no rule of the API.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredSpan {
-    /// The project of its name.
+    /// The project in the span's name.
     pub project: Arc<str>,
-    /// What its names and times mean.
+    /// The ids and times, decoded.
     pub facts: SpanFacts,
-    /// As it was sent.
+    /// The span as the client sent it.
     pub span: Span,
 }
 
 /// Ids and times of a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpanFacts {
-    /// The trace of its name.
+    /// The trace id in the span's name.
     pub trace_id: TraceId,
-    /// Its id; never 0.
+    /// The span id; never 0.
     pub id: u64,
-    /// Its parent's id; 0: none.
+    /// The parent's span id; 0 means that the span has no parent.
     pub parent_id: u64,
-    /// Nanoseconds since the epoch.
+    /// The start, in nanoseconds since the epoch.
     pub start_ns: i64,
-    /// Nanoseconds since the epoch; not before `start_ns`.
+    /// The end, in nanoseconds since the epoch; not before `start_ns`.
     pub end_ns: i64,
 }
 
 impl SpanFacts {
-    /// From start to end.
+    /// Returns the nanoseconds from start to end.
     #[must_use]
     pub fn duration_ns(&self) -> i64 {
         self.end_ns.saturating_sub(self.start_ns)
@@ -48,20 +48,20 @@ impl SpanFacts {
 }
 
 impl StoredSpan {
-    /// The display name.
+    /// Returns the display name.
     #[must_use]
     pub fn display_name(&self) -> &str {
         self.span.display_name.as_ref().map_or("", |name| &name.value)
     }
 
-    /// The attribute `key`.
+    /// Returns the value of the attribute `key`.
     #[must_use]
     pub fn attribute(&self, key: &str) -> Option<&Value> {
         let AttributeValue { value } = self.span.attributes.as_ref()?.attribute_map.get(key)?;
         value.as_ref()
     }
 
-    /// The attribute `key`, if it is a string.
+    /// Returns the value of the attribute `key` if it is a string.
     #[must_use]
     pub fn string_attribute(&self, key: &str) -> Option<&str> {
         match self.attribute(key)? {
@@ -70,19 +70,19 @@ impl StoredSpan {
         }
     }
 
-    /// The service that the span is of.
+    /// Returns the service that made the span (`service.name`).
     #[must_use]
     pub fn service(&self) -> Option<&str> {
         self.string_attribute("service.name")
     }
 
-    /// The policy that kept the trace.
+    /// Returns the policy that kept the trace.
     #[must_use]
     pub fn policy(&self) -> Option<&str> {
         self.string_attribute(POLICY_KEY)
     }
 
-    /// How many traces the trace stands for. Cloud Trace has no doubles: a fraction comes as a string.
+    /// Returns the adjusted count. It is a string if it is not an integer, because Cloud Trace has no doubles.
     #[must_use]
     pub fn adjusted_count(&self) -> Option<f64> {
         match self.attribute(ADJUSTED_COUNT_KEY)? {
@@ -92,15 +92,15 @@ impl StoredSpan {
         }
     }
 
-    /// Whether the span failed: by its status, or by an attribute that makes the policy `error` keep its trace. Some
-    /// instrumentation forgets the status.
+    /// Returns true if the span failed according to its status, or to an attribute that makes the policy `error` keep
+    /// the trace. The attributes count because some instrumentation does not set the status.
     #[must_use]
     pub fn is_error(&self) -> bool {
         self.span.status.as_ref().is_some_and(|status| status.code != 0)
             || ATTRIBUTE_FAILURES.iter().any(|test| self.passes(test))
     }
 
-    /// Whether the attribute that `test` is about passes, also under the name that the console has for it.
+    /// Returns true if the attribute of `test` passes. The HTTP status is also found under its label in Cloud Trace.
     fn passes(&self, Test { field, check }: &Test) -> bool {
         let Field::SpanAttribute(key) = field else { return false };
         let label = HTTP_STATUS_KEYS.contains(&key.as_str()).then_some(HTTP_STATUS_LABEL);
@@ -109,10 +109,11 @@ impl StoredSpan {
     }
 }
 
-/// The name under which Cloud Trace's exporters write the HTTP status.
+/// The key that Cloud Trace's exporters use for the HTTP status.
 const HTTP_STATUS_LABEL: &str = "/http/status_code";
 
-/// The tests of attributes in the rule of the policy `error`. One rule for both: what is kept as an error is shown as one.
+/// The attribute tests of the policy `error`. They are taken from its condition, so that the page shows as an error
+/// what the policy keeps as an error.
 static ATTRIBUTE_FAILURES: LazyLock<Vec<Test>> = LazyLock::new(|| match Condition::failed(false, true, true) {
     Condition::Any(parts) => {
         parts.into_iter().filter_map(|part| if let Condition::Test(test) = part { Some(test) } else { None }).collect()
@@ -120,7 +121,7 @@ static ATTRIBUTE_FAILURES: LazyLock<Vec<Test>> = LazyLock::new(|| match Conditio
     _ => Vec::new(),
 });
 
-/// A stored value as conditions see it. Doubles are stored as text.
+/// Converts a stored value for use in conditions. Doubles are stored as strings.
 fn any_value(value: &Value) -> AnyValue<'_> {
     match value {
         Value::StringValue(text) => AnyValue::String(text.value.as_bytes()),

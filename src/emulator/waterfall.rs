@@ -5,20 +5,20 @@ use std::collections::{HashMap, HashSet};
 
 use super::stored::SpanFacts;
 
-/// Where a span stands in the waterfall.
+/// The position of a span in the waterfall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Its index in the slice that was ordered.
+    /// The span's index in the slice that was ordered.
     pub index: usize,
-    /// Ancestors that are stored.
+    /// Number of stored ancestors.
     pub depth: u32,
-    /// It names no parent, or one that is stored.
+    /// True if the span has no parent or its parent is stored.
     pub parent_stored: bool,
 }
 
-/// The spans, parents before children and siblings by start. The first is the root: a span without a parent if there
-/// is one, else the earliest of those whose parent is not stored (on Cloud Run the platform keeps the outermost
-/// parent to itself). Every span has exactly one place, also in a cycle of parents, which is cut.
+/// Orders spans for the waterfall: parents before children, siblings by start time. The first span is the root: a span
+/// without a parent if there is one, or else the earliest span whose parent is not stored. (On Cloud Run, the platform
+/// does not export the outermost parent.) Every span has exactly one place. A cycle of parents is cut.
 #[must_use]
 pub fn order(spans: &[SpanFacts]) -> Vec<Place> {
     let by_id: HashMap<u64, usize> = spans.iter().enumerate().rev().map(|(index, span)| (span.id, index)).collect();
@@ -32,7 +32,7 @@ pub fn order(spans: &[SpanFacts]) -> Vec<Place> {
             children[parent].push(index);
         }
     }
-    // What is no root only starts a walk if it stands in a cycle: else it has its place already.
+    // A span with a stored parent starts a walk only if it is in a cycle. Otherwise its ancestor's walk has placed it.
     let mut starts = by_time;
     starts.sort_by_key(|&index| root_rank(&spans[index], parent_of(&spans[index]).is_some()));
 
@@ -52,7 +52,7 @@ pub fn order(spans: &[SpanFacts]) -> Vec<Place> {
     places
 }
 
-/// The index of the span that [`order`] puts first.
+/// Returns the index of the span that [`order`] puts first.
 #[must_use]
 pub fn root(spans: impl Iterator<Item = SpanFacts> + Clone) -> Option<usize> {
     let ids: HashSet<u64> = spans.clone().map(|span| span.id).collect();
@@ -60,12 +60,13 @@ pub fn root(spans: impl Iterator<Item = SpanFacts> + Clone) -> Option<usize> {
     spans.enumerate().min_by_key(|(_, span)| key(span)).map(|(index, _)| index)
 }
 
-/// Roots, then local roots, then the rest.
+/// Ranks spans without a parent before spans whose parent is not stored, and those before all others.
 fn root_rank(span: &SpanFacts, parent_stored: bool) -> u8 {
     if span.parent_id == 0 { 0 } else { 1 + u8::from(parent_stored) }
 }
 
-/// Earlier first; among spans that start together (clocks may tick in milliseconds) the longer, likely the parent.
+/// Sorts earlier spans first. Of spans with the same start (clocks may tick in milliseconds), the longer one comes
+/// first: it is probably the parent.
 fn time_key(span: &SpanFacts) -> (i64, Reverse<i64>, u64) {
     (span.start_ns, Reverse(span.end_ns), span.id)
 }

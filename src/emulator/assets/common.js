@@ -1,13 +1,13 @@
-// What both pages need. Data of spans enters the document only as text, attribute values of our own making, and sizes.
+// Helpers for both pages. Data of spans enters the document only as text, as attribute values made here, and as sizes.
 
-/** An element with properties and children; strings become text. */
+/** Returns an element with properties and children. Strings become text. */
 export function element(tag, properties = {}, ...children) {
   const node = Object.assign(document.createElement(tag), properties);
   node.append(...children.filter((child) => child !== null && child !== undefined));
   return node;
 }
 
-/** The JSON at `path`; throws an Error with the server's own message, and `status`. */
+/** Returns the JSON at `path`. Throws an Error with the server's own message, `status` and `fate`. */
 export async function fetchJson(path) {
   let response;
   try {
@@ -49,11 +49,11 @@ export function bytes(number) {
   return `${significant(number)} ${units[unit]}`;
 }
 
-// Colors that the style sheet has; further ones differ by their hue alone.
+// Number of colors in the style sheet. Further colors differ only by their hue.
 const COLORS = 8;
 const GOLDEN_ANGLE = 137.508;
 
-/** Colors `node` by the number that the server gave a service; undefined: no service. */
+/** Colors `node` by the number that the server gave a service; `undefined` means no service. */
 export function paint(node, color) {
   if (color === undefined) node.dataset.color = "none";
   else if (color < COLORS) node.dataset.color = color;
@@ -68,7 +68,7 @@ export function serviceDot(color) {
   return paint(element("span", { className: "dot" }), color);
 }
 
-/** Why a trace was kept, as a badge and a sentence. */
+/** Returns the reason why a trace was kept, as a badge and a sentence. */
 export function reason(trace) {
   const badge = element("span", { className: "policy", textContent: trace.policy ?? "no policy named" });
   if (trace.adjusted_count === null) return [badge];

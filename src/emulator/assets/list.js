@@ -16,7 +16,7 @@ async function refresh() {
   const request = ++latest;
   try {
     const [status, traces] = await Promise.all([fetchJson("/api/status"), fetchJson(`/api/traces${location.search}`)]);
-    // An answer to older filters that comes late must not be shown.
+    // A late answer to a request with older filters must not be shown.
     if (request !== latest) return;
     showStatus(status);
     showTraffic(status);
@@ -48,7 +48,7 @@ function showStatus(status) {
   fillMenu(byId("service"), status.services);
 }
 
-/** What came to the daemon and what became of it; another process cannot be asked. */
+/** Shows the spans that the daemon received, and their outcome. A daemon in another process cannot be asked. */
 function showTraffic({ daemon, traces }) {
   byId("traffic").hidden = byId("keep-all").hidden = !daemon?.received_spans;
   if (!daemon?.received_spans) return;
@@ -60,7 +60,7 @@ function showTraffic({ daemon, traces }) {
   ];
   setText(byId("traffic"), parts.join(" · "));
   setText(byId("none-kept-why"), whyNoneKept(daemon));
-  // The reader may close it again.
+  // Opened only once: the user may close it again.
   if (traces === 0 && daemon.sampled_out_traces > 0 && !keepAllShown) {
     byId("keep-all").open = keepAllShown = true;
   }
@@ -78,7 +78,7 @@ function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** Brings a menu up to date; it is touched only where it changed, so that an open menu stays. */
+/** Updates a menu. Only changed entries are touched, so that an open menu stays open. */
 function fillMenu(menu, countsByName) {
   const counts = new Map(Object.entries(countsByName));
   const names = [...counts.keys()];
@@ -94,7 +94,7 @@ function fillMenu(menu, countsByName) {
   if (menu.value !== chosen) menu.value = chosen;
 }
 
-/** Brings the rows up to date. A row that says the same stays the same element: no flicker, no lost focus. */
+/** Updates the rows. A row with the same content stays the same element: no flicker, no lost focus. */
 function showTraces(status, traces) {
   const body = byId("traces").tBodies[0];
   const present = new Map([...body.rows].map((row) => [row.dataset.trace, row]));
@@ -170,7 +170,7 @@ function filters() {
   return new URLSearchParams(location.search);
 }
 
-/** The URL of this page with one filter changed; defaults are left out. */
+/** Returns the URL of this page with one filter changed. Defaults are left out. */
 function urlWith(key, value) {
   const query = filters();
   query.delete(key);

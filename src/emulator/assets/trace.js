@@ -3,7 +3,7 @@
 import { count, duration, element, fetchJson, paint, reason, serviceDot } from "./common.js";
 
 const RETRY_MS = 3000;
-// Rows at first: a browser lays out a few thousand at ease.
+// Rows shown at first. A browser lays out a few thousand rows without delay.
 const ROWS_MAX = 2000;
 const DEPTH_SHOWN = 16;
 const NO_SERVICE = "no service name";
@@ -22,7 +22,7 @@ async function load() {
   }
 }
 
-// What a reader can expect or do, by the fate of a trace that is not stored.
+// Text added to the message on a trace that is not stored, by the trace's fate.
 const FATES = new Map([
   ["pending", [" It appears here by itself if it is kept."]],
   ["kept", [" It appears here by itself."]],
@@ -121,7 +121,7 @@ function spanRow(trace, span, index, colors) {
   return row;
 }
 
-/** The share of the trace's time that has passed at `ns`, in percent. */
+/** Returns the share of the trace's time that has passed at `ns`, in percent. */
 function position(trace, ns) {
   const start = BigInt(trace.start_ns);
   const total = Number(BigInt(trace.end_ns) - start);
@@ -135,7 +135,7 @@ function bar(trace, span, color) {
   block.style.left = `${left}%`;
   block.style.width = `${right - left}%`;
   const label = element("span", { className: "bar-label", textContent: duration(span.duration_ms) });
-  // Beside the bar where there is more room; inside if it fills the line.
+  // The label stands on the side of the bar with more space, or inside a bar that fills the line.
   if (right < 80) label.style.left = `${right}%`;
   else if (left > 20) label.style.right = `${100 - left}%`;
   else {
@@ -178,7 +178,7 @@ function details(trace, span) {
   ];
 }
 
-/** `UNKNOWN (2): payment failed`; Cloud Trace has gRPC's codes, and every failed span of OpenTelemetry is UNKNOWN. */
+/** Returns, for example, `UNKNOWN (2): payment failed`. Codes are gRPC's; OpenTelemetry's errors are all UNKNOWN. */
 function statusText(status) {
   if (!status) return "not set";
   const code = status.name ? `${status.name} (${status.code})` : `code ${status.code}`;
@@ -221,6 +221,6 @@ function pairs(entries) {
   return element("dl", { className: "pairs" }, ...rows);
 }
 
-// A link to another span of this trace changes only the fragment.
+// A link to another span of this trace changes only the URL's fragment, which does not load the page again.
 addEventListener("hashchange", () => location.reload());
 load();

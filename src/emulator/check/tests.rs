@@ -1,4 +1,4 @@
-//! Every rule, at its edge and beyond.
+//! Tests of every rule, at its limit and beyond.
 
 use prost_types::Timestamp;
 
@@ -17,7 +17,7 @@ fn request(spans: Vec<Span>) -> BatchWriteSpansRequest {
     BatchWriteSpansRequest { name: "projects/p".into(), spans }
 }
 
-/// The rule that a good span breaks after `change`, as the sender reads it; empty: none.
+/// Returns the text of the rule that a valid span breaks after `change`; empty if it breaks none.
 fn verdict(change: &Change) -> String {
     let mut span = span(1, 2, 3, 0..5);
     change(&mut span);
@@ -184,13 +184,13 @@ fn a_batch_names_its_project() {
 }
 
 #[test]
-fn an_error_quotes_a_foreign_string_in_part_only() {
+fn an_error_quotes_only_the_beginning_of_a_long_name() {
     let message = single(Span { name: "\n".repeat(100_000), ..Span::default() }, NOW_NS).unwrap_err().to_string();
     assert!(message.len() < 1_000 && message.contains("\\n") && !message.contains('\n'), "{}", message.len());
 }
 
 #[test]
-fn facts_are_those_of_the_names_and_times() {
+fn facts_come_from_the_names_and_times() {
     let stored = single(span(0xab, 2, 3, -5..7), NOW_NS).unwrap();
     assert_eq!(&*stored.project, "p");
     assert_eq!(

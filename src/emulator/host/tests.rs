@@ -1,4 +1,4 @@
-//! Which hosts are answered.
+//! Tests of the hosts that a client may name.
 
 use http::HeaderValue;
 
@@ -31,7 +31,7 @@ fn only_names_that_cannot_be_rebound_are_answered() {
         assert_eq!(check("/api/traces", &[host]), Ok(()), "{host}");
         assert_eq!(check(&format!("http://{host}/api/traces"), &[host]), Ok(()), "{host}");
     }
-    assert_eq!(check("/api/traces", &[]), Ok(()), "no browser");
+    assert_eq!(check("/api/traces", &[]), Ok(()), "a request without a host does not come from a browser");
     let bad = [
         "evil.example",
         "evil.example:8080",

@@ -1,4 +1,4 @@
-//! What a reader is told of a trace that is not stored.
+//! Tests of the explanations for traces that are not stored.
 
 use super::*;
 

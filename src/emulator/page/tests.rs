@@ -1,4 +1,4 @@
-//! Routes, queries, JSON and headers.
+//! Tests of routes, queries, JSON and headers.
 
 use serde_json::{Value as Json, json};
 
@@ -18,7 +18,7 @@ fn get(store: &Store, uri: &str) -> Response<Bytes> {
     respond(Site { store, origin: None }, &Method::GET, &uri.parse().unwrap())
 }
 
-/// A daemon that knows traces by the last digit of their ids.
+/// A daemon that knows traces by the last byte of their ids.
 #[derive(Debug)]
 struct Knows(&'static [(u8, Fate)]);
 
@@ -141,7 +141,7 @@ fn statuses_by_path() {
     }
 }
 
-/// The daemon in the same process knows what became of a trace that is not stored.
+/// A daemon in the same process explains why a trace is not stored.
 #[test]
 fn a_trace_that_is_not_stored_is_explained() {
     let knows = Knows(&[(1, Fate::SampledOut { rescuable: false }), (2, Fate::Pending)]);
@@ -162,7 +162,7 @@ fn a_trace_that_is_not_stored_is_explained() {
 }
 
 #[test]
-fn the_status_says_what_came_to_the_daemon() {
+fn the_status_reports_the_daemons_counts() {
     let store = Store::new(1 << 20);
     let status = |origin| {
         let response = respond(Site { store: &store, origin }, &Method::GET, &Uri::from_static("/api/status"));
@@ -205,17 +205,17 @@ fn queries_are_read_or_refused() {
 }
 
 #[test]
-fn only_reading_is_allowed() {
+fn only_get_and_head_are_allowed() {
     let site = Site { store: &Store::new(1), origin: None };
     let response = respond(site, &Method::POST, &Uri::from_static("/api/traces"));
     assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(response.headers()[ALLOW], "GET, HEAD");
 }
 
-/// Hostile names stay data: the HTML is the same for every trace, JSON is never taken for HTML, no script but the
-/// page's own may run, and those own scripts have no way to make markup of a string.
+/// Names with markup stay data. The HTML is the same for every trace, browsers never treat the JSON as HTML, only the
+/// page's own scripts may run, and those scripts cannot turn a string into markup.
 #[test]
-fn hostile_names_cannot_script() {
+fn names_with_markup_cannot_run_a_script() {
     let mut hostile = full_span();
     hostile.display_name = Some(text(HOSTILE));
     hostile.attributes = Some(attributes(&[(HOSTILE, string(HOSTILE)), ("service.name", string(HOSTILE))]));
@@ -245,10 +245,10 @@ fn hostile_names_cannot_script() {
 }
 
 #[test]
-fn the_pages_refer_only_to_what_is_served() {
+fn the_pages_refer_only_to_files_of_this_server() {
     let store = Store::new(1);
     for page in [LIST_PAGE, TRACE_PAGE] {
-        assert!(!page.contains("=\"http") && !page.contains("=\"//"), "an external address");
+        assert!(!page.contains("=\"http") && !page.contains("=\"//"), "a page refers to an external address");
         let references = page.split('"').filter(|part| part.starts_with("/assets/"));
         for reference in references {
             assert_eq!(get(&store, reference).status(), StatusCode::OK, "{reference}");

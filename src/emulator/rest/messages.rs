@@ -1,5 +1,6 @@
-//! The messages of the API in JSON (<https://protobuf.dev/programming-guides/json/>): names in camel or snake case, numbers
-//! of 64 bits as text, times as RFC 3339, enumerations by name or number, null for what is not set.
+//! The messages of the API in JSON (<https://protobuf.dev/programming-guides/json/>). Names are in camel or snake case,
+//! 64-bit integers are strings, times are in RFC 3339, enumeration values are names or numbers, and null means "not
+//! set".
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,10 +17,10 @@ use crate::proto::google::devtools::cloudtrace::v2::span::{self, SpanKind, link}
 use crate::proto::google::devtools::cloudtrace::v2::stack_trace;
 use crate::proto::google::rpc;
 
-/// Spans of a call. An empty one takes three bytes in JSON and some hundred in memory.
+/// Maximum spans of a call. An empty span takes three bytes in JSON and some hundred in memory.
 const SPANS_MAX: usize = 25_000;
 
-/// `BatchWriteSpansRequest`. Its name is in the path.
+/// `BatchWriteSpansRequest`. The name in the body is ignored; the path has the name.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub(super) struct Batch {
@@ -143,7 +144,7 @@ struct Link {
     attributes: Option<Attributes>,
 }
 
-/// Details are taken and not stored: they may be of any type.
+/// `google.rpc.Status`. Details are accepted but not stored: they may be of any type.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 struct Status {
@@ -197,7 +198,7 @@ struct Module {
     build_id: Option<Text>,
 }
 
-/// A `Timestamp`, RFC 3339.
+/// A `Timestamp`, written in RFC 3339.
 #[derive(Debug)]
 struct Time(Timestamp);
 
@@ -208,7 +209,7 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
-/// A whole number, as a number or as text.
+/// An integer, written as a number or as a string.
 #[derive(Debug)]
 struct Whole<T>(T);
 
@@ -243,7 +244,7 @@ impl Visitor<'_> for WholeVisitor {
 
 /// An enumeration of the API.
 trait Enumeration {
-    /// The number of the value `name`.
+    /// Returns the number of the value called `name`.
     fn number(name: &str) -> Option<i32>;
 }
 
@@ -265,7 +266,7 @@ impl Enumeration for time_event::message_event::Type {
     }
 }
 
-/// A value of an enumeration, by name or number.
+/// A value of an enumeration, written as its name or its number.
 #[derive(Debug)]
 struct Named<T>(i32, PhantomData<T>);
 
@@ -295,7 +296,7 @@ impl<'de, T: Enumeration> Deserialize<'de> for Named<T> {
     }
 }
 
-/// At most [`SPANS_MAX`] spans.
+/// A list of at most [`SPANS_MAX`] spans.
 #[derive(Debug)]
 struct Spans(Vec<Span>);
 
@@ -325,20 +326,20 @@ impl<'de> Deserialize<'de> for Spans {
 }
 
 impl Batch {
-    /// The spans.
+    /// Converts the batch to the spans of the protobuf API.
     ///
     /// # Errors
-    /// An attribute has several values.
+    /// An attribute has several values, or an event is of two types.
     pub(super) fn into_spans(self) -> Result<Vec<proto::Span>, &'static str> {
         self.spans.map_or_else(Vec::new, |spans| spans.0).into_iter().map(Span::into_proto).collect()
     }
 }
 
 impl Span {
-    /// The span.
+    /// Converts the span to that of the protobuf API.
     ///
     /// # Errors
-    /// An attribute has several values.
+    /// An attribute has several values, or an event is of two types.
     pub(super) fn into_proto(self) -> Result<proto::Span, &'static str> {
         Ok(proto::Span {
             name: self.name.unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! Google's JSON, read and refused.
+//! Tests of Google's JSON: valid and invalid messages, answers and errors.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ fn paths() {
 }
 
 #[test]
-fn a_whole_span_in_either_case_of_names() {
+fn a_span_with_all_fields_is_read_in_camel_and_snake_case() {
     let camel = r#"{
         "name": "n", "spanId": "s", "parentSpanId": "p", "displayName": {"value": "d", "truncatedByteCount": 1},
         "startTime": "2026-11-21T00:00:00.000000001Z", "endTime": "2026-11-21T01:00:00+01:00",
@@ -67,7 +67,7 @@ fn a_whole_span_in_either_case_of_names() {
     assert_eq!(read.stack_trace.as_ref().unwrap().stack_frames.as_ref().unwrap().frame[0].line_number, 7);
     assert_eq!(read.status.as_ref().unwrap().code, 2);
 
-    // Every key in snake case, and what is not set as null.
+    // The same span with every key in snake case, and null for each field that is not set.
     let snake: String = camel
         .split('"')
         .enumerate()
@@ -87,7 +87,7 @@ fn a_whole_span_in_either_case_of_names() {
 }
 
 #[test]
-fn what_is_no_span_is_named() {
+fn an_invalid_span_is_refused_with_the_reason() {
     let cases = [
         (r#"{"spanID": "s"}"#, "unknown field `spanID`"),
         (r#"{"startTime": "yesterday"}"#, "\"yesterday\" is not a time of RFC 3339"),
@@ -111,7 +111,7 @@ fn what_is_no_span_is_named() {
     }
 }
 
-/// The answer to a POST of `body`.
+/// Returns the status and JSON of the answer to a POST of `body`.
 async fn post(store: &Arc<Store>, path: &str, content_type: &str, body: &str) -> (u16, Json) {
     let headers = [(CONTENT_TYPE, HeaderValue::from_str(content_type).unwrap())].into_iter().collect();
     let body = Full::new(Bytes::from(body.to_owned()));

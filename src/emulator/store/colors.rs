@@ -1,13 +1,13 @@
-//! The colors of services: numbers in the order in which the services came, so that two services have the same color
-//! only if there are very many.
+//! The colors of services. Each service gets the next number when it first arrives, so that services share a color only
+//! if there are very many.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
-/// Services that have a color of their own. Far more than a page can show; 24 B each.
+/// Maximum services with a color of their own: far more than a page can show, at 24 B each.
 const SERVICES_MAX: usize = 4_096;
 
-/// A number for each service. Services are remembered by their hash: their names may be long.
+/// A color number for each service. The map holds hashes of services, because their names may be long.
 #[derive(Debug, Default)]
 pub(super) struct Colors {
     hasher: RandomState,
@@ -23,7 +23,8 @@ impl Colors {
         }
     }
 
-    /// The number of `service`, below [`SERVICES_MAX`]. Services that came after so many share numbers.
+    /// Returns the number of `service`, below [`SERVICES_MAX`]. Services beyond the first [`SERVICES_MAX`] share
+    /// numbers.
     pub(super) fn of(&self, service: &str) -> u32 {
         let hash = self.hasher.hash_one(service);
         self.by_service.get(&hash).copied().unwrap_or((hash % SERVICES_MAX as u64) as u32)

@@ -1,4 +1,4 @@
-//! One trace of the store: its spans, encoded, and what is known of them together.
+//! A trace in the store: its encoded spans and a summary of them.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -12,46 +12,47 @@ use crate::emulator::waterfall;
 use crate::otlp::TraceId;
 use crate::proto::google::devtools::cloudtrace::v2::Span;
 
-/// What a span takes beside its encoded bytes: its [`Held`], its entry in the index, the allocator's share. Measured:
-/// 256,000 spans in 43,000 traces made the resident set 320 B a span larger than their encoded bytes.
+/// Bytes that a span takes in addition to its encoded form: its [`Held`], its entry in the index, and its share of the
+/// allocator's overhead. With 256,000 spans in 43,000 traces, the measured resident set was 320 B a span larger than
+/// the encoded spans.
 const SPAN_OVERHEAD_BYTES: usize = 320;
-/// What a trace takes beside its spans.
+/// Bytes that a trace takes in addition to its spans.
 pub(super) const TRACE_OVERHEAD_BYTES: usize = 512;
-/// What a name (of a service or policy) takes beside its bytes.
+/// Bytes that the name of a service or policy takes in addition to its text.
 const NAME_OVERHEAD_BYTES: usize = 32;
 
-/// A trace at a glance.
+/// The summary of a trace.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TraceSummary {
-    /// Its id.
+    /// The trace's id.
     pub trace_id: TraceId,
-    /// The display name of its root, see [`waterfall::root`].
+    /// The display name of the root span, see [`waterfall::root`].
     pub root_name: String,
-    /// The service of its root.
+    /// The service of the root span.
     pub root_service: Option<String>,
-    /// All its services, sorted.
+    /// The services of all spans, sorted.
     pub services: Vec<String>,
-    /// Their colors: the same number for the same service as long as the store lives.
+    /// The color number of each service in `services`. A service keeps its number as long as the store exists.
     pub service_colors: Vec<u32>,
-    /// Nanoseconds since the epoch.
+    /// The earliest start of a span, in nanoseconds since the epoch.
     pub start_ns: i64,
-    /// From its earliest start to its latest end.
+    /// Nanoseconds from the earliest start to the latest end.
     pub duration_ns: i64,
-    /// Spans held.
+    /// Number of spans held.
     pub span_count: usize,
-    /// Failed ones among them, see [`StoredSpan::is_error`].
+    /// Number of failed spans, see [`StoredSpan::is_error`].
     pub error_count: usize,
-    /// The policies that kept it, sorted; usually one.
+    /// The policies that kept the trace, sorted; usually one.
     pub policies: Vec<String>,
-    /// How many traces it stands for; the smallest if its spans differ.
+    /// The adjusted count; the smallest one if the spans differ.
     pub adjusted_count: Option<f64>,
 }
 
-/// What is held of a trace.
+/// The stored form of a trace.
 #[derive(Debug, Default)]
 pub(super) struct Trace {
     pub(super) spans: Vec<Held>,
-    /// A span's name is its project, trace and id.
+    /// The position in `spans` by project and span id, which identify a span within its trace.
     index: HashMap<(Arc<str>, u64), usize>,
     pub(super) services: BTreeSet<Box<str>>,
     pub(super) policies: BTreeSet<Box<str>>,
@@ -62,7 +63,7 @@ pub(super) struct Trace {
     pub(super) bytes: usize,
 }
 
-/// What is held of a span.
+/// The stored form of a span.
 #[derive(Clone, Debug)]
 pub(super) struct Held {
     project: Arc<str>,
@@ -123,7 +124,7 @@ impl Trace {
     }
 }
 
-/// Adds `name` if it is new; returns the bytes that it takes.
+/// Adds `name` if it is new, and returns the bytes that it takes.
 fn insert_name(names: &mut BTreeSet<Box<str>>, name: Option<&str>) -> usize {
     match name {
         Some(name) if names.insert(name.into()) => name.len() + NAME_OVERHEAD_BYTES,
@@ -132,7 +133,7 @@ fn insert_name(names: &mut BTreeSet<Box<str>>, name: Option<&str>) -> usize {
 }
 
 impl Held {
-    /// The bytes are our own encoding, so that decoding them cannot fail.
+    /// Decodes the span. Decoding cannot fail, because the store itself encoded the bytes.
     pub(super) fn decode(&self) -> StoredSpan {
         let span = Span::decode(&*self.encoded).unwrap_or_default();
         StoredSpan { project: Arc::clone(&self.project), facts: self.facts, span }

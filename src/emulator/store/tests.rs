@@ -1,4 +1,4 @@
-//! What is kept, found, repeated and evicted.
+//! Tests of writes, queries, repeated spans and eviction.
 
 use super::*;
 use crate::emulator::check::single;
@@ -43,7 +43,7 @@ fn spans_come_back_as_they_were_written() {
 }
 
 #[test]
-fn a_summary_is_of_all_spans() {
+fn a_summary_covers_all_spans() {
     let store = Store::new(ROOMY);
     let mut failed = span(1, 2, 1, 3..20);
     failed.attributes = Some(attributes(&[("http.response.status_code", Value::IntValue(500))]));
@@ -134,14 +134,14 @@ fn the_oldest_traces_go_first_and_are_counted() {
     assert_eq!((status.bytes, status.traces, status.spans), (2 * one_trace_bytes, 2, 2));
     assert_eq!((status.counts.evicted_traces, status.counts.evicted_spans), (2, 2));
 
-    // A late span makes an old trace larger, not newer.
+    // A late span enlarges an old trace, but does not change its place in the order of eviction.
     store.write(&[stored(3, 2, 1, 0..1)]);
     assert_eq!(found(&store, &Query::default()), [4]);
     assert_eq!(*store.written().borrow(), 5);
 }
 
 #[test]
-fn what_cannot_fit_leaves_nothing_behind() {
+fn a_trace_larger_than_the_store_is_evicted_at_once() {
     let store = Store::new(600);
     store.write(&[kept_by(1, 1, "errors", "api", 1), kept_by(1, 2, "slow", "db", 1)]);
     let status = store.status();

@@ -1,4 +1,4 @@
-//! What counts as a failed span, and how attributes are read.
+//! Tests of failed spans and of adjusted counts.
 
 use super::*;
 use crate::emulator::samples::{checked, span, stored_with, string};
@@ -12,7 +12,7 @@ fn errors() {
         ("http.response.status_code", int(500), true),
         ("http.status_code", int(503), true),
         ("/http/status_code", int(504), true),
-        // Instrumentation sends them as text and as doubles; Cloud Trace stores doubles as text.
+        // Instrumentation sends status codes as strings and as doubles, too. Cloud Trace stores doubles as strings.
         ("http.response.status_code", string("504"), true),
         ("http.response.status_code", string("504.0"), true),
         ("http.status_code", string("499"), false),

@@ -1,4 +1,4 @@
-//! Order, depth and root.
+//! Tests of order, depth and root.
 
 use proptest::prelude::*;
 
@@ -9,7 +9,7 @@ fn facts(id: u64, parent_id: u64, start_ns: i64, end_ns: i64) -> SpanFacts {
     SpanFacts { trace_id: TraceId([1; 16]), id, parent_id, start_ns, end_ns }
 }
 
-/// `id@depth`, with `?` where the parent is not stored.
+/// Draws the spans as `id@depth`, with `?` if the parent is not stored.
 fn drawn(spans: &[SpanFacts]) -> String {
     let draw = |place: &Place| {
         let missing = if place.parent_stored { "" } else { "?" };
@@ -19,7 +19,7 @@ fn drawn(spans: &[SpanFacts]) -> String {
 }
 
 #[test]
-fn spans_stand_below_their_parents_by_time() {
+fn spans_follow_their_parents_ordered_by_time() {
     let cases = [
         ("nothing", vec![], ""),
         ("a tree", vec![facts(3, 1, 5, 6), facts(1, 0, 0, 9), facts(2, 1, 1, 2), facts(4, 2, 1, 2)], "1@0 2@1 4@2 3@1"),
@@ -36,7 +36,7 @@ fn spans_stand_below_their_parents_by_time() {
 }
 
 #[test]
-fn a_very_deep_trace_needs_no_stack() {
+fn a_very_deep_trace_does_not_overflow_the_stack() {
     let spans: Vec<SpanFacts> = (1..=200_000).map(|id| facts(id, id - 1, 0, 1)).collect();
     assert_eq!(order(&spans).last().map(|place| place.depth), Some(199_999));
 }

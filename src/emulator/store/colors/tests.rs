@@ -1,4 +1,4 @@
-//! Colors are kept, differ, and are bounded.
+//! Tests: a service keeps its color, colors differ, and their number has a limit.
 
 use super::*;
 
