@@ -1,4 +1,4 @@
-//! Wires the rooms together: starts them in the order against the flow of spans, stops them along it.
+//! Connects the modules: starts them in the order against the flow of spans, and stops them along it.
 
 pub mod clock;
 mod followed;
@@ -41,38 +41,40 @@ use crate::tail::settings::Compress;
 use crate::telemetry::metrics::Held;
 use crate::telemetry::{Health, Metrics, Pulse};
 
-/// Requests in flight have this long to be answered once the process stops.
+/// The time that requests in flight have to be answered once the process stops.
 const IN_FLIGHT_GRACE: Duration = Duration::from_millis(500);
-/// The recovery ends once the request that it reads is taken in, in less than a second; a disk that hangs is not waited for.
+/// The time that the recovery has to end. It ends once the request that it reads is taken in, which takes less than a
+/// second. The daemon does not wait longer for a disk that hangs.
 const RECOVERY_GRACE: Duration = Duration::from_secs(2);
-/// Kept back from the grace of a stop for what comes after the last span: the last scrape, closing connections.
+/// The part of the grace of a stop that is reserved for the work after the last span: the last scrape, and closing
+/// connections.
 const CLOSE_GRACE: Duration = Duration::from_millis(500);
 
-/// Why the daemon cannot start.
+/// The reason why the daemon cannot start.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// The policies do not fit.
+    /// The policies cannot be compiled.
     #[error(transparent)]
     Policies(#[from] CompileError),
-    /// The memory limit is a percentage of something unknown.
+    /// The memory limit is a percentage, and the memory of the machine is unknown.
     #[error(transparent)]
     Memory(#[from] memory::UnknownMemory),
-    /// The memory limit has no room for anything.
+    /// The memory limit is too small for any request.
     #[error(
         "the memory limit of {limit_bytes} bytes is too small: verdict caches, the keys of policies and the largest request \
          take {needed_bytes}; raise memory.limit, or lower tail_sampling.decision_cache, max_keys or \
          otlp.max_request_bytes"
     )]
     MemoryLimit {
-        /// `memory.limit` on this machine.
+        /// The value of `memory.limit` on this machine, in bytes.
         limit_bytes: usize,
-        /// The least that makes sense.
+        /// The least value that works, in bytes.
         needed_bytes: usize,
     },
-    /// An address is taken or wrong.
+    /// An address is in use or is not valid.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// Nobody could be let in.
+    /// The configured authentication cannot be used, so no sender could be admitted.
     #[error(transparent)]
     Auth(#[from] AuthError),
     /// The certificates of `otlp.tls` cannot be used.
@@ -84,7 +86,7 @@ pub enum StartError {
     /// The spool's directory cannot be used.
     #[error(transparent)]
     Spool(#[from] OpenError),
-    /// There is no way to the sink.
+    /// The channel to the sink cannot be set up.
     #[error(transparent)]
     Channel(#[from] ChannelError),
     /// There are no Google credentials.
@@ -95,29 +97,30 @@ pub enum StartError {
     Project(#[from] AmbientProjectError),
 }
 
-/// A worker ended that must not: the process has to end, too.
+/// A worker that must run as long as the process has ended. The process must exit.
 #[derive(Debug, Error)]
 pub enum WorkerFailed {
-    /// The exporter.
+    /// The exporter has ended.
     #[error(transparent)]
     Exporter(#[from] ExporterFailed),
-    /// The task that decides.
+    /// The task that decides due traces has ended.
     #[error("the sweeper ended unexpectedly: {0}")]
     Sweeper(String),
-    /// A thread of the journal.
+    /// A thread of the journal has ended.
     #[error("the journal ended unexpectedly: {0}")]
     Journal(String),
-    /// The task that takes the connections of an address.
+    /// The task that accepts the connections of an address has ended.
     #[error("a listener ended unexpectedly: {0}")]
     Listener(String),
-    /// A connection, in the middle of a change to the trace table.
-    #[error("a panic has left the trace table half changed")]
+    /// A connection has panicked in the middle of a change to the trace table.
+    #[error("a panic has left the trace table in an inconsistent state")]
     Table,
 }
 
 /// A running daemon.
 pub struct Daemon {
-    /// First of all: when a daemon that has failed is dropped, nothing that it drops counts as settled.
+    /// The first field, because fields are dropped in order: when a daemon that has failed is dropped, the journal must
+    /// no longer note what the other fields drop as settled.
     journal: Option<recovery::Running>,
     addresses: Vec<SocketAddr>,
     telemetry_address: Option<SocketAddr>,
@@ -126,20 +129,20 @@ pub struct Daemon {
     pipeline: Arc<Pipeline>,
     sweeper: JoinHandle<()>,
     budget: Budget,
-    /// Waits for the first token, if one is needed.
+    /// The task that waits for the first token, if one is needed.
     sign_in: Option<JoinHandle<()>>,
     exporter: Exporter,
-    /// A label and an address.
+    /// A label and the address of the sink, for the text at the start.
     destination: (&'static str, String),
     emulator: Option<Emulator>,
     scrape: Scrape,
 }
 
 impl Daemon {
-    /// Starts all rooms. Call it inside a tokio runtime.
+    /// Starts all modules. Call it inside a tokio runtime.
     ///
     /// # Errors
-    /// See [`StartError`]; nothing is left running.
+    /// See [`StartError`]. Nothing is left running then.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let policies = Arc::new(Policies::compile(&settings.tail_sampling)?);
         let policy_names: Vec<&str> = policies.names().iter().map(String::as_str).collect();
@@ -151,7 +154,7 @@ impl Daemon {
             Compress::Lz4 => table.with_compression(),
         };
         check_limit(&budget, settings.otlp.max_request_bytes)?;
-        // Bound first: an address that is taken is found out before anything else starts.
+        // The addresses are bound first, so that an address in use is found before anything else starts.
         let bound = Receiver::bind(&settings.otlp.listen).await?;
         let bound = bound.telemetry_on(settings.telemetry.listen.as_deref()).await?;
         let tls = match &settings.otlp.tls {
@@ -227,53 +230,54 @@ impl Daemon {
         })
     }
 
-    /// From now on all of the process's memory counts in the budget, what no books are kept of as well. Call it only if the
-    /// daemon is alone in its process; with the embedded Cloud Trace, which keeps what it is sent, it is not.
+    /// Charges all memory of the process to the budget from now on, including memory that is not accounted for. Call it
+    /// only if the daemon is alone in its process. It does nothing with the embedded Cloud Trace, which keeps the spans
+    /// that it receives in the same process.
     pub fn watch_memory(&self) {
         if self.emulator.is_none() {
-            // It ends with the runtime.
+            // The task ends with the runtime.
             tokio::spawn(memory::watch(self.budget.clone()));
         }
     }
 
-    /// The OTLP addresses in the order of the configuration.
+    /// Returns the OTLP addresses, in the order of the configuration.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// The URL of the first OTLP address for a client on this machine.
+    /// Returns the URL of the first OTLP address for a client on this machine.
     #[must_use]
     pub fn endpoint(&self) -> Option<String> {
         self.addresses.first().map(|&address| reachable(self.scheme, address))
     }
 
-    /// The same for `/metrics`.
+    /// Returns the URL of `/metrics` for a client on this machine.
     #[must_use]
     pub fn metrics_url(&self) -> Option<String> {
         let own = self.telemetry_address.map(|address| reachable("http", address));
         own.or_else(|| self.endpoint()).map(|url| url + "/metrics")
     }
 
-    /// The embedded Cloud Trace, if that is the sink.
+    /// Returns the embedded Cloud Trace, if it is the sink.
     #[must_use]
     pub fn emulator(&self) -> Option<&Emulator> {
         self.emulator.as_ref()
     }
 
-    /// Where kept spans are to be seen, or go to: a label and an address.
+    /// Returns the place where kept spans can be seen, or to which they are sent: a label and an address.
     #[must_use]
     pub fn destination(&self) -> (&'static str, &str) {
         (self.destination.0, &self.destination.1)
     }
 
-    /// Makes the text that `/metrics` serves.
+    /// Returns the function that makes the text of `/metrics`.
     #[must_use]
     pub fn scrape(&self) -> &Scrape {
         &self.scrape
     }
 
-    /// Resolves when a worker has ended by itself: the process must not go on without it.
+    /// Resolves when a worker has ended by itself. The process must not continue without it.
     pub async fn failed(&mut self) -> WorkerFailed {
         tokio::select! {
             failed = self.exporter.failed() => failed.into(),
@@ -286,8 +290,8 @@ impl Daemon {
         }
     }
 
-    /// Stops within `grace`: refuses new spans, decides all that is pending on what is known, writes what was kept.
-    /// Returns how many kept spans could not be written; they are counted and logged.
+    /// Stops within `grace`: refuses new spans, decides all pending traces on the spans that have come, and exports
+    /// kept spans. Returns the number of kept spans that could not be written; they are counted and logged.
     pub async fn stop(mut self, grace: Duration) -> u64 {
         let deadline = Instant::now() + grace.saturating_sub(CLOSE_GRACE);
         self.receiver.stop_accepting(IN_FLIGHT_GRACE).await;
@@ -296,7 +300,7 @@ impl Daemon {
         }
         self.sign_in.inspect(JoinHandle::abort);
         self.sweeper.abort();
-        // Once it is gone nobody but the drain feeds the exporter.
+        // Once the sweeper has ended, only `drain` feeds the exporter.
         let _ = self.sweeper.await;
         sweeper::drain(&self.pipeline).await;
         let lost = self.exporter.shutdown(deadline).await;
@@ -311,7 +315,8 @@ impl Daemon {
     }
 }
 
-/// After the caches have taken their part there must be room for requests: two of the largest at least.
+/// Checks that there is room for at least two of the largest requests, beside the verdict caches and the keys of
+/// policies.
 fn check_limit(budget: &Budget, max_request_bytes: usize) -> Result<(), StartError> {
     let needed_bytes = budget.used_bytes() + 2 * max_request_bytes;
     if needed_bytes > budget.limit_bytes() {
@@ -329,7 +334,7 @@ async fn embedded(settings: &settings::Export) -> Result<Option<Emulator>, Start
     emulator.map(Some).map_err(StartError::Emulator)
 }
 
-/// Only Google asks who is calling.
+/// Returns the credentials, if the sink is a Google API: only Google's APIs authenticate the caller.
 fn credentials(settings: &settings::Export) -> Result<Option<Credentials>, CredentialsError> {
     settings.signs_calls().then(Credentials::application_default).transpose()
 }
@@ -370,7 +375,7 @@ fn scrape(
     })
 }
 
-/// The URL at which a client on this machine reaches a listening address.
+/// Returns the URL at which a client on this machine reaches a listening address.
 fn reachable(scheme: &str, address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
         format!("{scheme}://localhost:{}", address.port())

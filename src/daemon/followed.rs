@@ -1,5 +1,5 @@
-//! What the traces that are followed say of all of them: spans by service, late ones, missing parents, and how long
-//! decisions should wait.
+//! Statistics from the followed traces, as a sample of all traces: spans by service, late spans, missing parents, and
+//! how long decisions should wait.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::tail::tally::Delay;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::WAIT_SHARES;
 
-/// Followed traces, on their way to the metrics.
+/// The statistics of followed traces, on their way to the metrics.
 #[derive(Debug)]
 pub(super) struct FollowedTraces {
     delays: Mutex<Delays>,
@@ -26,7 +26,7 @@ impl FollowedTraces {
         FollowedTraces { delays: Mutex::default(), clock, metrics }
     }
 
-    /// Adds what a round of work saw of them.
+    /// Adds the statistics of one round of work.
     pub(super) fn count(&self, tally: &Tally) {
         if !tally.delays.is_empty() {
             let (mut delays, now_ms) = (self.delays.lock(), self.clock.now_ms());
@@ -54,7 +54,7 @@ impl FollowedTraces {
         }
     }
 
-    /// Sets the gauges that a scrape asks for.
+    /// Sets the gauges of the suggested decision wait, for a scrape.
     pub(super) fn suggest(&self) {
         let (delays, now_ms) = (self.delays.lock(), self.clock.now_ms());
         for (label, share) in WAIT_SHARES {

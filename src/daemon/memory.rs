@@ -1,4 +1,4 @@
-//! How much memory the container has, and how much of it the process takes.
+//! The memory of the container, and the part of it that the process uses.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,29 +8,31 @@ use thiserror::Error;
 use crate::settings::Size;
 use crate::tail::budget::Budget;
 
-/// What the process may hold beyond the budget, as a part of it: connections, buffers, the allocator's slack. With the
-/// default budget of 70 % of the container, beyond which encoded spans may take a sixteenth and small senders a thirty-second, some
-/// percent of that stay free.
+/// The memory that the process may use beyond the budget, as a share of the budget: connections, buffers, unused memory
+/// of the allocator. The default budget is 70 % of the container. Beyond it, encoded spans may take a sixteenth, and
+/// the reserve for small senders a thirty-second. That leaves some percent of the container free.
 const UNBOOKED: f64 = 0.25;
-/// No less than this, which a process with hardly any budget needs, too.
+/// The least value of that memory: a process with a very small budget needs it, too.
 const UNBOOKED_BYTES_MIN: usize = 32 << 20;
-/// What a percentage leaves of a container, or three quarters of a very small one: [`UNBOOKED_BYTES_MIN`], and what comes and goes
-/// between two looks, which does not shrink with the container.
+/// The bytes of the container that a percentage leaves free, or three quarters of a very small container. They hold
+/// [`UNBOOKED_BYTES_MIN`] and the memory that comes and goes between two measurements, which does not shrink with the
+/// container.
 const LEFT_BYTES_MIN: u64 = 80 << 20;
-/// How often it is looked: in a tenth of a second, what is unbooked grows by a small part of what is taken in.
+/// The interval between two measurements. In a tenth of a second, the memory that is not accounted for grows by a small
+/// part of the bytes that senders send.
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The memory limit cannot be worked out.
+/// The memory limit cannot be computed.
 #[derive(Debug, Error)]
 #[error(
-    "cannot find out how much memory there is (neither cgroup files nor /proc/meminfo): set memory.limit to a size such as 512MiB"
+    "cannot find the size of the memory (neither in cgroup files nor in /proc/meminfo): set memory.limit to a size such as 512MiB"
 )]
 pub struct UnknownMemory;
 
-/// The budget in bytes that `limit` means on this machine.
+/// Returns the budget in bytes that `limit` means on this machine.
 ///
 /// # Errors
-/// A percentage, and nothing says of what.
+/// `limit` is a percentage, and the memory of the machine is unknown.
 pub fn limit_bytes(limit: Size) -> Result<usize, UnknownMemory> {
     match limit {
         Size::Bytes(bytes) => Ok(usize::try_from(bytes).unwrap_or(usize::MAX)),
@@ -41,14 +43,15 @@ pub fn limit_bytes(limit: Size) -> Result<usize, UnknownMemory> {
     }
 }
 
-/// So many per cent of the container's `total_bytes`, less in a small one: see [`LEFT_BYTES_MIN`].
+/// Returns `percent` per cent of the container's `total_bytes`, or less in a small container: see [`LEFT_BYTES_MIN`].
 fn part(total_bytes: u64, percent: f64) -> usize {
     let most = total_bytes.saturating_sub(LEFT_BYTES_MIN).max(total_bytes / 4);
     ((total_bytes as f64 * percent / 100.0) as u64).min(most) as usize
 }
 
-/// Counts in `budget`, for ever, what the process holds beyond its books and [`UNBOOKED`]: books are kept of what was asked for,
-/// and the kernel counts what the allocator took for it. Only for a process that has nothing else in it.
+/// Charges to `budget`, for as long as the process runs, the memory that the process uses beyond its accounts and
+/// [`UNBOOKED`]. The accounts hold the bytes that were requested; the kernel counts the bytes that the allocator took
+/// for them. Use it only if nothing else runs in the process.
 pub(super) async fn watch(budget: Budget) {
     let mut interval = tokio::time::interval(WATCH_INTERVAL);
     let mut unbooked = budget.share();
@@ -60,14 +63,14 @@ pub(super) async fn watch(budget: Budget) {
     }
 }
 
-/// Of `resident_bytes`, what is neither booked nor allowed for.
+/// Returns the part of `resident_bytes` that is neither accounted for nor allowed by [`UNBOOKED`].
 fn unbooked_bytes(resident_bytes: usize, booked_bytes: usize, limit_bytes: usize) -> usize {
     let allowed_bytes = UNBOOKED_BYTES_MIN.max((limit_bytes as f64 * UNBOOKED) as usize);
     resident_bytes.saturating_sub(booked_bytes).saturating_sub(allowed_bytes)
 }
 
-/// The process's memory, if the system has a `/proc` (`man 5 proc_pid_status`, `RssAnon`).
-/// Without the program's own file, which the kernel can always read again.
+/// Returns the memory of the process, if the system has a `/proc` (`man 5 proc_pid_status`, `RssAnon`). Excludes the
+/// pages of the program's file, which the kernel can always read again.
 fn resident_bytes(root: &Path) -> Option<usize> {
     let status = std::fs::read_to_string(root.join("proc/self/status")).ok()?;
     let resident = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
@@ -75,8 +78,8 @@ fn resident_bytes(root: &Path) -> Option<usize> {
     Some(kib * 1024)
 }
 
-/// The least of the limits of the process's control groups (version 2, then 1) and the machine's memory. `root` is
-/// the file system's root.
+/// Returns the least of the memory limits of the process's control groups (version 2, then 1) and the machine's memory.
+/// `root` is the root of the file system.
 fn container_bytes(root: &Path) -> Option<u64> {
     let read = |path: &Path| std::fs::read_to_string(path).ok();
     let groups = root.join("sys/fs/cgroup");
@@ -89,7 +92,8 @@ fn container_bytes(root: &Path) -> Option<u64> {
     limits.into_iter().min()
 }
 
-/// The files that may limit the process, itself and its parents. `own` is `/proc/self/cgroup`.
+/// Returns the files that may limit the memory of the process: those of its control group and of the groups above it.
+/// `own` is the text of `/proc/self/cgroup`.
 fn cgroup_files(groups: &Path, own: &str) -> Vec<PathBuf> {
     let mut files = vec![groups.join("memory.max"), groups.join("memory/memory.limit_in_bytes")];
     for line in own.lines() {
@@ -106,7 +110,7 @@ fn cgroup_files(groups: &Path, own: &str) -> Vec<PathBuf> {
     files
 }
 
-/// `MemTotal` in bytes.
+/// Returns `MemTotal` in bytes.
 fn meminfo_total(text: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

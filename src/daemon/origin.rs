@@ -1,4 +1,4 @@
-//! The daemon as the embedded Cloud Trace asks it: what became of a trace, and of all that came.
+//! Answers the questions of the embedded Cloud Trace: what happened to a trace, and to all spans and traces so far.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::receiver::Scrape;
 use crate::tail;
 use crate::telemetry::metrics::scraped::{label, series, sum};
 
-/// What answers the embedded Cloud Trace.
+/// The daemon's answers for the embedded Cloud Trace.
 pub(super) struct Answers {
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) scrape: Scrape,
@@ -39,7 +39,7 @@ impl Origin for Answers {
     }
 }
 
-/// Reads it from the text of `/metrics`: nothing more is counted on a span's path.
+/// Reads the numbers from the text of `/metrics`, so that no further counters are needed on the path of a span.
 fn traffic(metrics: &str) -> Traffic {
     let decided = |verdict: &str| of_label(metrics, "spansieve_decided_traces_total", "verdict", verdict);
     let rescued = of_label(metrics, "spansieve_decided_traces_total", "trigger", "rescue");
@@ -50,13 +50,13 @@ fn traffic(metrics: &str) -> Traffic {
         pending_spans: held_spans("pending") as u64,
         pending_traces: of_label(metrics, "spansieve_held_traces", "state", "pending") as u64,
         kept_traces: decided("kept") as u64,
-        // A trace that was rescued was decided twice.
+        // A rescued trace was decided twice: dropped, then kept.
         sampled_out_traces: (decided("dropped") - rescued) as u64,
         sampled_out_spans: sampled_out_spans as u64,
     }
 }
 
-/// The sum of the series of `name` whose label `key` is `value`.
+/// Returns the sum of the series of `name` whose label `key` is `value`.
 fn of_label(metrics: &str, name: &str, key: &str, value: &str) -> f64 {
     series(metrics, name).filter(|(labels, _)| label(labels, key) == Some(value)).map(|(_, number)| number).sum()
 }

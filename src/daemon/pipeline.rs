@@ -1,4 +1,4 @@
-//! Request bytes to the trace table: scan, insert, account.
+//! The path from the bytes of a request to the trace table: scan, insert, account.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::tail::table::{Millis, Outcome};
 use crate::tail::{Table, Trigger};
 use crate::telemetry::Metrics;
 
-/// What a worker reuses from request to request, with its share of the memory budget.
+/// The buffers that a worker reuses from request to request, with their share of the memory budget.
 #[derive(Default)]
 struct Workspace {
     scan: Scan,
@@ -31,20 +31,20 @@ struct Workspace {
     share: Option<Share>,
 }
 
-/// Memory that one worker's buffers keep between requests: those for some 16,000 spans. A larger request's are given back
-/// after it.
+/// The most memory that one worker's buffers keep between requests: enough for some 16,000 spans. The buffers of a
+/// larger request are freed after it.
 const WORKSPACE_BYTES_MAX: usize = 2 << 20;
 
 impl Workspace {
-    /// The buffers and their share of `budget`.
+    /// Returns the buffers and their share of `budget`.
     fn parts(&mut self, budget: &Budget) -> (&mut Scan, &mut Outcome, &mut Share) {
-        // Tests run several daemons in one thread.
+        // Tests run several daemons in one thread, so the share may belong to another budget.
         let share = self.share.take().filter(|share| share.budget().is(budget));
         let share = share.unwrap_or_else(|| budget.force(self.scan.heap_bytes() + self.outcome.heap_bytes()));
         (&mut self.scan, &mut self.outcome, self.share.insert(share))
     }
 
-    /// Gives back the buffers of a large request, and books what the others have grown by.
+    /// Frees the buffers of a large request. Charges the growth of smaller buffers to the budget.
     fn trim(&mut self) {
         let bytes = self.scan.heap_bytes() + self.outcome.heap_bytes();
         if bytes > WORKSPACE_BYTES_MAX {
@@ -59,7 +59,7 @@ thread_local! {
     static WORKSPACE: RefCell<Workspace> = RefCell::default();
 }
 
-/// The trace table with everything that feeds it and that it feeds.
+/// The trace table with its inputs and outputs.
 #[derive(Debug)]
 pub struct Pipeline {
     pub(super) table: Table,
@@ -69,7 +69,7 @@ pub struct Pipeline {
     pub(super) followed: FollowedTraces,
     journal: Option<Journal>,
     pub(super) metrics: Arc<Metrics>,
-    /// Is told when work on the table has panicked.
+    /// Notified when work on the table has panicked.
     broken: Notify,
 }
 
@@ -86,14 +86,16 @@ impl Pipeline {
         Pipeline { table, kept, clock, policies, followed, journal, metrics, broken: Notify::new() }
     }
 
-    /// Resolves when a panic has left the table half changed: its books are wrong, and the process must not go on. A panic
-    /// in the scan or in a decoder is not of this kind: nothing was taken in, and it ends its connection alone.
+    /// Resolves when a panic has left the table half changed: its accounts are wrong, and the process must not
+    /// continue. A panic in the scan or in a decoder does not count: no part of the request was taken in, and only its
+    /// connection ends.
     pub(super) async fn broken(&self) {
         self.broken.notified().await;
     }
 
-    /// Takes the body of a request that an earlier process accepted, but for the spans of the traces in `settled`. Returns
-    /// the number of its spans; their decision waits as if they came now, as others of their traces may still come.
+    /// Takes in a request that an earlier process accepted, except for the spans of the traces in `settled`. Returns
+    /// the number of spans taken in. Their decisions wait as if the spans came now, because other spans of their traces
+    /// may still come.
     pub(super) fn recover(
         &self,
         body: Bytes,
@@ -118,14 +120,14 @@ impl Pipeline {
             match taken {
                 Ok(spans) => Ok(spans),
                 Err(ScanError::Wire(error)) => Err(error),
-                // All that was asked for was taken.
+                // Does not happen: with `forced`, `scan` never refuses memory.
                 Err(ScanError::NoRoom(_)) => Err(WireError::TooLarge),
             }
         })
     }
 
-    /// Scans `body`. The memory that this takes beyond the worker's `room` is booked in `extra` before it is taken; over the limit
-    /// if it is `forced`.
+    /// Scans `body`. Charges the memory that this takes beyond the worker's `room` to `extra`, before it is allocated.
+    /// If `forced`, the charge may exceed the limit.
     fn scan(
         &self,
         body: Bytes,
@@ -149,7 +151,7 @@ impl Pipeline {
         scan::scan_within(body, self.policies.probe(), scan, &mut holds)
     }
 
-    /// Takes in a request if there is room for it.
+    /// Takes in a request, if there is room for it.
     fn take(
         &self,
         body: Bytes,
@@ -158,7 +160,7 @@ impl Pipeline {
         workspace: &mut Workspace,
     ) -> Result<Accepted, AcceptError> {
         let (scan, outcome, room) = workspace.parts(self.table.budget());
-        // Given back when the request is in the table: then the worker books the buffers that it keeps.
+        // The share is given back once the request is in the table; then the worker charges the buffers that it keeps.
         let mut extra = share.beside();
         let body = self.scan(body, scan, outcome, room, &mut extra, false).map_err(|error| match error {
             ScanError::Wire(error) => AcceptError::Wire(error),
@@ -169,7 +171,7 @@ impl Pipeline {
         Ok(Accepted { spans: scan.span_count() as u32, rejected: scan.rejected })
     }
 
-    /// Makes room for a request, at the cost of traces.
+    /// Makes room for a request by deciding or dropping other traces, if need be. Settles the outcome.
     fn relieve<T>(&self, make_room: impl FnOnce(&Table, Millis, &mut Outcome) -> T) -> T {
         WORKSPACE.with_borrow_mut(|workspace| {
             let _guard = BreaksOnPanic(&self.broken);
@@ -180,7 +182,8 @@ impl Pipeline {
         })
     }
 
-    /// Passes kept spans on, charges them to budgets and adds what was done to the metrics; empties `outcome`.
+    /// Passes kept spans on, charges them to the rates of policies, and adds the outcome to the metrics. Empties
+    /// `outcome`.
     pub(super) fn settle(&self, outcome: &mut Outcome) {
         let spans = outcome.kept.iter().map(|kept| kept.fragment.span_count()).fold(0, u32::saturating_add);
         if spans > 0 {
@@ -224,7 +227,7 @@ impl Pipeline {
     }
 }
 
-/// Stands by while the table is changed.
+/// A guard that reports a panic during a change to the table.
 struct BreaksOnPanic<'p>(&'p Notify);
 
 impl Drop for BreaksOnPanic<'_> {

@@ -1,4 +1,5 @@
-//! Ready is who could write: with Google's endpoint, who has had a token. Spans are taken before, and wait.
+//! The daemon is ready once it can write. With a Google endpoint that means that it has obtained a token. It accepts
+//! spans before that, and kept spans wait in memory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,14 +10,14 @@ use tonic::Status;
 use crate::google::credentials::Credentials;
 use crate::telemetry::Health;
 
-/// Between two attempts to sign in: the first ones are quick, as a platform's metadata server and an account's role
-/// may be seconds younger than the daemon.
+/// The delay between two attempts to sign in. The first attempts are quick, because a platform's metadata server and
+/// the roles of an account may become available seconds after the daemon starts.
 const DELAY_MIN: Duration = Duration::from_millis(500);
 const DELAY_MAX: Duration = Duration::from_secs(30);
-/// The log repeats at this interval that there is still no token.
+/// The interval at which the log repeats that there is no token yet.
 const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Signs in, however long that takes, and then declares the daemon ready.
+/// Signs in, however long that takes, and then marks the daemon as ready.
 pub(super) async fn sign_in(credentials: Credentials, health: Arc<Health>) {
     let mut delay = DELAY_MIN;
     let mut told: Option<Instant> = None;
@@ -24,7 +25,7 @@ pub(super) async fn sign_in(credentials: Credentials, health: Arc<Health>) {
         let missing = status.message();
         if told.is_none_or(|told| told.elapsed() >= REMINDER_INTERVAL) {
             told = Some(Instant::now());
-            tracing::error!("not ready: kept spans wait in memory: {missing}");
+            tracing::error!("The daemon is not ready, and kept spans wait in memory: {missing}");
         }
         health.set_waits_for(missing.to_owned());
         sleep(delay).await;
@@ -32,10 +33,10 @@ pub(super) async fn sign_in(credentials: Credentials, health: Arc<Health>) {
     }
     health.set_ready();
     let account = credentials.identity();
-    tracing::info!(account, "signed in to Google Cloud");
+    tracing::info!(account, "Signed in to Google Cloud.");
 }
 
-/// One attempt, in a task of its own: whatever a token server answers, a panic is a failed attempt.
+/// Makes one attempt, in its own task, so that a panic counts as a failed attempt, whatever the token server answers.
 async fn attempt(credentials: &Credentials) -> Result<(), Status> {
     let credentials = credentials.clone();
     let attempt = tokio::spawn(async move { credentials.sign_in().await });

@@ -1,4 +1,4 @@
-//! The journal in the daemon: opens it, reads back what an earlier process left, closes it.
+//! The journal in the daemon: opens it, reads back the requests that an earlier process left, and closes it.
 
 mod suspects;
 
@@ -21,16 +21,16 @@ use crate::tail::budget::{Budget, Share};
 use crate::telemetry::log::Throttle;
 use crate::telemetry::{Health, Metrics};
 
-/// While memory is full: when it is looked at again whether a request fits.
+/// The interval between two checks for room in memory, while memory is full.
 const ROOM_INTERVAL: Duration = Duration::from_millis(10);
-/// While requests are to be let go: when it is looked at again whether they are.
+/// The interval between two checks if the requests in work are finished.
 const SUSPECTS_INTERVAL: Duration = Duration::from_millis(50);
-/// While memory is full, the log says at this interval that requests wait for room.
+/// The interval at which the log repeats that requests wait for room, while memory is full.
 const WAITING_INTERVAL: Duration = Duration::from_secs(60);
 
 static LARGE_LINES: Throttle = Throttle::new(5, WAITING_INTERVAL);
 
-/// A journal that is open, with what is to be read back.
+/// An open journal, with the requests to read back.
 pub(super) struct Opened {
     pub(super) journal: Journal,
     writer: Writer,
@@ -39,7 +39,7 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    /// Opens the journal, if there is to be one.
+    /// Opens the journal, if one is configured.
     pub(super) fn open(
         settings: Option<&settings::Journal>,
         policy_names: &[String],
@@ -53,14 +53,15 @@ impl Opened {
         Ok(Some(Opened { journal, writer, backlog, suspects }))
     }
 
-    /// Bytes that are to be read back.
+    /// Returns the counter of the bytes to read back.
     pub(super) fn unread_bytes(&self) -> Arc<AtomicU64> {
         self.backlog.left_bytes()
     }
 
-    /// Starts to read back what there is into `pipeline`, beside what senders send. Call it before they can.
+    /// Starts to read the requests back into `pipeline`, while senders send new requests. Call it before the receiver
+    /// serves.
     pub(super) fn recover(mut self, pipeline: Arc<Pipeline>, metrics: Arc<Metrics>) -> Running {
-        // From here on late spans meet the verdicts of the earlier process.
+        // From here on, late spans meet the verdicts of the earlier process.
         for (trace, keep) in self.backlog.take_kept() {
             pipeline.table.restore_kept(trace, keep);
         }
@@ -79,7 +80,7 @@ impl Opened {
     }
 }
 
-/// Asks the recovery to end; also when it is dropped.
+/// A flag that asks the recovery to end. Dropping it asks, too.
 struct Stop(Arc<AtomicBool>);
 
 impl Drop for Stop {
@@ -92,12 +93,12 @@ impl Drop for Stop {
 pub(super) struct Running {
     writer: Writer,
     stop: Stop,
-    /// `None` once it has ended.
+    /// The task that reads back; `None` once it has ended.
     recovery: Option<JoinHandle<()>>,
 }
 
 impl Running {
-    /// Resolves if a thread has panicked.
+    /// Resolves with the cause if a thread has panicked.
     pub(super) async fn failed(&mut self) -> String {
         if let Some(recovery) = &mut self.recovery {
             let ended = recovery.await;
@@ -109,14 +110,14 @@ impl Running {
         self.writer.failed().await
     }
 
-    /// Reads nothing back any more: what is unread waits for the next process. Waits until `deadline` for a disk that hangs.
+    /// Stops reading back. Unread requests wait for the next process. Waits until `deadline` for a disk that hangs.
     pub(super) async fn stop_recovery(&mut self, deadline: Instant) {
         self.stop.0.store(true, Ordering::Release);
-        // A panic was reported by the panic hook.
+        // The panic hook has reported a panic already.
         if let Some(recovery) = self.recovery.take()
             && timeout_at(deadline, recovery).await.is_err()
         {
-            tracing::error!("The journal's disk hangs: what is not read back waits for the next start.");
+            tracing::error!("The journal's disk hangs. Requests that are not read back wait for the next start.");
         }
     }
 
@@ -125,14 +126,15 @@ impl Running {
     }
 }
 
-/// The largest body that is read back: half of the memory that is left when the daemon starts. The daemon takes no larger
-/// ones, so a larger one was taken with another `memory.limit` or `otlp.max_request_bytes`. To wait for room for it would
-/// decide all other traces early for as long as it waits, which may be for ever.
+/// Returns the length of the largest body that is read back: half of the memory that is left when the daemon starts.
+/// The daemon accepts no larger bodies, so a larger one was accepted with another `memory.limit` or
+/// `otlp.max_request_bytes`. Waiting for room for it would decide all other traces early during the wait, which may
+/// never end.
 fn body_bytes_max(budget: &Budget) -> usize {
     budget.limit_bytes().saturating_sub(budget.used_bytes()) / 2
 }
 
-/// Reads back on a thread that may block.
+/// The recovery, which runs on a thread that may block.
 struct Recovery {
     backlog: Backlog,
     suspects: Suspects,
@@ -148,7 +150,7 @@ impl Recovery {
         if !self.backlog.is_empty() {
             self.read_all();
         }
-        // Until then a kill may be the fault of what was read back.
+        // Until the suspects are idle, a kill may be caused by a request that was read back.
         while !self.is_stopped() && !self.suspects.is_idle() {
             pause(SUSPECTS_INTERVAL);
         }
@@ -159,7 +161,7 @@ impl Recovery {
         if let Some(processes) = self.suspects.killed() {
             tracing::warn!(
                 processes,
-                "Earlier processes were killed while they had requests of the journal: these are read back one by one."
+                "Earlier processes were killed while they had requests of the journal. They are read back one by one."
             );
         }
         let left = self.backlog.left_bytes();
@@ -173,7 +175,7 @@ impl Recovery {
                     spans += self.read_back(request, share);
                 }
                 Ok(None) => {
-                    tracing::info!(spans, "What an earlier process left in the journal is read back.");
+                    tracing::info!(spans, "All requests that an earlier process left in the journal are read back.");
                     return;
                 }
                 Err(cause) => {
@@ -198,7 +200,8 @@ impl Recovery {
         self.stop.load(Ordering::Acquire)
     }
 
-    /// Leaves a request that this configuration has no memory for to a process with another one.
+    /// Leaves a request that does not fit into the memory of this configuration to a process with another
+    /// configuration.
     fn leave_large(&self, request: &Unreleased) {
         self.metrics.journal_fault("too_large");
         let (bytes, bytes_max) = (request.body_len, self.body_bytes_max);
@@ -214,7 +217,8 @@ impl Recovery {
         self.journal.leave(vec![request.sequence]);
     }
 
-    /// Waits until the request may be taken; `None` if it may not, or if it is asked to stop.
+    /// Waits until the request may be taken. Returns `None` if it must not be taken, or if the recovery is asked to
+    /// stop.
     fn turn(&mut self, request: &Unreleased) -> Option<()> {
         while !self.is_stopped() {
             match self.suspects.next(request.sequence) {
@@ -224,16 +228,16 @@ impl Recovery {
                     self.metrics.journal_fault("fatal");
                     tracing::error!(
                         bytes = request.body_len,
-                        "Processes were killed again and again while they had this request of the journal alone. It is lost."
+                        "Processes were killed repeatedly while they had only this request of the journal. It is lost."
                     );
-                    // The hold releases the request.
+                    // Dropping the hold releases the request.
                     drop(self.journal.hold(request.sequence));
                     return None;
                 }
                 Err(cause) => {
-                    // A disk that fails must not keep what is in memory already from being read.
+                    // A failing disk must not prevent the recovery.
                     self.metrics.journal_fault("write");
-                    tracing::warn!(%cause, "It cannot be noted down which requests of the journal are read back.");
+                    tracing::warn!(%cause, "The list of requests that are being read back cannot be written.");
                     return Some(());
                 }
             }
@@ -241,7 +245,8 @@ impl Recovery {
         None
     }
 
-    /// Waits for room in memory, which it makes as any request does; `None` if it is asked to stop.
+    /// Waits for room in memory, deciding other traces early as for any request. Returns `None` if the recovery is
+    /// asked to stop.
     fn room(&self, bytes: usize) -> Option<Share> {
         let mut told = Instant::now();
         while !self.is_stopped() {
@@ -252,7 +257,7 @@ impl Recovery {
                 told = Instant::now();
                 tracing::warn!(
                     bytes,
-                    "Memory is full: requests of the journal wait for room, and traces are decided early."
+                    "Memory is full. Requests of the journal wait for room, and traces are decided early."
                 );
             }
             pause(ROOM_INTERVAL);
@@ -260,7 +265,7 @@ impl Recovery {
         None
     }
 
-    /// Takes a request into the trace table, but for what is settled; returns the number of its spans.
+    /// Takes a request into the trace table, except for its settled spans. Returns the number of spans taken in.
     fn read_back(&mut self, request: Unreleased, share: Share) -> u64 {
         let body = match self.backlog.body(&request) {
             Ok(body) => body,
@@ -271,24 +276,24 @@ impl Recovery {
                 return 0;
             }
         };
-        // Dropped without a use, it releases the request.
+        // If the hold is dropped without use, it releases the request.
         let hold = self.journal.hold(request.sequence);
         let Some(body) = body else {
             self.metrics.journal_fault("corrupt");
-            tracing::error!(bytes = request.body_len, "A request of the journal is not what was written, and lost.");
+            tracing::error!(bytes = request.body_len, "A request of the journal is corrupt and lost.");
             return 0;
         };
         let body = self.suspects.watched(body);
-        // A body at which this process panics must not be met again by the next one, and so on for ever.
+        // A body at which this process panics must be released, or the next process would panic at it, too.
         let released = Arc::clone(&hold);
         let taken = catch_unwind(AssertUnwindSafe(|| self.pipeline.recover(body, share, hold, request.settled)));
         drop(released);
         let Ok(taken) = taken else {
             self.metrics.journal_fault("corrupt");
-            tracing::error!(bytes = request.body_len, "A request of the journal cannot be taken in, and is lost.");
+            tracing::error!(bytes = request.body_len, "A request of the journal caused a panic, and is lost.");
             return 0;
         };
-        // A body that is no request was refused when it came; the process ended before that was noted.
+        // A body that is not a valid request was refused when it came, but the process ended before it noted that.
         let spans = taken.unwrap_or(0);
         self.metrics.recovered("journal", spans);
         spans

@@ -1,4 +1,4 @@
-//! The way to the sink that the configuration names: who encodes for it, and who writes to it.
+//! The path to the configured sink: the encoder and the client.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ use crate::telemetry::Metrics;
 const SEEN: &str = "see what was kept:";
 const CONSOLE: &str = "https://console.cloud.google.com/traces/list";
 
-/// What the way to the sink needs of the rest of the daemon.
+/// The parts of the rest of the daemon that the path to the sink needs.
 pub(super) struct Wiring<'a> {
     pub(super) settings: &'a Settings,
     pub(super) policies: &'a Policies,
@@ -42,7 +42,7 @@ pub(super) struct Wiring<'a> {
 }
 
 impl Wiring<'_> {
-    /// Starts to export what is kept.
+    /// Starts to export kept spans.
     pub(super) async fn start(mut self) -> Result<Exporter, StartError> {
         let rewriter = self.rewriter().await?;
         let (kept, metrics, spool) = (Arc::clone(&self.kept), Arc::clone(&self.metrics), self.spool.take());
@@ -88,7 +88,8 @@ impl Wiring<'_> {
         })
     }
 
-    /// Only Google must know a project: others are told the one of the configuration, if there is one.
+    /// Returns the settings of the OTLP encoder. Only Google requires a project: other sinks get one only if the
+    /// configuration names it.
     async fn otlp_settings(&self) -> Result<otlp::EncoderSettings, AmbientProjectError> {
         let settings = &self.settings.export;
         let is_google = settings.api == Api::Telemetry;
@@ -102,12 +103,13 @@ impl Wiring<'_> {
         })
     }
 
-    /// The embedded Cloud Trace is written to over the network like any other: what works here works there.
+    /// Returns the settings of the channel. Spans reach the embedded Cloud Trace over the network, like any other sink,
+    /// so that a setup that works with it works with Google's.
     fn channel(&self, call_deadline: std::time::Duration) -> ChannelSettings {
         let settings = &self.settings.export;
         let uri = match &settings.endpoint {
             Endpoint::Tls(uri) | Endpoint::Plaintext(uri) => uri.clone(),
-            // It has been started in this case.
+            // The emulator is running in this case.
             Endpoint::Embedded => self.emulator.map(Emulator::url).unwrap_or_default(),
         };
         ChannelSettings {
@@ -119,7 +121,8 @@ impl Wiring<'_> {
     }
 }
 
-/// Where kept spans are to be seen, or go to: a label and an address, for the text at the start.
+/// Returns the place where kept spans can be seen, or to which they are sent: a label and an address, for the text at
+/// the start.
 pub(super) fn destination(settings: &settings::Export, emulator: Option<&Emulator>) -> (&'static str, String) {
     let speaks = match settings.api {
         Api::CloudTrace => "Cloud Trace v2",
@@ -134,7 +137,7 @@ pub(super) fn destination(settings: &settings::Export, emulator: Option<&Emulato
     }
 }
 
-/// Opens the spool for batches of the sink's form, if there is to be one.
+/// Opens the spool for batches of the sink's form, if one is configured.
 pub(super) fn spool(
     settings: &settings::Export,
     budget: &Budget,
@@ -147,7 +150,7 @@ pub(super) fn spool(
     settings.spool.as_ref().map(|spool| Spool::open(spool, form, budget, metrics)).transpose()
 }
 
-/// The project of spans whose resource names none.
+/// Returns the project for spans whose resource does not name one.
 async fn project(settings: &settings::Export) -> Result<Arc<str>, AmbientProjectError> {
     Ok(match &settings.project {
         Some(project) => project.as_str().into(),

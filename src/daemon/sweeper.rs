@@ -1,4 +1,4 @@
-//! The task that decides due traces and keeps memory under its marks.
+//! The task that decides due traces, and keeps memory below its marks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,19 +9,20 @@ use super::pipeline::Pipeline;
 use crate::tail::table::{Millis, Outcome};
 use crate::telemetry::Pulse;
 
-/// The interval between searches for due traces. On an idle machine no decision is later than this.
+/// The interval between searches for due traces. On an idle machine no decision is late by more than this.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Rounds between two flushes of the histograms' buffers: about five seconds.
+/// The number of rounds between two flushes of the histograms' buffers: about five seconds.
 const UPKEEP_ROUNDS: usize = 250;
 
-/// Requests that are compressed between two looks for due traces, which must not wait for more: some milliseconds of
-/// work, and as many as a core takes in.
+/// The most requests that are compressed between two searches for due traces. They take some milliseconds, and one core
+/// accepts about as many in that time.
 const ROUND_COMPRESSIONS_MAX: usize = 64;
 
-/// Sweeps for ever, with a sign of life for each slice of work. Works in turns of a millisecond and yields between them, so
-/// that decisions that fall due together do not stall ingest on a runtime of one thread. No shorter ones: a large request is
-/// some milliseconds of work, and a sweeper that did less each time would fall behind it, until memory is full.
+/// Sweeps for ever, with a sign of life for each slice of work. It works in turns of a millisecond and yields between
+/// them, so that many decisions that are due at the same time do not stall ingest on a runtime with one thread. Shorter
+/// turns would not do: a large request takes some milliseconds of work. A sweeper that did less in each turn would fall
+/// behind, until memory is full.
 pub(super) async fn run(pipeline: Arc<Pipeline>, pulse: Pulse) {
     let mut interval = tokio::time::interval(SWEEP_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -61,7 +62,7 @@ pub(super) async fn run(pipeline: Arc<Pipeline>, pulse: Pulse) {
     }
 }
 
-/// Yields if a turn that began at `turn_ms` has had its millisecond, and begins the next.
+/// Yields if the turn that began at `turn_ms` has lasted a millisecond, and begins the next turn.
 async fn end_turn(pipeline: &Pipeline, turn_ms: &mut Millis) {
     if pipeline.clock.now_ms() > *turn_ms {
         tokio::task::yield_now().await;
@@ -69,7 +70,7 @@ async fn end_turn(pipeline: &Pipeline, turn_ms: &mut Millis) {
     }
 }
 
-/// Decides everything that is pending.
+/// Decides all pending traces.
 pub(super) async fn drain(pipeline: &Pipeline) {
     let mut outcome = Outcome::default();
     while pipeline.table.drain(pipeline.clock.now_ms(), &mut outcome) {

@@ -1,5 +1,6 @@
-//! The threads of the process. All of those for work that may block are made at the start and stay: where the number of
-//! processes is limited, a thread that cannot be made later would end the process.
+//! The threads of the process. All threads for blocking work are created at the start and stay. If they were created
+//! later, the limit on the number of processes could be reached, and a thread that cannot be created would end the
+//! process.
 
 #[cfg(test)]
 mod tests;
@@ -11,18 +12,20 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use tokio::runtime::{Builder, Runtime};
 
-/// The journal's writer, its recovery, the spool, tokens and certificates that are read again, and names that are resolved: each
-/// may wait for long. Large bodies need as many more as there are cores. What finds no thread waits for one.
+/// The number of threads for work that may block for long: the journal's writer, its recovery, the spool, re-reading
+/// tokens and certificates, and name resolution. Large bodies need one more for each core. Work that finds no free
+/// thread waits for one.
 const BLOCKING_THREADS: usize = 8;
-/// Threads for work that may block stay for this long when they are idle: for good.
+/// The time that idle threads stay: for ever, in practice.
 const KEEP_ALIVE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-/// Making the threads takes less than a millisecond.
+/// The most time that creating the threads may take. It normally takes less than a millisecond.
 const START_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// One worker a core that the container may use; on one core a runtime without threads is the cheapest.
+/// Creates the runtime, with one worker for each core that the container may use. On one core, a runtime without worker
+/// threads is the cheapest.
 ///
 /// # Errors
-/// A thread cannot be made.
+/// A thread cannot be created.
 pub fn runtime() -> io::Result<Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let blocking = BLOCKING_THREADS + cores;
@@ -39,23 +42,24 @@ pub fn runtime() -> io::Result<Runtime> {
     Ok(runtime)
 }
 
-/// Tries whether `count` threads can be made, as the runtime panics where it cannot make one. They have ended when this returns.
+/// Checks that `count` threads can be created, because the runtime panics if it cannot create one. The threads have
+/// ended when this returns.
 fn probe(count: usize) -> io::Result<()> {
     let threads = Mutex::new(Vec::with_capacity(count));
     let made = reserve(count, |work| {
         threads.lock().push(std::thread::Builder::new().spawn(work)?);
         Ok(())
     });
-    // They do nothing that could panic.
+    // The threads do nothing that could panic.
     threads.into_inner().into_iter().for_each(|thread| drop(thread.join()));
     made
 }
 
-/// Lets `spawn` run `count` tasks at a time, for which it needs as many threads. All of them have ended, or will soon, when
-/// this returns.
+/// Runs `count` tasks at the same time with `spawn`, which needs as many threads. When this returns, all tasks have
+/// ended, or will end soon.
 fn reserve(count: usize, spawn: impl Fn(Box<dyn FnOnce() + Send>) -> io::Result<()>) -> io::Result<()> {
     let gate = Arc::new(Gate::default());
-    // Also when a panic goes through here: a runtime waits for its tasks when it is dropped.
+    // The guard opens the gate even during a panic: when a runtime is dropped, it waits for its tasks.
     let _open = OpensGate(&gate);
     let failure = (0..count).find_map(|_| {
         let gate = Arc::clone(&gate);
@@ -67,7 +71,7 @@ fn reserve(count: usize, spawn: impl Fn(Box<dyn FnOnce() + Send>) -> io::Result<
     }
     let cause = failure.map_or_else(String::new, |cause| format!(" ({cause})"));
     Err(io::Error::other(format!(
-        "only {made} of {count} threads can be made{cause}: raise the limit of processes (pids, nproc)"
+        "only {made} of {count} threads can be created{cause}: raise the limit of processes (pids, nproc)"
     )))
 }
 
@@ -79,7 +83,7 @@ impl Drop for OpensGate<'_> {
     }
 }
 
-/// Holds tasks until all of them have started.
+/// A gate that holds tasks until all of them have started.
 #[derive(Default)]
 struct Gate {
     state: Mutex<State>,
@@ -100,14 +104,15 @@ impl Gate {
         self.changed.wait_while(&mut state, |state| !state.is_open);
     }
 
-    /// Waits until `count` tasks have started, `time_max` at most; returns how many have.
+    /// Waits until `count` tasks have started, but at most for `time_max`. Returns the number of tasks that have
+    /// started.
     fn wait(&self, count: usize, time_max: Duration) -> usize {
         let mut state = self.state.lock();
         let _ = self.changed.wait_while_for(&mut state, |state| state.started < count, time_max);
         state.started
     }
 
-    /// Lets the tasks go.
+    /// Lets the tasks end.
     fn open(&self) {
         self.state.lock().is_open = true;
         self.changed.notify_all();

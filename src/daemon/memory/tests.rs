@@ -2,10 +2,10 @@ use super::*;
 
 const GIB: u64 = 1 << 30;
 
-/// Path and text.
+/// The path and the text of a file.
 type File = (&'static str, &'static str);
 
-/// A root file system of these files.
+/// Returns a directory with these files, as the root of a file system.
 fn root(files: &[File]) -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
     for (path, text) in files {
@@ -17,7 +17,7 @@ fn root(files: &[File]) -> tempfile::TempDir {
 }
 
 #[test]
-fn the_least_limit_counts() {
+fn the_lowest_memory_limit_applies() {
     let meminfo = ("proc/meminfo", "MemFree: 1 kB\nMemTotal:        8388608 kB\n");
     let cases: &[(&[File], Option<u64>)] = &[
         (&[], None),
@@ -42,14 +42,14 @@ fn the_least_limit_counts() {
 }
 
 #[test]
-fn a_size_is_taken_as_it_is() {
+fn a_limit_in_bytes_is_not_changed() {
     assert_eq!(limit_bytes(Size::Bytes(512)).unwrap(), 512);
 }
 
 #[test]
-fn resident_memory_counts_as_far_as_it_is_neither_booked_nor_allowed_for() {
+fn only_memory_that_is_neither_booked_nor_allowed_for_is_charged() {
     const MIB: usize = 1 << 20;
-    // Resident, booked, limit.
+    // MiB: resident, accounted for, limit, expected excess.
     let cases = [
         (0, 0, 1000, 0),
         (500, 1000, 1000, 0),
@@ -66,14 +66,14 @@ fn resident_memory_counts_as_far_as_it_is_neither_booked_nor_allowed_for() {
 }
 
 #[test]
-fn resident_memory_is_read_where_there_is_a_proc() {
+fn resident_memory_is_read_from_proc_if_it_exists() {
     let status = ("proc/self/status", "Name:\tx\nVmRSS:\t   99999 kB\nRssAnon:\t   12345 kB\n");
     assert_eq!(resident_bytes(root(&[status]).path()), Some(12345 * 1024));
     assert_eq!(resident_bytes(root(&[]).path()), None);
 }
 
 #[test]
-fn a_percentage_leaves_some_of_a_small_container() {
+fn a_percentage_leaves_memory_free_in_a_small_container() {
     const MIB: u64 = 1 << 20;
     let mib = |total: u64, percent| part(total * MIB, percent) as u64 / MIB;
     assert_eq!(mib(512, 70.0), 358);

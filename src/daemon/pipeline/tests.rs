@@ -17,19 +17,19 @@ fn pipeline_of(limit_bytes: usize) -> Pipeline {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_amid_a_change_to_the_table_is_told_and_a_good_end_is_not() {
+async fn only_a_panic_during_a_change_to_the_table_is_reported() {
     let pipeline = pipeline();
     let is_broken = async || tokio::time::timeout(Duration::from_secs(1), pipeline.broken()).await.is_ok();
     drop(BreaksOnPanic(&pipeline.broken));
     assert!(!is_broken().await);
     let ended = catch_unwind(AssertUnwindSafe(|| {
         let _guard = BreaksOnPanic(&pipeline.broken);
-        panic!("in the middle of it");
+        panic!("during a change to the table");
     }));
     assert!(ended.is_err() && is_broken().await);
 }
 
-/// A request of so many traces, of a span each that is as small as can be.
+/// Returns a request of `count` traces, each with one span of the smallest possible size.
 fn small_spans(count: u128) -> Bytes {
     let mut body = Vec::new();
     write::message(&mut body, 1, |out| {
@@ -54,10 +54,12 @@ impl Pipeline {
 
 #[test]
 fn a_request_that_can_never_fit_is_refused_for_good_and_one_that_can_for_now() {
-    // Their bodies take 3 MB, their spans some 30.
+    // The body takes 3 MB, and its spans take some 30 MB in memory.
     let (body, idle_bytes) = (small_spans(100_000), pipeline().budget().used_bytes());
     let tight = pipeline_of(idle_bytes + (16 << 20));
-    let Err(AcceptError::NeverFits { needed_bytes, free_bytes }) = tight.send(body.clone()) else { panic!("it fits") };
+    let Err(AcceptError::NeverFits { needed_bytes, free_bytes }) = tight.send(body.clone()) else {
+        panic!("the request is accepted")
+    };
     assert!(needed_bytes > free_bytes && free_bytes == 16 << 20, "{needed_bytes} of {free_bytes}");
     assert_eq!(tight.table.held().pending_spans, 0);
     let roomy = pipeline_of(idle_bytes + (64 << 20));
@@ -68,7 +70,7 @@ fn a_request_that_can_never_fit_is_refused_for_good_and_one_that_can_for_now() {
 }
 
 #[test]
-fn what_a_worker_keeps_between_requests_is_in_the_budget_and_bounded() {
+fn the_buffers_that_a_worker_keeps_are_bounded_and_in_the_budget() {
     let pipeline = pipeline_of(256 << 20);
     let idle_bytes = pipeline.budget().used_bytes();
     let settle = || {
@@ -83,23 +85,23 @@ fn what_a_worker_keeps_between_requests_is_in_the_budget_and_bounded() {
         "{kept_bytes}"
     );
     pipeline.send(small_spans(100_000)).unwrap();
-    assert_eq!(settle(), 0, "a large request's buffers are given back");
+    assert_eq!(settle(), 0, "the buffers of a large request are freed");
 }
 
-/// Also if its worker has given back its buffers.
+/// The request is accepted even if its worker has freed its buffers.
 #[test]
-fn a_small_request_is_taken_of_the_reserve_when_memory_is_full() {
+fn a_small_request_takes_its_memory_from_the_reserve_when_memory_is_full() {
     let pipeline = pipeline();
     let limit_bytes = pipeline.budget().limit_bytes();
     let _kept = pipeline.budget().force(limit_bytes + limit_bytes / 16);
     let send = |spans: u128, claim: &Arc<Claim>| {
         let (body, share) = (small_spans(spans), pipeline.budget().share().claimed(claim));
-        let share = share.of_reserve(body.len()).expect("there is room for its body");
+        let share = share.of_reserve(body.len()).expect("the reserve has room for the body");
         WORKSPACE.take();
         pipeline.accept(body, share, None)
     };
     let (small, greedy) = (Arc::default(), Arc::default());
     assert_eq!(send(10, &small).unwrap().spans, 10);
     assert!(matches!(send(10_000, &greedy), Err(AcceptError::NoRoom)));
-    assert!(pipeline.admit(1).is_none(), "the reserve is for requests of connections alone");
+    assert!(pipeline.admit(1).is_none(), "only requests of connections can use the reserve");
 }

@@ -2,7 +2,7 @@ use super::*;
 use crate::google::testing::{Metadata, answer, slowly, token, value};
 
 #[tokio::test(start_paused = true)]
-async fn ready_once_a_token_was_had_and_said_why_not_before() {
+async fn the_daemon_is_ready_once_it_has_a_token_and_gives_the_reason_until_then() {
     slowly(async {
         let unavailable = answer("503 Service Unavailable", "", "");
         let forbidden = answer("403 Forbidden", "", "no account");

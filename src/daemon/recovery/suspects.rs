@@ -1,13 +1,14 @@
 //! Requests of the journal that may have killed an earlier process.
 //!
-//! The numbers of the requests that were taken and not let go again stand in a file beside the journal. It is written before a request
-//! is taken, and removed when all of them are let go, or at a stop. A request is let go when its traces are decided, and what is kept of
-//! them is encoded, whether or not the sink accepts it. A process that finds this file knows that the one before was killed while it had
-//! those requests: perhaps by chance, perhaps because of one of them, for example because memory ran out.
+//! A file beside the journal holds the numbers of the requests that are taken and not yet finished. It is written
+//! before a request is taken, and removed when all of them are finished, or at a stop. A request is finished when its
+//! traces are decided and the kept ones are encoded, even if the sink does not accept them. A process that finds this
+//! file knows that the process before it was killed while it had those requests: perhaps by chance, perhaps because of
+//! one of them, for example because memory ran out.
 //!
-//! The first time they are taken again like others. If that process is killed too, one is taken alone; when it is let go two together,
-//! then four, and so on. A request with which two processes were killed while they had it alone is dropped. The file needs no sync: what was
-//! written outlives the process.
+//! After the first kill, the requests are taken like any others. If that process is killed too, the first request is
+//! taken alone; once it is finished, the next two are taken together, then four, and so on. A request is dropped if two
+//! processes were killed while they had it alone. The file needs no sync, because what is written outlives the process.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -20,26 +21,26 @@ use bytes::Bytes;
 use crate::segment::file::{open_with, read_regular};
 use crate::tail::hold::Sequence;
 
-/// [`Mark::line`] is shorter.
+/// The most bytes that are read of the file. [`Mark::line`] is shorter.
 const LINE_BYTES_MAX: usize = 128;
-/// As that of the journal's other files.
+/// The mode of the file: the same as that of the journal's other files.
 const FILE_MODE: u32 = 0o600;
-/// After so many processes that were killed one after the other, requests are taken one by one.
+/// The number of processes killed in a row after which requests are taken one by one.
 const KILLED_MAX: u32 = 2;
-/// After so many processes that were killed while they had a request alone, it is dropped.
+/// The number of processes killed in a row, with only one and the same request, after which the request is dropped.
 const KILLED_ALONE_MAX: u32 = 2;
 
 /// The content of the file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Mark {
-    /// The requests that are taken.
+    /// The first of the requests that are taken; `last` is the last of them.
     first: Sequence,
     last: Sequence,
-    /// The last of those that an earlier process had taken.
+    /// The last of the requests that an earlier process had taken.
     until: Sequence,
-    /// How many processes have been killed with these, if this one is.
+    /// The number of processes killed with these requests, if this process is killed, too.
     killed: u32,
-    /// Requests are taken a few at a time.
+    /// True if requests are taken a few at a time.
     is_careful: bool,
 }
 
@@ -52,37 +53,37 @@ impl Mark {
         Some(Mark { first, last, until, killed: u32::try_from(next()?).ok()?, is_careful: next()? == 1 })
     }
 
-    /// A line that is always as long, so that it can be written over.
+    /// Returns a line of constant length, so that it can be overwritten in place.
     fn line(self) -> String {
         let Mark { first, last, until, killed, is_careful } = self;
         format!("{first:020} {last:020} {until:020} {killed:010} {}\n", u8::from(is_careful))
     }
 }
 
-/// What is to be done with a request.
+/// The advice on the next request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Advice {
     Take,
-    /// Only when those that were taken are let go.
+    /// Wait until all requests in work are finished.
     Wait,
-    /// Processes were killed while they had it alone.
+    /// Drop the request: processes were killed while they had it alone.
     Drop,
 }
 
-/// The requests that this process has taken, and what is known of the one before.
+/// The requests that this process has taken, and the mark of the process before it.
 #[derive(Debug)]
 pub(super) struct Suspects {
     path: PathBuf,
     file: Option<File>,
-    /// The file could not be written: nothing is noted down any more.
+    /// True if the file could not be written. From then on nothing is recorded.
     is_broken: bool,
-    /// What the process before has left.
+    /// The mark that the process before has left.
     before: Mark,
     mark: Option<Mark>,
     taken: Vec<Weak<Bytes>>,
-    /// How many may be taken at a time, if that is bounded.
+    /// The most requests that may be taken together, if that is limited.
     count_max: Option<usize>,
-    /// Of those at a time that are taken now.
+    /// The number of requests taken since the last wait.
     count: usize,
 }
 
@@ -95,15 +96,15 @@ impl Suspects {
         Suspects { path, file: None, is_broken: false, before, mark: None, taken: Vec::new(), count_max, count: 0 }
     }
 
-    /// How many processes were killed, if requests are taken a few at a time for that reason.
+    /// Returns the number of processes killed, if requests are taken a few at a time for that reason.
     pub(super) fn killed(&self) -> Option<u32> {
         self.count_max.map(|_| self.before.killed)
     }
 
-    /// What to do with the next request. If it may be taken, the file says that it is.
+    /// Returns the advice on the next request. If it may be taken, the file records that it is.
     ///
     /// # Errors
-    /// The file cannot be written. From then on requests are taken without it.
+    /// The file cannot be written. From then on, requests are taken without a record.
     pub(super) fn next(&mut self, request: Sequence) -> io::Result<Advice> {
         let Some(count_max) = self.count_max else {
             let first = self.mark.map_or(request, |mark| mark.first);
@@ -135,7 +136,8 @@ impl Suspects {
         Ok(Advice::Take)
     }
 
-    /// The body of the request that was advised to take, to be taken. While it is held, the request is not let go.
+    /// Returns a body for the request that may be taken, with the same bytes. The request is finished when this body is
+    /// dropped.
     pub(super) fn watched(&mut self, body: Bytes) -> Bytes {
         if self.taken.len() == self.taken.capacity() {
             self.taken.retain(|body| body.strong_count() > 0);
@@ -145,15 +147,16 @@ impl Suspects {
         Bytes::from_owner(Watched(body))
     }
 
-    /// Whether all that was taken is let go.
+    /// Returns true if all requests that were taken are finished.
     pub(super) fn is_idle(&mut self) -> bool {
         self.taken.retain(|body| body.strong_count() > 0);
         self.taken.is_empty()
     }
 
-    /// This process has lived through it: removes the file.
+    /// Removes the file: this process has survived its requests.
     pub(super) fn end(self) {
-        // Without it nothing is known, as at the first start. A file that stays makes the next start careful, at worst.
+        // Without the file, the next start is like a first start. If the file stays, the next start is careful, at
+        // worst.
         let _ = fs::remove_file(self.path);
     }
 
@@ -180,7 +183,7 @@ impl Suspects {
     }
 }
 
-/// A body that says when it is dropped.
+/// A body whose drop can be observed, by a weak reference.
 struct Watched(Arc<Bytes>);
 
 impl AsRef<[u8]> for Watched {

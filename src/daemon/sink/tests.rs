@@ -2,7 +2,7 @@ use super::*;
 use crate::config;
 
 #[test]
-fn the_text_at_the_start_names_where_spans_go() {
+fn the_text_at_the_start_names_the_destination_of_spans() {
     let console = (SEEN, CONSOLE);
     let others = "kept spans go to:";
     let cases = [

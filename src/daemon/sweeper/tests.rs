@@ -3,7 +3,7 @@ use crate::daemon::pipeline::tests::pipeline;
 use crate::telemetry::Health;
 
 #[tokio::test(start_paused = true)]
-async fn it_gives_signs_of_life_for_as_long_as_it_works() {
+async fn the_sweeper_gives_signs_of_life_as_long_as_it_works() {
     let (health, pulse) = (Health::default(), Pulse::new(Instant::now()));
     health.watch("sweeper", pulse.clone());
     let sweeper = tokio::spawn(run(Arc::new(pipeline()), pulse.clone()));

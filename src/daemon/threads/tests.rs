@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::*;
 
 #[test]
-fn threads_that_cannot_be_made_are_an_error_and_hang_nothing() {
+fn too_few_threads_are_an_error_and_do_not_hang() {
     for limit in [4, 2] {
         let left = AtomicUsize::new(limit);
         let threads = Mutex::new(Vec::new());
@@ -14,20 +14,20 @@ fn threads_that_cannot_be_made_are_an_error_and_hang_nothing() {
             Ok(())
         });
         assert_eq!(reserved.is_ok(), limit == 4);
-        assert!(reserved.err().is_none_or(|error| error.to_string().contains("of 4 threads can be made")));
+        assert!(reserved.err().is_none_or(|error| error.to_string().contains("of 4 threads can be created")));
         threads.into_inner().into_iter().for_each(|thread| thread.join().unwrap());
     }
 }
 
 #[test]
-fn the_runtime_makes_no_thread_after_the_start() {
+fn the_runtime_creates_all_threads_at_the_start() {
     let runtime = runtime().unwrap();
     let count = BLOCKING_THREADS + std::thread::available_parallelism().unwrap().get();
-    // More work than threads, all of it at once: what finds none waits.
+    // There is more work than threads, and all of it is submitted at the same time: work without a free thread waits.
     let work: Vec<_> = (0..2 * count).map(|_| runtime.spawn_blocking(|| std::thread::current().id())).collect();
     let ids: std::collections::HashSet<_> = work.into_iter().map(|work| runtime.block_on(work).unwrap()).collect();
     assert!(ids.len() <= count);
-    // All threads are there: no more than these can be busy at a time.
+    // All threads exist: no more than `count` tasks can run at the same time.
     reserve(count, |work| {
         drop(runtime.spawn_blocking(work));
         Ok(())

@@ -2,7 +2,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// Processes one after the other that read back the requests 1 to 20. One of them is fatal.
+/// Processes that run one after the other and read back the requests 1 to 20. One of the requests is fatal.
 struct Lives {
     directory: TempDir,
     fatal: Sequence,
@@ -18,8 +18,8 @@ impl Lives {
         self.directory.path().join("journal.recovery")
     }
 
-    /// Lives until it is killed, or all is let go; returns what was dropped, and whether it was killed. The fatal request kills when
-    /// those that are taken with it would be let go.
+    /// Runs a process until it is killed, or all requests are finished. Returns the dropped requests, and true if it
+    /// was killed. The fatal request kills the process when its group of requests would be finished.
     fn live(&mut self) -> (Vec<Sequence>, bool) {
         let mut suspects = Suspects::open(self.path());
         let (mut bodies, mut dropped) = (Vec::new(), Vec::new());
@@ -48,7 +48,7 @@ impl Lives {
         (dropped, is_killed)
     }
 
-    /// Whether that kills.
+    /// Finishes the requests. Returns true if that kills the process.
     fn let_go(&mut self, bodies: &mut Vec<(Sequence, Bytes)>) -> bool {
         if bodies.iter().any(|(request, _)| *request == self.fatal) {
             return true;
@@ -59,7 +59,7 @@ impl Lives {
 }
 
 #[test]
-fn a_request_that_kills_is_found_and_dropped_alone() {
+fn only_the_request_that_kills_is_dropped() {
     for fatal in 1..=20 {
         let mut lives = Lives::new(fatal);
         let mut killed = 0;
@@ -69,7 +69,7 @@ fn a_request_that_kills_is_found_and_dropped_alone() {
                 (dropped, true) => assert!(dropped.is_empty(), "{fatal}"),
             }
             killed += 1;
-            assert!(killed < 20, "a crash loop: {fatal}");
+            assert!(killed < 20, "the crash loop does not end: {fatal}");
         };
         assert_eq!((dropped, &lives.left[..]), (vec![fatal], &[][..]));
         assert!(!lives.path().exists());
@@ -77,8 +77,8 @@ fn a_request_that_kills_is_found_and_dropped_alone() {
 }
 
 #[test]
-fn nothing_is_dropped_because_of_kills_by_chance() {
-    // Two kills while all are taken, and one while the first is taken alone.
+fn kills_by_chance_drop_no_request() {
+    // Two processes are killed while all requests are taken, and one while the first request is taken alone.
     let mut lives = Lives::new(20);
     assert!(lives.live().1 && lives.live().1);
     let mut suspects = Suspects::open(lives.path());
@@ -94,7 +94,7 @@ fn nothing_is_dropped_because_of_kills_by_chance() {
 }
 
 #[test]
-fn a_stop_and_a_file_that_cannot_be_read_leave_no_suspicion() {
+fn after_a_stop_or_with_an_invalid_file_there_are_no_suspects() {
     let lives = Lives::new(0);
     let mut suspects = Suspects::open(lives.path());
     assert_eq!(suspects.next(7).unwrap(), Advice::Take);
@@ -108,11 +108,11 @@ fn a_stop_and_a_file_that_cannot_be_read_leave_no_suspicion() {
 }
 
 #[test]
-fn a_pipe_in_the_place_of_the_file_stops_nothing() {
+fn a_pipe_in_place_of_the_file_does_not_stop_the_recovery() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("journal.recovery");
     assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
     let mut suspects = Suspects::open(path);
-    assert!(suspects.next(1).is_err(), "the log says so");
+    assert!(suspects.next(1).is_err(), "the first failure is reported");
     assert_eq!(suspects.next(2).unwrap(), Advice::Take);
 }
