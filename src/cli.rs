@@ -1,4 +1,4 @@
-//! The command line: arguments, and one file per subcommand.
+//! The command line: its arguments, and one module for each subcommand.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -19,9 +19,9 @@ const EXAMPLES: &str = "\
 Examples:
   spansieve                                     run with ./config.yaml, or the built-in configuration without one
   spansieve run --config /etc/spansieve.yaml    run with that file
-  spansieve demo                                run, and play a small shop against it
-  spansieve validate config.yaml                check a configuration; exit code 78 if it is wrong
-  spansieve config default > config.yaml        write the built-in configuration, to change it
+  spansieve demo                                run, and send it the spans of a small demo shop
+  spansieve validate config.yaml                check a configuration; exit code 78 if it is not valid
+  spansieve config default > config.yaml        write the built-in configuration to a file
   spansieve emulator --listen 127.0.0.1:9443    only the embedded Cloud Trace
 
   OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317 my-service    point a service at it";
@@ -30,7 +30,7 @@ Examples:
 #[derive(Debug, Parser)]
 #[command(name = "spansieve", version = VERSION, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct Cli {
-    /// What to do; `run` if absent.
+    /// The subcommand; `run` if absent.
     #[command(subcommand)]
     pub command: Option<Command>,
     /// The configuration file.
@@ -38,10 +38,10 @@ pub struct Cli {
     pub config: Config,
 }
 
-/// Version and commit.
+/// The version and the commit.
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("SPANSIEVE_COMMIT"), ")");
 
-/// `--config`.
+/// The argument `--config`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Config {
     /// The configuration file; `-` is standard input [default: config.yaml, or the built-in configuration without one]
@@ -50,14 +50,14 @@ pub struct Config {
 }
 
 impl Config {
-    /// The source that it names.
+    /// Returns the source that the argument names.
     #[must_use]
     pub fn source(&self) -> Source {
         Source::of(self.config.as_deref())
     }
 }
 
-/// The configuration that `validate` checks: named with or without `--config`.
+/// The arguments of `validate`: the configuration file, with or without `--config`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Checked {
     /// The same as --config FILE
@@ -69,7 +69,7 @@ pub struct Checked {
 }
 
 impl Checked {
-    /// The source that it names.
+    /// Returns the source that the arguments name.
     #[must_use]
     pub fn source(&self) -> Source {
         Source::of(self.file.as_deref().or(self.config.config.as_deref()))
@@ -79,7 +79,7 @@ impl Checked {
 /// The subcommands of `config`.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Print the built-in configuration, commented, to start a file from
+    /// Print the built-in configuration, with comments, as a start for a file
     Default,
 }
 
@@ -96,7 +96,7 @@ pub fn print_default() -> io::Result<()> {
 pub enum Command {
     /// Run the daemon (the default)
     Run(Config),
-    /// Check a configuration and say everything that is wrong with it
+    /// Check a configuration and report everything that is wrong with it
     Validate(Checked),
     /// Print configurations
     Config {
@@ -106,21 +106,21 @@ pub enum Command {
     },
     /// Run only the embedded Cloud Trace, a local stand-in for cloudtrace.googleapis.com
     Emulator {
-        /// Where to listen, for gRPC and for the page
+        /// The address to listen on, for gRPC and for the page
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9443")]
         listen: String,
-        /// A name by which a browser may call it, beside localhost and IP addresses; can be repeated
+        /// A host name by which browsers may call it, in addition to localhost and IP addresses; can be repeated
         #[arg(long = "allowed-host", value_name = "NAME")]
         allowed_hosts: Vec<String>,
-        /// The most bytes of spans to keep; the oldest traces go first
+        /// The most bytes of spans to keep; the oldest traces are deleted first
         #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = config::parse_size)]
         max_bytes: usize,
     },
-    /// Run the daemon and play a shop of five services against it
+    /// Run the daemon, and send it the spans of a demo shop with five services
     Demo(Config),
 }
 
-/// Says on standard output where everything is.
+/// Prints the addresses of the daemon and of the sink on standard output.
 pub fn announce(daemon: &Daemon) {
     // If standard output is closed, there is no reader to tell.
     let _ = introduce(&mut io::stdout(), daemon);

@@ -1,4 +1,4 @@
-//! `spansieve demo`: a shop of five services plays against the daemon's real OTLP port.
+//! `spansieve demo`: a shop of five services sends its spans to the daemon's real OTLP port.
 
 mod player;
 mod report;
@@ -12,23 +12,23 @@ use crate::daemon::Daemon;
 use crate::emulator::Store;
 use crate::receiver::Scrape;
 
-/// How often the demo says what came in and what was kept.
+/// The interval of the reports about received and kept spans.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Where the demo sends its spans and looks for the kept ones.
+/// The addresses and the data that the demo uses.
 pub struct Stage {
     /// An OTLP address, `http://host:port`.
     pub otlp: String,
     /// The page of the embedded Cloud Trace, `http://host:port`.
     pub page: String,
-    /// What was kept.
+    /// The store of kept spans.
     pub store: Arc<Store>,
-    /// The text of `/metrics`.
+    /// The function that makes the text of `/metrics`.
     pub scrape: Scrape,
 }
 
 impl Stage {
-    /// The stage that `daemon` is; `None` if it does not write to the embedded Cloud Trace.
+    /// Returns the stage of `daemon`, or `None` if it does not write to the embedded Cloud Trace.
     #[must_use]
     pub fn of(daemon: &Daemon) -> Option<Self> {
         let emulator = daemon.emulator()?;
@@ -41,7 +41,7 @@ impl Stage {
     }
 }
 
-/// Plays until it is aborted; a report goes to standard output every few seconds.
+/// Plays until it is aborted. Prints a report on standard output every few seconds.
 ///
 /// # Errors
 /// The OTLP address is not a URL, or spans cannot be sent to it.
@@ -52,7 +52,7 @@ pub async fn play(stage: Stage) -> Result<(), tonic::Status> {
     loop {
         tokio::select! {
             _ = tick.tick() => player.send().await?,
-            // Nobody is left to tell if standard output is closed.
+            // If standard output is closed, there is no reader to tell.
             _ = report.tick() => drop(writeln!(io::stdout(), "{}", report::render(&stage))),
         }
     }

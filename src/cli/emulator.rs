@@ -1,4 +1,4 @@
-//! `spansieve emulator`: the embedded Cloud Trace alone.
+//! `spansieve emulator`: the embedded Cloud Trace on its own.
 
 use std::io::{self, Write};
 
@@ -7,13 +7,13 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::emulator::Emulator;
 
-/// Why the embedded Cloud Trace does not run.
+/// The reason why the embedded Cloud Trace does not run.
 #[derive(Debug, Error)]
 pub enum EmulatorError {
-    /// The address is taken, not ours, or not an address; the message names it.
+    /// The address is in use, belongs to another machine, or is not valid. The message names it.
     #[error("{0}")]
     Listen(io::Error),
-    /// The process cannot be told to stop.
+    /// The handlers for SIGINT and SIGTERM cannot be installed.
     #[error("cannot wait for SIGINT and SIGTERM: {0}")]
     Signal(io::Error),
     /// Standard output is closed.
@@ -21,13 +21,13 @@ pub enum EmulatorError {
     Print(io::Error),
 }
 
-/// Serves an embedded Cloud Trace of at most `max_bytes` on `listen` (`host:port`), under the names `allowed_hosts` too,
-/// until SIGINT or SIGTERM.
+/// Serves an embedded Cloud Trace of at most `max_bytes` on `listen` (`host:port`), until SIGINT or SIGTERM. Browsers
+/// may also call it by the names `allowed_hosts`.
 ///
 /// # Errors
 /// See [`EmulatorError`].
 pub async fn run(listen: String, max_bytes: usize, allowed_hosts: Vec<String>) -> Result<(), EmulatorError> {
-    // First the signals: once the address is printed, a script may send one.
+    // The signal handlers come first: once the address is printed, a script may send a signal.
     let mut interrupt = signal(SignalKind::interrupt()).map_err(EmulatorError::Signal)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(EmulatorError::Signal)?;
     let emulator = Emulator::start_as(&listen, max_bytes, &allowed_hosts).await.map_err(EmulatorError::Listen)?;
@@ -40,7 +40,7 @@ pub async fn run(listen: String, max_bytes: usize, allowed_hosts: Vec<String>) -
     Ok(())
 }
 
-/// Says where it is and how to use it.
+/// Prints the addresses, and how to use them.
 fn introduce(out: &mut impl Write, emulator: &Emulator) -> io::Result<()> {
     let url = emulator.url();
     writeln!(out, "Embedded Cloud Trace on {}", emulator.local_addr())?;

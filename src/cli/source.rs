@@ -1,4 +1,4 @@
-//! Where a configuration comes from: a file, standard input, or the built-in one.
+//! The sources of a configuration: a file, standard input, or the built-in configuration.
 
 use std::fmt;
 use std::fs::File;
@@ -7,30 +7,30 @@ use std::path::{Path, PathBuf};
 
 use crate::segment::file::read_regular;
 
-/// The file that is read if the operator names none.
+/// The file that is read if the operator does not name one.
 const DEFAULT_PATH: &str = "config.yaml";
 
-/// The configuration that runs on a developer's machine without a file: the `config.yaml` of the repository.
+/// The configuration that is used on a developer's machine without a file: the `config.yaml` of the repository.
 pub const BUILT_IN: &str = include_str!("../../config.yaml");
 
-/// Enough for [`crate::config::load_with_files`] to see that a file is too long; a device without end is not read to
-/// its end.
+/// The most bytes that are read: enough for [`crate::config::load_with_files`] to see that a file is too long. The
+/// limit ends the reading of an endless device.
 const FILE_BYTES_MAX: usize = 2 << 20;
 
-/// A place that a configuration is read from.
+/// A source of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A file.
+    /// The file at this path.
     File(PathBuf),
     /// Standard input.
     Stdin,
-    /// [`BUILT_IN`].
+    /// The configuration in [`BUILT_IN`].
     BuiltIn,
 }
 
 impl Source {
-    /// The source that the operator means by `path`: `-` is standard input; without a path it is `./config.yaml`, or the
-    /// built-in configuration if there is no such file.
+    /// Returns the source for the operator's `path`. `-` is standard input. Without a path it is `./config.yaml`, or
+    /// the built-in configuration if that file does not exist.
     #[must_use]
     pub fn of(path: Option<&Path>) -> Self {
         match path {
@@ -41,13 +41,13 @@ impl Source {
         }
     }
 
-    /// Reads its text.
+    /// Reads the text of the configuration.
     ///
     /// # Errors
     /// The file or standard input cannot be read, or is not UTF-8.
     pub fn read(&self) -> io::Result<String> {
         let bytes = match self {
-            // May be a pipe, as a shell makes one for `<(command)`.
+            // The file may be a pipe, for example from `<(command)` in a shell.
             Source::File(path) => bounded(File::open(path)?)?,
             Source::Stdin => bounded(io::stdin())?,
             Source::BuiltIn => return Ok(BUILT_IN.to_owned()),

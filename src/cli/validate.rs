@@ -1,4 +1,4 @@
-//! `spansieve validate`: says whether a configuration can be used, and everything that is wrong with it.
+//! `spansieve validate`: reports if a configuration can be used, and everything that is wrong with it.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -24,8 +24,8 @@ pub fn run(source: &Source) -> ExitCode {
     }
 }
 
-/// Reads the configuration in `source` with the environment of this process. Warnings and problems go to standard
-/// error; `None` if it cannot be used.
+/// Reads the configuration in `source` with the environment of this process. Writes warnings and problems to standard
+/// error. Returns `None` if the configuration cannot be used.
 #[must_use]
 pub fn load(source: &Source) -> Option<Loaded> {
     let name = source.to_string();
@@ -43,7 +43,7 @@ pub fn load(source: &Source) -> Option<Loaded> {
     match config::load_with_files(&text, &|variable| std::env::var(variable).ok(), &source::file) {
         Ok(loaded) => {
             report(&config::render(&loaded.warnings, &text, &name, color));
-            // Together, policies may ask for more than fits.
+            // The sum of all policies may exceed a limit.
             let compiled = Policies::compile(&loaded.settings.tail_sampling);
             compiled.map(|_| loaded).inspect_err(|error| report(&format!("error: {name}: {error}\n"))).ok()
         }

@@ -1,6 +1,6 @@
-//! Where application default credentials come from (<https://google.aip.dev/auth/4110>): the file that
-//! `GOOGLE_APPLICATION_CREDENTIALS` names, gcloud's own file, or the metadata server. The library that uses them looks
-//! in the same places; here they are looked at for what is to be said about them.
+//! The sources of application default credentials (<https://google.aip.dev/auth/4110>): the file that
+//! `GOOGLE_APPLICATION_CREDENTIALS` names, gcloud's own file, or the metadata server. The library that uses the
+//! credentials looks in the same places. This module looks there for the facts that messages need.
 
 use std::fmt;
 use std::io;
@@ -16,18 +16,18 @@ use crate::trust::FILE_BYTES_MAX;
 const CREDENTIALS_VARIABLE: &str = "GOOGLE_APPLICATION_CREDENTIALS";
 /// gcloud's credentials, below the home directory (<https://google.aip.dev/auth/4113>).
 const GCLOUD_FILE: &str = ".config/gcloud/application_default_credentials.json";
-/// What precedes the account in the address of an impersonation
+/// The part before the account in the URL of an impersonation
 /// (<https://cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts/generateAccessToken>).
 const IMPERSONATION_PREFIX: &str = "/serviceAccounts/";
 
-/// The place where the credentials are, and those before it, where there are none. Displayed as that place.
+/// The place that has the credentials, and the earlier places that do not have any. It displays as the place.
 #[derive(Clone, Debug)]
 pub struct Adc {
     passed: Vec<String>,
     place: Place,
 }
 
-/// Where credentials are.
+/// The place of credentials.
 #[derive(Clone, Debug)]
 enum Place {
     File { named_by: &'static str, path: PathBuf },
@@ -35,7 +35,7 @@ enum Place {
 }
 
 impl Adc {
-    /// Looks for the credentials with the environment `variables`.
+    /// Finds the place of the credentials, with the environment `variables`.
     pub fn locate(variables: Variables<'_>) -> Self {
         let named_by = CREDENTIALS_VARIABLE;
         if let Some(path) = variables(named_by) {
@@ -45,23 +45,23 @@ impl Adc {
         match variables("HOME").map(|home| Path::new(&home).join(GCLOUD_FILE)) {
             Some(path) if path.exists() => return Adc { passed, place: Place::File { named_by: "gcloud", path } },
             Some(path) => passed.push(format!("{} of gcloud does not exist", path.display())),
-            None => passed.push("there is no HOME with a file of gcloud".to_owned()),
+            None => passed.push("HOME is not set, so there is no file of gcloud".to_owned()),
         }
         Adc { passed, place: Place::Metadata(MetadataServer::of_environment(variables)) }
     }
 
-    /// The places that were passed over, in order, each with what was found there.
+    /// Returns the places without credentials, in the order of search, each with the reason.
     pub fn passed(&self) -> &[String] {
         &self.passed
     }
 
-    /// All places that were looked at, in one line; `found` is what was found in the last one.
+    /// Returns all places that were searched, in one line. `found` is the result at the last place.
     pub fn explain(&self, found: &str) -> String {
         let last = format!("{self}: {found}");
         self.passed.iter().map(String::as_str).chain([last.as_str()]).collect::<Vec<_>>().join("; ")
     }
 
-    /// The metadata server, if the credentials are its own.
+    /// Returns the metadata server, if the credentials come from it.
     pub fn metadata_server(&self) -> Option<&MetadataServer> {
         match &self.place {
             Place::File { .. } => None,
@@ -69,11 +69,11 @@ impl Adc {
         }
     }
 
-    /// Checks that the credentials file, if there is one, can be read to its end. The library would wait for the other end of a
-    /// pipe for ever.
+    /// Checks that the credentials file, if there is one, can be read to its end. The library would wait for ever for
+    /// the other end of a pipe.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The file cannot be read, is not a regular file, or is too large.
     pub fn check_file(&self) -> io::Result<()> {
         match &self.place {
             Place::File { path, .. } => read_regular(path, FILE_BYTES_MAX).map(drop),
@@ -81,7 +81,8 @@ impl Adc {
         }
     }
 
-    /// The credentials file, if there is one; the error says what is wrong with it.
+    /// Returns the contents of the credentials file, if there is one. The error gives the reason why the file cannot be
+    /// used.
     pub fn file(&self) -> Option<Result<AdcFile, String>> {
         match &self.place {
             Place::File { path, .. } => Some(AdcFile::read(path)),
@@ -99,14 +100,15 @@ impl fmt::Display for Adc {
     }
 }
 
-/// What a credentials file says beside its secrets.
+/// The fields of a credentials file that are not secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AdcFile {
-    /// The project that a service account belongs to.
+    /// The project of the service account.
     pub project: Option<String>,
-    /// The project whose quota the calls count on.
+    /// The project whose quota the calls use.
     pub quota_project: Option<String>,
-    /// The service account that calls are made as, also by impersonation. A user's file does not name the user.
+    /// The service account that makes the calls, directly or by impersonation. The file of a user does not name the
+    /// user.
     pub account: Option<String>,
 }
 
@@ -125,14 +127,14 @@ impl AdcFile {
 }
 
 impl AdcFile {
-    /// A service account's own project, or the one that a user's calls are charged to.
+    /// Returns the project of the service account, or else the project whose quota the calls use.
     #[must_use]
     pub fn any_project(self) -> Option<String> {
         self.project.or(self.quota_project)
     }
 }
 
-/// The account in `https://.../serviceAccounts/{account}:generateAccessToken`.
+/// Returns the account in `https://.../serviceAccounts/{account}:generateAccessToken`.
 fn impersonated_account(url: &str) -> Option<String> {
     let (_, rest) = url.rsplit_once(IMPERSONATION_PREFIX)?;
     rest.split_once(':').map(|(account, _)| account.to_owned())

@@ -1,8 +1,8 @@
-//! What an operator can do about an answer of a Google API that takes spans.
+//! Advice for the operator on error codes of the Google APIs that accept spans.
 
 use tonic::Code;
 
-/// An API that takes spans.
+/// A Google API that accepts spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Api {
     /// Cloud Trace v2.
@@ -26,7 +26,8 @@ impl Api {
         }
     }
 
-    /// What to do about `code`, said of `project` to `identity`, the account of the calls if it is known.
+    /// Returns advice on `code`, an answer about `project`. `identity` is the account that makes the calls, if it is
+    /// known.
     #[must_use]
     pub fn advice(self, code: Code, project: &str, identity: Option<&str>) -> Option<String> {
         let account = identity.unwrap_or("the service account that the daemon runs as");
@@ -40,9 +41,9 @@ impl Api {
                 format!("enable the API: gcloud services enable {} --project {project}", self.service())
             }
             Code::Unimplemented => {
-                format!("check export.endpoint: what answers there knows no call of {}", self.service())
+                format!("check export.endpoint: the server there does not know the calls of {}", self.service())
             }
-            Code::Unauthenticated => format!("check the application default credentials, those of {account}"),
+            Code::Unauthenticated => format!("check the application default credentials of {account}"),
             Code::ResourceExhausted => {
                 format!("ask for more {} on project {project}, or keep fewer traces", self.quota())
             }

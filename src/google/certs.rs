@@ -1,4 +1,4 @@
-//! The public keys of Google's ID tokens, from where Google publishes them.
+//! Fetches the public keys of Google's ID tokens from the URL at which Google publishes them.
 
 use std::time::Duration;
 
@@ -9,13 +9,14 @@ use thiserror::Error;
 
 use super::causes;
 
-/// From the question to the end of the answer. Requests wait for it: less than any exporter's patience (10 s).
+/// The time limit for the whole answer. Requests of senders wait for it, so it is less than the timeout of a common
+/// exporter (10 s).
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Of an answer, in bytes: hundreds of keys. Google's two or three have 1,500.
+/// The most bytes of an answer: room for hundreds of keys. Google publishes two or three, with 1,500 bytes.
 const BODY_BYTES_MAX: usize = 256 << 10;
 
-/// Why there are no keys. Retrying may help.
+/// The keys cannot be fetched. Retrying may help.
 #[derive(Debug, Error)]
 #[error("cannot fetch the keys of ID tokens from {url}: {cause}")]
 pub struct CertsError {
@@ -23,29 +24,29 @@ pub struct CertsError {
     cause: String,
 }
 
-/// Where keys are fetched.
+/// A client for the URL of the keys.
 #[derive(Clone, Debug)]
 pub struct Certs {
     client: Client,
     url: String,
 }
 
-/// An answer, not read yet.
+/// The answer, not yet parsed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Fetched {
     /// A JSON Web Key Set.
     pub json: Vec<u8>,
-    /// For how long it is said to stay true.
+    /// The time for which the keys stay valid, if the answer gives it.
     pub max_age: Option<Duration>,
 }
 
 impl Certs {
-    /// The keys at `url`. One without TLS, which is on this machine, is not asked through a proxy.
+    /// Returns a client for the keys at `url`. A URL without TLS is on this machine, so it is fetched without a proxy.
     ///
     /// # Errors
-    /// There can be no TLS on this machine.
+    /// TLS cannot be set up on this machine.
     pub fn at(url: &str) -> Result<Self, CertsError> {
-        // The client wants one for the process; an error says that there is one already.
+        // The client needs a default provider for the process. An error means that there is one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let builder = Client::builder().timeout(TIMEOUT).redirect(redirect::Policy::none());
         let builder = if url.starts_with("https:") { builder } else { builder.no_proxy() };
@@ -55,10 +56,10 @@ impl Certs {
         }
     }
 
-    /// The keys of this moment.
+    /// Fetches the present keys.
     ///
     /// # Errors
-    /// There was no answer, or another than 200 with a body of at most 256 KiB.
+    /// There is no answer, the status is not 200, or the body is larger than 256 KiB.
     pub async fn fetch(&self) -> Result<Fetched, CertsError> {
         self.get().await.map_err(|cause| CertsError { url: self.url.clone(), cause })
     }
@@ -81,7 +82,7 @@ impl Certs {
     }
 }
 
-/// How much longer an answer is fresh (RFC 9111, 5.2.2.1 and 5.1).
+/// Returns the remaining time for which an answer is fresh (RFC 9111, 5.2.2.1 and 5.1).
 fn max_age(headers: &HeaderMap) -> Option<Duration> {
     let directives = headers.get(CACHE_CONTROL)?.to_str().ok()?.split(',');
     let max_age = directives.filter_map(|directive| directive.trim().strip_prefix("max-age=")).next()?;

@@ -1,4 +1,4 @@
-//! Who the daemon is to Google Cloud: application default credentials.
+//! The identity of the daemon for Google Cloud: application default credentials.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -14,12 +14,12 @@ use tonic::Status;
 use super::adc::{Adc, AdcFile};
 use super::{QUOTA_PROJECT_HEADER, causes, environment};
 
-/// A token comes from a cache, or from a server next door; the library itself sets no limit.
+/// The time limit for a token. A token comes from a cache, or from a server close by. The library itself sets no limit.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(10);
-/// A first token may take longer than a call waits for it; one that is still missing after this time is asked for afresh,
-/// as the library waits for an answer to its one request for ever.
+/// The least time after which a missing first token is requested again. It may take longer than a call waits for it.
+/// The library makes only one request and waits for ever for its answer.
 const HANG_TIME_MIN: Duration = Duration::from_secs(60);
-/// What is said of an error is cut here: an answer of a token server may be a whole page.
+/// The most characters of an error that are shown: the answer of a token server may be a whole page.
 const CAUSE_CHARS_MAX: usize = 600;
 
 /// Application default credentials that cannot be used. Retrying cannot help.
@@ -29,14 +29,14 @@ pub struct CredentialsError(String);
 
 type BuildResult = Result<GoogleCredentials, build_errors::Error>;
 
-/// Application default credentials: the file that `GOOGLE_APPLICATION_CREDENTIALS` names, gcloud's own, or the
-/// metadata server (`GCE_METADATA_HOST` if set). The library caches tokens and renews them minutes before they expire,
-/// in a task of its own: no call waits while the present one is good. Clones share the tokens.
+/// Application default credentials: from the file that `GOOGLE_APPLICATION_CREDENTIALS` names, gcloud's own file, or
+/// the metadata server (`GCE_METADATA_HOST` if set). The library caches tokens. Its own task renews them minutes before
+/// they expire, so that no call waits while the present token is valid. Clones share the tokens.
 ///
-/// No scopes are asked for, so each kind brings its own: `cloud-platform` for a key, what the instance has on the
-/// metadata server, what was granted at login for a user. Naming `trace.append` would be narrower, but the token of a
-/// user's login cannot be renewed with a scope that was not granted there, and what the daemon may do is better said
-/// by its role, `roles/cloudtrace.agent`.
+/// No scopes are requested, so each kind of credentials has its own: `cloud-platform` for a key, the scopes of the
+/// instance for the metadata server, and the scopes granted at login for a user. `trace.append` would be narrower, but
+/// a user's token cannot be renewed with a scope that was not granted at login. The role `roles/cloudtrace.agent` is
+/// the better way to restrict the daemon.
 #[derive(Clone)]
 pub struct Credentials {
     shared: Arc<Shared>,
@@ -50,23 +50,24 @@ struct Shared {
 }
 
 struct Current {
-    /// `None`: to be built again. The library ends its renewal for good at an error that it takes to be permanent, such
-    /// as a role that has not reached the metadata server yet.
+    /// The credentials; `None` if they must be built again. The library stops its renewal for good at an error that it
+    /// considers permanent, for example a role that has not reached the metadata server yet.
     credentials: Option<GoogleCredentials>,
     sign_in: SignIn,
     built: Instant,
 }
 
-/// Which sign-in a token is of. Calls that failed with the same one must not throw away the next.
+/// The number of the sign-in that a token belongs to. It prevents calls that failed with an old token from discarding
+/// the next token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SignIn(u64);
 
-/// What signs a call.
+/// The headers that sign a call, with their sign-in.
 #[derive(Debug)]
 pub struct Signature {
-    /// The token, and the project whose quota the call counts on if there is one.
+    /// The token, and the project whose quota the call uses, if there is one.
     pub headers: HeaderMap,
-    /// For [`Credentials::renew`].
+    /// The sign-in of the token, for [`Credentials::renew`].
     pub sign_in: SignIn,
 }
 
@@ -77,14 +78,14 @@ impl std::fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// The application default credentials. Needs a tokio runtime: tokens are renewed by a task.
+    /// Returns the application default credentials. Needs a tokio runtime, because a task renews the tokens.
     ///
     /// # Errors
-    /// A credentials file is missing, unreadable or of an unknown kind. Whether a token can be had, and what for, is seen
-    /// at the first call.
+    /// A credentials file is missing, unreadable or of an unknown kind. The first call shows if a token can be
+    /// obtained, and what it permits.
     pub fn application_default() -> Result<Self, CredentialsError> {
         let adc = Adc::locate(&environment);
-        // The library reads it from the files of users and impersonations only.
+        // The library itself reads the quota project only from the files of users and impersonations.
         let file = adc.file().and_then(Result::ok).unwrap_or_default();
         let quota_project = file.quota_project.clone();
         let build = move || quota_project.iter().fold(Builder::default(), Builder::with_quota_project_id).build();
@@ -96,7 +97,7 @@ impl Credentials {
         file: AdcFile,
         build: impl Fn() -> BuildResult + Send + Sync + 'static,
     ) -> Result<Self, CredentialsError> {
-        // The library's own HTTP client wants one for the process; an error says that there is one already.
+        // The library's HTTP client needs a default provider for the process. An error means that there is one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let credentials = build_from(&adc, &build).map_err(|cause| CredentialsError(adc.explain(&cause)))?;
         let current = Current { credentials: Some(credentials), sign_in: SignIn::default(), built: Instant::now() };
@@ -105,10 +106,10 @@ impl Credentials {
         Ok(Credentials { shared: Arc::new(shared) })
     }
 
-    /// Gets the first token, and finds out who it is for.
+    /// Obtains the first token, and then the account that it belongs to.
     ///
     /// # Errors
-    /// As [`Credentials::signature`].
+    /// See [`Credentials::signature`].
     pub async fn sign_in(&self) -> Result<(), Status> {
         self.signature().await?;
         if let (None, Some(server)) = (self.identity(), self.shared.adc.metadata_server()) {
@@ -120,24 +121,25 @@ impl Credentials {
         Ok(())
     }
 
-    /// The service account that calls are made as, if it is known: from the file, or, after
-    /// [`Credentials::sign_in`], from the metadata server. `None` for a user, whose file names nobody.
+    /// Returns the service account that makes the calls, if it is known: from the file, or, after
+    /// [`Credentials::sign_in`], from the metadata server. Returns `None` for a user, because the file does not name
+    /// the user.
     #[must_use]
     pub fn identity(&self) -> Option<String> {
         self.shared.identity.get().cloned()
     }
 
-    /// The headers that sign a call.
+    /// Returns the headers that sign a call.
     ///
     /// # Errors
-    /// UNAVAILABLE if there is no token now, UNAUTHENTICATED if there will be none until something changes. The message
-    /// says where credentials were looked for and what was found there.
+    /// UNAVAILABLE if there is no token now; UNAUTHENTICATED if there will be no token until something changes. The
+    /// message names the places that were searched for credentials, with the result at each place.
     pub async fn signature(&self) -> Result<Signature, Status> {
         let (credentials, sign_in) = self.current()?;
         let headers = tokio::time::timeout(TOKEN_TIMEOUT, credentials.headers(Extensions::new())).await;
         match headers {
             Ok(Ok(CacheableResource::New { data: mut headers, .. })) => {
-                // Of a variable that is set but empty; no project is called so.
+                // The quota project is empty if its environment variable is set but empty. No project has an empty id.
                 if headers.get(&QUOTA_PROJECT_HEADER).is_some_and(http::HeaderValue::is_empty) {
                     headers.remove(&QUOTA_PROJECT_HEADER);
                 }
@@ -152,7 +154,8 @@ impl Credentials {
         }
     }
 
-    /// Signs in afresh for the next call: a token of `sign_in` was refused. Nothing is done if that has been done.
+    /// Signs in again for the next call, after a token of `sign_in` was refused. Does nothing if there has been a newer
+    /// sign-in.
     pub fn renew(&self, sign_in: SignIn) {
         self.renew_if(|current| current.sign_in == sign_in);
     }
@@ -191,7 +194,7 @@ impl Credentials {
     }
 }
 
-/// Lets the library read the credentials of `adc` afresh; the error is what was found in their place.
+/// Makes the library read the credentials of `adc` again. The error describes the result at that place.
 fn build_from(adc: &Adc, build: impl Fn() -> BuildResult) -> Result<GoogleCredentials, String> {
     adc.check_file().map_err(|error| error.to_string())?;
     build().map_err(|error| causes(&error))

@@ -1,4 +1,4 @@
-//! The metadata server: what a machine of Google Cloud knows about itself
+//! The metadata server: facts about a machine of Google Cloud
 //! (<https://cloud.google.com/compute/docs/metadata/querying-metadata>).
 
 use std::fmt;
@@ -15,9 +15,11 @@ use super::{Variables, causes};
 const HOST_VARIABLE: &str = "GCE_METADATA_HOST";
 const HOST: &str = "metadata.google.internal";
 const FLAVOR: &str = "metadata-flavor";
-/// The server is next door; where there is none, looking up its name may take long.
+/// The time limit for an answer. The server is on this machine's own link. On a machine without one, looking up its
+/// name may take long.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// A project id has at most 30 characters (old ones a domain more), an account's e-mail address less than 200.
+/// The most bytes of a value. A project id has at most 30 characters (an old one also has a domain), and an account's
+/// e-mail address has less than 200.
 const BODY_BYTES_MAX: usize = 1024;
 
 /// The metadata server of this machine.
@@ -32,12 +34,12 @@ impl fmt::Display for MetadataServer {
     }
 }
 
-/// What was found instead of a value.
+/// The result of a query without a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// In words.
+    /// The reason, in words.
     pub found: String,
-    /// It may be different in a moment: the server is there, or is about to be.
+    /// True if the result may change soon, because the server is there or is about to start.
     pub may_pass: bool,
 }
 
@@ -52,40 +54,40 @@ impl Failure {
 }
 
 impl MetadataServer {
-    /// The usual one, or that of `GCE_METADATA_HOST`.
+    /// Returns the metadata server that `GCE_METADATA_HOST` names, or the usual one.
     pub fn of_environment(variables: Variables<'_>) -> Self {
         let host = variables(HOST_VARIABLE).filter(|host| !host.is_empty());
         MetadataServer { host: host.unwrap_or_else(|| HOST.to_owned()) }
     }
 
-    /// The id of the project that this machine belongs to.
+    /// Returns the id of the project that this machine belongs to.
     ///
     /// # Errors
-    /// What was found instead.
+    /// See [`Failure`].
     pub async fn project(&self) -> Result<String, Failure> {
         self.text("/computeMetadata/v1/project/project-id").await
     }
 
-    /// The e-mail address of the service account that this machine runs as.
+    /// Returns the e-mail address of the service account that this machine runs as.
     ///
     /// # Errors
-    /// What was found instead.
+    /// See [`Failure`].
     pub async fn account(&self) -> Result<String, Failure> {
         self.text("/computeMetadata/v1/instance/service-accounts/default/email").await
     }
 
-    /// The region of a Cloud Run instance: `projects/{number}/regions/{region}`.
+    /// Returns the region of a Cloud Run instance: `projects/{number}/regions/{region}`.
     ///
     /// # Errors
-    /// What was found instead.
+    /// See [`Failure`].
     pub async fn region(&self) -> Result<String, Failure> {
         self.text("/computeMetadata/v1/instance/region").await
     }
 
-    /// The zone of a virtual machine: `projects/{number}/zones/{zone}`.
+    /// Returns the zone of a virtual machine: `projects/{number}/zones/{zone}`.
     ///
     /// # Errors
-    /// What was found instead.
+    /// See [`Failure`].
     pub async fn zone(&self) -> Result<String, Failure> {
         self.text("/computeMetadata/v1/instance/zone").await
     }
@@ -98,7 +100,7 @@ impl MetadataServer {
             let may_pass = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
             return Err(Failure { found: format!("status {status}"), may_pass });
         }
-        // Any other server that answers under this name is none of ours.
+        // Another server may answer under this name.
         if response.headers().get(FLAVOR).is_none_or(|flavor| flavor != "Google") {
             return Err(Failure::lasting("not a metadata server"));
         }
@@ -106,16 +108,16 @@ impl MetadataServer {
         if text.is_empty() { Err(Failure::lasting("an empty answer")) } else { Ok(text) }
     }
 
-    /// One GET, plain HTTP/1.1. Never through a proxy: the server is on this machine's own link.
+    /// Makes one GET request, in plain HTTP/1.1. Never uses a proxy, because the server is on this machine's own link.
     async fn get(&self, path: &str) -> Result<Response<Bytes>, Failure> {
         let address = if self.host.contains(':') { self.host.clone() } else { format!("{}:80", self.host) };
-        // Without the name this is no machine of Google Cloud.
+        // Without this name, the machine does not belong to Google Cloud.
         let mut addresses = lookup_host(address).await.map_err(|error| Failure::lasting(error.to_string()))?;
         let address = addresses.next().ok_or_else(|| Failure::lasting("the name has no address"))?;
         let stream = TcpStream::connect(address).await.map_err(|error| Failure::passing(error.to_string()))?;
         let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(|error| Failure::passing(causes(&error)))?;
-        // It ends with the response; an error of the connection is the request's too.
+        // The task ends with the response. An error of the connection also fails the request.
         tokio::spawn(connection);
         let request = Request::get(path)
             .header(http::header::HOST, &self.host)

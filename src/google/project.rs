@@ -1,4 +1,4 @@
-//! The project that the daemon runs in, for spans whose resource names none.
+//! The project that the daemon runs in, for spans whose resource does not name one.
 
 use std::time::Duration;
 
@@ -10,24 +10,24 @@ use super::adc::{Adc, AdcFile};
 use super::metadata::{Failure, MetadataServer};
 
 const PROJECT_VARIABLE: &str = "GOOGLE_CLOUD_PROJECT";
-/// For how long a metadata server that is there but has no answer yet is asked again: less than a start-up probe waits,
-/// so that what was found is logged before the container is killed.
+/// The time for which a metadata server without an answer is asked again. It is shorter than the timeout of a start-up
+/// probe, so that the result is logged before the container is killed.
 const METADATA_PATIENCE: Duration = Duration::from_secs(20);
 const METADATA_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Nothing says which project this is.
+/// Neither the environment nor the metadata server names a project.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("no Google Cloud project found ({}); set export.project", looked_at.join("; "))]
 pub struct AmbientProjectError {
-    /// The places in order, each with what was found there.
+    /// The places in the order of search, each with the result.
     pub looked_at: Vec<String>,
 }
 
-/// The project of the environment: `GOOGLE_CLOUD_PROJECT`, the one that the application default credentials file
-/// belongs to, or the metadata server's, in this order.
+/// Returns the project of the environment: from `GOOGLE_CLOUD_PROJECT`, from the application default credentials file,
+/// or from the metadata server, in this order.
 ///
 /// # Errors
-/// None of them has one; the error says what was found where.
+/// None of these places has a project. The error gives the result at each place.
 pub async fn ambient_project(variables: Variables<'_>) -> Result<String, AmbientProjectError> {
     if let Some(project) = variables(PROJECT_VARIABLE).filter(|project| !project.is_empty()) {
         return Ok(project);
@@ -50,7 +50,7 @@ pub async fn ambient_project(variables: Variables<'_>) -> Result<String, Ambient
     })
 }
 
-/// The metadata server's project; asks again while that may help.
+/// Returns the project of the metadata server. Asks again as long as that may help.
 async fn metadata_project(server: &MetadataServer) -> Result<String, Failure> {
     let deadline = Instant::now() + METADATA_PATIENCE;
     let mut told = false;
@@ -59,7 +59,7 @@ async fn metadata_project(server: &MetadataServer) -> Result<String, Failure> {
             Err(failure) if failure.may_pass && Instant::now() < deadline => {
                 if !std::mem::replace(&mut told, true) {
                     let found = failure.found;
-                    tracing::warn!("{server} does not say which project this is, it is asked again: {found}");
+                    tracing::warn!("The {server} does not name the project, and is asked again: {found}");
                 }
                 sleep(METADATA_INTERVAL).await;
             }

@@ -1,4 +1,4 @@
-//! A scripted server for what the environment says over HTTP, and time that passes slowly.
+//! A scripted metadata server, and time that passes slowly.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-/// Runs `test` in paused time that goes on by a second whenever everything else had a hundred turns. Left to itself
-/// a paused runtime jumps to the next timer whenever it waits for a socket, and every timeout would be over at once.
+/// Runs `test` in paused time, which advances by a second after every hundred turns of the other tasks. Without this, a
+/// paused runtime jumps to the next timer whenever it waits for a socket, and every timeout passes at once.
 pub(crate) async fn slowly<T>(test: impl Future<Output = T>) -> T {
     const TURNS: usize = 100;
-    // Nothing jumps while a blocking task runs; it ends with this function.
+    // Paused time does not jump while a blocking task runs. The task ends with this function.
     let (_end, ended) = std::sync::mpsc::sync_channel::<()>(0);
     tokio::task::spawn_blocking(move || ended.recv());
     let mut test = std::pin::pin!(test);
@@ -29,10 +29,10 @@ pub(crate) async fn slowly<T>(test: impl Future<Output = T>) -> T {
     }
 }
 
-/// An answer that never comes.
+/// The script entry for an answer that never comes.
 pub(crate) const HANG: &str = "";
 
-/// A metadata server that gives the answers in turn, each to one request, and keeps the requests.
+/// A metadata server that gives the answers in turn, one to each request, and records the requests.
 pub(crate) struct Metadata {
     pub(crate) host: String,
     requests: Arc<Mutex<Vec<String>>>,
@@ -63,7 +63,7 @@ impl Metadata {
         Metadata { host, requests }
     }
 
-    /// The requests so far, in lower case.
+    /// Returns the requests so far, in lower case.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().clone()
     }
@@ -73,23 +73,23 @@ pub(crate) fn answer(status: &str, headers: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\n{headers}Connection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
-/// A value of the metadata server.
+/// Returns an answer with a value of the metadata server.
 pub(crate) fn value(text: &str) -> String {
     answer("200 OK", "Metadata-Flavor: Google\r\n", text)
 }
 
-/// An access token for so many seconds.
+/// Returns an answer with an access token that is valid for `seconds` seconds.
 pub(crate) fn token_for(name: &str, seconds: u64) -> String {
     let body = format!(r#"{{"access_token":"{name}","expires_in":{seconds},"token_type":"Bearer"}}"#);
     answer("200 OK", "Metadata-Flavor: Google\r\nContent-Type: application/json\r\n", &body)
 }
 
-/// An access token for an hour.
+/// Returns an answer with an access token that is valid for an hour.
 pub(crate) fn token(name: &str) -> String {
     token_for(name, 3600)
 }
 
-/// Variables that have these values.
+/// Returns an environment with these variables.
 pub(crate) fn variables(set: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> + Sync {
     let set: Vec<(String, String)> = set.iter().map(|&(name, value)| (name.into(), value.into())).collect();
     move |name| set.iter().find(|(set, _)| set == name).map(|(_, value)| value.clone())

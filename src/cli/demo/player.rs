@@ -1,4 +1,5 @@
-//! Sends the shop's visits as five services would: one OTLP/gRPC request each, a few times a second.
+//! Sends the spans of the shop's visits like five services: one OTLP/gRPC request for each service, a few times a
+//! second.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,26 +14,26 @@ use tonic_prost::ProstCodec;
 
 use super::shop::{self, SERVICES, Sent, Storage, Visit};
 
-/// How often each service exports.
+/// The interval at which each service exports.
 pub(super) const TICK: Duration = Duration::from_millis(200);
-/// Visits in a tick, by people and by the scraper: 300 traces a second together.
+/// The visits of people and of the scraper in each tick: together 300 traces a second.
 const VISITS: usize = 12;
 const SCRAPES: usize = 48;
 
 const EXPORT: PathAndQuery = PathAndQuery::from_static("/opentelemetry.proto.collector.trace.v1.TraceService/Export");
 
-/// The shop's exporters.
+/// The exporters of the shop.
 pub(super) struct Player {
     client: tonic::client::Grpc<Channel>,
     random: fastrand::Rng,
-    /// Spans that end in the future wait here.
+    /// Spans that end in the future. They wait here until they have ended.
     unsent: Vec<Sent>,
-    /// The first visits show everything that can happen.
+    /// The first visits, which show everything that can go wrong.
     first: Vec<Visit>,
 }
 
 impl Player {
-    /// A player that sends to `otlp`.
+    /// Returns a player that sends to `otlp`.
     pub(super) fn new(otlp: String) -> Result<Self, Status> {
         let endpoint = Endpoint::from_shared(otlp).map_err(|error| Status::invalid_argument(error.to_string()))?;
         let client = tonic::client::Grpc::new(endpoint.connect_lazy());
@@ -41,7 +42,7 @@ impl Player {
         Ok(Player { client, random: fastrand::Rng::new(), unsent: Vec::new(), first: failures.into() })
     }
 
-    /// Plays the visits of one tick and sends the spans that have ended.
+    /// Plays the visits of one tick, and sends the spans that have ended.
     pub(super) async fn send(&mut self) -> Result<(), Status> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
         for _ in 0..VISITS {
@@ -64,7 +65,7 @@ impl Player {
         self.client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
         let codec = ProstCodec::<ExportTraceServiceRequest, ExportTraceServiceResponse>::default();
         match self.client.unary(Request::new(request), EXPORT, codec).await {
-            // A stock exporter would send these again; the demo moves on.
+            // A stock exporter would send these spans again; the demo continues without them.
             Err(status) if status.code() == tonic::Code::ResourceExhausted => Ok(()),
             result => result.map(|_| ()),
         }

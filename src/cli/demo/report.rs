@@ -1,4 +1,4 @@
-//! What the demo prints every few seconds.
+//! The report that the demo prints every few seconds.
 
 use std::fmt::Write;
 
@@ -6,7 +6,8 @@ use super::Stage;
 use crate::emulator::{Filter, Query};
 use crate::telemetry::metrics::scraped::{label, series, sum};
 
-/// A few lines: what came in, what was kept and why, and links to a kept error and a kept slow trace.
+/// Returns a few lines: the numbers of received and kept spans, the reasons, and links to a kept error and a kept slow
+/// trace.
 pub(super) fn render(stage: &Stage) -> String {
     let metrics = (stage.scrape)();
     let received = sum(&metrics, "spansieve_received_spans_total");

@@ -1,8 +1,9 @@
 //! The demo's shop: five services, made-up requests, real OTLP spans.
 //!
-//! - `shop-api` answers HTTP; behind it stand `orders`, `inventory` and `payments` over gRPC, and `storage`.
-//! - One checkout in a hundred fails in `payments`; some of them forget to set a span status, as real code does.
-//! - Reading an invoice sometimes takes `storage` 1.1 s; the API gives up after 1 s and answers 504. For an archived
+//! - `shop-api` answers HTTP. It calls `orders`, `inventory` and `payments` over gRPC, and `storage`.
+//! - One checkout in a hundred fails in `payments`. Some spans of failed checkouts have no span status, as in real
+//!   code.
+//! - Reading an invoice sometimes takes `storage` 1.1 s. The API gives up after 1 s and answers 504. For an archived
 //!   invoice it waits, and answers late.
 //! - A scraper floods one healthy route.
 
@@ -13,7 +14,7 @@ use opentelemetry_proto::tonic::trace::v1::{Span, Status, status::StatusCode};
 
 const MS: u64 = 1_000_000;
 
-/// The services in the order of their numbers.
+/// The names of the services, by index.
 pub(super) const SERVICES: [&str; 5] = ["shop-api", "orders", "inventory", "payments", "storage"];
 const API: usize = 0;
 const ORDERS: usize = 1;
@@ -24,32 +25,32 @@ const STORAGE: usize = 4;
 /// A span and the service (an index into [`SERVICES`]) that sends it.
 pub(super) type Sent = (usize, Span);
 
-/// What a visitor does.
+/// One request of a visitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Visit {
-    /// Looks at products.
+    /// The visitor looks at products.
     Browse,
-    /// Buys something.
+    /// The visitor buys something.
     Checkout { fails: bool },
-    /// Reads an invoice.
+    /// The visitor reads an invoice.
     Invoice(Storage),
-    /// The scraper's product page.
+    /// The scraper loads a product page.
     Scrape,
 }
 
-/// How `storage` reads an invoice.
+/// The speed at which `storage` reads an invoice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Storage {
-    /// At once.
+    /// 60 ms.
     Healthy,
-    /// Too late for the API.
+    /// 1.1 s: too late for the API.
     Stalled,
-    /// As late, but the API waits.
+    /// 1.1 s, but the API waits.
     Archived,
 }
 
 impl Visit {
-    /// A visitor's next step; one checkout in a hundred fails, one invoice in twenty is late.
+    /// Returns a random visit. One checkout in a hundred fails, and one invoice in twenty is late.
     pub(super) fn random(random: &mut fastrand::Rng) -> Self {
         match random.u32(..10) {
             0..6 => Visit::Browse,
@@ -62,7 +63,7 @@ impl Visit {
         }
     }
 
-    /// The spans of this visit, which began at `start` (nanoseconds since 1970).
+    /// Returns the spans of this visit, which began at `start` (nanoseconds of Unix time).
     pub(super) fn spans(self, start: u64, random: &mut fastrand::Rng) -> Vec<Sent> {
         let mut trace = Trace { id: random.u128(1..), spans: Vec::with_capacity(8) };
         match self {
@@ -80,7 +81,7 @@ struct Trace {
     spans: Vec<Sent>,
 }
 
-/// What distinguishes one span from another.
+/// The parts in which spans differ.
 struct Call<'a> {
     service: usize,
     parent: Option<u64>,
@@ -131,7 +132,8 @@ fn checkout(trace: &mut Trace, start: u64, fails: bool, random: &mut fastrand::R
     rpc(trace, orders, (ORDERS, PAYMENTS), "shop.Payments/Charge", paying, millis / 3, code, random);
 }
 
-/// The storage call goes on after the API has given up: the trace is whole only when it ends.
+/// Adds the spans of reading an invoice. The storage call may end after the API has given up: only then is the trace
+/// complete.
 fn invoice(trace: &mut Trace, start: u64, storage: Storage, random: &mut fastrand::Rng) {
     let (status, code, millis, storage_millis) = match storage {
         Storage::Healthy => (200, 0, 90, 60),
@@ -175,12 +177,13 @@ fn http(
         text("user_agent.original", user_agent),
         int("http.response.status_code", status),
     ];
-    // A server span of a 5xx should carry status ERROR. This one forgets; the status code alone must do.
+    // A server span of a 5xx response should have status ERROR. This one has none, so the status code alone must be
+    // enough.
     let name = format!("{method} {route}");
     Call { service, parent: None, name, kind: SpanKind::Server, start, millis, attributes, error: None }
 }
 
-/// A client span and the server span that answers it; returns the server span's id.
+/// Adds a client span and the server span that answers it. Returns the id of the server span.
 #[allow(clippy::too_many_arguments, reason = "a call is just this much")]
 fn rpc(
     trace: &mut Trace,
@@ -203,7 +206,7 @@ fn rpc(
     side(client, callee, SpanKind::Server, start + MS / 2, millis.max(2) - 1)
 }
 
-/// The resource attributes of a service.
+/// Returns the resource attributes of a service.
 pub(super) fn resource(service: usize) -> Vec<KeyValue> {
     vec![
         text("service.name", SERVICES[service]),

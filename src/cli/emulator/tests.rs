@@ -1,4 +1,4 @@
-//! What the subcommand says.
+//! Tests of the text that the subcommand prints, and of its errors.
 
 use super::*;
 
@@ -14,7 +14,7 @@ async fn the_introduction_names_the_page_and_the_endpoint() {
 }
 
 #[tokio::test]
-async fn a_taken_address_is_named() {
+async fn the_error_for_an_address_in_use_names_the_address() {
     let emulator = Emulator::start("127.0.0.1:0", 1 << 20).await.unwrap();
     let taken = emulator.local_addr().to_string();
     let error = run(taken.clone(), 1 << 20, Vec::new()).await.unwrap_err();

@@ -8,7 +8,7 @@ fn check(policies: &str, expected: &str) {
 }
 
 #[test]
-fn the_summary_tells_what_keeps_from_what_drops() {
+fn the_summary_lists_policies_that_keep_and_policies_that_drop() {
     let drop = "{name: d, type: drop, drop: {drop_sub_policy: [{name: e, type: error}]}}";
     check("{name: a, type: error}, {name: b, type: always_sample}", "keeps by a, b");
     check(&format!("{{name: a, type: error}}, {drop}"), "keeps by a; drops by d");

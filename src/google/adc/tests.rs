@@ -17,7 +17,7 @@ fn credentials_are_located_in_order() {
     assert_eq!(located(&[("HOME", home), host]), nowhere);
     assert_eq!(
         located(&[]),
-        "GOOGLE_APPLICATION_CREDENTIALS is not set; there is no HOME with a file of gcloud; \
+        "GOOGLE_APPLICATION_CREDENTIALS is not set; HOME is not set, so there is no file of gcloud; \
          metadata server metadata.google.internal: this"
     );
     std::fs::create_dir_all(gcloud.parent().unwrap()).unwrap();
@@ -28,11 +28,11 @@ fn credentials_are_located_in_order() {
 }
 
 #[test]
-fn a_file_says_whose_it_is() {
+fn a_file_names_its_account_and_its_projects() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let path = file.path().to_str().unwrap();
     let url = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/a@p.test:generateAccessToken";
-    // The file, and the account, the project and the quota project in it.
+    // Each case: the file, and the account, the project and the quota project in it.
     let cases = [
         (r#"{"type": "service_account", "client_email": "k@p", "project_id": "p"}"#.to_owned(), "k@p", "p", ""),
         (r#"{"type": "authorized_user", "client_id": "x", "quota_project_id": "q"}"#.to_owned(), "", "", "q"),
@@ -68,7 +68,7 @@ fn a_file_says_whose_it_is() {
 }
 
 #[test]
-fn a_credentials_file_is_a_regular_one_and_bounded() {
+fn a_credentials_file_must_be_a_regular_file_of_limited_size() {
     let directory = tempfile::tempdir().unwrap();
     let [pipe, large] = ["pipe", "large"].map(|name| directory.path().join(name));
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());

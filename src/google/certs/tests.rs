@@ -4,7 +4,7 @@ use super::*;
 use crate::google::testing::{HANG, Metadata, answer, slowly};
 
 #[test]
-fn freshness_is_what_is_left_of_it() {
+fn the_age_of_an_answer_reduces_its_freshness() {
     let cases = [
         (&[("cache-control", "public, max-age=19206, must-revalidate, no-transform")][..], Some(19_206)),
         (&[("cache-control", "public, max-age=100"), ("age", "30")], Some(70)),
@@ -22,7 +22,7 @@ fn freshness_is_what_is_left_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_a_whole_answer_in_time_counts() {
+async fn only_a_complete_answer_in_time_is_accepted() {
     let large = "x".repeat(BODY_BYTES_MAX + 1);
     let cases = [
         (answer("200 OK", "Cache-Control: max-age=60\r\n", "{}"), Ok("{}")),

@@ -7,12 +7,13 @@ use super::*;
 use crate::google::testing::{HANG, Metadata, answer, slowly, token, token_for, value, variables};
 
 impl Metadata {
-    /// Credentials of this server, as the environment would lead to them.
+    /// Returns credentials that use this server as their metadata server.
     pub(crate) fn credentials(&self) -> Credentials {
         self.credentials_that_panic(usize::MAX)
     }
 
-    /// The same, but to sign in anew panics for the time number `panics`, of which the first is 1.
+    /// Returns the same credentials, but signing in again panics at the attempt number `panics`. The first such attempt
+    /// is number 1.
     pub(crate) fn credentials_that_panic(&self, panics: usize) -> Credentials {
         let endpoint = format!("http://{}", self.host);
         let sign_ins = AtomicUsize::new(0);
@@ -31,7 +32,7 @@ async fn authorization(credentials: &Credentials) -> Result<String, Code> {
 }
 
 #[tokio::test]
-async fn a_token_is_fetched_once_and_again_when_it_was_refused() {
+async fn a_token_is_fetched_once_and_again_after_it_was_refused() {
     let server = Metadata::start(vec![token("first"), token("second")]).await;
     let credentials = server.credentials();
     for _ in 0..3 {
@@ -40,7 +41,7 @@ async fn a_token_is_fetched_once_and_again_when_it_was_refused() {
     let first = credentials.signature().await.unwrap().sign_in;
     credentials.renew(first);
     assert_eq!(authorization(&credentials).await.unwrap(), "Bearer second");
-    // A call that took longer and failed with the first token, too.
+    // Another call took longer and failed with the first token, too.
     credentials.renew(first);
     assert_eq!(authorization(&credentials).await.unwrap(), "Bearer second");
     let requests = server.requests();
@@ -50,7 +51,7 @@ async fn a_token_is_fetched_once_and_again_when_it_was_refused() {
 }
 
 #[tokio::test]
-async fn no_token_is_retryable_and_a_permanent_failure_does_not_last() {
+async fn a_missing_token_is_retryable_and_the_next_call_tries_again_after_a_permanent_failure() {
     let forbidden = answer("403 Forbidden", "", "no such account yet");
     let server = Metadata::start(vec![forbidden, token("granted")]).await;
     let credentials = server.credentials();
@@ -84,7 +85,7 @@ async fn a_metadata_server_that_hangs_is_given_up_and_asked_again() {
 #[tokio::test(start_paused = true)]
 async fn calls_do_not_wait_for_a_renewal_while_the_token_is_good() {
     slowly(async {
-        // The library asks for the next one at once, as this one is good for less than four minutes.
+        // The library requests the next token at once, because this one is valid for less than four minutes.
         let server = Metadata::start(vec![token_for("first", 200), HANG.to_owned(), token("second")]).await;
         let credentials = server.credentials();
         let start = Instant::now();
@@ -97,17 +98,17 @@ async fn calls_do_not_wait_for_a_renewal_while_the_token_is_good() {
         }
         assert_eq!(server.requests().len(), 2, "the renewal hangs");
         tokio::time::sleep(Duration::from_secs(2)).await;
-        assert_eq!(authorization(&credentials).await, Err(Code::Unavailable), "the token is over");
+        assert_eq!(authorization(&credentials).await, Err(Code::Unavailable), "the token has expired");
         assert_eq!(authorization(&credentials).await.unwrap(), "Bearer second");
     })
     .await;
 }
 
 #[tokio::test]
-async fn who_signs_in_is_found_out_once() {
+async fn the_account_is_looked_up_once() {
     let server = Metadata::start(vec![token("t"), value("run@p.iam.gserviceaccount.com\n")]).await;
     let credentials = server.credentials();
-    assert_eq!(credentials.identity(), None, "nobody was asked");
+    assert_eq!(credentials.identity(), None, "no server was asked yet");
     for _ in 0..2 {
         credentials.sign_in().await.unwrap();
         assert_eq!(credentials.identity().as_deref(), Some("run@p.iam.gserviceaccount.com"));
@@ -117,11 +118,11 @@ async fn who_signs_in_is_found_out_once() {
     let nameless = Metadata::start(vec![token("t"), answer("404 Not Found", "", "")]).await;
     let credentials = nameless.credentials();
     credentials.sign_in().await.unwrap();
-    assert_eq!(credentials.identity(), None, "and nothing is wrong with that");
+    assert_eq!(credentials.identity(), None, "a missing account name is not an error");
 }
 
 #[tokio::test]
-async fn credentials_that_cannot_be_used_are_told_at_once() {
+async fn unusable_credentials_are_reported_at_once() {
     let no_key = serde_json::json!({"type": "service_account"});
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("key.json");
@@ -137,5 +138,5 @@ async fn credentials_that_cannot_be_used_are_told_at_once() {
     assert!(error().starts_with(&start), "{}", error());
     std::fs::remove_file(path).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
-    assert_eq!(error(), format!("{start}it is not a regular file"), "the library is not asked: it would hang");
+    assert_eq!(error(), format!("{start}it is not a regular file"), "the library would hang, so it is not called");
 }

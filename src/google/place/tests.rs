@@ -1,7 +1,7 @@
 use super::*;
 use crate::google::testing::{Metadata, answer, value};
 
-/// The attributes where the metadata server gives these answers, one to each question.
+/// Returns the attributes, if the metadata server gives these answers, one to each request; and the requests.
 async fn place_of(answers: Vec<String>) -> (Vec<(&'static str, String)>, Vec<String>) {
     let server = Metadata::start(answers).await;
     let host = server.host.clone();
@@ -10,7 +10,7 @@ async fn place_of(answers: Vec<String>) -> (Vec<(&'static str, String)>, Vec<Str
 }
 
 #[tokio::test]
-async fn the_region_is_the_instances_or_that_of_its_zone() {
+async fn the_region_comes_from_the_instance_or_from_its_zone() {
     let own = [("cloud.provider", "gcp".to_owned()), ("cloud.account.id", "own".to_owned())];
     let none = || answer("404 Not Found", "Metadata-Flavor: Google\r\n", "");
     let cases = [

@@ -3,13 +3,13 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::google::testing::{HANG, Metadata, answer, slowly, value, variables};
 
-/// Looks for the project with these variables set.
+/// Returns the project if these environment variables are set, or the places that were searched.
 async fn project(set: &[(&str, &str)]) -> Result<String, Vec<String>> {
     ambient_project(&variables(set)).await.map_err(|error| error.looked_at)
 }
 
 #[tokio::test]
-async fn the_ambient_project_is_found_in_order() {
+async fn the_ambient_project_comes_from_the_first_place_that_has_one() {
     let directory = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
         let path = directory.path().join(name);
@@ -41,7 +41,7 @@ async fn a_missing_project_is_explained() {
     let file = directory.path().join("adc.json");
     let path = file.to_str().unwrap();
     let flavor = "Metadata-Flavor: Google\r\n";
-    // What the file says, what the metadata server answers, and what is said of both.
+    // Each case: the file, the answer of the metadata server, and the results for both.
     let cases = [
         (r#"{"type": "authorized_user"}"#, answer("404 Not Found", flavor, ""), "names no project", "status 404"),
         ("no json", answer("200 OK", "", "somebody"), "expected", "not a metadata server"),
