@@ -1,6 +1,7 @@
-//! The table of bad input in `docs/evidence.md`: each row is sent to a daemon, and its cells are what came of it.
+//! The table of bad input in `docs/evidence.md`. Each row is sent to a daemon, and the cells are compared with the
+//! result.
 //!
-//! Not proven here: that gRPC says the same in its words (`tests/receiver/answers.rs`), and broken connections
+//! These tests do not cover gRPC's form of the answers (`tests/receiver/answers.rs`) nor broken connections
 //! (`tests/receiver/hostile.rs`).
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
@@ -25,7 +26,7 @@ use tokio::net::TcpStream;
 const DOCUMENT: &str = include_str!("../docs/evidence.md");
 const HEAD: &str = "| input | answer | exported | counted as |";
 
-/// Every trace is kept, and written at once.
+/// A configuration that keeps every trace and exports it at once.
 const CONFIG: &str = "
 otlp: {listen: [\"127.0.0.1:0\"]}
 tail_sampling: {policies: [{name: all, type: always_sample}]}
@@ -36,7 +37,7 @@ export:
 memory: {limit: 512MiB}
 ";
 
-/// Posts one body; the status, and the answer's body.
+/// Posts one body; returns the status and the body of the answer.
 async fn post(daemon: &Daemon, is_json: bool, body: &[u8]) -> (u16, Vec<u8>) {
     let media = if is_json { "application/json" } else { "application/x-protobuf" };
     let length = body.len();
@@ -52,7 +53,7 @@ async fn post(daemon: &Daemon, is_json: bool, body: &[u8]) -> (u16, Vec<u8>) {
     (status, answer.split_off(end + 4))
 }
 
-/// The answer as the table has it.
+/// Writes the answer as the table does.
 fn in_words(status: u16, is_json: bool, body: &[u8]) -> String {
     let rejected = match status {
         200 if !is_json => ExportTraceServiceResponse::decode(body).unwrap().partial_success.map(|p| p.rejected_spans),
@@ -61,7 +62,7 @@ fn in_words(status: u16, is_json: bool, body: &[u8]) -> String {
     rejected.map_or_else(|| status.to_string(), |rejected| format!("{status}, {rejected} rejected"))
 }
 
-/// The counters that moved for something bad, with their labels.
+/// Returns the increased counters of rejected, dropped and altered spans and of failed requests, with their labels.
 fn counted(before: &str, after: &str) -> String {
     let values = |text: &str, series: &str| {
         text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse::<f64>().ok()).unwrap_or(0.0)
@@ -76,7 +77,7 @@ fn counted(before: &str, after: &str) -> String {
         let what = series.split('_').nth(1).unwrap();
         (!matches!(word, "ok" | "partial")).then(|| format!("{what} `{word}`"))
     };
-    // A scrape has them in any order.
+    // The order in a scrape is not defined.
     let mut labels: Vec<_> = moved.filter_map(label).collect();
     labels.sort();
     let labels = labels.join(", ");
@@ -99,12 +100,12 @@ async fn run(row: &Row) -> [String; 4] {
     assert_eq!(came, went, "{}", row.input);
     assert!((row.check)(&store.spans()), "{}: {:#?}", row.input, store.spans());
     let (status, _) = post(&daemon, false, &wire::request(&[wire::good_and([])])).await;
-    assert_eq!(status, 200, "{}: nobody else is harmed", row.input);
+    assert_eq!(status, 200, "{}: other senders are not affected", row.input);
     daemon.stop(Duration::from_secs(8)).await;
     [row.input.to_owned(), answers.join("; "), row.exported.to_owned(), counted(&before, &after)]
 }
 
-/// The rows of the document's table.
+/// Returns the rows of the table in the document.
 fn documented() -> Vec<[String; 4]> {
     let rows = DOCUMENT.split_once(HEAD).unwrap().1.lines().skip(2).take_while(|line| line.starts_with('|'));
     rows.map(|row| {
@@ -115,7 +116,7 @@ fn documented() -> Vec<[String; 4]> {
 }
 
 #[tokio::test]
-async fn every_bad_input_of_the_document_ends_as_it_says() {
+async fn every_bad_input_has_the_documented_result() {
     let mut found = Vec::new();
     for row in rows() {
         found.push(run(&row).await);
@@ -126,7 +127,7 @@ async fn every_bad_input_of_the_document_ends_as_it_says() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_off_makes_its_trace_slow_and_costs_no_other_span() {
+async fn a_wrong_clock_makes_its_trace_slow_and_loses_no_span() {
     let slow = "{name: slow, type: latency, latency: {threshold_ms: 1000}}";
     let config = CONFIG.replace("{name: all, type: always_sample}", slow);
     let early = support::now_ns() - 5_000 * support::MS;

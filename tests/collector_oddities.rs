@@ -1,5 +1,5 @@
-//! What the Collector's tail sampler does that surprises its users, and our answer to each: a test for each number of
-//! the table in `docs/migrating-from-the-collector.md`.
+//! Behaviour of the Collector's tail sampler that surprises its users, and Spansieve's answer. There is a test for each
+//! number of the table in `docs/migrating-from-the-collector.md`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "support/traces.rs"]
@@ -10,7 +10,7 @@ use spansieve::cloud_trace::encode::{Encoder, EncoderSettings};
 use spansieve::resource::Rewriter;
 use traces::{Fixture, between, error, id, keeps, span, string, with};
 
-/// Dropped by any ratio below 100 %.
+/// The id of a trace that every ratio below 100 % drops.
 const TRACE: u128 = 7 << 64;
 
 #[test]
@@ -60,7 +60,7 @@ fn oddity_4_regular_expressions_are_found_anywhere_as_in_the_collector() {
     }
 }
 
-/// A composite of `a` and `b`, which keep everything, of 10 spans a second.
+/// Returns a fixture with a composite policy. Its parts `a` and `b` keep everything, and it keeps 10 spans a second.
 fn composite(order: &str, percents: [u32; 2]) -> Fixture {
     let [a, b] = percents;
     Fixture::new(&format!(
@@ -113,12 +113,12 @@ memory: {limit: 64MiB}
 ";
     let mut fixture = Fixture::new(text);
     for round in 0..3 {
-        (1..=300).for_each(|n| assert!(fixture.send(&[span(id(round * 1_000 + n, 0.5))]), "nothing stalls"));
+        (1..=300).for_each(|n| assert!(fixture.send(&[span(id(round * 1_000 + n, 0.5))]), "a request was refused"));
         fixture.advance(10_000);
         let held = fixture.table.held();
-        assert_eq!((held.pending_traces, held.rescuable_traces), (0, 0), "nothing stays behind");
+        assert_eq!((held.pending_traces, held.rescuable_traces), (0, 0), "traces are still held after their decision");
     }
-    assert_eq!(fixture.kept_traces(), 900, "none vanishes");
+    assert_eq!(fixture.kept_traces(), 900, "every trace is kept");
 }
 
 #[test]
@@ -127,9 +127,9 @@ fn oddity_10_a_late_error_brings_back_the_whole_trace() {
     fixture.send(&[span(TRACE), span(TRACE)]);
     fixture.advance(10_000);
     fixture.send(&[error(TRACE)]);
-    let [(_, fate)] = fixture.fates().try_into().expect("one trace");
+    let [(_, fate)] = fixture.fates().try_into().expect("exactly one kept trace");
     assert_eq!((fate.policy.as_str(), fate.spans), ("errors", 3));
-    // And is kept itself when the rest has gone.
+    // The late error is kept alone if the trace's other spans have left memory.
     let mut fixture = Fixture::new("    - {name: errors, type: error}");
     fixture.send(&[span(TRACE), span(TRACE)]);
     fixture.advance(10_000);
@@ -151,12 +151,12 @@ memory: {limit: 4MiB}
     let mut sent = 0;
     while fixture.send(&large(sent + 1)) {
         sent += 1;
-        assert!(sent < 1_000, "nobody exports, and yet nothing is refused");
+        assert!(sent < 1_000, "nothing is exported, but no request is refused");
         fixture.advance(100);
     }
     fixture.advance(10_000);
-    assert_eq!((fixture.kept_traces() as u32, fixture.table.held().pending_spans), (sent, 0), "all are decided");
-    // What is written makes room.
+    assert_eq!((fixture.kept_traces() as u32, fixture.table.held().pending_spans), (sent, 0), "all are kept");
+    // Exported spans free their memory.
     fixture.kept.clear();
     assert!(fixture.send(&large(sent + 1)));
 }
@@ -191,9 +191,9 @@ fn oddity_14_a_time_that_is_not_set_is_no_time() {
     without_end.end_time_unix_nano = 0;
     without_start.start_time_unix_nano = 0;
     assert!(!keeps(slow, &[vec![without_start]]));
-    // It began 1.5 s before another span ended.
+    // The span without an end began 1.5 s before another span ended.
     assert!(keeps(slow, &[vec![without_end, between(span(TRACE), 1_490, 1_500)]]));
-    // A child's clock that is 5 s behind makes a trace slow, but no span of it.
+    // A child's clock that is 5 s behind makes the trace long, but none of its spans.
     let skewed = vec![between(span(TRACE), 5_000, 5_005), between(span(TRACE), 0, 3)];
     assert!(keeps(slow, std::slice::from_ref(&skewed)));
     for of in ["root", "any_span", "synchronous"] {
@@ -238,7 +238,7 @@ fn oddity_17_a_trace_that_is_larger_than_the_bucket_passes_when_it_is_full() {
         and_sub_policy: [{type: error}, {type: rate_limiting, rate_limiting: {spans_per_second: 1}}]";
     let mut fixture = Fixture::new(limited);
     let trace = |n: u128| [span(n << 64), span(n << 64), error(n << 64)];
-    // Three spans of a bucket of two leave it in debt, and 3 s later it is full again.
+    // The bucket holds two spans. The first trace's three spans leave it in debt; 3 s later it is full again.
     for (n, wait_ms) in [(1, 0), (2, 2_000), (3, 1_000)] {
         fixture.advance(wait_ms);
         assert!(fixture.send(&trace(n)));

@@ -1,4 +1,4 @@
-//! Every YAML file in the repository says what the daemon does.
+//! Every YAML file in the repository agrees with the daemon.
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use spansieve::cli::source::Source;
 use spansieve::config::settings::{BaseMapping, Endpoint, Normalize, Settings};
 use spansieve::config::{self, render};
 
-/// Cloud Run's default for `PORT`.
+/// The value that Cloud Run gives `PORT` by default.
 const PORT: u16 = 8080;
 
 fn root() -> &'static Path {
@@ -24,7 +24,7 @@ fn load(path: &Path) -> Settings {
     loaded.settings
 }
 
-/// Every `config.yaml` below `directory`.
+/// Adds every `config.yaml` below `directory` to `found`.
 fn configurations(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -37,7 +37,7 @@ fn configurations(directory: &Path, found: &mut Vec<PathBuf>) {
 }
 
 #[test]
-fn every_configuration_is_right() {
+fn every_configuration_is_valid_without_warnings() {
     let mut paths = vec![root().join("config.yaml"), root().join("tests/fixtures/example.yaml")];
     configurations(&root().join("deploy"), &mut paths);
     assert!(paths.len() >= 3);
@@ -79,7 +79,7 @@ fn the_service_has_one_instance_with_a_cpu_of_its_own() {
 }
 
 #[test]
-fn the_service_asks_for_what_the_daemon_has() {
+fn the_service_uses_ports_paths_and_files_that_the_daemon_has() {
     let service = service();
     let spec = &service["spec"]["template"]["spec"];
     let container = &spec["containers"][0];
@@ -103,7 +103,7 @@ fn validate_tells_good_from_bad() {
     assert_eq!(validate(&root().join("config.yaml")), format!("{:?}", ExitCode::SUCCESS));
     assert_eq!(validate(bad.path()), refused);
     assert_eq!(validate(&root().join("no-such-file.yaml")), refused);
-    // Each policy is right, but together they have more keys than fit.
+    // Each policy is valid, but together they have more keys than memory allows.
     let policy = |n| format!("    - {{name: p{n}, type: rare, rare: {{key: [k{n}]}}}}\n");
     let policies: String = (0..9).map(policy).collect();
     std::fs::write(bad.path(), format!("tail_sampling:\n  policies:\n{policies}")).unwrap();

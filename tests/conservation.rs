@@ -1,4 +1,4 @@
-//! The conservation law on the metrics: received = exported + sampled out + rejected + dropped + held, exactly.
+//! The conservation law in the metrics: received = exported + sampled out + rejected + dropped + held, exactly.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -27,9 +27,9 @@ async fn every_span_of_a_mixed_run_is_accounted_for() {
         assert_eq!(reply.partial_success.unwrap().rejected_spans, 2);
     }
     let (received, accounted) = conservation(&(daemon.scrape())());
-    assert_eq!((received, accounted), (140.0, 140.0), "with nothing decided");
+    assert_eq!((received, accounted), (140.0, 140.0), "the law holds before any decision");
 
-    // Both the pending and the rescuable traces have been counted as held; now let the late error come.
+    // The pending and rescuable traces are counted as held. Now the late error is sent.
     let scrape = std::sync::Arc::clone(daemon.scrape());
     eventually("traces are decided and rescuable", || metric(&scrape(), "spansieve_held_spans", &["rescuable"]) > 0.0)
         .await;

@@ -1,4 +1,4 @@
-//! Nothing kept is lost between the trace table and Cloud Trace: a sink that is away, and a stop under load.
+//! No kept span is lost between the trace table and Cloud Trace, during an outage of the sink or a stop under load.
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
 #[path = "delivery/faults.rs"]
@@ -16,7 +16,7 @@ use std::time::Duration;
 use spansieve::emulator::Emulator;
 use support::{Client, conservation, error, eventually, metric, request, span, trace_id};
 
-/// The address of a port that nobody listens on.
+/// Returns the address of a port on which no process listens.
 async fn free_address() -> String {
     tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
 }
@@ -60,16 +60,16 @@ async fn a_stop_counts_what_it_could_not_write() {
 }
 
 #[tokio::test]
-async fn a_stop_decides_and_writes_everything_that_was_acknowledged() {
+async fn a_stop_decides_and_exports_all_acknowledged_spans() {
     let config = support::CONFIG.replace("decision_wait: 1s", "decision_wait: 60s");
     let daemon = support::start(&config).await;
     let uri = support::otlp(&daemon);
     let sender = tokio::spawn(async move {
         let mut client = Client::new(&uri);
         let mut acknowledged = 0;
-        // Until the stop refuses.
+        // The loop ends when the stopping daemon refuses a request.
         loop {
-            // Two spans, so that the trace of the healthy one is still pending.
+            // `slow` alone decides the trace, with both of its spans.
             let trace = trace_id(false);
             let spans = vec![support::slow(trace, "slow"), span(trace, "part of it")];
             match client.export(request("shop", spans)).await {

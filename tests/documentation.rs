@@ -1,8 +1,8 @@
-//! Every YAML example of the documentation is read as a configuration, and compiled.
+//! Every YAML example of the documentation can be read as a configuration and compiled.
 //!
-//! A fence marked `yaml` is a configuration that can be used as it stands: keys that it leaves out have their defaults. One
-//! that begins with `processors:` is a file of the Collector: what stands below that line must be usable when it is pasted.
-//! Only the keys that have no effect here may be warned of, and only in files of the Collector.
+//! A fence marked `yaml` is a complete configuration: missing keys have their defaults. A fence that begins with
+//! `processors:` is a file of the Collector, and the part below that line must be usable when it is pasted. Only such
+//! files may cause warnings, and only for keys that have no effect here.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use spansieve::config;
 use spansieve::sampling::Policies;
 
-/// `README.md` and everything in `docs/`.
+/// Returns `README.md` and all files in `docs/`.
 fn documents() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let docs = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
@@ -20,7 +20,7 @@ fn documents() -> Vec<PathBuf> {
         .collect()
 }
 
-/// The fences marked `yaml` of a document, each with the number of its first line.
+/// Returns the fences marked `yaml` of a document, each with the number of its first line.
 fn examples(document: &str) -> Vec<(usize, String)> {
     let mut examples = Vec::new();
     let mut lines = document.lines().enumerate();
@@ -33,7 +33,7 @@ fn examples(document: &str) -> Vec<(usize, String)> {
     examples
 }
 
-/// What stands below `processors:`, one level out.
+/// Returns the part below `processors:`, one level less indented.
 fn pasted(example: &str) -> Option<String> {
     let rest = example.strip_prefix("processors:\n")?;
     Some(rest.lines().map(|line| format!("{}\n", line.strip_prefix("  ").unwrap_or(line))).collect())

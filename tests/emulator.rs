@@ -1,4 +1,4 @@
-//! The embedded Cloud Trace over the network: gRPC writes, HTTP reads, one port.
+//! The embedded Cloud Trace over the network: gRPC writes and HTTP reads on one port.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -61,7 +61,7 @@ fn batch(spans: Vec<Span>) -> BatchWriteSpansRequest {
 }
 
 #[tokio::test]
-async fn what_grpc_writes_http_reads_on_the_same_port() {
+async fn spans_written_over_grpc_are_read_over_http_on_the_same_port() {
     let emulator = start().await;
     let mut writer = writer(&emulator).await;
     let mut written = emulator.store().written();
@@ -98,7 +98,7 @@ async fn one_bad_span_fails_its_batch_and_stores_nothing() {
 }
 
 #[tokio::test]
-async fn a_call_of_several_mebibytes_is_taken() {
+async fn a_call_of_several_mebibytes_is_accepted() {
     let emulator = start().await;
     let value = AttributeValue { value: Some(Value::StringValue(text("v".repeat(65_532)))) };
     let attributes = Attributes { attribute_map: [("k".into(), value)].into(), dropped_attributes_count: 0 };
@@ -107,7 +107,7 @@ async fn a_call_of_several_mebibytes_is_taken() {
     assert_eq!(emulator.store().span_count(), 128);
 }
 
-/// A page whose name was made to resolve to this address (DNS rebinding) cannot read, and cannot write.
+/// A web page whose name resolves to this address (DNS rebinding) can neither read nor write.
 #[tokio::test]
 async fn a_request_for_a_foreign_host_is_refused() {
     let emulator = start().await;
@@ -134,7 +134,7 @@ async fn a_request_for_a_foreign_host_is_refused() {
     assert!(exchange(&named, &(head("GET", "/", &foreign) + "\r\n")).await.starts_with("HTTP/1.1 200 "));
 }
 
-/// Sends `request` as it is, and returns the whole answer.
+/// Sends `request` unchanged, and returns the whole answer.
 async fn exchange(emulator: &Emulator, request: &str) -> String {
     let mut stream = tokio::net::TcpStream::connect(emulator.local_addr()).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -170,9 +170,9 @@ async fn health_is_answered() {
     assert_eq!(health.check(request("other")).await.unwrap_err().code(), Code::NotFound);
 }
 
-/// What is written over REST is read like all else; a browser's page cannot write under a name of its own.
+/// Spans written over REST can be read like all others. A web page with a host name of its own cannot write.
 #[tokio::test]
-async fn rest_writes_too() {
+async fn spans_can_be_written_over_rest() {
     let emulator = start().await;
     let now = prost_types::Timestamp::from(SystemTime::now()).to_string();
     let (trace, id) = (format!("{:032x}", 7), format!("{:016x}", 8));
@@ -195,10 +195,10 @@ async fn rest_writes_too() {
 }
 
 #[tokio::test]
-async fn a_taken_address_is_named_and_free_again_after_shutdown() {
+async fn a_taken_address_is_named_in_the_error_and_is_free_after_shutdown() {
     let emulator = start().await;
     let address = emulator.local_addr().to_string();
-    // Open connections, idle or not, do not hold the shutdown up for long.
+    // Open connections, idle or not, do not delay the shutdown for long.
     let _writer = writer(&emulator).await;
     let _idle = tokio::net::TcpStream::connect(&address).await.unwrap();
     let error = Emulator::start(&address, 1 << 20).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! The second sink: kept spans as OTLP, to a server that answers as it is told and to another Spansieve.
+//! The OTLP sink: kept spans go to a server with scripted answers, and to another Spansieve.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "forward/server.rs"]
@@ -18,7 +18,7 @@ use spansieve::proto::google::rpc;
 use support::{Client, conservation, error, eventually, metric, request, span, trace_id};
 use tonic::{Code, Status};
 
-/// The usual configuration with another sink.
+/// Returns the usual configuration with `export` as its sink.
 fn config(export: &str) -> String {
     let (head, tail) = support::CONFIG.split_once("export:").unwrap();
     let memory = tail.split_once("memory:").unwrap().1;
@@ -30,13 +30,13 @@ async fn start(export: &str) -> Daemon {
     support::start(&config(export)).await
 }
 
-/// Keeps spans of these names, each an error of a trace of its own.
+/// Sends a span for each name. Each is an error in a trace of its own, and is kept.
 async fn keep(daemon: &Daemon, names: &[&str]) {
     let spans = names.iter().map(|name| error(trace_id(false), name)).collect();
     Client::new(&support::otlp(daemon)).export(request("shop", spans)).await.unwrap();
 }
 
-/// Waits until nothing is held, and says how many spans were exported and how many refused.
+/// Waits until no span is held; returns the numbers of exported and of refused spans.
 async fn settled(daemon: &Daemon) -> (f64, f64) {
     let scrape = daemon.scrape().clone();
     eventually("everything is settled", || {
@@ -71,13 +71,13 @@ fn at_most_three(call: &Call) -> Option<Status> {
 const NAMES: [&str; 10] = ["a", "b", "c", "d", "e", "bad", "f", "g", "h", "i"];
 
 #[tokio::test]
-async fn every_span_is_stored_once_or_counted_whatever_the_server_says() {
+async fn every_span_is_stored_once_or_counted_for_every_answer() {
     type Case = (&'static str, Option<Rule>, Vec<Result<(), Status>>, f64, std::ops::RangeInclusive<usize>);
     let cases: [Case; 5] = [
         ("fine", None, vec![], 0.0, 1..=1),
         ("away, with a wish", None, vec![Err(with_retry_info(Code::Unavailable, 1))], 0.0, 2..=2),
         ("a quota, with a wish", None, vec![Err(with_retry_info(Code::ResourceExhausted, 1))], 0.0, 2..=2),
-        // The whole batch, then two halves a step.
+        // The whole batch first, then two halves at each step.
         ("one bad span", Some(bad_span), vec![], 1.0, 5..=9),
         ("a message too large, by another code", Some(at_most_three), vec![], 0.0, 5..=9),
     ];
@@ -93,7 +93,7 @@ async fn every_span_is_stored_once_or_counted_whatever_the_server_says() {
         let made = script.calls();
         assert!(calls.contains(&made.len()), "{case}: {} calls", made.len());
         if waits {
-            assert_eq!(made[0].request, made[1].request, "{case}: the same bytes");
+            assert_eq!(made[0].request, made[1].request, "{case}: the retry has the same content");
             assert!(made[1].at - made[0].at >= Duration::from_secs(1), "{case}");
         }
         daemon.stop(Duration::from_secs(2)).await;
@@ -102,7 +102,7 @@ async fn every_span_is_stored_once_or_counted_whatever_the_server_says() {
 
 #[tokio::test]
 async fn partial_success_is_honoured() {
-    // Rejected by the server, and counted: never more than there were.
+    // The number of spans that the server rejects, and the number that is counted: never more than were sent.
     for (rejected, refused) in [(2, 2.0), (0, 0.0), (-1, 0.0), (99, 10.0)] {
         let script = Script::new(None, [partial(rejected, "attributes without end")]);
         let daemon = start(&format!("  api: otlp\n  endpoint: \"{}\"", script.serve().await)).await;
@@ -114,7 +114,7 @@ async fn partial_success_is_honoured() {
 }
 
 #[tokio::test]
-async fn calls_carry_headers_and_spans_carry_why_they_were_kept() {
+async fn calls_carry_headers_and_spans_carry_policy_and_adjusted_count() {
     let script = Script::new(None, []);
     let export = "  api: telemetry\n  project: my-project\n  headers: {x-scope-orgid: staging}\n";
     let daemon = start(&format!("{export}  endpoint: \"{}\"", script.serve().await)).await;
@@ -148,7 +148,7 @@ async fn calls_carry_headers_and_spans_carry_why_they_were_kept() {
     assert_eq!((stored.iter().map(told).collect::<Vec<_>>(), again), (expected.to_vec(), 0));
 }
 
-/// The policy, and the adjusted count.
+/// Returns the policy and the adjusted count of a span.
 fn annotations(span: &Span) -> (String, i64) {
     let value = |key| span.attributes.iter().find(|pair| pair.key == key).unwrap().value.clone().unwrap().value;
     match (value("spansieve.policy"), value("spansieve.adjusted_count")) {
@@ -159,7 +159,7 @@ fn annotations(span: &Span) -> (String, i64) {
 
 #[tokio::test]
 async fn one_spansieve_feeds_another() {
-    // The second one keeps all that comes, and leaves the annotations of the first.
+    // The second daemon keeps every trace, and does not change the annotations of the first.
     let second = support::CONFIG
         .replace("decision_wait: 1s", "decision_wait: 100ms\n  annotate: false")
         .replace("sampling_percentage: 5", "sampling_percentage: 100");
@@ -184,7 +184,7 @@ async fn one_spansieve_feeds_another() {
     assert_eq!(found.collect::<BTreeSet<_>>(), expected);
     let counts = store.spans().iter().map(|span| span.adjusted_count().unwrap() as u64).collect::<BTreeSet<_>>();
     assert_eq!(counts, BTreeSet::from([1, 20]));
-    // The store would not show what came twice, the receiver does.
+    // Spans that came twice would show in the receiver's count, but not in the store.
     assert_eq!(metric(&second.scrape()(), "spansieve_received_spans_total", &[]), 60.0);
     assert_eq!(first.stop(Duration::from_secs(4)).await + second.stop(Duration::from_secs(4)).await, 0);
 }

@@ -1,4 +1,4 @@
-//! The real program with Google's endpoint: credentials, project and readiness by what the environment says, and TLS.
+//! The real program with Google's endpoint: credentials, project and readiness by the environment, and TLS.
 #![allow(clippy::unwrap_used)]
 
 #[path = "google/script.rs"]
@@ -20,10 +20,10 @@ use serde_json::json;
 use support::{Client, conservation, error, eventually, metric, request, trace_id};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// The program, with a folder of its own as home and nothing else in the environment.
+/// The program. Its home is a folder of its own, and its environment has only the given variables.
 struct Program {
     child: Child,
-    /// What it has printed and logged so far.
+    /// All output so far, printed and logged.
     text: Arc<Mutex<String>>,
 }
 
@@ -53,14 +53,14 @@ impl Program {
         self.text.lock().unwrap().clone()
     }
 
-    /// Where it takes OTLP, once it does.
+    /// Waits until the program prints its OTLP endpoint, and returns it.
     async fn endpoint(&self) -> String {
         let marker = "OTEL_EXPORTER_OTLP_ENDPOINT=";
-        eventually("the program says where it is", || self.text().contains(marker)).await;
+        eventually("the program prints its endpoint", || self.text().contains(marker)).await;
         self.text().split(marker).nth(1).unwrap().split_whitespace().next().unwrap().to_owned()
     }
 
-    /// Waits until it has ended by itself; its exit code and its text.
+    /// Waits until the program exits; returns its exit code and its output.
     async fn ended(mut self) -> (Option<i32>, String) {
         let mut code = None;
         eventually("the program ends", || {
@@ -68,7 +68,7 @@ impl Program {
             code.is_some()
         })
         .await;
-        // What it wrote last has been read once its pipes are closed: only then nobody else holds the text.
+        // The last output is complete when both reader threads have ended, and no longer share the text.
         eventually("its text is read", || Arc::strong_count(&self.text) == 1).await;
         (code.unwrap().code(), self.text())
     }
@@ -80,7 +80,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It may have ended.
+        // An error means that the program has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -94,7 +94,7 @@ fn collect(pipe: impl Read + Send + 'static, text: Arc<Mutex<String>>) {
     });
 }
 
-/// `GET path` of the program: the answer as it came.
+/// Sends `GET path` to the program; returns the whole answer.
 async fn get(endpoint: &str, path: &str) -> String {
     let mut stream = tokio::net::TcpStream::connect(endpoint.strip_prefix("http://").unwrap()).await.unwrap();
     stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
@@ -103,7 +103,7 @@ async fn get(endpoint: &str, path: &str) -> String {
     answer
 }
 
-/// Waits until `GET path` has `wanted` in its answer.
+/// Repeats `GET path` until the answer contains `wanted`; returns that answer.
 async fn wait_for(endpoint: &str, path: &str, wanted: &str) -> String {
     for _ in 0..400 {
         let answer = get(endpoint, path).await;
@@ -115,7 +115,7 @@ async fn wait_for(endpoint: &str, path: &str, wanted: &str) -> String {
     panic!("{path} never said {wanted}: {}", get(endpoint, path).await);
 }
 
-/// The section of the configuration that leads to `cloud_trace`.
+/// Returns the keys of the section `export` that lead to `cloud_trace`.
 fn section(folder: &Path, cloud_trace: &CloudTrace) -> String {
     let ca_file = folder.join("ca.pem");
     std::fs::write(&ca_file, &cloud_trace.ca_pem).unwrap();
@@ -129,7 +129,7 @@ fn token(name: &str) -> String {
 const ACCOUNT_PATH: &str = "/computemetadata/v1/instance/service-accounts/default/";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn from_the_metadata_server_to_cloud_trace() {
+async fn a_token_of_the_metadata_server_signs_calls_to_cloud_trace() {
     let folder = tempfile::tempdir().unwrap();
     let cloud_trace = CloudTrace::start().await;
     let has_account = Arc::new(AtomicBool::new(false));
@@ -148,7 +148,7 @@ async fn from_the_metadata_server_to_cloud_trace() {
     let program = Program::start(folder.path(), &section(folder.path(), &cloud_trace), &[("GCE_METADATA_HOST", &host)]);
     let endpoint = program.endpoint().await;
 
-    // Not ready, and why; alive, and spans are taken.
+    // The daemon is not ready and gives the reason. It is alive and accepts spans.
     let unready = wait_for(&endpoint, "/readyz", "not ready: ").await;
     assert!(unready.starts_with("HTTP/1.1 503 "), "{unready}");
     let gcloud = folder.path().join(".config/gcloud/application_default_credentials.json");
@@ -162,7 +162,7 @@ async fn from_the_metadata_server_to_cloud_trace() {
     let attribute = KeyValue { key: "gcp.project_id".into(), value: Some(project), ..KeyValue::default() };
     foreign.resource_spans[0].resource.as_mut().unwrap().attributes.push(attribute);
     client.export(foreign).await.unwrap();
-    eventually("the log says it too", || program.text().contains("kept spans wait in memory")).await;
+    eventually("the log has the reason, too", || program.text().contains("kept spans wait in memory")).await;
 
     has_account.store(true, Ordering::Relaxed);
     let ready = wait_for(&endpoint, "/readyz", "ready\n").await;
@@ -175,13 +175,13 @@ async fn from_the_metadata_server_to_cloud_trace() {
     assert_eq!(calls[0].header("authorization"), Some("Bearer secret"));
     assert_eq!(calls[0].header("x-goog-user-project"), None);
     assert_eq!(calls[0].request.name, "projects/of-metadata");
-    eventually("who signed in", || program.text().contains("run@of-metadata.iam.gserviceaccount.com")).await;
+    eventually("the account is logged", || program.text().contains("run@of-metadata.iam.gserviceaccount.com")).await;
     assert!(program.text().contains("the project not-ours is not allowed"), "{}", program.text());
     program.terminate();
     assert_eq!(program.ended().await.0, Some(0));
 }
 
-/// Writes `text` to `name` in `folder`.
+/// Writes `text` to the file `name` in `folder`; returns its path.
 fn file(folder: &Path, name: &str, text: &str) -> PathBuf {
     let path = folder.join(name);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -223,7 +223,7 @@ async fn each_kind_of_credentials_signs_calls() {
         "private_key": include_str!("fixtures/test-only-key.pem")});
     let robot = json!({"type": "impersonated_service_account", "source_credentials": user,
         "service_account_impersonation_url": impersonation});
-    // The file, the quota project of the environment, the token (or its start), the quota project, and the account.
+    // Credentials file, quota project in the environment; expected beginning of the token, quota project and account.
     let cases = [
         (&user, None, "Bearer of-user", Some("of-file"), None),
         (&user, Some("of-variable"), "Bearer of-user", Some("of-variable"), None),
@@ -231,13 +231,13 @@ async fn each_kind_of_credentials_signs_calls() {
         (&federated, None, "Bearer federated", Some("of-file"), None),
         (&federated_robot, None, "Bearer impersonated", Some("of-file"), Some("robot@p.test")),
         (&robot, None, "Bearer impersonated", None, Some("robot@p.test")),
-        // A token that the key itself signs: {"alg":"RS256",... in base64.
+        // A JWT that the key itself signs. "eyJ" is the beginning of `{"alg":"RS256",...` in base64.
         (&key, Some("of-variable"), "Bearer eyJ", Some("of-variable"), Some("key@p.test")),
     ];
     for (index, (credentials, quota_variable, authorization, quota_project, account)) in cases.into_iter().enumerate() {
         let folder = tempfile::tempdir().unwrap();
         let cloud_trace = CloudTrace::start().await;
-        // gcloud's own file is found without a variable.
+        // gcloud's own file is found without an environment variable.
         let named = index % 2 == 0;
         let name = if named { "adc.json" } else { ".config/gcloud/application_default_credentials.json" };
         let path = file(folder.path(), name, &credentials.to_string());
@@ -259,13 +259,13 @@ async fn each_kind_of_credentials_signs_calls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_set_up_is_explained_at_the_end() {
+async fn a_wrong_set_up_is_explained_before_the_program_exits() {
     let metadata = Http::start(|_| Some(("404 Not Found", String::new()))).await;
     let host = metadata.address.to_string();
     let folder = tempfile::tempdir().unwrap();
     let key = file(folder.path(), "key.json", r#"{"type": "nonsense"}"#);
     let gcloud = ".config/gcloud/application_default_credentials.json of gcloud does not exist";
-    // The environment, and what is said of it.
+    // The environment, and the texts that the output must contain.
     let cases = [
         (
             vec![("GCE_METADATA_HOST", host.as_str())],

@@ -1,4 +1,5 @@
-//! The journal of the real program: kills at random moments, a stop, a bad byte, a disk that is away, a directory in use.
+//! The journal of the real program: kills at random moments, a stop, a corrupt byte, a missing disk, a directory in
+//! use.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
 #[path = "support/process.rs"]
@@ -22,14 +23,14 @@ use tempfile::TempDir;
 use tokio::sync::Mutex;
 use tonic::Status;
 
-/// Spans of a batch.
+/// Maximum spans of a batch.
 const BATCH: usize = 100;
-/// Calls of a project that may be under way when the process is killed (`docs/delivery.md`).
+/// Maximum concurrent calls of a project when the process is killed (`docs/delivery.md`).
 const CALLS_MAX: usize = 16;
-/// Traces of each kind in a request.
+/// Number of traces of each kind in a request.
 const TRACES: usize = 5;
 
-/// A directory for the journal, a sink's address, and an address for each process.
+/// The journal's directory, the sink's address, and the daemon's OTLP address.
 struct Place {
     directory: TempDir,
     sink: SocketAddr,
@@ -88,8 +89,8 @@ fn hex(id: u128) -> String {
     format!("{id:032x}")
 }
 
-/// Sends a request with traces of one span, of which the failed and the slow ones must be exported: their ids, if it was
-/// acknowledged.
+/// Sends a request with traces of one span each. If it was acknowledged, returns the ids of the failed and slow traces,
+/// which must be exported.
 async fn send(client: &mut Client) -> Option<BTreeSet<String>> {
     let ids: Vec<u128> = (0..3 * TRACES).map(|_| trace_id(false)).collect();
     let (due, others) = ids.split_at(2 * TRACES);
@@ -120,7 +121,7 @@ fn is_done(text: &str) -> bool {
     metric(text, "spansieve_held_spans", &[]) == 0.0 && metric(text, "spansieve_journal_unread_bytes", &[]) == 0.0
 }
 
-/// The trace ids that the sink has, and how many spans came more than once.
+/// Returns the trace ids in the sink, and the number of spans that came more than once.
 fn written(sink: &Sink) -> (BTreeSet<String>, usize) {
     let written = sink.written();
     assert!(written.changed.is_empty());
@@ -134,7 +135,7 @@ fn assert_conserved(text: &str) {
 }
 
 #[tokio::test]
-async fn every_acknowledged_error_and_slow_trace_outlives_kills_at_random_moments() {
+async fn every_acknowledged_error_and_slow_trace_survives_kills_at_random_moments() {
     const KILLS: usize = 6;
     let place = Place::new().await;
     let sink = place.sink(Vec::new());
@@ -169,18 +170,18 @@ async fn every_acknowledged_error_and_slow_trace_outlives_kills_at_random_moment
     assert!(due.len() > 100, "too little was sent: {}", due.len());
     assert!(repeated <= KILLS * CALLS_MAX * BATCH, "{repeated} of {} came again", due.len());
     assert_eq!(last.signal("-TERM"), Some(0));
-    assert_eq!(place.segments(), [] as [PathBuf; 0], "nothing is left");
+    assert_eq!(place.segments(), [] as [PathBuf; 0], "no segment is left");
 }
 
 #[tokio::test]
-async fn what_was_confirmed_before_a_kill_is_not_exported_again() {
+async fn spans_confirmed_before_a_kill_are_not_exported_again() {
     let place = Place::new().await;
     let sink = place.sink(Vec::new());
     let first = place.start().await;
     let confirmed = send_many(&first, 40).await;
     let all = confirmed.len() as f64;
     first.eventually("all is exported", |text| exported(text) == all).await;
-    // The notes are written within milliseconds; and what is still held are the healthy spans beside them.
+    // The confirmations are noted in the journal within milliseconds. Only healthy spans are still held.
     tokio::time::sleep(Duration::from_millis(100)).await;
     drop(sink);
     let away = send_many(&first, 20).await;
@@ -197,7 +198,7 @@ async fn what_was_confirmed_before_a_kill_is_not_exported_again() {
 }
 
 #[tokio::test]
-async fn a_trace_of_which_a_part_was_confirmed_stays_kept() {
+async fn a_trace_stays_kept_after_a_part_of_it_was_confirmed() {
     let place = Place::new().await;
     let sink = place.sink(Vec::new());
     let first = place.start().await;
@@ -206,7 +207,7 @@ async fn a_trace_of_which_a_part_was_confirmed_stays_kept() {
     client.export(request("shop", vec![error(id, "failed")])).await.unwrap();
     first.eventually("the first part is exported", |text| exported(text) == 1.0).await;
     drop(sink);
-    // Nothing in this part says that its trace is kept.
+    // Nothing in this second part is a reason to keep the trace.
     client.export(request("shop", vec![span(id, "late and well")])).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     first.signal("-KILL");
@@ -218,7 +219,7 @@ async fn a_trace_of_which_a_part_was_confirmed_stays_kept() {
 }
 
 #[tokio::test]
-async fn a_stop_leaves_what_it_cannot_write_to_the_next_start() {
+async fn the_next_start_exports_the_spans_that_a_stop_could_not() {
     let place = Place::new().await;
     let first = place.start().await;
     let due = send_many(&first, 20).await;
@@ -227,15 +228,15 @@ async fn a_stop_leaves_what_it_cannot_write_to_the_next_start() {
     let sink = place.sink(Vec::new());
     let second = place.start().await;
     let text = second.eventually("all is exported", is_done).await;
-    assert_eq!(recovered(&text), due.len() as f64, "what was sampled out is released");
+    assert_eq!(recovered(&text), due.len() as f64, "sampled out spans are not recovered");
     assert_eq!(written(&sink), (due, 0));
     assert_conserved(&text);
     assert_eq!(second.signal("-TERM"), Some(0));
     assert_eq!(place.segments(), [] as [PathBuf; 0]);
 }
 
-/// Sends failed traces of some kilobytes until one is refused or `enough`; returns the ids of those that were
-/// acknowledged, and the refusal.
+/// Sends failed traces of some kilobytes until a request is refused or `enough` are acknowledged. Returns the ids of
+/// the acknowledged traces, and the refusal.
 async fn fill(program: &Program, enough: usize) -> (BTreeSet<String>, Option<Status>) {
     let (mut client, mut due) = (Client::new(&program.uri), BTreeSet::new());
     let text = "failed ".repeat(700);
@@ -251,14 +252,14 @@ async fn fill(program: &Program, enough: usize) -> (BTreeSet<String>, Option<Sta
 }
 
 #[tokio::test]
-async fn a_full_journal_refuses_until_the_sink_takes_what_is_in_it() {
+async fn a_full_journal_refuses_requests_until_the_sink_takes_its_spans() {
     let place = Place::new().await;
     let config = place.config().replace("journal: {", "journal: {max_bytes: 64MiB, ").replace("128MiB", "512MiB");
     let program = Program::start(format!("http://{}", place.otlp), &config).await;
     let (due, refusal) = fill(&program, usize::MAX).await;
     let refusal = refusal.unwrap();
     assert_eq!(refusal.code(), tonic::Code::ResourceExhausted);
-    assert!(!refusal.details().is_empty(), "when to retry");
+    assert!(!refusal.details().is_empty(), "the refusal says when to retry");
     let files: u64 = place.segments().iter().map(|path| fs::metadata(path).unwrap().len()).sum();
     assert!((60 << 20..64 << 20).contains(&files), "{files} bytes");
 
@@ -270,7 +271,7 @@ async fn a_full_journal_refuses_until_the_sink_takes_what_is_in_it() {
 }
 
 #[tokio::test]
-async fn with_a_spool_the_journal_holds_what_comes_in_and_no_absence() {
+async fn with_a_spool_an_outage_of_the_sink_does_not_fill_the_journal() {
     let place = Place::new().await;
     let spool = place.directory.path().join("spool");
     let spool = format!("project: p\n  spool: {{directory: {}}}", spool.display());
@@ -294,7 +295,7 @@ async fn with_a_spool_the_journal_holds_what_comes_in_and_no_absence() {
 }
 
 #[tokio::test]
-async fn a_request_that_this_memory_has_no_room_for_stays_and_harms_no_other() {
+async fn a_request_too_large_for_memory_stays_in_the_journal_and_delays_no_other() {
     let place = Place::new().await;
     let first = place.start().await;
     let id = trace_id(false);
@@ -316,7 +317,7 @@ async fn a_request_that_this_memory_has_no_room_for_stays_and_harms_no_other() {
     let text = second.eventually("nothing is left to be read", is_done).await;
     assert_conserved(&text);
     assert_eq!(second.signal("-TERM"), Some(0));
-    assert_eq!(place.segments().len(), 1, "that of the request");
+    assert_eq!(place.segments().len(), 1, "the segment with the large request is left");
 
     let third = place.start().await;
     third.eventually("it is exported", |text| exported(text) == 1.0 && is_done(text)).await;
@@ -338,7 +339,7 @@ async fn a_journal_whose_directory_was_removed_acknowledges_nothing() {
 }
 
 #[tokio::test]
-async fn a_pipe_in_the_place_of_a_file_stops_nothing() {
+async fn a_pipe_in_the_place_of_a_segment_does_not_stop_the_program() {
     let place = Place::new().await;
     let _sink = place.sink(Vec::new());
     fs::create_dir(place.journal()).unwrap();
@@ -368,14 +369,14 @@ async fn spans_that_the_sink_refuses_for_good_are_forgotten() {
 }
 
 #[tokio::test]
-async fn a_byte_that_went_bad_costs_a_request_and_says_so() {
+async fn a_corrupt_byte_loses_one_request_and_is_counted() {
     let place = Place::new().await;
     let first = place.start().await;
     let due = send_many(&first, 3).await;
     first.signal("-KILL");
     let path = place.segments().remove(0);
     let mut bytes = fs::read(&path).unwrap();
-    // In the body of the first request: behind the headers of the segment and the record.
+    // This byte is in the body of the first request, behind the headers of the segment and of the record.
     bytes[60] ^= 1;
     fs::write(&path, bytes).unwrap();
 
@@ -399,7 +400,7 @@ async fn while_the_disk_is_away_requests_are_refused_and_readiness_is_red() {
     let mut client = Client::new(&program.uri);
     let status = client.export(request("shop", vec![error(trace_id(false), "failed")])).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::Unavailable);
-    assert!(!status.details().is_empty(), "when to retry");
+    assert!(!status.details().is_empty(), "the refusal says when to retry");
     assert_eq!(program.get("/readyz").await, None);
     assert!(program.get("/livez").await.is_some());
     let text = program.scrape().await.unwrap();
@@ -408,7 +409,7 @@ async fn while_the_disk_is_away_requests_are_refused_and_readiness_is_red() {
     fs::rename(&away, place.journal()).unwrap();
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
     while program.get("/readyz").await.is_none() {
-        assert!(tokio::time::Instant::now() < deadline, "it never came back");
+        assert!(tokio::time::Instant::now() < deadline, "the program did not become ready again");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     client.export(request("shop", vec![error(trace_id(false), "failed")])).await.unwrap();

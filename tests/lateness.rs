@@ -1,4 +1,4 @@
-//! What followed traces show: missing parents, late spans, forgotten verdicts; and the wait that they suggest.
+//! The metrics of incomplete traces, late spans and forgotten verdicts, and the decision wait that they suggest.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
@@ -16,7 +16,7 @@ fn fixture() -> Fixture {
     Fixture::new("    - {name: half, type: probabilistic, probabilistic: {sampling_percentage: 50}}")
 }
 
-/// A span of this id below `parent`; 0: it has none.
+/// Returns a span with the id `id` below `parent`; 0 means no parent.
 fn child(trace: u128, id: u64, parent: u64) -> Span {
     let parent_span_id = if parent == 0 { vec![] } else { parent.to_be_bytes().into() };
     Span { span_id: id.to_be_bytes().into(), parent_span_id, ..span(trace) }
@@ -26,7 +26,7 @@ fn child(trace: u128, id: u64, parent: u64) -> Span {
 fn incomplete_traces_are_counted_by_service_and_marked_if_they_are_kept() {
     let mut fixture = fixture();
     for (number, part) in [(1, 0.4), (2, 0.6)] {
-        // One that is whole, one whose span 2 is lost.
+        // One trace is complete. In the other, span 2 is lost.
         fixture.send_from("front", &[child(id(number, part), 1, 0)]);
         fixture.send_from("back", &[child(id(number, part), 3, 1)]);
         fixture.send_from("front", &[child(id(number + 10, part), 1, 0)]);
@@ -36,9 +36,9 @@ fn incomplete_traces_are_counted_by_service_and_marked_if_they_are_kept() {
     let services = &fixture.outcome.tally.services;
     let incomplete = |service: &[u8]| services[service].incomplete_traces;
     assert_eq!(incomplete(b"front"), [0; 2]);
-    assert_eq!(incomplete(b"back")[Parent::Local as usize], 2, "one that is dropped, one that is kept");
+    assert_eq!(incomplete(b"back")[Parent::Local as usize], 2, "one trace is dropped, one is kept");
     assert_eq!(incomplete(b"back")[Parent::Remote as usize], 0);
-    // What comes later says the same.
+    // Late spans do not change the mark: kept ones carry the same one.
     fixture.send_from("back", &[child(id(11, 0.4), 2, 1)]);
     let marks: Vec<_> = fixture
         .kept
@@ -55,7 +55,7 @@ fn incomplete_traces_are_counted_by_service_and_marked_if_they_are_kept() {
 }
 
 #[test]
-fn traces_that_did_not_wait_are_not_looked_at() {
+fn traces_decided_before_their_wait_are_not_counted_as_incomplete() {
     let mut fixture = Fixture::new("    - {name: all, type: always_sample}");
     fixture.send(&[child(id(1, 0.5), 3, 2)]);
     while fixture.table.drain(fixture.now_ms, &mut fixture.outcome) {}
@@ -64,7 +64,7 @@ fn traces_that_did_not_wait_are_not_looked_at() {
 }
 
 #[test]
-fn late_is_what_comes_after_the_wait_whatever_the_verdict() {
+fn spans_are_late_if_they_come_after_the_wait_for_either_verdict() {
     let mut fixture = Fixture::new("    - {name: errors, type: error}\n    - {name: other, type: trace_flags}");
     let (failed, healthy) = (id(1, 0.5), id(2, 0.5));
     fixture.send(&[traces::error(failed), span(healthy)]);
@@ -77,11 +77,11 @@ fn late_is_what_comes_after_the_wait_whatever_the_verdict() {
     assert_eq!(delays, [(0, 2, 2), (WAIT_MS / 2, 2, 2), (WAIT_MS + 1, 2, 2)]);
     let late = |service: &[u8]| (tally.services[service].spans, tally.services[service].late_spans);
     assert_eq!((late(b"in time"), late(b"late")), ((2, 0), (2, 2)));
-    assert_eq!(fixture.outcome.tally.late_kept_spans, 2, "of the one that was kept before its wait was over");
+    assert_eq!(fixture.outcome.tally.late_kept_spans, 2, "both later spans of the kept trace came after its decision");
 }
 
 #[test]
-fn a_trace_whose_verdict_was_forgotten_begins_anew_and_is_counted() {
+fn a_trace_begins_again_if_its_verdict_was_forgotten_and_is_counted() {
     let small = "
 tail_sampling:
   decision_cache: {sampled_cache_size: 1000, non_sampled_cache_size: 1000}
@@ -104,13 +104,13 @@ tail_sampling:
         fixture.send(&[span(id(n, 0.4)), span(id(n, 0.6))]);
     }
     let (restarted, begun) = (fixture.outcome.tally.restarted_traces, fixture.table.held().pending_traces);
-    assert_eq!(begun, forgotten, "those that are remembered follow their verdict");
+    assert_eq!(begun, forgotten, "later spans of other traces follow the remembered verdict");
     let error = restarted.abs_diff(begun) as f64 / begun as f64;
     assert!(error < 0.1, "{restarted} for {begun}");
 }
 
 #[tokio::test]
-async fn metrics_say_which_service_is_late_and_incomplete_and_how_long_to_wait() {
+async fn metrics_show_late_and_incomplete_services_and_the_wait_that_is_needed() {
     let daemon = start(support::CONFIG).await;
     let mut client = Client::new(&support::otlp(&daemon));
     let scrape = std::sync::Arc::clone(daemon.scrape());

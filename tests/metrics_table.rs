@@ -1,4 +1,4 @@
-//! `docs/metrics.md`, the table in the code and what is served say the same.
+//! `docs/metrics.md`, the table in the code and the served metrics agree.
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 #[path = "support/exposition.rs"]
@@ -12,13 +12,13 @@ use spansieve::telemetry::metrics::{Description, Held, Kind, LabelDescription, L
 const DOCUMENT: &str = include_str!("../docs/metrics.md");
 const POLICIES: [&str; 2] = ["errors", "a \"quoted\"\\ name\nof two lines"];
 
-/// The cells of the rows of the document's table of metrics.
+/// Returns the cells of each row of the document's table of metrics.
 fn documented() -> Vec<Vec<String>> {
     let rows = DOCUMENT.lines().filter(|line| line.starts_with("| `spansieve_"));
     rows.map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()).collect()
 }
 
-/// How the document writes a label.
+/// Writes a label as the document does.
 fn label_text(label: &LabelDescription) -> String {
     match label.values {
         LabelValues::Policy | LabelValues::Sender | LabelValues::Build(_) => format!("`{}`", label.name),
@@ -55,7 +55,7 @@ fn the_document_explains_every_value() {
 }
 
 #[test]
-fn the_document_names_no_metric_that_is_not_served() {
+fn the_document_names_only_metrics_that_exist() {
     let names =
         DOCUMENT.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| word.starts_with("spansieve_"));
     for name in names {
@@ -70,7 +70,7 @@ fn the_document_names_no_metric_that_is_not_served() {
 }
 
 #[test]
-fn what_is_served_has_the_types_and_help_texts_of_the_table() {
+fn served_metrics_have_the_types_and_help_texts_of_the_table() {
     let scrape = scrape();
     let of_table = |text: fn(&Description) -> &'static str| -> BTreeMap<String, String> {
         TABLE.iter().map(|metric| (metric.name.into(), text(metric).into())).collect()
@@ -79,7 +79,7 @@ fn what_is_served_has_the_types_and_help_texts_of_the_table() {
     assert_eq!(scrape.help, of_table(|metric| metric.help));
 }
 
-/// The metric and the labels that a sample belongs to: a histogram's are those without its parts.
+/// Returns the metric and the labels of a sample. The parts of a histogram belong to the histogram, without `le`.
 fn series(sample: &Sample) -> (String, Vec<(String, String)>) {
     let of_histogram = TABLE.iter().filter(|metric| metric.kind == Kind::Histogram);
     let histogram = of_histogram.map(|metric| metric.name).find(|&name| sample.name.starts_with(name));
@@ -88,7 +88,7 @@ fn series(sample: &Sample) -> (String, Vec<(String, String)>) {
 }
 
 #[test]
-fn every_series_of_the_table_is_served_at_zero_and_no_other() {
+fn exactly_the_series_of_the_table_are_served_and_they_start_at_zero() {
     let scrape = scrape();
     let expected = TABLE.iter().flat_map(|metric| {
         metric.series(&POLICIES).into_iter().map(|values| {
@@ -106,7 +106,7 @@ fn every_series_of_the_table_is_served_at_zero_and_no_other() {
 }
 
 #[test]
-fn missing_spans_follows_the_law() {
+fn missing_spans_follow_from_the_conservation_law() {
     let metrics = Metrics::new();
     metrics.received(Protocol::Grpc, 60);
     metrics.received(Protocol::HttpJson, 40);

@@ -1,6 +1,7 @@
-//! Senders choose names, paths and values. They choose a hundred services' names in the metrics, and nothing in the log.
+//! Senders choose names, paths and values. At most a hundred of their service names become labels of metrics, and
+//! nothing that they choose reaches the log.
 //!
-//! Not proven here: the log of a run at level `debug`, which is for whoever looks for a fault.
+//! These tests do not cover a log of level `debug`, which is meant for finding faults.
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
 mod support;
@@ -20,15 +21,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tracing::level_filters::LevelFilter;
 
-/// What no line of the log may hold. It is everywhere in what is sent.
+/// The text that no log line may contain. It is part of all data that is sent.
 const SECRET: &str = "s3cret";
 const SERVICES: usize = 100_000;
 const SERVICES_A_REQUEST: usize = 10_000;
 const ODD_REQUESTS: usize = 300;
-/// Starting, stopping, and a line for each reason for which spans are lost, each ten seconds.
+/// Maximum log lines: for start and stop, and one for each reason of a loss every ten seconds.
 const LINES_MAX: usize = 30;
 
-/// A hundred names and one for all others, in three counters of which one has two more labels.
+/// Maximum series with a service: a hundred names and one for all others, in three counters, one of which has two
+/// values of another label.
 const SERVICE_SERIES_MAX: usize = 101 * 4;
 
 const CONFIG: &str = "
@@ -52,7 +54,7 @@ impl Write for Log {
     }
 }
 
-/// `text` on a connection of its own; the answer.
+/// Sends `head` and `body` on a connection of its own; returns the answer.
 async fn raw(daemon: &Daemon, head: &str, body: &[u8]) -> String {
     let mut stream = TcpStream::connect(daemon.addresses()[0]).await.unwrap();
     let head = format!("{head}\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
@@ -67,7 +69,7 @@ async fn post(daemon: &Daemon, body: &[u8]) {
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
-/// A `ResourceSpans` of service `n`: a good span, one of another project, one of another century, one without ids.
+/// Returns a `ResourceSpans` of service `n` with a good span, one from 1970 and one without ids.
 fn service(n: usize) -> Vec<u8> {
     let odd = format!("{SECRET}-{n}\n{{\"severity\":\"ALERT\"}}\x1b[31m\"");
     let text = |key: &str, value: &str| wire::len(1, [wire::len(1, key), wire::len(2, wire::text(value))].concat());
@@ -80,7 +82,7 @@ fn service(n: usize) -> Vec<u8> {
     wire::request_of(&spans, resource)
 }
 
-/// The series of `/metrics`, without their values.
+/// Returns the series of `/metrics` without their values.
 fn series(daemon: &Daemon) -> BTreeSet<String> {
     let text = daemon.scrape()();
     let lines = text.lines().filter(|line| !line.starts_with('#'));
@@ -88,7 +90,7 @@ fn series(daemon: &Daemon) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn what_senders_write_is_in_few_labels_and_in_no_line_of_the_log() {
+async fn text_of_senders_is_in_few_labels_and_in_no_log_line() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false);
@@ -128,5 +130,5 @@ async fn what_senders_write_is_in_few_labels_and_in_no_line_of_the_log() {
     assert!(!text.contains(SECRET) && !text.contains("ALERT") && !text.contains('\x1b'), "{text}");
     let lines = text.lines().count();
     assert!((1..=LINES_MAX).contains(&lines), "{lines} lines: {text}");
-    assert!(text.contains("kept spans were lost"), "what is lost is said: {text}");
+    assert!(text.contains("kept spans were lost"), "the log reports the loss: {text}");
 }

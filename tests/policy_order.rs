@@ -1,5 +1,5 @@
-//! Verdicts do not depend on the order in which spans arrive, nor on how they are split into requests: for every
-//! policy that does not remember other traces, through the scan and the trace table.
+//! Verdicts depend neither on the order in which spans arrive nor on their split into requests. This is tested with
+//! every policy that does not remember other traces, through the scan and the trace table.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "support/traces.rs"]
@@ -12,7 +12,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use proptest::prelude::*;
 use traces::{Fate, Fixture, between, error, id, span, string, with};
 
-/// Every type that looks at the trace alone, most of them under each other.
+/// Every policy type that looks at one trace alone. Most of them are nested in other policies.
 const POLICIES: &str = "
     - {name: half of errors, type: and, and: {and_sub_policy: [{type: error}, {type: probabilistic, probabilistic: {sampling_percentage: 50}}]}}
     - {name: small and fast, type: and, and: {and_sub_policy: [{type: span_count, span_count: {max_spans: 2}}, {type: not, not: {not_sub_policy: {type: latency, latency: {threshold_ms: 50}}}}, {type: trace_flags}]}}
@@ -92,7 +92,7 @@ proptest! {
 }
 
 #[test]
-fn a_trace_that_late_spans_prove_counts_once_whatever_the_ratio_said_before() {
+fn late_evidence_sets_the_adjusted_count_to_1_for_either_verdict_of_the_ratio() {
     for window in ["10m", "0s"] {
         let policies = "[{name: errors, type: error}, \
             {name: ratio, type: probabilistic, probabilistic: {sampling_percentage: 10}}]";
@@ -104,7 +104,7 @@ fn a_trace_that_late_spans_prove_counts_once_whatever_the_ratio_said_before() {
         };
         send_all(&mut fixture, span);
         fixture.advance(60_000);
-        assert_eq!(fixture.kept_traces(), 90, "by the ratio");
+        assert_eq!(fixture.kept_traces(), 90, "number of traces that the ratio keeps");
         send_all(&mut fixture, error);
         let sum: f64 = fixture.fates().iter().map(|(_, fate)| fate.adjusted_count).sum();
         assert_eq!(sum, 900.0, "rescue window {window}");
@@ -112,7 +112,7 @@ fn a_trace_that_late_spans_prove_counts_once_whatever_the_ratio_said_before() {
         send_all(&mut fixture, span);
         let counts: Vec<f64> = fixture.fates().iter().map(|(_, fate)| fate.adjusted_count).collect();
         let (certain, all) = (counts.iter().filter(|&&count| count == 1.0).count(), counts.len());
-        assert_eq!(certain, all, "what follows the proof counts as the proof does");
-        assert!(all > 850, "{all}: of these few, hardly a verdict is forgotten");
+        assert_eq!(certain, all, "spans after the evidence have the same adjusted count");
+        assert!(all > 850, "{all}: hardly any verdict of so few traces is forgotten");
     }
 }

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use support::{Client, error, request, trace_id};
 
-/// The demo reports every five seconds; a machine that tests in parallel is slow.
+/// Maximum wait for output. The demo reports every five seconds, and a machine that runs tests in parallel is slow.
 const PRINT_WAIT: Duration = Duration::from_secs(30);
 
-/// Read at once; a few lines at a time.
+/// Maximum lines that wait to be read.
 const PRINTED_LINES_MAX: usize = 64;
 
 fn spansieve(args: &[&str]) -> Command {
@@ -34,7 +34,7 @@ fn config_file(text: &str) -> tempfile::NamedTempFile {
     file
 }
 
-/// Starts the program and returns it with what it printed until all of `until` was there.
+/// Starts the program; returns it with its output up to the point where all texts in `until` have been printed.
 #[allow(clippy::zombie_processes, reason = "the caller waits for it")]
 fn start(args: &[&str], until: &[&str]) -> (Child, String) {
     let mut child = spansieve(args).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
@@ -50,12 +50,12 @@ fn start(args: &[&str], until: &[&str]) -> (Child, String) {
         text += &line;
         text.push('\n');
     }
-    // Whatever else it prints is read and forgotten.
+    // Further output is read and ignored, so that the program never waits for its pipe.
     std::thread::spawn(move || lines.into_iter().count());
     (child, text)
 }
 
-/// The word after `before` in `text`.
+/// Returns the word after `before` in `text`.
 fn word_after<'a>(text: &'a str, before: &str) -> &'a str {
     text.split_once(before).unwrap().1.split_whitespace().next().unwrap()
 }
@@ -132,14 +132,14 @@ fn a_good_configuration_validates() {
 }
 
 #[test]
-fn nothing_else_has_something_to_say_at_the_start() {
-    // Such as the allocator about its options.
+fn only_the_program_itself_prints_at_the_start() {
+    // For example, the allocator could print warnings about its options.
     let (output, text) = output(&["validate", "--config", concat!(env!("CARGO_MANIFEST_DIR"), "/config.yaml")]);
     assert_eq!((output.status.code(), &output.stderr[..]), (Some(0), &[][..]), "{text}");
 }
 
 #[test]
-fn an_address_that_is_taken_ends_the_start_with_a_name() {
+fn a_taken_address_ends_the_start_and_is_named_in_the_error() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let file = config_file(&support::CONFIG.replacen("127.0.0.1:0", &address, 1));
@@ -149,7 +149,7 @@ fn an_address_that_is_taken_ends_the_start_with_a_name() {
 }
 
 #[tokio::test]
-async fn run_says_where_it_is_takes_spans_and_stops_in_time() {
+async fn run_prints_its_address_accepts_spans_and_stops_in_time() {
     let file = config_file(support::CONFIG);
     let (mut child, text) = start(&["run", "--config", file.path().to_str().unwrap()], &["kept:"]);
     let endpoint = word_after(&text, "OTEL_EXPORTER_OTLP_ENDPOINT=");
@@ -172,7 +172,7 @@ async fn a_hangup_ends_nothing_and_loses_nothing() {
 }
 
 #[test]
-fn the_emulator_says_where_it_is_and_how_to_write_to_it() {
+fn the_emulator_prints_its_url_and_how_to_write_to_it() {
     let (mut child, text) = start(&["emulator", "--listen", "127.0.0.1:0", "--max-bytes", "16MiB"], &["endpoint:"]);
     let url = text.split('"').nth(1).unwrap();
     assert!(url.starts_with("http://127.0.0.1:") && !url.ends_with(":0"), "{text}");
@@ -201,6 +201,7 @@ fn the_allocator_has_one_thread_at_most() {
     let count = names.filter(|name| name.starts_with("jemalloc")).count();
     child.kill().unwrap();
     child.wait().unwrap();
-    // Where the number of processes is limited it would try for ever to make a second one, with a line in the log each time.
+    // With a limit on processes, the allocator would try forever to start a second thread, with a log line for each
+    // attempt.
     assert!(count <= 1, "{count}");
 }

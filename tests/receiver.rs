@@ -1,7 +1,7 @@
-//! The real receiver over loopback, with a fake trace table behind it: every request gets the answer that the OTLP
-//! specification, HTTP and gRPC ask for, and no sender can harm the others.
+//! The real receiver over loopback with a fake trace table. Every request gets the answer that the OTLP specification,
+//! HTTP and gRPC require, and no sender can harm other senders.
 //!
-//! Not proven here: that stock exporters understand the answers, and throughput.
+//! These tests do not cover throughput, nor whether stock exporters understand the answers.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "support/process.rs"]

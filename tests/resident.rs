@@ -1,4 +1,5 @@
-//! What the kernel counts stays near `memory.limit`, whatever one sender does, as the memory of bodies is used again.
+//! Resident memory as the kernel counts it stays near `memory.limit` at any load, because the memory of bodies is
+//! reused.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
 #[path = "support/process.rs"]
@@ -23,14 +24,15 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 const LIMIT_MIB: usize = 96;
-/// What the process may hold beyond the limit (`docs/overload.md`), and a tenth of that for what comes between two looks.
+/// The limit plus the memory that the process may hold beyond it (`docs/overload.md`), and a tenth of the latter for
+/// growth between two measurements.
 const RESIDENT_MIB_MAX: usize = LIMIT_MIB + 32 + 4;
-/// Of one connection.
+/// Requests in flight on one connection.
 const IN_FLIGHT: usize = 100;
 const BODY_BYTES: usize = 300_000;
 const LOAD_TIME: Duration = Duration::from_secs(6);
 
-/// A gRPC message of [`BODY_BYTES`], and where in it the trace ids stand.
+/// A gRPC message of about [`BODY_BYTES`], and the positions of its trace ids.
 struct Template {
     message: Vec<u8>,
     places: Vec<usize>,
@@ -49,7 +51,7 @@ impl Template {
         Template { places: places.map(|(at, _)| at).collect(), message: message.to_vec() }
     }
 
-    /// The message with spans of a new trace.
+    /// Returns the message with spans of a new trace.
     fn stamped(&self) -> Bytes {
         let mut message = self.message.clone();
         let id = support::trace_id(false).to_be_bytes();
@@ -60,7 +62,7 @@ impl Template {
     }
 }
 
-/// Sends on one connection until `stop`, without waiting when it is refused.
+/// Sends requests on one connection until `stop`, without a pause after a refusal.
 async fn flood(
     uri: String,
     in_flight: usize,
@@ -93,14 +95,14 @@ async fn flood(
     }
 }
 
-/// `RssAnon` of a process in MiB.
+/// Returns the `RssAnon` of a process in MiB.
 fn resident_mib(pid: u32) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
     line.trim().trim_end_matches("kB").trim().parse::<usize>().unwrap() / 1024
 }
 
-/// Minor page faults of a process so far (`man 5 proc_pid_stat`, field 10).
+/// Returns the number of minor page faults of a process so far (`man 5 proc_pid_stat`, field 10).
 fn page_faults(pid: u32) -> usize {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     stat.rsplit(')').next().unwrap().split_whitespace().nth(7).unwrap().parse().unwrap()
@@ -123,7 +125,7 @@ memory: {{limit: {LIMIT_MIB}MiB}}
     Program::start(format!("http://{address}"), &config).await
 }
 
-/// Senders at work.
+/// Running senders.
 struct Load {
     stop: Arc<AtomicBool>,
     answers: Arc<AtomicUsize>,
@@ -146,7 +148,7 @@ impl Load {
         self.answers.load(Ordering::Relaxed)
     }
 
-    /// Waits until so many requests are answered.
+    /// Waits until `count` requests are answered.
     async fn answered(&self, count: usize) {
         while self.answers() < count {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -161,7 +163,7 @@ impl Load {
     }
 }
 
-/// Floods a daemon on `connections`; the most that was resident, in MiB.
+/// Floods a daemon on `connections` connections; returns the peak of resident memory in MiB.
 async fn peak_mib(connections: usize) -> usize {
     let sink = Sink::start(Duration::ZERO, vec![]).await;
     let program = start(&sink, "decision_wait: 2s").await;
@@ -176,7 +178,7 @@ async fn peak_mib(connections: usize) -> usize {
         let (came, settled) = conservation(text);
         came > 0.0 && came == settled
     };
-    program.eventually("the books are even", is_conserved).await;
+    program.eventually("the conservation law holds", is_conserved).await;
     peak_mib
 }
 
@@ -193,7 +195,7 @@ async fn eight_flat_out_senders_leave_resident_memory_within_its_bound() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bodies_come_to_memory_that_others_have_left() {
+async fn bodies_reuse_the_memory_of_earlier_bodies() {
     let sink = Sink::start(Duration::ZERO, vec![]).await;
     let program = start(&sink, "decision_wait: 300ms\n  rescue: {window: 0s}").await;
     let load = Load::start(&program, 1, 4);

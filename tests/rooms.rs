@@ -1,10 +1,11 @@
-//! The pure rooms stay pure, and know only the rooms that `ARCHITECTURE.md` allows them.
+//! Pure modules stay pure, and use only the modules that `ARCHITECTURE.md` allows.
 #![allow(clippy::expect_used)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A room that does no I/O, reads no clock, spawns nothing and draws no random number, and what of the crate it uses.
+/// Modules that do no I/O, read no clock, spawn nothing and draw no random number, each with the modules that it may
+/// use.
 const PURE_ROOMS: [(&str, &[&str]); 9] = [
     ("settings", &["settings", "trust"]),
     ("otlp", &["otlp", "proto"]),
@@ -17,7 +18,7 @@ const PURE_ROOMS: [(&str, &[&str]); 9] = [
     ("cloud_trace/encode", &["cloud_trace", "config", "otlp", "proto", "resource", "sampling", "tail"]),
 ];
 
-/// What only an impure room may say.
+/// Texts that may occur only in modules that are not pure.
 const IMPURE: [&str; 9] = [
     "Instant::now",
     "SystemTime::now",
@@ -30,13 +31,13 @@ const IMPURE: [&str; 9] = [
     "fastrand",
 ];
 
-/// The files of a room: `src/room.rs` and everything below `src/room/`, without the tests.
+/// Returns the files of a module: `src/room.rs` and all files below `src/room/`, without tests.
 fn files(room: &str) -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(room);
     let mut files = vec![root.with_extension("rs")];
     let mut folders = vec![root];
     while let Some(folder) = folders.pop() {
-        // A room of one file has no folder.
+        // A module of one file has no folder.
         for entry in fs::read_dir(folder).into_iter().flatten() {
             let path = entry.expect("a readable folder").path();
             match path.file_stem().and_then(|stem| stem.to_str()) {
@@ -49,11 +50,11 @@ fn files(room: &str) -> Vec<PathBuf> {
     files
 }
 
-/// The code lines of a room as `(file:line, text)`.
+/// Returns the lines of a module without comment lines, as `(file:line, text)`.
 fn lines(room: &str) -> Vec<(String, String)> {
     let mut lines = Vec::new();
     for file in files(room) {
-        let text = fs::read_to_string(&file).expect("a room has a file of its name");
+        let text = fs::read_to_string(&file).expect("a module has a file of its name");
         let code = text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"));
         lines.extend(code.map(|(i, line)| (format!("{}:{}", file.display(), i + 1), line.to_owned())));
     }

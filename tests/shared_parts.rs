@@ -1,5 +1,6 @@
-//! What spans share, large: the real program with little memory is sent requests of some KiB that become gigabytes if a
-//! resource is written, or a scope read, once for each span. Memory stays bounded, and the spans arrive.
+//! Large parts that many spans share. The real program with little memory receives requests of some KiB. They would
+//! become gigabytes if a resource were written, or a scope read, once for each span. Memory stays bounded, and the
+//! spans arrive.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
 #[path = "support/process.rs"]
@@ -41,7 +42,7 @@ memory: {{limit: {LIMIT_BYTES}}}
     )
 }
 
-/// A program, its sink, and the most memory that was seen.
+/// A program, its sink, and the program's peak memory.
 struct Trial {
     program: Program,
     sink: Sink,
@@ -56,7 +57,7 @@ impl Trial {
         Trial { program, sink, otlp, peak_bytes: 0 }
     }
 
-    /// Posts a body with gzip.
+    /// Posts a body compressed with gzip.
     async fn post(&self, body: &[u8]) {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
         gzip.write_all(body).unwrap();
@@ -73,7 +74,7 @@ impl Trial {
         assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
     }
 
-    /// Waits until so many spans are exported; nothing else has become of them.
+    /// Waits until `spans` spans are exported, and checks that no other spans were received.
     async fn exported(&mut self, spans: f64) {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
         loop {
@@ -94,7 +95,7 @@ fn failed(count: usize) -> Vec<Span> {
     (0..count).map(|_| error(fastrand::u128(1..), "GET /")).collect()
 }
 
-/// A thousand spans below a resource of some MiB.
+/// Returns a request of a thousand spans with a resource of a hundred attributes of this value.
 fn large_resource(value: &Value) -> Vec<u8> {
     let mut request = request("shop", failed(1_000));
     let attributes = (0..100).map(|i| {
@@ -106,7 +107,7 @@ fn large_resource(value: &Value) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_large_resource_is_not_written_as_often_as_it_has_spans() {
+async fn a_large_resource_is_not_written_once_for_each_span() {
     let mut trial = Trial::start(None).await;
     trial.post(&large_resource(&Value::StringValue("v".repeat(65_000)))).await;
     trial.exported(1_000.0).await;
@@ -115,9 +116,9 @@ async fn a_large_resource_is_not_written_as_often_as_it_has_spans() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_large_scope_is_not_read_as_often_as_it_has_spans() {
+async fn a_large_scope_is_not_read_once_for_each_span() {
     let mut trial = Trial::start(None).await;
-    // Attributes without key and value, behind a scope's name.
+    // A scope with a name and many empty attributes.
     let scope = [&b"\x0a\x03lib"[..], &b"\x1a\x00".repeat(4 << 20)].concat();
     let mut scope_spans = Vec::new();
     prost::encoding::bytes::encode(1, &scope, &mut scope_spans);

@@ -1,4 +1,4 @@
-//! The spool of the real program: a sink that is away for longer than memory lasts, a kill, a stop, a start.
+//! The spool of the real program: an outage of the sink that fills the memory, a kill, a stop, and a start.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
 #[path = "support/process.rs"]
@@ -17,14 +17,14 @@ use sink::{Answer, Sink, free_address};
 use support::{Client, conservation, error, metric, request, trace_id};
 use tempfile::{NamedTempFile, TempDir};
 
-/// Of the memory budget; seconds fill it.
+/// The memory budget, which fills within seconds.
 const LIMIT_BYTES: f64 = (8 << 20) as f64;
-/// Spans of a batch.
+/// Maximum spans of a batch.
 const BATCH: usize = 200;
-/// Calls of a project that may be under way when the process is killed (`docs/delivery.md`).
+/// Maximum concurrent calls of a project when the process is killed (`docs/delivery.md`).
 const CALLS_MAX: usize = 16;
 
-/// Little memory, so that seconds fill it.
+/// Returns a configuration with little memory, which fills within seconds.
 fn config(otlp: SocketAddr, sink: SocketAddr, directory: &Path) -> String {
     format!(
         "
@@ -50,14 +50,14 @@ async fn start(sink: SocketAddr, directory: &Path) -> Program {
     Program::start(format!("http://{otlp}"), &config(otlp, sink, directory)).await
 }
 
-/// Sends traces of one failed span until `enough`; returns the ids of those that were acknowledged.
+/// Sends traces of one failed span until `enough`; returns the ids of the acknowledged ones.
 async fn send_until(program: &Program, enough: impl Fn(&str) -> bool) -> BTreeSet<String> {
     let mut client = Client::new(&program.uri);
     let mut acknowledged = BTreeSet::new();
     while !enough(&program.scrape().await.unwrap()) {
         let ids: Vec<u128> = (0..BATCH).map(|_| trace_id(false)).collect();
         let spans = ids.iter().map(|&id| error(id, &"failed ".repeat(50))).collect();
-        // One that is refused as memory is full is the sender's still.
+        // A request that is refused because memory is full stays with the sender.
         if client.export(request("shop", spans)).await.is_ok() {
             acknowledged.extend(ids.iter().map(|id| format!("{id:032x}")));
         }
@@ -77,7 +77,7 @@ fn is_drained(text: &str) -> bool {
     metric(text, "spansieve_held_spans", &[]) == 0.0 && metric(text, "spansieve_spool_bytes", &[]) == 0.0
 }
 
-/// The trace ids that the sink has, and how many spans came more than once.
+/// Returns the trace ids in the sink, and the number of spans that came more than once.
 fn written(sink: &Sink) -> (BTreeSet<String>, usize) {
     let written = sink.written();
     assert!(written.changed.is_empty());
@@ -86,7 +86,7 @@ fn written(sink: &Sink) -> (BTreeSet<String>, usize) {
 }
 
 #[tokio::test]
-async fn more_than_memory_holds_waits_for_a_sink_that_is_away_and_is_written_once() {
+async fn spans_beyond_memory_wait_in_the_spool_and_are_written_once() {
     let (directory, address) = (TempDir::new().unwrap(), free_address().await);
     let program = start(address, directory.path()).await;
     let enough = |text: &str| {
@@ -104,7 +104,7 @@ async fn more_than_memory_holds_waits_for_a_sink_that_is_away_and_is_written_onc
 }
 
 #[tokio::test]
-async fn what_is_spooled_outlives_a_kill_before_and_while_it_drains() {
+async fn spooled_spans_survive_a_kill_before_and_while_the_spool_drains() {
     let (directory, address) = (TempDir::new().unwrap(), free_address().await);
     let first = start(address, directory.path()).await;
     let acknowledged = send_until(&first, |text| spooled(text) > 20_000.0).await;
@@ -119,7 +119,7 @@ async fn what_is_spooled_outlives_a_kill_before_and_while_it_drains() {
     let recovered_first = recovered(&text);
     assert!(recovered_first >= at_kill, "{recovered_first} of {at_kill}");
     let exported = metric(&text, "spansieve_exported_spans_total", &[]);
-    assert!(exported < recovered_first, "too late to kill it");
+    assert!(exported < recovered_first, "the spool is drained already, too late for a kill");
     second.signal("-KILL");
 
     let third = start(address, directory.path()).await;
@@ -131,17 +131,17 @@ async fn what_is_spooled_outlives_a_kill_before_and_while_it_drains() {
     let (received, accounted) = conservation(&text);
     assert_eq!(received, accounted);
     let (ids, repeated) = written(&sink);
-    assert_eq!(ids.len() as f64, recovered_first, "every spooled span is there");
+    assert_eq!(ids.len() as f64, recovered_first, "every spooled span is in the sink");
     assert!(ids.is_subset(&acknowledged));
     assert!(repeated <= CALLS_MAX * BATCH, "{repeated} spans came twice");
 }
 
 #[tokio::test]
-async fn a_stop_leaves_what_it_cannot_write_to_the_next_start() {
+async fn the_next_start_exports_the_spans_that_a_stop_could_not() {
     let (directory, address) = (TempDir::new().unwrap(), free_address().await);
     let first = start(address, directory.path()).await;
     let acknowledged = send_until(&first, |text| metric(text, "spansieve_received_spans_total", &[]) >= 2_000.0).await;
-    assert_eq!(spooled(&first.scrape().await.unwrap()), 0.0, "they are in memory");
+    assert_eq!(spooled(&first.scrape().await.unwrap()), 0.0, "the spans are in memory");
     assert_eq!(first.signal("-TERM"), Some(0));
 
     let sink = Sink::start_at(address, Duration::ZERO, Vec::new());

@@ -1,4 +1,4 @@
-//! The stock Rust exporter over each protocol and compression: what was sent is what Cloud Trace has.
+//! The stock Rust exporter with each protocol and compression: Cloud Trace receives the spans that were sent.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -15,7 +15,7 @@ use spansieve::otlp::TraceId;
 use support::eventually;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
-/// Sends one failed trace of two spans (and shuts the SDK down); returns its id.
+/// Sends one failed trace of two spans, and shuts the SDK down. Returns the trace id.
 fn send(exporter: SpanExporter) -> TraceId {
     let resource = Resource::builder().with_service_name("stock").with_attribute(KeyValue::new("team", "shop")).build();
     let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build();
@@ -33,10 +33,10 @@ fn send(exporter: SpanExporter) -> TraceId {
     trace_id
 }
 
-/// A token of `otlp.auth`.
+/// A sender's token (`otlp.auth`).
 const TOKEN: &str = "stock-exporters-0123456789";
 
-/// Builds the exporter and sends on a thread of its own: the SDK blocks, and the daemon runs on this runtime.
+/// Builds the exporter and sends from a thread of its own: the SDK blocks, and the daemon runs on this runtime.
 async fn check(name: &str, build: impl FnOnce(String) -> SpanExporter + Send + 'static) {
     check_with(name, support::CONFIG, build).await;
 }
@@ -81,7 +81,7 @@ async fn over_grpc() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn over_http() {
-    // The exporter's HTTP client wants one even for plaintext; an error says that one is installed.
+    // The exporter's HTTP client requires a provider even for plaintext. An error means that one is already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     for protocol in [Protocol::HttpBinary, Protocol::HttpJson] {
         for compression in [None, Some(Compression::Gzip), Some(Compression::Zstd)] {
@@ -99,7 +99,7 @@ async fn over_http() {
     }
 }
 
-/// With mutual TLS and a token, as `docs/security.md` tells senders to.
+/// Uses mutual TLS and a token, as `docs/security.md` describes for senders.
 #[tokio::test(flavor = "multi_thread")]
 async fn over_mutual_tls_with_a_token() {
     let _ = rustls::crypto::ring::default_provider().install_default();

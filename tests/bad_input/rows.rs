@@ -1,4 +1,4 @@
-//! The rows of the table.
+//! The rows of the table of bad input.
 
 use spansieve::emulator::StoredSpan;
 
@@ -7,11 +7,11 @@ use crate::support::{MS, now_ns};
 
 const DAY: u64 = 86_400_000 * MS;
 
-/// A row of the table. `exported` says in words what `check` asserts of the spans that Cloud Trace has.
+/// A row of the table. `exported` describes what `check` asserts about the spans in Cloud Trace.
 pub struct Row {
     pub input: &'static str,
     pub exported: &'static str,
-    /// Sent one after the other.
+    /// The bodies that are sent, one after the other.
     pub bodies: Vec<Vec<u8>>,
     pub is_json: bool,
     pub check: fn(&[StoredSpan]) -> bool,
@@ -21,19 +21,19 @@ fn row(input: &'static str, bodies: Vec<Vec<u8>>, exported: &'static str, check:
     Row { input, exported, bodies, is_json: false, check }
 }
 
-/// One span, which is good but for `more`.
+/// Returns a row with one span that is valid except for `more`.
 fn span(input: &'static str, more: Vec<u8>, exported: &'static str, check: fn(&[StoredSpan]) -> bool) -> Row {
     row(input, vec![request(&[good_and(more)])], exported, check)
 }
 
-/// One span of these fields, beside a good one.
+/// Returns a row with a span of these fields and a valid span.
 fn beside(input: &'static str, fields: &[Vec<u8>]) -> Row {
     let good = [ids(&[0x33; 16], &SPAN), name("other"), recent()].concat();
     let check = |spans: &[StoredSpan]| spans.len() == 1 && spans[0].display_name() == "other";
     row(input, vec![request(&[fields.concat(), good])], "the others of the request", check)
 }
 
-/// A request that is refused as a whole.
+/// Returns a row with a request that is refused as a whole.
 fn refused(input: &'static str, body: Vec<u8>) -> Row {
     row(input, vec![body], "nothing", <[StoredSpan]>::is_empty)
 }

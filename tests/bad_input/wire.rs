@@ -1,4 +1,4 @@
-//! Protobuf and spans by hand, as no library would write them.
+//! Protobuf messages and spans written by hand, with content that no library would write.
 
 use crate::support::{MS, now_ns};
 
@@ -19,7 +19,7 @@ fn key(number: u64, wire_type: u64) -> Vec<u8> {
     varint(number << 3 | wire_type)
 }
 
-/// A length-delimited field.
+/// Encodes a length-delimited field.
 pub fn len(number: u64, content: impl AsRef<[u8]>) -> Vec<u8> {
     let content = content.as_ref();
     [key(number, 2), varint(content.len() as u64), content.to_vec()].concat()
@@ -33,7 +33,7 @@ pub fn fixed64(number: u64, value: u64) -> Vec<u8> {
     [&key(number, 1)[..], &value.to_le_bytes()].concat()
 }
 
-/// A field of a group: its start, and its end.
+/// Encodes an empty group: its start tag and its end tag.
 pub fn group(number: u64) -> Vec<u8> {
     [key(number, 3), key(number, 4)].concat()
 }
@@ -54,17 +54,17 @@ pub fn recent() -> Vec<u8> {
     times(now_ns() - 5 * MS, now_ns())
 }
 
-/// The content of a span that is good, with `more` behind it.
+/// Encodes the content of a valid span, followed by `more`.
 pub fn good_and(more: impl AsRef<[u8]>) -> Vec<u8> {
     [&ids(&TRACE, &SPAN)[..], &name("good"), &recent(), more.as_ref()].concat()
 }
 
-/// An attribute of a span with an `AnyValue`.
+/// Encodes an attribute of a span. `value` is an encoded `AnyValue`.
 pub fn attribute(key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Vec<u8> {
     len(9, [len(1, key), len(2, value)].concat())
 }
 
-/// An `AnyValue` that is a string.
+/// Encodes an `AnyValue` that is a string.
 pub fn text(text: impl AsRef<[u8]>) -> Vec<u8> {
     len(1, text)
 }
@@ -73,12 +73,12 @@ pub fn double(value: f64) -> Vec<u8> {
     fixed64(4, value.to_bits())
 }
 
-/// An `AnyValue` of `depth` lists inside one another.
+/// Encodes an `AnyValue` of `depth` nested lists.
 pub fn nested(depth: usize) -> Vec<u8> {
     (0..depth).fold(text("core"), |value, _| len(5, len(1, value)))
 }
 
-/// A request of these spans, beside what else their `ResourceSpans` holds.
+/// Encodes a request with these spans. `beside` stands before them in their `ResourceSpans`.
 pub fn request_of(spans: &[Vec<u8>], beside: impl AsRef<[u8]>) -> Vec<u8> {
     let spans = spans.iter().map(|span| len(2, span)).collect::<Vec<_>>().concat();
     len(1, [beside.as_ref(), &len(2, spans)].concat())
@@ -88,7 +88,7 @@ pub fn request(spans: &[Vec<u8>]) -> Vec<u8> {
     request_of(spans, [])
 }
 
-/// A span in OTLP/JSON whose attribute `a` is `value`.
+/// Returns a span in OTLP/JSON whose attribute `a` is `value`.
 pub fn json(value: &str) -> Vec<u8> {
     let (start, end) = (now_ns() - 5 * MS, now_ns());
     format!(

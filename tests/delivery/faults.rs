@@ -1,5 +1,5 @@
-//! The table of faults in `docs/evidence.md`: the daemon against a Cloud Trace that fails as scripted, on a clock that
-//! jumps whenever everybody waits. Each row is run as it stands, and its numbers are what came of it.
+//! The table of faults in `docs/evidence.md`. The daemon exports to a Cloud Trace that fails as scripted, on a paused
+//! clock that jumps ahead when all tasks wait. Each row is run, and its numbers are compared with the result.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,26 +14,26 @@ use crate::support::{self, CONFIG, Client, conservation, error, metric, request,
 
 const DOCUMENT: &str = include_str!("../../docs/evidence.md");
 const PROJECT: &str = "p";
-/// Spans of one call; those of a case fill several.
+/// Maximum spans of one call. Most cases fill several calls.
 const BATCH_SPANS: usize = 20;
 const REQUESTS: usize = 6;
-/// The name of a span of more than 1,000 bytes.
+/// A span name of 1,000 bytes, which makes the encoded span larger than 1,000 bytes.
 const LONG: &str = match std::str::from_utf8(&[b'n'; 1_000]) {
     Ok(name) => name,
     Err(_) => unreachable!(),
 };
-/// Nobody waits longer than this for anything: six calls that hang one after the other.
+/// Maximum wait in virtual time: longer than six calls that hang, one after the other.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A row of the table.
 pub struct Fault {
-    /// As the document has it.
+    /// The fault's name in the document.
     name: &'static str,
-    /// Nobody listens for so long at first.
+    /// Time at the start during which the sink does not listen.
     away: Duration,
     script: Vec<Answer>,
     limit: Option<Limit>,
-    /// What the server asks for: nothing is settled before.
+    /// Total wait that the server asks for. No span may be settled before.
     waits: Duration,
     batch_spans: usize,
     pub requests: Vec<Vec<&'static str>>,
@@ -45,12 +45,12 @@ pub fn fault(name: &'static str, script: Vec<Answer>) -> Fault {
     Fault { name, away, script, limit: None, waits, batch_spans: BATCH_SPANS, requests }
 }
 
-/// A fault that comes twice, and each time asks for a wait.
+/// Returns a fault that occurs twice and asks for a wait each time.
 fn asking(name: &'static str, answer: &Answer, wait_s: u64) -> Fault {
     Fault { waits: Duration::from_secs(2 * wait_s), ..fault(name, vec![answer.clone(); 2]) }
 }
 
-/// A sink that is well, behind a limit of messages.
+/// Returns a healthy sink behind a server with a size limit for messages.
 fn limited(name: &'static str, limit: Limit) -> Fault {
     Fault { limit: Some(limit), ..fault(name, vec![]) }
 }
@@ -118,7 +118,7 @@ fn faults() -> Vec<Fault> {
     ]
 }
 
-/// Every status and every fault of the connection, and a good answer after each.
+/// Returns every status and every connection fault, each followed by a good answer.
 fn every_second_call() -> Vec<Answer> {
     let mut answers = say(&(1..=16).map(Code::from).filter(|code| *code != Code::AlreadyExists).collect::<Vec<_>>());
     let stored = [Status::already_exists("have it"), Status::unavailable("lost")].map(Answer::StoreAndSay);
@@ -128,7 +128,7 @@ fn every_second_call() -> Vec<Answer> {
     answers.into_iter().flat_map(|answer| [answer, Answer::After(Duration::ZERO)]).collect()
 }
 
-/// What came of a fault: spans in, spans that the sink has by (project, trace, span), and lost ones.
+/// The result of a fault: spans sent, spans in the sink by (project, trace, span), and lost spans.
 #[derive(Debug, PartialEq)]
 pub struct Outcome {
     pub sent: usize,
@@ -136,7 +136,7 @@ pub struct Outcome {
     pub lost: usize,
 }
 
-/// The name by which Cloud Trace knows a span.
+/// Returns the name that identifies the span in Cloud Trace.
 fn name(span: &Span) -> String {
     let hex = |id: &[u8]| id.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     format!("projects/{PROJECT}/traces/{}/spans/{}", hex(&span.trace_id), hex(&span.span_id))
@@ -150,7 +150,7 @@ async fn until_settled(daemon: &Daemon, fault: &str) -> String {
     };
     let patient = tokio::time::timeout(PATIENCE, settled).await;
     let text = daemon.scrape()();
-    assert!(patient.is_ok(), "{fault}: not all settled\n{text}");
+    assert!(patient.is_ok(), "{fault}: some spans are not settled\n{text}");
     text
 }
 
@@ -173,18 +173,18 @@ pub async fn run(fault: Fault) -> Outcome {
     assert!(start.elapsed() >= waits, "{fault}: settled after {:?}", start.elapsed());
     assert_eq!(conservation(&text), (sent.len() as f64, sent.len() as f64), "{fault}");
     assert_eq!(daemon.stop(Duration::from_secs(8)).await, 0, "{fault}");
-    assert_eq!(sink.answers_left(), 0, "{fault}: the whole script was played");
+    assert_eq!(sink.answers_left(), 0, "{fault}: the sink gave every scripted answer");
 
     let written = sink.written();
-    assert_eq!(written.changed, BTreeSet::new(), "{fault}: what came again was the same");
-    assert!(written.spans.keys().all(|name| sent.contains(name)), "{fault}: only what was sent is there");
+    assert_eq!(written.changed, BTreeSet::new(), "{fault}: a span that came again was unchanged");
+    assert!(written.spans.keys().all(|name| sent.contains(name)), "{fault}: the sink has only spans that were sent");
     let exported = written.spans.len();
     assert_eq!(metric(&text, "spansieve_exported_spans_total", &[]), exported as f64, "{fault}");
     let lost = metric(&text, "spansieve_dropped_spans_total", &[]) as usize;
     Outcome { sent: sent.len(), exported_once: exported, lost }
 }
 
-/// The rows of the document's table of faults.
+/// Returns the rows of the table of faults in the document.
 fn documented() -> Vec<(&'static str, Outcome)> {
     let table = DOCUMENT.split_once("| fault | spans in | exported once | lost |").unwrap().1;
     let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
@@ -197,7 +197,7 @@ fn documented() -> Vec<(&'static str, Outcome)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_fault_of_the_document_ends_as_it_says() {
+async fn every_fault_has_the_documented_result() {
     let mut rows = Vec::new();
     for fault in faults() {
         rows.push((fault.name, run(fault).await));

@@ -1,5 +1,5 @@
-//! A sink that is away for longer than the memory lasts: senders are told to come again, and nothing kept is dropped
-//! unless the operator said so.
+//! A sink outage that fills the memory: senders are told to retry, and no kept span is dropped unless the operator
+//! configured it.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::support::{self, Client, conservation, error, metric, request, trace_i
 const LIMIT_BYTES: f64 = 4194304.0;
 const REQUEST_SPANS: usize = 50;
 
-/// 4 MiB of memory, and little of it for anything but spans.
+/// Returns a configuration with 4 MiB of memory, nearly all of it for spans.
 fn config(sink: &Sink, export: &str) -> String {
     let address = sink.address;
     support::CONFIG
@@ -27,12 +27,12 @@ fn config(sink: &Sink, export: &str) -> String {
         .replace("limit: 512MiB", "limit: 4MiB")
 }
 
-/// Spans of some 1 KiB.
+/// Returns spans of about 1 KiB each.
 fn spans() -> Vec<Span> {
     (0..REQUEST_SPANS).map(|_| error(trace_id(false), &"a long name ".repeat(80))).collect()
 }
 
-/// Sends `count` requests, each until it is taken, as exporters do: how often one was refused.
+/// Sends `count` requests, each until it is accepted, as exporters do. Returns the number of refusals.
 async fn send(daemon: &Daemon, count: usize) -> usize {
     let mut client = Client::new(&support::otlp(daemon));
     let mut refusals = 0;
@@ -40,7 +40,7 @@ async fn send(daemon: &Daemon, count: usize) -> usize {
         let request = request("shop", spans());
         while let Err(status) = client.export(request.clone()).await {
             assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
-            assert!(!status.details().is_empty(), "a RetryInfo says that it may come again");
+            assert!(!status.details().is_empty(), "a RetryInfo allows a retry");
             refusals += 1;
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
@@ -61,7 +61,7 @@ async fn until_held(daemon: &Daemon, spans: f64) {
 
 #[tokio::test(start_paused = true)]
 async fn senders_wait_while_kept_spans_fill_the_memory() {
-    // Away for a minute; five times the memory comes.
+    // The sink is away for a minute. The spans take five times the memory.
     let sink = Sink::start(Duration::from_secs(60), vec![]).await;
     let daemon = support::start(&config(&sink, "")).await;
     let requests = 5 * LIMIT_BYTES as usize / (REQUEST_SPANS * 1024);
@@ -77,7 +77,7 @@ async fn senders_wait_while_kept_spans_fill_the_memory() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_set_time_frees_the_memory_of_what_nobody_takes() {
+async fn give_up_after_frees_the_memory_of_spans_that_the_sink_refuses() {
     let denied = Answer::Say(tonic::Status::permission_denied("no role"));
     let sink = Sink::start(Duration::ZERO, vec![denied; 1000]).await;
     let daemon = support::start(&config(&sink, "give_up_after: 2m")).await;

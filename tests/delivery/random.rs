@@ -1,5 +1,5 @@
-//! A sink, and the proxy before it, that answer at random out of all that HTTP/2 and gRPC have, but for verdicts on spans.
-//! Each seed is a case of its own, so that a failure can be had again.
+//! Random answers from a sink and its proxy, out of everything that HTTP/2 and gRPC allow except verdicts on spans.
+//! Each seed is a test case of its own, so that a failure can be repeated.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use super::faults::{Outcome, fault, run};
 use crate::sink::{Answer, Raw};
 
 const SEEDS: u64 = 6;
-/// Calls that are answered at random. There are more batches than good answers among them, so that all are played.
+/// Number of calls with a random answer. There are more batches, so that every answer is given.
 const ANSWERS: usize = 24;
 const BATCHES: usize = 50;
 
-/// Of gRPC, and of what no list of it has. INVALID_ARGUMENT and OUT_OF_RANGE are verdicts on spans.
+/// gRPC statuses and invalid ones. INVALID_ARGUMENT and OUT_OF_RANGE are left out: they are verdicts on spans.
 const STATUSES: [&str; 19] =
     ["0", "1", "2", "4", "5", "6", "7", "8", "9", "10", "12", "13", "14", "15", "16", "17", "-1", "word", ""];
 const HTTP: [u16; 20] =
@@ -29,7 +29,7 @@ fn one<T: Copy>(random: &mut Rng, of: &[T]) -> T {
     of[random.usize(..of.len())]
 }
 
-/// A status with what may stand beside it; the status alone is returned, too.
+/// Returns a random status, and the headers with it and its optional details.
 fn status(random: &mut Rng) -> (&'static str, Vec<(&'static str, &'static str)>) {
     let status = one(random, &STATUSES);
     let mut headers = vec![("grpc-status", status), ("grpc-message", one(random, &TEXTS))];
@@ -57,7 +57,7 @@ fn raw(random: &mut Rng) -> Raw {
     }
     let lengths = [0, 1, 4, 5, 6, 100, 100_000];
     let data = Bytes::from((0..one(random, &lengths)).map(|_| random.u8(..)).collect::<Vec<_>>());
-    // A sink that says that it has the spans has them. One that says otherwise may have them, too.
+    // A sink that reports success has stored the spans. A sink that reports an error may have stored them, too.
     let says_so = http == 200 && last.is_some_and(|last| ["0", "6"].contains(&last));
     Raw { http, head, data, trailers, stores: says_so || random.bool() }
 }
@@ -76,7 +76,7 @@ fn answer(random: &mut Rng) -> Answer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_a_sink_answers_all_spans_arrive_once_it_is_well() {
+async fn all_spans_arrive_once_the_sink_recovers_from_random_answers() {
     for seed in 0..SEEDS {
         let mut random = Rng::with_seed(seed);
         let script: Vec<_> = (0..ANSWERS).map(|_| answer(&mut random)).collect();

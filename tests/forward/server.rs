@@ -1,4 +1,4 @@
-//! A server of OTLP over gRPC that answers as it is told, and remembers.
+//! An OTLP/gRPC server that gives scripted answers, and remembers calls and spans.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -17,11 +17,11 @@ use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
-/// Trace and span id.
+/// The trace id and the span id of a span.
 type SpanId = (Vec<u8>, Vec<u8>);
 type Answer = Result<ExportTraceServiceResponse, Status>;
 
-/// A call as the server saw it.
+/// A call that the server received.
 #[derive(Clone, Debug)]
 pub struct Call {
     pub at: Instant,
@@ -35,11 +35,11 @@ impl Call {
     }
 }
 
-/// What is wrong with a call, if anything.
+/// Returns the error for a call, if there is one.
 pub type Rule = fn(&Call) -> Option<Status>;
 
-/// Answers by its rule, then with the scripted answers, then as if all were well. Spans are stored with every answer
-/// that is none of its errors.
+/// A server's behaviour. It answers by its rule, then with the scripted answers, then with success. It stores the spans
+/// of each call except those that it answers with an error.
 #[derive(Default)]
 pub struct Script {
     rule: Option<Rule>,
@@ -57,14 +57,14 @@ impl Script {
         self.calls.lock().unwrap().clone()
     }
 
-    /// The stored spans, and how often one was stored again.
+    /// Returns the stored spans, and the number of spans that were stored again.
     pub fn stored(&self) -> (Vec<Span>, usize) {
         let stored = self.stored.lock().unwrap();
         let again = stored.values().map(|(_, times)| times - 1).sum();
         (stored.values().map(|(span, _)| span.clone()).collect(), again)
     }
 
-    /// Serves on loopback for as long as the runtime lives; returns the URI.
+    /// Starts the server on loopback; returns its URI. The server runs as long as the runtime.
     pub async fn serve(self: &Arc<Self>) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let uri = format!("http://{}", listener.local_addr().unwrap());
@@ -88,13 +88,13 @@ impl Script {
     }
 }
 
-/// An answer that rejects so many spans.
+/// Returns a successful answer that rejects `rejected_spans` spans.
 pub fn partial(rejected_spans: i64, error_message: &str) -> Answer {
     let partial = ExportTracePartialSuccess { rejected_spans, error_message: error_message.into() };
     Ok(ExportTraceServiceResponse { partial_success: Some(partial) })
 }
 
-/// `opentelemetry.proto.collector.trace.v1.TraceService`; it has one method.
+/// The service `opentelemetry.proto.collector.trace.v1.TraceService`, which has one method.
 #[derive(Clone)]
 struct TraceService(Arc<Script>);
 

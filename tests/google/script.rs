@@ -1,4 +1,5 @@
-//! Google Cloud on loopback: whoever gives tokens, and a Cloud Trace behind TLS that wants to see them.
+//! A fake Google Cloud on loopback: HTTP servers for metadata and tokens, and a Cloud Trace with TLS that records
+//! tokens.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,7 +14,7 @@ use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
-/// What is answered to a request for a path: the status line's end, and the body; `None`: never.
+/// Returns the answer for a path: the end of the status line, and the body. `None` means that no answer is sent.
 type Answer = dyn Fn(&str) -> Option<(&'static str, String)> + Send + Sync;
 
 /// An HTTP server for metadata and tokens.
@@ -36,7 +37,7 @@ impl Http {
         Http { address, requests }
     }
 
-    /// The paths that were asked for.
+    /// Returns the requested paths.
     pub fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
@@ -59,7 +60,7 @@ async fn serve(mut stream: TcpStream, answer: Arc<Answer>, requests: Arc<Mutex<V
     stream.write_all(format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\n\r\n{body}").as_bytes()).await
 }
 
-/// A call as Cloud Trace saw it.
+/// A call that Cloud Trace received.
 #[derive(Clone)]
 pub struct Call {
     pub metadata: MetadataMap,
@@ -72,10 +73,10 @@ impl Call {
     }
 }
 
-/// A Cloud Trace v2 behind TLS.
+/// A Cloud Trace v2 with TLS.
 pub struct CloudTrace {
     pub uri: String,
-    /// The certificate that is to be trusted.
+    /// The certificate authority that the client must trust.
     pub ca_pem: String,
     calls: Calls,
 }
