@@ -1,4 +1,4 @@
-//! Overload: more than memory holds, of every shape. The short forms of `tools/faults.py`, on a daemon with little memory.
+//! Loads of every shape that take more than the memory. They are short forms of `tools/faults.py`, with little memory.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
 #[path = "support/sink.rs"]
@@ -18,7 +18,7 @@ use sink::Answer;
 use support::{error, slow, span, trace_id};
 use trial::{LIMIT_BYTES, Load, Trial};
 
-/// `count` traces of one span of some `bytes` each; of a hundred, one failed and one is slow.
+/// Returns `count` traces of one span of about `bytes` each. Of each hundred, one failed and one is slow.
 fn one_span_traces(count: usize, bytes: usize) -> Vec<Span> {
     let name = "x".repeat(bytes);
     let kinds = (0..count).map(|i| match i % 100 {
@@ -29,9 +29,9 @@ fn one_span_traces(count: usize, bytes: usize) -> Vec<Span> {
     kinds.collect()
 }
 
-/// Loads of every shape: name, requests, spans a request, bytes of a span's name, senders.
+/// Tests loads of every shape: name, requests, spans in a request, bytes of a span's name, senders.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_comes_memory_is_bounded_and_every_error_and_slow_trace_is_exported() {
+async fn every_load_stays_within_memory_and_every_error_and_slow_trace_is_exported() {
     let cases = [
         ("a burst of four times the memory", 64, 1_000, 1_000, 8),
         ("many traces of one span", 24, 3_000, 10, 4),
@@ -48,7 +48,7 @@ async fn whatever_comes_memory_is_bounded_and_every_error_and_slow_trace_is_expo
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_giant_trace_is_exported_whole_and_others_beside_it() {
+async fn a_giant_trace_and_the_traces_beside_it_are_exported_whole() {
     let trial = Trial::start("a giant trace", Vec::new()).await;
     let giant = trace_id(false);
     let parts = (0..50).map(|part| {
@@ -64,9 +64,9 @@ async fn a_giant_trace_is_exported_whole_and_others_beside_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn senders_are_refused_while_the_sink_is_away_and_taken_when_it_is_back() {
+async fn senders_are_refused_while_a_slow_sink_leaves_memory_full() {
     let trial = Trial::start("the sink is slow", vec![Answer::After(Duration::from_millis(500)); 20]).await;
-    // All of them are kept, so that nothing but the sink gives memory back.
+    // All traces are kept, so that only the sink frees memory.
     let load = Load::new((0..40).map(|_| (0..1_000).map(|_| error(fastrand::u128(1..), &"x".repeat(1_000))).collect()));
     trial.send(load, 8).await;
     assert!(trial.refusals() > 0, "the memory was never full");

@@ -1,4 +1,4 @@
-//! A stock exporter's own retry gets through while memory is full.
+//! The retries of a stock exporter succeed when memory is free again.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use tokio::task::JoinHandle;
 use crate::sink::free_address;
 use crate::trial::Trial;
 
-/// Failed traces of one span.
+/// Number of failed traces, each of one span.
 const TRACES: usize = 20;
 
-/// The exporter's own classification and waits, with more patience than a machine that tests in parallel needs.
+/// Returns the exporter's own retry policy with more retries, as a machine that runs tests in parallel is slow.
 fn retry() -> RetryPolicy {
     RetryPolicy::recommended().with_max_retries(30)
 }
@@ -26,7 +26,8 @@ fn exporter(protocol: Protocol, endpoint: String) -> SpanExporter {
             builder.with_retry_policy(retry()).build().unwrap()
         }
         _ => {
-            // The exporter's HTTP client wants one even for plaintext; an error says that one is installed.
+            // The exporter's HTTP client requires a provider even for plaintext. An error means that one is already
+            // installed.
             let _ = rustls::crypto::ring::default_provider().install_default();
             let endpoint = format!("{endpoint}/v1/traces");
             let builder = SpanExporter::builder().with_http().with_endpoint(endpoint).with_timeout(timeout);
@@ -35,7 +36,7 @@ fn exporter(protocol: Protocol, endpoint: String) -> SpanExporter {
     }
 }
 
-/// Sends failed traces and shuts the SDK down; returns their ids.
+/// Sends failed traces, and shuts the SDK down. Returns the trace ids.
 fn send(exporter: SpanExporter) -> Vec<u128> {
     let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).build();
     let tracer = provider.tracer("overload");
@@ -49,8 +50,8 @@ fn send(exporter: SpanExporter) -> Vec<u128> {
     ids
 }
 
-/// Begins to send while memory is full, and returns once that was refused. What a busy machine encodes only after memory was
-/// filled makes room again; then it is filled anew.
+/// Starts to send while memory is full, and returns after the first refusal. On a busy machine, spans may be encoded
+/// only after memory was filled, which frees some of it. Memory is then filled again.
 async fn refused_sender(trial: &Trial, protocol: Protocol, label: &str) -> JoinHandle<Vec<u128>> {
     let busy = || trial.metric("spansieve_requests_total", &["busy", label]);
     for _ in 0..20 {

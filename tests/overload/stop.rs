@@ -1,4 +1,4 @@
-//! A stop at full load, with a sink that is slow.
+//! A stop at full load with a slow sink.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -12,13 +12,13 @@ use crate::sink::{Answer, Sink, free_address};
 use crate::support::{self, Client, conservation, error, metric, request};
 use crate::trial::{Trial, retry_delay};
 
-/// Whether the process stops: it says so, or its connections end, which tonic reports under several codes if it meets with
-/// the GOAWAY before the answer.
+/// Returns true if the error means that the process is stopping. Either the answer says so, or the connection ends.
+/// Tonic reports the latter with several codes if the GOAWAY comes before the answer.
 fn ends(status: &tonic::Status) -> bool {
     matches!(status.code(), Code::Unavailable | Code::Internal | Code::Cancelled | Code::Unknown)
 }
 
-/// Kept spans as fast as they are taken, until a refusal says that the process stops; how many were acknowledged.
+/// Sends kept spans as fast as they are accepted, until the process stops. Returns the number of acknowledged spans.
 fn load(trial: &Trial) -> JoinHandle<usize> {
     let uri = trial.uri();
     tokio::spawn(async move {
@@ -46,7 +46,7 @@ fn slow() -> Vec<Answer> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_slow_sink_does_not_take_in_time_is_counted() {
+async fn a_stop_counts_the_spans_that_a_slow_sink_does_not_take_in_time() {
     let trial = Trial::start("a stop with a slow sink", slow()).await;
     let sender = load(&trial);
     until_kept(&trial, 8_000.0).await;
@@ -61,12 +61,12 @@ async fn what_a_slow_sink_does_not_take_in_time_is_counted() {
     assert_eq!(metric(&text, "spansieve_dropped_spans_total", &["shutdown"]), lost);
     let written = sink.unwrap().written().spans.len() as f64;
     assert!(lost > 0.0 && written > 0.0, "{lost} lost, {written} written");
-    // A call that was cut off may have arrived all the same.
+    // A call that was cut off may still have reached the sink.
     assert!(written + lost >= acknowledged as f64, "{written} + {lost} of {acknowledged}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_a_spool_the_next_start_writes_what_a_slow_sink_did_not_take() {
+async fn with_a_spool_the_next_start_writes_the_spans_that_a_slow_sink_did_not_take() {
     let directory = TempDir::new().unwrap();
     let spool = format!("  spool: {{directory: {}}}", directory.path().display());
     let mut trial = Trial::without_sink("a stop with a spool", free_address().await, &spool).await;
@@ -91,7 +91,7 @@ async fn with_a_spool_the_next_start_writes_what_a_slow_sink_did_not_take() {
     assert_eq!(names.len(), acknowledged);
 }
 
-/// The program with a sink that never answers, and its last line.
+/// Starts the program; returns it with the thread that returns the last line of its log.
 fn program(config: &NamedTempFile) -> (Child, std::thread::JoinHandle<String>) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_spansieve"));
     command.args(["run", "--config", config.path().to_str().unwrap()]).stdin(Stdio::null()).stdout(Stdio::null());
@@ -105,7 +105,7 @@ fn terminate(child: &Child) {
 }
 
 #[tokio::test]
-async fn the_last_line_has_the_books_and_a_second_sigterm_hurries() {
+async fn the_last_log_line_has_the_span_counts_and_a_second_sigterm_stops_at_once() {
     let sink = Sink::start(Duration::ZERO, vec![Answer::Hang; 1_000]).await;
     for (signals, code) in [(1, 0), (2, 1)] {
         let otlp = free_address().await;

@@ -1,4 +1,4 @@
-//! A daemon with little memory, senders that come again as exporters do, and everything that must hold afterwards.
+//! A daemon with little memory, senders that retry as exporters do, and checks of the result.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,11 +15,12 @@ use tonic::Code;
 use crate::sink::{Answer, Sink, Written, free_address};
 use crate::support::{self, Client, MS, conservation, error, metric, request, span, trace_id};
 
-/// The memory budget; small, so that seconds fill it.
+/// The memory budget, which fills within seconds.
 pub const LIMIT_BYTES: usize = 16 << 20;
-/// Encoded spans may go over it by a sixteenth, requests by a thirty-second, and calls under way copy theirs: 16 of 256 KiB.
+/// Maximum bytes in use. Beyond the budget, encoded spans may take a sixteenth, requests a thirty-second, and the
+/// copies of calls in progress 4 MiB (16 calls of 256 KiB).
 const PEAK_BYTES_MAX: usize = LIMIT_BYTES + LIMIT_BYTES / 16 + LIMIT_BYTES / 32 + (4 << 20);
-/// What a refused sender waits at most before it comes again, so that a test takes no minutes.
+/// Maximum wait of a refused sender before it retries, so that a test does not take minutes.
 const PATIENCE_MAX: Duration = Duration::from_millis(100);
 const RATIO: f64 = 0.05;
 
@@ -45,7 +46,7 @@ memory: {{limit: {LIMIT_BYTES}}}
     )
 }
 
-/// Requests that are still to be sent.
+/// The requests that are not yet sent.
 pub struct Load(Mutex<Box<dyn Iterator<Item = Vec<Span>> + Send>>);
 
 impl Load {
@@ -54,14 +55,14 @@ impl Load {
     }
 }
 
-/// What senders know.
+/// The senders' view of the load.
 #[derive(Default)]
 struct Truth {
     acknowledged_spans: AtomicUsize,
     refusals: AtomicUsize,
-    /// The most that was seen of the memory budget in use.
+    /// The largest measured value of `spansieve_held_bytes`.
     peak_bytes: AtomicUsize,
-    /// Traces that must be kept, with their acknowledged spans.
+    /// Acknowledged spans of each trace that must be kept.
     must_keep: Mutex<BTreeMap<u128, usize>>,
     healthy: Mutex<BTreeMap<u128, usize>>,
 }
@@ -89,40 +90,40 @@ impl Truth {
 pub struct Trial {
     name: &'static str,
     daemon: Daemon,
-    /// Where the sink is, or will be.
+    /// The sink's address, even before the sink is started.
     address: SocketAddr,
     sink: Option<Sink>,
     truth: Arc<Truth>,
 }
 
 impl Trial {
-    /// A daemon whose sink answers by `script`, and well after its end.
+    /// Starts a daemon with a sink that answers by `script`, and with success after its end.
     pub async fn start(name: &'static str, script: Vec<Answer>) -> Self {
         let mut trial = Self::without_sink(name, free_address().await, "").await;
         trial.start_sink(script);
         trial
     }
 
-    /// A daemon whose sink is to be at `address` and is not there yet, with `more` below `export`.
+    /// Starts a daemon whose sink at `address` is not started yet, with `more` in the section `export`.
     pub async fn without_sink(name: &'static str, address: SocketAddr, more: &str) -> Self {
         let daemon = support::start(&config(address, more)).await;
         Trial { name, daemon, address, sink: None, truth: Arc::default() }
     }
 
-    /// From now on there is a sink, which answers by `script`, and well after its end.
+    /// Starts the sink, which answers by `script`, and with success after its end.
     pub fn start_sink(&mut self, script: Vec<Answer>) {
         self.sink = Some(Sink::start_at(self.address, Duration::ZERO, script));
     }
 
-    /// Sends traces that are kept until not even one is taken, and none either once all of them are encoded. Each time on
-    /// a connection of its own: the reserve is for those that hold little of it.
+    /// Sends traces that are kept until no trace is accepted, not even after all accepted spans are encoded. Each round
+    /// uses a new connection, because the reserve is for connections that hold little of it.
     pub async fn fill(&self) {
         while self.fill_once(&mut Client::new(&self.uri())).await {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 
-    /// Fewer and fewer traces at a time; whether any was taken.
+    /// Sends fewer and fewer traces at a time, each number until it is refused. Returns true if a request was accepted.
     async fn fill_once(&self, client: &mut Client) -> bool {
         let before = self.truth.acknowledged_spans.load(Ordering::Relaxed);
         for count in [500, 50, 5, 1] {
@@ -140,7 +141,7 @@ impl Trial {
         self.truth.acknowledged_spans.load(Ordering::Relaxed) > before
     }
 
-    /// Traces of another sender that must be kept, with their spans.
+    /// Adds traces of another sender that must be kept, with their numbers of spans.
     pub fn expect(&self, traces: impl IntoIterator<Item = (u128, usize)>) {
         for (id, spans) in traces {
             self.truth.acknowledged_spans.fetch_add(spans, Ordering::Relaxed);
@@ -148,7 +149,7 @@ impl Trial {
         }
     }
 
-    /// The daemon and the sink, for a test that ends them itself.
+    /// Returns the daemon and the sink, for a test that stops them itself.
     pub fn into_parts(self) -> (Daemon, Option<Sink>) {
         (self.daemon, self.sink)
     }
@@ -165,7 +166,7 @@ impl Trial {
         self.truth.refusals.load(Ordering::Relaxed)
     }
 
-    /// Sends `load` with so many senders, each of which has one request under way and repeats it until it is taken.
+    /// Sends `load` with `senders` senders. Each has one request in flight, and repeats it until it is accepted.
     pub async fn send(&self, load: Load, senders: usize) {
         let load = Arc::new(load);
         let (uri, scrape) = (self.uri(), self.daemon.scrape().clone());
@@ -190,7 +191,7 @@ impl Trial {
         }
     }
 
-    /// Waits for the recovery and checks all that is promised; returns what the sink has.
+    /// Waits until all spans are settled, and checks all guarantees. Returns the traces in the sink.
     pub async fn check(self) -> Outcome {
         let Trial { name, daemon, sink, truth, .. } = self;
         let scrape = daemon.scrape().clone();
@@ -205,7 +206,7 @@ impl Trial {
         assert_eq!(metric(&text, "spansieve_dropped_spans_total", &[]), 0.0, "{name}");
         let peak_bytes = truth.peak_bytes.load(Ordering::Relaxed);
         assert!(peak_bytes <= PEAK_BYTES_MAX, "{name}: {peak_bytes} B of {LIMIT_BYTES}");
-        // What is over is given back: a request is taken at once.
+        // Memory beyond the budget has been freed, so a request is accepted at once.
         let probe = span(trace_id(false), "probe");
         Client::new(&support::otlp(&daemon)).export(request("shop", vec![probe])).await.unwrap();
         assert!(metric(&text, "spansieve_held_bytes", &[]) <= LIMIT_BYTES as f64, "{name}");
@@ -219,7 +220,7 @@ impl Trial {
     }
 }
 
-/// The delay of the `RetryInfo` of a refusal, which must have one.
+/// Returns the delay in the `RetryInfo` of a refusal. Every refusal must have one.
 pub fn retry_delay(status: &tonic::Status) -> Duration {
     assert!(matches!(status.code(), Code::ResourceExhausted | Code::Unavailable), "{status:?}");
     let details = rpc::Status::decode(status.details()).unwrap().details;
@@ -228,9 +229,9 @@ pub fn retry_delay(status: &tonic::Status) -> Duration {
     delay.try_into().unwrap()
 }
 
-/// What the sink has of each trace.
+/// The traces in the sink.
 pub struct Outcome {
-    /// Spans, and the adjusted count of the first of them.
+    /// Number of spans, and adjusted count of the first span, by trace id.
     traces: BTreeMap<u128, (usize, f64)>,
 }
 
@@ -258,7 +259,8 @@ impl Outcome {
         self.traces.get(&id).map_or(0, |(spans, _)| *spans)
     }
 
-    /// The traces that the ratio kept stand for all that it was asked about, within four standard errors.
+    /// Checks that the adjusted counts of the traces kept by the ratio add up to the number of traces that the ratio
+    /// decided, within four standard errors.
     fn check_adjusted_counts(&self, name: &str, healthy: &BTreeMap<u128, usize>) {
         let kept = healthy.keys().filter_map(|id| self.traces.get(id));
         let estimate: f64 = kept.map(|(_, adjusted_count)| adjusted_count).sum();

@@ -1,4 +1,4 @@
-//! Which request gets which answer.
+//! Tests of the answers to valid and invalid requests.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Version};
@@ -21,7 +21,7 @@ const JSON_TYPE: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 const VERSIONS: [Version; 2] = [Version::HTTP_11, Version::HTTP_2];
 
-/// An HTTP request and its answer.
+/// An HTTP request and its expected answer.
 struct Case {
     name: &'static str,
     request: (&'static str, &'static str),
@@ -29,9 +29,9 @@ struct Case {
     body: Vec<u8>,
     status: u16,
     content_type: &'static str,
-    /// Headers of the answer.
+    /// Headers that the answer must have.
     expected: &'static [(&'static str, &'static str)],
-    /// Part of the answer's body as text; for refusals, part of the message.
+    /// Text that the answer's body must contain; for refusals, text of the message.
     says: &'static str,
 }
 
@@ -152,7 +152,7 @@ fn pages() -> Vec<Case> {
     ]
 }
 
-/// What a refusal or a page says, and when to retry.
+/// Returns the text of a page, or a refusal's message and retry delay.
 fn words(content_type: &str, status: u16, body: &Bytes) -> String {
     match (content_type, status) {
         (PROTOBUF, 400..) => Status::decode(&body[..]).unwrap().message,
@@ -175,7 +175,7 @@ fn assert_headers(name: &str, headers: &HeaderMap, expected: &[(&str, &str)]) {
 }
 
 #[tokio::test]
-async fn http_requests_are_answered_as_the_specification_says() {
+async fn http_requests_are_answered_according_to_the_specification() {
     let daemon = Daemon::start().await;
     for version in VERSIONS {
         for case in taken().into_iter().chain(refused()).chain(pages()) {
@@ -187,7 +187,7 @@ async fn http_requests_are_answered_as_the_specification_says() {
             assert_headers(&name, answer.headers(), case.expected);
             let says = words(case.content_type, case.status, answer.body());
             assert!(says.contains(case.says), "{name}: {says}");
-            assert!(!answer.headers().contains_key("retry-after"), "{name}: retrying would not help");
+            assert!(!answer.headers().contains_key("retry-after"), "{name}: a retry would not help");
         }
     }
     let used: usize = daemon.table.bodies.lock().iter().map(|(body, _)| body.len()).sum();
@@ -195,7 +195,7 @@ async fn http_requests_are_answered_as_the_specification_says() {
 }
 
 #[tokio::test]
-async fn every_way_in_yields_the_same_bytes() {
+async fn every_protocol_and_encoding_gives_the_same_bytes() {
     let daemon = Daemon::start().await;
     for case in taken() {
         if case.name == "an empty request" || case.name == "bad spans" {
@@ -223,7 +223,7 @@ async fn every_way_in_yields_the_same_bytes() {
 }
 
 #[tokio::test]
-async fn grpc_calls_are_answered_as_the_specification_says() {
+async fn grpc_calls_are_answered_according_to_the_specification() {
     let daemon = Daemon::start().await;
     let plain = proto(1, 0);
     let two = [frame(0, &plain), frame(0, &plain)].concat();
@@ -253,13 +253,13 @@ async fn grpc_calls_are_answered_as_the_specification_says() {
         let answer = daemon.export(&[("grpc-encoding", encoding)], body).await;
         assert_eq!(answer.code, code as i32, "{name}: {}", answer.message);
         assert!(answer.message.contains(says), "{name}: {}", answer.message);
-        assert_eq!(answer.retry_after, None, "{name}: retrying would not help");
+        assert_eq!(answer.retry_after, None, "{name}: a retry would not help");
         assert_eq!(answer.body, (code == Code::Ok).then(Bytes::new), "{name}");
         assert_headers(name, &answer.headers, &[("grpc-accept-encoding", "gzip, zstd, deflate, snappy")]);
     }
 }
 
-/// A service and its status, as grpc.health.v1 lists them.
+/// An entry of the health list of grpc.health.v1: a service and its status.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Listed {
     #[prost(btree_map = "string, message", tag = "1")]
@@ -267,7 +267,7 @@ struct Listed {
 }
 
 #[tokio::test]
-async fn all_healths_are_listed() {
+async fn the_status_of_all_services_is_listed() {
     let daemon = Daemon::start().await;
     let listed = async || {
         let answer = daemon.call("/grpc.health.v1.Health/List", &[], frame(0, b"")).await;
@@ -362,7 +362,7 @@ async fn a_full_budget_is_refused_retryably() {
     assert_eq!(answer.code, Code::ResourceExhausted as i32);
     assert_eq!(answer.retry_after.unwrap().as_secs(), 1);
     assert_eq!(daemon.table.used_bytes(), 0);
-    assert_eq!(daemon.export(&[], frame(0, &proto(1, 0))).await.code, 0, "what fits is taken");
+    assert_eq!(daemon.export(&[], frame(0, &proto(1, 0))).await.code, 0, "a request that fits is accepted");
 }
 
 #[tokio::test]
@@ -392,7 +392,7 @@ async fn a_stock_grpc_client_is_served() {
 }
 
 #[tokio::test]
-async fn scripts_of_listed_origins_may_send_and_see_every_answer() {
+async fn scripts_of_allowed_origins_may_send_and_read_every_answer() {
     let cors = settings::Cors { allowed_origins: vec!["https://*.example".to_owned()], ..settings::Cors::default() };
     let daemon = Daemon::serve(Daemon::bind().await.open_to(Some(cors)), super::support::BUDGET);
     let named = async |method, path, headers: &[(&'static str, &str)], body: &str| {

@@ -1,4 +1,4 @@
-//! Every denial in both protocols and encodings, before a byte of a body is taken; and what stays open.
+//! Tests of every denial in all protocols and encodings, before the body is read, and of paths that need no token.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -26,7 +26,7 @@ fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// Answers every request with `answer`; returns the URL.
+/// Starts a server that answers every request with `body`; returns its URL.
 async fn certs(status: &'static str, body: String) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/certs", listener.local_addr().unwrap());
@@ -44,7 +44,7 @@ async fn certs(status: &'static str, body: String) -> String {
     url
 }
 
-/// A receiver that takes [`TOKENS`] and ID tokens that are signed with the keys at `certs_url`.
+/// Starts a receiver that accepts [`TOKENS`], and ID tokens signed with the keys at `certs_url`.
 async fn guarded(certs_url: String) -> Daemon {
     let mut tokens = Tokens::default();
     TOKENS.iter().for_each(|token| tokens.add(token.as_bytes()).unwrap());
@@ -58,7 +58,7 @@ async fn guarded(certs_url: String) -> Daemon {
     Daemon::serve(Daemon::bind().await.guarded_by(Some(auth)), BUDGET)
 }
 
-/// What a sender is told in each protocol and encoding.
+/// Sends a request in each protocol and encoding; returns status, code, challenge, and true if there is a retry delay.
 async fn told(daemon: &Daemon, authorization: Option<&str>) -> Vec<(StatusCode, Code, Option<String>, bool)> {
     let authorization = authorization.map(|value| ("authorization", value));
     let mut answers = Vec::new();
@@ -90,7 +90,7 @@ async fn told(daemon: &Daemon, authorization: Option<&str>) -> Vec<(StatusCode, 
     answers
 }
 
-/// Denials: what is sent, the reason in the metric, and the status.
+/// Returns the cases of denial: the `Authorization` header, the reason in the metric, and the status.
 fn denials() -> Vec<(Option<String>, &'static str, StatusCode)> {
     let (signer, other) = (Signer::new("one", false), Signer::new("one", true));
     let id_token = |change: Value| Some(format!("Bearer {}", signer.token(now_s(), &change)));
@@ -115,7 +115,7 @@ fn denials() -> Vec<(Option<String>, &'static str, StatusCode)> {
 }
 
 #[tokio::test]
-async fn who_may_not_send_is_told_so_before_anything_is_taken() {
+async fn a_sender_without_permission_is_denied_before_its_body_is_read() {
     let keys = json!({"keys": [Signer::new("one", false).jwk()]}).to_string();
     let daemon = guarded(certs("200 OK", keys).await).await;
     for (authorization, reason, expected) in denials() {
@@ -142,7 +142,7 @@ async fn who_may_not_send_is_told_so_before_anything_is_taken() {
 }
 
 #[tokio::test]
-async fn who_may_send_is_let_in() {
+async fn a_sender_with_a_valid_token_is_accepted() {
     let signer = Signer::new("one", false);
     let daemon = guarded(certs("200 OK", json!({"keys": [signer.jwk()]}).to_string()).await).await;
     let good = [TOKENS[0].to_owned(), TOKENS[1].to_owned(), signer.token(now_s(), &json!({}))];
@@ -155,7 +155,7 @@ async fn who_may_send_is_let_in() {
 }
 
 #[tokio::test]
-async fn without_keys_nobody_is_let_in_or_turned_away_for_good() {
+async fn without_keys_id_tokens_are_refused_with_a_retry() {
     let daemon = guarded(certs("503 Service Unavailable", String::new()).await).await;
     let token = format!("Bearer {}", Signer::new("one", false).token(now_s(), &json!({})));
     for answer in told(&daemon, Some(&token)).await {
@@ -167,7 +167,7 @@ async fn without_keys_nobody_is_let_in_or_turned_away_for_good() {
 }
 
 #[tokio::test]
-async fn a_body_is_not_even_asked_for() {
+async fn a_denied_client_is_not_asked_for_its_body() {
     let daemon = guarded(certs("200 OK", String::new()).await).await;
     let head = "POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\n\
                 content-length: 1000000\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n";
@@ -176,7 +176,7 @@ async fn a_body_is_not_even_asked_for() {
 }
 
 #[tokio::test]
-async fn probes_and_metrics_ask_nobody() {
+async fn probes_and_metrics_need_no_token() {
     let daemon = guarded(certs("200 OK", String::new()).await).await;
     for path in ["/livez", "/readyz", "/metrics", "/"] {
         let answer = daemon.send(Version::HTTP_11, request(Method::GET, path, &[], "")).await;

@@ -1,4 +1,4 @@
-//! More requests than the processor can serve: acknowledgements are not late, the other senders are told to come again.
+//! More requests than the processor can serve: acknowledgements are not late, and other senders are told to retry.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use tonic::Code;
 
 use super::support::{Daemon, EXPORT, GrpcAnswer, Table, collect, frame, proto, request};
 
-/// What a request costs. A runtime looks at its sockets after some sixty tasks, so that it is not much more.
+/// Processor time of a request. It is short because a tokio worker polls its sockets only after about sixty tasks.
 const WORK: Duration = Duration::from_micros(500);
 
-/// How many requests are served before senders end.
+/// Number of served requests after which the senders end.
 const SERVED: usize = 3000;
 
-/// How long senders wait after a refusal: less than they are asked to, so that the crowd stays.
+/// Wait of a sender after a refusal. It is shorter than the refusal asks for, so that the overload continues.
 const BACK_OFF: Duration = Duration::from_millis(200);
 
 type Http2 = SendRequest<Full<Bytes>>;
@@ -39,15 +39,15 @@ async fn connect(address: SocketAddr) -> Http2 {
     http2
 }
 
-/// What a sender saw.
+/// The results of one sender.
 #[derive(Default)]
 struct Seen {
-    /// For each acknowledged request, how many were served while it waited.
+    /// The number of requests that were served during each acknowledged request.
     waits: Vec<usize>,
     refused: usize,
 }
 
-/// Sends request after request until the table has served enough.
+/// Sends one request after another until the table has received [`SERVED`].
 async fn send(mut http2: Http2, table: Arc<Table>) -> Seen {
     let served = || table.bodies.lock().len();
     let mut seen = Seen::default();
@@ -66,7 +66,7 @@ async fn send(mut http2: Http2, table: Arc<Table>) -> Seen {
     seen
 }
 
-/// A daemon with one worker, and the runtime of its clients. (The first has to outlive the daemon.)
+/// Starts a daemon with one worker. Returns its runtime, which must outlive it, the daemon, and a runtime for clients.
 fn busy_daemon() -> (Runtime, Daemon, Runtime) {
     let one_worker = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let server = one_worker();
@@ -75,7 +75,8 @@ fn busy_daemon() -> (Runtime, Daemon, Runtime) {
     (server, daemon, one_worker())
 }
 
-/// Connections with so many requests in flight each, all at once; what the senders of each saw.
+/// Opens connections, each with the given number of requests in flight. Returns the results of each connection's
+/// senders, and the number of requests that were refused as overloaded.
 fn crowd(connections: &[usize]) -> (Vec<Seen>, u64) {
     let (_server, daemon, clients) = busy_daemon();
     let seen = clients.block_on(async {
@@ -98,7 +99,7 @@ fn crowd(connections: &[usize]) -> (Vec<Seen>, u64) {
     (seen, daemon.metric("spansieve_requests_total{protocol=\"grpc\",outcome=\"overloaded\"}"))
 }
 
-/// Without shedding each request waits until the thousand others have been served.
+/// Without load shedding, each request would wait until the thousand others have been served.
 #[test]
 fn acknowledgements_are_not_late() {
     let (seen, counted) = crowd(&[16; 64]);

@@ -1,5 +1,5 @@
-//! Attacks by the frame: HTTP/2 that is legal or nearly so, and only costs. The attacker is cut off or stopped, and a
-//! good sender on another connection is served meanwhile.
+//! Attacks with HTTP/2 frames that are legal, or nearly so, and only cause work. The attacker is cut off or stopped,
+//! while a well-behaved sender on another connection is served.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use tokio::net::TcpStream;
 use super::hostile::assert_unharmed;
 use super::support::{BUDGET, Daemon, EXPORT, LIMIT, PATIENCE, request};
 
-/// A client's preface with an empty SETTINGS frame (RFC 9113, 3.4).
+/// A client's connection preface with an empty SETTINGS frame (RFC 9113, 3.4).
 pub(crate) const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
-// Types and flags of frames (RFC 9113, 6).
+// Frame types and flags (RFC 9113, 6).
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
@@ -29,7 +29,7 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
     [&len[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// A header block without compression: literals that are not indexed (RFC 7541, 6.2.2).
+/// Encodes a header block without compression, as literals without indexing (RFC 7541, 6.2.2).
 pub(crate) fn block(headers: &[(&str, &str)]) -> Vec<u8> {
     let literal = |text: &str| {
         assert!(text.len() < 127);
@@ -47,26 +47,26 @@ pub(crate) fn export() -> Vec<u8> {
     block(&[&pseudo[..], &[("content-type", "application/grpc"), ("te", "trailers")]].concat())
 }
 
-/// The `n`th stream that a client opens.
+/// Returns the id of the `n`th stream that a client opens.
 pub(crate) fn stream(n: u32) -> u32 {
     2 * n + 1
 }
 
-/// What is not taken for so long is not going to be.
+/// Time after which a write that does not finish counts as stopped.
 const STALL_TIME: Duration = Duration::from_secs(2);
 
-/// How an attack ends for the attacker.
+/// The end of an attack.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum End {
-    /// The connection is closed.
+    /// The daemon closed the connection.
     Closed,
-    /// Nothing more is read from it until it reads itself.
+    /// The daemon reads no more until the attacker reads.
     Stopped,
-    /// All of it was taken, and costs nothing that lasts.
+    /// The daemon read all of it without lasting cost.
     Taken,
 }
 
-/// Writes `rounds` of frames, with or without reading what comes back.
+/// Writes `rounds` of frames. `reads` is true if the attacker also reads the answers.
 async fn attack(stream: TcpStream, rounds: u32, frames: impl Fn(u32) -> Vec<u8>, reads: bool) -> (End, TcpStream) {
     let (mut from, mut to) = stream.into_split();
     let write = async {
@@ -94,7 +94,7 @@ async fn attack(stream: TcpStream, rounds: u32, frames: impl Fn(u32) -> Vec<u8>,
     (end, from.reunite(to).unwrap())
 }
 
-/// Whether the peer closes the connection.
+/// Returns true if the peer closes the connection within two seconds.
 async fn is_closed(stream: &mut TcpStream) -> bool {
     let end = async {
         let mut buffer = vec![0; 64 << 10];
@@ -103,7 +103,7 @@ async fn is_closed(stream: &mut TcpStream) -> bool {
     tokio::time::timeout(Duration::from_secs(2), end).await.is_ok()
 }
 
-/// Makes the frames of one round.
+/// A function that makes the frames of one round.
 type Frames = Box<dyn Fn(u32) -> Vec<u8>>;
 
 struct Attack {
@@ -137,7 +137,7 @@ fn attacks() -> Vec<Attack> {
             _ => frame(CONTINUATION, 0, 1, &[]),
         }),
         case("empty DATA without end", 100_000, true, End::Closed, move |n| opened(n, frame(DATA, 0, 1, &[]))),
-        // More than the sockets' buffers hold.
+        // The answers take more than the sockets' buffers hold.
         case("PING without reading", 40_000, false, End::Stopped, |_| frame(PING, 0, 0, &[0; 8]).repeat(100)),
         case("SETTINGS without reading", 40_000, false, End::Stopped, |_| frame(SETTINGS, 0, 0, &[]).repeat(100)),
         case("PING", 100_000, true, End::Taken, |_| frame(PING, 0, 0, &[0; 8])),
@@ -156,14 +156,14 @@ fn attacks() -> Vec<Attack> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn floods_end_or_stop_with_the_attacker() {
+async fn floods_are_cut_off_or_stopped_and_harm_no_other_sender() {
     let daemon = Daemon::start().await;
     let mut held = Vec::new();
     for attack in attacks() {
         let name = attack.name;
         let stream = TcpStream::connect(daemon.address).await.unwrap();
         let (mut end, mut stream) = self::attack(stream, attack.rounds, attack.frames, attack.reads).await;
-        // All was written before the answer came.
+        // All frames were written before the daemon closed the connection.
         if end == End::Taken && attack.end == End::Closed && is_closed(&mut stream).await {
             end = End::Closed;
         }
@@ -186,7 +186,7 @@ async fn headers_are_bounded() {
     assert_unharmed(&daemon).await;
 }
 
-/// Waits until the table has used some memory, and returns how much at most.
+/// Waits until the table has used `at_least` bytes; returns the peak.
 async fn peak_bytes(daemon: &Daemon, at_least: usize) -> usize {
     let filled = async {
         while *daemon.table.peak_bytes.lock() < at_least {
@@ -194,13 +194,13 @@ async fn peak_bytes(daemon: &Daemon, at_least: usize) -> usize {
         }
     };
     tokio::time::timeout(PATIENCE, filled).await.expect("bodies are admitted");
-    // What else is announced is refused as soon as it is seen; this is answered after it.
+    // Further announced bodies are refused as soon as they are read. This request is answered after them.
     assert_unharmed(daemon).await;
     *daemon.table.peak_bytes.lock()
 }
 
 #[tokio::test]
-async fn bodies_that_are_announced_and_never_sent_hold_a_part_of_the_memory() {
+async fn announced_bodies_that_are_never_sent_hold_only_a_part_of_the_memory() {
     let daemon = Daemon::start().await;
     let announced = [&[0][..], &(LIMIT as u32).to_be_bytes(), b"x"].concat();
     let mut attackers = Vec::new();
@@ -219,10 +219,10 @@ async fn bodies_that_are_announced_and_never_sent_hold_a_part_of_the_memory() {
 }
 
 #[tokio::test]
-async fn pages_that_are_not_read_are_few() {
+async fn unread_pages_are_limited_in_number() {
     let daemon = Daemon::start().await;
     let mut attacker = TcpStream::connect(daemon.address).await.unwrap();
-    // SETTINGS_INITIAL_WINDOW_SIZE of 0: no byte of an answer's body may be sent.
+    // SETTINGS_INITIAL_WINDOW_SIZE is 0: the daemon may not send any byte of an answer's body.
     let settings = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
     attacker.write_all(&[HELLO, &settings].concat()).await.unwrap();
     for n in 0..500 {
@@ -235,7 +235,7 @@ async fn pages_that_are_not_read_are_few() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(PATIENCE, refused).await.expect("no more than a few pages at once");
+    tokio::time::timeout(PATIENCE, refused).await.expect("a page beyond the limit is refused");
     assert_eq!(daemon.send(Version::HTTP_2, request(Method::GET, "/livez", &[], "")).await.status(), 200);
     assert_unharmed(&daemon).await;
     drop(attacker);
@@ -244,5 +244,5 @@ async fn pages_that_are_not_read_are_few() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(PATIENCE, served).await.expect("pages again");
+    tokio::time::timeout(PATIENCE, served).await.expect("pages are served again");
 }

@@ -1,5 +1,5 @@
-//! Heads of requests, and what else a peer can make the daemon hold before a body: bounded for all connections together,
-//! whatever the path, and nobody else is harmed.
+//! Heads of requests and other data that a peer can make the daemon hold before a body. All connections together are
+//! bounded, on every path, and other senders are not affected.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,19 +14,19 @@ use super::hostile::assert_unharmed;
 use super::process::Program;
 use super::support::{BUDGET, Daemon, EXPORT, JSON, PATIENCE, free_address, request};
 
-/// The reserve for heads beside [`BUDGET`].
+/// The memory reserved for heads, in addition to [`BUDGET`].
 const RESERVE: usize = BUDGET / 8;
 
 const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 
-/// A field that the first request of a connection puts into the table of HPACK, and later ones name by one byte.
+/// A field that the first request of a connection adds to the HPACK table. Later requests refer to it in one byte.
 const INDEXED: [u8; 8] = [0x40, 2, b'x', b'-', 3, b'a', b'b', b'c'];
 const INDEX: u8 = 0x80 | 62;
 
 const POST_TRACES: [(&str, &str); 4] =
     [(":method", "POST"), (":scheme", "http"), (":path", "/v1/traces"), ("content-type", "application/x-protobuf")];
 
-/// The head of a gRPC call with so many more fields, which take a byte each after the first call.
+/// Returns the head of a gRPC call. Calls after the first one have `fields` more fields, of one byte each.
 fn call(path: &str, fields: usize, is_first: bool) -> Vec<u8> {
     let pseudo = [(":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "x")];
     let mut head = block(&[&pseudo[..], &[("content-type", "application/grpc"), ("te", "trailers")]].concat());
@@ -37,16 +37,16 @@ fn call(path: &str, fields: usize, is_first: bool) -> Vec<u8> {
     head
 }
 
-/// Opens a connection and as many requests on it as it takes. What comes back is read for as long as the connection lives.
+/// Opens a connection and sends `streams` requests on it. Answers are read as long as the connection exists.
 async fn flood(address: SocketAddr, window: u8, streams: u32, head: impl Fn(u32) -> (u8, Vec<u8>)) -> Flood {
     let (mut from, mut to) = TcpStream::connect(address).await.unwrap().into_split();
-    // SETTINGS_INITIAL_WINDOW_SIZE: how much of an answer's body may be sent.
+    // SETTINGS_INITIAL_WINDOW_SIZE is the number of bytes of an answer's body that may be sent.
     let mut bytes = [HELLO, &frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, window])].concat();
     for n in 0..streams {
         let (flags, head) = head(n);
         bytes.extend(frame(HEADERS, END_HEADERS | flags, stream(n), &head));
     }
-    // The daemon may close the connection first.
+    // An error means that the daemon closed the connection first.
     let _ = to.write_all(&bytes).await;
     let reads = tokio::spawn(async move {
         let mut buffer = vec![0; 64 << 10];
@@ -55,7 +55,7 @@ async fn flood(address: SocketAddr, window: u8, streams: u32, head: impl Fn(u32)
     Flood { _to: to, reads }
 }
 
-/// A connection that holds what it can until it is dropped.
+/// An attacker's connection, which stays open until it is dropped.
 struct Flood {
     _to: tokio::net::tcp::OwnedWriteHalf,
     reads: tokio::task::JoinHandle<()>,
@@ -67,7 +67,7 @@ impl Drop for Flood {
     }
 }
 
-/// Waits until `condition` holds.
+/// Waits until `condition` holds; panics with `what` if it never does.
 async fn eventually(what: &str, condition: impl Fn() -> bool) {
     let holds = async {
         while !condition() {
@@ -77,7 +77,7 @@ async fn eventually(what: &str, condition: impl Fn() -> bool) {
     tokio::time::timeout(PATIENCE, holds).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
-/// A good request is served, if not at once: a debug build is slow enough to refuse some for want of processor.
+/// Checks that a good request is served. It is repeated, because a slow debug build may refuse some as overloaded.
 async fn assert_served(daemon: &Daemon) {
     let served = async {
         loop {
@@ -93,11 +93,11 @@ async fn assert_served(daemon: &Daemon) {
     tokio::time::timeout(PATIENCE, served).await.expect("served in the end");
 }
 
-/// Flags and head of the `n`th request.
+/// A function that returns the flags and the head of the `n`th request.
 type Head = fn(u32) -> (u8, Vec<u8>);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_that_do_not_end_hold_no_more_than_the_reserve() {
+async fn unfinished_requests_hold_at_most_the_reserve() {
     let floods: [(&str, u8, Head); 5] = [
         ("health without an end", 255, |n| (0, call(HEALTH_CHECK, 90, n == 0))),
         ("watched healths", 255, |n| (0, call("/grpc.health.v1.Health/Watch", 90, n == 0))),
@@ -113,7 +113,7 @@ async fn requests_that_do_not_end_hold_no_more_than_the_reserve() {
             floods.push(flood(daemon.address, window, 1_000, head).await);
             peak = peak.max(daemon.receiver.head_bytes());
         }
-        // Ten connections have the streams for it.
+        // Ten connections have enough streams for a quarter of the reserve.
         eventually(name, || daemon.receiver.head_bytes() > RESERVE / 4).await;
         peak = peak.max(daemon.receiver.head_bytes());
         assert!(peak <= RESERVE, "{name}: {peak}");
@@ -126,7 +126,7 @@ async fn requests_that_do_not_end_hold_no_more_than_the_reserve() {
 }
 
 #[tokio::test]
-async fn a_head_has_a_hundred_fields_at_most() {
+async fn a_head_has_at_most_a_hundred_fields() {
     let daemon = Daemon::start().await;
     let names: Vec<String> = (0..101).map(|n| format!("x-{n}")).collect();
     let leak = |name: &String| -> &'static str { name.clone().leak() };
@@ -145,14 +145,14 @@ async fn a_head_has_a_hundred_fields_at_most() {
 }
 
 #[tokio::test]
-async fn heads_under_way_share_the_reserve() {
+async fn unfinished_heads_share_the_reserve() {
     let daemon = Daemon::start().await;
     let mut attackers = Vec::new();
     let head = block(&[(":method", "GET")]);
     let unfinished = [
         HELLO,
         &frame(HEADERS, END_STREAM, 1, &head),
-        // A string that does not end with this frame.
+        // The string does not end within this frame.
         &frame(CONTINUATION, 0, 1, &[&[0, 1, b'x', 0x7f, 0x80, 0xff, 1][..], &[b'a'; 12_000]].concat()),
     ];
     for _ in 0..300 {
@@ -161,21 +161,21 @@ async fn heads_under_way_share_the_reserve() {
         attackers.push(attacker);
     }
     let cut = || daemon.metric("spansieve_cut_connections_total{reason=\"large_head\"}");
-    eventually("there is no more room", || cut() > 0).await;
+    eventually("a connection is cut for want of memory", || cut() > 0).await;
     assert!(daemon.receiver.head_bytes() <= RESERVE);
     assert_unharmed(&daemon).await;
     drop(attackers);
-    eventually("it is given back", || daemon.receiver.head_bytes() == 0).await;
+    eventually("the memory is given back", || daemon.receiver.head_bytes() == 0).await;
 }
 
-/// The anonymous memory of a process in bytes (`man 5 proc_pid_status`).
+/// Returns the anonymous memory of a process in bytes (`man 5 proc_pid_status`).
 fn resident_bytes(pid: u32) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
     1024 * line.trim().strip_suffix("kB").unwrap().trim().parse::<usize>().unwrap()
 }
 
-/// What was 300 MiB for good from 3.4 MB sent: ten connections, a thousand calls of 250 fields each.
+/// Without the limit, 3.4 MB (ten connections, each with a thousand calls of 250 fields) took 300 MiB permanently.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_whole_program_stays_small_under_a_flood_of_heads() {
     let address = free_address().await;
@@ -193,19 +193,19 @@ async fn the_whole_program_stays_small_under_a_flood_of_heads() {
             }
         }
     }
-    // It has read all of it when a request that came later is answered.
+    // The daemon has read all heads once it answers this later request.
     assert_eq!(program.get("/livez").await.as_deref(), Some("ok\n"));
     let grown = resident_bytes(program.id()).saturating_sub(before);
     assert!(grown < 48 << 20, "{grown}");
     drop(floods);
 }
 
-/// A type of frame that nobody knows, and that is skipped (RFC 9113, 4.1).
+/// An unknown frame type, which receivers must ignore (RFC 9113, 4.1).
 const UNKNOWN: u8 = 0xfe;
 
-/// The library keeps a whole read buffer for each entry of the table of fields, and a peer can fill the table.
+/// The HTTP/2 library keeps a whole read buffer for each entry of the HPACK table, and a peer can fill the table.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_whole_program_stays_small_whatever_its_peers_put_into_tables() {
+async fn the_whole_program_stays_small_when_peers_fill_the_tables_of_fields() {
     let address = free_address().await;
     let config = format!(
         "otlp: {{listen: [\"{address}\"]}}\nmemory: {{limit: 64MiB}}\n\
@@ -224,7 +224,7 @@ async fn the_whole_program_stays_small_whatever_its_peers_put_into_tables() {
         let mut sent = to.write_all(HELLO).await;
         for n in 0..115 {
             let head = frame(HEADERS, END_HEADERS | END_STREAM, stream(n), &entry);
-            // The daemon may close the connection first.
+            // An error means that the daemon closed the connection first.
             sent = sent.and(to.write_all(&[head, frame(UNKNOWN, 0, 0, &[0; 16_000])].concat()).await);
         }
         attackers.push(Flood { _to: to, reads });

@@ -1,4 +1,4 @@
-//! Senders that are broken, greedy or slow: a clear answer, bounded memory, and nobody else is harmed.
+//! Broken, greedy or slow senders get a clear answer. Memory is bounded, and other senders are not affected.
 
 use std::io::Write;
 use std::time::Duration;
@@ -16,7 +16,7 @@ fn head(length: usize, more: &str) -> String {
     )
 }
 
-/// A good request is still served.
+/// Checks that a good request is still served.
 pub(crate) async fn assert_unharmed(daemon: &Daemon) {
     let before = daemon.table.bodies.lock().len();
     let over_http = request(Method::POST, "/v1/traces", &[("content-type", "application/json")], JSON);
@@ -26,7 +26,7 @@ pub(crate) async fn assert_unharmed(daemon: &Daemon) {
 }
 
 #[tokio::test]
-async fn a_gigabyte_of_zeros_costs_at_most_the_cap() {
+async fn a_gigabyte_of_zeros_takes_at_most_the_limit_of_a_request() {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     let zeros = vec![0; 1 << 20];
     for _ in 0..1024 {
@@ -48,11 +48,11 @@ async fn a_gigabyte_of_zeros_costs_at_most_the_cap() {
 }
 
 #[tokio::test]
-async fn a_client_that_sends_first_and_listens_then_sees_the_refusal() {
+async fn a_client_that_reads_only_after_sending_gets_the_refusal() {
     let daemon = Daemon::start().await;
     let mut whole = head(20 << 20, "").into_bytes();
     whole.resize(whole.len() + (20 << 20), 0);
-    // The connection lives on: a second request is answered on it.
+    // The connection stays open, and a second request is answered on it.
     whole.extend_from_slice(head(0, "connection: close\r\n").as_bytes());
     let answer = daemon.raw(&whole, false).await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
@@ -62,7 +62,7 @@ async fn a_client_that_sends_first_and_listens_then_sees_the_refusal() {
 }
 
 #[tokio::test]
-async fn a_client_that_asks_first_sends_nothing() {
+async fn a_client_that_expects_100_continue_sends_nothing() {
     let daemon = Daemon::start().await;
     let mut stream = TcpStream::connect(daemon.address).await.unwrap();
     stream.write_all(head(20 << 20, "expect: 100-continue\r\n").as_bytes()).await.unwrap();
@@ -102,7 +102,7 @@ async fn chunked_bodies_are_bounded_as_well() {
 }
 
 #[tokio::test]
-async fn what_is_not_http_ends_its_own_connection_only() {
+async fn data_other_than_http_ends_only_its_own_connection() {
     let daemon = Daemon::start().await;
     for bytes in [
         &b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03"[..],
@@ -118,13 +118,13 @@ async fn what_is_not_http_ends_its_own_connection_only() {
 }
 
 #[tokio::test]
-async fn a_thousand_idle_connections_are_no_burden() {
-    // So many of one peer.
+async fn a_thousand_idle_connections_do_no_harm() {
+    // A budget that allows one peer so many connections.
     let daemon = Daemon::with_budget(256 << 20).await;
     let mut idle = Vec::with_capacity(1000);
     for n in 0..1000 {
         let mut stream = TcpStream::connect(daemon.address).await.unwrap();
-        // Silent, in the middle of a head, and idle HTTP/2.
+        // The connections are silent, in the middle of a head, or idle HTTP/2.
         let said: &[u8] = [&b""[..], b"POST /v1/tr", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"][n % 3];
         stream.write_all(said).await.unwrap();
         idle.push(stream);
@@ -134,7 +134,7 @@ async fn a_thousand_idle_connections_are_no_burden() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_given_up_holds_nothing() {
+async fn a_cancelled_call_holds_no_memory() {
     let daemon = Daemon::start().await;
     let mut stream = TcpStream::connect(daemon.address).await.unwrap();
     stream.write_all((head(1 << 20, "") + "a beginning").as_bytes()).await.unwrap();
@@ -148,13 +148,13 @@ async fn a_call_that_is_given_up_holds_nothing() {
     };
     tokio::time::timeout(PATIENCE, held(1 << 20)).await.expect("the whole body is admitted");
     drop(stream);
-    tokio::time::timeout(PATIENCE, held(0)).await.expect("its share is given back");
+    tokio::time::timeout(PATIENCE, held(0)).await.expect("the share is given back");
 }
 
 #[tokio::test]
-async fn heavy_bodies_are_decoded_beside_light_ones() {
+async fn large_bodies_are_inflated_on_another_thread() {
     let daemon = Daemon::start().await;
-    // Random names hardly shrink: far more than the threshold for the other thread.
+    // Random names hardly compress, so the body is far above the threshold for the other thread.
     let mut traces = super::support::traces(3000, 0);
     for span in &mut traces.resource_spans[0].scope_spans[0].spans {
         span.name = std::iter::repeat_with(|| fastrand::char('a'..='z')).take(300).collect();

@@ -1,4 +1,4 @@
-//! gRPC server reflection, asked as `grpcurl` does.
+//! gRPC server reflection, used in the same way as by `grpcurl`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -32,7 +32,7 @@ fn question(question: MessageRequest) -> ServerReflectionRequest {
     ServerReflectionRequest { host: String::new(), message_request: Some(question) }
 }
 
-/// Asks all questions in one call.
+/// Sends all questions in one call; returns the answers.
 async fn ask(channel: Channel, questions: Vec<MessageRequest>) -> Result<Vec<ServerReflectionResponse>, tonic::Status> {
     let questions = tonic::codegen::tokio_stream::iter(questions.into_iter().map(question).collect::<Vec<_>>());
     let mut answers = ServerReflectionClient::new(channel).server_reflection_info(questions).await?.into_inner();
@@ -74,7 +74,7 @@ async fn services_and_messages_are_described() {
 }
 
 #[tokio::test]
-async fn the_version_before_is_answered_too() {
+async fn the_older_version_is_supported_too() {
     let daemon = daemon().await;
     let mut client = v1alpha::server_reflection_client::ServerReflectionClient::new(connect(&daemon).await);
     let list = v1alpha::server_reflection_request::MessageRequest::ListServices(String::new());
@@ -92,23 +92,23 @@ async fn it_is_off_by_default() {
 }
 
 #[tokio::test]
-async fn wrong_questions_get_a_status() {
+async fn invalid_questions_get_an_error_status() {
     let daemon = daemon().await;
     let symbol = |name: String| vec![MessageRequest::FileContainingSymbol(name)];
     let unknown = ask(connect(&daemon).await, symbol("no.such.Thing".to_owned())).await.unwrap_err();
     assert_eq!(unknown.code(), Code::NotFound);
     let long = ask(connect(&daemon).await, symbol("a".repeat(5000))).await;
-    assert!(long.is_err() || long.unwrap().is_empty(), "a question of 5,000 bytes is not answered");
+    assert!(long.is_err() || long.unwrap().is_empty(), "a question of 5,000 bytes gets no answer");
     let method = daemon.call("/grpc.reflection.v1.ServerReflection/Other", &[], frame(0, b"")).await;
     assert_eq!(method.code, Code::Unimplemented as i32);
-    assert_eq!(daemon.export(&[], frame(0, &proto(1, 0))).await.code, 0, "spans are taken meanwhile");
+    assert_eq!(daemon.export(&[], frame(0, &proto(1, 0))).await.code, 0, "spans are still accepted");
 }
 
 #[tokio::test]
-async fn a_call_that_is_left_open_ends_and_calls_are_bounded() {
+async fn an_idle_call_ends_and_the_number_of_calls_is_limited() {
     let daemon = daemon().await;
     let mut calls = Vec::new();
-    // No question ever comes.
+    // The client never sends a question.
     let open = async || {
         let questions = tonic::codegen::tokio_stream::pending::<ServerReflectionRequest>();
         let mut client = ServerReflectionClient::new(connect(&daemon).await);
@@ -118,12 +118,12 @@ async fn a_call_that_is_left_open_ends_and_calls_are_bounded() {
         calls.push(open().await.unwrap());
     }
     let code = open().await.unwrap_err().code();
-    assert_eq!(code, Code::ResourceExhausted, "the sixty-fifth");
+    assert_eq!(code, Code::ResourceExhausted, "the sixty-fifth call is refused");
     for mut call in calls {
-        let end = tokio::time::timeout(Duration::from_secs(15), call.message()).await.expect("the call ends");
+        let end = tokio::time::timeout(Duration::from_secs(15), call.message()).await.expect("the idle call ends");
         assert!(end.unwrap().is_none());
     }
-    assert!(open().await.is_ok(), "there is room again");
+    assert!(open().await.is_ok(), "a new call is accepted again");
 }
 
 #[tokio::test]

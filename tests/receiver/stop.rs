@@ -1,4 +1,4 @@
-//! Binding, and the two steps of a stop.
+//! Binding of addresses, and the two steps of a stop.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ async fn after_the_first_step_only_pages_are_served() {
     assert!(TcpStream::connect(daemon.address).await.is_err());
 }
 
-/// A request whose head and half of whose body were sent.
+/// Sends a request's head and half of its body; returns the connection.
 async fn half_sent(daemon: &Daemon, body: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(daemon.address).await.unwrap();
     let head = format!(
@@ -68,7 +68,7 @@ async fn half_sent(daemon: &Daemon, body: &[u8]) -> TcpStream {
 async fn read_to_end(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
-    // The details of a refusal are protobuf.
+    // A refusal has details in protobuf, so the answer may not be UTF-8.
     String::from_utf8_lossy(&answer).into_owned()
 }
 
@@ -91,7 +91,7 @@ async fn a_request_in_flight_is_finished_and_its_connection_closed() {
 }
 
 #[tokio::test]
-async fn a_request_that_dawdles_is_refused_and_not_taken() {
+async fn a_request_that_is_not_complete_in_time_is_refused() {
     let daemon = Daemon::start().await;
     let body = proto(10, 0);
     let mut stream = half_sent(&daemon, &body).await;
@@ -104,7 +104,7 @@ async fn a_request_that_dawdles_is_refused_and_not_taken() {
 }
 
 #[tokio::test]
-async fn closing_does_not_wait_for_ever() {
+async fn closing_does_not_wait_forever() {
     let daemon = Daemon::start().await;
     let mut stream = half_sent(&daemon, &proto(10, 0)).await;
     let Daemon { receiver, .. } = daemon;

@@ -23,22 +23,22 @@ use spansieve::telemetry::{Health, Metrics};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// `otlp.max_request_bytes` of these tests.
+/// The value of `otlp.max_request_bytes` in these tests.
 pub(crate) const LIMIT: usize = 16 << 20;
 
-/// The memory budget of these tests.
+/// The memory budget in these tests.
 pub(crate) const BUDGET: usize = 64 << 20;
 
-/// Longer than anything takes here; a test that would hang fails instead.
+/// Maximum wait, longer than any step takes. A test that would hang fails instead.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Scans bodies and keeps them with their shares.
+/// A fake trace table. It scans bodies and keeps them with their shares of memory.
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) budget: Budget,
     pub(crate) bodies: Mutex<Vec<(Bytes, Share)>>,
     pub(crate) peak_bytes: Mutex<usize>,
-    /// How long the processor is busy with each request.
+    /// Processor time that each request takes.
     pub(crate) work: Mutex<Duration>,
 }
 
@@ -48,7 +48,7 @@ impl Table {
         *peak = self.used_bytes().max(*peak);
     }
 
-    /// What is admitted, without what blocks have beside their bodies.
+    /// Returns the admitted bytes, without the memory that blocks hold in addition to their bodies.
     pub(crate) fn used_bytes(&self) -> usize {
         self.budget.used_bytes().saturating_sub(self.budget.slack_bytes())
     }
@@ -122,24 +122,24 @@ impl Daemon {
         Daemon { address, table, health, metrics, receiver }
     }
 
-    /// The bodies that were accepted, decoded by prost.
+    /// Returns the accepted bodies, decoded by prost.
     pub(crate) fn accepted(&self) -> Vec<ExportTraceServiceRequest> {
         self.table.bodies.lock().iter().map(|(body, _)| ExportTraceServiceRequest::decode(&body[..]).unwrap()).collect()
     }
 
-    /// The value of a metric whose line begins with `name`.
+    /// Returns the value of the first metric whose line begins with `name`.
     pub(crate) fn metric(&self, name: &str) -> u64 {
         let text = self.metrics.render(Default::default());
         let line = text.lines().find(|line| line.starts_with(name));
         line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
     }
 
-    /// One request on a connection of its own.
+    /// Sends one request on a connection of its own; returns the answer.
     pub(crate) async fn send(&self, version: Version, request: Request<Full<Bytes>>) -> Response<Bytes> {
         send(self.address, version, request).await
     }
 
-    /// `bytes` on a raw connection, then everything that comes back up to its end.
+    /// Sends `bytes` on a raw connection; returns everything up to the connection's end.
     pub(crate) async fn raw(&self, bytes: &[u8], half_close: bool) -> String {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(bytes).await.unwrap();
@@ -151,7 +151,7 @@ impl Daemon {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    /// A gRPC call, framed by hand.
+    /// Makes a gRPC call with `body`, which is already framed.
     pub(crate) async fn call(&self, path: &str, headers: &[(&'static str, &str)], body: Vec<u8>) -> GrpcAnswer {
         let mut all = vec![("content-type", "application/grpc"), ("te", "trailers")];
         all.retain(|(name, _)| headers.iter().all(|(other, _)| other != name));
@@ -167,7 +167,7 @@ impl Daemon {
 
 pub(crate) const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
-/// What a gRPC client sees of a unary call.
+/// A gRPC client's view of the answer to a unary call.
 #[derive(Debug)]
 pub(crate) struct GrpcAnswer {
     pub(crate) code: i32,
@@ -184,12 +184,12 @@ impl From<Response<Bytes>> for GrpcAnswer {
         let (parts, mut body) = response.into_parts();
         let trailers = parts.extensions.get::<Trailers>().map(|Trailers(trailers)| trailers.clone());
         let message = (!body.is_empty()).then(|| {
-            assert_eq!(body.get_u8(), 0, "not compressed");
+            assert_eq!(body.get_u8(), 0, "the answer is not compressed");
             assert_eq!(body.get_u32() as usize, body.len());
             body
         });
         let end = trailers.unwrap_or_else(|| parts.headers.clone());
-        let status = tonic::Status::from_header_map(&end).expect("a grpc-status");
+        let status = tonic::Status::from_header_map(&end).expect("the answer has a grpc-status");
         let details = Status::decode(status.details()).unwrap();
         GrpcAnswer {
             code: status.code() as i32,
@@ -201,7 +201,7 @@ impl From<Response<Bytes>> for GrpcAnswer {
     }
 }
 
-/// The delay of the `RetryInfo` among the details of `status`.
+/// Returns the delay of the `RetryInfo` in the details of `status`.
 pub(crate) fn retry_delay(status: &Status) -> Option<Duration> {
     let info = status.details.iter().find(|any| any.type_url == "type.googleapis.com/google.rpc.RetryInfo")?;
     let delay = RetryInfo::decode(&info.value[..]).unwrap().retry_delay.unwrap();
@@ -211,7 +211,7 @@ pub(crate) fn retry_delay(status: &Status) -> Option<Duration> {
 #[derive(Clone)]
 struct Trailers(HeaderMap);
 
-/// A loopback address that nobody listens on.
+/// Returns a loopback address on which no process listens.
 pub(crate) async fn free_address() -> SocketAddr {
     tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
@@ -230,7 +230,7 @@ pub(crate) async fn send(address: SocketAddr, version: Version, request: Request
             collect(sender.send_request(request).await.unwrap()).await
         }
     };
-    tokio::time::timeout(PATIENCE, exchange).await.expect("an answer in time")
+    tokio::time::timeout(PATIENCE, exchange).await.expect("the answer came in time")
 }
 
 pub(crate) async fn collect(response: Response<hyper::body::Incoming>) -> Response<Bytes> {
@@ -256,7 +256,7 @@ pub(crate) fn request(
     request.body(Full::new(body.into())).unwrap()
 }
 
-/// A request of `spans` good spans and `bad` ones.
+/// Returns a request of `spans` good spans and `bad` invalid ones.
 pub(crate) fn traces(spans: usize, bad: usize) -> ExportTraceServiceRequest {
     let span = |n: usize, bad: bool| Span {
         trace_id: if bad { vec![0; 16] } else { vec![n as u8 % 100 + 1; 16] },
@@ -273,7 +273,7 @@ pub(crate) fn proto(spans: usize, bad: usize) -> Vec<u8> {
     traces(spans, bad).encode_to_vec()
 }
 
-/// The same as `traces(1, 0)` in OTLP/JSON.
+/// The request of `traces(1, 0)` in OTLP/JSON.
 pub(crate) const JSON: &str = r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"01010101010101010101010101010101","spanId":"0101010101010101","name":"GET /orders"}]}]}]}"#;
 
 pub(crate) fn gzip(plain: &[u8]) -> Vec<u8> {
@@ -296,7 +296,7 @@ pub(crate) fn snappy(plain: &[u8]) -> Vec<u8> {
     snap::raw::Encoder::new().compress_vec(plain).unwrap()
 }
 
-/// As gRPC's senders write it.
+/// Compresses with snappy's framing format, which gRPC clients use.
 pub(crate) fn snappy_framed(plain: &[u8]) -> Vec<u8> {
     let mut encoder = snap::write::FrameEncoder::new(Vec::new());
     encoder.write_all(plain).unwrap();
@@ -309,7 +309,7 @@ pub(crate) fn lz4(plain: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// A message with its gRPC prefix.
+/// Returns a message with its gRPC prefix.
 pub(crate) fn frame(flag: u8, message: &[u8]) -> Vec<u8> {
     [&[flag][..], &(message.len() as u32).to_be_bytes(), message].concat()
 }

@@ -1,4 +1,4 @@
-//! `/metrics` on an address of its own: what is where.
+//! `/metrics` on an address of its own: the paths that each address serves.
 
 use http::{Method, Version};
 use tonic::Code;
@@ -8,7 +8,7 @@ use tonic_health::pb::health_client::HealthClient;
 
 use super::support::{BUDGET, Daemon, JSON, frame, proto, request, send};
 
-/// Requests, and their statuses at the OTLP address and at that of `telemetry.listen`.
+/// Requests, with their statuses at the OTLP address and at the address of `telemetry.listen`.
 const CASES: [(&str, &str, u16, u16); 6] = [
     ("GET", "/metrics", 404, 200),
     ("GET", "/livez", 200, 200),
@@ -19,7 +19,7 @@ const CASES: [(&str, &str, u16, u16); 6] = [
 ];
 
 #[tokio::test]
-async fn each_address_serves_its_own() {
+async fn each_address_serves_its_own_paths() {
     let bound = Daemon::bind().await.telemetry_on(Some("127.0.0.1:0")).await.unwrap();
     let telemetry = bound.telemetry_addr().unwrap();
     let daemon = Daemon::serve(bound, BUDGET);
@@ -44,7 +44,7 @@ async fn each_address_serves_its_own() {
 }
 
 #[tokio::test]
-async fn what_an_address_offers_is_what_it_says() {
+async fn the_index_page_of_each_address_lists_its_own_paths() {
     let bound = Daemon::bind().await.telemetry_on(Some("127.0.0.1:0")).await.unwrap();
     let telemetry = bound.telemetry_addr().unwrap();
     let daemon = Daemon::serve(bound, BUDGET);
@@ -58,7 +58,7 @@ async fn what_an_address_offers_is_what_it_says() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_taken_is_named() {
+async fn a_taken_address_is_named_in_the_error() {
     let taken = Daemon::bind().await;
     let address = taken.local_addrs()[0].to_string();
     let error = Daemon::bind().await.telemetry_on(Some(&address)).await.unwrap_err().to_string();

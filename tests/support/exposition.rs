@@ -1,40 +1,40 @@
-//! Reads the Prometheus text format (version 0.0.4) as `/metrics` serves it.
+//! A parser of the Prometheus text format (version 0.0.4), as `/metrics` serves it.
 #![allow(dead_code, reason = "each test uses its part")]
 
 use std::collections::BTreeMap;
 
-/// A scrape.
+/// A parsed scrape.
 #[derive(Debug, Default)]
 pub(crate) struct Exposition {
-    /// The help text by metric.
+    /// The help text of each metric.
     pub(crate) help: BTreeMap<String, String>,
-    /// The type by metric.
+    /// The type of each metric.
     pub(crate) kind: BTreeMap<String, String>,
-    /// All samples, in their order.
+    /// All samples in the order of the text.
     pub(crate) samples: Vec<Sample>,
 }
 
-/// One line with a value.
+/// A sample, which is one line with a value.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Sample {
-    /// With the suffix of a histogram's part.
+    /// The name, with the suffix of a part of a histogram.
     pub(crate) name: String,
-    /// In their order.
+    /// The labels in the order of the text.
     pub(crate) labels: Vec<(String, String)>,
     pub(crate) value: f64,
 }
 
 impl Exposition {
-    /// Panics on whatever is not of the format.
+    /// Parses a scrape; panics if it is not valid.
     pub(crate) fn parse(text: &str) -> Self {
         let mut exposition = Exposition::default();
         for line in text.lines().filter(|line| !line.is_empty()) {
             if let Some(help) = line.strip_prefix("# HELP ") {
                 let (name, help) = help.split_once(' ').expect(line);
-                assert_eq!(exposition.help.insert(name.into(), help.into()), None, "HELP twice: {line}");
+                assert_eq!(exposition.help.insert(name.into(), help.into()), None, "second HELP: {line}");
             } else if let Some(kind) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = kind.split_once(' ').expect(line);
-                assert_eq!(exposition.kind.insert(name.into(), kind.into()), None, "TYPE twice: {line}");
+                assert_eq!(exposition.kind.insert(name.into(), kind.into()), None, "second TYPE: {line}");
             } else {
                 exposition.samples.push(sample(line));
             }
@@ -42,7 +42,7 @@ impl Exposition {
         exposition
     }
 
-    /// The sum of all series of the metric `name` whose labels include `labels`.
+    /// Returns the sum of all series of the metric `name` whose labels include `labels`.
     pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let of_metric = self.samples.iter().filter(|sample| sample.name == name);
         let has =
@@ -50,7 +50,7 @@ impl Exposition {
         of_metric.filter(|sample| labels.iter().all(|label| has(sample, label))).map(|sample| sample.value).sum()
     }
 
-    /// Spans received, now or by an earlier process, but not accounted for; 0 whenever nothing is in flight.
+    /// Returns the spans that were received or recovered but are not accounted for; 0 if no span is in flight.
     pub(crate) fn missing_spans(&self) -> f64 {
         let accounted = [
             "exported_spans_total",
@@ -73,7 +73,7 @@ fn sample(line: &str) -> Sample {
     Sample { name: name.into(), labels, value: value.parse().expect(line) }
 }
 
-/// `a="x",b="y"`, values with the escapes `\\`, `\"` and `\n`.
+/// Parses labels like `a="x",b="y"`, whose values have the escapes `\\`, `\"` and `\n`.
 fn labels(mut text: &str) -> Vec<(String, String)> {
     let mut labels = Vec::new();
     while !text.is_empty() {
@@ -85,7 +85,7 @@ fn labels(mut text: &str) -> Vec<(String, String)> {
     labels
 }
 
-/// The value up to its closing quote, and what follows it.
+/// Returns the value up to its closing quote, and the text after it.
 fn quoted(text: &str) -> (String, &str) {
     let mut value = String::new();
     let mut chars = text.char_indices();

@@ -1,4 +1,4 @@
-//! Google's ID tokens, made here: its keys, and what it signs with them.
+//! ID tokens like Google's, made for tests: signing keys, and tokens signed with them.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use base64::Engine;
@@ -13,14 +13,14 @@ pub const AUDIENCE: &str = "https://spansieve.example";
 pub const ACCOUNT: &str = "checkout@shop.iam.gserviceaccount.com";
 pub const ACCOUNT_NUMBER: &str = "109876543210987654321";
 
-/// A key by its name.
+/// A signing key with its id.
 pub struct Signer {
     pub id: &'static str,
     pair: RsaKeyPair,
 }
 
 impl Signer {
-    /// One of two keys.
+    /// Returns one of two keys.
     pub fn new(id: &'static str, is_other: bool) -> Self {
         let pem: &[u8] = match is_other {
             false => include_bytes!("../fixtures/test-only-key.pem"),
@@ -30,7 +30,7 @@ impl Signer {
         Signer { id, pair: RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).unwrap() }
     }
 
-    /// As Google's key set has it.
+    /// Returns the public key in the form of Google's key set (JWK).
     pub fn jwk(&self) -> Value {
         let RsaPublicKeyComponents::<Vec<u8>> { n, e } = self.pair.public().into();
         let number = |bytes| BASE64_URL_SAFE_NO_PAD.encode(bytes);
@@ -44,7 +44,7 @@ impl Signer {
         json!({"alg": "RS256", "kid": self.id, "typ": "JWT"})
     }
 
-    /// A token.
+    /// Returns a signed token.
     pub fn sign(&self, header: &Value, claims: &Value) -> String {
         let signed = unsigned(header, claims);
         let mut signature = vec![0; self.pair.public().modulus_len()];
@@ -52,19 +52,19 @@ impl Signer {
         signed + "." + &BASE64_URL_SAFE_NO_PAD.encode(signature)
     }
 
-    /// A good token at `now_s`, if nothing is changed.
+    /// Returns a token that is valid at `now_s`, with the claims of `change`.
     pub fn token(&self, now_s: u64, change: &Value) -> String {
         self.sign(&self.header(), &claims(now_s, change))
     }
 }
 
-/// Header and claims, not signed yet.
+/// Returns header and claims, encoded but not signed.
 pub fn unsigned(header: &Value, claims: &Value) -> String {
     let part = |json: &Value| BASE64_URL_SAFE_NO_PAD.encode(json.to_string());
     format!("{}.{}", part(header), part(claims))
 }
 
-/// What Google says of [`ACCOUNT`] for the hour from `now_s`; `change` overrides, and removes what is null.
+/// Returns Google's claims about [`ACCOUNT`] for the hour from `now_s`. `change` replaces claims; null removes one.
 pub fn claims(now_s: u64, change: &Value) -> Value {
     let mut claims = json!({
         "iss": "https://accounts.google.com", "aud": AUDIENCE, "azp": ACCOUNT_NUMBER, "sub": ACCOUNT_NUMBER,
@@ -74,7 +74,7 @@ pub fn claims(now_s: u64, change: &Value) -> Value {
     claims
 }
 
-/// Overrides what `change` has in `value`, and removes what is null there.
+/// Replaces the keys of `change` in `value`; null removes a key.
 pub fn merge(value: &mut Value, change: &Value) {
     let object = value.as_object_mut().unwrap();
     for (key, value) in change.as_object().into_iter().flatten() {

@@ -1,5 +1,5 @@
-//! What the process-level tests share: a daemon in this process, or the real program, on free ports with the embedded
-//! Cloud Trace; requests to send; metrics to read.
+//! Helpers of the process-level tests: a daemon in this process or the real program, on free ports with the embedded
+//! Cloud Trace; requests to send; and metrics to read.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use tonic::transport::{Channel, Endpoint};
 
 pub const MS: u64 = 1_000_000;
 
-/// One port, a wait of a second, the three usual policies, the embedded Cloud Trace.
+/// A configuration with one port, a decision wait of one second, the three usual policies and the embedded Cloud Trace.
 pub const CONFIG: &str = "
 otlp: {listen: [\"127.0.0.1:0\"]}
 tail_sampling:
@@ -57,7 +57,7 @@ pub fn now_ns() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64
 }
 
-/// A healthy span of 5 ms that ended just now.
+/// Returns a healthy span of 5 ms that ended just now.
 pub fn span(trace_id: u128, name: &str) -> Span {
     Span {
         trace_id: trace_id.to_be_bytes().into(),
@@ -78,7 +78,7 @@ pub fn slow(trace_id: u128, name: &str) -> Span {
     Span { start_time_unix_nano: now_ns() - 1_500 * MS, ..span(trace_id, name) }
 }
 
-/// An id that a ratio of 5 % drops (`false`) or keeps (`true`).
+/// Returns a trace id that a ratio of 5 % keeps (`true`) or drops (`false`).
 pub fn trace_id(kept: bool) -> u128 {
     let low_bits = if kept { (1 << 56) - 1 - u128::from(fastrand::u32(..)) } else { 1 + u128::from(fastrand::u32(..)) };
     u128::from(fastrand::u64(1..)) << 64 | low_bits
@@ -97,7 +97,7 @@ pub fn request(service: &str, spans: Vec<Span>) -> ExportTraceServiceRequest {
 pub struct Client(tonic::client::Grpc<Channel>);
 
 impl Client {
-    /// A client that shares a connection.
+    /// Returns a client that uses an existing connection.
     pub fn over(channel: Channel) -> Self {
         Client(tonic::client::Grpc::new(channel))
     }
@@ -118,7 +118,7 @@ impl Client {
     }
 }
 
-/// Sum of the series of `name` whose labels contain all of `labels` (such as `state="pending"`).
+/// Returns the sum of the series of `name` whose labels contain all of `labels` (such as `state="pending"`).
 pub fn metric(text: &str, name: &str, labels: &[&str]) -> f64 {
     let values = text.lines().filter_map(|line| {
         let (series, value) = line.rsplit_once(' ')?;
@@ -128,7 +128,7 @@ pub fn metric(text: &str, name: &str, labels: &[&str]) -> f64 {
     values.sum()
 }
 
-/// Received or recovered, and everything that spans can have become. Equal whenever nothing is in flight.
+/// Returns both sides of the conservation law. They are equal whenever no span is in flight.
 pub fn conservation(text: &str) -> (f64, f64) {
     let fates = ["exported_spans_total", "sampled_out_spans_total", "rejected_spans_total", "dropped_spans_total"];
     let settled: f64 = fates.iter().map(|name| metric(text, &format!("spansieve_{name}"), &[])).sum();
@@ -137,7 +137,7 @@ pub fn conservation(text: &str) -> (f64, f64) {
     (came, settled + metric(text, "spansieve_held_spans", &[]))
 }
 
-/// Waits until `condition` holds; panics after a long time with what was expected.
+/// Waits until `condition` holds; panics with `expected` after 20 seconds.
 pub async fn eventually(expected: &str, mut condition: impl FnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
     while !condition() {

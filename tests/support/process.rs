@@ -10,21 +10,21 @@ use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::rt::TokioExecutor;
 use tempfile::NamedTempFile;
 
-/// A file with this configuration.
+/// Returns a file with this configuration.
 pub fn config_file(text: &str) -> NamedTempFile {
     let file = NamedTempFile::with_suffix(".yaml").unwrap();
     std::fs::write(file.path(), text).unwrap();
     file
 }
 
-/// `spansieve run` with this configuration.
+/// Returns the command `spansieve run` with this configuration.
 pub fn spansieve(config: &NamedTempFile) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_spansieve"));
     command.args(["run", "--config", config.path().to_str().unwrap()]).stdin(Stdio::null()).stdout(Stdio::null());
     command
 }
 
-/// A process of the program, killed when it is dropped.
+/// A process of the program. It is killed when it is dropped.
 pub struct Program {
     child: Child,
     pub uri: String,
@@ -32,7 +32,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts it with a configuration that listens on `uri`, and waits until it answers.
+    /// Starts the program with a configuration that listens on `uri`, and waits until it answers.
     pub async fn start(uri: String, config: &str) -> Self {
         let config = config_file(config);
         let child = spansieve(&config).stderr(Stdio::null()).spawn().unwrap();
@@ -41,12 +41,12 @@ impl Program {
         program
     }
 
-    /// The process's number.
+    /// Returns the process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// The body of an answer with status 200.
+    /// Returns the body of the answer if its status is a success.
     pub async fn get(&self, path: &str) -> Option<String> {
         let client = HttpClient::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
         let response = client.get(format!("{}{path}", self.uri).parse().unwrap()).await.ok()?;
@@ -59,7 +59,7 @@ impl Program {
         self.get("/metrics").await
     }
 
-    /// The metrics when `condition` holds of them.
+    /// Waits until `condition` holds for the metrics; returns them.
     pub async fn eventually(&self, expected: &str, condition: impl Fn(&str) -> bool) -> String {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
         loop {
@@ -71,14 +71,14 @@ impl Program {
         }
     }
 
-    /// Memory of the process that no file is behind.
+    /// Returns the resident anonymous memory of the process (`RssAnon`).
     pub fn resident_bytes(&self) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
     }
 
-    /// Sends a signal, and waits for the end.
+    /// Sends a signal and waits for the process to end; returns its exit code.
     pub fn signal(mut self, name: &str) -> Option<i32> {
         assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
         self.child.wait().unwrap().code()
@@ -87,7 +87,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It may have ended already.
+        // An error means that the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

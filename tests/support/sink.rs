@@ -1,4 +1,4 @@
-//! A Cloud Trace that fails as it is told: a real gRPC server on loopback whose calls follow a script, call by call.
+//! A Cloud Trace with scripted faults: a real gRPC server on loopback whose script has an answer for each call.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
@@ -23,57 +23,57 @@ use tokio::task::{JoinHandle, JoinSet};
 use tonic::codegen::http::{HeaderMap, HeaderValue, Request, Response};
 use tonic::{Code, Status};
 
-/// A batch with a span of this name is refused.
+/// The span name that makes the server refuse a batch.
 pub const BAD: &str = "bad";
-/// How long a server that crashed is away.
+/// Time for which a crashed server is away.
 pub const CRASH_TIME: Duration = Duration::from_secs(10);
-/// Connections wait for their commands; each call sends one at most.
+/// Maximum commands that wait in a connection. Each call sends at most one.
 const COMMANDS_MAX: usize = 64;
 
-/// What happens to one call.
+/// The answer to one call.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// This status, and nothing is stored.
+    /// Answers with this status; nothing is stored.
     Say(Status),
-    /// The spans are stored, and this status says otherwise.
+    /// Stores the spans, but answers with this status.
     StoreAndSay(Status),
-    /// A proxy in front answers: a status of HTTP, and seconds in `Retry-After`.
+    /// Answers as a proxy: an HTTP status, and the seconds in `Retry-After`. Nothing is stored.
     Proxy(u16, u64),
-    /// UNAVAILABLE with these values of `grpc-status-details-bin`, as they are.
+    /// Answers UNAVAILABLE with these unchanged values of `grpc-status-details-bin`.
     Details(&'static [&'static str]),
-    /// This answer.
+    /// Answers with this HTTP/2 answer.
     Raw(Raw),
-    /// The spans are stored, and the message of the answer has so many bytes.
+    /// Stores the spans; the message of the answer has this number of bytes.
     StoreAndSend(usize),
-    /// UNAVAILABLE with a message of so many bytes.
+    /// Answers UNAVAILABLE with a status message of this number of bytes.
     Verbose(usize),
-    /// The spans are stored, and the answer breaks off before its status.
+    /// Stores the spans; the answer ends before its status.
     StoreAndBreakOff,
-    /// The spans are stored after this time.
+    /// Stores the spans after this time.
     After(Duration),
-    /// Nothing, ever; other calls of the connection go on.
+    /// Never answers; other calls of the connection continue.
     Hang,
-    /// The connection is reset.
+    /// Resets the connection.
     Reset,
-    /// The spans are stored, and the connection is reset before the answer.
+    /// Stores the spans and resets the connection before the answer.
     StoreAndReset,
-    /// The spans are stored, and the connection takes no more calls.
+    /// Stores the spans; the connection accepts no further calls.
     GoAway,
-    /// The connection stays open and says nothing any more.
+    /// Sends nothing more on the connection, which stays open.
     Silence,
-    /// All connections are reset, and nobody listens for [`CRASH_TIME`].
+    /// Resets all connections, and does not listen for [`CRASH_TIME`].
     Crash,
 }
 
-/// An answer as HTTP/2 has it.
+/// An HTTP/2 answer.
 #[derive(Clone, Debug)]
 pub struct Raw {
     pub http: u16,
     pub head: Vec<(&'static str, &'static str)>,
     pub data: Bytes,
-    /// None are sent if there are none.
+    /// The trailers; if there are none, no trailers are sent.
     pub trailers: Vec<(&'static str, &'static str)>,
-    /// The spans are stored.
+    /// True if the spans are stored.
     pub stores: bool,
 }
 
@@ -93,16 +93,16 @@ impl Raw {
     }
 }
 
-/// A limit of a message in bytes, whatever the script says.
+/// A limit of a message in bytes, which applies before the script.
 #[derive(Clone, Copy, Debug)]
 pub enum Limit {
-    /// Of a proxy, which answers HTTP 413 with a page.
+    /// The limit of a proxy, which answers HTTP 413 with a page.
     Proxy(usize),
-    /// Of the server, which answers as grpc-go does.
+    /// The limit of the server, which answers in the same way as grpc-go.
     Server(usize),
 }
 
-/// What a call asks of its connection.
+/// A command from a call to its connection.
 enum Command {
     Reset,
     GoAway,
@@ -110,19 +110,19 @@ enum Command {
     Crash,
 }
 
-/// What has been written, and how.
+/// The spans that were stored, and the calls.
 #[derive(Debug, Default)]
 pub struct Written {
-    /// The spans by name (project, trace and span), each with how often it came.
+    /// The spans by name (project, trace and span), each with the number of times that it came.
     pub spans: BTreeMap<String, (Span, usize)>,
-    /// Names of spans that came again with other contents.
+    /// Names of spans that came again with different content.
     pub changed: BTreeSet<String>,
     /// Names of the headers of all calls.
     pub headers: BTreeSet<String>,
     pub calls: usize,
 }
 
-/// The running server.
+/// A running server.
 pub struct Sink {
     pub address: SocketAddr,
     shared: Arc<Shared>,
@@ -136,17 +136,17 @@ struct Shared {
 }
 
 impl Sink {
-    /// A server that starts to listen after `away` and follows `script`; calls after its end are answered well.
+    /// Starts a server that listens after `away` and follows `script`. Later calls succeed.
     pub async fn start(away: Duration, script: Vec<Answer>) -> Self {
         Self::start_at(free_address().await, away, script)
     }
 
-    /// The same on `address`.
+    /// Starts such a server on `address`.
     pub fn start_at(address: SocketAddr, away: Duration, script: Vec<Answer>) -> Self {
         Self::with_limit(address, away, script, None)
     }
 
-    /// The same with a limit of messages.
+    /// Starts such a server on `address` with a limit of messages.
     pub fn with_limit(address: SocketAddr, away: Duration, script: Vec<Answer>, limit: Option<Limit>) -> Self {
         let shared = Arc::new(Shared { limit, script: Mutex::new(script.into()), written: Mutex::default() });
         let task = tokio::spawn(listen(address, away, Arc::clone(&shared)));
@@ -157,7 +157,7 @@ impl Sink {
         self.shared.written.lock().unwrap()
     }
 
-    /// Answers of the script that no call has had.
+    /// Returns the number of answers in the script that are not used yet.
     pub fn answers_left(&self) -> usize {
         self.shared.script.lock().unwrap().len()
     }
@@ -169,7 +169,7 @@ impl Drop for Sink {
     }
 }
 
-/// An address that nobody listens on.
+/// Returns an address on which no process listens.
 pub async fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
@@ -192,9 +192,9 @@ async fn listen(address: SocketAddr, mut away: Duration, shared: Arc<Shared>) {
     }
 }
 
-/// Serves a connection until it ends; whether it has to take the whole server with it.
+/// Serves a connection until it ends. Returns true if the whole server must crash with it.
 async fn serve(stream: TcpStream, shared: Arc<Shared>) -> bool {
-    // What is dropped is reset.
+    // A connection that is dropped is reset.
     stream.set_zero_linger().unwrap();
     let (sender, mut commands) = mpsc::channel(COMMANDS_MAX);
     let service = service_fn(move |request| answer(request, Arc::clone(&shared), sender.clone()));
@@ -219,7 +219,7 @@ async fn answer(
     commands: mpsc::Sender<Command>,
 ) -> Result<Response<UnsyncBoxBody<Bytes, Infallible>>, hyper::Error> {
     let (head, body) = request.into_parts();
-    // A gRPC message has five bytes of its own in front.
+    // A gRPC message has a prefix of five bytes.
     let message = body.collect().await?.to_bytes().slice(5..);
     let bytes = message.len();
     let request = BatchWriteSpansRequest::decode(message).unwrap();
@@ -290,13 +290,14 @@ async fn answer(
     Ok(if status.code() == Code::Ok { stored(0) } else { status.into_http::<Empty<_>>().map(BodyExt::boxed_unsync) })
 }
 
-/// The call has no answer: its connection ends, or falls silent.
+/// Sends a command to the connection. The call then gets no answer: the connection ends or sends nothing more.
 async fn command(commands: &mpsc::Sender<Command>, command: Command) -> ! {
     commands.send(command).await.unwrap_or_else(|_| unreachable!("a connection outlives its calls"));
     std::future::pending().await
 }
 
-/// A message of so many bytes (`google.protobuf.Empty` has none), and the status in the trailers.
+/// Returns a success: a message of this number of bytes (`google.protobuf.Empty` has none), and the status in the
+/// trailers.
 fn stored(bytes: usize) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
     let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), HeaderValue::from_static("0"))]);
     let prefix = [&[0], &u32::try_from(bytes).unwrap().to_be_bytes()[..]].concat();
@@ -305,7 +306,7 @@ fn stored(bytes: usize) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
     Response::builder().header("content-type", "application/grpc").body(body.boxed_unsync()).unwrap()
 }
 
-/// As Cloud Trace does: all of them or none, and each span once by its name.
+/// Stores a batch as Cloud Trace does: all spans or none, and each span once by its name.
 fn store(shared: &Shared, request: BatchWriteSpansRequest) -> Result<(), Status> {
     let is_bad = |span: &&Span| span.display_name.as_ref().is_some_and(|name| name.value == BAD);
     if let Some(bad) = request.spans.iter().find(is_bad) {
@@ -322,7 +323,7 @@ fn store(shared: &Shared, request: BatchWriteSpansRequest) -> Result<(), Status>
     Ok(())
 }
 
-/// A status with a `google.rpc.RetryInfo`.
+/// Returns a status with a `google.rpc.RetryInfo`.
 pub fn with_retry_info(code: Code, seconds: i64) -> Status {
     let info = rpc::RetryInfo { retry_delay: Some(prost_types::Duration { seconds, nanos: 0 }) };
     let any = prost_types::Any {

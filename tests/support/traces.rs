@@ -1,4 +1,4 @@
-//! Traces as they are sent, through the scan and the trace table, with a clock that tests move.
+//! Traces in the form in which senders send them, through the scan and the trace table. Tests control the clock.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use spansieve::tail::kept::KeptSpans;
 use spansieve::tail::table::Outcome;
 
 const MS: u64 = 1_000_000;
-/// When the spans begin, in nanoseconds since 1970.
+/// The start of all spans, in nanoseconds since 1970.
 const EPOCH: u64 = 1_700_000_000_000 * MS;
 
-/// A healthy span of 10 ms.
+/// Returns a healthy span of 10 ms.
 pub fn span(trace: u128) -> Span {
     let span = Span {
         trace_id: trace.to_be_bytes().into(),
@@ -38,7 +38,7 @@ pub fn error(trace: u128) -> Span {
     Span { status: Some(Status { code: 2, message: String::new() }), ..span(trace) }
 }
 
-/// In milliseconds after the spans' epoch.
+/// Sets the start and the end of a span, in milliseconds after [`EPOCH`].
 pub fn between(mut span: Span, start_ms: u64, end_ms: u64) -> Span {
     (span.start_time_unix_nano, span.end_time_unix_nano) = (EPOCH + start_ms * MS, EPOCH + end_ms * MS);
     span
@@ -54,13 +54,13 @@ pub fn with(mut span: Span, key: &str, value: Value) -> Span {
     span
 }
 
-/// A trace id of which a ratio keeps the trace if it keeps more than `part` (of 1) of them.
+/// Returns a trace id that a ratio keeps if it keeps more than the share `part` of traces (0 to 1).
 pub fn id(number: u32, part: f64) -> u128 {
     let randomness = ((1.0 - part) * (1u64 << 56) as f64) as u64;
     u128::from(number) << 64 | u128::from(randomness.min((1 << 56) - 1))
 }
 
-/// A trace table with the policies of a configuration.
+/// A trace table with the policies of a configuration, and the spans that it kept.
 pub struct Fixture {
     pub settings: Settings,
     pub policies: Arc<Policies>,
@@ -70,8 +70,8 @@ pub struct Fixture {
     pub kept: Vec<KeptSpans>,
 }
 
-/// What became of a trace: the policy that kept it first, with the count of traces that it stands for (the least that any of
-/// its spans says) and of its spans.
+/// The result for a kept trace: the policy that kept it first, its adjusted count (the smallest of its spans), and the
+/// number of its spans.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fate {
     pub policy: String,
@@ -80,7 +80,7 @@ pub struct Fate {
 }
 
 impl Fixture {
-    /// The policies are a YAML list, or a whole configuration.
+    /// Makes a fixture from a YAML list of policies, or from a whole configuration.
     pub fn new(text: &str) -> Self {
         let whole = format!("tail_sampling:\n  decision_wait: 10s\n  policies:\n{text}\n");
         let text = if text.trim_start().starts_with('-') { &whole } else { text };
@@ -95,12 +95,12 @@ impl Fixture {
         Fixture { settings, policies, table, now_ms: 0, outcome: Outcome::default(), kept: Vec::new() }
     }
 
-    /// One request; `false` if it is refused.
+    /// Sends one request of the service `shop`. Returns false if it is refused.
     pub fn send(&mut self, spans: &[Span]) -> bool {
         self.send_from("shop", spans)
     }
 
-    /// One request of this service.
+    /// Sends one request of this service. Returns false if it is refused.
     pub fn send_from(&mut self, service: &str, spans: &[Span]) -> bool {
         let name = AnyValue { value: Some(string(service)) };
         let name = KeyValue { key: "service.name".into(), value: Some(name), ..KeyValue::default() };
@@ -116,7 +116,7 @@ impl Fixture {
         true
     }
 
-    /// Lets time pass, and decides what is due.
+    /// Moves the clock by `millis`, and decides the traces that are due.
     pub fn advance(&mut self, millis: u64) {
         self.now_ms += millis;
         for shard in 0..self.table.shard_count() {
@@ -129,7 +129,7 @@ impl Fixture {
         self.kept.append(&mut self.outcome.kept);
     }
 
-    /// Of each kept trace, in the order of their ids.
+    /// Returns the result for each kept trace, in the order of trace ids.
     pub fn fates(&self) -> Vec<(u128, Fate)> {
         let mut fates: Vec<(u128, Fate)> = Vec::new();
         for kept in &self.kept {
@@ -151,13 +151,13 @@ impl Fixture {
         fates
     }
 
-    /// The number of kept traces.
+    /// Returns the number of kept traces.
     pub fn kept_traces(&self) -> usize {
         self.fates().len()
     }
 }
 
-/// Whether a policy of this type keeps a trace whose spans come in these requests.
+/// Returns true if a policy of this type keeps a trace whose spans come in these requests.
 pub fn keeps(kind: &str, requests: &[Vec<Span>]) -> bool {
     let mut fixture = Fixture::new(&format!("    - {{name: p, type: {kind}}}"));
     requests.iter().for_each(|spans| assert!(fixture.send(spans)));
