@@ -17,6 +17,7 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 
 pub use self::shape::Shape;
+use crate::budget::Budget;
 use crate::cloud_trace::encode as cloud_trace;
 use crate::config::settings::{AllowedProjects, TailSampling};
 use crate::config::{self, Loaded};
@@ -28,7 +29,6 @@ use crate::otlp::visited;
 use crate::resource::Rewriter;
 use crate::sampling::Policies;
 use crate::tail::Table;
-use crate::tail::budget::Budget;
 use crate::tail::kept::{KeptQueue, KeptSpans};
 use crate::tail::table::Outcome;
 

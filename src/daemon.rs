@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use self::pipeline::Pipeline;
 use self::recovery::Opened;
 use self::sink::Wiring;
+use crate::budget::Budget;
 use crate::config::Settings;
 use crate::config::settings::{self, Endpoint};
 use crate::emulator::Emulator;
@@ -35,7 +36,6 @@ use crate::receiver::{Auth, AuthError, BindError, Receiver, ReceiverSettings, Sc
 use crate::sampling::{CompileError, Policies};
 use crate::segment::directory::OpenError;
 use crate::tail::Table;
-use crate::tail::budget::Budget;
 use crate::tail::kept::KeptQueue;
 use crate::tail::settings::Compress;
 use crate::telemetry::metrics::Held;

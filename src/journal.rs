@@ -38,8 +38,8 @@ pub(crate) use self::open::OWNER;
 use self::store::Store;
 pub use self::writer::Writer;
 use self::writer::{Outcome, Shared};
+use crate::budget::Budget;
 use crate::segment::directory::OpenError;
-use crate::tail::budget::Budget;
 use crate::tail::hold::{Hold, Sequence};
 use crate::telemetry::{Health, Metrics};
 

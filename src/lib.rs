@@ -6,6 +6,7 @@
 //! modules and the way of the spans through them.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod budget;
 pub mod cli;
 pub mod cloud_trace;
 pub mod condition;

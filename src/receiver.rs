@@ -51,11 +51,10 @@ pub use listen::{BindError, Bound, Receiver};
 pub use reload::FileError;
 pub use tls::{Tls, TlsError};
 
+use crate::budget::{Budget, Room, Share};
 use crate::journal::Journal;
 use crate::otlp::scan::RejectReason;
 use crate::otlp::wire::WireError;
-use crate::tail::blocks::Room;
-use crate::tail::budget::{Budget, Share};
 use crate::tail::hold::Hold;
 use crate::tail::table::NoRoom;
 

@@ -10,8 +10,6 @@
 //! - Verdicts do not depend on the order in which spans arrive.
 //! - Memory follows the budget: a request gives back its share when the last trace that needs its bytes is released.
 
-pub mod blocks;
-pub mod budget;
 mod census;
 mod compression;
 pub mod delays;

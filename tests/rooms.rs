@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 /// Modules that do no I/O, read no clock, spawn nothing and draw no random number, each with the modules that it may
 /// use.
-const PURE_ROOMS: [(&str, &[&str]); 9] = [
+const PURE_ROOMS: [(&str, &[&str]); 10] = [
+    ("budget", &["budget"]),
     ("settings", &["settings", "trust"]),
     ("otlp", &["otlp", "proto"]),
     ("condition", &["condition", "otlp"]),
     ("sampling", &["condition", "config", "otlp", "sampling"]),
-    ("tail", &["config", "otlp", "sampling", "settings", "tail"]),
+    ("tail", &["budget", "config", "otlp", "sampling", "settings", "tail"]),
     ("resource", &["condition", "config", "otlp", "resource"]),
     ("trust", &["trust"]),
     ("forward/encode", &["config", "forward", "otlp", "resource", "sampling", "tail"]),

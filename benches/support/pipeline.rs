@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use spansieve::budget::Budget;
 use spansieve::cloud_trace::encode::{Encoder, EncoderSettings};
 use spansieve::config::{self, Settings};
 use spansieve::export::batch::Batcher;
@@ -13,7 +14,6 @@ use spansieve::otlp::scan::{Scan, scan};
 use spansieve::resource::Rewriter;
 use spansieve::sampling::Policies;
 use spansieve::tail::Table;
-use spansieve::tail::budget::Budget;
 use spansieve::tail::table::{Millis, Outcome};
 
 /// More than any benchmark holds: relief is no part of what is measured.

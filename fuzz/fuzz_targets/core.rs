@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
+use spansieve::budget::Budget;
 use spansieve::cloud_trace::encode::{Encoder, EncoderSettings};
 use spansieve::config::settings::{AllowedProjects, Batch, TailSampling};
 use spansieve::config::{self, Loaded};
@@ -16,7 +17,6 @@ use spansieve::otlp::scan::{Scan, scan};
 use spansieve::resource::Rewriter;
 use spansieve::sampling::Policies;
 use spansieve::tail::Table;
-use spansieve::tail::budget::Budget;
 use spansieve::tail::table::{Held, Outcome};
 
 /// Every kind of policy that asks something else of spans or traces.

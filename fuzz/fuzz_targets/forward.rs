@@ -9,6 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
+use spansieve::budget::Budget;
 use spansieve::config::settings;
 use spansieve::export::batch::{Batch, Batcher, Form};
 use spansieve::export::sink::EncodeSpans;
@@ -16,7 +17,6 @@ use spansieve::forward::encode::{Encoder, EncoderSettings};
 use spansieve::otlp::scan::{NoProbe, Scan, scan};
 use spansieve::resource::Rewriter;
 use spansieve::sampling::{Keep, Threshold};
-use spansieve::tail::budget::Budget;
 use spansieve::tail::request::SpanBytes;
 
 fuzz_target!(|input: &[u8]| {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::budget::Budget;
 use crate::settings::Size;
-use crate::tail::budget::Budget;
 
 /// The memory that the process may use beyond the budget, as a share of the budget: connections, buffers, unused memory
 /// of the allocator. The default budget is 70 % of the container. Beyond it, encoded spans may take a sixteenth, and

@@ -9,14 +9,13 @@ use tokio::sync::Notify;
 
 use super::clock::Clock;
 use super::followed::FollowedTraces;
+use crate::budget::{Budget, Room, Share};
 use crate::journal::Journal;
 use crate::otlp::TraceId;
 use crate::otlp::scan::{self, Scan, ScanError};
 use crate::otlp::wire::WireError;
 use crate::receiver::{AcceptError, Accepted, Intake};
 use crate::sampling::Policies;
-use crate::tail::blocks::Room;
-use crate::tail::budget::{Budget, Share};
 use crate::tail::hold::Hold;
 use crate::tail::kept::KeptQueue;
 use crate::tail::table::{Millis, Outcome};

@@ -12,12 +12,12 @@ use tokio::time::{Instant, timeout_at};
 
 use self::suspects::{Advice, Suspects};
 use super::pipeline::Pipeline;
+use crate::budget::{Budget, Share};
 use crate::journal::backlog::Unreleased;
 use crate::journal::settings;
 use crate::journal::{Backlog, Journal, OWNER, Writer};
 use crate::receiver::Intake;
 use crate::segment::directory::OpenError;
-use crate::tail::budget::{Budget, Share};
 use crate::telemetry::log::Throttle;
 use crate::telemetry::{Health, Metrics};
 

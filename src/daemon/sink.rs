@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::StartError;
+use crate::budget::Budget;
 use crate::cloud_trace::client::{self as cloud_trace, CloudTrace};
 use crate::cloud_trace::encode::{Encoder, EncoderSettings, KeyNames};
 use crate::config::Settings;
@@ -22,7 +23,6 @@ use crate::google::project::{AmbientProjectError, ambient_project};
 use crate::resource::Rewriter;
 use crate::sampling::Policies;
 use crate::segment::directory::OpenError;
-use crate::tail::budget::Budget;
 use crate::tail::kept::KeptQueue;
 use crate::telemetry::Metrics;
 

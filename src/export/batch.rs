@@ -10,8 +10,8 @@ use bytes::Bytes;
 
 use self::message::Gathered;
 use super::spool::RecordId;
+use crate::budget::{Budget, Share};
 use crate::config::settings;
-use crate::tail::budget::{Budget, Share};
 use crate::tail::hold::{KEPT_HOLD_BYTES, KeptHold};
 
 pub use self::described::Described;

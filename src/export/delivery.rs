@@ -34,8 +34,8 @@ use super::ledger::{DropReason, Ledger};
 use super::retry::{self, Action};
 use super::sink::{Sink, Written, cut};
 use super::spool::{Aged, Outcome, Spool};
+use crate::budget::Budget;
 use crate::config::settings;
-use crate::tail::budget::Budget;
 use crate::telemetry::log::Throttle;
 use crate::telemetry::metrics::code_label;
 

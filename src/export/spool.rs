@@ -38,9 +38,9 @@ pub use self::index::RecordId;
 use self::job::{Ended, RETRY_INTERVAL, Trouble, Way};
 use self::store::Store;
 use super::batch::{Batch, Form};
+use crate::budget::Budget;
 use crate::config::settings;
 use crate::segment::directory::OpenError;
-use crate::tail::budget::Budget;
 use crate::telemetry::Metrics;
 
 /// The log says at most this often that spans are spooled.

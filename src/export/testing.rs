@@ -19,6 +19,7 @@ use super::batch::{Batch, Form, Place};
 use super::failure::Failure;
 use super::ledger::DropReason;
 use super::sink::{EncodeSpans, Sink, Written};
+use crate::budget::Budget;
 use crate::cloud_trace::client::CALLS_PER_MINUTE;
 use crate::config::{Settings, settings};
 use crate::otlp::ByteRange;
@@ -28,7 +29,6 @@ use crate::proto::google::devtools::cloudtrace::v2::trace_service_server::{Trace
 use crate::proto::google::devtools::cloudtrace::v2::{BatchWriteSpansRequest, Span, TruncatableString};
 use crate::proto::google::rpc;
 use crate::sampling::{Keep, Threshold};
-use crate::tail::budget::Budget;
 use crate::tail::kept::KeptSpans;
 use crate::tail::request::{Fragment, HeldSpan, Request as HeldRequest, SpanBytes};
 use crate::telemetry::Metrics;

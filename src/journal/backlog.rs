@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 
 use super::format::{Kind, RecordHeader, Records};
+use crate::budget::Share;
 use crate::otlp::TraceId;
 use crate::sampling::Keep;
 use crate::segment::file::{SegmentFile, SegmentPath};
-use crate::tail::budget::Share;
 use crate::tail::hold::Sequence;
 
 /// A segment that has unreleased requests.

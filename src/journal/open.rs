@@ -8,12 +8,12 @@ use std::path::Path;
 use super::backlog::{Backlog, Unread};
 use super::format::{self, Fault, Kind, NoSegment, PolicyMarks, Records};
 use super::store::{Segment, Store, first_sequence};
+use crate::budget::{Budget, Share};
 use crate::journal::settings;
 use crate::otlp::TraceId;
 use crate::sampling::Keep;
 use crate::segment::directory::{Directory, OpenError, Owner};
 use crate::segment::file::SegmentFile;
-use crate::tail::budget::{Budget, Share};
 use crate::tail::hold::{Note, Sequence};
 use crate::telemetry::Metrics;
 

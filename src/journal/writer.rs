@@ -12,8 +12,8 @@ use tokio::task::JoinHandle;
 use super::AppendError;
 use super::format::RECORD_HEADER_LEN;
 use super::store::{Entry, Group, Store};
+use crate::budget::Budget;
 use crate::segment::reminder::Reminder;
-use crate::tail::budget::Budget;
 use crate::tail::hold::{Note, Notes, Sequence};
 use crate::telemetry::{Health, Metrics, Pulse, pulse};
 

@@ -14,8 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Intake;
 use super::refusal::Refusal;
-use crate::tail::blocks::Room;
-use crate::tail::budget::Share;
+use crate::budget::{Room, Share};
 
 /// Bytes of the first allocation for a body of unknown length. Each further allocation doubles the size.
 const STEP_BYTES_MIN: usize = 16 << 10;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::tail::budget::Claim;
+use crate::budget::Claim;
 
 /// Time between two checks of a connection.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);

@@ -8,8 +8,7 @@ use http_body_util::StreamBody;
 use tonic::codegen::tokio_stream;
 
 use super::{AcceptError, Accepted, Intake};
-use crate::tail::blocks::Room;
-use crate::tail::budget::{Budget, Share};
+use crate::budget::{Budget, Room, Share};
 use crate::tail::hold::Hold;
 
 pub(super) struct FakeIntake(pub(super) Budget);

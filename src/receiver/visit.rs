@@ -19,9 +19,8 @@ use super::connection::Connection;
 use super::queue::Queue;
 use super::refusal::{BODY_BYTES_PER_SECOND_MIN, BODY_GRACE, BODY_TIME_MAX, Refusal};
 use super::{AcceptError, Accepted, Intake};
+use crate::budget::{Budget, Room, Share};
 use crate::journal::Journal;
-use crate::tail::blocks::Room;
-use crate::tail::budget::{Budget, Share};
 use crate::tail::hold::Hold;
 
 /// Bodies may hold the budget divided by this before they are in the trace table. Requests that are announced and never

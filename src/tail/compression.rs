@@ -13,9 +13,9 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::budget::Share;
 use super::request::{HeldSpan, Request};
 use super::table::Millis;
+use crate::budget::Share;
 use crate::otlp::scan::Scope;
 use crate::otlp::{ByteRange, visited};
 
@@ -211,12 +211,6 @@ impl Body {
             Form::Plain(plain) => plain.clone(),
             Form::Packed(packed) => packed.plain(),
         }
-    }
-
-    /// Returns the block that the body shares with other bodies, if any.
-    #[cfg(test)]
-    pub(super) fn block(&self) -> Option<super::blocks::BlockId> {
-        self.share.block()
     }
 
     /// Returns the body in its present form.

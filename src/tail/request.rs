@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::budget::Share;
 use super::compression::{Body, Compression, Excerpt, Form, is_compressible};
 use super::hold::{Hold, KeptHold};
+use crate::budget::{Owner, Share};
 use crate::otlp::scan::Scope;
 use crate::otlp::{ByteRange, TraceId};
 use crate::sampling::Keep;
@@ -72,6 +72,12 @@ impl Request {
         if let Some(compression) = &self.compression {
             compression.enlist(self);
         }
+    }
+}
+
+impl Owner for Request {
+    fn relocate(self: &Arc<Self>) {
+        self.with_body(|body| body.relocate(self));
     }
 }
 
@@ -259,3 +265,6 @@ impl OpenFragment<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,8 +7,6 @@ use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
 use parking_lot::Mutex;
 
-use super::blocks::{ENTRY_BYTES, Room};
-use super::budget::{Budget, Share};
 use super::census::Census;
 use super::compression::{Compression, SCRATCH_BYTES_MAX};
 use super::fate::Fate;
@@ -19,6 +17,7 @@ pub use super::shard::Held;
 use super::shard::{Arrival, Round, Shard, TRACE_BYTES, hash};
 use super::tally::{Tally, Trigger};
 use super::verdicts::VerdictCache;
+use crate::budget::{Budget, ENTRY_BYTES, Room, Share};
 use crate::config::settings::TailSampling;
 use crate::otlp::TraceId;
 use crate::otlp::scan::{Scan, Scope, SpanFact};

@@ -10,11 +10,11 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use prost::Message;
+use spansieve::budget::Budget;
 use spansieve::config::{self, Settings};
 use spansieve::otlp::scan::{self, Scan};
 use spansieve::sampling::Policies;
 use spansieve::tail::Table;
-use spansieve::tail::budget::Budget;
 use spansieve::tail::kept::KeptSpans;
 use spansieve::tail::table::Outcome;
 

@@ -5,12 +5,12 @@ use tokio::net::TcpListener;
 use tonic::Code;
 
 use super::*;
+use crate::budget::Budget;
 use crate::config::settings;
 use crate::export::batch::{Batcher, Form};
 use crate::export::retry::server_wait;
 use crate::export::testing::{Reply, Script, Server, decode, push_record, record, span_name, with_retry_info};
 use crate::proto::google::devtools::cloudtrace::v2::{Span, TruncatableString};
-use crate::tail::budget::Budget;
 
 fn batch(project: &str, spans: u64, name: &str) -> Batch {
     let limits = settings::Batch { max_spans: spans as usize, max_bytes: usize::MAX, max_delay: Duration::ZERO };

@@ -1,9 +1,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::*;
+use crate::budget::{Budget, Claim};
 use crate::config::Settings;
 use crate::otlp::write;
-use crate::tail::budget::{Budget, Claim};
 
 pub(in crate::daemon) fn pipeline() -> Pipeline {
     pipeline_of(64 << 20)

@@ -10,12 +10,12 @@ use super::alarm::Alarm;
 use super::lanes::Class;
 use super::pace::Pace;
 use super::suspects::Refusals;
+use crate::budget::Budget;
 use crate::config::settings;
 use crate::export::batch::Batch;
 use crate::export::failure::{Failure, Origin};
 use crate::export::retry::{self, Action};
 use crate::export::spool::Aged;
-use crate::tail::budget::Budget;
 use crate::telemetry::log::Throttle;
 
 /// Failures of a batch, each after others of its project went through, until the fault is taken to be its own and it

@@ -14,10 +14,10 @@ use tokio::time::Instant;
 
 use super::lane::{Lane, Work};
 use super::pace::{PROJECT_CALLS_MAX, Pace};
+use crate::budget::{Budget, Share};
 use crate::config::settings;
 use crate::export::retry::Action;
 use crate::export::spool::Aged;
-use crate::tail::budget::{Budget, Share};
 
 /// Projects whose pace is remembered though nothing of them waits.
 const LANES_KEPT_MAX: usize = 64;

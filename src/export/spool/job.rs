@@ -9,9 +9,9 @@ use tokio::time::Instant;
 
 use super::store::{AppendError, ReadError, Store, Stored};
 use super::{Aged, Outcome};
+use crate::budget::Budget;
 use crate::export::batch::Batch;
 use crate::segment::reminder::Reminder;
-use crate::tail::budget::Budget;
 use crate::telemetry::Metrics;
 
 /// After a failure, or when it is full, the disk is left alone for this long.

@@ -6,10 +6,10 @@ use std::path::Path;
 use super::format::{Fault, NoSegment, Records};
 use super::index::RecordId;
 use super::store::{Segment, Store};
+use crate::budget::{Budget, Share};
 use crate::config::settings;
 use crate::export::batch::Form;
 use crate::segment::directory::{Directory, OpenError, Owner};
-use crate::tail::budget::{Budget, Share};
 use crate::telemetry::Metrics;
 
 pub(super) const OWNER: Owner = Owner { name: "spool", key: "export.spool.directory" };

@@ -11,10 +11,10 @@ use tokio::time::Instant;
 
 use super::format::{self, RecordHeader, SEGMENT_HEADER_LEN};
 use super::index::{Entry, Index, RecordId};
+use crate::budget::Share;
 use crate::export::batch::{Batch, Form};
 use crate::segment::directory::Directory;
 use crate::segment::file::SegmentFile;
-use crate::tail::budget::Share;
 
 /// A segment is closed when it is this large. Small enough that delivered spans give their disk back soon, large enough
 /// that a gigabyte is 64 files; a larger record has a segment of its own.

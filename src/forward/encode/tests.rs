@@ -10,6 +10,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use prost::Message;
 
 use super::*;
+use crate::budget::Budget;
 use crate::config::settings::{self, Action, AttributeAction, AttributeValue, ValueSource};
 use crate::export::batch::{Batcher, Form};
 use crate::export::sink::EncodeSpans;
@@ -18,7 +19,6 @@ use crate::otlp::scan::{Scan, scan};
 use crate::otlp::write;
 use crate::sampling::Threshold;
 use crate::sampling::annotation::{ADJUSTED_COUNT, POLICY, TRIGGER};
-use crate::tail::budget::Budget;
 
 const ERRORS: Keep = Keep::new(0, Threshold::ALWAYS);
 

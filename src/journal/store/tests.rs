@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::*;
+use crate::budget::Budget;
 use crate::export::testing::counter;
 use crate::journal::backlog::Backlog;
 use crate::journal::open::{OWNER, load, open};
@@ -12,7 +13,6 @@ use crate::otlp::TraceId;
 use crate::sampling::{Keep, Threshold};
 use crate::segment::directory::OpenError;
 use crate::segment::file::{Call, Faults};
-use crate::tail::budget::Budget;
 use crate::telemetry::Metrics;
 
 const KEEP: Keep = Keep::new(0, Threshold::ALWAYS);

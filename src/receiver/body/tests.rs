@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::super::fake::{FakeIntake, cut, pieces};
 use super::*;
-use crate::tail::budget::Budget;
+use crate::budget::Budget;
 
 const LIMIT: usize = 100_000;
 

@@ -2,8 +2,8 @@ use super::super::auth::Auth;
 use super::super::fake::FakeIntake;
 use super::super::refusal::BODY_GRACE;
 use super::*;
+use crate::budget::Budget;
 use crate::receiver::settings;
-use crate::tail::budget::Budget;
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_does_not_arrive_times_out() {

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::super::fake::{FakeIntake, cut, pieces};
 use super::*;
-use crate::tail::budget::Budget;
+use crate::budget::Budget;
 
 const LIMIT: usize = 10_000;
 

@@ -2,7 +2,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::super::fake::FakeIntake;
 use super::*;
-use crate::tail::budget::Budget;
+use crate::budget::Budget;
 use crate::telemetry::metrics::Held;
 
 #[tokio::test]

@@ -17,8 +17,8 @@ use tokio_rustls::client;
 use super::super::fake::FakeIntake;
 use super::super::{Receiver, ReceiverSettings};
 use super::*;
+use crate::budget::Budget;
 use crate::google::testing::slowly;
-use crate::tail::budget::Budget;
 use crate::telemetry::metrics::Held;
 
 /// A certificate authority that signs certificates for tests.

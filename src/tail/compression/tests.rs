@@ -1,7 +1,7 @@
 use super::*;
+use crate::budget::Budget;
 use crate::otlp::ByteRange;
 use crate::otlp::scan::Scope;
-use crate::tail::budget::Budget;
 use crate::tail::request::{Fragment, HeldSpan};
 
 const LIMIT_BYTES: usize = 8 << 20;

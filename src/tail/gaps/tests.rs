@@ -7,8 +7,8 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 
 use super::*;
+use crate::budget::Budget;
 use crate::otlp::scan::{NoProbe, Scan, scan};
-use crate::tail::budget::Budget;
 use crate::tail::request::{Fragment, HeldSpan, Request};
 
 const SERVER: i32 = 2;

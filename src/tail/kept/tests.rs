@@ -1,8 +1,8 @@
 use super::*;
+use crate::budget::Budget;
 use crate::otlp::scan::Scope;
 use crate::otlp::{ByteRange, TraceId};
 use crate::sampling::{Keep, Threshold};
-use crate::tail::budget::Budget;
 use crate::tail::request::{HeldSpan, Request};
 
 #[test]

@@ -4,12 +4,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::budget::Claim;
 use crate::condition::Condition;
 use crate::config::settings::{DecisionCache, Policy, Rescue, Rule};
 use crate::otlp::scan::Bits;
 use crate::otlp::{ByteRange, TraceId};
 use crate::sampling::threshold;
-use crate::tail::budget::Claim;
 
 const ERROR_BIT: Bits = 1;
 const WAIT_MS: Millis = 10_000;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use prost::Message;
 
 use super::scenario::Answer;
+use crate::budget::Budget;
 use crate::cloud_trace::encode::{Encoder, EncoderSettings};
 use crate::config::settings::{self, AllowedProjects};
 use crate::export::batch::{Batch, Batcher, Form};
@@ -15,7 +16,6 @@ use crate::proto::google::devtools::cloudtrace::v2::attribute_value::Value;
 use crate::proto::google::devtools::cloudtrace::v2::{BatchWriteSpansRequest, Span};
 use crate::resource::Rewriter;
 use crate::sampling::annotation::{ADJUSTED_COUNT, POLICY, TRIGGER};
-use crate::tail::budget::Budget;
 use crate::tail::kept::{KeptQueue, KeptSpans};
 
 /// The time of day in all simulations, nanoseconds since 1970.

@@ -7,12 +7,12 @@ use tempfile::TempDir;
 
 use super::super::open::OWNER;
 use super::*;
+use crate::budget::Budget;
 use crate::config::settings;
 use crate::export::batch::Batcher;
 use crate::export::testing::{counter, push_record, record};
 use crate::segment::directory::OpenError;
 use crate::segment::file::{Call, Faults};
-use crate::tail::budget::Budget;
 use crate::telemetry::Metrics;
 
 const FORM: Form = Form::CloudTrace;

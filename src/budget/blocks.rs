@@ -15,17 +15,15 @@
 
 mod pool;
 
-use std::sync::Weak;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 
-pub(super) use self::pool::BlockId;
+pub(crate) use self::pool::BlockId;
 use self::pool::Pool;
-use super::budget::{Budget, Share};
-use super::request::Request;
-use super::table::Millis;
+use super::{Budget, Share};
 
 /// The largest block. A full block wastes half a body on average: 3 % for bodies of 300 KB. A larger block would stall
 /// the worker that gives it back to the system, for 0.1 ms a megabyte.
@@ -44,8 +42,14 @@ const BLOCK_BYTES_MIN: usize = 64 << 10;
 const SMALL_PART: usize = 16;
 
 /// Bytes that a body takes in a block beside its own: its lease, the references to it, and its place in the list of the
-/// block's requests.
-pub(super) const ENTRY_BYTES: usize = size_of::<Tenant>() + 4 * size_of::<usize>();
+/// block's owners.
+pub(crate) const ENTRY_BYTES: usize = size_of::<Tenant>() + 4 * size_of::<usize>();
+
+/// The owner of a body in a block, which can move the body to another block.
+pub trait Owner: Send + Sync + 'static {
+    /// Moves the body to a block of bodies that are as old, if there is room.
+    fn relocate(self: &Arc<Self>);
+}
 
 /// The age of the bodies that fill a block.
 #[derive(Clone, Copy, Debug)]
@@ -143,24 +147,28 @@ impl Budget {
         Some(Room::alone(share))
     }
 
-    /// Registers that `request` has its body in `block`, so that it can be asked to move the body.
-    pub(super) fn enlist(&self, block: BlockId, request: Weak<Request>) {
-        self.blocks().with_pool(|pool| pool.enlist(block, request));
+    /// Registers that `owner` has its body in `block`, so that it can be asked to move the body. All owners of one
+    /// budget are of one type.
+    pub(crate) fn enlist<T: Owner>(&self, block: BlockId, owner: Weak<T>) {
+        self.blocks().with_pool(|pool| pool.enlist(block, owner));
     }
 
     /// Does a little upkeep: gives back idle blocks that were not needed for a second, and moves the last bodies out of
     /// a block. Returns true if it moved any.
-    pub(super) fn tidy(&self, now_ms: Millis) -> bool {
+    /// `now_ms` is the time of a monotonic clock, in milliseconds.
+    pub(crate) fn tidy(&self, now_ms: u64) -> bool {
         let (surplus, sparse) = self.blocks().with_pool(|pool| (pool.take_surplus(now_ms), pool.take_sparse(now_ms)));
         drop(surplus);
-        for request in sparse.iter().filter_map(Weak::upgrade) {
-            request.with_body(|body| body.relocate(&request));
+        let has_sparse = sparse.is_some();
+        if let Some(owners) = sparse {
+            // Not under the lock of the pool, because each owner takes a place in another block.
+            owners.relocate();
         }
-        !sparse.is_empty()
+        has_sparse
     }
 
     /// Copies `body` to a block of bodies that are as old. Returns `None` if there is no room.
-    pub(super) fn copy_of_old(&self, body: &[u8]) -> Option<(Bytes, Share)> {
+    pub(crate) fn copy_of_old(&self, body: &[u8]) -> Option<(Bytes, Share)> {
         let mut room = self.room_among(Age::Old, body.len())?;
         room.put(body);
         Some(room.freeze())

@@ -1,16 +1,17 @@
 //! The blocks themselves: which have room, which are idle, which are sparse. This module counts bytes and does not know
 //! the budget.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::sync::Weak;
 
 use bytes::BytesMut;
 
-use crate::tail::request::Request;
-use crate::tail::table::Millis;
+use super::Owner;
 
 /// The number of a block. Numbers are given out in ascending order and never used again.
-pub(in crate::tail) type BlockId = u64;
+pub(crate) type BlockId = u64;
 
 /// The most blocks of one age that are filled at the same time. Space that is too small for one body may fit others.
 const OPEN_MAX: usize = 4;
@@ -19,9 +20,9 @@ const OPEN_MAX: usize = 4;
 /// whole block is free.
 const PIECES_MAX: usize = 16;
 
-/// Milliseconds after which idle blocks that were not needed are surplus. Sparse blocks that were sparse one such
+/// u64econds after which idle blocks that were not needed are surplus. Sparse blocks that were sparse one such
 /// window before are worth moving.
-const WINDOW_MS: Millis = 1_000;
+const WINDOW_MS: u64 = 1_000;
 
 /// The divisor of the surplus that gives the number of blocks returned in one call, so that the surplus after a burst
 /// of any size is gone within some seconds.
@@ -40,9 +41,9 @@ pub(super) struct Pool {
     /// The smallest number of idle blocks since the window began.
     idle_min: usize,
     surplus: usize,
-    window_ms: Millis,
+    window_ms: u64,
     sparse: Vec<BlockId>,
-    sparse_window: Millis,
+    sparse_window: u64,
 }
 
 /// A block in use.
@@ -53,8 +54,24 @@ struct Block {
     /// Free pieces; empty if the block is not being filled any more.
     free: Vec<BytesMut>,
     body_bytes: usize,
-    requests: Vec<Weak<Request>>,
+    /// The owners of the bodies; `None` if no owner has registered.
+    owners: Option<Box<dyn Owners>>,
     was_sparse: bool,
+}
+
+/// The owners of the bodies of one block: a `Vec<Weak<T>>`. The list as a whole has a dynamic type, and not each owner in
+/// it, so that an entry takes the 8 bytes of a plain pointer. There is an entry for every body.
+pub(super) trait Owners: Any + Debug + Send {
+    /// Asks all owners that still exist to move their bodies.
+    fn relocate(&self);
+}
+
+impl<T: Owner> Owners for Vec<Weak<T>> {
+    fn relocate(&self) {
+        for owner in self.iter().filter_map(Weak::upgrade) {
+            owner.relocate();
+        }
+    }
 }
 
 impl Block {
@@ -118,7 +135,7 @@ impl Pool {
         self.idle_min = self.idle_min.min(self.idle.len());
         let mut piece = home.split_off(0);
         let rest = piece.split_off(bytes);
-        let block = Block { home, free: vec![rest], body_bytes: bytes, requests: Vec::new(), was_sparse: false };
+        let block = Block { home, free: vec![rest], body_bytes: bytes, owners: None, was_sparse: false };
         let (id, open) = (self.next, &mut self.open[age]);
         self.next += 1;
         self.blocks.insert(id, block);
@@ -173,7 +190,7 @@ impl Pool {
     }
 
     /// Takes a part of the idle blocks that were not needed during the last window.
-    pub(super) fn take_surplus(&mut self, now_ms: Millis) -> Vec<BytesMut> {
+    pub(super) fn take_surplus(&mut self, now_ms: u64) -> Vec<BytesMut> {
         if self.surplus == 0 && now_ms >= self.window_ms + WINDOW_MS {
             (self.surplus, self.idle_min, self.window_ms) = (self.idle_min, self.idle.len(), now_ms);
         }
@@ -182,28 +199,31 @@ impl Pool {
         self.take_idle(count)
     }
 
-    /// Registers that `request` has its body in `block`.
-    pub(super) fn enlist(&mut self, block: BlockId, request: Weak<Request>) {
-        if let Some(block) = self.blocks.get_mut(&block) {
-            block.requests.push(request);
+    /// Registers that `owner` has its body in `block`.
+    pub(super) fn enlist<T: Owner>(&mut self, block: BlockId, owner: Weak<T>) {
+        let Some(block) = self.blocks.get_mut(&block) else { return };
+        let owners = block.owners.get_or_insert_with(|| Box::new(Vec::<Weak<T>>::new()));
+        let owners: &mut dyn Any = owners.as_mut();
+        if let Some(list) = owners.downcast_mut::<Vec<Weak<T>>>() {
+            list.push(owner);
         }
     }
 
-    /// Takes the requests of one block that is less than half full, is not being filled, and was so a second ago.
-    pub(super) fn take_sparse(&mut self, now_ms: Millis) -> Vec<Weak<Request>> {
+    /// Takes the owners of one block that is less than half full, is not being filled, and was so a second ago.
+    pub(super) fn take_sparse(&mut self, now_ms: u64) -> Option<Box<dyn Owners>> {
         if self.sparse.is_empty() && now_ms / WINDOW_MS != self.sparse_window {
             self.sparse_window = now_ms / WINDOW_MS;
             self.look_for_sparse();
         }
         let block = self.sparse.pop().and_then(|id| self.blocks.get_mut(&id));
-        block.map(|block| std::mem::take(&mut block.requests)).unwrap_or_default()
+        block?.owners.take()
     }
 
     fn look_for_sparse(&mut self) {
         let open = &self.open;
         for (id, block) in &mut self.blocks {
             let is_open = open.iter().flatten().any(|open| open == id);
-            let is_sparse = !is_open && 2 * block.body_bytes < self.block_bytes && !block.requests.is_empty();
+            let is_sparse = !is_open && 2 * block.body_bytes < self.block_bytes && block.owners.is_some();
             if is_sparse && block.was_sparse {
                 self.sparse.push(*id);
             }

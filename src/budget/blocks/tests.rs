@@ -12,10 +12,41 @@ fn held(budget: &Budget, bytes: usize, seed: u8) -> (Bytes, Share) {
     room.freeze()
 }
 
-/// Returns a request with a body but no spans.
-fn request(budget: &Budget, bytes: usize, seed: u8) -> std::sync::Arc<Request> {
-    let (body, share) = held(budget, bytes, seed);
-    Request::new(body, Box::default(), Box::default(), share)
+/// An owner that has nothing but its body.
+struct Owned(Mutex<(Bytes, Share)>);
+
+impl Owner for Owned {
+    fn relocate(self: &Arc<Self>) {
+        let mut own = self.0.lock();
+        let (body, share) = &mut *own;
+        if let Some((copy, covered)) = share.budget().copy_of_old(body) {
+            *body = copy;
+            share.move_to(covered.block());
+        }
+        self.enlist(share);
+    }
+}
+
+impl Owned {
+    fn new((body, share): (Bytes, Share)) -> Arc<Self> {
+        let owned = Arc::new(Owned(Mutex::new((body, share))));
+        owned.enlist(&owned.0.lock().1);
+        owned
+    }
+
+    fn enlist(self: &Arc<Self>, share: &Share) {
+        if let Some(block) = share.block() {
+            share.budget().enlist(block, Arc::downgrade(self));
+        }
+    }
+
+    fn body(&self) -> Bytes {
+        self.0.lock().0.clone()
+    }
+
+    fn is_shared(&self) -> bool {
+        self.0.lock().1.block().is_some()
+    }
 }
 
 #[test]
@@ -89,11 +120,11 @@ fn a_slow_body_moves_out_and_keeps_no_block() {
 fn the_last_bodies_of_a_block_are_moved_together() {
     let budget = Budget::new(LIMIT_BYTES);
     // One body in fifteen stays. A block has 21 bodies.
-    let mut requests: Vec<_> = (0..210).map(|seed| Some(request(&budget, 6_000, seed))).collect();
+    let mut owners: Vec<_> = (0..210).map(|seed| Some(Owned::new(held(&budget, 6_000, seed)))).collect();
     let full_bytes = budget.used_bytes();
-    for (at, request) in requests.iter_mut().enumerate() {
+    for (at, owner) in owners.iter_mut().enumerate() {
         if at % 15 > 0 {
-            *request = None;
+            *owner = None;
         }
     }
     assert_eq!(budget.used_bytes(), full_bytes, "every block has at least one body left");
@@ -102,11 +133,11 @@ fn the_last_bodies_of_a_block_are_moved_together() {
     }
     // One block of old bodies, and up to four that new bodies are appended to.
     assert!(budget.used_bytes() <= (1 + 4) * BLOCK_BYTES, "{} of {full_bytes}", budget.used_bytes());
-    for (at, request) in requests.iter().enumerate() {
-        let Some(request) = request else { continue };
-        request.with_body(|body| assert!(body.plain().iter().all(|&byte| byte == at as u8)));
+    for (at, owner) in owners.iter().enumerate() {
+        let Some(owner) = owner else { continue };
+        assert!(owner.body().iter().all(|&byte| byte == at as u8));
     }
-    drop(requests);
+    drop(owners);
     assert_eq!(budget.used_bytes(), 0);
 }
 
@@ -128,7 +159,7 @@ fn surplus_blocks_go_back_to_the_system_one_by_one() {
 enum Act {
     /// A body is read to its end, is given up, or is slow.
     Read { bytes: usize, end: usize },
-    /// One of the requests is released.
+    /// One of the owners is released.
     Release(usize),
     /// A second of upkeep passes.
     Tidy,
@@ -150,7 +181,7 @@ proptest! {
     #[test]
     fn live_bodies_do_not_change_and_the_budget_is_exact(acts in proptest::collection::vec(act(), 1..400)) {
         let budget = Budget::new(LIMIT_BYTES);
-        let mut held: Vec<(std::sync::Arc<Request>, u8, usize)> = Vec::new();
+        let mut held: Vec<(Arc<Owned>, u8, usize)> = Vec::new();
         let mut now_ms = 0;
         for (number, act) in acts.into_iter().enumerate() {
             match act {
@@ -166,7 +197,7 @@ proptest! {
                     room.put(&vec![seed; bytes - bytes / 2]);
                     let (body, share) = room.freeze();
                     prop_assert_eq!((body.len(), share.bytes()), (bytes, bytes));
-                    held.push((Request::new(body, Box::default(), Box::default(), share), seed, bytes));
+                    held.push((Owned::new((body, share)), seed, bytes));
                 }
                 Act::Release(at) if !held.is_empty() => drop(held.swap_remove(at % held.len())),
                 Act::Release(_) => {}
@@ -177,13 +208,12 @@ proptest! {
                 Act::Other(bytes) => drop(budget.reserve(bytes)),
             }
             prop_assert!(budget.used_bytes() + budget.idle_bytes() <= LIMIT_BYTES);
-            let is_shared = |request: &Request| request.with_body(|body| body.block().is_some());
-            let own_bytes: usize = held.iter().filter(|held| !is_shared(&held.0)).map(|held| held.2).sum();
+            let own_bytes: usize = held.iter().filter(|held| !held.0.is_shared()).map(|held| held.2).sum();
             let blocks = budget.blocks().with_pool(|pool| pool.in_use());
             prop_assert_eq!(budget.used_bytes(), blocks * BLOCK_BYTES + own_bytes);
         }
-        for (request, seed, bytes) in &held {
-            let body = request.with_body(|body| body.plain());
+        for (owner, seed, bytes) in &held {
+            let body = owner.body();
             prop_assert!(body.len() == *bytes && body.iter().all(|byte| byte == seed));
         }
         drop(held);
