@@ -10,6 +10,7 @@ mod known;
 mod number;
 pub mod ottl;
 mod pattern;
+pub(crate) mod settings;
 
 pub(crate) use known::{HTTP_STATUS_KEYS, RPC_STATUS_KEYS};
 pub use number::DoubleText;

@@ -8,13 +8,14 @@ mod attributes;
 pub mod cache;
 mod conventions;
 mod project;
+pub mod settings;
 #[cfg(test)]
 mod tests;
 mod value;
 
+use self::settings::{Action, AttributeAction, Keys, ValueSource};
 use crate::condition::formula::Source;
 use crate::condition::{Condition, Field, Pattern, Test};
-use crate::config::settings::{self, Action, AttributeAction, Keys, ValueSource};
 use crate::otlp::view::AnyValue;
 
 pub use self::attributes::{ATTRIBUTES_MAX, Attributes};

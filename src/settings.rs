@@ -113,6 +113,32 @@ macro_rules! section {
     };
 }
 
+/// Declares the keys of a section that is read by hand: a function that adds them to the reference.
+///
+/// ```text
+/// keys! {
+///     fn status_code;
+///     /// Codes that a span may have.
+///     status_codes: ByHand::list(...).required();
+/// }
+/// ```
+macro_rules! keys {
+    (
+        $vis:vis fn $name:ident;
+        $(
+            $(#[doc = $text:literal])*
+            $key:ident $(as $other:literal)?: $kind:expr;
+        )*
+    ) => {
+        $vis fn $name(keys: &mut $crate::settings::setting::Keys<'_>) {
+            $(
+                let place = keys.at($crate::settings::key!($key $($other)?), concat!($($text),*));
+                $crate::settings::kinds::Described::add($kind, place);
+            )*
+        }
+    };
+}
+
 /// The name of a key: that of its field, unless another is given.
 macro_rules! key {
     ($field:ident) => {
@@ -123,4 +149,4 @@ macro_rules! key {
     };
 }
 
-pub(crate) use {key, section};
+pub(crate) use {key, keys, section};

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 use spansieve::cli::source::Source;
-use spansieve::config::settings::{BaseMapping, Endpoint, Normalize, Settings};
+use spansieve::config::settings::{BaseMapping, Endpoint, Settings};
 use spansieve::config::{self, render};
+use spansieve::resource::settings::Normalize;
 
 /// The value that Cloud Run gives `PORT` by default.
 const PORT: u16 = 8080;

@@ -5,11 +5,12 @@ use std::time::Duration;
 use http::HeaderMap;
 
 use super::settings::{
-    AllowedProjects, Api, AttributeMapping, Batch, DecisionCache, Embedded, Endpoint, Export, Policy, Rescue, Resource,
-    Rule, Settings, TailSampling, Tls,
+    AllowedProjects, Api, AttributeMapping, Batch, DecisionCache, Embedded, Endpoint, Export, Policy, Rescue, Rule,
+    Settings, TailSampling, Tls,
 };
 use crate::condition::Condition;
 use crate::receiver::settings::Otlp;
+use crate::resource::settings::Resource;
 use crate::settings::Size;
 use crate::tail::settings::Memory;
 use crate::telemetry::settings::Telemetry;

@@ -2,6 +2,7 @@
 
 use crate::journal::settings::Journal;
 use crate::receiver::settings::Otlp;
+use crate::resource::settings::Resource;
 use crate::settings::kinds::{Kind, Sub, SubIf};
 use crate::settings::setting::{Keys, Setting};
 use crate::tail::settings::Memory;
@@ -126,18 +127,6 @@ const KEYS: &[&str] = &[
     "tail_sampling.sampling_strategy",
     "tail_sampling.drop_pending_traces_on_shutdown",
     "tail_sampling.tail_storage",
-    "resource",
-    "resource.detect",
-    "resource.normalize",
-    "resource.attributes",
-    "resource.attributes[].key",
-    "resource.attributes[].action",
-    "resource.attributes[].value",
-    "resource.attributes[].from_attribute",
-    "resource.attributes[].default_value",
-    "resource.attributes[].pattern",
-    "resource.attributes[].converted_type",
-    "resource.attributes[].where",
     "export",
     "export.api",
     "export.endpoint",
@@ -173,6 +162,7 @@ pub(super) fn declared() -> Vec<Setting> {
     let mut top = Keys::top(&mut all);
     Sub.describe(top.at("otlp", ""), &Otlp::default());
     SubIf(Journal::has_directory).describe(top.at("journal", "Off without it."), &None);
+    Sub.describe(top.at("resource", ""), &Resource::default());
     Sub.describe(top.at("memory", ""), &Memory::default());
     Sub.describe(top.at("telemetry", ""), &Telemetry::default());
     all

@@ -41,8 +41,6 @@ pub(super) const SUB_POLICY_NAME_COUNT: Limit<usize> = Limit { min: 0, ..SUB_POL
 /// Of values that spans are searched for. None is what the Collector takes, too.
 pub(super) const VALUE_COUNT: Limit<usize> =
     Limit { min: 0, max: 10_000, why: "each value is compared with those of spans" };
-/// Of a value that is looked for, in bytes.
-pub(super) const VALUE_BYTES_MAX: usize = 65_532;
 /// The Collector's cache of regular expressions' answers.
 pub(super) const REGEX_CACHE_SIZE: Limit<u64> =
     Limit { min: 0, max: i64::MAX as u64, why: "it is a number of entries" };
@@ -91,11 +89,6 @@ pub(super) const IDENTICAL_ERRORS_WINDOW: Limit<Duration> = Limit {
     max: Duration::from_secs(86_400),
     why: "an error that comes back on another day is news",
 };
-
-pub(super) const ACTION_COUNT: Limit<usize> =
-    Limit { min: 0, max: 1024, why: "Cloud Trace keeps 1024 attributes of a span" };
-/// Of a string value, in bytes (Cloud Trace quotas, "Trace API v2": attribute values).
-pub(super) const ATTRIBUTE_VALUE_BYTES_MAX: usize = 65_532;
 
 /// Of a project id or number, in bytes: 30 for the id, more for one of a domain.
 pub(super) const PROJECT_BYTES_MAX: usize = 100;

@@ -1,17 +1,16 @@
 //! From the tree to the settings, one function per section.
 
 mod export;
-mod ottl;
-mod resource;
 mod tail_sampling;
 
 use std::path::PathBuf;
 
 use super::Files;
 use super::limits::Limit;
-use super::settings::{Api, Endpoint, Normalize, Settings};
+use super::settings::{Api, Endpoint, Settings};
 use super::{keys, values};
 use crate::journal::settings::Journal;
+use crate::resource::settings::Normalize;
 use crate::settings::Size;
 use crate::settings::fault::{Fault, Problem};
 use crate::settings::kinds::{Kind, Sub, SubIf};
@@ -52,9 +51,7 @@ pub(super) fn settings(root: Option<&Node>, files: Files<'_>, problems: &mut Vec
     if let Some(section) = top.section("tail_sampling") {
         tail_sampling::tail_sampling(section, &mut settings.tail_sampling);
     }
-    if let Some(section) = top.section("resource") {
-        resource::resource(section, &mut settings.resource);
-    }
+    Sub.set(&mut top, "resource", &mut settings.resource);
     if let Some(section) = top.section(EXPORT) {
         export::export(section, files, &mut settings.export);
     }

@@ -11,9 +11,9 @@ pub use self::policies::{
     Adaptive, Budget, Composite, Goal, IdenticalErrors, KeyField, KeySpan, Percentile, Policy, Rare, Rule, TokenBucket,
     TraceKey, TrafficMemory,
 };
-use crate::condition::{Condition, Pattern};
 use crate::journal::settings::Journal;
 use crate::receiver::settings::Otlp;
+use crate::resource::settings::Resource;
 use crate::settings::Size;
 use crate::tail::settings::Memory;
 use crate::telemetry::settings::Telemetry;
@@ -76,142 +76,6 @@ pub struct Rescue {
     pub window: Duration,
     /// The most that rescuable traces may hold; a percentage is of the memory limit.
     pub max_bytes: Size,
-}
-
-/// `resource`.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Resource {
-    /// What is found out about the place that the daemon runs in, for resources that do not say.
-    pub detect: Option<Detector>,
-    /// Which keys get the names of the present semantic conventions.
-    pub normalize: Normalize,
-    /// Actions, in order.
-    pub attributes: Vec<AttributeAction>,
-}
-
-/// `resource.detect`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Detector {
-    /// Google Cloud: the daemon's own project and region.
-    Gcp,
-}
-
-/// `resource.normalize`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Normalize {
-    /// None.
-    #[default]
-    Off,
-    /// Those of resources.
-    Resource,
-    /// Those of resources and of spans.
-    Span,
-}
-
-/// One action on a resource.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AttributeAction {
-    /// Which resources it is for; `None`: all. Asks only for attributes of the resource.
-    pub condition: Option<Condition>,
-    /// What is done.
-    pub action: Action,
-}
-
-/// What an [`AttributeAction`] does, as the Collector's resource processor.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Action {
-    /// Sets the attribute if it is absent.
-    Insert {
-        /// The attribute.
-        key: String,
-        /// Its value.
-        source: ValueSource,
-    },
-    /// Sets the attribute if it is present.
-    Update {
-        /// The attribute.
-        key: String,
-        /// Its value.
-        source: ValueSource,
-    },
-    /// Sets the attribute.
-    Upsert {
-        /// The attribute.
-        key: String,
-        /// Its value.
-        source: ValueSource,
-    },
-    /// Removes attributes.
-    Delete(Keys),
-    /// Replaces values by their SHA-256.
-    Hash(Keys),
-    /// Sets an attribute for each named group that the pattern finds in a string.
-    Extract {
-        /// The attribute with the string.
-        key: String,
-        /// At least one group; all of them have names.
-        pattern: Pattern,
-    },
-    /// Makes a value one of another type, if that can be done.
-    Convert {
-        /// The attribute.
-        key: String,
-        /// The type.
-        to: ConvertedType,
-    },
-}
-
-/// The attributes that are meant: that of the key, and those whose keys the pattern is found in. At least one of the two.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Keys {
-    /// One attribute.
-    pub key: Option<String>,
-    /// Any number.
-    pub pattern: Option<Pattern>,
-}
-
-/// `converted_type`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConvertedType {
-    /// Text.
-    String,
-    /// A whole number.
-    Int,
-    /// A number with a fraction.
-    Double,
-}
-
-/// Where an attribute's value comes from.
-#[derive(Clone, Debug, PartialEq)]
-pub enum ValueSource {
-    /// The configuration.
-    Value(AttributeValue),
-    /// Another attribute.
-    FromAttribute {
-        /// The key of the attribute.
-        key: String,
-        /// The value if that is absent; `None`: nothing is done then.
-        default: Option<AttributeValue>,
-    },
-}
-
-/// A literal attribute value.
-#[derive(Clone, Debug, PartialEq)]
-pub enum AttributeValue {
-    /// A string.
-    String(String),
-    /// A whole number.
-    Int(i64),
-    /// A number with a fraction or exponent.
-    Double(f64),
-    /// true or false.
-    Bool(bool),
-    /// A list.
-    List(Vec<AttributeValue>),
-    /// A map, in the order that it is written in.
-    Map(Vec<(String, AttributeValue)>),
-    /// No value, which lists and maps may hold.
-    Nothing,
 }
 
 /// `export`.

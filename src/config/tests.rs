@@ -12,12 +12,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::settings::{
-    Action, AllowedProjects, Api, AttributeAction, AttributeMapping, AttributeValue, BaseMapping, Endpoint, Keys, Rule,
-    Spool, ValueSource,
-};
+use super::settings::{AllowedProjects, Api, AttributeMapping, BaseMapping, Endpoint, Rule, Spool};
 use super::*;
 use crate::journal::settings::Journal;
+use crate::resource::settings::{Action, AttributeAction, AttributeValue, Keys, ValueSource};
 use crate::settings::Size;
 use crate::tail::settings::Compress;
 

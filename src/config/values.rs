@@ -3,25 +3,14 @@
 use http::{HeaderName, HeaderValue};
 
 use super::Files;
-use super::limits::{
-    ATTRIBUTE_VALUE_BYTES_MAX, HEADER_BYTES_MAX, POLICY_NAME_BYTES_MAX, PROJECT_BYTES_MAX, VALUE_BYTES_MAX,
-};
-use super::settings::{AttributeValue, Endpoint};
-use crate::condition::{Number, Pattern};
+use super::limits::{HEADER_BYTES_MAX, POLICY_NAME_BYTES_MAX, PROJECT_BYTES_MAX};
+use super::settings::Endpoint;
+pub(super) use crate::condition::settings::{number, pattern, searched};
 use crate::settings::fault::{Fault, quote};
-use crate::settings::node::{Kind, Node, Scalar, Value};
+use crate::settings::node::{Node, Scalar, Value};
 use crate::settings::suggest::closest;
 pub(super) use crate::settings::values::*;
 use crate::trust::pem::{self, PemError};
-
-/// A number, whole or not, as it is written.
-pub(super) fn number(node: &Node) -> Read<Number> {
-    match kind(node) {
-        Kind::Int(value) => Ok(Number::Int(value)),
-        Kind::Float(value) if value.is_finite() => Ok(Number::Double(value)),
-        _ => Err(not_a_number(node)),
-    }
-}
 
 /// As [`choice`]; what the Collector has and Spansieve has not is told apart from a slip of the pen.
 pub(super) fn supported_choice<T: Copy>(
@@ -41,81 +30,6 @@ pub(super) fn supported_choice<T: Copy>(
 /// The name of a policy.
 pub(super) fn policy_name(node: &Node) -> Read<String> {
     name(node, "a policy name", POLICY_NAME_BYTES_MAX)
-}
-
-/// A string that spans are searched for, as it was written.
-pub(super) fn searched(node: &Node) -> Read<String> {
-    let text = text("a string", node)?;
-    if text.len() > VALUE_BYTES_MAX {
-        return Err(Fault::new(format!("a value must be at most {VALUE_BYTES_MAX} bytes")));
-    }
-    Ok(text.to_owned())
-}
-
-/// A regular expression.
-pub(super) fn pattern(node: &Node) -> Read<Pattern> {
-    Pattern::new(&searched(node)?)
-        .map_err(|error| Fault::new(format!("not a regular expression: {error}")).help(error.help))
-}
-
-/// A regular expression with groups, all of which have names.
-pub(super) fn named_groups(node: &Node) -> Read<Pattern> {
-    let pattern = pattern(node)?;
-    let names: Vec<_> = pattern.groups().collect();
-    if names.is_empty() || names.contains(&None) {
-        let fault = Fault::new("each group of the pattern needs a name, and there must be one");
-        return Err(fault.help("write `(?P<name>...)`: the name is the attribute's key; `(?:...)` only groups"));
-    }
-    Ok(pattern)
-}
-
-/// The value of an attribute, by its YAML type.
-pub(super) fn attribute_value(node: &Node) -> Read<AttributeValue> {
-    if node.is_null() {
-        return Err(expected("a value", node));
-    }
-    let mut text_bytes = 0;
-    let value = any_attribute_value(node, &mut text_bytes)?;
-    if text_bytes > ATTRIBUTE_VALUE_BYTES_MAX {
-        return Err(Fault::new(format!("a value must be at most {ATTRIBUTE_VALUE_BYTES_MAX} bytes")));
-    }
-    Ok(value)
-}
-
-/// A value within others, too. Adds the bytes of its texts.
-fn any_attribute_value(node: &Node, text_bytes: &mut usize) -> Read<AttributeValue> {
-    match &node.value {
-        Value::Scalar(scalar) => {
-            *text_bytes += scalar.text.len();
-            simple_attribute_value(scalar)
-        }
-        Value::Seq(_) => {
-            let values = node.items().map(|item| any_attribute_value(item, text_bytes));
-            values.collect::<Read<_>>().map(AttributeValue::List)
-        }
-        Value::Map(entries) => {
-            let values = entries.iter().map(|(key, node)| {
-                *text_bytes += key.name.len();
-                Ok((key.name.clone(), any_attribute_value(node, text_bytes)?))
-            });
-            values.collect::<Read<_>>().map(AttributeValue::Map)
-        }
-        Value::Broken => Ok(AttributeValue::Nothing),
-    }
-}
-
-fn simple_attribute_value(Scalar { text, kind, .. }: &Scalar) -> Read<AttributeValue> {
-    match kind {
-        Kind::Null => Ok(AttributeValue::Nothing),
-        Kind::Bool(value) => Ok(AttributeValue::Bool(*value)),
-        Kind::Int(value) => Ok(AttributeValue::Int(*value)),
-        Kind::Float(value) if value.is_finite() && text.contains(['.', 'e', 'E']) => Ok(AttributeValue::Double(*value)),
-        Kind::Float(_) => {
-            let fault = Fault::new(format!("{} is a number that cannot be kept as it is", quote(text)));
-            Err(fault.help(format!("put it in quotes: {}", quote(&format!("\"{text}\"")))))
-        }
-        Kind::Text => Ok(AttributeValue::String(text.clone())),
-    }
 }
 
 /// A Google Cloud project id or number

@@ -8,9 +8,9 @@ use prost::encoding::{WireType, encode_key, encode_varint};
 use sha2::{Digest, Sha256};
 
 use crate::condition::DoubleText;
-use crate::config::settings::{AttributeValue, ConvertedType};
 use crate::otlp::view::AnyValue;
 use crate::otlp::write;
+use crate::resource::settings::{AttributeValue, ConvertedType};
 
 // The fields of `AnyValue` (opentelemetry-proto `common.proto`).
 const STRING: u32 = 1;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::node::Node;
 use super::reader::Section;
-use super::setting::{Place, Preset, Shape};
+use super::setting::{Keys, Place, Preset, Shape};
 use super::units::{display_bytes, display_duration};
 use super::values::{self, Read};
 use super::{Declared, Limit, Size};
@@ -19,6 +19,12 @@ pub(crate) trait Kind<T> {
 
     /// Adds the key at `place` to the reference.
     fn describe(&self, place: Place<'_>, default: &T);
+}
+
+/// A declaration of a key whose value is read by hand.
+pub(crate) trait Described {
+    /// Adds the key at `place` to the reference.
+    fn add(self, place: Place<'_>);
 }
 
 /// A kind of value that is one node.
@@ -212,6 +218,29 @@ impl<T: Declared> Kind<Option<T>> for Filled {
     }
 }
 
+/// A list of sections, each of which a function reads.
+pub(crate) struct Items<T> {
+    /// The number of items.
+    pub(crate) count: Limit<usize>,
+    /// Reads an item; looks for unknown keys itself. `None` if the item is wrong.
+    pub(crate) read: fn(Section<'_>) -> Option<T>,
+    /// Adds the keys of an item.
+    pub(crate) keys: fn(&mut Keys<'_>),
+}
+
+impl<T> Kind<Vec<T>> for Items<T> {
+    fn set(&self, section: &mut Section<'_>, key: &str, setting: &mut Vec<T>) {
+        for node in section.items(key, &self.count).unwrap_or_default() {
+            setting.extend(section.item(key, node).and_then(self.read));
+        }
+    }
+
+    fn describe(&self, place: Place<'_>, _: &Vec<T>) {
+        let shape = Shape::Section.list(self.count.min, self.count.max);
+        (self.keys)(&mut place.add_section(shape, Preset::Value("[]".to_owned()), &count_of_items(&self.count)));
+    }
+}
+
 /// A value that the check of its section reads by itself; only its form is declared.
 pub(crate) struct ByHand {
     shape: Shape,
@@ -231,9 +260,52 @@ impl ByHand {
         ByHand { shape: shape.list(count.min, count.max), preset: Preset::None, limit }
     }
 
+    /// Returns the kind of values that `kind` reads.
+    pub(crate) fn like(kind: &impl Scalar) -> Self {
+        ByHand { shape: kind.shape(), preset: Preset::None, limit: kind.limit() }
+    }
+
+    /// Returns the kind of sections with the keys of `path`.
+    pub(crate) fn section_of(path: &'static str) -> Self {
+        ByHand::of(Shape::Like(path))
+    }
+
+    /// Returns this kind for a key that must be written.
+    pub(crate) fn required(self) -> Self {
+        self.or(Preset::Required)
+    }
+
+    /// Adds the value of a key that is not written.
+    pub(crate) fn default(self, value: impl ToString) -> Self {
+        self.or(Preset::Value(value.to_string()))
+    }
+
     /// Adds what the reference says of a key that is not written.
     pub(crate) fn or(self, preset: Preset) -> Self {
         ByHand { preset, ..self }
+    }
+}
+
+impl Described for ByHand {
+    fn add(self, place: Place<'_>) {
+        place.add(self.shape, self.preset, &self.limit);
+    }
+}
+
+/// A section, or a list of sections, that is read by hand and has these keys.
+pub(crate) struct Below(pub(crate) ByHand, pub(crate) fn(&mut Keys<'_>));
+
+impl Described for Below {
+    fn add(self, place: Place<'_>) {
+        self.1(&mut place.add_section(self.0.shape, self.0.preset, &self.0.limit));
+    }
+}
+
+impl<T> Kind<T> for Below {
+    fn set(&self, _: &mut Section<'_>, _: &str, _: &mut T) {}
+
+    fn describe(&self, place: Place<'_>, _: &T) {
+        self.1(&mut place.add_section(self.0.shape.clone(), self.0.preset.clone(), &self.0.limit));
     }
 }
 
@@ -454,6 +526,9 @@ impl AsText for String {
 
 /// An address to listen on.
 pub(crate) const ADDRESS: Parsed<String> = Parsed { word: "address", read: values::address };
+
+/// The key of an attribute.
+pub(crate) const ATTRIBUTE_KEY: Parsed<String> = Parsed { word: "string", read: values::attribute_key };
 
 /// A directory, which need not exist yet.
 pub(crate) const DIRECTORY: Parsed<std::path::PathBuf> = Parsed { word: "path", read: values::directory };

@@ -2,7 +2,8 @@
 
 use hashbrown::HashMap;
 
-use crate::config::settings::{AttributeMapping, BaseMapping, Normalize};
+use crate::config::settings::{AttributeMapping, BaseMapping};
+use crate::resource::settings::Normalize;
 use crate::resource::span_keys;
 
 /// The default attribute mappings of Google's Go exporter (opentelemetry-operations-go, `exporter/trace`).

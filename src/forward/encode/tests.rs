@@ -11,12 +11,13 @@ use prost::Message;
 
 use super::*;
 use crate::budget::Budget;
-use crate::config::settings::{self, Action, AttributeAction, AttributeValue, ValueSource};
+use crate::config::settings;
 use crate::export::batch::{Batcher, Form};
 use crate::export::sink::EncodeSpans;
 use crate::otlp::reference::Fingerprint;
 use crate::otlp::scan::{Scan, scan};
 use crate::otlp::write;
+use crate::resource::settings::{Action, AttributeAction, AttributeValue, ValueSource};
 use crate::sampling::Threshold;
 use crate::sampling::annotation::{ADJUSTED_COUNT, POLICY, TRIGGER};
 
@@ -242,7 +243,7 @@ fn spans_of_one_origin_share_their_rewritten_resource() {
         },
     };
     let rewriter =
-        Rewriter::new(&settings::Resource { attributes: vec![upsert], ..settings::Resource::default() }, &[]);
+        Rewriter::new(&crate::resource::settings::Resource { attributes: vec![upsert], ..Default::default() }, &[]);
     let [(project, found)] = &mut batches(&mut encoder(None, rewriter), body, ERRORS)[..] else { panic!("one batch") };
     assert_eq!(project, NO_PROJECT);
     let mut groups = Vec::new();

@@ -1,7 +1,6 @@
 //! Tests of the data that a resource gives to its spans: project, monitored resource and agent.
 
 use super::*;
-use crate::config::settings;
 
 #[test]
 fn the_agent_names_the_sdk_if_its_language_and_version_are_valid() {
@@ -199,7 +198,7 @@ fn only_allowed_projects_are_written_to() {
 
 #[test]
 fn resources_are_rewritten_first() {
-    use settings::{Action, AttributeAction, AttributeValue as Literal, Keys, ValueSource};
+    use crate::resource::settings::{self, Action, AttributeAction, AttributeValue as Literal, Keys, ValueSource};
     let action = |action| AttributeAction { condition: None, action };
     let upsert = |key: &str, value: &str| {
         let source = ValueSource::Value(Literal::String(value.into()));

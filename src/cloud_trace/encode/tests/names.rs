@@ -1,7 +1,8 @@
 //! Tests of the names of attribute keys, and of the switch for Cloud Run's resource.
 
 use super::*;
-use crate::config::settings::{AttributeMapping, BaseMapping, Normalize};
+use crate::config::settings::{AttributeMapping, BaseMapping};
+use crate::resource::settings::Normalize;
 
 /// Returns the keys and texts of a span's attributes, sorted, without the scope's name and the agent.
 fn map_with(settings: EncoderSettings, resource: &Resource, span: &Span) -> Vec<(String, String)> {

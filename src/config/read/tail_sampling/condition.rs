@@ -153,7 +153,7 @@ fn ottl_conditions(
     parse: impl Fn(&str) -> Result<Condition, OttlError>,
 ) -> Vec<Condition> {
     let nodes = section.items(key, &OTTL_CONDITION_COUNT).unwrap_or_default();
-    nodes.into_iter().filter_map(|node| super::super::ottl::condition(section, node, &parse)).collect()
+    nodes.into_iter().filter_map(|node| crate::condition::settings::condition(section, node, &parse)).collect()
 }
 
 /// A span for which `condition` holds keeps the trace, or with `invert_match` that there is none.
