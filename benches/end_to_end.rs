@@ -1,5 +1,5 @@
-//! A request from its bytes to batches of kept spans, in process: scan, table, verdict, encoder, batch. The rest of what the
-//! daemon does for a span is the kernel's, the runtime's and HTTP's.
+//! The cost of a request from its bytes to batches of kept spans, in this process: scan, table, verdict, encoder,
+//! batch. The daemon's other costs are in the kernel, the runtime and HTTP.
 #![allow(missing_docs, clippy::expect_used)]
 
 use bytes::Bytes;
@@ -18,12 +18,12 @@ mod workload;
 use pipeline::Pipeline;
 use template::{Encoding, templates};
 
-/// Memory as the daemon has it.
+/// The same allocator as in the daemon.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const WAIT_MS: u64 = 2_000;
-/// Milliseconds between requests: some 500,000 spans a second.
+/// Milliseconds between requests, which makes about 500,000 spans a second.
 const PACE_MS: u64 = 1;
 
 fn benches(criterion: &mut Criterion) {

@@ -1,5 +1,5 @@
-//! Drives the pipeline in process at an exact number of pending spans, in virtual time, and prints what a span costs and
-//! holds: one JSON object. `benches/growth.py` runs it for each point of its charts.
+//! Runs the pipeline in this process at an exact number of pending spans, in virtual time. Prints the cost and the
+//! memory of a span as one JSON object. `benches/growth.py` runs it for each point of its charts.
 #![allow(missing_docs, clippy::expect_used)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,37 +18,37 @@ mod workload;
 use pipeline::{Pipeline, Workspace};
 use template::{Encoding, Template, templates};
 
-/// Memory as the daemon has it.
+/// The same allocator as in the daemon.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Spans in a request: few, so that 1,000 pending ones are whole traces.
+/// Spans in a request. They are few, so that even 1,000 pending spans are whole traces.
 const SPANS_PER_REQUEST: usize = 64;
-/// The longest that a configuration may have a trace wait.
+/// The longest decision wait that a configuration may have, in milliseconds.
 const WAIT_MS_MAX: u64 = 600_000;
-/// Spans held when memory is read, in several tables if one has less: beside what the making of requests has left free, which
-/// is some ten megabytes.
+/// Minimum spans held when memory is measured; several tables are filled if one holds fewer. With so many, the ten or
+/// so megabytes that making requests leaves free do not matter.
 const HELD_SPANS_MIN: u64 = 4_000_000;
-/// Requests from one reading of the clock to the next.
+/// Requests between two readings of the clock.
 const SLICE_REQUESTS: u64 = 64;
 
 #[derive(Parser)]
 struct Arguments {
-    /// Spans that are pending while the measured ones come.
+    /// Number of pending spans during the measurement.
     #[arg(long, default_value_t = 1_000_000)]
     pending: u64,
-    /// Threads that take in requests and decide.
+    /// Number of threads that accept requests and decide.
     #[arg(long, default_value_t = 1)]
     threads: usize,
-    /// For how long to measure.
+    /// Duration of the measurement, in seconds.
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
-    /// Cargo's own.
+    /// Passed by cargo, and ignored.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// Requests that come one after another, and when.
+/// A sequence of requests with their times of arrival.
 struct Source {
     templates: Vec<Template>,
     next: AtomicU64,
@@ -64,12 +64,12 @@ impl Source {
         Source { templates: templates(&shape, Encoding::Protobuf), next: AtomicU64::new(0), pending_requests, wait_ms }
     }
 
-    /// From the first request again.
+    /// Starts again with the first request.
     fn rewind(&self) {
         self.next.store(0, Ordering::Relaxed);
     }
 
-    /// The next request and the virtual time of its arrival: `wait_ms` after it, `pending_requests` more have come.
+    /// Returns the next request and its virtual time of arrival. `pending_requests` requests arrive in each `wait_ms`.
     fn request(&self) -> (Vec<u8>, u64) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let count = self.templates.len() as u64;
@@ -85,7 +85,7 @@ fn take(pipeline: &Pipeline, (body, now_ms): (Vec<u8>, u64), shards: &[usize], w
     work.export();
 }
 
-/// What a thread has done, without the making of requests.
+/// The work of a thread, without the time for making requests.
 #[derive(Default)]
 struct Done {
     spans: u64,
@@ -93,7 +93,7 @@ struct Done {
     elapsed: Duration,
 }
 
-/// Takes in requests for as long as `span_of_time`.
+/// Accepts requests for `span_of_time`, and measures the time that they take.
 fn measure(pipeline: &Pipeline, source: &Source, shards: &[usize], span_of_time: Duration) -> Done {
     let mut work = pipeline.workspace();
     let mut done = Done::default();
@@ -111,13 +111,13 @@ fn measure(pipeline: &Pipeline, source: &Source, shards: &[usize], span_of_time:
     done
 }
 
-/// CPU time of this thread: others on its core count in the time of the clock only.
+/// Returns the CPU time of this thread. Unlike elapsed time, it does not include other threads on the same core.
 fn thread_cpu_ns() -> u64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
     text.split(' ').next().and_then(|nanos| nanos.parse().ok()).expect("nanoseconds")
 }
 
-/// Resident memory of this process in bytes.
+/// Returns the resident memory of this process in bytes.
 fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line of resident memory");
@@ -125,7 +125,7 @@ fn resident_bytes() -> u64 {
     kib << 10
 }
 
-/// Fills `pipeline` until its first traces fall due.
+/// Fills `pipeline` until its first traces are due.
 fn fill(pipeline: &Pipeline, source: &Source, shards: &[usize]) {
     let mut work = pipeline.workspace();
     for _ in 0..source.pending_requests {

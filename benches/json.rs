@@ -1,4 +1,4 @@
-//! OTLP/JSON to protobuf: the transcoder beside opentelemetry-proto's serde.
+//! The cost of converting OTLP/JSON to protobuf: Spansieve's transcoder, compared with opentelemetry-proto's serde.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::hint::black_box;

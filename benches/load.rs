@@ -1,10 +1,10 @@
-//! A load generator over OTLP/HTTP for what the rig's cannot do: JSON, any number of services, traces of any length. Prints
-//! one JSON object whose names are those of the rig's.
+//! A load generator over OTLP/HTTP for loads that the rig's generator does not offer: JSON, any number of services,
+//! traces of any length. Prints one JSON object with the same names as the rig's generator.
 //!
-//! A thread for each connection, which waits for each answer; requests are encoded before the clock starts, and only get new
-//! ids when they are sent.
+//! Each connection has a thread, which waits for each answer. Requests are encoded before the clock starts, and only
+//! get new ids when they are sent.
 #![allow(missing_docs, clippy::expect_used)]
-// A thread for each connection may sleep.
+// The thread of a connection may sleep.
 #![allow(clippy::disallowed_methods)]
 
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -22,9 +22,9 @@ mod workload;
 
 use template::{Encoding, Template, templates};
 
-/// An answer that takes longer is lost.
+/// Maximum wait for an answer. A request with a later answer counts as lost.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
-/// The longest answer that is read.
+/// Maximum bytes of an answer's body.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Parser)]
@@ -35,13 +35,13 @@ struct Arguments {
     json: bool,
     #[arg(long, default_value_t = 16)]
     connections: usize,
-    /// Spans a second; 0: flat out.
+    /// Spans a second; 0: as fast as possible.
     #[arg(long, default_value_t = 0.0)]
     rate: f64,
-    /// Seconds.
+    /// Duration of the load, in seconds.
     #[arg(long, default_value_t = 10.0)]
     duration: f64,
-    /// 0: no limit.
+    /// Maximum spans to send; 0: no limit.
     #[arg(long, default_value_t = 0)]
     max_spans: u64,
     #[arg(long, default_value_t = 6)]
@@ -51,16 +51,16 @@ struct Arguments {
     /// Spans in a request.
     #[arg(long, default_value_t = workload::SPAN_COUNT)]
     batch: usize,
-    /// Spans in one pass, at least; each further pass has new ids.
+    /// Minimum spans in one pass; each further pass has new ids.
     #[arg(long, default_value_t = 60_000)]
     pass_spans: usize,
-    /// Cargo's own.
+    /// Passed by cargo, and ignored.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 impl Arguments {
-    /// A pass in which each service fills at least one request.
+    /// Returns the shape of a pass in which each service fills at least one request.
     fn shape(&self, start_unix_nano: u64) -> workload::Shape {
         let spans = self.pass_spans.max(self.services * self.batch);
         workload::Shape {
@@ -73,7 +73,7 @@ impl Arguments {
     }
 }
 
-/// What became of the requests.
+/// The results of the requests, in spans, traces and microseconds.
 #[derive(Default)]
 struct Counts {
     sent: u64,
@@ -94,7 +94,7 @@ enum Answer {
 struct Load {
     arguments: Arguments,
     templates: Vec<Template>,
-    /// When all connections were there.
+    /// The time at which all connections were open.
     start: OnceLock<Instant>,
     seed: u64,
     next: AtomicU64,
@@ -106,7 +106,8 @@ impl Load {
         *self.start.get_or_init(Instant::now)
     }
 
-    /// The next request's number and when to send it, unless the load is over. Requests count as full ones.
+    /// Returns the next request's number and the time to send it; `None` when the load is over. Every request counts as
+    /// full.
     fn ticket(&self) -> Option<(u64, Instant)> {
         let arguments = &self.arguments;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -122,7 +123,8 @@ impl Load {
         (!over).then_some((number, at))
     }
 
-    /// Sends over one connection, from when `all` are open: what starting costs is no latency.
+    /// Sends requests over one connection. It starts when `all` connections are open, so that no latency includes their
+    /// start.
     fn run_connection(&self, all: &Barrier) {
         let mut connection = self.connect().ok().map(BufReader::new);
         let mut body = Vec::with_capacity(self.templates.iter().map(Template::len).max().unwrap_or(0));
@@ -186,11 +188,11 @@ impl Load {
     }
 }
 
-/// Latencies for which there is room at first.
+/// Initial capacity for latencies.
 const LATENCIES: usize = 1 << 20;
 
-/// Reads one answer, which has a length. One that rejects some of the spans counts as refused: none of them is bad. An
-/// `ExportTraceServiceResponse` that rejects nothing is empty or has an empty `partial_success`.
+/// Reads one answer, which must have a length. An answer that rejects some of the spans counts as refused, because all
+/// spans are valid. An `ExportTraceServiceResponse` that rejects nothing is empty or has an empty `partial_success`.
 fn read_answer(connection: &mut BufReader<TcpStream>) -> io::Result<Answer> {
     let mut line = String::new();
     let mut status = None;
@@ -219,7 +221,7 @@ fn read_answer(connection: &mut BufReader<TcpStream>) -> io::Result<Answer> {
     Ok(if status.as_deref() == Some("200") && whole { Answer::Taken } else { Answer::Refused })
 }
 
-/// CPU seconds of this process so far, all threads included: fields 14 and 15 of /proc/PID/stat, in hundredths (proc(5)).
+/// Returns the CPU seconds of all threads of this process: fields 14 and 15 of /proc/PID/stat, in hundredths (proc(5)).
 fn cpu_seconds() -> f64 {
     let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = text.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
@@ -240,7 +242,7 @@ fn main() {
         start: OnceLock::new(),
         seed: now >> 10,
         next: AtomicU64::new(0),
-        // With room, so that growing it makes no request wait: the allocator would tidy up after the templates then.
+        // The capacity avoids growth, in which the allocator would free memory of the templates and delay a request.
         counts: Mutex::new(Counts { latencies_us: Vec::with_capacity(LATENCIES), ..Counts::default() }),
     };
     let all = Barrier::new(connections);

@@ -1,5 +1,6 @@
-//! The longest steps: how long a request can find the worker busy with one piece of work. A burst comes, falls due together, and
-//! its memory is given back, in virtual time; what counts is the thread's CPU time, so that neighbours do not.
+//! The longest steps of a worker, during which a request waits. In virtual time, a burst of spans arrives, becomes due
+//! at once, and its memory is freed. Each step is measured in CPU time of the thread, so that other processes do not
+//! matter.
 #![allow(missing_docs, clippy::expect_used)]
 
 use bytes::Bytes;
@@ -16,7 +17,7 @@ mod workload;
 use pipeline::{Pipeline, THREE_POLICIES, settings};
 use template::{Encoding, templates};
 
-/// Memory as the daemon has it.
+/// The same allocator as in the daemon.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
@@ -24,21 +25,21 @@ const WAIT_MS: u64 = 10_000;
 
 #[derive(Parser)]
 struct Arguments {
-    /// Spans of the burst.
+    /// Number of spans in the burst.
     #[arg(long, default_value_t = 5_000_000)]
     spans: u64,
-    /// Cargo's own.
+    /// Passed by cargo, and ignored.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// Nanoseconds that this thread has run.
+/// Returns the CPU time of this thread in nanoseconds.
 fn cpu_nanos() -> u64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// The CPU times of the steps of one kind.
+/// The CPU times of all steps of one kind.
 struct Steps {
     name: &'static str,
     nanos: Vec<u64>,

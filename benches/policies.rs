@@ -1,5 +1,5 @@
-//! What a decision of a policy with keys costs, and what the longest call of `adaptive` does: making the ratios of
-//! 10,000 keys anew.
+//! The cost of a decision of each policy with keys, and of the longest call of `adaptive`, which recalculates the
+//! ratios of 10,000 keys.
 #![allow(missing_docs)]
 
 use std::hint::black_box;
@@ -10,7 +10,7 @@ use spansieve::condition::Condition;
 use spansieve::config::settings::{self, Goal, KeyField, KeySpan, TraceKey, TrafficMemory};
 use spansieve::sampling::keyed::{Adaptive, Budget, IdenticalErrors, Percentile, Rare};
 
-/// Keys in the table; as many again find no room.
+/// Maximum keys in the table. The benchmark uses twice as many, so half of them find no free entry.
 const MAX_KEYS: usize = 10_000;
 
 const INTERVAL_MS: u64 = 15_000;
@@ -29,12 +29,12 @@ fn adaptive(memory: TrafficMemory) -> Adaptive {
     })
 }
 
-/// Made-up hashes of keys.
+/// Returns a made-up hash of a key.
 fn hash(index: u64) -> u64 {
     (index % (2 * MAX_KEYS as u64)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-/// Measures `decide(key, now_ms)`, ten calls a millisecond, on a table that is full.
+/// Measures `decide(key, now_ms)` with a full table, at ten calls a millisecond.
 fn bench<T>(criterion: &mut Criterion, name: &str, mut decide: impl FnMut(u64, u64) -> T) {
     let mut index = 0;
     let mut next = || {
@@ -47,7 +47,7 @@ fn bench<T>(criterion: &mut Criterion, name: &str, mut decide: impl FnMut(u64, u
     criterion.benchmark_group("decision").bench_function(name, |b| b.iter(&mut next));
 }
 
-/// The first call of an interval, after one in which the traffic of all keys was Zipf's.
+/// Measures the first call of an interval, after an interval in which the traffic of the keys followed Zipf's law.
 fn adjustment(policy: &mut Adaptive, interval: u64) -> Duration {
     for index in 0..MAX_KEYS as u64 {
         policy.threshold(hash(index), 1 + MAX_KEYS as u32 / (index as u32 + 1), interval * INTERVAL_MS);

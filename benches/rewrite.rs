@@ -1,5 +1,4 @@
-//! Rewriting a resource: the actions themselves, and what that makes for a kept span, whose resource has most often been
-//! rewritten before.
+//! The cost of rewriting a resource, and its cost for a kept span, whose resource has usually been rewritten before.
 #![allow(missing_docs, clippy::expect_used)]
 
 use std::hint::black_box;
@@ -15,7 +14,7 @@ mod report;
 #[path = "support/workload.rs"]
 mod workload;
 
-/// Resources of one pass: as many services.
+/// Resources of one pass; each belongs to another service.
 const SERVICES: usize = 1_000;
 
 const THREE_ACTIONS: &str = "

@@ -1,4 +1,4 @@
-//! What a received span costs in the scan; prost's owned decode of the same bytes for scale.
+//! The cost of scanning a received span. For comparison, prost decodes the same bytes into owned messages.
 #![allow(missing_docs, clippy::expect_used)]
 
 use std::hint::black_box;
@@ -20,7 +20,7 @@ mod report;
 #[path = "support/workload.rs"]
 mod workload;
 
-/// What runs without a configuration of its own: errors, slow traces, a ratio of the rest.
+/// Returns the default policies: errors, slow traces, and a ratio of the rest.
 fn default_policies() -> Vec<Rule> {
     vec![
         Rule::AnySpan(Condition::failed(true, true, true)),
@@ -29,7 +29,7 @@ fn default_policies() -> Vec<Rule> {
     ]
 }
 
-/// Twenty policies on attributes, of all kinds; about a third of them find something in the request.
+/// Returns twenty policies on attributes, of all kinds. About a third of them match something in the request.
 fn attribute_policies() -> Vec<Rule> {
     let mut conditions = exact_strings();
     conditions.extend(numeric_ranges());
@@ -111,7 +111,7 @@ fn compiled(rules: Vec<Rule>) -> Policies {
     Policies::compile(&settings).expect("policies that fit")
 }
 
-/// What follows the scan: a summary for each trace of the request, without and with a key to tell traces apart.
+/// Measures the step after the scan: making a summary for each trace of the request, with and without a key.
 fn summaries(group: &mut BenchmarkGroup<'_, WallTime>, body: &Bytes, result: &mut Scan) {
     let fields = vec![KeyField::Service, KeyField::Route, KeyField::Status];
     let key = TraceKey { fields, of: KeySpan::Entry };

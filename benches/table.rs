@@ -1,4 +1,4 @@
-//! The trace table: taking in a scanned request, and deciding its traces when they are due.
+//! The cost of the trace table: inserting a scanned request, and deciding its traces when they are due.
 #![allow(missing_docs, clippy::expect_used)]
 
 use std::cell::RefCell;
@@ -20,10 +20,10 @@ use pipeline::Pipeline;
 use template::{Encoding, Template, templates};
 
 const WAIT_MS: u64 = 1_000;
-/// Requests that are held while one more is taken in.
+/// Requests that are held while another one is inserted.
 const HELD_REQUESTS: u64 = 200;
 
-/// A table in which requests come at an even pace and are decided a second later.
+/// A table with requests at an even rate, which are decided a second after their arrival.
 struct Traffic {
     pipeline: Pipeline,
     work: pipeline::Workspace,
@@ -38,7 +38,7 @@ impl Traffic {
         Traffic { pipeline, work, templates: templates(&workload::Shape::default(), Encoding::Protobuf), next: 0 }
     }
 
-    /// The next request, scanned, and when it comes.
+    /// Returns the next request, scanned, and its time of arrival.
     fn scanned(&mut self) -> (Bytes, u64) {
         let count = self.templates.len() as u64;
         let mut body = Vec::new();

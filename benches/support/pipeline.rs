@@ -1,4 +1,4 @@
-//! The way of a span through the daemon without sockets and runtime: scan, table, verdict, encoder, batch, and away.
+//! The path of a span through the daemon without sockets and runtime: scan, table, verdict, encoder, batch.
 #![allow(dead_code)] // Each benchmark uses a part.
 
 use std::sync::Arc;
@@ -16,19 +16,19 @@ use spansieve::sampling::Policies;
 use spansieve::tail::Table;
 use spansieve::tail::table::{Millis, Outcome};
 
-/// More than any benchmark holds: relief is no part of what is measured.
+/// The memory budget, larger than any benchmark needs, so that no trace is decided for pressure.
 const BUDGET_BYTES: usize = 64 << 30;
 
-/// Errors, slow traces and 5 % of the rest.
+/// Policies that keep errors, slow traces and 5 % of the rest.
 pub(crate) const THREE_POLICIES: &str = "
     - {name: errors, type: status_code, status_code: {status_codes: [ERROR]}}
     - {name: slow, type: latency, latency: {threshold_ms: 1000}}
     - {name: rest, type: probabilistic, probabilistic: {sampling_percentage: 5}}";
-/// Everything.
+/// A policy that keeps every trace.
 pub(crate) const KEEP_ALL: &str = "
     - {name: all, type: always_sample}";
 
-/// Settings of these policies, without rescue.
+/// Returns settings with these policies and without rescue.
 pub(crate) fn settings(decision_wait_ms: u64, policies: &str) -> Settings {
     let text = format!(
         "
@@ -47,7 +47,7 @@ export: {{endpoint: embedded}}
     config::load(&text, &|_| None).expect("a configuration").settings
 }
 
-/// What all threads share.
+/// The parts that all threads share.
 pub(crate) struct Pipeline {
     pub(crate) table: Table,
     pub(crate) policies: Arc<Policies>,
@@ -86,13 +86,13 @@ impl Pipeline {
         self.insert(body, now_ms, work);
     }
 
-    /// Puts the spans of the last scan, which was of `body`, into the table.
+    /// Puts the spans of the last scan into the table. That scan was of `body`.
     pub(crate) fn insert(&self, body: Bytes, now_ms: Millis, work: &mut Workspace) {
         let share = self.budget.reserve(body.len()).expect("room for a request");
         self.table.insert(body, &work.scan, share, now_ms, &mut work.outcome);
     }
 
-    /// Decides what is due in `shards`.
+    /// Decides the traces that are due in `shards`.
     pub(crate) fn decide(&self, shards: impl IntoIterator<Item = usize>, now_ms: Millis, work: &mut Workspace) {
         for shard in shards {
             while self.table.sweep(shard, now_ms, &mut work.outcome) {}
@@ -100,13 +100,13 @@ impl Pipeline {
         work.outcome.tally.clear();
     }
 
-    /// Every shard.
+    /// Returns the numbers of all shards.
     pub(crate) fn shards(&self) -> std::ops::Range<usize> {
         0..self.table.shard_count()
     }
 }
 
-/// What one thread has of its own.
+/// The parts that each thread has for itself.
 pub(crate) struct Workspace {
     pub(crate) scan: Scan,
     pub(crate) outcome: Outcome,
@@ -115,7 +115,7 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// Encodes what was kept and throws the batches away as soon as they are full; returns the spans of full batches.
+    /// Encodes the kept spans, and drops each batch as soon as it is full. Returns the number of spans in full batches.
     pub(crate) fn export(&mut self) -> u64 {
         let now = Instant::now();
         for kept in self.outcome.kept.drain(..) {
@@ -129,7 +129,7 @@ impl Workspace {
         self.batcher.take_closed().map(|batch| u64::from(batch.span_count())).sum()
     }
 
-    /// Throws away what was kept.
+    /// Drops the kept spans; returns their number of fragments.
     pub(crate) fn forget(&mut self) -> usize {
         let kept = self.outcome.kept.len();
         self.outcome.kept.clear();

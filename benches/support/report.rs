@@ -1,4 +1,4 @@
-//! Benchmarks that say plainly what a span costs, beside what criterion makes of it.
+//! Benchmarks that print the cost of a span, in addition to criterion's report.
 #![allow(dead_code)] // Each benchmark uses a part.
 
 use std::hint::black_box;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Throughput};
 
-/// Measures `work`, which goes through `spans` spans, and prints nanoseconds a span.
+/// Measures `work`, which processes `spans` spans, and prints nanoseconds a span.
 pub(crate) fn per_span<T>(
     group: &mut BenchmarkGroup<'_, WallTime>,
     name: &str,
@@ -17,8 +17,8 @@ pub(crate) fn per_span<T>(
     per_span_of(group, name, spans, || (), |()| work());
 }
 
-/// The same for work on something that is used up: `setup` makes it, outside of what is measured, and what `work` returns is
-/// dropped outside as well.
+/// Measures work that consumes its input. `setup` makes the input, and the result of `work` is dropped, both outside
+/// the measured time.
 pub(crate) fn per_span_of<S, T>(
     group: &mut BenchmarkGroup<'_, WallTime>,
     name: &str,
@@ -43,7 +43,7 @@ pub(crate) fn per_span_of<S, T>(
         });
     });
     samples.sort_by(f64::total_cmp);
-    // None: the benchmark was filtered out.
+    // There is no sample if the benchmark was filtered out.
     if let (Some(least), Some(median)) = (samples.first(), samples.get(samples.len() / 2)) {
         println!("{name}: {median:.1} ns a span (least {least:.1}, {} samples)", samples.len());
     }

@@ -1,6 +1,7 @@
-//! Encoded requests that can be sent again and again, each time with new trace and span ids.
+//! Encoded requests that can be sent repeatedly, each time with new trace and span ids.
 //!
-//! Ids have a fixed width in both encodings, so they are overwritten in place: far cheaper than encoding anew.
+//! Ids have a fixed width in both encodings, so they can be overwritten in place, which is much cheaper than encoding
+//! again.
 #![allow(dead_code)] // Each benchmark uses a part.
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -8,7 +9,7 @@ use prost::Message;
 
 use crate::workload;
 
-/// How a request is written.
+/// The encoding of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
     Protobuf,
@@ -20,12 +21,12 @@ pub(crate) enum Encoding {
 pub(crate) struct Template {
     encoding: Encoding,
     bytes: Vec<u8>,
-    /// Where each 8 bytes of an id stand, and what they are.
+    /// The position and the value of each 8 bytes of an id.
     ids: Vec<(usize, u64)>,
     pub(crate) spans: usize,
-    /// Spans that make their trace one with an error.
+    /// Number of spans with an error. A trace has at most one.
     pub(crate) errors: usize,
-    /// Roots of slow traces.
+    /// Number of roots of slow traces.
     pub(crate) slow: usize,
 }
 
@@ -49,7 +50,7 @@ impl Template {
         template
     }
 
-    /// Notes the place of `id`, which stands somewhere behind `cursor`; returns its end.
+    /// Notes the position of `id`, which is somewhere after `cursor`; returns the position of its end.
     fn find(&mut self, id: &[u8], mut cursor: usize) -> usize {
         for word in id.chunks_exact(8).map(|word| u64::from_be_bytes(word.try_into().expect("8 bytes"))) {
             let needle = self.written(word);
@@ -67,12 +68,12 @@ impl Template {
         }
     }
 
-    /// The length of the request in bytes.
+    /// Returns the length of the request in bytes.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Writes the request to `out`, in place of what is there, with the ids that belong to `key`; equal ones stay equal.
+    /// Replaces the content of `out` with the request. Its ids are changed by `key`; equal ids stay equal.
     pub(crate) fn stamp(&self, key: u64, out: &mut Vec<u8>) {
         out.clear();
         out.extend_from_slice(&self.bytes);
@@ -95,7 +96,7 @@ fn hex(word: u64) -> [u8; 16] {
     std::array::from_fn(|i| b"0123456789abcdef"[(word >> (60 - 4 * i)) as usize & 15])
 }
 
-/// The requests of `shape` as templates.
+/// Returns the requests of `shape` as templates.
 pub(crate) fn templates(shape: &workload::Shape, encoding: Encoding) -> Vec<Template> {
     workload::requests(shape).iter().map(|request| Template::new(request, encoding)).collect()
 }

@@ -1,8 +1,9 @@
-//! What all benchmarks and the load generator send: the traffic of a shop, as batch processors of its services send it.
+//! The requests that all benchmarks and the load generator send: traffic of a shop, as its services' batch processors
+//! send it.
 //!
-//! Spans of about 568 bytes in two scopes of one resource a request; 12 attributes a span, 8 a resource. A tenth of the
-//! spans carry an event, 1 % of the traces an error, 1 % are slow. The spans of a trace come from up to three services, so
-//! in as many requests.
+//! Spans have about 568 bytes and 12 attributes. A request has two scopes and one resource of 8 attributes. A tenth of
+//! the spans has an event, 1 % of the traces has an error, and 1 % is slow. The spans of a trace come from up to three
+//! services, and so in as many requests.
 #![allow(dead_code)] // Each benchmark uses a part.
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -13,7 +14,7 @@ use opentelemetry_proto::tonic::trace::v1::span::{Event, SpanKind};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 
-/// Spans in a request: the batch size that the SDKs default to.
+/// Spans in a request, which is the default batch size of the SDKs.
 pub(crate) const SPAN_COUNT: usize = 512;
 const SERVICES: [&str; 6] = ["storefront", "gateway", "cart", "checkout", "inventory", "payments"];
 const SERVICES_PER_TRACE: usize = 3;
@@ -21,14 +22,14 @@ const MILLISECOND: u64 = 1_000_000;
 const USER_AGENT: &str =
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36";
 
-/// What the traffic is like.
+/// The size and structure of the traffic.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
     pub(crate) services: usize,
     pub(crate) traces: usize,
     pub(crate) spans_per_trace: usize,
     pub(crate) spans_per_request: usize,
-    /// When the traces of one pass begin, in nanoseconds since 1970; they end within the next three seconds.
+    /// Earliest start of the traces of one pass, in nanoseconds since 1970. They end within three seconds after it.
     pub(crate) start_unix_nano: u64,
 }
 
@@ -44,12 +45,12 @@ impl Default for Shape {
     }
 }
 
-/// One request as a message: the first of [`requests`].
+/// Returns the first of [`requests`] as a message.
 pub(crate) fn request() -> ExportTraceServiceRequest {
     requests(&Shape::default()).swap_remove(0)
 }
 
-/// The requests of all traces, in the order in which services fill them.
+/// Returns the requests of all traces, in the order in which the services fill them.
 pub(crate) fn requests(shape: &Shape) -> Vec<ExportTraceServiceRequest> {
     let mut open: Vec<Vec<Span>> = vec![Vec::new(); shape.services];
     let mut requests = Vec::new();
@@ -68,17 +69,17 @@ pub(crate) fn requests(shape: &Shape) -> Vec<ExportTraceServiceRequest> {
     requests
 }
 
-/// The spans of a request in the order in which they stand on the wire.
+/// Returns the spans of a request in the order of the encoded message.
 pub(crate) fn spans(request: &ExportTraceServiceRequest) -> impl Iterator<Item = &Span> {
     request.resource_spans.iter().flat_map(|resource| &resource.scope_spans).flat_map(|scope| &scope.spans)
 }
 
-/// Whether the span makes its trace one with an error; one span of such a trace does.
+/// Returns true if the span has an error. A trace with an error has one such span.
 pub(crate) fn is_error(span: &Span) -> bool {
     span.status.as_ref().is_some_and(|status| status.code() == StatusCode::Error)
 }
 
-/// Whether the span is the root of a trace that takes longer than a second.
+/// Returns true if the span is the root of a trace that takes longer than a second.
 pub(crate) fn is_slow_root(span: &Span) -> bool {
     span.parent_span_id.is_empty() && span.end_time_unix_nano - span.start_time_unix_nano > 1_000 * MILLISECOND
 }
@@ -118,7 +119,7 @@ fn span(shape: &Shape, trace: u64, index: u64) -> Span {
     let error = chance % 100 == 7 && index == trace % count;
     let slow = chance / 100 % 100 == 7;
     let duration = if slow { 1_100 + chance % 1_500 } else { 20 + chance % 600 } * MILLISECOND;
-    // Each span lies within the one before it.
+    // Each span lies within the span before it.
     let inset = duration / 2 * index / count;
     let start = shape.start_unix_nano + chance % 200 * MILLISECOND + inset;
     let id = [mix(trace * 2), mix(trace * 2 + 1)];
@@ -223,7 +224,7 @@ fn attribute(key: &str, value: Value) -> KeyValue {
     KeyValue { key: key.into(), value: Some(AnyValue { value: Some(value) }), ..Default::default() }
 }
 
-/// A bijection on 64 bits without visible pattern (splitmix64), never 0 here.
+/// A bijection on 64 bits whose results have no visible pattern (splitmix64). It never returns 0 here.
 pub(crate) fn mix(n: u64) -> u64 {
     let mut z = (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

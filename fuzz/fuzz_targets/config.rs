@@ -1,4 +1,5 @@
-//! Any text as a configuration: settings or problems, never a panic, every problem inside the text and shown.
+//! Any text as a configuration gives settings or problems, and never a panic. Every problem is inside the text and is
+//! shown.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -10,7 +11,8 @@ fuzz_target!(|text: &str| {
         Ok(loaded) => loaded.warnings,
         Err(problems) => problems.iter().cloned().collect(),
     };
-    // YAML also breaks lines at a carriage return. One line more: what is missing at the end stands behind it.
+    // YAML also ends lines at a carriage return. One line is added, because a missing key may be reported after the
+    // end.
     let lines = text.matches(['\r', '\n']).count() + 2;
     for problem in &problems {
         assert!((1..=lines).contains(&problem.line) && problem.column >= 1, "{problem:?}");

@@ -1,5 +1,5 @@
-//! Any bytes as a history: requests, times that pass, memory that runs short, a stop. Scan, trace table, verdicts, encoder
-//! and batches together lose no span and invent none, whatever the requests hold.
+//! Any bytes as a history of requests, passing time, memory pressure and a stop. Scan, trace table, verdicts, encoder
+//! and batches together lose no span and add none, for any requests.
 #![no_main]
 
 use std::sync::{Arc, LazyLock};
@@ -19,7 +19,7 @@ use spansieve::sampling::Policies;
 use spansieve::tail::Table;
 use spansieve::tail::table::{Held, Outcome};
 
-/// Every kind of policy that asks something else of spans or traces.
+/// Policies of every kind that needs different facts about spans or traces.
 const POLICIES: &str = "
 tail_sampling:
   spans_max: 100
@@ -32,7 +32,7 @@ tail_sampling:
     - {name: few, type: rate_limiting, rate_limiting: {spans_per_second: 5}}
     - {name: ratio, type: probabilistic, probabilistic: {sampling_percentage: 10}}
 ";
-/// Above what the table takes from the start: a few requests of a fuzzer.
+/// Budget in addition to the idle table: enough for a few of the fuzzer's requests.
 const ROOM_BYTES: usize = 16 << 10;
 
 fuzz_target!(|input: &[u8]| Core::new().play(input));
@@ -60,7 +60,7 @@ fn table(policies: &Arc<Policies>, budget: &Budget) -> Table {
     Table::seeded(&SETTINGS, Arc::clone(policies), budget.clone(), 0)
 }
 
-/// What a table takes before anything comes.
+/// Returns the bytes that a table takes before the first request.
 fn idle_bytes(policies: &Arc<Policies>) -> usize {
     let budget = Budget::new(0);
     let _idle = table(policies, &budget);
@@ -95,7 +95,7 @@ impl Core {
         }
     }
 
-    /// A byte says what happens; with a request come its length and itself.
+    /// Plays the input. One byte selects the action; for a request, its length and its body follow.
     fn play(mut self, mut input: &[u8]) {
         while let Some((&act, rest)) = input.split_first() {
             input = rest;
@@ -135,7 +135,7 @@ impl Core {
         }
     }
 
-    /// Encodes what was kept, and holds the books against each other.
+    /// Encodes the kept spans, and checks that every accepted span is accounted for.
     fn settle(&mut self) {
         for kept in self.out.kept.drain(..) {
             for span in kept.fragment.open().spans() {

@@ -1,4 +1,5 @@
-//! Any bytes as the shape of a request: its cost stays in proportion to its size, whatever its spans share.
+//! Any bytes as the shape of a request: the cost stays in proportion to the request's size, for any parts that spans
+//! share.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! Whatever the scan accepts, the encoder turns into spans that Cloud Trace takes: valid, within its limits, as short
-//! as prost would write them. Where prost can read the input too, its plain encoder must say the same.
+//! The encoder turns every accepted request into spans that Cloud Trace accepts: valid, within its limits, and as short
+//! as prost encodes them. If prost can read the input, too, the simple reference encoder must give the same spans.
 #![no_main]
 
 use bytes::Bytes;
@@ -55,7 +55,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// What the plain encoder makes of the span, if all of its text is UTF-8.
+/// Returns the reference encoder's span, if all texts are valid UTF-8.
 fn plain(resource: &[u8], scope: &[u8], span: &[u8]) -> Option<v2::Span> {
     let one = v2::AttributeValue { value: Some(Value::IntValue(1)) };
     let context = reference::Context { default_project: "p", version: VERSION, annotation: Some(("errors", one)) };

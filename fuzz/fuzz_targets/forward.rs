@@ -1,5 +1,5 @@
-//! Whatever the scan accepts, the second sink turns into a request that any reader of proto3 takes, with every span in
-//! it once, and each half of it is such a request too.
+//! The encoder of the OTLP sink turns every accepted request into one that any proto3 reader accepts, with every span
+//! exactly once. Each half of a split batch is such a request, too.
 #![no_main]
 
 use std::time::{Duration, Instant};
@@ -45,13 +45,13 @@ fuzz_target!(|input: &[u8]| {
     let Some(batch) = batcher.take_closed().next() else { return };
     assert_eq!(batch.span_count() as usize, found.facts.len());
     let whole = ids(&batch);
-    // Two parts in turn, of which one may be empty: they have each span once.
+    // The spans go to two parts in turn, and one part may be empty. Together they have each span once.
     let mut both = batch.parts(|span| span % 2).iter().flat_map(ids).collect::<Vec<_>>();
     both.sort_unstable();
     assert_eq!(both, whole);
 });
 
-/// The ids of the spans, sorted.
+/// Returns the ids of the spans, sorted.
 fn ids(batch: &Batch) -> Vec<(Vec<u8>, Vec<u8>)> {
     let request = ExportTraceServiceRequest::decode(batch.message().clone()).expect("a request that can be read");
     let spans = request.resource_spans.into_iter().flat_map(|r| r.scope_spans).flat_map(|s| s.spans);

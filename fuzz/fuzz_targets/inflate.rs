@@ -1,4 +1,4 @@
-//! Any bytes as a compressed body: no panic, and never more memory than the cap.
+//! Any bytes as a compressed body: no panic, and never more memory than the limit.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

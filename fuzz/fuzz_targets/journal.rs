@@ -1,5 +1,5 @@
-//! Any bytes as a segment of the journal: no panic, an end, and nothing believed that is not there. What is read would be
-//! written again as the same bytes.
+//! Any bytes as a segment of the journal: no panic, no endless loop, and no record that is not in the segment. A record
+//! that was read is written again as the same bytes.
 #![no_main]
 
 use std::io::Cursor;
@@ -11,7 +11,7 @@ use spansieve::journal::format::{
 
 fuzz_target!(|input: &[u8]| {
     check(input);
-    // Most inputs are no segment, and no record has the right checksum: the same ones as records and as notes.
+    // Most inputs have no valid header and no valid checksum, so the same bytes are also tried as records and as notes.
     check(&[&segment_header(), input].concat());
     let mut segment = segment_header();
     put_record(&mut segment, Kind::Notes, 0, 0, input);
@@ -39,7 +39,7 @@ fn check_notes(bytes: &[u8]) {
     while let Some(note) = take_note(&mut rest, &policies) {
         let mut written = Vec::new();
         put_note(&mut written, note, &policies);
-        // Policies that are gone, bits beyond a threshold: what is written is what was understood.
+        // The note may lose unknown policies and invalid bits. The written note is equal to the one that was read.
         assert_eq!(take_note(&mut &written[..], &policies), Some(note));
     }
 }

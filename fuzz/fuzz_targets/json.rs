@@ -1,4 +1,4 @@
-//! Any bytes as OTLP/JSON: no panic, and what is taken scans without being mended.
+//! Any bytes as OTLP/JSON: no panic, and an accepted request is protobuf that the scan does not need to repair.
 #![no_main]
 
 use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! Any text as an OTTL condition: a condition, or an error whose place is inside the text; never a panic.
+//! Any text as an OTTL condition gives a condition, or an error at a position inside the text, and never a panic.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -18,7 +18,7 @@ fuzz_target!(|text: &str| {
     }
 });
 
-/// Whoever walks through a condition needs as much stack.
+/// Returns the depth of a condition. Code that walks through it needs stack in proportion.
 fn depth(condition: &Condition) -> usize {
     match condition {
         Condition::Constant(_) | Condition::Test(_) => 1,

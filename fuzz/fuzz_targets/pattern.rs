@@ -1,5 +1,5 @@
-//! Any text as a regular expression, asked of any bytes: an answer, or an error whose place is inside the expression; never
-//! a panic. The expression is the first line.
+//! Any text as a regular expression, matched with any bytes, gives an answer, or an error at a position inside the
+//! expression, and never a panic. The expression is the first line of the input.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! The scan and prost accept the same bytes, read the same facts from them, and answer conditions alike.
+//! The scan and prost accept the same bytes, read the same facts from them, and give the same answers to conditions.
 #![no_main]
 
 use std::hash::{DefaultHasher, Hasher};
@@ -8,7 +8,7 @@ use spansieve::{otlp, sampling};
 
 fuzz_target!(|body: &[u8]| {
     otlp::reference::assert_agreement(body);
-    // The body chooses the conditions, so that a finding can be run again.
+    // The body selects the conditions, so that a finding can be repeated.
     let mut hasher = DefaultHasher::new();
     hasher.write(body);
     sampling::reference::assert_agreement(body, hasher.finish());

@@ -1,5 +1,5 @@
-//! Any bytes as a segment of the spool: no panic, an end, and nothing believed that is not there. What is read would be
-//! written again as the same bytes.
+//! Any bytes as a segment of the spool: no panic, no endless loop, and no record that is not in the segment. A header
+//! that was read is written again as the same bytes.
 #![no_main]
 
 use std::io::Cursor;
@@ -10,7 +10,7 @@ use spansieve::export::spool::format::{Records, SEGMENT_HEADER_LEN, segment_head
 
 fuzz_target!(|input: &[u8]| {
     check(input);
-    // Most inputs are no segment: the same ones as records.
+    // Most inputs have no valid segment header, so the same bytes are also tried as records.
     check(&[&segment_header(Form::CloudTrace), input].concat());
 });
 
@@ -21,7 +21,7 @@ fn check(bytes: &[u8]) {
     while let Some(Ok((offset, header))) = records.next_record().expect("memory") {
         assert_eq!(offset, end);
         let encoded = header.encode().expect("a project that was read");
-        // Their first byte is the state, of which every value but one means the same.
+        // The first byte is the state. All its values but one have the same meaning, so it may differ.
         assert_eq!(encoded[1..], bytes[offset as usize + 1..][..encoded.len() - 1]);
         end = offset + header.header_len() + u64::from(header.body_len);
         assert!(header.span_count > 0 && end > offset && end <= len);
