@@ -51,7 +51,7 @@ enum What {
 enum Failure {
     #[error("{0}")]
     Io(#[from] std::io::Error),
-    #[error("{program} did not take the spans: {status}")]
+    #[error("{program} did not accept the spans: {status}")]
     Refused { program: &'static str, status: Box<tonic::Status> },
     #[error("{program} ended, or does not listen on {address}")]
     Silent { program: &'static str, address: String },
@@ -59,7 +59,7 @@ enum Failure {
     Missing { program: &'static str, sent: usize, written: usize, seconds: u64 },
     #[error("{0}")]
     Blocks(String),
-    #[error("an address that is none: {0}")]
+    #[error("cannot connect: {0}")]
     Address(#[from] tonic::transport::Error),
 }
 
