@@ -1,5 +1,5 @@
-// Asks Go's regexp package what it says of patterns and texts, and writes the answers that the tests of
-// src/condition/pattern compare with:
+// Asks Go's regexp package for its answers to patterns and texts, and writes those with which the tests of
+// src/condition/pattern compare:
 //
 //	go run -C tools/go-regexp . > src/condition/pattern/tests/go.json
 package main
@@ -17,7 +17,7 @@ import (
 	"unicode"
 )
 
-// Patterns that stand in public configurations or are read in two ways.
+// Patterns from public configurations, and patterns that can be read in two ways.
 var patterns = []string{
 	``, `a`, `abc`, `^/\w+$`, `^/[^/]+$`, `^/users/{id}$`, `{`, `{}`, `{a}`, `a{`, `a{,2}`, `a{2`, `a{02}`, `x{2}`, `x{2,}`, `x{2,3}`,
 	`x{0}`, `x{0,0}y`, `x{3,2}`, `x{1000}`, `x{1001}`, `(x{10}){100}`, `(x{10}){101}`, `((x{2}){0}){1000}`, `(x{2,}){600}`,
@@ -51,7 +51,7 @@ var texts = []string{
 	"alpha", ":a", "abcd", "aé", "aéa", "0", "18", "\x018", "A4", "AAAA",
 }
 
-// Pieces that random patterns are put together from.
+// The pieces of random patterns.
 var pieces = []string{
 	"a", "b", "x", "é", ".", "^", "$", "|", "(", ")", "(?:", "(?i)", "(?i:", "(?s)", "(?m)", "(?U)", "(?P<n>", "*", "+", "?", "*?", "{2}", "{1,3}", "{0,}", "{", "}", "[", "]", "[^", "-", "[ab]", "[^a]", "[a-x]", "[[:alpha:]]",
 	"\\d", "\\w", "\\W", "\\s", "\\b", "\\B", "\\pL", "\\P{Lu}", "\\x{e9}", "\\101", "\\Q", "\\E", "\\.", "\\A", "\\z", "&&", "7", "/", "k", "[^\\w]", "[\\d-]",
@@ -60,9 +60,9 @@ var pieces = []string{
 type answer struct {
 	Pattern string `json:"pattern"`
 	Refused bool   `json:"refused,omitempty"`
-	// For each text: 1 if the pattern is found in it.
+	// One digit for each text: 1 if the text contains a match.
 	Found string `json:"found,omitempty"`
-	// What its named groups match in each text that it is found in.
+	// The matches of the named groups, for each text that contains a match.
 	Groups [][]string `json:"groups,omitempty"`
 }
 
@@ -83,7 +83,7 @@ func ask(pattern string) answer {
 		var named []string
 		names := compiled.SubexpNames()
 		for i, name := range names {
-			// Of two groups with one name the last counts.
+			// If two groups have the same name, the last one counts.
 			if name != "" && !slices.Contains(names[i+1:], name) {
 				named = append(named, hex.EncodeToString([]byte(match[i])))
 			}
@@ -103,7 +103,7 @@ func print(value any, end string) {
 	fmt.Fprint(os.Stdout, string(line), end)
 }
 
-// Every category and script that Go knows by name.
+// All categories and scripts that Go knows by name.
 func properties() []string {
 	var names []string
 	for name := range unicode.Categories {
@@ -113,7 +113,7 @@ func properties() []string {
 		names = append(names, name)
 	}
 	for name := range unicode.Scripts {
-		// Scripts of several words, such as Old_Italic, were found before Go 1.25 and are not found since.
+		// Go before 1.25 found scripts with names of several words, such as Old_Italic. Later versions do not.
 		if _, err := regexp.Compile(`\p{` + name + `}`); err == nil {
 			names = append(names, name)
 		}

@@ -1,4 +1,4 @@
-//! Spans of every shape through both programs, compared field by field.
+//! Sends generated spans to both programs, and compares the results field by field.
 
 mod cause;
 
@@ -20,10 +20,10 @@ use crate::{Failure, generate};
 pub const PROJECT: &str = "compare-project";
 const SPANS_A_REQUEST: usize = 100;
 const WAIT_SECONDS: u64 = 30;
-/// Differences without a listed cause that are shown in full.
+/// Maximum differences without a listed cause that are printed.
 const SHOWN_MAX: usize = 20;
 
-/// A span as it is sent.
+/// A span with its resource and scope, as it is sent.
 pub struct Sent {
     pub resource: Resource,
     pub scope: InstrumentationScope,
@@ -31,13 +31,14 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// Neither start nor end is set: Cloud Trace refuses 1970.
+    /// Returns true if neither start nor end is set. Spansieve drops such a span, because Cloud Trace refuses the year
+    /// 1970.
     fn is_timeless(&self) -> bool {
         self.span.start_time_unix_nano == 0 && self.span.end_time_unix_nano == 0
     }
 }
 
-/// Whether all differences have a listed cause; prints each with how often it was met.
+/// Compares all spans, and prints each cause with its number of differences. Returns true if all have a listed cause.
 pub async fn compare(spansieve: &Path, collector: &Path, count: usize) -> Result<bool, Failure> {
     let sent = spans(count);
     let requests: Vec<_> = sent.chunks(SPANS_A_REQUEST).map(request).collect();
@@ -90,7 +91,7 @@ async fn wait(program: &'static str, recorder: &Recorder, sent: usize) -> Result
     Err(Failure::Missing { program, sent, written: recorder.len(), seconds: WAIT_SECONDS })
 }
 
-/// Spans with ids of their own, the same ones in each run.
+/// Returns generated spans with unique ids, the same ones in each run.
 fn spans(count: usize) -> Vec<Sent> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
     let mut runner = TestRunner::deterministic();
@@ -107,17 +108,18 @@ fn spans(count: usize) -> Vec<Sent> {
         for time in times.chain(span.events.iter_mut().map(|event| &mut event.time_unix_nano)) {
             *time = recent(*time, now);
         }
-        // The Collector puts any text into a header that is a project, and fails the whole request for a long one.
+        // The Collector puts the text of a project attribute into a header. A long text makes it fail the whole
+        // request.
         let size = |a: &KeyValue| a.value.as_ref().map_or(0, prost::Message::encoded_len);
         resource.attributes.retain(|a| !a.key.starts_with("gcp.project") || size(a) < 200);
-        // The Collector refuses a whole request for an id of another length.
+        // The Collector refuses a whole request if an id has another length.
         span.links.retain(|link| matches!((link.trace_id.len(), link.span_id.len()), (0 | 16, 0 | 8)));
         Sent { resource, scope, span }
     });
     sent.collect()
 }
 
-/// A time of the last hour in place of any other: Cloud Trace refuses those of other years. Unset stays unset.
+/// Moves a time into the last hour, because Cloud Trace refuses times of other years. An unset time stays unset.
 fn recent(time: u64, now: u64) -> u64 {
     const HOUR_NANOS: u64 = 3_600_000_000_000;
     if time == 0 { 0 } else { now - HOUR_NANOS + time % HOUR_NANOS }

@@ -1,5 +1,6 @@
-//! Sends the same OTLP to Spansieve and to the Go Collector, and compares what reaches Cloud Trace: field by field
-//! (`fields`), or trace by trace (`verdicts`). Ends with 1 if there is a difference that is not a listed one.
+//! Sends the same OTLP to Spansieve and to the Go Collector, and compares the spans that reach Cloud Trace: field by
+//! field (`fields`), or trace by trace (`verdicts`). The exit code is 1 if a difference is not in the list of known
+//! ones.
 
 mod fields;
 #[path = "../../../src/cloud_trace/encode/tests/generate.rs"]
@@ -13,40 +14,40 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// What the command line says.
+/// The command line.
 #[derive(Parser)]
 #[command(about)]
 struct Arguments {
     #[command(subcommand)]
     what: What,
-    /// The program `spansieve`.
+    /// Path of the program `spansieve`.
     #[arg(long, global = true, default_value = "target/release/spansieve")]
     spansieve: PathBuf,
-    /// A Collector with the OTLP receiver, `tail_sampling` and `googlecloud`.
+    /// Path of a Collector with the OTLP receiver, `tail_sampling` and `googlecloud`.
     #[arg(long, global = true, default_value = "otelcol-peer")]
     collector: PathBuf,
 }
 
 #[derive(Subcommand)]
 enum What {
-    /// Every field of spans of every shape.
+    /// Compares every field of generated spans.
     Fields {
-        /// How many spans, generated, the same ones in each run.
+        /// Number of spans. The same spans are generated in each run.
         #[arg(long, default_value_t = 2000)]
         spans: usize,
     },
-    /// The verdicts of every policy type of the Collector.
+    /// Compares the verdicts of every policy type of the Collector.
     Verdicts {
-        /// Blocks of policies, each with the differences that are listed for it.
+        /// File with blocks of policies, each with its list of known differences.
         #[arg(long, default_value = "tools/compare/verdicts.yaml")]
         blocks: PathBuf,
-        /// Only blocks whose names contain this.
+        /// Use only blocks whose names contain this text.
         #[arg(long, default_value = "")]
         only: String,
     },
 }
 
-/// Why there is nothing to compare.
+/// A reason why the programs cannot be compared.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error("{0}")]

@@ -1,4 +1,4 @@
-//! The two programs: started with a configuration, sent to, ended.
+//! The two programs: starting one with a configuration, sending to it, and stopping it.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,7 +14,7 @@ use crate::Failure;
 
 const START_SECONDS: u64 = 20;
 
-/// A running program; ended when it is dropped.
+/// A running program. It is killed when it is dropped.
 pub struct Program {
     name: &'static str,
     address: SocketAddr,
@@ -23,7 +23,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts `program` with a configuration in which `OTLP` stands for the address that it is to listen on.
+    /// Starts `program` with a configuration in which `OTLP` is replaced by the listen address.
     pub async fn start(name: &'static str, program: &Path, configuration: &str) -> Result<Self, Failure> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let mut file = tempfile::Builder::new().suffix(".yaml").tempfile()?;
@@ -44,7 +44,7 @@ impl Program {
         Err(Failure::Silent { program: name, address: address.to_string() })
     }
 
-    /// Sends `requests` one after the other.
+    /// Sends `requests`, one after the other.
     pub async fn send(&self, requests: &[ExportTraceServiceRequest]) -> Result<(), Failure> {
         let channel = tonic::transport::Endpoint::from_shared(format!("http://{}", self.address))?.connect().await?;
         let mut client = TraceServiceClient::new(channel);
@@ -58,7 +58,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It has nothing to save.
+        // The program may be killed, because it has nothing to save.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

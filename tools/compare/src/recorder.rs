@@ -1,4 +1,4 @@
-//! A Cloud Trace that takes everything and keeps it.
+//! A Cloud Trace that accepts and records all spans.
 
 use std::collections::HashMap;
 use std::io;
@@ -10,17 +10,17 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 
-/// Spans by their trace and span ids in hex, `{trace}/{span}`, in the order of their coming.
+/// Spans by trace and span id in hex (`{trace}/{span}`), in the order of arrival.
 type Spans = HashMap<String, Vec<Span>>;
 
-/// The recorder; clones share what was recorded.
+/// The recorder. Clones share the recorded spans.
 #[derive(Clone, Default)]
 pub struct Recorder {
     spans: Arc<Mutex<Spans>>,
 }
 
 impl Recorder {
-    /// Serves on a free port of this machine, for as long as the runtime runs. Returns the address as well.
+    /// Starts a recorder on a free port of this machine; returns it with its address. It runs as long as the runtime.
     pub async fn start() -> io::Result<(Self, String)> {
         let recorder = Recorder::default();
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -31,12 +31,12 @@ impl Recorder {
         Ok((recorder, address))
     }
 
-    /// How many different spans there are.
+    /// Returns the number of different spans.
     pub fn len(&self) -> usize {
         self.lock().len()
     }
 
-    /// Everything that was recorded.
+    /// Takes and returns all recorded spans.
     pub fn take(&self) -> Spans {
         std::mem::take(&mut *self.lock())
     }
@@ -51,7 +51,7 @@ impl TraceService for Recorder {
     async fn batch_write_spans(&self, request: Request<BatchWriteSpansRequest>) -> Result<Response<()>, Status> {
         let mut spans = self.lock();
         for span in request.into_inner().spans {
-            // projects/{project}/traces/{trace}/spans/{span}
+            // The name is projects/{project}/traces/{trace}/spans/{span}.
             let mut parts = span.name.rsplit('/');
             let id = format!("{}/{}", parts.clone().nth(2).unwrap_or_default(), parts.next().unwrap_or_default());
             spans.entry(id).or_default().push(span);

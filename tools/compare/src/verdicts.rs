@@ -1,4 +1,4 @@
-//! The same traces and the same policies through both programs: which traces does each keep?
+//! Sends the same traces to both programs with the same policies, and compares which traces each program keeps.
 
 mod traces;
 
@@ -14,24 +14,24 @@ use crate::fields::hex;
 use crate::program::Program;
 use crate::recorder::Recorder;
 
-/// Both decide whole seconds after a trace's first span, the Collector on the tick behind it.
+/// Decision wait of both programs in whole seconds. The Collector decides on the next tick after it.
 const DECISION_WAIT_SECONDS: u64 = 1;
-/// Nothing more comes this long after the last span that was kept.
+/// Time without new spans after which no more are expected.
 const QUIET: Duration = Duration::from_millis(2500);
 
-/// Policies, and in what the two programs are known to differ on them.
+/// Policies, with the known differences between the two programs.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Block {
     name: String,
-    /// Lines of `tail_sampling`, the same for both.
+    /// Lines of the section `tail_sampling`, the same for both programs.
     tail_sampling: String,
-    /// Names of traces, or what they begin with if a `*` follows, and why their verdicts differ.
+    /// Reasons of known differences, by trace name. A final `*` matches any end of a name.
     #[serde(default)]
     differs: BTreeMap<String, String>,
 }
 
-/// Whether all differences are listed; prints a line for each block.
+/// Compares all blocks and prints a line for each. Returns true if all differences are known.
 pub async fn compare(spansieve: &Path, collector: &Path, blocks: &Path, only: &str) -> Result<bool, Failure> {
     let text = std::fs::read_to_string(blocks)?;
     let blocks: Vec<Block> = serde_saphyr::from_str(&text).map_err(|error| Failure::Blocks(error.to_string()))?;
@@ -47,7 +47,7 @@ pub async fn compare(spansieve: &Path, collector: &Path, blocks: &Path, only: &s
     Ok(all_listed)
 }
 
-/// The names of the traces that the program writes with these policies.
+/// Returns the names of the traces that the program keeps with these policies.
 async fn kept(
     name: &'static str,
     program: &Path,

@@ -1,23 +1,24 @@
-//! Copies the protos that Spansieve is built from out of two packages into `proto/`: Google's out of
-//! `google-cloud-googleapis`, those of OTLP out of `opentelemetry-proto`.
+//! Copies the protos for Spansieve's build from two packages into `proto/`: Google's from `google-cloud-googleapis`,
+//! and OTLP's from `opentelemetry-proto`.
 //!
-//! `cargo run --manifest-path tools/protos/Cargo.toml` copies; with `-- --check` it changes nothing, names each file
-//! that differs, is missing or does not belong, and exits with 1 if there is one. `proto/README.md` says why.
+//! `cargo run --manifest-path tools/protos/Cargo.toml` copies them. With `-- --check` the program changes nothing. It
+//! then names each file that differs, is missing or is not needed, and exits with 1 if there is one. `proto/README.md`
+//! explains the reasons.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::{fs, io};
 
-/// A package and the protos that are copied out of it.
+/// A package, with the protos that are copied from it.
 struct Source {
     package: &'static str,
-    /// The folder inside the package that the paths of the protos are relative to.
+    /// The folder in the package that contains the protos; their paths are relative to it.
     folder: &'static str,
     protos: &'static [&'static str],
 }
 
-/// What the protos import beside each other is `google/protobuf/`, which the protobuf compiler brings.
+/// All protos, including their imports. Only `google/protobuf/` is missing, as the protobuf compiler provides it.
 const SOURCES: [Source; 2] = [
     // Cloud Trace v2 and the error details of `google.rpc`.
     Source {
@@ -79,7 +80,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Copies, or with `--check` returns what is wrong with which file.
+/// Copies the protos, or with `--check` returns the files that are not as they should be, each with the problem.
 fn run() -> Result<BTreeMap<String, &'static str>, Error> {
     let check = match std::env::args().skip(1).collect::<Vec<_>>().as_slice() {
         [] => false,
@@ -109,7 +110,7 @@ fn run() -> Result<BTreeMap<String, &'static str>, Error> {
     Ok(BTreeMap::new())
 }
 
-/// Returns what cargo knows about the packages of this program.
+/// Returns the output of `cargo metadata` for the packages of this program.
 fn metadata(manifest: &Path) -> Result<serde_json::Value, Error> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["metadata", "--format-version", "1", "--locked", "--manifest-path"]).arg(manifest);
@@ -120,14 +121,14 @@ fn metadata(manifest: &Path) -> Result<serde_json::Value, Error> {
     serde_json::from_slice(&output.stdout).map_err(|error| Error::Metadata(error.to_string()))
 }
 
-/// Returns the folder that cargo has unpacked the package into.
+/// Returns the folder into which cargo has unpacked the package.
 fn package_folder(metadata: &serde_json::Value, package: &'static str) -> Result<PathBuf, Error> {
     let packages = metadata["packages"].as_array().into_iter().flatten();
     let manifest = packages.filter(|found| found["name"] == package).find_map(|found| found["manifest_path"].as_str());
     manifest.and_then(|path| Path::new(path).parent()).map(Path::to_owned).ok_or(Error::NoPackage(package))
 }
 
-/// Returns the files below `target` that differ from the `wanted` ones, each with what is wrong.
+/// Returns the files below `target` that differ from the `wanted` ones, each with the problem.
 fn drift(wanted: &BTreeMap<String, Vec<u8>>, target: &Path) -> Result<BTreeMap<String, &'static str>, Error> {
     let mut drifted = BTreeMap::new();
     for file in protos_below(target, target)? {
@@ -146,7 +147,7 @@ fn drift(wanted: &BTreeMap<String, Vec<u8>>, target: &Path) -> Result<BTreeMap<S
     Ok(drifted)
 }
 
-/// The `.proto` files below `folder`, as paths relative to `root`.
+/// Returns the `.proto` files below `folder`, as paths relative to `root`.
 fn protos_below(root: &Path, folder: &Path) -> Result<Vec<String>, Error> {
     let at = |source| Error::File { path: folder.to_owned(), source };
     let mut files = Vec::new();

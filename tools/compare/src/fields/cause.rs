@@ -1,4 +1,4 @@
-//! Why a field differs: the causes that `docs/cloud-trace-mapping.md` lists, and nothing else.
+//! The causes of differences between fields. They are exactly those that `docs/cloud-trace-mapping.md` lists.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -11,30 +11,30 @@ use spansieve::proto::google::devtools::cloudtrace::v2::{AttributeValue, Span};
 
 use super::{Sent, hex};
 
-/// The longest lead of an event before its span that the API takes: 365 days.
+/// Maximum time that an event may be before its span in the API: 365 days.
 const EVENT_LEAD_NANOS_MAX: u64 = 365 * 24 * 3_600 * 1_000_000_000;
 
-/// Bytes of a value (<https://cloud.google.com/trace/docs/quotas>).
+/// Maximum bytes of a value (<https://cloud.google.com/trace/docs/quotas>).
 const VALUE_BYTES_MAX: usize = 65_532;
 
-/// Bytes of a key (the same).
+/// Maximum bytes of a key (same source).
 const KEY_BYTES_MAX: usize = 512;
 
 const REPEATED_KEYS: &str = "repeated keys of a resource: the first counts";
 
-/// One field that differs.
+/// A field that differs between the two programs.
 pub struct Difference {
     pub field: String,
     pub ours: String,
     pub theirs: String,
-    /// `None`: no listed one.
+    /// The cause; `None` if no listed cause explains the difference.
     pub cause: Option<&'static str>,
 }
 
 struct Differences(Vec<Difference>);
 
 impl Differences {
-    /// Notes `field` if it differs; `cause` says why, if there is a listed reason.
+    /// Adds `field` if it differs; `cause` is its listed cause, if there is one.
     fn check<T: PartialEq + Debug>(&mut self, field: &str, ours: &T, theirs: &T, cause: Option<&'static str>) {
         if ours != theirs {
             let [ours, theirs] = [ours, theirs].map(|value| format!("{value:?}"));
@@ -43,7 +43,7 @@ impl Differences {
     }
 }
 
-/// Every field of a span that the two programs wrote differently.
+/// Returns every field of a span that the two programs wrote differently.
 pub fn differences(sent: &Sent, ours: &Span, theirs: &Span) -> Vec<Difference> {
     let span = &sent.span;
     let mut found = Differences(Vec::new());
@@ -82,10 +82,10 @@ pub fn differences(sent: &Sent, ours: &Span, theirs: &Span) -> Vec<Difference> {
     found.0
 }
 
-/// Where the attributes of one map came from.
+/// The origin of the attributes of one map.
 struct Places<'a> {
     sent: &'a [KeyValue],
-    /// Set for those of a span.
+    /// The span with its resource, if the attributes are those of a span.
     resource: Option<&'a Sent>,
     dropped: bool,
 }
@@ -161,7 +161,7 @@ fn repeats(attributes: &[KeyValue]) -> bool {
     attributes.iter().map(|a| &a.key).collect::<BTreeSet<_>>().len() < attributes.len()
 }
 
-/// As Google's exporter, and so Spansieve by default, calls a key.
+/// Returns a key as Google's exporter names it, and Spansieve by default.
 fn renamed(key: &str) -> &str {
     match key {
         "http.method" => "/http/method",
@@ -184,7 +184,7 @@ fn text(value: Option<&AttributeValue>) -> Option<&str> {
     }
 }
 
-/// What a text says as JSON, numbers by their value. Empty bytes are an empty text to one program and null to the other.
+/// Parses a text as JSON with blank nulls: one program writes empty bytes as an empty text, and the other as null.
 fn json(text: &str) -> Option<serde_json::Value> {
     let mut value = serde_json::from_str(text).ok()?;
     blank_nulls(&mut value);

@@ -1,4 +1,4 @@
-//! The traces that are judged: some made by hand, each for a rule that might be read in two ways, and many at random.
+//! The traces for both programs. Some are made by hand, each for a rule that can be read in two ways; many are random.
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 const RANDOM_COUNT: u64 = 400;
 const MILLISECOND: u64 = 1_000_000;
 
-/// A trace, and the requests in which it arrives.
+/// A trace, with the requests in which it is sent.
 pub struct Trace {
     pub name: String,
     pub id: Vec<u8>,
@@ -26,7 +26,7 @@ struct Part {
     span: Span,
 }
 
-/// Times count from this one: some minutes ago.
+/// Returns the time from which spans' times count, in nanoseconds since 1970: five minutes ago.
 fn epoch() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     (now.as_secs() - 300) * 1_000_000_000
@@ -40,7 +40,8 @@ fn text(key: &str, value: &str) -> KeyValue {
     attribute(key, Value::StringValue(value.into()))
 }
 
-/// A span of a service that began and ended so many milliseconds after the epoch, a root if it is the first.
+/// Returns a span of a service, with start and end in milliseconds after [`epoch`]. The first span of a trace is its
+/// root.
 fn span(service: &'static str, start_ms: u64, end_ms: u64) -> Part {
     let at = |ms: u64| epoch() + ms * MILLISECOND;
     let span = Span {
@@ -68,9 +69,9 @@ impl Part {
     }
 }
 
-/// A trace of these parts, in one request or in one for each.
+/// Returns a trace of these parts, in one request or in one request for each part.
 fn trace(number: u64, name: impl Into<String>, mut parts: Vec<Part>, split: bool) -> Trace {
-    // Random enough for ratios, and the same in each run.
+    // The id is random enough for ratios, and the same in each run.
     let id = [splitmix(number), splitmix(number ^ 0x5eed)].map(u64::to_be_bytes).concat();
     for (i, part) in parts.iter_mut().enumerate() {
         part.span.trace_id.clone_from(&id);
@@ -103,7 +104,7 @@ fn request(parts: &[Part]) -> ExportTraceServiceRequest {
     ExportTraceServiceRequest { resource_spans: parts.iter().map(one).collect() }
 }
 
-/// A generator of numbers that looks random and needs nothing (Steele, Lea, Flood: "Fast splittable pseudorandom number
+/// A pseudorandom generator without any state of its own (Steele, Lea, Flood: "Fast splittable pseudorandom number
 /// generators").
 fn splitmix(seed: u64) -> u64 {
     let mut z = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -112,7 +113,7 @@ fn splitmix(seed: u64) -> u64 {
     z ^ z >> 31
 }
 
-/// All traces, in the order in which they are sent.
+/// Returns all traces, in the order in which they are sent.
 pub fn all() -> Vec<Trace> {
     let mut traces: Vec<_> = handmade()
         .into_iter()
@@ -208,7 +209,7 @@ fn handmade() -> Vec<(&'static str, Vec<Part>, bool)> {
     ]
 }
 
-/// A trace of one to four spans with values that the policies ask for, and others.
+/// Returns a trace of one to four spans. Some of their values match the policies, others do not.
 fn random(number: u64) -> Trace {
     let mut state = number;
     let mut next = |count: u64| {
