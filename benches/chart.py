@@ -18,7 +18,7 @@ COLOURS = ["a", "b", "c"]
 
 
 def short(number):
-    """1000 as 1k, 10000000 as 10M."""
+    """Returns a number in short form: 1000 as 1k, 10000000 as 10M."""
     for size, letter in [(1e9, "G"), (1e6, "M"), (1e3, "k")]:
         if number >= size:
             return f"{number / size:g}{letter}"
@@ -26,13 +26,14 @@ def short(number):
 
 
 def nice_step(most):
-    """A step of 1, 2 or 5 times a power of ten that divides 0..most into four to ten."""
+    """Returns 1, 2 or 5 times a power of ten, so that 0..most has about four to ten steps."""
     power = 10 ** math.floor(math.log10(most)) if most > 0 else 1
     return next(s * power / 10 for s in (1, 2, 5, 10, 20) if most / (s * power / 10) <= 6)
 
 
 class Panel:
-    """One diagram: x logarithmic, y from 0. `series`: (name, [(x, median, least, most, is_whole)])."""
+    """A diagram with a logarithmic x axis, and a y axis from 0. `series`: (name, [(x, median, least, most,
+    is_whole)])."""
 
     def __init__(self, left, x_label, y_label, series):
         self.left, self.x_label, self.y_label = left, x_label, y_label
@@ -88,7 +89,7 @@ class Panel:
 
 
 def chart(title, x_label, panels):
-    """The text of an SVG file. `panels`: (label of the y axis, series) each, side by side."""
+    """Returns the text of an SVG file with the panels side by side. `panels`: a (label of the y axis, series) each."""
     width = LEFT + len(panels) * (PANEL_WIDTH + GAP)
     height = TOP + PANEL_HEIGHT + BOTTOM
     body = []

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Measures every row of the budgets, this daemon and the Go Collector alternating in time, and writes the tables.
+"""Measures every row of the table, with this daemon and the Go Collector in turn, and writes the tables.
 
     benches/compare.py                        # five runs of everything, the table on the terminal: about an hour
-    benches/compare.py --write                # the same, into benches/RESULTS.md, benches/results/comparison.json and README.md
-    benches/compare.py --no-collector grpc    # one case of ours
-    benches/compare.py --against OLD grpc http    # beside another build of this daemon
+    benches/compare.py --write                # also writes benches/RESULTS.md, benches/results/comparison.json, README.md
+    benches/compare.py --no-collector grpc    # one case of this daemon
+    benches/compare.py --against OLD grpc http    # compares with another build of this daemon
 
-It builds what is missing: the release binary, the load generators, the Collector (9 minutes, the first time). An interrupted
-measurement goes on where it stopped if it is called again; a new build begins anew. The figures mean something on a quiet machine only: each
-row says how much of the daemon's core others took.
+The script builds missing programs: the release binary, the load generators, and the Collector (9 minutes, the first
+time). If it is called again after an interruption, it continues where it stopped. With a new build it starts again. The
+figures are meaningful only on a quiet machine; below the table stands how much of the daemon's core other processes
+took.
 """
 import json
 import os
@@ -23,12 +24,12 @@ from measure import DAEMON_CORE, LOAD_CORE, ROOT, Journal, Program, Spread, last
 
 COMPARISON = ROOT / "benches" / "results" / "comparison.json"
 KEEP_ALL = ["{name: all, type: always_sample}"]
-# The kept spans of a Collector that keeps all of them find room.
+# Size of the Collector's queue, which must have room for all spans when every trace is kept.
 COLLECTOR_QUEUE = "QUEUE_SPANS=20000000"
 
 
 class Cases:
-    """One function a case: measures one program once and returns named values."""
+    """The cases. Each function measures one program once, and returns named values."""
 
     def __init__(self, options, rig, load):
         self.options, self.rig, self.load = options, rig, load
@@ -36,7 +37,7 @@ class Cases:
         self.burst_spans = 200_000 if options.quick else 1_000_000
 
     def bench(self, program, *more, wait=2, seconds=None, cores=(DAEMON_CORE, LOAD_CORE), prefix=(), **config):
-        """One run of the rig's bench.py."""
+        """Runs the rig's bench.py once."""
         command = [*prefix, sys.executable, self.options.rig / "bench.py", "--name", program.name, "--runs", 1]
         command += ["--cmd", program.command(**config), "--env", f"DECISION_WAIT={wait}s", "--decision-wait", wait]
         command += ["--env", COLLECTOR_QUEUE] if program.is_collector and "policies" in config else []
@@ -60,7 +61,7 @@ class Cases:
         return self.bench(program, "--proto", "http", "--gzip")
 
     def kept(self, program):
-        """Everything is kept: flat out, exports would pile up in memory."""
+        """Measures with every trace kept. The rate is limited, because exports would fill memory at full speed."""
         return self.bench(program, "--rate", 150_000, policies=KEEP_ALL)
 
     def norescue(self, program):
@@ -70,12 +71,12 @@ class Cases:
         return self.bench(program, "--proto", "http", rescue=False)
 
     def steady(self, program):
-        """20,000 spans/s with a wait of 10 s."""
+        """Measures at 20,000 spans/s with a wait of 10 s."""
         wait, seconds = (3, 6) if self.options.quick else (10, 25)
         return self.bench(program, "--rate", 20_000, wait=wait, seconds=seconds, rescue=False)
 
     def json(self, program):
-        """OTLP/JSON, which the rig does not send; counted like bench.py's."""
+        """Measures OTLP/JSON, which the rig does not send. Values are counted in the same way as by bench.py."""
         wait = 2
         with self.running(program, wait) as (daemon, _):
             busy, cpu, started = self.rig.core_busy(DAEMON_CORE), daemon.cpu(), time.monotonic()
@@ -97,7 +98,7 @@ class Cases:
             }
 
     def hold(self, program):
-        """A million spans held: scenarios.py."""
+        """Measures a million held spans with the rig's scenarios.py."""
         command = [sys.executable, self.options.rig / "scenarios.py", "--name", program.name, "--cmd", program.command(rescue=False)]
         command += [] if program.is_collector else ["--gc-url", "", "--metrics", "127.0.0.1:4318/metrics"]
         result = last_json([*command, "hold"])
@@ -105,8 +106,8 @@ class Cases:
         return {"bytes_beyond_wire": beyond, **{k: result[k] for k in ("acked", "refused", "lost", "bytes_per_span_rss", "rss_peak_mib")}}
 
     def burst(self, program):
-        """A burst whose decisions fall due together, while few and small requests ask how long an answer takes; then what
-        memory is given back."""
+        """Measures a burst whose decisions are due at the same time, and the memory that is left after it. A probe of
+        few and small requests measures the longest answer."""
         wait = 3 if self.options.quick else 10
         with self.running(program, wait, rescue=False) as (daemon, idle_mib):
             calm = self.probe(2)
@@ -131,7 +132,7 @@ class Cases:
             }
 
     def start(self, program):
-        """From exec to the answer to the first span, four times."""
+        """Measures the time from exec to the answer to the first span, four times."""
         times, idle = [], []
         for _ in range(4):
             with self.running(program, 2) as (daemon, idle_mib):
@@ -140,8 +141,9 @@ class Cases:
         return {"start_ms": sorted(times)[len(times) // 2], "start_max_ms": max(times), "rss_idle_mib": max(idle)}
 
     def cores(self, program):
-        """One core, then two that the load generator and the sink share with the daemon. What they leave it counts: how many
-        spans/s two cores would do is what they have to give, times how busy they were, over the CPU time of a span."""
+        """Measures one core, and then two cores that the daemon shares with the load generator and the sink. The
+        scaling is an estimate: 2, times the busy share of the cores, times the CPU time of a span on one core over that
+        on two."""
         one = self.bench(program, rescue=False)
         both = f"{DAEMON_CORE},{LOAD_CORE}"
         two = self.bench(program, "--inflight", 8, cores=("", ""), prefix=["taskset", "-c", both], rescue=False)
@@ -155,14 +157,14 @@ class Cases:
     # --- Helpers ---
 
     def probe(self, seconds):
-        """Few and small requests. The sink, which shares the core, must not make them wait: they go first, where the system
-        allows that."""
+        """Sends few and small requests. They get a real-time priority, if the system allows it, so that the sink on the
+        same core does not delay them."""
         first = ["chrt", "-f", "10"]
         is_allowed = not subprocess.run([*first, "true"], stderr=subprocess.DEVNULL).returncode
         return self.send("--rate", 4_000, "--batch", 8, "--connections", 4, "--pass-spans", 8_000, "--duration", round(seconds, 1), prefix=first if is_allowed else [])
 
     def send(self, *more, prefix=()):
-        """One run of our own load generator."""
+        """Runs the load generator of this repository once."""
         sent = last_json([*prefix, *pinned(LOAD_CORE, [self.load, *more])])
         if not sent["acked"]:
             raise SystemExit("the daemon acknowledged nothing")
@@ -173,7 +175,7 @@ class Cases:
 
 
 class Running:
-    """A program with a sink, from `with` to its end; yields the process and its resident memory when idle, in MiB."""
+    """A program with a sink, for a `with` statement. Yields the process, and its resident memory when idle, in MiB."""
 
     def __init__(self, rig, program, wait, config):
         self.rig, self.program, self.wait, self.config = rig, program, wait, config
@@ -199,13 +201,13 @@ class Running:
 
 
 CASES = ["grpc", "http", "gzip", "json", "kept", "norescue", "http_norescue", "steady", "hold", "burst", "start", "cores", "size"]
-# The Collector has no rescue: without it there is nothing else to measure. How it does on two cores is no budget of ours.
+# The Collector has no rescue, so cases without rescue are left out. Its performance on two cores is no target.
 OURS = {"norescue", "http_norescue", "cores"}
 
 
 @dataclass
 class Row:
-    """A line of the table. `most` or `least` is the target."""
+    """A row of the table. `most` or `least` is the target."""
 
     what: str
     case: str
@@ -230,14 +232,14 @@ class Row:
         return f"{number(spread.median)} {self.unit}{span}"
 
     def verdict(self, spread):
-        """Whether the median reaches the target, or by how much it falls short."""
+        """Returns "reached", or by how much the median misses the target."""
         if not spread or not self.target():
             return ""
         over = spread.median / self.most - 1 if self.most is not None else 1 - spread.median / self.least
         return "reached" if over <= 0 else f"short by {100 * over:.0f} %"
 
     def ratio(self, ours, theirs):
-        """How many times better `ours` is."""
+        """Returns how many times better `ours` is."""
         if not ours or not theirs or not ours.median or not theirs.median:
             return ""
         ratio = ours.median / theirs.median if self.more_is_better() else theirs.median / ours.median
@@ -273,7 +275,8 @@ ROWS = [
 
 
 def measure_all(options, programs, cases, journal):
-    """Run by run, case by case, program by program: pairs lie side by side in time, and take turns in being first."""
+    """Measures run by run, case by case, program by program. Compared runs follow each other, and take turns in being
+    first."""
     for number in range(1, options.runs + 1):
         for case in options.names:
             for program in programs if number % 2 else programs[::-1]:
@@ -304,7 +307,7 @@ def table(rows, programs, journal):
 
 
 def kept_rows(programs, journal, width):
-    """What of the traces that must be kept arrived, of all runs together."""
+    """Returns the rows of traces that must be kept: how many arrived, over all runs."""
     lines = []
     for key, what in [("errors", "traces with an error, kept"), ("slow", "slow traces, kept")]:
         pairs = []
@@ -341,7 +344,7 @@ def footnote(facts, programs, journal):
 
 def main():
     parser = measure.arguments(__doc__, CASES)
-    parser.add_argument("--no-collector", action="store_true", help="leave the Go Collector out, and its build")
+    parser.add_argument("--no-collector", action="store_true", help="do not build and measure the Go Collector")
     parser.add_argument("--against", type=measure.Path, help="another build of this daemon, measured in turn with it")
     options = measure.parse(parser, CASES)
     measure.allow_open_files()

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Measures what a span costs and holds as there is more of everything, and draws the charts.
+"""Measures the CPU time and the memory of a span as the load and the configuration grow, and draws the charts.
 
-    benches/growth.py                     # all charts, three runs a point: about 50 minutes
+    benches/growth.py                     # all charts, three runs of each point: about 50 minutes
     benches/growth.py pending services    # some of them
-    benches/growth.py --write             # into benches/RESULTS.md and benches/results/growth*
+    benches/growth.py --write             # also writes benches/RESULTS.md and benches/results/growth*
 
-Ten million pending spans take 7 GB of memory. An interrupted measurement goes on where it stopped.
+Ten million pending spans take 7 GB of memory. An interrupted measurement continues where it stopped.
 """
 import json
 import signal
@@ -18,23 +18,24 @@ from compare import Running
 from measure import DAEMON_CORE, LOAD_CORE, ROOT, Journal, Program, Spread, last_json, pinned
 
 RESULTS = ROOT / "benches" / "results"
-# The longest that a configuration can have a trace wait: nothing is decided while memory is read.
+# The longest decision wait in seconds, so that nothing is decided while memory is measured.
 HOLD_WAIT_S = 600
 FLOW_WAIT_S = 2
 CONNECTIONS = [1, 10, 100, 1_000, 5_000]
-# The requests of the chart of connections are small, so that each of 5,000 connections has some.
+# The chart of connections has small requests, so that each of 5,000 connections sends some.
 SMALL_BATCH = ["--batch", 64]
 
 ERRORS = "{name: errors, type: status_code, status_code: {status_codes: [ERROR]}}"
 SLOW = "{name: slow, type: latency, latency: {threshold_ms: 1000}}"
 REST = "{name: rest, type: probabilistic, probabilistic: {sampling_percentage: 5}}"
-# Attributes of the load, in turn with values that no span has: they are looked for in every span, and keep nothing.
+# Attributes for policies. The policies look for them in every span with values that no span has, and so keep nothing.
 KEYS = ["http.route", "db.operation.name", "service.name", "feature_flag.key", "server.address", "thread.name"]
 NUMBERS = ["http.response.status_code", "db.response.returned_rows", "thread.id"]
 
 
 def policies(count):
-    """As many policies; from three on, errors, slow traces and a ratio are among them, and keep what they always do."""
+    """Returns `count` policies. From three on, they include errors, slow traces and a ratio, so that the kept share is
+    constant."""
     if count < 3:
         return ["{name: rest, type: probabilistic, probabilistic: {sampling_percentage: 7}}"][:count]
     found = [ERRORS, SLOW, REST]
@@ -49,7 +50,7 @@ def policies(count):
 
 
 class Points:
-    """Measures one point of a chart once."""
+    """The points of the charts. Each function measures one point once."""
 
     def __init__(self, options, rig, program, load, in_process):
         self.options, self.rig, self.program, self.load, self.in_process = options, rig, program, load, in_process
@@ -69,7 +70,8 @@ class Points:
         return last_json(pinned(cores, [self.in_process, "--pending", 1_000_000, "--threads", count, "--seconds", seconds]))
 
     def connections(self, count):
-        # Two requests a connection at least, at a rate that leaves the daemon time: it is not throughput that is asked.
+        # At least two requests on each connection, at a rate that leaves the daemon idle time: the chart is not about
+        # throughput.
         rate = ["--conns", count, "--inflight", 1, "--rate", 100_000, *SMALL_BATCH]
         spans = max(self.held_spans // 2, 128 * count)
         flow = self.flow(lambda: self.rig_load(*rate, "--duration", self.seconds), {})
@@ -91,7 +93,7 @@ class Points:
         return {**flow, **held}
 
     def flow(self, send, config):
-        """CPU of all that is done for a span, decisions and export included."""
+        """Measures the CPU time of all work for a span, with decisions and export."""
         with Running(self.rig, self.program, FLOW_WAIT_S, {"rescue": False, **config}) as (daemon, _):
             before = measure.cpu_seconds(daemon.pid)
             sent = send()
@@ -101,7 +103,7 @@ class Points:
             return {"cpu_us": cpu / max(sent["acked"], 1) * 1e6, "acked": sent["acked"], "not_acked": lost, "ack_p99_ms": sent["ack_p99_ms"]}
 
     def hold(self, send, config):
-        """Memory of spans that wait for their decision, and the CPU time of taking them in."""
+        """Measures the memory of spans that wait for their decision, and the CPU time of accepting them."""
         with Running(self.rig, self.program, HOLD_WAIT_S, {"rescue": False, **config}) as (daemon, idle_mib):
             before = measure.cpu_seconds(daemon.pid)
             sent = send()
@@ -110,7 +112,7 @@ class Points:
             spans = max(sent["acked"], 1)
             beyond = (daemon.mem() - idle_mib) * 2**20 / spans - sent["bytes_per_span"]
             peak = (daemon.mem("VmHWM") - idle_mib) * 2**20 / spans - sent["bytes_per_span"]
-            # What is pending need not be decided: a stop would export it.
+            # SIGKILL, because a stop would decide and export all pending spans.
             daemon.stop(signal.SIGKILL)
             return {"beyond_wire": beyond, "peak_beyond_wire": peak, "ingest_us": cpu / spans * 1e6, "held": sent["acked"]}
 
@@ -127,7 +129,7 @@ class Chart:
     title: str
     x_label: str
     points: list
-    # Name of the panel's axis, and its series: what they are called and where their values stand.
+    # For each panel: the label of the y axis, and its series (name, key of the values).
     panels: list
 
 
@@ -173,7 +175,7 @@ def series(journal, digest, c, key):
 
 
 def table(c, journal, digest):
-    """The points of a chart, for who wants the numbers."""
+    """Returns the points of a chart as a Markdown table."""
     keys = [(f"{name}, {label}", key) for label, panel in c.panels for name, key in panel]
     lines = ["| " + " | ".join([c.x_label] + [label for label, _ in keys]) + " |", "|" + " --- |" * (len(keys) + 1)]
     columns = [{p[0]: p for p in series(journal, digest, c, key)} for _, key in keys]
@@ -184,7 +186,7 @@ def table(c, journal, digest):
 
 
 def section(journal, digest, facts):
-    """The Markdown of all charts that have data, which are drawn on the way."""
+    """Draws all charts that have data; returns their Markdown."""
     parts = [f"{facts['cpu']}, {facts['cores']} cores, {facts['date']}, commit {facts['commit']}. Median [least - most]."]
     for c in CHARTS:
         if not any(series(journal, digest, c, key) for _, panel in c.panels for _, key in panel):

@@ -1,8 +1,8 @@
-"""What compare.py and growth.py share: the programs under test, building them, a network of one's own, a journal of runs that
-makes both resumable, and statistics.
+"""Shared parts of compare.py and growth.py: building, the programs under test, a network namespace, a journal of runs
+that makes both scripts resumable, and statistics.
 
-The rig (load generator, recording Cloud Trace, the Go Collector, bench.py, scenarios.py) lives beside the repository, in
-../shared/rig; its rig.py is imported from there.
+The rig (load generator, recording Cloud Trace, the Go Collector, bench.py, scenarios.py) is beside the repository, in
+../shared/rig. Its rig.py is imported from there.
 """
 import argparse
 import hashlib
@@ -22,24 +22,25 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / "target" / "measurements"
-# One measured run, builds not included. The longest, a million spans held by the Collector, takes a quarter of it.
+# Maximum time of one measured run without builds. The longest run takes a quarter of it: the Collector, holding a
+# million spans.
 RUN_SECONDS_MAX = 400
 DAEMON_CORE, LOAD_CORE = "0", "1"
-# Sockets for 5,000 connections in the daemon and as many in the load generator.
+# Enough for 5,000 connections, which need a socket in the daemon and one in the load generator.
 OPEN_FILES = 16_384
 ISOLATED = "SPANSIEVE_BENCH_ISOLATED"
 
 
 def arguments(description, names):
-    """The options of both scripts. `names`: what can be selected."""
+    """Returns the parser of the options of both scripts. `names` are the cases or charts that can be selected."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure; all by default: {', '.join(names)}")
     parser.add_argument("--rig", type=Path, default=ROOT.parent / "shared" / "rig", help="the rig's folder (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=5, help="runs of each (default: %(default)s)")
-    parser.add_argument("--quick", action="store_true", help="short runs: does it work? Never written to the documents")
+    parser.add_argument("--quick", action="store_true", help="short runs as a test, which are never written to the documents")
     parser.add_argument("--binary", type=Path, help="measure this program instead of building the release binary")
     parser.add_argument("--fresh", action="store_true", help="forget the runs of an interrupted measurement")
-    parser.add_argument("--report", action="store_true", help="measure nothing, report the runs that there are")
+    parser.add_argument("--report", action="store_true", help="measure nothing, report the existing runs")
     parser.add_argument("--write", action="store_true", help="write the data and the documents, not only the terminal")
     parser.add_argument("--no-isolation", action="store_true", help="use the machine's own loopback, whose ports must be free")
     return parser
@@ -49,7 +50,7 @@ def parse(parser, names):
     options = parser.parse_args()
     unknown = set(options.names) - set(names)
     if unknown:
-        parser.error(f"no such name: {', '.join(sorted(unknown))}; there are: {', '.join(names)}")
+        parser.error(f"no such name: {', '.join(sorted(unknown))}; the names are: {', '.join(names)}")
     if options.write and options.quick:
         parser.error("--quick figures are not for the documents")
     options.names = options.names or list(names)
@@ -70,9 +71,9 @@ def rig_out():
 
 
 def build_daemon(options):
-    """The path of the release binary, built from this tree unless another is named.
+    """Returns the path of the release binary. It is built from this tree unless `--binary` names another.
 
-    A copy: a later build of benches puts another binary in its place, with the features that tests ask for."""
+    It is a copy, because a later build of the benches replaces the binary with one that has test features."""
     if options.binary:
         return options.binary.resolve()
     run(["cargo", "build", "--release", "--locked"], cwd=ROOT)
@@ -82,7 +83,7 @@ def build_daemon(options):
 
 
 def build_helper(name):
-    """The path of the helper program benches/NAME.rs."""
+    """Builds the helper program benches/NAME.rs; returns its path."""
     command = ["cargo", "bench", "--locked", "--no-run", "--bench", name, "--message-format", "json"]
     print("+", *command, file=sys.stderr, flush=True)
     output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -92,7 +93,7 @@ def build_helper(name):
 
 
 def build_rig(options, with_collector):
-    """The rig's programs, in $RIG_OUT/bin; only what is missing is built, from a copy, as the rig may be read-only."""
+    """Builds the missing programs of the rig in $RIG_OUT/bin. It builds from a copy, as the rig may be read-only."""
     wanted = ["loadgen", "fake-cloudtrace"] + (["otelcol-peer"] if with_collector else [])
     if all((rig_out() / "bin" / name).exists() for name in wanted):
         return
@@ -109,12 +110,13 @@ def build_rig(options, with_collector):
 
 
 def isolate(options):
-    """Goes on in a network of its own, if the system lets us: the rig's ports are fixed, and somebody may have them."""
+    """Continues in a network namespace, if the system allows it: the rig's ports are fixed, and other programs may use
+    them."""
     if options.no_isolation or os.environ.get(ISOLATED):
         return
     flags = ["-n"] if os.geteuid() == 0 else ["-rn"]
     if subprocess.run(["unshare", *flags, "true"], stderr=subprocess.DEVNULL).returncode:
-        print("no network of our own here: using the machine's loopback", file=sys.stderr)
+        print("cannot create a network namespace: using the machine's loopback", file=sys.stderr)
         return
     os.environ[ISOLATED] = "1"
     inner = 'ip link set lo up && exec "$@"'
@@ -122,7 +124,7 @@ def isolate(options):
 
 
 def rig_module(options):
-    """rig.py, imported."""
+    """Imports and returns rig.py."""
     os.environ["RIG_OUT"] = str(rig_out())
     (rig_out() / "runs").mkdir(parents=True, exist_ok=True)
     sys.path.insert(0, str(options.rig))
@@ -136,7 +138,7 @@ def allow_open_files():
 
 
 def machine(binary):
-    """The machine, the date, and the commit that the daemon's `binary` was built from."""
+    """Returns facts about the machine, the date, and the commit that the daemon's `binary` was built from."""
     def first(path, pattern):
         found = re.search(pattern, Path(path).read_text(), re.M)
         return found[1].strip() if found else "?"
@@ -161,7 +163,7 @@ def machine(binary):
 
 @dataclass
 class Program:
-    """One of the daemons that are compared; `config` is the rig's file for it."""
+    """A program that is measured; `config` is its configuration file in the rig."""
 
     name: str
     binary: Path
@@ -173,8 +175,8 @@ class Program:
         self.digest = hashlib.sha256(self.binary.read_bytes()).hexdigest()[:12]
 
     def command(self, rescue=True, policies=None):
-        """The command line. `rescue=False` switches rescue off, which the Collector does not have; `policies` (YAML)
-        replaces those of the rig."""
+        """Returns the command line. `rescue=False` switches rescue off (the Collector has none); `policies` (YAML)
+        replaces the rig's policies."""
         text = self.config.read_text()
         if policies:
             text = with_policies(text, policies)
@@ -188,7 +190,7 @@ class Program:
 
 
 def with_policies(text, policies):
-    """`text` with other items below its only `policies:`."""
+    """Returns `text` with other items below its only `policies:`."""
     lines = text.splitlines()
     at = next(i for i, line in enumerate(lines) if line.strip() == "policies:")
     indent = len(lines[at]) - len(lines[at].lstrip())
@@ -200,8 +202,8 @@ def with_policies(text, policies):
 
 
 def cpu_seconds(pid):
-    """CPU time of all threads of a process, to the nanosecond where /proc/PID/stat counts in hundredths of a second. Threads
-    that are gone are missing: only for daemons, whose workers stay."""
+    """Returns the CPU time of all threads of a process, in nanosecond resolution (/proc/PID/stat has only hundredths of
+    a second). Threads that have ended are missing, so this is only for daemons, whose workers do not end."""
     total = 0
     for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
         try:
@@ -215,7 +217,7 @@ def cpu_seconds(pid):
 
 
 class Journal:
-    """Every run as a line of JSON, written at once. A run that is there already is not made again."""
+    """A file with a line of JSON for each run, written at once. Runs in it are not repeated."""
 
     def __init__(self, name, options):
         self.path = STATE / f"{name}{'-quick' if options.quick else ''}.jsonl"
@@ -230,7 +232,7 @@ class Journal:
         return [e for e in self.entries if all(e.get(k) == v for k, v in key.items())]
 
     def measure(self, work, **key):
-        """The values of the run `key`: what `work` returns, unless they are known."""
+        """Measures the run `key` with `work`, unless its values are already in the journal."""
         if self.find(**key):
             return
         print(f"{time.strftime('%H:%M:%S')} {' '.join(map(str, key.values()))}", file=sys.stderr, flush=True)
@@ -238,7 +240,7 @@ class Journal:
         try:
             values = work()
         except (subprocess.SubprocessError, SystemExit, OSError, ValueError, LookupError) as error:
-            # One run that fails must not cost the others: it is missing in the report, and made again next time.
+            # A failed run must not stop the others. It is missing in the report, and is repeated the next time.
             print(f"  FAILED: {error}", file=sys.stderr, flush=True)
             return
         entry = {**key, "values": values, "seconds": round(time.monotonic() - started, 1)}
@@ -249,7 +251,7 @@ class Journal:
 
 
 def last_json(command, timeout=RUN_SECONDS_MAX, **more):
-    """Runs a program whose last line is a JSON object."""
+    """Runs a program; returns the JSON object in the last line of its output."""
     done = subprocess.run(list(map(str, command)), check=True, stdout=subprocess.PIPE, text=True, timeout=timeout, **more)
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -260,7 +262,7 @@ def pinned(core, command):
 
 @dataclass
 class Spread:
-    """The median of some runs, with the least and the most."""
+    """The median, the least and the most of some runs."""
 
     median: float
     least: float
@@ -274,7 +276,7 @@ class Spread:
 
 
 def replace_between(path, marker, text):
-    """Puts `text` between the comments `<!-- MARKER -->` and `<!-- /MARKER -->` of a document."""
+    """Replaces the text between the comments `<!-- MARKER -->` and `<!-- /MARKER -->` of a document."""
     document = path.read_text()
     pattern = re.compile(rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)", re.S)
     if not pattern.search(document):

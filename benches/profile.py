@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Where the time of a span goes: the daemon under the rig's load, its CPU time by step, page faults, system calls, allocations.
+"""Measures where the time of a span goes: CPU time by step, page faults, system calls and allocations under the rig's
+load.
 
     benches/profile.py                    # every path, the table on the terminal: 5 minutes
-    benches/profile.py --write            # ... and into benches/RESULTS.md
+    benches/profile.py --write            # also writes benches/RESULTS.md
     benches/profile.py grpc --runs 1      # one path
 
-It builds with the profile `profiling` and needs perf, and root for system calls and allocations. Sampling costs a few per cent.
+The script builds with the profile `profiling`. It needs perf, and root for system calls and allocations. Sampling costs
+a few per cent.
 """
 import json
 import re
@@ -28,7 +30,7 @@ PATHS = {
 }
 WARM_UP_S, WINDOW_S, SAMPLES_HZ = 5, 5, 1999
 
-# The first that matches a symbol says what it is for. `k`: in the kernel.
+# Steps with patterns of symbols; the first match counts. `k ` means that the symbol is in the kernel.
 STEPS = [
     ("memory from the kernel", r"k .*(fault|anonymous_page|clear_page|mm_fault|vma|memcg|mem_cgroup|folio|lruvec|unmap|zap_|madvise|rmqueue|freelist|free_unref|alloc_pages|mmap|pte|tlb|rcu_read|error_entry)"),
     ("receive and send, in the kernel", r"k "),
@@ -52,7 +54,7 @@ def step(dso, symbol):
 
 
 def shares(data):
-    """The parts of the samples by step, and the symbols that come first."""
+    """Returns the share of the samples by step, and the most frequent symbols."""
     command = ["perf", "report", "-i", data, "--no-children", "-g", "none", "--percent-limit", "0", "--stdio", "-F", "overhead,dso,symbol"]
     output = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
     parts, symbols = dict.fromkeys((name for name, _ in STEPS), 0.0), []
@@ -66,7 +68,7 @@ def shares(data):
 
 
 def add_probes(binary):
-    """Counts the calls of the allocator; needs root. Returns the events that there are."""
+    """Adds probes that count the allocator's calls; needs root. Returns the names of the events that were added."""
     names = []
     for name in PROBES:
         subprocess.run(["perf", "probe", "-q", "-d", f"probe_spansieve:{name}"], stderr=subprocess.DEVNULL)
@@ -76,7 +78,7 @@ def add_probes(binary):
 
 
 def counts(pid, events, seconds):
-    """How often each event happened; one that cannot be counted is missing."""
+    """Returns how often each event happened. Events that cannot be counted are missing."""
     command = ["perf", "stat", "-x", ",", "-p", str(pid), "-e", ",".join(events), "--", "sleep", str(seconds)]
     output = subprocess.run(command, stderr=subprocess.PIPE, text=True).stderr
     fields = (line.split(",") for line in output.splitlines())
@@ -89,7 +91,7 @@ def received(rig):
 
 
 def profile(cases, program, name, probes):
-    """One path: what a span costs by step, and what it does."""
+    """Measures one path: the cost of a span by step, and its page faults, system calls and allocations."""
     _, load, config = PATHS[name]
     data = measure.STATE / f"profile-{name}.data"
     seconds = WARM_UP_S + 2 * WINDOW_S + 2

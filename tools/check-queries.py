@@ -15,9 +15,9 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-# A bare metric name is not a query; `metric{label}` is how the documents write its labels.
+# A bare metric name is not a query, nor is `metric{label}`, which is how the documents write labels.
 CALL = re.compile(r"\b(sum|rate|increase|max|min|avg|count|topk|histogram_quantile|absent|changes)\b\s*(by\b|\()| [<>=]=? [\d(]")
-MINIMUM = 20  # the documents have more; fewer means that this script no longer finds them
+MINIMUM = 20  # The documents have more. If fewer are found, this script no longer recognizes them.
 
 
 def expressions():
@@ -43,7 +43,7 @@ def main():
         sys.exit(f"only {len(found)} queries found in the documents, at least {MINIMUM} are expected")
     rules = [{"alert": f"query{index}", "expr": text} for index, (_, _, text) in enumerate(found)]
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        # JSON is YAML, and needs no quoting rules of its own here.
+        # The file is JSON, which is valid YAML and needs no special quoting here.
         json.dump({"groups": [{"name": "documents", "rules": rules}]}, file)
         file.flush()
         check = subprocess.run([promtool, "check", "rules", file.name], capture_output=True, text=True)

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Faults and overload on the whole program: the table in `docs/evidence.md` has the results.
+"""Faults and overload against the real program. The table in `docs/evidence.md` has the results.
 
     tools/faults.py --rig RIG [--collector] [--write] [--container MIB] [SCENARIO ...] SPANSIEVE
 
-RIG is the folder of the benchmark rig, whose programs are built (`RIG_OUT`). Without a SCENARIO all of them run, one after the other; each
-starts a sink and the daemon anew on fixed ports. With --collector the Go Collector gets the same afterwards, where
-that makes sense. For each scenario a JSON line on standard output, with the promises that were broken; --write puts its row
-into the table. The exit code is 1 if any promise was broken by Spansieve.
+RIG is the folder of the benchmark rig, whose programs are built (`RIG_OUT`). Without a SCENARIO all of them run, one
+after the other. Each starts a sink and the daemon anew on fixed ports. With --collector the Go Collector then gets the
+same load, where that makes sense. Each scenario prints a JSON line on standard output, with the broken promises.
+--write puts its row into the table. The exit code is 1 if Spansieve broke a promise.
 """
 import argparse, dataclasses, itertools, json, math, os, signal, sys, threading, time
 from typing import Callable
@@ -22,35 +22,35 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("scenario", nargs="*")
 parser.add_argument("spansieve")
 parser.add_argument("--rig", required=True)
-parser.add_argument("--collector", action="store_true", help="the Go Collector of the rig as well")
-parser.add_argument("--write", action="store_true", help="into docs/evidence.md")
-parser.add_argument("--container", type=int, default=512, help="the container's memory in MiB; memory.limit is its default part of it")
+parser.add_argument("--collector", action="store_true", help="also test the Go Collector of the rig")
+parser.add_argument("--write", action="store_true", help="write the table in docs/evidence.md")
+parser.add_argument("--container", type=int, default=512, help="the container's memory in MiB; memory.limit is its default share of it")
 
 
 @dataclasses.dataclass
 class Scenario:
-    """A fault: what it is, what is promised, and how it is brought about."""
+    """A fault: its description, the promise, and the function that causes it."""
 
     fault: str
     promise: str
-    # Loads the daemon and returns when the load has ended; what it returns joins the result.
+    # Loads the daemon, and returns when the load has ended. Its return value is added to the result.
     load: Callable
-    # What the daemon's configuration has beside the usual.
+    # Additional settings of the daemon.
     daemon: dict = dataclasses.field(default_factory=dict)
-    # Whether the load ends the process, and what becomes of the spans then: `counted`, `spooled` or `gone`.
+    # The expected fate of the spans if the load ends the process: `counted`, `spooled` or `gone`.
     end: str = ""
-    # Whether the Go Collector has anything to show.
+    # True if the scenario makes sense for the Go Collector.
     collector: bool = True
-    # The part of the container that may be resident.
+    # Maximum share of the container's memory that may be resident.
     resident_share: float = 1.0
 
 
 class Collector:
-    """The Go Collector of the rig, with as much of the interface of `Spansieve` as the loads need."""
+    """The Go Collector of the rig, with those methods of `Spansieve` that the loads need."""
 
     def __init__(self, container_mib=512, wait=2, **_):
         self.container_mib, self.wait = container_mib, wait
-        # The parts of the container that the memory limiter's documentation advises.
+        # The shares of the container's memory that the memory limiter's documentation recommends.
         limit, spike = container_mib * 8 // 10, container_mib * 2 // 10
         self.environment = {"DECISION_WAIT": f"{wait}s", "MEM_LIMIT_MIB": str(limit), "MEM_SPIKE_MIB": str(spike)}
         self.command = f"{harness.rig.BIN}/otelcol-peer --config {harness.rig.HERE}/otelcol/config.yaml"
@@ -67,7 +67,7 @@ class Collector:
 
 
 def sustainable_rate(daemon):
-    """Spans a second that the memory limit can hold for the decision wait."""
+    """Returns the spans a second that the memory limit can hold for the decision wait."""
     return daemon.container_mib * harness.LIMIT_SHARE * (1 << 20) / harness.HELD_BYTES_PER_SPAN / daemon.wait
 
 
@@ -78,7 +78,8 @@ def overload(daemon, truth):
 
 
 def flat_out(connections):
-    """Requests of 300 KB, 100 in flight on each connection, beside an innocent sender of 10 spans/s."""
+    """Returns a load of 300 KB requests, 100 in flight on each connection, beside a well-behaved sender of 10
+    spans/s."""
 
     def load(daemon, truth):
         finish = loadgen(truth, "--rate", 10, "--batch", 1, "--duration", 15, "--retries", 50, proto="http")
@@ -95,7 +96,7 @@ def burst(daemon, truth):
 
 
 def million(trace, error_at):
-    """Requests of 5,000 spans of one trace, of which the span at `error_at` failed."""
+    """Yields requests of 5,000 spans of one trace. The span at `error_at` failed."""
     requests = Requests(5000)
     for first in range(0, 1_000_000, 5000):
         place = error_at - first
@@ -134,7 +135,8 @@ def together(daemon, truth):
 
 
 def while_sink(fault, seconds, rate=20_000, margin=5):
-    """A load at `rate` during which the sink has a fault, set after five seconds; it goes on for `margin` seconds after it."""
+    """Returns a load at `rate`. After five seconds the sink gets a fault; the load ends `margin` seconds after the
+    fault."""
 
     def load(daemon, truth):
         finish = loadgen(truth, "--rate", rate, "--duration", seconds + 5 + margin)
@@ -154,7 +156,8 @@ def hostile(daemon, truth):
 
 
 def through_stock_exporter(daemon, truth):
-    """The Collector's own OTLP exporter in between, which stops at what is not retryable, while the sink is away."""
+    """Sends through the Collector's own OTLP exporter while the sink is away. That exporter drops on a non-retryable
+    error."""
     environment = {"EXPORTER": "otlp", "CLOUDTRACE": harness.GRPC, "OTLP_GRPC": "127.0.0.1:5317", "OTLP_HTTP": "127.0.0.1:5318"}
     command = [f"{harness.rig.BIN}/otelcol-peer", "--config", f"{harness.rig.HERE}/otelcol/passthrough.yaml"]
     between = harness.rig.Proc(command, env=environment)
@@ -165,14 +168,15 @@ def through_stock_exporter(daemon, truth):
     result = harness.rig.load(None, ["--endpoint", "127.0.0.1:5317", "--rate", 20_000, "--duration", 25, "--retries", 600, "--expect", expect])
     truth.add_loadgen(result, expect)
     busy = scrape().by_label("requests_total", "outcome").get("busy", 0)
-    # What its queue holds when it stops, it drops.
+    # The exporter drops the content of its queue when it stops, so the queue must be empty first.
     passed_on_s = until(lambda: scrape().sum("received_spans_total") >= truth.acked, 120)
     between.stop(signal.SIGTERM)
     return {"refusals_to_the_exporter": busy, "passed_on_s": passed_on_s}
 
 
 def stop_at_full_load(fault, number=signal.SIGTERM):
-    """Ends the process at full load while the sink has a fault; the load goes on and is refused."""
+    """Returns a load that ends the process at full load while the sink has a fault. The load continues and is
+    refused."""
 
     def load(daemon, truth):
         harness.rig.get(harness.rig.FAKE_HTTP, f"/set?{fault}")
@@ -215,7 +219,7 @@ SCENARIOS = {
 
 
 class LastScrape(threading.Thread):
-    """Scrapes until the process is gone."""
+    """A thread that scrapes until the process has ended, and keeps the last scrape."""
 
     def __init__(self):
         super().__init__(daemon=True)
@@ -236,7 +240,7 @@ class LastScrape(threading.Thread):
 
 
 def trial(scenario, daemon):
-    """Runs a scenario on a daemon; the result as a dictionary."""
+    """Runs a scenario on a daemon; returns the result as a dictionary."""
     fake = harness.rig.start_fake(None)
     truth = Truth()
     try:
@@ -254,7 +258,7 @@ def trial(scenario, daemon):
 
 
 def facts(daemon, truth):
-    """What is known of both."""
+    """Returns the part of the result that both daemons have."""
     gone, torn = truth.missing()
     sink = harness.rig.stats()
     return {
@@ -302,12 +306,13 @@ def spansieve_result(scenario, daemon, truth, last):
 
 
 def ended(scenario, daemon, truth, last, broken):
-    """After the load has ended the process: the spans that it said were lost, and a new process if there is one."""
+    """Checks the end of the process, and starts a new one if the scenario needs it. Returns the number of lost
+    spans."""
     if scenario.end == "counted":
         lost = daemon.lost_at_stop()
         left = last.sum("held_spans", "export") + last.sum("exported_spans_total") + last.sum("dropped_spans_total")
         written = harness.rig.stats()["spans"] - harness.rig.stats()["dup_spans"]
-        # A call that was cut off may have arrived: it is counted as lost nevertheless.
+        # A call that was cut off may have arrived. It is counted as lost nevertheless.
         if last.sum("held_spans", "pending") == 0 and lost is not None and written + lost < left:
             broken.append(f"{left} spans were kept, {written} written, {lost} counted as lost")
         return lost
@@ -318,12 +323,12 @@ def ended(scenario, daemon, truth, last, broken):
     spooled, recovered = last.sum("held_spans", "spooled"), scrape().sum("recovered_spans_total")
     if not 0 < spooled <= recovered:
         broken.append(f"{spooled} spans were spooled, {recovered} recovered")
-    # What was in memory alone is gone: of each of the missing traces, at most.
+    # The spans in memory are lost. That may be all spans of the traces that must be kept.
     return sum(truth.must_keep.values())
 
 
 def promises(scenario, daemon, truth, books, lost, under_load):
-    """The promises that were not kept, in words. `under_load`: the books of the process that had the load."""
+    """Returns the broken promises as text. `under_load` is the last scrape of the process under load."""
     gone, torn = truth.missing()
     checks = [
         (daemon.memory_peak_mib() <= scenario.resident_share * daemon.container_mib, f"{daemon.memory_peak_mib()} MiB resident"),
@@ -340,19 +345,19 @@ def promises(scenario, daemon, truth, books, lost, under_load):
             (daemon.starts > 1 or exported == sink["spans"], f"{exported} spans exported, {sink['spans']} arrived"),
             (daemon.starts > 1 or 0 <= books.sum("received_spans_total") - truth.acked <= truth.lost, "received is not what was acknowledged"),
             (books.sum("dropped_spans_total") == 0, "spans were dropped"),
-            # Of what a journal gives back, dropped traces are no part.
+            # After a start with a journal the check is not possible: the journal has no dropped traces.
             (daemon.starts > 1 or ratio_is_right(books), "the ratio's adjusted counts are off"),
         ]
     return [words for kept, words in checks if not kept]
 
 
 def decided_early(books):
-    """Whether traces were decided before their time: what came of them earlier may be gone when an error comes."""
+    """Returns true if traces were decided early. Their earlier spans may then be lost when an error comes late."""
     return books.sum("decided_traces_total", 'trigger="pressure"') > 0
 
 
 def ratio_is_right(books):
-    """Whether the adjusted counts of the ratio's traces sum up to all it was asked about, within four standard errors."""
+    """Returns true if the ratio's adjusted counts add up to the traces that it decided, within four standard errors."""
     traces = books.by_label("decided_traces_total", "policy")
     kept, dropped, share = traces.get("rest", 0), traces.get("", 0), harness.RATIO
     asked = kept + dropped
@@ -407,7 +412,7 @@ def write(name, line):
         table, after = rest.split(END)
     rows = {text.split("(`")[1].split("`)")[0]: text for text in table.splitlines() if "(`" in text.split("|")[1 if "|" in text else 0]}
     if name in rows and line.endswith(" |  |"):
-        # The Collector was not asked this time.
+        # The Collector was not tested this time, so its last result is kept.
         line = line.removesuffix(" |") + rows[name].rsplit(" | ", 1)[1]
     rows[name] = line
     head = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
@@ -421,7 +426,7 @@ def main():
     harness.load_rig(args.rig)
     unknown = [name for name in args.scenario if name not in SCENARIOS]
     if unknown:
-        raise SystemExit(f"no such scenario: {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
+        raise SystemExit(f"unknown scenario: {', '.join(unknown)}; the scenarios are {', '.join(SCENARIOS)}")
     failed = False
     for name in args.scenario or SCENARIOS:
         scenario = SCENARIOS[name]

@@ -1,16 +1,17 @@
-"""What `faults.py` and `soak.py` share: the daemon under the rig, senders that know what was acknowledged, clients that
-mean harm, and the books.
+"""Shared parts of `faults.py` and `soak.py`: the daemon under the rig's load, senders that record acknowledgements,
+hostile clients, and the conservation law.
 
-`rig` is the benchmark rig's module of that name; `load_rig` finds it.
+`rig` is the benchmark rig's module of that name. `load_rig` imports it.
 """
 import asyncio, collections, contextlib, gzip, http.client, os, random, re, signal, socket, struct, sys, tempfile, threading, time
 
 GRPC, HTTP = "127.0.0.1:4317", "127.0.0.1:4318"
 RATIO = 0.05
-# The default of memory.limit: this part of the container's memory.
+# The default of memory.limit, as a share of the container's memory.
 LIMIT_SHARE = 0.7
 LEFT_MIB = 80
-# What a span of the rig's load takes of the memory budget: 568 B on the wire, its index, a part of its trace's entry.
+# Bytes of the memory budget for a span of the rig's load: 568 B on the wire, its index, and a part of its trace's
+# entry.
 HELD_BYTES_PER_SPAN = 620
 
 CONFIG = """
@@ -29,7 +30,7 @@ rig = None
 
 
 def load_rig(folder):
-    """Makes the rig in `folder` this module's `rig`."""
+    """Imports the rig in `folder` as this module's `rig`."""
     global rig
     sys.path.insert(0, folder)
     import rig as module
@@ -51,7 +52,7 @@ def varint(value):
 
 
 def field(number, payload):
-    """A length-delimited field of protobuf."""
+    """Encodes a length-delimited field of protobuf."""
     return varint(number << 3 | 2) + varint(len(payload)) + payload
 
 
@@ -60,9 +61,9 @@ def attribute(key, text):
 
 
 class Requests:
-    """Export requests of `count` spans, whose ids and times are written into one body made ahead.
+    """Export requests of `count` spans. Ids and times are written into a body that was encoded once.
 
-    Every span has the same length, so that a column of bytes is one assignment.
+    Every span has the same length, so that one assignment writes a byte of all spans.
     """
 
     ERROR, SLOW_NS = 2, 1_500_000_000
@@ -82,15 +83,16 @@ class Requests:
         self.end, self.status = first + 38, first + 49
 
     def _column(self, at, values, width):
-        """Writes `count` values of `width` bytes, one a span."""
+        """Writes `count` values of `width` bytes, one for each span."""
         last = (self.count - 1) * self.stride + 1
         for i in range(width):
             self.body[at + i : at + i + last : self.stride] = values[i::width]
 
     def make(self, flagged=0, trace=None, error_at=None):
-        """A request, and the ids of its traces that must be kept: `flagged` of them, errors and slow ones in turn.
+        """Returns a request, and the ids of its traces that must be kept: `flagged` of them, errors and slow ones in
+        turn.
 
-        With `trace` all spans are of that one, and `error_at` is the place of its error, if there is one.
+        With `trace`, all spans belong to that trace, and `error_at` is the index of the failed span, if there is one.
         """
         ids = trace * self.count if trace else self.random.randbytes(16 * self.count)
         self._column(self.trace, ids, 16)
@@ -117,7 +119,7 @@ class Requests:
 
 
 class Truth:
-    """What senders know: spans acknowledged, and traces that must be kept with their acknowledged spans."""
+    """The senders' view: acknowledged spans, and the traces that must be kept with their acknowledged spans."""
 
     def __init__(self):
         self.lock = threading.Lock()
@@ -133,7 +135,7 @@ class Truth:
             self.not_retryable += not retryable
 
     def settled(self, fate, spans, must_keep=(), ack_s=None):
-        """All `spans` of a request met `fate`: acked, refused, or lost (nobody knows)."""
+        """Counts all `spans` of a request as `fate`: acked, refused, or lost (no answer)."""
         with self.lock:
             setattr(self, fate, getattr(self, fate) + spans)
             if fate == "acked":
@@ -141,7 +143,7 @@ class Truth:
                 self.ack_s.append(ack_s)
 
     def add_loadgen(self, result, expect):
-        """The result of the rig's generator and its file of traces that must be kept."""
+        """Adds the result of the rig's load generator, and its file of traces that must be kept."""
         with self.lock:
             for key in ("sent", "acked", "refused", "lost"):
                 setattr(self, key, getattr(self, key) + result[key])
@@ -157,7 +159,8 @@ class Truth:
         return round(times[len(times) * 99 // 100] * 1000, 1) if times else 0.0
 
     def missing(self):
-        """Traces that must be kept and of which the sink has nothing; and those of which it lacks spans."""
+        """Returns how many traces that must be kept are missing in the sink, and how many are there without all
+        spans."""
         have = {}
         for line in rig.get(rig.FAKE_HTTP, "/traces", 300).splitlines():
             trace, spans, _rest = line.split(" ", 2)
@@ -169,7 +172,8 @@ class Truth:
 
 
 class Sender(threading.Thread):
-    """Posts requests from an iterator of (body, spans, must_keep) on one connection, with the patience of a stock exporter."""
+    """Posts requests from an iterator of (body, spans, must_keep) on one connection, and retries like a stock
+    exporter."""
 
     def __init__(self, requests, lock, truth, retry, timeout=30):
         super().__init__(daemon=True)
@@ -200,11 +204,11 @@ class Sender(threading.Thread):
             self.truth.answered(f"http {status}", retryable or status == 0)
             if not (self.retry and (retryable or status == 0)) or time.monotonic() > deadline:
                 return "refused" if status else "lost"
-            # Exporters add a random part, lest all come back at once.
+            # Exporters add a random time, so that they do not all retry at once.
             time.sleep((retry_after or 0.2) * random.uniform(1, 1.5))
 
     def post(self, body):
-        """The status, 0 if there was no answer, and what `Retry-After` says in seconds."""
+        """Returns the status (0 if there was no answer), and the seconds of `Retry-After`."""
         try:
             if self.connection is None:
                 self.connection = http.client.HTTPConnection(*HTTP.split(":"), timeout=self.timeout)
@@ -221,17 +225,17 @@ class Sender(threading.Thread):
 
 
 def post_all(requests, truth, connections=8, retry=True):
-    """Posts all `requests` on as many connections; returns when the last one is answered."""
+    """Posts all `requests` on `connections` connections; returns when the last one is answered."""
     lock, requests = threading.Lock(), iter(requests)
     for sender in [Sender(requests, lock, truth, retry) for _ in range(connections)]:
         sender.join()
 
 
 def loadgen(truth, *args, proto="grpc"):
-    """Starts the rig's generator; the returned function waits for its end and adds what it knows to `truth`."""
+    """Starts the rig's load generator. Returns a function that waits for its end and adds its result to `truth`."""
     expect = tempfile.mktemp(prefix="expect-")
     endpoint = GRPC if proto == "grpc" else HTTP
-    # Its own seed is the time: generators that start together would have ids in common.
+    # The generator's default seed is the time, so generators that start together would have ids in common.
     seed = random.getrandbits(48)
     process = rig.load(None, ["--proto", proto, "--endpoint", endpoint, "--expect", expect, "--seed", seed, *args], background=True)
 
@@ -244,24 +248,24 @@ def loadgen(truth, *args, proto="grpc"):
     return finish
 
 
-# === Clients that mean harm ===
+# === Hostile clients ===
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
 def frame(kind, flags, stream, payload=b""):
-    """A frame of HTTP/2 (RFC 9113, section 4.1)."""
+    """Encodes an HTTP/2 frame (RFC 9113, section 4.1)."""
     return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
 
 
 DATA, HEADERS, RESET, SETTINGS, PING, CONTINUATION = 0, 1, 3, 4, 6, 9
 PATH = b"/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-# POST, http, the path, content-type (RFC 7541, appendix A), te.
+# A header block: POST, http, the path, content-type (RFC 7541, appendix A), te.
 CALL = b"\x83\x86\x04" + bytes([len(PATH)]) + PATH + b"\x0f\x10\x10application/grpc" + b"\x00\x02te\x08trailers"
 
 
 async def send_slowly(write):
-    """A head that comes byte by byte."""
+    """Sends a head byte by byte, without an end."""
     await write(b"POST /v1/traces HTTP/1.1\r\nhost: x\r\nx-slow: ")
     while True:
         await asyncio.sleep(0.5)
@@ -269,7 +273,7 @@ async def send_slowly(write):
 
 
 async def announce_much(write):
-    """A body of 16 MiB is announced and never sent."""
+    """Announces a body of 16 MiB that is never sent."""
     await write(b"POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: 16777216\r\n\r\nx")
     await asyncio.sleep(3600)
 
@@ -279,7 +283,7 @@ async def say_nothing(write):
 
 
 async def reset_rapidly(write):
-    """CVE-2023-44487: streams that are reset at once."""
+    """Opens streams and resets them at once (CVE-2023-44487)."""
     await write(PREFACE + frame(SETTINGS, 0, 0))
     for stream in range(1, 1 << 30, 2):
         await write(frame(HEADERS, 4, stream, CALL) + frame(RESET, 0, stream, b"\0\0\0\x08"))
@@ -288,7 +292,7 @@ async def reset_rapidly(write):
 
 
 async def continue_for_ever(write):
-    """CVE-2024-27316: a header block without end."""
+    """Sends a header block without an end (CVE-2024-27316)."""
     await write(PREFACE + frame(SETTINGS, 0, 0) + frame(HEADERS, 0, 1, CALL))
     while True:
         await write(frame(CONTINUATION, 0, 1, b"\x00\x01a\x7f\x80\x07" + b"b" * 1151))
@@ -296,7 +300,7 @@ async def continue_for_ever(write):
 
 
 async def ping_for_ever(write):
-    """CVE-2019-9512, and settings in between (CVE-2019-9515)."""
+    """Sends PING frames (CVE-2019-9512), with SETTINGS frames in between (CVE-2019-9515)."""
     await write(PREFACE + frame(SETTINGS, 0, 0))
     while True:
         await write(frame(PING, 0, 0, bytes(8)) * 50 + frame(SETTINGS, 0, 0))
@@ -316,7 +320,7 @@ async def send_bad_message(write):
 
 
 def bomb():
-    """Sends a gigabyte of zeros, gzipped to a megabyte."""
+    """Returns a client that sends a gigabyte of zeros, gzipped to a megabyte."""
     body = gzip.compress(bytes(1 << 20), 9) * 1024
     head = "POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-encoding: gzip\r\n"
     request = (head + f"content-length: {len(body)}\r\n\r\n").encode() + body
@@ -329,7 +333,7 @@ def bomb():
 
 
 class Hostile:
-    """Clients that mean harm, `each` of every kind at a time, until `stop`; one that is cut off comes again."""
+    """Hostile clients, `each` of every kind at a time, until `stop`. A client that is cut off connects again."""
 
     def __init__(self, each=8):
         self.opened, self.cut_off = collections.Counter(), collections.Counter()
@@ -381,7 +385,7 @@ class Hostile:
 
 
 class Metrics:
-    """A scrape."""
+    """A parsed scrape."""
 
     FATES = ["exported_spans_total", "sampled_out_spans_total", "rejected_spans_total", "dropped_spans_total", "held_spans"]
 
@@ -389,11 +393,11 @@ class Metrics:
         self.series = re.findall(r"^spansieve_(\w+)(?:\{(.*)\})? ([0-9.e+-]+)$", text, re.M)
 
     def sum(self, name, label=""):
-        """Of the series of a metric whose labels contain `label`."""
+        """Returns the sum of the series of a metric whose labels contain `label`."""
         return round(sum(float(value) for found, labels, value in self.series if found == name and label in labels))
 
     def by_label(self, name, key):
-        """The sums of a metric by the value of one label, without those that are 0."""
+        """Returns the sums of a metric by the value of one label, without sums of 0."""
         sums = collections.Counter()
         for found, labels, value in self.series:
             if found == name and float(value):
@@ -401,7 +405,7 @@ class Metrics:
         return dict(sums)
 
     def unaccounted(self):
-        """Spans that came, less all that can have become of them: 0 whenever nothing is in flight."""
+        """Returns the received spans that are not accounted for: 0 if no span is in flight."""
         came = self.sum("received_spans_total") + self.sum("recovered_spans_total")
         return came - sum(map(self.sum, self.FATES))
 
@@ -414,16 +418,15 @@ def scrape():
 
 
 class Spansieve:
-    """The daemon in a folder of its own. Every start sends one span that is no error."""
+    """The daemon, with a folder of its own. Every start sends one healthy span."""
 
     def __init__(self, binary, container_mib=512, wait=2, percentage=100 * RATIO, spool=None, max_request_bytes="16MiB", more=""):
         self.binary, self.container_mib, self.wait = binary, container_mib, wait
-        # As a percentage of the container would: there is none here.
-        # As the daemon takes it of a container's control group.
+        # The daemon would calculate this from the container's memory, but here is no container.
         self.limit_mib = min(int(container_mib * LIMIT_SHARE), container_mib - LEFT_MIB)
         self.folder = tempfile.mkdtemp(prefix="faults-")
         self.log = os.path.join(self.folder, "log")
-        # A size for the spool means that there is one.
+        # The spool is used if its size is given.
         spool = f", spool: {{directory: {self.folder}/spool, max_bytes: {spool}}}" if spool else ""
         self.config = os.path.join(self.folder, "config.yaml")
         with open(self.config, "w") as file:
@@ -436,7 +439,7 @@ class Spansieve:
         self.starts, self.peak_mib = 0, 0.0
 
     def understands(self):
-        """Whether this build has all keys of the configuration."""
+        """Returns true if this build knows all keys of the configuration."""
         return os.system(f"{self.binary} validate --config {self.config} >/dev/null 2>&1") == 0
 
     def start(self):
@@ -448,25 +451,25 @@ class Spansieve:
         return self.process.alive()
 
     def memory_peak_mib(self):
-        """The largest resident memory of all processes so far."""
+        """Returns the largest resident memory of all processes so far, in MiB."""
         self.peak_mib = max(self.peak_mib, self.process.mem("VmHWM"))
         return round(self.peak_mib)
 
     def signal(self, number, wait=30):
-        """Ends the process; its exit code and the seconds that it took."""
+        """Sends a signal that ends the process; returns the exit code and the seconds until the end."""
         self.memory_peak_mib()
         seconds = self.process.stop(number, wait)
         return self.process.p.returncode, None if seconds is None else round(seconds, 2)
 
     def lost_at_stop(self):
-        """What the last line of the log says was lost."""
+        """Returns the number of lost spans in the last line of the log."""
         with open(self.log) as log:
             found = re.findall(r"lost_spans[^0-9]{1,4}(\d+)", log.read())
         return int(found[-1]) if found else None
 
 
 def until(condition, seconds):
-    """Seconds until `condition()`, or None."""
+    """Returns the seconds until `condition()` is true, or None if it is not true in time."""
     begun = time.monotonic()
     while time.monotonic() - begun < seconds:
         with contextlib.suppress(OSError, http.client.HTTPException):
@@ -477,7 +480,7 @@ def until(condition, seconds):
 
 
 def probe_is_prompt(truth):
-    """Whether a request of one span is acknowledged within 100 ms."""
+    """Returns true if a request of one span is acknowledged within 100 ms."""
     begun = time.monotonic()
     status = rig.post_span(HTTP)
     if status == 200:

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""A long run with faults at random: `docs/evidence.md` has the results.
+"""A long run with random faults. `docs/evidence.md` has the results.
 
     tools/soak.py --rig RIG [--minutes 30] [--rate 50000] [--seed 1] [--write] SPANSIEVE
 
-RIG is the folder of the benchmark rig, whose programs are built (`RIG_OUT`). The daemon has a spool. Every ten to thirty seconds one
-of these happens, as the seed says: the sink is away for 1 to 60 s, is slow, or answers RESOURCE_EXHAUSTED; the
-daemon is restarted (SIGTERM); five times the load for five seconds; hostile clients for twenty seconds. Senders retry what is refused. At the end one
-JSON line: what was acknowledged and exported, the books over all processes, memory by the minute. The exit code is 1 if a promise was broken.
+RIG is the folder of the benchmark rig, whose programs are built (`RIG_OUT`). The daemon has a spool. Every ten to
+thirty seconds there is one of these faults, selected by the seed: the sink is away for 1 to 60 s, is slow, or answers
+RESOURCE_EXHAUSTED; the daemon is restarted (SIGTERM); the load is five times as high for five seconds; hostile clients
+run for twenty seconds. Senders retry refused requests. At the end the script prints one JSON line: spans acknowledged
+and exported, the span counts over all processes, memory by the minute. The exit code is 1 if a promise was broken.
 """
 import argparse, json, os, random, re, signal, sys, threading, time
 
@@ -15,10 +16,10 @@ from harness import Hostile, Spansieve, Truth, loadgen, scrape, until
 
 DOCUMENT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs", "evidence.md")
 BEGIN, END = "<!-- soak.py: begin -->", "<!-- soak.py: end -->"
-# The load comes in pieces, whose senders start anew: what they know is added up after each.
+# Seconds of one run of the load generator. Runs follow each other, and the results of each are added at its end.
 PIECE_S = 60
-# Of resident memory, over the last two thirds: what is no more than this is flat. Faults move it by a hundred MiB up and down, so
-# a slope counts only as far as it is more than twice its standard error.
+# Maximum slope of resident memory over the last two thirds of the run. Faults move the memory up and down by a hundred
+# MiB, so only the part of a slope beyond twice its standard error counts.
 SLOPE_MIB_PER_MINUTE = 1.0
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -28,7 +29,7 @@ parser.add_argument("--minutes", type=float, default=30)
 parser.add_argument("--rate", type=float, default=50_000, help="spans a second")
 parser.add_argument("--container", type=int, default=1024, help="the container's memory in MiB")
 parser.add_argument("--seed", type=int, default=1)
-parser.add_argument("--write", action="store_true", help="into docs/evidence.md")
+parser.add_argument("--write", action="store_true", help="write the result in docs/evidence.md")
 
 
 class Soak:
@@ -41,7 +42,7 @@ class Soak:
         self.faults, self.memory_mib, self.over = {}, [], threading.Event()
 
     def load(self):
-        """A stream at the rate, in pieces, until the time is over; each request is repeated until it is taken."""
+        """Sends spans at the rate until the time is over. Each request is repeated until it is accepted."""
         try:
             while not self.over.is_set():
                 loadgen(self.truth, "--rate", self.args.rate, "--duration", PIECE_S, *PATIENCE)()
@@ -52,7 +53,7 @@ class Soak:
         while not self.over.wait(1):
             self.memory_mib.append(self.daemon.process.mem())
 
-    # === Faults: each takes its time, and returns when it is over ===
+    # === Faults: each function returns when its fault is over ===
 
     def sink(self, query):
         harness.rig.get(harness.rig.FAKE_HTTP, f"/set?{query}")
@@ -127,12 +128,12 @@ class Soak:
         return result | {"broken": promises(result) + [self.load_failed] * bool(self.load_failed)}
 
 
-# Longer than any of the faults.
+# The senders' retries last longer than any fault.
 PATIENCE = ["--retries", 1200, "--timeout-ms", 15_000]
 
 
 def all_books(log):
-    """The books of every process, which end its log, added up."""
+    """Returns the sums of the span counts that end the log of every process."""
     total = {}
     with open(log) as lines:
         for line in lines:
@@ -144,19 +145,19 @@ def all_books(log):
 
 
 def promises(result):
-    """The promises that were not kept, in words."""
+    """Returns the broken promises as text."""
     books = result["books"]
     came = books["received"] + books["recovered"]
     became = sum(books[term] for term in ("exported", "sampled_out", "rejected", "dropped", "held"))
     arrived_unconfirmed = result["exported"] - books["exported"]
-    # Taken, but the sender had no answer.
+    # Spans that were received, although the sender got no answer.
     sent_again = books["received"] - result["acked"]
     steep = result["slope_mib_per_minute"] - 2 * result["slope_error"] > SLOPE_MIB_PER_MINUTE
     checks = [
         (came == became, f"{came - became} spans unaccounted for"),
         (sent_again >= 0, f"{result['acked']} acknowledged, {books['received']} received"),
         (books["held"] - books["held_last"] == books["recovered"], "a process did not find what the one before left"),
-        # A call that a stop cut off may have arrived, and its spans come again from the spool.
+        # A call that a stop cut off may have arrived. Its spans then come again from the spool.
         (0 <= arrived_unconfirmed <= result["twice"], f"{books['exported']} exported, {result['exported']} arrived"),
         (result["twice"] <= arrived_unconfirmed + sent_again, f"{result['twice']} spans came twice"),
         (result["drained_s"] is not None, "spans are stuck"),
@@ -174,7 +175,7 @@ def mean(values):
 
 
 def slope(values):
-    """Of the line that fits best, a step, and its standard error."""
+    """Returns the slope of the best-fitting line for one step, and its standard error."""
     if len(values) < 3:
         return 0.0, 0.0
     middle, average = (len(values) - 1) / 2, mean(values)

@@ -1,19 +1,20 @@
 #!/usr/bin/env python3
-"""A sink that is away for longer than memory lasts, with a spool: `docs/evidence.md` has the results.
+"""An outage of the sink that fills the memory, with a spool. `docs/evidence.md` has the results.
 
     tools/spool-absence.py --rig RIG [--absence 600] [--rate 5000] [--memory 512MiB] [--kill] SPANSIEVE
 
 RIG is the folder of the benchmark rig, whose `loadgen` and `fake-cloudtrace` are built. Every trace is kept, so that the
-spans of the absence are more than the memory holds. The load goes on for ten seconds before and ten after the absence.
-With --kill the daemon is killed (SIGKILL) in the middle of the absence, without load, and started again.
-One JSON line: what was acknowledged, what the sink has, the peaks of memory and disk. Exit code 1 if a span is missing.
+spans of the outage are more than memory holds. The load starts ten seconds before the outage and ends ten seconds after
+it. With --kill the daemon is killed (SIGKILL) in the middle of the outage, without load, and started again. The script
+prints one JSON line: spans acknowledged, spans in the sink, peaks of memory and disk. The exit code is 1 if a span is
+missing.
 """
 import argparse, json, os, re, signal, subprocess, sys, tempfile, threading, time
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("spansieve")
 parser.add_argument("--rig", required=True)
-parser.add_argument("--absence", type=float, default=600, help="seconds")
+parser.add_argument("--absence", type=float, default=600, help="length of the outage in seconds")
 parser.add_argument("--rate", type=float, default=5000, help="spans a second")
 parser.add_argument("--memory", default="512MiB")
 parser.add_argument("--kill", action="store_true")
@@ -38,7 +39,7 @@ MARGIN = 10
 
 
 def metric(name, labels=""):
-    """The sum of the series of a metric whose labels contain a text."""
+    """Returns the sum of the series of a metric whose labels contain a text."""
     text = rig.get(HTTP, "/metrics")
     found = re.findall(rf"^spansieve_{name}(?:\{{(.*)\}})? ([0-9.e+]+)$", text, re.M)
     return sum(float(value) for found_labels, value in found if labels in found_labels)
@@ -49,7 +50,7 @@ def held():
 
 
 class Peaks(threading.Thread):
-    """The largest values of some metrics."""
+    """A thread that records the largest values of some metrics."""
 
     def __init__(self):
         super().__init__(daemon=True)
@@ -63,7 +64,7 @@ class Peaks(threading.Thread):
                 try:
                     self.peaks[name] = max(self.peaks[name], metric(name))
                 except OSError:
-                    pass  # Killed, and not there again yet.
+                    pass  # The daemon was killed, and does not listen yet.
 
 
 def start(directory):
@@ -93,7 +94,7 @@ def main():
 def run(directory):
     daemon = start(directory)
     peaks, daemons, result = Peaks(), [daemon], {"absence_s": args.absence, "rate": args.rate, "memory": args.memory}
-    # The probes of a start are spans too.
+    # Each start sends a span as a probe.
     probes = 1
     try:
         part = args.absence / 2
@@ -130,7 +131,7 @@ def run(directory):
     finally:
         daemon.stop(signal.SIGKILL)
     print(json.dumps(result))
-    # What a kill finds in memory alone is gone.
+    # A kill loses the spans that are only in memory.
     return 0 if 0 <= missing <= result.get("in_memory_at_kill", 0) else 1
 
 

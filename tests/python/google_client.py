@@ -24,7 +24,7 @@ PROJECT = "projects/local-project"
 
 
 def clients(address):
-    """The client over each of its transports, as docs/embedded-cloud-trace.md shows it."""
+    """Returns the client with each of its transports, as docs/embedded-cloud-trace.md shows."""
     channel = grpc.insecure_channel(address)
     rest = TraceServiceRestTransport(host=address, url_scheme="http", credentials=AnonymousCredentials())
     return {
@@ -34,12 +34,12 @@ def clients(address):
 
 
 def text_of(value):
-    """A string as the API has it."""
+    """Returns a string in the API's form."""
     return trace_v2.TruncatableString(value=value)
 
 
 def span(trace_id, name, parent=""):
-    """A span of 5 ms that ended just now, with every kind of attribute."""
+    """Returns a span of 5 ms that ended just now, with every kind of attribute."""
     span_id = secrets.token_hex(8)
     end = datetime.datetime.now(datetime.timezone.utc)
     attributes = {
@@ -66,13 +66,13 @@ def span(trace_id, name, parent=""):
 
 
 def get(url):
-    """The JSON of a GET."""
+    """Returns the JSON of a GET."""
     with urllib.request.urlopen(url, timeout=5) as response:
         return json.loads(response.read())
 
 
 def check(name, client, url):
-    """A batch, a single span and a refused batch."""
+    """Writes a batch, a single span and an invalid batch, and checks the results."""
     trace_id = secrets.token_hex(16)
     root = span(trace_id, "root")
     client.batch_write_spans(name=PROJECT, spans=[root, span(trace_id, "child", root.span_id)])
@@ -91,7 +91,7 @@ def check(name, client, url):
     except BadRequest as error:
         assert "display_name has 1025 bytes" in str(error), f"{name}: {error}"
     else:
-        raise AssertionError(f"{name}: a name that is too long was taken")
+        raise AssertionError(f"{name}: a name that is too long was accepted")
 
 
 @contextlib.contextmanager
@@ -100,7 +100,7 @@ def emulator(binary):
     command = [binary, "emulator", "--listen", "127.0.0.1:0"]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     try:
-        # "Embedded Cloud Trace on 127.0.0.1:PORT" is its first line.
+        # The first line of its output is "Embedded Cloud Trace on 127.0.0.1:PORT".
         yield process.stdout.readline().split()[-1]
     finally:
         process.kill()

@@ -4,9 +4,10 @@
     python3 -m venv venv && venv/bin/pip install -r tests/python/requirements.txt
     venv/bin/python tests/python/smoke.py target/release/spansieve [--demo "cargo run --release -- demo"]
 
-Each protocol, plain, gzipped and deflated, sends one trace with an error, one slow trace and one that is neither. The embedded
-Cloud Trace must then have the first two whole, each with the policy that kept it, and not the third. With --demo that
-command, run in the repository with its config.yaml, must show kept traces too. SIGTERM ends both with exit code 0.
+Each protocol, plain, gzipped and deflated, sends one trace with an error, one slow trace and one healthy trace. The
+embedded Cloud Trace must then have the first two complete, each with the policy that kept it, and not the third. With
+--demo, that command is run in the repository with its config.yaml, and must show kept traces, too. SIGTERM must end
+both with code 0.
 """
 
 import argparse
@@ -68,7 +69,7 @@ SECOND = 1_000_000_000  # ns
 
 
 def free_ports(*names):
-    """A free port of the loopback interface for each name."""
+    """Returns a free loopback port for each name."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in names]
         for s in sockets:
@@ -77,7 +78,7 @@ def free_ports(*names):
 
 
 def get(port, path):
-    """The body of a GET, or None for 404."""
+    """Returns the body of a GET, or None for 404."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as response:
             return response.read().decode()
@@ -88,7 +89,7 @@ def get(port, path):
 
 
 def wait_for(what, seconds, attempt):
-    """The first true result of `attempt` within `seconds`."""
+    """Repeats `attempt` for up to `seconds`; returns its first true result."""
     deadline = time.monotonic() + seconds
     while True:
         with contextlib.suppress(OSError):
@@ -101,7 +102,7 @@ def wait_for(what, seconds, attempt):
 
 @contextlib.contextmanager
 def daemon(command, folder, http_port):
-    """Runs `command` in `folder`, ready when this yields; SIGTERM must end it well. Yields a reader of its output."""
+    """Runs `command` in `folder` until it is ready; yields a reader of its output. SIGTERM must end it with code 0."""
     with tempfile.NamedTemporaryFile() as file:
         process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
 
@@ -127,7 +128,7 @@ def daemon(command, folder, http_port):
 
 
 def exporters(ports):
-    """A stock exporter for each protocol, by the name of the service that uses it."""
+    """Returns a stock exporter for each protocol and compression, by the name of its service."""
     grpc_url = f"http://127.0.0.1:{ports['grpc']}"
     http_url = f"http://127.0.0.1:{ports['http']}/v1/traces"
     return {
@@ -141,7 +142,7 @@ def exporters(ports):
 
 
 def send(service, exporter):
-    """Sends three traces of two spans each; their ids by "errors", "slow" and "healthy"."""
+    """Sends three traces of two spans each; returns their ids by "errors", "slow" and "healthy"."""
     provider = TracerProvider(sampler=ALWAYS_ON, resource=Resource.create({"service.name": service}))
     provider.add_span_processor(BatchSpanProcessor(exporter, export_timeout_millis=EXPORT_S * 1000))
     tracer = provider.get_tracer("smoke", "1.0")
@@ -163,14 +164,14 @@ def send(service, exporter):
 
 
 def kept_spans(port, trace_id):
-    """The spans of a kept trace by name, once both are there."""
+    """Returns the spans of a kept trace by name, once both are stored."""
     body = get(port, f"/api/traces/{trace_id}")
     spans = json.loads(body)["spans"] if body else []
     return {span["name"]: span for span in spans} if len(spans) == 2 else None
 
 
 def fate(port, trace_id):
-    """What the page says of a trace that is not stored; None if it is stored."""
+    """Returns the fate of a trace that is not stored; None if it is stored."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/traces/{trace_id}", timeout=5):
             return None
@@ -180,7 +181,7 @@ def fate(port, trace_id):
 
 
 def check_kept(spans, service, policy):
-    """Whether the spans say what was sent, and why they were kept."""
+    """Checks that the spans have the content that was sent, the policy and the adjusted count."""
     at = f"{service}, {policy}: {json.dumps(spans)}"
     assert set(spans) == {"POST /orders", "charge"}, at
     root, child = spans["POST /orders"], spans["charge"]
@@ -198,7 +199,8 @@ def check_kept(spans, service, policy):
 
 
 def missing_spans(port):
-    """received - (exported + sampled out + rejected + dropped + held): docs/metrics.md, the conservation law."""
+    """Returns received - (exported + sampled out + rejected + dropped + held): docs/metrics.md, the conservation
+    law."""
     sums = {}
     for line in get(port, "/metrics").splitlines():
         if line and not line.startswith("#"):
@@ -210,7 +212,7 @@ def missing_spans(port):
 
 
 def check_run(binary, folder):
-    """What every protocol sends is kept, or not, as the policies say."""
+    """Checks that the traces of every protocol are kept or dropped according to the policies."""
     ports = free_ports("grpc", "http", "page")
     (folder / "config.yaml").write_text(CONFIG.format(**ports))
     with daemon([binary, "run", "--config", "config.yaml"], folder, ports["http"]) as output:
@@ -220,23 +222,23 @@ def check_run(binary, folder):
                 what = f"{service}, {policy}: both spans of {ids[policy]}"
                 spans = wait_for(what, KEEP_S, lambda: kept_spans(ports["page"], ids[policy]))
                 check_kept(spans, service, policy)
-        # Every trace has been decided when no span is pending: those that are not there now were dropped.
+        # When no span is pending, every trace has been decided: those that are not stored by then were dropped.
         wait_for("no span pending", KEEP_S, lambda: "spansieve_held_spans{state=\"pending\"} 0" in get(ports["http"], "/metrics"))
         wait_for("the conservation law", KEEP_S, lambda: missing_spans(ports["http"]) == 0)
         for service, ids in sent.items():
             assert fate(ports["page"], ids["healthy"]) == "sampled_out", f"{service}: the healthy trace"
             assert fate(ports["page"], "f" * 32) == "unknown", f"{service}: a trace that never came"
-        assert "OTEL_EXPORTER_OTLP_ENDPOINT" in output(), "the start does not say what to set"
+        assert "OTEL_EXPORTER_OTLP_ENDPOINT" in output(), "the output at the start does not name the variable to set"
 
 
 def check_demo(command):
-    """The first thing that users see."""
+    """Checks the demo, which is the first thing that users see."""
     with daemon(shlex.split(command), REPOSITORY, REPOSITORY_PORTS["http"]):
         page = REPOSITORY_PORTS["page"]
         for kind in "errors", "slow":
             path = f"/api/traces?filter={kind}&policy={kind}"
             wait_for(f"demo: {path}", DEMO_S, lambda: json.loads(get(page, path) or "[]"))
-        assert "<html" in get(page, "/").lower(), "the page is no page"
+        assert "<html" in get(page, "/").lower(), "the page is not HTML"
 
 
 def main():
