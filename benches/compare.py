@@ -201,7 +201,7 @@ class Running:
 
 
 CASES = ["grpc", "http", "gzip", "json", "kept", "norescue", "http_norescue", "steady", "hold", "burst", "start", "cores", "size"]
-# The Collector has no rescue, so cases without rescue are left out. Its performance on two cores is no target.
+# The Collector has no rescue, so cases without rescue are left out. Its performance on two cores has no target.
 OURS = {"norescue", "http_norescue", "cores"}
 
 

@@ -125,7 +125,7 @@ memory: {{limit: {LIMIT_MIB}MiB}}
     Program::start(format!("http://{address}"), &config).await
 }
 
-/// Running senders.
+/// Running senders, and the number of their answers.
 struct Load {
     stop: Arc<AtomicBool>,
     answers: Arc<AtomicUsize>,

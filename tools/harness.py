@@ -422,7 +422,7 @@ class Spansieve:
 
     def __init__(self, binary, container_mib=512, wait=2, percentage=100 * RATIO, spool=None, max_request_bytes="16MiB", more=""):
         self.binary, self.container_mib, self.wait = binary, container_mib, wait
-        # The daemon would calculate this from the container's memory, but here is no container.
+        # The daemon would calculate this from the container's memory, but the tests run without one.
         self.limit_mib = min(int(container_mib * LIMIT_SHARE), container_mib - LEFT_MIB)
         self.folder = tempfile.mkdtemp(prefix="faults-")
         self.log = os.path.join(self.folder, "log")

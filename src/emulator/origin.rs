@@ -80,7 +80,7 @@ pub struct Traffic {
     pub received_spans: u64,
     /// Spans of pending traces.
     pub pending_spans: u64,
-    /// Pending traces.
+    /// Number of pending traces.
     pub pending_traces: u64,
     /// Traces that were kept.
     pub kept_traces: u64,

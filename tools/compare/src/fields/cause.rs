@@ -52,7 +52,7 @@ pub fn differences(sent: &Sent, ours: &Span, theirs: &Span) -> Vec<Difference> {
         "name",
         &ours.name,
         &theirs.name,
-        names_project.then_some("project: gcp.project_id counts, what is none does not"),
+        names_project.then_some("project: gcp.project_id counts, an invalid project id does not"),
     );
     found.check("span_id", &ours.span_id, &theirs.span_id, None);
     found.check("parent_span_id", &ours.parent_span_id, &theirs.parent_span_id, None);
