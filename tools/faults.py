@@ -155,6 +155,16 @@ def hostile(daemon, truth):
     return {"hostile_connections": sum(clients.opened.values()), "cut_off": dict(clients.cut_off)}
 
 
+def small_beside_flood(daemon, truth):
+    """Two connections with 50 requests in flight each fill the memory while the sink is away; a sender of 10 spans/s beside them."""
+    harness.rig.get(harness.rig.FAKE_HTTP, "/set?down_ms=50000")
+    flood = loadgen(truth, "--batch", 512, "--conns", 2, "--inflight", 50, "--duration", 45)
+    until(lambda: scrape().by_label("requests_total", "outcome").get("busy", 0) > 0, 20)
+    small = loadgen(truth, "--rate", 10, "--batch", 1, "--conns", 1, "--duration", 15, "--retries", 0)()
+    flood()
+    return {"small_acked": small["acked"], "small_sent": small["sent"], "small_wait_ms": small["ack_p99_ms"]}
+
+
 def through_stock_exporter(daemon, truth):
     """Sends through the Collector's own OTLP exporter while the sink is away. That exporter drops on a non-retryable
     error."""
@@ -206,6 +216,7 @@ SCENARIOS = {
     "slow": Scenario("sink takes 2 s a call, 20,000 spans/s", "written", while_sink("delay_ms=2000", 30, margin=0)),
     "exhausted": Scenario("sink says RESOURCE_EXHAUSTED for 30 s, 20,000 spans/s", "held and written", while_sink("code=8&for_ms=30000", 30)),
     "hostile": Scenario("16 each of nine kinds of hostile client beside 20,000 spans/s", "the good ones notice nothing", hostile),
+    "small-beside-flood": Scenario("memory full as the sink is away, two gRPC connections with 50 requests in flight each, a sender of 10 spans/s on its own", "the small sender gets through", small_beside_flood, {"percentage": 100, "container_mib": 192}, collector=False),
     "stock-exporter": Scenario("the Collector's OTLP exporter in front, memory full as the sink is away", "its retry gets through", through_stock_exporter, {"percentage": 100, "container_mib": 192}, collector=False),
     "sigterm-slow": Scenario("SIGTERM at twice the sustainable rate, sink takes 2 s a call", "what cannot be written is counted", stop_at_full_load(SLOW_SINK), end="counted"),
     "sigterm-away": Scenario("SIGTERM at twice the sustainable rate, sink away", "all of it is counted", stop_at_full_load(AWAY), end="counted"),
@@ -250,7 +261,7 @@ def trial(scenario, daemon):
         extra = scenario.load(daemon, truth) or {}
         last = watch.stop() if watch else None
         if isinstance(daemon, Spansieve):
-            return spansieve_result(scenario, daemon, truth, last) | extra
+            return spansieve_result(scenario, daemon, truth, last, extra) | extra
         return collector_result(scenario, daemon, truth) | extra
     finally:
         daemon.process.stop(signal.SIGKILL)
@@ -283,14 +294,14 @@ def collector_result(scenario, daemon, truth):
     return {"alive": daemon.alive()} | facts(daemon, truth)
 
 
-def spansieve_result(scenario, daemon, truth, last):
+def spansieve_result(scenario, daemon, truth, last, extra):
     broken = []
     if scenario.end:
         lost = ended(scenario, daemon, truth, last, broken)
     else:
         lost = None
     if not daemon.alive():
-        return facts(daemon, truth) | {"dropped": lost, "broken": broken + promises(scenario, daemon, truth, None, lost, last)}
+        return facts(daemon, truth) | {"dropped": lost, "broken": broken + promises(scenario, daemon, truth, None, lost, last, extra)}
     prompt_s = until(lambda: probe_is_prompt(truth), 120)
     drained_s = until(lambda: scrape().undecided_or_unwritten() == 0, 300)
     books = scrape()
@@ -302,7 +313,7 @@ def spansieve_result(scenario, daemon, truth, last):
         "triggers": books.by_label("decided_traces_total", "trigger"),
         "policies": books.by_label("decided_traces_total", "policy"),
     }
-    return facts(daemon, truth) | result | {"broken": broken + promises(scenario, daemon, truth, books, lost, last or books)}
+    return facts(daemon, truth) | result | {"broken": broken + promises(scenario, daemon, truth, books, lost, last or books, extra)}
 
 
 def ended(scenario, daemon, truth, last, broken):
@@ -327,7 +338,7 @@ def ended(scenario, daemon, truth, last, broken):
     return sum(truth.must_keep.values())
 
 
-def promises(scenario, daemon, truth, books, lost, under_load):
+def promises(scenario, daemon, truth, books, lost, under_load, extra):
     """Returns the broken promises as text. `under_load` is the last scrape of the process under load."""
     gone, torn = truth.missing()
     checks = [
@@ -336,6 +347,8 @@ def promises(scenario, daemon, truth, books, lost, under_load):
         (gone <= (lost or 0), f"{gone} error or slow traces missing"),
         (torn <= (lost or 0) or decided_early(under_load), f"{torn} error or slow traces not whole"),
     ]
+    if "small_sent" in extra:
+        checks.append((extra["small_acked"] >= 0.95 * extra["small_sent"], f"{extra['small_acked']} of {extra['small_sent']} spans of the small sender acknowledged"))
     if books is not None:
         sink = harness.rig.stats()
         exported = books.sum("exported_spans_total")
