@@ -5,7 +5,7 @@
 //! argument.
 //!
 //! Beyond the limit there is a reserve. Only requests use it, when they find no room below the limit. A connection may
-//! hold at most as much of the reserve as it leaves for others. Kept spans may exceed the limit but use nothing of the
+//! hold at most a quarter of what it leaves for others. Kept spans may exceed the limit but use nothing of the
 //! reserve, so that small senders get through even while the sink is away.
 
 mod blocks;
@@ -24,6 +24,9 @@ pub use self::share::{Claim, Share};
 /// The divisor of the limit that gives the size of the reserve: half of the room that encoded spans have beyond the
 /// limit, so that the default limit still leaves some percent of the container free.
 const RESERVE_PART: usize = 32;
+
+/// The divisor of the reserve that gives the most that one request takes of it at once.
+const RESERVE_REQUESTS: usize = 16;
 
 /// The daemon's memory budget. Clones are cheap and share one count.
 #[derive(Clone, Debug)]
@@ -66,6 +69,13 @@ impl Budget {
     /// Returns the size of the reserve in bytes.
     fn reserve_limit_bytes(&self) -> usize {
         self.limit_bytes() / RESERVE_PART
+    }
+
+    /// Returns the most bytes of the reserve that a request takes at once: a sixteenth of it, which is a batch of
+    /// some 400 spans in a container of 192 MiB. Large requests are not what the reserve is for, and a few of them
+    /// would fill it.
+    fn reserve_request_bytes_max(&self) -> usize {
+        self.reserve_limit_bytes() / RESERVE_REQUESTS
     }
 
     /// Returns the bytes of idle blocks. They are not in use, and any charge that needs the room displaces them.

@@ -6,6 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::blocks::BlockId;
 use super::{Budget, add_within};
 
+/// The least that a connection leaves free of the reserve, as a multiple of what it holds: `n` greedy connections hold
+/// an `(n+4)`th each, and the next one finds four of these parts free. With 1 in place of 4, two greedy connections
+/// would leave it a third of the reserve, of which it may hold half.
+const LEAVES_TIMES: usize = 4;
+
 /// The bytes of the reserve that one connection holds.
 #[derive(Debug, Default)]
 pub struct Claim(pub(super) AtomicUsize);
@@ -79,13 +84,16 @@ impl Share {
         Share::new(self.budget.clone(), 0, None, self.claim.clone())
     }
 
-    /// Charges `bytes` of the reserve for the same request, if at least as much of the reserve then stays free as the
-    /// connection holds. Idle blocks make way.
+    /// Charges `bytes` of the reserve for the same request, if they are few ([`Budget::reserve_request_bytes_max`]) and
+    /// at least [`LEAVES_TIMES`] as much of the reserve then stays free as the connection holds. Idle blocks make way.
     #[must_use]
     pub fn of_reserve(&self, bytes: usize) -> Option<Share> {
         let claim = self.claim.as_ref()?;
+        if bytes > self.budget.reserve_request_bytes_max() {
+            return None;
+        }
         let own_bytes = claim.0.load(Ordering::Relaxed).saturating_add(bytes);
-        let bytes_max = self.budget.reserve_limit_bytes().saturating_sub(own_bytes);
+        let bytes_max = self.budget.reserve_limit_bytes().saturating_sub(LEAVES_TIMES.saturating_mul(own_bytes));
         if !add_within(&self.budget.inner.reserve_bytes, bytes, bytes_max) {
             return None;
         }

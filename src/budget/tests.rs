@@ -4,12 +4,12 @@ const LIMIT: usize = 32 << 10;
 const RESERVE: usize = 1 << 10;
 
 #[test]
-fn a_connection_holds_as_much_of_the_reserve_as_it_leaves() {
+fn a_connection_leaves_four_times_as_much_of_the_reserve_as_it_holds() {
     let budget = Budget::new(LIMIT);
     let claims: [Arc<Claim>; 3] = Default::default();
     let mut held = Vec::new();
     // The most that each connection may have while the ones before it hold theirs.
-    for (claim, most_bytes) in claims.iter().zip([RESERVE / 2, RESERVE / 4, RESERVE / 8]) {
+    for (claim, most_bytes) in claims.iter().zip([200, 160, 128]) {
         let mut share = budget.share().claimed(claim);
         while let Some(more) = share.of_reserve(8) {
             share.absorb(more);
@@ -18,11 +18,16 @@ fn a_connection_holds_as_much_of_the_reserve_as_it_leaves() {
         assert!(share.beside().of_reserve(8).is_none(), "all requests of a connection count together");
         held.push(share);
     }
-    assert_eq!(budget.used_bytes(), RESERVE / 8 * 7);
+    assert_eq!(budget.used_bytes(), 200 + 160 + 128);
+    let next = budget.share().claimed(&Arc::default());
+    assert!(
+        next.of_reserve(RESERVE / 16).is_some() && next.of_reserve(RESERVE / 16 + 1).is_none(),
+        "small requests only"
+    );
     assert!(budget.share().of_reserve(1).is_none(), "without a connection there is no reserve");
     held.clear();
     assert_eq!(budget.used_bytes(), 0);
-    assert!(budget.share().claimed(&claims[0]).of_reserve(RESERVE / 2).is_some(), "all was given back");
+    assert!(budget.share().claimed(&claims[0]).of_reserve(RESERVE / 16).is_some(), "all was given back");
 }
 
 #[test]
@@ -32,10 +37,10 @@ fn the_limit_and_the_reserve_are_separate() {
     let kept = budget.force(2 * LIMIT);
     let mut share = budget.share().claimed(&Arc::default());
     assert!(!share.grow(1));
-    share.absorb(share.of_reserve(RESERVE / 2).unwrap());
+    share.absorb(share.of_reserve(RESERVE / 16).unwrap());
     drop(kept);
     assert!(share.grow(LIMIT) && !share.grow(1));
-    assert_eq!((share.bytes(), budget.used_bytes()), (LIMIT + RESERVE / 2, LIMIT + RESERVE / 2));
+    assert_eq!((share.bytes(), budget.used_bytes()), (LIMIT + RESERVE / 16, LIMIT + RESERVE / 16));
 }
 
 #[test]

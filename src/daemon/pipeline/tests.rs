@@ -96,12 +96,14 @@ fn a_small_request_takes_its_memory_from_the_reserve_when_memory_is_full() {
     let _kept = pipeline.budget().force(limit_bytes + limit_bytes / 16);
     let send = |spans: u128, claim: &Arc<Claim>| {
         let (body, share) = (small_spans(spans), pipeline.budget().share().claimed(claim));
-        let share = share.of_reserve(body.len()).expect("the reserve has room for the body");
+        let share = share.of_reserve(body.len()).ok_or(AcceptError::NoRoom)?;
         WORKSPACE.take();
         pipeline.accept(body, share, None)
     };
     let (small, greedy) = (Arc::default(), Arc::default());
     assert_eq!(send(10, &small).unwrap().spans, 10);
-    assert!(matches!(send(10_000, &greedy), Err(AcceptError::NoRoom)));
+    assert!(matches!(send(10_000, &greedy), Err(AcceptError::NoRoom)), "the body is too large for the reserve");
+    assert!(matches!(send(3_000, &greedy), Err(AcceptError::NoRoom)), "the scan needs too much of it");
+    assert_eq!(send(10, &small).unwrap().spans, 10, "there is room left for others");
     assert!(pipeline.admit(1).is_none(), "only requests of connections can use the reserve");
 }
