@@ -29,8 +29,8 @@ pub enum Condition {
     All(Vec<Condition>),
     /// A disjunction: holds if at least one part holds. An empty list does not hold.
     Any(Vec<Condition>),
-    /// Holds if the inner condition holds for at least one of the span's events. Inside, the event [`Field`]s are those
-    /// of that event. Cannot be nested in itself.
+    /// Holds if the inner condition holds for at least one of the span's events. Inside it, the event [`Field`]s are
+    /// those of that event. Cannot be nested in itself.
     AnyEvent(Box<Condition>),
     /// A computation with the fields of one owner (span, event, scope or resource).
     Formula(Box<formula::Formula>),
@@ -48,8 +48,8 @@ pub struct Test {
 /// A field of a span, its resource, its scope, or one of its events.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Field {
-    /// An attribute of the span or of its resource. One of the two values that passes is enough. The Collector's
-    /// attribute policies look at both, too.
+    /// An attribute of the span or of its resource. It is enough that one of the two values passes the check. The
+    /// Collector's attribute policies also look at both.
     Attribute(String),
     /// `span.attributes["key"]`.
     SpanAttribute(String),
@@ -119,7 +119,7 @@ pub enum Check {
     Bool(bool),
     /// An integer or a double within the range.
     Number(Range),
-    /// A number within the range, or a string that spells one in decimal.
+    /// A number within the range, or a string with such a number in decimal digits.
     Numeric(Range),
     /// A value that passes each of these checks.
     All(Vec<Check>),
@@ -132,7 +132,7 @@ pub enum Check {
     Element(Box<Check>),
     /// An integer in which all of these bits are set.
     HasBits(u32),
-    /// A gRPC status, as a number or a name, that means that the server failed.
+    /// A gRPC status that means that the server failed, as a number or a name.
     ServerFault,
 }
 

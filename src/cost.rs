@@ -32,7 +32,8 @@ use crate::tail::Table;
 use crate::tail::kept::{KeptQueue, KeptSpans};
 use crate::tail::table::Outcome;
 
-/// Policies that test resources and scopes, which spans share. Their keys are read from every span of a tie.
+/// Policies that test resources and scopes, which spans share. If several spans start at the same time, their keys are
+/// read from each of these spans.
 const POLICIES: &str = "
 tail_sampling:
   decision_wait: 1s

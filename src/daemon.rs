@@ -1,4 +1,5 @@
-//! Connects the modules: starts them in the order against the flow of spans, and stops them along it.
+//! Connects the modules. It starts them from the end of the flow of spans to its beginning, and stops them in the order
+//! of the flow.
 
 pub mod clock;
 mod followed;

@@ -79,6 +79,7 @@ pub enum Verdict {
     Kept(Keep),
     /// No policy keeps the trace. Late spans may still rescue it.
     Dropped,
-    /// A policy of type `drop` drops the trace for good. The number is its index in [`Policies::names`].
+    /// A policy of type `drop` drops the trace. Late spans cannot rescue it. The number is the policy's index in
+    /// [`Policies::names`].
     Vetoed(u16),
 }

@@ -5,8 +5,8 @@
 //! (<https://cloud.google.com/trace/docs/quotas>).
 //!
 //! Invariants
-//! - Every written span is valid for the API, no matter what the sender sent. One invalid span would cost its whole
-//!   batch.
+//! - Every written span is valid for the API, no matter what the sender sent. Cloud Trace would refuse a whole batch
+//!   for one invalid span.
 //! - All that is lost in the conversion is counted in the dropped and truncated counts of the span.
 //! - Each attribute key occurs once on the wire, and each length is the shortest varint.
 //! - Nothing is allocated for a span of up to 30 attributes, once the buffers have grown.

@@ -24,7 +24,7 @@ use thiserror::Error;
 use super::Condition;
 
 /// The most bytes of a condition. The longest conditions in public configurations have a few hundred bytes, so a longer
-/// one is taken for a mistake.
+/// one is treated as a mistake.
 const TEXT_BYTES_MAX: usize = 4096;
 
 /// The most tests and parts of formulas in a condition, because each of them is evaluated for every span.

@@ -93,7 +93,7 @@ impl Pattern {
     fn is_match_number(&self, number: impl Display) -> bool {
         let mut buffer = [0; NUMBER_BYTES_MAX];
         let mut free = buffer.as_mut_slice();
-        // Every number fits into the buffer. A number that did not fit would not match.
+        // Every number fits into the buffer. If one did not fit, it would not match.
         let written = write!(free, "{number}").map(|()| NUMBER_BYTES_MAX - free.len());
         written.is_ok_and(|length| self.is_match(&buffer[..length]))
     }
@@ -101,7 +101,7 @@ impl Pattern {
 
 impl Debug for Pattern {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        // The compiled states are left out because they fill pages.
+        // The compiled states are left out because their text is very long.
         f.debug_tuple("Pattern").field(&self.text).finish()
     }
 }

@@ -1,5 +1,5 @@
-//! Statistics from the followed traces, as a sample of all traces: spans by service, late spans, missing parents, and
-//! how long decisions should wait.
+//! Statistics from the followed traces, which are a sample of all traces: spans by service, late spans, missing
+//! parents, and how long decisions should wait.
 
 use std::sync::Arc;
 

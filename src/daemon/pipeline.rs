@@ -30,7 +30,7 @@ struct Workspace {
     share: Option<Share>,
 }
 
-/// The most memory that one worker's buffers keep between requests: enough for some 16,000 spans. The buffers of a
+/// The most memory that one worker's buffers keep between requests: enough for about 16,000 spans. The buffers of a
 /// larger request are freed after it.
 const WORKSPACE_BYTES_MAX: usize = 2 << 20;
 

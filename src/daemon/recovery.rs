@@ -150,7 +150,7 @@ impl Recovery {
         if !self.backlog.is_empty() {
             self.read_all();
         }
-        // Until the suspects are idle, a kill may be caused by a request that was read back.
+        // Until the suspects are idle, a kill may still be the fault of a request that was read back.
         while !self.is_stopped() && !self.suspects.is_idle() {
             pause(SUSPECTS_INTERVAL);
         }

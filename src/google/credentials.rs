@@ -50,7 +50,7 @@ struct Shared {
 }
 
 struct Current {
-    /// The credentials; `None` if they must be built again. The library stops its renewal for good at an error that it
+    /// The credentials; `None` if they must be built again. The library stops its renewal after an error that it
     /// considers permanent, for example a role that has not reached the metadata server yet.
     credentials: Option<GoogleCredentials>,
     sign_in: SignIn,

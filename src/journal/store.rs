@@ -54,7 +54,6 @@ impl Segment {
         Segment { number, bytes, sequences: None, live: 0, left: false }
     }
 
-    /// Adds a request.
     pub(super) fn add(&mut self, sequence: Sequence) {
         self.sequences = Some(self.sequences.map_or((sequence, sequence), |(first, _)| (first, sequence)));
         self.live += 1;

@@ -7,7 +7,6 @@ use std::ops::RangeInclusive;
 
 use crate::otlp::wire::{Reader, WireError};
 
-/// A message type.
 pub(super) struct Message {
     /// The fields in the order of their numbers, without gaps.
     fields: &'static [Field],

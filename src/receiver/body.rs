@@ -84,7 +84,7 @@ where
         Chunks { body, rest: Bytes::new(), failed: false }
     }
 
-    /// Returns the next bytes, at least one. `None` at the end. Trailers are skipped, as OTLP has none.
+    /// Returns the next bytes, at least one. `None` at the end. Trailers are skipped, because OTLP does not use them.
     async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
         if !self.rest.is_empty() {
             return Ok(Some(std::mem::take(&mut self.rest)));

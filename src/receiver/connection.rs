@@ -125,7 +125,7 @@ impl Connection {
         self.cut.get().copied()
     }
 
-    /// Notes whether the last write was blocked because the peer does not read.
+    /// Notes if the last write was blocked because the peer does not read.
     pub(super) fn wrote(&self, is_blocked: bool) {
         let since_ms = self.blocked_ms.load(Relaxed);
         if is_blocked != (since_ms != NEVER) {

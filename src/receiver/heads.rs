@@ -14,7 +14,7 @@ use http::{HeaderMap, Uri};
 use super::connection::Connection;
 use super::refusal::Refusal;
 
-/// The reserve is `memory.limit` divided by this.
+/// Divisor of `memory.limit` that gives the reserve.
 const HEADS_PART: usize = 8;
 
 /// Bytes that a stream holds beside its head, as measured: the HTTP/2 library's stream with its answer, a task, and the

@@ -78,7 +78,7 @@ pub(super) fn encoding(headers: &HeaderMap) -> Option<Encoding> {
     Encoding::from_content_type(headers.get(CONTENT_TYPE)?.to_str().ok()?)
 }
 
-/// Returns the compression of the body. More than one is refused, as no OTLP sender uses several.
+/// Returns the compression of the body. More than one is refused, because OTLP senders use at most one.
 fn content_coding(headers: &HeaderMap) -> Result<Option<Coding>, Refusal> {
     let mut names = headers.get_all(CONTENT_ENCODING).iter();
     match (names.next().map(HeaderValue::as_bytes), names.next()) {

@@ -49,7 +49,7 @@ impl Lag {
 
     /// Returns true if a request may be served in the present turn. `last_turn` is the turn in which its connection
     /// last had a request served. When the time for serving is over, connections that have had no request served in
-    /// this turn get as much time again. To refuse the other requests costs little, so the next turn begins soon.
+    /// this turn get as much time again. Refusing the other requests costs little, so the next turn begins soon.
     pub(super) fn serves(&self, last_turn: &AtomicU64) -> bool {
         let turn = self.turn_start_us.load(Relaxed);
         if turn == PAUSES {
@@ -91,8 +91,8 @@ fn micros(time: Duration) -> u64 {
     time.as_micros() as u64
 }
 
-/// Returns once every task that was ready has had its turn. `yield_now` is not used, as it also waits until the runtime
-/// has polled sockets and timers.
+/// Returns once every task that was ready has had its turn. `yield_now` is not used, because it also waits until the
+/// runtime has polled sockets and timers.
 async fn turn() {
     let mut waited = false;
     poll_fn(|cx| {

@@ -29,8 +29,8 @@ const CONNECTIONS_PART: (usize, usize) = (3, 8);
 /// front end's connections and a few probes. The upper one is near the usual limit of open files.
 const CONNECTIONS_RANGE: RangeInclusive<usize> = 64..=16_384;
 
-/// The room that connections share is `memory.limit` divided by this, at most sixteen times the maximum of one
-/// connection.
+/// Divisor of `memory.limit` that gives the room that connections share. The room is at most sixteen times the maximum
+/// of one connection.
 const ROOM_PART: usize = 8;
 const ROOM_SUM_BYTES_MAX: usize = 16 * ROOM_BYTES_MAX;
 
@@ -50,8 +50,8 @@ const HTTP2_FRAME_BYTES_MAX: [u32; 2] = [16 << 10, 64 << 10];
 const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Bounds of the number of concurrent requests on one HTTP/2 connection. The upper one is Cloud Run's largest
-/// concurrency for an instance, as its front end may send all requests through one connection. The lower one is more
-/// than the number of consumers of a Collector's queue.
+/// concurrency for an instance, because its front end may send all requests through one connection. The lower one is
+/// more than the number of consumers of a Collector's queue.
 const HTTP2_STREAMS_RANGE: RangeInclusive<usize> = 16..=1000;
 const HTTP2_STREAM_ROOM_BYTES: usize = 2 << 10;
 

@@ -42,7 +42,8 @@ const TELEMETRY_CONNECTIONS_MAX: usize = 256;
 /// protocols. Load balancers that open connections ahead of time get enough time.
 pub(super) const FIRST_BYTE_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// Pause after a failed `accept` for want of file descriptors or memory. Without it the loop would spin.
+/// Pause after an `accept` that failed because file descriptors or memory ran out. Without the pause the loop would
+/// spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Throttles for two log lines that clients can cause as often as they like.
@@ -213,8 +214,8 @@ impl Bound {
     }
 }
 
-/// Makes the reflection services. The descriptors are a part of the program, so a failure is a mistake in the build, and
-/// no reason to take no spans.
+/// Makes the reflection services. Returns `None` if the descriptors in the program are not valid, which is a mistake in
+/// the build. The daemon then accepts spans as usual.
 fn reflection() -> Option<Reflection> {
     Reflection::new().inspect_err(|error| tracing::error!(%error, "gRPC server reflection is not served.")).ok()
 }

@@ -42,8 +42,8 @@ const LIMIT_MAX: usize = 16_384;
 /// requests wait longer than [`WAIT_MAX`], however many are shed.
 const LIMIT_MIN: usize = 16;
 
-/// After an interval without a queue the limit grows by itself divided by this. It doubles in about three intervals,
-/// and limits nothing within seconds.
+/// Divisor of the limit that gives its growth after an interval without a queue. The limit doubles in about three
+/// intervals, and limits nothing within seconds.
 const GROWTH_DIVISOR: usize = 4;
 
 /// The queue of export requests in flight and its limit.

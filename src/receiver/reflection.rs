@@ -1,6 +1,6 @@
 //! gRPC server reflection (<https://github.com/grpc/grpc/blob/master/doc/server-reflection.md>) for `otlp.reflection`:
-//! grpcurl and its like learn from it which services there are, and their messages. Versions v1 and v1alpha, as most
-//! clients still ask for the latter first.
+//! Clients such as grpcurl use it to list the services and their messages. Versions v1 and v1alpha are served, because
+//! most clients still ask for v1alpha first.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -20,22 +20,22 @@ use tower::util::BoxCloneSyncService;
 use super::refusal::Refusal;
 use super::router::ANSWER_TIME_MAX;
 
-/// The paths of version 1 begin with this.
+/// Prefix of the paths of version v1.
 const V1_PREFIX: &str = "/grpc.reflection.v1.ServerReflection/";
 
-/// The paths of the version before begin with this.
+/// Prefix of the paths of version v1alpha.
 const V1ALPHA_PREFIX: &str = "/grpc.reflection.v1alpha.ServerReflection/";
 
-/// OTLP's trace service with all that it imports, as `build.rs` makes it of `proto/`.
+/// Descriptors of OTLP's trace service and of all files that it imports. `build.rs` makes them from `proto/`.
 const OTLP_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/otlp_descriptors.bin"));
 
-/// A request names a host and a file or symbol: far less than this, in bytes.
+/// Largest size of a request, in bytes. A request names a host and a file or symbol, and is far smaller.
 const REQUEST_BYTES_MAX: usize = 4 << 10;
 
-/// Calls at once. Each costs a task and one answer of some KiB.
+/// Largest number of concurrent calls. Each call costs a task and one answer of a few KiB.
 const CALLS_MAX: usize = 64;
 
-/// A service of tonic's, whose type has no name.
+/// tonic's service, boxed because its type cannot be named.
 type Service = BoxCloneSyncService<Request<Questions>, Response<tonic::body::Body>, Infallible>;
 
 /// The reflection services as tonic serves them.
@@ -68,10 +68,10 @@ impl Reflection {
         path.starts_with(V1_PREFIX) || path.starts_with(V1ALPHA_PREFIX)
     }
 
-    /// Answers a call. It may ask several things, one after the other, for as long as [`ANSWER_TIME_MAX`].
+    /// Answers a call. A call may ask several questions, one after the other, within [`ANSWER_TIME_MAX`].
     ///
     /// # Errors
-    /// [`Refusal::Overloaded`] if there are [`CALLS_MAX`] calls already.
+    /// [`Refusal::Overloaded`] if [`CALLS_MAX`] calls are in progress.
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Result<Response<tonic::body::Body>, Refusal> {
         let call = Arc::clone(&self.calls).try_acquire_owned().map_err(|_| Refusal::Overloaded)?;
         let is_v1 = request.uri().path().starts_with(V1_PREFIX);
@@ -82,8 +82,8 @@ impl Reflection {
     }
 }
 
-/// The body of a call, which ends after [`ANSWER_TIME_MAX`], whether the client has ended it or not. The service reads
-/// it in a task of its own, which would wait for as long as the client likes.
+/// The body of a call. It ends after [`ANSWER_TIME_MAX`], even if the client has not ended it. The service reads it in
+/// a task of its own, which would otherwise wait for the client without a limit.
 struct Questions {
     body: Incoming,
     ends: Pin<Box<Sleep>>,

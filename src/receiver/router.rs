@@ -300,7 +300,7 @@ fn protocol(parts: &Parts) -> Option<Protocol> {
 
 /// Checks what a gRPC request needs beside its content type (gRPC `doc/PROTOCOL-HTTP2.md`, Requests).
 fn check_grpc(parts: &Parts, content_type: &[u8]) -> Result<(), Refusal> {
-    // This check comes before the HTTP version, as gRPC-Web also runs over HTTP/1.1.
+    // This check comes before the HTTP version, because gRPC-Web also runs over HTTP/1.1.
     if !grpc::is_protobuf(content_type) {
         return Err(Refusal::MessageFormat(quote(content_type)));
     }

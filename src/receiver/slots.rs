@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-/// One peer can have all places divided by this. The part is large, because many senders can share an address: behind a
-/// proxy, a NAT or Cloud Run's front end, which has at most a thousand requests in flight to an instance.
+/// Divisor of the number of places that gives the places of one peer. The part is large, because many senders can share
+/// an address: behind a proxy, a NAT or Cloud Run's front end, which has at most a thousand requests in flight to an
+/// instance.
 const PEER_PART: usize = 2;
 
 /// Prefix length of the smallest network that counts as one IPv6 peer, in bits. A peer can choose any address within it
@@ -18,8 +19,8 @@ const IPV6_PEER_BITS: u32 = 64;
 /// 4 GB/s.
 pub(super) const ROOM_BYTES_MAX: usize = 4 << 20;
 
-/// The next connection gets the room that is left divided by this. The first ones get megabytes, the hundredth gets
-/// almost none, and the sum is bounded for any number of connections.
+/// Divisor of the room that is left, which gives the room of the next connection. The first ones get megabytes, the
+/// hundredth gets almost none, and the sum is bounded for any number of connections.
 const ROOM_PART: usize = 16;
 
 /// Places of one group of addresses.

@@ -23,8 +23,8 @@ use crate::budget::{Budget, Room, Share};
 use crate::journal::Journal;
 use crate::tail::hold::Hold;
 
-/// Bodies may hold the budget divided by this before they are in the trace table. Requests that are announced and never
-/// sent cannot take more, however many there are.
+/// Divisor of the budget that gives the most bytes of bodies that are not in the trace table yet. Requests that are
+/// announced and never sent cannot take more, however many there are.
 const READING_PART: usize = 4;
 
 /// Number of forms that a request has on its way (compressed, JSON, protobuf). Bodies may always hold the largest

@@ -1,5 +1,5 @@
-//! Compiles rules to expressions. Conditions become bits of the scan, keys become slots of the summary, and what a
-//! policy remembers becomes a state.
+//! Compiles rules to expressions. Conditions become bits of the scan, keys become slots of the summary, and the memory
+//! of a policy becomes a state.
 
 use super::Threshold;
 use super::composite::Composite;

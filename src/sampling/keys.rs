@@ -1,8 +1,8 @@
 //! Keys of traces, by which policies distinguish them. A key is read from one span of the trace and hashed.
 //!
-//! The scan does not read span attributes for keys, as that would be work for every span. Instead, one span of each
-//! fragment is read again for each key, and most traces come in few fragments. The scan does read resource attributes
-//! for keys, as any number of spans may share a resource.
+//! The scan does not read span attributes for keys, because that would be work for every span. Instead, one span of
+//! each fragment is read again for each key, and most traces come in few fragments. The scan does read resource
+//! attributes for keys, because any number of spans may share a resource.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
@@ -17,13 +17,13 @@ use crate::otlp::view::{self, AnyValue, Attributes, StatusCode};
 use crate::otlp::visited;
 use crate::otlp::wire::{Reader, Value};
 
-/// Maximum number of distinct keys of all policies together: one for each type of policy with keys, and some to spare.
+/// Maximum number of distinct keys of all policies together: one for each type of policy with keys, and a few more.
 /// Each key takes 32 bytes in every summary.
 const KEYS_MAX: usize = 8;
 
 const SERVICE_NAME: &str = "service.name";
 const HTTP_ROUTE: &str = "http.route";
-/// Both are read, as `rpc.method` alone is ambiguous before semantic conventions 1.38.
+/// Both are read, because before semantic conventions 1.38 `rpc.method` alone is ambiguous.
 const RPC_KEYS: [&str; 2] = ["rpc.service", "rpc.method"];
 const EXCEPTION_TYPE: &str = "exception.type";
 const ERROR_TYPE: &str = "error.type";
@@ -283,8 +283,8 @@ fn hash_of(value: AnyValue<'_>) -> u64 {
     hasher.finish().max(1)
 }
 
-/// Returns a string with a whole number as an integer, as some instrumentation sends status codes as strings. Returns
-/// other values unchanged.
+/// Returns a string with a whole number as an integer, because some instrumentation sends status codes as strings.
+/// Returns other values unchanged.
 fn plain_number(value: AnyValue<'_>) -> AnyValue<'_> {
     match value {
         AnyValue::String(text) => match Number::parse(text) {

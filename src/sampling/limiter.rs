@@ -1,4 +1,4 @@
-//! Token buckets.
+//! Token buckets, which limit a rate.
 
 use crate::config::settings::TokenBucket;
 

@@ -176,7 +176,7 @@ impl Policies {
     ///
     /// If several policies keep the trace, the verdict names the least strict one, or the first of those. With
     /// `sample_on_first_match` it names the first policy that keeps the trace. The caller must ask once for each trace,
-    /// as this charges limits and changes what policies remember.
+    /// because this charges limits and changes the states of policies.
     #[must_use]
     pub fn decide(&self, summary: &Summary, trace_id: TraceId, now_ms: u64) -> Verdict {
         let trace = self.trace(summary, trace_id, now_ms);
@@ -253,8 +253,8 @@ impl Policies {
         self.states.iter().map(State::bytes_max).sum()
     }
 
-    /// Returns the number of spans that a month exports at the present pace. `None` if no policy is a budget, as only
-    /// budgets count the kept spans.
+    /// Returns the number of spans that a month exports at the present pace. `None` if no policy is a budget, because
+    /// only budgets count the kept spans.
     #[must_use]
     pub fn month_estimate(&self, now_ms: u64) -> Option<f64> {
         self.states.iter().find_map(|state| state.month_estimate(now_ms))

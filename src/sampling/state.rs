@@ -37,7 +37,8 @@ impl<T> Keyed<T> {
 }
 
 impl State {
-    /// Returns the threshold for `trace`. The caller must ask once for each trace, as the answer changes the state.
+    /// Returns the threshold for `trace`. The caller must ask once for each trace, because the answer changes the
+    /// state.
     pub(super) fn threshold(&self, trace: &Trace<'_>) -> Threshold {
         let (spans, now_ms) = (trace.summary.span_count, trace.now_ms);
         match self {

@@ -29,7 +29,7 @@ pub(super) struct Candidate {
     pub(super) duration_ms: u64,
 }
 
-/// The candidate of each key. Two of them need no heap of their own, as few policies have different keys.
+/// The candidate of each key. Two of them need no heap of their own, because few policies have different keys.
 type Candidates = SmallVec<[Option<Candidate>; 2]>;
 
 /// Returns the bytes that a summary with this number of keys takes on the heap.

@@ -144,7 +144,7 @@ pub(super) fn summary(policies: &Policies, spans: &[TestSpan]) -> Summary {
 }
 
 /// Decides a trace of these spans. Returns the name of the policy that keeps it, `-` if none does, or `!` and the name
-/// of the policy that drops it for good.
+/// of the policy of type `drop` that drops it.
 pub(super) fn decided(policies: &Policies, spans: &[TestSpan], trace_id: TraceId, now_ms: u64) -> String {
     let name = |policy: u16| policies.names()[usize::from(policy)].clone();
     match policies.decide(&summary(policies, spans), trace_id, now_ms) {
@@ -579,7 +579,7 @@ fn composites_ask_policies_in_order_and_within_their_allowances() {
         let spans = if n % 2 == 0 { &error[..] } else { &[span()] };
         *decisions.entry(decided(&policies, spans, ID, 0)).or_default() += 1;
     }
-    // `rest` keeps 5 spans, its allowance. `errors` keeps 5 of its 8, as then the total of 10 is used up.
+    // `rest` keeps 5 spans, its allowance. `errors` keeps 5 of its 8, because then the total of 10 is used up.
     assert_eq!(decisions, HashMap::from([("c/errors".into(), 5), ("c/rest".into(), 5), ("-".into(), 10)]));
     assert_eq!(decided(&policies, &error, ID, 1_000), "c/errors");
     // The first policy that would keep the trace decides, even if its allowance is used up.

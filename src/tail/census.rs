@@ -15,7 +15,7 @@ use super::table::Millis;
 /// spans that come too late for it are seen.
 pub(super) const HORIZON_MS: Millis = 900_000;
 
-/// The most traces that a shard follows. All shards together follow 16,384: some 10 to 20 new ones a second under high
+/// The most traces that a shard follows. All shards together follow 16,384: about 10 to 20 new ones a second under high
 /// traffic. In ten minutes these are enough to see that one span in a thousand comes too late.
 const TRACES_MAX: usize = 256;
 

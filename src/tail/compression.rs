@@ -19,8 +19,8 @@ use crate::budget::Share;
 use crate::otlp::scan::Scope;
 use crate::otlp::{ByteRange, visited};
 
-/// Milliseconds since a body came or was last read after which it is compressed. By then, the traces that are kept at
-/// once are gone.
+/// Milliseconds from the arrival or the last read of a body until the body is compressed. By then, traces that are kept
+/// at once have usually left the request.
 const AGE_MS: Millis = 1_000;
 
 /// The smallest body that is compressed. A smaller one gains little because few of its strings repeat.
@@ -31,7 +31,7 @@ const BODY_BYTES_MIN: usize = 2 << 10;
 const BODY_BYTES_MAX: usize = 4 << 20;
 
 /// Bytes of a block before compression. A span that is smaller than a block and does not cross a border costs the
-/// unpacking of one block, some 6 us of work. Larger blocks would gain little because LZ4 does not find repeated
+/// unpacking of one block, about 6 us of work. Larger blocks would gain little because LZ4 does not find repeated
 /// strings further back.
 const BLOCK_BYTES: usize = 64 << 10;
 
@@ -39,8 +39,8 @@ const BLOCK_BYTES: usize = 64 << 10;
 /// SDKs send a few KiB.
 const SHARED_BYTES_MAX: usize = 16 << 10;
 
-/// The part of the budget below which a body is unpacked for good when it is read. Above it, the unpacked body would
-/// take the memory that pressure is about to free.
+/// The part of the budget below which a body stays unpacked after it is read. Above it, the unpacked body would take
+/// the memory that pressure is about to free.
 const RESTORE_MARK: f64 = 0.75;
 
 /// The body of a request, with the share of the budget that covers both the body and the request's index.

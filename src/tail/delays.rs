@@ -6,7 +6,7 @@ use super::table::Millis;
 pub const MINUTES: usize = 10;
 const MINUTE_MS: Millis = 60_000;
 
-/// The end of the first bucket. Shorter delays need not be told apart, as no operator sets a shorter wait.
+/// The end of the first bucket. Shorter delays need not be told apart, because no operator sets a shorter wait.
 const SHORTEST_MS: f64 = 10.0;
 /// The ratio between the ends of neighbouring buckets. An answer is too long by at most this factor.
 const GROWTH: f64 = 1.1;

@@ -79,7 +79,7 @@ pub struct ServiceCounts {
     pub incomplete_traces: [u64; Parent::ALL.len()],
 }
 
-/// The most services that one round counts separately, in some 300 KiB. Spans of further services are not counted by
+/// The most services that one round counts separately, in about 300 KiB. Spans of further services are not counted by
 /// service. The metrics name a tenth as many.
 const SERVICES_MAX: usize = 1_024;
 

@@ -106,8 +106,8 @@ impl VerdictCache {
         shift(self.ids.get_mut(bucket), mark(hash)) != 0
     }
 
-    /// Returns the index at which the bucket of a hash begins. It depends on the low bits, as the high ones choose the
-    /// shard.
+    /// Returns the index at which the bucket of a hash begins. It depends on the low bits, because the high ones choose
+    /// the shard.
     #[inline]
     fn bucket(&self, hash: u64) -> usize {
         let buckets = self.ids.len() / BUCKET_LEN;

@@ -41,7 +41,7 @@ pub struct Flush(Queue);
 
 impl Drop for Flush {
     fn drop(&mut self) {
-        // A reader that takes no line for so long is stuck. The last lines are not worth a longer exit.
+        // A reader that takes no line for that time is stuck. The last lines are not worth a longer exit.
         let _ = self.0.flush(FLUSH_WAIT);
     }
 }

@@ -1,6 +1,6 @@
-//! Google's ID tokens, in which Google signs who the sender is (OpenID Connect Core 1.0, 3.1.3.7; RFC 7519).
+//! Google's ID tokens, in which Google signs the identity of the sender (OpenID Connect Core 1.0, 3.1.3.7; RFC 7519).
 //!
-//! Only RS256 is accepted, whatever a token says about itself (RFC 8725, 3.1). So it cannot be confused with another
+//! Only RS256 is accepted, no matter which algorithm a token names (RFC 8725, 3.1). So a token cannot select another
 //! algorithm.
 
 mod keys;

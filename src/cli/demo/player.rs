@@ -1,4 +1,4 @@
-//! Sends the spans of the shop's visits like five services: one OTLP/gRPC request for each service, a few times a
+//! Sends the spans of the shop's visits as five services would: one OTLP/gRPC request for each service, a few times a
 //! second.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -28,7 +28,7 @@ pub(super) struct Player {
     random: fastrand::Rng,
     /// Spans that end in the future. They wait here until they have ended.
     unsent: Vec<Sent>,
-    /// The first visits, which show everything that can go wrong.
+    /// The first visits. They show every kind of failure of the shop.
     first: Vec<Visit>,
 }
 

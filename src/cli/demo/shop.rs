@@ -81,7 +81,7 @@ struct Trace {
     spans: Vec<Sent>,
 }
 
-/// The parts in which spans differ.
+/// The arguments of [`Trace::add`]: the values that differ from span to span.
 struct Call<'a> {
     service: usize,
     parent: Option<u64>,
@@ -132,8 +132,8 @@ fn checkout(trace: &mut Trace, start: u64, fails: bool, random: &mut fastrand::R
     rpc(trace, orders, (ORDERS, PAYMENTS), "shop.Payments/Charge", paying, millis / 3, code, random);
 }
 
-/// Adds the spans of reading an invoice. The storage call may end after the API has given up: only then is the trace
-/// complete.
+/// Adds the spans of reading an invoice. The storage call may end after the API has given up. The trace is complete
+/// only after that end.
 fn invoice(trace: &mut Trace, start: u64, storage: Storage, random: &mut fastrand::Rng) {
     let (status, code, millis, storage_millis) = match storage {
         Storage::Healthy => (200, 0, 90, 60),
@@ -184,7 +184,7 @@ fn http(
 }
 
 /// Adds a client span and the server span that answers it. Returns the id of the server span.
-#[allow(clippy::too_many_arguments, reason = "a call is just this much")]
+#[allow(clippy::too_many_arguments, reason = "a call has this many parts")]
 fn rpc(
     trace: &mut Trace,
     parent: u64,

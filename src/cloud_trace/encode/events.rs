@@ -59,8 +59,8 @@ fn time_event(out: &mut Vec<u8>, event: &[u8], span_start: u64, names: &KeyNames
     });
 }
 
-/// Returns the time to write for an event. It is the start of the span if the event has no time, or one so early that
-/// the API would refuse it.
+/// Returns the time to write for an event. It is the start of the span if the event has no time, or a time that is so
+/// early that the API would refuse it.
 fn mended_time(time: u64, span_start: u64) -> u64 {
     let is_possible = time != 0 && span_start.saturating_sub(time) <= EVENT_LEAD_NANOS_MAX;
     if is_possible { time } else { span_start }

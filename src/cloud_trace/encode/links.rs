@@ -1,4 +1,4 @@
-//! Links. The type of a link stays unspecified, because OTLP has no types of links.
+//! Links. The type of a link stays unspecified, because OTLP does not define types of links.
 
 use super::attributes::{Scratch, attribute_map};
 use super::names::KeyNames;
@@ -36,8 +36,8 @@ struct Link<'a> {
 }
 
 impl<'a> Link<'a> {
-    /// Reads the message `Span.Link`. Returns `None` if an id is not valid, because such a link would cost the whole
-    /// batch.
+    /// Reads the message `Span.Link`. Returns `None` if an id is not valid, because Cloud Trace would refuse the whole
+    /// batch for such a link.
     fn read(message: &'a [u8]) -> Option<Self> {
         let (mut trace_id, mut span_id, mut dropped_count) = (&[][..], &[][..], 0);
         let mut reader = Reader::new(message);

@@ -16,8 +16,8 @@ pub(super) const SCOPE_KEYS: [&str; 2] = ["otel.scope.name", "otel.scope.version
 #[derive(Debug)]
 pub struct Origin {
     pub(super) resource: Arc<EncodedResource>,
-    /// The map entries of [`SCOPE_KEYS`]. An entry is empty if the resource has the key, or if it is for the version
-    /// and the scope has none.
+    /// The map entries of [`SCOPE_KEYS`]. An entry is empty if the resource has the key. The entry of the version is
+    /// also empty if the scope has no version.
     pub(super) scope: [ScopeEntry; 2],
 }
 

@@ -55,7 +55,7 @@ impl Repeated {
         self.count == 0 && self.dropped_count == 0
     }
 
-    /// Returns the number of all that are lost, including those that the sender dropped, if `written` are written.
+    /// Returns the number of lost items if `written` items are written. It includes those that the sender dropped.
     pub(super) fn lost_count(self, written: usize) -> u64 {
         u64::from(self.dropped_count) + (self.count - written) as u64
     }
@@ -115,7 +115,7 @@ impl<'a> SpanFields<'a> {
     }
 
     /// Sets a missing start to the end, and an end that is missing or before the start to the start. Clocks are
-    /// sometimes set back, and one impossible interval would cost the whole batch.
+    /// sometimes set back, and Cloud Trace would refuse the whole batch for one impossible interval.
     fn mend_times(&mut self) {
         let sent = (self.start, self.end);
         if self.start == 0 {
@@ -165,7 +165,7 @@ impl<'a> SpanFields<'a> {
         write::timestamp(out, 6, self.end);
     }
 
-    /// Writes all fields behind the attributes.
+    /// Writes all fields after the attributes.
     pub(super) fn write_tail(&self, out: &mut Vec<u8>, names: &KeyNames, scratch: &mut Scratch) {
         events::write(out, self.message, self.events, self.start, names, scratch);
         links::write(out, self.message, self.links, names, scratch);

@@ -75,9 +75,9 @@ impl Renderer {
         self.render(max, |out| out.write_all(String::from_utf8_lossy(raw).as_bytes()))
     }
 
-    /// Returns a value as text, cut to `max` bytes. Arrays and maps become compact JSON, bytes become base64, and no
-    /// value becomes an empty text. Elements that begin behind the limit are not rendered, so they do not count as cut
-    /// off.
+    /// Returns a value as text, cut to `max` bytes. Arrays and maps become compact JSON, bytes become base64, and an
+    /// absent value becomes an empty text. Elements that begin after the limit are not rendered, so they do not count
+    /// as cut off.
     #[inline]
     pub(super) fn value<'a>(&'a mut self, value: AnyValue<'a>, max: usize) -> Clip<'a> {
         match value {
@@ -128,8 +128,8 @@ fn double(out: &mut impl Write, v: f64) -> io::Result<()> {
 }
 
 /// Writes `value` as compact JSON. Values for which JSON has no notation become strings: bytes in base64, NaN and
-/// infinities. `depth` is the number of levels that are left and bounds the recursion. The scan accepts no value that
-/// is nested deeper.
+/// infinities. `depth` is the number of levels that are left. It bounds the recursion. The scan does not accept values
+/// that are nested deeper.
 fn json(out: &mut Renderer, value: AnyValue<'_>, depth: u32) -> io::Result<()> {
     match value {
         _ if depth == 0 => out.write_all(b"null"),

@@ -62,7 +62,7 @@ pub(super) fn compare(
     }
 }
 
-/// Compiles `==` for values that have no order here.
+/// Compiles `==` for nil, strings, bytes and ids. This module gives them no order.
 fn equal(measure: &Measure, constant: &Constant, offset: usize) -> Result<Answer, OttlError> {
     let field = &measure.field;
     let condition = match (measure.view, constant) {
@@ -204,7 +204,7 @@ pub(super) fn equality_check(constant: &Constant) -> Option<Check> {
     }
 }
 
-/// Makes the error for a constant of another type, or for an operator that needs an order that the values do not have.
+/// Makes the error for a constant of another type, or for `<`, `<=`, `>` or `>=` between values that have no order.
 fn incomparable(op: CompareOp, view: View, constant: &Constant, offset: usize) -> OttlError {
     let message = format!("{} compared with {}", view.shown(), constant.shown());
     let is_text = matches!(view, View::Attribute | View::Text | View::ToText | View::IdText(_) | View::KindText(_));

@@ -74,7 +74,6 @@ pub(super) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// Compiles the call.
     pub(super) fn operand(&self) -> Result<Operand, OttlError> {
         match self.name {
             "IsMatch" => self.is_match(),

@@ -7,11 +7,11 @@ use super::OttlError;
 use super::lexer::{Placed, Token, tokens};
 pub(super) use crate::condition::formula::{CompareOp, MathOp};
 
-/// The most levels of nesting. Deeper nesting is taken for a mistake. The limit also protects the stack.
+/// The most levels of nesting. Deeper nesting is treated as a mistake. The limit also protects the stack.
 const NESTING_MAX: usize = 32;
 
-/// The most arithmetic operators and keys inside of values, because each of them makes the tree deeper. More are taken
-/// for a mistake.
+/// The most arithmetic operators and keys inside of values. Each of them makes the tree deeper, so more are treated as
+/// a mistake.
 const OPERATORS_MAX: usize = 32;
 
 /// The words of the language that cannot be names.

@@ -169,7 +169,6 @@ pub(super) fn place(
     Ok((owner, measure?, Vec::new()))
 }
 
-/// Returns the value of an enum.
 pub(super) fn enum_value(name: &str, offset: usize) -> Result<i64, OttlError> {
     let found = ENUMS.iter().find(|(known, _)| *known == name);
     found.map(|(_, value)| *value).ok_or_else(|| {

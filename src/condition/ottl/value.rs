@@ -8,7 +8,7 @@ use super::grammar::MathOp;
 pub(super) use crate::condition::formula::Constant;
 use crate::condition::formula::{doubles, integers};
 
-/// The meaning of an expression.
+/// A compiled expression: a value or a condition.
 #[derive(Clone, Debug)]
 pub(super) enum Operand {
     Constant(Constant),
@@ -34,7 +34,7 @@ pub(super) enum View {
     Integer,
     /// A `time.Time`.
     Time,
-    /// A `time.Duration`. The field has its nanoseconds.
+    /// A `time.Duration`. The field is in nanoseconds.
     Duration,
     /// The field divided by this positive divisor, an integer rounded towards zero.
     Quotient(i64),
@@ -52,7 +52,7 @@ pub(super) enum View {
     ToText,
 }
 
-/// Returns true if OTTL reads nil from the field when it is absent, and not an empty string or a zero.
+/// Returns true if OTTL reads the absent field as nil. It reads other absent fields as an empty string or a zero.
 pub(super) fn is_nullable(field: &Field) -> bool {
     matches!(
         field,

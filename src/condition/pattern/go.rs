@@ -1,6 +1,6 @@
 //! A parser of Go's `regexp` syntax, which is RE2's. The result is the tree that the regex engine takes.
 //!
-//! The Collector's policies are written in this syntax. The syntax of Rust's `regex` looks alike but differs: there
+//! The Collector's policies are written in this syntax. The syntax of Rust's `regex` looks similar but differs: there
 //! `\w` and `\b` cover all of Unicode, a literal `{` is an error, and `&&` within a class is an operator. Source:
 //! `regexp/syntax/parse.go` of Go 1.26, with the flags of `regexp.Compile`.
 
@@ -20,7 +20,6 @@ const REPETITIONS_MAX: u32 = 1000;
 /// default of Rust's `regex`; Go takes 1,000.
 const NESTING_MAX: usize = 250;
 
-/// A parsed expression.
 pub(super) struct Parsed {
     pub(super) hir: Hir,
     /// The names of the groups, in the order of their opening parentheses. `None` for a group without a name; empty if

@@ -54,7 +54,7 @@ impl Pipeline {
 
 #[test]
 fn a_request_that_can_never_fit_is_refused_for_good_and_one_that_can_for_now() {
-    // The body takes 3 MB, and its spans take some 30 MB in memory.
+    // The body takes 3 MB, and its spans take about 30 MB in memory.
     let (body, idle_bytes) = (small_spans(100_000), pipeline().budget().used_bytes());
     let tight = pipeline_of(idle_bytes + (16 << 20));
     let Err(AcceptError::NeverFits { needed_bytes, free_bytes }) = tight.send(body.clone()) else {

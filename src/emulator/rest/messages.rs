@@ -17,7 +17,7 @@ use crate::proto::google::devtools::cloudtrace::v2::span::{self, SpanKind, link}
 use crate::proto::google::devtools::cloudtrace::v2::stack_trace;
 use crate::proto::google::rpc;
 
-/// Maximum spans of a call. An empty span takes three bytes in JSON and some hundred in memory.
+/// Maximum spans of a call. An empty span takes three bytes in JSON and a few hundred in memory.
 const SPANS_MAX: usize = 25_000;
 
 /// `BatchWriteSpansRequest`. The name in the body is ignored; the path has the name.

@@ -5,7 +5,6 @@
 //! (<https://protobuf.dev/programming-guides/json/>). The string indices of the profiles signal are left out, because
 //! other signals must treat them as absent.
 
-/// A message type.
 pub(super) struct Message {
     /// The name of the message in the `.proto` files.
     pub(super) name: &'static str,

@@ -21,8 +21,8 @@ const MAX_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// most two fetches a minute.
 const ASK_INTERVAL: Duration = Duration::from_secs(30);
 
-/// The same while there are no keys at all. It is short because every ID token is denied meanwhile, and senders retry
-/// for only some seconds.
+/// Shortest time between two fetches while there are no keys at all. It is short because every ID token is denied
+/// meanwhile, and senders retry for only a few seconds.
 const FIRST_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Time that keys stay in use if they cannot be renewed. A day bridges a night's outage, but limits an attacker that

@@ -71,8 +71,8 @@ fn head(rest: &mut &[u8]) -> Result<Head, InflateError> {
     let descriptor = *rest;
     let &[flags, block] = take(rest, 2)? else { return Err(DAMAGED) };
     let has = |bit: u8| flags & 1 << bit != 0;
-    // The version must be 1 and the reserved bits 0. Dictionaries are not supported, as both sides would have to agree
-    // on one.
+    // The version must be 1 and the reserved bits 0. Dictionaries are not supported, because both sides would have to
+    // agree on one.
     if flags >> 6 != 1 || has(1) || has(0) || block & 0x8f != 0 {
         return Err(DAMAGED);
     }
@@ -146,7 +146,7 @@ fn decompress<G: FnMut(usize) -> bool>(
         output.bytes.truncate(before + *result.as_ref().unwrap_or(&0));
         match result {
             Ok(_) => return Ok(()),
-            // First try the room that is there. It may be just enough, as the head may have stated the size.
+            // First try the room that is there. It may be just enough, because the head may have stated the size.
             Err(DecompressError::OutputTooSmall { .. }) if tried < room => {
                 output.grow((before + room).max(held.saturating_mul(2)))?;
             }

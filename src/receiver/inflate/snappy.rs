@@ -16,8 +16,8 @@ const RATIO_MAX: usize = 22;
 
 const DAMAGED: InflateError = InflateError::Damaged("not snappy, or its checksum is wrong");
 
-/// Inflates a block or a stream, as senders call both `snappy`: the Collector sent streams under this name before it
-/// sent blocks, and gRPC senders still do.
+/// Inflates a block or a stream, because senders call both `snappy`: the Collector sent streams under this name before
+/// it sent blocks, and gRPC senders still do.
 pub(super) fn unsnap<G: FnMut(usize) -> bool>(input: &[u8], output: &mut Output<G>) -> Result<(), InflateError> {
     if input.starts_with(STREAM_HEAD) { stream(input, output) } else { block(input, output) }
 }

@@ -1,7 +1,7 @@
 //! The part of a goal that is not spent.
 
 /// The difference of what was earned and what was spent, in a unit that the caller chooses. It is negative after
-/// overspending. This is integral control: as long as too much is spent, the credit and with it the boost fall, until
+/// overspending. This is integral control: while too much is spent, the credit falls, and so does the boost, until
 /// earning and spending are equal.
 #[derive(Debug)]
 pub(super) struct Credit {

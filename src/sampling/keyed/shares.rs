@@ -115,7 +115,7 @@ impl Shares {
     }
 
     /// Returns the goal of an interval with the present traffic: that of this interval so far, and of the last interval
-    /// for the rest. At least 1, as less than a trace cannot be kept.
+    /// for the rest. At least 1, because less than one trace cannot be kept.
     pub(super) fn interval_goal(&self, now_ms: u64) -> f64 {
         let left_ms = self.end_ms.map_or(0, |end_ms| end_ms.saturating_sub(now_ms));
         let traffic = self.current + self.last * left_ms as f64 / self.interval_ms as f64;

@@ -5,7 +5,7 @@ use super::keys::Keys;
 /// A window with a count for each key. A window begins with the first trace after the end of the last window.
 #[derive(Debug)]
 pub(super) struct Windows {
-    // The window of a key that was silent for a window's length is over, so that removing the key changes nothing.
+    // If a key was silent for the length of a window, its window is over, so removing the key changes nothing.
     keys: Keys<Window>,
     length_ms: u64,
 }

@@ -13,7 +13,7 @@ fn tokens_come_in_at_a_steady_rate_up_to_the_burst() {
         // An hour later the bucket has no more tokens than `burst`.
         (3_600_000, 20, true),
         (3_600_000, 1, false),
-        // The time may be lower than before, as it is read before the lock is taken.
+        // The time may be lower than before, because it is read before the lock is taken.
         (3_599_000, 1, false),
         (3_600_100, 1, true),
         (3_600_100, 0, true),

@@ -10,7 +10,7 @@ use crate::otlp::view::AnyValue;
 /// The checks of one value, each with the notes that it proves.
 #[derive(Clone, Debug, Default)]
 struct ValueChecks {
-    /// The notes that each string proves that a [`Check::OneOf`] names. One look-up serves all such checks.
+    /// For each string that a [`Check::OneOf`] names, the notes that it proves. One look-up serves all such checks.
     strings: HashMap<Box<[u8]>, Notes, FixedState>,
     others: Vec<(Check, Notes)>,
 }
@@ -93,8 +93,8 @@ impl AttributeChecks {
         }
     }
 
-    /// Notes what the checks of `key` prove, if it has checks. Not inlined, as most attributes do not come here, and
-    /// then their values need not be read.
+    /// Notes what the checks of `key` prove, if it has checks. Not inlined, because most attributes do not come here,
+    /// and then their values need not be read.
     #[inline(never)]
     fn note_likely(&self, index: usize, key: &[u8], value: AnyValue<'_>, notes: &mut Notes) {
         if let Some((_, checks)) = self.keys[index].iter().find(|(known, _)| is_same(known, key)) {

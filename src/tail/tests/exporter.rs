@@ -33,7 +33,7 @@ pub(super) struct Exporter {
     start: Instant,
     /// The spans that the sink took, by name.
     pub(super) stored: HashMap<String, Vec<Stored>>,
-    /// Spans that the sink refused for good. `unencodable_spans` counts those that could not be encoded.
+    /// Spans that the sink refused finally. `unencodable_spans` counts those that could not be encoded.
     pub(super) lost_spans: u64,
     pub(super) unencodable_spans: u64,
 }

@@ -74,7 +74,7 @@ pub(super) enum Answer {
     Stored,
     /// The call fails and is retried.
     Failed,
-    /// The sink refuses the batch for good. The batch is halved; a single span is dropped.
+    /// The sink refuses the batch finally. The batch is halved; a single span is dropped.
     Refused,
 }
 

@@ -119,7 +119,7 @@ pub const TRIGGERS: &[&str] =
     &["decision_wait", "root_received", "evidence", "trace_size", "pressure", "shutdown", "rescue"];
 /// Fates of late spans: they follow the verdict on their trace, or rescue it.
 pub const LATE_VERDICTS: &[&str] = &["kept", "dropped", "rescued"];
-/// Reasons why kept spans are lost, in order: Cloud Trace refused them for good; the process had to end; they cannot be
+/// Reasons why kept spans are lost, in order: Cloud Trace refused them finally; the process had to end; they cannot be
 /// encoded; they name a project that is not allowed; the sink did not take them within `export.give_up_after`; the
 /// spool's disk changed them.
 pub const DROP_REASONS: &[&str] = &["refused", "shutdown", "encode", "project_not_allowed", "gave_up", "corrupt"];
@@ -132,8 +132,8 @@ pub const WAIT_CAUSES: &[&str] = &["unavailable", "quota", "unauthenticated", "d
 pub const RECOVERY_SOURCES: &[&str] = &["spool", "journal"];
 /// Faults of the disk of the spool or of the journal, in order: a segment ends within a record; its records are not
 /// those that were written, or it is gone; it is of another version or sink; a file cannot be read; a file cannot be
-/// written; a request of the journal does not fit into memory; processes were killed while they had read one request of
-/// the journal alone.
+/// written; a request of the journal does not fit into memory; two processes were killed while a request was the only
+/// one that they had read back.
 pub const DISK_FAULTS: &[&str] = &["torn", "corrupt", "foreign", "read", "write", "too_large", "fatal"];
 /// gRPC status codes by number, under their names in the gRPC specification.
 pub const SINK_CODES: &[&str] = &[

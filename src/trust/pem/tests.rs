@@ -22,7 +22,7 @@ fn the_end_of_validity_is_read() {
         let der = params.self_signed(&key).unwrap().der().to_vec();
         assert_eq!(not_after_s(&der), Some(expected), "{year}-{month}-{day}");
         for length in 0..der.len() {
-            // Truncated certificates must not cause a panic. The result may be `Some`, as the end is not read.
+            // Truncated certificates must not cause a panic. The result may be `Some`, because the end is not read.
             let _ = not_after_s(&der[..length]);
         }
     }

@@ -15,7 +15,7 @@ fn play(policy: &mut Adaptive, traffic: &mut Traffic, per_second: f64, until_s: 
     tally
 }
 
-/// Returns the part that was kept in so many seconds, as a multiple of the goal.
+/// Returns the part that was kept in `seconds` seconds, as a multiple of the goal.
 fn goals(goal: Goal, tally: &Tally, seconds: f64) -> f64 {
     match goal {
         Goal::Percentage(percentage) => tally.expected_traces / (tally.traces * percentage / 100.0),
@@ -64,7 +64,8 @@ fn the_goal_is_met_in_the_first_interval() {
         let probability = policy.threshold(now_ms % 7, 6, now_ms).probability();
         assert!((probability / 0.05 - 1.0).abs() < 0.001, "{probability} at {now_ms} ms");
     }
-    // A goal in spans keeps all traces at first, as there may be few. The first interval costs no more than a burst.
+    // A goal in spans keeps all traces at first, because there may be few. The first interval costs no more than a
+    // burst.
     for per_second in [10.0, 1_000.0] {
         let (mut policy, mut traffic) = (adaptive(SPANS, EMA, 100), Traffic::zipf(7));
         let start = goals(SPANS, &play(&mut policy, &mut traffic, per_second, 15.0), 15.0);

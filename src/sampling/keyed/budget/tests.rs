@@ -36,7 +36,7 @@ impl Shop {
     }
 }
 
-/// Creates a policy with a budget of so many spans a second.
+/// Creates a policy with a budget of `spans_per_second`.
 fn budget(spans_per_second: f64) -> Budget {
     Budget::new(&settings::Budget { spans_per_month: spans_per_second * MONTH_SECONDS, key: key(), max_keys: 1_000 })
 }

@@ -13,7 +13,7 @@ fn answer(sketch: &Sketch, quantile: Quantile) -> Option<u64> {
     (0..10_000_000).step_by(1).find(|&duration_ms| sketch.is_beyond(duration_ms, quantile))
 }
 
-/// Returns a random duration, 20 ms to some minutes. The distribution has a long tail, as that of requests.
+/// Returns a random duration, 20 ms to some minutes. The distribution has a long tail, like that of requests.
 fn durations(random: &mut fastrand::Rng) -> u64 {
     (20.0 * (1.0 - random.f64()).powf(-0.7)) as u64
 }
@@ -40,7 +40,7 @@ fn the_answer_is_within_five_percent() {
         learn(&mut sketch, quantile, (100_000, 0), || next.next().unwrap());
         all.sort_unstable();
         let exact = all[(percentile / 100.0 * all.len() as f64).ceil() as usize - 1] as f64;
-        // The error is up to 5 %, and a millisecond more as durations are whole milliseconds.
+        // The error is up to 5 %, and a millisecond more because durations are whole milliseconds.
         let answer = answer(&sketch, quantile).unwrap() as f64;
         assert!(exact < answer && answer <= exact * GROWTH + 1.0, "p{percentile}: {answer}, not {exact}");
         let beyond = all.iter().filter(|&&duration_ms| sketch.is_beyond(duration_ms, quantile)).count();
