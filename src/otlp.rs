@@ -9,6 +9,7 @@
 //!   [`text`] or the encoder mends it.
 
 pub mod altered;
+pub mod fields;
 pub mod json;
 #[cfg(any(test, fuzzing))]
 pub mod reference;

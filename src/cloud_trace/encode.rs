@@ -36,6 +36,7 @@ pub use self::resource::EncodedResource;
 
 mod attributes;
 mod events;
+pub mod fields;
 mod labels;
 mod links;
 mod merge;
@@ -231,7 +232,7 @@ impl Encoder {
         } else {
             &[]
         };
-        write::message(out, 2, |out| {
+        write::message(out, fields::batch_write_spans_request::SPANS, |out| {
             fields.write_head(out, resource, scratch);
             merge::write(out, &mut attributes, origin, annotations, scratch);
             fields.write_tail(out, &self.settings.names, scratch);

@@ -1,5 +1,9 @@
 //! The description of a request, made from arbitrary bytes.
 
+use crate::otlp::fields::{
+    any_value, export_trace_service_request, instrumentation_scope, key_value, resource, resource_spans, scope_spans,
+    span, status,
+};
 use crate::otlp::write;
 
 /// The start of the first span, in nanoseconds since 1970.
@@ -116,14 +120,16 @@ impl Shape {
         for resource in &self.resources {
             let mut groups = Vec::new();
             for scope in &resource.scopes {
-                write::message(&mut groups, 2, |out| scope.write(out, part, &mut number));
+                write::message(&mut groups, resource_spans::SCOPE_SPANS, |out| scope.write(out, part, &mut number));
             }
-            write::message(&mut body, 1, |out| {
-                let message = |out: &mut Vec<u8>| resource.attributes.write(out, 1, "service.name", part / 4);
+            write::message(&mut body, export_trace_service_request::RESOURCE_SPANS, |out| {
+                let message = |out: &mut Vec<u8>| {
+                    resource.attributes.write(out, resource::ATTRIBUTES, "service.name", part / 4);
+                };
                 if resource.is_last {
                     out.extend_from_slice(&groups);
                 }
-                write::message(out, 1, message);
+                write::message(out, resource_spans::RESOURCE, message);
                 if !resource.is_last {
                     out.extend_from_slice(&groups);
                 }
@@ -136,15 +142,15 @@ impl Shape {
 impl Scope {
     /// Writes the fields of a `ScopeSpans`. `number` counts the spans of the request.
     fn write(&self, out: &mut Vec<u8>, bytes_max: usize, number: &mut u64) {
-        write::message(out, 1, |out| {
-            write::bytes(out, 1, &vec![b'n'; self.name_len.min(bytes_max / 8)]);
-            self.attributes.write(out, 3, "region", bytes_max / 8);
+        write::message(out, scope_spans::SCOPE, |out| {
+            write::bytes(out, instrumentation_scope::NAME, &vec![b'n'; self.name_len.min(bytes_max / 8)]);
+            self.attributes.write(out, instrumentation_scope::ATTRIBUTES, "region", bytes_max / 8);
         });
         let spans_max = bytes_max / 2;
         let start = out.len();
         for _ in 0..self.spans.count.max(1) {
             *number += 1;
-            write::message(out, 2, |out| self.spans.write(out, *number));
+            write::message(out, scope_spans::SPANS, |out| self.spans.write(out, *number));
             if out.len() - start >= spans_max {
                 break;
             }
@@ -156,16 +162,14 @@ impl Spans {
     fn write(&self, out: &mut Vec<u8>, number: u64) {
         let trace = if self.alone { number } else { 0 };
         let begin = BEGIN_UNIX_NANO + if self.tied { 0 } else { number };
-        write::bytes(out, 1, &(1 << 127 | u128::from(trace)).to_be_bytes());
-        write::bytes(out, 2, &number.to_be_bytes());
-        write::bytes(out, 5, b"n");
-        for (field, time) in [(7, begin), (8, begin + 1)] {
-            out.push(write::fixed64_key(field));
-            out.extend_from_slice(&time.to_le_bytes());
-        }
-        self.attributes.write(out, 9, "http.route", 1 << 12);
+        write::bytes(out, span::TRACE_ID, &(1 << 127 | u128::from(trace)).to_be_bytes());
+        write::bytes(out, span::SPAN_ID, &number.to_be_bytes());
+        write::bytes(out, span::NAME, b"n");
+        write::fixed64(out, span::START_TIME_UNIX_NANO, begin);
+        write::fixed64(out, span::END_TIME_UNIX_NANO, begin + 1);
+        self.attributes.write(out, span::ATTRIBUTES, "http.route", 1 << 12);
         if self.failed {
-            write::message(out, 15, |out| write::int(out, 3, 2));
+            write::message(out, span::STATUS, |out| write::int(out, status::CODE, 2));
         }
     }
 }
@@ -173,13 +177,14 @@ impl Spans {
 impl Attributes {
     /// Writes the attributes as field `number`, in about `bytes_max` bytes: one with the key `asked`, and others
     /// without a key. If `value_len` is 0 the others are empty messages, the smallest possible.
-    fn write(self, out: &mut Vec<u8>, number: u8, asked: &str, bytes_max: usize) {
+    fn write(self, out: &mut Vec<u8>, number: u32, asked: &str, bytes_max: usize) {
         let text = |out: &mut Vec<u8>, len: usize| {
-            write::message(out, 2, |out| write::bytes(out, 1, &vec![b'v'; len.min(bytes_max / 2)]));
+            let text = vec![b'v'; len.min(bytes_max / 2)];
+            write::message(out, key_value::VALUE, |out| write::bytes(out, any_value::STRING_VALUE, &text));
         };
         let named = |out: &mut Vec<u8>| {
             write::message(out, number, |out| {
-                write::bytes(out, 1, asked.as_bytes());
+                write::bytes(out, key_value::KEY, asked.as_bytes());
                 text(out, self.asked_len);
             });
         };

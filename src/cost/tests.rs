@@ -56,8 +56,7 @@ fn failed_span(out: &mut Vec<u8>, trace: u64, number: u64) {
     write::bytes(out, 1, &(1 << 127 | u128::from(trace)).to_be_bytes());
     write::bytes(out, 2, &(number + 1).to_be_bytes());
     for field in [7, 8] {
-        out.push(write::fixed64_key(field));
-        out.extend_from_slice(&shape::BEGIN_UNIX_NANO.to_le_bytes());
+        write::fixed64(out, field, shape::BEGIN_UNIX_NANO);
     }
     write::message(out, 15, |out| write::int(out, 3, 2));
 }

@@ -21,6 +21,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 pub use self::probe::{Bits, NoProbe, Probe, SpanFields};
+use super::fields::{resource_spans, scope_spans};
 use super::schema::{self, Level};
 use super::view::{self, AnyValue, StatusCode};
 use super::wire::{DEPTH_MAX, Reader, WireError};
@@ -273,7 +274,7 @@ impl<P: Probe> Scanner<'_, P> {
         let (resource, resource_schema_url) = (self.range(resource), self.range(schema_url));
         let service = service.filter(|name| !name.is_empty());
         let origin = Scope { resource, resource_schema_url, service: self.range(service), ..Scope::default() };
-        for bytes in view::submessages(bytes, 2) {
+        for bytes in view::submessages(bytes, resource_spans::SCOPE_SPANS) {
             self.scope_spans(bytes, level.enter()?, origin, &notes)?;
         }
         Ok(())
@@ -316,7 +317,7 @@ impl<P: Probe> Scanner<'_, P> {
         // The scope, too, may be behind its spans. The probe therefore gets it before it is checked. This is safe,
         // because a view never fails on malformed bytes.
         if self.probe.asks_of_scopes() {
-            self.probe.scope(&mut notes, view::submessages(bytes, 1).last().unwrap_or_default());
+            self.probe.scope(&mut notes, view::submessages(bytes, scope_spans::SCOPE).last().unwrap_or_default());
         }
         let mut reader = Reader::new(bytes);
         let mut scope = None;
@@ -476,31 +477,31 @@ fn id<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
 
 /// The keys of the fields that the scan reads itself.
 mod key {
+    use crate::otlp::fields::{export_trace_service_request, resource, resource_spans, scope_spans, span};
     use crate::otlp::wire::WireType::{Fixed32, Fixed64, Len, Varint};
     use crate::otlp::wire::key;
 
-    // ExportTraceServiceRequest
-    pub(super) const RESOURCE_SPANS: u32 = key(1, Len);
-    // ResourceSpans
-    pub(super) const RESOURCE: u32 = key(1, Len);
-    pub(super) const SCOPE_SPANS: u32 = key(2, Len);
-    pub(super) const RESOURCE_SCHEMA_URL: u32 = key(3, Len);
-    // Resource
-    pub(super) const RESOURCE_ATTRIBUTES: u32 = key(1, Len);
-    // ScopeSpans
-    pub(super) const SCOPE: u32 = key(1, Len);
-    pub(super) const SPANS: u32 = key(2, Len);
-    pub(super) const SCOPE_SCHEMA_URL: u32 = key(3, Len);
-    // Span
-    pub(super) const TRACE_ID: u32 = key(1, Len);
-    pub(super) const SPAN_ID: u32 = key(2, Len);
-    pub(super) const TRACE_STATE: u32 = key(3, Len);
-    pub(super) const PARENT_SPAN_ID: u32 = key(4, Len);
-    pub(super) const NAME: u32 = key(5, Len);
-    pub(super) const KIND: u32 = key(6, Varint);
-    pub(super) const START_TIME: u32 = key(7, Fixed64);
-    pub(super) const END_TIME: u32 = key(8, Fixed64);
-    pub(super) const ATTRIBUTES: u32 = key(9, Len);
-    pub(super) const STATUS: u32 = key(15, Len);
-    pub(super) const FLAGS: u32 = key(16, Fixed32);
+    pub(super) const RESOURCE_SPANS: u32 = key(export_trace_service_request::RESOURCE_SPANS, Len);
+
+    pub(super) const RESOURCE: u32 = key(resource_spans::RESOURCE, Len);
+    pub(super) const SCOPE_SPANS: u32 = key(resource_spans::SCOPE_SPANS, Len);
+    pub(super) const RESOURCE_SCHEMA_URL: u32 = key(resource_spans::SCHEMA_URL, Len);
+
+    pub(super) const RESOURCE_ATTRIBUTES: u32 = key(resource::ATTRIBUTES, Len);
+
+    pub(super) const SCOPE: u32 = key(scope_spans::SCOPE, Len);
+    pub(super) const SPANS: u32 = key(scope_spans::SPANS, Len);
+    pub(super) const SCOPE_SCHEMA_URL: u32 = key(scope_spans::SCHEMA_URL, Len);
+
+    pub(super) const TRACE_ID: u32 = key(span::TRACE_ID, Len);
+    pub(super) const SPAN_ID: u32 = key(span::SPAN_ID, Len);
+    pub(super) const TRACE_STATE: u32 = key(span::TRACE_STATE, Len);
+    pub(super) const PARENT_SPAN_ID: u32 = key(span::PARENT_SPAN_ID, Len);
+    pub(super) const NAME: u32 = key(span::NAME, Len);
+    pub(super) const KIND: u32 = key(span::KIND, Varint);
+    pub(super) const START_TIME: u32 = key(span::START_TIME_UNIX_NANO, Fixed64);
+    pub(super) const END_TIME: u32 = key(span::END_TIME_UNIX_NANO, Fixed64);
+    pub(super) const ATTRIBUTES: u32 = key(span::ATTRIBUTES, Len);
+    pub(super) const STATUS: u32 = key(span::STATUS, Len);
+    pub(super) const FLAGS: u32 = key(span::FLAGS, Fixed32);
 }

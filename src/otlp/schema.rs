@@ -1,21 +1,26 @@
 //! The messages that make up a request, as data, and the check of bytes against them.
 //!
-//! The fields are those of `opentelemetry/proto/{collector/trace,trace,resource,common}/v1`, version 1.10.
+//! The types of the fields are those of `opentelemetry/proto/{collector/trace,trace,resource,common}/v1`, version 1.10.
 
 use std::cell::Cell;
 use std::ops::RangeInclusive;
 
+use crate::otlp::fields::{
+    any_value, array_value, entity_ref, event, export_trace_service_request, instrumentation_scope, key_value,
+    key_value_list, link, resource, resource_spans, scope_spans, span, status,
+};
 use crate::otlp::wire::{Reader, WireError};
 
 pub(super) struct Message {
-    /// The fields in the order of their numbers, without gaps.
-    fields: &'static [Field],
-    /// The number of the first field.
-    first: u32,
+    /// The type of each field, indexed by its number.
+    fields: [Option<Field>; NUMBERS],
     /// The numbers of the fields of which a message in canonical form has at most one, and that one only once. They are
     /// its singular submessage or the members of its `oneof`. No OTLP message has two such sets.
     pub(super) single: RangeInclusive<u32>,
 }
+
+/// One more than the largest field number, that of `Span.flags`.
+const NUMBERS: usize = span::FLAGS as usize + 1;
 
 /// The type of a field.
 #[derive(Clone, Copy)]
@@ -34,61 +39,131 @@ use Field::{Bytes, Fixed32, Fixed64, Message as Sub, Text, Varint};
 /// The value of `single` for a message whose submessages are all repeated. No field has the number 0.
 const NONE: RangeInclusive<u32> = 0..=0;
 
-pub(super) static REQUEST: Message = Message { first: 1, single: NONE, fields: &[Sub(&RESOURCE_SPANS)] };
+const fn message(single: RangeInclusive<u32>, known: &[(u32, Field)]) -> Message {
+    let mut fields = [None; NUMBERS];
+    let mut i = 0;
+    while i < known.len() {
+        let (number, field) = known[i];
+        fields[number as usize] = Some(field);
+        i += 1;
+    }
+    Message { fields, single }
+}
 
-pub(super) static RESOURCE_SPANS: Message =
-    Message { first: 1, single: 1..=1, fields: &[Sub(&RESOURCE), Sub(&SCOPE_SPANS), Text] };
+pub(super) static REQUEST: Message =
+    message(NONE, &[(export_trace_service_request::RESOURCE_SPANS, Sub(&RESOURCE_SPANS))]);
 
-pub(super) static SCOPE_SPANS: Message = Message { first: 1, single: 1..=1, fields: &[Sub(&SCOPE), Sub(&SPAN), Text] };
-
-pub(super) static SPAN: Message = Message {
-    first: 1,
-    single: 15..=15,
-    fields: &[
-        Bytes,           // trace_id
-        Bytes,           // span_id
-        Text,            // trace_state
-        Bytes,           // parent_span_id
-        Text,            // name
-        Varint,          // kind
-        Fixed64,         // start_time_unix_nano
-        Fixed64,         // end_time_unix_nano
-        Sub(&KEY_VALUE), // attributes
-        Varint,          // dropped_attributes_count
-        Sub(&EVENT),     // events
-        Varint,          // dropped_events_count
-        Sub(&LINK),      // links
-        Varint,          // dropped_links_count
-        Sub(&STATUS),    // status
-        Fixed32,         // flags
+pub(super) static RESOURCE_SPANS: Message = message(
+    resource_spans::RESOURCE..=resource_spans::RESOURCE,
+    &[
+        (resource_spans::RESOURCE, Sub(&RESOURCE)),
+        (resource_spans::SCOPE_SPANS, Sub(&SCOPE_SPANS)),
+        (resource_spans::SCHEMA_URL, Text),
     ],
-};
+);
 
-static EVENT: Message = Message { first: 1, single: NONE, fields: &[Fixed64, Text, Sub(&KEY_VALUE), Varint] };
+pub(super) static SCOPE_SPANS: Message = message(
+    scope_spans::SCOPE..=scope_spans::SCOPE,
+    &[(scope_spans::SCOPE, Sub(&SCOPE)), (scope_spans::SPANS, Sub(&SPAN)), (scope_spans::SCHEMA_URL, Text)],
+);
 
-static LINK: Message =
-    Message { first: 1, single: NONE, fields: &[Bytes, Bytes, Text, Sub(&KEY_VALUE), Varint, Fixed32] };
+pub(super) static SPAN: Message = message(
+    span::STATUS..=span::STATUS,
+    &[
+        (span::TRACE_ID, Bytes),
+        (span::SPAN_ID, Bytes),
+        (span::TRACE_STATE, Text),
+        (span::PARENT_SPAN_ID, Bytes),
+        (span::NAME, Text),
+        (span::KIND, Varint),
+        (span::START_TIME_UNIX_NANO, Fixed64),
+        (span::END_TIME_UNIX_NANO, Fixed64),
+        (span::ATTRIBUTES, Sub(&KEY_VALUE)),
+        (span::DROPPED_ATTRIBUTES_COUNT, Varint),
+        (span::EVENTS, Sub(&EVENT)),
+        (span::DROPPED_EVENTS_COUNT, Varint),
+        (span::LINKS, Sub(&LINK)),
+        (span::DROPPED_LINKS_COUNT, Varint),
+        (span::STATUS, Sub(&STATUS)),
+        (span::FLAGS, Fixed32),
+    ],
+);
 
-pub(super) static STATUS: Message = Message { first: 2, single: NONE, fields: &[Text, Varint] };
+static EVENT: Message = message(
+    NONE,
+    &[
+        (event::TIME_UNIX_NANO, Fixed64),
+        (event::NAME, Text),
+        (event::ATTRIBUTES, Sub(&KEY_VALUE)),
+        (event::DROPPED_ATTRIBUTES_COUNT, Varint),
+    ],
+);
 
-pub(super) static RESOURCE: Message =
-    Message { first: 1, single: NONE, fields: &[Sub(&KEY_VALUE), Varint, Sub(&ENTITY_REF)] };
+static LINK: Message = message(
+    NONE,
+    &[
+        (link::TRACE_ID, Bytes),
+        (link::SPAN_ID, Bytes),
+        (link::TRACE_STATE, Text),
+        (link::ATTRIBUTES, Sub(&KEY_VALUE)),
+        (link::DROPPED_ATTRIBUTES_COUNT, Varint),
+        (link::FLAGS, Fixed32),
+    ],
+);
 
-static ENTITY_REF: Message = Message { first: 1, single: NONE, fields: &[Text, Text, Text, Text] };
+pub(super) static STATUS: Message = message(NONE, &[(status::MESSAGE, Text), (status::CODE, Varint)]);
 
-pub(super) static SCOPE: Message = Message { first: 1, single: NONE, fields: &[Text, Text, Sub(&KEY_VALUE), Varint] };
+pub(super) static RESOURCE: Message = message(
+    NONE,
+    &[
+        (resource::ATTRIBUTES, Sub(&KEY_VALUE)),
+        (resource::DROPPED_ATTRIBUTES_COUNT, Varint),
+        (resource::ENTITY_REFS, Sub(&ENTITY_REF)),
+    ],
+);
 
-pub(super) static KEY_VALUE: Message = Message { first: 1, single: 2..=2, fields: &[Text, Sub(&ANY_VALUE), Varint] };
+static ENTITY_REF: Message = message(
+    NONE,
+    &[
+        (entity_ref::SCHEMA_URL, Text),
+        (entity_ref::TYPE, Text),
+        (entity_ref::ID_KEYS, Text),
+        (entity_ref::DESCRIPTION_KEYS, Text),
+    ],
+);
 
-pub(super) static ANY_VALUE: Message = Message {
-    first: 1,
-    single: 1..=8,
-    fields: &[Text, Varint, Varint, Fixed64, Sub(&ARRAY), Sub(&KEY_VALUES), Bytes, Varint],
-};
+pub(super) static SCOPE: Message = message(
+    NONE,
+    &[
+        (instrumentation_scope::NAME, Text),
+        (instrumentation_scope::VERSION, Text),
+        (instrumentation_scope::ATTRIBUTES, Sub(&KEY_VALUE)),
+        (instrumentation_scope::DROPPED_ATTRIBUTES_COUNT, Varint),
+    ],
+);
 
-static ARRAY: Message = Message { first: 1, single: NONE, fields: &[Sub(&ANY_VALUE)] };
+pub(super) static KEY_VALUE: Message = message(
+    key_value::VALUE..=key_value::VALUE,
+    &[(key_value::KEY, Text), (key_value::VALUE, Sub(&ANY_VALUE)), (key_value::KEY_STRINDEX, Varint)],
+);
 
-static KEY_VALUES: Message = Message { first: 1, single: NONE, fields: &[Sub(&KEY_VALUE)] };
+pub(super) static ANY_VALUE: Message = message(
+    any_value::STRING_VALUE..=any_value::STRING_VALUE_STRINDEX,
+    &[
+        (any_value::STRING_VALUE, Text),
+        (any_value::BOOL_VALUE, Varint),
+        (any_value::INT_VALUE, Varint),
+        (any_value::DOUBLE_VALUE, Fixed64),
+        (any_value::ARRAY_VALUE, Sub(&ARRAY)),
+        (any_value::KVLIST_VALUE, Sub(&KEY_VALUES)),
+        (any_value::BYTES_VALUE, Bytes),
+        (any_value::STRING_VALUE_STRINDEX, Varint),
+    ],
+);
+
+static ARRAY: Message = message(NONE, &[(array_value::VALUES, Sub(&ANY_VALUE))]);
+
+static KEY_VALUES: Message = message(NONE, &[(key_value_list::VALUES, Sub(&KEY_VALUE))]);
 
 impl Message {
     /// Returns the message type of field `number`, if that field is a submessage.
@@ -99,7 +174,7 @@ impl Message {
     /// Returns the type of field `number`, if the field is known.
     #[inline]
     pub(super) fn field(&self, number: u32) -> Option<Field> {
-        self.fields.get(number.checked_sub(self.first)? as usize).copied()
+        self.fields.get(number as usize).copied().flatten()
     }
 
     /// Checks a message of this type down to its innermost value.

@@ -3,10 +3,9 @@
 
 use std::borrow::Cow;
 
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
-
 use super::schema::{self, Field, Message};
 use super::wire::{Reader, Value, WireError};
+use super::write;
 
 /// Returns the message `Span` with U+FFFD in place of bytes that are not UTF-8, in all its strings.
 ///
@@ -84,12 +83,12 @@ fn mended_len(message: &Message, bytes: &[u8], lens: &mut Vec<usize>) -> Result<
         let raw_len = reader.position() - start;
         start = reader.position();
         total += match (value, message.field(number)) {
-            (Value::Len(content), Some(Field::Text)) => len_delimited_len(number, mended_string(content).len()),
+            (Value::Len(content), Some(Field::Text)) => write::field_len(number, mended_string(content).len()),
             (Value::Len(content), Some(Field::Message(child))) => {
                 let place = lens.len();
                 lens.push(0);
                 lens[place] = mended_len(child, content, lens)?;
-                len_delimited_len(number, lens[place])
+                write::field_len(number, lens[place])
             }
             _ => raw_len,
         };
@@ -112,26 +111,16 @@ fn mend(
         match (value, message.field(number)) {
             (Value::Len(content), Some(Field::Text)) => {
                 let text = mended_string(content);
-                header(number, text.len(), out);
-                out.extend_from_slice(text.as_bytes());
+                write::bytes(out, number, text.as_bytes());
             }
             (Value::Len(content), Some(Field::Message(child))) => {
-                header(number, lens.next().unwrap_or_default(), out);
+                write::header(out, number, lens.next().unwrap_or_default());
                 mend(child, content, lens, out)?;
             }
             _ => out.extend_from_slice(raw),
         }
     }
     Ok(())
-}
-
-fn len_delimited_len(number: u32, len: usize) -> usize {
-    key_len(number) + encoded_len_varint(len as u64) + len
-}
-
-fn header(number: u32, len: usize, out: &mut Vec<u8>) {
-    encode_key(number, WireType::LengthDelimited, out);
-    encode_varint(len as u64, out);
 }
 
 #[cfg(test)]

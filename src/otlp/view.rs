@@ -1,23 +1,27 @@
 //! Views over the bytes of scanned OTLP messages. A view reads only the fields that the caller needs, and copies
 //! nothing.
 //!
-//! The field numbers are those of `opentelemetry/proto/{trace,common,resource}/v1` (1.10). A view never fails, because
-//! the scan has checked the framing. On bytes that were not scanned, it stops at the first malformed field.
+//! A view never fails, because the scan has checked the framing. On bytes that were not scanned, it stops at the first
+//! malformed field.
 
 #[cfg(test)]
 mod tests;
 
+use super::fields::{
+    any_value, array_value, event, instrumentation_scope, key_value as pair, key_value_list, link, resource, span,
+    status as span_status,
+};
 use super::wire::WireType::{Fixed64, Len, Varint};
 use super::wire::{Reader, Value, key};
 
 // The keys of the fields of a `KeyValue`.
-const KEY: u8 = key(1, Len) as u8;
-const VALUE: u8 = key(2, Len) as u8;
+const KEY: u8 = key(pair::KEY, Len) as u8;
+const VALUE: u8 = key(pair::VALUE, Len) as u8;
 // The keys of the fields of an `AnyValue`.
-const STRING: u8 = key(1, Len) as u8;
-const BOOL: u8 = key(2, Varint) as u8;
-const INT: u8 = key(3, Varint) as u8;
-const DOUBLE: u8 = key(4, Fixed64) as u8;
+const STRING: u8 = key(any_value::STRING_VALUE, Len) as u8;
+const BOOL: u8 = key(any_value::BOOL_VALUE, Varint) as u8;
+const INT: u8 = key(any_value::INT_VALUE, Varint) as u8;
+const DOUBLE: u8 = key(any_value::DOUBLE_VALUE, Fixed64) as u8;
 
 /// An `AnyValue`. Strings are raw bytes, not checked for UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,15 +59,17 @@ impl<'a> AnyValue<'a> {
         let mut value = AnyValue::Empty;
         while let Ok(Some(field)) = reader.field() {
             value = match field {
-                (1, Value::Len(v)) => AnyValue::String(v),
-                (2, Value::Varint(v)) => AnyValue::Bool(v != 0),
-                (3, Value::Varint(v)) => AnyValue::Int(v.cast_signed()),
-                (4, Value::Fixed64(v)) => AnyValue::Double(f64::from_bits(v)),
-                (5, Value::Len(v)) => AnyValue::Array(Array { bytes: v }),
-                (6, Value::Len(v)) => AnyValue::KeyValues(Attributes { bytes: v, field: 1 }),
-                (7, Value::Len(v)) => AnyValue::Bytes(v),
-                // The field string_value_strindex is an index into a table that only profiles have.
-                (8, Value::Varint(_)) => AnyValue::Empty,
+                (any_value::STRING_VALUE, Value::Len(v)) => AnyValue::String(v),
+                (any_value::BOOL_VALUE, Value::Varint(v)) => AnyValue::Bool(v != 0),
+                (any_value::INT_VALUE, Value::Varint(v)) => AnyValue::Int(v.cast_signed()),
+                (any_value::DOUBLE_VALUE, Value::Fixed64(v)) => AnyValue::Double(f64::from_bits(v)),
+                (any_value::ARRAY_VALUE, Value::Len(v)) => AnyValue::Array(Array { bytes: v }),
+                (any_value::KVLIST_VALUE, Value::Len(v)) => {
+                    AnyValue::KeyValues(Attributes { bytes: v, field: key_value_list::VALUES })
+                }
+                (any_value::BYTES_VALUE, Value::Len(v)) => AnyValue::Bytes(v),
+                // An index into a table that only profiles have.
+                (any_value::STRING_VALUE_STRINDEX, Value::Varint(_)) => AnyValue::Empty,
                 _ => continue,
             };
         }
@@ -80,7 +86,7 @@ pub struct Array<'a> {
 impl<'a> Array<'a> {
     /// Returns the elements in the order of the message.
     pub fn iter(self) -> impl Iterator<Item = AnyValue<'a>> + Clone {
-        submessages(self.bytes, 1).map(AnyValue::new)
+        submessages(self.bytes, array_value::VALUES).map(AnyValue::new)
     }
 }
 
@@ -95,31 +101,31 @@ impl<'a> Attributes<'a> {
     /// Returns the attributes of a `Resource`.
     #[must_use]
     pub fn of_resource(resource: &'a [u8]) -> Self {
-        Attributes { bytes: resource, field: 1 }
+        Attributes { bytes: resource, field: resource::ATTRIBUTES }
     }
 
     /// Returns the attributes of an `InstrumentationScope`.
     #[must_use]
     pub fn of_scope(scope: &'a [u8]) -> Self {
-        Attributes { bytes: scope, field: 3 }
+        Attributes { bytes: scope, field: instrumentation_scope::ATTRIBUTES }
     }
 
     /// Returns the attributes of a `Span`.
     #[must_use]
     pub fn of_span(span: &'a [u8]) -> Self {
-        Attributes { bytes: span, field: 9 }
+        Attributes { bytes: span, field: span::ATTRIBUTES }
     }
 
     /// Returns the attributes of a `Span.Event`.
     #[must_use]
     pub fn of_event(event: &'a [u8]) -> Self {
-        Attributes { bytes: event, field: 3 }
+        Attributes { bytes: event, field: event::ATTRIBUTES }
     }
 
     /// Returns the attributes of a `Span.Link`.
     #[must_use]
     pub fn of_link(link: &'a [u8]) -> Self {
-        Attributes { bytes: link, field: 4 }
+        Attributes { bytes: link, field: link::ATTRIBUTES }
     }
 
     /// Returns keys (raw bytes) and values in the order of the message. A key that was sent twice is returned twice.
@@ -165,8 +171,8 @@ fn any_key_value(bytes: &[u8]) -> (&[u8], AnyValue<'_>) {
     let (mut key, mut value) = (&[][..], AnyValue::Empty);
     while let Ok(Some(field)) = reader.field() {
         match field {
-            (1, Value::Len(v)) => key = v,
-            (2, Value::Len(v)) => value = AnyValue::new(v),
+            (pair::KEY, Value::Len(v)) => key = v,
+            (pair::VALUE, Value::Len(v)) => value = AnyValue::new(v),
             _ => {}
         }
     }
@@ -203,8 +209,8 @@ pub fn ids(span: &[u8]) -> (u64, u64) {
     let (mut span_id, mut parent_span_id) = (0, 0);
     while span_id == 0 || parent_span_id == 0 {
         match reader.field() {
-            Ok(Some((2, Value::Len(v)))) => span_id = id(v),
-            Ok(Some((4, Value::Len(v)))) => parent_span_id = id(v),
+            Ok(Some((span::SPAN_ID, Value::Len(v)))) => span_id = id(v),
+            Ok(Some((span::PARENT_SPAN_ID, Value::Len(v)))) => parent_span_id = id(v),
             Ok(Some(_)) => {}
             _ => break,
         }
@@ -223,11 +229,11 @@ pub fn lineage(span: &[u8]) -> Lineage {
     let mut lineage = Lineage::default();
     while let Ok(Some(field)) = reader.field() {
         match field {
-            (2, Value::Len(v)) => lineage.span_id = id(v),
-            (4, Value::Len(v)) => lineage.parent_span_id = id(v),
-            (6, Value::Varint(v)) => lineage.kind = v as i32,
-            (7, Value::Fixed64(v)) => lineage.start_unix_nano = v,
-            (16, Value::Fixed32(v)) => lineage.flags = v,
+            (span::SPAN_ID, Value::Len(v)) => lineage.span_id = id(v),
+            (span::PARENT_SPAN_ID, Value::Len(v)) => lineage.parent_span_id = id(v),
+            (span::KIND, Value::Varint(v)) => lineage.kind = v as i32,
+            (span::START_TIME_UNIX_NANO, Value::Fixed64(v)) => lineage.start_unix_nano = v,
+            (span::FLAGS, Value::Fixed32(v)) => lineage.flags = v,
             _ => {}
         }
     }
@@ -255,8 +261,8 @@ pub fn scope_name_version(scope: &[u8]) -> (&[u8], &[u8]) {
     let (mut name, mut version) = (&[][..], &[][..]);
     while let Ok(Some(field)) = reader.field() {
         match field {
-            (1, Value::Len(v)) => name = v,
-            (2, Value::Len(v)) => version = v,
+            (instrumentation_scope::NAME, Value::Len(v)) => name = v,
+            (instrumentation_scope::VERSION, Value::Len(v)) => version = v,
             _ => {}
         }
     }
@@ -270,8 +276,8 @@ pub fn event_time_name(event: &[u8]) -> (u64, &[u8]) {
     let (mut time_unix_nano, mut name) = (0, &[][..]);
     while let Ok(Some(field)) = reader.field() {
         match field {
-            (1, Value::Fixed64(v)) => time_unix_nano = v,
-            (2, Value::Len(v)) => name = v,
+            (event::TIME_UNIX_NANO, Value::Fixed64(v)) => time_unix_nano = v,
+            (event::NAME, Value::Len(v)) => name = v,
             _ => {}
         }
     }
@@ -297,8 +303,8 @@ pub fn status(bytes: &[u8]) -> (StatusCode, &[u8]) {
     let (mut code, mut message) = (StatusCode::Unset, &[][..]);
     while let Ok(Some(field)) = reader.field() {
         match field {
-            (2, Value::Len(v)) => message = v,
-            (3, Value::Varint(v)) => code = status_code(v),
+            (span_status::MESSAGE, Value::Len(v)) => message = v,
+            (span_status::CODE, Value::Varint(v)) => code = status_code(v),
             _ => {}
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::cache::is_cut;
+use crate::otlp::fields::{key_value, resource as fields};
 use crate::otlp::view::{self, AnyValue};
 use crate::otlp::wire::{Reader, Value};
 use crate::otlp::write;
@@ -37,7 +38,7 @@ impl Attributes {
         let (mut sent_dropped, mut over) = (0, 0u32);
         while let Ok(Some(field)) = reader.field() {
             match field {
-                (1, Value::Len(pair)) => {
+                (fields::ATTRIBUTES, Value::Len(pair)) => {
                     let (key, value) = raw_key_value(pair);
                     if seen.contains(key) {
                         continue;
@@ -49,7 +50,7 @@ impl Attributes {
                     seen.insert(key);
                     attributes.entries.push(Entry { key: key.to_vec(), value: value.to_vec() });
                 }
-                (2, Value::Varint(count)) => sent_dropped = count as u32,
+                (fields::DROPPED_ATTRIBUTES_COUNT, Value::Varint(count)) => sent_dropped = count as u32,
                 _ => {}
             }
         }
@@ -93,11 +94,12 @@ impl Attributes {
     /// Appends the fields of a `Resource` message to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         for Entry { key, value } in &self.entries {
-            write::header(out, 1, write::field_len(key.len()) + write::field_len(value.len()));
-            write::bytes(out, 1, key);
-            write::bytes(out, 2, value);
+            let len = write::field_len(key_value::KEY, key.len()) + write::field_len(key_value::VALUE, value.len());
+            write::header(out, fields::ATTRIBUTES, len);
+            write::bytes(out, key_value::KEY, key);
+            write::bytes(out, key_value::VALUE, value);
         }
-        write::int(out, 2, u64::from(self.dropped_count));
+        write::int(out, fields::DROPPED_ATTRIBUTES_COUNT, u64::from(self.dropped_count));
     }
 
     /// Removes each attribute whose key is one of `keys` and whose value is blank.
@@ -156,5 +158,5 @@ impl Attributes {
 /// Returns the key and the value of a `KeyValue` message. The value is an encoded `AnyValue` message.
 fn raw_key_value(pair: &[u8]) -> (&[u8], &[u8]) {
     let last = |number| view::submessages(pair, number).last().unwrap_or_default();
-    (last(1), last(2))
+    (last(key_value::KEY), last(key_value::VALUE))
 }

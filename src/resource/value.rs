@@ -4,21 +4,13 @@ use std::fmt::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use prost::encoding::{WireType, encode_key, encode_varint};
 use sha2::{Digest, Sha256};
 
 use crate::condition::DoubleText;
+use crate::otlp::fields::{any_value, array_value, key_value, key_value_list};
 use crate::otlp::view::AnyValue;
 use crate::otlp::write;
 use crate::resource::settings::{AttributeValue, ConvertedType};
-
-// The fields of `AnyValue` (opentelemetry-proto `common.proto`).
-const STRING: u32 = 1;
-const BOOL: u32 = 2;
-const INT: u32 = 3;
-const DOUBLE: u32 = 4;
-const LIST: u8 = 5;
-const MAP: u8 = 6;
 
 /// Encodes a literal of the configuration.
 pub(super) fn literal(value: &AttributeValue) -> Vec<u8> {
@@ -26,17 +18,22 @@ pub(super) fn literal(value: &AttributeValue) -> Vec<u8> {
         AttributeValue::String(text) => string(text),
         AttributeValue::Int(number) => int(*number),
         AttributeValue::Double(number) => double(*number),
-        AttributeValue::Bool(value) => varint(BOOL, u64::from(*value)),
-        AttributeValue::List(values) => submessages(LIST, values.iter().map(literal)),
-        AttributeValue::Map(entries) => submessages(MAP, entries.iter().map(|(key, value)| entry(key, value))),
+        AttributeValue::Bool(value) => varint(any_value::BOOL_VALUE, u64::from(*value)),
+        AttributeValue::List(values) => {
+            submessages(any_value::ARRAY_VALUE, array_value::VALUES, values.iter().map(literal))
+        }
+        AttributeValue::Map(entries) => {
+            let entries = entries.iter().map(|(key, value)| entry(key, value));
+            submessages(any_value::KVLIST_VALUE, key_value_list::VALUES, entries)
+        }
         AttributeValue::Nothing => Vec::new(),
     }
 }
 
-/// Encodes a list or a map. Each of its elements is field 1 of the message in `field`.
-fn submessages(field: u8, elements: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
+/// Encodes a list or a map. Each of its elements is a field `number` of the message in `field`.
+fn submessages(field: u32, number: u32, elements: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
     let (mut inner, mut message) = (Vec::new(), Vec::new());
-    elements.for_each(|element| write::bytes(&mut inner, 1, &element));
+    elements.for_each(|element| write::bytes(&mut inner, number, &element));
     write::bytes(&mut message, field, &inner);
     message
 }
@@ -44,8 +41,8 @@ fn submessages(field: u8, elements: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
 /// Encodes a `KeyValue` message.
 fn entry(key: &str, value: &AttributeValue) -> Vec<u8> {
     let mut message = Vec::new();
-    write::bytes(&mut message, 1, key.as_bytes());
-    write::bytes(&mut message, 2, &literal(value));
+    write::bytes(&mut message, key_value::KEY, key.as_bytes());
+    write::bytes(&mut message, key_value::VALUE, &literal(value));
     message
 }
 
@@ -56,27 +53,23 @@ pub(super) fn string(text: &str) -> Vec<u8> {
 /// Encodes a string, or a part of one, that a sender sent. It may contain invalid UTF-8.
 pub(super) fn bytes_as_string(text: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(text.len() + 6);
-    encode_key(STRING, WireType::LengthDelimited, &mut message);
-    encode_varint(text.len() as u64, &mut message);
-    message.extend_from_slice(text);
+    write::bytes(&mut message, any_value::STRING_VALUE, text);
     message
 }
 
 fn int(number: i64) -> Vec<u8> {
-    varint(INT, number.cast_unsigned())
+    varint(any_value::INT_VALUE, number.cast_unsigned())
 }
 
 fn double(number: f64) -> Vec<u8> {
     let mut message = Vec::with_capacity(9);
-    encode_key(DOUBLE, WireType::SixtyFourBit, &mut message);
-    message.extend_from_slice(&number.to_le_bytes());
+    write::double(&mut message, any_value::DOUBLE_VALUE, number);
     message
 }
 
 fn varint(field: u32, value: u64) -> Vec<u8> {
     let mut message = Vec::new();
-    encode_key(field, WireType::Varint, &mut message);
-    encode_varint(value, &mut message);
+    write::varint(&mut message, field, value);
     message
 }
 

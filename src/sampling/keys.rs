@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 use super::summary::{self, Candidate, Summary};
 use crate::condition::{HTTP_STATUS_KEYS, Number, RPC_STATUS_KEYS};
 use crate::config::settings::{KeyField, KeySpan, TraceKey};
+use crate::otlp::fields::span;
 use crate::otlp::scan::{Scan, SpanFact};
 use crate::otlp::view::{self, AnyValue, Attributes, StatusCode};
 use crate::otlp::visited;
@@ -207,9 +208,9 @@ impl<'a> Source<'a> {
         let mut reader = Reader::new(message);
         while let Ok(Some(field)) = reader.field() {
             match field {
-                (5, Value::Len(v)) => source.name = v,
-                (9, Value::Len(v)) => source.attributes.add(&key.span_attributes, view::key_value(v)),
-                (15, Value::Len(v)) => (source.status, _) = view::status(v),
+                (span::NAME, Value::Len(v)) => source.name = v,
+                (span::ATTRIBUTES, Value::Len(v)) => source.attributes.add(&key.span_attributes, view::key_value(v)),
+                (span::STATUS, Value::Len(v)) => (source.status, _) = view::status(v),
                 _ => {}
             }
         }
@@ -264,7 +265,8 @@ impl<'a> Source<'a> {
     }
 
     fn exception(&self) -> Option<AnyValue<'a>> {
-        let mut attributes = view::submessages(self.message, 11).flat_map(|event| Attributes::of_event(event).iter());
+        let mut attributes =
+            view::submessages(self.message, span::EVENTS).flat_map(|event| Attributes::of_event(event).iter());
         let found = attributes.find(|(key, value)| *key == EXCEPTION_TYPE.as_bytes() && *value != AnyValue::Empty);
         found.map(|(_, value)| value)
     }

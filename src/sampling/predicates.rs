@@ -18,6 +18,7 @@ use super::keys::Keys;
 use crate::condition::formula::{Formula, Owner, Source};
 use crate::condition::{Condition, Field, Test};
 use crate::config::settings::TraceKey;
+use crate::otlp::fields::span as span_fields;
 use crate::otlp::scan::{Bits, Probe, SpanFields};
 use crate::otlp::view::{self, AnyValue, Attributes};
 
@@ -167,7 +168,7 @@ impl Predicates {
     /// Returns the notes that the events of the span prove.
     fn events(&self, notes: &Notes, span: &SpanFields<'_>) -> Notes {
         let mut proven = Notes::default();
-        for event in view::submessages(span.message, fields::EVENTS) {
+        for event in view::submessages(span.message, span_fields::EVENTS) {
             let mut notes = *notes;
             for (key, value) in Attributes::of_event(event).iter() {
                 self.event.attributes.note(key, value, &mut notes);

@@ -9,6 +9,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use smallvec::SmallVec;
 
+use super::fields::{attribute_map_entry, attribute_value, attributes as fields, truncatable_string};
 use super::names::KeyNames;
 use super::text::{Clip, Renderer, mended};
 use super::write;
@@ -142,7 +143,7 @@ impl<'a> AttributeList<'a> {
 /// no attributes and none were dropped. `dropped_count` is the number of attributes that the sender dropped.
 pub(super) fn attribute_map<'a>(
     out: &mut Vec<u8>,
-    number: u8,
+    number: u32,
     attributes: view::Attributes<'a>,
     dropped_count: u32,
     names: &KeyNames,
@@ -160,7 +161,7 @@ pub(super) fn attribute_map<'a>(
     list.dedupe(&mut scratch.keys);
     write::message(out, number, |out| {
         let without_room = list.live().filter(|item| !item.write(out, scratch)).count();
-        write::count(out, 2, list.dropped_count + without_room as u64);
+        write::count(out, fields::DROPPED_ATTRIBUTES_COUNT, list.dropped_count + without_room as u64);
     });
 }
 
@@ -282,25 +283,24 @@ pub(super) fn entry(out: &mut Vec<u8>, key: &str, value: AnyValue<'_>, renderer:
 #[inline]
 pub(super) fn cut_entry(out: &mut Vec<u8>, key: &str, value: AnyValue<'_>, max: usize, renderer: &mut Renderer) {
     match value {
-        AnyValue::Bool(v) => scalar_entry(out, key, 3, u64::from(v)),
-        AnyValue::Int(v) => scalar_entry(out, key, 2, v.cast_unsigned()),
+        AnyValue::Bool(v) => scalar_entry(out, key, attribute_value::BOOL_VALUE, u64::from(v)),
+        AnyValue::Int(v) => scalar_entry(out, key, attribute_value::INT_VALUE, v.cast_unsigned()),
         _ => string_entry(out, key, renderer.value(value, max)),
     }
 }
 
 /// Writes an entry whose value is the varint field `number` of `AttributeValue`. A zero is written as well, because the
 /// field is a member of a oneof.
-fn scalar_entry(out: &mut Vec<u8>, key: &str, number: u8, value: u64) {
-    entry_header(out, key, 1 + write::varint_len(value));
-    out.push(write::varint_key(number));
-    write::varint(out, value);
+fn scalar_entry(out: &mut Vec<u8>, key: &str, number: u32, value: u64) {
+    entry_header(out, key, write::varint_field_len(number, value));
+    write::varint(out, number, value);
 }
 
 #[inline]
 fn string_entry(out: &mut Vec<u8>, key: &str, text: Clip<'_>) {
     let text_len = truncatable_len(text);
-    entry_header(out, key, write::field_len(text_len));
-    write::header(out, 1, text_len);
+    entry_header(out, key, write::field_len(attribute_value::STRING_VALUE, text_len));
+    write::header(out, attribute_value::STRING_VALUE, text_len);
     truncatable(out, text);
 }
 
@@ -308,29 +308,32 @@ fn string_entry(out: &mut Vec<u8>, key: &str, text: Clip<'_>) {
 /// `value_len` bytes.
 #[inline]
 fn entry_header(out: &mut Vec<u8>, key: &str, value_len: usize) {
-    let len = write::field_len(key.len()) + write::field_len(value_len);
-    write::header(out, 1, len);
-    write::bytes(out, 1, key.as_bytes());
-    write::header(out, 2, value_len);
+    let len =
+        write::field_len(attribute_map_entry::KEY, key.len()) + write::field_len(attribute_map_entry::VALUE, value_len);
+    write::header(out, fields::ATTRIBUTE_MAP, len);
+    write::bytes(out, attribute_map_entry::KEY, key.as_bytes());
+    write::header(out, attribute_map_entry::VALUE, value_len);
 }
 
 #[inline]
 fn truncatable_len(text: Clip<'_>) -> usize {
-    let value = if text.bytes.is_empty() { 0 } else { write::field_len(text.bytes.len()) };
-    value + if text.cut_count == 0 { 0 } else { 1 + write::varint_len(write::clamped(text.cut_count)) }
+    let (text_len, cut_count) = (text.bytes.len(), write::clamped(text.cut_count));
+    let value = if text_len == 0 { 0 } else { write::field_len(truncatable_string::VALUE, text_len) };
+    let cut = write::varint_field_len(truncatable_string::TRUNCATED_BYTE_COUNT, cut_count);
+    value + if cut_count == 0 { 0 } else { cut }
 }
 
 /// Writes the fields of a `TruncatableString`.
 #[inline]
 fn truncatable(out: &mut Vec<u8>, text: Clip<'_>) {
     if !text.bytes.is_empty() {
-        write::bytes(out, 1, text.bytes);
+        write::bytes(out, truncatable_string::VALUE, text.bytes);
     }
-    write::count(out, 2, text.cut_count);
+    write::count(out, truncatable_string::TRUNCATED_BYTE_COUNT, text.cut_count);
 }
 
 /// Writes a `TruncatableString` as field `number`.
-pub(super) fn truncatable_string(out: &mut Vec<u8>, number: u8, text: Clip<'_>) {
+pub(super) fn truncatable_string(out: &mut Vec<u8>, number: u32, text: Clip<'_>) {
     write::header(out, number, truncatable_len(text));
     truncatable(out, text);
 }

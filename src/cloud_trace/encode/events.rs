@@ -2,10 +2,12 @@
 //! has no such events.
 
 use super::attributes::{Scratch, attribute_map, truncatable_string};
+use super::fields as v2;
 use super::names::KeyNames;
-use super::span::Repeated;
+use super::span::{Repeated, timestamp};
 use super::{EVENT_LEAD_NANOS_MAX, EVENTS_MAX, NAME_BYTES_MAX, write};
 use crate::otlp::altered::Alteration;
+use crate::otlp::fields::{event as sent, span};
 use crate::otlp::view::{self, Attributes};
 use crate::otlp::wire::{Reader, Value};
 
@@ -24,17 +26,17 @@ pub(super) fn write(
     }
     let cut = events.count > EVENTS_MAX;
     scratch.renderer.note(Alteration { cut, ..Alteration::default() });
-    write::message(out, 9, |out| {
+    write::message(out, v2::span::TIME_EVENTS, |out| {
         let mut written = 0;
-        for event in view::submessages(span, 11).take(EVENTS_MAX) {
+        for event in view::submessages(span, span::EVENTS).take(EVENTS_MAX) {
             let start = out.len();
-            write::message(out, 1, |out| time_event(out, event, span_start, names, scratch));
+            write::message(out, v2::time_events::TIME_EVENT, |out| time_event(out, event, span_start, names, scratch));
             if !scratch.has_room_or_cut(out, start) {
                 break;
             }
             written += 1;
         }
-        write::count(out, 2, events.lost_count(written));
+        write::count(out, v2::time_events::DROPPED_ANNOTATIONS_COUNT, events.lost_count(written));
     });
 }
 
@@ -44,18 +46,18 @@ fn time_event(out: &mut Vec<u8>, event: &[u8], span_start: u64, names: &KeyNames
     let mut reader = Reader::new(event);
     while let Ok(Some(field)) = reader.field() {
         match field {
-            (1, Value::Fixed64(v)) => time = v,
-            (2, Value::Len(v)) => name = v,
-            (4, Value::Varint(v)) => dropped_count = v as u32,
+            (sent::TIME_UNIX_NANO, Value::Fixed64(v)) => time = v,
+            (sent::NAME, Value::Len(v)) => name = v,
+            (sent::DROPPED_ATTRIBUTES_COUNT, Value::Varint(v)) => dropped_count = v as u32,
             _ => {}
         }
     }
     let mended = mended_time(time, span_start);
     scratch.renderer.note(Alteration { times: mended != time, ..Alteration::default() });
-    write::timestamp(out, 1, mended);
-    write::message(out, 2, |out| {
-        truncatable_string(out, 1, scratch.renderer.string(name, NAME_BYTES_MAX));
-        attribute_map(out, 2, Attributes::of_event(event), dropped_count, names, scratch);
+    timestamp(out, v2::time_event::TIME, mended);
+    write::message(out, v2::time_event::ANNOTATION, |out| {
+        truncatable_string(out, v2::annotation::DESCRIPTION, scratch.renderer.string(name, NAME_BYTES_MAX));
+        attribute_map(out, v2::annotation::ATTRIBUTES, Attributes::of_event(event), dropped_count, names, scratch);
     });
 }
 

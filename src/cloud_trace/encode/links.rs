@@ -1,10 +1,12 @@
 //! Links. The type of a link stays unspecified, because OTLP does not define types of links.
 
 use super::attributes::{Scratch, attribute_map};
+use super::fields as v2;
 use super::names::KeyNames;
 use super::span::{Repeated, id};
 use super::{LINKS_MAX, write};
 use crate::otlp::altered::Alteration;
+use crate::otlp::fields::{link as sent, span};
 use crate::otlp::view::{self, Attributes};
 use crate::otlp::wire::{Reader, Value};
 
@@ -13,18 +15,18 @@ pub(super) fn write(out: &mut Vec<u8>, span: &[u8], links: Repeated, names: &Key
     if links.is_none() {
         return;
     }
-    write::message(out, 10, |out| {
+    write::message(out, v2::span::LINKS, |out| {
         let mut written = 0;
-        for link in view::submessages(span, 13).filter_map(Link::read).take(LINKS_MAX) {
+        for link in view::submessages(span, span::LINKS).filter_map(Link::read).take(LINKS_MAX) {
             let start = out.len();
-            write::message(out, 1, |out| link.write(out, names, scratch));
+            write::message(out, v2::links::LINK, |out| link.write(out, names, scratch));
             if !scratch.has_room_or_cut(out, start) {
                 break;
             }
             written += 1;
         }
         scratch.renderer.note(Alteration { cut: written < links.count, ..Alteration::default() });
-        write::count(out, 2, links.lost_count(written));
+        write::count(out, v2::links::DROPPED_LINKS_COUNT, links.lost_count(written));
     });
 }
 
@@ -43,9 +45,9 @@ impl<'a> Link<'a> {
         let mut reader = Reader::new(message);
         while let Ok(Some(field)) = reader.field() {
             match field {
-                (1, Value::Len(v)) => trace_id = v,
-                (2, Value::Len(v)) => span_id = v,
-                (5, Value::Varint(v)) => dropped_count = v as u32,
+                (sent::TRACE_ID, Value::Len(v)) => trace_id = v,
+                (sent::SPAN_ID, Value::Len(v)) => span_id = v,
+                (sent::DROPPED_ATTRIBUTES_COUNT, Value::Varint(v)) => dropped_count = v as u32,
                 _ => {}
             }
         }
@@ -54,8 +56,9 @@ impl<'a> Link<'a> {
 
     /// Writes the fields of a `Link`.
     fn write(&self, out: &mut Vec<u8>, names: &KeyNames, scratch: &mut Scratch) {
-        write::bytes(out, 1, &write::hex::<16, 32>(self.trace_id));
-        write::bytes(out, 2, &write::hex::<8, 16>(self.span_id));
-        attribute_map(out, 4, Attributes::of_link(self.message), self.dropped_count, names, scratch);
+        write::bytes(out, v2::link::TRACE_ID, &write::hex::<16, 32>(self.trace_id));
+        write::bytes(out, v2::link::SPAN_ID, &write::hex::<8, 16>(self.span_id));
+        let attributes = Attributes::of_link(self.message);
+        attribute_map(out, v2::link::ATTRIBUTES, attributes, self.dropped_count, names, scratch);
     }
 }

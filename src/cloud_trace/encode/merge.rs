@@ -9,6 +9,7 @@
 use smallvec::SmallVec;
 
 use super::attributes::{AttributeList, Scratch};
+use super::fields::{attributes, span};
 use super::origin::{Origin, SCOPE_KEYS};
 use super::resource::{EncodedResource, Owner};
 use super::{ATTRIBUTES_MAX, write};
@@ -49,7 +50,7 @@ pub(super) fn write(
     let lost = span_count - span_kept + resource_count - resource_kept;
     scratch.renderer.note(list.altered());
     scratch.renderer.note(Alteration { cut: lost > 0, ..Alteration::default() });
-    write::message(out, 7, |out| {
+    write::message(out, span::ATTRIBUTES, |out| {
         resource.write(out, &overridden.resource, resource_kept);
         out.extend_from_slice(annotations);
         for (scope, _) in scope() {
@@ -58,7 +59,8 @@ pub(super) fn write(
         }
         let without_room = list.live().take(span_kept).filter(|item| !item.write(out, scratch)).count();
         let lost = (lost + without_room) as u64;
-        write::count(out, 2, lost + list.dropped_count() + resource.dropped_count);
+        let lost = lost + list.dropped_count() + resource.dropped_count;
+        write::count(out, attributes::DROPPED_ATTRIBUTES_COUNT, lost);
     });
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::attributes::{AttributeList, IDENTITIES, KeyFilter, KeyIndex, Keyed, Scratch, cut_entry, key_hash};
+use super::fields::batch_write_spans_request;
 use super::names::KeyNames;
 use super::origin::SCOPE_KEYS;
 use super::{EncodeError, EncoderSettings, LONG_VALUE_BYTES_MAX, RESOURCE_BYTES_MAX, VALUE_BYTES_MAX, labels, write};
@@ -132,7 +133,8 @@ impl EncodedResource {
         attributes.remove_blank(&IDENTITIES);
         let project = attributes.project().unwrap_or_else(|| settings.default_project.clone());
         let mut request_name = Vec::new();
-        write::bytes(&mut request_name, 1, format!("projects/{project}").as_bytes());
+        let name = format!("projects/{project}");
+        write::bytes(&mut request_name, batch_write_spans_request::NAME, name.as_bytes());
         let mut resource = EncodedResource {
             request_name,
             is_foreign: !settings.allows(&project),

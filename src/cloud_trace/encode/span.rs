@@ -3,11 +3,13 @@
 use std::ops::RangeInclusive;
 
 use super::attributes::{AttributeList, Scratch, truncatable_string};
+use super::fields as v2;
 use super::names::KeyNames;
 use super::resource::EncodedResource;
 use super::{EncodeError, NAME_BYTES_MAX, VALUE_BYTES_MAX, events, links, write};
 use crate::otlp::TraceId;
 use crate::otlp::altered::Alteration;
+use crate::otlp::fields::span as sent;
 use crate::otlp::view::{self, StatusCode};
 use crate::otlp::wire::{Reader, Value};
 use crate::sampling::{Threshold, tracestate};
@@ -85,25 +87,25 @@ impl<'a> SpanFields<'a> {
         let mut reader = Reader::new(message);
         while let Some(field) = reader.field()? {
             match field {
-                (1, Value::Len(v)) => trace_id = v,
-                (2, Value::Len(v)) => span_id = v,
-                (3, Value::Len(v)) => span.trace_state = v,
-                (4, Value::Len(v)) => span.parent_span_id = v,
-                (5, Value::Len(v)) => span.name = v,
-                (6, Value::Varint(v)) => span.kind = v as u32,
-                (7, Value::Fixed64(v)) => span.start = v,
-                (8, Value::Fixed64(v)) => span.end = v,
-                (9, Value::Len(v)) => {
+                (sent::TRACE_ID, Value::Len(v)) => trace_id = v,
+                (sent::SPAN_ID, Value::Len(v)) => span_id = v,
+                (sent::TRACE_STATE, Value::Len(v)) => span.trace_state = v,
+                (sent::PARENT_SPAN_ID, Value::Len(v)) => span.parent_span_id = v,
+                (sent::NAME, Value::Len(v)) => span.name = v,
+                (sent::KIND, Value::Varint(v)) => span.kind = v as u32,
+                (sent::START_TIME_UNIX_NANO, Value::Fixed64(v)) => span.start = v,
+                (sent::END_TIME_UNIX_NANO, Value::Fixed64(v)) => span.end = v,
+                (sent::ATTRIBUTES, Value::Len(v)) => {
                     let (key, value) = view::key_value(v);
                     attributes.push(key, value);
                 }
-                (10, Value::Varint(v)) => dropped_attributes = v as u32,
-                (11, Value::Len(_)) => span.events.count += 1,
-                (12, Value::Varint(v)) => span.events.dropped_count = v as u32,
-                (13, Value::Len(_)) => span.links.count += 1,
-                (14, Value::Varint(v)) => span.links.dropped_count = v as u32,
-                (15, Value::Len(v)) => span.status = v,
-                (16, Value::Fixed32(v)) => span.flags = v,
+                (sent::DROPPED_ATTRIBUTES_COUNT, Value::Varint(v)) => dropped_attributes = v as u32,
+                (sent::EVENTS, Value::Len(_)) => span.events.count += 1,
+                (sent::DROPPED_EVENTS_COUNT, Value::Varint(v)) => span.events.dropped_count = v as u32,
+                (sent::LINKS, Value::Len(_)) => span.links.count += 1,
+                (sent::DROPPED_LINKS_COUNT, Value::Varint(v)) => span.links.dropped_count = v as u32,
+                (sent::STATUS, Value::Len(v)) => span.status = v,
+                (sent::FLAGS, Value::Fixed32(v)) => span.flags = v,
                 _ => {}
             }
         }
@@ -151,18 +153,18 @@ impl<'a> SpanFields<'a> {
     pub(super) fn write_head(&self, out: &mut Vec<u8>, resource: &EncodedResource, scratch: &mut Scratch) {
         let (trace_id, span_id) = (write::hex::<16, 32>(self.trace_id), write::hex::<8, 16>(self.span_id));
         let name_parts = [resource.name_prefix.as_bytes(), &trace_id, b"/spans/", &span_id];
-        write::header(out, 1, name_parts.iter().map(|part| part.len()).sum());
+        write::header(out, v2::span::NAME, name_parts.iter().map(|part| part.len()).sum());
         for part in name_parts {
             out.extend_from_slice(part);
         }
-        write::bytes(out, 2, &span_id);
+        write::bytes(out, v2::span::SPAN_ID, &span_id);
         if let Some(parent) = self.parent() {
-            write::bytes(out, 3, &write::hex::<8, 16>(parent));
+            write::bytes(out, v2::span::PARENT_SPAN_ID, &write::hex::<8, 16>(parent));
         }
         let name = if self.name.is_empty() { UNNAMED } else { self.name };
-        truncatable_string(out, 4, scratch.renderer.string(name, NAME_BYTES_MAX));
-        write::timestamp(out, 5, self.start);
-        write::timestamp(out, 6, self.end);
+        truncatable_string(out, v2::span::DISPLAY_NAME, scratch.renderer.string(name, NAME_BYTES_MAX));
+        timestamp(out, v2::span::START_TIME, self.start);
+        timestamp(out, v2::span::END_TIME, self.end);
     }
 
     /// Writes all fields after the attributes.
@@ -171,9 +173,11 @@ impl<'a> SpanFields<'a> {
         links::write(out, self.message, self.links, names, scratch);
         self.write_status(out, scratch);
         if let Some(same_process) = self.same_process_as_parent() {
-            write::short_message(out, 12, |out| write::int(out, 1, u64::from(same_process)));
+            write::short_message(out, v2::span::SAME_PROCESS_AS_PARENT_SPAN, |out| {
+                write::int(out, v2::bool_value::VALUE, u64::from(same_process));
+            });
         }
-        write::int(out, 14, kind(self.kind));
+        write::int(out, v2::span::SPAN_KIND, kind(self.kind));
     }
 
     /// Returns the id of the parent. There is none if the id is not eight bytes, is all zero, or is the id of the span.
@@ -192,12 +196,12 @@ impl<'a> SpanFields<'a> {
     fn write_status(&self, out: &mut Vec<u8>, scratch: &mut Scratch) {
         match view::status(self.status) {
             (StatusCode::Unset, _) => {}
-            (StatusCode::Ok, _) => write::short_message(out, 11, |_| {}),
-            (StatusCode::Error, text) => write::message(out, 11, |out| {
-                write::int(out, 1, RPC_UNKNOWN);
+            (StatusCode::Ok, _) => write::short_message(out, v2::span::STATUS, |_| {}),
+            (StatusCode::Error, text) => write::message(out, v2::span::STATUS, |out| {
+                write::int(out, v2::status::CODE, RPC_UNKNOWN);
                 let text = scratch.renderer.string(text, VALUE_BYTES_MAX).bytes;
                 if !text.is_empty() {
-                    write::bytes(out, 2, text);
+                    write::bytes(out, v2::status::MESSAGE, text);
                 }
             }),
         }
@@ -212,6 +216,15 @@ fn kind(otlp: u32) -> u64 {
         2..=5 => u64::from(otlp),
         _ => INTERNAL,
     }
+}
+
+/// Appends a `google.protobuf.Timestamp` for a time in nanoseconds since 1970.
+pub(super) fn timestamp(out: &mut Vec<u8>, number: u32, unix_nano: u64) {
+    const NANOS: u64 = 1_000_000_000;
+    write::short_message(out, number, |out| {
+        write::int(out, v2::timestamp::SECONDS, unix_nano / NANOS);
+        write::int(out, v2::timestamp::NANOS, unix_nano % NANOS);
+    });
 }
 
 /// Returns the id if it is `N` bytes that are not all zero.

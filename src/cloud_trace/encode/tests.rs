@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
+use crate::otlp::fields::tests::compare;
 use crate::otlp::scan::{NoProbe, Scan, scan};
 use crate::proto::google::devtools::cloudtrace::v2::attribute_value::Value as V2Value;
 use crate::proto::google::devtools::cloudtrace::v2::{
@@ -23,6 +24,11 @@ mod labels;
 mod limits;
 mod names;
 mod reference;
+
+#[test]
+fn the_field_numbers_are_those_of_the_definitions() {
+    compare(fields::DECLARED, include_bytes!(concat!(env!("OUT_DIR"), "/google_descriptors.bin")));
+}
 
 fn encoder(annotate: bool) -> Encoder {
     let policy_names = ["errors".to_string(), "baseline".to_string()].into();
@@ -425,7 +431,7 @@ fn an_exception_becomes_an_annotation() {
 }
 
 /// Returns the field number `field` with length-delimited `content`.
-fn raw_field(field: u8, content: &[u8]) -> Vec<u8> {
+fn raw_field(field: u32, content: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     write::bytes(&mut out, field, content);
     out

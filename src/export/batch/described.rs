@@ -3,6 +3,8 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::message::{Form, SPANS_FIELD};
+use crate::cloud_trace::encode::fields as cloud_trace;
+use crate::otlp::fields as otlp;
 use crate::otlp::view::submessages;
 
 /// A span as far as a refusal may point at it.
@@ -20,19 +22,21 @@ impl Form {
         let first = |bytes, number| submessages(bytes, number).next().unwrap_or_default();
         let span = first(record, SPANS_FIELD);
         match self {
-            // `Span`: `name`, which ends with the id, `display_name.value`, `attributes.attribute_map[].key`.
+            // The name ends with the id.
             Form::CloudTrace => {
-                let name = std::str::from_utf8(first(span, 1)).unwrap_or_default();
+                let name = std::str::from_utf8(first(span, cloud_trace::span::NAME)).unwrap_or_default();
                 let hex = name.rsplit('/').next().unwrap_or_default();
-                let keys = submessages(first(span, 7), 1).map(|entry| first(entry, 1));
-                let looks = [hash(first(first(span, 4), 1)), hash_of_keys(keys)];
+                let attributes = first(span, cloud_trace::span::ATTRIBUTES);
+                let entries = submessages(attributes, cloud_trace::attributes::ATTRIBUTE_MAP);
+                let keys = entries.map(|entry| first(entry, cloud_trace::attribute_map_entry::KEY));
+                let name = first(first(span, cloud_trace::span::DISPLAY_NAME), cloud_trace::truncatable_string::VALUE);
+                let looks = [hash(name), hash_of_keys(keys)];
                 Described { span_id: u64::from_str_radix(hex, 16).unwrap_or(0), looks }
             }
-            // `Span`: `span_id`, `name`, `attributes[].key`.
             Form::Otlp => {
-                let span_id = first(span, 2).try_into().map_or(0, u64::from_be_bytes);
-                let keys = submessages(span, 9).map(|pair| first(pair, 1));
-                Described { span_id, looks: [hash(first(span, 5)), hash_of_keys(keys)] }
+                let span_id = first(span, otlp::span::SPAN_ID).try_into().map_or(0, u64::from_be_bytes);
+                let keys = submessages(span, otlp::span::ATTRIBUTES).map(|pair| first(pair, otlp::key_value::KEY));
+                Described { span_id, looks: [hash(first(span, otlp::span::NAME)), hash_of_keys(keys)] }
             }
         }
     }

@@ -8,17 +8,17 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
+use crate::cloud_trace::encode::fields as cloud_trace;
+use crate::otlp::fields::{self, export_trace_service_request, resource_spans as resource_fields, scope_spans};
 use crate::otlp::view::submessages;
 use crate::otlp::wire::Reader;
+use crate::otlp::write;
 
-/// `ExportTraceServiceRequest.resource_spans`.
-const RESOURCE_SPANS_FIELD: u32 = 1;
-/// `ResourceSpans.scope_spans`.
-const SCOPE_SPANS_FIELD: u32 = 2;
 /// `BatchWriteSpansRequest.spans` and `ScopeSpans.spans`. The encoders write its key too: a record is a whole field.
-pub const SPANS_FIELD: u32 = 2;
+pub const SPANS_FIELD: u32 = scope_spans::SPANS;
+const _: () = assert!(SPANS_FIELD == cloud_trace::batch_write_spans_request::SPANS);
+
 /// Key and length of an OTLP submessage, at most: no message reaches 4 GiB.
 const WRAP_BYTES_MAX: usize = 6;
 
@@ -193,23 +193,15 @@ fn resource_spans<'a, I: Iterator<Item = (&'a [u8], &'a [u8])>>(
     resource: &[u8],
     scopes: impl Fn() -> I,
 ) {
-    let scopes_len = scopes().map(|(scope, records)| wrapped_len(scope.len() + records.len())).sum::<usize>();
-    header(out, RESOURCE_SPANS_FIELD, resource.len() + scopes_len);
+    let scopes_len = scopes()
+        .map(|(scope, records)| write::field_len(resource_fields::SCOPE_SPANS, scope.len() + records.len()))
+        .sum::<usize>();
+    write::header(out, export_trace_service_request::RESOURCE_SPANS, resource.len() + scopes_len);
     out.extend_from_slice(resource);
     for (scope, records) in scopes() {
-        header(out, SCOPE_SPANS_FIELD, scope.len() + records.len());
+        write::header(out, resource_fields::SCOPE_SPANS, scope.len() + records.len());
         put(out, &[scope, records]);
     }
-}
-
-fn header(out: &mut Vec<u8>, number: u32, len: usize) {
-    encode_key(number, WireType::LengthDelimited, out);
-    encode_varint(len as u64, out);
-}
-
-/// A submessage of `len` bytes with its key (one byte) and length.
-fn wrapped_len(len: usize) -> usize {
-    1 + encoded_len_varint(len as u64) + len
 }
 
 /// A span in a message: where it stands, and the whole field.
@@ -269,9 +261,10 @@ impl Form {
             match self {
                 Form::CloudTrace => find(&[], message),
                 Form::Otlp => {
-                    for resource_spans in submessages(message, RESOURCE_SPANS_FIELD) {
-                        let resource = head(resource_spans, SCOPE_SPANS_FIELD);
-                        submessages(resource_spans, SCOPE_SPANS_FIELD).for_each(|scope| find(resource, scope));
+                    for resource_spans in submessages(message, export_trace_service_request::RESOURCE_SPANS) {
+                        let resource = head(resource_spans, resource_fields::SCOPE_SPANS);
+                        submessages(resource_spans, resource_fields::SCOPE_SPANS)
+                            .for_each(|scope| find(resource, scope));
                     }
                 }
             }
@@ -284,11 +277,18 @@ impl Form {
         let first = |bytes, number| submessages(bytes, number).next().unwrap_or_default();
         match self {
             // `Span.name`: `projects/../traces/../spans/..`.
-            Form::CloudTrace => String::from_utf8_lossy(first(first(message, SPANS_FIELD), 1)).into_owned(),
+            Form::CloudTrace => {
+                String::from_utf8_lossy(first(first(message, SPANS_FIELD), cloud_trace::span::NAME)).into_owned()
+            }
             Form::Otlp => {
-                let scope_spans = first(first(message, RESOURCE_SPANS_FIELD), SCOPE_SPANS_FIELD);
+                let scope_spans =
+                    first(first(message, export_trace_service_request::RESOURCE_SPANS), resource_fields::SCOPE_SPANS);
                 let span = first(scope_spans, SPANS_FIELD);
-                format!("traces/{}/spans/{}", hex(first(span, 1)), hex(first(span, 2)))
+                format!(
+                    "traces/{}/spans/{}",
+                    hex(first(span, fields::span::TRACE_ID)),
+                    hex(first(span, fields::span::SPAN_ID))
+                )
             }
         }
     }

@@ -4,13 +4,7 @@
 use prost::encoding::{WireType, decode_key, decode_varint};
 
 use crate::export::sink::Written;
-
-/// The field number of `ExportTraceServiceResponse.partial_success`.
-const PARTIAL_SUCCESS_FIELD: u32 = 1;
-/// The field number of `ExportTracePartialSuccess.rejected_spans`.
-const REJECTED_SPANS_FIELD: u32 = 1;
-/// The field number of `ExportTracePartialSuccess.error_message`.
-const ERROR_MESSAGE_FIELD: u32 = 2;
+use crate::otlp::fields::{export_trace_partial_success, export_trace_service_response};
 
 /// The value of a field. The bytes may be fewer than the field's length says, because the answer may be cut.
 enum Value<'a> {
@@ -39,13 +33,13 @@ fn fields(mut rest: &[u8]) -> impl Iterator<Item = (u32, Value<'_>)> {
 pub(super) fn partial_success(answer: &[u8]) -> Written {
     let mut written = Written::default();
     for (number, value) in fields(answer) {
-        if let (PARTIAL_SUCCESS_FIELD, Value::Bytes(partial)) = (number, value) {
+        if let (export_trace_service_response::PARTIAL_SUCCESS, Value::Bytes(partial)) = (number, value) {
             fields(partial).for_each(|field| match field {
-                (REJECTED_SPANS_FIELD, Value::Varint(spans)) => {
+                (export_trace_partial_success::REJECTED_SPANS, Value::Varint(spans)) => {
                     // The field is an int64; a negative number counts as 0.
                     written.rejected_spans = u32::try_from((spans as i64).max(0)).unwrap_or(u32::MAX);
                 }
-                (ERROR_MESSAGE_FIELD, Value::Bytes(text)) => {
+                (export_trace_partial_success::ERROR_MESSAGE, Value::Bytes(text)) => {
                     written.message = String::from_utf8_lossy(text).into_owned();
                 }
                 _ => {}

@@ -7,12 +7,18 @@ use std::sync::Arc;
 use super::trim::{RESOURCE, SCOPE, trimmed};
 use super::{EncoderSettings, NO_PROJECT, SCHEMA_URL_BYTES_MAX, SHARED_BYTES_MAX};
 use crate::otlp::altered::Alteration;
+use crate::otlp::fields::{entity_ref, resource as fields, resource_spans, scope_spans};
 use crate::otlp::text::{mended_resource, mended_scope, mended_string};
 use crate::otlp::view::submessages;
 use crate::otlp::write;
 use crate::resource::cache;
 use crate::resource::{Attributes, Rewriter};
 use crate::tail::request::SpanBytes;
+
+/// The numbers of the resource of a `ResourceSpans`, and of its schema URL.
+const RESOURCE_NUMBERS: [u32; 2] = [resource_spans::RESOURCE, resource_spans::SCHEMA_URL];
+/// The numbers of the scope of a `ScopeSpans`, and of its schema URL.
+const SCOPE_NUMBERS: [u32; 2] = [scope_spans::SCOPE, scope_spans::SCHEMA_URL];
 
 /// The encoded fields that come before the spans of one resource and scope.
 #[derive(Debug)]
@@ -61,8 +67,8 @@ impl Origin {
             number,
             is_foreign: project.as_ref().is_some_and(|project| !is_allowed(project)),
             project: project.unwrap_or_else(|| NO_PROJECT.into()),
-            resource: with_schema_url(&resource, span.resource_schema_url),
-            scope: with_schema_url(&scope, span.scope_schema_url),
+            resource: with_schema_url(RESOURCE_NUMBERS, &resource, span.resource_schema_url),
+            scope: with_schema_url(SCOPE_NUMBERS, &scope, span.scope_schema_url),
             altered,
         }
     }
@@ -112,12 +118,14 @@ impl Origin {
 fn resource(attributes: &Attributes, raw: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(raw.len());
     attributes.encode(&mut out);
-    let mut entities = submessages(raw, 3).peekable();
+    let mut entities = submessages(raw, fields::ENTITY_REFS).peekable();
     if entities.peek().is_some() {
         let keys: HashSet<&[u8]> = attributes.iter().map(|(key, _)| key).collect();
-        let is_whole =
-            |entity: &&[u8]| submessages(entity, 3).chain(submessages(entity, 4)).all(|key| keys.contains(key));
-        entities.filter(is_whole).for_each(|entity| write::bytes(&mut out, 3, entity));
+        let is_whole = |entity: &&[u8]| {
+            let mut needed = [entity_ref::ID_KEYS, entity_ref::DESCRIPTION_KEYS].into_iter();
+            needed.all(|number| submessages(entity, number).all(|key| keys.contains(key)))
+        };
+        entities.filter(is_whole).for_each(|entity| write::bytes(&mut out, fields::ENTITY_REFS, entity));
     }
     out
 }
@@ -127,12 +135,11 @@ fn is_owned<T: ToOwned + ?Sized>(message: &Cow<'_, T>) -> bool {
     matches!(message, Cow::Owned(_))
 }
 
-/// Encodes the message as field 1 and the schema URL as field 3, as both `ResourceSpans` and `ScopeSpans` have them. A
-/// schema URL that is too long is left out.
-fn with_schema_url(message: &[u8], schema_url: &[u8]) -> Vec<u8> {
+/// Encodes a message and its schema URL as the fields of these two numbers. A schema URL that is too long is left out.
+fn with_schema_url(numbers: [u32; 2], message: &[u8], schema_url: &[u8]) -> Vec<u8> {
     let schema_url = if schema_url.len() > SCHEMA_URL_BYTES_MAX { &[] } else { schema_url };
     let mut out = Vec::with_capacity(message.len() + schema_url.len() + 12);
-    for (number, content) in [(1, message), (3, mended_string(schema_url).as_bytes())] {
+    for (number, content) in numbers.into_iter().zip([message, mended_string(schema_url).as_bytes()]) {
         if !content.is_empty() {
             write::bytes(&mut out, number, content);
         }

@@ -6,6 +6,7 @@ use super::SPAN_BYTES_MAX;
 use super::trim::{SPAN, trimmed};
 use crate::otlp::TraceId;
 use crate::otlp::altered::Alteration;
+use crate::otlp::fields::{any_value, key_value, link as link_fields, scope_spans, span as span_fields};
 use crate::otlp::text::mended_span;
 use crate::otlp::trace_state;
 use crate::otlp::view::{AnyValue, submessages};
@@ -28,7 +29,7 @@ pub(super) fn write(
     let mended = mended_span(&sent)?;
     let span = trimmed(&mended, SPAN_BYTES_MAX, SPAN);
     let mut cut = Ok(false);
-    write::message(out, 2, |out| cut = fields(&span, threshold, annotations, out));
+    write::message(out, scope_spans::SPANS, |out| cut = fields(&span, threshold, annotations, out));
     let is_changed = |message: &Cow<'_, [u8]>| matches!(message, Cow::Owned(_));
     let cut = cut? || is_changed(&sent) || is_changed(&span);
     Ok(Alteration { utf8: is_changed(&mended), cut, ..Alteration::default() })
@@ -36,18 +37,12 @@ pub(super) fn write(
 
 /// Appends an attribute of a span.
 pub(super) fn attribute(out: &mut Vec<u8>, key: &str, value: AnyValue<'_>) {
-    write::message(out, 9, |out| {
-        write::bytes(out, 1, key.as_bytes());
-        write::message(out, 2, |out| match value {
-            AnyValue::String(text) => write::bytes(out, 1, text),
-            AnyValue::Int(number) => {
-                out.push(write::varint_key(3));
-                write::varint(out, number.cast_unsigned());
-            }
-            AnyValue::Double(number) => {
-                out.push(write::fixed64_key(4));
-                out.extend_from_slice(&number.to_le_bytes());
-            }
+    write::message(out, span_fields::ATTRIBUTES, |out| {
+        write::bytes(out, key_value::KEY, key.as_bytes());
+        write::message(out, key_value::VALUE, |out| match value {
+            AnyValue::String(text) => write::bytes(out, any_value::STRING_VALUE, text),
+            AnyValue::Int(number) => write::varint(out, any_value::INT_VALUE, number.cast_unsigned()),
+            AnyValue::Double(number) => write::double(out, any_value::DOUBLE_VALUE, number),
             // Annotations have no other types.
             _ => {}
         });
@@ -71,21 +66,21 @@ fn fields(span: &[u8], threshold: Threshold, annotations: &[u8], out: &mut Vec<u
     let (mut copied, mut start) = (0, 0);
     while let Some((number, value)) = reader.field()? {
         let stays = match (number, value) {
-            (1, Value::Len(id)) => {
+            (span_fields::TRACE_ID, Value::Len(id)) => {
                 trace_id = id.try_into().map_or(trace_id, TraceId);
                 true
             }
-            (3, Value::Len(trace_state)) => {
+            (span_fields::TRACE_STATE, Value::Len(trace_state)) => {
                 cut.trace_state = trace_state;
                 false
             }
-            (9, Value::Len(pair)) => annotations.is_empty() || !is_annotation(pair),
-            (13, Value::Len(link)) => {
+            (span_fields::ATTRIBUTES, Value::Len(pair)) => annotations.is_empty() || !is_annotation(pair),
+            (span_fields::LINKS, Value::Len(link)) => {
                 let stays = has_ids(link);
                 cut.links_count += u64::from(!stays);
                 stays
             }
-            (14, Value::Varint(count)) => {
+            (span_fields::DROPPED_LINKS_COUNT, Value::Varint(count)) => {
                 cut.dropped_links_count = count;
                 false
             }
@@ -111,9 +106,10 @@ impl Cut<'_> {
         let trace_state = std::str::from_utf8(self.trace_state).unwrap_or_default();
         let trace_state = with_threshold(trace_state, threshold, randomness);
         if !trace_state.is_empty() {
-            write::bytes(out, 3, trace_state.as_bytes());
+            write::bytes(out, span_fields::TRACE_STATE, trace_state.as_bytes());
         }
-        write::int(out, 14, (self.dropped_links_count + self.links_count).min(u64::from(u32::MAX)));
+        let dropped = (self.dropped_links_count + self.links_count).min(u64::from(u32::MAX));
+        write::int(out, span_fields::DROPPED_LINKS_COUNT, dropped);
     }
 }
 
@@ -121,13 +117,13 @@ impl Cut<'_> {
 pub(super) fn passed(span: &[u8], threshold: Threshold) -> Threshold {
     let last = |number| submessages(span, number).last().unwrap_or_default();
     // The scan has checked the length of the id.
-    let trace_id = TraceId(last(1).try_into().unwrap_or_default());
-    passed_by(last(3), threshold, trace_id)
+    let trace_id = TraceId(last(span_fields::TRACE_ID).try_into().unwrap_or_default());
+    passed_by(last(span_fields::TRACE_STATE), threshold, trace_id)
 }
 
 /// Returns true if the key of a `KeyValue` is one of the annotations' keys.
 fn is_annotation(pair: &[u8]) -> bool {
-    let key = submessages(pair, 1).last().unwrap_or_default();
+    let key = submessages(pair, key_value::KEY).last().unwrap_or_default();
     annotation::KEYS.iter().any(|ours| ours.as_bytes() == key)
 }
 
@@ -135,5 +131,5 @@ fn is_annotation(pair: &[u8]) -> bool {
 /// request if an id has another length. All-zero ids are valid (specification/trace/api.md, "Link").
 fn has_ids(link: &[u8]) -> bool {
     let is = |number, len| submessages(link, number).all(|id| id.is_empty() || id.len() == len);
-    is(1, 16) && is(2, 8)
+    is(link_fields::TRACE_ID, 16) && is(link_fields::SPAN_ID, 8)
 }

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use crate::otlp::fields::{instrumentation_scope, resource, span};
 use crate::otlp::wire::{Reader, Value};
 use crate::otlp::write;
 
@@ -10,20 +11,25 @@ use crate::otlp::write;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Counted {
     field: u32,
-    dropped_count: u8,
+    dropped_count: u32,
 }
 
 /// The attributes, events and links of a `Span`.
-pub(super) const SPAN: &[Counted] = &[counted(9, 10), counted(11, 12), counted(13, 14)];
+pub(super) const SPAN: &[Counted] = &[
+    counted(span::ATTRIBUTES, span::DROPPED_ATTRIBUTES_COUNT),
+    counted(span::EVENTS, span::DROPPED_EVENTS_COUNT),
+    counted(span::LINKS, span::DROPPED_LINKS_COUNT),
+];
 /// The attributes of a `Resource`.
-pub(super) const RESOURCE: &[Counted] = &[counted(1, 2)];
+pub(super) const RESOURCE: &[Counted] = &[counted(resource::ATTRIBUTES, resource::DROPPED_ATTRIBUTES_COUNT)];
 /// The attributes of an `InstrumentationScope`.
-pub(super) const SCOPE: &[Counted] = &[counted(3, 4)];
+pub(super) const SCOPE: &[Counted] =
+    &[counted(instrumentation_scope::ATTRIBUTES, instrumentation_scope::DROPPED_ATTRIBUTES_COUNT)];
 
 /// The bytes that the repeated fields leave free for the other fields: ids, times and a name of a reasonable length.
 const OTHERS_BYTES: usize = 4 << 10;
 
-const fn counted(field: u32, dropped_count: u8) -> Counted {
+const fn counted(field: u32, dropped_count: u32) -> Counted {
     Counted { field, dropped_count }
 }
 
@@ -58,7 +64,7 @@ pub(super) fn trimmed<'a>(message: &'a [u8], max: usize, counted: &[Counted]) ->
             }
             continue;
         }
-        let counts = |counted: &Counted| u32::from(counted.dropped_count) == number;
+        let counts = |counted: &Counted| counted.dropped_count == number;
         if let (Some(i), Value::Varint(count)) = (counted.iter().position(counts), value) {
             sent[i] = count & u64::from(u32::MAX);
         } else if out.len() + field.len() <= max {

@@ -2,15 +2,16 @@
 
 use std::ops::Range;
 
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
+use crate::otlp::write;
 
 /// One growing buffer. A submessage is written in place, and its length is inserted before it once it is complete.
 pub(super) struct Output {
     bytes: Vec<u8>,
 }
 
-/// The start of the content of an unfinished submessage.
-pub(super) struct Open(usize);
+/// The start of the content of an unfinished submessage. One byte is reserved for its length. That is enough for most
+/// submessages, because most are attributes.
+pub(super) type Open = write::Open<1>;
 
 impl Output {
     pub(super) fn with_capacity(capacity: usize) -> Self {
@@ -29,36 +30,28 @@ impl Output {
 
     #[inline]
     pub(super) fn varint(&mut self, number: u32, value: u64) {
-        encode_key(number, WireType::Varint, &mut self.bytes);
-        encode_varint(value, &mut self.bytes);
+        write::varint(&mut self.bytes, number, value);
     }
 
     #[inline]
     pub(super) fn fixed32(&mut self, number: u32, value: u32) {
-        encode_key(number, WireType::ThirtyTwoBit, &mut self.bytes);
-        self.bytes.extend_from_slice(&value.to_le_bytes());
+        write::fixed32(&mut self.bytes, number, value);
     }
 
     #[inline]
     pub(super) fn fixed64(&mut self, number: u32, value: u64) {
-        encode_key(number, WireType::SixtyFourBit, &mut self.bytes);
-        self.bytes.extend_from_slice(&value.to_le_bytes());
+        write::fixed64(&mut self.bytes, number, value);
     }
 
     #[inline]
     pub(super) fn bytes(&mut self, number: u32, value: &[u8]) {
-        encode_key(number, WireType::LengthDelimited, &mut self.bytes);
-        encode_varint(value.len() as u64, &mut self.bytes);
-        self.bytes.extend_from_slice(value);
+        write::bytes(&mut self.bytes, number, value);
     }
 
-    /// Begins a length-delimited field and reserves one byte for its length. One byte is enough for most submessages,
-    /// because most are attributes.
+    /// Begins a length-delimited field.
     #[inline]
     pub(super) fn open(&mut self, number: u32) -> Open {
-        encode_key(number, WireType::LengthDelimited, &mut self.bytes);
-        self.bytes.push(0);
-        Open(self.bytes.len())
+        Open::new(&mut self.bytes, number)
     }
 
     /// Returns the buffer, so that the caller can append to the content of an open field.
@@ -67,23 +60,10 @@ impl Output {
         &mut self.bytes
     }
 
-    /// Ends the field and writes its length. If the length needs more than one byte, the content is moved.
+    /// Ends the field and writes its length.
     #[inline]
-    pub(super) fn close(&mut self, Open(start): Open) {
-        let len = self.bytes.len() - start;
-        if let Ok(short @ 0..0x80) = u8::try_from(len) {
-            self.bytes[start - 1] = short;
-        } else {
-            self.close_long(start, len as u64);
-        }
-    }
-
-    fn close_long(&mut self, start: usize, len: u64) {
-        let more = encoded_len_varint(len) - 1;
-        let end = self.bytes.len();
-        self.bytes.resize(end + more, 0);
-        self.bytes.copy_within(start..end, start + more);
-        encode_varint(len, &mut &mut self.bytes[start - 1..start + more]);
+    pub(super) fn close(&mut self, open: Open) {
+        open.close(&mut self.bytes);
     }
 
     /// Removes bytes that a later value replaces.

@@ -1,9 +1,14 @@
 //! The messages of an `ExportTraceServiceRequest` as data: for each JSON key its field number and type on the wire.
 //!
-//! Numbers, types and names are those of `opentelemetry/proto/{collector/trace,trace,resource,common}/v1` (1.10). A key
+//! Types and names are those of `opentelemetry/proto/{collector/trace,trace,resource,common}/v1` (1.10). A key
 //! may be lowerCamelCase, which OTLP/JSON asks for, or the original name, which proto3 JSON parsers accept as well
 //! (<https://protobuf.dev/programming-guides/json/>). The string indices of the profiles signal are left out, because
 //! other signals must treat them as absent.
+
+use crate::otlp::fields::{
+    any_value, array_value, entity_ref, event, export_trace_service_request, instrumentation_scope, key_value,
+    key_value_list, link, resource, resource_spans, scope_spans, span, status,
+};
 
 pub(super) struct Message {
     /// The name of the message in the `.proto` files.
@@ -77,7 +82,12 @@ pub(super) static REQUEST: Message = Message {
     spans_key: Some("resourceSpans"),
     ..message(
         "ExportTraceServiceRequest",
-        &[renamed("resourceSpans", "resource_spans", 1, Kind::Messages(&RESOURCE_SPANS))],
+        &[renamed(
+            "resourceSpans",
+            "resource_spans",
+            export_trace_service_request::RESOURCE_SPANS,
+            Kind::Messages(&RESOURCE_SPANS),
+        )],
     )
 };
 
@@ -86,9 +96,9 @@ static RESOURCE_SPANS: Message = Message {
     ..message(
         "ResourceSpans",
         &[
-            field("resource", 1, Kind::Message(&RESOURCE)),
-            renamed("scopeSpans", "scope_spans", 2, Kind::Messages(&SCOPE_SPANS)),
-            renamed("schemaUrl", "schema_url", 3, Kind::String),
+            field("resource", resource_spans::RESOURCE, Kind::Message(&RESOURCE)),
+            renamed("scopeSpans", "scope_spans", resource_spans::SCOPE_SPANS, Kind::Messages(&SCOPE_SPANS)),
+            renamed("schemaUrl", "schema_url", resource_spans::SCHEMA_URL, Kind::String),
         ],
     )
 };
@@ -98,9 +108,9 @@ static SCOPE_SPANS: Message = Message {
     ..message(
         "ScopeSpans",
         &[
-            field("scope", 1, Kind::Message(&SCOPE)),
-            field("spans", 2, Kind::Messages(&SPAN)),
-            renamed("schemaUrl", "schema_url", 3, Kind::String),
+            field("scope", scope_spans::SCOPE, Kind::Message(&SCOPE)),
+            field("spans", scope_spans::SPANS, Kind::Messages(&SPAN)),
+            renamed("schemaUrl", "schema_url", scope_spans::SCHEMA_URL, Kind::String),
         ],
     )
 };
@@ -108,22 +118,22 @@ static SCOPE_SPANS: Message = Message {
 static SPAN: Message = message(
     "Span",
     &[
-        renamed("traceId", "trace_id", 1, Kind::Id),
-        renamed("spanId", "span_id", 2, Kind::Id),
-        renamed("traceState", "trace_state", 3, Kind::String),
-        renamed("parentSpanId", "parent_span_id", 4, Kind::Id),
-        field("flags", 16, Kind::Fixed32),
-        field("name", 5, Kind::String),
-        field("kind", 6, Kind::Enum(&SPAN_KINDS)),
-        renamed("startTimeUnixNano", "start_time_unix_nano", 7, Kind::Fixed64),
-        renamed("endTimeUnixNano", "end_time_unix_nano", 8, Kind::Fixed64),
-        field("attributes", 9, Kind::Messages(&KEY_VALUE)),
-        renamed("droppedAttributesCount", "dropped_attributes_count", 10, Kind::Uint32),
-        field("events", 11, Kind::Messages(&EVENT)),
-        renamed("droppedEventsCount", "dropped_events_count", 12, Kind::Uint32),
-        field("links", 13, Kind::Messages(&LINK)),
-        renamed("droppedLinksCount", "dropped_links_count", 14, Kind::Uint32),
-        field("status", 15, Kind::Message(&STATUS)),
+        renamed("traceId", "trace_id", span::TRACE_ID, Kind::Id),
+        renamed("spanId", "span_id", span::SPAN_ID, Kind::Id),
+        renamed("traceState", "trace_state", span::TRACE_STATE, Kind::String),
+        renamed("parentSpanId", "parent_span_id", span::PARENT_SPAN_ID, Kind::Id),
+        field("flags", span::FLAGS, Kind::Fixed32),
+        field("name", span::NAME, Kind::String),
+        field("kind", span::KIND, Kind::Enum(&SPAN_KINDS)),
+        renamed("startTimeUnixNano", "start_time_unix_nano", span::START_TIME_UNIX_NANO, Kind::Fixed64),
+        renamed("endTimeUnixNano", "end_time_unix_nano", span::END_TIME_UNIX_NANO, Kind::Fixed64),
+        field("attributes", span::ATTRIBUTES, Kind::Messages(&KEY_VALUE)),
+        renamed("droppedAttributesCount", "dropped_attributes_count", span::DROPPED_ATTRIBUTES_COUNT, Kind::Uint32),
+        field("events", span::EVENTS, Kind::Messages(&EVENT)),
+        renamed("droppedEventsCount", "dropped_events_count", span::DROPPED_EVENTS_COUNT, Kind::Uint32),
+        field("links", span::LINKS, Kind::Messages(&LINK)),
+        renamed("droppedLinksCount", "dropped_links_count", span::DROPPED_LINKS_COUNT, Kind::Uint32),
+        field("status", span::STATUS, Kind::Message(&STATUS)),
     ],
 );
 
@@ -139,78 +149,89 @@ static SPAN_KINDS: [&str; 6] = [
 static EVENT: Message = message(
     "Event",
     &[
-        renamed("timeUnixNano", "time_unix_nano", 1, Kind::Fixed64),
-        field("name", 2, Kind::String),
-        field("attributes", 3, Kind::Messages(&KEY_VALUE)),
-        renamed("droppedAttributesCount", "dropped_attributes_count", 4, Kind::Uint32),
+        renamed("timeUnixNano", "time_unix_nano", event::TIME_UNIX_NANO, Kind::Fixed64),
+        field("name", event::NAME, Kind::String),
+        field("attributes", event::ATTRIBUTES, Kind::Messages(&KEY_VALUE)),
+        renamed("droppedAttributesCount", "dropped_attributes_count", event::DROPPED_ATTRIBUTES_COUNT, Kind::Uint32),
     ],
 );
 
 static LINK: Message = message(
     "Link",
     &[
-        renamed("traceId", "trace_id", 1, Kind::Id),
-        renamed("spanId", "span_id", 2, Kind::Id),
-        renamed("traceState", "trace_state", 3, Kind::String),
-        field("attributes", 4, Kind::Messages(&KEY_VALUE)),
-        renamed("droppedAttributesCount", "dropped_attributes_count", 5, Kind::Uint32),
-        field("flags", 6, Kind::Fixed32),
+        renamed("traceId", "trace_id", link::TRACE_ID, Kind::Id),
+        renamed("spanId", "span_id", link::SPAN_ID, Kind::Id),
+        renamed("traceState", "trace_state", link::TRACE_STATE, Kind::String),
+        field("attributes", link::ATTRIBUTES, Kind::Messages(&KEY_VALUE)),
+        renamed("droppedAttributesCount", "dropped_attributes_count", link::DROPPED_ATTRIBUTES_COUNT, Kind::Uint32),
+        field("flags", link::FLAGS, Kind::Fixed32),
     ],
 );
 
-static STATUS: Message =
-    message("Status", &[field("message", 2, Kind::String), field("code", 3, Kind::Enum(&STATUS_CODES))]);
+static STATUS: Message = message(
+    "Status",
+    &[field("message", status::MESSAGE, Kind::String), field("code", status::CODE, Kind::Enum(&STATUS_CODES))],
+);
 
 static STATUS_CODES: [&str; 3] = ["STATUS_CODE_UNSET", "STATUS_CODE_OK", "STATUS_CODE_ERROR"];
 
 static RESOURCE: Message = message(
     "Resource",
     &[
-        field("attributes", 1, Kind::Messages(&KEY_VALUE)),
-        renamed("droppedAttributesCount", "dropped_attributes_count", 2, Kind::Uint32),
-        renamed("entityRefs", "entity_refs", 3, Kind::Messages(&ENTITY_REF)),
+        field("attributes", resource::ATTRIBUTES, Kind::Messages(&KEY_VALUE)),
+        renamed("droppedAttributesCount", "dropped_attributes_count", resource::DROPPED_ATTRIBUTES_COUNT, Kind::Uint32),
+        renamed("entityRefs", "entity_refs", resource::ENTITY_REFS, Kind::Messages(&ENTITY_REF)),
     ],
 );
 
 static ENTITY_REF: Message = message(
     "EntityRef",
     &[
-        renamed("schemaUrl", "schema_url", 1, Kind::String),
-        field("type", 2, Kind::String),
-        renamed("idKeys", "id_keys", 3, Kind::Strings),
-        renamed("descriptionKeys", "description_keys", 4, Kind::Strings),
+        renamed("schemaUrl", "schema_url", entity_ref::SCHEMA_URL, Kind::String),
+        field("type", entity_ref::TYPE, Kind::String),
+        renamed("idKeys", "id_keys", entity_ref::ID_KEYS, Kind::Strings),
+        renamed("descriptionKeys", "description_keys", entity_ref::DESCRIPTION_KEYS, Kind::Strings),
     ],
 );
 
 static SCOPE: Message = message(
     "InstrumentationScope",
     &[
-        field("name", 1, Kind::String),
-        field("version", 2, Kind::String),
-        field("attributes", 3, Kind::Messages(&KEY_VALUE)),
-        renamed("droppedAttributesCount", "dropped_attributes_count", 4, Kind::Uint32),
+        field("name", instrumentation_scope::NAME, Kind::String),
+        field("version", instrumentation_scope::VERSION, Kind::String),
+        field("attributes", instrumentation_scope::ATTRIBUTES, Kind::Messages(&KEY_VALUE)),
+        renamed(
+            "droppedAttributesCount",
+            "dropped_attributes_count",
+            instrumentation_scope::DROPPED_ATTRIBUTES_COUNT,
+            Kind::Uint32,
+        ),
     ],
 );
 
-static KEY_VALUE: Message =
-    message("KeyValue", &[field("key", 1, Kind::String), field("value", 2, Kind::Message(&ANY_VALUE))]);
+static KEY_VALUE: Message = message(
+    "KeyValue",
+    &[field("key", key_value::KEY, Kind::String), field("value", key_value::VALUE, Kind::Message(&ANY_VALUE))],
+);
 
 static ANY_VALUE: Message = Message {
     oneof: true,
     ..message(
         "AnyValue",
         &[
-            renamed("stringValue", "string_value", 1, Kind::String),
-            renamed("boolValue", "bool_value", 2, Kind::Bool),
-            renamed("intValue", "int_value", 3, Kind::Int64),
-            renamed("doubleValue", "double_value", 4, Kind::Double),
-            renamed("arrayValue", "array_value", 5, Kind::Message(&ARRAY_VALUE)),
-            renamed("kvlistValue", "kvlist_value", 6, Kind::Message(&KEY_VALUE_LIST)),
-            renamed("bytesValue", "bytes_value", 7, Kind::Bytes),
+            renamed("stringValue", "string_value", any_value::STRING_VALUE, Kind::String),
+            renamed("boolValue", "bool_value", any_value::BOOL_VALUE, Kind::Bool),
+            renamed("intValue", "int_value", any_value::INT_VALUE, Kind::Int64),
+            renamed("doubleValue", "double_value", any_value::DOUBLE_VALUE, Kind::Double),
+            renamed("arrayValue", "array_value", any_value::ARRAY_VALUE, Kind::Message(&ARRAY_VALUE)),
+            renamed("kvlistValue", "kvlist_value", any_value::KVLIST_VALUE, Kind::Message(&KEY_VALUE_LIST)),
+            renamed("bytesValue", "bytes_value", any_value::BYTES_VALUE, Kind::Bytes),
         ],
     )
 };
 
-static ARRAY_VALUE: Message = message("ArrayValue", &[field("values", 1, Kind::Messages(&ANY_VALUE))]);
+static ARRAY_VALUE: Message =
+    message("ArrayValue", &[field("values", array_value::VALUES, Kind::Messages(&ANY_VALUE))]);
 
-static KEY_VALUE_LIST: Message = message("KeyValueList", &[field("values", 1, Kind::Messages(&KEY_VALUE))]);
+static KEY_VALUE_LIST: Message =
+    message("KeyValueList", &[field("values", key_value_list::VALUES, Kind::Messages(&KEY_VALUE))]);

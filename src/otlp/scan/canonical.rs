@@ -5,10 +5,9 @@
 //! and unknown fields survive. The memory is in proportion to the body ([`bytes_max`]). Decoded messages could take a
 //! hundred times its size.
 
-use prost::encoding::{WireType, encode_key, encode_varint};
-
 use crate::otlp::schema::{self, Message};
 use crate::otlp::wire::{Reader, WireError};
+use crate::otlp::write;
 
 /// Returns the most memory in bytes that [`request`] takes for a body of `len` bytes. That is the canonical form, and
 /// 16 bytes for each part, which is at least 3 bytes long. The list of the parts is counted three times, because it
@@ -63,12 +62,8 @@ fn append(number: u32, child: Option<&Message>, parts: &[&[u8]], out: &mut Vec<u
         parts.iter().for_each(|raw| out.extend_from_slice(raw));
         return Ok(());
     };
-    encode_key(number, WireType::LengthDelimited, out);
-    let start = out.len();
+    let open = write::Open::<1>::new(out, number);
     merge(child, parts, out)?;
-    // The length is known only after the content is written. It is appended, then rotated to the front.
-    let end = out.len();
-    encode_varint((end - start) as u64, out);
-    out[start..].rotate_left(end - start);
+    open.close(out);
     Ok(())
 }

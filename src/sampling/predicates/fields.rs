@@ -7,9 +7,6 @@ use crate::otlp::scan::SpanFields;
 use crate::otlp::trace_state;
 use crate::otlp::view::{self, AnyValue, Attributes};
 
-/// `Span.events` (trace.proto).
-pub(super) const EVENTS: u32 = 11;
-
 /// Returns the value of a field of a span.
 #[inline]
 pub(super) fn of_span<'a>(field: &Field, span: &SpanFields<'a>) -> AnyValue<'a> {
