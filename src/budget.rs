@@ -1,5 +1,5 @@
 //! The memory budget: one limit in bytes for bodies ([`blocks`]), indices and the export queue. Beside it, this module
-//! tracks how full the journal's disk is.
+//! tracks how full the journal's disk is. [`ladder`] has the marks at which the daemon takes measures.
 //!
 //! This module is at the bottom of the crate: it knows no other module, does no I/O and reads no clock. Time is an
 //! argument.
@@ -10,23 +10,18 @@
 
 mod blocks;
 mod disk;
+pub mod ladder;
 mod share;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use self::blocks::Blocks;
 pub(crate) use self::blocks::ENTRY_BYTES;
 pub use self::blocks::{Owner, Room};
 pub use self::disk::Disk;
+use self::ladder::Part;
 pub use self::share::{Claim, Share};
-
-/// The divisor of the limit that gives the size of the reserve: half of the room that encoded spans have beyond the
-/// limit, so that the default limit still leaves some percent of the container free.
-const RESERVE_PART: usize = 32;
-
-/// The divisor of the reserve that gives the most that one request takes of it at once.
-const RESERVE_REQUESTS: usize = 16;
 
 /// The daemon's memory budget. Clones are cheap and share one count.
 #[derive(Clone, Debug)]
@@ -41,7 +36,8 @@ struct Inner {
     common_bytes: AtomicUsize,
     /// Bytes in use of the reserve.
     reserve_bytes: AtomicUsize,
-    disk: Disk,
+    /// The usage of the journal's disk; not set without a journal.
+    disk: OnceLock<Disk>,
     blocks: Blocks,
 }
 
@@ -49,7 +45,7 @@ impl Budget {
     /// Creates a budget of `limit_bytes` of which nothing is used.
     #[must_use]
     pub fn new(limit_bytes: usize) -> Self {
-        let (disk, blocks) = (Disk::default(), Blocks::new(limit_bytes));
+        let (disk, blocks) = (OnceLock::new(), Blocks::new(limit_bytes));
         let (common_bytes, reserve_bytes) = Default::default();
         Budget { inner: Arc::new(Inner { limit_bytes, common_bytes, reserve_bytes, disk, blocks }) }
     }
@@ -66,16 +62,25 @@ impl Budget {
         self.inner.common_bytes.load(Ordering::Relaxed) + self.inner.reserve_bytes.load(Ordering::Relaxed)
     }
 
-    /// Returns the size of the reserve in bytes.
-    fn reserve_limit_bytes(&self) -> usize {
-        self.limit_bytes() / RESERVE_PART
+    /// Returns the bytes in use above `mark`; 0 if the fill is at or below it.
+    #[must_use]
+    pub fn over(&self, mark: Part) -> usize {
+        self.used_bytes().saturating_sub(mark.of(self.limit_bytes()))
     }
 
-    /// Returns the most bytes of the reserve that a request takes at once: a sixteenth of it, which is a batch of
-    /// some 400 spans in a container of 192 MiB. Large requests are not what the reserve is for, and a few of them
-    /// would fill it.
+    /// Returns true if `bytes` more would leave the fill below `mark`.
+    pub(crate) fn stays_below(&self, mark: Part, bytes: usize) -> bool {
+        ((self.used_bytes() + bytes) as f64) < mark.exactly_of(self.limit_bytes() as f64)
+    }
+
+    /// Returns the size of the reserve in bytes.
+    fn reserve_limit_bytes(&self) -> usize {
+        ladder::RESERVE.of(self.limit_bytes())
+    }
+
+    /// Returns the most bytes of the reserve that a request takes at once.
     fn reserve_request_bytes_max(&self) -> usize {
-        self.reserve_limit_bytes() / RESERVE_REQUESTS
+        ladder::RESERVE_REQUEST.of(self.reserve_limit_bytes())
     }
 
     /// Returns the bytes of idle blocks. They are not in use, and any charge that needs the room displaces them.
@@ -84,10 +89,15 @@ impl Budget {
         self.inner.blocks.idle_bytes()
     }
 
-    /// Returns the usage of the journal's disk.
+    /// Returns the usage of the journal's disk; `None` without a journal.
     #[must_use]
-    pub fn disk(&self) -> &Disk {
-        &self.inner.disk
+    pub fn disk(&self) -> Option<&Disk> {
+        self.inner.disk.get()
+    }
+
+    /// Notes that there is a journal, whose files have `used_bytes` of at most `limit_bytes`.
+    pub(crate) fn set_disk(&self, used_bytes: u64, limit_bytes: u64) {
+        self.inner.disk.get_or_init(Disk::default).set(used_bytes, limit_bytes);
     }
 
     /// Returns true if the two are clones of the same budget.

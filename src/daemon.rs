@@ -24,12 +24,12 @@ use tokio::time::Instant;
 use self::pipeline::Pipeline;
 use self::recovery::Opened;
 use self::sink::Wiring;
-use crate::budget::Budget;
+use crate::budget::{Budget, Disk};
 use crate::config::Settings;
 use crate::config::settings::{self, Endpoint};
 use crate::emulator::Emulator;
 use crate::export::channel::ChannelError;
-use crate::export::exporter::{Exporter, ExporterFailed};
+use crate::export::exporter::{Exporter, ExporterFailed, Unwritten};
 use crate::export::spool::{Level, Spool};
 use crate::google::credentials::{Credentials, CredentialsError};
 use crate::google::project::AmbientProjectError;
@@ -304,7 +304,8 @@ impl Daemon {
         // Once the sweeper has ended, only `drain` feeds the exporter.
         let _ = self.sweeper.await;
         sweeper::drain(&self.pipeline).await;
-        let lost = self.exporter.shutdown(deadline).await;
+        let unwritten = if self.journal.is_some() { Unwritten::InJournal } else { Unwritten::Lost };
+        let lost = self.exporter.shutdown(deadline, unwritten).await;
         if let Some(journal) = self.journal {
             journal.close(Instant::now() + CLOSE_GRACE).await;
         }
@@ -367,8 +368,8 @@ fn scrape(
             spooled_spans: level.spans(),
             spool_bytes: level.bytes(),
             spool_limit_bytes: level.limit_bytes(),
-            journal_bytes: budget.disk().used_bytes(),
-            journal_limit_bytes: budget.disk().limit_bytes(),
+            journal_bytes: budget.disk().map_or(0, Disk::used_bytes),
+            journal_limit_bytes: budget.disk().map_or(0, Disk::limit_bytes),
             journal_unread_bytes: unread.load(Ordering::Relaxed),
             used_bytes: budget.used_bytes() as u64,
             limit_bytes: budget.limit_bytes() as u64,

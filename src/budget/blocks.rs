@@ -23,15 +23,11 @@ use parking_lot::Mutex;
 
 pub(crate) use self::pool::BlockId;
 use self::pool::Pool;
-use super::{Budget, Share};
+use super::{Budget, Share, ladder};
 
 /// The largest block. A full block wastes half a body on average: 3 % for bodies of 300 KB. A larger block would stall
 /// the worker that gives it back to the system, for 0.1 ms a megabyte.
 const BLOCK_BYTES_MAX: usize = 4 << 20;
-
-/// The divisor of the limit that bounds the size of a block. The last bodies of a few blocks can each hold a whole
-/// block, so a block must be a small part of the limit.
-const BLOCK_PART: usize = 32;
 
 /// The smallest block. Smaller blocks would not be worth their administration. If the limit allows only smaller ones,
 /// each body has its own allocation.
@@ -71,7 +67,7 @@ pub(super) struct Blocks {
 impl Blocks {
     /// Creates the blocks for a budget of `limit_bytes`.
     pub(super) fn new(limit_bytes: usize) -> Self {
-        let part = (limit_bytes / BLOCK_PART).min(BLOCK_BYTES_MAX);
+        let part = ladder::BLOCK.of(limit_bytes).min(BLOCK_BYTES_MAX);
         let block_bytes = if part < BLOCK_BYTES_MIN { 0 } else { 1 << part.ilog2() };
         Blocks { block_bytes, idle_bytes: AtomicUsize::new(0), pool: Mutex::new(Pool::new(block_bytes)) }
     }

@@ -6,13 +6,11 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::budget::Budget;
+use crate::budget::ladder::UNACCOUNTED;
 use crate::settings::Size;
 
-/// The memory that the process may use beyond the budget, as a share of the budget: connections, buffers, unused memory
-/// of the allocator. The default budget is 70 % of the container. Beyond it, encoded spans may take a sixteenth, and
-/// the reserve for small senders a thirty-second. That leaves some percent of the container free.
-const UNBOOKED: f64 = 0.25;
-/// The least value of that memory: a process with a very small budget needs it, too.
+/// The least memory that the process may use beside the budget, even if [`UNACCOUNTED`] is less. A process with a very
+/// small budget needs it, too.
 const UNBOOKED_BYTES_MIN: usize = 32 << 20;
 /// The bytes of the container that a percentage leaves free, or three quarters of a very small container. They hold
 /// [`UNBOOKED_BYTES_MIN`] and the memory that comes and goes between two measurements, which does not shrink with the
@@ -50,7 +48,7 @@ fn part(total_bytes: u64, percent: f64) -> usize {
 }
 
 /// Charges to `budget`, for as long as the process runs, the memory that the process uses beyond its accounts and
-/// [`UNBOOKED`]. The accounts hold the bytes that were requested; the kernel counts the bytes that the allocator took
+/// [`UNACCOUNTED`]. The accounts hold the bytes that were requested; the kernel counts the bytes that the allocator took
 /// for them. Use it only if nothing else runs in the process.
 pub(super) async fn watch(budget: Budget) {
     let mut interval = tokio::time::interval(WATCH_INTERVAL);
@@ -63,9 +61,9 @@ pub(super) async fn watch(budget: Budget) {
     }
 }
 
-/// Returns the part of `resident_bytes` that is neither accounted for nor allowed by [`UNBOOKED`].
+/// Returns the part of `resident_bytes` that is neither accounted for nor allowed by [`UNACCOUNTED`].
 fn unbooked_bytes(resident_bytes: usize, booked_bytes: usize, limit_bytes: usize) -> usize {
-    let allowed_bytes = UNBOOKED_BYTES_MIN.max((limit_bytes as f64 * UNBOOKED) as usize);
+    let allowed_bytes = UNBOOKED_BYTES_MIN.max(UNACCOUNTED.of(limit_bytes));
     resident_bytes.saturating_sub(booked_bytes).saturating_sub(allowed_bytes)
 }
 

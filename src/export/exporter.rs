@@ -20,7 +20,7 @@ use super::delivery::Delivery;
 use super::ledger::{DropReason, Ledger};
 use super::sink::{EncodeSpans, Sink};
 use super::spool::Spool;
-use crate::budget::{Budget, Share};
+use crate::budget::{Budget, Share, ladder};
 use crate::config::settings;
 use crate::sampling::Keep;
 use crate::tail::hold::KeptHold;
@@ -33,9 +33,6 @@ const SLICE_SPANS_MAX: u32 = 256;
 /// Encoded bytes that end such a slice: 256 spans of four KiB, which few spans have.
 const SLICE_BYTES_MAX: usize = 1 << 20;
 
-/// By this part of the memory budget encoded spans may go over its limit. Beyond the limit requests take half of it at most, as the
-/// budget's reserve, so that the rest is the exporter's alone: without it, what calls give back would go to new requests first.
-const ROOM: f64 = 1.0 / 16.0;
 /// How often it is looked whether there is room again, as memory is given back by others than the exporter, too.
 const ROOM_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -44,6 +41,15 @@ const ROOM_INTERVAL: Duration = Duration::from_millis(20);
 #[error("the exporter ended unexpectedly: {0}")]
 pub struct ExporterFailed(String);
 
+/// The fate of kept spans that are not written when the exporter stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unwritten {
+    /// There is no journal: the spans are lost.
+    Lost,
+    /// The journal has the requests of the spans. The next start reads them back.
+    InJournal,
+}
+
 /// The running exporter. Dropping it lets it end once everything is delivered.
 #[derive(Debug)]
 pub struct Exporter {
@@ -51,8 +57,6 @@ pub struct Exporter {
     /// Is told the deadline.
     stop: oneshot::Sender<Instant>,
     task: JoinHandle<()>,
-    /// What is not settled is in the journal.
-    is_journalled: bool,
     pulse: Pulse,
 }
 
@@ -82,8 +86,7 @@ impl Exporter {
             pulse: pulse.clone(),
         };
         let (stop, stopped) = oneshot::channel();
-        let is_journalled = budget.disk().limit_bytes() > 0;
-        Exporter { ledger, stop, task: tokio::spawn(worker.run(stopped)), is_journalled, pulse }
+        Exporter { ledger, stop, task: tokio::spawn(worker.run(stopped)), pulse }
     }
 
     /// Kept spans that are neither confirmed nor counted as dropped, those in the kept queue included.
@@ -109,9 +112,9 @@ impl Exporter {
     }
 
     /// Exports everything that is in the kept queue, which must get no more, until `deadline`; with a spool, half of the
-    /// time is the disk's, and takes what is left. What could not be written by then stays in the journal; without one it
-    /// is counted and logged as dropped. Returns how many spans were dropped.
-    pub async fn shutdown(mut self, deadline: Instant) -> u64 {
+    /// time is the disk's, and takes what is left. The spans that could not be written by then stay in the journal, or are
+    /// counted and logged as dropped, as `unwritten` says. Returns the number of dropped spans.
+    pub async fn shutdown(mut self, deadline: Instant, unwritten: Unwritten) -> u64 {
         // An error means that the task has ended.
         let _ = self.stop.send(deadline);
         if !self.task.is_finished() && tokio::time::timeout_at(deadline, &mut self.task).await.is_err() {
@@ -120,7 +123,7 @@ impl Exporter {
             let _ = self.task.await;
         }
         let lost = self.ledger.unsettled_spans();
-        if lost > 0 && self.is_journalled {
+        if lost > 0 && unwritten == Unwritten::InJournal {
             tracing::info!(spans = lost, "Kept spans that are not written stay in the journal for the next start.");
             return 0;
         }
@@ -225,7 +228,7 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
     /// Whether encoded spans take all the memory that they may.
     fn is_full(&self) -> bool {
         let limit_bytes = self.budget.limit_bytes();
-        self.budget.used_bytes() > limit_bytes + (limit_bytes as f64 * ROOM) as usize
+        self.budget.used_bytes() > limit_bytes + ladder::ENCODED.of(limit_bytes)
     }
 
     /// Encodes some spans of the queue, until memory is full; each fragment, and with the last one its request, is let go when it

@@ -6,6 +6,8 @@ use tokio::time::Instant;
 
 use super::recording::Recording;
 use super::*;
+use crate::budget::Disk;
+use crate::budget::ladder::Part;
 use crate::export::testing::counter;
 use crate::segment::file::{Call, Faults};
 use crate::tail::hold::{KeptHold, Note, Notes};
@@ -35,6 +37,10 @@ impl Fixture {
         let faults = store.faults();
         let (journal, writer) = Journal::start(max_bytes, store, &backlog, &budget, &metrics, &health);
         (Fixture { journal, writer, backlog, budget, metrics, health }, faults)
+    }
+
+    fn disk(&self) -> &Disk {
+        self.budget.disk().expect("there is a journal")
     }
 
     fn write_faults(&self) -> u64 {
@@ -138,11 +144,11 @@ async fn the_journal_is_full_at_max_bytes_until_the_oldest_requests_are_released
         }
     };
     assert_eq!((error, holds.len()), (AppendError::Full, 2));
-    assert!(fixture.budget.disk().is_over(0.7));
+    assert!(fixture.disk().is_over(Part::new(0.7)));
     holds.remove(0);
-    fixture.eventually(|fixture| !fixture.budget.disk().is_over(0.5)).await;
+    fixture.eventually(|fixture| !fixture.disk().is_over(Part::new(0.5))).await;
     fixture.journal.append(large).await.unwrap();
-    assert!(fixture.budget.disk().used_bytes() <= 40 << 20);
+    assert!(fixture.disk().used_bytes() <= 40 << 20);
 }
 
 #[tokio::test]
@@ -196,7 +202,7 @@ async fn a_file_that_cannot_be_deleted_does_not_turn_readiness_red_and_is_tried_
     fixture.journal.append(body(2)).await.unwrap();
     faults.mend();
     // The file is deleted without another request.
-    fixture.eventually(|fixture| fixture.budget.disk().used_bytes() < 1 << 20).await;
+    fixture.eventually(|fixture| fixture.disk().used_bytes() < 1 << 20).await;
 }
 
 #[tokio::test]
@@ -217,11 +223,11 @@ async fn notes_reach_the_disk_without_another_request() {
     let directory = TempDir::new().unwrap();
     let fixture = Fixture::open(directory.path(), 1 << 30);
     let hold = fixture.journal.append(body(1)).await.unwrap();
-    let bytes = fixture.budget.disk().used_bytes();
+    let bytes = fixture.disk().used_bytes();
     let trace = crate::otlp::TraceId([1; 16]);
     let keep = crate::sampling::Keep::new(0, crate::sampling::Threshold::ALWAYS);
     let kept = KeptHold::new(hold, trace, keep);
-    fixture.eventually(|fixture| fixture.budget.disk().used_bytes() > bytes).await;
+    fixture.eventually(|fixture| fixture.disk().used_bytes() > bytes).await;
     kept.settle();
     fixture.journal.0.note(Note::Settled(99, trace));
     fixture.close().await;

@@ -70,7 +70,7 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(max_bytes: u64, bytes: u64, next_sequence: Sequence, budget: Budget) -> Arc<Self> {
-        budget.disk().set(bytes, max_bytes);
+        budget.set_disk(bytes, max_bytes);
         let queue = Queue {
             requests: Vec::new(),
             bytes: 0,
@@ -150,7 +150,7 @@ impl Shared {
     /// Records that the files have `bytes` now. If the store could not `write` or `delete`, it tries again after
     /// `RETRY_INTERVAL`.
     fn written(&self, bytes: u64, write: bool, delete: bool) {
-        self.budget.disk().set(bytes, self.max_bytes);
+        self.budget.set_disk(bytes, self.max_bytes);
         let mut queue = self.queue.lock();
         let later = Instant::now() + RETRY_INTERVAL;
         queue.room_bytes = self.max_bytes.saturating_sub(bytes);

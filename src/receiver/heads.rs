@@ -13,9 +13,7 @@ use http::{HeaderMap, Uri};
 
 use super::connection::Connection;
 use super::refusal::Refusal;
-
-/// Divisor of `memory.limit` that gives the reserve.
-const HEADS_PART: usize = 8;
+use crate::budget::ladder;
 
 /// Bytes that a stream holds beside its head, as measured: the HTTP/2 library's stream with its answer, a task, and the
 /// future that answers.
@@ -56,7 +54,7 @@ pub(super) struct HeadShare {
 impl Heads {
     /// Creates the reserve that goes with a budget of `limit_bytes`.
     pub(super) fn new(limit_bytes: usize) -> Arc<Self> {
-        Arc::new(Heads { used_bytes: AtomicUsize::new(0), max_bytes: limit_bytes / HEADS_PART })
+        Arc::new(Heads { used_bytes: AtomicUsize::new(0), max_bytes: ladder::HEADS.of(limit_bytes) })
     }
 
     /// Returns the bytes in use.

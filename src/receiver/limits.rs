@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::heads::HEAD_BYTES_MAX;
 use super::slots::ROOM_BYTES_MAX;
+use crate::budget::ladder;
 
 /// Bytes that a connection may hold, as measured: buffers, protocol state, one request. An idle connection holds 3 KiB.
 /// This memory is not in the budget, because probes and scrapes must get through when the budget is used up.
@@ -21,17 +22,11 @@ const CONNECTION_BYTES: usize = 32 << 10;
 /// Bytes that TLS adds to a connection: incomplete records, and encrypted data that is not sent yet.
 const TLS_BYTES: usize = 32 << 10;
 
-/// Part of `memory.limit` that all connections on all addresses may hold: three eighths. In 512 MiB this allows 4,300
-/// connections, enough for a few thousand processes with one each.
-const CONNECTIONS_PART: (usize, usize) = (3, 8);
-
 /// Bounds of the number of connections. The lower one holds for any memory limit: it takes 2 MiB and is enough for a
 /// front end's connections and a few probes. The upper one is near the usual limit of open files.
 const CONNECTIONS_RANGE: RangeInclusive<usize> = 64..=16_384;
 
-/// Divisor of `memory.limit` that gives the room that connections share. The room is at most sixteen times the maximum
-/// of one connection.
-const ROOM_PART: usize = 8;
+/// The most room that connections share: sixteen times the maximum of one connection.
 const ROOM_SUM_BYTES_MAX: usize = 16 * ROOM_BYTES_MAX;
 
 /// A connection with at least this much room has large buffers.
@@ -79,14 +74,13 @@ const HTTP2_SEND_BYTES_MAX: usize = 64 << 10;
 
 /// Returns the number of connections for which there is memory beside a budget of `limit_bytes`.
 pub(super) fn connections_max(limit_bytes: usize, has_tls: bool) -> usize {
-    let (part, whole) = CONNECTIONS_PART;
     let each = CONNECTION_BYTES + if has_tls { TLS_BYTES } else { 0 };
-    (limit_bytes / whole * part / each).clamp(*CONNECTIONS_RANGE.start(), *CONNECTIONS_RANGE.end())
+    (ladder::CONNECTIONS.of(limit_bytes) / each).clamp(*CONNECTIONS_RANGE.start(), *CONNECTIONS_RANGE.end())
 }
 
 /// Returns the room that connections share beside a budget of `limit_bytes`.
 pub(super) fn room_bytes(limit_bytes: usize) -> usize {
-    (limit_bytes / ROOM_PART).min(ROOM_SUM_BYTES_MAX)
+    ladder::CONNECTION_ROOM.of(limit_bytes).min(ROOM_SUM_BYTES_MAX)
 }
 
 /// Returns the number of bytes that a connection with `room_bytes` may send in one turn, before its requests are

@@ -19,13 +19,9 @@ use super::connection::Connection;
 use super::queue::Queue;
 use super::refusal::{BODY_BYTES_PER_SECOND_MIN, BODY_GRACE, BODY_TIME_MAX, Refusal};
 use super::{AcceptError, Accepted, Intake};
-use crate::budget::{Budget, Room, Share};
+use crate::budget::{Budget, Room, Share, ladder};
 use crate::journal::Journal;
 use crate::tail::hold::Hold;
-
-/// Divisor of the budget that gives the most bytes of bodies that are not in the trace table yet. Requests that are
-/// announced and never sent cannot take more, however many there are.
-const READING_PART: usize = 4;
 
 /// Number of forms that a request has on its way (compressed, JSON, protobuf). Bodies may always hold the largest
 /// request in all of its forms, however small the budget is.
@@ -45,7 +41,7 @@ pub(super) struct Door {
 
 impl Door {
     pub(super) fn new(budget: &Budget, max_request_bytes: usize) -> Self {
-        let reading_bytes_max = (budget.limit_bytes() / READING_PART).max(FORMS * max_request_bytes);
+        let reading_bytes_max = ladder::READING.of(budget.limit_bytes()).max(FORMS * max_request_bytes);
         Door { queue: Arc::new(Queue::new()), reading_bytes: AtomicUsize::new(0), reading_bytes_max }
     }
 }

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use super::request::{HeldSpan, Request};
 use super::table::Millis;
-use crate::budget::Share;
+use crate::budget::{Share, ladder};
 use crate::otlp::scan::Scope;
 use crate::otlp::{ByteRange, visited};
 
@@ -38,10 +38,6 @@ const BLOCK_BYTES: usize = 64 << 10;
 /// The largest resource or scope in a body that is compressed, because each fragment that is read unpacks them again.
 /// SDKs send a few KiB.
 const SHARED_BYTES_MAX: usize = 16 << 10;
-
-/// The part of the budget below which a body stays unpacked after it is read. Above it, the unpacked body would take
-/// the memory that pressure is about to free.
-const RESTORE_MARK: f64 = 0.75;
 
 /// The body of a request, with the share of the budget that covers both the body and the request's index.
 #[derive(Debug)]
@@ -227,8 +223,7 @@ impl Body {
     pub(super) fn restore(&mut self) -> bool {
         let Form::Packed(packed) = &self.form else { return false };
         let more_bytes = packed.plain_bytes.saturating_sub(packed.heap_bytes());
-        let budget = self.share.budget();
-        let has_room = ((budget.used_bytes() + more_bytes) as f64) < RESTORE_MARK * budget.limit_bytes() as f64;
+        let has_room = self.share.budget().stays_below(ladder::RESTORE, more_bytes);
         let is_restored = has_room && self.share.grow(more_bytes);
         if is_restored {
             self.form = Form::Plain(packed.plain());

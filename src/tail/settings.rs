@@ -1,5 +1,6 @@
 //! The section `memory` of the configuration.
 
+use crate::budget::ladder::LIMIT_PERCENT_DEFAULT;
 use crate::settings::kinds::{Amount, Choice};
 use crate::settings::{Limit, MIB, Size, TIB, section};
 
@@ -10,7 +11,7 @@ section! {
         /// The budget for requests, their index and spans on their way out. A percentage is of the container's (cgroup's)
         /// memory, and leaves at least 80 MiB of it free (three quarters of less than 107 MiB). Not less than
         /// `otlp.max_request_bytes`.
-        pub limit: Size = Size::Percent(70.0), Amount { bytes: BYTES, percents: 1.0..=100.0 };
+        pub limit: Size = Size::Percent(LIMIT_PERCENT_DEFAULT), Amount { bytes: BYTES, percents: 1.0..=100.0 };
         /// `lz4`: requests are compressed when they have been held for a second, so that the same memory holds about
         /// four times as many spans, for 0.2 - 0.5 us of CPU time a span (`benches/RESULTS.md`). This pays off where the
         /// decision wait, not the traffic, fills the memory. Requests with a resource or scope of more than 16 KiB stay

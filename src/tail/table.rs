@@ -17,7 +17,7 @@ pub use super::shard::Held;
 use super::shard::{Arrival, Round, Shard, TRACE_BYTES, hash};
 use super::tally::{Tally, Trigger};
 use super::verdicts::VerdictCache;
-use crate::budget::{Budget, ENTRY_BYTES, Room, Share};
+use crate::budget::{Budget, ENTRY_BYTES, Room, Share, ladder};
 use crate::config::settings::TailSampling;
 use crate::otlp::TraceId;
 use crate::otlp::scan::{Scan, Scope, SpanFact};
@@ -45,10 +45,6 @@ const RELIEF_SLICE_TRACES: usize = SLICE_TRACES / SHARDS;
 /// Traces of each shard that one slice decides or lets go to make room on the disk.
 const DISK_SLICE_TRACES: usize = 32;
 
-/// The part of the budget above which rescuable traces are let go. A spool takes kept spans from a little below it.
-const RESCUE_MARK: f64 = 0.85;
-/// The part of the budget above which the oldest traces are decided early.
-const EARLY_MARK: f64 = 0.92;
 /// The most traces that are decided or let go to make room for one request: a few milliseconds of work.
 const RELIEF_TRACES_MAX: usize = 4_096;
 
@@ -362,22 +358,23 @@ impl Table {
     }
 
     /// Makes room before it is needed. Lets go of rescuable traces if they exceed their part of the budget or if more
-    /// than `RESCUE_MARK` of the budget is used, and decides the oldest traces if more than `EARLY_MARK` of it is used.
+    /// than [`ladder::RESCUE`] of the budget is used, and decides the oldest traces if more than [`ladder::EARLY`] of it
+    /// is used.
     /// Does a bounded slice of work, and returns true if there is more to do.
     pub fn relieve(&self, now_ms: Millis, out: &mut Outcome) -> bool {
-        let is_over = self.held().rescuable_bytes > self.waits.rescue_bytes_max || self.over(RESCUE_MARK) > 0;
+        let is_over = self.held().rescuable_bytes > self.waits.rescue_bytes_max || self.budget.over(ladder::RESCUE) > 0;
         if is_over && self.shed(RELIEF_SLICE_TRACES, now_ms, out) {
             return true;
         }
-        self.over(EARLY_MARK) > 0 && self.decide_early(RELIEF_SLICE_TRACES, now_ms, out)
+        self.budget.over(ladder::EARLY) > 0 && self.decide_early(RELIEF_SLICE_TRACES, now_ms, out)
     }
 
     /// Does the same as [`Table::relieve`] while the journal's disk is short of space. One call does one slice, because
     /// the space that it frees shows only a moment later.
     pub fn relieve_disk(&self, now_ms: Millis, out: &mut Outcome) {
-        let is_over = |mark| self.budget.disk().is_over(mark);
-        let shed = is_over(RESCUE_MARK) && self.shed(DISK_SLICE_TRACES, now_ms, out);
-        if is_over(EARLY_MARK) && !shed {
+        let Some(disk) = self.budget.disk() else { return };
+        let shed = disk.is_over(ladder::RESCUE) && self.shed(DISK_SLICE_TRACES, now_ms, out);
+        if disk.is_over(ladder::EARLY) && !shed {
             self.decide_early(DISK_SLICE_TRACES, now_ms, out);
         }
     }
@@ -442,12 +439,6 @@ impl Table {
             let mut round = self.round(now_ms, out);
             work(&mut shard.lock(), &mut round) || more
         })
-    }
-
-    /// Returns the bytes in use above `mark` (0 to 1) of the budget.
-    fn over(&self, mark: f64) -> usize {
-        let mark_bytes = (self.budget.limit_bytes() as f64 * mark) as usize;
-        self.budget.used_bytes().saturating_sub(mark_bytes)
     }
 
     fn round<'a>(&'a self, now_ms: Millis, out: &'a mut Outcome) -> Round<'a> {

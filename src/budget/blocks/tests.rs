@@ -4,7 +4,7 @@ use super::*;
 
 /// A limit that makes blocks of 128 KiB.
 const LIMIT_BYTES: usize = 4 << 20;
-const BLOCK_BYTES: usize = LIMIT_BYTES / BLOCK_PART;
+const BLOCK_BYTES: usize = ladder::BLOCK.of(LIMIT_BYTES);
 
 fn held(budget: &Budget, bytes: usize, seed: u8) -> (Bytes, Share) {
     let mut room = budget.room(bytes).unwrap();

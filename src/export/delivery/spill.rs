@@ -6,21 +6,10 @@ use tokio::time::Instant;
 
 use super::lanes::Sated;
 use super::{CALLS_MAX, Delivery, finished};
+use crate::budget::ladder;
 use crate::export::ledger::DropReason;
 use crate::export::sink::Sink;
 use crate::export::spool::{Aged, Closed, JOB_BYTES, Outcome, Spool};
-
-/// Above this part of the memory budget the oldest waiting batches are spooled: before rescuable traces are let go, traces
-/// decided early and requests refused ([`crate::tail::Table`]), as it costs nothing but the disk.
-const SPILL_MARK: f64 = 0.80;
-/// Down to this part, so that the disk is written in large pieces.
-const SPILL_TARGET: f64 = 0.75;
-/// Batches of this part of the budget stay in memory in any case. Some wait for a moment while everything is well, and
-/// must not go by way of the disk because there are many pending traces.
-const STAY: f64 = 1.0 / 16.0;
-/// Batches of this part of the budget are read from the spool before the first of them is settled; above
-/// [`SPILL_MARK`] one at a time.
-const READ_AHEAD: f64 = 1.0 / 8.0;
 
 impl<S: Sink> Delivery<S> {
     /// Starts what the spool has to do, if it is idle: to give memory back comes first.
@@ -40,15 +29,15 @@ impl<S: Sink> Delivery<S> {
 
     /// Takes out the oldest batches, as far as memory or the journal is short.
     fn spill(&mut self) -> Vec<Aged> {
-        if self.budget.disk().is_over(SPILL_MARK) {
+        if self.budget.disk().is_some_and(|disk| disk.is_over(ladder::SPILL)) {
             return self.take_oldest(JOB_BYTES);
         }
-        if self.over(SPILL_MARK) == 0 {
+        if self.budget.over(ladder::SPILL) == 0 {
             return Vec::new();
         }
         let waiting_bytes = self.lanes.waiting_bytes();
-        let stay_bytes = self.part(STAY);
-        let bytes = self.over(SPILL_TARGET).min(waiting_bytes.saturating_sub(stay_bytes)).min(JOB_BYTES);
+        let stay_bytes = ladder::STAY.of(self.budget.limit_bytes());
+        let bytes = self.budget.over(ladder::SPILL_TARGET).min(waiting_bytes.saturating_sub(stay_bytes)).min(JOB_BYTES);
         self.take_oldest(bytes)
     }
 
@@ -66,7 +55,8 @@ impl<S: Sink> Delivery<S> {
     /// The projects of which no batch is to be read now; `None` if none at all is.
     fn sated(&self) -> Option<Sated> {
         let out_bytes = self.spool.as_ref()?.out_bytes();
-        let ahead_bytes = if self.over(SPILL_MARK) > 0 { 0 } else { self.part(READ_AHEAD) };
+        let ahead_bytes =
+            if self.budget.over(ladder::SPILL) > 0 { 0 } else { ladder::READ_AHEAD.of(self.budget.limit_bytes()) };
         if self.calls.len() >= CALLS_MAX || (out_bytes > 0 && out_bytes >= ahead_bytes) {
             return None;
         }
@@ -132,14 +122,5 @@ impl<S: Sink> Delivery<S> {
                 self.lost(gone_spans, "files of the spool were deleted");
             }
         }
-    }
-
-    fn part(&self, part: f64) -> usize {
-        (self.budget.limit_bytes() as f64 * part) as usize
-    }
-
-    /// Bytes in use above `mark`, a part of the budget.
-    fn over(&self, mark: f64) -> usize {
-        self.budget.used_bytes().saturating_sub(self.part(mark))
     }
 }

@@ -100,7 +100,7 @@ async fn every_span_is_exported_once_or_counted_whatever_the_sink_says() {
         assert_eq!(settled(&bench.metrics), (594, [3, 3, 0]), "{case}");
         assert_eq!(script.stored(), (names("p", (0..600).filter(|id| !is_lost(id))), 0), "{case}");
         assert_eq!(bench.budget.used_bytes(), 0, "{case}");
-        assert_eq!(bench.exporter.shutdown(Instant::now()).await, 0, "{case}");
+        assert_eq!(bench.exporter.shutdown(Instant::now(), Unwritten::Lost).await, 0, "{case}");
     }
 }
 
@@ -241,7 +241,7 @@ async fn a_shutdown_delivers_what_is_open_and_waiting() {
     assert!(bench.exporter.export_spans() >= 50);
     bench.keep("q", &["good"]);
     let start = Instant::now();
-    assert_eq!(bench.exporter.shutdown(start + Duration::from_secs(8)).await, 0);
+    assert_eq!(bench.exporter.shutdown(start + Duration::from_secs(8), Unwritten::Lost).await, 0);
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
     assert_eq!(script.stored().0.len(), 251);
     assert_eq!(settled(&bench.metrics), (251, [0, 0, 0]));
@@ -255,7 +255,7 @@ async fn what_a_shutdown_cannot_write_is_counted() {
         bench.keep("p", &["good"; 10]);
     }
     let deadline = Instant::now() + Duration::from_secs(8);
-    assert_eq!(bench.exporter.shutdown(deadline).await, 30);
+    assert_eq!(bench.exporter.shutdown(deadline, Unwritten::Lost).await, 30);
     assert_eq!(Instant::now(), deadline);
     assert_eq!(settled(&bench.metrics), (20, [0, 0, 30]));
     assert_eq!(bench.kept.unsettled_spans(), 0);
@@ -270,7 +270,7 @@ async fn a_panic_is_seen() {
     let error = bench.exporter.failed().await.to_string();
     assert!(error.contains("ended unexpectedly") && error.contains("as the test asked for"), "{error}");
     // Both are still to be accounted for.
-    assert_eq!(bench.exporter.shutdown(Instant::now()).await, 2);
+    assert_eq!(bench.exporter.shutdown(Instant::now(), Unwritten::Lost).await, 2);
     assert_eq!(settled(&bench.metrics), (0, [0, 0, 2]));
 }
 

@@ -5,7 +5,7 @@ const LIMIT: usize = 1 << 20;
 const REQUEST_BYTES_MAX: usize = 1 << 10;
 
 /// Bytes that bodies may hold before they are in the table.
-const READING: usize = LIMIT / READING_PART;
+const READING: usize = ladder::READING.of(LIMIT);
 
 struct Fixture {
     intake: Arc<FakeIntake>,

@@ -1,9 +1,9 @@
 use super::*;
-use crate::budget::Budget;
+use crate::budget::{Budget, ladder};
 
 /// A limit that makes blocks of 128 KiB.
 const LIMIT_BYTES: usize = 4 << 20;
-const BLOCK_BYTES: usize = LIMIT_BYTES / 32;
+const BLOCK_BYTES: usize = ladder::BLOCK.of(LIMIT_BYTES);
 
 /// Returns a request with a body but no spans.
 fn request(budget: &Budget, bytes: usize, seed: u8) -> Arc<Request> {
