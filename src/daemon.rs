@@ -120,8 +120,8 @@ pub enum WorkerFailed {
 
 /// A running daemon.
 pub struct Daemon {
-    /// The first field, because fields are dropped in order: when a daemon that has failed is dropped, the journal must
-    /// no longer note what the other fields drop as settled.
+    /// This is the first field, because fields are dropped in order. When a daemon that has failed is dropped, the
+    /// journal must no longer note spans as settled only because the other fields drop them.
     journal: Option<recovery::Running>,
     addresses: Vec<SocketAddr>,
     telemetry_address: Option<SocketAddr>,
@@ -317,8 +317,8 @@ impl Daemon {
     }
 }
 
-/// Checks that there is room for at least two of the largest requests, beside the verdict caches and the keys of
-/// policies.
+/// Checks that there is room for at least two of the largest requests, in addition to the verdict caches and the keys
+/// of policies.
 fn check_limit(budget: &Budget, max_request_bytes: usize) -> Result<(), StartError> {
     let needed_bytes = budget.used_bytes() + 2 * max_request_bytes;
     if needed_bytes > budget.limit_bytes() {

@@ -4,9 +4,9 @@
 //! A body goes to the journal before it goes to the trace table. So a request that the disk refuses was never in the
 //! table, and the sender keeps it. [`Journal::append`] returns when the sync that covers the body is done; one thread
 //! (`writer`) writes the requests that have gathered meanwhile as one group. From then on, a [`Hold`] ties the request
-//! to its copy. Notes of what becomes of the request ([`crate::tail::hold::Note`]) go to the same files
-//! ([`mod@format`]). After a start, the daemon reads back the requests that are not released ([`backlog`]). They take
-//! the ordinary way, except for the spans that are settled.
+//! to its copy. Notes about the fate of the request ([`crate::tail::hold::Note`]) go to the same files
+//! ([`mod@format`]). After a start, the daemon reads back the requests that are not released ([`backlog`]). They are
+//! processed like new requests, except for the spans that are settled.
 //!
 //! Invariants
 //! - A request is acknowledged only after it is synced.

@@ -1,7 +1,6 @@
 //! Receives OTLP over gRPC and HTTP on one port: TLS, authentication, limits, inflation, admission, replies. The
-//! receiver knows no policies.
-//! Both protocols share one path: read a body (`body`), inflate it ([`inflate`]), hand it over and count it (`export`).
-//! Only framing, negotiation and answers differ (`grpc`, `http`).
+//! receiver does not depend on the policies. Both protocols share one path: read a body (`body`), inflate it
+//! ([`inflate`]), hand it over and count it (`export`). Only framing, negotiation and answers differ (`grpc`, `http`).
 //!
 //! Invariants
 //! - The receiver reads no body from a sender that `otlp.auth` does not admit ([`Auth`]).

@@ -66,7 +66,7 @@ pub const LONG_VALUE_BYTES_MAX: usize = 1_024;
 /// The most bytes of an encoded span. No limit is documented, but gRPC servers accept messages of 4 MiB by default. A
 /// span and the name of its request must fit into one message.
 pub const SPAN_BYTES_MAX: usize = (4 << 20) - 1_024;
-/// The bytes that are reserved behind the attributes, events and links of a span for its status, counts and lengths.
+/// The bytes that are reserved after the attributes, events and links of a span for its status, counts and lengths.
 const STATUS_BYTES_MAX: usize = VALUE_BYTES_MAX + 1_024;
 /// The most events of a span. Later events are dropped and counted.
 pub const EVENTS_MAX: usize = 256;

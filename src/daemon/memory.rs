@@ -9,7 +9,7 @@ use crate::budget::Budget;
 use crate::budget::ladder::UNACCOUNTED;
 use crate::settings::Size;
 
-/// The least memory that the process may use beside the budget, even if [`UNACCOUNTED`] is less. A process with a very
+/// The least memory that the process may use beyond the budget, even if [`UNACCOUNTED`] is less. A process with a very
 /// small budget needs it, too.
 const UNBOOKED_BYTES_MIN: usize = 32 << 20;
 /// The bytes of the container that a percentage leaves free, or three quarters of a very small container. They hold

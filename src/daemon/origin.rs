@@ -1,4 +1,4 @@
-//! Answers the questions of the embedded Cloud Trace: what happened to a trace, and to all spans and traces so far.
+//! Answers the questions of the embedded Cloud Trace about the fate of a trace, and of all spans and traces so far.
 
 use std::sync::Arc;
 

@@ -17,7 +17,7 @@ const DELAY_MAX: Duration = Duration::from_secs(30);
 /// The interval at which the log repeats that there is no token yet.
 const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Signs in, however long that takes, and then marks the daemon as ready.
+/// Signs in, no matter how long that takes, and then marks the daemon as ready.
 pub(super) async fn sign_in(credentials: Credentials, health: Arc<Health>) {
     let mut delay = DELAY_MIN;
     let mut told: Option<Instant> = None;
@@ -36,7 +36,8 @@ pub(super) async fn sign_in(credentials: Credentials, health: Arc<Health>) {
     tracing::info!(account, "Signed in to Google Cloud.");
 }
 
-/// Makes one attempt, in its own task, so that a panic counts as a failed attempt, whatever the token server answers.
+/// Makes one attempt, in its own task, so that a panic counts as a failed attempt, no matter what the token server
+/// answers.
 async fn attempt(credentials: &Credentials) -> Result<(), Status> {
     let credentials = credentials.clone();
     let attempt = tokio::spawn(async move { credentials.sign_in().await });

@@ -128,8 +128,8 @@ impl Running {
 
 /// Returns the length of the largest body that is read back: half of the memory that is left when the daemon starts.
 /// The daemon accepts no larger bodies, so a larger one was accepted with another `memory.limit` or
-/// `otlp.max_request_bytes`. Waiting for room for it would decide all other traces early during the wait, which may
-/// never end.
+/// `otlp.max_request_bytes`. If the recovery waited for room for it, all other traces would be decided early during the
+/// wait, and the wait might never end.
 fn body_bytes_max(budget: &Budget) -> usize {
     budget.limit_bytes().saturating_sub(budget.used_bytes()) / 2
 }

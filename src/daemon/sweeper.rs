@@ -15,14 +15,14 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(20);
 /// The number of rounds between two flushes of the histograms' buffers: about five seconds.
 const UPKEEP_ROUNDS: usize = 250;
 
-/// The most requests that are compressed between two searches for due traces. They take some milliseconds, and one core
-/// accepts about as many in that time.
+/// The most requests that are compressed between two searches for due traces. They take a few milliseconds, and one
+/// core accepts about as many in that time.
 const ROUND_COMPRESSIONS_MAX: usize = 64;
 
 /// Sweeps for ever, with a sign of life for each slice of work. It works in turns of a millisecond and yields between
 /// them, so that many decisions that are due at the same time do not stall ingest on a runtime with one thread. Shorter
-/// turns would not do: a large request takes some milliseconds of work. A sweeper that did less in each turn would fall
-/// behind, until memory is full.
+/// turns are not enough: a large request takes a few milliseconds of work. A sweeper that did less in each turn would
+/// fall behind, until memory is full.
 pub(super) async fn run(pipeline: Arc<Pipeline>, pulse: Pulse) {
     let mut interval = tokio::time::interval(SWEEP_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -2,8 +2,8 @@
 //! `docs/telemetry-api.md` for the parts that it changes.
 //!
 //! Invariants
-//! - No span makes its whole request unreadable, whatever the sender sent: strings are UTF-8, and ids have the right
-//!   length.
+//! - No span makes its whole request unreadable, no matter what the sender sent: strings are UTF-8, and ids have the
+//!   right length.
 //! - Attributes, events and links that are cut are counted in the dropped counts of their span, resource or scope.
 //! - With annotations on, a span names the policy that kept it exactly once. A sender cannot forge the name.
 

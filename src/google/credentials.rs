@@ -82,7 +82,7 @@ impl Credentials {
     ///
     /// # Errors
     /// A credentials file is missing, unreadable or of an unknown kind. The first call shows if a token can be
-    /// obtained, and what it permits.
+    /// obtained, and which calls it permits.
     pub fn application_default() -> Result<Self, CredentialsError> {
         let adc = Adc::locate(&environment);
         // The library itself reads the quota project only from the files of users and impersonations.

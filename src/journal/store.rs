@@ -15,8 +15,8 @@ use crate::tail::hold::{Note, Sequence};
 /// The size at which a segment is closed: small enough that its disk space is free soon after its requests are
 /// released. A larger group of requests gets a segment of its own.
 pub(super) const SEGMENT_BYTES: u64 = 16 << 20;
-/// The most bytes of notes that wait for a failing disk: the notes of some minutes. Beyond it, the notes are forgotten.
-/// After a kill, the traces in them would be decided again, and their spans exported twice.
+/// The most bytes of notes that wait for a failing disk: the notes of a few minutes. If there are more, the notes are
+/// forgotten. After a kill, the traces in them would be decided again, and their spans exported twice.
 const NOTES_BYTES_MAX: usize = 8 << 20;
 /// The capacity of the group's buffer that is kept for the next group.
 const BUFFER_BYTES_KEPT: usize = 4 << 20;
@@ -196,7 +196,7 @@ impl Store {
         written
     }
 
-    /// Writes at the end of the open segment. After an error, cuts off what is half written and gives up the segment,
+    /// Writes at the end of the open segment. After an error, cuts off the incomplete records and gives up the segment,
     /// because it is unknown which pages the system dropped at a failed sync.
     fn append_group(&mut self, group: &[u8], requests: &[Entry]) -> io::Result<Option<Duration>> {
         let mut file = self.open_for(group.len() as u64)?;
@@ -312,7 +312,7 @@ impl Store {
         synced.map(drop)
     }
 
-    /// Syncs what was written. If all requests are released, no segment remains.
+    /// Syncs the written bytes. If all requests are released, no segment remains.
     ///
     /// # Errors
     /// The disk fails.

@@ -18,7 +18,7 @@ use crate::tail::hold::{Note, Notes, Sequence};
 use crate::telemetry::{Health, Metrics, Pulse, pulse};
 
 /// The time from one group to the next: the longest wait of an acknowledgement in addition to the sync itself. An idle
-/// journal writes at once; a busy one gathers some hundred requests for each sync.
+/// journal writes at once; a busy one gathers a few hundred requests for each sync.
 const GROUP_INTERVAL: Duration = Duration::from_millis(5);
 /// The most bytes of bodies that wait for the disk: a third of a second at 100 MB/s. A longer wait helps no sender.
 const QUEUE_BYTES_MAX: u64 = 32 << 20;

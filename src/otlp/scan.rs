@@ -248,7 +248,7 @@ impl<P: Probe> Scanner<'_, P> {
         Ok(())
     }
 
-    /// Scans a `ResourceSpans` in two passes over its fields, because the resource may be behind its spans. The
+    /// Scans a `ResourceSpans` in two passes over its fields, because the resource may come after its spans. The
     /// contents are read only once.
     fn resource_spans(&mut self, bytes: &[u8], level: Level<'_>) -> Result<(), ScanError> {
         let mut reader = Reader::new(bytes);
@@ -314,7 +314,7 @@ impl<P: Probe> Scanner<'_, P> {
         let mut notes = notes.clone();
         let index = self.out.scopes.len() as u32;
         let fact_count = self.out.facts.len();
-        // The scope, too, may be behind its spans. The probe therefore gets it before it is checked. This is safe,
+        // The scope, too, may come after its spans. The probe therefore gets it before it is checked. This is safe,
         // because a view never fails on malformed bytes.
         if self.probe.asks_of_scopes() {
             self.probe.scope(&mut notes, view::submessages(bytes, scope_spans::SCOPE).last().unwrap_or_default());
@@ -419,8 +419,8 @@ impl<P: Probe> Scanner<'_, P> {
         })
     }
 
-    /// Grows a buffer to new memory of `bytes` bytes, if the caller grants them beside all present memory: the old and
-    /// the new memory exist together while the content is copied.
+    /// Grows a buffer to new memory of `bytes` bytes, if the caller grants them in addition to all present memory: the
+    /// old and the new memory exist together while the content is copied.
     fn grow(&mut self, bytes: usize, reserve: impl FnOnce(&mut Scan)) -> Result<(), ScanError> {
         let needed = self.out.heap_bytes() + bytes;
         if !(self.holds)(needed) {

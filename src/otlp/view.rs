@@ -201,7 +201,7 @@ pub struct Lineage {
 }
 
 /// Returns the id of a `Span` and the id of its parent, which is 0 if it has none. It stops reading once it has both,
-/// which is early, because senders write them first. It does not see repeated fields behind that point, but no sender
+/// which is early, because senders write them first. It does not see repeated fields after that point, but no sender
 /// repeats these fields.
 #[must_use]
 pub fn ids(span: &[u8]) -> (u64, u64) {

@@ -49,7 +49,7 @@ impl Held {
             room.put(&bytes);
             return Ok(room.freeze().into());
         }
-        // Gives back what was allocated on a guess and is not needed.
+        // Gives back memory that was allocated on a guess and is not needed.
         bytes.shrink_to_fit();
         share.resize(bytes.capacity());
         Ok(Held { bytes: bytes.into(), share })
@@ -67,7 +67,7 @@ pub(super) fn admit(intake: &impl Intake, bytes: usize) -> Result<Share, Refusal
     intake.admit(bytes).ok_or(Refusal::NoRoom)
 }
 
-/// Reader of the bytes of a body, in whatever pieces they arrive.
+/// Reader of the bytes of a body, which may arrive in pieces of any size.
 #[derive(Debug)]
 pub(super) struct Chunks<B> {
     body: B,

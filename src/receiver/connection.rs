@@ -1,4 +1,4 @@
-//! State of one connection: what its requests share, and the checks that end it when it is idle or too costly.
+//! State of one connection: the data that its requests share, and the checks that end it when it is idle or too costly.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -12,10 +12,10 @@ use crate::budget::Claim;
 /// Time between two checks of a connection.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Time for a request head, or for the HTTP/2 preface, from its first byte: enough for some round trips.
+/// Time for a request head, or for the HTTP/2 preface, from its first byte: enough for a few round trips.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// Time for a peer to read what is written to it: as long as a body may take to arrive.
+/// Time for a peer to read the bytes that are written to it: as long as a body may take to arrive.
 pub(super) const UNREAD_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Time that a connection may have no request. Google's load balancers keep connections for 600 s and ask backends to

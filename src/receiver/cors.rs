@@ -1,4 +1,4 @@
-//! Rules for scripts in browsers: what they may send and see (Fetch standard, CORS protocol). They are the rules of the
+//! Rules that say what scripts in browsers may send and see (Fetch standard, CORS protocol). They are the rules of the
 //! Collector's `cors` section, which are those of the Go library rs/cors.
 
 use http::header::{

@@ -48,7 +48,7 @@ pub(super) struct Exports<I> {
     pub(super) metrics: Arc<Metrics>,
     gate: Arc<Gate>,
     /// Permits for bodies that are decoded off the I/O workers at the same time, one for each core. They bound the
-    /// memory that decoders need beside their output.
+    /// memory that decoders need in addition to their output.
     decoders: Semaphore,
     /// Authentication of senders. `None` if any sender may send.
     pub(super) guard: Option<Arc<Guard>>,

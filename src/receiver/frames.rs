@@ -46,7 +46,7 @@ pub(super) struct Frames {
     is_last: bool,
     /// Number of field blocks that have begun.
     blocks: usize,
-    /// Contents of the current frame beside fields. `None` if the frame is not part of a field block.
+    /// Contents of the current frame other than fields. `None` if the frame is not part of a field block.
     frame: Option<FieldFrame>,
     fields: Fields,
     /// Number of bytes that have arrived.

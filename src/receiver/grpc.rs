@@ -20,7 +20,7 @@ use super::{Accepted, Intake};
 use crate::otlp::reply::{self, Encoding};
 use crate::telemetry::metrics::Protocol;
 
-/// The only gRPC method that is served beside the health service.
+/// The only gRPC method that is served apart from the health service and reflection.
 pub(super) const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
 /// Bytes of the message prefix: Compressed-Flag (1 byte) and Message-Length (4 bytes, big endian).

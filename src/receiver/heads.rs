@@ -1,4 +1,4 @@
-//! The memory of requests beside their bodies: heads, and what the libraries hold for each stream.
+//! The memory of requests apart from their bodies: heads, and the memory that the libraries hold for each stream.
 //!
 //! This memory is not in the memory budget, because probes must get through when the budget is used up. It has a
 //! reserve of its own that all connections share. The rule is the one for bodies: a connection may hold as much as is
@@ -15,16 +15,16 @@ use super::connection::Connection;
 use super::refusal::Refusal;
 use crate::budget::ladder;
 
-/// Bytes that a stream holds beside its head, as measured: the HTTP/2 library's stream with its answer, a task, and the
-/// future that answers.
+/// Measured bytes that a stream holds in addition to its head: the HTTP/2 library's stream with its answer, a task, and
+/// the future that answers.
 pub(super) const STREAM_BYTES: usize = 8 << 10;
 
 /// Bytes that a request may hold without a share of the reserve if it is the only one on its connection. They are part
 /// of what is counted for the connection. So probes and small senders always get through.
 const ALONE_BYTES_MAX: usize = 14 << 10;
 
-/// Largest size of the header fields of one request, in bytes. OTLP needs some hundred bytes. Cloud Run adds tokens and
-/// trace headers. The HTTP/2 library counts 32 bytes more for each field.
+/// Largest size of the header fields of one request, in bytes. OTLP needs a few hundred bytes. Cloud Run adds tokens
+/// and trace headers. The HTTP/2 library counts 32 bytes more for each field.
 pub(super) const HEAD_BYTES_MAX: usize = 16 << 10;
 
 /// Largest number of header fields of a request. The HTTP/1 library accepts as many.
@@ -114,7 +114,7 @@ fn text_bytes(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
-/// Returns the number of bytes that `headers` hold beside their text.
+/// Returns the number of bytes that `headers` hold in addition to their text.
 fn fields_bytes(headers: &HeaderMap) -> usize {
     let repeated = headers.len() - headers.keys_len();
     // The list of repeated values may have allocated twice as many places as it needs.

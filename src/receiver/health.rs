@@ -39,7 +39,7 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// Largest size of a health request in bytes. A request names one service and is far smaller.
 const REQUEST_BYTES_MAX: usize = 4 << 10;
 
-/// Largest number of concurrent watches. A load balancer has at most one for each connection. Each costs some KiB.
+/// Largest number of concurrent watches. A load balancer has at most one for each connection. Each costs a few KiB.
 const WATCHES_MAX: usize = 1024;
 
 /// tonic's server of the health service.

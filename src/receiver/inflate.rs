@@ -8,7 +8,7 @@ mod lz4;
 mod snappy;
 
 /// Largest zstd window that is accepted, as a power of two: 8 MiB. Every decoder should support it, and no encoder
-/// should exceed it (RFC 8878, 3.1.1.1.2). It bounds the memory of one inflation beside its output.
+/// should exceed it (RFC 8878, 3.1.1.1.2). It bounds the memory of one inflation apart from its output.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
 /// Largest number of gzip members in one body. Each member needs a new decoder, so a body of empty members (20 bytes
@@ -19,7 +19,8 @@ const GZIP_MEMBERS_MAX: usize = 1024;
 /// Largest expansion of deflate (<https://www.zlib.net/zlib_tech.html>). A stated size beyond it cannot be true.
 const DEFLATE_RATIO_MAX: u64 = 1032;
 
-/// Ratio by which telemetry usually shrinks at least. It gives the first guess if the body does not state its size.
+/// Ratio by which telemetry usually shrinks, at the least. It gives the first guess if the body does not state its
+/// size.
 const RATIO_GUESS: usize = 4;
 
 /// Bytes of the first allocation if nothing is known about the size.

@@ -18,11 +18,12 @@ const TURN_MAX: Duration = Duration::from_millis(20);
 /// Time for which turns may be longer: a burst, or one very large request, is not an overload.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// The probe pauses after a turn shorter than this. There is practically no queue then, and an idle daemon should
-/// sleep.
+/// The probe pauses after a turn shorter than this. In this case there is practically no queue, and an idle daemon
+/// should sleep.
 const TURN_SHORT: Duration = Duration::from_millis(5);
 
-/// Length of a pause. A hundred turns a second cost nothing. A pause shorter than [`TURN_MAX`] hides no long turn.
+/// Length of a pause. A hundred turns a second cost nothing. A pause is shorter than [`TURN_MAX`], so it cannot hide a
+/// long turn.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Sentinel instead of a time: the probe pauses.

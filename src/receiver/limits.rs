@@ -1,5 +1,5 @@
-//! Limits on what connections hold beside the memory budget: their number, and the settings of the HTTP libraries for
-//! each.
+//! Limits on the memory that connections hold outside of the memory budget: their number, and the settings of the HTTP
+//! libraries for each.
 //!
 //! Every connection may hold [`CONNECTION_BYTES`]. The first connections share room for larger windows and buffers, and
 //! for more concurrent requests. Everything else that a peer can make the daemon hold is in the reserve for heads
@@ -65,20 +65,20 @@ const HTTP2_RESETS_PENDING_MAX: usize = 20;
 /// connection is closed. It is the library's default.
 const HTTP2_ERRORS_MAX: usize = 1024;
 
-/// Size of the HPACK table that a peer may use: none. A table would save some hundred bytes of a request of some tens
-/// of thousands, and the library keeps a whole read buffer for each of up to 128 entries.
+/// Size of the HPACK table that a peer may use: none. A table would save a few hundred bytes of a request that has tens
+/// of thousands of bytes, and the library keeps a whole read buffer for each of up to 128 entries.
 const HTTP2_TABLE_BYTES: u32 = 0;
 
-/// Bytes of one answer that wait in the connection. Only pages are larger than some hundred bytes.
+/// Bytes of one answer that wait in the connection. Only pages are larger than a few hundred bytes.
 const HTTP2_SEND_BYTES_MAX: usize = 64 << 10;
 
-/// Returns the number of connections for which there is memory beside a budget of `limit_bytes`.
+/// Returns the number of connections for which there is memory in addition to a budget of `limit_bytes`.
 pub(super) fn connections_max(limit_bytes: usize, has_tls: bool) -> usize {
     let each = CONNECTION_BYTES + if has_tls { TLS_BYTES } else { 0 };
     (ladder::CONNECTIONS.of(limit_bytes) / each).clamp(*CONNECTIONS_RANGE.start(), *CONNECTIONS_RANGE.end())
 }
 
-/// Returns the room that connections share beside a budget of `limit_bytes`.
+/// Returns the room that connections share in addition to a budget of `limit_bytes`.
 pub(super) fn room_bytes(limit_bytes: usize) -> usize {
     ladder::CONNECTION_ROOM.of(limit_bytes).min(ROOM_SUM_BYTES_MAX)
 }

@@ -38,8 +38,8 @@ use crate::telemetry::{Health, Metrics};
 /// probes and scrapes.
 const TELEMETRY_CONNECTIONS_MAX: usize = 256;
 
-/// Time that a connection may exist without a byte, and again after a TLS handshake. Clients speak first in both
-/// protocols. Load balancers that open connections ahead of time get enough time.
+/// Time that a new connection may exist without a byte. It has the same time again after a TLS handshake. Clients speak
+/// first in both protocols. Load balancers that open connections ahead of time get enough time.
 pub(super) const FIRST_BYTE_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Pause after an `accept` that failed because file descriptors or memory ran out. Without the pause the loop would
@@ -251,7 +251,8 @@ impl Receiver {
         Bound::bind(listen).await
     }
 
-    /// Returns the bytes that requests hold beside their bodies, except requests that are alone on their connection.
+    /// Returns the bytes that requests hold in addition to their bodies, except requests that are alone on their
+    /// connection.
     #[must_use]
     pub fn head_bytes(&self) -> usize {
         self.heads.used_bytes()

@@ -34,12 +34,12 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// between events.
 const BUSY_MIN: f64 = 0.9;
 
-/// Largest limit of requests in flight. Each holds some KiB before its body. It is sixteen times what Cloud Run sends
-/// to an instance.
+/// Largest limit of requests in flight. Each holds a few KiB before its body. The limit is sixteen times the number of
+/// requests that Cloud Run sends to an instance.
 const LIMIT_MAX: usize = 16_384;
 
 /// Smallest limit of requests in flight. With fewer requests, workers would be idle. At this limit, the largest
-/// requests wait longer than [`WAIT_MAX`], however many are shed.
+/// requests wait longer than [`WAIT_MAX`], no matter how many are shed.
 const LIMIT_MIN: usize = 16;
 
 /// Divisor of the limit that gives its growth after an interval without a queue. The limit doubles in about three

@@ -28,7 +28,7 @@ pub(super) const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 /// needs to recover from lost packets.
 pub(super) const BODY_GRACE: Duration = Duration::from_secs(10);
 
-/// Bytes of a body that extend its time by one second: a tenth of a slow line. A slower body only holds memory.
+/// Bytes of a body that extend its time by one second: a tenth of a slow line. A slower body only occupies memory.
 pub(super) const BODY_BYTES_PER_SECOND_MIN: u64 = 64 << 10;
 
 /// Reason why a whole request was refused. The text is the message to the sender.

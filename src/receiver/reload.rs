@@ -33,7 +33,7 @@ pub struct FileError {
     source: io::Error,
 }
 
-/// Watched files and what they contained at the last reading. Contents are secret, so only their hash is kept.
+/// Watched files and their contents at the last reading. Contents are secret, so only their hash is kept.
 #[derive(Debug)]
 pub(super) struct Watched {
     reader: Reader,

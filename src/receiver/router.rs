@@ -84,7 +84,8 @@ impl Offer {
     }
 }
 
-/// Time from the head of a request to its answer, for requests without limits of their own: all but exports.
+/// Time from the head of a request to its answer, for requests without limits of their own: all requests except
+/// exports.
 pub(super) const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Router of the requests of all connections.
@@ -298,7 +299,7 @@ fn protocol(parts: &Parts) -> Option<Protocol> {
     }
 }
 
-/// Checks what a gRPC request needs beside its content type (gRPC `doc/PROTOCOL-HTTP2.md`, Requests).
+/// Checks the requirements of a gRPC request apart from its content type (gRPC `doc/PROTOCOL-HTTP2.md`, Requests).
 fn check_grpc(parts: &Parts, content_type: &[u8]) -> Result<(), Refusal> {
     // This check comes before the HTTP version, because gRPC-Web also runs over HTTP/1.1.
     if !grpc::is_protobuf(content_type) {

@@ -24,7 +24,7 @@ use crate::receiver::settings::ServerTls;
 use crate::telemetry::Metrics;
 use crate::trust::pem;
 
-/// Time from the first byte of a connection to the end of its handshake: some round trips and milliseconds of CPU.
+/// Time from the first byte of a connection to the end of its handshake: a few round trips and milliseconds of CPU.
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Bytes of one connection that are encrypted and not sent yet. The library's default is four times as much. They are

@@ -24,7 +24,7 @@ use crate::journal::Journal;
 use crate::tail::hold::Hold;
 
 /// Number of forms that a request has on its way (compressed, JSON, protobuf). Bodies may always hold the largest
-/// request in all of its forms, however small the budget is.
+/// request in all of its forms, no matter how small the budget is.
 const FORMS: usize = 3;
 
 /// Time between two checks of a body's pace. It is also the time that a body has without progress when memory for

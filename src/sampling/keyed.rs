@@ -5,11 +5,10 @@
 //! adjusted count of 1 / probability stays unbiased, even if thresholds change. For the same reason the caller must ask
 //! each state about every trace that its policy applies to, even if another policy keeps or drops that trace.
 //!
-//! - `keys`: a bounded table of keys. When it is full, keys that were not seen for some time make room for new ones.
+//! - `keys`: a bounded table of keys. When it is full, keys that were not seen for a while make room for new ones.
 //! - `windows`: for each key, the number of traces in its present window. Used by [`Rare`] and [`IdenticalErrors`].
 //! - `shares`: divides a goal among keys by the logarithm of their traffic. Used by [`Adaptive`] and [`Budget`]. A
-//!   `credit`
-//!   has what they spent too much or too little.
+//!   `credit` is the amount that they spent too much or too little.
 //! - `sketch`: for each key, a quantile of durations. Used by [`Percentile`].
 
 mod adaptive;

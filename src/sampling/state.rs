@@ -88,7 +88,8 @@ impl State {
     }
 }
 
-/// Returns the hash of the key. Every trace has an entry span and thus a key; if one should have none, the hash is 0.
+/// Returns the hash of the key. Every trace has an entry span, and so it has a key. If a trace had no key, the hash
+/// would be 0.
 fn hash(key: Option<KeyFact>) -> u64 {
     key.map_or(0, |key| key.hash)
 }

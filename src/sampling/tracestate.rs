@@ -22,10 +22,10 @@ const LONG_ENTRY_LEN: usize = 128;
 
 /// Returns the tracestate of a span that was kept by `threshold`. `randomness` is that of its trace.
 ///
-/// The threshold in the tracestate is only raised; a stricter one stays. If the randomness contradicts the threshold
-/// that was sent, that threshold is wrong and the probability is unknown. Then `th` is removed and not replaced. Only
-/// the entry `ot` changes, and it moves to the front. Its other sub-keys and all other entries stay if there is room
-/// for them.
+/// The threshold in the tracestate is only raised; a stricter one stays. If the randomness contradicts the received
+/// threshold, that threshold is wrong and the probability is unknown. Then `th` is removed and not replaced. Only the
+/// entry `ot` changes, and it moves to the front. Its other sub-keys and all other entries stay if there is room for
+/// them.
 #[must_use]
 pub fn with_threshold(trace_state: &str, threshold: Threshold, randomness: u64) -> Cow<'_, str> {
     let entries = || trace_state.split(',').map(str::trim_ascii).filter(|entry| !entry.is_empty());

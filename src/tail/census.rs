@@ -1,5 +1,5 @@
 //! A uniform sample of traces, followed from their first span until long after their verdict. Its findings about late
-//! spans and missing parents hold for all traces, whatever their verdict.
+//! spans and missing parents hold for all traces, no matter which verdict they get.
 //!
 //! A trace is in the sample if some bits of its seeded hash are 0. The number of these bits adapts to the traffic, so
 //! that the sample has room for the followed traces of the last [`HORIZON_MS`]: all of them if the traffic is low, and

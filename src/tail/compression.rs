@@ -3,9 +3,9 @@
 //! The task that sweeps compresses a request after the request has been held for a second. A body is compressed in
 //! blocks that are independent of one another. When the first kept span of a request is encoded, the whole body is
 //! unpacked, if memory allows, because more of its spans are likely to follow. A second later it is compressed again,
-//! if dropped traces still hold it. Without room for the whole body, or for a look below a lock, only the blocks that
-//! contain the spans are unpacked. So the cost does not grow with the body, and neither does the memory, which is
-//! charged to the budget.
+//! if dropped traces still hold it. Without room for the whole body, or for reading while a lock is held, only the
+//! blocks that contain the spans are unpacked. So the cost does not grow with the body, and neither does the memory,
+//! which is charged to the budget.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -26,8 +26,8 @@ const AGE_MS: Millis = 1_000;
 /// The smallest body that is compressed. A smaller one gains little because few of its strings repeat.
 const BODY_BYTES_MIN: usize = 2 << 10;
 
-/// The largest body that is compressed. A larger one would keep the worker busy for some milliseconds at once. Senders'
-/// batches are far smaller.
+/// The largest body that is compressed. A larger one would keep the worker busy for a few milliseconds at once.
+/// Senders' batches are far smaller.
 const BODY_BYTES_MAX: usize = 4 << 20;
 
 /// Bytes of a block before compression. A span that is smaller than a block and does not cross a border costs the
@@ -274,7 +274,7 @@ pub(super) fn is_compressible(scopes: &[Scope]) -> bool {
     })
 }
 
-/// The most bytes of memory that compressing takes beside the bodies. They are charged from the start.
+/// The most bytes of memory that compressing takes in addition to the bodies. They are charged from the start.
 pub(super) const SCRATCH_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
 
 /// The requests that wait to be compressed, in the order of their last use.

@@ -14,14 +14,14 @@ use crate::sampling::Parent;
 /// The most spans of a trace that is checked. A larger trace would delay the others of its shard.
 pub(super) const SPANS_MAX: u32 = 10_000;
 
-/// The most bytes of compressed requests that are unpacked to check one trace: some milliseconds of work below a lock.
-/// A trace that needs more has spans in hundreds of requests and is not checked.
+/// The most bytes of compressed requests that are unpacked to check one trace: a few milliseconds of work while a lock
+/// is held. A trace that needs more has spans in hundreds of requests and is not checked.
 pub(super) const UNPACKED_BYTES_MAX: u64 = 8 << 20;
 
 /// The most gaps of one trace that are told apart. A broken trace has thousands of gaps, but of a few services.
 const GAPS_MAX: usize = 64;
 
-/// `SpanFlags` of `trace.proto`: the first says that the second is set on purpose, and the second that the parent is
+/// `SpanFlags` of `trace.proto`. The first says that the second has a meaning; the second says that the parent is
 /// remote.
 const FLAG_HAS_IS_REMOTE: u32 = 0x100;
 const FLAG_IS_REMOTE: u32 = 0x200;

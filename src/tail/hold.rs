@@ -2,7 +2,7 @@
 //! settled.
 //!
 //! A [`Hold`] belongs to a request, and a [`KeptHold`] to each fragment of the request that is kept. They only report
-//! what becomes of the spans; an implementation of [`Notes`] decides where to write it. Without a journal there are no
+//! the fate of the spans; an implementation of [`Notes`] decides where to write it. Without a journal there are no
 //! holds.
 //!
 //! Invariants

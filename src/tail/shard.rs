@@ -4,8 +4,8 @@
 //! A dropped trace stays rescuable while memory and the rescue window allow. Then its id is remembered.
 //!
 //! Most of the time that a trace costs is spent waiting for memory. So traces are in slots in the order in which they
-//! came, which is also the order in which they are decided. Only the small index of their hashes is accessed at random.
-//! All traces of a request are looked up before the first is touched, so that these waits overlap.
+//! came, which is also the order in which they are decided. Only the small index of their hashes is accessed in random
+//! order. All traces of a request are looked up before the first is touched, so that these waits overlap.
 
 use std::hash::BuildHasher;
 

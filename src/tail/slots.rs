@@ -1,8 +1,8 @@
 //! Values in numbered slots that lie side by side in memory in the order in which the values came.
 //!
-//! The slots are grouped in chunks, so that growing copies nothing and causes no pause, and so that a chunk that is
-//! empty after a burst can be given back. A new value takes the slot that was freed last, because its cache lines are
-//! still warm.
+//! The slots are grouped in chunks, so that growth does not copy anything and causes no pause, and so that a chunk that
+//! is empty after a burst can be given back. A new value takes the slot that was freed last, because its cache lines
+//! are still warm.
 
 /// Number of slots in a chunk. A trace has 144 B, so a chunk fills the 8 KiB that the allocator gives out, and one
 /// `u64` has a bit for each slot.

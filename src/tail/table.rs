@@ -32,7 +32,7 @@ pub type Millis = u64;
 const SHARDS_LOG2: u32 = 6;
 const SHARDS: usize = 1 << SHARDS_LOG2;
 
-/// The most traces that are decided or let go under one lock: some hundred microseconds of work.
+/// The most traces that are decided or let go under one lock: a few hundred microseconds of work.
 const SLICE_TRACES: usize = 256;
 
 /// Bytes of spans read under one lock after which no further trace is decided. The last trace may exceed it. In the
@@ -234,9 +234,9 @@ impl Table {
         self.insert_sorted(body, scan, share, hold, now_ms, out);
     }
 
-    /// Does the same as [`Table::insert_held`] if there is room for the index of the request beside its body. Makes
-    /// room as [`Table::admit_beside`] does. The index of a request of small spans can be several times as large as its
-    /// body.
+    /// Does the same as [`Table::insert_held`] if there is room for the index of the request in addition to its body.
+    /// Makes room as [`Table::admit_beside`] does. The index of a request of small spans can be several times as large
+    /// as its body.
     ///
     /// # Errors
     /// There is no room. Nothing of the request was taken.

@@ -32,7 +32,8 @@ impl Health {
         self.ready.store(true, Ordering::Release);
     }
 
-    /// Sets the text that says what the daemon waits for before it is ready. Spans are accepted meanwhile.
+    /// Sets the text that names the condition for which the daemon waits before it is ready. Spans are accepted
+    /// meanwhile.
     pub fn set_waits_for(&self, missing: String) {
         *self.waits_for.lock() = Some(missing);
     }

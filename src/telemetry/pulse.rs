@@ -13,8 +13,8 @@ use tokio::time::Instant;
 /// The longest time between two signs of a worker that has nothing to do.
 pub const INTERVAL: Duration = Duration::from_secs(1);
 
-/// The longest silence of a worker that is not wedged. No work takes seconds, but a virtual machine may stand still for
-/// some tens of them.
+/// The longest silence of a worker that is not wedged. No work takes seconds, but a virtual machine may be paused for
+/// tens of seconds.
 pub const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// The last sign of life of one worker. Clones belong to the same worker.

@@ -15,8 +15,8 @@ pub const TOKEN_BYTES_MAX: usize = 4096;
 /// Smallest number of characters of a strong token. A shorter one can be guessed.
 pub const TOKEN_CHARS_STRONG: usize = 16;
 
-/// The SHA-256 of a token. It has the same length for each token. What the timing of a comparison reveals about it does
-/// not help to find the token.
+/// The SHA-256 of a token. It has the same length for each token. The timing of a comparison may reveal a part of the
+/// hash, but this does not help to find the token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenHash([u8; 32]);
 

@@ -115,7 +115,7 @@ impl<'a> AttributeList<'a> {
         self.may_repeat
     }
 
-    /// Makes all attributes not live that are not the last of their key.
+    /// Marks each attribute as not live unless it is the last one with its key.
     pub(super) fn dedupe(&mut self, keys: &mut KeyIndex) {
         if !self.may_repeat {
             return;
@@ -133,7 +133,7 @@ impl<'a> AttributeList<'a> {
         self.items.iter().filter(|item| item.live)
     }
 
-    /// Returns the live attributes in order, so that the caller can make some of them not live.
+    /// Returns the live attributes in order, so that the caller can mark some of them as not live.
     pub(super) fn live_mut(&mut self) -> impl Iterator<Item = &mut Attribute<'a>> {
         self.items.iter_mut().filter(|item| item.live)
     }

@@ -64,8 +64,8 @@ pub(super) fn write(
     });
 }
 
-/// Makes attributes of the span not live if Spansieve adds an entry with the same key. Returns the shared entries that
-/// the other attributes of the span replace.
+/// Marks attributes of the span as not live if Spansieve adds an entry with the same key. Returns the shared entries
+/// that the other attributes of the span replace.
 fn override_shared(list: &mut AttributeList<'_>, resource: &EncodedResource) -> Overridden {
     let mut overridden = Overridden::default();
     if !list.may_repeat() {

@@ -103,8 +103,8 @@ impl<'a> Val<'a> {
         (elements.len() <= ELEMENTS_MAX).then_some(Val::MadeList(elements))
     }
 
-    /// Returns the value under a key of a map; nil if the map does not have the key, or instead of a map there is nil.
-    /// Any other type is an error.
+    /// Returns the value under a key of a map; nil if the map does not have the key, or if the value is nil and not a
+    /// map. Any other type is an error.
     pub(super) fn key(self, key: &str) -> Option<Self> {
         let key = key.as_bytes();
         match self {
@@ -119,7 +119,7 @@ impl<'a> Val<'a> {
         }
     }
 
-    /// Returns an element of a list; nil if instead of a list there is nil. An index beyond the end and any other type
+    /// Returns an element of a list; nil if the value is nil and not a list. An index beyond the end and any other type
     /// are errors.
     pub(super) fn element(self, index: usize) -> Option<Self> {
         match self {

@@ -8,7 +8,8 @@
 //!
 //! After the first kill, the requests are taken like any others. If that process is killed too, the first request is
 //! taken alone; once it is finished, the next two are taken together, then four, and so on. A request is dropped if two
-//! processes were killed while they had it alone. The file needs no sync, because what is written outlives the process.
+//! processes were killed while they had it alone. The file needs no sync, because the kernel keeps written bytes when
+//! the process is killed.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

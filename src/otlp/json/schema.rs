@@ -1,9 +1,9 @@
 //! The messages of an `ExportTraceServiceRequest` as data: for each JSON key its field number and type on the wire.
 //!
-//! Types and names are those of `opentelemetry/proto/{collector/trace,trace,resource,common}/v1` (1.10). A key
-//! may be lowerCamelCase, which OTLP/JSON asks for, or the original name, which proto3 JSON parsers accept as well
+//! Types and names are those of `opentelemetry/proto/{collector/trace,trace,resource,common}/v1` (1.10). A key may be
+//! lowerCamelCase, which OTLP/JSON asks for, or the original name, which proto3 JSON parsers accept as well
 //! (<https://protobuf.dev/programming-guides/json/>). The string indices of the profiles signal are left out, because
-//! other signals must treat them as absent.
+//! all other signals must treat them as absent.
 
 use crate::otlp::fields::{
     any_value, array_value, entity_ref, event, export_trace_service_request, instrumentation_scope, key_value,

@@ -11,8 +11,8 @@ use super::Denial;
 use crate::google::certs::Certs;
 use crate::trust::id_token::{Keys, Rejection};
 
-/// Time that fetched keys stay fresh if the answer does not say, and its bounds if it does. Google says some hours, and
-/// publishes a key a day before it signs with it.
+/// Time that fetched keys stay fresh if the answer does not say, and its bounds if it does. Google says a few hours,
+/// and publishes a key a day before it signs with it.
 const MAX_AGE: Duration = Duration::from_secs(3600);
 const MAX_AGE_MIN: Duration = Duration::from_secs(60);
 const MAX_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -25,8 +25,8 @@ const ASK_INTERVAL: Duration = Duration::from_secs(30);
 /// meanwhile, and senders retry for only a few seconds.
 const FIRST_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Time that keys stay in use if they cannot be renewed. A day bridges a night's outage, but limits an attacker that
-/// blocks the news of a withdrawn key.
+/// Time that keys stay in use if they cannot be renewed. A day is enough for an outage of a night. It also limits the
+/// time for which an attacker can hide that a key was withdrawn.
 const KEEP_TIME_MAX: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Debug)]

@@ -243,8 +243,8 @@ fn a_stated_size_that_cannot_be_true_is_not_allocated() {
     }
 }
 
-/// The work is proportional to input and output, however small the blocks are: a block of two bytes must not clear the
-/// room of a large one. The sum of the grants shows how much room there was.
+/// The work is proportional to input and output, no matter how small the blocks are: a block of two bytes must not
+/// clear the room of a large one. The sum of the grants shows how much room there was.
 #[test]
 fn many_small_lz4_blocks_are_cheap() {
     let frame = lz4_frame(b"");

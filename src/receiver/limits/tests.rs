@@ -16,7 +16,8 @@ fn connections_are_as_many_as_memory_has_room_for() {
     }
 }
 
-/// Connections hold at most half of the limit, as the documents say, beside the smallest windows that HTTP/2 allows.
+/// Connections hold at most half of the limit, as the documents say, in addition to the smallest windows that HTTP/2
+/// allows.
 #[test]
 fn room_and_connections_stay_within_half_of_the_limit() {
     for limit_bytes in [16 << 20, 48 << 20, 358 << 20, 4 << 30] {

@@ -17,8 +17,8 @@ const MONTH_SECONDS: f64 = 30.0 * 86_400.0;
 const ADJUSTMENT_INTERVAL_MS: u64 = 15_000;
 const MEMORY: TrafficMemory = TrafficMemory::Ema(0.5);
 
-/// The time that the ratio takes for most of its way to a new value, after the spending of errors and slow traces
-/// changes.
+/// The time in which the ratio covers most of the way to its new value, after the spending of errors and slow traces
+/// has changed.
 const RESPONSE_SECONDS: f64 = 300.0;
 
 /// The unused budget that may be spent later, in seconds of budget. A restart costs at most that much.

@@ -1,8 +1,8 @@
 //! The part of a goal that is not spent.
 
-/// The difference of what was earned and what was spent, in a unit that the caller chooses. It is negative after
-/// overspending. This is integral control: while too much is spent, the credit falls, and so does the boost, until
-/// earning and spending are equal.
+/// The amount earned minus the amount spent, in a unit that the caller chooses. It is negative after overspending. This
+/// is integral control: while too much is spent, the credit falls, and so does the boost, until earning and spending
+/// are equal.
 #[derive(Debug)]
 pub(super) struct Credit {
     balance: f64,

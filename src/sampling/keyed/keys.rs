@@ -3,8 +3,8 @@
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-/// Maximum number of sweeps in the time after which a key counts as silent. So a silent key makes room at most an
-/// eighth of that time late, and the cost of a sweep is spread over many calls, even if every key is new.
+/// Maximum number of sweeps in the time after which a key counts as silent. So a silent key makes room with a delay of
+/// at most an eighth of that time, and the cost of a sweep is spread over many calls, even if every key is new.
 const SWEEPS_PER_SILENCE: u64 = 8;
 
 /// A table with a state of each key, for at most `keys_max` keys. When it is full, keys that were not seen for

@@ -43,8 +43,8 @@ impl ValueChecks {
     }
 }
 
-/// The checks of attributes, by key. A key is found by its length and one byte, without hashing. For most attributes a
-/// look at one word shows that there is no check. The others are compared with one key, rarely with two.
+/// The checks of attributes, by key. A key is found by its length and one byte, without hashing. For most attributes,
+/// reading one word shows that there is no check. The other attributes are compared with one key, rarely with two.
 #[derive(Clone, Debug)]
 pub(super) struct AttributeChecks {
     /// For each length of a key (modulo 64), a bit for each middle byte of a key with checks ([`place`]).
@@ -93,8 +93,8 @@ impl AttributeChecks {
         }
     }
 
-    /// Notes what the checks of `key` prove, if it has checks. Not inlined, because most attributes do not come here,
-    /// and then their values need not be read.
+    /// Sets the notes that the checks of `key` prove, if it has checks. Not inlined, because most attributes do not
+    /// come here, and then their values need not be read.
     #[inline(never)]
     fn note_likely(&self, index: usize, key: &[u8], value: AnyValue<'_>, notes: &mut Notes) {
         if let Some((_, checks)) = self.keys[index].iter().find(|(known, _)| is_same(known, key)) {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-/// The most lines that may wait for a slow reader: seconds of a daemon's busiest moments, at most a few hundred KiB.
+/// The most lines that may wait for a slow reader. They take at most a few hundred KiB. Even a very busy daemon needs
+/// seconds to write so many lines.
 pub(super) const LINES_MAX: usize = 1024;
 
 /// The queue between the callers and the thread that writes the lines. A write to it (`&Queue` is an [`io::Write`])

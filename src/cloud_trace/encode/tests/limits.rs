@@ -143,7 +143,7 @@ fn the_cache_of_resources_is_bounded() {
 fn a_large_resource_is_cut() {
     let small = |i: usize| string(&format!("small{i}"), "v");
     let long = |i: usize| string(&format!("long{i}"), &"v".repeat(6_000));
-    // Each case is ((long values, small values behind them), long values that are kept).
+    // Each case is ((long values, small values after them), long values that are kept).
     for ((long_count, small_count), long_kept) in
         [((0, 200), 0), ((1, 10), 1), ((20, 10), 20), ((40, 10), 31), ((0, 1_020), 0)]
     {

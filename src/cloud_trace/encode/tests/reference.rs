@@ -247,7 +247,7 @@ fn double(v: f64) -> String {
     }
 }
 
-/// Appends `value` as JSON, without the elements that begin behind `max` bytes.
+/// Appends `value` as JSON, without the elements that begin after `max` bytes.
 fn json(out: &mut String, value: Option<&Value>, max: usize) {
     let quote = |text: &str| serde_json::Value::from(text).to_string();
     match value {

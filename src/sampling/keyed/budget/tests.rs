@@ -41,7 +41,7 @@ fn budget(spans_per_second: f64) -> Budget {
     Budget::new(&settings::Budget { spans_per_month: spans_per_second * MONTH_SECONDS, key: key(), max_keys: 1_000 })
 }
 
-/// The traces of some time, and the kept ones.
+/// The traces of a period, and the kept ones.
 #[derive(Default)]
 struct Played {
     all: Tally,

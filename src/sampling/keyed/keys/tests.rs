@@ -1,6 +1,6 @@
 use super::*;
 
-/// Sees `key`. Returns how often it was seen before; `None` if there is no room.
+/// Looks up `key` and counts it. Returns how often it was looked up before; `None` if there is no room.
 fn see(keys: &mut Keys<u32>, key: u64, now_ms: u64) -> Option<u32> {
     keys.see(key, now_ms, || 0).map(|count| {
         *count += 1;

@@ -13,7 +13,7 @@ fn answer(sketch: &Sketch, quantile: Quantile) -> Option<u64> {
     (0..10_000_000).step_by(1).find(|&duration_ms| sketch.is_beyond(duration_ms, quantile))
 }
 
-/// Returns a random duration, 20 ms to some minutes. The distribution has a long tail, like that of requests.
+/// Returns a random duration, 20 ms to a few minutes. The distribution has a long tail, like that of requests.
 fn durations(random: &mut fastrand::Rng) -> u64 {
     (20.0 * (1.0 - random.f64()).powf(-0.7)) as u64
 }
