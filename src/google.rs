@@ -12,6 +12,9 @@ pub mod metadata;
 pub mod place;
 pub mod project;
 
+/// The page of Cloud Trace in the console of Google Cloud. It also shows the spans of the Telemetry API.
+pub const TRACE_CONSOLE: &str = "https://console.cloud.google.com/traces/list";
+
 /// A function that returns the value of an environment variable.
 pub type Variables<'a> = &'a (dyn Fn(&str) -> Option<String> + Sync);
 

@@ -6,15 +6,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue};
 use prost::Message;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::encode::{EncodeError, Encoder as SpanEncoder, Origin};
 use crate::emulator::check;
-use crate::export::advice;
 use crate::export::batch::{Batch, Form, Place};
 use crate::export::channel::{Channel, ChannelError, ChannelSettings};
-use crate::export::failure::Failure;
+use crate::export::failure::{Cause, Failure};
 use crate::export::ledger::DropReason;
+use crate::export::retry::{self, Action};
 use crate::export::sink::{EncodeSpans, Sink, Written};
 use crate::google::advice::Api;
 use crate::google::quota_of;
@@ -33,7 +33,13 @@ const ROUTING_HEADER: HeaderName = HeaderName::from_static("x-goog-request-param
 /// (<https://cloud.google.com/trace/docs/quotas>, "Trace API v2").
 pub const CALLS_PER_MINUTE: u32 = 4_800;
 
+/// The name of the protocol for people.
+pub const NAME: &str = "Cloud Trace v2";
+
 /// A client that writes batches to the `TraceService` of an endpoint.
+///
+/// A span that comes twice is stored once: its name, of project, trace and span id, is its identity. Google's
+/// maintainers call the method idempotent (<https://github.com/GoogleCloudPlatform/opentelemetry-operations-js/issues/523>).
 #[derive(Debug)]
 pub struct CloudTrace {
     channel: Channel,
@@ -68,9 +74,23 @@ impl Sink for CloudTrace {
         Ok(Written::default())
     }
 
-    fn advice(&self, failure: &Failure, project: &str) -> Option<String> {
-        let google = || Api::CloudTrace.advice(failure.code(), project, self.channel.identity().as_deref());
-        advice::general(failure).or_else(google)
+    /// Differs from the usual in ALREADY_EXISTS: a repetition of a call whose answer was lost finds the names of its
+    /// spans there. OUT_OF_RANGE is about a time too far away.
+    ///
+    /// Google's policy for the method retries UNAVAILABLE and DEADLINE_EXCEEDED and leaves the rest to the caller.
+    fn action(&self, code: Code) -> Action {
+        if code == Code::AlreadyExists { Action::Done } else { retry::usual(code) }
+    }
+
+    fn advice(&self, cause: Cause, project: Option<&str>) -> Option<String> {
+        let (api, caller) = (Api::CloudTrace, self.channel.caller());
+        match cause {
+            Cause::Answer(code) => api.answer(code, project, &caller),
+            Cause::TooLarge => Some(api.too_large()),
+            Cause::NoToken(code) => caller.no_token(code),
+            Cause::Late => Some(api.late()),
+            Cause::Unreachable => Some(api.unreachable()),
+        }
     }
 
     /// Returns the places of the spans that break a rule of the embedded Cloud Trace. The encoder follows the same

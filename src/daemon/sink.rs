@@ -13,13 +13,12 @@ use crate::export::batch::Form;
 use crate::export::channel::ChannelSettings;
 use crate::export::exporter::Exporter;
 use crate::export::spool::Spool;
-use crate::forward::client::{self as forward, OtlpSink};
+use crate::forward::client::{self as forward, OtlpSink, Server};
 use crate::forward::encode as otlp;
-use crate::google::advice::Api as GoogleApi;
 use crate::google::credentials::Credentials;
-use crate::google::environment;
 use crate::google::place::place;
 use crate::google::project::{AmbientProjectError, ambient_project};
+use crate::google::{TRACE_CONSOLE, environment};
 use crate::resource::Rewriter;
 use crate::resource::settings::Detector;
 use crate::sampling::Policies;
@@ -28,7 +27,6 @@ use crate::tail::kept::KeptQueue;
 use crate::telemetry::Metrics;
 
 const SEEN: &str = "see what was kept:";
-const CONSOLE: &str = "https://console.cloud.google.com/traces/list";
 
 /// The parts of the rest of the daemon that the path to the sink needs.
 pub(super) struct Wiring<'a> {
@@ -61,8 +59,11 @@ impl Wiring<'_> {
                 let encoder = self.otlp_settings().await?;
                 settings.project = Some(encoder.default_project.as_deref().unwrap_or(otlp::NO_PROJECT).to_owned());
                 let encoder = otlp::Encoder::new(encoder, rewriter);
-                let google = (settings.api == Api::Telemetry).then_some(GoogleApi::Telemetry);
-                let sink = OtlpSink::open(self.channel(forward::CALL_DEADLINE), google, quota && google.is_some())?;
+                let sink = OtlpSink::open(
+                    self.channel(forward::CALL_DEADLINE),
+                    server(&settings),
+                    quota && settings.api == Api::Telemetry,
+                )?;
                 Exporter::start(kept, encoder, sink, &settings, self.budget, metrics, spool)
             }
         })
@@ -125,17 +126,22 @@ impl Wiring<'_> {
 /// Returns the place where kept spans can be seen, or to which they are sent: a label and an address, for the text at
 /// the start.
 pub(super) fn destination(settings: &settings::Export, emulator: Option<&Emulator>) -> (&'static str, String) {
-    let speaks = match settings.api {
-        Api::CloudTrace => "Cloud Trace v2",
-        Api::Telemetry => "Telemetry API",
-        Api::Otlp => "OTLP over gRPC",
+    let protocol = match settings.api {
+        Api::CloudTrace => cloud_trace::NAME,
+        Api::Telemetry => Server::Telemetry.name(),
+        Api::Otlp => Server::Other.name(),
     };
     match (&settings.endpoint, emulator) {
         (_, Some(emulator)) => (SEEN, format!("{}/", emulator.url())),
-        (Endpoint::Tls(_), None) if settings.is_google() => (SEEN, CONSOLE.to_owned()),
-        (Endpoint::Tls(uri) | Endpoint::Plaintext(uri), None) => ("kept spans go to:", format!("{uri} ({speaks})")),
+        (Endpoint::Tls(_), None) if settings.is_google() => (SEEN, TRACE_CONSOLE.to_owned()),
+        (Endpoint::Tls(uri) | Endpoint::Plaintext(uri), None) => ("kept spans go to:", format!("{uri} ({protocol})")),
         (Endpoint::Embedded, None) => (SEEN, String::new()),
     }
+}
+
+/// Returns the kind of the server that accepts OTLP. Google's endpoint is the Telemetry API, whatever `api` is.
+fn server(settings: &settings::Export) -> Server {
+    if settings.api == Api::Telemetry || settings.is_google() { Server::Telemetry } else { Server::Other }
 }
 
 /// Opens the spool for batches of the sink's form, if one is configured.

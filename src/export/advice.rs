@@ -1,11 +1,11 @@
-//! What an operator can do about a failure, as far as it has nothing to do with Google: proxies, TLS and servers of any kind.
+//! Advice for the operator on failed calls. The sink gives it; only proxies and TLS are the same for every sink.
 
 use http::StatusCode;
-use tonic::Code;
 
 use super::failure::{Failure, Origin};
+use super::sink::Sink;
 
-/// What TLS and HTTP/2 call the faults of a server, and what to do about each.
+/// Words of TLS and HTTP/2 for the faults of a server, each with advice.
 const CONNECTION_FAULTS: [(&str, &str); 7] = [
     (
         "CaUsedAsEndEntity",
@@ -18,23 +18,26 @@ const CONNECTION_FAULTS: [(&str, &str); 7] = [
     ("not valid yet", "set the clock of this machine, or renew the server's certificate"),
     (
         "frame with invalid size",
-        "what answers at export.endpoint does not speak gRPC in plaintext: name the port of gRPC, or write https://",
+        "the server at export.endpoint does not speak gRPC in plaintext: name the port of gRPC, or write https://",
     ),
     ("InvalidContentType", "the endpoint does not speak TLS: write http:// in export.endpoint"),
 ];
 
-/// What to do about `failure`, if it comes from a proxy or from TLS, or is about the size of a message.
+/// Returns advice on `failure`, a failed call to `sink` for spans of `project`; `None` if nothing is known that helps.
 #[must_use]
-pub fn general(failure: &Failure) -> Option<String> {
+pub fn advice<S: Sink>(sink: &S, failure: &Failure, project: &str) -> Option<String> {
+    transport(failure)
+        .map(str::to_owned)
+        .or_else(|| failure.cause().and_then(|cause| sink.advice(cause, S::shown_project(project))))
+}
+
+/// Returns advice on a failure that comes from a proxy or from TLS. It is the same for every sink.
+pub(super) fn transport(failure: &Failure) -> Option<&'static str> {
     match failure.origin() {
-        Origin::Http(status) => Some(http(status).to_owned()),
+        Origin::Http(status) => Some(http(status)),
         Origin::Connection => {
             let message = failure.status().message();
-            let fault = CONNECTION_FAULTS.iter().find(|(fault, _)| message.contains(fault));
-            fault.map(|(_, advice)| (*advice).to_owned())
-        }
-        Origin::Sink if failure.is_size() => {
-            Some("set export.batch.max_bytes below the limit of the sink, or raise that".to_owned())
+            CONNECTION_FAULTS.iter().find(|(fault, _)| message.contains(fault)).map(|(_, advice)| *advice)
         }
         Origin::Sink | Origin::Credentials => None,
     }
@@ -46,31 +49,15 @@ fn http(status: StatusCode) -> &'static str {
             "raise the proxy's limit of a request above export.batch.max_bytes (nginx: client_max_body_size, 1 MiB by \
              default), or set export.batch.max_bytes below it"
         }
-        401 | 407 => "the proxy before the sink asks for other credentials: see export.headers",
-        403 => "let the proxy before the sink pass POST requests of this daemon",
+        401 | 407 => "the proxy in front of the sink asks for other credentials: set them in export.headers",
+        403 => "let the proxy in front of the sink pass POST requests of this daemon",
         404 | 405 | 415 => {
             "export.endpoint must be the sink, or a proxy that passes gRPC to it over HTTP/2 (nginx: grpc_pass)"
         }
-        429 => "raise the rate that the proxy before the sink allows",
-        502..=504 => "the proxy does not reach the sink behind it: they are tried again by themselves",
-        _ => "see the log of the proxy before the sink, and check export.endpoint: gRPC over HTTP/2 is spoken to it",
-    }
-}
-
-/// What to do about `code`, said by a sink of any kind.
-#[must_use]
-pub fn any_server(code: Code) -> Option<String> {
-    let advice = match code {
-        Code::PermissionDenied => "let the sink accept what the daemon writes: its access rules, or export.headers",
-        Code::Unauthenticated => "give the sink the credentials that it asks for in export.headers",
-        Code::NotFound => "check export.endpoint, and the tenant in export.headers",
-        Code::FailedPrecondition => "see the log of the sink: it is not ready for spans",
-        Code::Unimplemented => {
-            "check export.endpoint and export.api: what answers there knows no such call (OTLP over gRPC is on port \
-             4317 as a rule)"
+        429 => "raise the rate limit of the proxy in front of the sink",
+        502..=504 => {
+            "the proxy does not reach the sink behind it: check that the sink is running; the spans are sent again"
         }
-        Code::ResourceExhausted => "raise the limits of the sink, or keep fewer traces",
-        _ => return None,
-    };
-    Some(advice.to_owned())
+        _ => "see the log of the proxy in front of the sink, and check that export.endpoint accepts gRPC over HTTP/2",
+    }
 }

@@ -34,6 +34,7 @@ use tower::{Service, ServiceExt};
 
 pub use self::proxy::ProxyError;
 use super::failure::Failure;
+use crate::google::advice::Caller;
 use crate::google::credentials::Credentials;
 use crate::google::{Variables, causes, environment};
 
@@ -132,10 +133,10 @@ impl Channel {
         Ok(Channel { dialer, current, credentials, headers, call_deadline })
     }
 
-    /// The account that calls are made as, if it is known ([`Credentials::identity`]).
+    /// Returns the identity of the calls to Google.
     #[must_use]
-    pub fn identity(&self) -> Option<String> {
-        self.credentials.as_ref().and_then(Credentials::identity)
+    pub fn caller(&self) -> Caller {
+        self.credentials.as_ref().map_or(Caller::Unsigned, |credentials| Caller::Signed(credentials.identity()))
     }
 
     /// Calls `method` with one message, and waits for one: signed, with these headers above all others, and within the

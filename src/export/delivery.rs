@@ -28,6 +28,7 @@ use tonic::{Code, Status};
 use self::lane::{Suspicion, Work};
 use self::lanes::{Class, Lanes};
 use self::pace::PROJECT_CALLS_MAX;
+use super::advice::advice;
 use super::batch::Batch;
 use super::failure::Failure;
 use super::ledger::{DropReason, Ledger};
@@ -109,7 +110,7 @@ impl<S: Sink> Delivery<S> {
     ) -> Self {
         let interval = pace::call_interval(sink.calls_per_minute());
         let own = settings.project.as_deref().map(Arc::from);
-        let lanes = Lanes::new(settings.batch.clone(), interval, own, budget.clone());
+        let lanes = Lanes::new(settings.batch.clone(), interval, own, S::shown_project, budget.clone());
         Delivery {
             sink: Arc::new(sink),
             ledger,
@@ -252,7 +253,8 @@ impl<S: Sink> Delivery<S> {
         let now = Instant::now();
         let project = Arc::clone(work.batch.project());
         let failure = result.as_ref().err();
-        let action = self.lanes.with(&project, now, |lane| lane.ended(&mut work, failure, elapsed, now));
+        let asked = failure.map_or(Action::Done, |failure| retry::action(failure, |code| self.sink.action(code)));
+        let action = self.lanes.with(&project, now, |lane| lane.ended(&mut work, failure, asked, elapsed, now));
         match (action, result) {
             (Action::Done, result) => {
                 self.done(&work.batch, &result.unwrap_or_default());
@@ -308,10 +310,13 @@ impl<S: Sink> Delivery<S> {
     /// Says that a message was too large, now and then.
     fn complain(&self, batch: &Batch, failure: &Failure, now: Instant) {
         if let Some(others) = self.size_complaints.pass(now) {
-            let advice = self.sink.advice(failure, batch.project());
-            let (project, bytes) = (batch.project(), batch.encoded_len());
+            let advice = advice(&*self.sink, failure, batch.project());
+            let (project, bytes) = (S::shown_project(batch.project()), batch.encoded_len());
             tracing::warn!(
-                %project, bytes, others, advice,
+                project,
+                bytes,
+                others,
+                advice,
                 "A batch is too large for the sink or a proxy before it, it goes in halves: {failure}"
             );
         }
@@ -327,7 +332,7 @@ impl<S: Sink> Delivery<S> {
 
     fn retry(&mut self, work: Work, action: Action, failure: &Failure, now: Instant) {
         let delay_max = if self.stopping { STOPPING_DELAY_MAX } else { retry::DELAY_MAX };
-        let (advice, give_up_after) = (self.sink.advice(failure, work.batch.project()), self.give_up_after);
+        let (advice, give_up_after) = (advice(&*self.sink, failure, work.batch.project()), self.give_up_after);
         let (project, alarms) = (Arc::clone(work.batch.project()), &self.alarms);
         let batch = work.batch.clone();
         let (is_aside, given_up) = self.lanes.with(&project, now, |lane| {
@@ -337,9 +342,12 @@ impl<S: Sink> Delivery<S> {
             (is_aside, give_up_after.map_or(Vec::new(), |age| lane.give_up(now, age)))
         });
         if is_aside && let Some(others) = self.aside_complaints.pass(now) {
-            let (span, interval) = (batch.first_span_name(), lane::ASIDE_TIME);
+            let (project, span, interval) = (S::shown_project(&project), batch.first_span_name(), lane::ASIDE_TIME);
             tracing::warn!(
-                %project, span, others, advice,
+                project,
+                span,
+                others,
+                advice,
                 "A span does not get through though others do, it is sent again every {interval:?}: {failure}"
             );
         }

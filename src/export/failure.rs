@@ -41,6 +41,21 @@ pub enum Origin {
     Connection,
 }
 
+/// The cause of a failure, as far as the advice for the operator depends on the sink ([`super::sink::Sink::advice`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The sink answered with this code.
+    Answer(Code),
+    /// The message is over the size limit of the sink.
+    TooLarge,
+    /// No access token can be obtained. The code is UNAUTHENTICATED if that lasts until something changes.
+    NoToken(Code),
+    /// No answer came within the deadline of the call.
+    Late,
+    /// The connection cannot be made, or broke.
+    Unreachable,
+}
+
 /// A call that failed.
 #[derive(Clone, Debug)]
 pub struct Failure {
@@ -101,6 +116,19 @@ impl Failure {
     #[must_use]
     pub fn code(&self) -> Code {
         self.status.code()
+    }
+
+    /// Returns the cause of the failure; `None` if a server before the sink answered in its place.
+    #[must_use]
+    pub fn cause(&self) -> Option<Cause> {
+        match self.origin {
+            Origin::Http(_) => None,
+            Origin::Sink if self.is_size() => Some(Cause::TooLarge),
+            Origin::Sink => Some(Cause::Answer(self.code())),
+            Origin::Credentials => Some(Cause::NoToken(self.code())),
+            Origin::Connection if self.code() == Code::DeadlineExceeded => Some(Cause::Late),
+            Origin::Connection => Some(Cause::Unreachable),
+        }
     }
 
     /// Whether the message is over a limit of the sink or of a proxy: only smaller messages help.

@@ -62,27 +62,29 @@ impl Action {
     }
 }
 
-/// What to do after `failure`.
+/// Returns the action that `failure` asks for. `of_sink` is the meaning of the sink's own codes ([`Sink::action`]).
 ///
-/// Google's own policy for the method retries UNAVAILABLE and DEADLINE_EXCEEDED and leaves the rest to the caller;
-/// every failure here that may be temporary is retried, as the spans of a trace cannot be had again.
+/// [`Sink::action`]: super::sink::Sink::action
 #[must_use]
-pub fn action(failure: &Failure) -> Action {
+pub fn action(failure: &Failure, of_sink: impl FnOnce(Code) -> Action) -> Action {
     match failure.origin() {
         _ if failure.is_size() => Action::Halve,
-        Origin::Sink | Origin::Http(_) => said(failure.code()),
+        Origin::Sink => of_sink(failure.code()),
+        Origin::Http(_) => usual(failure.code()),
         Origin::Credentials if failure.code() == Code::Unauthenticated => Action::SignIn,
         Origin::Credentials | Origin::Connection => Action::Retry,
     }
 }
 
-fn said(code: Code) -> Action {
+/// Returns the usual action for a status code. Every failure that may be temporary is retried, because the spans of a
+/// trace cannot be had again.
+#[must_use]
+pub fn usual(code: Code) -> Action {
     match code {
-        // A span's name is its identity: a repetition of a call whose answer was lost finds it there.
-        Code::Ok | Code::AlreadyExists => Action::Done,
-        // OUT_OF_RANGE: a time too far away.
-        Code::InvalidArgument | Code::OutOfRange => Action::Search,
-        // DATA_LOSS: lost over there; the bytes here are whole. CANCELLED: by the peer, nothing here cancels.
+        Code::Ok => Action::Done,
+        Code::InvalidArgument | Code::OutOfRange | Code::AlreadyExists => Action::Search,
+        // The sink lost the data (DATA_LOSS), but the bytes here are intact. The peer cancelled the call (CANCELLED); this
+        // process cancels none.
         Code::Unavailable
         | Code::DeadlineExceeded
         | Code::Internal
@@ -92,7 +94,7 @@ fn said(code: Code) -> Action {
         | Code::DataLoss => Action::Retry,
         Code::ResourceExhausted => Action::SlowDown,
         Code::Unauthenticated => Action::SignIn,
-        // UNIMPLEMENTED: the endpoint is not the sink.
+        // UNIMPLEMENTED means that the endpoint is not the sink.
         Code::PermissionDenied | Code::NotFound | Code::FailedPrecondition | Code::Unimplemented => Action::Hold,
     }
 }
@@ -102,7 +104,9 @@ fn said(code: Code) -> Action {
 #[must_use]
 pub fn blames_batch(failure: &Failure) -> bool {
     match failure.origin() {
-        Origin::Sink => matches!(failure.code(), Code::Internal | Code::Unknown | Code::DataLoss),
+        Origin::Sink => {
+            matches!(failure.code(), Code::Internal | Code::Unknown | Code::DataLoss | Code::OutOfRange)
+        }
         Origin::Http(_) | Origin::Connection => true,
         Origin::Credentials => false,
     }

@@ -1,16 +1,22 @@
-//! What kept spans are written to: who makes its messages, and who writes them.
+//! The interface of a sink: the part that encodes spans for it, and the part that writes batches to it.
+//!
+//! Everything that differs between sinks is said by the sink: how often it may be called, what its status codes ask for,
+//! and what the operator can do about each failure.
 
 use std::fmt::Display;
 
-use super::advice;
+use tonic::Code;
+
 use super::batch::{Batch, Form, Place};
-use super::failure::Failure;
+use super::failure::{Cause, Failure};
 use super::ledger::DropReason;
+use super::retry::{self, Action};
 use crate::otlp::altered::AlteredSpans;
 use crate::sampling::Keep;
 use crate::tail::request::SpanBytes;
 
-/// Writes batches. A call ends within a time of its own; it may be made again with the same batch.
+/// Writes batches. A call ends within a deadline of its own. It is made again with the same batch if its answer was lost,
+/// and after the process was killed, so that the sink may get a span twice.
 pub trait Sink: Send + Sync + 'static {
     /// Writes all spans of the batch, but for those that the answer counts as rejected; or none of them.
     ///
@@ -18,19 +24,28 @@ pub trait Sink: Send + Sync + 'static {
     /// The failure; [`super::retry`] says what each asks for.
     fn write(&self, batch: &Batch) -> impl Future<Output = Result<Written, Failure>> + Send;
 
-    /// What the operator can do about `failure`, said of `project`.
-    fn advice(&self, failure: &Failure, _project: &str) -> Option<String> {
-        advice::general(failure).or_else(|| advice::any_server(failure.code()))
+    /// Returns the action that an answer with this status code asks for.
+    fn action(&self, code: Code) -> Action {
+        retry::usual(code)
     }
 
-    /// The places of the spans of a refused batch that break a rule of the sink, as far as rules are known here.
-    fn rule_breakers(&self, _batch: &Batch) -> Vec<usize> {
-        Vec::new()
-    }
+    /// Returns advice for the operator on a failure of this cause, with spans of `project`; `None` if a sink of this kind
+    /// needs none.
+    fn advice(&self, cause: Cause, project: Option<&str>) -> Option<String>;
 
-    /// How many calls of a project the sink takes in a minute, if it has a quota of calls.
+    /// Returns the quota of the sink: calls a minute for each project. `None` if it has none; then calls are not paced.
     fn calls_per_minute(&self) -> Option<u32> {
         None
+    }
+
+    /// Returns the project of a batch as the log shows it; `None` if the batch belongs to no project.
+    fn shown_project(project: &str) -> Option<&str> {
+        Some(project)
+    }
+
+    /// Returns the places of those spans of a refused batch that break a known rule of the sink.
+    fn rule_breakers(&self, _batch: &Batch) -> Vec<usize> {
+        Vec::new()
     }
 }
 

@@ -16,8 +16,9 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status};
 
 use super::batch::{Batch, Form, Place};
-use super::failure::Failure;
+use super::failure::{Cause, Failure};
 use super::ledger::DropReason;
+use super::retry::{self, Action};
 use super::sink::{EncodeSpans, Sink, Written};
 use crate::budget::Budget;
 use crate::cloud_trace::client::CALLS_PER_MINUTE;
@@ -166,6 +167,14 @@ impl Sink for Arc<Script> {
     async fn write(&self, batch: &Batch) -> Result<Written, Failure> {
         self.answer(decode(batch), MetadataMap::new()).await?;
         Ok(Written::default())
+    }
+
+    fn action(&self, code: Code) -> Action {
+        if code == Code::AlreadyExists { Action::Done } else { retry::usual(code) }
+    }
+
+    fn advice(&self, cause: Cause, project: Option<&str>) -> Option<String> {
+        Some(format!("advice on {cause:?} for {}", project.unwrap_or_default()))
     }
 
     fn calls_per_minute(&self) -> Option<u32> {

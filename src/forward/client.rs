@@ -8,13 +8,15 @@ use std::time::Duration;
 use http::uri::PathAndQuery;
 use parking_lot::Mutex;
 use tokio::time::Instant;
+use tonic::Code;
 
-use super::encode::{EncodeError, Encoder, Origin};
-use crate::export::advice;
+use super::advice;
+use super::encode::{EncodeError, Encoder, NO_PROJECT, Origin};
 use crate::export::batch::{Batch, Form, Place};
 use crate::export::channel::{Channel, ChannelError, ChannelSettings};
-use crate::export::failure::Failure;
+use crate::export::failure::{Cause, Failure};
 use crate::export::ledger::DropReason;
+use crate::export::retry::{self, Action};
 use crate::export::sink::{EncodeSpans, Sink, Written, cut};
 use crate::google::advice::Api;
 use crate::google::quota_of;
@@ -28,26 +30,48 @@ pub const CALL_DEADLINE: Duration = Duration::from_secs(60);
 const METHOD: PathAndQuery = PathAndQuery::from_static("/opentelemetry.proto.collector.trace.v1.TraceService/Export");
 /// The shortest time between two logged warnings of a server, because a server may send one with each call.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The kind of the server at the endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    /// Google's Telemetry API.
+    Telemetry,
+    /// Any other server that accepts OTLP, such as Tempo, Jaeger, a Collector or another Spansieve.
+    Other,
+}
+
+impl Server {
+    /// Returns the name of the protocol for people.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Server::Telemetry => "Telemetry API",
+            Server::Other => "OTLP over gRPC",
+        }
+    }
+}
+
 /// A sink that writes batches to the `TraceService` of OTLP.
+///
+/// A span that comes twice may be stored twice: OTLP prefers that to a loss
+/// (<https://opentelemetry.io/docs/specs/otlp/#duplicate-data>). It depends on the server whether it recognises the ids.
 #[derive(Debug)]
 pub struct OtlpSink {
     channel: Channel,
-    /// The Google API that receives the spans; `None` for any other endpoint.
-    google: Option<Api>,
+    server: Server,
     /// True if a call uses the quota of the project that it writes to.
     destination_quota: bool,
     warned: Mutex<Option<Instant>>,
 }
 
 impl OtlpSink {
-    /// Opens a client for the endpoint in `settings`. `google` is the Google API at that endpoint; `None` for any other
-    /// endpoint. If `destination_quota` is set, a call uses the quota of the project that it writes to. Needs a tokio
-    /// runtime.
+    /// Opens a client for the endpoint in `settings`, at which there is a server of this kind. If `destination_quota` is
+    /// set, a call uses the quota of the project that it writes to. Needs a tokio runtime.
     ///
     /// # Errors
     /// See [`ChannelError`].
-    pub fn open(settings: ChannelSettings, google: Option<Api>, destination_quota: bool) -> Result<Self, ChannelError> {
-        Ok(OtlpSink { channel: Channel::open(settings)?, google, destination_quota, warned: Mutex::default() })
+    pub fn open(settings: ChannelSettings, server: Server, destination_quota: bool) -> Result<Self, ChannelError> {
+        Ok(OtlpSink { channel: Channel::open(settings)?, server, destination_quota, warned: Mutex::default() })
     }
 
     /// Logs a warning that a server sent although it accepted all spans, at most once per [`WARNING_INTERVAL`].
@@ -72,11 +96,32 @@ impl Sink for OtlpSink {
         Ok(written)
     }
 
-    fn advice(&self, failure: &Failure, project: &str) -> Option<String> {
-        advice::general(failure).or_else(|| match self.google {
-            Some(api) => api.advice(failure.code(), project, self.channel.identity().as_deref()),
-            None => advice::any_server(failure.code()),
-        })
+    /// Differs from the usual in OUT_OF_RANGE, which is retryable in OTLP
+    /// (<https://opentelemetry.io/docs/specs/otlp/#failures>).
+    fn action(&self, code: Code) -> Action {
+        if code == Code::OutOfRange { Action::Retry } else { retry::usual(code) }
+    }
+
+    fn advice(&self, cause: Cause, project: Option<&str>) -> Option<String> {
+        let (api, caller) = (Api::Telemetry, self.channel.caller());
+        match (self.server, cause) {
+            (Server::Other, cause) => advice::advice(cause, &caller),
+            (Server::Telemetry, Cause::Answer(code)) => api.answer(code, project, &caller),
+            (Server::Telemetry, Cause::TooLarge) => Some(api.too_large()),
+            (Server::Telemetry, Cause::NoToken(code)) => caller.no_token(code),
+            (Server::Telemetry, Cause::Late) => Some(api.late()),
+            (Server::Telemetry, Cause::Unreachable) => Some(api.unreachable()),
+        }
+    }
+
+    /// There is no quota of calls: that of the Telemetry API counts bytes (<https://cloud.google.com/trace/docs/quotas>),
+    /// and other servers have none.
+    fn calls_per_minute(&self) -> Option<u32> {
+        None
+    }
+
+    fn shown_project(project: &str) -> Option<&str> {
+        Some(project).filter(|project| *project != NO_PROJECT)
     }
 }
 

@@ -101,15 +101,11 @@ async fn a_sink_that_never_answers_is_given_up_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn advice_names_the_project_the_account_and_the_api() {
+async fn calls_have_a_quota_and_a_repetition_is_no_failure() {
     let sink = CloudTrace::plaintext("http://127.0.0.1:1").unwrap();
-    let advice = |code| sink.advice(&Failure::sink(Status::new(code, "")), "shop").unwrap();
-    assert!(advice(Code::PermissionDenied).starts_with("grant roles/cloudtrace.agent on project shop to "));
-    assert!(advice(Code::FailedPrecondition).contains("enable cloudtrace.googleapis.com --project shop"));
-    let proxy = Failure::http(http::StatusCode::PAYLOAD_TOO_LARGE, &http::HeaderMap::new());
-    assert!(sink.advice(&proxy, "shop").unwrap().contains("client_max_body_size"));
-    assert_eq!(sink.advice(&Failure::sink(Status::unavailable("")), "shop"), None);
     assert_eq!(sink.calls_per_minute(), Some(4_800));
+    assert_eq!(sink.action(Code::AlreadyExists), Action::Done);
+    assert_eq!(sink.action(Code::OutOfRange), Action::Search);
 }
 
 #[tokio::test]

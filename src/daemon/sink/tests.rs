@@ -1,9 +1,11 @@
+mod advice;
+
 use super::*;
 use crate::config;
 
 #[test]
 fn the_text_at_the_start_names_the_destination_of_spans() {
-    let console = (SEEN, CONSOLE);
+    let console = (SEEN, TRACE_CONSOLE);
     let others = "kept spans go to:";
     let cases = [
         ("endpoint: \"https://cloudtrace.googleapis.com\"", console),

@@ -208,12 +208,12 @@ async fn the_certificate_of_an_authority_as_the_servers_own_is_explained() {
     let channel = open(&format!("https://{address}"), Some(&tls), &[]);
     let failure = channel.unary(METHOD, HeaderMap::new(), record("p", 0, "a").into()).await.unwrap_err();
     assert!(failure.to_string().contains("CaUsedAsEndEntity"), "{failure}");
-    let advice = advice::general(&failure).unwrap();
+    let advice = advice::transport(&failure).unwrap();
     assert!(advice.contains("CA:FALSE"), "{advice}");
     // Others that operators meet.
     let unknown = open(&format!("https://{address}"), Some(&SelfSigned::new()), &[]);
     let failure = unknown.unary(METHOD, HeaderMap::new(), record("p", 0, "a").into()).await.unwrap_err();
-    assert!(advice::general(&failure).is_some(), "{failure}");
+    assert!(advice::transport(&failure).is_some(), "{failure}");
 }
 
 #[tokio::test]
@@ -227,8 +227,8 @@ async fn a_server_of_http_1_is_explained() {
         tokio::time::sleep(DEADLINE).await;
     });
     let failure = plaintext(address).unary(METHOD, HeaderMap::new(), record("p", 0, "a").into()).await.unwrap_err();
-    assert_eq!(retry::action(&failure), retry::Action::Retry);
-    let advice = advice::general(&failure);
+    assert_eq!(retry::action(&failure, retry::usual), retry::Action::Retry);
+    let advice = advice::transport(&failure);
     assert!(advice.is_some_and(|advice| advice.contains("does not speak gRPC")), "{failure}");
 }
 

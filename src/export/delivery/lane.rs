@@ -1,7 +1,6 @@
 //! The batches of one project and whether its calls may start. Time is an argument.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -121,7 +120,6 @@ struct Gate {
 /// The batches of one project.
 #[derive(Debug)]
 pub(super) struct Lane {
-    project: Arc<str>,
     limits: settings::Batch,
     /// The most that a message has: that of `limits`, or what the sink and the proxies before it took lately.
     bytes_max: usize,
@@ -147,10 +145,9 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    /// A lane whose batches may be joined to as much as `limits`.
-    pub(super) fn new(project: Arc<str>, limits: settings::Batch, pace: Pace, is_proven: bool) -> Self {
+    /// Returns a lane without batches. Batches are joined up to `limits`.
+    pub(super) fn new(alarm: Alarm, limits: settings::Batch, pace: Pace, is_proven: bool) -> Self {
         Lane {
-            project,
             bytes_max: limits.max_bytes,
             bytes_max_until: None,
             limits,
@@ -165,7 +162,7 @@ impl Lane {
             is_proven,
             gate: None,
             epoch: 0,
-            alarm: Alarm::default(),
+            alarm,
         }
     }
 
@@ -341,22 +338,24 @@ impl Lane {
         }
     }
 
-    /// Takes note that the call of `work` ended, with a failure or not: what is to be done with its batch.
+    /// Takes note that the call of `work` ended, and that its answer asks for the action `asked`. Returns the action for
+    /// the batch.
     pub(super) fn ended(
         &mut self,
         work: &mut Work,
         failure: Option<&Failure>,
+        asked: Action,
         elapsed: Duration,
         now: Instant,
     ) -> Action {
         self.calls -= 1;
-        let action = failure.map_or(Action::Done, |failure| self.action(work, failure, now));
+        let action = failure.map_or(asked, |failure| self.action(work, failure, asked, now));
         if matches!(action, Action::Done | Action::Search | Action::Halve) {
             self.spans -= u64::from(work.batch.span_count());
             if work.epoch == self.epoch {
                 self.is_proven = true;
                 self.gate = None;
-                self.alarm.back(&self.project);
+                self.alarm.back();
             }
         }
         if failure.is_some_and(Failure::is_size) && work.batch.span_count() > 1 {
@@ -372,8 +371,8 @@ impl Lane {
         action
     }
 
-    fn action(&self, work: &mut Work, failure: &Failure, now: Instant) -> Action {
-        let action = match retry::action(failure) {
+    fn action(&self, work: &mut Work, failure: &Failure, asked: Action, now: Instant) -> Action {
+        let action = match asked {
             Action::Halve if work.is_small() && failure.origin() != Origin::Sink => Action::Hold,
             action => action,
         };
@@ -453,7 +452,7 @@ impl Lane {
             && self.alarm.is_due(gate.action, gate.attempts, now)
             && let Some(others) = throttle.pass(now)
         {
-            self.alarm.away(&self.project, gate.action, failure, now, advice, others);
+            self.alarm.away(gate.action, failure, now, advice, others);
         }
     }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use tokio::time::Instant;
 
+use super::alarm::Alarm;
 use super::lane::{Lane, Work};
 use super::pace::{PROJECT_CALLS_MAX, Pace};
 use crate::budget::{Budget, Share};
@@ -72,6 +73,8 @@ pub(super) struct Lanes {
     call_interval: Duration,
     /// The daemon's own project.
     own: Option<Arc<str>>,
+    /// Returns the name of a project as the log shows it.
+    shown_project: fn(&str) -> Option<&str>,
     budget: Budget,
     slots: HashMap<Arc<str>, Slot>,
     /// When lanes may start a call, by class.
@@ -88,11 +91,18 @@ pub(super) struct Lanes {
 
 impl Lanes {
     /// Lanes whose batches may be joined to as much as `limits`. Lanes beyond the first ones count in `budget`.
-    pub(super) fn new(limits: settings::Batch, call_interval: Duration, own: Option<Arc<str>>, budget: Budget) -> Self {
+    pub(super) fn new(
+        limits: settings::Batch,
+        call_interval: Duration,
+        own: Option<Arc<str>>,
+        shown_project: fn(&str) -> Option<&str>,
+        budget: Budget,
+    ) -> Self {
         Lanes {
             limits,
             call_interval,
             own,
+            shown_project,
             budget,
             slots: HashMap::new(),
             ready: Default::default(),
@@ -122,7 +132,8 @@ impl Lanes {
         }
         let share = (self.slots.len() >= LANES_KEPT_MAX).then(|| self.budget.force(LANE_BYTES));
         let is_own = self.own.as_ref() == Some(project);
-        let lane = Lane::new(Arc::clone(project), self.limits.clone(), Pace::new(self.call_interval, now), is_own);
+        let alarm = Alarm::new((self.shown_project)(project).map(Arc::from));
+        let lane = Lane::new(alarm, self.limits.clone(), Pace::new(self.call_interval, now), is_own);
         Slot { lane, view: View::default(), _share: share }
     }
 

@@ -1,7 +1,7 @@
 //! How many calls of one project may be under way, and how soon after one another they start. Time is an argument.
 //!
-//! Invariant: calls are never closer to one another than [`call_interval`], so that in any minute there are fewer than
-//! the sink's quota allows, whatever the traffic.
+//! Invariant: if the sink has a quota of calls, calls are never closer to one another than [`call_interval`], so that any
+//! minute has fewer calls than the quota allows, whatever the traffic.
 
 use std::time::Duration;
 
@@ -9,18 +9,17 @@ use tokio::time::Instant;
 
 /// One part in so many of the quota is left to others in the project: the instance that this one replaces, other exporters.
 const QUOTA_HEADROOM: u32 = 16;
-/// Between calls to a sink without a quota of calls: a thousand a second carry whatever can be received, and what waits
-/// meanwhile goes together.
-const UNMETERED_INTERVAL: Duration = Duration::from_millis(1);
+/// Calls a second of a project from which the rate is halved when a sink without a quota of calls says RESOURCE_EXHAUSTED.
+/// From this rate on, calls are not paced: they carry whatever can be received.
+const UNPACED_RATE: f64 = 1000.0;
 /// Where the quota is much smaller than it should be, or all but used up by others, one call a second goes on: merged
 /// batches carry thousands of spans.
 const SLOWEST_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The least time between calls of a project to a sink that takes so many of them a minute, if it counts them. Evenly
-/// spread: no burst has to be subtracted from what a minute may hold.
+/// Returns the shortest time between calls of a project to a sink with this quota; zero if it has no quota. Calls are
+/// spread evenly, so that no burst has to be subtracted from the quota of a minute.
 pub(super) fn call_interval(calls_per_minute: Option<u32>) -> Duration {
-    calls_per_minute
-        .map_or(UNMETERED_INTERVAL, |quota| Duration::from_secs(60) / (quota - quota / QUOTA_HEADROOM).max(1))
+    calls_per_minute.map_or(Duration::ZERO, |quota| Duration::from_secs(60) / (quota - quota / QUOTA_HEADROOM).max(1))
 }
 
 /// Calls of one project at a time. A call of 2,000 spans takes tenths of a second to seconds, so that sixteen carry
@@ -42,10 +41,11 @@ const DRIFT: u32 = 128;
 pub(super) struct Pace {
     /// When the next call may start.
     next_call: Instant,
-    /// The least time between calls.
+    /// The shortest time between calls.
     interval: Duration,
-    /// Calls a second, at most one each `interval`.
+    /// Calls a second. At `rate_max` calls are `interval` apart.
     rate: f64,
+    rate_max: f64,
     /// Calls at a time.
     limit: usize,
     round: Round,
@@ -65,8 +65,16 @@ struct Round {
 impl Pace {
     /// Calls are at least `interval` apart.
     pub(super) fn new(interval: Duration, now: Instant) -> Self {
-        let rate = interval.as_secs_f64().recip();
-        Pace { next_call: now, interval, rate, limit: PROJECT_CALLS_START, round: Round::default(), usual: None }
+        let rate_max = if interval.is_zero() { UNPACED_RATE } else { interval.as_secs_f64().recip() };
+        Pace {
+            next_call: now,
+            interval,
+            rate: rate_max,
+            rate_max,
+            limit: PROJECT_CALLS_START,
+            round: Round::default(),
+            usual: None,
+        }
     }
 
     pub(super) fn limit(&self) -> usize {
@@ -79,15 +87,22 @@ impl Pace {
 
     /// A call starts, and now there are `calls`.
     pub(super) fn started(&mut self, now: Instant, calls: usize) {
-        self.next_call = now + Duration::from_secs_f64(self.rate.recip()).clamp(self.interval, SLOWEST_INTERVAL);
+        self.next_call = now + self.call_interval();
         self.round.limited |= calls >= self.limit;
+    }
+
+    fn call_interval(&self) -> Duration {
+        if self.rate >= self.rate_max {
+            return self.interval;
+        }
+        Duration::from_secs_f64(self.rate.recip()).clamp(self.interval, SLOWEST_INTERVAL.max(self.interval))
     }
 
     /// The call of a batch was answered well after `elapsed`. The rate grows by one call a second each second; the
     /// limit by one a round, unless its calls were slow. Only batches that are `full`, or nearly so, tell how fast the
     /// sink is; where calls are scarce, batches are full, because those that wait are joined.
     pub(super) fn stored(&mut self, full: bool, elapsed: Duration) {
-        self.rate = (self.rate + self.rate.recip()).min(self.interval.as_secs_f64().recip());
+        self.rate = (self.rate + self.rate.recip()).min(self.rate_max);
         if full {
             self.round.answers += 1;
             self.round.total += elapsed;

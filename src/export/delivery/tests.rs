@@ -13,6 +13,7 @@ use tonic::Code;
 use super::*;
 use crate::config::settings;
 use crate::export::batch::{Batcher, Form};
+use crate::export::failure::Cause;
 use crate::export::testing::{
     BAD, Lines, Reply, Script, bad_span, counter, export_settings, kept, push_record, record, settled, with_retry_info,
 };
@@ -282,6 +283,10 @@ async fn a_panicking_call_is_a_failed_call() {
             assert!(self.1.fetch_add(1, Ordering::Relaxed) >= 3, "as the test asked for");
             self.0.write(batch).await
         }
+
+        fn advice(&self, _: Cause, _: Option<&str>) -> Option<String> {
+            None
+        }
     }
     let mut bench = Bench::new([]);
     let ledger = Arc::new(Ledger::new(Arc::clone(&bench.kept), Arc::clone(&bench.metrics)));
@@ -318,7 +323,7 @@ async fn a_message_over_a_limit_goes_in_halves_and_a_single_one_is_dropped_alone
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     let lines = lines.take();
     assert!(
-        lines.iter().any(|line| line.contains("too large") && line.contains("export.batch.max_bytes")),
+        lines.iter().any(|line| line.contains("too large") && line.contains("advice on TooLarge for p")),
         "{lines:?}"
     );
     assert!(lines.len() <= 2, "{lines:?}");
@@ -378,6 +383,10 @@ impl<F: Fn(&Batch) -> Option<Failure> + Send + Sync + 'static> Sink for Broken<F
             Some(failure) => Err(failure),
             None => self.0.write(batch).await,
         }
+    }
+
+    fn advice(&self, _: Cause, _: Option<&str>) -> Option<String> {
+        None
     }
 }
 

@@ -5,7 +5,7 @@ use tonic::{Code, Status};
 use super::*;
 use crate::cloud_trace::client::CloudTrace;
 use crate::export::batch::{Batch, Form, OVERHEAD_BYTES, Place};
-use crate::export::failure::Failure;
+use crate::export::failure::{Cause, Failure};
 use crate::export::sink::Written;
 use crate::export::testing::{
     BAD, PANIC, PlainEncoder, Reply, Script, Server, UNENCODABLE, counter, export_settings, kept, settled, span_name,
@@ -112,6 +112,10 @@ async fn rejected_spans_of_a_batch_that_was_taken_are_counted_and_not_sent_again
         async fn write(&self, _: &Batch) -> Result<Written, Failure> {
             Ok(Written { rejected_spans: self.0, message: "too old".to_owned() })
         }
+
+        fn advice(&self, _: Cause, _: Option<&str>) -> Option<String> {
+            None
+        }
     }
     for (rejected, refused) in [(0, 0), (1, 1), (3, 3), (4, 3), (u32::MAX, 3)] {
         let mut bench = Bench::new(Rejects(rejected), limits(100));
@@ -208,6 +212,10 @@ async fn memory_is_looked_at_as_spans_become_bytes() {
         async fn write(&self, _: &Batch) -> Result<Written, Failure> {
             tokio::time::sleep(Duration::from_millis(100)).await;
             Ok(Written::default())
+        }
+
+        fn advice(&self, _: Cause, _: Option<&str>) -> Option<String> {
+            None
         }
     }
     let (kept_spans, metrics, budget) =

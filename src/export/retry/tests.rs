@@ -1,15 +1,14 @@
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::*;
-use crate::export::advice::{any_server, general};
+use crate::export::advice::transport;
 use crate::export::testing::with_retry_info;
-use crate::google::advice::Api;
 
 #[test]
 fn every_code_has_its_action() {
     let cases = [
         (Code::Ok, Action::Done),
-        (Code::AlreadyExists, Action::Done),
+        (Code::AlreadyExists, Action::Search),
         (Code::InvalidArgument, Action::Search),
         (Code::OutOfRange, Action::Search),
         (Code::Unavailable, Action::Retry),
@@ -28,16 +27,13 @@ fn every_code_has_its_action() {
     ];
     for (code, expected) in cases {
         let status = Status::new(code, "as scripted");
-        assert_eq!(action(&Failure::sink(status.clone())), expected, "{code:?}");
-        let needs_somebody = matches!(expected, Action::Hold | Action::SlowDown | Action::SignIn);
-        for api in [Api::CloudTrace, Api::Telemetry] {
-            assert_eq!(api.advice(code, "p", None).is_some(), needs_somebody, "{code:?}");
-        }
-        assert_eq!(any_server(code).is_some(), needs_somebody, "{code:?}");
+        assert_eq!(action(&Failure::sink(status.clone()), usual), expected, "{code:?}");
+        let other = action(&Failure::sink(status.clone()), |_| Action::Hold);
+        assert_eq!(other, Action::Hold, "the sink says what its codes mean: {code:?}");
         // What a connection or the place of tokens says is not a verdict on spans.
-        assert_eq!(action(&Failure::connection(status.clone())), Action::Retry, "{code:?}");
+        assert_eq!(action(&Failure::connection(status.clone()), usual), Action::Retry, "{code:?}");
         let without_token = if code == Code::Unauthenticated { Action::SignIn } else { Action::Retry };
-        assert_eq!(action(&Failure::credentials(status)), without_token, "{code:?}");
+        assert_eq!(action(&Failure::credentials(status), usual), without_token, "{code:?}");
     }
     // Every code there is: 0 to 16.
     assert_eq!(cases.len(), 17);
@@ -76,8 +72,8 @@ fn the_http_status_of_a_proxy_decides() {
     ];
     for (status, expected) in cases {
         let failure = Failure::http(StatusCode::from_u16(status).unwrap(), &HeaderMap::new());
-        assert_eq!(action(&failure), expected, "{status}");
-        assert!(general(&failure).is_some(), "{status}");
+        assert_eq!(action(&failure, |_| Action::Done), expected, "{status}");
+        assert!(transport(&failure).is_some(), "{status}");
     }
 }
 

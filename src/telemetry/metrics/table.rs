@@ -119,7 +119,7 @@ pub const TRIGGERS: &[&str] =
     &["decision_wait", "root_received", "evidence", "trace_size", "pressure", "shutdown", "rescue"];
 /// Fates of late spans: they follow the verdict on their trace, or rescue it.
 pub const LATE_VERDICTS: &[&str] = &["kept", "dropped", "rescued"];
-/// Reasons why kept spans are lost, in order: Cloud Trace refused them finally; the process had to end; they cannot be
+/// Reasons why kept spans are lost, in order: the sink refused them finally; the process had to end; they cannot be
 /// encoded; they name a project that is not allowed; the sink did not take them within `export.give_up_after`; the
 /// spool's disk changed them.
 pub const DROP_REASONS: &[&str] = &["refused", "shutdown", "encode", "project_not_allowed", "gave_up", "corrupt"];
@@ -224,7 +224,7 @@ pub const TABLE: &[Description] = &[
     gauge(
         "spansieve_held_spans",
         &[listed("state", HELD_STATES)],
-        "Spans held: pending a decision, rescuable after a drop, or kept and waiting for Cloud Trace, in memory or in the spool.",
+        "Spans held: pending a decision, rescuable after a drop, or kept and waiting for the sink, in memory or in the spool.",
     ),
     gauge("spansieve_held_traces", &[listed("state", HELD_TRACE_STATES)], "Traces held, pending or rescuable."),
     gauge("spansieve_held_bytes", &[], "Bytes of the memory budget in use."),
@@ -281,12 +281,12 @@ pub const TABLE: &[Description] = &[
         &[listed("share", WAIT_SHARE_LABELS)],
         "The decision_wait within which this share of the spans of the last ten minutes came; 0 if there were too few spans to tell.",
     ),
-    counter("spansieve_exported_spans_total", &[], "Spans that Cloud Trace confirmed."),
+    counter("spansieve_exported_spans_total", &[], "Spans that the sink confirmed."),
     counter("spansieve_dropped_spans_total", &[listed("reason", DROP_REASONS)], "Kept spans that were lost for good."),
     counter(
         "spansieve_altered_spans_total",
         &[listed("reason", ALTERATIONS)],
-        "Kept spans that were changed before they were written because Cloud Trace would have refused them.",
+        "Kept spans that were changed before they were written because the sink would have refused them.",
     ),
     gauge(
         "spansieve_waiting_spans",
@@ -296,17 +296,17 @@ pub const TABLE: &[Description] = &[
     gauge(
         "spansieve_sink_calls_limit",
         &[],
-        "The most calls to Cloud Trace that a project may have under way; the lowest value if there are several projects.",
+        "The most calls to the sink that a project may have under way; the lowest value if there are several projects.",
     ),
     counter(
         "spansieve_sink_batches_total",
         &[listed("code", SINK_CODES)],
-        "Calls to Cloud Trace by gRPC status code, retries included.",
+        "Calls to the sink by gRPC status code, retries included.",
     ),
     histogram(
         "spansieve_sink_duration_seconds",
         &[listed("code", SINK_CODES)],
-        "Duration of calls to Cloud Trace by gRPC status code.",
+        "Duration of calls to the sink by gRPC status code.",
     ),
     counter(
         "spansieve_recovered_spans_total",

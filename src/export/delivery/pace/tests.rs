@@ -103,3 +103,20 @@ fn a_used_up_quota_halves_the_rate_and_success_restores_it() {
     }
     assert!((70..80).contains(&elapsed.as_secs()), "{elapsed:?}");
 }
+
+#[test]
+fn without_a_quota_calls_are_paced_only_after_the_sink_complained() {
+    let mut pace = Pace::new(call_interval(None), Instant::now());
+    assert_eq!(interval_ms(&mut pace), 0);
+    pace.quota_used_up();
+    assert_eq!(interval_ms(&mut pace), 2);
+    (0..20).for_each(|_| pace.quota_used_up());
+    assert_eq!(interval_ms(&mut pace), 1000);
+    // A call more a second each second, until there is no pace any more.
+    let mut answers = 0;
+    while interval_ms(&mut pace) > 0 {
+        answers += 1;
+        pace.stored(false, Duration::from_millis(1));
+    }
+    assert!((400_000..600_000).contains(&answers), "{answers}");
+}

@@ -21,6 +21,10 @@ impl Sink for Crowd {
         }
         self.script.write(batch).await
     }
+
+    fn advice(&self, _: Cause, _: Option<&str>) -> Option<String> {
+        None
+    }
 }
 
 struct Crowded {

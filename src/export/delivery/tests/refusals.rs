@@ -71,6 +71,10 @@ impl Sink for Ruled {
         self.0.write(batch).await
     }
 
+    fn advice(&self, _: Cause, _: Option<&str>) -> Option<String> {
+        None
+    }
+
     fn rule_breakers(&self, batch: &Batch) -> Vec<usize> {
         let spans = decode(batch).spans.into_iter().enumerate();
         spans.filter(|(_, span)| span.display_name.as_ref().unwrap().value == BAD).map(|(place, _)| place).collect()

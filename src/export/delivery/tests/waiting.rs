@@ -2,20 +2,6 @@
 
 use super::*;
 use crate::export::testing::{Lines, span_name};
-use crate::google::advice::Api;
-
-/// A script whose account is known.
-struct Named(Arc<Script>);
-
-impl Sink for Named {
-    async fn write(&self, batch: &Batch) -> Result<Written, Failure> {
-        self.0.write(batch).await
-    }
-
-    fn advice(&self, failure: &Failure, project: &str) -> Option<String> {
-        Api::CloudTrace.advice(failure.code(), project, Some("trace@shop.iam.gserviceaccount.com"))
-    }
-}
 
 async fn go_on<S: Sink>(delivery: &mut Delivery<S>, time: Duration) {
     let forever = async {
@@ -33,34 +19,23 @@ fn waiting(bench: &Bench) -> [u64; 4] {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_log_says_what_to_grant_to_whom_and_repeats_itself_seldom() {
-    // What an hour's calls are told, and words of the first line.
-    let cases = [
-        (
-            Status::permission_denied("no role"),
-            "grant roles/cloudtrace.agent on project shop to trace@shop.iam.gserviceaccount.com",
-        ),
-        (Status::not_found("no project"), "check the project id shop"),
-        (Status::failed_precondition("API off"), "gcloud services enable cloudtrace.googleapis.com --project shop"),
-        (Status::unauthenticated("bad token"), "check the application default credentials"),
-        (Status::resource_exhausted("quota"), "more Cloud Trace quota on project shop"),
-        (Status::unavailable("away"), "they are tried again by themselves"),
-    ];
-    for (status, words) in cases {
+async fn the_log_has_the_advice_of_the_sink_and_repeats_itself_seldom() {
+    for (status, advice) in [
+        (Status::permission_denied("no role"), "advice on Answer(PermissionDenied) for shop"),
+        (Status::unauthenticated("bad token"), "advice on Answer(Unauthenticated) for shop"),
+        (Status::resource_exhausted("quota"), "advice on Answer(ResourceExhausted) for shop"),
+        (Status::unavailable("away"), "advice on Answer(Unavailable) for shop"),
+    ] {
         let lines = Lines::capture();
         let said = status.clone();
-        let script = Script::with_rule(move |_| Some(said.clone()));
-        let bench = Bench::new([]);
-        let ledger = Arc::new(Ledger::new(Arc::clone(&bench.kept), Arc::clone(&bench.metrics)));
-        let mut delivery =
-            Delivery::new(Named(Arc::clone(&script)), &settings_of(1), ledger, bench.budget.clone(), None);
-        (0..100).for_each(|id| delivery.push(batch(&bench.budget, "shop", id)));
-        go_on(&mut delivery, Duration::from_secs(3600)).await;
+        let mut bench = Bench::with(Script::with_rule(move |_| Some(said.clone())));
+        (0..100).for_each(|id| bench.delivery.push(batch(&bench.budget, "shop", id)));
+        go_on(&mut bench.delivery, Duration::from_secs(3600)).await;
         let lines = lines.take();
-        assert!(lines[0].contains(words) && lines[0].contains(status.message()), "{lines:?}");
+        assert!(lines[0].contains(advice) && lines[0].contains(status.message()), "{lines:?}");
         // Once, and every five minutes from then on.
         assert!((11..=13).contains(&lines.len()), "{} lines for {status:?}", lines.len());
-        assert!(script.calls().len() > 100, "{} calls", script.calls().len());
+        assert!(bench.script.calls().len() > 100, "{} calls", bench.script.calls().len());
     }
 }
 
