@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use spansieve::condition::Condition;
-use spansieve::config::settings::{self, Goal, KeyField, KeySpan, TraceKey, TrafficMemory};
 use spansieve::sampling::keyed::{Adaptive, Budget, IdenticalErrors, Percentile, Rare};
+use spansieve::sampling::settings::{self, Goal, KeyField, KeySpan, TraceKey, TrafficMemory};
 
 /// Maximum keys in the table. The benchmark uses twice as many, so half of them find no free entry.
 const MAX_KEYS: usize = 10_000;

@@ -9,9 +9,11 @@ use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 use spansieve::condition::{Bound, Check, Condition, Field, Number, Pattern, Range};
-use spansieve::config::settings::{KeyField, KeySpan, Policy, Rare, Rule, Settings, TailSampling, TraceKey};
+use spansieve::config::settings::Settings;
 use spansieve::otlp::scan::{NoProbe, Scan, scan};
 use spansieve::sampling::Policies;
+use spansieve::sampling::settings::{KeyField, KeySpan, Policy, Rare, Rule, TraceKey};
+use spansieve::tail::settings::TailSampling;
 
 use workload::SPAN_COUNT;
 
@@ -108,7 +110,7 @@ fn within(min: i64, max: i64) -> Check {
 fn compiled(rules: Vec<Rule>) -> Policies {
     let named = rules.into_iter().enumerate().map(|(n, rule)| Policy { name: format!("policy {n}"), rule });
     let settings = TailSampling { policies: named.collect(), ..Settings::default().tail_sampling };
-    Policies::compile(&settings).expect("policies that fit")
+    Policies::compile(&settings.policies, settings.sample_on_first_match).expect("policies that fit")
 }
 
 /// Measures the step after the scan: making a summary for each trace of the request, with and without a key.

@@ -19,7 +19,7 @@ use bytes::Bytes;
 pub use self::shape::Shape;
 use crate::budget::Budget;
 use crate::cloud_trace::encode as cloud_trace;
-use crate::config::settings::{AllowedProjects, TailSampling};
+use crate::config::settings::AllowedProjects;
 use crate::config::{self, Loaded};
 use crate::export::exporter::slice::Slice;
 use crate::export::sink::EncodeSpans;
@@ -30,6 +30,7 @@ use crate::resource::Rewriter;
 use crate::sampling::Policies;
 use crate::tail::Table;
 use crate::tail::kept::{KeptQueue, KeptSpans};
+use crate::tail::settings::TailSampling;
 use crate::tail::table::Outcome;
 
 /// Policies that test resources and scopes, which spans share. If several spans start at the same time, their keys are
@@ -107,7 +108,8 @@ pub fn measure(shape: &Shape) -> Cost {
 /// Measures the request `body`, from the scan to both sinks.
 fn measure_body(body: Bytes) -> Cost {
     let mut cost = Cost { body_bytes: body.len() as u64, ..Cost::default() };
-    let policies = Arc::new(Policies::compile(&SETTINGS).expect("the policies fit"));
+    let policies =
+        Arc::new(Policies::compile(&SETTINGS.policies, SETTINGS.sample_on_first_match).expect("the policies fit"));
     let budget = Budget::new(usize::MAX);
     let table = Table::seeded(&SETTINGS, Arc::clone(&policies), budget.clone(), 0);
     let (mut found, mut out) = (Scan::default(), Outcome::default());

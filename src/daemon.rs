@@ -145,7 +145,10 @@ impl Daemon {
     /// # Errors
     /// See [`StartError`]. Nothing is left running then.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
-        let policies = Arc::new(Policies::compile(&settings.tail_sampling)?);
+        let policies = Arc::new(Policies::compile(
+            &settings.tail_sampling.policies,
+            settings.tail_sampling.sample_on_first_match,
+        )?);
         let policy_names: Vec<&str> = policies.names().iter().map(String::as_str).collect();
         let metrics = Arc::new(Metrics::with_policies(&policy_names));
         let budget = Budget::new(memory::limit_bytes(settings.memory.limit)?);

@@ -15,6 +15,7 @@ mod policies;
 mod predicates;
 #[cfg(any(test, fuzzing))]
 pub mod reference;
+pub mod settings;
 mod state;
 mod summary;
 #[cfg(test)]

@@ -69,7 +69,7 @@ pub(crate) trait Declared: Default {
 /// ```
 ///
 /// The comment of a field is its text in the reference; its kind adds type, range and reason. `as "name"` after a field
-/// names a key that is not called like the field. `check` is called with the settings and the section after all keys
+/// names a key that is not called like the field. `also` is a function of [`keys!`] with further keys. `check` is called with the settings and the section after all keys
 /// are read.
 macro_rules! section {
     (
@@ -80,6 +80,7 @@ macro_rules! section {
                 $field_vis:vis $field:ident $(as $key:literal)?: $type:ty = $default:expr, $kind:expr;
             )*
         }
+        $(also: $also:path;)?
         $(check: $check:expr;)?
     ) => {
         $(#[$attribute])*
@@ -100,6 +101,7 @@ macro_rules! section {
                     let place = keys.at($crate::settings::key!($field $($key)?), concat!($($text),*));
                     $crate::settings::kinds::Kind::<$type>::describe(&$kind, place, &defaults.$field);
                 )*
+                $($also(keys);)?
             }
 
             fn read(&mut self, section: &mut $crate::settings::reader::Section<'_>) {

@@ -52,7 +52,11 @@ fn every_yaml_example_can_be_used() {
             let is_expected = |warning: &str| collector.is_some() && warning.ends_with("has no effect");
             let unexpected = loaded.warnings.iter().find(|warning| !is_expected(&warning.message));
             assert_eq!(unexpected, None, "{place}");
-            Policies::compile(&loaded.settings.tail_sampling).unwrap_or_else(|error| panic!("{place}: {error}"));
+            Policies::compile(
+                &loaded.settings.tail_sampling.policies,
+                loaded.settings.tail_sampling.sample_on_first_match,
+            )
+            .unwrap_or_else(|error| panic!("{place}: {error}"));
             count += 1;
         }
     }

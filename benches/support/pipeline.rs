@@ -57,7 +57,10 @@ pub(crate) struct Pipeline {
 
 impl Pipeline {
     pub(crate) fn new(settings: Settings) -> Self {
-        let policies = Arc::new(Policies::compile(&settings.tail_sampling).expect("policies that fit"));
+        let policies = Arc::new(
+            Policies::compile(&settings.tail_sampling.policies, settings.tail_sampling.sample_on_first_match)
+                .expect("policies that fit"),
+        );
         let budget = Budget::new(BUDGET_BYTES);
         let table = Table::new(&settings.tail_sampling, Arc::clone(&policies), budget.clone());
         Pipeline { table, policies, budget, settings }

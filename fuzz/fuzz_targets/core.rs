@@ -9,7 +9,8 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use spansieve::budget::Budget;
 use spansieve::cloud_trace::encode::{Encoder, EncoderSettings};
-use spansieve::config::settings::{AllowedProjects, Batch, TailSampling};
+use spansieve::config::settings::{AllowedProjects, Batch};
+use spansieve::tail::settings::TailSampling;
 use spansieve::config::{self, Loaded};
 use spansieve::export::batch::{Batcher, Form};
 use spansieve::export::sink::EncodeSpans;
@@ -69,7 +70,7 @@ fn idle_bytes(policies: &Arc<Policies>) -> usize {
 
 impl Core {
     fn new() -> Self {
-        let policies = Arc::new(Policies::compile(&SETTINGS).expect("policies that fit"));
+        let policies = Arc::new(Policies::compile(&SETTINGS.policies, SETTINGS.sample_on_first_match).expect("policies that fit"));
         let idle_bytes = idle_bytes(&policies);
         let budget = Budget::new(idle_bytes + ROOM_BYTES);
         let encoder = EncoderSettings {

@@ -4,9 +4,10 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use super::source::{self, Source};
-use crate::config::settings::{Endpoint, Policy, Rule};
+use crate::config::settings::Endpoint;
 use crate::config::{self, Loaded, Settings};
 use crate::sampling::Policies;
+use crate::sampling::settings::{Policy, Rule};
 
 /// The exit code for a configuration that cannot be used (`EX_CONFIG` of sysexits.h).
 pub const EXIT_CONFIG: u8 = 78;
@@ -44,7 +45,10 @@ pub fn load(source: &Source) -> Option<Loaded> {
         Ok(loaded) => {
             report(&config::render(&loaded.warnings, &text, &name, color));
             // The sum of all policies may exceed a limit.
-            let compiled = Policies::compile(&loaded.settings.tail_sampling);
+            let compiled = Policies::compile(
+                &loaded.settings.tail_sampling.policies,
+                loaded.settings.tail_sampling.sample_on_first_match,
+            );
             compiled.map(|_| loaded).inspect_err(|error| report(&format!("error: {name}: {error}\n"))).ok()
         }
         Err(problems) => {

@@ -4,15 +4,10 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-use super::settings::{
-    AllowedProjects, Api, AttributeMapping, Batch, DecisionCache, Embedded, Endpoint, Export, Policy, Rescue, Rule,
-    Settings, TailSampling, Tls,
-};
-use crate::condition::Condition;
+use super::settings::{AllowedProjects, Api, AttributeMapping, Batch, Embedded, Endpoint, Export, Settings, Tls};
 use crate::receiver::settings::Otlp;
 use crate::resource::settings::Resource;
-use crate::settings::Size;
-use crate::tail::settings::Memory;
+use crate::tail::settings::{Memory, TailSampling};
 use crate::telemetry::settings::Telemetry;
 
 /// `export.spool.max_bytes`: the kept spans of hours at a thousand a minute, on disks that have room for logs.
@@ -23,17 +18,7 @@ impl Default for Settings {
         Settings {
             otlp: Otlp::default(),
             journal: None,
-            tail_sampling: TailSampling {
-                decision_wait: Duration::from_secs(10),
-                decision_wait_after_root_received: Duration::ZERO,
-                decision_cache: DecisionCache { sampled_cache_size: 1_000_000, non_sampled_cache_size: 1_000_000 },
-                rescue: Rescue { window: Duration::from_secs(60), max_bytes: Size::Percent(25.0) },
-                spans_max: 100_000,
-                bytes_max: Size::Percent(10.0),
-                annotate: true,
-                sample_on_first_match: false,
-                policies: default_policies(),
-            },
+            tail_sampling: TailSampling::default(),
             resource: Resource::default(),
             export: Export {
                 api: Api::CloudTrace,
@@ -54,13 +39,4 @@ impl Default for Settings {
             telemetry: Telemetry::default(),
         }
     }
-}
-
-fn default_policies() -> Vec<Policy> {
-    let policy = |name: &str, rule| Policy { name: name.into(), rule };
-    vec![
-        policy("errors", Rule::AnySpan(Condition::failed(true, true, true))),
-        policy("slow", Rule::Latency { threshold_ms: 1000, upper_threshold_ms: 0 }),
-        policy("baseline", Rule::Probabilistic { sampling_percentage: 5.0 }),
-    ]
 }

@@ -1,7 +1,6 @@
 //! From the tree to the settings, one function per section.
 
 mod export;
-mod tail_sampling;
 
 use std::path::PathBuf;
 
@@ -48,9 +47,7 @@ pub(super) fn settings(root: Option<&Node>, files: Files<'_>, problems: &mut Vec
     let Some(mut top) = Section::open(context, root, String::new(), problems) else { return settings };
     Sub.set(&mut top, "otlp", &mut settings.otlp);
     SubIf(Journal::has_directory).set(&mut top, "journal", &mut settings.journal);
-    if let Some(section) = top.section("tail_sampling") {
-        tail_sampling::tail_sampling(section, &mut settings.tail_sampling);
-    }
+    Sub.set(&mut top, "tail_sampling", &mut settings.tail_sampling);
     Sub.set(&mut top, "resource", &mut settings.resource);
     if let Some(section) = top.section(EXPORT) {
         export::export(section, files, &mut settings.export);

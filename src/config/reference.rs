@@ -57,7 +57,7 @@ fn table_of(tables: &[Vec<&str>], path: &str) -> Option<usize> {
 fn row(Setting { path, shape, preset, text }: &Setting) -> String {
     let preset = match preset {
         Preset::None => String::new(),
-        Preset::Required => "required".to_owned(),
+        Preset::Required | Preset::RequiredByType => "required".to_owned(),
         Preset::Value(value) => format!("`{value}`"),
         Preset::Words(words) => (*words).to_owned(),
     };

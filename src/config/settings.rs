@@ -1,21 +1,14 @@
 //! The validated settings, in the order that spans flow. What every room is given.
 
-mod policies;
-
 use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderMap;
 
-pub use self::policies::{
-    Adaptive, Budget, Composite, Goal, IdenticalErrors, KeyField, KeySpan, Percentile, Policy, Rare, Rule, TokenBucket,
-    TraceKey, TrafficMemory,
-};
 use crate::journal::settings::Journal;
 use crate::receiver::settings::Otlp;
 use crate::resource::settings::Resource;
-use crate::settings::Size;
-use crate::tail::settings::Memory;
+use crate::tail::settings::{Memory, TailSampling};
 use crate::telemetry::settings::Telemetry;
 
 /// Everything that the operator can set.
@@ -35,47 +28,6 @@ pub struct Settings {
     pub memory: Memory,
     /// Own metrics and logs.
     pub telemetry: Telemetry,
-}
-
-/// `tail_sampling`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TailSampling {
-    /// From the first span of a trace to its decision.
-    pub decision_wait: Duration,
-    /// From a trace's root span to its decision, if that is earlier; zero: off.
-    pub decision_wait_after_root_received: Duration,
-    /// How many decided traces are remembered.
-    pub decision_cache: DecisionCache,
-    /// How long dropped traces can be rescued.
-    pub rescue: Rescue,
-    /// With so many spans a trace is decided at once.
-    pub spans_max: usize,
-    /// With so many bytes of spans a trace is decided at once; a percentage is of the memory limit.
-    pub bytes_max: Size,
-    /// Whether kept spans say which policy kept them.
-    pub annotate: bool,
-    /// Whether the first policy that keeps a trace ends its decision.
-    pub sample_on_first_match: bool,
-    /// A trace is kept if any policy says so, and none drops it.
-    pub policies: Vec<Policy>,
-}
-
-/// `tail_sampling.decision_cache`, in traces.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DecisionCache {
-    /// Kept traces remembered.
-    pub sampled_cache_size: usize,
-    /// Dropped traces remembered.
-    pub non_sampled_cache_size: usize,
-}
-
-/// `tail_sampling.rescue`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Rescue {
-    /// How long after its decision a dropped trace can be rescued; zero: off.
-    pub window: Duration,
-    /// The most that rescuable traces may hold; a percentage is of the memory limit.
-    pub max_bytes: Size,
 }
 
 /// `export`.

@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::settings::{AllowedProjects, Api, AttributeMapping, BaseMapping, Endpoint, Rule, Spool};
+use super::settings::{AllowedProjects, Api, AttributeMapping, BaseMapping, Endpoint, Spool};
 use super::*;
 use crate::journal::settings::Journal;
 use crate::resource::settings::{Action, AttributeAction, AttributeValue, Keys, ValueSource};
+use crate::sampling::settings::Rule;
 use crate::settings::Size;
 use crate::tail::settings::Compress;
 

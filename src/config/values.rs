@@ -3,34 +3,13 @@
 use http::{HeaderName, HeaderValue};
 
 use super::Files;
-use super::limits::{HEADER_BYTES_MAX, POLICY_NAME_BYTES_MAX, PROJECT_BYTES_MAX};
+use super::limits::{HEADER_BYTES_MAX, PROJECT_BYTES_MAX};
 use super::settings::Endpoint;
-pub(super) use crate::condition::settings::{number, pattern, searched};
 use crate::settings::fault::{Fault, quote};
 use crate::settings::node::{Node, Scalar, Value};
 use crate::settings::suggest::closest;
 pub(super) use crate::settings::values::*;
 use crate::trust::pem::{self, PemError};
-
-/// As [`choice`]; what the Collector has and Spansieve has not is told apart from a slip of the pen.
-pub(super) fn supported_choice<T: Copy>(
-    node: &Node,
-    what: &str,
-    choices: &[(&str, T)],
-    unsupported: &[&str],
-) -> Read<T> {
-    let text = text(what, node)?;
-    if !unsupported.contains(&text) {
-        return choice(node, what, choices);
-    }
-    let fault = Fault::new(format!("the {what} `{text}` of the Collector is not supported"));
-    Err(fault.help(format!("supported: {}", list(choices.iter().map(|(name, _)| name)))))
-}
-
-/// The name of a policy.
-pub(super) fn policy_name(node: &Node) -> Read<String> {
-    name(node, "a policy name", POLICY_NAME_BYTES_MAX)
-}
 
 /// A Google Cloud project id or number
 /// (cloud.google.com/resource-manager/docs/creating-managing-projects; ids of a domain carry `.` and `:`).

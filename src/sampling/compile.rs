@@ -10,7 +10,7 @@ use super::policies::Misfit;
 use super::predicates::Predicates;
 use super::state::{Keyed, State};
 use crate::condition::Condition;
-use crate::config::settings::{self, Policy, Rule, TraceKey};
+use crate::sampling::settings::{self, Policy, Rule, TraceKey};
 
 /// The predicates and states of the policies that are compiled so far.
 #[derive(Debug, Default)]

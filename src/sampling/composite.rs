@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 use super::Keep;
 use super::expression::{Expression, Trace};
 use super::limiter::Bucket;
-use crate::config::settings::TokenBucket;
+use crate::sampling::settings::TokenBucket;
 
 /// The policies of a composite in the order in which they are asked, each with its label.
 #[derive(Debug)]

@@ -11,12 +11,12 @@ use smallvec::SmallVec;
 
 use super::summary::{self, Candidate, Summary};
 use crate::condition::{HTTP_STATUS_KEYS, Number, RPC_STATUS_KEYS};
-use crate::config::settings::{KeyField, KeySpan, TraceKey};
 use crate::otlp::fields::span;
 use crate::otlp::scan::{Scan, SpanFact};
 use crate::otlp::view::{self, AnyValue, Attributes, StatusCode};
 use crate::otlp::visited;
 use crate::otlp::wire::{Reader, Value};
+use crate::sampling::settings::{KeyField, KeySpan, TraceKey};
 
 /// Maximum number of distinct keys of all policies together: one for each type of policy with keys, and a few more.
 /// Each key takes 32 bytes in every summary.

@@ -1,6 +1,6 @@
 //! Token buckets, which limit a rate.
 
-use crate::config::settings::TokenBucket;
+use crate::sampling::settings::TokenBucket;
 
 /// A token bucket: tokens come in at a steady rate, up to `burst`.
 ///

@@ -8,9 +8,9 @@ use super::expression::{Expression, Trace};
 use super::predicates::Predicates;
 use super::state::State;
 use super::{Keep, Summary, Threshold, Verdict};
-use crate::config::settings::{Rule, TailSampling};
 use crate::otlp::TraceId;
 use crate::otlp::scan::{Bits, Probe, Scan, SpanFact};
+use crate::sampling::settings::{Policy, Rule};
 
 /// The reason why policies cannot be compiled. The operator must change the configuration.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -114,9 +114,7 @@ impl Policies {
     ///
     /// # Errors
     /// There are more conditions, keys or policies than fit, or a `drop` or `composite` is within another policy.
-    pub fn compile(settings: &TailSampling) -> Result<Self, CompileError> {
-        let policies = &settings.policies;
-        let sample_on_first_match = settings.sample_on_first_match;
+    pub fn compile(policies: &[Policy], sample_on_first_match: bool) -> Result<Self, CompileError> {
         let mut names: Vec<String> = policies.iter().map(|policy| policy.name.clone()).collect();
         let (mut vetoes, mut voters) = (Vec::new(), Vec::new());
         let mut compiler = Compiler::default();

@@ -17,10 +17,10 @@ use self::tree::Tree;
 use super::keys::Keys;
 use crate::condition::formula::{Formula, Owner, Source};
 use crate::condition::{Condition, Field, Test};
-use crate::config::settings::TraceKey;
 use crate::otlp::fields::span as span_fields;
 use crate::otlp::scan::{Bits, Probe, SpanFields};
 use crate::otlp::view::{self, AnyValue, Attributes};
+use crate::sampling::settings::TraceKey;
 
 /// The conditions and keys of all policies, ready for the scan.
 #[derive(Clone, Debug, Default)]

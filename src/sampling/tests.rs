@@ -33,7 +33,8 @@ pub(super) fn policies(list: &str) -> Policies {
 /// Compiles the policies of a configuration.
 pub(super) fn compiled(text: &str) -> Policies {
     let loaded = config::load(text, &|_| None).unwrap_or_else(|problems| panic!("{text}\n{problems}"));
-    Policies::compile(&loaded.settings.tail_sampling).unwrap()
+    Policies::compile(&loaded.settings.tail_sampling.policies, loaded.settings.tail_sampling.sample_on_first_match)
+        .unwrap()
 }
 
 /// Compiles one policy with the name `p`. `kind` is its type and its settings.
@@ -631,7 +632,9 @@ fn too_many_conditions_or_keys_are_an_error_with_the_policys_name() {
     let many = |count: usize, policy: &dyn Fn(usize) -> String| {
         let list: String = (0..count).map(|n| format!("    - {{name: p{n}, {}}}\n", policy(n))).collect();
         let loaded = config::load(&format!("tail_sampling:\n  policies:\n{list}"), &|_| None).unwrap();
-        Policies::compile(&loaded.settings.tail_sampling).map(|_| ()).map_err(|error| error.to_string())
+        Policies::compile(&loaded.settings.tail_sampling.policies, loaded.settings.tail_sampling.sample_on_first_match)
+            .map(|_| ())
+            .map_err(|error| error.to_string())
     };
     let attribute = |n| format!("type: string_attribute, string_attribute: {{key: k{n}, values: [x]}}");
     let keyed = |n| format!("type: rare, rare: {{key: [k{n}]}}");

@@ -432,6 +432,44 @@ impl Scalar for Amount {
     }
 }
 
+/// A number, whole or not.
+pub(crate) struct Decimal(pub(crate) Limit<f64>);
+
+impl Scalar for Decimal {
+    type Value = f64;
+
+    fn read(&self, node: &Node) -> Read<f64> {
+        values::decimal(node, &self.0)
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Number(self.0.min, self.0.max)
+    }
+
+    fn limit(&self) -> String {
+        of_range(&self.0, |value| value.to_string())
+    }
+}
+
+/// A percentage; `%` may follow.
+pub(crate) struct Percent(pub(crate) RangeInclusive<f64>);
+
+impl Scalar for Percent {
+    type Value = f64;
+
+    fn read(&self, node: &Node) -> Read<f64> {
+        values::percentage_within(node, &self.0)
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Percentage(*self.0.start(), *self.0.end())
+    }
+
+    fn limit(&self) -> String {
+        format!("{}% to {}%.", self.0.start(), self.0.end())
+    }
+}
+
 /// A duration with its unit.
 pub(crate) struct Time(pub(crate) Limit<Duration>);
 

@@ -22,6 +22,8 @@ pub(crate) enum Preset {
     None,
     /// An error: the key must be written.
     Required,
+    /// An error for the policies of the type that is called like the key.
+    RequiredByType,
     /// This, as it would be written.
     Value(String),
     /// This, in words.

@@ -18,11 +18,11 @@ use super::shard::{Arrival, Round, Shard, TRACE_BYTES, hash};
 use super::tally::{Tally, Trigger};
 use super::verdicts::VerdictCache;
 use crate::budget::{Budget, ENTRY_BYTES, Room, Share, ladder};
-use crate::config::settings::TailSampling;
 use crate::otlp::TraceId;
 use crate::otlp::scan::{Scan, Scope, SpanFact};
 use crate::sampling::{Keep, Policies, Summary};
 use crate::settings::Size;
+use crate::tail::settings::TailSampling;
 
 /// Milliseconds of a monotonic clock.
 pub type Millis = u64;

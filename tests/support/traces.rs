@@ -86,7 +86,9 @@ impl Fixture {
         let text = if text.trim_start().starts_with('-') { &whole } else { text };
         let loaded = config::load(text, &|_| None).unwrap_or_else(|problems| panic!("{text}\n{problems}"));
         let settings = loaded.settings;
-        let policies = Arc::new(Policies::compile(&settings.tail_sampling).unwrap());
+        let policies = Arc::new(
+            Policies::compile(&settings.tail_sampling.policies, settings.tail_sampling.sample_on_first_match).unwrap(),
+        );
         let limit_bytes = match settings.memory.limit {
             spansieve::settings::Size::Bytes(bytes) => bytes as usize,
             spansieve::settings::Size::Percent(_) => 256 << 20,

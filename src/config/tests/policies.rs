@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{load, settings};
 use crate::condition::{Bound, Check, Condition, Field, Number, Pattern, Range};
-use crate::config::settings::{
+use crate::sampling::settings::{
     Adaptive, Budget, Composite, Goal, IdenticalErrors, KeyField, KeySpan, Percentile, Policy, Rare, Rule, TokenBucket,
     TraceKey, TrafficMemory,
 };

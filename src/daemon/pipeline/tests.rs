@@ -11,7 +11,7 @@ pub(in crate::daemon) fn pipeline() -> Pipeline {
 
 fn pipeline_of(limit_bytes: usize) -> Pipeline {
     let settings = Settings::default().tail_sampling;
-    let policies = Arc::new(Policies::compile(&settings).unwrap());
+    let policies = Arc::new(Policies::compile(&settings.policies, settings.sample_on_first_match).unwrap());
     let table = Table::new(&settings, Arc::clone(&policies), Budget::new(limit_bytes));
     Pipeline::new(table, policies, Arc::default(), None, Arc::new(Metrics::new()))
 }

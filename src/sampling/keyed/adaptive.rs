@@ -2,8 +2,8 @@
 
 use super::credit::{Credit, seconds_since};
 use super::shares::Shares;
-use crate::config::settings::{self, Goal};
 use crate::sampling::Threshold;
+use crate::sampling::settings::{self, Goal};
 
 /// Bounds of the credit, in goals of an interval: 4 of overspent goal are paid back, and 2 of unspent goal may be spent
 /// later. A credit of -4 reduces the ratio to 1/55, which ends any burst. A lower bound would only prolong the payback.

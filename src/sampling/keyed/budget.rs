@@ -6,8 +6,8 @@
 
 use super::credit::{Credit, seconds_since};
 use super::shares::Shares;
-use crate::config::settings::{self, Goal, TrafficMemory};
 use crate::sampling::Threshold;
+use crate::sampling::settings::{self, Goal, TrafficMemory};
 
 /// A month of a budget, in seconds: 30 days.
 const MONTH_SECONDS: f64 = 30.0 * 86_400.0;

@@ -1,8 +1,8 @@
 //! `identical_errors`: keeps the first errors of each key, and a ratio of the further ones.
 
 use super::windows::Windows;
-use crate::config::settings;
 use crate::sampling::Threshold;
+use crate::sampling::settings;
 
 /// The state of one `identical_errors` policy. It takes 33 bytes for each key, at most 76 with the unused places of the
 /// table.

@@ -2,7 +2,7 @@
 
 use super::keys::Keys;
 use super::sketch::{Quantile, Sketch};
-use crate::config::settings;
+use crate::sampling::settings;
 
 /// A key that was not seen for this time makes room for another one when the table is full.
 const SILENCE_MS: u64 = 3_600_000;

@@ -1,7 +1,7 @@
 //! `rare`: the first traces of each key in each minute, so that no endpoint disappears.
 
 use super::windows::Windows;
-use crate::config::settings;
+use crate::sampling::settings;
 
 const MINUTE_MS: u64 = 60_000;
 

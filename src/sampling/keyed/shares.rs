@@ -8,8 +8,8 @@
 //! falls from the first trace of a burst on.
 
 use super::keys::Keys;
-use crate::config::settings::{Goal, TrafficMemory};
 use crate::sampling::Threshold;
+use crate::sampling::settings::{Goal, TrafficMemory};
 
 /// Maximum number of intervals in the window of [`TrafficMemory::Windowed`]. It bounds the memory of a key.
 const SLOTS_MAX: usize = 12;

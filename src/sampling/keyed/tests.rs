@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::condition::Condition;
-use crate::config::settings::{self, Goal, KeyField, KeySpan, TraceKey, TrafficMemory};
 use crate::sampling::Threshold;
+use crate::sampling::settings::{self, Goal, KeyField, KeySpan, TraceKey, TrafficMemory};
 
 pub(super) fn key() -> TraceKey {
     TraceKey { fields: vec![KeyField::Service], of: KeySpan::Entry }

@@ -6,10 +6,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::budget::Claim;
 use crate::condition::Condition;
-use crate::config::settings::{DecisionCache, Policy, Rescue, Rule};
 use crate::otlp::scan::Bits;
 use crate::otlp::{ByteRange, TraceId};
+use crate::sampling::settings::{Policy, Rule};
 use crate::sampling::threshold;
+use crate::tail::settings::{DecisionCache, Rescue};
 
 const ERROR_BIT: Bits = 1;
 const WAIT_MS: Millis = 10_000;
@@ -76,7 +77,7 @@ struct Fixture {
 
 impl Fixture {
     fn new(settings: &TailSampling, limit_bytes: usize) -> Self {
-        let policies = Arc::new(Policies::compile(settings).unwrap());
+        let policies = Arc::new(Policies::compile(&settings.policies, settings.sample_on_first_match).unwrap());
         let budget = Budget::new(limit_bytes);
         let table = Table::new(settings, policies, budget.clone());
         Fixture { table, budget, now_ms: 0, out: Outcome::default(), received: 0, exported: 0, kept: Vec::new() }

@@ -11,13 +11,13 @@ use super::exporter::Exporter;
 use super::reference::Facts;
 use super::scenario::{Kind, SWEEP_CLASSES, Scenario, SpanSpec, Step};
 use crate::budget::Budget;
-use crate::config::settings::DecisionCache;
 use crate::otlp::TraceId;
 use crate::otlp::reference::Span;
 use crate::otlp::scan::{Scan, scan};
 use crate::sampling::{Keep, Policies, Threshold, Verdict};
 use crate::settings::Size;
 use crate::tail::kept::KeptSpans;
+use crate::tail::settings::DecisionCache;
 use crate::tail::table::{Held, Outcome};
 use crate::tail::{Table, Trigger};
 
@@ -69,7 +69,8 @@ impl<'s> World<'s> {
         settings.decision_cache = DecisionCache { sampled_cache_size, non_sampled_cache_size };
         // The model counts only the spans of a trace, not its bytes.
         settings.bytes_max = Size::Bytes(u64::MAX);
-        let policies = Arc::new(Policies::compile(&settings).expect("policies that fit"));
+        let policies =
+            Arc::new(Policies::compile(&settings.policies, settings.sample_on_first_match).expect("policies that fit"));
         let table = |budget: &Budget| Table::seeded(&settings, Arc::clone(&policies), budget.clone(), scenario.seed);
         let idle = Budget::new(0);
         let _probe = table(&idle);

@@ -1,6 +1,6 @@
 use super::*;
-use crate::config::settings::TrafficMemory;
 use crate::sampling::keyed::tests::{EMA, Tally, Traffic, WINDOWED, adaptive};
+use crate::sampling::settings::TrafficMemory;
 
 const PERCENTAGE: Goal = Goal::Percentage(5.0);
 const SPANS: Goal = Goal::SpansPerSecond(100.0);

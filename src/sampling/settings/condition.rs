@@ -1,12 +1,97 @@
 //! Policies that keep a trace for one of its spans: their sections become a [`Condition`].
 
+use super::{Policy, Rule};
 use crate::condition::ottl::{self, OttlError};
+use crate::condition::settings::{self, searched};
 use crate::condition::{Bound, Check, Condition, Field, Number, Pattern, Range};
-use crate::config::limits::{OTTL_CONDITION_COUNT, REGEX_CACHE_SIZE, STATUS_CODE_COUNT, VALUE_COUNT};
-use crate::config::settings::{Policy, Rule};
-use crate::config::values;
 use crate::settings::fault::Fault;
+use crate::settings::kinds::{ATTRIBUTE_KEY, Bool, ByHand, Whole};
 use crate::settings::reader::Section;
+use crate::settings::setting::Shape;
+use crate::settings::values;
+use crate::settings::{Limit, keys};
+
+const STATUS_CODE_COUNT: Limit<usize> = Limit { min: 1, max: 16, why: "there are three codes" };
+/// Of values that spans are searched for. None is what the Collector takes, too.
+const VALUE_COUNT: Limit<usize> = Limit { min: 0, max: 10_000, why: "each value is compared with those of spans" };
+/// The Collector's cache of regular expressions' answers.
+const REGEX_CACHE_SIZE: Limit<u64> = Limit { min: 0, max: i64::MAX as u64, why: "it is a number of entries" };
+const OTTL_CONDITION_COUNT: Limit<usize> = Limit { min: 1, max: 64, why: "each condition is asked of every span" };
+
+keys! {
+    pub(super) fn error_keys;
+    /// Spans with status ERROR.
+    status: ByHand::like(&Bool).default(true);
+    /// Spans with an `http.response.status_code` or `http.status_code` of 500 or more.
+    http: ByHand::like(&Bool).default(true);
+    /// Spans with an `rpc.grpc.status_code` or `rpc.response.status_code` that stands for a fault of the server.
+    rpc: ByHand::like(&Bool).default(true);
+}
+
+keys! {
+    pub(super) fn status_code_keys;
+    /// `OK`, `ERROR`, `UNSET`.
+    status_codes: ByHand::list(Shape::Choice(STATUS_CODES.iter().map(|(name, _)| *name).collect()), &STATUS_CODE_COUNT).required();
+}
+
+keys! {
+    pub(super) fn string_attribute_keys;
+    /// The attribute.
+    key: ByHand::like(&ATTRIBUTE_KEY).required();
+    /// Values or regular expressions, one of which must match. An empty string matches nothing, and an attribute that is
+    /// empty is not matched.
+    values: ByHand::list(Shape::Text("string"), &VALUE_COUNT).required();
+    /// True if the values are regular expressions, as Go and the Collector read them (RE2's syntax). They are not anchored:
+    /// `/live` is found in `/api/livestock`, so write `^/live$`.
+    enabled_regex_matching: ByHand::like(&Bool).default(false);
+    /// No effect, with a warning: matching needs no cache.
+    cache_max_size: ByHand::like(&Whole::<u64>::within(REGEX_CACHE_SIZE));
+    /// Keeps a trace if no span and no resource of it matches, also if none has the attribute.
+    invert_match: ByHand::like(&Bool).default(false);
+}
+
+keys! {
+    pub(super) fn numeric_attribute_keys;
+    /// The attribute.
+    key: ByHand::like(&ATTRIBUTE_KEY).required();
+    /// The least value that matches; 0 is a bound, too.
+    min_value: ByHand::of(Shape::Number(f64::MIN, f64::MAX));
+    /// The greatest value that matches; 0 is a bound, too. At least one of the two bounds is required.
+    max_value: ByHand::of(Shape::Number(f64::MIN, f64::MAX));
+    /// Keeps a trace if no span and no resource of it matches, also if none has the attribute.
+    invert_match: ByHand::like(&Bool).default(false);
+}
+
+keys! {
+    pub(super) fn boolean_attribute_keys;
+    /// The attribute.
+    key: ByHand::like(&ATTRIBUTE_KEY).required();
+    /// The value that matches.
+    value: ByHand::like(&Bool).default(false);
+    /// Keeps a trace if no span and no resource of it matches, also if none has the attribute.
+    invert_match: ByHand::like(&Bool).default(false);
+}
+
+keys! {
+    pub(super) fn trace_state_keys;
+    /// The entry's key.
+    key: ByHand::like(&ATTRIBUTE_KEY).required();
+    /// Values, one of which the entry must have.
+    values: ByHand::list(Shape::Text("string"), &VALUE_COUNT).required();
+}
+
+keys! {
+    pub(super) fn ottl_keys;
+    /// Conditions on a span ([ottl.md](ottl.md)).
+    span: ByHand::list(Shape::Text("string"), &OTTL_CONDITION_COUNT);
+    /// Conditions on an event of a span.
+    spanevent: ByHand::list(Shape::Text("string"), &OTTL_CONDITION_COUNT);
+    /// `ignore`, `silent` or `propagate`. All three mean the same, because a condition that could be read cannot fail: where
+    /// a value has another type, it does not hold.
+    error_mode: ByHand::of(Shape::AnyCase(ERROR_MODES.iter().map(|(name, ())| *name).collect()));
+}
+
+const ERROR_MODES: [(&str, ()); 3] = [("ignore", ()), ("silent", ()), ("propagate", ())];
 
 /// With their numbers in `trace.proto`.
 const STATUS_CODES: [(&str, i64); 3] = [("OK", 1), ("ERROR", 2), ("UNSET", 0)];
@@ -54,8 +139,8 @@ pub(super) fn boolean_attribute(mut section: Section<'_>) -> Option<Rule> {
 /// Integers and doubles within a range. A bound that is written is a bound, 0 as well.
 pub(super) fn numeric_attribute(mut section: Section<'_>) -> Option<Rule> {
     let key = section.require("key", values::attribute_key);
-    let min = section.read("min_value", values::number);
-    let max = section.read("max_value", values::number);
+    let min = section.read("min_value", settings::number);
+    let max = section.read("max_value", settings::number);
     if !(section.has("min_value") || section.has("max_value")) {
         let fault = Fault::new("`numeric_attribute` has neither `min_value` nor `max_value`");
         section.error(section.at(), fault.help("write at least one of them"));
@@ -85,10 +170,10 @@ pub(super) fn string_attribute(mut section: Section<'_>) -> Option<Rule> {
     let mut is_regex = false;
     section.set("enabled_regex_matching", &mut is_regex, values::boolean);
     let checks = if is_regex {
-        let patterns = section.require_list("values", "['^/api/.*']", &VALUE_COUNT, values::pattern);
+        let patterns = section.require_list("values", "['^/api/.*']", &VALUE_COUNT, settings::pattern);
         patterns.into_iter().map(found_in_text).collect()
     } else {
-        let mut texts = section.require_list("values", "[/checkout]", &VALUE_COUNT, values::searched);
+        let mut texts = section.require_list("values", "[/checkout]", &VALUE_COUNT, searched);
         // An empty string matches nothing, as in the Collector.
         texts.retain(|text| !text.is_empty());
         texts.sort_unstable();
@@ -127,7 +212,7 @@ fn warn_of_no_values(section: &mut Section<'_>) {
 
 pub(super) fn trace_state(mut section: Section<'_>) -> Option<Rule> {
     let key = section.require("key", values::attribute_key);
-    let mut texts = section.require_list("values", "[x]", &VALUE_COUNT, values::searched);
+    let mut texts = section.require_list("values", "[x]", &VALUE_COUNT, searched);
     texts.retain(|text| !text.is_empty());
     texts.sort_unstable();
     warn_of_no_values(&mut section);
@@ -142,8 +227,7 @@ pub(super) fn ottl(mut section: Section<'_>) -> Option<Rule> {
     }
     let mut conditions = ottl_conditions(&mut section, "span", ottl::span_condition);
     conditions.extend(ottl_conditions(&mut section, "spanevent", ottl::event_condition));
-    let modes = [("ignore", ()), ("silent", ()), ("propagate", ())];
-    section.read("error_mode", |node| values::choice_in_any_case(node, "error mode", &modes));
+    section.read("error_mode", |node| values::choice_in_any_case(node, "error mode", &ERROR_MODES));
     Some(Rule::AnySpan(Condition::Any(conditions)))
 }
 
@@ -153,7 +237,7 @@ fn ottl_conditions(
     parse: impl Fn(&str) -> Result<Condition, OttlError>,
 ) -> Vec<Condition> {
     let nodes = section.items(key, &OTTL_CONDITION_COUNT).unwrap_or_default();
-    nodes.into_iter().filter_map(|node| crate::condition::settings::condition(section, node, &parse)).collect()
+    nodes.into_iter().filter_map(|node| settings::condition(section, node, &parse)).collect()
 }
 
 /// A span for which `condition` holds keeps the trace, or with `invert_match` that there is none.

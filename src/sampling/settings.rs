@@ -1,8 +1,40 @@
-//! `tail_sampling.policies`, validated.
+//! `tail_sampling.policies`: how policies are declared, read and checked.
+
+mod condition;
+mod keyed;
+mod latency;
+mod limiter;
+mod nested;
+mod policy;
 
 use std::time::Duration;
 
 use crate::condition::Condition;
+use crate::settings::kinds::{Below, ByHand};
+use crate::settings::reader::Section;
+use crate::settings::setting::{Preset, Shape};
+
+/// Returns the declaration of the list of policies.
+pub(crate) fn policies() -> Below {
+    let form = ByHand::list(Shape::Section, &policy::POLICY_COUNT);
+    Below(form.or(Preset::Words("errors, slow (1000 ms), baseline (5 %)")), policy::policy_keys)
+}
+
+/// Reads the list of policies under `key`; `None` if it is not written or wrong.
+pub(crate) fn read_policies(section: &mut Section<'_>, key: &str, decision_wait: Duration) -> Option<Vec<Policy>> {
+    let nodes = section.items(key, &policy::POLICY_COUNT)?;
+    Some(policy::policies(section, &nodes, decision_wait))
+}
+
+/// Returns the policies of an empty configuration.
+pub(crate) fn default_policies() -> Vec<Policy> {
+    let policy = |name: &str, rule| Policy { name: name.into(), rule };
+    vec![
+        policy("errors", Rule::AnySpan(Condition::failed(true, true, true))),
+        policy("slow", Rule::Latency { threshold_ms: 1000, upper_threshold_ms: 0 }),
+        policy("baseline", Rule::Probabilistic { sampling_percentage: 5.0 }),
+    ]
+}
 
 /// One of `tail_sampling.policies`, or a policy within another one.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,20 +4,124 @@ use std::time::Duration;
 
 use super::condition::failed;
 use super::policy::warn_of_fraction;
+use super::{Adaptive, Budget, Goal, IdenticalErrors, KeyField, KeySpan, Rare, Rule, TraceKey, TrafficMemory};
 use crate::condition::Condition;
-use crate::config::limits::{
-    ADJUSTMENT_INTERVAL, DOLLARS_PER_MILLION_SPANS, DOLLARS_PER_MONTH, GOAL_SPANS_PER_SECOND, IDENTICAL_ERRORS_FIRST,
-    IDENTICAL_ERRORS_WINDOW, KEY_COUNT, KEY_FIELD_COUNT, LOOKBACK, Limit, SPANS_PER_MONTH, TRACES_PER_MINUTE, WEIGHT,
-};
-use crate::config::settings::{
-    Adaptive, Budget, Goal, IdenticalErrors, KeyField, KeySpan, Rare, Rule, TraceKey, TrafficMemory,
-};
-use crate::config::values::{self, Read};
 use crate::settings::fault::Fault;
+use crate::settings::kinds::{Bool, ByHand, Decimal, Percent, Time, Whole};
 use crate::settings::node::Node;
 use crate::settings::reader::Section;
+use crate::settings::setting::Shape;
+use crate::settings::units::display_duration;
+use crate::settings::values::{self, Read};
+use crate::settings::{Limit, keys};
+
+const KEY_FIELD_COUNT: Limit<usize> = Limit { min: 1, max: 8, why: "each field is looked up in every trace" };
+const KEY_COUNT: Limit<u64> =
+    Limit { min: 1, max: 100_000, why: "the state of each key is held in memory, some hundred bytes" };
+const ADJUSTMENT_INTERVAL: Limit<Duration> = Limit {
+    min: Duration::from_secs(1),
+    max: Duration::from_secs(3600),
+    why: "ratios follow the traffic, and a shorter time sees too little of it",
+};
+const WEIGHT: Limit<f64> =
+    Limit { min: 0.01, max: 1.0, why: "it is the part of the last interval in what is remembered" };
+const LOOKBACK: Limit<Duration> = Limit {
+    min: Duration::from_secs(1),
+    max: Duration::from_secs(3600),
+    why: "counts of this much time are held for each key",
+};
+const GOAL_SPANS_PER_SECOND: Limit<f64> =
+    Limit { min: 0.001, max: 1e9, why: "some spans must be left, and no process exports more" };
+const TRACES_PER_MINUTE: Limit<u64> =
+    Limit { min: 1, max: 60_000, why: "more of each key is no sample of what is rare" };
+const SPANS_PER_MONTH: Limit<f64> =
+    Limit { min: 1.0, max: 1e15, why: "some spans must be left, and no process exports more" };
+const DOLLARS_PER_MONTH: Limit<f64> = Limit { min: 0.0, max: 1e9, why: "it is an amount of money" };
+const DOLLARS_PER_MILLION_SPANS: Limit<f64> =
+    Limit { min: 0.001, max: 1000.0, why: "it is a price; where spans are free, no budget is needed" };
+const IDENTICAL_ERRORS_FIRST: Limit<u64> =
+    Limit { min: 1, max: 1_000_000, why: "at least one error of a kind must be seen" };
+const IDENTICAL_ERRORS_WINDOW: Limit<Duration> = Limit {
+    min: Duration::from_secs(1),
+    max: Duration::from_secs(86_400),
+    why: "an error that comes back on another day is news",
+};
+
+/// Returns the form of `key`.
+pub(super) fn key_form() -> ByHand {
+    ByHand::list(Shape::Text("string"), &KEY_FIELD_COUNT)
+}
+
+fn max_keys_form() -> ByHand {
+    ByHand::like(&Whole::<u64>::within(KEY_COUNT)).default(DEFAULT_KEYS)
+}
+
+keys! {
+    pub(super) fn adaptive_keys;
+    /// The part of all traces that is kept.
+    goal_percentage: ByHand::like(&Percent(GOAL_PERCENTAGES));
+    /// In place of it: the spans that are kept in a second, on each instance. Exactly one of the two is required.
+    goal_spans_per_second: ByHand::like(&Decimal(GOAL_SPANS_PER_SECOND));
+    /// See above.
+    key: key_form().default("[service, route]");
+    /// Traffic is remembered as a moving average, in which the last interval has this weight.
+    weight: ByHand::like(&Decimal(WEIGHT)).default(DEFAULT_WEIGHT);
+    /// In place of `weight`: traffic is remembered as the plain average of this much time.
+    lookback: ByHand::like(&Time(LOOKBACK));
+    /// The time after which the ratios are made anew.
+    adjustment_interval: ByHand::like(&Time(ADJUSTMENT_INTERVAL)).default(display_duration(DEFAULT_ADJUSTMENT_INTERVAL));
+    /// The number of keys that are told apart; all others share one ratio.
+    max_keys: max_keys_form();
+}
+
+keys! {
+    pub(super) fn rare_keys;
+    /// Traces of each key in each minute.
+    traces_per_minute: ByHand::like(&Whole::<u64>::within(TRACES_PER_MINUTE)).default(DEFAULT_TRACES_PER_MINUTE);
+    /// See above.
+    key: key_form().default("[service, route, status]");
+    /// The number of keys that are told apart; traces with other keys are not kept by this policy.
+    max_keys: max_keys_form();
+}
+
+keys! {
+    pub(super) fn budget_keys;
+    /// Spans in 30 days, on each instance.
+    spans_per_month: ByHand::like(&Decimal(SPANS_PER_MONTH));
+    /// In place of it: dollars, at Cloud Trace's price; 2.5 million spans a month are free. Exactly one of the two is
+    /// required.
+    dollars_per_month: ByHand::like(&Decimal(DOLLARS_PER_MONTH));
+    /// The price, if it is not Cloud Trace's.
+    dollars_per_million_spans: ByHand::like(&Decimal(DOLLARS_PER_MILLION_SPANS)).default("0.20");
+    /// See above.
+    key: key_form().default("[service, route]");
+    /// The number of keys that are told apart; all others share one ratio.
+    max_keys: max_keys_form();
+}
+
+keys! {
+    pub(super) fn identical_errors_keys;
+    /// As for `error`.
+    status: ByHand::like(&Bool).default(true);
+    /// As for `error`.
+    http: ByHand::like(&Bool).default(true);
+    /// As for `error`.
+    rpc: ByHand::like(&Bool).default(true);
+    /// The number of errors of a kind that are kept in each window.
+    first: ByHand::like(&Whole::<u64>::within(IDENTICAL_ERRORS_FIRST)).default(DEFAULT_ERRORS_FIRST);
+    /// The length of the window.
+    window: ByHand::like(&Time(IDENTICAL_ERRORS_WINDOW)).default("60s");
+    /// The ratio of the errors after the first ones. Each that is kept counts for the others.
+    sampling_percentage: ByHand::like(&Percent(0.0..=100.0)).default(DEFAULT_ERRORS_PERCENTAGE);
+    /// The fields in which errors of a kind are alike.
+    key: key_form().default("[service, name, exception]");
+    /// The number of kinds that are told apart. Errors of other kinds are all kept, and so are errors without a span of
+    /// status ERROR.
+    max_keys: max_keys_form();
+}
 
 const DEFAULT_KEYS: usize = 1_000;
+const DEFAULT_TRACES_PER_MINUTE: u32 = 1;
 /// Half of what is remembered is the last interval.
 const DEFAULT_WEIGHT: f64 = 0.5;
 const DEFAULT_ADJUSTMENT_INTERVAL: Duration = Duration::from_secs(15);
@@ -66,8 +170,11 @@ fn traffic_memory(section: &mut Section<'_>) -> TrafficMemory {
 
 pub(super) fn rare(section: &mut Section<'_>) -> Option<Rule> {
     let key = vec![KeyField::Service, KeyField::Route, KeyField::Status];
-    let mut rare =
-        Rare { key: TraceKey { fields: key, of: KeySpan::Entry }, traces_per_minute: 1, max_keys: DEFAULT_KEYS };
+    let mut rare = Rare {
+        key: TraceKey { fields: key, of: KeySpan::Entry },
+        traces_per_minute: DEFAULT_TRACES_PER_MINUTE,
+        max_keys: DEFAULT_KEYS,
+    };
     if let Some(mut section) = section.section("rare") {
         section.set("traces_per_minute", &mut rare.traces_per_minute, |node| count32(node, &TRACES_PER_MINUTE));
         rare.key = trace_key(&mut section, &rare.key.fields, KeySpan::Entry);

@@ -3,15 +3,68 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::policy::{self, Type};
+use super::limiter::TOKENS_PER_SECOND;
+use super::policy::{self, Type, policy_name};
+use super::{Composite, Policy, Rule};
 use crate::condition::Condition;
-use crate::config::limits::{ALLOCATION_PERCENT, SUB_POLICY_COUNT, SUB_POLICY_NAME_COUNT, TOKENS_PER_SECOND};
-use crate::config::settings::{Composite, Policy, Rule};
-use crate::config::values;
 use crate::settings::fault::{Fault, quote};
+use crate::settings::kinds::{Below, Bool, ByHand, Whole};
 use crate::settings::node::Node;
 use crate::settings::reader::Section;
+use crate::settings::setting::{Preset, Shape};
 use crate::settings::suggest::closest;
+use crate::settings::values;
+use crate::settings::{Limit, keys};
+
+const SUB_POLICY_COUNT: Limit<usize> = Limit { min: 1, max: 64, why: "all of them are asked about every trace" };
+/// Of `policy_order` and `rate_allocation`, which the Collector takes empty.
+const SUB_POLICY_NAME_COUNT: Limit<usize> = Limit { min: 0, ..SUB_POLICY_COUNT };
+const ALLOCATION_PERCENT: Limit<u64> = Limit { min: 0, max: 100, why: "it is a part of `max_total_spans_per_second`" };
+
+keys! {
+    pub(super) fn and_keys;
+    /// Policies, with the keys of this page; no `and`, `drop` or `composite`.
+    and_sub_policy: ByHand::list(Shape::Like(policy::PATH), &SUB_POLICY_COUNT).required();
+    /// True: all of the policies must hold for one and the same span, with its resource, and all of them must be policies on
+    /// spans. False: each must hold for any span of the trace.
+    same_span: ByHand::like(&Bool).default(false);
+}
+
+keys! {
+    pub(super) fn not_keys;
+    /// One policy; no `and`, `not`, `drop` or `composite`.
+    not_sub_policy: ByHand::of(Shape::Like(policy::PATH)).required();
+}
+
+keys! {
+    pub(super) fn drop_keys;
+    /// Policies, with the keys of this page; no `and`, `drop` or `composite`.
+    drop_sub_policy: ByHand::list(Shape::Like(policy::PATH), &SUB_POLICY_COUNT).required();
+    /// As for `and`.
+    same_span: ByHand::like(&Bool).default(false);
+}
+
+keys! {
+    pub(super) fn composite_keys;
+    /// Spans in each second, of all its policies together.
+    max_total_spans_per_second: ByHand::like(&Whole::<u64>::within(TOKENS_PER_SECOND)).required();
+    /// Policies with names; no `not`, `drop` or `composite`. They are named `composite/policy` in metrics and annotations.
+    composite_sub_policy: ByHand::list(Shape::Like(policy::PATH), &SUB_POLICY_COUNT).required();
+    /// The names of its policies, in the order in which they are asked. A name that none of them has is passed over, with a
+    /// warning.
+    policy_order: ByHand::list(Shape::Text("string"), &SUB_POLICY_NAME_COUNT).or(Preset::Words("as they are listed"));
+    /// The allowance of each policy, as a part of the total. Policies that are not listed have the total divided by the
+    /// number of policies.
+    rate_allocation: Below(ByHand::list(Shape::Section, &SUB_POLICY_NAME_COUNT).default("[]"), allocation_keys);
+}
+
+keys! {
+    fn allocation_keys;
+    /// The name of the policy.
+    policy: ByHand::of(Shape::Text("string")).required();
+    /// The part in percent; 0: as if the policy were not listed.
+    percent: ByHand::like(&Whole::<u64>::within(ALLOCATION_PERCENT)).required();
+}
 
 /// Where a policy stands.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -152,9 +205,9 @@ pub(super) fn composite(mut section: Section<'_>, decision_wait: Duration) -> Op
 
 /// The names of `policy_order`; warnings say so if it leaves some out, or has others.
 fn policy_order(section: &mut Section<'_>, lines: &HashMap<String, usize>) -> Vec<String> {
-    let mut order = section.list("policy_order", &SUB_POLICY_NAME_COUNT, values::policy_name);
+    let mut order = section.list("policy_order", &SUB_POLICY_NAME_COUNT, policy_name);
     if let Some((at, node)) = section.entry("policy_order") {
-        for name in node.items().filter_map(|item| Some((item, values::policy_name(item).ok()?))) {
+        for name in node.items().filter_map(|item| Some((item, policy_name(item).ok()?))) {
             warn_of_stranger(section, name.0, &name.1, lines);
         }
         order.retain(|name| lines.contains_key(name));
@@ -172,7 +225,7 @@ fn rate_allocations(section: &mut Section<'_>, lines: &HashMap<String, usize>) -
     for node in section.items("rate_allocation", &SUB_POLICY_NAME_COUNT).unwrap_or_default() {
         let Some(mut section) = section.item("rate_allocation", node) else { continue };
         section.refuse_unknown(&[]);
-        let name = section.require("policy", values::policy_name);
+        let name = section.require("policy", policy_name);
         if let (Some((_, node)), Some(name)) = (section.entry("policy"), &name) {
             warn_of_stranger(&mut section, node, name, lines);
         }

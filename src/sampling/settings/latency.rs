@@ -3,12 +3,58 @@
 use std::time::Duration;
 
 use super::keyed;
+use super::{KeyField, KeySpan, Percentile, Rule};
+use crate::condition::settings::searched;
 use crate::condition::{Bound, Check, Condition, Field, Number, Range};
-use crate::config::limits::{LATENCY_MS, LATENCY_THRESHOLD_COUNT, SKETCH_COUNT};
-use crate::config::settings::{KeyField, KeySpan, Percentile, Rule};
-use crate::config::values;
 use crate::settings::fault::Fault;
+use crate::settings::kinds::{Below, ByHand, Choice, Percent, Whole};
 use crate::settings::reader::Section;
+use crate::settings::setting::{Preset, Shape};
+use crate::settings::values;
+use crate::settings::{Limit, keys};
+
+/// Milliseconds as the Collector takes them: signed, and never negative.
+const LATENCY_MS: Limit<u64> = Limit { min: 0, max: i64::MAX as u64, why: "it is a number of milliseconds" };
+const LATENCY_THRESHOLD_COUNT: Limit<usize> =
+    Limit { min: 1, max: 64, why: "each span that is slow enough for one of them is compared with all" };
+/// A sketch of durations is larger than a count.
+const SKETCH_COUNT: Limit<u64> =
+    Limit { min: 1, max: 10_000, why: "the durations of each key are sketched in a few kilobytes" };
+
+keys! {
+    pub(super) fn latency_keys;
+    /// Traces that took longer than this are kept. There is a warning if it is not below `decision_wait`, because the
+    /// decision may then come before the trace is that slow. Optional with `percentile`.
+    threshold_ms: milliseconds().or(Preset::Words("required, but see `percentile`"));
+    /// Traces that took longer than this are not kept; 0: no bound.
+    upper_threshold_ms: milliseconds().default(0);
+    /// The duration that counts: see below.
+    of: ByHand::like(&Choice::of("duration", &OF)).default("trace");
+    /// Other thresholds for some services and routes. The first one that fits a span counts, and `threshold_ms` if none
+    /// does. Not for `of: trace`.
+    thresholds: Below(ByHand::list(Shape::Section, &LATENCY_THRESHOLD_COUNT).default("[]"), threshold_keys);
+    /// In place of a fixed threshold: traces are kept whose entry span took longer than this share of those with the same
+    /// key.
+    percentile: ByHand::like(&Percent(PERCENTILES));
+    /// With `percentile`: the fields by which traces are compared; see [keys](#keys).
+    key: keyed::key_form().default("[service, route]");
+    /// With `percentile`: the number of keys that are told apart; all others share one sketch.
+    max_keys: ByHand::like(&Whole::<u64>::within(SKETCH_COUNT)).default(DEFAULT_SKETCHES);
+}
+
+keys! {
+    fn threshold_keys;
+    /// The `service.name` of the span's resource.
+    service: ByHand::of(Shape::Text("string"));
+    /// The span's `http.route`, `rpc.method` or name. At least one of the two is required.
+    route: ByHand::of(Shape::Text("string"));
+    /// Spans that took longer than this are slow.
+    threshold_ms: milliseconds().required();
+}
+
+fn milliseconds() -> ByHand {
+    ByHand::like(&Whole::<u64>::within(LATENCY_MS))
+}
 
 /// Whose duration counts.
 #[derive(Clone, Copy, PartialEq)]
@@ -128,8 +174,8 @@ fn thresholds(section: &mut Section<'_>, of: Of) -> Vec<Threshold> {
 }
 
 fn threshold(section: &mut Section<'_>) -> Option<Threshold> {
-    let service = section.read("service", values::searched);
-    let route = section.read("route", values::searched);
+    let service = section.read("service", searched);
+    let route = section.read("route", searched);
     if !(section.has("service") || section.has("route")) {
         let fault = Fault::new("the threshold has neither `service` nor `route`");
         section.error(section.at(), fault.help("write one of them or both"));

@@ -4,15 +4,91 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::nested::Place;
-use super::{condition, keyed, latency, limiter, nested};
-use crate::config::limits::{POLICY_COUNT, SPAN_COUNT};
-use crate::config::settings::{Policy, Rule};
-use crate::config::values;
+use super::{Policy, Rule, condition, keyed, latency, limiter, nested};
 use crate::settings::fault::{Fault, quote};
+use crate::settings::kinds::{Below, ByHand, Parsed, Percent, Whole};
 use crate::settings::node::Node;
 use crate::settings::reader::Section;
+use crate::settings::setting::{Preset, Shape};
+use crate::settings::values::{self, Read};
+use crate::settings::{Limit, keys};
 
-/// The section of [`crate::config::keys`] that has the keys of a policy, at whatever depth it stands.
+pub(super) const POLICY_COUNT: Limit<usize> =
+    Limit { min: 1, max: 256, why: "each policy is a value of a metric label" };
+/// Of a policy name, in bytes: it is a metric label and a span attribute.
+const POLICY_NAME_BYTES_MAX: usize = 128;
+const SPAN_COUNT: Limit<u64> = Limit { min: 0, max: i32::MAX as u64, why: "spans are counted in 31 bits" };
+
+keys! {
+    pub(super) fn policy_keys;
+    /// A unique name of at most 128 bytes: the metric label and the annotation. Optional within `and`, `not` and `drop`.
+    name: ByHand::like(&Parsed { word: "string", read: policy_name }).or(Preset::Words("required"));
+    /// One of the types below.
+    kind as "type": ByHand::of(Shape::Choice(TYPES.iter().map(|(name, _)| *name).collect())).required();
+    /// For `error`, a type of ours: any span that failed. It does not depend on the status alone, because some instrumentation forgets to set it.
+    error: Below(ByHand::of(Shape::Section), condition::error_keys);
+    /// For `status_code`: any span with one of these codes.
+    status_code: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), condition::status_code_keys);
+    /// For `string_attribute`: any span or resource whose attribute is a string that matches. An empty string never does.
+    string_attribute: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), condition::string_attribute_keys);
+    /// For `numeric_attribute`: any span or resource whose attribute is a number, whole or not, within the range. A string of digits is not a number.
+    numeric_attribute: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), condition::numeric_attribute_keys);
+    /// For `boolean_attribute`: any span or resource whose attribute is this boolean.
+    boolean_attribute: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), condition::boolean_attribute_keys);
+    /// For `trace_state`: any span whose W3C tracestate has an entry with one of these values.
+    trace_state: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), condition::trace_state_keys);
+    /// For `ottl_condition`: any span or event for which one of the conditions holds. At least one of the two lists is required.
+    ottl_condition: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), condition::ottl_keys);
+    /// For `latency`: the trace or one of its spans took long, in whole milliseconds.
+    latency: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), latency::latency_keys);
+    /// For `probabilistic`: a ratio of the traces, the same ones on every instance.
+    probabilistic: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), probabilistic_keys);
+    /// For `span_count`: the number of spans. At least one of the two keys is required.
+    span_count: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), span_count_keys);
+    /// For `rate_limiting`: traces as long as a bucket of tokens lasts, one token for each span.
+    rate_limiting: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), limiter::rate_limiting_keys);
+    /// For `bytes_limiting`: traces as long as a bucket of tokens lasts, one token for each byte of its spans in OTLP.
+    bytes_limiting: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), limiter::bytes_limiting_keys);
+    /// For `and`: every one of its policies keeps the trace.
+    and: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), nested::and_keys);
+    /// For `not`: its policy does not keep the trace.
+    not: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), nested::not_keys);
+    /// For `drop`: if every one of its policies would keep the trace, it is dropped, whatever other policies say.
+    drop: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), nested::drop_keys);
+    /// For `composite`: its policies are asked in order, and the first that keeps a trace decides, within its allowance of spans.
+    composite: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), nested::composite_keys);
+    /// For `adaptive`: a ratio for each key that follows its traffic, so that busy keys do not crowd out the others.
+    adaptive: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), keyed::adaptive_keys);
+    /// For `rare`: the first traces of each key in each minute, so that every endpoint is seen.
+    rare: Below(ByHand::of(Shape::Section), keyed::rare_keys);
+    /// For `budget`: an adaptive ratio whose goal is the rest of a month's budget, after all spans that other policies keep are paid.
+    budget: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), keyed::budget_keys);
+    /// For `identical_errors`: keeps errors as `error` does, but thins those that are alike. Use it in place of `error`, not beside it.
+    identical_errors: Below(ByHand::of(Shape::Section), keyed::identical_errors_keys);
+}
+
+keys! {
+    fn probabilistic_keys;
+    /// The part of the traces that is kept. `5` and `5%` are the same.
+    sampling_percentage: ByHand::like(&Percent(0.0..=100.0)).required();
+    /// No effect, with a warning: the ratio depends on the trace id alone.
+    hash_salt: ByHand::of(Shape::Any);
+}
+
+keys! {
+    fn span_count_keys;
+    /// The least number of spans.
+    min_spans: ByHand::like(&Whole::<u64>::within(SPAN_COUNT)).default(0);
+    /// The greatest number of spans; 0: no bound.
+    max_spans: ByHand::like(&Whole::<u64>::within(SPAN_COUNT)).default(0);
+}
+
+/// Reads the name of a policy.
+pub(super) fn policy_name(node: &Node) -> Read<String> {
+    values::name(node, "a policy name", POLICY_NAME_BYTES_MAX)
+}
+
+/// The path of the keys of a policy, at every depth.
 pub(super) const PATH: &str = "tail_sampling.policies[]";
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -103,11 +179,11 @@ pub(super) fn policy(
 ) -> Option<Policy> {
     section.refuse_unknown(&BARE_TYPES);
     let name = if place.needs_names() {
-        let name = section.require("name", values::policy_name);
+        let name = section.require("name", policy_name);
         name.iter().for_each(|name| refuse_second(section, name.clone(), lines));
         name
     } else {
-        Some(section.read("name", values::policy_name).unwrap_or_default())
+        Some(section.read("name", policy_name).unwrap_or_default())
     };
     let rule = rule(section, place, decision_wait);
     Some(Policy { name: name?, rule: rule? })

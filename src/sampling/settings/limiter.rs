@@ -1,0 +1,43 @@
+//! `rate_limiting` and `bytes_limiting`.
+
+use super::TokenBucket;
+use crate::settings::kinds::{ByHand, Whole};
+use crate::settings::reader::Section;
+use crate::settings::setting::Preset;
+use crate::settings::values;
+use crate::settings::{Limit, keys};
+
+pub(super) const TOKENS_PER_SECOND: Limit<u64> =
+    Limit { min: 1, max: 1_000_000_000_000, why: "nothing would pass with 0, and more than a terabyte is no limit" };
+/// 0 is the Collector's "default".
+const BURST_CAPACITY: Limit<u64> = Limit { min: 0, ..TOKENS_PER_SECOND };
+
+keys! {
+    pub(super) fn rate_limiting_keys;
+    /// Tokens that come in each second.
+    spans_per_second: ByHand::like(&Whole::<u64>::within(TOKENS_PER_SECOND)).required();
+    /// Tokens that the bucket holds. A trace with more spans passes when the bucket is full, and leaves it in debt. 0: twice
+    /// the rate.
+    burst_capacity: ByHand::like(&Whole::<u64>::within(BURST_CAPACITY)).or(Preset::Words("twice the rate"));
+}
+
+keys! {
+    pub(super) fn bytes_limiting_keys;
+    /// Tokens that come in each second.
+    bytes_per_second: ByHand::like(&Whole::<u64>::within(TOKENS_PER_SECOND)).required();
+    /// Tokens that the bucket holds. A trace with more bytes passes when the bucket is full, and leaves it in debt. 0: twice
+    /// the rate.
+    burst_capacity: ByHand::like(&Whole::<u64>::within(BURST_CAPACITY)).or(Preset::Words("twice the rate"));
+}
+
+/// A bucket that holds twice what comes in a second, as the Collector's, if nothing else is written.
+const DEFAULT_BURST_SECONDS: u64 = 2;
+
+/// A bucket whose rate stands under `rate_key`.
+pub(super) fn bucket(mut section: Section<'_>, rate_key: &str) -> Option<TokenBucket> {
+    let per_second = section.require(rate_key, |node| values::integer(node, &TOKENS_PER_SECOND));
+    let burst = section.read("burst_capacity", |node| values::integer(node, &BURST_CAPACITY));
+    let per_second = per_second?;
+    let burst = burst.filter(|burst| *burst != 0).unwrap_or(per_second.saturating_mul(DEFAULT_BURST_SECONDS));
+    Some(TokenBucket { per_second, burst })
+}
