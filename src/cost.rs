@@ -21,7 +21,7 @@ use crate::budget::Budget;
 use crate::cloud_trace::encode as cloud_trace;
 use crate::config::settings::AllowedProjects;
 use crate::config::{self, Loaded};
-use crate::export::exporter::slice::Slice;
+use crate::export::exporter::encode_queue::EncodeQueue;
 use crate::export::sink::EncodeSpans;
 use crate::forward::encode as forward;
 use crate::otlp::scan::{Scan, scan};
@@ -142,9 +142,9 @@ fn measure_body(body: Bytes) -> Cost {
 /// Encodes the kept spans. Returns their number, and the bytes walked over and written for them.
 fn encode<E: EncodeSpans>(mut encoder: E, kept: &[KeptSpans]) -> (u64, u64) {
     let (mut spans, mut bytes, mut out) = (0, 0, Vec::new());
-    let (queue, mut slice) = (KeptQueue::default(), Slice::default());
-    queue.push(&mut kept.to_vec());
-    while let Some(KeptSpans { fragment, keep, .. }) = slice.next(&queue) {
+    let (kept_queue, mut encode_queue) = (KeptQueue::default(), EncodeQueue::default());
+    kept_queue.push(&mut kept.to_vec());
+    while let Some(KeptSpans { fragment, keep, .. }) = encode_queue.next(&kept_queue) {
         for span in fragment.open().spans() {
             let origin = encoder.origin(span);
             out.clear();

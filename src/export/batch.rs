@@ -1,6 +1,6 @@
 //! Encoded spans gathered into calls: one open batch a project. Pure: time is an argument.
 
-mod described;
+mod description;
 mod message;
 
 use std::sync::Arc;
@@ -8,13 +8,13 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use self::message::Gathered;
+use self::message::MessageBuilder;
 use super::spool::RecordId;
 use crate::budget::{Budget, Share};
 use crate::config::settings;
 use crate::tail::hold::{KEPT_HOLD_BYTES, KeptHold};
 
-pub use self::described::Described;
+pub use self::description::SpanDescription;
 pub use self::message::{Form, Place, SPANS_FIELD};
 
 /// Batches open at a time; the oldest is closed early for another project. Services name their project in a resource
@@ -38,20 +38,20 @@ pub struct Batch {
     record: Option<RecordId>,
     share: Arc<Share>,
     /// On the copies of the spans in the journal, if there is one.
-    holds: Option<Arc<Holds>>,
+    holds: Option<Arc<JournalHolds>>,
 }
 
 /// The holds of a batch, each a part of its own.
 #[derive(Debug)]
-struct Holds {
+struct JournalHolds {
     holds: Vec<Arc<KeptHold>>,
     _share: Share,
 }
 
-impl Holds {
+impl JournalHolds {
     fn new(holds: Vec<Arc<KeptHold>>, budget: &Budget) -> Option<Arc<Self>> {
         let share = budget.force(holds.len() * KEPT_HOLD_BYTES);
-        (!holds.is_empty()).then(|| Arc::new(Holds { holds, _share: share }))
+        (!holds.is_empty()).then(|| Arc::new(JournalHolds { holds, _share: share }))
     }
 }
 
@@ -129,9 +129,9 @@ impl Batch {
         parts.next().zip(parts.next())
     }
 
-    /// The spans, described in their order.
+    /// The spans, descriptions in their order.
     #[must_use]
-    pub fn described(&self) -> Vec<Described> {
+    pub fn descriptions(&self) -> Vec<SpanDescription> {
         self.form.records(&self.message).into_iter().map(|record| self.form.describe(record)).collect()
     }
 
@@ -165,7 +165,7 @@ impl Batch {
         let holds = batches.clone().flat_map(Batch::holds).map(Arc::clone).collect();
         let message = self.form.join(batches.map(|batch| &batch.message[..]));
         let joined = Batch::new(self.form, Arc::clone(&self.project), message.into(), span_count, budget);
-        Batch { holds: Holds::new(holds, budget), ..joined }
+        Batch { holds: JournalHolds::new(holds, budget), ..joined }
     }
 
     /// Names the first span by its ids alone, fit for a log.
@@ -177,18 +177,18 @@ impl Batch {
 
 /// A batch under construction.
 #[derive(Debug)]
-struct Open {
+struct OpenBatch {
     project: Arc<str>,
     /// When its first span came.
     since: Instant,
-    spans: Gathered,
+    spans: MessageBuilder,
     share: Share,
     holds: Vec<Arc<KeptHold>>,
 }
 
-impl Open {
+impl OpenBatch {
     fn push(&mut self, place: Place<'_>, record: &[u8], hold: Option<&Arc<KeptHold>>) {
-        self.spans.push(place.below(), record);
+        self.spans.push(place.in_message(), record);
         // Spans of one fragment come one after the other.
         let is_new = |hold: &&Arc<KeptHold>| !self.holds.last().is_some_and(|last| Arc::ptr_eq(last, hold));
         if let Some(hold) = hold.filter(is_new) {
@@ -206,7 +206,7 @@ pub struct Batcher {
     limits: settings::Batch,
     budget: Budget,
     /// In the order of their first spans.
-    open: Vec<Open>,
+    open: Vec<OpenBatch>,
     closed: Vec<Batch>,
     /// The span that is being encoded.
     record: Vec<u8>,
@@ -262,7 +262,7 @@ impl Batcher {
     fn add(&mut self, place: Place<'_>, now: Instant, record: &[u8], hold: Option<&Arc<KeptHold>>) {
         let mut found = self.open.iter().position(|open| open.project == *place.project);
         if let Some(at) = found {
-            let len = self.open[at].spans.len_with(place.below(), record);
+            let len = self.open[at].spans.len_with(place.in_message(), record);
             if len > self.limits.max_bytes {
                 self.close(at);
                 found = None;
@@ -281,17 +281,17 @@ impl Batcher {
         if self.open.len() == OPEN_PROJECTS_MAX {
             self.close(0);
         }
-        let (spans, share) = (Gathered::new(self.form), self.budget.share());
-        self.open.push(Open { project: Arc::clone(project), since, spans, share, holds: Vec::new() });
+        let (spans, share) = (MessageBuilder::new(self.form), self.budget.share());
+        self.open.push(OpenBatch { project: Arc::clone(project), since, spans, share, holds: Vec::new() });
         self.open.len() - 1
     }
 
     fn close(&mut self, at: usize) {
-        let Open { project, spans, share, holds, .. } = self.open.remove(at);
+        let OpenBatch { project, spans, share, holds, .. } = self.open.remove(at);
         let span_count = spans.span_count();
         let batch = Batch::new(self.form, project, spans.finish().into(), span_count, &self.budget);
         drop(share);
-        self.closed.push(Batch { holds: Holds::new(holds, &self.budget), ..batch });
+        self.closed.push(Batch { holds: JournalHolds::new(holds, &self.budget), ..batch });
     }
 
     /// When the next open batch has waited for `max_delay`.

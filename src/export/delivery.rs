@@ -1,4 +1,4 @@
-//! Batches on their way: several calls at a time, waiting batches in memory, one lane a project.
+//! Batches on their way: several calls at a time, waiting batches in memory, one queue a project.
 //!
 //! Invariants
 //! - A batch leaves by being stored, or by being refused down to a single span; never because too many wait. Their
@@ -11,9 +11,9 @@
 //! - A batch that fails goes behind the others: one that cannot succeed must not stand in their way.
 
 mod alarm;
-mod lane;
-mod lanes;
 mod pace;
+mod project_queue;
+mod project_queues;
 mod spill;
 mod suspects;
 
@@ -25,16 +25,16 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
-use self::lane::{Suspicion, Work};
-use self::lanes::{Class, Lanes};
 use self::pace::PROJECT_CALLS_MAX;
+use self::project_queue::{Suspicion, Work};
+use self::project_queues::{Class, ProjectQueues};
 use super::advice::advice;
 use super::batch::Batch;
 use super::failure::Failure;
 use super::ledger::{DropReason, Ledger};
 use super::retry::{self, Action};
 use super::sink::{Sink, Written, cut};
-use super::spool::{Aged, Outcome, Spool};
+use super::spool::{JobOutcome, QueuedBatch, Spool};
 use crate::budget::Budget;
 use crate::config::settings;
 use crate::telemetry::log::Throttle;
@@ -75,7 +75,7 @@ struct Call {
 }
 
 /// A call that has ended.
-struct Ended {
+struct CallResult {
     result: Result<Written, Failure>,
     elapsed: Duration,
 }
@@ -86,8 +86,8 @@ pub struct Delivery<S> {
     ledger: Arc<Ledger>,
     budget: Budget,
     give_up_after: Option<Duration>,
-    lanes: Lanes,
-    calls: JoinSet<Ended>,
+    queues: ProjectQueues,
+    calls: JoinSet<CallResult>,
     under_way: HashMap<Id, Call>,
     spool: Option<Spool>,
     stopping: bool,
@@ -110,13 +110,13 @@ impl<S: Sink> Delivery<S> {
     ) -> Self {
         let interval = pace::call_interval(sink.calls_per_minute());
         let own = settings.project.as_deref().map(Arc::from);
-        let lanes = Lanes::new(settings.batch.clone(), interval, own, S::shown_project, budget.clone());
+        let queues = ProjectQueues::new(settings.batch.clone(), interval, own, S::shown_project, budget.clone());
         Delivery {
             sink: Arc::new(sink),
             ledger,
             budget,
             give_up_after: Some(settings.give_up_after).filter(|age| !age.is_zero()),
-            lanes,
+            queues,
             calls: JoinSet::new(),
             under_way: HashMap::new(),
             spool,
@@ -131,7 +131,7 @@ impl<S: Sink> Delivery<S> {
     pub fn push(&mut self, batch: Batch) {
         let now = Instant::now();
         let project = Arc::clone(batch.project());
-        self.lanes.with(&project, now, |lane| lane.push(Aged { batch, since: now }, true));
+        self.queues.with(&project, now, |queue| queue.push(QueuedBatch { batch, since: now }, true));
         self.start(now);
     }
 
@@ -144,14 +144,14 @@ impl<S: Sink> Delivery<S> {
     /// Whether nothing waits in memory and no call is under way.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.lanes.is_idle()
+        self.queues.is_idle()
     }
 
     /// The daemon stops: every project is tried now, and from here on at short intervals.
     pub fn stop(&mut self) {
         self.stopping = true;
         let now = Instant::now();
-        self.lanes.hurry(now);
+        self.queues.hurry(now);
         self.start(now);
     }
 
@@ -160,7 +160,7 @@ impl<S: Sink> Delivery<S> {
     /// Nothing is lost if the future is dropped.
     pub async fn progress(&mut self) {
         let now = Instant::now();
-        self.tend_spool(now);
+        self.drive_spool(now);
         let disk = self.spool.as_ref().and_then(|spool| spool.next_attempt(now));
         let ready = Class::ALL.into_iter().filter_map(|class| self.ready_at(class, now)).min();
         tokio::select! {
@@ -184,7 +184,7 @@ impl<S: Sink> Delivery<S> {
 
     /// When the next call of this class may start.
     fn ready_at(&self, class: Class, now: Instant) -> Option<Instant> {
-        let ready = self.lanes.ready_at(class)?;
+        let ready = self.queues.ready_at(class)?;
         let (calls, placed) = self.places(class, now);
         if calls >= class.places() * OVERDUE_MAX {
             return None;
@@ -200,23 +200,23 @@ impl<S: Sink> Delivery<S> {
             let room =
                 class.places().saturating_sub(placed.len()).min((class.places() * OVERDUE_MAX).saturating_sub(calls));
             for _ in 0..room {
-                let Some(work) = self.lanes.start(class, now) else { break };
+                let Some(work) = self.queues.start(class, now) else { break };
                 self.call(work, class, now);
             }
         }
-        self.ledger.lanes(self.lanes.held_up(), self.lanes.calls_limit_min());
+        self.ledger.waiting(self.queues.held_up(), self.queues.calls_limit_min());
     }
 
     fn call(&mut self, work: Work, class: Class, since: Instant) {
         let (sink, batch) = (Arc::clone(&self.sink), work.batch.clone());
         let call = self.calls.spawn(async move {
             let result = sink.write(&batch).await;
-            Ended { result, elapsed: since.elapsed() }
+            CallResult { result, elapsed: since.elapsed() }
         });
         self.under_way.insert(call.id(), Call { work, class, since });
     }
 
-    fn call_ended(&mut self, ended: Result<(Id, Ended), JoinError>) {
+    fn call_ended(&mut self, ended: Result<(Id, CallResult), JoinError>) {
         match ended {
             Ok((id, ended)) => {
                 if let Some(call) = self.under_way.remove(&id) {
@@ -227,7 +227,7 @@ impl<S: Sink> Delivery<S> {
                 // The log has the panic already. Whatever a peer says to make a call panic, it is that call which fails.
                 if let Some(Call { work, .. }) = self.under_way.remove(&error.id()) {
                     let failure = Failure::connection(Status::internal("the call panicked"));
-                    self.settle(work, Ended { result: Err(failure), elapsed: Duration::ZERO });
+                    self.settle(work, CallResult { result: Err(failure), elapsed: Duration::ZERO });
                 }
             }
             // Cut off; its batch is still under way.
@@ -243,18 +243,18 @@ impl<S: Sink> Delivery<S> {
         }
         let now = Instant::now();
         for Call { work, .. } in std::mem::take(&mut self.under_way).into_values() {
-            self.lanes.with(&Arc::clone(work.batch.project()), now, |lane| lane.cut_off(work));
+            self.queues.with(&Arc::clone(work.batch.project()), now, |queue| queue.cut_off(work));
         }
     }
 
-    fn settle(&mut self, mut work: Work, Ended { result, elapsed }: Ended) {
+    fn settle(&mut self, mut work: Work, CallResult { result, elapsed }: CallResult) {
         let code = result.as_ref().map_or_else(Failure::code, |_| Code::Ok);
         self.ledger.sink_call(code_label(code), elapsed);
         let now = Instant::now();
         let project = Arc::clone(work.batch.project());
         let failure = result.as_ref().err();
         let asked = failure.map_or(Action::Done, |failure| retry::action(failure, |code| self.sink.action(code)));
-        let action = self.lanes.with(&project, now, |lane| lane.ended(&mut work, failure, asked, elapsed, now));
+        let action = self.queues.with(&project, now, |queue| queue.ended(&mut work, failure, asked, elapsed, now));
         match (action, result) {
             (Action::Done, result) => {
                 self.done(&work.batch, &result.unwrap_or_default());
@@ -288,18 +288,18 @@ impl<S: Sink> Delivery<S> {
             self.ledger.dropped(DropReason::Refused, u64::from(batch.span_count()), detail);
             self.settled(batch);
             if is_single && action == Action::Search {
-                self.lanes.with(batch.project(), now, |lane| lane.refused(batch, now));
+                self.queues.with(batch.project(), now, |queue| queue.refused(batch, now));
             }
             return;
         }
         let parts = if action == Action::Search { self.search(work, failure) } else { work.divided() };
-        self.lanes.with(batch.project(), now, |lane| parts.into_iter().for_each(|part| lane.push_work(part)));
+        self.queues.with(batch.project(), now, |queue| parts.into_iter().for_each(|part| queue.push_work(part)));
     }
 
     /// The parts in which the bad spans of a refused batch are looked for: those that the sink names, and those that break a
     /// rule of it, are set apart from the others.
     fn search(&self, work: &Work, failure: &Failure) -> Vec<Work> {
-        let named = suspects::named(failure, &work.batch.described());
+        let named = suspects::named(failure, &work.batch.descriptions());
         if !named.is_empty() {
             return work.set_apart(&named, Suspicion::Named);
         }
@@ -335,14 +335,15 @@ impl<S: Sink> Delivery<S> {
         let (advice, give_up_after) = (advice(&*self.sink, failure, work.batch.project()), self.give_up_after);
         let (project, alarms) = (Arc::clone(work.batch.project()), &self.alarms);
         let batch = work.batch.clone();
-        let (is_aside, given_up) = self.lanes.with(&project, now, |lane| {
-            let delay = retry::delay(action, lane.attempts(action), fastrand::f64()).min(delay_max);
-            let is_aside = lane.failed(work, action, failure, now, delay);
-            lane.alarm(failure, now, advice.as_deref(), alarms);
-            (is_aside, give_up_after.map_or(Vec::new(), |age| lane.give_up(now, age)))
+        let (is_aside, given_up) = self.queues.with(&project, now, |queue| {
+            let delay = retry::delay(action, queue.attempts(action), fastrand::f64()).min(delay_max);
+            let is_aside = queue.failed(work, action, failure, now, delay);
+            queue.alarm(failure, now, advice.as_deref(), alarms);
+            (is_aside, give_up_after.map_or(Vec::new(), |age| queue.give_up(now, age)))
         });
         if is_aside && let Some(others) = self.aside_complaints.pass(now) {
-            let (project, span, interval) = (S::shown_project(&project), batch.first_span_name(), lane::ASIDE_TIME);
+            let (project, span, interval) =
+                (S::shown_project(&project), batch.first_span_name(), project_queue::ASIDE_TIME);
             tracing::warn!(
                 project,
                 span,
@@ -360,7 +361,7 @@ impl<S: Sink> Delivery<S> {
     }
 }
 
-async fn finished(spool: &mut Option<Spool>) -> Outcome {
+async fn finished(spool: &mut Option<Spool>) -> JobOutcome {
     match spool {
         Some(spool) => spool.finished().await,
         None => std::future::pending().await,

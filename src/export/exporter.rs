@@ -4,7 +4,7 @@
 //! also while the sink is away: a kept span alone is mostly smaller than the request that it came in. Where a whole
 //! request is kept it is larger, so that it encodes no more while memory is used up: fragments wait as they are.
 
-pub(crate) mod slice;
+pub(crate) mod encode_queue;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use self::slice::Slice;
+use self::encode_queue::EncodeQueue;
 use super::batch::Batcher;
 use super::delivery::Delivery;
 use super::ledger::{DropReason, Ledger};
@@ -76,7 +76,7 @@ impl Exporter {
         let pulse = Pulse::new(Instant::now());
         let worker = Worker {
             kept,
-            slice: Slice::default(),
+            encode_queue: EncodeQueue::default(),
             encoder,
             encoder_share: budget.share(),
             budget: budget.clone(),
@@ -135,14 +135,14 @@ impl Exporter {
 }
 
 /// What a slice of work may still take.
-struct Left {
+struct SliceAllowance {
     spans: u32,
     bytes: usize,
     /// Memory was full when it began, so that it ends by the other two alone.
     is_full: bool,
 }
 
-impl Left {
+impl SliceAllowance {
     fn is_used_up(&self, is_full: bool) -> bool {
         self.spans == 0 || self.bytes == 0 || is_full && !self.is_full
     }
@@ -151,7 +151,7 @@ impl Left {
 struct Worker<E, S> {
     kept: Arc<KeptQueue>,
     /// The front of the queue, under work.
-    slice: Slice,
+    encode_queue: EncodeQueue,
     encoder: E,
     /// What the encoder holds from span to span.
     encoder_share: Share,
@@ -217,7 +217,7 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
 
     /// Whether kept spans wait to be encoded.
     fn has_more(&self) -> bool {
-        !self.slice.is_empty() || !self.kept.is_empty()
+        !self.encode_queue.is_empty() || !self.kept.is_empty()
     }
 
     /// Whether memory has room for encoded spans; when nothing else is on its way, there must be some.
@@ -235,14 +235,14 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
     /// is done.
     fn encode_slice(&mut self) {
         self.encoder.set_now(unix_nano());
-        let mut left = Left { spans: SLICE_SPANS_MAX, bytes: SLICE_BYTES_MAX, is_full: self.is_full() };
+        let mut left = SliceAllowance { spans: SLICE_SPANS_MAX, bytes: SLICE_BYTES_MAX, is_full: self.is_full() };
         while !left.is_used_up(self.is_full())
-            && let Some(kept) = self.slice.next(&self.kept)
+            && let Some(kept) = self.encode_queue.next(&self.kept)
         {
             let done = self.encode_fragment(&kept, &mut left);
             let KeptSpans { fragment, keep, hold } = kept;
             if let Some(fragment) = fragment.behind(done) {
-                self.slice.put_back(KeptSpans { fragment, keep, hold });
+                self.encode_queue.put_back(KeptSpans { fragment, keep, hold });
                 break;
             }
             if let Some(hold) = hold {
@@ -254,7 +254,7 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
     }
 
     /// Encodes the first spans of the fragment; returns how many.
-    fn encode_fragment(&mut self, kept: &KeptSpans, left: &mut Left) -> u32 {
+    fn encode_fragment(&mut self, kept: &KeptSpans, left: &mut SliceAllowance) -> u32 {
         let now = Instant::now().into_std();
         let mut done = 0;
         for span in kept.fragment.open().spans() {

@@ -88,7 +88,7 @@ impl Ledger {
 
     /// What the projects wait for whose calls fail, with the spans of each, and the fewest calls at a time that a project
     /// with something to write may have.
-    pub fn lanes(&self, held_up: impl Iterator<Item = (Action, u64)>, calls_limit: Option<usize>) {
+    pub fn waiting(&self, held_up: impl Iterator<Item = (Action, u64)>, calls_limit: Option<usize>) {
         let mut waiting = [0; WAIT_CAUSES.len()];
         for (action, spans) in held_up {
             let cause = WAIT_CAUSES.iter().position(|cause| action.cause() == Some(cause));

@@ -8,11 +8,11 @@
 //! - A span counts as spooled only when its record is written; until then its batch is in memory, and when it was read
 //!   it counts there again, though the record stays until it is settled. A disk that fails or is full loses nothing:
 //!   batches stay where they are, and the memory budget makes the receiver refuse new spans.
-//! - A record is given out again only if the process ends before it is settled. What was settled in the moment before a
+//! - A record is given unsettled again only if the process ends before it is settled. What was settled in the moment before a
 //!   kill may be delivered twice, which Cloud Trace tells by the spans' names.
 //! - What is in the files is believed only as far as its checksums go: a bad record is counted, logged and skipped.
 //! - A file is deleted only when every record in it is known and settled. What the disk refuses is tried again
-//!   (`Store::tend`): to read a file, to mark a record, to delete a file. What cannot be read keeps nothing else
+//!   (`Store::maintain`): to read a file, to mark a record, to delete a file. What cannot be read keeps nothing else
 //!   from being delivered.
 //! - Spans of a file that somebody else has deleted are counted as lost.
 //! - The spool outlives a kill without any fsync: what a process wrote is the system's. Only a loss of power can take
@@ -22,9 +22,9 @@
 pub mod format;
 mod index;
 mod job;
+mod maintenance;
 mod open;
 pub mod store;
-mod tend;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 pub use self::index::RecordId;
-use self::job::{Ended, RETRY_INTERVAL, Trouble, Way};
+use self::job::{JobError, JobResult, RETRY_INTERVAL, RetryState};
 use self::store::Store;
 use super::batch::{Batch, Form};
 use crate::budget::Budget;
@@ -45,7 +45,7 @@ use crate::telemetry::Metrics;
 
 /// The log says at most this often that spans are spooled.
 const SPOOLING_INTERVAL: Duration = Duration::from_secs(300);
-/// Batches on their way to the disk at a time, as a job cannot be interrupted.
+/// Batches on their state to the disk at a time, as a job cannot be interrupted.
 pub const JOB_BYTES: usize = 16 << 20;
 
 /// How much the spool holds. Read at any time, from anywhere.
@@ -78,7 +78,7 @@ impl Level {
 
 /// A batch, and when the last of its spans was kept.
 #[derive(Clone, Debug)]
-pub struct Aged {
+pub struct QueuedBatch {
     /// The batch.
     pub batch: Batch,
     /// May be before this machine was started.
@@ -87,16 +87,16 @@ pub struct Aged {
 
 /// What a job has done.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum JobOutcome {
     /// So many spans are on the disk now; these batches are not.
     Written {
         /// Spans.
         spans: u64,
         /// In their order.
-        left: Vec<Aged>,
+        left: Vec<QueuedBatch>,
     },
     /// A batch to deliver.
-    Read(Aged),
+    Read(QueuedBatch),
     /// A record was not what was written: so many spans are lost.
     Corrupt(u64),
     /// Somebody else has deleted files: so many spans are lost.
@@ -105,24 +105,24 @@ pub enum Outcome {
     Nothing,
 }
 
-impl Outcome {
+impl JobOutcome {
     fn of_gone(spans: u64) -> Self {
-        if spans > 0 { Outcome::Gone(spans) } else { Outcome::Nothing }
+        if spans > 0 { JobOutcome::Gone(spans) } else { JobOutcome::Nothing }
     }
 }
 
 /// What the spool leaves behind when it is closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Closed {
+pub struct CloseReport {
     /// Spans that were read and are not settled: they wait on the disk again.
     pub unsettled_spans: u64,
     /// Spans that were spooled and whose files are gone.
     pub gone_spans: u64,
 }
 
-/// A record that was given out.
+/// A record that was given unsettled.
 #[derive(Debug)]
-struct Out {
+struct UnsettledRecord {
     spans_left: u32,
     bytes: usize,
 }
@@ -132,13 +132,13 @@ struct Out {
 pub struct Spool {
     /// Absent while a job has it.
     store: Option<Store>,
-    job: Option<JoinHandle<Ended>>,
-    out: HashMap<RecordId, Out>,
+    job: Option<JoinHandle<JobResult>>,
+    unsettled: HashMap<RecordId, UnsettledRecord>,
     /// Settled records, to be noted down by the next job.
     done: Vec<RecordId>,
-    writing: Way,
-    reading: Way,
-    tending: Way,
+    writing: RetryState,
+    reading: RetryState,
+    maintaining: RetryState,
     /// When the log last said that spans are spooled.
     spooling_logged: Option<Instant>,
     level: Arc<Level>,
@@ -166,11 +166,11 @@ impl Spool {
         Ok(Spool {
             store: Some(store),
             job: None,
-            out: HashMap::new(),
+            unsettled: HashMap::new(),
             done: Vec::new(),
-            writing: Way::default(),
-            reading: Way::default(),
-            tending: Way::default(),
+            writing: RetryState::default(),
+            reading: RetryState::default(),
+            maintaining: RetryState::default(),
             spooling_logged: None,
             level: Arc::new(level),
             budget: budget.clone(),
@@ -186,11 +186,11 @@ impl Spool {
 
     /// Bytes of the batches that were read and are not settled.
     #[must_use]
-    pub fn out_bytes(&self) -> usize {
-        self.out.values().map(|out| out.bytes).sum()
+    pub fn unsettled_bytes(&self) -> usize {
+        self.unsettled.values().map(|unsettled| unsettled.bytes).sum()
     }
 
-    /// Whether a job is under way.
+    /// Whether a job is under state.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         self.job.is_some()
@@ -199,20 +199,20 @@ impl Spool {
     /// Whether a job can write now.
     #[must_use]
     pub fn can_write(&self, now: Instant) -> bool {
-        self.store.is_some() && self.writing.is_open(now)
+        self.store.is_some() && self.writing.may_try(now)
     }
 
     /// When a disk that is left alone may be tried again.
     #[must_use]
     pub fn next_attempt(&self, now: Instant) -> Option<Instant> {
-        let ways = [&self.writing, &self.tending].into_iter().filter_map(|way| way.opens);
-        ways.filter(|&opens| opens > now).min().filter(|_| self.store.is_some())
+        let states = [&self.writing, &self.maintaining].into_iter().filter_map(|state| state.retry_at);
+        states.filter(|&retry_at| retry_at > now).min().filter(|_| self.store.is_some())
     }
 
-    /// Starts to write `batches`, at most some [`JOB_BYTES`]. Call it only while no job is under way.
-    pub fn write(&mut self, batches: Vec<Aged>, now: Instant) {
+    /// Starts to write `batches`, at most some [`JOB_BYTES`]. Call it only while no job is under state.
+    pub fn write(&mut self, batches: Vec<QueuedBatch>, now: Instant) {
         debug_assert!(self.store.is_some(), "the batches would be lost");
-        self.start(move |store, troubles| job::write(store, batches, now, troubles));
+        self.start(move |store, errors| job::write(store, batches, now, errors));
     }
 
     /// Starts to read the oldest batch of a project that is `wanted`; false if there is none that can be read now.
@@ -220,79 +220,88 @@ impl Spool {
         let may = self.store.as_ref().is_some_and(|store| store.has_waiting(&wanted));
         if may {
             let budget = self.budget.clone();
-            self.start(move |store, troubles| job::read(store, wanted, &budget, troubles));
+            self.start(move |store, errors| job::read(store, wanted, &budget, errors));
         }
         may
     }
 
     /// Starts to try again what the disk refused earlier; false if there is nothing, or it is too early.
-    pub fn tend(&mut self, now: Instant) -> bool {
-        let is_due = self.tending.is_open(now) && self.store.as_ref().is_some_and(Store::is_unfinished);
+    pub fn maintain(&mut self, now: Instant) -> bool {
+        let is_due = self.maintaining.may_try(now) && self.store.as_ref().is_some_and(Store::is_unfinished);
         if is_due {
-            self.tending.opens = Some(now + RETRY_INTERVAL);
+            self.maintaining.retry_at = Some(now + RETRY_INTERVAL);
             let metrics = Arc::clone(&self.metrics);
-            self.start_counting(move |store, troubles| job::tend(store, &metrics, troubles));
+            self.start_counting(move |store, errors| job::maintain(store, &metrics, errors));
         }
         is_due
     }
 
-    /// Starts to note down what is settled, if there is anything and no job is under way.
-    pub fn tidy(&mut self) {
+    /// Starts to note down what is settled, if there is anything and no job is under state.
+    pub fn mark_settled(&mut self) {
         if !self.done.is_empty() {
-            self.start(|_, _| Outcome::Nothing);
+            self.start(|_, _| JobOutcome::Nothing);
         }
     }
 
     /// The spans of `batch`, which may be a part of one that was read, are exported or counted as dropped.
     pub fn settled(&mut self, batch: &Batch) {
-        let Some((id, out)) = batch.record().and_then(|id| Some((id, self.out.get_mut(&id)?))) else { return };
-        out.spans_left = out.spans_left.saturating_sub(batch.span_count());
-        if out.spans_left == 0 {
-            self.out.remove(&id);
+        let Some((id, unsettled)) = batch.record().and_then(|id| Some((id, self.unsettled.get_mut(&id)?))) else {
+            return;
+        };
+        unsettled.spans_left = unsettled.spans_left.saturating_sub(batch.span_count());
+        if unsettled.spans_left == 0 {
+            self.unsettled.remove(&id);
             self.done.push(id);
         }
     }
 
     /// Notes down what is settled and syncs the files, as the process stops. What was read and is not settled waits on
     /// the disk again.
-    pub async fn close(mut self) -> Closed {
+    pub async fn close(mut self) -> CloseReport {
         debug_assert!(self.job.is_none(), "its outcome would be lost");
-        self.start(|store, troubles| {
-            troubles.extend(store.sync().err().map(Trouble::Write));
-            Outcome::of_gone(store.forget_gone())
+        self.start(|store, errors| {
+            errors.extend(store.sync().err().map(JobError::Write));
+            JobOutcome::of_gone(store.forget_gone())
         });
         let outcome = self.finished().await;
         let is_there = |id: RecordId| self.store.as_ref().is_some_and(|store| store.has(id));
-        let unsettled = self.out.iter().filter(|(id, _)| is_there(**id)).map(|(_, out)| u64::from(out.spans_left));
+        let unsettled = self
+            .unsettled
+            .iter()
+            .filter(|(id, _)| is_there(**id))
+            .map(|(_, unsettled)| u64::from(unsettled.spans_left));
         let unsettled_spans = unsettled.sum();
         self.level.spans.fetch_add(unsettled_spans, Ordering::AcqRel);
-        let gone_spans = if let Outcome::Gone(spans) = outcome { spans } else { 0 };
-        Closed { unsettled_spans, gone_spans }
+        let gone_spans = if let JobOutcome::Gone(spans) = outcome { spans } else { 0 };
+        CloseReport { unsettled_spans, gone_spans }
     }
 
-    fn start(&mut self, work: impl FnOnce(&mut Store, &mut Vec<Trouble>) -> Outcome + Send + 'static) {
-        self.start_counting(|store, troubles| (work(store, troubles), 0));
+    fn start(&mut self, work: impl FnOnce(&mut Store, &mut Vec<JobError>) -> JobOutcome + Send + 'static) {
+        self.start_counting(|store, errors| (work(store, errors), 0));
     }
 
     /// Starts a job that finds spans, too.
-    fn start_counting(&mut self, work: impl FnOnce(&mut Store, &mut Vec<Trouble>) -> (Outcome, u64) + Send + 'static) {
+    fn start_counting(
+        &mut self,
+        work: impl FnOnce(&mut Store, &mut Vec<JobError>) -> (JobOutcome, u64) + Send + 'static,
+    ) {
         let Some(mut store) = self.store.take() else { return };
         let done = std::mem::take(&mut self.done);
         self.job = Some(tokio::task::spawn_blocking(move || {
-            let mut troubles = Vec::new();
+            let mut errors = Vec::new();
             for id in done {
-                troubles.extend(store.done(id).err().map(Trouble::Tidy));
+                errors.extend(store.done(id).err().map(JobError::Cleanup));
             }
-            let (outcome, found_spans) = work(&mut store, &mut troubles);
-            Ended { store, outcome, troubles, found_spans }
+            let (outcome, found_spans) = work(&mut store, &mut errors);
+            JobResult { store, outcome, errors, found_spans }
         }));
     }
 
-    /// Waits until the job under way has ended; without one it waits forever. Nothing is lost if the future is dropped.
+    /// Waits until the job under state has ended; without one it waits forever. Nothing is lost if the future is dropped.
     ///
     /// # Panics
     /// If the job panicked.
-    pub async fn finished(&mut self) -> Outcome {
+    pub async fn finished(&mut self) -> JobOutcome {
         let Some(job) = &mut self.job else { return std::future::pending().await };
         let ended = job.await;
         self.job = None;
@@ -304,38 +313,38 @@ impl Spool {
         }
     }
 
-    fn end(&mut self, ended: Ended, now: Instant) -> Outcome {
-        let Ended { store, outcome, troubles, found_spans } = ended;
+    fn end(&mut self, ended: JobResult, now: Instant) -> JobOutcome {
+        let JobResult { store, outcome, errors, found_spans } = ended;
         self.level.bytes.store(store.bytes(), Ordering::Relaxed);
         self.found(found_spans);
         if !store.is_unfinished() {
-            self.tending.worked();
-        } else if self.tending.is_open(now) {
-            self.tending.opens = Some(now + RETRY_INTERVAL);
+            self.maintaining.worked();
+        } else if self.maintaining.may_try(now) {
+            self.maintaining.retry_at = Some(now + RETRY_INTERVAL);
         }
         self.store = Some(store);
         match &outcome {
-            Outcome::Written { spans, left } => {
+            JobOutcome::Written { spans, left } => {
                 self.level.spans.fetch_add(*spans, Ordering::AcqRel);
                 if left.is_empty() {
                     self.writing.worked();
                 }
                 self.log_spooling(now);
             }
-            Outcome::Read(Aged { batch, .. }) => {
+            JobOutcome::Read(QueuedBatch { batch, .. }) => {
                 self.reading.worked();
                 self.level.spans.fetch_sub(u64::from(batch.span_count()), Ordering::AcqRel);
-                let out = Out { spans_left: batch.span_count(), bytes: batch.message().len() };
-                self.out.extend(batch.record().map(|id| (id, out)));
+                let unsettled = UnsettledRecord { spans_left: batch.span_count(), bytes: batch.message().len() };
+                self.unsettled.extend(batch.record().map(|id| (id, unsettled)));
             }
-            Outcome::Corrupt(spans) | Outcome::Gone(spans) => {
+            JobOutcome::Corrupt(spans) | JobOutcome::Gone(spans) => {
                 self.metrics.spool_fault("corrupt");
                 self.level.spans.fetch_sub(*spans, Ordering::AcqRel);
             }
-            Outcome::Nothing => {}
+            JobOutcome::Nothing => {}
         }
-        for trouble in troubles {
-            self.trouble(trouble, now);
+        for error in errors {
+            self.report_error(error, now);
         }
         outcome
     }
@@ -357,24 +366,28 @@ impl Spool {
         }
     }
 
-    fn trouble(&mut self, trouble: Trouble, now: Instant) {
-        let kind = match trouble {
-            Trouble::Full => {
+    fn report_error(&mut self, error: JobError, now: Instant) {
+        let kind = match error {
+            JobError::Full => {
                 let full = "The spool is full (export.spool.max_bytes); kept spans wait in memory.";
                 return self.writing.failed(now, full, "");
             }
-            Trouble::Write(cause) => {
+            JobError::Write(cause) => {
                 self.writing.failed(now, "The spool cannot be written; kept spans wait in memory.", cause);
                 "write"
             }
-            Trouble::Read(cause) => {
-                self.reading.tell(now, "A part of the spool cannot be read; its spans wait, the others go on.", cause);
+            JobError::Read(cause) => {
+                self.reading.report(
+                    now,
+                    "A part of the spool cannot be read; its spans wait, the others go on.",
+                    cause,
+                );
                 "read"
             }
-            Trouble::Tidy(cause) => {
+            JobError::Cleanup(cause) => {
                 let left = "Files of the spool cannot be changed or deleted: they take up room, and what was delivered from \
                             them would be delivered again after a restart.";
-                self.tending.tell(now, left, cause);
+                self.maintaining.report(now, left, cause);
                 "write"
             }
         };

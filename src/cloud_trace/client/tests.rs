@@ -123,6 +123,6 @@ async fn spans_that_have_become_too_old_break_a_rule() {
     let request = BatchWriteSpansRequest { name: "projects/p".to_owned(), spans };
     let batch = Batch::new(Form::CloudTrace, "p".into(), request.encode_to_vec().into(), 4, &Budget::new(0));
     assert_eq!(CloudTrace::plaintext("http://127.0.0.1:1").unwrap().rule_breakers(&batch), [1, 3]);
-    let ids = batch.described().iter().map(|span| span.span_id).collect::<Vec<_>>();
+    let ids = batch.descriptions().iter().map(|span| span.span_id).collect::<Vec<_>>();
     assert_eq!(ids, [1, 2, 3, 4]);
 }

@@ -1,7 +1,7 @@
 //! The messages that batches are: spans gathered in them, and told apart again. Pure.
 //!
 //! Both forms hold spans as repeated fields 2 behind a head of other fields. In Cloud Trace's the head is the project's
-//! name; in OTLP's it is a scope, and the two together stand below a resource.
+//! name; in OTLP's it is a scope, and the two together stand in_message a resource.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -47,15 +47,15 @@ pub struct Place<'a> {
 
 /// A place within a message.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Below<'a> {
+pub(super) struct MessagePlace<'a> {
     resource: &'a [u8],
     head: &'a [u8],
     number: Option<u64>,
 }
 
 impl<'a> Place<'a> {
-    pub(super) fn below(self) -> Below<'a> {
-        Below { resource: self.resource, head: self.head, number: self.number }
+    pub(super) fn in_message(self) -> MessagePlace<'a> {
+        MessagePlace { resource: self.resource, head: self.head, number: self.number }
     }
 }
 
@@ -63,7 +63,7 @@ type ByBytes<V> = HashMap<Vec<u8>, V, RandomState>;
 
 /// A message under construction. Spans of the same place stand together, in the order in which they came.
 #[derive(Debug)]
-pub(super) struct Gathered {
+pub(super) struct MessageBuilder {
     form: Form,
     /// Places in `records` by head by resource.
     resources: ByBytes<ByBytes<usize>>,
@@ -75,9 +75,9 @@ pub(super) struct Gathered {
     held_bytes: usize,
 }
 
-impl Gathered {
+impl MessageBuilder {
     pub(super) fn new(form: Form) -> Self {
-        Gathered {
+        MessageBuilder {
             form,
             resources: ByBytes::default(),
             numbers: HashMap::default(),
@@ -102,14 +102,14 @@ impl Gathered {
         self.held_bytes
     }
 
-    /// What [`Gathered::encoded_len`] would be with one more span.
-    pub(super) fn len_with(&self, place: Below<'_>, record: &[u8]) -> usize {
+    /// What [`MessageBuilder::encoded_len`] would be with one more span.
+    pub(super) fn len_with(&self, place: MessagePlace<'_>, record: &[u8]) -> usize {
         let place_len = if self.find(place).is_some() { 0 } else { self.place_len(place) };
         self.encoded_len + place_len + record.len()
     }
 
     /// Adds a span: the whole field, with its key and length.
-    pub(super) fn push(&mut self, place: Below<'_>, record: &[u8]) {
+    pub(super) fn push(&mut self, place: MessagePlace<'_>, record: &[u8]) {
         let at = match self.find(place) {
             Some(at) => at,
             None => self.add(place),
@@ -123,7 +123,7 @@ impl Gathered {
     }
 
     /// Where the spans of the place are.
-    fn find(&self, place: Below<'_>) -> Option<usize> {
+    fn find(&self, place: MessagePlace<'_>) -> Option<usize> {
         match place.number {
             Some(number) => self.numbers.get(&number).copied(),
             None => self.resources.get(place.resource)?.get(place.head).copied(),
@@ -131,7 +131,7 @@ impl Gathered {
     }
 
     /// Makes room for the spans of a place.
-    fn add(&mut self, place: Below<'_>) -> usize {
+    fn add(&mut self, place: MessagePlace<'_>) -> usize {
         self.encoded_len += self.place_len(place);
         let heads = slot(&mut self.resources, place.resource, &mut self.held_bytes);
         let next = self.records.len();
@@ -148,7 +148,7 @@ impl Gathered {
     }
 
     /// What a place adds to the message beside its spans.
-    fn place_len(&self, place: Below<'_>) -> usize {
+    fn place_len(&self, place: MessagePlace<'_>) -> usize {
         let wrap = match self.form {
             Form::CloudTrace => 0,
             Form::Otlp => WRAP_BYTES_MAX,
@@ -206,7 +206,7 @@ fn resource_spans<'a, I: Iterator<Item = (&'a [u8], &'a [u8])>>(
 
 /// A span in a message: where it stands, and the whole field.
 #[derive(Clone, Copy, Debug)]
-struct Found<'a> {
+struct LocatedSpan<'a> {
     resource: &'a [u8],
     head: &'a [u8],
     /// Counts the `ScopeSpans`, or the messages.
@@ -229,7 +229,7 @@ impl Form {
     /// The spans of a finished message as several messages, each with the number of its spans: `part_of` says in which one
     /// the span at a place is. The messages come in the order of their numbers; there is none without spans.
     pub(super) fn parts(self, message: &[u8], part_of: impl Fn(usize) -> usize) -> Vec<(Vec<u8>, u32)> {
-        let mut parts: BTreeMap<usize, Vec<Found<'_>>> = BTreeMap::new();
+        let mut parts: BTreeMap<usize, Vec<LocatedSpan<'_>>> = BTreeMap::new();
         for (place, span) in self.spans([message].into_iter()).into_iter().enumerate() {
             parts.entry(part_of(place)).or_default().push(span);
         }
@@ -241,16 +241,16 @@ impl Form {
         self.gather(&self.spans(messages))
     }
 
-    fn gather(self, spans: &[Found<'_>]) -> Vec<u8> {
-        let mut gathered = Gathered::new(self);
-        for &Found { resource, head, place, record } in spans {
-            gathered.push(Below { resource, head, number: Some(place) }, record);
+    fn gather(self, spans: &[LocatedSpan<'_>]) -> Vec<u8> {
+        let mut gathered = MessageBuilder::new(self);
+        for &LocatedSpan { resource, head, place, record } in spans {
+            gathered.push(MessagePlace { resource, head, number: Some(place) }, record);
         }
         gathered.finish()
     }
 
     /// The spans of finished messages.
-    fn spans<'a>(self, messages: impl Iterator<Item = &'a [u8]>) -> Vec<Found<'a>> {
+    fn spans<'a>(self, messages: impl Iterator<Item = &'a [u8]>) -> Vec<LocatedSpan<'a>> {
         let mut found = Vec::new();
         let mut place = 0;
         let mut find = |resource, message| {
@@ -305,12 +305,12 @@ fn head(message: &[u8], number: u32) -> &[u8] {
 }
 
 /// Appends the spans of `message`, which stand behind its head.
-fn find<'a>(resource: &'a [u8], message: &'a [u8], place: u64, found: &mut Vec<Found<'a>>) {
+fn find<'a>(resource: &'a [u8], message: &'a [u8], place: u64, found: &mut Vec<LocatedSpan<'a>>) {
     let (head, spans) = message.split_at(head(message, SPANS_FIELD).len());
     let mut reader = Reader::new(spans);
     let mut start = 0;
     while let Ok(Some(_)) = reader.field() {
-        found.push(Found { resource, head, place, record: &spans[start..reader.position()] });
+        found.push(LocatedSpan { resource, head, place, record: &spans[start..reader.position()] });
         start = reader.position();
     }
 }

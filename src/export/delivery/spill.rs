@@ -4,48 +4,48 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::lanes::Sated;
+use super::project_queues::SuppliedProjects;
 use super::{CALLS_MAX, Delivery, finished};
 use crate::budget::ladder;
 use crate::export::ledger::DropReason;
 use crate::export::sink::Sink;
-use crate::export::spool::{Aged, Closed, JOB_BYTES, Outcome, Spool};
+use crate::export::spool::{CloseReport, JOB_BYTES, JobOutcome, QueuedBatch, Spool};
 
 impl<S: Sink> Delivery<S> {
     /// Starts what the spool has to do, if it is idle: to give memory back comes first.
-    pub(super) fn tend_spool(&mut self, now: Instant) {
+    pub(super) fn drive_spool(&mut self, now: Instant) {
         let Some(spool) = self.spool.as_ref().filter(|_| !self.stopping) else { return };
         let batches = if spool.can_write(now) { self.spill() } else { Vec::new() };
-        let sated = self.sated();
+        let supplied = self.supplied();
         let Some(spool) = &mut self.spool else { return };
         if !batches.is_empty() {
             spool.write(batches, now);
-        } else if !spool.tend(now)
-            && sated.is_none_or(|sated| !spool.read(move |project| !sated.read().contains(project)))
+        } else if !spool.maintain(now)
+            && supplied.is_none_or(|supplied| !spool.read(move |project| !supplied.read().contains(project)))
         {
-            spool.tidy();
+            spool.mark_settled();
         }
     }
 
     /// Takes out the oldest batches, as far as memory or the journal is short.
-    fn spill(&mut self) -> Vec<Aged> {
+    fn spill(&mut self) -> Vec<QueuedBatch> {
         if self.budget.disk().is_some_and(|disk| disk.is_over(ladder::SPILL)) {
             return self.take_oldest(JOB_BYTES);
         }
         if self.budget.over(ladder::SPILL) == 0 {
             return Vec::new();
         }
-        let waiting_bytes = self.lanes.waiting_bytes();
+        let waiting_bytes = self.queues.waiting_bytes();
         let stay_bytes = ladder::STAY.of(self.budget.limit_bytes());
         let bytes = self.budget.over(ladder::SPILL_TARGET).min(waiting_bytes.saturating_sub(stay_bytes)).min(JOB_BYTES);
         self.take_oldest(bytes)
     }
 
     /// Takes out the oldest batches that the spool does not have yet, `bytes` of them or a little more.
-    fn take_oldest(&mut self, bytes: usize) -> Vec<Aged> {
+    fn take_oldest(&mut self, bytes: usize) -> Vec<QueuedBatch> {
         let (mut taken, mut taken_bytes) = (Vec::new(), 0);
         while taken_bytes < bytes {
-            let Some(aged) = self.lanes.spill_oldest(Instant::now()) else { break };
+            let Some(aged) = self.queues.spill_oldest(Instant::now()) else { break };
             taken_bytes += aged.batch.encoded_len();
             taken.push(aged);
         }
@@ -53,32 +53,32 @@ impl<S: Sink> Delivery<S> {
     }
 
     /// The projects of which no batch is to be read now; `None` if none at all is.
-    fn sated(&self) -> Option<Sated> {
-        let out_bytes = self.spool.as_ref()?.out_bytes();
+    fn supplied(&self) -> Option<SuppliedProjects> {
+        let unsettled_bytes = self.spool.as_ref()?.unsettled_bytes();
         let ahead_bytes =
             if self.budget.over(ladder::SPILL) > 0 { 0 } else { ladder::READ_AHEAD.of(self.budget.limit_bytes()) };
-        if self.calls.len() >= CALLS_MAX || (out_bytes > 0 && out_bytes >= ahead_bytes) {
+        if self.calls.len() >= CALLS_MAX || (unsettled_bytes > 0 && unsettled_bytes >= ahead_bytes) {
             return None;
         }
-        Some(self.lanes.sated())
+        Some(self.queues.supplied())
     }
 
     /// Acts on what the spool has done.
-    pub(super) fn spool_ended(&mut self, outcome: Outcome, now: Instant) {
+    pub(super) fn spool_ended(&mut self, outcome: JobOutcome, now: Instant) {
         match outcome {
-            Outcome::Written { spans, left } => {
+            JobOutcome::Written { spans, left } => {
                 self.ledger.spooled(spans);
                 for aged in left.into_iter().rev() {
-                    self.lanes.with(&Arc::clone(aged.batch.project()), now, |lane| lane.unspill(aged));
+                    self.queues.with(&Arc::clone(aged.batch.project()), now, |queue| queue.unspill(aged));
                 }
             }
-            Outcome::Read(aged) => {
+            JobOutcome::Read(aged) => {
                 self.ledger.unspooled(aged.batch.span_count().into());
-                self.lanes.with(&Arc::clone(aged.batch.project()), now, |lane| lane.push(aged, false));
+                self.queues.with(&Arc::clone(aged.batch.project()), now, |queue| queue.push(aged, false));
             }
-            Outcome::Corrupt(spans) => self.lost(spans, "a record of the spool is not what was written"),
-            Outcome::Gone(spans) => self.lost(spans, "files of the spool were deleted"),
-            Outcome::Nothing => {}
+            JobOutcome::Corrupt(spans) => self.lost(spans, "a record of the spool is not what was written"),
+            JobOutcome::Gone(spans) => self.lost(spans, "files of the spool were deleted"),
+            JobOutcome::Nothing => {}
         }
     }
 
@@ -102,7 +102,7 @@ impl<S: Sink> Delivery<S> {
             }
             spool.write(batches, Instant::now());
             let outcome = spool.finished().await;
-            let took_all = matches!(&outcome, Outcome::Written { left, .. } if left.is_empty());
+            let took_all = matches!(&outcome, JobOutcome::Written { left, .. } if left.is_empty());
             self.spool_ended(outcome, Instant::now());
             if !took_all {
                 return false;
@@ -116,7 +116,7 @@ impl<S: Sink> Delivery<S> {
         self.cut_off_calls().await;
         self.spill_all().await;
         if let Some(spool) = self.spool.take() {
-            let Closed { unsettled_spans, gone_spans } = spool.close().await;
+            let CloseReport { unsettled_spans, gone_spans } = spool.close().await;
             self.ledger.spooled(unsettled_spans);
             if gone_spans > 0 {
                 self.lost(gone_spans, "files of the spool were deleted");

@@ -1,4 +1,4 @@
-//! The spans that a refusal points at: by the sink's own words, or because they look like others that it refused. Pure:
+//! The spans that a refusal points at: by the sink's own words, or because they feature like others that it refused. Pure:
 //! time is an argument.
 //!
 //! A suspected span is only asked about apart, in a call of fewer spans: what the sink says of that is what counts.
@@ -8,7 +8,7 @@ use std::time::Duration;
 use prost::Message;
 use tokio::time::Instant;
 
-use crate::export::batch::Described;
+use crate::export::batch::SpanDescription;
 use crate::export::failure::Failure;
 use crate::proto::google::rpc;
 
@@ -19,14 +19,14 @@ const PLACE_DIGITS_MAX: usize = 6;
 /// Digits of a span id in hexadecimal.
 const ID_DIGITS: usize = 16;
 /// Looks of refused spans that are remembered for a project: a service that sends bad spans has few kinds of them.
-const LOOKS_MAX: usize = 64;
-/// A look that no span was refused with for so long is forgotten: while there is one, every stored batch is looked through.
-const MEMORY: Duration = Duration::from_secs(600);
-/// A look is suspected while at least one span in so many that had it was refused.
+const FEATURES_MAX: usize = 64;
+/// A feature that no span was refused with for so long is forgotten: while there is one, every stored batch is looked through.
+const REFUSAL_MEMORY: Duration = Duration::from_secs(600);
+/// A feature is suspected while at least one span in so many that had it was refused.
 const SUSPECTED_SHARE: u32 = 8;
 
 /// The places of the spans that `failure` names: by `spans[place]`, or by their ids.
-pub(super) fn named(failure: &Failure, spans: &[Described]) -> Vec<usize> {
+pub(super) fn named(failure: &Failure, spans: &[SpanDescription]) -> Vec<usize> {
     let text = text(failure);
     let mut places = Vec::new();
     let by_place = text.match_indices("spans[").filter_map(|(at, start)| {
@@ -65,13 +65,13 @@ fn text(failure: &Failure) -> String {
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     /// In the order in which they were last refused.
-    looks: Vec<Look>,
+    features: Vec<Feature>,
 }
 
-/// What became of spans that look alike, since one of them was refused.
+/// What became of spans that feature alike, since one of them was refused.
 #[derive(Debug)]
-struct Look {
-    look: u64,
+struct Feature {
+    feature: u64,
     refused: u32,
     stored: u32,
     last_refused: Instant,
@@ -80,40 +80,40 @@ struct Look {
 impl Refusals {
     /// Whether nothing is remembered.
     pub(super) fn is_empty(&self) -> bool {
-        self.looks.is_empty()
+        self.features.is_empty()
     }
 
     /// A span was refused by itself.
-    pub(super) fn refused(&mut self, span: &Described, now: Instant) {
-        for look in span.looks {
-            let at = self.looks.iter().position(|known| known.look == look);
-            let new = Look { look, refused: 0, stored: 0, last_refused: now };
-            let mut known = at.map_or(new, |at| self.looks.remove(at));
+    pub(super) fn refused(&mut self, span: &SpanDescription, now: Instant) {
+        for feature in span.features {
+            let at = self.features.iter().position(|known| known.feature == feature);
+            let new = Feature { feature, refused: 0, stored: 0, last_refused: now };
+            let mut known = at.map_or(new, |at| self.features.remove(at));
             known.refused = known.refused.saturating_add(1);
             known.last_refused = now;
-            if self.looks.len() == LOOKS_MAX {
-                self.looks.remove(0);
+            if self.features.len() == FEATURES_MAX {
+                self.features.remove(0);
             }
-            self.looks.push(known);
+            self.features.push(known);
         }
     }
 
     /// These spans were stored.
-    pub(super) fn stored(&mut self, spans: &[Described], now: Instant) {
-        self.looks.retain(|known| now - known.last_refused < MEMORY);
-        for known in &mut self.looks {
-            let alike = spans.iter().filter(|span| span.looks.contains(&known.look)).count();
+    pub(super) fn stored(&mut self, spans: &[SpanDescription], now: Instant) {
+        self.features.retain(|known| now - known.last_refused < REFUSAL_MEMORY);
+        for known in &mut self.features {
+            let alike = spans.iter().filter(|span| span.features.contains(&known.feature)).count();
             known.stored = known.stored.saturating_add(u32::try_from(alike).unwrap_or(u32::MAX));
         }
     }
 
-    /// Whether the span looks like others that were refused.
-    pub(super) fn suspects(&self, span: &Described) -> bool {
-        self.looks.iter().any(|known| span.looks.contains(&known.look) && known.is_suspected())
+    /// Whether the span features like others that were refused.
+    pub(super) fn suspects(&self, span: &SpanDescription) -> bool {
+        self.features.iter().any(|known| span.features.contains(&known.feature) && known.is_suspected())
     }
 }
 
-impl Look {
+impl Feature {
     fn is_suspected(&self) -> bool {
         self.stored < SUSPECTED_SHARE.saturating_mul(self.refused)
     }

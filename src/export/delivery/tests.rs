@@ -257,8 +257,8 @@ async fn a_batch_that_always_fails_stands_in_nobodys_way() {
     let blamed = calls.iter().filter(|call| bad_span(&call.request).is_some()).collect::<Vec<_>>();
     // From the second failure on: nothing had gone through before the first.
     let time = blamed[blamed.len() - 1].at - blamed[1].at;
-    let latest = lane::BLAME_TIME_MIN + lane::ASIDE_TIME + Duration::from_secs(5);
-    assert!((lane::BLAME_TIME_MIN..latest).contains(&time), "{time:?}");
+    let latest = project_queue::BLAME_TIME_MIN + project_queue::ASIDE_TIME + Duration::from_secs(5);
+    assert!((project_queue::BLAME_TIME_MIN..latest).contains(&time), "{time:?}");
     assert!(blamed.len() < calls.len() / 2, "{} of {}", blamed.len(), calls.len());
 }
 

@@ -27,7 +27,7 @@ pub(super) struct Entry {
 
 /// The waiting records of one project, oldest first.
 #[derive(Debug)]
-struct Line {
+struct ProjectRecords {
     project: Arc<str>,
     entries: VecDeque<Entry>,
 }
@@ -35,7 +35,7 @@ struct Line {
 /// The waiting records, a line for each project: one that cannot be delivered must not stand in the others' way.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    lines: Vec<Line>,
+    lines: Vec<ProjectRecords>,
     /// Records that cannot be read now, with their projects. They are not given out.
     aside: Vec<(Arc<str>, Entry)>,
     len: usize,
@@ -50,7 +50,7 @@ impl Index {
     /// Puts a record at the end of its project's line.
     pub(super) fn push(&mut self, project: &str, entry: Entry) {
         let at = self.lines.iter().position(|line| &*line.project == project).unwrap_or_else(|| {
-            self.lines.push(Line { project: project.into(), entries: VecDeque::new() });
+            self.lines.push(ProjectRecords { project: project.into(), entries: VecDeque::new() });
             self.lines.len() - 1
         });
         self.lines[at].entries.push_back(entry);

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use super::store::{AppendError, ReadError, Store, Stored};
-use super::{Aged, Outcome};
+use super::store::{AppendError, ReadError, Store, StoredBatch};
+use super::{JobOutcome, QueuedBatch};
 use crate::budget::Budget;
 use crate::export::batch::Batch;
 use crate::segment::reminder::Reminder;
@@ -19,46 +19,51 @@ pub(super) const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What hinders a job.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum JobError {
     Full,
     Write(io::Error),
     Read(io::Error),
     /// Settled spans cannot be marked, or their files not be deleted.
-    Tidy(io::Error),
+    Cleanup(io::Error),
 }
 
 /// What a job gives back.
 #[derive(Debug)]
-pub(super) struct Ended {
+pub(super) struct JobResult {
     pub(super) store: Store,
-    pub(super) outcome: Outcome,
-    pub(super) troubles: Vec<Trouble>,
+    pub(super) outcome: JobOutcome,
+    pub(super) errors: Vec<JobError>,
     /// Spans of an earlier process that could not be read before, and wait from now on.
     pub(super) found_spans: u64,
 }
 
 /// Appends the batches as far as that is possible. Those that the journal has are settled there once they outlive a loss of
 /// power here.
-pub(super) fn write(store: &mut Store, batches: Vec<Aged>, now: Instant, troubles: &mut Vec<Trouble>) -> Outcome {
+pub(super) fn write(
+    store: &mut Store,
+    batches: Vec<QueuedBatch>,
+    now: Instant,
+    errors: &mut Vec<JobError>,
+) -> JobOutcome {
     let now_unix_ms = now_unix_ms();
     let mut written = Vec::new();
     let mut left = batches.into_iter();
-    while let Some(Aged { batch, since }) = left.as_slice().first() {
+    while let Some(QueuedBatch { batch, since }) = left.as_slice().first() {
         let age_ms = now.saturating_duration_since(*since).as_millis() as u64;
         match store.append(batch, *since, now_unix_ms.saturating_sub(age_ms)) {
             Ok(id) => written.extend(left.next().map(|aged| (id, aged))),
             Err(error) => {
-                troubles.push(match error {
-                    AppendError::Full => Trouble::Full,
-                    AppendError::Disk(cause) => Trouble::Write(cause),
+                errors.push(match error {
+                    AppendError::Full => JobError::Full,
+                    AppendError::Disk(cause) => JobError::Write(cause),
                 });
                 break;
             }
         }
     }
-    let mut left: Vec<Aged> = left.collect();
+    let mut left: Vec<QueuedBatch> = left.collect();
     if written.iter().any(|(_, aged)| aged.batch.is_journalled()) {
-        troubles.extend(store.sync().err().map(Trouble::Write));
+        errors.extend(store.sync().err().map(JobError::Write));
         // What the disk may not have stays in memory and in the journal.
         if let Some(first) = written.iter().position(|(id, _)| !store.is_synced(*id)) {
             store.take_back(written[first].0);
@@ -67,7 +72,7 @@ pub(super) fn write(store: &mut Store, batches: Vec<Aged>, now: Instant, trouble
         written.iter().for_each(|(_, aged)| aged.batch.settle());
     }
     let spans = written.iter().map(|(_, aged)| u64::from(aged.batch.span_count())).sum();
-    Outcome::Written { spans, left }
+    JobOutcome::Written { spans, left }
 }
 
 /// Reads the oldest batch of a project that is `wanted`.
@@ -75,30 +80,30 @@ pub(super) fn read(
     store: &mut Store,
     wanted: impl Fn(&Arc<str>) -> bool,
     budget: &Budget,
-    troubles: &mut Vec<Trouble>,
-) -> Outcome {
+    errors: &mut Vec<JobError>,
+) -> JobOutcome {
     let stored = match store.next(wanted) {
         Ok(stored) => stored,
-        Err(ReadError::Gone(spans)) => return Outcome::Gone(spans),
+        Err(ReadError::Gone(spans)) => return JobOutcome::Gone(spans),
         Err(ReadError::Disk(cause)) => {
-            troubles.push(Trouble::Read(cause));
+            errors.push(JobError::Read(cause));
             None
         }
     };
-    let Some(Stored { id, project, span_count, since, message }) = stored else { return Outcome::Nothing };
+    let Some(StoredBatch { id, project, span_count, since, message }) = stored else { return JobOutcome::Nothing };
     let Some(message) = message else {
-        troubles.extend(store.done(id).err().map(Trouble::Tidy));
-        return Outcome::Corrupt(span_count.into());
+        errors.extend(store.done(id).err().map(JobError::Cleanup));
+        return JobOutcome::Corrupt(span_count.into());
     };
     let batch = Batch::new(store.form, project, message, span_count, budget).of_record(Some(id));
-    Outcome::Read(Aged { batch, since })
+    JobOutcome::Read(QueuedBatch { batch, since })
 }
 
 /// Tries again what the disk refused; returns the spans that were found, too.
-pub(super) fn tend(store: &mut Store, metrics: &Metrics, troubles: &mut Vec<Trouble>) -> (Outcome, u64) {
-    let mut tended = store.tend(metrics);
-    troubles.append(&mut tended.troubles);
-    (Outcome::of_gone(tended.gone_spans), tended.found_spans)
+pub(super) fn maintain(store: &mut Store, metrics: &Metrics, errors: &mut Vec<JobError>) -> (JobOutcome, u64) {
+    let mut report = store.maintain(metrics);
+    errors.append(&mut report.errors);
+    (JobOutcome::of_gone(report.gone_spans), report.found_spans)
 }
 
 fn now_unix_ms() -> u64 {
@@ -107,32 +112,32 @@ fn now_unix_ms() -> u64 {
 
 /// One of the ways of work on the disk: whether it works.
 #[derive(Debug, Default)]
-pub(super) struct Way {
+pub(super) struct RetryState {
     /// When it is tried again after a failure.
-    pub(super) opens: Option<Instant>,
+    pub(super) retry_at: Option<Instant>,
     reminder: Reminder,
 }
 
-impl Way {
-    pub(super) fn is_open(&self, now: Instant) -> bool {
-        self.opens.is_none_or(|opens| opens <= now)
+impl RetryState {
+    pub(super) fn may_try(&self, now: Instant) -> bool {
+        self.retry_at.is_none_or(|retry_at| retry_at <= now)
     }
 
     /// It has failed, and is left alone for a while.
     pub(super) fn failed(&mut self, now: Instant, what: &str, cause: impl Display) {
-        self.opens = Some(now + RETRY_INTERVAL);
-        self.tell(now, what, cause);
+        self.retry_at = Some(now + RETRY_INTERVAL);
+        self.report(now, what, cause);
     }
 
     /// Says that it has failed, if that is due.
-    pub(super) fn tell(&mut self, now: Instant, what: &str, cause: impl Display) {
+    pub(super) fn report(&mut self, now: Instant, what: &str, cause: impl Display) {
         if self.reminder.failed(now) {
             tracing::error!(%cause, "{what}");
         }
     }
 
     pub(super) fn worked(&mut self) {
-        self.opens = None;
+        self.retry_at = None;
         if self.reminder.worked() {
             tracing::info!("The spool works again.");
         }

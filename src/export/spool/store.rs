@@ -42,7 +42,7 @@ pub enum AppendError {
 /// Why a record was not given out.
 #[derive(Debug, Error)]
 pub enum ReadError {
-    /// The disk. The record waits until `Store::tend` lets it be tried again.
+    /// The disk. The record waits until `Store::maintain` lets it be tried again.
     #[error("{0}")]
     Disk(#[from] io::Error),
     /// Its file was deleted by somebody else: the records of so many spans are lost.
@@ -52,7 +52,7 @@ pub enum ReadError {
 
 /// A record that was read.
 #[derive(Debug)]
-pub struct Stored {
+pub struct StoredBatch {
     /// Where it is, until [`Store::done`].
     pub id: RecordId,
     /// The id of its project.
@@ -103,7 +103,7 @@ pub struct Store {
     pub(super) index: Index,
     /// Settled records without a mark on the disk.
     pub(super) unmarked: Vec<RecordId>,
-    /// The disk has refused something that `Store::tend` is to try again.
+    /// The disk has refused something that `Store::maintain` is to try again.
     pub(super) unfinished: bool,
     /// The index's share of the memory budget.
     memory: Share,
@@ -137,7 +137,7 @@ impl Store {
         self.bytes
     }
 
-    /// Whether the disk has refused something that `Store::tend` is to try again.
+    /// Whether the disk has refused something that `Store::maintain` is to try again.
     #[must_use]
     pub fn is_unfinished(&self) -> bool {
         self.unfinished
@@ -283,7 +283,7 @@ impl Store {
     ///
     /// # Errors
     /// It cannot be read; others may be.
-    pub fn next(&mut self, wanted: impl Fn(&Arc<str>) -> bool) -> Result<Option<Stored>, ReadError> {
+    pub fn next(&mut self, wanted: impl Fn(&Arc<str>) -> bool) -> Result<Option<StoredBatch>, ReadError> {
         let Some((project, entry)) = self.index.pop(wanted) else { return Ok(None) };
         let message = match self.read(&entry) {
             Ok(message) => message,
@@ -297,7 +297,7 @@ impl Store {
             segment.failures = 0;
         }
         let (id, span_count, since) = (entry.id, entry.span_count, self.instant(entry.since_ms));
-        Ok(Some(Stored { id, project, span_count, since, message }))
+        Ok(Some(StoredBatch { id, project, span_count, since, message }))
     }
 
     /// The message of a record, if it is what was written.
@@ -331,7 +331,7 @@ impl Store {
     /// and the last one of a segment takes the file with it.
     ///
     /// # Errors
-    /// It cannot be noted down now; `Store::tend` tries it again.
+    /// It cannot be noted down now; `Store::maintain` tries it again.
     pub fn done(&mut self, id: RecordId) -> io::Result<()> {
         let Some(segment) = self.segments.get_mut(&id.segment) else { return Ok(()) };
         segment.live = segment.live.saturating_sub(1);

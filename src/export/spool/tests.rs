@@ -59,9 +59,9 @@ impl Rig {
     async fn write(&mut self, batches: Vec<Batch>) -> (u64, usize) {
         let now = Instant::now();
         assert!(self.spool.can_write(now));
-        self.spool.write(batches.into_iter().map(|batch| Aged { batch, since: now }).collect(), now);
+        self.spool.write(batches.into_iter().map(|batch| QueuedBatch { batch, since: now }).collect(), now);
         match self.spool.finished().await {
-            Outcome::Written { spans, left } => (spans, left.len()),
+            JobOutcome::Written { spans, left } => (spans, left.len()),
             other => panic!("{other:?}"),
         }
     }
@@ -71,7 +71,7 @@ impl Rig {
             return None;
         }
         match self.spool.finished().await {
-            Outcome::Read(aged) => Some(aged.batch),
+            JobOutcome::Read(aged) => Some(aged.batch),
             other => panic!("{other:?}"),
         }
     }
@@ -95,16 +95,16 @@ async fn spans_are_spooled_until_each_of_them_is_settled() {
     let read = rig.read().await.unwrap();
     assert_eq!((read.message(), read.span_count(), &**read.project()), (&bytes, 10, "p"));
     assert!(rig.budget.used_bytes() >= bytes.len());
-    assert_eq!((level.spans(), rig.spool.out_bytes()), (0, bytes.len()), "they are in memory again");
+    assert_eq!((level.spans(), rig.spool.unsettled_bytes()), (0, bytes.len()), "they are in memory again");
     assert!(level.bytes() > 0, "and on the disk as long as they are not settled");
     assert!(rig.read().await.is_none(), "given out once");
     let (left, right) = read.halves().unwrap();
     rig.spool.settled(&left);
-    assert_eq!(rig.spool.out_bytes(), bytes.len());
+    assert_eq!(rig.spool.unsettled_bytes(), bytes.len());
     rig.spool.settled(&right);
-    assert_eq!(rig.spool.out_bytes(), 0);
-    rig.spool.tidy();
-    assert!(matches!(rig.spool.finished().await, Outcome::Nothing));
+    assert_eq!(rig.spool.unsettled_bytes(), 0);
+    rig.spool.mark_settled();
+    assert!(matches!(rig.spool.finished().await, JobOutcome::Nothing));
     assert_eq!(level.bytes(), 0);
 }
 
@@ -155,12 +155,12 @@ async fn a_disk_that_fails_is_tried_again_and_counted() {
 
     fs::rename(&path, &away).unwrap();
     assert!(rig.spool.read(|_| true));
-    assert!(matches!(rig.spool.finished().await, Outcome::Nothing));
+    assert!(matches!(rig.spool.finished().await, JobOutcome::Nothing));
     assert_eq!((rig.faults("read"), rig.spool.level().spans()), (1, 4));
     assert!(rig.read().await.is_none(), "not at once again");
     advance(RETRY_INTERVAL).await;
     fs::rename(&away, &path).unwrap();
-    assert!(rig.spool.tend(Instant::now()));
+    assert!(rig.spool.maintain(Instant::now()));
     rig.spool.finished().await;
     assert_eq!(rig.read().await.unwrap().span_count(), 4);
 }
@@ -209,7 +209,7 @@ async fn files_that_were_deleted_are_told_of_at_the_end() {
     for (_, path) in super::open::OWNER.segments(directory.path()).unwrap() {
         fs::remove_file(path).unwrap();
     }
-    assert_eq!(rig.spool.close().await, Closed { unsettled_spans: 0, gone_spans: 6 });
+    assert_eq!(rig.spool.close().await, CloseReport { unsettled_spans: 0, gone_spans: 6 });
     assert_eq!((level.spans(), read.span_count()), (0, 4));
 }
 
@@ -220,11 +220,11 @@ async fn a_batch_comes_back_as_old_as_it_was() {
     let now = Instant::now();
     for days in [0, 1, 10_000] {
         let age = Duration::from_secs(days * 24 * 3600);
-        let aged = Aged { batch: rig.batch("p", 0..1), since: now.checked_sub(age).unwrap() };
+        let aged = QueuedBatch { batch: rig.batch("p", 0..1), since: now.checked_sub(age).unwrap() };
         rig.spool.write(vec![aged.clone()], now);
         rig.spool.finished().await;
         assert!(rig.spool.read(|_| true));
-        let Outcome::Read(read) = rig.spool.finished().await else { panic!("nothing was read") };
+        let JobOutcome::Read(read) = rig.spool.finished().await else { panic!("nothing was read") };
         let difference = read.since.max(aged.since) - read.since.min(aged.since);
         assert!(difference < Duration::from_secs(60), "{difference:?} after {days} days");
     }
@@ -243,7 +243,7 @@ async fn spans_that_went_bad_are_counted_and_gone() {
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&segment, bytes).unwrap();
     assert!(rig.spool.read(|_| true));
-    assert!(matches!(rig.spool.finished().await, Outcome::Corrupt(4)));
+    assert!(matches!(rig.spool.finished().await, JobOutcome::Corrupt(4)));
     assert_eq!((rig.spool.level().spans(), rig.faults("corrupt")), (0, 1));
     assert!(!segment.exists());
 }
@@ -254,7 +254,7 @@ async fn waiting_for_a_job_can_be_given_up_and_taken_up_again() {
     let mut rig = open(directory.path(), LIMIT_BYTES as u64);
     assert!(timeout(Duration::from_millis(1), rig.spool.finished()).await.is_err(), "there is no job");
     let batch = rig.batch("p", 0..4);
-    rig.spool.write(vec![Aged { batch, since: Instant::now() }], Instant::now());
+    rig.spool.write(vec![QueuedBatch { batch, since: Instant::now() }], Instant::now());
     let _ = timeout(Duration::ZERO, rig.spool.finished()).await;
     while rig.spool.level().spans() == 0 {
         rig.spool.finished().await;

@@ -2,11 +2,11 @@ use tonic::{Code, Status};
 
 use super::*;
 
-fn span(span_id: u64, name: u64, keys: u64) -> Described {
-    Described { span_id, looks: [name, keys] }
+fn span(span_id: u64, name: u64, keys: u64) -> SpanDescription {
+    SpanDescription { span_id, features: [name, keys] }
 }
 
-fn spans(count: u64) -> Vec<Described> {
+fn spans(count: u64) -> Vec<SpanDescription> {
     (0..count).map(|n| span(0xa000_0000_0000_0000 + n, 1, 2)).collect()
 }
 
@@ -63,8 +63,8 @@ fn a_look_is_suspected_while_it_is_mostly_refused() {
     refusals.refused(&span(1, 10, 20), now);
     assert!(refusals.suspects(&span(2, 10, 20)));
     (0..1_000).for_each(|n| refusals.refused(&span(n, 100 + n, 10_000 + n), now));
-    assert_eq!(refusals.looks.len(), LOOKS_MAX);
+    assert_eq!(refusals.features.len(), FEATURES_MAX);
     assert!(!refusals.suspects(&span(2, 10, 20)) && refusals.suspects(&span(2, 1_099, 0)));
-    refusals.stored(&[], now + MEMORY);
+    refusals.stored(&[], now + REFUSAL_MEMORY);
     assert!(refusals.is_empty());
 }

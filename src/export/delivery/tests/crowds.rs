@@ -146,7 +146,7 @@ async fn a_project_that_fails_for_a_moment_does_not_wait_behind_made_up_ones() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn lanes_beyond_the_first_count_in_the_budget() {
+async fn queues_beyond_the_first_count_in_the_budget() {
     let mut crowd = Crowded::new();
     let one = {
         crowd.push("made-up-first");

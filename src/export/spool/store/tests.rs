@@ -57,7 +57,7 @@ fn any(_: &Arc<str>) -> bool {
     true
 }
 
-fn next(store: &mut Store) -> Option<Stored> {
+fn next(store: &mut Store) -> Option<StoredBatch> {
     store.next(any).unwrap()
 }
 
@@ -66,7 +66,7 @@ fn segments(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// The same as `batch`?
-fn assert_same(stored: &Stored, batch: &Batch) {
+fn assert_same(stored: &StoredBatch, batch: &Batch) {
     assert_eq!(stored.project, *batch.project());
     assert_eq!(stored.span_count, batch.span_count());
     assert_eq!(stored.message.as_ref(), Some(batch.message()));
@@ -333,9 +333,9 @@ fn a_disk_that_fails_loses_nothing_and_works_again() {
     fs::rename(&path, &away).unwrap();
     assert!(store.next(any).is_err());
     assert!(!store.has_waiting(any), "nothing else is tried before the directory is back");
-    assert_eq!(store.tend(&Metrics::new()).gone_spans, 0);
+    assert_eq!(store.maintain(&Metrics::new()).gone_spans, 0);
     fs::rename(&away, &path).unwrap();
-    assert!(store.tend(&Metrics::new()).troubles.is_empty());
+    assert!(store.maintain(&Metrics::new()).errors.is_empty());
     let spans = std::iter::from_fn(|| next(&mut store)).map(|stored| stored.message.unwrap()).collect::<BTreeSet<_>>();
     assert_eq!(spans, [1, 2].map(|id| batch("p", [id]).message().clone()).into(), "none twice, none lost");
 }
@@ -401,9 +401,9 @@ fn a_read_error_at_the_start_costs_no_record() {
             assert_eq!(segments(directory.path()).len(), 1, "its other records are not known yet");
             assert!(store.is_unfinished() && store.bytes() == bytes);
         }
-        let tended = store.tend(&Metrics::new());
-        assert_eq!((spans + tended.found_spans, tended.troubles.len()), (4, 0));
-        assert_eq!(drain(&mut store), tended.found_spans);
+        let report = store.maintain(&Metrics::new());
+        assert_eq!((spans + report.found_spans, report.errors.len()), (4, 0));
+        assert_eq!(drain(&mut store), report.found_spans);
         assert_eq!((segments(directory.path()).len(), store.bytes(), store.is_unfinished()), (0, 0, false));
     }
 }
@@ -418,7 +418,7 @@ fn a_segment_that_cannot_be_opened_takes_up_room() {
     let (mut store, spans) = open_with(directory.path(), |faults| faults.fail(Call::Open));
     assert_eq!((spans, store.bytes()), (0, bytes));
     store.directory.faults().mend();
-    assert_eq!((store.tend(&Metrics::new()).found_spans, store.bytes()), (1, bytes));
+    assert_eq!((store.maintain(&Metrics::new()).found_spans, store.bytes()), (1, bytes));
     assert_eq!((drain(&mut store), store.bytes()), (1, 0));
 }
 
@@ -446,7 +446,7 @@ fn a_segment_that_cannot_be_read_stops_no_other() {
     assert_eq!(spans, 8 * 40, "those of the others");
     assert_eq!(store.directory.faults().calls(Call::Read) - reads, 8 + FAILURES_MAX as usize);
     store.directory.faults().mend();
-    assert!(store.tend(&Metrics::new()).troubles.is_empty());
+    assert!(store.maintain(&Metrics::new()).errors.is_empty());
     assert_eq!(std::iter::from_fn(|| next(&mut store)).map(|stored| stored.span_count).sum::<u32>(), 5 * 40 + 100);
     assert!(!store.is_unfinished());
 }
@@ -468,7 +468,7 @@ fn spans_of_a_file_that_is_gone_are_told_and_its_bytes_are_free() {
     assert_eq!(store.bytes(), bytes - gone_bytes);
     store.done(first.id).unwrap();
     fs::remove_file(&paths[1]).unwrap();
-    assert_eq!(store.tend(&Metrics::new()).gone_spans, 160);
+    assert_eq!(store.maintain(&Metrics::new()).gone_spans, 160);
     assert_eq!(store.bytes(), 0);
     append(&mut store, &large);
     assert_same(&next(&mut store).unwrap(), &large);
@@ -500,10 +500,10 @@ fn what_cannot_be_deleted_or_marked_is_tried_again_and_does_not_come_twice() {
         assert_eq!(results, [call == Call::Write, call == Call::Remove]);
         if call == Call::Remove {
             assert!(store.is_unfinished() && store.bytes() == bytes, "it takes up room until it is gone");
-            assert!(!store.tend(&Metrics::new()).troubles.is_empty());
+            assert!(!store.maintain(&Metrics::new()).errors.is_empty());
             assert_eq!(open_copy(directory.path()), 0, "a process after this one delivers nothing of it");
             store.directory.faults().mend();
-            assert!(store.tend(&Metrics::new()).troubles.is_empty());
+            assert!(store.maintain(&Metrics::new()).errors.is_empty());
         }
         assert_eq!((segments(directory.path()).len(), store.bytes()), (0, 0));
     }
@@ -528,7 +528,7 @@ fn a_mark_that_failed_is_written_later() {
     store.done(id).unwrap_err();
     assert_eq!(open_copy(directory.path()), 4);
     store.directory.faults().mend();
-    assert!(store.tend(&Metrics::new()).troubles.is_empty());
+    assert!(store.maintain(&Metrics::new()).errors.is_empty());
     assert_eq!(open_copy(directory.path()), 2);
 }
 

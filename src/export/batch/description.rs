@@ -9,16 +9,16 @@ use crate::otlp::view::submessages;
 
 /// A span as far as a refusal may point at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Described {
+pub struct SpanDescription {
     /// The id of the span.
     pub span_id: u64,
     /// Hashes of what other spans may have as well: the name, and the keys of the attributes.
-    pub looks: [u64; 2],
+    pub features: [u64; 2],
 }
 
 impl Form {
     /// The span of `record`: a whole field, with its key and length.
-    pub(super) fn describe(self, record: &[u8]) -> Described {
+    pub(super) fn describe(self, record: &[u8]) -> SpanDescription {
         let first = |bytes, number| submessages(bytes, number).next().unwrap_or_default();
         let span = first(record, SPANS_FIELD);
         match self {
@@ -30,13 +30,13 @@ impl Form {
                 let entries = submessages(attributes, cloud_trace::attributes::ATTRIBUTE_MAP);
                 let keys = entries.map(|entry| first(entry, cloud_trace::attribute_map_entry::KEY));
                 let name = first(first(span, cloud_trace::span::DISPLAY_NAME), cloud_trace::truncatable_string::VALUE);
-                let looks = [hash(name), hash_of_keys(keys)];
-                Described { span_id: u64::from_str_radix(hex, 16).unwrap_or(0), looks }
+                let features = [hash(name), hash_of_keys(keys)];
+                SpanDescription { span_id: u64::from_str_radix(hex, 16).unwrap_or(0), features }
             }
             Form::Otlp => {
                 let span_id = first(span, otlp::span::SPAN_ID).try_into().map_or(0, u64::from_be_bytes);
                 let keys = submessages(span, otlp::span::ATTRIBUTES).map(|pair| first(pair, otlp::key_value::KEY));
-                Described { span_id, looks: [hash(first(span, otlp::span::NAME)), hash_of_keys(keys)] }
+                SpanDescription { span_id, features: [hash(first(span, otlp::span::NAME)), hash_of_keys(keys)] }
             }
         }
     }

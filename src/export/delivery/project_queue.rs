@@ -6,15 +6,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::alarm::Alarm;
-use super::lanes::Class;
 use super::pace::Pace;
+use super::project_queues::Class;
 use super::suspects::Refusals;
 use crate::budget::Budget;
 use crate::config::settings;
 use crate::export::batch::Batch;
 use crate::export::failure::{Failure, Origin};
 use crate::export::retry::{self, Action};
-use crate::export::spool::Aged;
+use crate::export::spool::QueuedBatch;
 use crate::telemetry::log::Throttle;
 
 /// Failures of a batch, each after others of its project went through, until the fault is taken to be its own and it
@@ -43,12 +43,12 @@ pub(super) struct Work {
     pub(super) since: Instant,
     /// Never sent, no part of one that was, and not of the spool: it may be joined with others.
     fresh: bool,
-    /// The lane's closings when its call started: the answers to calls that started before a failure was known say
+    /// The queue's closings when its call started: the answers to calls that started before a failure was known say
     /// nothing about what came after it.
     epoch: u64,
     /// See [`STRIKES_MAX`].
     strikes: u32,
-    /// The lane's stored batches at the last strike.
+    /// The queue's stored batches at the last strike.
     stored_at_strike: u64,
     /// When it, or the batch that it is a part of, had its first strike.
     blamed_since: Option<Instant>,
@@ -64,7 +64,7 @@ pub(super) enum Suspicion {
     Named,
     /// All of them break a known rule of the sink.
     RuleBroken,
-    /// They look like others that were refused.
+    /// They feature like others that were refused.
     Alike,
 }
 
@@ -119,7 +119,7 @@ struct Gate {
 
 /// The batches of one project.
 #[derive(Debug)]
-pub(super) struct Lane {
+pub(super) struct ProjectQueue {
     limits: settings::Batch,
     /// The most that a message has: that of `limits`, or what the sink and the proxies before it took lately.
     bytes_max: usize,
@@ -144,10 +144,10 @@ pub(super) struct Lane {
     alarm: Alarm,
 }
 
-impl Lane {
-    /// Returns a lane without batches. Batches are joined up to `limits`.
+impl ProjectQueue {
+    /// Returns a queue without batches. Batches are joined up to `limits`.
     pub(super) fn new(alarm: Alarm, limits: settings::Batch, pace: Pace, is_proven: bool) -> Self {
-        Lane {
+        ProjectQueue {
             bytes_max: limits.max_bytes,
             bytes_max_until: None,
             limits,
@@ -178,7 +178,7 @@ impl Lane {
         self.waiting.is_empty() && self.aside.is_empty() && self.calls == 0
     }
 
-    /// Whether it may be forgotten: nothing waits, and the first call of a new lane would be no sooner than its own.
+    /// Whether it may be forgotten: nothing waits, and the first call of a new queue would be no sooner than its own.
     pub(super) fn is_forgettable(&self, now: Instant) -> bool {
         self.is_idle() && self.pace.next_call() <= now
     }
@@ -194,7 +194,7 @@ impl Lane {
     }
 
     /// Appends a batch; unless it is `fresh`, it stays as it is.
-    pub(super) fn push(&mut self, Aged { batch, since }: Aged, fresh: bool) {
+    pub(super) fn push(&mut self, QueuedBatch { batch, since }: QueuedBatch, fresh: bool) {
         self.push_work(Work {
             batch,
             since,
@@ -284,11 +284,11 @@ impl Lane {
         self.bytes_max_until = Some(now + SIZE_MEMORY);
     }
 
-    /// Sets the spans apart that look like others that were refused: they go next, in a batch of their own.
+    /// Sets the spans apart that feature like others that were refused: they go next, in a batch of their own.
     fn without_suspects(&mut self, work: Work) -> Work {
-        let described = work.batch.described();
-        let is_suspected = |&place: &usize| self.refusals.suspects(&described[place]);
-        let suspects: Vec<usize> = (0..described.len()).filter(is_suspected).collect();
+        let descriptions = work.batch.descriptions();
+        let is_suspected = |&place: &usize| self.refusals.suspects(&descriptions[place]);
+        let suspects: Vec<usize> = (0..descriptions.len()).filter(is_suspected).collect();
         if suspects.is_empty() {
             return work;
         }
@@ -310,7 +310,7 @@ impl Lane {
 
     /// Takes note that a single span was refused.
     pub(super) fn refused(&mut self, batch: &Batch, now: Instant) {
-        batch.described().iter().for_each(|span| self.refusals.refused(span, now));
+        batch.descriptions().iter().for_each(|span| self.refusals.refused(span, now));
     }
 
     /// Calls are scarce where batches wait: as many as fit become one.
@@ -364,7 +364,7 @@ impl Lane {
         if action == Action::Done {
             self.stored += 1;
             if !self.refusals.is_empty() {
-                self.refusals.stored(&work.batch.described(), now);
+                self.refusals.stored(&work.batch.descriptions(), now);
             }
             self.pace.stored(self.is_full(&work.batch), elapsed);
         }
@@ -482,8 +482,8 @@ impl Lane {
         all.find(|work| work.batch.record().is_none()).map(|work| work.since)
     }
 
-    /// Takes out the batch of [`Lane::next_spilled`], filled up with those that wait behind it.
-    pub(super) fn spill(&mut self, budget: &Budget) -> Option<Aged> {
+    /// Takes out the batch of [`ProjectQueue::next_spilled`], filled up with those that wait behind it.
+    pub(super) fn spill(&mut self, budget: &Budget) -> Option<QueuedBatch> {
         let Some(at) = self.waiting.iter().position(|work| work.batch.record().is_none()) else {
             return self.spill_aside();
         };
@@ -492,25 +492,25 @@ impl Lane {
         self.fill(&mut work, budget);
         self.waiting.rotate_right(at);
         self.spans -= u64::from(work.batch.span_count());
-        Some(Aged { batch: work.batch, since: work.since })
+        Some(QueuedBatch { batch: work.batch, since: work.since })
     }
 
-    fn spill_aside(&mut self) -> Option<Aged> {
+    fn spill_aside(&mut self) -> Option<QueuedBatch> {
         let at = self.aside.iter().position(|(_, work)| work.batch.record().is_none())?;
         let (_, Work { batch, since, .. }) = self.aside.remove(at)?;
         self.waiting_bytes -= batch.encoded_len();
         self.spans -= u64::from(batch.span_count());
-        Some(Aged { batch, since })
+        Some(QueuedBatch { batch, since })
     }
 
     /// Takes back a batch that the spool has no room for.
-    pub(super) fn unspill(&mut self, aged: Aged) {
+    pub(super) fn unspill(&mut self, aged: QueuedBatch) {
         self.push(aged, false);
         self.waiting.rotate_right(1);
     }
 
     /// Whether a batch of the spool would be sent soon: at once, or as a probe.
-    pub(super) fn is_hungry(&self) -> bool {
+    pub(super) fn needs_batches(&self) -> bool {
         let flows = self.gate.is_none() && self.calls < self.pace.limit();
         self.waiting.is_empty() && (self.calls == 0 || flows)
     }

@@ -17,14 +17,14 @@ const ENTRIES_MAX: usize = 64;
 
 /// The next kept spans.
 #[derive(Debug, Default)]
-pub(crate) struct Slice {
+pub(crate) struct EncodeQueue {
     /// From the queue, not yet split.
     entries: VecDeque<KeptSpans>,
     /// Each below one scope, sorted.
     parts: VecDeque<KeptSpans>,
 }
 
-impl Slice {
+impl EncodeQueue {
     pub(super) fn is_empty(&self) -> bool {
         self.parts.is_empty() && self.entries.is_empty()
     }

@@ -2,37 +2,37 @@
 
 use std::io;
 
-use super::job::Trouble;
+use super::job::JobError;
 use super::store::Store;
 use crate::telemetry::Metrics;
 
 /// What came of it.
 #[derive(Debug, Default)]
-pub(super) struct Tended {
+pub(super) struct MaintenanceReport {
     /// Spans of an earlier process that were found: they wait from now on.
     pub(super) found_spans: u64,
     /// Spans whose files are gone.
     pub(super) gone_spans: u64,
-    pub(super) troubles: Vec<Trouble>,
+    pub(super) errors: Vec<JobError>,
 }
 
 impl Store {
     /// Tries again what the disk refused since the last time. Records that could not be read may be tried again.
-    pub(super) fn tend(&mut self, metrics: &Metrics) -> Tended {
-        let mut tended = Tended::default();
+    pub(super) fn maintain(&mut self, metrics: &Metrics) -> MaintenanceReport {
+        let mut report = MaintenanceReport::default();
         if let Err(cause) = self.directory.check() {
-            tended.troubles.push(Trouble::Read(cause));
-            return tended;
+            report.errors.push(JobError::Read(cause));
+            return report;
         }
         self.unfinished = false;
-        tended.gone_spans = self.forget_gone();
-        tended.found_spans = self.scan_unread(metrics, &mut tended.troubles);
+        report.gone_spans = self.forget_gone();
+        report.found_spans = self.scan_unread(metrics, &mut report.errors);
         self.index.put_back();
         let unmarked = std::mem::take(&mut self.unmarked);
         let marked = unmarked.into_iter().filter_map(|id| self.mark(id).err());
-        tended.troubles.extend(marked.map(Trouble::Tidy));
-        tended.troubles.extend(self.remove_settled().map(Trouble::Tidy));
-        tended
+        report.errors.extend(marked.map(JobError::Cleanup));
+        report.errors.extend(self.remove_settled().map(JobError::Cleanup));
+        report
     }
 
     /// Forgets the segments whose files somebody else has deleted; returns the number of spans that waited in them.
@@ -42,14 +42,14 @@ impl Store {
         gone.into_iter().map(|number| self.forget(number)).sum()
     }
 
-    fn scan_unread(&mut self, metrics: &Metrics, troubles: &mut Vec<Trouble>) -> u64 {
+    fn scan_unread(&mut self, metrics: &Metrics, errors: &mut Vec<JobError>) -> u64 {
         let unread = self.segments.iter().filter(|(_, segment)| segment.unread_from.is_some());
         let numbers: Vec<u64> = unread.map(|(&number, _)| number).collect();
         let mut spans = 0;
         for number in numbers {
             let (found, failure) = self.scan(number, metrics);
             spans += found;
-            troubles.extend(failure.map(Trouble::Read));
+            errors.extend(failure.map(JobError::Read));
         }
         spans
     }
