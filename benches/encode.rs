@@ -75,13 +75,13 @@ fn cloud_trace(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, input: &Spa
 }
 
 fn otlp(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, input: &Spans, threshold: Threshold) {
-    let settings = forward::EncoderSettings {
+    let settings = forward::OtlpEncoderSettings {
         default_project: Some("local-project".into()),
         annotate: true,
         policy_names: ["errors".to_string()].into(),
         ..Default::default()
     };
-    let mut encoder = forward::Encoder::new(settings, Rewriter::default());
+    let mut encoder = forward::OtlpEncoder::new(settings, Rewriter::default());
     let keep = Keep::new(0, threshold);
     let Spans { resource, scope, spans } = input;
     let mut out = Vec::new();

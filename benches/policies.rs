@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use spansieve::condition::Condition;
-use spansieve::sampling::keyed::{Adaptive, Budget, IdenticalErrors, Percentile, Rare};
+use spansieve::sampling::keyed::{AdaptiveState, BudgetState, IdenticalErrorsState, PercentileState, RareState};
 use spansieve::sampling::settings::{self, Goal, KeyField, KeySpan, TraceKey, TrafficMemory};
 
 /// Maximum keys in the table. The benchmark uses twice as many, so half of them find no free entry.
@@ -19,8 +19,8 @@ fn key() -> TraceKey {
     TraceKey { fields: vec![KeyField::Route], of: KeySpan::Entry }
 }
 
-fn adaptive(memory: TrafficMemory) -> Adaptive {
-    Adaptive::new(&settings::Adaptive {
+fn adaptive(memory: TrafficMemory) -> AdaptiveState {
+    AdaptiveState::new(&settings::Adaptive {
         key: key(),
         goal: Goal::SpansPerSecond(100.0),
         memory,
@@ -48,7 +48,7 @@ fn bench<T>(criterion: &mut Criterion, name: &str, mut decide: impl FnMut(u64, u
 }
 
 /// Measures the first call of an interval, after an interval in which the traffic of the keys followed Zipf's law.
-fn adjustment(policy: &mut Adaptive, interval: u64) -> Duration {
+fn adjustment(policy: &mut AdaptiveState, interval: u64) -> Duration {
     for index in 0..MAX_KEYS as u64 {
         policy.threshold(hash(index), 1 + MAX_KEYS as u32 / (index as u32 + 1), interval * INTERVAL_MS);
     }
@@ -71,14 +71,14 @@ fn benches(criterion: &mut Criterion) {
             });
         });
     }
-    let settings = settings::Budget { spans_per_month: 1e8, key: key(), max_keys: MAX_KEYS };
-    let mut policy = Budget::new(&settings);
+    let settings = settings::BudgetPolicy { spans_per_month: 1e8, key: key(), max_keys: MAX_KEYS };
+    let mut policy = BudgetState::new(&settings);
     bench(criterion, "budget", |key, now_ms| {
         policy.kept(6, now_ms);
         policy.threshold(key, 6, now_ms)
     });
     let settings = settings::Rare { key: key(), traces_per_minute: 1, max_keys: MAX_KEYS };
-    let mut policy = Rare::new(&settings);
+    let mut policy = RareState::new(&settings);
     bench(criterion, "rare", |key, now_ms| policy.keeps(key, now_ms));
     let settings = settings::IdenticalErrors {
         condition: Condition::Constant(true),
@@ -88,10 +88,10 @@ fn benches(criterion: &mut Criterion) {
         sampling_percentage: 5.0,
         max_keys: MAX_KEYS,
     };
-    let mut policy = IdenticalErrors::new(&settings);
+    let mut policy = IdenticalErrorsState::new(&settings);
     bench(criterion, "identical_errors", |key, now_ms| policy.threshold(key, now_ms));
     let settings = settings::Percentile { percentile: 99.0, key: key(), threshold_ms: 0, max_keys: MAX_KEYS };
-    let mut policy = Percentile::new(&settings);
+    let mut policy = PercentileState::new(&settings);
     bench(criterion, "percentile", |key, now_ms| policy.is_slow(key, key % 2_000, now_ms));
 }
 

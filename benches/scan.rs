@@ -8,7 +8,7 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
-use spansieve::condition::{Bound, Check, Condition, Field, Number, Pattern, Range};
+use spansieve::condition::{Check, Condition, Field, Number, Pattern, Range, RangeBound};
 use spansieve::config::settings::Settings;
 use spansieve::otlp::scan::{NoProbe, Scan, scan};
 use spansieve::sampling::Policies;
@@ -103,7 +103,7 @@ fn one_of(texts: &[&str]) -> Check {
 }
 
 fn within(min: i64, max: i64) -> Check {
-    let bound = |at| Some(Bound { at: Number::Int(at), inclusive: true });
+    let bound = |at| Some(RangeBound { at: Number::Int(at), inclusive: true });
     Check::Number(Range { min: bound(min), max: bound(max) })
 }
 

@@ -18,7 +18,7 @@ use std::sync::{Arc, OnceLock};
 
 use self::blocks::Blocks;
 pub(crate) use self::blocks::ENTRY_BYTES;
-pub use self::blocks::{Owner, Room};
+pub use self::blocks::{BodyOwner, Room};
 pub use self::disk::Disk;
 use self::ladder::Part;
 pub use self::share::{Claim, Share};
@@ -26,11 +26,11 @@ pub use self::share::{Claim, Share};
 /// The daemon's memory budget. Clones are cheap and share one count.
 #[derive(Clone, Debug)]
 pub struct Budget {
-    inner: Arc<Inner>,
+    inner: Arc<BudgetInner>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct BudgetInner {
     limit_bytes: usize,
     /// Bytes in use outside the reserve.
     common_bytes: AtomicUsize,
@@ -47,7 +47,7 @@ impl Budget {
     pub fn new(limit_bytes: usize) -> Self {
         let (disk, blocks) = (OnceLock::new(), Blocks::new(limit_bytes));
         let (common_bytes, reserve_bytes) = Default::default();
-        Budget { inner: Arc::new(Inner { limit_bytes, common_bytes, reserve_bytes, disk, blocks }) }
+        Budget { inner: Arc::new(BudgetInner { limit_bytes, common_bytes, reserve_bytes, disk, blocks }) }
     }
 
     /// Returns the limit in bytes, without the reserve.

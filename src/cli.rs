@@ -13,7 +13,7 @@ pub mod emulator;
 pub mod source;
 pub mod validate;
 
-use source::Source;
+use source::ConfigSource;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -52,8 +52,8 @@ pub struct Config {
 impl Config {
     /// Returns the source that the argument names.
     #[must_use]
-    pub fn source(&self) -> Source {
-        Source::of(self.config.as_deref())
+    pub fn source(&self) -> ConfigSource {
+        ConfigSource::of(self.config.as_deref())
     }
 }
 
@@ -71,8 +71,8 @@ pub struct Checked {
 impl Checked {
     /// Returns the source that the arguments name.
     #[must_use]
-    pub fn source(&self) -> Source {
-        Source::of(self.file.as_deref().or(self.config.config.as_deref()))
+    pub fn source(&self) -> ConfigSource {
+        ConfigSource::of(self.file.as_deref().or(self.config.config.as_deref()))
     }
 }
 

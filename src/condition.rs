@@ -159,14 +159,14 @@ pub enum ValueType {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Range {
     /// The lower end; `None` if the range has no lower end.
-    pub min: Option<Bound>,
+    pub min: Option<RangeBound>,
     /// The upper end; `None` if the range has no upper end.
-    pub max: Option<Bound>,
+    pub max: Option<RangeBound>,
 }
 
 /// One end of a [`Range`].
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Bound {
+pub struct RangeBound {
     /// The number at which the range ends.
     pub at: Number,
     /// True if the number itself is inside the range.

@@ -8,10 +8,10 @@ use std::rc::Rc;
 
 mod defaults;
 mod document;
+mod error;
 mod expand;
 mod keys;
 mod limits;
-mod problem;
 mod read;
 #[cfg(test)]
 mod reference;
@@ -22,9 +22,9 @@ mod tests;
 mod values;
 
 pub use crate::settings::Files;
-pub use crate::settings::fault::{Problem, Severity};
+pub use crate::settings::diagnostic::{Diagnostic, Severity};
 use crate::settings::units;
-pub use problem::{Problems, render};
+pub use error::{ConfigError, render};
 pub use settings::Settings;
 
 /// More are not shown: the first ones are to be mended first.
@@ -36,7 +36,7 @@ pub struct Loaded {
     /// The settings.
     pub settings: Settings,
     /// What does not say what it seems to say, from top to bottom. [`render`] shows it.
-    pub warnings: Vec<Problem>,
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// Reads a configuration that names no files. Empty text gives the defaults; `env` looks up environment variables for
@@ -44,7 +44,7 @@ pub struct Loaded {
 ///
 /// # Errors
 /// Everything that is wrong with it, warnings included.
-pub fn load(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Problems> {
+pub fn load(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, ConfigError> {
     load_with_files(text, env, &|_| Err(io::ErrorKind::NotFound.into()))
 }
 
@@ -52,7 +52,11 @@ pub fn load(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, 
 ///
 /// # Errors
 /// Everything that is wrong with it and with the files, warnings included.
-pub fn load_with_files(text: &str, env: &dyn Fn(&str) -> Option<String>, files: Files<'_>) -> Result<Loaded, Problems> {
+pub fn load_with_files(
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    files: Files<'_>,
+) -> Result<Loaded, ConfigError> {
     let mut problems = Vec::new();
     let settings = match document::parse(text, env, &mut problems) {
         Ok(mut root) => {
@@ -70,7 +74,11 @@ pub fn load_with_files(text: &str, env: &dyn Fn(&str) -> Option<String>, files: 
     problems.sort_by_key(|problem| (problem.line, problem.column));
     let usable = problems.iter().all(|problem| problem.severity == Severity::Warning);
     cap(&mut problems);
-    if usable { Ok(Loaded { settings, warnings: problems }) } else { Err(Problems { text: text.to_owned(), problems }) }
+    if usable {
+        Ok(Loaded { settings, warnings: problems })
+    } else {
+        Err(ConfigError { text: text.to_owned(), problems })
+    }
 }
 
 /// Reads a size such as `256MiB`, as the configuration has them, from a command line.
@@ -83,11 +91,11 @@ pub fn parse_size(text: &str) -> Result<usize, String> {
 }
 
 /// Says how many were left off instead of showing them.
-fn cap(problems: &mut Vec<Problem>) {
+fn cap(problems: &mut Vec<Diagnostic>) {
     let left_off = problems.len().saturating_sub(PROBLEM_COUNT_MAX);
     problems.truncate(PROBLEM_COUNT_MAX);
     if let Some(last) = problems.last().filter(|_| left_off > 0) {
         let message = format!("{left_off} more problems are not shown");
-        problems.push(Problem { message, help: None, ..last.clone() });
+        problems.push(Diagnostic { message, help: None, ..last.clone() });
     }
 }

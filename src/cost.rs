@@ -31,7 +31,7 @@ use crate::sampling::Policies;
 use crate::tail::Table;
 use crate::tail::kept::{KeptQueue, KeptSpans};
 use crate::tail::settings::TailSampling;
-use crate::tail::table::Outcome;
+use crate::tail::table::RoundOutcome;
 
 /// Policies that test resources and scopes, which spans share. If several spans start at the same time, their keys are
 /// read from each of these spans.
@@ -112,7 +112,7 @@ fn measure_body(body: Bytes) -> Cost {
         Arc::new(Policies::compile(&SETTINGS.policies, SETTINGS.sample_on_first_match).expect("the policies fit"));
     let budget = Budget::new(usize::MAX);
     let table = Table::seeded(&SETTINGS, Arc::clone(&policies), budget.clone(), 0);
-    let (mut found, mut out) = (Scan::default(), Outcome::default());
+    let (mut found, mut out) = (Scan::default(), RoundOutcome::default());
     let _ = visited::take();
     let body = scan(body, policies.probe(), &mut found).expect("the body is a request");
     cost.scan = visited::take();
@@ -134,8 +134,8 @@ fn measure_body(body: Bytes) -> Cost {
     let mut encoder = cloud_trace::Encoder::new(settings, Rewriter::default());
     encoder.set_now(shape::BEGIN_UNIX_NANO);
     (cost.kept_spans, cost.cloud_trace) = encode(encoder, &out.kept);
-    let settings = forward::EncoderSettings { annotate: true, policy_names, ..Default::default() };
-    (_, cost.forward) = encode(forward::Encoder::new(settings, Rewriter::default()), &out.kept);
+    let settings = forward::OtlpEncoderSettings { annotate: true, policy_names, ..Default::default() };
+    (_, cost.forward) = encode(forward::OtlpEncoder::new(settings, Rewriter::default()), &out.kept);
     cost
 }
 

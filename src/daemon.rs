@@ -2,12 +2,12 @@
 //! of the flow.
 
 pub mod clock;
-mod followed;
 pub mod memory;
 mod origin;
 pub mod pipeline;
 mod readiness;
 mod recovery;
+mod sample_statistics;
 mod sink;
 mod sweeper;
 pub mod threads;
@@ -39,7 +39,7 @@ use crate::segment::directory::OpenError;
 use crate::tail::Table;
 use crate::tail::kept::KeptQueue;
 use crate::tail::settings::Compress;
-use crate::telemetry::metrics::Held;
+use crate::telemetry::metrics::HeldAmounts;
 use crate::telemetry::{Health, Metrics, Pulse};
 
 /// The time that requests in flight have to be answered once the process stops.
@@ -362,7 +362,7 @@ fn scrape(
         let held = pipeline.table.held();
         pipeline.followed.suggest();
         metrics.month_estimate(pipeline.policies.month_estimate(pipeline.clock.now_ms()).unwrap_or(0.0));
-        metrics.render(Held {
+        metrics.render(HeldAmounts {
             pending_spans: held.pending_spans,
             pending_traces: held.pending_traces,
             rescuable_spans: held.rescuable_spans,

@@ -23,5 +23,5 @@ pub mod stored;
 pub mod waterfall;
 
 pub use server::Emulator;
-pub use store::{Filter, Query, Status, Store, TraceSummary};
+pub use store::{Filter, Query, StoreStatus, TraceStore, TraceSummary};
 pub use stored::StoredSpan;

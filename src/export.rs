@@ -1,4 +1,4 @@
-//! The way of kept spans to the sink: batches, delivery, retries, and the books of it. Knows no sink of its own:
+//! The way of kept spans to the sink: batches, delivery, retries, and the accounts of it. Knows no sink of its own:
 //! [`sink`] is what one has to be.
 //!
 //! Kept spans leave [`crate::tail::kept::KeptQueue`] in slices, become bytes of the sink in an open batch of their

@@ -3,7 +3,7 @@
 //!
 //! A body goes to the journal before it goes to the trace table. So a request that the disk refuses was never in the
 //! table, and the sender keeps it. [`Journal::append`] returns when the sync that covers the body is done; one thread
-//! (`writer`) writes the requests that have gathered meanwhile as one group. From then on, a [`Hold`] ties the request
+//! (`writer`) writes the requests that have gathered meanwhile as one group. From then on, a [`JournalHold`] ties the request
 //! to its copy. Notes about the fate of the request ([`crate::tail::hold::Note`]) go to the same files
 //! ([`mod@format`]). After a start, the daemon reads back the requests that are not released ([`backlog`]). They are
 //! processed like new requests, except for the spans that are settled.
@@ -35,17 +35,17 @@ use tokio::sync::watch;
 pub use self::backlog::Backlog;
 use self::format::PolicyMarks;
 pub(crate) use self::open::OWNER;
-use self::store::Store;
+use self::store::JournalStore;
 pub use self::writer::Writer;
-use self::writer::{Outcome, Shared};
+use self::writer::{SharedQueue, WriteOutcome};
 use crate::budget::Budget;
 use crate::segment::directory::OpenError;
-use crate::tail::hold::{Hold, Sequence};
+use crate::tail::journal_hold::{JournalHold, Sequence};
 use crate::telemetry::{Health, Metrics};
 
 /// The reason why a request is not in the journal. Retrying can help.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub enum AppendError {
+pub enum JournalError {
     /// The files have reached `max_bytes`. There is room again when older requests are settled.
     #[error("the journal is full (journal.max_bytes)")]
     Full,
@@ -59,7 +59,7 @@ pub enum AppendError {
 
 /// A handle for appending to the journal. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Journal(Arc<Shared>);
+pub struct Journal(Arc<SharedQueue>);
 
 impl Journal {
     /// Opens the directory of `settings` and starts the thread that writes. Also returns the requests that an earlier
@@ -82,13 +82,13 @@ impl Journal {
 
     fn start(
         max_bytes: u64,
-        store: Store,
+        store: JournalStore,
         backlog: &Backlog,
         budget: &Budget,
         metrics: &Arc<Metrics>,
         health: &Arc<Health>,
     ) -> (Self, Writer) {
-        let shared = Shared::new(max_bytes, store.bytes(), backlog.next_sequence(), budget.clone());
+        let shared = SharedQueue::new(max_bytes, store.bytes(), backlog.next_sequence(), budget.clone());
         let writer = Writer::start(Arc::clone(&shared), store, Arc::clone(metrics), Arc::clone(health));
         (Journal(shared), writer)
     }
@@ -97,15 +97,16 @@ impl Journal {
     /// stays in the journal until the hold is dropped. If the future is dropped, the hold is dropped with it.
     ///
     /// # Errors
-    /// See [`AppendError`]. The request is not in the journal then.
-    pub async fn append(&self, body: Bytes) -> Result<Arc<Hold>, AppendError> {
+    /// See [`JournalError`]. The request is not in the journal then.
+    pub async fn append(&self, body: Bytes) -> Result<Arc<JournalHold>, JournalError> {
         let (hold, mut written) = self.enqueue(body)?;
         // An error means that the writer has ended; the process is about to exit.
-        let outcome = written.wait_for(|outcome| *outcome != Outcome::Waits).await.map_or(Outcome::Failed, |it| *it);
-        if outcome == Outcome::Synced { Ok(hold) } else { Err(AppendError::Disk) }
+        let outcome =
+            written.wait_for(|outcome| *outcome != WriteOutcome::Waits).await.map_or(WriteOutcome::Failed, |it| *it);
+        if outcome == WriteOutcome::Synced { Ok(hold) } else { Err(JournalError::Disk) }
     }
 
-    fn enqueue(&self, body: Bytes) -> Result<(Arc<Hold>, watch::Receiver<Outcome>), AppendError> {
+    fn enqueue(&self, body: Bytes) -> Result<(Arc<JournalHold>, watch::Receiver<WriteOutcome>), JournalError> {
         let (sequence, written) = self.0.enqueue(body, unix_nano())?;
         Ok((self.hold(sequence), written))
     }
@@ -117,8 +118,8 @@ impl Journal {
 
     /// Returns the hold on a request that an earlier process did not release.
     #[must_use]
-    pub fn hold(&self, sequence: Sequence) -> Arc<Hold> {
-        Hold::new(sequence, Arc::clone(&self.0) as _)
+    pub fn hold(&self, sequence: Sequence) -> Arc<JournalHold> {
+        JournalHold::new(sequence, Arc::clone(&self.0) as _)
     }
 }
 

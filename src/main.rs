@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use spansieve::cli::source::Source;
+use spansieve::cli::source::ConfigSource;
 use spansieve::cli::{self, Cli, Command, ConfigCommand};
 use spansieve::config::Settings;
 use spansieve::daemon::{Daemon, threads};
 use spansieve::telemetry;
 use spansieve::telemetry::log::Throttle;
-use spansieve::telemetry::metrics::Books;
+use spansieve::telemetry::metrics::SpanAccounts;
 use spansieve::telemetry::settings::Log;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -50,10 +50,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(source: &Source, demo: bool) -> ExitCode {
+fn run(source: &ConfigSource, demo: bool) -> ExitCode {
     let Some(loaded) = cli::validate::load(source) else { return cli::validate::EXIT_CONFIG.into() };
     let log = loaded.settings.telemetry.log.clone();
-    if *source == Source::BuiltIn {
+    if *source == ConfigSource::BuiltIn {
         println!(
             "There is no config.yaml here: the built-in configuration is used (spansieve config default prints it)."
         );
@@ -132,7 +132,7 @@ async fn serve(settings: Settings, demo: bool) -> Result<(), Box<dyn Error>> {
     tokio::select! {
         lost_spans = daemon.stop(STOP_GRACE) => {
             // The metrics endpoint is closed now, so this line is the only place that shows the final counts.
-            let Books { received, recovered, exported, sampled_out, rejected, dropped, held } = Books::of(&scrape());
+            let SpanAccounts { received, recovered, exported, sampled_out, rejected, dropped, held } = SpanAccounts::of(&scrape());
             tracing::info!(
                 lost_spans, received, recovered, exported, sampled_out, rejected, dropped, held,
                 "Stopped. The fields account for all spans of the run."

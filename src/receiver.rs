@@ -23,6 +23,7 @@ mod heads;
 mod health;
 mod hpack;
 mod http;
+mod in_flight;
 pub mod inflate;
 mod lag;
 mod limits;
@@ -37,7 +38,6 @@ pub mod settings;
 mod signals;
 mod slots;
 mod tls;
-mod visit;
 mod wire;
 
 use std::sync::Arc;
@@ -46,7 +46,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 pub use auth::{Auth, AuthError};
-pub use listen::{BindError, Bound, Receiver};
+pub use listen::{BindError, BoundAddresses, Receiver};
 pub use reload::FileError;
 pub use tls::{Tls, TlsError};
 
@@ -54,7 +54,7 @@ use crate::budget::{Budget, Room, Share};
 use crate::journal::Journal;
 use crate::otlp::scan::RejectReason;
 use crate::otlp::wire::WireError;
-use crate::tail::hold::Hold;
+use crate::tail::journal_hold::JournalHold;
 use crate::tail::table::NoRoom;
 
 /// Settings of the receiver.
@@ -93,7 +93,7 @@ pub trait Intake: Send + Sync + 'static {
     ///
     /// # Errors
     /// See [`AcceptError`]. After an error, the intake has taken nothing of the request.
-    fn accept(&self, body: Bytes, share: Share, hold: Option<Arc<Hold>>) -> Result<Accepted, AcceptError>;
+    fn accept(&self, body: Bytes, share: Share, hold: Option<Arc<JournalHold>>) -> Result<Accepted, AcceptError>;
 }
 
 /// Reason why the body of a request was not accepted.

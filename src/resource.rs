@@ -13,12 +13,12 @@ pub mod settings;
 mod tests;
 mod value;
 
-use self::settings::{Action, AttributeAction, Keys, ValueSource};
-use crate::condition::formula::Source;
+use self::settings::{ActionType, AttributeAction, Keys, ValueSource};
+use crate::condition::formula::FieldSource;
 use crate::condition::{Condition, Field, Pattern, Test};
 use crate::otlp::view::AnyValue;
 
-pub use self::attributes::{ATTRIBUTES_MAX, Attributes};
+pub use self::attributes::{ATTRIBUTES_MAX, ResourceAttributes};
 pub use self::conventions::span_keys;
 
 /// The configured actions, ready to be applied to resources.
@@ -34,7 +34,7 @@ impl Rewriter {
     /// Creates a rewriter that applies the actions of `settings` in order. `detected` has attributes that describe
     /// where the daemon runs, as `(key, value)`. They are added to resources that lack them.
     #[must_use]
-    pub fn new(settings: &settings::Resource, detected: &[(&str, String)]) -> Self {
+    pub fn new(settings: &settings::ResourceSettings, detected: &[(&str, String)]) -> Self {
         let detected = detected.iter().map(|(key, text)| ((*key).to_owned(), value::string(text)));
         Rewriter {
             normalize: settings.normalize != settings::Normalize::Off,
@@ -45,8 +45,8 @@ impl Rewriter {
 
     /// Returns the rewritten attributes of `resource`, an encoded `Resource` message.
     #[must_use]
-    pub fn rewrite(&self, resource: &[u8]) -> Attributes {
-        let mut attributes = Attributes::read(resource);
+    pub fn rewrite(&self, resource: &[u8]) -> ResourceAttributes {
+        let mut attributes = ResourceAttributes::read(resource);
         if self.normalize {
             conventions::normalize(&mut attributes);
         }
@@ -65,7 +65,7 @@ impl Rewriter {
 }
 
 /// Returns true if `condition` holds for a resource. A resource has only attributes, so tests of other fields fail.
-fn holds(condition: &Condition, attributes: &Attributes) -> bool {
+fn holds(condition: &Condition, attributes: &ResourceAttributes) -> bool {
     match condition {
         Condition::Constant(value) => *value,
         Condition::Test(Test { field: Field::ResourceAttribute(key) | Field::Attribute(key), check }) => {
@@ -79,7 +79,7 @@ fn holds(condition: &Condition, attributes: &Attributes) -> bool {
     }
 }
 
-impl Source for Attributes {
+impl FieldSource for ResourceAttributes {
     fn value(&self, field: &Field) -> AnyValue<'_> {
         match field {
             Field::ResourceAttribute(key) => self.get(key).unwrap_or(AnyValue::Empty),
@@ -88,15 +88,17 @@ impl Source for Attributes {
     }
 }
 
-fn apply(action: &Action, attributes: &mut Attributes) {
+fn apply(action: &ActionType, attributes: &mut ResourceAttributes) {
     match action {
-        Action::Insert { key, source } => set(key, source, attributes, |present| !present),
-        Action::Update { key, source } => set(key, source, attributes, |present| present),
-        Action::Upsert { key, source } => set(key, source, attributes, |_| true),
-        Action::Delete(keys) => attributes.remove_where(|key| is_meant(keys, key)),
-        Action::Hash(keys) => attributes.change_where(|key| is_meant(keys, key), |value| Some(value::hashed(value))),
-        Action::Extract { key, pattern } => extract(key, pattern, attributes),
-        Action::Convert { key, to } => {
+        ActionType::Insert { key, source } => set(key, source, attributes, |present| !present),
+        ActionType::Update { key, source } => set(key, source, attributes, |present| present),
+        ActionType::Upsert { key, source } => set(key, source, attributes, |_| true),
+        ActionType::Delete(keys) => attributes.remove_where(|key| is_meant(keys, key)),
+        ActionType::Hash(keys) => {
+            attributes.change_where(|key| is_meant(keys, key), |value| Some(value::hashed(value)))
+        }
+        ActionType::Extract { key, pattern } => extract(key, pattern, attributes),
+        ActionType::Convert { key, to } => {
             attributes.change_where(|found| found == key.as_bytes(), |value| value::converted(value, *to));
         }
     }
@@ -104,7 +106,7 @@ fn apply(action: &Action, attributes: &mut Attributes) {
 
 /// Sets `key` if `wanted` returns true. Its argument says if the key is present. Does nothing if the value comes from
 /// an attribute that is absent and has no default.
-fn set(key: &str, source: &ValueSource, attributes: &mut Attributes, wanted: impl Fn(bool) -> bool) {
+fn set(key: &str, source: &ValueSource, attributes: &mut ResourceAttributes, wanted: impl Fn(bool) -> bool) {
     let value = match source {
         ValueSource::Value(literal) => Some(value::literal(literal)),
         ValueSource::FromAttribute { key, default } => {
@@ -125,7 +127,7 @@ fn is_meant(keys: &Keys, key: &[u8]) -> bool {
 
 /// Sets an attribute for each named group of the pattern if the pattern matches the value of `key`, a string. A group
 /// that takes no part in the match becomes an empty string.
-fn extract(key: &str, pattern: &Pattern, attributes: &mut Attributes) {
+fn extract(key: &str, pattern: &Pattern, attributes: &mut ResourceAttributes) {
     let Some(AnyValue::String(text)) = attributes.get(key) else { return };
     let Some(parts) = pattern.captures(text) else { return };
     let parts: Vec<_> = parts.into_iter().map(|(name, part)| (name, value::bytes_as_string(&part))).collect();

@@ -23,7 +23,7 @@ mod tests;
 pub mod threshold;
 pub mod tracestate;
 
-pub use policies::{CompileError, Misfit, Policies};
+pub use policies::{CompileError, Policies, PolicyError};
 pub use summary::{KeyFact, Summary};
 pub use threshold::Threshold;
 
@@ -82,5 +82,5 @@ pub enum Verdict {
     Dropped,
     /// A policy of type `drop` drops the trace. Late spans cannot rescue it. The number is the policy's index in
     /// [`Policies::names`].
-    Vetoed(u16),
+    DroppedByPolicy(u16),
 }

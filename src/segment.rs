@@ -87,20 +87,20 @@ impl Layout {
 
 /// The reason why the rest of a segment cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum SegmentError {
     /// The file ends within a record: the process was killed while it wrote, or the disk was full.
     Torn,
     /// The checksum of a record header is wrong, so the start of the next record is unknown.
     Corrupt,
 }
 
-impl Fault {
+impl SegmentError {
     /// Returns the metric label.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
-            Fault::Torn => "torn",
-            Fault::Corrupt => "corrupt",
+            SegmentError::Torn => "torn",
+            SegmentError::Corrupt => "corrupt",
         }
     }
 }

@@ -8,7 +8,7 @@
 use std::io;
 use std::path::Path;
 
-pub(crate) mod fault;
+pub(crate) mod diagnostic;
 pub(crate) mod kinds;
 pub(crate) mod node;
 pub(crate) mod reader;
@@ -18,7 +18,7 @@ pub(crate) mod units;
 pub(crate) mod values;
 
 use reader::Section;
-use setting::Keys;
+use setting::SectionKeys;
 
 /// Reads a file that a setting names.
 pub type Files<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
@@ -48,7 +48,7 @@ pub(crate) const TIB: u64 = 1 << 40;
 /// A section that [`section!`] declares.
 pub(crate) trait Declared: Default {
     /// Adds the section's keys to `keys`, in the order of their declaration.
-    fn describe(keys: &mut Keys<'_>);
+    fn describe(keys: &mut SectionKeys<'_>);
 
     /// Overwrites the settings that are written in `section`. A wrong value leaves its setting as it is: the problem
     /// that is reported keeps the whole configuration from being used.
@@ -95,11 +95,11 @@ macro_rules! section {
         }
 
         impl $crate::settings::Declared for $name {
-            fn describe(keys: &mut $crate::settings::setting::Keys<'_>) {
+            fn describe(keys: &mut $crate::settings::setting::SectionKeys<'_>) {
                 let defaults = $name::default();
                 $(
                     let place = keys.at($crate::settings::key!($field $($key)?), concat!($($text),*));
-                    $crate::settings::kinds::Kind::<$type>::describe(&$kind, place, &defaults.$field);
+                    $crate::settings::kinds::SettingKind::<$type>::describe(&$kind, place, &defaults.$field);
                 )*
                 $($also(keys);)?
             }
@@ -107,7 +107,7 @@ macro_rules! section {
             fn read(&mut self, section: &mut $crate::settings::reader::Section<'_>) {
                 $(
                     let key = $crate::settings::key!($field $($key)?);
-                    $crate::settings::kinds::Kind::<$type>::set(&$kind, section, key, &mut self.$field);
+                    $crate::settings::kinds::SettingKind::<$type>::set(&$kind, section, key, &mut self.$field);
                 )*
                 $($check(self, section);)?
             }
@@ -132,10 +132,10 @@ macro_rules! keys {
             $key:ident $(as $other:literal)?: $kind:expr;
         )*
     ) => {
-        $vis fn $name(keys: &mut $crate::settings::setting::Keys<'_>) {
+        $vis fn $name(keys: &mut $crate::settings::setting::SectionKeys<'_>) {
             $(
                 let place = keys.at($crate::settings::key!($key $($other)?), concat!($($text),*));
-                $crate::settings::kinds::Described::add($kind, place);
+                $crate::settings::kinds::DescribedKey::add($kind, place);
             )*
         }
     };

@@ -10,14 +10,13 @@
 //! - Verdicts do not depend on the order in which spans arrive.
 //! - Memory follows the budget: a request gives back its share when the last trace that needs its bytes is released.
 
-mod census;
 mod compression;
 pub mod delays;
 mod due;
 mod fate;
-mod gaps;
-pub mod hold;
+pub mod journal_hold;
 pub mod kept;
+mod missing_parents;
 mod packed;
 pub mod request;
 pub mod settings;
@@ -27,6 +26,7 @@ pub mod table;
 pub mod tally;
 #[cfg(test)]
 mod tests;
+mod trace_sample;
 mod verdicts;
 
 pub use fate::Fate;

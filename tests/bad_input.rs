@@ -18,7 +18,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse
 use prost::Message;
 use rows::{Row, rows};
 use spansieve::daemon::Daemon;
-use spansieve::emulator::Store;
+use spansieve::emulator::TraceStore;
 use support::{conservation, eventually, metric};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -86,7 +86,7 @@ fn counted(before: &str, after: &str) -> String {
 
 async fn run(row: &Row) -> [String; 4] {
     let daemon = support::start(CONFIG).await;
-    let store: Arc<Store> = support::store(&daemon);
+    let store: Arc<TraceStore> = support::store(&daemon);
     let before = daemon.scrape()();
     let mut answers = Vec::new();
     for body in &row.bodies {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
-use spansieve::cli::source::Source;
+use spansieve::cli::source::ConfigSource;
 use spansieve::config::settings::{BaseMapping, Endpoint, Settings};
 use spansieve::config::{self, render};
 use spansieve::resource::settings::Normalize;
@@ -97,7 +97,7 @@ fn the_service_uses_ports_paths_and_files_that_the_daemon_has() {
 
 #[test]
 fn validate_tells_good_from_bad() {
-    let validate = |path: &Path| format!("{:?}", spansieve::cli::validate::run(&Source::File(path.to_owned())));
+    let validate = |path: &Path| format!("{:?}", spansieve::cli::validate::run(&ConfigSource::File(path.to_owned())));
     let bad = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(bad.path(), "otlp: {listn: []}").unwrap();
     let refused = format!("{:?}", ExitCode::from(78));

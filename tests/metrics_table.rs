@@ -7,7 +7,9 @@ mod exposition;
 use std::collections::{BTreeMap, BTreeSet};
 
 use exposition::{Exposition, Sample};
-use spansieve::telemetry::metrics::{Description, Held, Kind, LabelDescription, LabelValues, Metrics, Protocol, TABLE};
+use spansieve::telemetry::metrics::{
+    Description, HeldAmounts, LabelDescription, LabelValues, MetricKind, Metrics, Protocol, TABLE,
+};
 
 const DOCUMENT: &str = include_str!("../docs/metrics.md");
 const POLICIES: [&str; 2] = ["errors", "a \"quoted\"\\ name\nof two lines"];
@@ -27,7 +29,7 @@ fn label_text(label: &LabelDescription) -> String {
 }
 
 fn scrape() -> Exposition {
-    Exposition::parse(&Metrics::with_policies(&POLICIES).render(Held::default()))
+    Exposition::parse(&Metrics::with_policies(&POLICIES).render(HeldAmounts::default()))
 }
 
 #[test]
@@ -60,10 +62,10 @@ fn the_document_names_only_metrics_that_exist() {
         DOCUMENT.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| word.starts_with("spansieve_"));
     for name in names {
         let metric = TABLE.iter().find(|metric| match metric.kind {
-            Kind::Histogram => {
+            MetricKind::Histogram => {
                 name.strip_prefix(metric.name).is_some_and(|part| matches!(part, "" | "_bucket" | "_sum" | "_count"))
             }
-            Kind::Counter | Kind::Gauge => name == metric.name,
+            MetricKind::Counter | MetricKind::Gauge => name == metric.name,
         });
         assert!(metric.is_some(), "{name}");
     }
@@ -81,7 +83,7 @@ fn served_metrics_have_the_types_and_help_texts_of_the_table() {
 
 /// Returns the metric and the labels of a sample. The parts of a histogram belong to the histogram, without `le`.
 fn series(sample: &Sample) -> (String, Vec<(String, String)>) {
-    let of_histogram = TABLE.iter().filter(|metric| metric.kind == Kind::Histogram);
+    let of_histogram = TABLE.iter().filter(|metric| metric.kind == MetricKind::Histogram);
     let histogram = of_histogram.map(|metric| metric.name).find(|&name| sample.name.starts_with(name));
     let labels = sample.labels.iter().filter(|(name, _)| name != "le").cloned();
     (histogram.unwrap_or(&sample.name).to_owned(), labels.collect())
@@ -116,7 +118,13 @@ fn missing_spans_follow_from_the_conservation_law() {
     metrics.dropped("refused", 2);
     metrics.recovered("spool", 6);
     let missing = |held| Exposition::parse(&metrics.render(held)).missing_spans();
-    assert_eq!(missing(Held::default()), 23.0);
-    let held = Held { pending_spans: 8, rescuable_spans: 4, export_spans: 5, spooled_spans: 6, ..Held::default() };
+    assert_eq!(missing(HeldAmounts::default()), 23.0);
+    let held = HeldAmounts {
+        pending_spans: 8,
+        rescuable_spans: 4,
+        export_spans: 5,
+        spooled_spans: 6,
+        ..HeldAmounts::default()
+    };
     assert_eq!(missing(held), 0.0);
 }

@@ -14,7 +14,7 @@ use spansieve::otlp::scan::{Scan, scan};
 use spansieve::resource::Rewriter;
 use spansieve::sampling::Policies;
 use spansieve::tail::Table;
-use spansieve::tail::table::{Millis, Outcome};
+use spansieve::tail::table::{Millis, RoundOutcome};
 
 /// The memory budget, larger than any benchmark needs, so that no trace is decided for pressure.
 const BUDGET_BYTES: usize = 64 << 30;
@@ -77,7 +77,7 @@ impl Pipeline {
         let batch = self.settings.export.batch.clone();
         Workspace {
             scan: Scan::default(),
-            outcome: Outcome::default(),
+            outcome: RoundOutcome::default(),
             encoder: Encoder::new(settings, rewriter),
             batcher: Batcher::new(Encoder::FORM, batch, self.budget.clone()),
         }
@@ -112,7 +112,7 @@ impl Pipeline {
 /// The parts that each thread has for itself.
 pub(crate) struct Workspace {
     pub(crate) scan: Scan,
-    pub(crate) outcome: Outcome,
+    pub(crate) outcome: RoundOutcome,
     encoder: Encoder,
     batcher: Batcher,
 }

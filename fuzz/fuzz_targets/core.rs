@@ -9,7 +9,7 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use spansieve::budget::Budget;
 use spansieve::cloud_trace::encode::{Encoder, EncoderSettings};
-use spansieve::config::settings::{AllowedProjects, Batch};
+use spansieve::config::settings::{AllowedProjects, BatchSettings};
 use spansieve::tail::settings::TailSampling;
 use spansieve::config::{self, Loaded};
 use spansieve::export::batch::{Batcher, Form};
@@ -18,7 +18,7 @@ use spansieve::otlp::scan::{Scan, scan};
 use spansieve::resource::Rewriter;
 use spansieve::sampling::Policies;
 use spansieve::tail::Table;
-use spansieve::tail::table::{Held, Outcome};
+use spansieve::tail::table::{HeldCounts, RoundOutcome};
 
 /// Policies of every kind that needs different facts about spans or traces.
 const POLICIES: &str = "
@@ -43,7 +43,7 @@ struct Core {
     table: Table,
     budget: Budget,
     idle_bytes: usize,
-    out: Outcome,
+    out: RoundOutcome,
     now_ms: u64,
     encoder: Encoder,
     batcher: Batcher,
@@ -80,7 +80,7 @@ impl Core {
             policy_names: policies.names().into(),
             ..EncoderSettings::default()
         };
-        let limits = Batch { max_spans: 10, max_bytes: 1 << 16, max_delay: std::time::Duration::ZERO };
+        let limits = BatchSettings { max_spans: 10, max_bytes: 1 << 16, max_delay: std::time::Duration::ZERO };
         Core {
             table: table(&policies, &budget),
             policies,
@@ -88,7 +88,7 @@ impl Core {
             batcher: Batcher::new(Form::CloudTrace, limits, budget.clone()),
             budget,
             idle_bytes,
-            out: Outcome::default(),
+            out: RoundOutcome::default(),
             now_ms: 0,
             accepted: 0,
             sampled_out: 0,
@@ -119,7 +119,7 @@ impl Core {
         }
         while self.table.drain(self.now_ms, &mut self.out) {}
         self.settle();
-        assert_eq!(self.table.held(), Held::default());
+        assert_eq!(self.table.held(), HeldCounts::default());
         self.batcher.flush();
         let spans: u64 = self.batcher.take_closed().map(|batch| u64::from(batch.span_count())).sum();
         assert_eq!(spans, self.encoded);

@@ -13,7 +13,7 @@ use spansieve::budget::Budget;
 use spansieve::config::settings;
 use spansieve::export::batch::{Batch, Batcher, Form};
 use spansieve::export::sink::EncodeSpans;
-use spansieve::forward::encode::{Encoder, EncoderSettings};
+use spansieve::forward::encode::{OtlpEncoder, OtlpEncoderSettings};
 use spansieve::otlp::scan::{NoProbe, Scan, scan};
 use spansieve::resource::Rewriter;
 use spansieve::sampling::{Keep, Threshold};
@@ -22,8 +22,8 @@ use spansieve::tail::request::SpanBytes;
 fuzz_target!(|input: &[u8]| {
     let mut found = Scan::default();
     let Ok(body) = scan(Bytes::copy_from_slice(input), &NoProbe, &mut found) else { return };
-    let settings = EncoderSettings { annotate: true, ..EncoderSettings::default() };
-    let mut encoder = Encoder::new(settings, Rewriter::default());
+    let settings = OtlpEncoderSettings { annotate: true, ..OtlpEncoderSettings::default() };
+    let mut encoder = OtlpEncoder::new(settings, Rewriter::default());
     let keep = Keep::new(0, Threshold::from_percent(5.0));
     let limits = settings::Batch { max_spans: usize::MAX, max_bytes: usize::MAX, max_delay: Duration::ZERO };
     let mut batcher = Batcher::new(Form::Otlp, limits, Budget::new(0));
@@ -38,7 +38,7 @@ fuzz_target!(|input: &[u8]| {
             ..SpanBytes::default()
         };
         let origin = EncodeSpans::origin(&mut encoder, span);
-        let place = <Encoder as EncodeSpans>::place(&origin);
+        let place = <OtlpEncoder as EncodeSpans>::place(&origin);
         batcher.push(place, Instant::now(), |out| encoder.span(&origin, span.span, keep, out)).expect("a scanned span");
     }
     batcher.flush();

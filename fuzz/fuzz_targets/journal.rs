@@ -6,7 +6,7 @@ use std::io::Cursor;
 
 use libfuzzer_sys::fuzz_target;
 use spansieve::journal::format::{
-    Kind, PolicyMarks, RECORD_HEADER_LEN, Records, put_note, put_record, segment_header, take_note,
+    RecordKind, PolicyMarks, RECORD_HEADER_LEN, JournalRecords, put_note, put_record, segment_header, take_note,
 };
 
 fuzz_target!(|input: &[u8]| {
@@ -14,13 +14,13 @@ fuzz_target!(|input: &[u8]| {
     // Most inputs have no valid header and no valid checksum, so the same bytes are also tried as records and as notes.
     check(&[&segment_header(), input].concat());
     let mut segment = segment_header();
-    put_record(&mut segment, Kind::Notes, 0, 0, input);
+    put_record(&mut segment, RecordKind::Notes, 0, 0, input);
     check(&segment);
     check_notes(input);
 });
 
 fn check(bytes: &[u8]) {
-    let Ok(mut records) = Records::open(Cursor::new(bytes), bytes.len() as u64).expect("memory") else { return };
+    let Ok(mut records) = JournalRecords::open(Cursor::new(bytes), bytes.len() as u64).expect("memory") else { return };
     let mut end = bytes.len() - records.rest() as usize;
     while let Some(Ok(header)) = records.next_record().expect("memory") {
         let start = std::mem::replace(&mut end, bytes.len() - records.rest() as usize);

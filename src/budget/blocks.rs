@@ -42,7 +42,7 @@ const SMALL_PART: usize = 16;
 pub(crate) const ENTRY_BYTES: usize = size_of::<Tenant>() + 4 * size_of::<usize>();
 
 /// The owner of a body in a block, which can move the body to another block.
-pub trait Owner: Send + Sync + 'static {
+pub trait BodyOwner: Send + Sync + 'static {
     /// Moves the body to a block of bodies that are as old, if there is room.
     fn relocate(self: &Arc<Self>);
 }
@@ -145,7 +145,7 @@ impl Budget {
 
     /// Registers that `owner` has its body in `block`, so that it can be asked to move the body. All owners of one
     /// budget are of one type.
-    pub(crate) fn enlist<T: Owner>(&self, block: BlockId, owner: Weak<T>) {
+    pub(crate) fn enlist<T: BodyOwner>(&self, block: BlockId, owner: Weak<T>) {
         self.blocks().with_pool(|pool| pool.enlist(block, owner));
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::daemon::Daemon;
-use crate::emulator::Store;
+use crate::emulator::TraceStore;
 use crate::receiver::Scrape;
 
 /// The interval of the reports about received and kept spans.
@@ -22,7 +22,7 @@ pub struct Stage {
     /// The page of the embedded Cloud Trace, `http://host:port`.
     pub page: String,
     /// The store of kept spans.
-    pub store: Arc<Store>,
+    pub store: Arc<TraceStore>,
     /// The function that makes the text of `/metrics`.
     pub scrape: Scrape,
 }

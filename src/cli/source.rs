@@ -19,7 +19,7 @@ const FILE_BYTES_MAX: usize = 2 << 20;
 
 /// A source of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum ConfigSource {
     /// The file at this path.
     File(PathBuf),
     /// Standard input.
@@ -28,16 +28,16 @@ pub enum Source {
     BuiltIn,
 }
 
-impl Source {
+impl ConfigSource {
     /// Returns the source for the operator's `path`. `-` is standard input. Without a path it is `./config.yaml`, or
     /// the built-in configuration if that file does not exist.
     #[must_use]
     pub fn of(path: Option<&Path>) -> Self {
         match path {
-            Some(path) if path == Path::new("-") => Source::Stdin,
-            Some(path) => Source::File(path.to_owned()),
-            None if Path::new(DEFAULT_PATH).exists() => Source::File(DEFAULT_PATH.into()),
-            None => Source::BuiltIn,
+            Some(path) if path == Path::new("-") => ConfigSource::Stdin,
+            Some(path) => ConfigSource::File(path.to_owned()),
+            None if Path::new(DEFAULT_PATH).exists() => ConfigSource::File(DEFAULT_PATH.into()),
+            None => ConfigSource::BuiltIn,
         }
     }
 
@@ -48,21 +48,21 @@ impl Source {
     pub fn read(&self) -> io::Result<String> {
         let bytes = match self {
             // The file may be a pipe, for example from `<(command)` in a shell.
-            Source::File(path) => bounded(File::open(path)?)?,
-            Source::Stdin => bounded(io::stdin())?,
-            Source::BuiltIn => return Ok(BUILT_IN.to_owned()),
+            ConfigSource::File(path) => bounded(File::open(path)?)?,
+            ConfigSource::Stdin => bounded(io::stdin())?,
+            ConfigSource::BuiltIn => return Ok(BUILT_IN.to_owned()),
         };
         String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8 text"))
     }
 
-    /// Returns what the operator can do about `error` of [`Source::read`], if that is known.
+    /// Returns what the operator can do about `error` of [`ConfigSource::read`], if that is known.
     #[must_use]
     pub fn help(&self, error: &io::Error) -> Option<String> {
         match self {
-            Source::File(path) if error.kind() == io::ErrorKind::NotFound => {
+            ConfigSource::File(path) if error.kind() == io::ErrorKind::NotFound => {
                 Some(format!("write one to start from: spansieve config default > {}", path.display()))
             }
-            Source::File(path) if error.kind() == io::ErrorKind::IsADirectory => {
+            ConfigSource::File(path) if error.kind() == io::ErrorKind::IsADirectory => {
                 Some(format!("name a file in it, such as {}", path.join(DEFAULT_PATH).display()))
             }
             _ => None,
@@ -70,12 +70,12 @@ impl Source {
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for ConfigSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Source::File(path) => path.display().fmt(f),
-            Source::Stdin => f.write_str("standard input"),
-            Source::BuiltIn => f.write_str("built-in configuration"),
+            ConfigSource::File(path) => path.display().fmt(f),
+            ConfigSource::Stdin => f.write_str("standard input"),
+            ConfigSource::BuiltIn => f.write_str("built-in configuration"),
         }
     }
 }

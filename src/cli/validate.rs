@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use super::source::{self, Source};
+use super::source::{self, ConfigSource};
 use crate::config::settings::Endpoint;
 use crate::config::{self, Loaded, Settings};
 use crate::sampling::Policies;
@@ -14,7 +14,7 @@ pub const EXIT_CONFIG: u8 = 78;
 
 /// Checks the configuration in `source`: prints its warnings, `NAME: ok` and a summary, or everything that is wrong.
 #[must_use]
-pub fn run(source: &Source) -> ExitCode {
+pub fn run(source: &ConfigSource) -> ExitCode {
     match load(source) {
         Some(loaded) => {
             // If standard output is closed, there is no reader to tell.
@@ -28,7 +28,7 @@ pub fn run(source: &Source) -> ExitCode {
 /// Reads the configuration in `source` with the environment of this process. Writes warnings and problems to standard
 /// error. Returns `None` if the configuration cannot be used.
 #[must_use]
-pub fn load(source: &Source) -> Option<Loaded> {
+pub fn load(source: &ConfigSource) -> Option<Loaded> {
     let name = source.to_string();
     let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let text = match source.read() {

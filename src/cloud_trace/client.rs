@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue};
 use prost::Message;
 use tonic::{Code, Status};
 
-use super::encode::{EncodeError, Encoder as SpanEncoder, Origin};
+use super::encode::{EncodeError, Encoder as SpanEncoder, SpanOrigin};
 use crate::emulator::check;
 use crate::export::batch::{Batch, Form, Place};
 use crate::export::channel::{Channel, ChannelError, ChannelSettings};
@@ -16,7 +16,7 @@ use crate::export::failure::{Cause, Failure};
 use crate::export::ledger::DropReason;
 use crate::export::retry::{self, Action};
 use crate::export::sink::{EncodeSpans, Sink, Written};
-use crate::google::advice::Api;
+use crate::google::advice::GoogleApi;
 use crate::google::quota_of;
 use crate::otlp::altered::AlteredSpans;
 use crate::proto::google::devtools::cloudtrace::v2::BatchWriteSpansRequest;
@@ -83,7 +83,7 @@ impl Sink for CloudTrace {
     }
 
     fn advice(&self, cause: Cause, project: Option<&str>) -> Option<String> {
-        let (api, caller) = (Api::CloudTrace, self.channel.caller());
+        let (api, caller) = (GoogleApi::CloudTrace, self.channel.caller());
         match cause {
             Cause::Answer(code) => api.answer(code, project, &caller),
             Cause::TooLarge => Some(api.too_large()),
@@ -120,7 +120,7 @@ fn routing(project: &str) -> Result<HeaderValue, Failure> {
 
 impl EncodeSpans for SpanEncoder {
     const FORM: Form = Form::CloudTrace;
-    type Origin = Arc<Origin>;
+    type Origin = Arc<SpanOrigin>;
     type Error = EncodeError;
 
     fn set_now(&mut self, unix_nano: u64) {

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use self::attributes::{AttributeList, Scratch, entry};
-use self::span::SpanFields;
+use self::span::EncodedFieldsOfSpan;
 use crate::config::settings::AllowedProjects;
 use crate::otlp::altered::AlteredSpans;
 use crate::otlp::view::{self, AnyValue};
@@ -31,7 +31,7 @@ use crate::sampling::annotation::Annotations;
 use crate::tail::request::{ScopeId, SpanBytes};
 
 pub use self::names::KeyNames;
-pub use self::origin::Origin;
+pub use self::origin::SpanOrigin;
 pub use self::resource::EncodedResource;
 
 mod attributes;
@@ -140,7 +140,7 @@ impl EncoderSettings {
 pub struct Encoder {
     settings: EncoderSettings,
     rewriter: Rewriter,
-    origins: ById<ScopeId, Origin>,
+    origins: ById<ScopeId, SpanOrigin>,
     resources: Cache<1, EncodedResource>,
     annotations: Annotations,
     /// The times that the API accepts, in nanoseconds since 1970.
@@ -178,12 +178,12 @@ impl Encoder {
 
     /// Returns the data that the span shares with others of its resource and scope. The result is cached by the place
     /// of the scope in its request.
-    pub fn origin(&mut self, span: SpanBytes<'_>) -> Arc<Origin> {
+    pub fn origin(&mut self, span: SpanBytes<'_>) -> Arc<SpanOrigin> {
         if let Some(origin) = span.scope_id.and_then(|id| self.origins.get(id)) {
             return Arc::clone(origin);
         }
         let resource = self.resource(span.resource);
-        let origin = Arc::new(Origin::new(resource, span.scope, &mut self.scratch));
+        let origin = Arc::new(SpanOrigin::new(resource, span.scope, &mut self.scratch));
         if let Some(id) = span.scope_id {
             self.origins.insert(id, Arc::clone(&origin), origin.size_bytes());
         }
@@ -216,11 +216,11 @@ impl Encoder {
     ///
     /// # Errors
     /// See [`EncodeError`]. `out` is then unchanged.
-    pub fn span(&mut self, origin: &Origin, span: &[u8], keep: Keep, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    pub fn span(&mut self, origin: &SpanOrigin, span: &[u8], keep: Keep, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let resource = &*origin.resource;
         resource.check_project()?;
         let mut attributes = AttributeList::beside(resource.filter(), &self.settings.names);
-        let fields = SpanFields::read(span, &mut attributes)?;
+        let fields = EncodedFieldsOfSpan::read(span, &mut attributes)?;
         fields.check_times(&self.times)?;
         let keep = Keep { threshold: fields.passed(keep.threshold), ..keep };
         let scratch = &mut self.scratch;

@@ -23,7 +23,7 @@ pub(crate) use value::Val;
 /// The owner of the fields of a formula. All fields of a formula have the same owner, because a resource or a scope is
 /// read once for all its spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner {
+pub enum FieldOwner {
     /// The resource.
     Resource,
     /// The scope.
@@ -39,7 +39,7 @@ pub enum Owner {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Formula {
     /// The owner of all fields of the term.
-    pub owner: Owner,
+    pub owner: FieldOwner,
     /// The term that is evaluated.
     pub term: Term,
     /// The value of the term for which the formula holds.
@@ -235,7 +235,7 @@ pub enum TimePart {
 }
 
 /// The fields of a formula's owner.
-pub trait Source {
+pub trait FieldSource {
     /// Returns the value of a field; [`AnyValue::Empty`] if it is absent. If a key occurs several times, the first
     /// counts.
     fn value(&self, field: &Field) -> AnyValue<'_>;
@@ -243,7 +243,7 @@ pub trait Source {
 
 impl Formula {
     /// Returns true if the term has the expected value. An error is neither true nor false.
-    pub fn holds(&self, source: &impl Source) -> bool {
+    pub fn holds(&self, source: &impl FieldSource) -> bool {
         matches!(self.term.value(source), Some(Val::Bool(value)) if value == self.expected)
     }
 }
@@ -278,7 +278,7 @@ impl Term {
     }
 
     /// Evaluates the term. `None` is an OTTL error.
-    pub(crate) fn value<'a>(&'a self, source: &'a impl Source) -> Option<Val<'a>> {
+    pub(crate) fn value<'a>(&'a self, source: &'a impl FieldSource) -> Option<Val<'a>> {
         Some(match self {
             Term::Constant(constant) => Val::of_constant(constant),
             Term::Field(field, field_type) => Val::of_field(source.value(field), *field_type),
@@ -304,7 +304,7 @@ impl Term {
 pub(crate) struct EncodedFields(pub(crate) Vec<(Field, Vec<u8>)>);
 
 #[cfg(any(test, fuzzing))]
-impl Source for EncodedFields {
+impl FieldSource for EncodedFields {
     fn value(&self, field: &Field) -> AnyValue<'_> {
         self.0.iter().find(|(known, _)| known == field).map_or(AnyValue::Empty, |(_, value)| AnyValue::new(value))
     }

@@ -1,6 +1,6 @@
 //! Built-in conditions: the operator does not have to spell them out.
 
-use super::{Bound, Check, Condition, Field, Number, Range, Test};
+use super::{Check, Condition, Field, Number, Range, RangeBound, Test};
 
 /// Attribute keys of the HTTP status: since semantic conventions 1.21, and before
 /// (opentelemetry.io/docs/specs/semconv/http).
@@ -23,7 +23,7 @@ impl Condition {
     /// - `rpc`: the gRPC status means that the server failed.
     #[must_use]
     pub fn failed(status: bool, http: bool, rpc: bool) -> Self {
-        let server_error = Range { min: Some(Bound { at: Number::Int(500), inclusive: true }), max: None };
+        let server_error = Range { min: Some(RangeBound { at: Number::Int(500), inclusive: true }), max: None };
         let any_key = |keys: [&str; 2], check: Check| {
             keys.map(|key| Condition::test(Field::SpanAttribute(key.to_owned()), check.clone()))
         };
@@ -51,7 +51,7 @@ impl Range {
     /// Makes the range that contains only the number `at`.
     #[must_use]
     pub fn exactly(at: Number) -> Self {
-        let bound = Some(Bound { at, inclusive: true });
+        let bound = Some(RangeBound { at, inclusive: true });
         Range { min: bound, max: bound }
     }
 }

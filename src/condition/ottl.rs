@@ -62,7 +62,7 @@ impl OttlError {
 /// The subject of a condition. It decides which paths the condition can use, and to which owner a path without an
 /// owner's name belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Context {
+enum ConditionContext {
     Span,
     Event,
     Resource,
@@ -73,7 +73,7 @@ enum Context {
 /// # Errors
 /// `text` is not a valid OTTL condition, or a [`Condition`] cannot express it.
 pub fn span_condition(text: &str) -> Result<Condition, OttlError> {
-    condition(text, Context::Span)
+    condition(text, ConditionContext::Span)
 }
 
 /// Compiles a condition on one of a span's events (`ottlspanevent`) to a [`Condition::AnyEvent`]. The condition can
@@ -82,7 +82,7 @@ pub fn span_condition(text: &str) -> Result<Condition, OttlError> {
 /// # Errors
 /// As for [`span_condition`].
 pub fn event_condition(text: &str) -> Result<Condition, OttlError> {
-    Ok(Condition::AnyEvent(Box::new(condition(text, Context::Event)?)))
+    Ok(Condition::AnyEvent(Box::new(condition(text, ConditionContext::Event)?)))
 }
 
 /// Compiles a condition on a resource (`ottlresource`). The bare key of an attribute is accepted, too:
@@ -91,10 +91,10 @@ pub fn event_condition(text: &str) -> Result<Condition, OttlError> {
 /// # Errors
 /// As for [`span_condition`].
 pub fn resource_condition(text: &str) -> Result<Condition, OttlError> {
-    condition(text, Context::Resource)
+    condition(text, ConditionContext::Resource)
 }
 
-fn condition(text: &str, context: Context) -> Result<Condition, OttlError> {
+fn condition(text: &str, context: ConditionContext) -> Result<Condition, OttlError> {
     if text.len() > TEXT_BYTES_MAX {
         let message = format!("the condition has {} bytes; at most {TEXT_BYTES_MAX} are allowed", text.len());
         return Err(OttlError::new(0, message).help("write several conditions: it is enough if one of them holds"));

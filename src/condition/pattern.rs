@@ -39,7 +39,7 @@ impl Pattern {
     /// # Errors
     /// `text` is not a valid Go regular expression, or it is too large.
     pub fn new(text: &str) -> Result<Self, PatternError> {
-        let go::Parsed { hir, groups } = go::parse(text)?;
+        let go::ParsedPattern { hir, groups } = go::parse(text)?;
         let config = Config::new().nfa_size_limit(Some(COMPILED_BYTES_MAX));
         let regex = Regex::builder().configure(config).build_from_hir(&hir);
         let regex = regex.map_err(|error: BuildError| PatternError::not_compiled(text, error.size_limit()))?;

@@ -2,9 +2,9 @@
 
 use super::ottl::OttlError;
 use super::{Condition, Number, Pattern};
-use crate::settings::fault::Fault;
+use crate::settings::diagnostic::SettingError;
 use crate::settings::kinds::AsText;
-use crate::settings::node::{Kind, Node};
+use crate::settings::node::{Node, ScalarType};
 use crate::settings::reader::Section;
 use crate::settings::values::{Read, kind, not_a_number, text};
 
@@ -16,8 +16,8 @@ impl AsText for Pattern {}
 /// A number, whole or not, as it is written.
 pub(crate) fn number(node: &Node) -> Read<Number> {
     match kind(node) {
-        Kind::Int(value) => Ok(Number::Int(value)),
-        Kind::Float(value) if value.is_finite() => Ok(Number::Double(value)),
+        ScalarType::Int(value) => Ok(Number::Int(value)),
+        ScalarType::Float(value) if value.is_finite() => Ok(Number::Double(value)),
         _ => Err(not_a_number(node)),
     }
 }
@@ -26,7 +26,7 @@ pub(crate) fn number(node: &Node) -> Read<Number> {
 pub(crate) fn searched(node: &Node) -> Read<String> {
     let text = text("a string", node)?;
     if text.len() > VALUE_BYTES_MAX {
-        return Err(Fault::new(format!("a value must be at most {VALUE_BYTES_MAX} bytes")));
+        return Err(SettingError::new(format!("a value must be at most {VALUE_BYTES_MAX} bytes")));
     }
     Ok(text.to_owned())
 }
@@ -34,7 +34,7 @@ pub(crate) fn searched(node: &Node) -> Read<String> {
 /// A regular expression.
 pub(crate) fn pattern(node: &Node) -> Read<Pattern> {
     Pattern::new(&searched(node)?)
-        .map_err(|error| Fault::new(format!("not a regular expression: {error}")).help(error.help))
+        .map_err(|error| SettingError::new(format!("not a regular expression: {error}")).help(error.help))
 }
 
 /// Returns the condition in `node`, which `parse` reads. A problem is reported at its place in the text.
@@ -45,8 +45,8 @@ pub(crate) fn condition(
 ) -> Option<Condition> {
     let text = section.check(node, searched)?;
     let found = parse(&text).map_err(|error| {
-        let fault = Fault::new(format!("OTTL: {}", error.message));
-        section.error(node.at_byte(error.offset), error.help.into_iter().fold(fault, Fault::help));
+        let fault = SettingError::new(format!("OTTL: {}", error.message));
+        section.error(node.at_byte(error.offset), error.help.into_iter().fold(fault, SettingError::help));
     });
     found.ok()
 }

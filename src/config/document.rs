@@ -10,8 +10,8 @@ use std::rc::Rc;
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 
 use super::expand::{Env, expand};
-use crate::settings::fault::{Fault, Position, Problem, quote};
-use crate::settings::node::{Key, Kind, Node, Quotes, Scalar, Value};
+use crate::settings::diagnostic::{Diagnostic, Position, SettingError, quote};
+use crate::settings::node::{Node, NodeKey, NodeValue, Quotes, ScalarNode, ScalarType};
 
 /// Bytes of text. A configuration needs far fewer; a larger file is the wrong file.
 const TEXT_BYTES_MAX: usize = 1 << 20;
@@ -26,16 +26,16 @@ const EXPANDED_BYTES_MAX: usize = 1 << 20;
 ///
 /// # Errors
 /// The problem that ended the reading: bad syntax, or a limit.
-pub(super) fn parse(text: &str, env: Env<'_>, problems: &mut Vec<Problem>) -> Result<Option<Rc<Node>>, Problem> {
+pub(super) fn parse(text: &str, env: Env<'_>, problems: &mut Vec<Diagnostic>) -> Result<Option<Rc<Node>>, Diagnostic> {
     let start = Position { line: 1, column: 1, length: 1 };
     if text.len() > TEXT_BYTES_MAX {
-        return Err(Fault::new(format!("longer than {TEXT_BYTES_MAX} bytes")).error(start));
+        return Err(SettingError::new(format!("longer than {TEXT_BYTES_MAX} bytes")).error(start));
     }
     let options = granit_parser::options! {
         flow_nesting_limit: NESTING_MAX,
         block_nesting_limit: NESTING_MAX,
     };
-    let mut builder = Builder {
+    let mut builder = NodeBuilder {
         env,
         problems,
         open: Vec::new(),
@@ -53,7 +53,7 @@ pub(super) fn parse(text: &str, env: Env<'_>, problems: &mut Vec<Problem>) -> Re
 }
 
 /// A list or mapping whose end is not yet read.
-struct Open {
+struct OpenNode {
     at: Position,
     anchor: usize,
     content: Content,
@@ -61,13 +61,13 @@ struct Open {
 
 enum Content {
     Seq(Vec<Rc<Node>>),
-    Map { entries: Vec<(Key, Rc<Node>)>, key: Option<Key> },
+    Map { entries: Vec<(NodeKey, Rc<Node>)>, key: Option<NodeKey> },
 }
 
-struct Builder<'a> {
+struct NodeBuilder<'a> {
     env: Env<'a>,
-    problems: &'a mut Vec<Problem>,
-    open: Vec<Open>,
+    problems: &'a mut Vec<Diagnostic>,
+    open: Vec<OpenNode>,
     anchors: HashMap<usize, Rc<Node>>,
     root: Option<Rc<Node>>,
     started: bool,
@@ -75,13 +75,13 @@ struct Builder<'a> {
     expanded_bytes: usize,
 }
 
-impl Builder<'_> {
-    fn take(&mut self, event: Event<'_>, at: Position) -> Result<(), Problem> {
+impl NodeBuilder<'_> {
+    fn take(&mut self, event: Event<'_>, at: Position) -> Result<(), Diagnostic> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 refuse_tag(tag.is_some(), at)?;
-                if let Some(Open { content: Content::Map { key: key @ None, .. }, .. }) = self.open.last_mut() {
-                    *key = Some(Key { at, name: text.into_owned() });
+                if let Some(OpenNode { content: Content::Map { key: key @ None, .. }, .. }) = self.open.last_mut() {
+                    *key = Some(NodeKey { at, name: text.into_owned() });
                     return Ok(());
                 }
                 let value = self.scalar(text.into_owned(), style, at);
@@ -94,44 +94,46 @@ impl Builder<'_> {
             Event::SequenceEnd | Event::MappingEnd => self.end(),
             Event::Alias(anchor) => self.alias(anchor, at),
             Event::DocumentStart(..) if std::mem::replace(&mut self.started, true) => {
-                Err(Fault::new("a second document").help("a configuration is one document: remove `---`").error(at))
+                Err(SettingError::new("a second document")
+                    .help("a configuration is one document: remove `---`")
+                    .error(at))
             }
             _ => Ok(()),
         }
     }
 
-    fn begin(&mut self, content: Content, anchor: usize, tagged: bool, at: Position) -> Result<(), Problem> {
+    fn begin(&mut self, content: Content, anchor: usize, tagged: bool, at: Position) -> Result<(), Diagnostic> {
         refuse_tag(tagged, at)?;
         self.refuse_as_key(at)?;
-        self.open.push(Open { at, anchor, content });
+        self.open.push(OpenNode { at, anchor, content });
         Ok(())
     }
 
-    fn end(&mut self) -> Result<(), Problem> {
-        let Some(Open { at, anchor, content }) = self.open.pop() else { return Ok(()) };
+    fn end(&mut self) -> Result<(), Diagnostic> {
+        let Some(OpenNode { at, anchor, content }) = self.open.pop() else { return Ok(()) };
         match content {
             Content::Seq(items) => {
                 let node_count = items.iter().map(|item| item.node_count).sum::<usize>() + 1;
-                self.place(Value::Seq(items), node_count, anchor, at)
+                self.place(NodeValue::Seq(items), node_count, anchor, at)
             }
             Content::Map { entries, .. } => {
                 let node_count = entries.iter().map(|(_, value)| value.node_count).sum::<usize>() + 1;
                 self.report_duplicates(&entries);
-                self.place(Value::Map(entries), node_count, anchor, at)
+                self.place(NodeValue::Map(entries), node_count, anchor, at)
             }
         }
     }
 
-    fn alias(&mut self, anchor: usize, at: Position) -> Result<(), Problem> {
+    fn alias(&mut self, anchor: usize, at: Position) -> Result<(), Diagnostic> {
         self.refuse_as_key(at)?;
         let target = self.anchors.get(&anchor).cloned();
-        let target = target.ok_or_else(|| Fault::new("an alias inside of what it stands for").error(at))?;
+        let target = target.ok_or_else(|| SettingError::new("an alias inside of what it stands for").error(at))?;
         self.count(target.node_count, at)?;
         self.attach(target);
         Ok(())
     }
 
-    fn place(&mut self, value: Value, node_count: usize, anchor: usize, at: Position) -> Result<(), Problem> {
+    fn place(&mut self, value: NodeValue, node_count: usize, anchor: usize, at: Position) -> Result<(), Diagnostic> {
         self.count(1, at)?;
         let node = Rc::new(Node { at, value, node_count });
         if anchor != 0 {
@@ -149,44 +151,46 @@ impl Builder<'_> {
         }
     }
 
-    fn count(&mut self, node_count: usize, at: Position) -> Result<(), Problem> {
+    fn count(&mut self, node_count: usize, at: Position) -> Result<(), Diagnostic> {
         self.node_count += node_count;
         if self.node_count <= NODE_COUNT_MAX {
             return Ok(());
         }
-        Err(Fault::new(format!("more than {NODE_COUNT_MAX} values, with every alias written out")).error(at))
+        Err(SettingError::new(format!("more than {NODE_COUNT_MAX} values, with every alias written out")).error(at))
     }
 
-    fn scalar(&mut self, text: String, style: ScalarStyle, at: Position) -> Value {
+    fn scalar(&mut self, text: String, style: ScalarStyle, at: Position) -> NodeValue {
         let expanded = text.contains('$');
         let text = if expanded { expand(&text, self.env, EXPANDED_BYTES_MAX - self.expanded_bytes) } else { Ok(text) };
         match text {
             Ok(text) => {
                 self.expanded_bytes += if expanded { text.len() } else { 0 };
-                let kind = if style == ScalarStyle::Plain { Kind::of_plain(&text) } else { Kind::Text };
-                Value::Scalar(Scalar { text, kind, expanded, quotes: quotes(style) })
+                let kind = if style == ScalarStyle::Plain { ScalarType::of_plain(&text) } else { ScalarType::Text };
+                NodeValue::Scalar(ScalarNode { text, kind, expanded, quotes: quotes(style) })
             }
             Err(fault) => {
                 self.problems.push(fault.error(at));
-                Value::Broken
+                NodeValue::Broken
             }
         }
     }
 
-    fn refuse_as_key(&self, at: Position) -> Result<(), Problem> {
+    fn refuse_as_key(&self, at: Position) -> Result<(), Diagnostic> {
         match self.open.last() {
-            Some(Open { content: Content::Map { key: None, .. }, .. }) => {
-                Err(Fault::new("a key must be a word").help("quote values that start with `{`, `[` or `*`").error(at))
+            Some(OpenNode { content: Content::Map { key: None, .. }, .. }) => {
+                Err(SettingError::new("a key must be a word")
+                    .help("quote values that start with `{`, `[` or `*`")
+                    .error(at))
             }
             _ => Ok(()),
         }
     }
 
-    fn report_duplicates(&mut self, entries: &[(Key, Rc<Node>)]) {
+    fn report_duplicates(&mut self, entries: &[(NodeKey, Rc<Node>)]) {
         let mut lines = HashMap::new();
         for (key, _) in entries {
             if let Some(line) = lines.insert(key.name.as_str(), key.at.line) {
-                let fault = Fault::new(format!("the key {} is given twice", quote(&key.name)));
+                let fault = SettingError::new(format!("the key {} is given twice", quote(&key.name)));
                 self.problems.push(fault.help(format!("it stands on line {line} as well: keep one")).error(key.at));
             }
         }
@@ -202,11 +206,13 @@ fn quotes(style: ScalarStyle) -> Quotes {
     }
 }
 
-fn refuse_tag(tagged: bool, at: Position) -> Result<(), Problem> {
+fn refuse_tag(tagged: bool, at: Position) -> Result<(), Diagnostic> {
     if !tagged {
         return Ok(());
     }
-    Err(Fault::new("tags have no meaning here").help("leave the tag out; quotes make a value a string").error(at))
+    Err(SettingError::new("tags have no meaning here")
+        .help("leave the tag out; quotes make a value a string")
+        .error(at))
 }
 
 fn position(span: &Span) -> Position {
@@ -215,10 +221,10 @@ fn position(span: &Span) -> Position {
     Position { line: start.line(), column: start.col() + 1, length: length.max(1) }
 }
 
-fn syntax(error: &ScanError, text: &str) -> Problem {
+fn syntax(error: &ScanError, text: &str) -> Diagnostic {
     let at = Position { line: error.marker().line(), column: error.marker().col() + 1, length: 1 };
     let line = text.lines().nth(at.line.saturating_sub(1)).unwrap_or_default();
-    let fault = Fault::new(format!("not valid YAML: {}", error.info()));
+    let fault = SettingError::new(format!("not valid YAML: {}", error.info()));
     let fault = if line.contains('\t') {
         fault.help("indent with spaces, not with tabs")
     } else if line.contains("${") {

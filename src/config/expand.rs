@@ -3,13 +3,13 @@
 //! Runs on scalars that are parsed already: positions stay right, and the value of a variable can add neither keys
 //! nor comments.
 
-use crate::settings::fault::{Fault, quote};
+use crate::settings::diagnostic::{SettingError, quote};
 
 /// Looks up an environment variable.
 pub(super) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// `text` with its references replaced; at most `bytes_max` long.
-pub(super) fn expand(text: &str, env: Env<'_>, bytes_max: usize) -> Result<String, Fault> {
+pub(super) fn expand(text: &str, env: Env<'_>, bytes_max: usize) -> Result<String, SettingError> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
@@ -32,27 +32,27 @@ pub(super) fn expand(text: &str, env: Env<'_>, bytes_max: usize) -> Result<Strin
     Ok(out)
 }
 
-fn refuse_beyond(bytes_max: usize, text: &str) -> Result<(), Fault> {
+fn refuse_beyond(bytes_max: usize, text: &str) -> Result<(), SettingError> {
     if text.len() <= bytes_max {
         return Ok(());
     }
-    Err(Fault::new(format!("the environment makes this longer than {bytes_max} bytes")))
+    Err(SettingError::new(format!("the environment makes this longer than {bytes_max} bytes")))
 }
 
 /// The value of `env:NAME` or `env:NAME:-default`. As in the Collector, a variable that is set but empty is empty.
-fn lookup(body: &str, env: Env<'_>) -> Result<String, Fault> {
+fn lookup(body: &str, env: Env<'_>) -> Result<String, SettingError> {
     let Some(reference) = body.strip_prefix("env:") else {
         let fault =
-            Fault::new(format!("{} is no reference to an environment variable", quote(&format!("${{{body}}}"))));
+            SettingError::new(format!("{} is no reference to an environment variable", quote(&format!("${{{body}}}"))));
         return Err(fault.help("write `${env:NAME}`, or `$$` for a dollar sign"));
     };
     let (name, default) = reference.split_once(":-").map_or((reference, None), |(name, d)| (name, Some(d)));
     if !is_name(name) {
-        let fault = Fault::new(format!("{} is no name of an environment variable", quote(name)));
+        let fault = SettingError::new(format!("{} is no name of an environment variable", quote(name)));
         return Err(fault.help("a name is made of letters, digits and `_`, and does not start with a digit"));
     }
     env(name).or_else(|| default.map(str::to_owned)).ok_or_else(|| {
-        let fault = Fault::new(format!("the environment variable `{name}` is not set"));
+        let fault = SettingError::new(format!("the environment variable `{name}` is not set"));
         fault.help(format!("set it, or give a default: `${{env:{name}:-default}}`"))
     })
 }
@@ -63,6 +63,6 @@ fn is_name(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-fn unclosed() -> Fault {
-    Fault::new("`${` without `}`").help("write `${env:NAME}`, or `$$` for a dollar sign")
+fn unclosed() -> SettingError {
+    SettingError::new("`${` without `}`").help("write `${env:NAME}`, or `$$` for a dollar sign")
 }

@@ -2,9 +2,9 @@
 
 use crate::journal::settings::Journal;
 use crate::receiver::settings::Otlp;
-use crate::resource::settings::Resource;
-use crate::settings::kinds::{Kind, Sub, SubIf};
-use crate::settings::setting::{Keys, Setting};
+use crate::resource::settings::ResourceSettings;
+use crate::settings::kinds::{SettingKind, Sub, SubIf};
+use crate::settings::setting::{SectionKeys, Setting};
 use crate::tail::settings::{Memory, TailSampling};
 use crate::telemetry::settings::Telemetry;
 
@@ -42,11 +42,11 @@ const KEYS: &[&str] = &[
 /// Returns the keys that modules declare.
 pub(super) fn declared() -> Vec<Setting> {
     let mut all = Vec::new();
-    let mut top = Keys::top(&mut all);
+    let mut top = SectionKeys::top(&mut all);
     Sub.describe(top.at("otlp", ""), &Otlp::default());
     SubIf(Journal::has_directory).describe(top.at("journal", "Off without it."), &None);
     Sub.describe(top.at("tail_sampling", ""), &TailSampling::default());
-    Sub.describe(top.at("resource", ""), &Resource::default());
+    Sub.describe(top.at("resource", ""), &ResourceSettings::default());
     Sub.describe(top.at("memory", ""), &Memory::default());
     Sub.describe(top.at("telemetry", ""), &Telemetry::default());
     all

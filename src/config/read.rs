@@ -6,15 +6,15 @@ use std::path::PathBuf;
 
 use super::Files;
 use super::limits::Limit;
-use super::settings::{Api, Endpoint, Settings};
+use super::settings::{Endpoint, ExportApi, Settings};
 use super::{keys, values};
 use crate::journal::settings::Journal;
 use crate::resource::settings::Normalize;
 use crate::settings::Size;
-use crate::settings::fault::{Fault, Problem};
-use crate::settings::kinds::{Kind, Sub, SubIf};
-use crate::settings::node::{Node, Value};
-use crate::settings::reader::{Context, Section};
+use crate::settings::diagnostic::{Diagnostic, SettingError};
+use crate::settings::kinds::{SettingKind, Sub, SubIf};
+use crate::settings::node::{Node, NodeValue};
+use crate::settings::reader::{ReadContext, Section};
 
 const EXPORT: &str = "export";
 /// The name of the section `export` in the first version, when Cloud Trace was the only sink.
@@ -22,16 +22,16 @@ const EXPORT_FORMERLY: &str = "cloud_trace";
 
 /// Gives the section `cloud_trace` of `root` its present name, with a warning. It is an error if the section `export` is
 /// written, too; then `cloud_trace` is left out.
-pub(super) fn rename_sections(root: &mut Node, problems: &mut Vec<Problem>) {
-    let Value::Map(entries) = &mut root.value else { return };
+pub(super) fn rename_sections(root: &mut Node, problems: &mut Vec<Diagnostic>) {
+    let NodeValue::Map(entries) = &mut root.value else { return };
     let has_export = entries.iter().any(|(key, _)| key.name == EXPORT);
     for (key, _) in entries.iter_mut().filter(|(key, _)| key.name == EXPORT_FORMERLY) {
         problems.push(if has_export {
-            let fault = Fault::new("the section `export` is given twice, once by its old name `cloud_trace`");
+            let fault = SettingError::new("the section `export` is given twice, once by its old name `cloud_trace`");
             fault.help("move the settings of `cloud_trace` to `export`").error(key.at)
         } else {
             EXPORT.clone_into(&mut key.name);
-            let fault = Fault::new("the section `cloud_trace` is now called `export`");
+            let fault = SettingError::new("the section `cloud_trace` is now called `export`");
             fault.help("write `export:`; the old name is still taken").warning(key.at)
         });
     }
@@ -39,11 +39,11 @@ pub(super) fn rename_sections(root: &mut Node, problems: &mut Vec<Problem>) {
 }
 
 /// The settings in `root`, with the default for everything that is not written or wrong.
-pub(super) fn settings(root: Option<&Node>, files: Files<'_>, problems: &mut Vec<Problem>) -> Settings {
+pub(super) fn settings(root: Option<&Node>, files: Files<'_>, problems: &mut Vec<Diagnostic>) -> Settings {
     let mut settings = Settings::default();
     let Some(root) = root.filter(|root| !root.is_null()) else { return settings };
     let paths = keys::paths();
-    let context = Context { paths: &paths, files };
+    let context = ReadContext { paths: &paths, files };
     let Some(mut top) = Section::open(context, root, String::new(), problems) else { return settings };
     Sub.set(&mut top, "otlp", &mut settings.otlp);
     SubIf(Journal::has_directory).set(&mut top, "journal", &mut settings.journal);
@@ -71,7 +71,7 @@ fn directory_of_files(mut section: Section<'_>, mut max_bytes: u64, limit: &Limi
 }
 
 /// An address can be listened on once. Those of `otlp` are compared among themselves where they are read.
-fn listen_twice(root: &Node, settings: &Settings, problems: &mut Vec<Problem>) {
+fn listen_twice(root: &Node, settings: &Settings, problems: &mut Vec<Diagnostic>) {
     let otlp = settings.otlp.listen.iter().map(|address| ("otlp", address.as_str()));
     let embedded = Some(settings.export.embedded.listen.as_str());
     let embedded = embedded.filter(|_| settings.export.endpoint == Endpoint::Embedded);
@@ -82,7 +82,7 @@ fn listen_twice(root: &Node, settings: &Settings, problems: &mut Vec<Problem>) {
             let keys: Vec<&str> = section.split('.').chain(["listen"]).collect();
             let Some(node) = root.find(&keys).or_else(|| root.find(&[other, "listen"])) else { return };
             if !is_reported(node, problems) {
-                let fault = Fault::new(format!("`{address}` of `{section}` is taken by `{place}` of `{other}`"));
+                let fault = SettingError::new(format!("`{address}` of `{section}` is taken by `{place}` of `{other}`"));
                 problems.push(fault.help("give one of them another port").error(node.at));
             }
         }
@@ -91,47 +91,48 @@ fn listen_twice(root: &Node, settings: &Settings, problems: &mut Vec<Problem>) {
 }
 
 /// Spans go to OTLP sinks as they were sent.
-fn spans_normalized_for_otlp(root: &Node, settings: &Settings, problems: &mut Vec<Problem>) {
+fn spans_normalized_for_otlp(root: &Node, settings: &Settings, problems: &mut Vec<Diagnostic>) {
     let Some(node) = root.find(&["resource", "normalize"]) else { return };
-    if settings.export.api != Api::CloudTrace && settings.resource.normalize == Normalize::Span {
-        let fault = Fault::new("spans are normalized only with `export.api: cloud_trace`, and here only resources");
+    if settings.export.api != ExportApi::CloudTrace && settings.resource.normalize == Normalize::Span {
+        let fault =
+            SettingError::new("spans are normalized only with `export.api: cloud_trace`, and here only resources");
         problems.push(fault.help("write `resource`").warning(node.at));
     }
 }
 
 /// A request that is larger than the budget would be refused for ever.
-fn request_beyond_memory(root: &Node, settings: &Settings, problems: &mut Vec<Problem>) {
+fn request_beyond_memory(root: &Node, settings: &Settings, problems: &mut Vec<Diagnostic>) {
     let Size::Bytes(limit) = settings.memory.limit else { return };
     let Some(node) = root.find(&["memory", "limit"]) else { return };
     let request = root.find(&["otlp", "max_request_bytes"]);
     if settings.otlp.max_request_bytes as u64 > limit && !request.is_some_and(|node| is_reported(node, problems)) {
-        let fault = Fault::new("`memory.limit` is less than `otlp.max_request_bytes`");
+        let fault = SettingError::new("`memory.limit` is less than `otlp.max_request_bytes`");
         problems.push(fault.help("raise the limit, or take smaller requests").error(node.at));
     }
 }
 
 /// The same of the journal.
-fn request_beyond_journal(root: &Node, settings: &Settings, problems: &mut Vec<Problem>) {
+fn request_beyond_journal(root: &Node, settings: &Settings, problems: &mut Vec<Diagnostic>) {
     let Some(journal) = &settings.journal else { return };
     let keys: [&[&str]; 2] = [&["journal", "max_bytes"], &["otlp", "max_request_bytes"]];
     let Some(node) = keys.into_iter().find_map(|key| root.find(key)) else { return };
     if settings.otlp.max_request_bytes as u64 >= journal.max_bytes && !is_reported(node, problems) {
-        let fault = Fault::new("`journal.max_bytes` is not more than `otlp.max_request_bytes`");
+        let fault = SettingError::new("`journal.max_bytes` is not more than `otlp.max_request_bytes`");
         problems.push(fault.help("let the journal have more, or take smaller requests").error(node.at));
     }
 }
 
 /// Each would warn of the other's files.
-fn directory_twice(root: &Node, settings: &Settings, problems: &mut Vec<Problem>) {
+fn directory_twice(root: &Node, settings: &Settings, problems: &mut Vec<Diagnostic>) {
     let (Some(journal), Some(spool)) = (&settings.journal, &settings.export.spool) else { return };
     let Some(node) = root.find(&["export", "spool", "directory"]) else { return };
     if journal.directory == spool.directory {
-        let fault = Fault::new("`journal.directory` and `export.spool.directory` are the same");
+        let fault = SettingError::new("`journal.directory` and `export.spool.directory` are the same");
         problems.push(fault.help("give each a directory of its own").error(node.at));
     }
 }
 
 /// Whether the value itself is wrong, so that the default stands in its place.
-fn is_reported(node: &Node, problems: &[Problem]) -> bool {
+fn is_reported(node: &Node, problems: &[Diagnostic]) -> bool {
     problems.iter().any(|problem| (problem.line, problem.column) == (node.at.line, node.at.column))
 }

@@ -11,14 +11,14 @@ pub(super) fn masked_lines(text: &str) -> Vec<String> {
 }
 
 /// The lines that belong to the value of a secret key.
-struct Block {
+struct SecretLines {
     /// The indentation of the line that has the key, in bytes.
     indent: usize,
     /// Brackets that are open.
     depth: usize,
 }
 
-impl Block {
+impl SecretLines {
     /// Returns true if `line` goes on with the value: it is within brackets, deeper than the key, or an item of its list.
     fn has(&self, line: &str) -> bool {
         let content = line.trim_start();
@@ -38,7 +38,7 @@ impl Block {
     }
 }
 
-fn masked(line: &str, block: &mut Option<Block>) -> String {
+fn masked(line: &str, block: &mut Option<SecretLines>) -> String {
     if let Some(open) = block.as_mut().filter(|block| block.has(line)) {
         open.count_brackets(line);
         // The name of a header is not a secret, and says which line is meant.
@@ -48,7 +48,7 @@ fn masked(line: &str, block: &mut Option<Block>) -> String {
     *block = None;
     let Some(value) = SECRET_KEYS.iter().filter_map(|key| value_of(line, key)).min() else { return line.to_owned() };
     let indent = line.len() - line.trim_start().len();
-    let mut open = Block { indent, depth: 0 };
+    let mut open = SecretLines { indent, depth: 0 };
     open.count_brackets(&line[value..]);
     *block = Some(open);
     mask_from(line, value)

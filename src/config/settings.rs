@@ -7,7 +7,7 @@ use http::HeaderMap;
 
 use crate::journal::settings::Journal;
 use crate::receiver::settings::Otlp;
-use crate::resource::settings::Resource;
+use crate::resource::settings::ResourceSettings;
 use crate::tail::settings::{Memory, TailSampling};
 use crate::telemetry::settings::Telemetry;
 
@@ -21,7 +21,7 @@ pub struct Settings {
     /// Which traces are kept.
     pub tail_sampling: TailSampling,
     /// How the resources of kept spans are rewritten.
-    pub resource: Resource,
+    pub resource: ResourceSettings,
     /// Where kept spans go.
     pub export: Export,
     /// The memory budget.
@@ -34,7 +34,7 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Export {
     /// What the endpoint speaks.
-    pub api: Api,
+    pub api: ExportApi,
     /// Where spans are written.
     pub endpoint: Endpoint,
     /// What each call carries as well. All values are marked as sensitive, so that they are shown nowhere.
@@ -46,7 +46,7 @@ pub struct Export {
     /// The other projects that spans may name.
     pub allowed_projects: AllowedProjects,
     /// How an endpoint with TLS is known.
-    pub tls: Tls,
+    pub tls: ExportTls,
     /// What attribute keys are called.
     pub attribute_mapping: AttributeMapping,
     /// Whether the monitored resource of spans from Cloud Run is `cloud_run_revision`, as that of its logs; otherwise it
@@ -55,9 +55,9 @@ pub struct Export {
     /// Whether a call counts on the quota of the project that it writes to, and not on that of the credentials.
     pub destination_project_quota: bool,
     /// When a batch is full.
-    pub batch: Batch,
+    pub batch: BatchSettings,
     /// Where kept spans go when they are too many for the memory; `None`: nowhere.
-    pub spool: Option<Spool>,
+    pub spool: Option<SpoolSettings>,
     /// How long a kept span may wait for a project that takes none; zero: for ever.
     pub give_up_after: Duration,
 }
@@ -85,7 +85,7 @@ pub enum BaseMapping {
 
 /// `export.api`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Api {
+pub enum ExportApi {
     /// Cloud Trace v2.
     CloudTrace,
     /// Google's Telemetry API: OTLP, with a project in each resource.
@@ -110,7 +110,7 @@ impl Export {
     /// Google's alone, as a token is nobody else's business.
     #[must_use]
     pub fn signs_calls(&self) -> bool {
-        matches!(self.endpoint, Endpoint::Tls(_)) && (self.api != Api::Otlp || self.is_google())
+        matches!(self.endpoint, Endpoint::Tls(_)) && (self.api != ExportApi::Otlp || self.is_google())
     }
 
     /// Whether the endpoint is one of Google's own.
@@ -151,7 +151,7 @@ impl Default for AllowedProjects {
 
 /// `export.tls`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tls {
+pub struct ExportTls {
     /// The certificates (PEM) in `ca_file`, one of which must have signed the server's; `None`: the machine's own.
     pub ca_pem: Option<String>,
 }
@@ -169,7 +169,7 @@ pub struct Embedded {
 
 /// `export.batch`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Batch {
+pub struct BatchSettings {
     /// Spans in a call.
     pub max_spans: usize,
     /// Bytes in a call.
@@ -180,7 +180,7 @@ pub struct Batch {
 
 /// `export.spool`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Spool {
+pub struct SpoolSettings {
     /// Where its files are; of this process alone.
     pub directory: PathBuf,
     /// The most bytes of its files.

@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::settings::{AllowedProjects, Api, AttributeMapping, BaseMapping, Endpoint, Spool};
+use super::settings::{AllowedProjects, AttributeMapping, BaseMapping, Endpoint, ExportApi, SpoolSettings};
 use super::*;
 use crate::journal::settings::Journal;
-use crate::resource::settings::{Action, AttributeAction, AttributeValue, Keys, ValueSource};
+use crate::resource::settings::{ActionType, AttributeAction, Keys, LiteralValue, ValueSource};
 use crate::sampling::settings::Rule;
 use crate::settings::Size;
 use crate::tail::settings::Compress;
@@ -34,7 +34,7 @@ fn env(name: &str) -> Option<String> {
     variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
 }
 
-fn load(text: &str) -> Result<Loaded, Problems> {
+fn load(text: &str) -> Result<Loaded, ConfigError> {
     super::load(text, &env)
 }
 
@@ -48,7 +48,7 @@ fn settings(text: &str) -> Settings {
 /// Everything that is said about `text`, one problem a line, without help.
 fn said(text: &str) -> String {
     let problems = load(text).map_or_else(|problems| problems.problems, |loaded| loaded.warnings);
-    let line = |p: &Problem| {
+    let line = |p: &Diagnostic| {
         let kind = if p.severity == Severity::Warning { "warning: " } else { "" };
         format!("{}:{}+{} {kind}{}", p.line, p.column, p.length, p.message)
     };
@@ -69,12 +69,12 @@ fn the_example_is_the_defaults_and_more() {
     let mut expected = Settings::default();
     expected.export.endpoint = Endpoint::Embedded;
     expected.export.project = Some("local-project".into());
-    let production = ValueSource::Value(AttributeValue::String("production".into()));
+    let production = ValueSource::Value(LiteralValue::String("production".into()));
     let team = ValueSource::FromAttribute { key: "team".into(), default: None };
     let actions = [
-        Action::Upsert { key: "deployment.environment.name".into(), source: production },
-        Action::Insert { key: "service.team".into(), source: team },
-        Action::Delete(Keys { key: Some("process.command_args".into()), pattern: None }),
+        ActionType::Upsert { key: "deployment.environment.name".into(), source: production },
+        ActionType::Insert { key: "service.team".into(), source: team },
+        ActionType::Delete(Keys { key: Some("process.command_args".into()), pattern: None }),
     ];
     expected.resource.attributes = actions.map(|action| AttributeAction { condition: None, action }).into();
     assert_eq!(example, expected);
@@ -104,7 +104,7 @@ fn attribute_mappings() {
 
 #[test]
 fn attribute_values_have_their_yaml_type() {
-    let string = |text: &str| AttributeValue::String(text.into());
+    let string = |text: &str| LiteralValue::String(text.into());
     let cases = [
         ("text", string("text")),
         ("'5'", string("5")),
@@ -114,48 +114,48 @@ fn attribute_values_have_their_yaml_type() {
         ("inf", string("inf")),
         ("1.2.3", string("1.2.3")),
         ("a$b", string("a$b")),
-        ("5", AttributeValue::Int(5)),
-        ("+5", AttributeValue::Int(5)),
-        ("-007", AttributeValue::Int(-7)),
-        ("0x1F", AttributeValue::Int(31)),
-        ("0o17", AttributeValue::Int(15)),
+        ("5", LiteralValue::Int(5)),
+        ("+5", LiteralValue::Int(5)),
+        ("-007", LiteralValue::Int(-7)),
+        ("0x1F", LiteralValue::Int(31)),
+        ("0o17", LiteralValue::Int(15)),
         ("0x-5", string("0x-5")),
-        ("100_000", AttributeValue::Int(100_000)),
+        ("100_000", LiteralValue::Int(100_000)),
         ("_1", string("_1")),
         ("1_", string("1_")),
         ("1_000.5", string("1_000.5")),
-        ("9223372036854775807", AttributeValue::Int(i64::MAX)),
-        ("5.0", AttributeValue::Double(5.0)),
-        ("-.5e1", AttributeValue::Double(-5.0)),
-        ("True", AttributeValue::Bool(true)),
-        ("false", AttributeValue::Bool(false)),
-        ("${env:PORT}", AttributeValue::Int(9000)),
+        ("9223372036854775807", LiteralValue::Int(i64::MAX)),
+        ("5.0", LiteralValue::Double(5.0)),
+        ("-.5e1", LiteralValue::Double(-5.0)),
+        ("True", LiteralValue::Bool(true)),
+        ("false", LiteralValue::Bool(false)),
+        ("${env:PORT}", LiteralValue::Int(9000)),
         ("'${env:PORT}'", string("9000")),
-        ("${env:YES}", AttributeValue::Bool(true)),
+        ("${env:YES}", LiteralValue::Bool(true)),
         ("v${env:PORT}", string("v9000")),
-        ("${env:UNSET:-1.5}", AttributeValue::Double(1.5)),
+        ("${env:UNSET:-1.5}", LiteralValue::Double(1.5)),
         ("$${env:PORT}", string("${env:PORT}")),
         (
             "[a, 5, [], ~]",
-            AttributeValue::List(vec![
+            LiteralValue::List(vec![
                 string("a"),
-                AttributeValue::Int(5),
-                AttributeValue::List(vec![]),
-                AttributeValue::Nothing,
+                LiteralValue::Int(5),
+                LiteralValue::List(vec![]),
+                LiteralValue::Nothing,
             ]),
         ),
         (
             "{a: true, b: {c: 1.5}}",
-            AttributeValue::Map(vec![
-                ("a".into(), AttributeValue::Bool(true)),
-                ("b".into(), AttributeValue::Map(vec![("c".into(), AttributeValue::Double(1.5))])),
+            LiteralValue::Map(vec![
+                ("a".into(), LiteralValue::Bool(true)),
+                ("b".into(), LiteralValue::Map(vec![("c".into(), LiteralValue::Double(1.5))])),
             ]),
         ),
         ("|-\n        two\n        lines", string("two\nlines")),
     ];
     for (written, expected) in cases {
         let text = format!("resource:\n  attributes:\n    - key: k\n      action: upsert\n      value: {written}\n");
-        let expected = Action::Upsert { key: "k".into(), source: ValueSource::Value(expected) };
+        let expected = ActionType::Upsert { key: "k".into(), source: ValueSource::Value(expected) };
         assert_eq!(settings(&text).resource.attributes[0].action, expected, "{written}");
     }
 }
@@ -279,7 +279,7 @@ fn a_spool_is_off_without_a_directory() {
         assert_eq!(spool, None, "{off}");
     }
     let spool = |text: &str| settings(&format!("export:\n  spool: {text}\n")).export.spool.unwrap();
-    let expected = |max_bytes| Spool { directory: "/var/lib/spansieve".into(), max_bytes };
+    let expected = |max_bytes| SpoolSettings { directory: "/var/lib/spansieve".into(), max_bytes };
     assert_eq!(spool("{directory: /var/lib/spansieve}"), expected(4 << 30));
     assert_eq!(spool("{directory: /var/lib/spansieve, max_bytes: 64MiB}"), expected(64 << 20));
 }
@@ -310,19 +310,29 @@ fn giving_up_is_off_unless_a_time_is_set() {
 #[test]
 fn the_api_says_where_spans_go_and_who_signs() {
     let cases = [
-        ("api: cloud_trace", Api::CloudTrace, "https://cloudtrace.googleapis.com", true),
-        ("api: telemetry", Api::Telemetry, "https://telemetry.googleapis.com", true),
-        ("endpoint: 'https://private.example', api: telemetry", Api::Telemetry, "https://private.example", true),
-        ("api: otlp, endpoint: 'https://otlp.example:4317'", Api::Otlp, "https://otlp.example:4317", false),
+        ("api: cloud_trace", ExportApi::CloudTrace, "https://cloudtrace.googleapis.com", true),
+        ("api: telemetry", ExportApi::Telemetry, "https://telemetry.googleapis.com", true),
+        ("endpoint: 'https://private.example', api: telemetry", ExportApi::Telemetry, "https://private.example", true),
+        ("api: otlp, endpoint: 'https://otlp.example:4317'", ExportApi::Otlp, "https://otlp.example:4317", false),
         (
             "api: otlp, endpoint: 'https://telemetry.googleapis.com'",
-            Api::Otlp,
+            ExportApi::Otlp,
             "https://telemetry.googleapis.com",
             true,
         ),
-        ("api: otlp, endpoint: 'https://Eu.GoogleAPIs.com:443'", Api::Otlp, "https://Eu.GoogleAPIs.com:443", true),
-        ("api: otlp, endpoint: 'https://googleapis.com.example'", Api::Otlp, "https://googleapis.com.example", false),
-        ("api: otlp, endpoint: 'https://notgoogleapis.com'", Api::Otlp, "https://notgoogleapis.com", false),
+        (
+            "api: otlp, endpoint: 'https://Eu.GoogleAPIs.com:443'",
+            ExportApi::Otlp,
+            "https://Eu.GoogleAPIs.com:443",
+            true,
+        ),
+        (
+            "api: otlp, endpoint: 'https://googleapis.com.example'",
+            ExportApi::Otlp,
+            "https://googleapis.com.example",
+            false,
+        ),
+        ("api: otlp, endpoint: 'https://notgoogleapis.com'", ExportApi::Otlp, "https://notgoogleapis.com", false),
     ];
     for (written, api, uri, signs_calls) in cases {
         let export = settings(&format!("export: {{{written}}}\n")).export;
@@ -412,7 +422,7 @@ fn old_names_of_the_export_section_give_the_same_settings_with_warnings() {
         format!("&root {{{name}: {{api: {api}, project: p, spool: {{directory: /s}}, batch: {{max_spans: 7}}}}}}\n")
     };
     let now = settings(&section("export", "cloud_trace"));
-    assert_eq!((now.export.api, now.export.batch.max_spans), (Api::CloudTrace, 7));
+    assert_eq!((now.export.api, now.export.batch.max_spans), (ExportApi::CloudTrace, 7));
     for (name, api, expected) in [
         ("cloud_trace", "cloud_trace", &[(8, "write `export:`")][..]),
         ("export", "v2", &[(22, "write `api: cloud_trace`")]),
@@ -533,7 +543,7 @@ fn every_known_key_is_read() {
         let text = text.replacen("[{", &sibling, 1);
         let key_column = text.find(wrong).unwrap() - path.rsplit('.').next().unwrap().len() - 1;
         let problems = load(&text).map_or_else(|problems| problems.problems, |loaded| loaded.warnings);
-        let is_about_it = |p: &Problem| p.column >= key_column && !p.message.contains("unknown key");
+        let is_about_it = |p: &Diagnostic| p.column >= key_column && !p.message.contains("unknown key");
         assert!(problems.iter().any(is_about_it), "{path} is not read: {text}\n{problems:#?}");
     }
 }

@@ -5,8 +5,8 @@ use http::{HeaderName, HeaderValue};
 use super::Files;
 use super::limits::{HEADER_BYTES_MAX, PROJECT_BYTES_MAX};
 use super::settings::Endpoint;
-use crate::settings::fault::{Fault, quote};
-use crate::settings::node::{Node, Scalar, Value};
+use crate::settings::diagnostic::{SettingError, quote};
+use crate::settings::node::{Node, NodeValue, ScalarNode};
 use crate::settings::suggest::closest;
 pub(super) use crate::settings::values::*;
 use crate::trust::pem::{self, PemError};
@@ -19,7 +19,7 @@ pub(super) fn project(node: &Node) -> Read<String> {
     if project.chars().all(legal) {
         return Ok(project);
     }
-    let fault = Fault::new(format!("{} is no project id", quote(&project)));
+    let fault = SettingError::new(format!("{} is no project id", quote(&project)));
     Err(fault.help("write the id such as `my-project-123`, or the number: lower case, without `projects/`"))
 }
 
@@ -34,7 +34,7 @@ pub(super) fn allowed_project(node: &Node) -> Read<String> {
 /// The name of a host, without a port.
 pub(super) fn host_name(node: &Node) -> Read<String> {
     let host = text("a host", node)?;
-    let fault = || Fault::new(format!("{} is not the name of a host", quote(host)));
+    let fault = || SettingError::new(format!("{} is not the name of a host", quote(host)));
     match host.rsplit_once(':') {
         Some((host, port)) if is_host(host) && is_port(port) => {
             Err(fault().help(format!("leave the port out: `{host}`")))
@@ -57,7 +57,7 @@ pub(super) fn collide(a: &str, b: &str) -> bool {
 pub(super) fn endpoint(node: &Node) -> Read<Endpoint> {
     let url = text("an endpoint", node)?;
     let is_address = |rest: &str| rest.rsplit_once(':').is_some_and(|(host, port)| is_host(host) && is_port(port));
-    let fault = || Fault::new(format!("{} is no endpoint", quote(url)));
+    let fault = || SettingError::new(format!("{} is no endpoint", quote(url)));
     if url == "embedded" {
         return Ok(Endpoint::Embedded);
     }
@@ -102,21 +102,25 @@ const PROTOCOL_HEADERS: [&str; 10] = [
 
 /// The name of a header that may be set.
 pub(super) fn header_name(name: &str) -> Read<HeaderName> {
-    let no_name = |_| Fault::new(format!("{} is no header name", quote(name))).help("letters, digits, `-` and `_`");
+    let no_name =
+        |_| SettingError::new(format!("{} is no header name", quote(name))).help("letters, digits, `-` and `_`");
     let header = HeaderName::from_bytes(name.as_bytes()).map_err(no_name)?;
     if PROTOCOL_HEADERS.contains(&header.as_str()) || header.as_str().starts_with("grpc-") {
-        return Err(Fault::new(format!("the header {} is the protocol's own", quote(name))).help("remove it"));
+        return Err(SettingError::new(format!("the header {} is the protocol's own", quote(name))).help("remove it"));
     }
     Ok(header)
 }
 
 /// The value of a header, which may be a secret: no fault repeats it.
 pub(super) fn header_value(node: &Node) -> Read<HeaderValue> {
-    let Value::Scalar(Scalar { text, .. }) = &node.value else { return Err(expected("a header's value", node)) };
+    let NodeValue::Scalar(ScalarNode { text, .. }) = &node.value else {
+        return Err(expected("a header's value", node));
+    };
     if text.is_empty() || text.len() > HEADER_BYTES_MAX {
-        return Err(Fault::new(format!("a header's value has from 1 to {HEADER_BYTES_MAX} bytes")));
+        return Err(SettingError::new(format!("a header's value has from 1 to {HEADER_BYTES_MAX} bytes")));
     }
-    let not_ascii = || Fault::new("a header's value must be printable ASCII").help("without a line break at its end");
+    let not_ascii =
+        || SettingError::new("a header's value must be printable ASCII").help("without a line break at its end");
     // gRPC over HTTP/2, "ASCII-Value".
     let is_ascii = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
     let mut value = HeaderValue::from_str(text).ok().filter(|_| is_ascii).ok_or_else(not_ascii)?;

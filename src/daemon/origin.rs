@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::pipeline::Pipeline;
-use crate::emulator::origin::{Fate, Origin, Traffic};
+use crate::emulator::origin::{DaemonQueries, TraceFate, TrafficCounts};
 use crate::otlp::TraceId;
 use crate::receiver::Scrape;
 use crate::tail;
@@ -21,31 +21,31 @@ impl std::fmt::Debug for Answers {
     }
 }
 
-impl Origin for Answers {
-    fn fate(&self, id: TraceId) -> Fate {
+impl DaemonQueries for Answers {
+    fn fate(&self, id: TraceId) -> TraceFate {
         match self.pipeline.table.fate(id) {
-            tail::Fate::Pending => Fate::Pending,
-            tail::Fate::Kept { policy } => Fate::Kept {
+            tail::Fate::Pending => TraceFate::Pending,
+            tail::Fate::Kept { policy } => TraceFate::Kept {
                 policy: self.pipeline.policies.names().get(usize::from(policy)).cloned().unwrap_or_default(),
             },
-            tail::Fate::SampledOut { rescuable } => Fate::SampledOut { rescuable },
-            tail::Fate::Vetoed => Fate::Dropped,
-            tail::Fate::Unknown => Fate::Unknown,
+            tail::Fate::SampledOut { rescuable } => TraceFate::SampledOut { rescuable },
+            tail::Fate::DroppedByPolicy => TraceFate::Dropped,
+            tail::Fate::Unknown => TraceFate::Unknown,
         }
     }
 
-    fn traffic(&self) -> Traffic {
+    fn traffic(&self) -> TrafficCounts {
         traffic(&(self.scrape)())
     }
 }
 
 /// Reads the numbers from the text of `/metrics`, so that no further counters are needed on the path of a span.
-fn traffic(metrics: &str) -> Traffic {
+fn traffic(metrics: &str) -> TrafficCounts {
     let decided = |verdict: &str| of_label(metrics, "spansieve_decided_traces_total", "verdict", verdict);
     let rescued = of_label(metrics, "spansieve_decided_traces_total", "trigger", "rescue");
     let held_spans = |state: &str| of_label(metrics, "spansieve_held_spans", "state", state);
     let sampled_out_spans = sum(metrics, "spansieve_sampled_out_spans_total") + held_spans("rescuable");
-    Traffic {
+    TrafficCounts {
         received_spans: sum(metrics, "spansieve_received_spans_total") as u64,
         pending_spans: held_spans("pending") as u64,
         pending_traces: of_label(metrics, "spansieve_held_traces", "state", "pending") as u64,

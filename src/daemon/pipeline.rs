@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::clock::Clock;
-use super::followed::FollowedTraces;
+use super::sample_statistics::SampleStatistics;
 use crate::budget::{Budget, Room, Share};
 use crate::journal::Journal;
 use crate::otlp::TraceId;
@@ -16,9 +16,9 @@ use crate::otlp::scan::{self, Scan, ScanError};
 use crate::otlp::wire::WireError;
 use crate::receiver::{AcceptError, Accepted, Intake};
 use crate::sampling::Policies;
-use crate::tail::hold::Hold;
+use crate::tail::journal_hold::JournalHold;
 use crate::tail::kept::KeptQueue;
-use crate::tail::table::{Millis, Outcome};
+use crate::tail::table::{Millis, RoundOutcome};
 use crate::tail::{Table, Trigger};
 use crate::telemetry::Metrics;
 
@@ -26,7 +26,7 @@ use crate::telemetry::Metrics;
 #[derive(Default)]
 struct Workspace {
     scan: Scan,
-    outcome: Outcome,
+    outcome: RoundOutcome,
     share: Option<Share>,
 }
 
@@ -36,7 +36,7 @@ const WORKSPACE_BYTES_MAX: usize = 2 << 20;
 
 impl Workspace {
     /// Returns the buffers and their share of `budget`.
-    fn parts(&mut self, budget: &Budget) -> (&mut Scan, &mut Outcome, &mut Share) {
+    fn parts(&mut self, budget: &Budget) -> (&mut Scan, &mut RoundOutcome, &mut Share) {
         // Tests run several daemons in one thread, so the share may belong to another budget.
         let share = self.share.take().filter(|share| share.budget().is(budget));
         let share = share.unwrap_or_else(|| budget.force(self.scan.heap_bytes() + self.outcome.heap_bytes()));
@@ -65,7 +65,7 @@ pub struct Pipeline {
     pub(super) kept: Arc<KeptQueue>,
     pub(super) clock: Clock,
     pub(super) policies: Arc<Policies>,
-    pub(super) followed: FollowedTraces,
+    pub(super) followed: SampleStatistics,
     journal: Option<Journal>,
     pub(super) metrics: Arc<Metrics>,
     /// Notified when work on the table has panicked.
@@ -81,7 +81,7 @@ impl Pipeline {
         metrics: Arc<Metrics>,
     ) -> Self {
         let clock = Clock::start();
-        let followed = FollowedTraces::new(clock, Arc::clone(&metrics));
+        let followed = SampleStatistics::new(clock, Arc::clone(&metrics));
         Pipeline { table, kept, clock, policies, followed, journal, metrics, broken: Notify::new() }
     }
 
@@ -99,7 +99,7 @@ impl Pipeline {
         &self,
         body: Bytes,
         share: Share,
-        hold: Arc<Hold>,
+        hold: Arc<JournalHold>,
         mut settled: Vec<TraceId>,
     ) -> Result<u64, WireError> {
         settled.sort_unstable();
@@ -131,7 +131,7 @@ impl Pipeline {
         &self,
         body: Bytes,
         scan: &mut Scan,
-        outcome: &mut Outcome,
+        outcome: &mut RoundOutcome,
         room: &Share,
         extra: &mut Share,
         forced: bool,
@@ -151,11 +151,11 @@ impl Pipeline {
     }
 
     /// Takes in a request, if there is room for it.
-    fn take(
+    fn accept_scan(
         &self,
         body: Bytes,
         share: Share,
-        hold: Option<Arc<Hold>>,
+        hold: Option<Arc<JournalHold>>,
         workspace: &mut Workspace,
     ) -> Result<Accepted, AcceptError> {
         let (scan, outcome, room) = workspace.parts(self.table.budget());
@@ -171,7 +171,7 @@ impl Pipeline {
     }
 
     /// Makes room for a request by deciding or dropping other traces, if need be. Settles the outcome.
-    fn relieve<T>(&self, make_room: impl FnOnce(&Table, Millis, &mut Outcome) -> T) -> T {
+    fn relieve<T>(&self, make_room: impl FnOnce(&Table, Millis, &mut RoundOutcome) -> T) -> T {
         WORKSPACE.with_borrow_mut(|workspace| {
             let _guard = BreaksOnPanic(&self.broken);
             let room = make_room(&self.table, self.clock.now_ms(), &mut workspace.outcome);
@@ -183,14 +183,14 @@ impl Pipeline {
 
     /// Passes kept spans on, charges them to the rates of policies, and adds the outcome to the metrics. Empties
     /// `outcome`.
-    pub(super) fn settle(&self, outcome: &mut Outcome) {
+    pub(super) fn settle(&self, outcome: &mut RoundOutcome) {
         let spans = outcome.kept.iter().map(|kept| kept.fragment.span_count()).fold(0, u32::saturating_add);
         if spans > 0 {
             self.policies.kept(spans, self.clock.now_ms());
         }
         self.kept.push(&mut outcome.kept);
         let tally = &mut outcome.tally;
-        for (verdict, traces) in [("kept", &tally.kept), ("dropped", &tally.vetoed)] {
+        for (verdict, traces) in [("kept", &tally.kept), ("dropped", &tally.dropped_by_policy)] {
             for &(policy, trigger, traces) in traces {
                 let name = self.policies.names().get(usize::from(policy)).map_or("", String::as_str);
                 self.metrics.decided(name, verdict, trigger.label(), traces);
@@ -254,9 +254,9 @@ impl Intake for Pipeline {
         self.journal.as_ref()
     }
 
-    fn accept(&self, body: Bytes, share: Share, hold: Option<Arc<Hold>>) -> Result<Accepted, AcceptError> {
+    fn accept(&self, body: Bytes, share: Share, hold: Option<Arc<JournalHold>>) -> Result<Accepted, AcceptError> {
         WORKSPACE.with_borrow_mut(|workspace| {
-            let accepted = self.take(body, share, hold, workspace);
+            let accepted = self.accept_scan(body, share, hold, workspace);
             self.settle(&mut workspace.outcome);
             workspace.trim();
             accepted

@@ -7,7 +7,7 @@ use crate::budget::Budget;
 use crate::cloud_trace::client::{self as cloud_trace, CloudTrace};
 use crate::cloud_trace::encode::{Encoder, EncoderSettings, KeyNames};
 use crate::config::Settings;
-use crate::config::settings::{self, Api, Endpoint};
+use crate::config::settings::{self, Endpoint, ExportApi};
 use crate::emulator::Emulator;
 use crate::export::batch::Form;
 use crate::export::channel::ChannelSettings;
@@ -48,21 +48,21 @@ impl Wiring<'_> {
         let mut settings = self.settings.export.clone();
         let quota = settings.destination_project_quota;
         Ok(match settings.api {
-            Api::CloudTrace => {
+            ExportApi::CloudTrace => {
                 let encoder = self.encoder_settings().await?;
                 settings.project = Some(encoder.default_project.to_string());
                 let encoder = Encoder::new(encoder, rewriter);
                 let sink = CloudTrace::open(self.channel(cloud_trace::CALL_DEADLINE), quota)?;
                 Exporter::start(kept, encoder, sink, &settings, self.budget, metrics, spool)
             }
-            Api::Telemetry | Api::Otlp => {
+            ExportApi::Telemetry | ExportApi::Otlp => {
                 let encoder = self.otlp_settings().await?;
                 settings.project = Some(encoder.default_project.as_deref().unwrap_or(otlp::NO_PROJECT).to_owned());
-                let encoder = otlp::Encoder::new(encoder, rewriter);
+                let encoder = otlp::OtlpEncoder::new(encoder, rewriter);
                 let sink = OtlpSink::open(
                     self.channel(forward::CALL_DEADLINE),
                     server(&settings),
-                    quota && settings.api == Api::Telemetry,
+                    quota && settings.api == ExportApi::Telemetry,
                 )?;
                 Exporter::start(kept, encoder, sink, &settings, self.budget, metrics, spool)
             }
@@ -92,12 +92,12 @@ impl Wiring<'_> {
 
     /// Returns the settings of the OTLP encoder. Only Google requires a project: other sinks get one only if the
     /// configuration names it.
-    async fn otlp_settings(&self) -> Result<otlp::EncoderSettings, AmbientProjectError> {
+    async fn otlp_settings(&self) -> Result<otlp::OtlpEncoderSettings, AmbientProjectError> {
         let settings = &self.settings.export;
-        let is_google = settings.api == Api::Telemetry;
+        let is_google = settings.api == ExportApi::Telemetry;
         let default_project =
             if is_google || settings.project.is_some() { Some(project(settings).await?) } else { None };
-        Ok(otlp::EncoderSettings {
+        Ok(otlp::OtlpEncoderSettings {
             default_project,
             allowed_projects: settings.allowed_projects.clone(),
             annotate: self.settings.tail_sampling.annotate,
@@ -127,9 +127,9 @@ impl Wiring<'_> {
 /// the start.
 pub(super) fn destination(settings: &settings::Export, emulator: Option<&Emulator>) -> (&'static str, String) {
     let protocol = match settings.api {
-        Api::CloudTrace => cloud_trace::NAME,
-        Api::Telemetry => Server::Telemetry.name(),
-        Api::Otlp => Server::Other.name(),
+        ExportApi::CloudTrace => cloud_trace::NAME,
+        ExportApi::Telemetry => Server::Telemetry.name(),
+        ExportApi::Otlp => Server::Other.name(),
     };
     match (&settings.endpoint, emulator) {
         (_, Some(emulator)) => (SEEN, format!("{}/", emulator.url())),
@@ -141,7 +141,7 @@ pub(super) fn destination(settings: &settings::Export, emulator: Option<&Emulato
 
 /// Returns the kind of the server that accepts OTLP. Google's endpoint is the Telemetry API, whatever `api` is.
 fn server(settings: &settings::Export) -> Server {
-    if settings.api == Api::Telemetry || settings.is_google() { Server::Telemetry } else { Server::Other }
+    if settings.api == ExportApi::Telemetry || settings.is_google() { Server::Telemetry } else { Server::Other }
 }
 
 /// Opens the spool for batches of the sink's form, if one is configured.
@@ -151,8 +151,8 @@ pub(super) fn spool(
     metrics: &Arc<Metrics>,
 ) -> Result<Option<Spool>, OpenError> {
     let form = match settings.api {
-        Api::CloudTrace => Form::CloudTrace,
-        Api::Telemetry | Api::Otlp => Form::Otlp,
+        ExportApi::CloudTrace => Form::CloudTrace,
+        ExportApi::Telemetry | ExportApi::Otlp => Form::Otlp,
     };
     settings.spool.as_ref().map(|spool| Spool::open(spool, form, budget, metrics)).transpose()
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::pipeline::Pipeline;
-use crate::tail::table::{Millis, Outcome};
+use crate::tail::table::{Millis, RoundOutcome};
 use crate::telemetry::Pulse;
 
 /// The interval between searches for due traces. On an idle machine no decision is late by more than this.
@@ -26,9 +26,9 @@ const ROUND_COMPRESSIONS_MAX: usize = 64;
 pub(super) async fn run(pipeline: Arc<Pipeline>, pulse: Pulse) {
     let mut interval = tokio::time::interval(SWEEP_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut outcome = Outcome::default();
+    let mut outcome = RoundOutcome::default();
     let shards = pipeline.table.shard_count();
-    let settle = |outcome: &mut Outcome| {
+    let settle = |outcome: &mut RoundOutcome| {
         pulse.beat(Instant::now());
         pipeline.settle(outcome);
     };
@@ -72,7 +72,7 @@ async fn end_turn(pipeline: &Pipeline, turn_ms: &mut Millis) {
 
 /// Decides all pending traces.
 pub(super) async fn drain(pipeline: &Pipeline) {
-    let mut outcome = Outcome::default();
+    let mut outcome = RoundOutcome::default();
     while pipeline.table.drain(pipeline.clock.now_ms(), &mut outcome) {
         pipeline.settle(&mut outcome);
         tokio::task::yield_now().await;

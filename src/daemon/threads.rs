@@ -58,7 +58,7 @@ fn probe(count: usize) -> io::Result<()> {
 /// Runs `count` tasks at the same time with `spawn`, which needs as many threads. When this returns, all tasks have
 /// ended, or will end soon.
 fn reserve(count: usize, spawn: impl Fn(Box<dyn FnOnce() + Send>) -> io::Result<()>) -> io::Result<()> {
-    let gate = Arc::new(Gate::default());
+    let gate = Arc::new(StartGate::default());
     // The guard opens the gate even during a panic: when a runtime is dropped, it waits for its tasks.
     let _open = OpensGate(&gate);
     let failure = (0..count).find_map(|_| {
@@ -75,7 +75,7 @@ fn reserve(count: usize, spawn: impl Fn(Box<dyn FnOnce() + Send>) -> io::Result<
     )))
 }
 
-struct OpensGate<'g>(&'g Gate);
+struct OpensGate<'g>(&'g StartGate);
 
 impl Drop for OpensGate<'_> {
     fn drop(&mut self) {
@@ -85,18 +85,18 @@ impl Drop for OpensGate<'_> {
 
 /// A gate that holds tasks until all of them have started.
 #[derive(Default)]
-struct Gate {
-    state: Mutex<State>,
+struct StartGate {
+    state: Mutex<GateState>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct GateState {
     started: usize,
     is_open: bool,
 }
 
-impl Gate {
+impl StartGate {
     fn pass(&self) {
         let mut state = self.state.lock();
         state.started += 1;

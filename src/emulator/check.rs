@@ -45,16 +45,16 @@ const QUOTE_CHARS_MAX: usize = 160;
 /// A broken rule, with the span or request that breaks it. A retry cannot succeed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{subject}: {rule}")]
-pub struct Violation {
+pub struct ValidationError {
     /// The offending span (with its index in the batch), or the request.
     pub subject: String,
     /// The rule that `subject` breaks.
-    pub rule: Rule,
+    pub rule: ApiRule,
 }
 
 /// A rule of the API.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum Rule {
+pub enum ApiRule {
     /// The name of the request is not `projects/{project}`.
     #[error("the request's name must be projects/{{project}}")]
     RequestName,
@@ -122,14 +122,14 @@ pub enum Rule {
 ///
 /// # Errors
 /// Returns the first violation. No span of the batch may then be stored.
-pub fn batch(request: BatchWriteSpansRequest, now_ns: i64) -> Result<Vec<StoredSpan>, Violation> {
+pub fn batch(request: BatchWriteSpansRequest, now_ns: i64) -> Result<Vec<StoredSpan>, ValidationError> {
     let project: Arc<str> = match request.name.strip_prefix("projects/") {
         Some(project) if is_project(project) => project.into(),
-        _ => return Err(Violation { subject: quoted(&request.name), rule: Rule::RequestName }),
+        _ => return Err(ValidationError { subject: quoted(&request.name), rule: ApiRule::RequestName }),
     };
     let check = |(index, span): (usize, Span)| match checked(&span, Some(&project), now_ns) {
         Ok((_, facts)) => Ok(StoredSpan { project: Arc::clone(&project), facts, span }),
-        Err(rule) => Err(Violation { subject: format!("spans[{index}] {}", quoted(&span.name)), rule }),
+        Err(rule) => Err(ValidationError { subject: format!("spans[{index}] {}", quoted(&span.name)), rule }),
     };
     request.spans.into_iter().enumerate().map(check).collect()
 }
@@ -138,16 +138,16 @@ pub fn batch(request: BatchWriteSpansRequest, now_ns: i64) -> Result<Vec<StoredS
 ///
 /// # Errors
 /// Returns the first violation.
-pub fn single(span: Span, now_ns: i64) -> Result<StoredSpan, Violation> {
+pub fn single(span: Span, now_ns: i64) -> Result<StoredSpan, ValidationError> {
     match checked(&span, None, now_ns) {
         Ok((project, facts)) => Ok(StoredSpan { project: project.into(), facts, span }),
-        Err(rule) => Err(Violation { subject: format!("span {}", quoted(&span.name)), rule }),
+        Err(rule) => Err(ValidationError { subject: format!("span {}", quoted(&span.name)), rule }),
     }
 }
 
 /// Returns the first rule that `span` of `project` breaks, if there is one.
 #[must_use]
-pub fn broken_rule(span: &Span, project: &Arc<str>, now_ns: i64) -> Option<Rule> {
+pub fn broken_rule(span: &Span, project: &Arc<str>, now_ns: i64) -> Option<ApiRule> {
     checked(span, Some(project), now_ns).err()
 }
 
@@ -173,13 +173,13 @@ fn is_project(text: &str) -> bool {
 }
 
 /// Checks `span`; returns its project, and its ids and times. `project` is the batch's project, if there is a batch.
-fn checked<'a>(span: &'a Span, project: Option<&Arc<str>>, now_ns: i64) -> Result<(&'a str, SpanFacts), Rule> {
-    let (own_project, trace_id, id) = parse_name(&span.name).ok_or(Rule::SpanName)?;
+fn checked<'a>(span: &'a Span, project: Option<&Arc<str>>, now_ns: i64) -> Result<(&'a str, SpanFacts), ApiRule> {
+    let (own_project, trace_id, id) = parse_name(&span.name).ok_or(ApiRule::SpanName)?;
     if let Some(project) = project.filter(|project| ***project != *own_project) {
-        return Err(Rule::Project(Arc::clone(project)));
+        return Err(ApiRule::Project(Arc::clone(project)));
     }
     if span_id(&span.span_id) != Some(id) {
-        return Err(Rule::SpanId);
+        return Err(ApiRule::SpanId);
     }
     let parent_id = check_parent(&span.parent_span_id)?;
     check_display_name(span)?;
@@ -200,52 +200,52 @@ fn parse_name(name: &str) -> Option<(&str, TraceId, u64)> {
     is_project(project).then_some((project, trace_id(trace)?, span_id(span)?))
 }
 
-fn check_parent(text: &str) -> Result<u64, Rule> {
+fn check_parent(text: &str) -> Result<u64, ApiRule> {
     match lower_hex(text, 16).and_then(|id| u64::try_from(id).ok()) {
         Some(id) => Ok(id),
         None if text.is_empty() => Ok(0),
-        None => Err(Rule::ParentId),
+        None => Err(ApiRule::ParentId),
     }
 }
 
-fn check_display_name(span: &Span) -> Result<(), Rule> {
+fn check_display_name(span: &Span) -> Result<(), ApiRule> {
     let name = span.display_name.as_ref().map_or("", |name| &name.value);
     if name.is_empty() {
-        return Err(Rule::Missing("display_name"));
+        return Err(ApiRule::Missing("display_name"));
     }
     check_length("display_name", name, NAME_BYTES_MAX)
 }
 
-fn check_times(span: &Span, now_ns: i64) -> Result<(i64, i64), Rule> {
+fn check_times(span: &Span, now_ns: i64) -> Result<(i64, i64), ApiRule> {
     let start = timestamp("start_time", span.start_time.as_ref())?;
     let end = timestamp("end_time", span.end_time.as_ref())?;
     let now = i128::from(now_ns);
     if end < start {
-        return Err(Rule::EndBeforeStart);
+        return Err(ApiRule::EndBeforeStart);
     }
     if start < now - i128::from(PAST_DAYS_MAX) * DAY_NS {
-        return Err(Rule::Past);
+        return Err(ApiRule::Past);
     }
     if end > now + i128::from(FUTURE_DAYS_MAX) * DAY_NS {
-        return Err(Rule::Future);
+        return Err(ApiRule::Future);
     }
-    let nanoseconds = |field, ns| i64::try_from(ns).map_err(|_| Rule::Timestamp(field));
+    let nanoseconds = |field, ns| i64::try_from(ns).map_err(|_| ApiRule::Timestamp(field));
     Ok((nanoseconds("start_time", start)?, nanoseconds("end_time", end)?))
 }
 
-fn timestamp(field: &'static str, timestamp: Option<&Timestamp>) -> Result<i128, Rule> {
-    let timestamp = timestamp.ok_or(Rule::Missing(field))?;
+fn timestamp(field: &'static str, timestamp: Option<&Timestamp>) -> Result<i128, ApiRule> {
+    let timestamp = timestamp.ok_or(ApiRule::Missing(field))?;
     if !TIMESTAMP_SECONDS.contains(&timestamp.seconds) || !(0..1_000_000_000).contains(&timestamp.nanos) {
-        return Err(Rule::Timestamp(field));
+        return Err(ApiRule::Timestamp(field));
     }
     Ok(i128::from(timestamp.seconds) * 1_000_000_000 + i128::from(timestamp.nanos))
 }
 
-fn check_event(event: &TimeEvent, span_start_ns: i64) -> Result<(), Rule> {
+fn check_event(event: &TimeEvent, span_start_ns: i64) -> Result<(), ApiRule> {
     if event.time.is_some() {
         let time = timestamp("an event's time", event.time.as_ref())?;
         if time < i128::from(span_start_ns) - i128::from(EVENT_LEAD_DAYS_MAX) * DAY_NS {
-            return Err(Rule::EventLead);
+            return Err(ApiRule::EventLead);
         }
     }
     let Some(EventValue::Annotation(annotation)) = &event.value else { return Ok(()) };
@@ -254,19 +254,19 @@ fn check_event(event: &TimeEvent, span_start_ns: i64) -> Result<(), Rule> {
     check_attributes("attributes of an event", annotation.attributes.as_ref())
 }
 
-fn check_link(link: &Link) -> Result<(), Rule> {
+fn check_link(link: &Link) -> Result<(), ApiRule> {
     if trace_id(&link.trace_id).is_none() || span_id(&link.span_id).is_none() {
-        return Err(Rule::Link);
+        return Err(ApiRule::Link);
     }
     check_attributes("attributes of a link", link.attributes.as_ref())
 }
 
-fn check_attributes(what: &'static str, attributes: Option<&Attributes>) -> Result<(), Rule> {
+fn check_attributes(what: &'static str, attributes: Option<&Attributes>) -> Result<(), ApiRule> {
     let Some(attributes) = attributes else { return Ok(()) };
     check_count(what, attributes.attribute_map.len(), ATTRIBUTES_MAX)?;
     for (key, value) in &attributes.attribute_map {
         if key.is_empty() {
-            return Err(Rule::EmptyKey);
+            return Err(ApiRule::EmptyKey);
         }
         check_length("an attribute key", key, KEY_BYTES_MAX)?;
         if let Some(attribute_value::Value::StringValue(text)) = &value.value {
@@ -276,12 +276,12 @@ fn check_attributes(what: &'static str, attributes: Option<&Attributes>) -> Resu
     Ok(())
 }
 
-fn check_count(what: &'static str, count: usize, max: usize) -> Result<(), Rule> {
-    if count > max { Err(Rule::Count { what, count, max }) } else { Ok(()) }
+fn check_count(what: &'static str, count: usize, max: usize) -> Result<(), ApiRule> {
+    if count > max { Err(ApiRule::Count { what, count, max }) } else { Ok(()) }
 }
 
-fn check_length(what: &'static str, text: &str, max: usize) -> Result<(), Rule> {
-    if text.len() > max { Err(Rule::Length { what, bytes: text.len(), max }) } else { Ok(()) }
+fn check_length(what: &'static str, text: &str, max: usize) -> Result<(), ApiRule> {
+    if text.len() > max { Err(ApiRule::Length { what, bytes: text.len(), max }) } else { Ok(()) }
 }
 
 fn quoted(text: &str) -> String {

@@ -20,12 +20,12 @@ const REQUEST_BYTES_MAX: usize = 4 << 10;
 
 /// The implementation of the health service.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Health;
+pub(super) struct EmulatorHealth;
 
-impl Health {
+impl EmulatorHealth {
     /// Returns the service in the form that hyper can serve.
     pub(super) fn server() -> HealthServer<Self> {
-        HealthServer::new(Health).max_decoding_message_size(REQUEST_BYTES_MAX)
+        HealthServer::new(EmulatorHealth).max_decoding_message_size(REQUEST_BYTES_MAX)
     }
 }
 
@@ -35,7 +35,7 @@ fn status(request: &Request<HealthCheckRequest>) -> Option<HealthCheckResponse> 
 }
 
 #[tonic::async_trait]
-impl health_server::Health for Health {
+impl health_server::Health for EmulatorHealth {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
     async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {

@@ -6,10 +6,10 @@ use prost_types::Timestamp;
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::origin::{Origin, Traffic};
+use super::origin::{DaemonQueries, TrafficCounts};
 use super::store::{self, TraceSummary};
 use super::stored::{SpanFacts, StoredSpan};
-use super::waterfall::{self, Place};
+use super::waterfall::{self, WaterfallRow};
 use crate::proto::google::devtools::cloudtrace::v2::TruncatableString;
 use crate::proto::google::devtools::cloudtrace::v2::attribute_value::Value;
 use crate::proto::google::devtools::cloudtrace::v2::span::time_event::Value as EventValue;
@@ -24,9 +24,9 @@ const EXACT_INT_MAX: u64 = (1 << 53) - 1;
 #[derive(Debug, Serialize)]
 pub struct StatusReport {
     #[serde(flatten)]
-    store: store::Status,
+    store: store::StoreStatus,
     /// Null if the daemon is another process.
-    daemon: Option<Traffic>,
+    daemon: Option<TrafficCounts>,
 }
 
 /// The answer for a trace that is not stored.
@@ -59,16 +59,16 @@ pub struct TraceRow {
 
 /// A trace with all its spans.
 #[derive(Debug, Serialize)]
-pub struct Trace {
+pub struct TraceJson {
     #[serde(flatten)]
     row: TraceRow,
     end_ns: String,
-    spans: Vec<Span>,
+    spans: Vec<SpanJson>,
 }
 
-/// A span of a [`Trace`]. Parents come before their children, see [`waterfall::order`].
+/// A span of a [`TraceJson`]. Parents come before their children, see [`waterfall::order`].
 #[derive(Debug, Serialize)]
-pub struct Span {
+pub struct SpanJson {
     span_id: String,
     parent_span_id: Option<String>,
     parent_stored: bool,
@@ -80,11 +80,11 @@ pub struct Span {
     start_ns: String,
     end_ns: String,
     duration_ms: f64,
-    status: Option<Status>,
+    status: Option<StatusJson>,
     error: bool,
     #[serde(flatten)]
     attributes: AttributeMap,
-    events: Vec<Event>,
+    events: Vec<EventJson>,
     dropped_event_count: i64,
     links: Vec<SpanLink>,
     dropped_link_count: i32,
@@ -92,7 +92,7 @@ pub struct Span {
 
 /// The JSON of a `google.rpc.Status`.
 #[derive(Debug, Serialize)]
-struct Status {
+struct StatusJson {
     code: i32,
     /// The name of the code (`google/rpc/code.proto`); null if the code has no name.
     name: Option<&'static str>,
@@ -109,7 +109,7 @@ struct AttributeMap {
 }
 
 #[derive(Debug, Serialize)]
-struct Event {
+struct EventJson {
     time_ns: Option<String>,
     name: String,
     #[serde(flatten)]
@@ -127,8 +127,8 @@ struct SpanLink {
 impl StatusReport {
     /// Returns the report of a store that `origin` writes to.
     #[must_use]
-    pub fn new(store: store::Status, origin: Option<&dyn Origin>) -> Self {
-        StatusReport { store, daemon: origin.map(Origin::traffic) }
+    pub fn new(store: store::StoreStatus, origin: Option<&dyn DaemonQueries>) -> Self {
+        StatusReport { store, daemon: origin.map(DaemonQueries::traffic) }
     }
 }
 
@@ -159,26 +159,26 @@ impl From<TraceSummary> for TraceRow {
     }
 }
 
-impl Trace {
+impl TraceJson {
     /// Returns the JSON of a trace from its summary and its spans.
     #[must_use]
     pub fn new(summary: TraceSummary, spans: &[StoredSpan]) -> Self {
         let facts: Vec<SpanFacts> = spans.iter().map(|span| span.facts).collect();
         let places = waterfall::order(&facts);
-        Trace {
+        TraceJson {
             end_ns: summary.start_ns.saturating_add(summary.duration_ns).to_string(),
             row: summary.into(),
-            spans: places.iter().map(|place| Span::new(&spans[place.index], place)).collect(),
+            spans: places.iter().map(|place| SpanJson::new(&spans[place.index], place)).collect(),
         }
     }
 }
 
-impl Span {
-    fn new(stored: &StoredSpan, place: &Place) -> Self {
+impl SpanJson {
+    fn new(stored: &StoredSpan, place: &WaterfallRow) -> Self {
         let StoredSpan { project, facts, span } = stored;
         let events = span.time_events.as_ref();
         let links = span.links.as_ref();
-        Span {
+        SpanJson {
             span_id: span.span_id.clone(),
             parent_span_id: (facts.parent_id != 0).then(|| span.parent_span_id.clone()),
             parent_stored: place.parent_stored,
@@ -190,10 +190,10 @@ impl Span {
             start_ns: facts.start_ns.to_string(),
             end_ns: facts.end_ns.to_string(),
             duration_ms: milliseconds(facts.duration_ns()),
-            status: span.status.as_ref().map(Status::new),
+            status: span.status.as_ref().map(StatusJson::new),
             error: stored.is_error(),
             attributes: AttributeMap::new(span.attributes.as_ref()),
-            events: events.map_or_else(Vec::new, |events| events.time_event.iter().map(Event::new).collect()),
+            events: events.map_or_else(Vec::new, |events| events.time_event.iter().map(EventJson::new).collect()),
             dropped_event_count: events.map_or(0, |events| {
                 i64::from(events.dropped_annotations_count) + i64::from(events.dropped_message_events_count)
             }),
@@ -203,10 +203,10 @@ impl Span {
     }
 }
 
-impl Status {
+impl StatusJson {
     fn new(rpc::Status { code, message, .. }: &rpc::Status) -> Self {
         let name = usize::try_from(*code).ok().and_then(|code| SINK_CODES.get(code).copied());
-        Status { code: *code, name, message: message.clone() }
+        StatusJson { code: *code, name, message: message.clone() }
     }
 }
 
@@ -234,7 +234,7 @@ impl AttributeMap {
     }
 }
 
-impl Event {
+impl EventJson {
     fn new(event: &TimeEvent) -> Self {
         let (name, attributes) = match &event.value {
             Some(EventValue::Annotation(annotation)) => {
@@ -246,7 +246,7 @@ impl Event {
             }
             None => Default::default(),
         };
-        Event { time_ns: event.time.as_ref().map(|time| nanoseconds(time).to_string()), name, attributes }
+        EventJson { time_ns: event.time.as_ref().map(|time| nanoseconds(time).to_string()), name, attributes }
     }
 }
 

@@ -8,17 +8,17 @@ use serde::Serialize;
 use crate::otlp::TraceId;
 
 /// A daemon that the embedded Cloud Trace can ask about its traces.
-pub trait Origin: Debug + Send + Sync {
+pub trait DaemonQueries: Debug + Send + Sync {
     /// Returns the fate of the trace `id`.
-    fn fate(&self, id: TraceId) -> Fate;
+    fn fate(&self, id: TraceId) -> TraceFate;
 
     /// Returns the daemon's counts of spans and traces.
-    fn traffic(&self) -> Traffic;
+    fn traffic(&self) -> TrafficCounts;
 }
 
 /// The state or verdict of a trace in the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum TraceFate {
     /// The trace is pending: the daemon has not decided it yet.
     Pending,
     /// The daemon kept the trace.
@@ -37,16 +37,16 @@ pub enum Fate {
     Unknown,
 }
 
-impl Fate {
+impl TraceFate {
     /// Returns the fate's name in the API.
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {
-            Fate::Pending => "pending",
-            Fate::Kept { .. } => "kept",
-            Fate::SampledOut { .. } => "sampled_out",
-            Fate::Dropped => "dropped",
-            Fate::Unknown => "unknown",
+            TraceFate::Pending => "pending",
+            TraceFate::Kept { .. } => "kept",
+            TraceFate::SampledOut { .. } => "sampled_out",
+            TraceFate::Dropped => "dropped",
+            TraceFate::Unknown => "unknown",
         }
     }
 
@@ -55,18 +55,18 @@ impl Fate {
     #[must_use]
     pub fn explain(&self, evicted: bool) -> String {
         match self {
-            Fate::Pending => "this trace is pending: the daemon has not decided yet whether to keep it".into(),
-            Fate::Kept { policy } if evicted => {
+            TraceFate::Pending => "this trace is pending: the daemon has not decided yet whether to keep it".into(),
+            TraceFate::Kept { policy } if evicted => {
                 format!("the policy {policy} kept this trace: it is on its way here, or it was evicted to make room")
             }
-            Fate::Kept { policy } => format!("the policy {policy} kept this trace: it is on its way here"),
-            Fate::SampledOut { rescuable: true } => {
+            TraceFate::Kept { policy } => format!("the policy {policy} kept this trace: it is on its way here"),
+            TraceFate::SampledOut { rescuable: true } => {
                 "this trace was sampled out: no policy kept it; a late error or slow span can still bring it back"
                     .into()
             }
-            Fate::SampledOut { rescuable: false } => "this trace was sampled out: no policy kept it".into(),
-            Fate::Dropped => "this trace was dropped by a policy of type drop".into(),
-            Fate::Unknown => {
+            TraceFate::SampledOut { rescuable: false } => "this trace was sampled out: no policy kept it".into(),
+            TraceFate::Dropped => "this trace was dropped by a policy of type drop".into(),
+            TraceFate::Unknown => {
                 "the daemon does not know this trace: no span of it came, or its verdict is forgotten".into()
             }
         }
@@ -75,7 +75,7 @@ impl Fate {
 
 /// Counts of spans and traces. Totals count since the daemon's start; pending counts are current.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Traffic {
+pub struct TrafficCounts {
     /// Spans received from senders.
     pub received_spans: u64,
     /// Spans of pending traces.

@@ -9,9 +9,9 @@ use http::{HeaderValue, Method, Response, StatusCode, Uri};
 use serde::Serialize;
 
 use super::check::trace_id;
-use super::json::{Missing, StatusReport, Trace, TraceRow, error};
-use super::origin::Origin;
-use super::store::{Filter, Query, Store};
+use super::json::{Missing, StatusReport, TraceJson, TraceRow, error};
+use super::origin::DaemonQueries;
+use super::store::{Filter, Query, TraceStore};
 use crate::otlp::TraceId;
 
 /// Traces in a list if the query has no `limit`.
@@ -42,9 +42,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 #[derive(Clone, Copy, Debug)]
 pub struct Site<'a> {
     /// The store with the spans.
-    pub store: &'a Store,
+    pub store: &'a TraceStore,
     /// The daemon that writes to the store, if it is in this process.
-    pub origin: Option<&'a dyn Origin>,
+    pub origin: Option<&'a dyn DaemonQueries>,
 }
 
 /// Answers a request for a page or for JSON.
@@ -75,7 +75,7 @@ pub fn refuse_host(message: &str) -> Response<Bytes> {
     json(StatusCode::MISDIRECTED_REQUEST, &error(message))
 }
 
-fn traces(store: &Store, query: &str) -> Response<Bytes> {
+fn traces(store: &TraceStore, query: &str) -> Response<Bytes> {
     match parse_query(query) {
         Ok(query) => {
             let rows: Vec<TraceRow> = store.traces(&query).into_iter().map(TraceRow::from).collect();
@@ -119,7 +119,7 @@ fn trace(site: Site<'_>, id: &str) -> Response<Bytes> {
         return json(StatusCode::BAD_REQUEST, &error("a trace id is 32 lower-case hexadecimal digits, not all zero"));
     };
     match site.store.trace_with_summary(&id) {
-        Some((summary, spans)) => json(StatusCode::OK, &Trace::new(summary, &spans)),
+        Some((summary, spans)) => json(StatusCode::OK, &TraceJson::new(summary, &spans)),
         None => json(StatusCode::NOT_FOUND, &missing(site, id)),
     }
 }
@@ -135,7 +135,7 @@ fn missing(site: Site<'_>, id: TraceId) -> Missing {
 }
 
 /// Returns the page of a trace. The page itself asks why a trace is missing, and waits for one that may still come.
-fn trace_page(store: &Store, id: &str) -> Response<Bytes> {
+fn trace_page(store: &TraceStore, id: &str) -> Response<Bytes> {
     let status = match trace_id(id) {
         None => StatusCode::BAD_REQUEST,
         Some(id) if !store.holds(&id) => StatusCode::NOT_FOUND,

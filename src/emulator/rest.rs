@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Limited};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-use super::service::Service;
+use super::service::EmulatorService;
 use crate::proto::google::devtools::cloudtrace::v2::BatchWriteSpansRequest;
 
 mod messages;
@@ -24,20 +24,20 @@ pub(super) const BODY_BYTES_MAX: usize = 16 << 20;
 
 /// A method of the API with the resource name from its path.
 #[derive(Debug, PartialEq, Eq)]
-enum Call<'a> {
+enum ApiMethod<'a> {
     /// `/v2/{name=projects/*}/traces:batchWrite`.
     BatchWrite { name: &'a str },
     /// `/v2/{name=projects/*/traces/*/spans/*}`.
     CreateSpan { name: &'a str },
 }
 
-impl<'a> Call<'a> {
+impl<'a> ApiMethod<'a> {
     fn of(path: &'a str) -> Option<Self> {
         let name = path.strip_prefix(PREFIX)?;
         if let Some(name) = name.strip_suffix("/traces:batchWrite") {
-            return matches!(parts(name)[..], ["projects", _]).then_some(Call::BatchWrite { name });
+            return matches!(parts(name)[..], ["projects", _]).then_some(ApiMethod::BatchWrite { name });
         }
-        matches!(parts(name)[..], ["projects", _, "traces", _, "spans", _]).then_some(Call::CreateSpan { name })
+        matches!(parts(name)[..], ["projects", _, "traces", _, "spans", _]).then_some(ApiMethod::CreateSpan { name })
     }
 }
 
@@ -49,34 +49,34 @@ fn parts(name: &str) -> Vec<&str> {
 
 /// An error in the form of Google's APIs (<https://cloud.google.com/apis/design/errors>).
 #[derive(Debug)]
-struct Failure {
+struct RestError {
     http: StatusCode,
     status: &'static str,
     message: String,
 }
 
-impl Failure {
+impl RestError {
     fn invalid(message: impl Into<String>) -> Self {
-        Failure { http: StatusCode::BAD_REQUEST, status: "INVALID_ARGUMENT", message: message.into() }
+        RestError { http: StatusCode::BAD_REQUEST, status: "INVALID_ARGUMENT", message: message.into() }
     }
 
     fn not_found(path: &str) -> Self {
         let message = format!(
             "{path:?} is not a method: POST /v2/projects/PROJECT/traces:batchWrite, or /v2/projects/PROJECT/traces/TRACE/spans/SPAN"
         );
-        Failure { http: StatusCode::NOT_FOUND, status: "NOT_FOUND", message }
+        RestError { http: StatusCode::NOT_FOUND, status: "NOT_FOUND", message }
     }
 }
 
 /// Returns the answer to a call that took longer than `deadline`.
 pub(super) fn too_slow(deadline: Duration) -> Response<Bytes> {
     let message = format!("the call took longer than {deadline:?}");
-    answer(Err(Failure { http: StatusCode::GATEWAY_TIMEOUT, status: "DEADLINE_EXCEEDED", message }))
+    answer(Err(RestError { http: StatusCode::GATEWAY_TIMEOUT, status: "DEADLINE_EXCEEDED", message }))
 }
 
 /// Answers a call to `path`, which begins with [`PREFIX`].
 pub(super) async fn respond<B>(
-    service: &Service,
+    service: &EmulatorService,
     method: &Method,
     path: &str,
     headers: &HeaderMap,
@@ -89,10 +89,10 @@ where
     answer(call(service, method, path, headers, body).await)
 }
 
-fn answer(result: Result<Json, Failure>) -> Response<Bytes> {
+fn answer(result: Result<Json, RestError>) -> Response<Bytes> {
     let (status, body) = match result {
         Ok(body) => (StatusCode::OK, body),
-        Err(Failure { http, status, message }) => {
+        Err(RestError { http, status, message }) => {
             (http, json!({"error": {"code": http.as_u16(), "message": message, "status": status}}))
         }
     };
@@ -102,30 +102,36 @@ fn answer(result: Result<Json, Failure>) -> Response<Bytes> {
     response
 }
 
-async fn call<B>(service: &Service, method: &Method, path: &str, headers: &HeaderMap, body: B) -> Result<Json, Failure>
+async fn call<B>(
+    service: &EmulatorService,
+    method: &Method,
+    path: &str,
+    headers: &HeaderMap,
+    body: B,
+) -> Result<Json, RestError>
 where
     B: Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let call = Call::of(path).filter(|_| method == Method::POST).ok_or_else(|| Failure::not_found(path))?;
+    let call = ApiMethod::of(path).filter(|_| method == Method::POST).ok_or_else(|| RestError::not_found(path))?;
     // A web page can send a body of some other types to any server without asking that server first (CORS).
     if !is_json(headers) {
         let message = "the body must be JSON: content-type application/json".into();
-        return Err(Failure { http: StatusCode::UNSUPPORTED_MEDIA_TYPE, status: "INVALID_ARGUMENT", message });
+        return Err(RestError { http: StatusCode::UNSUPPORTED_MEDIA_TYPE, status: "INVALID_ARGUMENT", message });
     }
     let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
-    let body = body.map_err(|error| Failure::invalid(format!("cannot read the body: {error}")))?.to_bytes();
+    let body = body.map_err(|error| RestError::invalid(format!("cannot read the body: {error}")))?.to_bytes();
     match call {
-        Call::BatchWrite { name } => {
-            let spans = parse::<messages::Batch>(&body)?.into_spans().map_err(Failure::invalid)?;
+        ApiMethod::BatchWrite { name } => {
+            let spans = parse::<messages::BatchWriteRequest>(&body)?.into_spans().map_err(RestError::invalid)?;
             let request = BatchWriteSpansRequest { name: name.to_owned(), spans };
-            service.batch_write(request).map_err(|violation| Failure::invalid(violation.to_string()))?;
+            service.batch_write(request).map_err(|violation| RestError::invalid(violation.to_string()))?;
             Ok(json!({}))
         }
-        Call::CreateSpan { name } => {
-            let mut span = parse::<messages::Span>(&body)?.into_proto().map_err(Failure::invalid)?;
+        ApiMethod::CreateSpan { name } => {
+            let mut span = parse::<messages::Span>(&body)?.into_proto().map_err(RestError::invalid)?;
             name.clone_into(&mut span.name);
-            service.create(span).map_err(|violation| Failure::invalid(violation.to_string()))?;
+            service.create(span).map_err(|violation| RestError::invalid(violation.to_string()))?;
             // The real API answers with the span as the client sent it.
             let mut sent: Json = parse(&body)?;
             if let Some(fields) = sent.as_object_mut() {
@@ -142,8 +148,8 @@ fn is_json(headers: &HeaderMap) -> bool {
     content_type.as_deref() == Some("application/json")
 }
 
-fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
-    serde_json::from_slice(body).map_err(|error| Failure::invalid(format!("Invalid JSON payload received: {error}")))
+fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, RestError> {
+    serde_json::from_slice(body).map_err(|error| RestError::invalid(format!("Invalid JSON payload received: {error}")))
 }
 
 #[cfg(test)]

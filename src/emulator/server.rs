@@ -25,13 +25,13 @@ use tonic::body::Body;
 use tonic_health::pb::health_server::HealthServer;
 use tower::ServiceExt;
 
-use super::health::{self, Health};
+use super::health::{self, EmulatorHealth};
 use super::host::Hosts;
-use super::origin::Origin;
+use super::origin::DaemonQueries;
 use super::page::{self, Site};
 use super::rest;
-use super::service::Service;
-use super::store::Store;
+use super::service::EmulatorService;
+use super::store::TraceStore;
 use crate::proto::google::devtools::cloudtrace::v2::trace_service_server::TraceServiceServer;
 
 /// Maximum open connections; further ones wait in the kernel's queue. One daemon and some browsers need far fewer.
@@ -53,8 +53,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Emulator {
     local_addr: SocketAddr,
-    store: Arc<Store>,
-    origin: Arc<OnceLock<Arc<dyn Origin>>>,
+    store: Arc<TraceStore>,
+    origin: Arc<OnceLock<Arc<dyn DaemonQueries>>>,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<()>,
 }
@@ -77,7 +77,7 @@ impl Emulator {
         let named = |e: io::Error| io::Error::new(e.kind(), format!("cannot listen on {listen}: {e}"));
         let listener = TcpListener::bind(listen).await.map_err(named)?;
         let local_addr = listener.local_addr().map_err(named)?;
-        let store = Arc::new(Store::new(max_bytes));
+        let store = Arc::new(TraceStore::new(max_bytes));
         let origin = Arc::default();
         let (stop, stopped) = oneshot::channel();
         let hosts = Hosts::new(listen, allowed_hosts);
@@ -87,7 +87,7 @@ impl Emulator {
     }
 
     /// Sets the daemon that the page asks about traces that are not stored. Only the first call has an effect.
-    pub fn written_by(&self, origin: Arc<dyn Origin>) {
+    pub fn written_by(&self, origin: Arc<dyn DaemonQueries>) {
         let _ = self.origin.set(origin);
     }
 
@@ -108,7 +108,7 @@ impl Emulator {
 
     /// Returns the store with the written spans.
     #[must_use]
-    pub fn store(&self) -> &Arc<Store> {
+    pub fn store(&self) -> &Arc<TraceStore> {
         &self.store
     }
 
@@ -177,19 +177,19 @@ fn connection(
 /// The part of the server that sends each request to gRPC, to the JSON API or to the pages.
 #[derive(Clone, Debug)]
 struct Handler {
-    store: Arc<Store>,
-    origin: Arc<OnceLock<Arc<dyn Origin>>>,
+    store: Arc<TraceStore>,
+    origin: Arc<OnceLock<Arc<dyn DaemonQueries>>>,
     hosts: Hosts,
-    service: Service,
-    grpc: TraceServiceServer<Service>,
-    health: HealthServer<Health>,
+    service: EmulatorService,
+    grpc: TraceServiceServer<EmulatorService>,
+    health: HealthServer<EmulatorHealth>,
     calls: Arc<Semaphore>,
 }
 
 impl Handler {
-    fn new(store: Arc<Store>, origin: Arc<OnceLock<Arc<dyn Origin>>>, hosts: Hosts) -> Self {
-        let service = Service::new(Arc::clone(&store));
-        let (grpc, health) = (service.clone().server(), Health::server());
+    fn new(store: Arc<TraceStore>, origin: Arc<OnceLock<Arc<dyn DaemonQueries>>>, hosts: Hosts) -> Self {
+        let service = EmulatorService::new(Arc::clone(&store));
+        let (grpc, health) = (service.clone().server(), EmulatorHealth::server());
         Handler { store, origin, hosts, service, grpc, health, calls: Arc::new(Semaphore::new(CALLS_MAX)) }
     }
 

@@ -5,8 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tonic::{Request, Response, Status};
 
-use super::check::{self, Violation};
-use super::store::Store;
+use super::check::{self, ValidationError};
+use super::store::TraceStore;
 use crate::proto::google::devtools::cloudtrace::v2::trace_service_server::{TraceService, TraceServiceServer};
 use crate::proto::google::devtools::cloudtrace::v2::{BatchWriteSpansRequest, Span};
 
@@ -15,15 +15,15 @@ pub const CALL_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The service, which checks spans and writes them to the store.
 #[derive(Clone, Debug)]
-pub struct Service {
-    store: Arc<Store>,
+pub struct EmulatorService {
+    store: Arc<TraceStore>,
 }
 
-impl Service {
+impl EmulatorService {
     /// Returns a service that writes to `store`.
     #[must_use]
-    pub fn new(store: Arc<Store>) -> Self {
-        Service { store }
+    pub fn new(store: Arc<TraceStore>) -> Self {
+        EmulatorService { store }
     }
 
     /// Returns the service in the form that hyper can serve over gRPC.
@@ -36,7 +36,7 @@ impl Service {
     ///
     /// # Errors
     /// Returns the first violation, and counts the call as refused.
-    pub fn batch_write(&self, request: BatchWriteSpansRequest) -> Result<(), Violation> {
+    pub fn batch_write(&self, request: BatchWriteSpansRequest) -> Result<(), ValidationError> {
         let spans = check::batch(request, now_ns()).inspect_err(|violation| self.store.refuse(violation))?;
         self.store.write(&spans);
         Ok(())
@@ -46,19 +46,19 @@ impl Service {
     ///
     /// # Errors
     /// Returns the first violation, and counts the call as refused.
-    pub fn create(&self, span: Span) -> Result<Span, Violation> {
+    pub fn create(&self, span: Span) -> Result<Span, ValidationError> {
         let span = check::single(span, now_ns()).inspect_err(|violation| self.store.refuse(violation))?;
         self.store.write(std::slice::from_ref(&span));
         Ok(span.span)
     }
 }
 
-fn refusal(violation: &Violation) -> Status {
+fn refusal(violation: &ValidationError) -> Status {
     Status::invalid_argument(violation.to_string())
 }
 
 #[tonic::async_trait]
-impl TraceService for Service {
+impl TraceService for EmulatorService {
     async fn batch_write_spans(&self, request: Request<BatchWriteSpansRequest>) -> Result<Response<()>, Status> {
         self.batch_write(request.into_inner()).map(Response::new).map_err(|violation| refusal(&violation))
     }

@@ -10,7 +10,7 @@ use prost::Message;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::check::Violation;
+use super::check::ValidationError;
 use super::stored::StoredSpan;
 use crate::otlp::TraceId;
 
@@ -19,23 +19,23 @@ mod held;
 
 use colors::Colors;
 pub use held::TraceSummary;
-use held::{Held, TRACE_OVERHEAD_BYTES, Trace};
+use held::{EncodedSpan, StoredTrace, TRACE_OVERHEAD_BYTES};
 
-/// Maximum services and policies in a [`Status`], which fills the page's menus. The most frequent ones are listed.
+/// Maximum services and policies in a [`StoreStatus`], which fills the page's menus. The most frequent ones are listed.
 const NAMES_MAX: usize = 200;
 
 /// The store. The API, the page and tests share it.
 #[derive(Debug)]
-pub struct Store {
-    table: Mutex<Table>,
+pub struct TraceStore {
+    table: Mutex<StoredTraces>,
     written: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
-struct Table {
+struct StoredTraces {
     bytes_max: usize,
     bytes: usize,
-    traces: HashMap<TraceId, Trace>,
+    traces: HashMap<TraceId, StoredTrace>,
     /// The ids of the traces, in the order in which their first spans arrived.
     arrivals: VecDeque<TraceId>,
     colors: Colors,
@@ -65,7 +65,7 @@ pub struct Counts {
 
 /// The store's content and counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Status {
+pub struct StoreStatus {
     /// Traces held now.
     pub traces: usize,
     /// Spans held now.
@@ -114,11 +114,14 @@ impl Default for Query {
     }
 }
 
-impl Store {
+impl TraceStore {
     /// Creates an empty store that holds at most `bytes_max` bytes.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
-        Store { table: Mutex::new(Table { bytes_max, ..Table::default() }), written: watch::Sender::new(0) }
+        TraceStore {
+            table: Mutex::new(StoredTraces { bytes_max, ..StoredTraces::default() }),
+            written: watch::Sender::new(0),
+        }
     }
 
     /// Stores the spans of one call. A span whose name is already in the store is counted but not stored again.
@@ -134,7 +137,7 @@ impl Store {
     }
 
     /// Counts a refused call and keeps its reason.
-    pub fn refuse(&self, violation: &Violation) {
+    pub fn refuse(&self, violation: &ValidationError) {
         let mut table = self.table.lock();
         table.counts.refused_calls += 1;
         table.counts.last_refusal = Some(violation.to_string());
@@ -179,7 +182,7 @@ impl Store {
             let trace = table.traces.get(id)?;
             (trace.summary(*id, &table.colors), trace.spans.clone())
         };
-        Some((summary, held.iter().map(Held::decode).collect()))
+        Some((summary, held.iter().map(EncodedSpan::decode).collect()))
     }
 
     /// Returns all spans, trace by trace, in the order of arrival.
@@ -187,7 +190,7 @@ impl Store {
     pub fn spans(&self) -> Vec<StoredSpan> {
         let table = self.table.lock();
         let traces = table.arrivals.iter().filter_map(|id| table.traces.get(id));
-        traces.flat_map(|trace| trace.spans.iter().map(Held::decode)).collect()
+        traces.flat_map(|trace| trace.spans.iter().map(EncodedSpan::decode)).collect()
     }
 
     /// Returns the traces that match `query`.
@@ -195,7 +198,7 @@ impl Store {
     pub fn traces(&self, query: &Query) -> Vec<TraceSummary> {
         let table = self.table.lock();
         let newest = table.arrivals.iter().rev().filter_map(|id| table.traces.get_key_value(id));
-        let mut found: Vec<(&TraceId, &Trace)> = newest.filter(|(_, trace)| trace.matches(query)).collect();
+        let mut found: Vec<(&TraceId, &StoredTrace)> = newest.filter(|(_, trace)| trace.matches(query)).collect();
         if query.filter == Filter::Slow {
             found.sort_by_key(|(_, trace)| std::cmp::Reverse(trace.duration_ns()));
         }
@@ -204,9 +207,9 @@ impl Store {
 
     /// Returns the store's content and counts.
     #[must_use]
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> StoreStatus {
         let table = self.table.lock();
-        Status {
+        StoreStatus {
             traces: table.traces.len(),
             spans: table.span_count(),
             bytes: table.bytes,
@@ -227,7 +230,7 @@ fn frequent<'a>(names: impl Iterator<Item = &'a Box<str>>) -> BTreeMap<Box<str>,
     counts.into_iter().take(NAMES_MAX).map(|(name, count)| (name.clone(), count)).collect()
 }
 
-impl Table {
+impl StoredTraces {
     fn span_count(&self) -> usize {
         usize::try_from(self.counts.written_spans - self.counts.evicted_spans).unwrap_or(usize::MAX)
     }
@@ -240,7 +243,7 @@ impl Table {
         let trace = self.traces.entry(trace_id).or_insert_with(|| {
             self.arrivals.push_back(trace_id);
             self.bytes += TRACE_OVERHEAD_BYTES;
-            Trace::new(&span.facts)
+            StoredTrace::new(&span.facts)
         });
         match trace.find(span) {
             None => {

@@ -7,7 +7,7 @@ use super::stored::SpanFacts;
 
 /// The position of a span in the waterfall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct WaterfallRow {
     /// The span's index in the slice that was ordered.
     pub index: usize,
     /// Number of stored ancestors.
@@ -20,7 +20,7 @@ pub struct Place {
 /// without a parent if there is one, or else the earliest span whose parent is not stored. (On Cloud Run, the platform
 /// does not export the outermost parent.) Every span has exactly one place. A cycle of parents is cut.
 #[must_use]
-pub fn order(spans: &[SpanFacts]) -> Vec<Place> {
+pub fn order(spans: &[SpanFacts]) -> Vec<WaterfallRow> {
     let by_id: HashMap<u64, usize> = spans.iter().enumerate().rev().map(|(index, span)| (span.id, index)).collect();
     let parent_of = |span: &SpanFacts| by_id.get(&span.parent_id).copied();
     let mut by_time: Vec<usize> = (0..spans.len()).collect();
@@ -45,7 +45,7 @@ pub fn order(spans: &[SpanFacts]) -> Vec<Place> {
                 continue;
             }
             let span = &spans[index];
-            places.push(Place { index, depth, parent_stored: span.parent_id == 0 || parent_of(span).is_some() });
+            places.push(WaterfallRow { index, depth, parent_stored: span.parent_id == 0 || parent_of(span).is_some() });
             stack.extend(children[index].iter().map(|&child| (child, depth + 1)));
         }
     }

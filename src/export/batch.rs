@@ -12,7 +12,7 @@ use self::message::MessageBuilder;
 use super::spool::RecordId;
 use crate::budget::{Budget, Share};
 use crate::config::settings;
-use crate::tail::hold::{KEPT_HOLD_BYTES, KeptHold};
+use crate::tail::journal_hold::{KEPT_SPANS_HOLD_BYTES, KeptSpansHold};
 
 pub use self::description::SpanDescription;
 pub use self::message::{Form, Place, SPANS_FIELD};
@@ -44,13 +44,13 @@ pub struct Batch {
 /// The holds of a batch, each a part of its own.
 #[derive(Debug)]
 struct JournalHolds {
-    holds: Vec<Arc<KeptHold>>,
+    holds: Vec<Arc<KeptSpansHold>>,
     _share: Share,
 }
 
 impl JournalHolds {
-    fn new(holds: Vec<Arc<KeptHold>>, budget: &Budget) -> Option<Arc<Self>> {
-        let share = budget.force(holds.len() * KEPT_HOLD_BYTES);
+    fn new(holds: Vec<Arc<KeptSpansHold>>, budget: &Budget) -> Option<Arc<Self>> {
+        let share = budget.force(holds.len() * KEPT_SPANS_HOLD_BYTES);
         (!holds.is_empty()).then(|| Arc::new(JournalHolds { holds, _share: share }))
     }
 }
@@ -81,7 +81,7 @@ impl Batch {
         self.holds.is_some()
     }
 
-    fn holds(&self) -> impl Iterator<Item = &Arc<KeptHold>> {
+    fn holds(&self) -> impl Iterator<Item = &Arc<KeptSpansHold>> {
         self.holds.iter().flat_map(|holds| &holds.holds)
     }
 
@@ -183,19 +183,19 @@ struct OpenBatch {
     since: Instant,
     spans: MessageBuilder,
     share: Share,
-    holds: Vec<Arc<KeptHold>>,
+    holds: Vec<Arc<KeptSpansHold>>,
 }
 
 impl OpenBatch {
-    fn push(&mut self, place: Place<'_>, record: &[u8], hold: Option<&Arc<KeptHold>>) {
+    fn push(&mut self, place: Place<'_>, record: &[u8], hold: Option<&Arc<KeptSpansHold>>) {
         self.spans.push(place.in_message(), record);
         // Spans of one fragment come one after the other.
-        let is_new = |hold: &&Arc<KeptHold>| !self.holds.last().is_some_and(|last| Arc::ptr_eq(last, hold));
+        let is_new = |hold: &&Arc<KeptSpansHold>| !self.holds.last().is_some_and(|last| Arc::ptr_eq(last, hold));
         if let Some(hold) = hold.filter(is_new) {
             hold.split();
             self.holds.push(Arc::clone(hold));
         }
-        self.share.resize(self.spans.held_bytes() + self.holds.len() * KEPT_HOLD_BYTES);
+        self.share.resize(self.spans.held_bytes() + self.holds.len() * KEPT_SPANS_HOLD_BYTES);
     }
 }
 
@@ -203,7 +203,7 @@ impl OpenBatch {
 #[derive(Debug)]
 pub struct Batcher {
     form: Form,
-    limits: settings::Batch,
+    limits: settings::BatchSettings,
     budget: Budget,
     /// In the order of their first spans.
     open: Vec<OpenBatch>,
@@ -216,7 +216,7 @@ impl Batcher {
     /// Batches of `form` and at most `limits`, whose bytes count in `budget`, over its limit if need be: they are kept
     /// spans.
     #[must_use]
-    pub fn new(form: Form, limits: settings::Batch, budget: Budget) -> Self {
+    pub fn new(form: Form, limits: settings::BatchSettings, budget: Budget) -> Self {
         Batcher { form, limits, budget, open: Vec::new(), closed: Vec::new(), record: Vec::new() }
     }
 
@@ -244,7 +244,7 @@ impl Batcher {
     pub fn push_held<E>(
         &mut self,
         place: Place<'_>,
-        hold: Option<&Arc<KeptHold>>,
+        hold: Option<&Arc<KeptSpansHold>>,
         now: Instant,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<usize, E> {
@@ -259,7 +259,7 @@ impl Batcher {
         encoded
     }
 
-    fn add(&mut self, place: Place<'_>, now: Instant, record: &[u8], hold: Option<&Arc<KeptHold>>) {
+    fn add(&mut self, place: Place<'_>, now: Instant, record: &[u8], hold: Option<&Arc<KeptSpansHold>>) {
         let mut found = self.open.iter().position(|open| open.project == *place.project);
         if let Some(at) = found {
             let len = self.open[at].spans.len_with(place.in_message(), record);

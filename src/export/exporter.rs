@@ -23,7 +23,7 @@ use super::spool::Spool;
 use crate::budget::{Budget, Share, ladder};
 use crate::config::settings;
 use crate::sampling::Keep;
-use crate::tail::hold::KeptHold;
+use crate::tail::journal_hold::KeptSpansHold;
 use crate::tail::kept::{KeptQueue, KeptSpans};
 use crate::tail::request::SpanBytes;
 use crate::telemetry::{Metrics, Pulse, pulse};
@@ -274,7 +274,7 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
         &mut self,
         span: SpanBytes<'_>,
         keep: Keep,
-        hold: Option<&Arc<KeptHold>>,
+        hold: Option<&Arc<KeptSpansHold>>,
         now: std::time::Instant,
     ) -> usize {
         let origin = self.encoder.origin(span);

@@ -52,7 +52,7 @@ impl DropReason {
     }
 }
 
-/// The books of the way from the kept queue to Cloud Trace.
+/// The accounts of the way from the kept queue to Cloud Trace.
 #[derive(Debug)]
 pub struct Ledger {
     kept: Arc<KeptQueue>,

@@ -152,7 +152,7 @@ impl Spool {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(
-        settings: &settings::Spool,
+        settings: &settings::SpoolSettings,
         form: Form,
         budget: &Budget,
         metrics: &Arc<Metrics>,

@@ -33,7 +33,7 @@ use crate::sampling::{Keep, Threshold};
 use crate::tail::kept::KeptSpans;
 use crate::tail::request::{Fragment, HeldSpan, Request as HeldRequest, SpanBytes};
 use crate::telemetry::Metrics;
-use crate::telemetry::metrics::Held;
+use crate::telemetry::metrics::HeldAmounts;
 
 /// Spans of this name are refused by [`Script`], with their whole batch.
 pub(crate) const BAD: &str = "bad";
@@ -291,7 +291,7 @@ pub(crate) fn record(project: &str, id: u64, name: &str) -> Vec<u8> {
 }
 
 /// The default settings with these batches and the own project `p`.
-pub(crate) fn export_settings(batch: settings::Batch) -> settings::Export {
+pub(crate) fn export_settings(batch: settings::BatchSettings) -> settings::Export {
     settings::Export { batch, project: Some("p".to_owned()), ..Settings::default().export }
 }
 
@@ -336,7 +336,7 @@ pub(crate) fn with_retry_info(code: Code, seconds: i64) -> Status {
 
 /// The value of the counter `name` with the labels `labels` as `/metrics` writes them.
 pub(crate) fn counter(metrics: &Metrics, name: &str, labels: &str) -> u64 {
-    let text = metrics.render(Held::default());
+    let text = metrics.render(HeldAmounts::default());
     let prefix = if labels.is_empty() { format!("{name} ") } else { format!("{name}{{{labels}}} ") };
     text.lines().find_map(|line| line.strip_prefix(&prefix)).map_or(0, |value| value.parse().unwrap())
 }

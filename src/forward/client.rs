@@ -11,14 +11,14 @@ use tokio::time::Instant;
 use tonic::Code;
 
 use super::advice;
-use super::encode::{EncodeError, Encoder, NO_PROJECT, Origin};
+use super::encode::{EncodedOrigin, NO_PROJECT, OtlpEncodeError, OtlpEncoder};
 use crate::export::batch::{Batch, Form, Place};
 use crate::export::channel::{Channel, ChannelError, ChannelSettings};
 use crate::export::failure::{Cause, Failure};
 use crate::export::ledger::DropReason;
 use crate::export::retry::{self, Action};
 use crate::export::sink::{EncodeSpans, Sink, Written, cut};
-use crate::google::advice::Api;
+use crate::google::advice::GoogleApi;
 use crate::google::quota_of;
 use crate::otlp::altered::AlteredSpans;
 use crate::sampling::Keep;
@@ -103,7 +103,7 @@ impl Sink for OtlpSink {
     }
 
     fn advice(&self, cause: Cause, project: Option<&str>) -> Option<String> {
-        let (api, caller) = (Api::Telemetry, self.channel.caller());
+        let (api, caller) = (GoogleApi::Telemetry, self.channel.caller());
         match (self.server, cause) {
             (Server::Other, cause) => advice::advice(cause, &caller),
             (Server::Telemetry, Cause::Answer(code)) => api.answer(code, project, &caller),
@@ -125,10 +125,10 @@ impl Sink for OtlpSink {
     }
 }
 
-impl EncodeSpans for Encoder {
+impl EncodeSpans for OtlpEncoder {
     const FORM: Form = Form::Otlp;
-    type Origin = Arc<Origin>;
-    type Error = EncodeError;
+    type Origin = Arc<EncodedOrigin>;
+    type Error = OtlpEncodeError;
 
     fn origin(&mut self, span: SpanBytes<'_>) -> Self::Origin {
         self.origin(span)
@@ -163,8 +163,8 @@ impl EncodeSpans for Encoder {
 
     fn drop_reason(error: &Self::Error) -> DropReason {
         match error {
-            EncodeError::Project(_) => DropReason::Project,
-            EncodeError::Wire(_) => DropReason::Encode,
+            OtlpEncodeError::Project(_) => DropReason::Project,
+            OtlpEncodeError::Wire(_) => DropReason::Encode,
         }
     }
 }

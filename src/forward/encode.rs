@@ -20,7 +20,7 @@ use crate::sampling::Keep;
 use crate::sampling::annotation::Annotations;
 use crate::tail::request::{ScopeId, SpanBytes};
 
-pub use self::origin::Origin;
+pub use self::origin::EncodedOrigin;
 
 mod origin;
 mod span;
@@ -42,7 +42,7 @@ pub const NO_PROJECT: &str = "otlp";
 
 /// An error of a span that cannot be encoded. Retrying cannot help.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum EncodeError {
+pub enum OtlpEncodeError {
     /// The bytes are not a valid protobuf message. A span that the scan accepted cannot cause this.
     #[error("the span is malformed: {0}")]
     Wire(#[from] WireError),
@@ -54,9 +54,9 @@ pub enum EncodeError {
     Project(Arc<str>),
 }
 
-/// The settings of an [`Encoder`].
+/// The settings of an [`OtlpEncoder`].
 #[derive(Clone, Debug, Default)]
-pub struct EncoderSettings {
+pub struct OtlpEncoderSettings {
     /// The project of spans whose resource does not name one. If set, the encoder writes the project into each
     /// resource, and batches are separated by project. `None`: resources keep the project that the sender sent, and
     /// batches mix projects.
@@ -71,23 +71,23 @@ pub struct EncoderSettings {
 
 /// An encoder of kept spans. Each worker has its own, because it contains buffers and a cache.
 #[derive(Debug)]
-pub struct Encoder {
-    settings: EncoderSettings,
+pub struct OtlpEncoder {
+    settings: OtlpEncoderSettings,
     rewriter: Rewriter,
     /// Origins by the place of their spans in a request.
-    placed: ById<ScopeId, Origin>,
+    placed: ById<ScopeId, EncodedOrigin>,
     /// Origins by the bytes of resource, scope and schema URLs.
-    origins: Cache<4, Origin>,
+    origins: Cache<4, EncodedOrigin>,
     origin_count: u64,
     annotations: Annotations,
     altered: AlteredSpans,
 }
 
-impl Encoder {
+impl OtlpEncoder {
     /// Makes an encoder that rewrites resources with `rewriter`.
     #[must_use]
-    pub fn new(settings: EncoderSettings, rewriter: Rewriter) -> Self {
-        Encoder {
+    pub fn new(settings: OtlpEncoderSettings, rewriter: Rewriter) -> Self {
+        OtlpEncoder {
             settings,
             rewriter,
             placed: ById::default(),
@@ -105,7 +105,7 @@ impl Encoder {
 
     /// Returns the encoded resource and scope of a span; spans with the same resource and scope share them. The encoder
     /// remembers them by the span's place in its request, and by their bytes in a bounded [`Cache`].
-    pub fn origin(&mut self, span: SpanBytes<'_>) -> Arc<Origin> {
+    pub fn origin(&mut self, span: SpanBytes<'_>) -> Arc<EncodedOrigin> {
         if let Some(origin) = span.scope_id.and_then(|id| self.placed.get(id)) {
             return Arc::clone(origin);
         }
@@ -123,13 +123,13 @@ impl Encoder {
         origin
     }
 
-    fn known_origin(&mut self, span: SpanBytes<'_>) -> Arc<Origin> {
+    fn known_origin(&mut self, span: SpanBytes<'_>) -> Arc<EncodedOrigin> {
         let key = [span.resource, span.resource_schema_url, span.scope, span.scope_schema_url];
         if let Some(origin) = self.origins.get(key) {
             return Arc::clone(origin);
         }
         self.origin_count += 1;
-        let origin = Arc::new(Origin::new(self.origin_count, span, &self.settings, &self.rewriter));
+        let origin = Arc::new(EncodedOrigin::new(self.origin_count, span, &self.settings, &self.rewriter));
         if self.origins.insert(key, Arc::clone(&origin), origin.size_bytes()) {
             // `placed` would keep origins alive that the cache has evicted.
             self.placed.clear();
@@ -146,10 +146,16 @@ impl Encoder {
     /// Appends the OTLP span `span` to `out`, as one field `spans` of a `ScopeSpans`.
     ///
     /// # Errors
-    /// See [`EncodeError`]. After an error the caller must discard the bytes that were appended.
-    pub fn span(&mut self, origin: &Origin, span: &[u8], keep: Keep, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    /// See [`OtlpEncodeError`]. After an error the caller must discard the bytes that were appended.
+    pub fn span(
+        &mut self,
+        origin: &EncodedOrigin,
+        span: &[u8],
+        keep: Keep,
+        out: &mut Vec<u8>,
+    ) -> Result<(), OtlpEncodeError> {
         if origin.is_foreign() {
-            return Err(EncodeError::Project(Arc::clone(origin.project())));
+            return Err(OtlpEncodeError::Project(Arc::clone(origin.project())));
         }
         let annotations = if self.settings.annotate {
             let keep = Keep { threshold: span::passed(span, keep.threshold), ..keep };

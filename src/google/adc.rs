@@ -24,12 +24,12 @@ const IMPERSONATION_PREFIX: &str = "/serviceAccounts/";
 #[derive(Clone, Debug)]
 pub struct Adc {
     passed: Vec<String>,
-    place: Place,
+    place: CredentialsPlace,
 }
 
 /// The place of credentials.
 #[derive(Clone, Debug)]
-enum Place {
+enum CredentialsPlace {
     File { named_by: &'static str, path: PathBuf },
     Metadata(MetadataServer),
 }
@@ -39,15 +39,17 @@ impl Adc {
     pub fn locate(variables: Variables<'_>) -> Self {
         let named_by = CREDENTIALS_VARIABLE;
         if let Some(path) = variables(named_by) {
-            return Adc { passed: Vec::new(), place: Place::File { named_by, path: path.into() } };
+            return Adc { passed: Vec::new(), place: CredentialsPlace::File { named_by, path: path.into() } };
         }
         let mut passed = vec![format!("{named_by} is not set")];
         match variables("HOME").map(|home| Path::new(&home).join(GCLOUD_FILE)) {
-            Some(path) if path.exists() => return Adc { passed, place: Place::File { named_by: "gcloud", path } },
+            Some(path) if path.exists() => {
+                return Adc { passed, place: CredentialsPlace::File { named_by: "gcloud", path } };
+            }
             Some(path) => passed.push(format!("{} of gcloud does not exist", path.display())),
             None => passed.push("HOME is not set, so there is no file of gcloud".to_owned()),
         }
-        Adc { passed, place: Place::Metadata(MetadataServer::of_environment(variables)) }
+        Adc { passed, place: CredentialsPlace::Metadata(MetadataServer::of_environment(variables)) }
     }
 
     /// Returns the places without credentials, in the order of search, each with the reason.
@@ -64,8 +66,8 @@ impl Adc {
     /// Returns the metadata server, if the credentials come from it.
     pub fn metadata_server(&self) -> Option<&MetadataServer> {
         match &self.place {
-            Place::File { .. } => None,
-            Place::Metadata(server) => Some(server),
+            CredentialsPlace::File { .. } => None,
+            CredentialsPlace::Metadata(server) => Some(server),
         }
     }
 
@@ -76,8 +78,8 @@ impl Adc {
     /// The file cannot be read, is not a regular file, or is too large.
     pub fn check_file(&self) -> io::Result<()> {
         match &self.place {
-            Place::File { path, .. } => read_regular(path, FILE_BYTES_MAX).map(drop),
-            Place::Metadata(_) => Ok(()),
+            CredentialsPlace::File { path, .. } => read_regular(path, FILE_BYTES_MAX).map(drop),
+            CredentialsPlace::Metadata(_) => Ok(()),
         }
     }
 
@@ -85,8 +87,8 @@ impl Adc {
     /// used.
     pub fn file(&self) -> Option<Result<AdcFile, String>> {
         match &self.place {
-            Place::File { path, .. } => Some(AdcFile::read(path)),
-            Place::Metadata(_) => None,
+            CredentialsPlace::File { path, .. } => Some(AdcFile::read(path)),
+            CredentialsPlace::Metadata(_) => None,
         }
     }
 }
@@ -94,8 +96,8 @@ impl Adc {
 impl fmt::Display for Adc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            Place::File { named_by, path } => write!(f, "{} ({named_by})", path.display()),
-            Place::Metadata(server) => server.fmt(f),
+            CredentialsPlace::File { named_by, path } => write!(f, "{} ({named_by})", path.display()),
+            CredentialsPlace::Metadata(server) => server.fmt(f),
         }
     }
 }

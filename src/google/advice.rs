@@ -4,7 +4,7 @@ use tonic::Code;
 
 /// A Google API that accepts spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Api {
+pub enum GoogleApi {
     /// Cloud Trace v2.
     CloudTrace,
     /// The Telemetry API.
@@ -39,18 +39,18 @@ impl Caller {
     }
 }
 
-impl Api {
+impl GoogleApi {
     fn service(self) -> &'static str {
         match self {
-            Api::CloudTrace => "cloudtrace.googleapis.com",
-            Api::Telemetry => "telemetry.googleapis.com",
+            GoogleApi::CloudTrace => "cloudtrace.googleapis.com",
+            GoogleApi::Telemetry => "telemetry.googleapis.com",
         }
     }
 
     fn quota(self) -> &'static str {
         match self {
-            Api::CloudTrace => "Cloud Trace quota",
-            Api::Telemetry => "Telemetry API quota (bytes of spans a minute)",
+            GoogleApi::CloudTrace => "Cloud Trace quota",
+            GoogleApi::Telemetry => "Telemetry API quota (bytes of spans a minute)",
         }
     }
 

@@ -39,17 +39,17 @@ type BuildResult = Result<GoogleCredentials, build_errors::Error>;
 /// the better way to restrict the daemon.
 #[derive(Clone)]
 pub struct Credentials {
-    shared: Arc<Shared>,
+    shared: Arc<SharedCredentials>,
 }
 
-struct Shared {
+struct SharedCredentials {
     build: Box<dyn Fn() -> BuildResult + Send + Sync>,
     adc: Adc,
     identity: OnceLock<String>,
-    current: Mutex<Current>,
+    current: Mutex<CurrentCredentials>,
 }
 
-struct Current {
+struct CurrentCredentials {
     /// The credentials; `None` if they must be built again. The library stops its renewal after an error that it
     /// considers permanent, for example a role that has not reached the metadata server yet.
     credentials: Option<GoogleCredentials>,
@@ -100,9 +100,10 @@ impl Credentials {
         // The library's HTTP client needs a default provider for the process. An error means that there is one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let credentials = build_from(&adc, &build).map_err(|cause| CredentialsError(adc.explain(&cause)))?;
-        let current = Current { credentials: Some(credentials), sign_in: SignIn::default(), built: Instant::now() };
+        let current =
+            CurrentCredentials { credentials: Some(credentials), sign_in: SignIn::default(), built: Instant::now() };
         let identity = file.account.map_or_else(OnceLock::new, OnceLock::from);
-        let shared = Shared { build: Box::new(build), adc, identity, current: Mutex::new(current) };
+        let shared = SharedCredentials { build: Box::new(build), adc, identity, current: Mutex::new(current) };
         Ok(Credentials { shared: Arc::new(shared) })
     }
 
@@ -160,7 +161,7 @@ impl Credentials {
         self.renew_if(|current| current.sign_in == sign_in);
     }
 
-    fn renew_if(&self, condition: impl Fn(&Current) -> bool) {
+    fn renew_if(&self, condition: impl Fn(&CurrentCredentials) -> bool) {
         let mut current = self.shared.current.lock();
         if condition(&current) {
             current.credentials = None;
@@ -175,7 +176,7 @@ impl Credentials {
         let credentials = build_from(&self.shared.adc, &self.shared.build)
             .map_err(|cause| Status::unauthenticated(self.no_token(&cause)))?;
         let sign_in = SignIn(current.sign_in.0 + 1);
-        *current = Current { credentials: Some(credentials.clone()), sign_in, built: Instant::now() };
+        *current = CurrentCredentials { credentials: Some(credentials.clone()), sign_in, built: Instant::now() };
         Ok((credentials, sign_in))
     }
 

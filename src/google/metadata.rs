@@ -36,20 +36,20 @@ impl fmt::Display for MetadataServer {
 
 /// The result of a query without a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct QueryError {
     /// The reason, in words.
     pub found: String,
     /// True if the result may change soon, because the server is there or is about to start.
     pub may_pass: bool,
 }
 
-impl Failure {
+impl QueryError {
     fn lasting(found: impl Into<String>) -> Self {
-        Failure { found: found.into(), may_pass: false }
+        QueryError { found: found.into(), may_pass: false }
     }
 
     fn passing(found: impl Into<String>) -> Self {
-        Failure { found: found.into(), may_pass: true }
+        QueryError { found: found.into(), may_pass: true }
     }
 }
 
@@ -63,70 +63,70 @@ impl MetadataServer {
     /// Returns the id of the project that this machine belongs to.
     ///
     /// # Errors
-    /// See [`Failure`].
-    pub async fn project(&self) -> Result<String, Failure> {
+    /// See [`QueryError`].
+    pub async fn project(&self) -> Result<String, QueryError> {
         self.text("/computeMetadata/v1/project/project-id").await
     }
 
     /// Returns the e-mail address of the service account that this machine runs as.
     ///
     /// # Errors
-    /// See [`Failure`].
-    pub async fn account(&self) -> Result<String, Failure> {
+    /// See [`QueryError`].
+    pub async fn account(&self) -> Result<String, QueryError> {
         self.text("/computeMetadata/v1/instance/service-accounts/default/email").await
     }
 
     /// Returns the region of a Cloud Run instance: `projects/{number}/regions/{region}`.
     ///
     /// # Errors
-    /// See [`Failure`].
-    pub async fn region(&self) -> Result<String, Failure> {
+    /// See [`QueryError`].
+    pub async fn region(&self) -> Result<String, QueryError> {
         self.text("/computeMetadata/v1/instance/region").await
     }
 
     /// Returns the zone of a virtual machine: `projects/{number}/zones/{zone}`.
     ///
     /// # Errors
-    /// See [`Failure`].
-    pub async fn zone(&self) -> Result<String, Failure> {
+    /// See [`QueryError`].
+    pub async fn zone(&self) -> Result<String, QueryError> {
         self.text("/computeMetadata/v1/instance/zone").await
     }
 
-    async fn text(&self, path: &str) -> Result<String, Failure> {
+    async fn text(&self, path: &str) -> Result<String, QueryError> {
         let answer = tokio::time::timeout(TIMEOUT, self.get(path)).await;
-        let response = answer.unwrap_or_else(|_| Err(Failure::passing(format!("no answer within {TIMEOUT:?}"))))?;
+        let response = answer.unwrap_or_else(|_| Err(QueryError::passing(format!("no answer within {TIMEOUT:?}"))))?;
         let status = response.status();
         if status != StatusCode::OK {
             let may_pass = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-            return Err(Failure { found: format!("status {status}"), may_pass });
+            return Err(QueryError { found: format!("status {status}"), may_pass });
         }
         // Another server may answer under this name.
         if response.headers().get(FLAVOR).is_none_or(|flavor| flavor != "Google") {
-            return Err(Failure::lasting("not a metadata server"));
+            return Err(QueryError::lasting("not a metadata server"));
         }
         let text = String::from_utf8_lossy(response.body()).trim().to_owned();
-        if text.is_empty() { Err(Failure::lasting("an empty answer")) } else { Ok(text) }
+        if text.is_empty() { Err(QueryError::lasting("an empty answer")) } else { Ok(text) }
     }
 
     /// Makes one GET request, in plain HTTP/1.1. Never uses a proxy, because the server is on this machine's own link.
-    async fn get(&self, path: &str) -> Result<Response<Bytes>, Failure> {
+    async fn get(&self, path: &str) -> Result<Response<Bytes>, QueryError> {
         let address = if self.host.contains(':') { self.host.clone() } else { format!("{}:80", self.host) };
         // Without this name, the machine does not belong to Google Cloud.
-        let mut addresses = lookup_host(address).await.map_err(|error| Failure::lasting(error.to_string()))?;
-        let address = addresses.next().ok_or_else(|| Failure::lasting("the name has no address"))?;
-        let stream = TcpStream::connect(address).await.map_err(|error| Failure::passing(error.to_string()))?;
+        let mut addresses = lookup_host(address).await.map_err(|error| QueryError::lasting(error.to_string()))?;
+        let address = addresses.next().ok_or_else(|| QueryError::lasting("the name has no address"))?;
+        let stream = TcpStream::connect(address).await.map_err(|error| QueryError::passing(error.to_string()))?;
         let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-        let (mut sender, connection) = handshake.map_err(|error| Failure::passing(causes(&error)))?;
+        let (mut sender, connection) = handshake.map_err(|error| QueryError::passing(causes(&error)))?;
         // The task ends with the response. An error of the connection also fails the request.
         tokio::spawn(connection);
         let request = Request::get(path)
             .header(http::header::HOST, &self.host)
             .header(FLAVOR, "Google")
             .body(Empty::<Bytes>::new())
-            .map_err(|error| Failure::lasting(causes(&error)))?;
-        let response = sender.send_request(request).await.map_err(|error| Failure::passing(causes(&error)))?;
+            .map_err(|error| QueryError::lasting(causes(&error)))?;
+        let response = sender.send_request(request).await.map_err(|error| QueryError::passing(causes(&error)))?;
         let (parts, body) = response.into_parts();
         let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
-        Ok(Response::from_parts(parts, body.map_err(|error| Failure::lasting(causes(&*error)))?.to_bytes()))
+        Ok(Response::from_parts(parts, body.map_err(|error| QueryError::lasting(causes(&*error)))?.to_bytes()))
     }
 }

@@ -1,7 +1,7 @@
 //! The place of the daemon, as resource attributes (semantic conventions, `cloud.*`).
 
 use super::Variables;
-use super::metadata::{Failure, MetadataServer};
+use super::metadata::{MetadataServer, QueryError};
 
 /// Returns `cloud.provider`, `cloud.account.id` (which is `project`), and `cloud.region` if the metadata server knows
 /// it. If the server does not know the region, a warning is logged.
@@ -22,7 +22,7 @@ pub async fn place(variables: Variables<'_>, project: &str) -> Vec<(&'static str
 
 /// Returns the region. Cloud Run knows its region; Compute Engine knows its zone (`europe-west1-b` is in
 /// `europe-west1`).
-async fn region(server: &MetadataServer) -> Result<String, Failure> {
+async fn region(server: &MetadataServer) -> Result<String, QueryError> {
     let last = |path: String| path.rsplit('/').next().map(str::to_owned).unwrap_or_default();
     match server.region().await {
         Ok(region) => Ok(last(region)),

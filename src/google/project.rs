@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Variables;
 use super::adc::{Adc, AdcFile};
-use super::metadata::{Failure, MetadataServer};
+use super::metadata::{MetadataServer, QueryError};
 
 const PROJECT_VARIABLE: &str = "GOOGLE_CLOUD_PROJECT";
 /// The time for which a metadata server without an answer is asked again. It is shorter than the timeout of a start-up
@@ -51,7 +51,7 @@ pub async fn ambient_project(variables: Variables<'_>) -> Result<String, Ambient
 }
 
 /// Returns the project of the metadata server. Asks again as long as that may help.
-async fn metadata_project(server: &MetadataServer) -> Result<String, Failure> {
+async fn metadata_project(server: &MetadataServer) -> Result<String, QueryError> {
     let deadline = Instant::now() + METADATA_PATIENCE;
     let mut told = false;
     loop {

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-use super::format::{Kind, RecordHeader, Records};
+use super::format::{JournalRecordHeader, JournalRecords, RecordKind};
 use crate::budget::Share;
 use crate::otlp::TraceId;
 use crate::sampling::Keep;
 use crate::segment::file::{SegmentFile, SegmentPath};
-use crate::tail::hold::Sequence;
+use crate::tail::journal_hold::Sequence;
 
 /// A segment that has unreleased requests.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(super) struct Unread {
 /// The segment that is being read.
 #[derive(Debug)]
 struct Reading {
-    records: Records<SegmentFile>,
+    records: JournalRecords<SegmentFile>,
     unread: Unread,
     /// The number of requests given out from this segment.
     given_out: usize,
@@ -41,7 +41,7 @@ pub struct Unreleased {
     pub body_len: usize,
     /// The traces whose spans in this request are settled. They must not be exported again.
     pub settled: Vec<TraceId>,
-    header: RecordHeader,
+    header: JournalRecordHeader,
 }
 
 /// The requests that an earlier process did not release.
@@ -149,7 +149,7 @@ impl Backlog {
     fn open_next(&mut self) -> io::Result<bool> {
         let Some(unread) = self.segments.pop_front() else { return Ok(false) };
         let bytes = unread.bytes;
-        let opened = unread.file.open().and_then(|file| Records::open(file, bytes));
+        let opened = unread.file.open().and_then(|file| JournalRecords::open(file, bytes));
         match opened {
             Ok(Ok(records)) => self.reading = Some(Reading { records, unread, given_out: 0 }),
             // The file was a valid segment when the journal was opened.
@@ -174,10 +174,10 @@ impl Backlog {
 }
 
 impl Reading {
-    fn next_request(&mut self) -> io::Result<Option<RecordHeader>> {
+    fn next_request(&mut self) -> io::Result<Option<JournalRecordHeader>> {
         while let Some(Ok(header)) = self.records.next_record()? {
             let is_unreleased = self.unread.requests.binary_search(&header.sequence).is_ok();
-            if header.kind == Kind::Request && is_unreleased {
+            if header.kind == RecordKind::Request && is_unreleased {
                 self.given_out += 1;
                 return Ok(Some(header));
             }

@@ -23,9 +23,9 @@ use bytes::{Buf, BufMut};
 
 use crate::otlp::TraceId;
 use crate::sampling::{Keep, Threshold};
-pub use crate::segment::{Fault, HEADER_LEN as SEGMENT_HEADER_LEN, NoSegment};
+pub use crate::segment::{HEADER_LEN as SEGMENT_HEADER_LEN, NoSegment, SegmentError};
 use crate::segment::{Layout, fill};
-use crate::tail::hold::{Note, Sequence};
+use crate::tail::journal_hold::{Note, Sequence};
 
 const LAYOUT: Layout = Layout { magic: b"SPANJRNL", version: 1 };
 /// The form byte of the segment header. There is only one form: OTLP.
@@ -48,7 +48,7 @@ pub fn segment_header() -> Vec<u8> {
 /// The kind of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Kind {
+pub enum RecordKind {
     /// The body of a request.
     Request = 1,
     /// Notes about requests.
@@ -57,9 +57,9 @@ pub enum Kind {
 
 /// The header of a record, which stands before its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RecordHeader {
+pub struct JournalRecordHeader {
     /// The kind of the record.
-    pub kind: Kind,
+    pub kind: RecordKind,
     /// Length of the body, in bytes.
     pub body_len: u32,
     body_checksum: u32,
@@ -69,24 +69,24 @@ pub struct RecordHeader {
     pub unix_nano: u64,
 }
 
-impl RecordHeader {
-    fn decode(bytes: &[u8; RECORD_HEADER_LEN]) -> Result<Self, Fault> {
+impl JournalRecordHeader {
+    fn decode(bytes: &[u8; RECORD_HEADER_LEN]) -> Result<Self, SegmentError> {
         let mut rest = &bytes[..];
         let sound = rest.get_u32_le() == crc32fast::hash(&bytes[CHECKED_FROM..]);
         let kind = match rest.get_u8() {
-            1 => Kind::Request,
-            2 => Kind::Notes,
-            _ => return Err(Fault::Corrupt),
+            1 => RecordKind::Request,
+            2 => RecordKind::Notes,
+            _ => return Err(SegmentError::Corrupt),
         };
         let (body_len, body_checksum) = (rest.get_u32_le(), rest.get_u32_le());
         let (sequence, unix_nano) = (rest.get_u64_le(), rest.get_u64_le());
-        let header = RecordHeader { kind, body_len, body_checksum, sequence, unix_nano };
-        if sound { Ok(header) } else { Err(Fault::Corrupt) }
+        let header = JournalRecordHeader { kind, body_len, body_checksum, sequence, unix_nano };
+        if sound { Ok(header) } else { Err(SegmentError::Corrupt) }
     }
 }
 
 /// Appends a record to `out`. The body must be shorter than 4 GiB.
-pub fn put_record(out: &mut Vec<u8>, kind: Kind, sequence: Sequence, unix_nano: u64, body: &[u8]) {
+pub fn put_record(out: &mut Vec<u8>, kind: RecordKind, sequence: Sequence, unix_nano: u64, body: &[u8]) {
     let start = out.len();
     out.put_u32_le(0);
     out.put_u8(kind as u8);
@@ -167,7 +167,7 @@ pub fn take_note(rest: &mut &[u8], policies: &PolicyMarks) -> Option<Note> {
 
 /// A reader of the records of a segment. It reads only those bodies that are asked for.
 #[derive(Debug)]
-pub struct Records<R> {
+pub struct JournalRecords<R> {
     reader: BufReader<R>,
     /// The position of the reader; `None` after a failure, when it is unknown.
     at: Option<u64>,
@@ -177,7 +177,7 @@ pub struct Records<R> {
     len: u64,
 }
 
-impl<R: Read + Seek> Records<R> {
+impl<R: Read + Seek> JournalRecords<R> {
     /// Returns the records of a file of `len` bytes.
     ///
     /// # Errors
@@ -186,25 +186,25 @@ impl<R: Read + Seek> Records<R> {
         let mut reader = BufReader::new(reader);
         let header = LAYOUT.read_header(&mut reader, FORM)?;
         let end = SEGMENT_HEADER_LEN as u64;
-        Ok(header.map(|()| Records { reader, at: Some(end), end, len }))
+        Ok(header.map(|()| JournalRecords { reader, at: Some(end), end, len }))
     }
 
     /// Returns the next record, or `None` after the last one. After a fault, no more records can be read.
     ///
     /// # Errors
     /// The file cannot be read. The inner error is a fault of its contents.
-    pub fn next_record(&mut self) -> io::Result<Option<Result<RecordHeader, Fault>>> {
+    pub fn next_record(&mut self) -> io::Result<Option<Result<JournalRecordHeader, SegmentError>>> {
         if self.rest() == 0 {
             return Ok(None);
         }
         self.seek_to_end()?;
         let mut header = [0; RECORD_HEADER_LEN];
         if !fill(&mut self.reader, &mut header)? {
-            return Ok(Some(Err(Fault::Torn)));
+            return Ok(Some(Err(SegmentError::Torn)));
         }
         let at = self.end + RECORD_HEADER_LEN as u64;
-        let header = match RecordHeader::decode(&header) {
-            Ok(header) if at + u64::from(header.body_len) > self.len => Err(Fault::Torn),
+        let header = match JournalRecordHeader::decode(&header) {
+            Ok(header) if at + u64::from(header.body_len) > self.len => Err(SegmentError::Torn),
             other => other,
         };
         if let Ok(header) = header {
@@ -227,7 +227,7 @@ impl<R: Read + Seek> Records<R> {
     ///
     /// # Errors
     /// The file cannot be read. The records after this one may still be readable.
-    pub fn body(&mut self, header: &RecordHeader) -> io::Result<Option<Vec<u8>>> {
+    pub fn body(&mut self, header: &JournalRecordHeader) -> io::Result<Option<Vec<u8>>> {
         let mut body = vec![0; header.body_len as usize];
         self.at = None;
         self.reader.read_exact(&mut body)?;

@@ -6,18 +6,18 @@ use std::io;
 use std::path::Path;
 
 use super::backlog::{Backlog, Unread};
-use super::format::{self, Fault, Kind, NoSegment, PolicyMarks, Records};
-use super::store::{Segment, Store, first_sequence};
+use super::format::{self, JournalRecords, NoSegment, PolicyMarks, RecordKind, SegmentError};
+use super::store::{JournalSegment, JournalStore, first_sequence};
 use crate::budget::{Budget, Share};
 use crate::journal::settings;
 use crate::otlp::TraceId;
 use crate::sampling::Keep;
-use crate::segment::directory::{Directory, OpenError, Owner};
+use crate::segment::directory::{Directory, DirectoryOwner, OpenError};
 use crate::segment::file::SegmentFile;
-use crate::tail::hold::{Note, Sequence};
+use crate::tail::journal_hold::{Note, Sequence};
 use crate::telemetry::Metrics;
 
-pub(crate) const OWNER: Owner = Owner { name: "journal", key: "journal.directory" };
+pub(crate) const OWNER: DirectoryOwner = DirectoryOwner { name: "journal", key: "journal.directory" };
 
 /// Returns the bytes of one hash table entry of type `T`, including the unused part of the table.
 const fn entry_bytes<T>() -> usize {
@@ -35,7 +35,7 @@ pub(super) fn open(
     policies: PolicyMarks,
     budget: &Budget,
     metrics: &Metrics,
-) -> Result<(Store, Backlog), OpenError> {
+) -> Result<(JournalStore, Backlog), OpenError> {
     let (directory, numbers) = Directory::open(&settings.directory, OWNER)?;
     Ok(load(directory, &numbers, policies, budget, metrics))
 }
@@ -47,7 +47,7 @@ pub(super) fn load(
     policies: PolicyMarks,
     budget: &Budget,
     metrics: &Metrics,
-) -> (Store, Backlog) {
+) -> (JournalStore, Backlog) {
     let mut survey = Survey { policies: policies.clone(), ..Survey::default() };
     let mut found = Vec::new();
     for &number in numbers {
@@ -59,16 +59,16 @@ pub(super) fn load(
                 path = %path.display(), %cause,
                 "A segment of the journal cannot be read; it stays for the next start."
             );
-            Found::Foreign { bytes: fs::metadata(&path).map_or(0, |file| file.len()) }
+            FoundFile::Foreign { bytes: fs::metadata(&path).map_or(0, |file| file.len()) }
         }));
     }
-    survey.conclude(Store::new(directory, policies), found, budget.share())
+    survey.conclude(JournalStore::new(directory, policies), found, budget.share())
 }
 
 /// A file of the directory.
-enum Found {
+enum FoundFile {
     /// A segment, and the requests in it.
-    Segment(Segment, Vec<Sequence>),
+    Segment(JournalSegment, Vec<Sequence>),
     Foreign {
         bytes: u64,
     },
@@ -86,35 +86,35 @@ struct Survey {
 
 impl Survey {
     /// Reads the record headers and notes of a segment, but not the bodies of requests.
-    fn segment(&mut self, number: u64, file: SegmentFile, path: &Path, metrics: &Metrics) -> io::Result<Found> {
+    fn segment(&mut self, number: u64, file: SegmentFile, path: &Path, metrics: &Metrics) -> io::Result<FoundFile> {
         let bytes = file.size()?;
-        let (mut segment, mut requests) = (Segment::new(number, bytes), Vec::new());
-        let mut records = match Records::open(file, bytes)? {
+        let (mut segment, mut requests) = (JournalSegment::new(number, bytes), Vec::new());
+        let mut records = match JournalRecords::open(file, bytes)? {
             Ok(records) => records,
             // The earlier process ended before it wrote the first record.
             Err(NoSegment::Short) => {
-                report(path, Fault::Torn, bytes, metrics);
-                return Ok(Found::Segment(segment, requests));
+                report(path, SegmentError::Torn, bytes, metrics);
+                return Ok(FoundFile::Segment(segment, requests));
             }
             Err(reason) => {
                 metrics.journal_fault("foreign");
                 tracing::warn!(path = %path.display(), "A segment of the journal is left alone: {reason}");
-                return Ok(Found::Foreign { bytes });
+                return Ok(FoundFile::Foreign { bytes });
             }
         };
         while let Some(record) = records.next_record()? {
             match record {
-                Ok(header) if header.kind == Kind::Request && header.sequence >= first_sequence(number + 1) => {
-                    report(path, Fault::Corrupt, header.body_len.into(), metrics);
+                Ok(header) if header.kind == RecordKind::Request && header.sequence >= first_sequence(number + 1) => {
+                    report(path, SegmentError::Corrupt, header.body_len.into(), metrics);
                 }
-                Ok(header) if header.kind == Kind::Request => {
+                Ok(header) if header.kind == RecordKind::Request => {
                     self.begins(header.sequence);
                     segment.add(header.sequence);
                     requests.push(header.sequence);
                 }
                 Ok(header) => match records.body(&header)? {
                     Some(notes) => self.notes(&notes),
-                    None => report(path, Fault::Corrupt, header.body_len.into(), metrics),
+                    None => report(path, SegmentError::Corrupt, header.body_len.into(), metrics),
                 },
                 Err(fault) => {
                     report(path, fault, records.rest(), metrics);
@@ -122,7 +122,7 @@ impl Survey {
                 }
             }
         }
-        Ok(Found::Segment(segment, requests))
+        Ok(FoundFile::Segment(segment, requests))
     }
 
     /// Forgets the notes that stand before `request`: a note stands after the request that it is about. Earlier
@@ -146,12 +146,17 @@ impl Survey {
     }
 
     /// Gives the segments to the store, and the unreleased requests to the backlog.
-    fn conclude(mut self, mut store: Store, found: Vec<Found>, mut memory: Share) -> (Store, Backlog) {
+    fn conclude(
+        mut self,
+        mut store: JournalStore,
+        found: Vec<FoundFile>,
+        mut memory: Share,
+    ) -> (JournalStore, Backlog) {
         let mut unread = Vec::new();
         for found in found {
             match found {
-                Found::Foreign { bytes } => store.leave_alone(bytes),
-                Found::Segment(mut segment, mut requests) => {
+                FoundFile::Foreign { bytes } => store.leave_alone(bytes),
+                FoundFile::Segment(mut segment, mut requests) => {
                     self.sequence_max = requests.iter().copied().max().unwrap_or(0).max(self.sequence_max);
                     requests.retain(|request| !self.released.contains(request));
                     segment.live = requests.len() as u64;
@@ -175,13 +180,15 @@ impl Survey {
     }
 }
 
-fn report(path: &Path, fault: Fault, bytes: u64, metrics: &Metrics) {
+fn report(path: &Path, fault: SegmentError, bytes: u64, metrics: &Metrics) {
     metrics.journal_fault(fault.label());
     let path = path.display();
     match fault {
-        Fault::Torn => {
+        SegmentError::Torn => {
             tracing::warn!(%path, bytes, "A segment of the journal ends within a record, which was never acknowledged.");
         }
-        Fault::Corrupt => tracing::error!(%path, bytes, "A part of a segment of the journal is corrupt and lost."),
+        SegmentError::Corrupt => {
+            tracing::error!(%path, bytes, "A part of a segment of the journal is corrupt and lost.")
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::format::{Kind, Records};
+use super::format::{JournalRecords, RecordKind};
 use super::open::OWNER;
 use crate::segment::file::open_regular;
 
@@ -24,7 +24,7 @@ pub struct Recorded {
 #[derive(Debug)]
 pub struct Recording {
     segments: std::vec::IntoIter<(u64, PathBuf)>,
-    records: Option<Records<File>>,
+    records: Option<JournalRecords<File>>,
 }
 
 impl Recording {
@@ -42,11 +42,11 @@ impl Recording {
                 let Some((_, path)) = self.segments.next() else { return Ok(None) };
                 let file = open_regular(&path)?;
                 let len = file.metadata()?.len();
-                self.records = Records::open(file, len)?.ok();
+                self.records = JournalRecords::open(file, len)?.ok();
                 continue;
             };
             match records.next_record()? {
-                Some(Ok(header)) if header.kind == Kind::Request => {
+                Some(Ok(header)) if header.kind == RecordKind::Request => {
                     if let Some(body) = records.body(&header)? {
                         return Ok(Some(Recorded { unix_nano: header.unix_nano, body: body.into() }));
                     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::settings::kinds::{Bytes, DIRECTORY, OrEmpty, Required};
+use crate::settings::kinds::{ByteCount, DIRECTORY, OrEmpty, Required};
 use crate::settings::{Limit, MIB, TIB, section};
 
 /// Some minutes of 20,000 spans a second: several times the requests that wait for decisions and rescue.
@@ -20,7 +20,7 @@ section! {
         pub directory: PathBuf = PathBuf::new(), Required(OrEmpty(DIRECTORY));
         /// The most bytes that its files take. It should hold all that comes in during `decision_wait` and
         /// `rescue.window`, and must be more than `otlp.max_request_bytes`.
-        pub max_bytes: u64 = DEFAULT_BYTES, Bytes::within(BYTES);
+        pub max_bytes: u64 = DEFAULT_BYTES, ByteCount::within(BYTES);
     }
 }
 

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::format::{self, Kind, PolicyMarks, RECORD_HEADER_LEN, SEGMENT_HEADER_LEN};
+use super::format::{self, PolicyMarks, RECORD_HEADER_LEN, RecordKind, SEGMENT_HEADER_LEN};
 use crate::segment::directory::Directory;
 use crate::segment::file::{SegmentFile, SegmentPath};
-use crate::tail::hold::{Note, Sequence};
+use crate::tail::journal_hold::{Note, Sequence};
 
 /// The size at which a segment is closed: small enough that its disk space is free soon after its requests are
 /// released. A larger group of requests gets a segment of its own.
@@ -29,7 +29,7 @@ const SEQUENCE_BITS: u32 = 32;
 
 /// A request to be appended.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub(super) struct JournalEntry {
     pub(super) sequence: Sequence,
     pub(super) unix_nano: u64,
     pub(super) body: Bytes,
@@ -38,7 +38,7 @@ pub(super) struct Entry {
 /// A file of the journal. Files are deleted in the order in which they were written, so that a note outlives every
 /// request that it may be about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Segment {
+pub(super) struct JournalSegment {
     pub(super) number: u64,
     pub(super) bytes: u64,
     /// The numbers of its first and last requests, if it has any.
@@ -49,9 +49,9 @@ pub(super) struct Segment {
     left: bool,
 }
 
-impl Segment {
+impl JournalSegment {
     pub(super) fn new(number: u64, bytes: u64) -> Self {
-        Segment { number, bytes, sequences: None, live: 0, left: false }
+        JournalSegment { number, bytes, sequences: None, live: 0, left: false }
     }
 
     pub(super) fn add(&mut self, sequence: Sequence) {
@@ -72,7 +72,7 @@ pub(super) fn first_sequence(number: u64) -> Sequence {
 /// Requests and notes that are written together.
 #[derive(Debug, Default)]
 pub(super) struct Group {
-    pub(super) requests: Vec<Entry>,
+    pub(super) requests: Vec<JournalEntry>,
     pub(super) notes: Vec<Note>,
     /// The requests of an earlier process that this process cannot take.
     pub(super) left: Vec<Sequence>,
@@ -80,11 +80,11 @@ pub(super) struct Group {
 
 /// The segments of a directory.
 #[derive(Debug)]
-pub(super) struct Store {
+pub(super) struct JournalStore {
     directory: Directory,
     policies: PolicyMarks,
     /// The segments, oldest first.
-    segments: VecDeque<Segment>,
+    segments: VecDeque<JournalSegment>,
     /// The bytes of the files that are left alone.
     foreign_bytes: u64,
     /// The last segment, if it can take more.
@@ -98,9 +98,9 @@ pub(super) struct Store {
     buffer: Vec<u8>,
 }
 
-impl Store {
+impl JournalStore {
     pub(super) fn new(directory: Directory, policies: PolicyMarks) -> Self {
-        Store {
+        JournalStore {
             directory,
             policies,
             segments: VecDeque::new(),
@@ -114,7 +114,7 @@ impl Store {
     }
 
     /// Takes over a segment of an earlier process. The caller passes the segments oldest first.
-    pub(super) fn adopt(&mut self, segment: Segment) {
+    pub(super) fn adopt(&mut self, segment: JournalSegment) {
         self.segments.push_back(segment);
     }
 
@@ -173,19 +173,19 @@ impl Store {
         written
     }
 
-    fn append(&mut self, requests: &[Entry]) -> io::Result<Option<Duration>> {
+    fn append(&mut self, requests: &[JournalEntry]) -> io::Result<Option<Duration>> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
         for entry in requests {
-            format::put_record(&mut buffer, Kind::Request, entry.sequence, entry.unix_nano, &entry.body);
+            format::put_record(&mut buffer, RecordKind::Request, entry.sequence, entry.unix_nano, &entry.body);
         }
         if !self.notes.is_empty() {
-            format::put_record(&mut buffer, Kind::Notes, 0, 0, &self.notes);
+            format::put_record(&mut buffer, RecordKind::Notes, 0, 0, &self.notes);
         }
         if let Some(missing) = self.failed_bytes.and_then(|failed| failed.checked_sub(buffer.len())) {
             // Pads the group with zeros: a tag of zero ends the reading of notes.
             let padding = vec![0; missing.saturating_sub(RECORD_HEADER_LEN)];
-            format::put_record(&mut buffer, Kind::Notes, 0, 0, &padding);
+            format::put_record(&mut buffer, RecordKind::Notes, 0, 0, &padding);
         }
         let written = if buffer.is_empty() { Ok(None) } else { self.append_group(&buffer, requests) };
         if written.is_err() {
@@ -198,7 +198,7 @@ impl Store {
 
     /// Writes at the end of the open segment. After an error, cuts off the incomplete records and gives up the segment,
     /// because it is unknown which pages the system dropped at a failed sync.
-    fn append_group(&mut self, group: &[u8], requests: &[Entry]) -> io::Result<Option<Duration>> {
+    fn append_group(&mut self, group: &[u8], requests: &[JournalEntry]) -> io::Result<Option<Duration>> {
         let mut file = self.open_for(group.len() as u64)?;
         let Some(segment) = self.segments.back_mut() else { return Err(io::ErrorKind::NotFound.into()) };
         let must_sync = !requests.is_empty() || self.failed_bytes.is_some();
@@ -250,12 +250,12 @@ impl Store {
 
     fn create(&mut self) -> io::Result<SegmentFile> {
         let (number, file) = self.directory.create(&format::segment_header())?;
-        self.segments.push_back(Segment::new(number, SEGMENT_HEADER_LEN as u64));
+        self.segments.push_back(JournalSegment::new(number, SEGMENT_HEADER_LEN as u64));
         Ok(file)
     }
 
     /// Returns the segment with this request. There is none if the request could not be written.
-    fn segment_of(&mut self, sequence: Sequence) -> Option<&mut Segment> {
+    fn segment_of(&mut self, sequence: Sequence) -> Option<&mut JournalSegment> {
         // Searches from the oldest segment on, because requests are mostly released in order.
         self.segments.iter_mut().find(|segment| segment.contains(sequence))
     }
@@ -292,7 +292,7 @@ impl Store {
     }
 
     fn delete_oldest(&mut self) -> io::Result<()> {
-        let Some(&Segment { number, bytes, left, .. }) = self.segments.front() else { return Ok(()) };
+        let Some(&JournalSegment { number, bytes, left, .. }) = self.segments.front() else { return Ok(()) };
         if left {
             self.foreign_bytes += bytes;
         } else {

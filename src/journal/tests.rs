@@ -9,8 +9,8 @@ use super::*;
 use crate::budget::Disk;
 use crate::budget::ladder::Part;
 use crate::export::testing::counter;
-use crate::segment::file::{Call, Faults};
-use crate::tail::hold::{KeptHold, Note, Notes};
+use crate::segment::file::{Faults, SystemCall};
+use crate::tail::journal_hold::{KeptSpansHold, Note, NoteRecorder};
 use crate::telemetry::pulse::SILENCE_MAX;
 
 /// A journal in `directory`, and the objects that it reports to.
@@ -143,7 +143,7 @@ async fn the_journal_is_full_at_max_bytes_until_the_oldest_requests_are_released
             Err(error) => break error,
         }
     };
-    assert_eq!((error, holds.len()), (AppendError::Full, 2));
+    assert_eq!((error, holds.len()), (JournalError::Full, 2));
     assert!(fixture.disk().is_over(Part::new(0.7)));
     holds.remove(0);
     fixture.eventually(|fixture| !fixture.disk().is_over(Part::new(0.5))).await;
@@ -158,7 +158,7 @@ async fn a_failing_disk_refuses_requests_turns_readiness_red_and_is_tried_again(
     let fixture = Fixture::open(&path, 1 << 30);
     std::fs::rename(&path, &away).unwrap();
     for _ in 0..2 {
-        assert_eq!(fixture.journal.append(body(1)).await.err(), Some(AppendError::Disk));
+        assert_eq!(fixture.journal.append(body(1)).await.err(), Some(JournalError::Disk));
     }
     assert!(!fixture.health.is_ready() && fixture.health.waits_for().unwrap().contains("journal"));
     assert!(counter(&fixture.metrics, "spansieve_journal_faults_total", "kind=\"write\"") >= 1);
@@ -173,9 +173,9 @@ async fn a_disk_that_writes_but_does_not_sync_is_not_ready_and_is_tried_once_a_s
     let directory = TempDir::new().unwrap();
     let (fixture, faults) = Fixture::with_faults(directory.path(), 1 << 30);
     let hold = fixture.journal.append(body(1)).await.unwrap();
-    faults.fail(Call::Sync);
+    faults.fail(SystemCall::Sync);
     let start = Instant::now();
-    assert_eq!(fixture.journal.append(body(2)).await.err(), Some(AppendError::Disk));
+    assert_eq!(fixture.journal.append(body(2)).await.err(), Some(JournalError::Disk));
     for _ in 0..50 {
         fixture.journal.0.note(Note::Settled(99, crate::otlp::TraceId([1; 16])));
         tokio::time::sleep(Duration::from_millis(6)).await;
@@ -195,7 +195,7 @@ async fn a_file_that_cannot_be_deleted_does_not_turn_readiness_red_and_is_tried_
     let (fixture, faults) = Fixture::with_faults(directory.path(), 1 << 30);
     let hold = fixture.journal.append(vec![7; 16 << 20].into()).await.unwrap();
     let _other = fixture.journal.append(body(1)).await.unwrap();
-    faults.fail(Call::Remove);
+    faults.fail(SystemCall::Remove);
     drop(hold);
     fixture.eventually(|fixture| fixture.write_faults() > 0).await;
     assert!(fixture.health.is_ready());
@@ -211,7 +211,10 @@ async fn appends_that_wait_at_the_same_time_share_a_sync() {
     let fixture = Fixture::open(directory.path(), 1 << 30);
     let appends: Vec<_> = (0..200).map(|i| fixture.journal.enqueue(body(i)).unwrap()).collect();
     for (_, mut written) in appends {
-        assert!(matches!(*written.wait_for(|outcome| *outcome != Outcome::Waits).await.unwrap(), Outcome::Synced));
+        assert!(matches!(
+            *written.wait_for(|outcome| *outcome != WriteOutcome::Waits).await.unwrap(),
+            WriteOutcome::Synced
+        ));
     }
     let syncs = counter(&fixture.metrics, "spansieve_journal_sync_seconds_count", "");
     assert!((1..100).contains(&syncs), "{syncs} syncs");
@@ -226,7 +229,7 @@ async fn notes_reach_the_disk_without_another_request() {
     let bytes = fixture.disk().used_bytes();
     let trace = crate::otlp::TraceId([1; 16]);
     let keep = crate::sampling::Keep::new(0, crate::sampling::Threshold::ALWAYS);
-    let kept = KeptHold::new(hold, trace, keep);
+    let kept = KeptSpansHold::new(hold, trace, keep);
     fixture.eventually(|fixture| fixture.disk().used_bytes() > bytes).await;
     kept.settle();
     fixture.journal.0.note(Note::Settled(99, trace));

@@ -9,12 +9,12 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::AppendError;
+use super::JournalError;
 use super::format::RECORD_HEADER_LEN;
-use super::store::{Entry, Group, Store};
+use super::store::{Group, JournalEntry, JournalStore};
 use crate::budget::Budget;
 use crate::segment::reminder::Reminder;
-use crate::tail::hold::{Note, Notes, Sequence};
+use crate::tail::journal_hold::{Note, NoteRecorder, Sequence};
 use crate::telemetry::{Health, Metrics, Pulse, pulse};
 
 /// The time from one group to the next: the longest wait of an acknowledgement in addition to the sync itself. An idle
@@ -27,7 +27,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The outcome of writing a group of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum WriteOutcome {
     Waits,
     Synced,
     Failed,
@@ -35,8 +35,8 @@ pub(super) enum Outcome {
 
 /// The contents of the next group, and the state that decides when it is written.
 #[derive(Debug)]
-struct Queue {
-    requests: Vec<Entry>,
+struct WriteQueue {
+    requests: Vec<JournalEntry>,
     /// The bytes of the records of `requests`.
     bytes: u64,
     /// A few notes for each request and kept trace in memory. The number is bounded: while a disk hangs, no new
@@ -45,7 +45,7 @@ struct Queue {
     /// The requests of an earlier process that this process cannot take.
     left: Vec<Sequence>,
     /// Tells the callers that wait for the group its outcome.
-    group: watch::Sender<Outcome>,
+    group: watch::Sender<WriteOutcome>,
     next_sequence: Sequence,
     /// The bytes that the files may still grow within `max_bytes`.
     room_bytes: u64,
@@ -61,22 +61,22 @@ struct Queue {
 
 /// The state shared by the writer and the callers that append.
 #[derive(Debug)]
-pub(super) struct Shared {
-    queue: Mutex<Queue>,
+pub(super) struct SharedQueue {
+    queue: Mutex<WriteQueue>,
     work: Condvar,
     max_bytes: u64,
     budget: Budget,
 }
 
-impl Shared {
+impl SharedQueue {
     pub(super) fn new(max_bytes: u64, bytes: u64, next_sequence: Sequence, budget: Budget) -> Arc<Self> {
         budget.set_disk(bytes, max_bytes);
-        let queue = Queue {
+        let queue = WriteQueue {
             requests: Vec::new(),
             bytes: 0,
             notes: Vec::new(),
             left: Vec::new(),
-            group: watch::Sender::new(Outcome::Waits),
+            group: watch::Sender::new(WriteOutcome::Waits),
             next_sequence,
             room_bytes: max_bytes.saturating_sub(bytes),
             retry_at: None,
@@ -84,7 +84,7 @@ impl Shared {
             idle: false,
             closing: false,
         };
-        Arc::new(Shared { queue: Mutex::new(queue), work: Condvar::new(), max_bytes, budget })
+        Arc::new(SharedQueue { queue: Mutex::new(queue), work: Condvar::new(), max_bytes, budget })
     }
 
     /// Queues the body of a request. Returns its number, and a receiver for the outcome.
@@ -92,28 +92,28 @@ impl Shared {
         &self,
         body: Bytes,
         unix_nano: u64,
-    ) -> Result<(Sequence, watch::Receiver<Outcome>), AppendError> {
+    ) -> Result<(Sequence, watch::Receiver<WriteOutcome>), JournalError> {
         let bytes = (RECORD_HEADER_LEN + body.len()) as u64;
         let mut queue = self.queue.lock();
         if queue.retry_at.is_some_and(|at| Instant::now() < at) || queue.closing {
-            return Err(AppendError::Disk);
+            return Err(JournalError::Disk);
         }
         if queue.bytes + bytes > queue.room_bytes {
-            return Err(AppendError::Full);
+            return Err(JournalError::Full);
         }
         if queue.bytes + bytes > QUEUE_BYTES_MAX && !queue.requests.is_empty() {
-            return Err(AppendError::Slow);
+            return Err(JournalError::Slow);
         }
         let sequence = queue.next_sequence;
         queue.next_sequence += 1;
         queue.bytes += bytes;
-        queue.requests.push(Entry { sequence, unix_nano, body });
+        queue.requests.push(JournalEntry { sequence, unix_nano, body });
         let written = queue.group.subscribe();
         self.wake(&queue);
         Ok((sequence, written))
     }
 
-    fn wake(&self, queue: &Queue) {
+    fn wake(&self, queue: &WriteQueue) {
         if queue.idle {
             self.work.notify_one();
         }
@@ -121,7 +121,7 @@ impl Shared {
 
     /// Waits for something to do, and takes it. Returns `None` when no more can come. A failing disk is tried from time
     /// to time, with an empty group if need be: while the process is not ready, the platform may send it no requests.
-    fn next_group(&self, pulse: &Pulse) -> Option<(Group, watch::Sender<Outcome>)> {
+    fn next_group(&self, pulse: &Pulse) -> Option<(Group, watch::Sender<WriteOutcome>)> {
         let mut queue = self.queue.lock();
         loop {
             let now = Instant::now();
@@ -144,7 +144,7 @@ impl Shared {
             notes: std::mem::take(&mut queue.notes),
             left: std::mem::take(&mut queue.left),
         };
-        Some((group, std::mem::replace(&mut queue.group, watch::Sender::new(Outcome::Waits))))
+        Some((group, std::mem::replace(&mut queue.group, watch::Sender::new(WriteOutcome::Waits))))
     }
 
     /// Records that the files have `bytes` now. If the store could not `write` or `delete`, it tries again after
@@ -173,7 +173,7 @@ impl Shared {
     }
 }
 
-impl Queue {
+impl WriteQueue {
     fn has_work(&self, now: Instant) -> bool {
         match self.retry_at {
             Some(at) if now < at => self.closing && self.has_any(),
@@ -187,7 +187,7 @@ impl Queue {
     }
 }
 
-impl Notes for Shared {
+impl NoteRecorder for SharedQueue {
     fn note(&self, note: Note) {
         // A panic drops holds of requests that are not settled.
         if std::thread::panicking() {
@@ -204,15 +204,20 @@ impl Notes for Shared {
 /// The running writer. If it is dropped without [`Writer::close`], because the process fails, later notes are ignored.
 #[derive(Debug)]
 pub struct Writer {
-    shared: Arc<Shared>,
+    shared: Arc<SharedQueue>,
     task: JoinHandle<()>,
 }
 
 impl Writer {
-    pub(super) fn start(shared: Arc<Shared>, store: Store, metrics: Arc<Metrics>, health: Arc<Health>) -> Self {
+    pub(super) fn start(
+        shared: Arc<SharedQueue>,
+        store: JournalStore,
+        metrics: Arc<Metrics>,
+        health: Arc<Health>,
+    ) -> Self {
         let pulse = Pulse::new(Instant::now().into());
         health.watch("journal", pulse.clone());
-        let worker = Worker {
+        let worker = WriterThread {
             shared: Arc::clone(&shared),
             store,
             metrics,
@@ -249,9 +254,9 @@ impl Drop for Writer {
     }
 }
 
-struct Worker {
-    shared: Arc<Shared>,
-    store: Store,
+struct WriterThread {
+    shared: Arc<SharedQueue>,
+    store: JournalStore,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     pulse: Pulse,
@@ -261,7 +266,7 @@ struct Worker {
     deleting: Reminder,
 }
 
-impl Worker {
+impl WriterThread {
     #[expect(clippy::disallowed_methods, reason = "it has a thread of its own, and the next group gathers meanwhile")]
     fn run(mut self) {
         while let Some((group, told)) = self.shared.next_group(&self.pulse) {
@@ -278,7 +283,7 @@ impl Worker {
         }
     }
 
-    fn write(&mut self, group: &Group) -> Outcome {
+    fn write(&mut self, group: &Group) -> WriteOutcome {
         let written = self.store.write(group);
         let deleted = self.store.delete_released();
         self.shared.written(self.store.bytes(), written.is_ok(), deleted.is_ok());
@@ -290,11 +295,11 @@ impl Worker {
             Ok(synced) => {
                 synced.into_iter().for_each(|elapsed| self.metrics.journal_sync(elapsed));
                 self.works();
-                Outcome::Synced
+                WriteOutcome::Synced
             }
             Err(cause) => {
                 self.fails(&cause);
-                Outcome::Failed
+                WriteOutcome::Failed
             }
         }
     }

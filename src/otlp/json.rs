@@ -21,8 +21,8 @@ mod visit;
 use serde::de::DeserializeSeed;
 use thiserror::Error;
 
-use output::Output;
-use visit::Object;
+use output::MessageOutput;
+use visit::ObjectVisitor;
 
 /// The most bytes of an error message. The limit is needed because a message may quote the body.
 const MESSAGE_LEN_MAX: usize = 300;
@@ -52,9 +52,9 @@ pub fn to_protobuf(body: &[u8]) -> Result<Vec<u8>, JsonError> {
         return Err(JsonError::at_start("the body begins with a byte order mark, which JSON does not allow"));
     }
     // Without keys and quotes, about half of the body remains.
-    let mut out = Output::with_capacity(body.len() / 2);
+    let mut out = MessageOutput::with_capacity(body.len() / 2);
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    Object { message: &schema::REQUEST, out: &mut out }.deserialize(&mut deserializer)?;
+    ObjectVisitor { message: &schema::REQUEST, out: &mut out }.deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(out.finish())
 }

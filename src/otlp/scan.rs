@@ -22,7 +22,7 @@ use thiserror::Error;
 
 pub use self::probe::{Bits, NoProbe, Probe, SpanFields};
 use super::fields::{resource_spans, scope_spans};
-use super::schema::{self, Level};
+use super::schema::{self, NestingLevel};
 use super::view::{self, AnyValue, StatusCode};
 use super::wire::{DEPTH_MAX, Reader, WireError};
 use super::{ByteRange, TraceId, trace_state};
@@ -228,7 +228,7 @@ impl<P: Probe> Scanner<'_, P> {
         out.clear();
         let split = Cell::new(false);
         let result = match u32::try_from(body.len()) {
-            Ok(_) => Scanner { body, probe, out, holds }.request(Level::new(DEPTH_MAX, &split)),
+            Ok(_) => Scanner { body, probe, out, holds }.request(NestingLevel::new(DEPTH_MAX, &split)),
             Err(_) => Err(WireError::TooLarge.into()),
         };
         if result.is_err() {
@@ -237,7 +237,7 @@ impl<P: Probe> Scanner<'_, P> {
         result.map(|()| split.get())
     }
 
-    fn request(&mut self, level: Level<'_>) -> Result<(), ScanError> {
+    fn request(&mut self, level: NestingLevel<'_>) -> Result<(), ScanError> {
         let mut reader = Reader::new(self.body);
         while let Some(key) = reader.key()? {
             match key {
@@ -250,7 +250,7 @@ impl<P: Probe> Scanner<'_, P> {
 
     /// Scans a `ResourceSpans` in two passes over its fields, because the resource may come after its spans. The
     /// contents are read only once.
-    fn resource_spans(&mut self, bytes: &[u8], level: Level<'_>) -> Result<(), ScanError> {
+    fn resource_spans(&mut self, bytes: &[u8], level: NestingLevel<'_>) -> Result<(), ScanError> {
         let mut reader = Reader::new(bytes);
         let mut resource = None;
         let mut schema_url = None;
@@ -283,7 +283,7 @@ impl<P: Probe> Scanner<'_, P> {
     fn resource<'b>(
         &mut self,
         bytes: &'b [u8],
-        level: Level<'_>,
+        level: NestingLevel<'_>,
         notes: &mut P::Notes,
         service: &mut Option<&'b [u8]>,
     ) -> Result<(), WireError> {
@@ -307,7 +307,7 @@ impl<P: Probe> Scanner<'_, P> {
     fn scope_spans(
         &mut self,
         bytes: &[u8],
-        level: Level<'_>,
+        level: NestingLevel<'_>,
         origin: Scope,
         notes: &P::Notes,
     ) -> Result<(), ScanError> {
@@ -343,7 +343,7 @@ impl<P: Probe> Scanner<'_, P> {
         Ok(())
     }
 
-    fn span(&mut self, bytes: &[u8], level: Level<'_>, scope: u32, notes: &P::Notes) -> Result<(), ScanError> {
+    fn span(&mut self, bytes: &[u8], level: NestingLevel<'_>, scope: u32, notes: &P::Notes) -> Result<(), ScanError> {
         let mut notes = notes.clone();
         let mut reader = Reader::new(bytes);
         let mut span = SpanFields { message: bytes, ..SpanFields::default() };
@@ -445,7 +445,7 @@ impl<P: Probe> Scanner<'_, P> {
 /// place cannot be nested too deep. The function is always inlined, because a result that is returned through memory
 /// stalls the processor, and most values are not used.
 #[inline(always)]
-fn attribute<'a>(bytes: &'a [u8], level: Level<'_>) -> Result<(&'a [u8], AnyValue<'a>), WireError> {
+fn attribute<'a>(bytes: &'a [u8], level: NestingLevel<'_>) -> Result<(&'a [u8], AnyValue<'a>), WireError> {
     if let Some(found) = view::plain_key_value(bytes) {
         return Ok(found);
     }

@@ -13,7 +13,7 @@ use crate::otlp::wire::{Reader, WireError};
 
 pub(super) struct Message {
     /// The type of each field, indexed by its number.
-    fields: [Option<Field>; NUMBERS],
+    fields: [Option<SchemaField>; NUMBERS],
     /// The numbers of the fields of which a message in canonical form has at most one, and that one only once. They are
     /// its singular submessage or the members of its `oneof`. No OTLP message has two such sets.
     pub(super) single: RangeInclusive<u32>,
@@ -24,7 +24,7 @@ const NUMBERS: usize = span::FLAGS as usize + 1;
 
 /// The type of a field.
 #[derive(Clone, Copy)]
-pub(super) enum Field {
+pub(super) enum SchemaField {
     Varint,
     Fixed32,
     Fixed64,
@@ -34,12 +34,12 @@ pub(super) enum Field {
     Message(&'static Message),
 }
 
-use Field::{Bytes, Fixed32, Fixed64, Message as Sub, Text, Varint};
+use SchemaField::{Bytes, Fixed32, Fixed64, Message as Sub, Text, Varint};
 
 /// The value of `single` for a message whose submessages are all repeated. No field has the number 0.
 const NONE: RangeInclusive<u32> = 0..=0;
 
-const fn message(single: RangeInclusive<u32>, known: &[(u32, Field)]) -> Message {
+const fn message(single: RangeInclusive<u32>, known: &[(u32, SchemaField)]) -> Message {
     let mut fields = [None; NUMBERS];
     let mut i = 0;
     while i < known.len() {
@@ -173,12 +173,12 @@ impl Message {
 
     /// Returns the type of field `number`, if the field is known.
     #[inline]
-    pub(super) fn field(&self, number: u32) -> Option<Field> {
+    pub(super) fn field(&self, number: u32) -> Option<SchemaField> {
         self.fields.get(number as usize).copied().flatten()
     }
 
     /// Checks a message of this type down to its innermost value.
-    pub(super) fn check(&self, bytes: &[u8], level: Level<'_>) -> Result<(), WireError> {
+    pub(super) fn check(&self, bytes: &[u8], level: NestingLevel<'_>) -> Result<(), WireError> {
         let mut reader = Reader::new(bytes);
         let mut singles = 0;
         while let Some(key) = reader.key()? {
@@ -192,7 +192,12 @@ impl Message {
     }
 
     /// Reads and checks the value of the field with this key. An unknown field is skipped.
-    pub(super) fn check_field(&self, key: u32, reader: &mut Reader<'_>, level: Level<'_>) -> Result<(), WireError> {
+    pub(super) fn check_field(
+        &self,
+        key: u32,
+        reader: &mut Reader<'_>,
+        level: NestingLevel<'_>,
+    ) -> Result<(), WireError> {
         let value = reader.value(key)?;
         match self.field(key >> 3) {
             Some(Varint) => value.varint().map(|_| ()),
@@ -208,17 +213,17 @@ impl Message {
 
 /// The nesting level of a message in the request.
 #[derive(Clone, Copy)]
-pub(super) struct Level<'c> {
+pub(super) struct NestingLevel<'c> {
     /// The number of levels that may still follow, counted as prost counts them.
     left: u32,
     split: &'c Cell<bool>,
 }
 
-impl<'c> Level<'c> {
+impl<'c> NestingLevel<'c> {
     /// Returns the level of a message that may have others up to `depth_max` deep in it. `split` is set to true if the
     /// message is not in canonical form.
     pub(super) fn new(depth_max: u32, split: &'c Cell<bool>) -> Self {
-        Level { left: depth_max, split }
+        NestingLevel { left: depth_max, split }
     }
 
     /// Returns the level of a submessage.
@@ -228,7 +233,7 @@ impl<'c> Level<'c> {
     #[inline]
     pub(super) fn enter(self) -> Result<Self, WireError> {
         let left = self.left.checked_sub(1).ok_or(WireError::Depth)?;
-        Ok(Level { left, ..self })
+        Ok(NestingLevel { left, ..self })
     }
 
     /// Sets `slot` to the singular submessage `bytes`. If `slot` was set before, it notes that the submessage is split.

@@ -3,8 +3,8 @@
 
 use std::borrow::Cow;
 
-use super::schema::{self, Field, Message};
-use super::wire::{Reader, Value, WireError};
+use super::schema::{self, Message, SchemaField};
+use super::wire::{Reader, WireError, WireValue};
 use super::write;
 
 /// Returns the message `Span` with U+FFFD in place of bytes that are not UTF-8, in all its strings.
@@ -52,11 +52,11 @@ fn mended<'a>(message: &Message, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, WireE
 fn is_text(message: &Message, bytes: &[u8]) -> Result<bool, WireError> {
     let mut reader = Reader::new(bytes);
     while let Some((number, value)) = reader.field()? {
-        let Value::Len(content) = value else { continue };
+        let WireValue::Len(content) = value else { continue };
         let good = match message.field(number) {
-            Some(Field::Text) => is_utf8(content),
+            Some(SchemaField::Text) => is_utf8(content),
             // If all bytes are ASCII, all strings in them are. This holds for most attributes.
-            Some(Field::Message(child)) => content.is_ascii() || is_text(child, content)?,
+            Some(SchemaField::Message(child)) => content.is_ascii() || is_text(child, content)?,
             _ => true,
         };
         if !good {
@@ -83,8 +83,10 @@ fn mended_len(message: &Message, bytes: &[u8], lens: &mut Vec<usize>) -> Result<
         let raw_len = reader.position() - start;
         start = reader.position();
         total += match (value, message.field(number)) {
-            (Value::Len(content), Some(Field::Text)) => write::field_len(number, mended_string(content).len()),
-            (Value::Len(content), Some(Field::Message(child))) => {
+            (WireValue::Len(content), Some(SchemaField::Text)) => {
+                write::field_len(number, mended_string(content).len())
+            }
+            (WireValue::Len(content), Some(SchemaField::Message(child))) => {
                 let place = lens.len();
                 lens.push(0);
                 lens[place] = mended_len(child, content, lens)?;
@@ -109,11 +111,11 @@ fn mend(
         let raw = &bytes[start..reader.position()];
         start = reader.position();
         match (value, message.field(number)) {
-            (Value::Len(content), Some(Field::Text)) => {
+            (WireValue::Len(content), Some(SchemaField::Text)) => {
                 let text = mended_string(content);
                 write::bytes(out, number, text.as_bytes());
             }
-            (Value::Len(content), Some(Field::Message(child))) => {
+            (WireValue::Len(content), Some(SchemaField::Message(child))) => {
                 write::header(out, number, lens.next().unwrap_or_default());
                 mend(child, content, lens, out)?;
             }

@@ -12,7 +12,7 @@ use super::fields::{
     status as span_status,
 };
 use super::wire::WireType::{Fixed64, Len, Varint};
-use super::wire::{Reader, Value, key};
+use super::wire::{Reader, WireValue, key};
 
 // The keys of the fields of a `KeyValue`.
 const KEY: u8 = key(pair::KEY, Len) as u8;
@@ -59,17 +59,17 @@ impl<'a> AnyValue<'a> {
         let mut value = AnyValue::Empty;
         while let Ok(Some(field)) = reader.field() {
             value = match field {
-                (any_value::STRING_VALUE, Value::Len(v)) => AnyValue::String(v),
-                (any_value::BOOL_VALUE, Value::Varint(v)) => AnyValue::Bool(v != 0),
-                (any_value::INT_VALUE, Value::Varint(v)) => AnyValue::Int(v.cast_signed()),
-                (any_value::DOUBLE_VALUE, Value::Fixed64(v)) => AnyValue::Double(f64::from_bits(v)),
-                (any_value::ARRAY_VALUE, Value::Len(v)) => AnyValue::Array(Array { bytes: v }),
-                (any_value::KVLIST_VALUE, Value::Len(v)) => {
+                (any_value::STRING_VALUE, WireValue::Len(v)) => AnyValue::String(v),
+                (any_value::BOOL_VALUE, WireValue::Varint(v)) => AnyValue::Bool(v != 0),
+                (any_value::INT_VALUE, WireValue::Varint(v)) => AnyValue::Int(v.cast_signed()),
+                (any_value::DOUBLE_VALUE, WireValue::Fixed64(v)) => AnyValue::Double(f64::from_bits(v)),
+                (any_value::ARRAY_VALUE, WireValue::Len(v)) => AnyValue::Array(Array { bytes: v }),
+                (any_value::KVLIST_VALUE, WireValue::Len(v)) => {
                     AnyValue::KeyValues(Attributes { bytes: v, field: key_value_list::VALUES })
                 }
-                (any_value::BYTES_VALUE, Value::Len(v)) => AnyValue::Bytes(v),
+                (any_value::BYTES_VALUE, WireValue::Len(v)) => AnyValue::Bytes(v),
                 // An index into a table that only profiles have.
-                (any_value::STRING_VALUE_STRINDEX, Value::Varint(_)) => AnyValue::Empty,
+                (any_value::STRING_VALUE_STRINDEX, WireValue::Varint(_)) => AnyValue::Empty,
                 _ => continue,
             };
         }
@@ -171,8 +171,8 @@ fn any_key_value(bytes: &[u8]) -> (&[u8], AnyValue<'_>) {
     let (mut key, mut value) = (&[][..], AnyValue::Empty);
     while let Ok(Some(field)) = reader.field() {
         match field {
-            (pair::KEY, Value::Len(v)) => key = v,
-            (pair::VALUE, Value::Len(v)) => value = AnyValue::new(v),
+            (pair::KEY, WireValue::Len(v)) => key = v,
+            (pair::VALUE, WireValue::Len(v)) => value = AnyValue::new(v),
             _ => {}
         }
     }
@@ -209,8 +209,8 @@ pub fn ids(span: &[u8]) -> (u64, u64) {
     let (mut span_id, mut parent_span_id) = (0, 0);
     while span_id == 0 || parent_span_id == 0 {
         match reader.field() {
-            Ok(Some((span::SPAN_ID, Value::Len(v)))) => span_id = id(v),
-            Ok(Some((span::PARENT_SPAN_ID, Value::Len(v)))) => parent_span_id = id(v),
+            Ok(Some((span::SPAN_ID, WireValue::Len(v)))) => span_id = id(v),
+            Ok(Some((span::PARENT_SPAN_ID, WireValue::Len(v)))) => parent_span_id = id(v),
             Ok(Some(_)) => {}
             _ => break,
         }
@@ -229,11 +229,11 @@ pub fn lineage(span: &[u8]) -> Lineage {
     let mut lineage = Lineage::default();
     while let Ok(Some(field)) = reader.field() {
         match field {
-            (span::SPAN_ID, Value::Len(v)) => lineage.span_id = id(v),
-            (span::PARENT_SPAN_ID, Value::Len(v)) => lineage.parent_span_id = id(v),
-            (span::KIND, Value::Varint(v)) => lineage.kind = v as i32,
-            (span::START_TIME_UNIX_NANO, Value::Fixed64(v)) => lineage.start_unix_nano = v,
-            (span::FLAGS, Value::Fixed32(v)) => lineage.flags = v,
+            (span::SPAN_ID, WireValue::Len(v)) => lineage.span_id = id(v),
+            (span::PARENT_SPAN_ID, WireValue::Len(v)) => lineage.parent_span_id = id(v),
+            (span::KIND, WireValue::Varint(v)) => lineage.kind = v as i32,
+            (span::START_TIME_UNIX_NANO, WireValue::Fixed64(v)) => lineage.start_unix_nano = v,
+            (span::FLAGS, WireValue::Fixed32(v)) => lineage.flags = v,
             _ => {}
         }
     }
@@ -246,7 +246,7 @@ pub fn submessages(bytes: &[u8], number: u32) -> impl Iterator<Item = &[u8]> + C
     std::iter::from_fn(move || {
         loop {
             match reader.field() {
-                Ok(Some((n, Value::Len(v)))) if n == number => return Some(v),
+                Ok(Some((n, WireValue::Len(v)))) if n == number => return Some(v),
                 Ok(Some(_)) => {}
                 _ => return None,
             }
@@ -261,8 +261,8 @@ pub fn scope_name_version(scope: &[u8]) -> (&[u8], &[u8]) {
     let (mut name, mut version) = (&[][..], &[][..]);
     while let Ok(Some(field)) = reader.field() {
         match field {
-            (instrumentation_scope::NAME, Value::Len(v)) => name = v,
-            (instrumentation_scope::VERSION, Value::Len(v)) => version = v,
+            (instrumentation_scope::NAME, WireValue::Len(v)) => name = v,
+            (instrumentation_scope::VERSION, WireValue::Len(v)) => version = v,
             _ => {}
         }
     }
@@ -276,8 +276,8 @@ pub fn event_time_name(event: &[u8]) -> (u64, &[u8]) {
     let (mut time_unix_nano, mut name) = (0, &[][..]);
     while let Ok(Some(field)) = reader.field() {
         match field {
-            (event::TIME_UNIX_NANO, Value::Fixed64(v)) => time_unix_nano = v,
-            (event::NAME, Value::Len(v)) => name = v,
+            (event::TIME_UNIX_NANO, WireValue::Fixed64(v)) => time_unix_nano = v,
+            (event::NAME, WireValue::Len(v)) => name = v,
             _ => {}
         }
     }
@@ -303,8 +303,8 @@ pub fn status(bytes: &[u8]) -> (StatusCode, &[u8]) {
     let (mut code, mut message) = (StatusCode::Unset, &[][..]);
     while let Ok(Some(field)) = reader.field() {
         match field {
-            (span_status::MESSAGE, Value::Len(v)) => message = v,
-            (span_status::CODE, Value::Varint(v)) => code = status_code(v),
+            (span_status::MESSAGE, WireValue::Len(v)) => message = v,
+            (span_status::CODE, WireValue::Varint(v)) => code = status_code(v),
             _ => {}
         }
     }

@@ -61,7 +61,7 @@ pub const fn key(number: u32, wire_type: WireType) -> u32 {
 
 /// The value of a field, by its wire type.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Value<'a> {
+pub enum WireValue<'a> {
     /// The value of a field of wire type 0.
     Varint(u64),
     /// The value of a field of wire type 1.
@@ -72,14 +72,14 @@ pub enum Value<'a> {
     Fixed32(u32),
 }
 
-impl<'a> Value<'a> {
+impl<'a> WireValue<'a> {
     /// Returns the content of a length-delimited field.
     ///
     /// # Errors
     /// [`WireError::WireType`] for any other wire type.
     #[inline]
     pub fn len_delimited(self) -> Result<&'a [u8], WireError> {
-        if let Value::Len(bytes) = self { Ok(bytes) } else { Err(WireError::WireType) }
+        if let WireValue::Len(bytes) = self { Ok(bytes) } else { Err(WireError::WireType) }
     }
 
     /// Returns the value of a varint field.
@@ -88,7 +88,7 @@ impl<'a> Value<'a> {
     /// [`WireError::WireType`] for any other wire type.
     #[inline]
     pub fn varint(self) -> Result<u64, WireError> {
-        if let Value::Varint(v) = self { Ok(v) } else { Err(WireError::WireType) }
+        if let WireValue::Varint(v) = self { Ok(v) } else { Err(WireError::WireType) }
     }
 
     /// Returns the value of a fixed64 or double field.
@@ -97,7 +97,7 @@ impl<'a> Value<'a> {
     /// [`WireError::WireType`] for any other wire type.
     #[inline]
     pub fn fixed64(self) -> Result<u64, WireError> {
-        if let Value::Fixed64(v) = self { Ok(v) } else { Err(WireError::WireType) }
+        if let WireValue::Fixed64(v) = self { Ok(v) } else { Err(WireError::WireType) }
     }
 
     /// Returns the value of a fixed32 field.
@@ -106,7 +106,7 @@ impl<'a> Value<'a> {
     /// [`WireError::WireType`] for any other wire type.
     #[inline]
     pub fn fixed32(self) -> Result<u32, WireError> {
-        if let Value::Fixed32(v) = self { Ok(v) } else { Err(WireError::WireType) }
+        if let WireValue::Fixed32(v) = self { Ok(v) } else { Err(WireError::WireType) }
     }
 }
 
@@ -145,7 +145,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// See [`WireError`]. The reader must not be used after an error.
     #[inline]
-    pub fn field(&mut self) -> Result<Option<(u32, Value<'a>)>, WireError> {
+    pub fn field(&mut self) -> Result<Option<(u32, WireValue<'a>)>, WireError> {
         let Some(key) = self.key()? else { return Ok(None) };
         self.value(key).map(|value| Some((key >> 3, value)))
     }
@@ -169,15 +169,15 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// See [`Reader::field`].
     #[inline]
-    pub fn value(&mut self, key: u32) -> Result<Value<'a>, WireError> {
+    pub fn value(&mut self, key: u32) -> Result<WireValue<'a>, WireError> {
         if key >> 3 == 0 {
             return Err(WireError::Key);
         }
         match key & 7 {
-            0 => self.varint().map(Value::Varint),
-            1 => self.fixed64().map(Value::Fixed64),
-            2 => self.len_delimited().map(Value::Len),
-            5 => self.fixed32().map(Value::Fixed32),
+            0 => self.varint().map(WireValue::Varint),
+            1 => self.fixed64().map(WireValue::Fixed64),
+            2 => self.len_delimited().map(WireValue::Len),
+            5 => self.fixed32().map(WireValue::Fixed32),
             3 | 4 => Err(WireError::Group),
             _ => Err(WireError::Key),
         }

@@ -113,36 +113,36 @@ pub(crate) fn clamped(count: u64) -> u64 {
 /// Appends a submessage whose content `write` appends. It is fastest for a content of 128 bytes to 16 KiB, which is
 /// nearly always the case.
 pub(crate) fn message(out: &mut Vec<u8>, number: u32, write: impl FnOnce(&mut Vec<u8>)) {
-    let open = Open::<2>::new(out, number);
+    let open = OpenSubmessage::<2>::new(out, number);
     write(out);
     open.close(out);
 }
 
 /// Appends a submessage. It is fastest for a content under 128 bytes.
 pub(crate) fn short_message(out: &mut Vec<u8>, number: u32, write: impl FnOnce(&mut Vec<u8>)) {
-    let open = Open::<1>::new(out, number);
+    let open = OpenSubmessage::<1>::new(out, number);
     write(out);
     open.close(out);
 }
 
 /// A submessage whose content is being appended: the position of its first byte. `RESERVED` bytes before it are for its
 /// length, which is known only at the end.
-pub(crate) struct Open<const RESERVED: usize>(usize);
+pub(crate) struct OpenSubmessage<const RESERVED: usize>(usize);
 
-impl<const RESERVED: usize> Open<RESERVED> {
+impl<const RESERVED: usize> OpenSubmessage<RESERVED> {
     /// Begins field `number`.
     #[inline]
     pub(crate) fn new(out: &mut Vec<u8>, number: u32) -> Self {
         key(out, number, Len);
         out.extend_from_slice(&[0; RESERVED]);
-        Open(out.len())
+        OpenSubmessage(out.len())
     }
 
     /// Ends the field: writes its length. If the length takes another number of bytes than `RESERVED`, the content is
     /// moved.
     #[inline]
     pub(crate) fn close(self, out: &mut Vec<u8>) {
-        let Open(start) = self;
+        let OpenSubmessage(start) = self;
         let len = out.len() - start;
         if varint_len(len as u64) == RESERVED {
             for (i, byte) in out[start - RESERVED..start].iter_mut().enumerate() {
@@ -154,7 +154,7 @@ impl<const RESERVED: usize> Open<RESERVED> {
     }
 
     fn close_moved(self, out: &mut Vec<u8>, len: usize) {
-        let Open(start) = self;
+        let OpenSubmessage(start) = self;
         let count = varint_len(len as u64);
         out.splice(start - RESERVED..start, (0..count).map(|i| length_byte(len, i, count)));
     }

@@ -19,12 +19,12 @@ use tokio::time::Instant;
 use tonic::Code;
 
 use self::google::Google;
-use super::reload::{FileError, Watched};
+use super::reload::{FileError, WatchedFiles};
 use crate::google::certs::CertsError;
 use crate::receiver::settings;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::DENIAL_REASONS;
-use crate::trust::id_token::{IdToken, Rejection};
+use crate::trust::id_token::{IdToken, IdTokenError};
 use crate::trust::token::{TokenError, TokenHash, Tokens};
 
 /// The shortest time between two log lines for the same reason. The metric counts every denial.
@@ -46,33 +46,33 @@ pub enum AuthError {
 
 /// Reason why a request was denied. The text is the message to the sender.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub(super) enum Denial {
+pub(super) enum AccessError {
     #[error("send a token: authorization: Bearer TOKEN")]
     NoToken,
     #[error("the token is not one of the tokens that are accepted here")]
     UnknownToken,
     #[error("{0}")]
-    IdToken(#[from] Rejection),
+    IdToken(#[from] IdTokenError),
     #[error("the keys for ID tokens are not available yet; retry later")]
     NoKeys,
 }
 
-impl Denial {
+impl AccessError {
     /// Returns the metric label `reason`, one of [`DENIAL_REASONS`].
     pub(super) fn reason(&self) -> &'static str {
         match self {
-            Denial::NoToken => "no_token",
-            Denial::UnknownToken => "unknown_token",
-            Denial::IdToken(Rejection::Malformed) => "malformed",
-            Denial::IdToken(Rejection::Algorithm) => "algorithm",
-            Denial::IdToken(Rejection::UnknownKey) => "unknown_key",
-            Denial::IdToken(Rejection::Signature | Rejection::Removed) => "signature",
-            Denial::IdToken(Rejection::Issuer) => "issuer",
-            Denial::IdToken(Rejection::Audience) => "audience",
-            Denial::IdToken(Rejection::Expired) => "expired",
-            Denial::IdToken(Rejection::Future) => "future",
-            Denial::IdToken(Rejection::Account(_) | Rejection::Unverified(_)) => "account",
-            Denial::NoKeys => "no_keys",
+            AccessError::NoToken => "no_token",
+            AccessError::UnknownToken => "unknown_token",
+            AccessError::IdToken(IdTokenError::Malformed) => "malformed",
+            AccessError::IdToken(IdTokenError::Algorithm) => "algorithm",
+            AccessError::IdToken(IdTokenError::UnknownKey) => "unknown_key",
+            AccessError::IdToken(IdTokenError::Signature | IdTokenError::Removed) => "signature",
+            AccessError::IdToken(IdTokenError::Issuer) => "issuer",
+            AccessError::IdToken(IdTokenError::Audience) => "audience",
+            AccessError::IdToken(IdTokenError::Expired) => "expired",
+            AccessError::IdToken(IdTokenError::Future) => "future",
+            AccessError::IdToken(IdTokenError::Account(_) | IdTokenError::Unverified(_)) => "account",
+            AccessError::NoKeys => "no_keys",
         }
     }
 
@@ -81,10 +81,10 @@ impl Denial {
     /// Exporters do not retry after these. A temporary denial is 503 and UNAVAILABLE.
     pub(super) fn statuses(&self) -> (StatusCode, Code) {
         match self {
-            Denial::IdToken(Rejection::Account(_) | Rejection::Unverified(_)) => {
+            AccessError::IdToken(IdTokenError::Account(_) | IdTokenError::Unverified(_)) => {
                 (StatusCode::FORBIDDEN, Code::PermissionDenied)
             }
-            Denial::NoKeys => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
+            AccessError::NoKeys => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
             _ => (StatusCode::UNAUTHORIZED, Code::Unauthenticated),
         }
     }
@@ -92,7 +92,7 @@ impl Denial {
     /// Returns the value of `WWW-Authenticate` (RFC 6750, 3).
     pub(super) fn challenge(&self) -> Option<HeaderValue> {
         let challenge = match (self, self.statuses().0) {
-            (Denial::NoToken, _) => r#"Bearer realm="spansieve""#,
+            (AccessError::NoToken, _) => r#"Bearer realm="spansieve""#,
             (_, StatusCode::UNAUTHORIZED) => r#"Bearer realm="spansieve", error="invalid_token""#,
             (_, StatusCode::FORBIDDEN) => r#"Bearer realm="spansieve", error="insufficient_scope""#,
             _ => return None,
@@ -104,7 +104,7 @@ impl Denial {
 /// Authentication of senders, with the token file that it watches.
 #[derive(Debug)]
 pub struct Auth {
-    watched: Option<Watched>,
+    watched: Option<WatchedFiles>,
     guard: Arc<Guard>,
 }
 
@@ -125,11 +125,11 @@ impl Auth {
     ///
     /// # Errors
     /// See [`AuthError`].
-    pub async fn load(settings: &settings::Auth) -> Result<Self, AuthError> {
+    pub async fn load(settings: &settings::AuthSettings) -> Result<Self, AuthError> {
         let bearer = settings.bearer.clone().unwrap_or_default();
         let (watched, filed) = match bearer.tokens_file {
             Some(path) => {
-                let (watched, contents) = Watched::open(vec![path]).await?;
+                let (watched, contents) = WatchedFiles::open(vec![path]).await?;
                 (Some(watched), Tokens::parse(&contents.concat())?)
             }
             None => (None, Tokens::default()),
@@ -171,7 +171,7 @@ impl Guard {
 
     /// Checks the token in these headers. Counts each denial, and logs it at most once per [`REMINDER_INTERVAL`] for
     /// each reason.
-    pub(super) async fn check(&self, headers: &HeaderMap, metrics: &Metrics) -> Result<(), Denial> {
+    pub(super) async fn check(&self, headers: &HeaderMap, metrics: &Metrics) -> Result<(), AccessError> {
         let checked = self.identify(headers).await;
         if let Err(denial) = &checked {
             metrics.denied(denial.reason());
@@ -182,8 +182,8 @@ impl Guard {
         checked
     }
 
-    async fn identify(&self, headers: &HeaderMap) -> Result<(), Denial> {
-        let token = bearer(headers).ok_or(Denial::NoToken)?;
+    async fn identify(&self, headers: &HeaderMap) -> Result<(), AccessError> {
+        let token = bearer(headers).ok_or(AccessError::NoToken)?;
         let hash = TokenHash::of(token.as_bytes());
         // `|` evaluates both sides, so the time does not tell which list has the token.
         if self.configured.contains(&hash) | self.filed.read().contains(&hash) {
@@ -191,12 +191,12 @@ impl Guard {
         }
         match &self.google {
             Some(google) if IdToken::is_one(token) => google.check(token, hash).await,
-            _ => Err(Denial::UnknownToken),
+            _ => Err(AccessError::UnknownToken),
         }
     }
 
     /// Returns true if the log has not named this reason within [`REMINDER_INTERVAL`].
-    fn is_news(&self, denial: &Denial) -> bool {
+    fn is_news(&self, denial: &AccessError) -> bool {
         let index = DENIAL_REASONS.iter().position(|reason| *reason == denial.reason());
         let mut reminded = self.reminded.lock();
         let Some(last) = index.and_then(|index| reminded.get_mut(index)) else { return false };

@@ -36,12 +36,12 @@ const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Bytes in memory, with the share of the budget that covers them.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct HeldBody {
     pub(super) bytes: Bytes,
     pub(super) share: Share,
 }
 
-impl Held {
+impl HeldBody {
     /// Moves `bytes` to memory where they can be held for seconds. `share` covers their present memory.
     pub(super) fn settle(mut bytes: Vec<u8>, mut share: Share, intake: &impl Intake) -> Result<Self, Refusal> {
         if bytes.len() <= intake.budget().shared_body_bytes_max() {
@@ -52,13 +52,13 @@ impl Held {
         // Gives back memory that was allocated on a guess and is not needed.
         bytes.shrink_to_fit();
         share.resize(bytes.capacity());
-        Ok(Held { bytes: bytes.into(), share })
+        Ok(HeldBody { bytes: bytes.into(), share })
     }
 }
 
-impl From<(Bytes, Share)> for Held {
+impl From<(Bytes, Share)> for HeldBody {
     fn from((bytes, share): (Bytes, Share)) -> Self {
-        Held { bytes, share }
+        HeldBody { bytes, share }
     }
 }
 
@@ -149,7 +149,12 @@ where
     }
 
     /// Reads the next `len` bytes, a length that the sender has announced.
-    pub(super) async fn exactly(&mut self, len: usize, limit: usize, intake: &impl Intake) -> Result<Held, Refusal> {
+    pub(super) async fn exactly(
+        &mut self,
+        len: usize,
+        limit: usize,
+        intake: &impl Intake,
+    ) -> Result<HeldBody, Refusal> {
         if len > limit {
             return Err(Refusal::TooLarge { limit });
         }
@@ -169,11 +174,11 @@ where
             known += step;
             self.fill(&mut buffer, known).await?;
         }
-        Ok(Held { bytes: buffer.into(), share })
+        Ok(HeldBody { bytes: buffer.into(), share })
     }
 
     /// Reads everything up to the end of the body, at most `limit` bytes.
-    pub(super) async fn whole(&mut self, limit: usize, intake: &impl Intake) -> Result<Held, Refusal> {
+    pub(super) async fn whole(&mut self, limit: usize, intake: &impl Intake) -> Result<HeldBody, Refusal> {
         // The HTTP/1 and HTTP/2 libraries ensure that a body has the length that its header states.
         if let Some(len) = self.body.size_hint().exact() {
             return self.exactly(usize::try_from(len).unwrap_or(usize::MAX), limit, intake).await;
@@ -194,7 +199,7 @@ where
             }
             buffer.extend_from_slice(&chunk);
         }
-        Held::settle(buffer, share, intake)
+        HeldBody::settle(buffer, share, intake)
     }
 
     /// Returns true if the body ends here.

@@ -34,7 +34,7 @@ pub(super) struct Cors {
 }
 
 impl Cors {
-    pub(super) fn new(settings: &settings::Cors) -> Self {
+    pub(super) fn new(settings: &settings::CorsSettings) -> Self {
         let lower = |texts: &[String]| texts.iter().map(|text| text.to_ascii_lowercase()).collect();
         let (origins, headers) = (lower(&settings.allowed_origins), lower(&settings.allowed_headers));
         Cors { origins, headers, max_age_s: settings.max_age_s }

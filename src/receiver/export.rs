@@ -7,13 +7,13 @@ use http::HeaderMap;
 use tokio::sync::Semaphore;
 
 use super::auth::Guard;
-use super::body::{Held, admit};
+use super::body::{HeldBody, admit};
 use super::connection::Connection;
-use super::gate::Gate;
+use super::gate::IntakeGate;
+use super::in_flight::{Admission, InFlightRequest};
 use super::inflate::{Coding, InflateError, inflate};
-use super::queue::Queue;
+use super::queue::RequestQueue;
 use super::refusal::Refusal;
-use super::visit::{Door, Visit};
 use super::{Accepted, Intake};
 use crate::otlp::json;
 use crate::otlp::reply::Encoding;
@@ -29,7 +29,7 @@ const HEAVY_BYTES_MIN: usize = 256 << 10;
 /// Body of a request as it arrived.
 #[derive(Debug)]
 pub(super) struct Payload {
-    pub(super) held: Held,
+    pub(super) held: HeldBody,
     pub(super) coding: Option<Coding>,
     pub(super) encoding: Encoding,
 }
@@ -46,31 +46,39 @@ impl Payload {
 pub(super) struct Exports<I> {
     intake: Arc<I>,
     pub(super) metrics: Arc<Metrics>,
-    gate: Arc<Gate>,
+    gate: Arc<IntakeGate>,
     /// Permits for bodies that are decoded off the I/O workers at the same time, one for each core. They bound the
     /// memory that decoders need in addition to their output.
     decoders: Semaphore,
     /// Authentication of senders. `None` if any sender may send.
     pub(super) guard: Option<Arc<Guard>>,
-    door: Arc<Door>,
+    admission: Arc<Admission>,
     pub(super) max_request_bytes: usize,
 }
 
 impl<I: Intake> Exports<I> {
-    pub(super) fn new(intake: Arc<I>, metrics: Arc<Metrics>, gate: Arc<Gate>, max_request_bytes: usize) -> Self {
+    pub(super) fn new(intake: Arc<I>, metrics: Arc<Metrics>, gate: Arc<IntakeGate>, max_request_bytes: usize) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let door = Arc::new(Door::new(intake.budget(), max_request_bytes));
-        Exports { intake, metrics, gate, decoders: Semaphore::new(cores), guard: None, door, max_request_bytes }
+        let admission = Arc::new(Admission::new(intake.budget(), max_request_bytes));
+        Exports {
+            intake,
+            metrics,
+            gate,
+            decoders: Semaphore::new(cores),
+            guard: None,
+            admission: admission,
+            max_request_bytes,
+        }
     }
 
     /// Returns the queue of requests that wait to be served.
-    pub(super) fn queue(&self) -> &Arc<Queue> {
-        &self.door.queue
+    pub(super) fn queue(&self) -> &Arc<RequestQueue> {
+        &self.admission.queue
     }
 
-    /// Begins the visit of a request of `connection`.
-    pub(super) fn visit(&self, connection: &Arc<Connection>) -> Arc<Visit<I>> {
-        Arc::new(Visit::new(Arc::clone(&self.intake), Arc::clone(&self.door), Arc::clone(connection)))
+    /// Begins an export request of `connection`.
+    pub(super) fn begin(&self, connection: &Arc<Connection>) -> Arc<InFlightRequest<I>> {
+        Arc::new(InFlightRequest::new(Arc::clone(&self.intake), Arc::clone(&self.admission), Arc::clone(connection)))
     }
 
     /// Runs one request from `read`, which yields its body, to its place in the trace table. Counts the request.
@@ -78,17 +86,17 @@ impl<I: Intake> Exports<I> {
         &self,
         protocol: Protocol,
         headers: &HeaderMap,
-        visit: &Arc<Visit<I>>,
+        in_flight: &Arc<InFlightRequest<I>>,
         read: impl Future<Output = Result<Payload, Refusal>>,
     ) -> Result<Accepted, Refusal> {
-        let in_flight = self.gate.enter();
-        let payload = match in_flight {
-            Some(_) => visit.read(self.read(headers, visit, read)).await,
+        let permit = self.gate.enter();
+        let payload = match permit {
+            Some(_) => in_flight.read(self.read(headers, in_flight, read)).await,
             None => Err(Refusal::Stopping),
         };
         let body_end = Instant::now();
         let result = match payload {
-            Ok(payload) => self.take(protocol, visit, payload).await,
+            Ok(payload) => self.accept(protocol, in_flight, payload).await,
             Err(refusal) => Err(refusal),
         };
         let outcome = match &result {
@@ -105,18 +113,23 @@ impl<I: Intake> Exports<I> {
     async fn read(
         &self,
         headers: &HeaderMap,
-        visit: &Visit<I>,
+        in_flight: &InFlightRequest<I>,
         read: impl Future<Output = Result<Payload, Refusal>>,
     ) -> Result<Payload, Refusal> {
         if let Some(guard) = &self.guard {
             guard.check(headers, &self.metrics).await?;
         }
-        visit.join()?;
+        in_flight.join()?;
         read.await
     }
 
-    async fn take(&self, protocol: Protocol, visit: &Arc<Visit<I>>, payload: Payload) -> Result<Accepted, Refusal> {
-        let Held { bytes, share } = self.decode(visit, payload).await?;
+    async fn accept(
+        &self,
+        protocol: Protocol,
+        in_flight: &Arc<InFlightRequest<I>>,
+        payload: Payload,
+    ) -> Result<Accepted, Refusal> {
+        let HeldBody { bytes, share } = self.decode(in_flight, payload).await?;
         // The journal comes first: if it refuses the request, the sender retries, so the spans must not be in the table
         // yet.
         let (hold, disk_time) = match self.intake.journal() {
@@ -126,8 +139,8 @@ impl<I: Intake> Exports<I> {
             }
             None => (None, Duration::ZERO),
         };
-        let accepted = self.gate.pass(|| visit.accept(bytes, share, hold)).ok_or(Refusal::Stopping)??;
-        visit.served(disk_time);
+        let accepted = self.gate.pass(|| in_flight.accept(bytes, share, hold)).ok_or(Refusal::Stopping)??;
+        in_flight.served(disk_time);
         self.metrics.received(protocol, u64::from(accepted.spans));
         for (reason, &spans) in RejectReason::ALL.iter().zip(&accepted.rejected) {
             if spans > 0 {
@@ -137,14 +150,14 @@ impl<I: Intake> Exports<I> {
         Ok(accepted)
     }
 
-    async fn decode(&self, visit: &Arc<Visit<I>>, payload: Payload) -> Result<Held, Refusal> {
+    async fn decode(&self, in_flight: &Arc<InFlightRequest<I>>, payload: Payload) -> Result<HeldBody, Refusal> {
         let limit = self.max_request_bytes;
         if !payload.is_heavy() {
-            return decode(payload, limit, &**visit);
+            return decode(payload, limit, &**in_flight);
         }
         let _decoder = self.decoders.acquire().await.map_err(|_| Refusal::Stopping)?;
-        let visit = Arc::clone(visit);
-        match tokio::task::spawn_blocking(move || decode(payload, limit, &*visit)).await {
+        let in_flight = Arc::clone(in_flight);
+        match tokio::task::spawn_blocking(move || decode(payload, limit, &*in_flight)).await {
             Ok(result) => result,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             // The runtime is shutting down.
@@ -154,7 +167,7 @@ impl<I: Intake> Exports<I> {
 }
 
 /// Returns the protobuf bytes of a body. Drops the original bytes and their share.
-fn decode(payload: Payload, limit: usize, intake: &impl Intake) -> Result<Held, Refusal> {
+fn decode(payload: Payload, limit: usize, intake: &impl Intake) -> Result<HeldBody, Refusal> {
     let plain = match payload.coding {
         None => payload.held,
         Some(coding) => inflate_held(coding, &payload.held, limit, intake)?,
@@ -165,7 +178,7 @@ fn decode(payload: Payload, limit: usize, intake: &impl Intake) -> Result<Held, 
     }
 }
 
-fn inflate_held(coding: Coding, held: &Held, limit: usize, intake: &impl Intake) -> Result<Held, Refusal> {
+fn inflate_held(coding: Coding, held: &HeldBody, limit: usize, intake: &impl Intake) -> Result<HeldBody, Refusal> {
     let mut share = admit(intake, 0)?;
     let grant = |bytes| intake.admit(bytes).map(|more| share.absorb(more)).is_some();
     let bytes = inflate(coding, &held.bytes, limit, grant).map_err(|error| match error {
@@ -173,13 +186,13 @@ fn inflate_held(coding: Coding, held: &Held, limit: usize, intake: &impl Intake)
         InflateError::NoRoom => Refusal::NoRoom,
         InflateError::Truncated | InflateError::Damaged(_) => Refusal::Inflate(error),
     })?;
-    Held::settle(bytes, share, intake)
+    HeldBody::settle(bytes, share, intake)
 }
 
-fn transcode(held: &Held, intake: &impl Intake) -> Result<Held, Refusal> {
+fn transcode(held: &HeldBody, intake: &impl Intake) -> Result<HeldBody, Refusal> {
     // An estimate: protobuf is shorter than the same spans in JSON.
     let share = admit(intake, held.bytes.len())?;
-    Held::settle(json::to_protobuf(&held.bytes)?, share, intake)
+    HeldBody::settle(json::to_protobuf(&held.bytes)?, share, intake)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use tonic::codegen::tokio_stream;
 
 use super::{AcceptError, Accepted, Intake};
 use crate::budget::{Budget, Room, Share};
-use crate::tail::hold::Hold;
+use crate::tail::journal_hold::JournalHold;
 
 pub(super) struct FakeIntake(pub(super) Budget);
 
@@ -26,7 +26,7 @@ impl Intake for FakeIntake {
         self.0.room(bytes)
     }
 
-    fn accept(&self, _: Bytes, _: Share, _: Option<Arc<Hold>>) -> Result<Accepted, AcceptError> {
+    fn accept(&self, _: Bytes, _: Share, _: Option<Arc<JournalHold>>) -> Result<Accepted, AcceptError> {
         Ok(Accepted::default())
     }
 }

@@ -23,7 +23,7 @@ const PRIORITY_BYTES: usize = 5;
 
 /// Position in the stream of bytes that a peer sends.
 #[derive(Debug)]
-enum Place {
+enum StreamPosition {
     /// Number of bytes of the preface that have arrived. Nothing else has arrived.
     Preface(usize),
     /// The connection did not begin with the preface, so it is HTTP/1.
@@ -37,7 +37,7 @@ enum Place {
 /// Progress of one peer.
 #[derive(Debug)]
 pub(super) struct Frames {
-    place: Place,
+    place: StreamPosition,
     /// True if the first frame has arrived completely.
     is_greeted: bool,
     /// Announced bytes of the current field block: HEADERS and its CONTINUATION frames. 0 outside a block.
@@ -68,7 +68,7 @@ struct FieldFrame {
 impl Frames {
     pub(super) fn new() -> Self {
         Frames {
-            place: Place::Preface(0),
+            place: StreamPosition::Preface(0),
             is_greeted: false,
             block_bytes: 0,
             is_last: false,
@@ -82,12 +82,12 @@ impl Frames {
 
     /// Returns true if the peer speaks HTTP/2, or if that is still possible.
     pub(super) fn is_http2(&self) -> bool {
-        !matches!(self.place, Place::Http1)
+        !matches!(self.place, StreamPosition::Http1)
     }
 
     /// Returns true if it is known which protocol the peer speaks.
     pub(super) fn is_known(&self) -> bool {
-        !matches!(self.place, Place::Preface(_))
+        !matches!(self.place, StreamPosition::Preface(_))
     }
 
     /// Returns the number of bytes that arrived from the first entry of the HPACK table to the last one. All buffers
@@ -115,19 +115,19 @@ impl Frames {
     pub(super) fn read(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let taken = match &mut self.place {
-                Place::Http1 => return,
-                Place::Preface(seen) => {
+                StreamPosition::Http1 => return,
+                StreamPosition::Preface(seen) => {
                     let rest = &PREFACE[*seen..];
                     let taken = rest.len().min(bytes.len());
                     *seen += taken;
                     if bytes[..taken] != rest[..taken] {
-                        self.place = Place::Http1;
+                        self.place = StreamPosition::Http1;
                     } else if taken == rest.len() {
-                        self.place = Place::FrameHeader([0; FRAME_HEADER_BYTES], 0);
+                        self.place = StreamPosition::FrameHeader([0; FRAME_HEADER_BYTES], 0);
                     }
                     taken
                 }
-                Place::FrameHeader(header, filled) => {
+                StreamPosition::FrameHeader(header, filled) => {
                     let taken = (FRAME_HEADER_BYTES - *filled).min(bytes.len());
                     header[*filled..*filled + taken].copy_from_slice(&bytes[..taken]);
                     *filled += taken;
@@ -137,7 +137,7 @@ impl Frames {
                     }
                     taken
                 }
-                Place::Payload(left) => {
+                StreamPosition::Payload(left) => {
                     let (taken, before) = ((*left).min(bytes.len()), *left);
                     *left -= taken;
                     let is_over = *left == 0;
@@ -193,7 +193,7 @@ impl Frames {
             self.block_bytes += FRAME_HEADER_BYTES + len;
             self.is_last = flags & END_HEADERS != 0;
         }
-        self.place = Place::Payload(len);
+        self.place = StreamPosition::Payload(len);
         if len == 0 {
             self.end();
         }
@@ -205,7 +205,7 @@ impl Frames {
         if std::mem::take(&mut self.is_last) {
             self.block_bytes = 0;
         }
-        self.place = Place::FrameHeader([0; FRAME_HEADER_BYTES], 0);
+        self.place = StreamPosition::FrameHeader([0; FRAME_HEADER_BYTES], 0);
     }
 }
 

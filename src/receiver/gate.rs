@@ -10,14 +10,14 @@ const IN_FLIGHT_MAX: u32 = 1 << 28;
 
 /// Counter of the requests in flight. A stop waits for them, and cuts off those that do not end in time.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct IntakeGate {
     in_flight: Semaphore,
     shut: RwLock<bool>,
 }
 
-impl Gate {
+impl IntakeGate {
     pub(super) fn new() -> Self {
-        Gate { in_flight: Semaphore::new(IN_FLIGHT_MAX as usize), shut: RwLock::new(false) }
+        IntakeGate { in_flight: Semaphore::new(IN_FLIGHT_MAX as usize), shut: RwLock::new(false) }
     }
 
     /// Counts a request as in flight until the result is dropped. `None` if a stop has ended its wait for requests.
@@ -31,7 +31,7 @@ impl Gate {
         (!*shut).then(take)
     }
 
-    /// Waits until no request is in flight, at most `grace`, then shuts the gate. After it returns, no [`Gate::pass`]
+    /// Waits until no request is in flight, at most `grace`, then shuts the gate. After it returns, no [`IntakeGate::pass`]
     /// runs or will run.
     pub(super) async fn close(&self, grace: Duration) {
         // The permits are never returned, so the gate does not open again.

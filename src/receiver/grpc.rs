@@ -11,11 +11,11 @@ use tonic::Status;
 
 use super::body::Chunks;
 use super::export::{Exports, Payload};
+use super::in_flight::InFlightRequest;
 use super::inflate::Coding;
 use super::refusal::{Refusal, quote};
 use super::reply::ReplyBody;
 use super::signals::Signal;
-use super::visit::Visit;
 use super::{Accepted, Intake};
 use crate::otlp::reply::{self, Encoding};
 use crate::telemetry::metrics::Protocol;
@@ -39,7 +39,7 @@ pub(super) fn is_protobuf(content_type: &[u8]) -> bool {
 /// Serves [`EXPORT`].
 pub(super) async fn export<I, B>(
     exports: &Exports<I>,
-    visit: &Arc<Visit<I>>,
+    in_flight: &Arc<InFlightRequest<I>>,
     headers: &HeaderMap,
     chunks: &mut Chunks<B>,
 ) -> Response<ReplyBody>
@@ -48,8 +48,8 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    let message = read_message(headers, chunks, exports.max_request_bytes, &**visit);
-    match exports.export(Protocol::Grpc, headers, visit, message).await {
+    let message = read_message(headers, chunks, exports.max_request_bytes, &**in_flight);
+    match exports.export(Protocol::Grpc, headers, in_flight, message).await {
         Ok(accepted) => success(&accepted),
         Err(refusal) => failure(&refusal),
     }

@@ -63,7 +63,7 @@ impl Heads {
     }
 
     /// Takes a share of `bytes` for `connection`. `None` if the connection would then hold more than what is left now.
-    pub(super) fn take(self: &Arc<Self>, connection: &Arc<Connection>, bytes: usize) -> Option<HeadShare> {
+    pub(super) fn reserve(self: &Arc<Self>, connection: &Arc<Connection>, bytes: usize) -> Option<HeadShare> {
         let own = connection.head_bytes.load(Relaxed) + bytes;
         let fits = |used: usize| used.checked_add(own).is_some_and(|sum| sum <= self.max_bytes);
         let taken = self.used_bytes.fetch_update(Relaxed, Relaxed, |used| fits(used).then_some(used + bytes));
@@ -92,7 +92,7 @@ impl Heads {
         if is_alone && bytes <= ALONE_BYTES_MAX {
             return Ok(None);
         }
-        self.take(connection, bytes).map(Some).ok_or(Refusal::Overloaded)
+        self.reserve(connection, bytes).map(Some).ok_or(Refusal::Overloaded)
     }
 }
 

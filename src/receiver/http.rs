@@ -11,10 +11,10 @@ use tonic::Code;
 
 use super::body::Chunks;
 use super::export::{Exports, Payload};
+use super::in_flight::InFlightRequest;
 use super::inflate::Coding;
 use super::refusal::{Refusal, check_method, quote};
 use super::reply::ReplyBody;
-use super::visit::Visit;
 use super::{Accepted, Intake};
 use crate::otlp::reply::{self, Encoding};
 use crate::telemetry::metrics::Protocol;
@@ -25,7 +25,7 @@ pub(super) const TRACES: &str = "/v1/traces";
 /// Serves [`TRACES`].
 pub(super) async fn export<I, B>(
     exports: &Exports<I>,
-    visit: &Arc<Visit<I>>,
+    in_flight: &Arc<InFlightRequest<I>>,
     parts: &Parts,
     chunks: &mut Chunks<B>,
 ) -> Response<ReplyBody>
@@ -39,8 +39,8 @@ where
         return failure(encoding, &refusal);
     }
     let protocol = protocol(encoding);
-    let body = read_body(encoding, &parts.headers, chunks, exports.max_request_bytes, &**visit);
-    match (exports.export(protocol, &parts.headers, visit, body).await, encoding) {
+    let body = read_body(encoding, &parts.headers, chunks, exports.max_request_bytes, &**in_flight);
+    match (exports.export(protocol, &parts.headers, in_flight, body).await, encoding) {
         (Ok(accepted), Some(encoding)) => success(encoding, &accepted),
         (Ok(accepted), None) => success(Encoding::Protobuf, &accepted),
         (Err(refusal), _) => failure(encoding, &refusal),

@@ -111,7 +111,7 @@ pub fn inflate(
     cap: usize,
     grant: impl FnMut(usize) -> bool,
 ) -> Result<Vec<u8>, InflateError> {
-    let mut output = Output { bytes: Vec::new(), cap, grant };
+    let mut output = InflatedOutput { bytes: Vec::new(), cap, grant };
     match coding {
         Coding::Gzip => gunzip(input, &mut output)?,
         Coding::Zstd => unzstd(input, &mut output)?,
@@ -124,13 +124,13 @@ pub fn inflate(
 }
 
 /// Inflated bytes. Decoders write only into spare capacity, so this type alone decides how much is allocated.
-struct Output<G> {
+struct InflatedOutput<G> {
     bytes: Vec<u8>,
     cap: usize,
     grant: G,
 }
 
-impl<G: FnMut(usize) -> bool> Output<G> {
+impl<G: FnMut(usize) -> bool> InflatedOutput<G> {
     /// Makes room for `expected` bytes in all. If that is not more than now, doubles the room.
     fn grow(&mut self, expected: usize) -> Result<(), InflateError> {
         let (len, held) = (self.bytes.len(), self.bytes.capacity());
@@ -184,7 +184,7 @@ impl<G: FnMut(usize) -> bool> Output<G> {
     }
 }
 
-fn gunzip<G: FnMut(usize) -> bool>(input: &[u8], output: &mut Output<G>) -> Result<(), InflateError> {
+fn gunzip<G: FnMut(usize) -> bool>(input: &[u8], output: &mut InflatedOutput<G>) -> Result<(), InflateError> {
     output.grow(gzip_size(input).unwrap_or(input.len().saturating_mul(RATIO_GUESS)))?;
     let mut rest = input;
     for _ in 0..GZIP_MEMBERS_MAX {
@@ -197,7 +197,7 @@ fn gunzip<G: FnMut(usize) -> bool>(input: &[u8], output: &mut Output<G>) -> Resu
     Err(InflateError::Damaged("too many gzip members"))
 }
 
-fn unzlib<G: FnMut(usize) -> bool>(input: &[u8], output: &mut Output<G>) -> Result<(), InflateError> {
+fn unzlib<G: FnMut(usize) -> bool>(input: &[u8], output: &mut InflatedOutput<G>) -> Result<(), InflateError> {
     output.grow(input.len().saturating_mul(RATIO_GUESS))?;
     let rest = deflated(Decompress::new(true), "not zlib, or its checksum is wrong", input, output)?;
     if rest.is_empty() { Ok(()) } else { Err(InflateError::Damaged("something follows the zlib stream")) }
@@ -208,7 +208,7 @@ fn deflated<'a, G: FnMut(usize) -> bool>(
     mut decoder: Decompress,
     damage: &'static str,
     input: &'a [u8],
-    output: &mut Output<G>,
+    output: &mut InflatedOutput<G>,
 ) -> Result<&'a [u8], InflateError> {
     output.fill(input, |input, output| {
         let before = decoder.total_in();
@@ -224,7 +224,7 @@ fn gzip_size(input: &[u8]) -> Option<usize> {
     (u64::from(size) <= input.len() as u64 * DEFLATE_RATIO_MAX).then_some(size as usize)
 }
 
-fn unzstd<G: FnMut(usize) -> bool>(input: &[u8], output: &mut Output<G>) -> Result<(), InflateError> {
+fn unzstd<G: FnMut(usize) -> bool>(input: &[u8], output: &mut InflatedOutput<G>) -> Result<(), InflateError> {
     let guess = input.len().saturating_mul(RATIO_GUESS);
     match zstd_safe::get_frame_content_size(input) {
         Ok(Some(size)) if size > output.cap as u64 => return Err(InflateError::TooLarge),

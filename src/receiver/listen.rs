@@ -21,12 +21,12 @@ use super::auth::Auth;
 use super::connection::{Connection, End, UNREAD_TIME_MAX};
 use super::cors::Cors;
 use super::export::Exports;
-use super::gate::Gate;
+use super::gate::IntakeGate;
 use super::heads::Heads;
 use super::reflection::Reflection;
 use super::reply::Answer;
-use super::router::{Offer, Router, SCRAPES_MAX};
-use super::slots::{Slot, Slots};
+use super::router::{Endpoints, Router, SCRAPES_MAX};
+use super::slots::{ConnectionSlot, ConnectionSlots};
 use super::tls::{self, Tls};
 use super::wire::Wire;
 use super::{Intake, ReceiverSettings, Scrape, health, limits, queue};
@@ -77,12 +77,12 @@ impl BindError {
 
 /// Bound addresses. Clients can connect, but are not served yet.
 #[derive(Debug)]
-pub struct Bound {
+pub struct BoundAddresses {
     otlp: Vec<Listener>,
     telemetry: Option<Listener>,
     tls: Option<Tls>,
     auth: Option<Auth>,
-    cors: Option<settings::Cors>,
+    cors: Option<settings::CorsSettings>,
 }
 
 #[derive(Debug)]
@@ -100,13 +100,13 @@ impl Listener {
     }
 }
 
-impl Bound {
+impl BoundAddresses {
     pub(super) async fn bind(addresses: &[String]) -> Result<Self, BindError> {
         let mut otlp = Vec::with_capacity(addresses.len());
         for address in addresses {
             otlp.push(Listener::bind("otlp.listen", address).await?);
         }
-        Ok(Bound { otlp, telemetry: None, tls: None, auth: None, cors: None })
+        Ok(BoundAddresses { otlp, telemetry: None, tls: None, auth: None, cors: None })
     }
 
     /// Moves `/metrics` to an address of its own, which also serves the probes and has no TLS.
@@ -136,7 +136,7 @@ impl Bound {
 
     /// Lets scripts in browsers send spans.
     #[must_use]
-    pub fn open_to(mut self, cors: Option<settings::Cors>) -> Self {
+    pub fn open_to(mut self, cors: Option<settings::CorsSettings>) -> Self {
         self.cors = cors;
         self
     }
@@ -165,7 +165,7 @@ impl Bound {
         health: Arc<Health>,
         scrape: Scrape,
     ) -> Receiver {
-        let gate = Arc::new(Gate::new());
+        let gate = Arc::new(IntakeGate::new());
         // The memory of connections is in addition to the budget. It grows with the budget's limit.
         let limit_bytes = intake.budget().limit_bytes();
         let tls = self.tls.as_ref().map(Tls::state);
@@ -193,23 +193,24 @@ impl Bound {
         tokio::spawn(queue::keep_probing(Arc::downgrade(router.exports.queue())));
         let phase = watch::Sender::new(Phase::Serving);
         let mut acceptors = JoinSet::new();
-        let mut accept = |listener: Listener, offer, slots: &Arc<Slots>, tls: &Option<Arc<tls::State>>| {
-            let acceptor = Acceptor {
-                listener: listener.socket,
-                offer,
-                router: Arc::clone(&router),
-                slots: Arc::clone(slots),
-                tls: tls.clone(),
-                phase: phase.subscribe(),
+        let mut accept =
+            |listener: Listener, endpoints, slots: &Arc<ConnectionSlots>, tls: &Option<Arc<tls::TlsState>>| {
+                let acceptor = Acceptor {
+                    listener: listener.socket,
+                    endpoints,
+                    router: Arc::clone(&router),
+                    slots: Arc::clone(slots),
+                    tls: tls.clone(),
+                    phase: phase.subscribe(),
+                };
+                acceptors.spawn(acceptor.run());
             };
-            acceptors.spawn(acceptor.run());
-        };
-        let otlp = Offer { spans: true, metrics: self.telemetry.is_none() };
+        let otlp = Endpoints { spans: true, metrics: self.telemetry.is_none() };
         let connections_max = limits::connections_max(limit_bytes, tls.is_some());
-        let slots = Slots::new(connections_max, limits::room_bytes(limit_bytes));
+        let slots = ConnectionSlots::new(connections_max, limits::room_bytes(limit_bytes));
         self.otlp.into_iter().for_each(|listener| accept(listener, otlp, &slots, &tls));
-        let slots = Slots::new(TELEMETRY_CONNECTIONS_MAX, 0);
-        self.telemetry.into_iter().for_each(|listener| accept(listener, Offer::TELEMETRY, &slots, &None));
+        let slots = ConnectionSlots::new(TELEMETRY_CONNECTIONS_MAX, 0);
+        self.telemetry.into_iter().for_each(|listener| accept(listener, Endpoints::TELEMETRY, &slots, &None));
         Receiver { health, gate, heads, phase, acceptors, _followers: followers }
     }
 }
@@ -234,7 +235,7 @@ enum Phase {
 #[derive(Debug)]
 pub struct Receiver {
     health: Arc<Health>,
-    gate: Arc<Gate>,
+    gate: Arc<IntakeGate>,
     heads: Arc<Heads>,
     phase: watch::Sender<Phase>,
     acceptors: JoinSet<()>,
@@ -247,8 +248,8 @@ impl Receiver {
     ///
     /// # Errors
     /// [`BindError`] for the first address that cannot be bound. No address is bound then.
-    pub async fn bind(listen: &[String]) -> Result<Bound, BindError> {
-        Bound::bind(listen).await
+    pub async fn bind(listen: &[String]) -> Result<BoundAddresses, BindError> {
+        BoundAddresses::bind(listen).await
     }
 
     /// Returns the bytes that requests hold in addition to their bodies, except requests that are alone on their
@@ -294,10 +295,10 @@ impl Receiver {
 /// Accepts the connections of one address.
 struct Acceptor<I> {
     listener: TcpListener,
-    offer: Offer,
+    endpoints: Endpoints,
     router: Arc<Router<I>>,
-    slots: Arc<Slots>,
-    tls: Option<Arc<tls::State>>,
+    slots: Arc<ConnectionSlots>,
+    tls: Option<Arc<tls::TlsState>>,
     phase: watch::Receiver<Phase>,
 }
 
@@ -326,24 +327,24 @@ impl<I: Intake> Acceptor<I> {
     }
 
     fn connect(&self, stream: TcpStream, peer: IpAddr, connections: &mut JoinSet<()>) {
-        let Some(slot) = self.slots.take(peer) else {
+        let Some(slot) = self.slots.acquire(peer) else {
             self.router.exports.metrics.connection_refused();
             return;
         };
         let mut phase = self.phase.clone();
         phase.mark_unchanged();
-        let (router, tls, offer) = (Arc::clone(&self.router), self.tls.clone(), self.offer);
-        connections.spawn(async move { serve(stream, tls.as_deref(), router, offer, slot, phase).await });
+        let (router, tls, endpoints) = (Arc::clone(&self.router), self.tls.clone(), self.endpoints);
+        connections.spawn(async move { serve(stream, tls.as_deref(), router, endpoints, slot, phase).await });
     }
 }
 
 /// Serves the connection that has `slot` until it ends.
 async fn serve<I: Intake>(
     stream: TcpStream,
-    tls: Option<&tls::State>,
+    tls: Option<&tls::TlsState>,
     router: Arc<Router<I>>,
-    offer: Offer,
-    slot: Slot,
+    endpoints: Endpoints,
+    slot: ConnectionSlot,
     mut phase: watch::Receiver<Phase>,
 ) {
     let spoke = tokio::select! {
@@ -372,11 +373,11 @@ async fn serve<I: Intake>(
         let connection = Arc::clone(&connection);
         service_fn(move |request| {
             // Runs in the connection's own turn, so that a request is counted before it waits for a turn of its own.
-            let (begun, request) = router.begin(offer, request, &connection);
+            let (begun, request) = router.begin(endpoints, request, &connection);
             let (router, connection) = (Arc::clone(&router), Arc::clone(&connection));
             async move {
                 let response = match request {
-                    Ok(request) => router.answer(offer, request, &connection).await,
+                    Ok(request) => router.answer(endpoints, request, &connection).await,
                     Err(refused) => refused,
                 };
                 Ok::<_, Infallible>(Answer::to(begun, response))

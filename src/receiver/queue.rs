@@ -48,7 +48,7 @@ const GROWTH_DIVISOR: usize = 4;
 
 /// The queue of export requests in flight and its limit.
 #[derive(Debug)]
-pub(super) struct Queue {
+pub(super) struct RequestQueue {
     in_flight: AtomicUsize,
     limit: AtomicUsize,
     served: AtomicUsize,
@@ -57,9 +57,9 @@ pub(super) struct Queue {
     lag: Lag,
 }
 
-impl Queue {
+impl RequestQueue {
     pub(super) fn new() -> Self {
-        Queue {
+        RequestQueue {
             in_flight: AtomicUsize::new(0),
             limit: AtomicUsize::new(LIMIT_MAX),
             served: AtomicUsize::new(0),
@@ -124,7 +124,7 @@ impl Queue {
 }
 
 /// Adjusts the limit of `queue` until it is dropped.
-pub(super) async fn keep_short(queue: Weak<Queue>) {
+pub(super) async fn keep_short(queue: Weak<RequestQueue>) {
     let runtime = Handle::current().metrics();
     let (mut since, mut busy) = (Instant::now(), busy_time(&runtime));
     loop {
@@ -139,7 +139,7 @@ pub(super) async fn keep_short(queue: Weak<Queue>) {
 }
 
 /// Measures the lag of `queue` until it is dropped.
-pub(super) async fn keep_probing(queue: Weak<Queue>) {
+pub(super) async fn keep_probing(queue: Weak<RequestQueue>) {
     while let Some(queue) = queue.upgrade() {
         queue.lag.probe().await;
     }

@@ -8,11 +8,11 @@ use thiserror::Error;
 use tonic::Code;
 
 use super::AcceptError;
-use super::auth::Denial;
+use super::auth::AccessError;
 use super::heads::{FIELDS_MAX, HEAD_BYTES_MAX};
 use super::inflate::InflateError;
 use super::signals::Signal;
-use crate::journal::AppendError;
+use crate::journal::JournalError;
 use crate::otlp::json::JsonError;
 use crate::otlp::wire::WireError;
 
@@ -47,11 +47,11 @@ pub(super) enum Refusal {
     #[error("the request did not arrive in time")]
     Late,
     #[error("{0}; retry later")]
-    Journal(#[from] AppendError),
+    Journal(#[from] JournalError),
     #[error("spansieve is stopping; retry")]
     Stopping,
     #[error("{0}")]
-    Denied(#[from] Denial),
+    Denied(#[from] AccessError),
     #[error(
         "the request body was too slow: it has {} s, plus 1 s for each {BODY_BYTES_PER_SECOND_MIN} bytes, up to {} s",
         BODY_GRACE.as_secs(),
@@ -107,10 +107,10 @@ impl Refusal {
     pub(super) fn http_status(&self) -> StatusCode {
         match self {
             Refusal::TooLarge { .. } | Refusal::NeverFits(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Refusal::NoRoom | Refusal::Overloaded | Refusal::Journal(AppendError::Full | AppendError::Slow) => {
+            Refusal::NoRoom | Refusal::Overloaded | Refusal::Journal(JournalError::Full | JournalError::Slow) => {
                 StatusCode::TOO_MANY_REQUESTS
             }
-            Refusal::Stopping | Refusal::Journal(AppendError::Disk) => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Stopping | Refusal::Journal(JournalError::Disk) => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Denied(denial) => denial.statuses().0,
             Refusal::Fields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refusal::Slow | Refusal::Late => StatusCode::REQUEST_TIMEOUT,
@@ -142,8 +142,8 @@ impl Refusal {
             | Refusal::NeverFits(_)
             | Refusal::NoRoom
             | Refusal::Overloaded
-            | Refusal::Journal(AppendError::Full | AppendError::Slow) => Code::ResourceExhausted,
-            Refusal::Stopping | Refusal::Journal(AppendError::Disk) => Code::Unavailable,
+            | Refusal::Journal(JournalError::Full | JournalError::Slow) => Code::ResourceExhausted,
+            Refusal::Stopping | Refusal::Journal(JournalError::Disk) => Code::Unavailable,
             Refusal::Denied(denial) => denial.statuses().1,
             Refusal::Slow | Refusal::Late => Code::DeadlineExceeded,
             Refusal::Protobuf(_) | Refusal::Json(_) | Refusal::MediaType(_) => Code::InvalidArgument,
@@ -169,7 +169,7 @@ impl Refusal {
                 | Refusal::Overloaded
                 | Refusal::Stopping
                 | Refusal::Journal(_)
-                | Refusal::Denied(Denial::NoKeys)
+                | Refusal::Denied(AccessError::NoKeys)
         );
         retryable.then(|| Duration::from_millis(fastrand::u64(RETRY_AFTER_MS)))
     }

@@ -35,8 +35,8 @@ pub struct FileError {
 
 /// Watched files and their contents at the last reading. Contents are secret, so only their hash is kept.
 #[derive(Debug)]
-pub(super) struct Watched {
-    reader: Reader,
+pub(super) struct WatchedFiles {
+    reader: FileReader,
     seen: Seen,
 }
 
@@ -48,27 +48,27 @@ type Contents = Result<Vec<Vec<u8>>, FileError>;
 
 /// Reads files off the I/O workers.
 #[derive(Debug)]
-struct Reader {
+struct FileReader {
     paths: Vec<PathBuf>,
     /// The reading in progress. It may hang.
     reading: Option<JoinHandle<Contents>>,
 }
 
-impl Watched {
+impl WatchedFiles {
     /// Reads the files for the first time.
     ///
     /// # Errors
     /// One of the files cannot be read.
     pub(super) async fn open(paths: Vec<PathBuf>) -> Result<(Self, Vec<Vec<u8>>), FileError> {
-        let mut reader = Reader { paths, reading: None };
+        let mut reader = FileReader { paths, reading: None };
         let contents = reader.read().await?;
         let seen = Ok(hash(&contents));
-        Ok((Watched { reader, seen }, contents))
+        Ok((WatchedFiles { reader, seen }, contents))
     }
 
     /// Passes the contents to `take` if they have changed since the last reading. If the files cannot be read, or
     /// `take` refuses the contents, the previous contents stay in use. The failure is logged and counted once.
-    pub(super) async fn look(&mut self, metrics: &Metrics, take: impl Fn(&[Vec<u8>]) -> Result<(), String>) {
+    pub(super) async fn reload(&mut self, metrics: &Metrics, take: impl Fn(&[Vec<u8>]) -> Result<(), String>) {
         let contents = self.reader.read().await.map_err(|error| error.to_string());
         let seen = contents.as_ref().map(|contents| hash(contents)).map_err(String::clone);
         if seen == self.seen {
@@ -88,13 +88,13 @@ impl Watched {
         }
     }
 
-    /// Calls [`Watched::look`] every [`RELOAD_INTERVAL`]. Never returns.
+    /// Calls [`WatchedFiles::look`] every [`RELOAD_INTERVAL`]. Never returns.
     pub(super) async fn follow(mut self, metrics: Arc<Metrics>, take: impl Fn(&[Vec<u8>]) -> Result<(), String>) {
         let mut ticks = interval_at(tokio::time::Instant::now() + RELOAD_INTERVAL, RELOAD_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.look(&metrics, &take).await;
+            self.reload(&metrics, &take).await;
         }
     }
 }
@@ -110,7 +110,7 @@ fn hash(contents: &[Vec<u8>]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-impl Reader {
+impl FileReader {
     /// Reads all files. If the last reading still hangs, waits for it and does not begin another.
     async fn read(&mut self) -> Contents {
         let paths = &self.paths;

@@ -54,14 +54,14 @@ pub(super) const SCRAPES_MAX: usize = 8;
 
 /// Services of an address. Every address also serves the probes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Offer {
+pub(super) struct Endpoints {
     pub(super) spans: bool,
     pub(super) metrics: bool,
 }
 
-impl Offer {
-    /// Offer of the address of `telemetry.listen`.
-    pub(super) const TELEMETRY: Offer = Offer { spans: false, metrics: true };
+impl Endpoints {
+    /// Endpoints of the address of `telemetry.listen`.
+    pub(super) const TELEMETRY: Endpoints = Endpoints { spans: false, metrics: true };
 
     /// Refuses `path` if only another address serves it.
     fn refuse(self, path: &str) -> Result<(), Refusal> {
@@ -103,19 +103,19 @@ pub(super) struct Router<I> {
 }
 
 impl<I: Intake> Router<I> {
-    /// Admits a request of `connection`, to an address with this `offer`, if the reserve has room for its head.
+    /// Admits a request of `connection`, to an address with these `endpoints`, if the reserve has room for its head.
     ///
     /// # Errors
     /// The response, if the request has one already: a refusal, or the answer to a preflight request.
     pub(super) fn begin<B>(
         &self,
-        offer: Offer,
+        endpoints: Endpoints,
         request: Request<B>,
         connection: &Arc<Connection>,
     ) -> (Begun, Result<Request<B>, Response<ReplyBody>>) {
         let exchange = Exchange::begin(connection);
         let (mut parts, body) = request.into_parts();
-        let cors = self.cors.as_ref().filter(|_| offer.is_for_browsers(parts.uri.path()));
+        let cors = self.cors.as_ref().filter(|_| endpoints.is_for_browsers(parts.uri.path()));
         let grant = cors.map(|cors| cors.grant(&parts.headers));
         match self.heads.admit(connection, exchange.is_alone, &mut parts) {
             Ok(share) => match cors.and_then(|cors| cors.preflight(&parts)) {
@@ -135,10 +135,10 @@ impl<I: Intake> Router<I> {
         }
     }
 
-    /// Answers a request of `connection`, to an address with this `offer`.
+    /// Answers a request of `connection`, to an address with these `endpoints`.
     pub(super) async fn answer(
         &self,
-        offer: Offer,
+        endpoints: Endpoints,
         request: Request<Incoming>,
         connection: &Arc<Connection>,
     ) -> Response<ReplyBody> {
@@ -146,40 +146,40 @@ impl<I: Intake> Router<I> {
         let content_type = content_type(&parts);
         if is_grpc(content_type) {
             let checked = check_grpc(&parts, content_type);
-            return match (checked, offer.refuse(parts.uri.path())) {
-                (Ok(()), Ok(())) => self.answer_grpc(offer, parts, body, connection).await,
+            return match (checked, endpoints.refuse(parts.uri.path())) {
+                (Ok(()), Ok(())) => self.answer_grpc(endpoints, parts, body, connection).await,
                 (Ok(()), Err(refusal)) => grpc::failure(&refusal),
                 (Err(refusal), _) => otlp_http::failure(None, &refusal),
             };
         }
-        if parts.uri.path() != otlp_http::TRACES || !offer.spans {
-            return finish_http1(&parts, &mut Chunks::new(body), self.answer_page(offer, &parts)).await;
+        if parts.uri.path() != otlp_http::TRACES || !endpoints.spans {
+            return finish_http1(&parts, &mut Chunks::new(body), self.answer_page(endpoints, &parts)).await;
         }
-        let visit = self.exports.visit(connection);
-        let mut chunks = Chunks::new(visit.meter(body));
-        let response = otlp_http::export(&self.exports, &visit, &parts, &mut chunks).await;
+        let in_flight = self.exports.begin(connection);
+        let mut chunks = Chunks::new(in_flight.meter(body));
+        let response = otlp_http::export(&self.exports, &in_flight, &parts, &mut chunks).await;
         // The request has been answered, so the rest of its body needs no place in the queue.
-        drop(visit);
+        drop(in_flight);
         finish_http1(&parts, &mut chunks, response).await
     }
 
     async fn answer_grpc(
         &self,
-        offer: Offer,
+        endpoints: Endpoints,
         parts: Parts,
         body: Incoming,
         connection: &Arc<Connection>,
     ) -> Response<ReplyBody> {
-        let reflection = self.reflection.as_ref().filter(|_| offer.spans && Reflection::is_at(parts.uri.path()));
+        let reflection = self.reflection.as_ref().filter(|_| endpoints.spans && Reflection::is_at(parts.uri.path()));
         if let Some(reflection) = reflection {
             let answer = reflection.answer(Request::from_parts(parts, body)).await;
             return answer.map_or_else(|refusal| grpc::failure(&refusal), |answer| answer.map(ReplyBody::Health));
         }
         match parts.uri.path() {
             grpc::EXPORT => {
-                let visit = self.exports.visit(connection);
-                let mut chunks = Chunks::new(visit.meter(body));
-                grpc::export(&self.exports, &visit, &parts.headers, &mut chunks).await
+                let in_flight = self.exports.begin(connection);
+                let mut chunks = Chunks::new(in_flight.meter(body));
+                grpc::export(&self.exports, &in_flight, &parts.headers, &mut chunks).await
             }
             health::LIST => health::list(&self.health),
             path if path.starts_with(health::PREFIX) => {
@@ -200,13 +200,13 @@ impl<I: Intake> Router<I> {
         }
     }
 
-    fn answer_page(&self, offer: Offer, parts: &Parts) -> Response<ReplyBody> {
+    fn answer_page(&self, endpoints: Endpoints, parts: &Parts) -> Response<ReplyBody> {
         let path = parts.uri.path();
-        let checked = offer.refuse(path).and_then(|()| match PAGES.contains(&path) {
+        let checked = endpoints.refuse(path).and_then(|()| match PAGES.contains(&path) {
             true => check_method(&parts.method, &[Method::GET, Method::HEAD], "GET, HEAD"),
             false => Err(unknown_path(path)),
         });
-        let page = checked.and_then(|()| self.page(offer, path, &parts.method));
+        let page = checked.and_then(|()| self.page(endpoints, path, &parts.method));
         page.unwrap_or_else(|refusal| {
             self.notice(&refusal, &parts.headers);
             otlp_http::failure(otlp_http::encoding(&parts.headers), &refusal)
@@ -220,7 +220,7 @@ impl<I: Intake> Router<I> {
         }
     }
 
-    fn page(&self, offer: Offer, path: &str, method: &Method) -> Result<Response<ReplyBody>, Refusal> {
+    fn page(&self, endpoints: Endpoints, path: &str, method: &Method) -> Result<Response<ReplyBody>, Refusal> {
         let (status, content_type, body) = match path {
             "/metrics" => (StatusCode::OK, METRICS_TYPE, self.scraped()?),
             "/livez" => {
@@ -228,10 +228,10 @@ impl<I: Intake> Router<I> {
                 (status, TEXT_TYPE, text.into())
             }
             "/readyz" => {
-                let (status, text) = readiness(&self.health, offer.metrics);
+                let (status, text) = readiness(&self.health, endpoints.metrics);
                 (status, TEXT_TYPE, text.into())
             }
-            _ => (StatusCode::OK, TEXT_TYPE, offer.about().into()),
+            _ => (StatusCode::OK, TEXT_TYPE, endpoints.about().into()),
         };
         let len = body.len();
         // For HEAD, hyper removes the body only in HTTP/1.

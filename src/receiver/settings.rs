@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use http::{HeaderName, Uri};
 use rustls::crypto::ring::default_provider;
 
-use crate::settings::fault::{Fault, quote};
-use crate::settings::kinds::{ADDRESS, Bool, ByHand, Bytes, Filled, List, Maybe, Parsed, RequiredList, SubIf, Whole};
-use crate::settings::node::{Node, Scalar, Value};
+use crate::settings::diagnostic::{SettingError, quote};
+use crate::settings::kinds::{
+    ADDRESS, Bool, ByHand, ByteCount, Filled, List, Maybe, ParsedText, RequiredList, SubIf, WholeNumber,
+};
+use crate::settings::node::{Node, NodeValue, ScalarNode};
 use crate::settings::reader::Section;
 use crate::settings::setting::{Preset, Shape};
 use crate::settings::values::{self, Read, is_host};
@@ -33,7 +35,7 @@ section! {
         /// `telemetry.listen` does), `/livez`, `/readyz` and grpc.health.v1.
         pub listen: Vec<String> = vec!["0.0.0.0:4317".into(), "0.0.0.0:4318".into()], List { of: ADDRESS, count: ADDRESSES };
         /// The largest request after inflation. A larger one is refused (413 or RESOURCE_EXHAUSTED).
-        pub max_request_bytes: usize = 16 << 20, Bytes::within(REQUEST_BYTES);
+        pub max_request_bytes: usize = 16 << 20, ByteCount::within(REQUEST_BYTES);
         /// Answers gRPC server reflection (v1 and v1alpha), so that `grpcurl` and similar tools can list the services and
         /// their messages without `.proto` files. Callers need no token, because the answers only contain the public
         /// definition of OTLP.
@@ -42,7 +44,7 @@ section! {
         /// `authorization: Bearer TOKEN` with a token that one of the two methods accepts; this is checked before its body
         /// is read. Probes, `/metrics` and `/` need no token: move `/metrics` with `telemetry.listen`.
         /// [security.md](security.md) says how senders get tokens.
-        pub auth: Option<Auth> = None, Filled;
+        pub auth: Option<AuthSettings> = None, Filled;
         /// TLS (1.2 and 1.3) on all these addresses, with HTTP/2 and HTTP/1.1 by ALPN; without this section, plaintext. The
         /// files are read again every minute: renewed certificates are used for new connections. If a file cannot be used,
         /// the previous one stays in force, and the failure is logged and counted. [security.md](security.md) says how.
@@ -50,7 +52,7 @@ section! {
         /// Lets scripts in browsers send to `/v1/traces` (OTLP/HTTP), as the Collector's section of this name does; without
         /// it, browsers refuse to send. Preflight requests need no token. Every visitor of a page can read a token in that
         /// page.
-        pub cors: Option<Cors> = None, SubIf(Cors::has_origins);
+        pub cors: Option<CorsSettings> = None, SubIf(CorsSettings::has_origins);
     }
 }
 
@@ -62,7 +64,7 @@ const CORS_AGE_S: Limit<u64> =
 section! {
     /// The scripts in browsers that may send.
     #[derive(Clone, Debug, PartialEq, Eq)]
-    pub struct Cors {
+    pub struct CorsSettings {
         /// The origins of pages, such as `https://shop.example`. One `*` may stand for any text
         /// (`https://*.shop.example`), and `*` alone for every origin. Without an origin the section has no effect, and
         /// headers that are listed bring a warning.
@@ -71,15 +73,15 @@ section! {
         pub allowed_headers: Vec<String> = Vec::new(), List { of: HEADER, count: CORS_ITEMS };
         /// Seconds for which a browser may remember the answer to a preflight request. Without it, the browser decides,
         /// which is some seconds.
-        pub max_age_s as "max_age": Option<u32> = None, Maybe(Whole::within(CORS_AGE_S));
+        pub max_age_s as "max_age": Option<u32> = None, Maybe(WholeNumber::within(CORS_AGE_S));
     }
-    check: Cors::check;
+    check: CorsSettings::check;
 }
 
-const ORIGIN: Parsed<String> = Parsed { word: "string", read: origin };
-const HEADER: Parsed<String> = Parsed { word: "string", read: cors_header };
+const ORIGIN: ParsedText<String> = ParsedText { word: "string", read: origin };
+const HEADER: ParsedText<String> = ParsedText { word: "string", read: cors_header };
 
-impl Cors {
+impl CorsSettings {
     fn has_origins(&self) -> bool {
         !self.allowed_origins.is_empty()
     }
@@ -87,7 +89,7 @@ impl Cors {
     fn check(&mut self, section: &mut Section<'_>) {
         if self.allowed_origins.is_empty() && !self.allowed_headers.is_empty() {
             // The Collector warns of this, too.
-            let fault = Fault::new("`cors` without `allowed_origins` lets no browser in");
+            let fault = SettingError::new("`cors` without `allowed_origins` lets no browser in");
             section.warn(section.at(), fault.help("write `allowed_origins: [\"https://...\"]`, or leave `cors` out"));
         }
     }
@@ -96,20 +98,20 @@ impl Cors {
 section! {
     /// The clients that may send. A request needs a token that one of the methods accepts.
     #[derive(Clone, Debug, PartialEq, Eq)]
-    pub struct Auth {
+    pub struct AuthSettings {
         /// Static tokens of letters, digits and `-._~+/`, with `=` at the end. Shorter ones than 16 characters bring a
         /// warning.
         pub bearer: Option<Bearer> = None, Filled;
         /// Google's ID tokens.
         pub google: Option<GoogleIdTokens> = None, Filled;
     }
-    check: Auth::check;
+    check: AuthSettings::check;
 }
 
-impl Auth {
+impl AuthSettings {
     fn check(&mut self, section: &mut Section<'_>) {
         if !section.has("bearer") && !section.has("google") {
-            let fault = Fault::new("`auth` without a method lets nobody in");
+            let fault = SettingError::new("`auth` without a method lets nobody in");
             let help = "write `bearer` or `google` into it, or leave it out to let everybody in";
             section.error(section.at(), fault.help(help));
         }
@@ -142,7 +144,7 @@ impl Bearer {
         for node in section.items("tokens", &STATIC_TOKENS).unwrap_or_default() {
             // Empty means none, so that `${env:OLD_TOKEN:-}` can be written.
             section.check(node, |node| match token(node)? {
-                Some(token) => self.tokens.add(token).map_err(|error| Fault::new(error.to_string())),
+                Some(token) => self.tokens.add(token).map_err(|error| SettingError::new(error.to_string())),
                 None => Ok(()),
             });
         }
@@ -159,12 +161,13 @@ impl Bearer {
         let all = [("tokens", Some(&self.tokens)), ("tokens_file", filed.as_ref().map(|(_, tokens)| tokens))];
         for (key, _) in all.into_iter().filter(|(_, tokens)| tokens.is_some_and(Tokens::has_weak)) {
             let at = section.entry(key).map_or(section.at(), |(at, _)| at);
-            let fault = Fault::new(format!("a token of less than {TOKEN_CHARS_STRONG} characters can be guessed"));
+            let fault =
+                SettingError::new(format!("a token of less than {TOKEN_CHARS_STRONG} characters can be guessed"));
             section.warn(at, fault.help("make tokens with `openssl rand -hex 32`"));
         }
         let names_file = section.entry("tokens_file").is_some_and(|(_, node)| !node.is_null());
         if self.tokens.is_empty() && !names_file {
-            let fault = Fault::new("there is no token in `bearer`");
+            let fault = SettingError::new("there is no token in `bearer`");
             section.error(section.at(), fault.help("write `tokens: ['${env:TOKEN}']` or `tokens_file: PATH`"));
         }
         self.tokens_file = filed.map(|(path, _)| path);
@@ -190,9 +193,9 @@ section! {
     }
 }
 
-const CLAIM: Parsed<String> = Parsed { word: "string", read: claim };
-const ACCOUNT: Parsed<String> = Parsed { word: "string", read: account };
-const KEYS_URL: Parsed<String> = Parsed { word: "URL", read: certs_url };
+const CLAIM: ParsedText<String> = ParsedText { word: "string", read: claim };
+const ACCOUNT: ParsedText<String> = ParsedText { word: "string", read: account };
+const KEYS_URL: ParsedText<String> = ParsedText { word: "URL", read: certs_url };
 
 section! {
     /// Files in PEM that could be used when the configuration was read. They may be renewed later.
@@ -240,8 +243,8 @@ impl ServerTls {
 /// A secret token as it is written: no fault repeats it. `None` if it is empty.
 fn token(node: &Node) -> Read<Option<&[u8]>> {
     match &node.value {
-        Value::Scalar(Scalar { text, .. }) if node.is_null() || text.is_empty() => Ok(None),
-        Value::Scalar(Scalar { text, .. }) => Ok(Some(text.as_bytes())),
+        NodeValue::Scalar(ScalarNode { text, .. }) if node.is_null() || text.is_empty() => Ok(None),
+        NodeValue::Scalar(ScalarNode { text, .. }) => Ok(Some(text.as_bytes())),
         _ => Err(values::expected("a token", node)),
     }
 }
@@ -260,14 +263,14 @@ fn account(node: &Node) -> Read<String> {
     if is_number || is_address {
         return Ok(account);
     }
-    let fault = Fault::new(format!("{} is no account", quote(&account)));
+    let fault = SettingError::new(format!("{} is no account", quote(&account)));
     Err(fault.help("write each one's e-mail address, such as `name@project.iam.gserviceaccount.com`, or unique number"))
 }
 
 /// An origin of scripts, in which one `*` may stand for any text.
 fn origin(node: &Node) -> Read<String> {
     let origin = values::name(node, "an origin", URL_BYTES_MAX)?;
-    let fault = || Fault::new(format!("{} is not an origin", quote(&origin)));
+    let fault = || SettingError::new(format!("{} is not an origin", quote(&origin)));
     if origin.matches('*').count() > 1 {
         return Err(fault().help("an origin has one `*` at most"));
     }
@@ -284,14 +287,14 @@ fn cors_header(node: &Node) -> Read<String> {
     let header = values::name(node, "a header", URL_BYTES_MAX)?;
     match header == "*" || HeaderName::from_bytes(header.as_bytes()).is_ok() {
         true => Ok(header),
-        false => Err(Fault::new(format!("{} is not the name of a header", quote(&header)))),
+        false => Err(SettingError::new(format!("{} is not the name of a header", quote(&header)))),
     }
 }
 
 /// Where keys are fetched: without TLS only from this machine, as anybody on the way could send others.
 fn certs_url(node: &Node) -> Read<String> {
     let url = values::name(node, "a URL", URL_BYTES_MAX)?;
-    let fault = || Fault::new(format!("{} is no URL of keys", quote(&url)));
+    let fault = || SettingError::new(format!("{} is no URL of keys", quote(&url)));
     let uri = url.parse::<Uri>().map_err(|_| fault().help("write `https://host/path`"))?;
     let host = uri.host().unwrap_or_default();
     match uri.scheme_str() {

@@ -25,7 +25,7 @@ const ROOM_PART: usize = 16;
 
 /// Places of one group of addresses.
 #[derive(Debug)]
-pub(super) struct Slots {
+pub(super) struct ConnectionSlots {
     max: usize,
     taken: Mutex<Taken>,
 }
@@ -39,21 +39,21 @@ struct Taken {
 
 /// A place. Dropping it gives it back.
 #[derive(Debug)]
-pub(super) struct Slot {
-    slots: Arc<Slots>,
+pub(super) struct ConnectionSlot {
+    slots: Arc<ConnectionSlots>,
     peer: IpAddr,
     /// Bytes that its connection may hold beyond what every connection may hold.
     pub(super) room_bytes: usize,
 }
 
-impl Slots {
+impl ConnectionSlots {
     /// Creates `max` places, which share `room_bytes`.
     pub(super) fn new(max: usize, room_bytes: usize) -> Arc<Self> {
-        Arc::new(Slots { max, taken: Taken { room_bytes, ..Taken::default() }.into() })
+        Arc::new(ConnectionSlots { max, taken: Taken { room_bytes, ..Taken::default() }.into() })
     }
 
     /// Takes a place for a connection from `address`. `None` if there is none.
-    pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Slot> {
+    pub(super) fn acquire(self: &Arc<Self>, address: IpAddr) -> Option<ConnectionSlot> {
         let peer = peer(address);
         let mut taken = self.taken.lock();
         if taken.all >= self.max {
@@ -67,11 +67,11 @@ impl Slots {
         taken.all += 1;
         let room_bytes = (taken.room_bytes / ROOM_PART).min(ROOM_BYTES_MAX);
         taken.room_bytes -= room_bytes;
-        Some(Slot { slots: Arc::clone(self), peer, room_bytes })
+        Some(ConnectionSlot { slots: Arc::clone(self), peer, room_bytes })
     }
 }
 
-impl Drop for Slot {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut taken = self.slots.taken.lock();
         taken.all -= 1;

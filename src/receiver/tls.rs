@@ -19,7 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::listen::FIRST_BYTE_TIME_MAX;
-use super::reload::{FileError, Watched};
+use super::reload::{FileError, WatchedFiles};
 use crate::receiver::settings::ServerTls;
 use crate::telemetry::Metrics;
 use crate::trust::pem;
@@ -48,15 +48,15 @@ pub enum TlsError {
 /// TLS server with the current certificate. It watches the files for renewed ones.
 #[derive(Debug)]
 pub struct Tls {
-    watched: Watched,
-    state: Arc<State>,
+    watched: WatchedFiles,
+    state: Arc<TlsState>,
 }
 
 #[derive(Debug)]
-pub(super) struct State(RwLock<Current>);
+pub(super) struct TlsState(RwLock<CurrentCertificate>);
 
 #[derive(Debug)]
-struct Current {
+struct CurrentCertificate {
     config: Arc<ServerConfig>,
     expiry_s: u64,
 }
@@ -69,12 +69,12 @@ impl Tls {
     pub async fn load(settings: &ServerTls) -> Result<Self, TlsError> {
         let paths =
             [&settings.cert_file, &settings.key_file].into_iter().chain(&settings.client_ca_file).cloned().collect();
-        let (watched, contents) = Watched::open(paths).await?;
+        let (watched, contents) = WatchedFiles::open(paths).await?;
         let current = server(&contents).map_err(TlsError::Content)?;
-        Ok(Tls { watched, state: Arc::new(State(RwLock::new(current))) })
+        Ok(Tls { watched, state: Arc::new(TlsState(RwLock::new(current))) })
     }
 
-    pub(super) fn state(&self) -> Arc<State> {
+    pub(super) fn state(&self) -> Arc<TlsState> {
         Arc::clone(&self.state)
     }
 
@@ -87,7 +87,7 @@ impl Tls {
     }
 }
 
-impl State {
+impl TlsState {
     fn replace(&self, contents: &[Vec<u8>], metrics: &Metrics) -> Result<(), String> {
         *self.0.write() = server(contents)?;
         self.show(metrics);
@@ -128,7 +128,7 @@ fn reason(error: &io::Error) -> &'static str {
 }
 
 /// Creates a server from the contents of the files of `otlp.tls`, in the order of [`Tls::load`].
-fn server(contents: &[Vec<u8>]) -> Result<Current, String> {
+fn server(contents: &[Vec<u8>]) -> Result<CurrentCertificate, String> {
     let [chain, key, authorities @ ..] = contents else { return Err("files are missing".to_owned()) };
     let provider = Arc::new(ring::default_provider());
     let certified = pem::certified_key(chain, key, &provider).map_err(|error| error.to_string())?;
@@ -143,7 +143,7 @@ fn server(contents: &[Vec<u8>]) -> Result<Current, String> {
         .with_client_cert_verifier(clients)
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
     config.alpn_protocols = ALPN_PROTOCOLS.map(<[u8]>::to_vec).into();
-    Ok(Current { config: Arc::new(config), expiry_s })
+    Ok(CurrentCertificate { config: Arc::new(config), expiry_s })
 }
 
 /// Creates a verifier that accepts clients with a certificate from one of the `authorities`.

@@ -97,7 +97,7 @@ impl<S> Wire<S> {
             return true;
         }
         if self.block.is_none() && bytes <= BLOCK_BYTES_MAX {
-            self.block = self.heads.take(&self.connection, BLOCK_BYTES_MAX);
+            self.block = self.heads.reserve(&self.connection, BLOCK_BYTES_MAX);
         }
         self.block.is_some() && bytes <= BLOCK_BYTES_MAX
     }
@@ -108,7 +108,7 @@ impl<S> Wire<S> {
         let steps = bytes / TABLE_STEP_BYTES;
         self.table.truncate(steps);
         while self.table.len() < steps {
-            let Some(share) = self.heads.take(&self.connection, TABLE_STEP_BYTES) else { return false };
+            let Some(share) = self.heads.reserve(&self.connection, TABLE_STEP_BYTES) else { return false };
             self.table.push(share);
         }
         true

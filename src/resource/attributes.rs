@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::cache::is_cut;
 use crate::otlp::fields::{key_value, resource as fields};
 use crate::otlp::view::{self, AnyValue};
-use crate::otlp::wire::{Reader, Value};
+use crate::otlp::wire::{Reader, WireValue};
 use crate::otlp::write;
 
 /// Maximum number of attributes that are read from one resource. The others are dropped and counted. Cloud Trace
@@ -15,30 +15,30 @@ pub const ATTRIBUTES_MAX: usize = 1_024;
 /// The attributes of a resource, in order. Each key occurs once. If a sender repeats a key, the first one counts, as in
 /// the Collector wherever it looks up an attribute.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Attributes {
-    entries: Vec<Entry>,
+pub struct ResourceAttributes {
+    entries: Vec<AttributeEntry>,
     dropped_count: u32,
-    /// True if [`Attributes::read`] left out attributes.
+    /// True if [`ResourceAttributes::read`] left out attributes.
     is_cut: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Entry {
+struct AttributeEntry {
     key: Vec<u8>,
     /// An encoded `AnyValue` message.
     value: Vec<u8>,
 }
 
-impl Attributes {
+impl ResourceAttributes {
     /// Reads the attributes of `resource`, the head ([`super::cache::shared_head`]) of an encoded `Resource` message.
     pub(super) fn read(resource: &[u8]) -> Self {
-        let mut attributes = Attributes::default();
+        let mut attributes = ResourceAttributes::default();
         let mut seen = HashSet::new();
         let mut reader = Reader::new(resource);
         let (mut sent_dropped, mut over) = (0, 0u32);
         while let Ok(Some(field)) = reader.field() {
             match field {
-                (fields::ATTRIBUTES, Value::Len(pair)) => {
+                (fields::ATTRIBUTES, WireValue::Len(pair)) => {
                     let (key, value) = raw_key_value(pair);
                     if seen.contains(key) {
                         continue;
@@ -48,9 +48,9 @@ impl Attributes {
                         continue;
                     }
                     seen.insert(key);
-                    attributes.entries.push(Entry { key: key.to_vec(), value: value.to_vec() });
+                    attributes.entries.push(AttributeEntry { key: key.to_vec(), value: value.to_vec() });
                 }
-                (fields::DROPPED_ATTRIBUTES_COUNT, Value::Varint(count)) => sent_dropped = count as u32,
+                (fields::DROPPED_ATTRIBUTES_COUNT, WireValue::Varint(count)) => sent_dropped = count as u32,
                 _ => {}
             }
         }
@@ -93,7 +93,7 @@ impl Attributes {
 
     /// Appends the fields of a `Resource` message to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        for Entry { key, value } in &self.entries {
+        for AttributeEntry { key, value } in &self.entries {
             let len = write::field_len(key_value::KEY, key.len()) + write::field_len(key_value::VALUE, value.len());
             write::header(out, fields::ATTRIBUTES, len);
             write::bytes(out, key_value::KEY, key);
@@ -135,7 +135,7 @@ impl Attributes {
     pub(super) fn set(&mut self, key: &[u8], value: Vec<u8>) {
         match self.position(key) {
             Some(i) => self.entries[i].value = value,
-            None => self.entries.push(Entry { key: key.to_vec(), value }),
+            None => self.entries.push(AttributeEntry { key: key.to_vec(), value }),
         }
     }
 

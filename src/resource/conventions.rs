@@ -5,7 +5,7 @@
 //! value means the same before and after. They do not have keys whose successor depends on the span's kind
 //! (`net.peer.name`), nor keys that became two (`http.target`, `code.namespace`).
 
-use super::Attributes;
+use super::ResourceAttributes;
 
 /// Renames of resource attributes, as `(old key, present key)`.
 const RESOURCE: &[(&str, &str)] = &[
@@ -62,7 +62,7 @@ pub fn span_keys() -> impl Iterator<Item = (&'static str, &'static str)> {
 
 /// Renames the attributes of a resource to their present keys. If a resource has both keys, as during a migration, the
 /// present one stays and the old one is removed.
-pub(super) fn normalize(attributes: &mut Attributes) {
+pub(super) fn normalize(attributes: &mut ResourceAttributes) {
     for (key, name) in RESOURCE {
         if attributes.get(name).is_some() {
             attributes.remove(key.as_bytes());

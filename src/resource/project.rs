@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Attributes, value};
+use super::{ResourceAttributes, value};
 use crate::otlp::view::AnyValue;
 
 /// The key that Google's Telemetry API reads.
@@ -13,7 +13,7 @@ const OLD_KEY: &str = "gcp.project.id";
 /// Maximum length of a project id.
 const BYTES_MAX: usize = 128;
 
-impl Attributes {
+impl ResourceAttributes {
     /// Returns the project that the attributes name. A value that cannot be a project id is ignored, so that it does
     /// not make an API call fail: the allowed characters are enough for `example.com:project-1`, and none of them
     /// breaks the resource name of a span.

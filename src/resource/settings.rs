@@ -9,7 +9,7 @@ use crate::settings::{Limit, section};
 section! {
     /// How the resources of kept spans are rewritten.
     #[derive(Clone, Debug, PartialEq)]
-    pub struct Resource {
+    pub struct ResourceSettings {
         /// `gcp`: resources get `cloud.provider`, `cloud.account.id` (the daemon's own project) and `cloud.region`, unless
         /// they have them.
         pub detect: Option<Detector> = None, Maybe(Choice::of("detector", &DETECTORS));
@@ -57,12 +57,12 @@ pub struct AttributeAction {
     /// The condition for the resources that it applies to; `None`: all. It tests only attributes of the resource.
     pub condition: Option<Condition>,
     /// The action itself.
-    pub action: Action,
+    pub action: ActionType,
 }
 
 /// An action as the Collector's resource processor has it.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Action {
+pub enum ActionType {
     /// Sets the attribute if it is absent.
     Insert {
         /// The attribute.
@@ -129,19 +129,19 @@ pub enum ConvertedType {
 #[derive(Clone, Debug, PartialEq)]
 pub enum ValueSource {
     /// A value in the configuration.
-    Value(AttributeValue),
+    Value(LiteralValue),
     /// Another attribute.
     FromAttribute {
         /// The key of the attribute.
         key: String,
         /// The value if that attribute is absent; `None`: the action does nothing then.
-        default: Option<AttributeValue>,
+        default: Option<LiteralValue>,
     },
 }
 
 /// A literal attribute value.
 #[derive(Clone, Debug, PartialEq)]
-pub enum AttributeValue {
+pub enum LiteralValue {
     /// A string.
     String(String),
     /// A whole number.
@@ -151,9 +151,9 @@ pub enum AttributeValue {
     /// true or false.
     Bool(bool),
     /// A list.
-    List(Vec<AttributeValue>),
+    List(Vec<LiteralValue>),
     /// A map, in the order in which it is written.
-    Map(Vec<(String, AttributeValue)>),
+    Map(Vec<(String, LiteralValue)>),
     /// No value. Lists and maps may hold it.
     Nothing,
 }

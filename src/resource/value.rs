@@ -10,23 +10,23 @@ use crate::condition::DoubleText;
 use crate::otlp::fields::{any_value, array_value, key_value, key_value_list};
 use crate::otlp::view::AnyValue;
 use crate::otlp::write;
-use crate::resource::settings::{AttributeValue, ConvertedType};
+use crate::resource::settings::{ConvertedType, LiteralValue};
 
 /// Encodes a literal of the configuration.
-pub(super) fn literal(value: &AttributeValue) -> Vec<u8> {
+pub(super) fn literal(value: &LiteralValue) -> Vec<u8> {
     match value {
-        AttributeValue::String(text) => string(text),
-        AttributeValue::Int(number) => int(*number),
-        AttributeValue::Double(number) => double(*number),
-        AttributeValue::Bool(value) => varint(any_value::BOOL_VALUE, u64::from(*value)),
-        AttributeValue::List(values) => {
+        LiteralValue::String(text) => string(text),
+        LiteralValue::Int(number) => int(*number),
+        LiteralValue::Double(number) => double(*number),
+        LiteralValue::Bool(value) => varint(any_value::BOOL_VALUE, u64::from(*value)),
+        LiteralValue::List(values) => {
             submessages(any_value::ARRAY_VALUE, array_value::VALUES, values.iter().map(literal))
         }
-        AttributeValue::Map(entries) => {
+        LiteralValue::Map(entries) => {
             let entries = entries.iter().map(|(key, value)| entry(key, value));
             submessages(any_value::KVLIST_VALUE, key_value_list::VALUES, entries)
         }
-        AttributeValue::Nothing => Vec::new(),
+        LiteralValue::Nothing => Vec::new(),
     }
 }
 
@@ -39,7 +39,7 @@ fn submessages(field: u32, number: u32, elements: impl Iterator<Item = Vec<u8>>)
 }
 
 /// Encodes a `KeyValue` message.
-fn entry(key: &str, value: &AttributeValue) -> Vec<u8> {
+fn entry(key: &str, value: &LiteralValue) -> Vec<u8> {
     let mut message = Vec::new();
     write::bytes(&mut message, key_value::KEY, key.as_bytes());
     write::bytes(&mut message, key_value::VALUE, &literal(value));

@@ -2,13 +2,13 @@
 //! of a policy becomes a state.
 
 use super::Threshold;
-use super::composite::Composite;
+use super::composite::CompositeRule;
 use super::expression::{Expression, Fact};
 use super::keyed;
 use super::limiter::Bucket;
-use super::policies::Misfit;
+use super::policies::PolicyError;
 use super::predicates::Predicates;
-use super::state::{Keyed, State};
+use super::state::{KeyedState, PolicyState};
 use crate::condition::Condition;
 use crate::sampling::settings::{self, Policy, Rule, TraceKey};
 
@@ -16,24 +16,28 @@ use crate::sampling::settings::{self, Policy, Rule, TraceKey};
 #[derive(Debug, Default)]
 pub(super) struct Compiler {
     pub(super) predicates: Predicates,
-    pub(super) states: Vec<State>,
+    pub(super) states: Vec<PolicyState>,
 }
 
 impl Compiler {
     /// Compiles an expression that keeps the traces that every one of `policies` keeps.
-    pub(super) fn all(&mut self, policies: &[Policy]) -> Result<Expression, Misfit> {
+    pub(super) fn all(&mut self, policies: &[Policy]) -> Result<Expression, PolicyError> {
         let parts: Result<_, _> = policies.iter().map(|policy| self.expression(&policy.rule)).collect();
         parts.map(Expression::all)
     }
 
     /// Compiles the policies of a composite. Their labels are consecutive numbers from `first_label`.
-    pub(super) fn composite(&mut self, composite: &settings::Composite, first_label: u16) -> Result<Composite, Misfit> {
+    pub(super) fn composite(
+        &mut self,
+        composite: &settings::Composite,
+        first_label: u16,
+    ) -> Result<CompositeRule, PolicyError> {
         let labelled = (first_label..).zip(&composite.policies);
         let labelled = labelled.map(|(label, (policy, spans))| Ok((label, self.expression(&policy.rule)?, *spans)));
-        Ok(Composite::new(labelled.collect::<Result<_, _>>()?, composite.max_total_spans_per_second))
+        Ok(CompositeRule::new(labelled.collect::<Result<_, _>>()?, composite.max_total_spans_per_second))
     }
 
-    pub(super) fn expression(&mut self, rule: &Rule) -> Result<Expression, Misfit> {
+    pub(super) fn expression(&mut self, rule: &Rule) -> Result<Expression, PolicyError> {
         Ok(match rule {
             Rule::AlwaysSample => Expression::Ratio(Threshold::ALWAYS),
             Rule::AnySpan(condition) => self.any_span(condition)?,
@@ -47,33 +51,38 @@ impl Compiler {
             Rule::Probabilistic { sampling_percentage } => {
                 Expression::Ratio(Threshold::from_percent(*sampling_percentage))
             }
-            Rule::RateLimiting(bucket) => self.state(State::Spans(Bucket::new(bucket).into())),
-            Rule::BytesLimiting(bucket) => self.state(State::Bytes(Bucket::new(bucket).into())),
+            Rule::RateLimiting(bucket) => self.state(PolicyState::Spans(Bucket::new(bucket).into())),
+            Rule::BytesLimiting(bucket) => self.state(PolicyState::Bytes(Bucket::new(bucket).into())),
             Rule::And(policies) => self.all(policies)?,
             Rule::Not(policy) => self.expression(&policy.rule)?.negated(),
-            Rule::Adaptive(s) => self.keyed(&s.key, keyed::Adaptive::new(s), State::Adaptive)?,
-            Rule::Rare(s) => self.keyed(&s.key, keyed::Rare::new(s), State::Rare)?,
-            Rule::Percentile(s) => self.keyed(&s.key, keyed::Percentile::new(s), State::Percentile)?,
-            Rule::Budget(s) => self.keyed(&s.key, keyed::Budget::new(s), State::Budget)?,
+            Rule::Adaptive(s) => self.keyed(&s.key, keyed::AdaptiveState::new(s), PolicyState::Adaptive)?,
+            Rule::Rare(s) => self.keyed(&s.key, keyed::RareState::new(s), PolicyState::Rare)?,
+            Rule::Percentile(s) => self.keyed(&s.key, keyed::PercentileState::new(s), PolicyState::Percentile)?,
+            Rule::Budget(s) => self.keyed(&s.key, keyed::BudgetState::new(s), PolicyState::Budget)?,
             Rule::IdenticalErrors(s) => {
-                let state = self.keyed(&s.key, keyed::IdenticalErrors::new(s), State::IdenticalErrors)?;
+                let state = self.keyed(&s.key, keyed::IdenticalErrorsState::new(s), PolicyState::IdenticalErrors)?;
                 Expression::all(vec![self.any_span(&s.condition)?, state])
             }
-            Rule::Drop(_) | Rule::Composite(_) => return Err(Misfit::Nested),
+            Rule::Drop(_) | Rule::Composite(_) => return Err(PolicyError::Nested),
         })
     }
 
-    fn any_span(&mut self, condition: &Condition) -> Result<Expression, Misfit> {
-        let bit = self.predicates.bit(condition).ok_or(Misfit::Conditions)?;
+    fn any_span(&mut self, condition: &Condition) -> Result<Expression, PolicyError> {
+        let bit = self.predicates.bit(condition).ok_or(PolicyError::Conditions)?;
         Ok(Expression::fact(Fact::AnySpan(bit)))
     }
 
-    fn keyed<T>(&mut self, key: &TraceKey, memory: T, state: fn(Keyed<T>) -> State) -> Result<Expression, Misfit> {
-        let slot = self.predicates.key(key).ok_or(Misfit::Keys)?;
-        Ok(self.state(state(Keyed::new(slot, memory))))
+    fn keyed<T>(
+        &mut self,
+        key: &TraceKey,
+        memory: T,
+        state: fn(KeyedState<T>) -> PolicyState,
+    ) -> Result<Expression, PolicyError> {
+        let slot = self.predicates.key(key).ok_or(PolicyError::Keys)?;
+        Ok(self.state(state(KeyedState::new(slot, memory))))
     }
 
-    fn state(&mut self, state: State) -> Expression {
+    fn state(&mut self, state: PolicyState) -> Expression {
         self.states.push(state);
         Expression::state(self.states.len() - 1)
     }

@@ -3,13 +3,13 @@
 use parking_lot::Mutex;
 
 use super::Keep;
-use super::expression::{Expression, Trace};
+use super::expression::{DecisionInput, Expression};
 use super::limiter::Bucket;
 use crate::sampling::settings::TokenBucket;
 
 /// The policies of a composite in the order in which they are asked, each with its label.
 #[derive(Debug)]
-pub(super) struct Composite {
+pub(super) struct CompositeRule {
     policies: Vec<(u16, Expression)>,
     allowances: Mutex<Allowances>,
 }
@@ -22,21 +22,21 @@ struct Allowances {
     own: Vec<Bucket>,
 }
 
-impl Composite {
+impl CompositeRule {
     /// Creates a composite from `policies` as `(label, expression, spans a second)`. `total_per_second` is the
     /// allowance of all of them together, in spans a second.
     pub(super) fn new(policies: Vec<(u16, Expression, u64)>, total_per_second: u64) -> Self {
         let second = |spans| Bucket::new(&TokenBucket { per_second: spans, burst: spans });
         let own = policies.iter().map(|(_, _, spans)| second(*spans)).collect();
         let policies = policies.into_iter().map(|(label, expression, _)| (label, expression)).collect();
-        Composite { policies, allowances: Mutex::new(Allowances { total: second(total_per_second), own }) }
+        CompositeRule { policies, allowances: Mutex::new(Allowances { total: second(total_per_second), own }) }
     }
 
     /// Returns the verdict of the first policy that would keep the trace. Returns `None` if its allowance or the total
     /// allowance is used up, or if no policy would keep the trace.
-    pub(super) fn vote(&self, trace: &Trace<'_>) -> Option<Keep> {
-        let votes = self.policies.iter().enumerate();
-        let (index, keep) = votes.filter_map(|(index, vote)| Some((index, voice(vote, trace)?))).next()?;
+    pub(super) fn keep(&self, trace: &DecisionInput<'_>) -> Option<Keep> {
+        let keeps = self.policies.iter().enumerate();
+        let (index, keep) = keeps.filter_map(|(index, vote)| Some((index, rule(vote, trace)?))).next()?;
         let spans = u64::from(trace.summary.span_count);
         let mut allowances = self.allowances.lock();
         let Allowances { total, own } = &mut *allowances;
@@ -50,6 +50,6 @@ impl Composite {
     }
 }
 
-fn voice((policy, expression): &(u16, Expression), trace: &Trace<'_>) -> Option<Keep> {
+fn rule((policy, expression): &(u16, Expression), trace: &DecisionInput<'_>) -> Option<Keep> {
     expression.evaluate(trace).map(|threshold| Keep::new(*policy, threshold))
 }

@@ -5,17 +5,17 @@
 //! least strict part. `not` is pushed down to the leaves when an expression is made. There a ratio becomes its
 //! complement.
 
-use super::state::State;
+use super::state::PolicyState;
 use super::{Summary, Threshold};
 use crate::otlp::scan::Bits;
 
 /// The input of a decision.
 #[derive(Clone, Copy)]
-pub(super) struct Trace<'a> {
+pub(super) struct DecisionInput<'a> {
     pub(super) summary: &'a Summary,
     pub(super) randomness: u64,
     pub(super) now_ms: u64,
-    pub(super) states: &'a [State],
+    pub(super) states: &'a [PolicyState],
 }
 
 /// A rule that keeps some traces. The variants say which ones.
@@ -26,7 +26,7 @@ pub(super) enum Expression {
     /// Keeps the traces whose randomness is at least the threshold.
     Ratio(Threshold),
     /// Keeps the traces that a state lets pass, or if not `expected`, those that it does not. `index` is that of the
-    /// state in [`Trace::states`].
+    /// state in [`DecisionInput::states`].
     State { index: usize, expected: bool },
     /// Keeps the traces that every part keeps.
     All(Vec<Expression>),
@@ -102,7 +102,7 @@ impl Expression {
     }
 
     /// Returns the threshold at which the policy keeps the trace; `None` if the policy does not keep it.
-    pub(super) fn evaluate(&self, trace: &Trace<'_>) -> Option<Threshold> {
+    pub(super) fn evaluate(&self, trace: &DecisionInput<'_>) -> Option<Threshold> {
         let threshold = match self {
             Expression::Fact { fact, expected } => Threshold::certain(fact.holds(trace.summary) == *expected),
             Expression::Ratio(threshold) => *threshold,

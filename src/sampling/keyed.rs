@@ -24,8 +24,8 @@ mod sketch;
 mod tests;
 mod windows;
 
-pub use adaptive::Adaptive;
-pub use budget::Budget;
-pub use identical_errors::IdenticalErrors;
-pub use percentile::Percentile;
-pub use rare::Rare;
+pub use adaptive::AdaptiveState;
+pub use budget::BudgetState;
+pub use identical_errors::IdenticalErrorsState;
+pub use percentile::PercentileState;
+pub use rare::RareState;

@@ -15,7 +15,7 @@ use crate::otlp::fields::span;
 use crate::otlp::scan::{Scan, SpanFact};
 use crate::otlp::view::{self, AnyValue, Attributes, StatusCode};
 use crate::otlp::visited;
-use crate::otlp::wire::{Reader, Value};
+use crate::otlp::wire::{Reader, WireValue};
 use crate::sampling::settings::{KeyField, KeySpan, TraceKey};
 
 /// Maximum number of distinct keys of all policies together: one for each type of policy with keys, and a few more.
@@ -31,16 +31,16 @@ const ERROR_TYPE: &str = "error.type";
 
 /// The keys of all policies.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Keys {
+pub(super) struct PolicyKeys {
     /// The keys in the order of their slots.
-    slots: Vec<Key>,
+    slots: Vec<PolicyKey>,
     /// The resource attributes that the keys are made of. The scan notes the hash of each one once for a resource.
     resource_attributes: Wanted,
 }
 
 /// One key, with the attributes to read for it.
 #[derive(Clone, Debug)]
-struct Key {
+struct PolicyKey {
     key: TraceKey,
     span_attributes: Wanted,
     /// For each field of the key, the place in `resource_attributes` of the attribute that it may be read from.
@@ -72,13 +72,13 @@ impl Wanted {
     }
 }
 
-impl Keys {
+impl PolicyKeys {
     /// Returns the slot of `key`; `None` if there are more than [`KEYS_MAX`]. Equal keys share a slot.
     pub(super) fn slot(&mut self, key: &TraceKey) -> Option<usize> {
         if let Some(slot) = self.slots.iter().position(|known| known.key == *key) {
             return Some(slot);
         }
-        self.slots.push(Key::new(key, &mut self.resource_attributes));
+        self.slots.push(PolicyKey::new(key, &mut self.resource_attributes));
         Some(self.slots.len() - 1).filter(|&slot| slot < KEYS_MAX)
     }
 
@@ -126,7 +126,7 @@ impl Keys {
     }
 }
 
-impl Key {
+impl PolicyKey {
     fn new(key: &TraceKey, resource_attributes: &mut Wanted) -> Self {
         let mut span_attributes = Wanted::default();
         let mut of_span = |keys: &[&str]| keys.iter().for_each(|key| _ = span_attributes.add(key));
@@ -151,7 +151,7 @@ impl Key {
             KeyField::Name => None,
         };
         let resource_places = key.fields.iter().map(&mut place).collect();
-        Key { key: key.clone(), span_attributes, resource_places }
+        PolicyKey { key: key.clone(), span_attributes, resource_places }
     }
 
     /// Returns the first two fields of the span's [`Candidate`]: `second` and the start.
@@ -162,7 +162,7 @@ impl Key {
 
     /// Returns the hash of the key's fields for `span`. `resource` has the hashes of the resource's attributes.
     fn hash(&self, span: &[u8], resource: &[u64]) -> u64 {
-        let source = Source::read(self, span);
+        let source = KeySource::read(self, span);
         let mut hasher = FixedState::default().build_hasher();
         for (field, place) in self.key.fields.iter().zip(&self.resource_places) {
             let of_resource = place.and_then(|place| resource.get(place)).copied().unwrap_or(ABSENT);
@@ -173,18 +173,18 @@ impl Key {
 }
 
 /// The parts of a span that a key is made of.
-struct Source<'a> {
+struct KeySource<'a> {
     message: &'a [u8],
     name: &'a [u8],
     status: StatusCode,
-    attributes: Found<'a>,
+    attributes: FoundAttributes<'a>,
 }
 
 /// The wanted attributes that a span has. If a sender repeats an attribute, the first one with a value counts.
 #[derive(Default)]
-struct Found<'a>(SmallVec<[(&'a [u8], AnyValue<'a>); 8]>);
+struct FoundAttributes<'a>(SmallVec<[(&'a [u8], AnyValue<'a>); 8]>);
 
-impl<'a> Found<'a> {
+impl<'a> FoundAttributes<'a> {
     #[inline]
     fn add(&mut self, wanted: &Wanted, (key, value): (&'a [u8], AnyValue<'a>)) {
         let is_wanted = wanted.place(key).is_some() && value != AnyValue::Empty;
@@ -202,15 +202,18 @@ impl<'a> Found<'a> {
     }
 }
 
-impl<'a> Source<'a> {
-    fn read(key: &Key, message: &'a [u8]) -> Self {
-        let mut source = Source { message, name: &[], status: StatusCode::Unset, attributes: Found::default() };
+impl<'a> KeySource<'a> {
+    fn read(key: &PolicyKey, message: &'a [u8]) -> Self {
+        let mut source =
+            KeySource { message, name: &[], status: StatusCode::Unset, attributes: FoundAttributes::default() };
         let mut reader = Reader::new(message);
         while let Ok(Some(field)) = reader.field() {
             match field {
-                (span::NAME, Value::Len(v)) => source.name = v,
-                (span::ATTRIBUTES, Value::Len(v)) => source.attributes.add(&key.span_attributes, view::key_value(v)),
-                (span::STATUS, Value::Len(v)) => (source.status, _) = view::status(v),
+                (span::NAME, WireValue::Len(v)) => source.name = v,
+                (span::ATTRIBUTES, WireValue::Len(v)) => {
+                    source.attributes.add(&key.span_attributes, view::key_value(v))
+                }
+                (span::STATUS, WireValue::Len(v)) => (source.status, _) = view::status(v),
                 _ => {}
             }
         }

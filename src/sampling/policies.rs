@@ -3,10 +3,10 @@
 use thiserror::Error;
 
 use super::compile::Compiler;
-use super::composite::Composite;
-use super::expression::{Expression, Trace};
+use super::composite::CompositeRule;
+use super::expression::{DecisionInput, Expression};
 use super::predicates::Predicates;
-use super::state::State;
+use super::state::PolicyState;
 use super::{Keep, Summary, Threshold, Verdict};
 use crate::otlp::TraceId;
 use crate::otlp::scan::{Bits, Probe, Scan, SpanFact};
@@ -16,12 +16,12 @@ use crate::sampling::settings::{Policy, Rule};
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum CompileError {
     /// A policy exceeds a limit that it shares with the policies before it, or has a type that is not allowed there.
-    #[error("policy \"{name}\" {misfit}")]
+    #[error("policy \"{name}\" {error}")]
     Policy {
         /// The name of the policy; for a policy within another one, the name of the outer one.
         name: String,
         /// The limit or rule that the policy breaks.
-        misfit: Misfit,
+        error: PolicyError,
     },
     /// There are too many policies: [`Keep::policy`] is 16 bits wide.
     #[error("more than {max} policies", max = u16::MAX)]
@@ -30,7 +30,7 @@ pub enum CompileError {
 
 /// The limit or rule that a policy breaks.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub enum Misfit {
+pub enum PolicyError {
     /// The policies have too many conditions. Each distinct condition on a span takes one bit, and each distinct test
     /// within it may take another one.
     #[error("has more conditions on spans than the {max} that all policies may have together", max = Bits::BITS)]
@@ -47,18 +47,18 @@ pub enum Misfit {
 #[derive(Debug)]
 pub struct Policies {
     names: Vec<String>,
-    vetoes: Vec<Veto>,
-    voters: Vec<Voter>,
-    /// The index in `voters` of the only policy whose evidence can decide a trace before it is complete.
+    drop_policies: Vec<DropPolicy>,
+    keep_policies: Vec<KeepPolicy>,
+    /// The index in `keep_policies` of the only policy whose evidence can decide a trace before it is complete.
     prover: Option<usize>,
     sample_on_first_match: bool,
     predicates: Predicates,
-    states: Vec<State>,
+    states: Vec<PolicyState>,
 }
 
 /// A policy of type `drop`.
 #[derive(Debug)]
-struct Veto {
+struct DropPolicy {
     policy: u16,
     /// The expression that keeps the traces that this policy does not drop.
     survives: Expression,
@@ -66,45 +66,45 @@ struct Veto {
 
 /// A policy that may keep a trace.
 #[derive(Debug)]
-struct Voter {
+struct KeepPolicy {
     policy: u16,
-    voice: Voice,
+    rule: KeepRule,
 }
 
 #[derive(Debug)]
-enum Voice {
+enum KeepRule {
     Expression(Expression),
-    Composite(Composite),
+    Composite(CompositeRule),
 }
 
-impl Voter {
+impl KeepPolicy {
     fn is_stateful(&self) -> bool {
-        match &self.voice {
-            Voice::Expression(expression) => expression.is_stateful(),
-            Voice::Composite(_) => true,
+        match &self.rule {
+            KeepRule::Expression(expression) => expression.is_stateful(),
+            KeepRule::Composite(_) => true,
         }
     }
 
     fn can_be_certain(&self) -> bool {
-        match &self.voice {
-            Voice::Expression(expression) => expression.can_be_certain(),
-            Voice::Composite(_) => true,
+        match &self.rule {
+            KeepRule::Expression(expression) => expression.can_be_certain(),
+            KeepRule::Composite(_) => true,
         }
     }
 
     fn is_settled(&self, summary: &Summary) -> bool {
-        match &self.voice {
-            Voice::Expression(expression) => expression.is_settled(summary),
-            Voice::Composite(_) => false,
+        match &self.rule {
+            KeepRule::Expression(expression) => expression.is_settled(summary),
+            KeepRule::Composite(_) => false,
         }
     }
 
-    fn vote(&self, trace: &Trace<'_>) -> Option<Keep> {
-        match &self.voice {
-            Voice::Expression(expression) => {
+    fn keep(&self, trace: &DecisionInput<'_>) -> Option<Keep> {
+        match &self.rule {
+            KeepRule::Expression(expression) => {
                 expression.evaluate(trace).map(|threshold| Keep::new(self.policy, threshold))
             }
-            Voice::Composite(composite) => composite.vote(trace),
+            KeepRule::Composite(composite) => composite.keep(trace),
         }
     }
 }
@@ -116,33 +116,43 @@ impl Policies {
     /// There are more conditions, keys or policies than fit, or a `drop` or `composite` is within another policy.
     pub fn compile(policies: &[Policy], sample_on_first_match: bool) -> Result<Self, CompileError> {
         let mut names: Vec<String> = policies.iter().map(|policy| policy.name.clone()).collect();
-        let (mut vetoes, mut voters) = (Vec::new(), Vec::new());
+        let (mut drop_policies, mut keep_policies) = (Vec::new(), Vec::new());
         let mut compiler = Compiler::default();
         for (index, policy) in policies.iter().enumerate() {
             let number = u16::try_from(index).map_err(|_| CompileError::Policies)?;
-            let misfit = |misfit| CompileError::Policy { name: policy.name.clone(), misfit };
-            let voice = match &policy.rule {
+            let error = |error| CompileError::Policy { name: policy.name.clone(), error: error };
+            let rule = match &policy.rule {
                 Rule::Drop(parts) => {
-                    vetoes.push(Veto { policy: number, survives: compiler.all(parts).map_err(misfit)?.negated() });
+                    drop_policies
+                        .push(DropPolicy { policy: number, survives: compiler.all(parts).map_err(error)?.negated() });
                     continue;
                 }
                 Rule::Composite(composite) => {
                     let first_label = u16::try_from(names.len()).map_err(|_| CompileError::Policies)?;
                     names.extend(policy.sub_labels());
-                    Voice::Composite(compiler.composite(composite, first_label).map_err(misfit)?)
+                    KeepRule::Composite(compiler.composite(composite, first_label).map_err(error)?)
                 }
-                _ => Voice::Expression(compiler.expression(&policy.rule).map_err(misfit)?),
+                _ => KeepRule::Expression(compiler.expression(&policy.rule).map_err(error)?),
             };
-            voters.push(Voter { policy: number, voice });
+            keep_policies.push(KeepPolicy { policy: number, rule: rule });
         }
         u16::try_from(names.len()).map_err(|_| CompileError::Policies)?;
-        let prover = if sample_on_first_match { Some(0) } else { voters.iter().position(Voter::can_be_certain) };
+        let prover =
+            if sample_on_first_match { Some(0) } else { keep_policies.iter().position(KeepPolicy::can_be_certain) };
         let Compiler { predicates, states } = compiler;
-        Ok(Policies { names, vetoes, voters, prover, sample_on_first_match, predicates, states })
+        Ok(Policies {
+            names,
+            drop_policies: drop_policies,
+            keep_policies: keep_policies,
+            prover,
+            sample_on_first_match,
+            predicates,
+            states,
+        })
     }
 
     /// Returns the names of the policies in the order of the configuration, followed by those of policies within
-    /// composites. [`Keep::policy`] and [`Verdict::Vetoed`] are indices into them.
+    /// composites. [`Keep::policy`] and [`Verdict::DroppedByPolicy`] are indices into them.
     #[must_use]
     pub fn names(&self) -> &[String] {
         &self.names
@@ -179,13 +189,13 @@ impl Policies {
     pub fn decide(&self, summary: &Summary, trace_id: TraceId, now_ms: u64) -> Verdict {
         let trace = self.trace(summary, trace_id, now_ms);
         let mut survival = Threshold::ALWAYS;
-        for veto in &self.vetoes {
-            match veto.survives.evaluate(&trace) {
+        for drop_policy in &self.drop_policies {
+            match drop_policy.survives.evaluate(&trace) {
                 Some(threshold) => survival = survival.max(threshold),
-                None => return Verdict::Vetoed(veto.policy),
+                None => return Verdict::DroppedByPolicy(drop_policy.policy),
             }
         }
-        self.vote(&trace, |_| true).map_or(Verdict::Dropped, |keep| Verdict::Kept(surviving(keep, survival)))
+        self.decide_keep(&trace, |_| true).map_or(Verdict::Dropped, |keep| Verdict::Kept(surviving(keep, survival)))
     }
 
     /// Returns the verdict if there is evidence: more spans cannot change it, so the trace need not wait.
@@ -195,8 +205,9 @@ impl Policies {
     #[must_use]
     #[inline]
     pub fn proven(&self, summary: &Summary) -> Option<Keep> {
-        let prover = self.voters.get(self.prover?)?;
-        let is_proven = prover.is_settled(summary) && self.vetoes.iter().all(|veto| veto.survives.is_settled(summary));
+        let prover = self.keep_policies.get(self.prover?)?;
+        let is_proven = prover.is_settled(summary)
+            && self.drop_policies.iter().all(|drop_policy| drop_policy.survives.is_settled(summary));
         is_proven.then_some(Keep::new(prover.policy, Threshold::ALWAYS))
     }
 
@@ -208,7 +219,8 @@ impl Policies {
     pub fn rescue(&self, summary: &Summary, trace_id: TraceId) -> Option<Keep> {
         let trace = self.trace(summary, trace_id, 0);
         let survival = self.lasting_survival(&trace)?;
-        self.vote(&trace, |voter| !voter.is_stateful()).map(|keep| rescued(surviving(keep, survival)))
+        self.decide_keep(&trace, |keep_policy| !keep_policy.is_stateful())
+            .map(|keep| rescued(surviving(keep, survival)))
     }
 
     /// Returns the verdict on late spans of a dropped trace whose other spans are not in memory any more; `None` if
@@ -217,8 +229,8 @@ impl Policies {
     pub fn evidence(&self, summary: &Summary, trace_id: TraceId) -> Option<Keep> {
         let trace = self.trace(summary, trace_id, 0);
         let survival = self.lasting_survival(&trace)?;
-        let voter = self.voters.iter().find(|voter| voter.is_settled(summary))?;
-        Some(rescued(surviving(Keep::new(voter.policy, Threshold::ALWAYS), survival)))
+        let keep_policy = self.keep_policies.iter().find(|keep_policy| keep_policy.is_settled(summary))?;
+        Some(rescued(surviving(Keep::new(keep_policy.policy, Threshold::ALWAYS), survival)))
     }
 
     /// Returns the verdict on late spans of a kept trace. It is `keep`, the verdict on the trace, unless the late spans
@@ -248,7 +260,7 @@ impl Policies {
     /// Returns the maximum bytes that the states of all policies take.
     #[must_use]
     pub fn state_bytes_max(&self) -> usize {
-        self.states.iter().map(State::bytes_max).sum()
+        self.states.iter().map(PolicyState::bytes_max).sum()
     }
 
     /// Returns the number of spans that a month exports at the present pace. `None` if no policy is a budget, because
@@ -258,27 +270,27 @@ impl Policies {
         self.states.iter().find_map(|state| state.month_estimate(now_ms))
     }
 
-    fn trace<'a>(&'a self, summary: &'a Summary, trace_id: TraceId, now_ms: u64) -> Trace<'a> {
-        Trace { summary, randomness: summary.randomness(trace_id), now_ms, states: &self.states }
+    fn trace<'a>(&'a self, summary: &'a Summary, trace_id: TraceId, now_ms: u64) -> DecisionInput<'a> {
+        DecisionInput { summary, randomness: summary.randomness(trace_id), now_ms, states: &self.states }
     }
 
     /// Returns the threshold at which the trace survives all policies of type `drop` without state; `None` if one of
     /// them drops it. Those with state must be asked only once for a trace, so they are left out.
-    fn lasting_survival(&self, trace: &Trace<'_>) -> Option<Threshold> {
-        let lasting = self.vetoes.iter().filter(|veto| !veto.survives.is_stateful());
+    fn lasting_survival(&self, trace: &DecisionInput<'_>) -> Option<Threshold> {
+        let lasting = self.drop_policies.iter().filter(|drop_policy| !drop_policy.survives.is_stateful());
         lasting
-            .map(|veto| veto.survives.evaluate(trace))
+            .map(|drop_policy| drop_policy.survives.evaluate(trace))
             .try_fold(Threshold::ALWAYS, |so_far, threshold| threshold.map(|threshold| threshold.max(so_far)))
     }
 
-    /// Returns the verdict of the voters for which `asked` returns true; `None` if none of them keeps the trace.
-    fn vote(&self, trace: &Trace<'_>, asked: impl Fn(&Voter) -> bool) -> Option<Keep> {
+    /// Returns the verdict of the keep policies for which `asked` returns true; `None` if none of them keeps the trace.
+    fn decide_keep(&self, trace: &DecisionInput<'_>, asked: impl Fn(&KeepPolicy) -> bool) -> Option<Keep> {
         let mut best: Option<Keep> = None;
-        for voter in self.voters.iter().filter(|voter| asked(voter)) {
-            if self.sample_on_first_match && best.is_some() && voter.is_stateful() {
+        for keep_policy in self.keep_policies.iter().filter(|keep_policy| asked(keep_policy)) {
+            if self.sample_on_first_match && best.is_some() && keep_policy.is_stateful() {
                 continue;
             }
-            let Some(keep) = voter.vote(trace) else { continue };
+            let Some(keep) = keep_policy.keep(trace) else { continue };
             best = Some(match best {
                 // The verdict names the first policy, but the adjusted count depends on all policies that keep the
                 // trace.

@@ -12,10 +12,10 @@ mod tree;
 
 use self::checks::{AttributeChecks, FieldChecks};
 use self::fields::{ResourceSource, ScopeSource, SpanSource};
-use self::notes::Notes;
+use self::notes::NoteSet;
 use self::tree::Tree;
-use super::keys::Keys;
-use crate::condition::formula::{Formula, Owner, Source};
+use super::keys::PolicyKeys;
+use crate::condition::formula::{FieldOwner, FieldSource, Formula};
 use crate::condition::{Condition, Field, Test};
 use crate::otlp::fields::span as span_fields;
 use crate::otlp::scan::{Bits, Probe, SpanFields};
@@ -31,18 +31,18 @@ pub(super) struct Predicates {
     /// [`Bits`].
     leaves: Vec<Condition>,
     /// The notes that every span has.
-    always: Notes,
+    always: NoteSet,
     resource: AttributeChecks,
     resource_formulas: Formulas,
     scope: Checks,
     span: Checks,
     event: Checks,
     /// Trees that are evaluated for each event with the notes of its span, and the notes that each tree proves.
-    event_trees: Vec<(Tree, Notes)>,
+    event_trees: Vec<(Tree, NoteSet)>,
     /// Trees that are evaluated at the end of a span, and the bits that each tree proves. No tree depends on the result
     /// of another one.
     trees: Vec<(Tree, Bits)>,
-    keys: Keys,
+    keys: PolicyKeys,
 }
 
 /// The checks of a scope, a span or an event.
@@ -55,11 +55,11 @@ struct Checks {
 
 /// Formulas of one owner, each with the notes that it proves.
 #[derive(Clone, Debug, Default)]
-struct Formulas(Vec<(Formula, Notes)>);
+struct Formulas(Vec<(Formula, NoteSet)>);
 
 impl Formulas {
     #[inline]
-    fn note(&self, source: &impl Source, notes: &mut Notes) {
+    fn note(&self, source: &impl FieldSource, notes: &mut NoteSet) {
         for (formula, proven) in &self.0 {
             if formula.holds(source) {
                 *notes |= *proven;
@@ -77,7 +77,7 @@ impl Predicates {
         let bit = (1 as Bits).checked_shl(index as u32)?;
         if known.is_none() {
             self.conditions.push(condition.clone());
-            self.compile(condition, Notes::one(index)?)?;
+            self.compile(condition, NoteSet::one(index)?)?;
         }
         Some(bit)
     }
@@ -88,12 +88,12 @@ impl Predicates {
     }
 
     /// Returns the keys of all policies.
-    pub(super) fn keys(&self) -> &Keys {
+    pub(super) fn keys(&self) -> &PolicyKeys {
         &self.keys
     }
 
     /// Compiles `condition`, so that the scan sets the notes `proven` in spans for which it holds.
-    fn compile(&mut self, condition: &Condition, proven: Notes) -> Option<()> {
+    fn compile(&mut self, condition: &Condition, proven: NoteSet) -> Option<()> {
         match condition {
             Condition::Constant(true) => self.always |= proven,
             Condition::Constant(false) => {}
@@ -113,7 +113,7 @@ impl Predicates {
     }
 
     /// Adds the check of `test`, so that the scan sets the notes `proven` in spans with a value that passes.
-    fn check(&mut self, test: &Test, proven: Notes) {
+    fn check(&mut self, test: &Test, proven: NoteSet) {
         let Test { field, check } = test;
         match field {
             Field::Attribute(key) => {
@@ -130,12 +130,12 @@ impl Predicates {
         }
     }
 
-    fn formulas(&mut self, owner: Owner) -> &mut Formulas {
+    fn formulas(&mut self, owner: FieldOwner) -> &mut Formulas {
         match owner {
-            Owner::Resource => &mut self.resource_formulas,
-            Owner::Scope => &mut self.scope.formulas,
-            Owner::Span => &mut self.span.formulas,
-            Owner::Event => &mut self.event.formulas,
+            FieldOwner::Resource => &mut self.resource_formulas,
+            FieldOwner::Scope => &mut self.scope.formulas,
+            FieldOwner::Span => &mut self.span.formulas,
+            FieldOwner::Event => &mut self.event.formulas,
         }
     }
 
@@ -158,7 +158,7 @@ impl Predicates {
         let known = self.leaves.iter().position(|known| known == condition);
         let index = Bits::BITS as usize + known.unwrap_or(self.leaves.len());
         if known.is_none() {
-            let note = Notes::one(index)?;
+            let note = NoteSet::one(index)?;
             self.leaves.push(condition.clone());
             self.compile(condition, note)?;
         }
@@ -166,8 +166,8 @@ impl Predicates {
     }
 
     /// Returns the notes that the events of the span prove.
-    fn events(&self, notes: &Notes, span: &SpanFields<'_>) -> Notes {
-        let mut proven = Notes::default();
+    fn events(&self, notes: &NoteSet, span: &SpanFields<'_>) -> NoteSet {
+        let mut proven = NoteSet::default();
         for event in view::submessages(span.message, span_fields::EVENTS) {
             let mut notes = *notes;
             for (key, value) in Attributes::of_event(event).iter() {
@@ -186,20 +186,20 @@ impl Predicates {
 }
 
 impl Probe for Predicates {
-    type Notes = Notes;
+    type Notes = NoteSet;
 
     #[inline]
-    fn notes(&self) -> Notes {
+    fn notes(&self) -> NoteSet {
         self.always
     }
 
     #[inline]
-    fn resource_attribute(&self, notes: &mut Notes, key: &[u8], value: AnyValue<'_>) {
+    fn resource_attribute(&self, notes: &mut NoteSet, key: &[u8], value: AnyValue<'_>) {
         self.resource.note(key, value, notes);
     }
 
     #[inline]
-    fn resource(&self, notes: &mut Notes, resource: &[u8]) {
+    fn resource(&self, notes: &mut NoteSet, resource: &[u8]) {
         self.resource_formulas.note(&ResourceSource(resource), notes);
     }
 
@@ -218,7 +218,7 @@ impl Probe for Predicates {
         !self.scope.fields.is_empty() || !self.scope.attributes.is_empty() || !self.scope.formulas.0.is_empty()
     }
 
-    fn scope(&self, notes: &mut Notes, scope: &[u8]) {
+    fn scope(&self, notes: &mut NoteSet, scope: &[u8]) {
         for (key, value) in Attributes::of_scope(scope).iter() {
             self.scope.attributes.note(key, value, notes);
         }
@@ -227,12 +227,12 @@ impl Probe for Predicates {
     }
 
     #[inline]
-    fn span_attribute(&self, notes: &mut Notes, key: &[u8], value: AnyValue<'_>) {
+    fn span_attribute(&self, notes: &mut NoteSet, key: &[u8], value: AnyValue<'_>) {
         self.span.attributes.note(key, value, notes);
     }
 
     #[inline]
-    fn span(&self, notes: &mut Notes, span: &SpanFields<'_>) -> Bits {
+    fn span(&self, notes: &mut NoteSet, span: &SpanFields<'_>) -> Bits {
         self.span.fields.note(|field| fields::of_span(field, span), notes);
         self.span.formulas.note(&SpanSource { span, event: None }, notes);
         if !self.event_trees.is_empty() {

@@ -11,7 +11,7 @@ use prost::Message;
 
 use super::predicates::Predicates;
 use crate::condition::formula::EncodedFields;
-use crate::condition::{Bound, Check, Condition, DoubleText, Field, Number, Range, ValueType};
+use crate::condition::{Check, Condition, DoubleText, Field, Number, Range, RangeBound, ValueType};
 use crate::otlp::reference::{self, Event, InstrumentationScope, KeyValue, Request, Span, Value};
 use crate::otlp::scan::{Bits, Scan, scan};
 use crate::otlp::trace_state;
@@ -232,9 +232,9 @@ fn length(value: &Value) -> Option<usize> {
 
 fn within(number: Number, Range { min, max }: Range) -> bool {
     let is_number = !matches!(number, Number::Double(v) if v.is_nan());
-    let holds = |bound: Option<Bound>, side| match bound {
+    let holds = |bound: Option<RangeBound>, side| match bound {
         None => true,
-        Some(Bound { at, inclusive }) => {
+        Some(RangeBound { at, inclusive }) => {
             let order = order(number, at);
             order == Some(side) || inclusive && order == Some(Ordering::Equal)
         }

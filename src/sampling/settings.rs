@@ -10,14 +10,14 @@ mod policy;
 use std::time::Duration;
 
 use crate::condition::Condition;
-use crate::settings::kinds::{Below, ByHand};
+use crate::settings::kinds::{ByHand, NestedKeys};
 use crate::settings::reader::Section;
 use crate::settings::setting::{Preset, Shape};
 
 /// Returns the declaration of the list of policies.
-pub(crate) fn policies() -> Below {
+pub(crate) fn policies() -> NestedKeys {
     let form = ByHand::list(Shape::Section, &policy::POLICY_COUNT);
-    Below(form.or(Preset::Words("errors, slow (1000 ms), baseline (5 %)")), policy::policy_keys)
+    NestedKeys(form.or(Preset::Words("errors, slow (1000 ms), baseline (5 %)")), policy::policy_keys)
 }
 
 /// Reads the list of policies under `key`; `None` if it is not written or wrong.
@@ -102,7 +102,7 @@ pub enum Rule {
     /// `rare`.
     Rare(Rare),
     /// `budget`.
-    Budget(Budget),
+    Budget(BudgetPolicy),
     /// `identical_errors`.
     IdenticalErrors(IdenticalErrors),
 }
@@ -219,7 +219,7 @@ pub struct Rare {
 
 /// `budget`: an [`Adaptive`] whose goal is what a month's budget leaves.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Budget {
+pub struct BudgetPolicy {
     /// Spans a month (30 days) that may be exported, those of all policies together.
     pub spans_per_month: f64,
     /// What has a ratio of its own.

@@ -2,56 +2,56 @@
 
 use parking_lot::Mutex;
 
-use super::expression::Trace;
+use super::expression::DecisionInput;
 use super::keyed;
 use super::limiter::Bucket;
 use super::{KeyFact, Threshold};
 
 /// The state of one policy.
 #[derive(Debug)]
-pub(super) enum State {
+pub(super) enum PolicyState {
     Spans(Mutex<Bucket>),
     Bytes(Mutex<Bucket>),
-    Adaptive(Keyed<keyed::Adaptive>),
-    Rare(Keyed<keyed::Rare>),
-    Budget(Keyed<keyed::Budget>),
-    IdenticalErrors(Keyed<keyed::IdenticalErrors>),
-    Percentile(Keyed<keyed::Percentile>),
+    Adaptive(KeyedState<keyed::AdaptiveState>),
+    Rare(KeyedState<keyed::RareState>),
+    Budget(KeyedState<keyed::BudgetState>),
+    IdenticalErrors(KeyedState<keyed::IdenticalErrorsState>),
+    Percentile(KeyedState<keyed::PercentileState>),
 }
 
 /// A state that distinguishes traces by the key in a slot of the summary.
 #[derive(Debug)]
-pub(super) struct Keyed<T> {
+pub(super) struct KeyedState<T> {
     slot: usize,
     state: Box<Mutex<T>>,
 }
 
-impl<T> Keyed<T> {
+impl<T> KeyedState<T> {
     pub(super) fn new(slot: usize, state: T) -> Self {
-        Keyed { slot, state: Box::new(Mutex::new(state)) }
+        KeyedState { slot, state: Box::new(Mutex::new(state)) }
     }
 
-    fn key(&self, trace: &Trace<'_>) -> Option<KeyFact> {
+    fn key(&self, trace: &DecisionInput<'_>) -> Option<KeyFact> {
         trace.summary.key(self.slot)
     }
 }
 
-impl State {
+impl PolicyState {
     /// Returns the threshold for `trace`. The caller must ask once for each trace, because the answer changes the
     /// state.
-    pub(super) fn threshold(&self, trace: &Trace<'_>) -> Threshold {
+    pub(super) fn threshold(&self, trace: &DecisionInput<'_>) -> Threshold {
         let (spans, now_ms) = (trace.summary.span_count, trace.now_ms);
         match self {
-            State::Spans(bucket) => Threshold::certain(bucket.lock().take(u64::from(spans), now_ms)),
-            State::Bytes(bucket) => Threshold::certain(bucket.lock().take(trace.summary.span_bytes, now_ms)),
-            State::Adaptive(keyed) => keyed.state.lock().threshold(hash(keyed.key(trace)), spans, now_ms),
-            State::Rare(keyed) => Threshold::certain(keyed.state.lock().keeps(hash(keyed.key(trace)), now_ms)),
-            State::Budget(keyed) => keyed.state.lock().threshold(hash(keyed.key(trace)), spans, now_ms),
+            PolicyState::Spans(bucket) => Threshold::certain(bucket.lock().take(u64::from(spans), now_ms)),
+            PolicyState::Bytes(bucket) => Threshold::certain(bucket.lock().take(trace.summary.span_bytes, now_ms)),
+            PolicyState::Adaptive(keyed) => keyed.state.lock().threshold(hash(keyed.key(trace)), spans, now_ms),
+            PolicyState::Rare(keyed) => Threshold::certain(keyed.state.lock().keeps(hash(keyed.key(trace)), now_ms)),
+            PolicyState::Budget(keyed) => keyed.state.lock().threshold(hash(keyed.key(trace)), spans, now_ms),
             // An error without a key is not identical to any other, so it is kept.
-            State::IdenticalErrors(keyed) => {
+            PolicyState::IdenticalErrors(keyed) => {
                 keyed.key(trace).map_or(Threshold::ALWAYS, |key| keyed.state.lock().threshold(key.hash, now_ms))
             }
-            State::Percentile(keyed) => {
+            PolicyState::Percentile(keyed) => {
                 let key = keyed.key(trace);
                 let duration_ms = key.map_or(0, |key| key.duration_ms);
                 Threshold::certain(keyed.state.lock().is_slow(hash(key), duration_ms, now_ms))
@@ -62,18 +62,18 @@ impl State {
     /// Returns the maximum bytes that the keys of the state take.
     pub(super) fn bytes_max(&self) -> usize {
         match self {
-            State::Spans(_) | State::Bytes(_) => 0,
-            State::Adaptive(keyed) => keyed.state.lock().bytes_max(),
-            State::Rare(keyed) => keyed.state.lock().bytes_max(),
-            State::Budget(keyed) => keyed.state.lock().bytes_max(),
-            State::IdenticalErrors(keyed) => keyed.state.lock().bytes_max(),
-            State::Percentile(keyed) => keyed.state.lock().bytes_max(),
+            PolicyState::Spans(_) | PolicyState::Bytes(_) => 0,
+            PolicyState::Adaptive(keyed) => keyed.state.lock().bytes_max(),
+            PolicyState::Rare(keyed) => keyed.state.lock().bytes_max(),
+            PolicyState::Budget(keyed) => keyed.state.lock().bytes_max(),
+            PolicyState::IdenticalErrors(keyed) => keyed.state.lock().bytes_max(),
+            PolicyState::Percentile(keyed) => keyed.state.lock().bytes_max(),
         }
     }
 
     /// Charges a kept trace of `spans` spans to the state if it is a budget, no matter which policy kept the trace.
     pub(super) fn kept(&self, spans: u32, now_ms: u64) {
-        if let State::Budget(keyed) = self {
+        if let PolicyState::Budget(keyed) = self {
             keyed.state.lock().kept(spans, now_ms);
         }
     }
@@ -82,7 +82,7 @@ impl State {
     /// budget.
     pub(super) fn month_estimate(&self, now_ms: u64) -> Option<f64> {
         match self {
-            State::Budget(keyed) => Some(keyed.state.lock().month_estimate(now_ms)),
+            PolicyState::Budget(keyed) => Some(keyed.state.lock().month_estimate(now_ms)),
             _ => None,
         }
     }

@@ -151,7 +151,7 @@ pub(super) fn decided(policies: &Policies, spans: &[TestSpan], trace_id: TraceId
     match policies.decide(&summary(policies, spans), trace_id, now_ms) {
         Verdict::Kept(Keep { policy, .. }) => name(policy),
         Verdict::Dropped => "-".into(),
-        Verdict::Vetoed(policy) => format!("!{}", name(policy)),
+        Verdict::DroppedByPolicy(policy) => format!("!{}", name(policy)),
     }
 }
 

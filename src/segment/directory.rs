@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::file::{Call, Faults, SegmentFile, SegmentPath, identity, open_with};
+use super::file::{Faults, SegmentFile, SegmentPath, SystemCall, identity, open_with};
 
 /// Mode of the files: only the owner may read spans. The lock file has the same mode, because a user who can open it
 /// can hold the lock.
@@ -48,7 +48,7 @@ pub enum OpenError {
 
 /// The owner of a directory of segments: the journal or the spool.
 #[derive(Clone, Copy, Debug)]
-pub struct Owner {
+pub struct DirectoryOwner {
     /// The start of each file name.
     pub name: &'static str,
     /// The configuration key of the directory.
@@ -59,7 +59,7 @@ pub struct Owner {
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
-    owner: Owner,
+    owner: DirectoryOwner,
     /// The device and inode of the locked directory; see [`Directory::check`].
     identity: (u64, u64),
     /// The number of the next segment: greater than the number of any file that was there at the start.
@@ -77,7 +77,7 @@ impl Directory {
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub fn open(path: &Path, owner: Owner) -> Result<(Self, Vec<u64>), OpenError> {
+    pub fn open(path: &Path, owner: DirectoryOwner) -> Result<(Self, Vec<u64>), OpenError> {
         let failed = |cause| OpenError::Unusable { key: owner.key, path: path.to_owned(), cause };
         make(path).map_err(failed)?;
         let lock = lock(path, owner)?;
@@ -153,7 +153,7 @@ impl Directory {
                 break;
             }
             let path = self.segment(number);
-            self.faults.check(Call::Create, &path)?;
+            self.faults.check(SystemCall::Create, &path)?;
             let created = OpenOptions::new().append(true).create_new(true).mode(FILE_MODE).open(&path);
             // A file that another program has made since the start keeps its name.
             if !created.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists) {
@@ -187,7 +187,7 @@ impl Directory {
     /// The system call fails, or the directory is not in its place.
     pub fn remove(&self, number: u64) -> io::Result<()> {
         let path = self.segment(number);
-        self.faults.check(Call::Remove, &path)?;
+        self.faults.check(SystemCall::Remove, &path)?;
         match fs::remove_file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.check(),
             removed => removed,
@@ -212,12 +212,12 @@ impl Directory {
     /// # Errors
     /// The system call fails.
     fn sync(&self) -> io::Result<()> {
-        self.faults.check(Call::SyncDirectory, &self.path)?;
+        self.faults.check(SystemCall::SyncDirectory, &self.path)?;
         File::open(&self.path)?.sync_all()
     }
 }
 
-impl Owner {
+impl DirectoryOwner {
     /// Returns the file name of a segment. Names sort in the same order as numbers.
     #[must_use]
     pub fn file_name(&self, number: u64) -> String {
@@ -287,7 +287,7 @@ fn make(path: &Path) -> io::Result<()> {
 
 /// Takes the lock. The lock file stays when the process ends: a process that removed it could not know if another
 /// process had just locked it.
-fn lock(directory: &Path, owner: Owner) -> Result<File, OpenError> {
+fn lock(directory: &Path, owner: DirectoryOwner) -> Result<File, OpenError> {
     let path = directory.join(owner.lock_name());
     match open_lock(&path).map(|file| (file.try_lock(), file)) {
         Ok((Ok(()), file)) => Ok(file),

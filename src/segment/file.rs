@@ -7,8 +7,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-pub(crate) use self::faults::Call;
 pub use self::faults::Faults;
+pub(crate) use self::faults::SystemCall;
 
 /// Opens a regular file for reading. Refuses a pipe or a device at once, because reading it could block for ever.
 ///
@@ -81,7 +81,7 @@ impl SegmentPath {
     }
 
     fn open_as(&self, options: &mut OpenOptions) -> io::Result<SegmentFile> {
-        self.faults.check(Call::Open, &self.path)?;
+        self.faults.check(SystemCall::Open, &self.path)?;
         Ok(SegmentFile::new(open_with(options, &self.path)?, self.path.clone(), self.faults.clone()))
     }
 }
@@ -131,7 +131,7 @@ impl SegmentFile {
     /// # Errors
     /// The system call fails. A part of `bytes` may have been written.
     pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.faults.check(Call::Write, &self.path)?;
+        self.faults.check(SystemCall::Write, &self.path)?;
         self.file.write_all(bytes)
     }
 
@@ -140,7 +140,7 @@ impl SegmentFile {
     /// # Errors
     /// The system call fails. The system may have dropped what was written: write it again, to another file.
     pub fn sync(&self) -> io::Result<()> {
-        self.faults.check(Call::Sync, &self.path)?;
+        self.faults.check(SystemCall::Sync, &self.path)?;
         self.file.sync_data()
     }
 
@@ -149,7 +149,7 @@ impl SegmentFile {
     /// # Errors
     /// The system call fails.
     pub fn cut(&self, bytes: u64) -> io::Result<()> {
-        self.faults.check(Call::Cut, &self.path)?;
+        self.faults.check(SystemCall::Cut, &self.path)?;
         self.file.set_len(bytes)
     }
 
@@ -158,7 +158,7 @@ impl SegmentFile {
     /// # Errors
     /// The system call fails. The kind is `UnexpectedEof` if the file ends before `buffer` is full.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.faults.check(Call::Read, &self.path)?;
+        self.faults.check(SystemCall::Read, &self.path)?;
         self.file.read_exact_at(buffer, offset)
     }
 
@@ -167,14 +167,14 @@ impl SegmentFile {
     /// # Errors
     /// The system call fails.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.faults.check(Call::Write, &self.path)?;
+        self.faults.check(SystemCall::Write, &self.path)?;
         self.file.write_all_at(bytes, offset)
     }
 }
 
 impl Read for SegmentFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.faults.check(Call::Read, &self.path)?;
+        self.faults.check(SystemCall::Read, &self.path)?;
         self.file.read(buffer)
     }
 }

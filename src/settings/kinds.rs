@@ -7,28 +7,28 @@ use std::time::Duration;
 
 use super::node::Node;
 use super::reader::Section;
-use super::setting::{Keys, Place, Preset, Shape};
+use super::setting::{KeySlot, Preset, SectionKeys, Shape};
 use super::units::{display_bytes, display_duration};
 use super::values::{self, Read};
 use super::{Declared, Limit, Size};
 
 /// A kind of value for a setting of type `T`.
-pub(crate) trait Kind<T> {
+pub(crate) trait SettingKind<T> {
     /// Overwrites `setting` if `key` is written and right; reports it if it is wrong.
     fn set(&self, section: &mut Section<'_>, key: &str, setting: &mut T);
 
     /// Adds the key at `place` to the reference.
-    fn describe(&self, place: Place<'_>, default: &T);
+    fn describe(&self, place: KeySlot<'_>, default: &T);
 }
 
 /// A declaration of a key whose value is read by hand.
-pub(crate) trait Described {
+pub(crate) trait DescribedKey {
     /// Adds the key at `place` to the reference.
-    fn add(self, place: Place<'_>);
+    fn add(self, place: KeySlot<'_>);
 }
 
 /// A kind of value that is one node.
-pub(crate) trait Scalar {
+pub(crate) trait ScalarKind {
     /// The type of the setting.
     type Value;
 
@@ -49,12 +49,12 @@ pub(crate) trait Scalar {
     }
 }
 
-impl<S: Scalar> Kind<S::Value> for S {
+impl<S: ScalarKind> SettingKind<S::Value> for S {
     fn set(&self, section: &mut Section<'_>, key: &str, setting: &mut S::Value) {
         section.set(key, setting, |node| self.read(node));
     }
 
-    fn describe(&self, place: Place<'_>, default: &S::Value) {
+    fn describe(&self, place: KeySlot<'_>, default: &S::Value) {
         place.add(self.shape(), self.show(default).map_or(Preset::None, Preset::Value), &self.limit());
     }
 }
@@ -62,14 +62,14 @@ impl<S: Scalar> Kind<S::Value> for S {
 /// A value that must be written. The default of its setting is never used.
 pub(crate) struct Required<S>(pub(crate) S);
 
-impl<S: Scalar> Kind<S::Value> for Required<S> {
+impl<S: ScalarKind> SettingKind<S::Value> for Required<S> {
     fn set(&self, section: &mut Section<'_>, key: &str, setting: &mut S::Value) {
         if let Some(value) = section.require(key, |node| self.0.read(node)) {
             *setting = value;
         }
     }
 
-    fn describe(&self, place: Place<'_>, _: &S::Value) {
+    fn describe(&self, place: KeySlot<'_>, _: &S::Value) {
         place.add(self.0.shape(), Preset::Required, &self.0.limit());
     }
 }
@@ -77,12 +77,12 @@ impl<S: Scalar> Kind<S::Value> for Required<S> {
 /// A value that may be left out.
 pub(crate) struct Maybe<S>(pub(crate) S);
 
-impl<S: Scalar> Kind<Option<S::Value>> for Maybe<S> {
+impl<S: ScalarKind> SettingKind<Option<S::Value>> for Maybe<S> {
     fn set(&self, section: &mut Section<'_>, key: &str, setting: &mut Option<S::Value>) {
         section.set(key, setting, |node| self.0.read(node).map(Some));
     }
 
-    fn describe(&self, place: Place<'_>, default: &Option<S::Value>) {
+    fn describe(&self, place: KeySlot<'_>, default: &Option<S::Value>) {
         let shown = default.as_ref().and_then(|value| self.0.show(value));
         place.add(self.0.shape(), shown.map_or(Preset::None, Preset::Value), &self.0.limit());
     }
@@ -91,7 +91,7 @@ impl<S: Scalar> Kind<Option<S::Value>> for Maybe<S> {
 /// A value that may be left out or empty, so that `${env:NAME:-}` can be written.
 pub(crate) struct OrNone<S>(pub(crate) S);
 
-impl<S: Scalar> Scalar for OrNone<S> {
+impl<S: ScalarKind> ScalarKind for OrNone<S> {
     type Value = Option<S::Value>;
 
     fn read(&self, node: &Node) -> Read<Option<S::Value>> {
@@ -110,7 +110,7 @@ impl<S: Scalar> Scalar for OrNone<S> {
 /// A value that may be empty, which stands for the default of its type, so that `${env:NAME:-}` can be written.
 pub(crate) struct OrEmpty<S>(pub(crate) S);
 
-impl<S: Scalar<Value: Default>> Scalar for OrEmpty<S> {
+impl<S: ScalarKind<Value: Default>> ScalarKind for OrEmpty<S> {
     type Value = S::Value;
 
     fn read(&self, node: &Node) -> Read<S::Value> {
@@ -133,7 +133,7 @@ pub(crate) struct List<S> {
     pub(crate) count: Limit<usize>,
 }
 
-impl<S: Scalar> List<S> {
+impl<S: ScalarKind> List<S> {
     fn shape(&self) -> Shape {
         self.of.shape().list(self.count.min, self.count.max)
     }
@@ -144,12 +144,12 @@ impl<S: Scalar> List<S> {
     }
 }
 
-impl<S: Scalar<Value: PartialEq>> Kind<Vec<S::Value>> for List<S> {
+impl<S: ScalarKind<Value: PartialEq>> SettingKind<Vec<S::Value>> for List<S> {
     fn set(&self, section: &mut Section<'_>, key: &str, setting: &mut Vec<S::Value>) {
         section.set_list(key, &self.count, setting, |node| self.of.read(node));
     }
 
-    fn describe(&self, place: Place<'_>, default: &Vec<S::Value>) {
+    fn describe(&self, place: KeySlot<'_>, default: &Vec<S::Value>) {
         let items: Option<Vec<String>> = default.iter().map(|item| self.of.show(item)).collect();
         let preset = items.map_or(Preset::None, |items| Preset::Value(format!("[{}]", items.join(", "))));
         place.add(self.shape(), preset, &self.limit());
@@ -159,12 +159,12 @@ impl<S: Scalar<Value: PartialEq>> Kind<Vec<S::Value>> for List<S> {
 /// Different values of one kind, which must be written, and an example of them.
 pub(crate) struct RequiredList<S>(pub(crate) List<S>, pub(crate) &'static str);
 
-impl<S: Scalar<Value: PartialEq>> Kind<Vec<S::Value>> for RequiredList<S> {
+impl<S: ScalarKind<Value: PartialEq>> SettingKind<Vec<S::Value>> for RequiredList<S> {
     fn set(&self, section: &mut Section<'_>, key: &str, setting: &mut Vec<S::Value>) {
         *setting = section.require_list(key, self.1, &self.0.count, |node| self.0.of.read(node));
     }
 
-    fn describe(&self, place: Place<'_>, _: &Vec<S::Value>) {
+    fn describe(&self, place: KeySlot<'_>, _: &Vec<S::Value>) {
         place.add(self.0.shape(), Preset::Required, &self.0.limit());
     }
 }
@@ -172,14 +172,14 @@ impl<S: Scalar<Value: PartialEq>> Kind<Vec<S::Value>> for RequiredList<S> {
 /// A section within the section.
 pub(crate) struct Sub;
 
-impl<T: Declared> Kind<T> for Sub {
+impl<T: Declared> SettingKind<T> for Sub {
     fn set(&self, section: &mut Section<'_>, key: &str, setting: &mut T) {
         if let Some(mut section) = section.section(key) {
             setting.read(&mut section);
         }
     }
 
-    fn describe(&self, place: Place<'_>, _: &T) {
+    fn describe(&self, place: KeySlot<'_>, _: &T) {
         T::describe(&mut place.add_section(Shape::Section, Preset::None, ""));
     }
 }
@@ -187,7 +187,7 @@ impl<T: Declared> Kind<T> for Sub {
 /// A section that has an effect only if this is true of it.
 pub(crate) struct SubIf<T>(pub(crate) fn(&T) -> bool);
 
-impl<T: Declared> Kind<Option<T>> for SubIf<T> {
+impl<T: Declared> SettingKind<Option<T>> for SubIf<T> {
     fn set(&self, section: &mut Section<'_>, key: &str, setting: &mut Option<T>) {
         if let Some(mut section) = section.section(key) {
             let mut read = T::default();
@@ -196,7 +196,7 @@ impl<T: Declared> Kind<Option<T>> for SubIf<T> {
         }
     }
 
-    fn describe(&self, place: Place<'_>, _: &Option<T>) {
+    fn describe(&self, place: KeySlot<'_>, _: &Option<T>) {
         T::describe(&mut place.add_section(Shape::Section, Preset::None, ""));
     }
 }
@@ -204,7 +204,7 @@ impl<T: Declared> Kind<Option<T>> for SubIf<T> {
 /// A section that has an effect if it is written, and that must not be empty then.
 pub(crate) struct Filled;
 
-impl<T: Declared> Kind<Option<T>> for Filled {
+impl<T: Declared> SettingKind<Option<T>> for Filled {
     fn set(&self, section: &mut Section<'_>, key: &str, setting: &mut Option<T>) {
         if let Some(mut section) = section.filled_section(key) {
             let mut read = T::default();
@@ -213,7 +213,7 @@ impl<T: Declared> Kind<Option<T>> for Filled {
         }
     }
 
-    fn describe(&self, place: Place<'_>, _: &Option<T>) {
+    fn describe(&self, place: KeySlot<'_>, _: &Option<T>) {
         T::describe(&mut place.add_section(Shape::Section, Preset::None, ""));
     }
 }
@@ -225,17 +225,17 @@ pub(crate) struct Items<T> {
     /// Reads an item; looks for unknown keys itself. `None` if the item is wrong.
     pub(crate) read: fn(Section<'_>) -> Option<T>,
     /// Adds the keys of an item.
-    pub(crate) keys: fn(&mut Keys<'_>),
+    pub(crate) keys: fn(&mut SectionKeys<'_>),
 }
 
-impl<T> Kind<Vec<T>> for Items<T> {
+impl<T> SettingKind<Vec<T>> for Items<T> {
     fn set(&self, section: &mut Section<'_>, key: &str, setting: &mut Vec<T>) {
         for node in section.items(key, &self.count).unwrap_or_default() {
             setting.extend(section.item(key, node).and_then(self.read));
         }
     }
 
-    fn describe(&self, place: Place<'_>, _: &Vec<T>) {
+    fn describe(&self, place: KeySlot<'_>, _: &Vec<T>) {
         let shape = Shape::Section.list(self.count.min, self.count.max);
         (self.keys)(&mut place.add_section(shape, Preset::Value("[]".to_owned()), &count_of_items(&self.count)));
     }
@@ -261,7 +261,7 @@ impl ByHand {
     }
 
     /// Returns the kind of values that `kind` reads.
-    pub(crate) fn like(kind: &impl Scalar) -> Self {
+    pub(crate) fn like(kind: &impl ScalarKind) -> Self {
         ByHand { shape: kind.shape(), preset: Preset::None, limit: kind.limit() }
     }
 
@@ -286,33 +286,33 @@ impl ByHand {
     }
 }
 
-impl Described for ByHand {
-    fn add(self, place: Place<'_>) {
+impl DescribedKey for ByHand {
+    fn add(self, place: KeySlot<'_>) {
         place.add(self.shape, self.preset, &self.limit);
     }
 }
 
 /// A section, or a list of sections, that is read by hand and has these keys.
-pub(crate) struct Below(pub(crate) ByHand, pub(crate) fn(&mut Keys<'_>));
+pub(crate) struct NestedKeys(pub(crate) ByHand, pub(crate) fn(&mut SectionKeys<'_>));
 
-impl Described for Below {
-    fn add(self, place: Place<'_>) {
+impl DescribedKey for NestedKeys {
+    fn add(self, place: KeySlot<'_>) {
         self.1(&mut place.add_section(self.0.shape, self.0.preset, &self.0.limit));
     }
 }
 
-impl<T> Kind<T> for Below {
+impl<T> SettingKind<T> for NestedKeys {
     fn set(&self, _: &mut Section<'_>, _: &str, _: &mut T) {}
 
-    fn describe(&self, place: Place<'_>, _: &T) {
+    fn describe(&self, place: KeySlot<'_>, _: &T) {
         self.1(&mut place.add_section(self.0.shape.clone(), self.0.preset.clone(), &self.0.limit));
     }
 }
 
-impl<T> Kind<T> for ByHand {
+impl<T> SettingKind<T> for ByHand {
     fn set(&self, _: &mut Section<'_>, _: &str, _: &mut T) {}
 
-    fn describe(&self, place: Place<'_>, _: &T) {
+    fn describe(&self, place: KeySlot<'_>, _: &T) {
         place.add(self.shape.clone(), self.preset.clone(), &self.limit);
     }
 }
@@ -320,7 +320,7 @@ impl<T> Kind<T> for ByHand {
 /// True or false.
 pub(crate) struct Bool;
 
-impl Scalar for Bool {
+impl ScalarKind for Bool {
     type Value = bool;
 
     fn read(&self, node: &Node) -> Read<bool> {
@@ -337,16 +337,16 @@ impl Scalar for Bool {
 }
 
 /// A whole number.
-pub(crate) struct Whole<T>(Limit<u64>, PhantomData<T>);
+pub(crate) struct WholeNumber<T>(Limit<u64>, PhantomData<T>);
 
-impl<T> Whole<T> {
+impl<T> WholeNumber<T> {
     /// Returns the kind of numbers within `limit`.
     pub(crate) const fn within(limit: Limit<u64>) -> Self {
-        Whole(limit, PhantomData)
+        WholeNumber(limit, PhantomData)
     }
 }
 
-impl<T: TryFrom<u64> + Display> Scalar for Whole<T> {
+impl<T: TryFrom<u64> + Display> ScalarKind for WholeNumber<T> {
     type Value = T;
 
     fn read(&self, node: &Node) -> Read<T> {
@@ -368,16 +368,16 @@ impl<T: TryFrom<u64> + Display> Scalar for Whole<T> {
 }
 
 /// A number of bytes.
-pub(crate) struct Bytes<T>(Limit<u64>, PhantomData<T>);
+pub(crate) struct ByteCount<T>(Limit<u64>, PhantomData<T>);
 
-impl<T> Bytes<T> {
+impl<T> ByteCount<T> {
     /// Returns the kind of sizes within `limit`.
     pub(crate) const fn within(limit: Limit<u64>) -> Self {
-        Bytes(limit, PhantomData)
+        ByteCount(limit, PhantomData)
     }
 }
 
-impl<T: TryFrom<u64> + TryInto<u64> + Copy> Scalar for Bytes<T> {
+impl<T: TryFrom<u64> + TryInto<u64> + Copy> ScalarKind for ByteCount<T> {
     type Value = T;
 
     fn read(&self, node: &Node) -> Read<T> {
@@ -403,7 +403,7 @@ pub(crate) struct Amount {
     pub(crate) percents: RangeInclusive<f64>,
 }
 
-impl Scalar for Amount {
+impl ScalarKind for Amount {
     type Value = Size;
 
     fn read(&self, node: &Node) -> Read<Size> {
@@ -435,7 +435,7 @@ impl Scalar for Amount {
 /// A number, whole or not.
 pub(crate) struct Decimal(pub(crate) Limit<f64>);
 
-impl Scalar for Decimal {
+impl ScalarKind for Decimal {
     type Value = f64;
 
     fn read(&self, node: &Node) -> Read<f64> {
@@ -454,7 +454,7 @@ impl Scalar for Decimal {
 /// A percentage; `%` may follow.
 pub(crate) struct Percent(pub(crate) RangeInclusive<f64>);
 
-impl Scalar for Percent {
+impl ScalarKind for Percent {
     type Value = f64;
 
     fn read(&self, node: &Node) -> Read<f64> {
@@ -471,9 +471,9 @@ impl Scalar for Percent {
 }
 
 /// A duration with its unit.
-pub(crate) struct Time(pub(crate) Limit<Duration>);
+pub(crate) struct DurationKind(pub(crate) Limit<Duration>);
 
-impl Scalar for Time {
+impl ScalarKind for DurationKind {
     type Value = Duration;
 
     fn read(&self, node: &Node) -> Read<Duration> {
@@ -506,7 +506,7 @@ impl<T> Choice<T> {
     }
 }
 
-impl<T: Copy + PartialEq> Scalar for Choice<T> {
+impl<T: Copy + PartialEq> ScalarKind for Choice<T> {
     type Value = T;
 
     fn read(&self, node: &Node) -> Read<T> {
@@ -523,13 +523,13 @@ impl<T: Copy + PartialEq> Scalar for Choice<T> {
 }
 
 /// A text that a function reads.
-pub(crate) struct Parsed<T> {
+pub(crate) struct ParsedText<T> {
     /// The word for it in the reference.
     pub(crate) word: &'static str,
     pub(crate) read: fn(&Node) -> Read<T>,
 }
 
-impl<T: AsText> Scalar for Parsed<T> {
+impl<T: AsText> ScalarKind for ParsedText<T> {
     type Value = T;
 
     fn read(&self, node: &Node) -> Read<T> {
@@ -545,7 +545,7 @@ impl<T: AsText> Scalar for Parsed<T> {
     }
 }
 
-/// A value that [`Parsed`] shows as a text.
+/// A value that [`ParsedText`] shows as a text.
 pub(crate) trait AsText {
     /// Returns the value as it is written; `None` if it cannot be shown.
     fn as_text(&self) -> Option<String> {
@@ -563,13 +563,13 @@ impl AsText for String {
 }
 
 /// An address to listen on.
-pub(crate) const ADDRESS: Parsed<String> = Parsed { word: "address", read: values::address };
+pub(crate) const ADDRESS: ParsedText<String> = ParsedText { word: "address", read: values::address };
 
 /// The key of an attribute.
-pub(crate) const ATTRIBUTE_KEY: Parsed<String> = Parsed { word: "string", read: values::attribute_key };
+pub(crate) const ATTRIBUTE_KEY: ParsedText<String> = ParsedText { word: "string", read: values::attribute_key };
 
 /// A directory, which need not exist yet.
-pub(crate) const DIRECTORY: Parsed<std::path::PathBuf> = Parsed { word: "path", read: values::directory };
+pub(crate) const DIRECTORY: ParsedText<std::path::PathBuf> = ParsedText { word: "path", read: values::directory };
 
 /// Returns a sentence about the number of items in a list.
 fn count_of_items(count: &Limit<usize>) -> String {

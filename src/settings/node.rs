@@ -2,38 +2,38 @@
 
 use std::rc::Rc;
 
-use super::fault::Position;
+use super::diagnostic::Position;
 
 /// A value and its position.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) at: Position,
-    pub(crate) value: Value,
+    pub(crate) value: NodeValue,
     /// The number of nodes in it, including itself, with every alias written out.
     pub(crate) node_count: usize,
 }
 
 #[derive(Debug)]
-pub(crate) enum Value {
-    Scalar(Scalar),
+pub(crate) enum NodeValue {
+    Scalar(ScalarNode),
     Seq(Vec<Rc<Node>>),
-    Map(Vec<(Key, Rc<Node>)>),
+    Map(Vec<(NodeKey, Rc<Node>)>),
     /// A value that could not be read; the problem is already reported.
     Broken,
 }
 
 /// The key of a mapping's entry.
 #[derive(Debug)]
-pub(crate) struct Key {
+pub(crate) struct NodeKey {
     pub(crate) at: Position,
     pub(crate) name: String,
 }
 
 /// A scalar, after references to the environment are expanded.
 #[derive(Debug)]
-pub(crate) struct Scalar {
+pub(crate) struct ScalarNode {
     pub(crate) text: String,
-    pub(crate) kind: Kind,
+    pub(crate) kind: ScalarType,
     /// True if part of the text comes from the environment, so that quotes do not tell the type.
     pub(crate) expanded: bool,
     pub(crate) quotes: Quotes,
@@ -41,7 +41,7 @@ pub(crate) struct Scalar {
 
 /// The type of a scalar.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Kind {
+pub(crate) enum ScalarType {
     Null,
     Bool(bool),
     Int(i64),
@@ -49,20 +49,20 @@ pub(crate) enum Kind {
     Text,
 }
 
-impl Kind {
+impl ScalarType {
     /// Returns the type of an unquoted scalar (YAML 1.2.2, section 10.3.2, the core schema). Whole numbers beyond 64 bits are
     /// floats.
-    pub(crate) fn of_plain(text: &str) -> Kind {
+    pub(crate) fn of_plain(text: &str) -> ScalarType {
         match text {
-            "" | "~" | "null" | "Null" | "NULL" => return Kind::Null,
-            "true" | "True" | "TRUE" => return Kind::Bool(true),
-            "false" | "False" | "FALSE" => return Kind::Bool(false),
-            ".nan" | ".NaN" | ".NAN" => return Kind::Float(f64::NAN),
+            "" | "~" | "null" | "Null" | "NULL" => return ScalarType::Null,
+            "true" | "True" | "TRUE" => return ScalarType::Bool(true),
+            "false" | "False" | "FALSE" => return ScalarType::Bool(false),
+            ".nan" | ".NaN" | ".NAN" => return ScalarType::Float(f64::NAN),
             _ => {}
         }
         let unsigned = text.trim_start_matches(['+', '-']);
         if matches!(unsigned, ".inf" | ".Inf" | ".INF") && text.len() - unsigned.len() <= 1 {
-            return Kind::Float(if text.starts_with('-') { f64::NEG_INFINITY } else { f64::INFINITY });
+            return ScalarType::Float(if text.starts_with('-') { f64::NEG_INFINITY } else { f64::INFINITY });
         }
         let based = |prefix, radix| {
             let digits = text.strip_prefix(prefix).filter(|digits| !digits.starts_with(['+', '-']))?;
@@ -71,8 +71,8 @@ impl Kind {
         // Rust also takes `inf` and `nan`, which are plain text in YAML.
         let digits_first = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.');
         let int = text.parse().ok().or_else(|| based("0x", 16)).or_else(|| based("0o", 8)).or_else(|| grouped(text));
-        let float = || text.parse().ok().filter(|_| digits_first).map(Kind::Float);
-        int.map(Kind::Int).or_else(float).unwrap_or(Kind::Text)
+        let float = || text.parse().ok().filter(|_| digits_first).map(ScalarType::Float);
+        int.map(ScalarType::Int).or_else(float).unwrap_or(ScalarType::Text)
     }
 }
 
@@ -109,24 +109,24 @@ impl Node {
     /// Returns the value under these keys, each one section deeper.
     pub(crate) fn find(&self, keys: &[&str]) -> Option<&Node> {
         keys.iter().try_fold(self, |node, key| match &node.value {
-            Value::Map(entries) => entries.iter().find(|(k, _)| k.name == *key).map(|(_, node)| node.as_ref()),
+            NodeValue::Map(entries) => entries.iter().find(|(k, _)| k.name == *key).map(|(_, node)| node.as_ref()),
             _ => None,
         })
     }
 
     /// Returns true if this is a scalar that is not null.
     pub(crate) fn is_scalar(&self) -> bool {
-        matches!(&self.value, Value::Scalar(_)) && !self.is_null()
+        matches!(&self.value, NodeValue::Scalar(_)) && !self.is_null()
     }
 
     /// Returns true if this is a scalar with the text `text`.
     pub(crate) fn is_text(&self, text: &str) -> bool {
-        matches!(&self.value, Value::Scalar(scalar) if scalar.text == text)
+        matches!(&self.value, NodeValue::Scalar(scalar) if scalar.text == text)
     }
 
     /// Returns the position of the byte at `offset` of a scalar's text, or that of the whole scalar if the text is not written as it is.
     pub(crate) fn at_byte(&self, offset: usize) -> Position {
-        let Value::Scalar(Scalar { text, quotes, .. }) = &self.value else { return self.at };
+        let NodeValue::Scalar(ScalarNode { text, quotes, .. }) = &self.value else { return self.at };
         let quote = match quotes {
             Quotes::None => 0,
             Quotes::Single | Quotes::Double => 1,
@@ -144,17 +144,17 @@ impl Node {
 
     /// Returns true if this is a scalar whose text ends with `suffix`.
     pub(crate) fn ends_with(&self, suffix: char) -> bool {
-        matches!(&self.value, Value::Scalar(scalar) if scalar.text.trim_end().ends_with(suffix))
+        matches!(&self.value, NodeValue::Scalar(scalar) if scalar.text.trim_end().ends_with(suffix))
     }
 
     /// Returns the items of a list; none if this is not a list.
     pub(crate) fn items(&self) -> impl Iterator<Item = &Node> {
-        let items: &[Rc<Node>] = if let Value::Seq(items) = &self.value { items } else { &[] };
+        let items: &[Rc<Node>] = if let NodeValue::Seq(items) = &self.value { items } else { &[] };
         items.iter().map(Rc::as_ref)
     }
 
     /// Returns true if nothing is written.
     pub(crate) fn is_null(&self) -> bool {
-        matches!(&self.value, Value::Scalar(Scalar { kind: Kind::Null, .. }))
+        matches!(&self.value, NodeValue::Scalar(ScalarNode { kind: ScalarType::Null, .. }))
     }
 }

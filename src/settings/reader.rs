@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use super::fault::{Fault, Position, Problem};
-use super::node::{Key, Node, Value};
+use super::diagnostic::{Diagnostic, Position, SettingError};
+use super::node::{Node, NodeKey, NodeValue};
 use super::suggest::{self, join};
 use super::values::{Read, not_a_list, not_a_section};
 use super::{Files, Limit};
@@ -13,7 +13,7 @@ pub(crate) const SECRET_KEYS: [&str; 2] = ["tokens", "headers"];
 
 /// The surroundings of a configuration.
 #[derive(Clone, Copy)]
-pub(crate) struct Context<'a> {
+pub(crate) struct ReadContext<'a> {
     /// The paths of all keys that exist.
     pub(crate) paths: &'a [String],
     /// Reads the files that settings name.
@@ -21,26 +21,26 @@ pub(crate) struct Context<'a> {
 }
 
 /// Returns the fault of a secret in the wrong form; the message does not repeat it.
-fn secret_not(expected: &str, form: &str) -> Fault {
-    Fault::new(format!("expected {expected}, found something else")).help(format!("write `{form}`"))
+fn secret_not(expected: &str, form: &str) -> SettingError {
+    SettingError::new(format!("expected {expected}, found something else")).help(format!("write `{form}`"))
 }
 
 /// A mapping with the keys of one section.
 pub(crate) struct Section<'a> {
-    context: Context<'a>,
+    context: ReadContext<'a>,
     path: String,
     at: Position,
-    entries: &'a [(Key, Rc<Node>)],
-    problems: &'a mut Vec<Problem>,
+    entries: &'a [(NodeKey, Rc<Node>)],
+    problems: &'a mut Vec<Diagnostic>,
 }
 
 impl<'a> Section<'a> {
     /// Returns the section at `path`; `None`, and a problem, if `node` is not a mapping. Unknown keys are problems.
     pub(crate) fn open(
-        context: Context<'a>,
+        context: ReadContext<'a>,
         node: &'a Node,
         path: String,
-        problems: &'a mut Vec<Problem>,
+        problems: &'a mut Vec<Diagnostic>,
     ) -> Option<Self> {
         let mut section = Section::open_lenient(context, node, path, problems)?;
         section.refuse_unknown(&[]);
@@ -49,14 +49,14 @@ impl<'a> Section<'a> {
 
     /// Does the same as [`Section::open`], except that the caller looks for unknown keys.
     fn open_lenient(
-        context: Context<'a>,
+        context: ReadContext<'a>,
         node: &'a Node,
         path: String,
-        problems: &'a mut Vec<Problem>,
+        problems: &'a mut Vec<Diagnostic>,
     ) -> Option<Self> {
         match &node.value {
-            Value::Map(entries) => Some(Section { context, path, at: node.at, entries, problems }),
-            Value::Broken => None,
+            NodeValue::Map(entries) => Some(Section { context, path, at: node.at, entries, problems }),
+            NodeValue::Broken => None,
             _ => {
                 problems.push(not_a_section(node).error(node.at));
                 None
@@ -91,7 +91,7 @@ impl<'a> Section<'a> {
     /// Returns the position and the value of `key`, if it is written and readable.
     pub(crate) fn entry(&self, key: &str) -> Option<(Position, &'a Node)> {
         let (key, node) = self.entries.iter().find(|(k, _)| k.name == key)?;
-        (!matches!(node.value, Value::Broken)).then_some((key.at, node))
+        (!matches!(node.value, NodeValue::Broken)).then_some((key.at, node))
     }
 
     /// Returns true if `key` is written, readable or not.
@@ -100,12 +100,12 @@ impl<'a> Section<'a> {
     }
 
     /// Reports an error.
-    pub(crate) fn error(&mut self, at: Position, fault: Fault) {
+    pub(crate) fn error(&mut self, at: Position, fault: SettingError) {
         self.problems.push(fault.error(at));
     }
 
     /// Reports a warning.
-    pub(crate) fn warn(&mut self, at: Position, fault: Fault) {
+    pub(crate) fn warn(&mut self, at: Position, fault: SettingError) {
         self.problems.push(fault.warning(at));
     }
 
@@ -118,7 +118,7 @@ impl<'a> Section<'a> {
     /// Returns the value of `key`. A missing key is an error.
     pub(crate) fn require<T>(&mut self, key: &str, read: impl FnOnce(&Node) -> Read<T>) -> Option<T> {
         if !self.has(key) {
-            self.error(self.at, Fault::new(format!("the key `{key}` is missing")));
+            self.error(self.at, SettingError::new(format!("the key `{key}` is missing")));
         }
         self.read(key, read)
     }
@@ -139,7 +139,7 @@ impl<'a> Section<'a> {
     /// Returns the section under `key`. A key with nothing in it is an error.
     pub(crate) fn filled_section(&mut self, key: &str) -> Option<Section<'_>> {
         if let Some((at, _)) = self.entry(key).filter(|(_, node)| node.is_null()) {
-            self.error(at, Fault::new(format!("there is nothing in `{key}`")).help("fill it, or leave it out"));
+            self.error(at, SettingError::new(format!("there is nothing in `{key}`")).help("fill it, or leave it out"));
         }
         self.section(key)
     }
@@ -148,7 +148,7 @@ impl<'a> Section<'a> {
     pub(crate) fn items(&mut self, key: &str, limit: &Limit<usize>) -> Option<Vec<&'a Node>> {
         let (at, node) = self.entry(key)?;
         let items = match &node.value {
-            Value::Seq(items) => items.as_slice(),
+            NodeValue::Seq(items) => items.as_slice(),
             _ if node.is_null() => &[],
             _ => {
                 let fault = if SECRET_KEYS.contains(&key) { secret_not("a list", "[...]") } else { not_a_list(node) };
@@ -157,22 +157,25 @@ impl<'a> Section<'a> {
             }
         };
         if items.len() < limit.min {
-            self.error(at, Fault::new(format!("`{key}` is an empty list")).help("write an item, or leave the key out"));
+            self.error(
+                at,
+                SettingError::new(format!("`{key}` is an empty list")).help("write an item, or leave the key out"),
+            );
             return None;
         }
         if items.len() > limit.max {
-            let fault = Fault::new(format!("{} items in `{key}`", items.len()));
+            let fault = SettingError::new(format!("{} items in `{key}`", items.len()));
             self.error(at, fault.help(format!("at most {}: {}", limit.max, limit.why)));
             return None;
         }
-        Some(items.iter().map(Rc::as_ref).filter(|item| !matches!(item.value, Value::Broken)).collect())
+        Some(items.iter().map(Rc::as_ref).filter(|item| !matches!(item.value, NodeValue::Broken)).collect())
     }
 
     /// Returns the entries of the section under `key`, whose keys the operator chooses; none if it is not written or wrong.
-    pub(crate) fn own_entries(&mut self, key: &str) -> &'a [(Key, Rc<Node>)] {
+    pub(crate) fn own_entries(&mut self, key: &str) -> &'a [(NodeKey, Rc<Node>)] {
         let Some((_, node)) = self.entry(key).filter(|(_, node)| !node.is_null()) else { return &[] };
         match &node.value {
-            Value::Map(entries) => entries,
+            NodeValue::Map(entries) => entries,
             _ => {
                 let form = "a section of `key: value` lines";
                 let fault =
@@ -196,7 +199,7 @@ impl<'a> Section<'a> {
         for item in items {
             match self.check(item, &read) {
                 Some(value) if values.contains(&value) => {
-                    self.warn(item.at, Fault::new("given twice").help("keep one"));
+                    self.warn(item.at, SettingError::new("given twice").help("keep one"));
                 }
                 value => values.extend(value),
             }
@@ -236,7 +239,7 @@ impl<'a> Section<'a> {
         read: impl Fn(&Node) -> Read<T>,
     ) -> Vec<T> {
         if !self.has(key) {
-            let fault = Fault::new(format!("the key `{key}` is missing"));
+            let fault = SettingError::new(format!("the key `{key}` is missing"));
             self.error(self.at, fault.help(format!("write `{key}: {example}`")));
         }
         self.list(key, limit, read)

@@ -99,32 +99,32 @@ impl Shape {
 }
 
 /// The keys of a section, in the order of their declaration.
-pub(crate) struct Keys<'a> {
+pub(crate) struct SectionKeys<'a> {
     path: String,
     all: &'a mut Vec<Setting>,
 }
 
-impl<'a> Keys<'a> {
+impl<'a> SectionKeys<'a> {
     /// Returns the keys of the top level, which are added to `all`.
     pub(crate) fn top(all: &'a mut Vec<Setting>) -> Self {
-        Keys { path: String::new(), all }
+        SectionKeys { path: String::new(), all }
     }
 
     /// Returns the place of the key `name` with the meaning `text`.
-    pub(crate) fn at(&mut self, name: &str, text: &str) -> Place<'_> {
+    pub(crate) fn at(&mut self, name: &str, text: &str) -> KeySlot<'_> {
         let words: Vec<&str> = text.split_whitespace().collect();
-        Place { path: join(&self.path, name), text: words.join(" "), all: self.all }
+        KeySlot { path: join(&self.path, name), text: words.join(" "), all: self.all }
     }
 }
 
 /// The place of one key among all others.
-pub(crate) struct Place<'a> {
+pub(crate) struct KeySlot<'a> {
     path: String,
     text: String,
     all: &'a mut Vec<Setting>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> KeySlot<'a> {
     /// Adds the key. `limit` is a sentence about its range, or empty.
     pub(crate) fn add(self, shape: Shape, preset: Preset, limit: &str) {
         let text =
@@ -133,12 +133,12 @@ impl<'a> Place<'a> {
     }
 
     /// Adds the key, and returns the keys below it, or below each of its items.
-    pub(crate) fn add_section(self, shape: Shape, preset: Preset, limit: &str) -> Keys<'a> {
+    pub(crate) fn add_section(self, shape: Shape, preset: Preset, limit: &str) -> SectionKeys<'a> {
         let items = if matches!(shape, Shape::List(..)) { "[]" } else { "" };
         let path = format!("{}{items}", self.path);
         let text =
             [self.text.as_str(), limit].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" ");
         self.all.push(Setting { path: self.path, shape, preset, text });
-        Keys { path, all: self.all }
+        SectionKeys { path, all: self.all }
     }
 }

@@ -1,6 +1,6 @@
 //! Suggestions for unknown keys and names.
 
-use super::fault::{Fault, quote};
+use super::diagnostic::{SettingError, quote};
 
 /// Returns the path of `key` in the section `path`.
 pub(crate) fn join(path: &str, key: &str) -> String {
@@ -20,8 +20,8 @@ const COLLECTOR_SECTIONS: [&str; 6] = ["receivers", "processors", "exporters", "
 
 /// Returns the fault of `key`, which the section `path` does not have, with the key that was probably meant. `paths` are those
 /// of all keys; `is_written` returns true for a key that the section has.
-pub(crate) fn unknown(paths: &[String], path: &str, key: &str, is_written: impl Fn(&str) -> bool) -> Fault {
-    let fault = Fault::new(format!("unknown key {}", quote(key)));
+pub(crate) fn unknown(paths: &[String], path: &str, key: &str, is_written: impl Fn(&str) -> bool) -> SettingError {
+    let fault = SettingError::new(format!("unknown key {}", quote(key)));
     if key == "<<" {
         return fault.help("merge keys are not part of YAML 1.2: write the keys out");
     }

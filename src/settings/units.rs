@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::fault::{Fault, quote};
+use super::diagnostic::{SettingError, quote};
 use super::suggest::closest;
 
 /// Nanoseconds by unit: those of Go, so that the Collector's durations are read as they are.
@@ -23,9 +23,10 @@ const SIZE_UNITS: [(&str, f64); 9] = [
 ];
 
 /// `500ms`, `1m30s`, `0`.
-pub(crate) fn duration(text: &str) -> Result<Duration, Fault> {
-    let wrong =
-        || Fault::new(format!("{} is not a duration", quote(text))).help("write it like `500ms`, `10s` or `1m30s`");
+pub(crate) fn duration(text: &str) -> Result<Duration, SettingError> {
+    let wrong = || {
+        SettingError::new(format!("{} is not a duration", quote(text))).help("write it like `500ms`, `10s` or `1m30s`")
+    };
     if text == "0" {
         return Ok(Duration::ZERO);
     }
@@ -33,9 +34,8 @@ pub(crate) fn duration(text: &str) -> Result<Duration, Fault> {
         return Err(wrong());
     }
     if text.parse::<f64>().is_ok() {
-        return Err(
-            Fault::new(format!("the duration {} has no unit", quote(text))).help("write it like `10s` or `500ms`")
-        );
+        return Err(SettingError::new(format!("the duration {} has no unit", quote(text)))
+            .help("write it like `10s` or `500ms`"));
     }
     let (mut rest, mut nanoseconds) = (text, 0.0);
     while !rest.is_empty() {
@@ -51,9 +51,10 @@ pub(crate) fn duration(text: &str) -> Result<Duration, Fault> {
 }
 
 /// `512MiB`, `64KB`, `1.5GiB`, or bytes without a unit.
-pub(crate) fn bytes(text: &str) -> Result<u64, Fault> {
-    let wrong =
-        || Fault::new(format!("{} is not a size", quote(text))).help("write it like `512MiB`, `64KB` or `1048576`");
+pub(crate) fn bytes(text: &str) -> Result<u64, SettingError> {
+    let wrong = || {
+        SettingError::new(format!("{} is not a size", quote(text))).help("write it like `512MiB`, `64KB` or `1048576`")
+    };
     if let Ok(bytes) = text.parse() {
         return Ok(bytes);
     }
@@ -99,12 +100,12 @@ fn factor(units: &[(&str, f64)], unit: &str) -> Option<f64> {
     units.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor)
 }
 
-fn unknown_unit(text: &str, unit: &str, units: &[(&str, f64)]) -> Fault {
+fn unknown_unit(text: &str, unit: &str, units: &[(&str, f64)]) -> SettingError {
     let names = units.iter().map(|(name, _)| *name);
     let fault = if unit.is_empty() {
-        Fault::new(format!("{} lacks a unit", quote(text)))
+        SettingError::new(format!("{} lacks a unit", quote(text)))
     } else {
-        Fault::new(format!("{}: unknown unit {}", quote(text), quote(unit)))
+        SettingError::new(format!("{}: unknown unit {}", quote(text), quote(unit)))
     };
     match closest(unit, names.clone()) {
         Some(name) => fault.help(format!("did you mean `{name}`?")),

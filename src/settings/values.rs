@@ -6,8 +6,8 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::fault::{Fault, quote};
-use super::node::{Kind, Node, Scalar, Value};
+use super::diagnostic::{SettingError, quote};
+use super::node::{Node, NodeValue, ScalarNode, ScalarType};
 use super::suggest::closest;
 use super::units::{self, display_bytes, display_duration};
 use super::{Files, Limit, Size};
@@ -19,32 +19,34 @@ const ATTRIBUTE_KEY_BYTES_MAX: usize = 512;
 const PATH_BYTES_MAX: usize = 4_095;
 
 /// The result of reading a value.
-pub(crate) type Read<T> = Result<T, Fault>;
+pub(crate) type Read<T> = Result<T, SettingError>;
 
-pub(crate) fn expected(what: &str, node: &Node) -> Fault {
+pub(crate) fn expected(what: &str, node: &Node) -> SettingError {
     let found = match &node.value {
-        Value::Scalar(Scalar { kind: Kind::Null, .. }) => "nothing".to_owned(),
+        NodeValue::Scalar(ScalarNode { kind: ScalarType::Null, .. }) => "nothing".to_owned(),
         // Quotes are what is wrong with a number in quotes.
-        Value::Scalar(Scalar { text, kind: Kind::Text, .. }) if Kind::of_plain(text) != Kind::Text => {
+        NodeValue::Scalar(ScalarNode { text, kind: ScalarType::Text, .. })
+            if ScalarType::of_plain(text) != ScalarType::Text =>
+        {
             quote(&format!("\"{text}\""))
         }
-        Value::Scalar(Scalar { text, .. }) => quote(text),
-        Value::Seq(_) => "a list".to_owned(),
-        Value::Map(_) | Value::Broken => "a section".to_owned(),
+        NodeValue::Scalar(ScalarNode { text, .. }) => quote(text),
+        NodeValue::Seq(_) => "a list".to_owned(),
+        NodeValue::Map(_) | NodeValue::Broken => "a section".to_owned(),
     };
-    Fault::new(format!("expected {what}, found {found}"))
+    SettingError::new(format!("expected {what}, found {found}"))
 }
 
 /// A mapping, or what was found in its place.
-pub(crate) fn not_a_section(node: &Node) -> Fault {
+pub(crate) fn not_a_section(node: &Node) -> SettingError {
     expected("a section of `key: value` lines", node)
 }
 
 /// A list, or what was found in its place.
-pub(crate) fn not_a_list(node: &Node) -> Fault {
+pub(crate) fn not_a_list(node: &Node) -> SettingError {
     let fault = expected("a list", node);
     match &node.value {
-        Value::Scalar(scalar) => fault.help(format!("write {}", quote(&format!("[{}]", scalar.text)))),
+        NodeValue::Scalar(scalar) => fault.help(format!("write {}", quote(&format!("[{}]", scalar.text)))),
         _ => fault,
     }
 }
@@ -52,18 +54,18 @@ pub(crate) fn not_a_list(node: &Node) -> Fault {
 /// A scalar as it was written. Names such as `404` need no quotes.
 pub(crate) fn text<'a>(what: &str, node: &'a Node) -> Read<&'a str> {
     match &node.value {
-        Value::Scalar(scalar) if scalar.kind != Kind::Null => Ok(&scalar.text),
+        NodeValue::Scalar(scalar) if scalar.kind != ScalarType::Null => Ok(&scalar.text),
         _ => Err(expected(what, node)),
     }
 }
 
 /// The type of a scalar where a string makes no sense. Quotes around a reference to the environment (which lists and
 /// sections within brackets need) do not make it a string.
-pub(crate) fn kind(node: &Node) -> Kind {
+pub(crate) fn kind(node: &Node) -> ScalarType {
     match &node.value {
-        Value::Scalar(Scalar { text, expanded: true, .. }) => Kind::of_plain(text),
-        Value::Scalar(scalar) => scalar.kind,
-        _ => Kind::Text,
+        NodeValue::Scalar(ScalarNode { text, expanded: true, .. }) => ScalarType::of_plain(text),
+        NodeValue::Scalar(scalar) => scalar.kind,
+        _ => ScalarType::Text,
     }
 }
 
@@ -80,14 +82,14 @@ fn within<T: PartialOrd + Copy>(
     })
 }
 
-fn out_of_range(text: &str) -> Fault {
-    Fault::new(format!("{} is out of range", quote(text)))
+fn out_of_range(text: &str) -> SettingError {
+    SettingError::new(format!("{} is out of range", quote(text)))
 }
 
 /// `true` or `false`.
 pub(crate) fn boolean(node: &Node) -> Read<bool> {
     match kind(node) {
-        Kind::Bool(value) => Ok(value),
+        ScalarType::Bool(value) => Ok(value),
         _ => Err(expected("true or false", node).help("write `true` or `false`, without quotes")),
     }
 }
@@ -95,21 +97,23 @@ pub(crate) fn boolean(node: &Node) -> Read<bool> {
 /// A whole number.
 pub(crate) fn integer(node: &Node, limit: &Limit<u64>) -> Read<u64> {
     match kind(node) {
-        Kind::Int(value) => within(u64::try_from(value).ok(), &value.to_string(), limit, |value| value.to_string()),
+        ScalarType::Int(value) => {
+            within(u64::try_from(value).ok(), &value.to_string(), limit, |value| value.to_string())
+        }
         _ => Err(expected("a whole number", node).help("digits only, without quotes and without a unit")),
     }
 }
 
 /// Returns the fault of a value that is not a number.
-pub(crate) fn not_a_number(node: &Node) -> Fault {
+pub(crate) fn not_a_number(node: &Node) -> SettingError {
     expected("a number", node).help("digits, without quotes and without a unit")
 }
 
 /// A number, whole or not.
 pub(crate) fn decimal(node: &Node, limit: &Limit<f64>) -> Read<f64> {
     let value = match kind(node) {
-        Kind::Int(value) => value as f64,
-        Kind::Float(value) if value.is_finite() => value,
+        ScalarType::Int(value) => value as f64,
+        ScalarType::Float(value) if value.is_finite() => value,
         _ => return Err(not_a_number(node)),
     };
     within(Some(value), &value.to_string(), limit, |value| value.to_string())
@@ -133,7 +137,7 @@ pub(crate) fn byte_count(node: &Node, limit: &Limit<u64>) -> Read<usize> {
 
 /// Returns `value` as the type of its setting.
 pub(crate) fn narrow<T: TryFrom<u64>>(value: u64) -> Read<T> {
-    T::try_from(value).map_err(|_| Fault::new(format!("{value} is too much for this machine")))
+    T::try_from(value).map_err(|_| SettingError::new(format!("{value} is too much for this machine")))
 }
 
 /// A number of bytes.
@@ -158,8 +162,8 @@ pub(crate) fn percentage(node: &Node) -> Read<f64> {
 /// A percentage; `%` may follow.
 pub(crate) fn percentage_within(node: &Node, percents: &RangeInclusive<f64>) -> Read<f64> {
     let percent = match kind(node) {
-        Kind::Int(value) => value as f64,
-        Kind::Float(value) => value,
+        ScalarType::Int(value) => value as f64,
+        ScalarType::Float(value) => value,
         _ => units::percent(text("a percentage", node)?)
             .ok_or_else(|| expected("a percentage", node).help("write a number from 0 to 100, without quotes"))?,
     };
@@ -186,7 +190,7 @@ pub(crate) fn choice_in_any_case<T: Copy>(node: &Node, what: &str, choices: &[(&
 fn choice_of_text<T: Copy>(text: &str, what: &str, choices: &[(&str, T)]) -> Read<T> {
     let names = choices.iter().map(|(name, _)| *name);
     choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or_else(|| {
-        let fault = Fault::new(format!("unknown {what} {}", quote(text)));
+        let fault = SettingError::new(format!("unknown {what} {}", quote(text)));
         let known = list(names.clone());
         match closest(text, names) {
             Some(name) => fault.help(format!("did you mean `{name}`? Known: {known}")),
@@ -204,10 +208,10 @@ pub(crate) fn list<T: Display>(names: impl Iterator<Item = T>) -> String {
 pub(crate) fn name(node: &Node, what: &str, bytes_max: usize) -> Read<String> {
     let name = text(what, node)?;
     if name.trim().is_empty() {
-        return Err(Fault::new(format!("{what} must not be empty")));
+        return Err(SettingError::new(format!("{what} must not be empty")));
     }
     if name.len() > bytes_max || name.chars().any(char::is_control) {
-        return Err(Fault::new(format!("{what} must be at most {bytes_max} bytes, without control characters")));
+        return Err(SettingError::new(format!("{what} must be at most {bytes_max} bytes, without control characters")));
     }
     Ok(name.to_owned())
 }
@@ -224,22 +228,22 @@ pub(crate) const PEM_FILE: &str = "a PEM file";
 pub(crate) fn file(node: &Node, files: Files<'_>, what: &str) -> Read<(PathBuf, Vec<u8>)> {
     let path = text(&format!("the path of {what}"), node)?;
     let name = quote(path);
-    let bytes = files(Path::new(path)).map_err(|error| Fault::new(format!("cannot read {name}: {error}")))?;
+    let bytes = files(Path::new(path)).map_err(|error| SettingError::new(format!("cannot read {name}: {error}")))?;
     if bytes.len() > FILE_BYTES_MAX {
-        return Err(Fault::new(format!("{name} has more than {FILE_BYTES_MAX} bytes")));
+        return Err(SettingError::new(format!("{name} has more than {FILE_BYTES_MAX} bytes")));
     }
     Ok((PathBuf::from(path), bytes))
 }
 
 /// What is wrong with the contents of a file.
-pub(crate) fn file_fault(path: &Path, error: &impl Display) -> Fault {
-    Fault::new(format!("{}: {error}", quote(&path.to_string_lossy())))
+pub(crate) fn file_fault(path: &Path, error: &impl Display) -> SettingError {
+    SettingError::new(format!("{}: {error}", quote(&path.to_string_lossy())))
 }
 
 /// An address to listen on: `host:port`.
 pub(crate) fn address(node: &Node) -> Read<String> {
     let address = text("an address", node)?;
-    let fault = || Fault::new(format!("{} is no address to listen on", quote(address)));
+    let fault = || SettingError::new(format!("{} is no address to listen on", quote(address)));
     match address.rsplit_once(':') {
         Some(("", port)) if is_port(port) => Err(fault().help(format!("write the host too: `0.0.0.0:{port}`"))),
         Some((host, port)) if is_host(host) && is_port(port) => Ok(address.to_owned()),

@@ -42,12 +42,12 @@ const SHARED_BYTES_MAX: usize = 16 << 10;
 /// The body of a request, with the share of the budget that covers both the body and the request's index.
 #[derive(Debug)]
 pub(super) struct Body {
-    form: Form,
+    form: BodyForm,
     share: Share,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Form {
+pub(super) enum BodyForm {
     Plain(Bytes),
     Packed(Arc<Packed>),
 }
@@ -197,20 +197,20 @@ impl Unpacker<'_> {
 
 impl Body {
     pub(super) fn new(plain: Bytes, share: Share) -> Self {
-        Body { form: Form::Plain(plain), share }
+        Body { form: BodyForm::Plain(plain), share }
     }
 
     /// Returns the bytes of the body as the sender sent them.
     #[cfg(test)]
     pub(super) fn plain(&self) -> Bytes {
         match &self.form {
-            Form::Plain(plain) => plain.clone(),
-            Form::Packed(packed) => packed.plain(),
+            BodyForm::Plain(plain) => plain.clone(),
+            BodyForm::Packed(packed) => packed.plain(),
         }
     }
 
     /// Returns the body in its present form.
-    pub(super) fn form(&self) -> Form {
+    pub(super) fn form(&self) -> BodyForm {
         self.form.clone()
     }
 
@@ -221,12 +221,12 @@ impl Body {
 
     /// Unpacks the body if there is room for it. Returns true if it did.
     pub(super) fn restore(&mut self) -> bool {
-        let Form::Packed(packed) = &self.form else { return false };
+        let BodyForm::Packed(packed) = &self.form else { return false };
         let more_bytes = packed.plain_bytes.saturating_sub(packed.heap_bytes());
         let has_room = self.share.budget().stays_below(ladder::RESTORE, more_bytes);
         let is_restored = has_room && self.share.grow(more_bytes);
         if is_restored {
-            self.form = Form::Plain(packed.plain());
+            self.form = BodyForm::Plain(packed.plain());
         }
         is_restored
     }
@@ -234,9 +234,9 @@ impl Body {
     /// Moves the body, which has outlived others of its block, to a block of bodies that are as old. The body stays if
     /// there is no room.
     pub(super) fn relocate(&mut self, request: &Arc<Request>) {
-        let Form::Plain(plain) = &self.form else { return };
+        let BodyForm::Plain(plain) = &self.form else { return };
         if let Some((copy, covered)) = self.share.budget().copy_of_old(plain) {
-            self.form = Form::Plain(copy);
+            self.form = BodyForm::Plain(copy);
             // The share of the body covers it wherever it is, so the share of the copy is released.
             self.share.move_to(covered.block());
         }
@@ -246,21 +246,21 @@ impl Body {
     /// Registers `request` with the block of the body, if it is in one, so that the block can ask the request to move
     /// the body.
     pub(super) fn enlist(&self, request: &Arc<Request>) {
-        if let (Some(block), Form::Plain(_)) = (self.share.block(), &self.form) {
+        if let (Some(block), BodyForm::Plain(_)) = (self.share.block(), &self.form) {
             self.share.budget().enlist(block, Arc::downgrade(request));
         }
     }
 
     /// Compresses the body if that saves at least a quarter of it, with `scratch` as a buffer.
     fn compress(&mut self, scratch: &mut Vec<u8>) {
-        let Form::Plain(plain) = &self.form else { return };
+        let BodyForm::Plain(plain) = &self.form else { return };
         if !(BODY_BYTES_MIN..=BODY_BYTES_MAX).contains(&plain.len()) {
             return;
         }
         let packed = Packed::new(plain, scratch);
         let saved_bytes = plain.len().saturating_sub(packed.heap_bytes());
         if saved_bytes >= plain.len() / 4 {
-            self.form = Form::Packed(Arc::new(packed));
+            self.form = BodyForm::Packed(Arc::new(packed));
             self.share.resize(self.share.bytes() - saved_bytes);
         }
     }

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::slots::Slot;
+use super::slots::SlotNumber;
 use super::table::Millis;
 
 /// The low 32 bits of a time in milliseconds. They are enough to order two times that are at most 24 days apart, and no
@@ -33,7 +33,7 @@ impl Moment {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Due {
     pub(super) at: Moment,
-    pub(super) slot: Slot,
+    pub(super) slot: SlotNumber,
 }
 
 /// Number of stale entries that are not worth a search.
@@ -44,7 +44,7 @@ const STALE_MIN: usize = 64;
 pub(super) struct DueQueue(VecDeque<Due>);
 
 impl DueQueue {
-    pub(super) fn push(&mut self, at: Moment, slot: Slot) {
+    pub(super) fn push(&mut self, at: Moment, slot: SlotNumber) {
         self.0.push_back(Due { at, slot });
     }
 

@@ -16,7 +16,7 @@ pub enum Fate {
         rescuable: bool,
     },
     /// A policy of type `drop` dropped the trace.
-    Vetoed,
+    DroppedByPolicy,
     /// No span of the trace has come, or its verdict is forgotten.
     Unknown,
 }

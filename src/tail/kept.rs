@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::hold::KeptHold;
+use super::journal_hold::KeptSpansHold;
 use super::request::Fragment;
 use crate::otlp::TraceId;
 use crate::sampling::Keep;
@@ -22,7 +22,7 @@ pub struct KeptSpans {
     /// The verdict that keeps them.
     pub keep: Keep,
     /// The hold on their copy in the journal; `None` without a journal.
-    pub hold: Option<Arc<KeptHold>>,
+    pub hold: Option<Arc<KeptSpansHold>>,
 }
 
 impl KeptSpans {

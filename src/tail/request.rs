@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::compression::{Body, Compression, Excerpt, Form, is_compressible};
-use super::hold::{Hold, KeptHold};
-use crate::budget::{Owner, Share};
+use super::compression::{Body, BodyForm, Compression, Excerpt, is_compressible};
+use super::journal_hold::{JournalHold, KeptSpansHold};
+use crate::budget::{BodyOwner, Share};
 use crate::otlp::scan::Scope;
 use crate::otlp::{ByteRange, TraceId};
 use crate::sampling::Keep;
@@ -23,7 +23,7 @@ pub struct Request {
     spans: Box<[HeldSpan]>,
     scopes: Box<[Scope]>,
     /// The hold on its copy in the journal; `None` without a journal.
-    hold: Option<Arc<Hold>>,
+    hold: Option<Arc<JournalHold>>,
     /// The queue for compression of the body; `None` if the body is not to be compressed.
     compression: Option<Arc<Compression>>,
 }
@@ -51,7 +51,7 @@ impl Request {
         spans: Box<[HeldSpan]>,
         scopes: Box<[Scope]>,
         share: Share,
-        hold: Option<Arc<Hold>>,
+        hold: Option<Arc<JournalHold>>,
         compression: Option<Arc<Compression>>,
     ) -> Arc<Self> {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
@@ -75,7 +75,7 @@ impl Request {
     }
 }
 
-impl Owner for Request {
+impl BodyOwner for Request {
     fn relocate(self: &Arc<Self>) {
         self.with_body(|body| body.relocate(self));
     }
@@ -128,9 +128,9 @@ impl Fragment {
 
     /// Notes in the journal that these spans of `trace` are kept. Returns the hold on them, or `None` without a
     /// journal.
-    pub(super) fn kept(&self, trace: TraceId, keep: Keep) -> Option<Arc<KeptHold>> {
+    pub(super) fn kept(&self, trace: TraceId, keep: Keep) -> Option<Arc<KeptSpansHold>> {
         let hold = self.request.hold.as_ref()?;
-        Some(KeptHold::new(Arc::clone(hold), trace, keep))
+        Some(KeptSpansHold::new(Arc::clone(hold), trace, keep))
     }
 
     /// Notes in the journal that these spans of `trace` are sampled out.
@@ -178,21 +178,21 @@ impl Fragment {
         if self.request.body.lock().restore() {
             self.request.enlist();
         }
-        self.look(EXCERPT_SPANS_MAX)
+        self.open_excerpt(EXCERPT_SPANS_MAX)
     }
 
     /// Makes the bytes of all spans readable. The body stays in its present form.
     #[must_use]
     pub(super) fn peek(&self) -> OpenFragment<'_> {
-        self.look(usize::MAX)
+        self.open_excerpt(usize::MAX)
     }
 
-    fn look(&self, excerpt_spans_max: usize) -> OpenFragment<'_> {
+    fn open_excerpt(&self, excerpt_spans_max: usize) -> OpenFragment<'_> {
         let form = self.request.body.lock().form();
         let spans = self.held();
         let packed = match form {
-            Form::Plain(body) => return OpenFragment { fragment: self, body, excerpt: None, _share: None },
-            Form::Packed(packed) => packed,
+            BodyForm::Plain(body) => return OpenFragment { fragment: self, body, excerpt: None, _share: None },
+            BodyForm::Packed(packed) => packed,
         };
         let excerpt = Excerpt::new(&packed, &spans[..spans.len().min(excerpt_spans_max)], &self.request.scopes);
         let share = self.request.body.lock().reading(excerpt.heap_bytes());

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crate::budget::ladder::LIMIT_PERCENT_DEFAULT;
 use crate::sampling::settings::{Policy, default_policies, policies, read_policies};
-use crate::settings::fault::Fault;
-use crate::settings::kinds::{Amount, Bool, ByHand, Bytes, Choice, Scalar, Sub, Time, Whole};
+use crate::settings::diagnostic::SettingError;
+use crate::settings::kinds::{Amount, Bool, ByHand, ByteCount, Choice, DurationKind, ScalarKind, Sub, WholeNumber};
 use crate::settings::reader::Section;
 use crate::settings::setting::Shape;
 use crate::settings::{KIB, Limit, MIB, Size, TIB, keys, section, values};
@@ -20,16 +20,16 @@ section! {
     #[derive(Clone, Debug, PartialEq)]
     pub struct TailSampling {
         /// The time from the first span of a trace to its decision.
-        pub decision_wait: Duration = Duration::from_secs(10), Time(DECISION_WAIT);
+        pub decision_wait: Duration = Duration::from_secs(10), DurationKind(DECISION_WAIT);
         /// The time from a trace's root span to its decision, if that is earlier; `0s`: off.
-        pub decision_wait_after_root_received: Duration = Duration::ZERO, Time(DECISION_WAIT_AFTER_ROOT);
+        pub decision_wait_after_root_received: Duration = Duration::ZERO, DurationKind(DECISION_WAIT_AFTER_ROOT);
         /// The number of decided traces that are remembered, so that late spans follow the verdict.
         pub decision_cache: DecisionCache = DecisionCache::default(), Sub;
         /// Dropped traces stay in memory for a while: an error or slow span that comes late brings the whole trace back.
         pub rescue: Rescue = Rescue::default(), Sub;
         /// A trace with this many spans is decided at once, by the same policies. Spans that come later follow the verdict.
         /// No request makes a trace of this size: it is a batch job or a stream, whose end may be hours away.
-        pub spans_max: usize = 100_000, Whole::within(TRACE_SPANS);
+        pub spans_max: usize = 100_000, WholeNumber::within(TRACE_SPANS);
         /// A trace with this many bytes of spans, as they were sent, is decided at once. A percentage is of the memory limit:
         /// so ten such traces, not one, fill the memory.
         pub bytes_max: Size = Size::Percent(10.0), Amount { bytes: TRACE_BYTES, percents: TRACE_PERCENTS };
@@ -52,9 +52,9 @@ section! {
     #[derive(Clone, Debug, PartialEq)]
     pub struct DecisionCache {
         /// Kept traces that are remembered. Less than 1000 (0 is the Collector's "off") is taken as 1000, with a warning.
-        pub sampled_cache_size: usize = 1_000_000, Whole::within(CACHE_SIZE);
+        pub sampled_cache_size: usize = 1_000_000, WholeNumber::within(CACHE_SIZE);
         /// Dropped traces that are remembered. Less than 1000 is taken as 1000, with a warning.
-        pub non_sampled_cache_size: usize = 1_000_000, Whole::within(CACHE_SIZE);
+        pub non_sampled_cache_size: usize = 1_000_000, WholeNumber::within(CACHE_SIZE);
     }
     check: DecisionCache::check;
 }
@@ -64,7 +64,7 @@ section! {
     #[derive(Clone, Debug, PartialEq)]
     pub struct Rescue {
         /// The time after its decision in which a dropped trace can be rescued; `0s`: off.
-        pub window: Duration = Duration::from_secs(60), Time(RESCUE_WINDOW);
+        pub window: Duration = Duration::from_secs(60), DurationKind(RESCUE_WINDOW);
         /// The most bytes that rescuable traces hold. A percentage is of the memory limit. They are the first to go when
         /// memory is short.
         pub max_bytes: Size = Size::Percent(25.0), Amount { bytes: RESCUE_BYTES, percents: 0.0..=100.0 };
@@ -139,7 +139,7 @@ keys! {
     tail_storage: ByHand::of(Shape::Any);
 }
 
-const MAXIMUM_TRACE_SIZE: Bytes<u64> = Bytes::within(Limit { min: 0, ..TRACE_BYTES });
+const MAXIMUM_TRACE_SIZE: ByteCount<u64> = ByteCount::within(Limit { min: 0, ..TRACE_BYTES });
 
 /// Keys of the Collector without effect here, and what takes their place.
 const REPLACED: [(&str, &str); 4] = [
@@ -173,7 +173,7 @@ impl DecisionCache {
                 && *size < CACHE_SIZE_MIN
             {
                 *size = CACHE_SIZE_MIN;
-                let fault = Fault::new(format!("`{key}` is taken as {CACHE_SIZE_MIN}, the smallest"));
+                let fault = SettingError::new(format!("`{key}` is taken as {CACHE_SIZE_MIN}, the smallest"));
                 let help = "late spans follow the verdict of their trace only if it is remembered";
                 section.warn(node.at, fault.help(help));
             }
@@ -185,7 +185,8 @@ fn warn_of_late_root_wait(section: &mut Section<'_>, settings: &TailSampling) {
     if let Some((_, node)) = section.entry("decision_wait_after_root_received")
         && settings.decision_wait_after_root_received >= settings.decision_wait
     {
-        let fault = Fault::new("`decision_wait_after_root_received` has no effect: `decision_wait` is over first");
+        let fault =
+            SettingError::new("`decision_wait_after_root_received` has no effect: `decision_wait` is over first");
         section.warn(node.at, fault.help("make it shorter than `decision_wait`, or leave it out"));
     }
 }
@@ -198,7 +199,7 @@ fn maximum_trace_size_bytes(section: &mut Section<'_>, bytes_max: &mut Size) {
     if bytes > 0 && !section.has("bytes_max") {
         *bytes_max = Size::Bytes(bytes.max(TRACE_BYTES.min));
     }
-    let fault = Fault::new(format!("`{key}` does not drop larger traces here: they are decided at once"));
+    let fault = SettingError::new(format!("`{key}` does not drop larger traces here: they are decided at once"));
     section.warn(at, fault.help("write `bytes_max` in its place"));
 }
 
@@ -213,23 +214,25 @@ fn warn_of_collector_keys(section: &mut Section<'_>) {
     if strategy.is_some() {
         warn_without_effect(section, "sampling_strategy", "traces are always decided as a whole");
     }
-    let drop_pending = section.read("drop_pending_traces_on_shutdown", |node| match values::boolean(node)? {
-        true => Err(Fault::new("pending traces are never dropped on shutdown: all are decided").help("write `false`")),
-        false => Ok(()),
-    });
+    let drop_pending =
+        section.read("drop_pending_traces_on_shutdown", |node| match values::boolean(node)? {
+            true => Err(SettingError::new("pending traces are never dropped on shutdown: all are decided")
+                .help("write `false`")),
+            false => Ok(()),
+        });
     if drop_pending.is_some() {
         let replacement = "pending traces are always decided on shutdown";
         warn_without_effect(section, "drop_pending_traces_on_shutdown", replacement);
     }
     if let Some((at, _)) = section.entry("tail_storage") {
-        let fault = Fault::new("`tail_storage` is not supported: pending spans are held in memory");
+        let fault = SettingError::new("`tail_storage` is not supported: pending spans are held in memory");
         section.error(at, fault.help("remove it; `memory.limit` bounds what is held"));
     }
 }
 
 fn warn_without_effect(section: &mut Section<'_>, key: &str, replacement: &str) {
     if let Some((at, _)) = section.entry(key) {
-        section.warn(at, Fault::new(format!("`{key}` has no effect")).help(format!("{replacement}: remove it")));
+        section.warn(at, SettingError::new(format!("`{key}` has no effect")).help(format!("{replacement}: remove it")));
     }
 }
 
@@ -244,6 +247,6 @@ fn supported_choice<T: Copy>(
     if !unsupported.contains(&text) {
         return values::choice(node, what, choices);
     }
-    let fault = Fault::new(format!("the {what} `{text}` of the Collector is not supported"));
+    let fault = SettingError::new(format!("the {what} `{text}` of the Collector is not supported"));
     Err(fault.help(format!("supported: {}", values::list(choices.iter().map(|(name, _)| name)))))
 }

@@ -13,31 +13,31 @@ use foldhash::fast::SeedableRandomState;
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
-use super::census::Census;
 use super::due::{Due, DueQueue, Moment};
 use super::fate::Fate;
-use super::gaps::{SPANS_MAX, Structure, UNPACKED_BYTES_MAX, structure};
 use super::kept::KeptSpans;
+use super::missing_parents::{SPANS_MAX, SpanIdFindings, UNPACKED_BYTES_MAX, check_span_ids};
 use super::packed::{pack, unpack};
 use super::request::{Fragment, OpenFragment};
-use super::slots::{Slot, Slots};
-use super::table::{Millis, SLICE_BYTES, Waits};
+use super::slots::{SlotNumber, Slots};
+use super::table::{Millis, SLICE_BYTES, TableLimits};
 use super::tally::{Tally, Trigger};
+use super::trace_sample::TraceSample;
 use super::verdicts::VerdictCache;
 use crate::otlp::TraceId;
 use crate::sampling::{Keep, Parent, Policies, Summary, Verdict};
 
 /// A trace whose spans are held.
 #[derive(Debug)]
-struct Trace {
+struct HeldTrace {
     id: TraceId,
     summary: Summary,
     /// One fragment for each request with spans of the trace, usually two or three.
     fragments: SmallVec<[Fragment; 3]>,
-    state: State,
+    state: HeldState,
 }
 
-impl Trace {
+impl HeldTrace {
     fn add(&mut self, arrival: Arrival) {
         self.summary.merge(&arrival.summary);
         self.fragments.push(arrival.fragment);
@@ -45,19 +45,19 @@ impl Trace {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum HeldState {
     /// The trace is undecided until `due`.
     Pending { due: Moment, trigger: Trigger },
     /// The trace is dropped, and rescuable until `expiry`.
     Dropped { expiry: Moment },
 }
 
-impl State {
+impl HeldState {
     /// Returns the time at which the trace is looked at again.
     fn due(self) -> Moment {
         match self {
-            State::Pending { due, .. } => due,
-            State::Dropped { expiry } => expiry,
+            HeldState::Pending { due, .. } => due,
+            HeldState::Dropped { expiry } => expiry,
         }
     }
 }
@@ -74,21 +74,21 @@ pub(super) struct Arrival {
 /// The state of the trace that new spans belong to.
 enum Known {
     /// The trace is held in this slot.
-    Held(Slot),
+    Held(SlotNumber),
     /// The trace was kept, with this packed verdict.
     Kept(u64),
     /// The trace was dropped, and its spans are gone.
     Dropped,
     /// A policy of type `drop` dropped the trace.
-    Vetoed,
+    DroppedByPolicy,
     /// Nothing is known of the trace.
     No,
 }
 
 /// The inputs of a round of work, and the buffers for its results.
-pub(super) struct Round<'a> {
+pub(super) struct WorkRound<'a> {
     pub(super) policies: &'a Policies,
-    pub(super) waits: &'a Waits,
+    pub(super) limits: &'a TableLimits,
     pub(super) hasher: &'a SeedableRandomState,
     pub(super) now_ms: Millis,
     pub(super) kept: &'a mut Vec<KeptSpans>,
@@ -97,7 +97,7 @@ pub(super) struct Round<'a> {
     pub(super) read_bytes: u64,
 }
 
-impl Round<'_> {
+impl WorkRound<'_> {
     /// Takes up to `traces_max` steps, fewer if they read many bytes. Returns true if there may be more to do. A step
     /// returns `None` if there was nothing left to do.
     fn slice(&mut self, traces_max: usize, mut step: impl FnMut(&mut Self) -> Option<()>) -> bool {
@@ -134,7 +134,7 @@ pub(super) fn hash(hasher: &SeedableRandomState, id: TraceId) -> u64 {
 
 /// Counts of the traces and spans that are held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Held {
+pub struct HeldCounts {
     /// Undecided traces.
     pub pending_traces: u64,
     /// Spans of undecided traces.
@@ -147,34 +147,34 @@ pub struct Held {
     pub rescuable_bytes: u64,
 }
 
-impl Held {
+impl HeldCounts {
     /// Adds the spans of `summary`, which came for a trace that is held already.
-    fn count(&mut self, state: State, summary: &Summary) {
+    fn count(&mut self, state: HeldState, summary: &Summary) {
         match state {
-            State::Pending { .. } => self.pending_spans += u64::from(summary.span_count),
-            State::Dropped { .. } => {
+            HeldState::Pending { .. } => self.pending_spans += u64::from(summary.span_count),
+            HeldState::Dropped { .. } => {
                 self.rescuable_spans += u64::from(summary.span_count);
                 self.rescuable_bytes += summary.span_bytes;
             }
         }
     }
 
-    fn add(&mut self, trace: &Trace) {
+    fn add(&mut self, trace: &HeldTrace) {
         match trace.state {
-            State::Pending { .. } => self.pending_traces += 1,
-            State::Dropped { .. } => self.rescuable_traces += 1,
+            HeldState::Pending { .. } => self.pending_traces += 1,
+            HeldState::Dropped { .. } => self.rescuable_traces += 1,
         }
         self.count(trace.state, &trace.summary);
     }
 
-    fn remove(&mut self, trace: &Trace) {
+    fn remove(&mut self, trace: &HeldTrace) {
         let spans = u64::from(trace.summary.span_count);
         match trace.state {
-            State::Pending { .. } => {
+            HeldState::Pending { .. } => {
                 self.pending_traces -= 1;
                 self.pending_spans -= spans;
             }
-            State::Dropped { .. } => {
+            HeldState::Dropped { .. } => {
                 self.rescuable_traces -= 1;
                 self.rescuable_spans -= spans;
                 self.rescuable_bytes -= trace.summary.span_bytes;
@@ -183,11 +183,11 @@ impl Held {
     }
 }
 
-impl std::ops::Add for Held {
-    type Output = Held;
+impl std::ops::Add for HeldCounts {
+    type Output = HeldCounts;
 
-    fn add(self, other: Held) -> Held {
-        Held {
+    fn add(self, other: HeldCounts) -> HeldCounts {
+        HeldCounts {
             pending_traces: self.pending_traces + other.pending_traces,
             pending_spans: self.pending_spans + other.pending_spans,
             rescuable_traces: self.rescuable_traces + other.rescuable_traces,
@@ -199,8 +199,8 @@ impl std::ops::Add for Held {
 
 #[derive(Debug)]
 pub(super) struct Shard {
-    traces: Slots<Trace>,
-    index: Index,
+    traces: Slots<HeldTrace>,
+    index: TraceIndex,
     /// Pending traces by their `decision_wait`.
     waiting: DueQueue,
     /// Pending traces by their `decision_wait_after_root_received`.
@@ -210,28 +210,28 @@ pub(super) struct Shard {
     kept_ids: VerdictCache,
     dropped_ids: VerdictCache,
     /// Hashes that go to `dropped_ids` at the end of a round: all at once, so that the waits for memory overlap.
-    let_go: Vec<u64>,
-    census: Census,
-    held: Held,
+    released: Vec<u64>,
+    sample: TraceSample,
+    held: HeldCounts,
 }
 
 impl Shard {
-    pub(super) fn new(waits: &Waits) -> Self {
+    pub(super) fn new(limits: &TableLimits) -> Self {
         Shard {
             traces: Slots::default(),
-            index: Index::default(),
+            index: TraceIndex::default(),
             waiting: DueQueue::default(),
             rooted: DueQueue::default(),
             rescuable: DueQueue::default(),
-            kept_ids: VerdictCache::with_values(waits.kept_ids_per_shard),
-            dropped_ids: VerdictCache::without_values(waits.dropped_ids_per_shard),
-            let_go: Vec::new(),
-            census: Census::new(),
-            held: Held::default(),
+            kept_ids: VerdictCache::with_values(limits.kept_ids_per_shard),
+            dropped_ids: VerdictCache::without_values(limits.dropped_ids_per_shard),
+            released: Vec::new(),
+            sample: TraceSample::new(),
+            held: HeldCounts::default(),
         }
     }
 
-    pub(super) fn held(&self) -> Held {
+    pub(super) fn held(&self) -> HeldCounts {
         self.held
     }
 
@@ -247,41 +247,41 @@ impl Shard {
 
     /// Returns every held trace with the number of its spans, and true if it is undecided.
     #[cfg(test)]
-    pub(super) fn census(&self) -> impl Iterator<Item = (TraceId, u64, bool)> {
+    pub(super) fn held_traces(&self) -> impl Iterator<Item = (TraceId, u64, bool)> {
         self.traces.iter().map(|trace| {
-            let pending = matches!(trace.state, State::Pending { .. });
+            let pending = matches!(trace.state, HeldState::Pending { .. });
             (trace.id, u64::from(trace.summary.span_count), pending)
         })
     }
 
     /// Takes in the spans of one request, and leaves `arrivals` empty. Each arrival belongs to another trace.
-    pub(super) fn arrive(&mut self, arrivals: &mut Vec<Arrival>, round: &mut Round<'_>) {
-        let slots: SmallVec<[Option<Slot>; 16]> = arrivals.iter().map(|arrival| self.find(arrival)).collect();
-        let recall = |(arrival, slot): (&Arrival, Option<Slot>)| match slot {
+    pub(super) fn arrive(&mut self, arrivals: &mut Vec<Arrival>, round: &mut WorkRound<'_>) {
+        let slots: SmallVec<[Option<SlotNumber>; 16]> = arrivals.iter().map(|arrival| self.find(arrival)).collect();
+        let recall = |(arrival, slot): (&Arrival, Option<SlotNumber>)| match slot {
             Some(slot) => Known::Held(slot),
             None => self.recall(arrival.hash),
         };
         let known: SmallVec<[Known; 16]> = arrivals.iter().zip(slots).map(recall).collect();
         for (arrival, known) in arrivals.drain(..).zip(known) {
-            let sighting = self.census.see(arrival.hash, round.now_ms);
-            if let Some(sighting) = sighting {
-                round.tally.follow(sighting, &arrival.fragment, round.waits.decision_ms);
+            let sampled = self.sample.record(arrival.hash, round.now_ms);
+            if let Some(sampled) = sampled {
+                round.tally.follow(sampled, &arrival.fragment, round.limits.decision_ms);
             }
             match known {
                 Known::Held(slot) => self.join(slot, arrival, round),
                 Known::Kept(packed) => self.arrive_late_kept(arrival, unpack(packed), round),
                 Known::Dropped => self.arrive_late_dropped(arrival, round),
-                Known::Vetoed => {
+                Known::DroppedByPolicy => {
                     round.tally.late_of_dropped(false, arrival.summary.span_count);
                     round.sampled_out(arrival.id, [&arrival.fragment]);
                 }
                 Known::No => {
-                    round.tally.begun(sighting);
+                    round.tally.begun(sampled);
                     self.begin(arrival, round);
                 }
             }
         }
-        self.remember_let_go(round);
+        self.remember_released(round);
     }
 
     /// Returns the number of entries, live and stale, in the queues.
@@ -294,16 +294,16 @@ impl Shard {
     pub(super) fn fate(&self, id: TraceId, hash: u64) -> Fate {
         if let Some(trace) = self.slot(id, hash).and_then(|slot| self.traces.get(slot)) {
             return match trace.state {
-                State::Pending { .. } => Fate::Pending,
-                State::Dropped { .. } => Fate::SampledOut { rescuable: true },
+                HeldState::Pending { .. } => Fate::Pending,
+                HeldState::Dropped { .. } => Fate::SampledOut { rescuable: true },
             };
         }
         if let Some(packed) = self.kept_ids.peek(hash) {
             Fate::Kept { policy: unpack(packed).policy }
         } else if self.dropped_ids.peek(hash).is_some() {
             Fate::SampledOut { rescuable: false }
-        } else if self.dropped_ids.peek(vetoed(hash)).is_some() {
-            Fate::Vetoed
+        } else if self.dropped_ids.peek(dropped_by_policy_hash(hash)).is_some() {
+            Fate::DroppedByPolicy
         } else {
             Fate::Unknown
         }
@@ -311,7 +311,7 @@ impl Shard {
 
     /// Sends late spans of a kept trace to the exporter with the trace's verdict. If they are stronger evidence, the
     /// verdict is amended.
-    fn arrive_late_kept(&mut self, arrival: Arrival, keep: Keep, round: &mut Round<'_>) {
+    fn arrive_late_kept(&mut self, arrival: Arrival, keep: Keep, round: &mut WorkRound<'_>) {
         round.tally.late_kept_spans += u64::from(arrival.summary.span_count);
         let amended = round.policies.amended(keep, &arrival.summary, arrival.id);
         // Other traces of the same request may have made the cache forget this one, or move it.
@@ -321,12 +321,12 @@ impl Shard {
         round.kept.push(KeptSpans::new(arrival.fragment, arrival.id, amended));
     }
 
-    fn find(&self, arrival: &Arrival) -> Option<Slot> {
+    fn find(&self, arrival: &Arrival) -> Option<SlotNumber> {
         self.slot(arrival.id, arrival.hash)
     }
 
     #[inline]
-    fn slot(&self, id: TraceId, hash: u64) -> Option<Slot> {
+    fn slot(&self, id: TraceId, hash: u64) -> Option<SlotNumber> {
         self.index.find(hash, |slot| self.traces.get(slot).is_some_and(|trace| trace.id == id))
     }
 
@@ -336,17 +336,17 @@ impl Shard {
             Known::Kept(packed)
         } else if self.dropped_ids.get(hash).is_some() {
             Known::Dropped
-        } else if self.dropped_ids.get(vetoed(hash)).is_some() {
-            Known::Vetoed
+        } else if self.dropped_ids.get(dropped_by_policy_hash(hash)).is_some() {
+            Known::DroppedByPolicy
         } else {
             Known::No
         }
     }
 
     /// Adds spans to a trace that is held.
-    fn join(&mut self, slot: Slot, arrival: Arrival, round: &mut Round<'_>) {
+    fn join(&mut self, slot: SlotNumber, arrival: Arrival, round: &mut WorkRound<'_>) {
         let Some(trace) = self.traces.get_mut(slot) else { return };
-        if let State::Dropped { .. } = trace.state {
+        if let HeldState::Dropped { .. } = trace.state {
             return self.join_dropped(slot, arrival, round);
         }
         let (hash, is_root) = (arrival.hash, arrival.summary.has_root);
@@ -354,7 +354,7 @@ impl Shard {
         trace.add(arrival);
         if let Some(keep) = round.policies.proven(&trace.summary) {
             self.keep_held(slot, hash, keep, Trigger::Evidence, round);
-        } else if round.waits.is_full(&trace.summary) {
+        } else if round.limits.is_full(&trace.summary) {
             self.decide(slot, Trigger::TraceSize, round);
         } else if is_root {
             self.root_arrived(slot, round);
@@ -363,13 +363,13 @@ impl Shard {
 
     /// Adds late spans to a dropped trace that is held. If they are evidence, the trace is rescued; otherwise they are
     /// held with the others. A full trace does not grow further.
-    fn join_dropped(&mut self, slot: Slot, arrival: Arrival, round: &mut Round<'_>) {
+    fn join_dropped(&mut self, slot: SlotNumber, arrival: Arrival, round: &mut WorkRound<'_>) {
         let Some(trace) = self.traces.get_mut(slot) else { return };
         let mut summary = trace.summary.clone();
         summary.merge(&arrival.summary);
         let keep = round.policies.rescue(&summary, trace.id);
         round.tally.late_of_dropped(keep.is_some(), arrival.summary.span_count);
-        if keep.is_none() && round.waits.is_full(&trace.summary) {
+        if keep.is_none() && round.limits.is_full(&trace.summary) {
             round.sampled_out(arrival.id, [&arrival.fragment]);
             return;
         }
@@ -382,14 +382,14 @@ impl Shard {
     }
 
     /// Brings the due time forward, if need be, because a root span arrived.
-    fn root_arrived(&mut self, slot: Slot, round: &Round<'_>) {
-        let Some(wait_ms) = round.waits.after_root_ms else { return };
+    fn root_arrived(&mut self, slot: SlotNumber, round: &WorkRound<'_>) {
+        let Some(wait_ms) = round.limits.after_root_ms else { return };
         let Some(trace) = self.traces.get_mut(slot) else { return };
         let at = Moment::new(round.now_ms + wait_ms);
-        if let State::Pending { due, .. } = trace.state
+        if let HeldState::Pending { due, .. } = trace.state
             && at.is_before(due)
         {
-            trace.state = State::Pending { due: at, trigger: Trigger::RootReceived };
+            trace.state = HeldState::Pending { due: at, trigger: Trigger::RootReceived };
             self.rooted.push(at, slot);
             prune(&mut self.rooted, &self.traces);
         }
@@ -397,7 +397,7 @@ impl Shard {
 
     /// Takes in late spans of a dropped trace whose other spans are gone. If they are evidence (for example an error),
     /// they are kept, and so are spans that come after them.
-    fn arrive_late_dropped(&mut self, arrival: Arrival, round: &mut Round<'_>) {
+    fn arrive_late_dropped(&mut self, arrival: Arrival, round: &mut WorkRound<'_>) {
         let keep = round.policies.evidence(&arrival.summary, arrival.id);
         round.tally.late_of_dropped(keep.is_some(), arrival.summary.span_count);
         match keep {
@@ -410,17 +410,17 @@ impl Shard {
         }
     }
 
-    fn begin(&mut self, arrival: Arrival, round: &mut Round<'_>) {
+    fn begin(&mut self, arrival: Arrival, round: &mut WorkRound<'_>) {
         let Arrival { id, hash, summary, fragment } = arrival;
         let has_root = summary.has_root;
-        let due = Moment::new(round.now_ms + round.waits.decision_ms);
-        let state = State::Pending { due, trigger: Trigger::DecisionWait };
-        let trace = Trace { id, summary, fragments: SmallVec::from_iter([fragment]), state };
+        let due = Moment::new(round.now_ms + round.limits.decision_ms);
+        let state = HeldState::Pending { due, trigger: Trigger::DecisionWait };
+        let trace = HeldTrace { id, summary, fragments: SmallVec::from_iter([fragment]), state };
         self.held.add(&trace);
         if let Some(keep) = round.policies.proven(&trace.summary) {
             return self.keep(trace, hash, keep, Trigger::Evidence, round);
         }
-        let is_full = round.waits.is_full(&trace.summary);
+        let is_full = round.limits.is_full(&trace.summary);
         let slot = self.traces.insert(trace);
         self.index.insert(hash, slot);
         if is_full {
@@ -433,20 +433,20 @@ impl Shard {
         }
     }
 
-    fn keep_held(&mut self, slot: Slot, hash: u64, keep: Keep, trigger: Trigger, round: &mut Round<'_>) {
+    fn keep_held(&mut self, slot: SlotNumber, hash: u64, keep: Keep, trigger: Trigger, round: &mut WorkRound<'_>) {
         if let Some(trace) = self.take_out(slot, hash) {
             self.keep(trace, hash, keep, trigger, round);
         }
     }
 
     /// Removes a trace from slots and index.
-    fn take_out(&mut self, slot: Slot, hash: u64) -> Option<Trace> {
+    fn take_out(&mut self, slot: SlotNumber, hash: u64) -> Option<HeldTrace> {
         self.index.remove(hash, slot);
         self.traces.remove(slot)
     }
 
     /// Sends the spans of a trace to the exporter. The caller has taken the trace out of the table.
-    fn keep(&mut self, trace: Trace, hash: u64, keep: Keep, trigger: Trigger, round: &mut Round<'_>) {
+    fn keep(&mut self, trace: HeldTrace, hash: u64, keep: Keep, trigger: Trigger, round: &mut WorkRound<'_>) {
         self.held.remove(&trace);
         self.remember_kept(hash, keep, round);
         round.tally.kept(keep, trigger);
@@ -454,114 +454,114 @@ impl Shard {
         round.kept.extend(trace.fragments.into_iter().map(|fragment| KeptSpans::new(fragment, id, keep)));
     }
 
-    fn remember_kept(&mut self, hash: u64, keep: Keep, round: &mut Round<'_>) {
+    fn remember_kept(&mut self, hash: u64, keep: Keep, round: &mut WorkRound<'_>) {
         let forgot = self.kept_ids.insert(hash, pack(keep));
         round.tally.forgotten_kept_ids += u64::from(forgot);
     }
 
     /// Decides up to `traces_max` traces that are due at `round.now_ms`. Returns true if more may be due.
-    pub(super) fn decide_due(&mut self, traces_max: usize, round: &mut Round<'_>) -> bool {
+    pub(super) fn decide_due(&mut self, traces_max: usize, round: &mut WorkRound<'_>) -> bool {
         let more = round.slice(traces_max, |round| {
             let due = self.rooted.pop_due(round.now_ms).or_else(|| self.waiting.pop_due(round.now_ms));
             due.map(|due| self.decide_if_pending(due, None, round))
         });
-        self.remember_let_go(round);
+        self.remember_released(round);
         more
     }
 
     /// Decides up to `traces_max` pending traces, due or not. Traces whose root has come go first, because they are
     /// likely to be complete. Within each of the two groups, the oldest go first. Returns true if more are pending.
-    pub(super) fn decide_oldest(&mut self, traces_max: usize, trigger: Trigger, round: &mut Round<'_>) -> bool {
+    pub(super) fn decide_oldest(&mut self, traces_max: usize, trigger: Trigger, round: &mut WorkRound<'_>) -> bool {
         let more = round.slice(traces_max, |round| {
             let due = self.rooted.pop().or_else(|| self.waiting.pop());
             due.map(|due| self.decide_if_pending(due, Some(trigger), round))
         });
-        self.remember_let_go(round);
+        self.remember_released(round);
         more
     }
 
     /// Decides the trace of `due`, unless that entry is stale. With `forced`, the trace may be decided before its time,
     /// with that trigger: memory is short, or the process is shutting down.
-    fn decide_if_pending(&mut self, due: Due, forced: Option<Trigger>, round: &mut Round<'_>) {
+    fn decide_if_pending(&mut self, due: Due, forced: Option<Trigger>, round: &mut WorkRound<'_>) {
         let Some(trace) = self.traces.get(due.slot) else { return };
-        let State::Pending { due: at, trigger } = trace.state else { return };
+        let HeldState::Pending { due: at, trigger } = trace.state else { return };
         if at == due.at {
             round.tally.lag(at.elapsed_ms(round.now_ms));
             self.decide(due.slot, forced.unwrap_or(trigger), round);
         }
     }
 
-    fn decide(&mut self, slot: Slot, trigger: Trigger, round: &mut Round<'_>) {
+    fn decide(&mut self, slot: SlotNumber, trigger: Trigger, round: &mut WorkRound<'_>) {
         let Some(trace) = self.traces.get(slot) else { return };
         let hash = round.hash(trace.id);
         let verdict = round.policies.decide(&trace.summary, trace.id, round.now_ms);
-        let missing_parent = missing_parent(trace, verdict, trigger, self.census.weight(hash), round);
+        let missing_parent = missing_parent(trace, verdict, trigger, self.sample.weight(hash), round);
         match verdict {
             Verdict::Kept(keep) => self.keep_held(slot, hash, Keep { missing_parent, ..keep }, trigger, round),
             Verdict::Dropped => {
                 round.tally.dropped(trigger);
                 self.drop_trace(slot, trigger, round);
             }
-            Verdict::Vetoed(policy) => {
-                round.tally.vetoed(policy, trigger);
-                self.let_go(slot, vetoed, round);
+            Verdict::DroppedByPolicy(policy) => {
+                round.tally.count_dropped_by_policy(policy, trigger);
+                self.release(slot, dropped_by_policy_hash, round);
             }
         }
     }
 
     /// Drops a trace. It stays rescuable for a while, but not if memory is short or the process is shutting down.
-    fn drop_trace(&mut self, slot: Slot, trigger: Trigger, round: &mut Round<'_>) {
+    fn drop_trace(&mut self, slot: SlotNumber, trigger: Trigger, round: &mut WorkRound<'_>) {
         let is_held = !matches!(trigger, Trigger::Pressure | Trigger::Shutdown);
-        let (Some(window_ms), true) = (round.waits.rescue_window_ms, is_held) else {
-            return self.let_go(slot, |hash| hash, round);
+        let (Some(window_ms), true) = (round.limits.rescue_window_ms, is_held) else {
+            return self.release(slot, |hash| hash, round);
         };
         let Some(trace) = self.traces.get_mut(slot) else { return };
         let expiry = Moment::new(round.now_ms + window_ms);
         self.held.remove(trace);
-        trace.state = State::Dropped { expiry };
+        trace.state = HeldState::Dropped { expiry };
         self.held.add(trace);
         self.rescuable.push(expiry, slot);
         prune(&mut self.rescuable, &self.traces);
     }
 
     /// Releases the spans of a dropped trace. The cache remembers the trace by `remembered_by` of its hash.
-    fn let_go(&mut self, slot: Slot, remembered_by: impl Fn(u64) -> u64, round: &mut Round<'_>) {
+    fn release(&mut self, slot: SlotNumber, remembered_by: impl Fn(u64) -> u64, round: &mut WorkRound<'_>) {
         let Some(id) = self.traces.get(slot).map(|trace| trace.id) else { return };
         let hash = round.hash(id);
         let Some(trace) = self.take_out(slot, hash) else { return };
         self.held.remove(&trace);
-        self.let_go.push(remembered_by(hash));
+        self.released.push(remembered_by(hash));
         round.sampled_out(trace.id, &trace.fragments);
     }
 
-    /// Moves the hashes in `let_go` to the cache of dropped ids. Every round of work ends with this.
-    fn remember_let_go(&mut self, round: &mut Round<'_>) {
-        for hash in self.let_go.drain(..) {
+    /// Moves the hashes in `released` to the cache of dropped ids. Every round of work ends with this.
+    fn remember_released(&mut self, round: &mut WorkRound<'_>) {
+        for hash in self.released.drain(..) {
             let forgot = self.dropped_ids.insert(hash, 0);
             round.tally.forgotten_dropped_ids += u64::from(forgot);
         }
     }
 
-    /// Lets go of up to `traces_max` rescuable traces whose window is over. Returns true if there may be more of them.
-    pub(super) fn expire_rescuable(&mut self, traces_max: usize, round: &mut Round<'_>) -> bool {
+    /// Releases up to `traces_max` rescuable traces whose window is over. Returns true if there may be more of them.
+    pub(super) fn expire_rescuable(&mut self, traces_max: usize, round: &mut WorkRound<'_>) -> bool {
         let more = round.slice(traces_max, |round| {
-            self.rescuable.pop_due(round.now_ms).map(|due| self.let_go_if_rescuable(due, round))
+            self.rescuable.pop_due(round.now_ms).map(|due| self.release_if_rescuable(due, round))
         });
-        self.remember_let_go(round);
+        self.remember_released(round);
         more
     }
 
-    /// Lets go of up to `traces_max` of the oldest rescuable traces. Returns true if more are left.
-    pub(super) fn shed_rescuable(&mut self, traces_max: usize, round: &mut Round<'_>) -> bool {
+    /// Releases up to `traces_max` of the oldest rescuable traces. Returns true if more are left.
+    pub(super) fn shed_rescuable(&mut self, traces_max: usize, round: &mut WorkRound<'_>) -> bool {
         let more =
-            round.slice(traces_max, |round| self.rescuable.pop().map(|due| self.let_go_if_rescuable(due, round)));
-        self.remember_let_go(round);
+            round.slice(traces_max, |round| self.rescuable.pop().map(|due| self.release_if_rescuable(due, round)));
+        self.remember_released(round);
         more
     }
 
-    fn let_go_if_rescuable(&mut self, due: Due, round: &mut Round<'_>) {
-        if self.traces.get(due.slot).is_some_and(|trace| trace.state == State::Dropped { expiry: due.at }) {
-            self.let_go(due.slot, |hash| hash, round);
+    fn release_if_rescuable(&mut self, due: Due, round: &mut WorkRound<'_>) {
+        if self.traces.get(due.slot).is_some_and(|trace| trace.state == HeldState::Dropped { expiry: due.at }) {
+            self.release(due.slot, |hash| hash, round);
         }
     }
 
@@ -577,36 +577,36 @@ impl Shard {
 
 /// A map from the low half of a trace's hash to its slot. The highest bits are the same for all traces of a shard.
 #[derive(Debug, Default)]
-struct Index(HashTable<Place>);
+struct TraceIndex(HashTable<IndexEntry>);
 
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct IndexEntry {
     hash: u32,
-    slot: Slot,
+    slot: SlotNumber,
 }
 
-impl Place {
+impl IndexEntry {
     /// Returns 64 bits for the hash table, which places entries by the low bits and tells them apart by the high ones.
     fn spread(&self) -> u64 {
         u64::from(self.hash) << 32 | u64::from(self.hash)
     }
 }
 
-impl Index {
+impl TraceIndex {
     /// Returns the slot with this hash for which `is_it` returns true.
     #[inline]
-    fn find(&self, hash: u64, is_it: impl Fn(Slot) -> bool) -> Option<Slot> {
-        let wanted = Place { hash: hash as u32, slot: 0 };
+    fn find(&self, hash: u64, is_it: impl Fn(SlotNumber) -> bool) -> Option<SlotNumber> {
+        let wanted = IndexEntry { hash: hash as u32, slot: 0 };
         self.0.find(wanted.spread(), |place| place.hash == wanted.hash && is_it(place.slot)).map(|place| place.slot)
     }
 
-    fn insert(&mut self, hash: u64, slot: Slot) {
-        let place = Place { hash: hash as u32, slot };
-        self.0.insert_unique(place.spread(), place, Place::spread);
+    fn insert(&mut self, hash: u64, slot: SlotNumber) {
+        let place = IndexEntry { hash: hash as u32, slot };
+        self.0.insert_unique(place.spread(), place, IndexEntry::spread);
     }
 
-    fn remove(&mut self, hash: u64, slot: Slot) {
-        let place = Place { hash: hash as u32, slot };
+    fn remove(&mut self, hash: u64, slot: SlotNumber) {
+        let place = IndexEntry { hash: hash as u32, slot };
         if let Ok(entry) = self.0.find_entry(place.spread(), |place| place.slot == slot) {
             entry.remove();
         }
@@ -615,7 +615,7 @@ impl Index {
     fn shrink(&mut self) {
         let len = self.0.len();
         if self.0.capacity() > 4 * len.max(64) {
-            self.0.shrink_to(2 * len, Place::spread);
+            self.0.shrink_to(2 * len, IndexEntry::spread);
         }
     }
 }
@@ -623,11 +623,11 @@ impl Index {
 /// Looks for parents that have not come although the trace waited for them. For a kept trace the result goes into the
 /// annotation. For a followed trace it is counted, with the number of traces that it stands for.
 fn missing_parent(
-    trace: &Trace,
+    trace: &HeldTrace,
     verdict: Verdict,
     trigger: Trigger,
     weight: Option<u64>,
-    round: &mut Round<'_>,
+    round: &mut WorkRound<'_>,
 ) -> Option<Parent> {
     let has_waited = matches!(trigger, Trigger::DecisionWait | Trigger::RootReceived);
     let is_asked = weight.is_some() || matches!(verdict, Verdict::Kept(_));
@@ -649,31 +649,31 @@ fn missing_parent(
     if unpacked_bytes > UNPACKED_BYTES_MAX {
         return None;
     }
-    let Structure { gaps, duplicate_count } = structure(&fragments);
+    let SpanIdFindings { missing_parents, duplicate_count } = check_span_ids(&fragments);
     if let Some(weight) = weight {
-        round.tally.incomplete(&gaps, weight);
+        round.tally.incomplete(&missing_parents, weight);
         round.tally.duplicate_spans += duplicate_count * weight;
     }
-    gaps.iter().map(|gap| gap.parent).min_by_key(|&parent| parent as usize)
+    missing_parents.iter().map(|missing| missing.parent).min_by_key(|&parent| parent as usize)
 }
 
 /// Removes stale entries of a queue, so that its length stays in proportion to the number of traces.
 #[inline]
-fn prune(queue: &mut DueQueue, traces: &Slots<Trace>) {
+fn prune(queue: &mut DueQueue, traces: &Slots<HeldTrace>) {
     queue.prune(traces.len(), |due| traces.get(due.slot).is_some_and(|trace| trace.state.due() == due.at));
 }
 
 /// Returns the hash under which a trace is remembered that a policy of type `drop` dropped. All hashes of a shard share
 /// their high bits, so a hash with the highest bit changed is not that of any other trace. It falls into the same
 /// bucket.
-fn vetoed(hash: u64) -> u64 {
+fn dropped_by_policy_hash(hash: u64) -> u64 {
     hash ^ 1 << (u64::BITS - 1)
 }
 
 /// Bytes of memory that a trace takes in the table: its slot, its entry in the index (with one byte of metadata, and
 /// the slack of a hash table that is two thirds full), and its entries in two queues.
 pub(super) const TRACE_BYTES: usize =
-    size_of::<Option<Trace>>() + (size_of::<Place>() + 1) * 3 / 2 + 2 * size_of::<Due>();
+    size_of::<Option<HeldTrace>>() + (size_of::<IndexEntry>() + 1) * 3 / 2 + 2 * size_of::<Due>();
 
 // The length of a chunk of slots relies on this size.
-const _: () = assert!(size_of::<Option<Trace>>() == 144);
+const _: () = assert!(size_of::<Option<HeldTrace>>() == 144);

@@ -12,7 +12,7 @@ const CHUNK_LEN: usize = 56;
 const ALL_FREE: u64 = (1 << CHUNK_LEN) - 1;
 
 /// The number of a slot. It is used again once its value has been taken out.
-pub(super) type Slot = u32;
+pub(super) type SlotNumber = u32;
 
 #[derive(Debug)]
 pub(super) struct Slots<T> {
@@ -45,7 +45,7 @@ impl<T> Default for Slots<T> {
 }
 
 impl<T> Slots<T> {
-    pub(super) fn insert(&mut self, value: T) -> Slot {
+    pub(super) fn insert(&mut self, value: T) -> SlotNumber {
         let number = self.open.last().copied().unwrap_or_else(|| self.open_chunk());
         let chunk = &mut self.chunks[number as usize];
         let at = chunk.free.trailing_zeros();
@@ -64,16 +64,16 @@ impl<T> Slots<T> {
     }
 
     #[inline]
-    pub(super) fn get(&self, slot: Slot) -> Option<&T> {
+    pub(super) fn get(&self, slot: SlotNumber) -> Option<&T> {
         self.chunks.get(slot as usize / CHUNK_LEN)?.values.get(slot as usize % CHUNK_LEN)?.as_ref()
     }
 
     #[inline]
-    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut T> {
+    pub(super) fn get_mut(&mut self, slot: SlotNumber) -> Option<&mut T> {
         self.chunks.get_mut(slot as usize / CHUNK_LEN)?.values.get_mut(slot as usize % CHUNK_LEN)?.as_mut()
     }
 
-    pub(super) fn remove(&mut self, slot: Slot) -> Option<T> {
+    pub(super) fn remove(&mut self, slot: SlotNumber) -> Option<T> {
         let number = slot / CHUNK_LEN as u32;
         let at = slot as usize % CHUNK_LEN;
         let chunk = self.chunks.get_mut(number as usize)?;

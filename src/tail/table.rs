@@ -7,15 +7,15 @@ use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
 use parking_lot::Mutex;
 
-use super::census::Census;
 use super::compression::{Compression, SCRATCH_BYTES_MAX};
 use super::fate::Fate;
-use super::hold::{HOLD_BYTES, Hold};
+use super::journal_hold::{JOURNAL_HOLD_BYTES, JournalHold};
 use super::kept::KeptSpans;
 use super::request::{Fragment, HeldSpan, Request};
-pub use super::shard::Held;
-use super::shard::{Arrival, Round, Shard, TRACE_BYTES, hash};
+pub use super::shard::HeldCounts;
+use super::shard::{Arrival, Shard, TRACE_BYTES, WorkRound, hash};
 use super::tally::{Tally, Trigger};
+use super::trace_sample::TraceSample;
 use super::verdicts::VerdictCache;
 use crate::budget::{Budget, ENTRY_BYTES, Room, Share, ladder};
 use crate::otlp::TraceId;
@@ -50,7 +50,7 @@ const RELIEF_TRACES_MAX: usize = 4_096;
 
 /// The settings of a table, from the configuration.
 #[derive(Debug)]
-pub(super) struct Waits {
+pub(super) struct TableLimits {
     pub(super) decision_ms: Millis,
     pub(super) after_root_ms: Option<Millis>,
     pub(super) rescue_window_ms: Option<Millis>,
@@ -64,7 +64,7 @@ pub(super) struct Waits {
     pub(super) dropped_ids_per_shard: usize,
 }
 
-impl Waits {
+impl TableLimits {
     fn new(settings: &TailSampling, limit_bytes: usize) -> Self {
         let millis = |duration: std::time::Duration| duration.as_millis() as Millis;
         let bytes = |size| match size {
@@ -74,7 +74,7 @@ impl Waits {
         let rescue_bytes_max = bytes(settings.rescue.max_bytes);
         let rescue_on = !settings.rescue.window.is_zero() && rescue_bytes_max > 0;
         let after_root = settings.decision_wait_after_root_received;
-        Waits {
+        TableLimits {
             decision_ms: millis(settings.decision_wait),
             after_root_ms: (!after_root.is_zero()).then(|| millis(after_root)),
             rescue_window_ms: rescue_on.then(|| millis(settings.rescue.window)),
@@ -94,13 +94,13 @@ impl Waits {
     fn cache_bytes(&self) -> usize {
         let kept = VerdictCache::bytes_max(self.kept_ids_per_shard, true);
         let dropped = VerdictCache::bytes_max(self.dropped_ids_per_shard, false);
-        SHARDS * (kept + dropped + Census::BYTES_MAX)
+        SHARDS * (kept + dropped + TraceSample::BYTES_MAX)
     }
 }
 
 /// The results of a round of work: kept spans and counts. Reuse it, because its buffers keep their capacity.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct RoundOutcome {
     /// Kept spans, for the exporter.
     pub kept: Vec<KeptSpans>,
     /// Counts of the work done.
@@ -109,7 +109,7 @@ pub struct Outcome {
     batch: Vec<Arrival>,
 }
 
-impl Outcome {
+impl RoundOutcome {
     /// Returns the bytes of memory that the buffers take.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
@@ -121,8 +121,8 @@ impl Outcome {
 }
 
 /// Returns the bytes that the hold of a request on its copy in the journal takes.
-fn hold_bytes(hold: Option<&Arc<Hold>>) -> usize {
-    hold.map_or(0, |_| HOLD_BYTES)
+fn hold_bytes(hold: Option<&Arc<JournalHold>>) -> usize {
+    hold.map_or(0, |_| JOURNAL_HOLD_BYTES)
 }
 
 /// The reason why there is no room for a request.
@@ -144,7 +144,7 @@ pub enum NoRoom {
 pub struct Table {
     shards: Box<[Mutex<Shard>]>,
     policies: Arc<Policies>,
-    waits: Waits,
+    limits: TableLimits,
     budget: Budget,
     hasher: SeedableRandomState,
     compression: Option<Arc<Compression>>,
@@ -173,10 +173,10 @@ impl Table {
         budget: Budget,
         hasher: SeedableRandomState,
     ) -> Self {
-        let waits = Waits::new(settings, budget.limit_bytes());
-        let shards = (0..SHARDS).map(|_| Mutex::new(Shard::new(&waits))).collect();
-        let caches = budget.force(waits.cache_bytes() + policies.state_bytes_max());
-        Table { shards, policies, waits, budget, hasher, compression: None, caches }
+        let limits = TableLimits::new(settings, budget.limit_bytes());
+        let shards = (0..SHARDS).map(|_| Mutex::new(Shard::new(&limits))).collect();
+        let caches = budget.force(limits.cache_bytes() + policies.state_bytes_max());
+        Table { shards, policies, limits: limits, budget, hasher, compression: None, caches }
     }
 
     /// Returns the table with compression of request bodies enabled; see [`Table::compress`].
@@ -194,8 +194,8 @@ impl Table {
 
     /// Returns the number of traces and spans held at this moment.
     #[must_use]
-    pub fn held(&self) -> Held {
-        self.shards.iter().fold(Held::default(), |held, shard| held + shard.lock().held())
+    pub fn held(&self) -> HeldCounts {
+        self.shards.iter().fold(HeldCounts::default(), |held, shard| held + shard.lock().held())
     }
 
     /// Returns the number of entries, live and stale, in the queues of all shards.
@@ -206,16 +206,16 @@ impl Table {
 
     /// Returns every held trace with its shard, the number of its spans, and true if it is undecided.
     #[cfg(test)]
-    pub(super) fn census(&self) -> Vec<(usize, TraceId, u64, bool)> {
+    pub(super) fn held_traces(&self) -> Vec<(usize, TraceId, u64, bool)> {
         let shards = self.shards.iter().enumerate();
         shards
-            .flat_map(|(at, shard)| shard.lock().census().map(|(id, n, p)| (at, id, n, p)).collect::<Vec<_>>())
+            .flat_map(|(at, shard)| shard.lock().held_traces().map(|(id, n, p)| (at, id, n, p)).collect::<Vec<_>>())
             .collect()
     }
 
     /// Takes in a scanned request, beyond the memory limit if need be. `share` becomes the request's share and is
     /// resized to body and index.
-    pub fn insert(&self, body: Bytes, scan: &Scan, share: Share, now_ms: Millis, out: &mut Outcome) {
+    pub fn insert(&self, body: Bytes, scan: &Scan, share: Share, now_ms: Millis, out: &mut RoundOutcome) {
         self.insert_held(body, scan, share, None, now_ms, out);
     }
 
@@ -226,9 +226,9 @@ impl Table {
         body: Bytes,
         scan: &Scan,
         share: Share,
-        hold: Option<Arc<Hold>>,
+        hold: Option<Arc<JournalHold>>,
         now_ms: Millis,
-        out: &mut Outcome,
+        out: &mut RoundOutcome,
     ) {
         self.sort(scan, out);
         self.insert_sorted(body, scan, share, hold, now_ms, out);
@@ -245,9 +245,9 @@ impl Table {
         body: Bytes,
         scan: &Scan,
         mut share: Share,
-        hold: Option<Arc<Hold>>,
+        hold: Option<Arc<JournalHold>>,
         now_ms: Millis,
-        out: &mut Outcome,
+        out: &mut RoundOutcome,
     ) -> Result<(), NoRoom> {
         let held_bytes = share.bytes() + scan.heap_bytes();
         let order_bytes = scan.facts.len() * size_of::<(u64, u32)>();
@@ -263,7 +263,7 @@ impl Table {
     }
 
     /// Sorts the spans of a request by the hashes of their traces.
-    fn sort(&self, scan: &Scan, out: &mut Outcome) {
+    fn sort(&self, scan: &Scan, out: &mut RoundOutcome) {
         let order = &mut out.order;
         order.clear();
         order.reserve_exact(scan.facts.len());
@@ -272,7 +272,7 @@ impl Table {
     }
 
     /// Returns the bytes of the index of a sorted request, with the entries of the table that its traces may take.
-    fn index_bytes(&self, scan: &Scan, out: &Outcome) -> usize {
+    fn index_bytes(&self, scan: &Scan, out: &RoundOutcome) -> usize {
         let fragments = out.order.chunk_by(|a, b| a.0 == b.0).count();
         size_of::<Request>()
             + ENTRY_BYTES
@@ -286,9 +286,9 @@ impl Table {
         body: Bytes,
         scan: &Scan,
         mut share: Share,
-        hold: Option<Arc<Hold>>,
+        hold: Option<Arc<JournalHold>>,
         now_ms: Millis,
-        out: &mut Outcome,
+        out: &mut RoundOutcome,
     ) {
         if scan.facts.is_empty() {
             return;
@@ -327,7 +327,7 @@ impl Table {
 
     /// Decides a slice of the traces that are due in shard `shard` (less than [`Table::shard_count`]), and lets go of a
     /// slice of the rescuable ones whose window is over. Returns true if more are waiting.
-    pub fn sweep(&self, shard: usize, now_ms: Millis, out: &mut Outcome) -> bool {
+    pub fn sweep(&self, shard: usize, now_ms: Millis, out: &mut RoundOutcome) -> bool {
         let mut guard = self.shards[shard].lock();
         let mut round = self.round(now_ms, out);
         let expired = guard.expire_rescuable(SLICE_TRACES, &mut round);
@@ -361,8 +361,9 @@ impl Table {
     /// than [`ladder::RESCUE`] of the budget is used, and decides the oldest traces if more than [`ladder::EARLY`] of it
     /// is used.
     /// Does a bounded slice of work, and returns true if there is more to do.
-    pub fn relieve(&self, now_ms: Millis, out: &mut Outcome) -> bool {
-        let is_over = self.held().rescuable_bytes > self.waits.rescue_bytes_max || self.budget.over(ladder::RESCUE) > 0;
+    pub fn relieve(&self, now_ms: Millis, out: &mut RoundOutcome) -> bool {
+        let is_over =
+            self.held().rescuable_bytes > self.limits.rescue_bytes_max || self.budget.over(ladder::RESCUE) > 0;
         if is_over && self.shed(RELIEF_SLICE_TRACES, now_ms, out) {
             return true;
         }
@@ -371,7 +372,7 @@ impl Table {
 
     /// Does the same as [`Table::relieve`] while the journal's disk is short of space. One call does one slice, because
     /// the space that it frees shows only a moment later.
-    pub fn relieve_disk(&self, now_ms: Millis, out: &mut Outcome) {
+    pub fn relieve_disk(&self, now_ms: Millis, out: &mut RoundOutcome) {
         let Some(disk) = self.budget.disk() else { return };
         let shed = disk.is_over(ladder::RESCUE) && self.shed(DISK_SLICE_TRACES, now_ms, out);
         if disk.is_over(ladder::EARLY) && !shed {
@@ -381,22 +382,22 @@ impl Table {
 
     /// Reserves `bytes` for a request. If they do not fit, lets go of rescuable traces and then decides the oldest
     /// ones, up to a limit for each request. Returns `None` if there is still no room.
-    pub fn admit(&self, bytes: usize, now_ms: Millis, out: &mut Outcome) -> Option<Share> {
+    pub fn admit(&self, bytes: usize, now_ms: Millis, out: &mut RoundOutcome) -> Option<Share> {
         self.make_room(|| self.budget.reserve(bytes), now_ms, out)
     }
 
     /// Does the same as [`Table::admit`] for more bytes of the request that has `share`. If there is no room, takes
     /// them from the reserve.
-    pub fn admit_beside(&self, share: &Share, bytes: usize, now_ms: Millis, out: &mut Outcome) -> Option<Share> {
+    pub fn admit_beside(&self, share: &Share, bytes: usize, now_ms: Millis, out: &mut RoundOutcome) -> Option<Share> {
         self.admit(bytes, now_ms, out).or_else(|| share.of_reserve(bytes))
     }
 
     /// Reserves room for a body of `bytes`, in the way that [`Table::admit`] reserves bytes.
-    pub fn room(&self, bytes: usize, now_ms: Millis, out: &mut Outcome) -> Option<Room> {
+    pub fn room(&self, bytes: usize, now_ms: Millis, out: &mut RoundOutcome) -> Option<Room> {
         self.make_room(|| self.budget.room(bytes), now_ms, out)
     }
 
-    fn make_room<T>(&self, take: impl Fn() -> Option<T>, now_ms: Millis, out: &mut Outcome) -> Option<T> {
+    fn make_room<T>(&self, take: impl Fn() -> Option<T>, now_ms: Millis, out: &mut RoundOutcome) -> Option<T> {
         let mut traces_left = RELIEF_TRACES_MAX;
         loop {
             if let Some(taken) = take() {
@@ -418,33 +419,38 @@ impl Table {
 
     /// Decides a slice of all pending traces and lets go of rescuable ones, because the process is shutting down.
     /// Returns true if there is more to do.
-    pub fn drain(&self, now_ms: Millis, out: &mut Outcome) -> bool {
+    pub fn drain(&self, now_ms: Millis, out: &mut RoundOutcome) -> bool {
         let shed = self.shed(SLICE_TRACES, now_ms, out);
         let decided =
             self.each_shard(now_ms, out, |shard, round| shard.decide_oldest(SLICE_TRACES, Trigger::Shutdown, round));
         shed || decided
     }
 
-    fn shed(&self, traces_max: usize, now_ms: Millis, out: &mut Outcome) -> bool {
+    fn shed(&self, traces_max: usize, now_ms: Millis, out: &mut RoundOutcome) -> bool {
         self.each_shard(now_ms, out, |shard, round| shard.shed_rescuable(traces_max, round))
     }
 
-    fn decide_early(&self, traces_max: usize, now_ms: Millis, out: &mut Outcome) -> bool {
+    fn decide_early(&self, traces_max: usize, now_ms: Millis, out: &mut RoundOutcome) -> bool {
         self.each_shard(now_ms, out, |shard, round| shard.decide_oldest(traces_max, Trigger::Pressure, round))
     }
 
     /// Does `work` on each shard. Returns true if any shard has more to do.
-    fn each_shard(&self, now_ms: Millis, out: &mut Outcome, work: impl Fn(&mut Shard, &mut Round<'_>) -> bool) -> bool {
+    fn each_shard(
+        &self,
+        now_ms: Millis,
+        out: &mut RoundOutcome,
+        work: impl Fn(&mut Shard, &mut WorkRound<'_>) -> bool,
+    ) -> bool {
         self.shards.iter().fold(false, |more, shard| {
             let mut round = self.round(now_ms, out);
             work(&mut shard.lock(), &mut round) || more
         })
     }
 
-    fn round<'a>(&'a self, now_ms: Millis, out: &'a mut Outcome) -> Round<'a> {
-        Round {
+    fn round<'a>(&'a self, now_ms: Millis, out: &'a mut RoundOutcome) -> WorkRound<'a> {
+        WorkRound {
             policies: &self.policies,
-            waits: &self.waits,
+            limits: &self.limits,
             hasher: &self.hasher,
             now_ms,
             kept: &mut out.kept,

@@ -4,10 +4,10 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use hashbrown::hash_map::EntryRef;
 
-use super::census::Sighting;
-use super::gaps::Gap;
+use super::missing_parents::MissingParent;
 use super::request::Fragment;
 use super::table::Millis;
+use super::trace_sample::SampledArrival;
 use crate::sampling::{Keep, Parent};
 
 /// The reason why a trace was decided when it was.
@@ -89,7 +89,7 @@ pub struct Tally {
     /// Kept traces by policy and trigger.
     pub kept: Vec<(u16, Trigger, u64)>,
     /// Traces dropped by policies of type `drop`, by policy and trigger.
-    pub vetoed: Vec<(u16, Trigger, u64)>,
+    pub dropped_by_policy: Vec<(u16, Trigger, u64)>,
     /// Dropped traces that no policy kept, by trigger.
     pub dropped: [u64; Trigger::ALL.len()],
     /// Sampled-out spans.
@@ -120,18 +120,18 @@ pub struct Tally {
 impl Tally {
     /// Sets all counts to 0 and keeps the capacity of the buffers.
     pub fn clear(&mut self) {
-        let Tally { mut kept, mut vetoed, mut lag_ms, mut delays, mut services, .. } = std::mem::take(self);
+        let Tally { mut kept, mut dropped_by_policy, mut lag_ms, mut delays, mut services, .. } = std::mem::take(self);
         kept.clear();
-        vetoed.clear();
+        dropped_by_policy.clear();
         lag_ms.clear();
         delays.clear();
         services.clear();
-        *self = Tally { kept, vetoed, lag_ms, delays, services, ..Tally::default() };
+        *self = Tally { kept, dropped_by_policy: dropped_by_policy, lag_ms, delays, services, ..Tally::default() };
     }
 
     /// Returns the bytes of memory that the buffers take.
     pub(super) fn heap_bytes(&self) -> usize {
-        let counts = (self.kept.capacity() + self.vetoed.capacity()) * size_of::<(u16, Trigger, u64)>();
+        let counts = (self.kept.capacity() + self.dropped_by_policy.capacity()) * size_of::<(u16, Trigger, u64)>();
         let names: usize = self.services.keys().map(Vec::len).sum();
         counts
             + names
@@ -145,8 +145,8 @@ impl Tally {
     }
 
     /// Counts a trace that a policy of type `drop` dropped.
-    pub(super) fn vetoed(&mut self, policy: u16, trigger: Trigger) {
-        count(&mut self.vetoed, policy, trigger);
+    pub(super) fn count_dropped_by_policy(&mut self, policy: u16, trigger: Trigger) {
+        count(&mut self.dropped_by_policy, policy, trigger);
     }
 
     pub(super) fn dropped(&mut self, trigger: Trigger) {
@@ -160,10 +160,10 @@ impl Tally {
     }
 
     /// Counts new spans of a followed trace.
-    pub(super) fn follow(&mut self, sighting: Sighting, fragment: &Fragment, decision_wait_ms: Millis) {
-        let delay_ms = sighting.delay_ms.unwrap_or(0);
+    pub(super) fn follow(&mut self, sampled: SampledArrival, fragment: &Fragment, decision_wait_ms: Millis) {
+        let delay_ms = sampled.delay_ms.unwrap_or(0);
         let seen = u64::from(fragment.span_count());
-        let spans = seen * sighting.weight;
+        let spans = seen * sampled.weight;
         match self.delays.last_mut() {
             Some(last) if last.delay_ms == delay_ms => {
                 last.seen += seen;
@@ -172,7 +172,7 @@ impl Tally {
             _ => self.delays.push(Delay { delay_ms, seen, spans }),
         }
         for (service, span_count) in fragment.peek().spans_by_service() {
-            let spans = span_count * sighting.weight;
+            let spans = span_count * sampled.weight;
             if let Some(counts) = self.service(service) {
                 counts.spans += spans;
                 counts.late_spans += if delay_ms > decision_wait_ms { spans } else { 0 };
@@ -189,21 +189,21 @@ impl Tally {
         }
     }
 
-    /// Counts a trace that begins although no verdict on it is known. If the census has seen it before, it is not new
+    /// Counts a trace that begins although no verdict on it is known. If the sample has seen it before, it is not new
     /// but begins again.
-    pub(super) fn begun(&mut self, sighting: Option<Sighting>) {
-        if let Some(Sighting { weight, delay_ms: Some(_) }) = sighting {
+    pub(super) fn begun(&mut self, sampled: Option<SampledArrival>) {
+        if let Some(SampledArrival { weight, delay_ms: Some(_) }) = sampled {
             self.restarted_traces += weight;
         }
     }
 
-    /// Counts `gaps` of a trace that stands for `weight` traces.
-    pub(super) fn incomplete(&mut self, gaps: &[Gap<'_>], weight: u64) {
-        for (at, gap) in gaps.iter().enumerate() {
-            if !gaps[..at].contains(gap)
-                && let Some(counts) = self.service(gap.service)
+    /// Counts `missing_parents` of a trace that stands for `weight` traces.
+    pub(super) fn incomplete(&mut self, missing_parents: &[MissingParent<'_>], weight: u64) {
+        for (at, missing_parent) in missing_parents.iter().enumerate() {
+            if !missing_parents[..at].contains(missing_parent)
+                && let Some(counts) = self.service(missing_parent.service)
             {
-                counts.incomplete_traces[gap.parent as usize] += weight;
+                counts.incomplete_traces[missing_parent.parent as usize] += weight;
             }
         }
     }

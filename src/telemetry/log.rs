@@ -29,7 +29,7 @@ use crate::telemetry::settings::{self, LogFormat, LogLevel};
 pub use throttle::Throttle;
 
 use json::Json;
-use queue::Queue;
+use queue::LineQueue;
 
 /// The longest time that writing the last lines takes at exit: a small part of the 8 s that a shutdown has.
 const FLUSH_WAIT: Duration = Duration::from_millis(500);
@@ -37,7 +37,7 @@ const FLUSH_WAIT: Duration = Duration::from_millis(500);
 /// A guard that writes the lines that are still queued when it is dropped. Keep it until the process ends.
 #[derive(Debug)]
 #[must_use = "the last lines are written when this is dropped"]
-pub struct Flush(Queue);
+pub struct Flush(LineQueue);
 
 impl Drop for Flush {
     fn drop(&mut self) {
@@ -52,7 +52,7 @@ impl Drop for Flush {
 /// The thread that writes the lines could not be started.
 pub fn init(settings: &settings::Log) -> io::Result<Flush> {
     let terminal = io::stderr().is_terminal();
-    let queue = Queue::start(io::stderr())?;
+    let queue = LineQueue::start(io::stderr())?;
     let layer = layer(settings.format, terminal, ansi(terminal), Arc::new(queue.clone()));
     let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter(settings.level)));
     // An error means that a subscriber is set already. The first one stays.

@@ -6,8 +6,8 @@
 //! - Every series that can occur exists from the start, at 0, except those of senders' names. So a first error is an
 //!   increase and not a new series.
 
-mod books;
 pub mod scraped;
+mod span_accounts;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -18,12 +18,13 @@ use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use super::labels::{OTHER, SenderNames};
-pub use books::Books;
+pub use span_accounts::SpanAccounts;
 
 pub use table::{
     ALTERATIONS, CUT_REASONS, DENIAL_REASONS, DISK_FAULTS, DROP_REASONS, Description, HANDSHAKE_FAILURES, HELD_STATES,
-    HELD_TRACE_STATES, Kind, LATE_VERDICTS, LabelDescription, LabelValues, OTHER_SIGNALS, OUTCOMES, PARENTS, PROTOCOLS,
-    RECOVERY_SOURCES, REJECT_REASONS, RELOADS, SINK_CODES, TABLE, TRIGGERS, VERDICTS, WAIT_CAUSES, WAIT_SHARES,
+    HELD_TRACE_STATES, LATE_VERDICTS, LabelDescription, LabelValues, MetricKind, OTHER_SIGNALS, OUTCOMES, PARENTS,
+    PROTOCOLS, RECOVERY_SOURCES, REJECT_REASONS, RELOADS, SINK_CODES, TABLE, TRIGGERS, VERDICTS, WAIT_CAUSES,
+    WAIT_SHARES,
 };
 
 /// The `Content-Type` of [`Metrics::render`]: the classic text format.
@@ -71,7 +72,7 @@ pub fn code_label(code: tonic::Code) -> &'static str {
 
 /// Amounts that are held at the moment of a scrape.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Held {
+pub struct HeldAmounts {
     /// Spans of undecided traces.
     pub pending_spans: u64,
     /// Undecided traces.
@@ -331,7 +332,7 @@ impl Metrics {
 
     /// Returns the text that `/metrics` serves, as [`CONTENT_TYPE`].
     #[must_use]
-    pub fn render(&self, held: Held) -> String {
+    pub fn render(&self, held: HeldAmounts) -> String {
         let spans = [held.pending_spans, held.rescuable_spans, held.export_spans, held.spooled_spans];
         for (state, spans) in HELD_STATES.iter().zip(spans) {
             self.set("spansieve_held_spans", &[("state", state)], spans);
@@ -367,16 +368,16 @@ impl Metrics {
 fn declare(recorder: &PrometheusRecorder, metric: &Description, policies: &[&str]) {
     let (name, help) = (metric.name.into(), SharedString::const_str(metric.help));
     match metric.kind {
-        Kind::Counter => recorder.describe_counter(name, None, help),
-        Kind::Gauge => recorder.describe_gauge(name, None, help),
-        Kind::Histogram => recorder.describe_histogram(name, None, help),
+        MetricKind::Counter => recorder.describe_counter(name, None, help),
+        MetricKind::Gauge => recorder.describe_gauge(name, None, help),
+        MetricKind::Histogram => recorder.describe_histogram(name, None, help),
     }
     for values in metric.series(policies) {
         let labels: Vec<_> = metric.labels.iter().map(|label| label.name).zip(values).collect();
         match metric.kind {
-            Kind::Counter => drop(counter(recorder, metric.name, &labels)),
-            Kind::Gauge => drop(gauge(recorder, metric.name, &labels)),
-            Kind::Histogram => drop(histogram(recorder, metric.name, &labels)),
+            MetricKind::Counter => drop(counter(recorder, metric.name, &labels)),
+            MetricKind::Gauge => drop(gauge(recorder, metric.name, &labels)),
+            MetricKind::Histogram => drop(histogram(recorder, metric.name, &labels)),
         }
     }
 }

@@ -19,10 +19,10 @@ pub const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// The last sign of life of one worker. Clones belong to the same worker.
 #[derive(Clone, Debug)]
-pub struct Pulse(Arc<Inner>);
+pub struct Pulse(Arc<PulseInner>);
 
 #[derive(Debug)]
-struct Inner {
+struct PulseInner {
     start: Instant,
     last_ms: AtomicU64,
     /// True if the worker has waited for the disk since the last sign.
@@ -33,7 +33,7 @@ impl Pulse {
     /// Creates the pulse of a worker that begins at `now`.
     #[must_use]
     pub fn new(now: Instant) -> Self {
-        Pulse(Arc::new(Inner { start: now, last_ms: AtomicU64::new(0), at_disk: AtomicBool::new(false) }))
+        Pulse(Arc::new(PulseInner { start: now, last_ms: AtomicU64::new(0), at_disk: AtomicBool::new(false) }))
     }
 
     /// Gives a sign of life.

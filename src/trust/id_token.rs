@@ -10,7 +10,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use thiserror::Error;
 
-pub use self::keys::{Keys, KeysError};
+pub use self::keys::{KeysError, PublicKeys};
 
 /// Address at which Google publishes its keys (<https://accounts.google.com/.well-known/openid-configuration>,
 /// `jwks_uri`).
@@ -48,7 +48,7 @@ pub struct Senders {
 
 /// Reason why a token is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Rejection {
+pub enum IdTokenError {
     /// The text is not a token in the compact form (RFC 7515, 3.1), or lacks a claim that Google's tokens have.
     #[error("the ID token is malformed")]
     Malformed,
@@ -149,22 +149,22 @@ impl<'a> IdToken<'a> {
     ///
     /// # Errors
     /// The token is malformed, is not signed with RS256, or has no signature any more.
-    pub fn read(text: &'a str) -> Result<Self, Rejection> {
+    pub fn read(text: &'a str) -> Result<Self, IdTokenError> {
         let is_short = text.len() <= ID_TOKEN_BYTES_MAX;
-        let (signed, signature) = text.rsplit_once('.').filter(|_| is_short).ok_or(Rejection::Malformed)?;
-        let (header, claims) = signed.split_once('.').ok_or(Rejection::Malformed)?;
+        let (signed, signature) = text.rsplit_once('.').filter(|_| is_short).ok_or(IdTokenError::Malformed)?;
+        let (header, claims) = signed.split_once('.').ok_or(IdTokenError::Malformed)?;
         let header: Header = json(header)?;
         if header.alg != ALGORITHM {
-            return Err(Rejection::Algorithm);
+            return Err(IdTokenError::Algorithm);
         }
         if header.crit.is_some() {
-            return Err(Rejection::Malformed);
+            return Err(IdTokenError::Malformed);
         }
         if signature == REMOVED_SIGNATURE {
-            return Err(Rejection::Removed);
+            return Err(IdTokenError::Removed);
         }
-        let key_id = header.kid.ok_or(Rejection::Malformed)?;
-        let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).map_err(|_| Rejection::Malformed)?;
+        let key_id = header.kid.ok_or(IdTokenError::Malformed)?;
+        let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).map_err(|_| IdTokenError::Malformed)?;
         Ok(IdToken { key_id, claims: json(claims)?, signed, signature })
     }
 
@@ -180,25 +180,25 @@ impl<'a> IdToken<'a> {
     /// # Errors
     /// The reason why the token is not accepted. The account is checked last, so only a known sender learns that it is
     /// not listed.
-    pub fn verify(&self, keys: &Keys, senders: &Senders, now_s: u64) -> Result<u64, Rejection> {
-        let key = keys.find(&self.key_id).ok_or(Rejection::UnknownKey)?;
+    pub fn verify(&self, keys: &PublicKeys, senders: &Senders, now_s: u64) -> Result<u64, IdTokenError> {
+        let key = keys.find(&self.key_id).ok_or(IdTokenError::UnknownKey)?;
         if !key.has_signed(self.signed.as_bytes(), &self.signature) {
-            return Err(Rejection::Signature);
+            return Err(IdTokenError::Signature);
         }
         let Claims { iss, aud, exp, iat, nbf, .. } = &self.claims;
         let until_s = exp.saturating_add(CLOCK_SKEW_S);
         let from_s = nbf.unwrap_or(*iat).max(*iat).saturating_sub(CLOCK_SKEW_S);
         if !ISSUERS.contains(&iss.as_str()) {
-            return Err(Rejection::Issuer);
+            return Err(IdTokenError::Issuer);
         }
         if !aud.is_in(&senders.audiences) {
-            return Err(Rejection::Audience);
+            return Err(IdTokenError::Audience);
         }
         if now_s >= until_s {
-            return Err(Rejection::Expired);
+            return Err(IdTokenError::Expired);
         }
         if now_s < from_s {
-            return Err(Rejection::Future);
+            return Err(IdTokenError::Future);
         }
         if senders.accounts.iter().any(|account| self.claims.is(account)) {
             return Ok(until_s);
@@ -207,7 +207,7 @@ impl<'a> IdToken<'a> {
         // An `email` without `@` may equal a listed account number, which is not an address.
         let is_listed = account.contains('@') && senders.accounts.contains(account);
         let account = account.chars().take(ACCOUNT_CHARS_MAX).collect();
-        Err(if is_listed { Rejection::Unverified(account) } else { Rejection::Account(account) })
+        Err(if is_listed { IdTokenError::Unverified(account) } else { IdTokenError::Account(account) })
     }
 }
 
@@ -220,9 +220,9 @@ impl Claims {
 }
 
 /// Decodes a part of a token.
-fn json<T: for<'de> Deserialize<'de>>(part: &str) -> Result<T, Rejection> {
-    let json = BASE64_URL_SAFE_NO_PAD.decode(part).map_err(|_| Rejection::Malformed)?;
-    serde_json::from_slice(&json).map_err(|_| Rejection::Malformed)
+fn json<T: for<'de> Deserialize<'de>>(part: &str) -> Result<T, IdTokenError> {
+    let json = BASE64_URL_SAFE_NO_PAD.decode(part).map_err(|_| IdTokenError::Malformed)?;
+    serde_json::from_slice(&json).map_err(|_| IdTokenError::Malformed)
 }
 
 #[cfg(test)]

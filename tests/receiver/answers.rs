@@ -393,7 +393,10 @@ async fn a_stock_grpc_client_is_served() {
 
 #[tokio::test]
 async fn scripts_of_allowed_origins_may_send_and_read_every_answer() {
-    let cors = settings::Cors { allowed_origins: vec!["https://*.example".to_owned()], ..settings::Cors::default() };
+    let cors = settings::CorsSettings {
+        allowed_origins: vec!["https://*.example".to_owned()],
+        ..settings::CorsSettings::default()
+    };
     let daemon = Daemon::serve(Daemon::bind().await.open_to(Some(cors)), super::support::BUDGET);
     let named = async |method, path, headers: &[(&'static str, &str)], body: &str| {
         let answer = daemon.send(Version::HTTP_11, request(method, path, headers, body.to_owned())).await;

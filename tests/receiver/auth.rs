@@ -54,7 +54,7 @@ async fn guarded(certs_url: String) -> Daemon {
         certs_url,
     };
     let bearer = settings::Bearer { tokens, tokens_file: None };
-    let auth = Auth::load(&settings::Auth { bearer: Some(bearer), google: Some(google) }).await.unwrap();
+    let auth = Auth::load(&settings::AuthSettings { bearer: Some(bearer), google: Some(google) }).await.unwrap();
     Daemon::serve(Daemon::bind().await.guarded_by(Some(auth)), BUDGET)
 }
 

@@ -16,8 +16,8 @@ use prost::Message;
 use spansieve::budget::{Budget, Room, Share};
 use spansieve::otlp::scan::{self, NoProbe, Scan};
 use spansieve::proto::google::rpc::{RetryInfo, Status};
-use spansieve::receiver::{AcceptError, Accepted, Bound, Intake, Receiver, ReceiverSettings};
-use spansieve::tail::hold::Hold;
+use spansieve::receiver::{AcceptError, Accepted, BoundAddresses, Intake, Receiver, ReceiverSettings};
+use spansieve::tail::journal_hold::JournalHold;
 use spansieve::telemetry::{Health, Metrics};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -70,7 +70,7 @@ impl Intake for Table {
         room
     }
 
-    fn accept(&self, body: Bytes, share: Share, _: Option<Arc<Hold>>) -> Result<Accepted, AcceptError> {
+    fn accept(&self, body: Bytes, share: Share, _: Option<Arc<JournalHold>>) -> Result<Accepted, AcceptError> {
         assert_eq!(share.bytes(), body.len(), "the share covers the body exactly");
         let (start, work) = (Instant::now(), *self.work.lock());
         while start.elapsed() < work {}
@@ -98,15 +98,15 @@ impl Daemon {
         Self::serve(Self::bind().await, budget_bytes)
     }
 
-    pub(crate) async fn bind() -> Bound {
+    pub(crate) async fn bind() -> BoundAddresses {
         Receiver::bind(&["127.0.0.1:0".to_owned()]).await.unwrap()
     }
 
-    pub(crate) fn serve(bound: Bound, budget_bytes: usize) -> Self {
+    pub(crate) fn serve(bound: BoundAddresses, budget_bytes: usize) -> Self {
         Self::serve_with(bound, budget_bytes, ReceiverSettings { max_request_bytes: LIMIT, reflection: false })
     }
 
-    pub(crate) fn serve_with(bound: Bound, budget_bytes: usize, settings: ReceiverSettings) -> Self {
+    pub(crate) fn serve_with(bound: BoundAddresses, budget_bytes: usize, settings: ReceiverSettings) -> Self {
         let address = bound.local_addrs()[0];
         let budget = Budget::new(budget_bytes);
         let table =

@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use spansieve::config::{self, Settings};
 use spansieve::daemon::Daemon;
-use spansieve::emulator::Store;
+use spansieve::emulator::TraceStore;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
 
@@ -49,7 +49,7 @@ pub fn otlp(daemon: &Daemon) -> String {
     daemon.endpoint().unwrap()
 }
 
-pub fn store(daemon: &Daemon) -> Arc<Store> {
+pub fn store(daemon: &Daemon) -> Arc<TraceStore> {
     Arc::clone(daemon.emulator().unwrap().store())
 }
 

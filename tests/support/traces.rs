@@ -16,7 +16,7 @@ use spansieve::otlp::scan::{self, Scan};
 use spansieve::sampling::Policies;
 use spansieve::tail::Table;
 use spansieve::tail::kept::KeptSpans;
-use spansieve::tail::table::Outcome;
+use spansieve::tail::table::RoundOutcome;
 
 const MS: u64 = 1_000_000;
 /// The start of all spans, in nanoseconds since 1970.
@@ -66,7 +66,7 @@ pub struct Fixture {
     pub policies: Arc<Policies>,
     pub table: Table,
     pub now_ms: u64,
-    pub outcome: Outcome,
+    pub outcome: RoundOutcome,
     pub kept: Vec<KeptSpans>,
 }
 
@@ -94,7 +94,7 @@ impl Fixture {
             spansieve::settings::Size::Percent(_) => 256 << 20,
         };
         let table = Table::new(&settings.tail_sampling, Arc::clone(&policies), Budget::new(limit_bytes));
-        Fixture { settings, policies, table, now_ms: 0, outcome: Outcome::default(), kept: Vec::new() }
+        Fixture { settings, policies, table, now_ms: 0, outcome: RoundOutcome::default(), kept: Vec::new() }
     }
 
     /// Sends one request of the service `shop`. Returns false if it is refused.

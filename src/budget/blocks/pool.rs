@@ -8,7 +8,7 @@ use std::sync::Weak;
 
 use bytes::BytesMut;
 
-use super::Owner;
+use super::BodyOwner;
 
 /// The number of a block. Numbers are given out in ascending order and never used again.
 pub(crate) type BlockId = u64;
@@ -66,7 +66,7 @@ pub(super) trait Owners: Any + Debug + Send {
     fn relocate(&self);
 }
 
-impl<T: Owner> Owners for Vec<Weak<T>> {
+impl<T: BodyOwner> Owners for Vec<Weak<T>> {
     fn relocate(&self) {
         for owner in self.iter().filter_map(Weak::upgrade) {
             owner.relocate();
@@ -200,7 +200,7 @@ impl Pool {
     }
 
     /// Registers that `owner` has its body in `block`.
-    pub(super) fn enlist<T: Owner>(&mut self, block: BlockId, owner: Weak<T>) {
+    pub(super) fn enlist<T: BodyOwner>(&mut self, block: BlockId, owner: Weak<T>) {
         let Some(block) = self.blocks.get_mut(&block) else { return };
         let owners = block.owners.get_or_insert_with(|| Box::new(Vec::<Weak<T>>::new()));
         let owners: &mut dyn Any = owners.as_mut();

@@ -15,7 +15,7 @@ fn held(budget: &Budget, bytes: usize, seed: u8) -> (Bytes, Share) {
 /// An owner that has nothing but its body.
 struct Owned(Mutex<(Bytes, Share)>);
 
-impl Owner for Owned {
+impl BodyOwner for Owned {
     fn relocate(self: &Arc<Self>) {
         let mut own = self.0.lock();
         let (body, share) = &mut *own;

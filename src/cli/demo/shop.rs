@@ -65,7 +65,7 @@ impl Visit {
 
     /// Returns the spans of this visit, which began at `start` (nanoseconds of Unix time).
     pub(super) fn spans(self, start: u64, random: &mut fastrand::Rng) -> Vec<Sent> {
-        let mut trace = Trace { id: random.u128(1..), spans: Vec::with_capacity(8) };
+        let mut trace = DemoTrace { id: random.u128(1..), spans: Vec::with_capacity(8) };
         match self {
             Visit::Browse => browse(&mut trace, start, random),
             Visit::Checkout { fails } => checkout(&mut trace, start, fails, random),
@@ -76,13 +76,13 @@ impl Visit {
     }
 }
 
-struct Trace {
+struct DemoTrace {
     id: u128,
     spans: Vec<Sent>,
 }
 
-/// The arguments of [`Trace::add`]: the values that differ from span to span.
-struct Call<'a> {
+/// The arguments of [`DemoTrace::add`]: the values that differ from span to span.
+struct ServiceCall<'a> {
     service: usize,
     parent: Option<u64>,
     name: String,
@@ -93,8 +93,8 @@ struct Call<'a> {
     error: Option<&'a str>,
 }
 
-impl Trace {
-    fn add(&mut self, call: Call<'_>, random: &mut fastrand::Rng) -> u64 {
+impl DemoTrace {
+    fn add(&mut self, call: ServiceCall<'_>, random: &mut fastrand::Rng) -> u64 {
         let id = random.u64(1..);
         let status = call.error.map(|message| Status { message: message.into(), code: StatusCode::Error as i32 });
         let span = Span {
@@ -115,13 +115,13 @@ impl Trace {
     }
 }
 
-fn browse(trace: &mut Trace, start: u64, random: &mut fastrand::Rng) {
+fn browse(trace: &mut DemoTrace, start: u64, random: &mut fastrand::Rng) {
     let millis = random.u64(8..60);
     let root = trace.add(http(API, "GET", "/products", 200, start, millis, "Mozilla/5.0"), random);
     rpc(trace, root, (API, INVENTORY), "shop.Inventory/List", start + 2 * MS, millis - 4, 0, random);
 }
 
-fn checkout(trace: &mut Trace, start: u64, fails: bool, random: &mut fastrand::Rng) {
+fn checkout(trace: &mut DemoTrace, start: u64, fails: bool, random: &mut fastrand::Rng) {
     let millis = random.u64(60..300);
     let status = if fails { 500 } else { 200 };
     let root = trace.add(http(API, "POST", "/checkout", status, start, millis, "Mozilla/5.0"), random);
@@ -134,7 +134,7 @@ fn checkout(trace: &mut Trace, start: u64, fails: bool, random: &mut fastrand::R
 
 /// Adds the spans of reading an invoice. The storage call may end after the API has given up. The trace is complete
 /// only after that end.
-fn invoice(trace: &mut Trace, start: u64, storage: Storage, random: &mut fastrand::Rng) {
+fn invoice(trace: &mut DemoTrace, start: u64, storage: Storage, random: &mut fastrand::Rng) {
     let (status, code, millis, storage_millis) = match storage {
         Storage::Healthy => (200, 0, 90, 60),
         Storage::Stalled => (504, 4, 1_000, 1_100),
@@ -142,7 +142,7 @@ fn invoice(trace: &mut Trace, start: u64, storage: Storage, random: &mut fastran
     };
     let root = trace.add(http(API, "GET", "/invoices/{id}", status, start, millis, "Mozilla/5.0"), random);
     let orders = rpc(trace, root, (API, ORDERS), "shop.Orders/Invoice", start + 3 * MS, millis - 5, code, random);
-    let read = Call {
+    let read = ServiceCall {
         service: STORAGE,
         parent: Some(orders),
         name: "storage.objects.get".into(),
@@ -155,7 +155,7 @@ fn invoice(trace: &mut Trace, start: u64, storage: Storage, random: &mut fastran
     trace.add(read, random);
 }
 
-fn scrape(trace: &mut Trace, start: u64, random: &mut fastrand::Rng) {
+fn scrape(trace: &mut DemoTrace, start: u64, random: &mut fastrand::Rng) {
     let millis = random.u64(3..12);
     let root = trace.add(http(API, "GET", "/products/{id}", 200, start, millis, "Scrapebot/2.1"), random);
     rpc(trace, root, (API, INVENTORY), "shop.Inventory/Get", start + MS, millis - 2, 0, random);
@@ -169,7 +169,7 @@ fn http(
     start: u64,
     millis: u64,
     user_agent: &str,
-) -> Call<'static> {
+) -> ServiceCall<'static> {
     let attributes = vec![
         text("http.request.method", method),
         text("http.route", route),
@@ -180,13 +180,13 @@ fn http(
     // A server span of a 5xx response should have status ERROR. This one has none, so the status code alone must be
     // enough.
     let name = format!("{method} {route}");
-    Call { service, parent: None, name, kind: SpanKind::Server, start, millis, attributes, error: None }
+    ServiceCall { service, parent: None, name, kind: SpanKind::Server, start, millis, attributes, error: None }
 }
 
 /// Adds a client span and the server span that answers it. Returns the id of the server span.
 #[allow(clippy::too_many_arguments, reason = "a call has this many parts")]
 fn rpc(
-    trace: &mut Trace,
+    trace: &mut DemoTrace,
     parent: u64,
     (caller, callee): (usize, usize),
     method: &str,
@@ -200,7 +200,7 @@ fn rpc(
         let attributes =
             vec![text("rpc.system", "grpc"), text("rpc.method", method), int("rpc.grpc.status_code", code)];
         let name = method.to_owned();
-        trace.add(Call { service, parent: Some(parent), name, kind, start, millis, attributes, error }, random)
+        trace.add(ServiceCall { service, parent: Some(parent), name, kind, start, millis, attributes, error }, random)
     };
     let client = side(parent, caller, SpanKind::Client, start, millis.max(2));
     side(client, callee, SpanKind::Server, start + MS / 2, millis.max(2) - 1)

@@ -13,7 +13,8 @@ use crate::export::testing::{Reply, Script, Server, decode, push_record, record,
 use crate::proto::google::devtools::cloudtrace::v2::{Span, TruncatableString};
 
 fn batch(project: &str, spans: u64, name: &str) -> Batch {
-    let limits = settings::Batch { max_spans: spans as usize, max_bytes: usize::MAX, max_delay: Duration::ZERO };
+    let limits =
+        settings::BatchSettings { max_spans: spans as usize, max_bytes: usize::MAX, max_delay: Duration::ZERO };
     let mut batcher = Batcher::new(Form::CloudTrace, limits, Budget::new(0));
     for id in 0..spans {
         push_record(&mut batcher, &project.into(), Instant::now(), &record(project, id, name));

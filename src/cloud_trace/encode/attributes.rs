@@ -216,12 +216,12 @@ impl Default for KeyFilter {
 }
 
 /// An item that has a key and the hash of the key.
-pub(super) trait Keyed {
+pub(super) trait HasKey {
     fn key(&self) -> &str;
     fn hash(&self) -> u64;
 }
 
-impl Keyed for Attribute<'_> {
+impl HasKey for Attribute<'_> {
     fn key(&self) -> &str {
         &self.key
     }
@@ -244,7 +244,7 @@ impl KeyIndex {
 
     /// Notes item `i` under its key. Returns the index of the item that was noted there before. Lists have far fewer
     /// than 2^32 items.
-    pub(super) fn replace<T: Keyed>(&mut self, items: &[T], i: usize) -> Option<usize> {
+    pub(super) fn replace<T: HasKey>(&mut self, items: &[T], i: usize) -> Option<usize> {
         let item = &items[i];
         let same = |&j: &u32| items[j as usize].key() == item.key();
         match self.table.entry(item.hash(), same, |&j| items[j as usize].hash()) {
@@ -258,7 +258,7 @@ impl KeyIndex {
 
     /// Returns the index of the item with this key.
     #[inline]
-    pub(super) fn find<T: Keyed>(&self, items: &[T], key: &str, hash: u64) -> Option<usize> {
+    pub(super) fn find<T: HasKey>(&self, items: &[T], key: &str, hash: u64) -> Option<usize> {
         self.table.find(hash, |&j| items[j as usize].key() == key).map(|&j| j as usize)
     }
 }

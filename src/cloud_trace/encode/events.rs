@@ -9,7 +9,7 @@ use super::{EVENT_LEAD_NANOS_MAX, EVENTS_MAX, NAME_BYTES_MAX, write};
 use crate::otlp::altered::Alteration;
 use crate::otlp::fields::{event as sent, span};
 use crate::otlp::view::{self, Attributes};
-use crate::otlp::wire::{Reader, Value};
+use crate::otlp::wire::{Reader, WireValue};
 
 /// Writes `TimeEvents` with the first events of the OTLP span `span`, which starts at `span_start` (nanoseconds since
 /// 1970).
@@ -46,9 +46,9 @@ fn time_event(out: &mut Vec<u8>, event: &[u8], span_start: u64, names: &KeyNames
     let mut reader = Reader::new(event);
     while let Ok(Some(field)) = reader.field() {
         match field {
-            (sent::TIME_UNIX_NANO, Value::Fixed64(v)) => time = v,
-            (sent::NAME, Value::Len(v)) => name = v,
-            (sent::DROPPED_ATTRIBUTES_COUNT, Value::Varint(v)) => dropped_count = v as u32,
+            (sent::TIME_UNIX_NANO, WireValue::Fixed64(v)) => time = v,
+            (sent::NAME, WireValue::Len(v)) => name = v,
+            (sent::DROPPED_ATTRIBUTES_COUNT, WireValue::Varint(v)) => dropped_count = v as u32,
             _ => {}
         }
     }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use super::VERSION;
 use super::text::mended;
 use crate::otlp::view::AnyValue;
-use crate::resource::Attributes;
+use crate::resource::ResourceAttributes;
 
 /// The key of the label that names the software that made or exported a span.
 pub(super) const AGENT: &str = "g.co/agent";
@@ -138,7 +138,10 @@ const GENERIC_NODE: ResourceType = ResourceType {
 };
 
 /// Returns the keys and values of the `g.co/r/...` labels of a resource. A resource without attributes has no labels.
-pub(super) fn monitored_resource(attributes: &Attributes, cloud_run_revision: bool) -> Vec<(String, Cow<'_, str>)> {
+pub(super) fn monitored_resource(
+    attributes: &ResourceAttributes,
+    cloud_run_revision: bool,
+) -> Vec<(String, Cow<'_, str>)> {
     if attributes.is_empty() {
         return Vec::new();
     }
@@ -147,7 +150,7 @@ pub(super) fn monitored_resource(attributes: &Attributes, cloud_run_revision: bo
     labels.map(|label| (format!("g.co/r/{}/{}", kind.name, label.name), label.value(attributes))).collect()
 }
 
-fn resource_type(attributes: &Attributes, cloud_run_revision: bool) -> &'static ResourceType {
+fn resource_type(attributes: &ResourceAttributes, cloud_run_revision: bool) -> &'static ResourceType {
     let platform = text(attributes, "cloud.platform");
     if cloud_run_revision && platform == CLOUD_RUN {
         return &CLOUD_RUN_REVISION;
@@ -166,7 +169,7 @@ fn resource_type(attributes: &Attributes, cloud_run_revision: bool) -> &'static 
 }
 
 impl Label {
-    fn value<'a>(&self, attributes: &'a Attributes) -> Cow<'a, str> {
+    fn value<'a>(&self, attributes: &'a ResourceAttributes) -> Cow<'a, str> {
         let texts = || self.keys.iter().map(|key| text(attributes, key)).filter(|text| !text.is_empty());
         let named = texts().find(|text| !text.starts_with(UNKNOWN_SERVICE));
         named.or_else(|| texts().next()).unwrap_or(Cow::Borrowed(self.fallback))
@@ -174,7 +177,7 @@ impl Label {
 }
 
 /// Returns the text of a string attribute. It is empty for any other value, or if the attribute is missing.
-pub(super) fn text<'a>(attributes: &'a Attributes, key: &str) -> Cow<'a, str> {
+pub(super) fn text<'a>(attributes: &'a ResourceAttributes, key: &str) -> Cow<'a, str> {
     match attributes.get(key) {
         Some(AnyValue::String(raw)) => mended(raw),
         _ => Cow::Borrowed(""),
@@ -184,7 +187,7 @@ pub(super) fn text<'a>(attributes: &'a Attributes, key: &str) -> Cow<'a, str> {
 /// Returns the agent label. If the SDK states a language of letters and a version of three numbers, the label has the
 /// form that Google's exporters write (`opentelemetry-<letters> <n.n.n>; google-cloud-trace-exporter <n.n.n>`). The
 /// second version is the one of this program. Otherwise the label names only this program.
-pub(super) fn agent(attributes: &Attributes) -> String {
+pub(super) fn agent(attributes: &ResourceAttributes) -> String {
     let language = text(attributes, "telemetry.sdk.language");
     let version = text(attributes, "telemetry.sdk.version");
     let is_language = !language.is_empty() && language.bytes().all(|b| b.is_ascii_alphabetic());

@@ -8,7 +8,7 @@ use super::{LINKS_MAX, write};
 use crate::otlp::altered::Alteration;
 use crate::otlp::fields::{link as sent, span};
 use crate::otlp::view::{self, Attributes};
-use crate::otlp::wire::{Reader, Value};
+use crate::otlp::wire::{Reader, WireValue};
 
 /// Writes `Links` with the first valid links of the OTLP span `span`.
 pub(super) fn write(out: &mut Vec<u8>, span: &[u8], links: Repeated, names: &KeyNames, scratch: &mut Scratch) {
@@ -17,7 +17,7 @@ pub(super) fn write(out: &mut Vec<u8>, span: &[u8], links: Repeated, names: &Key
     }
     write::message(out, v2::span::LINKS, |out| {
         let mut written = 0;
-        for link in view::submessages(span, span::LINKS).filter_map(Link::read).take(LINKS_MAX) {
+        for link in view::submessages(span, span::LINKS).filter_map(EncodedLink::read).take(LINKS_MAX) {
             let start = out.len();
             write::message(out, v2::links::LINK, |out| link.write(out, names, scratch));
             if !scratch.has_room_or_cut(out, start) {
@@ -30,14 +30,14 @@ pub(super) fn write(out: &mut Vec<u8>, span: &[u8], links: Repeated, names: &Key
     });
 }
 
-struct Link<'a> {
+struct EncodedLink<'a> {
     message: &'a [u8],
     trace_id: [u8; 16],
     span_id: [u8; 8],
     dropped_count: u32,
 }
 
-impl<'a> Link<'a> {
+impl<'a> EncodedLink<'a> {
     /// Reads the message `Span.Link`. Returns `None` if an id is not valid, because Cloud Trace would refuse the whole
     /// batch for such a link.
     fn read(message: &'a [u8]) -> Option<Self> {
@@ -45,16 +45,16 @@ impl<'a> Link<'a> {
         let mut reader = Reader::new(message);
         while let Ok(Some(field)) = reader.field() {
             match field {
-                (sent::TRACE_ID, Value::Len(v)) => trace_id = v,
-                (sent::SPAN_ID, Value::Len(v)) => span_id = v,
-                (sent::DROPPED_ATTRIBUTES_COUNT, Value::Varint(v)) => dropped_count = v as u32,
+                (sent::TRACE_ID, WireValue::Len(v)) => trace_id = v,
+                (sent::SPAN_ID, WireValue::Len(v)) => span_id = v,
+                (sent::DROPPED_ATTRIBUTES_COUNT, WireValue::Varint(v)) => dropped_count = v as u32,
                 _ => {}
             }
         }
-        Some(Link { message, trace_id: id(trace_id)?, span_id: id(span_id)?, dropped_count })
+        Some(EncodedLink { message, trace_id: id(trace_id)?, span_id: id(span_id)?, dropped_count })
     }
 
-    /// Writes the fields of a `Link`.
+    /// Writes the fields of a `EncodedLink`.
     fn write(&self, out: &mut Vec<u8>, names: &KeyNames, scratch: &mut Scratch) {
         write::bytes(out, v2::link::TRACE_ID, &write::hex::<16, 32>(self.trace_id));
         write::bytes(out, v2::link::SPAN_ID, &write::hex::<8, 16>(self.span_id));

@@ -10,8 +10,8 @@ use smallvec::SmallVec;
 
 use super::attributes::{AttributeList, Scratch};
 use super::fields::{attributes, span};
-use super::origin::{Origin, SCOPE_KEYS};
-use super::resource::{EncodedResource, Owner};
+use super::origin::{SCOPE_KEYS, SpanOrigin};
+use super::resource::{EncodedResource, KeyOwner};
 use super::{ATTRIBUTES_MAX, write};
 use crate::otlp::altered::Alteration;
 
@@ -29,7 +29,7 @@ struct Overridden {
 pub(super) fn write(
     out: &mut Vec<u8>,
     list: &mut AttributeList<'_>,
-    origin: &Origin,
+    origin: &SpanOrigin,
     annotations: &[u8],
     scratch: &mut Scratch,
 ) {
@@ -78,8 +78,8 @@ fn override_shared(list: &mut AttributeList<'_>, resource: &EncodedResource) -> 
                     *is_overridden |= item.key == *key;
                 }
             }
-            Some(Owner::Us) => item.live = false,
-            Some(Owner::User(place)) => overridden.resource.push(place),
+            Some(KeyOwner::Us) => item.live = false,
+            Some(KeyOwner::User(place)) => overridden.resource.push(place),
         }
     }
     overridden.resource.sort_unstable();

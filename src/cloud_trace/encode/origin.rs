@@ -14,7 +14,7 @@ pub(super) const SCOPE_KEYS: [&str; 2] = ["otel.scope.name", "otel.scope.version
 
 /// An encoded resource and one of its scopes.
 #[derive(Debug)]
-pub struct Origin {
+pub struct SpanOrigin {
     pub(super) resource: Arc<EncodedResource>,
     /// The map entries of [`SCOPE_KEYS`]. An entry is empty if the resource has the key. The entry of the version is
     /// also empty if the scope has no version.
@@ -28,7 +28,7 @@ pub(super) struct ScopeEntry {
     pub(super) altered: Alteration,
 }
 
-impl Origin {
+impl SpanOrigin {
     /// Creates the origin of the spans of `resource` and `scope`, a message `InstrumentationScope`.
     pub(super) fn new(resource: Arc<EncodedResource>, scope: &[u8], scratch: &mut Scratch) -> Self {
         let head = shared_head(scope);
@@ -45,7 +45,7 @@ impl Origin {
                 entries[i].altered = scratch.renderer.take_altered();
             }
         }
-        Origin { resource, scope: entries }
+        SpanOrigin { resource, scope: entries }
     }
 
     /// Returns the encoded resource of the spans.

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::attributes::{AttributeList, IDENTITIES, KeyFilter, KeyIndex, Keyed, Scratch, cut_entry, key_hash};
+use super::attributes::{AttributeList, HasKey, IDENTITIES, KeyFilter, KeyIndex, Scratch, cut_entry, key_hash};
 use super::fields::batch_write_spans_request;
 use super::names::KeyNames;
 use super::origin::SCOPE_KEYS;
 use super::{EncodeError, EncoderSettings, LONG_VALUE_BYTES_MAX, RESOURCE_BYTES_MAX, VALUE_BYTES_MAX, labels, write};
 use crate::otlp::altered::Alteration;
 use crate::otlp::view::AnyValue;
-use crate::resource::{Attributes, Rewriter};
+use crate::resource::{ResourceAttributes, Rewriter};
 use crate::sampling::annotation;
 
 /// A rewritten resource as map entries, ready to be copied into its spans.
@@ -22,7 +22,7 @@ pub struct EncodedResource {
     is_foreign: bool,
     /// The prefix `projects/{project}/traces/` of span names.
     pub(super) name_prefix: String,
-    entries: Entries,
+    entries: EncodedEntries,
     /// The number of entries that Spansieve adds and a span cannot override. They are the first entries.
     own_count: usize,
     /// The number of attributes of the resource that were lost.
@@ -33,7 +33,7 @@ pub struct EncodedResource {
 
 /// Encoded map entries, with an index of their keys.
 #[derive(Debug, Default)]
-struct Entries {
+struct EncodedEntries {
     /// The bytes of all entries, one after the other.
     block: Vec<u8>,
     /// The entries of the block. Those that Spansieve adds are first, and the least important are last.
@@ -47,7 +47,7 @@ struct Entries {
     left_out_count: u64,
 }
 
-impl Entries {
+impl EncodedEntries {
     /// Appends an entry if there is room for it. Once one entry did not fit and values can still be made shorter, it
     /// appends no more, because all entries are then written again with shorter values.
     fn add(&mut self, key: &str, value: AnyValue<'_>, scratch: &mut Scratch) {
@@ -86,7 +86,7 @@ struct ResourceEntry {
     end: usize,
 }
 
-impl Keyed for ResourceEntry {
+impl HasKey for ResourceEntry {
     fn key(&self) -> &str {
         &self.key
     }
@@ -98,7 +98,7 @@ impl Keyed for ResourceEntry {
 
 /// The owner of a key of the resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Owner {
+pub(super) enum KeyOwner {
     /// Spansieve. A span cannot override the entry.
     Us,
     /// The user. This also covers a default of Spansieve that the user may set. A span overrides the entry at this
@@ -140,7 +140,7 @@ impl EncodedResource {
             is_foreign: !settings.allows(&project),
             name_prefix: format!("projects/{project}/traces/"),
             project,
-            entries: Entries::default(),
+            entries: EncodedEntries::default(),
             own_count: 0,
             dropped_count: 0,
             altered: Alteration::default(),
@@ -156,12 +156,12 @@ impl EncodedResource {
     /// values can still be made shorter, the entries are incomplete and must be written again.
     fn fill(
         &mut self,
-        attributes: &Attributes,
+        attributes: &ResourceAttributes,
         settings: &EncoderSettings,
         value_max: usize,
         scratch: &mut Scratch,
     ) -> bool {
-        self.entries = Entries { value_max, ..Entries::default() };
+        self.entries = EncodedEntries { value_max, ..EncodedEntries::default() };
         // The scope's keys are not entries of the resource, but a span may have them, too.
         SCOPE_KEYS.iter().for_each(|key| _ = self.entries.filter.insert(key_hash(key)));
         self.dropped_count = u64::from(attributes.dropped_count());
@@ -174,7 +174,7 @@ impl EncodedResource {
     }
 
     /// Adds the labels, and the keys of the annotations. The annotations themselves are written with each span.
-    fn add_own(&mut self, attributes: &Attributes, settings: &EncoderSettings, scratch: &mut Scratch) {
+    fn add_own(&mut self, attributes: &ResourceAttributes, settings: &EncoderSettings, scratch: &mut Scratch) {
         if settings.annotate {
             annotation::KEYS.iter().for_each(|key| self.entries.note(key));
         }
@@ -185,7 +185,7 @@ impl EncodedResource {
     }
 
     /// Adds the agent, unless the resource has that key, and the attributes whose keys Spansieve does not set.
-    fn add_users(&mut self, attributes: &Attributes, names: &KeyNames, scratch: &mut Scratch) {
+    fn add_users(&mut self, attributes: &ResourceAttributes, names: &KeyNames, scratch: &mut Scratch) {
         if attributes.get(labels::AGENT).is_none() {
             self.entries.add(labels::AGENT, AnyValue::String(labels::agent(attributes).as_bytes()), scratch);
         }
@@ -205,9 +205,9 @@ impl EncodedResource {
 
     /// Returns the owner of `key`, if the resource has it.
     #[inline]
-    pub(super) fn owner(&self, key: &str, hash: u64) -> Option<Owner> {
+    pub(super) fn owner(&self, key: &str, hash: u64) -> Option<KeyOwner> {
         let place = self.entries.find(key, hash)?;
-        Some(if place < self.own_count { Owner::Us } else { Owner::User(place) })
+        Some(if place < self.own_count { KeyOwner::Us } else { KeyOwner::User(place) })
     }
 
     /// Returns the number of entries that Spansieve adds and a span cannot override, including the annotations.
@@ -228,7 +228,7 @@ impl EncodedResource {
     /// Writes the entries that a span cannot override, and the first `users_max` of the others that are not in
     /// `overridden` (places in ascending order).
     pub(super) fn write(&self, out: &mut Vec<u8>, overridden: &[usize], users_max: usize) {
-        let Entries { block, all, .. } = &self.entries;
+        let EncodedEntries { block, all, .. } = &self.entries;
         if overridden.is_empty() && users_max >= self.users_count() {
             return out.extend_from_slice(block);
         }
@@ -243,7 +243,7 @@ impl EncodedResource {
 
     /// Returns the approximate size in bytes.
     pub(super) fn size_bytes(&self) -> usize {
-        let Entries { block, all, .. } = &self.entries;
+        let EncodedEntries { block, all, .. } = &self.entries;
         let keys: usize = all.iter().map(|entry| entry.key.len()).sum();
         let entries = all.capacity() * (size_of::<ResourceEntry>() + 2 * size_of::<u32>());
         size_of::<Self>() + self.request_name.len() + self.name_prefix.len() + block.capacity() + keys + entries

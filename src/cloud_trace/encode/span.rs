@@ -11,7 +11,7 @@ use crate::otlp::TraceId;
 use crate::otlp::altered::Alteration;
 use crate::otlp::fields::span as sent;
 use crate::otlp::view::{self, StatusCode};
-use crate::otlp::wire::{Reader, Value};
+use crate::otlp::wire::{Reader, WireValue};
 use crate::sampling::{Threshold, tracestate};
 
 /// The name of a span that was sent without a name. In OTLP an empty name means an unknown name, and Cloud Trace
@@ -27,7 +27,7 @@ const RPC_UNKNOWN: u64 = 2;
 
 /// The fields of an OTLP span without its attributes, which are collected in an [`AttributeList`].
 #[derive(Debug)]
-pub(super) struct SpanFields<'a> {
+pub(super) struct EncodedFieldsOfSpan<'a> {
     message: &'a [u8],
     trace_id: [u8; 16],
     span_id: [u8; 8],
@@ -63,12 +63,12 @@ impl Repeated {
     }
 }
 
-impl<'a> SpanFields<'a> {
+impl<'a> EncodedFieldsOfSpan<'a> {
     /// Reads the message `Span` and appends its attributes to `attributes`.
     pub(super) fn read(message: &'a [u8], attributes: &mut AttributeList<'a>) -> Result<Self, EncodeError> {
         let (mut trace_id, mut span_id) = (&[][..], &[][..]);
         let mut dropped_attributes = 0;
-        let mut span = SpanFields {
+        let mut span = EncodedFieldsOfSpan {
             message,
             trace_id: [0; 16],
             span_id: [0; 8],
@@ -87,25 +87,25 @@ impl<'a> SpanFields<'a> {
         let mut reader = Reader::new(message);
         while let Some(field) = reader.field()? {
             match field {
-                (sent::TRACE_ID, Value::Len(v)) => trace_id = v,
-                (sent::SPAN_ID, Value::Len(v)) => span_id = v,
-                (sent::TRACE_STATE, Value::Len(v)) => span.trace_state = v,
-                (sent::PARENT_SPAN_ID, Value::Len(v)) => span.parent_span_id = v,
-                (sent::NAME, Value::Len(v)) => span.name = v,
-                (sent::KIND, Value::Varint(v)) => span.kind = v as u32,
-                (sent::START_TIME_UNIX_NANO, Value::Fixed64(v)) => span.start = v,
-                (sent::END_TIME_UNIX_NANO, Value::Fixed64(v)) => span.end = v,
-                (sent::ATTRIBUTES, Value::Len(v)) => {
+                (sent::TRACE_ID, WireValue::Len(v)) => trace_id = v,
+                (sent::SPAN_ID, WireValue::Len(v)) => span_id = v,
+                (sent::TRACE_STATE, WireValue::Len(v)) => span.trace_state = v,
+                (sent::PARENT_SPAN_ID, WireValue::Len(v)) => span.parent_span_id = v,
+                (sent::NAME, WireValue::Len(v)) => span.name = v,
+                (sent::KIND, WireValue::Varint(v)) => span.kind = v as u32,
+                (sent::START_TIME_UNIX_NANO, WireValue::Fixed64(v)) => span.start = v,
+                (sent::END_TIME_UNIX_NANO, WireValue::Fixed64(v)) => span.end = v,
+                (sent::ATTRIBUTES, WireValue::Len(v)) => {
                     let (key, value) = view::key_value(v);
                     attributes.push(key, value);
                 }
-                (sent::DROPPED_ATTRIBUTES_COUNT, Value::Varint(v)) => dropped_attributes = v as u32,
-                (sent::EVENTS, Value::Len(_)) => span.events.count += 1,
-                (sent::DROPPED_EVENTS_COUNT, Value::Varint(v)) => span.events.dropped_count = v as u32,
-                (sent::LINKS, Value::Len(_)) => span.links.count += 1,
-                (sent::DROPPED_LINKS_COUNT, Value::Varint(v)) => span.links.dropped_count = v as u32,
-                (sent::STATUS, Value::Len(v)) => span.status = v,
-                (sent::FLAGS, Value::Fixed32(v)) => span.flags = v,
+                (sent::DROPPED_ATTRIBUTES_COUNT, WireValue::Varint(v)) => dropped_attributes = v as u32,
+                (sent::EVENTS, WireValue::Len(_)) => span.events.count += 1,
+                (sent::DROPPED_EVENTS_COUNT, WireValue::Varint(v)) => span.events.dropped_count = v as u32,
+                (sent::LINKS, WireValue::Len(_)) => span.links.count += 1,
+                (sent::DROPPED_LINKS_COUNT, WireValue::Varint(v)) => span.links.dropped_count = v as u32,
+                (sent::STATUS, WireValue::Len(v)) => span.status = v,
+                (sent::FLAGS, WireValue::Fixed32(v)) => span.flags = v,
                 _ => {}
             }
         }

@@ -69,7 +69,7 @@ fn encode_body(encoder: &mut Encoder, body: Vec<u8>, keep: Keep) -> Vec<v2::Span
 }
 
 /// Returns the origin of spans that belong to no request.
-fn origin(encoder: &mut Encoder, resource: &[u8], scope: &[u8]) -> Arc<Origin> {
+fn origin(encoder: &mut Encoder, resource: &[u8], scope: &[u8]) -> Arc<SpanOrigin> {
     encoder.origin(SpanBytes { resource, scope, ..SpanBytes::default() })
 }
 

@@ -1,9 +1,9 @@
-use super::super::{Bound, Condition, Field, Pattern, Range, Test};
+use super::super::{Condition, Field, Pattern, Range, RangeBound, Test};
 use super::*;
 use AnyValue::{Bool, Bytes, Double, Int, String};
 
 fn range(min: i64, max: i64) -> Range {
-    let bound = |at| Some(Bound { at: Number::Int(at), inclusive: true });
+    let bound = |at| Some(RangeBound { at: Number::Int(at), inclusive: true });
     Range { min: bound(min), max: bound(max) }
 }
 

@@ -8,7 +8,7 @@ use super::value::{ELEMENTS_MAX, TEXT_BYTES_MAX};
 use super::{CompareOp, Function, Val, calendar};
 use crate::condition::{Pattern, ValueType};
 
-type Text<'a> = Cow<'a, [u8]>;
+type TextValue<'a> = Cow<'a, [u8]>;
 
 /// Calls a function. `None` is an OTTL error: an argument has a type that the function does not take, or the result is
 /// too large.
@@ -59,7 +59,7 @@ pub(super) fn result<'a>(function: &'a Function, mut arguments: Vec<Val<'a>>) ->
 }
 
 /// Returns the text of a string. Any other type is an error.
-fn text(value: Val<'_>) -> Option<Text<'_>> {
+fn text(value: Val<'_>) -> Option<TextValue<'_>> {
     match value {
         Val::Text(text) => Some(text),
         _ => None,
@@ -83,7 +83,7 @@ fn time(value: &Val<'_>) -> Option<i64> {
 }
 
 /// Returns a piece of a text. The piece of a borrowed text is borrowed, too.
-fn piece(text: Text<'_>, start: usize, end: usize) -> Text<'_> {
+fn piece(text: TextValue<'_>, start: usize, end: usize) -> TextValue<'_> {
     match text {
         Cow::Borrowed(text) => Cow::Borrowed(&text[start..end.min(text.len())]),
         Cow::Owned(text) => Cow::Owned(text[start..end.min(text.len())].to_vec()),
@@ -149,7 +149,7 @@ fn concat<'a>(values: &Val<'a>, delimiter: &[u8]) -> Option<Val<'a>> {
 }
 
 /// Splits a text at each delimiter. An empty delimiter splits it into its characters.
-fn split<'a>(whole: &Text<'a>, delimiter: &[u8]) -> Option<Val<'a>> {
+fn split<'a>(whole: &TextValue<'a>, delimiter: &[u8]) -> Option<Val<'a>> {
     let mut ends = Vec::new();
     if delimiter.is_empty() {
         let chunks = whole.utf8_chunks().flat_map(|chunk| {
@@ -180,7 +180,7 @@ fn split<'a>(whole: &Text<'a>, delimiter: &[u8]) -> Option<Val<'a>> {
 }
 
 /// Returns `length` bytes of a text from byte `start` on. An end beyond the text and a length below 1 are errors.
-fn substring<'a>(whole: Text<'a>, start: &Val<'_>, length: &Val<'_>) -> Option<Val<'a>> {
+fn substring<'a>(whole: TextValue<'a>, start: &Val<'_>, length: &Val<'_>) -> Option<Val<'a>> {
     let (Val::Int(start), Val::Int(length)) = (start, length) else { return None };
     let start = usize::try_from(*start).ok()?;
     let end = start.checked_add(usize::try_from(*length).ok().filter(|length| *length > 0)?)?;
@@ -195,7 +195,7 @@ fn changed_case<'a>(text: &[u8], change: fn(&str) -> String) -> Option<Val<'a>> 
 }
 
 /// Removes the characters of the second argument from both ends; spaces if there is no second argument.
-fn trim<'a>(whole: Text<'a>, characters: &Val<'_>) -> Option<Val<'a>> {
+fn trim<'a>(whole: TextValue<'a>, characters: &Val<'_>) -> Option<Val<'a>> {
     let characters = match characters {
         Val::Nil => " ",
         Val::Text(characters) => std::str::from_utf8(characters).ok()?,

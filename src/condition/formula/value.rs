@@ -15,7 +15,7 @@ pub(super) const ELEMENTS_MAX: usize = 1024;
 pub(super) const TEXT_BYTES_MAX: usize = 65_536;
 
 /// An iterator over the entries of a map.
-type Entries<'v, 'a> = Box<dyn Iterator<Item = (&'a [u8], Val<'a>)> + 'v>;
+type MapEntries<'v, 'a> = Box<dyn Iterator<Item = (&'a [u8], Val<'a>)> + 'v>;
 
 /// A value. Strings are raw bytes as the sender sent them; they may be invalid UTF-8.
 #[derive(Clone, Debug)]
@@ -140,7 +140,7 @@ impl<'a> Val<'a> {
     }
 
     /// Returns the entries of a map; `None` if the value is not a map.
-    pub(super) fn entries(&self) -> Option<Entries<'_, 'a>> {
+    pub(super) fn entries(&self) -> Option<MapEntries<'_, 'a>> {
         match self {
             Val::Map(map) => Some(Box::new(map.iter().map(|(key, value)| (key, Val::of(value))))),
             Val::MadeMap(map) => Some(Box::new(map.iter().cloned())),

@@ -1,6 +1,6 @@
 use std::cmp::Ordering::{Equal, Greater, Less};
 
-use super::super::Bound;
+use super::super::RangeBound;
 use super::Number::{Double, Int};
 use super::*;
 
@@ -32,8 +32,8 @@ fn numbers_compare_exactly() {
 
 #[test]
 fn ranges_end_at_their_bounds() {
-    let inclusive = |at| Some(Bound { at, inclusive: true });
-    let exclusive = |at| Some(Bound { at, inclusive: false });
+    let inclusive = |at| Some(RangeBound { at, inclusive: true });
+    let exclusive = |at| Some(RangeBound { at, inclusive: false });
     let whole = Range { min: None, max: None };
     for (range, inside, outside) in [
         (Range { min: inclusive(Int(5)), max: None }, vec![Int(5), Double(5.0), Int(9)], vec![Int(4), Double(4.9)]),

@@ -9,36 +9,36 @@ use super::value::is_nullable;
 /// neither the part nor its negation holds. In the Collector the error ends the whole condition, so the result depends
 /// on the order of the parts.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
+pub(super) struct TruthConditions {
     pub(super) yes: Condition,
     pub(super) no: Condition,
 }
 
-impl Answer {
+impl TruthConditions {
     /// Makes the answer of an expression that is never an error.
     pub(super) fn of(condition: Condition) -> Self {
-        Answer { no: Condition::Not(Box::new(condition.clone())), yes: condition }
+        TruthConditions { no: Condition::Not(Box::new(condition.clone())), yes: condition }
     }
 
     /// Makes the answer of an expression that is an error for values for which `applies` does not hold. `condition`
     /// must not hold for them.
     pub(super) fn among(applies: Condition, condition: Condition) -> Self {
         let no = Condition::All(vec![applies, Condition::Not(Box::new(condition.clone()))]);
-        Answer { yes: condition, no }
+        TruthConditions { yes: condition, no }
     }
 
     pub(super) fn negated(self) -> Self {
-        Answer { yes: self.no, no: self.yes }
+        TruthConditions { yes: self.no, no: self.yes }
     }
 
-    pub(super) fn all(parts: Vec<Answer>) -> Self {
+    pub(super) fn all(parts: Vec<TruthConditions>) -> Self {
         let (yes, no) = parts.into_iter().map(|part| (part.yes, part.no)).unzip();
-        Answer { yes: Condition::All(yes), no: Condition::Any(no) }
+        TruthConditions { yes: Condition::All(yes), no: Condition::Any(no) }
     }
 
-    pub(super) fn any(parts: Vec<Answer>) -> Self {
+    pub(super) fn any(parts: Vec<TruthConditions>) -> Self {
         let (yes, no) = parts.into_iter().map(|part| (part.yes, part.no)).unzip();
-        Answer { yes: Condition::Any(yes), no: Condition::All(no) }
+        TruthConditions { yes: Condition::Any(yes), no: Condition::All(no) }
     }
 }
 

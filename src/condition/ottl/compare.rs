@@ -3,13 +3,13 @@
 //! Values of different types are unequal and have no order. Integers and doubles compare as numbers. If the types are
 //! known to differ, the comparison is an error, because its answer would always be the same.
 
-use crate::condition::{Bound, Check, Condition, DoubleText, Field, Number, Range};
+use crate::condition::{Check, Condition, DoubleText, Field, Number, Range, RangeBound};
 
 use super::OttlError;
-use super::answer::{Answer, absent, test};
+use super::answer::{TruthConditions, absent, test};
 use super::grammar::CompareOp;
 use super::lexer::bytes_of_hex;
-use super::value::{Constant, Measure, View};
+use super::value::{Constant, FieldView, Measure};
 
 impl CompareOp {
     /// Returns the operator for swapped sides: `<` becomes `>`.
@@ -42,49 +42,51 @@ pub(super) fn compare(
     measure: &Measure,
     constant: &Constant,
     offset: usize,
-) -> Result<Answer, OttlError> {
+) -> Result<TruthConditions, OttlError> {
     // `!=` is the negation of `==`: it also holds for a value of another type and for an absent field.
-    if op == CompareOp::Ne && measure.view != View::Length {
+    if op == CompareOp::Ne && measure.view != FieldView::Length {
         return Ok(compare(CompareOp::Eq, measure, constant, offset)?.negated());
     }
     let field = &measure.field;
     let number = number(constant);
     match (measure.view, constant, number) {
-        (View::Attribute | View::Integer, _, Some(number)) => Ok(plain(op, field, number)),
-        (View::Duration, Constant::Duration(nanoseconds), _) => Ok(plain(op, field, Number::Int(*nanoseconds))),
-        (View::Quotient(divisor), _, Some(number)) => Ok(quotient(op, field, divisor, number)),
-        (View::Ratio(divisor), _, Some(number)) => Ok(plain(op, field, Number::Double(number.as_double() * divisor))),
-        (View::Length, _, Some(number)) => Ok(length(op, field, number)),
-        (View::ToText, Constant::Nil, _) => Err(incomparable(op, measure.view, constant, offset).beyond_tests()),
-        (View::Attribute, Constant::Bool(value), _) => Ok(boolean(op, field, *value)),
+        (FieldView::Attribute | FieldView::Integer, _, Some(number)) => Ok(plain(op, field, number)),
+        (FieldView::Duration, Constant::Duration(nanoseconds), _) => Ok(plain(op, field, Number::Int(*nanoseconds))),
+        (FieldView::Quotient(divisor), _, Some(number)) => Ok(quotient(op, field, divisor, number)),
+        (FieldView::Ratio(divisor), _, Some(number)) => {
+            Ok(plain(op, field, Number::Double(number.as_double() * divisor)))
+        }
+        (FieldView::Length, _, Some(number)) => Ok(length(op, field, number)),
+        (FieldView::ToText, Constant::Nil, _) => Err(incomparable(op, measure.view, constant, offset).beyond_tests()),
+        (FieldView::Attribute, Constant::Bool(value), _) => Ok(boolean(op, field, *value)),
         _ if op != CompareOp::Eq => Err(incomparable(op, measure.view, constant, offset)),
         _ => equal(measure, constant, offset),
     }
 }
 
 /// Compiles `==` for nil, strings, bytes and ids. This module gives them no order.
-fn equal(measure: &Measure, constant: &Constant, offset: usize) -> Result<Answer, OttlError> {
+fn equal(measure: &Measure, constant: &Constant, offset: usize) -> Result<TruthConditions, OttlError> {
     let field = &measure.field;
     let condition = match (measure.view, constant) {
-        (View::Attribute, Constant::Nil) => absent(field),
-        (View::Attribute, Constant::Bytes(bytes)) => test(field, Check::Bytes(bytes.clone()), false),
-        (View::Attribute | View::Text, Constant::Text(text)) => {
+        (FieldView::Attribute, Constant::Nil) => absent(field),
+        (FieldView::Attribute, Constant::Bytes(bytes)) => test(field, Check::Bytes(bytes.clone()), false),
+        (FieldView::Attribute | FieldView::Text, Constant::Text(text)) => {
             test(field, Check::OneOf(vec![text.clone()]), text.is_empty())
         }
-        (View::ToText, Constant::Text(text)) => text_of_any(field, text),
-        (View::KindText(names), Constant::Text(text)) => {
+        (FieldView::ToText, Constant::Text(text)) => text_of_any(field, text),
+        (FieldView::KindText(names), Constant::Text(text)) => {
             let kind = names.iter().position(|name| name == text);
             let kind = kind.ok_or_else(|| no_kind(&names, offset))? as i64;
             test(field, Check::Number(Range::exactly(Number::Int(kind))), kind == 0)
         }
-        (View::Id(length), Constant::Id(bytes)) if bytes.len() == length => id(field, bytes),
-        (View::IdText(length), Constant::Text(text)) => {
+        (FieldView::Id(length), Constant::Id(bytes)) if bytes.len() == length => id(field, bytes),
+        (FieldView::IdText(length), Constant::Text(text)) => {
             let bytes = bytes_of_hex(text).filter(|bytes| bytes.len() == length && *text == text.to_lowercase());
             id(field, &bytes.ok_or_else(|| no_id(length, offset))?)
         }
         (view, constant) => return Err(incomparable(CompareOp::Eq, view, constant, offset)),
     };
-    Ok(Answer::of(condition))
+    Ok(TruthConditions::of(condition))
 }
 
 fn number(constant: &Constant) -> Option<Number> {
@@ -111,7 +113,7 @@ fn holds(op: CompareOp, value: f64, number: Number) -> bool {
 
 /// Returns the range of the numbers `x` for which `x op at` holds. For `!=` it returns the range of `==`.
 fn range(op: CompareOp, at: Number) -> Range {
-    let bound = |inclusive| Some(Bound { at, inclusive });
+    let bound = |inclusive| Some(RangeBound { at, inclusive });
     match op {
         CompareOp::Eq | CompareOp::Ne => Range::exactly(at),
         CompareOp::Lt => Range { min: None, max: bound(false) },
@@ -121,13 +123,13 @@ fn range(op: CompareOp, at: Number) -> Range {
     }
 }
 
-fn plain(op: CompareOp, field: &Field, number: Number) -> Answer {
-    Answer::of(test(field, Check::Number(range(op, number)), holds(op, 0.0, number)))
+fn plain(op: CompareOp, field: &Field, number: Number) -> TruthConditions {
+    TruthConditions::of(test(field, Check::Number(range(op, number)), holds(op, 0.0, number)))
 }
 
 /// Compiles the comparison of an integer quotient with a number.
-fn quotient(op: CompareOp, field: &Field, divisor: i64, number: Number) -> Answer {
-    Answer::of(match truncated(op, number, divisor) {
+fn quotient(op: CompareOp, field: &Field, divisor: i64, number: Number) -> TruthConditions {
+    TruthConditions::of(match truncated(op, number, divisor) {
         Some(range) => test(field, Check::Number(range), holds(op, 0.0, number)),
         None => Condition::Constant(false),
     })
@@ -151,7 +153,7 @@ fn truncated(op: CompareOp, number: Number, divisor: i64) -> Option<Range> {
     let bound = |quotient: i128, inclusive| {
         let at = quotient.saturating_mul(i128::from(divisor));
         let at = i64::try_from(at).map_or(Number::Double(at as f64), Number::Int);
-        Bound { at, inclusive }
+        RangeBound { at, inclusive }
     };
     // A quotient is rounded towards zero, so it is 0 for all numbers between -divisor and divisor (both excluded).
     let min = min.map(|min| if min > 0 { bound(min, true) } else { bound(min.saturating_sub(1), false) });
@@ -161,7 +163,7 @@ fn truncated(op: CompareOp, number: Number, divisor: i64) -> Option<Range> {
 
 /// Compiles the comparison of `Len()` with a number. `Len()` is an error for a value without a length. A value with a
 /// length passes either the check or its negation.
-fn length(op: CompareOp, field: &Field, number: Number) -> Answer {
+fn length(op: CompareOp, field: &Field, number: Number) -> TruthConditions {
     let condition = |op: CompareOp| {
         let part = |op| test(field, Check::Length(range(op, number)), holds(op, 0.0, number));
         match op {
@@ -169,14 +171,14 @@ fn length(op: CompareOp, field: &Field, number: Number) -> Answer {
             op => part(op),
         }
     };
-    Answer { yes: condition(op), no: condition(op.negated()) }
+    TruthConditions { yes: condition(op), no: condition(op.negated()) }
 }
 
 /// Compiles the comparison of an attribute with a boolean. False is less than true.
-fn boolean(op: CompareOp, field: &Field, constant: bool) -> Answer {
+fn boolean(op: CompareOp, field: &Field, constant: bool) -> TruthConditions {
     let passing = [false, true].into_iter().filter(|value| op.holds(value.cmp(&constant)));
     let mut tests: Vec<Condition> = passing.map(|value| test(field, Check::Bool(value), false)).collect();
-    Answer::of(if tests.len() == 1 { tests.remove(0) } else { Condition::Any(tests) })
+    TruthConditions::of(if tests.len() == 1 { tests.remove(0) } else { Condition::Any(tests) })
 }
 
 /// Makes the condition that `String()` of the attribute equals `text`. Doubles are formatted as in Go ([`DoubleText`]).
@@ -205,22 +207,26 @@ pub(super) fn equality_check(constant: &Constant) -> Option<Check> {
 }
 
 /// Makes the error for a constant of another type, or for `<`, `<=`, `>` or `>=` between values that have no order.
-fn incomparable(op: CompareOp, view: View, constant: &Constant, offset: usize) -> OttlError {
+fn incomparable(op: CompareOp, view: FieldView, constant: &Constant, offset: usize) -> OttlError {
     let message = format!("{} compared with {}", view.shown(), constant.shown());
-    let is_text = matches!(view, View::Attribute | View::Text | View::ToText | View::IdText(_) | View::KindText(_));
+    let is_text = matches!(
+        view,
+        FieldView::Attribute | FieldView::Text | FieldView::ToText | FieldView::IdText(_) | FieldView::KindText(_)
+    );
     let is_order_of_text = is_text && matches!(constant, Constant::Text(_)) && op != CompareOp::Eq;
-    let is_order_of_bytes = view == View::Attribute && matches!(constant, Constant::Bytes(_)) && op != CompareOp::Eq;
+    let is_order_of_bytes =
+        view == FieldView::Attribute && matches!(constant, Constant::Bytes(_)) && op != CompareOp::Eq;
     let help = match (view, constant) {
-        (View::Attribute, Constant::Nil) => "write `==` or `!=`",
-        (View::Text, Constant::Nil) => "it is never nil: compare with the empty string",
-        (View::Integer, Constant::Text(_)) => "compare with an integer or a name such as STATUS_CODE_ERROR",
-        (View::Id(8), _) => "write `== SpanID(\"0123456789abcdef\")`; a span without a parent is `IsRootSpan()`",
-        (View::Id(_), _) => "write `== TraceID(\"0123456789abcdef0123456789abcdef\")`",
-        (View::Duration, _) => "compare with `Duration(\"500ms\")`",
-        (View::Integer | View::Quotient(_), Constant::Duration(_)) => {
+        (FieldView::Attribute, Constant::Nil) => "write `==` or `!=`",
+        (FieldView::Text, Constant::Nil) => "it is never nil: compare with the empty string",
+        (FieldView::Integer, Constant::Text(_)) => "compare with an integer or a name such as STATUS_CODE_ERROR",
+        (FieldView::Id(8), _) => "write `== SpanID(\"0123456789abcdef\")`; a span without a parent is `IsRootSpan()`",
+        (FieldView::Id(_), _) => "write `== TraceID(\"0123456789abcdef0123456789abcdef\")`",
+        (FieldView::Duration, _) => "compare with `Duration(\"500ms\")`",
+        (FieldView::Integer | FieldView::Quotient(_), Constant::Duration(_)) => {
             "compare with a number, or durations with durations"
         }
-        (View::Time, _) => "compare `start_time_unix_nano` or `end_time_unix_nano` with nanoseconds",
+        (FieldView::Time, _) => "compare `start_time_unix_nano` or `end_time_unix_nano` with nanoseconds",
         _ => "compare with a constant of the same type, by `==` or `!=`",
     };
     let error = OttlError::new(offset, message).help(help);

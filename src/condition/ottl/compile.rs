@@ -1,45 +1,50 @@
 //! The compiler from the tree to a condition. It checks which kind of expression is allowed in which place.
 
-use super::answer::{Answer, test};
+use super::answer::{TruthConditions, test};
 use super::compare::compare;
-use super::function::Call;
-use super::grammar::{CompareOp, Expr, Node};
-use super::value::{Constant, Operand, View, math};
-use super::{Context, OttlError, general, path};
+use super::function::FunctionCall;
+use super::grammar::{CompareOp, Expr, ExprNode};
+use super::value::{Constant, FieldView, Operand, math};
+use super::{ConditionContext, OttlError, general, path};
 use crate::condition::{Check, Condition};
 
 /// Compiles an expression that must be true or false.
-pub(super) fn answer(expr: &Expr, context: Context) -> Result<Answer, OttlError> {
+pub(super) fn answer(expr: &Expr, context: ConditionContext) -> Result<TruthConditions, OttlError> {
     let general = |error: OttlError| if error.is_beyond_tests { general::answer(expr, context) } else { Err(error) };
     match &expr.node {
-        Node::Not(inner) => Ok(answer(inner, context)?.negated()),
-        Node::And(parts) => answers(parts, context).map(Answer::all),
-        Node::Or(parts) => answers(parts, context).map(Answer::any),
-        Node::Compare(op, left, right) => comparison(*op, left, right, context).or_else(general),
+        ExprNode::Not(inner) => Ok(answer(inner, context)?.negated()),
+        ExprNode::And(parts) => answers(parts, context).map(TruthConditions::all),
+        ExprNode::Or(parts) => answers(parts, context).map(TruthConditions::any),
+        ExprNode::Compare(op, left, right) => comparison(*op, left, right, context).or_else(general),
         _ => boolean(expr, context).or_else(general),
     }
 }
 
-fn answers(parts: &[Expr], context: Context) -> Result<Vec<Answer>, OttlError> {
+fn answers(parts: &[Expr], context: ConditionContext) -> Result<Vec<TruthConditions>, OttlError> {
     parts.iter().map(|part| answer(part, context)).collect()
 }
 
 /// Compiles a value that must be a boolean. A bare attribute is accepted, which OTTL does not allow: the answer is its
 /// boolean, and an error if it is not a boolean.
-fn boolean(expr: &Expr, context: Context) -> Result<Answer, OttlError> {
+fn boolean(expr: &Expr, context: ConditionContext) -> Result<TruthConditions, OttlError> {
     match operand(expr, context)? {
         Operand::Answer(answer) => Ok(answer),
-        Operand::Constant(Constant::Bool(value)) => Ok(Answer::of(Condition::Constant(value))),
-        Operand::Field(measure) if measure.view == View::Attribute => {
+        Operand::Constant(Constant::Bool(value)) => Ok(TruthConditions::of(Condition::Constant(value))),
+        Operand::Field(measure) if measure.view == FieldView::Attribute => {
             let is = |value| test(&measure.field, Check::Bool(value), false);
-            Ok(Answer { yes: is(true), no: is(false) })
+            Ok(TruthConditions { yes: is(true), no: is(false) })
         }
         other => Err(OttlError::new(expr.offset, format!("{} alone is neither true nor false", other.shown()))
             .help("compare it with something")),
     }
 }
 
-fn comparison(op: CompareOp, left: &Expr, right: &Expr, context: Context) -> Result<Answer, OttlError> {
+fn comparison(
+    op: CompareOp,
+    left: &Expr,
+    right: &Expr,
+    context: ConditionContext,
+) -> Result<TruthConditions, OttlError> {
     match (operand(left, context)?, operand(right, context)?) {
         (Operand::Field(measure), Operand::Constant(constant)) => compare(op, &measure, &constant, right.offset),
         (Operand::Constant(constant), Operand::Field(measure)) => {
@@ -70,31 +75,33 @@ fn comparison(op: CompareOp, left: &Expr, right: &Expr, context: Context) -> Res
 }
 
 /// Compiles an expression that must be a value.
-pub(super) fn operand(expr: &Expr, context: Context) -> Result<Operand, OttlError> {
+pub(super) fn operand(expr: &Expr, context: ConditionContext) -> Result<Operand, OttlError> {
     let constant = match &expr.node {
-        Node::Nil => Constant::Nil,
-        Node::Bool(value) => Constant::Bool(*value),
-        Node::Int(value) => Constant::Int(*value),
-        Node::Double(value) => Constant::Double(*value),
-        Node::Text(text) => Constant::Text(text.clone()),
-        Node::Bytes(bytes) => Constant::Bytes(bytes.clone()),
-        Node::Enum(name) => Constant::Int(path::enum_value(name, expr.offset)?),
-        Node::List(values) => return list(values, context),
-        Node::Map(_) => return Err(OttlError::new(expr.offset, "a map").beyond_tests()),
-        Node::Index(..) => return Err(OttlError::new(expr.offset, "a function's result with a key").beyond_tests()),
-        Node::Path(segments) => return path::measure(segments, expr.offset, context).map(Operand::Field),
-        Node::Call(name, arguments) => return Call { name, arguments, offset: expr.offset, context }.operand(),
-        Node::Math(op, left, right) => {
+        ExprNode::Nil => Constant::Nil,
+        ExprNode::Bool(value) => Constant::Bool(*value),
+        ExprNode::Int(value) => Constant::Int(*value),
+        ExprNode::Double(value) => Constant::Double(*value),
+        ExprNode::Text(text) => Constant::Text(text.clone()),
+        ExprNode::Bytes(bytes) => Constant::Bytes(bytes.clone()),
+        ExprNode::Enum(name) => Constant::Int(path::enum_value(name, expr.offset)?),
+        ExprNode::List(values) => return list(values, context),
+        ExprNode::Map(_) => return Err(OttlError::new(expr.offset, "a map").beyond_tests()),
+        ExprNode::Index(..) => return Err(OttlError::new(expr.offset, "a function's result with a key").beyond_tests()),
+        ExprNode::Path(segments) => return path::measure(segments, expr.offset, context).map(Operand::Field),
+        ExprNode::Call(name, arguments) => {
+            return FunctionCall { name, arguments, offset: expr.offset, context }.operand();
+        }
+        ExprNode::Math(op, left, right) => {
             return math(*op, operand(left, context)?, operand(right, context)?, expr.offset);
         }
-        Node::Compare(..) | Node::Not(_) | Node::And(_) | Node::Or(_) => {
+        ExprNode::Compare(..) | ExprNode::Not(_) | ExprNode::And(_) | ExprNode::Or(_) => {
             return answer(expr, context).map(Operand::Answer);
         }
     };
     Ok(Operand::Constant(constant))
 }
 
-fn list(values: &[Expr], context: Context) -> Result<Operand, OttlError> {
+fn list(values: &[Expr], context: ConditionContext) -> Result<Operand, OttlError> {
     let constants = values.iter().map(|value| match operand(value, context)? {
         Operand::Constant(constant) => Ok(constant),
         other => Err(OttlError::new(value.offset, format!("{} in a list", other.shown())).beyond_tests()),

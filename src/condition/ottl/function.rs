@@ -2,14 +2,14 @@
 
 use crate::condition::{Check, Condition, Field, Pattern, ValueType};
 
-use super::answer::{Answer, absent, test};
+use super::answer::{TruthConditions, absent, test};
 use super::compare::{compare, equality_check};
 use super::compile::operand;
-use super::grammar::{CompareOp, Expr, Node};
+use super::grammar::{CompareOp, Expr, ExprNode};
 use super::lexer::{bytes_of_hex, quote};
 use super::path::closest;
-use super::value::{Constant, Measure, Operand, View};
-use super::{Context, OttlError};
+use super::value::{Constant, FieldView, Measure, Operand};
+use super::{ConditionContext, OttlError};
 
 /// The names of all functions that conditions can call.
 pub(super) const NAMES: [&str; 50] = [
@@ -66,14 +66,14 @@ pub(super) const NAMES: [&str; 50] = [
 ];
 
 /// A call of a function.
-pub(super) struct Call<'a> {
+pub(super) struct FunctionCall<'a> {
     pub(super) name: &'a str,
     pub(super) arguments: &'a [Expr],
     pub(super) offset: usize,
-    pub(super) context: Context,
+    pub(super) context: ConditionContext,
 }
 
-impl<'a> Call<'a> {
+impl<'a> FunctionCall<'a> {
     pub(super) fn operand(&self) -> Result<Operand, OttlError> {
         match self.name {
             "IsMatch" => self.is_match(),
@@ -91,12 +91,12 @@ impl<'a> Call<'a> {
             "Len" => self.length(),
             "String" => self.string(),
             "Duration" => self.duration(),
-            "Nanoseconds" => self.of_duration(View::Integer),
-            "Microseconds" => self.of_duration(View::Quotient(1_000)),
-            "Milliseconds" => self.of_duration(View::Quotient(1_000_000)),
-            "Seconds" => self.of_duration(View::Ratio(1e9)),
-            "Minutes" => self.of_duration(View::Ratio(60e9)),
-            "Hours" => self.of_duration(View::Ratio(3600e9)),
+            "Nanoseconds" => self.of_duration(FieldView::Integer),
+            "Microseconds" => self.of_duration(FieldView::Quotient(1_000)),
+            "Milliseconds" => self.of_duration(FieldView::Quotient(1_000_000)),
+            "Seconds" => self.of_duration(FieldView::Ratio(1e9)),
+            "Minutes" => self.of_duration(FieldView::Ratio(60e9)),
+            "Hours" => self.of_duration(FieldView::Ratio(3600e9)),
             "TraceID" => self.id(16),
             "SpanID" => self.id(8),
             name if NAMES.contains(&name) => {
@@ -113,27 +113,29 @@ impl<'a> Call<'a> {
         let pattern = self::pattern(pattern)?;
         let Measure { field, view } = self.measure(target)?;
         let condition = match view {
-            View::Attribute | View::ToText => test(&field, Check::MatchesText(pattern), false),
-            View::Text => {
+            FieldView::Attribute | FieldView::ToText => test(&field, Check::MatchesText(pattern), false),
+            FieldView::Text => {
                 let is_match = pattern.is_match(b"");
                 test(&field, Check::Matches(pattern), is_match)
             }
             _ => return Err(self.no_string(target, view)),
         };
-        Ok(Operand::Answer(Answer::of(condition)))
+        Ok(Operand::Answer(TruthConditions::of(condition)))
     }
 
     /// Compiles `HasPrefix`, `HasSuffix` or `Contains`. The function is an error for a value that is not a string.
     fn part(&self, check: fn(String) -> Check) -> Result<Operand, OttlError> {
         let [target, part] = self.exactly()?;
-        let Node::Text(part) = &part.node else {
+        let ExprNode::Text(part) = &part.node else {
             return Err(OttlError::new(part.offset, "not a string").beyond_tests());
         };
         let Measure { field, view } = self.measure(target)?;
         let condition = test(&field, check(part.clone()), part.is_empty());
         match view {
-            View::Attribute => Ok(Operand::Answer(Answer::among(is_of_type(&field, ValueType::String), condition))),
-            View::Text => Ok(Operand::Answer(Answer::of(condition))),
+            FieldView::Attribute => {
+                Ok(Operand::Answer(TruthConditions::among(is_of_type(&field, ValueType::String), condition)))
+            }
+            FieldView::Text => Ok(Operand::Answer(TruthConditions::of(condition))),
             _ => Err(self.no_string(target, view)),
         }
     }
@@ -143,12 +145,15 @@ impl<'a> Call<'a> {
         let [list, item] = self.exactly()?;
         let answer = match (operand(list, self.context)?, operand(item, self.context)?) {
             (Operand::List(values), Operand::Field(measure)) => one_of(&measure, &values, list.offset)?,
-            (Operand::Field(Measure { field, view: View::Attribute }), Operand::Constant(constant)) => {
+            (Operand::Field(Measure { field, view: FieldView::Attribute }), Operand::Constant(constant)) => {
                 let check = equality_check(&constant).ok_or_else(|| {
                     OttlError::new(item.offset, format!("{} as the item of a list", constant.shown()))
                         .help("look for a string, a number, a boolean or bytes")
                 })?;
-                Answer::among(is_of_type(&field, ValueType::List), test(&field, Check::Element(Box::new(check)), false))
+                TruthConditions::among(
+                    is_of_type(&field, ValueType::List),
+                    test(&field, Check::Element(Box::new(check)), false),
+                )
             }
             (list_operand, item_operand) => {
                 let (list_shown, item_shown) = (list_operand.shown(), item_operand.shown());
@@ -162,26 +167,26 @@ impl<'a> Call<'a> {
     fn is_type(&self, value_type: ValueType) -> Result<Operand, OttlError> {
         let [target] = self.exactly()?;
         let Measure { field, view } = self.measure(target)?;
-        if view != View::Attribute {
+        if view != FieldView::Attribute {
             return Err(OttlError::new(target.offset, format!("this is always {}", view.shown()))
                 .help("only attributes can have different types"));
         }
-        Ok(Operand::Answer(Answer::of(is_of_type(&field, value_type))))
+        Ok(Operand::Answer(TruthConditions::of(is_of_type(&field, value_type))))
     }
 
     fn is_root_span(&self) -> Result<Operand, OttlError> {
         let [] = self.exactly()?;
-        if self.context == Context::Resource {
+        if self.context == ConditionContext::Resource {
             return Err(OttlError::new(self.offset, "IsRootSpan cannot be used in a resource condition"));
         }
-        Ok(Operand::Answer(Answer::of(absent(&Field::ParentSpanId))))
+        Ok(Operand::Answer(TruthConditions::of(absent(&Field::ParentSpanId))))
     }
 
     fn length(&self) -> Result<Operand, OttlError> {
         let [target] = self.exactly()?;
         let Measure { field, view } = self.measure(target)?;
         match view {
-            View::Attribute | View::Text => Ok(Operand::Field(Measure::new(field, View::Length))),
+            FieldView::Attribute | FieldView::Text => Ok(Operand::Field(Measure::new(field, FieldView::Length))),
             _ => Err(self.no_string(target, view)),
         }
     }
@@ -189,10 +194,10 @@ impl<'a> Call<'a> {
     fn string(&self) -> Result<Operand, OttlError> {
         let [target] = self.exactly()?;
         let Measure { field, view } = self.measure(target)?;
-        if view != View::Attribute {
+        if view != FieldView::Attribute {
             return Err(OttlError::new(target.offset, format!("{} of {}", self.name, view.shown())).beyond_tests());
         }
-        Ok(Operand::Field(Measure::new(field, View::ToText)))
+        Ok(Operand::Field(Measure::new(field, FieldView::ToText)))
     }
 
     fn duration(&self) -> Result<Operand, OttlError> {
@@ -203,10 +208,10 @@ impl<'a> Call<'a> {
         Ok(Operand::Constant(Constant::Duration(nanoseconds)))
     }
 
-    fn of_duration(&self, view: View) -> Result<Operand, OttlError> {
+    fn of_duration(&self, view: FieldView) -> Result<Operand, OttlError> {
         let [target] = self.exactly()?;
         let measure = self.measure(target)?;
-        if measure.view != View::Duration {
+        if measure.view != FieldView::Duration {
             return Err(
                 OttlError::new(target.offset, format!("{} of {}", self.name, measure.view.shown())).beyond_tests()
             );
@@ -218,8 +223,8 @@ impl<'a> Call<'a> {
     fn id(&self, length: usize) -> Result<Operand, OttlError> {
         let [written] = self.exactly()?;
         let bytes = match &written.node {
-            Node::Bytes(bytes) => Some(bytes.clone()),
-            Node::Text(text) => bytes_of_hex(text),
+            ExprNode::Bytes(bytes) => Some(bytes.clone()),
+            ExprNode::Text(text) => bytes_of_hex(text),
             _ => None,
         };
         let bytes = bytes.filter(|bytes| bytes.len() == length).ok_or_else(|| {
@@ -253,7 +258,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    fn no_string(&self, target: &Expr, view: View) -> OttlError {
+    fn no_string(&self, target: &Expr, view: FieldView) -> OttlError {
         OttlError::new(target.offset, format!("{} of {}", self.name, view.shown())).beyond_tests()
     }
 }
@@ -272,20 +277,20 @@ fn is_of_type(field: &Field, value_type: ValueType) -> Condition {
 }
 
 /// Compiles the condition that a field equals one of the values. If all values are strings, they make a single test.
-fn one_of(measure: &Measure, values: &[Constant], offset: usize) -> Result<Answer, OttlError> {
+fn one_of(measure: &Measure, values: &[Constant], offset: usize) -> Result<TruthConditions, OttlError> {
     let texts = values.iter().map(|value| match value {
         Constant::Text(text) => Some(text.clone()),
         _ => None,
     });
     let texts: Option<Vec<String>> = texts.collect();
-    if let (View::Attribute | View::Text, Some(mut texts)) = (measure.view, texts) {
+    if let (FieldView::Attribute | FieldView::Text, Some(mut texts)) = (measure.view, texts) {
         texts.sort();
         texts.dedup();
         let has_empty = texts.first().is_some_and(String::is_empty);
-        return Ok(Answer::of(test(&measure.field, Check::OneOf(texts), has_empty)));
+        return Ok(TruthConditions::of(test(&measure.field, Check::OneOf(texts), has_empty)));
     }
     let parts = values.iter().map(|value| compare(CompareOp::Eq, measure, value, offset));
-    Ok(Answer::any(parts.collect::<Result<_, _>>()?))
+    Ok(TruthConditions::any(parts.collect::<Result<_, _>>()?))
 }
 
 /// Compiles an argument that must be a regular expression.
@@ -299,7 +304,7 @@ pub(super) fn pattern(argument: &Expr) -> Result<Pattern, OttlError> {
 /// Returns the text of an argument that must be a string constant.
 pub(super) fn text(argument: &Expr) -> Result<&str, OttlError> {
     match &argument.node {
-        Node::Text(text) => Ok(text),
+        ExprNode::Text(text) => Ok(text),
         _ => Err(OttlError::new(argument.offset, "not a string").help("write it in double quotes")),
     }
 }

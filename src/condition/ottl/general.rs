@@ -2,19 +2,21 @@
 //! arithmetic, keys inside of values, and nested functions. It checks the types that are known, so that a comparison
 //! that always has the same answer is an error, as it is for tests.
 
-use crate::condition::formula::{CompareOp, Constant, FieldType, Formula, Function, MathOp, Owner, Term, TimePart};
+use crate::condition::formula::{
+    CompareOp, Constant, FieldOwner, FieldType, Formula, Function, MathOp, Term, TimePart,
+};
 use crate::condition::{Condition, Field, Pattern, ValueType};
 
-use super::answer::Answer;
+use super::answer::TruthConditions;
 use super::compile::operand;
-use super::grammar::{Expr, Node, Segment};
+use super::grammar::{Expr, ExprNode, PathSegment};
 use super::path;
-use super::value::{Operand, View};
-use super::{Context, OttlError};
+use super::value::{FieldView, Operand};
+use super::{ConditionContext, OttlError};
 
 /// The type of a term, as far as it is known before the evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum TermType {
     Any,
     Nil,
     Bool,
@@ -29,56 +31,56 @@ enum Kind {
     Id,
 }
 
-impl Kind {
+impl TermType {
     fn shown(self) -> &'static str {
         match self {
-            Kind::Any => "an attribute",
-            Kind::Nil => "nil",
-            Kind::Bool => "a boolean",
-            Kind::Int => "an integer",
-            Kind::Double => "a double",
-            Kind::Text => "a string",
-            Kind::Bytes => "bytes",
-            Kind::List => "a list",
-            Kind::Map => "a map",
-            Kind::Time => "a time",
-            Kind::Duration => "a duration",
-            Kind::Id => "an id",
+            TermType::Any => "an attribute",
+            TermType::Nil => "nil",
+            TermType::Bool => "a boolean",
+            TermType::Int => "an integer",
+            TermType::Double => "a double",
+            TermType::Text => "a string",
+            TermType::Bytes => "bytes",
+            TermType::List => "a list",
+            TermType::Map => "a map",
+            TermType::Time => "a time",
+            TermType::Duration => "a duration",
+            TermType::Id => "an id",
         }
     }
 
     fn is_number(self) -> bool {
-        matches!(self, Kind::Int | Kind::Double)
+        matches!(self, TermType::Int | TermType::Double)
     }
 
     fn has_order(self) -> bool {
-        !matches!(self, Kind::Nil | Kind::List | Kind::Map | Kind::Id)
+        !matches!(self, TermType::Nil | TermType::List | TermType::Map | TermType::Id)
     }
 }
 
 /// A term with its type.
 struct Typed {
     term: Term,
-    kind: Kind,
+    kind: TermType,
     /// True if the value may be nil.
     nullable: bool,
 }
 
 impl Typed {
-    fn new(term: Term, kind: Kind) -> Self {
-        Typed { term, kind, nullable: kind == Kind::Any }
+    fn new(term: Term, kind: TermType) -> Self {
+        Typed { term, kind, nullable: kind == TermType::Any }
     }
 
-    fn nullable(term: Term, kind: Kind) -> Self {
+    fn nullable(term: Term, kind: TermType) -> Self {
         Typed { term, kind, nullable: true }
     }
 }
 
 /// Compiles an expression that must be true or false to a formula.
-pub(super) fn answer(expr: &Expr, context: Context) -> Result<Answer, OttlError> {
-    let mut builder = Builder { context, owner: None };
+pub(super) fn answer(expr: &Expr, context: ConditionContext) -> Result<TruthConditions, OttlError> {
+    let mut builder = FormulaBuilder { context, owner: None };
     let Typed { term, kind, .. } = builder.term(expr)?;
-    if !matches!(kind, Kind::Bool | Kind::Any) {
+    if !matches!(kind, TermType::Bool | TermType::Any) {
         let message = format!("{} alone is neither true nor false", kind.shown());
         return Err(OttlError::new(expr.offset, message).help("compare it with something"));
     }
@@ -86,35 +88,35 @@ pub(super) fn answer(expr: &Expr, context: Context) -> Result<Answer, OttlError>
         OttlError::new(expr.offset, "a condition without a path").help("compare a path with a constant")
     })?;
     let formula = |expected| Condition::Formula(Box::new(Formula { owner, term: term.clone(), expected }));
-    Ok(Answer { yes: formula(true), no: formula(false) })
+    Ok(TruthConditions { yes: formula(true), no: formula(false) })
 }
 
-struct Builder {
-    context: Context,
+struct FormulaBuilder {
+    context: ConditionContext,
     /// The owner of the fields so far.
-    owner: Option<Owner>,
+    owner: Option<FieldOwner>,
 }
 
-impl Builder {
+impl FormulaBuilder {
     fn term(&mut self, expr: &Expr) -> Result<Typed, OttlError> {
         match &expr.node {
-            Node::Path(segments) => self.path(segments, expr.offset),
-            Node::Index(inner, key) => {
+            ExprNode::Path(segments) => self.path(segments, expr.offset),
+            ExprNode::Index(inner, key) => {
                 let inner = self.term(inner)?;
                 index(inner, key)
             }
-            Node::List(values) => {
+            ExprNode::List(values) => {
                 let terms: Result<Vec<Term>, _> = values.iter().map(|value| Ok(self.term(value)?.term)).collect();
-                Ok(Typed::new(Term::List(terms?), Kind::List))
+                Ok(Typed::new(Term::List(terms?), TermType::List))
             }
-            Node::Map(entries) => {
+            ExprNode::Map(entries) => {
                 let entries = entries.iter().map(|(key, value)| Ok((key.clone(), self.term(value)?.term)));
-                Ok(Typed::new(Term::Map(entries.collect::<Result<_, OttlError>>()?), Kind::Map))
+                Ok(Typed::new(Term::Map(entries.collect::<Result<_, OttlError>>()?), TermType::Map))
             }
-            Node::Math(op, left, right) => self.math(*op, left, right, expr.offset),
-            Node::Compare(op, left, right) => self.compare(*op, left, right),
-            Node::Call(name, arguments) => self.call(expr, name, arguments),
-            Node::Not(_) | Node::And(_) | Node::Or(_) => {
+            ExprNode::Math(op, left, right) => self.math(*op, left, right, expr.offset),
+            ExprNode::Compare(op, left, right) => self.compare(*op, left, right),
+            ExprNode::Call(name, arguments) => self.call(expr, name, arguments),
+            ExprNode::Not(_) | ExprNode::And(_) | ExprNode::Or(_) => {
                 Err(OttlError::new(expr.offset, "`and`, `or` or `not` inside of a value")
                     .help("write it between comparisons"))
             }
@@ -132,19 +134,19 @@ impl Builder {
         }
     }
 
-    fn path(&mut self, segments: &[Segment], offset: usize) -> Result<Typed, OttlError> {
+    fn path(&mut self, segments: &[PathSegment], offset: usize) -> Result<Typed, OttlError> {
         let (owner, measure, keys) = path::place(segments, offset, self.context)?;
-        let is_small = !matches!(measure.view, View::Attribute | View::Text);
+        let is_small = !matches!(measure.view, FieldView::Attribute | FieldView::Text);
         self.owner = Some(self.merged(owner, is_small, offset)?);
         let (field_type, kind) = match measure.view {
-            View::Text => (FieldType::Text, Kind::Text),
-            View::Integer if is_time(&measure.field) => (FieldType::UnixNano, Kind::Int),
-            View::Integer => (FieldType::Int, Kind::Int),
-            View::Time => (FieldType::Time, Kind::Time),
-            View::Id(length) => (FieldType::Id(length), Kind::Id),
-            View::IdText(length) => (FieldType::IdText(length), Kind::Text),
-            View::KindText(names) => (FieldType::Name(names), Kind::Text),
-            _ => (FieldType::Attribute, Kind::Any),
+            FieldView::Text => (FieldType::Text, TermType::Text),
+            FieldView::Integer if is_time(&measure.field) => (FieldType::UnixNano, TermType::Int),
+            FieldView::Integer => (FieldType::Int, TermType::Int),
+            FieldView::Time => (FieldType::Time, TermType::Time),
+            FieldView::Id(length) => (FieldType::Id(length), TermType::Id),
+            FieldView::IdText(length) => (FieldType::IdText(length), TermType::Text),
+            FieldView::KindText(names) => (FieldType::Name(names), TermType::Text),
+            _ => (FieldType::Attribute, TermType::Any),
         };
         let whole = Typed::new(Term::Field(measure.field, field_type), kind);
         keys.into_iter().try_fold(whole, index)
@@ -153,9 +155,9 @@ impl Builder {
     /// Returns the owner of the fields so far together with a field of `owner`. All fields of a formula have the same
     /// owner, because a resource or a scope is read once for all its spans. Only a formula of an event can also use the
     /// fields of the span that have a small and fixed size (`is_small`).
-    fn merged(&self, owner: Owner, is_small: bool, offset: usize) -> Result<Owner, OttlError> {
+    fn merged(&self, owner: FieldOwner, is_small: bool, offset: usize) -> Result<FieldOwner, OttlError> {
         let owner = match (self.context, owner) {
-            (Context::Event, Owner::Span) if is_small => Owner::Event,
+            (ConditionContext::Event, FieldOwner::Span) if is_small => FieldOwner::Event,
             _ => owner,
         };
         match self.owner {
@@ -171,14 +173,14 @@ impl Builder {
     fn math(&mut self, op: MathOp, left: &Expr, right: &Expr, offset: usize) -> Result<Typed, OttlError> {
         let (left, right) = (self.term(left)?, self.term(right)?);
         let kind = match (op, left.kind, right.kind) {
-            (_, Kind::Int, Kind::Int) => Kind::Int,
-            (_, a, b) if a.is_number() && b.is_number() => Kind::Double,
-            (MathOp::Subtract, Kind::Time, Kind::Time) => Kind::Duration,
-            (MathOp::Add | MathOp::Subtract, Kind::Time, Kind::Duration)
-            | (MathOp::Add, Kind::Duration, Kind::Time) => Kind::Time,
-            (MathOp::Add | MathOp::Subtract, Kind::Duration, Kind::Duration) => Kind::Duration,
-            (_, Kind::Any, b) if b.is_number() || b == Kind::Any => Kind::Any,
-            (_, a, Kind::Any) if a.is_number() => Kind::Any,
+            (_, TermType::Int, TermType::Int) => TermType::Int,
+            (_, a, b) if a.is_number() && b.is_number() => TermType::Double,
+            (MathOp::Subtract, TermType::Time, TermType::Time) => TermType::Duration,
+            (MathOp::Add | MathOp::Subtract, TermType::Time, TermType::Duration)
+            | (MathOp::Add, TermType::Duration, TermType::Time) => TermType::Time,
+            (MathOp::Add | MathOp::Subtract, TermType::Duration, TermType::Duration) => TermType::Duration,
+            (_, TermType::Any, b) if b.is_number() || b == TermType::Any => TermType::Any,
+            (_, a, TermType::Any) if a.is_number() => TermType::Any,
             (_, a, b) => {
                 let message = format!("arithmetic of {} and {}", a.shown(), b.shown());
                 let help = "numbers go with numbers, durations with durations and times";
@@ -192,15 +194,15 @@ impl Builder {
         let offset = right.offset;
         let (left, right) = (self.term(left)?, self.term(right)?);
         let (a, b) = (left.kind, right.kind);
-        let is_same = a == b || a == Kind::Any || b == Kind::Any || (a.is_number() && b.is_number());
-        let is_nil = (a == Kind::Nil && right.nullable) || (b == Kind::Nil && left.nullable);
+        let is_same = a == b || a == TermType::Any || b == TermType::Any || (a.is_number() && b.is_number());
+        let is_nil = (a == TermType::Nil && right.nullable) || (b == TermType::Nil && left.nullable);
         let is_ordered = matches!(op, CompareOp::Eq | CompareOp::Ne) || (a.has_order() && b.has_order());
         if !(is_same || is_nil) || !is_ordered {
             let message = format!("{} compared with {}", a.shown(), b.shown());
             let help = "both must be of one type; lists, maps, ids and nil have no order";
             return Err(OttlError::new(offset, message).help(help));
         }
-        Ok(Typed::new(Term::Compare(op, Box::new(left.term), Box::new(right.term)), Kind::Bool))
+        Ok(Typed::new(Term::Compare(op, Box::new(left.term), Box::new(right.term)), TermType::Bool))
     }
 
     fn call(&mut self, expr: &Expr, name: &str, arguments: &[Expr]) -> Result<Typed, OttlError> {
@@ -212,7 +214,7 @@ impl Builder {
             _ => {}
         }
         let signature = signature(name).ok_or_else(|| super::function::unknown(name, expr.offset))?;
-        let Signature { function, kinds, optional, kind } = signature;
+        let FunctionSignature { function, kinds, optional, kind } = signature;
         let terms = self.arguments(expr, name, arguments, kinds, optional)?;
         let term = Term::Call(function, terms);
         let is_conversion = matches!(name, "Bool" | "Int" | "Double" | "String");
@@ -226,7 +228,7 @@ impl Builder {
         call: &Expr,
         name: &str,
         arguments: &[Expr],
-        kinds: &[&[Kind]],
+        kinds: &[&[TermType]],
         optional: usize,
     ) -> Result<Vec<Term>, OttlError> {
         if arguments.len() > kinds.len() || arguments.len() + optional < kinds.len() {
@@ -236,7 +238,7 @@ impl Builder {
         let mut terms = Vec::with_capacity(arguments.len());
         for (argument, kinds) in arguments.iter().zip(kinds) {
             let Typed { term, kind, .. } = self.term(argument)?;
-            if !kinds.is_empty() && kind != Kind::Any && !kinds.contains(&kind) {
+            if !kinds.is_empty() && kind != TermType::Any && !kinds.contains(&kind) {
                 let expected = kinds.first().map_or("", |kind| kind.shown());
                 return Err(OttlError::new(argument.offset, format!("{name} of {}", kind.shown()))
                     .help(format!("the argument must be {expected}")));
@@ -248,13 +250,13 @@ impl Builder {
 
     fn is_root_span(&mut self, call: &Expr) -> Result<Typed, OttlError> {
         self.arguments(call, "IsRootSpan", call.arguments(), &[], 0)?;
-        if self.context == Context::Resource {
+        if self.context == ConditionContext::Resource {
             return Err(OttlError::new(call.offset, "IsRootSpan cannot be used in a resource condition"));
         }
-        self.owner = Some(self.merged(Owner::Span, true, call.offset)?);
+        self.owner = Some(self.merged(FieldOwner::Span, true, call.offset)?);
         let parent = Term::Field(Field::ParentSpanId, FieldType::Id(8));
         let none = Term::Constant(Constant::Id(vec![0; 8]));
-        Ok(Typed::new(Term::Compare(CompareOp::Eq, Box::new(parent), Box::new(none)), Kind::Bool))
+        Ok(Typed::new(Term::Compare(CompareOp::Eq, Box::new(parent), Box::new(none)), TermType::Bool))
     }
 
     fn convert_case(&mut self, call: &Expr, arguments: &[Expr]) -> Result<Typed, OttlError> {
@@ -269,8 +271,8 @@ impl Builder {
                 return Err(OttlError::new(case.offset, "unknown case").help("write \"lower\" or \"upper\""));
             }
         };
-        let terms = self.arguments(call, "ConvertCase", std::slice::from_ref(target), &[&[Kind::Text]], 0)?;
-        Ok(Typed::new(Term::Call(function, terms), Kind::Text))
+        let terms = self.arguments(call, "ConvertCase", std::slice::from_ref(target), &[&[TermType::Text]], 0)?;
+        Ok(Typed::new(Term::Call(function, terms), TermType::Text))
     }
 
     fn is_match(&mut self, call: &Expr, arguments: &[Expr]) -> Result<Typed, OttlError> {
@@ -279,26 +281,26 @@ impl Builder {
             return Err(OttlError::new(call.offset, message));
         };
         let compiled: Pattern = super::function::pattern(pattern)?;
-        let kinds = &[Kind::Text, Kind::Bool, Kind::Int, Kind::Double];
+        let kinds = &[TermType::Text, TermType::Bool, TermType::Int, TermType::Double];
         let terms = self.arguments(call, "IsMatch", std::slice::from_ref(target), &[kinds], 0)?;
-        Ok(Typed::new(Term::Call(Function::IsMatch(Box::new(compiled)), terms), Kind::Bool))
+        Ok(Typed::new(Term::Call(Function::IsMatch(Box::new(compiled)), terms), TermType::Bool))
     }
 }
 
 /// The types of the arguments and of the result of a function.
-struct Signature {
+struct FunctionSignature {
     function: Function,
     /// The kinds that each argument may have; an empty list allows any kind.
-    kinds: &'static [&'static [Kind]],
+    kinds: &'static [&'static [TermType]],
     /// The number of arguments at the end that may be left out.
     optional: usize,
-    kind: Kind,
+    kind: TermType,
 }
 
 /// Returns the signature of a function whose arguments are all terms.
-fn signature(name: &str) -> Option<Signature> {
-    use Kind::{Any, Bool, Bytes, Double, Duration, Int, List, Map, Text, Time};
-    let (function, kinds, kind): (Function, &[&[Kind]], Kind) = match name {
+fn signature(name: &str) -> Option<FunctionSignature> {
+    use TermType::{Any, Bool, Bytes, Double, Duration, Int, List, Map, Text, Time};
+    let (function, kinds, kind): (Function, &[&[TermType]], TermType) = match name {
         "Bool" => (Function::Bool, &[&[Bool, Int, Double, Text]], Bool),
         "Int" => (Function::Int, &[&[Bool, Int, Double, Text]], Int),
         "Double" => (Function::Double, &[&[Bool, Int, Double, Text]], Double),
@@ -345,22 +347,22 @@ fn signature(name: &str) -> Option<Signature> {
         "UnixSeconds" => (Function::Unix(1_000_000_000), &[&[Time]], Int),
         _ => return None,
     };
-    Some(Signature { function, kinds, optional: usize::from(name == "Trim"), kind })
+    Some(FunctionSignature { function, kinds, optional: usize::from(name == "Trim"), kind })
 }
 
 /// Compiles a key or an index in brackets after a value.
 fn index(inner: Typed, key: &Expr) -> Result<Typed, OttlError> {
     let term = match &key.node {
-        Node::Text(key_text) if matches!(inner.kind, Kind::Any | Kind::Map) => {
+        ExprNode::Text(key_text) if matches!(inner.kind, TermType::Any | TermType::Map) => {
             Term::Key(Box::new(inner.term), key_text.clone())
         }
-        Node::Int(number) if matches!(inner.kind, Kind::Any | Kind::List) => {
+        ExprNode::Int(number) if matches!(inner.kind, TermType::Any | TermType::List) => {
             let number = usize::try_from(*number);
             let number =
                 number.map_err(|_| OttlError::new(key.offset, "the index is below 0").help("the first index is 0"))?;
             Term::Element(Box::new(inner.term), number)
         }
-        Node::Text(_) | Node::Int(_) => {
+        ExprNode::Text(_) | ExprNode::Int(_) => {
             return Err(OttlError::new(key.offset, format!("{} has no keys of this type", inner.kind.shown()))
                 .help("maps have strings as keys, lists have integers"));
         }
@@ -369,31 +371,31 @@ fn index(inner: Typed, key: &Expr) -> Result<Typed, OttlError> {
                 .help("write a string in double quotes or an integer"));
         }
     };
-    Ok(Typed::new(term, Kind::Any))
+    Ok(Typed::new(term, TermType::Any))
 }
 
 fn is_time(field: &Field) -> bool {
     matches!(field, Field::StartTime | Field::EndTime | Field::EventTime)
 }
 
-fn shown(owner: Owner) -> &'static str {
+fn shown(owner: FieldOwner) -> &'static str {
     match owner {
-        Owner::Resource => "a resource",
-        Owner::Scope => "a scope",
-        Owner::Span => "a span",
-        Owner::Event => "an event",
+        FieldOwner::Resource => "a resource",
+        FieldOwner::Scope => "a scope",
+        FieldOwner::Span => "a span",
+        FieldOwner::Event => "an event",
     }
 }
 
-fn kind_of(constant: &Constant) -> Kind {
+fn kind_of(constant: &Constant) -> TermType {
     match constant {
-        Constant::Nil => Kind::Nil,
-        Constant::Bool(_) => Kind::Bool,
-        Constant::Int(_) => Kind::Int,
-        Constant::Double(_) => Kind::Double,
-        Constant::Text(_) => Kind::Text,
-        Constant::Bytes(_) => Kind::Bytes,
-        Constant::Duration(_) => Kind::Duration,
-        Constant::Id(_) => Kind::Id,
+        Constant::Nil => TermType::Nil,
+        Constant::Bool(_) => TermType::Bool,
+        Constant::Int(_) => TermType::Int,
+        Constant::Double(_) => TermType::Double,
+        Constant::Text(_) => TermType::Text,
+        Constant::Bytes(_) => TermType::Bytes,
+        Constant::Duration(_) => TermType::Duration,
+        Constant::Id(_) => TermType::Id,
     }
 }

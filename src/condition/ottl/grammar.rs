@@ -21,11 +21,11 @@ const RESERVED: [&str; 3] = ["and", "or", "not"];
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Expr {
     pub(super) offset: usize,
-    pub(super) node: Node,
+    pub(super) node: ExprNode,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Node {
+pub(super) enum ExprNode {
     Nil,
     Bool(bool),
     Int(i64),
@@ -37,7 +37,7 @@ pub(super) enum Node {
     Map(Vec<(String, Expr)>),
     /// A key or an index in brackets after the call of a function.
     Index(Box<Expr>, Box<Expr>),
-    Path(Vec<Segment>),
+    Path(Vec<PathSegment>),
     Call(String, Vec<Expr>),
     Math(MathOp, Box<Expr>, Box<Expr>),
     Compare(CompareOp, Box<Expr>, Box<Expr>),
@@ -48,7 +48,7 @@ pub(super) enum Node {
 
 /// One name of a path, with the keys in brackets after it.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Segment {
+pub(super) struct PathSegment {
     pub(super) name: String,
     pub(super) keys: Vec<Expr>,
 }
@@ -57,7 +57,7 @@ impl Expr {
     /// Returns the arguments of a call; an empty slice for any other node.
     pub(super) fn arguments(&self) -> &[Expr] {
         match &self.node {
-            Node::Call(_, arguments) => arguments,
+            ExprNode::Call(_, arguments) => arguments,
             _ => &[],
         }
     }
@@ -65,7 +65,7 @@ impl Expr {
 
 /// Parses a whole condition.
 pub(super) fn parse(text: &str) -> Result<Expr, OttlError> {
-    let mut parser = Parser { tokens: tokens(text)?, next: 0, depth: 0, operators: 0 };
+    let mut parser = OttlParser { tokens: tokens(text)?, next: 0, depth: 0, operators: 0 };
     let expr = parser.or()?;
     match parser.peek() {
         Token::End => Ok(expr),
@@ -73,7 +73,7 @@ pub(super) fn parse(text: &str) -> Result<Expr, OttlError> {
     }
 }
 
-struct Parser {
+struct OttlParser {
     /// The tokens. The last one is [`Token::End`]; the parser never goes past it.
     tokens: Vec<Placed>,
     next: usize,
@@ -81,7 +81,7 @@ struct Parser {
     operators: usize,
 }
 
-impl Parser {
+impl OttlParser {
     fn peek(&self) -> &Token {
         &self.tokens[self.next].token
     }
@@ -138,11 +138,11 @@ impl Parser {
     }
 
     fn or(&mut self) -> Result<Expr, OttlError> {
-        self.chain("or", Self::and, Node::Or)
+        self.chain("or", Self::and, ExprNode::Or)
     }
 
     fn and(&mut self) -> Result<Expr, OttlError> {
-        self.chain("and", Self::not, Node::And)
+        self.chain("and", Self::not, ExprNode::And)
     }
 
     /// Parses parts that are joined by `word`. A single part is returned as it is.
@@ -150,7 +150,7 @@ impl Parser {
         &mut self,
         word: &str,
         part: fn(&mut Self) -> Result<Expr, OttlError>,
-        join: fn(Vec<Expr>) -> Node,
+        join: fn(Vec<Expr>) -> ExprNode,
     ) -> Result<Expr, OttlError> {
         let first = part(self)?;
         let offset = first.offset;
@@ -168,7 +168,7 @@ impl Parser {
         let offset = self.offset();
         if self.accept_word("not") {
             let inner = self.nested(Self::not)?;
-            return Ok(Expr { offset, node: Node::Not(Box::new(inner)) });
+            return Ok(Expr { offset, node: ExprNode::Not(Box::new(inner)) });
         }
         self.comparison()
     }
@@ -186,7 +186,7 @@ impl Parser {
         };
         self.take();
         let right = self.sum()?;
-        Ok(Expr { offset: left.offset, node: Node::Compare(op, Box::new(left), Box::new(right)) })
+        Ok(Expr { offset: left.offset, node: ExprNode::Compare(op, Box::new(left), Box::new(right)) })
     }
 
     fn sum(&mut self) -> Result<Expr, OttlError> {
@@ -207,7 +207,7 @@ impl Parser {
         while let Some((_, op)) = operators.iter().find(|(symbol, _)| self.accept_symbol(symbol)) {
             self.count_operator()?;
             let right = operand(self)?;
-            left = Expr { offset: left.offset, node: Node::Math(*op, Box::new(left), Box::new(right)) };
+            left = Expr { offset: left.offset, node: ExprNode::Math(*op, Box::new(left), Box::new(right)) };
         }
         Ok(left)
     }
@@ -220,18 +220,18 @@ impl Parser {
                 self.expect_symbol(")")?;
                 return Ok(inner);
             }
-            Token::Symbol("[") => Node::List(self.list("]")?),
-            Token::Symbol("{") => Node::Map(self.map()?),
+            Token::Symbol("[") => ExprNode::List(self.list("]")?),
+            Token::Symbol("{") => ExprNode::Map(self.map()?),
             // A minus that is not part of a number: `-x` becomes `0 - x`.
             Token::Symbol("-") => {
                 let inner = self.nested(Self::primary)?;
-                let zero = Expr { offset: placed.offset, node: Node::Int(0) };
-                Node::Math(MathOp::Subtract, Box::new(zero), Box::new(inner))
+                let zero = Expr { offset: placed.offset, node: ExprNode::Int(0) };
+                ExprNode::Math(MathOp::Subtract, Box::new(zero), Box::new(inner))
             }
-            Token::Int(value) => Node::Int(value),
-            Token::Double(value) => Node::Double(value),
-            Token::Bytes(bytes) => Node::Bytes(bytes),
-            Token::Text(text) => Node::Text(text),
+            Token::Int(value) => ExprNode::Int(value),
+            Token::Double(value) => ExprNode::Double(value),
+            Token::Bytes(bytes) => ExprNode::Bytes(bytes),
+            Token::Text(text) => ExprNode::Text(text),
             Token::Word(word) if !RESERVED.contains(&word.as_str()) => self.word(word, placed.offset)?,
             _ => return Err(unexpected(&placed, "a path, a function or a constant")),
         };
@@ -239,23 +239,23 @@ impl Parser {
     }
 
     /// Parses the constant, call, enum or path that begins with `word`.
-    fn word(&mut self, word: String, offset: usize) -> Result<Node, OttlError> {
+    fn word(&mut self, word: String, offset: usize) -> Result<ExprNode, OttlError> {
         match word.as_str() {
-            "nil" => return Ok(Node::Nil),
-            "true" => return Ok(Node::Bool(true)),
-            "false" => return Ok(Node::Bool(false)),
+            "nil" => return Ok(ExprNode::Nil),
+            "true" => return Ok(ExprNode::Bool(true)),
+            "false" => return Ok(ExprNode::Bool(false)),
             _ => {}
         }
         if self.accept_symbol("(") {
             let arguments = self.list(")")?;
-            let mut call = Node::Call(word, arguments);
+            let mut call = ExprNode::Call(word, arguments);
             for key in self.keys(0)? {
-                call = Node::Index(Box::new(Expr { offset, node: call }), Box::new(key));
+                call = ExprNode::Index(Box::new(Expr { offset, node: call }), Box::new(key));
             }
             return Ok(call);
         }
         if word.starts_with(|c: char| c.is_ascii_uppercase()) {
-            return Ok(Node::Enum(word));
+            return Ok(ExprNode::Enum(word));
         }
         self.path(word, offset)
     }
@@ -278,7 +278,7 @@ impl Parser {
     }
 
     /// Parses a path after its first word.
-    fn path(&mut self, first: String, offset: usize) -> Result<Node, OttlError> {
+    fn path(&mut self, first: String, offset: usize) -> Result<ExprNode, OttlError> {
         let mut segments = vec![self.segment(first, offset)?];
         while self.accept_symbol(".") {
             let placed = self.take();
@@ -287,16 +287,16 @@ impl Parser {
             };
             segments.push(self.segment(word, placed.offset)?);
         }
-        Ok(Node::Path(segments))
+        Ok(ExprNode::Path(segments))
     }
 
-    fn segment(&mut self, name: String, offset: usize) -> Result<Segment, OttlError> {
+    fn segment(&mut self, name: String, offset: usize) -> Result<PathSegment, OttlError> {
         if name.contains(|c: char| c.is_ascii_uppercase()) {
             let message = format!("{} in a path; paths are lower case", super::lexer::quote(&name));
             return Err(OttlError::new(offset, message));
         }
         let keys = self.keys(1)?;
-        Ok(Segment { name, keys })
+        Ok(PathSegment { name, keys })
     }
 
     /// Parses keys in brackets. Keys after the first `free` ones look inside of a value, so they count as operators.

@@ -1,12 +1,12 @@
 //! Paths to fields (`contexts/ottlspan`, `ottlspanevent`, `ottlscope`, `ottlresource`).
 
 use crate::condition::Field;
-use crate::condition::formula::Owner;
+use crate::condition::formula::FieldOwner;
 
-use super::grammar::{Expr, Node, Segment};
+use super::grammar::{Expr, ExprNode, PathSegment};
 use super::lexer::quote;
-use super::value::{Measure, View};
-use super::{Context, OttlError};
+use super::value::{FieldView, Measure};
+use super::{ConditionContext, OttlError};
 
 /// The names of span kinds in `kind.string`: `SpanKind.String()` of the Collector's pdata.
 const KINDS: [&str; 6] = ["Unspecified", "Internal", "Server", "Client", "Producer", "Consumer"];
@@ -35,92 +35,92 @@ const ENUMS: [(&str, i64); 9] = [
 ];
 
 /// The paths of a span that have no keys.
-const SPAN: [(&str, Field, View); 18] = [
-    ("name", Field::Name, View::Text),
-    ("kind", Field::Kind, View::Integer),
-    ("kind.string", Field::Kind, View::KindText(KINDS)),
-    ("kind.deprecated_string", Field::Kind, View::KindText(KINDS_OF_PROTO)),
-    ("status.code", Field::StatusCode, View::Integer),
-    ("status.message", Field::StatusMessage, View::Text),
-    ("trace_state", Field::TraceState, View::Text),
-    ("flags", Field::Flags, View::Integer),
-    ("start_time", Field::StartTime, View::Time),
-    ("end_time", Field::EndTime, View::Time),
-    ("start_time_unix_nano", Field::StartTime, View::Integer),
-    ("end_time_unix_nano", Field::EndTime, View::Integer),
-    ("trace_id", Field::TraceId, View::Id(16)),
-    ("trace_id.string", Field::TraceId, View::IdText(16)),
-    ("span_id", Field::SpanId, View::Id(8)),
-    ("span_id.string", Field::SpanId, View::IdText(8)),
-    ("parent_span_id", Field::ParentSpanId, View::Id(8)),
-    ("parent_span_id.string", Field::ParentSpanId, View::IdText(8)),
+const SPAN: [(&str, Field, FieldView); 18] = [
+    ("name", Field::Name, FieldView::Text),
+    ("kind", Field::Kind, FieldView::Integer),
+    ("kind.string", Field::Kind, FieldView::KindText(KINDS)),
+    ("kind.deprecated_string", Field::Kind, FieldView::KindText(KINDS_OF_PROTO)),
+    ("status.code", Field::StatusCode, FieldView::Integer),
+    ("status.message", Field::StatusMessage, FieldView::Text),
+    ("trace_state", Field::TraceState, FieldView::Text),
+    ("flags", Field::Flags, FieldView::Integer),
+    ("start_time", Field::StartTime, FieldView::Time),
+    ("end_time", Field::EndTime, FieldView::Time),
+    ("start_time_unix_nano", Field::StartTime, FieldView::Integer),
+    ("end_time_unix_nano", Field::EndTime, FieldView::Integer),
+    ("trace_id", Field::TraceId, FieldView::Id(16)),
+    ("trace_id.string", Field::TraceId, FieldView::IdText(16)),
+    ("span_id", Field::SpanId, FieldView::Id(8)),
+    ("span_id.string", Field::SpanId, FieldView::IdText(8)),
+    ("parent_span_id", Field::ParentSpanId, FieldView::Id(8)),
+    ("parent_span_id.string", Field::ParentSpanId, FieldView::IdText(8)),
 ];
 
 /// The paths of a scope that have no keys.
-const SCOPE: [(&str, Field, View); 2] =
-    [("name", Field::ScopeName, View::Text), ("version", Field::ScopeVersion, View::Text)];
+const SCOPE: [(&str, Field, FieldView); 2] =
+    [("name", Field::ScopeName, FieldView::Text), ("version", Field::ScopeVersion, FieldView::Text)];
 
 /// The paths of an event that have no keys.
-const EVENT: [(&str, Field, View); 3] = [
-    ("name", Field::EventName, View::Text),
-    ("time", Field::EventTime, View::Time),
-    ("time_unix_nano", Field::EventTime, View::Integer),
+const EVENT: [(&str, Field, FieldView); 3] = [
+    ("name", Field::EventName, FieldView::Text),
+    ("time", Field::EventTime, FieldView::Time),
+    ("time_unix_nano", Field::EventTime, FieldView::Integer),
 ];
 
 /// The Jaro-Winkler similarity above which a word is suggested. Such words differ in one or two letters.
 const SIMILAR: f64 = 0.85;
 
-impl Owner {
+impl FieldOwner {
     /// Returns the owner that the first name of a path stands for.
     fn of_name(name: &str) -> Option<Self> {
         match name {
-            "span" => Some(Owner::Span),
-            "spanevent" => Some(Owner::Event),
-            "scope" | "instrumentation_scope" => Some(Owner::Scope),
-            "resource" => Some(Owner::Resource),
+            "span" => Some(FieldOwner::Span),
+            "spanevent" => Some(FieldOwner::Event),
+            "scope" | "instrumentation_scope" => Some(FieldOwner::Scope),
+            "resource" => Some(FieldOwner::Resource),
             _ => None,
         }
     }
 
     /// Returns the owner of paths that do not name one.
-    fn of_context(context: Context) -> Self {
+    fn of_context(context: ConditionContext) -> Self {
         match context {
-            Context::Span => Owner::Span,
-            Context::Event => Owner::Event,
-            Context::Resource => Owner::Resource,
+            ConditionContext::Span => FieldOwner::Span,
+            ConditionContext::Event => FieldOwner::Event,
+            ConditionContext::Resource => FieldOwner::Resource,
         }
     }
 
-    fn is_seen_from(self, context: Context) -> bool {
+    fn is_seen_from(self, context: ConditionContext) -> bool {
         match context {
-            Context::Span => self != Owner::Event,
-            Context::Event => true,
-            Context::Resource => self == Owner::Resource,
+            ConditionContext::Span => self != FieldOwner::Event,
+            ConditionContext::Event => true,
+            ConditionContext::Resource => self == FieldOwner::Resource,
         }
     }
 
     fn attribute(self, key: &str) -> Field {
         let key = key.to_owned();
         match self {
-            Owner::Span => Field::SpanAttribute(key),
-            Owner::Event => Field::EventAttribute(key),
-            Owner::Scope => Field::ScopeAttribute(key),
-            Owner::Resource => Field::ResourceAttribute(key),
+            FieldOwner::Span => Field::SpanAttribute(key),
+            FieldOwner::Event => Field::EventAttribute(key),
+            FieldOwner::Scope => Field::ScopeAttribute(key),
+            FieldOwner::Resource => Field::ResourceAttribute(key),
         }
     }
 
-    fn fields(self) -> &'static [(&'static str, Field, View)] {
+    fn fields(self) -> &'static [(&'static str, Field, FieldView)] {
         match self {
-            Owner::Span => &SPAN,
-            Owner::Event => &EVENT,
-            Owner::Scope => &SCOPE,
-            Owner::Resource => &[],
+            FieldOwner::Span => &SPAN,
+            FieldOwner::Event => &EVENT,
+            FieldOwner::Scope => &SCOPE,
+            FieldOwner::Resource => &[],
         }
     }
 }
 
 /// Resolves a path to its field. A key inside of the field's value is an error.
-pub(super) fn measure(path: &[Segment], offset: usize, context: Context) -> Result<Measure, OttlError> {
+pub(super) fn measure(path: &[PathSegment], offset: usize, context: ConditionContext) -> Result<Measure, OttlError> {
     let (_, measure, keys) = place(path, offset, context)?;
     match keys.first() {
         None => Ok(measure),
@@ -130,15 +130,15 @@ pub(super) fn measure(path: &[Segment], offset: usize, context: Context) -> Resu
 
 /// Resolves a path. Returns the owner, the field, and the keys inside of the field's value.
 pub(super) fn place(
-    path: &[Segment],
+    path: &[PathSegment],
     offset: usize,
-    context: Context,
-) -> Result<(Owner, Measure, Vec<&Expr>), OttlError> {
+    context: ConditionContext,
+) -> Result<(FieldOwner, Measure, Vec<&Expr>), OttlError> {
     let named = match path {
-        [first, _, ..] if first.keys.is_empty() => Owner::of_name(&first.name),
+        [first, _, ..] if first.keys.is_empty() => FieldOwner::of_name(&first.name),
         _ => None,
     };
-    let (owner, rest) = named.map_or((Owner::of_context(context), path), |owner| (owner, &path[1..]));
+    let (owner, rest) = named.map_or((FieldOwner::of_context(context), path), |owner| (owner, &path[1..]));
     if !owner.is_seen_from(context) {
         return Err(unseen(path, offset, context));
     }
@@ -146,19 +146,19 @@ pub(super) fn place(
     let keys: Vec<&Expr> = rest.iter().flat_map(|segment| &segment.keys).collect();
     let measure = match (name.as_str(), keys.as_slice()) {
         ("attributes", [key, inner @ ..]) => {
-            let measure = Measure::new(owner.attribute(key_text(key)?), View::Attribute);
+            let measure = Measure::new(owner.attribute(key_text(key)?), FieldView::Attribute);
             return Ok((owner, measure, inner.to_vec()));
         }
         ("attributes", []) => {
             Err(OttlError::new(offset, "`attributes` needs a key").help("name one: `attributes[\"http.route\"]`"))
         }
-        ("trace_state", [key]) if owner == Owner::Span => {
-            Ok(Measure::new(Field::TraceStateEntry(key_text(key)?.to_owned()), View::Text))
+        ("trace_state", [key]) if owner == FieldOwner::Span => {
+            Ok(Measure::new(Field::TraceStateEntry(key_text(key)?.to_owned()), FieldView::Text))
         }
         (_, [key, ..]) => Err(OttlError::new(key.offset, format!("{} has no keys", quote(&dotted(path))))),
         // A bare key: the documented form of conditions in `where:`.
-        (key, []) if context == Context::Resource && named.is_none() => {
-            Ok(Measure::new(owner.attribute(key), View::Attribute))
+        (key, []) if context == ConditionContext::Resource && named.is_none() => {
+            Ok(Measure::new(owner.attribute(key), FieldView::Attribute))
         }
         (name, []) => {
             let field = owner.fields().iter().find(|(known, ..)| *known == name);
@@ -177,26 +177,26 @@ pub(super) fn enum_value(name: &str, offset: usize) -> Result<i64, OttlError> {
     })
 }
 
-fn dotted(path: &[Segment]) -> String {
+fn dotted(path: &[PathSegment]) -> String {
     path.iter().map(|segment| segment.name.as_str()).collect::<Vec<_>>().join(".")
 }
 
 fn key_text(key: &Expr) -> Result<&str, OttlError> {
     match &key.node {
-        Node::Text(text) => Ok(text),
+        ExprNode::Text(text) => Ok(text),
         _ => Err(OttlError::new(key.offset, "the key is not a string").help("write it in double quotes")),
     }
 }
 
-fn unseen(path: &[Segment], offset: usize, context: Context) -> OttlError {
+fn unseen(path: &[PathSegment], offset: usize, context: ConditionContext) -> OttlError {
     let help = match context {
-        Context::Resource => "a condition on a resource can use only the attributes of the resource",
-        Context::Span | Context::Event => "write conditions on events in the list `spanevent`",
+        ConditionContext::Resource => "a condition on a resource can use only the attributes of the resource",
+        ConditionContext::Span | ConditionContext::Event => "write conditions on events in the list `spanevent`",
     };
     OttlError::new(offset, format!("{} cannot be used here", quote(&dotted(path)))).help(help)
 }
 
-fn unknown(path: &[Segment], name: &str, owner: Owner, offset: usize) -> OttlError {
+fn unknown(path: &[PathSegment], name: &str, owner: FieldOwner, offset: usize) -> OttlError {
     let error = OttlError::new(offset, format!("unknown path {}", quote(&dotted(path))));
     let known: Vec<&str> = owner.fields().iter().map(|(known, ..)| *known).chain(["attributes[\"key\"]"]).collect();
     match closest(name, &known) {

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::{OttlError, event_condition, resource_condition, span_condition};
-use crate::condition::{Bound, Check, Condition, Number, Range, Test};
+use crate::condition::{Check, Condition, Number, Range, RangeBound, Test};
 
 /// Formats a condition on one line.
 fn shown(condition: &Condition) -> String {
@@ -38,7 +38,7 @@ fn shown_check(check: &Check) -> String {
 }
 
 fn shown_range(range: &Range) -> String {
-    let at = |bound: &Bound| match bound.at {
+    let at = |bound: &RangeBound| match bound.at {
         Number::Int(value) => value.to_string(),
         Number::Double(value) => format!("{value:?}"),
     };

@@ -3,7 +3,7 @@
 use crate::condition::Field;
 
 use super::OttlError;
-use super::answer::Answer;
+use super::answer::TruthConditions;
 use super::grammar::MathOp;
 pub(super) use crate::condition::formula::Constant;
 use crate::condition::formula::{doubles, integers};
@@ -15,19 +15,19 @@ pub(super) enum Operand {
     List(Vec<Constant>),
     Field(Measure),
     /// A boolean expression, such as a call of `IsMatch`.
-    Answer(Answer),
+    Answer(TruthConditions),
 }
 
 /// A field with the value that OTTL derives from it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Measure {
     pub(super) field: Field,
-    pub(super) view: View,
+    pub(super) view: FieldView,
 }
 
 /// The type of a field, or of the value that a function or arithmetic derives from it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum View {
+pub(super) enum FieldView {
     /// An attribute of any type; nil if absent.
     Attribute,
     Text,
@@ -66,7 +66,7 @@ pub(super) fn is_nullable(field: &Field) -> bool {
 }
 
 impl Measure {
-    pub(super) fn new(field: Field, view: View) -> Self {
+    pub(super) fn new(field: Field, view: FieldView) -> Self {
         Measure { field, view }
     }
 }
@@ -98,16 +98,16 @@ impl Constant {
     }
 }
 
-impl View {
+impl FieldView {
     pub(super) fn shown(self) -> &'static str {
         match self {
-            View::Attribute => "an attribute",
-            View::Text | View::IdText(_) | View::KindText(_) | View::ToText => "a string",
-            View::Integer | View::Quotient(_) | View::Length => "an integer",
-            View::Ratio(_) => "a double",
-            View::Time => "a time",
-            View::Duration => "a duration",
-            View::Id(_) => "an id",
+            FieldView::Attribute => "an attribute",
+            FieldView::Text | FieldView::IdText(_) | FieldView::KindText(_) | FieldView::ToText => "a string",
+            FieldView::Integer | FieldView::Quotient(_) | FieldView::Length => "an integer",
+            FieldView::Ratio(_) => "a double",
+            FieldView::Time => "a time",
+            FieldView::Duration => "a duration",
+            FieldView::Id(_) => "an id",
         }
     }
 }
@@ -121,8 +121,8 @@ pub(super) fn math(op: MathOp, left: Operand, right: Operand, offset: usize) -> 
         }
         (MathOp::Subtract, Operand::Field(end), Operand::Field(start)) => {
             let view = match (end.view, start.view) {
-                (View::Time, View::Time) => Some(View::Duration),
-                (View::Integer, View::Integer) => Some(View::Integer),
+                (FieldView::Time, FieldView::Time) => Some(FieldView::Duration),
+                (FieldView::Integer, FieldView::Integer) => Some(FieldView::Integer),
                 _ => None,
             };
             let view = view.filter(|_| (end.field, start.field) == (Field::EndTime, Field::StartTime));
@@ -131,11 +131,11 @@ pub(super) fn math(op: MathOp, left: Operand, right: Operand, offset: usize) -> 
         }
         (MathOp::Divide, Operand::Field(measure), Operand::Constant(Constant::Int(divisor))) if divisor > 0 => {
             let divisor = match measure.view {
-                View::Integer => Some(divisor),
-                View::Quotient(first) => first.checked_mul(divisor),
+                FieldView::Integer => Some(divisor),
+                FieldView::Quotient(first) => first.checked_mul(divisor),
                 _ => None,
             };
-            let quotient = divisor.map(|divisor| Measure::new(measure.field, View::Quotient(divisor)));
+            let quotient = divisor.map(|divisor| Measure::new(measure.field, FieldView::Quotient(divisor)));
             quotient.map(Operand::Field).ok_or_else(|| unknown_math(offset))
         }
         _ => Err(unknown_math(offset)),

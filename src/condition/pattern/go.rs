@@ -11,7 +11,7 @@ mod group;
 use regex_syntax::hir::{Hir, Look, Repetition};
 
 use super::PatternError;
-use class::Class;
+use class::CharacterClass;
 
 /// The largest repetition count, and the largest product of nested counts (`repeat` and `repeatIsValid` in `parse.go`).
 const REPETITIONS_MAX: u32 = 1000;
@@ -20,7 +20,7 @@ const REPETITIONS_MAX: u32 = 1000;
 /// default of Rust's `regex`; Go takes 1,000.
 const NESTING_MAX: usize = 250;
 
-pub(super) struct Parsed {
+pub(super) struct ParsedPattern {
     pub(super) hir: Hir,
     /// The names of the groups, in the order of their opening parentheses. `None` for a group without a name; empty if
     /// a later group has the same name.
@@ -42,47 +42,47 @@ struct Flags {
 
 /// A group whose closing parenthesis is not read yet. The whole expression counts as the outermost group.
 #[derive(Default)]
-struct Open {
+struct OpenGroup {
     /// The flags that hold after the group ends.
     flags_behind: Flags,
     /// The index of a capturing group, from 1; `None` for a group that does not capture.
     capture: Option<u32>,
     /// The alternatives that are complete.
-    branches: Vec<Part>,
+    branches: Vec<PatternPart>,
     /// The parts of the alternative that is being read.
-    parts: Vec<Part>,
+    parts: Vec<PatternPart>,
 }
 
 /// A part of an expression.
-struct Part {
+struct PatternPart {
     hir: Hir,
     /// The largest product of nested repetition counts in this part.
     repetitions: u32,
 }
 
-struct Parser<'a> {
+struct PatternParser<'a> {
     text: &'a str,
     at: usize,
     flags: Flags,
     /// The groups that are open, innermost last. Never empty: the first is the whole expression.
-    open: Vec<Open>,
+    open: Vec<OpenGroup>,
     groups: Vec<Option<String>>,
 }
 
 /// Parses a whole expression.
-pub(super) fn parse(text: &str) -> Result<Parsed, PatternError> {
-    let open = vec![Open::default()];
-    let mut parser = Parser { text, at: 0, flags: Flags::default(), open, groups: Vec::new() };
+pub(super) fn parse(text: &str) -> Result<ParsedPattern, PatternError> {
+    let open = vec![OpenGroup::default()];
+    let mut parser = PatternParser { text, at: 0, flags: Flags::default(), open, groups: Vec::new() };
     let mut repeated = None;
     while let Some(next) = parser.peek() {
         repeated = parser.token(next, repeated)?;
     }
     let whole = parser.open.pop().filter(|_| parser.open.is_empty());
     let whole = whole.ok_or_else(|| parser.error("missing closing )", 0, "a literal parenthesis is written `\\(`"))?;
-    Ok(Parsed { hir: whole.close().hir, groups: parser.groups })
+    Ok(ParsedPattern { hir: whole.close().hir, groups: parser.groups })
 }
 
-impl Parser<'_> {
+impl PatternParser<'_> {
     /// Reads the token that begins with `next`. `repeated` is the offset of the repetition operator directly before it,
     /// if any. Returns the offset of this token if it is a repetition operator.
     fn token(&mut self, next: char, repeated: Option<usize>) -> Result<Option<usize>, PatternError> {
@@ -98,7 +98,7 @@ impl Parser<'_> {
             '$' => self.look(1, if self.flags.multi_line { Look::EndLF } else { Look::End }),
             '.' => {
                 self.at += 1;
-                self.push(Class::dot(self.flags.dot_newline).hir());
+                self.push(CharacterClass::dot(self.flags.dot_newline).hir());
             }
             '[' => {
                 let class = self.bracketed_class()?;
@@ -128,13 +128,13 @@ impl Parser<'_> {
     }
 
     /// Returns the group that is being read.
-    fn innermost(&mut self) -> &mut Open {
+    fn innermost(&mut self) -> &mut OpenGroup {
         let last = self.open.len() - 1;
         &mut self.open[last]
     }
 
     fn push(&mut self, hir: Hir) {
-        self.innermost().parts.push(Part { hir, repetitions: 1 });
+        self.innermost().parts.push(PatternPart { hir, repetitions: 1 });
     }
 
     fn look(&mut self, length: usize, look: Look) {
@@ -149,7 +149,7 @@ impl Parser<'_> {
 
     /// Appends a literal code point. A surrogate matches nothing, because UTF-8 text does not contain surrogates.
     fn push_literal(&mut self, code: u32) {
-        let class = Class::range(code, code).folded_if(self.flags.ignore_case);
+        let class = CharacterClass::range(code, code).folded_if(self.flags.ignore_case);
         self.push(class.hir());
     }
 
@@ -173,7 +173,7 @@ impl Parser<'_> {
             return Err(self.invalid_count(start));
         }
         let greedy = is_lazy == self.flags.swap_greed;
-        let Some(Part { hir, repetitions }) = self.innermost().parts.pop() else {
+        let Some(PatternPart { hir, repetitions }) = self.innermost().parts.pop() else {
             let help = "a literal operator is escaped: `\\*`";
             return Err(self.error("missing argument to repetition operator", start, help));
         };
@@ -186,7 +186,7 @@ impl Parser<'_> {
             return Err(self.invalid_count(start));
         }
         let hir = Hir::repetition(Repetition { min, max, greedy, sub: Box::new(hir) });
-        self.innermost().parts.push(Part { hir, repetitions: product });
+        self.innermost().parts.push(PatternPart { hir, repetitions: product });
         Ok(())
     }
 
@@ -204,23 +204,23 @@ impl Parser<'_> {
     }
 }
 
-impl Open {
+impl OpenGroup {
     fn end_branch(&mut self) {
         let parts = std::mem::take(&mut self.parts);
         let repetitions = largest(&parts);
         let hir = Hir::concat(parts.into_iter().map(|part| part.hir).collect());
-        self.branches.push(Part { hir, repetitions });
+        self.branches.push(PatternPart { hir, repetitions });
     }
 
     /// Ends the group and returns the content of its parentheses.
-    fn close(mut self) -> Part {
+    fn close(mut self) -> PatternPart {
         self.end_branch();
         let repetitions = largest(&self.branches);
-        Part { hir: Hir::alternation(self.branches.into_iter().map(|part| part.hir).collect()), repetitions }
+        PatternPart { hir: Hir::alternation(self.branches.into_iter().map(|part| part.hir).collect()), repetitions }
     }
 }
 
-fn largest(parts: &[Part]) -> u32 {
+fn largest(parts: &[PatternPart]) -> u32 {
     parts.iter().map(|part| part.repetitions).max().unwrap_or(1)
 }
 

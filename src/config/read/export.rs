@@ -8,16 +8,19 @@ use crate::config::limits::{
     ALLOWED_HOSTS, ALLOWED_PROJECTS, BATCH_BYTES, BATCH_DELAY, BATCH_SPANS, EMBEDDED_BYTES, GIVE_UP_AFTER,
     HEADER_COUNT, MAPPING_COUNT, SPOOL_BYTES,
 };
-use crate::config::settings::{AllowedProjects, Api, AttributeMapping, BaseMapping, Endpoint, Export, Spool, Tls};
+use crate::config::settings::{
+    AllowedProjects, AttributeMapping, BaseMapping, Endpoint, Export, ExportApi, ExportTls, SpoolSettings,
+};
 use crate::config::values::{self, ANY_PROJECT};
-use crate::settings::fault::{Fault, quote};
+use crate::settings::diagnostic::{SettingError, quote};
 use crate::settings::node::Node;
 use crate::settings::reader::Section;
 
 /// The project of spans that are written to the embedded Cloud Trace, which has no ambient one.
 const EMBEDDED_PROJECT: &str = "local-project";
 
-const APIS: [(&str, Api); 3] = [("cloud_trace", Api::CloudTrace), ("telemetry", Api::Telemetry), ("otlp", Api::Otlp)];
+const APIS: [(&str, ExportApi); 3] =
+    [("cloud_trace", ExportApi::CloudTrace), ("telemetry", ExportApi::Telemetry), ("otlp", ExportApi::Otlp)];
 /// The name of the API `cloud_trace` in the first version.
 const CLOUD_TRACE_FORMERLY: &str = "v2";
 const TELEMETRY_ENDPOINT: &str = "https://telemetry.googleapis.com";
@@ -52,8 +55,8 @@ pub(super) fn export(mut section: Section<'_>, files: Files<'_>, export: &mut Ex
     attribute_mapping(&mut section, &mut export.attribute_mapping);
     section.set("cloud_run_revision", &mut export.cloud_run_revision, values::boolean);
     section.set("destination_project_quota", &mut export.destination_project_quota, values::boolean);
-    if let Some((at, _)) = section.entry("destination_project_quota").filter(|_| export.api == Api::Otlp) {
-        let fault = Fault::new("`destination_project_quota` has no effect: only Google counts calls by project");
+    if let Some((at, _)) = section.entry("destination_project_quota").filter(|_| export.api == ExportApi::Otlp) {
+        let fault = SettingError::new("`destination_project_quota` has no effect: only Google counts calls by project");
         section.warn(at, fault.help("leave it out, or write `api: cloud_trace` or `api: telemetry`"));
     }
     if let Some(mut section) = section.section("batch") {
@@ -71,11 +74,11 @@ pub(super) fn export(mut section: Section<'_>, files: Files<'_>, export: &mut Ex
     }
 }
 
-fn api(section: &mut Section<'_>, api: &mut Api) {
+fn api(section: &mut Section<'_>, api: &mut ExportApi) {
     match section.entry("api") {
         Some((_, node)) if node.is_text(CLOUD_TRACE_FORMERLY) => {
-            *api = Api::CloudTrace;
-            let fault = Fault::new("the API `v2` is now called `cloud_trace`");
+            *api = ExportApi::CloudTrace;
+            let fault = SettingError::new("the API `v2` is now called `cloud_trace`");
             section.warn(node.at, fault.help("write `api: cloud_trace`; the old name is still taken"));
         }
         _ => section.set("api", api, |node| values::choice(node, "API", &APIS)),
@@ -84,25 +87,25 @@ fn api(section: &mut Section<'_>, api: &mut Api) {
 
 fn endpoint(section: &mut Section<'_>, export: &mut Export) {
     let api = export.api;
-    if api == Api::Telemetry {
+    if api == ExportApi::Telemetry {
         export.endpoint = Endpoint::Tls(TELEMETRY_ENDPOINT.to_owned());
     }
     section.set("endpoint", &mut export.endpoint, values::endpoint);
     match section.entry("endpoint") {
-        Some((_, node)) if export.endpoint == Endpoint::Embedded && api != Api::CloudTrace => {
-            let fault = Fault::new("the embedded Cloud Trace takes no OTLP");
+        Some((_, node)) if export.endpoint == Endpoint::Embedded && api != ExportApi::CloudTrace => {
+            let fault = SettingError::new("the embedded Cloud Trace takes no OTLP");
             section.error(node.at, fault.help("leave `api` out, or name an endpoint that takes OTLP over gRPC"));
         }
-        None if api == Api::Otlp && !section.has("endpoint") => {
+        None if api == ExportApi::Otlp && !section.has("endpoint") => {
             let at = section.entry("api").map_or(section.at(), |(at, _)| at);
-            let fault = Fault::new("`api: otlp` has no endpoint of its own");
+            let fault = SettingError::new("`api: otlp` has no endpoint of its own");
             section.error(at, fault.help("add `endpoint: http://host:port` or `endpoint: https://host[:port]`"));
         }
         _ => {}
     }
-    for key in CLOUD_TRACE_KEYS.into_iter().filter(|_| api != Api::CloudTrace) {
+    for key in CLOUD_TRACE_KEYS.into_iter().filter(|_| api != ExportApi::CloudTrace) {
         if let Some((at, _)) = section.entry(key) {
-            let fault = Fault::new(format!("`{key}` has no effect: OTLP carries attributes as they are"));
+            let fault = SettingError::new(format!("`{key}` has no effect: OTLP carries attributes as they are"));
             section.warn(at, fault.help("leave it out, or write `api: cloud_trace`"));
         }
     }
@@ -112,7 +115,7 @@ fn headers(section: &mut Section<'_>, headers: &mut HeaderMap) {
     for (key, node) in section.own_entries("headers") {
         let header = values::header_name(&key.name).map_err(|fault| (key.at, fault)).and_then(|name| {
             if headers.contains_key(&name) {
-                return Err((key.at, Fault::new(format!("the header {} is given twice", quote(&key.name)))));
+                return Err((key.at, SettingError::new(format!("the header {} is given twice", quote(&key.name)))));
             }
             values::header_value(node).map(|value| (name, value)).map_err(|fault| (node.at, fault))
         });
@@ -122,12 +125,12 @@ fn headers(section: &mut Section<'_>, headers: &mut HeaderMap) {
         }
     }
     if let Some((at, _)) = section.entry("headers").filter(|_| headers.len() > HEADER_COUNT) {
-        let fault = Fault::new(format!("{} headers", headers.len()));
+        let fault = SettingError::new(format!("{} headers", headers.len()));
         section.error(at, fault.help(format!("at most {HEADER_COUNT}: each call carries all of them")));
     }
 }
 
-fn tls(mut section: Section<'_>, files: Files<'_>, endpoint: &Endpoint, tls: &mut Tls) {
+fn tls(mut section: Section<'_>, files: Files<'_>, endpoint: &Endpoint, tls: &mut ExportTls) {
     // Empty means none, so that `${env:CA_FILE:-}` can be written.
     section.set("ca_file", &mut tls.ca_pem, |node| {
         if node.is_null() { Ok(None) } else { values::certificates(node, files).map(Some) }
@@ -135,14 +138,14 @@ fn tls(mut section: Section<'_>, files: Files<'_>, endpoint: &Endpoint, tls: &mu
     if let (Some(_), false, Some((at, _))) =
         (&tls.ca_pem, matches!(endpoint, Endpoint::Tls(_)), section.entry("ca_file"))
     {
-        let fault = Fault::new("`ca_file` has no effect: the endpoint has no TLS");
+        let fault = SettingError::new("`ca_file` has no effect: the endpoint has no TLS");
         section.warn(at, fault.help("leave it out, or write an endpoint that begins with `https://`"));
     }
 }
 
-fn spool(section: Section<'_>) -> Option<Spool> {
+fn spool(section: Section<'_>) -> Option<SpoolSettings> {
     super::directory_of_files(section, SPOOL_BYTES_DEFAULT, &SPOOL_BYTES)
-        .map(|(directory, max_bytes)| Spool { directory, max_bytes })
+        .map(|(directory, max_bytes)| SpoolSettings { directory, max_bytes })
 }
 
 /// The name of a base alone, or a section.
@@ -156,7 +159,8 @@ fn attribute_mapping(section: &mut Section<'_>, mapping: &mut AttributeMapping) 
     for node in section.items("own", &MAPPING_COUNT).unwrap_or_default() {
         let pair = section.item("own", node).and_then(renamed_key);
         if let Some((key, _)) = pair.as_ref().filter(|(key, _)| mapping.own.iter().any(|(known, _)| known == key)) {
-            section.error(node.at, Fault::new(format!("the key {} is given twice", quote(key))).help("keep one"));
+            section
+                .error(node.at, SettingError::new(format!("the key {} is given twice", quote(key))).help("keep one"));
         }
         mapping.own.extend(pair);
     }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::{load, settings};
-use crate::condition::{Bound, Check, Condition, Field, Number, Pattern, Range};
+use crate::condition::{Check, Condition, Field, Number, Pattern, Range, RangeBound};
 use crate::sampling::settings::{
-    Adaptive, Budget, Composite, Goal, IdenticalErrors, KeyField, KeySpan, Percentile, Policy, Rare, Rule, TokenBucket,
-    TraceKey, TrafficMemory,
+    Adaptive, BudgetPolicy, Composite, Goal, IdenticalErrors, KeyField, KeySpan, Percentile, Policy, Rare, Rule,
+    TokenBucket, TraceKey, TrafficMemory,
 };
 
 /// The rule of the policy `{name: n, POLICY}`, which stands beside one that keeps.
@@ -32,7 +32,7 @@ fn one_of(texts: &[&str]) -> Check {
 }
 
 fn range(min: Option<Number>, max: Option<Number>) -> Range {
-    let bound = |at| Bound { at, inclusive: true };
+    let bound = |at| RangeBound { at, inclusive: true };
     Range { min: min.map(bound), max: max.map(bound) }
 }
 
@@ -165,7 +165,7 @@ fn whole_traces() {
 #[test]
 fn durations_of_spans() {
     let longer = |min_ms: i64, below_ms: Option<i64>| {
-        let bound = |ms: i64, inclusive| Bound { at: Number::Int(ms * 1_000_000), inclusive };
+        let bound = |ms: i64, inclusive| RangeBound { at: Number::Int(ms * 1_000_000), inclusive };
         let range = Range { min: Some(bound(min_ms, true)), max: below_ms.map(|ms| bound(ms, false)) };
         Condition::test(Field::Duration, Check::Number(range))
     };
@@ -210,8 +210,8 @@ fn durations_of_spans() {
                 Condition::test(
                     Field::Duration,
                     Check::Number(Range {
-                        min: Some(Bound { at: Number::Int(1_000_000), inclusive: true }),
-                        max: Some(Bound { at: Number::Int(i64::MAX), inclusive: false }),
+                        min: Some(RangeBound { at: Number::Int(1_000_000), inclusive: true }),
+                        max: Some(RangeBound { at: Number::Int(i64::MAX), inclusive: false }),
                     }),
                 ),
                 Condition::Constant(true),
@@ -319,7 +319,7 @@ fn policies_with_keys() {
     };
     let rare = Rare { key: entry(&[Service, Route, Status]), traces_per_minute: 1, max_keys: 1000 };
     let budget =
-        |spans_per_month| Rule::Budget(Budget { spans_per_month, key: entry(&[Service, Route]), max_keys: 1000 });
+        |spans_per_month| Rule::Budget(BudgetPolicy { spans_per_month, key: entry(&[Service, Route]), max_keys: 1000 });
     let errors = IdenticalErrors {
         condition: Condition::failed(true, true, true),
         key: key(KeySpan::Error, [Service, Name, Exception]),

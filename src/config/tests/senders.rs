@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::*;
-use crate::receiver::settings::{Auth, Bearer, GoogleIdTokens, ServerTls};
+use crate::receiver::settings::{AuthSettings, Bearer, GoogleIdTokens, ServerTls};
 use crate::trust::id_token::CERTS_URL;
 use crate::trust::token::Tokens;
 
@@ -22,7 +22,7 @@ fn files() -> BTreeMap<&'static str, String> {
     ])
 }
 
-fn load(text: &str, files: &BTreeMap<&str, String>) -> Result<Loaded, Problems> {
+fn load(text: &str, files: &BTreeMap<&str, String>) -> Result<Loaded, ConfigError> {
     super::super::load_with_files(text, &env, &|path| {
         let file = path.to_str().and_then(|path| files.get(path));
         file.map(|text| text.clone().into_bytes()).ok_or_else(|| io::ErrorKind::NotFound.into())
@@ -108,7 +108,7 @@ fn auth() {
     };
     let bearer = |text: &[&str], file: Option<&str>| {
         let bearer = Bearer { tokens: tokens(text), tokens_file: file.map(PathBuf::from) };
-        Some(Auth { bearer: Some(bearer), google: None })
+        Some(AuthSettings { bearer: Some(bearer), google: None })
     };
     let google = |certs_url: &str| {
         let audiences = vec!["https://spansieve.example".to_owned()];
@@ -124,10 +124,10 @@ fn auth() {
             bearer(&["a-token-0123456789", "123456789012345678"], None),
         ),
         ("bearer: {tokens_file: /tokens}".into(), bearer(&[], Some("/tokens"))),
-        (format!("google: {{{senders}}}"), Some(Auth { bearer: None, google: Some(google(CERTS_URL)) })),
+        (format!("google: {{{senders}}}"), Some(AuthSettings { bearer: None, google: Some(google(CERTS_URL)) })),
         (
             format!("google: {{{senders}, certs_url: 'http://127.0.0.1:8/x'}}"),
-            Some(Auth { bearer: None, google: Some(google("http://127.0.0.1:8/x")) }),
+            Some(AuthSettings { bearer: None, google: Some(google("http://127.0.0.1:8/x")) }),
         ),
     ];
     for (text, expected) in good {

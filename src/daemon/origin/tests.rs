@@ -1,6 +1,6 @@
 use super::*;
 use crate::telemetry::Metrics;
-use crate::telemetry::metrics::{Held, Protocol};
+use crate::telemetry::metrics::{HeldAmounts, Protocol};
 
 #[test]
 fn traffic_is_read_from_the_metrics() {
@@ -12,8 +12,8 @@ fn traffic_is_read_from_the_metrics() {
     metrics.decided("errors", "kept", "rescue", 2);
     metrics.decided("", "dropped", "decision_wait", 9);
     metrics.decided("veto", "dropped", "decision_wait", 1);
-    let held = Held { pending_spans: 7, pending_traces: 4, rescuable_spans: 5, ..Held::default() };
-    let expected = Traffic {
+    let held = HeldAmounts { pending_spans: 7, pending_traces: 4, rescuable_spans: 5, ..HeldAmounts::default() };
+    let expected = TrafficCounts {
         received_spans: 100,
         pending_spans: 7,
         pending_traces: 4,

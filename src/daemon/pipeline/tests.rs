@@ -74,7 +74,7 @@ fn the_buffers_that_a_worker_keeps_are_bounded_and_in_the_budget() {
     let pipeline = pipeline_of(256 << 20);
     let idle_bytes = pipeline.budget().used_bytes();
     let settle = || {
-        while pipeline.table.drain(0, &mut Outcome::default()) {}
+        while pipeline.table.drain(0, &mut RoundOutcome::default()) {}
         pipeline.kept.take(usize::MAX, &mut Vec::new());
         pipeline.budget().used_bytes() - idle_bytes
     };

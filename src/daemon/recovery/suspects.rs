@@ -20,7 +20,7 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 
 use crate::segment::file::{open_with, read_regular};
-use crate::tail::hold::Sequence;
+use crate::tail::journal_hold::Sequence;
 
 /// The most bytes that are read of the file. [`Mark::line`] is shorter.
 const LINE_BYTES_MAX: usize = 128;
@@ -145,7 +145,7 @@ impl Suspects {
         }
         let body = Arc::new(body);
         self.taken.push(Arc::downgrade(&body));
-        Bytes::from_owner(Watched(body))
+        Bytes::from_owner(WatchedBody(body))
     }
 
     /// Returns true if all requests that were taken are finished.
@@ -185,9 +185,9 @@ impl Suspects {
 }
 
 /// A body whose drop can be observed, by a weak reference.
-struct Watched(Arc<Bytes>);
+struct WatchedBody(Arc<Bytes>);
 
-impl AsRef<[u8]> for Watched {
+impl AsRef<[u8]> for WatchedBody {
     fn as_ref(&self) -> &[u8] {
         &self.0
     }

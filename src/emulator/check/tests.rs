@@ -178,7 +178,7 @@ fn a_batch_names_its_project() {
         let request = BatchWriteSpansRequest { name: name.into(), spans: Vec::new() };
         assert_eq!(
             batch(request, NOW_NS).map_err(|violation| violation.rule),
-            if good { Ok(vec![]) } else { Err(Rule::RequestName) }
+            if good { Ok(vec![]) } else { Err(ApiRule::RequestName) }
         );
     }
 }

@@ -4,19 +4,19 @@ use super::*;
 
 #[test]
 fn each_fate_is_explained() {
-    let kept = Fate::Kept { policy: "errors".into() };
+    let kept = TraceFate::Kept { policy: "errors".into() };
     let cases = [
-        (Fate::Pending, false, "pending", "has not decided yet"),
+        (TraceFate::Pending, false, "pending", "has not decided yet"),
         (kept.clone(), false, "kept", "the policy errors kept this trace: it is on its way here"),
         (kept, true, "kept", "or it was evicted to make room"),
-        (Fate::SampledOut { rescuable: true }, true, "sampled_out", "can still bring it back"),
-        (Fate::SampledOut { rescuable: false }, true, "sampled_out", "no policy kept it"),
-        (Fate::Dropped, true, "dropped", "a policy of type drop"),
-        (Fate::Unknown, true, "unknown", "no span of it came"),
+        (TraceFate::SampledOut { rescuable: true }, true, "sampled_out", "can still bring it back"),
+        (TraceFate::SampledOut { rescuable: false }, true, "sampled_out", "no policy kept it"),
+        (TraceFate::Dropped, true, "dropped", "a policy of type drop"),
+        (TraceFate::Unknown, true, "unknown", "no span of it came"),
     ];
     for (fate, evicted, label, text) in cases {
         assert_eq!(fate.label(), label);
         assert!(fate.explain(evicted).contains(text), "{fate:?}: {}", fate.explain(evicted));
     }
-    assert!(!Fate::Kept { policy: "errors".into() }.explain(false).contains("evicted"));
+    assert!(!TraceFate::Kept { policy: "errors".into() }.explain(false).contains("evicted"));
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::*;
-use crate::emulator::origin::{Fate, Traffic};
+use crate::emulator::origin::{TraceFate, TrafficCounts};
 use crate::emulator::samples::{NOW_NS, attributes, checked, span, stored, string, text, timestamp};
 use crate::proto::google::devtools::cloudtrace::v2::attribute_value::Value;
 use crate::proto::google::devtools::cloudtrace::v2::span::time_event::{Annotation, Value as EventValue};
@@ -14,25 +14,25 @@ use crate::proto::google::rpc;
 const HOSTILE: &str = "</script><script>alert(1)</script><img src=x onerror=alert(1)>";
 const TRACE: &str = "00000000000000000000000000000001";
 
-fn get(store: &Store, uri: &str) -> Response<Bytes> {
+fn get(store: &TraceStore, uri: &str) -> Response<Bytes> {
     respond(Site { store, origin: None }, &Method::GET, &uri.parse().unwrap())
 }
 
 /// A daemon that knows traces by the last byte of their ids.
 #[derive(Debug)]
-struct Knows(&'static [(u8, Fate)]);
+struct Knows(&'static [(u8, TraceFate)]);
 
-impl Origin for Knows {
-    fn fate(&self, id: TraceId) -> Fate {
-        self.0.iter().find(|(last, _)| *last == id.0[15]).map_or(Fate::Unknown, |(_, fate)| fate.clone())
+impl DaemonQueries for Knows {
+    fn fate(&self, id: TraceId) -> TraceFate {
+        self.0.iter().find(|(last, _)| *last == id.0[15]).map_or(TraceFate::Unknown, |(_, fate)| fate.clone())
     }
 
-    fn traffic(&self) -> Traffic {
-        Traffic { received_spans: 27, sampled_out_traces: 9, sampled_out_spans: 27, ..Traffic::default() }
+    fn traffic(&self) -> TrafficCounts {
+        TrafficCounts { received_spans: 27, sampled_out_traces: 9, sampled_out_spans: 27, ..TrafficCounts::default() }
     }
 }
 
-fn get_json(store: &Store, uri: &str) -> (u16, Json) {
+fn get_json(store: &TraceStore, uri: &str) -> (u16, Json) {
     let response = get(store, uri);
     assert_eq!(response.headers()[CONTENT_TYPE], JSON, "{uri}");
     (response.status().as_u16(), serde_json::from_slice(response.body()).unwrap())
@@ -69,8 +69,8 @@ fn full_span() -> Span {
     }
 }
 
-fn store_of(spans: Vec<Span>) -> Store {
-    let store = Store::new(1 << 20);
+fn store_of(spans: Vec<Span>) -> TraceStore {
+    let store = TraceStore::new(1 << 20);
     store.write(&spans.into_iter().map(checked).collect::<Vec<_>>());
     store
 }
@@ -144,10 +144,10 @@ fn statuses_by_path() {
 /// A daemon in the same process explains why a trace is not stored.
 #[test]
 fn a_trace_that_is_not_stored_is_explained() {
-    let knows = Knows(&[(1, Fate::SampledOut { rescuable: false }), (2, Fate::Pending)]);
-    let store = Store::new(1 << 20);
+    let knows = Knows(&[(1, TraceFate::SampledOut { rescuable: false }), (2, TraceFate::Pending)]);
+    let store = TraceStore::new(1 << 20);
     let cases = [
-        (Some(&knows as &dyn Origin), 1, json!("sampled_out"), "sampled out: no policy kept it"),
+        (Some(&knows as &dyn DaemonQueries), 1, json!("sampled_out"), "sampled out: no policy kept it"),
         (Some(&knows), 2, json!("pending"), "has not decided yet"),
         (Some(&knows), 3, json!("unknown"), "does not know this trace"),
         (None, 1, Json::Null, "no span of it came"),
@@ -163,7 +163,7 @@ fn a_trace_that_is_not_stored_is_explained() {
 
 #[test]
 fn the_status_reports_the_daemons_counts() {
-    let store = Store::new(1 << 20);
+    let store = TraceStore::new(1 << 20);
     let status = |origin| {
         let response = respond(Site { store: &store, origin }, &Method::GET, &Uri::from_static("/api/status"));
         serde_json::from_slice::<Json>(response.body()).unwrap()
@@ -175,7 +175,7 @@ fn the_status_reports_the_daemons_counts() {
 
 #[test]
 fn queries_are_read_or_refused() {
-    let store = Store::new(1 << 20);
+    let store = TraceStore::new(1 << 20);
     let slow =
         checked(Span { attributes: Some(attributes(&[("service.name", string("a b&c"))])), ..span(1, 1, 0, 0..900) });
     store.write(&[slow, stored(2, 1, 0, 0..1)]);
@@ -206,7 +206,7 @@ fn queries_are_read_or_refused() {
 
 #[test]
 fn only_get_and_head_are_allowed() {
-    let site = Site { store: &Store::new(1), origin: None };
+    let site = Site { store: &TraceStore::new(1), origin: None };
     let response = respond(site, &Method::POST, &Uri::from_static("/api/traces"));
     assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(response.headers()[ALLOW], "GET, HEAD");
@@ -246,7 +246,7 @@ fn names_with_markup_cannot_run_a_script() {
 
 #[test]
 fn the_pages_refer_only_to_files_of_this_server() {
-    let store = Store::new(1);
+    let store = TraceStore::new(1);
     for page in [LIST_PAGE, TRACE_PAGE] {
         assert!(!page.contains("=\"http") && !page.contains("=\"//"), "a page refers to an external address");
         let references = page.split('"').filter(|part| part.starts_with("/assets/"));

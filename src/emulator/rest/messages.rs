@@ -23,7 +23,7 @@ const SPANS_MAX: usize = 25_000;
 /// `BatchWriteSpansRequest`. The name in the body is ignored; the path has the name.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub(super) struct Batch {
+pub(super) struct BatchWriteRequest {
     #[serde(rename = "name")]
     _name: Option<IgnoredAny>,
     spans: Option<Spans>,
@@ -325,7 +325,7 @@ impl<'de> Deserialize<'de> for Spans {
     }
 }
 
-impl Batch {
+impl BatchWriteRequest {
     /// Converts the batch to the spans of the protobuf API.
     ///
     /// # Errors

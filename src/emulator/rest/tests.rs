@@ -6,7 +6,7 @@ use http_body_util::Full;
 
 use super::*;
 use crate::emulator::samples::NOW_NS;
-use crate::emulator::store::Store;
+use crate::emulator::store::TraceStore;
 use crate::proto::google::devtools::cloudtrace::v2::attribute_value::Value;
 use crate::proto::google::devtools::cloudtrace::v2::span::time_event;
 use crate::proto::google::devtools::cloudtrace::v2::{AttributeValue, Span};
@@ -22,9 +22,9 @@ fn span(body: &str) -> Result<Span, String> {
 #[test]
 fn paths() {
     let cases = [
-        ("/v2/projects/p/traces:batchWrite", Some(Call::BatchWrite { name: "projects/p" })),
-        ("/v2/projects/a.b:p/traces:batchWrite", Some(Call::BatchWrite { name: "projects/a.b:p" })),
-        ("/v2/projects/p/traces/t/spans/s", Some(Call::CreateSpan { name: "projects/p/traces/t/spans/s" })),
+        ("/v2/projects/p/traces:batchWrite", Some(ApiMethod::BatchWrite { name: "projects/p" })),
+        ("/v2/projects/a.b:p/traces:batchWrite", Some(ApiMethod::BatchWrite { name: "projects/a.b:p" })),
+        ("/v2/projects/p/traces/t/spans/s", Some(ApiMethod::CreateSpan { name: "projects/p/traces/t/spans/s" })),
         ("/v2/projects//traces:batchWrite", None),
         ("/v2/projects/p/q/traces:batchWrite", None),
         ("/v2/folders/p/traces:batchWrite", None),
@@ -33,7 +33,7 @@ fn paths() {
         ("/v1/projects/p/traces:batchWrite", None),
     ];
     for (path, expected) in cases {
-        assert_eq!(Call::of(path), expected, "{path}");
+        assert_eq!(ApiMethod::of(path), expected, "{path}");
     }
 }
 
@@ -112,10 +112,10 @@ fn an_invalid_span_is_refused_with_the_reason() {
 }
 
 /// Returns the status and JSON of the answer to a POST of `body`.
-async fn post(store: &Arc<Store>, path: &str, content_type: &str, body: &str) -> (u16, Json) {
+async fn post(store: &Arc<TraceStore>, path: &str, content_type: &str, body: &str) -> (u16, Json) {
     let headers = [(CONTENT_TYPE, HeaderValue::from_str(content_type).unwrap())].into_iter().collect();
     let body = Full::new(Bytes::from(body.to_owned()));
-    let response = respond(&Service::new(Arc::clone(store)), &Method::POST, path, &headers, body).await;
+    let response = respond(&EmulatorService::new(Arc::clone(store)), &Method::POST, path, &headers, body).await;
     (response.status().as_u16(), serde_json::from_slice(response.body()).unwrap())
 }
 
@@ -130,7 +130,7 @@ fn good_span() -> Json {
 
 #[tokio::test]
 async fn calls_are_answered_as_google_answers() {
-    let store = Arc::new(Store::new(1 << 20));
+    let store = Arc::new(TraceStore::new(1 << 20));
     let batch = "/v2/projects/p/traces:batchWrite";
     let one = format!("/v2/projects/p/traces/{TRACE}/spans/0000000000000003");
     let (json_type, json_utf8) = ("application/json", "Application/JSON; charset=utf-8");
@@ -176,7 +176,7 @@ async fn calls_are_answered_as_google_answers() {
 
 #[tokio::test]
 async fn a_body_that_is_too_large_is_refused() {
-    let store = Arc::new(Store::new(1 << 20));
+    let store = Arc::new(TraceStore::new(1 << 20));
     let body = " ".repeat(BODY_BYTES_MAX + 1);
     let (status, answer) = post(&store, "/v2/projects/p/traces:batchWrite", "application/json", &body).await;
     assert_eq!((status, &answer["error"]["status"]), (400, &json!("INVALID_ARGUMENT")));

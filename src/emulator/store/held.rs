@@ -12,7 +12,7 @@ use crate::emulator::waterfall;
 use crate::otlp::TraceId;
 use crate::proto::google::devtools::cloudtrace::v2::Span;
 
-/// Bytes that a span takes in addition to its encoded form: its [`Held`], its entry in the index, and its share of the
+/// Bytes that a span takes in addition to its encoded form: its [`EncodedSpan`], its entry in the index, and its share of the
 /// allocator's overhead. With 256,000 spans in 43,000 traces, the measured resident set was 320 B a span larger than
 /// the encoded spans.
 const SPAN_OVERHEAD_BYTES: usize = 320;
@@ -50,8 +50,8 @@ pub struct TraceSummary {
 
 /// The stored form of a trace.
 #[derive(Debug, Default)]
-pub(super) struct Trace {
-    pub(super) spans: Vec<Held>,
+pub(super) struct StoredTrace {
+    pub(super) spans: Vec<EncodedSpan>,
     /// The position in `spans` by project and span id, which identify a span within its trace.
     index: HashMap<(Arc<str>, u64), usize>,
     pub(super) services: BTreeSet<Box<str>>,
@@ -65,19 +65,19 @@ pub(super) struct Trace {
 
 /// The stored form of a span.
 #[derive(Clone, Debug)]
-pub(super) struct Held {
+pub(super) struct EncodedSpan {
     project: Arc<str>,
     facts: SpanFacts,
     encoded: Arc<[u8]>,
 }
 
-impl Trace {
+impl StoredTrace {
     pub(super) fn new(first: &SpanFacts) -> Self {
         let SpanFacts { start_ns, end_ns, .. } = *first;
-        Trace { start_ns, end_ns, bytes: TRACE_OVERHEAD_BYTES, ..Trace::default() }
+        StoredTrace { start_ns, end_ns, bytes: TRACE_OVERHEAD_BYTES, ..StoredTrace::default() }
     }
 
-    pub(super) fn find(&self, span: &StoredSpan) -> Option<&Held> {
+    pub(super) fn find(&self, span: &StoredSpan) -> Option<&EncodedSpan> {
         let index = self.index.get(&(Arc::clone(&span.project), span.facts.id))?;
         self.spans.get(*index)
     }
@@ -92,7 +92,7 @@ impl Trace {
         let counts = self.adjusted_count.into_iter().chain(span.adjusted_count());
         self.adjusted_count = counts.reduce(f64::min);
         self.index.insert((Arc::clone(&span.project), span.facts.id), self.spans.len());
-        self.spans.push(Held { project: Arc::clone(&span.project), facts: span.facts, encoded });
+        self.spans.push(EncodedSpan { project: Arc::clone(&span.project), facts: span.facts, encoded });
     }
 
     pub(super) fn duration_ns(&self) -> i64 {
@@ -107,7 +107,7 @@ impl Trace {
 
     pub(super) fn summary(&self, trace_id: TraceId, colors: &Colors) -> TraceSummary {
         let root = waterfall::root(self.spans.iter().map(|held| held.facts)).and_then(|index| self.spans.get(index));
-        let root = root.map(Held::decode);
+        let root = root.map(EncodedSpan::decode);
         TraceSummary {
             trace_id,
             root_name: root.as_ref().map_or("", StoredSpan::display_name).to_owned(),
@@ -132,7 +132,7 @@ fn insert_name(names: &mut BTreeSet<Box<str>>, name: Option<&str>) -> usize {
     }
 }
 
-impl Held {
+impl EncodedSpan {
     /// Decodes the span. Decoding cannot fail, because the store itself encoded the bytes.
     pub(super) fn decode(&self) -> StoredSpan {
         let span = Span::decode(&*self.encoded).unwrap_or_default();

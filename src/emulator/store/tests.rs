@@ -13,7 +13,7 @@ fn trace_id(trace: u128) -> TraceId {
     TraceId(trace.to_be_bytes())
 }
 
-fn found(store: &Store, query: &Query) -> Vec<u128> {
+fn found(store: &TraceStore, query: &Query) -> Vec<u128> {
     store.traces(query).iter().map(|trace| u128::from_be_bytes(trace.trace_id.0)).collect()
 }
 
@@ -31,7 +31,7 @@ fn kept_by(trace: u128, id: u64, policy: &str, service: &str, adjusted_count: i6
 
 #[test]
 fn spans_come_back_as_they_were_written() {
-    let store = Store::new(ROOMY);
+    let store = TraceStore::new(ROOMY);
     let spans = [stored(1, 1, 0, 0..9), kept_by(1, 2, "errors", "api", 1), stored(2, 1, 0, 0..9)];
     store.write(&spans);
     assert_eq!(store.trace(&trace_id(1)).unwrap(), spans[..2]);
@@ -44,7 +44,7 @@ fn spans_come_back_as_they_were_written() {
 
 #[test]
 fn a_summary_covers_all_spans() {
-    let store = Store::new(ROOMY);
+    let store = TraceStore::new(ROOMY);
     let mut failed = span(1, 2, 1, 3..20);
     failed.attributes = Some(attributes(&[("http.response.status_code", Value::IntValue(500))]));
     store.write(&[checked(failed), kept_by(1, 3, "slow", "db", 20)]);
@@ -70,7 +70,7 @@ fn a_summary_covers_all_spans() {
 
 #[test]
 fn queries() {
-    let store = Store::new(ROOMY);
+    let store = TraceStore::new(ROOMY);
     let mut failed = span(2, 2, 0, 0..5);
     failed.status = Some(crate::proto::google::rpc::Status { code: 2, ..Default::default() });
     let slow = stored(1, 9, 0, 0..900);
@@ -98,7 +98,7 @@ fn queries() {
 
 #[test]
 fn a_repeated_span_is_stored_once_and_a_changed_one_not_at_all() {
-    let store = Store::new(ROOMY);
+    let store = TraceStore::new(ROOMY);
     let first = kept_by(1, 1, "errors", "api", 1);
     let mut changed = first.span.clone();
     changed.display_name = Some(text("another"));
@@ -113,7 +113,7 @@ fn a_repeated_span_is_stored_once_and_a_changed_one_not_at_all() {
 
 #[test]
 fn the_same_ids_in_another_project_are_another_span() {
-    let store = Store::new(ROOMY);
+    let store = TraceStore::new(ROOMY);
     let mut other = span(1, 1, 0, 0..1);
     other.name = other.name.replace("projects/p/", "projects/q/");
     store.write(&[stored(1, 1, 0, 0..1), single(other, NOW_NS).unwrap()]);
@@ -123,11 +123,11 @@ fn the_same_ids_in_another_project_are_another_span() {
 #[test]
 fn the_oldest_traces_go_first_and_are_counted() {
     let one_trace_bytes = {
-        let store = Store::new(ROOMY);
+        let store = TraceStore::new(ROOMY);
         store.write(&[stored(1, 1, 0, 0..1)]);
         store.status().bytes
     };
-    let store = Store::new(2 * one_trace_bytes);
+    let store = TraceStore::new(2 * one_trace_bytes);
     (1..=4).for_each(|trace| store.write(&[stored(trace, 1, 0, 0..1)]));
     assert_eq!(found(&store, &Query::default()), [4, 3]);
     let status = store.status();
@@ -142,7 +142,7 @@ fn the_oldest_traces_go_first_and_are_counted() {
 
 #[test]
 fn a_trace_larger_than_the_store_is_evicted_at_once() {
-    let store = Store::new(600);
+    let store = TraceStore::new(600);
     store.write(&[kept_by(1, 1, "errors", "api", 1), kept_by(1, 2, "slow", "db", 1)]);
     let status = store.status();
     assert_eq!((status.bytes, status.traces, status.spans), (0, 0, 0));
@@ -151,7 +151,7 @@ fn a_trace_larger_than_the_store_is_evicted_at_once() {
 
 #[test]
 fn a_status_lists_the_most_frequent_names() {
-    let store = Store::new(ROOMY);
+    let store = TraceStore::new(ROOMY);
     for trace in 0..NAMES_MAX as u128 + 10 {
         store.write(&[
             kept_by(trace + 1, 1, "errors", &format!("service {trace}"), 1),
@@ -166,7 +166,7 @@ fn a_status_lists_the_most_frequent_names() {
 
 #[test]
 fn a_refusal_is_counted_with_its_reason() {
-    let store = Store::new(ROOMY);
+    let store = TraceStore::new(ROOMY);
     let violation = single(Span::default(), NOW_NS).unwrap_err();
     store.refuse(&violation);
     let counts = store.status().counts;

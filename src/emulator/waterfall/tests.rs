@@ -11,7 +11,7 @@ fn facts(id: u64, parent_id: u64, start_ns: i64, end_ns: i64) -> SpanFacts {
 
 /// Draws the spans as `id@depth`, with `?` if the parent is not stored.
 fn drawn(spans: &[SpanFacts]) -> String {
-    let draw = |place: &Place| {
+    let draw = |place: &WaterfallRow| {
         let missing = if place.parent_stored { "" } else { "?" };
         format!("{}@{}{missing}", spans[place.index].id, place.depth)
     };

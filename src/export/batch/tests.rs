@@ -10,12 +10,12 @@ use super::*;
 use crate::export::testing::{decode, push_record, record, span_name};
 use crate::otlp::TraceId;
 use crate::sampling::{Keep, Threshold};
-use crate::tail::hold::{Hold, Note, Notes};
+use crate::tail::journal_hold::{JournalHold, Note, NoteRecorder};
 
 const DELAY: Duration = Duration::from_secs(1);
 
-fn limits(max_spans: usize, max_bytes: usize) -> settings::Batch {
-    settings::Batch { max_spans, max_bytes, max_delay: DELAY }
+fn limits(max_spans: usize, max_bytes: usize) -> settings::BatchSettings {
+    settings::BatchSettings { max_spans, max_bytes, max_delay: DELAY }
 }
 
 /// The spans of each closed batch, as `project: ids`.
@@ -131,7 +131,7 @@ fn the_budget_has_the_bytes_until_the_last_part_of_a_batch_is_gone() {
 #[derive(Debug, Default)]
 struct Book(parking_lot::Mutex<Vec<Note>>);
 
-impl Notes for Book {
+impl NoteRecorder for Book {
     fn note(&self, note: Note) {
         self.0.lock().push(note);
     }
@@ -140,8 +140,8 @@ impl Notes for Book {
 impl Book {
     /// Pushes a fragment of a request of the journal: spans of these ids.
     fn push(self: &Arc<Self>, batcher: &mut Batcher, request: u64, ids: std::ops::Range<u64>) {
-        let hold = Hold::new(request, Arc::clone(self) as _);
-        let hold = KeptHold::new(hold, TraceId([1; 16]), Keep::new(0, Threshold::ALWAYS));
+        let hold = JournalHold::new(request, Arc::clone(self) as _);
+        let hold = KeptSpansHold::new(hold, TraceId([1; 16]), Keep::new(0, Threshold::ALWAYS));
         for id in ids {
             let place = Place { project: &"p".into(), resource: &[], head: b"\n\nprojects/p", number: None };
             let Ok(_) = batcher.push_held(place, Some(&hold), Instant::now(), |out| {

@@ -120,7 +120,7 @@ struct Gate {
 /// The batches of one project.
 #[derive(Debug)]
 pub(super) struct ProjectQueue {
-    limits: settings::Batch,
+    limits: settings::BatchSettings,
     /// The most that a message has: that of `limits`, or what the sink and the proxies before it took lately.
     bytes_max: usize,
     /// When `bytes_max` is that of `limits` again.
@@ -146,7 +146,7 @@ pub(super) struct ProjectQueue {
 
 impl ProjectQueue {
     /// Returns a queue without batches. Batches are joined up to `limits`.
-    pub(super) fn new(alarm: Alarm, limits: settings::Batch, pace: Pace, is_proven: bool) -> Self {
+    pub(super) fn new(alarm: Alarm, limits: settings::BatchSettings, pace: Pace, is_proven: bool) -> Self {
         ProjectQueue {
             bytes_max: limits.max_bytes,
             bytes_max_until: None,

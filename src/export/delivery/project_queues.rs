@@ -68,7 +68,7 @@ pub(super) type SuppliedProjects = Arc<RwLock<HashSet<Arc<str>>>>;
 /// The queues of the projects with batches, and of those that had some lately.
 #[derive(Debug)]
 pub(super) struct ProjectQueues {
-    limits: settings::Batch,
+    limits: settings::BatchSettings,
     /// Between calls of a project.
     call_interval: Duration,
     /// The daemon's own project.
@@ -92,7 +92,7 @@ pub(super) struct ProjectQueues {
 impl ProjectQueues {
     /// ProjectQueues whose batches may be joined to as much as `limits`. ProjectQueues beyond the first ones count in `budget`.
     pub(super) fn new(
-        limits: settings::Batch,
+        limits: settings::BatchSettings,
         call_interval: Duration,
         own: Option<Arc<str>>,
         shown_project: fn(&str) -> Option<&str>,

@@ -32,7 +32,7 @@ struct Bench {
 
 /// Batches of up to `max_spans` spans, of any size in bytes.
 fn settings_of(max_spans: usize) -> settings::Export {
-    export_settings(settings::Batch { max_spans, max_bytes: 1 << 20, max_delay: Duration::ZERO })
+    export_settings(settings::BatchSettings { max_spans, max_bytes: 1 << 20, max_delay: Duration::ZERO })
 }
 
 /// A batch of one span.
@@ -62,7 +62,7 @@ impl Bench {
 
     /// Pushes a batch of spans with these names.
     fn push(&mut self, project: &str, names: &[&str]) {
-        let limits = settings::Batch { max_spans: names.len(), max_bytes: 1 << 20, max_delay: Duration::ZERO };
+        let limits = settings::BatchSettings { max_spans: names.len(), max_bytes: 1 << 20, max_delay: Duration::ZERO };
         let mut batcher = Batcher::new(Form::CloudTrace, limits, self.budget.clone());
         for name in names {
             let record = record(project, self.next_id, name);
@@ -401,7 +401,7 @@ async fn beside_others(failure: fn() -> Failure, spans: usize, time: Duration) -
         bench.kept.push(&mut vec![kept(&bench.budget, "p", &[(id, "a")])]);
         bench.kept.take(1, &mut Vec::new());
     };
-    let limits = settings::Batch { max_spans: spans, max_bytes: 1 << 20, max_delay: Duration::ZERO };
+    let limits = settings::BatchSettings { max_spans: spans, max_bytes: 1 << 20, max_delay: Duration::ZERO };
     let mut batcher = Batcher::new(Form::CloudTrace, limits, bench.budget.clone());
     for id in 0..spans as u64 {
         keep(id);

@@ -25,11 +25,11 @@ struct Bench {
 
 impl Bench {
     /// With more memory than any test needs.
-    fn new(sink: impl Sink, limits: settings::Batch) -> Self {
+    fn new(sink: impl Sink, limits: settings::BatchSettings) -> Self {
         Self::with_memory(1 << 30, sink, limits)
     }
 
-    fn with_memory(limit_bytes: usize, sink: impl Sink, limits: settings::Batch) -> Self {
+    fn with_memory(limit_bytes: usize, sink: impl Sink, limits: settings::BatchSettings) -> Self {
         let (kept, metrics, budget) =
             (Arc::new(KeptQueue::default()), Arc::new(Metrics::new()), Budget::new(limit_bytes));
         let settings = export_settings(limits);
@@ -52,8 +52,8 @@ impl Bench {
     }
 }
 
-fn limits(max_spans: usize) -> settings::Batch {
-    settings::Batch { max_spans, max_bytes: 4 << 20, max_delay: Duration::from_millis(100) }
+fn limits(max_spans: usize) -> settings::BatchSettings {
+    settings::BatchSettings { max_spans, max_bytes: 4 << 20, max_delay: Duration::from_millis(100) }
 }
 
 fn names(project: &str, ids: impl IntoIterator<Item = u64>) -> Vec<String> {
@@ -220,7 +220,7 @@ async fn memory_is_looked_at_as_spans_become_bytes() {
     }
     let (kept_spans, metrics, budget) =
         (Arc::new(KeptQueue::default()), Arc::new(Metrics::new()), Budget::new(LIMIT_BYTES));
-    let settings = export_settings(settings::Batch { max_bytes: 1 << 20, ..limits(100) });
+    let settings = export_settings(settings::BatchSettings { max_bytes: 1 << 20, ..limits(100) });
     let (queue, counters) = (Arc::clone(&kept_spans), Arc::clone(&metrics));
     let exporter = Exporter::start(queue, Inflating, Slow, &settings, &budget, counters, None);
     let spans: Vec<_> = (0..256).map(|id| (id, "good")).collect();
@@ -240,7 +240,7 @@ async fn memory_is_looked_at_as_spans_become_bytes() {
 async fn a_shutdown_delivers_what_is_open_and_waiting() {
     // Two hours' hold is cut short: a role was granted meanwhile.
     let script = Script::new([Reply::Say(Status::permission_denied("no role"))]);
-    let slow = settings::Batch { max_delay: Duration::from_secs(7200), ..limits(100) };
+    let slow = settings::BatchSettings { max_delay: Duration::from_secs(7200), ..limits(100) };
     let mut bench = Bench::new(Arc::clone(&script), slow);
     for _ in 0..25 {
         bench.keep("p", &["good"; 10]);

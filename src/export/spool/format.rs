@@ -16,7 +16,7 @@ use std::num::TryFromIntError;
 use bytes::{Buf, BufMut};
 
 use crate::export::batch::Form;
-pub use crate::segment::{Fault, HEADER_LEN as SEGMENT_HEADER_LEN, NoSegment};
+pub use crate::segment::{HEADER_LEN as SEGMENT_HEADER_LEN, NoSegment, SegmentError};
 use crate::segment::{Layout, fill};
 
 const LAYOUT: Layout = Layout { magic: b"SPANSPOL", version: 1 };
@@ -80,10 +80,10 @@ impl RecordHeader {
     }
 
     /// Reads a header; an inner error says what is wrong with it.
-    fn read(reader: &mut impl Read) -> io::Result<Result<Self, Fault>> {
+    fn read(reader: &mut impl Read) -> io::Result<Result<Self, SegmentError>> {
         let mut fixed = [0; RECORD_HEADER_LEN];
         if !fill(reader, &mut fixed)? {
-            return Ok(Err(Fault::Torn));
+            return Ok(Err(SegmentError::Torn));
         }
         let mut rest = &fixed[..];
         let (state, checksum) = (rest.get_u8(), rest.get_u32_le());
@@ -91,14 +91,14 @@ impl RecordHeader {
         let (since_unix_ms, project_len) = (rest.get_u64_le(), rest.get_u16_le());
         let mut project = vec![0; usize::from(project_len)];
         if !fill(reader, &mut project)? {
-            return Ok(Err(Fault::Torn));
+            return Ok(Err(SegmentError::Torn));
         }
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(&fixed[CHECKED_FROM..]);
         hasher.update(&project);
         let sound = hasher.finalize() == checksum && body_len > 0 && span_count > 0;
         let project = String::from_utf8(project).ok().filter(|_| sound);
-        Ok(project.ok_or(Fault::Corrupt).map(|project| RecordHeader {
+        Ok(project.ok_or(SegmentError::Corrupt).map(|project| RecordHeader {
             done: state == DONE,
             body_len,
             body_checksum,
@@ -149,7 +149,7 @@ impl<R: Read + Seek> Records<R> {
     ///
     /// # Errors
     /// The file cannot be read; an inner error says what is wrong with its contents.
-    pub fn next_record(&mut self) -> io::Result<Option<Result<(u64, RecordHeader), Fault>>> {
+    pub fn next_record(&mut self) -> io::Result<Option<Result<(u64, RecordHeader), SegmentError>>> {
         if self.rest() == 0 {
             return Ok(None);
         }
@@ -159,7 +159,7 @@ impl<R: Read + Seek> Records<R> {
         };
         let end = self.offset + header.header_len() + u64::from(header.body_len);
         if end > self.len {
-            return Ok(Some(Err(Fault::Torn)));
+            return Ok(Some(Err(SegmentError::Torn)));
         }
         self.reader.seek(SeekFrom::Start(end))?;
         let offset = std::mem::replace(&mut self.offset, end);

@@ -3,16 +3,16 @@
 use std::io::{self, BufReader, Read, Seek};
 use std::path::Path;
 
-use super::format::{Fault, NoSegment, Records};
+use super::format::{NoSegment, Records, SegmentError};
 use super::index::RecordId;
 use super::store::{Segment, Store};
 use crate::budget::{Budget, Share};
 use crate::config::settings;
 use crate::export::batch::Form;
-use crate::segment::directory::{Directory, OpenError, Owner};
+use crate::segment::directory::{Directory, DirectoryOwner, OpenError};
 use crate::telemetry::Metrics;
 
-pub(super) const OWNER: Owner = Owner { name: "spool", key: "export.spool.directory" };
+pub(super) const OWNER: DirectoryOwner = DirectoryOwner { name: "spool", key: "export.spool.directory" };
 
 impl Store {
     /// Opens the directory, makes it if need be, and finds the records that wait in it; what cannot be read is logged and
@@ -21,7 +21,7 @@ impl Store {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(
-        settings: &settings::Spool,
+        settings: &settings::SpoolSettings,
         form: Form,
         budget: &Budget,
         metrics: &Metrics,
@@ -88,7 +88,7 @@ impl Store {
             Ok(records) => self.index(number, records, scanned),
             // Killed before the first record.
             Err(NoSegment::Short) => {
-                scanned.fault = Some((Fault::Torn, bytes));
+                scanned.fault = Some((SegmentError::Torn, bytes));
                 segment.unread_from = None;
                 Ok(())
             }
@@ -130,7 +130,7 @@ struct Scanned {
     /// That wait.
     spans: u64,
     /// Where reading had to stop, and the bytes from there on.
-    fault: Option<(Fault, u64)>,
+    fault: Option<(SegmentError, u64)>,
     left_alone: Option<NoSegment>,
 }
 
@@ -140,10 +140,10 @@ impl Scanned {
         if let Some((fault, bytes)) = self.fault {
             metrics.spool_fault(fault.label());
             match fault {
-                Fault::Torn => {
+                SegmentError::Torn => {
                     tracing::warn!(%path, bytes, "A segment of the spool ends within a record, which is lost.");
                 }
-                Fault::Corrupt => {
+                SegmentError::Corrupt => {
                     tracing::error!(%path, bytes, "The rest of a segment of the spool is corrupt and lost.");
                 }
             }

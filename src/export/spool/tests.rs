@@ -10,8 +10,8 @@ use crate::export::batch::{Batcher, Place};
 use crate::export::testing::{counter, head, record};
 use crate::otlp::TraceId;
 use crate::sampling::{Keep, Threshold};
-use crate::segment::file::Call;
-use crate::tail::hold::{Hold, KeptHold, Note, Notes};
+use crate::segment::file::SystemCall;
+use crate::tail::journal_hold::{JournalHold, KeptSpansHold, Note, NoteRecorder};
 
 const LIMIT_BYTES: usize = 1 << 30;
 
@@ -23,7 +23,7 @@ struct Rig {
 
 fn open(directory: &Path, max_bytes: u64) -> Rig {
     let (budget, metrics) = (Budget::new(LIMIT_BYTES), Arc::new(Metrics::new()));
-    let settings = settings::Spool { directory: directory.to_owned(), max_bytes };
+    let settings = settings::SpoolSettings { directory: directory.to_owned(), max_bytes };
     let spool = Spool::open(&settings, Form::CloudTrace, &budget, &metrics).unwrap();
     Rig { spool, budget, metrics }
 }
@@ -35,12 +35,12 @@ impl Rig {
     }
 
     /// The same of spans that the journal has.
-    fn held_batch(&self, project: &str, ids: std::ops::Range<u64>, hold: &Arc<KeptHold>) -> Batch {
+    fn held_batch(&self, project: &str, ids: std::ops::Range<u64>, hold: &Arc<KeptSpansHold>) -> Batch {
         self.batch_of(project, ids, Some(hold))
     }
 
-    fn batch_of(&self, project: &str, ids: std::ops::Range<u64>, hold: Option<&Arc<KeptHold>>) -> Batch {
-        let limits = settings::Batch { max_spans: 1 << 20, max_bytes: 1 << 30, max_delay: Duration::MAX };
+    fn batch_of(&self, project: &str, ids: std::ops::Range<u64>, hold: Option<&Arc<KeptSpansHold>>) -> Batch {
+        let limits = settings::BatchSettings { max_spans: 1 << 20, max_bytes: 1 << 30, max_delay: Duration::MAX };
         let mut batcher = Batcher::new(Form::CloudTrace, limits, self.budget.clone());
         let project: Arc<str> = project.into();
         for id in ids {
@@ -169,7 +169,7 @@ async fn a_disk_that_fails_is_tried_again_and_counted() {
 #[derive(Debug, Default)]
 struct Noted(parking_lot::Mutex<Vec<Note>>);
 
-impl Notes for Noted {
+impl NoteRecorder for Noted {
     fn note(&self, note: Note) {
         self.0.lock().push(note);
     }
@@ -180,12 +180,12 @@ async fn the_journal_forgets_only_what_is_synced_here() {
     let directory = TempDir::new().unwrap();
     let mut rig = open(directory.path(), LIMIT_BYTES as u64);
     let (noted, trace) = (Arc::new(Noted::default()), TraceId([7; 16]));
-    let hold = KeptHold::new(Hold::new(1, Arc::clone(&noted) as _), trace, Keep::new(0, Threshold::ALWAYS));
+    let hold = KeptSpansHold::new(JournalHold::new(1, Arc::clone(&noted) as _), trace, Keep::new(0, Threshold::ALWAYS));
     let batch = rig.held_batch("p", 0..4, &hold);
     hold.settle();
     noted.0.lock().clear();
     let faults = rig.spool.store.as_ref().unwrap().directory.faults().clone();
-    for call in [Call::Sync, Call::SyncDirectory, Call::Write] {
+    for call in [SystemCall::Sync, SystemCall::SyncDirectory, SystemCall::Write] {
         faults.fail(call);
         assert_eq!(rig.write(vec![batch.clone()]).await, (0, 1), "{call:?}");
         faults.mend();

@@ -5,14 +5,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::trim::{RESOURCE, SCOPE, trimmed};
-use super::{EncoderSettings, NO_PROJECT, SCHEMA_URL_BYTES_MAX, SHARED_BYTES_MAX};
+use super::{NO_PROJECT, OtlpEncoderSettings, SCHEMA_URL_BYTES_MAX, SHARED_BYTES_MAX};
 use crate::otlp::altered::Alteration;
 use crate::otlp::fields::{entity_ref, resource as fields, resource_spans, scope_spans};
 use crate::otlp::text::{mended_resource, mended_scope, mended_string};
 use crate::otlp::view::submessages;
 use crate::otlp::write;
 use crate::resource::cache;
-use crate::resource::{Attributes, Rewriter};
+use crate::resource::{ResourceAttributes, Rewriter};
 use crate::tail::request::SpanBytes;
 
 /// The numbers of the resource of a `ResourceSpans`, and of its schema URL.
@@ -22,7 +22,7 @@ const SCOPE_NUMBERS: [u32; 2] = [scope_spans::SCOPE, scope_spans::SCHEMA_URL];
 
 /// The encoded fields that come before the spans of one resource and scope.
 #[derive(Debug)]
-pub struct Origin {
+pub struct EncodedOrigin {
     /// A number that is unique within the encoder.
     number: u64,
     project: Arc<str>,
@@ -32,9 +32,9 @@ pub struct Origin {
     altered: Alteration,
 }
 
-impl Origin {
+impl EncodedOrigin {
     /// Encodes the origin of `span`. The resource and scope in `span` are already cut to their heads (`shared_head`).
-    pub(super) fn new(number: u64, span: SpanBytes<'_>, settings: &EncoderSettings, rewriter: &Rewriter) -> Self {
+    pub(super) fn new(number: u64, span: SpanBytes<'_>, settings: &OtlpEncoderSettings, rewriter: &Rewriter) -> Self {
         let mut attributes = rewriter.rewrite(span.resource);
         let project = settings.default_project.as_ref().map(|default| {
             let project = attributes.project().unwrap_or_else(|| Arc::clone(default));
@@ -63,7 +63,7 @@ impl Origin {
         };
         let is_own = |project: &Arc<str>| Some(project) == settings.default_project.as_ref();
         let is_allowed = |project: &Arc<str>| is_own(project) || settings.allowed_projects.allows(project);
-        Origin {
+        EncodedOrigin {
             number,
             is_foreign: project.as_ref().is_some_and(|project| !is_allowed(project)),
             project: project.unwrap_or_else(|| NO_PROJECT.into()),
@@ -115,7 +115,7 @@ impl Origin {
 
 /// Encodes a `Resource` with these attributes and with the entities of `raw`. An entity is left out if the rewriting
 /// removed one of its attributes (`EntityRef.id_keys`: "must be present").
-fn resource(attributes: &Attributes, raw: &[u8]) -> Vec<u8> {
+fn resource(attributes: &ResourceAttributes, raw: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(raw.len());
     attributes.encode(&mut out);
     let mut entities = submessages(raw, fields::ENTITY_REFS).peekable();

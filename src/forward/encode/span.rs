@@ -10,7 +10,7 @@ use crate::otlp::fields::{any_value, key_value, link as link_fields, scope_spans
 use crate::otlp::text::mended_span;
 use crate::otlp::trace_state;
 use crate::otlp::view::{AnyValue, submessages};
-use crate::otlp::wire::{Reader, Value, WireError};
+use crate::otlp::wire::{Reader, WireError, WireValue};
 use crate::otlp::write;
 use crate::sampling::Threshold;
 use crate::sampling::annotation;
@@ -66,21 +66,21 @@ fn fields(span: &[u8], threshold: Threshold, annotations: &[u8], out: &mut Vec<u
     let (mut copied, mut start) = (0, 0);
     while let Some((number, value)) = reader.field()? {
         let stays = match (number, value) {
-            (span_fields::TRACE_ID, Value::Len(id)) => {
+            (span_fields::TRACE_ID, WireValue::Len(id)) => {
                 trace_id = id.try_into().map_or(trace_id, TraceId);
                 true
             }
-            (span_fields::TRACE_STATE, Value::Len(trace_state)) => {
+            (span_fields::TRACE_STATE, WireValue::Len(trace_state)) => {
                 cut.trace_state = trace_state;
                 false
             }
-            (span_fields::ATTRIBUTES, Value::Len(pair)) => annotations.is_empty() || !is_annotation(pair),
-            (span_fields::LINKS, Value::Len(link)) => {
+            (span_fields::ATTRIBUTES, WireValue::Len(pair)) => annotations.is_empty() || !is_annotation(pair),
+            (span_fields::LINKS, WireValue::Len(link)) => {
                 let stays = has_ids(link);
                 cut.links_count += u64::from(!stays);
                 stays
             }
-            (span_fields::DROPPED_LINKS_COUNT, Value::Varint(count)) => {
+            (span_fields::DROPPED_LINKS_COUNT, WireValue::Varint(count)) => {
                 cut.dropped_links_count = count;
                 false
             }

@@ -17,7 +17,7 @@ use crate::export::sink::EncodeSpans;
 use crate::otlp::reference::Fingerprint;
 use crate::otlp::scan::{Scan, scan};
 use crate::otlp::write;
-use crate::resource::settings::{Action, AttributeAction, AttributeValue, ValueSource};
+use crate::resource::settings::{ActionType, AttributeAction, LiteralValue, ValueSource};
 use crate::sampling::Threshold;
 use crate::sampling::annotation::{ADJUSTED_COUNT, POLICY, TRIGGER};
 
@@ -27,26 +27,26 @@ fn baseline(percent: f64) -> Keep {
     Keep::new(1, Threshold::from_percent(percent))
 }
 
-fn encoder(default_project: Option<&str>, rewriter: Rewriter) -> Encoder {
+fn encoder(default_project: Option<&str>, rewriter: Rewriter) -> OtlpEncoder {
     let policy_names = ["errors".to_string(), "baseline".to_string()].into();
-    let settings = EncoderSettings {
+    let settings = OtlpEncoderSettings {
         default_project: default_project.map(Arc::from),
         allowed_projects: AllowedProjects::Any,
         annotate: true,
         policy_names,
     };
-    Encoder::new(settings, rewriter)
+    OtlpEncoder::new(settings, rewriter)
 }
 
-fn plain() -> Encoder {
+fn plain() -> OtlpEncoder {
     encoder(None, Rewriter::default())
 }
 
 /// Makes batches of the body of a request. Returns the project and the decoded spans of each.
-fn batches(encoder: &mut Encoder, body: Vec<u8>, keep: Keep) -> Vec<(String, Vec<ResourceSpans>)> {
+fn batches(encoder: &mut OtlpEncoder, body: Vec<u8>, keep: Keep) -> Vec<(String, Vec<ResourceSpans>)> {
     let mut found = Scan::default();
     let body = scan(Bytes::from(body), &Fingerprint, &mut found).unwrap();
-    let limits = settings::Batch { max_spans: 1000, max_bytes: 1 << 24, max_delay: Duration::ZERO };
+    let limits = settings::BatchSettings { max_spans: 1000, max_bytes: 1 << 24, max_delay: Duration::ZERO };
     let mut batcher = Batcher::new(Form::Otlp, limits, Budget::new(0));
     for fact in &found.facts {
         let scope = found.scopes[fact.scope as usize];
@@ -59,7 +59,7 @@ fn batches(encoder: &mut Encoder, body: Vec<u8>, keep: Keep) -> Vec<(String, Vec
             ..SpanBytes::default()
         };
         let origin = encoder.origin(span);
-        let place = <Encoder as EncodeSpans>::place(&origin);
+        let place = <OtlpEncoder as EncodeSpans>::place(&origin);
         batcher.push(place, Instant::now(), |out| encoder.span(&origin, span.span, keep, out)).unwrap();
     }
     batcher.flush();
@@ -80,11 +80,11 @@ fn nowhere() -> SpanBytes<'static> {
 }
 
 /// Encodes one span without a resource and a scope, and decodes the result.
-fn one(encoder: &mut Encoder, span: &Span, keep: Keep) -> Span {
+fn one(encoder: &mut OtlpEncoder, span: &Span, keep: Keep) -> Span {
     one_raw(encoder, &span.encode_to_vec(), keep)
 }
 
-fn one_raw(encoder: &mut Encoder, span: &[u8], keep: Keep) -> Span {
+fn one_raw(encoder: &mut OtlpEncoder, span: &[u8], keep: Keep) -> Span {
     let mut body = Vec::new();
     write::message(&mut body, 1, |out| write::message(out, 2, |out| write::bytes(out, 2, span)));
     let [(_, resource_spans)] = &batches(encoder, body, keep)[..] else { panic!("one batch") };
@@ -214,7 +214,7 @@ fn unknown_and_repeated_fields_are_accepted() {
     assert!(out.windows(4).any(|bytes| bytes == [0xa2, 0x06, 1, 0x07]));
     let found = one_raw(&mut plain(), &raw, ERRORS);
     assert_eq!(found, annotated(span(), "errors", Value::IntValue(1), "ot=th:0,b=2"));
-    assert_eq!(encoder.span(&origin, &[0x0a, 9], ERRORS, &mut out), Err(EncodeError::Wire(WireError::Truncated)));
+    assert_eq!(encoder.span(&origin, &[0x0a, 9], ERRORS, &mut out), Err(OtlpEncodeError::Wire(WireError::Truncated)));
 }
 
 #[test]
@@ -237,13 +237,15 @@ fn spans_of_one_origin_share_their_rewritten_resource() {
     ]);
     let upsert = AttributeAction {
         condition: None,
-        action: Action::Upsert {
+        action: ActionType::Upsert {
             key: "deployment.environment.name".into(),
-            source: ValueSource::Value(AttributeValue::String("prod".into())),
+            source: ValueSource::Value(LiteralValue::String("prod".into())),
         },
     };
-    let rewriter =
-        Rewriter::new(&crate::resource::settings::Resource { attributes: vec![upsert], ..Default::default() }, &[]);
+    let rewriter = Rewriter::new(
+        &crate::resource::settings::ResourceSettings { attributes: vec![upsert], ..Default::default() },
+        &[],
+    );
     let [(project, found)] = &mut batches(&mut encoder(None, rewriter), body, ERRORS)[..] else { panic!("one batch") };
     assert_eq!(project, NO_PROJECT);
     let mut groups = Vec::new();
@@ -300,7 +302,7 @@ fn spans_of_a_project_that_is_not_allowed_fail() {
         encoder.span(&origin, &span().encode_to_vec(), ERRORS, &mut Vec::new())
     };
     assert_eq!((result("own"), result("friend")), (Ok(()), Ok(())));
-    assert_eq!(result("stranger"), Err(EncodeError::Project("stranger".into())));
+    assert_eq!(result("stranger"), Err(OtlpEncodeError::Project("stranger".into())));
 }
 
 #[test]

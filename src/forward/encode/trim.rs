@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use crate::otlp::fields::{instrumentation_scope, resource, span};
-use crate::otlp::wire::{Reader, Value};
+use crate::otlp::wire::{Reader, WireValue};
 use crate::otlp::write;
 
 /// A repeated field, together with the field that counts its dropped entries. Both are field numbers.
@@ -65,7 +65,7 @@ pub(super) fn trimmed<'a>(message: &'a [u8], max: usize, counted: &[Counted]) ->
             continue;
         }
         let counts = |counted: &Counted| counted.dropped_count == number;
-        if let (Some(i), Value::Varint(count)) = (counted.iter().position(counts), value) {
+        if let (Some(i), WireValue::Varint(count)) = (counted.iter().position(counts), value) {
             sent[i] = count & u64::from(u32::MAX);
         } else if out.len() + field.len() <= max {
             out.extend_from_slice(field);

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// The kind, sequence number and body of a record.
-type Record = (Kind, Sequence, Vec<u8>);
+type Record = (RecordKind, Sequence, Vec<u8>);
 
 /// Returns a segment of these records, and the end of each record.
 fn segment(records: &[Record]) -> (Vec<u8>, Vec<usize>) {
@@ -19,8 +19,8 @@ fn segment(records: &[Record]) -> (Vec<u8>, Vec<usize>) {
 }
 
 /// Returns the sound records, the number of records with damaged bodies, and the fault that ended the reading early.
-fn read(bytes: &[u8]) -> Result<(Vec<Record>, usize, Option<Fault>), NoSegment> {
-    let mut records = Records::open(Cursor::new(bytes), bytes.len() as u64).unwrap()?;
+fn read(bytes: &[u8]) -> Result<(Vec<Record>, usize, Option<SegmentError>), NoSegment> {
+    let mut records = JournalRecords::open(Cursor::new(bytes), bytes.len() as u64).unwrap()?;
     let (mut found, mut bad) = (Vec::new(), 0);
     while let Some(record) = records.next_record().unwrap() {
         let header = match record {
@@ -37,10 +37,10 @@ fn read(bytes: &[u8]) -> Result<(Vec<Record>, usize, Option<Fault>), NoSegment> 
 
 fn records() -> Vec<Record> {
     vec![
-        (Kind::Request, 1, b"a request".to_vec()),
-        (Kind::Notes, 0, vec![3, 1, 0, 0, 0, 0, 0, 0, 0]),
-        (Kind::Request, 2, Vec::new()),
-        (Kind::Request, u64::MAX, vec![9; 20_000]),
+        (RecordKind::Request, 1, b"a request".to_vec()),
+        (RecordKind::Notes, 0, vec![3, 1, 0, 0, 0, 0, 0, 0, 0]),
+        (RecordKind::Request, 2, Vec::new()),
+        (RecordKind::Request, u64::MAX, vec![9; 20_000]),
     ]
 }
 
@@ -53,7 +53,7 @@ fn records_are_read_as_they_were_written() {
 #[test]
 fn headers_can_be_read_without_their_bodies() {
     let (bytes, _) = segment(&records());
-    let mut found = Records::open(Cursor::new(&bytes), bytes.len() as u64).unwrap().unwrap();
+    let mut found = JournalRecords::open(Cursor::new(&bytes), bytes.len() as u64).unwrap().unwrap();
     for (i, (kind, sequence, body)) in records().into_iter().enumerate() {
         let header = found.next_record().unwrap().unwrap().unwrap();
         assert_eq!(
@@ -76,7 +76,7 @@ fn a_cut_segment_still_has_every_complete_record() {
         let torn = !ends.contains(&len) && len != SEGMENT_HEADER_LEN;
         let expected = match len {
             ..SEGMENT_HEADER_LEN => Err(NoSegment::Short),
-            _ => Ok((records()[..whole].to_vec(), 0, torn.then_some(Fault::Torn))),
+            _ => Ok((records()[..whole].to_vec(), 0, torn.then_some(SegmentError::Torn))),
         };
         assert_eq!(read(&bytes[..len]), expected, "{len} bytes");
     }

@@ -12,26 +12,26 @@ use crate::journal::settings;
 use crate::otlp::TraceId;
 use crate::sampling::{Keep, Threshold};
 use crate::segment::directory::OpenError;
-use crate::segment::file::{Call, Faults};
+use crate::segment::file::{Faults, SystemCall};
 use crate::telemetry::Metrics;
 
 const KEEP: Keep = Keep::new(0, Threshold::ALWAYS);
 
-fn try_open(directory: &Path, metrics: &Metrics) -> Result<(Store, Backlog), OpenError> {
+fn try_open(directory: &Path, metrics: &Metrics) -> Result<(JournalStore, Backlog), OpenError> {
     let settings = settings::Journal { directory: directory.to_owned(), max_bytes: 1 << 30 };
     open(&settings, PolicyMarks::new(&["errors".to_owned()]), &Budget::new(1 << 30), metrics)
 }
 
-fn reopen(directory: &Path) -> (Store, Backlog) {
+fn reopen(directory: &Path) -> (JournalStore, Backlog) {
     try_open(directory, &Metrics::new()).unwrap()
 }
 
-fn entry(sequence: Sequence) -> Entry {
-    Entry { sequence, unix_nano: 1, body: body(sequence) }
+fn entry(sequence: Sequence) -> JournalEntry {
+    JournalEntry { sequence, unix_nano: 1, body: body(sequence) }
 }
 
-fn large(sequence: Sequence) -> Entry {
-    Entry { body: vec![1; SEGMENT_BYTES as usize].into(), ..entry(sequence) }
+fn large(sequence: Sequence) -> JournalEntry {
+    JournalEntry { body: vec![1; SEGMENT_BYTES as usize].into(), ..entry(sequence) }
 }
 
 fn body(sequence: Sequence) -> Bytes {
@@ -42,7 +42,7 @@ fn trace(id: u8) -> TraceId {
     TraceId([id; 16])
 }
 
-fn write(store: &mut Store, requests: &[Entry], notes: &[Note]) -> io::Result<Option<Duration>> {
+fn write(store: &mut JournalStore, requests: &[JournalEntry], notes: &[Note]) -> io::Result<Option<Duration>> {
     store.write(&Group { requests: requests.to_vec(), notes: notes.to_vec(), left: Vec::new() })
 }
 
@@ -210,7 +210,7 @@ fn a_full_disk_takes_no_requests_and_works_again_once_it_has_room() {
     let (mut store, _) = reopen(directory.path());
     write(&mut store, &[entry(1), entry(2)], &[]).unwrap();
     let bytes = store.bytes();
-    store.directory.faults().fail(Call::Write);
+    store.directory.faults().fail(SystemCall::Write);
     assert!(write(&mut store, &[entry(3)], &[Note::Released(1), Note::Released(3)]).is_err());
     assert_eq!(store.bytes(), bytes);
     store.directory.faults().mend();
@@ -250,7 +250,7 @@ fn the_memory_of_a_backlog_is_charged_to_the_budget() {
 }
 
 /// Opens a directory whose disk has the faults that `plan` sets.
-fn open_with(directory: &Path, plan: impl Fn(&Faults)) -> (Store, Backlog) {
+fn open_with(directory: &Path, plan: impl Fn(&Faults)) -> (JournalStore, Backlog) {
     let (directory, numbers) = Directory::open(directory, OWNER).unwrap();
     plan(directory.faults());
     load(directory, &numbers, PolicyMarks::default(), &Budget::new(1 << 30), &Metrics::new())
@@ -292,7 +292,7 @@ fn notes_that_outlive_their_requests_do_not_apply_to_later_requests() {
     let directory = TempDir::new().unwrap();
     let (mut store, backlog) = reopen(directory.path());
     let first = backlog.next_sequence();
-    write(&mut store, &[Entry { sequence: first, ..large(1) }, entry(first + 1)], &[]).unwrap();
+    write(&mut store, &[JournalEntry { sequence: first, ..large(1) }, entry(first + 1)], &[]).unwrap();
     write(&mut store, &[], &[Note::Released(first), Note::Released(first + 1)]).unwrap();
     store.delete_released().unwrap();
     assert_eq!(files(directory.path()).len(), 1, "only notes are left");
@@ -317,7 +317,7 @@ fn notes_of_an_earlier_request_of_the_same_number_do_not_release_it() {
 
 #[test]
 fn a_segment_that_cannot_be_read_now_keeps_its_requests_for_the_next_start() {
-    for call in [Call::Open, Call::Read] {
+    for call in [SystemCall::Open, SystemCall::Read] {
         let directory = TempDir::new().unwrap();
         let (mut store, backlog) = reopen(directory.path());
         let first = backlog.next_sequence();
@@ -343,7 +343,7 @@ fn an_unreadable_body_does_not_hide_later_requests() {
     let faults = store.faults();
     assert_eq!(backlog.next_request().unwrap().unwrap().sequence, 1);
     let request = backlog.next_request().unwrap().unwrap();
-    faults.fail(Call::Read);
+    faults.fail(SystemCall::Read);
     assert_eq!(request.sequence, 2);
     backlog.body(&request).unwrap_err();
     faults.mend();
@@ -359,7 +359,7 @@ fn requests_after_a_read_error_are_reported_as_unreadable() {
     drop(store);
     let (store, mut backlog) = open_with(directory.path(), |_| {});
     assert_eq!(backlog.next_request().unwrap().unwrap().sequence, 1);
-    store.faults().fail(Call::Read);
+    store.faults().fail(SystemCall::Read);
     backlog.next_request().unwrap_err();
     store.faults().mend();
     assert_eq!(backlog.take_unreadable(), [2, 3]);
@@ -390,7 +390,7 @@ fn a_disk_that_does_not_sync_takes_no_requests_and_counts_as_failing() {
     let directory = TempDir::new().unwrap();
     let (mut store, _) = reopen(directory.path());
     write(&mut store, &[entry(1)], &[]).unwrap();
-    store.faults().fail(Call::Sync);
+    store.faults().fail(SystemCall::Sync);
     write(&mut store, &[entry(2)], &[]).unwrap_err();
     for id in 0..50 {
         write(&mut store, &[], &[Note::Settled(1, trace(id))]).unwrap_err();
@@ -412,8 +412,8 @@ fn a_disk_that_does_not_sync_takes_no_requests_and_counts_as_failing() {
 fn a_disk_works_again_only_once_it_takes_as_much_as_it_refused() {
     let directory = TempDir::new().unwrap();
     let (mut store, _) = reopen(directory.path());
-    let group = Entry { body: vec![1; 100_000].into(), ..entry(1) };
-    store.faults().fail(Call::Write);
+    let group = JournalEntry { body: vec![1; 100_000].into(), ..entry(1) };
+    store.faults().fail(SystemCall::Write);
     write(&mut store, &[group], &[]).unwrap_err();
     store.faults().mend();
     write(&mut store, &[], &[]).unwrap();
@@ -431,7 +431,7 @@ fn a_file_that_cannot_be_deleted_does_not_stop_writing() {
     let directory = TempDir::new().unwrap();
     let (mut store, _) = reopen(directory.path());
     write(&mut store, &[large(1)], &[]).unwrap();
-    store.faults().fail(Call::Remove);
+    store.faults().fail(SystemCall::Remove);
     write(&mut store, &[entry(2)], &[Note::Released(1)]).unwrap();
     store.delete_released().unwrap_err();
     assert!(store.bytes() > SEGMENT_BYTES, "the file counts until it is deleted");

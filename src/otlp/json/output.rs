@@ -5,17 +5,17 @@ use std::ops::Range;
 use crate::otlp::write;
 
 /// One growing buffer. A submessage is written in place, and its length is inserted before it once it is complete.
-pub(super) struct Output {
+pub(super) struct MessageOutput {
     bytes: Vec<u8>,
 }
 
 /// The start of the content of an unfinished submessage. One byte is reserved for its length. That is enough for most
 /// submessages, because most are attributes.
-pub(super) type Open = write::Open<1>;
+pub(super) type OpenMessage = write::OpenSubmessage<1>;
 
-impl Output {
+impl MessageOutput {
     pub(super) fn with_capacity(capacity: usize) -> Self {
-        Output { bytes: Vec::with_capacity(capacity) }
+        MessageOutput { bytes: Vec::with_capacity(capacity) }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -50,8 +50,8 @@ impl Output {
 
     /// Begins a length-delimited field.
     #[inline]
-    pub(super) fn open(&mut self, number: u32) -> Open {
-        Open::new(&mut self.bytes, number)
+    pub(super) fn open(&mut self, number: u32) -> OpenMessage {
+        OpenMessage::new(&mut self.bytes, number)
     }
 
     /// Returns the buffer, so that the caller can append to the content of an open field.
@@ -62,7 +62,7 @@ impl Output {
 
     /// Ends the field and writes its length.
     #[inline]
-    pub(super) fn close(&mut self, open: Open) {
+    pub(super) fn close(&mut self, open: OpenMessage) {
         open.close(&mut self.bytes);
     }
 

@@ -8,8 +8,8 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::engine::{DecodePaddingMode, Engine};
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 
-use super::output::Output;
-use super::schema::{Field, Kind};
+use super::output::MessageOutput;
+use super::schema::{JsonField, JsonType};
 
 /// The bytes written for an id that is not hexadecimal. No valid id has this length, so the scan rejects only this
 /// span. They are not zero, so that an invalid parent id does not make its span a root.
@@ -25,17 +25,17 @@ const BASE64_STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD,
 const BASE64_URL: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, BASE64);
 
 /// A value of the scalar type `kind` for `field`.
-pub(super) struct Scalar<'o> {
-    pub(super) field: &'static Field,
-    pub(super) kind: Kind,
-    pub(super) out: &'o mut Output,
+pub(super) struct ScalarVisitor<'o> {
+    pub(super) field: &'static JsonField,
+    pub(super) kind: JsonType,
+    pub(super) out: &'o mut MessageOutput,
 }
 
-impl<'o> Scalar<'o> {
+impl<'o> ScalarVisitor<'o> {
     /// Reads the value. Strings are read as bytes, because serde would refuse the whole request for one lone surrogate.
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         match self.kind {
-            Kind::String | Kind::Id | Kind::Bytes => deserializer.deserialize_bytes(self),
+            JsonType::String | JsonType::Id | JsonType::Bytes => deserializer.deserialize_bytes(self),
             _ => deserializer.deserialize_any(self),
         }
     }
@@ -43,8 +43,8 @@ impl<'o> Scalar<'o> {
     /// Writes a string of the body. Like a string of a protobuf body, it is not checked for UTF-8.
     fn text<E: Error>(self, text: &[u8]) -> Result<(), E> {
         match self.kind {
-            Kind::String => self.out.bytes(self.field.number, text),
-            Kind::Id => self.id(text),
+            JsonType::String => self.out.bytes(self.field.number, text),
+            JsonType::Id => self.id(text),
             _ => return self.base64(text),
         }
         Ok(())
@@ -81,13 +81,13 @@ impl<'o> Scalar<'o> {
     fn write_integer(&mut self, value: i128) -> Option<()> {
         let number = self.field.number;
         match self.kind {
-            Kind::Int64 => self.out.varint(number, i64::try_from(value).ok()?.cast_unsigned()),
-            Kind::Uint32 => self.out.varint(number, u32::try_from(value).ok()?.into()),
+            JsonType::Int64 => self.out.varint(number, i64::try_from(value).ok()?.cast_unsigned()),
+            JsonType::Uint32 => self.out.varint(number, u32::try_from(value).ok()?.into()),
             // Unknown enum values are accepted, because protobuf enums are open. Negative values are sign-extended.
-            Kind::Enum(_) => self.out.varint(number, i64::from(i32::try_from(value).ok()?).cast_unsigned()),
-            Kind::Fixed32 => self.out.fixed32(number, u32::try_from(value).ok()?),
-            Kind::Fixed64 => self.out.fixed64(number, u64::try_from(value).ok()?),
-            Kind::Double => self.double(value as f64),
+            JsonType::Enum(_) => self.out.varint(number, i64::from(i32::try_from(value).ok()?).cast_unsigned()),
+            JsonType::Fixed32 => self.out.fixed32(number, u32::try_from(value).ok()?),
+            JsonType::Fixed64 => self.out.fixed64(number, u64::try_from(value).ok()?),
+            JsonType::Double => self.double(value as f64),
             _ => return None,
         }
         Some(())
@@ -101,13 +101,13 @@ impl<'o> Scalar<'o> {
     /// which JSON has no notation.
     fn write_text_number(&mut self, text: &str) -> Option<()> {
         match self.kind {
-            Kind::Bool => None,
-            Kind::Double => {
+            JsonType::Bool => None,
+            JsonType::Double => {
                 let value = text.parse::<f64>().ok()?;
                 let overflow = value.is_infinite() && text.bytes().any(|b| b.is_ascii_digit());
                 (!overflow).then(|| self.double(value))
             }
-            Kind::Enum(names) if names.contains(&text) => {
+            JsonType::Enum(names) if names.contains(&text) => {
                 let value = names.iter().position(|&name| name == text)?;
                 self.write_integer(value as i128)
             }
@@ -116,27 +116,27 @@ impl<'o> Scalar<'o> {
     }
 }
 
-impl Visitor<'_> for Scalar<'_> {
+impl Visitor<'_> for ScalarVisitor<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
-            Kind::String => "a string",
-            Kind::Id => "a string of hexadecimal digits",
-            Kind::Bytes => "base64",
-            Kind::Bool => "a boolean",
-            Kind::Int64 => "an int64",
-            Kind::Uint32 | Kind::Fixed32 => "a uint32",
-            Kind::Fixed64 => "a uint64",
-            Kind::Double => "a double",
-            Kind::Enum(_) => "an enum's number or name",
-            Kind::Message(_) | Kind::Messages(_) | Kind::Strings => "a scalar",
+            JsonType::String => "a string",
+            JsonType::Id => "a string of hexadecimal digits",
+            JsonType::Bytes => "base64",
+            JsonType::Bool => "a boolean",
+            JsonType::Int64 => "an int64",
+            JsonType::Uint32 | JsonType::Fixed32 => "a uint32",
+            JsonType::Fixed64 => "a uint64",
+            JsonType::Double => "a double",
+            JsonType::Enum(_) => "an enum's number or name",
+            JsonType::Message(_) | JsonType::Messages(_) | JsonType::Strings => "a scalar",
         };
         write!(f, "{kind} as `{}`", self.field.name)
     }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
-        if !matches!(self.kind, Kind::Bool) {
+        if !matches!(self.kind, JsonType::Bool) {
             return Err(E::invalid_type(Unexpected::Bool(value), &self));
         }
         self.out.varint(self.field.number, value.into());
@@ -153,7 +153,7 @@ impl Visitor<'_> for Scalar<'_> {
 
     /// Writes a number with a fraction or an exponent, or an integer beyond 64 bits.
     fn visit_f64<E: Error>(mut self, value: f64) -> Result<(), E> {
-        if matches!(self.kind, Kind::Double) {
+        if matches!(self.kind, JsonType::Double) {
             self.double(value);
             return Ok(());
         }

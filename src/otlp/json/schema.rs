@@ -10,11 +10,11 @@ use crate::otlp::fields::{
     key_value_list, link, resource, resource_spans, scope_spans, span, status,
 };
 
-pub(super) struct Message {
+pub(super) struct JsonMessage {
     /// The name of the message in the `.proto` files.
     pub(super) name: &'static str,
     /// The fields, in the order in which senders usually write them.
-    pub(super) fields: &'static [Field],
+    pub(super) fields: &'static [JsonField],
     /// The key that leads to the spans, if the message is on the way to them. Without this check, an object with only
     /// unknown keys would count as one without spans.
     pub(super) spans_key: Option<&'static str>,
@@ -23,18 +23,18 @@ pub(super) struct Message {
 }
 
 /// A field of a message.
-pub(super) struct Field {
+pub(super) struct JsonField {
     /// The lowerCamelCase name.
     pub(super) name: &'static str,
     /// The name in the `.proto` files.
     pub(super) original_name: &'static str,
     pub(super) number: u32,
-    pub(super) kind: Kind,
+    pub(super) kind: JsonType,
 }
 
 /// The type of a field.
 #[derive(Clone, Copy)]
-pub(super) enum Kind {
+pub(super) enum JsonType {
     String,
     /// A `bytes` field that is an id: hexadecimal in OTLP/JSON.
     Id,
@@ -48,37 +48,37 @@ pub(super) enum Kind {
     Double,
     /// An enum, with the names of its values. The values count up from zero.
     Enum(&'static [&'static str]),
-    Message(&'static Message),
-    Messages(&'static Message),
+    Message(&'static JsonMessage),
+    Messages(&'static JsonMessage),
     Strings,
 }
 
-impl Message {
+impl JsonMessage {
     /// Returns the index of the field that `key` names. The search begins at `hint`, because most senders write the
     /// keys in the same order.
     #[inline]
     pub(super) fn find(&self, key: &[u8], hint: usize) -> Option<usize> {
-        let is_key = |field: &Field| field.name.as_bytes() == key || field.original_name.as_bytes() == key;
+        let is_key = |field: &JsonField| field.name.as_bytes() == key || field.original_name.as_bytes() == key;
         let (before, after) = self.fields.split_at_checked(hint).unwrap_or((self.fields, &[]));
         let found = after.iter().position(is_key).map(|i| i + before.len());
         found.or_else(|| before.iter().position(is_key))
     }
 }
 
-const fn message(name: &'static str, fields: &'static [Field]) -> Message {
-    Message { name, fields, spans_key: None, oneof: false }
+const fn message(name: &'static str, fields: &'static [JsonField]) -> JsonMessage {
+    JsonMessage { name, fields, spans_key: None, oneof: false }
 }
 
 /// Returns a field whose two names are the same.
-const fn field(name: &'static str, number: u32, kind: Kind) -> Field {
+const fn field(name: &'static str, number: u32, kind: JsonType) -> JsonField {
     renamed(name, name, number, kind)
 }
 
-const fn renamed(name: &'static str, original_name: &'static str, number: u32, kind: Kind) -> Field {
-    Field { name, original_name, number, kind }
+const fn renamed(name: &'static str, original_name: &'static str, number: u32, kind: JsonType) -> JsonField {
+    JsonField { name, original_name, number, kind }
 }
 
-pub(super) static REQUEST: Message = Message {
+pub(super) static REQUEST: JsonMessage = JsonMessage {
     spans_key: Some("resourceSpans"),
     ..message(
         "ExportTraceServiceRequest",
@@ -86,54 +86,54 @@ pub(super) static REQUEST: Message = Message {
             "resourceSpans",
             "resource_spans",
             export_trace_service_request::RESOURCE_SPANS,
-            Kind::Messages(&RESOURCE_SPANS),
+            JsonType::Messages(&RESOURCE_SPANS),
         )],
     )
 };
 
-static RESOURCE_SPANS: Message = Message {
+static RESOURCE_SPANS: JsonMessage = JsonMessage {
     spans_key: Some("scopeSpans"),
     ..message(
         "ResourceSpans",
         &[
-            field("resource", resource_spans::RESOURCE, Kind::Message(&RESOURCE)),
-            renamed("scopeSpans", "scope_spans", resource_spans::SCOPE_SPANS, Kind::Messages(&SCOPE_SPANS)),
-            renamed("schemaUrl", "schema_url", resource_spans::SCHEMA_URL, Kind::String),
+            field("resource", resource_spans::RESOURCE, JsonType::Message(&RESOURCE)),
+            renamed("scopeSpans", "scope_spans", resource_spans::SCOPE_SPANS, JsonType::Messages(&SCOPE_SPANS)),
+            renamed("schemaUrl", "schema_url", resource_spans::SCHEMA_URL, JsonType::String),
         ],
     )
 };
 
-static SCOPE_SPANS: Message = Message {
+static SCOPE_SPANS: JsonMessage = JsonMessage {
     spans_key: Some("spans"),
     ..message(
         "ScopeSpans",
         &[
-            field("scope", scope_spans::SCOPE, Kind::Message(&SCOPE)),
-            field("spans", scope_spans::SPANS, Kind::Messages(&SPAN)),
-            renamed("schemaUrl", "schema_url", scope_spans::SCHEMA_URL, Kind::String),
+            field("scope", scope_spans::SCOPE, JsonType::Message(&SCOPE)),
+            field("spans", scope_spans::SPANS, JsonType::Messages(&SPAN)),
+            renamed("schemaUrl", "schema_url", scope_spans::SCHEMA_URL, JsonType::String),
         ],
     )
 };
 
-static SPAN: Message = message(
+static SPAN: JsonMessage = message(
     "Span",
     &[
-        renamed("traceId", "trace_id", span::TRACE_ID, Kind::Id),
-        renamed("spanId", "span_id", span::SPAN_ID, Kind::Id),
-        renamed("traceState", "trace_state", span::TRACE_STATE, Kind::String),
-        renamed("parentSpanId", "parent_span_id", span::PARENT_SPAN_ID, Kind::Id),
-        field("flags", span::FLAGS, Kind::Fixed32),
-        field("name", span::NAME, Kind::String),
-        field("kind", span::KIND, Kind::Enum(&SPAN_KINDS)),
-        renamed("startTimeUnixNano", "start_time_unix_nano", span::START_TIME_UNIX_NANO, Kind::Fixed64),
-        renamed("endTimeUnixNano", "end_time_unix_nano", span::END_TIME_UNIX_NANO, Kind::Fixed64),
-        field("attributes", span::ATTRIBUTES, Kind::Messages(&KEY_VALUE)),
-        renamed("droppedAttributesCount", "dropped_attributes_count", span::DROPPED_ATTRIBUTES_COUNT, Kind::Uint32),
-        field("events", span::EVENTS, Kind::Messages(&EVENT)),
-        renamed("droppedEventsCount", "dropped_events_count", span::DROPPED_EVENTS_COUNT, Kind::Uint32),
-        field("links", span::LINKS, Kind::Messages(&LINK)),
-        renamed("droppedLinksCount", "dropped_links_count", span::DROPPED_LINKS_COUNT, Kind::Uint32),
-        field("status", span::STATUS, Kind::Message(&STATUS)),
+        renamed("traceId", "trace_id", span::TRACE_ID, JsonType::Id),
+        renamed("spanId", "span_id", span::SPAN_ID, JsonType::Id),
+        renamed("traceState", "trace_state", span::TRACE_STATE, JsonType::String),
+        renamed("parentSpanId", "parent_span_id", span::PARENT_SPAN_ID, JsonType::Id),
+        field("flags", span::FLAGS, JsonType::Fixed32),
+        field("name", span::NAME, JsonType::String),
+        field("kind", span::KIND, JsonType::Enum(&SPAN_KINDS)),
+        renamed("startTimeUnixNano", "start_time_unix_nano", span::START_TIME_UNIX_NANO, JsonType::Fixed64),
+        renamed("endTimeUnixNano", "end_time_unix_nano", span::END_TIME_UNIX_NANO, JsonType::Fixed64),
+        field("attributes", span::ATTRIBUTES, JsonType::Messages(&KEY_VALUE)),
+        renamed("droppedAttributesCount", "dropped_attributes_count", span::DROPPED_ATTRIBUTES_COUNT, JsonType::Uint32),
+        field("events", span::EVENTS, JsonType::Messages(&EVENT)),
+        renamed("droppedEventsCount", "dropped_events_count", span::DROPPED_EVENTS_COUNT, JsonType::Uint32),
+        field("links", span::LINKS, JsonType::Messages(&LINK)),
+        renamed("droppedLinksCount", "dropped_links_count", span::DROPPED_LINKS_COUNT, JsonType::Uint32),
+        field("status", span::STATUS, JsonType::Message(&STATUS)),
     ],
 );
 
@@ -146,92 +146,102 @@ static SPAN_KINDS: [&str; 6] = [
     "SPAN_KIND_CONSUMER",
 ];
 
-static EVENT: Message = message(
+static EVENT: JsonMessage = message(
     "Event",
     &[
-        renamed("timeUnixNano", "time_unix_nano", event::TIME_UNIX_NANO, Kind::Fixed64),
-        field("name", event::NAME, Kind::String),
-        field("attributes", event::ATTRIBUTES, Kind::Messages(&KEY_VALUE)),
-        renamed("droppedAttributesCount", "dropped_attributes_count", event::DROPPED_ATTRIBUTES_COUNT, Kind::Uint32),
-    ],
-);
-
-static LINK: Message = message(
-    "Link",
-    &[
-        renamed("traceId", "trace_id", link::TRACE_ID, Kind::Id),
-        renamed("spanId", "span_id", link::SPAN_ID, Kind::Id),
-        renamed("traceState", "trace_state", link::TRACE_STATE, Kind::String),
-        field("attributes", link::ATTRIBUTES, Kind::Messages(&KEY_VALUE)),
-        renamed("droppedAttributesCount", "dropped_attributes_count", link::DROPPED_ATTRIBUTES_COUNT, Kind::Uint32),
-        field("flags", link::FLAGS, Kind::Fixed32),
-    ],
-);
-
-static STATUS: Message = message(
-    "Status",
-    &[field("message", status::MESSAGE, Kind::String), field("code", status::CODE, Kind::Enum(&STATUS_CODES))],
-);
-
-static STATUS_CODES: [&str; 3] = ["STATUS_CODE_UNSET", "STATUS_CODE_OK", "STATUS_CODE_ERROR"];
-
-static RESOURCE: Message = message(
-    "Resource",
-    &[
-        field("attributes", resource::ATTRIBUTES, Kind::Messages(&KEY_VALUE)),
-        renamed("droppedAttributesCount", "dropped_attributes_count", resource::DROPPED_ATTRIBUTES_COUNT, Kind::Uint32),
-        renamed("entityRefs", "entity_refs", resource::ENTITY_REFS, Kind::Messages(&ENTITY_REF)),
-    ],
-);
-
-static ENTITY_REF: Message = message(
-    "EntityRef",
-    &[
-        renamed("schemaUrl", "schema_url", entity_ref::SCHEMA_URL, Kind::String),
-        field("type", entity_ref::TYPE, Kind::String),
-        renamed("idKeys", "id_keys", entity_ref::ID_KEYS, Kind::Strings),
-        renamed("descriptionKeys", "description_keys", entity_ref::DESCRIPTION_KEYS, Kind::Strings),
-    ],
-);
-
-static SCOPE: Message = message(
-    "InstrumentationScope",
-    &[
-        field("name", instrumentation_scope::NAME, Kind::String),
-        field("version", instrumentation_scope::VERSION, Kind::String),
-        field("attributes", instrumentation_scope::ATTRIBUTES, Kind::Messages(&KEY_VALUE)),
+        renamed("timeUnixNano", "time_unix_nano", event::TIME_UNIX_NANO, JsonType::Fixed64),
+        field("name", event::NAME, JsonType::String),
+        field("attributes", event::ATTRIBUTES, JsonType::Messages(&KEY_VALUE)),
         renamed(
             "droppedAttributesCount",
             "dropped_attributes_count",
-            instrumentation_scope::DROPPED_ATTRIBUTES_COUNT,
-            Kind::Uint32,
+            event::DROPPED_ATTRIBUTES_COUNT,
+            JsonType::Uint32,
         ),
     ],
 );
 
-static KEY_VALUE: Message = message(
-    "KeyValue",
-    &[field("key", key_value::KEY, Kind::String), field("value", key_value::VALUE, Kind::Message(&ANY_VALUE))],
+static LINK: JsonMessage = message(
+    "Link",
+    &[
+        renamed("traceId", "trace_id", link::TRACE_ID, JsonType::Id),
+        renamed("spanId", "span_id", link::SPAN_ID, JsonType::Id),
+        renamed("traceState", "trace_state", link::TRACE_STATE, JsonType::String),
+        field("attributes", link::ATTRIBUTES, JsonType::Messages(&KEY_VALUE)),
+        renamed("droppedAttributesCount", "dropped_attributes_count", link::DROPPED_ATTRIBUTES_COUNT, JsonType::Uint32),
+        field("flags", link::FLAGS, JsonType::Fixed32),
+    ],
 );
 
-static ANY_VALUE: Message = Message {
+static STATUS: JsonMessage = message(
+    "Status",
+    &[field("message", status::MESSAGE, JsonType::String), field("code", status::CODE, JsonType::Enum(&STATUS_CODES))],
+);
+
+static STATUS_CODES: [&str; 3] = ["STATUS_CODE_UNSET", "STATUS_CODE_OK", "STATUS_CODE_ERROR"];
+
+static RESOURCE: JsonMessage = message(
+    "Resource",
+    &[
+        field("attributes", resource::ATTRIBUTES, JsonType::Messages(&KEY_VALUE)),
+        renamed(
+            "droppedAttributesCount",
+            "dropped_attributes_count",
+            resource::DROPPED_ATTRIBUTES_COUNT,
+            JsonType::Uint32,
+        ),
+        renamed("entityRefs", "entity_refs", resource::ENTITY_REFS, JsonType::Messages(&ENTITY_REF)),
+    ],
+);
+
+static ENTITY_REF: JsonMessage = message(
+    "EntityRef",
+    &[
+        renamed("schemaUrl", "schema_url", entity_ref::SCHEMA_URL, JsonType::String),
+        field("type", entity_ref::TYPE, JsonType::String),
+        renamed("idKeys", "id_keys", entity_ref::ID_KEYS, JsonType::Strings),
+        renamed("descriptionKeys", "description_keys", entity_ref::DESCRIPTION_KEYS, JsonType::Strings),
+    ],
+);
+
+static SCOPE: JsonMessage = message(
+    "InstrumentationScope",
+    &[
+        field("name", instrumentation_scope::NAME, JsonType::String),
+        field("version", instrumentation_scope::VERSION, JsonType::String),
+        field("attributes", instrumentation_scope::ATTRIBUTES, JsonType::Messages(&KEY_VALUE)),
+        renamed(
+            "droppedAttributesCount",
+            "dropped_attributes_count",
+            instrumentation_scope::DROPPED_ATTRIBUTES_COUNT,
+            JsonType::Uint32,
+        ),
+    ],
+);
+
+static KEY_VALUE: JsonMessage = message(
+    "KeyValue",
+    &[field("key", key_value::KEY, JsonType::String), field("value", key_value::VALUE, JsonType::Message(&ANY_VALUE))],
+);
+
+static ANY_VALUE: JsonMessage = JsonMessage {
     oneof: true,
     ..message(
         "AnyValue",
         &[
-            renamed("stringValue", "string_value", any_value::STRING_VALUE, Kind::String),
-            renamed("boolValue", "bool_value", any_value::BOOL_VALUE, Kind::Bool),
-            renamed("intValue", "int_value", any_value::INT_VALUE, Kind::Int64),
-            renamed("doubleValue", "double_value", any_value::DOUBLE_VALUE, Kind::Double),
-            renamed("arrayValue", "array_value", any_value::ARRAY_VALUE, Kind::Message(&ARRAY_VALUE)),
-            renamed("kvlistValue", "kvlist_value", any_value::KVLIST_VALUE, Kind::Message(&KEY_VALUE_LIST)),
-            renamed("bytesValue", "bytes_value", any_value::BYTES_VALUE, Kind::Bytes),
+            renamed("stringValue", "string_value", any_value::STRING_VALUE, JsonType::String),
+            renamed("boolValue", "bool_value", any_value::BOOL_VALUE, JsonType::Bool),
+            renamed("intValue", "int_value", any_value::INT_VALUE, JsonType::Int64),
+            renamed("doubleValue", "double_value", any_value::DOUBLE_VALUE, JsonType::Double),
+            renamed("arrayValue", "array_value", any_value::ARRAY_VALUE, JsonType::Message(&ARRAY_VALUE)),
+            renamed("kvlistValue", "kvlist_value", any_value::KVLIST_VALUE, JsonType::Message(&KEY_VALUE_LIST)),
+            renamed("bytesValue", "bytes_value", any_value::BYTES_VALUE, JsonType::Bytes),
         ],
     )
 };
 
-static ARRAY_VALUE: Message =
-    message("ArrayValue", &[field("values", array_value::VALUES, Kind::Messages(&ANY_VALUE))]);
+static ARRAY_VALUE: JsonMessage =
+    message("ArrayValue", &[field("values", array_value::VALUES, JsonType::Messages(&ANY_VALUE))]);
 
-static KEY_VALUE_LIST: Message =
-    message("KeyValueList", &[field("values", key_value_list::VALUES, Kind::Messages(&KEY_VALUE))]);
+static KEY_VALUE_LIST: JsonMessage =
+    message("KeyValueList", &[field("values", key_value_list::VALUES, JsonType::Messages(&KEY_VALUE))]);

@@ -5,20 +5,20 @@ use std::ops::Range;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::output::Output;
-use super::scalar::Scalar;
-use super::schema::{Field, Kind, Message};
+use super::output::MessageOutput;
+use super::scalar::ScalarVisitor;
+use super::schema::{JsonField, JsonMessage, JsonType};
 
 /// The most bytes of an unknown key that an error quotes.
 const SHOWN_KEY_LEN_MAX: usize = 64;
 
 /// The visitor of a JSON object whose keys are the fields of `message`.
-pub(super) struct Object<'o> {
-    pub(super) message: &'static Message,
-    pub(super) out: &'o mut Output,
+pub(super) struct ObjectVisitor<'o> {
+    pub(super) message: &'static JsonMessage,
+    pub(super) out: &'o mut MessageOutput,
 }
 
-impl<'de> DeserializeSeed<'de> for Object<'_> {
+impl<'de> DeserializeSeed<'de> for ObjectVisitor<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -26,7 +26,7 @@ impl<'de> DeserializeSeed<'de> for Object<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Object<'_> {
+impl<'de> Visitor<'de> for ObjectVisitor<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,11 +34,11 @@ impl<'de> Visitor<'de> for Object<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Object { message, out } = self;
+        let ObjectVisitor { message, out } = self;
         let mut hint = 0;
         let mut single = None;
         let mut strays = Strays::default();
-        while let Some(key) = map.next_key_seed(Key { message, hint, strays: &mut strays })? {
+        while let Some(key) = map.next_key_seed(KeyVisitor { message, hint, strays: &mut strays })? {
             let Some(index) = key else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
@@ -46,8 +46,8 @@ impl<'de> Visitor<'de> for Object<'_> {
             hint = index + 1;
             let field = &message.fields[index];
             let start = out.len();
-            map.next_value_seed(Value { field, kind: field.kind, out: &mut *out })?;
-            if message.oneof || matches!(field.kind, Kind::Message(_)) {
+            map.next_value_seed(ValueVisitor { field, kind: field.kind, out: &mut *out })?;
+            if message.oneof || matches!(field.kind, JsonType::Message(_)) {
                 replace(out, &mut single, start);
             }
         }
@@ -58,7 +58,7 @@ impl<'de> Visitor<'de> for Object<'_> {
 /// Removes the earlier occurrence of the field that was written from `start` on. A submessage therefore occurs once,
 /// even if its key occurs several times. A message of the schema has at most one singular submessage or one `oneof`, so
 /// one `previous` is enough.
-fn replace(out: &mut Output, previous: &mut Option<Range<usize>>, start: usize) {
+fn replace(out: &mut MessageOutput, previous: &mut Option<Range<usize>>, start: usize) {
     // A `null` writes nothing, so it replaces nothing.
     if out.len() > start {
         let len = out.len() - start;
@@ -88,7 +88,7 @@ impl Strays {
     }
 
     /// Refuses an object that has an unknown key and lacks the key that leads to the spans.
-    fn check<E: Error>(&self, message: &Message) -> Result<(), E> {
+    fn check<E: Error>(&self, message: &JsonMessage) -> Result<(), E> {
         match (message.spans_key, &self.unknown) {
             (Some(expected), Some(unknown)) if !self.spans => Err(E::custom(format_args!(
                 "no `{expected}` in {}, but the unknown key {unknown:?}{}",
@@ -112,13 +112,13 @@ fn advice(key: &str) -> &'static str {
 }
 
 /// The visitor of an object's key. It returns the index of the field, if the key is known.
-struct Key<'s> {
-    message: &'static Message,
+struct KeyVisitor<'s> {
+    message: &'static JsonMessage,
     hint: usize,
     strays: &'s mut Strays,
 }
 
-impl<'de> DeserializeSeed<'de> for Key<'_> {
+impl<'de> DeserializeSeed<'de> for KeyVisitor<'_> {
     type Value = Option<usize>;
 
     /// Reads the key as bytes, so that a key that is not valid text counts as unknown.
@@ -127,7 +127,7 @@ impl<'de> DeserializeSeed<'de> for Key<'_> {
     }
 }
 
-impl Visitor<'_> for Key<'_> {
+impl Visitor<'_> for KeyVisitor<'_> {
     type Value = Option<usize>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -147,13 +147,13 @@ impl Visitor<'_> for Key<'_> {
 }
 
 /// The visitor of a value of the type `kind` for `field`. A `null` writes nothing.
-struct Value<'o> {
-    field: &'static Field,
-    kind: Kind,
-    out: &'o mut Output,
+struct ValueVisitor<'o> {
+    field: &'static JsonField,
+    kind: JsonType,
+    out: &'o mut MessageOutput,
 }
 
-impl<'de> DeserializeSeed<'de> for Value<'_> {
+impl<'de> DeserializeSeed<'de> for ValueVisitor<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -161,7 +161,7 @@ impl<'de> DeserializeSeed<'de> for Value<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Value<'_> {
+impl<'de> Visitor<'de> for ValueVisitor<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -173,29 +173,31 @@ impl<'de> Visitor<'de> for Value<'_> {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        let Value { field, kind, out } = self;
+        let ValueVisitor { field, kind, out } = self;
         match kind {
-            Kind::Message(message) => {
+            JsonType::Message(message) => {
                 let open = out.open(field.number);
-                Object { message, out: &mut *out }.deserialize(deserializer)?;
+                ObjectVisitor { message, out: &mut *out }.deserialize(deserializer)?;
                 out.close(open);
                 Ok(())
             }
-            Kind::Messages(message) => deserializer.deserialize_seq(List { field, kind: Kind::Message(message), out }),
-            Kind::Strings => deserializer.deserialize_seq(List { field, kind: Kind::String, out }),
-            _ => Scalar { field, kind, out }.deserialize(deserializer),
+            JsonType::Messages(message) => {
+                deserializer.deserialize_seq(ListVisitor { field, kind: JsonType::Message(message), out })
+            }
+            JsonType::Strings => deserializer.deserialize_seq(ListVisitor { field, kind: JsonType::String, out }),
+            _ => ScalarVisitor { field, kind, out }.deserialize(deserializer),
         }
     }
 }
 
 /// The visitor of a JSON array: the elements of the repeated `field`, each of the type `kind`.
-struct List<'o> {
-    field: &'static Field,
-    kind: Kind,
-    out: &'o mut Output,
+struct ListVisitor<'o> {
+    field: &'static JsonField,
+    kind: JsonType,
+    out: &'o mut MessageOutput,
 }
 
-impl<'de> Visitor<'de> for List<'_> {
+impl<'de> Visitor<'de> for ListVisitor<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -203,10 +205,10 @@ impl<'de> Visitor<'de> for List<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        let List { field, kind, out } = self;
+        let ListVisitor { field, kind, out } = self;
         loop {
             let start = out.len();
-            if seq.next_element_seed(Value { field, kind, out: &mut *out })?.is_none() {
+            if seq.next_element_seed(ValueVisitor { field, kind, out: &mut *out })?.is_none() {
                 return Ok(());
             }
             if out.len() == start {

@@ -62,7 +62,7 @@ fn append(number: u32, child: Option<&Message>, parts: &[&[u8]], out: &mut Vec<u
         parts.iter().for_each(|raw| out.extend_from_slice(raw));
         return Ok(());
     };
-    let open = write::Open::<1>::new(out, number);
+    let open = write::OpenSubmessage::<1>::new(out, number);
     merge(child, parts, out)?;
     open.close(out);
     Ok(())

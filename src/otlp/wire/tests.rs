@@ -38,8 +38,12 @@ fn varints_have_at_most_ten_bytes_and_64_bits() {
 fn fields_are_read_with_their_numbers_and_positions() {
     let bytes = [0x08, 5, 0x12, 2, b'h', b'i', 0x1d, 1, 0, 0, 0, 0x21, 2, 0, 0, 0, 0, 0, 0, 0];
     let mut reader = Reader::new(&bytes);
-    let expected =
-        [(1, Value::Varint(5), 2), (2, Value::Len(b"hi"), 6), (3, Value::Fixed32(1), 11), (4, Value::Fixed64(2), 20)];
+    let expected = [
+        (1, WireValue::Varint(5), 2),
+        (2, WireValue::Len(b"hi"), 6),
+        (3, WireValue::Fixed32(1), 11),
+        (4, WireValue::Fixed64(2), 20),
+    ];
     for (number, value, position) in expected {
         assert_eq!(reader.field(), Ok(Some((number, value))));
         assert_eq!(reader.position(), position);
@@ -52,5 +56,5 @@ fn the_largest_field_number_is_accepted() {
     let mut bytes = Vec::new();
     encode_varint(key((1 << 29) - 1, WireType::Varint).into(), &mut bytes);
     bytes.push(7);
-    assert_eq!(Reader::new(&bytes).field(), Ok(Some(((1 << 29) - 1, Value::Varint(7)))));
+    assert_eq!(Reader::new(&bytes).field(), Ok(Some(((1 << 29) - 1, WireValue::Varint(7)))));
 }

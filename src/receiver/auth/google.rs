@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::RwLock;
 
-use super::Denial;
+use super::AccessError;
 use super::keyring::Keyring;
 use crate::google::certs::{Certs, CertsError};
 use crate::receiver::settings::GoogleIdTokens;
@@ -63,7 +63,7 @@ impl Google {
     }
 
     /// Checks that `token` belongs to one of the allowed senders. `hash` is its hash.
-    pub(super) async fn check(&self, token: &str, hash: TokenHash) -> Result<(), Denial> {
+    pub(super) async fn check(&self, token: &str, hash: TokenHash) -> Result<(), AccessError> {
         let now_s = now_s();
         if self.verified.read().has(&hash, self.keyring.generation(), now_s) {
             return Ok(());

@@ -7,9 +7,9 @@ use parking_lot::RwLock;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
-use super::Denial;
+use super::AccessError;
 use crate::google::certs::Certs;
-use crate::trust::id_token::{Keys, Rejection};
+use crate::trust::id_token::{IdTokenError, PublicKeys};
 
 /// Time that fetched keys stay fresh if the answer does not say, and its bounds if it does. Google says a few hours,
 /// and publishes a key a day before it signs with it.
@@ -32,14 +32,14 @@ const KEEP_TIME_MAX: Duration = Duration::from_secs(24 * 3600);
 #[derive(Debug)]
 pub(super) struct Keyring {
     certs: Certs,
-    current: RwLock<Current>,
+    current: RwLock<CachedKeys>,
     /// The last fetch. The lock is held during a fetch, so that every request that needs the answer waits for it.
     asked: Mutex<Option<Asked>>,
 }
 
 #[derive(Debug, Default)]
-struct Current {
-    keys: Option<Arc<Keys>>,
+struct CachedKeys {
+    keys: Option<Arc<PublicKeys>>,
     /// Number of times that the keys have changed.
     generation: u64,
     fetched: Option<Instant>,
@@ -66,7 +66,7 @@ impl Keyring {
     ///
     /// # Errors
     /// There is no such key, or Google cannot be asked at present.
-    pub(super) async fn keys_for(&self, id: &str) -> Result<(Arc<Keys>, u64), Denial> {
+    pub(super) async fn keys_for(&self, id: &str) -> Result<(Arc<PublicKeys>, u64), AccessError> {
         if let Some(found) = self.current.read().usable(id) {
             return Ok(found);
         }
@@ -79,8 +79,8 @@ impl Keyring {
         match (current.usable(id), *asked) {
             (Some(found), _) => Ok(found),
             // The fetch failed, so it is unknown whether Google has such a key.
-            (None, Some(Asked { failed: true, .. })) => Err(Denial::NoKeys),
-            (None, _) => Err(Rejection::UnknownKey.into()),
+            (None, Some(Asked { failed: true, .. })) => Err(AccessError::NoKeys),
+            (None, _) => Err(IdTokenError::UnknownKey.into()),
         }
     }
 
@@ -98,7 +98,7 @@ impl Keyring {
     async fn ask(&self, asked: &mut Option<Asked>) -> Duration {
         let fetched = self.certs.fetch().await.map_err(|error| error.to_string());
         let renewed = fetched.and_then(|fetched| {
-            let keys = Keys::parse(&fetched.json).map_err(|error| error.to_string())?;
+            let keys = PublicKeys::parse(&fetched.json).map_err(|error| error.to_string())?;
             Ok((keys, fetched.max_age))
         });
         *asked = Some(Asked { at: Instant::now(), failed: renewed.is_err() });
@@ -119,15 +119,15 @@ impl Keyring {
     }
 }
 
-impl Current {
+impl CachedKeys {
     /// Returns the keys if they include the key `id` and are not too old.
-    fn usable(&self, id: &str) -> Option<(Arc<Keys>, u64)> {
+    fn usable(&self, id: &str) -> Option<(Arc<PublicKeys>, u64)> {
         let keys = self.keys.as_ref().filter(|keys| keys.has(id))?;
         let is_fresh = self.fetched.is_some_and(|fetched| fetched.elapsed() < KEEP_TIME_MAX);
         is_fresh.then(|| (Arc::clone(keys), self.generation))
     }
 
-    fn replace(&mut self, keys: Keys) {
+    fn replace(&mut self, keys: PublicKeys) {
         self.fetched = Some(Instant::now());
         if self.keys.as_deref() != Some(&keys) {
             self.keys = Some(Arc::new(keys));

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::receiver::settings::Bearer;
-use crate::telemetry::metrics::Held;
+use crate::telemetry::metrics::HeldAmounts;
 
 fn headers(values: &[&str]) -> HeaderMap {
     values.iter().map(|value| (AUTHORIZATION, HeaderValue::from_str(value).unwrap())).collect()
@@ -33,7 +33,7 @@ fn only_a_single_bearer_token_is_read() {
 async fn load(tokens: &[&str], tokens_file: Option<PathBuf>) -> Result<Auth, AuthError> {
     let mut configured = Tokens::default();
     tokens.iter().for_each(|token| configured.add(token.as_bytes()).unwrap());
-    Auth::load(&settings::Auth { bearer: Some(Bearer { tokens: configured, tokens_file }), google: None }).await
+    Auth::load(&settings::AuthSettings { bearer: Some(Bearer { tokens: configured, tokens_file }), google: None }).await
 }
 
 #[tokio::test]
@@ -55,14 +55,14 @@ async fn tokens_of_the_file_can_be_rotated_and_configured_tokens_stay() {
     ];
     for (written, expected) in steps {
         written.into_iter().for_each(write);
-        auth.watched.as_mut().unwrap().look(&metrics, |contents| guard.replace(contents)).await;
+        auth.watched.as_mut().unwrap().reload(&metrics, |contents| guard.replace(contents)).await;
         for (token, good) in ["fixed-token", "old-token", "new-token"].into_iter().zip(expected) {
             let checked = guard.check(&headers(&[&format!("Bearer {token}")]), &metrics).await;
-            let expected = if good { Ok(()) } else { Err(Denial::UnknownToken) };
+            let expected = if good { Ok(()) } else { Err(AccessError::UnknownToken) };
             assert_eq!(checked, expected, "{token} after {written:?}");
         }
     }
-    let text = metrics.render(Held::default());
+    let text = metrics.render(HeldAmounts::default());
     assert!(text.contains("spansieve_reloads_total{outcome=\"ok\"} 3\n"), "{text}");
     assert!(text.contains("spansieve_reloads_total{outcome=\"failed\"} 2\n"), "{text}");
 }
@@ -81,11 +81,11 @@ async fn a_file_without_tokens_is_an_error_at_the_start() {
 #[tokio::test(start_paused = true)]
 async fn each_reason_is_logged_once_a_minute() {
     let guard = load(&["fixed-token"], None).await.unwrap().guard();
-    let account = |name: &str| Denial::IdToken(Rejection::Account(name.to_owned()));
+    let account = |name: &str| AccessError::IdToken(IdTokenError::Account(name.to_owned()));
     let steps = [
-        (0, Denial::NoToken, true),
-        (0, Denial::NoToken, false),
-        (0, Denial::UnknownToken, true),
+        (0, AccessError::NoToken, true),
+        (0, AccessError::NoToken, false),
+        (0, AccessError::UnknownToken, true),
         (0, account("one"), true),
         (59, account("two"), false),
         (1, account("two"), true),
@@ -99,18 +99,18 @@ async fn each_reason_is_logged_once_a_minute() {
 #[test]
 fn the_table_has_exactly_the_reasons_of_denials() {
     let denials = [
-        Denial::NoToken,
-        Denial::UnknownToken,
-        Rejection::Malformed.into(),
-        Rejection::Algorithm.into(),
-        Rejection::UnknownKey.into(),
-        Rejection::Signature.into(),
-        Rejection::Issuer.into(),
-        Rejection::Audience.into(),
-        Rejection::Expired.into(),
-        Rejection::Future.into(),
-        Rejection::Account(String::new()).into(),
-        Denial::NoKeys,
+        AccessError::NoToken,
+        AccessError::UnknownToken,
+        IdTokenError::Malformed.into(),
+        IdTokenError::Algorithm.into(),
+        IdTokenError::UnknownKey.into(),
+        IdTokenError::Signature.into(),
+        IdTokenError::Issuer.into(),
+        IdTokenError::Audience.into(),
+        IdTokenError::Expired.into(),
+        IdTokenError::Future.into(),
+        IdTokenError::Account(String::new()).into(),
+        AccessError::NoKeys,
     ];
     assert_eq!(denials.map(|denial| denial.reason()), DENIAL_REASONS);
 }

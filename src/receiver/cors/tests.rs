@@ -4,7 +4,7 @@ use super::*;
 
 fn cors(origins: &[&str], headers: &[&str], max_age_s: Option<u32>) -> Cors {
     let list = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
-    Cors::new(&settings::Cors { allowed_origins: list(origins), allowed_headers: list(headers), max_age_s })
+    Cors::new(&settings::CorsSettings { allowed_origins: list(origins), allowed_headers: list(headers), max_age_s })
 }
 
 /// Cases of the Collector's library: allowed origins, the request's origin, the origin in the answer.

@@ -2,7 +2,7 @@ use super::*;
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_waits_for_requests_in_flight() {
-    let gate = Gate::new();
+    let gate = IntakeGate::new();
     let in_flight = gate.enter().unwrap();
     let request = async {
         tokio::time::sleep(Duration::from_secs(2)).await;
@@ -19,7 +19,7 @@ async fn a_stop_waits_for_requests_in_flight() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_cuts_off_requests_that_take_too_long() {
-    let gate = Gate::new();
+    let gate = IntakeGate::new();
     let _in_flight = gate.enter().unwrap();
     let start = tokio::time::Instant::now();
     gate.close(Duration::from_secs(5)).await;

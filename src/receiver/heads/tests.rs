@@ -19,14 +19,14 @@ fn head(fields: usize, value: &str) -> Parts {
 fn a_connection_may_hold_as_much_as_is_left() {
     let heads = Heads::new(8 << 20);
     let all = |connection: &Arc<Connection>| -> Vec<HeadShare> {
-        std::iter::from_fn(|| heads.take(connection, 1000)).collect()
+        std::iter::from_fn(|| heads.reserve(connection, 1000)).collect()
     };
     let (greedy, second) = (connection(), connection());
     let held = all(&greedy);
     assert_eq!(held.len(), (1 << 20) / 2000);
     let more = all(&second);
     assert_eq!(more.len(), ((1 << 20) - held.len() * 1000) / 2000, "the second connection gets half of the rest");
-    assert!(heads.take(&connection(), 1000).is_some());
+    assert!(heads.reserve(&connection(), 1000).is_some());
     drop((held, more));
     assert_eq!((heads.used_bytes(), greedy.head_bytes.load(Relaxed)), (0, 0));
 }

@@ -8,7 +8,7 @@ use std::hash::Hasher;
 use lz4_flex::block::{DecompressError, decompress_into_with_dict};
 use twox_hash::XxHash32;
 
-use super::{InflateError, Output, RATIO_GUESS};
+use super::{InflateError, InflatedOutput, RATIO_GUESS};
 
 const MAGIC: u32 = 0x184D_2204;
 /// Base of the 16 magic numbers of skippable frames, which hold user data. The low 4 bits are free.
@@ -34,7 +34,7 @@ struct Head {
     block_bytes_max: usize,
 }
 
-pub(super) fn unlz4<G: FnMut(usize) -> bool>(input: &[u8], output: &mut Output<G>) -> Result<(), InflateError> {
+pub(super) fn unlz4<G: FnMut(usize) -> bool>(input: &[u8], output: &mut InflatedOutput<G>) -> Result<(), InflateError> {
     let mut rest = input;
     let mut first = true;
     while first || !rest.is_empty() {
@@ -55,7 +55,11 @@ pub(super) fn unlz4<G: FnMut(usize) -> bool>(input: &[u8], output: &mut Output<G
 }
 
 /// Makes room for a frame whose head states its size. Refuses a size that `input_len` bytes cannot expand to.
-fn reserve<G: FnMut(usize) -> bool>(head: &Head, input_len: usize, output: &mut Output<G>) -> Result<(), InflateError> {
+fn reserve<G: FnMut(usize) -> bool>(
+    head: &Head,
+    input_len: usize,
+    output: &mut InflatedOutput<G>,
+) -> Result<(), InflateError> {
     let Some(size) = head.content_size else { return Ok(()) };
     if size > (output.cap - output.bytes.len()) as u64 {
         return Err(InflateError::TooLarge);
@@ -95,7 +99,11 @@ fn head(rest: &mut &[u8]) -> Result<Head, InflateError> {
 }
 
 /// Decodes the blocks of a frame and checks its content size and checksum.
-fn frame<G: FnMut(usize) -> bool>(head: &Head, rest: &mut &[u8], output: &mut Output<G>) -> Result<(), InflateError> {
+fn frame<G: FnMut(usize) -> bool>(
+    head: &Head,
+    rest: &mut &[u8],
+    output: &mut InflatedOutput<G>,
+) -> Result<(), InflateError> {
     let start = output.bytes.len();
     loop {
         let size = u32_le(rest)?;
@@ -132,7 +140,7 @@ fn decompress<G: FnMut(usize) -> bool>(
     block: &[u8],
     window: usize,
     block_bytes_max: usize,
-    output: &mut Output<G>,
+    output: &mut InflatedOutput<G>,
 ) -> Result<(), InflateError> {
     let before = output.bytes.len();
     let mut room = block.len().saturating_mul(RATIO_GUESS).clamp(1, block_bytes_max);

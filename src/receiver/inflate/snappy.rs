@@ -3,7 +3,7 @@
 
 use std::io::{ErrorKind, Read};
 
-use super::{InflateError, Output, RATIO_GUESS};
+use super::{InflateError, InflatedOutput, RATIO_GUESS};
 
 /// First chunk of every stream: the type 0xff, three bytes of length, `sNaPpY`.
 const STREAM_HEAD: &[u8] = b"\xff\x06\x00\x00sNaPpY";
@@ -18,11 +18,14 @@ const DAMAGED: InflateError = InflateError::Damaged("not snappy, or its checksum
 
 /// Inflates a block or a stream, because senders call both `snappy`: the Collector sent streams under this name before
 /// it sent blocks, and gRPC senders still do.
-pub(super) fn unsnap<G: FnMut(usize) -> bool>(input: &[u8], output: &mut Output<G>) -> Result<(), InflateError> {
+pub(super) fn unsnap<G: FnMut(usize) -> bool>(
+    input: &[u8],
+    output: &mut InflatedOutput<G>,
+) -> Result<(), InflateError> {
     if input.starts_with(STREAM_HEAD) { stream(input, output) } else { block(input, output) }
 }
 
-fn block<G: FnMut(usize) -> bool>(input: &[u8], output: &mut Output<G>) -> Result<(), InflateError> {
+fn block<G: FnMut(usize) -> bool>(input: &[u8], output: &mut InflatedOutput<G>) -> Result<(), InflateError> {
     if input.is_empty() {
         return Err(InflateError::Truncated);
     }
@@ -42,7 +45,10 @@ fn block<G: FnMut(usize) -> bool>(input: &[u8], output: &mut Output<G>) -> Resul
 }
 
 /// Inflates a stream. Beside the output, the decoder holds one compressed and one inflated chunk: about 200 KiB in all.
-pub(super) fn stream<G: FnMut(usize) -> bool>(input: &[u8], output: &mut Output<G>) -> Result<(), InflateError> {
+pub(super) fn stream<G: FnMut(usize) -> bool>(
+    input: &[u8],
+    output: &mut InflatedOutput<G>,
+) -> Result<(), InflateError> {
     if !input.starts_with(STREAM_HEAD) {
         return Err(if STREAM_HEAD.starts_with(input) { InflateError::Truncated } else { DAMAGED });
     }

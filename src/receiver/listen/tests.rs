@@ -3,7 +3,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::super::fake::FakeIntake;
 use super::*;
 use crate::budget::Budget;
-use crate::telemetry::metrics::Held;
+use crate::telemetry::metrics::HeldAmounts;
 
 #[tokio::test]
 async fn one_connection_too_many_is_closed_and_counted() {
@@ -33,7 +33,7 @@ async fn one_connection_too_many_is_closed_and_counted() {
         held.push(stream);
     }
     assert_eq!(ask().await.1, None);
-    let text = metrics.render(Held::default());
+    let text = metrics.render(HeldAmounts::default());
     assert!(text.contains("spansieve_refused_connections_total 1"), "{text}");
     drop(held.pop());
     let freed = async {

@@ -5,7 +5,7 @@ const LONG: Duration = Duration::from_millis(60);
 
 /// Runs an interval in which `served` requests waited for `wait` and workers were busy for the part `busy`. Returns the
 /// limit after it.
-fn interval(queue: &Queue, served: usize, wait: Duration, busy: f64) -> usize {
+fn interval(queue: &RequestQueue, served: usize, wait: Duration, busy: f64) -> usize {
     (0..served).for_each(|_| queue.served(wait));
     queue.adjust(INTERVAL, busy);
     queue.limit.load(Relaxed)
@@ -19,7 +19,7 @@ fn someone() -> Connection {
 }
 
 /// Admits requests of new connections until one is refused. Returns the number of admitted requests.
-fn fill(queue: &Queue) -> usize {
+fn fill(queue: &RequestQueue) -> usize {
     (0..).take_while(|_| queue.join(&Connection::new())).count()
 }
 
@@ -32,10 +32,10 @@ fn only_a_busy_daemon_whose_shortest_wait_is_long_has_a_queue() {
         (200, WAIT_MAX, 1.0, false),
         (200, LONG, 1.0, true),
     ] {
-        let queue = Queue::new();
+        let queue = RequestQueue::new();
         assert_eq!(interval(&queue, served, wait, busy) < LIMIT_MAX, limited, "{served} {wait:?} {busy}");
     }
-    let queue = Queue::new();
+    let queue = RequestQueue::new();
     queue.served(SHORT);
     assert_eq!(interval(&queue, 200, LONG, 1.0), LIMIT_MAX, "a request with a short wait shows that there is no queue");
 }
@@ -44,7 +44,7 @@ fn only_a_busy_daemon_whose_shortest_wait_is_long_has_a_queue() {
 fn the_limit_is_the_number_served_in_time() {
     let per_interval = |wait: usize| wait * WAIT_MAX.as_millis() as usize / INTERVAL.as_millis() as usize;
     for (served, limit) in [(200, per_interval(200)), (5000, per_interval(5000)), (3, LIMIT_MIN)] {
-        let queue = Queue::new();
+        let queue = RequestQueue::new();
         interval(&queue, served, LONG, 1.0);
         assert_eq!(fill(&queue), limit, "{served}");
         queue.leave(&someone());
@@ -54,7 +54,7 @@ fn the_limit_is_the_number_served_in_time() {
 
 #[test]
 fn the_limit_goes_away_within_seconds() {
-    let queue = Queue::new();
+    let queue = RequestQueue::new();
     interval(&queue, 0, SHORT, 0.0);
     assert_eq!(interval(&queue, 1, LONG, 1.0), LIMIT_MIN);
     let intervals = (1..).find(|_| interval(&queue, 200, SHORT, 1.0) > 4096).unwrap();
@@ -67,7 +67,7 @@ fn the_limit_goes_away_within_seconds() {
 
 #[test]
 fn an_interval_in_which_nothing_was_served_changes_nothing() {
-    let queue = Queue::new();
+    let queue = RequestQueue::new();
     let limit = interval(&queue, 100, LONG, 1.0);
     assert_eq!(interval(&queue, 0, LONG, 1.0), limit);
 }
@@ -75,7 +75,7 @@ fn an_interval_in_which_nothing_was_served_changes_nothing() {
 #[test]
 fn greedy_connections_leave_places_to_others() {
     for greedy in 1..=4 {
-        let queue = Queue::new();
+        let queue = RequestQueue::new();
         let limit = interval(&queue, 1000, LONG, 1.0);
         let connections: Vec<_> = (0..greedy).map(|_| Connection::new()).collect();
         for _ in 0..limit {
@@ -92,7 +92,7 @@ fn greedy_connections_leave_places_to_others() {
 
 #[test]
 fn requests_from_before_the_limit_fell_are_shed_after_a_long_wait() {
-    let queue = Queue::new();
+    let queue = RequestQueue::new();
     (0..1000).for_each(|_| assert!(queue.join(&Connection::new())));
     assert!(!queue.sheds(LONG), "there is no limit yet");
     let limit = interval(&queue, 100, LONG, 1.0);
@@ -104,7 +104,7 @@ fn requests_from_before_the_limit_fell_are_shed_after_a_long_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn the_limit_is_adjusted_until_the_queue_is_dropped() {
-    let queue = std::sync::Arc::new(Queue::new());
+    let queue = std::sync::Arc::new(RequestQueue::new());
     queue.limit.store(100, Relaxed);
     let watched = tokio::spawn(keep_short(std::sync::Arc::downgrade(&queue)));
     tokio::time::sleep(INTERVAL * 5 / 2).await;

@@ -12,14 +12,14 @@ async fn looks(steps: &[Step]) -> Vec<(String, Vec<Vec<u8>>)> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("secret");
     std::fs::write(&path, "old").unwrap();
-    let (mut watched, first) = Watched::open(vec![path.clone()]).await.unwrap();
+    let (mut watched, first) = WatchedFiles::open(vec![path.clone()]).await.unwrap();
     assert_eq!(first, [b"old"]);
     let taken = Mutex::new(Vec::new());
     let metrics = Metrics::new();
     for (name, step) in steps {
         step(&path);
         watched
-            .look(&metrics, |contents| {
+            .reload(&metrics, |contents| {
                 taken.lock().push(((*name).to_owned(), contents.to_vec()));
                 Ok(())
             })
@@ -66,12 +66,12 @@ async fn a_pipe_does_not_hang_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("secret");
     assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
-    let error = Watched::open(vec![path]).await.unwrap_err().to_string();
+    let error = WatchedFiles::open(vec![path]).await.unwrap_err().to_string();
     assert!(error.contains("secret: it is not a regular file"), "{error}");
 }
 
 #[tokio::test]
 async fn a_file_that_is_missing_from_the_start_is_named() {
-    let error = Watched::open(vec!["/nowhere/at all".into()]).await.unwrap_err().to_string();
+    let error = WatchedFiles::open(vec!["/nowhere/at all".into()]).await.unwrap_err().to_string();
     assert!(error.starts_with("cannot read /nowhere/at all: "), "{error}");
 }

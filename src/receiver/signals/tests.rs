@@ -25,7 +25,7 @@ fn signals_are_known_by_their_paths() {
 fn each_request_is_counted_and_few_are_logged() {
     let metrics = Metrics::new();
     (0..1000).for_each(|_| Signal::Profiles.notice(&HeaderMap::new(), &metrics));
-    let text = metrics.render(crate::telemetry::metrics::Held::default());
+    let text = metrics.render(crate::telemetry::metrics::HeldAmounts::default());
     assert!(text.contains("spansieve_other_signal_requests_total{signal=\"profiles\"} 1000"), "{text}");
     assert_eq!(LINES[Signal::Profiles as usize].pass(Instant::now()), None, "a line was written a moment ago");
 }

@@ -6,13 +6,13 @@ fn ip(text: &str) -> IpAddr {
 
 #[test]
 fn one_peer_has_half_of_the_places() {
-    let slots = Slots::new(8, 0);
-    let held: Vec<_> = (0..8).map_while(|_| slots.take(ip("192.0.2.1"))).collect();
+    let slots = ConnectionSlots::new(8, 0);
+    let held: Vec<_> = (0..8).map_while(|_| slots.acquire(ip("192.0.2.1"))).collect();
     assert_eq!(held.len(), 4);
-    let others: Vec<_> = (2..9).map_while(|n| slots.take(ip(&format!("192.0.2.{n}")))).collect();
+    let others: Vec<_> = (2..9).map_while(|n| slots.acquire(ip(&format!("192.0.2.{n}")))).collect();
     assert_eq!(others.len(), 4, "all places are taken");
     drop(held);
-    assert_eq!((0..8).map_while(|_| slots.take(ip("192.0.2.9"))).count(), 8, "each place was given back at once");
+    assert_eq!((0..8).map_while(|_| slots.acquire(ip("192.0.2.9"))).count(), 8, "each place was given back at once");
     drop(others);
     assert!(slots.taken.lock().by_peer.is_empty(), "peers without a connection are forgotten");
 }
@@ -28,8 +28,8 @@ fn a_peer_is_an_ipv4_address_or_an_ipv6_network() {
 
 #[test]
 fn connections_share_a_bounded_room() {
-    let slots = Slots::new(10_000, 64 << 20);
-    let held: Vec<_> = (0..5_000).map_while(|_| slots.take(ip("::1"))).collect();
+    let slots = ConnectionSlots::new(10_000, 64 << 20);
+    let held: Vec<_> = (0..5_000).map_while(|_| slots.acquire(ip("::1"))).collect();
     let rooms: Vec<usize> = held.iter().map(|slot| slot.room_bytes).collect();
     assert_eq!((rooms.len(), rooms[0]), (5_000, ROOM_BYTES_MAX));
     assert!(rooms.is_sorted_by(|one, next| one >= next), "later connections get no more room");

@@ -19,7 +19,7 @@ use super::super::{Receiver, ReceiverSettings};
 use super::*;
 use crate::budget::Budget;
 use crate::google::testing::slowly;
-use crate::telemetry::metrics::Held;
+use crate::telemetry::metrics::HeldAmounts;
 
 /// A certificate authority that signs certificates for tests.
 struct Authority {
@@ -93,7 +93,7 @@ impl Server {
     }
 
     fn metrics(&self) -> String {
-        self.metrics.render(Held::default())
+        self.metrics.render(HeldAmounts::default())
     }
 
     /// Returns the status of `/livez` over the negotiated protocol. `None` if the connection failed.
@@ -208,7 +208,7 @@ async fn an_unfinished_handshake_times_out() {
     client.write_all(&[22, 3, 1, 1, 0]).await.unwrap();
     let metrics = Metrics::new();
     assert!(tls.state.accept(listener.accept().await.unwrap().0, &metrics).await.is_none());
-    let text = metrics.render(Held::default());
+    let text = metrics.render(HeldAmounts::default());
     assert!(text.contains("spansieve_failed_handshakes_total{reason=\"timeout\"} 1\n"), "{text}");
 }
 
@@ -225,7 +225,7 @@ async fn silence_after_a_handshake_times_out() {
     let connecting = connect(address, client(authority.roots(), None, &[], &TLS13));
     let (accepted, connected) = slowly(async { tokio::join!(accepting, connecting) }).await;
     assert!(accepted.is_none() && connected.is_ok());
-    let text = metrics.render(Held::default());
+    let text = metrics.render(HeldAmounts::default());
     assert!(text.contains("spansieve_failed_handshakes_total{reason=\"timeout\"} 1\n"), "{text}");
 }
 
@@ -252,7 +252,7 @@ async fn renewed_certificates_are_taken_and_broken_ones_are_not() {
             write(folder.path(), pair);
         }
         let state = tls.state();
-        tls.watched.look(&metrics, |contents| state.replace(contents, &metrics)).await;
+        tls.watched.reload(&metrics, |contents| state.replace(contents, &metrics)).await;
         let config = client(expected.roots(), None, &[], &TLS13);
         let (accepted, connected) =
             tokio::join!(async { state.accept(listener.accept().await.unwrap().0, &metrics).await }, async {
@@ -260,7 +260,7 @@ async fn renewed_certificates_are_taken_and_broken_ones_are_not() {
                 stream.write_all(b"x").await.map(|()| stream)
             });
         assert!(accepted.is_some() && connected.is_ok(), "{name}: {connected:?}");
-        let text = metrics.render(Held::default());
+        let text = metrics.render(HeldAmounts::default());
         assert!(text.contains(&format!("spansieve_reloads_total{{outcome=\"ok\"}} {ok}\n")), "{name}: {text}");
         assert!(text.contains(&format!("spansieve_reloads_total{{outcome=\"failed\"}} {failed}\n")), "{name}: {text}");
     }

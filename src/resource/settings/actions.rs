@@ -1,13 +1,13 @@
 //! Actions of the Collector's resource processor, with its keys (opentelemetry-collector-contrib
 //! `internal/coreinternal/attraction`), and our own keys.
 
-use super::{Action, AttributeAction, AttributeValue, ConvertedType, Keys, ValueSource};
+use super::{ActionType, AttributeAction, ConvertedType, Keys, LiteralValue, ValueSource};
 use crate::condition::ottl::resource_condition;
 use crate::condition::{Pattern, settings};
-use crate::settings::fault::{Fault, quote};
+use crate::settings::diagnostic::{SettingError, quote};
 use crate::settings::keys;
-use crate::settings::kinds::{ATTRIBUTE_KEY, ByHand, Choice, Scalar as _};
-use crate::settings::node::{Kind, Node, Scalar, Value};
+use crate::settings::kinds::{ATTRIBUTE_KEY, ByHand, Choice, ScalarKind as _};
+use crate::settings::node::{Node, NodeValue, ScalarNode, ScalarType};
 use crate::settings::reader::Section;
 use crate::settings::setting::{Preset, Shape};
 use crate::settings::values::{self, Read};
@@ -76,7 +76,8 @@ const OPERANDS: [&str; 5] = ["value", "from_attribute", "default_value", "patter
 pub(super) fn action(mut section: Section<'_>) -> Option<AttributeAction> {
     section.refuse_unknown(&["from_context"]);
     if let Some((at, _)) = section.entry("from_context") {
-        let fault = Fault::new("`from_context` has no effect here: requests are not kept with what they came with");
+        let fault =
+            SettingError::new("`from_context` has no effect here: requests are not kept with what they came with");
         section.error(at, fault.help("let the sender set an attribute, and use `from_attribute`"));
     }
     let verb = section.require("action", |node| values::choice_in_any_case(node, "action", &VERBS))?;
@@ -90,7 +91,7 @@ pub(super) fn action(mut section: Section<'_>) -> Option<AttributeAction> {
     Some(AttributeAction { condition, action: action_of(&mut section, verb)? })
 }
 
-fn action_of(section: &mut Section<'_>, verb: Verb) -> Option<Action> {
+fn action_of(section: &mut Section<'_>, verb: Verb) -> Option<ActionType> {
     let operands: &[&str] = match verb {
         Verb::Insert | Verb::Update | Verb::Upsert => &["value", "from_attribute", "default_value"],
         Verb::Delete | Verb::Hash | Verb::Extract => &["pattern"],
@@ -98,24 +99,24 @@ fn action_of(section: &mut Section<'_>, verb: Verb) -> Option<Action> {
     };
     refuse_other_operands(section, verb, operands);
     Some(match verb {
-        Verb::Insert => value_of_key(section, |key, source| Action::Insert { key, source })?,
-        Verb::Update => value_of_key(section, |key, source| Action::Update { key, source })?,
-        Verb::Upsert => value_of_key(section, |key, source| Action::Upsert { key, source })?,
-        Verb::Delete => Action::Delete(keys(section)?),
-        Verb::Hash => Action::Hash(keys(section)?),
+        Verb::Insert => value_of_key(section, |key, source| ActionType::Insert { key, source })?,
+        Verb::Update => value_of_key(section, |key, source| ActionType::Update { key, source })?,
+        Verb::Upsert => value_of_key(section, |key, source| ActionType::Upsert { key, source })?,
+        Verb::Delete => ActionType::Delete(keys(section)?),
+        Verb::Hash => ActionType::Hash(keys(section)?),
         Verb::Extract => {
             let key = section.require("key", values::attribute_key);
-            Action::Extract { pattern: section.require("pattern", named_groups)?, key: key? }
+            ActionType::Extract { pattern: section.require("pattern", named_groups)?, key: key? }
         }
         Verb::Convert => {
             let key = section.require("key", values::attribute_key);
             let to = |node: &Node| TYPE.read(node);
-            Action::Convert { to: section.require("converted_type", to)?, key: key? }
+            ActionType::Convert { to: section.require("converted_type", to)?, key: key? }
         }
     })
 }
 
-fn value_of_key(section: &mut Section<'_>, action: fn(String, ValueSource) -> Action) -> Option<Action> {
+fn value_of_key(section: &mut Section<'_>, action: fn(String, ValueSource) -> ActionType) -> Option<ActionType> {
     let key = section.require("key", values::attribute_key);
     let source = source(section);
     Some(action(key?, source?))
@@ -126,7 +127,7 @@ fn refuse_other_operands(section: &mut Section<'_>, verb: Verb, operands: &[&str
     let name = VERBS.iter().find(|(_, known)| *known == verb).map_or("", |(name, _)| name);
     for key in OPERANDS.iter().filter(|key| !operands.contains(key)) {
         if let Some((at, _)) = section.entry(key) {
-            section.error(at, Fault::new(format!("`{name}` takes no `{key}`")).help("remove it"));
+            section.error(at, SettingError::new(format!("`{name}` takes no `{key}`")).help("remove it"));
         }
     }
 }
@@ -134,7 +135,7 @@ fn refuse_other_operands(section: &mut Section<'_>, verb: Verb, operands: &[&str
 /// A key, a pattern of keys, or both.
 fn keys(section: &mut Section<'_>) -> Option<Keys> {
     if !section.has("key") && !section.has("pattern") {
-        let fault = Fault::new("the action has neither `key` nor `pattern`");
+        let fault = SettingError::new("the action has neither `key` nor `pattern`");
         section.error(section.at(), fault.help("add one of the two"));
         return None;
     }
@@ -152,19 +153,19 @@ fn source(section: &mut Section<'_>) -> Option<ValueSource> {
     }
     match (section.has("value"), section.entry("from_attribute")) {
         (true, Some((at, _))) => {
-            section.error(at, Fault::new("`from_attribute` beside `value`").help("keep one of the two"));
+            section.error(at, SettingError::new("`from_attribute` beside `value`").help("keep one of the two"));
             None
         }
         (false, None) if !section.has("from_attribute") => {
             if default.is_none() {
-                let fault = Fault::new("the action has neither `value` nor `from_attribute`");
+                let fault = SettingError::new("the action has neither `value` nor `from_attribute`");
                 section.error(section.at(), fault.help("add one of the two"));
             }
             default.map(ValueSource::Value)
         }
         (true, None) => {
             if let Some((at, _)) = section.entry("default_value") {
-                let fault = Fault::new("`default_value` has no effect beside `value`");
+                let fault = SettingError::new("`default_value` has no effect beside `value`");
                 section.warn(at, fault.help("remove it, or write `from_attribute` in place of `value`"));
             }
             section.read("value", attribute_value).map(ValueSource::Value)
@@ -181,57 +182,59 @@ fn named_groups(node: &Node) -> Read<Pattern> {
     let pattern = settings::pattern(node)?;
     let names: Vec<_> = pattern.groups().collect();
     if names.is_empty() || names.contains(&None) {
-        let fault = Fault::new("each group of the pattern needs a name, and there must be one");
+        let fault = SettingError::new("each group of the pattern needs a name, and there must be one");
         return Err(fault.help("write `(?P<name>...)`: the name is the attribute's key; `(?:...)` only groups"));
     }
     Ok(pattern)
 }
 
 /// The value of an attribute, by its YAML type.
-fn attribute_value(node: &Node) -> Read<AttributeValue> {
+fn attribute_value(node: &Node) -> Read<LiteralValue> {
     if node.is_null() {
         return Err(values::expected("a value", node));
     }
     let mut text_bytes = 0;
     let value = any_attribute_value(node, &mut text_bytes)?;
     if text_bytes > VALUE_BYTES_MAX {
-        return Err(Fault::new(format!("a value must be at most {VALUE_BYTES_MAX} bytes")));
+        return Err(SettingError::new(format!("a value must be at most {VALUE_BYTES_MAX} bytes")));
     }
     Ok(value)
 }
 
 /// A value within others, too. Adds the bytes of its texts.
-fn any_attribute_value(node: &Node, text_bytes: &mut usize) -> Read<AttributeValue> {
+fn any_attribute_value(node: &Node, text_bytes: &mut usize) -> Read<LiteralValue> {
     match &node.value {
-        Value::Scalar(scalar) => {
+        NodeValue::Scalar(scalar) => {
             *text_bytes += scalar.text.len();
             simple_attribute_value(scalar)
         }
-        Value::Seq(_) => {
+        NodeValue::Seq(_) => {
             let values = node.items().map(|item| any_attribute_value(item, text_bytes));
-            values.collect::<Read<_>>().map(AttributeValue::List)
+            values.collect::<Read<_>>().map(LiteralValue::List)
         }
-        Value::Map(entries) => {
+        NodeValue::Map(entries) => {
             let values = entries.iter().map(|(key, node)| {
                 *text_bytes += key.name.len();
                 Ok((key.name.clone(), any_attribute_value(node, text_bytes)?))
             });
-            values.collect::<Read<_>>().map(AttributeValue::Map)
+            values.collect::<Read<_>>().map(LiteralValue::Map)
         }
-        Value::Broken => Ok(AttributeValue::Nothing),
+        NodeValue::Broken => Ok(LiteralValue::Nothing),
     }
 }
 
-fn simple_attribute_value(Scalar { text, kind, .. }: &Scalar) -> Read<AttributeValue> {
+fn simple_attribute_value(ScalarNode { text, kind, .. }: &ScalarNode) -> Read<LiteralValue> {
     match kind {
-        Kind::Null => Ok(AttributeValue::Nothing),
-        Kind::Bool(value) => Ok(AttributeValue::Bool(*value)),
-        Kind::Int(value) => Ok(AttributeValue::Int(*value)),
-        Kind::Float(value) if value.is_finite() && text.contains(['.', 'e', 'E']) => Ok(AttributeValue::Double(*value)),
-        Kind::Float(_) => {
-            let fault = Fault::new(format!("{} is a number that cannot be kept as it is", quote(text)));
+        ScalarType::Null => Ok(LiteralValue::Nothing),
+        ScalarType::Bool(value) => Ok(LiteralValue::Bool(*value)),
+        ScalarType::Int(value) => Ok(LiteralValue::Int(*value)),
+        ScalarType::Float(value) if value.is_finite() && text.contains(['.', 'e', 'E']) => {
+            Ok(LiteralValue::Double(*value))
+        }
+        ScalarType::Float(_) => {
+            let fault = SettingError::new(format!("{} is a number that cannot be kept as it is", quote(text)));
             Err(fault.help(format!("put it in quotes: {}", quote(&format!("\"{text}\"")))))
         }
-        Kind::Text => Ok(AttributeValue::String(text.clone())),
+        ScalarType::Text => Ok(LiteralValue::String(text.clone())),
     }
 }

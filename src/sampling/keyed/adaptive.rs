@@ -11,7 +11,7 @@ const CREDIT_INTERVALS: (f64, f64) = (-4.0, 2.0);
 
 /// The state of one `adaptive` policy. It takes 80 bytes for each key, at most 190 with the unused places of the table.
 #[derive(Debug)]
-pub struct Adaptive {
+pub struct AdaptiveState {
     goal: Goal,
     shares: Shares,
     /// The credit, in goals of an interval. A trace spends its probability, whether it is kept or not.
@@ -19,12 +19,12 @@ pub struct Adaptive {
     now_ms: Option<u64>,
 }
 
-impl Adaptive {
+impl AdaptiveState {
     /// Creates a state that has seen no trace yet.
     #[must_use]
     pub fn new(settings: &settings::Adaptive) -> Self {
         let interval_ms = settings.adjustment_interval.as_millis() as u64;
-        Adaptive {
+        AdaptiveState {
             goal: settings.goal,
             shares: Shares::new(settings.goal, settings.memory, interval_ms, settings.max_keys),
             credit: Credit::new(CREDIT_INTERVALS),

@@ -33,26 +33,26 @@ const PACE_SECONDS: f64 = 3_600.0;
 
 /// The state of one `budget` policy. It takes 80 bytes for each key, at most 190 with the unused places of the table.
 #[derive(Debug)]
-pub struct Budget {
+pub struct BudgetState {
     spans_per_second: f64,
     shares: Shares,
     /// The credit, in seconds of budget.
     credit: Credit,
-    pace: Pace,
+    pace: SpanRate,
     now_ms: Option<u64>,
 }
 
-impl Budget {
+impl BudgetState {
     /// Creates a state that has seen no trace yet.
     #[must_use]
-    pub fn new(settings: &settings::Budget) -> Self {
+    pub fn new(settings: &settings::BudgetPolicy) -> Self {
         let spans_per_second = settings.spans_per_month / MONTH_SECONDS;
         let goal = Goal::SpansPerSecond(spans_per_second);
-        Budget {
+        BudgetState {
             spans_per_second,
             shares: Shares::new(goal, MEMORY, ADJUSTMENT_INTERVAL_MS, settings.max_keys),
             credit: Credit::new((-DEBT_SECONDS, CARRY_SECONDS)),
-            pace: Pace::default(),
+            pace: SpanRate::default(),
             now_ms: None,
         }
     }
@@ -93,12 +93,12 @@ impl Budget {
 
 /// Sums of spans and seconds that decay at the same rate. Their ratio is an average from the first second on.
 #[derive(Debug, Default)]
-struct Pace {
+struct SpanRate {
     spans: f64,
     seconds: f64,
 }
 
-impl Pace {
+impl SpanRate {
     fn advance(&mut self, seconds: f64) {
         let fading = (-seconds / PACE_SECONDS).exp();
         self.spans *= fading;

@@ -7,18 +7,18 @@ use crate::sampling::settings;
 /// The state of one `identical_errors` policy. It takes 33 bytes for each key, at most 76 with the unused places of the
 /// table.
 #[derive(Debug)]
-pub struct IdenticalErrors {
+pub struct IdenticalErrorsState {
     windows: Windows,
     first: u32,
     rest: Threshold,
 }
 
-impl IdenticalErrors {
+impl IdenticalErrorsState {
     /// Creates a state that has seen no trace yet.
     #[must_use]
     pub fn new(settings: &settings::IdenticalErrors) -> Self {
         let window_ms = settings.window.as_millis() as u64;
-        IdenticalErrors {
+        IdenticalErrorsState {
             windows: Windows::new(settings.max_keys, window_ms),
             first: settings.first,
             rest: Threshold::from_percent(settings.sampling_percentage),

@@ -12,25 +12,25 @@ const SWEEPS_PER_SILENCE: u64 = 8;
 ///
 /// A key takes `size_of::<T>()` + 17 bytes, at most 2.3 times as much with the unused places of the hash table.
 #[derive(Debug)]
-pub(super) struct Keys<T> {
+pub(super) struct KeyTable<T> {
     // The keys are hashes already. With a fixed hasher the order of iteration, and so any sum of floats, is the same in
     // every run.
-    entries: HashMap<u64, Entry<T>, FixedState>,
+    entries: HashMap<u64, KeyEntry<T>, FixedState>,
     keys_max: usize,
     silence_ms: u64,
     next_sweep_ms: u64,
 }
 
 #[derive(Debug)]
-struct Entry<T> {
+struct KeyEntry<T> {
     seen_ms: u64,
     state: T,
 }
 
-impl<T> Keys<T> {
+impl<T> KeyTable<T> {
     /// Creates a table without keys. It grows when keys are added.
     pub(super) fn new(keys_max: usize, silence_ms: u64) -> Self {
-        Keys { entries: HashMap::with_hasher(FixedState::default()), keys_max, silence_ms, next_sweep_ms: 0 }
+        KeyTable { entries: HashMap::with_hasher(FixedState::default()), keys_max, silence_ms, next_sweep_ms: 0 }
     }
 
     /// Returns the maximum number of keys.
@@ -45,7 +45,7 @@ impl<T> Keys<T> {
         // Padding, and copies of the first control bytes after the last one.
         const BESIDE: usize = 32;
         let places = (self.keys_max * 8 / 7 + 1).next_power_of_two().max(PLACES_MIN);
-        places * (size_of::<(u64, Entry<T>)>() + 1) + BESIDE
+        places * (size_of::<(u64, KeyEntry<T>)>() + 1) + BESIDE
     }
 
     /// Returns the state of `key` and notes that it was seen at `now_ms`. A new key gets the state `new`. Returns
@@ -57,7 +57,7 @@ impl<T> Keys<T> {
                 return None;
             }
         }
-        let entry = self.entries.entry(key).or_insert_with(|| Entry { seen_ms: now_ms, state: new() });
+        let entry = self.entries.entry(key).or_insert_with(|| KeyEntry { seen_ms: now_ms, state: new() });
         entry.seen_ms = now_ms;
         Some(&mut entry.state)
     }

@@ -1,6 +1,6 @@
 //! `latency` with a percentile: a trace is slow if it is slow for its key.
 
-use super::keys::Keys;
+use super::keys::KeyTable;
 use super::sketch::{Quantile, Sketch};
 use crate::sampling::settings;
 
@@ -9,21 +9,21 @@ const SILENCE_MS: u64 = 3_600_000;
 
 /// The state of one `latency` policy with a percentile. It takes about 1.1 KiB for each key.
 #[derive(Debug)]
-pub struct Percentile {
+pub struct PercentileState {
     // Boxed, so that the unused places of the table are small.
-    keys: Keys<Box<Sketch>>,
+    keys: KeyTable<Box<Sketch>>,
     /// The sketch that all keys share for which there is no room in the table.
     others: Sketch,
     quantile: Quantile,
     threshold_ms: u64,
 }
 
-impl Percentile {
+impl PercentileState {
     /// Creates a state that has seen no trace yet.
     #[must_use]
     pub fn new(settings: &settings::Percentile) -> Self {
-        Percentile {
-            keys: Keys::new(settings.max_keys, SILENCE_MS),
+        PercentileState {
+            keys: KeyTable::new(settings.max_keys, SILENCE_MS),
             others: Sketch::new(0),
             quantile: Quantile::from_percentile(settings.percentile),
             threshold_ms: settings.threshold_ms,

@@ -7,16 +7,16 @@ const MINUTE_MS: u64 = 60_000;
 
 /// The state of one `rare` policy. It takes 33 bytes for each key, at most 76 with the unused places of the table.
 #[derive(Debug)]
-pub struct Rare {
+pub struct RareState {
     windows: Windows,
     traces_per_minute: u32,
 }
 
-impl Rare {
+impl RareState {
     /// Creates a state that has seen no trace yet.
     #[must_use]
     pub fn new(settings: &settings::Rare) -> Self {
-        Rare { windows: Windows::new(settings.max_keys, MINUTE_MS), traces_per_minute: settings.traces_per_minute }
+        RareState { windows: Windows::new(settings.max_keys, MINUTE_MS), traces_per_minute: settings.traces_per_minute }
     }
 
     /// Returns the maximum bytes that its keys take.

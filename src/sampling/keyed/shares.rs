@@ -7,7 +7,7 @@
 //! If the traffic of a key in the present interval exceeds its average, it counts instead of λ. So the probability
 //! falls from the first trace of a burst on.
 
-use super::keys::Keys;
+use super::keys::KeyTable;
 use crate::sampling::Threshold;
 use crate::sampling::settings::{Goal, TrafficMemory};
 
@@ -33,7 +33,7 @@ pub(super) struct Shares {
     goal: Goal,
     memory: Memory,
     interval_ms: u64,
-    keys: Keys<Traffic>,
+    keys: KeyTable<Traffic>,
     /// The traffic of all keys for which there is no room in the table. They count as one key.
     others: Traffic,
     /// The end of the present interval; `None` before the first trace.
@@ -95,7 +95,7 @@ impl Shares {
             goal,
             memory,
             interval_ms,
-            keys: Keys::new(keys_max, interval_ms * silence_intervals),
+            keys: KeyTable::new(keys_max, interval_ms * silence_intervals),
             others: Traffic::default(),
             end_ms: None,
             intervals: 0,

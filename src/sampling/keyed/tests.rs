@@ -101,9 +101,9 @@ impl Tally {
     }
 }
 
-pub(super) fn adaptive(goal: Goal, memory: TrafficMemory, max_keys: usize) -> Adaptive {
+pub(super) fn adaptive(goal: Goal, memory: TrafficMemory, max_keys: usize) -> AdaptiveState {
     let adjustment_interval = Duration::from_secs(15);
-    Adaptive::new(&settings::Adaptive { key: key(), goal, memory, adjustment_interval, max_keys })
+    AdaptiveState::new(&settings::Adaptive { key: key(), goal, memory, adjustment_interval, max_keys })
 }
 
 pub(super) const EMA: TrafficMemory = TrafficMemory::Ema(0.5);
@@ -132,8 +132,8 @@ fn adjusted_counts_of_adaptive_sum_to_the_traces() {
 
 #[test]
 fn adjusted_counts_of_budget_sum_to_the_traces() {
-    let settings = settings::Budget { spans_per_month: 60.0 * 30.0 * 86_400.0, key: key(), max_keys: 50 };
-    let (mut policy, mut traffic, mut tally) = (Budget::new(&settings), Traffic::zipf(80), Tally::default());
+    let settings = settings::BudgetPolicy { spans_per_month: 60.0 * 30.0 * 86_400.0, key: key(), max_keys: 50 };
+    let (mut policy, mut traffic, mut tally) = (BudgetState::new(&settings), Traffic::zipf(80), Tally::default());
     for index in 0..100_000 {
         let trace = traffic.next(200.0);
         let ratio = policy.threshold(trace.key, trace.span_count, trace.now_ms);
@@ -156,7 +156,7 @@ fn adjusted_counts_of_identical_errors_sum_to_the_errors() {
         sampling_percentage: 10.0,
         max_keys: 50,
     };
-    let (mut policy, mut traffic) = (IdenticalErrors::new(&settings), Traffic::zipf(80));
+    let (mut policy, mut traffic) = (IdenticalErrorsState::new(&settings), Traffic::zipf(80));
     let mut tally = Tally::default();
     for _ in 0..100_000 {
         let trace = traffic.next(200.0);
@@ -169,7 +169,7 @@ fn adjusted_counts_of_identical_errors_sum_to_the_errors() {
 #[test]
 fn adjusted_counts_of_rare_beside_a_ratio_sum_to_the_traces() {
     let settings = settings::Rare { key: key(), traces_per_minute: 3, max_keys: 50 };
-    let (mut policy, mut traffic, mut tally) = (Rare::new(&settings), Traffic::zipf(80), Tally::default());
+    let (mut policy, mut traffic, mut tally) = (RareState::new(&settings), Traffic::zipf(80), Tally::default());
     let ratio = Threshold::from_percent(5.0);
     for _ in 0..100_000 {
         let trace = traffic.next(200.0);

@@ -1,12 +1,12 @@
 //! The number of traces of each key in its present window.
 
-use super::keys::Keys;
+use super::keys::KeyTable;
 
 /// A window with a count for each key. A window begins with the first trace after the end of the last window.
 #[derive(Debug)]
 pub(super) struct Windows {
     // If a key was silent for the length of a window, its window is over, so removing the key changes nothing.
-    keys: Keys<Window>,
+    keys: KeyTable<Window>,
     length_ms: u64,
 }
 
@@ -20,7 +20,7 @@ impl Windows {
     /// Creates windows of this length for at most `keys_max` keys. Each key takes 33 bytes, at most 76 with the unused
     /// places of the table.
     pub(super) fn new(keys_max: usize, length_ms: u64) -> Self {
-        Windows { keys: Keys::new(keys_max, length_ms), length_ms }
+        Windows { keys: KeyTable::new(keys_max, length_ms), length_ms }
     }
 
     /// Returns the maximum bytes that the keys take.

@@ -61,7 +61,7 @@ impl Plain {
 }
 
 /// A probe that notes only the resource attributes of keys.
-struct Resources<'k>(&'k Keys);
+struct Resources<'k>(&'k PolicyKeys);
 
 impl Probe for Resources<'_> {
     type Notes = ();
@@ -92,7 +92,7 @@ impl Probe for Resources<'_> {
 }
 
 /// Returns the summary of a request with these spans.
-fn summary(keys: &Keys, spans: &[Plain]) -> Summary {
+fn summary(keys: &PolicyKeys, spans: &[Plain]) -> Summary {
     let request = Request { resource_spans: spans.iter().map(Plain::message).collect() };
     let mut found = Scan::default();
     let body = scan(Bytes::from(request.encode_to_vec()), &Resources(keys), &mut found).unwrap();
@@ -102,8 +102,8 @@ fn summary(keys: &Keys, spans: &[Plain]) -> Summary {
     summary
 }
 
-fn keys(keys: &[TraceKey]) -> Keys {
-    let mut slots = Keys::default();
+fn keys(keys: &[TraceKey]) -> PolicyKeys {
+    let mut slots = PolicyKeys::default();
     keys.iter().enumerate().for_each(|(slot, key)| assert_eq!(slots.slot(key), Some(slot)));
     slots
 }
@@ -214,7 +214,7 @@ fn a_key_is_read_from_the_entry_span_or_the_first_failed_span() {
 
 #[test]
 fn equal_keys_share_one_of_eight_slots() {
-    let mut slots = Keys::default();
+    let mut slots = PolicyKeys::default();
     assert_eq!(slots.heap_bytes(), 0);
     let numbered = |n: usize| key(KeyField::Attribute(n.to_string()));
     assert!((0..8).all(|n| slots.slot(&numbered(n)) == Some(n)));

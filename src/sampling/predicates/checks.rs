@@ -3,7 +3,7 @@
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use super::notes::Notes;
+use super::notes::NoteSet;
 use crate::condition::{Check, Field};
 use crate::otlp::view::AnyValue;
 
@@ -11,12 +11,12 @@ use crate::otlp::view::AnyValue;
 #[derive(Clone, Debug, Default)]
 struct ValueChecks {
     /// For each string that a [`Check::OneOf`] names, the notes that it proves. One look-up serves all such checks.
-    strings: HashMap<Box<[u8]>, Notes, FixedState>,
-    others: Vec<(Check, Notes)>,
+    strings: HashMap<Box<[u8]>, NoteSet, FixedState>,
+    others: Vec<(Check, NoteSet)>,
 }
 
 impl ValueChecks {
-    fn add(&mut self, check: &Check, proven: Notes) {
+    fn add(&mut self, check: &Check, proven: NoteSet) {
         if let Check::OneOf(texts) = check {
             for text in texts {
                 *self.strings.entry(text.as_bytes().into()).or_default() |= proven;
@@ -29,7 +29,7 @@ impl ValueChecks {
     }
 
     #[inline]
-    fn note(&self, value: AnyValue<'_>, notes: &mut Notes) {
+    fn note(&self, value: AnyValue<'_>, notes: &mut NoteSet) {
         if let AnyValue::String(text) = value
             && let Some(&proven) = self.strings.get(text)
         {
@@ -68,7 +68,7 @@ impl AttributeChecks {
         self.keys.is_empty()
     }
 
-    pub(super) fn add(&mut self, key: &str, check: &Check, proven: Notes) {
+    pub(super) fn add(&mut self, key: &str, check: &Check, proven: NoteSet) {
         let key = key.as_bytes();
         let (length, bit) = place(key);
         let index = self.index(length, bit);
@@ -86,7 +86,7 @@ impl AttributeChecks {
     }
 
     #[inline]
-    pub(super) fn note(&self, key: &[u8], value: AnyValue<'_>, notes: &mut Notes) {
+    pub(super) fn note(&self, key: &[u8], value: AnyValue<'_>, notes: &mut NoteSet) {
         let (length, bit) = place(key);
         if self.asked[length] & bit != 0 {
             self.note_likely(self.index(length, bit), key, value, notes);
@@ -96,7 +96,7 @@ impl AttributeChecks {
     /// Sets the notes that the checks of `key` prove, if it has checks. Not inlined, because most attributes do not
     /// come here, and then their values need not be read.
     #[inline(never)]
-    fn note_likely(&self, index: usize, key: &[u8], value: AnyValue<'_>, notes: &mut Notes) {
+    fn note_likely(&self, index: usize, key: &[u8], value: AnyValue<'_>, notes: &mut NoteSet) {
         if let Some((_, checks)) = self.keys[index].iter().find(|(known, _)| is_same(known, key)) {
             checks.note(value, notes);
         }
@@ -135,7 +135,7 @@ impl FieldChecks {
         self.0.is_empty()
     }
 
-    pub(super) fn add(&mut self, field: &Field, check: &Check, proven: Notes) {
+    pub(super) fn add(&mut self, field: &Field, check: &Check, proven: NoteSet) {
         match self.0.iter_mut().find(|(known, _)| known == field) {
             Some((_, checks)) => checks.add(check, proven),
             None => {
@@ -147,7 +147,7 @@ impl FieldChecks {
     }
 
     #[inline]
-    pub(super) fn note<'a>(&self, value_of: impl Fn(&Field) -> AnyValue<'a>, notes: &mut Notes) {
+    pub(super) fn note<'a>(&self, value_of: impl Fn(&Field) -> AnyValue<'a>, notes: &mut NoteSet) {
         for (field, checks) in &self.0 {
             checks.note(value_of(field), notes);
         }

@@ -2,7 +2,7 @@
 //! [`AnyValue::Empty`].
 
 use crate::condition::Field;
-use crate::condition::formula::Source;
+use crate::condition::formula::FieldSource;
 use crate::otlp::scan::SpanFields;
 use crate::otlp::trace_state;
 use crate::otlp::view::{self, AnyValue, Attributes};
@@ -57,7 +57,7 @@ pub(super) fn of_event<'a>(field: &Field, event: &'a [u8]) -> AnyValue<'a> {
 /// An encoded resource as the source of values for formulas.
 pub(super) struct ResourceSource<'a>(pub(super) &'a [u8]);
 
-impl Source for ResourceSource<'_> {
+impl FieldSource for ResourceSource<'_> {
     fn value(&self, field: &Field) -> AnyValue<'_> {
         match field {
             Field::ResourceAttribute(key) => first(Attributes::of_resource(self.0), key),
@@ -69,7 +69,7 @@ impl Source for ResourceSource<'_> {
 /// An encoded scope as the source of values for formulas.
 pub(super) struct ScopeSource<'a>(pub(super) &'a [u8]);
 
-impl Source for ScopeSource<'_> {
+impl FieldSource for ScopeSource<'_> {
     fn value(&self, field: &Field) -> AnyValue<'_> {
         match field {
             Field::ScopeAttribute(key) => first(Attributes::of_scope(self.0), key),
@@ -84,7 +84,7 @@ pub(super) struct SpanSource<'a> {
     pub(super) event: Option<&'a [u8]>,
 }
 
-impl Source for SpanSource<'_> {
+impl FieldSource for SpanSource<'_> {
     fn value(&self, field: &Field) -> AnyValue<'_> {
         let event = self.event.unwrap_or_default();
         match field {

@@ -8,12 +8,12 @@ const WORDS: usize = 8;
 
 /// A set of notes. A note is a condition or a test that holds. The first notes are the [`Bits`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::sampling) struct Notes([u64; WORDS]);
+pub(in crate::sampling) struct NoteSet([u64; WORDS]);
 
-impl Notes {
+impl NoteSet {
     /// Returns the set with only the note `index`; `None` if `index` is not below 512.
     pub(super) fn one(index: usize) -> Option<Self> {
-        let mut notes = Notes::default();
+        let mut notes = NoteSet::default();
         notes.0.get_mut(index / 64).map(|word| *word = 1 << (index % 64))?;
         Some(notes)
     }
@@ -29,9 +29,9 @@ impl Notes {
     }
 }
 
-impl std::ops::BitOrAssign for Notes {
+impl std::ops::BitOrAssign for NoteSet {
     #[inline]
-    fn bitor_assign(&mut self, other: Notes) {
+    fn bitor_assign(&mut self, other: NoteSet) {
         for (word, other) in self.0.iter_mut().zip(other.0) {
             *word |= other;
         }

@@ -1,6 +1,6 @@
 //! Boolean trees over notes.
 
-use super::notes::Notes;
+use super::notes::NoteSet;
 
 /// A condition as a tree whose leaves are notes.
 #[derive(Clone, Debug)]
@@ -14,7 +14,7 @@ pub(super) enum Tree {
 }
 
 impl Tree {
-    pub(super) fn holds(&self, notes: &Notes) -> bool {
+    pub(super) fn holds(&self, notes: &NoteSet) -> bool {
         match self {
             Tree::Constant(value) => *value,
             Tree::Leaf(index) => notes.has(*index),

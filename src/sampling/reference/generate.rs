@@ -1,7 +1,7 @@
 //! Random conditions for a request. They use its keys and values, so that some conditions hold and some do not.
 
-use crate::condition::formula::{CompareOp, Constant, FieldType, Formula, Function, Owner, Term};
-use crate::condition::{Bound, Check, Condition, Field, Number, Pattern, Range, ValueType};
+use crate::condition::formula::{CompareOp, Constant, FieldOwner, FieldType, Formula, Function, Term};
+use crate::condition::{Check, Condition, Field, Number, Pattern, Range, RangeBound, ValueType};
 use crate::otlp::reference::{KeyValue, Request, Value};
 
 const PATTERNS: [&str; 6] = ["", "^[a-z]", "[0-9]+$", "(?i)a|b", ".{3}", r"\x{ff}|é"];
@@ -81,8 +81,11 @@ impl Generator {
 
     /// Returns a condition on two fields or on values that are computed from them.
     fn formula(&mut self, in_event: bool) -> Condition {
-        let owners: &[Owner] =
-            if in_event { &[Owner::Event] } else { &[Owner::Resource, Owner::Scope, Owner::Span, Owner::Span] };
+        let owners: &[FieldOwner] = if in_event {
+            &[FieldOwner::Event]
+        } else {
+            &[FieldOwner::Resource, FieldOwner::Scope, FieldOwner::Span, FieldOwner::Span]
+        };
         let owner = self.one_of(owners);
         let (left, right) = (self.term(owner), self.term(owner));
         let (left, right) = (Box::new(left), Box::new(right));
@@ -97,20 +100,20 @@ impl Generator {
         Condition::Formula(Box::new(Formula { owner, term, expected: self.below(2) == 0 }))
     }
 
-    fn term(&mut self, owner: Owner) -> Term {
+    fn term(&mut self, owner: FieldOwner) -> Term {
         let key = self.one_of(&self.keys.clone());
         let (field, field_type) = match (owner, self.below(3)) {
-            (Owner::Resource, _) => (Field::ResourceAttribute(key), FieldType::Attribute),
-            (Owner::Scope, 0) => (Field::ScopeName, FieldType::Text),
-            (Owner::Scope, _) => (Field::ScopeAttribute(key), FieldType::Attribute),
-            (Owner::Span | Owner::Event, 0) => self.one_of(&[
+            (FieldOwner::Resource, _) => (Field::ResourceAttribute(key), FieldType::Attribute),
+            (FieldOwner::Scope, 0) => (Field::ScopeName, FieldType::Text),
+            (FieldOwner::Scope, _) => (Field::ScopeAttribute(key), FieldType::Attribute),
+            (FieldOwner::Span | FieldOwner::Event, 0) => self.one_of(&[
                 (Field::Name, FieldType::Text),
                 (Field::Kind, FieldType::Int),
                 (Field::StartTime, FieldType::UnixNano),
                 (Field::ParentSpanId, FieldType::Id(8)),
             ]),
-            (Owner::Span, _) => (Field::SpanAttribute(key), FieldType::Attribute),
-            (Owner::Event, _) => (Field::EventAttribute(key), FieldType::Attribute),
+            (FieldOwner::Span, _) => (Field::SpanAttribute(key), FieldType::Attribute),
+            (FieldOwner::Event, _) => (Field::EventAttribute(key), FieldType::Attribute),
         };
         let term = Term::Field(field, field_type);
         match self.below(6) {
@@ -217,7 +220,7 @@ impl Generator {
             (Number::Double(v), 0) => Number::Int(v as i64),
             (at, _) => at,
         };
-        let bound = Some(Bound { at, inclusive: self.below(2) == 0 });
+        let bound = Some(RangeBound { at, inclusive: self.below(2) == 0 });
         let range = self.one_of(&[
             Range { min: bound, max: None },
             Range { min: None, max: bound },

@@ -3,9 +3,9 @@
 use super::{Policy, Rule};
 use crate::condition::ottl::{self, OttlError};
 use crate::condition::settings::{self, searched};
-use crate::condition::{Bound, Check, Condition, Field, Number, Pattern, Range};
-use crate::settings::fault::Fault;
-use crate::settings::kinds::{ATTRIBUTE_KEY, Bool, ByHand, Whole};
+use crate::condition::{Check, Condition, Field, Number, Pattern, Range, RangeBound};
+use crate::settings::diagnostic::SettingError;
+use crate::settings::kinds::{ATTRIBUTE_KEY, Bool, ByHand, WholeNumber};
 use crate::settings::reader::Section;
 use crate::settings::setting::Shape;
 use crate::settings::values;
@@ -45,7 +45,7 @@ keys! {
     /// `/live` is found in `/api/livestock`, so write `^/live$`.
     enabled_regex_matching: ByHand::like(&Bool).default(false);
     /// No effect, with a warning: matching needs no cache.
-    cache_max_size: ByHand::like(&Whole::<u64>::within(REGEX_CACHE_SIZE));
+    cache_max_size: ByHand::like(&WholeNumber::<u64>::within(REGEX_CACHE_SIZE));
     /// Keeps a trace if no span and no resource of it matches, also if none has the attribute.
     invert_match: ByHand::like(&Bool).default(false);
 }
@@ -106,7 +106,7 @@ pub(super) fn failed(section: &mut Section<'_>) -> Condition {
     section.set("http", &mut http, values::boolean);
     section.set("rpc", &mut rpc, values::boolean);
     if !(status || http || rpc) {
-        let fault = Fault::new("the policy keeps nothing: all its parts are off");
+        let fault = SettingError::new("the policy keeps nothing: all its parts are off");
         section.error(section.at(), fault.help("switch one on"));
     }
     Condition::failed(status, http, rpc)
@@ -142,17 +142,17 @@ pub(super) fn numeric_attribute(mut section: Section<'_>) -> Option<Rule> {
     let min = section.read("min_value", settings::number);
     let max = section.read("max_value", settings::number);
     if !(section.has("min_value") || section.has("max_value")) {
-        let fault = Fault::new("`numeric_attribute` has neither `min_value` nor `max_value`");
+        let fault = SettingError::new("`numeric_attribute` has neither `min_value` nor `max_value`");
         section.error(section.at(), fault.help("write at least one of them"));
     }
     if let Some((_, node)) = section.entry("max_value")
         && let (Some(min), Some(max)) = (min, max)
         && approximate(max) < approximate(min)
     {
-        let fault = Fault::new("the policy matches nothing: `max_value` is below `min_value`");
+        let fault = SettingError::new("the policy matches nothing: `max_value` is below `min_value`");
         section.error(node.at, fault.help("raise it, or leave one of them out"));
     }
-    let bound = |at| Bound { at, inclusive: true };
+    let bound = |at| RangeBound { at, inclusive: true };
     let range = Range { min: min.map(bound), max: max.map(bound) };
     let is_inverted = is_inverted(&mut section);
     Some(any_span(Condition::test(Field::Attribute(key?), Check::Number(range)), is_inverted))
@@ -182,7 +182,7 @@ pub(super) fn string_attribute(mut section: Section<'_>) -> Option<Rule> {
     warn_of_no_values(&mut section);
     section.read("cache_max_size", |node| values::integer(node, &REGEX_CACHE_SIZE));
     if let Some((at, _)) = section.entry("cache_max_size") {
-        let fault = Fault::new("`cache_max_size` has no effect");
+        let fault = SettingError::new("`cache_max_size` has no effect");
         section.warn(at, fault.help("matching takes time linear in the value and needs no cache: remove it"));
     }
     let is_inverted = is_inverted(&mut section);
@@ -196,7 +196,7 @@ fn found_in_text(pattern: Pattern) -> Check {
     if !pattern.is_match(b"") {
         return Check::Matches(pattern);
     }
-    let one = Range { min: Some(Bound { at: Number::Int(1), inclusive: true }), max: None };
+    let one = Range { min: Some(RangeBound { at: Number::Int(1), inclusive: true }), max: None };
     Check::All(vec![Check::Length(one), Check::Matches(pattern)])
 }
 
@@ -205,7 +205,7 @@ fn warn_of_no_values(section: &mut Section<'_>) {
     if let Some((at, node)) = section.entry("values")
         && node.items().next().is_none()
     {
-        let fault = Fault::new("`values` is empty: nothing matches");
+        let fault = SettingError::new("`values` is empty: nothing matches");
         section.warn(at, fault.help("write values, or take the policy out"));
     }
 }
@@ -222,7 +222,7 @@ pub(super) fn trace_state(mut section: Section<'_>) -> Option<Rule> {
 /// Conditions on spans and on their events; one that holds is enough.
 pub(super) fn ottl(mut section: Section<'_>) -> Option<Rule> {
     if !(section.has("span") || section.has("spanevent")) {
-        let fault = Fault::new("`ottl_condition` has neither `span` nor `spanevent`");
+        let fault = SettingError::new("`ottl_condition` has neither `span` nor `spanevent`");
         section.error(section.at(), fault.help("write `span: ['name == \"checkout\"']`"));
     }
     let mut conditions = ottl_conditions(&mut section, "span", ottl::span_condition);

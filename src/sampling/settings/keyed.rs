@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::condition::failed;
 use super::policy::warn_of_fraction;
-use super::{Adaptive, Budget, Goal, IdenticalErrors, KeyField, KeySpan, Rare, Rule, TraceKey, TrafficMemory};
+use super::{Adaptive, BudgetPolicy, Goal, IdenticalErrors, KeyField, KeySpan, Rare, Rule, TraceKey, TrafficMemory};
 use crate::condition::Condition;
-use crate::settings::fault::Fault;
-use crate::settings::kinds::{Bool, ByHand, Decimal, Percent, Time, Whole};
+use crate::settings::diagnostic::SettingError;
+use crate::settings::kinds::{Bool, ByHand, Decimal, DurationKind, Percent, WholeNumber};
 use crate::settings::node::Node;
 use crate::settings::reader::Section;
 use crate::settings::setting::Shape;
@@ -53,7 +53,7 @@ pub(super) fn key_form() -> ByHand {
 }
 
 fn max_keys_form() -> ByHand {
-    ByHand::like(&Whole::<u64>::within(KEY_COUNT)).default(DEFAULT_KEYS)
+    ByHand::like(&WholeNumber::<u64>::within(KEY_COUNT)).default(DEFAULT_KEYS)
 }
 
 keys! {
@@ -67,9 +67,9 @@ keys! {
     /// Traffic is remembered as a moving average, in which the last interval has this weight.
     weight: ByHand::like(&Decimal(WEIGHT)).default(DEFAULT_WEIGHT);
     /// In place of `weight`: traffic is remembered as the plain average of this much time.
-    lookback: ByHand::like(&Time(LOOKBACK));
+    lookback: ByHand::like(&DurationKind(LOOKBACK));
     /// The time after which the ratios are made anew.
-    adjustment_interval: ByHand::like(&Time(ADJUSTMENT_INTERVAL)).default(display_duration(DEFAULT_ADJUSTMENT_INTERVAL));
+    adjustment_interval: ByHand::like(&DurationKind(ADJUSTMENT_INTERVAL)).default(display_duration(DEFAULT_ADJUSTMENT_INTERVAL));
     /// The number of keys that are told apart; all others share one ratio.
     max_keys: max_keys_form();
 }
@@ -77,7 +77,7 @@ keys! {
 keys! {
     pub(super) fn rare_keys;
     /// Traces of each key in each minute.
-    traces_per_minute: ByHand::like(&Whole::<u64>::within(TRACES_PER_MINUTE)).default(DEFAULT_TRACES_PER_MINUTE);
+    traces_per_minute: ByHand::like(&WholeNumber::<u64>::within(TRACES_PER_MINUTE)).default(DEFAULT_TRACES_PER_MINUTE);
     /// See above.
     key: key_form().default("[service, route, status]");
     /// The number of keys that are told apart; traces with other keys are not kept by this policy.
@@ -108,9 +108,9 @@ keys! {
     /// As for `error`.
     rpc: ByHand::like(&Bool).default(true);
     /// The number of errors of a kind that are kept in each window.
-    first: ByHand::like(&Whole::<u64>::within(IDENTICAL_ERRORS_FIRST)).default(DEFAULT_ERRORS_FIRST);
+    first: ByHand::like(&WholeNumber::<u64>::within(IDENTICAL_ERRORS_FIRST)).default(DEFAULT_ERRORS_FIRST);
     /// The length of the window.
-    window: ByHand::like(&Time(IDENTICAL_ERRORS_WINDOW)).default("60s");
+    window: ByHand::like(&DurationKind(IDENTICAL_ERRORS_WINDOW)).default("60s");
     /// The ratio of the errors after the first ones. Each that is kept counts for the others.
     sampling_percentage: ByHand::like(&Percent(0.0..=100.0)).default(DEFAULT_ERRORS_PERCENTAGE);
     /// The fields in which errors of a kind are alike.
@@ -156,7 +156,7 @@ pub(super) fn adaptive(mut section: Section<'_>) -> Option<Rule> {
 /// `weight` or `lookback`, but not both.
 fn traffic_memory(section: &mut Section<'_>) -> TrafficMemory {
     if let (true, Some((at, _))) = (section.has("weight"), section.entry("lookback")) {
-        let fault = Fault::new("`lookback` beside `weight`");
+        let fault = SettingError::new("`lookback` beside `weight`");
         section.error(at, fault.help("keep one: `weight` for a moving average, `lookback` for a plain one"));
     }
     match section.read("lookback", |node| values::duration(node, &LOOKBACK)) {
@@ -187,7 +187,7 @@ pub(super) fn budget(mut section: Section<'_>) -> Option<Rule> {
     let mut price = CLOUD_TRACE_DOLLARS_PER_MILLION_SPANS;
     section.set("dollars_per_million_spans", &mut price, |node| values::decimal(node, &DOLLARS_PER_MILLION_SPANS));
     if let (true, Some((at, _))) = (section.has("spans_per_month"), section.entry("dollars_per_million_spans")) {
-        let fault = Fault::new("`dollars_per_million_spans` has no effect beside `spans_per_month`");
+        let fault = SettingError::new("`dollars_per_million_spans` has no effect beside `spans_per_month`");
         section.warn(at, fault.help("remove it"));
     }
     let spans_per_month = exactly_one(&mut section, ["spans_per_month", "dollars_per_month"], |section, key| {
@@ -199,7 +199,7 @@ pub(super) fn budget(mut section: Section<'_>) -> Option<Rule> {
     });
     let key = trace_key(&mut section, &[KeyField::Service, KeyField::Route], KeySpan::Entry);
     let max_keys = max_keys(&mut section, &KEY_COUNT, DEFAULT_KEYS);
-    Some(Rule::Budget(Budget { spans_per_month: spans_per_month?, key, max_keys }))
+    Some(Rule::Budget(BudgetPolicy { spans_per_month: spans_per_month?, key, max_keys }))
 }
 
 pub(super) fn identical_errors(section: &mut Section<'_>) -> Option<Rule> {
@@ -233,10 +233,10 @@ fn exactly_one<T>(
     let [first, second] = keys;
     match (section.has(first), section.entry(second)) {
         (true, Some((at, _))) => {
-            section.error(at, Fault::new(format!("`{second}` beside `{first}`")).help("keep one of the two"));
+            section.error(at, SettingError::new(format!("`{second}` beside `{first}`")).help("keep one of the two"));
         }
         (false, None) if !section.has(second) => {
-            let fault = Fault::new(format!("neither `{first}` nor `{second}` is written"));
+            let fault = SettingError::new(format!("neither `{first}` nor `{second}` is written"));
             section.error(section.at(), fault.help("write one of them"));
         }
         _ => {}

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::keyed;
 use super::{KeyField, KeySpan, Percentile, Rule};
 use crate::condition::settings::searched;
-use crate::condition::{Bound, Check, Condition, Field, Number, Range};
-use crate::settings::fault::Fault;
-use crate::settings::kinds::{Below, ByHand, Choice, Percent, Whole};
+use crate::condition::{Check, Condition, Field, Number, Range, RangeBound};
+use crate::settings::diagnostic::SettingError;
+use crate::settings::kinds::{ByHand, Choice, NestedKeys, Percent, WholeNumber};
 use crate::settings::reader::Section;
 use crate::settings::setting::{Preset, Shape};
 use crate::settings::values;
@@ -32,14 +32,14 @@ keys! {
     of: ByHand::like(&Choice::of("duration", &OF)).default("trace");
     /// Other thresholds for some services and routes. The first one that fits a span counts, and `threshold_ms` if none
     /// does. Not for `of: trace`.
-    thresholds: Below(ByHand::list(Shape::Section, &LATENCY_THRESHOLD_COUNT).default("[]"), threshold_keys);
+    thresholds: NestedKeys(ByHand::list(Shape::Section, &LATENCY_THRESHOLD_COUNT).default("[]"), threshold_keys);
     /// In place of a fixed threshold: traces are kept whose entry span took longer than this share of those with the same
     /// key.
     percentile: ByHand::like(&Percent(PERCENTILES));
     /// With `percentile`: the fields by which traces are compared; see [keys](#keys).
     key: keyed::key_form().default("[service, route]");
     /// With `percentile`: the number of keys that are told apart; all others share one sketch.
-    max_keys: ByHand::like(&Whole::<u64>::within(SKETCH_COUNT)).default(DEFAULT_SKETCHES);
+    max_keys: ByHand::like(&WholeNumber::<u64>::within(SKETCH_COUNT)).default(DEFAULT_SKETCHES);
 }
 
 keys! {
@@ -53,7 +53,7 @@ keys! {
 }
 
 fn milliseconds() -> ByHand {
-    ByHand::like(&Whole::<u64>::within(LATENCY_MS))
+    ByHand::like(&WholeNumber::<u64>::within(LATENCY_MS))
 }
 
 /// Whose duration counts.
@@ -110,13 +110,14 @@ fn check_bounds(section: &mut Section<'_>, threshold_ms: u64, upper_threshold_ms
     if let Some((_, node)) = section.entry("upper_threshold_ms")
         && (1..=threshold_ms).contains(&upper_threshold_ms)
     {
-        let fault = Fault::new("the policy keeps nothing: `upper_threshold_ms` is not above `threshold_ms`");
+        let fault = SettingError::new("the policy keeps nothing: `upper_threshold_ms` is not above `threshold_ms`");
         section.error(node.at, fault.help("raise it, or write 0 for no upper bound"));
     }
     if let Some((_, node)) = section.entry("threshold_ms")
         && Duration::from_millis(threshold_ms) >= decision_wait
     {
-        let fault = Fault::new("`decision_wait` runs from the first span: it can be over before a trace is this slow");
+        let fault =
+            SettingError::new("`decision_wait` runs from the first span: it can be over before a trace is this slow");
         let help = "make it longer than the threshold; till then, a slow trace is kept only if `rescue` still holds it";
         section.warn(node.at, fault.help(help));
     }
@@ -126,7 +127,7 @@ fn check_bounds(section: &mut Section<'_>, threshold_ms: u64, upper_threshold_ms
 fn is_asked(of: Of) -> Condition {
     let root = || Condition::Not(Box::new(Condition::test(Field::ParentSpanId, Check::Present)));
     let kind = |min, max| {
-        let bound = |kind| Some(Bound { at: Number::Int(kind), inclusive: true });
+        let bound = |kind| Some(RangeBound { at: Number::Int(kind), inclusive: true });
         Condition::test(Field::Kind, Check::Number(Range { min: bound(min), max: bound(max) }))
     };
     match of {
@@ -148,18 +149,18 @@ fn slower(threshold_ms: u64, upper_threshold_ms: u64) -> Condition {
         let next_ms = i64::try_from(ms).unwrap_or(i64::MAX).saturating_add(1);
         Number::Int(next_ms.saturating_mul(NANOSECONDS_PER_MS))
     };
-    let min = Some(Bound { at: nanoseconds(threshold_ms), inclusive: true });
-    let max = (upper_threshold_ms != 0).then(|| Bound { at: nanoseconds(upper_threshold_ms), inclusive: false });
+    let min = Some(RangeBound { at: nanoseconds(threshold_ms), inclusive: true });
+    let max = (upper_threshold_ms != 0).then(|| RangeBound { at: nanoseconds(upper_threshold_ms), inclusive: false });
     Condition::test(Field::Duration, Check::Number(Range { min, max }))
 }
 
 /// One of `thresholds`.
-struct Threshold {
+struct LatencyThreshold {
     meant: Condition,
     threshold_ms: u64,
 }
 
-fn thresholds(section: &mut Section<'_>, of: Of) -> Vec<Threshold> {
+fn thresholds(section: &mut Section<'_>, of: Of) -> Vec<LatencyThreshold> {
     let mut thresholds = Vec::new();
     for node in section.items("thresholds", &LATENCY_THRESHOLD_COUNT).unwrap_or_default() {
         let Some(mut section) = section.item("thresholds", node) else { continue };
@@ -173,11 +174,11 @@ fn thresholds(section: &mut Section<'_>, of: Of) -> Vec<Threshold> {
     thresholds
 }
 
-fn threshold(section: &mut Section<'_>) -> Option<Threshold> {
+fn threshold(section: &mut Section<'_>) -> Option<LatencyThreshold> {
     let service = section.read("service", searched);
     let route = section.read("route", searched);
     if !(section.has("service") || section.has("route")) {
-        let fault = Fault::new("the threshold has neither `service` nor `route`");
+        let fault = SettingError::new("the threshold has neither `service` nor `route`");
         section.error(section.at(), fault.help("write one of them or both"));
     }
     let threshold_ms = section.require("threshold_ms", |node| values::integer(node, &LATENCY_MS))?;
@@ -188,7 +189,7 @@ fn threshold(section: &mut Section<'_>) -> Option<Threshold> {
         let attributes = ["http.route", "rpc.method"].map(|key| is(Field::SpanAttribute(key.into()), route));
         Condition::Any(attributes.into_iter().chain([is(Field::Name, route)]).collect())
     }));
-    Some(Threshold { meant: Condition::All(meant), threshold_ms })
+    Some(LatencyThreshold { meant: Condition::All(meant), threshold_ms })
 }
 
 fn percentile(mut section: Section<'_>) -> Option<Rule> {
@@ -209,6 +210,6 @@ fn percentile(mut section: Section<'_>) -> Option<Rule> {
 
 fn refuse(section: &mut Section<'_>, key: &str, why: &str, help: &str) {
     if let Some((at, _)) = section.entry(key) {
-        section.error(at, Fault::new(format!("`{key}` {why}")).help(help));
+        section.error(at, SettingError::new(format!("`{key}` {why}")).help(help));
     }
 }

@@ -1,7 +1,7 @@
 //! `rate_limiting` and `bytes_limiting`.
 
 use super::TokenBucket;
-use crate::settings::kinds::{ByHand, Whole};
+use crate::settings::kinds::{ByHand, WholeNumber};
 use crate::settings::reader::Section;
 use crate::settings::setting::Preset;
 use crate::settings::values;
@@ -15,19 +15,19 @@ const BURST_CAPACITY: Limit<u64> = Limit { min: 0, ..TOKENS_PER_SECOND };
 keys! {
     pub(super) fn rate_limiting_keys;
     /// Tokens that come in each second.
-    spans_per_second: ByHand::like(&Whole::<u64>::within(TOKENS_PER_SECOND)).required();
+    spans_per_second: ByHand::like(&WholeNumber::<u64>::within(TOKENS_PER_SECOND)).required();
     /// Tokens that the bucket holds. A trace with more spans passes when the bucket is full, and leaves it in debt. 0: twice
     /// the rate.
-    burst_capacity: ByHand::like(&Whole::<u64>::within(BURST_CAPACITY)).or(Preset::Words("twice the rate"));
+    burst_capacity: ByHand::like(&WholeNumber::<u64>::within(BURST_CAPACITY)).or(Preset::Words("twice the rate"));
 }
 
 keys! {
     pub(super) fn bytes_limiting_keys;
     /// Tokens that come in each second.
-    bytes_per_second: ByHand::like(&Whole::<u64>::within(TOKENS_PER_SECOND)).required();
+    bytes_per_second: ByHand::like(&WholeNumber::<u64>::within(TOKENS_PER_SECOND)).required();
     /// Tokens that the bucket holds. A trace with more bytes passes when the bucket is full, and leaves it in debt. 0: twice
     /// the rate.
-    burst_capacity: ByHand::like(&Whole::<u64>::within(BURST_CAPACITY)).or(Preset::Words("twice the rate"));
+    burst_capacity: ByHand::like(&WholeNumber::<u64>::within(BURST_CAPACITY)).or(Preset::Words("twice the rate"));
 }
 
 /// A bucket that holds twice what comes in a second, as the Collector's, if nothing else is written.

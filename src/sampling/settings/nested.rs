@@ -7,8 +7,8 @@ use super::limiter::TOKENS_PER_SECOND;
 use super::policy::{self, Type, policy_name};
 use super::{Composite, Policy, Rule};
 use crate::condition::Condition;
-use crate::settings::fault::{Fault, quote};
-use crate::settings::kinds::{Below, Bool, ByHand, Whole};
+use crate::settings::diagnostic::{SettingError, quote};
+use crate::settings::kinds::{Bool, ByHand, NestedKeys, WholeNumber};
 use crate::settings::node::Node;
 use crate::settings::reader::Section;
 use crate::settings::setting::{Preset, Shape};
@@ -47,7 +47,7 @@ keys! {
 keys! {
     pub(super) fn composite_keys;
     /// Spans in each second, of all its policies together.
-    max_total_spans_per_second: ByHand::like(&Whole::<u64>::within(TOKENS_PER_SECOND)).required();
+    max_total_spans_per_second: ByHand::like(&WholeNumber::<u64>::within(TOKENS_PER_SECOND)).required();
     /// Policies with names; no `not`, `drop` or `composite`. They are named `composite/policy` in metrics and annotations.
     composite_sub_policy: ByHand::list(Shape::Like(policy::PATH), &SUB_POLICY_COUNT).required();
     /// The names of its policies, in the order in which they are asked. A name that none of them has is passed over, with a
@@ -55,7 +55,7 @@ keys! {
     policy_order: ByHand::list(Shape::Text("string"), &SUB_POLICY_NAME_COUNT).or(Preset::Words("as they are listed"));
     /// The allowance of each policy, as a part of the total. Policies that are not listed have the total divided by the
     /// number of policies.
-    rate_allocation: Below(ByHand::list(Shape::Section, &SUB_POLICY_NAME_COUNT).default("[]"), allocation_keys);
+    rate_allocation: NestedKeys(ByHand::list(Shape::Section, &SUB_POLICY_NAME_COUNT).default("[]"), allocation_keys);
 }
 
 keys! {
@@ -63,12 +63,12 @@ keys! {
     /// The name of the policy.
     policy: ByHand::of(Shape::Text("string")).required();
     /// The part in percent; 0: as if the policy were not listed.
-    percent: ByHand::like(&Whole::<u64>::within(ALLOCATION_PERCENT)).required();
+    percent: ByHand::like(&WholeNumber::<u64>::within(ALLOCATION_PERCENT)).required();
 }
 
 /// Where a policy stands.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Place {
+pub(super) enum PolicyPosition {
     Top,
     And,
     Not,
@@ -76,44 +76,44 @@ pub(super) enum Place {
     Composite,
 }
 
-impl Place {
+impl PolicyPosition {
     /// Whether names are labels or are referred to here.
     pub(super) fn needs_names(self) -> bool {
-        matches!(self, Place::Top | Place::Composite)
+        matches!(self, PolicyPosition::Top | PolicyPosition::Composite)
     }
 
     /// Whether a policy of this type can stand here: as in the Collector.
     pub(super) fn takes(self, kind: Type) -> bool {
         match kind {
-            Type::And => matches!(self, Place::Top | Place::Composite),
-            Type::Not => matches!(self, Place::Top | Place::And | Place::Drop),
-            Type::Drop | Type::Composite => self == Place::Top,
+            Type::And => matches!(self, PolicyPosition::Top | PolicyPosition::Composite),
+            Type::Not => matches!(self, PolicyPosition::Top | PolicyPosition::And | PolicyPosition::Drop),
+            Type::Drop | Type::Composite => self == PolicyPosition::Top,
             _ => true,
         }
     }
 
     /// What to say of a type that it does not take.
-    pub(super) fn refusal(self, kind: Type, name: &str) -> Fault {
+    pub(super) fn refusal(self, kind: Type, name: &str) -> SettingError {
         let place = match self {
-            Place::Top => "policies",
-            Place::And => "and",
-            Place::Not => "not",
-            Place::Drop => "drop",
-            Place::Composite => "composite",
+            PolicyPosition::Top => "policies",
+            PolicyPosition::And => "and",
+            PolicyPosition::Not => "not",
+            PolicyPosition::Drop => "drop",
+            PolicyPosition::Composite => "composite",
         };
         let help = match (kind, self) {
-            (Type::And, Place::Not) => "write a policy of type `not` for each of its sub-policies",
+            (Type::And, PolicyPosition::Not) => "write a policy of type `not` for each of its sub-policies",
             (Type::And, _) => "list its sub-policies here: all of them must hold anyway",
-            (Type::Not, Place::Not) => "leave out both",
+            (Type::Not, PolicyPosition::Not) => "leave out both",
             (Type::Not, _) => "put it into an `and`",
             _ => "it speaks of whole traces: make it a policy of its own",
         };
-        Fault::new(format!("a policy of type `{name}` cannot stand in `{place}`")).help(help)
+        SettingError::new(format!("a policy of type `{name}` cannot stand in `{place}`")).help(help)
     }
 }
 
 pub(super) fn and(mut section: Section<'_>, decision_wait: Duration) -> Option<Rule> {
-    let mut policies = sub_policies(&mut section, "and_sub_policy", Place::And, decision_wait)?;
+    let mut policies = sub_policies(&mut section, "and_sub_policy", PolicyPosition::And, decision_wait)?;
     match policies.len() {
         1 => policies.pop().map(|policy| policy.rule),
         _ => Some(Rule::And(policies)),
@@ -121,22 +121,27 @@ pub(super) fn and(mut section: Section<'_>, decision_wait: Duration) -> Option<R
 }
 
 pub(super) fn drop(mut section: Section<'_>, decision_wait: Duration) -> Option<Rule> {
-    sub_policies(&mut section, "drop_sub_policy", Place::Drop, decision_wait).map(Rule::Drop)
+    sub_policies(&mut section, "drop_sub_policy", PolicyPosition::Drop, decision_wait).map(Rule::Drop)
 }
 
 pub(super) fn not(mut section: Section<'_>, decision_wait: Duration) -> Option<Rule> {
     if !section.has("not_sub_policy") {
-        let fault = Fault::new("the key `not_sub_policy` is missing");
+        let fault = SettingError::new("the key `not_sub_policy` is missing");
         section.error(section.at(), fault.help("write `not_sub_policy: {type: error}`"));
     }
     let (_, node) = section.entry("not_sub_policy")?;
     let mut section = section.like(policy::PATH, node)?;
-    let policy = policy::policy(&mut section, Place::Not, &mut HashMap::new(), decision_wait)?;
+    let policy = policy::policy(&mut section, PolicyPosition::Not, &mut HashMap::new(), decision_wait)?;
     Some(Rule::Not(Box::new(policy)))
 }
 
 /// The policies under `key`; with `same_span` one policy in their place. `None` if there are none.
-fn sub_policies(section: &mut Section<'_>, key: &str, place: Place, decision_wait: Duration) -> Option<Vec<Policy>> {
+fn sub_policies(
+    section: &mut Section<'_>,
+    key: &str,
+    place: PolicyPosition,
+    decision_wait: Duration,
+) -> Option<Vec<Policy>> {
     let mut same_span = false;
     section.set("same_span", &mut same_span, values::boolean);
     let mut policies = Vec::new();
@@ -159,7 +164,7 @@ fn sub_policies(section: &mut Section<'_>, key: &str, place: Place, decision_wai
 
 fn sub_policy_nodes<'a>(section: &mut Section<'a>, key: &str) -> Vec<&'a Node> {
     if !section.has(key) {
-        let fault = Fault::new(format!("the key `{key}` is missing"));
+        let fault = SettingError::new(format!("the key `{key}` is missing"));
         section.error(section.at(), fault.help(format!("write `{key}: [{{type: error}}]`")));
     }
     section.items(key, &SUB_POLICY_COUNT).unwrap_or_default()
@@ -174,8 +179,8 @@ fn single_span(rule: &Rule) -> Option<Condition> {
     }
 }
 
-fn not_of_a_span() -> Fault {
-    let fault = Fault::new("`same_span`: this policy asks about the whole trace");
+fn not_of_a_span() -> SettingError {
+    let fault = SettingError::new("`same_span`: this policy asks about the whole trace");
     fault.help("give `latency` an `of: any_span`, or take the policy or `same_span` out")
 }
 
@@ -186,7 +191,7 @@ pub(super) fn composite(mut section: Section<'_>, decision_wait: Duration) -> Op
     let mut policies = Vec::new();
     for node in sub_policy_nodes(&mut section, "composite_sub_policy") {
         let Some(mut section) = section.like(policy::PATH, node) else { continue };
-        policies.extend(policy::policy(&mut section, Place::Composite, &mut lines, decision_wait));
+        policies.extend(policy::policy(&mut section, PolicyPosition::Composite, &mut lines, decision_wait));
     }
     let order = policy_order(&mut section, &lines);
     let allocations = rate_allocations(&mut section, &lines);
@@ -212,7 +217,7 @@ fn policy_order(section: &mut Section<'_>, lines: &HashMap<String, usize>) -> Ve
         }
         order.retain(|name| lines.contains_key(name));
         if order.len() < lines.len() {
-            let fault = Fault::new("`policy_order` leaves out some of the sub-policies");
+            let fault = SettingError::new("`policy_order` leaves out some of the sub-policies");
             section.warn(at, fault.help("they come last, in their order: list all of them"));
         }
     }
@@ -240,7 +245,7 @@ fn warn_of_stranger(section: &mut Section<'_>, node: &Node, name: &str, lines: &
     if lines.contains_key(name) {
         return;
     }
-    let fault = Fault::new(format!("{} has no effect: it is not the name of a sub-policy", quote(name)));
+    let fault = SettingError::new(format!("{} has no effect: it is not the name of a sub-policy", quote(name)));
     let fault = match closest(name, lines.keys().map(String::as_str)) {
         Some(known) => fault.help(format!("did you mean `{known}`?")),
         None => fault.help("write the name of one of `composite_sub_policy`"),

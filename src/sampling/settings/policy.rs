@@ -3,10 +3,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use super::nested::Place;
+use super::nested::PolicyPosition;
 use super::{Policy, Rule, condition, keyed, latency, limiter, nested};
-use crate::settings::fault::{Fault, quote};
-use crate::settings::kinds::{Below, ByHand, Parsed, Percent, Whole};
+use crate::settings::diagnostic::{SettingError, quote};
+use crate::settings::kinds::{ByHand, NestedKeys, ParsedText, Percent, WholeNumber};
 use crate::settings::node::Node;
 use crate::settings::reader::Section;
 use crate::settings::setting::{Preset, Shape};
@@ -22,49 +22,49 @@ const SPAN_COUNT: Limit<u64> = Limit { min: 0, max: i32::MAX as u64, why: "spans
 keys! {
     pub(super) fn policy_keys;
     /// A unique name of at most 128 bytes: the metric label and the annotation. Optional within `and`, `not` and `drop`.
-    name: ByHand::like(&Parsed { word: "string", read: policy_name }).or(Preset::Words("required"));
+    name: ByHand::like(&ParsedText { word: "string", read: policy_name }).or(Preset::Words("required"));
     /// One of the types below.
     kind as "type": ByHand::of(Shape::Choice(TYPES.iter().map(|(name, _)| *name).collect())).required();
     /// For `error`, a type of ours: any span that failed. It does not depend on the status alone, because some instrumentation forgets to set it.
-    error: Below(ByHand::of(Shape::Section), condition::error_keys);
+    error: NestedKeys(ByHand::of(Shape::Section), condition::error_keys);
     /// For `status_code`: any span with one of these codes.
-    status_code: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), condition::status_code_keys);
+    status_code: NestedKeys(ByHand::of(Shape::Section).or(Preset::RequiredByType), condition::status_code_keys);
     /// For `string_attribute`: any span or resource whose attribute is a string that matches. An empty string never does.
-    string_attribute: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), condition::string_attribute_keys);
+    string_attribute: NestedKeys(ByHand::of(Shape::Section).or(Preset::RequiredByType), condition::string_attribute_keys);
     /// For `numeric_attribute`: any span or resource whose attribute is a number, whole or not, within the range. A string of digits is not a number.
-    numeric_attribute: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), condition::numeric_attribute_keys);
+    numeric_attribute: NestedKeys(ByHand::of(Shape::Section).or(Preset::RequiredByType), condition::numeric_attribute_keys);
     /// For `boolean_attribute`: any span or resource whose attribute is this boolean.
-    boolean_attribute: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), condition::boolean_attribute_keys);
+    boolean_attribute: NestedKeys(ByHand::of(Shape::Section).or(Preset::RequiredByType), condition::boolean_attribute_keys);
     /// For `trace_state`: any span whose W3C tracestate has an entry with one of these values.
-    trace_state: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), condition::trace_state_keys);
+    trace_state: NestedKeys(ByHand::of(Shape::Section).or(Preset::RequiredByType), condition::trace_state_keys);
     /// For `ottl_condition`: any span or event for which one of the conditions holds. At least one of the two lists is required.
-    ottl_condition: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), condition::ottl_keys);
+    ottl_condition: NestedKeys(ByHand::of(Shape::Section).or(Preset::RequiredByType), condition::ottl_keys);
     /// For `latency`: the trace or one of its spans took long, in whole milliseconds.
-    latency: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), latency::latency_keys);
+    latency: NestedKeys(ByHand::of(Shape::Section).or(Preset::RequiredByType), latency::latency_keys);
     /// For `probabilistic`: a ratio of the traces, the same ones on every instance.
-    probabilistic: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), probabilistic_keys);
+    probabilistic: NestedKeys(ByHand::of(Shape::Section).or(Preset::RequiredByType), probabilistic_keys);
     /// For `span_count`: the number of spans. At least one of the two keys is required.
-    span_count: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), span_count_keys);
+    span_count: NestedKeys(ByHand::of(Shape::Section).or(Preset::RequiredByType), span_count_keys);
     /// For `rate_limiting`: traces as long as a bucket of tokens lasts, one token for each span.
-    rate_limiting: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), limiter::rate_limiting_keys);
+    rate_limiting: NestedKeys(ByHand::of(Shape::Section).or(Preset::RequiredByType), limiter::rate_limiting_keys);
     /// For `bytes_limiting`: traces as long as a bucket of tokens lasts, one token for each byte of its spans in OTLP.
-    bytes_limiting: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), limiter::bytes_limiting_keys);
+    bytes_limiting: NestedKeys(ByHand::of(Shape::Section).or(Preset::RequiredByType), limiter::bytes_limiting_keys);
     /// For `and`: every one of its policies keeps the trace.
-    and: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), nested::and_keys);
+    and: NestedKeys(ByHand::of(Shape::Section).or(Preset::RequiredByType), nested::and_keys);
     /// For `not`: its policy does not keep the trace.
-    not: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), nested::not_keys);
+    not: NestedKeys(ByHand::of(Shape::Section).or(Preset::RequiredByType), nested::not_keys);
     /// For `drop`: if every one of its policies would keep the trace, it is dropped, whatever other policies say.
-    drop: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), nested::drop_keys);
+    drop: NestedKeys(ByHand::of(Shape::Section).or(Preset::RequiredByType), nested::drop_keys);
     /// For `composite`: its policies are asked in order, and the first that keeps a trace decides, within its allowance of spans.
-    composite: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), nested::composite_keys);
+    composite: NestedKeys(ByHand::of(Shape::Section).or(Preset::RequiredByType), nested::composite_keys);
     /// For `adaptive`: a ratio for each key that follows its traffic, so that busy keys do not crowd out the others.
-    adaptive: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), keyed::adaptive_keys);
+    adaptive: NestedKeys(ByHand::of(Shape::Section).or(Preset::RequiredByType), keyed::adaptive_keys);
     /// For `rare`: the first traces of each key in each minute, so that every endpoint is seen.
-    rare: Below(ByHand::of(Shape::Section), keyed::rare_keys);
+    rare: NestedKeys(ByHand::of(Shape::Section), keyed::rare_keys);
     /// For `budget`: an adaptive ratio whose goal is the rest of a month's budget, after all spans that other policies keep are paid.
-    budget: Below(ByHand::of(Shape::Section).or(Preset::RequiredByType), keyed::budget_keys);
+    budget: NestedKeys(ByHand::of(Shape::Section).or(Preset::RequiredByType), keyed::budget_keys);
     /// For `identical_errors`: keeps errors as `error` does, but thins those that are alike. Use it in place of `error`, not beside it.
-    identical_errors: Below(ByHand::of(Shape::Section), keyed::identical_errors_keys);
+    identical_errors: NestedKeys(ByHand::of(Shape::Section), keyed::identical_errors_keys);
 }
 
 keys! {
@@ -78,9 +78,9 @@ keys! {
 keys! {
     fn span_count_keys;
     /// The least number of spans.
-    min_spans: ByHand::like(&Whole::<u64>::within(SPAN_COUNT)).default(0);
+    min_spans: ByHand::like(&WholeNumber::<u64>::within(SPAN_COUNT)).default(0);
     /// The greatest number of spans; 0: no bound.
-    max_spans: ByHand::like(&Whole::<u64>::within(SPAN_COUNT)).default(0);
+    max_spans: ByHand::like(&WholeNumber::<u64>::within(SPAN_COUNT)).default(0);
 }
 
 /// Reads the name of a policy.
@@ -152,7 +152,7 @@ pub(super) fn policies(section: &mut Section<'_>, nodes: &[&Node], decision_wait
     let mut lines = HashMap::new();
     for node in nodes {
         let Some(mut section) = section.like(PATH, node) else { continue };
-        let Some(policy) = policy(&mut section, Place::Top, &mut lines, decision_wait) else { continue };
+        let Some(policy) = policy(&mut section, PolicyPosition::Top, &mut lines, decision_wait) else { continue };
         for label in policy.sub_labels().collect::<BTreeSet<_>>() {
             refuse_second(&mut section, label, &mut lines);
         }
@@ -160,11 +160,11 @@ pub(super) fn policies(section: &mut Section<'_>, nodes: &[&Node], decision_wait
     }
     if !policies.is_empty() && policies.iter().all(|policy| matches!(policy.rule, Rule::Drop(_))) {
         let at = section.entry("policies").map_or(section.at(), |(at, _)| at);
-        let fault = Fault::new("no trace is kept: every policy is of type `drop`");
+        let fault = SettingError::new("no trace is kept: every policy is of type `drop`");
         section.warn(at, fault.help("add a policy that keeps, such as `{name: rest, type: always_sample}`"));
     }
     if lines.len() > POLICY_COUNT.max {
-        let fault = Fault::new(format!("{} policies, with those of composites", lines.len()));
+        let fault = SettingError::new(format!("{} policies, with those of composites", lines.len()));
         section.error(section.at(), fault.help(format!("at most {}: {}", POLICY_COUNT.max, POLICY_COUNT.why)));
     }
     policies
@@ -173,7 +173,7 @@ pub(super) fn policies(section: &mut Section<'_>, nodes: &[&Node], decision_wait
 /// One policy, which stands in `place` beside those with names on `lines`.
 pub(super) fn policy(
     section: &mut Section<'_>,
-    place: Place,
+    place: PolicyPosition,
     lines: &mut HashMap<String, usize>,
     decision_wait: Duration,
 ) -> Option<Policy> {
@@ -194,11 +194,11 @@ fn refuse_second(section: &mut Section<'_>, name: String, lines: &mut HashMap<St
     let message = format!("the policy name {} is given twice", quote(&name));
     if let Some(line) = lines.insert(name, node.at.line) {
         let help = format!("it stands on line {line} as well: names are metric labels");
-        section.error(node.at, Fault::new(message).help(help));
+        section.error(node.at, SettingError::new(message).help(help));
     }
 }
 
-fn rule(section: &mut Section<'_>, place: Place, decision_wait: Duration) -> Option<Rule> {
+fn rule(section: &mut Section<'_>, place: PolicyPosition, decision_wait: Duration) -> Option<Rule> {
     let kind = section.require("type", |node| values::choice(node, "policy type", &TYPES))?;
     refuse_other_sections(section, kind);
     if !place.takes(kind) {
@@ -273,7 +273,7 @@ fn refuse_other_sections(section: &mut Section<'_>, kind: Type) {
     let own = type_name(kind);
     for (name, _) in TYPES.iter().filter(|(name, _)| *name != own || BARE_TYPES.contains(name)) {
         if let Some((at, _)) = section.entry(name) {
-            let fault = Fault::new(format!("a policy of type `{own}` has no section `{name}`"));
+            let fault = SettingError::new(format!("a policy of type `{own}` has no section `{name}`"));
             section.error(at, fault.help("remove it, or change the type"));
         }
     }
@@ -283,7 +283,7 @@ fn require_section<'b>(section: &'b mut Section<'_>, kind: Type) -> Option<Secti
     let key = type_name(kind);
     let is_empty = section.entry(key).is_some_and(|(_, node)| node.is_null());
     if is_empty || !section.has(key) {
-        let fault = Fault::new(format!("a policy of type `{key}` needs the section `{key}`"));
+        let fault = SettingError::new(format!("a policy of type `{key}` needs the section `{key}`"));
         section.error(section.at(), fault.help(format!("write `{key}: {}`", example(kind))));
     }
     section.section(key)
@@ -291,7 +291,7 @@ fn require_section<'b>(section: &'b mut Section<'_>, kind: Type) -> Option<Secti
 
 fn probabilistic(mut section: Section<'_>) -> Option<Rule> {
     if let Some((at, _)) = section.entry("hash_salt") {
-        let fault = Fault::new("`hash_salt` has no effect");
+        let fault = SettingError::new("`hash_salt` has no effect");
         section.warn(at, fault.help("the ratio depends on the trace id alone, the same on every instance: remove it"));
     }
     let sampling_percentage = section.require("sampling_percentage", values::percentage)?;
@@ -304,7 +304,7 @@ pub(super) fn warn_of_fraction(section: &mut Section<'_>, key: &str, percentage:
     let Some((_, node)) = section.entry(key) else { return };
     if percentage > 0.0 && percentage < 1.0 && !node.ends_with('%') {
         let (one_of, as_fraction) = ((100.0 / percentage).round(), percentage * 100.0);
-        let fault = Fault::new(format!("`{key}: {percentage}` is {percentage} %: 1 of {one_of} traces"));
+        let fault = SettingError::new(format!("`{key}: {percentage}` is {percentage} %: 1 of {one_of} traces"));
         section.warn(
             node.at,
             fault.help(format!("if that is meant, write `{percentage}%`; a fraction is `{as_fraction}`")),
@@ -315,7 +315,7 @@ pub(super) fn warn_of_fraction(section: &mut Section<'_>, key: &str, percentage:
 fn span_count(mut section: Section<'_>) -> Option<Rule> {
     let count = |node: &Node| values::integer(node, &SPAN_COUNT).map(|count| count as u32);
     if !(section.has("min_spans") || section.has("max_spans")) {
-        let fault = Fault::new("the policy keeps everything: it has neither `min_spans` nor `max_spans`");
+        let fault = SettingError::new("the policy keeps everything: it has neither `min_spans` nor `max_spans`");
         section.error(section.at(), fault.help("write one of them, or use `always_sample`"));
     }
     let min_spans = section.read("min_spans", count).unwrap_or(0);
@@ -324,7 +324,7 @@ fn span_count(mut section: Section<'_>) -> Option<Rule> {
     if let Some((_, node)) = section.entry("max_spans")
         && max_spans.is_some_and(|max| max < min_spans)
     {
-        let fault = Fault::new("the policy keeps nothing: `max_spans` is below `min_spans`");
+        let fault = SettingError::new("the policy keeps nothing: `max_spans` is below `min_spans`");
         section.error(node.at, fault.help("raise it, or write 0 for no upper bound"));
     }
     Some(Rule::SpanCount { min_spans, max_spans })

@@ -2,7 +2,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-const OWNER: Owner = Owner { name: "test", key: "test.directory" };
+const OWNER: DirectoryOwner = DirectoryOwner { name: "test", key: "test.directory" };
 
 fn open(path: &Path) -> (Directory, Vec<u64>) {
     Directory::open(path, OWNER).unwrap()
@@ -65,14 +65,14 @@ fn numbers_that_this_program_never_gives_are_left_alone() {
 fn a_new_file_is_either_durable_or_removed() {
     let directory = TempDir::new().unwrap();
     let (mut opened, _) = open(directory.path());
-    for call in [Call::Create, Call::Write, Call::SyncDirectory] {
+    for call in [SystemCall::Create, SystemCall::Write, SystemCall::SyncDirectory] {
         opened.faults().fail(call);
         opened.create(b"header").unwrap_err();
         opened.faults().mend();
         assert_eq!(OWNER.segments(directory.path()).unwrap(), [], "{call:?}");
     }
-    opened.faults().fail(Call::Write);
-    opened.faults().fail(Call::Remove);
+    opened.faults().fail(SystemCall::Write);
+    opened.faults().fail(SystemCall::Remove);
     for _ in 0..3 {
         opened.create(b"header").unwrap_err();
     }
@@ -84,9 +84,9 @@ fn a_new_file_is_either_durable_or_removed() {
     );
     let (number, _) = opened.create(b"header").unwrap();
     assert_eq!(OWNER.segments(directory.path()).unwrap(), [(number, opened.segment(number))]);
-    let syncs = opened.faults().calls(Call::SyncDirectory);
+    let syncs = opened.faults().calls(SystemCall::SyncDirectory);
     opened.create(b"header").unwrap();
-    assert_eq!(opened.faults().calls(Call::SyncDirectory), syncs + 1);
+    assert_eq!(opened.faults().calls(SystemCall::SyncDirectory), syncs + 1);
 }
 
 #[test]

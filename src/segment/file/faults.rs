@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// A system call on a file of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Call {
+pub(crate) enum SystemCall {
     /// `open` of an existing file.
     Open,
     /// `open` that creates a file.
@@ -34,13 +34,13 @@ pub struct Faults {
 impl Faults {
     /// Returns an error if a test has planned a fault for this call on the file at `path`.
     #[cfg(test)]
-    pub(in crate::segment) fn check(&self, call: Call, path: &Path) -> io::Result<()> {
+    pub(in crate::segment) fn check(&self, call: SystemCall, path: &Path) -> io::Result<()> {
         self.plan.lock().check(call, path)
     }
 
     #[cfg(not(test))]
     #[inline]
-    pub(in crate::segment) fn check(&self, _: Call, _: &Path) -> io::Result<()> {
+    pub(in crate::segment) fn check(&self, _: SystemCall, _: &Path) -> io::Result<()> {
         Ok(())
     }
 }
@@ -53,12 +53,12 @@ mod planned {
     #[derive(Debug, Default)]
     pub(super) struct Plan {
         faults: Vec<Fault>,
-        calls: Vec<Call>,
+        calls: Vec<SystemCall>,
     }
 
     #[derive(Debug)]
     struct Fault {
-        call: Call,
+        call: SystemCall,
         /// The end of the file names that the fault applies to.
         name: String,
         /// The number of calls that still succeed.
@@ -66,7 +66,7 @@ mod planned {
     }
 
     impl Plan {
-        pub(super) fn check(&mut self, call: Call, path: &Path) -> io::Result<()> {
+        pub(super) fn check(&mut self, call: SystemCall, path: &Path) -> io::Result<()> {
             self.calls.push(call);
             let name = path.to_string_lossy();
             for fault in self.faults.iter_mut().filter(|fault| fault.call == call && name.ends_with(&fault.name)) {
@@ -81,12 +81,12 @@ mod planned {
 
     impl Faults {
         /// Makes every call of this kind fail from now on.
-        pub(crate) fn fail(&self, call: Call) {
+        pub(crate) fn fail(&self, call: SystemCall) {
             self.fail_on(call, "", 0);
         }
 
         /// Makes calls of this kind, on files whose names end with `name`, fail after the next `skip` calls.
-        pub(crate) fn fail_on(&self, call: Call, name: &str, skip: usize) {
+        pub(crate) fn fail_on(&self, call: SystemCall, name: &str, skip: usize) {
             self.plan.lock().faults.push(Fault { call, name: name.to_owned(), skip });
         }
 
@@ -96,7 +96,7 @@ mod planned {
         }
 
         /// Returns the number of calls of this kind so far, failed ones included.
-        pub(crate) fn calls(&self, call: Call) -> usize {
+        pub(crate) fn calls(&self, call: SystemCall) -> usize {
             self.plan.lock().calls.iter().filter(|&&made| made == call).count()
         }
     }

@@ -37,10 +37,10 @@ fn old_delays_are_forgotten() {
 
 #[test]
 fn every_delay_has_a_bucket() {
-    for delay_ms in [0, 1, 10, 11, 12, 999, 899_999, super::super::census::HORIZON_MS, u64::MAX] {
+    for delay_ms in [0, 1, 10, 11, 12, 999, 899_999, super::super::trace_sample::HORIZON_MS, u64::MAX] {
         let mut delays = Delays::default();
         delays.record(delay_ms, 10_000, 10_000, 0);
         let wait_ms = delays.covering(0.99, 0).unwrap();
-        assert!(wait_ms >= delay_ms.min(super::super::census::HORIZON_MS), "{delay_ms}: {wait_ms}");
+        assert!(wait_ms >= delay_ms.min(super::super::trace_sample::HORIZON_MS), "{delay_ms}: {wait_ms}");
     }
 }

@@ -69,7 +69,7 @@ struct Fixture {
     table: Table,
     budget: Budget,
     now_ms: Millis,
-    out: Outcome,
+    out: RoundOutcome,
     received: u64,
     exported: u64,
     kept: Vec<KeptSpans>,
@@ -80,7 +80,7 @@ impl Fixture {
         let policies = Arc::new(Policies::compile(&settings.policies, settings.sample_on_first_match).unwrap());
         let budget = Budget::new(limit_bytes);
         let table = Table::new(settings, policies, budget.clone());
-        Fixture { table, budget, now_ms: 0, out: Outcome::default(), received: 0, exported: 0, kept: Vec::new() }
+        Fixture { table, budget, now_ms: 0, out: RoundOutcome::default(), received: 0, exported: 0, kept: Vec::new() }
     }
 
     fn default() -> Self {
@@ -171,7 +171,7 @@ fn a_proven_trace_does_not_wait_and_late_spans_follow_it() {
     fixture.send(&[span(id(1, false))]);
     fixture.send(&[error(id(1, false))]);
     assert_eq!(fixture.kept_count(), 2);
-    assert_eq!(fixture.table.held(), Held::default());
+    assert_eq!(fixture.table.held(), HeldCounts::default());
     fixture.send(&[span(id(1, false))]);
     fixture.advance(5 * WAIT_MS);
     fixture.send(&[span(id(1, false))]);
@@ -188,7 +188,7 @@ fn a_late_error_rescues_the_whole_trace_within_the_window() {
     fixture.send(&[span(id(1, false))]);
     assert_eq!((fixture.kept_count(), fixture.table.held().rescuable_spans), (0, 3));
     fixture.send(&[error(id(1, false))]);
-    assert_eq!((fixture.kept_count(), fixture.table.held()), (4, Held::default()));
+    assert_eq!((fixture.kept_count(), fixture.table.held()), (4, HeldCounts::default()));
     assert_eq!(fixture.out.tally.kept, [(0, Trigger::Rescue, 1)]);
 }
 
@@ -198,7 +198,7 @@ fn a_late_error_after_the_window_is_kept_alone() {
     fixture.send(&[span(id(1, false))]);
     fixture.advance(WAIT_MS);
     fixture.advance(WINDOW_MS);
-    assert_eq!((fixture.out.tally.sampled_out_spans, fixture.table.held()), (1, Held::default()));
+    assert_eq!((fixture.out.tally.sampled_out_spans, fixture.table.held()), (1, HeldCounts::default()));
     fixture.send(&[span(id(1, false))]);
     assert_eq!((fixture.out.tally.sampled_out_spans, fixture.out.tally.late_dropped_spans), (2, 1));
     fixture.send(&[error(id(1, false))]);
@@ -217,8 +217,8 @@ fn a_trace_that_a_policy_drops_cannot_be_rescued() {
     fixture.send(&[error(id(2, true))]);
     assert_eq!(fixture.kept_count(), 0, "an error is not enough to keep the trace yet: more spans may drop it");
     fixture.advance(WAIT_MS);
-    assert_eq!((fixture.kept_count(), fixture.table.held()), (1, Held::default()), "a dropped trace is not held");
-    assert_eq!(fixture.out.tally.vetoed, [(3, Trigger::DecisionWait, 1)]);
+    assert_eq!((fixture.kept_count(), fixture.table.held()), (1, HeldCounts::default()), "a dropped trace is not held");
+    assert_eq!(fixture.out.tally.dropped_by_policy, [(3, Trigger::DecisionWait, 1)]);
     fixture.send(&[error(id(1, true))]);
     assert_eq!((fixture.kept_count(), fixture.out.tally.sampled_out_spans), (1, 4));
     assert_eq!(fixture.out.tally.late_dropped_spans, 1);
@@ -237,7 +237,7 @@ fn a_veto_is_not_confused_with_other_drops() {
         fixture.send(&spans);
     }
     fixture.advance(WAIT_MS);
-    assert_eq!((fixture.kept_count(), fixture.table.held()), (0, Held::default()));
+    assert_eq!((fixture.kept_count(), fixture.table.held()), (0, HeldCounts::default()));
     for n in 0..200 {
         let kept_before = fixture.kept_count();
         fixture.send(&[error(id(n, true))]);
@@ -252,7 +252,7 @@ fn rescue_can_be_turned_off() {
     let mut fixture = Fixture::new(&off, 64 << 20);
     fixture.send(&[span(id(1, false))]);
     fixture.advance(WAIT_MS);
-    assert_eq!((fixture.out.tally.sampled_out_spans, fixture.table.held()), (1, Held::default()));
+    assert_eq!((fixture.out.tally.sampled_out_spans, fixture.table.held()), (1, HeldCounts::default()));
 }
 
 /// Returns a trace id for each `n`. The baseline drops all of them.
@@ -300,7 +300,7 @@ fn traces_that_go_early_leave_nothing_in_the_queues() {
             }
             fixture.send(&ids.iter().map(|&id| error(id)).collect::<Vec<_>>());
             fixture.export();
-            assert_eq!(fixture.table.held(), Held::default());
+            assert_eq!(fixture.table.held(), HeldCounts::default());
         }
         // Each of two queues may hold twice the traces of a round, and 64 entries for each of 64 shards.
         let queued = fixture.table.queued();
@@ -351,7 +351,7 @@ fn a_large_trace_is_decided_at_once_and_late_spans_follow() {
                 fixture.send(&[error(trace)]);
                 fixture.send(&[span(trace)]);
                 let expected = if kept { 302 } else { held.rescuable_spans + 2 };
-                assert_eq!((fixture.kept_count(), fixture.table.held()), (expected, Held::default()));
+                assert_eq!((fixture.kept_count(), fixture.table.held()), (expected, HeldCounts::default()));
             }
         }
     }
@@ -485,7 +485,7 @@ fn under_pressure_rescuable_traces_go_first_then_the_oldest_are_decided_then_req
     }
     // One request makes room by a limited number of decisions. The next ones decide the rest.
     (0..10).for_each(|_| _ = send(&mut fixture, slow));
-    assert_eq!(fixture.table.held(), Held::default(), "refused only when there is nothing left to decide");
+    assert_eq!(fixture.table.held(), HeldCounts::default(), "refused only when there is nothing left to decide");
     fixture.export();
     assert!(send(&mut fixture, span), "there is room again after the export");
 }
@@ -528,7 +528,7 @@ proptest! {
         fixture.drain();
         let errors_of = |kept: &KeptSpans| kept.fragment.open().spans().filter(|bytes| bytes.span[0] == 1).count();
         prop_assert_eq!(fixture.kept.iter().map(errors_of).sum::<usize>(), errors);
-        prop_assert_eq!(fixture.table.held(), Held::default());
+        prop_assert_eq!(fixture.table.held(), HeldCounts::default());
     }
 
     /// The same spans in any order and in any requests give the same verdicts.
@@ -582,10 +582,10 @@ fn the_fate_of_a_trace_is_known_from_its_first_span_until_its_verdict_is_forgott
     f.advance(WAIT_MS);
     let kept = [Fate::Kept { policy: 0 }, Fate::Kept { policy: 2 }];
     let rescuable = Fate::SampledOut { rescuable: true };
-    assert_eq!(fates(&f), [kept[0], kept[1], rescuable, Fate::Vetoed, Fate::Unknown]);
+    assert_eq!(fates(&f), [kept[0], kept[1], rescuable, Fate::DroppedByPolicy, Fate::Unknown]);
     f.advance(WINDOW_MS);
     let gone = Fate::SampledOut { rescuable: false };
-    assert_eq!(fates(&f), [kept[0], kept[1], gone, Fate::Vetoed, Fate::Unknown]);
+    assert_eq!(fates(&f), [kept[0], kept[1], gone, Fate::DroppedByPolicy, Fate::Unknown]);
 }
 
 /// Bodies that were admitted together need more memory for their indices than is left, and kept spans have exceeded the

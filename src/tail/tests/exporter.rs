@@ -49,7 +49,7 @@ impl Exporter {
         };
         let mut encoder = Encoder::new(settings, Rewriter::default());
         encoder.set_now(NOW_UNIX_NANO);
-        let limits = settings::Batch { max_spans: 8, max_bytes: 4_096, max_delay: Duration::from_millis(100) };
+        let limits = settings::BatchSettings { max_spans: 8, max_bytes: 4_096, max_delay: Duration::from_millis(100) };
         Exporter {
             queue: Arc::default(),
             encoder,

@@ -80,7 +80,7 @@ impl Scenario {
     /// Returns the verdict of the rules that do not depend on other traces.
     pub(super) fn verdict(&self, trace: usize, facts: &Facts) -> Verdict {
         if let Some(veto) = self.rules.iter().position(|rule| *rule == Rule::NoProbes && facts.probe) {
-            return Verdict::Vetoed(veto as u16);
+            return Verdict::DroppedByPolicy(veto as u16);
         }
         let votes = self.rules.iter().enumerate().filter_map(|(number, rule)| {
             let threshold = match rule {
@@ -103,7 +103,7 @@ impl Scenario {
     pub(super) fn admits(&self, trace: usize, facts: &Facts, keep: Keep) -> bool {
         let limited = self.rules.iter().any(|rule| matches!(rule, Rule::Limit(_)));
         match self.verdict(trace, facts) {
-            Verdict::Vetoed(_) => false,
+            Verdict::DroppedByPolicy(_) => false,
             Verdict::Kept(expected) if (expected.policy, expected.threshold) == (keep.policy, keep.threshold) => true,
             // A limiter may vote, too, and its vote depends on other traces.
             Verdict::Kept(expected) if limited => keep.threshold <= expected.threshold,

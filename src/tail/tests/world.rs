@@ -18,7 +18,7 @@ use crate::sampling::{Keep, Policies, Threshold, Verdict};
 use crate::settings::Size;
 use crate::tail::kept::KeptSpans;
 use crate::tail::settings::DecisionCache;
-use crate::tail::table::{Held, Outcome};
+use crate::tail::table::{HeldCounts, RoundOutcome};
 use crate::tail::{Table, Trigger};
 
 /// The most bytes of a span by which the budget can exceed its limit: in the index of a request that was admitted by
@@ -47,7 +47,7 @@ pub(super) struct World<'s> {
     idle_bytes: usize,
     policies: Arc<Policies>,
     now_ms: u64,
-    out: Outcome,
+    out: RoundOutcome,
     exporter: Exporter,
     accounts: Vec<Account>,
     places: HashMap<TraceId, usize>,
@@ -84,7 +84,7 @@ impl<'s> World<'s> {
             budget,
             policies,
             now_ms: 0,
-            out: Outcome::default(),
+            out: RoundOutcome::default(),
             accounts: vec![Account::default(); scenario.traces.len()],
             places,
             sent: Vec::new(),
@@ -134,7 +134,7 @@ impl<'s> World<'s> {
                 break;
             }
         }
-        assert_eq!(self.table.held(), Held::default());
+        assert_eq!(self.table.held(), HeldCounts::default());
         self.exporter.finish(self.now_ms);
         self.check_books();
         self.check_sink();
@@ -177,7 +177,7 @@ impl<'s> World<'s> {
         let share = self.table.admit(body.len(), self.now_ms, &mut self.out);
         self.check(Act::Relief);
         let Some(share) = share else {
-            assert_eq!(self.table.held(), Held::default(), "refused while something could be decided or let go");
+            assert_eq!(self.table.held(), HeldCounts::default(), "refused while something could be decided or let go");
             return;
         };
         let mut found = Scan::default();
@@ -195,12 +195,12 @@ impl<'s> World<'s> {
     /// Compares the result of `act` with the model, then passes the kept spans on as the daemon does.
     fn check(&mut self, act: Act<'_>) {
         let left = self.take_left();
-        let census = self
+        let held_traces = self
             .table
-            .census()
+            .held_traces()
             .into_iter()
             .map(|(shard, id, spans, pending)| (self.places[&id], (shard, spans, pending)));
-        let census: HashMap<usize, (usize, u64, bool)> = census.collect();
+        let held_traces: HashMap<usize, (usize, u64, bool)> = held_traces.collect();
         let mut expected = Changes::default();
         for at in 0..self.accounts.len() {
             let arrived = if let Act::Insert(arrived) = act { arrived.get(&at).cloned() } else { None };
@@ -208,7 +208,7 @@ impl<'s> World<'s> {
                 at,
                 arrived: arrived.unwrap_or_default(),
                 left: left.get(&at).map_or(&[][..], Vec::as_slice),
-                held: census.get(&at).copied(),
+                held: held_traces.get(&at).copied(),
                 act,
             };
             self.follow(&event, &mut expected);
@@ -361,7 +361,7 @@ impl<'s> World<'s> {
                 match verdict {
                     Verdict::Kept(_) => panic!("{event:?}: {whole:?} was to be kept"),
                     Verdict::Dropped => Phase::Gone,
-                    Verdict::Vetoed(_) => Phase::Vetoed,
+                    Verdict::DroppedByPolicy(_) => Phase::Vetoed,
                 }
             }
             Phase::Rescuable { expiry_ms } => {
@@ -373,7 +373,7 @@ impl<'s> World<'s> {
                 Phase::Gone
             }
             // The cache has forgotten the trace, so it begins again, and is decided at once.
-            Phase::Gone | Phase::Kept if forgot && matches!(verdict, Verdict::Vetoed(_)) => Phase::Vetoed,
+            Phase::Gone | Phase::Kept if forgot && matches!(verdict, Verdict::DroppedByPolicy(_)) => Phase::Vetoed,
             Phase::Gone => {
                 assert_eq!(self.scenario.proof(whole), None, "{event:?}: {whole:?}");
                 Phase::Gone
@@ -403,7 +403,7 @@ impl<'s> World<'s> {
         let tally = &self.out.tally;
         let traces = |by_policy: &[(u16, Trigger, u64)]| by_policy.iter().map(|(.., traces)| traces).sum::<u64>();
         if self.scenario.remembers() {
-            let dropped = traces(&tally.vetoed) + tally.dropped.iter().sum::<u64>();
+            let dropped = traces(&tally.dropped_by_policy) + tally.dropped.iter().sum::<u64>();
             assert_eq!(dropped, expected.dropped_traces, "{act:?}: dropped traces");
             assert_eq!(traces(&tally.kept), expected.kept_traces, "{act:?}: kept traces");
             let late = [tally.late_kept_spans, tally.late_dropped_spans, tally.late_rescued_spans];
@@ -415,7 +415,7 @@ impl<'s> World<'s> {
             Act::Sweep(_) => &[Trigger::DecisionWait, Trigger::RootReceived],
             Act::Drain => &[Trigger::Shutdown],
         };
-        let said = tally.kept.iter().chain(&tally.vetoed).map(|(_, trigger, _)| *trigger);
+        let said = tally.kept.iter().chain(&tally.dropped_by_policy).map(|(_, trigger, _)| *trigger);
         let dropped = Trigger::ALL.into_iter().filter(|trigger| tally.dropped[*trigger as usize] > 0);
         said.chain(dropped).for_each(|trigger| assert!(triggers.contains(&trigger), "{act:?}: {trigger:?}"));
         self.sampled_out_spans += tally.sampled_out_spans;

@@ -27,7 +27,7 @@ where
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let metadata = event.metadata();
-        let mut object = Object::default();
+        let mut object = JsonObject::default();
         object.entry("severity", severity(*metadata.level()));
         // RFC 3339 down to the nanosecond, as the protobuf JSON mapping writes it.
         object.entry("time", &prost_types::Timestamp::from((self.now)()).to_string());
@@ -58,18 +58,18 @@ struct SourceLocation {
 }
 
 /// A JSON object under construction.
-struct Object {
+struct JsonObject {
     text: String,
     names: Vec<&'static str>,
 }
 
-impl Default for Object {
+impl Default for JsonObject {
     fn default() -> Self {
-        Object { text: String::from("{"), names: Vec::with_capacity(8) }
+        JsonObject { text: String::from("{"), names: Vec::with_capacity(8) }
     }
 }
 
-impl Object {
+impl JsonObject {
     /// Adds `name: value`. A name that is already used gets the prefix `field.`, so that no field hides another one.
     fn entry(&mut self, name: &'static str, value: &(impl Serialize + ?Sized)) {
         // Serialization fails only for a map whose keys are not strings. No caller passes such a map.
@@ -88,7 +88,7 @@ impl Object {
     }
 }
 
-impl Visit for Object {
+impl Visit for JsonObject {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         self.entry(field.name(), &format!("{value:?}"));
     }

@@ -14,16 +14,16 @@ pub(super) const LINES_MAX: usize = 1024;
 /// The queue between the callers and the thread that writes the lines. A write to it (`&Queue` is an [`io::Write`])
 /// always succeeds at once. If the queue is full, the line is lost, and the log later reports the number of lost lines.
 #[derive(Clone, Debug)]
-pub(super) struct Queue(Arc<Shared>);
+pub(super) struct LineQueue(Arc<SharedLines>);
 
 #[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
+struct SharedLines {
+    state: Mutex<QueueState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct QueueState {
     lines: VecDeque<Vec<u8>>,
     /// True while a line has left `lines` and is not written yet.
     writing: bool,
@@ -31,31 +31,31 @@ struct State {
     lost: u64,
 }
 
-impl Queue {
+impl LineQueue {
     /// Starts a queue whose lines go to `out`. A thread that lives as long as the process writes them.
     ///
     /// # Errors
     /// The thread could not be started.
     pub(super) fn start(out: impl Write + Send + 'static) -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(SharedLines::default());
         let theirs = shared.clone();
         std::thread::Builder::new().name("log".into()).spawn(move || theirs.write_lines(out)).map_err(|cause| {
             io::Error::other(format!(
                 "the thread that writes the log cannot be started ({cause}): raise the limit of processes (pids, nproc)"
             ))
         })?;
-        Ok(Queue(shared))
+        Ok(LineQueue(shared))
     }
 
     /// Waits until all lines are written, but at most `wait`. Returns false if some are not.
     pub(super) fn flush(&self, wait: Duration) -> bool {
         let mut state = self.0.state.lock();
-        let busy = |state: &mut State| state.writing || !state.lines.is_empty();
+        let busy = |state: &mut QueueState| state.writing || !state.lines.is_empty();
         !self.0.changed.wait_while_for(&mut state, busy, wait).timed_out()
     }
 }
 
-impl Write for &Queue {
+impl Write for &LineQueue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut state = self.0.state.lock();
         if state.lines.len() < LINES_MAX {
@@ -72,7 +72,7 @@ impl Write for &Queue {
     }
 }
 
-impl Shared {
+impl SharedLines {
     fn write_lines(&self, mut out: impl Write) {
         loop {
             let (line, lost) = self.next();

@@ -201,7 +201,7 @@ fn libraries_log_only_warnings_and_errors_unless_debugging() {
 #[test]
 fn queued_lines_are_written_in_order() {
     let sink = Sink::default();
-    let queue = Queue::start(sink.clone()).unwrap();
+    let queue = LineQueue::start(sink.clone()).unwrap();
     for line in ["a\n", "b\n", "c\n"] {
         (&queue).write_all(line.as_bytes()).unwrap();
     }
@@ -227,7 +227,7 @@ impl Write for Stuck {
 fn a_stuck_reader_costs_lines_but_no_time() {
     let (release, stuck) = mpsc::sync_channel(0);
     let sink = Sink::default();
-    let queue = Queue::start(Stuck(stuck, sink.clone())).unwrap();
+    let queue = LineQueue::start(Stuck(stuck, sink.clone())).unwrap();
     for _ in 0..2 * queue::LINES_MAX {
         (&queue).write_all(b"x\n").unwrap();
     }
@@ -254,7 +254,7 @@ impl Write for Closed {
 
 #[test]
 fn a_closed_pipe_does_not_stop_logging() {
-    let queue = Queue::start(Closed).unwrap();
+    let queue = LineQueue::start(Closed).unwrap();
     let layer = layer(LogFormat::Json, false, false, Arc::new(queue.clone()));
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
         for _ in 0..2 {

@@ -13,11 +13,11 @@ use tokio::time::Instant;
 pub struct Throttle {
     lines_max: u32,
     interval: Duration,
-    state: Mutex<State>,
+    state: Mutex<ThrottleState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct ThrottleState {
     since: Option<Instant>,
     lines: u32,
     unsaid: u64,
@@ -27,7 +27,7 @@ impl Throttle {
     /// Creates a throttle that lets `lines_max` lines pass in each `interval`.
     #[must_use]
     pub const fn new(lines_max: u32, interval: Duration) -> Self {
-        Throttle { lines_max, interval, state: Mutex::new(State { since: None, lines: 0, unsaid: 0 }) }
+        Throttle { lines_max, interval, state: Mutex::new(ThrottleState { since: None, lines: 0, unsaid: 0 }) }
     }
 
     /// Asks to write a line at `now`. If the line may be written, returns the number of lines that were suppressed

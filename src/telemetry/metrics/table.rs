@@ -8,7 +8,7 @@ pub struct Description {
     /// The full name, with the unit last.
     pub name: &'static str,
     /// The Prometheus type.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// The labels of the metric.
     pub labels: &'static [LabelDescription],
     /// The help text, one sentence or more.
@@ -17,7 +17,7 @@ pub struct Description {
 
 /// The Prometheus type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// A value that only grows.
     Counter,
     /// A value that goes up and down.
@@ -26,14 +26,14 @@ pub enum Kind {
     Histogram,
 }
 
-impl Kind {
+impl MetricKind {
     /// Returns the type as it appears in `# TYPE` lines.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+            MetricKind::Histogram => "histogram",
         }
     }
 }
@@ -339,13 +339,13 @@ const fn listed(name: &'static str, values: &'static [&'static str]) -> LabelDes
     LabelDescription { name, values: LabelValues::Listed(values) }
 }
 const fn counter(name: &'static str, labels: &'static [LabelDescription], help: &'static str) -> Description {
-    Description { name, kind: Kind::Counter, labels, help }
+    Description { name, kind: MetricKind::Counter, labels, help }
 }
 const fn gauge(name: &'static str, labels: &'static [LabelDescription], help: &'static str) -> Description {
-    Description { name, kind: Kind::Gauge, labels, help }
+    Description { name, kind: MetricKind::Gauge, labels, help }
 }
 const fn histogram(name: &'static str, labels: &'static [LabelDescription], help: &'static str) -> Description {
-    Description { name, kind: Kind::Histogram, labels, help }
+    Description { name, kind: MetricKind::Histogram, labels, help }
 }
 
 impl Description {

@@ -27,7 +27,7 @@ fn each_event_counts_on_its_own_series() {
     metrics.journal_fault("corrupt");
     metrics.journal_sync(Duration::from_millis(2));
     metrics.spool_fault("torn");
-    let text = metrics.render(Held {
+    let text = metrics.render(HeldAmounts {
         pending_spans: 1,
         pending_traces: 2,
         rescuable_spans: 3,
@@ -87,8 +87,8 @@ fn each_event_counts_on_its_own_series() {
 
 #[test]
 fn each_histogram_has_buckets_of_its_own() {
-    let text = Metrics::default().render(Held::default());
-    for metric in TABLE.iter().filter(|metric| metric.kind == Kind::Histogram) {
+    let text = Metrics::default().render(HeldAmounts::default());
+    for metric in TABLE.iter().filter(|metric| metric.kind == MetricKind::Histogram) {
         for values in metric.series(&[]) {
             let labels: String =
                 metric.labels.iter().zip(values).map(|(label, value)| format!("{}=\"{value}\",", label.name)).collect();
@@ -104,7 +104,7 @@ fn a_policy_may_have_any_name() {
     let name = "a \"b\"\\c\nd";
     let metrics = Metrics::with_policies(&[name]);
     metrics.decided(name, "kept", "decision_wait", 1);
-    let text = metrics.render(Held::default());
+    let text = metrics.render(HeldAmounts::default());
     let series = r#"spansieve_decided_traces_total{policy="a \"b\"\\c\nd",verdict="kept",trigger="decision_wait"}"#;
     assert_eq!(value(&text, series), 1.0);
 }
@@ -113,8 +113,8 @@ fn a_policy_may_have_any_name() {
 fn two_daemons_do_not_share_metrics() {
     let (one, other) = (Metrics::default(), Metrics::default());
     one.exported(1);
-    assert_eq!(value(&one.render(Held::default()), "spansieve_exported_spans_total"), 1.0);
-    assert_eq!(value(&other.render(Held::default()), "spansieve_exported_spans_total"), 0.0);
+    assert_eq!(value(&one.render(HeldAmounts::default()), "spansieve_exported_spans_total"), 1.0);
+    assert_eq!(value(&other.render(HeldAmounts::default()), "spansieve_exported_spans_total"), 0.0);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn upkeep_loses_nothing() {
         metrics.decision_lag(Duration::from_millis(1), 2);
         metrics.upkeep();
     }
-    assert_eq!(value(&metrics.render(Held::default()), "spansieve_decision_lag_seconds_count"), 6.0);
+    assert_eq!(value(&metrics.render(HeldAmounts::default()), "spansieve_decision_lag_seconds_count"), 6.0);
 }
 
 #[test]

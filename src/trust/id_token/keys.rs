@@ -24,10 +24,10 @@ pub enum KeysError {
 
 /// Public keys by their ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Keys(Vec<Key>);
+pub struct PublicKeys(Vec<PublicKey>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Key {
+pub(super) struct PublicKey {
     id: String,
     modulus: Vec<u8>,
     exponent: Vec<u8>,
@@ -49,15 +49,15 @@ struct Jwk {
     e: Option<String>,
 }
 
-impl Keys {
+impl PublicKeys {
     /// Reads the keys for RS256 in `json`. Other keys are left out (RFC 7517, 5).
     ///
     /// # Errors
     /// `json` is not a key set, or has no key for RS256.
     pub fn parse(json: &[u8]) -> Result<Self, KeysError> {
         let set: KeySet = serde_json::from_slice(json)?;
-        let keys: Vec<Key> = set.keys.into_iter().filter_map(key).take(KEYS_MAX).collect();
-        if keys.is_empty() { Err(KeysError::Empty) } else { Ok(Keys(keys)) }
+        let keys: Vec<PublicKey> = set.keys.into_iter().filter_map(key).take(KEYS_MAX).collect();
+        if keys.is_empty() { Err(KeysError::Empty) } else { Ok(PublicKeys(keys)) }
     }
 
     /// Returns true if there is a key with this id.
@@ -66,12 +66,12 @@ impl Keys {
         self.find(id).is_some()
     }
 
-    pub(super) fn find(&self, id: &str) -> Option<&Key> {
+    pub(super) fn find(&self, id: &str) -> Option<&PublicKey> {
         self.0.iter().find(|key| key.id == id)
     }
 }
 
-impl Key {
+impl PublicKey {
     /// Returns true if this key has made `signature` for `message` (RFC 8017, 8.2.2, with SHA-256).
     pub(super) fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
         let key = RsaPublicKeyComponents { n: &self.modulus, e: &self.exponent };
@@ -79,11 +79,11 @@ impl Key {
     }
 }
 
-fn key(jwk: Jwk) -> Option<Key> {
+fn key(jwk: Jwk) -> Option<PublicKey> {
     let signs = jwk.usage.is_none_or(|usage| usage == "sig") && jwk.alg.is_none_or(|alg| alg == ALGORITHM);
     if jwk.kty != "RSA" || !signs {
         return None;
     }
     let number = |text: Option<String>| BASE64_URL_SAFE_NO_PAD.decode(text?).ok();
-    Some(Key { id: jwk.kid?, modulus: number(jwk.n)?, exponent: number(jwk.e)? })
+    Some(PublicKey { id: jwk.kid?, modulus: number(jwk.n)?, exponent: number(jwk.e)? })
 }

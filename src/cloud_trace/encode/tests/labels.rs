@@ -198,16 +198,17 @@ fn only_allowed_projects_are_written_to() {
 
 #[test]
 fn resources_are_rewritten_first() {
-    use crate::resource::settings::{self, Action, AttributeAction, AttributeValue as Literal, Keys, ValueSource};
+    use crate::resource::settings::{self, ActionType, AttributeAction, Keys, LiteralValue as Literal, ValueSource};
     let action = |action| AttributeAction { condition: None, action };
     let upsert = |key: &str, value: &str| {
         let source = ValueSource::Value(Literal::String(value.into()));
-        action(Action::Upsert { key: key.into(), source })
+        action(ActionType::Upsert { key: key.into(), source })
     };
-    let delete = action(Action::Delete(Keys { key: Some("secret".into()), pattern: None }));
+    let delete = action(ActionType::Delete(Keys { key: Some("secret".into()), pattern: None }));
     let attributes = vec![upsert("gcp.project_id", "other"), upsert("host.name", "h"), delete];
     let mut encoder = encoder(false);
-    encoder.rewriter = Rewriter::new(&settings::Resource { attributes, ..settings::Resource::default() }, &[]);
+    encoder.rewriter =
+        Rewriter::new(&settings::ResourceSettings { attributes, ..settings::ResourceSettings::default() }, &[]);
     let sent = resource(vec![string("secret", "s")]);
     let found = encode_body(&mut encoder, body(Some(&sent), None, &plain_span()), errors()).remove(0);
     assert!(found.name.starts_with("projects/other/"));

@@ -12,7 +12,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::super::grammar::{CompareOp, Expr, MathOp, Node, Segment, parse};
+use super::super::grammar::{CompareOp, Expr, ExprNode, MathOp, PathSegment, parse};
 use super::super::span_condition;
 use super::decoded::{Sample, attribute, trace_state_entry};
 
@@ -41,10 +41,10 @@ type Evaluated<T> = Option<T>;
 /// differs: there an error ends the whole condition.
 fn truth(expr: &Expr, sample: &Sample) -> Evaluated<bool> {
     match &expr.node {
-        Node::Not(inner) => truth(inner, sample).map(|value| !value),
-        Node::And(parts) => joined(parts, sample, false),
-        Node::Or(parts) => joined(parts, sample, true),
-        Node::Compare(op, left, right) => Some(compare(&value(left, sample)?, &value(right, sample)?, *op)),
+        ExprNode::Not(inner) => truth(inner, sample).map(|value| !value),
+        ExprNode::And(parts) => joined(parts, sample, false),
+        ExprNode::Or(parts) => joined(parts, sample, true),
+        ExprNode::Compare(op, left, right) => Some(compare(&value(left, sample)?, &value(right, sample)?, *op)),
         _ => match value(expr, sample)? {
             Val::Bool(value) => Some(value),
             _ => None,
@@ -95,28 +95,28 @@ fn double(value: &Val) -> Option<f64> {
 
 fn value(expr: &Expr, sample: &Sample) -> Evaluated<Val> {
     Some(match &expr.node {
-        Node::Nil => Val::Nil,
-        Node::Bool(value) => Val::Bool(*value),
-        Node::Int(value) => Val::Int(*value),
-        Node::Double(value) => Val::Double(*value),
-        Node::Text(text) => Val::Text(text.clone()),
-        Node::Bytes(bytes) => Val::Bytes(bytes.clone()),
-        Node::Enum(name) => Val::Int(if name == "STATUS_CODE_ERROR" { 2 } else { 3 }),
-        Node::List(values) => Val::List(values.iter().map(|item| value(item, sample)).collect::<Option<_>>()?),
-        Node::Map(entries) => {
+        ExprNode::Nil => Val::Nil,
+        ExprNode::Bool(value) => Val::Bool(*value),
+        ExprNode::Int(value) => Val::Int(*value),
+        ExprNode::Double(value) => Val::Double(*value),
+        ExprNode::Text(text) => Val::Text(text.clone()),
+        ExprNode::Bytes(bytes) => Val::Bytes(bytes.clone()),
+        ExprNode::Enum(name) => Val::Int(if name == "STATUS_CODE_ERROR" { 2 } else { 3 }),
+        ExprNode::List(values) => Val::List(values.iter().map(|item| value(item, sample)).collect::<Option<_>>()?),
+        ExprNode::Map(entries) => {
             let entries = entries.iter().map(|(key, term)| Some((key.clone(), value(term, sample)?)));
             Val::Map(entries.collect::<Option<_>>()?)
         }
-        Node::Index(inner, key) => return inside(value(inner, sample)?, key),
-        Node::Path(path) => {
+        ExprNode::Index(inner, key) => return inside(value(inner, sample)?, key),
+        ExprNode::Path(path) => {
             let keys = path.iter().flat_map(|segment| &segment.keys).skip(1);
             return keys.into_iter().try_fold(field(path, sample), inside);
         }
-        Node::Call(name, arguments) => {
+        ExprNode::Call(name, arguments) => {
             let arguments: Option<Vec<Val>> = arguments.iter().map(|argument| value(argument, sample)).collect();
             return call(name, &arguments?, sample);
         }
-        Node::Math(op, left, right) => return math(*op, &value(left, sample)?, &value(right, sample)?),
+        ExprNode::Math(op, left, right) => return math(*op, &value(left, sample)?, &value(right, sample)?),
         _ => Val::Bool(truth(expr, sample)?),
     })
 }
@@ -125,10 +125,10 @@ fn value(expr: &Expr, sample: &Sample) -> Evaluated<Val> {
 fn inside(value: Val, key: &Expr) -> Evaluated<Val> {
     match (value, &key.node) {
         (Val::Nil, _) => Some(Val::Nil),
-        (Val::Map(map), Node::Text(key)) => {
+        (Val::Map(map), ExprNode::Text(key)) => {
             Some(map.into_iter().find(|(own, _)| own == key).map_or(Val::Nil, |(_, value)| value))
         }
-        (Val::List(list), Node::Int(index)) => list.into_iter().nth(*index as usize),
+        (Val::List(list), ExprNode::Int(index)) => list.into_iter().nth(*index as usize),
         _ => None,
     }
 }
@@ -158,9 +158,9 @@ fn math(op: MathOp, left: &Val, right: &Val) -> Evaluated<Val> {
     }
 }
 
-fn field(path: &[Segment], sample: &Sample) -> Val {
+fn field(path: &[PathSegment], sample: &Sample) -> Val {
     let key = path.iter().flat_map(|segment| &segment.keys).find_map(|key| match &key.node {
-        Node::Text(text) => Some(text.as_str()),
+        ExprNode::Text(text) => Some(text.as_str()),
         _ => None,
     });
     let names: Vec<&str> = path.iter().map(|segment| segment.name.as_str()).collect();

@@ -2,7 +2,7 @@
 
 use regex_syntax::hir::{Class as HirClass, ClassUnicode, ClassUnicodeRange, Hir, HirKind};
 
-use super::Parser;
+use super::PatternParser;
 use crate::condition::pattern::PatternError;
 
 /// The last code point before the surrogates.
@@ -42,11 +42,11 @@ const SHORT_SCRIPTS: [&str; 9] = ["ahom", "cham", "kawi", "lisu", "miao", "modi"
 const NO_SUCH_CLASS: &str = "classes are categories (`\\pL`, `\\p{Lu}`), scripts (`\\p{Greek}`) and `[[:alpha:]]`";
 
 /// A set of characters.
-pub(super) struct Class(ClassUnicode);
+pub(super) struct CharacterClass(ClassUnicode);
 
-impl Class {
+impl CharacterClass {
     fn of(ranges: &[(char, char)]) -> Self {
-        Class(ClassUnicode::new(ranges.iter().map(|(start, end)| ClassUnicodeRange::new(*start, *end))))
+        CharacterClass(ClassUnicode::new(ranges.iter().map(|(start, end)| ClassUnicodeRange::new(*start, *end))))
     }
 
     /// Makes the class of the characters from `start` to `end`, both included. It is empty if they are all surrogates.
@@ -55,19 +55,19 @@ impl Class {
         let start = char::from_u32(if is_surrogate(start) { BEHIND_SURROGATES } else { start });
         let end = char::from_u32(if is_surrogate(end) { BEFORE_SURROGATES } else { end });
         let range = start.zip(end).filter(|(start, end)| start <= end);
-        Class(ClassUnicode::new(range.map(|(start, end)| ClassUnicodeRange::new(start, end))))
+        CharacterClass(ClassUnicode::new(range.map(|(start, end)| ClassUnicodeRange::new(start, end))))
     }
 
     /// Makes the class that `.` matches. It contains the newline if `newline` is set.
     pub(super) fn dot(newline: bool) -> Self {
-        let class = Class::of(&[('\n', '\n')]).negated_if(true);
-        if newline { Class::of(&[('\0', char::MAX)]) } else { class }
+        let class = CharacterClass::of(&[('\n', '\n')]).negated_if(true);
+        if newline { CharacterClass::of(&[('\0', char::MAX)]) } else { class }
     }
 
     /// Makes the class `\d`, `\s` or `\w`; an upper-case name negates it. Returns `None` for any other name.
     pub(super) fn perl(name: char, ignore_case: bool) -> Option<Self> {
         let (_, ranges) = PERL.iter().find(|(known, _)| *known == name.to_ascii_lowercase())?;
-        Some(Class::of(ranges).folded_if(ignore_case).negated_if(name.is_ascii_uppercase()))
+        Some(CharacterClass::of(ranges).folded_if(ignore_case).negated_if(name.is_ascii_uppercase()))
     }
 
     /// Adds the other case of each letter, if `ignore_case` is set.
@@ -95,10 +95,10 @@ impl Class {
         let name: String = name.chars().filter(|c| !is_filler(*c)).map(|c| c.to_ascii_lowercase()).collect();
         let is_code = name.len() == 4 && !SHORT_SCRIPTS.contains(&name.as_str());
         match name.as_str() {
-            "any" => Some(Class::of(&[('\0', char::MAX)])),
-            "ascii" => Some(Class::of(&[('\0', '\x7f')])),
+            "any" => Some(CharacterClass::of(&[('\0', char::MAX)])),
+            "ascii" => Some(CharacterClass::of(&[('\0', '\x7f')])),
             // UTF-8 text does not contain surrogates.
-            "cs" | "surrogate" => Some(Class::of(&[])),
+            "cs" | "surrogate" => Some(CharacterClass::of(&[])),
             name if name.starts_with("is") || !name.bytes().all(|c| c.is_ascii_alphabetic()) => None,
             name => {
                 let category = table("gc", name);
@@ -109,22 +109,22 @@ impl Class {
 }
 
 /// Looks up a Unicode property in the tables of the regex crate.
-fn table(property: &str, value: &str) -> Option<Class> {
+fn table(property: &str, value: &str) -> Option<CharacterClass> {
     let hir = regex_syntax::parse(&format!(r"\p{{{property}={value}}}")).ok()?;
     match hir.kind() {
-        HirKind::Class(HirClass::Unicode(class)) => Some(Class(class.clone())),
+        HirKind::Class(HirClass::Unicode(class)) => Some(CharacterClass(class.clone())),
         // The crate turns a class of one character into a literal.
         HirKind::Literal(literal) => {
             let mut chars = std::str::from_utf8(&literal.0).ok()?.chars();
-            chars.next().map(|only| Class::of(&[(only, only)]))
+            chars.next().map(|only| CharacterClass::of(&[(only, only)]))
         }
         _ => None,
     }
 }
 
-impl Parser<'_> {
+impl PatternParser<'_> {
     /// Reads `[...]`, beginning at the opening bracket.
-    pub(super) fn bracketed_class(&mut self) -> Result<Class, PatternError> {
+    pub(super) fn bracketed_class(&mut self) -> Result<CharacterClass, PatternError> {
         let start = self.at;
         self.at += 1;
         let is_negated = self.rest().starts_with('^');
@@ -139,12 +139,12 @@ impl Parser<'_> {
             }
         }
         self.at += 1;
-        let class = Class(ClassUnicode::new(ranges));
+        let class = CharacterClass(ClassUnicode::new(ranges));
         Ok(class.folded_if(self.flags.ignore_case).negated_if(is_negated))
     }
 
     /// Reads a class inside of the brackets, if one comes next.
-    fn class_item(&mut self) -> Result<Option<Class>, PatternError> {
+    fn class_item(&mut self) -> Result<Option<CharacterClass>, PatternError> {
         match self.posix_class()? {
             None => self.escaped_class(),
             class => Ok(class),
@@ -152,26 +152,26 @@ impl Parser<'_> {
     }
 
     /// Reads a class such as `[:alpha:]`. Without `:]` the bracket is a literal.
-    fn posix_class(&mut self) -> Result<Option<Class>, PatternError> {
+    fn posix_class(&mut self) -> Result<Option<CharacterClass>, PatternError> {
         let start = self.at;
         let Some(inner) = self.rest().strip_prefix("[:") else { return Ok(None) };
         let Some(end) = inner.find(":]") else { return Ok(None) };
         let name = &inner[..end];
         let (is_negated, plain) = name.strip_prefix('^').map_or((false, name), |plain| (true, plain));
-        let class = POSIX.iter().find(|(known, _)| *known == plain).map(|(_, ranges)| Class::of(ranges));
+        let class = POSIX.iter().find(|(known, _)| *known == plain).map(|(_, ranges)| CharacterClass::of(ranges));
         self.at += end + 4;
         let class = class.ok_or_else(|| self.error("invalid character class range", start, NO_SUCH_CLASS))?;
         Ok(Some(class.folded_if(self.flags.ignore_case).negated_if(is_negated)))
     }
 
     /// Reads a character, or two characters with a `-` between them. The class begins at offset `class_start`.
-    fn class_range(&mut self, class_start: usize) -> Result<Class, PatternError> {
+    fn class_range(&mut self, class_start: usize) -> Result<CharacterClass, PatternError> {
         let start = self.at;
         let first = self.class_char(class_start)?;
         let rest = self.rest();
         // A `-` before the closing bracket is a literal.
         if !rest.starts_with('-') || rest.len() < 2 || rest.starts_with("-]") {
-            return Ok(Class::range(first, first));
+            return Ok(CharacterClass::range(first, first));
         }
         self.at += 1;
         let last = self.class_char(class_start)?;
@@ -182,7 +182,7 @@ impl Parser<'_> {
                 "the first character must not be greater than the last",
             ));
         }
-        Ok(Class::range(first, last))
+        Ok(CharacterClass::range(first, last))
     }
 
     fn class_char(&mut self, class_start: usize) -> Result<u32, PatternError> {
@@ -197,7 +197,7 @@ impl Parser<'_> {
     }
 
     /// Reads `\pL` or `\p{Greek}`, beginning at the backslash. `is_upper` is set for `\P`, which negates the class.
-    pub(super) fn unicode_class(&mut self, is_upper: bool) -> Result<Class, PatternError> {
+    pub(super) fn unicode_class(&mut self, is_upper: bool) -> Result<CharacterClass, PatternError> {
         let start = self.at;
         let rest = &self.text[self.at + 2..];
         let (name, length) = match rest.strip_prefix('{') {
@@ -211,7 +211,7 @@ impl Parser<'_> {
             }
         };
         let (has_caret, plain) = name.strip_prefix('^').map_or((false, name), |plain| (true, plain));
-        let class = Class::property(plain);
+        let class = CharacterClass::property(plain);
         self.at += 2 + length;
         let class = class.ok_or_else(|| self.error("invalid character class range", start, NO_SUCH_CLASS))?;
         Ok(class.folded_if(self.flags.ignore_case).negated_if(is_upper != has_caret))

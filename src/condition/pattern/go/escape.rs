@@ -2,13 +2,13 @@
 
 use regex_syntax::hir::Look;
 
-use super::{Class, Parser};
+use super::{CharacterClass, PatternParser};
 use crate::condition::pattern::PatternError;
 
 /// The last code point of Unicode.
 const CODE_MAX: u32 = 0x10_ffff;
 
-impl Parser<'_> {
+impl PatternParser<'_> {
     /// Reads an escape outside of classes.
     pub(super) fn escaped(&mut self) -> Result<(), PatternError> {
         match self.rest().chars().nth(1) {
@@ -38,12 +38,12 @@ impl Parser<'_> {
     }
 
     /// Reads a class such as `\d` or `\pL`. Returns `None` if the next characters are not one.
-    pub(super) fn escaped_class(&mut self) -> Result<Option<Class>, PatternError> {
+    pub(super) fn escaped_class(&mut self) -> Result<Option<CharacterClass>, PatternError> {
         let Some(name) = self.rest().strip_prefix('\\').and_then(|rest| rest.chars().next()) else { return Ok(None) };
         if matches!(name, 'p' | 'P') {
             return self.unicode_class(name == 'P').map(Some);
         }
-        let class = Class::perl(name, self.flags.ignore_case);
+        let class = CharacterClass::perl(name, self.flags.ignore_case);
         self.at += if class.is_some() { 2 } else { 0 };
         Ok(class)
     }

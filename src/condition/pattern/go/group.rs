@@ -2,13 +2,13 @@
 
 use regex_syntax::hir::{Capture, Hir};
 
-use super::{Flags, NESTING_MAX, Open, Parser, Part};
+use super::{Flags, NESTING_MAX, OpenGroup, PatternParser, PatternPart};
 use crate::condition::pattern::PatternError;
 
 const NO_SUCH_GROUP: &str = "groups are `(...)`, `(?:...)`, `(?P<name>...)` and `(?<name>...)`, flags `(?imsU)`; \
                              lookahead and lookbehind are not supported";
 
-impl Parser<'_> {
+impl PatternParser<'_> {
     /// Reads an opening parenthesis with the name or the flags that belong to it.
     pub(super) fn open_group(&mut self) -> Result<(), PatternError> {
         let rest = self.rest();
@@ -33,13 +33,13 @@ impl Parser<'_> {
         };
         self.flags = group.flags_behind;
         let capture = group.capture;
-        let Part { hir, repetitions } = group.close();
+        let PatternPart { hir, repetitions } = group.close();
         let hir = match capture {
             // The names are kept in `groups`, because Go accepts the same name twice and the engine does not.
             Some(index) => Hir::capture(Capture { index, name: None, sub: Box::new(hir) }),
             None => hir,
         };
-        self.innermost().parts.push(Part { hir, repetitions });
+        self.innermost().parts.push(PatternPart { hir, repetitions });
         Ok(())
     }
 
@@ -68,7 +68,7 @@ impl Parser<'_> {
         if self.open.len() > NESTING_MAX {
             return Err(self.error("expression nests too deeply", 0, "at most 250 groups can be nested"));
         }
-        self.open.push(Open { flags_behind: self.flags, capture, ..Open::default() });
+        self.open.push(OpenGroup { flags_behind: self.flags, capture, ..OpenGroup::default() });
         Ok(())
     }
 

@@ -46,7 +46,8 @@ impl<S: Sink> Sink for Failing<S> {
 /// Returns the first line that is logged when the calls of `sink` fail with `failure`.
 async fn first_line(sink: impl Sink, project: &str, failure: &Failure) -> String {
     let (kept, metrics, budget) = (Arc::default(), Arc::new(Metrics::new()), Budget::new(0));
-    let settings = export_settings(settings::Batch { max_spans: 2, max_bytes: 1 << 20, max_delay: Duration::ZERO });
+    let settings =
+        export_settings(settings::BatchSettings { max_spans: 2, max_bytes: 1 << 20, max_delay: Duration::ZERO });
     let ledger = Arc::new(Ledger::new(kept, metrics));
     let lines = Lines::capture();
     let mut delivery = Delivery::new(Failing(sink, failure.clone()), &settings, ledger, budget.clone(), None);

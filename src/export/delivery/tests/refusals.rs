@@ -87,7 +87,7 @@ async fn spans_that_break_known_rules_go_together_once_the_sink_has_refused_them
     let ledger = Arc::new(Ledger::new(Arc::clone(&bench.kept), Arc::clone(&bench.metrics)));
     let mut delivery =
         Delivery::new(Ruled(Arc::clone(&bench.script)), &settings_of(100), ledger, bench.budget.clone(), None);
-    let limits = settings::Batch { max_spans: 100, max_bytes: 1 << 20, max_delay: Duration::ZERO };
+    let limits = settings::BatchSettings { max_spans: 100, max_bytes: 1 << 20, max_delay: Duration::ZERO };
     let mut batcher = Batcher::new(Form::CloudTrace, limits, bench.budget.clone());
     for id in 0..100 {
         let name = if id % 3 == 0 { BAD } else { "a" };

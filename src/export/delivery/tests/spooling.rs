@@ -29,7 +29,7 @@ impl Spooling {
         let (metrics, kept, budget) =
             (Arc::new(Metrics::new()), Arc::new(KeptQueue::default()), Budget::new(LIMIT_BYTES));
         let ledger = Arc::new(Ledger::new(Arc::clone(&kept), Arc::clone(&metrics)));
-        let spool = settings::Spool { directory: directory.to_owned(), max_bytes };
+        let spool = settings::SpoolSettings { directory: directory.to_owned(), max_bytes };
         let spool = Spool::open(&spool, Form::CloudTrace, &budget, &metrics).unwrap();
         let level = spool.level();
         let settings = settings::Export { give_up_after, ..settings_of(SPANS) };

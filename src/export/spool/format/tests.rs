@@ -27,7 +27,7 @@ fn segment(records: &[(&str, &[u8])]) -> Vec<u8> {
     segment
 }
 
-type Found = (Vec<(u64, RecordHeader)>, Option<Fault>);
+type Found = (Vec<(u64, RecordHeader)>, Option<SegmentError>);
 
 /// The records that are read from `bytes`, and why that ended before their end.
 fn read(bytes: &[u8]) -> Result<Found, NoSegment> {
@@ -82,7 +82,7 @@ fn a_segment_may_end_at_any_byte() {
         let count = ends.iter().filter(|&&end| end <= len).count() - 1;
         let (found, fault) = read(&bytes[..len]).unwrap();
         assert_eq!(found, whole[..count]);
-        assert_eq!(fault, (!ends.contains(&len)).then_some(Fault::Torn), "at {len}");
+        assert_eq!(fault, (!ends.contains(&len)).then_some(SegmentError::Torn), "at {len}");
     }
 }
 

@@ -12,7 +12,7 @@ use crate::config::settings;
 use crate::export::batch::Batcher;
 use crate::export::testing::{counter, push_record, record};
 use crate::segment::directory::OpenError;
-use crate::segment::file::{Call, Faults};
+use crate::segment::file::{Faults, SystemCall};
 use crate::telemetry::Metrics;
 
 const FORM: Form = Form::CloudTrace;
@@ -21,8 +21,8 @@ fn file_name(number: u64) -> String {
     OWNER.file_name(number)
 }
 
-fn spool(directory: &Path) -> settings::Spool {
-    settings::Spool { directory: directory.to_owned(), max_bytes: 1 << 30 }
+fn spool(directory: &Path) -> settings::SpoolSettings {
+    settings::SpoolSettings { directory: directory.to_owned(), max_bytes: 1 << 30 }
 }
 
 fn try_open(directory: &Path) -> Result<(Store, u64), OpenError> {
@@ -39,7 +39,8 @@ fn batch(project: &str, ids: impl IntoIterator<Item = u64>) -> Batch {
 }
 
 fn named(project: &str, ids: impl IntoIterator<Item = u64>, name: &str) -> Batch {
-    let limits = settings::Batch { max_spans: 1 << 20, max_bytes: 1 << 30, max_delay: std::time::Duration::MAX };
+    let limits =
+        settings::BatchSettings { max_spans: 1 << 20, max_bytes: 1 << 30, max_delay: std::time::Duration::MAX };
     let mut batcher = Batcher::new(Form::CloudTrace, limits, Budget::new(1 << 30));
     let project = project.into();
     for id in ids {
@@ -148,7 +149,7 @@ fn it_is_full_at_max_bytes_and_has_room_again() {
     let record_bytes = (one.message().len() + format::RECORD_HEADER_LEN + 1) as u64;
     // Room for five, not for six.
     let max_bytes = 2 * SEGMENT_HEADER_LEN as u64 + 5 * record_bytes;
-    let settings = settings::Spool { max_bytes, ..spool(directory.path()) };
+    let settings = settings::SpoolSettings { max_bytes, ..spool(directory.path()) };
     let (mut store, _) = Store::open(&settings, FORM, &Budget::new(1 << 30), &Metrics::new()).unwrap();
     for _ in 0..5 {
         append(&mut store, &one);
@@ -349,7 +350,7 @@ fn a_segment_that_cannot_be_written_any_more_is_given_up() {
     let bytes = store.bytes();
     // Of the head and of the message of a record.
     for skip in [0, 1] {
-        store.directory.faults().fail_on(Call::Write, "1.segment", skip);
+        store.directory.faults().fail_on(SystemCall::Write, "1.segment", skip);
         assert!(matches!(store.append(&batches[1], Instant::now(), 7), Err(AppendError::Disk(_))));
         store.directory.faults().mend();
         assert_eq!(store.bytes(), bytes, "what was half written is cut off");
@@ -392,7 +393,8 @@ fn a_read_error_at_the_start_costs_no_record() {
         let batches = (0..4).map(|i| named("p", [i], &"x".repeat(20_000))).collect::<Vec<_>>();
         batches.iter().for_each(|batch| append(&mut store, batch));
         drop(store);
-        let (mut store, spans) = open_with(directory.path(), |faults| faults.fail_on(Call::Read, "1.segment", skip));
+        let (mut store, spans) =
+            open_with(directory.path(), |faults| faults.fail_on(SystemCall::Read, "1.segment", skip));
         store.directory.faults().mend();
         assert_eq!(spans < 4, skip < 4, "one read for each header");
         let bytes = store.bytes();
@@ -415,7 +417,7 @@ fn a_segment_that_cannot_be_opened_takes_up_room() {
     append(&mut store, &named("p", [1], &"x".repeat(20_000)));
     let bytes = store.bytes();
     drop(store);
-    let (mut store, spans) = open_with(directory.path(), |faults| faults.fail(Call::Open));
+    let (mut store, spans) = open_with(directory.path(), |faults| faults.fail(SystemCall::Open));
     assert_eq!((spans, store.bytes()), (0, bytes));
     store.directory.faults().mend();
     assert_eq!((store.maintain(&Metrics::new()).found_spans, store.bytes()), (1, bytes));
@@ -433,9 +435,9 @@ fn a_segment_that_cannot_be_read_stops_no_other() {
     let small = (0..100).map(|i| batch("p", [i])).collect::<Vec<_>>();
     small.iter().for_each(|batch| append(&mut store, batch));
     assert_eq!(segments(directory.path()).len(), 4);
-    store.directory.faults().fail_on(Call::Read, "4.segment", 0);
-    store.directory.faults().fail_on(Call::Open, "2.segment", 0);
-    let reads = store.directory.faults().calls(Call::Read);
+    store.directory.faults().fail_on(SystemCall::Read, "4.segment", 0);
+    store.directory.faults().fail_on(SystemCall::Open, "2.segment", 0);
+    let reads = store.directory.faults().calls(SystemCall::Read);
     let mut spans = 0;
     while store.has_waiting(any) {
         match store.next(any) {
@@ -444,7 +446,7 @@ fn a_segment_that_cannot_be_read_stops_no_other() {
         }
     }
     assert_eq!(spans, 8 * 40, "those of the others");
-    assert_eq!(store.directory.faults().calls(Call::Read) - reads, 8 + FAILURES_MAX as usize);
+    assert_eq!(store.directory.faults().calls(SystemCall::Read) - reads, 8 + FAILURES_MAX as usize);
     store.directory.faults().mend();
     assert!(store.maintain(&Metrics::new()).errors.is_empty());
     assert_eq!(std::iter::from_fn(|| next(&mut store)).map(|stored| stored.span_count).sum::<u32>(), 5 * 40 + 100);
@@ -489,7 +491,7 @@ fn a_file_that_was_shortened_costs_what_was_cut_off() {
 
 #[test]
 fn what_cannot_be_deleted_or_marked_is_tried_again_and_does_not_come_twice() {
-    for call in [Call::Remove, Call::Write] {
+    for call in [SystemCall::Remove, SystemCall::Write] {
         let directory = TempDir::new().unwrap();
         let (mut store, _) = open(directory.path());
         [batch("p", 0..2), batch("p", 2..4)].iter().for_each(|batch| append(&mut store, batch));
@@ -497,8 +499,8 @@ fn what_cannot_be_deleted_or_marked_is_tried_again_and_does_not_come_twice() {
         let ids = [(); 2].map(|()| next(&mut store).unwrap().id);
         store.directory.faults().fail(call);
         let results = ids.map(|id| store.done(id).is_err());
-        assert_eq!(results, [call == Call::Write, call == Call::Remove]);
-        if call == Call::Remove {
+        assert_eq!(results, [call == SystemCall::Write, call == SystemCall::Remove]);
+        if call == SystemCall::Remove {
             assert!(store.is_unfinished() && store.bytes() == bytes, "it takes up room until it is gone");
             assert!(!store.maintain(&Metrics::new()).errors.is_empty());
             assert_eq!(open_copy(directory.path()), 0, "a process after this one delivers nothing of it");
@@ -524,7 +526,7 @@ fn a_mark_that_failed_is_written_later() {
     let (mut store, _) = open(directory.path());
     [batch("p", 0..2), batch("p", 2..4)].iter().for_each(|batch| append(&mut store, batch));
     let id = next(&mut store).unwrap().id;
-    store.directory.faults().fail(Call::Write);
+    store.directory.faults().fail(SystemCall::Write);
     store.done(id).unwrap_err();
     assert_eq!(open_copy(directory.path()), 4);
     store.directory.faults().mend();
@@ -541,7 +543,7 @@ fn a_failed_sync_takes_back_what_it_was_for() {
     store.sync().unwrap();
     let bytes = store.bytes();
     let ids = [1, 2].map(|at| store.append(&batches[at], Instant::now(), 7).unwrap());
-    store.directory.faults().fail(Call::Sync);
+    store.directory.faults().fail(SystemCall::Sync);
     store.sync().unwrap_err();
     assert_eq!(ids.map(|id| store.is_synced(id)), [false; 2]);
     store.take_back(ids[0]);

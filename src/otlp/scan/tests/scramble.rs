@@ -5,7 +5,7 @@ use std::iter::repeat_with;
 use fastrand::Rng;
 
 use super::super::schema::Message;
-use crate::otlp::wire::{Reader, Value, WireType, key};
+use crate::otlp::wire::{Reader, WireType, WireValue, key};
 
 /// Returns the message in `bytes` with its fields in another order, some of them twice, submessages in several parts,
 /// unknown fields between them, and varints longer than necessary. The result is legal, but may be another message.
@@ -18,13 +18,13 @@ fn scrambled_fields(message: &Message, bytes: &[u8], rng: &mut Rng) -> Vec<Vec<u
     let mut reader = Reader::new(bytes);
     while let Some((number, value)) = reader.field().unwrap() {
         match (message.submessage(number), value) {
-            (Some(child), Value::Len(content)) => {
+            (Some(child), WireValue::Len(content)) => {
                 let mut parts = scrambled_fields(child, content, rng);
                 if rng.u8(..4) == 0 {
                     let rest = parts.split_off(rng.usize(..=parts.len()));
-                    fields.push(field(number, Value::Len(&rest.concat()), rng));
+                    fields.push(field(number, WireValue::Len(&rest.concat()), rng));
                 }
-                fields.push(field(number, Value::Len(&parts.concat()), rng));
+                fields.push(field(number, WireValue::Len(&parts.concat()), rng));
             }
             (_, value) => {
                 fields.push(field(number, value, rng));
@@ -35,7 +35,8 @@ fn scrambled_fields(message: &Message, bytes: &[u8], rng: &mut Rng) -> Vec<Vec<u
         }
     }
     if rng.u8(..4) == 0 {
-        let kind = [Value::Varint(0), Value::Fixed64(0), Value::Len(&[]), Value::Fixed32(0)][rng.usize(..4)];
+        let kind =
+            [WireValue::Varint(0), WireValue::Fixed64(0), WireValue::Len(&[]), WireValue::Fixed32(0)][rng.usize(..4)];
         fields.push(other_field(rng.u32(17..1 << 29), kind, rng));
     }
     if rng.bool() {
@@ -45,36 +46,36 @@ fn scrambled_fields(message: &Message, bytes: &[u8], rng: &mut Rng) -> Vec<Vec<u
 }
 
 /// Returns a field with a random value of the same wire type as `like`.
-fn other_field(number: u32, like: Value<'_>, rng: &mut Rng) -> Vec<u8> {
+fn other_field(number: u32, like: WireValue<'_>, rng: &mut Rng) -> Vec<u8> {
     let random = rng.u64(..) >> rng.u32(..64);
     let bytes: Vec<u8> = repeat_with(|| rng.u8(..)).take((random % 20) as usize).collect();
     let value = match like {
-        Value::Varint(_) => Value::Varint(random),
-        Value::Fixed64(_) => Value::Fixed64(random),
-        Value::Len(_) => Value::Len(&bytes),
-        Value::Fixed32(_) => Value::Fixed32(random as u32),
+        WireValue::Varint(_) => WireValue::Varint(random),
+        WireValue::Fixed64(_) => WireValue::Fixed64(random),
+        WireValue::Len(_) => WireValue::Len(&bytes),
+        WireValue::Fixed32(_) => WireValue::Fixed32(random as u32),
     };
     field(number, value, rng)
 }
 
-fn field(number: u32, value: Value<'_>, rng: &mut Rng) -> Vec<u8> {
+fn field(number: u32, value: WireValue<'_>, rng: &mut Rng) -> Vec<u8> {
     let mut out = Vec::new();
     let mut start = |wire_type| varint(key(number, wire_type).into(), rng, &mut out);
     match value {
-        Value::Varint(v) => {
+        WireValue::Varint(v) => {
             start(WireType::Varint);
             varint(v, rng, &mut out);
         }
-        Value::Fixed64(v) => {
+        WireValue::Fixed64(v) => {
             start(WireType::Fixed64);
             out.extend(v.to_le_bytes());
         }
-        Value::Len(v) => {
+        WireValue::Len(v) => {
             start(WireType::Len);
             varint(v.len() as u64, rng, &mut out);
             out.extend(v);
         }
-        Value::Fixed32(v) => {
+        WireValue::Fixed32(v) => {
             start(WireType::Fixed32);
             out.extend(v.to_le_bytes());
         }

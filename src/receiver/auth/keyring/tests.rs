@@ -18,11 +18,11 @@ async fn keyring(answers: Vec<String>) -> (Keyring, Metadata) {
     (Keyring::new(Certs::at(&format!("http://{}/certs", server.host)).unwrap()), server)
 }
 
-async fn found(keyring: &Keyring, id: &str) -> Result<u64, Denial> {
+async fn found(keyring: &Keyring, id: &str) -> Result<u64, AccessError> {
     keyring.keys_for(id).await.map(|(_, generation)| generation)
 }
 
-const UNKNOWN: Result<u64, Denial> = Err(Denial::IdToken(Rejection::UnknownKey));
+const UNKNOWN: Result<u64, AccessError> = Err(AccessError::IdToken(IdTokenError::UnknownKey));
 
 #[tokio::test(start_paused = true)]
 async fn an_unknown_key_is_fetched_at_most_once_per_interval() {
@@ -53,15 +53,15 @@ async fn an_unknown_key_is_fetched_at_most_once_per_interval() {
 async fn without_keys_a_token_cannot_be_verified() {
     let (keyring, server) = keyring(vec![failure(), failure(), key_set(&["a"], 600), failure()]).await;
     slowly(async {
-        assert_eq!(found(&keyring, "a").await, Err(Denial::NoKeys));
-        assert_eq!(found(&keyring, "a").await, Err(Denial::NoKeys));
+        assert_eq!(found(&keyring, "a").await, Err(AccessError::NoKeys));
+        assert_eq!(found(&keyring, "a").await, Err(AccessError::NoKeys));
         assert_eq!(server.requests().len(), 1);
         sleep(FIRST_INTERVAL).await;
-        assert_eq!(found(&keyring, "a").await, Err(Denial::NoKeys));
+        assert_eq!(found(&keyring, "a").await, Err(AccessError::NoKeys));
         sleep(FIRST_INTERVAL).await;
         assert_eq!(found(&keyring, "a").await, Ok(1));
         sleep(ASK_INTERVAL).await;
-        assert_eq!(found(&keyring, "b").await, Err(Denial::NoKeys), "it may be a new key");
+        assert_eq!(found(&keyring, "b").await, Err(AccessError::NoKeys), "it may be a new key");
         assert_eq!(found(&keyring, "a").await, Ok(1), "a failure removes no key");
         assert_eq!(server.requests().len(), 4);
     })
@@ -86,7 +86,7 @@ async fn keys_are_renewed_when_they_are_old_and_not_kept_for_ever() {
         tokio::time::advance(KEEP_TIME_MAX - Duration::from_secs(60)).await;
         assert_eq!(found(&keyring, "a").await, Ok(1), "failures for a day");
         sleep(Duration::from_secs(120)).await;
-        assert_eq!(found(&keyring, "a").await, Err(Denial::NoKeys), "failures for more than a day");
+        assert_eq!(found(&keyring, "a").await, Err(AccessError::NoKeys), "failures for more than a day");
     };
     slowly(async {
         tokio::select! {

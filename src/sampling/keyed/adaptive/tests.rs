@@ -6,7 +6,7 @@ const PERCENTAGE: Goal = Goal::Percentage(5.0);
 const SPANS: Goal = Goal::SpansPerSecond(100.0);
 
 /// Plays traffic of `per_second` traces until `until_s`, with keys in Zipf's distribution. Returns the counts.
-fn play(policy: &mut Adaptive, traffic: &mut Traffic, per_second: f64, until_s: f64) -> Tally {
+fn play(policy: &mut AdaptiveState, traffic: &mut Traffic, per_second: f64, until_s: f64) -> Tally {
     let mut tally = Tally::default();
     while traffic.now_ms < until_s * 1000.0 {
         let trace = traffic.next(per_second);

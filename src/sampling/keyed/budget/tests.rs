@@ -37,8 +37,12 @@ impl Shop {
 }
 
 /// Creates a policy with a budget of `spans_per_second`.
-fn budget(spans_per_second: f64) -> Budget {
-    Budget::new(&settings::Budget { spans_per_month: spans_per_second * MONTH_SECONDS, key: key(), max_keys: 1_000 })
+fn budget(spans_per_second: f64) -> BudgetState {
+    BudgetState::new(&settings::BudgetPolicy {
+        spans_per_month: spans_per_second * MONTH_SECONDS,
+        key: key(),
+        max_keys: 1_000,
+    })
 }
 
 /// The traces of a period, and the kept ones.
@@ -51,7 +55,7 @@ struct Played {
 }
 
 /// Plays traffic until `until_s`. Another policy keeps the errors; the budget is charged for them, too.
-fn play(policy: &mut Budget, shop: &mut Shop, flood: bool, errors: f64, until_s: f64) -> Played {
+fn play(policy: &mut BudgetState, shop: &mut Shop, flood: bool, errors: f64, until_s: f64) -> Played {
     let mut played = Played::default();
     while shop.now_ms < until_s * 1000.0 {
         let (trace, evidence) = shop.next(flood, errors);

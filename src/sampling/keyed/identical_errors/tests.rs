@@ -4,8 +4,8 @@ use super::*;
 use crate::condition::Condition;
 use crate::sampling::keyed::tests::key;
 
-fn policy(first: u32, sampling_percentage: f64, max_keys: usize) -> IdenticalErrors {
-    IdenticalErrors::new(&settings::IdenticalErrors {
+fn policy(first: u32, sampling_percentage: f64, max_keys: usize) -> IdenticalErrorsState {
+    IdenticalErrorsState::new(&settings::IdenticalErrors {
         condition: Condition::Constant(true),
         key: key(),
         first,

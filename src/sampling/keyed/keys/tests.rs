@@ -1,7 +1,7 @@
 use super::*;
 
 /// Looks up `key` and counts it. Returns how often it was looked up before; `None` if there is no room.
-fn see(keys: &mut Keys<u32>, key: u64, now_ms: u64) -> Option<u32> {
+fn see(keys: &mut KeyTable<u32>, key: u64, now_ms: u64) -> Option<u32> {
     keys.see(key, now_ms, || 0).map(|count| {
         *count += 1;
         *count - 1
@@ -11,7 +11,7 @@ fn see(keys: &mut Keys<u32>, key: u64, now_ms: u64) -> Option<u32> {
 #[test]
 fn a_full_table_takes_at_most_bytes_max() {
     for keys_max in [1, 2, 3, 7, 8, 14, 15, 28, 29, 100, 448, 449, 1_000, 7_168, 7_169, 100_000] {
-        let mut keys = Keys::new(keys_max, 1_000);
+        let mut keys = KeyTable::new(keys_max, 1_000);
         for key in 0..2 * keys_max as u64 {
             see(&mut keys, key, 0);
         }
@@ -22,7 +22,7 @@ fn a_full_table_takes_at_most_bytes_max() {
 
 #[test]
 fn a_full_table_refuses_new_keys_until_others_have_been_silent() {
-    let mut keys = Keys::new(2, 1_000);
+    let mut keys = KeyTable::new(2, 1_000);
     for (key, now_ms, seen) in [
         (1, 0, Some(0)),
         (2, 0, Some(0)),
@@ -44,7 +44,7 @@ fn a_full_table_refuses_new_keys_until_others_have_been_silent() {
 
 #[test]
 fn a_key_that_is_never_silent_keeps_its_place() {
-    let mut keys = Keys::new(100, 1_000);
+    let mut keys = KeyTable::new(100, 1_000);
     for now_ms in 0..100_000 {
         assert_eq!(see(&mut keys, 0, now_ms), Some(now_ms as u32));
         // A flood of keys, each seen once.
@@ -56,12 +56,12 @@ fn a_key_that_is_never_silent_keeps_its_place() {
 
 #[test]
 fn a_table_for_0_keys_refuses_all_keys() {
-    assert_eq!(see(&mut Keys::new(0, 1_000), 1, 0), None);
+    assert_eq!(see(&mut KeyTable::new(0, 1_000), 1, 0), None);
 }
 
 #[test]
 fn no_key_becomes_silent_if_the_clock_runs_backwards() {
-    let mut keys = Keys::new(1, 1_000);
+    let mut keys = KeyTable::new(1, 1_000);
     assert_eq!(see(&mut keys, 1, 5_000), Some(0));
     assert_eq!(see(&mut keys, 2, 0), None);
     assert_eq!(see(&mut keys, 1, 4_999), Some(1));

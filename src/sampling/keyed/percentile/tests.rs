@@ -1,8 +1,8 @@
 use super::*;
 use crate::sampling::keyed::tests::key;
 
-fn percentile(percentile: f64, threshold_ms: u64, max_keys: usize) -> Percentile {
-    Percentile::new(&settings::Percentile { percentile, key: key(), threshold_ms, max_keys })
+fn percentile(percentile: f64, threshold_ms: u64, max_keys: usize) -> PercentileState {
+    PercentileState::new(&settings::Percentile { percentile, key: key(), threshold_ms, max_keys })
 }
 
 #[test]

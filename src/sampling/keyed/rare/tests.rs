@@ -3,8 +3,8 @@ use std::collections::HashMap;
 use super::*;
 use crate::sampling::keyed::tests::{Traffic, key};
 
-fn rare(traces_per_minute: u32, max_keys: usize) -> Rare {
-    Rare::new(&settings::Rare { key: key(), traces_per_minute, max_keys })
+fn rare(traces_per_minute: u32, max_keys: usize) -> RareState {
+    RareState::new(&settings::Rare { key: key(), traces_per_minute, max_keys })
 }
 
 #[test]

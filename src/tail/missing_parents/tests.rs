@@ -46,16 +46,20 @@ fn fragment(spans: &[(u32, Span)]) -> Fragment {
     Fragment::new(Request::new(body, held.into(), scanned.scopes.into(), share), 0, spans.len() as u32)
 }
 
-/// Returns the service and the parent of each gap. Checks that the result is the same with all spans in one request and
+/// Returns the service and the kind of each missing parent. Checks that the result is the same with all spans in one request and
 /// with one request for each span.
 fn found(spans: &[(u32, Span)]) -> Vec<(u32, Parent)> {
     let one = [fragment(spans)];
     let each: Vec<_> = spans.chunks(1).map(fragment).collect();
     let found = |fragments: &[Fragment]| {
         let open: Vec<_> = fragments.iter().map(Fragment::open).collect();
-        let gaps = structure(&open).gaps;
-        let service = |gap: &Gap<'_>| std::str::from_utf8(gap.service).unwrap().parse().unwrap();
-        gaps.iter().map(|gap| (service(gap), gap.parent)).collect::<Vec<_>>()
+        let missing_parents = check_span_ids(&open).missing_parents;
+        let service =
+            |missing_parent: &MissingParent<'_>| std::str::from_utf8(missing_parent.service).unwrap().parse().unwrap();
+        missing_parents
+            .iter()
+            .map(|missing_parent| (service(missing_parent), missing_parent.parent))
+            .collect::<Vec<_>>()
     };
     assert_eq!(found(&one), found(&each));
     found(&one)
@@ -95,7 +99,7 @@ fn gaps_are_parents_that_have_not_come() {
 #[test]
 fn the_number_of_gaps_is_limited() {
     let spans: Vec<_> = (0..1_000).map(|n| span(n as u32 % 3, CLIENT, 2 * n + 2, 2 * n + 3)).collect();
-    assert_eq!(structure(&[fragment(&spans).open()]).gaps.len(), GAPS_MAX);
+    assert_eq!(check_span_ids(&[fragment(&spans).open()]).missing_parents.len(), MISSING_PARENTS_MAX);
 }
 
 #[test]
@@ -104,7 +108,7 @@ fn spans_with_the_id_of_another_are_counted() {
         let spans: Vec<_> = ids.iter().map(|&id| span(1, SERVER, id, 0)).collect();
         let each: Vec<_> = spans.chunks(1).map(fragment).collect();
         let open: Vec<_> = each.iter().map(Fragment::open).collect();
-        structure(&open).duplicate_count
+        check_span_ids(&open).duplicate_count
     };
     assert_eq!(duplicates(&[1, 2, 3]), 0);
     assert_eq!(duplicates(&[1, 2, 1, 3, 1, 2]), 3);

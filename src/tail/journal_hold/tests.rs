@@ -9,7 +9,7 @@ const KEEP: Keep = Keep::new(0, Threshold::ALWAYS);
 #[derive(Debug, Default)]
 struct Book(Mutex<Vec<Note>>);
 
-impl Notes for Book {
+impl NoteRecorder for Book {
     fn note(&self, note: Note) {
         self.0.lock().push(note);
     }
@@ -21,9 +21,9 @@ impl Book {
     }
 }
 
-fn held() -> (Arc<Book>, Arc<Hold>) {
+fn held() -> (Arc<Book>, Arc<JournalHold>) {
     let book = Arc::new(Book::default());
-    let hold = Hold::new(8, Arc::clone(&book) as _);
+    let hold = JournalHold::new(8, Arc::clone(&book) as _);
     (book, hold)
 }
 
@@ -40,7 +40,7 @@ fn a_request_of_which_nothing_is_kept_is_released_with_its_last_reference() {
 #[test]
 fn kept_spans_are_settled_with_their_last_part() {
     let (book, hold) = held();
-    let kept = KeptHold::new(hold, TRACE, KEEP);
+    let kept = KeptSpansHold::new(hold, TRACE, KEEP);
     assert_eq!(book.take(), [Note::Kept(8, TRACE, KEEP)]);
     kept.split();
     kept.settle();
@@ -54,7 +54,7 @@ fn kept_spans_are_settled_with_their_last_part() {
 #[test]
 fn a_request_with_unsettled_spans_is_never_released() {
     let (book, hold) = held();
-    let (kept, settled) = (KeptHold::new(Arc::clone(&hold), TRACE, KEEP), KeptHold::new(hold, TRACE, KEEP));
+    let (kept, settled) = (KeptSpansHold::new(Arc::clone(&hold), TRACE, KEEP), KeptSpansHold::new(hold, TRACE, KEEP));
     settled.settle();
     kept.split();
     kept.settle();

@@ -1,8 +1,8 @@
 //! The link between a request and its copy in the journal. It exists until each span of the request is sampled out or
 //! settled.
 //!
-//! A [`Hold`] belongs to a request, and a [`KeptHold`] to each fragment of the request that is kept. They only report
-//! the fate of the spans; an implementation of [`Notes`] decides where to write it. Without a journal there are no
+//! A [`JournalHold`] belongs to a request, and a [`KeptSpansHold`] to each fragment of the request that is kept. They only report
+//! the fate of the spans; an implementation of [`NoteRecorder`] decides where to write it. Without a journal there are no
 //! holds.
 //!
 //! Invariants
@@ -32,30 +32,30 @@ pub enum Note {
 }
 
 /// A receiver of notes. Callers are on the path of spans and hold locks of the table, so it must not block.
-pub trait Notes: Debug + Send + Sync {
+pub trait NoteRecorder: Debug + Send + Sync {
     /// Records a note. The notes of one thread keep their order.
     fn note(&self, note: Note);
 }
 
 /// Bytes of memory of a hold, including the overhead of its allocation.
-pub const HOLD_BYTES: usize = size_of::<Hold>() + 2 * size_of::<usize>();
+pub const JOURNAL_HOLD_BYTES: usize = size_of::<JournalHold>() + 2 * size_of::<usize>();
 /// Bytes of memory that holding a kept fragment takes: its own hold, that of the request, and the two references to it.
-pub const KEPT_HOLD_BYTES: usize = HOLD_BYTES + size_of::<KeptHold>() + 4 * size_of::<usize>();
+pub const KEPT_SPANS_HOLD_BYTES: usize = JOURNAL_HOLD_BYTES + size_of::<KeptSpansHold>() + 4 * size_of::<usize>();
 
 /// A guard that keeps a request in the journal until the last reference to the guard is dropped.
 #[derive(Debug)]
-pub struct Hold {
+pub struct JournalHold {
     sequence: Sequence,
-    notes: Arc<dyn Notes>,
+    notes: Arc<dyn NoteRecorder>,
     /// True if spans of the request were given up without being settled.
     unsettled: AtomicBool,
 }
 
-impl Hold {
+impl JournalHold {
     /// Creates the hold on the request with this number.
     #[must_use]
-    pub fn new(sequence: Sequence, notes: Arc<dyn Notes>) -> Arc<Self> {
-        Arc::new(Hold { sequence, notes, unsettled: AtomicBool::new(false) })
+    pub fn new(sequence: Sequence, notes: Arc<dyn NoteRecorder>) -> Arc<Self> {
+        Arc::new(JournalHold { sequence, notes, unsettled: AtomicBool::new(false) })
     }
 
     /// Notes that the spans of `trace` are sampled out.
@@ -64,7 +64,7 @@ impl Hold {
     }
 }
 
-impl Drop for Hold {
+impl Drop for JournalHold {
     fn drop(&mut self) {
         if !*self.unsettled.get_mut() {
             self.notes.note(Note::Released(self.sequence));
@@ -75,18 +75,18 @@ impl Drop for Hold {
 /// A guard that holds the spans of one kept trace in one request until each part of them is settled. The encoder has
 /// the first part, and each batch that contains some of the spans has one more.
 #[derive(Debug)]
-pub struct KeptHold {
-    request: Arc<Hold>,
+pub struct KeptSpansHold {
+    request: Arc<JournalHold>,
     trace: TraceId,
     parts: AtomicU32,
 }
 
-impl KeptHold {
+impl KeptSpansHold {
     /// Notes that the spans of `trace` in `request` are kept. The hold starts with one part.
     #[must_use]
-    pub fn new(request: Arc<Hold>, trace: TraceId, keep: Keep) -> Arc<Self> {
+    pub fn new(request: Arc<JournalHold>, trace: TraceId, keep: Keep) -> Arc<Self> {
         request.notes.note(Note::Kept(request.sequence, trace, keep));
-        Arc::new(KeptHold { request, trace, parts: AtomicU32::new(1) })
+        Arc::new(KeptSpansHold { request, trace, parts: AtomicU32::new(1) })
     }
 
     /// Adds a part.
@@ -102,7 +102,7 @@ impl KeptHold {
     }
 }
 
-impl Drop for KeptHold {
+impl Drop for KeptSpansHold {
     fn drop(&mut self) {
         if *self.parts.get_mut() > 0 {
             self.request.unsettled.store(true, Ordering::Release);

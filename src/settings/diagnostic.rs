@@ -36,7 +36,7 @@ pub enum Severity {
 
 /// One thing that is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct Diagnostic {
     /// The severity.
     pub severity: Severity,
     /// The line, from 1.
@@ -51,7 +51,7 @@ pub struct Problem {
     pub help: Option<String>,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: {}", self.line, self.column, self.message)?;
         self.help.as_ref().map_or(Ok(()), |help| write!(f, " ({help})"))
@@ -60,14 +60,14 @@ impl fmt::Display for Problem {
 
 /// A problem without a position.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Fault {
+pub(crate) struct SettingError {
     pub(crate) message: String,
     help: Option<String>,
 }
 
-impl Fault {
+impl SettingError {
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Fault { message: message.into(), help: None }
+        SettingError { message: message.into(), help: None }
     }
 
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
@@ -75,16 +75,16 @@ impl Fault {
         self
     }
 
-    pub(crate) fn error(self, at: Position) -> Problem {
+    pub(crate) fn error(self, at: Position) -> Diagnostic {
         self.problem(Severity::Error, at)
     }
 
-    pub(crate) fn warning(self, at: Position) -> Problem {
+    pub(crate) fn warning(self, at: Position) -> Diagnostic {
         self.problem(Severity::Warning, at)
     }
 
-    fn problem(self, severity: Severity, at: Position) -> Problem {
+    fn problem(self, severity: Severity, at: Position) -> Diagnostic {
         let Position { line, column, length } = at;
-        Problem { severity, line, column, length: length.max(1), message: self.message, help: self.help }
+        Diagnostic { severity, line, column, length: length.max(1), message: self.message, help: self.help }
     }
 }

@@ -9,24 +9,24 @@ const READING: usize = ladder::READING.of(LIMIT);
 
 struct Fixture {
     intake: Arc<FakeIntake>,
-    door: Arc<Door>,
+    admission: Arc<Admission>,
 }
 
 impl Fixture {
     fn new(limit_bytes: usize) -> Self {
         let intake = Arc::new(FakeIntake(Budget::new(limit_bytes)));
-        let door = Arc::new(Door::new(intake.budget(), REQUEST_BYTES_MAX));
-        Fixture { intake, door }
+        let admission = Arc::new(Admission::new(intake.budget(), REQUEST_BYTES_MAX));
+        Fixture { intake, admission }
     }
 
-    fn visit(&self, connection: &Arc<Connection>) -> Visit<FakeIntake> {
-        Visit::new(Arc::clone(&self.intake), Arc::clone(&self.door), Arc::clone(connection))
+    fn in_flight(&self, connection: &Arc<Connection>) -> InFlightRequest<FakeIntake> {
+        InFlightRequest::new(Arc::clone(&self.intake), Arc::clone(&self.admission), Arc::clone(connection))
     }
 
     /// Begins requests of `bytes` each until one is refused. Returns the admitted ones.
-    fn begin_all(&self, connection: &Arc<Connection>, bytes: usize) -> Vec<(Visit<FakeIntake>, Share)> {
-        let visits = std::iter::repeat_with(|| self.visit(connection));
-        visits.map_while(|visit| visit.admit(bytes).map(|share| (visit, share))).collect()
+    fn begin_all(&self, connection: &Arc<Connection>, bytes: usize) -> Vec<(InFlightRequest<FakeIntake>, Share)> {
+        let in_flights = std::iter::repeat_with(|| self.in_flight(connection));
+        in_flights.map_while(|in_flight| in_flight.admit(bytes).map(|share| (in_flight, share))).collect()
     }
 }
 
@@ -44,7 +44,7 @@ fn requests_that_never_arrive_leave_memory_to_others() {
     let more = fixture.begin_all(&connection(), 1000);
     assert!((more.len() * 2).abs_diff(held.len()) <= 4, "the next connection gets half of the rest: {}", more.len());
     for _ in 0..1000 {
-        assert!(fixture.visit(&small).admit(100).is_some());
+        assert!(fixture.in_flight(&small).admit(100).is_some());
     }
     drop((held, more));
     assert_eq!(fixture.begin_all(&small, 1000).len() * 1000 / 10_000, READING / 2 / 10_000, "all memory is given back");
@@ -53,10 +53,10 @@ fn requests_that_never_arrive_leave_memory_to_others() {
 #[test]
 fn a_single_request_may_take_all_forms_of_the_largest() {
     let fixture = Fixture::new(4 * REQUEST_BYTES_MAX);
-    let visit = fixture.visit(&connection());
-    let shares: Vec<_> = (0..FORMS).map(|_| visit.admit(REQUEST_BYTES_MAX)).collect();
+    let in_flight = fixture.in_flight(&connection());
+    let shares: Vec<_> = (0..FORMS).map(|_| in_flight.admit(REQUEST_BYTES_MAX)).collect();
     assert!(shares.iter().all(Option::is_some));
-    assert!(visit.admit(1).is_none());
+    assert!(in_flight.admit(1).is_none());
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn the_reserve_goes_to_connections_that_hold_least() {
     let reserve = LIMIT / 32;
     let (greedy, small) = (connection(), connection());
     // Each request is in the table at once and stays there.
-    let take = |connection: &Arc<Connection>, bytes: usize| fixture.visit(connection).admit(bytes);
+    let take = |connection: &Arc<Connection>, bytes: usize| fixture.in_flight(connection).admit(bytes);
     let held: Vec<Share> = std::iter::from_fn(|| take(&greedy, 1000)).collect();
     let of_reserve = (held.len() * 1000).saturating_sub(LIMIT);
     assert!((reserve / 5 - 2000..=reserve / 5).contains(&of_reserve), "{of_reserve} of {reserve}");
@@ -83,10 +83,10 @@ fn kept_spans_leave_the_reserve_to_small_senders() {
     let greedy = [connection(), connection()];
     let mut held: Vec<(Bytes, Share)> = Vec::new();
     for _ in 0..1000 {
-        held.extend(greedy.iter().filter_map(|connection| fixture.visit(connection).room(1000)).map(Room::freeze));
+        held.extend(greedy.iter().filter_map(|connection| fixture.in_flight(connection).room(1000)).map(Room::freeze));
     }
     let small = connection();
-    let taken: Vec<Room> = (0..20).map_while(|_| fixture.visit(&small).room(200)).collect();
+    let taken: Vec<Room> = (0..20).map_while(|_| fixture.in_flight(&small).room(200)).collect();
     assert_eq!(taken.len(), 20, "the two greedy connections hold {} bytes of the reserve", held.len() * 1000);
     assert!(budget.used_bytes() <= kept.bytes() + LIMIT / 32);
     drop((taken, held));
@@ -109,16 +109,16 @@ async fn the_time_of_a_body_grows_with_its_arrived_bytes() {
     ];
     for (pieces, expected) in cases {
         let fixture = Fixture::new(LIMIT);
-        let visit = fixture.visit(&connection());
+        let in_flight = fixture.in_flight(&connection());
         let start = Instant::now();
         let read = async {
             for &(bytes, seconds) in pieces {
                 tokio::time::sleep(Duration::from_secs(seconds)).await;
-                visit.arrived_bytes.fetch_add(bytes as u64, Relaxed);
+                in_flight.arrived_bytes.fetch_add(bytes as u64, Relaxed);
             }
             Ok(())
         };
-        let came = visit.read(read).await;
+        let came = in_flight.read(read).await;
         let seconds = start.elapsed().as_secs();
         assert_eq!(
             came.map(|()| seconds).map_err(|refusal| (refusal.outcome(), seconds)),
@@ -131,13 +131,13 @@ async fn the_time_of_a_body_grows_with_its_arrived_bytes() {
 #[tokio::test(start_paused = true)]
 async fn slow_bodies_are_refused_when_memory_for_bodies_is_short() {
     let fixture = Fixture::new(LIMIT);
-    let others: Vec<_> = (0..3).map(|_| (fixture.visit(&connection()), READING / 5)).collect();
-    let held: Vec<_> = others.iter().map(|(visit, bytes)| visit.admit(*bytes).unwrap()).collect();
+    let others: Vec<_> = (0..3).map(|_| (fixture.in_flight(&connection()), READING / 5)).collect();
+    let held: Vec<_> = others.iter().map(|(in_flight, bytes)| in_flight.admit(*bytes).unwrap()).collect();
     for (arrived_bytes, seconds) in [(0, 2), (BODY_BYTES_PER_SECOND_MIN * 3, 5)] {
-        let visit = fixture.visit(&connection());
-        visit.arrived_bytes.store(arrived_bytes, Relaxed);
+        let in_flight = fixture.in_flight(&connection());
+        in_flight.arrived_bytes.store(arrived_bytes, Relaxed);
         let start = Instant::now();
-        let refusal = visit.read::<()>(std::future::pending()).await.unwrap_err();
+        let refusal = in_flight.read::<()>(std::future::pending()).await.unwrap_err();
         assert_eq!((refusal.outcome(), start.elapsed().as_secs()), ("busy", seconds));
         assert!(refusal.retry_after().is_some());
     }
@@ -148,24 +148,24 @@ async fn slow_bodies_are_refused_when_memory_for_bodies_is_short() {
 async fn a_metered_body_counts_its_bytes() {
     use http_body_util::BodyExt;
     let fixture = Fixture::new(LIMIT);
-    let visit = fixture.visit(&connection());
+    let in_flight = fixture.in_flight(&connection());
     let body = super::super::fake::pieces(vec![Bytes::from_static(b"abc"), Bytes::new(), Bytes::from_static(b"de")]);
-    assert_eq!(visit.meter(body).collect().await.unwrap().to_bytes(), "abcde");
-    assert_eq!(visit.arrived_bytes.load(Relaxed), 5);
+    assert_eq!(in_flight.meter(body).collect().await.unwrap().to_bytes(), "abcde");
+    assert_eq!(in_flight.arrived_bytes.load(Relaxed), 5);
 }
 
 #[test]
 fn a_request_has_a_place_in_the_queue_from_its_join_to_its_end() {
     let fixture = Fixture::new(LIMIT);
     let connection = connection();
-    let let_in = fixture.visit(&connection);
+    let let_in = fixture.in_flight(&connection);
     assert_eq!(connection.in_flight.load(Relaxed), 0, "the request has not joined yet");
     for _ in 0..2 {
         let_in.join().unwrap();
         assert_eq!(connection.in_flight.load(Relaxed), 1);
     }
-    fixture.door.queue.fill_up();
-    let refused = fixture.visit(&connection);
+    fixture.admission.queue.fill_up();
+    let refused = fixture.in_flight(&connection);
     assert_eq!(refused.join().unwrap_err().outcome(), "overloaded");
     drop((let_in, refused));
     assert_eq!(connection.in_flight.load(Relaxed), 0, "only admitted requests leave the queue");

@@ -3,21 +3,21 @@
 use std::fmt::{self, Write};
 
 use super::secrets::masked_lines;
-use crate::settings::fault::{Problem, Severity, printable};
+use crate::settings::diagnostic::{Diagnostic, Severity, printable};
 
 /// Longer lines are shown without a snippet: a caret far to the right helps nobody.
 const SNIPPET_CHARS_MAX: usize = 200;
 
 /// Everything that is wrong with a configuration that cannot be used, warnings included, from top to bottom.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problems {
+pub struct ConfigError {
     pub(super) text: String,
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: Vec<Diagnostic>,
 }
 
-impl Problems {
+impl ConfigError {
     /// The problems, from top to bottom.
-    pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
+    pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
         self.problems.iter()
     }
 
@@ -28,16 +28,16 @@ impl Problems {
     }
 }
 
-impl<'a> IntoIterator for &'a Problems {
-    type Item = &'a Problem;
-    type IntoIter = std::slice::Iter<'a, Problem>;
+impl<'a> IntoIterator for &'a ConfigError {
+    type Item = &'a Diagnostic;
+    type IntoIter = std::slice::Iter<'a, Diagnostic>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
     }
 }
 
-impl fmt::Display for Problems {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.problems.iter().enumerate().try_for_each(|(index, problem)| {
             let separator = if index == 0 { "" } else { "\n" };
@@ -46,12 +46,12 @@ impl fmt::Display for Problems {
     }
 }
 
-impl std::error::Error for Problems {}
+impl std::error::Error for ConfigError {}
 
 /// `problems` for a terminal, each with its line of `text` (the file `file_name`) and a caret. Secrets in these lines are
 /// masked: what is shown here ends up in logs.
 #[must_use]
-pub fn render(problems: &[Problem], text: &str, file_name: &str, color: bool) -> String {
+pub fn render(problems: &[Diagnostic], text: &str, file_name: &str, color: bool) -> String {
     let lines = if problems.is_empty() { Vec::new() } else { masked_lines(text) };
     let paint = Paint { color };
     let mut out = String::new();
@@ -64,7 +64,7 @@ pub fn render(problems: &[Problem], text: &str, file_name: &str, color: bool) ->
 
 fn render_one(
     out: &mut String,
-    problem: &Problem,
+    problem: &Diagnostic,
     line: Option<&String>,
     file_name: &str,
     paint: Paint,

@@ -1,6 +1,6 @@
 use super::*;
 use crate::telemetry::Metrics;
-use crate::telemetry::metrics::{Held, Protocol};
+use crate::telemetry::metrics::{HeldAmounts, Protocol};
 
 #[test]
 fn every_term_is_found_in_a_scrape_and_they_balance() {
@@ -14,9 +14,16 @@ fn every_term_is_found_in_a_scrape_and_they_balance() {
     metrics.rejected("invalid_trace_id", 4);
     metrics.dropped("shutdown", 5);
     metrics.dropped("refused", 6);
-    let held = Held { pending_spans: 7, spooled_spans: 6, ..Held::default() };
-    let books = Books::of(&metrics.render(held));
-    let expected =
-        Books { received: 100, recovered: 11, exported: 50, sampled_out: 30, rejected: 7, dropped: 11, held: 13 };
-    assert_eq!((books, books.unaccounted()), (expected, 0));
+    let held = HeldAmounts { pending_spans: 7, spooled_spans: 6, ..HeldAmounts::default() };
+    let accounts = SpanAccounts::of(&metrics.render(held));
+    let expected = SpanAccounts {
+        received: 100,
+        recovered: 11,
+        exported: 50,
+        sampled_out: 30,
+        rejected: 7,
+        dropped: 11,
+        held: 13,
+    };
+    assert_eq!((accounts, accounts.unaccounted()), (expected, 0));
 }

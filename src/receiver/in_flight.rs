@@ -16,12 +16,12 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, sleep};
 
 use super::connection::Connection;
-use super::queue::Queue;
+use super::queue::RequestQueue;
 use super::refusal::{BODY_BYTES_PER_SECOND_MIN, BODY_GRACE, BODY_TIME_MAX, Refusal};
 use super::{AcceptError, Accepted, Intake};
 use crate::budget::{Budget, Room, Share, ladder};
 use crate::journal::Journal;
-use crate::tail::hold::Hold;
+use crate::tail::journal_hold::JournalHold;
 
 /// Number of forms that a request has on its way (compressed, JSON, protobuf). Bodies may always hold the largest
 /// request in all of its forms, no matter how small the budget is.
@@ -33,24 +33,24 @@ const PACE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// State that the requests of all connections share.
 #[derive(Debug)]
-pub(super) struct Door {
-    pub(super) queue: Arc<Queue>,
+pub(super) struct Admission {
+    pub(super) queue: Arc<RequestQueue>,
     reading_bytes: AtomicUsize,
     reading_bytes_max: usize,
 }
 
-impl Door {
+impl Admission {
     pub(super) fn new(budget: &Budget, max_request_bytes: usize) -> Self {
         let reading_bytes_max = ladder::READING.of(budget.limit_bytes()).max(FORMS * max_request_bytes);
-        Door { queue: Arc::new(Queue::new()), reading_bytes: AtomicUsize::new(0), reading_bytes_max }
+        Admission { queue: Arc::new(RequestQueue::new()), reading_bytes: AtomicUsize::new(0), reading_bytes_max }
     }
 }
 
 /// An export request in flight.
 #[derive(Debug)]
-pub(super) struct Visit<I> {
+pub(super) struct InFlightRequest<I> {
     intake: Arc<I>,
-    door: Arc<Door>,
+    admission: Arc<Admission>,
     connection: Arc<Connection>,
     start: Instant,
     /// Time at which the request joined the queue.
@@ -61,17 +61,25 @@ pub(super) struct Visit<I> {
     arrived_bytes: Arc<AtomicU64>,
 }
 
-impl<I: Intake> Visit<I> {
+impl<I: Intake> InFlightRequest<I> {
     /// Begins a request of `connection`.
-    pub(super) fn new(intake: Arc<I>, door: Arc<Door>, connection: Arc<Connection>) -> Self {
+    pub(super) fn new(intake: Arc<I>, admission: Arc<Admission>, connection: Arc<Connection>) -> Self {
         let (joined, held_bytes, arrived_bytes) = (OnceLock::new(), AtomicUsize::new(0), Arc::default());
-        Visit { intake, door, connection, start: Instant::now(), joined, held_bytes, arrived_bytes }
+        InFlightRequest {
+            intake,
+            admission: admission,
+            connection,
+            start: Instant::now(),
+            joined,
+            held_bytes,
+            arrived_bytes,
+        }
     }
 
     /// Takes a place in the queue. Refuses the request if the queue is too long.
     pub(super) fn join(&self) -> Result<(), Refusal> {
         if self.joined.get().is_none() {
-            if !self.door.queue.join(&self.connection) {
+            if !self.admission.queue.join(&self.connection) {
                 return Err(Refusal::Overloaded);
             }
             let _ = self.joined.set(Instant::now());
@@ -95,7 +103,7 @@ impl<I: Intake> Visit<I> {
         let mut read = pin!(read);
         let mut timer = pin!(sleep(PACE_INTERVAL));
         poll_fn(|cx| {
-            if self.queued().is_some_and(|wait| self.door.queue.sheds(wait)) {
+            if self.queued().is_some_and(|wait| self.admission.queue.sheds(wait)) {
                 return Poll::Ready(Err(Refusal::Overloaded));
             }
             if let Poll::Ready(result) = read.as_mut().poll(cx) {
@@ -113,7 +121,7 @@ impl<I: Intake> Visit<I> {
     /// Notes that the request is in the trace table. `disk_time` is its wait for the journal. That is not a wait for
     /// the processor, so it is subtracted.
     pub(super) fn served(&self, disk_time: Duration) {
-        self.door.queue.served(self.queued().unwrap_or_default().saturating_sub(disk_time));
+        self.admission.queue.served(self.queued().unwrap_or_default().saturating_sub(disk_time));
     }
 
     /// Refuses the request if too little of the body has arrived for the time that has passed.
@@ -124,14 +132,14 @@ impl<I: Intake> Visit<I> {
             return Err(Refusal::Slow);
         }
         // Other requests wait for the memory.
-        let is_short = self.door.reading_bytes.load(Relaxed) > self.door.reading_bytes_max / 2;
+        let is_short = self.admission.reading_bytes.load(Relaxed) > self.admission.reading_bytes_max / 2;
         if is_short && elapsed > PACE_INTERVAL + earned { Err(Refusal::NoRoom) } else { Ok(()) }
     }
 
     /// Returns true if this request may take `bytes` more of the memory for bodies that are not in the trace table yet.
     /// The only reading request of a connection may take all that is left.
     fn may_read(&self, bytes: usize) -> bool {
-        let left = self.door.reading_bytes_max.saturating_sub(self.door.reading_bytes.load(Relaxed));
+        let left = self.admission.reading_bytes_max.saturating_sub(self.admission.reading_bytes.load(Relaxed));
         let own = self.connection.reading_bytes.load(Relaxed);
         let is_only = own == self.held_bytes.load(Relaxed);
         left.checked_sub(bytes).is_some_and(|left| is_only || own + bytes <= left)
@@ -139,12 +147,12 @@ impl<I: Intake> Visit<I> {
 
     /// Returns the `bytes` of memory that `take` takes from the intake. `None` if this request may not have them, or
     /// the intake has none.
-    fn let_hold<T>(&self, bytes: usize, take: impl FnOnce(&I) -> Option<T>) -> Option<T> {
+    fn allocate<T>(&self, bytes: usize, take: impl FnOnce(&I) -> Option<T>) -> Option<T> {
         if !self.may_read(bytes) {
             return None;
         }
         let taken = take(&self.intake)?;
-        for held in [&self.door.reading_bytes, &self.connection.reading_bytes, &self.held_bytes] {
+        for held in [&self.admission.reading_bytes, &self.connection.reading_bytes, &self.held_bytes] {
             held.fetch_add(bytes, Relaxed);
         }
         Some(taken)
@@ -156,41 +164,41 @@ impl<I: Intake> Visit<I> {
     }
 }
 
-impl<I: Intake> Intake for Visit<I> {
+impl<I: Intake> Intake for InFlightRequest<I> {
     fn budget(&self) -> &Budget {
         self.intake.budget()
     }
 
     fn admit(&self, bytes: usize) -> Option<Share> {
-        self.let_hold(bytes, |intake| intake.admit(bytes).or_else(|| self.of_reserve(bytes)))
+        self.allocate(bytes, |intake| intake.admit(bytes).or_else(|| self.of_reserve(bytes)))
     }
 
     fn room(&self, bytes: usize) -> Option<Room> {
-        self.let_hold(bytes, |intake| intake.room(bytes).or_else(|| self.of_reserve(bytes).map(Room::alone)))
+        self.allocate(bytes, |intake| intake.room(bytes).or_else(|| self.of_reserve(bytes).map(Room::alone)))
     }
 
     fn journal(&self) -> Option<&Journal> {
         self.intake.journal()
     }
 
-    fn accept(&self, body: Bytes, share: Share, hold: Option<Arc<Hold>>) -> Result<Accepted, AcceptError> {
+    fn accept(&self, body: Bytes, share: Share, hold: Option<Arc<JournalHold>>) -> Result<Accepted, AcceptError> {
         self.intake.accept(body, share.claimed(&self.connection.claim), hold)
     }
 }
 
-impl<I> Drop for Visit<I> {
+impl<I> Drop for InFlightRequest<I> {
     fn drop(&mut self) {
         let held_bytes = *self.held_bytes.get_mut();
-        for held in [&self.door.reading_bytes, &self.connection.reading_bytes] {
+        for held in [&self.admission.reading_bytes, &self.connection.reading_bytes] {
             held.fetch_sub(held_bytes, Relaxed);
         }
         if self.joined.get().is_some() {
-            self.door.queue.leave(&self.connection);
+            self.admission.queue.leave(&self.connection);
         }
     }
 }
 
-/// A request body that counts for its visit how many bytes have arrived.
+/// A request body that counts for its request how many bytes have arrived.
 #[derive(Debug)]
 pub(super) struct Metered<B> {
     body: B,

@@ -3,7 +3,7 @@
 //!
 //! A trace is in the sample if some bits of its seeded hash are 0. The number of these bits adapts to the traffic, so
 //! that the sample has room for the followed traces of the last [`HORIZON_MS`]: all of them if the traffic is low, and
-//! a limited number if it is high. Each followed trace stands for [`Census::weight`] traces.
+//! a limited number if it is high. Each followed trace stands for [`TraceSample::weight`] traces.
 
 use std::collections::VecDeque;
 
@@ -32,8 +32,8 @@ const DECISIVE_SHIFT: u32 = 32;
 
 /// The followed traces of one shard.
 #[derive(Debug)]
-pub(super) struct Census {
-    followed: HashTable<Followed>,
+pub(super) struct TraceSample {
+    sampled: HashTable<SampledTrace>,
     /// The hashes of the followed traces in the order of their first spans. Some may have left the sample.
     order: VecDeque<u64>,
     /// Mask of the decisive bits that must be 0.
@@ -42,27 +42,27 @@ pub(super) struct Census {
 }
 
 #[derive(Debug)]
-struct Followed {
+struct SampledTrace {
     hash: u64,
     first_ms: Millis,
 }
 
 /// An arrival of spans of a followed trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Sighting {
+pub(super) struct SampledArrival {
     /// Number of traces that this one stands for.
     pub(super) weight: u64,
     /// Milliseconds since the first spans of the trace; `None` if these are the first.
     pub(super) delay_ms: Option<Millis>,
 }
 
-impl Census {
-    /// The most bytes of memory that a census takes.
-    pub(super) const BYTES_MAX: usize = 2 * TRACES_MAX * (size_of::<Followed>() + 1 + size_of::<u64>());
+impl TraceSample {
+    /// The most bytes of memory that a sample takes.
+    pub(super) const BYTES_MAX: usize = 2 * TRACES_MAX * (size_of::<SampledTrace>() + 1 + size_of::<u64>());
 
-    /// Creates a census that follows no trace yet.
+    /// Creates a sample that follows no trace yet.
     pub(super) fn new() -> Self {
-        Census { followed: HashTable::new(), order: VecDeque::new(), mask: 0, resized_ms: 0 }
+        TraceSample { sampled: HashTable::new(), order: VecDeque::new(), mask: 0, resized_ms: 0 }
     }
 
     /// Returns the number of traces that the one with this hash stands for, or `None` if it is not followed.
@@ -73,38 +73,38 @@ impl Census {
 
     /// Registers new spans of the trace with this hash. Returns `None` if the trace is not followed.
     #[inline]
-    pub(super) fn see(&mut self, hash: u64, now_ms: Millis) -> Option<Sighting> {
+    pub(super) fn record(&mut self, hash: u64, now_ms: Millis) -> Option<SampledArrival> {
         self.weight(hash)?;
-        self.see_followed(hash, now_ms)
+        self.record_sampled(hash, now_ms)
     }
 
-    fn see_followed(&mut self, hash: u64, now_ms: Millis) -> Option<Sighting> {
+    fn record_sampled(&mut self, hash: u64, now_ms: Millis) -> Option<SampledArrival> {
         self.forget(now_ms);
-        if let Some(followed) = self.followed.find(hash, |followed| followed.hash == hash) {
-            let delay_ms = Some(now_ms.saturating_sub(followed.first_ms));
-            return Some(Sighting { weight: self.mask + 1, delay_ms });
+        if let Some(sampled) = self.sampled.find(hash, |sampled| sampled.hash == hash) {
+            let delay_ms = Some(now_ms.saturating_sub(sampled.first_ms));
+            return Some(SampledArrival { weight: self.mask + 1, delay_ms });
         }
-        while self.followed.len() >= TRACES_MAX {
+        while self.sampled.len() >= TRACES_MAX {
             self.thin(now_ms);
         }
         // After thinning, the trace may not be in the sample any more.
         let weight = self.weight(hash)?;
-        self.followed.insert_unique(hash, Followed { hash, first_ms: now_ms }, |followed| followed.hash);
+        self.sampled.insert_unique(hash, SampledTrace { hash, first_ms: now_ms }, |sampled| sampled.hash);
         self.order.push_back(hash);
-        Some(Sighting { weight, delay_ms: None })
+        Some(SampledArrival { weight, delay_ms: None })
     }
 
     /// Stops following the traces that began too long ago. If few are left, follows a larger share of the new ones.
     fn forget(&mut self, now_ms: Millis) {
         while let Some(&hash) = self.order.front() {
-            if let Ok(entry) = self.followed.find_entry(hash, |followed| followed.hash == hash) {
+            if let Ok(entry) = self.sampled.find_entry(hash, |sampled| sampled.hash == hash) {
                 if now_ms.saturating_sub(entry.get().first_ms) < HORIZON_MS {
                     return;
                 }
                 entry.remove();
             }
             self.order.pop_front();
-            if self.followed.len() < TRACES_MIN && now_ms.saturating_sub(self.resized_ms) >= GROWTH_MS {
+            if self.sampled.len() < TRACES_MIN && now_ms.saturating_sub(self.resized_ms) >= GROWTH_MS {
                 self.mask >>= 1;
                 self.resized_ms = now_ms;
             }
@@ -117,7 +117,7 @@ impl Census {
         self.resized_ms = now_ms;
         let mask = self.mask;
         let is_followed = |hash: u64| (hash >> DECISIVE_SHIFT) & mask == 0;
-        self.followed.retain(|followed| is_followed(followed.hash));
+        self.sampled.retain(|sampled| is_followed(sampled.hash));
         self.order.retain(|&hash| is_followed(hash));
     }
 }

@@ -1,8 +1,8 @@
-//! Gaps and duplicates that the span ids of a trace show: parents that have not come, and spans that came twice.
+//! Missing parents and duplicates that the span ids of a trace show: parents that have not come, and spans that came twice.
 //!
 //! A span without a parent id is a root. If a trace has no root, its entry is the first span whose parent belongs to
 //! another process: on Cloud Run that parent is the platform's own span, which never comes. Every other missing parent
-//! is a gap. If the parent is local, the process itself has lost the span or has not ended it yet. If it is remote, the
+//! counts as missing. If the parent is local, the process itself has lost the span or has not ended it yet. If it is remote, the
 //! caller does not export, or a proxy between the two replaces the caller's id with its own.
 
 use smallvec::SmallVec;
@@ -18,8 +18,8 @@ pub(super) const SPANS_MAX: u32 = 10_000;
 /// is held. A trace that needs more has spans in hundreds of requests and is not checked.
 pub(super) const UNPACKED_BYTES_MAX: u64 = 8 << 20;
 
-/// The most gaps of one trace that are told apart. A broken trace has thousands of gaps, but of a few services.
-const GAPS_MAX: usize = 64;
+/// The most missing parents of one trace that are told apart. A broken trace has thousands of them, but of a few services.
+const MISSING_PARENTS_MAX: usize = 64;
 
 /// `SpanFlags` of `trace.proto`. The first says that the second has a meaning; the second says that the parent is
 /// remote.
@@ -32,7 +32,7 @@ const KIND_CONSUMER: i32 = 5;
 
 /// A group of spans of one service whose parents are missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Gap<'a> {
+pub(super) struct MissingParent<'a> {
     /// The kind of the missing parents: local or remote.
     pub(super) parent: Parent,
     /// The name of the service of the spans.
@@ -41,15 +41,15 @@ pub(super) struct Gap<'a> {
 
 /// Findings from the ids of a trace's spans.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Structure<'a> {
-    /// At most [`GAPS_MAX`] gaps. Adjacent spans of the same service and kind of parent share one.
-    pub(super) gaps: SmallVec<[Gap<'a>; 2]>,
+pub(super) struct SpanIdFindings<'a> {
+    /// At most [`MISSING_PARENTS_MAX`] of them. Adjacent spans of the same service and kind of parent share one.
+    pub(super) missing_parents: SmallVec<[MissingParent<'a>; 2]>,
     /// Number of spans that have the id of an earlier one.
     pub(super) duplicate_count: u64,
 }
 
-/// Returns the gaps and the duplicates of the trace that consists of `fragments`.
-pub(super) fn structure<'a>(fragments: &'a [OpenFragment<'_>]) -> Structure<'a> {
+/// Returns the missing parents and the duplicates of the trace that consists of `fragments`.
+pub(super) fn check_span_ids<'a>(fragments: &'a [OpenFragment<'_>]) -> SpanIdFindings<'a> {
     let spans = || fragments.iter().flat_map(OpenFragment::spans_with_service);
     let ids: SmallVec<[(u64, u64); 16]> = spans().map(|(span, _)| ids(span)).collect();
     let mut known: SmallVec<[u64; 16]> = ids.iter().map(|&(span_id, _)| span_id).collect();
@@ -65,13 +65,13 @@ pub(super) fn structure<'a>(fragments: &'a [OpenFragment<'_>]) -> Structure<'a> 
     let entries = orphans.iter().filter(|(lineage, _)| may_be_entry(lineage));
     let entry = entries.min_by_key(|(lineage, _)| (begin(lineage), lineage.span_id));
     let entry_parent = entry.map(|(entry, _)| entry.parent_span_id);
-    let mut structure = Structure { gaps: SmallVec::new(), duplicate_count };
-    let gaps = &mut structure.gaps;
+    let mut structure = SpanIdFindings { missing_parents: SmallVec::new(), duplicate_count };
+    let missing_parents = &mut structure.missing_parents;
     for &(ref lineage, service) in &orphans {
         let is_entry = may_be_entry(lineage) && Some(lineage.parent_span_id) == entry_parent;
-        let gap = Gap { parent: parent(lineage), service };
-        if !is_entry && gaps.len() < GAPS_MAX && gaps.last() != Some(&gap) {
-            gaps.push(gap);
+        let missing_parent = MissingParent { parent: parent(lineage), service };
+        if !is_entry && missing_parents.len() < MISSING_PARENTS_MAX && missing_parents.last() != Some(&missing_parent) {
+            missing_parents.push(missing_parent);
         }
     }
     structure

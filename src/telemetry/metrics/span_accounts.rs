@@ -2,7 +2,7 @@
 
 /// The terms of the conservation law (`docs/metrics.md`), in spans.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Books {
+pub struct SpanAccounts {
     /// Spans received from senders.
     pub received: u64,
     /// Spans that an earlier process left in the spool or the journal.
@@ -19,20 +19,20 @@ pub struct Books {
     pub held: u64,
 }
 
-impl Books {
+impl SpanAccounts {
     /// Reads the terms from the text of `/metrics`.
     #[must_use]
     pub fn of(scrape: &str) -> Self {
-        let mut books = Books::default();
+        let mut accounts = SpanAccounts::default();
         for line in scrape.lines() {
             let Some((series, value)) = line.rsplit_once(' ') else { continue };
             let name = series.split('{').next().unwrap_or_default();
-            if let Some(term) = books.term(name) {
+            if let Some(term) = accounts.term(name) {
                 // Numbers of spans are integers.
                 *term += value.parse::<f64>().unwrap_or(0.0) as u64;
             }
         }
-        books
+        accounts
     }
 
     fn term(&mut self, name: &str) -> Option<&mut u64> {

@@ -15,15 +15,15 @@ use crate::telemetry::metrics::WAIT_SHARES;
 
 /// The statistics of followed traces, on their way to the metrics.
 #[derive(Debug)]
-pub(super) struct FollowedTraces {
+pub(super) struct SampleStatistics {
     delays: Mutex<Delays>,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
 
-impl FollowedTraces {
+impl SampleStatistics {
     pub(super) fn new(clock: Clock, metrics: Arc<Metrics>) -> Self {
-        FollowedTraces { delays: Mutex::default(), clock, metrics }
+        SampleStatistics { delays: Mutex::default(), clock, metrics }
     }
 
     /// Adds the statistics of one round of work.
