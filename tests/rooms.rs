@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules that do no I/O, read no clock, spawn nothing and draw no random number, each with the modules that it may
 /// use.
-const PURE_ROOMS: [(&str, &[&str]); 10] = [
+const PURE_MODULES: [(&str, &[&str]); 10] = [
     ("budget", &["budget"]),
     ("settings", &["settings", "trust"]),
     ("otlp", &["otlp", "proto"]),
@@ -32,9 +32,9 @@ const IMPURE: [&str; 9] = [
     "fastrand",
 ];
 
-/// Returns the files of a module: `src/room.rs` and all files below `src/room/`, without tests.
-fn files(room: &str) -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(room);
+/// Returns the files of a module: `src/module.rs` and all files below `src/module/`, without tests.
+fn files(module: &str) -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(module);
     let mut files = vec![root.with_extension("rs")];
     let mut folders = vec![root];
     while let Some(folder) = folders.pop() {
@@ -52,9 +52,9 @@ fn files(room: &str) -> Vec<PathBuf> {
 }
 
 /// Returns the lines of a module without comment lines, as `(file:line, text)`.
-fn lines(room: &str) -> Vec<(String, String)> {
+fn lines(module: &str) -> Vec<(String, String)> {
     let mut lines = Vec::new();
-    for file in files(room) {
+    for file in files(module) {
         let text = fs::read_to_string(&file).expect("a module has a file of its name");
         let code = text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"));
         lines.extend(code.map(|(i, line)| (format!("{}:{}", file.display(), i + 1), line.to_owned())));
@@ -63,22 +63,22 @@ fn lines(room: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn pure_rooms_touch_nothing_outside() {
-    for (room, _) in PURE_ROOMS {
-        for (at, line) in lines(room) {
+fn pure_modules_touch_nothing_outside() {
+    for (module, _) in PURE_MODULES {
+        for (at, line) in lines(module) {
             let found = IMPURE.iter().find(|word| line.contains(*word));
-            assert_eq!(found, None, "{at}: {room} is pure; time, randomness and bytes are arguments: {line}");
+            assert_eq!(found, None, "{at}: {module} is pure; time, randomness and bytes are arguments: {line}");
         }
     }
 }
 
 #[test]
-fn pure_rooms_use_only_rooms_further_down() {
-    for (room, allowed) in PURE_ROOMS {
-        for (at, line) in lines(room) {
+fn pure_modules_use_only_modules_further_down() {
+    for (module, allowed) in PURE_MODULES {
+        for (at, line) in lines(module) {
             for used in line.split("crate::").skip(1) {
                 let name = used.split(|c: char| !c.is_ascii_lowercase() && c != '_').next().unwrap_or_default();
-                assert!(allowed.contains(&name), "{at}: {room} may use {allowed:?}, not {name:?}: {line}");
+                assert!(allowed.contains(&name), "{at}: {module} may use {allowed:?}, not {name:?}: {line}");
             }
         }
     }
