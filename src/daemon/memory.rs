@@ -1,5 +1,7 @@
 //! The memory of the container, and the part of it that the process uses.
 
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,6 +21,9 @@ const LEFT_BYTES_MIN: u64 = 80 << 20;
 /// The interval between two measurements. In a tenth of a second, the memory that is not accounted for grows by a small
 /// part of the bytes that senders send.
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The file with the memory of the process.
+const STATUS: &str = "/proc/self/status";
 
 /// The memory limit cannot be computed.
 #[derive(Debug, Error)]
@@ -51,11 +56,14 @@ fn part(total_bytes: u64, percent: f64) -> usize {
 /// [`UNACCOUNTED`]. The accounts hold the bytes that were requested; the kernel counts the bytes that the allocator took
 /// for them. Use it only if nothing else runs in the process.
 pub(super) async fn watch(budget: Budget) {
+    // Opened once: senders can use up all files of the process.
+    let Ok(mut status) = File::open(STATUS) else { return };
     let mut interval = tokio::time::interval(WATCH_INTERVAL);
     let mut unbooked = budget.share();
     loop {
         interval.tick().await;
-        let Some(resident_bytes) = resident_bytes(Path::new("/")) else { return };
+        // Without a measurement, the last one stays in force.
+        let Some(resident_bytes) = resident_bytes(&mut status) else { continue };
         let booked_bytes = budget.used_bytes().saturating_sub(unbooked.bytes()) + budget.idle_bytes();
         unbooked.resize(unbooked_bytes(resident_bytes, booked_bytes, budget.limit_bytes()));
     }
@@ -69,9 +77,10 @@ fn unbooked_bytes(resident_bytes: usize, booked_bytes: usize, limit_bytes: usize
 
 /// Returns the memory of the process, if the system has a `/proc` (`man 5 proc_pid_status`, `RssAnon`). Excludes the
 /// pages of the program's file, which the kernel can always read again.
-fn resident_bytes(root: &Path) -> Option<usize> {
-    let status = std::fs::read_to_string(root.join("proc/self/status")).ok()?;
-    let resident = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+fn resident_bytes(status: &mut (impl Read + Seek)) -> Option<usize> {
+    let mut text = String::new();
+    status.rewind().and_then(|()| status.read_to_string(&mut text)).ok()?;
+    let resident = text.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
     let kib: usize = resident.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
 }

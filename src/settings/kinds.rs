@@ -276,6 +276,7 @@ impl ByHand {
     }
 
     /// Adds the value of a key that is not written.
+    #[expect(clippy::needless_pass_by_value, reason = "a reference to each literal would not be easier to read")]
     pub(crate) fn default(self, value: impl ToString) -> Self {
         self.or(Preset::Value(value.to_string()))
     }

@@ -54,6 +54,8 @@ struct Block {
     /// Free pieces; empty if the block is not being filled any more.
     free: Vec<BytesMut>,
     body_bytes: usize,
+    /// The number of bodies, also of those that have no bytes: each holds a piece of the block.
+    bodies: usize,
     /// The owners of the bodies; `None` if no owner has registered.
     owners: Option<Box<dyn Owners>>,
     was_sparse: bool,
@@ -83,6 +85,7 @@ impl Block {
             self.free.push(rest);
         }
         self.body_bytes += bytes;
+        self.bodies += 1;
         Some(piece)
     }
 
@@ -135,7 +138,7 @@ impl Pool {
         self.idle_min = self.idle_min.min(self.idle.len());
         let mut piece = home.split_off(0);
         let rest = piece.split_off(bytes);
-        let block = Block { home, free: vec![rest], body_bytes: bytes, owners: None, was_sparse: false };
+        let block = Block { home, free: vec![rest], body_bytes: bytes, bodies: 1, owners: None, was_sparse: false };
         let (id, open) = (self.next, &mut self.open[age]);
         self.next += 1;
         self.blocks.insert(id, block);
@@ -162,7 +165,8 @@ impl Pool {
     pub(super) fn release(&mut self, block: BlockId, bytes: usize) -> bool {
         self.blocks.get_mut(&block).is_some_and(|block| {
             block.body_bytes -= bytes;
-            block.body_bytes == 0
+            block.bodies -= 1;
+            block.bodies == 0
         })
     }
 

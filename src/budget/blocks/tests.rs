@@ -49,6 +49,17 @@ impl Owned {
     }
 }
 
+/// An empty gRPC message has a body of 0 bytes, which a sender can keep open for seconds.
+#[test]
+fn a_body_without_bytes_keeps_its_block_charged() {
+    let budget = Budget::new(LIMIT_BYTES);
+    let empty = held(&budget, 0, 0);
+    drop(held(&budget, BLOCK_BYTES / 2, 1));
+    assert_eq!(budget.used_bytes(), BLOCK_BYTES, "the block still has a body");
+    drop(empty);
+    assert_eq!((budget.used_bytes(), budget.idle_bytes()), (0, BLOCK_BYTES), "the block can be used again");
+}
+
 #[test]
 fn a_block_is_charged_whole_and_goes_with_its_last_body() {
     let budget = Budget::new(LIMIT_BYTES);

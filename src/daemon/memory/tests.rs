@@ -1,3 +1,5 @@
+use std::io::Cursor;
+
 use super::*;
 
 const GIB: u64 = 1 << 30;
@@ -66,10 +68,14 @@ fn only_memory_that_is_neither_booked_nor_allowed_for_is_charged() {
 }
 
 #[test]
-fn resident_memory_is_read_from_proc_if_it_exists() {
-    let status = ("proc/self/status", "Name:\tx\nVmRSS:\t   99999 kB\nRssAnon:\t   12345 kB\n");
-    assert_eq!(resident_bytes(root(&[status]).path()), Some(12345 * 1024));
-    assert_eq!(resident_bytes(root(&[]).path()), None);
+fn resident_memory_is_read_anew_each_time() {
+    let mut status = Cursor::new("Name:\tx\nVmRSS:\t   99999 kB\nRssAnon:\t   12345 kB\n");
+    for _ in 0..2 {
+        assert_eq!(resident_bytes(&mut status), Some(12345 * 1024));
+    }
+    assert_eq!(resident_bytes(&mut Cursor::new("Name:\tx\n")), None);
+    let own = resident_bytes(&mut std::fs::File::open(STATUS).unwrap()).unwrap();
+    assert!((1 << 16..1 << 40).contains(&own), "{own} bytes");
 }
 
 #[test]
