@@ -8,6 +8,7 @@
 
 pub mod directory;
 pub mod file;
+pub mod record;
 pub mod reminder;
 
 use std::io::{self, Read};

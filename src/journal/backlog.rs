@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-use super::format::{JournalRecordHeader, JournalRecords, RecordKind};
+use super::format::{FORM, JournalRecordHeader, JournalRecords, RecordKind};
 use crate::budget::Share;
 use crate::otlp::TraceId;
 use crate::sampling::Keep;
@@ -149,7 +149,7 @@ impl Backlog {
     fn open_next(&mut self) -> io::Result<bool> {
         let Some(unread) = self.segments.pop_front() else { return Ok(false) };
         let bytes = unread.bytes;
-        let opened = unread.file.open().and_then(|file| JournalRecords::open(file, bytes));
+        let opened = unread.file.open().and_then(|file| JournalRecords::open(file, bytes, FORM));
         match opened {
             Ok(Ok(records)) => self.reading = Some(Reading { records, unread, given_out: 0 }),
             // The file was a valid segment when the journal was opened.

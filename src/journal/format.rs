@@ -17,23 +17,20 @@
 //! checksum, so that a damaged body does not hide the records after it. A recording is a directory of segments that
 //! contain only requests.
 
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
-
 use bytes::{Buf, BufMut};
 
 use crate::otlp::TraceId;
 use crate::sampling::{Keep, Threshold};
+use crate::segment::Layout;
+use crate::segment::record::{self, Body, Header};
 pub use crate::segment::{HEADER_LEN as SEGMENT_HEADER_LEN, NoSegment, SegmentError};
-use crate::segment::{Layout, fill};
 use crate::tail::journal_hold::{Note, Sequence};
 
 const LAYOUT: Layout = Layout { magic: b"SPANJRNL", version: 1 };
 /// The form byte of the segment header. There is only one form: OTLP.
-const FORM: u8 = 0;
+pub const FORM: u8 = 0;
 /// Length of a record's header, in bytes.
 pub const RECORD_HEADER_LEN: usize = 29;
-/// Offset in a record's header at which the checked part begins.
-const CHECKED_FROM: usize = 4;
 
 const KEPT: u8 = 1;
 const SETTLED: u8 = 2;
@@ -69,33 +66,39 @@ pub struct JournalRecordHeader {
     pub unix_nano: u64,
 }
 
-impl JournalRecordHeader {
-    fn decode(bytes: &[u8; RECORD_HEADER_LEN]) -> Result<Self, SegmentError> {
-        let mut rest = &bytes[..];
-        let sound = rest.get_u32_le() == crc32fast::hash(&bytes[CHECKED_FROM..]);
+impl Header for JournalRecordHeader {
+    const LAYOUT: Layout = LAYOUT;
+    const UNCHECKED_LEN: usize = 0;
+    const FIXED_LEN: usize = RECORD_HEADER_LEN;
+
+    fn decode(_: &[u8], mut rest: &[u8]) -> Option<Self> {
         let kind = match rest.get_u8() {
             1 => RecordKind::Request,
             2 => RecordKind::Notes,
-            _ => return Err(SegmentError::Corrupt),
+            _ => return None,
         };
         let (body_len, body_checksum) = (rest.get_u32_le(), rest.get_u32_le());
         let (sequence, unix_nano) = (rest.get_u64_le(), rest.get_u64_le());
-        let header = JournalRecordHeader { kind, body_len, body_checksum, sequence, unix_nano };
-        if sound { Ok(header) } else { Err(SegmentError::Corrupt) }
+        Some(JournalRecordHeader { kind, body_len, body_checksum, sequence, unix_nano })
+    }
+
+    fn body(&self) -> Body {
+        Body { len: self.body_len, checksum: self.body_checksum }
     }
 }
 
+/// The records of a segment.
+pub type JournalRecords<R> = record::Records<R, JournalRecordHeader>;
+
 /// Appends a record to `out`. The body must be shorter than 4 GiB.
 pub fn put_record(out: &mut Vec<u8>, kind: RecordKind, sequence: Sequence, unix_nano: u64, body: &[u8]) {
-    let start = out.len();
-    out.put_u32_le(0);
-    out.put_u8(kind as u8);
-    out.put_u32_le(body.len() as u32);
-    out.put_u32_le(crc32fast::hash(body));
-    out.put_u64_le(sequence);
-    out.put_u64_le(unix_nano);
-    let checksum = crc32fast::hash(&out[start + CHECKED_FROM..]);
-    out[start..start + CHECKED_FROM].copy_from_slice(&checksum.to_le_bytes());
+    record::put_header(out, &[], |out| {
+        out.put_u8(kind as u8);
+        out.put_u32_le(body.len() as u32);
+        out.put_u32_le(crc32fast::hash(body));
+        out.put_u64_le(sequence);
+        out.put_u64_le(unix_nano);
+    });
     out.put_slice(body);
 }
 
@@ -162,83 +165,6 @@ pub fn take_note(rest: &mut &[u8], policies: &PolicyMarks) -> Option<Note> {
             Some(Note::Kept(sequence, trace, Keep { rescued, ..Keep::new(policy, threshold) }))
         }
         _ => None,
-    }
-}
-
-/// A reader of the records of a segment. It reads only those bodies that are asked for.
-#[derive(Debug)]
-pub struct JournalRecords<R> {
-    reader: BufReader<R>,
-    /// The position of the reader; `None` after a failure, when it is unknown.
-    at: Option<u64>,
-    /// The end of the last record.
-    end: u64,
-    /// The length of the file.
-    len: u64,
-}
-
-impl<R: Read + Seek> JournalRecords<R> {
-    /// Returns the records of a file of `len` bytes.
-    ///
-    /// # Errors
-    /// The file cannot be read. The inner error gives the reason why the file is not a valid segment.
-    pub fn open(reader: R, len: u64) -> io::Result<Result<Self, NoSegment>> {
-        let mut reader = BufReader::new(reader);
-        let header = LAYOUT.read_header(&mut reader, FORM)?;
-        let end = SEGMENT_HEADER_LEN as u64;
-        Ok(header.map(|()| JournalRecords { reader, at: Some(end), end, len }))
-    }
-
-    /// Returns the next record, or `None` after the last one. After a fault, no more records can be read.
-    ///
-    /// # Errors
-    /// The file cannot be read. The inner error is a fault of its contents.
-    pub fn next_record(&mut self) -> io::Result<Option<Result<JournalRecordHeader, SegmentError>>> {
-        if self.rest() == 0 {
-            return Ok(None);
-        }
-        self.seek_to_end()?;
-        let mut header = [0; RECORD_HEADER_LEN];
-        if !fill(&mut self.reader, &mut header)? {
-            return Ok(Some(Err(SegmentError::Torn)));
-        }
-        let at = self.end + RECORD_HEADER_LEN as u64;
-        let header = match JournalRecordHeader::decode(&header) {
-            Ok(header) if at + u64::from(header.body_len) > self.len => Err(SegmentError::Torn),
-            other => other,
-        };
-        if let Ok(header) = header {
-            self.at = Some(at);
-            self.end = at + u64::from(header.body_len);
-        }
-        Ok(Some(header))
-    }
-
-    /// Moves the reader to the end of the last record.
-    fn seek_to_end(&mut self) -> io::Result<()> {
-        match self.at.take() {
-            Some(at) => self.reader.seek_relative((self.end - at) as i64),
-            None => self.reader.seek(SeekFrom::Start(self.end)).map(drop),
-        }
-    }
-
-    /// Returns the body of the last record, whose header is `header`, or `None` if the body does not match its
-    /// checksum.
-    ///
-    /// # Errors
-    /// The file cannot be read. The records after this one may still be readable.
-    pub fn body(&mut self, header: &JournalRecordHeader) -> io::Result<Option<Vec<u8>>> {
-        let mut body = vec![0; header.body_len as usize];
-        self.at = None;
-        self.reader.read_exact(&mut body)?;
-        self.at = Some(self.end);
-        Ok((crc32fast::hash(&body) == header.body_checksum).then_some(body))
-    }
-
-    /// Returns the number of bytes from the end of the last record to the end of the file.
-    #[must_use]
-    pub fn rest(&self) -> u64 {
-        self.len.saturating_sub(self.end)
     }
 }
 

@@ -89,7 +89,7 @@ impl Survey {
     fn segment(&mut self, number: u64, file: SegmentFile, path: &Path, metrics: &Metrics) -> io::Result<FoundFile> {
         let bytes = file.size()?;
         let (mut segment, mut requests) = (JournalSegment::new(number, bytes), Vec::new());
-        let mut records = match JournalRecords::open(file, bytes)? {
+        let mut records = match JournalRecords::open(file, bytes, format::FORM)? {
             Ok(records) => records,
             // The earlier process ended before it wrote the first record.
             Err(NoSegment::Short) => {

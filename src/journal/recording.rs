@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::format::{JournalRecords, RecordKind};
+use super::format::{FORM, JournalRecords, RecordKind};
 use super::open::OWNER;
 use crate::segment::file::open_regular;
 
@@ -42,7 +42,7 @@ impl Recording {
                 let Some((_, path)) = self.segments.next() else { return Ok(None) };
                 let file = open_regular(&path)?;
                 let len = file.metadata()?.len();
-                self.records = JournalRecords::open(file, len)?.ok();
+                self.records = JournalRecords::open(file, len, FORM)?.ok();
                 continue;
             };
             match records.next_record()? {

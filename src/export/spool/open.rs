@@ -1,6 +1,6 @@
 //! Opens the spool's directory: locks it, and finds what an earlier process left in it.
 
-use std::io::{self, BufReader, Read, Seek};
+use std::io::{self, Read, Seek};
 use std::path::Path;
 
 use super::format::{NoSegment, Records, SegmentError};
@@ -82,9 +82,9 @@ impl Store {
         segment.bytes = bytes;
         let file = path.open()?;
         if from > 0 {
-            return self.index(number, Records::resume(BufReader::new(file), from, bytes)?, scanned);
+            return self.index(number, Records::resume(file, from, bytes), scanned);
         }
-        match Records::open(BufReader::new(file), bytes, self.form)? {
+        match Records::open(file, bytes, self.form as u8)? {
             Ok(records) => self.index(number, records, scanned),
             // Killed before the first record.
             Err(NoSegment::Short) => {
@@ -102,10 +102,11 @@ impl Store {
 
     fn index(&mut self, segment: u64, mut records: Records<impl Read + Seek>, scanned: &mut Scanned) -> io::Result<()> {
         let ended = loop {
+            let offset = records.offset();
             match records.next_record() {
                 Ok(None) => break Ok(()),
-                Ok(Some(Ok((_, header)))) if header.done => {}
-                Ok(Some(Ok((offset, header)))) => {
+                Ok(Some(Ok(header))) if header.done => {}
+                Ok(Some(Ok(header))) => {
                     scanned.spans += u64::from(header.span_count);
                     // The wall clock may have been set between the two processes.
                     self.insert(RecordId { segment, offset }, &header, 0);

@@ -20,7 +20,7 @@ fn segment(records: &[Record]) -> (Vec<u8>, Vec<usize>) {
 
 /// Returns the sound records, the number of records with damaged bodies, and the fault that ended the reading early.
 fn read(bytes: &[u8]) -> Result<(Vec<Record>, usize, Option<SegmentError>), NoSegment> {
-    let mut records = JournalRecords::open(Cursor::new(bytes), bytes.len() as u64).unwrap()?;
+    let mut records = JournalRecords::open(Cursor::new(bytes), bytes.len() as u64, FORM).unwrap()?;
     let (mut found, mut bad) = (Vec::new(), 0);
     while let Some(record) = records.next_record().unwrap() {
         let header = match record {
@@ -51,9 +51,18 @@ fn records_are_read_as_they_were_written() {
 }
 
 #[test]
+fn the_bytes_are_those_of_earlier_versions() {
+    let expected = b"SPANJRNL\x01\0\0\0\x36\xb8\x5c\x33\
+        \x2f\xa7\x78\xce\x01\x07\0\0\0\x9f\x8f\x97\x3b\x05\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0request";
+    let records = [(RecordKind::Request, 5, b"request".to_vec())];
+    assert_eq!(segment(&records).0, expected);
+    assert_eq!(read(expected), Ok((records.to_vec(), 0, None)));
+}
+
+#[test]
 fn headers_can_be_read_without_their_bodies() {
     let (bytes, _) = segment(&records());
-    let mut found = JournalRecords::open(Cursor::new(&bytes), bytes.len() as u64).unwrap().unwrap();
+    let mut found = JournalRecords::open(Cursor::new(&bytes), bytes.len() as u64, FORM).unwrap().unwrap();
     for (i, (kind, sequence, body)) in records().into_iter().enumerate() {
         let header = found.next_record().unwrap().unwrap().unwrap();
         assert_eq!(

@@ -31,11 +31,13 @@ type Found = (Vec<(u64, RecordHeader)>, Option<SegmentError>);
 
 /// The records that are read from `bytes`, and why that ended before their end.
 fn read(bytes: &[u8]) -> Result<Found, NoSegment> {
-    let mut records = Records::open(Cursor::new(bytes), bytes.len() as u64, FORM).unwrap()?;
+    let mut records = Records::open(Cursor::new(bytes), bytes.len() as u64, FORM as u8).unwrap()?;
     let mut found = Vec::new();
-    while let Some(record) = records.next_record().unwrap() {
+    loop {
+        let offset = records.offset();
+        let Some(record) = records.next_record().unwrap() else { break };
         match record {
-            Ok(record) => found.push(record),
+            Ok(header) => found.push((offset, header)),
             Err(fault) => return Ok((found, Some(fault))),
         }
     }
@@ -54,6 +56,14 @@ fn what_is_written_is_read() {
         assert_eq!(*found, header(project, spans));
         assert!(bytes[(offset + found.header_len()) as usize..].starts_with(spans));
     }
+}
+
+#[test]
+fn the_bytes_are_those_of_earlier_versions() {
+    let expected = b"SPANSPOL\x01\0\x01\0\xfb\x61\x70\x15\
+        \0\x20\x4c\x2a\x6d\x05\0\0\0\x26\x0a\x08\x68\x03\0\0\0\x7b\x68\xe5\xcf\x8b\x01\0\0\x03\0onespans";
+    assert_eq!(segment(&[("one", b"spans")]), expected);
+    assert_eq!(read(expected), Ok((vec![(SEGMENT_HEADER_LEN as u64, header("one", b"spans"))], None)));
 }
 
 #[test]
