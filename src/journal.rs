@@ -26,7 +26,6 @@ mod store;
 mod writer;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -39,6 +38,7 @@ use self::store::JournalStore;
 pub use self::writer::Writer;
 use self::writer::{SharedQueue, WriteOutcome};
 use crate::budget::Budget;
+use crate::clock;
 use crate::segment::directory::OpenError;
 use crate::tail::journal_hold::{JournalHold, Sequence};
 use crate::telemetry::{Health, Metrics};
@@ -107,7 +107,7 @@ impl Journal {
     }
 
     fn enqueue(&self, body: Bytes) -> Result<(Arc<JournalHold>, watch::Receiver<WriteOutcome>), JournalError> {
-        let (sequence, written) = self.0.enqueue(body, unix_nano())?;
+        let (sequence, written) = self.0.enqueue(body, clock::unix_nano())?;
         Ok((self.hold(sequence), written))
     }
 
@@ -121,10 +121,6 @@ impl Journal {
     pub fn hold(&self, sequence: Sequence) -> Arc<JournalHold> {
         JournalHold::new(sequence, Arc::clone(&self.0) as _)
     }
-}
-
-fn unix_nano() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 
 pub mod budget;
 pub mod cli;
+pub mod clock;
 pub mod cloud_trace;
 pub mod condition;
 pub mod config;

@@ -1,7 +1,7 @@
 //! The Cloud Trace v2 client. It sends batches that are already encoded, over gRPC.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue};
@@ -9,6 +9,7 @@ use prost::Message;
 use tonic::{Code, Status};
 
 use super::encode::{EncodeError, Encoder as SpanEncoder, SpanOrigin};
+use crate::clock;
 use crate::emulator::check;
 use crate::export::batch::{Batch, Form, Place};
 use crate::export::channel::{Channel, ChannelError, ChannelSettings};
@@ -96,8 +97,7 @@ impl Sink for CloudTrace {
     /// Returns the places of the spans that break a rule of the embedded Cloud Trace. The encoder follows the same
     /// rules, but spans that have waited for long may have become too old.
     fn rule_breakers(&self, batch: &Batch) -> Vec<usize> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now_ns = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
+        let now_ns = clock::unix_nano().cast_signed();
         let breaks = |record: &[u8]| {
             let request = BatchWriteSpansRequest::decode(record).unwrap_or_default();
             request.spans.iter().any(|span| check::broken_rule(span, batch.project(), now_ns).is_some())

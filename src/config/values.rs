@@ -7,7 +7,7 @@ use super::limits::{HEADER_BYTES_MAX, PROJECT_BYTES_MAX};
 use super::settings::Endpoint;
 use crate::settings::diagnostic::{SettingError, quote};
 use crate::settings::node::{Node, NodeValue, ScalarNode};
-use crate::settings::suggest::closest;
+use crate::settings::suggest::did_you_mean;
 pub(super) use crate::settings::values::*;
 use crate::trust::pem::{self, PemError};
 
@@ -79,8 +79,8 @@ pub(super) fn endpoint(node: &Node) -> Read<Endpoint> {
             Err(fault().help("write `http://host:port`, without a path"))
         };
     }
-    Err(match closest(url, std::iter::once("embedded")) {
-        Some(name) => fault().help(format!("did you mean `{name}`?")),
+    Err(match did_you_mean(url, std::iter::once("embedded")) {
+        Some(help) => fault().help(help),
         None => fault().help("write `embedded`, `https://cloudtrace.googleapis.com` or `http://host:port`"),
     })
 }

@@ -9,6 +9,7 @@ use tonic::Status;
 
 use crate::google::credentials::Credentials;
 use crate::telemetry::Health;
+use crate::telemetry::log::Throttle;
 
 /// The delay between two attempts to sign in. The first attempts are quick, because a platform's metadata server and
 /// the roles of an account may become available seconds after the daemon starts.
@@ -20,11 +21,10 @@ const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
 /// Signs in, no matter how long that takes, and then marks the daemon as ready.
 pub(super) async fn sign_in(credentials: Credentials, health: Arc<Health>) {
     let mut delay = DELAY_MIN;
-    let mut told: Option<Instant> = None;
+    let reminders = Throttle::new(1, REMINDER_INTERVAL);
     while let Err(status) = attempt(&credentials).await {
         let missing = status.message();
-        if told.is_none_or(|told| told.elapsed() >= REMINDER_INTERVAL) {
-            told = Some(Instant::now());
+        if reminders.pass(Instant::now()).is_some() {
             tracing::error!("The daemon is not ready, and kept spans wait in memory: {missing}");
         }
         health.set_waits_for(missing.to_owned());

@@ -1,12 +1,12 @@
 //! The service `google.devtools.cloudtrace.v2.TraceService` and its gRPC interface.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tonic::{Request, Response, Status};
 
 use super::check::{self, ValidationError};
 use super::store::TraceStore;
+use crate::clock;
 use crate::proto::google::devtools::cloudtrace::v2::trace_service_server::{TraceService, TraceServiceServer};
 use crate::proto::google::devtools::cloudtrace::v2::{BatchWriteSpansRequest, Span};
 
@@ -37,7 +37,8 @@ impl EmulatorService {
     /// # Errors
     /// Returns the first violation, and counts the call as refused.
     pub fn batch_write(&self, request: BatchWriteSpansRequest) -> Result<(), ValidationError> {
-        let spans = check::batch(request, now_ns()).inspect_err(|violation| self.store.refuse(violation))?;
+        let spans = check::batch(request, clock::unix_nano().cast_signed())
+            .inspect_err(|violation| self.store.refuse(violation))?;
         self.store.write(&spans);
         Ok(())
     }
@@ -47,7 +48,8 @@ impl EmulatorService {
     /// # Errors
     /// Returns the first violation, and counts the call as refused.
     pub fn create(&self, span: Span) -> Result<Span, ValidationError> {
-        let span = check::single(span, now_ns()).inspect_err(|violation| self.store.refuse(violation))?;
+        let span = check::single(span, clock::unix_nano().cast_signed())
+            .inspect_err(|violation| self.store.refuse(violation))?;
         self.store.write(std::slice::from_ref(&span));
         Ok(span.span)
     }
@@ -66,10 +68,4 @@ impl TraceService for EmulatorService {
     async fn create_span(&self, request: Request<Span>) -> Result<Response<Span>, Status> {
         self.create(request.into_inner()).map(Response::new).map_err(|violation| refusal(&violation))
     }
-}
-
-/// Returns nanoseconds since the epoch; 0 if the machine's clock shows a time before the epoch.
-fn now_ns() -> i64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
 }

@@ -7,7 +7,7 @@
 pub(crate) mod encode_queue;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::oneshot;
@@ -21,6 +21,7 @@ use super::ledger::{DropReason, Ledger};
 use super::sink::{EncodeSpans, Sink};
 use super::spool::Spool;
 use crate::budget::{Budget, Share, ladder};
+use crate::clock;
 use crate::config::settings;
 use crate::sampling::Keep;
 use crate::tail::journal_hold::KeptSpansHold;
@@ -234,7 +235,7 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
     /// Encodes some spans of the queue, until memory is full; each fragment, and with the last one its request, is let go when it
     /// is done.
     fn encode_slice(&mut self) {
-        self.encoder.set_now(unix_nano());
+        self.encoder.set_now(clock::unix_nano());
         let mut left = SliceAllowance { spans: SLICE_SPANS_MAX, bytes: SLICE_BYTES_MAX, is_full: self.is_full() };
         while !left.is_used_up(self.is_full())
             && let Some(kept) = self.encode_queue.next(&self.kept)
@@ -297,10 +298,6 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
             self.delivery.push(batch);
         }
     }
-}
-
-fn unix_nano() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64
 }
 
 async fn sleep_until(due: Option<std::time::Instant>) {

@@ -4,13 +4,13 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::retry::Action;
 use crate::otlp::altered::AlteredSpans;
 use crate::tail::kept::KeptQueue;
 use crate::telemetry::Metrics;
+use crate::telemetry::log::Throttle;
 use crate::telemetry::metrics::{DROP_REASONS, WAIT_CAUSES};
 
 /// Losses of one reason are logged at most this often: a service that sends nothing but bad spans must not turn the
@@ -57,22 +57,15 @@ impl DropReason {
 pub struct Ledger {
     kept: Arc<KeptQueue>,
     metrics: Arc<Metrics>,
-    logged: Mutex<[Logged; DropReason::COUNT]>,
-}
-
-/// What the log last said about a reason.
-#[derive(Clone, Copy, Debug, Default)]
-struct Logged {
-    at: Option<Instant>,
-    /// Spans that were lost since and that no line has told of.
-    unsaid_spans: u64,
+    /// Limits the log lines about each reason.
+    lines: [Throttle; DropReason::COUNT],
 }
 
 impl Ledger {
     /// Settles the spans of `kept` and counts them in `metrics`.
     #[must_use]
     pub fn new(kept: Arc<KeptQueue>, metrics: Arc<Metrics>) -> Self {
-        Ledger { kept, metrics, logged: Mutex::default() }
+        Ledger { kept, metrics, lines: [const { Throttle::new(1, LOG_INTERVAL) }; DropReason::COUNT] }
     }
 
     /// Kept spans that are not settled yet, those in the queue included.
@@ -136,12 +129,6 @@ impl Ledger {
 
     /// Whether the loss of `spans` is to be logged: the spans that were lost since the last line and not told of.
     fn may_log(&self, reason: DropReason, spans: u64) -> Option<u64> {
-        let logged = &mut self.logged.lock()[reason as usize];
-        if logged.at.is_some_and(|at| at.elapsed() < LOG_INTERVAL) {
-            logged.unsaid_spans += spans;
-            return None;
-        }
-        logged.at = Some(Instant::now());
-        Some(std::mem::take(&mut logged.unsaid_spans))
+        self.lines[reason as usize].pass_about(spans, Instant::now())
     }
 }

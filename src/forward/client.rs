@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
-use parking_lot::Mutex;
 use tokio::time::Instant;
 use tonic::Code;
 
@@ -23,6 +22,7 @@ use crate::google::quota_of;
 use crate::otlp::altered::AlteredSpans;
 use crate::sampling::Keep;
 use crate::tail::request::SpanBytes;
+use crate::telemetry::log::Throttle;
 
 /// The deadline of a call. It is the time that Cloud Trace itself allows for a call. OTLP does not define one, and the
 /// ten seconds of the SDKs are meant for small batches.
@@ -61,7 +61,7 @@ pub struct OtlpSink {
     server: Server,
     /// True if a call uses the quota of the project that it writes to.
     destination_quota: bool,
-    warned: Mutex<Option<Instant>>,
+    warnings: Throttle,
 }
 
 impl OtlpSink {
@@ -71,15 +71,13 @@ impl OtlpSink {
     /// # Errors
     /// See [`ChannelError`].
     pub fn open(settings: ChannelSettings, server: Server, destination_quota: bool) -> Result<Self, ChannelError> {
-        Ok(OtlpSink { channel: Channel::open(settings)?, server, destination_quota, warned: Mutex::default() })
+        let warnings = Throttle::new(1, WARNING_INTERVAL);
+        Ok(OtlpSink { channel: Channel::open(settings)?, server, destination_quota, warnings })
     }
 
     /// Logs a warning that a server sent although it accepted all spans, at most once per [`WARNING_INTERVAL`].
     fn warn(&self, message: &str) {
-        let now = Instant::now();
-        let mut warned = self.warned.lock();
-        if warned.is_none_or(|warned| now - warned >= WARNING_INTERVAL) {
-            *warned = Some(now);
+        if self.warnings.pass(Instant::now()).is_some() {
             tracing::warn!("The sink accepted all spans of a call but sent this warning: {}", cut(message));
         }
     }

@@ -32,8 +32,8 @@ pub(crate) fn unknown(paths: &[String], path: &str, key: &str, is_written: impl 
         );
     }
     let known = of_section(paths, path);
-    if let Some(name) = closest(key, known.clone().filter(|name| !is_written(name))) {
-        return fault.help(format!("did you mean `{name}`?"));
+    if let Some(help) = did_you_mean(key, known.clone().filter(|name| !is_written(name))) {
+        return fault.help(help);
     }
     // A slip of the pen for a key that is written already does not come from another section.
     let is_slip = closest(key, known.clone()).is_some();
@@ -62,7 +62,7 @@ const ONE_LETTER_CHARS_MIN: usize = 4;
 
 /// Returns the one of `known` that `word` probably stands for: up to a third of its letters may be wrong, or it may be cut off or
 /// continued.
-pub(crate) fn closest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+fn closest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     let distance_max = word.chars().count() / 3;
     let distances = known.filter_map(|name| {
@@ -74,3 +74,11 @@ pub(crate) fn closest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> O
     });
     distances.min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
 }
+
+/// Returns the question whether the closest of `known` was meant, as a help text.
+pub(crate) fn did_you_mean<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    closest(word, known).map(|name| format!("did you mean `{name}`?"))
+}
+
+#[cfg(test)]
+mod tests;

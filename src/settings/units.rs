@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::diagnostic::{SettingError, quote};
-use super::suggest::closest;
+use super::suggest::did_you_mean;
 
 /// Nanoseconds by unit: those of Go, so that the Collector's durations are read as they are.
 const DURATION_UNITS: [(&str, f64); 8] =
@@ -107,8 +107,8 @@ fn unknown_unit(text: &str, unit: &str, units: &[(&str, f64)]) -> SettingError {
     } else {
         SettingError::new(format!("{}: unknown unit {}", quote(text), quote(unit)))
     };
-    match closest(unit, names.clone()) {
-        Some(name) => fault.help(format!("did you mean `{name}`?")),
+    match did_you_mean(unit, names.clone()) {
+        Some(help) => fault.help(help),
         None => fault.help(format!("units: {}", names.collect::<Vec<_>>().join(", "))),
     }
 }

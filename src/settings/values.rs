@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::diagnostic::{SettingError, quote};
 use super::node::{Node, NodeValue, ScalarNode, ScalarType};
-use super::suggest::closest;
+use super::suggest::did_you_mean;
 use super::units::{self, display_bytes, display_duration};
 use super::{Files, Limit, Size};
 use crate::trust::FILE_BYTES_MAX;
@@ -192,8 +192,8 @@ fn choice_of_text<T: Copy>(text: &str, what: &str, choices: &[(&str, T)]) -> Rea
     choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or_else(|| {
         let fault = SettingError::new(format!("unknown {what} {}", quote(text)));
         let known = list(names.clone());
-        match closest(text, names) {
-            Some(name) => fault.help(format!("did you mean `{name}`? Known: {known}")),
+        match did_you_mean(text, names) {
+            Some(help) => fault.help(format!("{help} Known: {known}")),
             None => fault.help(format!("known: {known}")),
         }
     })

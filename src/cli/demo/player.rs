@@ -1,7 +1,7 @@
 //! Sends the spans of the shop's visits as five services would: one OTLP/gRPC request for each service, a few times a
 //! second.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
@@ -13,6 +13,7 @@ use tonic::{Request, Status};
 use tonic_prost::ProstCodec;
 
 use super::shop::{self, SERVICES, Sent, Storage, Visit};
+use crate::clock;
 
 /// The interval at which each service exports.
 pub(super) const TICK: Duration = Duration::from_millis(200);
@@ -44,7 +45,7 @@ impl Player {
 
     /// Plays the visits of one tick, and sends the spans that have ended.
     pub(super) async fn send(&mut self) -> Result<(), Status> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
+        let now = clock::unix_nano();
         for _ in 0..VISITS {
             let visit = self.first.pop().unwrap_or_else(|| Visit::random(&mut self.random));
             self.unsent.extend(visit.spans(now, &mut self.random));

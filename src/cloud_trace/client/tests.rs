@@ -112,7 +112,7 @@ async fn calls_have_a_quota_and_a_repetition_is_no_failure() {
 #[tokio::test]
 async fn spans_that_have_become_too_old_break_a_rule() {
     let span = |id: u64, age_days: i64| {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let now = clock::since_1970().as_secs();
         let seconds = i64::try_from(now).unwrap() - age_days * 86_400;
         let time = Some(prost_types::Timestamp { seconds, nanos: 0 });
         let display_name = Some(TruncatableString { value: "a".to_owned(), truncated_byte_count: 0 });

@@ -1,13 +1,13 @@
 //! Calls of functions (`ottlfuncs/README.md`, Converters).
 
 use crate::condition::{Check, Condition, Field, Pattern, ValueType};
+use crate::settings::suggest::did_you_mean;
 
 use super::answer::{TruthConditions, absent, test};
 use super::compare::{compare, equality_check};
 use super::compile::operand;
 use super::grammar::{CompareOp, Expr, ExprNode};
 use super::lexer::{bytes_of_hex, quote};
-use super::path::closest;
 use super::value::{Constant, FieldView, Measure, Operand};
 use super::{ConditionContext, OttlError};
 
@@ -266,8 +266,8 @@ impl<'a> FunctionCall<'a> {
 /// Makes the error for a name that is not a function of conditions.
 pub(super) fn unknown(name: &str, offset: usize) -> OttlError {
     let error = OttlError::new(offset, format!("{} is not a supported function", quote(name)));
-    match closest(name, &NAMES) {
-        Some(closest) => error.help(format!("did you mean `{closest}`?")),
+    match did_you_mean(name, NAMES.into_iter()) {
+        Some(help) => error.help(help),
         None => error.help(format!("known functions are {}", NAMES.join(", "))),
     }
 }

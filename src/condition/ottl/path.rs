@@ -7,6 +7,7 @@ use super::grammar::{Expr, ExprNode, PathSegment};
 use super::lexer::quote;
 use super::value::{FieldView, Measure};
 use super::{ConditionContext, OttlError};
+use crate::settings::suggest::did_you_mean;
 
 /// The names of span kinds in `kind.string`: `SpanKind.String()` of the Collector's pdata.
 const KINDS: [&str; 6] = ["Unspecified", "Internal", "Server", "Client", "Producer", "Consumer"];
@@ -66,9 +67,6 @@ const EVENT: [(&str, Field, FieldView); 3] = [
     ("time", Field::EventTime, FieldView::Time),
     ("time_unix_nano", Field::EventTime, FieldView::Integer),
 ];
-
-/// The Jaro-Winkler similarity above which a word is suggested. Such words differ in one or two letters.
-const SIMILAR: f64 = 0.85;
 
 impl FieldOwner {
     /// Returns the owner that the first name of a path stands for.
@@ -199,14 +197,8 @@ fn unseen(path: &[PathSegment], offset: usize, context: ConditionContext) -> Ott
 fn unknown(path: &[PathSegment], name: &str, owner: FieldOwner, offset: usize) -> OttlError {
     let error = OttlError::new(offset, format!("unknown path {}", quote(&dotted(path))));
     let known: Vec<&str> = owner.fields().iter().map(|(known, ..)| *known).chain(["attributes[\"key\"]"]).collect();
-    match closest(name, &known) {
-        Some(closest) => error.help(format!("did you mean `{closest}`?")),
+    match did_you_mean(name, known.iter().copied()) {
+        Some(help) => error.help(help),
         None => error.help(format!("known paths are {}", known.join(", "))),
     }
-}
-
-/// Returns the known word that the operator probably meant.
-pub(super) fn closest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    let similar = known.iter().map(|known| (strsim::jaro_winkler(word, known), *known));
-    similar.filter(|(score, _)| *score > SIMILAR).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known)
 }

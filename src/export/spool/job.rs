@@ -3,13 +3,14 @@
 use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::store::{AppendError, ReadError, Store, StoredBatch};
 use super::{JobOutcome, QueuedBatch};
 use crate::budget::Budget;
+use crate::clock;
 use crate::export::batch::Batch;
 use crate::segment::reminder::Reminder;
 use crate::telemetry::Metrics;
@@ -45,7 +46,7 @@ pub(super) fn write(
     now: Instant,
     errors: &mut Vec<JobError>,
 ) -> JobOutcome {
-    let now_unix_ms = now_unix_ms();
+    let now_unix_ms = clock::since_1970().as_millis() as u64;
     let mut written = Vec::new();
     let mut left = batches.into_iter();
     while let Some(QueuedBatch { batch, since }) = left.as_slice().first() {
@@ -104,10 +105,6 @@ pub(super) fn maintain(store: &mut Store, metrics: &Metrics, errors: &mut Vec<Jo
     let mut report = store.maintain(metrics);
     errors.append(&mut report.errors);
     (JobOutcome::of_gone(report.gone_spans), report.found_spans)
-}
-
-fn now_unix_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
 
 /// One of the ways of work on the disk: whether it works.

@@ -1,12 +1,12 @@
 //! Google's ID tokens. Each token is verified once and remembered while it is valid.
 
 use std::collections::HashMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::RwLock;
 
 use super::AccessError;
 use super::keyring::Keyring;
+use crate::clock;
 use crate::google::certs::{Certs, CertsError};
 use crate::receiver::settings::GoogleIdTokens;
 use crate::trust::id_token::{IdToken, Senders};
@@ -78,7 +78,7 @@ impl Google {
 
 /// Returns the seconds since 1970, the unit of the times in tokens.
 fn now_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    clock::since_1970().as_secs()
 }
 
 #[cfg(test)]

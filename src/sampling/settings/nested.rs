@@ -12,7 +12,7 @@ use crate::settings::kinds::{Bool, ByHand, NestedKeys, WholeNumber};
 use crate::settings::node::Node;
 use crate::settings::reader::Section;
 use crate::settings::setting::{Preset, Shape};
-use crate::settings::suggest::closest;
+use crate::settings::suggest::did_you_mean;
 use crate::settings::values;
 use crate::settings::{Limit, keys};
 
@@ -246,8 +246,8 @@ fn warn_of_stranger(section: &mut Section<'_>, node: &Node, name: &str, lines: &
         return;
     }
     let fault = SettingError::new(format!("{} has no effect: it is not the name of a sub-policy", quote(name)));
-    let fault = match closest(name, lines.keys().map(String::as_str)) {
-        Some(known) => fault.help(format!("did you mean `{known}`?")),
+    let fault = match did_you_mean(name, lines.keys().map(String::as_str)) {
+        Some(help) => fault.help(help),
         None => fault.help("write the name of one of `composite_sub_policy`"),
     };
     section.warn(node.at, fault);

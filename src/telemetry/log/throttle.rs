@@ -34,12 +34,19 @@ impl Throttle {
     /// since the last written one; otherwise returns `None`.
     #[must_use]
     pub fn pass(&self, now: Instant) -> Option<u64> {
+        self.pass_about(1, now)
+    }
+
+    /// Does the same as [`Throttle::pass`] for a line about `count` things. Returns the number of things that the
+    /// suppressed lines were about.
+    #[must_use]
+    pub fn pass_about(&self, count: u64, now: Instant) -> Option<u64> {
         let mut state = self.state.lock();
         if state.since.is_none_or(|since| now.saturating_duration_since(since) >= self.interval) {
             (state.since, state.lines) = (Some(now), 0);
         }
         if state.lines == self.lines_max {
-            state.unsaid += 1;
+            state.unsaid += count;
             return None;
         }
         state.lines += 1;
