@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod memory;
+mod observed;
 mod origin;
 pub mod pipeline;
 mod readiness;
@@ -14,23 +15,23 @@ pub mod threads;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+pub use self::observed::Observed;
 use self::pipeline::Pipeline;
 use self::recovery::Opened;
 use self::sink::Wiring;
-use crate::budget::{Budget, Disk};
+use crate::budget::Budget;
 use crate::config::Settings;
 use crate::config::settings::{self, Endpoint};
 use crate::emulator::Emulator;
 use crate::export::channel::ChannelError;
 use crate::export::exporter::{Exporter, ExporterFailed, Unwritten};
-use crate::export::spool::{Level, Spool};
+use crate::export::spool::Spool;
 use crate::google::credentials::{Credentials, CredentialsError};
 use crate::google::project::AmbientProjectError;
 use crate::receiver::{Auth, AuthError, BindError, Receiver, ReceiverSettings, Scrape, Tls, TlsError};
@@ -39,7 +40,6 @@ use crate::segment::directory::OpenError;
 use crate::tail::Table;
 use crate::tail::kept::KeptQueue;
 use crate::tail::settings::Compress;
-use crate::telemetry::metrics::HeldAmounts;
 use crate::telemetry::{Health, Metrics, Pulse};
 
 /// The time that requests in flight have to be answered once the process stops.
@@ -136,6 +136,7 @@ pub struct Daemon {
     /// A label and the address of the sink, for the text at the start.
     destination: (&'static str, String),
     emulator: Option<Emulator>,
+    observed: Arc<Observed>,
     scrape: Scrape,
 }
 
@@ -199,10 +200,19 @@ impl Daemon {
         let unread = opened.as_ref().map(Opened::unread_bytes).unwrap_or_default();
         let journal = opened.map(|opened| opened.recover(Arc::clone(&pipeline), Arc::clone(&metrics)));
 
-        let scrape = scrape(Arc::clone(&metrics), Arc::clone(&pipeline), budget.clone(), level, unread);
+        let observed = Arc::new(Observed {
+            metrics: Arc::clone(&metrics),
+            pipeline: Arc::clone(&pipeline),
+            budget: budget.clone(),
+            level,
+            unread,
+        });
+        let scrape: Scrape = {
+            let observed = Arc::clone(&observed);
+            Arc::new(move || observed.scrape())
+        };
         if let Some(emulator) = &emulator {
-            let (pipeline, scrape) = (Arc::clone(&pipeline), Arc::clone(&scrape));
-            emulator.written_by(Arc::new(origin::Answers { pipeline, scrape }));
+            emulator.written_by(Arc::new(origin::Answers(Arc::clone(&observed))));
         }
         let (addresses, telemetry_address) = (bound.local_addrs(), bound.telemetry_addr());
         let limits = ReceiverSettings {
@@ -230,6 +240,7 @@ impl Daemon {
             exporter,
             destination: sink::destination(&settings.export, emulator.as_ref()),
             emulator,
+            observed,
             scrape,
         })
     }
@@ -279,6 +290,12 @@ impl Daemon {
     #[must_use]
     pub fn scrape(&self) -> &Scrape {
         &self.scrape
+    }
+
+    /// Returns the counts of the daemon and the amounts that it holds. They outlive the daemon.
+    #[must_use]
+    pub fn observed(&self) -> &Arc<Observed> {
+        &self.observed
     }
 
     /// Resolves when a worker has ended by itself. The process must not continue without it.
@@ -349,35 +366,6 @@ async fn journal_failed(journal: &mut Option<recovery::Running>) -> String {
         Some(journal) => journal.failed().await,
         None => std::future::pending().await,
     }
-}
-
-fn scrape(
-    metrics: Arc<Metrics>,
-    pipeline: Arc<Pipeline>,
-    budget: Budget,
-    level: Arc<Level>,
-    unread: Arc<AtomicU64>,
-) -> Scrape {
-    Arc::new(move || {
-        let held = pipeline.table.held();
-        pipeline.followed.suggest();
-        metrics.month_estimate(pipeline.policies.month_estimate(pipeline.clock.now_ms()).unwrap_or(0.0));
-        metrics.render(HeldAmounts {
-            pending_spans: held.pending_spans,
-            pending_traces: held.pending_traces,
-            rescuable_spans: held.rescuable_spans,
-            rescuable_traces: held.rescuable_traces,
-            export_spans: pipeline.kept.unsettled_spans(),
-            spooled_spans: level.spans(),
-            spool_bytes: level.bytes(),
-            spool_limit_bytes: level.limit_bytes(),
-            journal_bytes: budget.disk().map_or(0, Disk::used_bytes),
-            journal_limit_bytes: budget.disk().map_or(0, Disk::limit_bytes),
-            journal_unread_bytes: unread.load(Ordering::Relaxed),
-            used_bytes: budget.used_bytes() as u64,
-            limit_bytes: budget.limit_bytes() as u64,
-        })
-    })
 }
 
 /// Returns the URL at which a client on this machine reaches a listening address.

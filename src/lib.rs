@@ -6,6 +6,9 @@
 //! modules and the way of the spans through them.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+#[macro_use]
+mod label;
+
 pub mod budget;
 pub mod cli;
 pub mod clock;

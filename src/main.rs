@@ -128,11 +128,11 @@ async fn serve(settings: Settings, demo: bool) -> Result<(), Box<dyn Error>> {
         ended = play => return ended.map_err(Into::into),
         worker = daemon.failed() => return Err(worker.into()),
     }
-    let scrape = Arc::clone(daemon.scrape());
+    let observed = Arc::clone(daemon.observed());
     tokio::select! {
         lost_spans = daemon.stop(STOP_GRACE) => {
             // The metrics endpoint is closed now, so this line is the only place that shows the final counts.
-            let SpanAccounts { received, recovered, exported, sampled_out, rejected, dropped, held } = SpanAccounts::of(&scrape());
+            let SpanAccounts { received, recovered, exported, sampled_out, rejected, dropped, held } = observed.accounts();
             tracing::info!(
                 lost_spans, received, recovered, exported, sampled_out, rejected, dropped, held,
                 "Stopped. The fields account for all spans of the run."

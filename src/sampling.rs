@@ -41,27 +41,14 @@ pub struct Keep {
     pub missing_parent: Option<Parent>,
 }
 
-/// The process that made the parent of a span.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum Parent {
-    /// The parent is from the same process.
-    Local,
-    /// The parent is from another process: the caller, or a proxy between the caller and the process.
-    Remote,
-}
-
-impl Parent {
-    /// Both variants, in the order of their discriminants.
-    pub const ALL: [Parent; 2] = [Parent::Local, Parent::Remote];
-
-    /// Returns the name in metric labels and in the annotation: `local` or `remote`.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Parent::Local => "local",
-            Parent::Remote => "remote",
-        }
+labels! {
+    /// The process that made the parent of a span.
+    #[repr(usize)]
+    pub enum Parent {
+        /// The parent is from the same process.
+        Local = "local",
+        /// The parent is from another process: the caller, or a proxy between the caller and the process.
+        Remote = "remote",
     }
 }
 

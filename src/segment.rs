@@ -95,17 +95,6 @@ pub enum SegmentError {
     Corrupt,
 }
 
-impl SegmentError {
-    /// Returns the metric label.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            SegmentError::Torn => "torn",
-            SegmentError::Corrupt => "corrupt",
-        }
-    }
-}
-
 /// Fills `buffer`. Returns false if the input ends before `buffer` is full.
 ///
 /// # Errors

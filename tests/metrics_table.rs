@@ -7,8 +7,10 @@ mod exposition;
 use std::collections::{BTreeMap, BTreeSet};
 
 use exposition::{Exposition, Sample};
+use spansieve::otlp::scan::RejectReason;
 use spansieve::telemetry::metrics::{
-    Description, HeldAmounts, LabelDescription, LabelValues, MetricKind, Metrics, Protocol, TABLE,
+    Description, DropReason, HeldAmounts, LabelDescription, LabelValues, MetricKind, Metrics, Protocol, RecoverySource,
+    TABLE,
 };
 
 const DOCUMENT: &str = include_str!("../docs/metrics.md");
@@ -112,11 +114,11 @@ fn missing_spans_follow_from_the_conservation_law() {
     let metrics = Metrics::new();
     metrics.received(Protocol::Grpc, 60);
     metrics.received(Protocol::HttpJson, 40);
-    metrics.rejected("invalid_trace_id", 1);
+    metrics.rejected(RejectReason::TraceId, 1);
     metrics.sampled_out(70);
     metrics.exported(10);
-    metrics.dropped("refused", 2);
-    metrics.recovered("spool", 6);
+    metrics.dropped(DropReason::Refused, 2);
+    metrics.recovered(RecoverySource::Spool, 6);
     let missing = |held| Exposition::parse(&metrics.render(held)).missing_spans();
     assert_eq!(missing(HeldAmounts::default()), 23.0);
     let held = HeldAmounts {

@@ -8,9 +8,8 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Observed};
 use crate::emulator::TraceStore;
-use crate::receiver::Scrape;
 
 /// The interval of the reports about received and kept spans.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
@@ -23,8 +22,8 @@ pub struct Stage {
     pub page: String,
     /// The store of kept spans.
     pub store: Arc<TraceStore>,
-    /// The function that makes the text of `/metrics`.
-    pub scrape: Scrape,
+    /// The counts of the daemon.
+    pub observed: Arc<Observed>,
 }
 
 impl Stage {
@@ -36,7 +35,7 @@ impl Stage {
             otlp: daemon.endpoint()?,
             page: emulator.url(),
             store: Arc::clone(emulator.store()),
-            scrape: Arc::clone(daemon.scrape()),
+            observed: Arc::clone(daemon.observed()),
         })
     }
 }

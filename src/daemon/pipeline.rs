@@ -21,6 +21,7 @@ use crate::tail::kept::KeptQueue;
 use crate::tail::table::{Millis, RoundOutcome};
 use crate::tail::{Table, Trigger};
 use crate::telemetry::Metrics;
+use crate::telemetry::metrics::{LateVerdict, TraceVerdict};
 
 /// The buffers that a worker reuses from request to request, with their share of the memory budget.
 #[derive(Default)]
@@ -190,27 +191,30 @@ impl Pipeline {
         }
         self.kept.push(&mut outcome.kept);
         let tally = &mut outcome.tally;
-        for (verdict, traces) in [("kept", &tally.kept), ("dropped", &tally.dropped_by_policy)] {
+        for (verdict, traces) in [(TraceVerdict::Kept, &tally.kept), (TraceVerdict::Dropped, &tally.dropped_by_policy)]
+        {
             for &(policy, trigger, traces) in traces {
                 let name = self.policies.names().get(usize::from(policy)).map_or("", String::as_str);
-                self.metrics.decided(name, verdict, trigger.label(), traces);
+                self.metrics.decided(name, verdict, trigger, traces);
             }
         }
         for trigger in Trigger::ALL {
             let traces = tally.dropped[trigger as usize];
             if traces > 0 {
-                self.metrics.decided("", "dropped", trigger.label(), traces);
+                self.metrics.decided("", TraceVerdict::Dropped, trigger, traces);
             }
         }
         let late = [
-            ("kept", tally.late_kept_spans),
-            ("dropped", tally.late_dropped_spans),
-            ("rescued", tally.late_rescued_spans),
+            (LateVerdict::Kept, tally.late_kept_spans),
+            (LateVerdict::Dropped, tally.late_dropped_spans),
+            (LateVerdict::Rescued, tally.late_rescued_spans),
         ];
         for (verdict, spans) in late.into_iter().filter(|(_, spans)| *spans > 0) {
             self.metrics.late(verdict, spans);
         }
-        for (verdict, ids) in [("kept", tally.forgotten_kept_ids), ("dropped", tally.forgotten_dropped_ids)] {
+        let forgotten =
+            [(TraceVerdict::Kept, tally.forgotten_kept_ids), (TraceVerdict::Dropped, tally.forgotten_dropped_ids)];
+        for (verdict, ids) in forgotten {
             if ids > 0 {
                 self.metrics.forgotten(verdict, ids);
             }

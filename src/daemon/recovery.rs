@@ -19,6 +19,7 @@ use crate::journal::{Backlog, Journal, OWNER, Writer};
 use crate::receiver::Intake;
 use crate::segment::directory::OpenError;
 use crate::telemetry::log::Throttle;
+use crate::telemetry::metrics::{DiskFault, RecoverySource};
 use crate::telemetry::{Health, Metrics};
 
 /// The interval between two checks for room in memory, while memory is full.
@@ -179,7 +180,7 @@ impl Recovery {
                     return;
                 }
                 Err(cause) => {
-                    self.metrics.journal_fault("read");
+                    self.metrics.journal_fault(DiskFault::Read);
                     let requests = self.backlog.take_unreadable();
                     tracing::error!(
                         %cause, requests = requests.len(),
@@ -203,7 +204,7 @@ impl Recovery {
     /// Leaves a request that does not fit into the memory of this configuration to a process with another
     /// configuration.
     fn leave_large(&self, request: &Unreleased) {
-        self.metrics.journal_fault("too_large");
+        self.metrics.journal_fault(DiskFault::TooLarge);
         let (bytes, bytes_max) = (request.body_len, self.body_bytes_max);
         if let Some(others) = LARGE_LINES.pass(Instant::now()) {
             tracing::error!(
@@ -225,7 +226,7 @@ impl Recovery {
                 Ok(Advice::Take) => return Some(()),
                 Ok(Advice::Wait) => pause(SUSPECTS_INTERVAL),
                 Ok(Advice::Drop) => {
-                    self.metrics.journal_fault("fatal");
+                    self.metrics.journal_fault(DiskFault::Fatal);
                     tracing::error!(
                         bytes = request.body_len,
                         "Processes were killed repeatedly while they had only this request of the journal. It is lost."
@@ -236,7 +237,7 @@ impl Recovery {
                 }
                 Err(cause) => {
                     // A failing disk must not prevent the recovery.
-                    self.metrics.journal_fault("write");
+                    self.metrics.journal_fault(DiskFault::Write);
                     tracing::warn!(%cause, "The list of requests that are being read back cannot be written.");
                     return Some(());
                 }
@@ -270,7 +271,7 @@ impl Recovery {
         let body = match self.backlog.body(&request) {
             Ok(body) => body,
             Err(cause) => {
-                self.metrics.journal_fault("read");
+                self.metrics.journal_fault(DiskFault::Read);
                 tracing::error!(%cause, "A request of the journal cannot be read; it stays for the next start.");
                 self.journal.leave(vec![request.sequence]);
                 return 0;
@@ -279,7 +280,7 @@ impl Recovery {
         // If the hold is dropped without use, it releases the request.
         let hold = self.journal.hold(request.sequence);
         let Some(body) = body else {
-            self.metrics.journal_fault("corrupt");
+            self.metrics.journal_fault(DiskFault::Corrupt);
             tracing::error!(bytes = request.body_len, "A request of the journal is corrupt and lost.");
             return 0;
         };
@@ -289,13 +290,13 @@ impl Recovery {
         let taken = catch_unwind(AssertUnwindSafe(|| self.pipeline.recover(body, share, hold, request.settled)));
         drop(released);
         let Ok(taken) = taken else {
-            self.metrics.journal_fault("corrupt");
+            self.metrics.journal_fault(DiskFault::Corrupt);
             tracing::error!(bytes = request.body_len, "A request of the journal caused a panic, and is lost.");
             return 0;
         };
         // A body that is not a valid request was refused when it came, but the process ended before it noted that.
         let spans = taken.unwrap_or(0);
-        self.metrics.recovered("journal", spans);
+        self.metrics.recovered(RecoverySource::Journal, spans);
         spans
     }
 }

@@ -42,7 +42,7 @@ impl SampleStatistics {
             for parent in Parent::ALL {
                 let traces = counts.incomplete_traces[parent as usize];
                 if traces > 0 {
-                    self.metrics.incomplete(service, parent.label(), traces);
+                    self.metrics.incomplete(service, parent, traces);
                 }
             }
         }

@@ -11,46 +11,13 @@ use crate::otlp::altered::AlteredSpans;
 use crate::tail::kept::KeptQueue;
 use crate::telemetry::Metrics;
 use crate::telemetry::log::Throttle;
-use crate::telemetry::metrics::{DROP_REASONS, WAIT_CAUSES};
+use crate::telemetry::metrics::WaitCause;
+
+pub use crate::telemetry::metrics::DropReason;
 
 /// Losses of one reason are logged at most this often: a service that sends nothing but bad spans must not turn the
 /// log into a flood. The metric has every one of them.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
-
-/// Why kept spans were lost for good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum DropReason {
-    /// The encoder could make no Cloud Trace span of it.
-    Encode,
-    /// It names a project that is not allowed.
-    Project,
-    /// Cloud Trace refused the span itself.
-    Refused,
-    /// Not written by the deadline of the shutdown.
-    Shutdown,
-    /// The spool's disk did not give back what was written.
-    Corrupt,
-    /// Not taken within the time that the operator set (`export.give_up_after`).
-    GaveUp,
-}
-
-impl DropReason {
-    const COUNT: usize = DROP_REASONS.len();
-
-    /// The metric label.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            DropReason::Encode => "encode",
-            DropReason::Project => "project_not_allowed",
-            DropReason::Refused => "refused",
-            DropReason::Shutdown => "shutdown",
-            DropReason::Corrupt => "corrupt",
-            DropReason::GaveUp => "gave_up",
-        }
-    }
-}
 
 /// The accounts of the way from the kept queue to Cloud Trace.
 #[derive(Debug)]
@@ -58,14 +25,14 @@ pub struct Ledger {
     kept: Arc<KeptQueue>,
     metrics: Arc<Metrics>,
     /// Limits the log lines about each reason.
-    lines: [Throttle; DropReason::COUNT],
+    lines: [Throttle; DropReason::ALL.len()],
 }
 
 impl Ledger {
     /// Settles the spans of `kept` and counts them in `metrics`.
     #[must_use]
     pub fn new(kept: Arc<KeptQueue>, metrics: Arc<Metrics>) -> Self {
-        Ledger { kept, metrics, lines: [const { Throttle::new(1, LOG_INTERVAL) }; DropReason::COUNT] }
+        Ledger { kept, metrics, lines: [const { Throttle::new(1, LOG_INTERVAL) }; DropReason::ALL.len()] }
     }
 
     /// Kept spans that are not settled yet, those in the queue included.
@@ -82,11 +49,10 @@ impl Ledger {
     /// What the projects wait for whose calls fail, with the spans of each, and the fewest calls at a time that a project
     /// with something to write may have.
     pub fn waiting(&self, held_up: impl Iterator<Item = (Action, u64)>, calls_limit: Option<usize>) {
-        let mut waiting = [0; WAIT_CAUSES.len()];
+        let mut waiting = [0; WaitCause::ALL.len()];
         for (action, spans) in held_up {
-            let cause = WAIT_CAUSES.iter().position(|cause| action.cause() == Some(cause));
-            if let Some(waiting) = cause.and_then(|cause| waiting.get_mut(cause)) {
-                *waiting += spans;
+            if let Some(cause) = action.cause() {
+                waiting[cause as usize] += spans;
             }
         }
         self.metrics.waiting(waiting);
@@ -120,10 +86,10 @@ impl Ledger {
 
     /// `spans` spans are lost; `detail` says why, and never what they contain.
     pub fn dropped(&self, reason: DropReason, spans: u64, detail: impl Display) {
-        self.metrics.dropped(reason.label(), spans);
+        self.metrics.dropped(reason, spans);
         self.kept.settle(spans);
         if let Some(others) = self.may_log(reason, spans) {
-            tracing::error!(reason = reason.label(), spans, others, "kept spans were lost: {detail}");
+            tracing::error!(reason = reason.as_str(), spans, others, "kept spans were lost: {detail}");
         }
     }
 

@@ -7,6 +7,7 @@ use tonic::{Code, Status};
 
 use super::failure::{Failure, Origin, RETRY_AFTER};
 use crate::proto::google::rpc;
+use crate::telemetry::metrics::WaitCause;
 
 /// Longest wait before the first retry.
 const INITIAL_DELAY: Duration = Duration::from_millis(250);
@@ -40,13 +41,13 @@ pub enum Action {
 impl Action {
     /// What the spans of a project wait for whose calls ask for this, as a metric label.
     #[must_use]
-    pub fn cause(self) -> Option<&'static str> {
+    pub fn cause(self) -> Option<WaitCause> {
         match self {
             Action::Done | Action::Search | Action::Halve => None,
-            Action::Retry => Some("unavailable"),
-            Action::SlowDown => Some("quota"),
-            Action::SignIn => Some("unauthenticated"),
-            Action::Hold => Some("denied"),
+            Action::Retry => Some(WaitCause::Unavailable),
+            Action::SlowDown => Some(WaitCause::Quota),
+            Action::SignIn => Some(WaitCause::Unauthenticated),
+            Action::Hold => Some(WaitCause::Denied),
         }
     }
 

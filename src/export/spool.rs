@@ -42,6 +42,7 @@ use crate::budget::Budget;
 use crate::config::settings;
 use crate::segment::directory::OpenError;
 use crate::telemetry::Metrics;
+use crate::telemetry::metrics::{DiskFault, RecoverySource};
 
 /// The log says at most this often that spans are spooled.
 const SPOOLING_INTERVAL: Duration = Duration::from_secs(300);
@@ -158,7 +159,7 @@ impl Spool {
         metrics: &Arc<Metrics>,
     ) -> Result<Self, OpenError> {
         let (store, spans) = Store::open(settings, form, budget, metrics)?;
-        metrics.recovered("spool", spans);
+        metrics.recovered(RecoverySource::Spool, spans);
         if spans > 0 {
             tracing::info!(spans, bytes = store.bytes(), "The spool has spans of an earlier process.");
         }
@@ -338,7 +339,7 @@ impl Spool {
                 self.unsettled.extend(batch.record().map(|id| (id, unsettled)));
             }
             JobOutcome::Corrupt(spans) | JobOutcome::Gone(spans) => {
-                self.metrics.spool_fault("corrupt");
+                self.metrics.spool_fault(DiskFault::Corrupt);
                 self.level.spans.fetch_sub(*spans, Ordering::AcqRel);
             }
             JobOutcome::Nothing => {}
@@ -352,7 +353,7 @@ impl Spool {
     /// Spans of an earlier process could be read after all.
     fn found(&mut self, spans: u64) {
         if spans > 0 {
-            self.metrics.recovered("spool", spans);
+            self.metrics.recovered(RecoverySource::Spool, spans);
             self.level.spans.fetch_add(spans, Ordering::AcqRel);
             tracing::info!(spans, "The spool has spans of an earlier process that could not be read before.");
         }
@@ -374,7 +375,7 @@ impl Spool {
             }
             JobError::Write(cause) => {
                 self.writing.failed(now, "The spool cannot be written; kept spans wait in memory.", cause);
-                "write"
+                DiskFault::Write
             }
             JobError::Read(cause) => {
                 self.reading.report(
@@ -382,13 +383,13 @@ impl Spool {
                     "A part of the spool cannot be read; its spans wait, the others go on.",
                     cause,
                 );
-                "read"
+                DiskFault::Read
             }
             JobError::Cleanup(cause) => {
                 let left = "Files of the spool cannot be changed or deleted: they take up room, and what was delivered from \
                             them would be delivered again after a restart.";
                 self.maintaining.report(now, left, cause);
-                "write"
+                DiskFault::Write
             }
         };
         self.metrics.spool_fault(kind);

@@ -16,6 +16,7 @@ use crate::segment::directory::{Directory, DirectoryOwner, OpenError};
 use crate::segment::file::SegmentFile;
 use crate::tail::journal_hold::{Note, Sequence};
 use crate::telemetry::Metrics;
+use crate::telemetry::metrics::DiskFault;
 
 pub(crate) const OWNER: DirectoryOwner = DirectoryOwner { name: "journal", key: "journal.directory" };
 
@@ -54,7 +55,7 @@ pub(super) fn load(
         let path = directory.segment(number);
         let opened = directory.open_segment(number);
         found.push(opened.and_then(|file| survey.segment(number, file, &path, metrics)).unwrap_or_else(|cause| {
-            metrics.journal_fault("read");
+            metrics.journal_fault(DiskFault::Read);
             tracing::error!(
                 path = %path.display(), %cause,
                 "A segment of the journal cannot be read; it stays for the next start."
@@ -97,7 +98,7 @@ impl Survey {
                 return Ok(FoundFile::Segment(segment, requests));
             }
             Err(reason) => {
-                metrics.journal_fault("foreign");
+                metrics.journal_fault(DiskFault::Foreign);
                 tracing::warn!(path = %path.display(), "A segment of the journal is left alone: {reason}");
                 return Ok(FoundFile::Foreign { bytes });
             }
@@ -181,7 +182,7 @@ impl Survey {
 }
 
 fn report(path: &Path, fault: SegmentError, bytes: u64, metrics: &Metrics) {
-    metrics.journal_fault(fault.label());
+    metrics.journal_fault(fault.into());
     let path = path.display();
     match fault {
         SegmentError::Torn => {

@@ -15,6 +15,7 @@ use super::store::{Group, JournalEntry, JournalStore};
 use crate::budget::Budget;
 use crate::segment::reminder::Reminder;
 use crate::tail::journal_hold::{Note, NoteRecorder, Sequence};
+use crate::telemetry::metrics::DiskFault;
 use crate::telemetry::{Health, Metrics, Pulse, pulse};
 
 /// The time from one group to the next: the longest wait of an acknowledgement in addition to the sync itself. An idle
@@ -278,7 +279,7 @@ impl WriterThread {
             std::thread::sleep(GROUP_INTERVAL.saturating_sub(started.elapsed()));
         }
         if let Err(cause) = self.store.close() {
-            self.metrics.journal_fault("write");
+            self.metrics.journal_fault(DiskFault::Write);
             tracing::error!(%cause, "The journal could not be closed cleanly.");
         }
     }
@@ -305,7 +306,7 @@ impl WriterThread {
     }
 
     fn fails(&mut self, cause: &io::Error) {
-        self.metrics.journal_fault("write");
+        self.metrics.journal_fault(DiskFault::Write);
         self.health.set_obstacle(Some(format!("the journal cannot be written: {cause}")));
         self.is_obstacle = true;
         if self.writing.failed(Instant::now().into()) {
@@ -324,7 +325,7 @@ impl WriterThread {
 
     /// Reports that a file cannot be deleted. It takes up space until it is deleted, but the journal works.
     fn cannot_delete(&mut self, cause: &io::Error) {
-        self.metrics.journal_fault("write");
+        self.metrics.journal_fault(DiskFault::Write);
         if self.deleting.failed(Instant::now().into()) {
             tracing::error!(%cause, "A file of the journal that is not needed any more cannot be deleted. It is tried again.");
         }

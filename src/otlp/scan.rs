@@ -77,30 +77,16 @@ impl SpanFact {
     }
 }
 
-/// The reason why one span of a request was rejected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(usize)]
-pub enum RejectReason {
-    /// The trace id is not 16 bytes, or is all zero.
-    TraceId,
-    /// The span id is not 8 bytes, or is all zero.
-    SpanId,
-    /// The parent span id is neither empty nor 8 bytes.
-    ParentSpanId,
-}
-
-impl RejectReason {
-    /// Every reason, in the order of their numbers.
-    pub const ALL: [RejectReason; 3] = [RejectReason::TraceId, RejectReason::SpanId, RejectReason::ParentSpanId];
-
-    /// Returns the reason as a metric label.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            RejectReason::TraceId => "invalid_trace_id",
-            RejectReason::SpanId => "invalid_span_id",
-            RejectReason::ParentSpanId => "invalid_parent_span_id",
-        }
+labels! {
+    /// The reason why one span of a request was rejected.
+    #[repr(usize)]
+    pub enum RejectReason {
+        /// The trace id is not 16 bytes, or is all zero.
+        TraceId = "invalid_trace_id",
+        /// The span id is not 8 bytes, or is all zero.
+        SpanId = "invalid_span_id",
+        /// The parent span id is neither empty nor 8 bytes.
+        ParentSpanId = "invalid_parent_span_id",
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, StatusCode};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use thiserror::Error;
 use tokio::time::Instant;
 use tonic::Code;
@@ -23,7 +23,8 @@ use super::reload::{FileError, WatchedFiles};
 use crate::google::certs::CertsError;
 use crate::receiver::settings;
 use crate::telemetry::Metrics;
-use crate::telemetry::metrics::DENIAL_REASONS;
+use crate::telemetry::log::Throttle;
+use crate::telemetry::metrics::DenialReason;
 use crate::trust::id_token::{IdToken, IdTokenError};
 use crate::trust::token::{TokenError, TokenHash, Tokens};
 
@@ -58,21 +59,21 @@ pub(super) enum AccessError {
 }
 
 impl AccessError {
-    /// Returns the metric label `reason`, one of [`DENIAL_REASONS`].
-    pub(super) fn reason(&self) -> &'static str {
+    /// Returns the reason as metrics and the log name it.
+    pub(super) fn reason(&self) -> DenialReason {
         match self {
-            AccessError::NoToken => "no_token",
-            AccessError::UnknownToken => "unknown_token",
-            AccessError::IdToken(IdTokenError::Malformed) => "malformed",
-            AccessError::IdToken(IdTokenError::Algorithm) => "algorithm",
-            AccessError::IdToken(IdTokenError::UnknownKey) => "unknown_key",
-            AccessError::IdToken(IdTokenError::Signature | IdTokenError::Removed) => "signature",
-            AccessError::IdToken(IdTokenError::Issuer) => "issuer",
-            AccessError::IdToken(IdTokenError::Audience) => "audience",
-            AccessError::IdToken(IdTokenError::Expired) => "expired",
-            AccessError::IdToken(IdTokenError::Future) => "future",
-            AccessError::IdToken(IdTokenError::Account(_) | IdTokenError::Unverified(_)) => "account",
-            AccessError::NoKeys => "no_keys",
+            AccessError::NoToken => DenialReason::NoToken,
+            AccessError::UnknownToken => DenialReason::UnknownToken,
+            AccessError::IdToken(IdTokenError::Malformed) => DenialReason::Malformed,
+            AccessError::IdToken(IdTokenError::Algorithm) => DenialReason::Algorithm,
+            AccessError::IdToken(IdTokenError::UnknownKey) => DenialReason::UnknownKey,
+            AccessError::IdToken(IdTokenError::Signature | IdTokenError::Removed) => DenialReason::Signature,
+            AccessError::IdToken(IdTokenError::Issuer) => DenialReason::Issuer,
+            AccessError::IdToken(IdTokenError::Audience) => DenialReason::Audience,
+            AccessError::IdToken(IdTokenError::Expired) => DenialReason::Expired,
+            AccessError::IdToken(IdTokenError::Future) => DenialReason::Future,
+            AccessError::IdToken(IdTokenError::Account(_) | IdTokenError::Unverified(_)) => DenialReason::Account,
+            AccessError::NoKeys => DenialReason::NoKeys,
         }
     }
 
@@ -116,7 +117,8 @@ pub(super) struct Guard {
     /// Tokens from the token file.
     filed: RwLock<Tokens>,
     google: Option<Google>,
-    reminded: Mutex<[Option<Instant>; DENIAL_REASONS.len()]>,
+    /// Limits the log lines about each reason.
+    lines: [Throttle; DenialReason::ALL.len()],
 }
 
 impl Auth {
@@ -135,11 +137,8 @@ impl Auth {
             None => (None, Tokens::default()),
         };
         let google = settings.google.as_ref().map(Google::new).transpose()?;
-        let reminded = Mutex::default();
-        Ok(Auth {
-            watched,
-            guard: Arc::new(Guard { configured: bearer.tokens, filed: filed.into(), google, reminded }),
-        })
+        let lines = [const { Throttle::new(1, REMINDER_INTERVAL) }; DenialReason::ALL.len()];
+        Ok(Auth { watched, guard: Arc::new(Guard { configured: bearer.tokens, filed: filed.into(), google, lines }) })
     }
 
     pub(super) fn guard(&self) -> Arc<Guard> {
@@ -176,7 +175,7 @@ impl Guard {
         if let Err(denial) = &checked {
             metrics.denied(denial.reason());
             if self.is_news(denial) {
-                tracing::warn!(reason = denial.reason(), "Requests are denied: {denial}.");
+                tracing::warn!(reason = denial.reason().as_str(), "Requests are denied: {denial}.");
             }
         }
         checked
@@ -197,14 +196,7 @@ impl Guard {
 
     /// Returns true if the log has not named this reason within [`REMINDER_INTERVAL`].
     fn is_news(&self, denial: &AccessError) -> bool {
-        let index = DENIAL_REASONS.iter().position(|reason| *reason == denial.reason());
-        let mut reminded = self.reminded.lock();
-        let Some(last) = index.and_then(|index| reminded.get_mut(index)) else { return false };
-        if last.is_some_and(|last| last.elapsed() < REMINDER_INTERVAL) {
-            return false;
-        }
-        *last = Some(Instant::now());
-        true
+        self.lines[denial.reason() as usize].pass(Instant::now()).is_some()
     }
 }
 

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::budget::Claim;
+use crate::telemetry::metrics::CutReason;
 
 /// Time between two checks of a connection.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
@@ -22,9 +23,6 @@ pub(super) const UNREAD_TIME_MAX: Duration = Duration::from_secs(30);
 /// keep them longer, so that no request meets a closing connection
 /// (<https://cloud.google.com/load-balancing/docs/https#timeouts_and_retries>).
 const IDLE_TIME_MAX: Duration = Duration::from_secs(620);
-
-/// Metric label of a connection that is cut because its request heads need more room than there is.
-pub(super) const LARGE_HEAD: &str = "large_head";
 
 /// Sentinel instead of a time: the condition does not hold.
 const NEVER: u64 = u64::MAX;
@@ -46,7 +44,7 @@ pub(super) struct Connection {
 
     epoch: Instant,
     is_http2: AtomicBool,
-    cut: OnceLock<&'static str>,
+    cut: OnceLock<CutReason>,
     /// Requests whose answer the peer has not taken yet.
     open: AtomicUsize,
     /// Time when a request last began or ended.
@@ -65,7 +63,7 @@ pub(super) enum End {
     /// The connection has had no request for [`IDLE_TIME_MAX`].
     Idle,
     /// The connection costs resources without progress. The value is the metric label of the reason.
-    Cut(&'static str),
+    Cut(CutReason),
 }
 
 impl Connection {
@@ -116,12 +114,12 @@ impl Connection {
     }
 
     /// Notes the reason why the connection is cut.
-    pub(super) fn cut(&self, reason: &'static str) {
+    pub(super) fn cut(&self, reason: CutReason) {
         let _ = self.cut.set(reason);
     }
 
     /// Returns the reason if [`Connection::cut`] was called.
-    pub(super) fn cut_reason(&self) -> Option<&'static str> {
+    pub(super) fn cut_reason(&self) -> Option<CutReason> {
         self.cut.get().copied()
     }
 
@@ -144,7 +142,7 @@ impl Connection {
             }
             if looked_at.elapsed() >= UNREAD_TIME_MAX {
                 if Arc::strong_count(&old_answers) > 1 {
-                    return End::Cut("unread");
+                    return End::Cut(CutReason::Unread);
                 }
                 old_answers = std::mem::take(&mut *self.answers.lock());
                 looked_at = Instant::now();
@@ -161,9 +159,9 @@ impl Connection {
         };
         let is_open = self.open.load(Relaxed) > 0;
         if since(&self.blocked_ms, UNREAD_TIME_MAX) {
-            Some(End::Cut("unread"))
+            Some(End::Cut(CutReason::Unread))
         } else if since(&self.head_ms, HEAD_TIME_MAX) {
-            Some(End::Cut("slow_head"))
+            Some(End::Cut(CutReason::SlowHead))
         } else {
             (!is_open && since(&self.active_ms, IDLE_TIME_MAX)).then_some(End::Idle)
         }

@@ -19,7 +19,7 @@ use crate::otlp::json;
 use crate::otlp::reply::Encoding;
 use crate::otlp::scan::RejectReason;
 use crate::telemetry::Metrics;
-use crate::telemetry::metrics::Protocol;
+use crate::telemetry::metrics::{Outcome, Protocol};
 
 /// Smallest size of a compressed or JSON body that is decoded off the I/O worker. A smaller body takes a few
 /// milliseconds at most, because its output is capped. A body of 16 MiB would delay all connections of the worker for
@@ -100,8 +100,8 @@ impl<I: Intake> Exports<I> {
             Err(refusal) => Err(refusal),
         };
         let outcome = match &result {
-            Ok(accepted) if accepted.rejected.iter().any(|&n| n > 0) => "partial",
-            Ok(_) => "ok",
+            Ok(accepted) if accepted.rejected.iter().any(|&n| n > 0) => Outcome::Partial,
+            Ok(_) => Outcome::Ok,
             Err(refusal) => refusal.outcome(),
         };
         self.metrics.request(protocol, outcome, body_end.elapsed());
@@ -142,9 +142,9 @@ impl<I: Intake> Exports<I> {
         let accepted = self.gate.pass(|| in_flight.accept(bytes, share, hold)).ok_or(Refusal::Stopping)??;
         in_flight.served(disk_time);
         self.metrics.received(protocol, u64::from(accepted.spans));
-        for (reason, &spans) in RejectReason::ALL.iter().zip(&accepted.rejected) {
+        for (reason, &spans) in RejectReason::ALL.into_iter().zip(&accepted.rejected) {
             if spans > 0 {
-                self.metrics.rejected(reason.label(), u64::from(spans));
+                self.metrics.rejected(reason, u64::from(spans));
             }
         }
         Ok(accepted)

@@ -15,6 +15,7 @@ use super::signals::Signal;
 use crate::journal::JournalError;
 use crate::otlp::json::JsonError;
 use crate::otlp::wire::WireError;
+use crate::telemetry::metrics::Outcome;
 
 /// Delay that a retryable refusal asks for. It is long enough for a decision round to free memory, and shorter than the
 /// timeout of any exporter (10 s by default). It is random, so that senders do not all retry at once.
@@ -78,7 +79,7 @@ pub(super) enum Refusal {
     Flag(u8),
     #[error("a unary call has exactly one message")]
     Cardinality,
-    #[error("only traces are accepted here, not {}; {}", .0.name(), .0.remedy())]
+    #[error("only traces are accepted here, not {}; {}", .0.as_str(), .0.remedy())]
     Signal(Signal),
     #[error("there is no method {0:?}; traces go to opentelemetry.proto.collector.trace.v1.TraceService/Export")]
     Procedure(String),
@@ -174,18 +175,18 @@ impl Refusal {
         retryable.then(|| Duration::from_millis(fastrand::u64(RETRY_AFTER_MS)))
     }
 
-    /// Returns the metric label `outcome`.
-    pub(super) fn outcome(&self) -> &'static str {
+    /// Returns the outcome as metrics name it.
+    pub(super) fn outcome(&self) -> Outcome {
         match self {
-            Refusal::TooLarge { .. } | Refusal::NeverFits(_) => "too_large",
-            Refusal::NoRoom => "busy",
-            Refusal::Overloaded => "overloaded",
-            Refusal::Journal(_) => "journal",
-            Refusal::Stopping => "stopping",
-            Refusal::Denied(_) => "denied",
-            Refusal::Slow | Refusal::Late => "timeout",
-            Refusal::Coding(..) | Refusal::MediaType(_) | Refusal::MessageFormat(_) => "unsupported",
-            _ => "invalid",
+            Refusal::TooLarge { .. } | Refusal::NeverFits(_) => Outcome::TooLarge,
+            Refusal::NoRoom => Outcome::Busy,
+            Refusal::Overloaded => Outcome::Overloaded,
+            Refusal::Journal(_) => Outcome::Journal,
+            Refusal::Stopping => Outcome::Stopping,
+            Refusal::Denied(_) => Outcome::Denied,
+            Refusal::Slow | Refusal::Late => Outcome::Timeout,
+            Refusal::Coding(..) | Refusal::MediaType(_) | Refusal::MessageFormat(_) => Outcome::Unsupported,
+            _ => Outcome::Invalid,
         }
     }
 }

@@ -15,6 +15,7 @@ use tokio::time::{MissedTickBehavior, interval_at, timeout};
 
 use crate::segment::file::read_regular;
 use crate::telemetry::Metrics;
+use crate::telemetry::metrics::Reload as ReloadOutcome;
 use crate::trust::FILE_BYTES_MAX;
 
 /// Time between two readings. The old and the new secret overlap by hours in a rotation. Where each reading is a paid
@@ -78,11 +79,11 @@ impl WatchedFiles {
         let names = self.reader.paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
         match contents.and_then(|contents| take(&contents)) {
             Ok(()) => {
-                metrics.reloaded("ok");
+                metrics.reloaded(ReloadOutcome::Ok);
                 tracing::info!("Reloaded {names}.");
             }
             Err(error) => {
-                metrics.reloaded("failed");
+                metrics.reloaded(ReloadOutcome::Failed);
                 tracing::error!("Cannot reload {names}. The previous contents stay in use: {error}.");
             }
         }

@@ -10,21 +10,12 @@ use tokio::time::Instant;
 use super::refusal::quote;
 use crate::telemetry::Metrics;
 use crate::telemetry::log::Throttle;
+pub(super) use crate::telemetry::metrics::OtherSignal as Signal;
 
 /// Throttles of one log line a minute for each signal. Senders repeat a refused signal for as long as they run.
 static LINES: [Throttle; 3] = [const { Throttle::new(1, Duration::from_secs(60)) }; 3];
 
-/// A signal of OpenTelemetry other than traces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Signal {
-    Metrics,
-    Logs,
-    Profiles,
-}
-
 impl Signal {
-    const ALL: [Signal; 3] = [Signal::Metrics, Signal::Logs, Signal::Profiles];
-
     /// Returns the signal that is posted to `path` (OTLP specification, OTLP/HTTP Request).
     pub(super) fn at(path: &str) -> Option<Self> {
         match path {
@@ -40,16 +31,7 @@ impl Signal {
         let service = path.strip_prefix("/opentelemetry.proto.collector.")?;
         Self::ALL
             .into_iter()
-            .find(|signal| service.strip_prefix(signal.name()).is_some_and(|rest| rest.starts_with('.')))
-    }
-
-    /// Returns the name of the signal, which is also the metric label `signal`.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Signal::Metrics => "metrics",
-            Signal::Logs => "logs",
-            Signal::Profiles => "profiles",
-        }
+            .find(|signal| service.strip_prefix(signal.as_str()).is_some_and(|rest| rest.starts_with('.')))
     }
 
     /// Returns advice on how to keep a sender from sending the signal (OpenTelemetry specification, Environment
@@ -64,10 +46,10 @@ impl Signal {
 
     /// Counts a request with these headers. Logs it at most once a minute.
     pub(super) fn notice(self, headers: &HeaderMap, metrics: &Metrics) {
-        metrics.other_signal(self.name());
+        metrics.other_signal(self);
         if let Some(others) = LINES[self as usize].pass(Instant::now()) {
             let sender = headers.get(USER_AGENT).map_or_else(|| "unknown".to_owned(), |name| quote(name.as_bytes()));
-            let (signal, remedy) = (self.name(), self.remedy());
+            let (signal, remedy) = (self.as_str(), self.remedy());
             tracing::warn!(sender, others, "A sender of {signal} is refused. Only traces are accepted: {remedy}.");
         }
     }

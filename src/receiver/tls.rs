@@ -22,6 +22,7 @@ use super::listen::FIRST_BYTE_TIME_MAX;
 use super::reload::{FileError, WatchedFiles};
 use crate::receiver::settings::ServerTls;
 use crate::telemetry::Metrics;
+use crate::telemetry::metrics::HandshakeFailure;
 use crate::trust::pem;
 
 /// Time from the first byte of a connection to the end of its handshake: a few round trips and milliseconds of CPU.
@@ -116,14 +117,16 @@ impl TlsState {
     }
 }
 
-/// Returns the reason of a failed handshake as a metric label.
-fn reason(error: &io::Error) -> &'static str {
+/// Returns the reason of a failed handshake.
+fn reason(error: &io::Error) -> HandshakeFailure {
     if error.kind() == io::ErrorKind::TimedOut {
-        return "timeout";
+        return HandshakeFailure::Timeout;
     }
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(rustls::Error::NoCertificatesPresented | rustls::Error::InvalidCertificate(_)) => "client_certificate",
-        _ => "protocol",
+        Some(rustls::Error::NoCertificatesPresented | rustls::Error::InvalidCertificate(_)) => {
+            HandshakeFailure::ClientCertificate
+        }
+        _ => HandshakeFailure::Protocol,
     }
 }
 

@@ -8,9 +8,10 @@ use std::task::{Context, Poll, ready};
 use bytes::BufMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-use super::connection::{Connection, LARGE_HEAD};
+use super::connection::Connection;
 use super::frames::Frames;
 use super::heads::{HeadShare, Heads};
+use crate::telemetry::metrics::CutReason;
 
 /// Bytes that are read from an HTTP/2 connection before its requests are served. So at most this much lies unread
 /// outside of the memory budget. A request of everyday size arrives in one or two turns.
@@ -153,7 +154,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         } else {
             wire.connection.read_http2(wire.frames.is_in_head());
             if !wire.hold_block() || !wire.hold_table() {
-                wire.connection.cut(LARGE_HEAD);
+                wire.connection.cut(CutReason::LargeHead);
                 return Poll::Ready(Err(io::Error::other("the request head is too large, or there is no room for it")));
             }
         }

@@ -45,7 +45,7 @@ impl Annotations {
                 write(written, TRIGGER, AnyValue::String(b"rescue"));
             }
             if let Some(parent) = keep.missing_parent {
-                write(written, MISSING_PARENT, AnyValue::String(parent.label().as_bytes()));
+                write(written, MISSING_PARENT, AnyValue::String(parent.as_str().as_bytes()));
             }
             *written_for = Some(keep);
         }

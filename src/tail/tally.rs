@@ -10,50 +10,24 @@ use super::table::Millis;
 use super::trace_sample::SampledArrival;
 use crate::sampling::{Keep, Parent};
 
-/// The reason why a trace was decided when it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Trigger {
-    /// `decision_wait` has passed since the first span of the trace.
-    DecisionWait,
-    /// `decision_wait_after_root_received` has passed since the root span came.
-    RootReceived,
-    /// A span is evidence for a policy that keeps the trace.
-    Evidence,
-    /// The trace has grown to `spans_max` or `bytes_max`.
-    TraceSize,
-    /// Memory or the journal's disk runs short, so the oldest traces are decided early.
-    Pressure,
-    /// The process is shutting down.
-    Shutdown,
-    /// A late span is evidence for a trace that was dropped.
-    Rescue,
-}
-
-impl Trigger {
-    /// All triggers, by number.
-    pub const ALL: [Trigger; 7] = [
-        Trigger::DecisionWait,
-        Trigger::RootReceived,
-        Trigger::Evidence,
-        Trigger::TraceSize,
-        Trigger::Pressure,
-        Trigger::Shutdown,
-        Trigger::Rescue,
-    ];
-
-    /// Returns the value of the metric label `trigger`.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Trigger::DecisionWait => "decision_wait",
-            Trigger::RootReceived => "root_received",
-            Trigger::Evidence => "evidence",
-            Trigger::TraceSize => "trace_size",
-            Trigger::Pressure => "pressure",
-            Trigger::Shutdown => "shutdown",
-            Trigger::Rescue => "rescue",
-        }
+labels! {
+    /// The reason why a trace was decided when it was.
+    #[repr(u8)]
+    pub enum Trigger {
+        /// `decision_wait` has passed since the first span of the trace.
+        DecisionWait = "decision_wait",
+        /// `decision_wait_after_root_received` has passed since the root span came.
+        RootReceived = "root_received",
+        /// A span is evidence for a policy that keeps the trace.
+        Evidence = "evidence",
+        /// The trace has grown to `spans_max` or `bytes_max`.
+        TraceSize = "trace_size",
+        /// Memory or the journal's disk runs short, so the oldest traces are decided early.
+        Pressure = "pressure",
+        /// The process is shutting down.
+        Shutdown = "shutdown",
+        /// A late span is evidence for a trace that was dropped.
+        Rescue = "rescue",
     }
 }
 

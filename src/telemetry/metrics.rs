@@ -1,30 +1,38 @@
 //! The daemon's own metrics in the Prometheus text format: one table of names, cached handles, one function per event.
 //!
 //! Invariants
-//! - Label values are bounded: protocols, codes and reasons are listed in [`TABLE`], policies come from the
+//! - Label values are bounded: protocols, codes and reasons are enums listed in [`TABLE`], policies come from the
 //!   configuration, and the number of names that senders choose is limited ([`SenderNames`]).
 //! - Every series that can occur exists from the start, at 0, except those of senders' names. So a first error is an
 //!   increase and not a new series.
 
-pub mod scraped;
+mod counted;
 mod span_accounts;
 mod table;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, SharedString};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+use self::counted::Counted;
 use super::labels::{OTHER, SenderNames};
+use crate::otlp::scan::RejectReason;
+use crate::sampling::Parent;
+use crate::tail::tally::Trigger;
+pub use counted::Decided;
 pub use span_accounts::SpanAccounts;
 
 pub use table::{
-    ALTERATIONS, CUT_REASONS, DENIAL_REASONS, DISK_FAULTS, DROP_REASONS, Description, HANDSHAKE_FAILURES, HELD_STATES,
-    HELD_TRACE_STATES, LATE_VERDICTS, LabelDescription, LabelValues, MetricKind, OTHER_SIGNALS, OUTCOMES, PARENTS,
-    PROTOCOLS, RECOVERY_SOURCES, REJECT_REASONS, RELOADS, SINK_CODES, TABLE, TRIGGERS, VERDICTS, WAIT_CAUSES,
+    Description, HELD_STATES, HELD_TRACE_STATES, LabelDescription, LabelValues, MetricKind, SINK_CODES, TABLE,
     WAIT_SHARES,
+};
+pub use values::{
+    CutReason, DenialReason, DiskFault, DropReason, HandshakeFailure, LateVerdict, OtherSignal, Outcome, Protocol,
+    RecoverySource, Reload, TraceVerdict, WaitCause,
 };
 
 /// The `Content-Type` of [`Metrics::render`]: the classic text format.
@@ -36,33 +44,6 @@ const BUCKETS: &[f64] =
 
 /// Metadata that the interface of the recorder requires. The recorder in use ignores it.
 const METADATA: Metadata<'static> = Metadata::new(env!("CARGO_CRATE_NAME"), Level::INFO, None);
-
-/// The protocol of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum Protocol {
-    /// OTLP over gRPC.
-    Grpc,
-    /// OTLP over HTTP as `application/x-protobuf`.
-    HttpProtobuf,
-    /// OTLP over HTTP as `application/json`.
-    HttpJson,
-}
-
-impl Protocol {
-    /// All protocols, by number.
-    pub const ALL: [Protocol; 3] = [Protocol::Grpc, Protocol::HttpProtobuf, Protocol::HttpJson];
-
-    /// Returns the value of the metric label `protocol`.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Protocol::Grpc => "grpc",
-            Protocol::HttpProtobuf => "http_protobuf",
-            Protocol::HttpJson => "http_json",
-        }
-    }
-}
 
 /// Returns the metric label of a gRPC status code: its name in the gRPC specification.
 #[must_use]
@@ -101,6 +82,14 @@ pub struct HeldAmounts {
     pub limit_bytes: u64,
 }
 
+impl HeldAmounts {
+    /// Returns the number of held spans in all states.
+    #[must_use]
+    pub fn spans(&self) -> u64 {
+        self.pending_spans + self.rescuable_spans + self.export_spans + self.spooled_spans
+    }
+}
+
 /// The metrics of one daemon. Handles of frequent events are cached. Those of rare events are looked up by their
 /// labels.
 pub struct Metrics {
@@ -113,6 +102,7 @@ pub struct Metrics {
     exported: Counter,
     services: SenderNames,
     journal_sync: Histogram,
+    counted: Counted,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -144,7 +134,7 @@ impl Metrics {
         for metric in TABLE {
             declare(&recorder, metric, policies);
         }
-        let protocol = |p: Protocol| [("protocol", p.label())];
+        let protocol = |p: Protocol| [("protocol", p.as_str())];
         let metrics = Metrics {
             handle: recorder.handle(),
             received: Protocol::ALL.map(|p| counter(&recorder, "spansieve_received_spans_total", &protocol(p))),
@@ -155,6 +145,7 @@ impl Metrics {
             exported: counter(&recorder, "spansieve_exported_spans_total", &[]),
             services: SenderNames::default(),
             journal_sync: histogram(&recorder, "spansieve_journal_sync_seconds", &[]),
+            counted: Counted::default(),
             recorder,
         };
         let build = [("version", env!("CARGO_PKG_VERSION")), ("commit", env!("SPANSIEVE_COMMIT"))];
@@ -164,18 +155,19 @@ impl Metrics {
 
     /// Counts the `spans` spans of a well-formed request.
     pub fn received(&self, protocol: Protocol, spans: u64) {
-        self.received[protocol as usize].increment(spans);
+        self.counted.received.count(&self.received[protocol as usize], spans);
     }
 
-    /// Counts `spans` spans that were rejected alone for `reason`, one of [`REJECT_REASONS`].
-    pub fn rejected(&self, reason: &'static str, spans: u64) {
-        self.count("spansieve_rejected_spans_total", &[("reason", reason)], spans);
+    /// Counts `spans` spans that were rejected alone for `reason`.
+    pub fn rejected(&self, reason: RejectReason, spans: u64) {
+        self.counted.rejected.add(spans);
+        self.count("spansieve_rejected_spans_total", &[("reason", reason.as_str())], spans);
     }
 
-    /// Counts a request that was answered with `outcome`, one of [`OUTCOMES`], `elapsed` after the end of its body.
-    pub fn request(&self, protocol: Protocol, outcome: &'static str, elapsed: Duration) {
+    /// Counts a request that was answered with `outcome`, `elapsed` after the end of its body.
+    pub fn request(&self, protocol: Protocol, outcome: Outcome, elapsed: Duration) {
         self.request_duration[protocol as usize].record(elapsed);
-        self.count("spansieve_requests_total", &[("protocol", protocol.label()), ("outcome", outcome)], 1);
+        self.count("spansieve_requests_total", &[("protocol", protocol.as_str()), ("outcome", outcome.as_str())], 1);
     }
 
     /// Counts a connection that was closed at once because too many were open.
@@ -183,24 +175,24 @@ impl Metrics {
         self.count("spansieve_refused_connections_total", &[], 1);
     }
 
-    /// Counts an export request that was turned away for `reason`, one of [`DENIAL_REASONS`].
-    pub fn denied(&self, reason: &'static str) {
-        self.count("spansieve_denied_requests_total", &[("reason", reason)], 1);
+    /// Counts an export request that was turned away for `reason`.
+    pub fn denied(&self, reason: DenialReason) {
+        self.count("spansieve_denied_requests_total", &[("reason", reason.as_str())], 1);
     }
 
-    /// Counts a request with `signal`, one of [`OTHER_SIGNALS`].
-    pub fn other_signal(&self, signal: &'static str) {
-        self.count("spansieve_other_signal_requests_total", &[("signal", signal)], 1);
+    /// Counts a request with `signal`.
+    pub fn other_signal(&self, signal: OtherSignal) {
+        self.count("spansieve_other_signal_requests_total", &[("signal", signal.as_str())], 1);
     }
 
-    /// Counts a connection that was cut off for `reason`, one of [`CUT_REASONS`].
-    pub fn connection_cut(&self, reason: &'static str) {
-        self.count("spansieve_cut_connections_total", &[("reason", reason)], 1);
+    /// Counts a connection that was cut off for `reason`.
+    pub fn connection_cut(&self, reason: CutReason) {
+        self.count("spansieve_cut_connections_total", &[("reason", reason.as_str())], 1);
     }
 
-    /// Counts a TLS connection that failed before its first request for `reason`, one of [`HANDSHAKE_FAILURES`].
-    pub fn handshake_failed(&self, reason: &'static str) {
-        self.count("spansieve_failed_handshakes_total", &[("reason", reason)], 1);
+    /// Counts a TLS connection that failed before its first request for `reason`.
+    pub fn handshake_failed(&self, reason: HandshakeFailure) {
+        self.count("spansieve_failed_handshakes_total", &[("reason", reason.as_str())], 1);
     }
 
     /// Sets the expiry of the certificate in use, in seconds since 1970.
@@ -208,15 +200,16 @@ impl Metrics {
         self.set("spansieve_certificate_expiry_timestamp_seconds", &[], expiry_s);
     }
 
-    /// Counts an attempt to read changed files again with `outcome`, one of [`RELOADS`].
-    pub fn reloaded(&self, outcome: &'static str) {
-        self.count("spansieve_reloads_total", &[("outcome", outcome)], 1);
+    /// Counts an attempt to read changed files again with `outcome`.
+    pub fn reloaded(&self, outcome: Reload) {
+        self.count("spansieve_reloads_total", &[("outcome", outcome.as_str())], 1);
     }
 
-    /// Counts `traces` decided traces with one of [`VERDICTS`], because of one of [`TRIGGERS`]. `policy` is empty for a
+    /// Counts `traces` decided traces. `policy` is empty for a
     /// drop, unless a policy of type `drop` dropped the traces.
-    pub fn decided(&self, policy: &str, verdict: &'static str, trigger: &'static str, traces: u64) {
-        let labels = [("policy", policy), ("verdict", verdict), ("trigger", trigger)];
+    pub fn decided(&self, policy: &str, verdict: TraceVerdict, trigger: Trigger, traces: u64) {
+        let labels = [("policy", policy), ("verdict", verdict.as_str()), ("trigger", trigger.as_str())];
+        self.counted.decided(policy, verdict, trigger, traces);
         self.count("spansieve_decided_traces_total", &labels, traces);
     }
 
@@ -227,17 +220,17 @@ impl Metrics {
 
     /// Counts `spans` sampled-out spans.
     pub fn sampled_out(&self, spans: u64) {
-        self.sampled_out.increment(spans);
+        self.counted.sampled_out.count(&self.sampled_out, spans);
     }
 
-    /// Counts `spans` late spans and their fate, one of [`LATE_VERDICTS`].
-    pub fn late(&self, verdict: &'static str, spans: u64) {
-        self.count("spansieve_late_spans_total", &[("verdict", verdict)], spans);
+    /// Counts `spans` late spans and their fate.
+    pub fn late(&self, verdict: LateVerdict, spans: u64) {
+        self.count("spansieve_late_spans_total", &[("verdict", verdict.as_str())], spans);
     }
 
-    /// Counts `ids` forgotten verdicts, each one of [`VERDICTS`].
-    pub fn forgotten(&self, verdict: &'static str, ids: u64) {
-        self.count("spansieve_forgotten_verdicts_total", &[("verdict", verdict)], ids);
+    /// Counts `ids` forgotten verdicts.
+    pub fn forgotten(&self, verdict: TraceVerdict, ids: u64) {
+        self.count("spansieve_forgotten_verdicts_total", &[("verdict", verdict.as_str())], ids);
     }
 
     /// Counts `traces` traces that began again because their verdict was forgotten.
@@ -253,11 +246,11 @@ impl Metrics {
         self.count("spansieve_service_late_spans_total", &[("service", &service)], late_spans);
     }
 
-    /// Counts `traces` traces in which a span of a service has no `parent`, one of [`PARENTS`]. The name may be any
+    /// Counts `traces` traces in which a span of a service has no `parent`. The name may be any
     /// bytes.
-    pub fn incomplete(&self, service: &[u8], parent: &'static str, traces: u64) {
+    pub fn incomplete(&self, service: &[u8], parent: Parent, traces: u64) {
         let service = self.services.label(service);
-        self.count("spansieve_incomplete_traces_total", &[("service", &service), ("parent", parent)], traces);
+        self.count("spansieve_incomplete_traces_total", &[("service", &service), ("parent", parent.as_str())], traces);
     }
 
     /// Counts `spans` spans whose id another span of their trace has, too.
@@ -273,27 +266,30 @@ impl Metrics {
 
     /// Counts `spans` spans that the sink confirmed.
     pub fn exported(&self, spans: u64) {
-        self.exported.increment(spans);
+        self.counted.exported.count(&self.exported, spans);
     }
 
-    /// Counts `spans` kept spans that were lost for `reason`, one of [`DROP_REASONS`].
-    pub fn dropped(&self, reason: &'static str, spans: u64) {
-        self.count("spansieve_dropped_spans_total", &[("reason", reason)], spans);
+    /// Counts `spans` kept spans that were lost for `reason`.
+    pub fn dropped(&self, reason: DropReason, spans: u64) {
+        self.counted.dropped.add(spans);
+        self.count("spansieve_dropped_spans_total", &[("reason", reason.as_str())], spans);
     }
 
-    /// Counts `spans` kept spans that were altered before they were written, for `reason`, one of [`ALTERATIONS`].
+    /// Counts `spans` kept spans that were altered before they were written, for `reason`, one of
+    /// [`altered::REASONS`](crate::otlp::altered::REASONS).
     pub fn altered(&self, reason: &'static str, spans: u64) {
         self.count("spansieve_altered_spans_total", &[("reason", reason)], spans);
     }
 
-    /// Counts `spans` spans of an earlier process that were found in `source`, one of [`RECOVERY_SOURCES`].
-    pub fn recovered(&self, source: &'static str, spans: u64) {
-        self.count("spansieve_recovered_spans_total", &[("source", source)], spans);
+    /// Counts `spans` spans of an earlier process that were found in `source`.
+    pub fn recovered(&self, source: RecoverySource, spans: u64) {
+        self.counted.recovered.add(spans);
+        self.count("spansieve_recovered_spans_total", &[("source", source.as_str())], spans);
     }
 
-    /// Counts a fault of the journal's files: one of [`DISK_FAULTS`].
-    pub fn journal_fault(&self, kind: &'static str) {
-        self.count("spansieve_journal_faults_total", &[("kind", kind)], 1);
+    /// Counts a fault of the journal's files.
+    pub fn journal_fault(&self, kind: DiskFault) {
+        self.count("spansieve_journal_faults_total", &[("kind", kind.as_str())], 1);
     }
 
     /// Records the time that the disk took to sync a group of requests.
@@ -301,14 +297,14 @@ impl Metrics {
         self.journal_sync.record(elapsed);
     }
 
-    /// Counts a fault of the spool's files: one of [`DISK_FAULTS`].
-    pub fn spool_fault(&self, kind: &'static str) {
-        self.count("spansieve_spool_faults_total", &[("kind", kind)], 1);
+    /// Counts a fault of the spool's files.
+    pub fn spool_fault(&self, kind: DiskFault) {
+        self.count("spansieve_spool_faults_total", &[("kind", kind.as_str())], 1);
     }
 
-    /// Sets the number of spans of projects whose calls fail, in the order of [`WAIT_CAUSES`].
-    pub fn waiting(&self, spans: [u64; WAIT_CAUSES.len()]) {
-        for (cause, spans) in WAIT_CAUSES.iter().zip(spans) {
+    /// Sets the number of spans of projects whose calls fail, in the order of [`WaitCause::ALL`].
+    pub fn waiting(&self, spans: [u64; WaitCause::ALL.len()]) {
+        for (cause, spans) in WaitCause::LABELS.into_iter().zip(spans) {
             self.set("spansieve_waiting_spans", &[("cause", cause)], spans);
         }
     }
@@ -328,6 +324,18 @@ impl Metrics {
     /// Sets the number of spans that a month exports at the present pace.
     pub fn month_estimate(&self, spans: f64) {
         gauge(&self.recorder, "spansieve_month_estimate_spans", &[]).set(spans);
+    }
+
+    /// Returns the terms of the conservation law, with the spans that are `held` now.
+    #[must_use]
+    pub fn accounts(&self, held: &HeldAmounts) -> SpanAccounts {
+        self.counted.accounts(held)
+    }
+
+    /// Returns the decided traces by policy, verdict and trigger, without those that did not occur.
+    #[must_use]
+    pub fn decided_traces(&self) -> Vec<Decided> {
+        self.counted.decided_traces()
     }
 
     /// Returns the text that `/metrics` serves, as [`CONTENT_TYPE`].

@@ -4,23 +4,19 @@ use std::fmt::Write;
 
 use super::Stage;
 use crate::emulator::{Filter, Query};
-use crate::telemetry::metrics::scraped::{label, series, sum};
+use crate::telemetry::metrics::{Decided, SpanAccounts, TraceVerdict};
 
 /// Returns a few lines: the numbers of received and kept spans, the reasons, and links to a kept error and a kept slow
 /// trace.
 pub(super) fn render(stage: &Stage) -> String {
-    let metrics = (stage.scrape)();
-    let received = sum(&metrics, "spansieve_received_spans_total");
-    let exported = sum(&metrics, "spansieve_exported_spans_total");
-    let share = if received > 0.0 { 100.0 * exported / received } else { 0.0 };
+    let SpanAccounts { received, exported, .. } = stage.observed.accounts();
+    let share = if received > 0 { 100.0 * exported as f64 / received as f64 } else { 0.0 };
     let mut text = format!("received {received} spans, kept {exported} of them ({share:.1} %)");
-    let decided = series(&metrics, "spansieve_decided_traces_total");
-    let mut kept: Vec<_> =
-        decided.filter(|(labels, traces)| label(labels, "verdict") == Some("kept") && *traces > 0.0).collect();
-    kept.sort_by(|(_, a), (_, b)| b.total_cmp(a));
-    for (labels, traces) in kept {
-        let _ = write!(text, "\n  {traces:>6} traces by {}", label(labels, "policy").unwrap_or("?"));
-        let _ = write!(text, " ({})", label(labels, "trigger").unwrap_or("?"));
+    let mut kept = stage.observed.decided_traces();
+    kept.retain(|decided| decided.verdict == TraceVerdict::Kept);
+    kept.sort_by_key(|decided| std::cmp::Reverse(decided.traces));
+    for Decided { policy, trigger, traces, .. } in kept {
+        let _ = write!(text, "\n  {traces:>6} traces by {policy} ({})", trigger.as_str());
     }
     for (what, filter, policy) in [("error", Filter::Errors, None), ("slow", Filter::Slow, Some("slow"))] {
         let policy = policy.map(str::to_owned);

@@ -1,6 +1,6 @@
 use super::*;
 use crate::telemetry::Metrics;
-use crate::telemetry::metrics::{HeldAmounts, Protocol};
+use crate::telemetry::metrics::Protocol;
 
 #[test]
 fn traffic_is_read_from_the_metrics() {
@@ -8,10 +8,10 @@ fn traffic_is_read_from_the_metrics() {
     metrics.received(Protocol::Grpc, 60);
     metrics.received(Protocol::HttpJson, 40);
     metrics.sampled_out(30);
-    metrics.decided("errors", "kept", "evidence", 3);
-    metrics.decided("errors", "kept", "rescue", 2);
-    metrics.decided("", "dropped", "decision_wait", 9);
-    metrics.decided("veto", "dropped", "decision_wait", 1);
+    metrics.decided("errors", TraceVerdict::Kept, Trigger::Evidence, 3);
+    metrics.decided("errors", TraceVerdict::Kept, Trigger::Rescue, 2);
+    metrics.decided("", TraceVerdict::Dropped, Trigger::DecisionWait, 9);
+    metrics.decided("veto", TraceVerdict::Dropped, Trigger::DecisionWait, 1);
     let held = HeldAmounts { pending_spans: 7, pending_traces: 4, rescuable_spans: 5, ..HeldAmounts::default() };
     let expected = TrafficCounts {
         received_spans: 100,
@@ -21,5 +21,5 @@ fn traffic_is_read_from_the_metrics() {
         sampled_out_traces: 8,
         sampled_out_spans: 35,
     };
-    assert_eq!(traffic(&metrics.render(held)), expected);
+    assert_eq!(traffic(&metrics.accounts(&held), &metrics.decided_traces(), &held), expected);
 }

@@ -11,6 +11,7 @@ use crate::config::settings;
 use crate::export::batch::Form;
 use crate::segment::directory::{Directory, DirectoryOwner, OpenError};
 use crate::telemetry::Metrics;
+use crate::telemetry::metrics::DiskFault;
 
 pub(super) const OWNER: DirectoryOwner = DirectoryOwner { name: "spool", key: "export.spool.directory" };
 
@@ -46,14 +47,14 @@ impl Store {
             let (found, failure) = store.scan(number, metrics);
             spans += found;
             if let Some(cause) = failure {
-                metrics.spool_fault("read");
+                metrics.spool_fault(DiskFault::Read);
                 let path = store.directory.segment(number);
                 tracing::error!(path = %path.display(), %cause, "A segment of the spool cannot be read; it is tried again.");
             }
             if store.segments.get(&number).is_some_and(Segment::is_settled)
                 && let Err(cause) = store.remove(number)
             {
-                metrics.spool_fault("write");
+                metrics.spool_fault(DiskFault::Write);
                 let path = store.directory.segment(number);
                 tracing::error!(path = %path.display(), %cause, "A segment of the spool cannot be deleted; it is tried again.");
             }
@@ -139,7 +140,7 @@ impl Scanned {
     fn report(&self, path: &Path, metrics: &Metrics) {
         let path = path.display();
         if let Some((fault, bytes)) = self.fault {
-            metrics.spool_fault(fault.label());
+            metrics.spool_fault(fault.into());
             match fault {
                 SegmentError::Torn => {
                     tracing::warn!(%path, bytes, "A segment of the spool ends within a record, which is lost.");
@@ -150,7 +151,7 @@ impl Scanned {
             }
         }
         if let Some(reason) = self.left_alone {
-            metrics.spool_fault("foreign");
+            metrics.spool_fault(DiskFault::Foreign);
             tracing::warn!(%path, "A segment of the spool is left alone: {reason}");
         }
     }

@@ -112,5 +112,5 @@ fn the_table_has_exactly_the_reasons_of_denials() {
         IdTokenError::Account(String::new()).into(),
         AccessError::NoKeys,
     ];
-    assert_eq!(denials.map(|denial| denial.reason()), DENIAL_REASONS);
+    assert_eq!(denials.map(|denial| denial.reason()), DenialReason::ALL);
 }

@@ -36,7 +36,7 @@ fn limit_and_budget_have_different_refusals() {
         (run(Chunks::new(pieces(body())).whole(1 << 20, &small)), "busy"),
         (run(Chunks::new(known()).exactly(120_001, 1 << 20, &large)), "invalid"),
     ] {
-        assert_eq!(result.unwrap_err().outcome(), expected);
+        assert_eq!(result.unwrap_err().outcome().as_str(), expected);
     }
     assert_eq!((small.0.used_bytes(), large.0.used_bytes()), (0, 0), "refused bodies give their share back");
 }

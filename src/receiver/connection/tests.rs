@@ -37,15 +37,15 @@ async fn a_head_that_has_begun_must_end_in_time() {
     let whole = b"\0\0\0\x01\x05\0\0\0\x01".to_vec();
     let cases: [(Vec<Vec<u8>>, End, u64); 11] = [
         (vec![], End::Idle, 625),
-        (vec![b"POST /v1/tr".to_vec()], End::Cut("slow_head"), 15),
-        (vec![b"PRI * HTTP/2.0".to_vec()], End::Cut("slow_head"), 15),
-        (vec![b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec()], End::Cut("slow_head"), 15),
+        (vec![b"POST /v1/tr".to_vec()], End::Cut(CutReason::SlowHead), 15),
+        (vec![b"PRI * HTTP/2.0".to_vec()], End::Cut(CutReason::SlowHead), 15),
+        (vec![b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec()], End::Cut(CutReason::SlowHead), 15),
         (vec![HELLO.to_vec()], End::Idle, 625),
-        (vec![b"P".to_vec()], End::Cut("slow_head"), 15),
+        (vec![b"P".to_vec()], End::Cut(CutReason::SlowHead), 15),
         (vec![b"P".to_vec(), HELLO[1..].to_vec()], End::Idle, 625),
         (HELLO.chunks(5).map(<[u8]>::to_vec).collect(), End::Idle, 625),
-        (vec![hello_and(&begun)], End::Cut("slow_head"), 15),
-        (vec![hello_and(&continued)], End::Cut("slow_head"), 15),
+        (vec![hello_and(&begun)], End::Cut(CutReason::SlowHead), 15),
+        (vec![hello_and(&continued)], End::Cut(CutReason::SlowHead), 15),
         (vec![hello_and(&whole)], End::Idle, 625),
     ];
     for (pieces, end, after) in cases {
@@ -72,7 +72,7 @@ async fn other_requests_do_not_hide_an_incomplete_head() {
         seconds(1).await;
         drop(Exchange::begin(&connection));
     }
-    assert_eq!(watched.await.unwrap(), (End::Cut("slow_head"), 115));
+    assert_eq!(watched.await.unwrap(), (End::Cut(CutReason::SlowHead), 115));
 }
 
 #[tokio::test(start_paused = true)]
@@ -91,7 +91,7 @@ async fn the_time_for_a_head_begins_anew_after_each_request() {
     }
     connection.read(&mut frames, b"P");
     let (end, after) = watched.await.unwrap();
-    assert_eq!((end, after), (End::Cut("slow_head"), 3280 + 15));
+    assert_eq!((end, after), (End::Cut(CutReason::SlowHead), 3280 + 15));
 }
 
 #[tokio::test(start_paused = true)]
@@ -114,7 +114,7 @@ async fn a_peer_must_take_its_answers() {
     let mut others: Vec<_> = (0..1000).map(|_| Exchange::begin(&connection)).collect();
     others[500].answered();
     let (end, after) = watched.await.unwrap();
-    assert_eq!(end, End::Cut("unread"));
+    assert_eq!(end, End::Cut(CutReason::Unread));
     assert!((2930..=2970).contains(&after), "{after}");
 }
 
@@ -128,5 +128,5 @@ async fn a_peer_must_read_what_is_written() {
     }
     connection.wrote(true);
     connection.wrote(true);
-    assert_eq!(watched.await.unwrap(), (End::Cut("unread"), 325));
+    assert_eq!(watched.await.unwrap(), (End::Cut(CutReason::Unread), 325));
 }

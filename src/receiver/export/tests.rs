@@ -17,7 +17,7 @@ async fn a_body_that_does_not_arrive_times_out() {
         std::future::pending().await
     };
     let refusal = exports.export(Protocol::HttpJson, &HeaderMap::new(), &in_flight, stalled).await.unwrap_err();
-    assert_eq!((refusal.outcome(), start.elapsed()), ("timeout", BODY_GRACE));
+    assert_eq!((refusal.outcome().as_str(), start.elapsed()), ("timeout", BODY_GRACE));
     assert_eq!(intake.0.used_bytes(), 0, "the share of the body is given back");
     let text = metrics.render(crate::telemetry::metrics::HeldAmounts::default());
     assert!(text.contains("spansieve_requests_total{protocol=\"http_json\",outcome=\"timeout\"} 1"), "{text}");
@@ -37,7 +37,7 @@ async fn an_unknown_sender_takes_no_place_in_the_queue() {
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
         let in_flight = exports.begin(&Arc::new(Connection::new()));
         let read = async { panic!("the body was read") };
-        exports.export(Protocol::Grpc, &headers, &in_flight, read).await.unwrap_err().outcome()
+        exports.export(Protocol::Grpc, &headers, &in_flight, read).await.unwrap_err().outcome().as_str()
     };
     assert_eq!(outcome(&[]).await, "denied");
     assert_eq!(outcome(&[("authorization", "Bearer a-token-0123456789")]).await, "overloaded");

@@ -50,7 +50,7 @@ fn a_request_that_is_alone_needs_no_room_unless_its_head_is_large() {
     let heads = Heads::new(0);
     let admit = |is_alone, fields, value: &str| {
         let admitted = heads.admit(&connection(), is_alone, &mut head(fields, value));
-        admitted.map(|share| share.is_some()).map_err(|refusal| refusal.outcome())
+        admitted.map(|share| share.is_some()).map_err(|refusal| refusal.outcome().as_str())
     };
     assert_eq!(admit(true, 10, "value"), Ok(false));
     assert_eq!(admit(false, 10, "value"), Err("overloaded"));

@@ -121,7 +121,7 @@ async fn the_time_of_a_body_grows_with_its_arrived_bytes() {
         let came = in_flight.read(read).await;
         let seconds = start.elapsed().as_secs();
         assert_eq!(
-            came.map(|()| seconds).map_err(|refusal| (refusal.outcome(), seconds)),
+            came.map(|()| seconds).map_err(|refusal| (refusal.outcome().as_str(), seconds)),
             expected.map_err(|s| ("timeout", s)),
             "{pieces:?}"
         );
@@ -138,7 +138,7 @@ async fn slow_bodies_are_refused_when_memory_for_bodies_is_short() {
         in_flight.arrived_bytes.store(arrived_bytes, Relaxed);
         let start = Instant::now();
         let refusal = in_flight.read::<()>(std::future::pending()).await.unwrap_err();
-        assert_eq!((refusal.outcome(), start.elapsed().as_secs()), ("busy", seconds));
+        assert_eq!((refusal.outcome().as_str(), start.elapsed().as_secs()), ("busy", seconds));
         assert!(refusal.retry_after().is_some());
     }
     drop(held);
@@ -166,7 +166,7 @@ fn a_request_has_a_place_in_the_queue_from_its_join_to_its_end() {
     }
     fixture.admission.queue.fill_up();
     let refused = fixture.in_flight(&connection);
-    assert_eq!(refused.join().unwrap_err().outcome(), "overloaded");
+    assert_eq!(refused.join().unwrap_err().outcome().as_str(), "overloaded");
     drop((let_in, refused));
     assert_eq!(connection.in_flight.load(Relaxed), 0, "only admitted requests leave the queue");
 }

@@ -76,7 +76,7 @@ async fn a_head_that_is_too_large_ends_the_connection() {
         let (mut wire, mut far, heads) = wire(reserve_bytes);
         far.write_all(bytes).await.unwrap();
         turn(&mut wire).await;
-        assert_eq!(wire.connection.cut_reason(), Some(LARGE_HEAD), "{reserve_bytes}");
+        assert_eq!(wire.connection.cut_reason(), Some(CutReason::LargeHead), "{reserve_bytes}");
         drop(wire);
         assert_eq!(heads.used_bytes(), 0);
     }
@@ -116,6 +116,6 @@ async fn buffers_of_an_hpack_table_take_room_until_it_is_emptied() {
     for _ in 0..20 {
         turn(&mut greedy).await;
     }
-    assert_eq!(greedy.connection.cut_reason(), Some(LARGE_HEAD));
+    assert_eq!(greedy.connection.cut_reason(), Some(CutReason::LargeHead));
     assert!(heads.used_bytes() <= 1 << 19, "at most half of the reserve");
 }

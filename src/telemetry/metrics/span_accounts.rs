@@ -20,34 +20,6 @@ pub struct SpanAccounts {
 }
 
 impl SpanAccounts {
-    /// Reads the terms from the text of `/metrics`.
-    #[must_use]
-    pub fn of(scrape: &str) -> Self {
-        let mut accounts = SpanAccounts::default();
-        for line in scrape.lines() {
-            let Some((series, value)) = line.rsplit_once(' ') else { continue };
-            let name = series.split('{').next().unwrap_or_default();
-            if let Some(term) = accounts.term(name) {
-                // Numbers of spans are integers.
-                *term += value.parse::<f64>().unwrap_or(0.0) as u64;
-            }
-        }
-        accounts
-    }
-
-    fn term(&mut self, name: &str) -> Option<&mut u64> {
-        Some(match name {
-            "spansieve_received_spans_total" => &mut self.received,
-            "spansieve_recovered_spans_total" => &mut self.recovered,
-            "spansieve_exported_spans_total" => &mut self.exported,
-            "spansieve_sampled_out_spans_total" => &mut self.sampled_out,
-            "spansieve_rejected_spans_total" => &mut self.rejected,
-            "spansieve_dropped_spans_total" => &mut self.dropped,
-            "spansieve_held_spans" => &mut self.held,
-            _ => return None,
-        })
-    }
-
     /// Returns the spans that came less those with a known fate: 0 whenever nothing is in flight.
     #[must_use]
     pub fn unaccounted(&self) -> i64 {

@@ -1,5 +1,13 @@
 //! The table of every metric with its labels and their values. A test compares it with `docs/metrics.md`.
 
+use super::values::{
+    CutReason, DenialReason, DiskFault, DropReason, HandshakeFailure, LateVerdict, OtherSignal, Outcome, Protocol,
+    RecoverySource, Reload, TraceVerdict, WaitCause,
+};
+use crate::otlp::altered;
+use crate::otlp::scan::RejectReason;
+use crate::sampling::Parent;
+use crate::tail::tally::Trigger;
 use crate::telemetry::labels::OTHER;
 
 /// A metric, as `/metrics` and `docs/metrics.md` show it.
@@ -60,81 +68,10 @@ pub enum LabelValues {
     Build(&'static str),
 }
 
-/// Protocols of requests; see [`super::Protocol`].
-pub const PROTOCOLS: &[&str] = &["grpc", "http_protobuf", "http_json"];
-/// Answers to export requests, in order: accepted; accepted except for spans rejected alone; not well-formed; over the
-/// size limit; no memory left (retryable); overloaded (retryable); denied by `otlp.auth`; the body did not come in
-/// time; unknown encoding or compression; shutting down (retryable); the journal is full or cannot be written
-/// (retryable).
-pub const OUTCOMES: &[&str] = &[
-    "ok",
-    "partial",
-    "invalid",
-    "too_large",
-    "busy",
-    "overloaded",
-    "denied",
-    "timeout",
-    "unsupported",
-    "stopping",
-    "journal",
-];
-/// Reasons why a span is rejected alone; see [`crate::otlp::scan::RejectReason`].
-pub const REJECT_REASONS: &[&str] = &["invalid_trace_id", "invalid_span_id", "invalid_parent_span_id"];
-/// Reasons why a connection is cut off, in order: the head of a request comes too slowly; the head is too large to wait
-/// for its end; the client does not take the answers.
-pub const CUT_REASONS: &[&str] = &["slow_head", "large_head", "unread"];
-/// Signals of OpenTelemetry that the daemon does not accept.
-pub const OTHER_SIGNALS: &[&str] = &["metrics", "logs", "profiles"];
 /// States of held spans. Only the first two apply to whole traces.
 pub const HELD_STATES: &[&str] = &["pending", "rescuable", "export", "spooled"];
 /// States of held traces.
 pub const HELD_TRACE_STATES: &[&str] = &["pending", "rescuable"];
-/// Reasons why `otlp.auth` turns a request away.
-pub const DENIAL_REASONS: &[&str] = &[
-    "no_token",
-    "unknown_token",
-    "malformed",
-    "algorithm",
-    "unknown_key",
-    "signature",
-    "issuer",
-    "audience",
-    "expired",
-    "future",
-    "account",
-    "no_keys",
-];
-/// Reasons why a TLS handshake fails, in order: the client shows no valid certificate; it takes too long; any other
-/// error, such as a client that does not use TLS.
-pub const HANDSHAKE_FAILURES: &[&str] = &["client_certificate", "timeout", "protocol"];
-/// Results of reading changed files again.
-pub const RELOADS: &[&str] = &["ok", "failed"];
-/// Verdicts on traces.
-pub const VERDICTS: &[&str] = &["kept", "dropped"];
-/// Reasons why a trace was decided when it was, in order: its wait was over; the shorter wait after its root was over;
-/// a span was evidence; it grew to `spans_max` or `bytes_max`; memory or the journal's disk ran short; the process was
-/// shutting down; a late span was evidence against the drop.
-pub const TRIGGERS: &[&str] =
-    &["decision_wait", "root_received", "evidence", "trace_size", "pressure", "shutdown", "rescue"];
-/// Fates of late spans: they follow the verdict on their trace, or rescue it.
-pub const LATE_VERDICTS: &[&str] = &["kept", "dropped", "rescued"];
-/// Reasons why kept spans are lost, in order: the sink refused them finally; the process had to end; they cannot be
-/// encoded; they name a project that is not allowed; the sink did not take them within `export.give_up_after`; the
-/// spool's disk changed them.
-pub const DROP_REASONS: &[&str] = &["refused", "shutdown", "encode", "project_not_allowed", "gave_up", "corrupt"];
-/// Changes to kept spans before they are written, in order: mended text; replaced times; parts that were cut or left
-/// out.
-pub const ALTERATIONS: &[&str] = &["utf8", "times", "cut"];
-/// Causes of failed calls for which the spans of a project wait; see [`crate::export::retry::Action::cause`].
-pub const WAIT_CAUSES: &[&str] = &["unavailable", "quota", "unauthenticated", "denied"];
-/// Places where an earlier process left spans.
-pub const RECOVERY_SOURCES: &[&str] = &["spool", "journal"];
-/// Faults of the disk of the spool or of the journal, in order: a segment ends within a record; its records are not
-/// those that were written, or it is gone; it is of another version or sink; a file cannot be read; a file cannot be
-/// written; a request of the journal does not fit into memory; two processes were killed while a request was the only
-/// one that they had read back.
-pub const DISK_FAULTS: &[&str] = &["torn", "corrupt", "foreign", "read", "write", "too_large", "fatal"];
 /// gRPC status codes by number, under their names in the gRPC specification.
 pub const SINK_CODES: &[&str] = &[
     "OK",
@@ -156,8 +93,6 @@ pub const SINK_CODES: &[&str] = &[
     "UNAUTHENTICATED",
 ];
 
-/// Kinds of missing parents: a span of the same process, or of another one; see [`crate::sampling::Parent`].
-pub const PARENTS: &[&str] = &["local", "remote"];
 /// Shares of spans for which a wait is suggested, each with its label.
 pub const WAIT_SHARES: [(&str, f64); 2] = [("0.99", 0.99), ("0.999", 0.999)];
 const WAIT_SHARE_LABELS: &[&str] = &[WAIT_SHARES[0].0, WAIT_SHARES[1].0];
@@ -168,22 +103,22 @@ const SERVICE: LabelDescription = LabelDescription { name: "service", values: La
 pub const TABLE: &[Description] = &[
     counter(
         "spansieve_received_spans_total",
-        &[listed("protocol", PROTOCOLS)],
+        &[listed("protocol", &Protocol::LABELS)],
         "Spans in well-formed requests, rejected ones included.",
     ),
     counter(
         "spansieve_rejected_spans_total",
-        &[listed("reason", REJECT_REASONS)],
+        &[listed("reason", &RejectReason::LABELS)],
         "Spans that were rejected alone because they are invalid. The sender was told in partial_success.",
     ),
     counter(
         "spansieve_requests_total",
-        &[listed("protocol", PROTOCOLS), listed("outcome", OUTCOMES)],
+        &[listed("protocol", &Protocol::LABELS), listed("outcome", &Outcome::LABELS)],
         "Export requests by their answer.",
     ),
     histogram(
         "spansieve_request_duration_seconds",
-        &[listed("protocol", PROTOCOLS)],
+        &[listed("protocol", &Protocol::LABELS)],
         "Time from the end of a request's body to its answer.",
     ),
     counter(
@@ -193,22 +128,22 @@ pub const TABLE: &[Description] = &[
     ),
     counter(
         "spansieve_denied_requests_total",
-        &[listed("reason", DENIAL_REASONS)],
+        &[listed("reason", &DenialReason::LABELS)],
         "Export requests that `otlp.auth` turned away before their body was read.",
     ),
     counter(
         "spansieve_other_signal_requests_total",
-        &[listed("signal", OTHER_SIGNALS)],
+        &[listed("signal", &OtherSignal::LABELS)],
         "Requests with metrics, logs or profiles, which are refused.",
     ),
     counter(
         "spansieve_cut_connections_total",
-        &[listed("reason", CUT_REASONS)],
+        &[listed("reason", &CutReason::LABELS)],
         "Connections that were cut off because the client sent a head too slowly or too large, or did not read its answers.",
     ),
     counter(
         "spansieve_failed_handshakes_total",
-        &[listed("reason", HANDSHAKE_FAILURES)],
+        &[listed("reason", &HandshakeFailure::LABELS)],
         "TLS connections that ended before their first request.",
     ),
     gauge(
@@ -218,7 +153,7 @@ pub const TABLE: &[Description] = &[
     ),
     counter(
         "spansieve_reloads_total",
-        &[listed("outcome", RELOADS)],
+        &[listed("outcome", &Reload::LABELS)],
         "Attempts to read certificates and tokens again because their files had changed.",
     ),
     gauge(
@@ -233,8 +168,8 @@ pub const TABLE: &[Description] = &[
         "spansieve_decided_traces_total",
         &[
             LabelDescription { name: "policy", values: LabelValues::Policy },
-            listed("verdict", VERDICTS),
-            listed("trigger", TRIGGERS),
+            listed("verdict", &TraceVerdict::LABELS),
+            listed("trigger", &Trigger::LABELS),
         ],
         "Decided traces by the policy that kept or dropped them. `policy` is empty for a trace that no policy kept.",
     ),
@@ -247,12 +182,12 @@ pub const TABLE: &[Description] = &[
     counter("spansieve_sampled_out_spans_total", &[], "Spans of dropped traces that are no longer held."),
     counter(
         "spansieve_late_spans_total",
-        &[listed("verdict", LATE_VERDICTS)],
+        &[listed("verdict", &LateVerdict::LABELS)],
         "Spans that came after their trace was decided, by the verdict that they followed.",
     ),
     counter(
         "spansieve_forgotten_verdicts_total",
-        &[listed("verdict", VERDICTS)],
+        &[listed("verdict", &TraceVerdict::LABELS)],
         "Verdicts that the decision caches forgot to make room for others. Later spans of these traces begin them again.",
     ),
     counter(
@@ -268,7 +203,7 @@ pub const TABLE: &[Description] = &[
     ),
     counter(
         "spansieve_incomplete_traces_total",
-        &[SERVICE, listed("parent", PARENTS)],
+        &[SERVICE, listed("parent", &Parent::LABELS)],
         "Traces in which the parent of a span of this service had not come when the wait was over; an estimate.",
     ),
     counter(
@@ -282,15 +217,19 @@ pub const TABLE: &[Description] = &[
         "The decision_wait within which this share of the spans of the last ten minutes came; 0 if there were too few spans to tell.",
     ),
     counter("spansieve_exported_spans_total", &[], "Spans that the sink confirmed."),
-    counter("spansieve_dropped_spans_total", &[listed("reason", DROP_REASONS)], "Kept spans that were lost for good."),
+    counter(
+        "spansieve_dropped_spans_total",
+        &[listed("reason", &DropReason::LABELS)],
+        "Kept spans that were lost for good.",
+    ),
     counter(
         "spansieve_altered_spans_total",
-        &[listed("reason", ALTERATIONS)],
+        &[listed("reason", &altered::REASONS)],
         "Kept spans that were changed before they were written because the sink would have refused them.",
     ),
     gauge(
         "spansieve_waiting_spans",
-        &[listed("cause", WAIT_CAUSES)],
+        &[listed("cause", &WaitCause::LABELS)],
         "Kept spans of projects whose calls fail, by the cause of the last failure.",
     ),
     gauge(
@@ -310,12 +249,12 @@ pub const TABLE: &[Description] = &[
     ),
     counter(
         "spansieve_recovered_spans_total",
-        &[listed("source", RECOVERY_SOURCES)],
+        &[listed("source", &RecoverySource::LABELS)],
         "Spans that an earlier process left: those found in the spool at the start, and those read back from the journal.",
     ),
     gauge("spansieve_spool_bytes", &[], "Bytes of the spool's files."),
     gauge("spansieve_spool_limit_bytes", &[], "The most bytes of the spool's files; 0 without a spool."),
-    counter("spansieve_spool_faults_total", &[listed("kind", DISK_FAULTS)], "Faults of the spool's files."),
+    counter("spansieve_spool_faults_total", &[listed("kind", &DiskFault::LABELS)], "Faults of the spool's files."),
     gauge("spansieve_journal_bytes", &[], "Bytes of the journal's files."),
     gauge("spansieve_journal_limit_bytes", &[], "The most bytes of the journal's files; 0 without a journal."),
     gauge(
@@ -324,7 +263,7 @@ pub const TABLE: &[Description] = &[
         "Bytes of the files that an earlier process left in the journal and that are still to be read back.",
     ),
     histogram("spansieve_journal_sync_seconds", &[], "Time that the disk took to sync a group of requests."),
-    counter("spansieve_journal_faults_total", &[listed("kind", DISK_FAULTS)], "Faults of the journal's files."),
+    counter("spansieve_journal_faults_total", &[listed("kind", &DiskFault::LABELS)], "Faults of the journal's files."),
     gauge(
         "spansieve_build_info",
         &[
@@ -374,8 +313,10 @@ impl Description {
     /// never end in a drop.
     fn can_occur(&self, values: &[&str]) -> bool {
         let decided = self.labels.iter().any(|label| matches!(label.values, LabelValues::Policy));
+        let is_kept_by =
+            |trigger: &str| [Trigger::Evidence, Trigger::Rescue].iter().any(|kept| kept.as_str() == trigger);
         match values {
-            [_, "dropped", trigger] if decided => !matches!(*trigger, "evidence" | "rescue"),
+            [_, verdict, trigger] if decided && *verdict == TraceVerdict::Dropped.as_str() => !is_kept_by(trigger),
             [policy, ..] if decided => !policy.is_empty(),
             _ => true,
         }

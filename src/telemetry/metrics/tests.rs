@@ -11,22 +11,22 @@ fn value(text: &str, series: &str) -> f64 {
 fn each_event_counts_on_its_own_series() {
     let metrics = Metrics::with_policies(&["errors", "slow"]);
     metrics.received(Protocol::HttpJson, 7);
-    metrics.rejected("invalid_span_id", 2);
-    metrics.request(Protocol::Grpc, "partial", Duration::from_millis(3));
+    metrics.rejected(RejectReason::SpanId, 2);
+    metrics.request(Protocol::Grpc, Outcome::Partial, Duration::from_millis(3));
     metrics.connection_refused();
-    metrics.decided("errors", "kept", "evidence", 4);
-    metrics.decided("", "dropped", "decision_wait", 96);
+    metrics.decided("errors", TraceVerdict::Kept, Trigger::Evidence, 4);
+    metrics.decided("", TraceVerdict::Dropped, Trigger::DecisionWait, 96);
     metrics.decision_lag(Duration::from_millis(20), 100);
     metrics.sampled_out(90);
-    metrics.late("rescued", 5);
+    metrics.late(LateVerdict::Rescued, 5);
     metrics.exported(11);
-    metrics.dropped("refused", 6);
+    metrics.dropped(DropReason::Refused, 6);
     metrics.sink_call("UNAVAILABLE", Duration::from_secs(2));
-    metrics.recovered("spool", 12);
-    metrics.recovered("journal", 13);
-    metrics.journal_fault("corrupt");
+    metrics.recovered(RecoverySource::Spool, 12);
+    metrics.recovered(RecoverySource::Journal, 13);
+    metrics.journal_fault(DiskFault::Corrupt);
     metrics.journal_sync(Duration::from_millis(2));
-    metrics.spool_fault("torn");
+    metrics.spool_fault(DiskFault::Torn);
     let text = metrics.render(HeldAmounts {
         pending_spans: 1,
         pending_traces: 2,
@@ -103,7 +103,7 @@ fn each_histogram_has_buckets_of_its_own() {
 fn a_policy_may_have_any_name() {
     let name = "a \"b\"\\c\nd";
     let metrics = Metrics::with_policies(&[name]);
-    metrics.decided(name, "kept", "decision_wait", 1);
+    metrics.decided(name, TraceVerdict::Kept, Trigger::DecisionWait, 1);
     let text = metrics.render(HeldAmounts::default());
     let series = r#"spansieve_decided_traces_total{policy="a \"b\"\\c\nd",verdict="kept",trigger="decision_wait"}"#;
     assert_eq!(value(&text, series), 1.0);
@@ -129,9 +129,8 @@ fn upkeep_loses_nothing() {
 
 #[test]
 fn listed_values_are_those_of_the_code() {
-    assert_eq!(Protocol::ALL.map(Protocol::label), PROTOCOLS);
-    assert_eq!(RejectReason::ALL.map(RejectReason::label), REJECT_REASONS);
-    assert_eq!(crate::otlp::altered::REASONS, ALTERATIONS);
+    assert_eq!(Protocol::ALL.map(Protocol::as_str), Protocol::LABELS);
+    assert_eq!(RejectReason::ALL.map(RejectReason::as_str), RejectReason::LABELS);
     let names = SINK_CODES.iter().map(|code| code.to_lowercase().replace('_', ""));
     let codes = (0..).map(tonic::Code::from_i32).map(|code| format!("{code:?}").to_lowercase());
     assert!(names.eq(codes.take(SINK_CODES.len())));

@@ -1,21 +1,22 @@
 use super::*;
+use crate::otlp::scan::RejectReason;
 use crate::telemetry::Metrics;
-use crate::telemetry::metrics::{HeldAmounts, Protocol};
+use crate::telemetry::metrics::{DropReason, HeldAmounts, Protocol, RecoverySource};
 
 #[test]
-fn every_term_is_found_in_a_scrape_and_they_balance() {
+fn every_term_is_counted_as_in_a_scrape_and_they_balance() {
     let metrics = Metrics::new();
     metrics.received(Protocol::Grpc, 60);
     metrics.received(Protocol::HttpJson, 40);
-    metrics.recovered("spool", 11);
+    metrics.recovered(RecoverySource::Spool, 11);
     metrics.exported(50);
     metrics.sampled_out(30);
-    metrics.rejected("invalid_span_id", 3);
-    metrics.rejected("invalid_trace_id", 4);
-    metrics.dropped("shutdown", 5);
-    metrics.dropped("refused", 6);
+    metrics.rejected(RejectReason::SpanId, 3);
+    metrics.rejected(RejectReason::TraceId, 4);
+    metrics.dropped(DropReason::Shutdown, 5);
+    metrics.dropped(DropReason::Refused, 6);
     let held = HeldAmounts { pending_spans: 7, spooled_spans: 6, ..HeldAmounts::default() };
-    let accounts = SpanAccounts::of(&metrics.render(held));
+    let accounts = metrics.accounts(&held);
     let expected = SpanAccounts {
         received: 100,
         recovered: 11,
@@ -26,4 +27,22 @@ fn every_term_is_found_in_a_scrape_and_they_balance() {
         held: 13,
     };
     assert_eq!((accounts, accounts.unaccounted()), (expected, 0));
+    let text = metrics.render(held);
+    let shown = |name: &str| -> f64 {
+        let series =
+            text.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])));
+        series.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum()
+    };
+    let terms = [
+        ("spansieve_received_spans_total", accounts.received),
+        ("spansieve_recovered_spans_total", accounts.recovered),
+        ("spansieve_exported_spans_total", accounts.exported),
+        ("spansieve_sampled_out_spans_total", accounts.sampled_out),
+        ("spansieve_rejected_spans_total", accounts.rejected),
+        ("spansieve_dropped_spans_total", accounts.dropped),
+        ("spansieve_held_spans", accounts.held),
+    ];
+    for (name, spans) in terms {
+        assert_eq!(shown(name), spans as f64, "{name}");
+    }
 }

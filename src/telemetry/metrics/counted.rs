@@ -1,0 +1,84 @@
+//! The counts that the process itself needs: for the account of a stop, the report of the demo and the page of the
+//! embedded Cloud Trace. The recorder of the metrics can show its values only as text.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use metrics::Counter;
+use parking_lot::Mutex;
+
+use super::{HeldAmounts, SpanAccounts, TraceVerdict};
+use crate::tail::tally::Trigger;
+
+/// A sum that only grows.
+#[derive(Debug, Default)]
+pub(super) struct Total(AtomicU64);
+
+impl Total {
+    pub(super) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+
+    /// Adds `n` to `counter`, one of those that make up this total, and to the total.
+    pub(super) fn count(&self, counter: &Counter, n: u64) {
+        counter.increment(n);
+        self.add(n);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Decided traces with the same labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// The name of the policy; empty for a drop without a policy.
+    pub policy: String,
+    /// The verdict.
+    pub verdict: TraceVerdict,
+    /// The reason why the traces were decided when they were.
+    pub trigger: Trigger,
+    /// The number of traces.
+    pub traces: u64,
+}
+
+/// Totals of the counters, in spans, and the decided traces.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    pub(super) received: Total,
+    pub(super) recovered: Total,
+    pub(super) exported: Total,
+    pub(super) sampled_out: Total,
+    pub(super) rejected: Total,
+    pub(super) dropped: Total,
+    decided: Mutex<Vec<Decided>>,
+}
+
+impl Counted {
+    /// Counts decided traces. There are few combinations of labels.
+    pub(super) fn decided(&self, policy: &str, verdict: TraceVerdict, trigger: Trigger, traces: u64) {
+        let mut decided = self.decided.lock();
+        let same =
+            |known: &&mut Decided| (known.verdict, known.trigger) == (verdict, trigger) && known.policy == policy;
+        match decided.iter_mut().find(same) {
+            Some(known) => known.traces += traces,
+            None => decided.push(Decided { policy: policy.to_owned(), verdict, trigger, traces }),
+        }
+    }
+
+    pub(super) fn decided_traces(&self) -> Vec<Decided> {
+        self.decided.lock().clone()
+    }
+
+    pub(super) fn accounts(&self, held: &HeldAmounts) -> SpanAccounts {
+        SpanAccounts {
+            received: self.received.get(),
+            recovered: self.recovered.get(),
+            exported: self.exported.get(),
+            sampled_out: self.sampled_out.get(),
+            rejected: self.rejected.get(),
+            dropped: self.dropped.get(),
+            held: held.spans(),
+        }
+    }
+}
