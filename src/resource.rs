@@ -95,7 +95,7 @@ fn apply(action: &ActionType, attributes: &mut ResourceAttributes) {
         ActionType::Upsert { key, source } => set(key, source, attributes, |_| true),
         ActionType::Delete(keys) => attributes.remove_where(|key| is_meant(keys, key)),
         ActionType::Hash(keys) => {
-            attributes.change_where(|key| is_meant(keys, key), |value| Some(value::hashed(value)))
+            attributes.change_where(|key| is_meant(keys, key), |value| Some(value::hashed(value)));
         }
         ActionType::Extract { key, pattern } => extract(key, pattern, attributes),
         ActionType::Convert { key, to } => {

@@ -189,7 +189,7 @@ fn report(path: &Path, fault: SegmentError, bytes: u64, metrics: &Metrics) {
             tracing::warn!(%path, bytes, "A segment of the journal ends within a record, which was never acknowledged.");
         }
         SegmentError::Corrupt => {
-            tracing::error!(%path, bytes, "A part of a segment of the journal is corrupt and lost.")
+            tracing::error!(%path, bytes, "A part of a segment of the journal is corrupt and lost.");
         }
     }
 }

@@ -60,15 +60,7 @@ impl<I: Intake> Exports<I> {
     pub(super) fn new(intake: Arc<I>, metrics: Arc<Metrics>, gate: Arc<IntakeGate>, max_request_bytes: usize) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let admission = Arc::new(Admission::new(intake.budget(), max_request_bytes));
-        Exports {
-            intake,
-            metrics,
-            gate,
-            decoders: Semaphore::new(cores),
-            guard: None,
-            admission: admission,
-            max_request_bytes,
-        }
+        Exports { intake, metrics, gate, decoders: Semaphore::new(cores), guard: None, admission, max_request_bytes }
     }
 
     /// Returns the queue of requests that wait to be served.

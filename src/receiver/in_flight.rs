@@ -65,15 +65,7 @@ impl<I: Intake> InFlightRequest<I> {
     /// Begins a request of `connection`.
     pub(super) fn new(intake: Arc<I>, admission: Arc<Admission>, connection: Arc<Connection>) -> Self {
         let (joined, held_bytes, arrived_bytes) = (OnceLock::new(), AtomicUsize::new(0), Arc::default());
-        InFlightRequest {
-            intake,
-            admission: admission,
-            connection,
-            start: Instant::now(),
-            joined,
-            held_bytes,
-            arrived_bytes,
-        }
+        InFlightRequest { intake, admission, connection, start: Instant::now(), joined, held_bytes, arrived_bytes }
     }
 
     /// Takes a place in the queue. Refuses the request if the queue is too long.

@@ -211,7 +211,7 @@ impl<'a> KeySource<'a> {
             match field {
                 (span::NAME, WireValue::Len(v)) => source.name = v,
                 (span::ATTRIBUTES, WireValue::Len(v)) => {
-                    source.attributes.add(&key.span_attributes, view::key_value(v))
+                    source.attributes.add(&key.span_attributes, view::key_value(v));
                 }
                 (span::STATUS, WireValue::Len(v)) => (source.status, _) = view::status(v),
                 _ => {}

@@ -120,7 +120,7 @@ impl Policies {
         let mut compiler = Compiler::default();
         for (index, policy) in policies.iter().enumerate() {
             let number = u16::try_from(index).map_err(|_| CompileError::Policies)?;
-            let error = |error| CompileError::Policy { name: policy.name.clone(), error: error };
+            let error = |error| CompileError::Policy { name: policy.name.clone(), error };
             let rule = match &policy.rule {
                 Rule::Drop(parts) => {
                     drop_policies
@@ -134,21 +134,13 @@ impl Policies {
                 }
                 _ => KeepRule::Expression(compiler.expression(&policy.rule).map_err(error)?),
             };
-            keep_policies.push(KeepPolicy { policy: number, rule: rule });
+            keep_policies.push(KeepPolicy { policy: number, rule });
         }
         u16::try_from(names.len()).map_err(|_| CompileError::Policies)?;
         let prover =
             if sample_on_first_match { Some(0) } else { keep_policies.iter().position(KeepPolicy::can_be_certain) };
         let Compiler { predicates, states } = compiler;
-        Ok(Policies {
-            names,
-            drop_policies: drop_policies,
-            keep_policies: keep_policies,
-            prover,
-            sample_on_first_match,
-            predicates,
-            states,
-        })
+        Ok(Policies { names, drop_policies, keep_policies, prover, sample_on_first_match, predicates, states })
     }
 
     /// Returns the names of the policies in the order of the configuration, followed by those of policies within

@@ -176,7 +176,7 @@ impl Table {
         let limits = TableLimits::new(settings, budget.limit_bytes());
         let shards = (0..SHARDS).map(|_| Mutex::new(Shard::new(&limits))).collect();
         let caches = budget.force(limits.cache_bytes() + policies.state_bytes_max());
-        Table { shards, policies, limits: limits, budget, hasher, compression: None, caches }
+        Table { shards, policies, limits, budget, hasher, compression: None, caches }
     }
 
     /// Returns the table with compression of request bodies enabled; see [`Table::compress`].

@@ -100,7 +100,7 @@ impl Tally {
         lag_ms.clear();
         delays.clear();
         services.clear();
-        *self = Tally { kept, dropped_by_policy: dropped_by_policy, lag_ms, delays, services, ..Tally::default() };
+        *self = Tally { kept, dropped_by_policy, lag_ms, delays, services, ..Tally::default() };
     }
 
     /// Returns the bytes of memory that the buffers take.
