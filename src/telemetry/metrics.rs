@@ -205,8 +205,7 @@ impl Metrics {
         self.count("spansieve_reloads_total", &[("outcome", outcome.as_str())], 1);
     }
 
-    /// Counts `traces` decided traces. `policy` is empty for a
-    /// drop, unless a policy of type `drop` dropped the traces.
+    /// Counts `traces` decided traces. `policy` is empty for a drop, unless a policy of type `drop` dropped the traces.
     pub fn decided(&self, policy: &str, verdict: TraceVerdict, trigger: Trigger, traces: u64) {
         let labels = [("policy", policy), ("verdict", verdict.as_str()), ("trigger", trigger.as_str())];
         self.counted.decided(policy, verdict, trigger, traces);
@@ -246,8 +245,7 @@ impl Metrics {
         self.count("spansieve_service_late_spans_total", &[("service", &service)], late_spans);
     }
 
-    /// Counts `traces` traces in which a span of a service has no `parent`. The name may be any
-    /// bytes.
+    /// Counts `traces` traces in which a span of a service has no `parent`. The name may be any bytes.
     pub fn incomplete(&self, service: &[u8], parent: Parent, traces: u64) {
         let service = self.services.label(service);
         self.count("spansieve_incomplete_traces_total", &[("service", &service), ("parent", parent.as_str())], traces);
