@@ -1,11 +1,12 @@
-//! Advice for the operator on failed calls. The sink gives it; only proxies and TLS are the same for every sink.
+//! Advice for the operator on failed calls. It comes from the sink. Only the advice on proxies and TLS is the same for
+//! every sink.
 
 use http::StatusCode;
 
 use super::failure::{Failure, Origin};
 use super::sink::Sink;
 
-/// Words of TLS and HTTP/2 for the faults of a server, each with advice.
+/// Words in error messages of TLS and HTTP/2 that name a fault of the server, each with advice.
 const CONNECTION_FAULTS: [(&str, &str); 7] = [
     (
         "CaUsedAsEndEntity",
@@ -23,7 +24,8 @@ const CONNECTION_FAULTS: [(&str, &str); 7] = [
     ("InvalidContentType", "the endpoint does not speak TLS: write http:// in export.endpoint"),
 ];
 
-/// Returns advice on `failure`, a failed call to `sink` for spans of `project`; `None` if nothing is known that helps.
+/// Returns advice on `failure`, a failed call to `sink` with spans of `project`. Returns `None` if there is nothing to
+/// do.
 #[must_use]
 pub fn advice<S: Sink>(sink: &S, failure: &Failure, project: &str) -> Option<String> {
     transport(failure)

@@ -1,4 +1,5 @@
-//! Encoded spans gathered into calls: one open batch a project. Pure: time is an argument.
+//! Gathers encoded spans into batches. Each project has one open batch, and each batch becomes one call. Pure: time is
+//! an argument.
 
 mod description;
 mod message;
@@ -17,31 +18,33 @@ use crate::tail::journal_hold::{KEPT_SPANS_HOLD_BYTES, KeptSpansHold};
 pub use self::description::SpanDescription;
 pub use self::message::{Form, Place, SPANS_FIELD};
 
-/// Batches open at a time; the oldest is closed early for another project. Services name their project in a resource
-/// attribute, so the number of projects is theirs to choose, and each open batch may grow to `max_bytes`.
+/// The largest number of open batches. The oldest one is closed early to make room for another project. Senders name
+/// the project in a resource attribute, so they determine the number of projects, and each open batch may grow to
+/// `max_bytes`.
 pub const OPEN_PROJECTS_MAX: usize = 16;
 
-/// What a batch takes beside its message, in whatever queue it waits: batches of one span must not cheat the budget.
+/// Bytes of memory that a batch takes in addition to its message. They are charged to the budget, because a batch may
+/// have only one span.
 pub const OVERHEAD_BYTES: usize = 512;
-/// Of the buffer for one span, what is kept for the next: a span of several megabytes is a rare one.
+/// The capacity of the buffer for one span that is kept for the next span. A span of several megabytes is rare.
 const RECORD_BYTES_KEPT: usize = 64 << 10;
 
-/// The spans of one call, as the message that is sent. Cheap to clone; clones share the bytes, and the memory budget
-/// has them back with the last one. [`Batch::new`] makes the same batch again of what the methods give.
+/// The spans of one call, as the message that is sent. A clone is cheap and shares the bytes; the memory budget gets
+/// them back with the last clone. [`Batch::new`] builds an equal batch from the results of the methods.
 #[derive(Clone, Debug)]
 pub struct Batch {
     form: Form,
     project: Arc<str>,
     message: Bytes,
     span_count: u32,
-    /// Where it lies in the spool, if it came from there.
+    /// The record of the spool that the spans come from.
     record: Option<RecordId>,
     share: Arc<Share>,
-    /// On the copies of the spans in the journal, if there is one.
+    /// The holds on the requests of the spans in the journal, if there is a journal.
     holds: Option<Arc<JournalHolds>>,
 }
 
-/// The holds of a batch, each a part of its own.
+/// The holds of a batch. The batch counts as one part of each of them.
 #[derive(Debug)]
 struct JournalHolds {
     holds: Vec<Arc<KeptSpansHold>>,
@@ -56,26 +59,27 @@ impl JournalHolds {
 }
 
 impl Batch {
-    /// The batch whose finished `message` of `form` holds `span_count` spans of `project`. Its bytes count in `budget`,
-    /// over its limit if need be.
+    /// Creates a batch of the finished `message`, which has `span_count` spans of `project`. Its bytes are charged to
+    /// `budget`, even over the limit.
     #[must_use]
     pub fn new(form: Form, project: Arc<str>, message: Bytes, span_count: u32, budget: &Budget) -> Self {
         let share = Arc::new(budget.force(message.len() + OVERHEAD_BYTES));
         Batch { form, project, message, span_count, record: None, share, holds: None }
     }
 
-    /// The same batch as a part of `record` of the spool, or all of it.
+    /// Returns the same batch as (a part of) the record `record` of the spool.
     #[must_use]
     pub fn of_record(self, record: Option<RecordId>) -> Self {
         Batch { record, ..self }
     }
 
-    /// The spans are exported, dropped and counted, or in the spool: the journal may forget them.
+    /// Releases the requests of the spans in the journal. The caller has exported the spans, dropped and counted them,
+    /// or written them to the spool.
     pub fn settle(&self) {
         self.holds().for_each(|hold| hold.settle());
     }
 
-    /// Whether the journal has the spans.
+    /// Returns true if the journal has the spans.
     #[must_use]
     pub fn is_journalled(&self) -> bool {
         self.holds.is_some()
@@ -85,43 +89,43 @@ impl Batch {
         self.holds.iter().flat_map(|holds| &holds.holds)
     }
 
-    /// The record of the spool that the spans are in, if they are in one.
+    /// Returns the record of the spool that the spans come from.
     #[must_use]
     pub fn record(&self) -> Option<RecordId> {
         self.record
     }
 
-    /// What message it is.
+    /// Returns the kind of the message.
     #[must_use]
     pub fn form(&self) -> Form {
         self.form
     }
 
-    /// The id of the project that the spans belong to.
+    /// Returns the id of the project that the spans belong to.
     #[must_use]
     pub fn project(&self) -> &Arc<str> {
         &self.project
     }
 
-    /// The number of spans; at least 1.
+    /// Returns the number of spans; at least 1.
     #[must_use]
     pub fn span_count(&self) -> u32 {
         self.span_count
     }
 
-    /// The encoded request.
+    /// Returns the encoded request.
     #[must_use]
     pub fn message(&self) -> &Bytes {
         &self.message
     }
 
-    /// Bytes of the encoded request.
+    /// Returns the length of the encoded request in bytes.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
         self.message.len()
     }
 
-    /// The same spans as two batches, or `None` for a single span.
+    /// Returns the same spans in two batches, or `None` if there is only one span.
     #[cfg(test)]
     pub(crate) fn halves(&self) -> Option<(Batch, Batch)> {
         let half = self.span_count as usize / 2;
@@ -129,24 +133,24 @@ impl Batch {
         parts.next().zip(parts.next())
     }
 
-    /// The spans, descriptions in their order.
+    /// Returns descriptions of the spans, in the order of the message.
     #[must_use]
     pub fn descriptions(&self) -> Vec<SpanDescription> {
         self.form.records(&self.message).into_iter().map(|record| self.form.describe(record)).collect()
     }
 
-    /// The spans as records, in their order.
+    /// Returns the spans as records, in the order of the message.
     #[must_use]
     pub fn records(&self) -> Vec<&[u8]> {
         self.form.records(&self.message)
     }
 
-    /// The same spans in as many batches as there are parts with spans in them; `part_of` says in which part the span at a
-    /// place is. The parts come in the order of their numbers.
+    /// Divides the spans into several batches. `part_of` maps the place of a span to the number of its part. The
+    /// batches are in the order of these numbers; a number without spans has no batch.
     #[must_use]
     pub fn parts(&self, part_of: impl Fn(usize) -> usize) -> Vec<Batch> {
         let parts = self.form.parts(&self.message, part_of);
-        // Which span is in which part is not known here: each hold waits for all of them.
+        // A batch does not know which of its spans belong to which hold. So each hold waits for all parts.
         (1..parts.len()).for_each(|_| self.holds().for_each(|hold| hold.split()));
         let part = |(message, span_count): (Vec<u8>, u32)| {
             let project = Arc::clone(&self.project);
@@ -156,8 +160,8 @@ impl Batch {
         parts.into_iter().map(part).collect()
     }
 
-    /// The spans of this batch and then of `others`, of the same form and project and of no record, as one batch. Copies them; the copy
-    /// counts in `budget`.
+    /// Returns one batch with the spans of this batch, followed by those of `others`. All of them have the same form
+    /// and project, and none comes from the spool. The spans are copied, and the copy is charged to `budget`.
     #[must_use]
     pub fn join<'a>(&'a self, others: impl Iterator<Item = &'a Batch> + Clone, budget: &Budget) -> Batch {
         let batches = std::iter::once(self).chain(others);
@@ -168,18 +172,18 @@ impl Batch {
         Batch { holds: JournalHolds::new(holds, budget), ..joined }
     }
 
-    /// Names the first span by its ids alone, fit for a log.
+    /// Returns the ids of the first span as text for the log.
     #[must_use]
     pub fn first_span_name(&self) -> String {
         self.form.first_span_name(&self.message)
     }
 }
 
-/// A batch under construction.
+/// A batch that is not closed yet.
 #[derive(Debug)]
 struct OpenBatch {
     project: Arc<str>,
-    /// When its first span came.
+    /// The time of its first span.
     since: Instant,
     spans: MessageBuilder,
     share: Share,
@@ -189,7 +193,7 @@ struct OpenBatch {
 impl OpenBatch {
     fn push(&mut self, place: Place<'_>, record: &[u8], hold: Option<&Arc<KeptSpansHold>>) {
         self.spans.push(place.in_message(), record);
-        // Spans of one fragment come one after the other.
+        // Spans of one fragment are added one after the other.
         let is_new = |hold: &&Arc<KeptSpansHold>| !self.holds.last().is_some_and(|last| Arc::ptr_eq(last, hold));
         if let Some(hold) = hold.filter(is_new) {
             hold.split();
@@ -208,24 +212,24 @@ pub struct Batcher {
     /// In the order of their first spans.
     open: Vec<OpenBatch>,
     closed: Vec<Batch>,
-    /// The span that is being encoded.
+    /// The buffer for the span that is encoded at present.
     record: Vec<u8>,
 }
 
 impl Batcher {
-    /// Batches of `form` and at most `limits`, whose bytes count in `budget`, over its limit if need be: they are kept
-    /// spans.
+    /// Creates a batcher for batches of at most `limits`. Their bytes are charged to `budget`, even over the limit,
+    /// because kept spans must not be dropped.
     #[must_use]
     pub fn new(form: Form, limits: settings::BatchSettings, budget: Budget) -> Self {
         Batcher { form, limits, budget, open: Vec::new(), closed: Vec::new(), record: Vec::new() }
     }
 
-    /// Adds the span that `encode` appends as one record (field [`SPANS_FIELD`], with its key) to the batch of its
-    /// project. A span that would make the batch larger than `max_bytes` starts the next one; larger ones than that go
-    /// alone.
+    /// Adds a span to the batch of its project. `encode` appends it as one record: the field [`SPANS_FIELD`] with its
+    /// key. If the batch would become larger than `max_bytes`, it is closed first. A span that is larger than
+    /// `max_bytes` gets a batch of its own.
     ///
     /// # Errors
-    /// Those of `encode`; the batch is then as it was.
+    /// The error of `encode`. The batch is unchanged then.
     pub fn push<E>(
         &mut self,
         place: Place<'_>,
@@ -235,12 +239,13 @@ impl Batcher {
         self.push_held(place, None, now, encode).map(|_| ())
     }
 
-    /// [`Batcher::push`] of a span that the journal has: its batch is a part of what `hold` waits for.
+    /// Adds a span as [`Batcher::push`] does. If the journal has the span, `hold` is the hold on its request, and the
+    /// batch becomes a part of it.
     ///
-    /// Returns how many bytes it has.
+    /// Returns the encoded length in bytes.
     ///
     /// # Errors
-    /// Those of `encode`; the batch is then as it was.
+    /// The error of `encode`. The batch is unchanged then.
     pub fn push_held<E>(
         &mut self,
         place: Place<'_>,
@@ -276,7 +281,7 @@ impl Batcher {
         }
     }
 
-    /// Opens a batch; returns its place.
+    /// Opens a batch and returns its index.
     fn open(&mut self, project: &Arc<str>, since: Instant) -> usize {
         if self.open.len() == OPEN_PROJECTS_MAX {
             self.close(0);
@@ -294,7 +299,7 @@ impl Batcher {
         self.closed.push(Batch { holds: JournalHolds::new(holds, &self.budget), ..batch });
     }
 
-    /// When the next open batch has waited for `max_delay`.
+    /// Returns the time at which the next open batch has waited for `max_delay`.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
         self.open.first().map(|open| open.since + self.limits.max_delay)
@@ -314,7 +319,7 @@ impl Batcher {
         }
     }
 
-    /// Takes the closed batches in the order in which they were closed.
+    /// Returns the closed batches in the order in which they were closed, and removes them.
     pub fn take_closed(&mut self) -> impl Iterator<Item = Batch> {
         self.closed.drain(..)
     }

@@ -1,10 +1,11 @@
-//! The gRPC channel to a sink: endpoint, TLS, proxy, keep-alive, and calls that are signed and end in time.
+//! The gRPC channel to a sink: endpoint, TLS, proxy, keep-alive, and signed calls with a deadline.
 //!
 //! Invariants
-//! - No call, and no attempt to connect, waits without an end.
-//! - A connection whose other end is gone is found out: by HTTP/2 pings while calls are under way, by TCP's own probes
-//!   while none are. The calls on it fail with a retryable status, and the next one connects again.
-//! - A name is resolved for every new connection, and no new call goes to a connection that is older than ten minutes.
+//! - Every call and every attempt to connect has a time limit.
+//! - A connection whose other end is gone is noticed: by HTTP/2 pings during calls, and by TCP's own probes between
+//!   calls. Its calls fail with a retryable status, and the next call connects again.
+//! - The name of the endpoint is resolved for every new connection, and no new call uses a connection that is older
+//!   than ten minutes.
 
 mod answer;
 mod proxy;
@@ -38,43 +39,47 @@ use crate::google::advice::Caller;
 use crate::google::credentials::Credentials;
 use crate::google::{Variables, causes, environment};
 
-/// Resolving the name, TCP and the proxy; TLS has as long again.
+/// The time limit for name resolution, TCP and the proxy together. TLS has the same time again.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// HTTP/2 pings while calls are under way, so that a connection whose other end is gone is noticed before the deadline
-/// of its calls. Servers answer pings that come too often, or without a call, with GOAWAY (gRPC's A8 and
-/// `doc/keepalive.md`); two a call are tolerated by gRPC's defaults.
+/// The interval of HTTP/2 pings during calls. A connection whose other end is gone is noticed before the deadline of
+/// its calls. Servers answer pings that come too often, or without a call, with GOAWAY (gRPC's A8 and
+/// `doc/keepalive.md`). By default, gRPC servers tolerate two pings during a call.
 const PING_INTERVAL: Duration = Duration::from_secs(25);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
-/// TCP probes of an idle connection, which no server minds: it is closed after a minute and a half of silence.
+/// The time without traffic after which TCP probes an idle connection. Servers tolerate these probes. The connection is
+/// closed after a minute and a half of silence.
 const PROBE_AFTER: Duration = Duration::from_secs(60);
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 const PROBES: u32 = 3;
-/// A new connection takes the place of an older one, whose calls end in peace: what a name stands for changes (those of
-/// Google's services live for five minutes), and not every server says GOAWAY when it should be left.
+/// The age from which on new calls use a new connection; running calls finish on the old one. The addresses of a name
+/// change (those of Google's services are valid for five minutes), and not every server sends GOAWAY when clients
+/// should leave it.
 const CONNECTION_AGE_MAX: Duration = Duration::from_secs(600);
-/// Of the head and of the trailers of an answer: a status with details has some KiB, and what is larger breaks the call.
+/// The largest head, and the largest trailers, of an answer. A status with details has a few KiB. A larger head fails
+/// the call.
 const ANSWER_HEAD_BYTES_MAX: u32 = 64 << 10;
 const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const USER_AGENT: &str = concat!("spansieve/", env!("CARGO_PKG_VERSION"));
 
-/// Where a channel leads, and how.
+/// The settings of a channel.
 #[derive(Clone, Debug)]
 pub struct ChannelSettings {
-    /// `http://host:port`: plaintext. `https://host[:port]`: TLS, through the proxy of the environment if it has one
-    /// (`HTTPS_PROXY`, `NO_PROXY`).
+    /// The endpoint: `http://host:port` for plaintext, or `https://host[:port]` for TLS, through the proxy of the
+    /// environment if there is one (`HTTPS_PROXY`, `NO_PROXY`).
     pub uri: String,
-    /// The certificates (PEM) that may have signed the server's; `None`: the machine's own.
+    /// The certificates (PEM) of the authorities that may have signed the server's certificate; `None` for those of
+    /// this machine.
     pub ca_pem: Option<String>,
-    /// What signs the calls.
+    /// The credentials that sign the calls; `None` for calls without a signature.
     pub credentials: Option<Credentials>,
-    /// What each call carries as well; their values may be secrets.
+    /// Headers of every call. Their values may be secrets.
     pub headers: HeaderMap,
-    /// The longest that a call may take, connecting included.
+    /// The longest duration of a call, including the connection.
     pub call_deadline: Duration,
 }
 
 impl ChannelSettings {
-    /// Nothing but an address.
+    /// Returns settings with an address and a deadline, and nothing else.
     #[must_use]
     pub fn plain(uri: &str, call_deadline: Duration) -> Self {
         let headers = HeaderMap::new();
@@ -82,27 +87,27 @@ impl ChannelSettings {
     }
 }
 
-/// Why there is no channel. Retrying cannot help.
+/// The reason why a channel cannot be opened. A retry cannot help.
 #[derive(Debug, Error)]
 pub enum ChannelError {
-    /// The address, or what TLS needs.
+    /// The address or the TLS settings are invalid.
     #[error("the endpoint {uri:?} cannot be used: {cause}")]
     Endpoint {
-        /// The address.
+        /// The address of the endpoint.
         uri: String,
-        /// The reason, with its causes.
+        /// The error message, with its causes.
         cause: String,
     },
-    /// The proxy.
+    /// The proxy of the environment cannot be used.
     #[error(transparent)]
     Proxy(#[from] ProxyError),
 }
 
-/// A gRPC channel. It connects at the first call, and again when it has to.
+/// A gRPC channel. It connects at the first call, and again when necessary.
 #[derive(Debug)]
 pub struct Channel {
     dialer: Dialer,
-    /// The connection of new calls, and since when it is that.
+    /// The connection for new calls, and the time of its creation.
     current: Mutex<(transport::Channel, Instant)>,
     credentials: Option<Credentials>,
     headers: HeaderMap,
@@ -110,10 +115,10 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// A channel to `settings.uri`. Needs a tokio runtime.
+    /// Opens a channel to `settings.uri`. Needs a tokio runtime.
     ///
     /// # Errors
-    /// See [`ChannelError`]. Whether there is a server is seen at the first call.
+    /// See [`ChannelError`]. A missing server is noticed only at the first call.
     pub fn open(settings: ChannelSettings) -> Result<Self, ChannelError> {
         Self::open_in(settings, &environment)
     }
@@ -139,11 +144,11 @@ impl Channel {
         self.credentials.as_ref().map_or(Caller::Unsigned, |credentials| Caller::Signed(credentials.identity()))
     }
 
-    /// Calls `method` with one message, and waits for one: signed, with these headers above all others, and within the
-    /// deadline.
+    /// Calls `method` with one message and returns the message of the answer. The call is signed, and `headers`
+    /// override all other headers.
     ///
     /// # Errors
-    /// The failure says who refused the call, or what went wrong on the way.
+    /// The failure, with the party that it comes from. A call without an answer fails at the deadline.
     pub async fn unary(&self, method: PathAndQuery, headers: HeaderMap, message: Bytes) -> Result<Bytes, Failure> {
         let call = self.call(method, headers, message);
         let late = || Failure::connection(Status::deadline_exceeded("no answer within the call's deadline"));
@@ -178,7 +183,7 @@ impl Channel {
         answer::read(response.map_err(|error| Failure::connection(explained(Status::from_error(error.into()))))?).await
     }
 
-    /// The connection for a call that starts now.
+    /// Returns the connection for a call that starts now.
     fn connection(&self) -> (transport::Channel, Instant) {
         let mut current = self.current.lock();
         if current.1.elapsed() >= CONNECTION_AGE_MAX {
@@ -187,7 +192,7 @@ impl Channel {
         current.clone()
     }
 
-    /// Replaces the connection of `since`, which takes no call any more: its task has ended.
+    /// Replaces the connection that was created at `since`. Its task has ended, so it cannot be used any more.
     fn abandon(&self, since: Instant) {
         let mut current = self.current.lock();
         if current.1 == since {
@@ -196,7 +201,8 @@ impl Channel {
     }
 }
 
-/// The request of a unary call (gRPC `doc/PROTOCOL-HTTP2.md`, Requests). The connection adds the address and the user agent.
+/// Builds the request of a unary call (gRPC `doc/PROTOCOL-HTTP2.md`, Requests). The connection adds the address and the
+/// user agent.
 fn request(method: PathAndQuery, headers: HeaderMap, deadline: Duration, message: Bytes) -> Request<Body> {
     let mut prefix = [0; 5];
     prefix[1..].copy_from_slice(&u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes());
@@ -215,7 +221,7 @@ fn request(method: PathAndQuery, headers: HeaderMap, deadline: Duration, message
     request
 }
 
-/// Makes connections.
+/// Creates connections.
 #[derive(Debug)]
 struct Dialer {
     endpoint: Endpoint,
@@ -223,7 +229,7 @@ struct Dialer {
 }
 
 impl Dialer {
-    /// A connection that is made at its first call, and again whenever it has ended.
+    /// Returns a connection that is established at its first call, and again whenever it has ended.
     fn connection(&self) -> transport::Channel {
         let tcp = tcp();
         let Some(proxy) = &self.proxy else {
@@ -245,7 +251,8 @@ fn tcp() -> HttpConnector {
     tcp
 }
 
-/// The windows of HTTP/2 that bound large messages are the server's; a client's bound what comes back, which is little.
+/// Returns the endpoint with its TLS settings. The HTTP/2 windows keep their defaults: large messages go to the server,
+/// whose windows limit them, and answers are small.
 fn endpoint(settings: &ChannelSettings) -> Result<Endpoint, transport::Error> {
     let endpoint = Endpoint::from_shared(settings.uri.clone())?
         .user_agent(USER_AGENT)?
@@ -262,7 +269,8 @@ fn endpoint(settings: &ChannelSettings) -> Result<Endpoint, transport::Error> {
     })
 }
 
-/// A status of what went wrong on the way, with all causes in its message: tonic's own has the first.
+/// Returns the status of a failed connection with all causes in its message. The message of tonic has only the first
+/// one.
 fn explained(status: Status) -> Status {
     let Some(text) = status.source().map(causes) else { return status };
     let mut explained = Status::new(status.code(), text);

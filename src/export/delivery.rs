@@ -1,14 +1,17 @@
-//! Batches on their way: several calls at a time, waiting batches in memory, one queue a project.
+//! Delivers batches: several calls at a time, and a queue of waiting batches in memory for each project.
 //!
 //! Invariants
-//! - A batch leaves by being stored, or by being refused down to a single span; never because too many wait. Their
-//!   shares of the memory budget make the receiver refuse new spans first.
-//! - Before that the oldest go to the disk and come back in order, if there is a [`Spool`] (`spill`).
-//! - A batch that nobody takes leaves by its age as well, if the operator says so (`export.give_up_after`).
-//! - A project whose calls fail is probed with one call at a time, after growing waits; the first answer resumes it.
-//! - Projects whose calls hang or fail, and projects that were never written to, do not take the places of the others.
-//! - Whatever the traffic, the calls of a project stay below its quota (`pace`).
-//! - A batch that fails goes behind the others: one that cannot succeed must not stand in their way.
+//! - A batch leaves only when the sink has stored it, or has refused it down to a single span. It is never dropped
+//!   because too many batches wait. The batches hold shares of the memory budget, so the receiver refuses new spans
+//!   first.
+//! - Before that, the oldest batches go to the disk and come back in order, if there is a [`Spool`] (`spill`).
+//! - If the operator sets `export.give_up_after`, a batch that the sink does not accept is dropped at that age.
+//! - While the calls of a project fail, one call at a time tests whether the sink accepts them again. The waits between
+//!   these calls grow. The first answer ends this.
+//! - Projects whose calls get no answer or fail, and projects without any successful call, do not use the call slots of
+//!   the other projects.
+//! - With any amount of traffic, the calls of a project stay below the quota of the sink (`pace`).
+//! - A batch that fails moves to the end of its queue, so that a batch that cannot succeed does not block the others.
 
 mod alarm;
 mod pace;
@@ -40,24 +43,25 @@ use crate::config::settings;
 use crate::telemetry::log::Throttle;
 use crate::telemetry::metrics::code_label;
 
-/// Calls at a time of all projects that are proven.
+/// The largest number of concurrent calls of all proven projects together.
 const CALLS_MAX: usize = 2 * PROJECT_CALLS_MAX;
-/// Calls at a time of all projects that are away: they take no place of the others.
+/// The largest number of concurrent calls of all projects whose calls fail. They have their own slots.
 const PROBES_MAX: usize = 16;
-/// Calls at a time of all projects that are on trial: they take no place of the others, however many there are.
+/// The largest number of concurrent calls of all projects on trial. They have their own slots, whatever their number
+/// is.
 const TRIALS_MAX: usize = 16;
-/// A call that has had no answer for so long gives its place to another one. Nine calls of ten are over in a second; one that
-/// hangs until its deadline must not stand in the way of other projects.
+/// The time after which a call without an answer gives its slot to another call. Nine of ten calls are finished in a
+/// second. A call that hangs until its deadline must not block other projects.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The same while the daemon stops, which has seconds.
+/// The same during the shutdown, which has only seconds.
 const STOPPING_PATIENCE: Duration = Duration::from_secs(1);
-/// Calls at a time, those that have given their places away included, of each class and as a multiple of its places.
+/// The largest number of concurrent calls of a class, including those without a slot, as a multiple of the slots.
 const OVERDUE_MAX: usize = 3;
-/// Longest wait between retries while the daemon stops: it has seconds to write what it holds.
+/// The longest wait between retries during the shutdown, which has only seconds.
 const STOPPING_DELAY_MAX: Duration = Duration::from_millis(500);
 
 impl Class {
-    /// Calls at a time.
+    /// Returns the number of call slots.
     fn places(self) -> usize {
         match self {
             Class::Proven => CALLS_MAX,
@@ -67,14 +71,14 @@ impl Class {
     }
 }
 
-/// A call that is under way.
+/// A running call.
 struct Call {
     work: Work,
     class: Class,
     since: Instant,
 }
 
-/// A call that has ended.
+/// The result of a call, and its duration.
 struct CallResult {
     result: Result<Written, Failure>,
     elapsed: Duration,
@@ -92,14 +96,15 @@ pub struct Delivery<S> {
     spool: Option<Spool>,
     stopping: bool,
     alarms: Throttle,
-    /// Of batches that were too large.
+    /// For log lines on batches that were too large.
     size_complaints: Throttle,
-    /// Of spans that were put aside.
+    /// For log lines on spans that were put aside.
     aside_complaints: Throttle,
 }
 
 impl<S: Sink> Delivery<S> {
-    /// Delivers to `sink`, settles in `ledger`, and keeps in `spool` what does not fit into `budget`.
+    /// Creates a delivery to `sink`. Spans are settled in `ledger`, and `spool` takes batches that do not fit into
+    /// `budget`.
     #[must_use]
     pub fn new(
         sink: S,
@@ -127,7 +132,7 @@ impl<S: Sink> Delivery<S> {
         }
     }
 
-    /// Takes over `batch`, and starts its call if one can start now.
+    /// Adds `batch`, and starts its call if possible.
     pub fn push(&mut self, batch: Batch) {
         let now = Instant::now();
         let project = Arc::clone(batch.project());
@@ -135,19 +140,19 @@ impl<S: Sink> Delivery<S> {
         self.start(now);
     }
 
-    /// Whether there is a spool.
+    /// Returns true if there is a spool.
     #[must_use]
     pub fn has_spool(&self) -> bool {
         self.spool.is_some()
     }
 
-    /// Whether nothing waits in memory and no call is under way.
+    /// Returns true if no batch waits in memory and no call is running.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.queues.is_idle()
     }
 
-    /// The daemon stops: every project is tried now, and from here on at short intervals.
+    /// Starts the shutdown: every project is tried now, and from now on at short intervals.
     pub fn stop(&mut self) {
         self.stopping = true;
         let now = Instant::now();
@@ -155,9 +160,8 @@ impl<S: Sink> Delivery<S> {
         self.start(now);
     }
 
-    /// Waits until a call has ended or may start, or the spool has done something, and acts on it. Without any of it it
-    /// waits forever.
-    /// Nothing is lost if the future is dropped.
+    /// Waits until a call has ended or may start, or until a job of the spool has ended, and handles it. Waits forever
+    /// if nothing of this can happen. The future can be dropped at any time without a loss.
     pub async fn progress(&mut self) {
         let now = Instant::now();
         self.drive_spool(now);
@@ -176,13 +180,13 @@ impl<S: Sink> Delivery<S> {
         if self.stopping { STOPPING_PATIENCE } else { PATIENCE }
     }
 
-    /// The number of calls of this class, and the starts of those of them that keep their places.
+    /// Returns the number of running calls of this class, and the start times of those that have a slot.
     fn places(&self, class: Class, now: Instant) -> (usize, Vec<Instant>) {
         let calls = self.under_way.values().filter(|call| call.class == class).map(|call| call.since);
         (calls.clone().count(), calls.filter(|&since| now < since + self.patience()).collect())
     }
 
-    /// When the next call of this class may start.
+    /// Returns the time at which the next call of this class may start.
     fn ready_at(&self, class: Class, now: Instant) -> Option<Instant> {
         let ready = self.queues.ready_at(class)?;
         let (calls, placed) = self.places(class, now);
@@ -224,18 +228,18 @@ impl<S: Sink> Delivery<S> {
                 }
             }
             Err(error) if error.is_panic() => {
-                // The log has the panic already. Whatever a peer says to make a call panic, it is that call which fails.
+                // The panic is already logged. If an answer of the sink makes a call panic, only that call fails.
                 if let Some(Call { work, .. }) = self.under_way.remove(&error.id()) {
                     let failure = Failure::connection(Status::internal("the call panicked"));
                     self.settle(work, CallResult { result: Err(failure), elapsed: Duration::ZERO });
                 }
             }
-            // Cut off; its batch is still under way.
+            // The call was aborted. Its batch is still in `under_way`.
             Err(_) => {}
         }
     }
 
-    /// Ends every call now: what became of its spans is not known, so that they wait again.
+    /// Aborts all calls. The fate of their spans is unknown, so their batches wait again.
     async fn cut_off_calls(&mut self) {
         self.calls.abort_all();
         while let Some(ended) = self.calls.join_next_with_id().await {
@@ -266,7 +270,8 @@ impl<S: Sink> Delivery<S> {
         }
     }
 
-    /// Rejected spans must not be sent again (OTLP specification, "Partial Success").
+    /// Settles a batch that the sink accepted. Rejected spans must not be sent again (OTLP specification, "Partial
+    /// Success").
     fn done(&self, batch: &Batch, written: &Written) {
         let rejected = written.rejected_spans.min(batch.span_count());
         if rejected > 0 {
@@ -276,7 +281,7 @@ impl<S: Sink> Delivery<S> {
         self.ledger.exported(u64::from(batch.span_count() - rejected));
     }
 
-    /// One bad span fails its batch, or the batch is too large: divide it until the bad one stands alone.
+    /// Divides a batch with a bad span, or a batch that is too large. This is repeated until the bad span is alone.
     fn divide(&mut self, work: &Work, action: Action, failure: &Failure, now: Instant) {
         let batch = &work.batch;
         if failure.is_size() {
@@ -296,8 +301,8 @@ impl<S: Sink> Delivery<S> {
         self.queues.with(batch.project(), now, |queue| parts.into_iter().for_each(|part| queue.push_work(part)));
     }
 
-    /// The parts in which the bad spans of a refused batch are looked for: those that the sink names, and those that break a
-    /// rule of it, are set apart from the others.
+    /// Returns the parts in which the bad spans of a refused batch are searched. Spans that the refusal names, or that
+    /// break a rule of the sink, are separated from the others.
     fn search(&self, work: &Work, failure: &Failure) -> Vec<Work> {
         let named = suspects::named(failure, &work.batch.descriptions());
         if !named.is_empty() {
@@ -307,7 +312,7 @@ impl<S: Sink> Delivery<S> {
         if breakers.is_empty() { work.divided() } else { work.set_apart(&breakers, Suspicion::RuleBroken) }
     }
 
-    /// Says that a message was too large, now and then.
+    /// Logs that a message was too large, at limited intervals.
     fn complain(&self, batch: &Batch, failure: &Failure, now: Instant) {
         if let Some(others) = self.size_complaints.pass(now) {
             let advice = advice(&*self.sink, failure, batch.project());
@@ -322,7 +327,7 @@ impl<S: Sink> Delivery<S> {
         }
     }
 
-    /// The spans of `batch` are exported or dropped: the journal and the spool may forget them.
+    /// Tells the journal and the spool that the spans of `batch` are exported or dropped.
     fn settled(&mut self, batch: &Batch) {
         batch.settle();
         if let Some(spool) = &mut self.spool {

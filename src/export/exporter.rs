@@ -1,8 +1,9 @@
-//! From the kept queue to the sink: encodes kept spans, gathers them into batches and sees to their delivery.
+//! The exporter: encodes kept spans, gathers them into batches and delivers these to the sink.
 //!
-//! One task does all of it; only the calls to the sink are tasks of their own. It encodes as soon as spans are kept,
-//! also while the sink is away: a kept span alone is mostly smaller than the request that it came in. Where a whole
-//! request is kept it is larger, so that it encodes no more while memory is used up: fragments wait as they are.
+//! One task does this; only the calls to the sink are tasks of their own. It encodes spans as soon as they are kept,
+//! even while the sink is unavailable, because an encoded span is usually smaller than the request that contains it.
+//! Where all spans of a request are kept, their encoded bytes are larger than the request. Therefore nothing is encoded
+//! while memory is used up, and the fragments wait unencoded.
 
 pub(crate) mod encode_queue;
 
@@ -29,15 +30,16 @@ use crate::tail::kept::{KeptQueue, KeptSpans};
 use crate::tail::request::SpanBytes;
 use crate::telemetry::{Metrics, Pulse, pulse};
 
-/// Spans that are encoded before other tasks of the worker have their turn: some hundred microseconds.
+/// The number of spans that are encoded before the other tasks of the thread get their turn. It takes some hundred
+/// microseconds.
 const SLICE_SPANS_MAX: u32 = 256;
-/// Encoded bytes that end such a slice: 256 spans of four KiB, which few spans have.
+/// The number of encoded bytes that ends a slice of work: 256 spans of four KiB. Few spans are that large.
 const SLICE_BYTES_MAX: usize = 1 << 20;
 
-/// How often it is looked whether there is room again, as memory is given back by others than the exporter, too.
+/// The interval at which the exporter checks for free memory. Other parts of the daemon also release memory.
 const ROOM_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The export task has ended though nobody asked it to.
+/// The export task has ended without a request to stop.
 #[derive(Debug, Error)]
 #[error("the exporter ended unexpectedly: {0}")]
 pub struct ExporterFailed(String);
@@ -51,18 +53,18 @@ pub enum Unwritten {
     InJournal,
 }
 
-/// The running exporter. Dropping it lets it end once everything is delivered.
+/// The running exporter. If it is dropped, its task ends once everything is delivered.
 #[derive(Debug)]
 pub struct Exporter {
     ledger: Arc<Ledger>,
-    /// Is told the deadline.
+    /// Sends the deadline of the shutdown.
     stop: oneshot::Sender<Instant>,
     task: JoinHandle<()>,
     pulse: Pulse,
 }
 
 impl Exporter {
-    /// Starts to export what `kept` holds and will hold to `sink`, as `settings` say, and what `spool` holds.
+    /// Starts to export the spans of `kept` and of `spool` to `sink`.
     #[must_use]
     pub fn start<E: EncodeSpans, S: Sink>(
         kept: Arc<KeptQueue>,
@@ -90,19 +92,20 @@ impl Exporter {
         Exporter { ledger, stop, task: tokio::spawn(worker.run(stopped)), pulse }
     }
 
-    /// Kept spans that are neither confirmed nor counted as dropped, those in the kept queue included.
+    /// Returns the number of kept spans that are neither confirmed nor counted as dropped, including those in the kept
+    /// queue.
     #[must_use]
     pub fn export_spans(&self) -> u64 {
         self.ledger.unsettled_spans()
     }
 
-    /// Its signs of life: also while the sink is away.
+    /// Returns the signs of life of the export task. It also gives them while the sink is unavailable.
     #[must_use]
     pub fn pulse(&self) -> &Pulse {
         &self.pulse
     }
 
-    /// Resolves if the export task ends by itself, which it does only by a panic: the process must end then.
+    /// Resolves if the export task ends by itself, which only a panic can cause. The process must exit then.
     pub async fn failed(&mut self) -> ExporterFailed {
         if self.task.is_finished() {
             return ExporterFailed("it has ended already".to_owned());
@@ -112,15 +115,15 @@ impl Exporter {
         ExporterFailed(cause)
     }
 
-    /// Exports everything that is in the kept queue, which must get no more, until `deadline`; with a spool, half of the
-    /// time is the disk's, and takes what is left. The spans that could not be written by then stay in the journal, or are
-    /// counted and logged as dropped, as `unwritten` says. Returns the number of dropped spans.
+    /// Exports everything in the kept queue until `deadline`; nothing may be added to the queue. With a spool, the
+    /// first half of the time is for the sink, and the second half is for writing the rest to the disk. `unwritten`
+    /// defines the fate of the spans that are not written by then. Returns the number of dropped spans.
     pub async fn shutdown(mut self, deadline: Instant, unwritten: Unwritten) -> u64 {
-        // An error means that the task has ended.
+        // An error means that the task has already ended.
         let _ = self.stop.send(deadline);
         if !self.task.is_finished() && tokio::time::timeout_at(deadline, &mut self.task).await.is_err() {
             self.task.abort();
-            // Once it is gone nothing is settled any more.
+            // After its end, the task settles no more spans.
             let _ = self.task.await;
         }
         let lost = self.ledger.unsettled_spans();
@@ -135,11 +138,11 @@ impl Exporter {
     }
 }
 
-/// What a slice of work may still take.
+/// The work that may still be done in a slice.
 struct SliceAllowance {
     spans: u32,
     bytes: usize,
-    /// Memory was full when it began, so that it ends by the other two alone.
+    /// True if memory was full at the start of the slice. Then only the two limits above end it.
     is_full: bool,
 }
 
@@ -151,10 +154,10 @@ impl SliceAllowance {
 
 struct Worker<E, S> {
     kept: Arc<KeptQueue>,
-    /// The front of the queue, under work.
+    /// Spans taken from the front of the kept queue.
     encode_queue: EncodeQueue,
     encoder: E,
-    /// What the encoder holds from span to span.
+    /// The memory that the encoder holds between spans.
     encoder_share: Share,
     budget: Budget,
     batcher: Batcher,
@@ -175,7 +178,7 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
                 self.encode_slice();
             }
             let more = self.has_more();
-            // What waits for more spans is all that can make room.
+            // Then only the spans in open batches can release memory.
             let must_make_room = self.is_full() && self.delivery.is_idle();
             self.deliver_closed(stopping && !more || must_make_room);
             if stopping && !more && self.delivery.is_idle() {
@@ -191,7 +194,7 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
                 () = self.delivery.progress() => {}
                 _ = beats.tick() => {}
                 () = sleep_until(put_away_at), if put_away_at.is_some() => break,
-                // A sender that is gone asks for the same, without a deadline.
+                // If the sender of the deadline is dropped, the task stops without a deadline.
                 deadline = &mut stop, if !stopping => {
                     stopping = true;
                     let half = |deadline: Instant| Instant::now() + (deadline - Instant::now()) / 2;
@@ -203,7 +206,7 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
         self.put_away().await;
     }
 
-    /// Leaves to the spool what is not written, in parts that memory has room for.
+    /// Writes all remaining spans to the spool, in parts that fit into memory.
     async fn put_away(mut self) {
         while self.has_more() {
             self.encode_slice();
@@ -216,24 +219,25 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
         self.delivery.put_away().await;
     }
 
-    /// Whether kept spans wait to be encoded.
+    /// Returns true if kept spans wait to be encoded.
     fn has_more(&self) -> bool {
         !self.encode_queue.is_empty() || !self.kept.is_empty()
     }
 
-    /// Whether memory has room for encoded spans; when nothing else is on its way, there must be some.
+    /// Returns true if memory has room for encoded spans. If nothing else can release memory, encoding must continue
+    /// anyway.
     fn has_room(&self) -> bool {
         !self.is_full() || self.delivery.is_idle()
     }
 
-    /// Whether encoded spans take all the memory that they may.
+    /// Returns true if the memory for encoded spans is used up.
     fn is_full(&self) -> bool {
         let limit_bytes = self.budget.limit_bytes();
         self.budget.used_bytes() > limit_bytes + ladder::ENCODED.of(limit_bytes)
     }
 
-    /// Encodes some spans of the queue, until memory is full; each fragment, and with the last one its request, is let go when it
-    /// is done.
+    /// Encodes some spans of the queue, at most until memory is full. Each fragment is released when all of its spans
+    /// are encoded, and a request is released with its last fragment.
     fn encode_slice(&mut self) {
         self.encoder.set_now(clock::unix_nano());
         let mut left = SliceAllowance { spans: SLICE_SPANS_MAX, bytes: SLICE_BYTES_MAX, is_full: self.is_full() };
@@ -254,7 +258,7 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
         self.ledger.altered(self.encoder.take_altered());
     }
 
-    /// Encodes the first spans of the fragment; returns how many.
+    /// Encodes spans from the start of the fragment, and returns their number.
     fn encode_fragment(&mut self, kept: &KeptSpans, left: &mut SliceAllowance) -> u32 {
         let now = Instant::now().into_std();
         let mut done = 0;
@@ -270,7 +274,7 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
         done
     }
 
-    /// Encodes a span; returns how many bytes it has now.
+    /// Encodes a span and returns the encoded length in bytes, or 0 if the span had to be dropped.
     fn encode(
         &mut self,
         span: SpanBytes<'_>,

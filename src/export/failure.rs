@@ -1,7 +1,7 @@
-//! Failed calls: what was said, and by whom.
+//! Failed calls: the failure, and the party that it comes from.
 //!
-//! Invariant: only what the sink itself said is a verdict on spans. A proxy, a connection, the place where tokens come
-//! from and the client of this process judge no span.
+//! Invariant: only the sink itself can refuse spans. A failure of a proxy, of a connection, of the token server or of
+//! the client in this process says nothing about the spans.
 
 use std::fmt;
 
@@ -12,12 +12,14 @@ use tonic::{Code, Status};
 use super::sink::cut;
 use crate::telemetry::metrics::code_label;
 
-/// Header of a wait that the server asks for (RFC 9110, 10.2.3). The metadata of a status has it in seconds.
+/// The header in which a server asks the client to wait (RFC 9110, 10.2.3). The metadata of a status has the wait in
+/// seconds.
 pub(super) const RETRY_AFTER: &str = "retry-after";
 
-/// What servers say of a message over their limit, in lower case: grpc-go and gRPC core, grpc-java, .NET, tonic,
-/// Google's front end, Spansieve. OTLP would have the client tell it from a quota by the `RetryInfo` of a quota
-/// (<https://opentelemetry.io/docs/specs/otlp/#failures>), but not every server sends one.
+/// Parts of error messages about a message over the size limit, in lower case, from grpc-go and gRPC core, grpc-java,
+/// .NET, tonic, Google's front end and Spansieve. According to OTLP
+/// (<https://opentelemetry.io/docs/specs/otlp/#failures>), a client recognises a used-up quota by its `RetryInfo`, but
+/// not every server sends one.
 const SIZE_COMPLAINTS: [&str; 7] = [
     "larger than max",
     "exceeds maximum size",
@@ -31,28 +33,29 @@ const SIZE_COMPLAINTS: [&str; 7] = [
 /// The party that a failure comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The sink, by a gRPC status.
+    /// The sink. It answered with a gRPC status.
     Sink,
-    /// A server that does not speak gRPC, such as a proxy before the sink, with this HTTP status.
+    /// A server that does not speak gRPC, such as a proxy in front of the sink. It answered with this HTTP status.
     Http(StatusCode),
-    /// The place where access tokens come from.
+    /// The server that issues access tokens.
     Credentials,
-    /// The way there: a connection, a deadline, an answer that broke off, a fault of the client.
+    /// The connection to the sink: it failed, the deadline passed, the answer was incomplete, or the client itself
+    /// failed.
     Connection,
 }
 
-/// The cause of a failure, as far as the advice for the operator depends on the sink ([`super::sink::Sink::advice`]).
+/// The cause of a failure, as far as the advice of a sink depends on it ([`super::sink::Sink::advice`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// The sink answered with this code.
     Answer(Code),
     /// The message is over the size limit of the sink.
     TooLarge,
-    /// No access token can be obtained. The code is UNAUTHENTICATED if that lasts until something changes.
+    /// No access token is available. UNAUTHENTICATED means that there will be none until something is changed.
     NoToken(Code),
     /// No answer came within the deadline of the call.
     Late,
-    /// The connection cannot be made, or broke.
+    /// The connection cannot be established, or it broke.
     Unreachable,
 }
 
@@ -64,25 +67,25 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The sink said `status`.
+    /// Returns the failure of a call that the sink answered with `status`.
     #[must_use]
     pub fn sink(status: Status) -> Self {
         Failure { origin: Origin::Sink, status }
     }
 
-    /// There is no token, for the reason in `status`.
+    /// Returns the failure of a call without an access token. `status` has the reason.
     #[must_use]
     pub fn credentials(status: Status) -> Self {
         Failure { origin: Origin::Credentials, status }
     }
 
-    /// No answer came, for the reason in `status`.
+    /// Returns the failure of a call that got no answer. `status` has the reason.
     #[must_use]
     pub fn connection(status: Status) -> Self {
         Failure { origin: Origin::Connection, status }
     }
 
-    /// An answer that is not gRPC. Its code is that of gRPC's own table
+    /// Returns the failure of a call whose answer is not gRPC. The code comes from gRPC's own table
     /// (<https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>).
     #[must_use]
     pub fn http(status: StatusCode, headers: &HeaderMap) -> Self {
@@ -100,25 +103,25 @@ impl Failure {
         Failure { origin: Origin::Http(status), status: Status::with_metadata(code, message, wait_of(headers)) }
     }
 
-    /// The party that it comes from.
+    /// Returns the party that the failure comes from.
     #[must_use]
     pub fn origin(&self) -> Origin {
         self.origin
     }
 
-    /// The status of gRPC that it has or stands for.
+    /// Returns the gRPC status of the failure. For an answer that is not gRPC, it is the equivalent one.
     #[must_use]
     pub fn status(&self) -> &Status {
         &self.status
     }
 
-    /// The code of [`Failure::status`].
+    /// Returns the code of [`Failure::status`].
     #[must_use]
     pub fn code(&self) -> Code {
         self.status.code()
     }
 
-    /// Returns the cause of the failure; `None` if a server before the sink answered in its place.
+    /// Returns the cause of the failure, or `None` if a server in front of the sink answered in its place.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
         match self.origin {
@@ -131,7 +134,8 @@ impl Failure {
         }
     }
 
-    /// Whether the message is over a limit of the sink or of a proxy: only smaller messages help.
+    /// Returns true if the message is over the size limit of the sink or of a proxy. Only smaller messages can succeed
+    /// then.
     #[must_use]
     pub fn is_size(&self) -> bool {
         match self.origin {
@@ -146,28 +150,28 @@ impl Failure {
     }
 }
 
-/// What a server says, unless something else is known.
+/// A status without further knowledge counts as the answer of the sink.
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
         Failure::sink(status)
     }
 }
 
-/// The code and the reason, cut to what a log line can bear.
+/// Displays the code and the reason, cut to the length of a log line.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", code_label(self.code()), cut(self.status.message()))
     }
 }
 
-/// Of the headers of an answer, what a status keeps.
+/// Returns the metadata for a status: only the wait that the server asked for.
 pub(super) fn wait_of(headers: &HeaderMap) -> MetadataMap {
     let wait = wait_s(headers).map(|wait| (header::RETRY_AFTER, HeaderValue::from(wait)));
     MetadataMap::from_headers(wait.into_iter().collect())
 }
 
-/// The seconds of `Retry-After`, or from the answer's `Date` to the time that it names: the server has one clock for both,
-/// which may differ from that of this machine.
+/// Returns the seconds of `Retry-After`. If the header has a time, the wait is counted from the `Date` of the answer.
+/// Both come from the server's clock, which may differ from the clock of this machine.
 fn wait_s(headers: &HeaderMap) -> Option<u64> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let wait = text(header::RETRY_AFTER)?;

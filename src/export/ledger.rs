@@ -1,4 +1,4 @@
-//! Settles kept spans: each is exported or dropped with a reason, once, and counted at that moment.
+//! Settles kept spans: each is exported, or dropped with a reason. It is counted once, at that moment.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use crate::telemetry::metrics::WaitCause;
 
 pub use crate::telemetry::metrics::DropReason;
 
-/// Losses of one reason are logged at most this often: a service that sends nothing but bad spans must not turn the
-/// log into a flood. The metric has every one of them.
+/// The shortest time between two logged losses of the same reason. A service that sends only bad spans must not flood
+/// the log. The metric counts every lost span.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The accounts of the way from the kept queue to Cloud Trace.
+/// The account of kept spans, from the kept queue to the sink.
 #[derive(Debug)]
 pub struct Ledger {
     kept: Arc<KeptQueue>,
@@ -29,25 +29,26 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Settles the spans of `kept` and counts them in `metrics`.
+    /// Creates a ledger that settles the spans of `kept` and counts them in `metrics`.
     #[must_use]
     pub fn new(kept: Arc<KeptQueue>, metrics: Arc<Metrics>) -> Self {
         Ledger { kept, metrics, lines: [const { Throttle::new(1, LOG_INTERVAL) }; DropReason::ALL.len()] }
     }
 
-    /// Kept spans that are not settled yet, those in the queue included.
+    /// Returns the number of kept spans that are not settled, including those in the kept queue.
     #[must_use]
     pub fn unsettled_spans(&self) -> u64 {
         self.kept.unsettled_spans()
     }
 
-    /// A call to the sink ended with the status `code`.
+    /// Counts a call to the sink that ended with the status `code`.
     pub fn sink_call(&self, code: &'static str, elapsed: Duration) {
         self.metrics.sink_call(code, elapsed);
     }
 
-    /// What the projects wait for whose calls fail, with the spans of each, and the fewest calls at a time that a project
-    /// with something to write may have.
+    /// Updates the metrics on waiting spans. `held_up` has the actions of the projects whose calls fail, each with the
+    /// number of spans. `calls_limit` is the lowest limit of concurrent calls among the projects with something to
+    /// write.
     pub fn waiting(&self, held_up: impl Iterator<Item = (Action, u64)>, calls_limit: Option<usize>) {
         let mut waiting = [0; WaitCause::ALL.len()];
         for (action, spans) in held_up {
@@ -61,30 +62,30 @@ impl Ledger {
         }
     }
 
-    /// `spans` spans are in the spool, and not in memory any more.
+    /// Records that `spans` spans have moved from memory to the spool.
     pub fn spooled(&self, spans: u64) {
         self.kept.settle(spans);
     }
 
-    /// `spans` spans of the spool are in memory, to be delivered.
+    /// Records that `spans` spans have moved from the spool to memory, from where they are delivered.
     pub fn unspooled(&self, spans: u64) {
         self.kept.unsettle(spans);
     }
 
-    /// Cloud Trace has `spans` spans.
+    /// Records that the sink has confirmed `spans` spans.
     pub fn exported(&self, spans: u64) {
         self.metrics.exported(spans);
         self.kept.settle(spans);
     }
 
-    /// So many spans were encoded otherwise than they were sent.
+    /// Counts spans whose encoding differs from what was sent.
     pub fn altered(&self, altered: AlteredSpans) {
         for (reason, spans) in altered.counts() {
             self.metrics.altered(reason, spans);
         }
     }
 
-    /// `spans` spans are lost; `detail` says why, and never what they contain.
+    /// Records that `spans` spans are lost. `detail` has the reason, but nothing of their contents.
     pub fn dropped(&self, reason: DropReason, spans: u64, detail: impl Display) {
         self.metrics.dropped(reason, spans);
         self.kept.settle(spans);
@@ -93,7 +94,8 @@ impl Ledger {
         }
     }
 
-    /// Whether the loss of `spans` is to be logged: the spans that were lost since the last line and not told of.
+    /// Returns `None` if the loss of `spans` is not logged now. Otherwise returns the number of earlier lost spans that
+    /// no line has counted.
     fn may_log(&self, reason: DropReason, spans: u64) -> Option<u64> {
         self.lines[reason as usize].pass_about(spans, Instant::now())
     }

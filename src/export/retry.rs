@@ -1,4 +1,4 @@
-//! What a failed call asks for, and how long to wait. Pure: the random number is an argument.
+//! The action after a failed call, and the wait before the next one. Pure: the random number is an argument.
 
 use std::time::Duration;
 
@@ -9,37 +9,37 @@ use super::failure::{Failure, Origin, RETRY_AFTER};
 use crate::proto::google::rpc;
 use crate::telemetry::metrics::WaitCause;
 
-/// Longest wait before the first retry.
+/// The longest wait before the first retry.
 const INITIAL_DELAY: Duration = Duration::from_millis(250);
-/// The same where a quota, a credential or a permission is at fault: quotas are counted by the minute
-/// (<https://cloud.google.com/trace/docs/quotas>), and nobody grants a role in milliseconds.
+/// The same after a failure because of a quota, a credential or a permission. Quotas are counted by the minute
+/// (<https://cloud.google.com/trace/docs/quotas>), and an operator needs longer than milliseconds to grant a role.
 const INITIAL_DELAY_SLOW: Duration = Duration::from_secs(4);
-/// Waits stop doubling here, so that a sink that is back is noticed within this time.
+/// The longest wait between retries. A sink that is available again is noticed within this time.
 pub const DELAY_MAX: Duration = Duration::from_secs(30);
-/// The longest wait that a server may ask for: it must not be able to stop the daemon for days.
+/// The longest wait that a server may ask for. It must not be able to stop the daemon for days.
 const SERVER_WAIT_MAX: Duration = Duration::from_secs(300);
 
-/// What the answer to a call asks for.
+/// The action to take after the answer to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// The spans are there.
+    /// None: the sink has the spans.
     Done,
-    /// The sink refuses the contents: the bad span is to be found, the others to be saved.
+    /// Find the span that the sink refuses, and send the others without it.
     Search,
-    /// The message is too large, or seems to be what makes its calls fail: the same in halves.
+    /// Send the batch in halves: it is too large, or it seems to be the reason why its calls fail.
     Halve,
-    /// A passing failure: the same again, soon.
+    /// Send the batch again soon: the failure is temporary.
     Retry,
-    /// A quota is used up: the whole project has to slow down.
+    /// Send fewer calls for the whole project: a quota is used up.
     SlowDown,
-    /// The token was refused: the same again with a new one, at once the first time.
+    /// Send the batch again with a new token. The first time this is done at once.
     SignIn,
-    /// The operator has to change something ([`super::sink::Sink::advice`]): try until it is done.
+    /// Send the batch again now and then, until the operator has corrected something ([`super::sink::Sink::advice`]).
     Hold,
 }
 
 impl Action {
-    /// What the spans of a project wait for whose calls ask for this, as a metric label.
+    /// Returns the metric label for spans that wait because of this action; `None` if no span waits.
     #[must_use]
     pub fn cause(self) -> Option<WaitCause> {
         match self {
@@ -51,8 +51,8 @@ impl Action {
         }
     }
 
-    /// Failures in a row before the log says so: a single one is everyday life, and so is a token that has run out;
-    /// what somebody has to mend is said at once.
+    /// Returns the number of failures in a row from which on the log reports them. A single temporary failure is
+    /// normal, and so is an expired token. A failure that the operator has to correct is reported at once.
     #[must_use]
     pub fn alarm_attempts(self) -> u32 {
         match self {
@@ -63,7 +63,7 @@ impl Action {
     }
 }
 
-/// Returns the action that `failure` asks for. `of_sink` is the meaning of the sink's own codes ([`Sink::action`]).
+/// Returns the action after `failure`. `of_sink` gives the meaning of the sink's own codes ([`Sink::action`]).
 ///
 /// [`Sink::action`]: super::sink::Sink::action
 #[must_use]
@@ -77,8 +77,8 @@ pub fn action(failure: &Failure, of_sink: impl FnOnce(Code) -> Action) -> Action
     }
 }
 
-/// Returns the usual action for a status code. Every failure that may be temporary is retried, because the spans of a
-/// trace cannot be had again.
+/// Returns the usual action for a status code. Every failure that may be temporary is retried, because a lost trace
+/// cannot be sampled again.
 #[must_use]
 pub fn usual(code: Code) -> Action {
     match code {
@@ -100,8 +100,8 @@ pub fn usual(code: Code) -> Action {
     }
 }
 
-/// Whether the failure, again and again while other batches go through, puts the blame on the batch. A sink that says that it
-/// is away, and a missing token, do not.
+/// Returns true if the batch may be the cause of this failure, when it fails again and again while other batches
+/// succeed. A sink that is unavailable and a missing token are not caused by a batch.
 #[must_use]
 pub fn blames_batch(failure: &Failure) -> bool {
     match failure.origin() {
@@ -113,8 +113,8 @@ pub fn blames_batch(failure: &Failure) -> bool {
     }
 }
 
-/// How long to wait after failure number `attempt` (the first is 0) in a row: exponential with full jitter, so that
-/// many daemons do not return as one. `random` is in `0.0..1.0`.
+/// Returns the wait after failure number `attempt` in a row; the first failure has number 0. The wait grows
+/// exponentially with full jitter, so that many daemons do not retry at the same moment. `random` is in `0.0..1.0`.
 #[must_use]
 pub fn delay(action: Action, attempt: u32, random: f64) -> Duration {
     let initial = match action {
@@ -126,8 +126,8 @@ pub fn delay(action: Action, attempt: u32, random: f64) -> Duration {
     initial.saturating_mul(1u32.checked_shl(attempt).unwrap_or(u32::MAX)).min(DELAY_MAX).mul_f64(random)
 }
 
-/// The wait that the server asked for, at most five minutes: by a `google.rpc.RetryInfo` in its status details, or, if
-/// a proxy answered in place of it, by the header `Retry-After` (RFC 9110, 10.2.3).
+/// Returns the wait that the server asked for, at most five minutes. It comes from a `google.rpc.RetryInfo` in the
+/// status details or from the header `Retry-After` (RFC 9110, 10.2.3), which a proxy may send; the longer one counts.
 #[must_use]
 pub fn server_wait(status: &Status) -> Option<Duration> {
     retry_info(status).max(retry_after(status)).map(|wait| wait.min(SERVER_WAIT_MAX))
@@ -140,7 +140,7 @@ fn retry_info(status: &Status) -> Option<Duration> {
     Duration::try_from(delay).ok()
 }
 
-/// The header of an answer stands in the metadata of its status, in seconds.
+/// Reads the wait from the metadata of a status, where it is in seconds.
 fn retry_after(status: &Status) -> Option<Duration> {
     status.metadata().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }

@@ -1,7 +1,7 @@
-//! The interface of a sink: the part that encodes spans for it, and the part that writes batches to it.
+//! The interface of a sink: one part encodes spans for it, the other part writes batches to it.
 //!
-//! Everything that differs between sinks is said by the sink: how often it may be called, what its status codes ask for,
-//! and what the operator can do about each failure.
+//! Each sink itself defines everything that differs between sinks: its quota of calls, the meaning of its status codes,
+//! and the advice for the operator on each failure.
 
 use std::fmt::Display;
 
@@ -15,30 +15,31 @@ use crate::otlp::altered::AlteredSpans;
 use crate::sampling::Keep;
 use crate::tail::request::SpanBytes;
 
-/// Writes batches. A call ends within a deadline of its own. It is made again with the same batch if its answer was lost,
-/// and after the process was killed, so that the sink may get a span twice.
+/// Writes batches to a sink. A call ends within its deadline. The same batch is written again if the answer to a call
+/// was lost, and also after the process was killed. A sink may therefore receive a span twice.
 pub trait Sink: Send + Sync + 'static {
-    /// Writes all spans of the batch, but for those that the answer counts as rejected; or none of them.
+    /// Writes the spans of the batch: either all of them, except those that the answer counts as rejected, or none.
     ///
     /// # Errors
-    /// The failure; [`super::retry`] says what each asks for.
+    /// The failure. [`super::retry`] defines what to do after it.
     fn write(&self, batch: &Batch) -> impl Future<Output = Result<Written, Failure>> + Send;
 
-    /// Returns the action that an answer with this status code asks for.
+    /// Returns the action to take after an answer with this status code.
     fn action(&self, code: Code) -> Action {
         retry::usual(code)
     }
 
-    /// Returns advice for the operator on a failure of this cause, with spans of `project`; `None` if a sink of this kind
-    /// needs none.
+    /// Returns advice for the operator on a failure of this cause, with spans of `project`. Returns `None` if there is
+    /// nothing to do.
     fn advice(&self, cause: Cause, project: Option<&str>) -> Option<String>;
 
-    /// Returns the quota of the sink: calls a minute for each project. `None` if it has none; then calls are not paced.
+    /// Returns the quota of the sink in calls a minute for each project. Returns `None` if it has no such quota; then
+    /// calls are not paced.
     fn calls_per_minute(&self) -> Option<u32> {
         None
     }
 
-    /// Returns the project of a batch as the log shows it; `None` if the batch belongs to no project.
+    /// Returns the name of the project for the log, or `None` if the spans belong to no project.
     fn shown_project(project: &str) -> Option<&str> {
         Some(project)
     }
@@ -49,44 +50,44 @@ pub trait Sink: Send + Sync + 'static {
     }
 }
 
-/// The answer to a batch that was taken.
+/// The answer to a batch that the sink accepted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written {
-    /// Spans that the sink refused for good; sending them again is of no use.
+    /// The number of spans that the sink refused finally. They must not be sent again.
     pub rejected_spans: u32,
-    /// Why.
+    /// The reason why spans were rejected, or a warning if none were.
     pub message: String,
 }
 
-/// A server's message, cut to what a log line can bear, in one line and without escape sequences: it may quote a span.
+/// Returns the first 300 characters of a server's message, without control characters: it may quote a span.
 pub(crate) fn cut(message: &str) -> String {
     const CHARS_MAX: usize = 300;
     let plain = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
     message.chars().take(CHARS_MAX).map(plain).collect()
 }
 
-/// Makes a sink's spans of OTLP spans.
+/// Encodes OTLP spans for a sink.
 pub trait EncodeSpans: Send + 'static {
-    /// The message that the spans stand in.
+    /// The message that contains the encoded spans.
     const FORM: Form;
-    /// What spans of the same origin share; cheap to have again for the same bytes.
+    /// The encoded resource and scope, which spans have in common. It must be cheap to get again for the same bytes.
     type Origin: Send;
-    /// Why a span cannot be encoded; says nothing of what it contains.
+    /// The reason why a span cannot be encoded. It must not contain the contents of the span.
     type Error: Display;
 
-    /// Spans are encoded at this time, nanoseconds since 1970, from here on.
+    /// Sets the time for the encoding of the next spans, in nanoseconds since 1970.
     fn set_now(&mut self, _unix_nano: u64) {}
 
-    /// Encodes the resource, and the scope as far as spans do not carry it themselves.
+    /// Encodes the resource of a span, and those parts of its scope that are not encoded in each span.
     fn origin(&mut self, span: SpanBytes<'_>) -> Self::Origin;
 
-    /// Where the spans of an origin belong.
+    /// Returns the place of the spans of this origin in a message.
     fn place(origin: &Self::Origin) -> Place<'_>;
 
     /// Appends the span as a record of [`EncodeSpans::FORM`], with its key and length.
     ///
     /// # Errors
-    /// The span cannot be encoded; what was appended is to be thrown away.
+    /// The span cannot be encoded. The caller discards the bytes that were appended.
     fn span(
         &mut self,
         origin: &Self::Origin,
@@ -95,14 +96,14 @@ pub trait EncodeSpans: Send + 'static {
         out: &mut Vec<u8>,
     ) -> Result<(), Self::Error>;
 
-    /// Takes the number of spans that were encoded otherwise than they were sent, since the last call.
+    /// Returns the number of spans whose encoding differs from what was sent, and sets it to zero.
     fn take_altered(&mut self) -> AlteredSpans;
 
-    /// Bytes that are held from span to span.
+    /// Returns the bytes of memory that the encoder holds between spans.
     fn held_bytes(&self) -> usize {
         0
     }
 
-    /// Under which reason a span that cannot be encoded is counted.
+    /// Returns the reason under which a span that cannot be encoded is counted.
     fn drop_reason(error: &Self::Error) -> DropReason;
 }

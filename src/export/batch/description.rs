@@ -1,4 +1,4 @@
-//! What a refusal may point at in a span of a message. Pure.
+//! The parts of a span that identify it in a refusal of the sink. Pure.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -7,22 +7,22 @@ use crate::cloud_trace::encode::fields as cloud_trace;
 use crate::otlp::fields as otlp;
 use crate::otlp::view::submessages;
 
-/// A span as far as a refusal may point at it.
+/// The id of a span, and features that bad spans have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpanDescription {
     /// The id of the span.
     pub span_id: u64,
-    /// Hashes of what other spans may have as well: the name, and the keys of the attributes.
+    /// Hashes of the name and of the set of attribute keys. Other spans may have the same.
     pub features: [u64; 2],
 }
 
 impl Form {
-    /// The span of `record`: a whole field, with its key and length.
+    /// Describes the span in `record`, which is a whole field with its key and length.
     pub(super) fn describe(self, record: &[u8]) -> SpanDescription {
         let first = |bytes, number| submessages(bytes, number).next().unwrap_or_default();
         let span = first(record, SPANS_FIELD);
         match self {
-            // The name ends with the id.
+            // The resource name of the span ends with its id.
             Form::CloudTrace => {
                 let name = std::str::from_utf8(first(span, cloud_trace::span::NAME)).unwrap_or_default();
                 let hex = name.rsplit('/').next().unwrap_or_default();
@@ -48,8 +48,8 @@ fn hash(bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// The same in whatever order the keys come.
+/// Returns a hash that does not depend on the order of the keys.
 fn hash_of_keys<'a>(keys: impl Iterator<Item = &'a [u8]>) -> u64 {
-    // Apart from the hash of a name.
+    // The start value 1 keeps the result apart from the hash of a name.
     keys.map(hash).fold(1, u64::wrapping_add)
 }

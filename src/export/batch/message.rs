@@ -1,7 +1,7 @@
-//! The messages that batches are: spans gathered in them, and told apart again. Pure.
+//! The messages of batches: adds spans to a message, and finds the spans in a finished message. Pure.
 //!
-//! Both forms hold spans as repeated fields 2 behind a head of other fields. In Cloud Trace's the head is the project's
-//! name; in OTLP's it is a scope, and the two together stand in_message a resource.
+//! In both forms, the spans are a repeated field 2 after a head of other fields. In Cloud Trace's message, the head is
+//! the name of the project. In OTLP's message, it is a scope, and scopes with their spans stand inside a resource.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,37 +15,40 @@ use crate::otlp::view::submessages;
 use crate::otlp::wire::Reader;
 use crate::otlp::write;
 
-/// `BatchWriteSpansRequest.spans` and `ScopeSpans.spans`. The encoders write its key too: a record is a whole field.
+/// The number of `BatchWriteSpansRequest.spans` and of `ScopeSpans.spans`. The encoders also write the key of the
+/// field: a record is a whole field.
 pub const SPANS_FIELD: u32 = scope_spans::SPANS;
 const _: () = assert!(SPANS_FIELD == cloud_trace::batch_write_spans_request::SPANS);
 
-/// Key and length of an OTLP submessage, at most: no message reaches 4 GiB.
+/// The longest key and length of an OTLP submessage. A message is always smaller than 4 GiB.
 const WRAP_BYTES_MAX: usize = 6;
 
-/// The message that a batch is on the wire. Its number stands for it on disk.
+/// The kind of message that a batch is sent as. Its number identifies it on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Form {
-    /// `google.devtools.cloudtrace.v2.BatchWriteSpansRequest`: the spans of one project.
+    /// `google.devtools.cloudtrace.v2.BatchWriteSpansRequest`, with the spans of one project.
     CloudTrace = 1,
-    /// `opentelemetry.proto.collector.trace.v1.ExportTraceServiceRequest`: spans by resource and scope.
+    /// `opentelemetry.proto.collector.trace.v1.ExportTraceServiceRequest`, with spans by resource and scope.
     Otlp = 2,
 }
 
-/// Where a span belongs.
+/// The place of a span: its project, and its position in a message.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
-    /// The project; batches have one.
+    /// The project of the batch.
     pub project: &'a Arc<str>,
-    /// The fields of the span's `ResourceSpans` but the spans; empty for Cloud Trace, whose spans have it in them.
+    /// The fields of the span's `ResourceSpans`, without the spans. It is empty for Cloud Trace, where each span
+    /// contains its resource.
     pub resource: &'a [u8],
-    /// The fields before the spans: `name` of the `BatchWriteSpansRequest`, or those of the `ScopeSpans`.
+    /// The fields before the spans: `name` of the `BatchWriteSpansRequest`, or the fields of the `ScopeSpans`.
     pub head: &'a [u8],
-    /// Stands for resource and head, so that they are not compared for each span; `None` where they are short.
+    /// A number that identifies `resource` and `head`, so that their bytes need not be compared for each span. `None`
+    /// where they are short.
     pub number: Option<u64>,
 }
 
-/// A place within a message.
+/// The position of a span in a message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MessagePlace<'a> {
     resource: &'a [u8],
@@ -61,13 +64,13 @@ impl<'a> Place<'a> {
 
 type ByBytes<V> = HashMap<Vec<u8>, V, RandomState>;
 
-/// A message under construction. Spans of the same place stand together, in the order in which they came.
+/// A message under construction. Spans of the same place stand together, in the order in which they were added.
 #[derive(Debug)]
 pub(super) struct MessageBuilder {
     form: Form,
-    /// Places in `records` by head by resource.
+    /// Indices into `records`, by resource and then by head.
     resources: ByBytes<ByBytes<usize>>,
-    /// The same by the numbers of places.
+    /// The same indices, by the number of the place.
     numbers: HashMap<u64, usize, RandomState>,
     records: Vec<Vec<u8>>,
     span_count: u32,
@@ -92,23 +95,23 @@ impl MessageBuilder {
         self.span_count
     }
 
-    /// Bytes of the message, at most.
+    /// Returns an upper bound of the length of the message in bytes.
     pub(super) fn encoded_len(&self) -> usize {
         self.encoded_len
     }
 
-    /// Bytes of memory in use.
+    /// Returns the bytes of memory in use.
     pub(super) fn held_bytes(&self) -> usize {
         self.held_bytes
     }
 
-    /// What [`MessageBuilder::encoded_len`] would be with one more span.
+    /// Returns the value that [`MessageBuilder::encoded_len`] would have with one more span.
     pub(super) fn len_with(&self, place: MessagePlace<'_>, record: &[u8]) -> usize {
         let place_len = if self.find(place).is_some() { 0 } else { self.place_len(place) };
         self.encoded_len + place_len + record.len()
     }
 
-    /// Adds a span: the whole field, with its key and length.
+    /// Adds a span: the whole field with its key and length.
     pub(super) fn push(&mut self, place: MessagePlace<'_>, record: &[u8]) {
         let at = match self.find(place) {
             Some(at) => at,
@@ -122,7 +125,7 @@ impl MessageBuilder {
         self.held_bytes += records.capacity();
     }
 
-    /// Where the spans of the place are.
+    /// Returns the index of the spans of a place, if it has any.
     fn find(&self, place: MessagePlace<'_>) -> Option<usize> {
         match place.number {
             Some(number) => self.numbers.get(&number).copied(),
@@ -130,7 +133,7 @@ impl MessageBuilder {
         }
     }
 
-    /// Makes room for the spans of a place.
+    /// Adds an empty list of spans for a place, and returns its index.
     fn add(&mut self, place: MessagePlace<'_>) -> usize {
         self.encoded_len += self.place_len(place);
         let heads = slot(&mut self.resources, place.resource, &mut self.held_bytes);
@@ -147,7 +150,7 @@ impl MessageBuilder {
         at
     }
 
-    /// What a place adds to the message beside its spans.
+    /// Returns the bytes that a new place adds to the message, without its spans.
     fn place_len(&self, place: MessagePlace<'_>) -> usize {
         let wrap = match self.form {
             Form::CloudTrace => 0,
@@ -160,13 +163,13 @@ impl MessageBuilder {
         }
     }
 
-    /// The message.
+    /// Returns the encoded message.
     pub(super) fn finish(self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.encoded_len);
         for (resource, heads) in &self.resources {
             let scopes = || heads.iter().map(|(head, at)| (&head[..], &self.records[*at][..]));
             match self.form {
-                // One head: a call is of one project.
+                // There is only one head, because a call is for one project.
                 Form::CloudTrace => scopes().for_each(|(head, records)| put(&mut out, &[head, records])),
                 Form::Otlp => resource_spans(&mut out, resource, scopes),
             }
@@ -175,7 +178,7 @@ impl MessageBuilder {
     }
 }
 
-/// The value of `key`; what a new one takes is added to `held_bytes`.
+/// Returns the value of `key`. If it is new, its bytes are added to `held_bytes`.
 fn slot<'m, V: Default>(map: &'m mut ByBytes<V>, key: &[u8], held_bytes: &mut usize) -> &'m mut V {
     map.entry_ref(key).or_insert_with(|| {
         *held_bytes += key.len() + size_of::<(Vec<u8>, V)>();
@@ -187,7 +190,7 @@ fn put(out: &mut Vec<u8>, parts: &[&[u8]]) {
     parts.iter().for_each(|part| out.extend_from_slice(part));
 }
 
-/// Appends a field `resource_spans`.
+/// Appends one field `resource_spans`.
 fn resource_spans<'a, I: Iterator<Item = (&'a [u8], &'a [u8])>>(
     out: &mut Vec<u8>,
     resource: &[u8],
@@ -204,30 +207,31 @@ fn resource_spans<'a, I: Iterator<Item = (&'a [u8], &'a [u8])>>(
     }
 }
 
-/// A span in a message: where it stands, and the whole field.
+/// A span in a finished message: its position, and the whole field.
 #[derive(Clone, Copy, Debug)]
 struct LocatedSpan<'a> {
     resource: &'a [u8],
     head: &'a [u8],
-    /// Counts the `ScopeSpans`, or the messages.
+    /// The index of the `ScopeSpans`, or of the message if there are no scopes.
     place: u64,
     record: &'a [u8],
 }
 
 impl Form {
-    /// The form of this number.
+    /// Returns the form with this number.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
         [Form::CloudTrace, Form::Otlp].into_iter().find(|form| *form as u8 == number)
     }
 
-    /// The spans of a finished message as records.
+    /// Returns the spans of a finished message as records.
     pub(super) fn records(self, message: &[u8]) -> Vec<&[u8]> {
         self.spans([message].into_iter()).into_iter().map(|span| span.record).collect()
     }
 
-    /// The spans of a finished message as several messages, each with the number of its spans: `part_of` says in which one
-    /// the span at a place is. The messages come in the order of their numbers; there is none without spans.
+    /// Divides the spans of a finished message into several messages, and returns each with its number of spans.
+    /// `part_of` maps the place of a span to the number of its message. The messages are in the order of these numbers;
+    /// none is empty.
     pub(super) fn parts(self, message: &[u8], part_of: impl Fn(usize) -> usize) -> Vec<(Vec<u8>, u32)> {
         let mut parts: BTreeMap<usize, Vec<LocatedSpan<'_>>> = BTreeMap::new();
         for (place, span) in self.spans([message].into_iter()).into_iter().enumerate() {
@@ -236,7 +240,7 @@ impl Form {
         parts.into_values().map(|spans| (self.gather(&spans), spans.len() as u32)).collect()
     }
 
-    /// The spans of finished messages as one.
+    /// Returns one message with the spans of several finished messages.
     pub(super) fn join<'a>(self, messages: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
         self.gather(&self.spans(messages))
     }
@@ -249,7 +253,7 @@ impl Form {
         gathered.finish()
     }
 
-    /// The spans of finished messages.
+    /// Finds all spans of finished messages.
     fn spans<'a>(self, messages: impl Iterator<Item = &'a [u8]>) -> Vec<LocatedSpan<'a>> {
         let mut found = Vec::new();
         let mut place = 0;
@@ -272,11 +276,11 @@ impl Form {
         found
     }
 
-    /// Names the first span of a finished message, by its ids alone.
+    /// Returns the ids of the first span of a finished message as text.
     pub(super) fn first_span_name(self, message: &[u8]) -> String {
         let first = |bytes, number| submessages(bytes, number).next().unwrap_or_default();
         match self {
-            // `Span.name`: `projects/../traces/../spans/..`.
+            // `Span.name` has the form `projects/../traces/../spans/..`.
             Form::CloudTrace => {
                 String::from_utf8_lossy(first(first(message, SPANS_FIELD), cloud_trace::span::NAME)).into_owned()
             }
@@ -294,7 +298,7 @@ impl Form {
     }
 }
 
-/// The fields of a message before the first field `number`.
+/// Returns the fields of a message before the first field `number`.
 fn head(message: &[u8], number: u32) -> &[u8] {
     let mut reader = Reader::new(message);
     let mut end = 0;
@@ -304,7 +308,7 @@ fn head(message: &[u8], number: u32) -> &[u8] {
     &message[..end]
 }
 
-/// Appends the spans of `message`, which stand behind its head.
+/// Appends the spans of `message` to `found`. They stand after its head.
 fn find<'a>(resource: &'a [u8], message: &'a [u8], place: u64, found: &mut Vec<LocatedSpan<'a>>) {
     let (head, spans) = message.split_at(head(message, SPANS_FIELD).len());
     let mut reader = Reader::new(spans);
@@ -315,7 +319,7 @@ fn find<'a>(resource: &'a [u8], message: &'a [u8], place: u64, found: &mut Vec<L
     }
 }
 
-/// Lower case, two digits a byte.
+/// Returns the id in lower-case hexadecimal.
 fn hex(id: &[u8]) -> String {
     id.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,12 +1,12 @@
 //! The answer to a unary call, read from HTTP/2 (gRPC `doc/PROTOCOL-HTTP2.md`, Responses).
 //!
-//! tonic's own client is not used for it: it reads the page of a proxy as a gRPC message, panics at status details that are
-//! not standard base64, and says in the server's place what it could not read.
+//! tonic's own client is not used to read it: it reads the page of a proxy as a gRPC message, panics at status details
+//! that are not standard base64, and reports errors of its own as a status of the server.
 //!
 //! Invariants
-//! - Whatever a peer answers, the call ends with a message or with a [`Failure`] that says where it comes from.
-//! - An answer takes at most [`MESSAGE_BYTES_MAX`] of memory; what is longer is read to its end and thrown away, as the
-//!   status stands behind it. One of more than [`ANSWER_BYTES_MAX`] is taken to have no end.
+//! - With any answer, the call ends with a message or with a [`Failure`] that has its origin.
+//! - An answer takes at most [`MESSAGE_BYTES_MAX`] of memory. A longer message is read to its end and discarded,
+//!   because the status comes after it. An answer of more than [`ANSWER_BYTES_MAX`] is assumed to have no end.
 
 use base64::alphabet::STANDARD;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
@@ -21,34 +21,35 @@ use tonic::{Code, Status};
 use super::explained;
 use crate::export::failure::{Failure, wait_of};
 
-/// Of an answer's message. Cloud Trace's is empty, and that of OTLP has a number and a text.
+/// Bytes of an answer's message. The message of Cloud Trace is empty. The message of OTLP has a number and a text.
 const MESSAGE_BYTES_MAX: usize = 64 << 10;
-/// Of a whole answer: to read more of it would only take time of the processor.
+/// Bytes of a whole answer. Reading more would only waste processor time.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
-/// Before each message: whether it is compressed, and its length.
+/// Bytes before each message: one for the compression, four for the length.
 const PREFIX_BYTES: usize = 5;
 
 const STATUS: &str = "grpc-status";
 const MESSAGE: &str = "grpc-message";
 const DETAILS: &str = "grpc-status-details-bin";
 
-/// gRPC's base64 has padding or not.
+/// The base64 of gRPC, in which padding is optional.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The message of the answer, as far as it is kept. It is empty if it cannot be read: the sink has the spans all the same.
+/// Returns the first bytes of the answer's message. They are empty if the message cannot be read: the sink has accepted
+/// the spans in any case.
 ///
 /// # Errors
-/// The sink's status, or the HTTP status of a server that does not speak gRPC, or what became of the connection.
+/// The status of the sink, the HTTP status of a server that does not speak gRPC, or an error of the connection.
 pub(super) async fn read(response: Response<Body>) -> Result<Bytes, Failure> {
     let (head, body) = response.into_parts();
     let said_first = said(head.status, &head.headers);
     if head.status != StatusCode::OK && !is_grpc(&head.headers) && said_first.is_none() {
         return Err(Failure::http(head.status, &head.headers));
     }
-    // A status in the head is that of the call only if nothing follows it.
+    // A status in the head counts only if no status comes after it.
     let (message, trailers) = collect(body).await?;
     match said(head.status, &trailers).or(said_first) {
         Some(said) => said.map(|()| message),
@@ -64,8 +65,8 @@ fn is_grpc(headers: &HeaderMap) -> bool {
     content_type.get(..16).is_some_and(|start| start.eq_ignore_ascii_case(b"application/grpc"))
 }
 
-/// The status of gRPC that stands in `headers` or trailers, if one does. One that says that the spans are there is not one
-/// below another status of HTTP.
+/// Returns the gRPC status in `headers`, which may be trailers. A status that confirms the spans counts only together
+/// with the HTTP status 200.
 fn said(http: StatusCode, headers: &HeaderMap) -> Option<Result<(), Failure>> {
     let code = Code::from_bytes(headers.get(STATUS)?.as_bytes().trim_ascii());
     if matches!(code, Code::Ok | Code::AlreadyExists) && http != StatusCode::OK {
@@ -79,13 +80,14 @@ fn said(http: StatusCode, headers: &HeaderMap) -> Option<Result<(), Failure>> {
     Some(Err(Failure::sink(status)))
 }
 
-/// The first details that can be read: gRPC allows several values, each in a header of its own or joined by commas.
+/// Returns the first status details that can be read. gRPC allows several values, in several headers or joined by
+/// commas.
 fn details(headers: &HeaderMap) -> Bytes {
     let values = headers.get_all(DETAILS).into_iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
     values.filter_map(|value| BASE64.decode(value.trim_ascii()).ok()).next().unwrap_or_default().into()
 }
 
-/// The text of a `grpc-message`. What is not percent-encoded as it should be stays as it is.
+/// Decodes a `grpc-message`. Parts that are not valid percent-encoding stay unchanged.
 fn percent_decoded(text: &[u8]) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -98,7 +100,7 @@ fn percent_decoded(text: &[u8]) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The first message of a body, and the trailers.
+/// Returns the first message of a body, and the trailers.
 async fn collect(mut body: Body) -> Result<(Bytes, HeaderMap), Failure> {
     let mut kept = BytesMut::new();
     let mut trailers = HeaderMap::new();
@@ -120,7 +122,8 @@ async fn collect(mut body: Body) -> Result<(Bytes, HeaderMap), Failure> {
     Ok((message(&kept.freeze()), trailers))
 }
 
-/// The message behind its prefix, as far as it is there. A compressed one cannot be read: the call did not offer to.
+/// Returns the message after its prefix, as far as it was received. A compressed message cannot be read; the call does
+/// not accept compression.
 fn message(body: &Bytes) -> Bytes {
     match body.split_first_chunk::<PREFIX_BYTES>() {
         Some(([0, length @ ..], rest)) => {

@@ -1,4 +1,4 @@
-//! The proxy that the environment asks for: curl's variables, upper case first.
+//! The proxy of the environment. The variables are those of curl, upper case first.
 
 use http::Uri;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
@@ -6,11 +6,12 @@ use thiserror::Error;
 
 use crate::google::Variables;
 
-/// Whose value counts, in order; an empty one means none.
+/// The variables with the proxy. The first one that is set counts; an empty value means no proxy.
 const PROXY_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 const NO_PROXY_VARIABLES: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
-/// The environment names a proxy that cannot be used. Its value is not repeated: it may contain a password.
+/// The environment names a proxy that cannot be used. The message does not contain the value, because it may have a
+/// password.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("the proxy of {variable} cannot be used; write `http://[user:password@]host:port`")]
 pub struct ProxyError {
@@ -18,8 +19,8 @@ pub struct ProxyError {
     pub variable: &'static str,
 }
 
-/// The proxy for `uri`, if the environment `variables` have one for it. Plaintext endpoints are in one's own network, and
-/// proxies make tunnels for TLS only.
+/// Returns the proxy for `uri`, if the environment `variables` has one. A plaintext endpoint gets no proxy: it is in
+/// the operator's own network, and proxies open tunnels only for TLS.
 pub(super) fn of(uri: &Uri, variables: Variables<'_>) -> Result<Option<Intercept>, ProxyError> {
     let first = |names: &[&'static str]| names.iter().find_map(|name| Some((*name, variables(name)?)));
     let Some((variable, proxy)) = first(&PROXY_VARIABLES).filter(|(_, proxy)| !proxy.is_empty()) else {

@@ -1,7 +1,7 @@
-//! What the log says about a project whose spans cannot be written. Time is an argument.
+//! The log lines about a project whose spans cannot be written. Time is an argument.
 //!
-//! Invariant: at most two lines a minute for a project, however often its calls fail: the log must not feed on the
-//! failures of the export, least of all if it is itself read for traces.
+//! Invariant: a project logs at most two lines a minute, no matter how often its calls fail. If the log itself becomes
+//! traces, failures of the export must not produce more of them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,15 +12,16 @@ use crate::export::failure::Failure;
 use crate::export::retry::Action;
 use crate::telemetry::log::Throttle;
 
-/// The log repeats at this interval that a project is still away.
+/// The interval at which the log repeats that the calls of a project still fail.
 pub(super) const REMINDER_INTERVAL: Duration = Duration::from_secs(300);
-/// And says at most this often that it is away again, or for another reason.
+/// The shortest interval between two alarms of a project that differ or that have a success in between.
 const ALARM_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Of all projects together: where any project is allowed, senders choose how many there are.
+/// The largest number of alarms of all projects in one [`ALARM_INTERVAL`]. If every project is allowed, senders
+/// determine the number of projects.
 const LINES_MAX: u32 = 20;
 
-/// What bounds the alarms of all projects.
+/// Returns the throttle for the alarms of all projects.
 pub(super) fn throttle() -> Throttle {
     Throttle::new(LINES_MAX, ALARM_INTERVAL)
 }
@@ -28,20 +29,20 @@ pub(super) fn throttle() -> Throttle {
 /// The alarm of one project.
 #[derive(Debug)]
 pub(super) struct Alarm {
-    /// The project as the log shows it; `None` if the sink knows no projects.
+    /// The name of the project for the log; `None` if the sink has no projects.
     project: Option<Arc<str>>,
     is_away: bool,
-    /// The last line: the action that the failure asked for, and the time.
+    /// The action and the time of the last alarm.
     last: Option<(Action, Instant)>,
 }
 
 impl Alarm {
-    /// Returns the alarm of a project whose calls have not failed. `project` is its name as the log shows it.
+    /// Creates the alarm of a project whose calls have not failed. `project` is its name for the log.
     pub(super) fn new(project: Option<Arc<str>>) -> Self {
         Alarm { project, is_away: false, last: None }
     }
 
-    /// Whether there is something to say of a project whose calls failed `attempts` times in a row.
+    /// Returns true if an alarm is due after `attempts` failures in a row.
     pub(super) fn is_due(&self, action: Action, attempts: u32, now: Instant) -> bool {
         let interval = match self.last {
             _ if !self.is_away && attempts < action.alarm_attempts() => return false,
@@ -52,7 +53,8 @@ impl Alarm {
         self.last.is_none_or(|(_, at)| now - at >= interval)
     }
 
-    /// Logs that the calls of the project fail, the last one with `failure`. `others` alarms were left out before this one.
+    /// Logs that the calls of the project fail, the last one with `failure`. `others` is the number of alarms that were
+    /// suppressed before.
     pub(super) fn away(&mut self, action: Action, failure: &Failure, now: Instant, advice: Option<&str>, others: u64) {
         (self.is_away, self.last) = (true, Some((action, now)));
         let advice = advice.unwrap_or("the spans are sent again by themselves");

@@ -1,69 +1,72 @@
-//! How many calls of one project may be under way, and how soon after one another they start. Time is an argument.
+//! The number of concurrent calls of one project, and the time between their starts. Time is an argument.
 //!
-//! Invariant: if the sink has a quota of calls, calls are never closer to one another than [`call_interval`], so that any
-//! minute has fewer calls than the quota allows, whatever the traffic.
+//! Invariant: if the sink has a quota of calls, the calls of a project are at least [`call_interval`] apart. So the
+//! number of calls in any minute is below the quota, with any amount of traffic.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// One part in so many of the quota is left to others in the project: the instance that this one replaces, other exporters.
+/// One part in this many of the quota is left to other programs that write to the project, such as the instance that
+/// this one replaces.
 const QUOTA_HEADROOM: u32 = 16;
-/// Calls a second of a project from which the rate is halved when a sink without a quota of calls says RESOURCE_EXHAUSTED.
-/// From this rate on, calls are not paced: they carry whatever can be received.
+/// The rate, in calls a second of a project, at which pacing starts when a sink without a quota answers
+/// RESOURCE_EXHAUSTED. When the rate has grown to this value again, calls are not paced any more; 1,000 calls a second
+/// can carry all spans that one daemon receives.
 const UNPACED_RATE: f64 = 1000.0;
-/// Where the quota is much smaller than it should be, or all but used up by others, one call a second goes on: merged
-/// batches carry thousands of spans.
+/// The longest time between calls. If the quota is very small, or other programs use almost all of it, one call a
+/// second is still made. Joined batches carry thousands of spans.
 const SLOWEST_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Returns the shortest time between calls of a project to a sink with this quota; zero if it has no quota. Calls are
-/// spread evenly, so that no burst has to be subtracted from the quota of a minute.
+/// Returns the shortest time between calls of a project to a sink with this quota, or zero if it has no quota. Calls
+/// are spread evenly, so a minute needs no reserve for bursts.
 pub(super) fn call_interval(calls_per_minute: Option<u32>) -> Duration {
     calls_per_minute.map_or(Duration::ZERO, |quota| Duration::from_secs(60) / (quota - quota / QUOTA_HEADROOM).max(1))
 }
 
-/// Calls of one project at a time. A call of 2,000 spans takes tenths of a second to seconds, so that sixteen carry
-/// tens of thousands of spans a second; more would only add to the memory that unconfirmed batches take, and to what a
-/// sink in trouble has to bear.
+/// The largest number of concurrent calls of one project. A call of 2,000 spans takes from tenths of a second to
+/// seconds, so sixteen calls carry tens of thousands of spans a second. More calls would only increase the memory for
+/// unconfirmed batches and the load of a slow sink.
 pub(super) const PROJECT_CALLS_MAX: usize = 16;
-/// The same at the start: enough for ordinary traffic, and nothing that a sink would feel.
+/// The limit of concurrent calls at the start. It is enough for usual traffic, and a small load for a sink.
 pub(super) const PROJECT_CALLS_START: usize = 4;
-/// A round of answers that took this many times the usual says that the sink is slower, be it by its load or by ours.
-/// Not less: a full batch may take twice the time of a half-full one.
+/// A round of answers that takes this many times the usual time means that the sink has become slower, because of its
+/// own load or of ours. The factor is not smaller, because a full batch may take twice the time of a half-full one.
 const SLOWER: u32 = 2;
-/// By one part in this many the usual time is raised in each round that was not faster, so that a sink that has become
-/// slower for good is the usual one after some minutes. No faster: what our own growth adds must not pass for usual.
+/// In each round that is not faster, the usual time grows by one part in this many. A sink that has become slower
+/// permanently is the usual case after some minutes. The usual time grows no faster, because otherwise the delay that
+/// our own calls cause would count as usual.
 const DRIFT: u32 = 128;
 
-/// Adapts to what a project's calls meet: the limit of calls at a time grows by one a round and is halved, as TCP does
-/// with its window, and so is their rate.
+/// Adapts the calls of a project to the sink. The limit of concurrent calls grows by one in each round of answers and
+/// is halved after a failure, as TCP does with its window. The rate of calls is adapted in the same way.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// When the next call may start.
+    /// The earliest start of the next call.
     next_call: Instant,
     /// The shortest time between calls.
     interval: Duration,
-    /// Calls a second. At `rate_max` calls are `interval` apart.
+    /// Calls a second. At `rate_max`, calls are `interval` apart.
     rate: f64,
     rate_max: f64,
-    /// Calls at a time.
+    /// The limit of concurrent calls.
     limit: usize,
     round: Round,
-    /// The mean time of an answer while the sink is at ease.
+    /// The mean duration of a call while the sink is not overloaded.
     usual: Option<Duration>,
 }
 
-/// As many answers as there are calls at a time.
+/// A number of answers: as many as the limit of concurrent calls.
 #[derive(Debug, Default)]
 struct Round {
     answers: u32,
     total: Duration,
-    /// The limit was reached: to raise it would have helped.
+    /// True if the limit was reached, so that a higher limit would have been used.
     limited: bool,
 }
 
 impl Pace {
-    /// Calls are at least `interval` apart.
+    /// Creates the pace of a project without calls. Calls are at least `interval` apart.
     pub(super) fn new(interval: Duration, now: Instant) -> Self {
         let rate_max = if interval.is_zero() { UNPACED_RATE } else { interval.as_secs_f64().recip() };
         Pace {
@@ -85,7 +88,7 @@ impl Pace {
         self.next_call
     }
 
-    /// A call starts, and now there are `calls`.
+    /// Records the start of a call, after which `calls` calls are running.
     pub(super) fn started(&mut self, now: Instant, calls: usize) {
         self.next_call = now + self.call_interval();
         self.round.limited |= calls >= self.limit;
@@ -98,9 +101,9 @@ impl Pace {
         Duration::from_secs_f64(self.rate.recip()).clamp(self.interval, SLOWEST_INTERVAL.max(self.interval))
     }
 
-    /// The call of a batch was answered well after `elapsed`. The rate grows by one call a second each second; the
-    /// limit by one a round, unless its calls were slow. Only batches that are `full`, or nearly so, tell how fast the
-    /// sink is; where calls are scarce, batches are full, because those that wait are joined.
+    /// Records that the call of a batch succeeded after `elapsed`. The rate grows by one call a second in each second.
+    /// The limit grows by one in each round whose calls were not slow. Only batches that are `full`, or nearly so, show
+    /// how fast the sink is. Where calls are limited, batches are full, because waiting batches are joined.
     pub(super) fn stored(&mut self, full: bool, elapsed: Duration) {
         self.rate = (self.rate + self.rate.recip()).min(self.rate_max);
         if full {
@@ -124,13 +127,13 @@ impl Pace {
         }
     }
 
-    /// The sink does not keep up: it is slow, or calls fail.
+    /// Halves the limit: the sink is slow, or calls fail.
     pub(super) fn slower(&mut self) {
         self.limit = (self.limit / 2).max(1);
         self.round = Round::default();
     }
 
-    /// The quota of the project is used up.
+    /// Halves the rate and the limit: the quota of the project is used up.
     pub(super) fn quota_used_up(&mut self) {
         self.rate = (self.rate / 2.0).max(SLOWEST_INTERVAL.as_secs_f64().recip());
         self.slower();

@@ -1,26 +1,27 @@
-//! Kept spans in the order in which they are encoded: those that share a resource and a scope one after the other.
+//! Kept spans in the order of encoding: spans with the same resource and scope come one after the other.
 //!
-//! The queue has the order of verdicts. In it, spans of one scope may stand far from one another, and what the encoder knows of
-//! resources is bounded in bytes: a sender whose resources exceed that bound would have them encoded again for each span. So the
-//! exporter takes a number of parts from the queue at a time and sorts them by their places in requests.
+//! The kept queue has the order of verdicts, in which spans of one scope may be far apart. The encoder remembers a
+//! limited number of bytes of encoded resources. If the resources of a sender exceed this limit, the encoder would
+//! encode them again for each span. Therefore the exporter takes many parts from the queue at a time and sorts them by
+//! their places in requests.
 
 use std::collections::VecDeque;
 
 use crate::tail::kept::{KeptQueue, KeptSpans};
 use crate::tail::request::ScopeId;
 
-/// Parts that are sorted at a time: they take half a MiB. What spans share is encoded once for all of these parts, so that the
-/// resources of a request of 16 MiB, the default limit, cost each span 2 KiB at most.
+/// The number of parts that are sorted at a time. They take half a MiB. Each resource is encoded once for all of these
+/// parts, so the resources of a request of 16 MiB, the default limit, cost at most 2 KiB for each span.
 const PARTS_MAX: usize = 8_192;
-/// Entries of the queue that are taken at a time.
+/// The number of entries that are taken from the kept queue at a time.
 const ENTRIES_MAX: usize = 64;
 
-/// The next kept spans.
+/// The next kept spans to encode.
 #[derive(Debug, Default)]
 pub(crate) struct EncodeQueue {
-    /// From the queue, not yet split.
+    /// Entries of the kept queue that are not yet split.
     entries: VecDeque<KeptSpans>,
-    /// Each below one scope, sorted.
+    /// Parts of one scope each, sorted.
     parts: VecDeque<KeptSpans>,
 }
 
@@ -29,7 +30,7 @@ impl EncodeQueue {
         self.parts.is_empty() && self.entries.is_empty()
     }
 
-    /// The next spans, all below one scope, here or in `queue`.
+    /// Returns the next spans, all of one scope. Takes more from `queue` if necessary.
     pub(crate) fn next(&mut self, queue: &KeptQueue) -> Option<KeptSpans> {
         if self.parts.is_empty() {
             self.fill(queue);
@@ -37,7 +38,7 @@ impl EncodeQueue {
         self.parts.pop_front()
     }
 
-    /// The rest of what was taken last.
+    /// Puts the rest of the spans that were returned last back to the front.
     pub(super) fn put_back(&mut self, rest: KeptSpans) {
         self.parts.push_front(rest);
     }
