@@ -1,23 +1,24 @@
-//! Kept spans on disk: where they wait when the sink is away and the memory is nearly used up.
+//! The spool: kept spans on disk that wait there while the sink is unavailable and memory is nearly used up.
 //!
-//! [`store::Store`] is the directory: segment files ([`mod@format`]) that only grow, but for one byte of each record that
-//! is set when its spans are settled. [`Spool`] is the store off the export task: one job at a time, on a thread of
-//! the runtime's that may block. [`crate::export::delivery`] decides what goes there and when it comes back.
+//! [`store::Store`] manages the directory of segment files ([`mod@format`]). Files are only appended to, except for one
+//! byte of each record that is set when its spans are settled. [`Spool`] runs the store outside the export task: one
+//! job at a time, on a blocking thread of the runtime. [`crate::export::delivery`] decides which batches go there and
+//! when they come back.
 //!
 //! Invariants
-//! - A span counts as spooled only when its record is written; until then its batch is in memory, and when it was read
-//!   it counts there again, though the record stays until it is settled. A disk that fails or is full loses nothing:
-//!   batches stay where they are, and the memory budget makes the receiver refuse new spans.
-//! - A record is given unsettled again only if the process ends before it is settled. What was settled in the moment before a
-//!   kill may be delivered twice, which Cloud Trace tells by the spans' names.
-//! - What is in the files is believed only as far as its checksums go: a bad record is counted, logged and skipped.
-//! - A file is deleted only when every record in it is known and settled. What the disk refuses is tried again
-//!   (`Store::maintain`): to read a file, to mark a record, to delete a file. What cannot be read keeps nothing else
-//!   from being delivered.
-//! - Spans of a file that somebody else has deleted are counted as lost.
-//! - The spool outlives a kill without any fsync: what a process wrote is the system's. Only a loss of power can take
-//!   what is newer than the last full segment, as these, and the last one of a graceful stop, are synced. What the journal
-//!   has is synced before the journal forgets it, and is written again if that fails.
+//! - A span counts as spooled once its record is written. Until then, its batch is in memory. After it was read, it
+//!   counts as in memory again, although the record stays on disk until it is settled. If the disk fails or is full,
+//!   nothing is lost: batches stay in memory, and the memory budget makes the receiver refuse new spans.
+//! - A record is delivered a second time only if the process ends before the record is marked as settled. After a kill,
+//!   the sink may therefore receive spans twice.
+//! - The contents of the files are checked by checksums. A bad record is counted, logged and skipped.
+//! - A file is deleted only when every record in it is known and settled. A failed operation of the disk is tried again
+//!   (`Store::maintain`): reading a file, marking a record, deleting a file. Records that cannot be read do not delay
+//!   other records.
+//! - Spans of a file that another program has deleted are counted as lost.
+//! - The spool survives a kill without any fsync, because the operating system has the written bytes. Full segments,
+//!   and the last segment at a graceful stop, are synced. Only a loss of power can destroy newer records. Spans that
+//!   the journal has are synced before the journal forgets them, and are written again if the sync fails.
 
 pub mod format;
 mod index;
@@ -44,12 +45,12 @@ use crate::segment::directory::OpenError;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{DiskFault, RecoverySource};
 
-/// The log says at most this often that spans are spooled.
+/// The shortest time between two log lines which say that spans are spooled.
 const SPOOLING_INTERVAL: Duration = Duration::from_secs(300);
-/// Batches on their state to the disk at a time, as a job cannot be interrupted.
+/// Bytes of batches that one job writes, because a job cannot be interrupted.
 pub const JOB_BYTES: usize = 16 << 20;
 
-/// How much the spool holds. Read at any time, from anywhere.
+/// The contents of the spool in numbers. They can be read at any time, from any thread.
 #[derive(Debug, Default)]
 pub struct Level {
     spans: AtomicU64,
@@ -58,51 +59,51 @@ pub struct Level {
 }
 
 impl Level {
-    /// Spans that wait on the disk and are not in memory.
+    /// Returns the number of spans that wait on the disk and are not in memory.
     #[must_use]
     pub fn spans(&self) -> u64 {
         self.spans.load(Ordering::Acquire)
     }
 
-    /// Bytes of the files.
+    /// Returns the bytes of the files.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// The most bytes of the files; 0 if there is no spool.
+    /// Returns the largest number of bytes of the files, or 0 if there is no spool.
     #[must_use]
     pub fn limit_bytes(&self) -> u64 {
         self.limit_bytes
     }
 }
 
-/// A batch, and when the last of its spans was kept.
+/// A batch, with the time at which the last of its spans was kept.
 #[derive(Clone, Debug)]
 pub struct QueuedBatch {
     /// The batch.
     pub batch: Batch,
-    /// May be before this machine was started.
+    /// May be earlier than the start of this machine.
     pub since: Instant,
 }
 
-/// What a job has done.
+/// The outcome of a job.
 #[derive(Debug)]
 pub enum JobOutcome {
-    /// So many spans are on the disk now; these batches are not.
+    /// Batches were written.
     Written {
-        /// Spans.
+        /// The number of spans that are on the disk now.
         spans: u64,
-        /// In their order.
+        /// The batches that could not be written, in their order.
         left: Vec<QueuedBatch>,
     },
-    /// A batch to deliver.
+    /// A batch was read, to be delivered.
     Read(QueuedBatch),
-    /// A record was not what was written: so many spans are lost.
+    /// A record differs from what was written. This many spans are lost.
     Corrupt(u64),
-    /// Somebody else has deleted files: so many spans are lost.
+    /// Another program has deleted files. This many spans are lost.
     Gone(u64),
-    /// Nothing that anybody waits for.
+    /// Nothing that concerns the delivery.
     Nothing,
 }
 
@@ -112,35 +113,35 @@ impl JobOutcome {
     }
 }
 
-/// What the spool leaves behind when it is closed.
+/// The state of the spool at its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CloseReport {
-    /// Spans that were read and are not settled: they wait on the disk again.
+    /// The number of spans that were read and are not settled. They wait on the disk again.
     pub unsettled_spans: u64,
-    /// Spans that were spooled and whose files are gone.
+    /// The number of spooled spans whose files are gone.
     pub gone_spans: u64,
 }
 
-/// A record that was given unsettled.
+/// A record that was read and is not settled.
 #[derive(Debug)]
 struct UnsettledRecord {
     spans_left: u32,
     bytes: usize,
 }
 
-/// The spool, for the export task.
+/// The spool, as the export task uses it.
 #[derive(Debug)]
 pub struct Spool {
-    /// Absent while a job has it.
+    /// `None` while a job uses the store.
     store: Option<Store>,
     job: Option<JoinHandle<JobResult>>,
     unsettled: HashMap<RecordId, UnsettledRecord>,
-    /// Settled records, to be noted down by the next job.
+    /// Settled records that the next job marks.
     done: Vec<RecordId>,
     writing: RetryState,
     reading: RetryState,
     maintaining: RetryState,
-    /// When the log last said that spans are spooled.
+    /// The time of the last log line which says that spans are spooled.
     spooling_logged: Option<Instant>,
     level: Arc<Level>,
     budget: Budget,
@@ -148,7 +149,7 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// Opens the directory of `settings` for batches of `form`. What is in memory for it counts in `budget`.
+    /// Opens the directory of `settings` for batches of `form`. Its index in memory is charged to `budget`.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -179,44 +180,44 @@ impl Spool {
         })
     }
 
-    /// How much it holds.
+    /// Returns the contents in numbers.
     #[must_use]
     pub fn level(&self) -> Arc<Level> {
         Arc::clone(&self.level)
     }
 
-    /// Bytes of the batches that were read and are not settled.
+    /// Returns the bytes of the batches that were read and are not settled.
     #[must_use]
     pub fn unsettled_bytes(&self) -> usize {
         self.unsettled.values().map(|unsettled| unsettled.bytes).sum()
     }
 
-    /// Whether a job is under state.
+    /// Returns true if a job is running.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         self.job.is_some()
     }
 
-    /// Whether a job can write now.
+    /// Returns true if a job can write now.
     #[must_use]
     pub fn can_write(&self, now: Instant) -> bool {
         self.store.is_some() && self.writing.may_try(now)
     }
 
-    /// When a disk that is left alone may be tried again.
+    /// Returns the time of the next attempt after a failed operation.
     #[must_use]
     pub fn next_attempt(&self, now: Instant) -> Option<Instant> {
         let states = [&self.writing, &self.maintaining].into_iter().filter_map(|state| state.retry_at);
         states.filter(|&retry_at| retry_at > now).min().filter(|_| self.store.is_some())
     }
 
-    /// Starts to write `batches`, at most some [`JOB_BYTES`]. Call it only while no job is under state.
+    /// Starts to write `batches`, about [`JOB_BYTES`] at most. No job may be running.
     pub fn write(&mut self, batches: Vec<QueuedBatch>, now: Instant) {
         debug_assert!(self.store.is_some(), "the batches would be lost");
         self.start(move |store, errors| job::write(store, batches, now, errors));
     }
 
-    /// Starts to read the oldest batch of a project that is `wanted`; false if there is none that can be read now.
+    /// Starts to read the oldest batch of the `wanted` projects. Returns false if none can be read now.
     pub fn read(&mut self, wanted: impl Fn(&Arc<str>) -> bool + Send + 'static) -> bool {
         let may = self.store.as_ref().is_some_and(|store| store.has_waiting(&wanted));
         if may {
@@ -226,7 +227,7 @@ impl Spool {
         may
     }
 
-    /// Starts to try again what the disk refused earlier; false if there is nothing, or it is too early.
+    /// Starts to repeat operations that failed earlier. Returns false if there are none, or if it is too early.
     pub fn maintain(&mut self, now: Instant) -> bool {
         let is_due = self.maintaining.may_try(now) && self.store.as_ref().is_some_and(Store::is_unfinished);
         if is_due {
@@ -237,14 +238,15 @@ impl Spool {
         is_due
     }
 
-    /// Starts to note down what is settled, if there is anything and no job is under state.
+    /// Starts to mark settled records, if there are any and no job is running.
     pub fn mark_settled(&mut self) {
         if !self.done.is_empty() {
             self.start(|_, _| JobOutcome::Nothing);
         }
     }
 
-    /// The spans of `batch`, which may be a part of one that was read, are exported or counted as dropped.
+    /// Records that the spans of `batch` are exported, or dropped and counted. It may be a part of a batch that was
+    /// read.
     pub fn settled(&mut self, batch: &Batch) {
         let Some((id, unsettled)) = batch.record().and_then(|id| Some((id, self.unsettled.get_mut(&id)?))) else {
             return;
@@ -256,8 +258,8 @@ impl Spool {
         }
     }
 
-    /// Notes down what is settled and syncs the files, as the process stops. What was read and is not settled waits on
-    /// the disk again.
+    /// Marks settled records and syncs the files at the end of the process. Spans that were read and are not settled
+    /// wait on the disk again.
     pub async fn close(mut self) -> CloseReport {
         debug_assert!(self.job.is_none(), "its outcome would be lost");
         self.start(|store, errors| {
@@ -281,7 +283,7 @@ impl Spool {
         self.start_counting(|store, errors| (work(store, errors), 0));
     }
 
-    /// Starts a job that finds spans, too.
+    /// Starts a job that also returns a number of spans that were found.
     fn start_counting(
         &mut self,
         work: impl FnOnce(&mut Store, &mut Vec<JobError>) -> (JobOutcome, u64) + Send + 'static,
@@ -298,7 +300,8 @@ impl Spool {
         }));
     }
 
-    /// Waits until the job under state has ended; without one it waits forever. Nothing is lost if the future is dropped.
+    /// Waits until the running job has ended. Waits forever if there is none. The future can be dropped at any time
+    /// without a loss.
     ///
     /// # Panics
     /// If the job panicked.
@@ -309,7 +312,7 @@ impl Spool {
         match ended {
             Ok(ended) => self.end(ended, Instant::now()),
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            // The runtime ends, and this task with it.
+            // The runtime is shutting down, and this task with it.
             Err(_) => std::future::pending().await,
         }
     }
@@ -350,7 +353,7 @@ impl Spool {
         outcome
     }
 
-    /// Spans of an earlier process could be read after all.
+    /// Records spans of an earlier process that could not be read before.
     fn found(&mut self, spans: u64) {
         if spans > 0 {
             self.metrics.recovered(RecoverySource::Spool, spans);

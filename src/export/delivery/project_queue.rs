@@ -1,4 +1,4 @@
-//! The batches of one project and whether its calls may start. Time is an argument.
+//! The batches of one project, and the earliest time of its next call. Time is an argument.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -17,77 +17,81 @@ use crate::export::retry::{self, Action};
 use crate::export::spool::QueuedBatch;
 use crate::telemetry::log::Throttle;
 
-/// Failures of a batch, each after others of its project went through, until the fault is taken to be its own and it
-/// is halved.
+/// The number of strikes after which a batch is halved because it seems to cause its failures. A failure is a strike if
+/// a batch can be its cause, and if other batches of the project have succeeded since the last strike.
 const STRIKES_MAX: u32 = 10;
-/// The same for a single span, which is dropped then: no brown-out of the service may be taken for it.
+/// The time for which a single span must have had strikes before it is dropped. A partial failure of the service must
+/// not be mistaken for a bad span.
 pub(super) const BLAME_TIME_MIN: Duration = Duration::from_secs(600);
 
-/// A proxy that refuses even a single span of fewer bytes for its size is set up wrongly: the span waits until it is mended.
-/// Larger ones go, as nothing would ever take them.
+/// The size of a single span, in bytes, that every proxy should accept. If a proxy refuses a smaller span because of
+/// its size, the proxy is misconfigured, and the span waits until that is corrected. A larger span is dropped, because
+/// no later attempt would succeed.
 const SIZE_LIMIT_MIN: usize = 64 << 10;
 
-/// After a message was too large nothing of half its size is sent for so long; then the limit may have been raised.
+/// The time for which batches stay below half the size of a message that was too large. After that, the limit may have
+/// been raised.
 const SIZE_MEMORY: Duration = Duration::from_secs(600);
-/// A single span whose calls fail by its own fault, though the sink has not refused it, is sent again after so long. No other
-/// span waits for it.
+/// The time between attempts to send a single span that causes its failures although the sink has not refused it. No
+/// other span waits for it.
 pub(super) const ASIDE_TIME: Duration = Duration::from_secs(120);
-/// Of a batch of suspected spans: most of them are bad, so that halves would take more calls.
+/// The number of parts of a batch of suspected spans. Most of these spans are bad, so halves would need more calls.
 const SUSPECTED_PARTS: usize = 8;
 
 /// A batch to deliver.
 #[derive(Debug)]
 pub(super) struct Work {
     pub(super) batch: Batch,
-    /// When it came; of joined batches, the last.
+    /// The time at which the batch was added. For joined batches, the time of the last one.
     pub(super) since: Instant,
-    /// Never sent, no part of one that was, and not of the spool: it may be joined with others.
+    /// True if the batch may be joined with others. It was never sent, is not a part of a batch that was sent, and does
+    /// not come from the spool.
     fresh: bool,
-    /// The queue's closings when its call started: the answers to calls that started before a failure was known say
-    /// nothing about what came after it.
+    /// The value of `epoch` of the queue when the call of the batch started. The answer to a call that started before a
+    /// failure was known says nothing about the time after that failure.
     epoch: u64,
     /// See [`STRIKES_MAX`].
     strikes: u32,
-    /// The queue's stored batches at the last strike.
+    /// The value of `stored` of the queue at the last strike.
     stored_at_strike: u64,
-    /// When it, or the batch that it is a part of, had its first strike.
+    /// The time of the first strike of this batch, or of the batch that it is a part of.
     blamed_since: Option<Instant>,
     pub(super) suspicion: Suspicion,
 }
 
-/// Why the spans of a batch are expected to be refused.
+/// The reason why the sink is expected to refuse the spans of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Suspicion {
-    /// They are not.
+    /// There is no such reason.
     None,
-    /// The sink has named the span in a refusal.
+    /// The sink named the span in a refusal.
     Named,
-    /// All of them break a known rule of the sink.
+    /// All spans break a known rule of the sink.
     RuleBroken,
-    /// They feature like others that were refused.
+    /// The spans share features with spans that were refused.
     Alike,
 }
 
 impl Work {
-    /// Whether it is a single span that any limit of a message should have room for.
+    /// Returns true if this is a single span so small that every size limit should allow it.
     fn is_small(&self) -> bool {
         self.batch.span_count() == 1 && self.batch.encoded_len() < SIZE_LIMIT_MIN
     }
 
-    /// Whether it is a single span whose calls fail by its own fault.
+    /// Returns true if this is a single span that causes its failures.
     fn is_at_fault(&self) -> bool {
         self.batch.span_count() == 1 && self.strikes >= STRIKES_MAX
     }
 
-    /// The parts of a batch that is divided: halves, or more of them if most of its spans are suspected.
+    /// Divides the batch: in halves, or in more parts if most of its spans are suspected.
     pub(super) fn divided(&self) -> Vec<Work> {
         let spans = self.batch.span_count() as usize;
         let parts = if self.suspicion == Suspicion::None { 2 } else { SUSPECTED_PARTS }.min(spans);
         self.parts(|place| place * parts / spans, |_| self.suspicion)
     }
 
-    /// The spans at `places` as a batch of this suspicion, or each as one of its own, and the others; at least one span is in
-    /// each. `places` are in order.
+    /// Separates the spans at `places` from the others. They become one batch with this suspicion, or single batches if
+    /// the sink named them. `places` are in ascending order. Every part has at least one span.
     pub(super) fn set_apart(&self, places: &[usize], suspicion: Suspicion) -> Vec<Work> {
         let part_of = |place: usize| match (places.binary_search(&place), suspicion) {
             (Ok(at), Suspicion::Named) => at,
@@ -105,15 +109,15 @@ impl Work {
     }
 }
 
-/// A gate before the calls of a project that fail.
+/// Holds back the calls of a project while they fail.
 #[derive(Debug)]
 struct Gate {
     opens: Instant,
-    /// Failures in a row.
+    /// The number of failures in a row.
     attempts: u32,
-    /// What the last one asked for.
+    /// The action after the last failure.
     action: Action,
-    /// One call is under way to see whether the project is back.
+    /// True while one call tests whether the sink accepts the spans of the project again.
     probing: bool,
 }
 
@@ -121,23 +125,25 @@ struct Gate {
 #[derive(Debug)]
 pub(super) struct ProjectQueue {
     limits: settings::BatchSettings,
-    /// The most that a message has: that of `limits`, or what the sink and the proxies before it took lately.
+    /// The size limit of a message. It is that of `limits`, or less if the sink or a proxy refused a smaller message
+    /// lately.
     bytes_max: usize,
-    /// When `bytes_max` is that of `limits` again.
+    /// The time at which `bytes_max` is set to that of `limits` again.
     bytes_max_until: Option<Instant>,
     waiting: VecDeque<Work>,
-    /// Single spans at fault, each with the time of its next call, in its order.
+    /// Single spans that cause their failures, each with the time of its next call, in the order of these times.
     aside: VecDeque<(Instant, Work)>,
-    /// Of the waiting batches, and those aside.
+    /// Bytes of the batches in `waiting` and `aside`.
     waiting_bytes: usize,
     calls: usize,
-    /// Spans of all batches, waiting or under way.
+    /// The number of spans in all batches, waiting or in a call.
     spans: u64,
-    /// Batches stored so far.
+    /// The number of batches that the sink has stored.
     stored: u64,
     pace: Pace,
     refusals: Refusals,
-    /// A call was answered well, or the project is the daemon's own. Others are tried with one call at a time.
+    /// True if a call of the project succeeded, or if the project is the daemon's own. Any other project has one call
+    /// at a time.
     is_proven: bool,
     gate: Option<Gate>,
     epoch: u64,
@@ -145,7 +151,7 @@ pub(super) struct ProjectQueue {
 }
 
 impl ProjectQueue {
-    /// Returns a queue without batches. Batches are joined up to `limits`.
+    /// Creates a queue without batches. Batches are joined up to `limits`.
     pub(super) fn new(alarm: Alarm, limits: settings::BatchSettings, pace: Pace, is_proven: bool) -> Self {
         ProjectQueue {
             bytes_max: limits.max_bytes,
@@ -178,22 +184,22 @@ impl ProjectQueue {
         self.waiting.is_empty() && self.aside.is_empty() && self.calls == 0
     }
 
-    /// Whether it may be forgotten: nothing waits, and the first call of a new queue would be no sooner than its own.
+    /// Returns true if the queue can be deleted: nothing waits, and a new queue would not start a call earlier.
     pub(super) fn is_forgettable(&self, now: Instant) -> bool {
         self.is_idle() && self.pace.next_call() <= now
     }
 
-    /// Calls that may be under way at a time.
+    /// Returns the limit of concurrent calls.
     pub(super) fn calls_limit(&self) -> usize {
         self.pace.limit()
     }
 
-    /// What the batches wait for if calls fail, and the number of their spans.
+    /// Returns the action for which the batches wait if calls fail, and the number of their spans.
     pub(super) fn held_up(&self) -> Option<(Action, u64)> {
         self.gate.as_ref().map(|gate| (gate.action, self.spans))
     }
 
-    /// Appends a batch; unless it is `fresh`, it stays as it is.
+    /// Appends a batch. If it is not `fresh`, it is not joined with others.
     pub(super) fn push(&mut self, QueuedBatch { batch, since }: QueuedBatch, fresh: bool) {
         self.push_work(Work {
             batch,
@@ -207,7 +213,7 @@ impl ProjectQueue {
         });
     }
 
-    /// Appends a part of a batch that was taken out.
+    /// Appends a batch, or a part of one, that was taken out before.
     pub(super) fn push_work(&mut self, work: Work) {
         self.spans += u64::from(work.batch.span_count());
         self.append(work);
@@ -224,7 +230,8 @@ impl ProjectQueue {
         Some(work)
     }
 
-    /// When the next call may start; `None` if nothing waits, or only for calls to end.
+    /// Returns the time at which the next call may start. Returns `None` if nothing waits, or if a call has to end
+    /// first.
     pub(super) fn ready_at(&self) -> Option<Instant> {
         let probing = self.gate.as_ref().map_or(!self.is_proven && self.calls > 0, |gate| gate.probing);
         if probing || self.calls >= self.pace.limit() {
@@ -234,14 +241,14 @@ impl ProjectQueue {
         self.gate.as_ref().map(|gate| gate.opens).max(Some(self.pace.next_call().max(first)))
     }
 
-    /// Lets the spans aside wait with the others whose time has come by `now`.
+    /// Moves the spans in `aside` whose time has come by `now` back to the waiting batches.
     fn bring_back(&mut self, now: Instant) {
         let count = self.aside.iter().take_while(|(at, _)| *at <= now).count();
         self.waiting.extend(self.aside.drain(..count).map(|(_, work)| work));
     }
 
-    /// The next batch, if a call may start now, filled up with those that wait behind it. What is joined counts in
-    /// `budget`.
+    /// Returns the next batch if a call may start now. Batches behind it are joined to it. The joined batch is charged
+    /// to `budget`.
     pub(super) fn start(&mut self, now: Instant, budget: &Budget) -> Option<Work> {
         self.ready_at().filter(|&at| at <= now)?;
         if self.bytes_max_until.take_if(|until| *until <= now).is_some() {
@@ -266,7 +273,7 @@ impl ProjectQueue {
         Some(work)
     }
 
-    /// A part of a batch that is larger than what the sink takes; the other parts go next.
+    /// Returns the first part of a batch that is larger than the size limit. The other parts are next in the queue.
     fn cut_down(&mut self, work: Work) -> Work {
         let spans = work.batch.span_count() as usize;
         let parts = work.batch.encoded_len().div_ceil(self.bytes_max).min(spans);
@@ -277,14 +284,14 @@ impl ProjectQueue {
         parts.pop().unwrap_or(work)
     }
 
-    /// Takes note that a message of so many bytes was too large. What a proxy says that refuses everything for a moment must
-    /// not make a call of each span for long.
+    /// Lowers the size limit after a message of this many bytes was too large, but not below [`SIZE_LIMIT_MIN`]. A
+    /// proxy that refuses everything for a moment must not lead to one call for each span.
     fn too_large(&mut self, bytes: usize, now: Instant) {
         self.bytes_max = self.bytes_max.min((bytes / 2).max(SIZE_LIMIT_MIN));
         self.bytes_max_until = Some(now + SIZE_MEMORY);
     }
 
-    /// Sets the spans apart that feature like others that were refused: they go next, in a batch of their own.
+    /// Separates the spans that share features with refused ones. They are next in the queue, in a batch of their own.
     fn without_suspects(&mut self, work: Work) -> Work {
         let descriptions = work.batch.descriptions();
         let is_suspected = |&place: &usize| self.refusals.suspects(&descriptions[place]);
@@ -308,12 +315,12 @@ impl ProjectQueue {
         self.waiting.push_front(work);
     }
 
-    /// Takes note that a single span was refused.
+    /// Remembers the features of a single span that was refused.
     pub(super) fn refused(&mut self, batch: &Batch, now: Instant) {
         batch.descriptions().iter().for_each(|span| self.refusals.refused(span, now));
     }
 
-    /// Calls are scarce where batches wait: as many as fit become one.
+    /// Joins waiting batches to `work`, up to the limits. Batches wait only where calls are limited.
     fn fill(&mut self, work: &mut Work, budget: &Budget) {
         let (mut spans, mut bytes) = (work.batch.span_count() as usize, work.batch.encoded_len());
         let fits = |next: &&Work| {
@@ -330,7 +337,7 @@ impl ProjectQueue {
         }
     }
 
-    /// Lets the project be probed at once, and every span be sent.
+    /// Lets the next call start at once, and every span be sent again.
     pub(super) fn hurry(&mut self, now: Instant) {
         self.bring_back(now + ASIDE_TIME);
         if let Some(gate) = &mut self.gate {
@@ -338,7 +345,7 @@ impl ProjectQueue {
         }
     }
 
-    /// Takes note that the call of `work` ended, and that its answer asks for the action `asked`. Returns the action for
+    /// Records that the call of `work` ended. `asked` is the action that the answer asks for. Returns the action for
     /// the batch.
     pub(super) fn ended(
         &mut self,
@@ -382,12 +389,13 @@ impl ProjectQueue {
         }
     }
 
-    /// At least half full.
+    /// Returns true if the batch is at least half full.
     fn is_full(&self, batch: &Batch) -> bool {
         2 * batch.span_count() as usize >= self.limits.max_spans || 2 * batch.encoded_len() >= self.bytes_max
     }
 
-    /// Whether the fault is taken to be the batch's own. A single span is given up for what the sink says alone.
+    /// Records a strike if there is one, and returns true if the batch itself is taken to be the cause of its failures.
+    /// A single span is given up only because of answers of the sink.
     fn strike_out(&self, work: &mut Work, failure: &Failure, now: Instant) -> bool {
         let others_went_through = self.stored > work.stored_at_strike;
         if others_went_through && retry::blames_batch(failure) {
@@ -400,15 +408,16 @@ impl ProjectQueue {
         work.strikes >= STRIKES_MAX && (work.batch.span_count() > 1 || is_proved)
     }
 
-    /// Failures in a row. To sign in again comes first whatever failed before.
+    /// Returns the number of failures in a row. For [`Action::SignIn`], failures that asked for another action do not
+    /// count.
     pub(super) fn attempts(&self, action: Action) -> u32 {
         let gate = self.gate.as_ref().filter(|gate| action != Action::SignIn || gate.action == action);
         gate.map_or(0, |gate| gate.attempts)
     }
 
-    /// Puts the batch of a call that failed behind the others, and closes the gate for `delay`, or longer if the server
-    /// asks for it. Calls that were under way together fail together: that is one failure. A span that is at fault is put
-    /// aside in place of that, and returned as true.
+    /// Appends the batch of a failed call to the queue, and holds back calls for `delay`, or for longer if the server
+    /// asks for it. Several calls that were running together count as one failure. A single span that causes its
+    /// failures is put aside instead; then the result is true.
     pub(super) fn failed(
         &mut self,
         work: Work,
@@ -426,7 +435,7 @@ impl ProjectQueue {
         if work.epoch == self.epoch {
             self.epoch += 1;
             let attempts = self.gate.as_ref().map_or(0, |gate| gate.attempts) + 1;
-            // What a probe meets says nothing about the pace: it was alone.
+            // A single test call says nothing about the pace.
             match action {
                 Action::SlowDown if attempts == 1 => self.pace.quota_used_up(),
                 Action::Retry if attempts == 1 => self.pace.slower(),
@@ -440,13 +449,13 @@ impl ProjectQueue {
         false
     }
 
-    /// Puts the batch of a call that was cut off before the others.
+    /// Puts the batch of an aborted call at the front of the queue.
     pub(super) fn cut_off(&mut self, work: Work) {
         self.calls -= 1;
         self.prepend(work);
     }
 
-    /// Says that the project is away, if that is due.
+    /// Logs that calls of the project fail, if an alarm is due.
     pub(super) fn alarm(&mut self, failure: &Failure, now: Instant, advice: Option<&str>, throttle: &Throttle) {
         if let Some(gate) = &self.gate
             && self.alarm.is_due(gate.action, gate.attempts, now)
@@ -456,7 +465,7 @@ impl ProjectQueue {
         }
     }
 
-    /// Lets the waiting batches go that came `age` ago or earlier.
+    /// Removes and returns the waiting batches that were added at least `age` ago.
     pub(super) fn give_up(&mut self, now: Instant, age: Duration) -> Vec<Batch> {
         let mut given_up = Vec::new();
         let mut is_young = |work: &Work| {
@@ -471,18 +480,18 @@ impl ProjectQueue {
         given_up
     }
 
-    /// Bytes of the waiting batches.
+    /// Returns the bytes of the waiting batches.
     pub(super) fn waiting_bytes(&self) -> usize {
         self.waiting_bytes
     }
 
-    /// When the first waiting batch came that the spool does not have yet.
+    /// Returns the time at which the first waiting batch was added that is not in the spool.
     pub(super) fn next_spilled(&self) -> Option<Instant> {
         let mut all = self.waiting.iter().chain(self.aside.iter().map(|(_, work)| work));
         all.find(|work| work.batch.record().is_none()).map(|work| work.since)
     }
 
-    /// Takes out the batch of [`ProjectQueue::next_spilled`], filled up with those that wait behind it.
+    /// Removes and returns the batch of [`ProjectQueue::next_spilled`]. Batches behind it are joined to it.
     pub(super) fn spill(&mut self, budget: &Budget) -> Option<QueuedBatch> {
         let Some(at) = self.waiting.iter().position(|work| work.batch.record().is_none()) else {
             return self.spill_aside();
@@ -503,13 +512,13 @@ impl ProjectQueue {
         Some(QueuedBatch { batch, since })
     }
 
-    /// Takes back a batch that the spool has no room for.
+    /// Puts a batch back that did not fit into the spool.
     pub(super) fn unspill(&mut self, aged: QueuedBatch) {
         self.push(aged, false);
         self.waiting.rotate_right(1);
     }
 
-    /// Whether a batch of the spool would be sent soon: at once, or as a probe.
+    /// Returns true if a batch from the spool would be sent soon.
     pub(super) fn needs_batches(&self) -> bool {
         let flows = self.gate.is_none() && self.calls < self.pace.limit();
         self.waiting.is_empty() && (self.calls == 0 || flows)

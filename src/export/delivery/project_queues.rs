@@ -1,9 +1,9 @@
-//! All queues, and which of them starts the next call. Time is an argument.
+//! All project queues, and the choice of the queue that starts the next call. Time is an argument.
 //!
 //! Invariants
-//! - What a step costs does not grow with the number of projects, which senders choose where any project is allowed: every
-//!   change of a queue goes through [`ProjectQueues::with`], which keeps the order and the sums.
-//! - Projects take turns: of those that may start a call, the one that has waited longest does.
+//! - The cost of a step does not grow with the number of projects. If every project is allowed, senders determine this
+//!   number. Every change of a queue goes through [`ProjectQueues::with`], which updates the orders and the sums.
+//! - Projects take turns: of those that may start a call, the one that has waited longest is first.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -20,20 +20,21 @@ use crate::config::settings;
 use crate::export::retry::Action;
 use crate::export::spool::QueuedBatch;
 
-/// Projects whose pace is remembered though nothing of them waits.
+/// The number of queues that are kept, with their pace, although they are empty.
 const QUEUES_KEPT_MAX: usize = 64;
-/// A queue of a further project counts in the memory budget with this: the queue, its name, its places in the orders.
+/// Bytes that each queue beyond the first [`QUEUES_KEPT_MAX`] is charged to the memory budget: the queue, its name, and
+/// its entries in the orders.
 const QUEUE_BYTES: usize = 1024;
 
-/// The classes of queues, each with places of its own for calls.
+/// A class of queues. Each class has its own call slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(super) enum Class {
-    /// The last calls of the project were answered well, or it is the daemon's own.
+    /// The last calls of the project succeeded, or it is the daemon's own project.
     Proven,
-    /// The last calls of the project failed, after others were answered well: it is probed with one call at a time.
+    /// The last calls of the project failed, and earlier ones succeeded. One call at a time tests it.
     Away,
-    /// No call of the project was answered well so far. Senders may make up such projects.
+    /// No call of the project has succeeded so far. Senders may invent such projects.
     Trial,
 }
 
@@ -41,7 +42,7 @@ impl Class {
     pub(super) const ALL: [Class; 3] = [Class::Proven, Class::Away, Class::Trial];
 }
 
-/// What the orders and sums know of a queue.
+/// The properties of a queue from which the orders and sums are computed.
 #[derive(Debug, Default)]
 struct View {
     ready: Option<(Class, Instant)>,
@@ -59,38 +60,40 @@ struct Slot {
     _share: Option<Share>,
 }
 
-/// A queue of projects by time.
+/// Projects in the order of a time.
 type ProjectsByTime = BTreeSet<(Instant, Arc<str>)>;
 
-/// The projects with so much in memory that the spool is to give nothing of them. The spool's thread reads it, too.
+/// The projects with so many batches in memory that none is read from the spool. The spool's thread also reads this
+/// set.
 pub(super) type SuppliedProjects = Arc<RwLock<HashSet<Arc<str>>>>;
 
-/// The queues of the projects with batches, and of those that had some lately.
+/// The queues of all projects with batches, and of some without.
 #[derive(Debug)]
 pub(super) struct ProjectQueues {
     limits: settings::BatchSettings,
-    /// Between calls of a project.
+    /// The shortest time between calls of a project.
     call_interval: Duration,
     /// The daemon's own project.
     own: Option<Arc<str>>,
-    /// Returns the name of a project as the log shows it.
+    /// Returns the name of a project for the log.
     shown_project: fn(&str) -> Option<&str>,
     budget: Budget,
     slots: HashMap<Arc<str>, Slot>,
-    /// When queues may start a call, by class.
+    /// The times at which queues may start a call, for each class.
     ready: [ProjectsByTime; Class::ALL.len()],
-    /// Since when the oldest batches wait that the spool does not have.
+    /// The times since which the oldest batches wait that are not in the spool.
     spillable: ProjectsByTime,
-    /// Spans that wait because calls fail, by what their queues ask for.
+    /// The number of spans that wait because calls fail, for each action.
     held_up: Vec<(Action, u64)>,
-    /// ProjectQueues with something to do, by their limit of calls.
+    /// The number of queues that are not idle, for each limit of concurrent calls.
     limited: [usize; PROJECT_CALLS_MAX + 1],
     waiting_bytes: usize,
     supplied: SuppliedProjects,
 }
 
 impl ProjectQueues {
-    /// ProjectQueues whose batches may be joined to as much as `limits`. ProjectQueues beyond the first ones count in `budget`.
+    /// Creates an empty set of queues. Batches are joined up to `limits`. Queues beyond the first [`QUEUES_KEPT_MAX`]
+    /// are charged to `budget`.
     pub(super) fn new(
         limits: settings::BatchSettings,
         call_interval: Duration,
@@ -114,7 +117,7 @@ impl ProjectQueues {
         }
     }
 
-    /// Changes the queue of `project`, which is made if there is none.
+    /// Changes the queue of `project`, which is created if it does not exist.
     pub(super) fn with<T>(
         &mut self,
         project: &Arc<str>,
@@ -132,7 +135,7 @@ impl ProjectQueues {
     fn new_slot(&mut self, project: &Arc<str>, now: Instant) -> Slot {
         let idle_queues = self.slots.len() - self.limited.iter().sum::<usize>();
         if idle_queues >= QUEUES_KEPT_MAX {
-            // They wait for nothing, so that no order has them.
+            // A queue that can be deleted waits for nothing, so it is not in any order.
             self.slots.retain(|_, slot| !slot.queue.is_forgettable(now));
         }
         let share = (self.slots.len() >= QUEUES_KEPT_MAX).then(|| self.budget.force(QUEUE_BYTES));
@@ -142,7 +145,7 @@ impl ProjectQueues {
         Slot { queue, view: View::default(), _share: share }
     }
 
-    /// Brings orders and sums to what the queue is now.
+    /// Updates the orders and sums after a change of the queue.
     fn observe(&mut self, project: &Arc<str>, slot: &mut Slot) {
         let queue = &slot.queue;
         let view = View {
@@ -188,12 +191,12 @@ impl ProjectQueues {
         &mut self.held_up[at].1
     }
 
-    /// When the next queue of this class may start a call.
+    /// Returns the time at which the next queue of this class may start a call.
     pub(super) fn ready_at(&self, class: Class) -> Option<Instant> {
         self.ready[class as usize].first().map(|(at, _)| *at)
     }
 
-    /// The next batch of this class, if a call may start now.
+    /// Returns the next batch of this class, if a call may start now.
     pub(super) fn start(&mut self, class: Class, now: Instant) -> Option<Work> {
         let (at, project) = self.ready[class as usize].first()?;
         let project = Arc::clone(project);
@@ -201,40 +204,40 @@ impl ProjectQueues {
         (*at <= now).then(|| self.with(&project, now, |queue| queue.start(now, &budget)))?
     }
 
-    /// Takes out the oldest batch that the spool does not have, filled up with those that wait behind it.
+    /// Removes and returns the oldest batch that is not in the spool. Batches behind it are joined to it.
     pub(super) fn spill_oldest(&mut self, now: Instant) -> Option<QueuedBatch> {
         let project = Arc::clone(&self.spillable.first()?.1);
         let budget = self.budget.clone();
         self.with(&project, now, |queue| queue.spill(&budget))
     }
 
-    /// Bytes of all waiting batches.
+    /// Returns the bytes of all waiting batches.
     pub(super) fn waiting_bytes(&self) -> usize {
         self.waiting_bytes
     }
 
-    /// Whether nothing waits and no call is under way.
+    /// Returns true if nothing waits and no call is running.
     pub(super) fn is_idle(&self) -> bool {
         self.limited.iter().all(|queues| *queues == 0)
     }
 
-    /// What queues wait for because calls fail, with the number of their spans.
+    /// Returns the actions for which spans wait because calls fail, each with the number of spans.
     pub(super) fn held_up(&self) -> impl Iterator<Item = (Action, u64)> {
         self.held_up.iter().copied()
     }
 
-    /// The least limit of calls of a queue with something to do.
+    /// Returns the lowest limit of concurrent calls among the queues that are not idle.
     pub(super) fn calls_limit_min(&self) -> Option<usize> {
         self.limited.iter().position(|queues| *queues > 0)
     }
 
-    /// Lets every project be probed at once.
+    /// Lets every queue start its next call at once.
     pub(super) fn hurry(&mut self, now: Instant) {
         let projects: Vec<Arc<str>> = self.slots.keys().cloned().collect();
         projects.iter().for_each(|project| self.with(project, now, |queue| queue.hurry(now)));
     }
 
-    /// The projects of which nothing is to be read from the spool, always as they are now.
+    /// Returns the set of projects for which nothing is read from the spool. The set stays up to date.
     pub(super) fn supplied(&self) -> SuppliedProjects {
         Arc::clone(&self.supplied)
     }

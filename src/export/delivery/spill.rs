@@ -1,4 +1,4 @@
-//! What of the waiting batches goes to the spool, and when it comes back.
+//! Moves waiting batches to the spool and back.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::export::sink::Sink;
 use crate::export::spool::{CloseReport, JOB_BYTES, JobOutcome, QueuedBatch, Spool};
 
 impl<S: Sink> Delivery<S> {
-    /// Starts what the spool has to do, if it is idle: to give memory back comes first.
+    /// Starts the next job of the spool, if it is idle. Writing comes first, because it releases memory.
     pub(super) fn drive_spool(&mut self, now: Instant) {
         let Some(spool) = self.spool.as_ref().filter(|_| !self.stopping) else { return };
         let batches = if spool.can_write(now) { self.spill() } else { Vec::new() };
@@ -27,7 +27,7 @@ impl<S: Sink> Delivery<S> {
         }
     }
 
-    /// Takes out the oldest batches, as far as memory or the journal is short.
+    /// Removes and returns the oldest batches, as many as are needed to relieve memory or the journal.
     fn spill(&mut self) -> Vec<QueuedBatch> {
         if self.budget.disk().is_some_and(|disk| disk.is_over(ladder::SPILL)) {
             return self.take_oldest(JOB_BYTES);
@@ -41,7 +41,7 @@ impl<S: Sink> Delivery<S> {
         self.take_oldest(bytes)
     }
 
-    /// Takes out the oldest batches that the spool does not have yet, `bytes` of them or a little more.
+    /// Removes and returns the oldest batches that are not in the spool: `bytes` bytes or a little more.
     fn take_oldest(&mut self, bytes: usize) -> Vec<QueuedBatch> {
         let (mut taken, mut taken_bytes) = (Vec::new(), 0);
         while taken_bytes < bytes {
@@ -52,7 +52,7 @@ impl<S: Sink> Delivery<S> {
         taken
     }
 
-    /// The projects of which no batch is to be read now; `None` if none at all is.
+    /// Returns the projects for which no batch is to be read now, or `None` if no batch of any project is to be read.
     fn supplied(&self) -> Option<SuppliedProjects> {
         let unsettled_bytes = self.spool.as_ref()?.unsettled_bytes();
         let ahead_bytes =
@@ -63,7 +63,7 @@ impl<S: Sink> Delivery<S> {
         Some(self.queues.supplied())
     }
 
-    /// Acts on what the spool has done.
+    /// Handles the outcome of a job of the spool.
     pub(super) fn spool_ended(&mut self, outcome: JobOutcome, now: Instant) {
         match outcome {
             JobOutcome::Written { spans, left } => {
@@ -82,13 +82,13 @@ impl<S: Sink> Delivery<S> {
         }
     }
 
-    /// Spooled spans are lost.
+    /// Drops spooled spans that are lost.
     fn lost(&self, spans: u64, detail: &str) {
         self.ledger.unspooled(spans);
         self.ledger.dropped(DropReason::Corrupt, spans, detail);
     }
 
-    /// Writes all that waits to the spool, if there is one; false if that has no room for it.
+    /// Writes all waiting batches to the spool. Returns false if there is no spool, or if it has no room for them.
     pub async fn spill_all(&mut self) -> bool {
         if self.spool.as_ref().is_some_and(Spool::is_busy) {
             let outcome = finished(&mut self.spool).await;
@@ -110,8 +110,8 @@ impl<S: Sink> Delivery<S> {
         }
     }
 
-    /// Ends the delivery: what is not settled by now goes to the spool. Without one, and as far as it has no room, it is
-    /// lost.
+    /// Ends the delivery. Spans that are not settled go to the spool, if there is one and it has room. Otherwise they
+    /// are left to the caller.
     pub async fn put_away(mut self) {
         self.cut_off_calls().await;
         self.spill_all().await;

@@ -1,7 +1,7 @@
-//! The spans that a refusal points at: by the sink's own words, or because they feature like others that it refused. Pure:
-//! time is an argument.
+//! Finds the spans that a refusal is probably about: spans that the sink named, and spans that share features with
+//! refused ones. Pure: time is an argument.
 //!
-//! A suspected span is only asked about apart, in a call of fewer spans: what the sink says of that is what counts.
+//! A suspected span is only sent separately, in a smaller call. The answer to that call decides.
 
 use std::time::Duration;
 
@@ -12,20 +12,23 @@ use crate::export::batch::SpanDescription;
 use crate::export::failure::Failure;
 use crate::proto::google::rpc;
 
-/// Spans that one refusal names, at most: each goes in a call of its own.
+/// The largest number of spans that are taken from one refusal. Each is sent in a call of its own.
 const NAMED_MAX: usize = 8;
-/// Digits of the place of a span in a batch. No more are looked at: a text may have many beginnings of a place.
+/// The largest number of digits of a place in a batch. The limit bounds the work on a text with many beginnings of a
+/// place.
 const PLACE_DIGITS_MAX: usize = 6;
-/// Digits of a span id in hexadecimal.
+/// The number of hexadecimal digits of a span id.
 const ID_DIGITS: usize = 16;
-/// Looks of refused spans that are remembered for a project: a service that sends bad spans has few kinds of them.
+/// The largest number of features that are remembered for a project. A service that sends bad spans sends only a few
+/// kinds of them.
 const FEATURES_MAX: usize = 64;
-/// A feature that no span was refused with for so long is forgotten: while there is one, every stored batch is looked through.
+/// The time without a refusal after which a feature is forgotten. While any is remembered, the spans of every stored
+/// batch are compared with it.
 const REFUSAL_MEMORY: Duration = Duration::from_secs(600);
-/// A feature is suspected while at least one span in so many that had it was refused.
+/// A feature is suspected while at least one of this many spans that had it was refused.
 const SUSPECTED_SHARE: u32 = 8;
 
-/// The places of the spans that `failure` names: by `spans[place]`, or by their ids.
+/// Returns the places of the spans that `failure` names, by `spans[place]` or by their ids.
 pub(super) fn named(failure: &Failure, spans: &[SpanDescription]) -> Vec<usize> {
     let text = text(failure);
     let mut places = Vec::new();
@@ -34,7 +37,7 @@ pub(super) fn named(failure: &Failure, spans: &[SpanDescription]) -> Vec<usize> 
         let digits = &rest[..rest.bytes().take(PLACE_DIGITS_MAX).take_while(u8::is_ascii_digit).count()];
         digits.parse::<usize>().ok().filter(|_| rest[digits.len()..].starts_with(']'))
     });
-    // A place in a part of an OTLP request is not one in the batch.
+    // In a part of an OTLP request, the place is not the place in the batch.
     if !text.contains("scope_spans[") {
         places.extend(by_place.filter(|&place| place < spans.len()).take(NAMED_MAX));
     }
@@ -48,7 +51,7 @@ pub(super) fn named(failure: &Failure, spans: &[SpanDescription]) -> Vec<usize> 
     places
 }
 
-/// The message of a failure, and the fields that `google.rpc.BadRequest` names in its details.
+/// Returns the message of a failure, and the fields that `google.rpc.BadRequest` names in its details.
 fn text(failure: &Failure) -> String {
     let mut text = failure.status().message().to_owned();
     let details = rpc::Status::decode(failure.status().details()).unwrap_or_default().details;
@@ -61,14 +64,14 @@ fn text(failure: &Failure) -> String {
     text
 }
 
-/// What spans of a project looked like that were refused.
+/// The features of the spans of a project that were refused.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
-    /// In the order in which they were last refused.
+    /// In the order of their last refusals.
     features: Vec<Feature>,
 }
 
-/// What became of spans that feature alike, since one of them was refused.
+/// A feature, with the spans that had it since the first refusal.
 #[derive(Debug)]
 struct Feature {
     feature: u64,
@@ -78,12 +81,12 @@ struct Feature {
 }
 
 impl Refusals {
-    /// Whether nothing is remembered.
+    /// Returns true if no feature is remembered.
     pub(super) fn is_empty(&self) -> bool {
         self.features.is_empty()
     }
 
-    /// A span was refused by itself.
+    /// Records that a single span was refused.
     pub(super) fn refused(&mut self, span: &SpanDescription, now: Instant) {
         for feature in span.features {
             let at = self.features.iter().position(|known| known.feature == feature);
@@ -98,7 +101,7 @@ impl Refusals {
         }
     }
 
-    /// These spans were stored.
+    /// Records that these spans were stored.
     pub(super) fn stored(&mut self, spans: &[SpanDescription], now: Instant) {
         self.features.retain(|known| now - known.last_refused < REFUSAL_MEMORY);
         for known in &mut self.features {
@@ -107,7 +110,7 @@ impl Refusals {
         }
     }
 
-    /// Whether the span features like others that were refused.
+    /// Returns true if the span has a suspected feature.
     pub(super) fn suspects(&self, span: &SpanDescription) -> bool {
         self.features.iter().any(|known| span.features.contains(&known.feature) && known.is_suspected())
     }

@@ -1,4 +1,4 @@
-//! The bytes of a segment file. Pure. Numbers are little-endian, checksums CRC-32 (IEEE 802.3).
+//! The format of a segment file. Pure. Numbers are little-endian, checksums are CRC-32 (IEEE 802.3).
 //!
 //! ```text
 //! segment = header of crate::segment with magic "SPANSPOL" | record*
@@ -6,9 +6,9 @@
 //!           | since u64, ms of Unix time | project length u16 | project | body
 //! ```
 //!
-//! The body is the spans of a batch as they are sent. The state is the only byte that is ever written again, and so
-//! stands outside of the checksums. The header has one of its own: a segment is indexed by its headers alone, and a body
-//! that has gone bad does not hide the records after it.
+//! The body is the message of a batch, as it is sent. The state is the only byte that is written again later, so the
+//! checksums do not include it. The header has its own checksum. A segment can therefore be indexed by its headers
+//! alone, and a corrupt body does not hide the records after it.
 
 use std::num::TryFromIntError;
 
@@ -22,44 +22,45 @@ pub use crate::segment::{HEADER_LEN as SEGMENT_HEADER_LEN, NoSegment, SegmentErr
 const LAYOUT: Layout = Layout { magic: b"SPANSPOL", version: 1 };
 /// Bytes of a record's header before the project.
 pub const RECORD_HEADER_LEN: usize = 27;
-/// [`RecordHeader::done`] on disk. Any other byte means that the spans are to be delivered, as twice is harmless.
+/// The state byte of a settled record. With any other value the spans are delivered, because a loss would be worse than
+/// a repetition.
 pub const DONE: u8 = 0xff;
 const WAITING: u8 = 0;
 
-/// The header of a segment of `form`.
+/// Returns the header of a segment for batches of `form`.
 #[must_use]
 pub fn segment_header(form: Form) -> Vec<u8> {
     LAYOUT.header(form as u8)
 }
 
-/// What stands before the body of a record.
+/// The header of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordHeader {
-    /// Every span of it is settled: it is not to be delivered again.
+    /// True if every span of the record is settled, so that it is not delivered again.
     pub done: bool,
-    /// Bytes of the body; at least 1.
+    /// The length of the body in bytes; at least 1.
     pub body_len: u32,
-    /// Of the body.
+    /// The checksum of the body.
     pub body_checksum: u32,
-    /// At least 1.
+    /// The number of spans; at least 1.
     pub span_count: u32,
-    /// When the last of its spans was kept, in milliseconds of Unix time.
+    /// The time at which the last of its spans was kept, in milliseconds of Unix time.
     pub since_unix_ms: u64,
     /// The id of the project that the spans belong to.
     pub project: String,
 }
 
 impl RecordHeader {
-    /// Bytes of the header; the body follows it.
+    /// Returns the length of the header in bytes. The body follows the header.
     #[must_use]
     pub fn header_len(&self) -> u64 {
         (RECORD_HEADER_LEN + self.project.len()) as u64
     }
 
-    /// Writes the header.
+    /// Encodes the header.
     ///
     /// # Errors
-    /// The project's id is longer than the format can say.
+    /// The id of the project is too long for the format.
     pub fn encode(&self) -> Result<Vec<u8>, TryFromIntError> {
         let project_len: u16 = self.project.len().try_into()?;
         let mut out = Vec::with_capacity(RECORD_HEADER_LEN + self.project.len());

@@ -1,27 +1,27 @@
-//! Which records of the spool wait to be delivered, by project. Pure.
+//! The records of the spool that wait to be delivered, by project. Pure.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Where a record is. Later ones compare greater.
+/// The position of a record. Later records compare greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordId {
     /// The number of its segment.
     pub segment: u64,
-    /// Its first byte there.
+    /// The offset of its first byte in the segment.
     pub offset: u64,
 }
 
-/// What is remembered of a record that waits.
+/// The facts about a waiting record that are kept in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) id: RecordId,
-    /// In the file.
+    /// The offset of the body in the file.
     pub(super) body_offset: u64,
     pub(super) body_len: u32,
     pub(super) body_checksum: u32,
     pub(super) span_count: u32,
-    /// When the last of its spans was kept, in milliseconds after the store was opened.
+    /// The time at which the last of its spans was kept, in milliseconds after the store was opened.
     pub(super) since_ms: i64,
 }
 
@@ -32,22 +32,23 @@ struct ProjectRecords {
     entries: VecDeque<Entry>,
 }
 
-/// The waiting records, a line for each project: one that cannot be delivered must not stand in the others' way.
+/// The waiting records, with a queue for each project, so that a project that cannot be delivered does not delay the
+/// others.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     lines: Vec<ProjectRecords>,
-    /// Records that cannot be read now, with their projects. They are not given out.
+    /// Records that cannot be read at present, with their projects. They are not returned by `pop`.
     aside: Vec<(Arc<str>, Entry)>,
     len: usize,
 }
 
 impl Index {
-    /// The number of waiting records, of those aside as well.
+    /// Returns the number of waiting records, including those set aside.
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    /// Puts a record at the end of its project's line.
+    /// Appends a record to the queue of its project.
     pub(super) fn push(&mut self, project: &str, entry: Entry) {
         let at = self.lines.iter().position(|line| &*line.project == project).unwrap_or_else(|| {
             self.lines.push(ProjectRecords { project: project.into(), entries: VecDeque::new() });
@@ -57,7 +58,7 @@ impl Index {
         self.len += 1;
     }
 
-    /// Takes out the oldest record of a project that `wanted` names.
+    /// Removes and returns the oldest record of the `wanted` projects.
     pub(super) fn pop(&mut self, wanted: impl Fn(&Arc<str>) -> bool) -> Option<(Arc<str>, Entry)> {
         let heads = self.lines.iter().enumerate().filter(|(_, line)| wanted(&line.project));
         let (_, at) = heads.filter_map(|(at, line)| Some((line.entries.front()?.id, at))).min()?;
@@ -71,12 +72,12 @@ impl Index {
         Some((project, entry))
     }
 
-    /// Whether a project that `wanted` names has a record.
+    /// Returns true if a `wanted` project has a record.
     pub(super) fn has(&self, wanted: impl Fn(&Arc<str>) -> bool) -> bool {
         self.lines.iter().any(|line| wanted(&line.project))
     }
 
-    /// Takes out the records that `chosen` names, of those aside as well: how many there were, and their spans.
+    /// Removes the `chosen` records, including those set aside. Returns their number, and the number of their spans.
     pub(super) fn remove(&mut self, chosen: impl Fn(RecordId) -> bool) -> (usize, u64) {
         let removed = self.take_of_lines(&chosen);
         let aside = self.aside.extract_if(.., |(_, entry)| chosen(entry.id));
@@ -86,19 +87,19 @@ impl Index {
         (count, spans)
     }
 
-    /// Puts a record aside that was taken out.
+    /// Sets a record aside that was removed before.
     pub(super) fn push_aside(&mut self, project: Arc<str>, entry: Entry) {
         self.aside.push((project, entry));
         self.len += 1;
     }
 
-    /// Puts the records aside that `chosen` names.
+    /// Sets the `chosen` records aside.
     pub(super) fn set_aside(&mut self, chosen: impl Fn(RecordId) -> bool) {
         let taken = self.take_of_lines(chosen);
         self.aside.extend(taken);
     }
 
-    /// Lets the records wait again that were put aside, each at its place.
+    /// Moves the records that were set aside back to their places in the queues.
     pub(super) fn put_back(&mut self) {
         let aside = std::mem::take(&mut self.aside);
         self.len -= aside.len();
@@ -106,7 +107,7 @@ impl Index {
         self.sort();
     }
 
-    /// Brings the records of each project into their order again, after some were pushed out of it.
+    /// Sorts the records of each project, after some were appended out of order.
     pub(super) fn sort(&mut self) {
         for line in &mut self.lines {
             line.entries.make_contiguous().sort_unstable_by_key(|entry| entry.id);

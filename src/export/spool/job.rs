@@ -1,4 +1,4 @@
-//! What is done to the store off the export task, and what is made of its failures.
+//! The jobs on the store that run outside the export task, and the handling of their errors.
 
 use std::fmt::Display;
 use std::io;
@@ -15,31 +15,31 @@ use crate::export::batch::Batch;
 use crate::segment::reminder::Reminder;
 use crate::telemetry::Metrics;
 
-/// After a failure, or when it is full, the disk is left alone for this long.
+/// The time between attempts after a failure, or while the spool is full.
 pub(super) const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What hinders a job.
+/// An error of a job.
 #[derive(Debug)]
 pub(super) enum JobError {
     Full,
     Write(io::Error),
     Read(io::Error),
-    /// Settled spans cannot be marked, or their files not be deleted.
+    /// Settled spans cannot be marked, or their files cannot be deleted.
     Cleanup(io::Error),
 }
 
-/// What a job gives back.
+/// The result of a job.
 #[derive(Debug)]
 pub(super) struct JobResult {
     pub(super) store: Store,
     pub(super) outcome: JobOutcome,
     pub(super) errors: Vec<JobError>,
-    /// Spans of an earlier process that could not be read before, and wait from now on.
+    /// The number of spans of an earlier process that could not be read before and wait from now on.
     pub(super) found_spans: u64,
 }
 
-/// Appends the batches as far as that is possible. Those that the journal has are settled there once they outlive a loss of
-/// power here.
+/// Appends as many of the batches as possible. Batches that the journal has are settled there once the spool can
+/// survive a loss of power with them.
 pub(super) fn write(
     store: &mut Store,
     batches: Vec<QueuedBatch>,
@@ -65,7 +65,7 @@ pub(super) fn write(
     let mut left: Vec<QueuedBatch> = left.collect();
     if written.iter().any(|(_, aged)| aged.batch.is_journalled()) {
         errors.extend(store.sync().err().map(JobError::Write));
-        // What the disk may not have stays in memory and in the journal.
+        // Batches that may not be on the disk stay in memory and in the journal.
         if let Some(first) = written.iter().position(|(id, _)| !store.is_synced(*id)) {
             store.take_back(written[first].0);
             left.splice(0..0, written.drain(first..).map(|(_, aged)| aged));
@@ -76,7 +76,7 @@ pub(super) fn write(
     JobOutcome::Written { spans, left }
 }
 
-/// Reads the oldest batch of a project that is `wanted`.
+/// Reads the oldest batch of the `wanted` projects.
 pub(super) fn read(
     store: &mut Store,
     wanted: impl Fn(&Arc<str>) -> bool,
@@ -100,17 +100,17 @@ pub(super) fn read(
     JobOutcome::Read(QueuedBatch { batch, since })
 }
 
-/// Tries again what the disk refused; returns the spans that were found, too.
+/// Repeats operations that failed earlier. Also returns the number of spans that were found.
 pub(super) fn maintain(store: &mut Store, metrics: &Metrics, errors: &mut Vec<JobError>) -> (JobOutcome, u64) {
     let mut report = store.maintain(metrics);
     errors.append(&mut report.errors);
     (JobOutcome::of_gone(report.gone_spans), report.found_spans)
 }
 
-/// One of the ways of work on the disk: whether it works.
+/// The state of one kind of operation on the disk: whether it works, and the time of the next attempt.
 #[derive(Debug, Default)]
 pub(super) struct RetryState {
-    /// When it is tried again after a failure.
+    /// The time of the next attempt after a failure.
     pub(super) retry_at: Option<Instant>,
     reminder: Reminder,
 }
@@ -120,13 +120,13 @@ impl RetryState {
         self.retry_at.is_none_or(|retry_at| retry_at <= now)
     }
 
-    /// It has failed, and is left alone for a while.
+    /// Records a failure. The next attempt is made after [`RETRY_INTERVAL`].
     pub(super) fn failed(&mut self, now: Instant, what: &str, cause: impl Display) {
         self.retry_at = Some(now + RETRY_INTERVAL);
         self.report(now, what, cause);
     }
 
-    /// Says that it has failed, if that is due.
+    /// Logs a failure, if a log line is due.
     pub(super) fn report(&mut self, now: Instant, what: &str, cause: impl Display) {
         if self.reminder.failed(now) {
             tracing::error!(%cause, "{what}");

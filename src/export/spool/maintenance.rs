@@ -1,4 +1,4 @@
-//! Tries again what the disk refused: to read headers and records, to mark records, to delete files.
+//! Repeats operations of the disk that failed: reading headers and records, marking records, deleting files.
 
 use std::io;
 
@@ -6,18 +6,18 @@ use super::job::JobError;
 use super::store::Store;
 use crate::telemetry::Metrics;
 
-/// What came of it.
+/// The result of the repeated operations.
 #[derive(Debug, Default)]
 pub(super) struct MaintenanceReport {
-    /// Spans of an earlier process that were found: they wait from now on.
+    /// The number of spans of an earlier process that were found and wait from now on.
     pub(super) found_spans: u64,
-    /// Spans whose files are gone.
+    /// The number of spans whose files are gone.
     pub(super) gone_spans: u64,
     pub(super) errors: Vec<JobError>,
 }
 
 impl Store {
-    /// Tries again what the disk refused since the last time. Records that could not be read may be tried again.
+    /// Repeats the operations that failed since the last time. Records that could not be read may be read again.
     pub(super) fn maintain(&mut self, metrics: &Metrics) -> MaintenanceReport {
         let mut report = MaintenanceReport::default();
         if let Err(cause) = self.directory.check() {
@@ -35,7 +35,7 @@ impl Store {
         report
     }
 
-    /// Forgets the segments whose files somebody else has deleted; returns the number of spans that waited in them.
+    /// Removes the segments whose files another program has deleted. Returns the number of spans that waited in them.
     pub(super) fn forget_gone(&mut self) -> u64 {
         let numbers: Vec<u64> = self.segments.keys().copied().collect();
         let gone = numbers.into_iter().filter(|&number| self.directory.is_gone(number)).collect::<Vec<_>>();
@@ -54,7 +54,7 @@ impl Store {
         spans
     }
 
-    /// Deletes the files of which nothing is needed any more; the first failure.
+    /// Deletes the files that are not needed any more. Returns the first error.
     fn remove_settled(&mut self) -> Option<io::Error> {
         let settled = self.segments.iter().filter(|(number, segment)| segment.is_settled() && !self.is_open(**number));
         let numbers: Vec<u64> = settled.map(|(&number, _)| number).collect();

@@ -1,4 +1,4 @@
-//! Opens the spool's directory: locks it, and finds what an earlier process left in it.
+//! Opens the directory of the spool: locks it, and finds the records of an earlier process.
 
 use std::io::{self, Read, Seek};
 use std::path::Path;
@@ -16,8 +16,9 @@ use crate::telemetry::metrics::DiskFault;
 pub(super) const OWNER: DirectoryOwner = DirectoryOwner { name: "spool", key: "export.spool.directory" };
 
 impl Store {
-    /// Opens the directory, makes it if need be, and finds the records that wait in it; what cannot be read is logged and
-    /// counted in `metrics`. Returns the number of waiting spans, too. The index counts in `budget`.
+    /// Opens the directory, which is created if necessary, and finds the records that wait in it. Parts that cannot be
+    /// read are logged and counted in `metrics`. Also returns the number of waiting spans. The index is charged to
+    /// `budget`.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -31,7 +32,7 @@ impl Store {
         Ok(Store::load(directory, &numbers, form, settings.max_bytes, budget.share(), metrics))
     }
 
-    /// Takes in the segments of these `numbers`, oldest first.
+    /// Reads the segments with these `numbers`, oldest first.
     pub(super) fn load(
         directory: Directory,
         numbers: &[u64],
@@ -62,8 +63,8 @@ impl Store {
         (store, spans)
     }
 
-    /// Reads the headers of a segment that are not known yet, and lets the records wait that are not settled. Returns the
-    /// number of their spans, and why the rest of the segment cannot be read now.
+    /// Reads the headers of a segment that are not known yet, and adds the records that are not settled to the index.
+    /// Returns the number of their spans, and the error because of which the rest of the segment cannot be read now.
     pub(super) fn scan(&mut self, number: u64, metrics: &Metrics) -> (u64, Option<io::Error>) {
         let mut scanned = Scanned::default();
         let failure = self.try_scan(number, &mut scanned).err();
@@ -77,7 +78,7 @@ impl Store {
         let Some(segment) = self.segments.get_mut(&number) else { return Ok(()) };
         let Some(from) = segment.unread_from else { return Ok(()) };
         let path = self.directory.segment_path(number);
-        // It takes up room, whether it can be opened or not.
+        // The size counts even if the file cannot be opened.
         let bytes = path.size()?;
         self.bytes = self.bytes - segment.bytes + bytes;
         segment.bytes = bytes;
@@ -87,7 +88,7 @@ impl Store {
         }
         match Records::open(file, bytes, self.form as u8)? {
             Ok(records) => self.index(number, records, scanned),
-            // Killed before the first record.
+            // The process was killed before the first record.
             Err(NoSegment::Short) => {
                 scanned.fault = Some((SegmentError::Torn, bytes));
                 segment.unread_from = None;
@@ -109,7 +110,8 @@ impl Store {
                 Ok(Some(Ok(header))) if header.done => {}
                 Ok(Some(Ok(header))) => {
                     scanned.spans += u64::from(header.span_count);
-                    // The wall clock may have been set between the two processes.
+                    // The age of the record is unknown, because the wall clock may have been changed since it was
+                    // written.
                     self.insert(RecordId { segment, offset }, &header, 0);
                 }
                 Ok(Some(Err(fault))) => {
@@ -126,12 +128,12 @@ impl Store {
     }
 }
 
-/// What was found in a segment.
+/// The result of reading a segment.
 #[derive(Debug, Default)]
 struct Scanned {
-    /// That wait.
+    /// The number of spans that wait.
     spans: u64,
-    /// Where reading had to stop, and the bytes from there on.
+    /// The fault at which reading ended, and the number of bytes from there to the end.
     fault: Option<(SegmentError, u64)>,
     left_alone: Option<NoSegment>,
 }

@@ -1,4 +1,4 @@
-//! The spool's directory: appends batches, gives them back, forgets what is settled. Does blocking I/O.
+//! The directory of the spool: appends batches, reads them back, and deletes files of settled ones. Does blocking I/O.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,36 +16,37 @@ use crate::export::batch::{Batch, Form};
 use crate::segment::directory::Directory;
 use crate::segment::file::SegmentFile;
 
-/// A segment is closed when it is this large. Small enough that delivered spans give their disk back soon, large enough
-/// that a gigabyte is 64 files; a larger record has a segment of its own.
+/// The size at which a segment is closed, in bytes. It is small, so that delivered spans release disk space soon, and
+/// large enough that a gigabyte has only 64 files. A larger record gets a segment of its own.
 pub const SEGMENT_BYTES: u64 = 16 << 20;
-/// Records that may wait: each takes some 70 B of memory. At a batch a second, the least that waits for
-/// `export.batch.max_delay`, they are a day and a half of a project.
+/// The largest number of waiting records. Each takes about 70 B of memory. With one batch a second, the lowest rate at
+/// the default of `export.batch.max_delay`, one project fills the index in a day and a half.
 pub const RECORDS_MAX: usize = 1 << 17;
-/// What the index takes of memory for a record: an entry, and the slack of its queue.
+/// Bytes of memory for each record in the index: an entry, and spare capacity of its queue.
 pub(super) const RECORD_MEMORY_BYTES: usize = size_of::<Entry>() * 3 / 2;
-/// Records of a segment that cannot be read one after the other, until none of it is tried for a while: a bad sector must not
-/// keep its neighbours from being delivered, and a file that is all bad not the other files.
+/// The number of consecutive read failures after which all records of a segment are set aside for a while. A bad sector
+/// must not delay the delivery of other records in the file, and a completely unreadable file must not delay other
+/// files.
 const FAILURES_MAX: u32 = 8;
 
-/// Why a batch was not appended. Nothing of it is on the disk then.
+/// The reason why a batch was not appended. No part of it is on the disk then.
 #[derive(Debug, Error)]
 pub enum AppendError {
-    /// `max_bytes` or [`RECORDS_MAX`] is reached: there is room again when spans have been delivered.
+    /// `max_bytes` or [`RECORDS_MAX`] is reached. There is room again after some spans are delivered.
     #[error("it is full (export.spool.max_bytes)")]
     Full,
-    /// The disk.
+    /// The disk failed.
     #[error("{0}")]
     Disk(#[from] io::Error),
 }
 
-/// Why a record was not given out.
+/// The reason why no record was read.
 #[derive(Debug, Error)]
 pub enum ReadError {
-    /// The disk. The record waits until `Store::maintain` lets it be tried again.
+    /// The disk failed. The record waits until `Store::maintain` allows another attempt.
     #[error("{0}")]
     Disk(#[from] io::Error),
-    /// Its file was deleted by somebody else: the records of so many spans are lost.
+    /// The file was deleted by another program. The records of this many spans are lost.
     #[error("the file of {0} spans is gone")]
     Gone(u64),
 }
@@ -53,15 +54,16 @@ pub enum ReadError {
 /// A record that was read.
 #[derive(Debug)]
 pub struct StoredBatch {
-    /// Where it is, until [`Store::done`].
+    /// The position of the record. It is valid until [`Store::done`].
     pub id: RecordId,
     /// The id of its project.
     pub project: Arc<str>,
-    /// At least 1.
+    /// The number of spans; at least 1.
     pub span_count: u32,
-    /// When the last of its spans was kept; of an earlier process's spans, when this one opened the store.
+    /// The time at which the last of its spans was kept. For spans of an earlier process, the time at which this
+    /// process opened the store.
     pub since: Instant,
-    /// The batch's message; `None` if it is not what was written.
+    /// The message of the batch; `None` if it differs from what was written.
     pub message: Option<Bytes>,
 }
 
@@ -69,46 +71,46 @@ pub struct StoredBatch {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Segment {
     pub(super) bytes: u64,
-    /// Records that are not settled, those that were read included.
+    /// The number of records that are not settled, including those that were read.
     pub(super) live: usize,
-    /// Where reading the headers failed: from there on, its records are not known yet.
+    /// The offset at which reading the headers failed. The records from there on are not known yet.
     pub(super) unread_from: Option<u64>,
-    /// Records that could not be read since one could.
+    /// The number of read failures since the last success.
     pub(super) failures: u32,
 }
 
 impl Segment {
-    /// Whether the file is not needed any more.
+    /// Returns true if the file is not needed any more.
     pub(super) fn is_settled(&self) -> bool {
         self.live == 0 && self.unread_from.is_none()
     }
 }
 
-/// The segment that is written.
+/// The segment to which records are appended.
 #[derive(Debug)]
 struct Open {
     number: u64,
     file: SegmentFile,
 }
 
-/// The records of a directory, which no other process has open.
+/// The records in a directory. No other process has the directory open.
 #[derive(Debug)]
 pub struct Store {
     pub(super) directory: Directory,
     pub(super) form: Form,
     pub(super) max_bytes: u64,
-    /// Of all segments, also of those that are left alone.
+    /// Bytes of all segments, including those of other formats.
     pub(super) bytes: u64,
     pub(super) segments: BTreeMap<u64, Segment>,
     pub(super) index: Index,
-    /// Settled records without a mark on the disk.
+    /// Settled records that are not yet marked on the disk.
     pub(super) unmarked: Vec<RecordId>,
-    /// The disk has refused something that `Store::maintain` is to try again.
+    /// True if an operation of the disk failed that `Store::maintain` has to repeat.
     pub(super) unfinished: bool,
-    /// The index's share of the memory budget.
+    /// The share of the memory budget for the index.
     memory: Share,
     open: Option<Open>,
-    /// The last segment that was given up without having been synced.
+    /// The last segment that was abandoned without a sync.
     unsynced: Option<u64>,
     opened_at: Instant,
 }
@@ -131,30 +133,30 @@ impl Store {
         }
     }
 
-    /// Bytes of all segments.
+    /// Returns the bytes of all segments.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Whether the disk has refused something that `Store::maintain` is to try again.
+    /// Returns true if an operation of the disk failed that `Store::maintain` has to repeat.
     #[must_use]
     pub fn is_unfinished(&self) -> bool {
         self.unfinished
     }
 
-    /// Whether this segment is the one that is written.
+    /// Returns true if records are appended to this segment at present.
     pub(super) fn is_open(&self, number: u64) -> bool {
         self.open.as_ref().is_some_and(|open| open.number == number)
     }
 
-    /// Whether the segment of a record is there.
+    /// Returns true if the segment of a record exists.
     #[must_use]
     pub fn has(&self, id: RecordId) -> bool {
         self.segments.contains_key(&id.segment)
     }
 
-    /// Appends a batch of the store's form, whose last span was kept at `since`, which is `since_unix_ms` of Unix time.
+    /// Appends a batch. Its last span was kept at `since`, which is `since_unix_ms` in Unix time.
     ///
     /// # Errors
     /// See [`AppendError`].
@@ -190,7 +192,7 @@ impl Store {
         Ok(())
     }
 
-    /// Writes a record at the end of the open segment. What an error leaves half written is cut off.
+    /// Appends a record to the open segment. After an error, a partly written record is cut off.
     fn write(&mut self, head: &[u8], message: &[u8]) -> io::Result<RecordId> {
         let mut open = match self.open.take() {
             Some(open) if open.file.is_in_place() => open,
@@ -203,7 +205,7 @@ impl Store {
         let id = RecordId { segment: open.number, offset: segment.bytes };
         let written = open.file.append(head).and_then(|()| open.file.append(message));
         if let Err(error) = written {
-            // The segment is given up, so that a tail that cannot be cut off stays its last one.
+            // The segment is abandoned. If the partial record cannot be cut off, it stays at the end of the file.
             if open.file.cut(id.offset).is_err() {
                 let tail = open.file.size().unwrap_or_default().saturating_sub(segment.bytes);
                 segment.bytes += tail;
@@ -213,7 +215,7 @@ impl Store {
                 self.unsynced = Some(open.number);
             }
             if segment.is_settled() {
-                // If it stays, it is tried again.
+                // If the file cannot be deleted, `Store::maintain` tries again.
                 let _ = self.remove(open.number);
             }
             return Err(error);
@@ -233,7 +235,7 @@ impl Store {
         Ok(Open { number, file })
     }
 
-    /// Lets the record `id` wait, whose last span was kept `since_ms` after the store was opened.
+    /// Adds the record `id` to the index. Its last span was kept `since_ms` after the store was opened.
     pub(super) fn insert(&mut self, id: RecordId, header: &RecordHeader, since_ms: i64) {
         let entry = Entry {
             id,
@@ -250,7 +252,8 @@ impl Store {
         self.count_memory();
     }
 
-    /// The wall clock may have been set since: ages are those of the process's own clock.
+    /// Returns the milliseconds from the opening of the store to `at`. Ages are measured with the clock of the process,
+    /// because the wall clock may be changed.
     fn ms_after_opening(&self, at: Instant) -> i64 {
         match at.checked_duration_since(self.opened_at) {
             Some(after) => after.as_millis() as i64,
@@ -273,16 +276,15 @@ impl Store {
         self.memory.resize(self.index.len() * RECORD_MEMORY_BYTES + unmarked_bytes);
     }
 
-    /// Whether a project that `wanted` names has a record that waits.
+    /// Returns true if a record of the `wanted` projects waits.
     pub fn has_waiting(&self, wanted: impl Fn(&Arc<str>) -> bool) -> bool {
         self.index.has(wanted)
     }
 
-    /// Takes the oldest waiting record of a project that `wanted` names. It stays on the disk until it is
-    /// [`Store::done`].
+    /// Reads the oldest waiting record of the `wanted` projects. It stays on the disk until [`Store::done`].
     ///
     /// # Errors
-    /// It cannot be read; others may be.
+    /// The record cannot be read. Other records may be readable.
     pub fn next(&mut self, wanted: impl Fn(&Arc<str>) -> bool) -> Result<Option<StoredBatch>, ReadError> {
         let Some((project, entry)) = self.index.pop(wanted) else { return Ok(None) };
         let message = match self.read(&entry) {
@@ -300,18 +302,18 @@ impl Store {
         Ok(Some(StoredBatch { id, project, span_count, since, message }))
     }
 
-    /// The message of a record, if it is what was written.
+    /// Reads the message of a record. Returns `None` if it differs from what was written.
     fn read(&self, entry: &Entry) -> io::Result<Option<Bytes>> {
         let mut message = vec![0; entry.body_len as usize];
         match self.directory.open_segment(entry.id.segment)?.read_at(&mut message, entry.body_offset) {
-            // Somebody has cut the file off.
+            // Another program has shortened the file.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
             Err(error) => Err(error),
             Ok(()) => Ok((crc32fast::hash(&message) == entry.body_checksum).then(|| message.into())),
         }
     }
 
-    /// Takes note that a record of a segment could not be read, and lets as few others as possible wait for it.
+    /// Records that a record of a segment could not be read, and sets aside as few other records as possible.
     fn unreadable(&mut self, number: u64, error: io::Error) -> ReadError {
         self.unfinished = true;
         if self.directory.check().is_err() {
@@ -327,11 +329,11 @@ impl Store {
         ReadError::Disk(error)
     }
 
-    /// Every span of the record `id`, which was given out by [`Store::next`], is settled: it is never delivered again,
-    /// and the last one of a segment takes the file with it.
+    /// Records that every span of the record `id`, which was returned by [`Store::next`], is settled. The record is
+    /// never delivered again. With the last record of a segment, the file is deleted.
     ///
     /// # Errors
-    /// It cannot be noted down now; `Store::maintain` tries it again.
+    /// The record cannot be marked now. `Store::maintain` tries again.
     pub fn done(&mut self, id: RecordId) -> io::Result<()> {
         let Some(segment) = self.segments.get_mut(&id.segment) else { return Ok(()) };
         segment.live = segment.live.saturating_sub(1);
@@ -340,7 +342,7 @@ impl Store {
         }
         let removed = self.remove(id.segment);
         if removed.is_err() {
-            // As the file stays, a later process must not deliver the record again.
+            // The file stays, so the mark prevents a later process from delivering the record again.
             let _ = self.mark(id);
         }
         removed
@@ -362,7 +364,7 @@ impl Store {
         }
     }
 
-    /// Deletes a segment. Its bytes count as long as it is there.
+    /// Deletes a segment. Its bytes count until it is deleted.
     pub(super) fn remove(&mut self, number: u64) -> io::Result<()> {
         self.open.take_if(|open| open.number == number);
         if let Err(error) = self.directory.remove(number) {
@@ -373,7 +375,7 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets a segment whose file is gone; returns the number of spans that waited in it.
+    /// Removes a segment whose file is gone, and returns the number of spans that waited in it.
     pub(super) fn forget(&mut self, number: u64) -> u64 {
         self.open.take_if(|open| open.number == number);
         let segment = self.segments.remove(&number).unwrap_or_default();
@@ -384,11 +386,11 @@ impl Store {
         spans
     }
 
-    /// Makes sure that what was appended outlives a loss of power.
+    /// Syncs the open segment, so that its records survive a loss of power.
     ///
     /// # Errors
-    /// The disk's, or the file was removed. Nothing is appended to this segment any more: what was appended since the last sync
-    /// may be lost at a loss of power, and the system does not say so again.
+    /// The sync failed, or the file was removed. Nothing more is appended to this segment. A loss of power may destroy
+    /// the records since the last sync, and the operating system reports that only once.
     pub fn sync(&mut self) -> io::Result<()> {
         let Some(Open { number, file }) = &self.open else { return Ok(()) };
         let synced = file.sync().and_then(|()| file.check_place());
@@ -400,13 +402,14 @@ impl Store {
         synced
     }
 
-    /// Whether the record `id`, which was appended since the [`Store::sync`] before the last one, outlives a loss of power.
+    /// Returns true if the record `id` survives a loss of power. It must have been appended after the last
+    /// [`Store::sync`] but one.
     #[must_use]
     pub fn is_synced(&self, id: RecordId) -> bool {
         self.unsynced != Some(id.segment)
     }
 
-    /// Takes the records of a segment back that were appended at `from` and behind it.
+    /// Removes the records of a segment from `from` on.
     pub fn take_back(&mut self, from: RecordId) {
         self.open.take_if(|open| open.number == from.segment);
         let (count, _) = self.index.remove(|id| id.segment == from.segment && id >= from);
@@ -414,13 +417,13 @@ impl Store {
         let cut = self.directory.segment_path(from.segment).open_to_change().and_then(|file| file.cut(from.offset));
         let Some(segment) = self.segments.get_mut(&from.segment) else { return };
         segment.live -= count;
-        // Those that stay in the file are delivered a second time after a start, which is harmless.
+        // If the file cannot be cut, its records are delivered a second time after a restart. A loss would be worse.
         if cut.is_ok() {
             self.bytes -= segment.bytes - from.offset;
             segment.bytes = from.offset;
         }
         if segment.is_settled() {
-            // If it stays, it is tried again.
+            // If the file cannot be deleted, `Store::maintain` tries again.
             let _ = self.remove(from.segment);
         }
     }
