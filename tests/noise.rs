@@ -130,5 +130,5 @@ async fn text_of_senders_is_in_few_labels_and_in_no_log_line() {
     assert!(!text.contains(SECRET) && !text.contains("ALERT") && !text.contains('\x1b'), "{text}");
     let lines = text.lines().count();
     assert!((1..=LINES_MAX).contains(&lines), "{lines} lines: {text}");
-    assert!(text.contains("kept spans were lost"), "the log reports the loss: {text}");
+    assert!(text.contains("Kept spans were lost"), "the log reports the loss: {text}");
 }

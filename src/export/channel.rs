@@ -130,7 +130,7 @@ impl Channel {
         })?;
         let proxy = proxy::of(endpoint.uri(), variables)?;
         if let Some(proxy) = &proxy {
-            tracing::info!("{} is reached through the proxy {}", settings.uri, proxy.uri());
+            tracing::info!("The sink {} is reached through the proxy {}.", settings.uri, proxy.uri());
         }
         let dialer = Dialer { endpoint, proxy };
         let current = Mutex::new((dialer.connection(), Instant::now()));

@@ -322,7 +322,7 @@ impl<S: Sink> Delivery<S> {
                 bytes,
                 others,
                 advice,
-                "A batch is too large for the sink or a proxy before it, it goes in halves: {failure}"
+                "A batch is too large for the sink or a proxy in front of it; it is sent in halves: {failure}"
             );
         }
     }
@@ -354,12 +354,12 @@ impl<S: Sink> Delivery<S> {
                 span,
                 others,
                 advice,
-                "A span does not get through though others do, it is sent again every {interval:?}: {failure}"
+                "A span fails although others succeed; it is sent again every {interval:?}: {failure}"
             );
         }
         let spans = given_up.iter().map(|batch| u64::from(batch.span_count())).sum();
         if spans > 0 {
-            let detail = format!("not taken within export.give_up_after; last answer: {failure}");
+            let detail = format!("not accepted within export.give_up_after; last answer: {failure}");
             self.ledger.dropped(DropReason::GaveUp, spans, detail);
         }
         given_up.iter().for_each(|batch| self.settled(batch));

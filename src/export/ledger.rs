@@ -90,7 +90,7 @@ impl Ledger {
         self.metrics.dropped(reason, spans);
         self.kept.settle(spans);
         if let Some(others) = self.may_log(reason, spans) {
-            tracing::error!(reason = reason.as_str(), spans, others, "kept spans were lost: {detail}");
+            tracing::error!(reason = reason.as_str(), spans, others, "Kept spans were lost: {detail}");
         }
     }
 

@@ -383,7 +383,7 @@ impl Spool {
             JobError::Read(cause) => {
                 self.reading.report(
                     now,
-                    "A part of the spool cannot be read; its spans wait, the others go on.",
+                    "A part of the spool cannot be read; its spans wait, and the others are delivered.",
                     cause,
                 );
                 DiskFault::Read

@@ -1,4 +1,4 @@
-//! What the tests of this room share: a sink that answers as it is told, directly or as a gRPC server, a plain
+//! Shared parts of the tests of this module: a scripted sink, which is called directly or as a gRPC server, a plain
 //! encoder, and kept spans.
 
 use std::collections::{HashMap, VecDeque};
@@ -35,25 +35,25 @@ use crate::tail::request::{Fragment, HeldSpan, Request as HeldRequest, SpanBytes
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::HeldAmounts;
 
-/// Spans of this name are refused by [`Script`], with their whole batch.
+/// The name of spans that [`Script`] refuses, with their whole batch.
 pub(crate) const BAD: &str = "bad";
-/// Spans of this name cannot be encoded by [`PlainEncoder`].
+/// The name of spans that [`PlainEncoder`] cannot encode.
 pub(crate) const UNENCODABLE: &str = "unencodable";
-/// Spans of this name make [`PlainEncoder`] panic.
+/// The name of spans that make [`PlainEncoder`] panic.
 pub(crate) const PANIC: &str = "panic";
 
-/// What a sink says to one call.
+/// The answer of a sink to one call.
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
     Say(Status),
-    /// Stores the spans, but says this.
+    /// Stores the spans, but answers with this status.
     StoreAndSay(Status),
     /// Stores the spans after this time.
     Slow(Duration),
     Hang,
 }
 
-/// A call as the sink saw it.
+/// A call as the sink received it.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) at: Instant,
@@ -61,13 +61,15 @@ pub(crate) struct Call {
     pub(crate) metadata: MetadataMap,
 }
 
-/// What is wrong with a request, if anything.
+/// Returns the refusal of a request, if there is one.
 type Rule = Box<dyn Fn(&BatchWriteSpansRequest) -> Option<Status> + Send + Sync>;
 
-/// How long a call takes, by the number of calls that are open.
+/// Returns the duration of a call for this number of open calls.
 type Latency = Box<dyn Fn(usize) -> Duration + Send + Sync>;
 
-/// Answers calls by its rule, then with the scripted replies, then as Cloud Trace would: stores spans, unless one is [`BAD`].
+/// Answers calls by its rule, then with the scripted replies, and then like Cloud Trace: it stores the spans, unless
+/// one is
+/// [`BAD`].
 #[derive(Default)]
 pub(crate) struct Script {
     rule: Option<Rule>,
@@ -102,7 +104,7 @@ impl Script {
         self.calls.lock().clone()
     }
 
-    /// The names of the stored spans, sorted, and how often one was stored again.
+    /// Returns the sorted names of the stored spans, and the number of spans that were stored again.
     pub(crate) fn stored(&self) -> (Vec<String>, usize) {
         let stored = self.stored.lock();
         let mut names = stored.keys().cloned().collect::<Vec<_>>();
@@ -110,7 +112,7 @@ impl Script {
         (names, stored.values().sum::<usize>() - stored.len())
     }
 
-    /// The most calls that were open at a time.
+    /// Returns the largest number of concurrent calls so far.
     pub(crate) fn open_calls_max(&self) -> usize {
         self.open_calls.lock().1
     }
@@ -158,7 +160,7 @@ impl Script {
     }
 }
 
-/// The first span of a request that is [`BAD`].
+/// Returns the first span of a request that is [`BAD`].
 pub(crate) fn bad_span(request: &BatchWriteSpansRequest) -> Option<&Span> {
     request.spans.iter().find(|span| span.display_name.as_ref().is_some_and(|name| name.value == BAD))
 }
@@ -182,7 +184,7 @@ impl Sink for Arc<Script> {
     }
 }
 
-/// A script as the gRPC service.
+/// Serves a script as the gRPC service.
 pub(crate) struct Service(pub(crate) Arc<Script>);
 
 #[tonic::async_trait]
@@ -197,14 +199,14 @@ impl TraceService for Service {
     }
 }
 
-/// A server on loopback; dropping it cuts its connections, as a crash does.
+/// A server on loopback. Dropping it breaks its connections, as a crash does.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     runtime: Option<Runtime>,
 }
 
 impl Server {
-    /// Serves `script` on `address` (port 0: any).
+    /// Serves `script` on `address`; port 0 stands for any port.
     pub(crate) fn start(script: Arc<Script>, address: SocketAddr) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = std::net::TcpListener::bind(address).unwrap();
@@ -231,13 +233,14 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // On a thread of its own: it waits until listener and connections are gone, which a test's task must not.
+            // This runs on another thread, because it waits until the listener and the connections are closed, and a
+            // test's task must not wait.
             std::thread::spawn(move || runtime.shutdown_timeout(Duration::from_secs(5))).join().unwrap();
         }
     }
 }
 
-/// A plain encoder: a name, and the project that the resource bytes spell.
+/// A plain encoder. A span becomes its name, and the bytes of the resource are the name of the project.
 #[derive(Debug, Default)]
 pub(crate) struct PlainEncoder;
 
@@ -278,24 +281,24 @@ impl EncodeSpans for PlainEncoder {
     }
 }
 
-/// What stands before the records of a batch.
+/// Returns the part of a message before the records.
 pub(crate) fn head(project: &str) -> Vec<u8> {
     BatchWriteSpansRequest { name: format!("projects/{project}"), spans: Vec::new() }.encode_to_vec()
 }
 
-/// One span as a record of a batch.
+/// Returns one span as a record of a batch.
 pub(crate) fn record(project: &str, id: u64, name: &str) -> Vec<u8> {
     let display_name = Some(TruncatableString { value: name.to_owned(), truncated_byte_count: 0 });
     let span = Span { name: span_name(project, id), display_name, ..Span::default() };
     BatchWriteSpansRequest { name: String::new(), spans: vec![span] }.encode_to_vec()
 }
 
-/// The default settings with these batches and the own project `p`.
+/// Returns the default settings with these batches and the own project `p`.
 pub(crate) fn export_settings(batch: settings::BatchSettings) -> settings::Export {
     settings::Export { batch, project: Some("p".to_owned()), ..Settings::default().export }
 }
 
-/// The resource name of a span.
+/// Returns the resource name of a span.
 pub(crate) fn span_name(project: &str, id: u64) -> String {
     format!("projects/{project}/traces/{:032x}/spans/{id:016x}", 1)
 }
@@ -305,7 +308,7 @@ pub(crate) fn decode(batch: &Batch) -> BatchWriteSpansRequest {
     BatchWriteSpansRequest::decode(batch.message().clone()).unwrap()
 }
 
-/// A kept fragment of `project` with spans of these ids and names, with its share of `budget`.
+/// Returns a kept fragment of `project` with spans of these ids and names. It holds a share of `budget`.
 pub(crate) fn kept(budget: &Budget, project: &str, spans: &[(u64, &str)]) -> KeptSpans {
     let mut body = project.as_bytes().to_vec();
     let held = spans.iter().map(|(id, name)| {
@@ -323,7 +326,7 @@ pub(crate) fn kept(budget: &Budget, project: &str, spans: &[(u64, &str)]) -> Kep
     KeptSpans { fragment, keep: Keep::new(0, Threshold::ALWAYS), hold: None }
 }
 
-/// A status with a `google.rpc.RetryInfo`.
+/// Returns a status with a `google.rpc.RetryInfo`.
 pub(crate) fn with_retry_info(code: Code, seconds: i64) -> Status {
     let info = rpc::RetryInfo { retry_delay: Some(prost_types::Duration { seconds, nanos: 0 }) };
     let any = prost_types::Any {
@@ -334,21 +337,21 @@ pub(crate) fn with_retry_info(code: Code, seconds: i64) -> Status {
     Status::with_details(code, "later", details.encode_to_vec().into())
 }
 
-/// The value of the counter `name` with the labels `labels` as `/metrics` writes them.
+/// Returns the value of the counter `name` with these labels in `/metrics`.
 pub(crate) fn counter(metrics: &Metrics, name: &str, labels: &str) -> u64 {
     let text = metrics.render(HeldAmounts::default());
     let prefix = if labels.is_empty() { format!("{name} ") } else { format!("{name}{{{labels}}} ") };
     text.lines().find_map(|line| line.strip_prefix(&prefix)).map_or(0, |value| value.parse().unwrap())
 }
 
-/// Exported spans, and dropped ones by reason (encode, refused, shutdown).
+/// Returns the number of exported spans, and of dropped ones by reason (encode, refused, shutdown).
 pub(crate) fn settled(metrics: &Metrics) -> (u64, [u64; 3]) {
     let dropped = |reason| counter(metrics, "spansieve_dropped_spans_total", &format!("reason=\"{reason}\""));
     let exported = counter(metrics, "spansieve_exported_spans_total", "");
     (exported, [dropped("encode"), dropped("refused"), dropped("shutdown")])
 }
 
-/// A pusher that cannot fail, for batches of ready records.
+/// Pushes a finished record to a batcher. This cannot fail.
 pub(crate) fn push_record(
     batcher: &mut super::batch::Batcher,
     project: &Arc<str>,
@@ -362,7 +365,7 @@ pub(crate) fn push_record(
     });
 }
 
-/// The lines that this thread logs from now on, until it is dropped.
+/// The lines that this thread logs until this value is dropped.
 pub(crate) struct Lines {
     text: Arc<Mutex<Vec<u8>>>,
     _guard: tracing::subscriber::DefaultGuard,

@@ -18,7 +18,7 @@ fn limits(max_spans: usize, max_bytes: usize) -> settings::BatchSettings {
     settings::BatchSettings { max_spans, max_bytes, max_delay: DELAY }
 }
 
-/// The spans of each closed batch, as `project: ids`.
+/// Returns the spans of each closed batch as `project: ids`.
 fn closed(batcher: &mut Batcher) -> Vec<(String, Vec<String>)> {
     let batches = batcher.take_closed().collect::<Vec<_>>();
     batches
@@ -43,7 +43,7 @@ fn a_batch_is_full_by_spans_or_by_bytes() {
     let cases: &[(usize, usize, &[&[u64]])] = &[
         (2, 1 << 20, &[&[1, 2], &[3, 4], &[5]]),
         (1, 1 << 20, &[&[1], &[2], &[3], &[4], &[5]]),
-        // Exactly three spans, one byte less than three, and less than one.
+        // The limits: exactly three spans, one byte less than three spans, and less than one span.
         (100, name + 3 * len, &[&[1, 2, 3], &[4, 5]]),
         (100, name + 3 * len - 1, &[&[1, 2], &[3, 4], &[5]]),
         (100, 10, &[&[1], &[2], &[3], &[4], &[5]]),
@@ -106,7 +106,7 @@ fn open_projects_are_bounded() {
 }
 
 #[test]
-fn the_budget_has_the_bytes_until_the_last_part_of_a_batch_is_gone() {
+fn the_budget_is_charged_until_the_last_part_of_a_batch_is_dropped() {
     let budget = Budget::new(0);
     let mut batcher = Batcher::new(Form::CloudTrace, limits(4, 1 << 20), budget.clone());
     let len = record("p", 1, "n").len();
@@ -127,7 +127,7 @@ fn the_budget_has_the_bytes_until_the_last_part_of_a_batch_is_gone() {
     assert_eq!(budget.used_bytes(), 0);
 }
 
-/// The holds of requests of a journal, and what was noted of them.
+/// Creates holds of requests in a journal, and records the notes about them.
 #[derive(Debug, Default)]
 struct Book(parking_lot::Mutex<Vec<Note>>);
 
@@ -138,7 +138,7 @@ impl NoteRecorder for Book {
 }
 
 impl Book {
-    /// Pushes a fragment of a request of the journal: spans of these ids.
+    /// Pushes a fragment of a request in the journal, with spans of these ids.
     fn push(self: &Arc<Self>, batcher: &mut Batcher, request: u64, ids: std::ops::Range<u64>) {
         let hold = JournalHold::new(request, Arc::clone(self) as _);
         let hold = KeptSpansHold::new(hold, TraceId([1; 16]), Keep::new(0, Threshold::ALWAYS));
@@ -152,7 +152,7 @@ impl Book {
         hold.settle();
     }
 
-    /// The requests whose spans are settled, and those that are released.
+    /// Returns the requests whose spans are settled, and the requests that are released.
     fn notes(&self) -> (Vec<u64>, Vec<u64>) {
         let notes = self.0.lock().clone();
         let settled =
@@ -164,7 +164,7 @@ impl Book {
 }
 
 #[test]
-fn what_the_journal_has_is_settled_with_its_last_batch() {
+fn a_request_in_the_journal_is_settled_with_its_last_batch() {
     let (book, budget) = (Arc::new(Book::default()), Budget::new(0));
     let mut batcher = Batcher::new(Form::CloudTrace, limits(4, 1 << 20), budget.clone());
     book.push(&mut batcher, 1, 0..2);
@@ -186,7 +186,7 @@ fn what_the_journal_has_is_settled_with_its_last_batch() {
 }
 
 #[test]
-fn joined_batches_settle_what_each_of_them_was_to_settle() {
+fn a_joined_batch_settles_the_requests_of_all_its_parts() {
     let book = Arc::new(Book::default());
     let mut batcher = Batcher::new(Form::CloudTrace, limits(2, 1 << 20), Budget::new(0));
     for request in 1..=3 {
@@ -201,7 +201,7 @@ fn joined_batches_settle_what_each_of_them_was_to_settle() {
 }
 
 #[test]
-fn what_is_dropped_before_it_is_settled_stays_in_the_journal() {
+fn a_batch_that_is_dropped_unsettled_leaves_its_request_in_the_journal() {
     let book = Arc::new(Book::default());
     let mut batcher = Batcher::new(Form::CloudTrace, limits(2, 1 << 20), Budget::new(0));
     book.push(&mut batcher, 1, 0..3);
@@ -252,14 +252,14 @@ fn halves_have_every_span_once() {
     }
 }
 
-/// A span of resource and scope number `resource` and `scope`, one of which (0) says nothing.
+/// Pushes a span with these numbers of resource and scope. Number 0 stands for an empty resource or scope.
 fn push_otlp(batcher: &mut Batcher, (resource, scope): (u32, u32), id: u64) {
     let attributes = |count| Resource { dropped_attributes_count: count, ..Resource::default() };
     let resource = (resource > 0).then(|| attributes(resource));
     let resource = ResourceSpans { resource, schema_url: "r".into(), ..ResourceSpans::default() }.encode_to_vec();
     let named = |number: u32| InstrumentationScope { name: number.to_string(), ..InstrumentationScope::default() };
     let head = ScopeSpans { scope: (scope > 0).then(|| named(scope)), ..ScopeSpans::default() }.encode_to_vec();
-    // Of different lengths, over one byte of varint and under.
+    // The records have lengths below and above one byte of varint.
     let span = Span { span_id: id.to_be_bytes().into(), name: "n".repeat(id as usize * 7 % 300), ..Span::default() };
     let record = ScopeSpans { spans: vec![span], ..ScopeSpans::default() }.encode_to_vec();
     let place = Place { project: &"p".into(), resource: &resource, head: &head, number: None };
@@ -269,7 +269,7 @@ fn push_otlp(batcher: &mut Batcher, (resource, scope): (u32, u32), id: u64) {
     });
 }
 
-/// The places and ids of the spans, sorted; each place stands there once.
+/// Returns the sorted places and ids of the spans. Checks that each place occurs once.
 fn otlp_spans(batch: &Batch) -> Vec<(u32, u32, u64)> {
     let request = ExportTraceServiceRequest::decode(batch.message().clone()).unwrap();
     let mut found = Vec::new();

@@ -54,7 +54,7 @@ pub(super) async fn read(response: Response<Body>) -> Result<Bytes, Failure> {
     match said(head.status, &trailers).or(said_first) {
         Some(said) => said.map(|()| message),
         None if head.status == StatusCode::OK && is_grpc(&head.headers) => {
-            Err(Failure::connection(Status::unknown("the answer broke off before its status")))
+            Err(Failure::connection(Status::unknown("the answer ended before its status")))
         }
         None => Err(Failure::http(head.status, &head.headers)),
     }
@@ -111,7 +111,7 @@ async fn collect(mut body: Body) -> Result<(Bytes, HeaderMap), Failure> {
             Ok(data) => {
                 bytes += data.len();
                 if bytes > ANSWER_BYTES_MAX {
-                    return Err(Failure::connection(Status::unknown("the answer has no end")));
+                    return Err(Failure::connection(Status::unknown("the answer is longer than 64 MiB")));
                 }
                 let room = (PREFIX_BYTES + MESSAGE_BYTES_MAX).saturating_sub(kept.len());
                 kept.extend_from_slice(&data[..data.len().min(room)]);

@@ -11,7 +11,7 @@ mod wire;
 const METHOD: PathAndQuery = PathAndQuery::from_static("/google.devtools.cloudtrace.v2.TraceService/BatchWriteSpans");
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// TLS is trusted by `tls`.
+/// Opens a channel that trusts the certificate `tls`.
 fn open(uri: &str, tls: Option<&SelfSigned>, environment: &[(&str, &str)]) -> Channel {
     let ca_pem = tls.map(|tls| tls.pem.clone());
     let settings = ChannelSettings { ca_pem, ..ChannelSettings::plain(uri, DEADLINE) };
@@ -22,7 +22,7 @@ fn plaintext(address: SocketAddr) -> Channel {
     open(&format!("http://{address}"), None, &[])
 }
 
-/// Writes one span of this id.
+/// Writes one span with this id.
 async fn write(channel: &Channel, id: u64) -> Result<(), Status> {
     let answer = channel.unary(METHOD, HeaderMap::new(), record("p", id, "a").into()).await;
     answer.map(|_| ()).map_err(|failure| failure.status().clone())
@@ -50,14 +50,14 @@ async fn calls_over_tls_are_signed_and_a_refused_token_is_renewed() {
 }
 
 #[tokio::test]
-async fn a_server_that_nobody_vouches_for_gets_nothing() {
+async fn a_server_with_an_unknown_certificate_gets_no_call() {
     let script = Script::new([]);
     let [tls, other] = [SelfSigned::new(), SelfSigned::new()];
     let address = serve(&script, Manners { tls: Some(&tls), ..Manners::default() }).await;
     let plain = serve(&script, Manners::default()).await;
     for (uri, cause) in [
         (format!("https://{address}"), "invalid peer certificate: "),
-        // It is not the server's name.
+        // The certificate is not for this name.
         (format!("https://[::ffff:127.0.0.1]:{}", address.port()), "invalid peer certificate: "),
         (format!("https://{plain}"), "InvalidContentType"),
     ] {
@@ -88,13 +88,13 @@ async fn a_proxy_makes_a_tunnel_for_tls() {
     for request in requests {
         let request = request.to_lowercase();
         assert!(request.starts_with(&format!("connect {address} http/1.1\r\n")), "{request}");
-        // RFC 7617: the user, a colon and the password in base64.
+        // According to RFC 7617, this is base64 of the user, a colon and the password.
         assert!(request.contains("proxy-authorization: basic qwxhzgrpbjpvcgvuihnlc2ftzq==\r\n"), "{request}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_proxy_that_says_nothing_is_given_up_and_tried_again() {
+async fn a_silent_proxy_is_given_up_and_tried_again() {
     slowly(async {
         let script = Script::new([]);
         let tls = SelfSigned::new();
@@ -115,7 +115,7 @@ async fn a_proxy_that_says_nothing_is_given_up_and_tried_again() {
 fn the_environment_names_the_proxy() {
     let [https, plain] = ["https://cloudtrace.googleapis.com", "http://10.0.0.1:4317"];
     type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], Result<Option<&'a str>, &'a str>);
-    // The endpoint, the environment and the proxy.
+    // Each case has the endpoint, the environment and the expected proxy.
     let cases: [Case<'_>; 14] = [
         (https, &[], Ok(None)),
         (https, &[("HTTPS_PROXY", "http://a:1"), ("https_proxy", "http://b:1")], Ok(Some("http://a:1/"))),
@@ -159,7 +159,7 @@ async fn goaway_ends_no_call_and_the_next_one_connects_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_whose_other_end_is_gone_is_found_out() {
+async fn a_connection_whose_other_end_is_gone_is_noticed() {
     slowly(async {
         let script = Script::new([]);
         let relay = Relay::to(serve(&script, Manners::default()).await).await;
@@ -179,7 +179,7 @@ async fn a_connection_whose_other_end_is_gone_is_found_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_is_left_in_time_without_hurting_its_calls() {
+async fn an_old_connection_is_replaced_without_failing_its_calls() {
     slowly(async {
         let script = Script::new([]);
         let relay = Relay::to(serve(&script, Manners::default()).await).await;
@@ -210,7 +210,7 @@ async fn the_certificate_of_an_authority_as_the_servers_own_is_explained() {
     assert!(failure.to_string().contains("CaUsedAsEndEntity"), "{failure}");
     let advice = advice::transport(&failure).unwrap();
     assert!(advice.contains("CA:FALSE"), "{advice}");
-    // Others that operators meet.
+    // A certificate of an unknown authority is a common mistake, too.
     let unknown = open(&format!("https://{address}"), Some(&SelfSigned::new()), &[]);
     let failure = unknown.unary(METHOD, HeaderMap::new(), record("p", 0, "a").into()).await.unwrap_err();
     assert!(advice::transport(&failure).is_some(), "{failure}");
@@ -232,14 +232,14 @@ async fn a_server_of_http_1_is_explained() {
     assert!(advice.is_some_and(|advice| advice.contains("does not speak gRPC")), "{failure}");
 }
 
-/// A connection whose task has ended, as by a panic in it, does not end the channel.
+/// The channel survives a connection whose task has ended, for example by a panic.
 #[tokio::test]
 async fn a_connection_that_takes_no_calls_is_replaced() {
     let script = Script::new([]);
     let channel = plaintext(serve(&script, Manners::default()).await);
     let gone = std::thread::spawn({
         let dialer = Dialer { endpoint: channel.dialer.endpoint.clone(), proxy: None };
-        // Its task ends with its runtime.
+        // The connection's task ends with this runtime.
         move || {
             tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -254,7 +254,7 @@ async fn a_connection_that_takes_no_calls_is_replaced() {
 }
 
 #[test]
-fn an_address_that_is_none_is_refused_with_its_reason() {
+fn an_invalid_address_is_refused_with_the_reason() {
     let settings = ChannelSettings::plain("not an address", DEADLINE);
     let error = Channel::open(settings).unwrap_err().to_string();
     assert!(error.starts_with("the endpoint \"not an address\" cannot be used: "), "{error}");

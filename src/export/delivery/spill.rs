@@ -76,7 +76,7 @@ impl<S: Sink> Delivery<S> {
                 self.ledger.unspooled(aged.batch.span_count().into());
                 self.queues.with(&Arc::clone(aged.batch.project()), now, |queue| queue.push(aged, false));
             }
-            JobOutcome::Corrupt(spans) => self.lost(spans, "a record of the spool is not what was written"),
+            JobOutcome::Corrupt(spans) => self.lost(spans, "a record of the spool differs from what was written"),
             JobOutcome::Gone(spans) => self.lost(spans, "files of the spool were deleted"),
             JobOutcome::Nothing => {}
         }

@@ -20,7 +20,7 @@ use crate::export::testing::{
 use crate::tail::kept::KeptQueue;
 use crate::telemetry::Metrics;
 
-/// A delivery to a script, and what the spans of its batches are settled in.
+/// A delivery to a script, with the metrics and the kept queue in which spans are settled.
 struct Bench {
     delivery: Delivery<Arc<Script>>,
     script: Arc<Script>,
@@ -30,12 +30,12 @@ struct Bench {
     next_id: u64,
 }
 
-/// Batches of up to `max_spans` spans, of any size in bytes.
+/// Returns settings for batches of up to `max_spans` spans.
 fn settings_of(max_spans: usize) -> settings::Export {
     export_settings(settings::BatchSettings { max_spans, max_bytes: 1 << 20, max_delay: Duration::ZERO })
 }
 
-/// A batch of one span.
+/// Returns a batch of one span.
 fn batch(budget: &Budget, project: &str, id: u64) -> Batch {
     let mut batcher = Batcher::new(Form::CloudTrace, settings_of(1).batch, budget.clone());
     push_record(&mut batcher, &project.into(), Instant::now().into_std(), &record(project, id, "a"));
@@ -51,7 +51,7 @@ impl Bench {
         Self::of(script, &settings_of(1))
     }
 
-    /// A delivery to `script` that joins batches, or gives up, as the settings say.
+    /// Creates a delivery to `script` with these settings.
     fn of(script: Arc<Script>, settings: &settings::Export) -> Self {
         let (metrics, kept) = (Arc::new(Metrics::new()), Arc::new(KeptQueue::default()));
         let budget = Budget::new(0);
@@ -80,14 +80,14 @@ impl Bench {
         }
     }
 
-    /// The conservation law: every span was stored and confirmed, or dropped and counted; nothing is held.
+    /// Checks the conservation law: every span was stored and confirmed, or dropped and counted. Nothing is held.
     fn assert_settled(&self, exported: u64, refused: u64) {
         assert_eq!(settled(&self.metrics), (exported, [0, refused, 0]));
         assert_eq!(exported + refused, self.next_id);
         assert_eq!((self.kept.unsettled_spans(), self.budget.used_bytes()), (0, 0));
     }
 
-    /// Seconds between the calls.
+    /// Returns the seconds between the calls.
     fn gaps(&self) -> Vec<f64> {
         let calls = self.script.calls();
         calls.windows(2).map(|pair| (pair[1].at - pair[0].at).as_secs_f64()).collect()
@@ -106,14 +106,14 @@ async fn a_batch_is_repeated_with_the_same_bytes_until_it_is_stored() {
     assert_eq!(calls.len(), codes.len() + 1);
     assert!(calls.iter().all(|call| call.request == calls[0].request));
     assert_eq!(bench.script.stored().1, 0);
-    // Full jitter below 250 ms, doubling.
+    // The wait is random, below 250 ms at first, and the upper limit doubles.
     for (attempt, gap) in bench.gaps().into_iter().enumerate() {
         assert!(gap <= 0.002 + 0.25 * f64::from(1 << attempt), "{gap} s after failure {attempt}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_stored_already_counts_as_exported() {
+async fn already_exists_counts_as_exported() {
     let mut bench = Bench::new([Reply::StoreAndSay(Status::already_exists("have it"))]);
     bench.push("p", &["a", "b", "c"]);
     bench.deliver_all().await;
@@ -141,7 +141,7 @@ async fn one_bad_span_is_found_and_dropped_alone() {
     bench.assert_settled(999, 1);
     let (stored, repeated) = bench.script.stored();
     assert_eq!((stored.len(), repeated), (999, 0));
-    // The answer names it: the whole batch, the bad span, the others.
+    // The answer names the bad span. So the calls have the whole batch, the bad span, and the others.
     let sizes = bench.script.calls().iter().map(|call| call.request.spans.len()).collect::<Vec<_>>();
     assert_eq!(sizes, [1000, 1, 999]);
 }
@@ -158,7 +158,7 @@ async fn calls_at_a_time_are_bounded_and_projects_take_turns() {
     bench.deliver_all().await;
     bench.assert_settled(450, 0);
     assert_eq!(bench.script.open_calls_max(), CALLS_MAX);
-    // Once the bound is reached all three are served, though p and q could fill every call.
+    // With all calls in use, all three projects are served, although p and q could use every call.
     let calls = bench.script.calls();
     let second = &calls[150..150 + CALLS_MAX];
     for project in ["projects/p", "projects/q", "projects/r"] {
@@ -168,8 +168,8 @@ async fn calls_at_a_time_are_bounded_and_projects_take_turns() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_project_that_is_away_is_probed_by_one_call_and_resumes_at_once() {
-    // Four calls fail; after that everything is stored, one second a call.
+async fn a_failing_project_is_tested_with_one_call_and_resumes_at_once() {
+    // Four calls fail. After that, everything is stored, and each call takes one second.
     let mut replies = vec![Reply::Say(Status::unavailable("away")); 4];
     replies.extend(vec![Reply::Slow(Duration::from_secs(1)); 100]);
     let mut bench = Bench::new(replies);
@@ -181,9 +181,10 @@ async fn a_project_that_is_away_is_probed_by_one_call_and_resumes_at_once() {
     bench.assert_settled(40, 0);
     let calls = bench.script.calls();
     assert_eq!(calls.len(), 4 + 40);
-    // Four failures in a row wait for 3.75 s at most.
+    // Four failures in a row lead to waits of at most 3.75 s in total.
     assert!(calls[4].at - start < Duration::from_millis(3800), "{:?}", calls[4].at - start);
-    // The first that is stored is alone; then two at a time, and one more each round: 40 batches in some 8 s.
+    // The first successful call is alone. Then two calls are concurrent, and one more in each round: 40 batches take
+    // about 8 s.
     assert_eq!((calls[5].at - calls[4].at).as_secs(), 1);
     assert!(calls[6].at - calls[5].at < Duration::from_millis(20));
     assert!((calls[43].at - calls[4].at).as_secs() < 10, "{:?}", calls[43].at - calls[4].at);
@@ -215,7 +216,8 @@ async fn a_failing_project_leaves_the_others_alone() {
 
 #[tokio::test(start_paused = true)]
 async fn waits_follow_the_code_and_the_servers_wish() {
-    // The code, the wait that the server asks for, and the least and the longest wait before the second call in seconds.
+    // Each case has the code, the wait that the server asks for, and the shortest and longest expected wait before the
+    // second call in seconds.
     let cases = [
         (Status::permission_denied("no role"), 0.0, 4.0),
         (Status::not_found("no project"), 0.0, 4.0),
@@ -233,7 +235,7 @@ async fn waits_follow_the_code_and_the_servers_wish() {
         bench.push("p", &["b"]);
         bench.deliver_all().await;
         bench.assert_settled(2, 0);
-        // The first failure makes the project as a whole wait, not the batch alone.
+        // After the first failure the whole project waits, not only the batch.
         let calls = bench.script.calls();
         let wait = (calls[1].at - calls[0].at).as_secs_f64();
         assert!((least..longest + 0.03).contains(&wait), "{status:?}: {wait} s");
@@ -241,11 +243,11 @@ async fn waits_follow_the_code_and_the_servers_wish() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_that_always_fails_stands_in_nobodys_way() {
+async fn a_batch_that_always_fails_does_not_delay_others() {
     let mut bench =
         Bench::with(Script::with_rule(|request| bad_span(request).map(|_| Status::internal("broken by it"))));
     bench.push("p", &["a", "b", BAD, "c"]);
-    // As long as others go through, and no longer, its failures are its own.
+    // While other batches succeed, and only then, the failures count against the batch.
     for _ in 0..1000 {
         bench.push("p", &["a"]);
         bench.delivery.progress().await;
@@ -255,7 +257,7 @@ async fn a_batch_that_always_fails_stands_in_nobodys_way() {
     bench.assert_settled(1003, 1);
     let calls = bench.script.calls();
     let blamed = calls.iter().filter(|call| bad_span(&call.request).is_some()).collect::<Vec<_>>();
-    // From the second failure on: nothing had gone through before the first.
+    // The time counts from the second failure, because no other batch had succeeded before the first one.
     let time = blamed[blamed.len() - 1].at - blamed[1].at;
     let latest = project_queue::BLAME_TIME_MIN + project_queue::ASIDE_TIME + Duration::from_secs(5);
     assert!((project_queue::BLAME_TIME_MIN..latest).contains(&time), "{time:?}");
@@ -319,7 +321,7 @@ async fn a_message_over_a_limit_goes_in_halves_and_a_single_one_is_dropped_alone
     bench.push("p", &names);
     bench.deliver_all().await;
     bench.assert_settled(63, 1);
-    // It is not a quota: nothing waits for it.
+    // The failure is not a quota, so nothing waits.
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     let lines = lines.take();
     assert!(
@@ -330,7 +332,7 @@ async fn a_message_over_a_limit_goes_in_halves_and_a_single_one_is_dropped_alone
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_that_was_met_is_remembered_for_a_while() {
+async fn a_size_limit_is_remembered_for_a_while() {
     let mut bench = Bench::of(
         Script::with_rule(|request| (request.spans.len() > 16).then(|| Status::resource_exhausted("larger than max"))),
         &settings_of(100),
@@ -374,7 +376,7 @@ async fn a_limit_that_refuses_everything_for_a_moment_does_not_make_a_call_of_ea
     bench.assert_settled(200, 0);
 }
 
-/// A sink that answers as a proxy or a connection does.
+/// A sink whose calls fail like those through a proxy or over a broken connection.
 struct Broken<F>(Arc<Script>, F);
 
 impl<F: Fn(&Batch) -> Option<Failure> + Send + Sync + 'static> Sink for Broken<F> {
@@ -390,7 +392,8 @@ impl<F: Fn(&Batch) -> Option<Failure> + Send + Sync + 'static> Sink for Broken<F
     }
 }
 
-/// Delivers batches of `sink` for `time` beside others that go through; the spans that are held then, and the dropped ones.
+/// Delivers batches of `spans` spans with a bad one for `time`, together with batches that succeed. Returns the number
+/// of held and of dropped spans at the end.
 async fn beside_others(failure: fn() -> Failure, spans: usize, time: Duration) -> (u64, u64) {
     let bench = Bench::new([]);
     let ledger = Arc::new(Ledger::new(Arc::clone(&bench.kept), Arc::clone(&bench.metrics)));
@@ -434,7 +437,7 @@ async fn beside_others(failure: fn() -> Failure, spans: usize, time: Duration) -
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_span_that_a_proxy_never_lets_through_stops_no_other() {
+async fn a_span_that_a_proxy_always_refuses_does_not_delay_others() {
     const SECONDS: u64 = 1200;
     let bench = Bench::new([]);
     let ledger = Arc::new(Ledger::new(Arc::clone(&bench.kept), Arc::clone(&bench.metrics)));
@@ -469,7 +472,8 @@ async fn a_span_that_a_proxy_never_lets_through_stops_no_other() {
 #[tokio::test(start_paused = true)]
 async fn only_the_sink_drops_spans() {
     let hours = Duration::from_secs(2 * 3600);
-    // A batch of eight that a proxy or the way does not let through, for one span of it: seven arrive, that one waits.
+    // A proxy or the connection does not let a batch of eight through because of one of its spans. Seven spans arrive,
+    // and that one waits.
     let cases: [fn() -> Failure; 5] = [
         || Failure::http(http::StatusCode::FORBIDDEN, &http::HeaderMap::new()),
         || Failure::http(http::StatusCode::UNAUTHORIZED, &http::HeaderMap::new()),

@@ -14,7 +14,7 @@ use crate::export::testing::{
 use crate::otlp::altered::AlteredSpans;
 use crate::otlp::write;
 
-/// A running exporter and all that its spans pass.
+/// A running exporter and the parts around it.
 struct Bench {
     exporter: Exporter,
     kept: Arc<KeptQueue>,
@@ -24,7 +24,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// With more memory than any test needs.
+    /// Starts an exporter with more memory than any test needs.
     fn new(sink: impl Sink, limits: settings::BatchSettings) -> Self {
         Self::with_memory(1 << 30, sink, limits)
     }
@@ -85,7 +85,7 @@ async fn every_span_is_exported_once_or_counted_whatever_the_sink_says() {
     for (case, replies) in cases {
         let script = Script::new(replies);
         let mut bench = Bench::new(Arc::clone(&script), limits(100));
-        // 60 fragments of 10 spans; every hundredth span is bad, every two-hundredth cannot be encoded.
+        // There are 60 fragments of 10 spans. One in a hundred spans is bad, and one in two hundred cannot be encoded.
         for fragment in 0..60 {
             let first = match fragment % 20 {
                 0 => UNENCODABLE,
@@ -106,7 +106,7 @@ async fn every_span_is_exported_once_or_counted_whatever_the_sink_says() {
 
 #[tokio::test(start_paused = true)]
 async fn rejected_spans_of_a_batch_that_was_taken_are_counted_and_not_sent_again() {
-    /// Takes every batch, and rejects this many of its spans.
+    /// Accepts every batch, and rejects this many of its spans.
     struct Rejects(u32);
     impl Sink for Rejects {
         async fn write(&self, _: &Batch) -> Result<Written, Failure> {
@@ -149,7 +149,7 @@ async fn requests_are_let_go_once_encoded_though_the_sink_is_away() {
     bench.keep("p", &["good"; 10]);
     let request_bytes = bench.budget.used_bytes();
     tokio::time::sleep(Duration::from_secs(1)).await;
-    // What counts now is the batch: the call sends its very bytes.
+    // Now only the batch counts, because the call sends its bytes without a copy.
     let batch_bytes = prost::Message::encoded_len(&script.calls()[0].request);
     assert_eq!(bench.budget.used_bytes(), batch_bytes + OVERHEAD_BYTES);
     assert_ne!(request_bytes, bench.budget.used_bytes());
@@ -177,10 +177,10 @@ async fn a_trace_that_grows_by_encoding_is_encoded_no_faster_than_memory_has_roo
 }
 
 #[tokio::test(start_paused = true)]
-async fn memory_is_looked_at_as_spans_become_bytes() {
+async fn encoding_stops_when_memory_is_full() {
     const LIMIT_BYTES: usize = 8 << 20;
     const SPAN_BYTES: usize = 512 << 10;
-    /// Writes spans that are far larger than what they are made of.
+    /// Encodes spans to far more bytes than they had.
     struct Inflating;
     impl EncodeSpans for Inflating {
         const FORM: Form = Form::CloudTrace;
@@ -206,7 +206,7 @@ async fn memory_is_looked_at_as_spans_become_bytes() {
             DropReason::Encode
         }
     }
-    /// Takes everything, after a while.
+    /// Accepts everything after a short time.
     struct Slow;
     impl Sink for Slow {
         async fn write(&self, _: &Batch) -> Result<Written, Failure> {
@@ -230,7 +230,7 @@ async fn memory_is_looked_at_as_spans_become_bytes() {
         peak_bytes = peak_bytes.max(budget.used_bytes());
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    // A sixteenth over it, a span, and what the calls under way copy.
+    // The limit may be exceeded by a sixteenth, by a span, and by the copies of the running calls.
     assert!(peak_bytes < 2 * LIMIT_BYTES + 4 * SPAN_BYTES, "{peak_bytes} B for {} B in all", 256 * SPAN_BYTES);
     assert_eq!(settled(&metrics), (256, [0, 0, 0]));
     assert_eq!(budget.used_bytes(), 1 << 10, "what the encoder holds");
@@ -238,7 +238,7 @@ async fn memory_is_looked_at_as_spans_become_bytes() {
 
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_delivers_what_is_open_and_waiting() {
-    // Two hours' hold is cut short: a role was granted meanwhile.
+    // The shutdown cuts two waits short: that of the open batch, two hours, and that after the denied call.
     let script = Script::new([Reply::Say(Status::permission_denied("no role"))]);
     let slow = settings::BatchSettings { max_delay: Duration::from_secs(7200), ..limits(100) };
     let mut bench = Bench::new(Arc::clone(&script), slow);
@@ -256,7 +256,7 @@ async fn a_shutdown_delivers_what_is_open_and_waiting() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_shutdown_cannot_write_is_counted() {
+async fn spans_that_a_shutdown_cannot_write_are_counted() {
     let script = Script::new(vec![Reply::Hang; 3]);
     let mut bench = Bench::new(Arc::clone(&script), limits(10));
     for _ in 0..5 {
@@ -277,7 +277,7 @@ async fn a_panic_is_seen() {
     bench.keep("p", &["good", PANIC]);
     let error = bench.exporter.failed().await.to_string();
     assert!(error.contains("ended unexpectedly") && error.contains("as the test asked for"), "{error}");
-    // Both are still to be accounted for.
+    // Both spans are still unsettled.
     assert_eq!(bench.exporter.shutdown(Instant::now(), Unwritten::Lost).await, 2);
     assert_eq!(settled(&bench.metrics), (0, [0, 0, 2]));
 }
@@ -298,7 +298,7 @@ async fn over_grpc_one_bad_span_of_a_full_batch_is_dropped_alone() {
 
 #[tokio::test]
 async fn over_grpc_a_sink_that_crashes_and_returns_loses_nothing() {
-    // Nobody listens at first; then a server that leaves its first calls without an answer crashes.
+    // At first there is no server. Then there is one that gives no answer to its first calls, and crashes.
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = nobody.local_addr().unwrap();
     drop(nobody);
@@ -321,7 +321,7 @@ async fn over_grpc_a_sink_that_crashes_and_returns_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_gives_signs_of_life_while_the_sink_is_away() {
+async fn the_exporter_gives_signs_of_life_while_the_sink_is_unavailable() {
     let away = Script::new(vec![Reply::Say(Status::unavailable("away")); 10_000]);
     let mut bench = Bench::new(away, limits(100));
     let silence = |bench: &Bench| bench.exporter.pulse().silence(Instant::now());

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn a_message_over_a_limit_is_told_from_a_quota() {
+fn a_size_limit_is_distinguished_from_a_quota() {
     let size = [
         (Code::ResourceExhausted, "grpc: received message larger than max (5000000 vs. 4194304)"),
         (Code::ResourceExhausted, "grpc: received message after decompression larger than max (5 vs. 4)"),

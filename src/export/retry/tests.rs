@@ -30,12 +30,12 @@ fn every_code_has_its_action() {
         assert_eq!(action(&Failure::sink(status.clone()), usual), expected, "{code:?}");
         let other = action(&Failure::sink(status.clone()), |_| Action::Hold);
         assert_eq!(other, Action::Hold, "the sink says what its codes mean: {code:?}");
-        // What a connection or the place of tokens says is not a verdict on spans.
+        // A failure of a connection or of the token server says nothing about spans.
         assert_eq!(action(&Failure::connection(status.clone()), usual), Action::Retry, "{code:?}");
         let without_token = if code == Code::Unauthenticated { Action::SignIn } else { Action::Retry };
         assert_eq!(action(&Failure::credentials(status), usual), without_token, "{code:?}");
     }
-    // Every code there is: 0 to 16.
+    // These are all codes that exist: 0 to 16.
     assert_eq!(cases.len(), 17);
 }
 
@@ -49,7 +49,7 @@ fn waits_double_up_to_the_longest() {
     }
     // A new token is tried at once.
     assert_eq!([0, 1, 2, 3].map(|attempt| millis(Action::SignIn, attempt, 1.0)), [0, 8000, 16_000, 30_000]);
-    // Full jitter: anything from nothing to the whole wait.
+    // With full jitter, the wait is anything from zero to the whole wait.
     assert_eq!([0.0, 0.5].map(|random| millis(Action::Retry, 2, random)), [0, 500]);
 }
 
@@ -77,7 +77,7 @@ fn the_http_status_of_a_proxy_decides() {
     }
 }
 
-/// What a proxy says, with its header.
+/// Returns the status of a proxy's answer with this header.
 fn with_retry_after(value: &'static str) -> Status {
     let date = HeaderValue::from_static("Mon, 30 Nov 2026 04:00:00 GMT");
     let headers = HeaderMap::from_iter([(header::RETRY_AFTER, value.parse().unwrap()), (header::DATE, date)]);

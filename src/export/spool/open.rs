@@ -50,14 +50,14 @@ impl Store {
             if let Some(cause) = failure {
                 metrics.spool_fault(DiskFault::Read);
                 let path = store.directory.segment(number);
-                tracing::error!(path = %path.display(), %cause, "A segment of the spool cannot be read; it is tried again.");
+                tracing::error!(path = %path.display(), %cause, "A segment of the spool cannot be read; the read is repeated later.");
             }
             if store.segments.get(&number).is_some_and(Segment::is_settled)
                 && let Err(cause) = store.remove(number)
             {
                 metrics.spool_fault(DiskFault::Write);
                 let path = store.directory.segment(number);
-                tracing::error!(path = %path.display(), %cause, "A segment of the spool cannot be deleted; it is tried again.");
+                tracing::error!(path = %path.display(), %cause, "A segment of the spool cannot be deleted; the deletion is repeated later.");
             }
         }
         (store, spans)

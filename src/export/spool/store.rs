@@ -33,7 +33,7 @@ const FAILURES_MAX: u32 = 8;
 #[derive(Debug, Error)]
 pub enum AppendError {
     /// `max_bytes` or [`RECORDS_MAX`] is reached. There is room again after some spans are delivered.
-    #[error("it is full (export.spool.max_bytes)")]
+    #[error("the spool is full (export.spool.max_bytes)")]
     Full,
     /// The disk failed.
     #[error("{0}")]
@@ -47,7 +47,7 @@ pub enum ReadError {
     #[error("{0}")]
     Disk(#[from] io::Error),
     /// The file was deleted by another program. The records of this many spans are lost.
-    #[error("the file of {0} spans is gone")]
+    #[error("the file with {0} spans was deleted")]
     Gone(u64),
 }
 

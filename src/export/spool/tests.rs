@@ -29,12 +29,12 @@ fn open(directory: &Path, max_bytes: u64) -> Rig {
 }
 
 impl Rig {
-    /// A batch of spans of these ids.
+    /// Returns a batch of spans with these ids.
     fn batch(&self, project: &str, ids: std::ops::Range<u64>) -> Batch {
         self.batch_of(project, ids, None)
     }
 
-    /// The same of spans that the journal has.
+    /// Returns a batch of spans that the journal has.
     fn held_batch(&self, project: &str, ids: std::ops::Range<u64>, hold: &Arc<KeptSpansHold>) -> Batch {
         self.batch_of(project, ids, Some(hold))
     }
@@ -165,7 +165,7 @@ async fn a_disk_that_fails_is_tried_again_and_counted() {
     assert_eq!(rig.read().await.unwrap().span_count(), 4);
 }
 
-/// Keeps the notes that come.
+/// Keeps the notes that it receives.
 #[derive(Debug, Default)]
 struct Noted(parking_lot::Mutex<Vec<Note>>);
 
@@ -199,7 +199,7 @@ async fn the_journal_forgets_only_what_is_synced_here() {
 }
 
 #[tokio::test]
-async fn files_that_were_deleted_are_told_of_at_the_end() {
+async fn deleted_files_are_reported_at_the_end() {
     let directory = TempDir::new().unwrap();
     let mut rig = open(directory.path(), LIMIT_BYTES as u64);
     let level = rig.spool.level();
@@ -231,7 +231,7 @@ async fn a_batch_comes_back_as_old_as_it_was() {
 }
 
 #[tokio::test]
-async fn spans_that_went_bad_are_counted_and_gone() {
+async fn corrupt_spans_are_counted_and_dropped() {
     let directory = TempDir::new().unwrap();
     let mut rig = open(directory.path(), LIMIT_BYTES as u64);
     let batch = rig.batch("p", 0..4);

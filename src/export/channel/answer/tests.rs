@@ -20,7 +20,7 @@ fn headers(headers: Headers<'_>) -> HeaderMap {
     map
 }
 
-/// What is read of an answer with these parts.
+/// Returns the result of reading an answer with these parts.
 async fn read_of(status: u16, head: Headers<'_>, data: Vec<Bytes>, trailers: Headers<'_>) -> Result<Bytes, Failure> {
     let mut frames = data.into_iter().map(|data| Ok::<_, Status>(Frame::data(data))).collect::<Vec<_>>();
     if !trailers.is_empty() {
@@ -37,15 +37,17 @@ fn framed(message: &[u8]) -> Bytes {
 }
 
 #[tokio::test]
-async fn what_was_taken_is_taken_whatever_the_message() {
+async fn an_ok_status_counts_with_any_message() {
     let large = framed(&vec![b'm'; 5 << 20]);
     let cases: [(Headers<'_>, Vec<Bytes>, Headers<'_>, usize); 8] = [
         (&[GRPC], vec![framed(b"")], OK, 0),
         (&[GRPC], vec![framed(b"hello")], OK, 5),
         (&[GRPC], vec![framed(b"hello").slice(..3), framed(b"hello").slice(3..)], OK, 5),
-        // Larger than what is kept, and than the four MiB at which client libraries give up.
+        // This message is larger than the part that is kept, and larger than the four MiB at which client libraries
+        // fail.
         (&[GRPC], vec![large], OK, MESSAGE_BYTES_MAX),
-        // Compressed though nothing offered to read that, cut, absent, and a status in the head.
+        // The message is compressed although the call did not accept that, is cut, is absent; the last status is in the
+        // head.
         (&[GRPC], vec![Bytes::from_static(b"\x01\0\0\0\x02zz")], OK, 0),
         (&[GRPC], vec![Bytes::from_static(b"\0\0\0\0\x09zz")], OK, 2),
         (&[GRPC], vec![], OK, 0),
@@ -89,11 +91,11 @@ async fn each_failure_says_where_it_comes_from() {
         (200, &[GRPC], vec![framed(b"x")], &[("grpc-status", " 14 ")], Origin::Sink, Code::Unavailable, ""),
         (200, &[GRPC], vec![], &[("grpc-status", "99")], Origin::Sink, Code::Unknown, ""),
         (200, &[GRPC], vec![], &[("grpc-status", "word")], Origin::Sink, Code::Unknown, ""),
-        // A proxy may pass the status of gRPC on below one of HTTP.
+        // A proxy may pass on the gRPC status under an HTTP status of its own.
         (503, &[GRPC, ("grpc-status", "7")], vec![], &[], Origin::Sink, Code::PermissionDenied, ""),
         (503, &[GRPC, ("grpc-status", "0")], vec![], &[], http(503), Code::Unavailable, "HTTP 503"),
         (503, &[GRPC, ("grpc-status", "6")], vec![], &[], http(503), Code::Unavailable, "HTTP 503"),
-        // The last word counts.
+        // The trailers override the head.
         (
             200,
             &[GRPC, ("grpc-status", "0")],
@@ -104,13 +106,13 @@ async fn each_failure_says_where_it_comes_from() {
             "",
         ),
         (200, &[GRPC, ("grpc-status", "0")], vec![], &[("grpc-status", "3")], Origin::Sink, Code::InvalidArgument, ""),
-        (200, &[GRPC], endless, OK, Origin::Connection, Code::Unknown, "no end"),
+        (200, &[GRPC], endless, OK, Origin::Connection, Code::Unknown, "longer than 64 MiB"),
         (413, html, page(), &[], http(413), Code::Unknown, "HTTP 413 Payload Too Large (server: nginx)"),
         (403, html, page(), &[], http(403), Code::PermissionDenied, "HTTP 403"),
         (404, &[], vec![], &[], http(404), Code::Unimplemented, "HTTP 404"),
-        // A page to log in at, say.
+        // For example a login page.
         (200, html, page(), &[], http(200), Code::Unknown, "HTTP 200 OK (server: nginx), an answer that is not gRPC"),
-        (200, &[GRPC], vec![framed(b"x")], &[], Origin::Connection, Code::Unknown, "broke off before its status"),
+        (200, &[GRPC], vec![framed(b"x")], &[], Origin::Connection, Code::Unknown, "ended before its status"),
         (500, &[GRPC], vec![], &[], http(500), Code::Unknown, "HTTP 500"),
     ];
     for (at, (status, head, data, trailers, origin, code, message)) in cases.into_iter().enumerate() {

@@ -1,5 +1,5 @@
-//! What stands between a channel and the scripted sink: TLS, relays that break, and a proxy. All of it in the test's own
-//! runtime, so that a paused clock does not run ahead of it.
+//! The parts between a channel and the scripted sink: TLS, relays that break, and a proxy. All of them run in the
+//! test's own runtime, so that a paused clock does not advance before them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tonic::transport::{Identity, Server, ServerTlsConfig};
 use crate::export::testing::{Script, Service};
 use crate::proto::google::devtools::cloudtrace::v2::trace_service_server::TraceServiceServer;
 
-/// A certificate for `localhost` and `127.0.0.1`, which signed itself.
+/// A self-signed certificate for `localhost` and `127.0.0.1`.
 pub(super) struct SelfSigned {
     pub(super) pem: String,
     key_pem: String,
@@ -29,7 +29,7 @@ impl SelfSigned {
         SelfSigned { pem: certified.cert.pem(), key_pem: certified.signing_key.serialize_pem() }
     }
 
-    /// The same, made as an authority's.
+    /// Returns a self-signed certificate that is marked as that of an authority.
     pub(super) fn authority() -> Self {
         let mut params = rcgen::CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -38,15 +38,15 @@ impl SelfSigned {
     }
 }
 
-/// How a server treats its connections.
+/// The behaviour of a server towards its connections.
 #[derive(Default)]
 pub(super) struct Manners<'a> {
     pub(super) tls: Option<&'a SelfSigned>,
-    /// When it says GOAWAY.
+    /// The age at which the server sends GOAWAY.
     pub(super) connection_age_max: Option<Duration>,
 }
 
-/// Serves `script`; returns where.
+/// Serves `script` and returns the address.
 pub(super) async fn serve(script: &Arc<Script>, manners: Manners<'_>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -63,7 +63,7 @@ pub(super) async fn serve(script: &Arc<Script>, manners: Manners<'_>) -> SocketA
     address
 }
 
-/// Passes bytes on, until it goes silent.
+/// A relay that passes bytes on until it goes silent.
 pub(super) struct Relay {
     pub(super) address: SocketAddr,
     connections: Arc<AtomicUsize>,
@@ -87,7 +87,7 @@ impl Relay {
                     let mut passing = std::pin::pin!(pass_on(near, target));
                     tokio::select! {
                         () = &mut passing => {}
-                        // What it passes between stays open.
+                        // Both connections stay open.
                         Ok(()) = silent.changed() => std::future::pending().await,
                     }
                 });
@@ -96,25 +96,25 @@ impl Relay {
         Relay { address, connections, silence }
     }
 
-    /// Connections so far.
+    /// Returns the number of connections so far.
     pub(super) fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// From now on nothing passes on the connections that there are.
+    /// Stops passing on bytes of the existing connections.
     pub(super) fn silence(&self) {
         self.silence.send(()).unwrap();
     }
 }
 
-/// An HTTP proxy that knows CONNECT only, and gives the answers in turn; then tunnels.
+/// An HTTP proxy that only knows CONNECT. It gives the answers in turn; after them, it opens tunnels.
 pub(super) struct Proxy {
     pub(super) address: SocketAddr,
     requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl Proxy {
-    /// `None` for an answer that never comes.
+    /// Starts the proxy. `None` stands for an answer that never comes.
     pub(super) async fn start(answers: Vec<Option<&'static str>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -158,10 +158,10 @@ async fn tunnel(mut near: TcpStream, request: &str) {
     pass_on(near, target.parse().unwrap()).await;
 }
 
-/// Until one of them ends.
+/// Passes bytes on in both directions until one connection ends.
 async fn pass_on(mut near: TcpStream, target: SocketAddr) {
     let mut far = TcpStream::connect(target).await.unwrap();
-    // Where time is not the kernel's, nothing may wait for a delayed acknowledgement.
+    // The test's time is not the kernel's time, so no data may wait for a delayed acknowledgement.
     near.set_nodelay(true).unwrap();
     far.set_nodelay(true).unwrap();
     let _ = copy_bidirectional(&mut near, &mut far).await;

@@ -1,11 +1,11 @@
 use super::*;
 
-/// That of a project of Cloud Trace.
+/// Returns the pace of a project of Cloud Trace.
 fn pace() -> Pace {
     Pace::new(call_interval(Some(4_800)), Instant::now())
 }
 
-/// `rounds` rounds of full batches that take `millis` each, with every call in use.
+/// Records `rounds` rounds of full batches that take `millis` each, with all calls in use.
 fn rounds(pace: &mut Pace, rounds: usize, millis: u64) {
     for _ in 0..rounds {
         for _ in 0..pace.limit() {
@@ -15,7 +15,7 @@ fn rounds(pace: &mut Pace, rounds: usize, millis: u64) {
     }
 }
 
-/// Milliseconds until the next call may start, as of the start of one.
+/// Starts a call and returns the milliseconds until the next call may start.
 fn interval_ms(pace: &mut Pace) -> u128 {
     let now = Instant::now();
     pace.started(now, 1);
@@ -32,7 +32,7 @@ fn a_minute_never_holds_as_many_calls_as_the_quota() {
 
 #[test]
 fn the_limit_follows_the_time_of_answers() {
-    /// What happens to a new pace, and the limit after it.
+    /// A name, events of a new pace, and the expected limit after them.
     type Case = (&'static str, fn(&mut Pace), usize);
     let cases: [Case; 10] = [
         ("nothing", |_| {}, 4),
@@ -74,8 +74,8 @@ fn the_limit_follows_the_time_of_answers() {
 }
 
 #[test]
-fn a_sink_of_its_own_width_is_used_and_not_flooded() {
-    // Six calls at a time take 100 ms; more wait for one another.
+fn a_sink_of_limited_concurrency_is_used_and_not_flooded() {
+    // Up to six concurrent calls take 100 ms. More calls slow each other down.
     let mut pace = pace();
     let mut limits = Vec::new();
     for _ in 0..200 {
@@ -95,7 +95,7 @@ fn a_used_up_quota_halves_the_rate_and_success_restores_it() {
     assert_eq!(interval_ms(&mut pace), 26);
     (0..20).for_each(|_| pace.quota_used_up());
     assert_eq!((interval_ms(&mut pace), pace.limit()), (1000, 1));
-    // One call a second more each second: 75 after 74 s.
+    // The rate grows by one call a second each second: it reaches 75 after 74 s.
     let mut elapsed = Duration::ZERO;
     while interval_ms(&mut pace) > 13 {
         elapsed += Duration::from_secs_f64(pace.rate.recip());
@@ -112,7 +112,7 @@ fn without_a_quota_calls_are_paced_only_after_the_sink_complained() {
     assert_eq!(interval_ms(&mut pace), 2);
     (0..20).for_each(|_| pace.quota_used_up());
     assert_eq!(interval_ms(&mut pace), 1000);
-    // A call more a second each second, until there is no pace any more.
+    // The rate grows by one call a second each second, until calls are not paced any more.
     let mut answers = 0;
     while interval_ms(&mut pace) > 0 {
         answers += 1;

@@ -47,15 +47,15 @@ fn the_fields_of_a_bad_request_are_read_too() {
 }
 
 #[test]
-fn a_look_is_suspected_while_it_is_mostly_refused() {
+fn a_feature_is_suspected_while_its_spans_are_mostly_refused() {
     let now = Instant::now();
     let mut refusals = Refusals::default();
     assert!(refusals.is_empty() && !refusals.suspects(&span(1, 10, 20)));
     refusals.refused(&span(1, 10, 20), now);
-    // The same name, or the same keys.
+    // The first span has the same name, the second one the same keys.
     assert!(refusals.suspects(&span(2, 10, 99)) && refusals.suspects(&span(3, 99, 20)));
     assert!(!refusals.suspects(&span(4, 98, 99)));
-    // Others of its keys are stored: the name alone is left.
+    // Other spans with its keys are stored, so only the name is still suspected.
     refusals.stored(&[span(5, 97, 20); SUSPECTED_SHARE as usize], now);
     assert!(refusals.suspects(&span(2, 10, 99)) && !refusals.suspects(&span(3, 99, 20)));
     refusals.stored(&[span(5, 10, 96); SUSPECTED_SHARE as usize], now);

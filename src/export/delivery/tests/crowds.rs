@@ -1,11 +1,11 @@
-//! Many projects: those that hang, fail or are made up do not take the places of the others.
+//! Many projects: those that hang, fail or do not exist do not use the call slots of the others.
 
 use super::*;
 
-/// A sink whose calls for some projects have no answer, or are denied.
+/// A sink whose calls get no answer for some projects, and are denied for others.
 struct Crowd {
     script: Arc<Script>,
-    /// Projects of this prefix have no answer until the deadline.
+    /// Projects with this prefix get no answer until the deadline.
     hangs: &'static str,
 }
 
@@ -35,7 +35,7 @@ struct Crowded {
 }
 
 impl Crowded {
-    /// A delivery whose own project is `p`.
+    /// Creates a delivery whose own project is `p`.
     fn new() -> Self {
         let (kept, metrics) = (Arc::new(KeptQueue::default()), Arc::new(Metrics::new()));
         let (script, budget) = (Script::with_latency(|_| Duration::from_millis(50)), Budget::new(0));
@@ -50,7 +50,7 @@ impl Crowded {
         self.next_id += 1;
     }
 
-    /// Spans of `project` that are stored.
+    /// Returns the number of stored spans of `project`.
     fn stored(&self, project: &str) -> usize {
         let prefix = format!("projects/{project}/");
         self.script.stored().0.iter().filter(|name| name.starts_with(&prefix)).count()
@@ -72,14 +72,15 @@ async fn projects_that_hang_leave_room_for_the_others() {
     for n in 0..40 {
         (0..10).for_each(|_| crowd.push(&format!("hangs-{n}")));
     }
-    // Its first call is a trial, as theirs are: it waits until theirs have given their places away.
+    // Its first call is a trial, like the calls of the hanging projects. It waits until those have given up their
+    // slots.
     crowd.push("fine");
     crowd.push("p");
     crowd.go_on(Duration::from_secs(1)).await;
     assert_eq!(crowd.stored("p"), 1);
     crowd.go_on(Duration::from_secs(60)).await;
     assert_eq!(crowd.stored("fine"), 1);
-    // From then on the healthy ones are served at once, for as long as the others hang.
+    // After that, the healthy projects are served at once, for as long as the others hang.
     for second in 1..600 {
         for project in ["fine", "p"] {
             crowd.push(project);
@@ -93,7 +94,7 @@ async fn projects_that_hang_leave_room_for_the_others() {
 async fn proven_projects_that_begin_to_hang_stop_the_others_for_seconds_at_most() {
     let mut crowd = Crowded::new();
     let projects = ["p", "q", "r", "s"];
-    // Long enough for each to have all the calls that it may.
+    // This is long enough for each project to reach its limit of calls.
     for _ in 0..60 {
         projects.iter().for_each(|project| (0..200).for_each(|_| crowd.push(project)));
         crowd.go_on(Duration::from_secs(3)).await;
@@ -109,7 +110,8 @@ async fn proven_projects_that_begin_to_hang_stop_the_others_for_seconds_at_most(
 
 #[tokio::test(start_paused = true)]
 async fn made_up_projects_slow_nothing_down() {
-    // Spans of the own project, with and without 5,000 projects that senders have made up and that nothing takes.
+    // Measures the time for spans of the own project, with and without 5,000 projects that senders have made up and the
+    // sink denies.
     let time = async |made_up: usize| {
         let mut crowd = Crowded::new();
         for n in 0..made_up {
@@ -155,7 +157,7 @@ async fn queues_beyond_the_first_count_in_the_budget() {
     (0..1_000).for_each(|n| crowd.push(&format!("made-up-{n:05}")));
     assert!(crowd.budget.used_bytes() > 1_000 * one + 900 * 1_024, "{} B", crowd.budget.used_bytes());
     drop(crowd.delivery);
-    // Calls that are cut off give their batches back when they have their turn.
+    // Aborted calls return their batches when their tasks run.
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(crowd.budget.used_bytes(), 0);
 }

@@ -1,10 +1,10 @@
-//! Refused spans cost few calls: by what the sink says, by its rules, and by what was refused before.
+//! Refused spans cost few calls: because of the words of the sink, of its rules, and of earlier refusals.
 
 use super::*;
 use crate::export::testing::decode;
 use crate::proto::google::devtools::cloudtrace::v2::BatchWriteSpansRequest;
 
-/// Refuses bad spans and names none.
+/// Refuses bad spans without naming them.
 fn unnamed(request: &BatchWriteSpansRequest) -> Option<Status> {
     bad_span(request).map(|_| Status::invalid_argument("some span has no sense"))
 }
@@ -21,16 +21,16 @@ async fn a_bad_span_that_is_not_named_is_found_by_halves() {
     bench.push("p", &names);
     bench.deliver_all().await;
     bench.assert_settled(999, 1);
-    // The whole batch, then two halves a step: 1000 is below 2^10.
+    // The whole batch, then two halves in each step: 1000 is less than 2^10.
     assert!(bench.script.calls().len() <= 1 + 2 * 10, "{} calls", bench.script.calls().len());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_name_that_was_refused_is_asked_about_apart() {
+async fn spans_with_a_refused_name_are_sent_separately() {
     let mut names = vec!["good"; 64];
     names[17] = BAD;
     let mut bench = Bench::of(Script::with_rule(unnamed), &settings_of(64));
-    // The first is found by halves; at the second it turns out that its attributes are those of all others.
+    // The first bad span is found by halves. At the second one, the attribute keys turn out to be those of all spans.
     for _ in 0..2 {
         bench.push("p", &names);
         bench.deliver_all().await;
@@ -58,12 +58,12 @@ async fn a_name_that_is_mostly_stored_is_not_suspected_for_long() {
         bench.deliver_all().await;
     }
     bench.assert_settled(20, 1);
-    // Seven of them have to be stored before; by then its attributes are not suspected any more.
+    // Before that, seven spans have to be stored. By then its attribute keys are not suspected any more.
     let sizes = sizes(&bench.script);
     assert!(sizes.len() <= 15 && sizes[13..].iter().all(|&spans| spans == 2), "{sizes:?}");
 }
 
-/// A sink whose rules are known: none of bad spans.
+/// A sink with a known rule, which bad spans break.
 struct Ruled(Arc<Script>);
 
 impl Sink for Ruled {
@@ -107,7 +107,7 @@ async fn spans_that_break_known_rules_go_together_once_the_sink_has_refused_them
 async fn bad_spans_do_not_outrun_the_quota_of_calls() {
     const SECONDS: u64 = 10;
     const SPANS_A_SECOND: usize = 3_000;
-    // One in 256 is bad; the sink names it or not.
+    // One in 256 spans is bad. The sink names it in one case, and not in the other.
     type Rule = fn(&BatchWriteSpansRequest) -> Option<Status>;
     let named: Rule = |request| bad_span(request).map(|bad| Status::invalid_argument(format!("{} is bad", bad.name)));
     for rule in [named, unnamed] {

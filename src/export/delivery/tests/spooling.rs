@@ -1,4 +1,4 @@
-//! What memory has no room for goes to the disk and comes back.
+//! Batches that do not fit into memory go to the disk and come back.
 
 use std::path::Path;
 
@@ -9,9 +9,9 @@ use crate::export::batch::Form;
 use crate::export::spool::{Level, Spool};
 use crate::export::testing::span_name;
 
-/// The memory budget, of which batches may take a sixteenth in any case, and four fifths before they are spooled.
+/// The memory budget. Batches may always take a sixteenth of it, and they are spooled above four fifths.
 const LIMIT_BYTES: usize = 1 << 20;
-/// Spans of a batch, of some 100 B each.
+/// The number of spans in a batch, of about 100 B each.
 const SPANS: usize = 100;
 
 /// A delivery with a spool.
@@ -37,7 +37,7 @@ impl Spooling {
         Spooling { bench: Bench { delivery, script, metrics, kept, budget, next_id: 0 }, level }
     }
 
-    /// Pushes full batches of `project`, as they would come in a second.
+    /// Pushes full batches of `project`, as many as would come in a second.
     async fn push(&mut self, project: &str, batches: usize) {
         for _ in 0..batches {
             self.bench.push(project, &["a"; SPANS]);
@@ -54,14 +54,14 @@ impl Spooling {
         tokio::time::timeout(time, forever).await.unwrap_err();
     }
 
-    /// Until nothing is left, in memory and on the disk.
+    /// Delivers until nothing is left in memory and on the disk.
     async fn deliver_all(&mut self) {
         while !self.bench.delivery.is_idle() || self.level.spans() > 0 || self.level.bytes() > 0 {
             self.bench.delivery.progress().await;
         }
     }
 
-    /// Received and recovered spans, and all that they can have become.
+    /// Checks that received and recovered spans equal the sum of their fates.
     fn assert_conserved(&self) {
         let (exported, dropped) = settled(&self.bench.metrics);
         let corrupt = counter(&self.bench.metrics, "spansieve_dropped_spans_total", "reason=\"corrupt\"");
@@ -79,7 +79,7 @@ impl Spooling {
     }
 }
 
-/// A script that is away as long as the flag is set.
+/// Returns a script that is unavailable while the flag is set.
 fn absent() -> (Arc<Script>, Arc<AtomicBool>) {
     let away = Arc::new(AtomicBool::new(true));
     let flag = Arc::clone(&away);
@@ -107,7 +107,7 @@ async fn an_absence_longer_than_memory_lasts_loses_nothing_and_stays_within_memo
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_spooled_comes_back_in_order() {
+async fn spooled_batches_come_back_in_order() {
     let directory = TempDir::new().unwrap();
     let (script, away) = absent();
     let mut spooling = Spooling::new(script, directory.path());
@@ -120,7 +120,7 @@ async fn what_was_spooled_comes_back_in_order() {
     let tried = spooling.bench.script.calls().len();
     spooling.deliver_all().await;
     let calls = spooling.bench.script.calls().split_off(tried);
-    // Those that are in memory go first; the last ones are those of the spool.
+    // The batches in memory go first. The last calls have the spooled ones.
     let names = calls.iter().map(|call| call.request.spans[0].name.as_str()).collect::<Vec<_>>();
     let mut rest = &segment[..];
     for name in &names[names.len() - spooled..] {
@@ -261,10 +261,10 @@ async fn files_that_were_deleted_are_counted_and_the_others_delivered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_put_away_is_there_for_the_next() {
+async fn unsettled_spans_at_the_end_are_there_for_the_next_process() {
     let directory = TempDir::new().unwrap();
     let names = |ids: std::ops::Range<u64>| ids.map(|id| span_name("p", id)).collect::<Vec<_>>();
-    // Some calls hang, some batches wait, some are spooled already, of which some were read again.
+    // Some calls hang, some batches wait, and some are spooled, of which a few were read again.
     let script = Script::new(vec![Reply::Hang; 4]);
     let mut first = Spooling::new(Arc::clone(&script), directory.path());
     for _ in 0..20 {
@@ -291,7 +291,7 @@ async fn what_is_put_away_is_there_for_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_settled_does_not_come_again() {
+async fn settled_spans_are_not_delivered_again() {
     let directory = TempDir::new().unwrap();
     let (script, away) = absent();
     let mut first = Spooling::new(script, directory.path());
@@ -312,7 +312,7 @@ async fn what_was_settled_does_not_come_again() {
     let (again, repeated) = second.bench.script.stored();
     assert_eq!(repeated, 0);
     let twice = again.iter().filter(|name| stored.contains(name)).count();
-    // Answers that came while the calls were cut off.
+    // Answers that came while the calls were aborted.
     assert!(twice <= CALLS_MAX * SPANS, "{twice}");
     assert_eq!(stored.len() + again.len() - twice, spans as usize);
     second.bench.delivery.put_away().await;

@@ -1,12 +1,12 @@
-//! Calls fit the quota whatever the traffic, and adapt to the sink.
+//! Calls fit the quota with any traffic, and adapt to the sink.
 
 use super::*;
 use crate::export::delivery::pace::{PROJECT_CALLS_START, call_interval};
 
-/// Between calls that fit Cloud Trace's quota.
+/// The time between calls that fits the quota of Cloud Trace.
 const CALL_INTERVAL: Duration = Duration::from_nanos(60_000_000_000 / 4_500);
 
-/// The starts of the calls of each project.
+/// Returns the start times of the calls of each project.
 fn starts(script: &Script) -> HashMap<String, Vec<Instant>> {
     let mut starts: HashMap<String, Vec<Instant>> = HashMap::new();
     for call in script.calls() {
@@ -18,7 +18,8 @@ fn starts(script: &Script) -> HashMap<String, Vec<Instant>> {
 #[tokio::test(start_paused = true)]
 async fn no_minute_has_more_calls_of_a_project_than_the_quota() {
     const QUOTA: usize = 4_800;
-    // Projects, the longest pause in milliseconds between one batch and the next, batches, and one call of how many fails.
+    // Each case has the number of projects, the longest pause in milliseconds between batches, the number of batches,
+    // and n if one in n calls fails.
     let cases = [(1, 0, 6_000, u64::MAX), (1, 20, 6_000, 50), (3, 1, 12_000, 10), (100, 3, 6_000, u64::MAX)];
     for (seed, (projects, pause_max, batches, failing)) in cases.into_iter().enumerate() {
         let random = Arc::new(Mutex::new(fastrand::Rng::with_seed(seed as u64)));
@@ -51,7 +52,7 @@ async fn no_minute_has_more_calls_of_a_project_than_the_quota() {
 
 #[tokio::test(start_paused = true)]
 async fn tiny_batches_that_wait_become_full_ones() {
-    // Two thousand batches a second of one span, for ten seconds.
+    // For ten seconds, two thousand batches of one span come in each second.
     let mut bench = Bench::of(Script::new([]), &settings_of(2000));
     for _ in 0..10_000 {
         bench.push("p", &["a"]);
@@ -67,7 +68,7 @@ async fn tiny_batches_that_wait_become_full_ones() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_sent_is_sent_again_with_the_same_bytes_though_more_waits() {
+async fn a_sent_batch_is_repeated_with_the_same_bytes_although_more_waits() {
     let mut bench = Bench::of(Script::new(vec![Reply::Say(Status::unavailable("away")); 3]), &settings_of(10));
     for _ in 0..25 {
         bench.push("p", &["a"]);
@@ -77,10 +78,10 @@ async fn what_was_sent_is_sent_again_with_the_same_bytes_though_more_waits() {
     let mut requests = bench.script.calls().into_iter().map(|call| call.request).collect::<Vec<_>>();
     requests.sort_by(|a, b| a.spans[0].name.cmp(&b.spans[0].name));
     requests.dedup();
-    // One alone, as nothing waited yet; two of ten, and the rest: each as it was first sent.
+    // One batch was alone because nothing waited yet. Then come two of ten, and the rest, each as it was sent first.
     assert_eq!(requests.iter().map(|request| request.spans.len()).collect::<Vec<_>>(), [1, 10, 10, 4]);
 
-    // Nor is it filled up with what comes after it.
+    // A repeated batch is not filled up with later ones either.
     let mut bench = Bench::of(Script::new([Reply::Say(Status::unavailable("away"))]), &settings_of(10));
     (0..25).for_each(|_| bench.push("p", &["a"]));
     bench.delivery.progress().await;
@@ -129,14 +130,14 @@ async fn a_used_up_quota_slows_the_whole_project() {
     }
 }
 
-/// The limit of calls as `/metrics` shows it.
+/// Returns the limit of calls from `/metrics`.
 fn calls_limit(bench: &Bench) -> u64 {
     counter(&bench.metrics, "spansieve_sink_calls_limit", "")
 }
 
 #[tokio::test(start_paused = true)]
 async fn calls_at_a_time_follow_the_sink() {
-    // Up to eight calls at a time take 400 ms; more wait for one another. Later each call takes 3 s.
+    // Up to eight concurrent calls take 400 ms. More calls slow each other down. Later, each call takes 3 s.
     let is_slow = Arc::new(AtomicBool::new(false));
     let slow = Arc::clone(&is_slow);
     let mut bench = Bench::with(Script::with_latency(move |open_calls| {

@@ -1,4 +1,4 @@
-//! Projects that take nothing: what the log and the metrics say, and who gives up.
+//! Projects whose spans the sink does not accept: the log, the metrics, and giving up.
 
 use super::*;
 use crate::export::testing::{Lines, span_name};
@@ -12,7 +12,7 @@ async fn go_on<S: Sink>(delivery: &mut Delivery<S>, time: Duration) {
     let _ = tokio::time::timeout(time, forever).await;
 }
 
-/// Spans of projects whose calls fail, by cause: unavailable, quota, unauthenticated, denied.
+/// Returns the number of spans of projects whose calls fail, by cause: unavailable, quota, unauthenticated, denied.
 fn waiting(bench: &Bench) -> [u64; 4] {
     ["unavailable", "quota", "unauthenticated", "denied"]
         .map(|cause| counter(&bench.metrics, "spansieve_waiting_spans", &format!("cause=\"{cause}\"")))
@@ -33,7 +33,7 @@ async fn the_log_has_the_advice_of_the_sink_and_repeats_itself_seldom() {
         go_on(&mut bench.delivery, Duration::from_secs(3600)).await;
         let lines = lines.take();
         assert!(lines[0].contains(advice) && lines[0].contains(status.message()), "{lines:?}");
-        // Once, and every five minutes from then on.
+        // One line at once, and one every five minutes after that.
         assert!((11..=13).contains(&lines.len()), "{} lines for {status:?}", lines.len());
         assert!(bench.script.calls().len() > 100, "{} calls", bench.script.calls().len());
     }
@@ -52,13 +52,13 @@ async fn a_project_that_comes_and_goes_does_not_fill_the_log() {
         bench.deliver_all().await;
     }
     let lines = lines.take();
-    // A line that it is away and one that it is back, a minute.
+    // In each minute one line that calls fail, and one line that they succeed.
     assert!((60..=122).contains(&lines.len()), "{} lines", lines.len());
     assert!(bench.script.calls().len() > 10 * lines.len(), "{} calls", bench.script.calls().len());
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_projects_that_are_away_do_not_fill_the_log_nor_does_what_their_sink_says() {
+async fn many_failing_projects_and_long_answers_do_not_fill_the_log() {
     let lines = Lines::capture();
     let mut bench = Bench::with(Script::with_rule(|_| Some(Status::permission_denied("no\nERROR \x1b[31mforged"))));
     for n in 0..60 {
@@ -83,14 +83,14 @@ async fn losses_are_logged_with_their_number_and_seldom() {
     bench.assert_settled(0, 25);
     let lines = lines.take();
     assert_eq!(lines.len(), 3, "{lines:?}");
-    // The id of the span, the server's reason, and how many more there were.
+    // The line has the id of the span, the reason of the server, and the number of further losses.
     let name = span_name("p", 0);
     assert!(lines[0].contains(&format!("{name} was refused: INVALID_ARGUMENT: {name} has no sense")), "{lines:?}");
     assert!(lines[0].contains("others=0") && lines[1].contains("others=9"), "{lines:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_token_is_renewed_once_before_anybody_waits() {
+async fn a_refused_token_is_renewed_once_before_the_project_waits() {
     let refused = Reply::Say(Status::unauthenticated("token expired"));
     for (refusals, at_once) in [(1, true), (2, false)] {
         let lines = Lines::capture();
@@ -102,7 +102,7 @@ async fn a_refused_token_is_renewed_once_before_anybody_waits() {
         assert!(first_wait < 0.03, "{first_wait} s");
         assert_eq!(lines.take().is_empty(), at_once, "an alarm at the second refusal");
     }
-    // Also after failures of another kind.
+    // The token is also renewed after failures of another kind.
     let mut replies = vec![Reply::Say(Status::unavailable("away")); 8];
     replies.push(refused);
     let mut bench = Bench::new(replies);
@@ -112,7 +112,7 @@ async fn a_refused_token_is_renewed_once_before_anybody_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn metrics_say_how_many_spans_wait_and_for_what() {
+async fn metrics_have_the_number_of_waiting_spans_by_cause() {
     let mut bench = Bench::with(Script::with_rule(|request| match request.name.as_str() {
         "projects/away" => Some(Status::unavailable("away")),
         "projects/quota" => Some(Status::resource_exhausted("quota")),
@@ -130,12 +130,12 @@ async fn metrics_say_how_many_spans_wait_and_for_what() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_a_set_time_makes_spans_that_nobody_takes_go() {
+async fn spans_are_given_up_only_after_the_configured_time() {
     let denied = || {
         Script::with_rule(|request| (request.name == "projects/denied").then(|| Status::permission_denied("no role")))
     };
     let age = Duration::from_secs(3600);
-    // Whether a time is set, and the spans that are left of five after it.
+    // Each case has the setting, and the number of spans that are left of five.
     for (give_up_after, left) in [(Duration::ZERO, 5), (age, 2)] {
         let lines = Lines::capture();
         let settings = settings::Export { give_up_after, ..settings_of(1) };
@@ -151,7 +151,7 @@ async fn only_a_set_time_makes_spans_that_nobody_takes_go() {
         assert_eq!(bench.kept.unsettled_spans(), left);
         let gave_up = counter(&bench.metrics, "spansieve_dropped_spans_total", "reason=\"gave_up\"");
         assert_eq!(gave_up, 5 - left);
-        let said = lines.take().iter().any(|line| line.contains("not taken within export.give_up_after"));
+        let said = lines.take().iter().any(|line| line.contains("not accepted within export.give_up_after"));
         assert_eq!(said, left < 5);
         assert_eq!(settled(&bench.metrics), (1, [0, 0, 0]));
     }

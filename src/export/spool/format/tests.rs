@@ -17,7 +17,7 @@ fn header(project: &str, spans: &[u8]) -> RecordHeader {
     }
 }
 
-/// A segment of these records.
+/// Returns a segment with these records.
 fn segment(records: &[(&str, &[u8])]) -> Vec<u8> {
     let mut segment = segment_header(FORM);
     for (project, spans) in records {
@@ -29,7 +29,7 @@ fn segment(records: &[(&str, &[u8])]) -> Vec<u8> {
 
 type Found = (Vec<(u64, RecordHeader)>, Option<SegmentError>);
 
-/// The records that are read from `bytes`, and why that ended before their end.
+/// Returns the records of `bytes`, and the fault at which reading ended.
 fn read(bytes: &[u8]) -> Result<Found, NoSegment> {
     let mut records = Records::open(Cursor::new(bytes), bytes.len() as u64, FORM as u8).unwrap()?;
     let mut found = Vec::new();
@@ -102,7 +102,7 @@ fn other_files_are_told_apart() {
     let with = |at: usize, byte: u8| {
         let mut bytes = good.clone();
         bytes[at] = byte;
-        // A true header but for that byte.
+        // The header is valid except for that byte.
         let checksum = crc32fast::hash(&bytes[..12]);
         bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
         bytes
@@ -137,8 +137,8 @@ proptest! {
             return Ok(());
         };
         let (whole, _) = read(&good).unwrap();
-        // Up to the record that was hit everything is as it was; there reading ends, unless its spans or its state were
-        // hit, which the header's checksum does not cover.
+        // All records before the damaged one are unchanged. Reading ends there, unless the damage is in the body or in
+        // the state byte, which the header's checksum does not cover.
         prop_assert_eq!(&found[..], &whole[..found.len()]);
         prop_assert_eq!(fault.is_some(), found.len() < whole.len());
         for (offset, header) in &found {

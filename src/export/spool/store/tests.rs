@@ -33,7 +33,7 @@ fn open(directory: &Path) -> (Store, u64) {
     try_open(directory).unwrap()
 }
 
-/// A batch of spans of these ids.
+/// Returns a batch of spans with these ids.
 fn batch(project: &str, ids: impl IntoIterator<Item = u64>) -> Batch {
     named(project, ids, "span")
 }
@@ -66,7 +66,7 @@ fn segments(directory: &Path) -> Vec<PathBuf> {
     OWNER.segments(directory).unwrap().into_iter().map(|(_, path)| path).collect()
 }
 
-/// The same as `batch`?
+/// Checks that the stored batch equals `batch`.
 fn assert_same(stored: &StoredBatch, batch: &Batch) {
     assert_eq!(stored.project, *batch.project());
     assert_eq!(stored.span_count, batch.span_count());
@@ -74,7 +74,7 @@ fn assert_same(stored: &StoredBatch, batch: &Batch) {
 }
 
 #[test]
-fn what_is_appended_comes_back_in_order() {
+fn appended_batches_come_back_in_order() {
     let directory = TempDir::new().unwrap();
     let (mut store, spans) = open(directory.path());
     assert_eq!(spans, 0);
@@ -107,7 +107,7 @@ fn a_restart_finds_what_is_not_done() {
 }
 
 #[test]
-fn a_segment_goes_with_its_last_record() {
+fn a_segment_is_deleted_with_its_last_record() {
     let directory = TempDir::new().unwrap();
     let (mut store, _) = open(directory.path());
     let large = named("p", 0..40, &"x".repeat(100_000));
@@ -147,7 +147,7 @@ fn it_is_full_at_max_bytes_and_has_room_again() {
     let directory = TempDir::new().unwrap();
     let one = batch("p", 0..100);
     let record_bytes = (one.message().len() + format::RECORD_HEADER_LEN + 1) as u64;
-    // Room for five, not for six.
+    // There is room for five records, but not for six.
     let max_bytes = 2 * SEGMENT_HEADER_LEN as u64 + 5 * record_bytes;
     let settings = settings::SpoolSettings { max_bytes, ..spool(directory.path()) };
     let (mut store, _) = Store::open(&settings, FORM, &Budget::new(1 << 30), &Metrics::new()).unwrap();
@@ -167,7 +167,7 @@ fn it_is_full_at_max_bytes_and_has_room_again() {
 }
 
 #[test]
-fn a_project_that_cannot_be_delivered_stands_in_nobodys_way() {
+fn a_project_that_cannot_be_delivered_does_not_delay_others() {
     let directory = TempDir::new().unwrap();
     let (mut store, _) = open(directory.path());
     for (id, project) in ["denied", "denied", "a", "b", "denied", "a"].into_iter().enumerate() {
@@ -348,13 +348,13 @@ fn a_segment_that_cannot_be_written_any_more_is_given_up() {
     let batches = [batch("p", 0..2), batch("p", 2..4)];
     append(&mut store, &batches[0]);
     let bytes = store.bytes();
-    // Of the head and of the message of a record.
+    // The failure is in the head or in the message of the record.
     for skip in [0, 1] {
         store.directory.faults().fail_on(SystemCall::Write, "1.segment", skip);
         assert!(matches!(store.append(&batches[1], Instant::now(), 7), Err(AppendError::Disk(_))));
         store.directory.faults().mend();
         assert_eq!(store.bytes(), bytes, "what was half written is cut off");
-        // The open segment again, to fail a second time.
+        // The segment is opened again, so that it fails a second time.
         store.open = Some(Open { number: 1, file: writable(&store, 1) });
     }
     store.open = None;
@@ -367,14 +367,14 @@ fn writable(store: &Store, number: u64) -> SegmentFile {
     store.directory.segment_path(number).open_to_change().unwrap()
 }
 
-/// Opens a directory whose disk has the faults that `plan` plans.
+/// Opens a directory on a disk with the faults of `plan`.
 fn open_with(directory: &Path, plan: impl Fn(&Faults)) -> (Store, u64) {
     let (directory, numbers) = Directory::open(directory, OWNER).unwrap();
     plan(directory.faults());
     Store::load(directory, &numbers, FORM, 1 << 30, Budget::new(1 << 30).share(), &Metrics::new())
 }
 
-/// Reads and settles all that can be read: the spans.
+/// Reads and settles all records that can be read, and returns the number of their spans.
 fn drain(store: &mut Store) -> u64 {
     let mut spans = 0;
     while let Ok(Some(stored)) = store.next(any) {
@@ -389,7 +389,7 @@ fn a_read_error_at_the_start_costs_no_record() {
     for skip in 0..5 {
         let directory = TempDir::new().unwrap();
         let (mut store, _) = open(directory.path());
-        // Larger than what is read at a time.
+        // These are larger than one read of the file.
         let batches = (0..4).map(|i| named("p", [i], &"x".repeat(20_000))).collect::<Vec<_>>();
         batches.iter().for_each(|batch| append(&mut store, batch));
         drop(store);
@@ -454,7 +454,7 @@ fn a_segment_that_cannot_be_read_stops_no_other() {
 }
 
 #[test]
-fn spans_of_a_file_that_is_gone_are_told_and_its_bytes_are_free() {
+fn spans_of_a_deleted_file_are_counted_and_its_bytes_are_free() {
     let directory = TempDir::new().unwrap();
     let (mut store, _) = open(directory.path());
     let large = named("p", 0..40, &"x".repeat(100_000));
@@ -490,7 +490,7 @@ fn a_file_that_was_shortened_costs_what_was_cut_off() {
 }
 
 #[test]
-fn what_cannot_be_deleted_or_marked_is_tried_again_and_does_not_come_twice() {
+fn a_failed_deletion_or_mark_is_repeated_and_no_span_comes_twice() {
     for call in [SystemCall::Remove, SystemCall::Write] {
         let directory = TempDir::new().unwrap();
         let (mut store, _) = open(directory.path());
@@ -511,7 +511,7 @@ fn what_cannot_be_deleted_or_marked_is_tried_again_and_does_not_come_twice() {
     }
 }
 
-/// The spans that a process would find in a copy of `directory`.
+/// Returns the number of spans that a new process would find in a copy of `directory`.
 fn open_copy(directory: &Path) -> u64 {
     let copy = TempDir::new().unwrap();
     for path in segments(directory) {
@@ -535,7 +535,7 @@ fn a_mark_that_failed_is_written_later() {
 }
 
 #[test]
-fn a_failed_sync_takes_back_what_it_was_for() {
+fn a_failed_sync_takes_its_records_back() {
     let directory = TempDir::new().unwrap();
     let (mut store, _) = open(directory.path());
     let batches = [batch("p", 0..2), batch("q", 2..4), batch("p", 4..6)];
@@ -558,10 +558,10 @@ fn a_failed_sync_takes_back_what_it_was_for() {
 }
 
 #[test]
-fn spans_of_an_earlier_process_are_as_old_as_this_one() {
+fn the_age_of_spans_of_an_earlier_process_counts_from_the_start() {
     let directory = TempDir::new().unwrap();
     let (mut store, _) = open(directory.path());
-    // The wall clock was in 1970 then.
+    // The wall clock was in 1970 when this was written.
     store.append(&batch("p", 0..1), Instant::now(), 0).unwrap();
     drop(store);
     let before = Instant::now();
@@ -573,7 +573,7 @@ fn spans_of_an_earlier_process_are_as_old_as_this_one() {
 enum Step {
     Append(u8),
     Read,
-    /// Settles the record that was read so many records ago.
+    /// Settles the record that was read this many records ago.
     Done(usize),
     Restart,
 }
@@ -590,10 +590,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
-    /// Whatever happens in whatever order: each record is given out once in a process's life until it is done, the
-    /// oldest of its project first, and never after.
+    /// With any order of operations, each record is returned once in the life of a process until it is done, the oldest
+    /// of its project first, and never after that.
     #[test]
-    fn it_holds_what_a_list_in_memory_would(steps in steps()) {
+    fn the_store_behaves_like_a_list_in_memory(steps in steps()) {
         let directory = TempDir::new().unwrap();
         let (mut store, _) = open(directory.path());
         let (mut waiting, mut out) = (Vec::<Batch>::new(), Vec::<(RecordId, Batch)>::new());
