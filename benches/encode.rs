@@ -11,11 +11,11 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use spansieve::cloud_trace::encode::{Encoder, EncoderSettings, VERSION};
-use spansieve::config::settings::AllowedProjects;
 use spansieve::forward::encode as forward;
 use spansieve::proto::google::devtools::cloudtrace::v2;
 use spansieve::proto::google::rpc::Status;
 use spansieve::resource::Rewriter;
+use spansieve::resource::settings::AllowedProjects;
 use spansieve::sampling::{Keep, Threshold};
 use spansieve::tail::request::{ScopeId, SpanBytes};
 

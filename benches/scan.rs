@@ -9,7 +9,7 @@ use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 use spansieve::condition::{Check, Condition, Field, Number, Pattern, Range, RangeBound};
-use spansieve::config::settings::Settings;
+use spansieve::config::Settings;
 use spansieve::otlp::scan::{NoProbe, Scan, scan};
 use spansieve::sampling::Policies;
 use spansieve::sampling::settings::{KeyField, KeySpan, Policy, Rare, Rule, TraceKey};

@@ -6,12 +6,10 @@
 use std::io;
 use std::rc::Rc;
 
-mod defaults;
 mod document;
 mod error;
 mod expand;
 mod keys;
-mod limits;
 mod read;
 #[cfg(test)]
 mod reference;
@@ -19,7 +17,6 @@ mod secrets;
 pub mod settings;
 #[cfg(test)]
 mod tests;
-mod values;
 
 pub use crate::settings::Files;
 pub use crate::settings::diagnostic::{Diagnostic, Severity};

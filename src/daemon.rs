@@ -27,10 +27,10 @@ use self::recovery::Opened;
 use self::sink::Wiring;
 use crate::budget::Budget;
 use crate::config::Settings;
-use crate::config::settings::{self, Endpoint};
 use crate::emulator::Emulator;
 use crate::export::channel::ChannelError;
 use crate::export::exporter::{Exporter, ExporterFailed, Unwritten};
+use crate::export::settings::{self, Endpoint};
 use crate::export::spool::Spool;
 use crate::google::credentials::{Credentials, CredentialsError};
 use crate::google::project::AmbientProjectError;
@@ -351,7 +351,7 @@ async fn embedded(settings: &settings::Export) -> Result<Option<Emulator>, Start
     if settings.endpoint != Endpoint::Embedded {
         return Ok(None);
     }
-    let settings::Embedded { listen, allowed_hosts, max_bytes } = &settings.embedded;
+    let crate::emulator::settings::Embedded { listen, allowed_hosts, max_bytes } = &settings.embedded;
     let emulator = Emulator::start_as(listen, *max_bytes, allowed_hosts).await;
     emulator.map(Some).map_err(StartError::Emulator)
 }

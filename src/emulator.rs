@@ -18,6 +18,7 @@ mod rest;
 mod samples;
 pub mod server;
 pub mod service;
+pub mod settings;
 pub mod store;
 pub mod stored;
 pub mod waterfall;

@@ -21,6 +21,7 @@ pub mod exporter;
 pub mod failure;
 pub mod ledger;
 pub mod retry;
+pub mod settings;
 pub mod sink;
 pub mod spool;
 #[cfg(test)]

@@ -29,8 +29,6 @@ pub mod receiver;
 pub mod resource;
 pub mod sampling;
 pub mod segment;
-// Not every kind of value is in use while sections move to their modules.
-#[allow(dead_code)]
 pub mod settings;
 pub mod tail;
 pub mod telemetry;

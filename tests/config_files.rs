@@ -6,8 +6,10 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 use spansieve::cli::source::ConfigSource;
-use spansieve::config::settings::{BaseMapping, Endpoint, Settings};
+use spansieve::cloud_trace::settings::BaseMapping;
+use spansieve::config::Settings;
 use spansieve::config::{self, render};
+use spansieve::export::settings::Endpoint;
 use spansieve::resource::settings::Normalize;
 
 /// The value that Cloud Run gives `PORT` by default.

@@ -15,8 +15,8 @@ const PURE_MODULES: [(&str, &[&str]); 10] = [
     ("tail", &["budget", "otlp", "sampling", "settings", "tail"]),
     ("resource", &["condition", "otlp", "resource", "settings"]),
     ("trust", &["trust"]),
-    ("forward/encode", &["config", "forward", "otlp", "resource", "sampling", "tail"]),
-    ("cloud_trace/encode", &["cloud_trace", "config", "otlp", "proto", "resource", "sampling", "tail"]),
+    ("forward/encode", &["forward", "otlp", "resource", "sampling", "tail"]),
+    ("cloud_trace/encode", &["cloud_trace", "otlp", "proto", "resource", "sampling", "tail"]),
 ];
 
 /// Texts that may occur only in modules that are not pure.

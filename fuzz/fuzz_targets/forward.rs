@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use spansieve::budget::Budget;
-use spansieve::config::settings;
+use spansieve::export::settings;
 use spansieve::export::batch::{Batch, Batcher, Form};
 use spansieve::export::sink::EncodeSpans;
 use spansieve::forward::encode::{OtlpEncoder, OtlpEncoderSettings};

@@ -4,8 +4,8 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use super::source::{self, ConfigSource};
-use crate::config::settings::Endpoint;
 use crate::config::{self, Loaded, Settings};
+use crate::export::settings::Endpoint;
 use crate::sampling::Policies;
 use crate::sampling::settings::{Policy, Rule};
 

@@ -19,13 +19,13 @@ use thiserror::Error;
 
 use self::attributes::{AttributeList, Scratch, entry};
 use self::span::EncodedFieldsOfSpan;
-use crate::config::settings::AllowedProjects;
 use crate::otlp::altered::AlteredSpans;
 use crate::otlp::view::{self, AnyValue};
 use crate::otlp::wire::WireError;
 use crate::otlp::write;
 use crate::resource::Rewriter;
 use crate::resource::cache::{ById, Cache, shared_head};
+use crate::resource::settings::AllowedProjects;
 use crate::sampling::Keep;
 use crate::sampling::annotation::Annotations;
 use crate::tail::request::{ScopeId, SpanBytes};
@@ -123,7 +123,7 @@ pub struct EncoderSettings {
     pub annotate: bool,
     /// The names under which attribute keys are written.
     pub names: KeyNames,
-    /// True if Cloud Run is written as `cloud_run_revision` ([`crate::config::settings::Export`]).
+    /// True if Cloud Run is written as `cloud_run_revision` ([`crate::export::settings::Export`]).
     pub cloud_run_revision: bool,
     /// The names of the policies, indexed by [`Keep::policy`].
     pub policy_names: Arc<[String]>,

@@ -42,13 +42,15 @@ fn refuse_beyond(bytes_max: usize, text: &str) -> Result<(), SettingError> {
 /// The value of `env:NAME` or `env:NAME:-default`. As in the Collector, a variable that is set but empty is empty.
 fn lookup(body: &str, env: Env<'_>) -> Result<String, SettingError> {
     let Some(reference) = body.strip_prefix("env:") else {
-        let fault =
-            SettingError::new(format!("{} is no reference to an environment variable", quote(&format!("${{{body}}}"))));
+        let fault = SettingError::new(format!(
+            "{} is not a valid reference to an environment variable",
+            quote(&format!("${{{body}}}"))
+        ));
         return Err(fault.help("write `${env:NAME}`, or `$$` for a dollar sign"));
     };
     let (name, default) = reference.split_once(":-").map_or((reference, None), |(name, d)| (name, Some(d)));
     if !is_name(name) {
-        let fault = SettingError::new(format!("{} is no name of an environment variable", quote(name)));
+        let fault = SettingError::new(format!("{} is not a valid name of an environment variable", quote(name)));
         return Err(fault.help("a name is made of letters, digits and `_`, and does not start with a digit"));
     }
     env(name).or_else(|| default.map(str::to_owned)).ok_or_else(|| {

@@ -1,20 +1,14 @@
-//! From the tree to the settings, one function per section.
-
-mod export;
-
-use std::path::PathBuf;
+//! Reads the settings from the tree, and checks those of different modules against each other.
 
 use super::Files;
-use super::limits::Limit;
-use super::settings::{Endpoint, ExportApi, Settings};
-use super::{keys, values};
-use crate::journal::settings::Journal;
+use super::keys;
+use super::settings::Settings;
+use crate::export::settings::{Endpoint, ExportApi};
 use crate::resource::settings::Normalize;
-use crate::settings::Size;
 use crate::settings::diagnostic::{Diagnostic, SettingError};
-use crate::settings::kinds::{SettingKind, Sub, SubIf};
 use crate::settings::node::{Node, NodeValue};
 use crate::settings::reader::{ReadContext, Section};
+use crate::settings::{Declared, Size};
 
 const EXPORT: &str = "export";
 /// The name of the section `export` in the first version, when Cloud Trace was the only sink.
@@ -38,22 +32,15 @@ pub(super) fn rename_sections(root: &mut Node, problems: &mut Vec<Diagnostic>) {
     entries.retain(|(key, _)| key.name != EXPORT_FORMERLY);
 }
 
-/// The settings in `root`, with the default for everything that is not written or wrong.
+/// Returns the settings in `root`, with the default for each one that is not written or wrong.
 pub(super) fn settings(root: Option<&Node>, files: Files<'_>, problems: &mut Vec<Diagnostic>) -> Settings {
     let mut settings = Settings::default();
     let Some(root) = root.filter(|root| !root.is_null()) else { return settings };
-    let paths = keys::paths();
-    let context = ReadContext { paths: &paths, files };
+    let declared = keys::declared();
+    let (paths, secrets) = (keys::paths(&declared), keys::secrets(&declared));
+    let context = ReadContext { paths: &paths, secrets: &secrets, files };
     let Some(mut top) = Section::open(context, root, String::new(), problems) else { return settings };
-    Sub.set(&mut top, "otlp", &mut settings.otlp);
-    SubIf(Journal::has_directory).set(&mut top, "journal", &mut settings.journal);
-    Sub.set(&mut top, "tail_sampling", &mut settings.tail_sampling);
-    Sub.set(&mut top, "resource", &mut settings.resource);
-    if let Some(section) = top.section(EXPORT) {
-        export::export(section, files, &mut settings.export);
-    }
-    Sub.set(&mut top, "memory", &mut settings.memory);
-    Sub.set(&mut top, "telemetry", &mut settings.telemetry);
+    settings.read(&mut top);
     listen_twice(root, &settings, problems);
     spans_normalized_for_otlp(root, &settings, problems);
     request_beyond_memory(root, &settings, problems);
@@ -62,15 +49,7 @@ pub(super) fn settings(root: Option<&Node>, files: Files<'_>, problems: &mut Vec
     settings
 }
 
-/// `directory` and `max_bytes` of files on disk. An empty directory means off, so that `${env:SPOOL:-}` can be written.
-fn directory_of_files(mut section: Section<'_>, mut max_bytes: u64, limit: &Limit<u64>) -> Option<(PathBuf, u64)> {
-    section.set("max_bytes", &mut max_bytes, |node| values::bytes(node, limit));
-    let directory =
-        section.require("directory", |node| if node.is_null() { Ok(None) } else { values::directory(node).map(Some) });
-    directory.flatten().map(|directory| (directory, max_bytes))
-}
-
-/// An address can be listened on once. Those of `otlp` are compared among themselves where they are read.
+/// Reports an address that two sections listen on. The addresses of `otlp` are compared with each other where they are read.
 fn listen_twice(root: &Node, settings: &Settings, problems: &mut Vec<Diagnostic>) {
     let otlp = settings.otlp.listen.iter().map(|address| ("otlp", address.as_str()));
     let embedded = Some(settings.export.embedded.listen.as_str());
@@ -78,7 +57,7 @@ fn listen_twice(root: &Node, settings: &Settings, problems: &mut Vec<Diagnostic>
     let others = [("export.embedded", embedded), ("telemetry", settings.telemetry.listen.as_deref())];
     let mut taken: Vec<(&str, &str)> = otlp.collect();
     for (section, address) in others.into_iter().filter_map(|(section, address)| Some((section, address?))) {
-        if let Some((other, place)) = taken.iter().find(|(_, other)| values::collide(other, address)) {
+        if let Some((other, place)) = taken.iter().find(|(_, other)| collide(other, address)) {
             let keys: Vec<&str> = section.split('.').chain(["listen"]).collect();
             let Some(node) = root.find(&keys).or_else(|| root.find(&[other, "listen"])) else { return };
             if !is_reported(node, problems) {
@@ -90,7 +69,7 @@ fn listen_twice(root: &Node, settings: &Settings, problems: &mut Vec<Diagnostic>
     }
 }
 
-/// Spans go to OTLP sinks as they were sent.
+/// Warns that spans go to OTLP sinks as they were sent.
 fn spans_normalized_for_otlp(root: &Node, settings: &Settings, problems: &mut Vec<Diagnostic>) {
     let Some(node) = root.find(&["resource", "normalize"]) else { return };
     if settings.export.api != ExportApi::CloudTrace && settings.resource.normalize == Normalize::Span {
@@ -100,7 +79,7 @@ fn spans_normalized_for_otlp(root: &Node, settings: &Settings, problems: &mut Ve
     }
 }
 
-/// A request that is larger than the budget would be refused for ever.
+/// Reports requests that are larger than the budget, because they would always be refused.
 fn request_beyond_memory(root: &Node, settings: &Settings, problems: &mut Vec<Diagnostic>) {
     let Size::Bytes(limit) = settings.memory.limit else { return };
     let Some(node) = root.find(&["memory", "limit"]) else { return };
@@ -111,7 +90,7 @@ fn request_beyond_memory(root: &Node, settings: &Settings, problems: &mut Vec<Di
     }
 }
 
-/// The same of the journal.
+/// Reports requests that are larger than the journal, because they would always be refused.
 fn request_beyond_journal(root: &Node, settings: &Settings, problems: &mut Vec<Diagnostic>) {
     let Some(journal) = &settings.journal else { return };
     let keys: [&[&str]; 2] = [&["journal", "max_bytes"], &["otlp", "max_request_bytes"]];
@@ -122,7 +101,7 @@ fn request_beyond_journal(root: &Node, settings: &Settings, problems: &mut Vec<D
     }
 }
 
-/// Each would warn of the other's files.
+/// Reports a directory that the journal and the spool share, because each would warn of the other's files.
 fn directory_twice(root: &Node, settings: &Settings, problems: &mut Vec<Diagnostic>) {
     let (Some(journal), Some(spool)) = (&settings.journal, &settings.export.spool) else { return };
     let Some(node) = root.find(&["export", "spool", "directory"]) else { return };
@@ -132,7 +111,16 @@ fn directory_twice(root: &Node, settings: &Settings, problems: &mut Vec<Diagnost
     }
 }
 
-/// Whether the value itself is wrong, so that the default stands in its place.
+/// Returns true if the value itself is wrong, so that the default stands in its place.
 fn is_reported(node: &Node, problems: &[Diagnostic]) -> bool {
     problems.iter().any(|problem| (problem.line, problem.column) == (node.at.line, node.at.column))
+}
+
+/// Returns true if both addresses cannot be listened on at once.
+fn collide(a: &str, b: &str) -> bool {
+    let (Some((a_host, a_port)), Some((b_host, b_port))) = (a.rsplit_once(':'), b.rsplit_once(':')) else {
+        return false;
+    };
+    let any = ["0.0.0.0", "[::]"];
+    a_port == b_port && a_port != "0" && (a_host == b_host || any.contains(&a_host) || any.contains(&b_host))
 }

@@ -2,12 +2,13 @@
 //!
 //! Works on the text alone, because a file with a syntax error has no tree. It masks too much rather than too little.
 
-use crate::settings::reader::SECRET_KEYS;
+use super::keys;
 
 /// Returns the lines of `text`, with each character of a secret replaced by `*`.
 pub(super) fn masked_lines(text: &str) -> Vec<String> {
     let mut block = None;
-    text.lines().map(|line| masked(line, &mut block)).collect()
+    let secrets = keys::secrets(&keys::declared());
+    text.lines().map(|line| masked(line, &secrets, &mut block)).collect()
 }
 
 /// The lines that belong to the value of a secret key.
@@ -38,7 +39,7 @@ impl SecretLines {
     }
 }
 
-fn masked(line: &str, block: &mut Option<SecretLines>) -> String {
+fn masked(line: &str, secrets: &[String], block: &mut Option<SecretLines>) -> String {
     if let Some(open) = block.as_mut().filter(|block| block.has(line)) {
         open.count_brackets(line);
         // The name of a header is not a secret, and says which line is meant.
@@ -46,7 +47,7 @@ fn masked(line: &str, block: &mut Option<SecretLines>) -> String {
         return mask_from(line, name);
     }
     *block = None;
-    let Some(value) = SECRET_KEYS.iter().filter_map(|key| value_of(line, key)).min() else { return line.to_owned() };
+    let Some(value) = secrets.iter().filter_map(|key| value_of(line, key)).min() else { return line.to_owned() };
     let indent = line.len() - line.trim_start().len();
     let mut open = SecretLines { indent, depth: 0 };
     open.count_brackets(&line[value..]);

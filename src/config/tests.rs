@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::settings::{AllowedProjects, AttributeMapping, BaseMapping, Endpoint, ExportApi, SpoolSettings};
 use super::*;
+use crate::cloud_trace::settings::{AttributeMapping, BaseMapping};
+use crate::export::settings::{Endpoint, ExportApi, SpoolSettings};
 use crate::journal::settings::Journal;
-use crate::resource::settings::{ActionType, AttributeAction, Keys, LiteralValue, ValueSource};
+use crate::resource::settings::{ActionType, AllowedProjects, AttributeAction, Keys, LiteralValue, ValueSource};
 use crate::sampling::settings::Rule;
 use crate::settings::Size;
 use crate::tail::settings::Compress;
@@ -524,7 +525,7 @@ tail_sampling:
 #[test]
 fn every_known_key_is_read() {
     // A list in a list is right nowhere: whoever reads the key objects to it.
-    for path in &keys::paths() {
+    for path in &keys::paths(&keys::declared()) {
         // An attribute's value may be any but none.
         let wrong = if path.ends_with("[].value") || path.ends_with("default_value") { "~" } else { "[[]]" };
         let mut text = wrong.to_owned();
@@ -602,7 +603,7 @@ proptest! {
 
 /// What configurations are made of.
 fn piece() -> impl Strategy<Value = String> {
-    let key = proptest::sample::select(keys::paths()).prop_map(|path| {
+    let key = proptest::sample::select(keys::paths(&keys::declared())).prop_map(|path| {
         let (_, name) = path.rsplit_once('.').unwrap_or(("", &path));
         format!("{name}: ")
     });
@@ -627,7 +628,7 @@ fn documented() -> impl Iterator<Item = (&'static str, &'static str)> {
 #[test]
 fn every_key_is_documented_and_no_other() {
     let documented: BTreeSet<_> = documented().map(|(key, _)| key.to_owned()).collect();
-    assert_eq!(documented, keys::paths().into_iter().collect());
+    assert_eq!(documented, keys::paths(&keys::declared()).into_iter().collect());
 }
 
 #[test]

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use self::message::MessageBuilder;
 use super::spool::RecordId;
 use crate::budget::{Budget, Share};
-use crate::config::settings;
+use crate::export::settings;
 use crate::tail::journal_hold::{KEPT_SPANS_HOLD_BYTES, KeptSpansHold};
 
 pub use self::description::SpanDescription;

@@ -39,7 +39,7 @@ use super::retry::{self, Action};
 use super::sink::{Sink, Written, cut};
 use super::spool::{JobOutcome, QueuedBatch, Spool};
 use crate::budget::Budget;
-use crate::config::settings;
+use crate::export::settings;
 use crate::telemetry::log::Throttle;
 use crate::telemetry::metrics::code_label;
 

@@ -23,7 +23,7 @@ use super::sink::{EncodeSpans, Sink};
 use super::spool::Spool;
 use crate::budget::{Budget, Share, ladder};
 use crate::clock;
-use crate::config::settings;
+use crate::export::settings;
 use crate::sampling::Keep;
 use crate::tail::journal_hold::KeptSpansHold;
 use crate::tail::kept::{KeptQueue, KeptSpans};

@@ -40,7 +40,7 @@ use self::job::{JobError, JobResult, RETRY_INTERVAL, RetryState};
 use self::store::Store;
 use super::batch::{Batch, Form};
 use crate::budget::Budget;
-use crate::config::settings;
+use crate::export::settings;
 use crate::segment::directory::OpenError;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{DiskFault, RecoverySource};

@@ -11,11 +11,11 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::config::settings::AllowedProjects;
 use crate::otlp::altered::AlteredSpans;
 use crate::otlp::wire::WireError;
 use crate::resource::Rewriter;
 use crate::resource::cache::{ById, Cache, shared_head};
+use crate::resource::settings::AllowedProjects;
 use crate::sampling::Keep;
 use crate::sampling::annotation::Annotations;
 use crate::tail::request::{ScopeId, SpanBytes};

@@ -89,7 +89,7 @@ impl CorsSettings {
     fn check(&mut self, section: &mut Section<'_>) {
         if self.allowed_origins.is_empty() && !self.allowed_headers.is_empty() {
             // The Collector warns of this, too.
-            let fault = SettingError::new("`cors` without `allowed_origins` lets no browser in");
+            let fault = SettingError::new("`cors` without `allowed_origins` accepts no browser");
             section.warn(section.at(), fault.help("write `allowed_origins: [\"https://...\"]`, or leave `cors` out"));
         }
     }
@@ -111,8 +111,8 @@ section! {
 impl AuthSettings {
     fn check(&mut self, section: &mut Section<'_>) {
         if !section.has("bearer") && !section.has("google") {
-            let fault = SettingError::new("`auth` without a method lets nobody in");
-            let help = "write `bearer` or `google` into it, or leave it out to let everybody in";
+            let fault = SettingError::new("`auth` without a method refuses every sender");
+            let help = "write `bearer` or `google` into it, or leave it out to accept every sender";
             section.error(section.at(), fault.help(help));
         }
     }
@@ -127,7 +127,7 @@ section! {
     pub struct Bearer {
         /// Tokens, all of them valid at once: an old one and a new one during a rotation. Empty ones are left
         /// out, so that `'${env:OLD_TOKEN:-}'` can be written. There must be a token here or a file.
-        pub tokens: Tokens = Tokens::default(), ByHand::list(Shape::OrNothing(Box::new(Shape::Text("string"))), &STATIC_TOKENS);
+        pub tokens: Tokens = Tokens::default(), ByHand::list(Shape::Secret(Box::new(Shape::OrNothing(Box::new(Shape::Text("string"))))), &STATIC_TOKENS);
         /// A file of further tokens, one a line; lines that begin with `#` are comments. It is read again every minute. If
         /// the file cannot be read or holds an invalid token, the previous tokens stay in force, and the failure is logged
         /// and counted.
@@ -263,7 +263,7 @@ fn account(node: &Node) -> Read<String> {
     if is_number || is_address {
         return Ok(account);
     }
-    let fault = SettingError::new(format!("{} is no account", quote(&account)));
+    let fault = SettingError::new(format!("{} is not a valid account", quote(&account)));
     Err(fault.help("write each one's e-mail address, such as `name@project.iam.gserviceaccount.com`, or unique number"))
 }
 
@@ -294,7 +294,7 @@ fn cors_header(node: &Node) -> Read<String> {
 /// Where keys are fetched: without TLS only from this machine, as anybody on the way could send others.
 fn certs_url(node: &Node) -> Read<String> {
     let url = values::name(node, "a URL", URL_BYTES_MAX)?;
-    let fault = || SettingError::new(format!("{} is no URL of keys", quote(&url)));
+    let fault = || SettingError::new(format!("{} is not a valid URL of keys", quote(&url)));
     let uri = url.parse::<Uri>().map_err(|_| fault().help("write `https://host/path`"))?;
     let host = uri.host().unwrap_or_default();
     match uri.scheme_str() {

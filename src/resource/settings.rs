@@ -157,3 +157,29 @@ pub enum LiteralValue {
     /// No value. Lists and maps may hold it.
     Nothing,
 }
+
+/// The projects that spans may name in their resource. The own project is always allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowedProjects {
+    /// Only the projects with these ids.
+    Listed(Vec<String>),
+    /// All projects (`["*"]`).
+    Any,
+}
+
+impl AllowedProjects {
+    /// Returns true if `project` is one of them.
+    #[must_use]
+    pub fn allows(&self, project: &str) -> bool {
+        match self {
+            AllowedProjects::Listed(allowed) => allowed.iter().any(|allowed| allowed == project),
+            AllowedProjects::Any => true,
+        }
+    }
+}
+
+impl Default for AllowedProjects {
+    fn default() -> Self {
+        AllowedProjects::Listed(Vec::new())
+    }
+}

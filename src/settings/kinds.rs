@@ -265,11 +265,6 @@ impl ByHand {
         ByHand { shape: kind.shape(), preset: Preset::None, limit: kind.limit() }
     }
 
-    /// Returns the kind of sections with the keys of `path`.
-    pub(crate) fn section_of(path: &'static str) -> Self {
-        ByHand::of(Shape::Like(path))
-    }
-
     /// Returns this kind for a key that must be written.
     pub(crate) fn required(self) -> Self {
         self.or(Preset::Required)

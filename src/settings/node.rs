@@ -114,6 +114,12 @@ impl Node {
         })
     }
 
+    /// Returns the position of the key `name`, if this is a section that has it.
+    pub(crate) fn position_of(&self, name: &str) -> Option<Position> {
+        let NodeValue::Map(entries) = &self.value else { return None };
+        entries.iter().find(|(key, _)| key.name == name).map(|(key, _)| key.at)
+    }
+
     /// Returns true if this is a scalar that is not null.
     pub(crate) fn is_scalar(&self) -> bool {
         matches!(&self.value, NodeValue::Scalar(_)) && !self.is_null()

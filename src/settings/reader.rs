@@ -8,14 +8,13 @@ use super::suggest::{self, join};
 use super::values::{Read, not_a_list, not_a_section};
 use super::{Files, Limit};
 
-/// The names of the keys whose values are secrets: no message repeats these values.
-pub(crate) const SECRET_KEYS: [&str; 2] = ["tokens", "headers"];
-
 /// The surroundings of a configuration.
 #[derive(Clone, Copy)]
 pub(crate) struct ReadContext<'a> {
     /// The paths of all keys that exist.
     pub(crate) paths: &'a [String],
+    /// The names of the keys whose values are secrets: no message repeats these values.
+    pub(crate) secrets: &'a [String],
     /// Reads the files that settings name.
     pub(crate) files: Files<'a>,
 }
@@ -99,6 +98,10 @@ impl<'a> Section<'a> {
         self.entries.iter().any(|(k, _)| k.name == key)
     }
 
+    fn is_secret(&self, key: &str) -> bool {
+        self.context.secrets.iter().any(|secret| secret == key)
+    }
+
     /// Reports an error.
     pub(crate) fn error(&mut self, at: Position, fault: SettingError) {
         self.problems.push(fault.error(at));
@@ -151,7 +154,7 @@ impl<'a> Section<'a> {
             NodeValue::Seq(items) => items.as_slice(),
             _ if node.is_null() => &[],
             _ => {
-                let fault = if SECRET_KEYS.contains(&key) { secret_not("a list", "[...]") } else { not_a_list(node) };
+                let fault = if self.is_secret(key) { secret_not("a list", "[...]") } else { not_a_list(node) };
                 self.error(node.at, fault);
                 return None;
             }
@@ -178,8 +181,7 @@ impl<'a> Section<'a> {
             NodeValue::Map(entries) => entries,
             _ => {
                 let form = "a section of `key: value` lines";
-                let fault =
-                    if SECRET_KEYS.contains(&key) { secret_not(form, "{name: value}") } else { not_a_section(node) };
+                let fault = if self.is_secret(key) { secret_not(form, "{name: value}") } else { not_a_section(node) };
                 self.error(node.at, fault);
                 &[]
             }

@@ -64,6 +64,8 @@ pub(crate) enum Shape {
     Text(&'static str),
     /// As this, or nothing.
     OrNothing(Box<Shape>),
+    /// As this. No message repeats the value.
+    Secret(Box<Shape>),
 }
 
 impl Shape {
@@ -72,7 +74,17 @@ impl Shape {
         Shape::List(Box::new(self), min, max)
     }
 
+    /// Returns true if no message may repeat the value.
+    pub(crate) fn is_secret(&self) -> bool {
+        match self {
+            Shape::Secret(_) => true,
+            Shape::List(item, ..) => item.is_secret(),
+            _ => false,
+        }
+    }
+
     /// Returns the word for the form.
+    #[cfg(test)]
     pub(crate) fn word(&self) -> String {
         match self {
             Shape::Section | Shape::Like(_) | Shape::OwnKeys => "section".to_owned(),
@@ -88,10 +100,11 @@ impl Shape {
             Shape::Size => "size or percentage".to_owned(),
             Shape::Choice(_) | Shape::AnyCase(_) => "string".to_owned(),
             Shape::Text(word) => (*word).to_owned(),
-            Shape::OrNothing(shape) => shape.word(),
+            Shape::OrNothing(shape) | Shape::Secret(shape) => shape.word(),
         }
     }
 
+    #[cfg(test)]
     fn plural(&self) -> String {
         let word = self.word();
         if word.ends_with('s') { format!("{word}es") } else { format!("{word}s") }

@@ -130,11 +130,6 @@ pub(crate) fn count(node: &Node, limit: &Limit<u64>) -> Read<usize> {
     integer(node, limit).and_then(narrow)
 }
 
-/// A number of bytes in memory.
-pub(crate) fn byte_count(node: &Node, limit: &Limit<u64>) -> Read<usize> {
-    bytes(node, limit).and_then(narrow)
-}
-
 /// Returns `value` as the type of its setting.
 pub(crate) fn narrow<T: TryFrom<u64>>(value: u64) -> Read<T> {
     T::try_from(value).map_err(|_| SettingError::new(format!("{value} is too much for this machine")))
@@ -243,7 +238,7 @@ pub(crate) fn file_fault(path: &Path, error: &impl Display) -> SettingError {
 /// An address to listen on: `host:port`.
 pub(crate) fn address(node: &Node) -> Read<String> {
     let address = text("an address", node)?;
-    let fault = || SettingError::new(format!("{} is no address to listen on", quote(address)));
+    let fault = || SettingError::new(format!("{} is not a valid listen address", quote(address)));
     match address.rsplit_once(':') {
         Some(("", port)) if is_port(port) => Err(fault().help(format!("write the host too: `0.0.0.0:{port}`"))),
         Some((host, port)) if is_host(host) && is_port(port) => Ok(address.to_owned()),

@@ -6,9 +6,9 @@ use tonic::Code;
 
 use super::*;
 use crate::budget::Budget;
-use crate::config::settings;
 use crate::export::batch::{Batcher, Form};
 use crate::export::retry::server_wait;
+use crate::export::settings;
 use crate::export::testing::{Reply, Script, Server, decode, push_record, record, span_name, with_retry_info};
 use crate::proto::google::devtools::cloudtrace::v2::{Span, TruncatableString};
 

@@ -2,7 +2,7 @@
 
 use hashbrown::HashMap;
 
-use crate::config::settings::{AttributeMapping, BaseMapping};
+use crate::cloud_trace::settings::{AttributeMapping, BaseMapping};
 use crate::resource::settings::Normalize;
 use crate::resource::span_keys;
 

@@ -101,11 +101,11 @@ fn environment() {
             "otlp:\n  listen: ['${env:NOPE}:1', '${env:ALSO_NOT}:2']\n  max_request_bytes: ${env:NOPE}\n",
             "2:12+15 the environment variable `NOPE` is not set\n2:29+19 the environment variable `ALSO_NOT` is not set\n3:22+11 the environment variable `NOPE` is not set",
         ),
-        ("memory:\n  limit: ${PORT}\n", "2:10+7 `${PORT}` is no reference to an environment variable"),
-        ("memory:\n  limit: ${file:x}\n", "2:10+9 `${file:x}` is no reference to an environment variable"),
+        ("memory:\n  limit: ${PORT}\n", "2:10+7 `${PORT}` is not a valid reference to an environment variable"),
+        ("memory:\n  limit: ${file:x}\n", "2:10+9 `${file:x}` is not a valid reference to an environment variable"),
         ("memory:\n  limit: ${env:PORT\n", "2:10+10 `${` without `}`"),
-        ("memory:\n  limit: ${env:1X}\n", "2:10+9 `1X` is no name of an environment variable"),
-        ("memory:\n  limit: ${env:}\n", "2:10+7 `` is no name of an environment variable"),
+        ("memory:\n  limit: ${env:1X}\n", "2:10+9 `1X` is not a valid name of an environment variable"),
+        ("memory:\n  limit: ${env:}\n", "2:10+7 `` is not a valid name of an environment variable"),
         ("memory:\n  limit: ${env:EMPTY}\n", "2:10+12 expected a size or a percentage, found nothing"),
         ("memory:\n  limit: ${env:PORT}\n", "2:10+11 `9000` is out of range"),
         (
@@ -123,7 +123,7 @@ fn otlp() {
         ("otlp:\n  listen: 0.0.0.0:4317\n", "2:11+12 expected a list, found `0.0.0.0:4317`"),
         (
             "otlp:\n  listen:\n    - :4317\n    - nope\n    - a:70000\n    - a b:1\n    - 1:2:3\n    - [1]\n    -\n    - ok:1\n    - ok:1\n",
-            "3:7+5 `:4317` is no address to listen on\n4:7+4 `nope` is no address to listen on\n5:7+7 `a:70000` is no address to listen on\n6:7+5 `a b:1` is no address to listen on\n7:7+5 `1:2:3` is no address to listen on\n8:7+1 expected an address, found a list\n9:6+1 expected an address, found nothing\n11:7+4 warning: given twice",
+            "3:7+5 `:4317` is not a valid listen address\n4:7+4 `nope` is not a valid listen address\n5:7+7 `a:70000` is not a valid listen address\n6:7+5 `a b:1` is not a valid listen address\n7:7+5 `1:2:3` is not a valid listen address\n8:7+1 expected an address, found a list\n9:6+1 expected an address, found nothing\n11:7+4 warning: given twice",
         ),
         ("otlp: {max_request_bytes: 1000}\n", "1:27+4 `1000` is out of range"),
         ("otlp: {max_request_bytes: 4GiB}\n", "1:27+4 `4GiB` is out of range"),
@@ -278,14 +278,14 @@ fn resource() {
 fn export() {
     // `export`, `memory` and `telemetry`.
     check(&[
-        ("export: {endpoint: embeded}\n", "1:20+7 `embeded` is no endpoint"),
+        ("export: {endpoint: embeded}\n", "1:20+7 `embeded` is not a valid endpoint"),
         (
             "export:\n  endpoint: cloudtrace.googleapis.com:443\n",
-            "2:13+29 `cloudtrace.googleapis.com:443` is no endpoint",
+            "2:13+29 `cloudtrace.googleapis.com:443` is not a valid endpoint",
         ),
-        ("export: {endpoint: 'https://'}\n", "1:20+10 `https://` is no endpoint"),
-        ("export: {endpoint: 'https://host/v2'}\n", "1:20+17 `https://host/v2` is no endpoint"),
-        ("export: {endpoint: 'http://host'}\n", "1:20+13 `http://host` is no endpoint"),
+        ("export: {endpoint: 'https://'}\n", "1:20+10 `https://` is not a valid endpoint"),
+        ("export: {endpoint: 'https://host/v2'}\n", "1:20+17 `https://host/v2` is not a valid endpoint"),
+        ("export: {endpoint: 'http://host'}\n", "1:20+13 `http://host` is not a valid endpoint"),
         (
             "resource: {normalize: span}\nexport: {api: otlp, endpoint: 'http://h:1'}\n",
             "1:23+4 warning: spans are normalized only with `export.api: cloud_trace`, and here only resources",
@@ -297,7 +297,7 @@ fn export() {
         ),
         (
             "cloud_trace: {endpoint: embeded}\n",
-            "1:1+11 warning: the section `cloud_trace` is now called `export`\n1:25+7 `embeded` is no endpoint",
+            "1:1+11 warning: the section `cloud_trace` is now called `export`\n1:25+7 `embeded` is not a valid endpoint",
         ),
         (
             "cloud_trace: {endpoint: embeded}\nexport: {batch: {max_spans: 0}}\n",
@@ -310,7 +310,7 @@ fn export() {
         ("export: {api: v1}\n", "1:15+2 unknown API `v1`"),
         ("export: {api: telemetri}\n", "1:15+9 unknown API `telemetri`"),
         ("export: {api: otlp}\n", "1:10+3 `api: otlp` has no endpoint of its own"),
-        ("export: {api: otlp, endpoint: http}\n", "1:31+4 `http` is no endpoint"),
+        ("export: {api: otlp, endpoint: http}\n", "1:31+4 `http` is not a valid endpoint"),
         ("export: {api: otlp, endpoint: embedded}\n", "1:31+8 the embedded Cloud Trace takes no OTLP"),
         ("export: {endpoint: embedded, api: telemetry}\n", "1:20+8 the embedded Cloud Trace takes no OTLP"),
         (
@@ -318,7 +318,7 @@ fn export() {
             "1:26+17 warning: `attribute_mapping` has no effect: OTLP carries attributes as they are\n1:51+18 warning: `cloud_run_revision` has no effect: OTLP carries attributes as they are",
         ),
         ("export: {headers: a}\n", "1:19+1 expected a section of `key: value` lines, found something else"),
-        ("export: {headers: {a b: c}}\n", "1:20+3 `a b` is no header name"),
+        ("export: {headers: {a b: c}}\n", "1:20+3 `a b` is not a valid header name"),
         (
             "export: {headers: {TE: a, grpc-timeout: 1S, content-type: b}}\n",
             "1:20+2 the header `TE` is the protocol's own\n1:27+12 the header `grpc-timeout` is the protocol's own\n1:45+12 the header `content-type` is the protocol's own",
@@ -327,11 +327,11 @@ fn export() {
         ("export: {headers: {a: [b]}}\n", "1:23+1 expected a header's value, found a list"),
         ("export: {headers: {a: ''}}\n", "1:23+2 a header's value has from 1 to 4096 bytes"),
         ("export: {headers: {a: größe}}\n", "1:23+5 a header's value must be printable ASCII"),
-        ("export: {project: projects/a}\n", "1:19+10 `projects/a` is no project id"),
+        ("export: {project: projects/a}\n", "1:19+10 `projects/a` is not a valid project id"),
         ("export: {project: ''}\n", "1:19+2 a project must not be empty"),
         (
             "export: {allowed_projects: [A, '', a, a, [b]]}\n",
-            "1:29+1 `A` is no project id\n1:32+2 a project must not be empty\n1:39+1 warning: given twice\n1:42+1 expected a project, found a list",
+            "1:29+1 `A` is not a valid project id\n1:32+2 a project must not be empty\n1:39+1 warning: given twice\n1:42+1 expected a project, found a list",
         ),
         ("export: {allowed_projects: '*'}\n", "1:28+3 expected a list, found `*`"),
         ("export: {tls: {ca_file: /nowhere.pem}}\n", "1:25+12 cannot read `/nowhere.pem`: entity not found"),
@@ -349,7 +349,7 @@ fn export() {
         ),
         (
             "otlp: {listen: ['0.0.0.0:8080']}\nexport: {endpoint: embedded, embedded: {listen: nope}}\n",
-            "2:49+4 `nope` is no address to listen on",
+            "2:49+4 `nope` is not a valid listen address",
         ),
         (
             "export: {batch: {max_spans: 0, max_bytes: 64KB, max_delay: 0}}\n",

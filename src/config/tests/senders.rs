@@ -88,7 +88,7 @@ fn an_address_of_its_own() {
     }
     let embedded = "export: {endpoint: embedded, embedded: {listen: '0.0.0.0:9000'}}\n";
     let bad = [
-        ("", "9090", "1:21: `9090` is no address to listen on"),
+        ("", "9090", "1:21: `9090` is not a valid listen address"),
         ("", "127.0.0.1:4318", "1:21: `127.0.0.1:4318` of `telemetry` is taken by `0.0.0.0:4318` of `otlp`"),
         (embedded, "127.0.0.1:9000", "2:21: `127.0.0.1:9000` of `telemetry` is taken by `0.0.0.0:9000` of `export.emb"),
     ];
@@ -137,7 +137,7 @@ fn auth() {
     }
     let bad = [
         ("", "2:3: there is nothing in `auth`"),
-        ("{}", "3:5: `auth` without a method lets nobody in"),
+        ("{}", "3:5: `auth` without a method refuses every sender"),
         ("bearer:", "3:5: there is nothing in `bearer`"),
         ("bearer: {}", "3:13: there is no token in `bearer`"),
         ("bearer: {tokens: []}", "3:13: there is no token in `bearer`"),
@@ -153,11 +153,14 @@ fn auth() {
         ("google: {audiences: [], service_accounts: ['1']}", "3:14: `audiences` is an empty list"),
         ("google: {audiences: [a]}", "3:13: the key `service_accounts` is missing"),
         ("google: {audiences: [a], service_accounts: []}", "3:30: `service_accounts` is an empty list"),
-        ("google: {audiences: [a], service_accounts: ['*@b.com']}", "3:49: `*@b.com` is no account"),
-        ("google: {audiences: [a], service_accounts: [b.com]}", "3:49: `b.com` is no account"),
-        ("google: {audiences: [a], service_accounts: ['@b.com']}", "3:49: `@b.com` is no account"),
+        ("google: {audiences: [a], service_accounts: ['*@b.com']}", "3:49: `*@b.com` is not a valid account"),
+        ("google: {audiences: [a], service_accounts: [b.com]}", "3:49: `b.com` is not a valid account"),
+        ("google: {audiences: [a], service_accounts: ['@b.com']}", "3:49: `@b.com` is not a valid account"),
         ("google: {audiences: [a], service_accounts: ['1'], certs_url: 'http://keys.example/'}", "3:66: `http://keys"),
-        ("google: {audiences: [a], service_accounts: ['1'], certs_url: keys}", "3:66: `keys` is no URL of keys"),
+        (
+            "google: {audiences: [a], service_accounts: ['1'], certs_url: keys}",
+            "3:66: `keys` is not a valid URL of keys",
+        ),
         ("basic: {}", "3:5: "),
     ];
     for (text, expected) in bad {

@@ -10,10 +10,10 @@ use super::pace::Pace;
 use super::project_queues::Class;
 use super::suspects::Refusals;
 use crate::budget::Budget;
-use crate::config::settings;
 use crate::export::batch::Batch;
 use crate::export::failure::{Failure, Origin};
 use crate::export::retry::{self, Action};
+use crate::export::settings;
 use crate::export::spool::QueuedBatch;
 use crate::telemetry::log::Throttle;
 

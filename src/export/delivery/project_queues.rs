@@ -16,8 +16,8 @@ use super::alarm::Alarm;
 use super::pace::{PROJECT_CALLS_MAX, Pace};
 use super::project_queue::{ProjectQueue, Work};
 use crate::budget::{Budget, Share};
-use crate::config::settings;
 use crate::export::retry::Action;
+use crate::export::settings;
 use crate::export::spool::QueuedBatch;
 
 /// The number of queues that are kept, with their pace, although they are empty.

@@ -11,9 +11,9 @@ use parking_lot::Mutex;
 use tonic::Code;
 
 use super::*;
-use crate::config::settings;
 use crate::export::batch::{Batcher, Form};
 use crate::export::failure::Cause;
+use crate::export::settings;
 use crate::export::testing::{
     BAD, Lines, Reply, Script, bad_span, counter, export_settings, kept, push_record, record, settled, with_retry_info,
 };

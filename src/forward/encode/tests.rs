@@ -11,8 +11,8 @@ use prost::Message;
 
 use super::*;
 use crate::budget::Budget;
-use crate::config::settings;
 use crate::export::batch::{Batcher, Form};
+use crate::export::settings;
 use crate::export::sink::EncodeSpans;
 use crate::otlp::reference::Fingerprint;
 use crate::otlp::scan::{Scan, scan};

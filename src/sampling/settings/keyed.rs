@@ -33,7 +33,7 @@ const LOOKBACK: Limit<Duration> = Limit {
 const GOAL_SPANS_PER_SECOND: Limit<f64> =
     Limit { min: 0.001, max: 1e9, why: "some spans must be left, and no process exports more" };
 const TRACES_PER_MINUTE: Limit<u64> =
-    Limit { min: 1, max: 60_000, why: "more of each key is no sample of what is rare" };
+    Limit { min: 1, max: 60_000, why: "more traces of a key are not a sample of rare ones" };
 const SPANS_PER_MONTH: Limit<f64> =
     Limit { min: 1.0, max: 1e15, why: "some spans must be left, and no process exports more" };
 const DOLLARS_PER_MONTH: Limit<f64> = Limit { min: 0.0, max: 1e9, why: "it is an amount of money" };

@@ -7,8 +7,11 @@ use crate::settings::setting::Preset;
 use crate::settings::values;
 use crate::settings::{Limit, keys};
 
-pub(super) const TOKENS_PER_SECOND: Limit<u64> =
-    Limit { min: 1, max: 1_000_000_000_000, why: "nothing would pass with 0, and more than a terabyte is no limit" };
+pub(super) const TOKENS_PER_SECOND: Limit<u64> = Limit {
+    min: 1,
+    max: 1_000_000_000_000,
+    why: "nothing passes with 0, and no process receives more than the largest rate",
+};
 /// 0 is the Collector's "default".
 const BURST_CAPACITY: Limit<u64> = Limit { min: 0, ..TOKENS_PER_SECOND };
 

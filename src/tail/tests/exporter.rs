@@ -9,12 +9,13 @@ use prost::Message;
 use super::scenario::Answer;
 use crate::budget::Budget;
 use crate::cloud_trace::encode::{Encoder, EncoderSettings};
-use crate::config::settings::{self, AllowedProjects};
 use crate::export::batch::{Batch, Batcher, Form};
+use crate::export::settings;
 use crate::export::sink::EncodeSpans;
 use crate::proto::google::devtools::cloudtrace::v2::attribute_value::Value;
 use crate::proto::google::devtools::cloudtrace::v2::{BatchWriteSpansRequest, Span};
 use crate::resource::Rewriter;
+use crate::resource::settings::AllowedProjects;
 use crate::sampling::annotation::{ADJUSTED_COUNT, POLICY, TRIGGER};
 use crate::tail::kept::{KeptQueue, KeptSpans};
 

@@ -1,7 +1,7 @@
 //! Tests of the names of attribute keys, and of the switch for Cloud Run's resource.
 
 use super::*;
-use crate::config::settings::{AttributeMapping, BaseMapping};
+use crate::cloud_trace::settings::{AttributeMapping, BaseMapping};
 use crate::resource::settings::Normalize;
 
 /// Returns the keys and texts of a span's attributes, sorted, without the scope's name and the agent.
