@@ -9,16 +9,16 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use spansieve::budget::Budget;
 use spansieve::cloud_trace::encode::{Encoder, EncoderSettings};
-use spansieve::resource::settings::AllowedProjects;
-use spansieve::export::settings::BatchSettings;
-use spansieve::tail::settings::TailSampling;
 use spansieve::config::{self, Loaded};
 use spansieve::export::batch::{Batcher, Form};
+use spansieve::export::settings::BatchSettings;
 use spansieve::export::sink::EncodeSpans;
 use spansieve::otlp::scan::{Scan, scan};
 use spansieve::resource::Rewriter;
+use spansieve::resource::settings::AllowedProjects;
 use spansieve::sampling::Policies;
 use spansieve::tail::Table;
+use spansieve::tail::settings::TailSampling;
 use spansieve::tail::table::{HeldCounts, RoundOutcome};
 
 /// Policies of every kind that needs different facts about spans or traces.
@@ -71,7 +71,8 @@ fn idle_bytes(policies: &Arc<Policies>) -> usize {
 
 impl Core {
     fn new() -> Self {
-        let policies = Arc::new(Policies::compile(&SETTINGS.policies, SETTINGS.sample_on_first_match).expect("policies that fit"));
+        let policies =
+            Arc::new(Policies::compile(&SETTINGS.policies, SETTINGS.sample_on_first_match).expect("policies that fit"));
         let idle_bytes = idle_bytes(&policies);
         let budget = Budget::new(idle_bytes + ROOM_BYTES);
         let encoder = EncoderSettings {

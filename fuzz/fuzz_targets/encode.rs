@@ -12,13 +12,13 @@ use spansieve::cloud_trace::encode::{
     ATTRIBUTES_MAX, EVENTS_MAX, Encoder, EncoderSettings, KEY_BYTES_MAX, LINKS_MAX, NAME_BYTES_MAX, SPAN_BYTES_MAX,
     VALUE_BYTES_MAX, VERSION,
 };
-use spansieve::resource::settings::AllowedProjects;
 use spansieve::otlp::scan::{NoProbe, Scan, scan};
 use spansieve::proto::google::devtools::cloudtrace::v2::attribute_value::Value;
 use spansieve::proto::google::devtools::cloudtrace::v2::span::time_event;
 use spansieve::proto::google::devtools::cloudtrace::v2::{self, BatchWriteSpansRequest};
 use spansieve::proto::google::rpc::Status;
 use spansieve::resource::Rewriter;
+use spansieve::resource::settings::AllowedProjects;
 use spansieve::sampling::{Keep, Threshold};
 use spansieve::tail::request::SpanBytes;
 

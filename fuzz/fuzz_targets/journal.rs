@@ -6,7 +6,7 @@ use std::io::Cursor;
 
 use libfuzzer_sys::fuzz_target;
 use spansieve::journal::format::{
-    FORM, RecordKind, PolicyMarks, RECORD_HEADER_LEN, JournalRecords, put_note, put_record, segment_header, take_note,
+    FORM, JournalRecords, PolicyMarks, RECORD_HEADER_LEN, RecordKind, put_note, put_record, segment_header, take_note,
 };
 
 fuzz_target!(|input: &[u8]| {
@@ -20,7 +20,9 @@ fuzz_target!(|input: &[u8]| {
 });
 
 fn check(bytes: &[u8]) {
-    let Ok(mut records) = JournalRecords::open(Cursor::new(bytes), bytes.len() as u64, FORM).expect("memory") else { return };
+    let Ok(mut records) = JournalRecords::open(Cursor::new(bytes), bytes.len() as u64, FORM).expect("memory") else {
+        return;
+    };
     let mut end = bytes.len() - records.rest() as usize;
     while let Some(Ok(header)) = records.next_record().expect("memory") {
         let start = std::mem::replace(&mut end, bytes.len() - records.rest() as usize);

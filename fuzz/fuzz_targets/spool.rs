@@ -16,7 +16,9 @@ fuzz_target!(|input: &[u8]| {
 
 fn check(bytes: &[u8]) {
     let len = bytes.len() as u64;
-    let Ok(mut records) = Records::open(Cursor::new(bytes), len, Form::CloudTrace as u8).expect("memory") else { return };
+    let Ok(mut records) = Records::open(Cursor::new(bytes), len, Form::CloudTrace as u8).expect("memory") else {
+        return;
+    };
     let mut end = SEGMENT_HEADER_LEN as u64;
     while let Some(Ok(header)) = records.next_record().expect("memory") {
         let offset = end;
