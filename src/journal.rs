@@ -3,8 +3,8 @@
 //!
 //! A body goes to the journal before it goes to the trace table. So a request that the disk refuses was never in the
 //! table, and the sender keeps it. [`Journal::append`] returns when the sync that covers the body is done; one thread
-//! (`writer`) writes the requests that have gathered meanwhile as one group. From then on, a [`JournalHold`] ties the request
-//! to its copy. Notes about the fate of the request ([`crate::tail::hold::Note`]) go to the same files
+//! (`writer`) writes the requests that have gathered meanwhile as one group. From then on, a [`JournalHold`] ties the
+//! request to its copy. Notes about the fate of the request ([`crate::tail::journal_hold::Note`]) go to the same files
 //! ([`mod@format`]). After a start, the daemon reads back the requests that are not released ([`backlog`]). They are
 //! processed like new requests, except for the spans that are settled.
 //!
@@ -69,7 +69,7 @@ impl Journal {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(
-        settings: &settings::Journal,
+        settings: &settings::JournalSettings,
         policy_names: &[String],
         budget: &Budget,
         metrics: &Arc<Metrics>,

@@ -132,7 +132,8 @@ async fn serve(settings: Settings, demo: bool) -> Result<(), Box<dyn Error>> {
     tokio::select! {
         lost_spans = daemon.stop(STOP_GRACE) => {
             // The metrics endpoint is closed now, so this line is the only place that shows the final counts.
-            let SpanAccounts { received, recovered, exported, sampled_out, rejected, dropped, held } = observed.accounts();
+            let accounts = observed.accounts();
+            let SpanAccounts { received, recovered, exported, sampled_out, rejected, dropped, held } = accounts;
             tracing::info!(
                 lost_spans, received, recovered, exported, sampled_out, rejected, dropped, held,
                 "Stopped. The fields account for all spans of the run."

@@ -6,7 +6,7 @@ use std::io::Cursor;
 
 use libfuzzer_sys::fuzz_target;
 use spansieve::export::batch::Form;
-use spansieve::export::spool::format::{Records, SEGMENT_HEADER_LEN, segment_header};
+use spansieve::export::spool::format::{SEGMENT_HEADER_LEN, SpoolRecords, segment_header};
 
 fuzz_target!(|input: &[u8]| {
     check(input);
@@ -16,7 +16,7 @@ fuzz_target!(|input: &[u8]| {
 
 fn check(bytes: &[u8]) {
     let len = bytes.len() as u64;
-    let Ok(mut records) = Records::open(Cursor::new(bytes), len, Form::CloudTrace as u8).expect("memory") else {
+    let Ok(mut records) = SpoolRecords::open(Cursor::new(bytes), len, Form::CloudTrace as u8).expect("memory") else {
         return;
     };
     let mut end = SEGMENT_HEADER_LEN as u64;

@@ -1,7 +1,7 @@
 //! The settings of all modules together.
 
 use crate::export::settings::Export;
-use crate::journal::settings::Journal;
+use crate::journal::settings::JournalSettings;
 use crate::receiver::settings::Otlp;
 use crate::resource::settings::ResourceSettings;
 use crate::settings::kinds::{Sub, SubIf};
@@ -16,7 +16,7 @@ section! {
         /// Where spans come in.
         pub otlp: Otlp = Otlp::default(), Sub;
         /// Requests on disk until their spans are settled. Off without this section.
-        pub journal: Option<Journal> = None, SubIf(Journal::has_directory);
+        pub journal: Option<JournalSettings> = None, SubIf(JournalSettings::has_directory);
         /// Which traces are kept.
         pub tail_sampling: TailSampling = TailSampling::default(), Sub;
         /// How the resources of kept spans are rewritten.

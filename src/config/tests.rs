@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::cloud_trace::settings::{AttributeMapping, BaseMapping};
 use crate::export::settings::{Endpoint, ExportApi, SpoolSettings};
-use crate::journal::settings::Journal;
+use crate::journal::settings::JournalSettings;
 use crate::resource::settings::{ActionType, AllowedProjects, AttributeAction, Keys, LiteralValue, ValueSource};
 use crate::sampling::settings::Rule;
 use crate::settings::Size;
@@ -291,7 +291,7 @@ fn a_journal_is_off_without_a_directory() {
         assert_eq!(settings(off).journal, None, "{off}");
     }
     let journal = |text: &str| settings(&format!("journal: {text}\n")).journal.unwrap();
-    let expected = |max_bytes| Journal { directory: "/var/lib/spansieve".into(), max_bytes };
+    let expected = |max_bytes| JournalSettings { directory: "/var/lib/spansieve".into(), max_bytes };
     assert_eq!(journal("{directory: /var/lib/spansieve}"), expected(4 << 30));
     assert_eq!(journal("{directory: /var/lib/spansieve, max_bytes: 64MiB}"), expected(64 << 20));
 }

@@ -42,7 +42,7 @@ pub(super) struct Opened {
 impl Opened {
     /// Opens the journal, if one is configured.
     pub(super) fn open(
-        settings: Option<&settings::Journal>,
+        settings: Option<&settings::JournalSettings>,
         policy_names: &[String],
         budget: &Budget,
         metrics: &Arc<Metrics>,

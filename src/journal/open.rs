@@ -32,7 +32,7 @@ const fn entry_bytes<T>() -> usize {
 /// # Errors
 /// See [`OpenError`].
 pub(super) fn open(
-    settings: &settings::Journal,
+    settings: &settings::JournalSettings,
     policies: PolicyMarks,
     budget: &Budget,
     metrics: &Metrics,

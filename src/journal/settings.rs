@@ -14,7 +14,7 @@ const BYTES: Limit<u64> =
 section! {
     /// Requests on disk until their spans are settled.
     #[derive(Clone, Debug, PartialEq)]
-    pub struct Journal {
+    pub struct JournalSettings {
         /// A directory on a disk, of this process alone. It is made if it does not exist. Empty: no journal. Do not use
         /// Cloud Run's own file system, which is memory, or the directory of the spool.
         pub directory: PathBuf = PathBuf::new(), Required(OrEmpty(DIRECTORY));
@@ -24,7 +24,7 @@ section! {
     }
 }
 
-impl Journal {
+impl JournalSettings {
     /// Returns true if there is a directory for the files.
     pub(crate) fn has_directory(&self) -> bool {
         !self.directory.as_os_str().is_empty()

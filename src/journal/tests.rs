@@ -32,7 +32,7 @@ impl Fixture {
     fn with_faults(directory: &Path, max_bytes: u64) -> (Self, Faults) {
         let (budget, metrics, health) = (Budget::new(1 << 30), Arc::new(Metrics::new()), Arc::new(Health::default()));
         health.set_ready();
-        let settings = settings::Journal { directory: directory.to_owned(), max_bytes };
+        let settings = settings::JournalSettings { directory: directory.to_owned(), max_bytes };
         let (store, backlog) = open::open(&settings, PolicyMarks::default(), &budget, &metrics).unwrap();
         let faults = store.faults();
         let (journal, writer) = Journal::start(max_bytes, store, &backlog, &budget, &metrics, &health);

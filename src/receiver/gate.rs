@@ -31,8 +31,8 @@ impl IntakeGate {
         (!*shut).then(take)
     }
 
-    /// Waits until no request is in flight, at most `grace`, then shuts the gate. After it returns, no [`IntakeGate::pass`]
-    /// runs or will run.
+    /// Waits until no request is in flight, at most `grace`, then shuts the gate. After it returns, no
+    /// [`IntakeGate::pass`] runs or will run.
     pub(super) async fn close(&self, grace: Duration) {
         // The permits are never returned, so the gate does not open again.
         if let Ok(Ok(all)) = tokio::time::timeout(grace, self.in_flight.acquire_many(IN_FLIGHT_MAX)).await {

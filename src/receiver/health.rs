@@ -43,9 +43,9 @@ const REQUEST_BYTES_MAX: usize = 4 << 10;
 const WATCHES_MAX: usize = 1024;
 
 /// tonic's server of the health service.
-pub(super) type Server = HealthServer<HealthService>;
+pub(super) type GrpcHealthServer = HealthServer<HealthService>;
 
-pub(super) fn server(health: Arc<Health>) -> Server {
+pub(super) fn server(health: Arc<Health>) -> GrpcHealthServer {
     HealthServer::new(HealthService::new(health)).max_decoding_message_size(REQUEST_BYTES_MAX)
 }
 

@@ -89,7 +89,7 @@ impl WatchedFiles {
         }
     }
 
-    /// Calls [`WatchedFiles::look`] every [`RELOAD_INTERVAL`]. Never returns.
+    /// Calls [`WatchedFiles::reload`] every [`RELOAD_INTERVAL`]. Never returns.
     pub(super) async fn follow(mut self, metrics: Arc<Metrics>, take: impl Fn(&[Vec<u8>]) -> Result<(), String>) {
         let mut ticks = interval_at(tokio::time::Instant::now() + RELOAD_INTERVAL, RELOAD_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -95,7 +95,7 @@ pub(super) struct Router<I> {
     /// CORS rules, if scripts in browsers may send.
     pub(super) cors: Option<Cors>,
     pub(super) health: Arc<Health>,
-    pub(super) grpc_health: health::Server,
+    pub(super) grpc_health: health::GrpcHealthServer,
     /// The reflection services, if `otlp.reflection` is on.
     pub(super) reflection: Option<Reflection>,
     pub(super) scrape: Scrape,

@@ -76,14 +76,14 @@ impl SettingError {
     }
 
     pub(crate) fn error(self, at: Position) -> Diagnostic {
-        self.problem(Severity::Error, at)
+        self.diagnostic(Severity::Error, at)
     }
 
     pub(crate) fn warning(self, at: Position) -> Diagnostic {
-        self.problem(Severity::Warning, at)
+        self.diagnostic(Severity::Warning, at)
     }
 
-    fn problem(self, severity: Severity, at: Position) -> Diagnostic {
+    fn diagnostic(self, severity: Severity, at: Position) -> Diagnostic {
         let Position { line, column, length } = at;
         Diagnostic { severity, line, column, length: length.max(1), message: self.message, help: self.help }
     }

@@ -41,7 +41,7 @@ const SHARED_BYTES_MAX: usize = 16 << 10;
 
 /// The body of a request, with the share of the budget that covers both the body and the request's index.
 #[derive(Debug)]
-pub(super) struct Body {
+pub(super) struct RequestBody {
     form: BodyForm,
     share: Share,
 }
@@ -195,9 +195,9 @@ impl Unpacker<'_> {
     }
 }
 
-impl Body {
+impl RequestBody {
     pub(super) fn new(plain: Bytes, share: Share) -> Self {
-        Body { form: BodyForm::Plain(plain), share }
+        RequestBody { form: BodyForm::Plain(plain), share }
     }
 
     /// Returns the bytes of the body as the sender sent them.

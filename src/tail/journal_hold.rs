@@ -1,9 +1,9 @@
 //! The link between a request and its copy in the journal. It exists until each span of the request is sampled out or
 //! settled.
 //!
-//! A [`JournalHold`] belongs to a request, and a [`KeptSpansHold`] to each fragment of the request that is kept. They only report
-//! the fate of the spans; an implementation of [`NoteRecorder`] decides where to write it. Without a journal there are no
-//! holds.
+//! A [`JournalHold`] belongs to a request, and a [`KeptSpansHold`] to each fragment of the request that is kept. They
+//! only report the fate of the spans; an implementation of [`NoteRecorder`] decides where to write it. Without a journal
+//! there are no holds.
 //!
 //! Invariants
 //! - A request is released once: after its last trace has let go of it and all of its kept spans are settled.

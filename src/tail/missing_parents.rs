@@ -1,9 +1,10 @@
-//! Missing parents and duplicates that the span ids of a trace show: parents that have not come, and spans that came twice.
+//! Missing parents and duplicates that the span ids of a trace show: parents that have not come, and spans that came
+//! twice.
 //!
 //! A span without a parent id is a root. If a trace has no root, its entry is the first span whose parent belongs to
-//! another process: on Cloud Run that parent is the platform's own span, which never comes. Every other missing parent
-//! counts as missing. If the parent is local, the process itself has lost the span or has not ended it yet. If it is remote, the
-//! caller does not export, or a proxy between the two replaces the caller's id with its own.
+//! another process: on Cloud Run that parent is the platform's own span, which never comes. Every other parent
+//! that has not come counts as missing. If it is local, the process itself has lost the span or has not ended it yet. If
+//! it is remote, the caller does not export, or a proxy between the two replaces the caller's id with its own.
 
 use smallvec::SmallVec;
 
@@ -18,7 +19,8 @@ pub(super) const SPANS_MAX: u32 = 10_000;
 /// is held. A trace that needs more has spans in hundreds of requests and is not checked.
 pub(super) const UNPACKED_BYTES_MAX: u64 = 8 << 20;
 
-/// The most missing parents of one trace that are told apart. A broken trace has thousands of them, but of a few services.
+/// The most missing parents of one trace that are told apart. A broken trace has thousands of them, but of a few
+/// services.
 const MISSING_PARENTS_MAX: usize = 64;
 
 /// `SpanFlags` of `trace.proto`. The first says that the second has a meaning; the second says that the parent is

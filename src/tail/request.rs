@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::compression::{Body, BodyForm, Compression, Excerpt, is_compressible};
+use super::compression::{BodyForm, Compression, Excerpt, RequestBody, is_compressible};
 use super::journal_hold::{JournalHold, KeptSpansHold};
 use crate::budget::{BodyOwner, Share};
 use crate::otlp::scan::Scope;
@@ -19,7 +19,7 @@ use crate::sampling::Keep;
 pub struct Request {
     /// A number that no other request of this process has.
     number: u64,
-    body: Mutex<Body>,
+    body: Mutex<RequestBody>,
     spans: Box<[HeldSpan]>,
     scopes: Box<[Scope]>,
     /// The hold on its copy in the journal; `None` without a journal.
@@ -56,7 +56,7 @@ impl Request {
     ) -> Arc<Self> {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        let body = Mutex::new(Body::new(body, share));
+        let body = Mutex::new(RequestBody::new(body, share));
         let compression = compression.filter(|_| is_compressible(&scopes));
         let request = Arc::new(Request { number, body, spans, scopes, hold, compression });
         request.with_body(|body| body.enlist(&request));
@@ -64,7 +64,7 @@ impl Request {
         request
     }
 
-    pub(super) fn with_body<T>(&self, work: impl FnOnce(&mut Body) -> T) -> T {
+    pub(super) fn with_body<T>(&self, work: impl FnOnce(&mut RequestBody) -> T) -> T {
         work(&mut self.body.lock())
     }
 

@@ -102,7 +102,7 @@ pub struct IdToken<'a> {
 }
 
 #[derive(Deserialize)]
-struct Header {
+struct TokenHeader {
     alg: String,
     kid: Option<String>,
     /// Extensions that the receiver must understand (RFC 7515, 4.1.11). It understands none.
@@ -153,7 +153,7 @@ impl<'a> IdToken<'a> {
         let is_short = text.len() <= ID_TOKEN_BYTES_MAX;
         let (signed, signature) = text.rsplit_once('.').filter(|_| is_short).ok_or(IdTokenError::Malformed)?;
         let (header, claims) = signed.split_once('.').ok_or(IdTokenError::Malformed)?;
-        let header: Header = json(header)?;
+        let header: TokenHeader = json(header)?;
         if header.alg != ALGORITHM {
             return Err(IdTokenError::Algorithm);
         }

@@ -54,7 +54,7 @@ impl<'a> EncodedLink<'a> {
         Some(EncodedLink { message, trace_id: id(trace_id)?, span_id: id(span_id)?, dropped_count })
     }
 
-    /// Writes the fields of a `EncodedLink`.
+    /// Writes the fields of a `Link`.
     fn write(&self, out: &mut Vec<u8>, names: &KeyNames, scratch: &mut Scratch) {
         write::bytes(out, v2::link::TRACE_ID, &write::hex::<16, 32>(self.trace_id));
         write::bytes(out, v2::link::SPAN_ID, &write::hex::<8, 16>(self.span_id));

@@ -44,7 +44,7 @@ pub(super) struct Span {
     start_time: Option<Time>,
     #[serde(alias = "end_time")]
     end_time: Option<Time>,
-    attributes: Option<Attributes>,
+    attributes: Option<SpanAttributes>,
     #[serde(alias = "stack_trace")]
     stack_trace: Option<StackTrace>,
     #[serde(alias = "time_events")]
@@ -69,7 +69,7 @@ struct Text {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-struct Attributes {
+struct SpanAttributes {
     #[serde(alias = "attribute_map")]
     attribute_map: Option<HashMap<String, AttributeValue>>,
     #[serde(alias = "dropped_attributes_count")]
@@ -111,7 +111,7 @@ struct TimeEvent {
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 struct Annotation {
     description: Option<Text>,
-    attributes: Option<Attributes>,
+    attributes: Option<SpanAttributes>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -141,7 +141,7 @@ struct Link {
     #[serde(alias = "span_id")]
     span_id: Option<String>,
     r#type: Option<Named<link::Type>>,
-    attributes: Option<Attributes>,
+    attributes: Option<SpanAttributes>,
 }
 
 /// `google.rpc.Status`. Details are accepted but not stored: they may be of any type.
@@ -378,7 +378,7 @@ fn text(Text { value, truncated_byte_count }: Text) -> proto::TruncatableString 
 }
 
 fn attributes(
-    Attributes { attribute_map, dropped_attributes_count }: Attributes,
+    SpanAttributes { attribute_map, dropped_attributes_count }: SpanAttributes,
 ) -> Result<span::Attributes, &'static str> {
     let entry = |(key, value)| attribute(value).map(|value| (key, value));
     Ok(span::Attributes {

@@ -100,7 +100,7 @@ impl Header for RecordHeader {
 }
 
 /// The records of a segment.
-pub type Records<R> = record::Records<R, RecordHeader>;
+pub type SpoolRecords<R> = record::Records<R, RecordHeader>;
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Seek};
 use std::path::Path;
 
-use super::format::{NoSegment, Records, SegmentError};
+use super::format::{NoSegment, SegmentError, SpoolRecords};
 use super::index::RecordId;
 use super::store::{Segment, Store};
 use crate::budget::{Budget, Share};
@@ -84,9 +84,9 @@ impl Store {
         segment.bytes = bytes;
         let file = path.open()?;
         if from > 0 {
-            return self.index(number, Records::resume(file, from, bytes), scanned);
+            return self.index(number, SpoolRecords::resume(file, from, bytes), scanned);
         }
-        match Records::open(file, bytes, self.form as u8)? {
+        match SpoolRecords::open(file, bytes, self.form as u8)? {
             Ok(records) => self.index(number, records, scanned),
             // The process was killed before the first record.
             Err(NoSegment::Short) => {
@@ -102,7 +102,12 @@ impl Store {
         }
     }
 
-    fn index(&mut self, segment: u64, mut records: Records<impl Read + Seek>, scanned: &mut Scanned) -> io::Result<()> {
+    fn index(
+        &mut self,
+        segment: u64,
+        mut records: SpoolRecords<impl Read + Seek>,
+        scanned: &mut Scanned,
+    ) -> io::Result<()> {
         let ended = loop {
             let offset = records.offset();
             match records.next_record() {

@@ -18,7 +18,7 @@ use crate::telemetry::Metrics;
 const KEEP: Keep = Keep::new(0, Threshold::ALWAYS);
 
 fn try_open(directory: &Path, metrics: &Metrics) -> Result<(JournalStore, Backlog), OpenError> {
-    let settings = settings::Journal { directory: directory.to_owned(), max_bytes: 1 << 30 };
+    let settings = settings::JournalSettings { directory: directory.to_owned(), max_bytes: 1 << 30 };
     open(&settings, PolicyMarks::new(&["errors".to_owned()]), &Budget::new(1 << 30), metrics)
 }
 
@@ -242,7 +242,7 @@ fn the_memory_of_a_backlog_is_charged_to_the_budget() {
     write(&mut store, &[entry(1)], &[Note::Kept(1, trace(1), KEEP), Note::Settled(1, trace(1))]).unwrap();
     drop(store);
     let budget = Budget::new(1 << 30);
-    let settings = settings::Journal { directory: directory.path().to_owned(), max_bytes: 1 << 30 };
+    let settings = settings::JournalSettings { directory: directory.path().to_owned(), max_bytes: 1 << 30 };
     let (_store, backlog) = open(&settings, PolicyMarks::default(), &budget, &Metrics::new()).unwrap();
     assert!(budget.used_bytes() > 0);
     drop(backlog);

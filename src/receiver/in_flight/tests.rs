@@ -25,8 +25,8 @@ impl Fixture {
 
     /// Begins requests of `bytes` each until one is refused. Returns the admitted ones.
     fn begin_all(&self, connection: &Arc<Connection>, bytes: usize) -> Vec<(InFlightRequest<FakeIntake>, Share)> {
-        let in_flights = std::iter::repeat_with(|| self.in_flight(connection));
-        in_flights.map_while(|in_flight| in_flight.admit(bytes).map(|share| (in_flight, share))).collect()
+        let requests = std::iter::repeat_with(|| self.in_flight(connection));
+        requests.map_while(|in_flight| in_flight.admit(bytes).map(|share| (in_flight, share))).collect()
     }
 }
 

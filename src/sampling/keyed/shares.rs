@@ -31,7 +31,7 @@ const THRESHOLD_DIGITS: u32 = 4;
 #[derive(Debug)]
 pub(super) struct Shares {
     goal: Goal,
-    memory: Memory,
+    memory: IntervalMemory,
     interval_ms: u64,
     keys: KeyTable<Traffic>,
     /// The traffic of all keys for which there is no room in the table. They count as one key.
@@ -54,7 +54,7 @@ pub(super) struct Shares {
 /// with more traffic in an interval counts as if it had 17 million.
 #[derive(Debug, Default)]
 struct Traffic {
-    /// Average traffic of an interval, as [`Memory`] weighs the past.
+    /// Average traffic of an interval, as [`IntervalMemory`] weighs the past.
     average: f32,
     /// ln(1 + `average`), which the search for ρ needs in each round.
     logarithm: f32,
@@ -66,7 +66,7 @@ struct Traffic {
 
 /// [`TrafficMemory`] with times as numbers of intervals.
 #[derive(Clone, Copy, Debug)]
-enum Memory {
+enum IntervalMemory {
     Ema { weight: f32 },
     Windowed { intervals: u64 },
 }
@@ -83,12 +83,12 @@ impl Shares {
         let adjustment_interval_ms = adjustment_interval_ms.max(1);
         let (memory, interval_ms, silence_intervals) = match memory {
             TrafficMemory::Ema(weight) => {
-                (Memory::Ema { weight: weight as f32 }, adjustment_interval_ms, SILENCE_INTERVALS)
+                (IntervalMemory::Ema { weight: weight as f32 }, adjustment_interval_ms, SILENCE_INTERVALS)
             }
             TrafficMemory::Windowed(lookback) => {
                 let lookback_ms = lookback.as_millis() as u64;
                 let intervals = (lookback_ms / adjustment_interval_ms).clamp(1, SLOTS_MAX as u64);
-                (Memory::Windowed { intervals }, (lookback_ms / intervals).max(1), intervals)
+                (IntervalMemory::Windowed { intervals }, (lookback_ms / intervals).max(1), intervals)
             }
         };
         Shares {
@@ -152,7 +152,7 @@ impl Shares {
         let intervals = 1 + late_ms / self.interval_ms;
         self.end_ms = Some(end_ms + intervals * self.interval_ms);
         // Further intervals without traffic do not change an exponential average. A window moves on over them.
-        let steps = if let Memory::Windowed { intervals: all } = self.memory { intervals.min(all) } else { 1 };
+        let steps = if let IntervalMemory::Windowed { intervals: all } = self.memory { intervals.min(all) } else { 1 };
         for _ in 0..steps {
             self.remember();
         }
@@ -200,11 +200,13 @@ impl Shares {
 
 impl Traffic {
     /// Makes the present interval a past one, with this `number`, which counts from 1.
-    fn remember(&mut self, memory: Memory, number: u64) {
+    fn remember(&mut self, memory: IntervalMemory, number: u64) {
         match memory {
             // The first intervals are averaged with equal weights. Otherwise the past would seem quieter than it was.
-            Memory::Ema { weight } => self.average += weight.max(1.0 / number as f32) * (self.current - self.average),
-            Memory::Windowed { intervals } => {
+            IntervalMemory::Ema { weight } => {
+                self.average += weight.max(1.0 / number as f32) * (self.current - self.average)
+            }
+            IntervalMemory::Windowed { intervals } => {
                 self.slots[(number % intervals) as usize] = self.current;
                 self.average = self.slots.iter().sum::<f32>() / number.min(intervals) as f32;
             }

@@ -46,8 +46,8 @@ fn fragment(spans: &[(u32, Span)]) -> Fragment {
     Fragment::new(Request::new(body, held.into(), scanned.scopes.into(), share), 0, spans.len() as u32)
 }
 
-/// Returns the service and the kind of each missing parent. Checks that the result is the same with all spans in one request and
-/// with one request for each span.
+/// Returns the service and the kind of each missing parent. Checks that the result is the same with all spans in one
+/// request and with one request for each span.
 fn found(spans: &[(u32, Span)]) -> Vec<(u32, Parent)> {
     let one = [fragment(spans)];
     let each: Vec<_> = spans.chunks(1).map(fragment).collect();

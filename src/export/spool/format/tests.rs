@@ -31,7 +31,7 @@ type Found = (Vec<(u64, RecordHeader)>, Option<SegmentError>);
 
 /// Returns the records of `bytes`, and the fault at which reading ended.
 fn read(bytes: &[u8]) -> Result<Found, NoSegment> {
-    let mut records = Records::open(Cursor::new(bytes), bytes.len() as u64, FORM as u8).unwrap()?;
+    let mut records = SpoolRecords::open(Cursor::new(bytes), bytes.len() as u64, FORM as u8).unwrap()?;
     let mut found = Vec::new();
     loop {
         let offset = records.offset();

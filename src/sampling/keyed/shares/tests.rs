@@ -97,7 +97,7 @@ fn a_window_averages_its_intervals_with_equal_weights() {
 fn a_window_is_a_whole_number_of_intervals() {
     for (seconds, count, length_ms) in [(30, 3, 10_000), (45, 4, 11_250), (3_600, 12, 300_000), (1, 1, 1_000)] {
         let shares = shares(windowed(seconds), 10);
-        assert!(matches!(shares.memory, Memory::Windowed { intervals } if intervals == count), "{seconds} s");
+        assert!(matches!(shares.memory, IntervalMemory::Windowed { intervals } if intervals == count), "{seconds} s");
         assert_eq!(shares.interval_ms, length_ms, "{seconds} s");
     }
 }
