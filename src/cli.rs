@@ -22,6 +22,7 @@ Examples:
   spansieve demo                                run, and send it the spans of a small demo shop
   spansieve validate config.yaml                check a configuration; exit code 78 if it is not valid
   spansieve config default > config.yaml        write the built-in configuration to a file
+  spansieve schema > config.schema.json         write the schema with which editors complete and check that file
   spansieve emulator --listen 127.0.0.1:9443    only the embedded Cloud Trace
 
   OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317 my-service    point a service at it";
@@ -88,7 +89,17 @@ pub enum ConfigCommand {
 /// # Errors
 /// Standard output is closed.
 pub fn print_default() -> io::Result<()> {
-    io::stdout().write_all(source::BUILT_IN.as_bytes())
+    // The schema is looked for beside the file that the output is written to.
+    let text = source::BUILT_IN.replacen("$schema=docs/config.schema.json", "$schema=config.schema.json", 1);
+    io::stdout().write_all(text.as_bytes())
+}
+
+/// Prints the JSON Schema of configurations.
+///
+/// # Errors
+/// Standard output is closed.
+pub fn print_schema() -> io::Result<()> {
+    io::stdout().write_all(config::schema().as_bytes())
 }
 
 /// The subcommands.
@@ -98,6 +109,8 @@ pub enum Command {
     Run(Config),
     /// Check a configuration and report everything that is wrong with it
     Validate(Checked),
+    /// Print the JSON Schema of configurations, with which editors complete and check them
+    Schema,
     /// Print configurations
     Config {
         /// The configuration to print.

@@ -13,6 +13,7 @@ mod keys;
 mod read;
 #[cfg(test)]
 mod reference;
+mod schema;
 mod secrets;
 pub mod settings;
 #[cfg(test)]
@@ -76,6 +77,12 @@ pub fn load_with_files(
     } else {
         Err(ConfigError { text: text.to_owned(), problems })
     }
+}
+
+/// Returns the JSON Schema of configurations, as `docs/config.schema.json` has it.
+#[must_use]
+pub fn schema() -> String {
+    format!("{:#}\n", schema::schema(&keys::declared()))
 }
 
 /// Reads a size such as `256MiB`, as the configuration has them, from a command line.

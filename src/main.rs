@@ -2,6 +2,7 @@
 //! time.
 
 use std::error::Error;
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,10 +41,8 @@ fn main() -> ExitCode {
         Command::Run(config) => run(&config.source(), false),
         Command::Demo(config) => run(&config.source(), true),
         Command::Validate(checked) => cli::validate::run(&checked.source()),
-        Command::Config { command: ConfigCommand::Default } => match cli::print_default() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        },
+        Command::Config { command: ConfigCommand::Default } => printed(cli::print_default()),
+        Command::Schema => printed(cli::print_schema()),
         Command::Emulator { listen, allowed_hosts, max_bytes } => {
             block_on(&Settings::default().telemetry.log, cli::emulator::run(listen, max_bytes, allowed_hosts))
         }
@@ -59,6 +58,10 @@ fn run(source: &ConfigSource, demo: bool) -> ExitCode {
         );
     }
     block_on(&log, serve(loaded.settings, demo))
+}
+
+fn printed(result: io::Result<()>) -> ExitCode {
+    if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Runs `work` to its end. If it fails, the error is the last line of the log.

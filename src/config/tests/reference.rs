@@ -1,4 +1,4 @@
-//! `docs/configuration.md` says what the modules declare.
+//! `docs/configuration.md` and `docs/config.schema.json` say what the modules declare.
 
 use std::path::Path;
 
@@ -17,6 +17,11 @@ fn check(name: &str, make: impl Fn(&str) -> String) {
     } else {
         assert!(written == expected, "{name} does not say what the modules declare: run the test with {WRITE}=1");
     }
+}
+
+#[test]
+fn the_schema_says_what_the_modules_declare() {
+    check("docs/config.schema.json", |_| crate::config::schema());
 }
 
 #[test]
