@@ -25,7 +25,7 @@ fuzz_target!(|input: &[u8]| {
     let settings = OtlpEncoderSettings { annotate: true, ..OtlpEncoderSettings::default() };
     let mut encoder = OtlpEncoder::new(settings, Rewriter::default());
     let keep = Keep::new(0, Threshold::from_percent(5.0));
-    let limits = settings::Batch { max_spans: usize::MAX, max_bytes: usize::MAX, max_delay: Duration::ZERO };
+    let limits = settings::BatchSettings { max_spans: usize::MAX, max_bytes: usize::MAX, max_delay: Duration::ZERO };
     let mut batcher = Batcher::new(Form::Otlp, limits, Budget::new(0));
     for fact in &found.facts {
         let scope = found.scopes[fact.scope as usize];

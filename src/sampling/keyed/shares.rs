@@ -204,7 +204,7 @@ impl Traffic {
         match memory {
             // The first intervals are averaged with equal weights. Otherwise the past would seem quieter than it was.
             IntervalMemory::Ema { weight } => {
-                self.average += weight.max(1.0 / number as f32) * (self.current - self.average)
+                self.average += weight.max(1.0 / number as f32) * (self.current - self.average);
             }
             IntervalMemory::Windowed { intervals } => {
                 self.slots[(number % intervals) as usize] = self.current;
