@@ -25,15 +25,15 @@ use crate::settings::units;
 pub use error::{ConfigError, render};
 pub use settings::Settings;
 
-/// More are not shown: the first ones are to be mended first.
+/// Problems that are shown; further ones are only counted, because the first ones are corrected first.
 const PROBLEM_COUNT_MAX: usize = 100;
 
-/// A configuration that can be used.
+/// A valid configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {
     /// The settings.
     pub settings: Settings,
-    /// What does not say what it seems to say, from top to bottom. [`render`] shows it.
+    /// Warnings about settings that do not mean what they seem to mean, from top to bottom. [`render`] shows them.
     pub warnings: Vec<Diagnostic>,
 }
 
@@ -41,15 +41,15 @@ pub struct Loaded {
 /// `${env:NAME}`.
 ///
 /// # Errors
-/// Everything that is wrong with it, warnings included.
+/// All problems of the configuration, including warnings.
 pub fn load(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, ConfigError> {
     load_with_files(text, env, &|_| Err(io::ErrorKind::NotFound.into()))
 }
 
-/// As [`load`], with the `files` that it names.
+/// Does the same as [`load`] for a configuration that names `files`.
 ///
 /// # Errors
-/// Everything that is wrong with it and with the files, warnings included.
+/// All problems of the configuration and of the files, including warnings.
 pub fn load_with_files(
     text: &str,
     env: &dyn Fn(&str) -> Option<String>,
@@ -85,16 +85,16 @@ pub fn schema() -> String {
     format!("{:#}\n", schema::schema(&keys::declared()))
 }
 
-/// Reads a size such as `256MiB`, as the configuration has them, from a command line.
+/// Reads a size such as `256MiB` from a command line, in the form that the configuration uses.
 ///
 /// # Errors
-/// What is wrong with it, in words.
+/// The problem in words.
 pub fn parse_size(text: &str) -> Result<usize, String> {
     let bytes = units::bytes(text).map_err(|fault| fault.message)?;
     usize::try_from(bytes).map_err(|_| "more than this machine can address".to_owned())
 }
 
-/// Says how many were left off instead of showing them.
+/// Replaces the problems that are too many by one that tells their number.
 fn cap(problems: &mut Vec<Diagnostic>) {
     let left_off = problems.len().saturating_sub(PROBLEM_COUNT_MAX);
     problems.truncate(PROBLEM_COUNT_MAX);

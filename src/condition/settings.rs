@@ -13,7 +13,7 @@ const VALUE_BYTES_MAX: usize = 65_532;
 
 impl AsText for Pattern {}
 
-/// A number, whole or not, as it is written.
+/// Reads a number, whole or not.
 pub(crate) fn number(node: &Node) -> Read<Number> {
     match kind(node) {
         ScalarType::Int(value) => Ok(Number::Int(value)),
@@ -22,7 +22,7 @@ pub(crate) fn number(node: &Node) -> Read<Number> {
     }
 }
 
-/// A string that spans are searched for, as it was written.
+/// Reads a string that spans are searched for.
 pub(crate) fn searched(node: &Node) -> Read<String> {
     let text = text("a string", node)?;
     if text.len() > VALUE_BYTES_MAX {
@@ -31,7 +31,7 @@ pub(crate) fn searched(node: &Node) -> Read<String> {
     Ok(text.to_owned())
 }
 
-/// A regular expression.
+/// Reads a regular expression.
 pub(crate) fn pattern(node: &Node) -> Read<Pattern> {
     Pattern::new(&searched(node)?)
         .map_err(|error| SettingError::new(format!("not a regular expression: {error}")).help(error.help))

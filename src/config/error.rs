@@ -5,10 +5,10 @@ use std::fmt::{self, Write};
 use super::secrets::masked_lines;
 use crate::settings::diagnostic::{Diagnostic, Severity, printable};
 
-/// Longer lines are shown without a snippet: a caret far to the right helps nobody.
+/// Characters of the longest line that is shown as a snippet: a caret far to the right is of no use.
 const SNIPPET_CHARS_MAX: usize = 200;
 
-/// Everything that is wrong with a configuration that cannot be used, warnings included, from top to bottom.
+/// All problems of a configuration that cannot be used, including warnings, from top to bottom.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     pub(super) text: String,
@@ -16,12 +16,12 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// The problems, from top to bottom.
+    /// Returns the problems, from top to bottom.
     pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
         self.problems.iter()
     }
 
-    /// All of them for a terminal, each with its line of `file_name` and a caret.
+    /// Renders all problems for a terminal, each with its line of `file_name` and a caret.
     #[must_use]
     pub fn render(&self, file_name: &str, color: bool) -> String {
         render(&self.problems, &self.text, file_name, color)
@@ -48,8 +48,8 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// `problems` for a terminal, each with its line of `text` (the file `file_name`) and a caret. Secrets in these lines are
-/// masked: what is shown here ends up in logs.
+/// Renders `problems` for a terminal, each with its line of `text` (the file `file_name`) and a caret. Secrets in these lines
+/// are masked, because the output ends up in logs.
 #[must_use]
 pub fn render(problems: &[Diagnostic], text: &str, file_name: &str, color: bool) -> String {
     let lines = if problems.is_empty() { Vec::new() } else { masked_lines(text) };

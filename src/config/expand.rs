@@ -8,7 +8,7 @@ use crate::settings::diagnostic::{SettingError, quote};
 /// Looks up an environment variable.
 pub(super) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// `text` with its references replaced; at most `bytes_max` long.
+/// Returns `text` with its references replaced; at most `bytes_max` long.
 pub(super) fn expand(text: &str, env: Env<'_>, bytes_max: usize) -> Result<String, SettingError> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -39,7 +39,7 @@ fn refuse_beyond(bytes_max: usize, text: &str) -> Result<(), SettingError> {
     Err(SettingError::new(format!("the environment makes this longer than {bytes_max} bytes")))
 }
 
-/// The value of `env:NAME` or `env:NAME:-default`. As in the Collector, a variable that is set but empty is empty.
+/// Returns the value of `env:NAME` or `env:NAME:-default`. As in the Collector, a variable that is set but empty is empty.
 fn lookup(body: &str, env: Env<'_>) -> Result<String, SettingError> {
     let Some(reference) = body.strip_prefix("env:") else {
         let fault = SettingError::new(format!(

@@ -207,7 +207,7 @@ fn the_size_of_a_trace() {
         ("bytes_max: 5%, maximum_trace_size_bytes: 1000000", 100_000, Size::Percent(5.0)),
     ];
     for (written, spans_max, bytes_max) in cases {
-        // What the Collector calls it is taken with a warning.
+        // The Collector's name is accepted with a warning.
         let sampling = load(&format!("tail_sampling: {{{written}}}\n")).unwrap().settings.tail_sampling;
         assert_eq!((sampling.spans_max, sampling.bytes_max), (spans_max, bytes_max), "{written}");
     }
@@ -601,7 +601,7 @@ proptest! {
     }
 }
 
-/// What configurations are made of.
+/// Returns pieces of configurations.
 fn piece() -> impl Strategy<Value = String> {
     let key = proptest::sample::select(keys::paths(&keys::declared())).prop_map(|path| {
         let (_, name) = path.rsplit_once('.').unwrap_or(("", &path));

@@ -17,7 +17,7 @@ use crate::settings::setting::Shape;
 use crate::settings::{KIB, Limit, MIB, TIB, section};
 
 section! {
-    /// Where kept spans go.
+    /// The destination of kept spans.
     #[derive(Clone, Debug, PartialEq)]
     pub struct Export {
         /// The protocol of the endpoint. `cloud_trace`: Cloud Trace v2 (the first name of this value, `v2`, is accepted with

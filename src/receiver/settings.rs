@@ -28,7 +28,7 @@ const REQUEST_BYTES: Limit<u64> =
     Limit { min: KIB, max: GIB, why: "a request is held whole in memory, and places in it are 32-bit numbers" };
 
 section! {
-    /// Where spans come in.
+    /// The entrance of spans: addresses, limits and authentication.
     #[derive(Clone, Debug, PartialEq)]
     pub struct Otlp {
         /// Addresses to listen on, each `host:port`. Each speaks gRPC, HTTP/1.1 and HTTP/2, and serves `/metrics` (unless
@@ -240,7 +240,7 @@ impl ServerTls {
     }
 }
 
-/// A secret token as it is written: no fault repeats it. `None` if it is empty.
+/// Reads a secret token; no error repeats it. `None` if it is empty.
 fn token(node: &Node) -> Read<Option<&[u8]>> {
     match &node.value {
         NodeValue::Scalar(ScalarNode { text, .. }) if node.is_null() || text.is_empty() => Ok(None),
@@ -249,12 +249,12 @@ fn token(node: &Node) -> Read<Option<&[u8]>> {
     }
 }
 
-/// What an ID token says in one of its claims.
+/// Reads the value of a claim of an ID token.
 fn claim(node: &Node) -> Read<String> {
     values::name(node, "a claim", CLAIM_BYTES_MAX)
 }
 
-/// An account of Google's: its e-mail address, or its unique number.
+/// Reads a Google account: its e-mail address, or its unique number.
 fn account(node: &Node) -> Read<String> {
     let account = values::name(node, "an account", CLAIM_BYTES_MAX)?;
     let is_number = account.bytes().all(|byte| byte.is_ascii_digit());
@@ -267,7 +267,7 @@ fn account(node: &Node) -> Read<String> {
     Err(fault.help("write each one's e-mail address, such as `name@project.iam.gserviceaccount.com`, or unique number"))
 }
 
-/// An origin of scripts, in which one `*` may stand for any text.
+/// Reads an origin of scripts, in which one `*` may stand for any text.
 fn origin(node: &Node) -> Read<String> {
     let origin = values::name(node, "an origin", URL_BYTES_MAX)?;
     let fault = || SettingError::new(format!("{} is not an origin", quote(&origin)));
@@ -282,7 +282,7 @@ fn origin(node: &Node) -> Read<String> {
     }
 }
 
-/// The name of a header that scripts may send, or `*`.
+/// Reads the name of a header that scripts may send, or `*`.
 fn cors_header(node: &Node) -> Read<String> {
     let header = values::name(node, "a header", URL_BYTES_MAX)?;
     match header == "*" || HeaderName::from_bytes(header.as_bytes()).is_ok() {
@@ -291,7 +291,7 @@ fn cors_header(node: &Node) -> Read<String> {
     }
 }
 
-/// Where keys are fetched: without TLS only from this machine, as anybody on the way could send others.
+/// Reads the URL of keys. It may be without TLS only on this machine, because anyone on the network could replace the keys.
 fn certs_url(node: &Node) -> Read<String> {
     let url = values::name(node, "a URL", URL_BYTES_MAX)?;
     let fault = || SettingError::new(format!("{} is not a valid URL of keys", quote(&url)));

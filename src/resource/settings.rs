@@ -7,7 +7,7 @@ use crate::settings::kinds::{Choice, Items, Maybe};
 use crate::settings::{Limit, section};
 
 section! {
-    /// How the resources of kept spans are rewritten.
+    /// The changes to the resources of kept spans.
     #[derive(Clone, Debug, PartialEq)]
     pub struct ResourceSettings {
         /// `gcp`: resources get `cloud.provider`, `cloud.account.id` (the daemon's own project) and `cloud.region`, unless

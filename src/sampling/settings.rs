@@ -41,12 +41,13 @@ pub(crate) fn default_policies() -> Vec<Policy> {
 pub struct Policy {
     /// Unique name; the metric label and the annotation. Within `and`, `not` and `drop` it may be empty.
     pub name: String,
-    /// What it keeps.
+    /// The rule for the traces that it keeps.
     pub rule: Rule,
 }
 
 impl Policy {
-    /// What `composite` calls its policies as metric labels and annotations: both names, with a slash between them.
+    /// Returns the names of the policies of a `composite` in metric labels and annotations: both names, with a slash between
+    /// them.
     pub fn sub_labels(&self) -> impl Iterator<Item = String> {
         let policies = match &self.rule {
             Rule::Composite(composite) => composite.policies.as_slice(),
@@ -75,14 +76,14 @@ pub enum Rule {
     Percentile(Percentile),
     /// `span_count`.
     SpanCount {
-        /// Inclusive.
+        /// Inclusive lower bound.
         min_spans: u32,
-        /// Inclusive; `None`: no bound.
+        /// Inclusive upper bound; `None`: no bound.
         max_spans: Option<u32>,
     },
     /// `probabilistic`: a ratio of the traces, the same ones on every instance.
     Probabilistic {
-        /// 0 to 100.
+        /// The part of the traces in percent, 0 to 100.
         sampling_percentage: f64,
     },
     /// `rate_limiting`: a token bucket of spans.
@@ -112,25 +113,25 @@ pub enum Rule {
 pub struct TokenBucket {
     /// Tokens that come in each second.
     pub per_second: u64,
-    /// Tokens that it holds at most.
+    /// The most tokens that it holds.
     pub burst: u64,
 }
 
 /// `composite`: policies asked in order, each with an allowance of spans a second.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Composite {
-    /// Of all policies together, in each second.
+    /// Spans in each second, of all policies together.
     pub max_total_spans_per_second: u64,
-    /// In `policy_order`, each with its allowance of spans in each second.
+    /// The policies in `policy_order`, each with its allowance of spans in each second.
     pub policies: Vec<(Policy, u64)>,
 }
 
-/// What traces are told apart by: the values of some fields of one of their spans.
+/// The fields whose values tell traces apart, and the span that has them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TraceKey {
-    /// At least one.
+    /// The fields, at least one.
     pub fields: Vec<KeyField>,
-    /// Whose fields.
+    /// The span that has the fields.
     pub of: KeySpan,
 }
 
@@ -160,14 +161,14 @@ pub enum KeySpan {
     Error,
 }
 
-/// `latency.percentile`.
+/// `latency` with `percentile`: traces that are slow for their key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Percentile {
-    /// Slower than this share of the traces with the same key is slow: above 0, below 100.
+    /// The share in percent of the traces with the same key that a slow trace exceeds: above 0, below 100.
     pub percentile: f64,
-    /// What a trace is compared with.
+    /// The key of the traces that a trace is compared with.
     pub key: TraceKey,
-    /// Never slow below this, however fast its like are: milliseconds.
+    /// Milliseconds up to which a trace is never slow.
     pub threshold_ms: u64,
     /// Keys that are told apart; the others share one sketch.
     pub max_keys: usize,
@@ -176,13 +177,13 @@ pub struct Percentile {
 /// `adaptive`: a ratio for each key, so that busy keys do not crowd out the others.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Adaptive {
-    /// What has a ratio of its own.
+    /// The key, each value of which has a ratio of its own.
     pub key: TraceKey,
-    /// What all keys together are to come to.
+    /// The goal of all keys together.
     pub goal: Goal,
-    /// How the past is remembered.
+    /// The memory of past traffic.
     pub memory: TrafficMemory,
-    /// How often ratios are made anew.
+    /// The time after which ratios are made anew.
     pub adjustment_interval: Duration,
     /// Keys that are told apart; the others share one ratio.
     pub max_keys: usize,
@@ -197,7 +198,7 @@ pub enum Goal {
     SpansPerSecond(f64),
 }
 
-/// How [`Adaptive`] remembers the traffic of a key.
+/// The memory of a key's traffic in [`Adaptive`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum TrafficMemory {
     /// Exponential moving average: the weight of the last interval, above 0, up to 1.
@@ -209,20 +210,20 @@ pub enum TrafficMemory {
 /// `rare`: the first traces of each key in each minute.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rare {
-    /// What is to be seen.
+    /// The key, each value of which is to be seen.
     pub key: TraceKey,
-    /// How many traces of each key in a minute.
+    /// Traces of each key in a minute.
     pub traces_per_minute: u32,
     /// Keys that are told apart; traces of the others are not kept by this policy.
     pub max_keys: usize,
 }
 
-/// `budget`: an [`Adaptive`] whose goal is what a month's budget leaves.
+/// `budget`: an [`Adaptive`] whose goal is the rest of a month's budget.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BudgetPolicy {
     /// Spans a month (30 days) that may be exported, those of all policies together.
     pub spans_per_month: f64,
-    /// What has a ratio of its own.
+    /// The key, each value of which has a ratio of its own.
     pub key: TraceKey,
     /// Keys that are told apart; the others share one ratio.
     pub max_keys: usize,
@@ -231,15 +232,15 @@ pub struct BudgetPolicy {
 /// `identical_errors`: keeps errors as `error` does, but thins those that are alike.
 #[derive(Clone, Debug, PartialEq)]
 pub struct IdenticalErrors {
-    /// What is an error.
+    /// The condition for errors.
     pub condition: Condition,
-    /// What makes errors alike.
+    /// The key in which errors of a kind are alike.
     pub key: TraceKey,
-    /// So many of a kind are kept in each window.
+    /// Errors of a kind that are kept in each window.
     pub first: u32,
-    /// The window.
+    /// The length of the window.
     pub window: Duration,
-    /// 0 to 100: the ratio of those behind the first.
+    /// The ratio in percent of the errors after the first ones, 0 to 100.
     pub sampling_percentage: f64,
     /// Kinds that are told apart; errors of the others are all kept.
     pub max_keys: usize,

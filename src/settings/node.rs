@@ -76,7 +76,7 @@ impl ScalarType {
     }
 }
 
-/// How the text of a scalar is written.
+/// The form in which the text of a scalar is written.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Quotes {
     None,

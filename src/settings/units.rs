@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::diagnostic::{SettingError, quote};
 use super::suggest::did_you_mean;
 
-/// Nanoseconds by unit: those of Go, so that the Collector's durations are read as they are.
+/// Nanoseconds by unit. The units are those of Go, so that the Collector's durations can be read.
 const DURATION_UNITS: [(&str, f64); 8] =
     [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("μs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9)];
 
@@ -22,7 +22,7 @@ const SIZE_UNITS: [(&str, f64); 9] = [
     ("TiB", 1099511627776.0),
 ];
 
-/// `500ms`, `1m30s`, `0`.
+/// Reads a duration such as `500ms`, `1m30s` or `0`.
 pub(crate) fn duration(text: &str) -> Result<Duration, SettingError> {
     let wrong = || {
         SettingError::new(format!("{} is not a duration", quote(text))).help("write it like `500ms`, `10s` or `1m30s`")
@@ -50,7 +50,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, SettingError> {
     Duration::try_from_secs_f64(nanoseconds / 1e9).map_err(|_| wrong())
 }
 
-/// `512MiB`, `64KB`, `1.5GiB`, or bytes without a unit.
+/// Reads a size such as `512MiB`, `64KB` or `1.5GiB`, or bytes without a unit.
 pub(crate) fn bytes(text: &str) -> Result<u64, SettingError> {
     let wrong = || {
         SettingError::new(format!("{} is not a size", quote(text))).help("write it like `512MiB`, `64KB` or `1048576`")
@@ -65,19 +65,19 @@ pub(crate) fn bytes(text: &str) -> Result<u64, SettingError> {
     if bytes.fract() == 0.0 && bytes < 9e15 { Ok(bytes as u64) } else { Err(wrong()) }
 }
 
-/// The number before `%`; `None` if there is none.
+/// Returns the number before `%`; `None` if there is none.
 pub(crate) fn percent(text: &str) -> Option<f64> {
     leading_number(text.strip_suffix('%')?).filter(|(_, rest)| rest.trim().is_empty()).map(|(number, _)| number)
 }
 
-/// Bytes in the largest unit that divides them.
+/// Returns bytes in the largest unit that divides them.
 pub(crate) fn display_bytes(bytes: u64) -> String {
     let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
     let unit = units.iter().find(|(_, shift)| bytes >= 1 << shift && bytes.is_multiple_of(1 << shift));
     unit.map_or_else(|| format!("{bytes}B"), |(name, shift)| format!("{}{name}", bytes >> shift))
 }
 
-/// A duration in the largest unit that divides it.
+/// Returns a duration in the largest unit that divides it.
 pub(crate) fn display_duration(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
     let units = [("h", 3_600_000), ("m", 60_000), ("s", 1000)];
@@ -89,7 +89,7 @@ pub(crate) fn display_duration(duration: Duration) -> String {
     }
 }
 
-/// Digits with at most one point, and what follows them. No sign and no exponent.
+/// Returns the number at the start of `text` and the rest: digits with at most one point, no sign and no exponent.
 fn leading_number(text: &str) -> Option<(f64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, rest) = text.split_at(end);

@@ -24,7 +24,7 @@ pub(crate) type Read<T> = Result<T, SettingError>;
 pub(crate) fn expected(what: &str, node: &Node) -> SettingError {
     let found = match &node.value {
         NodeValue::Scalar(ScalarNode { kind: ScalarType::Null, .. }) => "nothing".to_owned(),
-        // Quotes are what is wrong with a number in quotes.
+        // For a number in quotes, the quotes are the mistake, so the message shows them.
         NodeValue::Scalar(ScalarNode { text, kind: ScalarType::Text, .. })
             if ScalarType::of_plain(text) != ScalarType::Text =>
         {
@@ -37,12 +37,12 @@ pub(crate) fn expected(what: &str, node: &Node) -> SettingError {
     SettingError::new(format!("expected {what}, found {found}"))
 }
 
-/// A mapping, or what was found in its place.
+/// Returns the error of a node that is not a mapping.
 pub(crate) fn not_a_section(node: &Node) -> SettingError {
     expected("a section of `key: value` lines", node)
 }
 
-/// A list, or what was found in its place.
+/// Returns the error of a node that is not a list.
 pub(crate) fn not_a_list(node: &Node) -> SettingError {
     let fault = expected("a list", node);
     match &node.value {
@@ -51,7 +51,7 @@ pub(crate) fn not_a_list(node: &Node) -> SettingError {
     }
 }
 
-/// A scalar as it was written. Names such as `404` need no quotes.
+/// Returns a scalar as it is written. Names such as `404` need no quotes.
 pub(crate) fn text<'a>(what: &str, node: &'a Node) -> Read<&'a str> {
     match &node.value {
         NodeValue::Scalar(scalar) if scalar.kind != ScalarType::Null => Ok(&scalar.text),
@@ -59,7 +59,7 @@ pub(crate) fn text<'a>(what: &str, node: &'a Node) -> Read<&'a str> {
     }
 }
 
-/// The type of a scalar where a string makes no sense. Quotes around a reference to the environment (which lists and
+/// Returns the type of a scalar where a string makes no sense. Quotes around a reference to the environment (which lists and
 /// sections within brackets need) do not make it a string.
 pub(crate) fn kind(node: &Node) -> ScalarType {
     match &node.value {
@@ -69,7 +69,7 @@ pub(crate) fn kind(node: &Node) -> ScalarType {
     }
 }
 
-/// `value`, which was written as `text`, if it is in range; `None` is out of every range.
+/// Returns `value`, which is written as `text`, if it is in range; `None` is out of every range.
 fn within<T: PartialOrd + Copy>(
     value: Option<T>,
     text: &str,
@@ -86,7 +86,7 @@ fn out_of_range(text: &str) -> SettingError {
     SettingError::new(format!("{} is out of range", quote(text)))
 }
 
-/// `true` or `false`.
+/// Reads `true` or `false`.
 pub(crate) fn boolean(node: &Node) -> Read<bool> {
     match kind(node) {
         ScalarType::Bool(value) => Ok(value),
@@ -94,7 +94,7 @@ pub(crate) fn boolean(node: &Node) -> Read<bool> {
     }
 }
 
-/// A whole number.
+/// Reads a whole number.
 pub(crate) fn integer(node: &Node, limit: &Limit<u64>) -> Read<u64> {
     match kind(node) {
         ScalarType::Int(value) => {
@@ -104,12 +104,12 @@ pub(crate) fn integer(node: &Node, limit: &Limit<u64>) -> Read<u64> {
     }
 }
 
-/// Returns the fault of a value that is not a number.
+/// Returns the error of a value that is not a number.
 pub(crate) fn not_a_number(node: &Node) -> SettingError {
     expected("a number", node).help("digits, without quotes and without a unit")
 }
 
-/// A number, whole or not.
+/// Reads a number, whole or not.
 pub(crate) fn decimal(node: &Node, limit: &Limit<f64>) -> Read<f64> {
     let value = match kind(node) {
         ScalarType::Int(value) => value as f64,
@@ -119,13 +119,13 @@ pub(crate) fn decimal(node: &Node, limit: &Limit<f64>) -> Read<f64> {
     within(Some(value), &value.to_string(), limit, |value| value.to_string())
 }
 
-/// A duration with its unit.
+/// Reads a duration with its unit.
 pub(crate) fn duration(node: &Node, limit: &Limit<Duration>) -> Read<Duration> {
     let text = text("a duration", node)?;
     within(Some(units::duration(text)?), text, limit, display_duration)
 }
 
-/// A whole number of things in memory.
+/// Reads a whole number of objects in memory.
 pub(crate) fn count(node: &Node, limit: &Limit<u64>) -> Read<usize> {
     integer(node, limit).and_then(narrow)
 }
@@ -135,13 +135,13 @@ pub(crate) fn narrow<T: TryFrom<u64>>(value: u64) -> Read<T> {
     T::try_from(value).map_err(|_| SettingError::new(format!("{value} is too much for this machine")))
 }
 
-/// A number of bytes.
+/// Reads a number of bytes.
 pub(crate) fn bytes(node: &Node, limit: &Limit<u64>) -> Read<u64> {
     let text = text("a size", node)?;
     within(Some(units::bytes(text)?), text, limit, display_bytes)
 }
 
-/// A number of bytes, or a percentage.
+/// Reads a number of bytes, or a percentage.
 pub(crate) fn size(node: &Node, limit: &Limit<u64>, percents: &RangeInclusive<f64>) -> Read<Size> {
     match units::percent(text("a size or a percentage", node)?) {
         Some(percent) => percent_within(percent, percents).map(Size::Percent),
@@ -149,12 +149,12 @@ pub(crate) fn size(node: &Node, limit: &Limit<u64>, percents: &RangeInclusive<f6
     }
 }
 
-/// A percentage, 0 to 100; `%` may follow.
+/// Reads a percentage, 0 to 100; `%` may follow.
 pub(crate) fn percentage(node: &Node) -> Read<f64> {
     percentage_within(node, &(0.0..=100.0))
 }
 
-/// A percentage; `%` may follow.
+/// Reads a percentage; `%` may follow.
 pub(crate) fn percentage_within(node: &Node, percents: &RangeInclusive<f64>) -> Read<f64> {
     let percent = match kind(node) {
         ScalarType::Int(value) => value as f64,
@@ -172,12 +172,12 @@ fn percent_within(percent: f64, percents: &RangeInclusive<f64>) -> Read<f64> {
     Err(out_of_range(&format!("{percent}%")).help(format!("from {}% to {}%", percents.start(), percents.end())))
 }
 
-/// One of `choices`, by name. `what` is the thing that is named.
+/// Reads one of `choices` by its name. `what` is the word for it in messages.
 pub(crate) fn choice<T: Copy>(node: &Node, what: &str, choices: &[(&str, T)]) -> Read<T> {
     choice_of_text(text(what, node)?, what, choices)
 }
 
-/// As [`choice`], in upper and lower case, where the Collector takes both.
+/// Reads one of `choices` in upper or lower case, where the Collector accepts both.
 pub(crate) fn choice_in_any_case<T: Copy>(node: &Node, what: &str, choices: &[(&str, T)]) -> Read<T> {
     choice_of_text(&text(what, node)?.to_lowercase(), what, choices)
 }
@@ -199,7 +199,7 @@ pub(crate) fn list<T: Display>(names: impl Iterator<Item = T>) -> String {
     names.map(|name| name.to_string()).collect::<Vec<_>>().join(", ")
 }
 
-/// Text that is not empty, holds no control characters and is not too long.
+/// Reads text that is not empty, has no control characters and is not too long.
 pub(crate) fn name(node: &Node, what: &str, bytes_max: usize) -> Read<String> {
     let name = text(what, node)?;
     if name.trim().is_empty() {
@@ -211,15 +211,15 @@ pub(crate) fn name(node: &Node, what: &str, bytes_max: usize) -> Read<String> {
     Ok(name.to_owned())
 }
 
-/// The key of an attribute.
+/// Reads the key of an attribute.
 pub(crate) fn attribute_key(node: &Node) -> Read<String> {
     name(node, "an attribute key", ATTRIBUTE_KEY_BYTES_MAX)
 }
 
-/// What [`file`] calls one with certificates or a key.
+/// The word of [`file`] for a file with certificates or a key.
 pub(crate) const PEM_FILE: &str = "a PEM file";
 
-/// The path and the contents of a file that a setting names.
+/// Returns the path and the contents of a file that a setting names.
 pub(crate) fn file(node: &Node, files: Files<'_>, what: &str) -> Read<(PathBuf, Vec<u8>)> {
     let path = text(&format!("the path of {what}"), node)?;
     let name = quote(path);
@@ -230,12 +230,12 @@ pub(crate) fn file(node: &Node, files: Files<'_>, what: &str) -> Read<(PathBuf, 
     Ok((PathBuf::from(path), bytes))
 }
 
-/// What is wrong with the contents of a file.
+/// Returns the error of a file with wrong contents.
 pub(crate) fn file_fault(path: &Path, error: &impl Display) -> SettingError {
     SettingError::new(format!("{}: {error}", quote(&path.to_string_lossy())))
 }
 
-/// An address to listen on: `host:port`.
+/// Reads an address to listen on: `host:port`.
 pub(crate) fn address(node: &Node) -> Read<String> {
     let address = text("an address", node)?;
     let fault = || SettingError::new(format!("{} is not a valid listen address", quote(address)));
@@ -246,7 +246,7 @@ pub(crate) fn address(node: &Node) -> Read<String> {
     }
 }
 
-/// A directory; it need not exist yet.
+/// Reads a directory, which need not exist yet.
 pub(crate) fn directory(node: &Node) -> Read<PathBuf> {
     name(node, "a directory", PATH_BYTES_MAX).map(PathBuf::from)
 }
@@ -255,7 +255,7 @@ pub(crate) fn is_port(port: &str) -> bool {
     port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok()
 }
 
-/// An IP address (version 6 in brackets) or a name of at most 253 characters (RFC 1035, section 2.3.4).
+/// Returns true for an IP address (version 6 in brackets) or a name of at most 253 characters (RFC 1035, section 2.3.4).
 pub(crate) fn is_host(host: &str) -> bool {
     if host.starts_with('[') {
         return format!("{host}:0").parse::<SocketAddr>().is_ok();

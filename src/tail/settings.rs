@@ -60,7 +60,7 @@ section! {
 }
 
 section! {
-    /// How long dropped traces can be brought back.
+    /// The time and the memory in which dropped traces can be rescued.
     #[derive(Clone, Debug, PartialEq)]
     pub struct Rescue {
         /// The time after its decision in which a dropped trace can be rescued; `0s`: off.

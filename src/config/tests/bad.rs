@@ -4,7 +4,7 @@ use super::said;
 
 #[test]
 fn syntax() {
-    // What is no YAML, or YAML that no configuration needs.
+    // Text that is not YAML, and YAML that no configuration needs.
     check(&[
         ("otlp:\n\tlisten: []\n", "2:2+1 not valid YAML: tabs disallowed within this context (block indentation)"),
         (

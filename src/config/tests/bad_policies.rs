@@ -3,7 +3,7 @@
 use super::bad::check;
 use super::said;
 
-/// What is said about the policy `{name: a, type: POLICY}`, with columns from `type`.
+/// Checks the problems of the policy `{name: a, type: POLICY}`, with columns from `type`.
 fn check_policies(cases: &[(&str, &str)]) {
     for (policy, expected) in cases {
         let text = format!("tail_sampling:\n  policies:\n    - {{name: a,\ntype: {policy}}}\n");

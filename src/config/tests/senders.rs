@@ -29,7 +29,7 @@ fn load(text: &str, files: &BTreeMap<&str, String>) -> Result<Loaded, ConfigErro
     })
 }
 
-/// What is said first, and where.
+/// Returns the first problem, with its position.
 fn first_problem(text: &str, files: &BTreeMap<&str, String>) -> String {
     match load(text, files) {
         Ok(loaded) => loaded.warnings.first().map_or_else(String::new, |warning| format!("warning {warning}")),

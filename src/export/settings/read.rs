@@ -130,7 +130,7 @@ fn headers(section: &mut Section<'_>, headers: &mut HeaderMap) {
     }
 }
 
-/// A Google Cloud project id or number
+/// Reads a Google Cloud project id or number
 /// (cloud.google.com/resource-manager/docs/creating-managing-projects; ids of a domain carry `.` and `:`).
 pub(super) fn project(node: &Node) -> Read<String> {
     let project = values::name(node, "a project", PROJECT_BYTES_MAX)?;
@@ -145,12 +145,12 @@ pub(super) fn project(node: &Node) -> Read<String> {
 /// Stands for every project in `allowed_projects`.
 const ANY_PROJECT: &str = "*";
 
-/// A project, or [`ANY_PROJECT`].
+/// Reads a project, or [`ANY_PROJECT`].
 fn allowed_project(node: &Node) -> Read<String> {
     if values::text("a project", node)? == ANY_PROJECT { Ok(ANY_PROJECT.to_owned()) } else { project(node) }
 }
 
-/// `embedded`, `https://host[:port]` or `http://host:port`.
+/// Reads `embedded`, `https://host[:port]` or `http://host:port`.
 fn endpoint_url(node: &Node) -> Read<Endpoint> {
     let url = values::text("an endpoint", node)?;
     let is_address =
@@ -198,7 +198,7 @@ const PROTOCOL_HEADERS: [&str; 10] = [
     "user-agent",
 ];
 
-/// The name of a header that may be set.
+/// Returns the name of a header that may be set.
 fn header_name(name: &str) -> Read<HeaderName> {
     let no_name = |_| {
         SettingError::new(format!("{} is not a valid header name", quote(name))).help("letters, digits, `-` and `_`")
@@ -210,7 +210,7 @@ fn header_name(name: &str) -> Read<HeaderName> {
     Ok(header)
 }
 
-/// The value of a header, which may be a secret: no fault repeats it.
+/// Reads the value of a header. It may be a secret, so no error repeats it.
 fn header_value(node: &Node) -> Read<HeaderValue> {
     let NodeValue::Scalar(ScalarNode { text, .. }) = &node.value else {
         return Err(values::expected("a header's value", node));
@@ -227,7 +227,7 @@ fn header_value(node: &Node) -> Read<HeaderValue> {
     Ok(value)
 }
 
-/// The path of a file with certificates: its text, all of them found to be usable.
+/// Reads the path of a file with certificates, and returns its text. All certificates in it are usable.
 fn certificates(node: &Node, files: Files<'_>) -> Read<String> {
     let (path, bytes) = values::file(node, files, values::PEM_FILE)?;
     pem::authorities(&bytes).map_err(|error| values::file_fault(&path, &error))?;

@@ -69,7 +69,7 @@ keys! {
 
 const TYPE: Choice<ConvertedType> = Choice::of("type", &CONVERTED_TYPES);
 
-/// The keys of an action that say what is done, in the order in which they are missed.
+/// The operands of actions.
 const OPERANDS: [&str; 5] = ["value", "from_attribute", "default_value", "pattern", "converted_type"];
 
 /// Reads one action.
@@ -122,7 +122,7 @@ fn value_of_key(section: &mut Section<'_>, action: fn(String, ValueSource) -> Ac
     Some(action(key?, source?))
 }
 
-/// What belongs to another action says that something else was meant.
+/// Reports operands of another action, because they show a mistake.
 fn refuse_other_operands(section: &mut Section<'_>, verb: Verb, operands: &[&str]) {
     let name = VERBS.iter().find(|(_, known)| *known == verb).map_or("", |(name, _)| name);
     for key in OPERANDS.iter().filter(|key| !operands.contains(key)) {
@@ -132,7 +132,7 @@ fn refuse_other_operands(section: &mut Section<'_>, verb: Verb, operands: &[&str
     }
 }
 
-/// A key, a pattern of keys, or both.
+/// Reads a key, a pattern of keys, or both.
 fn keys(section: &mut Section<'_>) -> Option<Keys> {
     if !section.has("key") && !section.has("pattern") {
         let fault = SettingError::new("the action has neither `key` nor `pattern`");
@@ -145,7 +145,7 @@ fn keys(section: &mut Section<'_>) -> Option<Keys> {
         .then_some(Keys { key, pattern })
 }
 
-/// One of `value` and `from_attribute`, and what stands in for an attribute that is absent; or that alone.
+/// Reads `value`, or `from_attribute` with an optional `default_value`, or `default_value` alone.
 fn source(section: &mut Section<'_>) -> Option<ValueSource> {
     let default = section.read("default_value", attribute_value);
     if default.is_none() && section.has("default_value") {
@@ -177,7 +177,7 @@ fn source(section: &mut Section<'_>) -> Option<ValueSource> {
     }
 }
 
-/// A regular expression with groups, all of which have names.
+/// Reads a regular expression with groups, all of which have names.
 fn named_groups(node: &Node) -> Read<Pattern> {
     let pattern = settings::pattern(node)?;
     let names: Vec<_> = pattern.groups().collect();
@@ -188,7 +188,7 @@ fn named_groups(node: &Node) -> Read<Pattern> {
     Ok(pattern)
 }
 
-/// The value of an attribute, by its YAML type.
+/// Reads the value of an attribute, by its YAML type.
 fn attribute_value(node: &Node) -> Read<LiteralValue> {
     if node.is_null() {
         return Err(values::expected("a value", node));
@@ -201,7 +201,7 @@ fn attribute_value(node: &Node) -> Read<LiteralValue> {
     Ok(value)
 }
 
-/// A value within others, too. Adds the bytes of its texts.
+/// Reads a value, which may be within another one, and adds the bytes of its texts to `text_bytes`.
 fn any_attribute_value(node: &Node, text_bytes: &mut usize) -> Read<LiteralValue> {
     match &node.value {
         NodeValue::Scalar(scalar) => {

@@ -12,9 +12,9 @@ use crate::settings::values;
 use crate::settings::{Limit, keys};
 
 const STATUS_CODE_COUNT: Limit<usize> = Limit { min: 1, max: 16, why: "there are three codes" };
-/// Of values that spans are searched for. None is what the Collector takes, too.
+/// The number of values that spans are searched for. The Collector accepts an empty list as well.
 const VALUE_COUNT: Limit<usize> = Limit { min: 0, max: 10_000, why: "each value is compared with those of spans" };
-/// The Collector's cache of regular expressions' answers.
+/// The size of the Collector's cache for results of regular expressions.
 const REGEX_CACHE_SIZE: Limit<u64> = Limit { min: 0, max: i64::MAX as u64, why: "it is a number of entries" };
 const OTTL_CONDITION_COUNT: Limit<usize> = Limit { min: 1, max: 64, why: "each condition is asked of every span" };
 
@@ -93,13 +93,13 @@ keys! {
 
 const ERROR_MODES: [(&str, ()); 3] = [("ignore", ()), ("silent", ()), ("propagate", ())];
 
-/// With their numbers in `trace.proto`.
+/// Status codes, with their numbers in `trace.proto`.
 const STATUS_CODES: [(&str, i64); 3] = [("OK", 1), ("ERROR", 2), ("UNSET", 0)];
 
 /// The sampled flag (W3C trace context, "trace-flags").
 const SAMPLED_FLAG: u32 = 1;
 
-/// Which failures are meant: `status`, `http` and `rpc`, all of them unless switched off.
+/// Reads the condition for failed spans: `status`, `http` and `rpc`, each unless it is switched off.
 pub(super) fn failed(section: &mut Section<'_>) -> Condition {
     let (mut status, mut http, mut rpc) = (true, true, true);
     section.set("status", &mut status, values::boolean);
@@ -136,7 +136,7 @@ pub(super) fn boolean_attribute(mut section: Section<'_>) -> Option<Rule> {
     Some(any_span(Condition::test(Field::Attribute(key?), Check::Bool(value)), is_inverted))
 }
 
-/// Integers and doubles within a range. A bound that is written is a bound, 0 as well.
+/// Reads a policy for integers and doubles within a range. A bound that is written counts, also 0.
 pub(super) fn numeric_attribute(mut section: Section<'_>) -> Option<Rule> {
     let key = section.require("key", values::attribute_key);
     let min = section.read("min_value", settings::number);
@@ -191,7 +191,8 @@ pub(super) fn string_attribute(mut section: Section<'_>) -> Option<Rule> {
     Some(any_span(Condition::Any(tests.collect()), is_inverted))
 }
 
-/// The pattern is found in a string that is not empty. An empty one matches nothing, as in the Collector.
+/// Returns the check that the pattern is found in a string that is not empty. As in the Collector, an empty string matches
+/// nothing.
 fn found_in_text(pattern: Pattern) -> Check {
     if !pattern.is_match(b"") {
         return Check::Matches(pattern);
@@ -200,7 +201,7 @@ fn found_in_text(pattern: Pattern) -> Check {
     Check::All(vec![Check::Length(one), Check::Matches(pattern)])
 }
 
-/// The Collector takes an empty list, which matches nothing.
+/// Warns of an empty list, which the Collector accepts and which matches nothing.
 fn warn_of_no_values(section: &mut Section<'_>) {
     if let Some((at, node)) = section.entry("values")
         && node.items().next().is_none()
@@ -219,7 +220,7 @@ pub(super) fn trace_state(mut section: Section<'_>) -> Option<Rule> {
     Some(Rule::AnySpan(Condition::test(Field::TraceStateEntry(key?), Check::OneOf(texts))))
 }
 
-/// Conditions on spans and on their events; one that holds is enough.
+/// Reads a policy with conditions on spans and on their events, one of which must hold.
 pub(super) fn ottl(mut section: Section<'_>) -> Option<Rule> {
     if !(section.has("span") || section.has("spanevent")) {
         let fault = SettingError::new("`ottl_condition` has neither `span` nor `spanevent`");
@@ -240,7 +241,7 @@ fn ottl_conditions(
     nodes.into_iter().filter_map(|node| settings::condition(section, node, &parse)).collect()
 }
 
-/// A span for which `condition` holds keeps the trace, or with `invert_match` that there is none.
+/// Returns the rule that keeps a trace with a span for which `condition` holds, or if inverted, a trace without one.
 fn any_span(condition: Condition, is_inverted: bool) -> Rule {
     let rule = Rule::AnySpan(condition);
     if is_inverted { Rule::Not(Box::new(Policy { name: String::new(), rule })) } else { rule }

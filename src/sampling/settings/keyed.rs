@@ -62,7 +62,7 @@ keys! {
     goal_percentage: ByHand::like(&Percent(GOAL_PERCENTAGES));
     /// In place of it: the spans that are kept in a second, on each instance. Exactly one of the two is required.
     goal_spans_per_second: ByHand::like(&Decimal(GOAL_SPANS_PER_SECOND));
-    /// See above.
+    /// The fields that tell traces apart; see [keys](#keys).
     key: key_form().default("[service, route]");
     /// Traffic is remembered as a moving average, in which the last interval has this weight.
     weight: ByHand::like(&Decimal(WEIGHT)).default(DEFAULT_WEIGHT);
@@ -78,7 +78,7 @@ keys! {
     pub(super) fn rare_keys;
     /// Traces of each key in each minute.
     traces_per_minute: ByHand::like(&WholeNumber::<u64>::within(TRACES_PER_MINUTE)).default(DEFAULT_TRACES_PER_MINUTE);
-    /// See above.
+    /// The fields that tell traces apart; see [keys](#keys).
     key: key_form().default("[service, route, status]");
     /// The number of keys that are told apart; traces with other keys are not kept by this policy.
     max_keys: max_keys_form();
@@ -93,7 +93,7 @@ keys! {
     dollars_per_month: ByHand::like(&Decimal(DOLLARS_PER_MONTH));
     /// The price, if it is not Cloud Trace's.
     dollars_per_million_spans: ByHand::like(&Decimal(DOLLARS_PER_MILLION_SPANS)).default("0.20");
-    /// See above.
+    /// The fields that tell traces apart; see [keys](#keys).
     key: key_form().default("[service, route]");
     /// The number of keys that are told apart; all others share one ratio.
     max_keys: max_keys_form();
@@ -122,17 +122,17 @@ keys! {
 
 const DEFAULT_KEYS: usize = 1_000;
 const DEFAULT_TRACES_PER_MINUTE: u32 = 1;
-/// Half of what is remembered is the last interval.
+/// The last interval has half of the weight.
 const DEFAULT_WEIGHT: f64 = 0.5;
 const DEFAULT_ADJUSTMENT_INTERVAL: Duration = Duration::from_secs(15);
 const DEFAULT_ERRORS_FIRST: u32 = 10;
 const DEFAULT_ERRORS_WINDOW: Duration = Duration::from_secs(60);
 const DEFAULT_ERRORS_PERCENTAGE: f64 = 10.0;
 
-/// A ratio of none would make a goal of nothing.
+/// A goal of 0 would keep nothing.
 const GOAL_PERCENTAGES: std::ops::RangeInclusive<f64> = 0.0001..=100.0;
 
-/// Cloud Trace's price and what is free in a month (cloud.google.com/stackdriver/pricing, "Cloud Trace").
+/// Cloud Trace's price and the spans that are free in a month (cloud.google.com/stackdriver/pricing, "Cloud Trace").
 const CLOUD_TRACE_DOLLARS_PER_MILLION_SPANS: f64 = 0.20;
 const CLOUD_TRACE_FREE_SPANS_PER_MONTH: f64 = 2_500_000.0;
 
@@ -153,7 +153,7 @@ pub(super) fn adaptive(mut section: Section<'_>) -> Option<Rule> {
     Some(Rule::Adaptive(Adaptive { key, goal: goal?, memory, adjustment_interval, max_keys }))
 }
 
-/// `weight` or `lookback`, but not both.
+/// Reads `weight` or `lookback`, but not both.
 fn traffic_memory(section: &mut Section<'_>) -> TrafficMemory {
     if let (true, Some((at, _))) = (section.has("weight"), section.entry("lookback")) {
         let fault = SettingError::new("`lookback` beside `weight`");
@@ -224,7 +224,7 @@ pub(super) fn identical_errors(section: &mut Section<'_>) -> Option<Rule> {
     Some(Rule::IdenticalErrors(rule))
 }
 
-/// The value of the one key of two that is written.
+/// Returns the value of the only key of two that is written.
 fn exactly_one<T>(
     section: &mut Section<'_>,
     keys: [&str; 2],
@@ -244,7 +244,7 @@ fn exactly_one<T>(
     keys.iter().filter_map(|key| read(section, key)).last()
 }
 
-/// `key`: what traces are told apart by.
+/// Reads `key`, the fields that tell traces apart.
 pub(super) fn trace_key(section: &mut Section<'_>, default: &[KeyField], of: KeySpan) -> TraceKey {
     let mut fields = default.to_vec();
     section.set_list("key", &KEY_FIELD_COUNT, &mut fields, key_field);
@@ -263,7 +263,7 @@ fn key_field(node: &Node) -> Read<KeyField> {
     })
 }
 
-/// `max_keys`: how many are told apart.
+/// Reads `max_keys`, the number of keys that are told apart.
 pub(super) fn max_keys(section: &mut Section<'_>, limit: &Limit<u64>, default: usize) -> usize {
     section.read("max_keys", |node| values::count(node, limit)).unwrap_or(default)
 }

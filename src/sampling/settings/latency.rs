@@ -13,11 +13,11 @@ use crate::settings::setting::{Preset, Shape};
 use crate::settings::values;
 use crate::settings::{Limit, keys};
 
-/// Milliseconds as the Collector takes them: signed, and never negative.
+/// Milliseconds in the Collector's range: signed, and never negative.
 const LATENCY_MS: Limit<u64> = Limit { min: 0, max: i64::MAX as u64, why: "it is a number of milliseconds" };
 const LATENCY_THRESHOLD_COUNT: Limit<usize> =
     Limit { min: 1, max: 64, why: "each span that is slow enough for one of them is compared with all" };
-/// A sketch of durations is larger than a count.
+/// The number of sketches. A sketch of durations is larger than a count.
 const SKETCH_COUNT: Limit<u64> =
     Limit { min: 1, max: 10_000, why: "the durations of each key are sketched in a few kilobytes" };
 
@@ -28,7 +28,7 @@ keys! {
     threshold_ms: milliseconds().or(Preset::Words("required, but see `percentile`"));
     /// Traces that took longer than this are not kept; 0: no bound.
     upper_threshold_ms: milliseconds().default(0);
-    /// The duration that counts: see below.
+    /// The duration that counts: of the `trace`, of a `root`, of `any_span`, or of `synchronous` spans.
     of: ByHand::like(&Choice::of("duration", &OF)).default("trace");
     /// Other thresholds for some services and routes. The first one that fits a span counts, and `threshold_ms` if none
     /// does. Not for `of: trace`.
@@ -56,7 +56,7 @@ fn milliseconds() -> ByHand {
     ByHand::like(&WholeNumber::<u64>::within(LATENCY_MS))
 }
 
-/// Whose duration counts.
+/// The duration that counts.
 #[derive(Clone, Copy, PartialEq)]
 enum Of {
     Trace,
@@ -68,7 +68,7 @@ enum Of {
 const OF: [(&str, Of); 4] =
     [("trace", Of::Trace), ("root", Of::Root), ("any_span", Of::AnySpan), ("synchronous", Of::Synchronous)];
 
-/// A percentile below means nothing slow, and one above cannot be told from a few traces.
+/// A lower percentile would keep traces that are not slow; a higher one cannot be computed from a few traces.
 const PERCENTILES: std::ops::RangeInclusive<f64> = 50.0..=99.99;
 
 const DEFAULT_SKETCHES: usize = 500;
@@ -105,7 +105,7 @@ pub(super) fn latency(mut section: Section<'_>, decision_wait: Duration) -> Opti
     Some(Rule::AnySpan(Condition::All(vec![slow, is_asked(of)])))
 }
 
-/// Warns of, or refuses, bounds that cannot be met.
+/// Reports bounds that cannot be met.
 fn check_bounds(section: &mut Section<'_>, threshold_ms: u64, upper_threshold_ms: u64, decision_wait: Duration) {
     if let Some((_, node)) = section.entry("upper_threshold_ms")
         && (1..=threshold_ms).contains(&upper_threshold_ms)
@@ -123,7 +123,7 @@ fn check_bounds(section: &mut Section<'_>, threshold_ms: u64, upper_threshold_ms
     }
 }
 
-/// The spans whose duration counts.
+/// Returns the condition for the spans whose duration counts.
 fn is_asked(of: Of) -> Condition {
     let root = || Condition::Not(Box::new(Condition::test(Field::ParentSpanId, Check::Present)));
     let kind = |min, max| {
@@ -133,8 +133,8 @@ fn is_asked(of: Of) -> Condition {
     match of {
         Of::Trace | Of::AnySpan => Condition::Constant(true),
         Of::Root => root(),
-        // Somebody waits for the answer of a server. Nobody waits for a message to be taken up; and whoever waits for an
-        // inner or a client span is one of these himself, or works on while nobody waits.
+        // A caller waits for the answer of a server. No caller waits until a message is consumed. A caller that waits for
+        // an inner or a client span is a server or a root itself, or works after its own answer.
         Of::Synchronous => Condition::Any(vec![
             kind(SERVER, SERVER),
             Condition::All(vec![root(), Condition::Not(Box::new(kind(PRODUCER, CONSUMER)))]),
@@ -142,8 +142,8 @@ fn is_asked(of: Of) -> Condition {
     }
 }
 
-/// A duration that is longer, in whole milliseconds as [`Rule::Latency`] counts, and not longer than the upper one
-/// (0: none).
+/// Returns the condition for durations above the threshold and up to the upper one (0: none), in whole milliseconds as
+/// [`Rule::Latency`] counts.
 fn slower(threshold_ms: u64, upper_threshold_ms: u64) -> Condition {
     let nanoseconds = |ms: u64| {
         let next_ms = i64::try_from(ms).unwrap_or(i64::MAX).saturating_add(1);

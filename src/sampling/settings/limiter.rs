@@ -12,7 +12,7 @@ pub(super) const TOKENS_PER_SECOND: Limit<u64> = Limit {
     max: 1_000_000_000_000,
     why: "nothing passes with 0, and no process receives more than the largest rate",
 };
-/// 0 is the Collector's "default".
+/// 0 stands for the default, as in the Collector.
 const BURST_CAPACITY: Limit<u64> = Limit { min: 0, ..TOKENS_PER_SECOND };
 
 keys! {
@@ -33,10 +33,10 @@ keys! {
     burst_capacity: ByHand::like(&WholeNumber::<u64>::within(BURST_CAPACITY)).or(Preset::Words("twice the rate"));
 }
 
-/// A bucket that holds twice what comes in a second, as the Collector's, if nothing else is written.
+/// The default size of a bucket in seconds of its rate, as in the Collector.
 const DEFAULT_BURST_SECONDS: u64 = 2;
 
-/// A bucket whose rate stands under `rate_key`.
+/// Reads a bucket with its rate under `rate_key`.
 pub(super) fn bucket(mut section: Section<'_>, rate_key: &str) -> Option<TokenBucket> {
     let per_second = section.require(rate_key, |node| values::integer(node, &TOKENS_PER_SECOND));
     let burst = section.read("burst_capacity", |node| values::integer(node, &BURST_CAPACITY));

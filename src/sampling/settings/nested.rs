@@ -17,7 +17,7 @@ use crate::settings::values;
 use crate::settings::{Limit, keys};
 
 const SUB_POLICY_COUNT: Limit<usize> = Limit { min: 1, max: 64, why: "all of them are asked about every trace" };
-/// Of `policy_order` and `rate_allocation`, which the Collector takes empty.
+/// The number of items in `policy_order` and `rate_allocation`. The Collector accepts them empty.
 const SUB_POLICY_NAME_COUNT: Limit<usize> = Limit { min: 0, ..SUB_POLICY_COUNT };
 const ALLOCATION_PERCENT: Limit<u64> = Limit { min: 0, max: 100, why: "it is a part of `max_total_spans_per_second`" };
 
@@ -66,7 +66,7 @@ keys! {
     percent: ByHand::like(&WholeNumber::<u64>::within(ALLOCATION_PERCENT)).required();
 }
 
-/// Where a policy stands.
+/// The place of a policy.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum PolicyPosition {
     Top,
@@ -77,12 +77,12 @@ pub(super) enum PolicyPosition {
 }
 
 impl PolicyPosition {
-    /// Whether names are labels or are referred to here.
+    /// Returns true if names are labels or are referred to here.
     pub(super) fn needs_names(self) -> bool {
         matches!(self, PolicyPosition::Top | PolicyPosition::Composite)
     }
 
-    /// Whether a policy of this type can stand here: as in the Collector.
+    /// Returns true if a policy of this type can stand here. The rules are those of the Collector.
     pub(super) fn takes(self, kind: Type) -> bool {
         match kind {
             Type::And => matches!(self, PolicyPosition::Top | PolicyPosition::Composite),
@@ -92,7 +92,7 @@ impl PolicyPosition {
         }
     }
 
-    /// What to say of a type that it does not take.
+    /// Returns the error of a type that cannot stand here.
     pub(super) fn refusal(self, kind: Type, name: &str) -> SettingError {
         let place = match self {
             PolicyPosition::Top => "policies",
@@ -135,7 +135,7 @@ pub(super) fn not(mut section: Section<'_>, decision_wait: Duration) -> Option<R
     Some(Rule::Not(Box::new(policy)))
 }
 
-/// The policies under `key`; with `same_span` one policy in their place. `None` if there are none.
+/// Reads the policies under `key`; with `same_span` one policy in their place. `None` if there are none.
 fn sub_policies(
     section: &mut Section<'_>,
     key: &str,
@@ -170,7 +170,7 @@ fn sub_policy_nodes<'a>(section: &mut Section<'a>, key: &str) -> Vec<&'a Node> {
     section.items(key, &SUB_POLICY_COUNT).unwrap_or_default()
 }
 
-/// What the rule asks of a single span; `None` if it asks about the whole trace.
+/// Returns the condition of the rule on a single span; `None` if the rule is about the whole trace.
 fn single_span(rule: &Rule) -> Option<Condition> {
     match rule {
         Rule::AnySpan(condition) => Some(condition.clone()),
@@ -195,7 +195,7 @@ pub(super) fn composite(mut section: Section<'_>, decision_wait: Duration) -> Op
     }
     let order = policy_order(&mut section, &lines);
     let allocations = rate_allocations(&mut section, &lines);
-    // Those that are not listed come last, in their order.
+    // Policies that are not listed come last, in the order in which they are written.
     policies.sort_by_key(|policy| order.iter().position(|name| *name == policy.name).unwrap_or(order.len()));
     let count = policies.len() as u64;
     let share = |name: &str| match allocations.iter().find(|(policy, _)| policy == name) {
