@@ -1,4 +1,4 @@
-//! The memory budget: one limit in bytes for bodies ([`blocks`]), indices and the export queue. Beside it, this module
+//! The memory budget: one limit in bytes for bodies (`blocks`), indices and the export queue. Beside it, this module
 //! tracks how full the journal's disk is. [`ladder`] has the marks at which the daemon takes measures.
 //!
 //! This module is at the bottom of the crate: it knows no other module, does no I/O and reads no clock. Time is an

@@ -2,7 +2,6 @@
 //! time.
 
 use std::error::Error;
-use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,8 +40,8 @@ fn main() -> ExitCode {
         Command::Run(config) => run(&config.source(), false),
         Command::Demo(config) => run(&config.source(), true),
         Command::Validate(checked) => cli::validate::run(&checked.source()),
-        Command::Config { command: ConfigCommand::Default } => printed(cli::print_default()),
-        Command::Schema => printed(cli::print_schema()),
+        Command::Config { command: ConfigCommand::Default } => printed(cli::print_default().is_ok()),
+        Command::Schema => printed(cli::print_schema().is_ok()),
         Command::Emulator { listen, allowed_hosts, max_bytes } => {
             block_on(&Settings::default().telemetry.log, cli::emulator::run(listen, max_bytes, allowed_hosts))
         }
@@ -60,8 +59,8 @@ fn run(source: &ConfigSource, demo: bool) -> ExitCode {
     block_on(&log, serve(loaded.settings, demo))
 }
 
-fn printed(result: io::Result<()>) -> ExitCode {
-    if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+fn printed(is_complete: bool) -> ExitCode {
+    if is_complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Runs `work` to its end. If it fails, the error is the last line of the log.

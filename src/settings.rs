@@ -1,6 +1,6 @@
 //! The means by which a module declares its settings, beside the code that obeys them.
 //!
-//! A module declares a section of the configuration with [`section!`]: one struct, and for each field its text, default
+//! A module declares a section of the configuration with `section!`: one struct, and for each field its text, default
 //! and kind of value, with the limits of the value and their reason. The reader of a file, `docs/configuration.md` and
 //! `docs/config.schema.json` are all made from these declarations, so a new key is a new field and nothing else.
 //! `config` composes the sections of all modules. Nothing here knows YAML.

@@ -84,8 +84,8 @@ impl Share {
         Share::new(self.budget.clone(), 0, None, self.claim.clone())
     }
 
-    /// Charges `bytes` of the reserve for the same request, if they are few ([`Budget::reserve_request_bytes_max`]) and
-    /// at least [`LEAVES_TIMES`] as much of the reserve then stays free as the connection holds. Idle blocks make way.
+    /// Charges `bytes` of the reserve for the same request, if they are few (`Budget::reserve_request_bytes_max`) and
+    /// at least `LEAVES_TIMES` as much of the reserve then stays free as the connection holds. Idle blocks make way.
     #[must_use]
     pub fn of_reserve(&self, bytes: usize) -> Option<Share> {
         let claim = self.claim.as_ref()?;

@@ -34,7 +34,7 @@ pub struct StatusReport {
 pub struct Missing {
     /// The reason, as text for the user.
     pub error: String,
-    /// The reason in one word ([`super::origin::Fate::label`]); null if the daemon is another process.
+    /// The reason in one word (`super::origin::Fate::label`); null if the daemon is another process.
     pub fate: Option<&'static str>,
 }
 

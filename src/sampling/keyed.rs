@@ -6,10 +6,10 @@
 //! each state about every trace that its policy applies to, even if another policy keeps or drops that trace.
 //!
 //! - `keys`: a bounded table of keys. When it is full, keys that were not seen for a while make room for new ones.
-//! - `windows`: for each key, the number of traces in its present window. Used by [`Rare`] and [`IdenticalErrors`].
-//! - `shares`: divides a goal among keys by the logarithm of their traffic. Used by [`Adaptive`] and [`Budget`]. A
+//! - `windows`: for each key, the number of traces in its present window. Used by `Rare` and `IdenticalErrors`.
+//! - `shares`: divides a goal among keys by the logarithm of their traffic. Used by `Adaptive` and `Budget`. A
 //!   `credit` is the amount that they spent too much or too little.
-//! - `sketch`: for each key, a quantile of durations. Used by [`Percentile`].
+//! - `sketch`: for each key, a quantile of durations. Used by `Percentile`.
 
 mod adaptive;
 mod budget;
