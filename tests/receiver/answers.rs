@@ -134,7 +134,7 @@ fn refused() -> Vec<Case> {
         case("POST livez", ("POST", "/livez"), AS_JSON, JSON, (405, JSON_TYPE), "GET, HEAD")
             .with(&[("allow", "GET, HEAD")]),
         case("metrics signal", ("POST", "/v1/metrics"), AS_PROTOBUF, "", (404, PROTOBUF), "only traces"),
-        case("logs signal", ("POST", "/v1/logs"), AS_JSON, "{}", (404, JSON_TYPE), "no logs"),
+        case("logs signal", ("POST", "/v1/logs"), AS_JSON, "{}", (404, JSON_TYPE), "not logs"),
         case("unknown path", ("POST", "/v2/traces"), AS_PROTOBUF, proto(1, 0), (404, PROTOBUF), "/v1/traces"),
         case("unknown page", ("GET", "/favicon.ico"), &[], "", (404, TEXT), "/favicon.ico"),
     ]
@@ -289,9 +289,9 @@ async fn other_grpc_methods_are_unimplemented() {
     for (path, says) in [
         (
             "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
-            "no metrics; set OTEL_METRICS_EXPORTER=none",
+            "not metrics; set OTEL_METRICS_EXPORTER=none",
         ),
-        ("/opentelemetry.proto.collector.logs.v1.LogsService/Export", "no logs; set OTEL_LOGS_EXPORTER=none"),
+        ("/opentelemetry.proto.collector.logs.v1.LogsService/Export", "not logs; set OTEL_LOGS_EXPORTER=none"),
         ("/opentelemetry.proto.collector.trace.v1.TraceService/Import", "TraceService/Export"),
         ("/v1/traces", "there is no method"),
     ] {
