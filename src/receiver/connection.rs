@@ -176,8 +176,8 @@ impl Connection {
 #[derive(Debug)]
 pub(super) struct Exchange {
     connection: Arc<Connection>,
-    /// True if no other request was open when this one began.
-    pub(super) is_alone: bool,
+    /// The number of open requests of the connection when this one began.
+    pub(super) others: usize,
     /// Marker of an answer that the peer must take soon.
     unread: Option<Arc<()>>,
 }
@@ -185,10 +185,10 @@ pub(super) struct Exchange {
 impl Exchange {
     /// Begins a request of `connection`.
     pub(super) fn begin(connection: &Arc<Connection>) -> Self {
-        let is_alone = connection.open.fetch_add(1, Relaxed) == 0;
+        let others = connection.open.fetch_add(1, Relaxed);
         connection.head_ends();
         connection.active_ms.store(connection.now_ms(), Relaxed);
-        Exchange { connection: Arc::clone(connection), is_alone, unread: None }
+        Exchange { connection: Arc::clone(connection), others, unread: None }
     }
 
     /// Notes that the request is answered. The peer has at least [`UNREAD_TIME_MAX`] to take the answer.

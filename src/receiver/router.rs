@@ -84,6 +84,11 @@ impl Endpoints {
     }
 }
 
+/// Open requests of an HTTP/2 connection from which on a refused head is answered without a body. A body waits for the
+/// peer's window, and so a peer could make the daemon hold the stream, for which the reserve has no room. Two such
+/// streams are part of what is counted for a connection. Exporters read only the status and `Retry-After`.
+const REFUSED_BODIES_MAX: usize = 2;
+
 /// Time from the head of a request to its answer, for requests without limits of their own: all requests except
 /// exports.
 pub(super) const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
@@ -117,7 +122,7 @@ impl<I: Intake> Router<I> {
         let (mut parts, body) = request.into_parts();
         let cors = self.cors.as_ref().filter(|_| endpoints.is_for_browsers(parts.uri.path()));
         let grant = cors.map(|cors| cors.grant(&parts.headers));
-        match self.heads.admit(connection, exchange.is_alone, &mut parts) {
+        match self.heads.admit(connection, exchange.others == 0, &mut parts) {
             Ok(share) => match cors.and_then(|cors| cors.preflight(&parts)) {
                 Some(answer) => (Begun { exchange, grant: None, _share: share }, Err(answer)),
                 None => (Begun { exchange, grant, _share: share }, Ok(Request::from_parts(parts, body))),
@@ -126,10 +131,13 @@ impl<I: Intake> Router<I> {
                 if let Some(protocol) = protocol(&parts) {
                     self.exports.metrics.request(protocol, refusal.outcome(), Duration::ZERO);
                 }
-                let response = match is_grpc(content_type(&parts)) {
+                let mut response = match is_grpc(content_type(&parts)) {
                     true => grpc::failure(&refusal),
                     false => otlp_http::failure(otlp_http::encoding(&parts.headers), &refusal),
                 };
+                if parts.version == Version::HTTP_2 && exchange.others >= REFUSED_BODIES_MAX {
+                    *response.body_mut() = ReplyBody::default();
+                }
                 (Begun { exchange, grant, _share: None }, Err(response))
             }
         }

@@ -234,3 +234,23 @@ async fn the_whole_program_stays_small_when_peers_fill_the_tables_of_fields() {
     assert!(grown < 32 << 20, "{grown}");
     drop(attackers);
 }
+
+/// If refused requests had answers with bodies, 60 connections with a window of 0 would take twice as much.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_whole_program_stays_small_under_a_flood_of_unread_pages() {
+    let address = free_address().await;
+    let config = format!(
+        "otlp: {{listen: [\"{address}\"]}}\nmemory: {{limit: 64MiB}}\n\
+         export: {{endpoint: \"http://127.0.0.1:1\", project: p}}\n"
+    );
+    let program = Program::start(format!("http://{address}"), &config).await;
+    let before = resident_bytes(program.id());
+    let mut floods = Vec::new();
+    for _ in 0..60 {
+        floods.push(flood(address, 0, 1_000, |_| (END_STREAM, get("/livez"))).await);
+    }
+    assert_eq!(program.get("/livez").await.as_deref(), Some("ok\n"));
+    let grown = resident_bytes(program.id()).saturating_sub(before);
+    assert!(grown < 26 << 20, "{grown}");
+    drop(floods);
+}
