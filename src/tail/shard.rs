@@ -7,12 +7,16 @@
 //! came, which is also the order in which they are decided. Only the small index of their hashes is accessed in random
 //! order. All traces of a request are looked up before the first is touched, so that these waits overlap.
 
+mod counts;
+mod index;
+
 use std::hash::BuildHasher;
 
 use foldhash::fast::SeedableRandomState;
-use hashbrown::HashTable;
 use smallvec::SmallVec;
 
+pub use self::counts::HeldCounts;
+use self::index::{IndexEntry, TraceIndex};
 use super::due::{Due, DueQueue, Moment};
 use super::fate::Fate;
 use super::kept::KeptSpans;
@@ -130,71 +134,6 @@ impl WorkRound<'_> {
 #[inline]
 pub(super) fn hash(hasher: &SeedableRandomState, id: TraceId) -> u64 {
     hasher.hash_one(u128::from_ne_bytes(id.0))
-}
-
-/// Counts of the traces and spans that are held.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HeldCounts {
-    /// Undecided traces.
-    pub pending_traces: u64,
-    /// Spans of undecided traces.
-    pub pending_spans: u64,
-    /// Dropped traces that can still be rescued.
-    pub rescuable_traces: u64,
-    /// Spans of dropped traces that can still be rescued.
-    pub rescuable_spans: u64,
-    /// Wire bytes of the rescuable spans.
-    pub rescuable_bytes: u64,
-}
-
-impl HeldCounts {
-    /// Adds the spans of `summary`, which came for a trace that is held already.
-    fn count(&mut self, state: HeldState, summary: &Summary) {
-        match state {
-            HeldState::Pending { .. } => self.pending_spans += u64::from(summary.span_count),
-            HeldState::Dropped { .. } => {
-                self.rescuable_spans += u64::from(summary.span_count);
-                self.rescuable_bytes += summary.span_bytes;
-            }
-        }
-    }
-
-    fn add(&mut self, trace: &HeldTrace) {
-        match trace.state {
-            HeldState::Pending { .. } => self.pending_traces += 1,
-            HeldState::Dropped { .. } => self.rescuable_traces += 1,
-        }
-        self.count(trace.state, &trace.summary);
-    }
-
-    fn remove(&mut self, trace: &HeldTrace) {
-        let spans = u64::from(trace.summary.span_count);
-        match trace.state {
-            HeldState::Pending { .. } => {
-                self.pending_traces -= 1;
-                self.pending_spans -= spans;
-            }
-            HeldState::Dropped { .. } => {
-                self.rescuable_traces -= 1;
-                self.rescuable_spans -= spans;
-                self.rescuable_bytes -= trace.summary.span_bytes;
-            }
-        }
-    }
-}
-
-impl std::ops::Add for HeldCounts {
-    type Output = HeldCounts;
-
-    fn add(self, other: HeldCounts) -> HeldCounts {
-        HeldCounts {
-            pending_traces: self.pending_traces + other.pending_traces,
-            pending_spans: self.pending_spans + other.pending_spans,
-            rescuable_traces: self.rescuable_traces + other.rescuable_traces,
-            rescuable_spans: self.rescuable_spans + other.rescuable_spans,
-            rescuable_bytes: self.rescuable_bytes + other.rescuable_bytes,
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -571,51 +510,6 @@ impl Shard {
         self.index.shrink();
         for queue in [&mut self.waiting, &mut self.rooted, &mut self.rescuable] {
             queue.shrink();
-        }
-    }
-}
-
-/// A map from the low half of a trace's hash to its slot. The highest bits are the same for all traces of a shard.
-#[derive(Debug, Default)]
-struct TraceIndex(HashTable<IndexEntry>);
-
-#[derive(Clone, Copy, Debug)]
-struct IndexEntry {
-    hash: u32,
-    slot: SlotNumber,
-}
-
-impl IndexEntry {
-    /// Returns 64 bits for the hash table, which places entries by the low bits and tells them apart by the high ones.
-    fn spread(&self) -> u64 {
-        u64::from(self.hash) << 32 | u64::from(self.hash)
-    }
-}
-
-impl TraceIndex {
-    /// Returns the slot with this hash for which `is_it` returns true.
-    #[inline]
-    fn find(&self, hash: u64, is_it: impl Fn(SlotNumber) -> bool) -> Option<SlotNumber> {
-        let wanted = IndexEntry { hash: hash as u32, slot: 0 };
-        self.0.find(wanted.spread(), |place| place.hash == wanted.hash && is_it(place.slot)).map(|place| place.slot)
-    }
-
-    fn insert(&mut self, hash: u64, slot: SlotNumber) {
-        let place = IndexEntry { hash: hash as u32, slot };
-        self.0.insert_unique(place.spread(), place, IndexEntry::spread);
-    }
-
-    fn remove(&mut self, hash: u64, slot: SlotNumber) {
-        let place = IndexEntry { hash: hash as u32, slot };
-        if let Ok(entry) = self.0.find_entry(place.spread(), |place| place.slot == slot) {
-            entry.remove();
-        }
-    }
-
-    fn shrink(&mut self) {
-        let len = self.0.len();
-        if self.0.capacity() > 4 * len.max(64) {
-            self.0.shrink_to(2 * len, IndexEntry::spread);
         }
     }
 }
