@@ -13,16 +13,16 @@ section! {
     /// All settings, in the order in which spans pass the modules.
     #[derive(Clone, Debug, PartialEq)]
     pub struct Settings {
-        /// Where spans come in.
+        /// The addresses that take spans, and the senders that are allowed.
         pub otlp: Otlp = Otlp::default(), Sub;
         /// Requests on disk until their spans are settled. Off without this section.
         pub journal: Option<JournalSettings> = None, SubIf(JournalSettings::has_directory);
-        /// Which traces are kept.
+        /// The decision which traces are kept.
         pub tail_sampling: TailSampling = TailSampling::default(), Sub;
-        /// How the resources of kept spans are rewritten.
+        /// The rewriting of the resources of kept spans.
         pub resource: ResourceSettings = ResourceSettings::default(), Sub;
-        /// Where kept spans go. The first name of this section, `cloud_trace`, is accepted with a warning; both names at once
-        /// are an error.
+        /// The sink that kept spans are written to. The first name of this section, `cloud_trace`, is accepted with a
+        /// warning; both names at once are an error.
         pub export: Export = Export::default(), Sub;
         /// The memory budget.
         pub memory: Memory = Memory::default(), Sub;

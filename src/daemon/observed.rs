@@ -1,4 +1,4 @@
-//! What can be seen of a running daemon: its metrics, and the amounts that it holds.
+//! The view of a running daemon from inside the process: its metrics, and the amounts that it holds.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

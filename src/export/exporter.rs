@@ -2,7 +2,7 @@
 //!
 //! One task does this; only the calls to the sink are tasks of their own. It encodes spans as soon as they are kept,
 //! even while the sink is unavailable, because an encoded span is usually smaller than the request that contains it.
-//! Where all spans of a request are kept, their encoded bytes are larger than the request. Therefore nothing is encoded
+//! If all spans of a request are kept, their encoded bytes are larger than the request. Therefore nothing is encoded
 //! while memory is used up, and the fragments wait unencoded.
 
 pub(crate) mod encode_queue;

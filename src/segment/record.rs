@@ -77,7 +77,7 @@ impl<R: Read + Seek, H: Header> Records<R, H> {
     /// Returns the records of a file of `len` bytes, a segment of `form`.
     ///
     /// # Errors
-    /// The file cannot be read; an inner error says why it is no such segment.
+    /// The file cannot be read. The inner error says why the file is not a segment of `form`.
     pub fn open(reader: R, len: u64, form: u8) -> io::Result<Result<Self, NoSegment>> {
         let mut records = Records::resume(reader, HEADER_LEN as u64, len);
         let header = H::LAYOUT.read_header(&mut records.reader, form)?;

@@ -1,4 +1,4 @@
-//! What is wrong with a setting, where, and what to write instead.
+//! Diagnostics: an error or warning about a setting, its place, and what to write instead.
 
 use std::fmt;
 
