@@ -1,6 +1,10 @@
 //! Receives OTLP over gRPC and HTTP on one port: TLS, authentication, limits, inflation, admission, replies. The
-//! receiver does not depend on the policies. Both protocols share one path: read a body (`body`), inflate it
-//! ([`inflate`]), hand it over and count it (`export`). Only framing, negotiation and answers differ (`grpc`, `http`).
+//! receiver does not depend on the policies.
+//!
+//! - `transport`: connections, from the socket to the frames of HTTP/2.
+//! - `admission`: the checks that a request passes, and the refusals.
+//! - `protocol`: framing, negotiation and answers of gRPC and HTTP. In these alone the protocols differ.
+//! - `body`: the path of a body, which the protocols share: it is read, inflated ([`inflate`]), handed over and counted.
 //!
 //! Invariants
 //! - The receiver reads no body from a sender that `otlp.auth` does not admit ([`Auth`]).
@@ -9,46 +13,25 @@
 //! - A refusal says whether a retry can help, in the terms of the request's protocol and encoding.
 //! - After [`Receiver::stop_accepting`] has returned, no request is handed over.
 
-mod auth;
+mod admission;
 mod body;
-mod connection;
-mod cors;
-mod export;
 #[cfg(test)]
 mod fake;
-mod frames;
-mod gate;
-mod grpc;
-mod heads;
-mod health;
-mod hpack;
-mod http;
-mod in_flight;
-pub mod inflate;
-mod lag;
-mod limits;
-mod listen;
-mod queue;
-mod reflection;
-mod refusal;
+mod protocol;
 mod reload;
-mod reply;
-mod router;
 pub mod settings;
-mod signals;
-mod slots;
-mod tls;
-mod wire;
+mod transport;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use thiserror::Error;
 
-pub use auth::{Auth, AuthError};
-pub use listen::{BindError, BoundAddresses, Receiver};
+pub use admission::auth::{Auth, AuthError};
+pub use body::inflate;
 pub use reload::FileError;
-pub use tls::{Tls, TlsError};
+pub use transport::listen::{BindError, BoundAddresses, Receiver};
+pub use transport::tls::{Tls, TlsError};
 
 use crate::budget::{Budget, Room, Share};
 use crate::journal::Journal;
@@ -69,8 +52,8 @@ pub struct ReceiverSettings {
 /// Function that renders the text of `/metrics`.
 pub type Scrape = Arc<dyn Fn() -> String + Send + Sync>;
 
-/// Consumer of request bodies. Its methods run on an I/O worker and must not block for long.
-pub trait Intake: Send + Sync + 'static {
+/// Source of the memory of requests. Its methods run on an I/O worker and must not block for long.
+pub trait RequestMemory: Send + Sync + 'static {
     /// Returns the memory budget that shares are taken from.
     fn budget(&self) -> &Budget;
 
@@ -80,9 +63,12 @@ pub trait Intake: Send + Sync + 'static {
     /// Returns `None` if there is still no room. The caller then refuses the request as retryable.
     fn admit(&self, bytes: usize) -> Option<Share>;
 
-    /// Takes room for a body of `bytes` bytes, with its share, as [`Intake::admit`] does.
+    /// Takes room for a body of `bytes` bytes, with its share, as [`RequestMemory::admit`] does.
     fn room(&self, bytes: usize) -> Option<Room>;
+}
 
+/// Consumer of request bodies. Its methods run on an I/O worker and must not block for long.
+pub trait Intake: RequestMemory {
     /// Returns the journal that bodies are written to before they are accepted. `None` if there is no journal.
     fn journal(&self) -> Option<&Journal> {
         None

@@ -14,7 +14,7 @@ use crate::journal::Journal;
 use crate::otlp::TraceId;
 use crate::otlp::scan::{self, Scan, ScanError};
 use crate::otlp::wire::WireError;
-use crate::receiver::{AcceptError, Accepted, Intake};
+use crate::receiver::{AcceptError, Accepted, Intake, RequestMemory};
 use crate::sampling::Policies;
 use crate::tail::journal_hold::JournalHold;
 use crate::tail::kept::KeptQueue;
@@ -241,7 +241,7 @@ impl Drop for BreaksOnPanic<'_> {
     }
 }
 
-impl Intake for Pipeline {
+impl RequestMemory for Pipeline {
     fn budget(&self) -> &Budget {
         self.table.budget()
     }
@@ -253,7 +253,9 @@ impl Intake for Pipeline {
     fn room(&self, bytes: usize) -> Option<Room> {
         self.relieve(|table, now_ms, outcome| table.room(bytes, now_ms, outcome))
     }
+}
 
+impl Intake for Pipeline {
     fn journal(&self) -> Option<&Journal> {
         self.journal.as_ref()
     }

@@ -16,7 +16,7 @@ use crate::budget::{Budget, Share};
 use crate::journal::backlog::Unreleased;
 use crate::journal::settings;
 use crate::journal::{Backlog, Journal, OWNER, Writer};
-use crate::receiver::Intake;
+use crate::receiver::RequestMemory;
 use crate::segment::directory::OpenError;
 use crate::telemetry::log::Throttle;
 use crate::telemetry::metrics::{DiskFault, RecoverySource};

@@ -7,13 +7,13 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 use tonic::codegen::tokio_stream;
 
-use super::{AcceptError, Accepted, Intake};
+use super::{AcceptError, Accepted, Intake, RequestMemory};
 use crate::budget::{Budget, Room, Share};
 use crate::tail::journal_hold::JournalHold;
 
 pub(super) struct FakeIntake(pub(super) Budget);
 
-impl Intake for FakeIntake {
+impl RequestMemory for FakeIntake {
     fn budget(&self) -> &Budget {
         &self.0
     }
@@ -25,7 +25,9 @@ impl Intake for FakeIntake {
     fn room(&self, bytes: usize) -> Option<Room> {
         self.0.room(bytes)
     }
+}
 
+impl Intake for FakeIntake {
     fn accept(&self, _: Bytes, _: Share, _: Option<Arc<JournalHold>>) -> Result<Accepted, AcceptError> {
         Ok(Accepted::default())
     }

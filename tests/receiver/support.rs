@@ -16,7 +16,7 @@ use prost::Message;
 use spansieve::budget::{Budget, Room, Share};
 use spansieve::otlp::scan::{self, NoProbe, Scan};
 use spansieve::proto::google::rpc::{RetryInfo, Status};
-use spansieve::receiver::{AcceptError, Accepted, BoundAddresses, Intake, Receiver, ReceiverSettings};
+use spansieve::receiver::{AcceptError, Accepted, BoundAddresses, Intake, Receiver, ReceiverSettings, RequestMemory};
 use spansieve::tail::journal_hold::JournalHold;
 use spansieve::telemetry::{Health, Metrics};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -53,7 +53,7 @@ impl Table {
     }
 }
 
-impl Intake for Table {
+impl RequestMemory for Table {
     fn budget(&self) -> &Budget {
         &self.budget
     }
@@ -69,7 +69,9 @@ impl Intake for Table {
         self.note_peak();
         room
     }
+}
 
+impl Intake for Table {
     fn accept(&self, body: Bytes, share: Share, _: Option<Arc<JournalHold>>) -> Result<Accepted, AcceptError> {
         assert_eq!(share.bytes(), body.len(), "the share covers the body exactly");
         let (start, work) = (Instant::now(), *self.work.lock());

@@ -1,0 +1,110 @@
+//! Measures how long a task that is ready waits for its turn.
+//!
+//! Small requests wait before anything of them has been read: their connections are ready, but many others are before
+//! them in the runtime's queue. A probe goes through that queue again and again. The time since the probe joined the
+//! queue is the wait of any task that joins now.
+
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Time of each turn that is for serving while turns stay long. If senders keep a worker busy with a few requests each,
+/// turns take 10 ms.
+const TURN_MAX: Duration = Duration::from_millis(20);
+
+/// Time for which turns may be longer: a burst, or one very large request, is not an overload.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// The probe pauses after a turn shorter than this. In this case there is practically no queue, and an idle daemon
+/// should sleep.
+const TURN_SHORT: Duration = Duration::from_millis(5);
+
+/// Length of a pause. A hundred turns a second cost nothing. A pause is shorter than [`TURN_MAX`], so it cannot hide a
+/// long turn.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Sentinel instead of a time: the probe pauses.
+const PAUSES: u64 = u64::MAX;
+
+/// Measurement of the wait in the runtime's queue.
+#[derive(Debug)]
+pub(super) struct Lag {
+    epoch: Instant,
+    /// Time at which the probe joined the queue, in microseconds since `epoch`, or [`PAUSES`].
+    turn_start_us: AtomicU64,
+    /// Time of each turn that is for serving, in microseconds.
+    serving_us: AtomicU64,
+}
+
+impl Lag {
+    pub(in crate::receiver) fn new() -> Self {
+        Lag {
+            epoch: Instant::now(),
+            turn_start_us: AtomicU64::new(PAUSES),
+            serving_us: AtomicU64::new(micros(PATIENCE)),
+        }
+    }
+
+    /// Returns true if a request may be served in the present turn. `last_turn` is the turn in which its connection
+    /// last had a request served. When the time for serving is over, connections that have had no request served in
+    /// this turn get as much time again. Refusing the other requests costs little, so the next turn begins soon.
+    pub(in crate::receiver) fn serves(&self, last_turn: &AtomicU64) -> bool {
+        let turn = self.turn_start_us.load(Relaxed);
+        if turn == PAUSES {
+            return true;
+        }
+        let (lasts_us, serving_us) = (micros(self.epoch.elapsed()).saturating_sub(turn), self.serving_us.load(Relaxed));
+        let serves = lasts_us <= serving_us || (lasts_us <= 2 * serving_us && last_turn.load(Relaxed) != turn);
+        if serves {
+            last_turn.store(turn, Relaxed);
+        }
+        serves
+    }
+
+    /// Goes through the queue once, and again without a pause as long as that takes [`TURN_SHORT`] or more.
+    pub(in crate::receiver) async fn probe(&self) {
+        let mut long_since = None;
+        loop {
+            let start = self.epoch.elapsed();
+            self.turn_start_us.store(micros(start), Relaxed);
+            turn().await;
+            let end = self.epoch.elapsed();
+            let took = end - start;
+            let long_for = if took > TURN_MAX { end - *long_since.get_or_insert(start) } else { Duration::ZERO };
+            // If refusing alone takes long, half of the time is still for serving.
+            let serving = if long_for > PATIENCE { TURN_MAX.max(took / 2) } else { PATIENCE };
+            self.serving_us.store(micros(serving), Relaxed);
+            if took <= TURN_MAX {
+                long_since = None;
+            }
+            if took < TURN_SHORT {
+                self.turn_start_us.store(PAUSES, Relaxed);
+                return tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    time.as_micros() as u64
+}
+
+/// Returns once every task that was ready has had its turn. `yield_now` is not used, because it also waits until the
+/// runtime has polled sockets and timers.
+async fn turn() {
+    let mut waited = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+//! Bodies of answers: complete for HTTP, a message and trailers for gRPC, a stream for the health service.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response};
+use http_body::{Body, Frame, SizeHint};
+
+use crate::receiver::admission::heads::HeadShare;
+use crate::receiver::transport::connection::Exchange;
+
+/// Body of an answer. It is not boxed, which saves one allocation for each request.
+#[derive(Debug)]
+pub(in crate::receiver) enum ReplyBody {
+    /// Complete body. Empty once it has been sent.
+    Full(Bytes),
+    /// Framed gRPC message that is followed by the status OK.
+    Message(Bytes),
+    /// Trailers that end a gRPC answer with the status OK.
+    Ok,
+    /// Answer of one of tonic's services: a unary call of health, or a call of reflection, which ends soon.
+    Health(tonic::body::Body),
+    /// Stream of tonic's health service. It goes on until the caller or the process ends it.
+    Watch(tonic::body::Body),
+}
+
+impl Default for ReplyBody {
+    fn default() -> Self {
+        ReplyBody::Full(Bytes::new())
+    }
+}
+
+/// Returns the trailers of a gRPC call that succeeded.
+fn ok_trailers() -> HeaderMap {
+    let mut trailers = HeaderMap::with_capacity(1);
+    trailers.insert(tonic::Status::GRPC_STATUS, HeaderValue::from_static("0"));
+    trailers
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = tonic::Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
+        let (frame, next) = match &mut *self {
+            ReplyBody::Full(data) if data.is_empty() => return Poll::Ready(None),
+            ReplyBody::Full(data) => (Frame::data(std::mem::take(data)), ReplyBody::default()),
+            ReplyBody::Message(data) => (Frame::data(std::mem::take(data)), ReplyBody::Ok),
+            ReplyBody::Ok => (Frame::trailers(ok_trailers()), ReplyBody::default()),
+            ReplyBody::Health(body) | ReplyBody::Watch(body) => return Pin::new(body).poll_frame(cx),
+        };
+        *self = next;
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            ReplyBody::Full(data) => data.is_empty(),
+            ReplyBody::Message(_) | ReplyBody::Ok => false,
+            ReplyBody::Health(body) | ReplyBody::Watch(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            ReplyBody::Full(data) => SizeHint::with_exact(data.len() as u64),
+            // With an exact size, hyper would write a Content-Length, which gRPC answers do not have.
+            ReplyBody::Message(_) | ReplyBody::Ok => SizeHint::default(),
+            ReplyBody::Health(body) | ReplyBody::Watch(body) => body.size_hint(),
+        }
+    }
+}
+
+/// A request that has begun, with its share of the reserve for heads.
+#[derive(Debug)]
+pub(in crate::receiver) struct Begun {
+    pub(in crate::receiver) exchange: Exchange,
+    /// CORS headers for the answer.
+    pub(in crate::receiver) grant: Option<HeaderMap>,
+    pub(super) _share: Option<HeadShare>,
+}
+
+/// Body of an answer that keeps its exchange open until it has been sent or dropped.
+#[derive(Debug)]
+pub(in crate::receiver) struct Answer {
+    body: ReplyBody,
+    _begun: Begun,
+}
+
+impl Answer {
+    /// Turns `response` into the answer to the request that has `begun`. The peer must take it soon, unless it is a
+    /// health watch.
+    pub(in crate::receiver) fn to(mut begun: Begun, mut response: Response<ReplyBody>) -> Response<Self> {
+        if !matches!(response.body(), ReplyBody::Watch(_)) {
+            begun.exchange.answered();
+        }
+        response.headers_mut().extend(begun.grant.take().unwrap_or_default());
+        response.map(|body| Answer { body, _begun: begun })
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = tonic::Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
