@@ -7,7 +7,7 @@ ENV SPANSIEVE_COMMIT=$COMMIT
 WORKDIR /src
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY .cargo .cargo
-COPY proto proto
+COPY crates crates
 # The built-in configuration.
 COPY config.yaml ./
 COPY src src

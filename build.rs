@@ -1,32 +1,7 @@
-//! Generates the Cloud Trace v2 client and server, and `google.rpc`'s error details, from `proto/`, without protoc; and
-//! the descriptions of Cloud Trace v2 and of OTLP's trace service, for gRPC server reflection and for tests of field
-//! numbers.
+//! Passes the commit for `--version` to the compiler: `SPANSIEVE_COMMIT` if it is set, else the commit of the git
+//! checkout, else `unknown`.
 
-const PROTOS: [&str; 3] =
-    ["google/devtools/cloudtrace/v2/tracing.proto", "google/rpc/error_details.proto", "google/rpc/status.proto"];
-
-/// OTLP's trace service: no code is generated for it.
-const OTLP: &str = "opentelemetry/proto/collector/trace/v1/trace_service.proto";
-
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    println!("cargo::rerun-if-changed=proto");
-    let files = protox::compile(PROTOS, ["proto"])?;
-    tonic_prost_build::configure().build_client(true).build_server(true).compile_fds(files)?;
-    let out = std::path::PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
-    std::fs::write(out.join("google_descriptors.bin"), described(&PROTOS)?)?;
-    std::fs::write(out.join("otlp_descriptors.bin"), described(&[OTLP])?)?;
-    commit();
-    Ok(())
-}
-
-/// Describes the files and all that they import.
-fn described(files: &[&str]) -> Result<Vec<u8>, protox::Error> {
-    Ok(protox::Compiler::new(["proto"])?.include_imports(true).open_files(files)?.encode_file_descriptor_set())
-}
-
-/// Passes the commit for `--version` to the compiler: `SPANSIEVE_COMMIT` if it is set, else the commit of the git
-/// checkout, else `unknown`.
-fn commit() {
+fn main() {
     println!("cargo::rerun-if-env-changed=SPANSIEVE_COMMIT");
     // This file gets a line with each commit. Cargo would run this script in every build if the path did not exist.
     if std::path::Path::new(".git/logs/HEAD").exists() {

@@ -6,8 +6,8 @@
 //! modules and the way of the spans through them.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
-#[macro_use]
-mod label;
+#[macro_use(labels)]
+pub extern crate spansieve_otlp as otlp;
 
 pub mod budget;
 pub mod cli;
@@ -23,8 +23,6 @@ pub mod export;
 pub mod forward;
 pub mod google;
 pub mod journal;
-pub mod otlp;
-pub mod proto;
 pub mod receiver;
 pub mod resource;
 pub mod sampling;
@@ -33,3 +31,5 @@ pub mod settings;
 pub mod tail;
 pub mod telemetry;
 pub mod trust;
+
+pub use spansieve_proto as proto;

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
-use crate::otlp::fields::tests::compare;
 use crate::otlp::scan::{NoProbe, Scan, scan};
+use crate::otlp::testing::declared::compare;
 use crate::proto::google::devtools::cloudtrace::v2::attribute_value::Value as V2Value;
 use crate::proto::google::devtools::cloudtrace::v2::{
     self, AttributeValue, BatchWriteSpansRequest, TruncatableString, span::time_event,
@@ -27,7 +27,7 @@ mod reference;
 
 #[test]
 fn the_field_numbers_are_those_of_the_definitions() {
-    compare(fields::DECLARED, include_bytes!(concat!(env!("OUT_DIR"), "/google_descriptors.bin")));
+    compare(fields::DECLARED, crate::proto::GOOGLE_DESCRIPTORS);
 }
 
 fn encoder(annotate: bool) -> Encoder {

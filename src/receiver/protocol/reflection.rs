@@ -18,6 +18,7 @@ use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 
 use super::router::ANSWER_TIME_MAX;
+use crate::proto::OTLP_DESCRIPTORS;
 use crate::receiver::admission::refusal::Refusal;
 
 /// Prefix of the paths of version v1.
@@ -25,9 +26,6 @@ const V1_PREFIX: &str = "/grpc.reflection.v1.ServerReflection/";
 
 /// Prefix of the paths of version v1alpha.
 const V1ALPHA_PREFIX: &str = "/grpc.reflection.v1alpha.ServerReflection/";
-
-/// Descriptors of OTLP's trace service and of all files that it imports. `build.rs` makes them from `proto/`.
-const OTLP_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/otlp_descriptors.bin"));
 
 /// Largest size of a request, in bytes. A request names a host and a file or symbol, and is far smaller.
 const REQUEST_BYTES_MAX: usize = 4 << 10;

@@ -4,8 +4,8 @@ use prost::Message;
 use super::*;
 use crate::condition::{Check, Number, Range};
 use crate::otlp::reference::{KeyValue, Request, Resource, ResourceSpans, ScopeSpans, Span, Value};
-use crate::otlp::scan::tests::{SEEDS, arbitrary, scrambled};
 use crate::otlp::scan::{Scan, scan};
+use crate::otlp::testing::{SEEDS, arbitrary, scrambled};
 use crate::sampling::reference::assert_agreement;
 
 proptest! {

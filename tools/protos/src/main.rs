@@ -1,8 +1,8 @@
-//! Copies the protos for Spansieve's build from two packages into `proto/`: Google's from `google-cloud-googleapis`,
+//! Copies the protos for Spansieve's build from two packages into `crates/proto/proto/`: Google's from `google-cloud-googleapis`,
 //! and OTLP's from `opentelemetry-proto`.
 //!
 //! `cargo run --manifest-path tools/protos/Cargo.toml` copies them. With `-- --check` the program changes nothing. It
-//! then names each file that differs, is missing or is not needed, and exits with 1 if there is one. `proto/README.md`
+//! then names each file that differs, is missing or is not needed, and exits with 1 if there is one. `crates/proto/proto/README.md`
 //! explains the reasons.
 
 use std::collections::BTreeMap;
@@ -69,7 +69,7 @@ fn main() -> ExitCode {
         Ok(drifted) if drifted.is_empty() => ExitCode::SUCCESS,
         Ok(drifted) => {
             for (file, problem) in drifted {
-                eprintln!("proto/{file} {problem}");
+                eprintln!("crates/proto/proto/{file} {problem}");
             }
             ExitCode::FAILURE
         }
@@ -89,7 +89,7 @@ fn run() -> Result<BTreeMap<String, &'static str>, Error> {
     };
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let metadata = metadata(&here.join("Cargo.toml"))?;
-    let target = here.join("../../proto");
+    let target = here.join("../../crates/proto/proto");
     let mut wanted = BTreeMap::new();
     for source in &SOURCES {
         let folder = package_folder(&metadata, source.package)?.join(source.folder);
