@@ -9,6 +9,7 @@
 #[macro_use(labels)]
 pub extern crate spansieve_otlp as otlp;
 
+mod activity;
 pub mod budget;
 pub mod cli;
 pub mod clock;

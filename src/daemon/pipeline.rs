@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::clock::Clock;
 use super::sample_statistics::SampleStatistics;
+use crate::activity::Activity;
 use crate::budget::{Budget, Room, Share};
 use crate::journal::Journal;
 use crate::otlp::TraceId;
@@ -18,7 +19,7 @@ use crate::receiver::{AcceptError, Accepted, Intake, RequestMemory};
 use crate::sampling::Policies;
 use crate::tail::journal_hold::JournalHold;
 use crate::tail::kept::KeptQueue;
-use crate::tail::table::{Millis, RoundOutcome};
+use crate::tail::table::{HeldCounts, Millis, RoundOutcome};
 use crate::tail::{Table, Trigger};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{LateVerdict, TraceVerdict};
@@ -69,6 +70,8 @@ pub struct Pipeline {
     pub(super) followed: SampleStatistics,
     journal: Option<Journal>,
     pub(super) metrics: Arc<Metrics>,
+    /// Noted by each request that comes into the table.
+    pub(super) arrivals: Activity,
     /// Notified when work on the table has panicked.
     broken: Notify,
 }
@@ -83,7 +86,8 @@ impl Pipeline {
     ) -> Self {
         let clock = Clock::start();
         let followed = SampleStatistics::new(clock, Arc::clone(&metrics));
-        Pipeline { table, kept, clock, policies, followed, journal, metrics, broken: Notify::new() }
+        let (arrivals, broken) = (Activity::default(), Notify::new());
+        Pipeline { table, kept, clock, policies, followed, journal, metrics, arrivals, broken }
     }
 
     /// Resolves when a panic has left the table half changed: its accounts are wrong, and the process must not
@@ -91,6 +95,12 @@ impl Pipeline {
     /// connection ends.
     pub(super) async fn broken(&self) {
         self.broken.notified().await;
+    }
+
+    /// Returns true if the table holds nothing, and all memory of bodies is given back. A request that comes after
+    /// [`Activity::take`] has returned false is either seen here or noted as an arrival: both lock the same shards.
+    pub(super) fn is_idle(&self) -> bool {
+        self.table.held() == HeldCounts::default() && self.table.budget().idle_bytes() == 0
     }
 
     /// Takes in a request that an earlier process accepted, except for the spans of the traces in `settled`. Returns
@@ -113,6 +123,7 @@ impl Pipeline {
                 let _guard = BreaksOnPanic(&self.broken);
                 scan.facts.retain(|fact| !is_settled(&fact.trace_id));
                 self.table.insert_held(body, scan, share, Some(hold), self.clock.now_ms(), outcome);
+                self.arrivals.note();
                 scan.facts.len() as u64
             });
             self.settle(outcome);
@@ -168,6 +179,7 @@ impl Pipeline {
         })?;
         let _guard = BreaksOnPanic(&self.broken);
         self.table.insert_within(body, scan, share, hold, self.clock.now_ms(), outcome)?;
+        self.arrivals.note();
         Ok(Accepted { spans: scan.span_count() as u32, rejected: scan.rejected })
     }
 

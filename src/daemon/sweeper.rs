@@ -12,6 +12,13 @@ use crate::telemetry::Pulse;
 /// The interval between searches for due traces. On an idle machine no decision is late by more than this.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(20);
 
+/// The longest pause between two rounds while the table is empty. The first request ends the pause.
+const IDLE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The number of rounds without a request, about five seconds, after which the sweeper pauses. By then, what a burst has
+/// left in the shards is given back.
+const QUIET_ROUNDS: usize = 250;
+
 /// The number of rounds between two flushes of the histograms' buffers: about five seconds.
 const UPKEEP_ROUNDS: usize = 250;
 
@@ -28,11 +35,16 @@ pub(super) async fn run(pipeline: Arc<Pipeline>, pulse: Pulse) {
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut outcome = RoundOutcome::default();
     let shards = pipeline.table.shard_count();
+    let mut quiet_rounds = 0;
     let settle = |outcome: &mut RoundOutcome| {
         pulse.beat(Instant::now());
         pipeline.settle(outcome);
     };
     for round in 0.. {
+        quiet_rounds = if pipeline.arrivals.take() { 0 } else { quiet_rounds + 1 };
+        if quiet_rounds > QUIET_ROUNDS && pipeline.is_idle() {
+            pipeline.arrivals.wait(IDLE_INTERVAL).await;
+        }
         interval.tick().await;
         let mut turn_ms = pipeline.clock.now_ms();
         for shard in 0..shards {

@@ -30,7 +30,7 @@ async fn only_a_panic_during_a_change_to_the_table_is_reported() {
 }
 
 /// Returns a request of `count` traces, each with one span of the smallest possible size.
-fn small_spans(count: u128) -> Bytes {
+pub(in crate::daemon) fn small_spans(count: u128) -> Bytes {
     let mut body = Vec::new();
     write::message(&mut body, 1, |out| {
         write::message(out, 2, |out| {
@@ -46,7 +46,7 @@ fn small_spans(count: u128) -> Bytes {
 }
 
 impl Pipeline {
-    fn send(&self, body: Bytes) -> Result<Accepted, AcceptError> {
+    pub(in crate::daemon) fn send(&self, body: Bytes) -> Result<Accepted, AcceptError> {
         let share = self.admit(body.len()).ok_or(AcceptError::NoRoom)?;
         self.accept(body, share, None)
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::daemon::pipeline::tests::pipeline;
+use crate::daemon::pipeline::tests::{pipeline, small_spans};
 use crate::telemetry::Health;
 
 #[tokio::test(start_paused = true)]
@@ -8,9 +8,31 @@ async fn the_sweeper_gives_signs_of_life_as_long_as_it_works() {
     health.watch("sweeper", pulse.clone());
     let sweeper = tokio::spawn(run(Arc::new(pipeline()), pulse.clone()));
     tokio::time::sleep(Duration::from_secs(600)).await;
-    assert!(pulse.silence(Instant::now()) <= SWEEP_INTERVAL);
+    assert!(pulse.silence(Instant::now()) <= IDLE_INTERVAL + SWEEP_INTERVAL);
     assert_eq!(health.wedged(Instant::now()), None);
     sweeper.abort();
     tokio::time::sleep(Duration::from_secs(61)).await;
     assert_eq!(health.wedged(Instant::now()).map(|(worker, _)| worker), Some("sweeper"));
+}
+
+/// Returns the longest silence of `pulse` in the next ten seconds.
+async fn longest_silence(pulse: &Pulse) -> Duration {
+    let mut longest = Duration::ZERO;
+    for _ in 0..10_000 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        longest = longest.max(pulse.silence(Instant::now()));
+    }
+    longest
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sweeper_pauses_while_the_table_is_empty_and_a_request_wakes_it() {
+    let (pipeline, pulse) = (Arc::new(pipeline()), Pulse::new(Instant::now()));
+    let sweeper = tokio::spawn(run(Arc::clone(&pipeline), pulse.clone()));
+    tokio::time::sleep(QUIET_ROUNDS as u32 * 2 * SWEEP_INTERVAL).await;
+    assert!(longest_silence(&pulse).await >= IDLE_INTERVAL, "nothing is held");
+    pipeline.send(small_spans(1)).unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert!(longest_silence(&pulse).await <= 2 * SWEEP_INTERVAL, "a trace is held");
+    sweeper.abort();
 }

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::activity::Activity;
+
 /// Time of each turn that is for serving while turns stay long. If senders keep a worker busy with a few requests each,
 /// turns take 10 ms.
 const TURN_MAX: Duration = Duration::from_millis(20);
@@ -22,9 +24,12 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// should sleep.
 const TURN_SHORT: Duration = Duration::from_millis(5);
 
-/// Length of a pause. A hundred turns a second cost nothing. A pause is shorter than [`TURN_MAX`], so it cannot hide a
+/// Length of a pause. A pause is shorter than [`TURN_MAX`], so it cannot hide a
 /// long turn.
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// The longest pause while no request comes. The first request ends it.
+const IDLE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Sentinel instead of a time: the probe pauses.
 const PAUSES: u64 = u64::MAX;
@@ -37,6 +42,8 @@ pub(super) struct Lag {
     turn_start_us: AtomicU64,
     /// Time of each turn that is for serving, in microseconds.
     serving_us: AtomicU64,
+    /// Noted by each request.
+    requests: Activity,
 }
 
 impl Lag {
@@ -45,6 +52,7 @@ impl Lag {
             epoch: Instant::now(),
             turn_start_us: AtomicU64::new(PAUSES),
             serving_us: AtomicU64::new(micros(PATIENCE)),
+            requests: Activity::default(),
         }
     }
 
@@ -52,6 +60,7 @@ impl Lag {
     /// last had a request served. When the time for serving is over, connections that have had no request served in
     /// this turn get as much time again. Refusing the other requests costs little, so the next turn begins soon.
     pub(in crate::receiver) fn serves(&self, last_turn: &AtomicU64) -> bool {
+        self.requests.note();
         let turn = self.turn_start_us.load(Relaxed);
         if turn == PAUSES {
             return true;
@@ -64,7 +73,8 @@ impl Lag {
         serves
     }
 
-    /// Goes through the queue once, and again without a pause as long as that takes [`TURN_SHORT`] or more.
+    /// Goes through the queue once, and again without a pause as long as that takes [`TURN_SHORT`] or more. Then pauses,
+    /// until a request comes if none has come since the last pause.
     pub(in crate::receiver) async fn probe(&self) {
         let mut long_since = None;
         loop {
@@ -82,6 +92,9 @@ impl Lag {
             }
             if took < TURN_SHORT {
                 self.turn_start_us.store(PAUSES, Relaxed);
+                if !self.requests.take() {
+                    self.requests.wait(IDLE_PAUSE).await;
+                }
                 return tokio::time::sleep(PAUSE).await;
             }
         }

@@ -62,6 +62,20 @@ async fn the_probe_pauses_in_an_idle_runtime() {
     assert!(lag.serves(&AtomicU64::new(u64::MAX)), "no turn is measured in a pause");
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_first_request_after_a_quiet_time_starts_the_probe() {
+    let lag = Lag::new();
+    let start = Instant::now();
+    lag.probe().await;
+    assert!(start.elapsed() >= IDLE_PAUSE, "no request has come");
+    for _ in 0..3 {
+        let start = Instant::now();
+        lag.serves(&AtomicU64::new(u64::MAX));
+        lag.probe().await;
+        assert!(start.elapsed() <= 2 * PAUSE, "a request has come");
+    }
+}
+
 #[tokio::test]
 async fn a_turn_ends_after_all_tasks_that_were_ready_before() {
     let order = std::sync::Arc::new(parking_lot::Mutex::new(Vec::new()));
