@@ -7,9 +7,11 @@
 mod check;
 pub mod formula;
 mod known;
+pub(crate) mod logic;
 mod number;
 pub mod ottl;
 mod pattern;
+pub(crate) mod possible;
 pub(crate) mod settings;
 
 pub(crate) use known::{HTTP_STATUS_KEYS, RPC_STATUS_KEYS};

@@ -1,6 +1,7 @@
 //! Regular expressions in policies and OTTL conditions.
 
 mod error;
+mod everything;
 mod go;
 
 use std::borrow::Cow;
@@ -61,6 +62,13 @@ impl Pattern {
     #[must_use]
     pub fn is_match(&self, text: &[u8]) -> bool {
         self.regex.is_match(&*as_go_reads(text))
+    }
+
+    /// Returns true if the expression `text` is found in every text that is not empty, except perhaps in one that has a line
+    /// end. Returns false if it is not a valid expression.
+    #[must_use]
+    pub fn finds_everything(text: &str) -> bool {
+        go::parse(text).is_ok_and(|parsed| everything::is_found_everywhere(&parsed.hir))
     }
 
     /// Returns the names of the named groups, each with the part of `text` that it matches. The part is empty if the

@@ -2,6 +2,7 @@
 
 mod bad;
 mod bad_policies;
+mod lints;
 mod policies;
 mod reference;
 mod senders;

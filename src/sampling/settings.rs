@@ -4,8 +4,10 @@ mod condition;
 mod keyed;
 mod latency;
 mod limiter;
+mod lints;
 mod nested;
 mod policy;
+mod possible;
 
 use std::time::Duration;
 

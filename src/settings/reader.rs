@@ -112,6 +112,16 @@ impl<'a> Section<'a> {
         self.problems.push(fault.warning(at));
     }
 
+    /// Returns the number of problems that are reported so far, for [`Section::problems_since`].
+    pub(crate) fn problem_count(&self) -> usize {
+        self.problems.len()
+    }
+
+    /// Returns the problems that were reported after the first `count` ones.
+    pub(crate) fn problems_since(&self, count: usize) -> &[Diagnostic] {
+        self.problems.get(count..).unwrap_or_default()
+    }
+
     /// Returns the value of `key`; `None` if it is not written or wrong.
     pub(crate) fn read<T>(&mut self, key: &str, read: impl FnOnce(&Node) -> Read<T>) -> Option<T> {
         let (_, node) = self.entry(key)?;
@@ -196,6 +206,15 @@ impl<'a> Section<'a> {
         setting: &mut Vec<T>,
         read: impl Fn(&Node) -> Read<T>,
     ) {
+        if let Some((_, node)) = self.entry(key)
+            && node.is_scalar()
+            && !self.is_secret(key)
+            && let Err(fault) = read(node)
+        {
+            // The item is wrong as well, and its message says more.
+            self.error(node.at, fault);
+            return;
+        }
         let Some(items) = self.items(key, limit) else { return };
         let mut values = Vec::with_capacity(items.len());
         for item in items {

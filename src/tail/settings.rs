@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::budget::ladder::LIMIT_PERCENT_DEFAULT;
+use crate::otlp::SPAN_BYTES;
 use crate::sampling::settings::{Policy, default_policies, policies, read_policies};
 use crate::settings::diagnostic::SettingError;
 use crate::settings::kinds::{Amount, Bool, ByHand, ByteCount, Choice, DurationKind, ScalarKind, Sub, WholeNumber};
@@ -69,6 +70,7 @@ section! {
         /// memory is short.
         pub max_bytes: Size = Size::Percent(25.0), Amount { bytes: RESCUE_BYTES, percents: 0.0..=100.0 };
     }
+    check: warn_of_rescue_below_a_span;
 }
 
 const DECISION_WAIT: Limit<Duration> = Limit {
@@ -155,6 +157,7 @@ const REPLACED: [(&str, &str); 4] = [
 impl TailSampling {
     fn check(&mut self, section: &mut Section<'_>) {
         warn_of_late_root_wait(section, self);
+        warn_of_single_spans(section, self.spans_max);
         maximum_trace_size_bytes(section, &mut self.bytes_max);
         if let Some(policies) = read_policies(section, "policies", self.decision_wait) {
             self.policies = policies;
@@ -188,6 +191,22 @@ fn warn_of_late_root_wait(section: &mut Section<'_>, settings: &TailSampling) {
         let fault =
             SettingError::new("`decision_wait_after_root_received` has no effect: `decision_wait` is over first");
         section.warn(node.at, fault.help("make it shorter than `decision_wait`, or leave it out"));
+    }
+}
+
+fn warn_of_rescue_below_a_span(rescue: &mut Rescue, section: &mut Section<'_>) {
+    let Size::Bytes(bytes) = rescue.max_bytes else { return };
+    if let Some((_, node)) = section.entry("max_bytes").filter(|_| (1..SPAN_BYTES).contains(&bytes)) {
+        let fault = SettingError::new(format!("{bytes} bytes are less than one span: no trace can be rescued"));
+        section
+            .warn(node.at, fault.help(format!("write `{bytes}%` or `{bytes}MiB`; `window: 0s` switches rescue off")));
+    }
+}
+
+fn warn_of_single_spans(section: &mut Section<'_>, spans_max: usize) {
+    if let Some((_, node)) = section.entry("spans_max").filter(|_| spans_max == 1) {
+        let fault = SettingError::new("each trace is decided at its first span");
+        section.warn(node.at, fault.help("write more spans than a usual trace has, or leave it out"));
     }
 }
 

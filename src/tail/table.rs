@@ -65,7 +65,7 @@ pub(super) struct TableLimits {
 }
 
 impl TableLimits {
-    fn new(settings: &TailSampling, limit_bytes: usize) -> Self {
+    pub(super) fn new(settings: &TailSampling, limit_bytes: usize) -> Self {
         let millis = |duration: std::time::Duration| duration.as_millis() as Millis;
         let bytes = |size| match size {
             Size::Bytes(bytes) => bytes,
@@ -91,7 +91,8 @@ impl TableLimits {
         summary.span_count >= self.trace_spans_max || summary.span_bytes >= self.trace_bytes_max
     }
 
-    fn cache_bytes(&self) -> usize {
+    /// Returns the most bytes that the verdict caches and the sample of traces take.
+    pub(super) fn cache_bytes(&self) -> usize {
         let kept = VerdictCache::bytes_max(self.kept_ids_per_shard, true);
         let dropped = VerdictCache::bytes_max(self.dropped_ids_per_shard, false);
         SHARDS * (kept + dropped + TraceSample::BYTES_MAX)

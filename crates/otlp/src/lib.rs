@@ -30,6 +30,9 @@ pub mod visited;
 pub mod wire;
 pub mod write;
 
+/// The bytes of a span in a request, as usual instrumentation of HTTP and database calls sends it. For estimates only.
+pub const SPAN_BYTES: u64 = 570;
+
 /// A 16-byte trace id, as on the wire (big endian).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TraceId(pub [u8; 16]);

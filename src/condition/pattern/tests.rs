@@ -114,3 +114,15 @@ fn patterns_match_the_text_of_simple_values() {
         assert_eq!(Pattern::new(pattern).unwrap().is_match_text(value), expected, "{value:?} {pattern}");
     }
 }
+
+#[test]
+fn expressions_that_are_found_everywhere_are_known() {
+    for everywhere in
+        ["", ".*", ".", ".+", "a*", "(.*)", "a?b?", "x|.*", "^.*$", "^.*", "^", ".*$", "^(.+)$", "^a*", "(?s).*"]
+    {
+        assert!(Pattern::finds_everything(everywhere), "{everywhere}");
+    }
+    for some in ["a", "a.*", ".*a", "^$", "^a*$", "..", "^.$", "[^/]*x", "\\b", "^/api/.*$", "(?m)^x*$", "a|b", "["] {
+        assert!(!Pattern::finds_everything(some), "{some}");
+    }
+}

@@ -16,17 +16,20 @@ fn policies_that_are_right_and_hardly_meant() {
     check_policies(&[
         (
             "probabilistic, probabilistic: {sampling_percentage: 0.05}",
-            "4:59+4 warning: `sampling_percentage: 0.05` is 0.05 %: 1 of 2000 traces",
+            "4:59+4 warning: `sampling_percentage: 0.05` is 0.05 %: 1 of 2,000 traces",
         ),
         ("probabilistic, probabilistic: {sampling_percentage: 0.05%}", ""),
-        ("probabilistic, probabilistic: {sampling_percentage: 0}", ""),
+        (
+            "probabilistic, probabilistic: {sampling_percentage: 0}",
+            "4:59+1 warning: 0 % of the traces: no trace can match the policy",
+        ),
         (
             "adaptive, adaptive: {goal_percentage: 0.5}",
             "4:45+3 warning: `goal_percentage: 0.5` is 0.5 %: 1 of 200 traces",
         ),
         (
             "identical_errors, identical_errors: {sampling_percentage: 0.1}",
-            "4:65+3 warning: `sampling_percentage: 0.1` is 0.1 %: 1 of 1000 traces",
+            "4:65+3 warning: `sampling_percentage: 0.1` is 0.1 %: 1 of 1,000 traces",
         ),
         (
             "drop, drop: {drop_sub_policy: [{name: e, type: error}]}",
@@ -55,7 +58,7 @@ fn policies() {
             "3:14+6 a policy name must be at most 128 bytes, without control characters",
         ),
         (
-            "tail_sampling:\n  policies:\n    - {name: a, type: error}\n    - {name: b, type: error}\n    - {name: a, type: error}\n",
+            "tail_sampling:\n  policies:\n    - {name: a, type: error}\n    - {name: b, type: trace_flags}\n    - {name: a, type: error}\n",
             "5:14+1 the policy name `a` is given twice",
         ),
         (
@@ -308,7 +311,7 @@ fn policies_within_policies() {
             "4:100+3 a policy of type `not` cannot stand in `composite`",
         ),
         (
-            "composite, composite: {max_total_spans_per_second: 5, policy_order: [first, c], composite_sub_policy: [{name: firsts, type: error}, {name: b, type: error}, {name: c, type: error}]}",
+            "composite, composite: {max_total_spans_per_second: 5, policy_order: [first, c], composite_sub_policy: [{name: firsts, type: error}, {name: b, type: trace_flags}, {name: c, type: rare}]}",
             "4:61+12 warning: `policy_order` leaves out some of the sub-policies\n4:76+5 warning: `first` has no effect: it is not the name of a sub-policy",
         ),
         (
@@ -320,7 +323,7 @@ fn policies_within_policies() {
             "4:79+1 warning: `x` has no effect: it is not the name of a sub-policy\n4:82+1 warning: given twice",
         ),
         (
-            "composite, composite: {max_total_spans_per_second: 5, policy_order: [b], composite_sub_policy: [{name: a, type: error}, {name: b, type: error}]}",
+            "composite, composite: {max_total_spans_per_second: 5, policy_order: [b], composite_sub_policy: [{name: a, type: error}, {name: b, type: trace_flags}]}",
             "4:61+12 warning: `policy_order` leaves out some of the sub-policies",
         ),
         (
@@ -381,13 +384,13 @@ fn policies_with_keys() {
 fn labels_are_told_apart_and_bounded() {
     let composite = |name: &str, policies: &str| {
         format!(
-            "    - {{name: {name}, type: composite, composite: {{max_total_spans_per_second: 5, composite_sub_policy: [{policies}]}}}}\n"
+            "    - {{name: {name}, type: composite, composite: {{max_total_spans_per_second: 500, composite_sub_policy: [{policies}]}}}}\n"
         )
     };
     let policies = composite("c", "{name: x, type: error}") + "    - {name: c/x, type: error}\n";
     let text = format!("tail_sampling:\n  policies:\n{policies}");
     assert_eq!(said(&text), "4:14+3 the policy name `c/x` is given twice");
-    let many: Vec<_> = (0..50).map(|n| format!("{{name: x{n}, type: always_sample}}")).collect();
+    let many: Vec<_> = (0..50).map(|n| format!("{{name: x{n}, type: rare}}")).collect();
     let policies: String = (0..6).map(|n| composite(&format!("c{n}"), &many.join(", "))).collect();
     let text = format!("tail_sampling:\n  policies:\n{policies}");
     assert_eq!(said(&text), "2:3+1 306 policies, with those of composites");

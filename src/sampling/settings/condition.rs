@@ -1,6 +1,7 @@
 //! Policies that keep a trace for one of its spans: their sections become a [`Condition`].
 
 use super::{Policy, Rule};
+use crate::condition::logic::Effort;
 use crate::condition::ottl::{self, OttlError};
 use crate::condition::settings::{self, searched};
 use crate::condition::{Check, Condition, Field, Number, Pattern, Range, RangeBound};
@@ -16,6 +17,8 @@ const STATUS_CODE_COUNT: Limit<usize> = Limit { min: 1, max: 16, why: "there are
 const VALUE_COUNT: Limit<usize> = Limit { min: 0, max: 10_000, why: "each value is compared with those of spans" };
 /// The size of the Collector's cache for results of regular expressions.
 const REGEX_CACHE_SIZE: Limit<u64> = Limit { min: 0, max: i64::MAX as u64, why: "it is a number of entries" };
+/// Steps of the search for a span that fulfils an OTTL condition. One that needs more is not judged.
+const CONDITION_STEPS: usize = 20_000;
 const OTTL_CONDITION_COUNT: Limit<usize> = Limit { min: 1, max: 64, why: "each condition is asked of every span" };
 
 keys! {
@@ -179,6 +182,9 @@ pub(super) fn string_attribute(mut section: Section<'_>) -> Option<Rule> {
         texts.sort_unstable();
         vec![Check::OneOf(texts)]
     };
+    if is_regex {
+        warn_of_pattern_for_all(&mut section);
+    }
     warn_of_no_values(&mut section);
     section.read("cache_max_size", |node| values::integer(node, &REGEX_CACHE_SIZE));
     if let Some((at, _)) = section.entry("cache_max_size") {
@@ -199,6 +205,21 @@ fn found_in_text(pattern: Pattern) -> Check {
     }
     let one = Range { min: Some(RangeBound { at: Number::Int(1), inclusive: true }), max: None };
     Check::All(vec![Check::Length(one), Check::Matches(pattern)])
+}
+
+/// Warns of a regular expression that is found in every value, such as `.*`.
+fn warn_of_pattern_for_all(section: &mut Section<'_>) {
+    let Some((_, values)) = section.entry("values") else { return };
+    let key = section.entry("key").and_then(|(_, node)| values::text("", node).ok()).unwrap_or("key");
+    for node in values.items() {
+        if values::text("", node).is_ok_and(Pattern::finds_everything) {
+            let fault = SettingError::new("the regular expression is found in every value");
+            let help = format!(
+                "write the part that counts, such as `^/api/`; for any value use `ottl_condition` with `attributes[\"{key}\"] != nil`"
+            );
+            section.warn(node.at, fault.help(help));
+        }
+    }
 }
 
 /// Warns of an empty list, which the Collector accepts and which matches nothing.
@@ -238,7 +259,19 @@ fn ottl_conditions(
     parse: impl Fn(&str) -> Result<Condition, OttlError>,
 ) -> Vec<Condition> {
     let nodes = section.items(key, &OTTL_CONDITION_COUNT).unwrap_or_default();
-    nodes.into_iter().filter_map(|node| settings::condition(section, node, &parse)).collect()
+    let mut conditions = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        let Some(condition) = settings::condition(section, node, &parse) else { continue };
+        if !condition.can_hold(&mut Effort::of(CONDITION_STEPS)) {
+            let fault = SettingError::new("OTTL: the condition contradicts itself: no trace can match it");
+            section.warn(
+                node.at,
+                fault.help("one and the same span must fulfil all of it: write `or`, or several conditions"),
+            );
+        }
+        conditions.push(condition);
+    }
+    conditions
 }
 
 /// Returns the rule that keeps a trace with a span for which `condition` holds, or if inverted, a trace without one.

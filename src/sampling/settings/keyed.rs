@@ -121,13 +121,13 @@ keys! {
 }
 
 const DEFAULT_KEYS: usize = 1_000;
-const DEFAULT_TRACES_PER_MINUTE: u32 = 1;
+pub(super) const DEFAULT_TRACES_PER_MINUTE: u32 = 1;
 /// The last interval has half of the weight.
 const DEFAULT_WEIGHT: f64 = 0.5;
 const DEFAULT_ADJUSTMENT_INTERVAL: Duration = Duration::from_secs(15);
-const DEFAULT_ERRORS_FIRST: u32 = 10;
-const DEFAULT_ERRORS_WINDOW: Duration = Duration::from_secs(60);
-const DEFAULT_ERRORS_PERCENTAGE: f64 = 10.0;
+pub(super) const DEFAULT_ERRORS_FIRST: u32 = 10;
+pub(super) const DEFAULT_ERRORS_WINDOW: Duration = Duration::from_secs(60);
+pub(super) const DEFAULT_ERRORS_PERCENTAGE: f64 = 10.0;
 
 /// A goal of 0 would keep nothing.
 const GOAL_PERCENTAGES: std::ops::RangeInclusive<f64> = 0.0001..=100.0;

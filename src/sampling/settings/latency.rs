@@ -82,15 +82,15 @@ const CONSUMER: i64 = 5;
 
 pub(super) fn latency(mut section: Section<'_>, decision_wait: Duration) -> Option<Rule> {
     if section.has("percentile") {
-        return percentile(section);
+        return percentile(section, decision_wait);
     }
     let of = section.read("of", |node| values::choice(node, "duration", &OF)).unwrap_or(Of::Trace);
-    let thresholds = thresholds(&mut section, of);
+    let upper_threshold_ms = section.read("upper_threshold_ms", |node| values::integer(node, &LATENCY_MS)).unwrap_or(0);
+    let thresholds = thresholds(&mut section, of, upper_threshold_ms, decision_wait);
     for key in ["key", "max_keys"] {
         refuse(&mut section, key, "belongs to `percentile`", "remove it, or write `percentile: 99`");
     }
     let threshold_ms = section.require("threshold_ms", |node| values::integer(node, &LATENCY_MS));
-    let upper_threshold_ms = section.read("upper_threshold_ms", |node| values::integer(node, &LATENCY_MS)).unwrap_or(0);
     let threshold_ms = threshold_ms?;
     check_bounds(&mut section, threshold_ms, upper_threshold_ms, decision_wait);
     if of == Of::Trace {
@@ -113,6 +113,11 @@ fn check_bounds(section: &mut Section<'_>, threshold_ms: u64, upper_threshold_ms
         let fault = SettingError::new("the policy keeps nothing: `upper_threshold_ms` is not above `threshold_ms`");
         section.error(node.at, fault.help("raise it, or write 0 for no upper bound"));
     }
+    warn_of_short_wait(section, threshold_ms, decision_wait);
+}
+
+/// Warns of a threshold that a trace may not have reached when it is decided.
+fn warn_of_short_wait(section: &mut Section<'_>, threshold_ms: u64, decision_wait: Duration) {
     if let Some((_, node)) = section.entry("threshold_ms")
         && Duration::from_millis(threshold_ms) >= decision_wait
     {
@@ -160,18 +165,36 @@ struct LatencyThreshold {
     threshold_ms: u64,
 }
 
-fn thresholds(section: &mut Section<'_>, of: Of) -> Vec<LatencyThreshold> {
+fn thresholds(
+    section: &mut Section<'_>,
+    of: Of,
+    upper_threshold_ms: u64,
+    decision_wait: Duration,
+) -> Vec<LatencyThreshold> {
     let mut thresholds = Vec::new();
     for node in section.items("thresholds", &LATENCY_THRESHOLD_COUNT).unwrap_or_default() {
         let Some(mut section) = section.item("thresholds", node) else { continue };
         section.refuse_unknown(&[]);
-        thresholds.extend(threshold(&mut section));
+        let Some(threshold) = threshold(&mut section) else { continue };
+        warn_of_short_wait(&mut section, threshold.threshold_ms, decision_wait);
+        warn_of_empty_range(&mut section, threshold.threshold_ms, upper_threshold_ms);
+        thresholds.push(threshold);
     }
     if of == Of::Trace {
         let why = "needs the duration of a span: a trace has many services and routes";
         refuse(section, "thresholds", why, "write `of: root`, `of: any_span` or `of: synchronous`");
     }
     thresholds
+}
+
+/// Warns of a threshold of some spans that is not below the upper bound of all spans.
+fn warn_of_empty_range(section: &mut Section<'_>, threshold_ms: u64, upper_threshold_ms: u64) {
+    if let Some((_, node)) = section.entry("threshold_ms")
+        && (1..=threshold_ms).contains(&upper_threshold_ms)
+    {
+        let fault = SettingError::new("nothing matches here: the threshold is not below `upper_threshold_ms`");
+        section.warn(node.at, fault.help(format!("write less than {upper_threshold_ms}, or raise the upper bound")));
+    }
 }
 
 fn threshold(section: &mut Section<'_>) -> Option<LatencyThreshold> {
@@ -192,7 +215,7 @@ fn threshold(section: &mut Section<'_>) -> Option<LatencyThreshold> {
     Some(LatencyThreshold { meant: Condition::All(meant), threshold_ms })
 }
 
-fn percentile(mut section: Section<'_>) -> Option<Rule> {
+fn percentile(mut section: Section<'_>, decision_wait: Duration) -> Option<Rule> {
     for key in ["of", "thresholds", "upper_threshold_ms"] {
         refuse(
             &mut section,
@@ -203,6 +226,7 @@ fn percentile(mut section: Section<'_>) -> Option<Rule> {
     }
     let percentile = section.read("percentile", |node| values::percentage_within(node, &PERCENTILES));
     let threshold_ms = section.read("threshold_ms", |node| values::integer(node, &LATENCY_MS)).unwrap_or(0);
+    warn_of_short_wait(&mut section, threshold_ms, decision_wait);
     let key = keyed::trace_key(&mut section, &[KeyField::Service, KeyField::Route], KeySpan::Entry);
     let max_keys = keyed::max_keys(&mut section, &SKETCH_COUNT, DEFAULT_SKETCHES);
     Some(Rule::Percentile(Percentile { percentile: percentile?, key, threshold_ms, max_keys }))

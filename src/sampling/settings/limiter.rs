@@ -1,6 +1,8 @@
 //! `rate_limiting` and `bytes_limiting`.
 
 use super::TokenBucket;
+use crate::otlp::SPAN_BYTES;
+use crate::settings::diagnostic::SettingError;
 use crate::settings::kinds::{ByHand, WholeNumber};
 use crate::settings::reader::Section;
 use crate::settings::setting::Preset;
@@ -36,8 +38,28 @@ keys! {
 /// The default size of a bucket in seconds of its rate, as in the Collector.
 const DEFAULT_BURST_SECONDS: u64 = 2;
 
+/// Reads the bucket of `rate_limiting`.
+pub(super) fn spans(mut section: Section<'_>) -> Option<TokenBucket> {
+    bucket(&mut section, "spans_per_second")
+}
+
+/// Reads the bucket of `bytes_limiting`.
+pub(super) fn bytes(mut section: Section<'_>) -> Option<TokenBucket> {
+    let bucket = bucket(&mut section, "bytes_per_second")?;
+    warn_of_less_than_a_span(&mut section, "bytes_per_second", bucket.per_second);
+    warn_of_less_than_a_span(&mut section, "burst_capacity", bucket.burst);
+    Some(bucket)
+}
+
+fn warn_of_less_than_a_span(section: &mut Section<'_>, key: &str, bytes: u64) {
+    if let Some((_, node)) = section.entry(key).filter(|_| bytes < SPAN_BYTES) {
+        let fault = SettingError::new(format!("{bytes} bytes are less than one span, which has about {SPAN_BYTES}"));
+        section.warn(node.at, fault.help("write the bytes of whole traces, such as `1000000`"));
+    }
+}
+
 /// Reads a bucket with its rate under `rate_key`.
-pub(super) fn bucket(mut section: Section<'_>, rate_key: &str) -> Option<TokenBucket> {
+fn bucket(section: &mut Section<'_>, rate_key: &str) -> Option<TokenBucket> {
     let per_second = section.require(rate_key, |node| values::integer(node, &TOKENS_PER_SECOND));
     let burst = section.read("burst_capacity", |node| values::integer(node, &BURST_CAPACITY));
     let per_second = per_second?;

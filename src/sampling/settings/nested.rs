@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::limiter::TOKENS_PER_SECOND;
+use super::lints;
 use super::policy::{self, Type, policy_name};
 use super::{Composite, Policy, Rule};
 use crate::condition::Condition;
-use crate::settings::diagnostic::{SettingError, quote};
+use crate::settings::diagnostic::{Position, SettingError, quote};
 use crate::settings::kinds::{Bool, ByHand, NestedKeys, WholeNumber};
 use crate::settings::node::Node;
 use crate::settings::reader::Section;
@@ -89,6 +90,16 @@ impl PolicyPosition {
             Type::Not => matches!(self, PolicyPosition::Top | PolicyPosition::And | PolicyPosition::Drop),
             Type::Drop | Type::Composite => self == PolicyPosition::Top,
             _ => true,
+        }
+    }
+
+    /// Returns the effect of a policy in this place that matches no trace, as the end of a clause.
+    pub(super) fn consequence(self) -> &'static str {
+        match self {
+            PolicyPosition::Top | PolicyPosition::Composite => "",
+            PolicyPosition::And => ", so the `and` around it keeps nothing",
+            PolicyPosition::Not => ", so the `not` around it matches every trace",
+            PolicyPosition::Drop => ", so the `drop` around it drops nothing",
         }
     }
 
@@ -188,15 +199,19 @@ pub(super) fn composite(mut section: Section<'_>, decision_wait: Duration) -> Op
     let total =
         section.require("max_total_spans_per_second", |node| values::integer(node, &TOKENS_PER_SECOND)).unwrap_or(1);
     let mut lines = HashMap::new();
-    let mut policies = Vec::new();
+    let mut placed: Vec<(Position, Policy)> = Vec::new();
     for node in sub_policy_nodes(&mut section, "composite_sub_policy") {
         let Some(mut section) = section.like(policy::PATH, node) else { continue };
-        policies.extend(policy::policy(&mut section, PolicyPosition::Composite, &mut lines, decision_wait));
+        let policy = policy::policy(&mut section, PolicyPosition::Composite, &mut lines, decision_wait);
+        placed.extend(policy.map(|policy| (lints::name_of(&section), policy)));
     }
     let order = policy_order(&mut section, &lines);
-    let allocations = rate_allocations(&mut section, &lines);
     // Policies that are not listed come last, in the order in which they are written.
-    policies.sort_by_key(|policy| order.iter().position(|name| *name == policy.name).unwrap_or(order.len()));
+    placed.sort_by_key(|(_, policy)| order.iter().position(|name| *name == policy.name).unwrap_or(order.len()));
+    lints::compare_in_composite(&mut section, &placed.iter().map(|(at, policy)| (*at, policy)).collect::<Vec<_>>());
+    let policies: Vec<Policy> = placed.into_iter().map(|(_, policy)| policy).collect();
+    let allocations = rate_allocations(&mut section, &lines, total, policies.len() as u64);
+    warn_of_small_total(&mut section, total, policies.len() as u64);
     let count = policies.len() as u64;
     let share = |name: &str| match allocations.iter().find(|(policy, _)| policy == name) {
         Some((_, percent)) if *percent > 0 => total.saturating_mul(*percent) / 100,
@@ -225,7 +240,12 @@ fn policy_order(section: &mut Section<'_>, lines: &HashMap<String, usize>) -> Ve
 }
 
 /// The name and percentage of each policy that is listed.
-fn rate_allocations(section: &mut Section<'_>, lines: &HashMap<String, usize>) -> Vec<(String, u64)> {
+fn rate_allocations(
+    section: &mut Section<'_>,
+    lines: &HashMap<String, usize>,
+    total: u64,
+    count: u64,
+) -> Vec<(String, u64)> {
     let mut allocations = Vec::new();
     for node in section.items("rate_allocation", &SUB_POLICY_NAME_COUNT).unwrap_or_default() {
         let Some(mut section) = section.item("rate_allocation", node) else { continue };
@@ -235,9 +255,36 @@ fn rate_allocations(section: &mut Section<'_>, lines: &HashMap<String, usize>) -
             warn_of_stranger(&mut section, node, name, lines);
         }
         let percent = section.require("percent", |node| values::integer(node, &ALLOCATION_PERCENT));
+        percent.iter().for_each(|percent| warn_of_small_share(&mut section, *percent, total, count));
         allocations.extend(name.zip(percent));
     }
     allocations
+}
+
+/// Warns of a share of 0 %, which has another meaning, and of one that is less than a span in a second.
+fn warn_of_small_share(section: &mut Section<'_>, percent: u64, total: u64, count: u64) {
+    let Some((_, node)) = section.entry("percent") else { return };
+    let fault = if percent == 0 {
+        let spans = (total / count.max(1)).max(1);
+        SettingError::new(format!(
+            "0 % is not nothing: the policy gets the total divided by all, {spans} spans a second"
+        ))
+        .help("write its share in percent, or take the policy out")
+    } else if total.saturating_mul(percent) < 100 {
+        SettingError::new(format!("{percent} % of {total} is less than a span in a second, and is taken as one"))
+            .help("raise the share, or `max_total_spans_per_second`")
+    } else {
+        return;
+    };
+    section.warn(node.at, fault);
+}
+
+/// Warns of a total that is less than a span in a second for each policy.
+fn warn_of_small_total(section: &mut Section<'_>, total: u64, count: u64) {
+    if let Some((_, node)) = section.entry("max_total_spans_per_second").filter(|_| total < count) {
+        let fault = SettingError::new(format!("{total} spans a second are less than one for each of {count} policies"));
+        section.warn(node.at, fault.help("raise it: most traces have several spans"));
+    }
 }
 
 /// The Collector passes over names that no sub-policy has; they are mistakes nevertheless.

@@ -4,12 +4,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::nested::PolicyPosition;
-use super::{Policy, Rule, condition, keyed, latency, limiter, nested};
-use crate::settings::diagnostic::{SettingError, quote};
+use super::{Policy, Rule, condition, keyed, latency, limiter, lints, nested};
+use crate::settings::diagnostic::{Position, SettingError, quote};
 use crate::settings::kinds::{ByHand, NestedKeys, ParsedText, Percent, WholeNumber};
 use crate::settings::node::Node;
 use crate::settings::reader::Section;
 use crate::settings::setting::{Preset, Shape};
+use crate::settings::units::grouped;
 use crate::settings::values::{self, Read};
 use crate::settings::{Limit, keys};
 
@@ -118,7 +119,7 @@ pub(super) enum Type {
 }
 
 /// The Collector's (opentelemetry-collector-contrib `processor/tailsamplingprocessor/config.go`), and ours.
-const TYPES: [(&str, Type); 22] = [
+pub(super) const TYPES: [(&str, Type); 22] = [
     ("adaptive", Type::Adaptive),
     ("always_sample", Type::AlwaysSample),
     ("and", Type::And),
@@ -150,14 +151,17 @@ const BARE_TYPES: [&str; 2] = ["always_sample", "trace_flags"];
 pub(super) fn policies(section: &mut Section<'_>, nodes: &[&Node], decision_wait: Duration) -> Vec<Policy> {
     let mut policies = Vec::with_capacity(nodes.len());
     let mut lines = HashMap::new();
+    let mut places: Vec<Position> = Vec::with_capacity(nodes.len());
     for node in nodes {
         let Some(mut section) = section.like(PATH, node) else { continue };
         let Some(policy) = policy(&mut section, PolicyPosition::Top, &mut lines, decision_wait) else { continue };
         for label in policy.sub_labels().collect::<BTreeSet<_>>() {
             refuse_second(&mut section, label, &mut lines);
         }
+        places.push(lints::name_of(&section));
         policies.push(policy);
     }
+    lints::compare(section, &places.into_iter().zip(&policies).collect::<Vec<_>>());
     if !policies.is_empty() && policies.iter().all(|policy| matches!(policy.rule, Rule::Drop(_))) {
         let at = section.entry("policies").map_or(section.at(), |(at, _)| at);
         let fault = SettingError::new("no trace is kept: every policy is of type `drop`");
@@ -178,6 +182,7 @@ pub(super) fn policy(
     decision_wait: Duration,
 ) -> Option<Policy> {
     section.refuse_unknown(&BARE_TYPES);
+    let reported = section.problem_count();
     let name = if place.needs_names() {
         let name = section.require("name", policy_name);
         name.iter().for_each(|name| refuse_second(section, name.clone(), lines));
@@ -186,6 +191,7 @@ pub(super) fn policy(
         Some(section.read("name", policy_name).unwrap_or_default())
     };
     let rule = rule(section, place, decision_wait);
+    rule.iter().for_each(|rule| lints::impossible(section, place, rule, reported));
     Some(Policy { name: name?, rule: rule? })
 }
 
@@ -223,7 +229,7 @@ fn sectioned(section: Section<'_>, kind: Type, decision_wait: Duration) -> Optio
         Type::And => nested::and(section, decision_wait),
         Type::BooleanAttribute => condition::boolean_attribute(section),
         Type::Budget => keyed::budget(section),
-        Type::BytesLimiting => limiter::bucket(section, "bytes_per_second").map(Rule::BytesLimiting),
+        Type::BytesLimiting => limiter::bytes(section).map(Rule::BytesLimiting),
         Type::Composite => nested::composite(section, decision_wait),
         Type::Drop => nested::drop(section, decision_wait),
         Type::Latency => latency::latency(section, decision_wait),
@@ -231,7 +237,7 @@ fn sectioned(section: Section<'_>, kind: Type, decision_wait: Duration) -> Optio
         Type::NumericAttribute => condition::numeric_attribute(section),
         Type::OttlCondition => condition::ottl(section),
         Type::Probabilistic => probabilistic(section),
-        Type::RateLimiting => limiter::bucket(section, "spans_per_second").map(Rule::RateLimiting),
+        Type::RateLimiting => limiter::spans(section).map(Rule::RateLimiting),
         Type::SpanCount => span_count(section),
         Type::StatusCode => condition::status_code(section),
         Type::StringAttribute => condition::string_attribute(section),
@@ -296,20 +302,43 @@ fn probabilistic(mut section: Section<'_>) -> Option<Rule> {
     }
     let sampling_percentage = section.require("sampling_percentage", values::percentage)?;
     warn_of_fraction(&mut section, "sampling_percentage", sampling_percentage);
+    warn_of_ratio_zero(&mut section, sampling_percentage);
     Some(Rule::Probabilistic { sampling_percentage })
+}
+
+fn warn_of_ratio_zero(section: &mut Section<'_>, percentage: f64) {
+    let Some((_, node)) = section.entry("sampling_percentage").filter(|_| percentage == 0.0) else { return };
+    let fault = SettingError::new("0 % of the traces: no trace can match the policy");
+    section.warn(node.at, fault.help("write the percentage to keep, such as `5`, or take the policy out"));
 }
 
 /// A number below 1 without a percent sign may be a fraction: `0.05` is 1 of 2,000 traces, not 1 of 20.
 pub(super) fn warn_of_fraction(section: &mut Section<'_>, key: &str, percentage: f64) {
     let Some((_, node)) = section.entry(key) else { return };
     if percentage > 0.0 && percentage < 1.0 && !node.ends_with('%') {
-        let (one_of, as_fraction) = ((100.0 / percentage).round(), percentage * 100.0);
-        let fault = SettingError::new(format!("`{key}: {percentage}` is {percentage} %: 1 of {one_of} traces"));
-        section.warn(
-            node.at,
-            fault.help(format!("if that is meant, write `{percentage}%`; a fraction is `{as_fraction}`")),
-        );
+        let (as_percents, as_fraction) = (one_of(percentage), one_of(percentage * 100.0));
+        let fault = SettingError::new(format!("`{key}: {percentage}` is {percentage} %: {as_percents} traces"));
+        let percents = decimals(percentage * 100.0);
+        let help =
+            format!("for {as_fraction} traces write `{percents}`; if {percentage} % is meant, write `{percentage}%`");
+        section.warn(node.at, fault.help(help));
     }
+}
+
+/// Returns the ratio as `1 of 2,000`.
+fn one_of(percentage: f64) -> String {
+    let traces = 100.0 / percentage;
+    let is_whole = (traces - traces.round()).abs() < traces * 1e-9;
+    if is_whole || traces >= 100.0 {
+        format!("1 of {}", grouped(traces.round() as u64))
+    } else {
+        format!("{} of 100", decimals(percentage))
+    }
+}
+
+/// Returns a number without the digits in which binary fractions differ from decimal ones.
+fn decimals(number: f64) -> f64 {
+    (number * 1e9).round() / 1e9
 }
 
 fn span_count(mut section: Section<'_>) -> Option<Rule> {
