@@ -10,6 +10,7 @@ mod document;
 mod error;
 mod expand;
 mod keys;
+mod quotes;
 mod read;
 #[cfg(test)]
 mod reference;

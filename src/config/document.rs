@@ -10,6 +10,7 @@ use std::rc::Rc;
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 
 use super::expand::{Env, expand};
+use super::quotes::{LongQuote, long_quote};
 use crate::settings::diagnostic::{Diagnostic, Position, SettingError, quote};
 use crate::settings::node::{Node, NodeKey, NodeValue, Quotes, ScalarNode, ScalarType};
 
@@ -221,7 +222,22 @@ fn position(span: &Span) -> Position {
     Position { line: start.line(), column: start.col() + 1, length: length.max(1) }
 }
 
+/// Returns the error of a quoted text that runs over several lines, at its beginning. The parser would report it at its end.
+fn missing_quote(quote: &LongQuote) -> Diagnostic {
+    let LongQuote { line, column, quote, end } = quote;
+    let end = end.map_or_else(|| "has no end".to_owned(), |end| format!("ends only on line {end}"));
+    let fault = SettingError::new(format!("not valid YAML: the quoted text that begins here {end}"));
+    fault.help(format!("close it with `{quote}` on this line")).error(Position {
+        line: *line,
+        column: *column,
+        length: 1,
+    })
+}
+
 fn syntax(error: &ScanError, text: &str) -> Diagnostic {
+    if let Some(quote) = long_quote(text, error.marker().line()) {
+        return missing_quote(&quote);
+    }
     let at = Position { line: error.marker().line(), column: error.marker().col() + 1, length: 1 };
     let line = text.lines().nth(at.line.saturating_sub(1)).unwrap_or_default();
     let fault = SettingError::new(format!("not valid YAML: {}", error.info()));

@@ -143,9 +143,15 @@ pub(crate) fn bytes(node: &Node, limit: &Limit<u64>) -> Read<u64> {
 
 /// Reads a number of bytes, or a percentage.
 pub(crate) fn size(node: &Node, limit: &Limit<u64>, percents: &RangeInclusive<f64>) -> Read<Size> {
-    match units::percent(text("a size or a percentage", node)?) {
-        Some(percent) => percent_within(percent, percents).map(Size::Percent),
-        None => bytes(node, limit).map(Size::Bytes),
+    let text = text("a size or a percentage", node)?;
+    match (units::percent(text), text.parse::<u64>()) {
+        (Some(percent), _) => percent_within(percent, percents).map(Size::Percent),
+        // A few bytes make no sense: a percentage, or another unit, is meant.
+        (None, Ok(number)) if number < limit.min && number as f64 <= *percents.end() => {
+            Err(SettingError::new(format!("`{number}` is {number} bytes"))
+                .help(format!("write `{number}%` or `{number}MiB`")))
+        }
+        (None, _) => bytes(node, limit).map(Size::Bytes),
     }
 }
 
@@ -242,6 +248,7 @@ pub(crate) fn address(node: &Node) -> Read<String> {
     match address.rsplit_once(':') {
         Some(("", port)) if is_port(port) => Err(fault().help(format!("write the host too: `0.0.0.0:{port}`"))),
         Some((host, port)) if is_host(host) && is_port(port) => Ok(address.to_owned()),
+        None if is_port(address) => Err(fault().help(format!("write the host too: `0.0.0.0:{address}`"))),
         _ => Err(fault().help("write `host:port`, such as `0.0.0.0:4317` or `[::1]:4317`")),
     }
 }
