@@ -24,6 +24,7 @@ pub mod export;
 pub mod forward;
 pub mod google;
 pub mod journal;
+pub mod offline;
 pub mod receiver;
 pub mod resource;
 pub mod sampling;

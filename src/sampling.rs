@@ -5,6 +5,7 @@
 //! merge (by OR, minimum, maximum and sum), so the order of arrival never changes a verdict. No policy holds a span.
 
 pub mod annotation;
+mod answer;
 mod compile;
 mod composite;
 mod expression;
@@ -23,6 +24,7 @@ mod tests;
 pub mod threshold;
 pub mod tracestate;
 
+pub use answer::Answer;
 pub use policies::{CompileError, Policies, PolicyError};
 pub use summary::{KeyFact, Summary};
 pub use threshold::Threshold;

@@ -11,6 +11,7 @@
 //! - Memory follows the budget: a request gives back its share when the last trace that needs its bytes is released.
 
 mod compression;
+mod decision;
 pub mod delays;
 mod due;
 mod fate;
@@ -19,6 +20,7 @@ pub mod kept;
 mod missing_parents;
 mod packed;
 pub mod request;
+mod round;
 pub mod settings;
 mod shard;
 mod slots;
@@ -29,6 +31,7 @@ mod tests;
 mod trace_sample;
 mod verdicts;
 
+pub use decision::{Decision, DecisionLog};
 pub use fate::Fate;
 pub use table::Table;
 pub use tally::{Tally, Trigger};

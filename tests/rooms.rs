@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules that do no I/O, read no clock, spawn nothing and draw no random number, each with the modules that it may
 /// use.
-const PURE_MODULES: [(&str, &[&str]); 9] = [
+const PURE_MODULES: [(&str, &[&str]); 10] = [
     ("budget", &["budget"]),
     ("settings", &["settings", "trust"]),
     ("condition", &["condition", "otlp", "settings"]),
@@ -15,6 +15,7 @@ const PURE_MODULES: [(&str, &[&str]); 9] = [
     ("resource", &["condition", "otlp", "resource", "settings"]),
     ("trust", &["trust"]),
     ("forward/encode", &["forward", "otlp", "resource", "sampling", "tail"]),
+    ("offline/replay", &["budget", "otlp", "sampling", "tail"]),
     ("cloud_trace/encode", &["cloud_trace", "otlp", "proto", "resource", "sampling", "tail"]),
 ];
 

@@ -2,9 +2,9 @@
 
 use parking_lot::Mutex;
 
-use super::Keep;
 use super::expression::{DecisionInput, Expression};
 use super::limiter::Bucket;
+use super::{Keep, Threshold};
 use crate::sampling::settings::TokenBucket;
 
 /// The policies of a composite in the order in which they are asked, each with its label.
@@ -35,8 +35,7 @@ impl CompositeRule {
     /// Returns the verdict of the first policy that would keep the trace. Returns `None` if its allowance or the total
     /// allowance is used up, or if no policy would keep the trace.
     pub(super) fn keep(&self, trace: &DecisionInput<'_>) -> Option<Keep> {
-        let keeps = self.policies.iter().enumerate();
-        let (index, keep) = keeps.filter_map(|(index, vote)| Some((index, rule(vote, trace)?))).next()?;
+        let (index, keep) = self.first(trace)?;
         let spans = u64::from(trace.summary.span_count);
         let mut allowances = self.allowances.lock();
         let Allowances { total, own } = &mut *allowances;
@@ -47,6 +46,17 @@ impl CompositeRule {
         own.spend(spans);
         total.spend(spans);
         Some(keep)
+    }
+
+    /// Returns the threshold of the first policy that would keep the trace, whatever is left of the allowances.
+    pub(super) fn would_keep(&self, trace: &DecisionInput<'_>) -> Option<Threshold> {
+        self.first(trace).map(|(_, keep)| keep.threshold)
+    }
+
+    /// Returns the index and the verdict of the first policy that would keep the trace.
+    fn first(&self, trace: &DecisionInput<'_>) -> Option<(usize, Keep)> {
+        let keeps = self.policies.iter().enumerate();
+        keeps.filter_map(|(index, vote)| Some((index, rule(vote, trace)?))).next()
     }
 }
 

@@ -16,6 +16,17 @@ pub(super) struct DecisionInput<'a> {
     pub(super) randomness: u64,
     pub(super) now_ms: u64,
     pub(super) states: &'a [PolicyState],
+    /// The answer that stands for those of all states, so that none of them is asked; `None` at a decision.
+    pub(super) assumed: Option<AssumedStates>,
+}
+
+/// An assumption about the answers of all states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AssumedStates {
+    /// No expression on a state keeps a trace.
+    Refuse,
+    /// Every expression on a state keeps every trace.
+    Pass,
 }
 
 /// A rule that keeps some traces. The variants say which ones.
@@ -106,6 +117,9 @@ impl Expression {
         let threshold = match self {
             Expression::Fact { fact, expected } => Threshold::certain(fact.holds(trace.summary) == *expected),
             Expression::Ratio(threshold) => *threshold,
+            Expression::State { .. } if trace.assumed.is_some() => {
+                Threshold::certain(trace.assumed == Some(AssumedStates::Pass))
+            }
             Expression::State { index, expected } => {
                 let threshold = trace.states.get(*index)?.threshold(trace);
                 if *expected { threshold } else { threshold.complement() }

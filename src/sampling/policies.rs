@@ -2,9 +2,10 @@
 
 use thiserror::Error;
 
+use super::answer::Answer;
 use super::compile::Compiler;
 use super::composite::CompositeRule;
-use super::expression::{DecisionInput, Expression};
+use super::expression::{AssumedStates, DecisionInput, Expression};
 use super::predicates::Predicates;
 use super::state::PolicyState;
 use super::{Keep, Summary, Threshold, Verdict};
@@ -107,6 +108,17 @@ impl KeepPolicy {
             KeepRule::Composite(composite) => composite.keep(trace),
         }
     }
+
+    /// Returns the threshold at which the policy keeps the trace if all states answer as `trace` assumes.
+    fn would_keep(&self, trace: &DecisionInput<'_>) -> Option<Threshold> {
+        match &self.rule {
+            KeepRule::Expression(expression) => expression.evaluate(trace),
+            // The allowances are a state, too.
+            KeepRule::Composite(composite) => {
+                composite.would_keep(trace).filter(|_| trace.assumed == Some(AssumedStates::Pass))
+            }
+        }
+    }
 }
 
 impl Policies {
@@ -179,15 +191,59 @@ impl Policies {
     /// because this charges limits and changes the states of policies.
     #[must_use]
     pub fn decide(&self, summary: &Summary, trace_id: TraceId, now_ms: u64) -> Verdict {
+        self.decide_with_answers(summary, trace_id, now_ms, |_, _| {})
+    }
+
+    /// Does the same as [`Policies::decide`], and calls `answered` with the number and the answer of each policy that
+    /// the verdict took into account.
+    #[inline]
+    pub fn decide_with_answers(
+        &self,
+        summary: &Summary,
+        trace_id: TraceId,
+        now_ms: u64,
+        mut answered: impl FnMut(u16, Answer),
+    ) -> Verdict {
         let trace = self.trace(summary, trace_id, now_ms);
         let mut survival = Threshold::ALWAYS;
         for drop_policy in &self.drop_policies {
-            match drop_policy.survives.evaluate(&trace) {
+            let survives = drop_policy.survives.evaluate(&trace);
+            answered(drop_policy.policy, Answer::of_drop_policy(survives));
+            match survives {
                 Some(threshold) => survival = survival.max(threshold),
                 None => return Verdict::DroppedByPolicy(drop_policy.policy),
             }
         }
-        self.decide_keep(&trace, |_| true).map_or(Verdict::Dropped, |keep| Verdict::Kept(surviving(keep, survival)))
+        self.decide_keep(&trace, |_| true, answered)
+            .map_or(Verdict::Dropped, |keep| Verdict::Kept(surviving(keep, survival)))
+    }
+
+    /// Returns the answers of all policies on the trace that `summary` describes, each with the policy's number, in the
+    /// order of the configuration. This changes no state: a policy whose answer depends on other traces is not asked.
+    #[must_use]
+    pub fn answers(&self, summary: &Summary, trace_id: TraceId) -> Vec<(u16, Answer)> {
+        // What holds whether all states refuse or pass does not depend on other traces.
+        let trace = self.trace(summary, trace_id, 0);
+        let refuse = DecisionInput { assumed: Some(AssumedStates::Refuse), ..trace };
+        let pass = DecisionInput { assumed: Some(AssumedStates::Pass), ..trace };
+        let drops = self.drop_policies.iter().map(|DropPolicy { policy, survives }| {
+            let answer = match (survives.evaluate(&refuse), survives.evaluate(&pass)) {
+                (None, Some(_)) => Answer::NotAsked,
+                (survives, _) => Answer::of_drop_policy(survives),
+            };
+            (*policy, answer)
+        });
+        let keeps = self.keep_policies.iter().map(|keep_policy| {
+            let answer = match (keep_policy.would_keep(&refuse), keep_policy.would_keep(&pass)) {
+                (Some(threshold), _) => Answer::Keeps(threshold),
+                (None, None) => Answer::KeepsNot,
+                (None, Some(_)) => Answer::NotAsked,
+            };
+            (keep_policy.policy, answer)
+        });
+        let mut answers: Vec<_> = drops.chain(keeps).collect();
+        answers.sort_by_key(|(policy, _)| *policy);
+        answers
     }
 
     /// Returns the verdict if there is evidence: more spans cannot change it, so the trace need not wait.
@@ -211,7 +267,7 @@ impl Policies {
     pub fn rescue(&self, summary: &Summary, trace_id: TraceId) -> Option<Keep> {
         let trace = self.trace(summary, trace_id, 0);
         let survival = self.lasting_survival(&trace)?;
-        self.decide_keep(&trace, |keep_policy| !keep_policy.is_stateful())
+        self.decide_keep(&trace, |keep_policy| !keep_policy.is_stateful(), |_, _| {})
             .map(|keep| rescued(surviving(keep, survival)))
     }
 
@@ -263,7 +319,8 @@ impl Policies {
     }
 
     fn trace<'a>(&'a self, summary: &'a Summary, trace_id: TraceId, now_ms: u64) -> DecisionInput<'a> {
-        DecisionInput { summary, randomness: summary.randomness(trace_id), now_ms, states: &self.states }
+        let randomness = summary.randomness(trace_id);
+        DecisionInput { summary, randomness, now_ms, states: &self.states, assumed: None }
     }
 
     /// Returns the threshold at which the trace survives all policies of type `drop` without state; `None` if one of
@@ -276,13 +333,22 @@ impl Policies {
     }
 
     /// Returns the verdict of the keep policies for which `asked` returns true; `None` if none of them keeps the trace.
-    fn decide_keep(&self, trace: &DecisionInput<'_>, asked: impl Fn(&KeepPolicy) -> bool) -> Option<Keep> {
+    /// Calls `answered` with their answers.
+    #[inline]
+    fn decide_keep(
+        &self,
+        trace: &DecisionInput<'_>,
+        asked: impl Fn(&KeepPolicy) -> bool,
+        mut answered: impl FnMut(u16, Answer),
+    ) -> Option<Keep> {
         let mut best: Option<Keep> = None;
         for keep_policy in self.keep_policies.iter().filter(|keep_policy| asked(keep_policy)) {
             if self.sample_on_first_match && best.is_some() && keep_policy.is_stateful() {
                 continue;
             }
-            let Some(keep) = keep_policy.keep(trace) else { continue };
+            let keep = keep_policy.keep(trace);
+            answered(keep_policy.policy, keep.map_or(Answer::KeepsNot, |keep| Answer::Keeps(keep.threshold)));
+            let Some(keep) = keep else { continue };
             best = Some(match best {
                 // The verdict names the first policy, but the adjusted count depends on all policies that keep the
                 // trace.

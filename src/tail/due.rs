@@ -26,6 +26,11 @@ impl Moment {
     pub(super) fn elapsed_ms(self, now_ms: Millis) -> u64 {
         u64::from((now_ms as u32).wrapping_sub(self.0).cast_signed().max(0).cast_unsigned())
     }
+
+    /// Returns the time of this moment, or `now_ms` if the moment has come.
+    pub(super) fn not_before(self, now_ms: Millis) -> Millis {
+        now_ms + u64::from(self.0.wrapping_sub(now_ms as u32).cast_signed().max(0).cast_unsigned())
+    }
 }
 
 /// An entry of a queue: the trace in `slot` is looked at again `at` this moment. The entry is stale, and is skipped, if
@@ -57,6 +62,11 @@ impl DueQueue {
         if self.0.len() > 2 * traces_held + STALE_MIN {
             self.0.retain(|&due| is_live(due));
         }
+    }
+
+    /// Returns the moment of the first entry, which may be stale.
+    pub(super) fn first(&self) -> Option<Moment> {
+        self.0.front().map(|due| due.at)
     }
 
     /// Removes and returns the first entry, due or not.

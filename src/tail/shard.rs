@@ -10,9 +10,6 @@
 mod counts;
 mod index;
 
-use std::hash::BuildHasher;
-
-use foldhash::fast::SeedableRandomState;
 use smallvec::SmallVec;
 
 pub use self::counts::HeldCounts;
@@ -23,13 +20,14 @@ use super::kept::KeptSpans;
 use super::missing_parents::{SPANS_MAX, SpanIdFindings, UNPACKED_BYTES_MAX, check_span_ids};
 use super::packed::{pack, unpack};
 use super::request::{Fragment, OpenFragment};
+use super::round::WorkRound;
 use super::slots::{SlotNumber, Slots};
-use super::table::{Millis, SLICE_BYTES, TableLimits};
-use super::tally::{Tally, Trigger};
+use super::table::{Millis, TableLimits};
+use super::tally::Trigger;
 use super::trace_sample::TraceSample;
 use super::verdicts::VerdictCache;
 use crate::otlp::TraceId;
-use crate::sampling::{Keep, Parent, Policies, Summary, Verdict};
+use crate::sampling::{Keep, Parent, Summary, Verdict};
 
 /// A trace whose spans are held.
 #[derive(Debug)]
@@ -87,53 +85,6 @@ enum Known {
     DroppedByPolicy,
     /// Nothing is known of the trace.
     No,
-}
-
-/// The inputs of a round of work, and the buffers for its results.
-pub(super) struct WorkRound<'a> {
-    pub(super) policies: &'a Policies,
-    pub(super) limits: &'a TableLimits,
-    pub(super) hasher: &'a SeedableRandomState,
-    pub(super) now_ms: Millis,
-    pub(super) kept: &'a mut Vec<KeptSpans>,
-    pub(super) tally: &'a mut Tally,
-    /// Bytes of spans that were read so far.
-    pub(super) read_bytes: u64,
-}
-
-impl WorkRound<'_> {
-    /// Takes up to `traces_max` steps, fewer if they read many bytes. Returns true if there may be more to do. A step
-    /// returns `None` if there was nothing left to do.
-    fn slice(&mut self, traces_max: usize, mut step: impl FnMut(&mut Self) -> Option<()>) -> bool {
-        for _ in 0..traces_max {
-            if step(self).is_none() {
-                return false;
-            }
-            if self.read_bytes >= SLICE_BYTES {
-                break;
-            }
-        }
-        true
-    }
-
-    /// Counts these spans of the trace `id` as sampled out.
-    fn sampled_out<'a>(&mut self, id: TraceId, fragments: impl IntoIterator<Item = &'a Fragment>) {
-        for fragment in fragments {
-            fragment.sampled_out(id);
-            self.tally.sampled_out_spans += u64::from(fragment.span_count());
-        }
-    }
-
-    #[inline]
-    fn hash(&self, id: TraceId) -> u64 {
-        hash(self.hasher, id)
-    }
-}
-
-/// Returns the hash of a trace id. It is seeded, so that senders cannot aim at a shard or bucket.
-#[inline]
-pub(super) fn hash(hasher: &SeedableRandomState, id: TraceId) -> u64 {
-    hasher.hash_one(u128::from_ne_bytes(id.0))
 }
 
 #[derive(Debug)]
@@ -221,6 +172,12 @@ impl Shard {
             }
         }
         self.remember_released(round);
+    }
+
+    /// Returns the time at which a trace may have to be looked at next; `None` if no trace is held.
+    pub(super) fn next_due(&self, now_ms: Millis) -> Option<Millis> {
+        let queues = [&self.waiting, &self.rooted, &self.rescuable];
+        queues.iter().filter_map(|queue| queue.first()).map(|moment| moment.not_before(now_ms)).min()
     }
 
     /// Returns the number of entries, live and stale, in the queues.
@@ -342,6 +299,7 @@ impl Shard {
         match keep {
             Some(keep) => {
                 round.tally.kept(keep, Trigger::Rescue);
+                round.note(arrival.id, Verdict::Kept(keep), Trigger::Rescue, &arrival.summary);
                 self.remember_kept(arrival.hash, keep, round);
                 round.kept.push(KeptSpans::new(arrival.fragment, arrival.id, keep));
             }
@@ -389,6 +347,7 @@ impl Shard {
         self.held.remove(&trace);
         self.remember_kept(hash, keep, round);
         round.tally.kept(keep, trigger);
+        round.note(trace.id, Verdict::Kept(keep), trigger, &trace.summary);
         let id = trace.id;
         round.kept.extend(trace.fragments.into_iter().map(|fragment| KeptSpans::new(fragment, id, keep)));
     }
@@ -433,8 +392,11 @@ impl Shard {
     fn decide(&mut self, slot: SlotNumber, trigger: Trigger, round: &mut WorkRound<'_>) {
         let Some(trace) = self.traces.get(slot) else { return };
         let hash = round.hash(trace.id);
-        let verdict = round.policies.decide(&trace.summary, trace.id, round.now_ms);
+        let verdict = round.verdict(&trace.summary, trace.id);
         let missing_parent = missing_parent(trace, verdict, trigger, self.sample.weight(hash), round);
+        if !matches!(verdict, Verdict::Kept(_)) {
+            round.note(trace.id, verdict, trigger, &trace.summary);
+        }
         match verdict {
             Verdict::Kept(keep) => self.keep_held(slot, hash, Keep { missing_parent, ..keep }, trigger, round),
             Verdict::Dropped => {

@@ -8,12 +8,14 @@ use foldhash::fast::SeedableRandomState;
 use parking_lot::Mutex;
 
 use super::compression::{Compression, SCRATCH_BYTES_MAX};
+use super::decision::DecisionLog;
 use super::fate::Fate;
 use super::journal_hold::{JOURNAL_HOLD_BYTES, JournalHold};
 use super::kept::KeptSpans;
 use super::request::{Fragment, HeldSpan, Request};
+use super::round::{WorkRound, hash};
 pub use super::shard::HeldCounts;
-use super::shard::{Arrival, Shard, TRACE_BYTES, WorkRound, hash};
+use super::shard::{Arrival, Shard, TRACE_BYTES};
 use super::tally::{Tally, Trigger};
 use super::trace_sample::TraceSample;
 use super::verdicts::VerdictCache;
@@ -106,6 +108,8 @@ pub struct RoundOutcome {
     pub kept: Vec<KeptSpans>,
     /// Counts of the work done.
     pub tally: Tally,
+    /// The single decisions; `None` (the default) if only their counts are wanted.
+    pub decisions: Option<DecisionLog>,
     order: Vec<(u64, u32)>,
     batch: Vec<Arrival>,
 }
@@ -116,6 +120,7 @@ impl RoundOutcome {
     pub fn heap_bytes(&self) -> usize {
         self.kept.capacity() * size_of::<KeptSpans>()
             + self.tally.heap_bytes()
+            + self.decisions.as_ref().map_or(0, DecisionLog::heap_bytes)
             + self.order.capacity() * size_of::<(u64, u32)>()
             + self.batch.capacity() * size_of::<Arrival>()
     }
@@ -336,6 +341,13 @@ impl Table {
         expired || decided
     }
 
+    /// Returns the next time, not before `now_ms`, at which [`Table::sweep`] may have something to do; `None` if no trace
+    /// is held.
+    #[must_use]
+    pub fn next_due(&self, now_ms: Millis) -> Option<Millis> {
+        self.shards.iter().filter_map(|shard| shard.lock().next_due(now_ms)).min()
+    }
+
     /// Compresses the body of one request that has not been read for a second, if compression is enabled. Returns true
     /// if there may be more.
     pub fn compress(&self, now_ms: Millis) -> bool {
@@ -456,6 +468,7 @@ impl Table {
             now_ms,
             kept: &mut out.kept,
             tally: &mut out.tally,
+            decisions: out.decisions.as_mut(),
             read_bytes: 0,
         }
     }

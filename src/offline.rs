@@ -1,0 +1,9 @@
+//! The daemon's decisions without a daemon: requests in virtual time through the scan, the trace table, the policies and
+//! the encoders that the daemon runs.
+//!
+//! `spansieve test`, `spansieve explain` and `spansieve simulate` are made of this. Nothing here decides anything: a
+//! policy, a due time and a rescue have one implementation, in [`crate::sampling`] and [`crate::tail`].
+
+pub mod replay;
+
+pub use replay::{Observer, Refusal, Replay, ReplaySettings, TimedRequest};

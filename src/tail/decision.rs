@@ -1,0 +1,72 @@
+//! Single decisions, for a caller of the table that wants more than their counts.
+
+use super::table::Millis;
+use super::tally::Trigger;
+use crate::otlp::TraceId;
+use crate::sampling::{Answer, Policies, Summary, Verdict};
+
+/// A decision on one trace. A trace that is dropped first and rescued later has two.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// The trace.
+    pub trace: TraceId,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The reason why the trace was decided when it was.
+    pub trigger: Trigger,
+    /// The time of the decision.
+    pub at_ms: Millis,
+    /// The facts that the verdict is based on. If late spans are evidence and the other spans of their trace are gone,
+    /// these are the facts of the late spans alone.
+    pub summary: Summary,
+    /// The numbers and the answers of the policies that were asked. It is empty unless [`DecisionLog::with_answers`],
+    /// and for verdicts on evidence, for which no policy is asked; [`Policies::answers`] has the answers then.
+    pub answers: Vec<(u16, Answer)>,
+}
+
+impl Decision {
+    pub(super) fn new(trace: TraceId, verdict: Verdict, trigger: Trigger, at_ms: Millis, summary: &Summary) -> Self {
+        Decision { trace, verdict, trigger, at_ms, summary: summary.clone(), answers: Vec::new() }
+    }
+}
+
+/// The decisions of a round of work, in their order.
+#[derive(Clone, Debug, Default)]
+pub struct DecisionLog {
+    with_answers: bool,
+    decisions: Vec<Decision>,
+    /// The answers for the decision that is noted next.
+    answers: Vec<(u16, Answer)>,
+}
+
+impl DecisionLog {
+    /// Creates a log that has the answers of the policies in addition.
+    #[must_use]
+    pub fn with_answers() -> Self {
+        DecisionLog { with_answers: true, ..DecisionLog::default() }
+    }
+
+    /// Removes and returns all decisions.
+    pub fn drain(&mut self) -> impl Iterator<Item = Decision> {
+        self.decisions.drain(..)
+    }
+
+    /// Asks the policies for the verdict on a trace.
+    pub(super) fn ask(&mut self, policies: &Policies, summary: &Summary, id: TraceId, now_ms: Millis) -> Verdict {
+        if !self.with_answers {
+            return policies.decide(summary, id, now_ms);
+        }
+        self.answers.clear();
+        policies.decide_with_answers(summary, id, now_ms, |policy, answer| self.answers.push((policy, answer)))
+    }
+
+    /// Notes a decision, with the answers to the last question.
+    pub(super) fn note(&mut self, decision: Decision) {
+        self.decisions.push(Decision { answers: std::mem::take(&mut self.answers), ..decision });
+    }
+
+    /// Returns the bytes of memory that the log takes, without what decisions have on the heap.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.decisions.capacity() * size_of::<Decision>() + self.answers.capacity() * size_of::<(u16, Answer)>()
+    }
+}

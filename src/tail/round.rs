@@ -1,0 +1,78 @@
+//! A round of work on a shard: its inputs, and what it gives back.
+
+use std::hash::BuildHasher;
+
+use foldhash::fast::SeedableRandomState;
+
+use super::decision::{Decision, DecisionLog};
+use super::kept::KeptSpans;
+use super::request::Fragment;
+use super::table::{Millis, SLICE_BYTES, TableLimits};
+use super::tally::{Tally, Trigger};
+use crate::otlp::TraceId;
+use crate::sampling::{Policies, Summary, Verdict};
+
+/// The inputs of a round of work, and the buffers for its results.
+pub(super) struct WorkRound<'a> {
+    pub(super) policies: &'a Policies,
+    pub(super) limits: &'a TableLimits,
+    pub(super) hasher: &'a SeedableRandomState,
+    pub(super) now_ms: Millis,
+    pub(super) kept: &'a mut Vec<KeptSpans>,
+    pub(super) tally: &'a mut Tally,
+    /// The decisions of the round; `None` if the caller does not want them.
+    pub(super) decisions: Option<&'a mut DecisionLog>,
+    /// Bytes of spans that were read so far.
+    pub(super) read_bytes: u64,
+}
+
+impl WorkRound<'_> {
+    /// Takes up to `traces_max` steps, fewer if they read many bytes. Returns true if there may be more to do. A step
+    /// returns `None` if there was nothing left to do.
+    pub(super) fn slice(&mut self, traces_max: usize, mut step: impl FnMut(&mut Self) -> Option<()>) -> bool {
+        for _ in 0..traces_max {
+            if step(self).is_none() {
+                return false;
+            }
+            if self.read_bytes >= SLICE_BYTES {
+                break;
+            }
+        }
+        true
+    }
+
+    /// Counts these spans of the trace `id` as sampled out.
+    pub(super) fn sampled_out<'a>(&mut self, id: TraceId, fragments: impl IntoIterator<Item = &'a Fragment>) {
+        for fragment in fragments {
+            fragment.sampled_out(id);
+            self.tally.sampled_out_spans += u64::from(fragment.span_count());
+        }
+    }
+
+    #[inline]
+    pub(super) fn hash(&self, id: TraceId) -> u64 {
+        hash(self.hasher, id)
+    }
+
+    /// Asks the policies for the verdict on a trace.
+    pub(super) fn verdict(&mut self, summary: &Summary, id: TraceId) -> Verdict {
+        match &mut self.decisions {
+            None => self.policies.decide(summary, id, self.now_ms),
+            Some(log) => log.ask(self.policies, summary, id, self.now_ms),
+        }
+    }
+
+    /// Notes a decision, if the caller wants it.
+    #[inline]
+    pub(super) fn note(&mut self, id: TraceId, verdict: Verdict, trigger: Trigger, summary: &Summary) {
+        if let Some(log) = &mut self.decisions {
+            log.note(Decision::new(id, verdict, trigger, self.now_ms, summary));
+        }
+    }
+}
+
+/// Returns the hash of a trace id. It is seeded, so that senders cannot aim at a shard or bucket.
+#[inline]
+pub(super) fn hash(hasher: &SeedableRandomState, id: TraceId) -> u64 {
+    hasher.hash_one(u128::from_ne_bytes(id.0))
+}
