@@ -145,7 +145,8 @@ def check_percentiles(check, result, made, _kept):
         for share, ms in zip((0.50, 0.95, 0.99), found):
             # The rank of what was found, as a share of all.
             rank = sum(time <= ms for time in ordered) / len(ordered)
-            check.near(f"percentile {share} of {route}", rank, share, sum_error(len(ordered)) / len(ordered))
+            error = math.sqrt(share * (1 - share)) * sum_error(len(ordered)) / len(ordered)
+            check.near(f"percentile {share} of {route}", rank, share, error)
     check.same("routes", {row[0] for row in result}, set(ROUTES))
 
 
