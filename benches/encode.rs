@@ -19,7 +19,7 @@ use spansieve::resource::settings::AllowedProjects;
 use spansieve::sampling::{Keep, Threshold};
 use spansieve::tail::request::{ScopeId, SpanBytes};
 
-#[path = "../src/cloud_trace/encode/tests/reference.rs"]
+#[path = "../crates/core/src/cloud_trace/encode/tests/reference.rs"]
 mod reference;
 #[path = "support/report.rs"]
 mod report;

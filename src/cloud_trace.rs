@@ -1,5 +1,5 @@
-//! The sink Google Cloud Trace v2: the span encoder and the client.
+//! The sink Google Cloud Trace v2: the client, and the span encoder of the core.
 
 pub mod client;
-pub mod encode;
-pub mod settings;
+
+pub use spansieve_core::cloud_trace::{encode, settings};

@@ -6,11 +6,8 @@
 use std::io;
 use std::rc::Rc;
 
-mod document;
 mod error;
-mod expand;
 mod keys;
-mod quotes;
 mod read;
 #[cfg(test)]
 mod reference;
@@ -22,7 +19,7 @@ mod tests;
 
 pub use crate::settings::Files;
 pub use crate::settings::diagnostic::{Diagnostic, Severity};
-use crate::settings::units;
+use crate::settings::{document, units};
 pub use error::{ConfigError, render};
 pub use settings::Settings;
 

@@ -2,4 +2,7 @@
 
 mod advice;
 pub mod client;
-pub mod encode;
+#[cfg(test)]
+mod tests;
+
+pub use spansieve_core::forward::encode;

@@ -10,13 +10,11 @@
 pub extern crate spansieve_otlp as otlp;
 
 mod activity;
-pub mod budget;
 pub mod cli;
 pub mod clock;
 pub mod cloud_trace;
-pub mod condition;
 pub mod config;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(all(test, debug_assertions), fuzzing))]
 pub mod cost;
 pub mod daemon;
 pub mod emulator;
@@ -26,12 +24,11 @@ pub mod google;
 pub mod journal;
 pub mod offline;
 pub mod receiver;
-pub mod resource;
-pub mod sampling;
 pub mod segment;
-pub mod settings;
-pub mod tail;
+#[cfg(test)]
+mod simulation;
 pub mod telemetry;
 pub mod trust;
 
+pub use spansieve_core::{budget, condition, resource, sampling, settings, tail};
 pub use spansieve_proto as proto;

@@ -4,8 +4,7 @@
 //! Bytes become checked values here: once for `config`, which reports what is wrong, and again for `receiver`, which
 //! serves with them and takes renewed ones. This module does no I/O and reads no clock: time is an argument.
 
-/// Largest size of a file with credentials, in bytes: enough for hundreds of certificates.
-pub const FILE_BYTES_MAX: usize = 1 << 20;
+pub use crate::settings::FILE_BYTES_MAX;
 
 pub mod id_token;
 pub mod pem;

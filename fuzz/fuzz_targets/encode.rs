@@ -22,7 +22,7 @@ use spansieve::resource::settings::AllowedProjects;
 use spansieve::sampling::{Keep, Threshold};
 use spansieve::tail::request::SpanBytes;
 
-#[path = "../../src/cloud_trace/encode/tests/reference.rs"]
+#[path = "../../crates/core/src/cloud_trace/encode/tests/reference.rs"]
 mod reference;
 
 fuzz_target!(|input: &[u8]| {

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-use crate::cloud_trace::settings::{AttributeMapping, mapping};
 use crate::emulator::settings::Embedded;
 use crate::resource::settings::AllowedProjects;
 use crate::settings::kinds::{
@@ -15,6 +14,7 @@ use crate::settings::kinds::{
 };
 use crate::settings::setting::Shape;
 use crate::settings::{KIB, Limit, MIB, TIB, section};
+use spansieve_core::cloud_trace::settings::{AttributeMapping, mapping};
 
 section! {
     /// The destination of kept spans.

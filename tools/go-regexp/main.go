@@ -1,7 +1,7 @@
 // Asks Go's regexp package for its answers to patterns and texts, and writes those with which the tests of
-// src/condition/pattern compare:
+// crates/core/src/condition/pattern compare:
 //
-//	go run -C tools/go-regexp . > src/condition/pattern/tests/go.json
+//	go run -C tools/go-regexp . > crates/core/src/condition/pattern/tests/go.json
 package main
 
 import (

@@ -3,9 +3,9 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::message::{Form, SPANS_FIELD};
-use crate::cloud_trace::encode::fields as cloud_trace;
 use crate::otlp::fields as otlp;
 use crate::otlp::view::submessages;
+use spansieve_core::cloud_trace::encode::fields as cloud_trace;
 
 /// The id of a span, and features that bad spans have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

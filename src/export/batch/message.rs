@@ -9,11 +9,11 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use crate::cloud_trace::encode::fields as cloud_trace;
 use crate::otlp::fields::{self, export_trace_service_request, resource_spans as resource_fields, scope_spans};
 use crate::otlp::view::submessages;
 use crate::otlp::wire::Reader;
 use crate::otlp::write;
+use spansieve_core::cloud_trace::encode::fields as cloud_trace;
 
 /// The number of `BatchWriteSpansRequest.spans` and of `ScopeSpans.spans`. The encoders also write the key of the
 /// field: a record is a whole field.

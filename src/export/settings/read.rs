@@ -3,7 +3,6 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Endpoint, Export, ExportApi, ExportTls, PROJECTS};
-use crate::cloud_trace::settings::read_mapping;
 use crate::resource::settings::AllowedProjects;
 use crate::settings::Files;
 use crate::settings::diagnostic::{SettingError, quote};
@@ -12,6 +11,7 @@ use crate::settings::reader::Section;
 use crate::settings::suggest::did_you_mean;
 use crate::settings::values::{self, Read};
 use crate::trust::pem::{self, PemError};
+use spansieve_core::cloud_trace::settings::read_mapping;
 
 /// The project of spans that are written to the embedded Cloud Trace, which has no ambient one.
 const EMBEDDED_PROJECT: &str = "local-project";

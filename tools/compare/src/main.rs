@@ -3,7 +3,7 @@
 //! ones.
 
 mod fields;
-#[path = "../../../src/cloud_trace/encode/tests/generate.rs"]
+#[path = "../../../crates/core/src/cloud_trace/encode/tests/generate.rs"]
 mod generate;
 mod program;
 mod recorder;

@@ -1,0 +1,3 @@
+//! The encoder for OTLP sinks.
+
+pub mod encode;

@@ -1,0 +1,75 @@
+//! Policies, compiled to span predicates and a trace verdict.
+//!
+//! A policy never sees a span. The scan asks [`Policies`] for the bits of each span ([`crate::otlp::scan::Probe`]). The
+//! trace table combines them with OR in a [`Summary`], and the verdict is an expression over the summary. Summaries
+//! merge (by OR, minimum, maximum and sum), so the order of arrival never changes a verdict. No policy holds a span.
+
+pub mod annotation;
+mod answer;
+mod compile;
+mod composite;
+mod expression;
+pub mod keyed;
+mod keys;
+mod limiter;
+mod policies;
+mod predicates;
+#[cfg(any(test, fuzzing, feature = "testing"))]
+pub mod reference;
+pub mod settings;
+mod state;
+mod summary;
+#[cfg(test)]
+mod tests;
+pub mod threshold;
+pub mod tracestate;
+
+pub use answer::Answer;
+pub use policies::{CompileError, Policies, PolicyError};
+pub use summary::{KeyFact, Summary};
+pub use threshold::Threshold;
+
+/// The verdict that a trace is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// The policy that keeps the trace, as an index into [`Policies::names`].
+    pub policy: u16,
+    /// The threshold that the trace has passed. It determines the adjusted count.
+    pub threshold: Threshold,
+    /// True if the trace was dropped at first and late spans rescued it.
+    pub rescued: bool,
+    /// The kind of parent that was missing when the decision wait was over. `None` if no span lacked its parent, or if
+    /// the trace did not wait.
+    pub missing_parent: Option<Parent>,
+}
+
+labels! {
+    /// The process that made the parent of a span.
+    #[repr(usize)]
+    pub enum Parent {
+        /// The parent is from the same process.
+        Local = "local",
+        /// The parent is from another process: the caller, or a proxy between the caller and the process.
+        Remote = "remote",
+    }
+}
+
+impl Keep {
+    /// Creates the verdict of `policy` on a trace that was not dropped before and has all parents.
+    #[must_use]
+    pub const fn new(policy: u16, threshold: Threshold) -> Self {
+        Keep { policy, threshold, rescued: false, missing_parent: None }
+    }
+}
+
+/// The outcome of a decision on a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// A policy keeps the trace.
+    Kept(Keep),
+    /// No policy keeps the trace. Late spans may still rescue it.
+    Dropped,
+    /// A policy of type `drop` drops the trace. Late spans cannot rescue it. The number is the policy's index in
+    /// [`Policies::names`].
+    DroppedByPolicy(u16),
+}

@@ -1,0 +1,35 @@
+//! Pending traces: requests that own their bytes and their share of the budget, the trace table, due times and the
+//! caches
+//! of verdicts.
+//!
+//! This module does no I/O and reads no clock: time is an argument.
+//!
+//! Invariants
+//! - At any moment, every accepted span is in exactly one place: in a pending trace, in a dropped trace that can still
+//!   be rescued, on its way to the exporter, or counted as sampled out.
+//! - Verdicts do not depend on the order in which spans arrive.
+//! - Memory follows the budget: a request gives back its share when the last trace that needs its bytes is released.
+
+mod compression;
+mod decision;
+pub mod delays;
+mod due;
+mod fate;
+pub mod journal_hold;
+pub mod kept;
+mod missing_parents;
+mod packed;
+pub mod request;
+mod round;
+pub mod settings;
+mod shard;
+mod slots;
+pub mod table;
+pub mod tally;
+mod trace_sample;
+mod verdicts;
+
+pub use decision::{Decision, DecisionLog};
+pub use fate::Fate;
+pub use table::Table;
+pub use tally::{Tally, Trigger};

@@ -1,0 +1,535 @@
+//! One shard of the trace table: the traces whose hashed id begins with the shard's number.
+//!
+//! A trace is pending first. Then it is either kept (its spans go to the exporter and its id is remembered) or dropped.
+//! A dropped trace stays rescuable while memory and the rescue window allow. Then its id is remembered.
+//!
+//! Most of the time that a trace costs is spent waiting for memory. So traces are in slots in the order in which they
+//! came, which is also the order in which they are decided. Only the small index of their hashes is accessed in random
+//! order. All traces of a request are looked up before the first is touched, so that these waits overlap.
+
+mod counts;
+mod index;
+
+use smallvec::SmallVec;
+
+pub use self::counts::HeldCounts;
+use self::index::{IndexEntry, TraceIndex};
+use super::due::{Due, DueQueue, Moment};
+use super::fate::Fate;
+use super::kept::KeptSpans;
+use super::missing_parents::{SPANS_MAX, SpanIdFindings, UNPACKED_BYTES_MAX, check_span_ids};
+use super::packed::{pack, unpack};
+use super::request::{Fragment, OpenFragment};
+use super::round::WorkRound;
+use super::slots::{SlotNumber, Slots};
+use super::table::{Millis, TableLimits};
+use super::tally::Trigger;
+use super::trace_sample::TraceSample;
+use super::verdicts::VerdictCache;
+use crate::otlp::TraceId;
+use crate::sampling::{Keep, Parent, Summary, Verdict};
+
+/// A trace whose spans are held.
+#[derive(Debug)]
+struct HeldTrace {
+    id: TraceId,
+    summary: Summary,
+    /// One fragment for each request with spans of the trace, usually two or three.
+    fragments: SmallVec<[Fragment; 3]>,
+    state: HeldState,
+}
+
+impl HeldTrace {
+    fn add(&mut self, arrival: Arrival) {
+        self.summary.merge(&arrival.summary);
+        self.fragments.push(arrival.fragment);
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HeldState {
+    /// The trace is undecided until `due`.
+    Pending { due: Moment, trigger: Trigger },
+    /// The trace is dropped, and rescuable until `expiry`.
+    Dropped { expiry: Moment },
+}
+
+impl HeldState {
+    /// Returns the time at which the trace is looked at again.
+    fn due(self) -> Moment {
+        match self {
+            HeldState::Pending { due, .. } => due,
+            HeldState::Dropped { expiry } => expiry,
+        }
+    }
+}
+
+/// The new spans of one trace in one request.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) id: TraceId,
+    pub(super) hash: u64,
+    pub(super) summary: Summary,
+    pub(super) fragment: Fragment,
+}
+
+/// The state of the trace that new spans belong to.
+enum Known {
+    /// The trace is held in this slot.
+    Held(SlotNumber),
+    /// The trace was kept, with this packed verdict.
+    Kept(u64),
+    /// The trace was dropped, and its spans are gone.
+    Dropped,
+    /// A policy of type `drop` dropped the trace.
+    DroppedByPolicy,
+    /// Nothing is known of the trace.
+    No,
+}
+
+#[derive(Debug)]
+pub(super) struct Shard {
+    traces: Slots<HeldTrace>,
+    index: TraceIndex,
+    /// Pending traces by their `decision_wait`.
+    waiting: DueQueue,
+    /// Pending traces by their `decision_wait_after_root_received`.
+    rooted: DueQueue,
+    /// Dropped traces by the end of their rescue window.
+    rescuable: DueQueue,
+    kept_ids: VerdictCache,
+    dropped_ids: VerdictCache,
+    /// Hashes that go to `dropped_ids` at the end of a round: all at once, so that the waits for memory overlap.
+    released: Vec<u64>,
+    sample: TraceSample,
+    held: HeldCounts,
+}
+
+impl Shard {
+    pub(super) fn new(limits: &TableLimits) -> Self {
+        Shard {
+            traces: Slots::default(),
+            index: TraceIndex::default(),
+            waiting: DueQueue::default(),
+            rooted: DueQueue::default(),
+            rescuable: DueQueue::default(),
+            kept_ids: VerdictCache::with_values(limits.kept_ids_per_shard),
+            dropped_ids: VerdictCache::without_values(limits.dropped_ids_per_shard),
+            released: Vec::new(),
+            sample: TraceSample::new(),
+            held: HeldCounts::default(),
+        }
+    }
+
+    pub(super) fn held(&self) -> HeldCounts {
+        self.held
+    }
+
+    /// Remembers a verdict of an earlier process. If there are several on one trace, remembers the one with the
+    /// smallest adjusted count.
+    pub(super) fn restore_kept(&mut self, hash: u64, keep: Keep) {
+        match self.kept_ids.get(hash).map(unpack) {
+            None => _ = self.kept_ids.insert(hash, pack(keep)),
+            Some(known) if keep.threshold < known.threshold => self.kept_ids.replace(hash, pack(keep)),
+            Some(_) => {}
+        }
+    }
+
+    /// Returns every held trace with the number of its spans, and true if it is undecided.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn held_traces(&self) -> impl Iterator<Item = (TraceId, u64, bool)> {
+        self.traces.iter().map(|trace| {
+            let pending = matches!(trace.state, HeldState::Pending { .. });
+            (trace.id, u64::from(trace.summary.span_count), pending)
+        })
+    }
+
+    /// Takes in the spans of one request, and leaves `arrivals` empty. Each arrival belongs to another trace.
+    pub(super) fn arrive(&mut self, arrivals: &mut Vec<Arrival>, round: &mut WorkRound<'_>) {
+        let slots: SmallVec<[Option<SlotNumber>; 16]> = arrivals.iter().map(|arrival| self.find(arrival)).collect();
+        let recall = |(arrival, slot): (&Arrival, Option<SlotNumber>)| match slot {
+            Some(slot) => Known::Held(slot),
+            None => self.recall(arrival.hash),
+        };
+        let known: SmallVec<[Known; 16]> = arrivals.iter().zip(slots).map(recall).collect();
+        for (arrival, known) in arrivals.drain(..).zip(known) {
+            let sampled = self.sample.record(arrival.hash, round.now_ms);
+            if let Some(sampled) = sampled {
+                round.tally.follow(sampled, &arrival.fragment, round.limits.decision_ms);
+            }
+            match known {
+                Known::Held(slot) => self.join(slot, arrival, round),
+                Known::Kept(packed) => self.arrive_late_kept(arrival, unpack(packed), round),
+                Known::Dropped => self.arrive_late_dropped(arrival, round),
+                Known::DroppedByPolicy => {
+                    round.tally.late_of_dropped(false, arrival.summary.span_count);
+                    round.sampled_out(arrival.id, [&arrival.fragment]);
+                }
+                Known::No => {
+                    round.tally.begun(sampled);
+                    self.begin(arrival, round);
+                }
+            }
+        }
+        self.remember_released(round);
+    }
+
+    /// Returns the time at which a trace may have to be looked at next; `None` if no trace is held.
+    pub(super) fn next_due(&self, now_ms: Millis) -> Option<Millis> {
+        let queues = [&self.waiting, &self.rooted, &self.rescuable];
+        queues.iter().filter_map(|queue| queue.first()).map(|moment| moment.not_before(now_ms)).min()
+    }
+
+    /// Returns the number of entries, live and stale, in the queues.
+    #[cfg(test)]
+    pub(super) fn queued(&self) -> usize {
+        [&self.waiting, &self.rooted, &self.rescuable].map(DueQueue::len).iter().sum()
+    }
+
+    /// Returns the fate of the trace `id` with this hash. The caches do not count it as a lookup.
+    pub(super) fn fate(&self, id: TraceId, hash: u64) -> Fate {
+        if let Some(trace) = self.slot(id, hash).and_then(|slot| self.traces.get(slot)) {
+            return match trace.state {
+                HeldState::Pending { .. } => Fate::Pending,
+                HeldState::Dropped { .. } => Fate::SampledOut { rescuable: true },
+            };
+        }
+        if let Some(packed) = self.kept_ids.peek(hash) {
+            Fate::Kept { policy: unpack(packed).policy }
+        } else if self.dropped_ids.peek(hash).is_some() {
+            Fate::SampledOut { rescuable: false }
+        } else if self.dropped_ids.peek(dropped_by_policy_hash(hash)).is_some() {
+            Fate::DroppedByPolicy
+        } else {
+            Fate::Unknown
+        }
+    }
+
+    /// Sends late spans of a kept trace to the exporter with the trace's verdict. If they are stronger evidence, the
+    /// verdict is amended.
+    fn arrive_late_kept(&mut self, arrival: Arrival, keep: Keep, round: &mut WorkRound<'_>) {
+        round.tally.late_kept_spans += u64::from(arrival.summary.span_count);
+        let amended = round.policies.amended(keep, &arrival.summary, arrival.id);
+        // Other traces of the same request may have made the cache forget this one, or move it.
+        if amended != keep && self.kept_ids.get(arrival.hash).is_some() {
+            self.kept_ids.replace(arrival.hash, pack(amended));
+        }
+        round.kept.push(KeptSpans::new(arrival.fragment, arrival.id, amended));
+    }
+
+    fn find(&self, arrival: &Arrival) -> Option<SlotNumber> {
+        self.slot(arrival.id, arrival.hash)
+    }
+
+    #[inline]
+    fn slot(&self, id: TraceId, hash: u64) -> Option<SlotNumber> {
+        self.index.find(hash, |slot| self.traces.get(slot).is_some_and(|trace| trace.id == id))
+    }
+
+    /// Looks up the verdict on a trace that is not held.
+    fn recall(&mut self, hash: u64) -> Known {
+        if let Some(packed) = self.kept_ids.get(hash) {
+            Known::Kept(packed)
+        } else if self.dropped_ids.get(hash).is_some() {
+            Known::Dropped
+        } else if self.dropped_ids.get(dropped_by_policy_hash(hash)).is_some() {
+            Known::DroppedByPolicy
+        } else {
+            Known::No
+        }
+    }
+
+    /// Adds spans to a trace that is held.
+    fn join(&mut self, slot: SlotNumber, arrival: Arrival, round: &mut WorkRound<'_>) {
+        let Some(trace) = self.traces.get_mut(slot) else { return };
+        if let HeldState::Dropped { .. } = trace.state {
+            return self.join_dropped(slot, arrival, round);
+        }
+        let (hash, is_root) = (arrival.hash, arrival.summary.has_root);
+        self.held.count(trace.state, &arrival.summary);
+        trace.add(arrival);
+        if let Some(keep) = round.policies.proven(&trace.summary) {
+            self.keep_held(slot, hash, keep, Trigger::Evidence, round);
+        } else if round.limits.is_full(&trace.summary) {
+            self.decide(slot, Trigger::TraceSize, round);
+        } else if is_root {
+            self.root_arrived(slot, round);
+        }
+    }
+
+    /// Adds late spans to a dropped trace that is held. If they are evidence, the trace is rescued; otherwise they are
+    /// held with the others. A full trace does not grow further.
+    fn join_dropped(&mut self, slot: SlotNumber, arrival: Arrival, round: &mut WorkRound<'_>) {
+        let Some(trace) = self.traces.get_mut(slot) else { return };
+        let mut summary = trace.summary.clone();
+        summary.merge(&arrival.summary);
+        let keep = round.policies.rescue(&summary, trace.id);
+        round.tally.late_of_dropped(keep.is_some(), arrival.summary.span_count);
+        if keep.is_none() && round.limits.is_full(&trace.summary) {
+            round.sampled_out(arrival.id, [&arrival.fragment]);
+            return;
+        }
+        let hash = arrival.hash;
+        self.held.count(trace.state, &arrival.summary);
+        trace.add(arrival);
+        if let Some(keep) = keep {
+            self.keep_held(slot, hash, keep, Trigger::Rescue, round);
+        }
+    }
+
+    /// Brings the due time forward, if need be, because a root span arrived.
+    fn root_arrived(&mut self, slot: SlotNumber, round: &WorkRound<'_>) {
+        let Some(wait_ms) = round.limits.after_root_ms else { return };
+        let Some(trace) = self.traces.get_mut(slot) else { return };
+        let at = Moment::new(round.now_ms + wait_ms);
+        if let HeldState::Pending { due, .. } = trace.state
+            && at.is_before(due)
+        {
+            trace.state = HeldState::Pending { due: at, trigger: Trigger::RootReceived };
+            self.rooted.push(at, slot);
+            prune(&mut self.rooted, &self.traces);
+        }
+    }
+
+    /// Takes in late spans of a dropped trace whose other spans are gone. If they are evidence (for example an error),
+    /// they are kept, and so are spans that come after them.
+    fn arrive_late_dropped(&mut self, arrival: Arrival, round: &mut WorkRound<'_>) {
+        let keep = round.policies.evidence(&arrival.summary, arrival.id);
+        round.tally.late_of_dropped(keep.is_some(), arrival.summary.span_count);
+        match keep {
+            Some(keep) => {
+                round.tally.kept(keep, Trigger::Rescue);
+                round.note(arrival.id, Verdict::Kept(keep), Trigger::Rescue, &arrival.summary);
+                self.remember_kept(arrival.hash, keep, round);
+                round.kept.push(KeptSpans::new(arrival.fragment, arrival.id, keep));
+            }
+            None => round.sampled_out(arrival.id, [&arrival.fragment]),
+        }
+    }
+
+    fn begin(&mut self, arrival: Arrival, round: &mut WorkRound<'_>) {
+        let Arrival { id, hash, summary, fragment } = arrival;
+        let has_root = summary.has_root;
+        let due = Moment::new(round.now_ms + round.limits.decision_ms);
+        let state = HeldState::Pending { due, trigger: Trigger::DecisionWait };
+        let trace = HeldTrace { id, summary, fragments: SmallVec::from_iter([fragment]), state };
+        self.held.add(&trace);
+        if let Some(keep) = round.policies.proven(&trace.summary) {
+            return self.keep(trace, hash, keep, Trigger::Evidence, round);
+        }
+        let is_full = round.limits.is_full(&trace.summary);
+        let slot = self.traces.insert(trace);
+        self.index.insert(hash, slot);
+        if is_full {
+            return self.decide(slot, Trigger::TraceSize, round);
+        }
+        self.waiting.push(due, slot);
+        prune(&mut self.waiting, &self.traces);
+        if has_root {
+            self.root_arrived(slot, round);
+        }
+    }
+
+    fn keep_held(&mut self, slot: SlotNumber, hash: u64, keep: Keep, trigger: Trigger, round: &mut WorkRound<'_>) {
+        if let Some(trace) = self.take_out(slot, hash) {
+            self.keep(trace, hash, keep, trigger, round);
+        }
+    }
+
+    /// Removes a trace from slots and index.
+    fn take_out(&mut self, slot: SlotNumber, hash: u64) -> Option<HeldTrace> {
+        self.index.remove(hash, slot);
+        self.traces.remove(slot)
+    }
+
+    /// Sends the spans of a trace to the exporter. The caller has taken the trace out of the table.
+    fn keep(&mut self, trace: HeldTrace, hash: u64, keep: Keep, trigger: Trigger, round: &mut WorkRound<'_>) {
+        self.held.remove(&trace);
+        self.remember_kept(hash, keep, round);
+        round.tally.kept(keep, trigger);
+        round.note(trace.id, Verdict::Kept(keep), trigger, &trace.summary);
+        let id = trace.id;
+        round.kept.extend(trace.fragments.into_iter().map(|fragment| KeptSpans::new(fragment, id, keep)));
+    }
+
+    fn remember_kept(&mut self, hash: u64, keep: Keep, round: &mut WorkRound<'_>) {
+        let forgot = self.kept_ids.insert(hash, pack(keep));
+        round.tally.forgotten_kept_ids += u64::from(forgot);
+    }
+
+    /// Decides up to `traces_max` traces that are due at `round.now_ms`. Returns true if more may be due.
+    pub(super) fn decide_due(&mut self, traces_max: usize, round: &mut WorkRound<'_>) -> bool {
+        let more = round.slice(traces_max, |round| {
+            let due = self.rooted.pop_due(round.now_ms).or_else(|| self.waiting.pop_due(round.now_ms));
+            due.map(|due| self.decide_if_pending(due, None, round))
+        });
+        self.remember_released(round);
+        more
+    }
+
+    /// Decides up to `traces_max` pending traces, due or not. Traces whose root has come go first, because they are
+    /// likely to be complete. Within each of the two groups, the oldest go first. Returns true if more are pending.
+    pub(super) fn decide_oldest(&mut self, traces_max: usize, trigger: Trigger, round: &mut WorkRound<'_>) -> bool {
+        let more = round.slice(traces_max, |round| {
+            let due = self.rooted.pop().or_else(|| self.waiting.pop());
+            due.map(|due| self.decide_if_pending(due, Some(trigger), round))
+        });
+        self.remember_released(round);
+        more
+    }
+
+    /// Decides the trace of `due`, unless that entry is stale. With `forced`, the trace may be decided before its time,
+    /// with that trigger: memory is short, or the process is shutting down.
+    fn decide_if_pending(&mut self, due: Due, forced: Option<Trigger>, round: &mut WorkRound<'_>) {
+        let Some(trace) = self.traces.get(due.slot) else { return };
+        let HeldState::Pending { due: at, trigger } = trace.state else { return };
+        if at == due.at {
+            round.tally.lag(at.elapsed_ms(round.now_ms));
+            self.decide(due.slot, forced.unwrap_or(trigger), round);
+        }
+    }
+
+    fn decide(&mut self, slot: SlotNumber, trigger: Trigger, round: &mut WorkRound<'_>) {
+        let Some(trace) = self.traces.get(slot) else { return };
+        let hash = round.hash(trace.id);
+        let verdict = round.verdict(&trace.summary, trace.id);
+        let missing_parent = missing_parent(trace, verdict, trigger, self.sample.weight(hash), round);
+        if !matches!(verdict, Verdict::Kept(_)) {
+            round.note(trace.id, verdict, trigger, &trace.summary);
+        }
+        match verdict {
+            Verdict::Kept(keep) => self.keep_held(slot, hash, Keep { missing_parent, ..keep }, trigger, round),
+            Verdict::Dropped => {
+                round.tally.dropped(trigger);
+                self.drop_trace(slot, trigger, round);
+            }
+            Verdict::DroppedByPolicy(policy) => {
+                round.tally.count_dropped_by_policy(policy, trigger);
+                self.release(slot, dropped_by_policy_hash, round);
+            }
+        }
+    }
+
+    /// Drops a trace. It stays rescuable for a while, but not if memory is short or the process is shutting down.
+    fn drop_trace(&mut self, slot: SlotNumber, trigger: Trigger, round: &mut WorkRound<'_>) {
+        let is_held = !matches!(trigger, Trigger::Pressure | Trigger::Shutdown);
+        let (Some(window_ms), true) = (round.limits.rescue_window_ms, is_held) else {
+            return self.release(slot, |hash| hash, round);
+        };
+        let Some(trace) = self.traces.get_mut(slot) else { return };
+        let expiry = Moment::new(round.now_ms + window_ms);
+        self.held.remove(trace);
+        trace.state = HeldState::Dropped { expiry };
+        self.held.add(trace);
+        self.rescuable.push(expiry, slot);
+        prune(&mut self.rescuable, &self.traces);
+    }
+
+    /// Releases the spans of a dropped trace. The cache remembers the trace by `remembered_by` of its hash.
+    fn release(&mut self, slot: SlotNumber, remembered_by: impl Fn(u64) -> u64, round: &mut WorkRound<'_>) {
+        let Some(id) = self.traces.get(slot).map(|trace| trace.id) else { return };
+        let hash = round.hash(id);
+        let Some(trace) = self.take_out(slot, hash) else { return };
+        self.held.remove(&trace);
+        self.released.push(remembered_by(hash));
+        round.sampled_out(trace.id, &trace.fragments);
+    }
+
+    /// Moves the hashes in `released` to the cache of dropped ids. Every round of work ends with this.
+    fn remember_released(&mut self, round: &mut WorkRound<'_>) {
+        for hash in self.released.drain(..) {
+            let forgot = self.dropped_ids.insert(hash, 0);
+            round.tally.forgotten_dropped_ids += u64::from(forgot);
+        }
+    }
+
+    /// Releases up to `traces_max` rescuable traces whose window is over. Returns true if there may be more of them.
+    pub(super) fn expire_rescuable(&mut self, traces_max: usize, round: &mut WorkRound<'_>) -> bool {
+        let more = round.slice(traces_max, |round| {
+            self.rescuable.pop_due(round.now_ms).map(|due| self.release_if_rescuable(due, round))
+        });
+        self.remember_released(round);
+        more
+    }
+
+    /// Releases up to `traces_max` of the oldest rescuable traces. Returns true if more are left.
+    pub(super) fn shed_rescuable(&mut self, traces_max: usize, round: &mut WorkRound<'_>) -> bool {
+        let more =
+            round.slice(traces_max, |round| self.rescuable.pop().map(|due| self.release_if_rescuable(due, round)));
+        self.remember_released(round);
+        more
+    }
+
+    fn release_if_rescuable(&mut self, due: Due, round: &mut WorkRound<'_>) {
+        if self.traces.get(due.slot).is_some_and(|trace| trace.state == HeldState::Dropped { expiry: due.at }) {
+            self.release(due.slot, |hash| hash, round);
+        }
+    }
+
+    /// Gives back the memory that remains after a burst.
+    pub(super) fn shrink(&mut self) {
+        self.traces.shrink();
+        self.index.shrink();
+        for queue in [&mut self.waiting, &mut self.rooted, &mut self.rescuable] {
+            queue.shrink();
+        }
+    }
+}
+
+/// Looks for parents that have not come although the trace waited for them. For a kept trace the result goes into the
+/// annotation. For a followed trace it is counted, with the number of traces that it stands for.
+fn missing_parent(
+    trace: &HeldTrace,
+    verdict: Verdict,
+    trigger: Trigger,
+    weight: Option<u64>,
+    round: &mut WorkRound<'_>,
+) -> Option<Parent> {
+    let has_waited = matches!(trigger, Trigger::DecisionWait | Trigger::RootReceived);
+    let is_asked = weight.is_some() || matches!(verdict, Verdict::Kept(_));
+    if !has_waited || !is_asked || trace.summary.span_count > SPANS_MAX {
+        return None;
+    }
+    round.read_bytes += trace.summary.span_bytes;
+    let mut unpacked_bytes = 0;
+    let mut fragments: SmallVec<[OpenFragment<'_>; 4]> = SmallVec::new();
+    for fragment in &trace.fragments {
+        let fragment = fragment.peek();
+        unpacked_bytes += fragment.unpacked_bytes();
+        fragments.push(fragment);
+        if unpacked_bytes > UNPACKED_BYTES_MAX {
+            break;
+        }
+    }
+    round.read_bytes += unpacked_bytes;
+    if unpacked_bytes > UNPACKED_BYTES_MAX {
+        return None;
+    }
+    let SpanIdFindings { missing_parents, duplicate_count } = check_span_ids(&fragments);
+    if let Some(weight) = weight {
+        round.tally.incomplete(&missing_parents, weight);
+        round.tally.duplicate_spans += duplicate_count * weight;
+    }
+    missing_parents.iter().map(|missing| missing.parent).min_by_key(|&parent| parent as usize)
+}
+
+/// Removes stale entries of a queue, so that its length stays in proportion to the number of traces.
+#[inline]
+fn prune(queue: &mut DueQueue, traces: &Slots<HeldTrace>) {
+    queue.prune(traces.len(), |due| traces.get(due.slot).is_some_and(|trace| trace.state.due() == due.at));
+}
+
+/// Returns the hash under which a trace is remembered that a policy of type `drop` dropped. All hashes of a shard share
+/// their high bits, so a hash with the highest bit changed is not that of any other trace. It falls into the same
+/// bucket.
+fn dropped_by_policy_hash(hash: u64) -> u64 {
+    hash ^ 1 << (u64::BITS - 1)
+}
+
+/// Bytes of memory that a trace takes in the table: its slot, its entry in the index (with one byte of metadata, and
+/// the slack of a hash table that is two thirds full), and its entries in two queues.
+pub(super) const TRACE_BYTES: usize =
+    size_of::<Option<HeldTrace>>() + (size_of::<IndexEntry>() + 1) * 3 / 2 + 2 * size_of::<Due>();
+
+// The length of a chunk of slots relies on this size.
+const _: () = assert!(size_of::<Option<HeldTrace>>() == 144);

@@ -1,0 +1,516 @@
+//! The table of pending traces. It is split by hashed trace id into shards, each behind its own lock.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use foldhash::SharedSeed;
+use foldhash::fast::SeedableRandomState;
+use parking_lot::Mutex;
+
+use super::compression::{Compression, SCRATCH_BYTES_MAX};
+use super::decision::DecisionLog;
+use super::fate::Fate;
+use super::journal_hold::{JOURNAL_HOLD_BYTES, JournalHold};
+use super::kept::KeptSpans;
+use super::request::{Fragment, HeldSpan, Request};
+use super::round::{WorkRound, hash};
+pub use super::shard::HeldCounts;
+use super::shard::{Arrival, Shard, TRACE_BYTES};
+use super::tally::{Tally, Trigger};
+use super::trace_sample::TraceSample;
+use super::verdicts::VerdictCache;
+use crate::budget::{Budget, ENTRY_BYTES, Room, Share, ladder};
+use crate::otlp::TraceId;
+use crate::otlp::scan::{Scan, Scope, SpanFact};
+use crate::sampling::{Keep, Policies, Summary};
+use crate::settings::Size;
+use crate::tail::settings::TailSampling;
+
+/// Milliseconds of a monotonic clock.
+pub type Millis = u64;
+
+/// The number of shards, as a power of 2. There are many, so that the hash table of a shard is small and its growth
+/// never stalls requests for long.
+const SHARDS_LOG2: u32 = 6;
+const SHARDS: usize = 1 << SHARDS_LOG2;
+
+/// The most traces that are decided or let go under one lock: a few hundred microseconds of work.
+const SLICE_TRACES: usize = 256;
+
+/// Bytes of spans read under one lock after which no further trace is decided. The last trace may exceed it. In the
+/// worst case (spans that consist of two-byte fields) this is as much work as [`SLICE_TRACES`] traces.
+pub(super) const SLICE_BYTES: u64 = 256 << 10;
+
+/// Traces of each shard that one slice of relief decides or lets go.
+const RELIEF_SLICE_TRACES: usize = SLICE_TRACES / SHARDS;
+
+/// Traces of each shard that one slice decides or lets go to make room on the disk.
+const DISK_SLICE_TRACES: usize = 32;
+
+/// The most traces that are decided or let go to make room for one request: a few milliseconds of work.
+const RELIEF_TRACES_MAX: usize = 4_096;
+
+/// The settings of a table, from the configuration.
+#[derive(Debug)]
+pub(super) struct TableLimits {
+    pub(super) decision_ms: Millis,
+    pub(super) after_root_ms: Option<Millis>,
+    pub(super) rescue_window_ms: Option<Millis>,
+    /// The most wire bytes that all rescuable traces hold together.
+    pub(super) rescue_bytes_max: u64,
+    /// Number of spans at which a trace is decided at once.
+    pub(super) trace_spans_max: u32,
+    /// Wire bytes of spans at which a trace is decided at once.
+    pub(super) trace_bytes_max: u64,
+    pub(super) kept_ids_per_shard: usize,
+    pub(super) dropped_ids_per_shard: usize,
+}
+
+impl TableLimits {
+    pub(super) fn new(settings: &TailSampling, limit_bytes: usize) -> Self {
+        let millis = |duration: std::time::Duration| duration.as_millis() as Millis;
+        let bytes = |size| match size {
+            Size::Bytes(bytes) => bytes,
+            Size::Percent(percent) => (limit_bytes as f64 * percent / 100.0) as u64,
+        };
+        let rescue_bytes_max = bytes(settings.rescue.max_bytes);
+        let rescue_on = !settings.rescue.window.is_zero() && rescue_bytes_max > 0;
+        let after_root = settings.decision_wait_after_root_received;
+        TableLimits {
+            decision_ms: millis(settings.decision_wait),
+            after_root_ms: (!after_root.is_zero()).then(|| millis(after_root)),
+            rescue_window_ms: rescue_on.then(|| millis(settings.rescue.window)),
+            rescue_bytes_max,
+            trace_spans_max: u32::try_from(settings.spans_max).unwrap_or(u32::MAX),
+            trace_bytes_max: bytes(settings.bytes_max),
+            kept_ids_per_shard: settings.decision_cache.sampled_cache_size.div_ceil(SHARDS),
+            dropped_ids_per_shard: settings.decision_cache.non_sampled_cache_size.div_ceil(SHARDS),
+        }
+    }
+
+    /// Returns true if a trace has grown so large that it must not wait for more spans.
+    pub(super) fn is_full(&self, summary: &Summary) -> bool {
+        summary.span_count >= self.trace_spans_max || summary.span_bytes >= self.trace_bytes_max
+    }
+
+    /// Returns the most bytes that the verdict caches and the sample of traces take.
+    pub(super) fn cache_bytes(&self) -> usize {
+        let kept = VerdictCache::bytes_max(self.kept_ids_per_shard, true);
+        let dropped = VerdictCache::bytes_max(self.dropped_ids_per_shard, false);
+        SHARDS * (kept + dropped + TraceSample::BYTES_MAX)
+    }
+}
+
+/// The results of a round of work: kept spans and counts. Reuse it, because its buffers keep their capacity.
+#[derive(Debug, Default)]
+pub struct RoundOutcome {
+    /// Kept spans, for the exporter.
+    pub kept: Vec<KeptSpans>,
+    /// Counts of the work done.
+    pub tally: Tally,
+    /// The single decisions; `None` (the default) if only their counts are wanted.
+    pub decisions: Option<DecisionLog>,
+    order: Vec<(u64, u32)>,
+    batch: Vec<Arrival>,
+}
+
+impl RoundOutcome {
+    /// Returns the bytes of memory that the buffers take.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.kept.capacity() * size_of::<KeptSpans>()
+            + self.tally.heap_bytes()
+            + self.decisions.as_ref().map_or(0, DecisionLog::heap_bytes)
+            + self.order.capacity() * size_of::<(u64, u32)>()
+            + self.batch.capacity() * size_of::<Arrival>()
+    }
+}
+
+/// Returns the bytes that the hold of a request on its copy in the journal takes.
+fn hold_bytes(hold: Option<&Arc<JournalHold>>) -> usize {
+    hold.map_or(0, |_| JOURNAL_HOLD_BYTES)
+}
+
+/// The reason why there is no room for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRoom {
+    /// There is no room at present. A later attempt can succeed.
+    Now,
+    /// The request takes more than there would be room for if nothing else were held.
+    Ever {
+        /// Bytes that the request takes.
+        needed_bytes: usize,
+        /// Bytes that would be free if nothing else were held.
+        free_bytes: usize,
+    },
+}
+
+/// All pending traces.
+#[derive(Debug)]
+pub struct Table {
+    shards: Box<[Mutex<Shard>]>,
+    policies: Arc<Policies>,
+    limits: TableLimits,
+    budget: Budget,
+    hasher: SeedableRandomState,
+    compression: Option<Arc<Compression>>,
+    /// The share of the verdict caches and of all other memory of fixed size.
+    caches: Share,
+}
+
+impl Table {
+    /// Creates an empty table. Ids are hashed with a random seed, so that a sender cannot tell in which shard and
+    /// bucket an id falls.
+    #[must_use]
+    pub fn new(settings: &TailSampling, policies: Arc<Policies>, budget: Budget) -> Self {
+        Self::with_hasher(settings, policies, budget, SeedableRandomState::random())
+    }
+
+    /// Creates an empty table with a fixed `seed` of the hash, for simulations that can be replayed.
+    #[must_use]
+    pub fn seeded(settings: &TailSampling, policies: Arc<Policies>, budget: Budget, seed: u64) -> Self {
+        let hasher = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
+        Self::with_hasher(settings, policies, budget, hasher)
+    }
+
+    fn with_hasher(
+        settings: &TailSampling,
+        policies: Arc<Policies>,
+        budget: Budget,
+        hasher: SeedableRandomState,
+    ) -> Self {
+        let limits = TableLimits::new(settings, budget.limit_bytes());
+        let shards = (0..SHARDS).map(|_| Mutex::new(Shard::new(&limits))).collect();
+        let caches = budget.force(limits.cache_bytes() + policies.state_bytes_max());
+        Table { shards, policies, limits, budget, hasher, compression: None, caches }
+    }
+
+    /// Returns the table with compression of request bodies enabled; see [`Table::compress`].
+    #[must_use]
+    pub fn with_compression(mut self) -> Self {
+        self.caches.absorb(self.budget.force(SCRATCH_BYTES_MAX));
+        Table { compression: Some(Arc::default()), ..self }
+    }
+
+    /// Returns the memory budget that the table is charged to.
+    #[must_use]
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// Returns the number of traces and spans held at this moment.
+    #[must_use]
+    pub fn held(&self) -> HeldCounts {
+        self.shards.iter().fold(HeldCounts::default(), |held, shard| held + shard.lock().held())
+    }
+
+    /// Returns the number of entries, live and stale, in the queues of all shards.
+    #[cfg(test)]
+    fn queued(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().queued()).sum()
+    }
+
+    /// Returns every held trace with its shard, the number of its spans, and true if it is undecided.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn held_traces(&self) -> Vec<(usize, TraceId, u64, bool)> {
+        let shards = self.shards.iter().enumerate();
+        shards
+            .flat_map(|(at, shard)| shard.lock().held_traces().map(|(id, n, p)| (at, id, n, p)).collect::<Vec<_>>())
+            .collect()
+    }
+
+    /// Takes in a scanned request, beyond the memory limit if need be. `share` becomes the request's share and is
+    /// resized to body and index.
+    pub fn insert(&self, body: Bytes, scan: &Scan, share: Share, now_ms: Millis, out: &mut RoundOutcome) {
+        self.insert_held(body, scan, share, None, now_ms, out);
+    }
+
+    /// Does the same as [`Table::insert`] for a request of the journal. The journal keeps the request until `hold` is
+    /// dropped.
+    pub fn insert_held(
+        &self,
+        body: Bytes,
+        scan: &Scan,
+        share: Share,
+        hold: Option<Arc<JournalHold>>,
+        now_ms: Millis,
+        out: &mut RoundOutcome,
+    ) {
+        self.sort(scan, out);
+        self.insert_sorted(body, scan, share, hold, now_ms, out);
+    }
+
+    /// Does the same as [`Table::insert_held`] if there is room for the index of the request in addition to its body.
+    /// Makes room as [`Table::admit_beside`] does. The index of a request of small spans can be several times as large
+    /// as its body.
+    ///
+    /// # Errors
+    /// There is no room. Nothing of the request was taken.
+    pub fn insert_within(
+        &self,
+        body: Bytes,
+        scan: &Scan,
+        mut share: Share,
+        hold: Option<Arc<JournalHold>>,
+        now_ms: Millis,
+        out: &mut RoundOutcome,
+    ) -> Result<(), NoRoom> {
+        let held_bytes = share.bytes() + scan.heap_bytes();
+        let order_bytes = scan.facts.len() * size_of::<(u64, u32)>();
+        let order = self.admit_beside(&share, order_bytes, now_ms, out);
+        let order = order.ok_or_else(|| self.no_room(held_bytes + order_bytes))?;
+        self.sort(scan, out);
+        let index_bytes = self.index_bytes(scan, out) + hold_bytes(hold.as_ref());
+        let index = self.admit_beside(&share, index_bytes, now_ms, out);
+        share.absorb(index.ok_or_else(|| self.no_room(held_bytes + order_bytes + index_bytes))?);
+        self.insert_sorted(body, scan, share, hold, now_ms, out);
+        drop(order);
+        Ok(())
+    }
+
+    /// Sorts the spans of a request by the hashes of their traces.
+    fn sort(&self, scan: &Scan, out: &mut RoundOutcome) {
+        let order = &mut out.order;
+        order.clear();
+        order.reserve_exact(scan.facts.len());
+        order.extend(scan.facts.iter().enumerate().map(|(i, fact)| (hash(&self.hasher, fact.trace_id), i as u32)));
+        order.sort_unstable();
+    }
+
+    /// Returns the bytes of the index of a sorted request, with the entries of the table that its traces may take.
+    fn index_bytes(&self, scan: &Scan, out: &RoundOutcome) -> usize {
+        let fragments = out.order.chunk_by(|a, b| a.0 == b.0).count();
+        size_of::<Request>()
+            + ENTRY_BYTES
+            + out.order.len() * size_of::<HeldSpan>()
+            + scan.scopes.len() * size_of::<Scope>()
+            + fragments * (TRACE_BYTES + self.policies.summary_heap_bytes())
+    }
+
+    fn insert_sorted(
+        &self,
+        body: Bytes,
+        scan: &Scan,
+        mut share: Share,
+        hold: Option<Arc<JournalHold>>,
+        now_ms: Millis,
+        out: &mut RoundOutcome,
+    ) {
+        if scan.facts.is_empty() {
+            return;
+        }
+        share.resize(body.len() + hold_bytes(hold.as_ref()) + self.index_bytes(scan, out));
+        let (order, mut batch) = (std::mem::take(&mut out.order), std::mem::take(&mut out.batch));
+        let (spans, scopes) = (held_spans(&order, &scan.facts), scan.scopes.clone().into());
+        let bytes = body.clone();
+        let request = Request::held(body, spans, scopes, share, hold, self.compression.clone());
+        let arrivals =
+            Arrivals { policies: &self.policies, order: &order, scan, body: &bytes, request: &request, next: 0 };
+        let mut arrivals = arrivals.peekable();
+        while let Some(first) = arrivals.next() {
+            let shard = shard_of(first.hash);
+            batch.push(first);
+            while let Some(arrival) = arrivals.next_if(|next| shard_of(next.hash) == shard) {
+                batch.push(arrival);
+            }
+            self.shards[shard].lock().arrive(&mut batch, &mut self.round(now_ms, out));
+        }
+        (out.order, out.batch) = (order, batch);
+    }
+
+    /// Restores a verdict of an earlier process. Spans of the trace `id` that still come follow it.
+    pub fn restore_kept(&self, id: TraceId, keep: Keep) {
+        let hash = hash(&self.hasher, id);
+        self.shards[shard_of(hash)].lock().restore_kept(hash, keep);
+    }
+
+    /// Returns the fate of the trace `id`. This changes nothing.
+    #[must_use]
+    pub fn fate(&self, id: TraceId) -> Fate {
+        let hash = hash(&self.hasher, id);
+        self.shards[shard_of(hash)].lock().fate(id, hash)
+    }
+
+    /// Decides a slice of the traces that are due in shard `shard` (less than [`Table::shard_count`]), and lets go of a
+    /// slice of the rescuable ones whose window is over. Returns true if more are waiting.
+    pub fn sweep(&self, shard: usize, now_ms: Millis, out: &mut RoundOutcome) -> bool {
+        let mut guard = self.shards[shard].lock();
+        let mut round = self.round(now_ms, out);
+        let expired = guard.expire_rescuable(SLICE_TRACES, &mut round);
+        let decided = guard.decide_due(SLICE_TRACES, &mut round);
+        expired || decided
+    }
+
+    /// Returns the next time, not before `now_ms`, at which [`Table::sweep`] may have something to do; `None` if no trace
+    /// is held.
+    #[must_use]
+    pub fn next_due(&self, now_ms: Millis) -> Option<Millis> {
+        self.shards.iter().filter_map(|shard| shard.lock().next_due(now_ms)).min()
+    }
+
+    /// Compresses the body of one request that has not been read for a second, if compression is enabled. Returns true
+    /// if there may be more.
+    pub fn compress(&self, now_ms: Millis) -> bool {
+        self.compression.as_ref().is_some_and(|compression| compression.compress_one(now_ms))
+    }
+
+    /// Does a little upkeep of the memory blocks that bodies share. Returns true if it moved bodies.
+    pub fn tidy(&self, now_ms: Millis) -> bool {
+        self.budget.tidy(now_ms)
+    }
+
+    /// Returns the number of shards.
+    #[must_use]
+    pub fn shard_count(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Gives back the memory that a burst has left in one shard.
+    pub fn shrink(&self, shard: usize) {
+        self.shards[shard].lock().shrink();
+    }
+
+    /// Makes room before it is needed. Lets go of rescuable traces if they exceed their part of the budget or if more
+    /// than [`ladder::RESCUE`] of the budget is used, and decides the oldest traces if more than [`ladder::EARLY`] of it
+    /// is used.
+    /// Does a bounded slice of work, and returns true if there is more to do.
+    pub fn relieve(&self, now_ms: Millis, out: &mut RoundOutcome) -> bool {
+        let is_over =
+            self.held().rescuable_bytes > self.limits.rescue_bytes_max || self.budget.over(ladder::RESCUE) > 0;
+        if is_over && self.shed(RELIEF_SLICE_TRACES, now_ms, out) {
+            return true;
+        }
+        self.budget.over(ladder::EARLY) > 0 && self.decide_early(RELIEF_SLICE_TRACES, now_ms, out)
+    }
+
+    /// Does the same as [`Table::relieve`] while the journal's disk is short of space. One call does one slice, because
+    /// the space that it frees shows only a moment later.
+    pub fn relieve_disk(&self, now_ms: Millis, out: &mut RoundOutcome) {
+        let Some(disk) = self.budget.disk() else { return };
+        let shed = disk.is_over(ladder::RESCUE) && self.shed(DISK_SLICE_TRACES, now_ms, out);
+        if disk.is_over(ladder::EARLY) && !shed {
+            self.decide_early(DISK_SLICE_TRACES, now_ms, out);
+        }
+    }
+
+    /// Reserves `bytes` for a request. If they do not fit, lets go of rescuable traces and then decides the oldest
+    /// ones, up to a limit for each request. Returns `None` if there is still no room.
+    pub fn admit(&self, bytes: usize, now_ms: Millis, out: &mut RoundOutcome) -> Option<Share> {
+        self.make_room(|| self.budget.reserve(bytes), now_ms, out)
+    }
+
+    /// Does the same as [`Table::admit`] for more bytes of the request that has `share`. If there is no room, takes
+    /// them from the reserve.
+    pub fn admit_beside(&self, share: &Share, bytes: usize, now_ms: Millis, out: &mut RoundOutcome) -> Option<Share> {
+        self.admit(bytes, now_ms, out).or_else(|| share.of_reserve(bytes))
+    }
+
+    /// Reserves room for a body of `bytes`, in the way that [`Table::admit`] reserves bytes.
+    pub fn room(&self, bytes: usize, now_ms: Millis, out: &mut RoundOutcome) -> Option<Room> {
+        self.make_room(|| self.budget.room(bytes), now_ms, out)
+    }
+
+    fn make_room<T>(&self, take: impl Fn() -> Option<T>, now_ms: Millis, out: &mut RoundOutcome) -> Option<T> {
+        let mut traces_left = RELIEF_TRACES_MAX;
+        loop {
+            if let Some(taken) = take() {
+                return Some(taken);
+            }
+            traces_left = traces_left.checked_sub(SHARDS)?;
+            if !self.shed(1, now_ms, out) && !self.decide_early(1, now_ms, out) {
+                return take();
+            }
+        }
+    }
+
+    /// Returns the reason why there is no room for the `needed_bytes` of a request.
+    #[must_use]
+    pub fn no_room(&self, needed_bytes: usize) -> NoRoom {
+        let free_bytes = self.budget.limit_bytes().saturating_sub(self.caches.bytes());
+        if needed_bytes > free_bytes { NoRoom::Ever { needed_bytes, free_bytes } } else { NoRoom::Now }
+    }
+
+    /// Decides a slice of all pending traces and lets go of rescuable ones, because the process is shutting down.
+    /// Returns true if there is more to do.
+    pub fn drain(&self, now_ms: Millis, out: &mut RoundOutcome) -> bool {
+        let shed = self.shed(SLICE_TRACES, now_ms, out);
+        let decided =
+            self.each_shard(now_ms, out, |shard, round| shard.decide_oldest(SLICE_TRACES, Trigger::Shutdown, round));
+        shed || decided
+    }
+
+    fn shed(&self, traces_max: usize, now_ms: Millis, out: &mut RoundOutcome) -> bool {
+        self.each_shard(now_ms, out, |shard, round| shard.shed_rescuable(traces_max, round))
+    }
+
+    fn decide_early(&self, traces_max: usize, now_ms: Millis, out: &mut RoundOutcome) -> bool {
+        self.each_shard(now_ms, out, |shard, round| shard.decide_oldest(traces_max, Trigger::Pressure, round))
+    }
+
+    /// Does `work` on each shard. Returns true if any shard has more to do.
+    fn each_shard(
+        &self,
+        now_ms: Millis,
+        out: &mut RoundOutcome,
+        work: impl Fn(&mut Shard, &mut WorkRound<'_>) -> bool,
+    ) -> bool {
+        self.shards.iter().fold(false, |more, shard| {
+            let mut round = self.round(now_ms, out);
+            work(&mut shard.lock(), &mut round) || more
+        })
+    }
+
+    fn round<'a>(&'a self, now_ms: Millis, out: &'a mut RoundOutcome) -> WorkRound<'a> {
+        WorkRound {
+            policies: &self.policies,
+            limits: &self.limits,
+            hasher: &self.hasher,
+            now_ms,
+            kept: &mut out.kept,
+            tally: &mut out.tally,
+            decisions: out.decisions.as_mut(),
+            read_bytes: 0,
+        }
+    }
+}
+
+#[inline]
+fn shard_of(hash: u64) -> usize {
+    (hash >> (u64::BITS - SHARDS_LOG2)) as usize
+}
+
+fn held_spans(order: &[(u64, u32)], facts: &[SpanFact]) -> Box<[HeldSpan]> {
+    order.iter().map(|&(_, i)| &facts[i as usize]).map(|fact| HeldSpan { span: fact.span, scope: fact.scope }).collect()
+}
+
+/// An iterator that groups the facts of a request by trace. The facts are in the order of their hashes.
+struct Arrivals<'a> {
+    policies: &'a Policies,
+    order: &'a [(u64, u32)],
+    scan: &'a Scan,
+    body: &'a [u8],
+    request: &'a Arc<Request>,
+    next: usize,
+}
+
+impl Iterator for Arrivals<'_> {
+    type Item = Arrival;
+
+    fn next(&mut self) -> Option<Arrival> {
+        let first = self.next;
+        let rest = &self.order[first..];
+        let fact_of = |&(_, index): &(u64, u32)| &self.scan.facts[index as usize];
+        let id = fact_of(rest.first()?).trace_id;
+        // Equal hashes do not prove equal ids.
+        let count = rest.iter().take_while(|&place| fact_of(place).trace_id == id).count();
+        self.next += count;
+        let facts = rest[..count].iter().map(fact_of);
+        let summary = self.policies.summary(facts, self.scan, self.body);
+        let fragment = Fragment::new(Arc::clone(self.request), first as u32, count as u32);
+        Some(Arrival { id, hash: rest[0].0, summary, fragment })
+    }
+}
+
+#[cfg(test)]
+mod tests;
