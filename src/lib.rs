@@ -17,7 +17,6 @@ pub mod config;
 #[cfg(any(all(test, debug_assertions), fuzzing))]
 pub mod cost;
 pub mod daemon;
-pub mod emulator;
 pub mod export;
 pub mod forward;
 pub mod google;
@@ -31,4 +30,4 @@ pub mod telemetry;
 pub mod trust;
 
 pub use spansieve_core::{budget, condition, resource, sampling, settings, tail};
-pub use spansieve_proto as proto;
+pub use {spansieve_emulator as emulator, spansieve_proto as proto};

@@ -16,6 +16,8 @@ use std::io::{self, Read};
 use bytes::{Buf, BufMut};
 use thiserror::Error;
 
+use crate::telemetry::metrics::DiskFault;
+
 /// Length of a segment's header, in bytes.
 pub const HEADER_LEN: usize = 16;
 
@@ -104,5 +106,14 @@ pub fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+impl From<SegmentError> for DiskFault {
+    fn from(fault: SegmentError) -> Self {
+        match fault {
+            SegmentError::Torn => DiskFault::Torn,
+            SegmentError::Corrupt => DiskFault::Corrupt,
+        }
     }
 }

@@ -23,6 +23,27 @@ const RETRY_INFO_TYPE: &str = "type.googleapis.com/google.rpc.RetryInfo";
 /// The longest `google.protobuf.Duration`: 10,000 years (duration.proto).
 const DURATION_SECONDS_MAX: i64 = 315_576_000_000;
 
+/// gRPC status codes by number, under their names in the gRPC specification.
+pub const STATUS_CODES: &[&str] = &[
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+
 /// The encoding of an HTTP request and of its reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {

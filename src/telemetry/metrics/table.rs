@@ -5,6 +5,7 @@ use super::values::{
     RecoverySource, Reload, TraceVerdict, WaitCause,
 };
 use crate::otlp::altered;
+pub use crate::otlp::reply::STATUS_CODES as SINK_CODES;
 use crate::otlp::scan::RejectReason;
 use crate::sampling::Parent;
 use crate::tail::tally::Trigger;
@@ -72,26 +73,6 @@ pub enum LabelValues {
 pub const HELD_STATES: &[&str] = &["pending", "rescuable", "export", "spooled"];
 /// States of held traces.
 pub const HELD_TRACE_STATES: &[&str] = &["pending", "rescuable"];
-/// gRPC status codes by number, under their names in the gRPC specification.
-pub const SINK_CODES: &[&str] = &[
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
 
 /// Shares of spans for which a wait is suggested, each with its label.
 pub const WAIT_SHARES: [(&str, f64); 2] = [("0.99", 0.99), ("0.999", 0.999)];

@@ -1,8 +1,6 @@
 //! The values of labels. Those that belong to another module are declared there: [`crate::otlp::scan::RejectReason`],
 //! [`crate::tail::tally::Trigger`], [`crate::sampling::Parent`] and [`crate::otlp::altered::REASONS`].
 
-use crate::segment::SegmentError;
-
 labels! {
     /// The protocol of a request.
     pub enum Protocol {
@@ -200,14 +198,5 @@ labels! {
         TooLarge = "too_large",
         /// Processes were killed while they had read one request of the journal alone.
         Fatal = "fatal",
-    }
-}
-
-impl From<SegmentError> for DiskFault {
-    fn from(fault: SegmentError) -> Self {
-        match fault {
-            SegmentError::Torn => DiskFault::Torn,
-            SegmentError::Corrupt => DiskFault::Corrupt,
-        }
     }
 }

@@ -10,12 +10,12 @@ use super::origin::{DaemonQueries, TrafficCounts};
 use super::store::{self, TraceSummary};
 use super::stored::{SpanFacts, StoredSpan};
 use super::waterfall::{self, WaterfallRow};
+use crate::otlp::reply::STATUS_CODES;
 use crate::proto::google::devtools::cloudtrace::v2::TruncatableString;
 use crate::proto::google::devtools::cloudtrace::v2::attribute_value::Value;
 use crate::proto::google::devtools::cloudtrace::v2::span::time_event::Value as EventValue;
 use crate::proto::google::devtools::cloudtrace::v2::span::{Attributes, Link, SpanKind, TimeEvent};
 use crate::proto::google::rpc;
-use crate::telemetry::metrics::SINK_CODES;
 
 /// The largest integer that every JSON reader reads exactly (RFC 8259, 6): 2^53 - 1.
 const EXACT_INT_MAX: u64 = (1 << 53) - 1;
@@ -205,7 +205,7 @@ impl SpanJson {
 
 impl StatusJson {
     fn new(rpc::Status { code, message, .. }: &rpc::Status) -> Self {
-        let name = usize::try_from(*code).ok().and_then(|code| SINK_CODES.get(code).copied());
+        let name = usize::try_from(*code).ok().and_then(|code| STATUS_CODES.get(code).copied());
         StatusJson { code: *code, name, message: message.clone() }
     }
 }

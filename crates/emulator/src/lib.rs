@@ -7,6 +7,8 @@
 //! - A batch is stored whole or not at all.
 //! - Nothing in a span reaches a browser as markup: the HTML is static, and the data comes as JSON.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
 pub mod check;
 mod health;
 mod host;
@@ -26,3 +28,7 @@ pub mod waterfall;
 pub use server::Emulator;
 pub use store::{Filter, Query, StoreStatus, TraceStore, TraceSummary};
 pub use stored::StoredSpan;
+
+use spansieve_core::condition;
+use spansieve_otlp as otlp;
+use spansieve_proto as proto;

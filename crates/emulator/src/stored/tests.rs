@@ -1,8 +1,8 @@
 //! Tests of failed spans and of adjusted counts.
 
 use super::*;
-use crate::emulator::samples::{checked, span, stored_with, string};
 use crate::proto::google::rpc::Status;
+use crate::samples::{checked, span, stored_with, string};
 
 #[test]
 fn errors() {

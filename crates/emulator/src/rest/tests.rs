@@ -5,11 +5,11 @@ use std::sync::Arc;
 use http_body_util::Full;
 
 use super::*;
-use crate::emulator::samples::NOW_NS;
-use crate::emulator::store::TraceStore;
 use crate::proto::google::devtools::cloudtrace::v2::attribute_value::Value;
 use crate::proto::google::devtools::cloudtrace::v2::span::time_event;
 use crate::proto::google::devtools::cloudtrace::v2::{AttributeValue, Span};
+use crate::samples::NOW_NS;
+use crate::store::TraceStore;
 
 const TRACE: &str = "00000000000000000000000000000001";
 const SPAN: &str = "0000000000000002";

@@ -1,10 +1,10 @@
 //! The section `export.embedded` of the configuration.
 
-use crate::settings::diagnostic::{SettingError, quote};
-use crate::settings::kinds::{ADDRESS, ByteCount, List, ParsedText};
-use crate::settings::node::Node;
-use crate::settings::values::{Read, is_host, is_port, text};
-use crate::settings::{KIB, Limit, TIB, section};
+use spansieve_core::settings::diagnostic::{SettingError, quote};
+use spansieve_core::settings::kinds::{ADDRESS, ByteCount, List, ParsedText};
+use spansieve_core::settings::node::Node;
+use spansieve_core::settings::values::{Read, is_host, is_port, text};
+use spansieve_core::settings::{KIB, Limit, TIB, section};
 
 section! {
     /// The embedded Cloud Trace.

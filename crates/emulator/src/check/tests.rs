@@ -3,9 +3,9 @@
 use prost_types::Timestamp;
 
 use super::*;
-use crate::emulator::samples::{NOW_NS, attributes, span, string, text, timestamp};
 use crate::proto::google::devtools::cloudtrace::v2::span::time_event::Annotation;
 use crate::proto::google::devtools::cloudtrace::v2::span::{Links, TimeEvents};
+use crate::samples::{NOW_NS, attributes, span, string, text, timestamp};
 
 type Change = Box<dyn Fn(&mut Span)>;
 

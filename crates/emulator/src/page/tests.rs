@@ -3,13 +3,13 @@
 use serde_json::{Value as Json, json};
 
 use super::*;
-use crate::emulator::origin::{TraceFate, TrafficCounts};
-use crate::emulator::samples::{NOW_NS, attributes, checked, span, stored, string, text, timestamp};
+use crate::origin::{TraceFate, TrafficCounts};
 use crate::proto::google::devtools::cloudtrace::v2::attribute_value::Value;
 use crate::proto::google::devtools::cloudtrace::v2::span::time_event::{Annotation, Value as EventValue};
 use crate::proto::google::devtools::cloudtrace::v2::span::{Link, Links, TimeEvent, TimeEvents};
 use crate::proto::google::devtools::cloudtrace::v2::{AttributeValue, Span};
 use crate::proto::google::rpc;
+use crate::samples::{NOW_NS, attributes, checked, span, stored, string, text, timestamp};
 
 const HOSTILE: &str = "</script><script>alert(1)</script><img src=x onerror=alert(1)>";
 const TRACE: &str = "00000000000000000000000000000001";

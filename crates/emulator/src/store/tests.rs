@@ -1,11 +1,11 @@
 //! Tests of writes, queries, repeated spans and eviction.
 
 use super::*;
-use crate::emulator::check::single;
-use crate::emulator::samples::{NOW_NS, attributes, checked, span, stored, stored_with, string, text};
-use crate::emulator::stored::{ADJUSTED_COUNT_KEY, POLICY_KEY};
+use crate::check::single;
 use crate::proto::google::devtools::cloudtrace::v2::Span;
 use crate::proto::google::devtools::cloudtrace::v2::attribute_value::Value;
+use crate::samples::{NOW_NS, attributes, checked, span, stored, stored_with, string, text};
+use crate::stored::{ADJUSTED_COUNT_KEY, POLICY_KEY};
 
 const ROOMY: usize = 1 << 20;
 
