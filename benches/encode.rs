@@ -10,21 +10,18 @@ use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
+use spansieve::cloud_trace::encode::testing::reference;
 use spansieve::cloud_trace::encode::{Encoder, EncoderSettings, VERSION};
 use spansieve::forward::encode as forward;
 use spansieve::proto::google::devtools::cloudtrace::v2;
-use spansieve::proto::google::rpc::Status;
 use spansieve::resource::Rewriter;
 use spansieve::resource::settings::AllowedProjects;
 use spansieve::sampling::{Keep, Threshold};
 use spansieve::tail::request::{ScopeId, SpanBytes};
 
-#[path = "../crates/core/src/cloud_trace/encode/tests/reference.rs"]
-mod reference;
-#[path = "support/report.rs"]
-mod report;
-#[path = "support/workload.rs"]
-mod workload;
+mod support;
+
+use support::{report, workload};
 
 /// The scope id of all spans.
 const SCOPE_ID: Option<ScopeId> = Some(ScopeId { request: 0, scope: 0 });

@@ -6,14 +6,9 @@ use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use spansieve::otlp::json::to_protobuf;
 
-#[path = "support/pipeline.rs"]
-mod pipeline;
-#[path = "support/report.rs"]
-mod report;
-#[path = "support/template.rs"]
-mod template;
-#[path = "support/workload.rs"]
-mod workload;
+mod support;
+
+use support::{pipeline, report, template, workload};
 
 use pipeline::Pipeline;
 use template::{Encoding, templates};

@@ -8,12 +8,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use clap::Parser;
 
-#[path = "support/pipeline.rs"]
-mod pipeline;
-#[path = "support/template.rs"]
-mod template;
-#[path = "support/workload.rs"]
-mod workload;
+mod support;
+
+use support::{pipeline, template, workload};
 
 use pipeline::{Pipeline, Workspace};
 use template::{Encoding, Template, templates};

@@ -9,10 +9,9 @@ use prost::Message;
 use spansieve::receiver::inflate::{Coding, inflate};
 use workload::Shape;
 
-#[path = "support/report.rs"]
-mod report;
-#[path = "support/workload.rs"]
-mod workload;
+mod support;
+
+use support::{report, workload};
 
 const CAP: usize = 16 << 20;
 

@@ -9,10 +9,9 @@ use prost::Message;
 use spansieve::otlp::json::to_protobuf;
 use workload::SPAN_COUNT;
 
-#[path = "support/report.rs"]
-mod report;
-#[path = "support/workload.rs"]
-mod workload;
+mod support;
+
+use support::{report, workload};
 
 fn json(c: &mut Criterion) {
     let request = workload::request();

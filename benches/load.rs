@@ -15,10 +15,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 
-#[path = "support/template.rs"]
-mod template;
-#[path = "support/workload.rs"]
-mod workload;
+mod support;
+
+use support::{template, workload};
 
 use template::{Encoding, Template, templates};
 

@@ -7,12 +7,9 @@ use bytes::Bytes;
 use clap::Parser;
 use rustix::time::{ClockId, clock_gettime};
 
-#[path = "support/pipeline.rs"]
-mod pipeline;
-#[path = "support/template.rs"]
-mod template;
-#[path = "support/workload.rs"]
-mod workload;
+mod support;
+
+use support::{pipeline, template, workload};
 
 use pipeline::{Pipeline, THREE_POLICIES, settings};
 use template::{Encoding, templates};

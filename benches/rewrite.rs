@@ -9,10 +9,9 @@ use spansieve::cloud_trace::encode::{Encoder, EncoderSettings};
 use spansieve::config;
 use spansieve::resource::Rewriter;
 
-#[path = "support/report.rs"]
-mod report;
-#[path = "support/workload.rs"]
-mod workload;
+mod support;
+
+use support::{report, workload};
 
 /// Resources of one pass; each belongs to another service.
 const SERVICES: usize = 1_000;

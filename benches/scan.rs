@@ -17,10 +17,9 @@ use spansieve::tail::settings::TailSampling;
 
 use workload::SPAN_COUNT;
 
-#[path = "support/report.rs"]
-mod report;
-#[path = "support/workload.rs"]
-mod workload;
+mod support;
+
+use support::{report, workload};
 
 /// Returns the default policies: errors, slow traces, and a ratio of the rest.
 fn default_policies() -> Vec<Rule> {

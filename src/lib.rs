@@ -2,8 +2,14 @@
 //!
 //! Services send every span with their stock OTLP exporter; Spansieve waits until a trace is complete, keeps every
 //! trace with an error and every slow one, keeps a ratio of the rest, rewrites resource attributes and writes the kept
-//! spans to Google Cloud Trace. Dependencies between the modules point one way. `ARCHITECTURE.md` has the map of the
-//! modules and the way of the spans through them.
+//! spans to Google Cloud Trace. `ARCHITECTURE.md` has the map of the modules.
+//!
+//! The way of the data: [`receiver`], [`otlp`], [`journal`], [`tail`] with [`sampling`], [`export`] with [`resource`], and
+//! the sink: [`cloud_trace`] or [`forward`].
+//!
+//! The order of use, from top to bottom: [`cli`]; [`offline`]; [`daemon`]; [`config`] and the two sinks; [`export`] and
+//! [`receiver`]; [`google`] and [`journal`]; [`segment`], [`trust`] and [`clock`]; [`telemetry`]; the crates
+//! `spansieve-emulator`, `spansieve-core`, `spansieve-otlp` and `spansieve-proto`. A module uses only what stands below it.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 #[macro_use(labels)]

@@ -5,11 +5,7 @@
 //! (`tests/receiver/hostile.rs`).
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
-#[path = "bad_input/rows.rs"]
 mod rows;
-mod support;
-#[path = "bad_input/wire.rs"]
-mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,9 +15,10 @@ use prost::Message;
 use rows::{Row, rows};
 use spansieve::daemon::Daemon;
 use spansieve::emulator::TraceStore;
-use support::{conservation, eventually, metric};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+use crate::support::{self, conservation, eventually, metric, wire};
 
 const DOCUMENT: &str = include_str!("../docs/evidence.md");
 const HEAD: &str = "| input | answer | exported | counted as |";

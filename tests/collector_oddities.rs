@@ -2,13 +2,11 @@
 //! number of the table in `docs/migrating-from-the-collector.md`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "support/traces.rs"]
-mod traces;
-
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use spansieve::cloud_trace::encode::{Encoder, EncoderSettings};
 use spansieve::resource::Rewriter;
-use traces::{Fixture, between, error, id, keeps, span, string, with};
+
+use crate::support::traces::{Fixture, between, error, id, keeps, span, string, with};
 
 /// The id of a trace that every ratio below 100 % drops.
 const TRACE: u128 = 7 << 64;

@@ -1,11 +1,10 @@
 //! The conservation law in the metrics: received = exported + sampled out + rejected + dropped + held, exactly.
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use opentelemetry_proto::tonic::trace::v1::Span;
 use spansieve::otlp::TraceId;
-use support::{Client, conservation, error, eventually, metric, request, slow, span, start, trace_id};
+
+use crate::support::{self, Client, conservation, error, eventually, metric, request, slow, span, start, trace_id};
 
 #[tokio::test]
 async fn every_span_of_a_mixed_run_is_accounted_for() {

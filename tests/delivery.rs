@@ -1,20 +1,15 @@
 //! No kept span is lost between the trace table and Cloud Trace, during an outage of the sink or a stop under load.
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
-#[path = "delivery/faults.rs"]
 mod faults;
-#[path = "delivery/memory.rs"]
 mod memory;
-#[path = "delivery/random.rs"]
 mod random;
-#[path = "support/sink.rs"]
-mod sink;
-mod support;
 
 use std::time::Duration;
 
 use spansieve::emulator::Emulator;
-use support::{Client, conservation, error, eventually, metric, request, span, trace_id};
+
+use crate::support::{self, Client, conservation, error, eventually, metric, request, span, trace_id};
 
 /// Returns the address of a port on which no process listens.
 async fn free_address() -> String {

@@ -1,10 +1,8 @@
 //! The OTLP sink: kept spans go to a server with scripted answers, and to another Spansieve.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "forward/server.rs"]
 #[allow(unreachable_pub, clippy::default_trait_access)]
 mod server;
-mod support;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,8 +13,9 @@ use prost::Message;
 use server::{Call, Rule, Script, partial};
 use spansieve::daemon::Daemon;
 use spansieve::proto::google::rpc;
-use support::{Client, conservation, error, eventually, metric, request, span, trace_id};
 use tonic::{Code, Status};
+
+use crate::support::{self, Client, conservation, error, eventually, metric, request, span, trace_id};
 
 /// Returns the usual configuration with `export` as its sink.
 fn config(export: &str) -> String {

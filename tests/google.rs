@@ -1,10 +1,8 @@
 //! The real program with Google's endpoint: credentials, project and readiness by the environment, and TLS.
 #![allow(clippy::unwrap_used)]
 
-#[path = "google/script.rs"]
 #[allow(unreachable_pub)]
 mod script;
-mod support;
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -17,8 +15,9 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use script::{CloudTrace, Http};
 use serde_json::json;
-use support::{Client, conservation, error, eventually, metric, request, trace_id};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::support::{self, Client, conservation, error, eventually, metric, request, trace_id};
 
 /// The program. Its home is a folder of its own, and its environment has only the given variables.
 struct Program {

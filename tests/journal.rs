@@ -2,12 +2,6 @@
 //! use.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
-#[path = "support/process.rs"]
-mod process;
-#[path = "support/sink.rs"]
-mod sink;
-mod support;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
@@ -16,12 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use process::{Program, config_file, spansieve};
-use sink::{Answer, Sink, free_address};
-use support::{Client, conservation, error, metric, request, slow, span, trace_id};
+use spansieve_test_support::sink::{Answer, Sink, free_address};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 use tonic::Status;
+
+use crate::support::process::{Program, config_file, spansieve};
+use crate::support::{Client, conservation, error, metric, request, slow, span, trace_id};
 
 /// Maximum spans of a batch.
 const BATCH: usize = 100;

@@ -1,14 +1,11 @@
 //! The metrics of incomplete traces, late spans and forgotten verdicts, and the decision wait that they suggest.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod support;
-#[path = "support/traces.rs"]
-mod traces;
-
 use opentelemetry_proto::tonic::trace::v1::Span;
 use spansieve::sampling::Parent;
-use support::{Client, eventually, metric, request, start};
-use traces::{Fixture, id, span};
+
+use crate::support::traces::{self, Fixture, id, span};
+use crate::support::{self, Client, eventually, metric, request, start};
 
 const WAIT_MS: u64 = 10_000;
 

@@ -1,17 +1,15 @@
 //! `docs/metrics.md`, the table in the code and the served metrics agree.
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
-#[path = "support/exposition.rs"]
-mod exposition;
-
 use std::collections::{BTreeMap, BTreeSet};
 
-use exposition::{Exposition, Sample};
 use spansieve::otlp::scan::RejectReason;
 use spansieve::telemetry::metrics::{
     Description, DropReason, HeldAmounts, LabelDescription, LabelValues, MetricKind, Metrics, Protocol, RecoverySource,
     TABLE,
 };
+
+use crate::support::exposition::{Exposition, Sample};
 
 const DOCUMENT: &str = include_str!("../docs/metrics.md");
 const POLICIES: [&str; 2] = ["errors", "a \"quoted\"\\ name\nof two lines"];

@@ -5,9 +5,6 @@
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
 mod support;
-#[path = "bad_input/wire.rs"]
-#[allow(dead_code)]
-mod wire;
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -16,7 +13,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use spansieve::daemon::Daemon;
-use support::{eventually, metric};
+use support::{eventually, metric, wire};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tracing::level_filters::LevelFilter;

@@ -1,22 +1,17 @@
 //! Loads of every shape that take more than the memory. They are short forms of `tools/faults.py`, with little memory.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
-#[path = "support/sink.rs"]
-mod sink;
-#[path = "overload/stock.rs"]
 mod stock;
-#[path = "overload/stop.rs"]
 mod stop;
-mod support;
-#[path = "overload/trial.rs"]
 mod trial;
 
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::trace::v1::Span;
-use sink::Answer;
-use support::{error, slow, span, trace_id};
+use spansieve_test_support::sink::Answer;
 use trial::{LIMIT_BYTES, Load, Trial};
+
+use crate::support::{error, slow, span, trace_id};
 
 /// Returns `count` traces of one span of about `bytes` each. Of each hundred, one failed and one is slow.
 fn one_span_traces(count: usize, bytes: usize) -> Vec<Span> {

@@ -2,15 +2,13 @@
 //! every policy that does not remember other traces, through the scan and the trace table.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "support/traces.rs"]
-mod traces;
-
 use std::collections::BTreeMap;
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use proptest::prelude::*;
-use traces::{Fate, Fixture, between, error, id, span, string, with};
+
+use crate::support::traces::{Fate, Fixture, between, error, id, span, string, with};
 
 /// Every policy type that looks at one trace alone. Most of them are nested in other policies.
 const POLICIES: &str = "

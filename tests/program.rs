@@ -1,14 +1,12 @@
 //! The real program: its subcommands, exit codes and signals.
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use support::{Client, error, request, trace_id};
+use crate::support::{self, Client, error, request, trace_id};
 
 /// Maximum wait for output. The demo reports every five seconds, and a machine that runs tests in parallel is slow.
 const PRINT_WAIT: Duration = Duration::from_secs(30);

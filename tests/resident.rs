@@ -2,12 +2,6 @@
 //! reused.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
-#[path = "support/process.rs"]
-mod process;
-#[path = "support/sink.rs"]
-mod sink;
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -16,12 +10,13 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use process::Program;
 use prost::Message;
-use sink::{Sink, free_address};
-use support::{conservation, request, span};
+use spansieve_test_support::sink::{Sink, free_address};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
+
+use crate::support::process::Program;
+use crate::support::{self, conservation, request, span};
 
 const LIMIT_MIB: usize = 96;
 /// The limit plus the memory that the process may hold beyond it (`docs/overload.md`), and a tenth of the latter for

@@ -3,12 +3,6 @@
 //! spans arrive.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
-#[path = "support/process.rs"]
-mod process;
-#[path = "support/sink.rs"]
-mod sink;
-mod support;
-
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -19,13 +13,14 @@ use flate2::write::GzEncoder;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::Span;
-use process::Program;
 use prost::Message;
-use sink::{Sink, free_address};
-use support::{conservation, error, metric, request};
+use spansieve_test_support::sink::{Sink, free_address};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+use crate::support::process::Program;
+use crate::support::{conservation, error, metric, request};
 
 const LIMIT_BYTES: usize = 96 << 20;
 

@@ -1,21 +1,16 @@
 //! The spool of the real program: an outage of the sink that fills the memory, a kill, a stop, and a start.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
-#[path = "support/process.rs"]
-mod process;
-#[path = "support/sink.rs"]
-mod sink;
-mod support;
-
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use process::{Program, config_file, spansieve};
-use sink::{Answer, Sink, free_address};
-use support::{Client, conservation, error, metric, request, trace_id};
+use spansieve_test_support::sink::{Answer, Sink, free_address};
 use tempfile::{NamedTempFile, TempDir};
+
+use crate::support::process::{Program, config_file, spansieve};
+use crate::support::{Client, conservation, error, metric, request, trace_id};
 
 /// The memory budget, which fills within seconds.
 const LIMIT_BYTES: f64 = (8 << 20) as f64;

@@ -1,8 +1,6 @@
 //! The stock Rust exporter with each protocol and compression: Cloud Trace receives the spans that were sent.
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -12,8 +10,9 @@ use opentelemetry_otlp::{Compression, Protocol, SpanExporter, WithExportConfig, 
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use spansieve::otlp::TraceId;
-use support::eventually;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
+
+use crate::support::{self, eventually};
 
 /// Sends one failed trace of two spans, and shuts the SDK down. Returns the trace id.
 fn send(exporter: SpanExporter) -> TraceId {

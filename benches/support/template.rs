@@ -7,7 +7,7 @@
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 
-use crate::workload;
+use super::workload;
 
 /// The encoding of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
+use spansieve::cloud_trace::encode::testing::reference;
 use spansieve::cloud_trace::encode::{
     ATTRIBUTES_MAX, EVENTS_MAX, Encoder, EncoderSettings, KEY_BYTES_MAX, LINKS_MAX, NAME_BYTES_MAX, SPAN_BYTES_MAX,
     VALUE_BYTES_MAX, VERSION,
@@ -16,14 +17,10 @@ use spansieve::otlp::scan::{NoProbe, Scan, scan};
 use spansieve::proto::google::devtools::cloudtrace::v2::attribute_value::Value;
 use spansieve::proto::google::devtools::cloudtrace::v2::span::time_event;
 use spansieve::proto::google::devtools::cloudtrace::v2::{self, BatchWriteSpansRequest};
-use spansieve::proto::google::rpc::Status;
 use spansieve::resource::Rewriter;
 use spansieve::resource::settings::AllowedProjects;
 use spansieve::sampling::{Keep, Threshold};
 use spansieve::tail::request::SpanBytes;
-
-#[path = "../../crates/core/src/cloud_trace/encode/tests/reference.rs"]
-mod reference;
 
 fuzz_target!(|input: &[u8]| {
     let mut found = Scan::default();

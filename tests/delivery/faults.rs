@@ -9,8 +9,8 @@ use spansieve::daemon::Daemon;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
-use crate::sink::{Answer, BAD, Limit, Sink, free_address, with_retry_info};
 use crate::support::{self, CONFIG, Client, conservation, error, metric, request, trace_id};
+use spansieve_test_support::sink::{Answer, BAD, Limit, Sink, free_address, with_retry_info};
 
 const DOCUMENT: &str = include_str!("../../docs/evidence.md");
 const PROJECT: &str = "p";

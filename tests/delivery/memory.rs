@@ -7,8 +7,8 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use spansieve::daemon::Daemon;
 use tonic::Code;
 
-use crate::sink::{Answer, Sink};
 use crate::support::{self, Client, conservation, error, metric, request, trace_id};
+use spansieve_test_support::sink::{Answer, Sink};
 
 const LIMIT_BYTES: f64 = 4194304.0;
 const REQUEST_SPANS: usize = 50;

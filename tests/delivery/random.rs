@@ -7,7 +7,7 @@ use bytes::Bytes;
 use fastrand::Rng;
 
 use super::faults::{Outcome, fault, run};
-use crate::sink::{Answer, Raw};
+use spansieve_test_support::sink::{Answer, Raw};
 
 const SEEDS: u64 = 6;
 /// Number of calls with a random answer. There are more batches, so that every answer is given.

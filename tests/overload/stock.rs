@@ -7,8 +7,8 @@ use opentelemetry_otlp::{Protocol, RetryPolicy, SpanExporter, WithExportConfig, 
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tokio::task::JoinHandle;
 
-use crate::sink::free_address;
-use crate::trial::Trial;
+use super::trial::Trial;
+use spansieve_test_support::sink::free_address;
 
 /// Number of failed traces, each of one span.
 const TRACES: usize = 20;

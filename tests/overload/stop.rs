@@ -8,9 +8,9 @@ use tempfile::{NamedTempFile, TempDir};
 use tokio::task::JoinHandle;
 use tonic::Code;
 
-use crate::sink::{Answer, Sink, free_address};
+use super::trial::{Trial, retry_delay};
 use crate::support::{self, Client, conservation, error, metric, request};
-use crate::trial::{Trial, retry_delay};
+use spansieve_test_support::sink::{Answer, Sink, free_address};
 
 /// Returns true if the error means that the process is stopping. Either the answer says so, or the connection ends.
 /// Tonic reports the latter with several codes if the GOAWAY comes before the answer.

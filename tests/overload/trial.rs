@@ -12,8 +12,8 @@ use spansieve::daemon::Daemon;
 use spansieve::proto::google::rpc;
 use tonic::Code;
 
-use crate::sink::{Answer, Sink, Written, free_address};
 use crate::support::{self, Client, MS, conservation, error, metric, request, span, trace_id};
+use spansieve_test_support::sink::{Answer, Sink, Written, free_address};
 
 /// The memory budget, which fills within seconds.
 pub const LIMIT_BYTES: usize = 16 << 20;

@@ -15,8 +15,7 @@ use tonic::Code;
 
 use super::support::{BUDGET, Daemon, JSON, frame, proto, request, retry_delay};
 
-#[path = "../support/id_tokens.rs"]
-mod id_tokens;
+use spansieve_test_support::id_tokens;
 
 use id_tokens::{ACCOUNT, AUDIENCE, Signer, unsigned};
 

@@ -11,8 +11,8 @@ use tonic::Code;
 
 use super::frames::{CONTINUATION, END_HEADERS, END_STREAM, HEADERS, HELLO, SETTINGS, block, frame, get, stream};
 use super::hostile::assert_unharmed;
-use super::process::Program;
 use super::support::{BUDGET, Daemon, EXPORT, JSON, PATIENCE, free_address, request};
+use crate::support::process::Program;
 
 /// The memory reserved for heads, in addition to [`BUDGET`].
 const RESERVE: usize = BUDGET / 8;

@@ -4,8 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-#[path = "../../../tests/support/id_tokens.rs"]
-pub(crate) mod signer;
+pub(crate) use spansieve_test_support::id_tokens as signer;
 
 use signer::{ACCOUNT, ACCOUNT_NUMBER, AUDIENCE, Signer, claims, merge, unsigned};
 

@@ -3,8 +3,7 @@
 //! ones.
 
 mod fields;
-#[path = "../../../crates/core/src/cloud_trace/encode/tests/generate.rs"]
-mod generate;
+use spansieve::cloud_trace::encode::testing::generate;
 mod program;
 mod recorder;
 mod verdicts;

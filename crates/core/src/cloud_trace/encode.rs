@@ -46,6 +46,8 @@ mod resource;
 mod span;
 mod text;
 
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 

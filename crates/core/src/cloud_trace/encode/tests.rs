@@ -8,6 +8,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use proptest::prelude::*;
 use prost::Message;
 
+use super::testing::{generate, reference};
 use super::*;
 use crate::otlp::scan::{NoProbe, Scan, scan};
 use crate::otlp::testing::declared::compare;
@@ -19,11 +20,9 @@ use crate::proto::google::rpc::Status;
 use crate::sampling::annotation::{ADJUSTED_COUNT, MISSING_PARENT, POLICY, TRIGGER};
 use crate::sampling::{Parent, Threshold};
 
-mod generate;
 mod labels;
 mod limits;
 mod names;
-mod reference;
 
 #[test]
 fn the_field_numbers_are_those_of_the_definitions() {

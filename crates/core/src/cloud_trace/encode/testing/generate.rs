@@ -151,7 +151,7 @@ fn status() -> impl Strategy<Value = Option<Status>> {
 }
 
 /// Generates a resource with up to 13 attributes.
-pub(super) fn resource() -> impl Strategy<Value = Resource> {
+pub fn resource() -> impl Strategy<Value = Resource> {
     (attributes(14), dropped()).prop_map(|(attributes, dropped)| Resource {
         attributes,
         dropped_attributes_count: dropped,
@@ -160,7 +160,7 @@ pub(super) fn resource() -> impl Strategy<Value = Resource> {
 }
 
 /// Generates a scope with a name and a version, each of which may be empty.
-pub(super) fn scope() -> impl Strategy<Value = InstrumentationScope> {
+pub fn scope() -> impl Strategy<Value = InstrumentationScope> {
     (text(), text()).prop_map(|(name, version)| InstrumentationScope { name, version, ..Default::default() })
 }
 
@@ -170,7 +170,7 @@ fn parent_id() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Generates a span that the scan accepts.
-pub(super) fn span() -> impl Strategy<Value = Span> {
+pub fn span() -> impl Strategy<Value = Span> {
     let head = (id(16), prop_oneof![6 => id(8), 1 => Just(vec![7; 8])], parent_id(), text(), -1..8);
     let flags = prop_oneof![Just(0u32), Just(0x101), Just(0x301), any::<u32>()];
     let counts = (dropped(), dropped(), dropped(), flags);

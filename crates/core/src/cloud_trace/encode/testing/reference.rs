@@ -11,26 +11,22 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, Key
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1 as otlp;
 use prost_types::Timestamp;
+use spansieve_proto::google::rpc::Status;
 
-use super::v2::span::time_event::{self, Annotation};
-use super::v2::span::{Attributes, Link, Links, TimeEvent, TimeEvents};
-use super::v2::{self, AttributeValue, TruncatableString, attribute_value};
+use spansieve_proto::google::devtools::cloudtrace::v2::span::time_event::{self, Annotation};
+use spansieve_proto::google::devtools::cloudtrace::v2::span::{Attributes, Link, Links, TimeEvent, TimeEvents};
+use spansieve_proto::google::devtools::cloudtrace::v2::{self, AttributeValue, TruncatableString, attribute_value};
 
 /// The settings of the encoder, as far as the reference needs them.
-pub(super) struct Context<'a> {
-    pub(super) default_project: &'a str,
+pub struct Context<'a> {
+    pub default_project: &'a str,
     /// The version of Spansieve.
-    pub(super) version: &'a str,
+    pub version: &'a str,
     /// The policy and the adjusted count, if spans are annotated.
-    pub(super) annotation: Option<(&'a str, AttributeValue)>,
+    pub annotation: Option<(&'a str, AttributeValue)>,
 }
 
-pub(super) fn encode(
-    context: &Context<'_>,
-    resource: &Resource,
-    scope: &InstrumentationScope,
-    span: &otlp::Span,
-) -> v2::Span {
+pub fn encode(context: &Context<'_>, resource: &Resource, scope: &InstrumentationScope, span: &otlp::Span) -> v2::Span {
     let project = project(&resource.attributes).unwrap_or_else(|| context.default_project.into());
     let (trace_id, span_id) = (hex(&span.trace_id), hex(&span.span_id));
     let has_parent =
@@ -62,11 +58,11 @@ pub(super) fn encode(
     }
 }
 
-fn status(span: &otlp::Span) -> Option<super::Status> {
+fn status(span: &otlp::Span) -> Option<Status> {
     let status = span.status.as_ref()?;
     match status.code {
-        1 => Some(super::Status::default()),
-        2 => Some(super::Status { code: 2, message: cut(&status.message, 65_532).value, ..Default::default() }),
+        1 => Some(Status::default()),
+        2 => Some(Status { code: 2, message: cut(&status.message, 65_532).value, ..Default::default() }),
         _ => None,
     }
 }

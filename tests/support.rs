@@ -2,6 +2,11 @@
 //! Cloud Trace; requests to send; and metrics to read.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
+pub mod exposition;
+pub mod process;
+pub mod traces;
+pub mod wire;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

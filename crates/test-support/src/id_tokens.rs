@@ -23,8 +23,8 @@ impl Signer {
     /// Returns one of two keys.
     pub fn new(id: &'static str, is_other: bool) -> Self {
         let pem: &[u8] = match is_other {
-            false => include_bytes!("../fixtures/test-only-key.pem"),
-            true => include_bytes!("../fixtures/test-only-key-2.pem"),
+            false => include_bytes!("../../../tests/fixtures/test-only-key.pem"),
+            true => include_bytes!("../../../tests/fixtures/test-only-key-2.pem"),
         };
         let der = PrivatePkcs8KeyDer::from_pem_slice(pem).unwrap();
         Signer { id, pair: RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).unwrap() }

@@ -1,0 +1,7 @@
+//! Parts of the benchmarks.
+#![allow(dead_code, unreachable_pub)] // Each benchmark uses some of them.
+
+pub mod pipeline;
+pub mod report;
+pub mod template;
+pub mod workload;
