@@ -15,7 +15,8 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     // The exporter, the sampler and the resource read the OTEL_ variables.
-    let provider = SdkTracerProvider::builder().with_batch_exporter(SpanExporter::builder().with_http().build()?).build();
+    let provider =
+        SdkTracerProvider::builder().with_batch_exporter(SpanExporter::builder().with_http().build()?).build();
     global::set_tracer_provider(provider.clone());
     global::set_text_map_propagator(TraceContextPropagator::new());
 
