@@ -10,6 +10,7 @@ use crate::daemon::Daemon;
 
 pub mod demo;
 pub mod emulator;
+pub mod manual;
 pub mod source;
 pub mod validate;
 
@@ -21,7 +22,9 @@ Examples:
   spansieve run --config /etc/spansieve.yaml    run with that file
   spansieve demo                                run, and send it the spans of a small demo shop
   spansieve validate config.yaml                check a configuration; exit code 78 if it is not valid
+  spansieve validate config.yaml --rate 20000   say what memory and money 20,000 spans a second need
   spansieve config default > config.yaml        write the built-in configuration to a file
+  spansieve completions bash                    print a script for the shell; zsh and fish are known as well
   spansieve schema > config.schema.json         write the schema with which editors complete and check that file
   spansieve emulator --listen 127.0.0.1:9443    only the embedded Cloud Trace
 
@@ -67,6 +70,9 @@ pub struct Checked {
     /// The configuration file.
     #[command(flatten)]
     pub config: Config,
+    /// The checks beyond the validity of the file.
+    #[command(flatten)]
+    pub checks: validate::Checks,
 }
 
 impl Checked {
@@ -108,9 +114,20 @@ pub enum Command {
     /// Run the daemon (the default)
     Run(Config),
     /// Check a configuration and report everything that is wrong with it
+    #[command(after_help = validate::EXAMPLES)]
     Validate(Checked),
     /// Print the JSON Schema of configurations, with which editors complete and check them
     Schema,
+    /// Print a script with which a shell completes the words of this program
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page, or write it and those of the subcommands to a directory
+    Man {
+        /// The directory, such as ~/.local/share/man/man1
+        directory: Option<PathBuf>,
+    },
     /// Print configurations
     Config {
         /// The configuration to print.

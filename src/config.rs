@@ -7,6 +7,7 @@ use std::io;
 use std::rc::Rc;
 
 mod error;
+mod explain;
 mod keys;
 mod read;
 #[cfg(test)]
@@ -21,6 +22,8 @@ pub use crate::settings::Files;
 pub use crate::settings::diagnostic::{Diagnostic, Severity};
 use crate::settings::{document, units};
 pub use error::{ConfigError, render};
+pub use explain::Explanation;
+pub(crate) use explain::sink;
 pub use settings::Settings;
 
 /// Problems that are shown; further ones are only counted, because the first ones are corrected first.
@@ -75,6 +78,12 @@ pub fn load_with_files(
     } else {
         Err(ConfigError { text: text.to_owned(), problems })
     }
+}
+
+/// Returns the configuration `text`, from which `settings` were read without an error, in plain sentences.
+#[must_use]
+pub fn explain(text: &str, env: &dyn Fn(&str) -> Option<String>, settings: &Settings) -> Explanation {
+    explain::explanation(text, env, settings)
 }
 
 /// Returns the JSON Schema of configurations, as `docs/config.schema.json` has it.

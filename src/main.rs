@@ -2,6 +2,7 @@
 //! time.
 
 use std::error::Error;
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,9 +40,11 @@ fn main() -> ExitCode {
     match cli.command.unwrap_or(Command::Run(cli.config)) {
         Command::Run(config) => run(&config.source(), false),
         Command::Demo(config) => run(&config.source(), true),
-        Command::Validate(checked) => cli::validate::run(&checked.source()),
+        Command::Validate(checked) => cli::validate::run(&checked.source(), &checked.checks),
         Command::Config { command: ConfigCommand::Default } => printed(cli::print_default().is_ok()),
         Command::Schema => printed(cli::print_schema().is_ok()),
+        Command::Completions { shell } => written(cli::manual::completions(shell, &mut io::stdout())),
+        Command::Man { directory } => written(cli::manual::man(directory.as_deref(), &mut io::stdout())),
         Command::Emulator { listen, allowed_hosts, max_bytes } => {
             block_on(&Settings::default().telemetry.log, cli::emulator::run(listen, max_bytes, allowed_hosts))
         }
@@ -57,6 +60,10 @@ fn run(source: &ConfigSource, demo: bool) -> ExitCode {
         );
     }
     block_on(&log, serve(loaded.settings, demo))
+}
+
+fn written(result: io::Result<()>) -> ExitCode {
+    printed(result.inspect_err(cli::manual::complain).is_ok())
 }
 
 fn printed(is_complete: bool) -> ExitCode {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 use spansieve::cli::source::ConfigSource;
+use spansieve::cli::validate::Checks;
 use spansieve::cloud_trace::settings::BaseMapping;
 use spansieve::config::Settings;
 use spansieve::config::{self, render};
@@ -99,7 +100,9 @@ fn the_service_uses_ports_paths_and_files_that_the_daemon_has() {
 
 #[test]
 fn validate_tells_good_from_bad() {
-    let validate = |path: &Path| format!("{:?}", spansieve::cli::validate::run(&ConfigSource::File(path.to_owned())));
+    let validate = |path: &Path| {
+        format!("{:?}", spansieve::cli::validate::run(&ConfigSource::File(path.to_owned()), &Checks::default()))
+    };
     let bad = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(bad.path(), "otlp: {listn: []}").unwrap();
     let refused = format!("{:?}", ExitCode::from(78));

@@ -121,6 +121,12 @@ fn files(directory: &Path, suffix: &str, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// Returns false for descriptions of services, and for the rules of a monitoring system.
+fn is_configuration(path: &Path) -> bool {
+    let others = ["deploy/gke", "deploy/monitoring"];
+    !path.ends_with("service.yaml") && !others.iter().any(|directory| path.starts_with(root().join(directory)))
+}
+
 fn parsed(yaml: &str) -> Value {
     // As editors read it (YAML 1.2): `off` and `yes` are words.
     let options = serde_saphyr::options! { strict_booleans: true };
@@ -133,8 +139,7 @@ fn every_configuration_is_valid() {
     for directory in ["deploy", "examples", "tests/fixtures"] {
         files(&root().join(directory), ".yaml", &mut paths);
     }
-    // A description of a service, not a configuration.
-    paths.retain(|path| !path.ends_with("service.yaml"));
+    paths.retain(|path| is_configuration(path));
     assert!(paths.len() >= 6, "{paths:?}");
     let schema = Schema::of_the_repository();
     for path in paths {
@@ -155,14 +160,36 @@ fn every_example_of_the_reference_is_valid() {
     }
 }
 
-#[test]
-fn sample_configurations_name_the_schema() {
-    for name in ["config.yaml", "deploy/cloud-run/config.yaml", "examples/documents/spansieve.yaml"] {
-        let path = root().join(name);
-        let text = fs::read_to_string(&path).unwrap();
-        let target = text.lines().next().unwrap().strip_prefix("# yaml-language-server: $schema=").unwrap();
-        assert!(path.parent().unwrap().join(target).exists(), "{name}: {target}");
+/// Returns the sample files: those that operators copy, and the one that is built in.
+fn samples() -> Vec<PathBuf> {
+    let mut paths = vec![root().join("config.yaml")];
+    for directory in ["deploy", "examples"] {
+        files(&root().join(directory), ".yaml", &mut paths);
     }
+    paths.retain(|path| is_configuration(path));
+    paths
+}
+
+/// Returns the schema that the first line of a YAML file names.
+fn named_schema(text: &str) -> Option<&str> {
+    text.lines().next()?.strip_prefix("# yaml-language-server: $schema=")
+}
+
+#[test]
+fn every_sample_names_a_schema_that_exists() {
+    assert!(samples().len() >= 3);
+    for path in samples() {
+        let text = fs::read_to_string(&path).unwrap();
+        let target =
+            named_schema(&text).unwrap_or_else(|| panic!("{} names no schema on its first line", path.display()));
+        let schema = fs::read_to_string(path.parent().unwrap().join(target));
+        let schema: Value = serde_json::from_str(&schema.unwrap_or_else(|error| panic!("{target}: {error}"))).unwrap();
+        assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema", "{target}");
+    }
+    // The built-in one is printed for a file that has the schema beside it.
+    assert_eq!(named_schema(spansieve::cli::source::BUILT_IN), Some("docs/config.schema.json"));
+    let reference = fs::read_to_string(root().join("docs/configuration.md")).unwrap();
+    assert!(reference.contains("# yaml-language-server: $schema=config.schema.json"));
 }
 
 #[test]

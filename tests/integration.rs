@@ -23,3 +23,4 @@ mod shared_parts;
 mod spool;
 mod stock_exporters;
 mod support;
+mod validating;

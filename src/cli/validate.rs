@@ -1,28 +1,137 @@
-//! `spansieve validate`: reports if a configuration can be used, and everything that is wrong with it.
+//! `spansieve validate`: reports if a configuration can be used, everything that is wrong with it, and on request the
+//! meaning of its policies, the memory that a traffic needs, and the dollars that it costs.
+
+mod dollars;
+mod estimate;
+mod report;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
+use clap::ValueEnum;
+use serde_json::Value;
+
 use super::source::{self, ConfigSource};
-use crate::config::{self, Loaded, Settings};
-use crate::export::settings::Endpoint;
+use crate::config::{self, ConfigError, Loaded, Settings};
 use crate::sampling::Policies;
 use crate::sampling::settings::{Policy, Rule};
+use estimate::{Estimate, Rate};
+use report::Report;
 
 /// The exit code for a configuration that cannot be used (`EX_CONFIG` of sysexits.h).
 pub const EXIT_CONFIG: u8 = 78;
 
-/// Checks the configuration in `source`: prints its warnings, `NAME: ok` and a summary, or everything that is wrong.
-#[must_use]
-pub fn run(source: &ConfigSource) -> ExitCode {
-    match load(source) {
-        Some(loaded) => {
-            // If standard output is closed, there is no reader to tell.
-            let _ = writeln!(io::stdout(), "{source}: ok: {}", summary(&loaded.settings));
-            ExitCode::SUCCESS
-        }
-        None => ExitCode::from(EXIT_CONFIG),
+/// The exit code for a configuration that can be used, but does not pass what was asked of it.
+const EXIT_FINDINGS: u8 = 1;
+
+/// The spans of a trace, if the command line does not say it.
+const SPANS_PER_TRACE: f64 = 10.0;
+
+/// The examples of `spansieve validate --help`.
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  spansieve validate config.yaml                      check it; exit code 78 if it is not valid
+  spansieve validate config.yaml --strict             exit code 1 if there are warnings, for CI
+  spansieve validate config.yaml --explain            say in plain sentences what is kept
+  spansieve validate config.yaml --rate 20000         say what memory and money 20,000 spans a second need;
+                                                      exit code 1 if the memory is not enough
+  spansieve validate config.yaml --rate 20000 --container 2GiB
+                                                      the same for a container of another size than this machine
+  spansieve validate config.yaml --format json        everything as JSON on standard output";
+
+/// The form of the output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Lines for people; problems go to standard error.
+    #[default]
+    Text,
+    /// One JSON object on standard output, with the problems in it.
+    Json,
+}
+
+/// The checks of `validate` beyond the validity of the configuration.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Checks {
+    /// Say in plain sentences what each policy and all of them together keep
+    #[arg(long)]
+    pub explain: bool,
+    /// Say what memory and money this many spans a second need; exit code 1 if the memory is not enough
+    #[arg(long, value_name = "SPANS_PER_SECOND", value_parser = positive)]
+    pub rate: Option<f64>,
+    /// With --rate: the bytes of a span in a request [default: 570]
+    #[arg(long, value_name = "BYTES", requires = "rate", value_parser = positive)]
+    pub bytes_per_span: Option<f64>,
+    /// With --rate: the spans of a trace [default: 10]
+    #[arg(long, value_name = "SPANS", requires = "rate", value_parser = positive)]
+    pub spans_per_trace: Option<f64>,
+    /// With --rate: the memory of the container, such as 2GiB [default: that of this machine or container]
+    #[arg(long, value_name = "SIZE", requires = "rate", value_parser = config::parse_size)]
+    pub container: Option<usize>,
+    /// Exit with code 1 if there are warnings
+    #[arg(long)]
+    pub strict: bool,
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+impl Checks {
+    fn traffic(&self) -> Option<Rate> {
+        Some(Rate {
+            spans_per_second: self.rate?,
+            bytes_per_span: self.bytes_per_span.unwrap_or(crate::otlp::SPAN_BYTES as f64),
+            spans_per_trace: self.spans_per_trace.unwrap_or(SPANS_PER_TRACE),
+            container_bytes: self.container.map(|bytes| bytes as u64),
+        })
     }
+}
+
+/// Reads a number above 0.
+fn positive(text: &str) -> Result<f64, String> {
+    let number = text.replace('_', "").parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0);
+    number.ok_or_else(|| "write a number above 0, such as 20000".to_owned())
+}
+
+/// Checks the configuration in `source` and prints the result.
+#[must_use]
+pub fn run(source: &ConfigSource, checks: &Checks) -> ExitCode {
+    let name = source.to_string();
+    let (loaded, text) = match read(source) {
+        Ok(read) => read,
+        Err(unusable) => {
+            unusable.print(&name, checks.format);
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    let report = match report(&loaded, &text, checks) {
+        Ok(report) => report,
+        Err(error) => {
+            Unusable::Message(format!("{name}: {error}"), None).print(&name, checks.format);
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    match checks.format {
+        Format::Text => {
+            warn(&loaded, &text, &name);
+            print(&report.text(&name));
+        }
+        Format::Json => print_json(&report.json(&name)),
+    }
+    let fails = report.has_findings() || (checks.strict && !loaded.warnings.is_empty());
+    if fails { ExitCode::from(EXIT_FINDINGS) } else { ExitCode::SUCCESS }
+}
+
+fn report(loaded: &Loaded, text: &str, checks: &Checks) -> Result<Report, String> {
+    let settings = &loaded.settings;
+    let policies = compiled(settings)?;
+    let memory = checks.traffic().map(|rate| Estimate::of(settings, &policies, rate)).transpose();
+    Ok(Report {
+        summary: summary(settings),
+        warnings: loaded.warnings.clone(),
+        explanation: checks.explain.then(|| config::explain(text, &environment, settings)),
+        memory: memory.map_err(|error| error.to_string())?,
+        costs: dollars::costs(&settings.tail_sampling.policies, checks.rate),
+    })
 }
 
 /// Reads the configuration in `source` with the environment of this process. Writes warnings and problems to standard
@@ -30,35 +139,83 @@ pub fn run(source: &ConfigSource) -> ExitCode {
 #[must_use]
 pub fn load(source: &ConfigSource) -> Option<Loaded> {
     let name = source.to_string();
-    let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let text = match source.read() {
-        Ok(text) => text,
-        Err(error) => {
-            report(&format!("error: cannot read {name}: {error}\n"));
-            if let Some(help) = source.help(&error) {
-                report(&format!("  = help: {help}\n"));
-            }
-            return None;
+    match read(source) {
+        Ok((loaded, text)) => {
+            warn(&loaded, &text, &name);
+            Some(loaded)
         }
-    };
-    match config::load_with_files(&text, &|variable| std::env::var(variable).ok(), &source::file) {
-        Ok(loaded) => {
-            report(&config::render(&loaded.warnings, &text, &name, color));
-            // The sum of all policies may exceed a limit.
-            let compiled = Policies::compile(
-                &loaded.settings.tail_sampling.policies,
-                loaded.settings.tail_sampling.sample_on_first_match,
-            );
-            compiled.map(|_| loaded).inspect_err(|error| report(&format!("error: {name}: {error}\n"))).ok()
-        }
-        Err(problems) => {
-            report(&problems.render(&name, color));
+        Err(unusable) => {
+            unusable.print(&name, Format::Text);
             None
         }
     }
 }
 
-fn report(text: &str) {
+/// The reason why a configuration cannot be used.
+enum Unusable {
+    /// A message that is not about one place in the file, with a remedy if there is one.
+    Message(String, Option<String>),
+    Problems(ConfigError),
+}
+
+impl Unusable {
+    fn print(&self, name: &str, format: Format) {
+        match (self, format) {
+            (Unusable::Message(message, help), Format::Text) => {
+                print_error(&format!("error: {message}\n"));
+                help.iter().for_each(|help| print_error(&format!("  = help: {help}\n")));
+            }
+            (Unusable::Problems(problems), Format::Text) => print_error(&problems.render(name, color())),
+            (Unusable::Message(message, help), Format::Json) => {
+                print_json(&report::unreadable(name, message, help.as_deref()));
+            }
+            (Unusable::Problems(problems), Format::Json) => {
+                let problems: Vec<_> = problems.iter().cloned().collect();
+                print_json(&report::invalid(name, &problems));
+            }
+        }
+    }
+}
+
+/// Reads the configuration in `source`. Returns it with its text.
+fn read(source: &ConfigSource) -> Result<(Loaded, String), Unusable> {
+    let text = source
+        .read()
+        .map_err(|error| Unusable::Message(format!("cannot read {source}: {error}"), source.help(&error)))?;
+    let loaded = config::load_with_files(&text, &environment, &source::file).map_err(Unusable::Problems)?;
+    // The sum of all policies may exceed a limit.
+    compiled(&loaded.settings).map_err(|error| Unusable::Message(format!("{source}: {error}"), None))?;
+    Ok((loaded, text))
+}
+
+fn compiled(settings: &Settings) -> Result<Policies, String> {
+    let tail = &settings.tail_sampling;
+    Policies::compile(&tail.policies, tail.sample_on_first_match).map_err(|error| error.to_string())
+}
+
+fn environment(variable: &str) -> Option<String> {
+    std::env::var(variable).ok()
+}
+
+/// Returns true if standard error is a terminal that shows colours.
+fn color() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+fn warn(loaded: &Loaded, text: &str, name: &str) {
+    print_error(&config::render(&loaded.warnings, text, name, color()));
+}
+
+fn print(text: &str) {
+    // If standard output is closed, there is no reader to tell.
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
+fn print_json(value: &Value) {
+    print(&format!("{value:#}\n"));
+}
+
+fn print_error(text: &str) {
     // If standard error is closed, there is no reader to tell.
     let _ = io::stderr().write_all(text.as_bytes());
 }
@@ -70,11 +227,7 @@ fn summary(settings: &Settings) -> String {
     let drops = names(policies.iter().filter(is_drop));
     let keeps = if keeps.is_empty() { "keeps nothing".to_owned() } else { format!("keeps by {keeps}") };
     let drops = if drops.is_empty() { String::new() } else { format!("; drops by {drops}") };
-    let endpoint = match &settings.export.endpoint {
-        Endpoint::Embedded => "the embedded Cloud Trace",
-        Endpoint::Tls(url) | Endpoint::Plaintext(url) => url,
-    };
-    format!("{keeps}{drops}; writes to {endpoint}")
+    format!("{keeps}{drops}; writes to {}", config::sink(&settings.export.endpoint))
 }
 
 fn names<'a>(policies: impl Iterator<Item = &'a Policy>) -> String {

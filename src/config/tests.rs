@@ -2,6 +2,7 @@
 
 mod bad;
 mod bad_policies;
+mod explain;
 mod lints;
 mod policies;
 mod reference;

@@ -39,11 +39,23 @@ pub struct UnknownMemory;
 pub fn limit_bytes(limit: Size) -> Result<usize, UnknownMemory> {
     match limit {
         Size::Bytes(bytes) => Ok(usize::try_from(bytes).unwrap_or(usize::MAX)),
-        Size::Percent(percent) => {
-            let total = container_bytes(Path::new("/")).ok_or(UnknownMemory)?;
-            Ok(part(total, percent))
-        }
+        Size::Percent(_) => detected_bytes().map(|total| limit_bytes_of(limit, total)).ok_or(UnknownMemory),
     }
+}
+
+/// Returns the budget in bytes that `limit` means in a container of `container_bytes`.
+#[must_use]
+pub fn limit_bytes_of(limit: Size, container_bytes: u64) -> usize {
+    match limit {
+        Size::Bytes(bytes) => usize::try_from(bytes).unwrap_or(usize::MAX),
+        Size::Percent(percent) => part(container_bytes, percent),
+    }
+}
+
+/// Returns the memory of the container, or of the machine if nothing limits it further. `None` if it is unknown.
+#[must_use]
+pub fn detected_bytes() -> Option<u64> {
+    container_bytes(Path::new("/"))
 }
 
 /// Returns `percent` per cent of the container's `total_bytes`, or less in a small container: see [`LEFT_BYTES_MIN`].

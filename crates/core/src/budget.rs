@@ -18,6 +18,7 @@ use std::sync::{Arc, OnceLock};
 
 use self::blocks::Blocks;
 pub use self::blocks::ENTRY_BYTES;
+pub(crate) use self::blocks::block_bytes;
 pub use self::blocks::{BodyOwner, Room};
 pub use self::disk::Disk;
 use self::ladder::Part;

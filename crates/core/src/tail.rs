@@ -15,6 +15,7 @@ mod decision;
 pub mod delays;
 mod due;
 mod fate;
+pub mod footprint;
 pub mod journal_hold;
 pub mod kept;
 mod missing_parents;

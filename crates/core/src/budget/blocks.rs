@@ -33,6 +33,12 @@ const BLOCK_BYTES_MAX: usize = 4 << 20;
 /// each body has its own allocation.
 const BLOCK_BYTES_MIN: usize = 64 << 10;
 
+/// Returns the size of a block with a budget of `limit_bytes`; 0 if bodies do not share blocks.
+pub(crate) fn block_bytes(limit_bytes: usize) -> usize {
+    let part = ladder::BLOCK.of(limit_bytes).min(BLOCK_BYTES_MAX);
+    if part < BLOCK_BYTES_MIN { 0 } else { 1 << part.ilog2() }
+}
+
 /// The divisor of the block size that bounds a small body. A small body gets its own memory if there is no room for a
 /// block.
 const SMALL_PART: usize = 16;
@@ -67,8 +73,7 @@ pub(super) struct Blocks {
 impl Blocks {
     /// Creates the blocks for a budget of `limit_bytes`.
     pub(super) fn new(limit_bytes: usize) -> Self {
-        let part = ladder::BLOCK.of(limit_bytes).min(BLOCK_BYTES_MAX);
-        let block_bytes = if part < BLOCK_BYTES_MIN { 0 } else { 1 << part.ilog2() };
+        let block_bytes = block_bytes(limit_bytes);
         Blocks { block_bytes, idle_bytes: AtomicUsize::new(0), pool: Mutex::new(Pool::new(block_bytes)) }
     }
 

@@ -1,6 +1,7 @@
 //! `tail_sampling.policies`: how policies are declared, read and checked.
 
 mod condition;
+mod explain;
 mod keyed;
 mod latency;
 mod limiter;
@@ -15,6 +16,9 @@ use crate::condition::Condition;
 use crate::settings::kinds::{ByHand, NestedKeys};
 use crate::settings::reader::Section;
 use crate::settings::setting::{Preset, Shape};
+
+pub use explain::{PolicyWords, explain};
+pub use keyed::cloud_trace_dollars;
 
 /// Returns the declaration of the list of policies.
 pub(crate) fn policies() -> NestedKeys {

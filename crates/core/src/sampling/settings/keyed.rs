@@ -136,6 +136,12 @@ const GOAL_PERCENTAGES: std::ops::RangeInclusive<f64> = 0.0001..=100.0;
 const CLOUD_TRACE_DOLLARS_PER_MILLION_SPANS: f64 = 0.20;
 const CLOUD_TRACE_FREE_SPANS_PER_MONTH: f64 = 2_500_000.0;
 
+/// Returns the price of so many spans a month in Cloud Trace, in dollars.
+#[must_use]
+pub fn cloud_trace_dollars(spans_per_month: f64) -> f64 {
+    (spans_per_month - CLOUD_TRACE_FREE_SPANS_PER_MONTH).max(0.0) / 1e6 * CLOUD_TRACE_DOLLARS_PER_MILLION_SPANS
+}
+
 pub(super) fn adaptive(mut section: Section<'_>) -> Option<Rule> {
     let goal = exactly_one(&mut section, ["goal_percentage", "goal_spans_per_second"], |section, key| match key {
         "goal_percentage" => {

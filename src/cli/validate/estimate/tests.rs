@@ -1,0 +1,72 @@
+use super::*;
+use crate::config::load;
+
+const RATE: Rate =
+    Rate { spans_per_second: 1_000.0, bytes_per_span: 500.0, spans_per_trace: 9.0, container_bytes: None };
+
+fn estimate(text: &str, rate: Rate) -> Estimate {
+    let settings = load(text, &|_| None).unwrap().settings;
+    let policies = Policies::compile(&settings.tail_sampling.policies, false).unwrap();
+    Estimate::of(&settings, &policies, rate).unwrap()
+}
+
+const SMALL_CACHES: &str = "decision_cache: {sampled_cache_size: 1000, non_sampled_cache_size: 1000}";
+
+#[test]
+fn what_does_not_fit_comes_with_remedies_that_help() {
+    let config = |limit: &str, wait: &str, rest: &str| {
+        format!("memory: {{limit: {limit}{rest}}}\ntail_sampling: {{decision_wait: {wait}, {SMALL_CACHES}}}\n")
+    };
+    let tight = estimate(&config("32MiB", "60s", ""), RATE);
+    assert!(!tight.fits());
+    let [memory, wait, compress] = tight.remedies.as_slice() else { panic!("{:?}", tight.remedies) };
+    assert!(compress.starts_with("memory.compress: lz4"), "{compress}");
+    assert!(estimate(&config("32MiB", "60s", ", compress: lz4"), RATE).fits());
+    // Each remedy is enough, and a little less is not.
+    let number = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>().parse::<u64>().unwrap();
+    let (mebibytes, seconds) = (number(memory), number(wait));
+    assert!(estimate(&config(&format!("{mebibytes}MiB"), "60s", ""), RATE).fits(), "{memory}");
+    assert!(!estimate(&config(&format!("{}MiB", mebibytes - 1), "60s", ""), RATE).fits(), "{memory}");
+    assert!(estimate(&config("32MiB", &format!("{seconds}s"), ""), RATE).fits(), "{wait}");
+    assert!(!estimate(&config("32MiB", &format!("{}s", seconds + 1), ""), RATE).fits(), "{wait}");
+}
+
+#[test]
+fn a_remedy_that_is_not_enough_is_not_named() {
+    let text = format!("memory: {{limit: 16MiB}}\ntail_sampling: {{decision_wait: 60s, {SMALL_CACHES}}}\n");
+    let tight = estimate(&text, RATE);
+    assert_eq!(tight.remedies.len(), 2, "{:?}", tight.remedies);
+    assert!(!estimate(&text.replace("16MiB", "16MiB, compress: lz4"), RATE).fits());
+}
+
+#[test]
+fn a_percentage_is_of_the_container() {
+    let rate = Rate { container_bytes: Some(1 << 30), ..RATE };
+    let percent = estimate("memory: {limit: 50%}", rate);
+    assert_eq!(percent.json()["limit_bytes"], 512 << 20);
+    assert!(percent.text().contains("  memory.limit: 50% of 1024 MiB\n"), "{}", percent.text());
+    let tight = Rate { spans_per_second: 100_000.0, ..rate };
+    let tight = estimate("memory: {limit: 50%}", tight);
+    assert!(tight.remedies[0].starts_with("a container of "), "{:?}", tight.remedies);
+}
+
+#[test]
+fn the_parts_add_up() {
+    let estimate = estimate(&format!("memory: {{limit: 1GiB}}\ntail_sampling: {{{SMALL_CACHES}}}\n"), RATE);
+    let json = estimate.json();
+    let sum: u64 = json["bytes"].as_object().unwrap().values().map(|bytes| bytes.as_u64().unwrap()).sum();
+    let required = json["required_bytes"].as_u64().unwrap();
+    assert!(required.abs_diff(sum) <= 5, "{json}");
+    // 10 s of 1,000 spans of 500 bytes.
+    assert_eq!(json["bytes"]["bodies"], 5_000_000);
+    assert_eq!(json["fits"], true);
+    let sum: f64 = estimate
+        .text()
+        .lines()
+        .skip(1)
+        .take(6)
+        .map(|line| line.split_whitespace().next().unwrap().parse::<f64>().unwrap())
+        .sum();
+    let needed: f64 = estimate.text().lines().nth(7).unwrap().split_whitespace().next().unwrap().parse().unwrap();
+    assert!((sum - needed).abs() < 0.3, "{}", estimate.text());
+}
