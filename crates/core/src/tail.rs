@@ -12,6 +12,7 @@
 
 mod compression;
 mod decision;
+mod decision_facts;
 pub mod delays;
 mod due;
 mod fate;
@@ -31,6 +32,7 @@ mod trace_sample;
 mod verdicts;
 
 pub use decision::{Decision, DecisionLog};
-pub use fate::Fate;
+pub use decision_facts::DecisionFacts;
+pub use fate::{Fate, HeldReport, TraceReport};
 pub use table::Table;
 pub use tally::{Tally, Trigger};

@@ -22,6 +22,11 @@ impl Moment {
         self.0.wrapping_sub(other.0).cast_signed() < 0
     }
 
+    /// Returns the time of this moment in full. It is at most 24 days from `now_ms`.
+    pub(super) fn near(self, now_ms: Millis) -> Millis {
+        now_ms.saturating_add_signed(i64::from(self.0.wrapping_sub(now_ms as u32).cast_signed()))
+    }
+
     /// Returns the milliseconds from this moment to `now_ms`; 0 if the moment has not come yet.
     pub(super) fn elapsed_ms(self, now_ms: Millis) -> u64 {
         u64::from((now_ms as u32).wrapping_sub(self.0).cast_signed().max(0).cast_unsigned())

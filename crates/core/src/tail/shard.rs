@@ -9,13 +9,14 @@
 
 mod counts;
 mod index;
+mod report;
 
 use smallvec::SmallVec;
 
 pub use self::counts::HeldCounts;
 use self::index::{IndexEntry, TraceIndex};
+use super::decision_facts::DecisionFacts;
 use super::due::{Due, DueQueue, Moment};
-use super::fate::Fate;
 use super::kept::KeptSpans;
 use super::missing_parents::{SPANS_MAX, SpanIdFindings, UNPACKED_BYTES_MAX, check_span_ids};
 use super::packed::{pack, unpack};
@@ -25,7 +26,7 @@ use super::slots::{SlotNumber, Slots};
 use super::table::{Millis, TableLimits};
 use super::tally::Trigger;
 use super::trace_sample::TraceSample;
-use super::verdicts::VerdictCache;
+use super::verdicts::{Found, VerdictCache};
 use crate::otlp::TraceId;
 use crate::sampling::{Keep, Parent, Summary, Verdict};
 
@@ -44,14 +45,19 @@ impl HeldTrace {
         self.summary.merge(&arrival.summary);
         self.fragments.push(arrival.fragment);
     }
+
+    /// Returns the facts about the decision: the one that was made if the trace is dropped, or else one that is made now.
+    fn facts(&self, round: &WorkRound<'_>) -> DecisionFacts {
+        self.facts_at(round.now_ms, round.limits)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HeldState {
     /// The trace is undecided until `due`.
     Pending { due: Moment, trigger: Trigger },
-    /// The trace is dropped, and rescuable until `expiry`.
-    Dropped { expiry: Moment },
+    /// The trace is dropped, and rescuable until `expiry`. The number of late spans saturates.
+    Dropped { expiry: Moment, trigger: Trigger, late_spans: u16 },
 }
 
 impl HeldState {
@@ -59,7 +65,7 @@ impl HeldState {
     fn due(self) -> Moment {
         match self {
             HeldState::Pending { due, .. } => due,
-            HeldState::Dropped { expiry } => expiry,
+            HeldState::Dropped { expiry, .. } => expiry,
         }
     }
 }
@@ -79,8 +85,8 @@ enum Known {
     Held(SlotNumber),
     /// The trace was kept, with this packed verdict.
     Kept(u64),
-    /// The trace was dropped, and its spans are gone.
-    Dropped,
+    /// The trace was dropped, and its spans are gone. The cache has these facts about it.
+    Dropped(u64),
     /// A policy of type `drop` dropped the trace.
     DroppedByPolicy,
     /// Nothing is known of the trace.
@@ -99,8 +105,9 @@ pub(super) struct Shard {
     rescuable: DueQueue,
     kept_ids: VerdictCache,
     dropped_ids: VerdictCache,
-    /// Hashes that go to `dropped_ids` at the end of a round: all at once, so that the waits for memory overlap.
-    released: Vec<u64>,
+    /// Hashes that go to `dropped_ids` at the end of a round, with their packed facts: all at once, so that the waits
+    /// for memory overlap.
+    released: Vec<(u64, u64)>,
     sample: TraceSample,
     held: HeldCounts,
 }
@@ -113,8 +120,8 @@ impl Shard {
             waiting: DueQueue::default(),
             rooted: DueQueue::default(),
             rescuable: DueQueue::default(),
-            kept_ids: VerdictCache::with_values(limits.kept_ids_per_shard),
-            dropped_ids: VerdictCache::without_values(limits.dropped_ids_per_shard),
+            kept_ids: VerdictCache::new(limits.kept_ids_per_shard, limits.columns(true)),
+            dropped_ids: VerdictCache::new(limits.dropped_ids_per_shard, limits.columns(false)),
             released: Vec::new(),
             sample: TraceSample::new(),
             held: HeldCounts::default(),
@@ -128,8 +135,8 @@ impl Shard {
     /// Remembers a verdict of an earlier process. If there are several on one trace, remembers the one with the
     /// smallest adjusted count.
     pub(super) fn restore_kept(&mut self, hash: u64, keep: Keep) {
-        match self.kept_ids.get(hash).map(unpack) {
-            None => _ = self.kept_ids.insert(hash, pack(keep)),
+        match self.kept_ids.get(hash).map(|found| unpack(found.value)) {
+            None => _ = self.kept_ids.insert(hash, Found { value: pack(keep), facts: 0 }),
             Some(known) if keep.threshold < known.threshold => self.kept_ids.replace(hash, pack(keep)),
             Some(_) => {}
         }
@@ -160,8 +167,9 @@ impl Shard {
             match known {
                 Known::Held(slot) => self.join(slot, arrival, round),
                 Known::Kept(packed) => self.arrive_late_kept(arrival, unpack(packed), round),
-                Known::Dropped => self.arrive_late_dropped(arrival, round),
+                Known::Dropped(facts) => self.arrive_late_dropped(arrival, facts, round),
                 Known::DroppedByPolicy => {
+                    self.count_late_of_dropped(dropped_by_policy_hash(arrival.hash), &arrival);
                     round.tally.late_of_dropped(false, arrival.summary.span_count);
                     round.sampled_out(arrival.id, [&arrival.fragment]);
                 }
@@ -186,25 +194,6 @@ impl Shard {
         [&self.waiting, &self.rooted, &self.rescuable].map(DueQueue::len).iter().sum()
     }
 
-    /// Returns the fate of the trace `id` with this hash. The caches do not count it as a lookup.
-    pub(super) fn fate(&self, id: TraceId, hash: u64) -> Fate {
-        if let Some(trace) = self.slot(id, hash).and_then(|slot| self.traces.get(slot)) {
-            return match trace.state {
-                HeldState::Pending { .. } => Fate::Pending,
-                HeldState::Dropped { .. } => Fate::SampledOut { rescuable: true },
-            };
-        }
-        if let Some(packed) = self.kept_ids.peek(hash) {
-            Fate::Kept { policy: unpack(packed).policy }
-        } else if self.dropped_ids.peek(hash).is_some() {
-            Fate::SampledOut { rescuable: false }
-        } else if self.dropped_ids.peek(dropped_by_policy_hash(hash)).is_some() {
-            Fate::DroppedByPolicy
-        } else {
-            Fate::Unknown
-        }
-    }
-
     /// Sends late spans of a kept trace to the exporter with the trace's verdict. If they are stronger evidence, the
     /// verdict is amended.
     fn arrive_late_kept(&mut self, arrival: Arrival, keep: Keep, round: &mut WorkRound<'_>) {
@@ -214,6 +203,8 @@ impl Shard {
         if amended != keep && self.kept_ids.get(arrival.hash).is_some() {
             self.kept_ids.replace(arrival.hash, pack(amended));
         }
+        let spans = arrival.summary.span_count;
+        self.kept_ids.amend_facts(arrival.hash, |facts| DecisionFacts::with_late(facts, spans));
         round.kept.push(KeptSpans::new(arrival.fragment, arrival.id, amended));
     }
 
@@ -228,10 +219,10 @@ impl Shard {
 
     /// Looks up the verdict on a trace that is not held.
     fn recall(&mut self, hash: u64) -> Known {
-        if let Some(packed) = self.kept_ids.get(hash) {
-            Known::Kept(packed)
-        } else if self.dropped_ids.get(hash).is_some() {
-            Known::Dropped
+        if let Some(found) = self.kept_ids.get(hash) {
+            Known::Kept(found.value)
+        } else if let Some(found) = self.dropped_ids.get(hash) {
+            Known::Dropped(found.facts)
         } else if self.dropped_ids.get(dropped_by_policy_hash(hash)).is_some() {
             Known::DroppedByPolicy
         } else {
@@ -271,6 +262,9 @@ impl Shard {
         }
         let hash = arrival.hash;
         self.held.count(trace.state, &arrival.summary);
+        if let HeldState::Dropped { late_spans, .. } = &mut trace.state {
+            *late_spans = late_spans.saturating_add(arrival.summary.span_count.try_into().unwrap_or(u16::MAX));
+        }
         trace.add(arrival);
         if let Some(keep) = keep {
             self.keep_held(slot, hash, keep, Trigger::Rescue, round);
@@ -293,18 +287,32 @@ impl Shard {
 
     /// Takes in late spans of a dropped trace whose other spans are gone. If they are evidence (for example an error),
     /// they are kept, and so are spans that come after them.
-    fn arrive_late_dropped(&mut self, arrival: Arrival, round: &mut WorkRound<'_>) {
+    fn arrive_late_dropped(&mut self, arrival: Arrival, facts: u64, round: &mut WorkRound<'_>) {
         let keep = round.policies.evidence(&arrival.summary, arrival.id);
-        round.tally.late_of_dropped(keep.is_some(), arrival.summary.span_count);
+        let spans = arrival.summary.span_count;
+        round.tally.late_of_dropped(keep.is_some(), spans);
         match keep {
             Some(keep) => {
                 round.tally.kept(keep, Trigger::Rescue);
                 round.note(arrival.id, Verdict::Kept(keep), Trigger::Rescue, &arrival.summary);
-                self.remember_kept(arrival.hash, keep, round);
+                let first =
+                    DecisionFacts { at_ms: 0, trigger: Trigger::Rescue, spans: 0, late_spans: 0, drop_policy: None };
+                let facts = DecisionFacts::unpack(facts).unwrap_or(first).and_late(spans);
+                let facts = DecisionFacts { at_ms: round.now_ms, trigger: Trigger::Rescue, ..facts };
+                self.remember_kept(arrival.hash, keep, facts, round);
                 round.kept.push(KeptSpans::new(arrival.fragment, arrival.id, keep));
             }
-            None => round.sampled_out(arrival.id, [&arrival.fragment]),
+            None => {
+                self.count_late_of_dropped(arrival.hash, &arrival);
+                round.sampled_out(arrival.id, [&arrival.fragment]);
+            }
         }
+    }
+
+    /// Counts late spans of a dropped trace whose spans are gone. `remembered_by` is its hash in the cache.
+    fn count_late_of_dropped(&mut self, remembered_by: u64, arrival: &Arrival) {
+        let spans = arrival.summary.span_count;
+        self.dropped_ids.amend_facts(remembered_by, |facts| DecisionFacts::with_late(facts, spans));
     }
 
     fn begin(&mut self, arrival: Arrival, round: &mut WorkRound<'_>) {
@@ -345,15 +353,16 @@ impl Shard {
     /// Sends the spans of a trace to the exporter. The caller has taken the trace out of the table.
     fn keep(&mut self, trace: HeldTrace, hash: u64, keep: Keep, trigger: Trigger, round: &mut WorkRound<'_>) {
         self.held.remove(&trace);
-        self.remember_kept(hash, keep, round);
+        let facts = DecisionFacts { at_ms: round.now_ms, trigger, ..trace.facts(round) };
+        self.remember_kept(hash, keep, facts, round);
         round.tally.kept(keep, trigger);
         round.note(trace.id, Verdict::Kept(keep), trigger, &trace.summary);
         let id = trace.id;
         round.kept.extend(trace.fragments.into_iter().map(|fragment| KeptSpans::new(fragment, id, keep)));
     }
 
-    fn remember_kept(&mut self, hash: u64, keep: Keep, round: &mut WorkRound<'_>) {
-        let forgot = self.kept_ids.insert(hash, pack(keep));
+    fn remember_kept(&mut self, hash: u64, keep: Keep, facts: DecisionFacts, round: &mut WorkRound<'_>) {
+        let forgot = self.kept_ids.insert(hash, Found { value: pack(keep), facts: facts.pack() });
         round.tally.forgotten_kept_ids += u64::from(forgot);
     }
 
@@ -405,7 +414,7 @@ impl Shard {
             }
             Verdict::DroppedByPolicy(policy) => {
                 round.tally.count_dropped_by_policy(policy, trigger);
-                self.release(slot, dropped_by_policy_hash, round);
+                self.release(slot, trigger, Some(policy), round);
             }
         }
     }
@@ -414,31 +423,33 @@ impl Shard {
     fn drop_trace(&mut self, slot: SlotNumber, trigger: Trigger, round: &mut WorkRound<'_>) {
         let is_held = !matches!(trigger, Trigger::Pressure | Trigger::Shutdown);
         let (Some(window_ms), true) = (round.limits.rescue_window_ms, is_held) else {
-            return self.release(slot, |hash| hash, round);
+            return self.release(slot, trigger, None, round);
         };
         let Some(trace) = self.traces.get_mut(slot) else { return };
         let expiry = Moment::new(round.now_ms + window_ms);
         self.held.remove(trace);
-        trace.state = HeldState::Dropped { expiry };
+        trace.state = HeldState::Dropped { expiry, trigger, late_spans: 0 };
         self.held.add(trace);
         self.rescuable.push(expiry, slot);
         prune(&mut self.rescuable, &self.traces);
     }
 
-    /// Releases the spans of a dropped trace. The cache remembers the trace by `remembered_by` of its hash.
-    fn release(&mut self, slot: SlotNumber, remembered_by: impl Fn(u64) -> u64, round: &mut WorkRound<'_>) {
+    /// Releases the spans of a dropped trace. The cache remembers it, and `drop_policy` if that dropped it.
+    fn release(&mut self, slot: SlotNumber, trigger: Trigger, drop_policy: Option<u16>, round: &mut WorkRound<'_>) {
         let Some(id) = self.traces.get(slot).map(|trace| trace.id) else { return };
         let hash = round.hash(id);
         let Some(trace) = self.take_out(slot, hash) else { return };
         self.held.remove(&trace);
-        self.released.push(remembered_by(hash));
+        let facts = DecisionFacts { trigger, drop_policy, ..trace.facts(round) };
+        let remembered_by = if drop_policy.is_some() { dropped_by_policy_hash(hash) } else { hash };
+        self.released.push((remembered_by, facts.pack()));
         round.sampled_out(trace.id, &trace.fragments);
     }
 
     /// Moves the hashes in `released` to the cache of dropped ids. Every round of work ends with this.
     fn remember_released(&mut self, round: &mut WorkRound<'_>) {
-        for hash in self.released.drain(..) {
-            let forgot = self.dropped_ids.insert(hash, 0);
+        for (hash, facts) in self.released.drain(..) {
+            let forgot = self.dropped_ids.insert(hash, Found { value: 0, facts });
             round.tally.forgotten_dropped_ids += u64::from(forgot);
         }
     }
@@ -461,8 +472,11 @@ impl Shard {
     }
 
     fn release_if_rescuable(&mut self, due: Due, round: &mut WorkRound<'_>) {
-        if self.traces.get(due.slot).is_some_and(|trace| trace.state == HeldState::Dropped { expiry: due.at }) {
-            self.release(due.slot, |hash| hash, round);
+        let Some(trace) = self.traces.get(due.slot) else { return };
+        if let HeldState::Dropped { expiry, trigger, .. } = trace.state
+            && expiry == due.at
+        {
+            self.release(due.slot, trigger, None, round);
         }
     }
 

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::compression::{Compression, SCRATCH_BYTES_MAX};
 use super::decision::DecisionLog;
-use super::fate::Fate;
+use super::fate::{Fate, TraceReport};
 use super::journal_hold::{JOURNAL_HOLD_BYTES, JournalHold};
 use super::kept::KeptSpans;
 use super::request::{Fragment, HeldSpan, Request};
@@ -18,7 +18,7 @@ pub use super::shard::HeldCounts;
 use super::shard::{Arrival, Shard, TRACE_BYTES};
 use super::tally::{Tally, Trigger};
 use super::trace_sample::TraceSample;
-use super::verdicts::VerdictCache;
+use super::verdicts::{Columns, VerdictCache};
 use crate::budget::{Budget, ENTRY_BYTES, Room, Share, ladder};
 use crate::otlp::TraceId;
 use crate::otlp::scan::{Scan, Scope, SpanFact};
@@ -64,6 +64,8 @@ pub(super) struct TableLimits {
     pub(super) trace_bytes_max: u64,
     pub(super) kept_ids_per_shard: usize,
     pub(super) dropped_ids_per_shard: usize,
+    /// True if the caches remember facts about each decision beside its verdict.
+    pub(super) remembers_facts: bool,
 }
 
 impl TableLimits {
@@ -85,6 +87,7 @@ impl TableLimits {
             trace_bytes_max: bytes(settings.bytes_max),
             kept_ids_per_shard: settings.decision_cache.sampled_cache_size.div_ceil(SHARDS),
             dropped_ids_per_shard: settings.decision_cache.non_sampled_cache_size.div_ceil(SHARDS),
+            remembers_facts: false,
         }
     }
 
@@ -93,10 +96,15 @@ impl TableLimits {
         summary.span_count >= self.trace_spans_max || summary.span_bytes >= self.trace_bytes_max
     }
 
+    /// Returns the columns of a cache of verdicts.
+    pub(super) fn columns(&self, values: bool) -> Columns {
+        Columns { values, facts: self.remembers_facts }
+    }
+
     /// Returns the most bytes that the verdict caches and the sample of traces take.
     pub(super) fn cache_bytes(&self) -> usize {
-        let kept = VerdictCache::bytes_max(self.kept_ids_per_shard, true);
-        let dropped = VerdictCache::bytes_max(self.dropped_ids_per_shard, false);
+        let kept = VerdictCache::bytes_max(self.kept_ids_per_shard, self.columns(true));
+        let dropped = VerdictCache::bytes_max(self.dropped_ids_per_shard, self.columns(false));
         SHARDS * (kept + dropped + TraceSample::BYTES_MAX)
     }
 }
@@ -183,6 +191,17 @@ impl Table {
         let shards = (0..SHARDS).map(|_| Mutex::new(Shard::new(&limits))).collect();
         let caches = budget.force(limits.cache_bytes() + policies.state_bytes_max());
         Table { shards, policies, limits, budget, hasher, compression: None, caches }
+    }
+
+    /// Returns the table, which must be empty, with facts beside each verdict ([`TraceReport::decision`]): 8 bytes for
+    /// each id, and a third more for the slack of the buckets.
+    #[must_use]
+    pub fn with_facts(mut self) -> Self {
+        let bytes = self.limits.cache_bytes();
+        self.limits.remembers_facts = true;
+        self.caches.absorb(self.budget.force(self.limits.cache_bytes() - bytes));
+        self.shards = (0..SHARDS).map(|_| Mutex::new(Shard::new(&self.limits))).collect();
+        self
     }
 
     /// Returns the table with compression of request bodies enabled; see [`Table::compress`].
@@ -328,8 +347,14 @@ impl Table {
     /// Returns the fate of the trace `id`. This changes nothing.
     #[must_use]
     pub fn fate(&self, id: TraceId) -> Fate {
+        self.report(id, 0).fate
+    }
+
+    /// Returns all that the table knows of the trace `id` at `now_ms`. This changes nothing.
+    #[must_use]
+    pub fn report(&self, id: TraceId, now_ms: Millis) -> TraceReport {
         let hash = hash(&self.hasher, id);
-        self.shards[shard_of(hash)].lock().fate(id, hash)
+        self.shards[shard_of(hash)].lock().report(id, hash, now_ms, &self.limits)
     }
 
     /// Decides a slice of the traces that are due in shard `shard` (less than [`Table::shard_count`]), and lets go of a

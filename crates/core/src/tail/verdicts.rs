@@ -4,65 +4,76 @@
 //! hash, so that it takes 8 bytes and a sender cannot aim at a bucket. The array grows with the number of ids up to its
 //! bound. From then on a full bucket forgets the id that was looked up least recently: spans of a trace may come for
 //! hours and still find its verdict, as long as the pauses between them are shorter than the time that the cache
-//! remembers.
+//! remembers. A cache has up to two columns, each with 64 bits for each id: the value, and the facts about the decision.
 
 /// Number of ids in a bucket: 64 bytes, one cache line.
 const BUCKET_LEN: usize = 8;
 
-/// A cache of trace ids, with or without a value of 64 bits for each.
+/// The columns of a cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Columns {
+    /// True if the cache remembers a value for each id.
+    pub(super) values: bool,
+    /// True if the cache remembers facts for each id.
+    pub(super) facts: bool,
+}
+
+/// An id that is found in a cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    /// The value; 0 in a cache without values.
+    pub(super) value: u64,
+    /// The facts; 0 in a cache without facts.
+    pub(super) facts: u64,
+}
+
+/// A cache of trace ids.
 #[derive(Debug)]
 pub(super) struct VerdictCache {
     ids: Vec<u64>,
     /// The values by the position of their ids; empty in a cache without values.
     values: Vec<u64>,
-    with_values: bool,
+    /// The facts by the position of their ids; empty in a cache without facts.
+    facts: Vec<u64>,
+    columns: Columns,
     slots_max: usize,
     /// Number of insertions since the start. It exceeds the number of ids once buckets forget.
     inserted: usize,
 }
 
 impl VerdictCache {
-    /// Creates a cache of about the last `capacity` ids, with values.
-    pub(super) fn with_values(capacity: usize) -> Self {
-        Self::new(capacity, true)
-    }
-
-    /// Creates a cache of about the last `capacity` ids, without values.
-    pub(super) fn without_values(capacity: usize) -> Self {
-        Self::new(capacity, false)
-    }
-
-    fn new(capacity: usize, with_values: bool) -> Self {
+    /// Creates a cache of about the last `capacity` ids.
+    pub(super) fn new(capacity: usize, columns: Columns) -> Self {
         let slots_max = slots(capacity);
-        VerdictCache { ids: Vec::new(), values: Vec::new(), with_values, slots_max, inserted: 0 }
+        VerdictCache { ids: Vec::new(), values: Vec::new(), facts: Vec::new(), columns, slots_max, inserted: 0 }
     }
 
-    /// Returns the most bytes that a cache of `capacity` ids takes, with or without values.
-    pub(super) fn bytes_max(capacity: usize, with_values: bool) -> usize {
-        slots(capacity) * if with_values { 16 } else { 8 }
+    /// Returns the most bytes that a cache of `capacity` ids takes.
+    pub(super) fn bytes_max(capacity: usize, columns: Columns) -> usize {
+        slots(capacity) * 8 * (1 + usize::from(columns.values) + usize::from(columns.facts))
     }
 
-    /// Returns the value of the id with this hash (0 in a cache without values), or `None` if it is not remembered.
-    /// From now on the id is the last of its bucket to be forgotten.
+    /// Finds the id with this hash. From now on the id is the last of its bucket to be forgotten.
     #[inline]
-    pub(super) fn get(&mut self, hash: u64) -> Option<u64> {
+    pub(super) fn get(&mut self, hash: u64) -> Option<Found> {
         let start = self.bucket(hash);
         let bucket = self.ids.get_mut(start..start + BUCKET_LEN)?;
         let at = bucket.iter().position(|&id| id == mark(hash))?;
         bucket[..=at].rotate_right(1);
-        let values = self.values.get_mut(start..=start + at);
-        Some(values.map_or(0, |values| {
-            values.rotate_right(1);
-            values[0]
-        }))
+        let [value, facts] = [&mut self.values, &mut self.facts].map(|column| {
+            column.get_mut(start..=start + at).map_or(0, |column| {
+                column.rotate_right(1);
+                column[0]
+            })
+        });
+        Some(Found { value, facts })
     }
 
     /// Returns the same as [`VerdictCache::get`] but does not change the order in which ids are forgotten.
-    pub(super) fn peek(&self, hash: u64) -> Option<u64> {
-        let start = self.bucket(hash);
-        let bucket = self.ids.get(start..start + BUCKET_LEN)?;
-        let at = bucket.iter().position(|&id| id == mark(hash))?;
-        Some(self.values.get(start + at).copied().unwrap_or(0))
+    pub(super) fn peek(&self, hash: u64) -> Option<Found> {
+        let at = self.position(hash)?;
+        let [value, facts] = [&self.values, &self.facts].map(|column| column.get(at).copied().unwrap_or(0));
+        Some(Found { value, facts })
     }
 
     /// Changes the value of the id with this hash. The caller must have found it with [`VerdictCache::get`] just
@@ -76,33 +87,53 @@ impl VerdictCache {
         }
     }
 
+    /// Changes the facts of the id with this hash, if the cache has facts and still remembers the id.
+    pub(super) fn amend_facts(&mut self, hash: u64, amend: impl FnOnce(u64) -> u64) {
+        if self.columns.facts
+            && let Some(at) = self.position(hash)
+            && let Some(facts) = self.facts.get_mut(at)
+        {
+            *facts = amend(*facts);
+        }
+    }
+
+    /// Returns the place of the id with this hash.
+    fn position(&self, hash: u64) -> Option<usize> {
+        let start = self.bucket(hash);
+        let bucket = self.ids.get(start..start + BUCKET_LEN)?;
+        bucket.iter().position(|&id| id == mark(hash)).map(|at| start + at)
+    }
+
     /// Remembers the id with this hash, which must not be remembered yet. Returns true if another id is forgotten for
     /// it.
     #[inline]
-    pub(super) fn insert(&mut self, hash: u64, value: u64) -> bool {
+    pub(super) fn insert(&mut self, hash: u64, new: Found) -> bool {
         // As long as the array is at most half full, hardly any bucket overflows before the array has its full size.
         if self.inserted >= self.ids.len() / 2 && self.ids.len() < self.slots_max {
             self.grow();
         }
         self.inserted += 1;
-        self.put(hash, value)
+        self.put(hash, new)
     }
 
     fn grow(&mut self) {
         let slots = (self.ids.len() * 2).clamp(BUCKET_LEN, self.slots_max);
-        let ids = std::mem::replace(&mut self.ids, vec![0; slots]);
-        let value_slots = if self.with_values { slots } else { 0 };
-        let values = std::mem::replace(&mut self.values, vec![0; value_slots]);
+        let column = |is_there: bool| vec![0; if is_there { slots } else { 0 }];
+        let ids = std::mem::replace(&mut self.ids, column(true));
+        let values = std::mem::replace(&mut self.values, column(self.columns.values));
+        let facts = std::mem::replace(&mut self.facts, column(self.columns.facts));
         // In reverse order, so that the oldest id of a bucket stays the oldest.
         for (i, &id) in ids.iter().enumerate().rev().filter(|(_, id)| **id != 0) {
-            self.put(id, values.get(i).copied().unwrap_or(0));
+            let [value, facts] = [&values, &facts].map(|column| column.get(i).copied().unwrap_or(0));
+            self.put(id, Found { value, facts });
         }
     }
 
     #[inline]
-    fn put(&mut self, hash: u64, value: u64) -> bool {
+    fn put(&mut self, hash: u64, new: Found) -> bool {
         let bucket = self.bucket(hash)..self.bucket(hash) + BUCKET_LEN;
-        shift(self.values.get_mut(bucket.clone()), value);
+        shift(self.values.get_mut(bucket.clone()), new.value);
+        shift(self.facts.get_mut(bucket.clone()), new.facts);
         shift(self.ids.get_mut(bucket), mark(hash)) != 0
     }
 

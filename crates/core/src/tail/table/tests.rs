@@ -1,3 +1,5 @@
+mod reports;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
