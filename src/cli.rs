@@ -8,10 +8,14 @@ use clap::{Parser, Subcommand};
 use crate::config;
 use crate::daemon::Daemon;
 
+pub mod client;
 pub mod demo;
 pub mod emulator;
+pub mod fate;
 pub mod manual;
+pub mod show;
 pub mod source;
+pub mod top;
 pub mod validate;
 
 use source::ConfigSource;
@@ -24,8 +28,11 @@ Examples:
   spansieve validate config.yaml                check a configuration; exit code 78 if it is not valid
   spansieve validate config.yaml --rate 20000   say what memory and money 20,000 spans a second need
   spansieve config default > config.yaml        write the built-in configuration to a file
+  spansieve config show config.yaml             print each setting that is in force, and where it comes from
   spansieve completions bash                    print a script for the shell; zsh and fish are known as well
   spansieve schema > config.schema.json         write the schema with which editors complete and check that file
+  spansieve fate --from http://127.0.0.1:8090 TRACE_ID    ask a running daemon what became of a trace
+  spansieve top --from http://127.0.0.1:8090    its rates by policy and by service
   spansieve emulator --listen 127.0.0.1:9443    only the embedded Cloud Trace
 
   OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317 my-service    point a service at it";
@@ -84,10 +91,12 @@ impl Checked {
 }
 
 /// The subcommands of `config`.
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Print the built-in configuration, with comments, as a start for a file
     Default,
+    /// Print the settings that are in force with a configuration, and where each comes from
+    Show(show::ShowArgs),
 }
 
 /// Prints the built-in configuration.
@@ -134,6 +143,10 @@ pub enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Ask a running daemon what became of a trace
+    Fate(fate::FateArgs),
+    /// Show the rates of a running daemon by policy and by service
+    Top(top::TopArgs),
     /// Run only the embedded Cloud Trace, a local stand-in for cloudtrace.googleapis.com
     Emulator {
         /// The address to listen on, for gRPC and for the page
@@ -162,6 +175,9 @@ fn introduce(out: &mut impl Write, daemon: &Daemon) -> io::Result<()> {
     if let Some((endpoint, metrics)) = daemon.endpoint().zip(daemon.metrics_url()) {
         writeln!(out, "  point services at it:  OTEL_EXPORTER_OTLP_ENDPOINT={endpoint}")?;
         writeln!(out, "  its own metrics:       {metrics}")?;
+    }
+    if let Some(url) = daemon.api_url() {
+        writeln!(out, "  questions about it:    spansieve fate --from {url} TRACE_ID")?;
     }
     let (label, address) = daemon.destination();
     writeln!(out, "  {label:<22} {address}")

@@ -20,7 +20,9 @@ mod tests;
 
 pub use crate::settings::Files;
 pub use crate::settings::diagnostic::{Diagnostic, Severity};
-use crate::settings::{document, units};
+use crate::settings::shown::ShownSection;
+pub use crate::settings::shown::{Origin, ShownSetting, ShownValue};
+use crate::settings::{Declared, document, units};
 pub use error::{ConfigError, render};
 pub use explain::Explanation;
 pub(crate) use explain::sink;
@@ -36,6 +38,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// Warnings about settings that do not mean what they seem to mean, from top to bottom. [`render`] shows them.
     pub warnings: Vec<Diagnostic>,
+    /// All settings in force as text, each with its origin, and with secrets masked.
+    pub shown: Vec<ShownSetting>,
 }
 
 /// Reads a configuration that names no files. Empty text gives the defaults; `env` looks up environment variables for
@@ -57,13 +61,16 @@ pub fn load_with_files(
     files: Files<'_>,
 ) -> Result<Loaded, ConfigError> {
     let mut problems = Vec::new();
+    let mut shown = Vec::new();
     let settings = match document::parse(text, env, &mut problems) {
         Ok(mut root) => {
             // Nothing else refers to the root: an alias within its target is an error.
             if let Some(root) = root.as_mut().and_then(Rc::get_mut) {
                 read::rename_sections(root, &mut problems);
             }
-            read::settings(root.as_deref(), files, &mut problems)
+            let settings = read::settings(root.as_deref(), files, &mut problems);
+            settings.show(&mut ShownSection::top(&keys::declared(), root.as_deref(), &mut shown));
+            settings
         }
         Err(problem) => {
             problems.push(problem);
@@ -74,7 +81,7 @@ pub fn load_with_files(
     let usable = problems.iter().all(|problem| problem.severity == Severity::Warning);
     cap(&mut problems);
     if usable {
-        Ok(Loaded { settings, warnings: problems })
+        Ok(Loaded { settings, warnings: problems, shown })
     } else {
         Err(ConfigError { text: text.to_owned(), problems })
     }

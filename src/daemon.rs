@@ -1,6 +1,7 @@
 //! Connects the modules. It starts them from the end of the flow of spans to its beginning, and stops them in the order
 //! of the flow.
 
+mod api;
 pub mod clock;
 pub mod memory;
 mod observed;
@@ -25,6 +26,7 @@ pub use self::observed::Observed;
 use self::pipeline::Pipeline;
 use self::recovery::Opened;
 use self::sink::Wiring;
+use crate::api::answers::ConfigAnswer;
 use crate::budget::Budget;
 use crate::config::Settings;
 use crate::emulator::Emulator;
@@ -34,7 +36,7 @@ use crate::export::settings::{self, Endpoint};
 use crate::export::spool::Spool;
 use crate::google::credentials::{Credentials, CredentialsError};
 use crate::google::project::AmbientProjectError;
-use crate::receiver::{Auth, AuthError, BindError, Receiver, ReceiverSettings, Scrape, Tls, TlsError};
+use crate::receiver::{ApiService, Auth, AuthError, BindError, Receiver, ReceiverSettings, Scrape, Tls, TlsError};
 use crate::sampling::{CompileError, Policies};
 use crate::segment::directory::OpenError;
 use crate::tail::Table;
@@ -76,8 +78,11 @@ pub enum StartError {
     #[error(transparent)]
     Bind(#[from] BindError),
     /// The configured authentication cannot be used, so no sender could be admitted.
-    #[error(transparent)]
+    #[error("otlp.{0}")]
     Auth(#[from] AuthError),
+    /// The configured authentication of the API cannot be used, so no client could be admitted.
+    #[error("api.{0}")]
+    ApiAuth(AuthError),
     /// The certificates of `otlp.tls` cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -125,6 +130,8 @@ pub struct Daemon {
     journal: Option<recovery::Running>,
     addresses: Vec<SocketAddr>,
     telemetry_address: Option<SocketAddr>,
+    /// The URL of the API, without a path.
+    api_url: Option<String>,
     scheme: &'static str,
     receiver: Receiver,
     pipeline: Arc<Pipeline>,
@@ -146,6 +153,14 @@ impl Daemon {
     /// # Errors
     /// See [`StartError`]. Nothing is left running then.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        Self::start_with(settings, None).await
+    }
+
+    /// Does the same as [`Daemon::start`], with the configuration that the API shows.
+    ///
+    /// # Errors
+    /// See [`StartError`]. Nothing is left running then.
+    pub async fn start_with(settings: Settings, config: Option<ConfigAnswer>) -> Result<Self, StartError> {
         let policies = Arc::new(Policies::compile(
             &settings.tail_sampling.policies,
             settings.tail_sampling.sample_on_first_match,
@@ -158,10 +173,12 @@ impl Daemon {
             Compress::Off => table,
             Compress::Lz4 => table.with_compression(),
         };
+        let table = if settings.api.listen.is_some() { table.with_facts() } else { table };
         check_limit(&budget, settings.otlp.max_request_bytes)?;
         // The addresses are bound first, so that an address in use is found before anything else starts.
         let bound = Receiver::bind(&settings.otlp.listen).await?;
         let bound = bound.telemetry_on(settings.telemetry.listen.as_deref()).await?;
+        let bound = bound.api_on(settings.api.listen.as_deref()).await?;
         let tls = match &settings.otlp.tls {
             Some(files) => Some(Tls::load(files).await?),
             None => None,
@@ -169,6 +186,10 @@ impl Daemon {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let auth = match &settings.otlp.auth {
             Some(settings) => Some(Auth::load(settings).await?),
+            None => None,
+        };
+        let api_auth = match &settings.api.auth {
+            Some(settings) => Some(Auth::load(settings).await.map_err(StartError::ApiAuth)?),
             None => None,
         };
         let bound = bound.behind(tls).guarded_by(auth).open_to(settings.otlp.cors.clone());
@@ -215,6 +236,13 @@ impl Daemon {
             emulator.written_by(Arc::new(origin::Answers(Arc::clone(&observed))));
         }
         let (addresses, telemetry_address) = (bound.local_addrs(), bound.telemetry_addr());
+        let api_scheme = if bound.api_has_tls() { "https" } else { "http" };
+        let api_url = bound.api_addr().map(|address| reachable(api_scheme, address));
+        let api = api_url.as_ref().map(|_| {
+            let answers = api::ApiAnswers { observed: Arc::clone(&observed), config };
+            ApiService { api: Arc::new(answers), auth: api_auth }
+        });
+        let bound = bound.answered_by(api);
         let limits = ReceiverSettings {
             max_request_bytes: settings.otlp.max_request_bytes,
             reflection: settings.otlp.reflection,
@@ -231,6 +259,7 @@ impl Daemon {
             journal,
             addresses,
             telemetry_address,
+            api_url,
             scheme,
             receiver,
             pipeline,
@@ -272,6 +301,12 @@ impl Daemon {
     pub fn metrics_url(&self) -> Option<String> {
         let own = self.telemetry_address.map(|address| reachable("http", address));
         own.or_else(|| self.endpoint()).map(|url| url + "/metrics")
+    }
+
+    /// Returns the URL of the API for a client on this machine, if there is one.
+    #[must_use]
+    pub fn api_url(&self) -> Option<&str> {
+        self.api_url.as_deref()
     }
 
     /// Returns the embedded Cloud Trace, if it is the sink.

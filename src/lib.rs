@@ -16,6 +16,7 @@
 pub extern crate spansieve_otlp as otlp;
 
 mod activity;
+pub mod api;
 pub mod cli;
 pub mod clock;
 pub mod cloud_trace;

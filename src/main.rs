@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
+use spansieve::api::answers::ConfigAnswer;
 use spansieve::cli::source::ConfigSource;
 use spansieve::cli::{self, Cli, Command, ConfigCommand};
 use spansieve::config::Settings;
@@ -42,9 +43,12 @@ fn main() -> ExitCode {
         Command::Demo(config) => run(&config.source(), true),
         Command::Validate(checked) => cli::validate::run(&checked.source(), &checked.checks),
         Command::Config { command: ConfigCommand::Default } => printed(cli::print_default().is_ok()),
+        Command::Config { command: ConfigCommand::Show(args) } => cli::show::run(&args),
         Command::Schema => printed(cli::print_schema().is_ok()),
         Command::Completions { shell } => written(cli::manual::completions(shell, &mut io::stdout())),
         Command::Man { directory } => written(cli::manual::man(directory.as_deref(), &mut io::stdout())),
+        Command::Fate(args) => cli::fate::run(&args),
+        Command::Top(args) => cli::top::run(&args),
         Command::Emulator { listen, allowed_hosts, max_bytes } => {
             block_on(&Settings::default().telemetry.log, cli::emulator::run(listen, max_bytes, allowed_hosts))
         }
@@ -59,7 +63,8 @@ fn run(source: &ConfigSource, demo: bool) -> ExitCode {
             "There is no config.yaml here: the built-in configuration is used (spansieve config default prints it)."
         );
     }
-    block_on(&log, serve(loaded.settings, demo))
+    let config = ConfigAnswer::new(source.to_string(), &loaded.shown);
+    block_on(&log, serve(loaded.settings, config, demo))
 }
 
 fn written(result: io::Result<()>) -> ExitCode {
@@ -109,7 +114,7 @@ async fn ignore_hangups(mut hangups: Signal) {
     }
 }
 
-async fn serve(settings: Settings, demo: bool) -> Result<(), Box<dyn Error>> {
+async fn serve(settings: Settings, config: ConfigAnswer, demo: bool) -> Result<(), Box<dyn Error>> {
     if demo && (settings.otlp.auth.is_some() || settings.otlp.tls.is_some()) {
         return Err(DEMO_IS_NO_SENDER.into());
     }
@@ -118,7 +123,7 @@ async fn serve(settings: Settings, demo: bool) -> Result<(), Box<dyn Error>> {
     tokio::spawn(ignore_hangups(signal(SignalKind::hangup())?));
     // The start may have to wait until the platform answers which project this is, so signals must work already.
     let mut daemon = tokio::select! {
-        started = Daemon::start(settings) => started?,
+        started = Daemon::start_with(settings, Some(config)) => started?,
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };

@@ -29,8 +29,9 @@ use thiserror::Error;
 
 pub use admission::auth::{Auth, AuthError};
 pub use body::inflate;
+pub use protocol::api::{API_PREFIX, Api, ApiAnswer};
 pub use reload::FileError;
-pub use transport::listen::{BindError, BoundAddresses, Receiver};
+pub use transport::listen::{ApiService, BindError, BoundAddresses, Receiver};
 pub use transport::tls::{Tls, TlsError};
 
 use crate::budget::{Budget, Room, Share};

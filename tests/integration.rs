@@ -7,6 +7,7 @@ mod collector_oddities;
 mod config_files;
 mod config_schema;
 mod conservation;
+mod daemon_api;
 mod delivery;
 mod documentation;
 mod emulator;

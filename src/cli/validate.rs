@@ -42,10 +42,10 @@ Examples:
 /// The form of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// Lines for people; problems go to standard error.
+    /// Lines for people.
     #[default]
     Text,
-    /// One JSON object on standard output, with the problems in it.
+    /// JSON on standard output.
     Json,
 }
 

@@ -42,6 +42,7 @@ pub(super) fn settings(root: Option<&Node>, files: Files<'_>, problems: &mut Vec
     let Some(mut top) = Section::open(context, root, String::new(), problems) else { return settings };
     settings.read(&mut top);
     listen_twice(root, &settings, problems);
+    api_for_every_sender(root, &settings, problems);
     spans_normalized_for_otlp(root, &settings, problems);
     request_beyond_memory(root, &settings, problems);
     request_beyond_journal(root, &settings, problems);
@@ -54,7 +55,12 @@ fn listen_twice(root: &Node, settings: &Settings, problems: &mut Vec<Diagnostic>
     let otlp = settings.otlp.listen.iter().map(|address| ("otlp", address.as_str()));
     let embedded = Some(settings.export.embedded.listen.as_str());
     let embedded = embedded.filter(|_| settings.export.endpoint == Endpoint::Embedded);
-    let others = [("export.embedded", embedded), ("telemetry", settings.telemetry.listen.as_deref())];
+    let telemetry = settings.telemetry.listen.as_deref();
+    // The API may share the address of another section.
+    let shares =
+        |address: &&str| telemetry == Some(*address) || settings.otlp.listen.iter().any(|otlp| otlp == address);
+    let api = settings.api.listen.as_deref().filter(|address| !shares(address));
+    let others = [("export.embedded", embedded), ("telemetry", telemetry), ("api", api)];
     let mut taken: Vec<(&str, &str)> = otlp.collect();
     for (section, address) in others.into_iter().filter_map(|(section, address)| Some((section, address?))) {
         if let Some((other, place)) = taken.iter().find(|(_, other)| collide(other, address)) {
@@ -66,6 +72,17 @@ fn listen_twice(root: &Node, settings: &Settings, problems: &mut Vec<Diagnostic>
             }
         }
         taken.push((section, address));
+    }
+}
+
+/// Warns that every client that can send spans can also ask the API.
+fn api_for_every_sender(root: &Node, settings: &Settings, problems: &mut Vec<Diagnostic>) {
+    let Some(node) = root.find(&["api", "listen"]) else { return };
+    let is_shared = settings.api.listen.as_ref().is_some_and(|address| settings.otlp.listen.contains(address));
+    if is_shared && settings.api.auth.is_none() && settings.otlp.auth.is_none() {
+        let fault = SettingError::new("every client that can send spans can also ask the API");
+        let help = "write `api.auth` or `otlp.auth`, or give the API an address of its own";
+        problems.push(fault.help(help).warning(node.at));
     }
 }
 

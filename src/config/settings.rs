@@ -1,5 +1,6 @@
 //! The settings of all modules together.
 
+use crate::api::settings::ApiSettings;
 use crate::export::settings::Export;
 use crate::journal::settings::JournalSettings;
 use crate::receiver::settings::Otlp;
@@ -28,5 +29,7 @@ section! {
         pub memory: Memory = Memory::default(), Sub;
         /// Spansieve's own metrics and logs.
         pub telemetry: Telemetry = Telemetry::default(), Sub;
+        /// Answers to questions about a running daemon, for `spansieve fate` and other commands. Off without `listen`.
+        pub api: ApiSettings = ApiSettings::default(), Sub;
     }
 }

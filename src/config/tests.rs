@@ -431,7 +431,7 @@ fn old_names_of_the_export_section_give_the_same_settings_with_warnings() {
         ("export", "v2", &[(22, "write `api: cloud_trace`")]),
         ("cloud_trace", "'v2'", &[(8, "write `export:`"), (27, "write `api: cloud_trace`")]),
     ] {
-        let Loaded { settings, warnings } = load(&section(name, api)).unwrap();
+        let Loaded { settings, warnings, .. } = load(&section(name, api)).unwrap();
         assert_eq!(settings, now, "{name} {api}");
         assert_eq!(warnings.len(), expected.len(), "{warnings:?}");
         for (warning, (column, help)) in warnings.iter().zip(expected) {
@@ -443,7 +443,7 @@ fn old_names_of_the_export_section_give_the_same_settings_with_warnings() {
 
 #[test]
 fn the_benchmark_rig_is_understood() {
-    let Loaded { settings, warnings } = load(include_str!("../../tests/fixtures/rig.yaml")).unwrap();
+    let Loaded { settings, warnings, .. } = load(include_str!("../../tests/fixtures/rig.yaml")).unwrap();
     assert_eq!(warnings.iter().map(|warning| warning.line).collect::<Vec<_>>(), [16], "the old name of `export`");
     assert_eq!(settings.otlp.listen, ["127.0.0.1:4317", "127.0.0.1:4318"]);
     assert_eq!(settings.export.endpoint, Endpoint::Plaintext("http://127.0.0.1:9443".into()));
@@ -470,7 +470,7 @@ tail_sampling:
       type: probabilistic
       probabilistic: { hash_salt: salt, sampling_percentage: 0.1 }
 ";
-    let Loaded { settings, warnings } = load(text).unwrap();
+    let Loaded { settings, warnings, .. } = load(text).unwrap();
     assert_eq!(settings.tail_sampling.policies[2].rule, Rule::Probabilistic { sampling_percentage: 0.1 });
     assert!(settings.tail_sampling.sample_on_first_match);
     assert_eq!(settings.tail_sampling.decision_cache.sampled_cache_size, 100_000);

@@ -23,7 +23,7 @@ use super::labels::{OTHER, SenderNames};
 use crate::otlp::scan::RejectReason;
 use crate::sampling::Parent;
 use crate::tail::tally::Trigger;
-pub use counted::Decided;
+pub use counted::{Decided, ServiceSpans};
 pub use span_accounts::SpanAccounts;
 
 pub use table::{
@@ -243,6 +243,7 @@ impl Metrics {
         self.count("spansieve_service_spans_total", &[("service", &service)], spans);
         // This also adds 0, so that the series exists and a first late span is an increase.
         self.count("spansieve_service_late_spans_total", &[("service", &service)], late_spans);
+        self.counted.service_spans(service, spans, late_spans);
     }
 
     /// Counts `traces` traces in which a span of a service has no `parent`. The name may be any bytes.
@@ -334,6 +335,12 @@ impl Metrics {
     #[must_use]
     pub fn decided_traces(&self) -> Vec<Decided> {
         self.counted.decided_traces()
+    }
+
+    /// Returns the spans by the label of their service, in the order of the labels. These are estimates.
+    #[must_use]
+    pub fn services(&self) -> Vec<(std::sync::Arc<str>, ServiceSpans)> {
+        self.counted.services()
     }
 
     /// Returns the text that `/metrics` serves, as [`CONTENT_TYPE`].

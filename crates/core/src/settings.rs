@@ -19,12 +19,14 @@ pub mod node;
 mod quotes;
 pub mod reader;
 pub mod setting;
+pub mod shown;
 pub mod suggest;
 pub mod units;
 pub mod values;
 
 use reader::Section;
 use setting::SectionKeys;
+use shown::ShownSection;
 
 /// Largest size of a file with credentials that a setting names, in bytes: enough for hundreds of certificates.
 pub const FILE_BYTES_MAX: usize = 1 << 20;
@@ -69,6 +71,9 @@ pub trait Declared: Default {
     /// Overwrites the settings that are written in `section`. A wrong value leaves its setting as it is: the problem
     /// that is reported keeps the whole configuration from being used.
     fn read(&mut self, section: &mut Section<'_>);
+
+    /// Adds the settings that are in force to `shown`, in the order of their declaration.
+    fn show(&self, shown: &mut ShownSection<'_>);
 }
 
 /// Declares a section: a struct, its defaults, how it is read, and what the reference says of each key.
@@ -128,6 +133,14 @@ macro_rules! section {
                     $crate::settings::kinds::SettingKind::<$type>::set(&$kind, section, key, &mut self.$field);
                 )*
                 $($check(self, section);)?
+            }
+
+            fn show(&self, shown: &mut $crate::settings::shown::ShownSection<'_>) {
+                $(
+                    let place = shown.at($crate::settings::key!($field $($key)?));
+                    $crate::settings::kinds::SettingKind::<$type>::show_in(&$kind, place, &self.$field);
+                )*
+                shown.others(&[$($crate::settings::key!($field $($key)?)),*]);
             }
         }
     };

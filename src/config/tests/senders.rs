@@ -99,6 +99,35 @@ fn an_address_of_its_own() {
 }
 
 #[test]
+fn the_api_may_share_an_address_but_not_with_every_sender() {
+    let files = BTreeMap::new();
+    let warnings = |text: &str| -> Vec<String> {
+        let loaded = load(text, &files).unwrap();
+        loaded.warnings.iter().map(ToString::to_string).collect()
+    };
+    let token = "auth: {bearer: {tokens: [0123456789abcdef]}}";
+    for good in [
+        "api: {listen: }",
+        "api: {listen: '127.0.0.1:8090'}",
+        "telemetry: {listen: '127.0.0.1:9464'}\napi: {listen: '127.0.0.1:9464'}",
+        &format!("api: {{listen: '0.0.0.0:4318', {token}}}"),
+        &format!("otlp: {{{token}}}\napi: {{listen: '0.0.0.0:4318'}}"),
+    ] {
+        assert_eq!(warnings(good), Vec::<String>::new(), "{good}");
+    }
+    let open = warnings("api: {listen: '0.0.0.0:4318'}");
+    assert!(matches!(&open[..], [one] if one.starts_with("1:15: every client that can send spans")), "{open:?}");
+    for (bad, expected) in [
+        ("api: {listen: '127.0.0.1:4318'}", "1:15: `127.0.0.1:4318` of `api` is taken by `0.0.0.0:4318` of `otlp`"),
+        ("api: {listen: '127.0.0.1:8080'}\nexport: {endpoint: embedded}", "1:15: `127.0.0.1:8080` of `api` is taken"),
+        ("api: {auth: {}}", "1:13: `auth` without a method"),
+    ] {
+        let said = first_problem(&format!("{bad}\n"), &files);
+        assert!(said.starts_with(expected), "{bad}: {said}");
+    }
+}
+
+#[test]
 fn auth() {
     let files = files();
     let tokens = |tokens: &[&str]| {

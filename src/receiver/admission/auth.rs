@@ -31,17 +31,17 @@ use crate::trust::token::{TokenError, TokenHash, Tokens};
 /// The shortest time between two log lines for the same reason. The metric counts every denial.
 const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Reason why authentication cannot start.
+/// Reason why authentication cannot start. The text begins with a key of the section that has `auth`.
 #[derive(Debug, Error)]
 pub enum AuthError {
     /// The token file cannot be read.
-    #[error("otlp.auth.bearer: {0}")]
+    #[error("auth.bearer: {0}")]
     File(#[from] FileError),
     /// The token file contains no valid tokens.
-    #[error("otlp.auth.bearer.tokens_file: {0}")]
+    #[error("auth.bearer.tokens_file: {0}")]
     Tokens(#[from] TokenError),
     /// The client that fetches Google's keys cannot be created.
-    #[error("otlp.auth.google: {0}")]
+    #[error("auth.google: {0}")]
     Certs(#[from] CertsError),
 }
 

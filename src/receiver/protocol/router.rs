@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tower::ServiceExt;
 
+use super::api::{API_PREFIX, ApiRoutes};
 use super::cors::Cors;
 use super::reflection::Reflection;
 use super::reply::{Begun, ReplyBody};
@@ -33,6 +34,7 @@ const ABOUT_SPANS: &str = "\
     POST /v1/traces  OTLP/HTTP: application/x-protobuf or application/json;\n                     gzip, zstd, deflate, zlib, snappy, x-snappy-framed or lz4\n\
     gRPC             OTLP/gRPC: opentelemetry.proto.collector.trace.v1.TraceService\n";
 const ABOUT_METRICS: &str = "GET  /metrics    Prometheus metrics\n";
+const ABOUT_API: &str = "GET  /api/       answers in JSON; see docs/daemon-api.md\n";
 const ABOUT_HEALTH: &str = "\
     GET  /livez      the process is alive\n\
     GET  /readyz     spans are accepted and can be written\n\
@@ -58,17 +60,19 @@ pub(in crate::receiver) const SCRAPES_MAX: usize = 8;
 pub(in crate::receiver) struct Endpoints {
     pub(in crate::receiver) spans: bool,
     pub(in crate::receiver) metrics: bool,
+    pub(in crate::receiver) api: bool,
 }
 
 impl Endpoints {
-    /// Endpoints of the address of `telemetry.listen`.
-    pub(in crate::receiver) const TELEMETRY: Endpoints = Endpoints { spans: false, metrics: true };
-
     /// Refuses `path` if only another address serves it.
     fn refuse(self, path: &str) -> Result<(), Refusal> {
         match path {
             grpc::EXPORT | otlp_http::TRACES if !self.spans => Err(Refusal::Elsewhere("traces go to otlp.listen")),
-            "/metrics" if !self.metrics => Err(Refusal::Elsewhere("metrics are on telemetry.listen")),
+            "/metrics" if !self.metrics && self.spans => Err(Refusal::Elsewhere("metrics are on telemetry.listen")),
+            "/metrics" if !self.metrics => Err(Refusal::Elsewhere("metrics are on telemetry.listen or otlp.listen")),
+            path if path.starts_with(API_PREFIX) && !self.api => {
+                Err(Refusal::Elsewhere("the API is on api.listen, if the configuration has that"))
+            }
             _ => Ok(()),
         }
     }
@@ -80,7 +84,13 @@ impl Endpoints {
     }
 
     fn about(self) -> String {
-        let parts = [(ABOUT, true), (ABOUT_SPANS, self.spans), (ABOUT_METRICS, self.metrics), (ABOUT_HEALTH, true)];
+        let parts = [
+            (ABOUT, true),
+            (ABOUT_SPANS, self.spans),
+            (ABOUT_METRICS, self.metrics),
+            (ABOUT_API, self.api),
+            (ABOUT_HEALTH, true),
+        ];
         parts.into_iter().filter_map(|(text, is_there)| is_there.then_some(text)).collect()
     }
 }
@@ -104,6 +114,8 @@ pub(in crate::receiver) struct Router<I> {
     pub(in crate::receiver) grpc_health: health::GrpcHealthServer,
     /// The reflection services, if `otlp.reflection` is on.
     pub(in crate::receiver) reflection: Option<Reflection>,
+    /// The API, if `api.listen` is set.
+    pub(in crate::receiver) api: Option<ApiRoutes>,
     pub(in crate::receiver) scrape: Scrape,
     pub(in crate::receiver) scrapes: Arc<Semaphore>,
 }
@@ -160,6 +172,10 @@ impl<I: Intake> Router<I> {
                 (Ok(()), Err(refusal)) => grpc::failure(&refusal),
                 (Err(refusal), _) => otlp_http::failure(None, &refusal),
             };
+        }
+        if let Some(api) = self.api.as_ref().filter(|_| endpoints.api && parts.uri.path().starts_with(API_PREFIX)) {
+            let response = api.answer(&parts, &self.exports.metrics).await;
+            return finish_http1(&parts, &mut Chunks::new(body), response).await;
         }
         if parts.uri.path() != otlp_http::TRACES || !endpoints.spans {
             return finish_http1(&parts, &mut Chunks::new(body), self.answer_page(endpoints, &parts)).await;

@@ -27,6 +27,7 @@ use crate::receiver::admission::gate::IntakeGate;
 use crate::receiver::admission::heads::Heads;
 use crate::receiver::admission::queue;
 use crate::receiver::body::export::Exports;
+use crate::receiver::protocol::api::{Api, ApiRoutes};
 use crate::receiver::protocol::cors::Cors;
 use crate::receiver::protocol::health;
 use crate::receiver::protocol::reflection::Reflection;
@@ -83,15 +84,22 @@ impl BindError {
 pub struct BoundAddresses {
     otlp: Vec<Listener>,
     telemetry: Option<Listener>,
+    /// The address of the API, unless it shares one of the others.
+    api: Option<Listener>,
     tls: Option<Tls>,
     auth: Option<Auth>,
     cors: Option<settings::CorsSettings>,
+    service: Option<ApiService>,
 }
 
 #[derive(Debug)]
 struct Listener {
     socket: TcpListener,
     local: SocketAddr,
+    /// The address as configured.
+    configured: String,
+    /// True if it serves the API.
+    has_api: bool,
 }
 
 impl Listener {
@@ -99,7 +107,7 @@ impl Listener {
         let error = |source| BindError::new(key, address, source);
         let socket = TcpListener::bind(address).await.map_err(error)?;
         let local = socket.local_addr().map_err(error)?;
-        Ok(Listener { socket, local })
+        Ok(Listener { socket, local, configured: address.to_owned(), has_api: false })
     }
 }
 
@@ -109,7 +117,7 @@ impl BoundAddresses {
         for address in addresses {
             otlp.push(Listener::bind("otlp.listen", address).await?);
         }
-        Ok(BoundAddresses { otlp, telemetry: None, tls: None, auth: None, cors: None })
+        Ok(BoundAddresses { otlp, telemetry: None, api: None, tls: None, auth: None, cors: None, service: None })
     }
 
     /// Moves `/metrics` to an address of its own, which also serves the probes and has no TLS.
@@ -119,6 +127,22 @@ impl BoundAddresses {
     pub async fn telemetry_on(mut self, address: Option<&str>) -> Result<Self, BindError> {
         if let Some(address) = address {
             self.telemetry = Some(Listener::bind("telemetry.listen", address).await?);
+        }
+        Ok(self)
+    }
+
+    /// Serves the API on `address`: one of the other addresses if it is written in the same way, or else an address of
+    /// its own, which has no TLS.
+    ///
+    /// # Errors
+    /// The address cannot be bound.
+    pub async fn api_on(mut self, address: Option<&str>) -> Result<Self, BindError> {
+        let Some(address) = address else { return Ok(self) };
+        // Port 0 is another one for each address.
+        let is_it = |listener: &&mut Listener| listener.configured == address && !address.ends_with(":0");
+        match self.otlp.iter_mut().chain(&mut self.telemetry).find(is_it) {
+            Some(shared) => shared.has_api = true,
+            None => self.api = Some(Listener { has_api: true, ..Listener::bind("api.listen", address).await? }),
         }
         Ok(self)
     }
@@ -144,6 +168,13 @@ impl BoundAddresses {
         self
     }
 
+    /// Answers the requests to the API.
+    #[must_use]
+    pub fn answered_by(mut self, service: Option<ApiService>) -> Self {
+        self.service = service;
+        self
+    }
+
     /// Returns the OTLP addresses in the order of the configuration. A port 0 is replaced by the port that the system
     /// chose.
     #[must_use]
@@ -155,6 +186,19 @@ impl BoundAddresses {
     #[must_use]
     pub fn telemetry_addr(&self) -> Option<SocketAddr> {
         self.telemetry.as_ref().map(|listener| listener.local)
+    }
+
+    /// Returns the address of the API, if there is one.
+    #[must_use]
+    pub fn api_addr(&self) -> Option<SocketAddr> {
+        let mut all = self.otlp.iter().chain(&self.telemetry).chain(&self.api);
+        all.find(|listener| listener.has_api).map(|listener| listener.local)
+    }
+
+    /// Returns true if the address of the API has TLS.
+    #[must_use]
+    pub fn api_has_tls(&self) -> bool {
+        self.tls.is_some() && self.otlp.iter().any(|listener| listener.has_api)
     }
 
     /// Serves all addresses until [`Receiver::close`]. `scrape` renders the text of `/metrics`. Must be called inside a
@@ -179,8 +223,14 @@ impl BoundAddresses {
         let mut exports = Exports::new(intake, Arc::clone(&metrics), Arc::clone(&gate), settings.max_request_bytes);
         if let Some(auth) = self.auth {
             exports.guard = Some(auth.guard());
-            followers.spawn(auth.renew(metrics));
+            followers.spawn(auth.renew(Arc::clone(&metrics)));
         }
+        let api = self.service.map(|ApiService { api, auth }| {
+            // Without tokens of its own, the API takes those of senders.
+            let guard = auth.as_ref().map(Auth::guard).or_else(|| exports.guard.clone());
+            auth.map(|auth| followers.spawn(auth.renew(metrics)));
+            ApiRoutes { api, guard }
+        });
         let heads = Heads::new(limit_bytes);
         let router = Arc::new(Router {
             exports,
@@ -189,6 +239,7 @@ impl BoundAddresses {
             grpc_health: health::server(Arc::clone(&health)),
             reflection: settings.reflection.then(reflection).flatten(),
             health: Arc::clone(&health),
+            api,
             scrape,
             scrapes: Arc::new(Semaphore::new(SCRAPES_MAX)),
         });
@@ -197,7 +248,8 @@ impl BoundAddresses {
         let phase = watch::Sender::new(Phase::Serving);
         let mut acceptors = JoinSet::new();
         let mut accept =
-            |listener: Listener, endpoints, slots: &Arc<ConnectionSlots>, tls: &Option<Arc<tls::TlsState>>| {
+            |listener: Listener, mut endpoints: Endpoints, slots: &Arc<ConnectionSlots>, tls: &Option<_>| {
+                endpoints.api = listener.has_api;
                 let acceptor = Acceptor {
                     listener: listener.socket,
                     endpoints,
@@ -208,13 +260,31 @@ impl BoundAddresses {
                 };
                 acceptors.spawn(acceptor.run());
             };
-        let otlp = Endpoints { spans: true, metrics: self.telemetry.is_none() };
+        let otlp = Endpoints { spans: true, metrics: self.telemetry.is_none(), api: false };
         let connections_max = limits::connections_max(limit_bytes, tls.is_some());
         let slots = ConnectionSlots::new(connections_max, limits::room_bytes(limit_bytes));
         self.otlp.into_iter().for_each(|listener| accept(listener, otlp, &slots, &tls));
         let slots = ConnectionSlots::new(TELEMETRY_CONNECTIONS_MAX, 0);
-        self.telemetry.into_iter().for_each(|listener| accept(listener, Endpoints::TELEMETRY, &slots, &None));
+        let telemetry = Endpoints { spans: false, metrics: true, api: false };
+        self.telemetry.into_iter().for_each(|listener| accept(listener, telemetry, &slots, &None));
+        let api = Endpoints { spans: false, metrics: false, api: true };
+        self.api.into_iter().for_each(|listener| accept(listener, api, &slots, &None));
         Receiver { health, gate, heads, phase, acceptors, _followers: followers }
+    }
+}
+
+/// The daemon's API, and the authentication of its clients. Without one of its own, clients need the tokens of senders, if
+/// senders need any.
+pub struct ApiService {
+    /// Source of the answers.
+    pub api: Arc<dyn Api>,
+    /// Authentication of clients.
+    pub auth: Option<Auth>,
+}
+
+impl std::fmt::Debug for ApiService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiService").field("auth", &self.auth).finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,8 @@
 //! The counts that the process itself needs: for the account of a stop, the report of the demo and the page of the
 //! embedded Cloud Trace. The recorder of the metrics can show its values only as text.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use metrics::Counter;
@@ -42,6 +44,15 @@ pub struct Decided {
     pub traces: u64,
 }
 
+/// Spans of one service, estimated from the followed traces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServiceSpans {
+    /// All spans.
+    pub spans: u64,
+    /// Late spans.
+    pub late_spans: u64,
+}
+
 /// Totals of the counters, in spans, and the decided traces.
 #[derive(Debug, Default)]
 pub(super) struct Counted {
@@ -52,6 +63,8 @@ pub(super) struct Counted {
     pub(super) rejected: Total,
     pub(super) dropped: Total,
     decided: Mutex<Vec<Decided>>,
+    /// Spans by service. There are as many services as label values.
+    services: Mutex<BTreeMap<Arc<str>, ServiceSpans>>,
 }
 
 impl Counted {
@@ -68,6 +81,18 @@ impl Counted {
 
     pub(super) fn decided_traces(&self) -> Vec<Decided> {
         self.decided.lock().clone()
+    }
+
+    /// Counts spans of a service, given by its label.
+    pub(super) fn service_spans(&self, service: Arc<str>, spans: u64, late_spans: u64) {
+        let mut services = self.services.lock();
+        let total = services.entry(service).or_default();
+        total.spans += spans;
+        total.late_spans += late_spans;
+    }
+
+    pub(super) fn services(&self) -> Vec<(Arc<str>, ServiceSpans)> {
+        self.services.lock().iter().map(|(service, spans)| (Arc::clone(service), *spans)).collect()
     }
 
     pub(super) fn accounts(&self, held: &HeldAmounts) -> SpanAccounts {

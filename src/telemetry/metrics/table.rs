@@ -110,7 +110,7 @@ pub const TABLE: &[Description] = &[
     counter(
         "spansieve_denied_requests_total",
         &[listed("reason", &DenialReason::LABELS)],
-        "Export requests that `otlp.auth` turned away before their body was read.",
+        "Export requests that `otlp.auth` turned away before their body was read, and requests to the API without a valid token.",
     ),
     counter(
         "spansieve_other_signal_requests_total",

@@ -6,6 +6,7 @@ pub use self::scalar::*;
 use super::node::Node;
 use super::reader::Section;
 use super::setting::{KeySlot, Preset, SectionKeys, Shape};
+use super::shown::ShownKey;
 use super::values::Read;
 use super::{Declared, Limit};
 
@@ -16,6 +17,9 @@ pub trait SettingKind<T> {
 
     /// Adds the key at `place` to the reference.
     fn describe(&self, place: KeySlot<'_>, default: &T);
+
+    /// Adds `setting`, which is in force, at `place`.
+    fn show_in(&self, place: ShownKey<'_>, setting: &T);
 }
 
 /// A declaration of a key whose value is read by hand.
@@ -54,6 +58,10 @@ impl<S: ScalarKind> SettingKind<S::Value> for S {
     fn describe(&self, place: KeySlot<'_>, default: &S::Value) {
         place.add(self.shape(), self.show(default).map_or(Preset::None, Preset::Value), &self.limit());
     }
+
+    fn show_in(&self, place: ShownKey<'_>, setting: &S::Value) {
+        place.value(self.show(setting));
+    }
 }
 
 /// A value that must be written. The default of its setting is never used.
@@ -69,6 +77,10 @@ impl<S: ScalarKind> SettingKind<S::Value> for Required<S> {
     fn describe(&self, place: KeySlot<'_>, _: &S::Value) {
         place.add(self.0.shape(), Preset::Required, &self.0.limit());
     }
+
+    fn show_in(&self, place: ShownKey<'_>, setting: &S::Value) {
+        place.value(self.0.show(setting));
+    }
 }
 
 /// A value that may be left out.
@@ -82,6 +94,10 @@ impl<S: ScalarKind> SettingKind<Option<S::Value>> for Maybe<S> {
     fn describe(&self, place: KeySlot<'_>, default: &Option<S::Value>) {
         let shown = default.as_ref().and_then(|value| self.0.show(value));
         place.add(self.0.shape(), shown.map_or(Preset::None, Preset::Value), &self.0.limit());
+    }
+
+    fn show_in(&self, place: ShownKey<'_>, setting: &Option<S::Value>) {
+        place.value(setting.as_ref().and_then(|value| self.0.show(value)));
     }
 }
 
@@ -97,6 +113,10 @@ impl<S: ScalarKind> ScalarKind for OrNone<S> {
 
     fn shape(&self) -> Shape {
         Shape::OrNothing(Box::new(self.0.shape()))
+    }
+
+    fn show(&self, value: &Option<S::Value>) -> Option<String> {
+        value.as_ref().and_then(|value| self.0.show(value))
     }
 
     fn limit(&self) -> String {
@@ -152,6 +172,10 @@ impl<S: ScalarKind<Value: PartialEq>> SettingKind<Vec<S::Value>> for List<S> {
         let preset = items.map_or(Preset::None, |items| Preset::Value(format!("[{}]", items.join(", "))));
         place.add(self.shape(), preset, &self.limit());
     }
+
+    fn show_in(&self, place: ShownKey<'_>, setting: &Vec<S::Value>) {
+        place.list(setting.iter().map(|item| self.of.show(item)).collect());
+    }
 }
 
 /// Different values of one kind, which must be written, and an example of them.
@@ -164,6 +188,10 @@ impl<S: ScalarKind<Value: PartialEq>> SettingKind<Vec<S::Value>> for RequiredLis
 
     fn describe(&self, place: KeySlot<'_>, _: &Vec<S::Value>) {
         place.add(self.0.shape(), Preset::Required, &self.0.limit());
+    }
+
+    fn show_in(&self, place: ShownKey<'_>, setting: &Vec<S::Value>) {
+        place.list(setting.iter().map(|item| self.0.of.show(item)).collect());
     }
 }
 
@@ -179,6 +207,10 @@ impl<T: Declared> SettingKind<T> for Sub {
 
     fn describe(&self, place: KeySlot<'_>, _: &T) {
         T::describe(&mut place.add_section(Shape::Section, Preset::None, ""));
+    }
+
+    fn show_in(&self, place: ShownKey<'_>, setting: &T) {
+        setting.show(&mut place.section());
     }
 }
 
@@ -197,6 +229,18 @@ impl<T: Declared> SettingKind<Option<T>> for SubIf<T> {
     fn describe(&self, place: KeySlot<'_>, _: &Option<T>) {
         T::describe(&mut place.add_section(Shape::Section, Preset::None, ""));
     }
+
+    fn show_in(&self, place: ShownKey<'_>, setting: &Option<T>) {
+        show_optional(place, setting.as_ref());
+    }
+}
+
+/// Adds a section that is off without a value.
+fn show_optional<T: Declared>(place: ShownKey<'_>, setting: Option<&T>) {
+    match setting {
+        Some(section) => section.show(&mut place.section()),
+        None => place.off(),
+    }
 }
 
 /// A section that has an effect if it is written, and that must not be empty then.
@@ -213,6 +257,10 @@ impl<T: Declared> SettingKind<Option<T>> for Filled {
 
     fn describe(&self, place: KeySlot<'_>, _: &Option<T>) {
         T::describe(&mut place.add_section(Shape::Section, Preset::None, ""));
+    }
+
+    fn show_in(&self, place: ShownKey<'_>, setting: &Option<T>) {
+        show_optional(place, setting.as_ref());
     }
 }
 
@@ -236,6 +284,10 @@ impl<T> SettingKind<Vec<T>> for Items<T> {
     fn describe(&self, place: KeySlot<'_>, _: &Vec<T>) {
         let shape = Shape::Section.list(self.count.min, self.count.max);
         (self.keys)(&mut place.add_section(shape, Preset::Value("[]".to_owned()), &count_of_items(&self.count)));
+    }
+
+    fn show_in(&self, place: ShownKey<'_>, _: &Vec<T>) {
+        place.written();
     }
 }
 
@@ -301,6 +353,10 @@ impl<T> SettingKind<T> for NestedKeys {
     fn describe(&self, place: KeySlot<'_>, _: &T) {
         self.1(&mut place.add_section(self.0.shape.clone(), self.0.preset.clone(), &self.0.limit));
     }
+
+    fn show_in(&self, place: ShownKey<'_>, _: &T) {
+        place.written();
+    }
 }
 
 impl<T> SettingKind<T> for ByHand {
@@ -308,6 +364,10 @@ impl<T> SettingKind<T> for ByHand {
 
     fn describe(&self, place: KeySlot<'_>, _: &T) {
         place.add(self.shape.clone(), self.preset.clone(), &self.limit);
+    }
+
+    fn show_in(&self, place: ShownKey<'_>, _: &T) {
+        place.written();
     }
 }
 

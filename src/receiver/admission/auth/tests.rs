@@ -72,10 +72,10 @@ async fn a_file_without_tokens_is_an_error_at_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokens");
     let error = load(&[], Some(path.clone())).await.unwrap_err().to_string();
-    assert!(error.starts_with("otlp.auth.bearer: cannot read "), "{error}");
+    assert!(error.starts_with("auth.bearer: cannot read "), "{error}");
     std::fs::write(&path, "# none").unwrap();
     let error = load(&[], Some(path)).await.unwrap_err().to_string();
-    assert_eq!(error, "otlp.auth.bearer.tokens_file: there is no token in it");
+    assert_eq!(error, "auth.bearer.tokens_file: there is no token in it");
 }
 
 #[tokio::test(start_paused = true)]

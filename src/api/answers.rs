@@ -1,0 +1,202 @@
+//! The JSON documents of the API. The daemon writes them, and the commands of the program read them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::settings::shown::{Origin, ShownSetting, ShownValue};
+
+/// An error: the answer to a request that cannot be answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ErrorAnswer {
+    /// The problem, and what to ask instead.
+    pub error: String,
+}
+
+/// The state of a trace, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FateWord {
+    /// The trace is not decided yet.
+    Pending,
+    /// A policy kept the trace.
+    Kept,
+    /// The trace was dropped.
+    Dropped,
+    /// No span of the trace has come, or its verdict is forgotten.
+    Unknown,
+}
+
+impl FateWord {
+    /// Returns the word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FateWord::Pending => "pending",
+            FateWord::Kept => "kept",
+            FateWord::Dropped => "dropped",
+            FateWord::Unknown => "unknown",
+        }
+    }
+}
+
+/// The fate of a trace: the answer of `/api/decisions/{trace_id}`. A field is null if it is not known or does not apply.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FateAnswer {
+    /// The id of the trace, as 32 hexadecimal digits.
+    pub trace_id: String,
+    /// The fate in one word.
+    pub fate: FateWord,
+    /// The fate in sentences.
+    pub explanation: String,
+    /// The policy that kept the trace, or the one of type `drop` that dropped it.
+    pub policy: Option<String>,
+    /// The number of traces that a kept trace stands for.
+    pub adjusted_count: Option<f64>,
+    /// The reason why the trace was decided when it was, or for a pending trace, why it is decided when it is.
+    pub trigger: Option<String>,
+    /// The time of the decision in RFC 3339, to the second.
+    pub decided_at: Option<String>,
+    /// The time at which a pending trace is decided, or at which a dropped trace stops being rescuable, in RFC 3339.
+    pub until: Option<String>,
+    /// The number of spans that have come, including late ones. Once the spans have left the table, 65,535 stands for as
+    /// many or more.
+    pub spans: Option<u32>,
+    /// The number of spans that have come after the decision. Once the spans have left the table, 255 stands for as many
+    /// or more.
+    pub late_spans: Option<u32>,
+    /// The time from the earliest start to the latest end, if the spans are in memory.
+    pub duration_ms: Option<u64>,
+    /// `local` or `remote`, if the parent of a span of a kept trace had not come by the decision.
+    pub missing_parent: Option<String>,
+    /// The answer of each policy at present, if the spans are in memory.
+    pub policies: Option<Vec<PolicyAnswer>>,
+}
+
+/// The answer of one policy on a trace.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PolicyAnswer {
+    /// The name of the policy.
+    pub policy: String,
+    /// `keeps`, `does not keep`, `drops`, `does not drop`, or `not asked` if the answer depends on other traces, too.
+    pub answer: String,
+    /// The number of traces that the trace stands for if this policy keeps it.
+    pub adjusted_count: Option<f64>,
+}
+
+/// The configuration in force: the answer of `/api/config`, and what `spansieve config show --format json` prints.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConfigAnswer {
+    /// The file, `standard input` or `built-in configuration`.
+    pub source: String,
+    /// The settings, in the order of the reference.
+    pub settings: Vec<SettingAnswer>,
+}
+
+/// A setting that is in force.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SettingAnswer {
+    /// The path of its key; `[0]` stands for the first item of a list.
+    pub key: String,
+    /// Its value as it could be written, `***` for a secret, or null if what the setting is for is off.
+    pub value: ValueAnswer,
+    /// `default`, `file`, or `environment` if part of the value comes from there.
+    pub origin: String,
+    /// The line of the file, for a value that is written.
+    pub line: Option<usize>,
+}
+
+/// The value of a setting.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ValueAnswer {
+    /// No value.
+    Nothing(()),
+    /// One value.
+    Text(String),
+    /// A list of values.
+    List(Vec<String>),
+}
+
+impl ConfigAnswer {
+    /// Returns the answer for the configuration that was read from `source`.
+    #[must_use]
+    pub fn new(source: String, shown: &[ShownSetting]) -> Self {
+        ConfigAnswer { source, settings: shown.iter().map(SettingAnswer::new).collect() }
+    }
+}
+
+impl SettingAnswer {
+    fn new(shown: &ShownSetting) -> Self {
+        let (origin, line) = match shown.origin {
+            Origin::Default => ("default", None),
+            Origin::File(line) => ("file", Some(line)),
+            Origin::Environment(line) => ("environment", Some(line)),
+        };
+        let value = match &shown.value {
+            ShownValue::Nothing => ValueAnswer::Nothing(()),
+            ShownValue::Text(text) => ValueAnswer::Text(text.clone()),
+            ShownValue::List(items) => ValueAnswer::List(items.clone()),
+        };
+        SettingAnswer { key: shown.key.clone(), value, origin: origin.to_owned(), line }
+    }
+}
+
+/// The counts since the start by policy and by service: the answer of `/api/policies`. They are those of `/metrics`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PoliciesAnswer {
+    /// Milliseconds since the start.
+    pub uptime_ms: u64,
+    /// The policies, in the order of the configuration.
+    pub policies: Vec<PolicyCounts>,
+    /// Dropped traces that no policy kept. A rescued trace counts here, too, and below the policy that kept it.
+    pub dropped_without_policy: TriggerCounts,
+    /// Spans by what became of them.
+    pub spans: SpanCounts,
+    /// Spans by service; an estimate from a sample of traces.
+    pub services: Vec<ServiceCounts>,
+}
+
+/// Numbers of traces by trigger.
+pub type TriggerCounts = std::collections::BTreeMap<String, u64>;
+
+/// The counts of one policy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PolicyCounts {
+    /// The name of the policy.
+    pub policy: String,
+    /// Traces that it kept.
+    pub kept_traces: u64,
+    /// Traces that it dropped; 0 unless its type is `drop`.
+    pub dropped_traces: u64,
+    /// The sum of both by trigger.
+    pub triggers: TriggerCounts,
+}
+
+/// Spans by what became of them: the terms of the conservation law.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpanCounts {
+    /// Spans received from senders.
+    pub received: u64,
+    /// Spans that an earlier process left on disk.
+    pub recovered: u64,
+    /// Spans that the sink confirmed.
+    pub exported: u64,
+    /// Spans of dropped traces that are no longer held.
+    pub sampled_out: u64,
+    /// Spans that were refused alone.
+    pub rejected: u64,
+    /// Kept spans that were lost.
+    pub dropped: u64,
+    /// Spans that are held now.
+    pub held: u64,
+}
+
+/// The spans of one service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceCounts {
+    /// The name of the service, possibly cut; `other` for all services after the first hundred.
+    pub service: String,
+    /// All spans.
+    pub spans: u64,
+    /// Late spans.
+    pub late_spans: u64,
+}

@@ -1,0 +1,57 @@
+use super::*;
+use crate::api::answers::FateWord;
+
+fn kept() -> FateAnswer {
+    FateAnswer {
+        trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".into(),
+        fate: FateWord::Kept,
+        explanation: "The policy errors kept the trace.".into(),
+        policy: Some("errors".into()),
+        adjusted_count: Some(1.0),
+        trigger: Some("evidence".into()),
+        decided_at: Some("2026-11-30T10:00:00Z".into()),
+        until: None,
+        spans: Some(3),
+        late_spans: Some(1),
+        duration_ms: None,
+        missing_parent: None,
+        policies: None,
+    }
+}
+
+#[test]
+fn only_what_is_known_is_printed() {
+    let expected = "\
+4bf92f3577b34da6a3ce929d0e0e4736: kept
+  The policy errors kept the trace.
+  policy           errors
+  adjusted count   1
+  trigger          evidence
+  decided at       2026-11-30T10:00:00Z
+  spans            3, 1 of them late
+";
+    assert_eq!(text(&kept(), Paint::none()), expected);
+}
+
+#[test]
+fn each_policy_has_a_row() {
+    let policy = |policy: &str, answer: &str, adjusted_count| PolicyAnswer {
+        policy: policy.into(),
+        answer: answer.into(),
+        adjusted_count,
+    };
+    let policies = vec![policy("errors", "does not keep", None), policy("all", "keeps", Some(1.0))];
+    let pending = FateAnswer {
+        fate: FateWord::Pending,
+        until: Some("2026-11-30T10:00:09Z".into()),
+        late_spans: None,
+        policies: Some(policies),
+        ..kept()
+    };
+    let printed = text(&pending, Paint::none());
+    assert!(printed.contains("\n  decided by       2026-11-30T10:00:09Z\n  spans            3\n"), "{printed}");
+    assert!(
+        printed.ends_with("  policies\n    errors  does not keep\n    all     keeps (adjusted count 1)\n"),
+        "{printed}"
+    );
+}

@@ -1,0 +1,59 @@
+use super::*;
+use crate::api::answers::SpanCounts;
+
+fn answer(uptime_ms: u64, n: u64) -> PoliciesAnswer {
+    let policy = |policy: &str, kept_traces, dropped_traces| PolicyCounts {
+        policy: policy.into(),
+        kept_traces,
+        dropped_traces,
+        triggers: TriggerCounts::new(),
+    };
+    let service = |service: &str, spans| ServiceCounts { service: service.into(), spans, late_spans: n };
+    PoliciesAnswer {
+        uptime_ms,
+        policies: vec![policy("errors", 10 * n, 0), policy("health", 0, 4 * n)],
+        dropped_without_policy: [("decision_wait".to_owned(), 100 * n)].into(),
+        spans: SpanCounts { received: 1_000 * n, held: 7, ..SpanCounts::default() },
+        services: vec![service("idle", 3), service("api", 500 * n)],
+    }
+}
+
+#[test]
+fn rates_are_those_of_the_time_between() {
+    let table = table(&answer(60_000, 1), &answer(62_000, 2), "http://d");
+    let words = |start: &str| -> Vec<String> {
+        let line = table.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{start}: {table}"));
+        line.split_whitespace().map(str::to_owned).collect()
+    };
+    assert!(table.starts_with("http://d, up 1 min 2 s, rates of 2.0 s\nspans a second: received 500.0,"), "{table}");
+    assert_eq!(words("errors"), ["errors", "5.0", "0.0", "20", "0"]);
+    assert_eq!(words("health"), ["health", "0.0", "2.0", "0", "8"]);
+    assert_eq!(words("(kept by no policy)")[4..], ["50.0", "200"]);
+    assert_eq!(words("api"), ["api", "250.0", "0.5", "1000", "2"]);
+    assert!(table.find("\napi") < table.find("\nidle"), "the busiest service is the first: {table}");
+}
+
+#[test]
+fn a_daemon_that_has_started_again_counts_from_zero() {
+    let table = table(&answer(60_000, 9), &answer(2_000, 1), "http://d");
+    assert!(table.contains("received 500.0,"), "{table}");
+    assert!(super::table(&answer(0, 0), &answer(0, 0), "http://d").contains("received 0.0,"), "no time at all");
+}
+
+#[test]
+fn long_and_many_names_fit() {
+    let mut after = answer(1_000, 1);
+    after.services = (0..30)
+        .map(|n| ServiceCounts { service: format!("{n}\n{}", "x".repeat(100)), spans: n, late_spans: 0 })
+        .collect();
+    let table = table(&answer(0, 0), &after, "http://d");
+    assert!(table.ends_with("(10 more services)\n"), "{table}");
+    assert!(table.lines().skip(2).all(|line| line.chars().count() <= 97), "{table}");
+}
+
+#[test]
+fn times_have_two_units() {
+    for (ms, text) in [(999, "0 s"), (61_000, "1 min 1 s"), (3_700_000, "1 h 1 min"), (90_000_000, "1 d 1 h")] {
+        assert_eq!(duration(ms), text);
+    }
+}

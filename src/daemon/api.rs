@@ -1,0 +1,58 @@
+//! Answers the questions of the API.
+
+mod fate;
+mod policies;
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use serde::Serialize;
+
+use super::observed::Observed;
+use crate::api::answers::{ConfigAnswer, ErrorAnswer};
+use crate::receiver::{Api, ApiAnswer};
+
+/// The path of the decisions.
+const DECISIONS: &str = "/api/decisions";
+/// The path of the configuration.
+const CONFIG: &str = "/api/config";
+/// The path of the counts by policy.
+const POLICIES: &str = "/api/policies";
+
+const NOTHING: &str = "there is nothing here; the paths are /api/decisions/{trace_id}, /api/config and /api/policies";
+
+/// Answers the questions of the API.
+pub(super) struct ApiAnswers {
+    pub(super) observed: Arc<Observed>,
+    /// The configuration in force; `None` if the daemon was started without a text.
+    pub(super) config: Option<ConfigAnswer>,
+}
+
+impl Api for ApiAnswers {
+    fn answer(&self, path: &str, _query: Option<&str>) -> ApiAnswer {
+        match (path, path.strip_prefix(DECISIONS).and_then(|rest| rest.strip_prefix('/')), &self.config) {
+            (_, Some(id), _) => match fate::trace_id(id) {
+                Ok(id) => document(&fate::of(&self.observed.pipeline, id)),
+                Err(problem) => error(StatusCode::BAD_REQUEST, &problem),
+            },
+            (POLICIES, ..) => document(&policies::of(&self.observed)),
+            (CONFIG, _, Some(config)) => document(config),
+            _ => error(StatusCode::NOT_FOUND, &NOTHING),
+        }
+    }
+}
+
+/// Returns the answer with this document.
+fn document(document: &impl Serialize) -> ApiAnswer {
+    match serde_json::to_string_pretty(document) {
+        Ok(json) => ApiAnswer { status: StatusCode::OK, json: json + "\n" },
+        // Does not happen: no document has a map with keys that are not strings.
+        Err(problem) => error(StatusCode::INTERNAL_SERVER_ERROR, &problem),
+    }
+}
+
+/// Returns the answer to a request that cannot be answered.
+fn error(status: StatusCode, problem: &impl ToString) -> ApiAnswer {
+    let json = serde_json::to_string(&ErrorAnswer { error: problem.to_string() }).unwrap_or_default();
+    ApiAnswer { status, json: json + "\n" }
+}

@@ -1,0 +1,88 @@
+//! The examples of `docs/daemon-api.md` are what the daemon answers.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use spansieve::api::answers::ConfigAnswer;
+use spansieve::config;
+use spansieve::daemon::Daemon;
+
+use super::asking::{get, spansieve};
+use crate::support::{Client, error, eventually, otlp, request};
+
+const DOCUMENT: &str = include_str!("../../docs/daemon-api.md");
+
+/// An example of the document: a request and its answer.
+struct Example {
+    path: &'static str,
+    status: u16,
+    body: &'static str,
+}
+
+/// Returns the example with this name.
+fn example(name: &str) -> Example {
+    let (_, rest) = DOCUMENT.split_once(&format!("<!-- example: {name} -->\n```http\n")).unwrap();
+    let (text, _) = rest.split_once("```").unwrap();
+    let (request, answer) = text.split_once("\n\n").unwrap();
+    let (status, body) = answer.split_once('\n').unwrap();
+    let path = request.strip_prefix("GET ").unwrap();
+    Example { path, status: status.split(' ').next().unwrap().parse().unwrap(), body }
+}
+
+/// Replaces values that differ from run to run by those of the example.
+fn like(mut answer: Value, example: &Value, varying: &[&str]) -> Value {
+    for pointer in varying {
+        if let (Some(found), Some(shown)) = (answer.pointer_mut(pointer), example.pointer(pointer)) {
+            assert_eq!(found.is_string(), shown.is_string(), "{pointer}");
+            *found = shown.clone();
+        }
+    }
+    answer
+}
+
+/// Checks the transcript of `spansieve fate`.
+async fn check_transcript(url: &str) {
+    let (_, rest) = DOCUMENT.split_once("<!-- example: fate-text -->\n```text\n$ ").unwrap();
+    let (command, expected) = rest.split_once("```").unwrap().0.split_once('\n').unwrap();
+    let args: Vec<&str> = command.split(' ').skip(1).map(|arg| if arg.contains("://") { url } else { arg }).collect();
+    let printed = spansieve(&args).await;
+    let without_time = |text: &str| -> Vec<String> {
+        text.lines().filter(|line| !line.contains("decided at")).map(str::to_owned).collect()
+    };
+    assert_eq!((printed.code, without_time(&printed.stdout)), (Some(0), without_time(expected)));
+    assert!(printed.stdout.contains("\n  decided at       20"), "{}", printed.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_examples_are_what_the_daemon_answers() {
+    let text = "
+otlp: {listen: [\"127.0.0.1:0\"]}
+export: {endpoint: embedded, embedded: {listen: \"127.0.0.1:0\"}}
+memory: {limit: 512MiB}
+api: {listen: \"127.0.0.1:0\"}
+";
+    let loaded = config::load(text, &|_| None).unwrap();
+    let shown = ConfigAnswer::new("config.yaml".to_owned(), &loaded.shown);
+    let daemon = Daemon::start_with(loaded.settings, Some(shown)).await.unwrap();
+    let trace = 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736;
+    Client::new(&otlp(&daemon)).export(request("checkout", vec![error(trace, "pay")])).await.unwrap();
+    let observed = Arc::clone(daemon.observed());
+    eventually("the span is exported", || observed.accounts().exported == 1).await;
+    check_transcript(daemon.api_url().unwrap()).await;
+    let cases: [(&str, &[&str]); 4] =
+        [("bad-id", &[]), ("fate", &["/decided_at"]), ("config", &[]), ("policies", &["/uptime_ms"])];
+    for (name, varying) in cases {
+        let Example { path, status, body } = example(name);
+        let (found, content_type, answer) = get(&format!("{}{path}", daemon.api_url().unwrap())).await;
+        assert_eq!((found, content_type.as_str()), (status, "application/json"), "{name}");
+        let mut answer: Value = serde_json::from_str(&answer).unwrap();
+        if name == "config" {
+            // The document shows the first settings.
+            let settings = answer["settings"].as_array_mut().unwrap();
+            assert!(settings.len() > 40, "{settings:?}");
+            settings.truncate(3);
+        }
+        let shown: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(like(answer, &shown, varying), shown, "{name}");
+    }
+}
