@@ -8,6 +8,9 @@ WORKDIR /src
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY .cargo .cargo
 COPY crates crates
+# Members of the workspace, which are not built here.
+COPY fuzz fuzz
+COPY tools tools
 # The built-in configuration.
 COPY config.yaml ./
 COPY src src

@@ -12,10 +12,11 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
+use spansieve::cloud_trace::encode::testing::generate;
 
+use crate::Failure;
 use crate::program::Program;
 use crate::recorder::Recorder;
-use crate::{Failure, generate};
 
 pub const PROJECT: &str = "compare-project";
 const SPANS_A_REQUEST: usize = 100;

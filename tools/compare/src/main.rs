@@ -3,7 +3,6 @@
 //! ones.
 
 mod fields;
-use spansieve::cloud_trace::encode::testing::generate;
 mod program;
 mod recorder;
 mod verdicts;

@@ -1,7 +1,7 @@
 //! Copies the protos for Spansieve's build from two packages into `crates/proto/proto/`: Google's from `google-cloud-googleapis`,
 //! and OTLP's from `opentelemetry-proto`.
 //!
-//! `cargo run --manifest-path tools/protos/Cargo.toml` copies them. With `-- --check` the program changes nothing. It
+//! `cargo run -p protos` copies them. With `-- --check` the program changes nothing. It
 //! then names each file that differs, is missing or is not needed, and exits with 1 if there is one. `crates/proto/proto/README.md`
 //! explains the reasons.
 
