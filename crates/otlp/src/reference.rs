@@ -1,6 +1,6 @@
 //! A second implementation of the scan, for tests and fuzzing. It reads the same facts from messages that prost
 //! decoded.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod messages;
 

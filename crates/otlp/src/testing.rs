@@ -1,6 +1,6 @@
 //! Helpers for tests, of this crate and of the crates above it: arbitrary requests, odd encodings of them, and the
 //! comparison of field numbers with the `.proto` files.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 pub mod arbitrary;
 pub mod declared;

@@ -1,6 +1,6 @@
 //! A reference implementation of conditions, for tests and fuzzing. It evaluates each condition on messages that prost
 //! decoded, and its results are compared with those of the compiled conditions.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod generate;
 
