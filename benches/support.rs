@@ -1,5 +1,5 @@
 //! Parts of the benchmarks.
-#![allow(dead_code, unreachable_pub)] // Each benchmark uses some of them.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)] // Each benchmark uses some of them.
 
 pub mod pipeline;
 pub mod report;
