@@ -66,6 +66,11 @@ pub trait RequestMemory: Send + Sync + 'static {
 
     /// Takes room for a body of `bytes` bytes, with its share, as [`RequestMemory::admit`] does.
     fn room(&self, bytes: usize) -> Option<Room>;
+
+    /// Returns the number of bytes that a request may take for an announced length before more of it arrives.
+    fn announced_bytes_max(&self) -> usize {
+        usize::MAX
+    }
 }
 
 /// Consumer of request bodies. Its methods run on an I/O worker and must not block for long.

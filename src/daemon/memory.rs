@@ -76,15 +76,19 @@ pub(super) async fn watch(budget: Budget) {
         interval.tick().await;
         // Without a measurement, the last one stays in force.
         let Some(resident_bytes) = resident_bytes(&mut status) else { continue };
-        let booked_bytes = budget.used_bytes().saturating_sub(unbooked.bytes()) + budget.idle_bytes();
+        let booked_bytes = budget.filled_bytes().saturating_sub(unbooked.bytes()) + budget.idle_bytes();
         unbooked.resize(unbooked_bytes(resident_bytes, booked_bytes, budget.limit_bytes()));
     }
 }
 
 /// Returns the part of `resident_bytes` that is neither accounted for nor allowed by [`UNACCOUNTED`].
 fn unbooked_bytes(resident_bytes: usize, booked_bytes: usize, limit_bytes: usize) -> usize {
-    let allowed_bytes = UNBOOKED_BYTES_MIN.max(UNACCOUNTED.of(limit_bytes));
-    resident_bytes.saturating_sub(booked_bytes).saturating_sub(allowed_bytes)
+    resident_bytes.saturating_sub(booked_bytes).saturating_sub(allowed_bytes(limit_bytes))
+}
+
+/// Returns the bytes that the process may use beside a budget of `limit_bytes`.
+fn allowed_bytes(limit_bytes: usize) -> usize {
+    UNBOOKED_BYTES_MIN.max(UNACCOUNTED.of(limit_bytes))
 }
 
 /// Returns the memory of the process, if the system has a `/proc` (`man 5 proc_pid_status`, `RssAnon`). Excludes the

@@ -233,7 +233,7 @@ impl<E: EncodeSpans, S: Sink> Worker<E, S> {
     /// Returns true if the memory for encoded spans is used up.
     fn is_full(&self) -> bool {
         let limit_bytes = self.budget.limit_bytes();
-        self.budget.used_bytes() > limit_bytes + ladder::ENCODED.of(limit_bytes)
+        self.budget.filled_bytes() > limit_bytes + ladder::ENCODED.of(limit_bytes)
     }
 
     /// Encodes some spans of the queue, at most until memory is full. Each fragment is released when all of its spans

@@ -15,7 +15,7 @@ use super::support::{BUDGET, Daemon, EXPORT, JSON, PATIENCE, free_address, reque
 use crate::support::process::Program;
 
 /// The memory reserved for heads, in addition to [`BUDGET`].
-const RESERVE: usize = BUDGET / 8;
+const RESERVE: usize = BUDGET / 16;
 
 const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use http::{Method, Version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tonic::Code;
 
+use super::frames::{DATA, END_HEADERS, HEADERS, HELLO};
 use super::support::{Daemon, JSON, LIMIT, PATIENCE, frame, gzip, proto, request};
 
 fn head(length: usize, more: &str) -> String {
@@ -120,7 +121,7 @@ async fn data_other_than_http_ends_only_its_own_connection() {
 #[tokio::test]
 async fn a_thousand_idle_connections_do_no_harm() {
     // A budget that allows one peer so many connections.
-    let daemon = Daemon::with_budget(256 << 20).await;
+    let daemon = Daemon::with_budget(512 << 20).await;
     let mut idle = Vec::with_capacity(1000);
     for n in 0..1000 {
         let mut stream = TcpStream::connect(daemon.address).await.unwrap();
@@ -146,7 +147,7 @@ async fn a_cancelled_call_holds_no_memory() {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, held(1 << 20)).await.expect("the whole body is admitted");
+    tokio::time::timeout(PATIENCE, held(1 << 10)).await.expect("a part of the body is admitted");
     drop(stream);
     tokio::time::timeout(PATIENCE, held(0)).await.expect("the share is given back");
 }
@@ -165,4 +166,69 @@ async fn large_bodies_are_inflated_on_another_thread() {
     assert_eq!(daemon.export(&[("grpc-encoding", "gzip")], frame(1, &body)).await.code, 0);
     assert_eq!(daemon.accepted(), [traces]);
     assert_eq!(daemon.table.used_bytes(), plain.len());
+}
+
+/// Eighty senders announce a body of 1 MiB, send nothing of it, and come again when they are cut off.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn announced_bodies_that_never_come_leave_memory_to_others() {
+    let daemon = Daemon::start().await;
+    let mut announced = Vec::new();
+    for _ in 0..80 {
+        let mut stream = TcpStream::connect(daemon.address).await.unwrap();
+        stream.write_all(head(1 << 20, "").as_bytes()).await.unwrap();
+        announced.push(stream);
+    }
+    for n in 0..20 {
+        let request = request(Method::POST, "/v1/traces", &[("content-type", "application/json")], JSON);
+        assert_eq!(daemon.send(Version::HTTP_11, request).await.status(), 200, "request {n}");
+    }
+    drop(announced);
+}
+
+/// A whole message whose stream stays open would keep a block of memory from other bodies.
+#[tokio::test]
+async fn a_message_whose_stream_stays_open_holds_only_its_own_bytes() {
+    let daemon = Daemon::start().await;
+    let mut stream = TcpStream::connect(daemon.address).await.unwrap();
+    let head = super::frames::frame(HEADERS, END_HEADERS, 1, &super::frames::export());
+    let message = super::frames::frame(DATA, 0, 1, &frame(0, b"x"));
+    stream.write_all(&[HELLO, &head, &message].concat()).await.unwrap();
+    let budget = daemon.table.budget.clone();
+    let holds_its_own = async {
+        while budget.used_bytes() != 1 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, holds_its_own).await.expect("the message leaves its block");
+    assert_unharmed(&daemon).await;
+    drop(stream);
+}
+
+/// Memory is full of spans that are kept. A peer with many connections leaves some to other peers.
+#[tokio::test]
+async fn connections_of_one_peer_leave_some_to_others_while_memory_is_full() {
+    let daemon = Daemon::start().await;
+    let kept = daemon.table.budget.force(super::support::BUDGET);
+    let from = async |address: &str| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(address.parse().unwrap()).unwrap();
+        socket.connect(daemon.address).await.unwrap()
+    };
+    let mut crowd = Vec::new();
+    for _ in 0..100 {
+        crowd.push(from("127.0.2.1:0").await);
+    }
+    let refused = || daemon.metric("spansieve_refused_connections_total");
+    let some_refused = async {
+        // 4 MiB for connections of 64 KiB, of which one peer has half.
+        while refused() < 100 - 32 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, some_refused).await.expect("the peer has half of the reserve");
+    assert_eq!(refused(), 100 - 32);
+    let livez = daemon.send(Version::HTTP_11, request(Method::GET, "/livez", &[], "")).await;
+    assert_eq!(livez.status(), 200);
+    drop((crowd, kept));
+    assert_unharmed(&daemon).await;
 }

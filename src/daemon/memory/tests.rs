@@ -1,6 +1,7 @@
 use std::io::Cursor;
 
 use super::*;
+use crate::budget::ladder::{self, LIMIT_PERCENT_DEFAULT};
 
 const GIB: u64 = 1 << 30;
 
@@ -53,11 +54,11 @@ fn only_memory_that_is_neither_booked_nor_allowed_for_is_charged() {
     const MIB: usize = 1 << 20;
     // MiB: resident, accounted for, limit, expected excess.
     let cases = [
-        (0, 0, 1000, 0),
-        (500, 1000, 1000, 0),
-        (1000, 750, 1000, 0),
-        (1260, 1000, 1000, 10),
-        (2000, 0, 1000, 1750),
+        (0, 0, 1600, 0),
+        (500, 1000, 1600, 0),
+        (1300, 1000, 1600, 0),
+        (1310, 1000, 1600, 10),
+        (2000, 0, 1600, 1700),
         (40, 8, 8, 0),
         (50, 8, 8, 10),
     ];
@@ -87,4 +88,17 @@ fn a_percentage_leaves_memory_free_in_a_small_container() {
     assert_eq!(mib(192, 50.0), 96);
     assert_eq!(mib(128, 70.0), 48);
     assert_eq!(mib(64, 70.0), 16);
+}
+
+/// All that may be held at once, in a container of any size.
+#[test]
+fn all_that_is_held_leaves_a_part_of_the_container_free() {
+    const MIB: u64 = 1 << 20;
+    for mib in (64..1024).chain([2 << 10, 8 << 10, 64 << 10]) {
+        let limit = part(mib * MIB, LIMIT_PERCENT_DEFAULT);
+        let beyond = (ladder::ENCODED.of(limit) + ladder::RESERVE.of(limit)) as u64;
+        let all = limit as u64 + beyond + allowed_bytes(limit) as u64;
+        // The transition from LEFT_BYTES_MIN to the percentage is the tightest, at 266 MiB.
+        assert!(all * 100 <= mib * MIB * if mib < 256 || mib > 300 { 90 } else { 91 }, "{all} bytes in {mib} MiB");
+    }
 }

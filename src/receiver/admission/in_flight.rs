@@ -27,6 +27,10 @@ use crate::tail::journal_hold::JournalHold;
 /// request in all of its forms, no matter how small the budget is.
 const FORMS: usize = 3;
 
+/// Divisor of the memory that is left for bodies, which gives the bytes of an announced length that are allocated at
+/// first. Eighty connections that announce as much as they can leave a twelfth of all of it.
+const ANNOUNCED_PART: usize = 32;
+
 /// Time between two checks of a body's pace. It is also the time that a body has without progress when memory for
 /// bodies is short.
 const PACE_INTERVAL: Duration = Duration::from_secs(1);
@@ -131,22 +135,28 @@ impl<I: Intake> InFlightRequest<I> {
         if is_short && elapsed > PACE_INTERVAL + earned { Err(Refusal::NoRoom) } else { Ok(()) }
     }
 
-    /// Returns true if this request may take `bytes` more of the memory for bodies that are not in the trace table yet.
-    /// The only reading request of a connection may take all that is left.
-    fn may_read(&self, bytes: usize) -> bool {
-        let left = self.admission.reading_bytes_max.saturating_sub(self.admission.reading_bytes.load(Relaxed));
-        let own = self.connection.reading_bytes.load(Relaxed);
-        let is_only = own == self.held_bytes.load(Relaxed);
-        left.checked_sub(bytes).is_some_and(|left| is_only || own + bytes <= left)
+    /// Returns the bytes that are left of the memory for bodies that are not in the trace table yet.
+    fn left_bytes(&self) -> usize {
+        self.admission.reading_bytes_max.saturating_sub(self.admission.reading_bytes.load(Relaxed))
     }
 
-    /// Returns the `bytes` of memory that `take` takes from the intake. `None` if this request may not have them, or
-    /// the intake has none.
-    fn allocate<T>(&self, bytes: usize, take: impl FnOnce(&I) -> Option<T>) -> Option<T> {
-        if !self.may_read(bytes) {
+    /// Returns the `bytes` of memory that `take` takes from the intake, or `of_reserve` from the reserve. `None` if this
+    /// request may not have them. The only reading request of a connection may take all that is left, and the reserve
+    /// if nothing is left.
+    fn allocate<T>(
+        &self,
+        bytes: usize,
+        take: impl FnOnce(&I) -> Option<T>,
+        of_reserve: impl FnOnce(Share) -> T,
+    ) -> Option<T> {
+        let own = self.connection.reading_bytes.load(Relaxed);
+        let is_only = own == self.held_bytes.load(Relaxed);
+        let fits = self.left_bytes().checked_sub(bytes).is_some_and(|left| is_only || own + bytes <= left);
+        if !fits && !is_only {
             return None;
         }
-        let taken = take(&self.intake)?;
+        let taken = if fits { take(&self.intake) } else { None };
+        let taken = taken.or_else(|| self.of_reserve(bytes).map(of_reserve))?;
         for held in [&self.admission.reading_bytes, &self.connection.reading_bytes, &self.held_bytes] {
             held.fetch_add(bytes, Relaxed);
         }
@@ -165,11 +175,16 @@ impl<I: Intake> RequestMemory for InFlightRequest<I> {
     }
 
     fn admit(&self, bytes: usize) -> Option<Share> {
-        self.allocate(bytes, |intake| intake.admit(bytes).or_else(|| self.of_reserve(bytes)))
+        self.allocate(bytes, |intake| intake.admit(bytes), |share| share)
     }
 
     fn room(&self, bytes: usize) -> Option<Room> {
-        self.allocate(bytes, |intake| intake.room(bytes).or_else(|| self.of_reserve(bytes).map(Room::alone)))
+        self.allocate(bytes, |intake| intake.room(bytes), Room::alone)
+    }
+
+    /// Returns a small part of what is left, so that many connections that announce bodies leave room for others.
+    fn announced_bytes_max(&self) -> usize {
+        self.left_bytes() / ANNOUNCED_PART
     }
 }
 

@@ -19,13 +19,26 @@ use crate::receiver::admission::refusal::Refusal;
 /// Bytes of the first allocation for a body of unknown length. Each further allocation doubles the size.
 const STEP_BYTES_MIN: usize = 16 << 10;
 
-/// Bytes of an announced length that are allocated before any byte has arrived. Nearly all requests are smaller and
-/// get their memory at once. Before each further step, at least half of the bytes that it leads to have arrived.
+/// Bytes of an announced length that are allocated at first. Nearly all requests are smaller and get their memory at
+/// once. Before each further step, at least half of the bytes that it leads to have arrived.
 const ANNOUNCED_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of an announced length that are allocated for each byte that arrives first. A sender that announces much and
+/// sends little holds little. The first frame of a large request has 16 KiB, which is enough for
+/// [`ANNOUNCED_BYTES_MAX`].
+const ANNOUNCED_TIMES: usize = 64;
+
+/// Bytes of an announced length that are allocated in any case, so that a body that arrives in tiny pieces does not take
+/// many steps.
+const ANNOUNCED_BYTES_MIN: usize = 1 << 10;
 
 /// Time that a body may take to arrive in a block that it shares with other bodies. Nearly all bodies arrive at once. A
 /// slower body is moved out of the block, which costs a second copy.
 const SHARED_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// Time between two looks at a body that is in a shared block. After this time a body moves out if only its end is
+/// missing, which comes with the last bytes of nearly all bodies, or if slow bodies hold many blocks.
+const SHARED_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Bytes of a refused HTTP/1 body that are read and discarded. A client that sends everything before it reads then
 /// sees the answer instead of a reset. Cloud Run does not admit larger HTTP/1 requests.
@@ -43,7 +56,11 @@ pub(in crate::receiver) struct HeldBody {
 
 impl HeldBody {
     /// Moves `bytes` to memory where they can be held for seconds. `share` covers their present memory.
-    pub(super) fn settle(mut bytes: Vec<u8>, mut share: Share, intake: &impl RequestMemory) -> Result<Self, Refusal> {
+    pub(in crate::receiver) fn settle(
+        mut bytes: Vec<u8>,
+        mut share: Share,
+        intake: &impl RequestMemory,
+    ) -> Result<Self, Refusal> {
         if bytes.len() <= intake.budget().shared_body_bytes_max() {
             let mut room = intake.room(bytes.len()).ok_or(Refusal::NoRoom)?;
             room.put(&bytes);
@@ -103,22 +120,34 @@ where
         Ok(None)
     }
 
-    /// Fills `room`. A body that arrives slowly moves out of the block that it shares, into memory of its own.
-    async fn fill_room(&mut self, room: &mut Room) -> Result<(), Refusal> {
-        let mut patience = pin!(sleep(SHARED_TIME_MAX));
-        while room.missing_bytes() > 0 {
+    /// Fills `room`, and waits for the end of the body if `is_last`. A body that arrives slowly moves out of the block
+    /// that it shares, into memory of its own.
+    async fn fill_room(&mut self, room: &mut Room, is_last: bool, intake: &impl RequestMemory) -> Result<(), Refusal> {
+        let start = Instant::now();
+        let mut patience = pin!(sleep(SHARED_INTERVAL));
+        while is_last || room.missing_bytes() > 0 {
             let next = tokio::select! {
                 biased;
-                next = self.next() => next,
+                next = self.next() => next?,
                 () = &mut patience, if room.is_shared() => {
-                    room.move_out();
-                    patience.as_mut().reset(Instant::now() + SHARED_TIME_MAX);
+                    let is_slow = start.elapsed() >= SHARED_TIME_MAX;
+                    let leaves = is_slow || room.missing_bytes() == 0 || intake.budget().is_pinned();
+                    if leaves && !room.move_out() && is_slow {
+                        return Err(Refusal::NoRoom);
+                    }
+                    patience.as_mut().reset(Instant::now() + SHARED_INTERVAL);
                     continue;
                 }
             };
-            let mut chunk = next?.ok_or(Refusal::Truncated)?;
-            chunk.advance(room.put(&chunk));
-            self.rest = chunk;
+            match (next, room.missing_bytes()) {
+                (None, 0) => break,
+                (None, _) => return Err(Refusal::Truncated),
+                (Some(_), 0) => return Err(Refusal::Cardinality),
+                (Some(mut chunk), _) => {
+                    chunk.advance(room.put(&chunk));
+                    self.rest = chunk;
+                }
+            }
         }
         Ok(())
     }
@@ -148,22 +177,34 @@ where
         Ok(prefix.first_chunk().copied())
     }
 
-    /// Reads the next `len` bytes, a length that the sender has announced.
+    /// Returns how many of the announced `len` bytes get memory at first. Waits until a byte has arrived.
+    async fn believed(&mut self, len: usize, intake: &impl RequestMemory) -> Result<usize, Refusal> {
+        if len > 0 && self.rest.is_empty() {
+            self.rest = self.next().await?.ok_or(Refusal::Truncated)?;
+        }
+        let of_arrived = self.rest.len().saturating_mul(ANNOUNCED_TIMES);
+        let most = of_arrived.min(ANNOUNCED_BYTES_MAX).min(intake.announced_bytes_max());
+        Ok(len.min(most.max(ANNOUNCED_BYTES_MIN)))
+    }
+
+    /// Reads the next `len` bytes, a length that the sender has announced. If `is_last`, the body must end after them.
     pub(in crate::receiver) async fn exactly(
         &mut self,
         len: usize,
+        is_last: bool,
         limit: usize,
         intake: &impl RequestMemory,
     ) -> Result<HeldBody, Refusal> {
         if len > limit {
             return Err(Refusal::TooLarge { limit });
         }
-        if len <= intake.budget().shared_body_bytes_max().min(ANNOUNCED_BYTES_MAX) {
+        let is_small = len <= intake.budget().shared_body_bytes_max();
+        let mut known = self.believed(len, intake).await?;
+        if known == len && is_small {
             let mut room = intake.room(len).ok_or(Refusal::NoRoom)?;
-            self.fill_room(&mut room).await?;
+            self.fill_room(&mut room, is_last, intake).await?;
             return Ok(room.freeze().into());
         }
-        let mut known = len.min(ANNOUNCED_BYTES_MAX);
         let mut share = admit(intake, known)?;
         let mut buffer = Vec::with_capacity(known);
         self.fill(&mut buffer, known).await?;
@@ -174,7 +215,10 @@ where
             known += step;
             self.fill(&mut buffer, known).await?;
         }
-        Ok(HeldBody { bytes: buffer.into(), share })
+        if is_last && !self.ends().await? {
+            return Err(Refusal::Cardinality);
+        }
+        if is_small { HeldBody::settle(buffer, share, intake) } else { Ok(HeldBody { bytes: buffer.into(), share }) }
     }
 
     /// Reads everything up to the end of the body, at most `limit` bytes.
@@ -185,7 +229,7 @@ where
     ) -> Result<HeldBody, Refusal> {
         // The HTTP/1 and HTTP/2 libraries ensure that a body has the length that its header states.
         if let Some(len) = self.body.size_hint().exact() {
-            return self.exactly(usize::try_from(len).unwrap_or(usize::MAX), limit, intake).await;
+            return self.exactly(usize::try_from(len).unwrap_or(usize::MAX), false, limit, intake).await;
         }
         let mut share = admit(intake, 0)?;
         let mut buffer = Vec::new();
@@ -207,7 +251,7 @@ where
     }
 
     /// Returns true if the body ends here.
-    pub(in crate::receiver) async fn ends(&mut self) -> Result<bool, Refusal> {
+    async fn ends(&mut self) -> Result<bool, Refusal> {
         Ok(self.next().await?.is_none())
     }
 

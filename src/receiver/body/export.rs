@@ -68,6 +68,11 @@ impl<I: Intake> Exports<I> {
         Exports { intake, metrics, gate, decoders: Semaphore::new(cores), guard: None, admission, max_request_bytes }
     }
 
+    /// Returns the intake that bodies are handed over to.
+    pub(in crate::receiver) fn intake(&self) -> &Arc<I> {
+        &self.intake
+    }
+
     /// Returns the queue of requests that wait to be served.
     pub(in crate::receiver) fn queue(&self) -> &Arc<RequestQueue> {
         &self.admission.queue

@@ -72,10 +72,7 @@ where
         1 => Some(message_coding(headers)?),
         other => return Err(Refusal::Flag(other)),
     };
-    let held = chunks.exactly(u32::from_be_bytes(len) as usize, limit, intake).await?;
-    if !chunks.ends().await? {
-        return Err(Refusal::Cardinality);
-    }
+    let held = chunks.exactly(u32::from_be_bytes(len) as usize, true, limit, intake).await?;
     Ok(Payload { held, coding, encoding: Encoding::Protobuf })
 }
 

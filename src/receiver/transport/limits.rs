@@ -1,9 +1,8 @@
-//! Limits on the memory that connections hold outside of the memory budget: their number, and the settings of the HTTP
-//! libraries for each.
+//! Limits on the memory of connections: their number, and the settings of the HTTP libraries for each.
 //!
-//! Every connection may hold [`CONNECTION_BYTES`]. The first connections share room for larger windows and buffers, and
-//! for more concurrent requests. Everything else that a peer can make the daemon hold is in the reserve for heads
-//! (`heads`) or in the budget.
+//! Every connection may hold [`CONNECTION_BYTES`], which it borrows from the memory budget (`slots`). The first
+//! connections share room for larger windows and buffers, and for more concurrent requests. Everything else that a peer
+//! can make the daemon hold is in the reserve for heads (`heads`) or in the budget.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -11,18 +10,18 @@ use std::time::Duration;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::slots::ROOM_BYTES_MAX;
+use super::slots::{ROOM_BYTES_MAX, SlotMemory};
 use crate::budget::ladder;
 use crate::receiver::admission::heads::HEAD_BYTES_MAX;
 
-/// Bytes that a connection may hold, as measured: buffers, protocol state, one request. An idle connection holds 3 KiB.
-/// This memory is not in the budget, because probes and scrapes must get through when the budget is used up.
-const CONNECTION_BYTES: usize = 32 << 10;
+/// Bytes that a connection may hold, as measured: buffers, protocol state, one request, the refusals of one turn. An
+/// HTTP/2 connection whose peer sends as many requests as it may and takes no answer holds 50 KiB, an idle one 16 KiB.
+const CONNECTION_BYTES: usize = 64 << 10;
 
 /// Bytes that TLS adds to a connection: incomplete records, and encrypted data that is not sent yet.
 const TLS_BYTES: usize = 32 << 10;
 
-/// Bounds of the number of connections. The lower one holds for any memory limit: it takes 2 MiB and is enough for a
+/// Bounds of the number of connections. The lower one holds for any memory limit: it takes 4 MiB and is enough for a
 /// front end's connections and a few probes. The upper one is near the usual limit of open files.
 const CONNECTIONS_RANGE: RangeInclusive<usize> = 64..=16_384;
 
@@ -30,7 +29,7 @@ const CONNECTIONS_RANGE: RangeInclusive<usize> = 64..=16_384;
 const ROOM_SUM_BYTES_MAX: usize = 16 * ROOM_BYTES_MAX;
 
 /// A connection with at least this much room has large buffers.
-const LARGE_ROOM_BYTES: usize = 256 << 10;
+const LARGE_ROOM_BYTES: usize = 320 << 10;
 
 /// Bytes that are read ahead of an HTTP/1 connection, small and large. The small buffer holds the largest head.
 const HTTP1_BUFFER_BYTES: [usize; 2] = [HEAD_BYTES_MAX, 64 << 10];
@@ -48,6 +47,9 @@ const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(30);
 /// concurrency for an instance, because its front end may send all requests through one connection. The lower one is
 /// more than the number of consumers of a Collector's queue.
 const HTTP2_STREAMS_RANGE: RangeInclusive<usize> = 16..=1000;
+
+/// Room for one concurrent request. It is not the memory of a stream: that is in the reserve for heads, and what the
+/// reserve has no room for is refused without a body.
 const HTTP2_STREAM_ROOM_BYTES: usize = 2 << 10;
 
 /// Bytes that a peer may send on a stream before they are read. Most requests arrive without a pause, and at a round
@@ -72,15 +74,28 @@ const HTTP2_TABLE_BYTES: u32 = 0;
 /// Bytes of one answer that wait in the connection. Only pages are larger than a few hundred bytes.
 const HTTP2_SEND_BYTES_MAX: usize = 64 << 10;
 
-/// Returns the number of connections for which there is memory in addition to a budget of `limit_bytes`.
-pub(super) fn connections_max(limit_bytes: usize, has_tls: bool) -> usize {
-    let each = CONNECTION_BYTES + if has_tls { TLS_BYTES } else { 0 };
-    (ladder::CONNECTIONS.of(limit_bytes) / each).clamp(*CONNECTIONS_RANGE.start(), *CONNECTIONS_RANGE.end())
+/// Returns the bytes that a connection may hold.
+fn connection_bytes(has_tls: bool) -> usize {
+    CONNECTION_BYTES + if has_tls { TLS_BYTES } else { 0 }
 }
 
-/// Returns the room that connections share in addition to a budget of `limit_bytes`.
-pub(super) fn room_bytes(limit_bytes: usize) -> usize {
-    ladder::CONNECTION_ROOM.of(limit_bytes).min(ROOM_SUM_BYTES_MAX)
+/// Returns the number of connections that may borrow from a budget of `limit_bytes`.
+pub(super) fn connections_max(limit_bytes: usize, has_tls: bool) -> usize {
+    let connections = ladder::CONNECTIONS.of(limit_bytes) / connection_bytes(has_tls);
+    connections.clamp(*CONNECTIONS_RANGE.start(), *CONNECTIONS_RANGE.end())
+}
+
+/// Returns the memory of connections beside a budget of `limit_bytes`.
+pub(super) fn memory(limit_bytes: usize, has_tls: bool) -> SlotMemory {
+    let each = connection_bytes(has_tls);
+    let reserve = ladder::CONNECTION_RESERVE.of(limit_bytes).max(*CONNECTIONS_RANGE.start() * each);
+    SlotMemory { each, reserve, room: ladder::CONNECTION_ROOM.of(limit_bytes).min(ROOM_SUM_BYTES_MAX) }
+}
+
+/// Returns the memory of the connections to the address of `telemetry.listen`, of which there are `max` at most. They
+/// borrow nothing.
+pub(super) fn telemetry_memory(max: usize) -> SlotMemory {
+    SlotMemory { each: CONNECTION_BYTES, reserve: max * CONNECTION_BYTES, room: 0 }
 }
 
 /// Returns the number of bytes that a connection with `room_bytes` may send in one turn, before its requests are

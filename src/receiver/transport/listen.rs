@@ -19,7 +19,7 @@ use tokio_util::either::Either;
 
 use super::connection::{Connection, End, UNREAD_TIME_MAX};
 use super::limits;
-use super::slots::{ConnectionSlot, ConnectionSlots};
+use super::slots::ConnectionSlots;
 use super::tls::{self, Tls};
 use super::wire::Wire;
 use crate::receiver::admission::auth::Auth;
@@ -40,7 +40,7 @@ use crate::telemetry::{Health, Metrics};
 
 /// Largest number of connections to the address of `telemetry.listen`. It is separate, so that senders cannot crowd out
 /// probes and scrapes.
-const TELEMETRY_CONNECTIONS_MAX: usize = 256;
+const TELEMETRY_CONNECTIONS_MAX: usize = 64;
 
 /// Time that a new connection may exist without a byte. It has the same time again after a TLS handshake. Clients speak
 /// first in both protocols. Load balancers that open connections ahead of time get enough time.
@@ -213,7 +213,6 @@ impl BoundAddresses {
         scrape: Scrape,
     ) -> Receiver {
         let gate = Arc::new(IntakeGate::new());
-        // The memory of connections is in addition to the budget. It grows with the budget's limit.
         let limit_bytes = intake.budget().limit_bytes();
         let tls = self.tls.as_ref().map(Tls::state);
         let mut followers = JoinSet::new();
@@ -262,9 +261,10 @@ impl BoundAddresses {
             };
         let otlp = Endpoints { spans: true, metrics: self.telemetry.is_none(), api: false };
         let connections_max = limits::connections_max(limit_bytes, tls.is_some());
-        let slots = ConnectionSlots::new(connections_max, limits::room_bytes(limit_bytes));
+        let slots = ConnectionSlots::new(connections_max, limits::memory(limit_bytes, tls.is_some()));
         self.otlp.into_iter().for_each(|listener| accept(listener, otlp, &slots, &tls));
-        let slots = ConnectionSlots::new(TELEMETRY_CONNECTIONS_MAX, 0);
+        let memory = limits::telemetry_memory(TELEMETRY_CONNECTIONS_MAX);
+        let slots = ConnectionSlots::new(TELEMETRY_CONNECTIONS_MAX, memory);
         let telemetry = Endpoints { spans: false, metrics: true, api: false };
         self.telemetry.into_iter().for_each(|listener| accept(listener, telemetry, &slots, &None));
         let api = Endpoints { spans: false, metrics: false, api: true };
@@ -400,24 +400,37 @@ impl<I: Intake> Acceptor<I> {
     }
 
     fn connect(&self, stream: TcpStream, peer: IpAddr, connections: &mut JoinSet<()>) {
-        let Some(slot) = self.slots.acquire(peer) else {
+        // Probes have an address of their own so that they need nothing that senders could use up.
+        let borrows = self.endpoints.spans;
+        let intake = self.router.exports.intake();
+        let admit = |bytes| {
+            let budget = borrows.then(|| intake.budget())?;
+            budget.reserve(bytes).or_else(|| intake.admit(bytes))
+        };
+        let Some(mut slot) = self.slots.acquire(peer, admit) else {
             self.router.exports.metrics.connection_refused();
             return;
         };
         let mut phase = self.phase.clone();
         phase.mark_unchanged();
         let (router, tls, endpoints) = (Arc::clone(&self.router), self.tls.clone(), self.endpoints);
-        connections.spawn(async move { serve(stream, tls.as_deref(), router, endpoints, slot, phase).await });
+        connections.spawn(async move {
+            let (room_bytes, intake) = (slot.room_bytes, Arc::clone(router.exports.intake()));
+            tokio::select! {
+                () = serve(stream, tls.as_deref(), router, endpoints, room_bytes, phase) => {}
+                never = slot.borrow(intake.budget()), if borrows => never,
+            }
+        });
     }
 }
 
-/// Serves the connection that has `slot` until it ends.
+/// Serves a connection with `room_bytes` until it ends.
 async fn serve<I: Intake>(
     stream: TcpStream,
     tls: Option<&tls::TlsState>,
     router: Arc<Router<I>>,
     endpoints: Endpoints,
-    slot: ConnectionSlot,
+    room_bytes: usize,
     mut phase: watch::Receiver<Phase>,
 ) {
     let spoke = tokio::select! {
@@ -440,7 +453,7 @@ async fn serve<I: Intake>(
         },
     };
     let connection = Arc::new(Connection::new());
-    let turn_bytes_max = limits::turn_bytes_max(slot.room_bytes);
+    let turn_bytes_max = limits::turn_bytes_max(room_bytes);
     let mut wire = Wire::new(stream, Arc::clone(&connection), Arc::clone(&router.heads), turn_bytes_max);
     let service = {
         let connection = Arc::clone(&connection);
@@ -450,7 +463,8 @@ async fn serve<I: Intake>(
             let (router, connection) = (Arc::clone(&router), Arc::clone(&connection));
             async move {
                 let response = match request {
-                    Ok(request) => router.answer(endpoints, request, &connection).await,
+                    // In memory of its own, so that the task of a refused request is small.
+                    Ok(request) => Box::pin(router.answer(endpoints, request, &connection)).await,
                     Err(refused) => refused,
                 };
                 Ok::<_, Infallible>(Answer::to(begun, response))
@@ -470,11 +484,11 @@ async fn serve<I: Intake>(
     let wire = TokioIo::new(wire);
     let ended = match greeted {
         Ok(true) => {
-            let serving = limits::http2_builder(slot.room_bytes).serve_connection(wire, service);
+            let serving = limits::http2_builder(room_bytes).serve_connection(wire, service);
             drive(serving, &connection, &mut phase).await
         }
         Ok(false) => {
-            let serving = limits::http1_builder(slot.room_bytes).serve_connection(wire, service);
+            let serving = limits::http1_builder(room_bytes).serve_connection(wire, service);
             drive(serving, &connection, &mut phase).await
         }
         Err(error) => Err(error.to_string()),

@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::BufMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
@@ -19,7 +19,7 @@ const TURN_BYTES_MAX: usize = 64 << 10;
 
 /// Heads that are read before requests are served. Until then, the library holds each as it arrived, with up to 500
 /// fields.
-const TURN_BLOCKS_MAX: usize = 32;
+const TURN_BLOCKS_MAX: usize = 16;
 
 /// Bytes of an incomplete head that need no room from the reserve. They fit into what each connection may hold.
 const FREE_BLOCK_BYTES: usize = 8 << 10;
@@ -54,6 +54,11 @@ pub(in crate::receiver) struct Wire<S> {
     turn_bytes: usize,
     turn_blocks: usize,
     turn_bytes_max: usize,
+    /// True if the peer does not take what is written. Then nothing more is read from it over HTTP/2, because each request
+    /// would add an answer that waits.
+    is_blocked: bool,
+    /// The task that waits to read from a peer that takes no answers.
+    reader: Option<Waker>,
 }
 
 impl<S> Wire<S> {
@@ -77,6 +82,8 @@ impl<S> Wire<S> {
             turn_bytes: 0,
             turn_blocks: 0,
             turn_bytes_max,
+            is_blocked: false,
+            reader: None,
         }
     }
 
@@ -141,6 +148,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
             *given += more.len();
             return Poll::Ready(Ok(()));
         }
+        if wire.is_blocked && wire.frames.is_http2() {
+            wire.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
         if wire.turn_is_over() {
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -170,7 +181,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
 impl<S: AsyncWrite + Unpin> Wire<S> {
     fn write<T>(&mut self, write: impl FnOnce(Pin<&mut S>) -> Poll<T>) -> Poll<T> {
         let polled = write(Pin::new(&mut self.stream));
-        self.connection.wrote(polled.is_pending());
+        self.is_blocked = polled.is_pending();
+        self.connection.wrote(self.is_blocked);
+        if let Some(reader) = self.reader.take_if(|_| !self.is_blocked) {
+            reader.wake();
+        }
         polled
     }
 }

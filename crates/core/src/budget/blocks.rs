@@ -67,6 +67,7 @@ enum Age {
 pub(super) struct Blocks {
     block_bytes: usize,
     idle_bytes: AtomicUsize,
+    pinned_bytes: AtomicUsize,
     pool: Mutex<Pool>,
 }
 
@@ -74,7 +75,8 @@ impl Blocks {
     /// Creates the blocks for a budget of `limit_bytes`.
     pub(super) fn new(limit_bytes: usize) -> Self {
         let block_bytes = block_bytes(limit_bytes);
-        Blocks { block_bytes, idle_bytes: AtomicUsize::new(0), pool: Mutex::new(Pool::new(block_bytes)) }
+        let (idle_bytes, pinned_bytes) = Default::default();
+        Blocks { block_bytes, idle_bytes, pinned_bytes, pool: Mutex::new(Pool::new(block_bytes)) }
     }
 
     /// Returns the bytes of the idle blocks.
@@ -100,6 +102,7 @@ impl Blocks {
         let mut pool = self.pool.lock();
         let result = work(&mut pool);
         self.idle_bytes.store(pool.idle_bytes(), Relaxed);
+        self.pinned_bytes.store(pool.pinned_bytes(), Relaxed);
         result
     }
 }
@@ -118,6 +121,13 @@ impl Budget {
         self.blocks().pool.lock().slack_bytes()
     }
 
+    /// Returns true if slow senders keep more memory of blocks unused than [`ladder::PINNED`]. Then bodies that are not
+    /// complete should [move out](Room::move_out) of their blocks soon.
+    #[must_use]
+    pub fn is_pinned(&self) -> bool {
+        self.blocks().pinned_bytes.load(Relaxed) > ladder::PINNED.of(self.limit_bytes())
+    }
+
     /// Returns the size of the largest body that shares a block with others; 0 if the budget is too small for blocks.
     #[must_use]
     pub fn shared_body_bytes_max(&self) -> usize {
@@ -134,7 +144,7 @@ impl Budget {
             carved.or_else(|| self.try_charge(self.blocks().block_bytes).then(|| pool.open(age as usize, bytes)))
         });
         let Some((block, piece)) = carved else { return self.small_room(bytes) };
-        let lease = Lease { budget: self.clone(), block, bytes };
+        let lease = Lease { budget: self.clone(), block, bytes, is_finished: false };
         // The bytes of the body were charged with the block.
         let share = Share::of_block(self.clone(), bytes, block);
         Some(Room { piece, lease: Some(lease), share })
@@ -212,16 +222,17 @@ impl Room {
     }
 
     /// Moves the bytes read so far to an allocation of their own, if the budget has room for it. A body that comes
-    /// slowly would otherwise keep the whole block in use.
-    pub fn move_out(&mut self) {
+    /// slowly would otherwise keep the whole block in use. Returns true if the body keeps no block in use any more.
+    pub fn move_out(&mut self) -> bool {
         let budget = self.share.budget();
-        if budget.used_bytes() + self.share.bytes() <= budget.limit_bytes() {
+        if self.is_shared() && budget.filled_bytes() + self.share.bytes() <= budget.limit_bytes() {
             let mut own = BytesMut::with_capacity(self.share.bytes());
             own.extend_from_slice(&self.piece);
             let piece = std::mem::replace(&mut self.piece, own);
             self.give_back(piece);
             self.share.move_to(None);
         }
+        !self.is_shared()
     }
 
     /// Returns the body as read so far, with its share.
@@ -229,7 +240,10 @@ impl Room {
     pub fn freeze(mut self) -> (Bytes, Share) {
         let bytes = std::mem::take(&mut self.piece).freeze();
         let bytes = match self.lease.take() {
-            Some(lease) => Bytes::from_owner(Tenant { bytes, _lease: lease }),
+            Some(mut lease) => {
+                lease.finish();
+                Bytes::from_owner(Tenant { bytes, _lease: lease })
+            }
             None => bytes,
         };
         let empty = self.share.budget().share();
@@ -269,18 +283,27 @@ struct Lease {
     budget: Budget,
     block: BlockId,
     bytes: usize,
+    is_finished: bool,
+}
+
+impl Lease {
+    /// Notes that the body is complete.
+    fn finish(&mut self) {
+        self.is_finished = true;
+        self.budget.blocks().with_pool(|pool| pool.finish(self.block));
+    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         let budget = &self.budget;
         let (is_idle, surplus) = budget.blocks().with_pool(|pool| {
-            if !pool.release(self.block, self.bytes) {
+            if !pool.release(self.block, self.bytes, self.is_finished) {
                 return (false, None);
             }
             let buffer = pool.close(self.block);
             // The block is still charged, except for the bytes of this body.
-            let held_bytes = budget.used_bytes().saturating_sub(budget.blocks().block_bytes) + pool.idle_bytes();
+            let held_bytes = budget.filled_bytes().saturating_sub(budget.blocks().block_bytes) + pool.idle_bytes();
             let has_room = held_bytes + budget.blocks().block_bytes <= budget.limit_bytes();
             (true, buffer.and_then(|buffer| if has_room { pool.keep(buffer) } else { Some(buffer) }))
         });

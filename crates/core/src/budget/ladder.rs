@@ -65,6 +65,10 @@ pub const RESERVE: Part = Part::new(1.0 / 32.0);
 /// 192 MiB. Large requests are not what the reserve is for, and a few of them would fill it.
 pub const RESERVE_REQUEST: Part = Part::new(1.0 / 16.0);
 
+/// A connection that alone asks for the reserve leaves this part of it free. Others leave less, the less they ask
+/// for: see `Budget::reserve_left_free`.
+pub const RESERVE_ALONE: Part = Part::new(3.0 / 4.0);
+
 /// Encoded spans may exceed the limit by this part, with the requests of the reserve. The other half is the
 /// exporter's alone. Without it, the memory that calls to the sink give back would go to new requests first.
 pub const ENCODED: Part = Part::new(1.0 / 16.0);
@@ -74,6 +78,9 @@ pub const ENCODED: Part = Part::new(1.0 / 16.0);
 /// A block of bodies has at most this size. The last bodies of a few blocks can each hold a whole block, so a block
 /// must be a small part of the limit.
 pub const BLOCK: Part = Part::new(1.0 / 32.0);
+
+/// Unused bytes of blocks that bodies in arrival keep in use. From here, such bodies have to leave their blocks at once.
+pub const PINNED: Part = Part::new(1.0 / 16.0);
 
 /// Encoded batches of this size stay in memory in any case. Some batches wait for a moment while there is no trouble,
 /// and pending traces alone must not send them to the disk.
@@ -86,22 +93,35 @@ pub const READ_AHEAD: Part = Part::new(1.0 / 8.0);
 /// more, however many there are.
 pub const READING: Part = Part::new(1.0 / 4.0);
 
+/// Connections borrow at most this part. In 512 MiB this allows 2,150 connections, enough for two thousand processes
+/// with one each.
+pub const CONNECTIONS: Part = Part::new(3.0 / 8.0);
+
 // 4. Memory beside the budget, in relation to the limit. Probes and scrapes must get through when the budget is used
 // up, so the budget does not cover it.
 
-/// The room that all connections share for windows and buffers beyond the least.
-pub const CONNECTION_ROOM: Part = Part::new(1.0 / 8.0);
+/// The reserve for connections that find no room in the budget.
+pub const CONNECTION_RESERVE: Part = Part::new(1.0 / 32.0);
 
 /// The reserve for heads of requests and for streams.
-pub const HEADS: Part = Part::new(1.0 / 8.0);
+pub const HEADS: Part = Part::new(1.0 / 16.0);
 
-/// The most that all connections on all addresses may hold, not counting [`CONNECTION_ROOM`] and [`HEADS`]. In 512 MiB
-/// this allows 4,300 connections, enough for a few thousand processes with one each.
-pub const CONNECTIONS: Part = Part::new(3.0 / 8.0);
+/// The bytes that peers of all connections together may send before they are read, beyond the least that HTTP/2 allows.
+/// It is a promise, and not memory: [`BUFFERS`] bounds what is read and not served yet.
+pub const CONNECTION_ROOM: Part = Part::new(1.0 / 8.0);
 
-/// The memory that the process may use beside the budget: connections, buffers, unused memory of the allocator. The
-/// daemon measures the memory of the process, and charges the excess to the budget.
-pub const UNACCOUNTED: Part = Part::new(1.0 / 4.0);
+/// The buffers of connections that have more than the least [`CONNECTION_ROOM`].
+pub const BUFFERS: Part = Part::new(1.0 / 32.0);
+
+/// The program itself, its tasks, and memory that the allocator has not given back yet.
+pub const PROCESS: Part = Part::new(1.0 / 16.0);
+
+/// The memory that the process may use beside the budget: the sum of the four parts above. The daemon measures the
+/// memory of the process, and charges the excess to the budget.
+pub const UNACCOUNTED: Part = Part::new(CONNECTION_RESERVE.0 + HEADS.0 + BUFFERS.0 + PROCESS.0);
+
+/// All that the process holds when everything is used up: the budget, the room beyond it, and the memory beside it.
+pub const ALL: f64 = FULL.0 + ENCODED.0 + RESERVE.0 + UNACCOUNTED.0;
 
 /// The default of `memory.limit`, in percent of the container's memory. The room beyond the limit and the memory beside
 /// the budget have to fit into the rest.
@@ -115,7 +135,7 @@ const _: () = assert!(EARLY.0 < FULL.0, "traces are decided early before request
 const _: () = assert!(BLOCK.0 < FULL.0 - EARLY.0, "opening a block must not skip the last mark before the limit");
 const _: () = assert!(RESERVE.0 * 2.0 <= ENCODED.0, "half of the room beyond the limit is the exporter's alone");
 const _: () = assert!(READING.0 + READ_AHEAD.0 < RESTORE.0, "reading bodies and the spool alone cause no pressure");
-const _: () = assert!(
-    LIMIT_PERCENT_DEFAULT / 100.0 * (FULL.0 + ENCODED.0 + RESERVE.0 + UNACCOUNTED.0) < 1.0,
-    "with the default limit, some percent of the container stay free"
-);
+const _: () = assert!(CONNECTIONS.0 + READING.0 < RESTORE.0, "connections and bodies alone cause no pressure");
+const _: () = assert!(CONNECTION_RESERVE.0 < CONNECTIONS.0, "most connections borrow from the budget");
+const _: () =
+    assert!(LIMIT_PERCENT_DEFAULT / 100.0 * ALL < 0.9, "with the default limit, a tenth of the container is free");

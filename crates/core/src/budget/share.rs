@@ -1,19 +1,52 @@
 //! Shares of the budget, and the claims of connections on its reserve.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
 
 use super::blocks::BlockId;
 use super::{Budget, add_within};
 
-/// The least that a connection leaves free of the reserve, as a multiple of what it holds: `n` greedy connections hold
-/// an `(n+4)`th each, and the next one finds four of these parts free. With 1 in place of 4, two greedy connections
-/// would leave it a third of the reserve, of which it may hold half.
-const LEAVES_TIMES: usize = 4;
+/// The number of times the reserve that requests ask for until earlier asks count half. So the part of a connection in
+/// all asks is that of its latest ones. No clock is needed: while nothing asks, nothing changes.
+const ASKED_TIMES: u64 = 16;
 
-/// The bytes of the reserve that one connection holds.
+/// Divisor of the bytes of [`ASKED_TIMES`] that a connection counts with in addition when it first asks. So a sender does
+/// not look small because it has connected again. Every sender that looks so adds to what all ask for, and the
+/// addition fades with the next asks of all.
+const NEW_PART: u64 = 512;
+
+/// The bytes of the reserve that one connection has asked for, granted or not.
 #[derive(Debug, Default)]
-pub struct Claim(pub(super) AtomicUsize);
+pub struct Claim(Mutex<Option<Asked>>);
+
+/// A sum of bytes of which earlier ones count less, and the generation of asks in which it was last changed.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    generation: u64,
+    bytes: u64,
+}
+
+impl Claim {
+    /// Notes that the connection asks for `bytes`. Returns its part of what all connections have asked for, from 0 to 1.
+    /// `all_bytes` is the sum that all have ever asked for, and it halves each time that it grows by `window_bytes`.
+    fn ask(&self, bytes: usize, all_bytes: &AtomicU64, window_bytes: u64) -> f64 {
+        let window_bytes = window_bytes.max(1);
+        let mut own = self.0.lock();
+        let bytes = bytes as u64 + if own.is_none() { window_bytes / NEW_PART } else { 0 };
+        let before = all_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let (generation, bytes_in_it) = (before / window_bytes, before % window_bytes + bytes);
+        let own = own.get_or_insert(Asked { generation, bytes: 0 });
+        let age = generation.saturating_sub(own.generation);
+        own.bytes = own.bytes.checked_shr(u32::try_from(age).unwrap_or(u32::MAX)).unwrap_or(0) + bytes;
+        own.generation = own.generation.max(generation);
+        // The generations before this one count 1/2, 1/4 and so on, together nearly one window.
+        let earlier_bytes =
+            window_bytes - window_bytes.checked_shr(u32::try_from(generation).unwrap_or(u32::MAX)).unwrap_or(0);
+        (own.bytes as f64 / (earlier_bytes + bytes_in_it) as f64).min(1.0)
+    }
+}
 
 /// A part of the budget in use. Dropping the share gives it back.
 #[derive(Debug)]
@@ -85,20 +118,20 @@ impl Share {
     }
 
     /// Charges `bytes` of the reserve for the same request, if they are few (`Budget::reserve_request_bytes_max`) and
-    /// at least `LEAVES_TIMES` as much of the reserve then stays free as the connection holds. Idle blocks make way.
+    /// leave free as much as the connection must leave (`Budget::reserve_left_free`). Idle blocks make way.
     #[must_use]
     pub fn of_reserve(&self, bytes: usize) -> Option<Share> {
-        let claim = self.claim.as_ref()?;
-        if bytes > self.budget.reserve_request_bytes_max() {
+        let (claim, budget) = (self.claim.as_ref()?, &self.budget);
+        // A large request counts with the most that it could take, so that announcing much does not make all others
+        // look small.
+        let counted_bytes = bytes.min(budget.reserve_request_bytes_max());
+        let window_bytes = ASKED_TIMES * budget.reserve_limit_bytes() as u64;
+        let part = claim.ask(counted_bytes, &budget.inner.asked_bytes, window_bytes);
+        let bytes_max = budget.reserve_limit_bytes() - budget.reserve_left_free(part);
+        if bytes > counted_bytes || !add_within(&budget.inner.reserve_bytes, bytes, bytes_max) {
             return None;
         }
-        let own_bytes = claim.0.load(Ordering::Relaxed).saturating_add(bytes);
-        let bytes_max = self.budget.reserve_limit_bytes().saturating_sub(LEAVES_TIMES.saturating_mul(own_bytes));
-        if !add_within(&self.budget.inner.reserve_bytes, bytes, bytes_max) {
-            return None;
-        }
-        claim.0.fetch_add(bytes, Ordering::Relaxed);
-        self.budget.displace();
+        budget.displace();
         let mut share = self.beside();
         (share.bytes, share.reserve_bytes) = (bytes, bytes);
         Some(share)
@@ -126,11 +159,8 @@ impl Share {
     }
 
     fn give_back_reserve(&mut self, bytes: usize) {
-        if let Some(claim) = self.claim.as_ref().filter(|_| bytes > 0) {
-            claim.0.fetch_sub(bytes, Ordering::Relaxed);
-            self.budget.inner.reserve_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            self.reserve_bytes -= bytes;
-        }
+        self.budget.inner.reserve_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.reserve_bytes -= bytes;
     }
 }
 

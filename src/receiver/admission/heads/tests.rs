@@ -17,7 +17,7 @@ fn head(fields: usize, value: &str) -> Parts {
 
 #[test]
 fn a_connection_may_hold_as_much_as_is_left() {
-    let heads = Heads::new(8 << 20);
+    let heads = Heads::new(16 << 20);
     let all = |connection: &Arc<Connection>| -> Vec<HeadShare> {
         std::iter::from_fn(|| heads.reserve(connection, 1000)).collect()
     };

@@ -1,3 +1,4 @@
+use super::super::slots::ConnectionSlots;
 use super::*;
 
 #[test]
@@ -5,9 +6,9 @@ fn connections_are_as_many_as_memory_has_room_for() {
     let mib = 1 << 20;
     let cases = [
         (1, 64, 64),
-        (32 * mib, 384, 192),
-        (48 * mib, 576, 288),
-        (358 * mib, 4296, 2148),
+        (32 * mib, 192, 128),
+        (48 * mib, 288, 192),
+        (358 * mib, 2148, 1432),
         (16_000 * mib, 16_384, 16_384),
     ];
     for (limit_bytes, plain, behind_tls) in cases {
@@ -16,13 +17,22 @@ fn connections_are_as_many_as_memory_has_room_for() {
     }
 }
 
-/// Connections hold at most half of the limit, as the documents say, in addition to the smallest windows that HTTP/2
-/// allows.
+/// What connections hold beside the budget has the places of `budget::ladder`, except that a very small budget has a
+/// reserve for the least number of connections.
 #[test]
-fn room_and_connections_stay_within_half_of_the_limit() {
-    for limit_bytes in [16 << 20, 48 << 20, 358 << 20, 4 << 30] {
-        let connections = connections_max(limit_bytes, false) * CONNECTION_BYTES;
-        assert!(connections + room_bytes(limit_bytes) <= limit_bytes / 2, "{limit_bytes}");
+fn the_memory_of_connections_has_its_place_beside_the_budget() {
+    for limit_bytes in [48 << 20, 112 << 20, 358 << 20, 4 << 30] {
+        let SlotMemory { each, reserve, room } = memory(limit_bytes, false);
+        let least = CONNECTIONS_RANGE.start() * each;
+        assert!(reserve <= ladder::CONNECTION_RESERVE.of(limit_bytes).max(least), "{limit_bytes}");
+        // Each connection with large buffers may hold a turn of unread bytes, a read buffer, and the refusals of one turn.
+        let slots = ConnectionSlots::new(16_384, SlotMemory { each, reserve, room });
+        let budget = crate::budget::Budget::new(usize::MAX / 2);
+        let held: Vec<_> =
+            (0..8_000).filter_map(|_| slots.acquire([192, 0, 2, 1].into(), |bytes| budget.reserve(bytes))).collect();
+        let large = held.iter().filter(|slot| slot.room_bytes >= LARGE_ROOM_BYTES).count();
+        let buffers = large * 3 * turn_bytes_max(LARGE_ROOM_BYTES);
+        assert!(buffers <= ladder::BUFFERS.of(limit_bytes), "{large} large connections in {limit_bytes}");
     }
 }
 

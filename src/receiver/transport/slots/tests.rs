@@ -1,18 +1,26 @@
 use super::*;
 
+/// Memory of ten bytes for each connection.
+const MEMORY: SlotMemory = SlotMemory { each: 10, reserve: 0, room: 0 };
+
+/// Takes a place for a connection that finds room in the budget.
+fn acquire(slots: &Arc<ConnectionSlots>, address: &str) -> Option<ConnectionSlot> {
+    slots.acquire(ip(address), |bytes| Budget::new(bytes).reserve(bytes))
+}
+
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
 #[test]
 fn one_peer_has_half_of_the_places() {
-    let slots = ConnectionSlots::new(8, 0);
-    let held: Vec<_> = (0..8).map_while(|_| slots.acquire(ip("192.0.2.1"))).collect();
+    let slots = ConnectionSlots::new(8, MEMORY);
+    let held: Vec<_> = (0..8).map_while(|_| acquire(&slots, "192.0.2.1")).collect();
     assert_eq!(held.len(), 4);
-    let others: Vec<_> = (2..9).map_while(|n| slots.acquire(ip(&format!("192.0.2.{n}")))).collect();
-    assert_eq!(others.len(), 4, "all places are taken");
+    let others: Vec<_> = (2..9).map_while(|n| acquire(&slots, &format!("192.0.2.{n}"))).collect();
+    assert_eq!(others.len(), 3, "the last place is left to a peer that has none yet");
     drop(held);
-    assert_eq!((0..8).map_while(|_| slots.acquire(ip("192.0.2.9"))).count(), 8, "each place was given back at once");
+    assert_eq!((0..8).map_while(|_| acquire(&slots, "192.0.2.9")).count(), 8, "each place was given back at once");
     drop(others);
     assert!(slots.taken.lock().by_peer.is_empty(), "peers without a connection are forgotten");
 }
@@ -28,8 +36,8 @@ fn a_peer_is_an_ipv4_address_or_an_ipv6_network() {
 
 #[test]
 fn connections_share_a_bounded_room() {
-    let slots = ConnectionSlots::new(10_000, 64 << 20);
-    let held: Vec<_> = (0..5_000).map_while(|_| slots.acquire(ip("::1"))).collect();
+    let slots = ConnectionSlots::new(10_000, SlotMemory { room: 64 << 20, ..MEMORY });
+    let held: Vec<_> = (0..5_000).map_while(|_| acquire(&slots, "::1")).collect();
     let rooms: Vec<usize> = held.iter().map(|slot| slot.room_bytes).collect();
     assert_eq!((rooms.len(), rooms[0]), (5_000, ROOM_BYTES_MAX));
     assert!(rooms.is_sorted_by(|one, next| one >= next), "later connections get no more room");
@@ -37,4 +45,27 @@ fn connections_share_a_bounded_room() {
     assert!(rooms[99] < 16 << 10, "{}", rooms[99]);
     drop(held);
     assert_eq!(slots.taken.lock().room_bytes, 64 << 20, "all room is given back");
+}
+
+/// The budget is full of kept spans. Connections take their memory from the reserve, and no peer takes all of it.
+#[tokio::test(start_paused = true)]
+async fn connections_without_room_in_the_budget_share_a_reserve() {
+    let slots = ConnectionSlots::new(1_000, SlotMemory { reserve: 80, room: 64 << 20, ..MEMORY });
+    let budget = Budget::new(20);
+    let full = budget.force(20);
+    let take = |address: &str| slots.acquire(ip(address), |bytes| budget.reserve(bytes));
+    let mut held: Vec<_> = std::iter::from_fn(|| take("192.0.2.1")).collect();
+    assert_eq!(held.len(), 4, "half of the reserve");
+    assert!(held.iter().all(|slot| slot.room_bytes == 0));
+    let other: Vec<_> = std::iter::from_fn(|| take("192.0.2.2")).collect();
+    assert_eq!(other.len(), 2, "half of the rest");
+    assert!(take("192.0.2.3").is_some(), "a probe gets through");
+    drop((full, other));
+    for slot in &mut held[..2] {
+        assert!(tokio::time::timeout(BORROW_INTERVAL * 2, slot.borrow(&budget)).await.is_err());
+    }
+    assert_eq!((budget.filled_bytes(), slots.taken.lock().reserve_bytes), (20, 20), "two connections have moved");
+    drop(held);
+    assert_eq!((budget.filled_bytes(), slots.taken.lock().reserve_bytes), (0, 0));
+    assert!(slots.taken.lock().by_peer.is_empty());
 }

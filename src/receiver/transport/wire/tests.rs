@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
@@ -13,7 +15,7 @@ fn frame(kind: u8, flags: u8, len: usize) -> Vec<u8> {
 /// Returns a wire, the peer at its other end, and a reserve of `reserve_bytes`.
 fn wire(reserve_bytes: usize) -> (Wire<DuplexStream>, DuplexStream, Arc<Heads>) {
     let (near, far) = duplex(1 << 20);
-    let heads = Heads::new(8 * reserve_bytes);
+    let heads = Heads::new(16 * reserve_bytes);
     let wire = Wire::new(near, Arc::new(Connection::new()), Arc::clone(&heads), 64 << 10);
     (wire, far, heads)
 }
@@ -45,10 +47,38 @@ async fn a_turn_ends_after_some_bytes_or_some_heads() {
     assert!((64 << 10..66 << 10).contains(&turn(&mut bodies).await), "the next turn begins then");
     let (mut heads, mut far, _) = wire(0);
     far.write_all(&[HELLO, &frame(1, 5, 91).repeat(500)].concat()).await.unwrap();
-    assert!((3_000..5_000).contains(&turn(&mut heads).await));
+    assert!((1_500..3_000).contains(&turn(&mut heads).await));
     let (mut http1, mut far, _) = wire(0);
     far.write_all(&[b'x'; 200_000]).await.unwrap();
     assert_eq!(turn(&mut http1).await, 200_000, "HTTP/1 has one request at a time");
+}
+
+#[tokio::test]
+async fn a_peer_that_takes_no_answers_is_not_read() {
+    let (near, mut far) = duplex(1_000);
+    let mut wire = Wire::new(near, Arc::new(Connection::new()), Heads::new(0), 64 << 10);
+    far.write_all(HELLO).await.unwrap();
+    assert_eq!(turn(&mut wire).await, HELLO.len());
+    far.write_all(&frame(1, 5, 91)).await.unwrap();
+    let mut blocked = tokio::spawn(async move {
+        wire.write_all(&[0; 1_500]).await.unwrap();
+        wire
+    });
+    assert!(tokio::time::timeout(Duration::from_millis(20), &mut blocked).await.is_err(), "the peer reads nothing");
+    far.read_exact(&mut [0; 1_500]).await.unwrap();
+    let mut wire = blocked.await.unwrap();
+    assert_eq!(turn(&mut wire).await, 100, "the peer reads again");
+    // A write that has to wait stops reading, and its end wakes the reader.
+    far.write_all(&frame(1, 5, 91)).await.unwrap();
+    let (mut from, mut to) = tokio::io::split(wire);
+    let writing = tokio::spawn(async move { to.write_all(&[0; 1_500]).await });
+    tokio::task::yield_now().await;
+    let mut head = [0; 100];
+    assert!(tokio::time::timeout(Duration::from_millis(20), from.read_exact(&mut head)).await.is_err());
+    let reading = tokio::spawn(async move { from.read_exact(&mut head).await.map(|_| ()) });
+    far.read_exact(&mut [0; 1_500]).await.unwrap();
+    writing.await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(20), reading).await.expect("the reader is woken").unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -42,6 +42,8 @@ pub(super) struct Pool {
     idle_min: usize,
     surplus: usize,
     window_ms: u64,
+    /// The sum of [`Block::pinned_bytes`].
+    pinned_bytes: usize,
     sparse: Vec<BlockId>,
     sparse_window: u64,
 }
@@ -56,6 +58,8 @@ struct Block {
     body_bytes: usize,
     /// The number of bodies, also of those that have no bytes: each holds a piece of the block.
     bodies: usize,
+    /// The number of bodies that are not complete yet.
+    unfinished: usize,
     /// The owners of the bodies; `None` if no owner has registered.
     owners: Option<Box<dyn Owners>>,
     was_sparse: bool,
@@ -86,7 +90,14 @@ impl Block {
         }
         self.body_bytes += bytes;
         self.bodies += 1;
+        self.unfinished += 1;
         Some(piece)
+    }
+
+    /// Returns the bytes of a block of `block_bytes` that are unused while a sender is slow: those that belong to no body,
+    /// if the block is not being filled any more and has a body that is not complete.
+    fn pinned_bytes(&self, block_bytes: usize) -> usize {
+        if self.unfinished > 0 && self.free.is_empty() { block_bytes - self.body_bytes } else { 0 }
     }
 
     /// Returns the size of the largest free piece.
@@ -106,6 +117,7 @@ impl Pool {
             idle_min: 0,
             surplus: 0,
             window_ms: 0,
+            pinned_bytes: 0,
             sparse: Vec::new(),
             sparse_window: 0,
         }
@@ -125,10 +137,27 @@ impl Pool {
         self.blocks.values().map(|block| self.block_bytes - block.body_bytes).sum()
     }
 
+    /// Returns the bytes of blocks that senders of unfinished bodies keep from being used. Bodies are expected to be
+    /// complete soon after they begin, so these bytes are few.
+    pub(super) fn pinned_bytes(&self) -> usize {
+        self.pinned_bytes
+    }
+
+    /// Changes a block, and keeps the sum of pinned bytes.
+    fn change<T>(&mut self, id: BlockId, change: impl FnOnce(&mut Block) -> T) -> Option<T> {
+        let block = self.blocks.get_mut(&id)?;
+        self.pinned_bytes -= block.pinned_bytes(self.block_bytes);
+        let result = change(block);
+        self.pinned_bytes += block.pinned_bytes(self.block_bytes);
+        Some(result)
+    }
+
     /// Returns a piece of a block that is being filled, if one has room.
     pub(super) fn carve(&mut self, age: usize, bytes: usize) -> Option<(BlockId, BytesMut)> {
-        let blocks = &mut self.blocks;
-        self.open[age].iter().find_map(|&id| Some((id, blocks.get_mut(&id)?.carve(bytes)?)))
+        (0..self.open[age].len()).find_map(|at| {
+            let id = *self.open[age].get(at)?;
+            Some((id, self.change(id, |block| block.carve(bytes))??))
+        })
     }
 
     /// Returns a piece of a block that was idle, or of a new one. If too many blocks of this age are being filled, it
@@ -138,36 +167,47 @@ impl Pool {
         self.idle_min = self.idle_min.min(self.idle.len());
         let mut piece = home.split_off(0);
         let rest = piece.split_off(bytes);
-        let block = Block { home, free: vec![rest], body_bytes: bytes, bodies: 1, owners: None, was_sparse: false };
+        let free = if rest.capacity() > 0 { vec![rest] } else { Vec::new() };
+        let block = Block { home, free, body_bytes: bytes, bodies: 1, unfinished: 1, owners: None, was_sparse: false };
         let (id, open) = (self.next, &mut self.open[age]);
         self.next += 1;
         self.blocks.insert(id, block);
         if open.len() >= OPEN_MAX {
-            let blocks = &mut self.blocks;
+            let blocks = &self.blocks;
             let fullest = (0..open.len()).min_by_key(|&at| blocks.get(&open[at]).map_or(0, Block::free_bytes));
-            let full = fullest.and_then(|at| blocks.get_mut(&open.swap_remove(at)));
-            full.into_iter().for_each(|block| block.free.clear());
+            let full = fullest.map(|at| open.swap_remove(at));
+            full.and_then(|full| self.change(full, |block| block.free.clear()));
         }
-        open.push(id);
+        self.open[age].push(id);
         (id, piece)
     }
 
     /// Returns `piece` to its block, because its body was given up before it was complete.
     pub(super) fn put_back(&mut self, block: BlockId, mut piece: BytesMut) {
-        let is_open = self.open.iter().flatten().any(|&open| open == block);
-        if let Some(block) = self.blocks.get_mut(&block).filter(|block| is_open && block.free.len() < PIECES_MAX) {
-            piece.clear();
-            block.free.push(piece);
+        if self.open.iter().flatten().any(|&open| open == block) {
+            self.change(block, |block| {
+                if block.free.len() < PIECES_MAX {
+                    piece.clear();
+                    block.free.push(piece);
+                }
+            });
         }
     }
 
+    /// Notes that a body of `block` is complete.
+    pub(super) fn finish(&mut self, block: BlockId) {
+        self.change(block, |block| block.unfinished -= 1);
+    }
+
     /// Releases a body of `bytes`. Returns true if it was the last of its block.
-    pub(super) fn release(&mut self, block: BlockId, bytes: usize) -> bool {
-        self.blocks.get_mut(&block).is_some_and(|block| {
+    pub(super) fn release(&mut self, block: BlockId, bytes: usize, is_finished: bool) -> bool {
+        let is_last = self.change(block, |block| {
             block.body_bytes -= bytes;
             block.bodies -= 1;
+            block.unfinished -= usize::from(!is_finished);
             block.bodies == 0
-        })
+        });
+        is_last.unwrap_or(false)
     }
 
     /// Takes the memory of a block that has no bodies any more. Returns `None` if a reader still has a piece of it.

@@ -619,7 +619,7 @@ fn indices_leave_the_reserve_to_small_requests() {
     let _encoded = fixture.budget.force(LIMIT / 16);
     assert!(
         (0..100).all(|_| take(&mut fixture, &scan(1), &small).is_ok()),
-        "100 small requests take less than the fifth of the reserve that one connection may hold"
+        "100 small requests take less than what one connection may hold of the reserve"
     );
     assert!((0..2_000).any(|_| take(&mut fixture, &scan(1), &small).is_err()), "the reserve has an end");
     let span_bytes = size_of::<HeldSpan>() + TRACE_BYTES;
