@@ -162,7 +162,28 @@ def small_beside_flood(daemon, truth):
     until(lambda: scrape().by_label("requests_total", "outcome").get("busy", 0) > 0, 20)
     small = loadgen(truth, "--rate", 10, "--batch", 1, "--conns", 1, "--duration", 15, "--retries", 0)()
     flood()
-    return {"small_acked": small["acked"], "small_sent": small["sent"], "small_wait_ms": small["ack_p99_ms"]}
+    return {"small_acked": small["acked"], "small_sent": small["sent"], "small_wait_ms": small["ack_p99_ms"], "small_answers": small["codes"]}
+
+
+def unread_crowd(connections):
+    """Returns a load of HTTP/2 connections from four addresses that ask for a page on every stream and read no answer, while
+    the sink is away and memory is full. A sender of 10 spans/s and a probe a second are beside them."""
+
+    def load(daemon, truth):
+        harness.rig.get(harness.rig.FAKE_HTTP, "/set?down_ms=300000")
+        for _ in range(12):
+            loadgen(truth, "--batch", 512, "--conns", 2, "--inflight", 20, "--duration", 5)()
+            if scrape().by_label("requests_total", "outcome").get("busy", 0) > 0:
+                break
+        crowd = harness.Crowd(connections, harness.unread_pages())
+        finish = loadgen(truth, "--rate", 10, "--batch", 1, "--conns", 1, "--duration", 15, "--retries", 0)
+        probes = [until(lambda: harness.rig.get(HTTP, "/livez", 5) == "ok\n", 5) for _ in range(15) if not time.sleep(1)]
+        small = finish()
+        crowd.stop()
+        harness.rig.get(harness.rig.FAKE_HTTP, "/set?down_ms=0")
+        return {"small_acked": small["acked"], "small_sent": small["sent"], "small_wait_ms": small["ack_p99_ms"], "small_answers": small["codes"], "probes": probes, "connections": crowd.opened}
+
+    return load
 
 
 def through_stock_exporter(daemon, truth):
@@ -217,6 +238,8 @@ SCENARIOS = {
     "exhausted": Scenario("sink says RESOURCE_EXHAUSTED for 30 s, 20,000 spans/s", "held and written", while_sink("code=8&for_ms=30000", 30)),
     "hostile": Scenario("16 each of nine kinds of hostile client beside 20,000 spans/s", "the good ones notice nothing", hostile),
     "small-beside-flood": Scenario("memory full as the sink is away, two gRPC connections with 50 requests in flight each, a sender of 10 spans/s on its own", "the small sender gets through", small_beside_flood, {"percentage": 100, "container_mib": 192}, collector=False),
+    "unread": Scenario("memory full as the sink is away, 2,000 HTTP/2 connections that ask for a page on each of 1,000 streams and read no answer, a sender of 10 spans/s on its own", "at most 90 % of 192 MiB is resident; the small sender and probes get through", unread_crowd(2000), {"percentage": 100, "container_mib": 192}, collector=False, resident_share=0.9),
+    "unread-5000": Scenario("5,000 of them in a container of 512 MiB", "the same", unread_crowd(5000), {"percentage": 100, "container_mib": 512}, collector=False, resident_share=0.9),
     "stock-exporter": Scenario("the Collector's OTLP exporter in front, memory full as the sink is away", "its retry gets through", through_stock_exporter, {"percentage": 100, "container_mib": 192}, collector=False),
     "sigterm-slow": Scenario("SIGTERM at twice the sustainable rate, sink takes 2 s a call", "what cannot be written is counted", stop_at_full_load(SLOW_SINK), end="counted"),
     "sigterm-away": Scenario("SIGTERM at twice the sustainable rate, sink away", "all of it is counted", stop_at_full_load(AWAY), end="counted"),
@@ -347,6 +370,8 @@ def promises(scenario, daemon, truth, books, lost, under_load, extra):
         (gone <= (lost or 0), f"{gone} error or slow traces missing"),
         (torn <= (lost or 0) or decided_early(under_load), f"{torn} error or slow traces not whole"),
     ]
+    if "probes" in extra:
+        checks.append((None not in extra["probes"], f"probes were answered after {extra['probes']} s"))
     if "small_sent" in extra:
         checks.append((extra["small_acked"] >= 0.95 * extra["small_sent"], f"{extra['small_acked']} of {extra['small_sent']} spans of the small sender acknowledged"))
     if books is not None:

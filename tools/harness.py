@@ -3,7 +3,7 @@ hostile clients, and the conservation law.
 
 `rig` is the benchmark rig's module of that name. `load_rig` imports it.
 """
-import asyncio, collections, contextlib, gzip, http.client, os, random, re, signal, socket, struct, sys, tempfile, threading, time
+import asyncio, collections, contextlib, gzip, http.client, os, random, re, selectors, signal, socket, struct, sys, tempfile, threading, time
 
 GRPC, HTTP = "127.0.0.1:4317", "127.0.0.1:4318"
 RATIO = 0.05
@@ -379,6 +379,64 @@ class Hostile:
         for task in self.tasks:
             self.loop.call_soon_threadsafe(task.cancel)
         self.thread.join(20)
+
+
+class Crowd(threading.Thread):
+    """Connections from several addresses of this machine, until `stop`. Each sends `data` and reads what comes. One that is
+    closed comes again."""
+
+    def __init__(self, connections, data, addresses=4):
+        super().__init__(daemon=True)
+        self.data, self.stopping, self.opened = data, threading.Event(), 0
+        self.sources = [f"127.0.{1 + n % addresses}.2" for n in range(connections)]
+        self.selector = selectors.DefaultSelector()
+        self.start()
+
+    def open(self, source):
+        connection = socket.socket()
+        connection.setblocking(False)
+        connection.bind((source, 0))
+        host, port = HTTP.split(":")
+        connection.connect_ex((host, int(port)))
+        self.selector.register(connection, selectors.EVENT_READ | selectors.EVENT_WRITE, [source, 0])
+        self.opened += 1
+
+    def serve(self, key, events):
+        """Sends and reads on one connection. Raises `OSError` when it has ended."""
+        connection, (_, sent) = key.fileobj, key.data
+        with contextlib.suppress(BlockingIOError):
+            if events & selectors.EVENT_WRITE:
+                key.data[1] += connection.send(self.data[sent : sent + 65536])
+                if key.data[1] >= len(self.data):
+                    self.selector.modify(connection, selectors.EVENT_READ, key.data)
+            if events & selectors.EVENT_READ and not connection.recv(65536):
+                raise OSError("closed")
+
+    def run(self):
+        waiting = list(self.sources)
+        while not self.stopping.is_set():
+            for _ in range(min(50, len(waiting))):
+                self.open(waiting.pop())
+            for key, events in self.selector.select(0.02):
+                try:
+                    self.serve(key, events)
+                except OSError:
+                    self.selector.unregister(key.fileobj)
+                    key.fileobj.close()
+                    waiting.append(key.data[0])
+
+    def stop(self):
+        self.stopping.set()
+        self.join()
+        for key in list(self.selector.get_map().values()):
+            key.fileobj.close()
+
+
+def unread_pages(requests=1000):
+    """Returns an HTTP/2 connection's `requests` requests of `/livez` whose answers have no window."""
+    page = b"\x82\x86\x04\x06/livez\x01\x01x"
+    streams = (frame(HEADERS, 5, 2 * n + 1, page) for n in range(requests))
+    return PREFACE + frame(SETTINGS, 0, 0, b"\0\x04\0\0\0\0") + b"".join(streams)
 
 
 # === The daemon ===
