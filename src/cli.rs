@@ -11,10 +11,12 @@ use crate::daemon::Daemon;
 pub mod client;
 pub mod demo;
 pub mod emulator;
+pub mod explain;
 pub mod fate;
 pub mod manual;
 pub mod show;
 pub mod source;
+pub mod test;
 pub mod top;
 pub mod validate;
 
@@ -27,6 +29,8 @@ Examples:
   spansieve demo                                run, and send it the spans of a small demo shop
   spansieve validate config.yaml                check a configuration; exit code 78 if it is not valid
   spansieve validate config.yaml --rate 20000   say what memory and money 20,000 spans a second need
+  spansieve test --config config.yaml           run the tests of its policies; exit code 1 if one fails
+  spansieve explain --config config.yaml t.json say what would become of a trace, and why
   spansieve config default > config.yaml        write the built-in configuration to a file
   spansieve config show config.yaml             print each setting that is in force, and where it comes from
   spansieve completions bash                    print a script for the shell; zsh and fish are known as well
@@ -109,12 +113,22 @@ pub fn print_default() -> io::Result<()> {
     io::stdout().write_all(text.as_bytes())
 }
 
-/// Prints the JSON Schema of configurations.
+/// Prints the JSON Schema of configurations, or that of files with policy tests.
 ///
 /// # Errors
 /// Standard output is closed.
-pub fn print_schema() -> io::Result<()> {
-    io::stdout().write_all(config::schema().as_bytes())
+pub fn print_schema(tests: bool) -> io::Result<()> {
+    let schema = if tests { config::test_schema() } else { config::schema() };
+    io::stdout().write_all(schema.as_bytes())
+}
+
+/// The form of an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum OutputFormat {
+    /// For people
+    Text,
+    /// For programs
+    Json,
 }
 
 /// The subcommands.
@@ -125,8 +139,16 @@ pub enum Command {
     /// Check a configuration and report everything that is wrong with it
     #[command(after_help = validate::EXAMPLES)]
     Validate(Checked),
+    /// Run the tests of the policies
+    Test(test::Arguments),
+    /// Say what the daemon would do with the traces in files, and why
+    Explain(explain::Arguments),
     /// Print the JSON Schema of configurations, with which editors complete and check them
-    Schema,
+    Schema {
+        /// The schema of files with policy tests instead
+        #[arg(long)]
+        tests: bool,
+    },
     /// Print a script with which a shell completes the words of this program
     Completions {
         /// The shell.

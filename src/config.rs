@@ -18,8 +18,10 @@ pub mod settings;
 #[cfg(test)]
 mod tests;
 
+use crate::policy_tests::TestFile;
 pub use crate::settings::Files;
 pub use crate::settings::diagnostic::{Diagnostic, Severity};
+use crate::settings::node::Node;
 use crate::settings::shown::ShownSection;
 pub use crate::settings::shown::{Origin, ShownSetting, ShownValue};
 use crate::settings::{Declared, document, units};
@@ -60,31 +62,48 @@ pub fn load_with_files(
     env: &dyn Fn(&str) -> Option<String>,
     files: Files<'_>,
 ) -> Result<Loaded, ConfigError> {
-    let mut problems = Vec::new();
     let mut shown = Vec::new();
-    let settings = match document::parse(text, env, &mut problems) {
-        Ok(mut root) => {
-            // Nothing else refers to the root: an alias within its target is an error.
-            if let Some(root) = root.as_mut().and_then(Rc::get_mut) {
-                read::rename_sections(root, &mut problems);
-            }
-            let settings = read::settings(root.as_deref(), files, &mut problems);
-            settings.show(&mut ShownSection::top(&keys::declared(), root.as_deref(), &mut shown));
-            settings
+    let (settings, warnings) = read_file(text, env, |mut root, problems| {
+        // Nothing else refers to the root: an alias within its target is an error.
+        if let Some(root) = root.as_mut().and_then(Rc::get_mut) {
+            read::rename_sections(root, problems);
         }
+        let settings = read::settings(root.as_deref(), files, problems);
+        settings.show(&mut ShownSection::top(&keys::declared(), root.as_deref(), &mut shown));
+        settings
+    })?;
+    Ok(Loaded { settings, warnings, shown })
+}
+
+/// Reads a file with policy tests, and the warnings about it. `env` looks up environment variables for `${env:NAME}`.
+///
+/// # Errors
+/// All problems of the file, including warnings.
+pub fn load_tests(
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<(TestFile, Vec<Diagnostic>), ConfigError> {
+    read_file(text, env, |root, problems| read::test_file(root.as_deref(), problems))
+}
+
+/// Reads a file whose tree `read` turns into a value. Returns the value and the warnings.
+fn read_file<T: Default>(
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    read: impl FnOnce(Option<Rc<Node>>, &mut Vec<Diagnostic>) -> T,
+) -> Result<(T, Vec<Diagnostic>), ConfigError> {
+    let mut problems = Vec::new();
+    let value = match document::parse(text, env, &mut problems) {
+        Ok(root) => read(root, &mut problems),
         Err(problem) => {
             problems.push(problem);
-            Settings::default()
+            T::default()
         }
     };
     problems.sort_by_key(|problem| (problem.line, problem.column));
     let usable = problems.iter().all(|problem| problem.severity == Severity::Warning);
     cap(&mut problems);
-    if usable {
-        Ok(Loaded { settings, warnings: problems, shown })
-    } else {
-        Err(ConfigError { text: text.to_owned(), problems })
-    }
+    if usable { Ok((value, problems)) } else { Err(ConfigError { text: text.to_owned(), problems }) }
 }
 
 /// Returns the configuration `text`, from which `settings` were read without an error, in plain sentences.
@@ -96,7 +115,13 @@ pub fn explain(text: &str, env: &dyn Fn(&str) -> Option<String>, settings: &Sett
 /// Returns the JSON Schema of configurations, as `docs/config.schema.json` has it.
 #[must_use]
 pub fn schema() -> String {
-    format!("{:#}\n", schema::schema(&keys::declared()))
+    format!("{:#}\n", schema::schema("Configuration of Spansieve", &keys::declared()))
+}
+
+/// Returns the JSON Schema of files with policy tests, as `docs/tests.schema.json` has it.
+#[must_use]
+pub fn test_schema() -> String {
+    format!("{:#}\n", schema::schema("Policy tests of Spansieve", &keys::declared_by::<TestFile>()))
 }
 
 /// Reads a size such as `256MiB` from a command line, in the form that the configuration uses.

@@ -29,6 +29,7 @@ pub mod forward;
 pub mod google;
 pub mod journal;
 pub mod offline;
+pub mod policy_tests;
 pub mod receiver;
 pub mod segment;
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod journal;
 mod lateness;
 mod metrics_table;
 mod policy_order;
+mod policy_tests;
 mod program;
 mod receiver;
 mod rooms;

@@ -13,6 +13,9 @@ const DEFAULT_PATH: &str = "config.yaml";
 /// The configuration that is used on a developer's machine without a file: the `config.yaml` of the repository.
 pub const BUILT_IN: &str = include_str!("../../config.yaml");
 
+/// The tests of the built-in configuration: the `config.test.yaml` of the repository.
+pub const BUILT_IN_TESTS: &str = include_str!("../../config.test.yaml");
+
 /// The most bytes that are read: enough for [`crate::config::load_with_files`] to see that a file is too long. The
 /// limit ends the reading of an endless device.
 const FILE_BYTES_MAX: usize = 2 << 20;

@@ -4,10 +4,15 @@ use super::settings::Settings;
 use crate::settings::Declared;
 use crate::settings::setting::{SectionKeys, Setting};
 
-/// Returns all keys, in the order of their declaration.
+/// Returns all keys of a configuration, in the order of their declaration.
 pub(super) fn declared() -> Vec<Setting> {
+    declared_by::<Settings>()
+}
+
+/// Returns all keys that `T` declares, in the order of their declaration.
+pub(super) fn declared_by<T: Declared>() -> Vec<Setting> {
     let mut all = Vec::new();
-    Settings::describe(&mut SectionKeys::top(&mut all));
+    T::describe(&mut SectionKeys::top(&mut all));
     all
 }
 

@@ -1,9 +1,12 @@
 //! Reads the settings from the tree, and checks those of different modules against each other.
 
+use std::io;
+
 use super::Files;
 use super::keys;
 use super::settings::Settings;
 use crate::export::settings::{Endpoint, ExportApi};
+use crate::policy_tests::TestFile;
 use crate::resource::settings::Normalize;
 use crate::settings::diagnostic::{Diagnostic, SettingError};
 use crate::settings::node::{Node, NodeValue};
@@ -30,6 +33,18 @@ pub(super) fn rename_sections(root: &mut Node, problems: &mut Vec<Diagnostic>) {
         });
     }
     entries.retain(|(key, _)| key.name != EXPORT_FORMERLY);
+}
+
+/// Returns the file with tests in `root`.
+pub(super) fn test_file(root: Option<&Node>, problems: &mut Vec<Diagnostic>) -> TestFile {
+    let mut file = TestFile::default();
+    let Some(root) = root.filter(|root| !root.is_null()) else { return file };
+    let paths = keys::paths(&keys::declared_by::<TestFile>());
+    let context = ReadContext { paths: &paths, secrets: &[], files: &|_| Err(io::ErrorKind::NotFound.into()) };
+    if let Some(mut top) = Section::open(context, root, String::new(), problems) {
+        file.read(&mut top);
+    }
+    file
 }
 
 /// Returns the settings in `root`, with the default for each one that is not written or wrong.

@@ -7,14 +7,16 @@ use serde_json::{Map, Value, json};
 
 use crate::settings::setting::{Preset, Setting, Shape};
 
-/// Returns the schema of a configuration with the keys in `settings`.
-pub(super) fn schema(settings: &[Setting]) -> Value {
+/// Returns the schema of a file with the keys in `settings`.
+pub(super) fn schema(title: &str, settings: &[Setting]) -> Value {
     let mut schema = section(settings, "");
     if let Value::Object(keywords) = &mut schema {
         keywords.insert("$schema".into(), json!("https://json-schema.org/draft/2020-12/schema"));
-        keywords.insert("title".into(), json!("Configuration of Spansieve"));
+        keywords.insert("title".into(), json!(title));
         keywords.insert("$defs".into(), definitions());
-        if let Some(Value::Object(properties)) = keywords.get_mut("properties") {
+        if let Some(Value::Object(properties)) = keywords.get_mut("properties")
+            && properties.contains_key("export")
+        {
             let old_name =
                 json!({"$ref": "#/properties/export", "deprecated": true, "description": "Now called `export`."});
             properties.insert("cloud_trace".into(), old_name);

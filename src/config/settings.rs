@@ -3,6 +3,8 @@
 use crate::api::settings::ApiSettings;
 use crate::export::settings::Export;
 use crate::journal::settings::JournalSettings;
+use crate::policy_tests::PolicyTest;
+use crate::policy_tests::settings::test_list;
 use crate::receiver::settings::Otlp;
 use crate::resource::settings::ResourceSettings;
 use crate::settings::kinds::{Sub, SubIf};
@@ -31,5 +33,7 @@ section! {
         pub telemetry: Telemetry = Telemetry::default(), Sub;
         /// Answers to questions about a running daemon, for `spansieve fate` and other commands. Off without `listen`.
         pub api: ApiSettings = ApiSettings::default(), Sub;
+        /// Tests of the policies, for `spansieve test` ([policy-tests.md](policy-tests.md)). The daemon ignores them.
+        pub tests: Vec<PolicyTest> = Vec::new(), test_list();
     }
 }

@@ -12,6 +12,7 @@ mod expression;
 pub mod keyed;
 mod keys;
 mod limiter;
+mod parts;
 mod policies;
 mod predicates;
 #[cfg(any(test, fuzzing, feature = "testing"))]
@@ -25,6 +26,7 @@ pub mod threshold;
 pub mod tracestate;
 
 pub use answer::Answer;
+pub use parts::{PolicyPart, PolicyParts};
 pub use policies::{CompileError, Policies, PolicyError};
 pub use summary::{KeyFact, Summary};
 pub use threshold::Threshold;

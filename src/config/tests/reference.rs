@@ -22,6 +22,7 @@ fn check(name: &str, make: impl Fn(&str) -> String) {
 #[test]
 fn the_schema_says_what_the_modules_declare() {
     check("docs/config.schema.json", |_| crate::config::schema());
+    check("docs/tests.schema.json", |_| crate::config::test_schema());
 }
 
 #[test]

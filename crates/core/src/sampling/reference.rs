@@ -48,6 +48,11 @@ pub fn assert_agreement(body: &[u8], seed: u64) -> bool {
     true
 }
 
+/// Returns `count` conditions that `seed` chooses. They use keys and values of the request.
+pub fn conditions(request: &Request, seed: u64, count: usize) -> Vec<Condition> {
+    generate::conditions(request, seed, count)
+}
+
 /// A span with its resource and scope, and with one of its events inside a condition on events.
 struct Place<'a> {
     resource: &'a [KeyValue],

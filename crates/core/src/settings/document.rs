@@ -37,6 +37,7 @@ pub fn parse(text: &str, env: Env<'_>, problems: &mut Vec<Diagnostic>) -> Result
         block_nesting_limit: NESTING_MAX,
     };
     let mut builder = NodeBuilder {
+        text,
         env,
         problems,
         open: Vec::new(),
@@ -66,6 +67,7 @@ enum Content {
 }
 
 struct NodeBuilder<'a> {
+    text: &'a str,
     env: Env<'a>,
     problems: &'a mut Vec<Diagnostic>,
     open: Vec<OpenNode>,
@@ -167,7 +169,9 @@ impl NodeBuilder<'_> {
             Ok(text) => {
                 self.expanded_bytes += if expanded { text.len() } else { 0 };
                 let kind = if style == ScalarStyle::Plain { ScalarType::of_plain(&text) } else { ScalarType::Text };
-                NodeValue::Scalar(ScalarNode { text, kind, expanded, quotes: quotes(style) })
+                let is_literal = style == ScalarStyle::Literal && !expanded;
+                let block = if is_literal { block_start(self.text, &text, at) } else { None };
+                NodeValue::Scalar(ScalarNode { text, kind, expanded, quotes: quotes(style), block })
             }
             Err(fault) => {
                 self.problems.push(fault.error(at));
@@ -196,6 +200,17 @@ impl NodeBuilder<'_> {
             }
         }
     }
+}
+
+/// Returns the place at which a block scalar (`|`) begins that stands at `at` in `source` and has the text `text`.
+fn block_start(source: &str, text: &str, at: Position) -> Option<Position> {
+    let before = text.lines().take_while(|line| line.is_empty()).count();
+    let first = text.lines().nth(before)?;
+    let mut lines = source.lines().enumerate().skip(at.line.saturating_sub(1));
+    // Only empty lines and comments may stand between the key and the text.
+    let (index, line) = lines.find(|(_, line)| line.trim_start() == first.trim_start())?;
+    let indent = line.chars().count() - first.chars().count();
+    Some(Position { line: (index + 1).checked_sub(before)?, column: indent + 1, length: 1 })
 }
 
 fn quotes(style: ScalarStyle) -> Quotes {

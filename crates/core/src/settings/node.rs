@@ -48,6 +48,8 @@ pub struct ScalarNode {
     pub expanded: bool,
     /// The quotes around the text.
     pub quotes: Quotes,
+    /// The place of the first character, if the text stands as it is on lines of its own.
+    pub block: Option<Position>,
 }
 
 /// The type of a scalar.
@@ -151,7 +153,15 @@ impl Node {
 
     /// Returns the position of the byte at `offset` of a scalar's text, or that of the whole scalar if the text is not written as it is.
     pub fn at_byte(&self, offset: usize) -> Position {
-        let NodeValue::Scalar(ScalarNode { text, quotes, .. }) = &self.value else { return self.at };
+        let NodeValue::Scalar(ScalarNode { text, quotes, block, .. }) = &self.value else { return self.at };
+        if let (Some(block), Some(before)) = (block, text.get(..offset)) {
+            let in_line = before.rsplit('\n').next().unwrap_or_default().chars().count();
+            return Position {
+                line: block.line + before.matches('\n').count(),
+                column: block.column + in_line,
+                length: 1,
+            };
+        }
         let quote = match quotes {
             Quotes::None => 0,
             Quotes::Single | Quotes::Double => 1,

@@ -93,6 +93,11 @@ impl<'a> Section<'a> {
         (!matches!(node.value, NodeValue::Broken)).then_some((key.at, node))
     }
 
+    /// Returns true if nothing is written in the section.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Returns true if `key` is written, readable or not.
     pub fn has(&self, key: &str) -> bool {
         self.entries.iter().any(|(k, _)| k.name == key)

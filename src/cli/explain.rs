@@ -1,0 +1,163 @@
+//! `spansieve explain`: what the daemon would do with the traces in files, and why.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use super::validate::{self, EXIT_CONFIG};
+use super::{Config, OutputFormat};
+use crate::config::Settings;
+use crate::daemon::memory;
+use crate::offline::input::{self, Input};
+use crate::offline::inspect::{InspectedTrace, Inspector};
+use crate::offline::render::{Paint, TraceView};
+use crate::offline::sink_spans::SinkEncoder;
+use crate::offline::{Replay, ReplaySettings};
+use crate::otlp::TraceId;
+use crate::sampling::{Policies, PolicyParts};
+
+/// The memory that the explained traces may take. The other traces of a larger recording are decided, but not shown.
+const HELD_BYTES_MAX: usize = 256 << 20;
+
+/// The memory budget if `memory.limit` is a percentage and the memory of this machine is unknown.
+const LIMIT_BYTES: usize = 512 << 20;
+
+const EXAMPLES: &str = "\
+Examples:
+  spansieve explain --config config.yaml trace.json          OTLP in JSON: one request, or one in each line
+  spansieve explain request.pb                               OTLP in protobuf, with ./config.yaml
+  spansieve explain --trace 4bf92f3577b34da6a3ce929d0e0e4736 recording/
+                                                             one trace of a recording
+  curl -s http://tempo:3200/api/traces/ID | spansieve explain --format json -
+
+The traces go through the code that the daemon runs, all spans of a file at once. The exit code is 0, 1 if a file cannot
+be read, and 78 if the configuration cannot be used.";
+
+/// The arguments of `explain`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Files with traces: OTLP in JSON or protobuf, also with gzip or zstd, or recordings; `-` is standard input
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// The configuration file.
+    #[command(flatten)]
+    config: Config,
+    /// Only this trace, by its id in hexadecimal digits; can be repeated
+    #[arg(long = "trace", value_name = "TRACE_ID", value_parser = parse_trace_id)]
+    traces: Vec<TraceId>,
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    format: OutputFormat,
+}
+
+fn parse_trace_id(text: &str) -> Result<TraceId, String> {
+    let number = u128::from_str_radix(text, 16).ok().filter(|_| text.len() == 32);
+    number.map(|id| TraceId(id.to_be_bytes())).ok_or_else(|| "a trace id has 32 hexadecimal digits".to_owned())
+}
+
+/// Explains the traces in the files.
+#[must_use]
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let Some(loaded) = validate::load(&arguments.config.source()) else { return ExitCode::from(EXIT_CONFIG) };
+    match explain(arguments, &loaded.settings) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        // If standard output is closed, there is no reader to tell.
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Explains the traces. Returns false if something could not be read.
+fn explain(arguments: &Arguments, settings: &Settings) -> io::Result<bool> {
+    let mut inputs = match input::open_all(&arguments.files) {
+        Ok(inputs) => inputs,
+        Err(error) => {
+            report("error", &error.to_string(), error.help.as_deref());
+            return Ok(false);
+        }
+    };
+    let tail_sampling = &settings.tail_sampling;
+    let policies = Policies::compile(&tail_sampling.policies, tail_sampling.sample_on_first_match);
+    let (Ok(policies), Ok(parts)) = (policies, PolicyParts::compile(&tail_sampling.policies)) else {
+        // `validate::load` has compiled the same policies.
+        return Ok(false);
+    };
+    let encoder = SinkEncoder::new(settings, &policies);
+    let mut inspector = Inspector::new(&parts, encoder, HELD_BYTES_MAX);
+    if !arguments.traces.is_empty() {
+        inspector = inspector.of(arguments.traces.iter().copied().collect());
+    }
+    let policies = Arc::new(policies);
+    let limit_bytes = memory::limit_bytes(settings.memory.limit).unwrap_or(LIMIT_BYTES);
+    let replay = ReplaySettings { limit_bytes, sweep_ms: 0, seed: 0, with_answers: true };
+    let replay = Replay::new(tail_sampling, Arc::clone(&policies), replay);
+    let is_read = play(&mut inputs, replay, &mut inspector);
+    let (traces, left_out) = inspector.into_traces();
+    if left_out > 0 {
+        let fault = format!("{left_out} spans are not shown: their traces take more than {} MiB", HELD_BYTES_MAX >> 20);
+        report("warning", &fault, Some("name the traces to explain, with --trace"));
+    }
+    let color = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let view = TraceView { policies: &policies, parts: &parts, paint: Paint { color } };
+    print(&view, arguments.format, &traces)?;
+    Ok(is_read && is_found(&arguments.traces, &traces))
+}
+
+/// Plays all requests of the inputs. Returns false if something could not be read or taken in.
+fn play(inputs: &mut [Input], mut replay: Replay, inspector: &mut Inspector<'_>) -> bool {
+    let mut is_read = true;
+    for input in inputs {
+        for request in input.by_ref() {
+            let refusal = match request {
+                Ok(request) => {
+                    inspector.start_at(request.unix_nano);
+                    replay.take(request, inspector).err().map(|error| format!("a request is not taken in: {error}"))
+                }
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(refusal) = refusal {
+                is_read = false;
+                report("error", &refusal, None);
+            }
+        }
+        for fault in input.faults() {
+            report("warning", &fault, Some("the requests before it, and those of other files, are used"));
+        }
+    }
+    replay.finish(inspector);
+    is_read
+}
+
+/// Reports the traces that were asked for and did not come. Returns true if there are none.
+fn is_found(wanted: &[TraceId], traces: &[InspectedTrace]) -> bool {
+    let missing = wanted.iter().filter(|id| !traces.iter().any(|trace| trace.id == **id));
+    let missing: Vec<String> = missing.map(ToString::to_string).collect();
+    for id in &missing {
+        report("error", &format!("no span of the trace {id} is in the files"), None);
+    }
+    missing.is_empty()
+}
+
+fn print(view: &TraceView<'_>, format: OutputFormat, traces: &[InspectedTrace]) -> io::Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    match format {
+        OutputFormat::Text => {
+            for (number, trace) in traces.iter().enumerate() {
+                let gap = if number == 0 { "" } else { "\n" };
+                write!(out, "{gap}{}", view.text(trace))?;
+            }
+        }
+        // One line for each trace, so that a long output can be read piece by piece.
+        OutputFormat::Json => traces.iter().try_for_each(|trace| writeln!(out, "{}", view.json(trace)))?,
+    }
+    out.flush()
+}
+
+/// Writes a problem to standard error.
+pub(super) fn report(severity: &str, fault: &str, help: Option<&str>) {
+    let help = help.map_or(String::new(), |help| format!("  = help: {help}\n"));
+    // If standard error is closed, there is no reader to tell.
+    let _ = write!(io::stderr(), "{severity}: {fault}\n{help}");
+}

@@ -1,0 +1,12 @@
+//! Runs the tests of policies, and reports their results.
+//!
+//! A test has a trace, written by hand or from a file, and what must become of it. It runs in a [`super::Replay`], which is
+//! empty before each test.
+
+mod coverage;
+mod encode;
+pub mod report;
+mod run;
+
+pub use coverage::{Coverage, CoverageGap};
+pub use run::{ReadTraces, Runner, TestResult};

@@ -1,0 +1,107 @@
+//! Which policies and parts of policies the tests have made true, and which false.
+
+use crate::offline::inspect::InspectedTrace;
+use crate::sampling::{Policies, PolicyParts};
+
+/// The answers that were seen of one policy or part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Answers {
+    held: bool,
+    failed: bool,
+}
+
+impl Answers {
+    fn note(&mut self, holds: Option<bool>) {
+        self.held |= holds == Some(true);
+        self.failed |= holds == Some(false);
+    }
+
+    fn is_complete(self) -> bool {
+        self.held && self.failed
+    }
+
+    fn gap(self) -> &'static str {
+        match self {
+            Answers { held: false, failed: false } => "never asked",
+            Answers { held: false, .. } => "never true",
+            _ => "never false",
+        }
+    }
+}
+
+/// The coverage of policies and their parts by tests.
+#[derive(Clone, Debug)]
+pub struct Coverage {
+    policies: Vec<(String, Answers)>,
+    /// The parts of policies that have several.
+    parts: Vec<(String, Answers)>,
+    /// For each part, its index in `parts`.
+    places: Vec<Option<usize>>,
+}
+
+/// A policy or a part that no test has made true, or none has made false.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CoverageGap {
+    /// Its name.
+    pub name: String,
+    /// `never asked`, `never true` or `never false`.
+    pub gap: &'static str,
+}
+
+impl Coverage {
+    /// Creates the coverage of `names`, the policies at the top level, before the first test.
+    #[must_use]
+    pub fn new(names: &[String], parts: &PolicyParts) -> Self {
+        let mut coverage = Coverage {
+            policies: names.iter().map(|name| (name.clone(), Answers::default())).collect(),
+            parts: Vec::new(),
+            places: Vec::new(),
+        };
+        for part in parts.parts() {
+            // A policy that is a single part has the answer of the policy.
+            let place = (part.path.len() > 1).then_some(coverage.parts.len());
+            coverage.parts.extend(place.map(|_| (part.path.join(" / "), Answers::default())));
+            coverage.places.push(place);
+        }
+        coverage
+    }
+
+    /// Notes the answers on the traces of a test.
+    pub fn add(&mut self, traces: &[InspectedTrace], policies: &Policies, parts: &PolicyParts) {
+        for finding in traces.iter().flat_map(|trace| trace.findings(policies, parts)) {
+            if let Some((_, answers)) = self.policies.get_mut(usize::from(finding.policy)) {
+                answers.note(finding.answer.holds());
+            }
+            for part in &finding.parts {
+                let place = self.places.get(part.part).copied().flatten();
+                if let Some((_, answers)) = place.and_then(|place| self.parts.get_mut(place)) {
+                    answers.note(part.holds);
+                }
+            }
+        }
+    }
+
+    /// Returns the policies, and then the parts, that lack an answer.
+    #[must_use]
+    pub fn gaps(&self) -> Vec<CoverageGap> {
+        let all = self.policies.iter().chain(&self.parts);
+        let gaps = all.filter(|(_, answers)| !answers.is_complete());
+        gaps.map(|(name, answers)| CoverageGap { name: name.clone(), gap: answers.gap() }).collect()
+    }
+
+    /// Returns the numbers of policies: with both answers, and all.
+    #[must_use]
+    pub fn policies(&self) -> (usize, usize) {
+        counts(&self.policies)
+    }
+
+    /// Returns the numbers of conditions within policies: with both answers, and all.
+    #[must_use]
+    pub fn conditions(&self) -> (usize, usize) {
+        counts(&self.parts)
+    }
+}
+
+fn counts(answers: &[(String, Answers)]) -> (usize, usize) {
+    (answers.iter().filter(|(_, answers)| answers.is_complete()).count(), answers.len())
+}

@@ -1,0 +1,193 @@
+//! `spansieve test` and `spansieve explain`: the transcripts in `docs/policy-tests.md`, the tests of the configurations in
+//! the repository, exit codes, and bad input.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+/// Set to write the transcripts instead of comparing them.
+const WRITE: &str = "SPANSIEVE_WRITE_TRANSCRIPTS";
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn spansieve(directory: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_spansieve"));
+    command.args(arguments).current_dir(directory).stdin(Stdio::null()).env_remove("SPANSIEVE_CONFIG");
+    command.output().unwrap()
+}
+
+fn texts(output: &Output) -> (String, String) {
+    (String::from_utf8(output.stdout.clone()).unwrap(), String::from_utf8(output.stderr.clone()).unwrap())
+}
+
+/// Runs a command in a directory of its own with these files. Returns the exit code, standard output and standard error.
+fn run(files: &[(&str, &str)], arguments: &[&str]) -> (i32, String, String) {
+    let directory = TempDir::new().unwrap();
+    files.iter().for_each(|(name, text)| fs::write(directory.path().join(name), text).unwrap());
+    let output = spansieve(directory.path(), arguments);
+    let (out, err) = texts(&output);
+    (output.status.code().unwrap(), out, err)
+}
+
+/// Returns `document` with the transcripts as the program prints them now. Files that the document shows are written to a
+/// directory in which its commands run.
+fn with_transcripts(document: &str) -> (String, usize) {
+    let directory = TempDir::new().unwrap();
+    let (mut out, mut count) = (String::new(), 0);
+    let mut lines = document.lines();
+    while let Some(line) = lines.next() {
+        out += &format!("{line}\n");
+        if let Some(name) = line.strip_prefix("<!-- file: ").and_then(|rest| rest.strip_suffix(" -->")) {
+            let fence = lines.next().unwrap();
+            let text: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
+            fs::write(directory.path().join(name), text.join("\n") + "\n").unwrap();
+            out += &format!("{fence}\n{}\n```\n", text.join("\n"));
+        } else if line == "<!-- transcript -->" {
+            let fence = lines.next().unwrap();
+            let command = lines.next().unwrap();
+            let _old = lines.by_ref().take_while(|line| *line != "```").count();
+            let arguments: Vec<&str> = command.strip_prefix("$ spansieve ").unwrap().split_whitespace().collect();
+            let (stdout, stderr) = texts(&spansieve(directory.path(), &arguments));
+            out += &format!("{fence}\n{command}\n{stdout}{stderr}```\n");
+            count += 1;
+        }
+    }
+    (out, count)
+}
+
+#[test]
+fn the_transcripts_are_what_the_program_prints() {
+    let path = root().join("docs/policy-tests.md");
+    let document = fs::read_to_string(&path).unwrap();
+    let (expected, count) = with_transcripts(&document);
+    assert!(count >= 5, "only {count} transcripts were found");
+    if std::env::var_os(WRITE).is_some() {
+        fs::write(path, expected).unwrap();
+    } else {
+        assert_eq!(document, expected, "run the test with {WRITE}=1");
+    }
+}
+
+#[test]
+fn the_tests_of_the_configurations_in_the_repository_pass_and_cover_their_policies() {
+    for directory in [root(), root().join("deploy/cloud-run")] {
+        let output = spansieve(&directory, &["test", "--config", "config.yaml", "--coverage"]);
+        let (out, err) = texts(&output);
+        assert_eq!(output.status.code(), Some(0), "{}: {out}{err}", directory.display());
+        assert!(out.contains("3 of 3 policies"), "{}: {out}", directory.display());
+    }
+}
+
+#[test]
+fn the_built_in_configuration_has_tests_that_pass() {
+    let (code, out, err) = run(&[], &["test"]);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(out.ends_with("9 passed, 0 failed\n"), "{out}");
+}
+
+const TEST: &str =
+    "tests:\n  - {name: a <b> & \"c\", trace: 'api  GET  20ms', expect: {verdict: kept, policy: errors}}\n";
+const PASSES: &str = "tests:\n  - {name: passes, trace: 'api  GET  20ms  error', expect: {verdict: kept}}\n";
+
+#[test]
+fn exit_codes_tell_a_failure_from_a_mistake() {
+    let test = |files: &[(&str, &str)]| run(files, &["test"]).0;
+    assert_eq!(test(&[("config.yaml", PASSES)]), 0);
+    assert_eq!(test(&[("config.yaml", ""), ("a.test.yaml", PASSES), ("b.test.yaml", PASSES)]), 0);
+    assert_eq!(test(&[("config.yaml", PASSES), ("a.test.yaml", TEST)]), 1);
+    assert_eq!(test(&[("config.yaml", "")]), 78, "no tests");
+    assert_eq!(test(&[("config.yaml", "tests: [{}]")]), 78);
+    assert_eq!(test(&[("config.yaml", PASSES), ("a.test.yaml", "tests: 5")]), 78);
+    assert_eq!(run(&[("c.yaml", ""), ("t.yaml", PASSES)], &["test", "--config", "c.yaml", "t.yaml"]).0, 0);
+    assert_eq!(run(&[], &["test", "none.yaml"]).0, 78);
+    assert_eq!(run(&[], &["test", "."]).0, 78);
+}
+
+#[test]
+fn a_test_without_its_policy_is_a_mistake() {
+    let tests = "tests:\n  - name: x\n    trace: 'api  GET  20ms'\n    expect: {policy: erors}\n";
+    let (code, out, err) = run(&[("config.yaml", ""), ("a.test.yaml", tests)], &["test"]);
+    assert_eq!((code, out.as_str()), (78, ""));
+    assert_eq!(
+        err,
+        "error: a.test.yaml:4:22: the configuration has no policy `erors`\n  = help: did you mean `errors`?\n"
+    );
+}
+
+#[test]
+fn a_mistake_in_a_trace_is_told_with_file_line_and_column() {
+    let tests = "tests:\n  - name: x\n    expect: {verdict: kept}\n    trace: |\n\n      api  GET  20ms\n        db  SELECT  1ms  eror\n";
+    let (code, _, err) = run(&[("config.yaml", tests)], &["test"]);
+    assert_eq!(code, 78);
+    assert!(err.contains("--> config.yaml:7:26\n"), "{err}");
+    assert!(err.contains("                         ^^^^\n") && err.contains("did you mean `error`?"), "{err}");
+}
+
+#[test]
+fn results_are_written_for_programs_and_for_ci() {
+    let files = [("config.yaml", ""), ("a.test.yaml", TEST), ("b.test.yaml", PASSES)];
+    let (_, out, _) = run(&files, &["test", "--format", "json", "--coverage"]);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&json["passed"], &json["failed"]), (&1.into(), &1.into()));
+    assert_eq!(json["tests"][0]["trace"]["verdict"], "dropped");
+    assert_eq!(json["tests"][0]["file"], "a.test.yaml");
+    assert_eq!(json["coverage"]["policies"], serde_json::json!({"covered": 1, "all": 3}));
+    let (code, out, _) = run(&files, &["test", "--format", "junit"]);
+    assert_eq!(code, 1);
+    assert!(out.starts_with(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"spansieve test\" tests=\"2\" failures=\"1\""
+    ));
+    assert!(out.contains("<testcase name=\"a &lt;b&gt; &amp; &quot;c&quot;\" classname=\"a.test.yaml\""), "{out}");
+    assert!(out.contains("<failure message=\"verdict: expected kept, found dropped\">"), "{out}");
+    assert_eq!(out.matches("<testcase ").count(), 2);
+    assert!(!out.contains('\u{1b}'));
+}
+
+#[test]
+fn a_file_with_traces_can_be_the_trace_of_a_test() {
+    let json = r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"4bf92f3577b34da6a3ce929d0e0e4736",
+        "spanId":"00f067aa0ba902b7","status":{"code":2}}]}]}]}"#;
+    let tests = "tests:\n  - {name: x, file: t.json, expect: {verdict: kept, policy: errors}}\n";
+    assert_eq!(run(&[("config.yaml", tests), ("t.json", json)], &["test"]).0, 0);
+    let (code, out, _) = run(&[("config.yaml", tests)], &["test"]);
+    assert!(code == 1 && out.contains("t.json: cannot be read"), "{out}");
+}
+
+#[test]
+fn explain_says_what_it_cannot_read() {
+    let explain = |files: &[(&str, &str)], name: &str| run(files, &["explain", name]);
+    for (name, contents, message) in [
+        ("empty", "", "error: empty: is empty"),
+        ("text", "hello, these are no spans", "error: text: has no traces in it"),
+        ("cut.json", "{\"resourceSpans\": [", "error: cut.json:1:19: is not OTLP in JSON"),
+    ] {
+        let (code, out, err) = explain(&[(name, contents)], name);
+        assert_eq!((code, out.as_str()), (1, ""), "{name}");
+        assert!(err.starts_with(message) && err.contains("= help: "), "{err}");
+    }
+    let (code, _, err) = explain(&[], ".");
+    assert!(code == 1 && err.contains("a directory without a recording"), "{err}");
+    assert_eq!(run(&[("c.yaml", "otlp: 5")], &["explain", "--config", "c.yaml", "x.json"]).0, 78);
+}
+
+#[test]
+fn explain_shows_the_traces_that_are_asked_for() {
+    let span = |id: u8, code: u8| {
+        let trace = format!("{id:02x}").repeat(16);
+        format!(
+            r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{{"traceId":"{trace}","spanId":"00f067aa0ba902b7","status":{{"code":{code}}}}}]}}]}}]}}"#
+        )
+    };
+    let lines = format!("{}\n{}\n", span(1, 2), span(2, 0));
+    let wanted = "02".repeat(16);
+    let (code, out, _) = run(&[("t.json", &lines)], &["explain", "--format", "json", "--trace", &wanted, "t.json"]);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &json["trace_id"], &json["verdict"]), (0, &wanted.into(), &"dropped".into()));
+    assert_eq!(json["policies"][0]["answer"], "does_not_keep");
+    let (code, _, err) = run(&[("t.json", &lines)], &["explain", "--trace", &"03".repeat(16), "t.json"]);
+    assert!(code == 1 && err.contains("no span of the trace 0303"), "{err}");
+}
