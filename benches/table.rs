@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use spansieve::otlp::scan::scan;
+use spansieve::tail::DecisionLog;
 
 mod support;
 
@@ -28,7 +29,10 @@ struct Traffic {
 
 impl Traffic {
     fn new() -> Self {
-        let pipeline = Pipeline::new(pipeline::settings(WAIT_MS, pipeline::THREE_POLICIES));
+        Self::through(Pipeline::new(pipeline::settings(WAIT_MS, pipeline::THREE_POLICIES)))
+    }
+
+    fn through(pipeline: Pipeline) -> Self {
         let work = pipeline.workspace();
         Traffic { pipeline, work, templates: templates(&workload::Shape::default(), Encoding::Protobuf), next: 0 }
     }
@@ -79,6 +83,19 @@ fn benches(criterion: &mut Criterion) {
         traffic.insert(request);
         traffic.decide(now_ms)
     });
+    let facts = || Pipeline::new(pipeline::settings(WAIT_MS, pipeline::THREE_POLICIES)).remembering_facts();
+    let mut listened_to = Traffic::through(facts());
+    listened_to.work.outcome.decisions = Some(DecisionLog::with_services());
+    for (name, traffic) in [("facts", Traffic::through(facts())), ("facts and listeners", listened_to)] {
+        let traffic = RefCell::new(traffic);
+        let prepare = || traffic.borrow_mut().scanned();
+        report::per_span_of(&mut group, &format!("insert and decide, {name}"), spans, prepare, |request| {
+            let mut traffic = traffic.borrow_mut();
+            let now_ms = request.1;
+            traffic.insert(request);
+            traffic.decide(now_ms)
+        });
+    }
     group.finish();
 }
 

@@ -16,6 +16,7 @@ pub mod fate;
 pub mod manual;
 pub mod show;
 pub mod source;
+pub mod tail;
 pub mod test;
 pub mod top;
 pub mod validate;
@@ -36,6 +37,7 @@ Examples:
   spansieve completions bash                    print a script for the shell; zsh and fish are known as well
   spansieve schema > config.schema.json         write the schema with which editors complete and check that file
   spansieve fate --from http://127.0.0.1:8090 TRACE_ID    ask a running daemon what became of a trace
+  spansieve tail --from http://127.0.0.1:8090 --verdict kept    its decisions as they are made
   spansieve top --from http://127.0.0.1:8090    its rates by policy and by service
   spansieve emulator --listen 127.0.0.1:9443    only the embedded Cloud Trace
 
@@ -167,6 +169,8 @@ pub enum Command {
     },
     /// Ask a running daemon what became of a trace
     Fate(fate::FateArgs),
+    /// Print the decisions of a running daemon as they are made
+    Tail(tail::TailArgs),
     /// Show the rates of a running daemon by policy and by service
     Top(top::TopArgs),
     /// Run only the embedded Cloud Trace, a local stand-in for cloudtrace.googleapis.com

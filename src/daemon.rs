@@ -3,6 +3,7 @@
 
 mod api;
 pub mod clock;
+mod decisions;
 pub mod memory;
 mod observed;
 mod origin;
@@ -360,6 +361,7 @@ impl Daemon {
         let _ = self.sweeper.await;
         sweeper::drain(&self.pipeline).await;
         let unwritten = if self.journal.is_some() { Unwritten::InJournal } else { Unwritten::Lost };
+        self.pipeline.decisions.close();
         let lost = self.exporter.shutdown(deadline, unwritten).await;
         if let Some(journal) = self.journal {
             journal.close(Instant::now() + CLOSE_GRACE).await;

@@ -50,6 +50,7 @@ fn main() -> ExitCode {
         Command::Completions { shell } => written(cli::manual::completions(shell, &mut io::stdout())),
         Command::Man { directory } => written(cli::manual::man(directory.as_deref(), &mut io::stdout())),
         Command::Fate(args) => cli::fate::run(&args),
+        Command::Tail(args) => cli::tail::run(&args),
         Command::Top(args) => cli::top::run(&args),
         Command::Emulator { listen, allowed_hosts, max_bytes } => {
             block_on(&Settings::default().telemetry.log, cli::emulator::run(listen, max_bytes, allowed_hosts))

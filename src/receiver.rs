@@ -29,7 +29,7 @@ use thiserror::Error;
 
 pub use admission::auth::{Auth, AuthError};
 pub use body::inflate;
-pub use protocol::api::{API_PREFIX, Api, ApiAnswer};
+pub use protocol::api::{API_PREFIX, Api, ApiAnswer, ApiStream, ApiStreamBody};
 pub use reload::FileError;
 pub use transport::listen::{ApiService, BindError, BoundAddresses, Receiver};
 pub use transport::tls::{Tls, TlsError};

@@ -4,3 +4,4 @@ mod answers;
 mod asking;
 mod commands;
 mod document;
+mod stream;

@@ -66,6 +66,11 @@ impl Pipeline {
         Pipeline { table, policies, budget, settings }
     }
 
+    /// Returns the pipeline with a table that remembers facts about decisions, as with `api.listen`.
+    pub(crate) fn remembering_facts(self) -> Self {
+        Pipeline { table: self.table.with_facts(), ..self }
+    }
+
     pub(crate) fn workspace(&self) -> Workspace {
         let settings = EncoderSettings {
             default_project: "local-project".into(),
@@ -101,6 +106,7 @@ impl Pipeline {
             while self.table.sweep(shard, now_ms, &mut work.outcome) {}
         }
         work.outcome.tally.clear();
+        work.outcome.decisions.iter_mut().for_each(|log| log.drain().for_each(drop));
     }
 
     /// Returns the numbers of all shards.

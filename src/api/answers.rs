@@ -200,3 +200,33 @@ pub struct ServiceCounts {
     /// Late spans.
     pub late_spans: u64,
 }
+
+/// A decision: a line of the stream of `/api/decisions`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DecisionAnswer {
+    /// The time in RFC 3339, to the millisecond.
+    pub time: String,
+    /// The id of the trace, as 32 hexadecimal digits.
+    pub trace_id: String,
+    /// `kept` or `dropped`. A trace that is dropped and rescued later has two decisions.
+    pub verdict: String,
+    /// The policy that kept the trace, or the one of type `drop` that dropped it.
+    pub policy: Option<String>,
+    /// The number of traces that a kept trace stands for.
+    pub adjusted_count: Option<f64>,
+    /// The reason why the trace was decided when it was.
+    pub trigger: String,
+    /// The number of spans that the decision is based on.
+    pub spans: u32,
+    /// The time from the earliest start to the latest end of these spans.
+    pub duration_ms: u64,
+    /// The first eight services of the trace, in the order in which their spans came.
+    pub services: Vec<String>,
+}
+
+/// A line of the stream that says how many decisions were left out before the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// The number of decisions.
+    pub left_out: u64,
+}

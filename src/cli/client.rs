@@ -66,6 +66,20 @@ pub enum ClientError {
         /// The URL of the daemon.
         url: String,
     },
+    /// The stream of the daemon has given no sign of life.
+    #[error("{url} has sent nothing for {} s, not even a sign of life", silence.as_secs())]
+    Silent {
+        /// The URL of the daemon.
+        url: String,
+        /// The time without a byte.
+        silence: Duration,
+    },
+    /// The daemon has ended its stream.
+    #[error("{url} has ended the stream: it stops, or this client read too slowly")]
+    Ended {
+        /// The URL of the daemon.
+        url: String,
+    },
     /// The daemon needs another token.
     #[error(
         "{url} denies access: {message}; name a file with a valid token: --token-file FILE (api.auth or otlp.auth)"
@@ -164,6 +178,23 @@ impl DaemonClient {
         }
     }
 
+    /// Opens the stream at `path`.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub(super) async fn open(&self, path: &str) -> Result<Response, ClientError> {
+        let response = tokio::time::timeout(ANSWER_TIME_MAX, self.get(path)).await;
+        response.unwrap_or_else(|_| Err(ClientError::Late { url: self.url.clone() }))
+    }
+
+    pub(super) fn silent(&self, silence: Duration) -> ClientError {
+        ClientError::Silent { url: self.url.clone(), silence }
+    }
+
+    pub(super) fn ended(&self) -> ClientError {
+        ClientError::Ended { url: self.url.clone() }
+    }
+
     async fn body(&self, mut response: Response) -> Result<Vec<u8>, ClientError> {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(error))? {
@@ -202,11 +233,11 @@ impl DaemonClient {
         }
     }
 
-    fn unreachable(&self, error: reqwest::Error) -> ClientError {
+    pub(super) fn unreachable(&self, error: reqwest::Error) -> ClientError {
         ClientError::Unreachable { url: self.url.clone(), cause: causes(&error.without_url()) }
     }
 
-    fn foreign(&self, what: String) -> ClientError {
+    pub(super) fn foreign(&self, what: String) -> ClientError {
         ClientError::Foreign { url: self.url.clone(), what }
     }
 }

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::observed::Observed;
 use crate::api::answers::{ConfigAnswer, ErrorAnswer};
+use crate::api::decisions::Filter;
 use crate::receiver::{Api, ApiAnswer};
 
 /// The path of the decisions.
@@ -19,7 +20,8 @@ const CONFIG: &str = "/api/config";
 /// The path of the counts by policy.
 const POLICIES: &str = "/api/policies";
 
-const NOTHING: &str = "there is nothing here; the paths are /api/decisions/{trace_id}, /api/config and /api/policies";
+const NOTHING: &str =
+    "there is nothing here; the paths are /api/decisions, /api/decisions/{trace_id}, /api/config and /api/policies";
 
 /// Answers the questions of the API.
 pub(super) struct ApiAnswers {
@@ -29,12 +31,13 @@ pub(super) struct ApiAnswers {
 }
 
 impl Api for ApiAnswers {
-    fn answer(&self, path: &str, _query: Option<&str>) -> ApiAnswer {
+    fn answer(&self, path: &str, query: Option<&str>) -> ApiAnswer {
         match (path, path.strip_prefix(DECISIONS).and_then(|rest| rest.strip_prefix('/')), &self.config) {
             (_, Some(id), _) => match fate::trace_id(id) {
                 Ok(id) => document(&fate::of(&self.observed.pipeline, id)),
                 Err(problem) => error(StatusCode::BAD_REQUEST, &problem),
             },
+            (DECISIONS, ..) => self.listen(query.unwrap_or_default()),
             (POLICIES, ..) => document(&policies::of(&self.observed)),
             (CONFIG, _, Some(config)) => document(config),
             _ => error(StatusCode::NOT_FOUND, &NOTHING),
@@ -42,10 +45,24 @@ impl Api for ApiAnswers {
     }
 }
 
+impl ApiAnswers {
+    /// Returns the stream of the decisions that the query wants.
+    fn listen(&self, query: &str) -> ApiAnswer {
+        let pipeline = &self.observed.pipeline;
+        match Filter::parse(query) {
+            Ok(filter) => match pipeline.decisions.listen(filter, pipeline.table.budget()) {
+                Ok(stream) => ApiAnswer::Stream(Box::pin(stream)),
+                Err(no_place) => error(StatusCode::TOO_MANY_REQUESTS, &no_place),
+            },
+            Err(problem) => error(StatusCode::BAD_REQUEST, &problem),
+        }
+    }
+}
+
 /// Returns the answer with this document.
 fn document(document: &impl Serialize) -> ApiAnswer {
     match serde_json::to_string_pretty(document) {
-        Ok(json) => ApiAnswer { status: StatusCode::OK, json: json + "\n" },
+        Ok(json) => ApiAnswer::Document(StatusCode::OK, json + "\n"),
         // Does not happen: no document has a map with keys that are not strings.
         Err(problem) => error(StatusCode::INTERNAL_SERVER_ERROR, &problem),
     }
@@ -54,5 +71,5 @@ fn document(document: &impl Serialize) -> ApiAnswer {
 /// Returns the answer to a request that cannot be answered.
 fn error(status: StatusCode, problem: &impl ToString) -> ApiAnswer {
     let json = serde_json::to_string(&ErrorAnswer { error: problem.to_string() }).unwrap_or_default();
-    ApiAnswer { status, json: json + "\n" }
+    ApiAnswer::Document(status, json + "\n")
 }

@@ -8,8 +8,10 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::clock::Clock;
+use super::decisions;
 use super::sample_statistics::SampleStatistics;
 use crate::activity::Activity;
+use crate::api::decisions::DecisionHub;
 use crate::budget::{Budget, Room, Share};
 use crate::journal::Journal;
 use crate::otlp::TraceId;
@@ -68,6 +70,8 @@ pub struct Pipeline {
     pub(super) clock: Clock,
     pub(super) policies: Arc<Policies>,
     pub(super) followed: SampleStatistics,
+    /// The listeners of decisions.
+    pub(super) decisions: Arc<DecisionHub>,
     journal: Option<Journal>,
     pub(super) metrics: Arc<Metrics>,
     /// Noted by each request that comes into the table.
@@ -87,7 +91,18 @@ impl Pipeline {
         let clock = Clock::start();
         let followed = SampleStatistics::new(clock, Arc::clone(&metrics));
         let (arrivals, broken) = (Activity::default(), Notify::new());
-        Pipeline { table, kept, clock, policies, followed, journal, metrics, arrivals, broken }
+        Pipeline {
+            table,
+            kept,
+            clock,
+            policies,
+            followed,
+            decisions: Arc::default(),
+            journal,
+            metrics,
+            arrivals,
+            broken,
+        }
     }
 
     /// Resolves when a panic has left the table half changed: its accounts are wrong, and the process must not
@@ -101,6 +116,11 @@ impl Pipeline {
     /// [`Activity::take`] has returned false is either seen here or noted as an arrival: both lock the same shards.
     pub(super) fn is_idle(&self) -> bool {
         self.table.held() == HeldCounts::default() && self.table.budget().idle_bytes() == 0
+    }
+
+    /// Makes `outcome` note single decisions if there are listeners. Call it before each round of decisions.
+    pub(super) fn listen(&self, outcome: &mut RoundOutcome) {
+        decisions::prepare(&self.decisions, outcome);
     }
 
     /// Takes in a request that an earlier process accepted, except for the spans of the traces in `settled`. Returns
@@ -118,6 +138,7 @@ impl Pipeline {
         WORKSPACE.with_borrow_mut(|workspace| {
             let (scan, outcome, room) = workspace.parts(self.table.budget());
             let mut extra = room.beside();
+            self.listen(outcome);
             let scanned = self.scan(body, scan, outcome, room, &mut extra, true);
             let taken = scanned.map(|body| {
                 let _guard = BreaksOnPanic(&self.broken);
@@ -171,6 +192,7 @@ impl Pipeline {
         workspace: &mut Workspace,
     ) -> Result<Accepted, AcceptError> {
         let (scan, outcome, room) = workspace.parts(self.table.budget());
+        self.listen(outcome);
         // The share is given back once the request is in the table; then the worker charges the buffers that it keeps.
         let mut extra = share.beside();
         let body = self.scan(body, scan, outcome, room, &mut extra, false).map_err(|error| match error {
@@ -187,6 +209,7 @@ impl Pipeline {
     fn relieve<T>(&self, make_room: impl FnOnce(&Table, Millis, &mut RoundOutcome) -> T) -> T {
         WORKSPACE.with_borrow_mut(|workspace| {
             let _guard = BreaksOnPanic(&self.broken);
+            self.listen(&mut workspace.outcome);
             let room = make_room(&self.table, self.clock.now_ms(), &mut workspace.outcome);
             self.settle(&mut workspace.outcome);
             workspace.trim();
@@ -239,6 +262,7 @@ impl Pipeline {
             self.metrics.decision_lag(Duration::from_millis(lag_ms), traces);
         }
         tally.clear();
+        decisions::announce(&self.decisions, &self.policies, self.clock.now_ms(), outcome);
     }
 }
 

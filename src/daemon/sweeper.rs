@@ -47,6 +47,7 @@ pub(super) async fn run(pipeline: Arc<Pipeline>, pulse: Pulse) {
         }
         interval.tick().await;
         let mut turn_ms = pipeline.clock.now_ms();
+        pipeline.listen(&mut outcome);
         for shard in 0..shards {
             while pipeline.table.sweep(shard, pipeline.clock.now_ms(), &mut outcome) {
                 settle(&mut outcome);
@@ -85,6 +86,7 @@ async fn end_turn(pipeline: &Pipeline, turn_ms: &mut Millis) {
 /// Decides all pending traces.
 pub(super) async fn drain(pipeline: &Pipeline) {
     let mut outcome = RoundOutcome::default();
+    pipeline.listen(&mut outcome);
     while pipeline.table.drain(pipeline.clock.now_ms(), &mut outcome) {
         pipeline.settle(&mut outcome);
         tokio::task::yield_now().await;

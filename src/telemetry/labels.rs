@@ -45,7 +45,10 @@ impl SenderNames {
     }
 }
 
-fn legible(name: &[u8]) -> String {
+/// Returns a name that a sender chose as readable text: cut to [`NAME_BYTES_MAX`], with U+FFFD for control characters and
+/// for bytes that are not UTF-8.
+#[must_use]
+pub fn legible(name: &[u8]) -> String {
     let name = String::from_utf8_lossy(&name[..name.len().min(NAME_BYTES_MAX)]);
     name.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }

@@ -8,6 +8,7 @@ use spansieve::config;
 use spansieve::daemon::Daemon;
 
 use super::asking::{get, spansieve};
+use super::stream::Listening;
 use crate::support::{Client, error, eventually, otlp, request};
 
 const DOCUMENT: &str = include_str!("../../docs/daemon-api.md");
@@ -53,6 +54,21 @@ async fn check_transcript(url: &str) {
     assert!(printed.stdout.contains("\n  decided at       20"), "{}", printed.stdout);
 }
 
+/// Starts to listen as the example of the stream does.
+async fn listen(daemon: &Daemon) -> Listening {
+    let Example { path, status, .. } = example("stream");
+    assert_eq!(status, 200);
+    Listening::to(daemon, path.strip_prefix("/api/decisions").unwrap()).await
+}
+
+/// Checks the example of the stream: its decision is the one that the daemon has made.
+async fn check_stream(mut listening: Listening) {
+    let shown: Value = serde_json::from_str(example("stream").body).unwrap();
+    let line = listening.next().await.unwrap();
+    assert!(line["duration_ms"].as_u64() >= shown["duration_ms"].as_u64(), "{line}");
+    assert_eq!(like(line, &shown, &["/time", "/duration_ms"]), shown);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_examples_are_what_the_daemon_answers() {
     let text = "
@@ -64,10 +80,12 @@ api: {listen: \"127.0.0.1:0\"}
     let loaded = config::load(text, &|_| None).unwrap();
     let shown = ConfigAnswer::new("config.yaml".to_owned(), &loaded.shown);
     let daemon = Daemon::start_with(loaded.settings, Some(shown)).await.unwrap();
+    let listening = listen(&daemon).await;
     let trace = 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736;
     Client::new(&otlp(&daemon)).export(request("checkout", vec![error(trace, "pay")])).await.unwrap();
     let observed = Arc::clone(daemon.observed());
     eventually("the span is exported", || observed.accounts().exported == 1).await;
+    check_stream(listening).await;
     check_transcript(daemon.api_url().unwrap()).await;
     let cases: [(&str, &[&str]); 4] =
         [("bad-id", &[]), ("fate", &["/decided_at"]), ("config", &[]), ("policies", &["/uptime_ms"])];

@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use bytes::Bytes;
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, Uri};
 
 use super::refusal::Refusal;
 use crate::budget::ladder;
+use crate::receiver::API_PREFIX;
 use crate::receiver::transport::connection::Connection;
 
 /// Measured bytes that a stream holds in addition to its head: the HTTP/2 library's stream with its answer, a task, and
@@ -76,8 +78,8 @@ impl Heads {
         Some(HeadShare { heads: Arc::clone(self), connection: Arc::clone(connection), bytes })
     }
 
-    /// Admits a request of `connection` by its head, and reduces the head's URI to its path. Returns `None` as the
-    /// share if the request needs none, see [`ALONE_BYTES_MAX`].
+    /// Admits a request of `connection` by its head, and reduces the head's URI to the part of it that is read
+    /// later. Returns `None` as the share if the request needs none, see [`ALONE_BYTES_MAX`].
     ///
     /// # Errors
     /// The head has too many fields or is too large, or the reserve has no room for it.
@@ -87,11 +89,11 @@ impl Heads {
         is_alone: bool,
         parts: &mut Parts,
     ) -> Result<Option<HeadShare>, Refusal> {
-        let text_bytes = text_bytes(&parts.headers) + parts.uri.path().len();
+        let text_bytes = text_bytes(&parts.headers) + kept_part(&parts.uri).len();
         if parts.headers.len() > FIELDS_MAX || text_bytes > HEAD_BYTES_MAX {
             return Err(Refusal::Fields);
         }
-        parts.uri = own_path(&parts.uri);
+        parts.uri = own_part(&parts.uri);
         let bytes = STREAM_BYTES + text_bytes + fields_bytes(&parts.headers);
         if is_alone && bytes <= ALONE_BYTES_MAX {
             return Ok(None);
@@ -107,10 +109,16 @@ impl Drop for HeadShare {
     }
 }
 
-/// Copies the path of `uri` to memory of its own. The libraries return a slice of the read buffer, which would keep the
+/// Returns the part of `uri` that is kept: the path, and for the API also the query, which no other path reads.
+fn kept_part(uri: &Uri) -> &str {
+    let is_api = uri.path().starts_with(API_PREFIX);
+    uri.path_and_query().filter(|_| is_api).map_or(uri.path(), PathAndQuery::as_str)
+}
+
+/// Copies the kept part of `uri` to memory of its own. The libraries return a slice of the read buffer, which would keep the
 /// whole buffer alive.
-fn own_path(uri: &Uri) -> Uri {
-    Uri::from_maybe_shared(Bytes::copy_from_slice(uri.path().as_bytes())).unwrap_or_default()
+fn own_part(uri: &Uri) -> Uri {
+    Uri::from_maybe_shared(Bytes::copy_from_slice(kept_part(uri).as_bytes())).unwrap_or_default()
 }
 
 /// Returns the number of bytes of the names and values of `headers`.

@@ -1,10 +1,13 @@
 //! The paths of the daemon's API: authentication, methods, and the form of answers. The daemon gives the answers.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
+use http_body::Body;
 
 use super::http as otlp_http;
 use super::reply::ReplyBody;
@@ -22,13 +25,21 @@ pub trait Api: Send + Sync + 'static {
 }
 
 /// Answer to a question.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ApiAnswer {
-    /// HTTP status.
-    pub status: StatusCode,
-    /// Body, a JSON document.
-    pub json: String,
+#[derive(Debug)]
+pub enum ApiAnswer {
+    /// A JSON document with its HTTP status.
+    Document(StatusCode, String),
+    /// A stream of JSON documents, one a line. It goes on until the client or the process ends it.
+    Stream(ApiStream),
 }
+
+/// Body of a stream. It must not hold more than a bounded number of bytes for a client that does not read.
+pub trait ApiStreamBody: Body<Data = Bytes, Error = tonic::Status> + Send + std::fmt::Debug {}
+
+impl<B: Body<Data = Bytes, Error = tonic::Status> + Send + std::fmt::Debug> ApiStreamBody for B {}
+
+/// Body of a stream, on the heap.
+pub type ApiStream = Pin<Box<dyn ApiStreamBody>>;
 
 /// The API with the authentication of its clients.
 pub(in crate::receiver) struct ApiRoutes {
@@ -52,10 +63,18 @@ impl ApiRoutes {
         };
         match checked.and_then(|()| check_method(&parts.method, &[Method::GET], "GET")) {
             Ok(()) => {
-                let answer = self.api.answer(parts.uri.path(), parts.uri.query());
-                let mut response = Response::new(ReplyBody::Full(answer.json.into()));
-                *response.status_mut() = answer.status;
-                json(response)
+                let mut response = match self.api.answer(parts.uri.path(), parts.uri.query()) {
+                    ApiAnswer::Document(status, document) => {
+                        let mut response = json(Response::new(ReplyBody::Full(document.into())), "application/json");
+                        *response.status_mut() = status;
+                        response
+                    }
+                    ApiAnswer::Stream(stream) => json(Response::new(ReplyBody::Stream(stream)), "application/x-ndjson"),
+                };
+                if response.status() == StatusCode::TOO_MANY_REQUESTS {
+                    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
+                }
+                response
             }
             Err(refusal) => failure(&refusal),
         }
@@ -65,12 +84,13 @@ impl ApiRoutes {
 /// Returns the response that refuses a request: the message of the refusal in JSON.
 fn failure(refusal: &Refusal) -> Response<ReplyBody> {
     let document = serde_json::json!({ "error": refusal.to_string() });
-    json(otlp_http::failure(None, refusal).map(|_| ReplyBody::Full(format!("{document}\n").into())))
+    let response = otlp_http::failure(None, refusal).map(|_| ReplyBody::Full(format!("{document}\n").into()));
+    json(response, "application/json")
 }
 
-fn json(mut response: Response<ReplyBody>) -> Response<ReplyBody> {
+fn json(mut response: Response<ReplyBody>, content_type: &'static str) -> Response<ReplyBody> {
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response

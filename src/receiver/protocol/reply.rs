@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response};
 use http_body::{Body, Frame, SizeHint};
 
+use super::api::ApiStream;
 use crate::receiver::admission::heads::HeadShare;
 use crate::receiver::transport::connection::Exchange;
 
@@ -23,6 +24,8 @@ pub(in crate::receiver) enum ReplyBody {
     Health(tonic::body::Body),
     /// Stream of tonic's health service. It goes on until the caller or the process ends it.
     Watch(tonic::body::Body),
+    /// Stream of the daemon's API. It goes on like a watch.
+    Stream(ApiStream),
 }
 
 impl Default for ReplyBody {
@@ -49,6 +52,7 @@ impl Body for ReplyBody {
             ReplyBody::Message(data) => (Frame::data(std::mem::take(data)), ReplyBody::Ok),
             ReplyBody::Ok => (Frame::trailers(ok_trailers()), ReplyBody::default()),
             ReplyBody::Health(body) | ReplyBody::Watch(body) => return Pin::new(body).poll_frame(cx),
+            ReplyBody::Stream(body) => return body.as_mut().poll_frame(cx),
         };
         *self = next;
         Poll::Ready(Some(Ok(frame)))
@@ -59,6 +63,7 @@ impl Body for ReplyBody {
             ReplyBody::Full(data) => data.is_empty(),
             ReplyBody::Message(_) | ReplyBody::Ok => false,
             ReplyBody::Health(body) | ReplyBody::Watch(body) => body.is_end_stream(),
+            ReplyBody::Stream(body) => body.is_end_stream(),
         }
     }
 
@@ -68,6 +73,7 @@ impl Body for ReplyBody {
             // With an exact size, hyper would write a Content-Length, which gRPC answers do not have.
             ReplyBody::Message(_) | ReplyBody::Ok => SizeHint::default(),
             ReplyBody::Health(body) | ReplyBody::Watch(body) => body.size_hint(),
+            ReplyBody::Stream(body) => body.size_hint(),
         }
     }
 }
@@ -90,9 +96,9 @@ pub(in crate::receiver) struct Answer {
 
 impl Answer {
     /// Turns `response` into the answer to the request that has `begun`. The peer must take it soon, unless it is a
-    /// health watch.
+    /// health watch or a stream.
     pub(in crate::receiver) fn to(mut begun: Begun, mut response: Response<ReplyBody>) -> Response<Self> {
-        if !matches!(response.body(), ReplyBody::Watch(_)) {
+        if !matches!(response.body(), ReplyBody::Watch(_) | ReplyBody::Stream(_)) {
             begun.exchange.answered();
         }
         response.headers_mut().extend(begun.grant.take().unwrap_or_default());

@@ -1,12 +1,15 @@
 //! Single decisions, for a caller of the table that wants more than their counts.
 
+use smallvec::SmallVec;
+
+use super::request::Fragment;
 use super::table::Millis;
 use super::tally::Trigger;
 use crate::otlp::TraceId;
 use crate::sampling::{Answer, Policies, Summary, Verdict};
 
 /// A decision on one trace. A trace that is dropped first and rescued later has two.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Decision {
     /// The trace.
     pub trace: TraceId,
@@ -22,11 +25,37 @@ pub struct Decision {
     /// The numbers and the answers of the policies that were asked. It is empty unless [`DecisionLog::with_answers`],
     /// and for verdicts on evidence, for which no policy is asked; [`Policies::answers`] has the answers then.
     pub answers: Vec<(u16, Answer)>,
+    /// The spans, for [`Decision::services`]. It is empty unless [`DecisionLog::with_services`].
+    fragments: SmallVec<[Fragment; 3]>,
+}
+
+/// The spans do not count: they are only a way to the services.
+impl PartialEq for Decision {
+    fn eq(&self, other: &Self) -> bool {
+        let facts = |one: &Self| (one.trace, one.verdict, one.trigger, one.at_ms);
+        facts(self) == facts(other) && self.summary == other.summary && self.answers == other.answers
+    }
 }
 
 impl Decision {
     pub(super) fn new(trace: TraceId, verdict: Verdict, trigger: Trigger, at_ms: Millis, summary: &Summary) -> Self {
-        Decision { trace, verdict, trigger, at_ms, summary: summary.clone(), answers: Vec::new() }
+        let (summary, answers, fragments) = (summary.clone(), Vec::new(), SmallVec::new());
+        Decision { trace, verdict, trigger, at_ms, summary, answers, fragments }
+    }
+
+    /// Returns the names of the first `count_max` services of the trace, as they were sent. Of a compressed request, only
+    /// the first span is looked at. There are none unless the log is [`DecisionLog::with_services`].
+    #[must_use]
+    pub fn services(&self, count_max: usize) -> Vec<Vec<u8>> {
+        let mut services: Vec<Vec<u8>> = Vec::new();
+        for fragment in &self.fragments {
+            for (service, _) in fragment.glance().spans_by_service() {
+                if services.len() < count_max && !services.iter().any(|known| known == service) {
+                    services.push(service.to_vec());
+                }
+            }
+        }
+        services
     }
 }
 
@@ -34,6 +63,7 @@ impl Decision {
 #[derive(Clone, Debug, Default)]
 pub struct DecisionLog {
     with_answers: bool,
+    with_services: bool,
     decisions: Vec<Decision>,
     /// The answers for the decision that is noted next.
     answers: Vec<(u16, Answer)>,
@@ -44,6 +74,12 @@ impl DecisionLog {
     #[must_use]
     pub fn with_answers() -> Self {
         DecisionLog { with_answers: true, ..DecisionLog::default() }
+    }
+
+    /// Creates a log whose decisions know the services of their traces. They hold the spans, so drain it soon.
+    #[must_use]
+    pub fn with_services() -> Self {
+        DecisionLog { with_services: true, ..DecisionLog::default() }
     }
 
     /// Removes and returns all decisions.
@@ -60,9 +96,10 @@ impl DecisionLog {
         policies.decide_with_answers(summary, id, now_ms, |policy, answer| self.answers.push((policy, answer)))
     }
 
-    /// Notes a decision, with the answers to the last question.
-    pub(super) fn note(&mut self, decision: Decision) {
-        self.decisions.push(Decision { answers: std::mem::take(&mut self.answers), ..decision });
+    /// Notes a decision on the trace with these fragments, with the answers to the last question.
+    pub(super) fn note(&mut self, decision: Decision, fragments: &[Fragment]) {
+        let fragments = if self.with_services { fragments.iter().cloned().collect() } else { SmallVec::new() };
+        self.decisions.push(Decision { answers: std::mem::take(&mut self.answers), fragments, ..decision });
     }
 
     /// Returns the bytes of memory that the log takes, without what decisions have on the heap.

@@ -187,6 +187,12 @@ impl Fragment {
         self.open_excerpt(usize::MAX)
     }
 
+    /// Makes the bytes of all spans readable if the body is not compressed, and otherwise those of the first span.
+    #[must_use]
+    pub(super) fn glance(&self) -> OpenFragment<'_> {
+        self.open_excerpt(1)
+    }
+
     fn open_excerpt(&self, excerpt_spans_max: usize) -> OpenFragment<'_> {
         let form = self.request.body.lock().form();
         let spans = self.held();

@@ -64,9 +64,16 @@ impl WorkRound<'_> {
 
     /// Notes a decision, if the caller wants it.
     #[inline]
-    pub(super) fn note(&mut self, id: TraceId, verdict: Verdict, trigger: Trigger, summary: &Summary) {
+    pub(super) fn note(
+        &mut self,
+        id: TraceId,
+        verdict: Verdict,
+        trigger: Trigger,
+        summary: &Summary,
+        fragments: &[Fragment],
+    ) {
         if let Some(log) = &mut self.decisions {
-            log.note(Decision::new(id, verdict, trigger, self.now_ms, summary));
+            log.note(Decision::new(id, verdict, trigger, self.now_ms, summary), fragments);
         }
     }
 }

@@ -294,7 +294,8 @@ impl Shard {
         match keep {
             Some(keep) => {
                 round.tally.kept(keep, Trigger::Rescue);
-                round.note(arrival.id, Verdict::Kept(keep), Trigger::Rescue, &arrival.summary);
+                let fragments = std::slice::from_ref(&arrival.fragment);
+                round.note(arrival.id, Verdict::Kept(keep), Trigger::Rescue, &arrival.summary, fragments);
                 let first =
                     DecisionFacts { at_ms: 0, trigger: Trigger::Rescue, spans: 0, late_spans: 0, drop_policy: None };
                 let facts = DecisionFacts::unpack(facts).unwrap_or(first).and_late(spans);
@@ -356,7 +357,7 @@ impl Shard {
         let facts = DecisionFacts { at_ms: round.now_ms, trigger, ..trace.facts(round) };
         self.remember_kept(hash, keep, facts, round);
         round.tally.kept(keep, trigger);
-        round.note(trace.id, Verdict::Kept(keep), trigger, &trace.summary);
+        round.note(trace.id, Verdict::Kept(keep), trigger, &trace.summary, &trace.fragments);
         let id = trace.id;
         round.kept.extend(trace.fragments.into_iter().map(|fragment| KeptSpans::new(fragment, id, keep)));
     }
@@ -404,7 +405,7 @@ impl Shard {
         let verdict = round.verdict(&trace.summary, trace.id);
         let missing_parent = missing_parent(trace, verdict, trigger, self.sample.weight(hash), round);
         if !matches!(verdict, Verdict::Kept(_)) {
-            round.note(trace.id, verdict, trigger, &trace.summary);
+            round.note(trace.id, verdict, trigger, &trace.summary, &trace.fragments);
         }
         match verdict {
             Verdict::Kept(keep) => self.keep_held(slot, hash, Keep { missing_parent, ..keep }, trigger, round),

@@ -59,8 +59,14 @@ fn a_request_that_is_alone_needs_no_room_unless_its_head_is_large() {
 }
 
 #[test]
-fn the_query_is_not_kept() {
-    let mut parts = Request::get("http://host/metrics?debug=1").body(()).unwrap().into_parts().0;
-    Heads::new(1 << 20).admit(&connection(), true, &mut parts).unwrap();
-    assert_eq!(parts.uri, "/metrics");
+fn only_the_api_keeps_the_query() {
+    let kept = |uri: &str| {
+        let mut parts = Request::get(uri).body(()).unwrap().into_parts().0;
+        Heads::new(1 << 20).admit(&connection(), true, &mut parts).map(|_| parts.uri.to_string())
+    };
+    assert_eq!(kept("http://host/metrics?debug=1").unwrap(), "/metrics");
+    assert_eq!(kept("http://host/api/decisions?service=a%20b").unwrap(), "/api/decisions?service=a%20b");
+    assert_eq!(kept("http://host/api/config").unwrap(), "/api/config");
+    let long = format!("/api/decisions?service={}", "x".repeat(HEAD_BYTES_MAX));
+    assert_eq!(kept(&long).unwrap_err().outcome().as_str(), "invalid", "a query counts as part of the head");
 }

@@ -1,0 +1,66 @@
+use super::*;
+
+fn args() -> TailArgs {
+    TailArgs {
+        daemon: DaemonArgs { from: "http://127.0.0.1:1".into(), token_file: None },
+        policies: Vec::new(),
+        services: Vec::new(),
+        verdict: None,
+        count: None,
+        format: Format::Text,
+    }
+}
+
+const DECISION: &str = r#"{"time":"2026-11-30T10:00:00.001Z","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","verdict":"dropped","policy":null,"adjusted_count":null,"trigger":"decision_wait","spans":3,"duration_ms":20,"services":["api","d\nb"]}"#;
+
+fn printer(format: Format, left: Option<u64>) -> Printer {
+    Printer { format, paint: Paint::none(), left }
+}
+
+#[test]
+fn a_filter_is_a_query() {
+    assert_eq!(path(&args()), "/api/decisions");
+    let filtered = TailArgs {
+        policies: vec!["errors".into(), "a&b".into()],
+        services: vec!["api".into()],
+        verdict: Some(VerdictArg::Kept),
+        ..args()
+    };
+    assert_eq!(path(&filtered), "/api/decisions?policy=errors&policy=a%26b&service=api&verdict=kept");
+}
+
+#[test]
+fn a_decision_is_one_line() {
+    let mut printer = printer(Format::Text, Some(2));
+    let line = printer.line(format!("{DECISION}\n").as_bytes()).unwrap();
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let expected = [
+        "2026-11-30T10:00:00.001Z",
+        "4bf92f3577b34da6a3ce929d0e0e4736",
+        "dropped",
+        "-",
+        "decision_wait",
+        "3",
+        "spans",
+        "20",
+        "ms",
+        "api,d",
+        "b",
+    ];
+    assert_eq!((words, line.lines().count()), (expected.to_vec(), 1));
+    assert_eq!(printer.left, Some(1));
+}
+
+#[test]
+fn empty_lines_and_what_was_left_out_are_not_counted() {
+    for format in [Format::Text, Format::Json] {
+        let mut printer = printer(format, Some(1));
+        assert_eq!(printer.line(b"\n").unwrap(), "");
+        let left_out = printer.line(b"{\"left_out\":12}\n").unwrap();
+        assert!(left_out.contains("12") && left_out.ends_with('\n'), "{left_out}");
+        assert_eq!(printer.left, Some(1));
+    }
+    let json = printer(Format::Json, None).line(format!("{DECISION}\n").as_bytes()).unwrap();
+    assert_eq!(json, format!("{DECISION}\n"));
+    assert!(printer(Format::Json, None).line(b"<html>\n").is_err());
+}
