@@ -46,7 +46,9 @@ fn benches(criterion: &mut Criterion) {
         ];
         for (name, coding, input) in inputs {
             let name = format!("{name}, {} bytes of {}", input.len(), plain.len());
-            report::per_span(&mut group, &name, spans, || inflate(coding, black_box(&input), CAP, |_| true).unwrap());
+            report::per_span(&mut group, &name, spans, || {
+                inflate(coding, black_box(&input), CAP, |_| true, |_| true).unwrap()
+            });
         }
         group.finish();
     }

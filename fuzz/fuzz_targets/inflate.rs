@@ -9,10 +9,17 @@ const CAP: usize = 1 << 16;
 fuzz_target!(|input: &[u8]| {
     for coding in Coding::ALL {
         let mut granted = 0;
-        let result = inflate(coding, input, CAP, |bytes| {
+        let mut windows = 0;
+        let grant = |bytes| {
             granted += bytes;
             true
-        });
+        };
+        let grant_window = |bytes| {
+            windows += bytes;
+            true
+        };
+        let result = inflate(coding, input, CAP, grant, grant_window);
+        assert!(windows <= 9 << 20);
         assert!(granted <= CAP);
         if let Ok(bytes) = result {
             assert!(bytes.capacity() <= granted);

@@ -150,10 +150,12 @@ fn requests(name: &str, bytes: Vec<u8>) -> Result<Vec<TimedRequest>, InputError>
     let compressed = COMPRESSED.into_iter().find(|(magic, _)| bytes.starts_with(magic));
     let bytes = match compressed {
         None => bytes,
-        Some((_, coding)) => inflate(coding, &bytes, FILE_BYTES_MAX, |_| true).map_err(|error| match error {
-            InflateError::TooLarge => too_large(name),
-            error => InputError::new(name, &error, None),
-        })?,
+        Some((_, coding)) => {
+            inflate(coding, &bytes, FILE_BYTES_MAX, |_| true, |_| true).map_err(|error| match error {
+                InflateError::TooLarge => too_large(name),
+                error => InputError::new(name, &error, None),
+            })?
+        }
     };
     if bytes.trim_ascii().is_empty() {
         return Err(InputError::new(name, &"is empty", Some("it needs OTLP in JSON or protobuf, or a recording")));

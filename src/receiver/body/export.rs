@@ -188,7 +188,13 @@ fn inflate_held(
 ) -> Result<HeldBody, Refusal> {
     let mut share = admit(intake, 0)?;
     let grant = |bytes| intake.admit(bytes).map(|more| share.absorb(more)).is_some();
-    let bytes = inflate(coding, &held.bytes, limit, grant).map_err(|error| match error {
+    // The window is memory of the decoder, which ends here. So it is no part of what the connection holds for bodies,
+    // unless room has to be made for it.
+    let mut windows = Vec::new();
+    let grant_window = |bytes| {
+        intake.budget().reserve(bytes).or_else(|| intake.admit(bytes)).map(|window| windows.push(window)).is_some()
+    };
+    let bytes = inflate(coding, &held.bytes, limit, grant, grant_window).map_err(|error| match error {
         InflateError::TooLarge => Refusal::TooLarge { limit },
         InflateError::NoRoom => Refusal::NoRoom,
         InflateError::Truncated | InflateError::Damaged(_) => Refusal::Inflate(error),

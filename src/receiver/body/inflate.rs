@@ -11,6 +11,9 @@ mod snappy;
 /// should exceed it (RFC 8878, 3.1.1.1.2). It bounds the memory of one inflation apart from its output.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
+/// Bytes of the largest zstd block (RFC 8878, 3.1.1.2.4). The decoder holds two of them beside a window.
+const ZSTD_BLOCK_BYTES: usize = 128 << 10;
+
 /// Largest number of gzip members in one body. Each member needs a new decoder, so a body of empty members (20 bytes
 /// each) would cost far more than its size. Writers that concatenate members (blocked gzip: 64 KiB each) stay far
 /// below.
@@ -101,7 +104,8 @@ pub enum InflateError {
 }
 
 /// Inflates `input` into at most `cap` bytes. Calls `grant(n)` before it allocates `n` more bytes. The sum of the
-/// grants is at least the capacity of the result.
+/// grants is at least the capacity of the result. Calls `grant_window(n)` before the decoder allocates `n` more bytes
+/// for a window, which it holds until this function returns.
 ///
 /// # Errors
 /// See [`InflateError`].
@@ -110,11 +114,12 @@ pub fn inflate(
     input: &[u8],
     cap: usize,
     grant: impl FnMut(usize) -> bool,
+    grant_window: impl FnMut(usize) -> bool,
 ) -> Result<Vec<u8>, InflateError> {
     let mut output = InflatedOutput { bytes: Vec::new(), cap, grant };
     match coding {
         Coding::Gzip => gunzip(input, &mut output)?,
-        Coding::Zstd => unzstd(input, &mut output)?,
+        Coding::Zstd => unzstd(input, &mut output, grant_window)?,
         Coding::Deflate => unzlib(input, &mut output)?,
         Coding::Snappy => snappy::unsnap(input, &mut output)?,
         Coding::SnappyFramed => snappy::stream(input, &mut output)?,
@@ -224,17 +229,21 @@ fn gzip_size(input: &[u8]) -> Option<usize> {
     (u64::from(size) <= input.len() as u64 * DEFLATE_RATIO_MAX).then_some(size as usize)
 }
 
-fn unzstd<G: FnMut(usize) -> bool>(input: &[u8], output: &mut InflatedOutput<G>) -> Result<(), InflateError> {
-    let guess = input.len().saturating_mul(RATIO_GUESS);
-    match zstd_safe::get_frame_content_size(input) {
-        Ok(Some(size)) if size > output.cap as u64 => return Err(InflateError::TooLarge),
-        Ok(size) => output.grow(size.map_or(guess, |size| size as usize))?,
-        Err(_) => return Err(InflateError::Damaged("not zstd")),
-    }
+fn unzstd<G: FnMut(usize) -> bool>(
+    input: &[u8],
+    output: &mut InflatedOutput<G>,
+    mut grant_window: impl FnMut(usize) -> bool,
+) -> Result<(), InflateError> {
     let mut decoder = DCtx::try_create().ok_or(InflateError::NoRoom)?;
     decoder.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX)).map_err(zstd_error)?;
-    let mut rest = input;
-    while !rest.is_empty() {
+    let (mut rest, mut held_bytes) = (input, 0);
+    loop {
+        make_room(rest, output)?;
+        let window_bytes = zstd_window_bytes(rest);
+        if window_bytes > held_bytes && !grant_window(window_bytes - held_bytes) {
+            return Err(InflateError::NoRoom);
+        }
+        held_bytes = held_bytes.max(window_bytes);
         rest = output.fill(rest, |input, output| {
             let mut source = InBuffer::around(input);
             let filled = output.len();
@@ -242,8 +251,50 @@ fn unzstd<G: FnMut(usize) -> bool>(input: &[u8], output: &mut InflatedOutput<G>)
             let pending = decoder.decompress_stream(&mut sink, &mut source).map_err(zstd_error)?;
             Ok((source.pos(), pending == 0))
         })?;
+        if rest.is_empty() {
+            return Ok(());
+        }
     }
-    Ok(())
+}
+
+/// Makes room for the zstd frame at the beginning of `input`. A frame that states its size then needs no window.
+fn make_room<G: FnMut(usize) -> bool>(input: &[u8], output: &mut InflatedOutput<G>) -> Result<(), InflateError> {
+    let filled = output.bytes.len();
+    match zstd_safe::get_frame_content_size(input) {
+        Ok(Some(size)) if size > (output.cap - filled) as u64 => Err(InflateError::TooLarge),
+        Ok(Some(size)) => {
+            let (needed, capacity) = (filled + size as usize, output.bytes.capacity());
+            match needed > capacity {
+                // Doubles the room at the least, so that many small frames do not move the output many times.
+                true => output.grow(if filled == 0 { needed } else { needed.max(capacity.saturating_mul(2)) }),
+                false => Ok(()),
+            }
+        }
+        Ok(None) if filled == 0 => output.grow(input.len().saturating_mul(RATIO_GUESS)),
+        Ok(None) => Ok(()),
+        Err(_) => Err(InflateError::Damaged("not zstd")),
+    }
+}
+
+/// Returns the bytes that the decoder needs beside its output for the zstd frame at the beginning of `input`. The
+/// decoder refuses larger windows than [`ZSTD_WINDOW_LOG_MAX`].
+fn zstd_window_bytes(input: &[u8]) -> usize {
+    let stated = zstd_safe::get_frame_content_size(input).ok().flatten();
+    // The library decodes a whole frame of known size straight into the output.
+    if stated.is_some() && zstd_safe::find_frame_compressed_size(input).is_ok() {
+        return 0;
+    }
+    // RFC 8878, 3.1.1.1: magic number, descriptor, and unless the Single_Segment_flag is set, the window. With the flag,
+    // the window is the content.
+    let window_bytes = match input {
+        [0x28, 0xb5, 0x2f, 0xfd, descriptor, window, ..] if descriptor & 0x20 == 0 => {
+            let base = 1 << (10 + (window >> 3));
+            base + base / 8 * u64::from(window & 7)
+        }
+        _ => stated.unwrap_or(0),
+    };
+    let window_bytes = window_bytes.min(1 << ZSTD_WINDOW_LOG_MAX) as usize;
+    window_bytes + 2 * window_bytes.min(ZSTD_BLOCK_BYTES)
 }
 
 fn zstd_error(code: usize) -> InflateError {

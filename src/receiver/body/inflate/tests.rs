@@ -100,10 +100,16 @@ fn all_codings(plain: &[u8]) -> Vec<(Coding, Vec<u8>)> {
 /// Returns the result and the sum of all grants.
 fn run(coding: Coding, input: &[u8], cap: usize) -> (Result<Vec<u8>, InflateError>, usize) {
     let mut granted = 0;
-    let result = inflate(coding, input, cap, |bytes| {
-        granted += bytes;
-        true
-    });
+    let result = inflate(
+        coding,
+        input,
+        cap,
+        |bytes| {
+            granted += bytes;
+            true
+        },
+        |_| true,
+    );
     (result, granted)
 }
 
@@ -154,10 +160,16 @@ fn only_granted_memory_is_allocated() {
     for (coding, input) in all_codings(&text(300_000)) {
         for grants in 0..3 {
             let mut left = grants;
-            let result = inflate(coding, &input, CAP, |_| {
-                left -= 1;
-                left >= 0
-            });
+            let result = inflate(
+                coding,
+                &input,
+                CAP,
+                |_| {
+                    left -= 1;
+                    left >= 0
+                },
+                |_| true,
+            );
             assert!(matches!(result, Ok(_) | Err(InflateError::NoRoom)), "{coding:?}");
             assert!(grants > 0 || result.is_err(), "{coding:?}");
         }
@@ -261,6 +273,35 @@ fn many_small_lz4_blocks_are_cheap() {
     let (result, granted) = run(Coding::Lz4, &input, CAP);
     assert_eq!(result, Ok(vec![b'a'; blocks]));
     assert!(granted <= 4 * blocks, "{granted}");
+}
+
+#[test]
+fn zstd_windows_are_asked_for() {
+    let plain = text(300_000);
+    let large = zstd_window(&plain, ZSTD_WINDOW_LOG_MAX);
+    let small = zstd_window(&plain, 17);
+    let block = zstd_block(&plain);
+    let (large_bytes, small_bytes) = ((8 << 20) + 2 * ZSTD_BLOCK_BYTES, 3 * ZSTD_BLOCK_BYTES);
+    let cases = [
+        ("a window of 8 MiB", large.clone(), vec![large_bytes]),
+        ("a window of 128 KiB", small.clone(), vec![small_bytes]),
+        ("the second window is larger", [&small[..], &large].concat(), vec![small_bytes, large_bytes - small_bytes]),
+        ("the second window is smaller", [&large[..], &small].concat(), vec![large_bytes]),
+        ("a stated size", block.clone(), vec![]),
+        ("several stated sizes", block.repeat(3), vec![]),
+        ("a stated size that does not come", block[..block.len() - 1].to_vec(), vec![300_000 + 2 * ZSTD_BLOCK_BYTES]),
+    ];
+    for (name, input, expected) in cases {
+        let mut asked = Vec::new();
+        let windows = |bytes| {
+            asked.push(bytes);
+            true
+        };
+        let result = inflate(Coding::Zstd, &input, CAP, |_| true, windows);
+        assert_eq!(result.is_err(), name.contains("does not come"), "{name}");
+        assert_eq!(asked, expected, "{name}");
+    }
+    assert_eq!(inflate(Coding::Zstd, &large, CAP, |_| true, |_| false), Err(InflateError::NoRoom));
 }
 
 #[test]
