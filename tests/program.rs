@@ -35,7 +35,13 @@ fn config_file(text: &str) -> tempfile::NamedTempFile {
 /// Starts the program; returns it with its output up to the point where all texts in `until` have been printed.
 #[allow(clippy::zombie_processes, reason = "the caller waits for it")]
 fn start(args: &[&str], until: &[&str]) -> (Child, String) {
-    let mut child = spansieve(args).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+    started(spansieve(args), until)
+}
+
+/// Starts `command`, as [`start`] does.
+#[allow(clippy::zombie_processes, reason = "the caller waits for it")]
+fn started(mut command: Command, until: &[&str]) -> (Child, String) {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
     let (sender, lines) = mpsc::sync_channel(PRINTED_LINES_MAX);
     let stdout = BufReader::new(child.stdout.take().unwrap());
     std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
@@ -203,4 +209,26 @@ fn the_allocator_has_one_thread_at_most() {
     // With a limit on processes, the allocator would try forever to start a second thread, with a log line for each
     // attempt.
     assert!(count <= 1, "{count}");
+}
+
+#[test]
+fn the_limit_of_open_files_is_raised_and_bounds_the_connections() {
+    let config = config_file(
+        "otlp: {listen: [\"127.0.0.1:0\"]}\nexport: {endpoint: embedded, embedded: {listen: \"127.0.0.1:0\"}, project: p}\n\
+         tail_sampling: {policies: [{name: all, type: always_sample}]}\nmemory: {limit: 512MiB}\n",
+    );
+    let limited = format!(
+        "ulimit -Sn 100; ulimit -Hn 700; exec {} --config {} 2>&1",
+        env!("CARGO_BIN_EXE_spansieve"),
+        config.path().display()
+    );
+    let mut command = Command::new("sh");
+    command.args(["-c", &limited]).stdin(Stdio::null());
+    let (mut child, text) = started(command, &["takes OTLP", "The limit of open files"]);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(files.split_whitespace().collect::<Vec<_>>()[3..5], ["700", "700"], "{files}");
+    assert!(text.contains("188"), "700 files, of which 512 are for other things: {text}");
 }

@@ -6,6 +6,7 @@
 //! - `auth` knows the senders.
 //! - `queue` bounds the wait of requests, with the wait that `lag` measures.
 //! - `in_flight` is one request between its head and its answer: its memory and the pace of its body.
+//! - `places` are for requests that hold memory for long: scrapes, health watches, calls of reflection.
 //! - `refusal` has every way to refuse a request, with the answers of both protocols.
 
 pub(super) mod auth;
@@ -13,5 +14,6 @@ pub(super) mod gate;
 pub(super) mod heads;
 pub(super) mod in_flight;
 mod lag;
+pub(super) mod places;
 pub(super) mod queue;
 pub(super) mod refusal;

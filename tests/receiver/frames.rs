@@ -16,9 +16,11 @@ pub(crate) const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0
 // Frame types and flags (RFC 9113, 6).
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
 const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
 const PING: u8 = 6;
+const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 pub(crate) const CONTINUATION: u8 = 9;
 pub(crate) const END_STREAM: u8 = 1;
@@ -137,19 +139,34 @@ fn attacks() -> Vec<Attack> {
             _ => frame(CONTINUATION, 0, 1, &[]),
         }),
         case("empty DATA without end", 100_000, true, End::Closed, move |n| opened(n, frame(DATA, 0, 1, &[]))),
-        // The answers take more than the sockets' buffers hold.
-        case("PING without reading", 40_000, false, End::Stopped, |_| frame(PING, 0, 0, &[0; 8]).repeat(100)),
-        case("SETTINGS without reading", 40_000, false, End::Stopped, |_| frame(SETTINGS, 0, 0, &[]).repeat(100)),
-        case("PING", 100_000, true, End::Taken, |_| frame(PING, 0, 0, &[0; 8])),
-        case("SETTINGS", 100_000, true, End::Taken, |_| frame(SETTINGS, 0, 0, &[])),
+        case("PING without reading", 40_000, false, End::Closed, |_| frame(PING, 0, 0, &[0; 8]).repeat(100)),
+        case("SETTINGS without reading", 40_000, false, End::Closed, |_| frame(SETTINGS, 0, 0, &[]).repeat(100)),
+        case("PING", 100_000, true, End::Closed, |_| frame(PING, 0, 0, &[0; 8])),
+        case("SETTINGS", 100_000, true, End::Closed, |_| frame(SETTINGS, 0, 0, &[])),
+        // The library changes the window of each open stream.
+        case("SETTINGS with open streams", 10_000, true, End::Closed, move |n| match n {
+            0 => (0..250).flat_map(|n| frame(HEADERS, END_HEADERS, stream(n), &export())).collect(),
+            n => frame(SETTINGS, 0, 0, &[&[0, 4][..], &(n % 2 * 60_000).to_be_bytes()].concat()),
+        }),
+        case("WINDOW_UPDATE", 100_000, true, End::Closed, move |n| {
+            opened(n, frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 1]))
+        }),
+        case("PRIORITY", 100_000, true, End::Closed, |_| frame(PRIORITY, 0, 1, &[0; 5])),
+        case("RST_STREAM", 100_000, true, End::Closed, move |n| opened(n, frame(RST_STREAM, 0, 1, &[0; 4]))),
+        case("frames of unknown types", 100_000, true, End::Closed, |_| frame(0xfe, 0, 0, &[])),
+        case("what requests need", 2_000, true, End::Taken, |n| {
+            let request = frame(HEADERS, END_HEADERS | END_STREAM, stream(n), &get("/livez"));
+            [request, frame(PING, 0, 0, &[0; 8]).repeat(10)].concat()
+        }),
         case("a window that overflows", 3, true, End::Closed, |_| {
             frame(WINDOW_UPDATE, 0, 0, &[0x7f, 0xff, 0xff, 0xff])
         }),
         case("a frame that is too large", 1, true, End::Closed, |_| frame(PING, 0, 0, &vec![0; 1 << 20])),
-        case("requests without reading", 1_000_000, false, End::Closed, |n| {
+        case("requests without reading", 1_000_000, false, End::Stopped, |n| {
             frame(HEADERS, END_HEADERS | END_STREAM, stream(n), &get("/nowhere"))
         }),
-        case("more streams than allowed", 5_000, true, End::Closed, |n| {
+        // Each stream beyond the limit is refused.
+        case("more streams than allowed", 5_000, true, End::Taken, |n| {
             frame(HEADERS, END_HEADERS, stream(n), &export())
         }),
     ]
@@ -171,6 +188,7 @@ async fn floods_are_cut_off_or_stopped_and_harm_no_other_sender() {
         assert_unharmed(&daemon).await;
         held.push(stream);
     }
+    assert_eq!(daemon.metric("spansieve_cut_connections_total{reason=\"flood\"}"), 9);
     let used: usize = daemon.table.bodies.lock().iter().map(|(body, _)| body.len()).sum();
     assert_eq!(daemon.table.used_bytes(), used, "attacks hold no memory");
 }
@@ -219,31 +237,72 @@ async fn announced_bodies_that_are_never_sent_hold_only_a_part_of_the_memory() {
     drop(attackers);
 }
 
+/// Reads frames until `is_last` returns true for the type, flags and stream of one. Panics if the connection ends.
+async fn read_until(stream: &mut TcpStream, mut is_last: impl FnMut(u8, u8, u32) -> bool) {
+    let read = async {
+        loop {
+            let mut header = [0; 9];
+            stream.read_exact(&mut header).await.expect("the connection is open");
+            let [high, middle, low, kind, flags, stream_id @ ..] = header;
+            let mut payload = vec![0; u32::from_be_bytes([0, high, middle, low]) as usize];
+            stream.read_exact(&mut payload).await.expect("the connection is open");
+            assert_ne!(kind, GOAWAY, "{payload:?}");
+            if is_last(kind, flags, u32::from_be_bytes(stream_id)) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, read).await.expect("the frame came in time");
+}
+
+/// The HTTP/2 library counts the DATA frames that come after an answer, and by default ends the connection after 1,024.
 #[tokio::test]
-async fn unread_pages_are_limited_in_number() {
+async fn a_sender_that_is_refused_often_stays_connected() {
+    const AT_ONCE: u32 = 50;
+    const REFUSED: u32 = 1_500;
+    let daemon = Daemon::start().await;
+    let mut sender = TcpStream::connect(daemon.address).await.unwrap();
+    let window = frame(WINDOW_UPDATE, 0, 0, &(1_u32 << 30).to_be_bytes());
+    sender.write_all(&[HELLO, &window].concat()).await.unwrap();
+    let post = block(&[(":method", "POST"), (":scheme", "http"), (":path", "/nowhere"), (":authority", "x")]);
+    for first in (0..REFUSED).step_by(AT_ONCE as usize) {
+        let heads = (first..first + AT_ONCE).flat_map(|n| frame(HEADERS, END_HEADERS, stream(n), &post));
+        sender.write_all(&heads.collect::<Vec<_>>()).await.unwrap();
+        let mut answered = 0;
+        read_until(&mut sender, |kind, flags, _| {
+            answered += u32::from((kind == HEADERS || kind == DATA) && flags & END_STREAM != 0);
+            answered == AT_ONCE
+        })
+        .await;
+    }
+    for n in 0..REFUSED {
+        sender.write_all(&frame(DATA, END_STREAM, stream(n), &[0; 100])).await.unwrap();
+    }
+    let probe = stream(REFUSED);
+    sender.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, probe, &get("/livez"))).await.unwrap();
+    read_until(&mut sender, |kind, _, stream| kind == HEADERS && stream == probe).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_reads_no_page_leaves_pages_for_others() {
     let daemon = Daemon::start().await;
     let mut attacker = TcpStream::connect(daemon.address).await.unwrap();
     // SETTINGS_INITIAL_WINDOW_SIZE is 0: the daemon may not send any byte of an answer's body.
     let settings = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
     attacker.write_all(&[HELLO, &settings].concat()).await.unwrap();
-    for n in 0..500 {
+    for n in 0..20 {
         let open = frame(HEADERS, END_HEADERS | END_STREAM, stream(n), &get("/metrics"));
         attacker.write_all(&open).await.unwrap();
     }
-    let scrape = async || daemon.send(Version::HTTP_11, request(Method::GET, "/metrics", &[], "")).await;
-    let refused = async {
-        while scrape().await.status() != 429 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, refused).await.expect("a page beyond the limit is refused");
-    assert_eq!(daemon.send(Version::HTTP_2, request(Method::GET, "/livez", &[], "")).await.status(), 200);
+    let mut heads = 0;
+    read_until(&mut attacker, |kind, _, _| {
+        heads += u32::from(kind == HEADERS);
+        heads == 20
+    })
+    .await;
+    for version in [Version::HTTP_11, Version::HTTP_2] {
+        assert_eq!(daemon.send(version, request(Method::GET, "/metrics", &[], "")).await.status(), 200);
+        assert_eq!(daemon.send(version, request(Method::GET, "/livez", &[], "")).await.status(), 200);
+    }
     assert_unharmed(&daemon).await;
-    drop(attacker);
-    let served = async {
-        while scrape().await.status() != 200 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, served).await.expect("pages are served again");
 }

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use http::Response;
 use prost::Message;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tonic::codegen::tokio_stream::Stream;
 use tonic::{Request, Status};
@@ -19,6 +18,8 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use super::grpc;
 use super::reply::ReplyBody;
+use crate::receiver::admission::places::{Place, Places};
+use crate::receiver::transport::connection::Connection;
 use crate::telemetry::Health;
 
 /// Prefix of the paths of the health service.
@@ -52,12 +53,12 @@ pub(in crate::receiver) fn server(health: Arc<Health>) -> GrpcHealthServer {
 #[derive(Debug)]
 pub(in crate::receiver) struct HealthService {
     health: Arc<Health>,
-    watches: Arc<Semaphore>,
+    watches: Arc<Places>,
 }
 
 impl HealthService {
     fn new(health: Arc<Health>) -> Self {
-        HealthService { health, watches: Arc::new(Semaphore::new(WATCHES_MAX)) }
+        HealthService { health, watches: Places::new(WATCHES_MAX) }
     }
 }
 
@@ -94,8 +95,10 @@ impl health_server::Health for HealthService {
     }
 
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<tonic::Response<Watch>, Status> {
-        let watches = Arc::clone(&self.watches);
-        let place = watches.try_acquire_owned().map_err(|_| Status::resource_exhausted("too many watches"))?;
+        // The router puts the connection there.
+        let connection = request.extensions().get::<Arc<Connection>>();
+        let place = connection.and_then(|connection| self.watches.take(connection));
+        let place = place.ok_or_else(|| Status::resource_exhausted("too many watches"))?;
         let mut ticks = interval(WATCH_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let known = SERVICES.contains(&request.get_ref().service.as_str());
@@ -111,7 +114,7 @@ pub(in crate::receiver) struct Watch {
     known: bool,
     ticks: Interval,
     last: Option<ServingStatus>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Stream for Watch {

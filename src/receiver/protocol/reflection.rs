@@ -11,7 +11,6 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
 use tonic_reflection::server::Builder;
 use tower::ServiceExt;
@@ -19,7 +18,9 @@ use tower::util::BoxCloneSyncService;
 
 use super::router::ANSWER_TIME_MAX;
 use crate::proto::OTLP_DESCRIPTORS;
+use crate::receiver::admission::places::{Place, Places};
 use crate::receiver::admission::refusal::Refusal;
+use crate::receiver::transport::connection::Connection;
 
 /// Prefix of the paths of version v1.
 const V1_PREFIX: &str = "/grpc.reflection.v1.ServerReflection/";
@@ -40,7 +41,7 @@ type Service = BoxCloneSyncService<Request<Questions>, Response<tonic::body::Bod
 pub(in crate::receiver) struct Reflection {
     v1: Service,
     v1alpha: Service,
-    calls: Arc<Semaphore>,
+    calls: Arc<Places>,
 }
 
 impl Reflection {
@@ -57,7 +58,7 @@ impl Reflection {
         Ok(Reflection {
             v1: Service::new(builder().build_v1()?.max_decoding_message_size(REQUEST_BYTES_MAX)),
             v1alpha: Service::new(builder().build_v1alpha()?.max_decoding_message_size(REQUEST_BYTES_MAX)),
-            calls: Arc::new(Semaphore::new(CALLS_MAX)),
+            calls: Places::new(CALLS_MAX),
         })
     }
 
@@ -66,15 +67,16 @@ impl Reflection {
         path.starts_with(V1_PREFIX) || path.starts_with(V1ALPHA_PREFIX)
     }
 
-    /// Answers a call. A call may ask several questions, one after the other, within [`ANSWER_TIME_MAX`].
+    /// Answers a call on `connection`. A call may ask several questions, one after the other, within [`ANSWER_TIME_MAX`].
     ///
     /// # Errors
-    /// [`Refusal::Overloaded`] if [`CALLS_MAX`] calls are in progress.
+    /// [`Refusal::Overloaded`] if the connection has its part of the [`CALLS_MAX`] calls in progress.
     pub(in crate::receiver) async fn answer(
         &self,
         request: Request<Incoming>,
+        connection: &Arc<Connection>,
     ) -> Result<Response<tonic::body::Body>, Refusal> {
-        let call = Arc::clone(&self.calls).try_acquire_owned().map_err(|_| Refusal::Overloaded)?;
+        let call = self.calls.take(connection).ok_or(Refusal::Overloaded)?;
         let is_v1 = request.uri().path().starts_with(V1_PREFIX);
         let request = request.map(|body| Questions { body, ends: Box::pin(sleep(ANSWER_TIME_MAX)), _call: call });
         let service = if is_v1 { &self.v1 } else { &self.v1alpha };
@@ -88,7 +90,7 @@ impl Reflection {
 struct Questions {
     body: Incoming,
     ends: Pin<Box<Sleep>>,
-    _call: OwnedSemaphorePermit,
+    _call: Place,
 }
 
 impl Body for Questions {

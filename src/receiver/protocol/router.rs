@@ -9,7 +9,6 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tower::ServiceExt;
 
@@ -20,6 +19,7 @@ use super::reply::{Begun, ReplyBody};
 use super::signals::Signal;
 use super::{grpc, health, http as otlp_http};
 use crate::receiver::admission::heads::Heads;
+use crate::receiver::admission::places::{Place, Places};
 use crate::receiver::admission::refusal::{Refusal, check_method, quote};
 use crate::receiver::body::chunks::Chunks;
 use crate::receiver::body::export::Exports;
@@ -117,7 +117,7 @@ pub(in crate::receiver) struct Router<I> {
     /// The API, if `api.listen` is set.
     pub(in crate::receiver) api: Option<ApiRoutes>,
     pub(in crate::receiver) scrape: Scrape,
-    pub(in crate::receiver) scrapes: Arc<Semaphore>,
+    pub(in crate::receiver) scrapes: Arc<Places>,
 }
 
 impl<I: Intake> Router<I> {
@@ -178,7 +178,7 @@ impl<I: Intake> Router<I> {
             return finish_http1(&parts, &mut Chunks::new(body), response).await;
         }
         if parts.uri.path() != otlp_http::TRACES || !endpoints.spans {
-            return finish_http1(&parts, &mut Chunks::new(body), self.answer_page(endpoints, &parts)).await;
+            return finish_http1(&parts, &mut Chunks::new(body), self.answer_page(endpoints, &parts, connection)).await;
         }
         let in_flight = self.exports.begin(connection);
         let mut chunks = Chunks::new(in_flight.meter(body));
@@ -197,7 +197,7 @@ impl<I: Intake> Router<I> {
     ) -> Response<ReplyBody> {
         let reflection = self.reflection.as_ref().filter(|_| endpoints.spans && Reflection::is_at(parts.uri.path()));
         if let Some(reflection) = reflection {
-            let answer = reflection.answer(Request::from_parts(parts, body)).await;
+            let answer = reflection.answer(Request::from_parts(parts, body), connection).await;
             return answer.map_or_else(|refusal| grpc::failure(&refusal), |answer| answer.map(ReplyBody::Health));
         }
         match parts.uri.path() {
@@ -209,7 +209,9 @@ impl<I: Intake> Router<I> {
             health::LIST => health::list(&self.health),
             path if path.starts_with(health::PREFIX) => {
                 let is_watch = path == health::WATCH;
-                let answer = self.grpc_health.clone().oneshot(Request::from_parts(parts, body));
+                let mut request = Request::from_parts(parts, body);
+                request.extensions_mut().insert(Arc::clone(connection));
+                let answer = self.grpc_health.clone().oneshot(request);
                 match tokio::time::timeout(ANSWER_TIME_MAX, answer).await {
                     Ok(Ok(response)) if is_watch => response.map(ReplyBody::Watch),
                     Ok(Ok(response)) => response.map(ReplyBody::Health),
@@ -225,13 +227,13 @@ impl<I: Intake> Router<I> {
         }
     }
 
-    fn answer_page(&self, endpoints: Endpoints, parts: &Parts) -> Response<ReplyBody> {
+    fn answer_page(&self, endpoints: Endpoints, parts: &Parts, connection: &Arc<Connection>) -> Response<ReplyBody> {
         let path = parts.uri.path();
         let checked = endpoints.refuse(path).and_then(|()| match PAGES.contains(&path) {
             true => check_method(&parts.method, &[Method::GET, Method::HEAD], "GET, HEAD"),
             false => Err(unknown_path(path)),
         });
-        let page = checked.and_then(|()| self.page(endpoints, path, &parts.method));
+        let page = checked.and_then(|()| self.page(endpoints, path, &parts.method, connection));
         page.unwrap_or_else(|refusal| {
             self.notice(&refusal, &parts.headers);
             otlp_http::failure(otlp_http::encoding(&parts.headers), &refusal)
@@ -245,9 +247,15 @@ impl<I: Intake> Router<I> {
         }
     }
 
-    fn page(&self, endpoints: Endpoints, path: &str, method: &Method) -> Result<Response<ReplyBody>, Refusal> {
+    fn page(
+        &self,
+        endpoints: Endpoints,
+        path: &str,
+        method: &Method,
+        connection: &Arc<Connection>,
+    ) -> Result<Response<ReplyBody>, Refusal> {
         let (status, content_type, body) = match path {
-            "/metrics" => (StatusCode::OK, METRICS_TYPE, self.scraped()?),
+            "/metrics" => (StatusCode::OK, METRICS_TYPE, self.scraped(connection)?),
             "/livez" => {
                 let (status, text) = liveness(&self.health, Instant::now());
                 (status, TEXT_TYPE, text.into())
@@ -268,16 +276,16 @@ impl<I: Intake> Router<I> {
         Ok(response)
     }
 
-    /// Returns the metrics. Holds one of the [`SCRAPES_MAX`] permits until they have been sent.
-    fn scraped(&self) -> Result<Bytes, Refusal> {
-        struct Scraped(String, #[expect(dead_code, reason = "given back with the text")] OwnedSemaphorePermit);
+    /// Returns the metrics. Holds one of the [`SCRAPES_MAX`] places until they have been sent.
+    fn scraped(&self, connection: &Arc<Connection>) -> Result<Bytes, Refusal> {
+        struct Scraped(String, #[expect(dead_code, reason = "given back with the text")] (Place, Arc<()>));
         impl AsRef<[u8]> for Scraped {
             fn as_ref(&self) -> &[u8] {
                 self.0.as_bytes()
             }
         }
-        let permit = Arc::clone(&self.scrapes).try_acquire_owned().map_err(|_| Refusal::Overloaded)?;
-        Ok(Bytes::from_owner(Scraped((self.scrape)(), permit)))
+        let place = self.scrapes.take(connection).ok_or(Refusal::Overloaded)?;
+        Ok(Bytes::from_owner(Scraped((self.scrape)(), (place, connection.scrape()))))
     }
 }
 

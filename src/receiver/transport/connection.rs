@@ -1,10 +1,12 @@
 //! State of one connection: the data that its requests share, and the checks that end it when it is idle or too costly.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::budget::Claim;
@@ -18,6 +20,10 @@ const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Time for a peer to read the bytes that are written to it: as long as a body may take to arrive.
 pub(super) const UNREAD_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Time for a peer to read a scrape: Prometheus gives up after 10 s by default. A scrape is the largest answer, and has
+/// one of few places.
+const SCRAPE_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Time that a connection may have no request. Google's load balancers keep connections for 600 s and ask backends to
 /// keep them longer, so that no request meets a closing connection
@@ -42,7 +48,12 @@ pub(in crate::receiver) struct Connection {
     /// Claim of its requests on the reserve of the memory budget.
     pub(in crate::receiver) claim: Arc<Claim>,
 
+    /// Address of the peer, or the network that counts as one peer.
+    pub(in crate::receiver) peer: IpAddr,
+
     epoch: Instant,
+    /// Notified when the connection must make room for another one.
+    dismissed: Notify,
     is_http2: AtomicBool,
     cut: OnceLock<CutReason>,
     /// Requests whose answer the peer has not taken yet.
@@ -53,8 +64,42 @@ pub(in crate::receiver) struct Connection {
     head_ms: AtomicU64,
     /// Time since which the peer has not read anything, or [`NEVER`].
     blocked_ms: AtomicU64,
+    answers: Unread,
+    scrapes: Unread,
+}
+
+/// Answers that the peer has not taken yet.
+#[derive(Debug, Default)]
+struct Unread {
     /// Marker that all answers since the last check for old answers share.
-    answers: Mutex<Arc<()>>,
+    marker: Mutex<Arc<()>>,
+}
+
+/// Check for answers that are not taken in time.
+#[derive(Debug)]
+struct UnreadCheck<'c> {
+    answers: &'c Unread,
+    time_max: Duration,
+    /// Marker of the answers from before the last check.
+    old: Arc<()>,
+    looked_at: Instant,
+}
+
+impl<'c> UnreadCheck<'c> {
+    fn new(answers: &'c Unread, time_max: Duration, now: Instant) -> Self {
+        UnreadCheck { answers, time_max, old: Arc::default(), looked_at: now }
+    }
+
+    /// Returns true if the peer has had an answer for `time_max`, and for twice as long and a check at the most.
+    fn is_late(&mut self) -> bool {
+        if self.looked_at.elapsed() < self.time_max {
+            return false;
+        }
+        let is_late = Arc::strong_count(&self.old) > 1;
+        self.old = std::mem::take(&mut *self.answers.marker.lock());
+        self.looked_at = Instant::now();
+        is_late
+    }
 }
 
 /// Reason why a connection must end.
@@ -62,12 +107,21 @@ pub(in crate::receiver) struct Connection {
 pub(super) enum End {
     /// The connection has had no request for [`IDLE_TIME_MAX`].
     Idle,
+    /// Another connection needs the place of this one, which has no request.
+    Crowded,
     /// The connection costs resources without progress. The value is the metric label of the reason.
     Cut(CutReason),
 }
 
 impl Connection {
+    /// Returns a connection from an address that does not matter.
+    #[cfg(test)]
     pub(in crate::receiver) fn new() -> Self {
+        Self::of(IpAddr::from([0; 4]))
+    }
+
+    /// Returns a new connection of `peer`.
+    pub(in crate::receiver) fn of(peer: IpAddr) -> Self {
         let now = Instant::now();
         Connection {
             in_flight: AtomicUsize::new(0),
@@ -75,14 +129,17 @@ impl Connection {
             last_turn: AtomicU64::new(u64::MAX),
             head_bytes: AtomicUsize::new(0),
             claim: Arc::default(),
+            peer,
             epoch: now,
+            dismissed: Notify::new(),
             is_http2: AtomicBool::new(false),
             cut: OnceLock::new(),
             open: AtomicUsize::new(0),
             active_ms: AtomicU64::new(0),
             head_ms: AtomicU64::new(NEVER),
             blocked_ms: AtomicU64::new(NEVER),
-            answers: Mutex::default(),
+            answers: Unread::default(),
+            scrapes: Unread::default(),
         }
     }
 
@@ -123,6 +180,28 @@ impl Connection {
         self.cut.get().copied()
     }
 
+    /// Returns the time since which the connection has had no request. `None` if it has one.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let is_open = self.open.load(Relaxed) > 0;
+        (!is_open).then(|| self.epoch + Duration::from_millis(self.active_ms.load(Relaxed)))
+    }
+
+    /// Ends the connection, because another one needs its place.
+    pub(super) fn dismiss(&self) {
+        self.cut(CutReason::Idle);
+        self.dismissed.notify_one();
+    }
+
+    /// Resolves when the connection is dismissed.
+    pub(super) async fn dismissed(&self) {
+        self.dismissed.notified().await;
+    }
+
+    /// Returns a marker of a scrape, which the peer must take within [`SCRAPE_TIME_MAX`].
+    pub(in crate::receiver) fn scrape(&self) -> Arc<()> {
+        Arc::clone(&self.scrapes.marker.lock())
+    }
+
     /// Notes if the last write was blocked because the peer does not read.
     pub(super) fn wrote(&self, is_blocked: bool) {
         let since_ms = self.blocked_ms.load(Relaxed);
@@ -133,19 +212,20 @@ impl Connection {
 
     /// Watches the connection. Returns when the connection must end.
     pub(super) async fn watch(&self) -> End {
-        let mut old_answers = Arc::new(());
-        let mut looked_at = self.epoch;
+        let now = Instant::now();
+        let mut answers = UnreadCheck::new(&self.answers, UNREAD_TIME_MAX, now);
+        let mut scrapes = UnreadCheck::new(&self.scrapes, SCRAPE_TIME_MAX, now);
         loop {
-            tokio::time::sleep(WATCH_INTERVAL).await;
+            tokio::select! {
+                () = tokio::time::sleep(WATCH_INTERVAL) => {}
+                () = self.dismissed() => return End::Crowded,
+            }
             if let Some(end) = self.end() {
                 return end;
             }
-            if looked_at.elapsed() >= UNREAD_TIME_MAX {
-                if Arc::strong_count(&old_answers) > 1 {
-                    return End::Cut(CutReason::Unread);
-                }
-                old_answers = std::mem::take(&mut *self.answers.lock());
-                looked_at = Instant::now();
+            // Both checks have to look.
+            if answers.is_late() | scrapes.is_late() {
+                return End::Cut(CutReason::Unread);
             }
         }
     }
@@ -193,7 +273,7 @@ impl Exchange {
 
     /// Notes that the request is answered. The peer has at least [`UNREAD_TIME_MAX`] to take the answer.
     pub(in crate::receiver) fn answered(&mut self) {
-        self.unread = Some(Arc::clone(&self.connection.answers.lock()));
+        self.unread = Some(Arc::clone(&self.connection.answers.marker.lock()));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Follows the HTTP/2 frames that a peer sends, to limit what the HTTP/2 library does not limit: how long a request
-//! head takes to arrive, how many bytes it holds before its end, and what it leaves in the HPACK table.
+//! head takes to arrive, how many bytes it holds before its end, what it leaves in the HPACK table, and the number of
+//! frames that carry no request.
 //!
 //! Reads the headers of all frames (RFC 9113, 4.1), and the payloads of frames with field blocks.
 
@@ -11,12 +12,18 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Bytes of a frame header: length (3 bytes), type, flags, stream (4 bytes).
 const FRAME_HEADER_BYTES: usize = 9;
 
-// Types and flags of frames (RFC 9113, 6.2 and 6.10).
+// Types and flags of frames (RFC 9113, 6).
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
 const CONTINUATION: u8 = 9;
+const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
 const PRIORITY: u8 = 0x20;
+
+/// Payload of a DATA frame from which on it counts as a part of a request. A smaller one costs more than its bytes.
+const DATA_BYTES_MIN: usize = 64;
 
 /// Bytes that the PRIORITY flag puts before the fields of a frame.
 const PRIORITY_BYTES: usize = 5;
@@ -34,6 +41,17 @@ enum StreamPosition {
     Payload(usize),
 }
 
+/// Numbers of frames that a peer has sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct FrameCounts {
+    /// Field blocks that have begun.
+    pub(super) heads: usize,
+    /// SETTINGS frames, without acknowledgements.
+    pub(super) settings: usize,
+    /// Other frames that carry no request: all except HEADERS, CONTINUATION and DATA frames that are not small.
+    pub(super) chores: usize,
+}
+
 /// Progress of one peer.
 #[derive(Debug)]
 pub(super) struct Frames {
@@ -44,8 +62,9 @@ pub(super) struct Frames {
     block_bytes: usize,
     /// True if the current frame ends its field block.
     is_last: bool,
-    /// Number of field blocks that have begun.
-    blocks: usize,
+    counts: FrameCounts,
+    /// The highest stream on which a head has begun.
+    last_stream: u32,
     /// Contents of the current frame other than fields. `None` if the frame is not part of a field block.
     frame: Option<FieldFrame>,
     fields: Fields,
@@ -72,7 +91,8 @@ impl Frames {
             is_greeted: false,
             block_bytes: 0,
             is_last: false,
-            blocks: 0,
+            counts: FrameCounts::default(),
+            last_stream: 0,
             frame: None,
             fields: Fields::new(),
             bytes: 0,
@@ -106,9 +126,14 @@ impl Frames {
         self.block_bytes
     }
 
-    /// Returns the number of field blocks that have begun.
-    pub(in crate::receiver) fn blocks(&self) -> usize {
-        self.blocks
+    /// Returns the numbers of frames that have begun.
+    pub(super) fn counts(&self) -> FrameCounts {
+        self.counts
+    }
+
+    /// Returns the highest stream on which a head has begun. 0 if there is none.
+    pub(super) fn last_stream(&self) -> u32 {
+        self.last_stream
     }
 
     /// Follows `bytes` that the peer has sent.
@@ -177,7 +202,7 @@ impl Frames {
 
     /// Begins a frame with this `header`.
     fn begin(&mut self, header: [u8; FRAME_HEADER_BYTES]) {
-        let [high, middle, low, kind, flags, ..] = header;
+        let [high, middle, low, kind, flags, stream @ ..] = header;
         let len = u32::from_be_bytes([0, high, middle, low]) as usize;
         let is_head = kind == HEADERS;
         self.frame = (is_head || kind == CONTINUATION).then_some(FieldFrame {
@@ -185,11 +210,18 @@ impl Frames {
             padding: 0,
             before: if is_head && flags & PRIORITY != 0 { PRIORITY_BYTES } else { 0 },
         });
-        if is_head {
-            self.fields.begin();
+        match kind {
+            HEADERS => {
+                self.fields.begin();
+                self.counts.heads += 1;
+                self.last_stream = self.last_stream.max(u32::from_be_bytes(stream) & (u32::MAX >> 1));
+            }
+            CONTINUATION => {}
+            SETTINGS if flags & ACK == 0 => self.counts.settings += 1,
+            DATA if len >= DATA_BYTES_MIN => {}
+            _ => self.counts.chores += 1,
         }
         if self.frame.is_some() {
-            self.blocks += usize::from(is_head);
             self.block_bytes += FRAME_HEADER_BYTES + len;
             self.is_last = flags & END_HEADERS != 0;
         }

@@ -22,7 +22,8 @@ const CONNECTION_BYTES: usize = 64 << 10;
 const TLS_BYTES: usize = 32 << 10;
 
 /// Bounds of the number of connections. The lower one holds for any memory limit: it takes 4 MiB and is enough for a
-/// front end's connections and a few probes. The upper one is near the usual limit of open files.
+/// front end's connections and a few probes. The upper one is sixteen times the usual soft limit of open files, and far
+/// below the usual hard limit (`files`).
 const CONNECTIONS_RANGE: RangeInclusive<usize> = 64..=16_384;
 
 /// The most room that connections share: sixteen times the maximum of one connection.
@@ -64,8 +65,11 @@ const HTTP2_WINDOW_BYTES_MIN: usize = 65_535;
 const HTTP2_RESETS_PENDING_MAX: usize = 20;
 
 /// Number of streams of one connection that are reset for errors of its peer (CVE-2025-8671 and similar) until the
-/// connection is closed. It is the library's default.
-const HTTP2_ERRORS_MAX: usize = 1024;
+/// connection is closed: no limit. The library never counts down, and also counts each DATA frame that arrives after a
+/// request was refused, so it would disconnect every sender that lives through enough overload. What such resets cost is
+/// bounded without it: the frames that cause them are counted (`flood`), and the reserve for heads bounds the requests
+/// that are still served after their stream was reset.
+const HTTP2_ERRORS_MAX: Option<usize> = None;
 
 /// Size of the HPACK table that a peer may use: none. A table would save a few hundred bytes of a request that has tens
 /// of thousands of bytes, and the library keeps a whole read buffer for each of up to 128 entries.

@@ -12,19 +12,20 @@ use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulConnection;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::either::Either;
 
 use super::connection::{Connection, End, UNREAD_TIME_MAX};
-use super::limits;
 use super::slots::ConnectionSlots;
 use super::tls::{self, Tls};
 use super::wire::Wire;
+use super::{files, limits};
 use crate::receiver::admission::auth::Auth;
 use crate::receiver::admission::gate::IntakeGate;
 use crate::receiver::admission::heads::Heads;
+use crate::receiver::admission::places::Places;
 use crate::receiver::admission::queue;
 use crate::receiver::body::export::Exports;
 use crate::receiver::protocol::api::{Api, ApiRoutes};
@@ -45,6 +46,10 @@ const TELEMETRY_CONNECTIONS_MAX: usize = 64;
 /// Time that a new connection may exist without a byte. It has the same time again after a TLS handshake. Clients speak
 /// first in both protocols. Load balancers that open connections ahead of time get enough time.
 pub(super) const FIRST_BYTE_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Time that a connection may take to end once another one has its place. It is enough for GOAWAY, and for a request
+/// that began at the same moment.
+const LEAVING_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Pause after an `accept` that failed because file descriptors or memory ran out. Without the pause the loop would
 /// spin.
@@ -240,7 +245,7 @@ impl BoundAddresses {
             health: Arc::clone(&health),
             api,
             scrape,
-            scrapes: Arc::new(Semaphore::new(SCRAPES_MAX)),
+            scrapes: Places::new(SCRAPES_MAX),
         });
         tokio::spawn(queue::keep_short(Arc::downgrade(router.exports.queue())));
         tokio::spawn(queue::keep_probing(Arc::downgrade(router.exports.queue())));
@@ -261,6 +266,7 @@ impl BoundAddresses {
             };
         let otlp = Endpoints { spans: true, metrics: self.telemetry.is_none(), api: false };
         let connections_max = limits::connections_max(limit_bytes, tls.is_some());
+        let connections_max = files::connections_within(files::raise_limit(), connections_max);
         let slots = ConnectionSlots::new(connections_max, limits::memory(limit_bytes, tls.is_some()));
         self.otlp.into_iter().for_each(|listener| accept(listener, otlp, &slots, &tls));
         let memory = limits::telemetry_memory(TELEMETRY_CONNECTIONS_MAX);
@@ -414,11 +420,16 @@ impl<I: Intake> Acceptor<I> {
         let mut phase = self.phase.clone();
         phase.mark_unchanged();
         let (router, tls, endpoints) = (Arc::clone(&self.router), self.tls.clone(), self.endpoints);
+        let connection = Arc::clone(&slot.connection);
         connections.spawn(async move {
             let (room_bytes, intake) = (slot.room_bytes, Arc::clone(router.exports.intake()));
+            let metrics = Arc::clone(&router.exports.metrics);
             tokio::select! {
-                () = serve(stream, tls.as_deref(), router, endpoints, room_bytes, phase) => {}
+                () = serve(stream, tls.as_deref(), router, endpoints, &connection, room_bytes, phase) => {}
                 never = slot.borrow(intake.budget()), if borrows => never,
+            }
+            if let Some(reason) = connection.cut_reason() {
+                metrics.connection_cut(reason);
             }
         });
     }
@@ -430,12 +441,14 @@ async fn serve<I: Intake>(
     tls: Option<&tls::TlsState>,
     router: Arc<Router<I>>,
     endpoints: Endpoints,
+    connection: &Arc<Connection>,
     room_bytes: usize,
     mut phase: watch::Receiver<Phase>,
 ) {
     let spoke = tokio::select! {
         readable = tokio::time::timeout(FIRST_BYTE_TIME_MAX, stream.readable()) => matches!(readable, Ok(Ok(()))),
         _ = phase.changed() => false,
+        () = connection.dismissed() => false,
     };
     // Without this option, small answers wait for the acknowledgement of earlier ones (Nagle's algorithm).
     if !spoke || stream.set_nodelay(true).is_err() {
@@ -450,13 +463,13 @@ async fn serve<I: Intake>(
                 None => return,
             },
             _ = phase.changed() => return,
+            () = connection.dismissed() => return,
         },
     };
-    let connection = Arc::new(Connection::new());
     let turn_bytes_max = limits::turn_bytes_max(room_bytes);
-    let mut wire = Wire::new(stream, Arc::clone(&connection), Arc::clone(&router.heads), turn_bytes_max);
+    let mut wire = Wire::new(stream, Arc::clone(connection), Arc::clone(&router.heads), turn_bytes_max);
     let service = {
-        let connection = Arc::clone(&connection);
+        let connection = Arc::clone(connection);
         service_fn(move |request| {
             // Runs in the connection's own turn, so that a request is counted before it waits for a turn of its own.
             let (begun, request) = router.begin(endpoints, request, &connection);
@@ -485,17 +498,14 @@ async fn serve<I: Intake>(
     let ended = match greeted {
         Ok(true) => {
             let serving = limits::http2_builder(room_bytes).serve_connection(wire, service);
-            drive(serving, &connection, &mut phase).await
+            drive(serving, connection, &mut phase).await
         }
         Ok(false) => {
             let serving = limits::http1_builder(room_bytes).serve_connection(wire, service);
-            drive(serving, &connection, &mut phase).await
+            drive(serving, connection, &mut phase).await
         }
         Err(error) => Err(error.to_string()),
     };
-    if let Some(reason) = connection.cut_reason() {
-        metrics.connection_cut(reason);
-    }
     if let Err(error) = ended {
         tracing::debug!(error, "A connection ended with an error.");
     }
@@ -518,6 +528,10 @@ async fn drive<C: GracefulConnection<Error: std::fmt::Display>>(
             End::Idle => {
                 serving.as_mut().graceful_shutdown();
                 tokio::time::timeout(UNREAD_TIME_MAX, serving).await.unwrap_or(Ok(()))
+            }
+            End::Crowded => {
+                serving.as_mut().graceful_shutdown();
+                tokio::time::timeout(LEAVING_TIME_MAX, serving).await.unwrap_or(Ok(()))
             }
             End::Cut(reason) => {
                 connection.cut(reason);

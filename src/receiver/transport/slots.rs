@@ -7,7 +7,12 @@
 //! A connection borrows its memory from the memory budget. If the budget has no room, because it is full of spans that
 //! are kept, the connection takes it from a reserve. So probes and senders can still connect. The reserve is for that
 //! time only: connections in it borrow from the budget as soon as that has room.
+//!
+//! When there is no place or no memory for a new connection, an idle one makes room: one that has had no request for the
+//! longest time, of the same peer or of a peer with more places. So senders and probes get in next to any number of idle
+//! connections. While there is room, no connection ends for the sake of another.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv6Addr};
@@ -16,6 +21,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::connection::Connection;
 use crate::budget::{Budget, Loan, Share};
 
 /// Prefix length of the smallest network that counts as one IPv6 peer, in bits. A peer can choose any address within it
@@ -29,6 +35,14 @@ pub(super) const ROOM_BYTES_MAX: usize = 4 << 20;
 /// Divisor of the room that is left, which gives the room of the next connection. The first ones get megabytes, the
 /// hundredth gets almost none, and the sum is bounded for any number of connections.
 const ROOM_PART: usize = 16;
+
+/// Divisor of the number of places that gives the number of connections that may be leaving at once. Their place and
+/// their part of the reserve are given away before they have ended.
+const LEAVING_PART: usize = 8;
+
+/// Largest number of connections that may be leaving at once. A search for an idle connection looks at all of them, so
+/// this bounds the searches, too.
+const LEAVING_MAX: usize = 64;
 
 /// Time after which a connection in the reserve asks the budget for room again.
 const BORROW_INTERVAL: Duration = Duration::from_secs(5);
@@ -58,6 +72,20 @@ struct Taken {
     by_peer: HashMap<IpAddr, Peer>,
     reserve_bytes: usize,
     room_bytes: usize,
+    /// Connections that have a place, by the number of their slot.
+    connections: HashMap<u64, Placed>,
+    /// Number of the next slot.
+    next: u64,
+    /// Number of connections that made room for another one and have not ended yet.
+    leaving: usize,
+}
+
+/// A connection that has a place.
+#[derive(Debug)]
+struct Placed {
+    connection: Arc<Connection>,
+    /// Bytes of the reserve that it has. 0 if it has borrowed.
+    reserve_bytes: usize,
 }
 
 /// What one peer has taken.
@@ -71,7 +99,8 @@ struct Peer {
 #[derive(Debug)]
 pub(super) struct ConnectionSlot {
     slots: Arc<ConnectionSlots>,
-    peer: IpAddr,
+    number: u64,
+    pub(super) connection: Arc<Connection>,
     /// The borrowed memory. `None` if the memory is from the reserve.
     loan: Option<Loan>,
     /// Bytes that its connection may hold beyond what every connection may hold.
@@ -85,45 +114,60 @@ impl ConnectionSlots {
         Arc::new(ConnectionSlots { max, memory, taken: taken.into() })
     }
 
-    /// Takes a place for a connection from `address`. `None` if there is none. `admit` takes memory from the budget, if
-    /// that has room.
+    /// Takes a place for a connection from `address`. `admit` takes memory from the budget, if that has room. Returns
+    /// `None` if there is no room and no idle connection that can make room, or if too many connections are leaving
+    /// already.
     pub(super) fn acquire(
         self: &Arc<Self>,
         address: IpAddr,
         admit: impl FnOnce(usize) -> Option<Share>,
     ) -> Option<ConnectionSlot> {
         let peer = peer(address);
-        if !self.has_place(peer) {
+        if !self.may_have_place(peer) {
             return None;
         }
         // Not under the lock, because making room in the budget is work.
         let loan = admit(self.memory.each).map(Loan::from);
+        let reserve_bytes = if loan.is_some() { 0 } else { self.memory.each };
         let mut taken = self.taken.lock();
-        let room_bytes = taken.take(peer, self.max, if loan.is_some() { 0 } else { self.memory.each }, self.memory)?;
-        Some(ConnectionSlot { slots: Arc::clone(self), peer, loan, room_bytes })
+        let has_memory = taken.has_memory(peer, reserve_bytes, self.memory.reserve);
+        if !(has_memory && taken.has_place(peer, self.max)) {
+            taken.dismiss_idle(peer, !has_memory, self.leaving_max())?;
+        }
+        let room_bytes = taken.take(peer, reserve_bytes);
+        let (number, connection) = taken.place(peer, reserve_bytes);
+        Some(ConnectionSlot { slots: Arc::clone(self), number, connection, loan, room_bytes })
     }
 
-    fn has_place(&self, peer: IpAddr) -> bool {
-        self.taken.lock().has_place(peer, self.max)
+    fn may_have_place(&self, peer: IpAddr) -> bool {
+        let taken = self.taken.lock();
+        taken.has_place(peer, self.max) || taken.leaving < self.leaving_max()
+    }
+
+    fn leaving_max(&self) -> usize {
+        (self.max / LEAVING_PART).clamp(1, LEAVING_MAX)
     }
 }
 
 impl Taken {
     /// Returns true if one of `max` places is left for `peer`. A peer may have as many as it leaves.
     fn has_place(&self, peer: IpAddr, max: usize) -> bool {
-        let own = self.by_peer.get(&peer).map_or(0, |own| own.connections);
-        self.all + own + 2 <= max.max(2)
+        self.all + self.places_of(peer) + 2 <= max.max(2)
     }
 
-    /// Takes one of `max` places for `peer`, with `bytes` of the reserve. A peer may have as much of the reserve as it
-    /// leaves. Returns the room of the connection.
-    fn take(&mut self, peer: IpAddr, max: usize, bytes: usize, memory: SlotMemory) -> Option<usize> {
+    /// Returns true if `bytes` of the reserve, which has `max_bytes`, are left for `peer`. A peer may have as much of the
+    /// reserve as it leaves.
+    fn has_memory(&self, peer: IpAddr, bytes: usize, max_bytes: usize) -> bool {
         let own_bytes = self.by_peer.get(&peer).map_or(0, |own| own.reserve_bytes);
-        let has_place = self.has_place(peer, max);
-        let has_memory = bytes == 0 || self.reserve_bytes + own_bytes + 2 * bytes <= memory.reserve;
-        if !has_place || !has_memory {
-            return None;
-        }
+        bytes == 0 || self.reserve_bytes + own_bytes + 2 * bytes <= max_bytes
+    }
+
+    fn places_of(&self, peer: IpAddr) -> usize {
+        self.by_peer.get(&peer).map_or(0, |own| own.connections)
+    }
+
+    /// Takes a place for `peer`, with `bytes` of the reserve. Returns the room of the connection.
+    fn take(&mut self, peer: IpAddr, bytes: usize) -> usize {
         let own = self.by_peer.entry(peer).or_default();
         own.connections += 1;
         own.reserve_bytes += bytes;
@@ -132,12 +176,61 @@ impl Taken {
         // Without room in the budget, the daemon is short of memory, also for buffers.
         let room_bytes = if bytes > 0 { 0 } else { (self.room_bytes / ROOM_PART).min(ROOM_BYTES_MAX) };
         self.room_bytes -= room_bytes;
-        Some(room_bytes)
+        room_bytes
     }
 
-    fn give_back_reserve(&mut self, peer: IpAddr, bytes: usize) {
+    /// Adds a connection of `peer` that has a place. Returns the number of its slot.
+    fn place(&mut self, peer: IpAddr, reserve_bytes: usize) -> (u64, Arc<Connection>) {
+        let (number, connection) = (self.next, Arc::new(Connection::of(peer)));
+        self.next += 1;
+        self.connections.insert(number, Placed { connection: Arc::clone(&connection), reserve_bytes });
+        (number, connection)
+    }
+
+    /// Makes an idle connection leave for one of `peer`. If `needs_memory`, it is one that has a part of the reserve. Of
+    /// the peers with more places than `peer`, and `peer` itself, it is one of the peer with the most places. `None` if
+    /// there is none, or if `leaving_max` are leaving already.
+    fn dismiss_idle(&mut self, peer: IpAddr, needs_memory: bool, leaving_max: usize) -> Option<()> {
+        if self.leaving >= leaving_max {
+            return None;
+        }
+        let own = self.places_of(peer);
+        let idle = self.connections.iter().filter_map(|(&number, Placed { connection, reserve_bytes })| {
+            let places = self.places_of(connection.peer);
+            let may_leave = connection.peer == peer || places > own;
+            let helps = !needs_memory || *reserve_bytes > 0;
+            let since = connection.idle_since().filter(|_| may_leave && helps)?;
+            Some(((places, Reverse(since)), number))
+        });
+        let (_, number) = idle.max()?;
+        let connection = self.give_back(number)?;
+        connection.dismiss();
+        self.leaving += 1;
+        Some(())
+    }
+
+    /// Gives back the place of the slot with this number, and its part of the reserve. `None` if it has made room for
+    /// another connection already.
+    fn give_back(&mut self, number: u64) -> Option<Arc<Connection>> {
+        let Placed { connection, reserve_bytes } = self.connections.remove(&number)?;
+        self.all -= 1;
+        self.reserve_bytes -= reserve_bytes;
+        if let Some(own) = self.by_peer.get_mut(&connection.peer) {
+            own.connections -= 1;
+            own.reserve_bytes -= reserve_bytes;
+            if own.connections == 0 {
+                self.by_peer.remove(&connection.peer);
+            }
+        }
+        Some(connection)
+    }
+
+    /// Gives back the part of the reserve that the slot with this number has.
+    fn give_back_reserve(&mut self, number: u64) {
+        let Some(placed) = self.connections.get_mut(&number) else { return };
+        let bytes = std::mem::take(&mut placed.reserve_bytes);
         self.reserve_bytes -= bytes;
-        if let Some(own) = self.by_peer.get_mut(&peer) {
+        if let Some(own) = self.by_peer.get_mut(&placed.connection.peer) {
             own.reserve_bytes -= bytes;
         }
     }
@@ -154,10 +247,9 @@ impl ConnectionSlot {
     }
 
     fn try_borrow(&mut self, budget: &Budget) {
-        let each = self.slots.memory.each;
-        self.loan = budget.reserve(each).map(Loan::from);
+        self.loan = budget.reserve(self.slots.memory.each).map(Loan::from);
         if self.loan.is_some() {
-            self.slots.taken.lock().give_back_reserve(self.peer, each);
+            self.slots.taken.lock().give_back_reserve(self.number);
         }
     }
 }
@@ -165,16 +257,9 @@ impl ConnectionSlot {
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut taken = self.slots.taken.lock();
-        taken.all -= 1;
         taken.room_bytes += self.room_bytes;
-        if self.loan.is_none() {
-            taken.give_back_reserve(self.peer, self.slots.memory.each);
-        }
-        if let Some(own) = taken.by_peer.get_mut(&self.peer) {
-            own.connections -= 1;
-            if own.connections == 0 {
-                taken.by_peer.remove(&self.peer);
-            }
+        if taken.give_back(self.number).is_none() {
+            taken.leaving -= 1;
         }
     }
 }

@@ -1,4 +1,5 @@
-//! A stream that reports its traffic to its connection and bounds the bytes that are read at once.
+//! A stream that reports its traffic to its connection, bounds the bytes that are read at once, and ends floods of
+//! frames.
 
 use std::io;
 use std::pin::Pin;
@@ -9,7 +10,9 @@ use bytes::BufMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::connection::Connection;
+use super::flood::FloodLimit;
 use super::frames::Frames;
+use super::goaway::{self, SentFrames};
 use crate::receiver::admission::heads::{HeadShare, Heads};
 use crate::telemetry::metrics::CutReason;
 
@@ -44,6 +47,8 @@ pub(in crate::receiver) struct Wire<S> {
     stream: S,
     connection: Arc<Connection>,
     frames: Frames,
+    flood: FloodLimit,
+    sent: SentFrames,
     heads: Arc<Heads>,
     /// Share of the reserve for the incomplete head.
     block: Option<HeadShare>,
@@ -70,11 +75,12 @@ impl<S> Wire<S> {
         turn_bytes_max: usize,
     ) -> Self {
         let turn_bytes_max = turn_bytes_max.min(TURN_BYTES_MAX);
-        let frames = Frames::new();
         Wire {
             stream,
             connection,
-            frames,
+            frames: Frames::new(),
+            flood: FloodLimit::new(),
+            sent: SentFrames::default(),
             heads,
             block: None,
             table: Vec::new(),
@@ -89,7 +95,7 @@ impl<S> Wire<S> {
 
     /// Returns true if the turn of the peer is over. The next turn begins then.
     fn turn_is_over(&mut self) -> bool {
-        let blocks = self.frames.blocks() - self.turn_blocks;
+        let blocks = self.frames.counts().heads - self.turn_blocks;
         let is_over = self.frames.is_http2() && (self.turn_bytes >= self.turn_bytes_max || blocks >= TURN_BLOCKS_MAX);
         if is_over {
             self.begin_turn();
@@ -99,7 +105,7 @@ impl<S> Wire<S> {
 
     fn begin_turn(&mut self) {
         self.turn_bytes = 0;
-        self.turn_blocks = self.frames.blocks();
+        self.turn_blocks = self.frames.counts().heads;
     }
 
     /// Takes room for the incomplete head. Returns false if there is none.
@@ -128,7 +134,7 @@ impl<S> Wire<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> Wire<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Returns true if the peer speaks HTTP/2, by the first bytes that it sends. Later reads return these bytes again.
     pub(super) async fn greet(&mut self) -> io::Result<bool> {
         let mut greeting = Vec::with_capacity(GREETING_BYTES);
@@ -138,7 +144,7 @@ impl<S: AsyncRead + Unpin> Wire<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let wire = &mut *self;
         let (greeting, given) = &mut wire.greeting;
@@ -173,12 +179,40 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
                 wire.connection.cut(CutReason::LargeHead);
                 return Poll::Ready(Err(io::Error::other("the request head is too large, or there is no room for it")));
             }
+            if !wire.flood.admits(wire.frames.counts()) {
+                wire.connection.cut(CutReason::Flood);
+                wire.say_goodbye(cx);
+                return Poll::Ready(Err(io::Error::other("too many frames that carry no request")));
+            }
         }
         Poll::Ready(Ok(()))
     }
 }
 
 impl<S: AsyncWrite + Unpin> Wire<S> {
+    /// Tells the peer why its connection ends, if the library has not begun another frame and the peer reads. The
+    /// connection ends in any case.
+    fn say_goodbye(&mut self, cx: &mut Context<'_>) {
+        if self.sent.is_between() {
+            let frame = goaway::calm_down(self.frames.last_stream());
+            let _ = Pin::new(&mut self.stream).poll_write(cx, &frame);
+            let _ = Pin::new(&mut self.stream).poll_flush(cx);
+            // It is the last frame.
+            self.sent = SentFrames::default();
+        }
+    }
+
+    /// Follows `parts`, of which the first `bytes` bytes were written.
+    fn follow(&mut self, parts: &[io::IoSlice<'_>], mut bytes: usize) {
+        if self.frames.is_http2() {
+            for part in parts {
+                let written = &part[..bytes.min(part.len())];
+                self.sent.follow(written);
+                bytes -= written.len();
+            }
+        }
+    }
+
     fn write<T>(&mut self, write: impl FnOnce(Pin<&mut S>) -> Poll<T>) -> Poll<T> {
         let polled = write(Pin::new(&mut self.stream));
         self.is_blocked = polled.is_pending();
@@ -192,7 +226,11 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.write(|stream| stream.poll_write(cx, bytes))
+        let polled = self.write(|stream| stream.poll_write(cx, bytes));
+        if let Poll::Ready(Ok(written)) = polled {
+            self.follow(&[io::IoSlice::new(bytes)], written);
+        }
+        polled
     }
 
     fn poll_write_vectored(
@@ -200,7 +238,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.write(|stream| stream.poll_write_vectored(cx, parts))
+        let polled = self.write(|stream| stream.poll_write_vectored(cx, parts));
+        if let Poll::Ready(Ok(written)) = polled {
+            self.follow(parts, written);
+        }
+        polled
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -120,7 +120,7 @@ pub const TABLE: &[Description] = &[
     counter(
         "spansieve_cut_connections_total",
         &[listed("reason", &CutReason::LABELS)],
-        "Connections that were cut off because the client sent a head too slowly or too large, or did not read its answers.",
+        "Connections that were cut off because the client sent a head too slowly or too large, did not read its answers, sent too many frames without requests, or had no request while another connection needed the place.",
     ),
     counter(
         "spansieve_failed_handshakes_total",

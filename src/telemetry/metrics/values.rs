@@ -50,6 +50,10 @@ labels! {
         LargeHead = "large_head",
         /// The client does not take the answers.
         Unread = "unread",
+        /// The client sends too many frames that carry no request.
+        Flood = "flood",
+        /// The connection had no request, and another one needed its place.
+        Idle = "idle",
     }
 }
 

@@ -42,3 +42,19 @@ async fn an_unknown_sender_takes_no_place_in_the_queue() {
     assert_eq!(outcome(&[]).await, "denied");
     assert_eq!(outcome(&[("authorization", "Bearer a-token-0123456789")]).await, "overloaded");
 }
+
+#[test]
+fn the_window_of_zstd_needs_room_in_the_budget_while_it_is_used() {
+    // A frame with a window of 8 MiB and one empty block (RFC 8878, 3.1.1).
+    let frame = b"\x28\xb5\x2f\xfd\x00\x68\x01\0\0";
+    for (limit_bytes, fits) in [(4 << 20, false), (64 << 20, true)] {
+        let intake = FakeIntake(Budget::new(limit_bytes));
+        let held = HeldBody { bytes: frame.as_slice().into(), share: admit(&intake, frame.len()).unwrap() };
+        let payload = Payload { held, coding: Some(Coding::Zstd), encoding: Encoding::Protobuf };
+        let decoded = decode(payload, 1000, &intake);
+        assert_eq!(decoded.is_ok(), fits, "{decoded:?}");
+        assert!(fits || matches!(decoded, Err(Refusal::NoRoom)));
+        drop(decoded);
+        assert_eq!(intake.0.used_bytes() - intake.0.slack_bytes(), 0, "the window is given back");
+    }
+}

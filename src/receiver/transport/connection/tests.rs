@@ -130,3 +130,31 @@ async fn a_peer_must_read_what_is_written() {
     connection.wrote(true);
     assert_eq!(watched.await.unwrap(), (End::Cut(CutReason::Unread), 325));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_must_take_a_scrape_soon() {
+    let (connection, watched) = watched();
+    let _open = Exchange::begin(&connection);
+    for _ in 0..100 {
+        let _scrape = connection.scrape();
+        seconds(9).await;
+    }
+    let _unread = connection.scrape();
+    let (end, after) = watched.await.unwrap();
+    assert_eq!(end, End::Cut(CutReason::Unread));
+    assert!((910..=930).contains(&after), "{after}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_ends_when_another_one_needs_its_place() {
+    let (connection, watched) = watched();
+    seconds(3).await;
+    assert_eq!(connection.idle_since(), Some(connection.epoch));
+    let exchange = Exchange::begin(&connection);
+    assert_eq!(connection.idle_since(), None);
+    drop(exchange);
+    assert_eq!(connection.idle_since(), Some(connection.epoch + Duration::from_secs(3)));
+    connection.dismiss();
+    assert_eq!(watched.await.unwrap(), (End::Crowded, 3));
+    assert_eq!(connection.cut_reason(), Some(CutReason::Idle));
+}

@@ -14,7 +14,7 @@ fn after(bytes: &[u8]) -> (bool, bool, usize, usize) {
     let known = |step: usize| {
         let mut frames = Frames::new();
         bytes.chunks(step).for_each(|piece| frames.read(piece));
-        (frames.is_http2(), frames.is_in_head(), frames.block_bytes(), frames.blocks())
+        (frames.is_http2(), frames.is_in_head(), frames.block_bytes(), frames.counts().heads)
     };
     let whole = known(bytes.len().max(1));
     for step in [1, 2, 7, 9, 24] {
@@ -61,4 +61,27 @@ fn frames_may_arrive_in_any_pieces() {
     assert_eq!(after_hello(continued(END_HEADERS)), (true, false, 0, 1));
     // The flag 1 is END_STREAM for DATA and ACK for SETTINGS. It does not end a head.
     assert_eq!(after_hello([frame(0, 1, 500), frame(4, 1, 0), frame(HEADERS, 5, 9)].concat()), (true, false, 0, 1));
+}
+
+#[test]
+fn frames_are_counted_by_the_work_that_they_cause() {
+    let all = [
+        HELLO.to_vec(),
+        frame(HEADERS, END_HEADERS, 10),
+        frame(CONTINUATION, END_HEADERS, 0),
+        frame(DATA, 0, DATA_BYTES_MIN),
+        frame(DATA, 0, DATA_BYTES_MIN - 1),
+        frame(SETTINGS, ACK, 0),
+        frame(SETTINGS, 0, 6),
+        // PRIORITY, RST_STREAM, PING, WINDOW_UPDATE, and a type that is not known.
+        frame(2, 0, 5),
+        frame(3, 0, 4),
+        frame(6, ACK, 8),
+        frame(8, 0, 4),
+        frame(0xfe, 0, 0),
+    ];
+    let mut frames = Frames::new();
+    frames.read(&all.concat());
+    assert_eq!(frames.counts(), FrameCounts { heads: 1, settings: 2, chores: 7 });
+    assert_eq!(frames.last_stream(), 1);
 }

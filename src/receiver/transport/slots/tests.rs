@@ -1,7 +1,16 @@
+use super::super::connection::Exchange;
 use super::*;
+use crate::telemetry::metrics::CutReason;
 
 /// Memory of ten bytes for each connection.
 const MEMORY: SlotMemory = SlotMemory { each: 10, reserve: 0, room: 0 };
+
+/// Takes a place for a connection with a request that finds room in the budget.
+fn busy(slots: &Arc<ConnectionSlots>, address: &str) -> Option<(ConnectionSlot, Exchange)> {
+    let slot = acquire(slots, address)?;
+    let exchange = Exchange::begin(&slot.connection);
+    Some((slot, exchange))
+}
 
 /// Takes a place for a connection that finds room in the budget.
 fn acquire(slots: &Arc<ConnectionSlots>, address: &str) -> Option<ConnectionSlot> {
@@ -15,12 +24,16 @@ fn ip(text: &str) -> IpAddr {
 #[test]
 fn one_peer_has_half_of_the_places() {
     let slots = ConnectionSlots::new(8, MEMORY);
-    let held: Vec<_> = (0..8).map_while(|_| acquire(&slots, "192.0.2.1")).collect();
+    let held: Vec<_> = (0..8).map_while(|_| busy(&slots, "192.0.2.1")).collect();
     assert_eq!(held.len(), 4);
-    let others: Vec<_> = (2..9).map_while(|n| acquire(&slots, &format!("192.0.2.{n}"))).collect();
+    let others: Vec<_> = (2..9).map_while(|n| busy(&slots, &format!("192.0.2.{n}"))).collect();
     assert_eq!(others.len(), 3, "the last place is left to a peer that has none yet");
     drop(held);
-    assert_eq!((0..8).map_while(|_| acquire(&slots, "192.0.2.9")).count(), 8, "each place was given back at once");
+    assert_eq!(
+        (0..8).map_while(|_| busy(&slots, "192.0.2.9").map(drop)).count(),
+        8,
+        "each place was given back at once"
+    );
     drop(others);
     assert!(slots.taken.lock().by_peer.is_empty(), "peers without a connection are forgotten");
 }
@@ -53,7 +66,12 @@ async fn connections_without_room_in_the_budget_share_a_reserve() {
     let slots = ConnectionSlots::new(1_000, SlotMemory { reserve: 80, room: 64 << 20, ..MEMORY });
     let budget = Budget::new(20);
     let full = budget.force(20);
-    let take = |address: &str| slots.acquire(ip(address), |bytes| budget.reserve(bytes));
+    let take = |address: &str| {
+        let slot = slots.acquire(ip(address), |bytes| budget.reserve(bytes))?;
+        let exchange = Exchange::begin(&slot.connection);
+        std::mem::forget(exchange);
+        Some(slot)
+    };
     let mut held: Vec<_> = std::iter::from_fn(|| take("192.0.2.1")).collect();
     assert_eq!(held.len(), 4, "half of the reserve");
     assert!(held.iter().all(|slot| slot.room_bytes == 0));
@@ -68,4 +86,50 @@ async fn connections_without_room_in_the_budget_share_a_reserve() {
     drop(held);
     assert_eq!((budget.filled_bytes(), slots.taken.lock().reserve_bytes), (0, 0));
     assert!(slots.taken.lock().by_peer.is_empty());
+}
+
+fn is_dismissed(slot: &ConnectionSlot) -> bool {
+    slot.connection.cut_reason() == Some(CutReason::Idle)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_idle_connection_makes_room() {
+    let slots = ConnectionSlots::new(16, MEMORY);
+    let mut few = Vec::new();
+    for _ in 0..8 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        few.push(acquire(&slots, "192.0.2.1").unwrap());
+    }
+    let others: [_; 7] = std::array::from_fn(|n| busy(&slots, &format!("192.0.2.{}", 10 + n)).unwrap());
+    // A request makes a connection the one that was idle for the shortest time.
+    drop(Exchange::begin(&few[0].connection));
+    let probe = busy(&slots, "192.0.2.30").unwrap();
+    assert!(is_dismissed(&few[1]), "an idle connection of the peer with the most places leaves");
+    assert_eq!(few.iter().filter(|slot| is_dismissed(slot)).count(), 1);
+    few[1].connection.dismissed().await;
+    let newcomer = busy(&slots, "192.0.2.31").unwrap();
+    assert!(is_dismissed(&few[2]), "a second one leaves");
+    assert!(busy(&slots, "192.0.2.32").is_none(), "two connections are leaving");
+    drop((few.remove(2), few.remove(1)));
+    assert_eq!(slots.taken.lock().leaving, 0);
+    let own: Vec<_> = (0..2).map_while(|_| acquire(&slots, "192.0.2.1")).collect();
+    assert_eq!(own.len(), 2, "connections of the same peer leave");
+    drop((few, own, others, probe, newcomer));
+    let taken = slots.taken.lock();
+    assert_eq!((taken.all, taken.leaving, taken.connections.len(), taken.by_peer.len()), (0, 0, 0, 0));
+}
+
+/// The budget is full, and idle connections have the reserve.
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_in_the_reserve_makes_room() {
+    let slots = ConnectionSlots::new(16, SlotMemory { reserve: 80, ..MEMORY });
+    let take = |address: &str| slots.acquire(ip(address), |_| None);
+    let borrowed = acquire(&slots, "192.0.2.1").unwrap();
+    let idle: Vec<_> = (0..4).map(|_| take("192.0.2.1").unwrap()).collect();
+    let own = take("192.0.2.1").expect("one of its own leaves");
+    assert!(!is_dismissed(&borrowed), "it has nothing of the reserve");
+    assert_eq!(idle.iter().filter(|slot| is_dismissed(slot)).count(), 1);
+    drop((idle, own, borrowed));
+    let taken = slots.taken.lock();
+    assert_eq!((taken.all, taken.reserve_bytes, taken.leaving, taken.by_peer.len()), (0, 0, 0, 0));
 }

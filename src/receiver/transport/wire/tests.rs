@@ -149,3 +149,23 @@ async fn buffers_of_an_hpack_table_take_room_until_it_is_emptied() {
     assert_eq!(greedy.connection.cut_reason(), Some(CutReason::LargeHead));
     assert!(heads.used_bytes() <= 1 << 19, "at most half of the reserve");
 }
+
+#[tokio::test]
+async fn a_flood_ends_with_goaway_unless_the_library_has_begun_a_frame() {
+    let settings = b"\0\0\0\x04\0\0\0\0\0";
+    for (written, expects_goaway) in [(&settings[..], true), (&settings[..5], false), (&[], false)] {
+        let (mut wire, mut far, _) = wire(0);
+        wire.write_all(written).await.unwrap();
+        far.write_all(&[HELLO, &frame(1, 5, 91), &frame(6, 0, 8).repeat(6_000)].concat()).await.unwrap();
+        for _ in 0..3 {
+            turn(&mut wire).await;
+        }
+        assert_eq!(wire.connection.cut_reason(), Some(CutReason::Flood));
+        drop(wire);
+        let mut seen = Vec::new();
+        far.read_to_end(&mut seen).await.unwrap();
+        let goaway = b"\0\0\x08\x07\0\0\0\0\0\0\0\0\x01\0\0\0\x0b";
+        let expected = [written, if expects_goaway { goaway } else { &[][..] }].concat();
+        assert_eq!(seen, expected);
+    }
+}
