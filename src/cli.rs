@@ -13,6 +13,7 @@ pub mod demo;
 pub mod emulator;
 pub mod explain;
 pub mod fate;
+pub mod import;
 pub mod manual;
 pub mod show;
 pub mod source;
@@ -32,6 +33,7 @@ Examples:
   spansieve validate config.yaml --rate 20000   say what memory and money 20,000 spans a second need
   spansieve test --config config.yaml           run the tests of its policies; exit code 1 if one fails
   spansieve explain --config config.yaml t.json say what would become of a trace, and why
+  spansieve import otelcol.yaml > config.yaml   turn a Collector's configuration, or Refinery's rules, into one
   spansieve config default > config.yaml        write the built-in configuration to a file
   spansieve config show config.yaml             print each setting that is in force, and where it comes from
   spansieve completions bash                    print a script for the shell; zsh and fish are known as well
@@ -145,6 +147,9 @@ pub enum Command {
     Test(test::Arguments),
     /// Say what the daemon would do with the traces in files, and why
     Explain(explain::Arguments),
+    /// Turn a Collector's configuration, or Refinery's rules, into a configuration
+    #[command(after_help = import::EXAMPLES)]
+    Import(import::Import),
     /// Print the JSON Schema of configurations, with which editors complete and check them
     Schema {
         /// The schema of files with policy tests instead

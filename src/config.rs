@@ -93,7 +93,7 @@ fn read_file<T: Default>(
     read: impl FnOnce(Option<Rc<Node>>, &mut Vec<Diagnostic>) -> T,
 ) -> Result<(T, Vec<Diagnostic>), ConfigError> {
     let mut problems = Vec::new();
-    let value = match document::parse(text, env, &mut problems) {
+    let value = match document::parse(text, Some(env), &mut problems) {
         Ok(root) => read(root, &mut problems),
         Err(problem) => {
             problems.push(problem);
@@ -110,6 +110,21 @@ fn read_file<T: Default>(
 #[must_use]
 pub fn explain(text: &str, env: &dyn Fn(&str) -> Option<String>, settings: &Settings) -> Explanation {
     explain::explanation(text, env, settings)
+}
+
+/// Returns the tree of a file of another program, in which references to the environment stay as they are written; `None`
+/// if the text is empty.
+///
+/// # Errors
+/// The text is not valid YAML, or exceeds a limit.
+pub(crate) fn foreign_tree(text: &str) -> Result<Option<Rc<Node>>, ConfigError> {
+    let mut problems = Vec::new();
+    let root = document::parse(text, None, &mut problems).unwrap_or_else(|problem| {
+        problems.push(problem);
+        None
+    });
+    cap(&mut problems);
+    if problems.is_empty() { Ok(root) } else { Err(ConfigError { text: text.to_owned(), problems }) }
 }
 
 /// Returns the JSON Schema of configurations, as `docs/config.schema.json` has it.

@@ -27,6 +27,7 @@ pub mod daemon;
 pub mod export;
 pub mod forward;
 pub mod google;
+pub mod import;
 pub mod journal;
 pub mod offline;
 pub mod policy_tests;

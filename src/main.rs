@@ -41,6 +41,7 @@ fn main() -> ExitCode {
     match cli.command.unwrap_or(Command::Run(cli.config)) {
         Command::Run(config) => run(&config.source(), false),
         Command::Demo(config) => run(&config.source(), true),
+        Command::Import(arguments) => cli::import::run(&arguments),
         Command::Validate(checked) => cli::validate::run(&checked.source(), &checked.checks),
         Command::Config { command: ConfigCommand::Default } => printed(cli::print_default().is_ok()),
         Command::Config { command: ConfigCommand::Show(args) } => cli::show::run(&args),

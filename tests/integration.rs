@@ -13,6 +13,7 @@ mod documentation;
 mod emulator;
 mod forward;
 mod google;
+mod import;
 mod journal;
 mod lateness;
 mod metrics_table;

@@ -16,6 +16,11 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
+    /// Returns the error of a `text` that cannot be used for one reason.
+    pub(crate) fn of(text: &str, problem: Diagnostic) -> Self {
+        ConfigError { text: text.to_owned(), problems: vec![problem] }
+    }
+
     /// Returns the problems, from top to bottom.
     pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
         self.problems.iter()

@@ -27,8 +27,8 @@ pub struct Explanation {
 
 /// Returns `text`, a configuration from which `settings` were read without an error, in words.
 pub(super) fn explanation(text: &str, env: &dyn Fn(&str) -> Option<String>, settings: &Settings) -> Explanation {
-    let root = document::parse(text, env, &mut Vec::new()).ok().flatten();
-    let defaults = document::parse(DEFAULT_POLICIES, env, &mut Vec::new()).ok().flatten();
+    let root = document::parse(text, Some(env), &mut Vec::new()).ok().flatten();
+    let defaults = document::parse(DEFAULT_POLICIES, Some(env), &mut Vec::new()).ok().flatten();
     let written = root.as_deref().and_then(|root| root.find(&["tail_sampling", "policies"]));
     let nodes: Vec<&Node> = written.or(defaults.as_deref()).into_iter().flat_map(Node::items).collect();
     Explanation { policies: explain(&nodes), whole: whole(settings) }

@@ -33,7 +33,7 @@ pub(crate) fn load(text: &str) -> Result<Settings, String> {
     let mut keys = Vec::new();
     Settings::describe(&mut SectionKeys::top(&mut keys));
     let paths: Vec<String> = keys.into_iter().map(|key| key.path).collect();
-    match document::parse(text, &|_| None, &mut problems) {
+    match document::parse(text, Some(&|_| None), &mut problems) {
         Ok(Some(root)) => {
             let files = &|_: &std::path::Path| Err(io::ErrorKind::NotFound.into());
             let context = ReadContext { paths: &paths, secrets: &[], files };

@@ -23,11 +23,12 @@ const NODE_COUNT_MAX: usize = 100_000;
 /// Bytes of all scalars with references to the environment, after expansion.
 const EXPANDED_BYTES_MAX: usize = 1 << 20;
 
-/// Returns the tree of `text`; `None` if the text is empty. Duplicate keys and bad references go to `problems`.
+/// Returns the tree of `text`; `None` if the text is empty. Without `env`, references to the environment stay as they are
+/// written. Duplicate keys and bad references go to `problems`.
 ///
 /// # Errors
 /// The problem that ended the reading: bad syntax, or a limit.
-pub fn parse(text: &str, env: Env<'_>, problems: &mut Vec<Diagnostic>) -> Result<Option<Rc<Node>>, Diagnostic> {
+pub fn parse(text: &str, env: Option<Env<'_>>, problems: &mut Vec<Diagnostic>) -> Result<Option<Rc<Node>>, Diagnostic> {
     let start = Position { line: 1, column: 1, length: 1 };
     if text.len() > TEXT_BYTES_MAX {
         return Err(SettingError::new(format!("longer than {TEXT_BYTES_MAX} bytes")).error(start));
@@ -68,7 +69,7 @@ enum Content {
 
 struct NodeBuilder<'a> {
     text: &'a str,
-    env: Env<'a>,
+    env: Option<Env<'a>>,
     problems: &'a mut Vec<Diagnostic>,
     open: Vec<OpenNode>,
     anchors: HashMap<usize, Rc<Node>>,
@@ -164,10 +165,13 @@ impl NodeBuilder<'_> {
 
     fn scalar(&mut self, text: String, style: ScalarStyle, at: Position) -> NodeValue {
         let expanded = text.contains('$');
-        let text = if expanded { expand(&text, self.env, EXPANDED_BYTES_MAX - self.expanded_bytes) } else { Ok(text) };
+        let text = match self.env.filter(|_| expanded) {
+            Some(env) => expand(&text, env, EXPANDED_BYTES_MAX - self.expanded_bytes),
+            None => Ok(text),
+        };
         match text {
             Ok(text) => {
-                self.expanded_bytes += if expanded { text.len() } else { 0 };
+                self.expanded_bytes += if expanded && self.env.is_some() { text.len() } else { 0 };
                 let kind = if style == ScalarStyle::Plain { ScalarType::of_plain(&text) } else { ScalarType::Text };
                 let is_literal = style == ScalarStyle::Literal && !expanded;
                 let block = if is_literal { block_start(self.text, &text, at) } else { None };

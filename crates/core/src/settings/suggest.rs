@@ -16,7 +16,11 @@ pub fn of_section<'a>(paths: &'a [String], path: &str) -> impl Iterator<Item = &
 }
 
 /// The sections of a Collector's configuration (<https://opentelemetry.io/docs/collector/configuration/>).
-const COLLECTOR_SECTIONS: [&str; 6] = ["receivers", "processors", "exporters", "connectors", "extensions", "service"];
+pub const COLLECTOR_SECTIONS: [&str; 6] =
+    ["receivers", "processors", "exporters", "connectors", "extensions", "service"];
+
+/// The keys of Refinery's rules (refinery `config/sampler_config.go`, `V2SamplerConfig`).
+pub const REFINERY_SECTIONS: [&str; 2] = ["RulesVersion", "Samplers"];
 
 /// Returns the fault of `key`, which the section `path` does not have, with the key that was probably meant. `paths` are those
 /// of all keys; `is_written` returns true for a key that the section has.
@@ -26,10 +30,18 @@ pub fn unknown(paths: &[String], path: &str, key: &str, is_written: impl Fn(&str
         return fault.help("merge keys are not part of YAML 1.2: write the keys out");
     }
     if path.is_empty() && COLLECTOR_SECTIONS.contains(&key) {
-        return fault.help(
-            "this is a section of an OpenTelemetry Collector's configuration: move what is in its `tail_sampling` and \
-             `resource` processors to the top level; docs/migrating-from-the-collector.md says where the rest goes",
-        );
+        let is_earlier = |section: &&&str| **section != key && is_written(section);
+        return match COLLECTOR_SECTIONS.iter().take_while(|section| **section != key).find(is_earlier) {
+            Some(earlier) => fault.help(format!("like {}, it is a section of a Collector's configuration", quote(earlier))),
+            None => fault.help(
+                "this is a section of an OpenTelemetry Collector's configuration: `spansieve import FILE` turns it into \
+                 one of Spansieve; docs/migrating-from-the-collector.md has the differences",
+            ),
+        };
+    }
+    if path.is_empty() && REFINERY_SECTIONS.contains(&key) {
+        return fault
+            .help("these are Refinery's rules: `spansieve import FILE` turns them into a configuration of Spansieve");
     }
     let known = of_section(paths, path);
     if let Some(help) = did_you_mean(key, known.clone().filter(|name| !is_written(name))) {

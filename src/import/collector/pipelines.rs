@@ -1,0 +1,317 @@
+//! The pipeline of traces that is imported: the one with the sampler, with the pipelines that connectors join to it.
+
+use std::collections::HashSet;
+
+use crate::import::foreign::{Foreign, shown};
+use crate::import::report::Report;
+use crate::settings::diagnostic::Diagnostic;
+use crate::settings::values::not_a_section;
+
+const SECTIONS: [&str; 5] = ["receivers", "processors", "exporters", "connectors", "extensions"];
+pub(super) const SAMPLER: &str = "tail_sampling";
+/// Pipelines that are joined to one. More of them are not a file that a person wrote.
+const JOINED_MAX: usize = 64;
+
+/// A component of a pipeline and its definition.
+#[derive(Clone)]
+pub(super) struct Component<'a> {
+    /// The part of its name before the slash.
+    pub(super) kind: &'a str,
+    pub(super) definition: Foreign<'a>,
+}
+
+/// The components that spans pass, in order.
+#[derive(Default)]
+pub(super) struct Pipeline<'a> {
+    pub(super) receivers: Vec<Component<'a>>,
+    /// The processors before the sampler; none if there is no sampler.
+    pub(super) before: Vec<Component<'a>>,
+    pub(super) sampler: Option<Component<'a>>,
+    pub(super) after: Vec<Component<'a>>,
+    pub(super) exporters: Vec<Component<'a>>,
+    pub(super) extensions: Vec<Component<'a>>,
+}
+
+impl<'a> Pipeline<'a> {
+    /// Returns the pipeline of traces in `root`.
+    ///
+    /// # Errors
+    /// A section of the file is not a section.
+    pub(super) fn of(root: &Foreign<'a>, report: &mut Report) -> Result<Self, Diagnostic> {
+        for section in SECTIONS.iter().chain(&["service"]).filter_map(|name| root.filled(name)) {
+            require_section(&section)?;
+        }
+        if SECTIONS.iter().chain(&["service"]).all(|name| root.get(name).is_none()) {
+            return Ok(Pipeline::processors(root, report));
+        }
+        let pipelines = root.find(&["service", "pipelines"]).filter(|pipelines| !pipelines.is_null());
+        let pipeline = match pipelines {
+            Some(pipelines) => {
+                require_section(&pipelines)?;
+                Joined::of(root, &pipelines, report)
+            }
+            None => Pipeline::everything(root, report),
+        };
+        Ok(Pipeline { extensions: all(root, "extensions"), ..pipeline })
+    }
+
+    /// Returns the extension with this name.
+    pub(super) fn extension(&self, name: &str) -> Option<&Component<'a>> {
+        self.extensions.iter().find(|extension| extension.definition.path == format!("extensions.{}", shown(name)))
+    }
+
+    /// Returns the pipeline of a file without `service.pipelines`: all that it defines.
+    fn everything(root: &Foreign<'a>, report: &mut Report) -> Self {
+        report.different(
+            root,
+            "there is no `service.pipelines`: everything that is defined is taken as used, in that order",
+        );
+        let mut pipeline =
+            Pipeline { receivers: all(root, "receivers"), exporters: all(root, "exporters"), ..Pipeline::default() };
+        pipeline.split(all(root, "processors"), report);
+        for connector in all(root, "connectors") {
+            report_connector(&connector, report);
+        }
+        pipeline
+    }
+
+    /// Returns the pipeline of a file that has nothing but processors, without a section around them.
+    fn processors(root: &Foreign<'a>, report: &mut Report) -> Self {
+        report.different(root, "it has processors only: the rest of the result is Spansieve's own");
+        let mut pipeline = Pipeline::default();
+        pipeline.split(components(root), report);
+        pipeline
+    }
+
+    /// Takes the processors apart at the first sampler.
+    fn split(&mut self, mut processors: Vec<Component<'a>>, report: &mut Report) {
+        let Some(at) = processors.iter().position(|processor| processor.kind == SAMPLER) else {
+            self.after = processors;
+            return;
+        };
+        self.after = processors.split_off(at);
+        self.before = processors;
+        self.sampler = Some(self.after.remove(0));
+        let is_second = |processor: &Component<'_>| processor.kind == SAMPLER;
+        for second in self.after.iter().filter(|processor| is_second(processor)) {
+            let reason = "it samples again what another sampler has kept, and Spansieve samples once";
+            report.not_carried(&second.definition, reason, "combine the policies with `and`");
+        }
+        self.after.retain(|processor| !is_second(processor));
+    }
+}
+
+fn require_section(value: &Foreign<'_>) -> Result<(), Diagnostic> {
+    if value.is_section() {
+        return Ok(());
+    }
+    let fault = not_a_section(value.node());
+    Err(fault.help("the Collector does not start with this file either").error(value.node().at))
+}
+
+/// Returns all components that a section of the file defines.
+fn all<'a>(root: &Foreign<'a>, section: &str) -> Vec<Component<'a>> {
+    root.get(section).map(|section| components(&section)).unwrap_or_default()
+}
+
+/// Returns the components that stand in `section`.
+fn components<'a>(section: &Foreign<'a>) -> Vec<Component<'a>> {
+    let entries = section.entries();
+    entries.into_iter().map(|(name, definition)| Component { kind: kind(name), definition }).collect()
+}
+
+fn kind(name: &str) -> &str {
+    name.split('/').next().unwrap_or(name).trim()
+}
+
+/// The pipelines of the file, and those that are joined.
+struct Joined<'a, 'b> {
+    root: &'b Foreign<'a>,
+    pipelines: Vec<(&'a str, Foreign<'a>)>,
+    /// The names in the lists of each pipeline.
+    uses: Vec<Uses<'a>>,
+    taken: Vec<usize>,
+    connectors: HashSet<&'a str>,
+}
+
+struct Uses<'a> {
+    receivers: HashSet<&'a str>,
+    exporters: HashSet<&'a str>,
+}
+
+impl<'a> Uses<'a> {
+    fn of(pipeline: &Foreign<'a>) -> Self {
+        let names = |list| pipeline.get(list).map(|list| list.items()).unwrap_or_default();
+        let set = |list| names(list).into_iter().filter_map(|item| item.text()).collect();
+        Uses { receivers: set("receivers"), exporters: set("exporters") }
+    }
+}
+
+/// The way that connectors are followed.
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    /// From receivers to the pipelines that export to them.
+    Up,
+    /// From exporters to the pipelines that receive from them.
+    Down,
+}
+
+impl Way {
+    /// Returns the list of a pipeline that leads on.
+    fn list(self) -> &'static str {
+        if self == Way::Up { "receivers" } else { "exporters" }
+    }
+}
+
+impl<'a, 'b> Joined<'a, 'b> {
+    fn of(root: &'b Foreign<'a>, pipelines: &Foreign<'a>, report: &mut Report) -> Pipeline<'a> {
+        let pipelines = pipelines.entries();
+        report_unused(root, &pipelines, report);
+        let connectors = root.get("connectors").map(|section| section.entries()).unwrap_or_default();
+        let connectors = connectors.into_iter().map(|(name, _)| name).collect();
+        let uses = pipelines.iter().map(|(_, pipeline)| Uses::of(pipeline)).collect();
+        let mut joined = Joined { root, pipelines, uses, taken: Vec::new(), connectors };
+        let mut result = Pipeline::default();
+        match joined.main() {
+            Some(main) => joined.join(main, &mut result, report),
+            None => {
+                let reason = "no pipeline is of traces, and Spansieve takes nothing else";
+                report.not_carried(root, reason, "leave the Collector in its place");
+            }
+        }
+        joined.report_others(report);
+        result
+    }
+
+    fn is_traces(&self, index: usize) -> bool {
+        kind(self.pipelines[index].0) == "traces"
+    }
+
+    fn names(&self, index: usize, list: &str) -> Vec<(&'a str, Foreign<'a>)> {
+        let items = self.pipelines[index].1.get(list).map(|list| list.items()).unwrap_or_default();
+        items.into_iter().filter_map(|item| Some((item.text()?, item))).collect()
+    }
+
+    fn traces(&self) -> impl Iterator<Item = usize> {
+        (0..self.pipelines.len()).filter(|index| self.is_traces(*index))
+    }
+
+    /// Returns the first pipeline of traces with a sampler, or else the first one of traces.
+    fn main(&self) -> Option<usize> {
+        let samples = |index: &usize| self.names(*index, "processors").iter().any(|(name, _)| kind(name) == SAMPLER);
+        self.traces().find(samples).or_else(|| self.traces().next())
+    }
+
+    fn join(&mut self, main: usize, result: &mut Pipeline<'a>, report: &mut Report) {
+        self.taken.push(main);
+        let mut processors = self.components(main, "processors", report);
+        let before = self.follow(main, Way::Up, report);
+        result.receivers = before.ends;
+        processors.splice(0..0, before.processors);
+        let after = self.follow(main, Way::Down, report);
+        result.exporters = after.ends;
+        processors.extend(after.processors);
+        result.split(processors, report);
+    }
+
+    /// Follows connectors from the pipeline `from` to other pipelines, and returns the components at their ends.
+    fn follow(&mut self, from: usize, way: Way, report: &mut Report) -> Followed<'a> {
+        let mut followed = Followed { ends: Vec::new(), processors: Vec::new() };
+        let mut open = vec![from];
+        while let Some(index) = open.pop() {
+            for (name, place) in self.names(index, way.list()) {
+                if self.connectors.contains(name) {
+                    let next = self.joined_by(name, way);
+                    for next in &next {
+                        followed.processors.extend(self.components(*next, "processors", report));
+                    }
+                    open.extend(next);
+                } else {
+                    followed.ends.extend(self.component(way.list(), name, &place, report));
+                }
+            }
+        }
+        followed
+    }
+
+    /// Takes the pipelines of traces that the connector `name` joins.
+    fn joined_by(&mut self, name: &str, way: Way) -> Vec<usize> {
+        let has = |uses: &Uses<'_>| if way == Way::Up { &uses.exporters } else { &uses.receivers }.contains(name);
+        let next = self.traces().filter(|index| has(&self.uses[*index]) && !self.taken.contains(index));
+        let next: Vec<usize> = next.take(JOINED_MAX.saturating_sub(self.taken.len())).collect();
+        self.taken.extend(&next);
+        next
+    }
+
+    fn components(&self, index: usize, list: &str, report: &mut Report) -> Vec<Component<'a>> {
+        let names = self.names(index, list);
+        names.into_iter().filter_map(|(name, place)| self.component(list, name, &place, report)).collect()
+    }
+
+    fn component(
+        &self,
+        section: &str,
+        name: &'a str,
+        place: &Foreign<'a>,
+        report: &mut Report,
+    ) -> Option<Component<'a>> {
+        let definition = self.root.get(section).and_then(|section| section.get(name));
+        if definition.is_none() && name.contains("${") {
+            report.not_carried(place, "its name comes from a variable", "write the name itself");
+        } else if definition.is_none() {
+            let reason =
+                format!("`{}` is not defined in `{section}`: the Collector does not start with this file", shown(name));
+            report.not_carried(place, reason, format!("define it in `{section}`, or take it out of the pipeline"));
+        }
+        Some(Component { kind: kind(name), definition: definition? })
+    }
+
+    /// Reports the pipelines that are not imported, and the connectors.
+    fn report_others(&self, report: &mut Report) {
+        for (index, (_, pipeline)) in self.pipelines.iter().enumerate().filter(|(index, _)| !self.taken.contains(index))
+        {
+            if self.is_traces(index) {
+                let reason = "Spansieve has one pipeline, and another one is carried";
+                report.not_carried(pipeline, reason, "run another Spansieve for it, or leave it in a Collector");
+            } else {
+                let reason = "Spansieve takes traces only";
+                report.not_carried(pipeline, reason, "leave it in a Collector");
+            }
+        }
+        for connector in all(self.root, "connectors") {
+            report_connector(&connector, report);
+        }
+    }
+}
+
+struct Followed<'a> {
+    ends: Vec<Component<'a>>,
+    processors: Vec<Component<'a>>,
+}
+
+fn report_connector(connector: &Component<'_>, report: &mut Report) {
+    let definition = &connector.definition;
+    match connector.kind {
+        "forward" => report.not_needed(definition, "the pipelines that it joins are one here"),
+        "spanmetrics" | "servicegraph" | "count" | "exceptions" => {
+            let reason = "Spansieve does not make metrics or logs of spans";
+            report.not_carried(definition, reason, "leave it in a Collector that the senders reach first");
+        }
+        _ => {
+            let reason = "Spansieve has no connectors: all spans go through the one pipeline";
+            report.not_carried(definition, reason, "leave it in a Collector before Spansieve, or behind it");
+        }
+    }
+}
+
+/// Reports the components that no pipeline uses.
+fn report_unused(root: &Foreign<'_>, pipelines: &[(&str, Foreign<'_>)], report: &mut Report) {
+    let lists = pipelines.iter().flat_map(|(_, pipeline)| pipeline.entries());
+    let used: HashSet<&str> = lists.flat_map(|(_, list)| list.items()).filter_map(|item| item.text()).collect();
+    for section in ["receivers", "processors", "exporters"] {
+        let entries = root.get(section).map(|section| section.entries()).unwrap_or_default();
+        for (_, unused) in entries.into_iter().filter(|(name, _)| !used.contains(name)) {
+            report.not_needed(&unused, "no pipeline uses it");
+        }
+    }
+}

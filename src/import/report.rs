@@ -1,0 +1,206 @@
+//! The report of an import: what became of each part of the file.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::draft::Origin;
+use super::foreign::Foreign;
+use crate::settings::diagnostic::{Position, printable};
+
+/// Findings of one kind that are shown; further ones are only counted.
+const FINDING_COUNT_MAX: usize = 1_000;
+
+/// What became of a part of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is in the result, with the same meaning.
+    Carried,
+    /// It is in the result, but means something else here.
+    Different,
+    /// Spansieve does without it.
+    NotNeeded,
+    /// It is lost.
+    NotCarried,
+}
+
+impl Outcome {
+    /// All outcomes, in the order in which reports list them.
+    pub const ALL: [Outcome; 4] = [Outcome::NotCarried, Outcome::Different, Outcome::NotNeeded, Outcome::Carried];
+
+    /// Returns the words for it.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Outcome::Carried => "carried",
+            Outcome::Different => "different",
+            Outcome::NotNeeded => "not needed",
+            Outcome::NotCarried => "not carried",
+        }
+    }
+}
+
+/// A part of the file, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The path of its key in the file: `processors.batch.timeout`.
+    pub from: String,
+    /// The line of the key, from 1.
+    pub line: usize,
+    /// The column of the key, from 1.
+    pub column: usize,
+    /// The path of the key in the result, if it was carried.
+    pub to: Option<String>,
+    /// The reason in words, or the difference. Empty for what was carried.
+    pub reason: String,
+    /// The advice: what to do about it.
+    pub help: Option<String>,
+}
+
+/// All findings about a file, from top to bottom.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    findings: Vec<Finding>,
+    /// The number of findings, by outcome as in [`Outcome::ALL`], with those that are too many to be held.
+    counts: [usize; 4],
+}
+
+impl Report {
+    /// Returns the findings with this outcome, from top to bottom.
+    pub fn of(&self, outcome: Outcome) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(move |finding| finding.outcome == outcome)
+    }
+
+    fn number(outcome: Outcome) -> usize {
+        Outcome::ALL.iter().position(|other| *other == outcome).unwrap_or_default()
+    }
+
+    /// Returns the number of findings with this outcome.
+    #[must_use]
+    pub fn count(&self, outcome: Outcome) -> usize {
+        self.counts[Self::number(outcome)]
+    }
+
+    pub(super) fn add(&mut self, finding: Finding) {
+        let count = &mut self.counts[Self::number(finding.outcome)];
+        *count += 1;
+        if *count <= FINDING_COUNT_MAX {
+            self.findings.push(finding);
+        }
+    }
+
+    /// Says that `part` means something else here.
+    pub(super) fn different(&mut self, part: &Foreign<'_>, reason: impl Into<String>) {
+        self.say(Outcome::Different, part, reason.into(), None);
+    }
+
+    /// Says that Spansieve does without `part`.
+    pub(super) fn not_needed(&mut self, part: &Foreign<'_>, reason: impl Into<String>) {
+        self.say(Outcome::NotNeeded, part, reason.into(), None);
+    }
+
+    /// Says that `part` is lost, and what to do about it.
+    pub(super) fn not_carried(&mut self, part: &Foreign<'_>, reason: impl Into<String>, help: impl Into<String>) {
+        self.say(Outcome::NotCarried, part, reason.into(), Some(help.into()));
+    }
+
+    fn say(&mut self, outcome: Outcome, part: &Foreign<'_>, reason: String, help: Option<String>) {
+        self.add(finding(outcome, &part.path, part.at, reason, help));
+    }
+
+    /// Says that a part is in the result at `to`. A difference that was found before keeps its reason.
+    pub(super) fn carry(&mut self, from: &Origin, to: &str) {
+        let same = |finding: &&mut Finding| finding.outcome == Outcome::Different && finding.from == from.path;
+        if let Some(different) = self.findings.iter_mut().find(same) {
+            different.to = Some(to.to_owned());
+            return;
+        }
+        let carried = finding(Outcome::Carried, &from.path, from.at, String::new(), None);
+        self.add(Finding { to: Some(to.to_owned()), ..carried });
+    }
+
+    /// Forgets the findings about the part with the path `path`, and about what is in it.
+    pub(super) fn retain_outside(&mut self, path: &str) {
+        let is_within =
+            |from: &str| from.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+        let (inside, outside) =
+            std::mem::take(&mut self.findings).into_iter().partition(|finding| is_within(&finding.from));
+        self.findings = outside;
+        let inside: Vec<Finding> = inside;
+        inside.iter().for_each(|finding| self.counts[Self::number(finding.outcome)] -= 1);
+    }
+
+    /// Sorts the findings by their place.
+    pub(super) fn sort(&mut self) {
+        self.findings.sort_by_key(|finding| (finding.line, finding.column));
+    }
+
+    /// Returns the report as lines for a terminal: one for each finding that is not carried as it is, with its place in
+    /// the file `name`, and one for its advice.
+    #[must_use]
+    pub fn render(&self, name: &str, color: bool) -> String {
+        let mut out = String::new();
+        for outcome in [Outcome::NotCarried, Outcome::Different, Outcome::NotNeeded] {
+            for finding in self.of(outcome) {
+                // Writing to a String cannot fail.
+                let _ = writeln!(out, "{}", line(finding, name, color));
+                if let Some(help) = &finding.help {
+                    let _ = writeln!(out, "  = help: {help}");
+                }
+            }
+        }
+        let counts = Outcome::ALL.map(|outcome| format!("{} {}", self.count(outcome), outcome.words()));
+        let _ = writeln!(out, "{name}: {}", counts.join(", "));
+        out
+    }
+
+    /// Returns the findings as JSON, one list for each outcome.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let list = |outcome| Value::from(self.of(outcome).map(Finding::json).collect::<Vec<_>>());
+        json!({
+            "carried": list(Outcome::Carried),
+            "different": list(Outcome::Different),
+            "not_needed": list(Outcome::NotNeeded),
+            "not_carried": list(Outcome::NotCarried),
+        })
+    }
+}
+
+impl Finding {
+    fn json(&self) -> Value {
+        let mut json = json!({"from": self.from, "line": self.line, "column": self.column});
+        let texts = [("to", self.to.as_ref()), ("reason", Some(&self.reason)), ("help", self.help.as_ref())];
+        for (key, text) in texts.into_iter().filter_map(|(key, text)| Some((key, text?))) {
+            if !text.is_empty() {
+                json[key] = Value::from(text.as_str());
+            }
+        }
+        json
+    }
+}
+
+/// Returns a finding about the part with the path `from`. Its texts have no line breaks.
+pub(super) fn finding(outcome: Outcome, from: &str, at: Position, reason: String, help: Option<String>) -> Finding {
+    let one_line = |text: String| text.chars().map(printable).collect();
+    let from = if from.is_empty() { "the file" } else { from };
+    Finding {
+        outcome,
+        from: from.to_owned(),
+        line: at.line,
+        column: at.column,
+        to: None,
+        reason: one_line(reason),
+        help: help.map(one_line),
+    }
+}
+
+fn line(finding: &Finding, name: &str, color: bool) -> String {
+    let style = if finding.outcome == Outcome::NotCarried { "1;33" } else { "1" };
+    let label = finding.outcome.words();
+    let label = if color { format!("\x1b[{style}m{label}\x1b[0m") } else { label.to_owned() };
+    let Finding { line, column, from, reason, .. } = finding;
+    format!("{name}:{line}:{column}: {label}: {from}: {reason}")
+}

@@ -1,0 +1,325 @@
+//! Parts of the Collector's configuration, each with what it becomes.
+
+use super::{findings, has_finding, imported, load, loaded};
+
+/// Checks that the import of a policy means the same as `expected`, and has a finding with these words.
+fn check_policy(policy: &str, expected: &str, words: &[&str]) {
+    let text = format!("processors: {{tail_sampling: {{policies: [{policy}]}}}}\n");
+    let imported = imported(&text).unwrap();
+    let found = loaded(&imported).settings.tail_sampling.policies;
+    let expected = load(&format!("tail_sampling: {{policies: [{expected}]}}\n"), &|_| None).unwrap();
+    assert_eq!(found, expected.settings.tail_sampling.policies, "{policy}:\n{}", imported.text);
+    assert!(words.is_empty() || has_finding(&imported, words), "{words:?}: {:#?}", findings(&imported));
+}
+
+/// What stands in the place of policies of which none can be carried.
+const NONE: &str = "{name: everything, type: always_sample}";
+
+#[test]
+fn policies() {
+    for (policy, expected, words) in [
+        ("{name: a, type: always_sample}", "{name: a, type: always_sample}", vec![]),
+        ("{name: a, type: trace_flags}", "{name: a, type: trace_flags}", vec![]),
+        (
+            "{name: a, type: latency, latency: {threshold_ms: 5}}",
+            "{name: a, type: latency, latency: {threshold_ms: 5}}",
+            vec![],
+        ),
+        ("{name: a, type: latency}", "{name: a, type: latency, latency: {threshold_ms: 0}}", vec![]),
+        (
+            "{name: a, type: latency, latency: {threshold_ms: 5, upper_threshold_ms: 9}}",
+            "{name: a, type: latency, latency: {threshold_ms: 5, upper_threshold_ms: 9}}",
+            vec!["different", "policies[0].latency", "both bounds"],
+        ),
+        (
+            "{name: a, type: numeric_attribute, numeric_attribute: {key: k, min_value: 0, max_value: 9}}",
+            "{name: a, type: numeric_attribute, numeric_attribute: {key: k, max_value: 9}}",
+            vec!["not needed", "min_value", "not set"],
+        ),
+        (
+            "{name: a, type: numeric_attribute, numeric_attribute: {key: k, min_value: 0}}",
+            NONE,
+            vec!["not carried", "no bound"],
+        ),
+        (
+            "{name: a, type: string_attribute, string_attribute: {key: k, values: [v, 404, 'a b'], cache_max_size: 5, invert_match: true}}",
+            "{name: a, type: string_attribute, string_attribute: {key: k, values: [v, 404, \"a b\"], invert_match: true}}",
+            vec!["not needed", "cache_max_size"],
+        ),
+        (
+            "{name: a, type: string_attribute, string_attribute: {key: k, values: ['(?<x>a']  , enabled_regex_matching: true}}",
+            NONE,
+            vec!["not carried", "policies[0]", "regular expression"],
+        ),
+        (
+            "{name: a, type: boolean_attribute, boolean_attribute: {key: k, value: true}}",
+            "{name: a, type: boolean_attribute, boolean_attribute: {key: k, value: true}}",
+            vec![],
+        ),
+        (
+            "{name: a, type: probabilistic, probabilistic: {hash_salt: x, sampling_percentage: 0.1}}",
+            "{name: a, type: probabilistic, probabilistic: {sampling_percentage: 0.1%}}",
+            vec!["different", "as many traces"],
+        ),
+        (
+            "{name: a, type: probabilistic, probabilistic: {sampling_percentage: 250}}",
+            "{name: a, type: probabilistic, probabilistic: {sampling_percentage: 100%}}",
+            vec![],
+        ),
+        (
+            "{name: a, type: status_code, status_code: {status_codes: [ERROR, UNSET]}}",
+            "{name: a, type: status_code, status_code: {status_codes: [ERROR, UNSET]}}",
+            vec![],
+        ),
+        (
+            "{name: a, type: status_code, status_code: {status_codes: [BAD]}}",
+            NONE,
+            vec!["not carried", "unknown status code"],
+        ),
+        (
+            "{name: a, type: rate_limiting, rate_limiting: {spans_per_second: 35}}",
+            "{name: a, type: rate_limiting, rate_limiting: {spans_per_second: 35}}",
+            vec!["different", "burst"],
+        ),
+        (
+            "{name: a, type: bytes_limiting, bytes_limiting: {bytes_per_second: 1_000, burst_capacity: 2000}}",
+            "{name: a, type: bytes_limiting, bytes_limiting: {bytes_per_second: 1_000, burst_capacity: 2000}}",
+            vec![],
+        ),
+        (
+            "{name: a, type: span_count, span_count: {min_spans: 2, max_spans: 20}}",
+            "{name: a, type: span_count, span_count: {min_spans: 2, max_spans: 20}}",
+            vec![],
+        ),
+        (
+            "{name: a, type: trace_state, trace_state: {key: k, values: [v]}}",
+            "{name: a, type: trace_state, trace_state: {key: k, values: [v]}}",
+            vec![],
+        ),
+        (
+            "{name: a, type: ottl_condition, ottl_condition: {error_mode: ignore, span: ['name == \"x\"'], spanevent: ['name == \"y\"']}}",
+            "{name: a, type: ottl_condition, ottl_condition: {span: ['name == \"x\"'], spanevent: ['name == \"y\"']}}",
+            vec!["not needed", "error_mode"],
+        ),
+        ("{name: a, type: ottl_condition, ottl_condition: {span: ['Now() > 1']}}", NONE, vec!["not carried", "OTTL"]),
+        (
+            "{name: a, type: and, and: {and_sub_policy: [{name: b, type: always_sample}, {type: trace_flags}]}}",
+            "{name: a, type: and, and: {and_sub_policy: [{name: b, type: always_sample}, {type: trace_flags}]}}",
+            vec![],
+        ),
+        (
+            "{name: a, type: and, and: {and_sub_policy: [{name: b, type: numeric_attribute, numeric_attribute: {key: k}}]}}",
+            NONE,
+            vec!["not carried", "policies[0]:", "no bound"],
+        ),
+        (
+            "{name: a, type: not, not: {not_sub_policy: {name: b, type: trace_flags}}}",
+            "{name: a, type: not, not: {not_sub_policy: {name: b, type: trace_flags}}}",
+            vec![],
+        ),
+        (
+            "{name: a, type: drop, drop: {drop_sub_policy: [{name: b, type: trace_flags}]}}",
+            "{name: a, type: drop, drop: {drop_sub_policy: [{name: b, type: trace_flags}]}}",
+            vec!["every policy is of type `drop`"],
+        ),
+        ("{name: a, type: acme, acme: {x: 1}}", NONE, vec!["not carried", "unknown policy type"]),
+        ("{name: a}", NONE, vec!["not carried", "no `type`"]),
+        ("{name: a, type: error}", "{name: a, type: error}", vec![]),
+        (
+            "{name: a, type: always_sample, latency: {threshold_ms: 1}}",
+            "{name: a, type: always_sample}",
+            vec!["not needed", "does not read it"],
+        ),
+    ] {
+        check_policy(policy, expected, &words);
+    }
+}
+
+/// Checks that the import of `text` has each of these lines, and a finding with each of these words.
+fn check(text: &str, lines: &[&str], words: &[&[&str]]) {
+    let imported = imported(text).unwrap();
+    loaded(&imported);
+    for line in lines {
+        assert!(imported.text.lines().any(|found| found.trim() == *line), "{line} is missing:\n{}", imported.text);
+    }
+    for words in words {
+        assert!(has_finding(&imported, words), "{words:?}: {:#?}", findings(&imported));
+    }
+}
+
+#[test]
+fn receivers() {
+    check(
+        "receivers: {otlp: {protocols: {grpc: , http: }}}\n",
+        &[
+            "- \"localhost:4317\" # receivers.otlp.protocols.grpc: the Collector's default",
+            "max_request_bytes: 20MiB # the Collector's default over HTTP",
+        ],
+        &[],
+    );
+    check(
+        "receivers: {otlp: {protocols: {grpc: {endpoint: ':4317', max_recv_msg_size_mib: 64}, http: {endpoint: '[::1]:4318'}}}}\n",
+        &[
+            "- \"0.0.0.0:4317\" # receivers.otlp.protocols.grpc.endpoint",
+            "- \"[::1]:4318\" # receivers.otlp.protocols.http.endpoint",
+            "max_request_bytes: 64MiB # receivers.otlp.protocols.grpc.max_recv_msg_size_mib",
+        ],
+        &[],
+    );
+    check(
+        "receivers: {otlp: {protocols: {grpc: {transport: unix, endpoint: /run/x}, http: {endpoint: nonsense}}}, kafka: }\n",
+        &["listen: [\"localhost:4317\", \"localhost:4318\"] # no address could be carried"],
+        &[
+            &["not carried", "transport"],
+            &["not carried", "http.endpoint", "not a valid listen address"],
+            &["receivers.kafka", "OTLP only"],
+        ],
+    );
+    check(
+        "receivers: {otlp: {protocols: {http: {tls: {cert_file: /x.crt, key_file: /x.key}, auth: {authenticator: oidc}, traces_url_path: /t}}}}\n\
+         extensions: {oidc: }\n",
+        &["# tls: {cert_file: /x.crt, key_file: /x.key}"],
+        &[
+            &["not carried", "http.tls", "cannot read"],
+            &["not carried", "auth", "`oidc`"],
+            &["not carried", "traces_url_path"],
+        ],
+    );
+    check(
+        "receivers: {otlp: {protocols: {http: {auth: {authenticator: bearertokenauth}}}}}\n\
+         extensions: {bearertokenauth: {tokens: [aaaaaaaaaaaaaaaa, bbbbbbbbbbbbbbbb]}}\n",
+        &["auth: {bearer: {tokens: [aaaaaaaaaaaaaaaa, bbbbbbbbbbbbbbbb]}} # extensions.bearertokenauth"],
+        &[],
+    );
+}
+
+#[test]
+fn processors() {
+    check(
+        "processors: {memory_limiter: {limit_mib: 512, limit_percentage: 50, check_interval: 1s}, batch: {send_batch_size: 100, timeout: 2s}}\n",
+        &[
+            "limit: 512MiB # processors.memory_limiter.limit_mib",
+            "max_spans: 100 # processors.batch.send_batch_size",
+            "max_delay: 2s # processors.batch.timeout",
+        ],
+        &[
+            &["different", "limit_mib", "not the size of the whole process"],
+            &["not needed", "check_interval"],
+            &["not needed", "limit_percentage"],
+        ],
+    );
+    check(
+        "processors: {attributes: {actions: [{key: a, action: delete}]}, filter: , transform: , acme: , probabilistic_sampler: {sampling_percentage: 10}}\n",
+        &[
+            "- {name: ratio, type: probabilistic, probabilistic: {sampling_percentage: 10%}} # processors.probabilistic_sampler",
+        ],
+        &[
+            &["not carried", "processors.attributes.actions[0]", "attributes of spans"],
+            &["not carried", "processors.filter", "whole traces"],
+            &["not carried", "processors.transform"],
+            &["not carried", "processors.acme", "no such processor"],
+        ],
+    );
+    check(
+        "processors:\n  resource: {attributes: [{key: team, value: x, action: upsert}, {key: a, from_context: b, action: insert}]}\n  \
+         tail_sampling: {policies: [{name: a, type: string_attribute, string_attribute: {key: team, values: [x]}}]}\n  \
+         tail_sampling/2: {policies: []}\n",
+        &[
+            "- {key: team, value: x, action: upsert} # processors.resource.attributes[0]",
+            "decision_wait: 30s # the Collector's default",
+        ],
+        &[
+            &["different", "processors.resource", "after the decision"],
+            &["different", "policies[0]", "asks for `team`, which `processors.resource` sets before"],
+            &["not carried", "attributes[1]", "from_context"],
+            &["not carried", "tail_sampling/2", "samples once"],
+        ],
+    );
+    check(
+        "processors: {batch: , resourcedetection: {detectors: [gcp, ec2]}, tail_sampling: {decision_wait: 1h, maximum_trace_size_bytes: 2048, \
+         sampling_strategy: span-ingest, decision_cache: {sampled_cache_size: 0}, policies: [{name: a, type: trace_flags}]}}\n",
+        &[
+            "detect: gcp # processors.resourcedetection.detectors[0]",
+            "bytes_max: 2KiB # processors.tail_sampling.maximum_trace_size_bytes",
+        ],
+        &[
+            &["not needed", "processors.batch"],
+            &["not carried", "detectors[1]"],
+            &["not carried", "decision_wait", "out of range"],
+            &["not carried", "sampling_strategy"],
+            &["different", "sampled_cache_size"],
+        ],
+    );
+}
+
+#[test]
+fn keys_of_spansieve_itself_are_carried() {
+    check(
+        "processors: {tail_sampling: {rescue: {window: 0s}, spans_max: 500, strange: 1, policies: [{name: a, type: error}]}}\n",
+        &[
+            "spans_max: 500 # processors.tail_sampling.spans_max",
+            "rescue: {window: 0s} # processors.tail_sampling.rescue",
+        ],
+        &[&["not carried", "processors.tail_sampling.strange", "unknown key"]],
+    );
+}
+
+#[test]
+fn exporters() {
+    check(
+        "exporters: {googlecloud: {project: p, destination_project_quota: true, timeout: 5s, impersonate: {target_principal: x}}}\n",
+        &["project: p # exporters.googlecloud.project"],
+        &[&["not carried", "impersonate"], &["not needed", "timeout"], &["different", "allowed_projects"]],
+    );
+    check(
+        "exporters: {debug: , googlecloud: {trace: {endpoint: 'localhost:9443', use_insecure: true}}, otlp: {endpoint: 'b:1'}}\n",
+        &["endpoint: \"http://localhost:9443\" # exporters.googlecloud.trace.endpoint"],
+        &[&["not carried", "exporters.debug"], &["not carried", "exporters.otlp", "one sink"]],
+    );
+    check(
+        "exporters: {otlp: {endpoint: 'dns:///tempo:4317', tls: {insecure: true, insecure_skip_verify: true}, compression: zstd}}\n",
+        &["api: otlp", "endpoint: \"http://tempo:4317\" # exporters.otlp.endpoint"],
+        &[&["not carried", "insecure_skip_verify"], &["not needed", "compression"]],
+    );
+    check(
+        "exporters: {otlphttp: {endpoint: 'https://telemetry.googleapis.com', auth: {authenticator: googleclientauth}}}\nextensions: {googleclientauth: }\n",
+        &["api: telemetry # exporters.otlphttp.endpoint"],
+        &[&["not needed", "auth"]],
+    );
+    check(
+        "exporters: {otlphttp: {endpoint: 'https://example.com/otlp'}, kafka: }\n",
+        &["endpoint: embedded # no exporter could be carried"],
+        &[&["not carried", "exporters.otlphttp", "no path"], &["not carried", "exporters.kafka"]],
+    );
+    check(
+        "exporters: {otlp: {endpoint: 'not an address'}}\n",
+        &["endpoint: embedded # the exporter could not be carried"],
+        &[&["not carried", "exporters.otlp.endpoint"]],
+    );
+}
+
+#[test]
+fn service() {
+    check(
+        "receivers: {otlp: {protocols: {grpc: }}}\nexporters: {nop: }\nextensions: {health_check: , pprof: , acme: }\n\
+         service:\n  telemetry: {logs: {level: WARN, encoding: console}, metrics: {address: '0.0.0.0:8888'}}\n  \
+         pipelines: {traces: {receivers: [otlp, missing], exporters: [nop]}, metrics: {receivers: [otlp]}}\n",
+        &[
+            "listen: \"0.0.0.0:8888\" # service.telemetry.metrics.address",
+            "level: warn # service.telemetry.logs.level",
+            "format: text # service.telemetry.logs.encoding",
+        ],
+        &[
+            &["not carried", "pipelines.traces.receivers[1]", "`missing` is not defined"],
+            &["not carried", "service.pipelines.metrics", "traces only"],
+            &["different", "extensions.health_check"],
+            &["not carried", "extensions.acme"],
+        ],
+    );
+    check("service: {pipelines: {logs: {receivers: [otlp]}}}\n", &[], &[&["not carried", "no pipeline is of traces"]]);
+    check(
+        "receivers: {otlp: {<<: {protocols: {grpc: {endpoint: 'a:1'}}}}}\n",
+        &["- \"a:1\" # receivers.otlp.protocols.grpc.endpoint"],
+        &[],
+    );
+}
