@@ -115,6 +115,28 @@ fn validate_takes_a_file_or_standard_input() {
 }
 
 #[test]
+fn findings_of_validate_exit_with_1() {
+    let file = config_file(
+        "memory: {limit: 64MiB}\ntail_sampling: {policies: [{name: a, type: error}, {name: b, type: error}]}\n",
+    );
+    let path = file.path().to_str().unwrap();
+    let code = |args: &[&str]| output(&[&["validate", path], args].concat()).0.status.code();
+    assert_eq!(code(&[]), Some(0), "there is only a warning");
+    assert_eq!(code(&["--strict"]), Some(1));
+    assert_eq!(code(&["--rate", "100"]), Some(0));
+    assert_eq!(code(&["--rate", "100000"]), Some(1));
+    assert_eq!(code(&["--rate", "0"]), Some(2), "not a rate");
+    assert_eq!(code(&["--spans-per-trace", "5"]), Some(2), "without a rate");
+
+    let json = spansieve(&["validate", path, "--format", "json", "--rate", "100000", "--explain"]).output().unwrap();
+    assert_eq!((json.status.code(), &json.stderr[..]), (Some(1), &[][..]));
+    let report: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(report["problems"][0]["severity"], "warning");
+    assert_eq!(report["explanation"]["policies"][0]["name"], "a");
+    assert_eq!(report["memory"]["fits"], false);
+}
+
+#[test]
 fn without_a_file_the_built_in_configuration_is_used() {
     let folder = tempfile::tempdir().unwrap();
     let validated = spansieve(&["validate"]).current_dir(&folder).env_remove("SPANSIEVE_CONFIG").output().unwrap();

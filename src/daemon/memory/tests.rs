@@ -99,6 +99,6 @@ fn all_that_is_held_leaves_a_part_of_the_container_free() {
         let beyond = (ladder::ENCODED.of(limit) + ladder::RESERVE.of(limit)) as u64;
         let all = limit as u64 + beyond + allowed_bytes(limit) as u64;
         // The transition from LEFT_BYTES_MIN to the percentage is the tightest, at 266 MiB.
-        assert!(all * 100 <= mib * MIB * if mib < 256 || mib > 300 { 90 } else { 91 }, "{all} bytes in {mib} MiB");
+        assert!(all * 100 <= mib * MIB * if (256..=300).contains(&mib) { 91 } else { 90 }, "{all} bytes in {mib} MiB");
     }
 }
