@@ -107,7 +107,7 @@ fn within(min: i64, max: i64) -> Check {
 }
 
 fn compiled(rules: Vec<Rule>) -> Policies {
-    let named = rules.into_iter().enumerate().map(|(n, rule)| Policy { name: format!("policy {n}"), rule });
+    let named = rules.into_iter().enumerate().map(|(n, rule)| Policy::new(&format!("policy {n}"), rule));
     let settings = TailSampling { policies: named.collect(), ..Settings::default().tail_sampling };
     Policies::compile(&settings.policies, settings.sample_on_first_match).expect("policies that fit")
 }

@@ -27,7 +27,7 @@ use crate::otlp::scan::{Scan, scan};
 use crate::otlp::visited;
 use crate::resource::Rewriter;
 use crate::resource::settings::AllowedProjects;
-use crate::sampling::Policies;
+use crate::sampling::{Policies, PolicyNames};
 use crate::tail::Table;
 use crate::tail::kept::{KeptQueue, KeptSpans};
 use crate::tail::settings::TailSampling;
@@ -123,12 +123,12 @@ fn measure_body(body: Bytes) -> Cost {
         while table.sweep(shard, DECISION_WAIT_MS, &mut out) {}
     }
     cost.decide = visited::take();
-    let policy_names: Arc<[String]> = policies.names().into();
+    let policy_names = PolicyNames::new(policies.names());
     let settings = cloud_trace::EncoderSettings {
         default_project: "p".into(),
         allowed_projects: AllowedProjects::Any,
         annotate: true,
-        policy_names: Arc::clone(&policy_names),
+        policy_names: policy_names.clone(),
         ..Default::default()
     };
     let mut encoder = cloud_trace::Encoder::new(settings, Rewriter::default());

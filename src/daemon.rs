@@ -10,6 +10,7 @@ mod origin;
 pub mod pipeline;
 mod readiness;
 mod recovery;
+mod reload;
 mod sample_statistics;
 mod sink;
 mod sweeper;
@@ -20,12 +21,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 pub use self::observed::Observed;
 use self::pipeline::Pipeline;
 use self::recovery::Opened;
+pub use self::reload::{Applied, ConfigFile, LoadConfig, ReloadError, Reloader};
 use self::sink::Wiring;
 use crate::api::answers::ConfigAnswer;
 use crate::budget::Budget;
@@ -38,7 +41,7 @@ use crate::export::spool::Spool;
 use crate::google::credentials::{Credentials, CredentialsError};
 use crate::google::project::AmbientProjectError;
 use crate::receiver::{ApiService, Auth, AuthError, BindError, Receiver, ReceiverSettings, Scrape, Tls, TlsError};
-use crate::sampling::{CompileError, Policies};
+use crate::sampling::{CompileError, Policies, PolicyNames};
 use crate::segment::directory::OpenError;
 use crate::tail::Table;
 use crate::tail::kept::KeptQueue;
@@ -50,6 +53,8 @@ const IN_FLIGHT_GRACE: Duration = Duration::from_millis(500);
 /// The time that the recovery has to end. It ends once the request that it reads is taken in, which takes less than a
 /// second. The daemon does not wait longer for a disk that hangs.
 const RECOVERY_GRACE: Duration = Duration::from_secs(2);
+/// The time that a configuration that is being applied has to end. It usually takes a fraction of a second.
+const RELOAD_GRACE: Duration = Duration::from_secs(2);
 /// The part of the grace of a stop that is reserved for the work after the last span: the last scrape, and closing
 /// connections.
 const CLOSE_GRACE: Duration = Duration::from_millis(500);
@@ -145,6 +150,9 @@ pub struct Daemon {
     destination: (&'static str, String),
     emulator: Option<Emulator>,
     observed: Arc<Observed>,
+    reloader: Arc<Reloader>,
+    /// The tasks that change what is in force.
+    following: Vec<JoinHandle<()>>,
     scrape: Scrape,
 }
 
@@ -162,20 +170,19 @@ impl Daemon {
     /// # Errors
     /// See [`StartError`]. Nothing is left running then.
     pub async fn start_with(settings: Settings, config: Option<ConfigAnswer>) -> Result<Self, StartError> {
-        let policies = Arc::new(Policies::compile(
-            &settings.tail_sampling.policies,
-            settings.tail_sampling.sample_on_first_match,
-        )?);
-        let policy_names: Vec<&str> = policies.names().iter().map(String::as_str).collect();
-        let metrics = Arc::new(Metrics::with_policies(&policy_names));
+        let tail_sampling = settings.tail_sampling.at(crate::clock::since_1970().as_secs());
+        let policies = Arc::new(Policies::compile_set(tail_sampling.policy_set(), None)?);
+        let policy_names = PolicyNames::new(policies.names());
+        let metrics = Arc::new(Metrics::new());
+        metrics.declare_policies(policies.labels(), policies.shadow_labels());
         let budget = Budget::new(memory::limit_bytes(settings.memory.limit)?);
-        let table = Table::new(&settings.tail_sampling, Arc::clone(&policies), budget.clone());
+        let table = Table::new(&tail_sampling, policies, budget.clone());
         let table = match settings.memory.compress {
             Compress::Off => table,
             Compress::Lz4 => table.with_compression(),
         };
         let table = if settings.api.listen.is_some() { table.with_facts() } else { table };
-        check_limit(&budget, settings.otlp.max_request_bytes)?;
+        check_limit(&budget, budget.used_bytes(), settings.otlp.max_request_bytes)?;
         // The addresses are bound first, so that an address in use is found before anything else starts.
         let bound = Receiver::bind(&settings.otlp.listen).await?;
         let bound = bound.telemetry_on(settings.telemetry.listen.as_deref()).await?;
@@ -199,12 +206,12 @@ impl Daemon {
         let credentials = credentials(&settings.export)?;
         let kept = Arc::new(KeptQueue::default());
         let health = Arc::new(Health::default());
-        let opened = Opened::open(settings.journal.as_ref(), policies.names(), &budget, &metrics, &health)?;
+        let opened = Opened::open(settings.journal.as_ref(), policy_names.clone(), &budget, &metrics, &health)?;
         let spool = sink::spool(&settings.export, &budget, &metrics)?;
         let level = spool.as_ref().map(Spool::level).unwrap_or_default();
         let wiring = Wiring {
             settings: &settings,
-            policies: &policies,
+            policy_names: policy_names.clone(),
             emulator: emulator.as_ref(),
             credentials: credentials.clone(),
             kept: Arc::clone(&kept),
@@ -212,9 +219,9 @@ impl Daemon {
             metrics: Arc::clone(&metrics),
             spool,
         };
-        let exporter = wiring.start().await?;
+        let (exporter, rewriter) = wiring.start().await?;
         let journal = opened.as_ref().map(|opened| opened.journal.clone());
-        let pipeline = Arc::new(Pipeline::new(table, policies, Arc::clone(&kept), journal, Arc::clone(&metrics)));
+        let pipeline = Arc::new(Pipeline::new(table, policy_names, Arc::clone(&kept), journal, Arc::clone(&metrics)));
         let pulse = Pulse::new(Instant::now());
         health.watch("sweeper", pulse.clone());
         health.watch("exporter", exporter.pulse().clone());
@@ -229,6 +236,15 @@ impl Daemon {
             level,
             unread,
         });
+        let reloader = Arc::new(Reloader::new(
+            settings.clone(),
+            tail_sampling,
+            Arc::clone(&pipeline),
+            Arc::clone(&metrics),
+            Arc::clone(&health),
+            rewriter,
+        ));
+        let expiry = tokio::spawn(Arc::clone(&reloader).follow_expiry());
         let scrape: Scrape = {
             let observed = Arc::clone(&observed);
             Arc::new(move || observed.scrape())
@@ -271,6 +287,8 @@ impl Daemon {
             destination: sink::destination(&settings.export, emulator.as_ref()),
             emulator,
             observed,
+            reloader,
+            following: vec![expiry],
             scrape,
         })
     }
@@ -283,6 +301,17 @@ impl Daemon {
             // The task ends with the runtime.
             tokio::spawn(memory::watch(self.budget.clone()));
         }
+    }
+
+    /// Returns the part that applies configurations.
+    #[must_use]
+    pub fn reloader(&self) -> &Arc<Reloader> {
+        &self.reloader
+    }
+
+    /// Applies `file` whenever it changes, and each time that something comes through `asked`.
+    pub fn follow(&mut self, file: ConfigFile, asked: mpsc::Receiver<()>) {
+        self.following.push(tokio::spawn(Arc::clone(&self.reloader).follow(file, asked)));
     }
 
     /// Returns the OTLP addresses, in the order of the configuration.
@@ -352,6 +381,9 @@ impl Daemon {
     pub async fn stop(mut self, grace: Duration) -> u64 {
         let deadline = Instant::now() + grace.saturating_sub(CLOSE_GRACE);
         self.receiver.stop_accepting(IN_FLIGHT_GRACE).await;
+        // A configuration that is being applied takes traces out of the table, so the last decisions come after it.
+        let _nothing_is_applied = timeout(RELOAD_GRACE, self.reloader.pause()).await;
+        self.following.iter().for_each(JoinHandle::abort);
         if let Some(journal) = &mut self.journal {
             journal.stop_recovery(Instant::now() + RECOVERY_GRACE).await;
         }
@@ -374,10 +406,10 @@ impl Daemon {
     }
 }
 
-/// Checks that there is room for at least two of the largest requests, in addition to the verdict caches and the keys
-/// of policies.
-fn check_limit(budget: &Budget, max_request_bytes: usize) -> Result<(), StartError> {
-    let needed_bytes = budget.used_bytes() + 2 * max_request_bytes;
+/// Checks that there is room for at least two of the largest requests, in addition to `fixed_bytes`, which the verdict
+/// caches and the keys of policies take.
+fn check_limit(budget: &Budget, fixed_bytes: usize, max_request_bytes: usize) -> Result<(), StartError> {
+    let needed_bytes = fixed_bytes + 2 * max_request_bytes;
     if needed_bytes > budget.limit_bytes() {
         return Err(StartError::MemoryLimit { limit_bytes: budget.limit_bytes(), needed_bytes });
     }

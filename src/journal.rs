@@ -39,6 +39,7 @@ pub use self::writer::Writer;
 use self::writer::{SharedQueue, WriteOutcome};
 use crate::budget::Budget;
 use crate::clock;
+use crate::sampling::PolicyNames;
 use crate::segment::directory::OpenError;
 use crate::tail::journal_hold::{JournalHold, Sequence};
 use crate::telemetry::{Health, Metrics};
@@ -70,7 +71,7 @@ impl Journal {
     /// See [`OpenError`].
     pub fn open(
         settings: &settings::JournalSettings,
-        policy_names: &[String],
+        policy_names: PolicyNames,
         budget: &Budget,
         metrics: &Arc<Metrics>,
         health: &Arc<Health>,

@@ -12,12 +12,13 @@ use spansieve::api::answers::ConfigAnswer;
 use spansieve::cli::source::ConfigSource;
 use spansieve::cli::{self, Cli, Command, ConfigCommand};
 use spansieve::config::Settings;
-use spansieve::daemon::{Daemon, threads};
+use spansieve::daemon::{ConfigFile, Daemon, threads};
 use spansieve::telemetry;
 use spansieve::telemetry::log::Throttle;
 use spansieve::telemetry::metrics::SpanAccounts;
 use spansieve::telemetry::settings::Log;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
 /// jemalloc, because the allocator of glibc would fragment memory. `.cargo/config.toml` has its build options.
 #[global_allocator]
@@ -68,7 +69,8 @@ fn run(source: &ConfigSource, demo: bool) -> ExitCode {
         );
     }
     let config = ConfigAnswer::new(source.to_string(), &loaded.shown);
-    block_on(&log, serve(loaded.settings, config, demo))
+    let file = cli::validate::watched(source, &loaded.text);
+    block_on(&log, serve(loaded.settings, config, file, demo))
 }
 
 fn written(result: io::Result<()>) -> ExitCode {
@@ -108,23 +110,23 @@ fn block_on<E: Into<Box<dyn Error>>>(log: &Log, work: impl Future<Output = Resul
     }
 }
 
-/// Handles SIGHUP by logging how to apply a change. Its default action would end the process and lose all pending
-/// traces.
-async fn ignore_hangups(mut hangups: Signal) {
-    while hangups.recv().await.is_some() {
-        tracing::warn!(
-            "SIGHUP is ignored: the configuration is read only at the start. To apply a change, restart Spansieve."
-        );
-    }
-}
+/// The reason why SIGHUP has no effect for a configuration that is not in a file.
+const NOT_A_FILE: &str = "SIGHUP is ignored: the configuration is not in a file that can be read again.";
 
-async fn serve(settings: Settings, config: ConfigAnswer, demo: bool) -> Result<(), Box<dyn Error>> {
+async fn serve(
+    settings: Settings,
+    config: ConfigAnswer,
+    file: Option<ConfigFile>,
+    demo: bool,
+) -> Result<(), Box<dyn Error>> {
     if demo && (settings.otlp.auth.is_some() || settings.otlp.tls.is_some()) {
         return Err(DEMO_IS_NO_SENDER.into());
     }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::spawn(ignore_hangups(signal(SignalKind::hangup())?));
+    // The default action of SIGHUP would end the process and lose all pending traces. A signal that comes before the
+    // configuration is followed is not lost.
+    let mut hangup = signal(SignalKind::hangup())?;
     // The start may have to wait until the platform answers which project this is, so signals must work already.
     let mut daemon = tokio::select! {
         started = Daemon::start_with(settings, Some(config)) => started?,
@@ -132,6 +134,20 @@ async fn serve(settings: Settings, config: ConfigAnswer, demo: bool) -> Result<(
         _ = interrupt.recv() => return Ok(()),
     };
     daemon.watch_memory();
+    let asked = file.map(|file| {
+        let (ask, asked) = mpsc::channel(1);
+        daemon.follow(file, asked);
+        ask
+    });
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            match &asked {
+                // If it is full, the file will be read anyway.
+                Some(ask) => _ = ask.try_send(()),
+                None => tracing::warn!("{NOT_A_FILE}"),
+            }
+        }
+    });
     cli::announce(&daemon);
     let stage = if demo { Some(cli::demo::Stage::of(&daemon).ok_or(DEMO_NEEDS_EMBEDDED)?) } else { None };
     let play = async {

@@ -31,6 +31,7 @@ pub use admission::auth::{Auth, AuthError};
 pub use body::inflate;
 pub use protocol::api::{API_PREFIX, Api, ApiAnswer, ApiStream, ApiStreamBody};
 pub use reload::FileError;
+pub(crate) use reload::{FileReader, FileStamps};
 pub use transport::listen::{ApiService, BindError, BoundAddresses, Receiver};
 pub use transport::tls::{Tls, TlsError};
 

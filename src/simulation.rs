@@ -22,7 +22,7 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use scenario::{Scenario, Step};
-use world::{Broken, World};
+use world::{Broken, BrokenReload, World};
 
 use crate::sampling::Keep;
 
@@ -119,5 +119,24 @@ fn planted_faults_are_found() {
             assert!(!found.unwrap_or(false), "{broken:?} in {seed} was not found");
         }
         assert!(planted > 0, "{broken:?}");
+    }
+}
+
+#[test]
+fn planted_faults_of_reloads_are_found() {
+    for broken in [BrokenReload::Ignored, BrokenReload::Stale] {
+        let is_found = |seed| {
+            let scenario = Scenario::new(seed);
+            let played = catch_unwind(|| {
+                let mut world = World::new(&scenario);
+                world.broken_reload = Some(broken);
+                scenario.steps.iter().for_each(|step| world.step(step));
+                world.finish()
+            });
+            played.is_err()
+        };
+        // Not every reload changes the verdict on a trace that is pending.
+        let found = (0..SCENARIOS).filter(|&seed| is_found(seed)).take(3).count();
+        assert_eq!(found, 3, "{broken:?}");
     }
 }

@@ -21,6 +21,7 @@ mod policy_order;
 mod policy_tests;
 mod program;
 mod receiver;
+mod reload;
 mod rooms;
 mod shared_parts;
 mod spool;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use spansieve::otlp::scan::RejectReason;
+use spansieve::sampling::ShadowEffect;
 use spansieve::telemetry::metrics::{
     Description, DropReason, HeldAmounts, LabelDescription, LabelValues, MetricKind, Metrics, Protocol, RecoverySource,
     TABLE,
@@ -23,7 +24,9 @@ fn documented() -> Vec<Vec<String>> {
 /// Writes a label as the document does.
 fn label_text(label: &LabelDescription) -> String {
     match label.values {
-        LabelValues::Policy | LabelValues::Sender | LabelValues::Build(_) => format!("`{}`", label.name),
+        LabelValues::Policy | LabelValues::ShadowPolicy | LabelValues::Sender | LabelValues::Build(_) => {
+            format!("`{}`", label.name)
+        }
         LabelValues::Listed(values) => format!("`{}`: `{}`", label.name, values.join("`, `")),
     }
 }
@@ -45,7 +48,7 @@ fn the_document_has_the_table_of_the_code() {
 
 #[test]
 fn the_document_explains_every_value() {
-    let names = ["outcome", "parent", "reason", "share", "state", "trigger", "verdict"];
+    let names = ["effect", "outcome", "parent", "reason", "share", "state", "trigger", "verdict"];
     let labels = TABLE.iter().flat_map(|metric| metric.labels).filter(|label| names.contains(&label.name));
     for label in labels {
         let LabelValues::Listed(values) = label.values else { panic!("{} is not listed", label.name) };
@@ -75,7 +78,9 @@ fn the_document_names_only_metrics_that_exist() {
 fn served_metrics_have_the_types_and_help_texts_of_the_table() {
     let scrape = scrape();
     let of_table = |text: fn(&Description) -> &'static str| -> BTreeMap<String, String> {
-        TABLE.iter().map(|metric| (metric.name.into(), text(metric).into())).collect()
+        // Without shadow policies, their metrics have no series.
+        let served = TABLE.iter().filter(|metric| !metric.series(&POLICIES).is_empty());
+        served.map(|metric| (metric.name.into(), text(metric).into())).collect()
     };
     assert_eq!(scrape.kind, of_table(|metric| metric.kind.label()));
     assert_eq!(scrape.help, of_table(|metric| metric.help));
@@ -105,6 +110,37 @@ fn exactly_the_series_of_the_table_are_served_and_they_start_at_zero() {
         let same = |other: &Sample| other.name == sample.name && other.labels == sample.labels;
         assert!(!scrape.samples[..i].iter().any(same), "served twice: {sample:?}");
     }
+}
+
+#[test]
+fn the_series_of_policies_that_come_later_start_at_zero() {
+    let metrics = Metrics::new();
+    metrics.declare_policies(POLICIES.into_iter(), ["trial"].into_iter());
+    let scrape = Exposition::parse(&metrics.render(HeldAmounts::default()));
+    let expected: BTreeSet<_> = TABLE
+        .iter()
+        .flat_map(|metric| {
+            metric.series_with_shadow(&POLICIES, &["trial"]).into_iter().map(|values| {
+                let names = metric.labels.iter().map(|label| label.name.to_owned());
+                (metric.name.to_owned(), names.zip(values.into_iter().map(str::to_owned)).collect::<Vec<_>>())
+            })
+        })
+        .collect();
+    assert_eq!(scrape.samples.iter().map(series).collect::<BTreeSet<_>>(), expected);
+    let of_shadow = |(name, _): &&(String, _)| name.starts_with("spansieve_shadow_");
+    assert_eq!(expected.iter().filter(of_shadow).count(), 3 * 2);
+    // What was counted stays when the policies are declared again.
+    metrics.shadowed("trial", ShadowEffect::Keep, 2, 3_000_000);
+    metrics.shadowed("trial", ShadowEffect::Keep, 1, 2_000_000);
+    metrics.declare_policies(std::iter::empty(), ["trial", "second"].into_iter());
+    let scrape = Exposition::parse(&metrics.render(HeldAmounts::default()));
+    let value = |name: &str| {
+        let is_it = |sample: &&Sample| sample.name == name && sample.labels.iter().any(|(_, value)| value == "keep");
+        scrape.samples.iter().filter(is_it).map(|sample| sample.value).sum::<f64>()
+    };
+    assert_eq!(value("spansieve_shadow_traces_total"), 3.0);
+    assert_eq!(value("spansieve_shadow_spans_total"), 5e6);
+    assert_eq!(value("spansieve_shadow_dollars"), 1.0);
 }
 
 #[test]

@@ -75,7 +75,7 @@ impl Pipeline {
         let settings = EncoderSettings {
             default_project: "local-project".into(),
             annotate: true,
-            policy_names: self.policies.names().iter().cloned().collect(),
+            policy_names: self.policies.names().into(),
             ..EncoderSettings::default()
         };
         let rewriter = Rewriter::new(&self.settings.resource, &[]);

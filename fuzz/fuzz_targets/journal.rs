@@ -36,7 +36,7 @@ fn check(bytes: &[u8]) {
 }
 
 fn check_notes(bytes: &[u8]) {
-    let policies = PolicyMarks::new(&["errors".to_owned()]);
+    let policies = PolicyMarks::new(["errors".to_owned()].into());
     let mut rest = bytes;
     while let Some(note) = take_note(&mut rest, &policies) {
         let mut written = Vec::new();

@@ -4,6 +4,8 @@
 mod dollars;
 mod estimate;
 mod report;
+mod trials;
+mod watched;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -12,11 +14,14 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 use super::source::{self, ConfigSource};
-use crate::config::{self, ConfigError, Loaded, Settings};
+use crate::clock;
+use crate::config::{self, ConfigError, Loaded, Settings, ShownSetting};
 use crate::sampling::Policies;
 use crate::sampling::settings::{Policy, Rule};
 use estimate::{Estimate, Rate};
 use report::Report;
+use trials::trials;
+pub use watched::watched;
 
 /// The exit code for a configuration that cannot be used (`EX_CONFIG` of sysexits.h).
 pub const EXIT_CONFIG: u8 = 78;
@@ -127,6 +132,7 @@ fn report(loaded: &Loaded, text: &str, checks: &Checks) -> Result<Report, String
     let memory = checks.traffic().map(|rate| Estimate::of(settings, &policies, rate)).transpose();
     Ok(Report {
         summary: summary(settings),
+        trials: trials(settings, clock::since_1970().as_secs()),
         warnings: loaded.warnings.clone(),
         explanation: checks.explain.then(|| config::explain(text, &environment, settings)),
         memory: memory.map_err(|error| error.to_string())?,
@@ -137,18 +143,29 @@ fn report(loaded: &Loaded, text: &str, checks: &Checks) -> Result<Report, String
 /// Reads the configuration in `source` with the environment of this process. Writes warnings and problems to standard
 /// error. Returns `None` if the configuration cannot be used.
 #[must_use]
-pub fn load(source: &ConfigSource) -> Option<Loaded> {
+pub fn load(source: &ConfigSource) -> Option<LoadedText> {
     let name = source.to_string();
     match read(source) {
         Ok((loaded, text)) => {
             warn(&loaded, &text, &name);
-            Some(loaded)
+            Some(LoadedText { settings: loaded.settings, shown: loaded.shown, text })
         }
         Err(unusable) => {
             unusable.print(&name, Format::Text);
             None
         }
     }
+}
+
+/// A configuration that can be used, with its text.
+#[derive(Debug)]
+pub struct LoadedText {
+    /// The settings.
+    pub settings: Settings,
+    /// All settings in force as text.
+    pub shown: Vec<ShownSetting>,
+    /// The text that they were read from.
+    pub text: String,
 }
 
 /// The reason why a configuration cannot be used.
@@ -189,8 +206,7 @@ fn read(source: &ConfigSource) -> Result<(Loaded, String), Unusable> {
 }
 
 fn compiled(settings: &Settings) -> Result<Policies, String> {
-    let tail = &settings.tail_sampling;
-    Policies::compile(&tail.policies, tail.sample_on_first_match).map_err(|error| error.to_string())
+    Policies::compile_set(settings.tail_sampling.policy_set(), None).map_err(|error| error.to_string())
 }
 
 fn environment(variable: &str) -> Option<String> {

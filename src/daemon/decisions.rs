@@ -7,7 +7,7 @@ use prost_types::Timestamp;
 use crate::api::answers::DecisionAnswer;
 use crate::api::decisions::{Candidate, DecisionHub};
 use crate::clock;
-use crate::sampling::{Policies, Verdict};
+use crate::sampling::{PolicyNames, Verdict};
 use crate::tail::table::{Millis, RoundOutcome};
 use crate::tail::{Decision, DecisionLog};
 use crate::telemetry::labels::legible;
@@ -25,24 +25,37 @@ pub(super) fn prepare(hub: &DecisionHub, outcome: &mut RoundOutcome) {
 }
 
 /// Passes the decisions of `outcome` on. No lock of the table is held here.
-pub(super) fn announce(hub: &DecisionHub, policies: &Policies, now_ms: Millis, outcome: &mut RoundOutcome) {
+pub(super) fn announce(hub: &DecisionHub, policies: &PolicyNames, now_ms: Millis, outcome: &mut RoundOutcome) {
     if let Some(log) = &mut outcome.decisions {
         let now = clock::since_1970();
-        let decisions = log.drain().map(|decision| Announced { decision, policies, now, now_ms });
+        let decisions = log.drain().map(|decision| {
+            let policy = policy_of(&decision.verdict).and_then(|number| policies.get(number)).unwrap_or_default();
+            Announced { decision, policy, now, now_ms }
+        });
         hub.publish(decisions, now_ms);
     }
 }
 
+/// Returns the number of the policy that gave `verdict`; `None` if no policy kept the trace.
+fn policy_of(verdict: &Verdict) -> Option<u16> {
+    match verdict {
+        Verdict::Kept(keep) => Some(keep.policy),
+        Verdict::DroppedByPolicy(policy) => Some(*policy),
+        Verdict::Dropped => None,
+    }
+}
+
 /// A decision on its way to listeners.
-struct Announced<'a> {
+struct Announced {
     decision: Decision,
-    policies: &'a Policies,
+    /// The name of the policy that gave the verdict, or an empty one.
+    policy: String,
     /// The present time since 1970, and the same time of the table's clock.
     now: Duration,
     now_ms: Millis,
 }
 
-impl Candidate for Announced<'_> {
+impl Candidate for Announced {
     fn verdict(&self) -> &'static str {
         match self.decision.verdict {
             Verdict::Kept(_) => TraceVerdict::Kept.as_str(),
@@ -51,12 +64,7 @@ impl Candidate for Announced<'_> {
     }
 
     fn policy(&self) -> &str {
-        let number = match self.decision.verdict {
-            Verdict::Kept(keep) => keep.policy,
-            Verdict::DroppedByPolicy(policy) => policy,
-            Verdict::Dropped => return "",
-        };
-        self.policies.names().get(usize::from(number)).map_or("", String::as_str)
+        &self.policy
     }
 
     fn services(&self) -> Vec<String> {

@@ -64,7 +64,7 @@ impl Observed {
     pub(super) fn scrape(&self) -> String {
         let pipeline = &self.pipeline;
         pipeline.followed.suggest();
-        self.metrics.month_estimate(pipeline.policies.month_estimate(pipeline.clock.now_ms()).unwrap_or(0.0));
+        self.metrics.month_estimate(pipeline.table.policies().month_estimate(pipeline.clock.now_ms()).unwrap_or(0.0));
         self.metrics.render(self.held())
     }
 }

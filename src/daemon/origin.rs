@@ -17,9 +17,9 @@ impl DaemonQueries for Answers {
     fn fate(&self, id: TraceId) -> TraceFate {
         match self.0.pipeline.table.fate(id) {
             tail::Fate::Pending => TraceFate::Pending,
-            tail::Fate::Kept { policy } => TraceFate::Kept {
-                policy: self.0.pipeline.policies.names().get(usize::from(policy)).cloned().unwrap_or_default(),
-            },
+            tail::Fate::Kept { policy } => {
+                TraceFate::Kept { policy: self.0.pipeline.policy_names.get(policy).unwrap_or_default() }
+            }
             tail::Fate::SampledOut { rescuable } => TraceFate::SampledOut { rescuable },
             tail::Fate::DroppedByPolicy => TraceFate::Dropped,
             tail::Fate::Unknown => TraceFate::Unknown,

@@ -18,10 +18,11 @@ use crate::otlp::TraceId;
 use crate::otlp::scan::{self, Scan, ScanError};
 use crate::otlp::wire::WireError;
 use crate::receiver::{AcceptError, Accepted, Intake, RequestMemory};
-use crate::sampling::Policies;
+use crate::sampling::PolicyNames;
 use crate::tail::journal_hold::JournalHold;
 use crate::tail::kept::KeptQueue;
 use crate::tail::table::{HeldCounts, Millis, RoundOutcome};
+use crate::tail::tally::Shadowed;
 use crate::tail::{Table, Trigger};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{LateVerdict, TraceVerdict};
@@ -68,7 +69,8 @@ pub struct Pipeline {
     pub(super) table: Table,
     pub(super) kept: Arc<KeptQueue>,
     pub(super) clock: Clock,
-    pub(super) policies: Arc<Policies>,
+    /// The names of the policies, those of the future included.
+    pub(super) policy_names: PolicyNames,
     pub(super) followed: SampleStatistics,
     /// The listeners of decisions.
     pub(super) decisions: Arc<DecisionHub>,
@@ -83,7 +85,7 @@ pub struct Pipeline {
 impl Pipeline {
     pub(super) fn new(
         table: Table,
-        policies: Arc<Policies>,
+        policy_names: PolicyNames,
         kept: Arc<KeptQueue>,
         journal: Option<Journal>,
         metrics: Arc<Metrics>,
@@ -95,7 +97,7 @@ impl Pipeline {
             table,
             kept,
             clock,
-            policies,
+            policy_names,
             followed,
             decisions: Arc::default(),
             journal,
@@ -180,7 +182,7 @@ impl Pipeline {
             let more = self.table.admit_beside(extra, more_bytes, self.clock.now_ms(), outcome);
             more.map(|more| extra.absorb(more)).is_some()
         };
-        scan::scan_within(body, self.policies.probe(), scan, &mut holds)
+        scan::scan_within(body, self.table.policies().probe(), scan, &mut holds)
     }
 
     /// Takes in a request, if there is room for it.
@@ -217,21 +219,31 @@ impl Pipeline {
         })
     }
 
+    /// Evaluates the held spans for the policies in force; see [`Table::rescan`].
+    pub(super) fn rescan(&self) {
+        let _guard = BreaksOnPanic(&self.broken);
+        self.table.rescan(|| self.clock.now_ms(), |outcome| self.settle(outcome));
+    }
+
     /// Passes kept spans on, charges them to the rates of policies, and adds the outcome to the metrics. Empties
     /// `outcome`.
     pub(super) fn settle(&self, outcome: &mut RoundOutcome) {
-        let spans = outcome.kept.iter().map(|kept| kept.fragment.span_count()).fold(0, u32::saturating_add);
+        let kept = outcome.kept.iter().filter(|kept| !kept.keep.is_dropped());
+        let spans = kept.map(|kept| kept.fragment.span_count()).fold(0, u32::saturating_add);
         if spans > 0 {
-            self.policies.kept(spans, self.clock.now_ms());
+            self.table.policies().kept(spans, self.clock.now_ms());
         }
         self.kept.push(&mut outcome.kept);
         let tally = &mut outcome.tally;
         for (verdict, traces) in [(TraceVerdict::Kept, &tally.kept), (TraceVerdict::Dropped, &tally.dropped_by_policy)]
         {
             for &(policy, trigger, traces) in traces {
-                let name = self.policies.names().get(usize::from(policy)).map_or("", String::as_str);
-                self.metrics.decided(name, verdict, trigger, traces);
+                self.policy_names.with(policy, |name| self.metrics.decided(name, verdict, trigger, traces));
             }
+        }
+        for shadowed in &tally.shadowed {
+            let Shadowed { policy, effect, traces, spans } = *shadowed;
+            self.policy_names.with(policy, |name| self.metrics.shadowed(name, effect, traces, spans));
         }
         for trigger in Trigger::ALL {
             let traces = tally.dropped[trigger as usize];
@@ -262,7 +274,7 @@ impl Pipeline {
             self.metrics.decision_lag(Duration::from_millis(lag_ms), traces);
         }
         tally.clear();
-        decisions::announce(&self.decisions, &self.policies, self.clock.now_ms(), outcome);
+        decisions::announce(&self.decisions, &self.policy_names, self.clock.now_ms(), outcome);
     }
 }
 

@@ -17,6 +17,7 @@ use crate::journal::backlog::Unreleased;
 use crate::journal::settings;
 use crate::journal::{Backlog, Journal, OWNER, Writer};
 use crate::receiver::RequestMemory;
+use crate::sampling::PolicyNames;
 use crate::segment::directory::OpenError;
 use crate::telemetry::log::Throttle;
 use crate::telemetry::metrics::{DiskFault, RecoverySource};
@@ -43,7 +44,7 @@ impl Opened {
     /// Opens the journal, if one is configured.
     pub(super) fn open(
         settings: Option<&settings::JournalSettings>,
-        policy_names: &[String],
+        policy_names: PolicyNames,
         budget: &Budget,
         metrics: &Arc<Metrics>,
         health: &Arc<Health>,

@@ -19,9 +19,9 @@ use crate::google::credentials::Credentials;
 use crate::google::place::place;
 use crate::google::project::{AmbientProjectError, ambient_project};
 use crate::google::{TRACE_CONSOLE, environment};
-use crate::resource::Rewriter;
 use crate::resource::settings::Detector;
-use crate::sampling::Policies;
+use crate::resource::{Rewriter, SharedRewriter};
+use crate::sampling::PolicyNames;
 use crate::segment::directory::OpenError;
 use crate::tail::kept::KeptQueue;
 use crate::telemetry::Metrics;
@@ -31,7 +31,7 @@ const SEEN: &str = "see what was kept:";
 /// The parts of the rest of the daemon that the path to the sink needs.
 pub(super) struct Wiring<'a> {
     pub(super) settings: &'a Settings,
-    pub(super) policies: &'a Policies,
+    pub(super) policy_names: PolicyNames,
     pub(super) emulator: Option<&'a Emulator>,
     pub(super) credentials: Option<Credentials>,
     pub(super) kept: Arc<KeptQueue>,
@@ -41,13 +41,14 @@ pub(super) struct Wiring<'a> {
 }
 
 impl Wiring<'_> {
-    /// Starts to export kept spans.
-    pub(super) async fn start(mut self) -> Result<Exporter, StartError> {
-        let rewriter = self.rewriter().await?;
+    /// Starts to export kept spans. Also returns the rewriter of their resources.
+    pub(super) async fn start(mut self) -> Result<(Exporter, SharedRewriter), StartError> {
+        let shared = SharedRewriter::from(self.rewriter().await?);
+        let rewriter = shared.clone();
         let (kept, metrics, spool) = (Arc::clone(&self.kept), Arc::clone(&self.metrics), self.spool.take());
         let mut settings = self.settings.export.clone();
         let quota = settings.destination_project_quota;
-        Ok(match settings.api {
+        let exporter = match settings.api {
             ExportApi::CloudTrace => {
                 let encoder = self.encoder_settings().await?;
                 settings.project = Some(encoder.default_project.to_string());
@@ -66,7 +67,8 @@ impl Wiring<'_> {
                 )?;
                 Exporter::start(kept, encoder, sink, &settings, self.budget, metrics, spool)
             }
-        })
+        };
+        Ok((exporter, shared))
     }
 
     async fn rewriter(&self) -> Result<Rewriter, AmbientProjectError> {
@@ -86,7 +88,7 @@ impl Wiring<'_> {
             annotate: self.settings.tail_sampling.annotate,
             names: KeyNames::new(&settings.attribute_mapping, self.settings.resource.normalize),
             cloud_run_revision: settings.cloud_run_revision,
-            policy_names: self.policies.names().into(),
+            policy_names: self.policy_names.clone(),
         })
     }
 
@@ -101,7 +103,7 @@ impl Wiring<'_> {
             default_project,
             allowed_projects: settings.allowed_projects.clone(),
             annotate: self.settings.tail_sampling.annotate,
-            policy_names: self.policies.names().into(),
+            policy_names: self.policy_names.clone(),
         })
     }
 

@@ -19,9 +19,9 @@ use crate::otlp::reference::Fingerprint;
 use crate::otlp::scan::{Scan, scan};
 use crate::otlp::wire::WireError;
 use crate::otlp::write;
-use crate::resource::Rewriter;
 use crate::resource::settings::{ActionType, AllowedProjects, AttributeAction, LiteralValue, ValueSource};
-use crate::sampling::annotation::{ADJUSTED_COUNT, POLICY, TRIGGER};
+use crate::resource::{Rewriter, SharedRewriter};
+use crate::sampling::annotation::{ADJUSTED_COUNT, POLICY, TRIGGER, VERDICT};
 use crate::sampling::{Keep, Threshold};
 use crate::tail::request::SpanBytes;
 
@@ -150,6 +150,24 @@ fn only_annotations_and_threshold_of_a_span_change() {
 }
 
 #[test]
+fn replaced_actions_apply_to_resources_that_were_rewritten_before() {
+    let shared = SharedRewriter::default();
+    let mut encoder = OtlpEncoder::new(settings_of(None), shared.clone());
+    let sent = Resource { attributes: vec![text("env", "dev")], ..Resource::default() };
+    let scope_spans = vec![ScopeSpans { spans: vec![span()], ..ScopeSpans::default() }];
+    let body = request(vec![ResourceSpans { resource: Some(sent), scope_spans, ..ResourceSpans::default() }]);
+    let mut env = || {
+        let found = batches(&mut encoder, body.clone(), ERRORS);
+        found[0].1[0].resource.clone().unwrap().attributes
+    };
+    assert_eq!(env(), [text("env", "dev")]);
+    let source = ValueSource::Value(LiteralValue::String("prod".into()));
+    let action = ActionType::Upsert { key: "env".into(), source };
+    shared.replace(&[AttributeAction { condition: None, action }]);
+    assert_eq!(env(), [text("env", "prod")]);
+}
+
+#[test]
 fn annotations_of_the_sender_are_replaced() {
     let forged =
         [text(POLICY, "mine"), text("b", "2"), text(TRIGGER, "again"), pair(ADJUSTED_COUNT, Value::IntValue(9))];
@@ -162,6 +180,14 @@ fn annotations_of_the_sender_are_replaced() {
     assert_eq!(found, expected);
     expected.attributes.push(text(TRIGGER, "rescue"));
     assert_eq!(one(&mut plain(), &sent, Keep { rescued: true, ..ERRORS }), expected);
+    // A dry run exports all traces, so the tracestate must not say that a ratio chose them.
+    let dry = one(&mut plain(), &sent, Keep { dry_run: true, ..Keep::new(1, Threshold::from_percent(5.0)) });
+    assert_eq!(dry.trace_state, "ot=th:0");
+    let dropped = one(&mut plain(), &sent, Keep::only_dry_run(None));
+    assert_eq!(dropped.trace_state, "ot=th:0");
+    let verdict = |span: &Span| span.attributes.iter().find(|pair| pair.key == VERDICT).cloned();
+    assert_eq!(verdict(&dry), Some(text(VERDICT, "kept")));
+    assert_eq!(verdict(&dropped), Some(text(VERDICT, "dropped")));
     // Without annotations, those of the sender stay: it may be another Spansieve that kept the span before.
     let settings = OtlpEncoderSettings { annotate: false, ..settings_of(None) };
     let mut silent = OtlpEncoder::new(settings, Rewriter::default());

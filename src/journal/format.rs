@@ -20,7 +20,7 @@
 use bytes::{Buf, BufMut};
 
 use crate::otlp::TraceId;
-use crate::sampling::{Keep, Threshold};
+use crate::sampling::{Keep, PolicyNames, Threshold};
 use crate::segment::Layout;
 use crate::segment::record::{self, Body, Header};
 pub use crate::segment::{HEADER_LEN as SEGMENT_HEADER_LEN, NoSegment, SegmentError};
@@ -102,25 +102,25 @@ pub fn put_record(out: &mut Vec<u8>, kind: RecordKind, sequence: Sequence, unix_
     out.put_slice(body);
 }
 
-/// The marks by which notes refer to the policies of the configuration: the CRC-32 of each policy's name. The index of
+/// The marks by which notes refer to the policies of the configuration: the CRC-32 of each policy's name. The number of
 /// a policy can change with the configuration.
 #[derive(Clone, Debug, Default)]
-pub struct PolicyMarks(Vec<u32>);
+pub struct PolicyMarks(PolicyNames);
 
 impl PolicyMarks {
-    /// Returns the marks of the policies with these names, in the same order.
+    /// Returns the marks of the policies with these names.
     #[must_use]
-    pub fn new(names: &[String]) -> Self {
-        PolicyMarks(names.iter().map(|name| crc32fast::hash(name.as_bytes())).collect())
+    pub fn new(names: PolicyNames) -> Self {
+        PolicyMarks(names)
     }
 
     fn mark(&self, policy: u16) -> u32 {
-        self.0.get(usize::from(policy)).copied().unwrap_or_default()
+        self.0.with(policy, |name| crc32fast::hash(name.as_bytes()))
     }
 
-    /// Returns the index of the policy with this mark, or `u16::MAX` if the configuration no longer has it.
+    /// Returns the number of the policy with this mark, or `u16::MAX` if the configuration no longer has it.
     fn policy(&self, mark: u32) -> u16 {
-        self.0.iter().position(|&known| known == mark).map_or(u16::MAX, |at| at as u16)
+        self.0.position(|name| crc32fast::hash(name.as_bytes()) == mark).unwrap_or(u16::MAX)
     }
 }
 

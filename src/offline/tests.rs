@@ -90,7 +90,7 @@ fn requests(rng: &mut Rng, seed: u64) -> Vec<(u64, Request)> {
 
 fn rule(rng: &mut Rng, conditions: &[Condition], depth: u8) -> Rule {
     let parts = |rng: &mut Rng| {
-        let part = |rng: &mut Rng| Policy { name: String::new(), rule: rule(rng, conditions, depth - 1) };
+        let part = |rng: &mut Rng| Policy::new("", rule(rng, conditions, depth - 1));
         (0..rng.usize(1..4)).map(|_| part(rng)).collect::<Vec<_>>()
     };
     match rng.u8(..if depth == 0 { 8 } else { 11 }) {
@@ -100,7 +100,7 @@ fn rule(rng: &mut Rng, conditions: &[Condition], depth: u8) -> Rule {
         5 | 6 => Rule::Probabilistic { sampling_percentage: f64::from(rng.u8(..101)) },
         7 => Rule::RateLimiting(TokenBucket { per_second: rng.u64(1..20), burst: rng.u64(1..20) }),
         8 | 9 => Rule::And(parts(rng)),
-        _ => Rule::Not(Box::new(Policy { name: String::new(), rule: rule(rng, conditions, depth - 1) })),
+        _ => Rule::Not(Box::new(Policy::new("", rule(rng, conditions, depth - 1)))),
     }
 }
 
@@ -108,12 +108,11 @@ fn tail_sampling(rng: &mut Rng, requests: &[(u64, Request)], seed: u64) -> TailS
     let all =
         Request { resource_spans: requests.iter().flat_map(|(_, request)| request.resource_spans.clone()).collect() };
     let conditions = reference::conditions(&all, seed, 8);
-    let mut policies: Vec<Policy> = (0..rng.usize(1..6))
-        .map(|number| Policy { name: format!("p{number}"), rule: rule(rng, &conditions, 2) })
-        .collect();
+    let mut policies: Vec<Policy> =
+        (0..rng.usize(1..6)).map(|number| Policy::new(&format!("p{number}"), rule(rng, &conditions, 2))).collect();
     if rng.u8(..4) == 0 {
-        let part = Policy { name: String::new(), rule: rule(rng, &conditions, 1) };
-        policies.insert(rng.usize(..=policies.len()), Policy { name: "drop".into(), rule: Rule::Drop(vec![part]) });
+        let part = Policy::new("", rule(rng, &conditions, 1));
+        policies.insert(rng.usize(..=policies.len()), Policy::new("drop", Rule::Drop(vec![part])));
     }
     let ms = Duration::from_millis;
     let mut settings = TailSampling {

@@ -1,9 +1,10 @@
-//! Watches files that are replaced while the process runs: renewed certificates and rotated tokens.
+//! Watches files that are replaced while the process runs: renewed certificates, rotated tokens, the configuration.
 //!
 //! It compares their contents, not their dates. Secrets are mounted as links that are swapped, and some file systems
 //! have coarse timestamps or none.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,15 +46,20 @@ pub(super) struct WatchedFiles {
 type Seen = Result<[u8; 32], String>;
 
 /// Contents of all files, in the order of their paths.
-type Contents = Result<Vec<Vec<u8>>, FileError>;
+pub(crate) type Contents = Result<Vec<Vec<u8>>, FileError>;
 
 /// Reads files off the I/O workers.
 #[derive(Debug)]
-struct FileReader {
+pub(crate) struct FileReader {
     paths: Vec<PathBuf>,
     /// The reading in progress. It may hang.
     reading: Option<JoinHandle<Contents>>,
 }
+
+/// The facts about the files that change when a file or the link to it is replaced. If they are equal, the contents are
+/// most likely the same; if they differ, they may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FileStamps(Vec<(u64, u64, u64, i64, i64)>);
 
 impl WatchedFiles {
     /// Reads the files for the first time.
@@ -61,7 +67,7 @@ impl WatchedFiles {
     /// # Errors
     /// One of the files cannot be read.
     pub(super) async fn open(paths: Vec<PathBuf>) -> Result<(Self, Vec<Vec<u8>>), FileError> {
-        let mut reader = FileReader { paths, reading: None };
+        let mut reader = FileReader::new(paths);
         let contents = reader.read().await?;
         let seen = Ok(hash(&contents));
         Ok((WatchedFiles { reader, seen }, contents))
@@ -112,8 +118,26 @@ fn hash(contents: &[Vec<u8>]) -> [u8; 32] {
 }
 
 impl FileReader {
+    pub(crate) fn new(paths: Vec<PathBuf>) -> Self {
+        FileReader { paths, reading: None }
+    }
+
+    /// Returns the stamps of the files that the paths lead to; `None` if one is not there, or if a reading hangs.
+    pub(crate) async fn stamps(&self) -> Option<FileStamps> {
+        if self.reading.is_some() {
+            return None;
+        }
+        let paths = self.paths.clone();
+        let stamp = |path: PathBuf| {
+            let file = std::fs::metadata(path).ok()?;
+            Some((file.dev(), file.ino(), file.size(), file.mtime(), file.mtime_nsec()))
+        };
+        let stamps = tokio::task::spawn_blocking(move || paths.into_iter().map(stamp).collect::<Option<_>>());
+        timeout(READ_TIME_MAX, stamps).await.ok()?.ok()?.map(FileStamps)
+    }
+
     /// Reads all files. If the last reading still hangs, waits for it and does not begin another.
-    async fn read(&mut self) -> Contents {
+    pub(crate) async fn read(&mut self) -> Contents {
         let paths = &self.paths;
         let reading = self.reading.get_or_insert_with(|| {
             let paths = paths.clone();

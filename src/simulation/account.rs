@@ -49,6 +49,10 @@ pub(super) enum Act<'a> {
     Relief,
     /// Sweep the shards of this class.
     Sweep(usize),
+    /// Put other rules in force.
+    Reload,
+    /// Evaluate the held spans for the rules in force.
+    Rescan,
     Drain,
 }
 

@@ -16,6 +16,7 @@ use crate::proto::google::devtools::cloudtrace::v2::attribute_value::Value;
 use crate::proto::google::devtools::cloudtrace::v2::{BatchWriteSpansRequest, Span};
 use crate::resource::Rewriter;
 use crate::resource::settings::AllowedProjects;
+use crate::sampling::PolicyNames;
 use crate::sampling::annotation::{ADJUSTED_COUNT, POLICY, TRIGGER};
 use crate::tail::kept::{KeptQueue, KeptSpans};
 
@@ -40,12 +41,12 @@ pub(super) struct Exporter {
 }
 
 impl Exporter {
-    pub(super) fn new(policy_names: &[String], budget: &Budget) -> Self {
+    pub(super) fn new(policy_names: PolicyNames, budget: &Budget) -> Self {
         let settings = EncoderSettings {
             default_project: "p".into(),
             allowed_projects: AllowedProjects::Any,
             annotate: true,
-            policy_names: policy_names.into(),
+            policy_names,
             ..EncoderSettings::default()
         };
         let mut encoder = Encoder::new(settings, Rewriter::default());

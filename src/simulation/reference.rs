@@ -2,7 +2,7 @@
 
 use super::scenario::{Kind, Rule, Scenario};
 use crate::otlp::TraceId;
-use crate::sampling::{Keep, Threshold, Verdict, threshold};
+use crate::sampling::{Keep, PolicyNames, Threshold, Verdict, threshold};
 
 const MS: u64 = 1_000_000;
 /// The time at which traces begin, in nanoseconds since 1970.
@@ -66,9 +66,22 @@ impl Facts {
     }
 }
 
-impl Scenario {
+/// The rules in force.
+#[derive(Clone, Copy)]
+pub(super) struct Law<'a> {
+    pub(super) scenario: &'a Scenario,
+    pub(super) rules: &'a [Rule],
+    pub(super) names: &'a PolicyNames,
+}
+
+impl Law<'_> {
+    /// Returns the number of the policy of a rule.
+    fn number(&self, rule: Rule) -> u16 {
+        self.names.position(|name| name == rule.name()).expect("a policy that was in force")
+    }
+
     fn randomness(&self, trace: usize) -> u64 {
-        let (id, explicit) = self.traces[trace];
+        let (id, explicit) = self.scenario.traces[trace];
         explicit.unwrap_or_else(|| threshold::randomness(TraceId(id)))
     }
 
@@ -79,10 +92,10 @@ impl Scenario {
 
     /// Returns the verdict of the rules that do not depend on other traces.
     pub(super) fn verdict(&self, trace: usize, facts: &Facts) -> Verdict {
-        if let Some(veto) = self.rules.iter().position(|rule| *rule == Rule::NoProbes && facts.probe) {
-            return Verdict::DroppedByPolicy(veto as u16);
+        if facts.probe && self.rules.contains(&Rule::NoProbes) {
+            return Verdict::DroppedByPolicy(self.number(Rule::NoProbes));
         }
-        let votes = self.rules.iter().enumerate().filter_map(|(number, rule)| {
+        let votes = self.rules.iter().filter_map(|rule| {
             let threshold = match rule {
                 Rule::Errors if facts.error => Some(Threshold::ALWAYS),
                 Rule::Slow if facts.slow() => Some(Threshold::ALWAYS),
@@ -90,12 +103,12 @@ impl Scenario {
                 Rule::PaidRatio(percent) if facts.paid => self.ratio(trace, *percent),
                 _ => None,
             };
-            threshold.map(|threshold| Keep::new(number as u16, threshold))
+            threshold.map(|threshold| Keep::new(self.number(*rule), threshold))
         });
         let votes = votes.collect::<Vec<_>>();
         // The vote with the lowest threshold. `min_by_key` takes the first of equal ones.
         let Some(best) = votes.iter().min_by_key(|keep| keep.threshold) else { return Verdict::Dropped };
-        let named = if self.first_match { &votes[0] } else { best };
+        let named = if self.scenario.first_match { &votes[0] } else { best };
         Verdict::Kept(Keep::new(named.policy, best.threshold))
     }
 
@@ -107,7 +120,9 @@ impl Scenario {
             Verdict::Kept(expected) if (expected.policy, expected.threshold) == (keep.policy, keep.threshold) => true,
             // A limiter may vote, too, and its vote depends on other traces.
             Verdict::Kept(expected) if limited => keep.threshold <= expected.threshold,
-            Verdict::Dropped => matches!(self.rules[usize::from(keep.policy)], Rule::Limit(_)),
+            Verdict::Dropped => {
+                self.rules.iter().any(|rule| matches!(rule, Rule::Limit(_)) && self.number(*rule) == keep.policy)
+            }
             Verdict::Kept(_) => false,
         }
     }
@@ -129,7 +144,7 @@ impl Scenario {
             Rule::Slow => facts.slow(),
             _ => false,
         };
-        let policy = self.rules.iter().position(proves)? as u16;
+        let policy = self.number(*self.rules.iter().find(|rule| proves(rule))?);
         Some(Keep { rescued: true, ..Keep::new(policy, Threshold::ALWAYS) })
     }
 }

@@ -22,6 +22,18 @@ pub(super) enum Rule {
 }
 
 impl Rule {
+    /// Returns the name of its policy. Equal rules have equal names.
+    pub(super) fn name(self) -> String {
+        match self {
+            Rule::Errors => "errors".to_owned(),
+            Rule::Slow => "slow".to_owned(),
+            Rule::Ratio(percent) => format!("ratio {percent}"),
+            Rule::PaidRatio(percent) => format!("paid {percent}"),
+            Rule::NoProbes => "no probes".to_owned(),
+            Rule::Limit(spans) => format!("limit {spans}"),
+        }
+    }
+
     fn yaml(self) -> String {
         let ratio = |percent| format!("type: probabilistic, probabilistic: {{sampling_percentage: {percent}}}");
         let yes = |key| format!("{{type: string_attribute, string_attribute: {{key: {key}, values: [\"yes\"]}}}}");
@@ -93,6 +105,10 @@ pub(super) enum Step {
     /// The exporter takes up to this many fragments.
     Encode(usize),
     Answer(Answer),
+    /// Other rules take the place of those in force: the set of this number modulo the number of sets.
+    Reload(usize),
+    /// The held spans are evaluated for the rules in force. Until then this happens when they are needed.
+    Rescan,
 }
 
 /// Number of parts that the shards are swept in.
@@ -102,7 +118,10 @@ pub(super) const SWEEP_CLASSES: usize = 4;
 #[derive(Clone, Debug)]
 pub(super) struct Scenario {
     pub(super) seed: u64,
+    /// The rules at the beginning.
     pub(super) rules: Vec<Rule>,
+    /// The sets of rules that reloads put in force.
+    pub(super) other_rules: Vec<Vec<Rule>>,
     pub(super) first_match: bool,
     pub(super) wait_ms: u64,
     pub(super) root_wait_ms: u64,
@@ -132,6 +151,7 @@ impl Scenario {
         Scenario {
             seed,
             rules: rules(&mut rng),
+            other_rules: (0..3).map(|_| rules(&mut rng)).collect(),
             first_match: rng.u8(..4) == 0,
             wait_ms: 10_000,
             root_wait_ms: *pick(&mut rng, &[0, 0, 2_000, 20_000]),
@@ -173,7 +193,7 @@ impl Scenario {
 
     /// Returns a readable description with everything that is needed to understand a failure.
     pub(super) fn describe(&self) -> String {
-        let mut text = self.yaml();
+        let mut text = self.yaml(&self.rules);
         writeln!(text, "caches of {} ids, {} bytes of memory", self.cache_ids, self.room_bytes).unwrap();
         let sent = |step: &Step| if let Step::Send(spans) = step { spans.clone() } else { Vec::new() };
         let traces: BTreeSet<usize> = self.steps.iter().flat_map(sent).map(|span| span.trace).collect();
@@ -181,12 +201,15 @@ impl Scenario {
             let (id, randomness) = self.traces[trace];
             writeln!(text, "trace {trace}: {:032x}, rv {randomness:x?}", u128::from_be_bytes(id)).unwrap();
         }
+        for rules in &self.other_rules {
+            writeln!(text, "rules of reloads: {rules:?}").unwrap();
+        }
         self.steps.iter().for_each(|step| writeln!(text, "{step:?}").unwrap());
         text
     }
 
-    /// Returns a configuration in YAML with the policies `p0`, `p1` and so on.
-    pub(super) fn yaml(&self) -> String {
+    /// Returns a configuration in YAML with these rules.
+    pub(super) fn yaml(&self, rules: &[Rule]) -> String {
         let mut text = format!(
             "tail_sampling:\n  decision_wait: {}ms\n  decision_wait_after_root_received: {}ms\n  \
              rescue: {{window: {}ms, max_bytes: {}%}}\n  spans_max: {}\n  sample_on_first_match: {}\n  policies:\n",
@@ -197,8 +220,8 @@ impl Scenario {
             self.spans_max,
             self.first_match,
         );
-        for (number, rule) in self.rules.iter().enumerate() {
-            writeln!(text, "    - {{name: p{number}, {}}}", rule.yaml()).unwrap();
+        for rule in rules {
+            writeln!(text, "    - {{name: {}, {}}}", rule.name(), rule.yaml()).unwrap();
         }
         text
     }
@@ -247,7 +270,9 @@ fn span(rng: &mut Rng, traces: usize) -> SpanSpec {
 }
 
 fn step(rng: &mut Rng, traces: usize, spans_max: usize) -> Step {
-    match rng.u8(..20) {
+    match rng.u8(..22) {
+        20 => Step::Reload(rng.usize(..100)),
+        21 => Step::Rescan,
         0..8 => {
             // Half of the requests have spans of one trace only, like those of a service that has just answered a
             // request.

@@ -8,16 +8,16 @@ use prost::Message;
 
 use super::account::{Account, Act, Changes, Event, Phase, follows};
 use super::exporter::Exporter;
-use super::reference::Facts;
-use super::scenario::{Kind, SWEEP_CLASSES, Scenario, SpanSpec, Step};
+use super::reference::{Facts, Law};
+use super::scenario::{Kind, Rule, SWEEP_CLASSES, Scenario, SpanSpec, Step};
 use crate::budget::Budget;
 use crate::otlp::TraceId;
 use crate::otlp::reference::Span;
 use crate::otlp::scan::{Scan, scan};
-use crate::sampling::{Keep, Policies, Threshold, Verdict};
+use crate::sampling::{Keep, Policies, PolicyNames, Threshold, Verdict};
 use crate::settings::Size;
 use crate::tail::kept::KeptSpans;
-use crate::tail::settings::DecisionCache;
+use crate::tail::settings::{DecisionCache, TailSampling};
 use crate::tail::table::{HeldCounts, RoundOutcome};
 use crate::tail::{Table, Trigger};
 
@@ -39,13 +39,30 @@ pub(super) enum Broken {
     Verdict,
 }
 
+/// A planted fault of a reload.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum BrokenReload {
+    /// The rules in force stay in force.
+    Ignored,
+    /// Held spans are not evaluated for the new rules.
+    Stale,
+}
+
 pub(super) struct World<'s> {
     scenario: &'s Scenario,
     table: Table,
     budget: Budget,
     /// Bytes in use before the first request.
     idle_bytes: usize,
-    policies: Arc<Policies>,
+    names: PolicyNames,
+    /// The rules in force.
+    rules: &'s [Rule],
+    /// The policies before the last reload. Some requests were scanned for them when it came.
+    previous: Arc<Policies>,
+    /// True if held spans may not have been evaluated for the rules in force.
+    is_stale: bool,
+    /// A fault that every reload has.
+    pub(super) broken_reload: Option<BrokenReload>,
     now_ms: u64,
     out: RoundOutcome,
     exporter: Exporter,
@@ -63,14 +80,9 @@ pub(super) struct World<'s> {
 
 impl<'s> World<'s> {
     pub(super) fn new(scenario: &'s Scenario) -> Self {
-        let loaded = crate::config::load(&scenario.yaml(), &|_| None).unwrap_or_else(|error| panic!("{error}"));
-        let mut settings = loaded.settings.tail_sampling;
-        let (sampled_cache_size, non_sampled_cache_size) = (scenario.cache_ids, scenario.cache_ids);
-        settings.decision_cache = DecisionCache { sampled_cache_size, non_sampled_cache_size };
-        // The model counts only the spans of a trace, not its bytes.
-        settings.bytes_max = Size::Bytes(u64::MAX);
-        let policies =
-            Arc::new(Policies::compile(&settings.policies, settings.sample_on_first_match).expect("policies that fit"));
+        let settings = read(scenario, &scenario.rules);
+        let policies = Arc::new(Policies::compile_set(settings.policy_set(), None).expect("policies that fit"));
+        let names = PolicyNames::new(policies.names());
         let table = |budget: &Budget| Table::seeded(&settings, Arc::clone(&policies), budget.clone(), scenario.seed);
         let idle = Budget::new(0);
         let _probe = table(&idle);
@@ -80,9 +92,13 @@ impl<'s> World<'s> {
             scenario,
             table: table(&budget),
             idle_bytes: idle.used_bytes(),
-            exporter: Exporter::new(policies.names(), &budget),
+            exporter: Exporter::new(names.clone(), &budget),
             budget,
-            policies,
+            names,
+            rules: &scenario.rules,
+            previous: policies,
+            is_stale: false,
+            broken_reload: None,
             now_ms: 0,
             out: RoundOutcome::default(),
             accounts: vec![Account::default(); scenario.traces.len()],
@@ -118,8 +134,52 @@ impl<'s> World<'s> {
             Step::Shrink(shard) => self.table.shrink(*shard),
             Step::Encode(fragments) => self.exporter.encode(*fragments, self.now_ms),
             Step::Answer(answer) => self.exporter.answer(*answer),
+            Step::Reload(number) => self.reload(*number),
+            Step::Rescan => self.rescan(),
         }
         self.check_books();
+    }
+
+    /// Puts other rules in force. Pending traces are then decided by them.
+    fn reload(&mut self, number: usize) {
+        self.rescan();
+        let rules = &self.scenario.other_rules[number % self.scenario.other_rules.len()];
+        let settings = read(self.scenario, rules);
+        let present = self.table.policies();
+        let policies = Policies::compile_set(settings.policy_set(), Some(&present)).expect("policies that fit");
+        let policies = match self.broken_reload {
+            // Policies with the number of their predecessor seem to be the same, so nothing is evaluated again.
+            Some(BrokenReload::Stale) => policies.renumbered(present.generation()),
+            _ => policies,
+        };
+        self.names.extend_to(policies.names());
+        if self.broken_reload != Some(BrokenReload::Ignored) {
+            self.table.replace(&settings, Arc::new(policies));
+        }
+        (self.rules, self.previous, self.is_stale) = (rules, present, true);
+        self.check(Act::Reload);
+    }
+
+    /// Evaluates the held spans for the rules in force.
+    fn rescan(&mut self) {
+        let (mut kept, mut tally) = (Vec::new(), crate::tail::Tally::default());
+        self.table.rescan(
+            || self.now_ms,
+            |out| {
+                kept.append(&mut out.kept);
+                tally.add(&out.tally);
+                out.tally.clear();
+            },
+        );
+        assert_eq!(self.table.stale_traces(), 0);
+        self.out.kept.append(&mut kept);
+        self.out.tally.add(&tally);
+        self.is_stale = false;
+        self.check(Act::Rescan);
+    }
+
+    fn law(&self) -> Law<'_> {
+        Law { scenario: self.scenario, rules: self.rules, names: &self.names }
     }
 
     /// Shuts down: decides and writes everything, and checks that nothing is left. Returns, for each trace, the verdict
@@ -181,7 +241,9 @@ impl<'s> World<'s> {
             return;
         };
         let mut found = Scan::default();
-        let body = scan(body, self.policies.probe(), &mut found).expect("a valid body");
+        // Every third request was scanned before the last reload.
+        let policies = if at % 3 == 0 { Arc::clone(&self.previous) } else { self.table.policies() };
+        let body = scan(body, policies.probe(), &mut found).expect("a valid body");
         let mut arrived: HashMap<usize, Facts> = HashMap::new();
         let accepted = spans.iter().filter(|span| span.kind != Kind::Bad);
         accepted.for_each(|span| arrived.entry(span.trace).or_default().add(span.kind));
@@ -215,7 +277,7 @@ impl<'s> World<'s> {
         }
         self.check_tally(act, &expected);
         let spans: u64 = left.values().flatten().map(|(_, spans)| spans).sum();
-        self.policies.kept(spans as u32, self.now_ms);
+        self.table.policies().kept(spans as u32, self.now_ms);
     }
 
     /// Returns the spans that leave for the exporter by trace, one entry for each fragment, and puts them into the
@@ -275,10 +337,11 @@ impl<'s> World<'s> {
 
     /// Checks a full, rescuable trace that takes no more spans unless they rescue it.
     fn follow_rejected(&mut self, event: &Event<'_>, released: u64, changes: &mut Changes) {
+        let law = Law { scenario: self.scenario, rules: self.rules, names: &self.names };
         let account = &mut self.accounts[event.at];
         assert!(matches!(account.phase, Phase::Rescuable { .. }) && account.held.is_full(self.scenario), "{event:?}");
         assert_eq!(released, event.arrived.spans, "{event:?}: torn apart");
-        let verdict = self.scenario.verdict(event.at, &account.held.and(&event.arrived));
+        let verdict = law.verdict(event.at, &account.held.and(&event.arrived));
         assert!(!matches!(verdict, Verdict::Kept(_)), "{event:?}: not rescued");
         changes.add(account.phase, account.phase, event);
         account.accepted += released;
@@ -289,14 +352,14 @@ impl<'s> World<'s> {
     /// Checks a whole trace, or late spans of one, that leave for the exporter.
     fn check_kept(&self, event: &Event<'_>, whole: &Facts, keep: Keep) {
         let (account, at) = (&self.accounts[event.at], event.at);
-        let follows = account.keep.is_some_and(|first| follows(self.scenario.amended(first, &event.arrived), keep));
+        let follows = account.keep.is_some_and(|first| follows(self.law().amended(first, &event.arrived), keep));
         let plain = Keep::new(keep.policy, keep.threshold);
-        let verdict = self.scenario.admits(at, whole, plain);
+        let verdict = self.law().admits(at, whole, plain);
         let forgot = !self.scenario.remembers();
         let right = match account.phase {
-            Phase::Kept => follows || forgot && (verdict || self.scenario.proof(whole) == Some(keep)),
-            Phase::Gone => self.scenario.proof(whole) == Some(keep) || forgot && verdict,
-            Phase::Vetoed => forgot && (verdict || self.scenario.proof(whole) == Some(keep)),
+            Phase::Kept => follows || forgot && (verdict || self.law().proof(whole) == Some(keep)),
+            Phase::Gone => self.law().proof(whole) == Some(keep) || forgot && verdict,
+            Phase::Vetoed => forgot && (verdict || self.law().proof(whole) == Some(keep)),
             Phase::New | Phase::Pending { .. } | Phase::Rescuable { .. } => verdict,
         };
         assert!(right, "{event:?}: {keep:?} for {whole:?} in {account:?}");
@@ -307,13 +370,15 @@ impl<'s> World<'s> {
         }
         let has_waited = matches!((event.act, account.phase), (Act::Sweep(_), Phase::Pending { .. }));
         assert!(has_waited || keep.missing_parent.is_none() || account.phase == Phase::Kept, "{event:?}: {keep:?}");
+        let proven = whole.is_full(self.scenario) || self.law().proof(whole).is_some();
+        assert!(event.act != Act::Rescan || proven, "{event:?}: decided before its time");
         self.check_early(event);
     }
 
     /// Checks a trace that is held, or begins to be. Returns its next phase.
     fn check_stays(&self, event: &Event<'_>, whole: &Facts, pending: bool) -> Phase {
         let account = &self.accounts[event.at];
-        let verdict = self.scenario.verdict(event.at, whole);
+        let verdict = self.law().verdict(event.at, whole);
         let swept =
             matches!((event.act, event.held), (Act::Sweep(class), Some((shard, ..))) if shard % SWEEP_CLASSES == class);
         assert_ne!(event.act, Act::Drain, "{event:?}: held though the process stops");
@@ -335,7 +400,8 @@ impl<'s> World<'s> {
                 let forward = event.arrived.root && self.scenario.root_wait_ms > 0;
                 let due_ms = if forward { begun.min(rooted) } else { begun };
                 assert!(!swept || due_ms > self.now_ms, "{event:?}: overdue");
-                assert!(!whole.is_full(self.scenario), "{event:?}: waits for more than it may hold");
+                let may_wait = self.is_stale || !whole.is_full(self.scenario);
+                assert!(may_wait, "{event:?}: waits for more than it may hold");
                 Phase::Pending { due_ms }
             }
             (phase, false) => {
@@ -353,7 +419,7 @@ impl<'s> World<'s> {
     /// Checks a trace, or late spans of one, that are sampled out. Returns the next phase of the trace.
     fn check_released(&self, event: &Event<'_>, whole: &Facts) -> Phase {
         let account = &self.accounts[event.at];
-        let verdict = self.scenario.verdict(event.at, whole);
+        let verdict = self.law().verdict(event.at, whole);
         let forgot = !self.scenario.remembers() && whole.is_full(self.scenario);
         match account.phase {
             phase if matches!(phase, Phase::Pending { .. }) || phase == Phase::New && whole.is_full(self.scenario) => {
@@ -375,12 +441,12 @@ impl<'s> World<'s> {
             // The cache has forgotten the trace, so it begins again, and is decided at once.
             Phase::Gone | Phase::Kept if forgot && matches!(verdict, Verdict::DroppedByPolicy(_)) => Phase::Vetoed,
             Phase::Gone => {
-                assert_eq!(self.scenario.proof(whole), None, "{event:?}: {whole:?}");
+                assert_eq!(self.law().proof(whole), None, "{event:?}: {whole:?}");
                 Phase::Gone
             }
             // If a trace was kept after it had been dropped, the cache may forget the keep and still know the drop.
             Phase::Kept if account.released > 0 && !self.scenario.remembers() => {
-                assert_eq!(self.scenario.proof(whole), None, "{event:?}: {whole:?}");
+                assert_eq!(self.law().proof(whole), None, "{event:?}: {whole:?}");
                 Phase::Gone
             }
             Phase::Vetoed => Phase::Vetoed,
@@ -393,6 +459,7 @@ impl<'s> World<'s> {
     fn check_early(&self, event: &Event<'_>) {
         match (event.act, self.accounts[event.at].phase) {
             (Act::Sweep(_), Phase::Pending { due_ms }) => assert!(due_ms <= self.now_ms, "{event:?}: too early"),
+            (Act::Reload, _) => panic!("{event:?}: decided by a reload"),
             (Act::Insert(_), _) => assert!(event.arrived.spans > 0, "{event:?}: decided by the spans of others"),
             _ => {}
         }
@@ -413,6 +480,8 @@ impl<'s> World<'s> {
             Act::Insert(_) => &[Trigger::Evidence, Trigger::TraceSize, Trigger::Rescue],
             Act::Relief => &[Trigger::Pressure],
             Act::Sweep(_) => &[Trigger::DecisionWait, Trigger::RootReceived],
+            Act::Reload => &[],
+            Act::Rescan => &[Trigger::Evidence, Trigger::TraceSize],
             Act::Drain => &[Trigger::Shutdown],
         };
         let said = tally.kept.iter().chain(&tally.dropped_by_policy).map(|(_, trigger, _)| *trigger);
@@ -446,8 +515,8 @@ impl<'s> World<'s> {
             for (policy, adjusted_count, rescued) in stored {
                 let is_it = |keep: &Keep| {
                     let error = adjusted_count / keep.threshold.adjusted_count() - 1.0;
-                    let named = &self.policies.names()[usize::from(keep.policy)];
-                    (named, keep.rescued) == (policy, *rescued) && error.abs() < 1e-9
+                    let named = self.names.get(keep.policy).expect("a policy");
+                    (&named, keep.rescued) == (policy, *rescued) && error.abs() < 1e-9
                 };
                 let same = left.iter().position(is_it).unwrap_or_else(|| panic!("{name}: {stored:?}, not {left:?}"));
                 left.swap_remove(same);
@@ -461,5 +530,17 @@ impl<'s> World<'s> {
         };
         assert_eq!(lost(true), self.exporter.unencodable_spans);
         assert_eq!(lost(false), self.exporter.lost_spans);
+    }
+}
+
+/// Returns the settings of a scenario with these rules.
+fn read(scenario: &Scenario, rules: &[Rule]) -> TailSampling {
+    let loaded = crate::config::load(&scenario.yaml(rules), &|_| None).unwrap_or_else(|error| panic!("{error}"));
+    let (sampled_cache_size, non_sampled_cache_size) = (scenario.cache_ids, scenario.cache_ids);
+    TailSampling {
+        decision_cache: DecisionCache { sampled_cache_size, non_sampled_cache_size },
+        // The model counts only the spans of a trace, not its bytes.
+        bytes_max: Size::Bytes(u64::MAX),
+        ..loaded.settings.tail_sampling
     }
 }

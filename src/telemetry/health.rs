@@ -22,6 +22,7 @@ pub struct Health {
     stopping: AtomicBool,
     waits_for: Mutex<Option<String>>,
     obstacle: Mutex<Option<String>>,
+    rejected_config: Mutex<Option<String>>,
     workers: Mutex<Vec<(&'static str, Pulse)>>,
 }
 
@@ -41,6 +42,18 @@ impl Health {
     /// Sets the obstacle that makes the daemon refuse every request; `None` removes it.
     pub fn set_obstacle(&self, obstacle: Option<String>) {
         *self.obstacle.lock() = obstacle;
+    }
+
+    /// Sets the reason why the configuration that is on disk now is not in force; `None` removes it. The daemon stays
+    /// ready.
+    pub fn set_rejected_config(&self, reason: Option<String>) {
+        *self.rejected_config.lock() = reason;
+    }
+
+    /// Returns the reason why the configuration that is on disk now is not in force, if that is so.
+    #[must_use]
+    pub fn rejected_config(&self) -> Option<String> {
+        self.rejected_config.lock().clone()
     }
 
     /// Returns the obstacle, or the text about what the daemon waits for, if there is one.

@@ -15,7 +15,7 @@ mod tests;
 mod throttle;
 
 use std::io::{self, IsTerminal};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use tracing::level_filters::LevelFilter;
@@ -24,6 +24,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{Registry, reload};
 
 use crate::telemetry::settings::{self, LogFormat, LogLevel};
 pub use throttle::Throttle;
@@ -54,10 +55,23 @@ pub fn init(settings: &settings::Log) -> io::Result<Flush> {
     let terminal = io::stderr().is_terminal();
     let queue = LineQueue::start(io::stderr())?;
     let layer = layer(settings.format, terminal, ansi(terminal), Arc::new(queue.clone()));
-    let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter(settings.level)));
+    let (filter, handle) = reload::Layer::new(filter(settings.level));
+    let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter));
+    let _ = LEVEL.set(handle);
     // An error means that a subscriber is set already. The first one stays.
     let _ = tracing::subscriber::set_global_default(subscriber);
     Ok(Flush(queue))
+}
+
+/// The filter of the logs of the whole process.
+static LEVEL: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
+
+/// Changes the level of the logs that [`init`] has set up.
+pub fn set_level(level: LogLevel) {
+    if let Some(handle) = LEVEL.get() {
+        // An error means that the subscriber is gone. Then there are no logs.
+        let _ = handle.reload(filter(level));
+    }
 }
 
 /// Returns true if lines are coloured: only on a terminal, and only if `NO_COLOR` is unset or empty (no-color.org).

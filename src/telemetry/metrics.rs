@@ -21,9 +21,10 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, Prometheu
 use self::counted::Counted;
 use super::labels::{OTHER, SenderNames};
 use crate::otlp::scan::RejectReason;
-use crate::sampling::Parent;
+use crate::sampling::settings::CLOUD_TRACE_DOLLARS_PER_MILLION_SPANS;
+use crate::sampling::{Parent, ShadowEffect};
 use crate::tail::tally::Trigger;
-pub use counted::{Decided, ServiceSpans};
+pub use counted::{Decided, ServiceSpans, ShadowCount};
 pub use span_accounts::SpanAccounts;
 
 pub use table::{
@@ -132,7 +133,8 @@ impl Metrics {
         let builder = PrometheusBuilder::new().set_buckets(BUCKETS).unwrap_or_default();
         let recorder = builder.build_recorder();
         for metric in TABLE {
-            declare(&recorder, metric, policies);
+            describe(&recorder, metric);
+            declare(&recorder, metric, &metric.series(policies));
         }
         let protocol = |p: Protocol| [("protocol", p.as_str())];
         let metrics = Metrics {
@@ -151,6 +153,16 @@ impl Metrics {
         let build = [("version", env!("CARGO_PKG_VERSION")), ("commit", env!("SPANSIEVE_COMMIT"))];
         metrics.set("spansieve_build_info", &build, 1);
         metrics
+    }
+
+    /// Creates the series of these policies and shadow policies, at 0 unless they exist already. Series of policies that
+    /// are no longer in force stay, because counters must not disappear.
+    pub fn declare_policies<'a>(&self, policies: impl Iterator<Item = &'a str>, shadow: impl Iterator<Item = &'a str>) {
+        let (policies, shadow): (Vec<_>, Vec<_>) = (policies.collect(), shadow.collect());
+        let names = |label: &LabelDescription| label.name == "policy";
+        for metric in TABLE.iter().filter(|metric| metric.labels.iter().any(names)) {
+            declare(&self.recorder, metric, &metric.series_with_shadow(&policies, &shadow));
+        }
     }
 
     /// Counts the `spans` spans of a well-formed request.
@@ -205,11 +217,35 @@ impl Metrics {
         self.count("spansieve_reloads_total", &[("outcome", outcome.as_str())], 1);
     }
 
+    /// Counts an attempt to apply a changed configuration with `outcome`.
+    pub fn config_reloaded(&self, outcome: Reload) {
+        self.count("spansieve_config_reloads_total", &[("outcome", outcome.as_str())], 1);
+    }
+
+    /// Notes if the configuration on disk cannot be used.
+    pub fn config_rejected(&self, is_rejected: bool) {
+        self.set("spansieve_config_rejected", &[], is_rejected.into());
+    }
+
+    /// Sets the hash of the configuration in force, of at most 53 bits.
+    pub fn config_hash(&self, hash: u64) {
+        self.set("spansieve_config_hash", &[], hash);
+    }
+
     /// Counts `traces` decided traces. `policy` is empty for a drop, unless a policy of type `drop` dropped the traces.
     pub fn decided(&self, policy: &str, verdict: TraceVerdict, trigger: Trigger, traces: u64) {
         let labels = [("policy", policy), ("verdict", verdict.as_str()), ("trigger", trigger.as_str())];
         self.counted.decided(policy, verdict, trigger, traces);
         self.count("spansieve_decided_traces_total", &labels, traces);
+    }
+
+    /// Counts decided traces, and their spans, to which the shadow policy `policy` would have given another verdict.
+    pub fn shadowed(&self, policy: &str, effect: ShadowEffect, traces: u64, spans: u64) {
+        let labels = [("policy", policy), ("effect", effect.as_str())];
+        self.count("spansieve_shadow_traces_total", &labels, traces);
+        self.count("spansieve_shadow_spans_total", &labels, spans);
+        let total = self.counted.shadowed(policy, effect, traces, spans);
+        gauge(&self.recorder, "spansieve_shadow_dollars", &labels).set(dollars(total));
     }
 
     /// Records `traces` traces that were decided `lag` after they were due.
@@ -343,6 +379,12 @@ impl Metrics {
         self.counted.services()
     }
 
+    /// Returns the counts of shadow policies, without those that are 0.
+    #[must_use]
+    pub fn shadow_counts(&self) -> Vec<ShadowCount> {
+        self.counted.shadow_counts()
+    }
+
     /// Returns the text that `/metrics` serves, as [`CONTENT_TYPE`].
     #[must_use]
     pub fn render(&self, held: HeldAmounts) -> String {
@@ -377,16 +419,26 @@ impl Metrics {
     }
 }
 
-/// Describes `metric` and registers all its series.
-fn declare(recorder: &PrometheusRecorder, metric: &Description, policies: &[&str]) {
+/// Returns the price of spans in Cloud Trace.
+#[must_use]
+pub fn dollars(spans: u64) -> f64 {
+    spans as f64 * CLOUD_TRACE_DOLLARS_PER_MILLION_SPANS / 1e6
+}
+
+/// Registers the help text of `metric`.
+fn describe(recorder: &PrometheusRecorder, metric: &Description) {
     let (name, help) = (metric.name.into(), SharedString::const_str(metric.help));
     match metric.kind {
         MetricKind::Counter => recorder.describe_counter(name, None, help),
         MetricKind::Gauge => recorder.describe_gauge(name, None, help),
         MetricKind::Histogram => recorder.describe_histogram(name, None, help),
     }
-    for values in metric.series(policies) {
-        let labels: Vec<_> = metric.labels.iter().map(|label| label.name).zip(values).collect();
+}
+
+/// Registers series of `metric`, which have these label values.
+fn declare(recorder: &PrometheusRecorder, metric: &Description, series: &[Vec<&str>]) {
+    for values in series {
+        let labels: Vec<_> = metric.labels.iter().map(|label| label.name).zip(values.iter().copied()).collect();
         match metric.kind {
             MetricKind::Counter => drop(counter(recorder, metric.name, &labels)),
             MetricKind::Gauge => drop(gauge(recorder, metric.name, &labels)),
@@ -423,5 +475,9 @@ fn is_listed(name: &str, labels: &[(&'static str, &str)]) -> bool {
         LabelValues::Sender => OTHER,
         _ => value,
     });
-    names_match && metric.series(&policies).iter().any(|series| series.iter().copied().eq(values.clone()))
+    names_match
+        && metric
+            .series_with_shadow(&policies, &policies)
+            .iter()
+            .any(|series| series.iter().copied().eq(values.clone()))
 }

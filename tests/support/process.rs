@@ -24,6 +24,15 @@ pub fn spansieve(config: &NamedTempFile) -> Command {
     command
 }
 
+/// Returns the body of the answer of the program at `uri` if its status is a success.
+pub async fn get(uri: &str, path: &str) -> Option<String> {
+    let client = HttpClient::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+    let response = client.get(format!("{uri}{path}").parse().unwrap()).await.ok()?;
+    let is_ok = response.status().is_success();
+    let body = response.into_body().collect().await.ok()?.to_bytes();
+    is_ok.then(|| String::from_utf8(body.into()).unwrap())
+}
+
 /// A process of the program. It is killed when it is dropped.
 pub struct Program {
     child: Child,
@@ -48,11 +57,7 @@ impl Program {
 
     /// Returns the body of the answer if its status is a success.
     pub async fn get(&self, path: &str) -> Option<String> {
-        let client = HttpClient::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
-        let response = client.get(format!("{}{path}", self.uri).parse().unwrap()).await.ok()?;
-        let is_ok = response.status().is_success();
-        let body = response.into_body().collect().await.ok()?.to_bytes();
-        is_ok.then(|| String::from_utf8(body.into()).unwrap())
+        get(&self.uri, path).await
     }
 
     pub async fn scrape(&self) -> Option<String> {

@@ -12,12 +12,15 @@ mod expression;
 pub mod keyed;
 mod keys;
 mod limiter;
+mod memory;
+mod names;
 mod parts;
 mod policies;
 mod predicates;
 #[cfg(any(test, fuzzing, feature = "testing"))]
 pub mod reference;
 pub mod settings;
+mod shadow;
 mod state;
 mod summary;
 #[cfg(test)]
@@ -26,8 +29,10 @@ pub mod threshold;
 pub mod tracestate;
 
 pub use answer::Answer;
+pub use names::PolicyNames;
 pub use parts::{PolicyPart, PolicyParts};
-pub use policies::{CompileError, Policies, PolicyError};
+pub use policies::{CompileError, Policies, PolicyError, PolicySet};
+pub use shadow::ShadowEffect;
 pub use summary::{KeyFact, Summary};
 pub use threshold::Threshold;
 
@@ -43,6 +48,8 @@ pub struct Keep {
     /// The kind of parent that was missing when the decision wait was over. `None` if no span lacked its parent, or if
     /// the trace did not wait.
     pub missing_parent: Option<Parent>,
+    /// True if the verdict is only annotated: with `dry_run`, dropped traces are exported, too.
+    pub dry_run: bool,
 }
 
 labels! {
@@ -60,7 +67,30 @@ impl Keep {
     /// Creates the verdict of `policy` on a trace that was not dropped before and has all parents.
     #[must_use]
     pub const fn new(policy: u16, threshold: Threshold) -> Self {
-        Keep { policy, threshold, rescued: false, missing_parent: None }
+        Keep { policy, threshold, rescued: false, missing_parent: None, dry_run: false }
+    }
+
+    /// Creates the mark of a trace that was dropped and is exported only because of `dry_run`. `policy` is the policy
+    /// of type `drop` that dropped it.
+    #[must_use]
+    pub const fn only_dry_run(policy: Option<u16>) -> Self {
+        let policy = match policy {
+            Some(policy) => policy,
+            None => u16::MAX,
+        };
+        Keep { dry_run: true, ..Keep::new(policy, Threshold::NEVER) }
+    }
+
+    /// Returns true if the trace was dropped: no threshold that keeps a trace is [`Threshold::NEVER`].
+    #[must_use]
+    pub fn is_dropped(&self) -> bool {
+        self.threshold == Threshold::NEVER
+    }
+
+    /// Returns the threshold that the trace has passed to be exported. In a dry run every trace is exported.
+    #[must_use]
+    pub fn export_threshold(&self) -> Threshold {
+        if self.dry_run { Threshold::ALWAYS } else { self.threshold }
     }
 }
 

@@ -68,6 +68,9 @@ pub trait Declared: Default {
     /// Adds the section's keys to `keys`, in the order of their declaration.
     fn describe(keys: &mut SectionKeys<'_>);
 
+    /// Returns the keys of the settings that differ from those in `other`.
+    fn differences(&self, other: &Self) -> Vec<&'static str>;
+
     /// Overwrites the settings that are written in `section`. A wrong value leaves its setting as it is: the problem
     /// that is reported keeps the whole configuration from being used.
     fn read(&mut self, section: &mut Section<'_>);
@@ -125,6 +128,16 @@ macro_rules! section {
                     $crate::settings::kinds::SettingKind::<$type>::describe(&$kind, place, &defaults.$field);
                 )*
                 $($also(keys);)?
+            }
+
+            fn differences(&self, other: &Self) -> Vec<&'static str> {
+                let mut keys = Vec::new();
+                $(
+                    if self.$field != other.$field {
+                        keys.push($crate::settings::key!($field $($key)?));
+                    }
+                )*
+                keys
             }
 
             fn read(&mut self, section: &mut $crate::settings::reader::Section<'_>) {

@@ -22,6 +22,7 @@ pub mod kept;
 mod missing_parents;
 mod packed;
 pub mod request;
+mod rescan;
 mod round;
 pub mod settings;
 mod shard;

@@ -10,6 +10,7 @@
 //! The scan accepts the same bodies as prost and reads the same values, with two exceptions: it refuses groups
 //! everywhere, and it does not check strings for UTF-8.
 
+mod again;
 mod canonical;
 mod probe;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use std::cell::Cell;
 use bytes::Bytes;
 use thiserror::Error;
 
+pub use self::again::{ScopeNotes, SharedNotes};
 pub use self::probe::{Bits, NoProbe, Probe, SpanFields};
 use super::fields::{resource_spans, scope_spans};
 use super::schema::{self, NestingLevel};
@@ -99,6 +101,8 @@ pub struct Scan {
     pub scopes: Vec<Scope>,
     /// The number of rejected spans for each [`RejectReason`].
     pub rejected: [u32; RejectReason::ALL.len()],
+    /// The set of policies that the bits and keys belong to ([`Probe::generation`]).
+    pub generation: u16,
     /// The numbers that [`Probe::key_attribute`] noted for the current resource.
     origin_keys: Vec<u64>,
     /// A copy of these numbers for the resource of each entry of `scopes`, one entry after the other.
@@ -212,6 +216,7 @@ impl<P: Probe> Scanner<'_, P> {
     /// Scans `body`. Returns true if a singular submessage was split; the facts are not reliable in this case.
     fn run(body: &[u8], probe: &P, out: &mut Scan, holds: &mut dyn FnMut(usize) -> bool) -> Result<bool, ScanError> {
         out.clear();
+        out.generation = probe.generation();
         let split = Cell::new(false);
         let result = match u32::try_from(body.len()) {
             Ok(_) => Scanner { body, probe, out, holds }.request(NestingLevel::new(DEPTH_MAX, &split)),

@@ -188,6 +188,13 @@ locals {
       severity = "WARNING"
       runbook  = "docs/runbook.md#a-renewed-file-is-not-taken"
     }
+    SpansieveAChangedConfigurationIsNotTaken = {
+      summary  = "A changed configuration is not taken"
+      query    = "spansieve_config_rejected > 0"
+      minutes  = 0
+      severity = "WARNING"
+      runbook  = "docs/runbook.md#a-changed-configuration-is-not-taken"
+    }
   }
 }
 

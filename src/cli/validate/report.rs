@@ -13,6 +13,8 @@ use crate::config::{Diagnostic, Explanation, Severity};
 pub(super) struct Report {
     /// One line about its policies and its sink.
     pub(super) summary: String,
+    /// Lines about what it only tries, or does only for a time.
+    pub(super) trials: Vec<String>,
     pub(super) warnings: Vec<Diagnostic>,
     pub(super) explanation: Option<Explanation>,
     pub(super) memory: Option<Estimate>,
@@ -28,6 +30,9 @@ impl Report {
     /// Returns the report on `name` as text. Warnings are not in it: they go to standard error.
     pub(super) fn text(&self, name: &str) -> String {
         let mut text = format!("{name}: ok: {}\n", self.summary);
+        for trial in &self.trials {
+            let _ = writeln!(text, "  {trial}");
+        }
         if let Some(explanation) = &self.explanation {
             let _ = write!(text, "\n{}", explained(explanation));
         }
@@ -48,6 +53,9 @@ impl Report {
             "summary": self.summary,
             "problems": problems(&self.warnings),
         });
+        if !self.trials.is_empty() {
+            report["trials"] = json!(self.trials);
+        }
         if let Some(explanation) = &self.explanation {
             report["explanation"] = explanation_json(explanation);
         }

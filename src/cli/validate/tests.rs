@@ -1,4 +1,4 @@
-use super::summary;
+use super::{summary, trials};
 use crate::config::load;
 
 fn check(policies: &str, expected: &str) {
@@ -13,4 +13,27 @@ fn the_summary_lists_policies_that_keep_and_policies_that_drop() {
     check("{name: a, type: error}, {name: b, type: always_sample}", "keeps by a, b");
     check(&format!("{{name: a, type: error}}, {drop}"), "keeps by a; drops by d");
     check(drop, "keeps nothing; drops by d");
+}
+
+#[test]
+fn validate_says_when_policies_end_and_which_only_try() {
+    let lines = |policies: &str, more: &str| {
+        let text = format!("tail_sampling: {{{more} policies: [{policies}]}}");
+        trials(&load(&text, &|_| None).unwrap().settings, 1_764_547_200)
+    };
+    let errors = "{name: a, type: error}";
+    assert_eq!(lines(errors, ""), Vec::<String>::new());
+    // 1,764,547,200 is 2025-12-01T00:00:00Z.
+    let until = |time: &str| lines(&format!("{errors}, {{name: b, type: always_sample, until: {time}}}"), "");
+    assert_eq!(until("2025-12-03T04:05:00Z"), ["b counts until 2025-12-03T04:05:00Z, for 2 d 4 h"]);
+    assert_eq!(until("2025-12-01T03:00:00+01:00"), ["b counts until 2025-12-01T02:00:00Z, for 2 h 0 min"]);
+    assert_eq!(until("2025-12-01T00:05:30Z"), ["b counts until 2025-12-01T00:05:30Z, for 5 min"]);
+    assert_eq!(until("2025-12-01T00:00:00Z"), ["b does not count any more: it ended at 2025-12-01T00:00:00Z"]);
+    let shadow = format!("{errors}, {{name: b, type: always_sample, shadow: true}}");
+    let found = lines(&shadow, "dry_run: true, shadow: {policies: [{name: c, type: trace_flags}]},");
+    let expected = [
+        "only evaluated and counted, as shadow policies: b, c",
+        "dry run: everything is exported, whatever the policies say",
+    ];
+    assert_eq!(found, expected);
 }

@@ -395,3 +395,34 @@ fn labels_are_told_apart_and_bounded() {
     let text = format!("tail_sampling:\n  policies:\n{policies}");
     assert_eq!(said(&text), "2:3+1 306 policies, with those of composites");
 }
+
+#[test]
+fn times_and_trials() {
+    let zone = "is not a time with a zone";
+    check_policies(&[
+        ("error, until: 2026-12-01T00:00:00Z", ""),
+        ("error, until: '2026-12-01T00:00:00.5+01:00'", ""),
+        ("error, until: 2026-12-01", &format!("4:21+10 `2026-12-01` {zone}")),
+        ("error, until: 2026-12-01T00:00:00", &format!("4:21+19 `2026-12-01T00:00:00` {zone}")),
+        ("error, until: 2026-13-01T00:00:00Z", &format!("4:21+20 `2026-13-01T00:00:00Z` {zone}")),
+        ("error, until: 1969-01-01T00:00:00Z", &format!("4:21+20 `1969-01-01T00:00:00Z` {zone}")),
+        ("error, until: 2h", &format!("4:21+2 `2h` {zone}")),
+        ("error, shadow: yes", "4:22+3 expected true or false, found `yes`"),
+        ("error, shadow: true", "2:3+8 warning: no trace is kept: every policy is a shadow policy"),
+        (
+            "not, not: {not_sub_policy: {type: error, shadow: true}}",
+            "4:48+6 a policy within another one has no `shadow`",
+        ),
+        (
+            "and, and: {and_sub_policy: [{type: error, until: 2026-12-01T00:00:00Z}]}",
+            "4:49+5 a policy within another one has no `until`",
+        ),
+    ]);
+    check(&[
+        (
+            "tail_sampling:\n  policies: [{name: a, type: error}]\n  shadow: {policies: [{name: a, type: error}]}\n",
+            "3:30+1 the policy name `a` is given twice",
+        ),
+        ("tail_sampling:\n  shadow: {policies: [{name: a, type: nothing}]}\n", "2:39+7 unknown policy type `nothing`"),
+    ]);
+}

@@ -51,7 +51,7 @@ fn no_span(condition: Condition) -> Rule {
 }
 
 fn unnamed(rule: Rule) -> Policy {
-    Policy { name: String::new(), rule }
+    Policy::new("", rule)
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn durations_of_spans() {
 fn policies_within_policies() {
     let status_error = || any_span(Condition::Any(vec![Condition::status(2)]));
     let slow = || Rule::Latency { threshold_ms: 5, upper_threshold_ms: 0 };
-    let named = |name: &str, rule| Policy { name: name.into(), rule };
+    let named = Policy::new;
     check([
         (
             "type: and, and: {and_sub_policy: [{name: a, type: status_code, status_code: {status_codes: [ERROR]}}, {type: latency, latency: {threshold_ms: 5}}]}",
@@ -281,7 +281,7 @@ fn composites_have_an_order_and_allowances() {
             [("b", 333), ("c", 333), ("a", 1000)],
         ),
     ] {
-        let policies = expected.map(|(name, share)| (Policy { name: name.into(), rule: Rule::AlwaysSample }, share));
+        let policies = expected.map(|(name, share)| (Policy::new(name, Rule::AlwaysSample), share));
         let expected = Composite { max_total_spans_per_second: 1000, policies: policies.into() };
         assert_eq!(rule(&composite(options)), Rule::Composite(expected), "{options}");
     }
@@ -388,4 +388,33 @@ fn every_type_of_the_collector_can_be_pasted() {
     ];
     assert_eq!(warnings, expected);
     assert_eq!(loaded.settings.tail_sampling.policies.len(), 21);
+}
+
+#[test]
+fn policies_for_a_time_and_shadow_policies() {
+    let text = "tail_sampling:
+  policies:
+    - {name: a, type: error}
+    - {name: b, type: trace_flags, until: 2026-12-01T01:00:00+01:00}
+    - {name: c, type: always_sample, shadow: true}
+  shadow:
+    policies:
+      - {name: d, type: error, until: 2026-12-01T00:00:01Z}
+";
+    let settings = settings(text).tail_sampling;
+    let named = |policies: &[Policy]| policies.iter().map(|policy| policy.name.clone()).collect::<Vec<_>>();
+    assert_eq!(
+        (named(&settings.policies), named(&settings.shadow.policies)),
+        (vec!["a".into(), "b".into()], vec!["c".into(), "d".into()])
+    );
+    let end = 1_796_083_200;
+    assert_eq!(settings.policies[1].until, Some(end));
+    let counting = |at| {
+        let settings = settings.at(at);
+        named(&settings.policies).len() * 10 + named(&settings.shadow.policies).len()
+    };
+    assert_eq!([end - 1, end, end + 1].map(counting), [22, 12, 11]);
+    // Without policies of its own, a shadow list leaves the default ones.
+    let only_shadow = super::settings("tail_sampling: {shadow: {policies: [{name: d, type: error}]}}").tail_sampling;
+    assert_eq!(named(&only_shadow.policies), ["errors", "slow", "baseline"]);
 }

@@ -37,7 +37,7 @@ pub(super) fn of(pipeline: &Pipeline, id: TraceId) -> FateAnswer {
     let now_ms = pipeline.clock.now_ms();
     // The shard's lock is held for this call only.
     let report = pipeline.table.report(id, now_ms);
-    answer(id, &report, &pipeline.policies, Dates { now_ms, now: clock::since_1970() })
+    answer(id, &report, &pipeline.table.policies(), Dates { now_ms, now: clock::since_1970() })
 }
 
 /// Turns times of the table's clock into dates.

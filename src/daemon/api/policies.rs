@@ -12,10 +12,12 @@ pub(super) fn of(observed: &Observed) -> PoliciesAnswer {
         spans,
         late_spans,
     };
+    // Shadow policies and those of earlier configurations decide nothing.
+    let names: Vec<String> = observed.pipeline.table.policies().labels().map(str::to_owned).collect();
     PoliciesAnswer {
         uptime_ms: observed.pipeline.clock.now_ms(),
         services: services.map(service).collect(),
-        ..counts(observed.pipeline.policies.names(), &observed.decided_traces(), &observed.accounts())
+        ..counts(&names, &observed.decided_traces(), &observed.accounts())
     }
 }
 

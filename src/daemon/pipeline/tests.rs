@@ -4,6 +4,7 @@ use super::*;
 use crate::budget::{Budget, Claim};
 use crate::config::Settings;
 use crate::otlp::write;
+use crate::sampling::Policies;
 
 pub(in crate::daemon) fn pipeline() -> Pipeline {
     pipeline_of(64 << 20)
@@ -12,8 +13,9 @@ pub(in crate::daemon) fn pipeline() -> Pipeline {
 fn pipeline_of(limit_bytes: usize) -> Pipeline {
     let settings = Settings::default().tail_sampling;
     let policies = Arc::new(Policies::compile(&settings.policies, settings.sample_on_first_match).unwrap());
-    let table = Table::new(&settings, Arc::clone(&policies), Budget::new(limit_bytes));
-    Pipeline::new(table, policies, Arc::default(), None, Arc::new(Metrics::new()))
+    let names = PolicyNames::new(policies.names());
+    let table = Table::new(&settings, policies, Budget::new(limit_bytes));
+    Pipeline::new(table, names, Arc::default(), None, Arc::new(Metrics::new()))
 }
 
 #[tokio::test(start_paused = true)]

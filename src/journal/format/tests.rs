@@ -125,7 +125,7 @@ fn a_file_of_another_kind_or_version_is_not_a_segment() {
 }
 
 fn policies(names: &[&str]) -> PolicyMarks {
-    PolicyMarks::new(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+    PolicyMarks::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>().as_slice().into())
 }
 
 fn notes(bytes: &[u8], policies: &PolicyMarks) -> Vec<Note> {

@@ -19,7 +19,7 @@ const KEEP: Keep = Keep::new(0, Threshold::ALWAYS);
 
 fn try_open(directory: &Path, metrics: &Metrics) -> Result<(JournalStore, Backlog), OpenError> {
     let settings = settings::JournalSettings { directory: directory.to_owned(), max_bytes: 1 << 30 };
-    open(&settings, PolicyMarks::new(&["errors".to_owned()]), &Budget::new(1 << 30), metrics)
+    open(&settings, PolicyMarks::new(["errors".to_owned()].into()), &Budget::new(1 << 30), metrics)
 }
 
 fn reopen(directory: &Path) -> (JournalStore, Backlog) {

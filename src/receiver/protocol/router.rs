@@ -303,7 +303,9 @@ fn liveness(health: &Health, now: Instant) -> (StatusCode, String) {
 /// see the metrics get them.
 fn readiness(health: &Health, shows_details: bool) -> (StatusCode, String) {
     if health.is_ready() {
-        return (StatusCode::OK, "ready\n".to_owned());
+        let rejected = health.rejected_config().filter(|_| shows_details);
+        let details = rejected.map(|why| format!("the configuration on disk is not in force: {}\n", why.trim_end()));
+        return (StatusCode::OK, "ready\n".to_owned() + &details.unwrap_or_default());
     }
     let why = match health.waits_for() {
         _ if health.is_stopping() => "stopping".to_owned(),

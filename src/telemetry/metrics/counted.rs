@@ -9,6 +9,7 @@ use metrics::Counter;
 use parking_lot::Mutex;
 
 use super::{HeldAmounts, SpanAccounts, TraceVerdict};
+use crate::sampling::ShadowEffect;
 use crate::tail::tally::Trigger;
 
 /// A sum that only grows.
@@ -53,6 +54,19 @@ pub struct ServiceSpans {
     pub late_spans: u64,
 }
 
+/// Decided traces to which a shadow policy would have given another verdict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShadowCount {
+    /// The name of the policy.
+    pub policy: String,
+    /// The change that it would have made.
+    pub effect: ShadowEffect,
+    /// The number of traces.
+    pub traces: u64,
+    /// The number of their spans that had come.
+    pub spans: u64,
+}
+
 /// Totals of the counters, in spans, and the decided traces.
 #[derive(Debug, Default)]
 pub(super) struct Counted {
@@ -65,6 +79,7 @@ pub(super) struct Counted {
     decided: Mutex<Vec<Decided>>,
     /// Spans by service. There are as many services as label values.
     services: Mutex<BTreeMap<Arc<str>, ServiceSpans>>,
+    shadow: Mutex<Vec<ShadowCount>>,
 }
 
 impl Counted {
@@ -93,6 +108,27 @@ impl Counted {
 
     pub(super) fn services(&self) -> Vec<(Arc<str>, ServiceSpans)> {
         self.services.lock().iter().map(|(service, spans)| (Arc::clone(service), *spans)).collect()
+    }
+
+    /// Counts traces to which a shadow policy would have given another verdict. Returns the spans of the policy and the
+    /// effect so far.
+    pub(super) fn shadowed(&self, policy: &str, effect: ShadowEffect, traces: u64, spans: u64) -> u64 {
+        let mut counts = self.shadow.lock();
+        match counts.iter_mut().find(|known| known.effect == effect && known.policy == policy) {
+            Some(known) => {
+                known.traces += traces;
+                known.spans += spans;
+                known.spans
+            }
+            None => {
+                counts.push(ShadowCount { policy: policy.to_owned(), effect, traces, spans });
+                spans
+            }
+        }
+    }
+
+    pub(super) fn shadow_counts(&self) -> Vec<ShadowCount> {
+        self.shadow.lock().clone()
     }
 
     pub(super) fn accounts(&self, held: &HeldAmounts) -> SpanAccounts {

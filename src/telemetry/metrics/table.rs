@@ -7,7 +7,7 @@ use super::values::{
 use crate::otlp::altered;
 pub use crate::otlp::reply::STATUS_CODES as SINK_CODES;
 use crate::otlp::scan::RejectReason;
-use crate::sampling::Parent;
+use crate::sampling::{Parent, ShadowEffect};
 use crate::tail::tally::Trigger;
 use crate::telemetry::labels::OTHER;
 
@@ -63,6 +63,8 @@ pub enum LabelValues {
     Listed(&'static [&'static str]),
     /// The name of a policy of the configuration, or empty if no policy is involved.
     Policy,
+    /// The name of a shadow policy of the configuration.
+    ShadowPolicy,
     /// A name that a sender chose: one of the first [`super::super::labels::NAMES_MAX`], or `other`.
     Sender,
     /// A value that is fixed when the program is built.
@@ -78,6 +80,7 @@ pub const HELD_TRACE_STATES: &[&str] = &["pending", "rescuable"];
 pub const WAIT_SHARES: [(&str, f64); 2] = [("0.99", 0.99), ("0.999", 0.999)];
 const WAIT_SHARE_LABELS: &[&str] = &[WAIT_SHARES[0].0, WAIT_SHARES[1].0];
 
+const SHADOW_POLICY: LabelDescription = LabelDescription { name: "policy", values: LabelValues::ShadowPolicy };
 const SERVICE: LabelDescription = LabelDescription { name: "service", values: LabelValues::Sender };
 
 /// Every metric of the daemon.
@@ -137,6 +140,21 @@ pub const TABLE: &[Description] = &[
         &[listed("outcome", &Reload::LABELS)],
         "Attempts to read certificates and tokens again because their files had changed.",
     ),
+    counter(
+        "spansieve_config_reloads_total",
+        &[listed("outcome", &Reload::LABELS)],
+        "Attempts to apply a changed configuration.",
+    ),
+    gauge(
+        "spansieve_config_rejected",
+        &[],
+        "1 if the configuration that is on disk cannot be used, so that an earlier one is in force, else 0.",
+    ),
+    gauge(
+        "spansieve_config_hash",
+        &[],
+        "The first 48 bits of the SHA-256 of the configuration in force, as a number; 0 if it is not from a file.",
+    ),
     gauge(
         "spansieve_held_spans",
         &[listed("state", HELD_STATES)],
@@ -153,6 +171,21 @@ pub const TABLE: &[Description] = &[
             listed("trigger", &Trigger::LABELS),
         ],
         "Decided traces by the policy that kept or dropped them. `policy` is empty for a trace that no policy kept.",
+    ),
+    counter(
+        "spansieve_shadow_traces_total",
+        &[SHADOW_POLICY, listed("effect", &ShadowEffect::LABELS)],
+        "Decided traces that a shadow policy would have kept or dropped in addition.",
+    ),
+    counter(
+        "spansieve_shadow_spans_total",
+        &[SHADOW_POLICY, listed("effect", &ShadowEffect::LABELS)],
+        "Spans of these traces that had come when the traces were decided.",
+    ),
+    gauge(
+        "spansieve_shadow_dollars",
+        &[SHADOW_POLICY, listed("effect", &ShadowEffect::LABELS)],
+        "The price of these spans at Cloud Trace's list price, since the start.",
     ),
     gauge(
         "spansieve_month_estimate_spans",
@@ -270,14 +303,21 @@ const fn histogram(name: &'static str, labels: &'static [LabelDescription], help
 
 impl Description {
     /// Returns the label values of every series that can occur before anything was sent, if the policies have these
-    /// names. The values have the order of `labels`.
+    /// names, and if there are no shadow policies. The values have the order of `labels`.
     #[must_use]
     pub fn series<'a>(&self, policies: &[&'a str]) -> Vec<Vec<&'a str>> {
+        self.series_with_shadow(policies, &[])
+    }
+
+    /// Does the same as [`Description::series`] for shadow policies with these names, too.
+    #[must_use]
+    pub fn series_with_shadow<'a>(&self, policies: &[&'a str], shadow: &[&'a str]) -> Vec<Vec<&'a str>> {
         let mut series = vec![Vec::new()];
         for label in self.labels {
             let values: Vec<&str> = match label.values {
                 LabelValues::Listed(values) => values.to_vec(),
                 LabelValues::Policy => std::iter::once("").chain(policies.iter().copied()).collect(),
+                LabelValues::ShadowPolicy => shadow.to_vec(),
                 LabelValues::Sender => vec![OTHER],
                 LabelValues::Build(value) => vec![value],
             };

@@ -23,11 +23,11 @@ use crate::otlp::altered::AlteredSpans;
 use crate::otlp::view::{self, AnyValue};
 use crate::otlp::wire::WireError;
 use crate::otlp::write;
-use crate::resource::Rewriter;
 use crate::resource::cache::{ById, Cache, shared_head};
 use crate::resource::settings::AllowedProjects;
-use crate::sampling::Keep;
+use crate::resource::{RewriterUser, SharedRewriter};
 use crate::sampling::annotation::Annotations;
+use crate::sampling::{Keep, PolicyNames};
 use crate::tail::request::{ScopeId, SpanBytes};
 
 pub use self::names::KeyNames;
@@ -128,7 +128,7 @@ pub struct EncoderSettings {
     /// True if Cloud Run is written as `cloud_run_revision` (`export.cloud_run_revision`).
     pub cloud_run_revision: bool,
     /// The names of the policies, indexed by [`Keep::policy`].
-    pub policy_names: Arc<[String]>,
+    pub policy_names: PolicyNames,
 }
 
 impl EncoderSettings {
@@ -141,7 +141,7 @@ impl EncoderSettings {
 #[derive(Debug)]
 pub struct Encoder {
     settings: EncoderSettings,
-    rewriter: Rewriter,
+    rewriter: RewriterUser,
     origins: ById<ScopeId, SpanOrigin>,
     resources: Cache<1, EncodedResource>,
     annotations: Annotations,
@@ -154,10 +154,10 @@ pub struct Encoder {
 impl Encoder {
     /// Creates an encoder that rewrites resources with `rewriter`.
     #[must_use]
-    pub fn new(settings: EncoderSettings, rewriter: Rewriter) -> Self {
+    pub fn new(settings: EncoderSettings, rewriter: impl Into<SharedRewriter>) -> Self {
         Encoder {
             settings,
-            rewriter,
+            rewriter: rewriter.into().user(),
             origins: ById::default(),
             resources: Cache::default(),
             annotations: Annotations::default(),
@@ -181,6 +181,10 @@ impl Encoder {
     /// Returns the data that the span shares with others of its resource and scope. The result is cached by the place
     /// of the scope in its request.
     pub fn origin(&mut self, span: SpanBytes<'_>) -> Arc<SpanOrigin> {
+        if self.rewriter.refresh() {
+            self.origins.clear();
+            self.resources = Cache::default();
+        }
         if let Some(origin) = span.scope_id.and_then(|id| self.origins.get(id)) {
             return Arc::clone(origin);
         }
@@ -199,7 +203,7 @@ impl Encoder {
         if let Some(resource) = self.resources.get([raw]) {
             return Arc::clone(resource);
         }
-        let resource = Arc::new(EncodedResource::new(raw, &self.settings, &self.rewriter, &mut self.scratch));
+        let resource = Arc::new(EncodedResource::new(raw, &self.settings, self.rewriter.get(), &mut self.scratch));
         if self.resources.insert([raw], Arc::clone(&resource), resource.size_bytes()) {
             // The origins would keep resources in memory that the cache has removed.
             self.origins.clear();

@@ -13,11 +13,11 @@ use thiserror::Error;
 
 use crate::otlp::altered::AlteredSpans;
 use crate::otlp::wire::WireError;
-use crate::resource::Rewriter;
 use crate::resource::cache::{ById, Cache, shared_head};
 use crate::resource::settings::AllowedProjects;
-use crate::sampling::Keep;
+use crate::resource::{RewriterUser, SharedRewriter};
 use crate::sampling::annotation::Annotations;
+use crate::sampling::{Keep, PolicyNames};
 use crate::tail::request::{ScopeId, SpanBytes};
 
 pub use self::origin::EncodedOrigin;
@@ -64,14 +64,14 @@ pub struct OtlpEncoderSettings {
     /// True if the encoder adds attributes that name the policy that kept the span.
     pub annotate: bool,
     /// The names of the policies, indexed by [`Keep::policy`].
-    pub policy_names: Arc<[String]>,
+    pub policy_names: PolicyNames,
 }
 
 /// An encoder of kept spans. Each worker has its own, because it contains buffers and a cache.
 #[derive(Debug)]
 pub struct OtlpEncoder {
     settings: OtlpEncoderSettings,
-    rewriter: Rewriter,
+    rewriter: RewriterUser,
     /// Origins by the place of their spans in a request.
     placed: ById<ScopeId, EncodedOrigin>,
     /// Origins by the bytes of resource, scope and schema URLs.
@@ -84,10 +84,10 @@ pub struct OtlpEncoder {
 impl OtlpEncoder {
     /// Makes an encoder that rewrites resources with `rewriter`.
     #[must_use]
-    pub fn new(settings: OtlpEncoderSettings, rewriter: Rewriter) -> Self {
+    pub fn new(settings: OtlpEncoderSettings, rewriter: impl Into<SharedRewriter>) -> Self {
         OtlpEncoder {
             settings,
-            rewriter,
+            rewriter: rewriter.into().user(),
             placed: ById::default(),
             origins: Cache::default(),
             origin_count: 0,
@@ -104,6 +104,10 @@ impl OtlpEncoder {
     /// Returns the encoded resource and scope of a span; spans with the same resource and scope share them. The encoder
     /// remembers them by the span's place in its request, and by their bytes in a bounded [`Cache`].
     pub fn origin(&mut self, span: SpanBytes<'_>) -> Arc<EncodedOrigin> {
+        if self.rewriter.refresh() {
+            self.placed.clear();
+            self.origins = Cache::default();
+        }
         if let Some(origin) = span.scope_id.and_then(|id| self.placed.get(id)) {
             return Arc::clone(origin);
         }
@@ -127,7 +131,7 @@ impl OtlpEncoder {
             return Arc::clone(origin);
         }
         self.origin_count += 1;
-        let origin = Arc::new(EncodedOrigin::new(self.origin_count, span, &self.settings, &self.rewriter));
+        let origin = Arc::new(EncodedOrigin::new(self.origin_count, span, &self.settings, self.rewriter.get()));
         if self.origins.insert(key, Arc::clone(&origin), origin.size_bytes()) {
             // `placed` would keep origins alive that the cache has evicted.
             self.placed.clear();
@@ -161,7 +165,7 @@ impl OtlpEncoder {
         } else {
             &[]
         };
-        let mut altered = span::write(span, keep.threshold, annotations, out)?;
+        let mut altered = span::write(span, keep.export_threshold(), annotations, out)?;
         altered |= origin.altered();
         self.altered.add(altered);
         Ok(())

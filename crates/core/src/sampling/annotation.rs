@@ -1,6 +1,7 @@
 //! The attributes in a kept span that say why its trace was kept.
 
-use super::Keep;
+use super::names::NAMES_MAX;
+use super::{Keep, PolicyNames};
 use crate::otlp::view::AnyValue;
 
 /// The key of the name of the policy that kept the trace.
@@ -12,8 +13,10 @@ pub const ADJUSTED_COUNT: &str = "spansieve.adjusted_count";
 pub const TRIGGER: &str = "spansieve.trigger";
 /// The key with the value `local` or `remote`, in the spans of an incomplete trace ([`Keep::missing_parent`]).
 pub const MISSING_PARENT: &str = "spansieve.missing_parent";
+/// The key with the value `kept` or `dropped`, in all spans of a dry run ([`Keep::dry_run`]).
+pub const VERDICT: &str = "spansieve.verdict";
 /// All keys of annotations. They belong to Spansieve: attributes with these keys that a sender sent are removed.
-pub const KEYS: [&str; 4] = [POLICY, ADJUSTED_COUNT, TRIGGER, MISSING_PARENT];
+pub const KEYS: [&str; 5] = [POLICY, ADJUSTED_COUNT, TRIGGER, MISSING_PARENT, VERDICT];
 
 /// The encoded annotations for the last verdict of each policy. Verdicts of one policy are nearly always equal, so the
 /// annotations are rarely encoded again.
@@ -28,19 +31,28 @@ impl Annotations {
     pub fn get(
         &mut self,
         keep: Keep,
-        policy_names: &[String],
+        policy_names: &PolicyNames,
         mut write: impl FnMut(&mut Vec<u8>, &str, AnyValue<'_>),
     ) -> &[u8] {
-        let policy = usize::from(keep.policy);
-        if self.by_policy.len() <= policy {
-            self.by_policy.resize_with(policy + 1, Default::default);
+        // All numbers without a name share a place.
+        let place = usize::from(keep.policy).min(NAMES_MAX);
+        if self.by_policy.len() <= place {
+            self.by_policy.resize_with(place + 1, Default::default);
         }
-        let (written_for, written) = &mut self.by_policy[policy];
+        let (written_for, written) = &mut self.by_policy[place];
         if *written_for != Some(keep) {
             written.clear();
-            let name = policy_names.get(policy).map_or("", String::as_str);
-            write(written, POLICY, AnyValue::String(name.as_bytes()));
-            write(written, ADJUSTED_COUNT, number(keep.threshold.adjusted_count()));
+            let name = policy_names.get(keep.policy).unwrap_or_default();
+            if keep.dry_run {
+                let verdict: &[u8] = if keep.is_dropped() { b"dropped" } else { b"kept" };
+                write(written, VERDICT, AnyValue::String(verdict));
+            }
+            if !(keep.is_dropped() && name.is_empty()) {
+                write(written, POLICY, AnyValue::String(name.as_bytes()));
+            }
+            // A dropped trace stands for none, not even for itself.
+            let stands_for = if keep.is_dropped() { 0.0 } else { keep.threshold.adjusted_count() };
+            write(written, ADJUSTED_COUNT, number(stands_for));
             if keep.rescued {
                 write(written, TRIGGER, AnyValue::String(b"rescue"));
             }

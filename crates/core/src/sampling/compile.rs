@@ -1,11 +1,16 @@
 //! Compiles rules to expressions. Conditions become bits of the scan, keys become slots of the summary, and the memory
 //! of a policy becomes a state.
 
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
 use super::Threshold;
 use super::composite::CompositeRule;
 use super::expression::{Expression, Fact};
 use super::keyed;
 use super::limiter::Bucket;
+use super::memory::Inherited;
 use super::policies::PolicyError;
 use super::predicates::Predicates;
 use super::state::{KeyedState, PolicyState};
@@ -17,6 +22,8 @@ use crate::sampling::settings::{self, Policy, Rule, TraceKey};
 pub(super) struct Compiler {
     pub(super) predicates: Predicates,
     pub(super) states: Vec<PolicyState>,
+    /// The memory that the policy that is compiled now takes over.
+    pub(super) inherited: Inherited,
 }
 
 impl Compiler {
@@ -26,15 +33,20 @@ impl Compiler {
         parts.map(Expression::all)
     }
 
-    /// Compiles the policies of a composite. Their labels are consecutive numbers from `first_label`.
+    /// Compiles the policies of a composite, which have these labels.
     pub(super) fn composite(
         &mut self,
         composite: &settings::Composite,
-        first_label: u16,
+        labels: &[u16],
     ) -> Result<CompositeRule, PolicyError> {
-        let labelled = (first_label..).zip(&composite.policies);
-        let labelled = labelled.map(|(label, (policy, spans))| Ok((label, self.expression(&policy.rule)?, *spans)));
-        Ok(CompositeRule::new(labelled.collect::<Result<_, _>>()?, composite.max_total_spans_per_second))
+        let labelled = labels.iter().zip(&composite.policies);
+        let labelled = labelled.map(|(label, (policy, spans))| Ok((*label, self.expression(&policy.rule)?, *spans)));
+        let policies = labelled.collect::<Result<_, _>>()?;
+        let mut rule = CompositeRule::new(policies, composite.max_total_spans_per_second);
+        if let Some(allowances) = self.inherited.allowances.take() {
+            rule.allowances = allowances;
+        }
+        Ok(rule)
     }
 
     pub(super) fn expression(&mut self, rule: &Rule) -> Result<Expression, PolicyError> {
@@ -51,8 +63,8 @@ impl Compiler {
             Rule::Probabilistic { sampling_percentage } => {
                 Expression::Ratio(Threshold::from_percent(*sampling_percentage))
             }
-            Rule::RateLimiting(bucket) => self.state(PolicyState::Spans(Bucket::new(bucket).into())),
-            Rule::BytesLimiting(bucket) => self.state(PolicyState::Bytes(Bucket::new(bucket).into())),
+            Rule::RateLimiting(bucket) => self.state(PolicyState::Spans(bucket_of(bucket))),
+            Rule::BytesLimiting(bucket) => self.state(PolicyState::Bytes(bucket_of(bucket))),
             Rule::And(policies) => self.all(policies)?,
             Rule::Not(policy) => self.expression(&policy.rule)?.negated(),
             Rule::Adaptive(s) => self.keyed(&s.key, keyed::AdaptiveState::new(s), PolicyState::Adaptive)?,
@@ -82,8 +94,15 @@ impl Compiler {
         Ok(self.state(state(KeyedState::new(slot, memory))))
     }
 
-    fn state(&mut self, state: PolicyState) -> Expression {
+    fn state(&mut self, mut state: PolicyState) -> Expression {
+        if let Some(earlier) = self.inherited.states.next() {
+            state.take_over(earlier);
+        }
         self.states.push(state);
         Expression::state(self.states.len() - 1)
     }
+}
+
+fn bucket_of(settings: &settings::TokenBucket) -> Arc<Mutex<Bucket>> {
+    Arc::new(Mutex::new(Bucket::new(settings)))
 }

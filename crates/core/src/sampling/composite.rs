@@ -1,5 +1,7 @@
 //! `composite`: a list of policies that are asked in order and share an allowance of spans.
 
+use std::sync::Arc;
+
 use parking_lot::Mutex;
 
 use super::expression::{DecisionInput, Expression};
@@ -11,12 +13,12 @@ use crate::sampling::settings::TokenBucket;
 #[derive(Debug)]
 pub(super) struct CompositeRule {
     policies: Vec<(u16, Expression)>,
-    allowances: Mutex<Allowances>,
+    pub(super) allowances: Arc<Mutex<Allowances>>,
 }
 
 /// The numbers of spans that may still be kept. Each bucket holds the allowance of one second.
 #[derive(Debug)]
-struct Allowances {
+pub(super) struct Allowances {
     total: Bucket,
     /// One bucket for each policy, in the order of the policies.
     own: Vec<Bucket>,
@@ -29,7 +31,8 @@ impl CompositeRule {
         let second = |spans| Bucket::new(&TokenBucket { per_second: spans, burst: spans });
         let own = policies.iter().map(|(_, _, spans)| second(*spans)).collect();
         let policies = policies.into_iter().map(|(label, expression, _)| (label, expression)).collect();
-        CompositeRule { policies, allowances: Mutex::new(Allowances { total: second(total_per_second), own }) }
+        let allowances = Allowances { total: second(total_per_second), own };
+        CompositeRule { policies, allowances: Arc::new(Mutex::new(allowances)) }
     }
 
     /// Returns the verdict of the first policy that would keep the trace. Returns `None` if its allowance or the total

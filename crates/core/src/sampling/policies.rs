@@ -6,7 +6,10 @@ use super::answer::Answer;
 use super::compile::Compiler;
 use super::composite::CompositeRule;
 use super::expression::{AssumedStates, DecisionInput, Expression};
+use super::memory::PolicyMemory;
+use super::names::NAMES_MAX;
 use super::predicates::Predicates;
+use super::shadow::{ShadowEffect, ShadowPolicy};
 use super::state::PolicyState;
 use super::{Keep, Summary, Threshold, Verdict};
 use crate::otlp::TraceId;
@@ -24,8 +27,10 @@ pub enum CompileError {
         /// The limit or rule that the policy breaks.
         error: PolicyError,
     },
-    /// There are too many policies: [`Keep::policy`] is 16 bits wide.
-    #[error("more than {max} policies", max = u16::MAX)]
+    /// There are too many names of policies, together with those of earlier configurations of this process.
+    #[error(
+        "more than {NAMES_MAX} names of policies since the start: restart to forget those that are not used any more"
+    )]
     Policies,
 }
 
@@ -44,10 +49,26 @@ pub enum PolicyError {
     Nested,
 }
 
+/// The policies of a configuration, as they are declared.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PolicySet<'a> {
+    /// The policies that decide.
+    pub policies: &'a [Policy],
+    /// The policies that are only evaluated and counted.
+    pub shadow: &'a [Policy],
+    /// True if the first policy that keeps a trace is the one that is named.
+    pub sample_on_first_match: bool,
+}
+
 /// All policies of a configuration, compiled: the conditions for the scan, the rules for a verdict, and their states.
 #[derive(Debug)]
 pub struct Policies {
+    /// The names of all policies since the start, those of earlier configurations of the process included.
     names: Vec<String>,
+    /// The number of these names that are of the present policies, without shadow policies.
+    labels: Vec<u16>,
+    shadow_policies: Vec<ShadowPolicy>,
+    memories: Vec<PolicyMemory>,
     drop_policies: Vec<DropPolicy>,
     keep_policies: Vec<KeepPolicy>,
     /// The index in `keep_policies` of the only policy whose evidence can decide a trace before it is complete.
@@ -73,9 +94,17 @@ struct KeepPolicy {
 }
 
 #[derive(Debug)]
-enum KeepRule {
+pub(super) enum KeepRule {
     Expression(Expression),
     Composite(CompositeRule),
+}
+
+/// The rule of a policy of the top level.
+#[derive(Debug)]
+pub(super) enum TopRule {
+    Keep(KeepRule),
+    /// The expression that keeps the traces that the policy does not drop.
+    Drop(Expression),
 }
 
 impl KeepPolicy {
@@ -127,36 +156,104 @@ impl Policies {
     /// # Errors
     /// There are more conditions, keys or policies than fit, or a `drop` or `composite` is within another policy.
     pub fn compile(policies: &[Policy], sample_on_first_match: bool) -> Result<Self, CompileError> {
-        let mut names: Vec<String> = policies.iter().map(|policy| policy.name.clone()).collect();
-        let (mut drop_policies, mut keep_policies) = (Vec::new(), Vec::new());
-        let mut compiler = Compiler::default();
-        for (index, policy) in policies.iter().enumerate() {
-            let number = u16::try_from(index).map_err(|_| CompileError::Policies)?;
-            let error = |error| CompileError::Policy { name: policy.name.clone(), error };
-            let rule = match &policy.rule {
-                Rule::Drop(parts) => {
-                    drop_policies
-                        .push(DropPolicy { policy: number, survives: compiler.all(parts).map_err(error)?.negated() });
-                    continue;
-                }
-                Rule::Composite(composite) => {
-                    let first_label = u16::try_from(names.len()).map_err(|_| CompileError::Policies)?;
-                    names.extend(policy.sub_labels());
-                    KeepRule::Composite(compiler.composite(composite, first_label).map_err(error)?)
-                }
-                _ => KeepRule::Expression(compiler.expression(&policy.rule).map_err(error)?),
-            };
-            keep_policies.push(KeepPolicy { policy: number, rule });
+        Self::compile_set(PolicySet { policies, shadow: &[], sample_on_first_match }, None)
+    }
+
+    /// Does the same as [`Policies::compile`] for policies and shadow policies. They take the place of `previous`:
+    /// policies of the same name keep their numbers, and those that are the same keep their memory of other traces.
+    ///
+    /// # Errors
+    /// See [`Policies::compile`].
+    pub fn compile_set(set: PolicySet<'_>, previous: Option<&Policies>) -> Result<Self, CompileError> {
+        let PolicySet { policies, shadow, sample_on_first_match } = set;
+        let mut compiled = SetCompiler::after(previous);
+        let (mut labels, mut drop_policies, mut keep_policies) = (Vec::new(), Vec::new(), Vec::new());
+        for policy in policies {
+            compiled.label(&policy.name)?;
         }
-        u16::try_from(names.len()).map_err(|_| CompileError::Policies)?;
+        for policy in policies {
+            let (policy, rule, own) = compiled.policy(policy, false)?;
+            labels.push(policy);
+            labels.extend(own);
+            match rule {
+                TopRule::Drop(survives) => drop_policies.push(DropPolicy { policy, survives }),
+                TopRule::Keep(rule) => keep_policies.push(KeepPolicy { policy, rule }),
+            }
+        }
+        let mut shadow_policies = Vec::new();
+        for policy in shadow {
+            let first = compiled.compiler.states.len();
+            let (policy, rule, _) = compiled.policy(policy, true)?;
+            shadow_policies.push(ShadowPolicy { policy, rule, states: first..compiled.compiler.states.len() });
+        }
         let prover =
             if sample_on_first_match { Some(0) } else { keep_policies.iter().position(KeepPolicy::can_be_certain) };
-        let Compiler { predicates, states } = compiler;
-        Ok(Policies { names, drop_policies, keep_policies, prover, sample_on_first_match, predicates, states })
+        let SetCompiler { names, memories, compiler: Compiler { mut predicates, states, .. }, .. } = compiled;
+        predicates.set_generation(previous.map_or(0, |previous| previous.generation().wrapping_add(1)));
+        Ok(Policies {
+            names,
+            labels,
+            shadow_policies,
+            memories,
+            drop_policies,
+            keep_policies,
+            prover,
+            sample_on_first_match,
+            predicates,
+            states,
+        })
+    }
+
+    /// Returns the number of this set of policies: one more than that of its predecessor. Summaries and scans carry it.
+    #[must_use]
+    #[inline]
+    pub fn generation(&self) -> u16 {
+        self.predicates.generation()
+    }
+
+    /// Returns the same policies with another generation, to plant a fault.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn renumbered(mut self, generation: u16) -> Self {
+        self.predicates.set_generation(generation);
+        self
+    }
+
+    /// Returns the names of the policies that decide, with those of policies within composites.
+    pub fn labels(&self) -> impl Iterator<Item = &str> {
+        self.labels.iter().filter_map(|&number| self.names.get(usize::from(number))).map(String::as_str)
+    }
+
+    /// Returns the names of the shadow policies.
+    pub fn shadow_labels(&self) -> impl Iterator<Item = &str> {
+        let numbers = self.shadow_policies.iter().map(|shadow| usize::from(shadow.policy));
+        numbers.filter_map(|number| self.names.get(number)).map(String::as_str)
+    }
+
+    /// Calls `found` for each shadow policy that would change `verdict`, the verdict on the trace that `summary`
+    /// describes, with its index in [`Policies::names`]. The caller must ask once for each trace.
+    #[inline]
+    pub fn shadow(
+        &self,
+        summary: &Summary,
+        trace_id: TraceId,
+        now_ms: u64,
+        verdict: Verdict,
+        mut found: impl FnMut(u16, ShadowEffect),
+    ) {
+        for shadow in &self.shadow_policies {
+            let trace = self.trace(summary, trace_id, now_ms);
+            let effect = shadow.effect(&trace, verdict);
+            if effect == Some(ShadowEffect::Keep) {
+                shadow.charge(&self.states, summary, now_ms);
+            }
+            effect.into_iter().for_each(|effect| found(shadow.policy, effect));
+        }
     }
 
     /// Returns the names of the policies in the order of the configuration, followed by those of policies within
-    /// composites. [`Keep::policy`] and [`Verdict::DroppedByPolicy`] are indices into them.
+    /// composites and of shadow policies. The names of earlier configurations of the process stand before them.
+    /// [`Keep::policy`] and [`Verdict::DroppedByPolicy`] are indices into them.
     #[must_use]
     pub fn names(&self) -> &[String] {
         &self.names
@@ -172,7 +269,7 @@ impl Policies {
     /// [`Policies::probe`].
     #[must_use]
     pub fn summary<'a>(&self, facts: impl Iterator<Item = &'a SpanFact> + Clone, scan: &Scan, body: &[u8]) -> Summary {
-        let mut summary = Summary::default();
+        let mut summary = Summary::of_generation(self.generation());
         self.predicates.keys().note(&mut summary, &facts, scan, body);
         facts.for_each(|fact| summary.add(fact));
         summary
@@ -315,7 +412,9 @@ impl Policies {
     /// only budgets count the kept spans.
     #[must_use]
     pub fn month_estimate(&self, now_ms: u64) -> Option<f64> {
-        self.states.iter().find_map(|state| state.month_estimate(now_ms))
+        // The states of shadow policies are the last ones. They count spans that are not exported, too.
+        let first_shadow = self.shadow_policies.first().map_or(self.states.len(), |shadow| shadow.states.start);
+        self.states[..first_shadow].iter().find_map(|state| state.month_estimate(now_ms))
     }
 
     fn trace<'a>(&'a self, summary: &'a Summary, trace_id: TraceId, now_ms: u64) -> DecisionInput<'a> {
@@ -370,4 +469,59 @@ fn surviving(keep: Keep, survival: Threshold) -> Keep {
 
 fn rescued(keep: Keep) -> Keep {
     Keep { rescued: true, ..keep }
+}
+
+/// Compiles one policy after the other, with the names and the memory of earlier policies.
+struct SetCompiler<'p> {
+    previous: Option<&'p Policies>,
+    names: Vec<String>,
+    memories: Vec<PolicyMemory>,
+    compiler: Compiler,
+}
+
+impl<'p> SetCompiler<'p> {
+    fn after(previous: Option<&'p Policies>) -> Self {
+        let names = previous.map_or_else(Vec::new, |previous| previous.names.clone());
+        SetCompiler { previous, names, memories: Vec::new(), compiler: Compiler::default() }
+    }
+
+    /// Returns the number of a name.
+    fn label(&mut self, name: &str) -> Result<u16, CompileError> {
+        let known = self.names.iter().position(|known| known == name);
+        let at = known.unwrap_or_else(|| {
+            self.names.push(name.to_owned());
+            self.names.len() - 1
+        });
+        u16::try_from(at).ok().filter(|&at| usize::from(at) < NAMES_MAX).ok_or(CompileError::Policies)
+    }
+
+    /// Compiles a policy of the top level. Returns its number, its rule and the numbers of the policies within it that
+    /// have labels of their own: those of a composite, unless it is a shadow policy.
+    fn policy(&mut self, policy: &Policy, is_shadow: bool) -> Result<(u16, TopRule, Vec<u16>), CompileError> {
+        let number = self.label(&policy.name)?;
+        let first = self.compiler.states.len();
+        let inherited = self.previous.and_then(|previous| {
+            previous.memories.iter().find_map(|memory| memory.hand_over(policy, &previous.states))
+        });
+        self.compiler.inherited = inherited.unwrap_or_default();
+        let error = |error| CompileError::Policy { name: policy.name.clone(), error };
+        let (mut labels, mut allowances) = (Vec::new(), None);
+        let rule = match &policy.rule {
+            Rule::Drop(parts) => TopRule::Drop(self.compiler.all(parts).map_err(error)?.negated()),
+            Rule::Composite(composite) if is_shadow => {
+                let numbers = vec![number; composite.policies.len()];
+                TopRule::Keep(KeepRule::Composite(self.compiler.composite(composite, &numbers).map_err(error)?))
+            }
+            Rule::Composite(composite) => {
+                labels = policy.sub_labels().map(|name| self.label(&name)).collect::<Result<_, _>>()?;
+                TopRule::Keep(KeepRule::Composite(self.compiler.composite(composite, &labels).map_err(error)?))
+            }
+            _ => TopRule::Keep(KeepRule::Expression(self.compiler.expression(&policy.rule).map_err(error)?)),
+        };
+        if let TopRule::Keep(KeepRule::Composite(composite)) = &rule {
+            allowances = Some(std::sync::Arc::clone(&composite.allowances));
+        }
+        self.memories.push(PolicyMemory::new(policy, first..self.compiler.states.len(), allowances));
+        Ok((number, rule, labels))
+    }
 }

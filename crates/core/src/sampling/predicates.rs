@@ -43,6 +43,7 @@ pub(super) struct Predicates {
     /// of another one.
     trees: Vec<(Tree, Bits)>,
     keys: PolicyKeys,
+    generation: u16,
 }
 
 /// The checks of a scope, a span or an event.
@@ -85,6 +86,11 @@ impl Predicates {
     /// Returns the slot of `key` in summaries; `None` if there are more keys than slots. Equal keys share a slot.
     pub(super) fn key(&mut self, key: &TraceKey) -> Option<usize> {
         self.keys.slot(key)
+    }
+
+    /// Sets the number of the set of policies.
+    pub(super) fn set_generation(&mut self, generation: u16) {
+        self.generation = generation;
     }
 
     /// Returns the keys of all policies.
@@ -187,6 +193,11 @@ impl Predicates {
 
 impl Probe for Predicates {
     type Notes = NoteSet;
+
+    #[inline]
+    fn generation(&self) -> u16 {
+        self.generation
+    }
 
     #[inline]
     fn notes(&self) -> NoteSet {

@@ -9,6 +9,7 @@ mod lints;
 mod nested;
 mod policy;
 mod possible;
+mod until;
 
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ use crate::condition::Condition;
 use crate::settings::kinds::{ByHand, NestedKeys};
 use crate::settings::reader::Section;
 use crate::settings::setting::{Preset, Shape};
+pub use keyed::CLOUD_TRACE_DOLLARS_PER_MILLION_SPANS;
+pub use until::display_unix_seconds;
 
 pub use explain::{PolicyWords, explain};
 pub use keyed::cloud_trace_dollars;
@@ -26,15 +29,29 @@ pub(crate) fn policies() -> NestedKeys {
     NestedKeys(form.or(Preset::Words("errors, slow (1000 ms), baseline (5 %)")), policy::policy_keys)
 }
 
-/// Reads the list of policies under `key`; `None` if it is not written or wrong.
-pub(crate) fn read_policies(section: &mut Section<'_>, key: &str, decision_wait: Duration) -> Option<Vec<Policy>> {
-    let nodes = section.items(key, &policy::POLICY_COUNT)?;
-    Some(policy::policies(section, &nodes, decision_wait))
+/// Returns the declaration of the list of shadow policies.
+pub(crate) fn shadow_policies() -> ByHand {
+    ByHand::list(Shape::Like(policy::PATH), &policy::SHADOW_COUNT).default("[]")
+}
+
+/// The policies of a configuration.
+#[derive(Debug)]
+pub(crate) struct PolicyLists {
+    /// The policies that decide; `None` if they are not written or wrong.
+    pub(crate) policies: Option<Vec<Policy>>,
+    /// The shadow policies.
+    pub(crate) shadow: Vec<Policy>,
+}
+
+/// Reads `policies` and `shadow.policies`. Policies with `shadow: true` are shadow policies, too.
+pub(crate) fn read_policies(section: &mut Section<'_>, decision_wait: Duration) -> PolicyLists {
+    let nodes = section.items("policies", &policy::POLICY_COUNT);
+    policy::policies(section, nodes.as_deref(), decision_wait)
 }
 
 /// Returns the policies of an empty configuration.
 pub(crate) fn default_policies() -> Vec<Policy> {
-    let policy = |name: &str, rule| Policy { name: name.into(), rule };
+    let policy = Policy::new;
     vec![
         policy("errors", Rule::AnySpan(Condition::failed(true, true, true))),
         policy("slow", Rule::Latency { threshold_ms: 1000, upper_threshold_ms: 0 }),
@@ -49,9 +66,23 @@ pub struct Policy {
     pub name: String,
     /// The rule for the traces that it keeps.
     pub rule: Rule,
+    /// The time from which it no longer counts, in seconds since 1970; `None`: it always counts.
+    pub until: Option<u64>,
 }
 
 impl Policy {
+    /// Creates a policy that always counts.
+    #[must_use]
+    pub fn new(name: &str, rule: Rule) -> Self {
+        Policy { name: name.to_owned(), rule, until: None }
+    }
+
+    /// Returns true if it counts at this time, in seconds since 1970.
+    #[must_use]
+    pub fn counts_at(&self, unix_s: u64) -> bool {
+        self.until.is_none_or(|until| unix_s < until)
+    }
+
     /// Returns the names of the policies of a `composite` in metric labels and annotations: both names, with a slash between
     /// them.
     pub fn sub_labels(&self) -> impl Iterator<Item = String> {

@@ -1,5 +1,7 @@
 //! The states of policies that remember earlier traces. Each state has its own lock.
 
+use std::sync::Arc;
+
 use parking_lot::Mutex;
 
 use super::expression::DecisionInput;
@@ -7,11 +9,11 @@ use super::keyed;
 use super::limiter::Bucket;
 use super::{KeyFact, Threshold};
 
-/// The state of one policy.
-#[derive(Debug)]
+/// The state of one policy. Clones share it.
+#[derive(Clone, Debug)]
 pub(super) enum PolicyState {
-    Spans(Mutex<Bucket>),
-    Bytes(Mutex<Bucket>),
+    Spans(Arc<Mutex<Bucket>>),
+    Bytes(Arc<Mutex<Bucket>>),
     Adaptive(KeyedState<keyed::AdaptiveState>),
     Rare(KeyedState<keyed::RareState>),
     Budget(KeyedState<keyed::BudgetState>),
@@ -23,12 +25,24 @@ pub(super) enum PolicyState {
 #[derive(Debug)]
 pub(super) struct KeyedState<T> {
     slot: usize,
-    state: Box<Mutex<T>>,
+    state: Arc<Mutex<T>>,
+}
+
+impl<T> Clone for KeyedState<T> {
+    fn clone(&self) -> Self {
+        KeyedState { slot: self.slot, state: Arc::clone(&self.state) }
+    }
 }
 
 impl<T> KeyedState<T> {
     pub(super) fn new(slot: usize, state: T) -> Self {
-        KeyedState { slot, state: Box::new(Mutex::new(state)) }
+        KeyedState { slot, state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Takes over the memory of `earlier`, which belongs to an equal policy of earlier policies. There the key may have
+    /// been in another slot.
+    fn take_over(&mut self, earlier: KeyedState<T>) {
+        self.state = earlier.state;
     }
 
     fn key(&self, trace: &DecisionInput<'_>) -> Option<KeyFact> {
@@ -37,6 +51,21 @@ impl<T> KeyedState<T> {
 }
 
 impl PolicyState {
+    /// Takes over the memory of `earlier`, the state of an equal policy.
+    pub(super) fn take_over(&mut self, earlier: PolicyState) {
+        match (self, earlier) {
+            (PolicyState::Spans(own), PolicyState::Spans(earlier))
+            | (PolicyState::Bytes(own), PolicyState::Bytes(earlier)) => *own = earlier,
+            (PolicyState::Adaptive(own), PolicyState::Adaptive(earlier)) => own.take_over(earlier),
+            (PolicyState::Rare(own), PolicyState::Rare(earlier)) => own.take_over(earlier),
+            (PolicyState::Budget(own), PolicyState::Budget(earlier)) => own.take_over(earlier),
+            (PolicyState::IdenticalErrors(own), PolicyState::IdenticalErrors(earlier)) => own.take_over(earlier),
+            (PolicyState::Percentile(own), PolicyState::Percentile(earlier)) => own.take_over(earlier),
+            // Equal policies have states of the same type.
+            _ => {}
+        }
+    }
+
     /// Returns the threshold for `trace`. The caller must ask once for each trace, because the answer changes the
     /// state.
     pub(super) fn threshold(&self, trace: &DecisionInput<'_>) -> Threshold {

@@ -58,6 +58,8 @@ pub struct Summary {
     pub span_bytes: u64,
     /// Number of spans. It saturates.
     pub span_count: u32,
+    /// The set of policies that found `bits` and the candidates; see [`Policies::generation`](super::Policies::generation).
+    pub generation: u16,
     /// True if one of the spans is a root span.
     pub has_root: bool,
     /// The candidates for the keys of the policies, by slot. `None` if there are none.
@@ -73,6 +75,7 @@ impl Default for Summary {
             randomness: u64::MAX,
             span_bytes: 0,
             span_count: 0,
+            generation: 0,
             has_root: false,
             keys: None,
         }
@@ -80,6 +83,12 @@ impl Default for Summary {
 }
 
 impl Summary {
+    /// Returns the summary of no span, for the policies of this generation.
+    #[must_use]
+    pub fn of_generation(generation: u16) -> Self {
+        Summary { generation, ..Summary::default() }
+    }
+
     /// Adds one span. A time that is not set (0) does not count: a span without a start must not make the trace 50
     /// years long. If the end of a span is before its start, the end does not become the start of the trace.
     #[inline]
@@ -109,6 +118,18 @@ impl Summary {
         for (slot, candidate) in candidates {
             candidate.iter().for_each(|candidate| self.propose(slot, *candidate));
         }
+    }
+
+    /// Returns the bytes that the summary takes on the heap.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.keys.as_ref().map_or(0, |keys| heap_bytes(keys.len()))
+    }
+
+    /// Takes the bits and the keys of `again`, the summary of the same spans for other policies.
+    pub fn take_found(&mut self, again: Summary) {
+        let Summary { bits, keys, generation, .. } = again;
+        (self.bits, self.keys, self.generation) = (bits, keys, generation);
     }
 
     /// Proposes a span that the key in `slot` may be read from. The smallest candidate stays.

@@ -209,6 +209,11 @@ impl RequestBody {
         }
     }
 
+    /// Adds `bytes` to the share of the request in place of `before_bytes`. They may exceed the limit.
+    pub(super) fn recharge(&mut self, before_bytes: usize, bytes: usize) {
+        self.share.resize((self.share.bytes() + bytes).saturating_sub(before_bytes));
+    }
+
     /// Returns the body in its present form.
     pub(super) fn form(&self) -> BodyForm {
         self.form.clone()

@@ -1,7 +1,8 @@
 //! Queues of the times at which traces are looked at again.
 //!
 //! Each kind of wait has one constant length, so traces become due in the order in which they come. A queue that skips
-//! stale entries is enough; there is no timer wheel.
+//! stale entries is enough; there is no timer wheel. Only after a wait was shortened, later traces can be due before
+//! earlier ones, for as long as the earlier wait was.
 
 use std::collections::VecDeque;
 
@@ -54,8 +55,13 @@ const STALE_MIN: usize = 64;
 pub(super) struct DueQueue(VecDeque<Due>);
 
 impl DueQueue {
+    #[inline]
     pub(super) fn push(&mut self, at: Moment, slot: SlotNumber) {
-        self.0.push_back(Due { at, slot });
+        let due = Due { at, slot };
+        match self.0.back() {
+            Some(last) if at.is_before(last.at) => self.0.insert(self.0.partition_point(|d| !at.is_before(d.at)), due),
+            _ => self.0.push_back(due),
+        }
     }
 
     /// Removes the stale entries once they may be half of all. `traces_held` is the most live entries that there can

@@ -82,10 +82,13 @@ pub struct KeptSpansHold {
 }
 
 impl KeptSpansHold {
-    /// Notes that the spans of `trace` in `request` are kept. The hold starts with one part.
+    /// Notes that the spans of `trace` in `request` are kept. The hold starts with one part. A trace that is exported
+    /// only because of a dry run has no verdict to remember: the next process decides it again.
     #[must_use]
     pub fn new(request: Arc<JournalHold>, trace: TraceId, keep: Keep) -> Arc<Self> {
-        request.notes.note(Note::Kept(request.sequence, trace, keep));
+        if !keep.is_dropped() {
+            request.notes.note(Note::Kept(request.sequence, trace, keep));
+        }
         Arc::new(KeptSpansHold { request, trace, parts: AtomicU32::new(1) })
     }
 

@@ -102,6 +102,23 @@ pub struct ScopeId {
     pub scope: u32,
 }
 
+/// The identity of the `Resource` of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ResourceId {
+    request: u64,
+    /// The place of the resource in the body as it was received.
+    offset: u32,
+}
+
+/// The places of one span and of what it shares, in the body of an [`OpenFragment`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PlacedSpan {
+    pub(super) resource_id: ResourceId,
+    pub(super) scope_id: ScopeId,
+    pub(super) scope: Scope,
+    pub(super) span: ByteRange,
+}
+
 /// The bytes of one held span.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SpanBytes<'a> {
@@ -138,6 +155,22 @@ impl Fragment {
         if let Some(hold) = &self.request.hold {
             hold.sampled_out(trace);
         }
+    }
+
+    /// Charges `bytes` that the trace of these spans takes to the request, in place of `before_bytes`, until the request
+    /// is released.
+    pub(super) fn recharge(&self, before_bytes: usize, bytes: usize) {
+        if bytes != before_bytes {
+            self.request.with_body(|body| body.recharge(before_bytes, bytes));
+        }
+    }
+
+    /// Returns the bytes of the resources and scopes of the spans, each as often as it is needed anew.
+    pub(super) fn shared_bytes(&self) -> u64 {
+        let mut last = None;
+        let scopes = self.held().iter().map(|held| held.scope).filter(|&scope| last.replace(scope) != Some(scope));
+        let scopes = scopes.filter_map(|scope| self.request.scopes.get(scope as usize));
+        scopes.map(|scope| u64::from(scope.resource.len) + u64::from(scope.scope.len)).sum()
     }
 
     /// Returns the number of spans.
@@ -249,6 +282,25 @@ impl OpenFragment<'_> {
                 scope: scope.scope.of(body),
                 scope_schema_url: scope.scope_schema_url.of(body),
                 span: held.span.of(body),
+            }
+        })
+    }
+
+    /// Returns the bytes that the places of the spans refer to.
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// Returns the places of the spans in the order of their request.
+    pub(super) fn placed(&self) -> impl Iterator<Item = PlacedSpan> {
+        let request = &self.fragment.request;
+        self.held().map(|(held, scope)| {
+            let received = request.scopes.get(held.scope as usize).copied().unwrap_or_default();
+            PlacedSpan {
+                resource_id: ResourceId { request: request.number, offset: received.resource.offset },
+                scope_id: ScopeId { request: request.number, scope: held.scope },
+                scope,
+                span: held.span,
             }
         })
     }

@@ -10,7 +10,7 @@ use super::request::Fragment;
 use super::table::{Millis, SLICE_BYTES, TableLimits};
 use super::tally::{Tally, Trigger};
 use crate::otlp::TraceId;
-use crate::sampling::{Policies, Summary, Verdict};
+use crate::sampling::{Keep, Policies, Summary, Verdict};
 
 /// The inputs of a round of work, and the buffers for its results.
 pub(super) struct WorkRound<'a> {
@@ -41,12 +41,45 @@ impl WorkRound<'_> {
         true
     }
 
-    /// Counts these spans of the trace `id` as sampled out.
-    pub(super) fn sampled_out<'a>(&mut self, id: TraceId, fragments: impl IntoIterator<Item = &'a Fragment>) {
+    /// Counts these spans of the trace `id` as sampled out. In a dry run, sends them to the exporter instead. `policy`
+    /// is the policy of type `drop` that dropped the trace.
+    pub(super) fn sampled_out(
+        &mut self,
+        id: TraceId,
+        fragments: impl IntoIterator<Item = Fragment>,
+        policy: Option<u16>,
+    ) {
         for fragment in fragments {
-            fragment.sampled_out(id);
-            self.tally.sampled_out_spans += u64::from(fragment.span_count());
+            if self.limits.dry_run {
+                self.kept.push(KeptSpans::new(fragment, id, Keep::only_dry_run(policy)));
+            } else {
+                fragment.sampled_out(id);
+                self.tally.sampled_out_spans += u64::from(fragment.span_count());
+            }
         }
+    }
+
+    /// Sends spans of the trace `id`, which is kept, to the exporter.
+    pub(super) fn export(&mut self, id: TraceId, fragments: impl IntoIterator<Item = Fragment>, keep: Keep) {
+        let keep = Keep { dry_run: self.limits.dry_run, ..keep };
+        self.kept.extend(fragments.into_iter().map(|fragment| KeptSpans::new(fragment, id, keep)));
+    }
+
+    /// Returns the verdict on the trace `id` if there is evidence; see [`Policies::proven`].
+    #[inline]
+    pub(super) fn proven(&mut self, id: TraceId, summary: &Summary) -> Option<Keep> {
+        let keep = self.policies.proven(summary)?;
+        self.shadow(id, summary, Verdict::Kept(keep));
+        Some(keep)
+    }
+
+    /// Counts the changes that shadow policies would make to the verdict on the trace `id`.
+    #[inline]
+    pub(super) fn shadow(&mut self, id: TraceId, summary: &Summary, verdict: Verdict) {
+        let WorkRound { policies, tally, now_ms, .. } = self;
+        policies.shadow(summary, id, *now_ms, verdict, |policy, effect| {
+            tally.count_shadowed(policy, effect, summary.span_count);
+        });
     }
 
     #[inline]

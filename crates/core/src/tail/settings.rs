@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use crate::budget::ladder::LIMIT_PERCENT_DEFAULT;
 use crate::otlp::SPAN_BYTES;
-use crate::sampling::settings::{Policy, default_policies, policies, read_policies};
+use crate::sampling::PolicySet;
+use crate::sampling::settings::{Policy, default_policies, policies, read_policies, shadow_policies};
 use crate::settings::diagnostic::SettingError;
 use crate::settings::kinds::{Amount, Bool, ByHand, ByteCount, Choice, DurationKind, ScalarKind, Sub, WholeNumber};
 use crate::settings::reader::Section;
@@ -38,14 +39,30 @@ section! {
         /// stands for, `spansieve.trigger` if late spans brought theirs back, and `spansieve.missing_parent` if it is
         /// [incomplete](operating.md#incomplete-traces).
         pub annotate: bool = true, Bool;
+        /// True: everything is decided and counted as usual, but nothing is dropped. Spans that would be sampled out are
+        /// exported when they would be let go of, and every span carries `spansieve.verdict`, `kept` or `dropped`. Use it to see
+        /// what policies do before they count; the sink is paid for all spans.
+        pub dry_run: bool = false, Bool;
         /// True: the first policy that keeps a trace is the one that is named, and policies with state after it are not
         /// asked. False: the least strict one is named.
         pub sample_on_first_match: bool = false, Bool;
         /// A trace is kept if any policy keeps it and none drops it.
         pub policies: Vec<Policy> = default_policies(), policies();
+        /// Policies that are tried out: they are evaluated and counted but never decide.
+        pub shadow: Shadow = Shadow::default(), Sub;
     }
     also: collector_keys;
     check: TailSampling::check;
+}
+
+section! {
+    /// Policies that are evaluated and counted but never decide.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct Shadow {
+        /// Policies, with the keys of [`tail_sampling.policies`](#tail_samplingpolicies). `shadow: true` on a policy there means
+        /// the same.
+        pub policies: Vec<Policy> = Vec::new(), shadow_policies();
+    }
 }
 
 section! {
@@ -155,11 +172,33 @@ const REPLACED: [(&str, &str); 4] = [
 ];
 
 impl TailSampling {
+    /// Returns the policies.
+    #[must_use]
+    pub fn policy_set(&self) -> PolicySet<'_> {
+        PolicySet {
+            policies: &self.policies,
+            shadow: &self.shadow.policies,
+            sample_on_first_match: self.sample_on_first_match,
+        }
+    }
+
+    /// Returns the settings without the policies that no longer count at this time, in seconds since 1970.
+    #[must_use]
+    pub fn at(&self, unix_s: u64) -> TailSampling {
+        let mut settings = self.clone();
+        for policies in [&mut settings.policies, &mut settings.shadow.policies] {
+            policies.retain(|policy| policy.counts_at(unix_s));
+        }
+        settings
+    }
+
     fn check(&mut self, section: &mut Section<'_>) {
         warn_of_late_root_wait(section, self);
         warn_of_single_spans(section, self.spans_max);
         maximum_trace_size_bytes(section, &mut self.bytes_max);
-        if let Some(policies) = read_policies(section, "policies", self.decision_wait) {
+        let lists = read_policies(section, self.decision_wait);
+        self.shadow.policies = lists.shadow;
+        if let Some(policies) = lists.policies {
             self.policies = policies;
         }
         warn_of_collector_keys(section);

@@ -7,6 +7,7 @@
 //! came, which is also the order in which they are decided. Only the small index of their hashes is accessed in random
 //! order. All traces of a request are looked up before the first is touched, so that these waits overlap.
 
+mod again;
 mod counts;
 mod index;
 mod report;
@@ -17,7 +18,6 @@ pub use self::counts::HeldCounts;
 use self::index::{IndexEntry, TraceIndex};
 use super::decision_facts::DecisionFacts;
 use super::due::{Due, DueQueue, Moment};
-use super::kept::KeptSpans;
 use super::missing_parents::{SPANS_MAX, SpanIdFindings, UNPACKED_BYTES_MAX, check_span_ids};
 use super::packed::{pack, unpack};
 use super::request::{Fragment, OpenFragment};
@@ -171,7 +171,7 @@ impl Shard {
                 Known::DroppedByPolicy => {
                     self.count_late_of_dropped(dropped_by_policy_hash(arrival.hash), &arrival);
                     round.tally.late_of_dropped(false, arrival.summary.span_count);
-                    round.sampled_out(arrival.id, [&arrival.fragment]);
+                    round.sampled_out(arrival.id, [arrival.fragment], None);
                 }
                 Known::No => {
                     round.tally.begun(sampled);
@@ -205,7 +205,7 @@ impl Shard {
         }
         let spans = arrival.summary.span_count;
         self.kept_ids.amend_facts(arrival.hash, |facts| DecisionFacts::with_late(facts, spans));
-        round.kept.push(KeptSpans::new(arrival.fragment, arrival.id, amended));
+        round.export(arrival.id, [arrival.fragment], amended);
     }
 
     fn find(&self, arrival: &Arrival) -> Option<SlotNumber> {
@@ -239,7 +239,12 @@ impl Shard {
         let (hash, is_root) = (arrival.hash, arrival.summary.has_root);
         self.held.count(trace.state, &arrival.summary);
         trace.add(arrival);
-        if let Some(keep) = round.policies.proven(&trace.summary) {
+        if trace.is_stale(round.policies) {
+            // `take_again` decides the trace, within a second, if there is evidence or if it is full.
+            if is_root {
+                self.root_arrived(slot, round);
+            }
+        } else if let Some(keep) = round.proven(trace.id, &trace.summary) {
             self.keep_held(slot, hash, keep, Trigger::Evidence, round);
         } else if round.limits.is_full(&trace.summary) {
             self.decide(slot, Trigger::TraceSize, round);
@@ -252,12 +257,13 @@ impl Shard {
     /// held with the others. A full trace does not grow further.
     fn join_dropped(&mut self, slot: SlotNumber, arrival: Arrival, round: &mut WorkRound<'_>) {
         let Some(trace) = self.traces.get_mut(slot) else { return };
+        trace.refresh(round);
         let mut summary = trace.summary.clone();
         summary.merge(&arrival.summary);
         let keep = round.policies.rescue(&summary, trace.id);
         round.tally.late_of_dropped(keep.is_some(), arrival.summary.span_count);
         if keep.is_none() && round.limits.is_full(&trace.summary) {
-            round.sampled_out(arrival.id, [&arrival.fragment]);
+            round.sampled_out(arrival.id, [arrival.fragment], None);
             return;
         }
         let hash = arrival.hash;
@@ -301,11 +307,11 @@ impl Shard {
                 let facts = DecisionFacts::unpack(facts).unwrap_or(first).and_late(spans);
                 let facts = DecisionFacts { at_ms: round.now_ms, trigger: Trigger::Rescue, ..facts };
                 self.remember_kept(arrival.hash, keep, facts, round);
-                round.kept.push(KeptSpans::new(arrival.fragment, arrival.id, keep));
+                round.export(arrival.id, [arrival.fragment], keep);
             }
             None => {
                 self.count_late_of_dropped(arrival.hash, &arrival);
-                round.sampled_out(arrival.id, [&arrival.fragment]);
+                round.sampled_out(arrival.id, [arrival.fragment], None);
             }
         }
     }
@@ -323,7 +329,7 @@ impl Shard {
         let state = HeldState::Pending { due, trigger: Trigger::DecisionWait };
         let trace = HeldTrace { id, summary, fragments: SmallVec::from_iter([fragment]), state };
         self.held.add(&trace);
-        if let Some(keep) = round.policies.proven(&trace.summary) {
+        if let Some(keep) = round.proven(trace.id, &trace.summary) {
             return self.keep(trace, hash, keep, Trigger::Evidence, round);
         }
         let is_full = round.limits.is_full(&trace.summary);
@@ -358,8 +364,7 @@ impl Shard {
         self.remember_kept(hash, keep, facts, round);
         round.tally.kept(keep, trigger);
         round.note(trace.id, Verdict::Kept(keep), trigger, &trace.summary, &trace.fragments);
-        let id = trace.id;
-        round.kept.extend(trace.fragments.into_iter().map(|fragment| KeptSpans::new(fragment, id, keep)));
+        round.export(trace.id, trace.fragments, keep);
     }
 
     fn remember_kept(&mut self, hash: u64, keep: Keep, facts: DecisionFacts, round: &mut WorkRound<'_>) {
@@ -394,15 +399,20 @@ impl Shard {
         let Some(trace) = self.traces.get(due.slot) else { return };
         let HeldState::Pending { due: at, trigger } = trace.state else { return };
         if at == due.at {
+            if forced.is_none() && trace.is_stale(round.policies) && trace.is_large() {
+                return self.put_off(due.slot, trigger, round);
+            }
             round.tally.lag(at.elapsed_ms(round.now_ms));
             self.decide(due.slot, forced.unwrap_or(trigger), round);
         }
     }
 
     fn decide(&mut self, slot: SlotNumber, trigger: Trigger, round: &mut WorkRound<'_>) {
-        let Some(trace) = self.traces.get(slot) else { return };
+        let Some(trace) = self.traces.get_mut(slot) else { return };
+        trace.refresh(round);
         let hash = round.hash(trace.id);
         let verdict = round.verdict(&trace.summary, trace.id);
+        round.shadow(trace.id, &trace.summary, verdict);
         let missing_parent = missing_parent(trace, verdict, trigger, self.sample.weight(hash), round);
         if !matches!(verdict, Verdict::Kept(_)) {
             round.note(trace.id, verdict, trigger, &trace.summary, &trace.fragments);
@@ -444,7 +454,7 @@ impl Shard {
         let facts = DecisionFacts { trigger, drop_policy, ..trace.facts(round) };
         let remembered_by = if drop_policy.is_some() { dropped_by_policy_hash(hash) } else { hash };
         self.released.push((remembered_by, facts.pack()));
-        round.sampled_out(trace.id, &trace.fragments);
+        round.sampled_out(trace.id, trace.fragments, drop_policy);
     }
 
     /// Moves the hashes in `released` to the cache of dropped ids. Every round of work ends with this.

@@ -63,6 +63,11 @@ impl<T> Slots<T> {
         self.len
     }
 
+    /// Returns the number that is greater than that of each slot.
+    pub(super) fn slot_count(&self) -> SlotNumber {
+        (self.chunks.len() * CHUNK_LEN) as SlotNumber
+    }
+
     #[inline]
     pub(super) fn get(&self, slot: SlotNumber) -> Option<&T> {
         self.chunks.get(slot as usize / CHUNK_LEN)?.values.get(slot as usize % CHUNK_LEN)?.as_ref()

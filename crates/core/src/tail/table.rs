@@ -1,18 +1,23 @@
 //! The table of pending traces. It is split by hashed trace id into shards, each behind its own lock.
 
+mod arrivals;
+mod replace;
+
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
+use self::arrivals::Arrivals;
 use super::compression::{Compression, SCRATCH_BYTES_MAX};
 use super::decision::DecisionLog;
 use super::fate::{Fate, TraceReport};
 use super::journal_hold::{JOURNAL_HOLD_BYTES, JournalHold};
 use super::kept::KeptSpans;
-use super::request::{Fragment, HeldSpan, Request};
+use super::request::{HeldSpan, Request};
 use super::round::{WorkRound, hash};
 pub use super::shard::HeldCounts;
 use super::shard::{Arrival, Shard, TRACE_BYTES};
@@ -62,6 +67,8 @@ pub(super) struct TableLimits {
     pub(super) trace_spans_max: u32,
     /// Wire bytes of spans at which a trace is decided at once.
     pub(super) trace_bytes_max: u64,
+    /// True if spans are exported that would be sampled out.
+    pub(super) dry_run: bool,
     pub(super) kept_ids_per_shard: usize,
     pub(super) dropped_ids_per_shard: usize,
     /// True if the caches remember facts about each decision beside its verdict.
@@ -85,6 +92,7 @@ impl TableLimits {
             rescue_bytes_max,
             trace_spans_max: u32::try_from(settings.spans_max).unwrap_or(u32::MAX),
             trace_bytes_max: bytes(settings.bytes_max),
+            dry_run: settings.dry_run,
             kept_ids_per_shard: settings.decision_cache.sampled_cache_size.div_ceil(SHARDS),
             dropped_ids_per_shard: settings.decision_cache.non_sampled_cache_size.div_ceil(SHARDS),
             remembers_facts: false,
@@ -153,17 +161,30 @@ pub enum NoRoom {
     },
 }
 
+/// The policies and the limits by which traces are decided.
+#[derive(Debug)]
+struct InForce {
+    /// A number that grows with each replacement.
+    version: u64,
+    policies: Arc<Policies>,
+    limits: TableLimits,
+}
+
 /// All pending traces.
 #[derive(Debug)]
 pub struct Table {
     shards: Box<[Mutex<Shard>]>,
-    policies: Arc<Policies>,
-    limits: TableLimits,
+    in_force: RwLock<Arc<InForce>>,
+    /// The version of `in_force`. It is read while a shard is locked, so that work on a shard never goes back to earlier
+    /// policies.
+    version: AtomicU64,
     budget: Budget,
     hasher: SeedableRandomState,
     compression: Option<Arc<Compression>>,
     /// The share of the verdict caches and of all other memory of fixed size.
     caches: Share,
+    /// The share of the states of policies.
+    states: Mutex<Share>,
 }
 
 impl Table {
@@ -189,18 +210,39 @@ impl Table {
     ) -> Self {
         let limits = TableLimits::new(settings, budget.limit_bytes());
         let shards = (0..SHARDS).map(|_| Mutex::new(Shard::new(&limits))).collect();
-        let caches = budget.force(limits.cache_bytes() + policies.state_bytes_max());
-        Table { shards, policies, limits, budget, hasher, compression: None, caches }
+        let caches = budget.force(limits.cache_bytes());
+        let states = Mutex::new(budget.force(policies.state_bytes_max()));
+        let in_force = RwLock::new(Arc::new(InForce { version: 0, policies, limits }));
+        let version = AtomicU64::new(0);
+        Table { shards, in_force, version, budget, hasher, compression: None, caches, states }
+    }
+
+    /// Returns the policies in force.
+    #[must_use]
+    pub fn policies(&self) -> Arc<Policies> {
+        Arc::clone(&self.in_force.read().policies)
+    }
+
+    /// Returns the bytes that are charged as long as the table exists: the caches, and the states of policies.
+    #[must_use]
+    pub fn fixed_bytes(&self) -> usize {
+        self.caches.bytes() + self.states.lock().bytes()
+    }
+
+    fn in_force(&self) -> Arc<InForce> {
+        Arc::clone(&self.in_force.read())
     }
 
     /// Returns the table, which must be empty, with facts beside each verdict ([`TraceReport::decision`]): 8 bytes for
     /// each id, and a third more for the slack of the buckets.
     #[must_use]
     pub fn with_facts(mut self) -> Self {
-        let bytes = self.limits.cache_bytes();
-        self.limits.remembers_facts = true;
-        self.caches.absorb(self.budget.force(self.limits.cache_bytes() - bytes));
-        self.shards = (0..SHARDS).map(|_| Mutex::new(Shard::new(&self.limits))).collect();
+        // Nothing else refers to what is in force before the table is used.
+        let Some(InForce { limits, .. }) = Arc::get_mut(self.in_force.get_mut()) else { return self };
+        let bytes = limits.cache_bytes();
+        limits.remembers_facts = true;
+        self.caches.absorb(self.budget.force(limits.cache_bytes() - bytes));
+        self.shards = (0..SHARDS).map(|_| Mutex::new(Shard::new(limits))).collect();
         self
     }
 
@@ -257,7 +299,7 @@ impl Table {
         out: &mut RoundOutcome,
     ) {
         self.sort(scan, out);
-        self.insert_sorted(body, scan, share, hold, now_ms, out);
+        self.insert_sorted(body, scan, share, hold, now_ms, out, self.in_force());
     }
 
     /// Does the same as [`Table::insert_held`] if there is room for the index of the request in addition to its body.
@@ -280,10 +322,11 @@ impl Table {
         let order = self.admit_beside(&share, order_bytes, now_ms, out);
         let order = order.ok_or_else(|| self.no_room(held_bytes + order_bytes))?;
         self.sort(scan, out);
-        let index_bytes = self.index_bytes(scan, out) + hold_bytes(hold.as_ref());
+        let in_force = self.in_force();
+        let index_bytes = index_bytes(scan, out, &in_force.policies) + hold_bytes(hold.as_ref());
         let index = self.admit_beside(&share, index_bytes, now_ms, out);
         share.absorb(index.ok_or_else(|| self.no_room(held_bytes + order_bytes + index_bytes))?);
-        self.insert_sorted(body, scan, share, hold, now_ms, out);
+        self.insert_sorted(body, scan, share, hold, now_ms, out, in_force);
         drop(order);
         Ok(())
     }
@@ -297,16 +340,7 @@ impl Table {
         order.sort_unstable();
     }
 
-    /// Returns the bytes of the index of a sorted request, with the entries of the table that its traces may take.
-    fn index_bytes(&self, scan: &Scan, out: &RoundOutcome) -> usize {
-        let fragments = out.order.chunk_by(|a, b| a.0 == b.0).count();
-        size_of::<Request>()
-            + ENTRY_BYTES
-            + out.order.len() * size_of::<HeldSpan>()
-            + scan.scopes.len() * size_of::<Scope>()
-            + fragments * (TRACE_BYTES + self.policies.summary_heap_bytes())
-    }
-
+    #[expect(clippy::too_many_arguments, reason = "the parts of a request, and the surroundings of the work")]
     fn insert_sorted(
         &self,
         body: Bytes,
@@ -315,17 +349,18 @@ impl Table {
         hold: Option<Arc<JournalHold>>,
         now_ms: Millis,
         out: &mut RoundOutcome,
+        mut in_force: Arc<InForce>,
     ) {
         if scan.facts.is_empty() {
             return;
         }
-        share.resize(body.len() + hold_bytes(hold.as_ref()) + self.index_bytes(scan, out));
+        share.resize(body.len() + hold_bytes(hold.as_ref()) + index_bytes(scan, out, &in_force.policies));
         let (order, mut batch) = (std::mem::take(&mut out.order), std::mem::take(&mut out.batch));
         let (spans, scopes) = (held_spans(&order, &scan.facts), scan.scopes.clone().into());
         let bytes = body.clone();
         let request = Request::held(body, spans, scopes, share, hold, self.compression.clone());
-        let arrivals =
-            Arrivals { policies: &self.policies, order: &order, scan, body: &bytes, request: &request, next: 0 };
+        let policies = Arc::clone(&in_force.policies);
+        let arrivals = Arrivals { policies: &policies, order: &order, scan, body: &bytes, request: &request, next: 0 };
         let mut arrivals = arrivals.peekable();
         while let Some(first) = arrivals.next() {
             let shard = shard_of(first.hash);
@@ -333,9 +368,31 @@ impl Table {
             while let Some(arrival) = arrivals.next_if(|next| shard_of(next.hash) == shard) {
                 batch.push(arrival);
             }
-            self.shards[shard].lock().arrive(&mut batch, &mut self.round(now_ms, out));
+            self.arrive(&self.shards[shard], &mut batch, &mut in_force, now_ms, out);
         }
         (out.order, out.batch) = (order, batch);
+    }
+
+    /// Takes the spans of `batch` into `shard`. If other policies are in force by then, evaluates the spans again.
+    fn arrive(
+        &self,
+        shard: &Mutex<Shard>,
+        batch: &mut Vec<Arrival>,
+        in_force: &mut Arc<InForce>,
+        now_ms: Millis,
+        out: &mut RoundOutcome,
+    ) {
+        loop {
+            for arrival in batch.iter_mut() {
+                arrival.refresh(&in_force.policies);
+            }
+            let mut shard = shard.lock();
+            if self.version.load(Ordering::Acquire) == in_force.version {
+                return shard.arrive(batch, &mut self.round(in_force, now_ms, out));
+            }
+            drop(shard);
+            *in_force = self.in_force();
+        }
     }
 
     /// Restores a verdict of an earlier process. Spans of the trace `id` that still come follow it.
@@ -354,14 +411,16 @@ impl Table {
     #[must_use]
     pub fn report(&self, id: TraceId, now_ms: Millis) -> TraceReport {
         let hash = hash(&self.hasher, id);
-        self.shards[shard_of(hash)].lock().report(id, hash, now_ms, &self.limits)
+        let in_force = self.in_force();
+        self.shards[shard_of(hash)].lock().report(id, hash, now_ms, &in_force.limits)
     }
 
     /// Decides a slice of the traces that are due in shard `shard` (less than [`Table::shard_count`]), and lets go of a
     /// slice of the rescuable ones whose window is over. Returns true if more are waiting.
     pub fn sweep(&self, shard: usize, now_ms: Millis, out: &mut RoundOutcome) -> bool {
         let mut guard = self.shards[shard].lock();
-        let mut round = self.round(now_ms, out);
+        let in_force = self.in_force();
+        let mut round = self.round(&in_force, now_ms, out);
         let expired = guard.expire_rescuable(SLICE_TRACES, &mut round);
         let decided = guard.decide_due(SLICE_TRACES, &mut round);
         expired || decided
@@ -401,8 +460,8 @@ impl Table {
     /// is used.
     /// Does a bounded slice of work, and returns true if there is more to do.
     pub fn relieve(&self, now_ms: Millis, out: &mut RoundOutcome) -> bool {
-        let is_over =
-            self.held().rescuable_bytes > self.limits.rescue_bytes_max || self.budget.over(ladder::RESCUE) > 0;
+        let rescue_bytes_max = self.in_force.read().limits.rescue_bytes_max;
+        let is_over = self.held().rescuable_bytes > rescue_bytes_max || self.budget.over(ladder::RESCUE) > 0;
         if is_over && self.shed(RELIEF_SLICE_TRACES, now_ms, out) {
             return true;
         }
@@ -452,7 +511,7 @@ impl Table {
     /// Returns the reason why there is no room for the `needed_bytes` of a request.
     #[must_use]
     pub fn no_room(&self, needed_bytes: usize) -> NoRoom {
-        let free_bytes = self.budget.limit_bytes().saturating_sub(self.caches.bytes());
+        let free_bytes = self.budget.limit_bytes().saturating_sub(self.fixed_bytes());
         if needed_bytes > free_bytes { NoRoom::Ever { needed_bytes, free_bytes } } else { NoRoom::Now }
     }
 
@@ -481,15 +540,16 @@ impl Table {
         work: impl Fn(&mut Shard, &mut WorkRound<'_>) -> bool,
     ) -> bool {
         self.shards.iter().fold(false, |more, shard| {
-            let mut round = self.round(now_ms, out);
-            work(&mut shard.lock(), &mut round) || more
+            let mut shard = shard.lock();
+            let in_force = self.in_force();
+            work(&mut shard, &mut self.round(&in_force, now_ms, out)) || more
         })
     }
 
-    fn round<'a>(&'a self, now_ms: Millis, out: &'a mut RoundOutcome) -> WorkRound<'a> {
+    fn round<'a>(&'a self, in_force: &'a InForce, now_ms: Millis, out: &'a mut RoundOutcome) -> WorkRound<'a> {
         WorkRound {
-            policies: &self.policies,
-            limits: &self.limits,
+            policies: &in_force.policies,
+            limits: &in_force.limits,
             hasher: &self.hasher,
             now_ms,
             kept: &mut out.kept,
@@ -505,36 +565,18 @@ fn shard_of(hash: u64) -> usize {
     (hash >> (u64::BITS - SHARDS_LOG2)) as usize
 }
 
+/// Returns the bytes of the index of a sorted request, with the entries of the table that its traces may take.
+fn index_bytes(scan: &Scan, out: &RoundOutcome, policies: &Policies) -> usize {
+    let fragments = out.order.chunk_by(|a, b| a.0 == b.0).count();
+    size_of::<Request>()
+        + ENTRY_BYTES
+        + out.order.len() * size_of::<HeldSpan>()
+        + scan.scopes.len() * size_of::<Scope>()
+        + fragments * (TRACE_BYTES + policies.summary_heap_bytes())
+}
+
 fn held_spans(order: &[(u64, u32)], facts: &[SpanFact]) -> Box<[HeldSpan]> {
     order.iter().map(|&(_, i)| &facts[i as usize]).map(|fact| HeldSpan { span: fact.span, scope: fact.scope }).collect()
-}
-
-/// An iterator that groups the facts of a request by trace. The facts are in the order of their hashes.
-struct Arrivals<'a> {
-    policies: &'a Policies,
-    order: &'a [(u64, u32)],
-    scan: &'a Scan,
-    body: &'a [u8],
-    request: &'a Arc<Request>,
-    next: usize,
-}
-
-impl Iterator for Arrivals<'_> {
-    type Item = Arrival;
-
-    fn next(&mut self) -> Option<Arrival> {
-        let first = self.next;
-        let rest = &self.order[first..];
-        let fact_of = |&(_, index): &(u64, u32)| &self.scan.facts[index as usize];
-        let id = fact_of(rest.first()?).trace_id;
-        // Equal hashes do not prove equal ids.
-        let count = rest.iter().take_while(|&place| fact_of(place).trace_id == id).count();
-        self.next += count;
-        let facts = rest[..count].iter().map(fact_of);
-        let summary = self.policies.summary(facts, self.scan, self.body);
-        let fragment = Fragment::new(Arc::clone(self.request), first as u32, count as u32);
-        Some(Arrival { id, hash: rest[0].0, summary, fragment })
-    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::missing_parents::MissingParent;
 use super::request::Fragment;
 use super::table::Millis;
 use super::trace_sample::SampledArrival;
-use crate::sampling::{Keep, Parent};
+use crate::sampling::{Keep, Parent, ShadowEffect};
 
 labels! {
     /// The reason why a trace was decided when it was.
@@ -53,6 +53,19 @@ pub struct ServiceCounts {
     pub incomplete_traces: [u64; Parent::ALL.len()],
 }
 
+/// Traces to which a shadow policy would have given another verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shadowed {
+    /// The number of the policy.
+    pub policy: u16,
+    /// The change.
+    pub effect: ShadowEffect,
+    /// The number of traces.
+    pub traces: u64,
+    /// The number of their spans that had come.
+    pub spans: u64,
+}
+
 /// The most services that one round counts separately, in about 300 KiB. Spans of further services are not counted by
 /// service. The metrics name a tenth as many.
 const SERVICES_MAX: usize = 1_024;
@@ -64,6 +77,8 @@ pub struct Tally {
     pub kept: Vec<(u16, Trigger, u64)>,
     /// Traces dropped by policies of type `drop`, by policy and trigger.
     pub dropped_by_policy: Vec<(u16, Trigger, u64)>,
+    /// Decided traces to which shadow policies would have given another verdict, by policy and change.
+    pub shadowed: Vec<Shadowed>,
     /// Dropped traces that no policy kept, by trigger.
     pub dropped: [u64; Trigger::ALL.len()],
     /// Sampled-out spans.
@@ -94,13 +109,24 @@ pub struct Tally {
 impl Tally {
     /// Sets all counts to 0 and keeps the capacity of the buffers.
     pub fn clear(&mut self) {
-        let Tally { mut kept, mut dropped_by_policy, mut lag_ms, mut delays, mut services, .. } = std::mem::take(self);
+        let Tally { mut kept, mut dropped_by_policy, mut shadowed, mut lag_ms, mut delays, mut services, .. } =
+            std::mem::take(self);
         kept.clear();
+        shadowed.clear();
         dropped_by_policy.clear();
         lag_ms.clear();
         delays.clear();
         services.clear();
-        *self = Tally { kept, dropped_by_policy, lag_ms, delays, services, ..Tally::default() };
+        *self = Tally { kept, dropped_by_policy, shadowed, lag_ms, delays, services, ..Tally::default() };
+    }
+
+    /// Adds the counts of decisions of `other`, for tests that collect several rounds.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn add(&mut self, other: &Tally) {
+        self.kept.extend_from_slice(&other.kept);
+        self.dropped_by_policy.extend_from_slice(&other.dropped_by_policy);
+        self.dropped.iter_mut().zip(other.dropped).for_each(|(sum, traces)| *sum += traces);
+        self.sampled_out_spans += other.sampled_out_spans;
     }
 
     /// Returns the bytes of memory that the buffers take.
@@ -110,6 +136,7 @@ impl Tally {
         counts
             + names
             + self.services.allocation_size()
+            + self.shadowed.capacity() * size_of::<Shadowed>()
             + self.delays.capacity() * size_of::<Delay>()
             + self.lag_ms.capacity() * size_of::<(u64, usize)>()
     }
@@ -121,6 +148,18 @@ impl Tally {
     /// Counts a trace that a policy of type `drop` dropped.
     pub(super) fn count_dropped_by_policy(&mut self, policy: u16, trigger: Trigger) {
         count(&mut self.dropped_by_policy, policy, trigger);
+    }
+
+    /// Counts a trace of `spans` spans whose verdict the shadow policy `policy` would change.
+    pub(super) fn count_shadowed(&mut self, policy: u16, effect: ShadowEffect, spans: u32) {
+        let same = |known: &&mut Shadowed| (known.policy, known.effect) == (policy, effect);
+        match self.shadowed.iter_mut().find(same) {
+            Some(known) => {
+                known.traces += 1;
+                known.spans += u64::from(spans);
+            }
+            None => self.shadowed.push(Shadowed { policy, effect, traces: 1, spans: u64::from(spans) }),
+        }
     }
 
     pub(super) fn dropped(&mut self, trigger: Trigger) {

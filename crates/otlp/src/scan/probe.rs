@@ -12,6 +12,10 @@ pub trait Probe {
     /// its scope, and those of a scope as a copy of the notes of its resource.
     type Notes: Clone;
 
+    /// Returns the number of the set of policies that the probe belongs to. The scan passes it on.
+    fn generation(&self) -> u16 {
+        0
+    }
     /// Returns the notes that a resource begins with.
     fn notes(&self) -> Self::Notes;
     /// Notes an attribute of a resource. The scan calls it once for a `ResourceSpans`, not for each span.

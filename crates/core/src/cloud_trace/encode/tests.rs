@@ -17,7 +17,9 @@ use crate::proto::google::devtools::cloudtrace::v2::{
     self, AttributeValue, BatchWriteSpansRequest, TruncatableString, span::time_event,
 };
 use crate::proto::google::rpc::Status;
-use crate::sampling::annotation::{ADJUSTED_COUNT, MISSING_PARENT, POLICY, TRIGGER};
+use crate::resource::Rewriter;
+use crate::resource::settings::{ActionType, AttributeAction, LiteralValue, ValueSource};
+use crate::sampling::annotation::{ADJUSTED_COUNT, MISSING_PARENT, POLICY, TRIGGER, VERDICT};
 use crate::sampling::{Parent, Threshold};
 
 mod labels;
@@ -306,6 +308,44 @@ fn annotations_say_why_a_span_was_kept() {
         assert_eq!(found.dropped_attributes_count, 0);
     }
     assert_eq!(map_of(span.attributes)[1], ("spansieve.policy".to_string(), text("mine")));
+}
+
+#[test]
+fn annotations_of_a_dry_run_say_the_verdict() {
+    let forged = with_attributes(vec![string(VERDICT, "mine")]);
+    let kept = Keep { dry_run: true, ..baseline() };
+    let cases = [
+        (kept, Some("baseline"), int(20), Some("kept")),
+        (baseline(), Some("baseline"), int(20), None),
+        (Keep::only_dry_run(Some(0)), Some("errors"), int(0), Some("dropped")),
+        (Keep::only_dry_run(None), None, int(0), Some("dropped")),
+        (errors(), Some("errors"), int(1), None),
+    ];
+    let mut encoder = encoder(true);
+    for (keep, policy, adjusted_count, verdict) in cases {
+        let found = encode_body(&mut encoder, body(None, None, &forged), keep).remove(0).attributes.unwrap();
+        assert_eq!(found.attribute_map.get(POLICY), policy.map(text).as_ref());
+        assert_eq!(found.attribute_map[ADJUSTED_COUNT], adjusted_count);
+        assert_eq!(found.attribute_map.get(VERDICT), verdict.map(text).as_ref());
+    }
+}
+
+#[test]
+fn replaced_actions_apply_to_resources_that_were_rewritten_before() {
+    let shared = SharedRewriter::default();
+    let mut encoder = Encoder::new(encoder(false).settings, shared.clone());
+    let sent = body(Some(&resource(vec![string("env", "dev")])), None, &plain_span());
+    let mut env = || {
+        let found = encode_body(&mut encoder, sent.clone(), errors()).remove(0).attributes.unwrap();
+        found.attribute_map["env"].clone()
+    };
+    assert_eq!(env(), text("dev"));
+    let source = ValueSource::Value(LiteralValue::String("prod".into()));
+    let action = ActionType::Upsert { key: "env".into(), source };
+    shared.replace(&[AttributeAction { condition: None, action }]);
+    assert_eq!(env(), text("prod"));
+    shared.replace(&[]);
+    assert_eq!(env(), text("dev"));
 }
 
 #[test]

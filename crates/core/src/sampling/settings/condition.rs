@@ -277,7 +277,7 @@ fn ottl_conditions(
 /// Returns the rule that keeps a trace with a span for which `condition` holds, or if inverted, a trace without one.
 fn any_span(condition: Condition, is_inverted: bool) -> Rule {
     let rule = Rule::AnySpan(condition);
-    if is_inverted { Rule::Not(Box::new(Policy { name: String::new(), rule })) } else { rule }
+    if is_inverted { Rule::Not(Box::new(Policy::new("", rule))) } else { rule }
 }
 
 fn is_inverted(section: &mut Section<'_>) -> bool {

@@ -133,7 +133,7 @@ pub(super) const DEFAULT_ERRORS_PERCENTAGE: f64 = 10.0;
 const GOAL_PERCENTAGES: std::ops::RangeInclusive<f64> = 0.0001..=100.0;
 
 /// Cloud Trace's price and the spans that are free in a month (cloud.google.com/stackdriver/pricing, "Cloud Trace").
-const CLOUD_TRACE_DOLLARS_PER_MILLION_SPANS: f64 = 0.20;
+pub const CLOUD_TRACE_DOLLARS_PER_MILLION_SPANS: f64 = 0.20;
 const CLOUD_TRACE_FREE_SPANS_PER_MONTH: f64 = 2_500_000.0;
 
 /// Returns the price of so many spans a month in Cloud Trace, in dollars.

@@ -168,7 +168,7 @@ fn sub_policies(
         policies.push(policy);
     }
     if same_span {
-        policies = vec![Policy { name: String::new(), rule: Rule::AnySpan(Condition::All(conditions)) }];
+        policies = vec![Policy::new("", Rule::AnySpan(Condition::All(conditions)))];
     }
     (!policies.is_empty()).then_some(policies)
 }

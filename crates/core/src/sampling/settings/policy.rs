@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::nested::PolicyPosition;
-use super::{Policy, Rule, condition, keyed, latency, limiter, lints, nested};
+use super::{Policy, PolicyLists, Rule, condition, keyed, latency, limiter, lints, nested, until};
 use crate::settings::diagnostic::{Position, SettingError, quote};
-use crate::settings::kinds::{ByHand, NestedKeys, ParsedText, Percent, WholeNumber};
+use crate::settings::kinds::{Bool, ByHand, NestedKeys, ParsedText, Percent, WholeNumber};
 use crate::settings::node::Node;
 use crate::settings::reader::Section;
 use crate::settings::setting::{Preset, Shape};
@@ -16,6 +16,7 @@ use crate::settings::{Limit, keys};
 
 pub(super) const POLICY_COUNT: Limit<usize> =
     Limit { min: 1, max: 256, why: "each policy is a value of a metric label" };
+pub(super) const SHADOW_COUNT: Limit<usize> = Limit { min: 0, ..POLICY_COUNT };
 /// Of a policy name, in bytes: it is a metric label and a span attribute.
 const POLICY_NAME_BYTES_MAX: usize = 128;
 const SPAN_COUNT: Limit<u64> = Limit { min: 0, max: i32::MAX as u64, why: "spans are counted in 31 bits" };
@@ -24,6 +25,12 @@ keys! {
     pub(super) fn policy_keys;
     /// A unique name of at most 128 bytes: the metric label and the annotation. Optional within `and`, `not` and `drop`.
     name: ByHand::like(&ParsedText { word: "string", read: policy_name }).or(Preset::Words("required"));
+    /// A time such as `2026-12-01T00:00:00Z`. From then on the policy does not count, as if it were not there; the log says so
+    /// a day and an hour before. Only for policies of the top level.
+    until: ByHand::of(Shape::Text("time"));
+    /// True: the policy is evaluated and counted but never decides; see [changing policies safely](operating.md#changing-policies-safely).
+    /// Only for policies of the top level.
+    shadow: ByHand::like(&Bool).default(false);
     /// One of the types below.
     kind as "type": ByHand::of(Shape::Choice(TYPES.iter().map(|(name, _)| *name).collect())).required();
     /// For `error`, a type of ours: any span that failed. It does not depend on the status alone, because some instrumentation forgets to set it.
@@ -147,31 +154,74 @@ pub(super) const TYPES: [(&str, Type); 22] = [
 /// Types without a section of their own.
 const BARE_TYPES: [&str; 2] = ["always_sample", "trace_flags"];
 
-/// The policies at the top level.
-pub(super) fn policies(section: &mut Section<'_>, nodes: &[&Node], decision_wait: Duration) -> Vec<Policy> {
-    let mut policies = Vec::with_capacity(nodes.len());
+/// The policies at the top level; `nodes` are those of `policies`. The names of all are unique.
+pub(super) fn policies(section: &mut Section<'_>, nodes: Option<&[&Node]>, decision_wait: Duration) -> PolicyLists {
+    let mut lists = PolicyLists { policies: nodes.map(|nodes| Vec::with_capacity(nodes.len())), shadow: Vec::new() };
     let mut lines = HashMap::new();
-    let mut places: Vec<Position> = Vec::with_capacity(nodes.len());
-    for node in nodes {
+    let mut places: Vec<Position> = Vec::new();
+    for node in nodes.unwrap_or_default() {
         let Some(mut section) = section.like(PATH, node) else { continue };
-        let Some(policy) = policy(&mut section, PolicyPosition::Top, &mut lines, decision_wait) else { continue };
-        for label in policy.sub_labels().collect::<BTreeSet<_>>() {
-            refuse_second(&mut section, label, &mut lines);
+        let Some((policy, is_shadow)) = top_policy(&mut section, &mut lines, decision_wait) else { continue };
+        if is_shadow {
+            lists.shadow.push(policy);
+        } else if let Some(policies) = &mut lists.policies {
+            places.push(lints::name_of(&section));
+            policies.push(policy);
         }
-        places.push(lints::name_of(&section));
-        policies.push(policy);
     }
-    lints::compare(section, &places.into_iter().zip(&policies).collect::<Vec<_>>());
-    if !policies.is_empty() && policies.iter().all(|policy| matches!(policy.rule, Rule::Drop(_))) {
-        let at = section.entry("policies").map_or(section.at(), |(at, _)| at);
-        let fault = SettingError::new("no trace is kept: every policy is of type `drop`");
-        section.warn(at, fault.help("add a policy that keeps, such as `{name: rest, type: always_sample}`"));
+    if let Some(policies) = &lists.policies {
+        // A policy that ends does not make others useless.
+        let lasting = places.into_iter().zip(policies).filter(|(_, policy)| policy.until.is_none());
+        lints::compare(section, &lasting.collect::<Vec<_>>());
+        warn_of_no_keep(section, policies, !lists.shadow.is_empty());
+    }
+    if let Some(mut section) = section.section("shadow") {
+        for node in section.items("policies", &SHADOW_COUNT).unwrap_or_default() {
+            let Some(mut section) = section.like(PATH, node) else { continue };
+            lists.shadow.extend(top_policy(&mut section, &mut lines, decision_wait).map(|(policy, _)| policy));
+        }
     }
     if lines.len() > POLICY_COUNT.max {
         let fault = SettingError::new(format!("{} policies, with those of composites", lines.len()));
         section.error(section.at(), fault.help(format!("at most {}: {}", POLICY_COUNT.max, POLICY_COUNT.why)));
     }
-    policies
+    lists
+}
+
+fn warn_of_no_keep(section: &mut Section<'_>, policies: &[Policy], has_shadow: bool) {
+    let at = section.entry("policies").map_or(section.at(), |(at, _)| at);
+    let keep = "add a policy that keeps, such as `{name: rest, type: always_sample}`";
+    if policies.is_empty() && has_shadow {
+        section.warn(at, SettingError::new("no trace is kept: every policy is a shadow policy").help(keep));
+    } else if !policies.is_empty() && policies.iter().all(|policy| matches!(policy.rule, Rule::Drop(_))) {
+        section.warn(at, SettingError::new("no trace is kept: every policy is of type `drop`").help(keep));
+    }
+}
+
+/// A policy of the top level, and true if it is a shadow policy.
+fn top_policy(
+    section: &mut Section<'_>,
+    lines: &mut HashMap<String, usize>,
+    decision_wait: Duration,
+) -> Option<(Policy, bool)> {
+    let until = section.read("until", until::unix_seconds);
+    let mut is_shadow = false;
+    section.set("shadow", &mut is_shadow, values::boolean);
+    let policy = policy(section, PolicyPosition::Top, lines, decision_wait)?;
+    for label in policy.sub_labels().collect::<BTreeSet<_>>() {
+        refuse_second(section, label, lines);
+    }
+    Some((Policy { until, ..policy }, is_shadow))
+}
+
+/// Refuses the keys that only a policy of the top level has.
+fn refuse_top_keys(section: &mut Section<'_>) {
+    for key in ["shadow", "until"] {
+        if let Some((at, _)) = section.entry(key) {
+            let fault = SettingError::new(format!("a policy within another one has no `{key}`"));
+            section.error(at, fault.help("write it in the outer policy"));
+        }
+    }
 }
 
 /// One policy, which stands in `place` beside those with names on `lines`.
@@ -182,6 +232,9 @@ pub(super) fn policy(
     decision_wait: Duration,
 ) -> Option<Policy> {
     section.refuse_unknown(&BARE_TYPES);
+    if place != PolicyPosition::Top {
+        refuse_top_keys(section);
+    }
     let reported = section.problem_count();
     let name = if place.needs_names() {
         let name = section.require("name", policy_name);
@@ -192,7 +245,7 @@ pub(super) fn policy(
     };
     let rule = rule(section, place, decision_wait);
     rule.iter().for_each(|rule| lints::impossible(section, place, rule, reported));
-    Some(Policy { name: name?, rule: rule? })
+    Some(Policy { name: name?, rule: rule?, until: None })
 }
 
 fn refuse_second(section: &mut Section<'_>, name: String, lines: &mut HashMap<String, usize>) {

@@ -27,7 +27,7 @@ fn settings(rescue: &Rescue) -> TailSampling {
         decision_wait: Duration::from_secs(5),
         rescue: rescue.clone(),
         decision_cache: DecisionCache { sampled_cache_size: 1_000, non_sampled_cache_size: 1_000 },
-        policies: vec![Policy { name: "errors".into(), rule: Rule::AnySpan(crate::condition::Condition::status(2)) }],
+        policies: vec![Policy::new("errors", Rule::AnySpan(crate::condition::Condition::status(2)))],
         ..TailSampling::default()
     }
 }

@@ -1,3 +1,5 @@
+mod dry_run;
+mod replace;
 mod reports;
 
 use std::collections::HashMap;
@@ -12,7 +14,7 @@ use crate::otlp::scan::Bits;
 use crate::otlp::{ByteRange, TraceId};
 use crate::sampling::settings::{Policy, Rule};
 use crate::sampling::threshold;
-use crate::tail::settings::{DecisionCache, Rescue};
+use crate::tail::settings::{DecisionCache, Rescue, Shadow};
 
 const ERROR_BIT: Bits = 1;
 const WAIT_MS: Millis = 10_000;
@@ -20,15 +22,17 @@ const WINDOW_MS: Millis = 60_000;
 const SPAN_LEN: u32 = 100;
 
 fn settings() -> TailSampling {
-    let policy = |name: &str, rule| Policy { name: name.into(), rule };
+    let policy = Policy::new;
     TailSampling {
         decision_wait: Duration::from_millis(WAIT_MS),
         decision_wait_after_root_received: Duration::ZERO,
         decision_cache: DecisionCache { sampled_cache_size: 10_000, non_sampled_cache_size: 10_000 },
         rescue: Rescue { window: Duration::from_millis(WINDOW_MS), max_bytes: Size::Percent(25.0) },
         spans_max: 100_000,
+        shadow: Shadow::default(),
         bytes_max: Size::Percent(100.0),
         annotate: true,
+        dry_run: false,
         sample_on_first_match: false,
         policies: vec![
             policy("errors", Rule::AnySpan(Condition::status(2))),
@@ -212,9 +216,8 @@ fn a_late_error_after_the_window_is_kept_alone() {
 #[test]
 fn a_trace_that_a_policy_drops_cannot_be_rescued() {
     let mut dropping = settings();
-    let probes =
-        Rule::Drop(vec![Policy { name: String::new(), rule: Rule::SpanCount { min_spans: 3, max_spans: None } }]);
-    dropping.policies.push(Policy { name: "probes".into(), rule: probes });
+    let probes = Rule::Drop(vec![Policy::new("", Rule::SpanCount { min_spans: 3, max_spans: None })]);
+    dropping.policies.push(Policy::new("probes", probes));
     let mut fixture = Fixture::new(&dropping, 64 << 20);
     fixture.send(&[span(id(1, true)), span(id(1, true)), error(id(1, true))]);
     fixture.send(&[error(id(2, true))]);
@@ -230,9 +233,8 @@ fn a_trace_that_a_policy_drops_cannot_be_rescued() {
 #[test]
 fn a_veto_is_not_confused_with_other_drops() {
     let mut dropping = settings();
-    let probes =
-        Rule::Drop(vec![Policy { name: String::new(), rule: Rule::SpanCount { min_spans: 2, max_spans: None } }]);
-    dropping.policies = vec![dropping.policies[0].clone(), Policy { name: "probes".into(), rule: probes }];
+    let probes = Rule::Drop(vec![Policy::new("", Rule::SpanCount { min_spans: 2, max_spans: None })]);
+    dropping.policies = vec![dropping.policies[0].clone(), Policy::new("probes", probes)];
     dropping.rescue.window = Duration::ZERO;
     let mut fixture = Fixture::new(&dropping, 64 << 20);
     for n in 0..200 {
@@ -571,7 +573,7 @@ proptest! {
 #[test]
 fn the_fate_of_a_trace_is_known_from_its_first_span_until_its_verdict_is_forgotten() {
     let mut settings = settings();
-    let policy = |name: &str, rule| Policy { name: name.into(), rule };
+    let policy = Policy::new;
     let stalled = policy("stalled", Rule::Latency { threshold_ms: 60_000, upper_threshold_ms: 0 });
     settings.policies.push(policy("veto", Rule::Drop(vec![stalled])));
     let mut f = Fixture::new(&settings, 64 << 20);

@@ -42,6 +42,7 @@ const KEYS: &[&str] = &[
     "spansieve.adjusted_count",
     "spansieve.trigger",
     "spansieve.missing_parent",
+    "spansieve.verdict",
 ];
 
 const TEXTS: &[&str] = &[

@@ -119,7 +119,13 @@ fn span_attributes(
 ) -> Attributes {
     let (raw_resource, resource_dropped) = resource_attributes(resource);
     let annotation_keys: &[&str] = if context.annotation.is_some() {
-        &["spansieve.policy", "spansieve.adjusted_count", "spansieve.trigger", "spansieve.missing_parent"]
+        &[
+            "spansieve.policy",
+            "spansieve.adjusted_count",
+            "spansieve.trigger",
+            "spansieve.missing_parent",
+            "spansieve.verdict",
+        ]
     } else {
         &[]
     };
@@ -146,10 +152,9 @@ fn span_attributes(
         ours.push(("spansieve.policy".into(), text(policy)));
         ours.push(("spansieve.adjusted_count".into(), adjusted_count.clone()));
     }
-    // These two annotations have reserved places but no values, because the spans of the tests are not rescued and do
-    // not lack a parent.
-    let free: &[&str] =
-        if context.annotation.is_some() { &["spansieve.trigger", "spansieve.missing_parent"] } else { &[] };
+    // These annotations have reserved places but no values, because the spans of the tests are not rescued, do not lack
+    // a parent and are not part of a dry run.
+    let free = if context.annotation.is_some() { &annotation_keys[2..] } else { &[] };
     let (of_span, span_dropped) = pairs(span.attributes.iter(), 65_532);
     let mut of_scope = Vec::new();
     let has = |key: &str| of_resource.iter().chain(&of_span).any(|(known, _)| known == key);

@@ -207,8 +207,9 @@ fn resources_are_rewritten_first() {
     let delete = action(ActionType::Delete(Keys { key: Some("secret".into()), pattern: None }));
     let attributes = vec![upsert("gcp.project_id", "other"), upsert("host.name", "h"), delete];
     let mut encoder = encoder(false);
-    encoder.rewriter =
+    let rewriter =
         Rewriter::new(&settings::ResourceSettings { attributes, ..settings::ResourceSettings::default() }, &[]);
+    encoder.rewriter = SharedRewriter::from(rewriter).user();
     let sent = resource(vec![string("secret", "s")]);
     let found = encode_body(&mut encoder, body(Some(&sent), None, &plain_span()), errors()).remove(0);
     assert!(found.name.starts_with("projects/other/"));

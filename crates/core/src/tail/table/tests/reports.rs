@@ -5,11 +5,11 @@ use super::*;
 #[test]
 fn a_report_tells_the_facts_of_a_decision_until_the_verdict_is_forgotten() {
     let mut settings = settings();
-    let policy = |name: &str, rule| Policy { name: name.into(), rule };
+    let policy = Policy::new;
     let stalled = policy("stalled", Rule::Latency { threshold_ms: 60_000, upper_threshold_ms: 0 });
     settings.policies.push(policy("veto", Rule::Drop(vec![stalled])));
     let mut f = Fixture::new(&settings, 64 << 20);
-    f.table = Table::seeded(&settings, Arc::clone(&f.table.policies), f.budget.clone(), 7).with_facts();
+    f.table = Table::seeded(&settings, f.table.policies(), f.budget.clone(), 7).with_facts();
     let (kept, dropped, vetoed) = (id(2, true), id(3, false), id(4, false));
     let very_slow = SpanFact { end_unix_nano: 100_000_000_000, ..span(vetoed) };
     f.send(&[span(kept), span(dropped), span(dropped), very_slow]);
@@ -52,8 +52,8 @@ fn a_table_without_facts_remembers_verdicts_only() {
     assert!(report.keep.is_some());
     assert_eq!(report.decision, None);
     let without = Budget::new(64 << 20);
-    let _table = Table::new(&settings(), Arc::clone(&f.table.policies), without.clone());
+    let _table = Table::new(&settings(), f.table.policies(), without.clone());
     let with = Budget::new(64 << 20);
-    let _table = Table::new(&settings(), Arc::clone(&f.table.policies), with.clone()).with_facts();
+    let _table = Table::new(&settings(), f.table.policies(), with.clone()).with_facts();
     assert!(with.used_bytes() > without.used_bytes(), "facts are charged to the budget");
 }

@@ -1,0 +1,113 @@
+//! Held traces whose summaries are of earlier policies.
+//!
+//! They are stale until [`Shard::take_again`] has the summaries for the policies in force, which are computed without
+//! the lock of the shard. A trace that is decided before that is read again under the lock, unless it is large.
+
+use smallvec::SmallVec;
+
+use super::{Fragment, HeldState, HeldTrace, Moment, Shard, SlotNumber, WorkRound};
+use crate::otlp::TraceId;
+use crate::sampling::{Policies, Summary};
+use crate::tail::rescan;
+use crate::tail::table::{Millis, SLICE_BYTES};
+use crate::tail::tally::Trigger;
+
+/// Bytes of spans, and of what they share, that are read again while a lock is held.
+const AGAIN_BYTES_MAX: u64 = 64 << 10;
+
+/// The time by which the decision on a large stale trace is put off. Until then its spans have been read without a lock.
+const AGAIN_MS: Millis = 50;
+
+/// Traces that are read again between two holds of a lock, and slots that are looked at for them.
+const STALE_TRACES_MAX: usize = 64;
+const STALE_SLOTS_MAX: SlotNumber = 4_096;
+
+/// A held trace whose summary is of policies that are no longer in force.
+pub(in crate::tail) struct StaleTrace {
+    slot: SlotNumber,
+    id: TraceId,
+    /// The fragments that had come when the trace was found.
+    pub(in crate::tail) fragments: SmallVec<[Fragment; 3]>,
+}
+
+impl HeldTrace {
+    /// Returns true if the summary is of policies that are no longer in force.
+    pub(super) fn is_stale(&self, policies: &Policies) -> bool {
+        self.summary.generation != policies.generation()
+    }
+
+    /// Returns true if reading the spans again would hold a lock for too long.
+    pub(super) fn is_large(&self) -> bool {
+        self.summary.span_bytes > AGAIN_BYTES_MAX
+            || self.fragments.iter().map(Fragment::shared_bytes).sum::<u64>() > AGAIN_BYTES_MAX
+    }
+
+    /// Takes the bits and the keys of `again`, the summary of all spans for other policies. The spans' request pays for
+    /// the keys.
+    fn take_found(&mut self, again: Summary) {
+        let before_bytes = self.summary.heap_bytes();
+        self.summary.take_found(again);
+        if let Some(fragment) = self.fragments.first() {
+            fragment.recharge(before_bytes, self.summary.heap_bytes());
+        }
+    }
+
+    /// Evaluates the spans again if the summary is stale.
+    pub(super) fn refresh(&mut self, round: &mut WorkRound<'_>) {
+        if self.is_stale(round.policies) {
+            round.read_bytes += self.summary.span_bytes;
+            let again = rescan::summary(round.policies, &self.fragments);
+            self.take_found(again);
+        }
+    }
+}
+
+impl Shard {
+    /// Puts the decision on a trace off until its spans have been read again.
+    pub(super) fn put_off(&mut self, slot: SlotNumber, trigger: Trigger, round: &WorkRound<'_>) {
+        let Some(trace) = self.traces.get_mut(slot) else { return };
+        let due = Moment::new(round.now_ms + AGAIN_MS);
+        trace.state = HeldState::Pending { due, trigger };
+        self.waiting.push(due, slot);
+    }
+
+    /// Returns some of the stale traces from slot `from` on, and the slot to continue with; `None` at the end.
+    pub(in crate::tail) fn stale(
+        &self,
+        from: SlotNumber,
+        policies: &Policies,
+    ) -> (Vec<StaleTrace>, Option<SlotNumber>) {
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        for slot in from..self.traces.slot_count() {
+            if found.len() >= STALE_TRACES_MAX || bytes >= SLICE_BYTES || slot - from >= STALE_SLOTS_MAX {
+                return (found, Some(slot));
+            }
+            let Some(trace) = self.traces.get(slot).filter(|trace| trace.is_stale(policies)) else { continue };
+            bytes += trace.summary.span_bytes;
+            found.push(StaleTrace { slot, id: trace.id, fragments: trace.fragments.clone() });
+        }
+        (found, None)
+    }
+
+    /// Takes the summaries of stale traces for the policies of `round`. Keeps the traces for which they are evidence.
+    pub(in crate::tail) fn take_again(&mut self, found: Vec<(StaleTrace, Summary)>, round: &mut WorkRound<'_>) {
+        for (stale, mut again) in found {
+            let is_it = |trace: &&mut HeldTrace| trace.id == stale.id && trace.is_stale(round.policies);
+            let Some(trace) = self.traces.get_mut(stale.slot).filter(is_it) else { continue };
+            let later = trace.fragments.get(stale.fragments.len()..).unwrap_or_default();
+            if !later.is_empty() {
+                again.merge(&rescan::summary(round.policies, later));
+            }
+            trace.take_found(again);
+            if !matches!(trace.state, HeldState::Pending { .. }) {
+                continue;
+            }
+            if let Some(keep) = round.proven(trace.id, &trace.summary) {
+                self.keep_held(stale.slot, round.hash(stale.id), keep, Trigger::Evidence, round);
+            } else if round.limits.is_full(&trace.summary) {
+                self.decide(stale.slot, Trigger::TraceSize, round);
+            }
+        }
+        self.remember_released(round);
+    }
+}

@@ -1,0 +1,74 @@
+//! Other policies, put in force while traces are held.
+//!
+//! Each summary has the number of the policies that it was made with, and work on a shard always uses the policies in
+//! force. So a trace is decided by them, whatever policies were in force when its spans came.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{InForce, RoundOutcome, Table, TableLimits};
+use crate::otlp::scan::Probe;
+use crate::sampling::Policies;
+use crate::tail::rescan::{READER_BYTES_MAX, SpanReader};
+use crate::tail::settings::TailSampling;
+use crate::tail::table::Millis;
+
+impl Table {
+    /// Puts other policies, waits and limits in force for all traces that are not decided yet. The sizes of the caches
+    /// stay. Call [`Table::rescan`] afterwards, before the next replacement: until then the summaries of held traces are
+    /// stale, and are computed anew when they are needed.
+    pub fn replace(&self, settings: &TailSampling, policies: Arc<Policies>) {
+        self.states.lock().resize(policies.state_bytes_max());
+        let mut in_force = self.in_force.write();
+        let remembers_facts = in_force.limits.remembers_facts;
+        let limits = TableLimits { remembers_facts, ..TableLimits::new(settings, self.budget.limit_bytes()) };
+        let version = in_force.version + 1;
+        *in_force = Arc::new(InForce { version, policies, limits });
+        self.version.store(version, Ordering::Release);
+    }
+
+    /// Evaluates the conditions of the policies in force for all held traces whose summaries are of earlier policies.
+    /// Keeps pending ones for which there is evidence now. Reads the spans without a lock. Calls `settle` after each
+    /// slice of work, and `now_ms` for the time.
+    pub fn rescan(&self, now_ms: impl Fn() -> Millis, mut settle: impl FnMut(&mut RoundOutcome)) {
+        let in_force = self.in_force();
+        self.rescan_with(&in_force, in_force.policies.probe(), &now_ms, &mut settle);
+    }
+
+    /// Returns the number of traces whose summaries are of earlier policies.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn stale_traces(&self) -> usize {
+        let policies = self.policies();
+        self.shards.iter().map(|shard| shard.lock().stale(0, &policies).0.len()).sum()
+    }
+
+    fn rescan_with<P: Probe>(
+        &self,
+        in_force: &InForce,
+        probe: &P,
+        now_ms: &impl Fn() -> Millis,
+        settle: &mut impl FnMut(&mut RoundOutcome),
+    ) {
+        let _memory = self.budget.force(READER_BYTES_MAX);
+        let mut reader = SpanReader::new(&in_force.policies, probe);
+        let mut out = RoundOutcome::default();
+        for shard in &self.shards {
+            let mut next = Some(0);
+            while let Some(from) = next {
+                let (stale, rest) = shard.lock().stale(from, &in_force.policies);
+                next = rest;
+                if stale.is_empty() {
+                    continue;
+                }
+                let again = stale.into_iter().map(|trace| {
+                    let summary = reader.summary(&trace.fragments);
+                    (trace, summary)
+                });
+                let again = again.collect();
+                shard.lock().take_again(again, &mut self.round(in_force, now_ms(), &mut out));
+                settle(&mut out);
+            }
+        }
+    }
+}

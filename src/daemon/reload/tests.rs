@@ -1,0 +1,142 @@
+use super::expiry::{Given, Notice, due, sleep};
+use super::*;
+use crate::daemon::pipeline::tests::pipeline;
+use crate::resource::Rewriter;
+use std::time::Duration;
+
+fn settings(text: &str) -> Settings {
+    crate::config::load(text, &|_| None).unwrap_or_else(|problems| panic!("{problems}")).settings
+}
+
+/// Returns a reloader of a daemon that has started with this configuration.
+fn reloader(text: &str) -> Reloader {
+    let settings = settings(text);
+    let tail_sampling = settings.tail_sampling.at(0);
+    let pipeline = pipeline();
+    let policies = Policies::compile_set(tail_sampling.policy_set(), Some(&pipeline.table.policies())).unwrap();
+    pipeline.table.replace(&tail_sampling, Arc::new(policies));
+    let (metrics, health) = (Arc::clone(&pipeline.metrics), Arc::default());
+    Reloader::new(settings, tail_sampling, Arc::new(pipeline), metrics, health, Rewriter::default().into())
+}
+
+fn labels(reloader: &Reloader) -> Vec<String> {
+    reloader.pipeline.table.policies().labels().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn what_can_change_in_place_does_and_the_rest_is_named() {
+    let reloader = reloader("tail_sampling: {policies: [{name: a, type: error}]}");
+    let applied = reloader
+        .apply(settings(
+            "otlp: {max_request_bytes: 1MiB}
+journal: {directory: /tmp/journal}
+tail_sampling:
+  decision_wait: 2s
+  annotate: false
+  decision_cache: {sampled_cache_size: 2000}
+  dry_run: true
+  policies: [{name: b, type: error}, {name: c, type: always_sample}]
+  shadow: {policies: [{name: d, type: error}]}
+resource:
+  normalize: resource
+  attributes: [{action: delete, key: secret}]
+export: {batch: {max_delay: 2s}}
+memory: {compress: lz4}
+telemetry: {log: {level: warn, format: json}}",
+        ))
+        .await
+        .unwrap();
+    let changed = [
+        "tail_sampling.decision_wait",
+        "tail_sampling.dry_run",
+        "tail_sampling.policies",
+        "tail_sampling.shadow",
+        "resource.attributes",
+        "telemetry.log.level",
+    ];
+    assert_eq!(applied.changed, changed);
+    let needs_restart = [
+        "otlp.max_request_bytes",
+        "tail_sampling.decision_cache",
+        "tail_sampling.annotate",
+        "resource.normalize",
+        "export.batch",
+        "memory.compress",
+        "telemetry.log.format",
+        "journal",
+    ];
+    assert_eq!(applied.needs_restart, needs_restart);
+    assert_eq!(labels(&reloader), ["b", "c"]);
+    assert_eq!(reloader.pipeline.table.policies().shadow_labels().collect::<Vec<_>>(), ["d"]);
+    let text = reloader.metrics.render(crate::telemetry::metrics::HeldAmounts::default());
+    assert!(text.contains("spansieve_shadow_traces_total{policy=\"d\",effect=\"keep\"} 0"), "{text}");
+    // The same once more changes nothing, and the policies stay as they are.
+    let generation = reloader.pipeline.table.policies().generation();
+    let again = reloader.in_force.lock().await.settings.clone();
+    assert_eq!(reloader.apply(again).await.unwrap(), Applied::default());
+    assert_eq!(reloader.pipeline.table.policies().generation(), generation);
+}
+
+#[tokio::test]
+async fn policies_without_room_are_refused() {
+    let reloader = reloader("tail_sampling: {policies: [{name: a, type: error}]}");
+    let adaptive = "{name: b, type: adaptive, adaptive: {goal_percentage: 5, max_keys: 100000}}";
+    let many = (0..8).map(|number| adaptive.replacen('b', &format!("b{number}"), 1)).collect::<Vec<_>>().join(", ");
+    let error = reloader.apply(settings(&format!("tail_sampling: {{policies: [{many}]}}"))).await.unwrap_err();
+    assert!(matches!(error, ReloadError::Memory(_)), "{error}");
+    assert!(error.to_string().contains("too small"), "{error}");
+    assert_eq!(labels(&reloader), ["a"]);
+}
+
+const END: u64 = 1_796_083_200;
+const TEMPORARY: &str = "tail_sampling:
+  policies:
+    - {name: a, type: error}
+    - {name: b, type: always_sample, until: 2026-12-01T00:00:00Z}
+  shadow: {policies: [{name: c, type: error, until: 2026-12-01T00:00:10Z}]}
+";
+
+#[tokio::test]
+async fn temporary_policies_end_by_themselves() {
+    let reloader = reloader(TEMPORARY);
+    let mut given = Given::new();
+    let mut at = async |second: u64| reloader.expire(Duration::from_secs(second), &mut given).await;
+    assert_eq!(at(END - 100_000).await, Duration::from_secs(60));
+    assert_eq!(at(END - 30).await, Duration::from_secs(30));
+    assert_eq!(labels(&reloader), ["a", "b"]);
+    assert_eq!(at(END).await, Duration::from_secs(10));
+    assert_eq!(labels(&reloader), ["a"]);
+    assert_eq!(reloader.pipeline.table.policies().shadow_labels().count(), 1);
+    at(END + 10).await;
+    assert_eq!(reloader.pipeline.table.policies().shadow_labels().count(), 0);
+    // The clock was wrong and is set back.
+    at(END - 1).await;
+    assert_eq!(labels(&reloader), ["a", "b"]);
+}
+
+#[test]
+fn each_notice_is_given_once() {
+    let settings = settings(TEMPORARY).tail_sampling;
+    let mut given = Given::new();
+    let mut at = |second| {
+        let due = due(&settings, second, &mut given);
+        due.into_iter().map(|(policy, _, notice)| (policy, notice)).collect::<Vec<_>>()
+    };
+    let notice = |policy: &str, notice| (policy.to_owned(), notice);
+    assert_eq!(at(END - 86_401), []);
+    assert_eq!(at(END - 86_400), [notice("b", Notice::Day)]);
+    assert_eq!(at(END - 86_390), [notice("c", Notice::Day)]);
+    assert_eq!(at(END - 3_601), []);
+    assert_eq!(at(END - 3_500), [notice("b", Notice::Hour), notice("c", Notice::Hour)]);
+    assert_eq!(at(END), [notice("b", Notice::Over)]);
+    assert_eq!(at(END + 10), [notice("c", Notice::Over)]);
+    assert_eq!(at(END + 11), []);
+}
+
+#[test]
+fn the_next_look_is_when_something_is_to_be_done() {
+    let settings = settings(TEMPORARY).tail_sampling;
+    let until = |second: u64| sleep(&settings, Duration::from_secs(second)).as_secs();
+    assert_eq!([END - 86_430, END - 86_400, END - 3_601, END - 1, END].map(until), [30, 10, 1, 1, 10]);
+    assert_eq!(until(END + 10), 60);
+}
