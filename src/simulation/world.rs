@@ -242,7 +242,7 @@ impl<'s> World<'s> {
         };
         let mut found = Scan::default();
         // Every third request was scanned before the last reload.
-        let policies = if at % 3 == 0 { Arc::clone(&self.previous) } else { self.table.policies() };
+        let policies = if at.is_multiple_of(3) { Arc::clone(&self.previous) } else { self.table.policies() };
         let body = scan(body, policies.probe(), &mut found).expect("a valid body");
         let mut arrived: HashMap<usize, Facts> = HashMap::new();
         let accepted = spans.iter().filter(|span| span.kind != Kind::Bad);

@@ -36,7 +36,7 @@ impl PolicyMemory {
     /// that this memory belongs to.
     pub(super) fn hand_over(&self, policy: &Policy, states: &[PolicyState]) -> Option<Inherited> {
         let is_same = self.name == policy.name && self.rule == policy.rule;
-        let states = states.get(self.states.clone()).filter(|_| is_same)?;
-        Some(Inherited { states: states.to_vec().into_iter(), allowances: self.allowances.clone() })
+        let states = states.get(self.states.clone()).filter(|_| is_same)?.to_vec();
+        Some(Inherited { states: states.into_iter(), allowances: self.allowances.clone() })
     }
 }
