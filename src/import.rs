@@ -1,13 +1,13 @@
 //! `spansieve import`: a Collector's configuration, or Refinery's rules, as a configuration of Spansieve.
 //!
 //! A file is read into the tree of [`crate::settings::node`] and recognized (`kind`). `collector` and `refinery` each make a
-//! [`draft::Draft`] of it: the keys of Spansieve, each with the place that it comes from. `settle` then reads the draft
+//! `draft::Draft` of it: the keys of Spansieve, each with the place that it comes from. `settle` then reads the draft
 //! with Spansieve's own reader, takes out what that refuses, and reports why. So a result can always be used. The
 //! `report` names everything that was carried, that means something else here, that is not needed, and that is lost.
 //! Does no I/O: files that a setting names are read by the caller's function.
 //!
 //! Invariant: the time and the memory for a file are linear in its bytes with every alias written out, which are bounded
-//! ([`foreign`]).
+//! (`foreign`).
 
 mod collector;
 mod draft;

@@ -223,7 +223,7 @@ pub fn attribute_key(node: &Node) -> Read<String> {
     name(node, "an attribute key", ATTRIBUTE_KEY_BYTES_MAX)
 }
 
-/// The word of [`file`] for a file with certificates or a key.
+/// The word of [`file()`] for a file with certificates or a key.
 pub const PEM_FILE: &str = "a PEM file";
 
 /// Returns the path and the contents of a file that a setting names.
