@@ -243,6 +243,7 @@ impl Daemon {
             Arc::clone(&metrics),
             Arc::clone(&health),
             rewriter,
+            config,
         ));
         let expiry = tokio::spawn(Arc::clone(&reloader).follow_expiry());
         let scrape: Scrape = {
@@ -256,7 +257,7 @@ impl Daemon {
         let api_scheme = if bound.api_has_tls() { "https" } else { "http" };
         let api_url = bound.api_addr().map(|address| reachable(api_scheme, address));
         let api = api_url.as_ref().map(|_| {
-            let answers = api::ApiAnswers { observed: Arc::clone(&observed), config };
+            let answers = api::ApiAnswers { observed: Arc::clone(&observed), reloader: Arc::clone(&reloader) };
             ApiService { api: Arc::new(answers), auth: api_auth }
         });
         let bound = bound.answered_by(api);

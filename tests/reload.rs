@@ -122,7 +122,7 @@ async fn reloads_under_load_lose_nothing_and_decide_nothing_twice() {
     let mut daemon = support::start(&first).await;
     let load = |text: &str| {
         let loaded = config::load(text, &|_| None).map_err(|problems| problems.to_string())?;
-        Ok(loaded.settings)
+        Ok(loaded)
     };
     let (ask, asked) = mpsc::channel(1);
     let file = ConfigFile::loaded(path.clone(), &first, Arc::new(load));

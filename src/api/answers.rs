@@ -89,6 +89,12 @@ pub struct ConfigAnswer {
     pub source: String,
     /// The settings, in the order of the reference.
     pub settings: Vec<SettingAnswer>,
+    /// The keys whose values in the file need a restart. `settings` has their earlier values, which are in force.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs_restart: Vec<String>,
+    /// The reason why the present contents of the file cannot be used. The earlier ones are in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<String>,
 }
 
 /// A setting that is in force.
@@ -120,11 +126,30 @@ impl ConfigAnswer {
     /// Returns the answer for the configuration that was read from `source`.
     #[must_use]
     pub fn new(source: String, shown: &[ShownSetting]) -> Self {
-        ConfigAnswer { source, settings: shown.iter().map(SettingAnswer::new).collect() }
+        let settings = shown.iter().map(SettingAnswer::new).collect();
+        ConfigAnswer { source, settings, needs_restart: Vec::new(), rejected: None }
+    }
+
+    /// Puts the settings `shown` of the same source in force, except for those of the keys `needs_restart`.
+    pub fn reload(&mut self, shown: &[ShownSetting], needs_restart: Vec<String>) {
+        let mut earlier = std::mem::take(&mut self.settings);
+        for setting in shown.iter().map(SettingAnswer::new) {
+            match needs_restart.iter().find(|key| setting.is_of(key)) {
+                None => self.settings.push(setting),
+                // All earlier settings of the key stand where its first new one would; afterwards there are none left.
+                Some(key) => self.settings.extend(earlier.extract_if(.., |earlier| earlier.is_of(key))),
+            }
+        }
+        self.needs_restart = needs_restart;
     }
 }
 
 impl SettingAnswer {
+    /// Returns true if the setting is `key` or a part of it.
+    fn is_of(&self, key: &str) -> bool {
+        self.key.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    }
+
     fn new(shown: &ShownSetting) -> Self {
         let (origin, line) = match shown.origin {
             Origin::Default => ("default", None),
@@ -147,6 +172,8 @@ pub struct PoliciesAnswer {
     pub uptime_ms: u64,
     /// The policies, in the order of the configuration.
     pub policies: Vec<PolicyCounts>,
+    /// The changes that shadow policies would have made.
+    pub shadow: Vec<ShadowCounts>,
     /// Dropped traces that no policy kept. A rescued trace counts here, too, and below the policy that kept it.
     pub dropped_without_policy: TriggerCounts,
     /// Spans by what became of them.
@@ -169,6 +196,19 @@ pub struct PolicyCounts {
     pub dropped_traces: u64,
     /// The sum of both by trigger.
     pub triggers: TriggerCounts,
+}
+
+/// A change that a shadow policy would have made to verdicts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShadowCounts {
+    /// The name of the policy.
+    pub policy: String,
+    /// `keep`: it would keep traces that no policy keeps. `drop`: it would drop traces that are kept.
+    pub effect: String,
+    /// The traces that it would keep or drop.
+    pub traces: u64,
+    /// The spans of these traces that had come by their decisions.
+    pub spans: u64,
 }
 
 /// Spans by what became of them: the terms of the conservation law.

@@ -9,7 +9,8 @@ use http::StatusCode;
 use serde::Serialize;
 
 use super::observed::Observed;
-use crate::api::answers::{ConfigAnswer, ErrorAnswer};
+use super::reload::Reloader;
+use crate::api::answers::ErrorAnswer;
 use crate::api::decisions::Filter;
 use crate::receiver::{Api, ApiAnswer};
 
@@ -26,20 +27,23 @@ const NOTHING: &str =
 /// Answers the questions of the API.
 pub(super) struct ApiAnswers {
     pub(super) observed: Arc<Observed>,
-    /// The configuration in force; `None` if the daemon was started without a text.
-    pub(super) config: Option<ConfigAnswer>,
+    /// The part that knows the configuration in force.
+    pub(super) reloader: Arc<Reloader>,
 }
 
 impl Api for ApiAnswers {
     fn answer(&self, path: &str, query: Option<&str>) -> ApiAnswer {
-        match (path, path.strip_prefix(DECISIONS).and_then(|rest| rest.strip_prefix('/')), &self.config) {
-            (_, Some(id), _) => match fate::trace_id(id) {
+        match (path, path.strip_prefix(DECISIONS).and_then(|rest| rest.strip_prefix('/'))) {
+            (_, Some(id)) => match fate::trace_id(id) {
                 Ok(id) => document(&fate::of(&self.observed.pipeline, id)),
                 Err(problem) => error(StatusCode::BAD_REQUEST, &problem),
             },
             (DECISIONS, ..) => self.listen(query.unwrap_or_default()),
             (POLICIES, ..) => document(&policies::of(&self.observed)),
-            (CONFIG, _, Some(config)) => document(config),
+            (CONFIG, _) => match self.reloader.config() {
+                Some(config) => document(&config),
+                None => error(StatusCode::NOT_FOUND, &"the daemon was started without a text"),
+            },
             _ => error(StatusCode::NOT_FOUND, &NOTHING),
         }
     }

@@ -15,11 +15,13 @@ use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use super::StartError;
 use super::pipeline::Pipeline;
+use crate::api::answers::ConfigAnswer;
 use crate::clock;
 use crate::config::Settings;
 use crate::resource::SharedRewriter;
 use crate::sampling::{CompileError, Policies};
 use crate::settings::Declared;
+use crate::settings::shown::ShownSetting;
 use crate::tail::settings::TailSampling;
 use crate::telemetry::log::set_level;
 use crate::telemetry::{Health, Metrics};
@@ -57,6 +59,8 @@ pub struct Reloader {
     health: Arc<Health>,
     rewriter: SharedRewriter,
     in_force: Mutex<InForce>,
+    /// The configuration in force as the API shows it; `None` if the daemon was started without a text.
+    shown: parking_lot::Mutex<Option<ConfigAnswer>>,
     /// Notified when the policies have changed.
     changed: Notify,
 }
@@ -78,9 +82,24 @@ impl Reloader {
         metrics: Arc<Metrics>,
         health: Arc<Health>,
         rewriter: SharedRewriter,
+        shown: Option<ConfigAnswer>,
     ) -> Self {
         let in_force = Mutex::new(InForce { settings, tail_sampling });
-        Reloader { pipeline, metrics, health, rewriter, in_force, changed: Notify::new() }
+        let shown = parking_lot::Mutex::new(shown);
+        Reloader { pipeline, metrics, health, rewriter, in_force, shown, changed: Notify::new() }
+    }
+
+    /// Returns the configuration in force as the API shows it; `None` if the daemon was started without a text.
+    pub(super) fn config(&self) -> Option<ConfigAnswer> {
+        let shown = self.shown.lock().clone()?;
+        Some(ConfigAnswer { rejected: self.health.rejected_config(), ..shown })
+    }
+
+    /// Shows the settings of a configuration that was applied.
+    pub(super) fn show(&self, settings: &[ShownSetting], needs_restart: &[String]) {
+        if let Some(shown) = self.shown.lock().as_mut() {
+            shown.reload(settings, needs_restart.to_vec());
+        }
     }
 
     /// Applies `settings`, as far as they can be changed in place. Pending traces are decided by the new policies. When

@@ -13,6 +13,7 @@ fn answer(uptime_ms: u64, n: u64) -> PoliciesAnswer {
         uptime_ms,
         policies: vec![policy("errors", 10 * n, 0), policy("health", 0, 4 * n)],
         dropped_without_policy: [("decision_wait".to_owned(), 100 * n)].into(),
+        shadow: Vec::new(),
         spans: SpanCounts { received: 1_000 * n, held: 7, ..SpanCounts::default() },
         services: vec![service("idle", 3), service("api", 500 * n)],
     }

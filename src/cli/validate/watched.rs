@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{ConfigSource, compiled, environment, source};
-use crate::config::{self, Settings};
+use crate::config::{self, Loaded};
 use crate::daemon::ConfigFile;
 
 /// Returns the file of a configuration that was loaded with this `text`. `None` if it is not from a file that can be
@@ -18,11 +18,11 @@ pub fn watched(source: &ConfigSource, text: &str) -> Option<ConfigFile> {
 }
 
 /// Reads the changed configuration `text` of the file `name`. Its warnings go to the log.
-fn load(text: &str, name: &str) -> Result<Settings, String> {
+fn load(text: &str, name: &str) -> Result<Loaded, String> {
     let loaded = config::load_with_files(text, &environment, &source::file).map_err(|problems| problems.to_string())?;
     compiled(&loaded.settings)?;
     for warning in &loaded.warnings {
         tracing::warn!("{name}:{warning}");
     }
-    Ok(loaded.settings)
+    Ok(loaded)
 }

@@ -1,8 +1,8 @@
 //! The counts by policy and by service, as the API tells them.
 
-use crate::api::answers::{PoliciesAnswer, PolicyCounts, ServiceCounts, SpanCounts, TriggerCounts};
+use crate::api::answers::{PoliciesAnswer, PolicyCounts, ServiceCounts, ShadowCounts, SpanCounts, TriggerCounts};
 use crate::daemon::observed::Observed;
-use crate::telemetry::metrics::{Decided, ServiceSpans, SpanAccounts, TraceVerdict};
+use crate::telemetry::metrics::{Decided, ServiceSpans, ShadowCount, SpanAccounts, TraceVerdict};
 
 /// Returns the counts since the start.
 pub(super) fn of(observed: &Observed) -> PoliciesAnswer {
@@ -12,11 +12,19 @@ pub(super) fn of(observed: &Observed) -> PoliciesAnswer {
         spans,
         late_spans,
     };
+    let shadow = observed.metrics.shadow_counts().into_iter();
+    let shadowed = |ShadowCount { policy, effect, traces, spans }| ShadowCounts {
+        policy,
+        effect: effect.as_str().to_owned(),
+        traces,
+        spans,
+    };
     // Shadow policies and those of earlier configurations decide nothing.
     let names: Vec<String> = observed.pipeline.table.policies().labels().map(str::to_owned).collect();
     PoliciesAnswer {
         uptime_ms: observed.pipeline.clock.now_ms(),
         services: services.map(service).collect(),
+        shadow: shadow.map(shadowed).collect(),
         ..counts(&names, &observed.decided_traces(), &observed.accounts())
     }
 }

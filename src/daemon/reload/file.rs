@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::{Applied, Reloader};
-use crate::config::Settings;
+use crate::config::Loaded;
 use crate::receiver::{FileReader, FileStamps};
 use crate::telemetry::metrics::Reload as ReloadOutcome;
 
@@ -22,8 +22,8 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// minute costs pennies a month.
 const LOOKS_PER_READING: u32 = 60;
 
-/// Makes settings of the text of a configuration. It may read other files. The error is for the operator.
-pub type LoadConfig = Arc<dyn Fn(&str) -> Result<Settings, String> + Send + Sync>;
+/// Reads the text of a configuration. It may read other files. The error is for the operator.
+pub type LoadConfig = Arc<dyn Fn(&str) -> Result<Loaded, String> + Send + Sync>;
 
 /// The file of the configuration in force.
 pub struct ConfigFile {
@@ -99,8 +99,10 @@ impl ConfigFile {
             // An empty configuration is valid, but an empty file in place of one that was not is a mistake.
             if text.trim().is_empty() { Err("the file is empty".to_owned()) } else { load(&text) }
         });
-        let settings = load.await.map_err(|error| error.to_string())??;
-        reloader.apply(settings).await.map_err(|error| error.to_string())
+        let Loaded { settings, shown, .. } = load.await.map_err(|error| error.to_string())??;
+        let applied = reloader.apply(settings).await.map_err(|error| error.to_string())?;
+        reloader.show(&shown, &applied.needs_restart);
+        Ok(applied)
     }
 
     fn report(&mut self, applied: Result<Applied, String>, hash: u64, is_asked: bool, reloader: &Reloader) {

@@ -1,22 +1,29 @@
 use super::expiry::{Given, Notice, due, sleep};
 use super::*;
+use crate::api::answers::{ConfigAnswer, SettingAnswer, ValueAnswer};
+use crate::config::Loaded;
 use crate::daemon::pipeline::tests::pipeline;
 use crate::resource::Rewriter;
 use std::time::Duration;
 
+fn loaded(text: &str) -> Loaded {
+    crate::config::load(text, &|_| None).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
 fn settings(text: &str) -> Settings {
-    crate::config::load(text, &|_| None).unwrap_or_else(|problems| panic!("{problems}")).settings
+    loaded(text).settings
 }
 
 /// Returns a reloader of a daemon that has started with this configuration.
 fn reloader(text: &str) -> Reloader {
-    let settings = settings(text);
+    let Loaded { settings, shown, .. } = loaded(text);
     let tail_sampling = settings.tail_sampling.at(0);
     let pipeline = pipeline();
     let policies = Policies::compile_set(tail_sampling.policy_set(), Some(&pipeline.table.policies())).unwrap();
     pipeline.table.replace(&tail_sampling, Arc::new(policies));
     let (metrics, health) = (Arc::clone(&pipeline.metrics), Arc::default());
-    Reloader::new(settings, tail_sampling, Arc::new(pipeline), metrics, health, Rewriter::default().into())
+    let shown = Some(ConfigAnswer::new("c.yaml".to_owned(), &shown));
+    Reloader::new(settings, tail_sampling, Arc::new(pipeline), metrics, health, Rewriter::default().into(), shown)
 }
 
 fn labels(reloader: &Reloader) -> Vec<String> {
@@ -139,4 +146,36 @@ fn the_next_look_is_when_something_is_to_be_done() {
     let until = |second: u64| sleep(&settings, Duration::from_secs(second)).as_secs();
     assert_eq!([END - 86_430, END - 86_400, END - 3_601, END - 1, END].map(until), [30, 10, 1, 1, 10]);
     assert_eq!(until(END + 10), 60);
+}
+
+#[tokio::test]
+async fn the_api_shows_what_is_in_force() {
+    let reloader = reloader("otlp: {listen: [\"127.0.0.1:1\", \"127.0.0.1:2\"]}\ntail_sampling: {decision_wait: 5s}");
+    let values = |key: &str| -> Vec<ValueAnswer> {
+        let settings = reloader.config().unwrap().settings;
+        settings.iter().filter(|setting| setting.key == key).map(|setting| setting.value.clone()).collect()
+    };
+    let text = |text: &str| ValueAnswer::Text(text.to_owned());
+    let list = |items: &[&str]| ValueAnswer::List(items.iter().map(|&item| item.to_owned()).collect());
+    let keys = || -> Vec<String> {
+        let of = |setting: SettingAnswer| setting.key;
+        reloader.config().unwrap().settings.into_iter().map(of).collect()
+    };
+    let keys_before = keys();
+    let addresses = list(&["127.0.0.1:1", "127.0.0.1:2"]);
+    assert_eq!(
+        (values("otlp.listen"), values("tail_sampling.decision_wait")),
+        (vec![addresses.clone()], vec![text("5s")])
+    );
+
+    let Loaded { settings, shown, .. } =
+        loaded("otlp: {listen: [\"127.0.0.1:3\"]}\ntail_sampling: {decision_wait: 7s}");
+    let applied = reloader.apply(settings).await.unwrap();
+    reloader.show(&shown, &applied.needs_restart);
+    assert_eq!((values("otlp.listen"), values("tail_sampling.decision_wait")), (vec![addresses], vec![text("7s")]));
+    let shown = reloader.config().unwrap();
+    assert_eq!((shown.needs_restart, shown.rejected), (vec!["otlp.listen".to_owned()], None));
+    assert_eq!(keys(), keys_before, "in the order of the reference");
+    reloader.note(1, Some("c.yaml: 1:1: unknown key".to_owned()));
+    assert_eq!(reloader.config().unwrap().rejected.as_deref(), Some("c.yaml: 1:1: unknown key"));
 }
