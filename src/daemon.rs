@@ -7,6 +7,7 @@ mod decisions;
 pub mod memory;
 mod observed;
 mod origin;
+mod parts;
 pub mod pipeline;
 mod readiness;
 mod recovery;
@@ -26,6 +27,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 pub use self::observed::Observed;
+use self::parts::Core;
 use self::pipeline::Pipeline;
 use self::recovery::Opened;
 pub use self::reload::{Applied, ConfigFile, LoadConfig, ReloadError, Reloader};
@@ -36,17 +38,14 @@ use crate::config::Settings;
 use crate::emulator::Emulator;
 use crate::export::channel::ChannelError;
 use crate::export::exporter::{Exporter, ExporterFailed, Unwritten};
-use crate::export::settings::{self, Endpoint};
 use crate::export::spool::Spool;
-use crate::google::credentials::{Credentials, CredentialsError};
+use crate::google::credentials::CredentialsError;
 use crate::google::project::AmbientProjectError;
-use crate::receiver::{ApiService, Auth, AuthError, BindError, Receiver, ReceiverSettings, Scrape, Tls, TlsError};
-use crate::sampling::{CompileError, Policies, PolicyNames};
+use crate::receiver::{AuthError, BindError, Receiver, Scrape, TlsError};
+use crate::sampling::CompileError;
 use crate::segment::directory::OpenError;
-use crate::tail::Table;
 use crate::tail::kept::KeptQueue;
-use crate::tail::settings::Compress;
-use crate::telemetry::{Health, Metrics, Pulse};
+use crate::telemetry::{Health, Pulse};
 
 /// The time that requests in flight have to be answered once the process stops.
 const IN_FLIGHT_GRACE: Duration = Duration::from_millis(500);
@@ -170,40 +169,13 @@ impl Daemon {
     /// # Errors
     /// See [`StartError`]. Nothing is left running then.
     pub async fn start_with(settings: Settings, config: Option<ConfigAnswer>) -> Result<Self, StartError> {
-        let tail_sampling = settings.tail_sampling.at(crate::clock::since_1970().as_secs());
-        let policies = Arc::new(Policies::compile_set(tail_sampling.policy_set(), None)?);
-        let policy_names = PolicyNames::new(policies.names());
-        let metrics = Arc::new(Metrics::new());
-        metrics.declare_policies(policies.labels(), policies.shadow_labels());
-        let budget = Budget::new(memory::limit_bytes(settings.memory.limit)?);
-        let table = Table::new(&tail_sampling, policies, budget.clone());
-        let table = match settings.memory.compress {
-            Compress::Off => table,
-            Compress::Lz4 => table.with_compression(),
-        };
-        let table = if settings.api.listen.is_some() { table.with_facts() } else { table };
-        check_limit(&budget, budget.used_bytes(), settings.otlp.max_request_bytes)?;
+        let Core { tail_sampling, policy_names, metrics, budget, table } = Core::new(&settings)?;
         // The addresses are bound first, so that an address in use is found before anything else starts.
-        let bound = Receiver::bind(&settings.otlp.listen).await?;
-        let bound = bound.telemetry_on(settings.telemetry.listen.as_deref()).await?;
-        let bound = bound.api_on(settings.api.listen.as_deref()).await?;
-        let tls = match &settings.otlp.tls {
-            Some(files) => Some(Tls::load(files).await?),
-            None => None,
-        };
-        let scheme = if tls.is_some() { "https" } else { "http" };
-        let auth = match &settings.otlp.auth {
-            Some(settings) => Some(Auth::load(settings).await?),
-            None => None,
-        };
-        let api_auth = match &settings.api.auth {
-            Some(settings) => Some(Auth::load(settings).await.map_err(StartError::ApiAuth)?),
-            None => None,
-        };
-        let bound = bound.behind(tls).guarded_by(auth).open_to(settings.otlp.cors.clone());
+        let (bound, api_auth) = parts::bind(&settings).await?;
+        let scheme = if settings.otlp.tls.is_some() { "https" } else { "http" };
 
-        let emulator = embedded(&settings.export).await?;
-        let credentials = credentials(&settings.export)?;
+        let emulator = parts::embedded(&settings.export).await?;
+        let credentials = parts::credentials(&settings.export)?;
         let kept = Arc::new(KeptQueue::default());
         let health = Arc::new(Health::default());
         let opened = Opened::open(settings.journal.as_ref(), policy_names.clone(), &budget, &metrics, &health)?;
@@ -254,25 +226,11 @@ impl Daemon {
             emulator.written_by(Arc::new(origin::Answers(Arc::clone(&observed))));
         }
         let (addresses, telemetry_address) = (bound.local_addrs(), bound.telemetry_addr());
-        let api_scheme = if bound.api_has_tls() { "https" } else { "http" };
-        let api_url = bound.api_addr().map(|address| reachable(api_scheme, address));
-        let api = api_url.as_ref().map(|_| {
-            let answers = api::ApiAnswers { observed: Arc::clone(&observed), reloader: Arc::clone(&reloader) };
-            ApiService { api: Arc::new(answers), auth: api_auth }
-        });
-        let bound = bound.answered_by(api);
-        let limits = ReceiverSettings {
-            max_request_bytes: settings.otlp.max_request_bytes,
-            reflection: settings.otlp.reflection,
-        };
+        let answers = api::ApiAnswers { observed: Arc::clone(&observed), reloader: Arc::clone(&reloader) };
+        let (bound, api_url) = parts::answer(bound, answers, api_auth);
+        let limits = parts::limits(&settings);
         let receiver = bound.serve(limits, Arc::clone(&pipeline), metrics, Arc::clone(&health), Arc::clone(&scrape));
-        let sign_in = match credentials {
-            Some(credentials) => Some(tokio::spawn(readiness::sign_in(credentials, health))),
-            None => {
-                health.set_ready();
-                None
-            }
-        };
+        let sign_in = parts::sign_in(credentials, health);
         Ok(Daemon {
             journal,
             addresses,
@@ -405,30 +363,6 @@ impl Daemon {
         }
         lost
     }
-}
-
-/// Checks that there is room for at least two of the largest requests, in addition to `fixed_bytes`, which the verdict
-/// caches and the keys of policies take.
-fn check_limit(budget: &Budget, fixed_bytes: usize, max_request_bytes: usize) -> Result<(), StartError> {
-    let needed_bytes = fixed_bytes + 2 * max_request_bytes;
-    if needed_bytes > budget.limit_bytes() {
-        return Err(StartError::MemoryLimit { limit_bytes: budget.limit_bytes(), needed_bytes });
-    }
-    Ok(())
-}
-
-async fn embedded(settings: &settings::Export) -> Result<Option<Emulator>, StartError> {
-    if settings.endpoint != Endpoint::Embedded {
-        return Ok(None);
-    }
-    let crate::emulator::settings::Embedded { listen, allowed_hosts, max_bytes } = &settings.embedded;
-    let emulator = Emulator::start_as(listen, *max_bytes, allowed_hosts).await;
-    emulator.map(Some).map_err(StartError::Emulator)
-}
-
-/// Returns the credentials, if the sink is a Google API: only Google's APIs authenticate the caller.
-fn credentials(settings: &settings::Export) -> Result<Option<Credentials>, CredentialsError> {
-    settings.signs_calls().then(Credentials::application_default).transpose()
 }
 
 async fn journal_failed(journal: &mut Option<recovery::Running>) -> String {

@@ -14,6 +14,7 @@ use thiserror::Error;
 use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use super::StartError;
+use super::parts::check_limit;
 use super::pipeline::Pipeline;
 use crate::api::answers::ConfigAnswer;
 use crate::clock;
@@ -143,7 +144,7 @@ impl Reloader {
             let max_request_bytes = in_force.settings.otlp.max_request_bytes;
             let fixed_bytes =
                 table.fixed_bytes().saturating_sub(previous.state_bytes_max()) + policies.state_bytes_max();
-            super::check_limit(table.budget(), fixed_bytes, max_request_bytes)
+            check_limit(table.budget(), fixed_bytes, max_request_bytes)
                 .map_err(|error| ReloadError::Memory(Box::new(error)))?;
             // Encoders and the journal must know a policy before it keeps a trace.
             self.pipeline.policy_names.extend_to(policies.names());
