@@ -222,7 +222,13 @@ impl Pipeline {
     /// Evaluates the held spans for the policies in force; see [`Table::rescan`].
     pub(super) fn rescan(&self) {
         let _guard = BreaksOnPanic(&self.broken);
-        self.table.rescan(|| self.clock.now_ms(), |outcome| self.settle(outcome));
+        let mut outcome = RoundOutcome::default();
+        self.listen(&mut outcome);
+        let settle = |outcome: &mut RoundOutcome| {
+            self.settle(outcome);
+            self.listen(outcome);
+        };
+        self.table.rescan(&mut outcome, || self.clock.now_ms(), settle);
     }
 
     /// Passes kept spans on, charges them to the rates of policies, and adds the outcome to the metrics. Empties

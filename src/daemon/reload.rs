@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 use tokio::sync::{Mutex, MutexGuard, Notify};
+use tokio::task::spawn_blocking;
 
 use super::StartError;
 use super::parts::check_limit;
@@ -140,7 +141,10 @@ impl Reloader {
         if in_force.tail_sampling.policy_set() == tail_sampling.policy_set() {
             table.replace(&tail_sampling, previous);
         } else {
-            let policies = Policies::compile_set(tail_sampling.policy_set(), Some(&previous))?;
+            let (next, before) = (tail_sampling.clone(), Arc::clone(&previous));
+            // Compiling many patterns takes long.
+            let compiled = spawn_blocking(move || Policies::compile_set(next.policy_set(), Some(&before)));
+            let policies = compiled.await.map_err(|_| ReloadError::Table)??;
             let max_request_bytes = in_force.settings.otlp.max_request_bytes;
             let fixed_bytes =
                 table.fixed_bytes().saturating_sub(previous.state_bytes_max()) + policies.state_bytes_max();
@@ -159,7 +163,7 @@ impl Reloader {
     /// Evaluates the held spans for the policies in force, on a thread that may be busy for long.
     async fn rescan(&self) -> Result<(), ReloadError> {
         let pipeline = Arc::clone(&self.pipeline);
-        let work = tokio::task::spawn_blocking(move || pipeline.rescan());
+        let work = spawn_blocking(move || pipeline.rescan());
         work.await.map_err(|_| ReloadError::Table)
     }
 

@@ -164,6 +164,7 @@ impl<'s> World<'s> {
     fn rescan(&mut self) {
         let (mut kept, mut tally) = (Vec::new(), crate::tail::Tally::default());
         self.table.rescan(
+            &mut RoundOutcome::default(),
             || self.now_ms,
             |out| {
                 kept.append(&mut out.kept);

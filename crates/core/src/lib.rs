@@ -13,6 +13,7 @@ pub mod budget;
 pub mod cloud_trace;
 pub mod condition;
 pub mod forward;
+mod replaceable;
 pub mod resource;
 pub mod sampling;
 pub mod settings;

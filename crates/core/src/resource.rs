@@ -14,14 +14,12 @@ mod tests;
 mod value;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use parking_lot::RwLock;
 
 use self::settings::{ActionType, AttributeAction, Keys, ValueSource};
 use crate::condition::formula::FieldSource;
 use crate::condition::{Condition, Field, Pattern, Test};
 use crate::otlp::view::AnyValue;
+use crate::replaceable::{Replaceable, Seen};
 
 pub use self::attributes::{ATTRIBUTES_MAX, ResourceAttributes};
 pub use self::conventions::span_keys;
@@ -71,36 +69,27 @@ impl Rewriter {
 
 /// A rewriter whose actions can be replaced while encoders use it. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct SharedRewriter(Arc<Shared>);
-
-#[derive(Debug, Default)]
-struct Shared {
-    /// A number that grows with each replacement.
-    version: AtomicU64,
-    rewriter: RwLock<Arc<Rewriter>>,
-}
+pub struct SharedRewriter(Arc<Replaceable<Rewriter>>);
 
 impl From<Rewriter> for SharedRewriter {
     fn from(rewriter: Rewriter) -> Self {
-        SharedRewriter(Arc::new(Shared { version: AtomicU64::new(0), rewriter: RwLock::new(Arc::new(rewriter)) }))
+        SharedRewriter(Arc::new(Replaceable::new(rewriter)))
     }
 }
 
 impl SharedRewriter {
     /// Puts other actions in force if they differ. Detected attributes and `normalize` stay.
     pub fn replace(&self, actions: &[AttributeAction]) {
-        let mut rewriter = self.0.rewriter.write();
-        if rewriter.actions != actions {
-            *rewriter = Arc::new(Rewriter { actions: actions.to_vec(), ..Rewriter::clone(&rewriter) });
-            self.0.version.fetch_add(1, Ordering::Release);
-        }
+        self.0.replace(|rewriter| {
+            let differs = rewriter.actions != actions;
+            differs.then(|| Rewriter { actions: actions.to_vec(), ..Rewriter::clone(rewriter) })
+        });
     }
 
     /// Returns a user of the rewriter.
     #[must_use]
     pub fn user(&self) -> RewriterUser {
-        let version = self.0.version.load(Ordering::Acquire);
-        RewriterUser { shared: self.clone(), version, current: Arc::clone(&self.0.rewriter.read()) }
+        RewriterUser { shared: self.clone(), seen: self.0.see() }
     }
 }
 
@@ -108,8 +97,7 @@ impl SharedRewriter {
 #[derive(Debug)]
 pub struct RewriterUser {
     shared: SharedRewriter,
-    version: u64,
-    current: Arc<Rewriter>,
+    seen: Seen<Rewriter>,
 }
 
 impl RewriterUser {
@@ -117,17 +105,13 @@ impl RewriterUser {
     /// out of date.
     #[inline]
     pub fn refresh(&mut self) -> bool {
-        let is_same = self.shared.0.version.load(Ordering::Acquire) == self.version;
-        if !is_same {
-            *self = self.shared.user();
-        }
-        !is_same
+        self.shared.0.refresh(&mut self.seen)
     }
 
     /// Returns the rewriter.
     #[must_use]
     pub fn get(&self) -> &Rewriter {
-        &self.current
+        &self.seen
     }
 }
 

@@ -257,10 +257,14 @@ impl Shard {
     /// held with the others. A full trace does not grow further.
     fn join_dropped(&mut self, slot: SlotNumber, arrival: Arrival, round: &mut WorkRound<'_>) {
         let Some(trace) = self.traces.get_mut(slot) else { return };
-        trace.refresh(round);
-        let mut summary = trace.summary.clone();
-        summary.merge(&arrival.summary);
-        let keep = round.policies.rescue(&summary, trace.id);
+        let keep = if trace.is_stale(round.policies) && trace.is_large() {
+            round.policies.evidence(&arrival.summary, trace.id)
+        } else {
+            trace.refresh(round);
+            let mut summary = trace.summary.clone();
+            summary.merge(&arrival.summary);
+            round.policies.rescue(&summary, trace.id)
+        };
         round.tally.late_of_dropped(keep.is_some(), arrival.summary.span_count);
         if keep.is_none() && round.limits.is_full(&trace.summary) {
             round.sampled_out(arrival.id, [arrival.fragment], None);

@@ -4,20 +4,20 @@ mod arrivals;
 mod replace;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 
-use self::arrivals::Arrivals;
+use self::arrivals::{Arrivals, refresh};
 use super::compression::{Compression, SCRATCH_BYTES_MAX};
 use super::decision::DecisionLog;
 use super::fate::{Fate, TraceReport};
 use super::journal_hold::{JOURNAL_HOLD_BYTES, JournalHold};
 use super::kept::KeptSpans;
-use super::request::{HeldSpan, Request};
+use super::request::{Fragment, HeldSpan, Request};
+use super::rescan::SpanReader;
 use super::round::{WorkRound, hash};
 pub use super::shard::HeldCounts;
 use super::shard::{Arrival, Shard, TRACE_BYTES};
@@ -27,6 +27,7 @@ use super::verdicts::{Columns, VerdictCache};
 use crate::budget::{Budget, ENTRY_BYTES, Room, Share, ladder};
 use crate::otlp::TraceId;
 use crate::otlp::scan::{Scan, Scope, SpanFact};
+use crate::replaceable::{Replaceable, Seen};
 use crate::sampling::{Keep, Policies, Summary};
 use crate::settings::Size;
 use crate::tail::settings::TailSampling;
@@ -164,8 +165,6 @@ pub enum NoRoom {
 /// The policies and the limits by which traces are decided.
 #[derive(Debug)]
 struct InForce {
-    /// A number that grows with each replacement.
-    version: u64,
     policies: Arc<Policies>,
     limits: TableLimits,
 }
@@ -174,10 +173,8 @@ struct InForce {
 #[derive(Debug)]
 pub struct Table {
     shards: Box<[Mutex<Shard>]>,
-    in_force: RwLock<Arc<InForce>>,
-    /// The version of `in_force`. It is read while a shard is locked, so that work on a shard never goes back to earlier
-    /// policies.
-    version: AtomicU64,
+    /// Looked at while a shard is locked, so that work on a shard never goes back to earlier policies.
+    in_force: Replaceable<InForce>,
     budget: Budget,
     hasher: SeedableRandomState,
     compression: Option<Arc<Compression>>,
@@ -212,15 +209,14 @@ impl Table {
         let shards = (0..SHARDS).map(|_| Mutex::new(Shard::new(&limits))).collect();
         let caches = budget.force(limits.cache_bytes());
         let states = Mutex::new(budget.force(policies.state_bytes_max()));
-        let in_force = RwLock::new(Arc::new(InForce { version: 0, policies, limits }));
-        let version = AtomicU64::new(0);
-        Table { shards, in_force, version, budget, hasher, compression: None, caches, states }
+        let in_force = Replaceable::new(InForce { policies, limits });
+        Table { shards, in_force, budget, hasher, compression: None, caches, states }
     }
 
     /// Returns the policies in force.
     #[must_use]
     pub fn policies(&self) -> Arc<Policies> {
-        Arc::clone(&self.in_force.read().policies)
+        Arc::clone(&self.in_force.see().policies)
     }
 
     /// Returns the bytes that are charged as long as the table exists: the caches, and the states of policies.
@@ -229,16 +225,12 @@ impl Table {
         self.caches.bytes() + self.states.lock().bytes()
     }
 
-    fn in_force(&self) -> Arc<InForce> {
-        Arc::clone(&self.in_force.read())
-    }
-
     /// Returns the table, which must be empty, with facts beside each verdict ([`TraceReport::decision`]): 8 bytes for
     /// each id, and a third more for the slack of the buckets.
     #[must_use]
     pub fn with_facts(mut self) -> Self {
         // Nothing else refers to what is in force before the table is used.
-        let Some(InForce { limits, .. }) = Arc::get_mut(self.in_force.get_mut()) else { return self };
+        let Some(InForce { limits, .. }) = self.in_force.get_mut() else { return self };
         let bytes = limits.cache_bytes();
         limits.remembers_facts = true;
         self.caches.absorb(self.budget.force(limits.cache_bytes() - bytes));
@@ -299,7 +291,7 @@ impl Table {
         out: &mut RoundOutcome,
     ) {
         self.sort(scan, out);
-        self.insert_sorted(body, scan, share, hold, now_ms, out, self.in_force());
+        self.insert_sorted(body, scan, share, hold, now_ms, out, self.in_force.see());
     }
 
     /// Does the same as [`Table::insert_held`] if there is room for the index of the request in addition to its body.
@@ -322,7 +314,7 @@ impl Table {
         let order = self.admit_beside(&share, order_bytes, now_ms, out);
         let order = order.ok_or_else(|| self.no_room(held_bytes + order_bytes))?;
         self.sort(scan, out);
-        let in_force = self.in_force();
+        let in_force = self.in_force.see();
         let index_bytes = index_bytes(scan, out, &in_force.policies) + hold_bytes(hold.as_ref());
         let index = self.admit_beside(&share, index_bytes, now_ms, out);
         share.absorb(index.ok_or_else(|| self.no_room(held_bytes + order_bytes + index_bytes))?);
@@ -349,7 +341,7 @@ impl Table {
         hold: Option<Arc<JournalHold>>,
         now_ms: Millis,
         out: &mut RoundOutcome,
-        mut in_force: Arc<InForce>,
+        mut in_force: Seen<InForce>,
     ) {
         if scan.facts.is_empty() {
             return;
@@ -360,7 +352,14 @@ impl Table {
         let bytes = body.clone();
         let request = Request::held(body, spans, scopes, share, hold, self.compression.clone());
         let policies = Arc::clone(&in_force.policies);
-        let arrivals = Arrivals { policies: &policies, order: &order, scan, body: &bytes, request: &request, next: 0 };
+        // One reader for the whole request: its traces share resources.
+        let mut reader = None;
+        let again = |fragment: &Fragment| {
+            let reader = reader.get_or_insert_with(|| SpanReader::new(&policies, policies.probe()));
+            reader.summary(std::iter::once(fragment))
+        };
+        let (policies, body, request) = (&*policies, &bytes[..], &request);
+        let arrivals = Arrivals { policies, order: &order, scan, body, request, again, next: 0 };
         let mut arrivals = arrivals.peekable();
         while let Some(first) = arrivals.next() {
             let shard = shard_of(first.hash);
@@ -378,20 +377,18 @@ impl Table {
         &self,
         shard: &Mutex<Shard>,
         batch: &mut Vec<Arrival>,
-        in_force: &mut Arc<InForce>,
+        in_force: &mut Seen<InForce>,
         now_ms: Millis,
         out: &mut RoundOutcome,
     ) {
         loop {
-            for arrival in batch.iter_mut() {
-                arrival.refresh(&in_force.policies);
-            }
+            refresh(batch, &in_force.policies);
             let mut shard = shard.lock();
-            if self.version.load(Ordering::Acquire) == in_force.version {
+            if self.in_force.is_present(in_force) {
                 return shard.arrive(batch, &mut self.round(in_force, now_ms, out));
             }
             drop(shard);
-            *in_force = self.in_force();
+            self.in_force.refresh(in_force);
         }
     }
 
@@ -411,7 +408,7 @@ impl Table {
     #[must_use]
     pub fn report(&self, id: TraceId, now_ms: Millis) -> TraceReport {
         let hash = hash(&self.hasher, id);
-        let in_force = self.in_force();
+        let in_force = self.in_force.see();
         self.shards[shard_of(hash)].lock().report(id, hash, now_ms, &in_force.limits)
     }
 
@@ -419,7 +416,7 @@ impl Table {
     /// slice of the rescuable ones whose window is over. Returns true if more are waiting.
     pub fn sweep(&self, shard: usize, now_ms: Millis, out: &mut RoundOutcome) -> bool {
         let mut guard = self.shards[shard].lock();
-        let in_force = self.in_force();
+        let in_force = self.in_force.see();
         let mut round = self.round(&in_force, now_ms, out);
         let expired = guard.expire_rescuable(SLICE_TRACES, &mut round);
         let decided = guard.decide_due(SLICE_TRACES, &mut round);
@@ -460,7 +457,7 @@ impl Table {
     /// is used.
     /// Does a bounded slice of work, and returns true if there is more to do.
     pub fn relieve(&self, now_ms: Millis, out: &mut RoundOutcome) -> bool {
-        let rescue_bytes_max = self.in_force.read().limits.rescue_bytes_max;
+        let rescue_bytes_max = self.in_force.see().limits.rescue_bytes_max;
         let is_over = self.held().rescuable_bytes > rescue_bytes_max || self.budget.over(ladder::RESCUE) > 0;
         if is_over && self.shed(RELIEF_SLICE_TRACES, now_ms, out) {
             return true;
@@ -539,9 +536,10 @@ impl Table {
         out: &mut RoundOutcome,
         work: impl Fn(&mut Shard, &mut WorkRound<'_>) -> bool,
     ) -> bool {
+        let mut in_force = self.in_force.see();
         self.shards.iter().fold(false, |more, shard| {
             let mut shard = shard.lock();
-            let in_force = self.in_force();
+            self.in_force.refresh(&mut in_force);
             work(&mut shard, &mut self.round(&in_force, now_ms, out)) || more
         })
     }

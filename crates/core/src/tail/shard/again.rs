@@ -1,7 +1,9 @@
 //! Held traces whose summaries are of earlier policies.
 //!
 //! They are stale until [`Shard::take_again`] has the summaries for the policies in force, which are computed without
-//! the lock of the shard. A trace that is decided before that is read again under the lock, unless it is large.
+//! the lock of the shard. A small trace that is needed before that is read again under the lock. The decision on a large
+//! one is put off, and late spans of a large dropped one rescue it only by themselves until then. Only if memory is short
+//! or the process stops is a large trace read again under the lock, because its decision cannot wait.
 
 use smallvec::SmallVec;
 
@@ -38,8 +40,11 @@ impl HeldTrace {
 
     /// Returns true if reading the spans again would hold a lock for too long.
     pub(super) fn is_large(&self) -> bool {
-        self.summary.span_bytes > AGAIN_BYTES_MAX
-            || self.fragments.iter().map(Fragment::shared_bytes).sum::<u64>() > AGAIN_BYTES_MAX
+        self.summary.span_bytes > AGAIN_BYTES_MAX || self.shared_bytes() > AGAIN_BYTES_MAX
+    }
+
+    fn shared_bytes(&self) -> u64 {
+        self.fragments.iter().map(Fragment::shared_bytes).sum()
     }
 
     /// Takes the bits and the keys of `again`, the summary of all spans for other policies. The spans' request pays for
@@ -55,7 +60,7 @@ impl HeldTrace {
     /// Evaluates the spans again if the summary is stale.
     pub(super) fn refresh(&mut self, round: &mut WorkRound<'_>) {
         if self.is_stale(round.policies) {
-            round.read_bytes += self.summary.span_bytes;
+            round.read_bytes += self.summary.span_bytes + self.shared_bytes();
             let again = rescan::summary(round.policies, &self.fragments);
             self.take_found(again);
         }

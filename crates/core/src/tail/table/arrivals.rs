@@ -5,20 +5,22 @@ use std::sync::Arc;
 use crate::otlp::scan::Scan;
 use crate::sampling::{Policies, Summary};
 use crate::tail::request::{Fragment, Request};
-use crate::tail::rescan;
+use crate::tail::rescan::SpanReader;
 use crate::tail::shard::Arrival;
 
 /// An iterator that groups the facts of a request by trace. The facts are in the order of their hashes.
-pub(super) struct Arrivals<'a> {
+pub(super) struct Arrivals<'a, A> {
     pub(super) policies: &'a Policies,
     pub(super) order: &'a [(u64, u32)],
     pub(super) scan: &'a Scan,
     pub(super) body: &'a [u8],
     pub(super) request: &'a Arc<Request>,
+    /// Reads the spans of a fragment again, if other policies have come into force since the scan.
+    pub(super) again: A,
     pub(super) next: usize,
 }
 
-impl Iterator for Arrivals<'_> {
+impl<A: FnMut(&Fragment) -> Summary> Iterator for Arrivals<'_, A> {
     type Item = Arrival;
 
     fn next(&mut self) -> Option<Arrival> {
@@ -29,28 +31,28 @@ impl Iterator for Arrivals<'_> {
         // Equal hashes do not prove equal ids.
         let count = rest.iter().take_while(|&place| fact_of(place).trace_id == id).count();
         self.next += count;
-        let facts = rest[..count].iter().map(fact_of);
+        let fragment = Fragment::new(Arc::clone(self.request), first as u32, count as u32);
         let summary = if self.scan.generation == self.policies.generation() {
-            self.policies.summary(facts, self.scan, self.body)
+            self.policies.summary(rest[..count].iter().map(fact_of), self.scan, self.body)
         } else {
-            // Other policies have come into force since the scan. `Arrival::refresh` takes the rest from the bytes.
-            let mut summary = Summary::of_generation(self.scan.generation);
-            facts.for_each(|fact| summary.add(fact));
+            let summary = (self.again)(&fragment);
+            fragment.recharge(0, summary.heap_bytes());
             summary
         };
-        let fragment = Fragment::new(Arc::clone(self.request), first as u32, count as u32);
         Some(Arrival { id, hash: rest[0].0, summary, fragment })
     }
 }
 
-impl Arrival {
-    /// Evaluates the spans again if their summary is not of `policies`.
-    #[inline]
-    pub(super) fn refresh(&mut self, policies: &Policies) {
-        if self.summary.generation != policies.generation() {
-            let before_bytes = self.summary.heap_bytes();
-            self.summary.take_found(rescan::summary(policies, std::slice::from_ref(&self.fragment)));
-            self.fragment.recharge(before_bytes, self.summary.heap_bytes());
+/// Evaluates the spans of `batch` again if their summaries are not of `policies`, because others have come into force
+/// since the request was scanned.
+#[inline]
+pub(super) fn refresh(batch: &mut [Arrival], policies: &Policies) {
+    if batch.iter().any(|arrival| arrival.summary.generation != policies.generation()) {
+        let mut reader = SpanReader::new(policies, policies.probe());
+        for arrival in batch {
+            let before_bytes = arrival.summary.heap_bytes();
+            arrival.summary.take_found(reader.summary(std::iter::once(&arrival.fragment)));
+            arrival.fragment.recharge(before_bytes, arrival.summary.heap_bytes());
         }
     }
 }

@@ -4,7 +4,6 @@
 //! force. So a trace is decided by them, whatever policies were in force when its spans came.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::{InForce, RoundOutcome, Table, TableLimits};
 use crate::otlp::scan::Probe;
@@ -19,20 +18,24 @@ impl Table {
     /// stale, and are computed anew when they are needed.
     pub fn replace(&self, settings: &TailSampling, policies: Arc<Policies>) {
         self.states.lock().resize(policies.state_bytes_max());
-        let mut in_force = self.in_force.write();
-        let remembers_facts = in_force.limits.remembers_facts;
-        let limits = TableLimits { remembers_facts, ..TableLimits::new(settings, self.budget.limit_bytes()) };
-        let version = in_force.version + 1;
-        *in_force = Arc::new(InForce { version, policies, limits });
-        self.version.store(version, Ordering::Release);
+        self.in_force.replace(|present| {
+            let remembers_facts = present.limits.remembers_facts;
+            let limits = TableLimits { remembers_facts, ..TableLimits::new(settings, self.budget.limit_bytes()) };
+            Some(InForce { policies, limits })
+        });
     }
 
     /// Evaluates the conditions of the policies in force for all held traces whose summaries are of earlier policies.
     /// Keeps pending ones for which there is evidence now. Reads the spans without a lock. Calls `settle` after each
-    /// slice of work, and `now_ms` for the time.
-    pub fn rescan(&self, now_ms: impl Fn() -> Millis, mut settle: impl FnMut(&mut RoundOutcome)) {
-        let in_force = self.in_force();
-        self.rescan_with(&in_force, in_force.policies.probe(), &now_ms, &mut settle);
+    /// slice of work, with its results in `out`, and `now_ms` for the time.
+    pub fn rescan(
+        &self,
+        out: &mut RoundOutcome,
+        now_ms: impl Fn() -> Millis,
+        mut settle: impl FnMut(&mut RoundOutcome),
+    ) {
+        let in_force = self.in_force.see();
+        self.rescan_with(&in_force, in_force.policies.probe(), out, &now_ms, &mut settle);
     }
 
     /// Returns the number of traces whose summaries are of earlier policies.
@@ -47,12 +50,12 @@ impl Table {
         &self,
         in_force: &InForce,
         probe: &P,
+        out: &mut RoundOutcome,
         now_ms: &impl Fn() -> Millis,
         settle: &mut impl FnMut(&mut RoundOutcome),
     ) {
         let _memory = self.budget.force(READER_BYTES_MAX);
         let mut reader = SpanReader::new(&in_force.policies, probe);
-        let mut out = RoundOutcome::default();
         for shard in &self.shards {
             let mut next = Some(0);
             while let Some(from) = next {
@@ -66,8 +69,8 @@ impl Table {
                     (trace, summary)
                 });
                 let again = again.collect();
-                shard.lock().take_again(again, &mut self.round(in_force, now_ms(), &mut out));
-                settle(&mut out);
+                shard.lock().take_again(again, &mut self.round(in_force, now_ms(), out));
+                settle(out);
             }
         }
     }

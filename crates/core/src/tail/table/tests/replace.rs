@@ -46,7 +46,7 @@ impl Live {
 
     fn rescan(&mut self) {
         let mut kept = Vec::new();
-        self.table.rescan(|| self.now_ms, |out| kept.append(&mut out.kept));
+        self.table.rescan(&mut RoundOutcome::default(), || self.now_ms, |out| kept.append(&mut out.kept));
         self.out.kept.append(&mut kept);
         self.collect();
     }
@@ -196,6 +196,31 @@ fn a_large_trace_waits_until_it_is_read_without_the_lock() {
     while live.table.drain(live.now_ms, &mut live.out) {}
     live.collect();
     assert_eq!(live.kept(), [(1, "checkout", 501)]);
+}
+
+#[test]
+fn late_spans_of_a_large_dropped_trace_rescue_it_by_themselves() {
+    let mut live = Live::new(ERRORS);
+    let large: Vec<_> = (0..500).map(|_| work(1, &"checkout ".repeat(100))).chain([work(1, "checkout")]).collect();
+    live.send(&large);
+    live.advance(WAIT_MS);
+    live.replace(CHECKOUT);
+    live.send(&[work(1, "late")]);
+    assert!(live.kept().is_empty(), "the large trace is not read again while its shard is locked");
+    live.send(&[failed(1)]);
+    assert_eq!(live.kept().iter().map(|kept| kept.2).sum::<u32>(), 503);
+}
+
+#[test]
+fn decisions_of_a_second_reading_are_noted() {
+    let mut live = Live::new(ERRORS);
+    live.send(&[work(1, "checkout"), work(2, "cart")]);
+    live.replace(CHECKOUT);
+    let mut out = RoundOutcome { decisions: Some(DecisionLog::with_services()), ..RoundOutcome::default() };
+    let mut noted = Vec::new();
+    let note = |out: &mut RoundOutcome| noted.extend(out.decisions.as_mut().unwrap().drain().map(|noted| noted.trace));
+    live.table.rescan(&mut out, || 0, note);
+    assert_eq!(noted, [TraceId(1_u128.to_be_bytes())]);
 }
 
 #[test]
