@@ -36,7 +36,7 @@ pub struct Imported {
     /// The environment variables without a default that the configuration refers to, each with a value with which the
     /// configuration can be used.
     pub variables: Vec<(String, &'static str)>,
-    /// What was carried, and what was not.
+    /// The parts of the file that were carried, and those that were not.
     pub report: Report,
 }
 

@@ -129,7 +129,7 @@ fn the_series_of_policies_that_come_later_start_at_zero() {
     assert_eq!(scrape.samples.iter().map(series).collect::<BTreeSet<_>>(), expected);
     let of_shadow = |(name, _): &&(String, _)| name.starts_with("spansieve_shadow_");
     assert_eq!(expected.iter().filter(of_shadow).count(), 3 * 2);
-    // What was counted stays when the policies are declared again.
+    // Counts stay when the policies are declared again.
     metrics.shadowed("trial", ShadowEffect::Keep, 2, 3_000_000);
     metrics.shadowed("trial", ShadowEffect::Keep, 1, 2_000_000);
     metrics.declare_policies(std::iter::empty(), ["trial", "second"].into_iter());

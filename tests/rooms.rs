@@ -1,6 +1,6 @@
-//! What the compiler does not see of the order of crates and modules: the clocks, files and threads of the standard
-//! library, and arrows between the modules of one crate. `ARCHITECTURE.md` shows the order as it is found here;
-//! `SPANSIEVE_WRITE_REFERENCE=1 cargo test --test integration rooms` writes it there.
+//! The rules on crates and modules that the compiler does not check: the use of clocks, files and threads of the
+//! standard library, and the dependencies between the modules of one crate. `ARCHITECTURE.md` shows the order
+//! that the code has; `SPANSIEVE_WRITE_REFERENCE=1 cargo test --test integration rooms` writes it there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -35,13 +35,13 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Returns true if the file or folder has code of tests.
+/// Returns true if the file or folder holds code for tests.
 fn is_test(path: &Path) -> bool {
     path.file_stem().and_then(|stem| stem.to_str()).is_some_and(|stem| TESTS.contains(&stem))
 }
 
 /// Returns the files of the module or crate at `path`: `path.rs` if there is one, and all files below `path/`, without
-/// those of tests.
+/// files of tests.
 fn files(path: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> = Some(path.with_extension("rs")).into_iter().filter(|file| file.exists()).collect();
     let mut folders = vec![path.to_owned()];

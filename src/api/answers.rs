@@ -82,7 +82,7 @@ pub struct PolicyAnswer {
     pub adjusted_count: Option<f64>,
 }
 
-/// The configuration in force: the answer of `/api/config`, and what `spansieve config show --format json` prints.
+/// A configuration: the answer of `/api/config`, and the output of `spansieve config show --format json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConfigAnswer {
     /// The file, `standard input` or `built-in configuration`.
@@ -102,7 +102,7 @@ pub struct ConfigAnswer {
 pub struct SettingAnswer {
     /// The path of its key; `[0]` stands for the first item of a list.
     pub key: String,
-    /// Its value as it could be written, `***` for a secret, or null if what the setting is for is off.
+    /// Its value as it could be written, `***` for a secret, or null if the feature is off.
     pub value: ValueAnswer,
     /// `default`, `file`, or `environment` if part of the value comes from there.
     pub origin: String,

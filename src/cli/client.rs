@@ -66,8 +66,8 @@ pub enum ClientError {
         /// The URL of the daemon.
         url: String,
     },
-    /// The stream of the daemon has given no sign of life.
-    #[error("{url} has sent nothing for {} s, not even a sign of life", silence.as_secs())]
+    /// The daemon has sent nothing on its stream for too long.
+    #[error("{url} has sent nothing for {} s, not even an empty line", silence.as_secs())]
     Silent {
         /// The URL of the daemon.
         url: String,
@@ -111,7 +111,7 @@ pub enum ClientError {
     Foreign {
         /// The URL.
         url: String,
-        /// What came instead.
+        /// The difference from an answer of the API.
         what: String,
     },
 }

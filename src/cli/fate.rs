@@ -40,7 +40,7 @@ pub fn run(args: &FateArgs) -> ExitCode {
 
 async fn ask(args: &FateArgs) -> Result<(), ClientError> {
     let daemon = DaemonClient::new(&args.daemon)?;
-    // Whatever is asked stays one segment of the path. The daemon says what a trace id looks like.
+    // Encoded, the argument stays one segment of the path. The daemon checks if it is a trace id.
     let id: String = form_urlencoded::byte_serialize(args.trace_id.trim().as_bytes()).collect();
     let path = format!("/api/decisions/{id}");
     let text = match args.format {

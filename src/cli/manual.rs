@@ -33,7 +33,7 @@ pub fn man(directory: Option<&Path>, out: &mut impl Write) -> io::Result<()> {
     }
 }
 
-/// Reports that the output could not be written, unless its reader has had enough.
+/// Reports that the output could not be written, unless its reader has closed the pipe.
 pub fn complain(error: &io::Error) {
     if error.kind() != io::ErrorKind::BrokenPipe {
         // If standard error is closed, there is no reader to tell.

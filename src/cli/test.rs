@@ -35,7 +35,7 @@ Examples:
 A test is a trace and what must become of it:
 
   tests:
-    - name: a 504 is kept although nobody set a status
+    - name: a 504 is kept although no status is set
       trace: |
         api  GET /cart    120ms  http.response.status_code=504
           db  SELECT cart  80ms
@@ -228,7 +228,7 @@ fn play_one(
     if reported.failures.is_empty() && coverage.is_none() {
         return reported;
     }
-    // The same again, with everything that can be known of the traces.
+    // The test runs again, and the traces are inspected this time.
     let traces = runner.inspect(test, read);
     let Ok(policies) = runner.policies() else { return reported };
     if let Some(coverage) = coverage {

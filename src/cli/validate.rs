@@ -1,5 +1,5 @@
 //! `spansieve validate`: reports if a configuration can be used, everything that is wrong with it, and on request the
-//! meaning of its policies, the memory that a traffic needs, and the dollars that it costs.
+//! meaning of its policies, the memory that the traffic needs, and the dollars that it costs.
 
 mod dollars;
 mod estimate;

@@ -52,7 +52,7 @@ struct Parts<'a> {
     telemetry: Vec<(&'a str, Item)>,
 }
 
-/// What became of a key of the Collector, and why.
+/// A key of the Collector, its outcome and the reason.
 type Known = (&'static str, Outcome, &'static str);
 
 const NO_COUNTERPART: &str = "Spansieve has no such setting";

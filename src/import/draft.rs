@@ -177,7 +177,7 @@ impl Draft {
     }
 }
 
-/// Returns the unit that `left` others come before, or counts down `left` by the units in `item`.
+/// Returns the unit in `item` that has `left` others before it. If there are fewer, subtracts their number from `left`.
 fn nth_unit<'a>(item: &'a mut Item, left: &mut usize) -> Option<&'a mut Item> {
     if item.is_unit {
         if *left == 0 {

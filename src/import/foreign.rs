@@ -112,7 +112,7 @@ impl<'a> Foreign<'a> {
         items.iter().enumerate().map(item).collect()
     }
 
-    /// Returns the items of a list; of a single scalar that scalar.
+    /// Returns the items of a list. A scalar counts as a list with one item.
     pub(super) fn one_or_more(&self) -> Vec<Foreign<'a>> {
         if self.node.is_scalar() { vec![self.clone()] } else { self.items() }
     }

@@ -40,7 +40,7 @@ const OLD_RULES: &str = "these are rules of Refinery 1, whose format had no vers
 const CONVERT: &str = "convert them with Refinery's own `convert rules`, and import the result";
 /// Sections that only a configuration of Spansieve has.
 const OWN_SECTIONS: [&str; 6] = ["otlp", "export", "cloud_trace", "journal", "memory", "telemetry"];
-/// Where wrappers of a Collector's configuration keep it: the operator's resource, and the values of its Helm chart.
+/// Paths of a Collector's configuration in files that wrap it: the operator's resource, and values of the Helm chart.
 const WRAPPERS: [&[&str]; 2] = [&["spec", "config"], &["config"]];
 
 /// Returns the program that the file was written for, and the part of the file that is to be imported.

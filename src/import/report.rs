@@ -1,4 +1,4 @@
-//! The report of an import: what became of each part of the file.
+//! The report of an import: the outcome for each part of the file.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ use crate::settings::diagnostic::{Position, printable};
 /// Findings of one kind that are shown; further ones are only counted.
 const FINDING_COUNT_MAX: usize = 1_000;
 
-/// What became of a part of the file.
+/// The outcome for a part of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It is in the result, with the same meaning.
@@ -40,10 +40,10 @@ impl Outcome {
     }
 }
 
-/// A part of the file, and what became of it.
+/// A part of the file, and its outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What became of it.
+    /// The outcome.
     pub outcome: Outcome,
     /// The path of its key in the file: `processors.batch.timeout`.
     pub from: String,

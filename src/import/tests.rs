@@ -1,4 +1,4 @@
-//! Whole files with what they become, and any file at all.
+//! Whole files, each with its result, and arbitrary files.
 
 mod any;
 mod collector;

@@ -82,8 +82,8 @@ impl Recording {
                     let offset = records.offset();
                     self.records = None;
                     let fault = match fault {
-                        SegmentError::Torn => "it ends within the record",
-                        SegmentError::Corrupt => "the checksum is wrong of the record",
+                        SegmentError::Torn => "the file ends within the record",
+                        SegmentError::Corrupt => "the checksum does not match the record",
                     };
                     self.note_fault(format_args!("{fault} at byte {offset}; nothing after it can be read"));
                 }

@@ -76,7 +76,7 @@ impl InspectedSpan {
     }
 }
 
-/// A trace with what became of it.
+/// A trace with its decisions and its written spans.
 #[derive(Clone, Debug)]
 pub struct InspectedTrace {
     /// The trace.

@@ -32,13 +32,13 @@ pub struct Paint {
 }
 
 impl Paint {
-    /// The style of what is right.
+    /// The style of a good result.
     pub const GREEN: &'static str = "32";
-    /// The style of what is wrong.
+    /// The style of a bad result.
     pub const RED: &'static str = "1;31";
-    /// The style of what stands aside.
+    /// The style of secondary text.
     pub const DIM: &'static str = "2";
-    /// The style of a head.
+    /// The style of a heading.
     pub const BOLD: &'static str = "1";
 
     /// Returns `text` in a style.

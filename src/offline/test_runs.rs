@@ -1,7 +1,7 @@
 //! Runs the tests of policies, and reports their results.
 //!
-//! A test has a trace, written by hand or from a file, and what must become of it. It runs in a [`super::Replay`], which is
-//! empty before each test.
+//! A test has a trace, written by hand or from a file, and the expected result. It runs in a [`super::Replay`], which
+//! is empty before each test.
 
 mod coverage;
 mod encode;

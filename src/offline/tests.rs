@@ -1,5 +1,5 @@
-//! What is said offline is what the daemon does: the same requests go to a trace table in the way in which the receiver
-//! and the sweeper of the daemon use it, and to a replay with an inspector. Policies, traces and times are generated.
+//! A replay decides as the daemon does. The same requests go to a trace table in the way in which the receiver and the
+//! sweeper of the daemon use it, and to a replay with an inspector. Policies, traces and times are generated.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -182,8 +182,8 @@ impl Observer for Both<'_> {
     }
 }
 
-/// Checks that the answers of the policies explain the verdict, and that parts agree with the policies that they are
-/// all of.
+/// Checks that the answers of the policies explain the verdict, and that a policy with one part has the answer of that
+/// part.
 fn check_findings(findings: &[PolicyFinding], verdict: Verdict, settings: &TailSampling, place: &str) {
     let holds = |policy: u16| findings.iter().find(|finding| finding.policy == policy).and_then(|it| it.answer.holds());
     match verdict {

@@ -61,9 +61,9 @@ section! {
     pub struct TestKeys {
         /// The name of the test. It also chooses the trace ids, together with `seed`.
         pub name: String = String::new(), Required(ParsedText { word: "string", read: test_name });
-        /// The trace, one line for each span, [in which indentation is parenthood](policy-tests.md#traces).
+        /// The trace, one line for each span, [with children indented below their parents](policy-tests.md#traces).
         pub trace: Option<TraceText> = None, ByHand::of(Shape::Text("lines of spans"));
-        /// A file with traces, in place of `trace`: OTLP in JSON or protobuf. The path is that from the file with the test.
+        /// A file with traces, in place of `trace`: OTLP in JSON or protobuf. The path is relative to the test's file.
         pub file: Option<PathBuf> = None, Maybe(ParsedText { word: "path", read: path });
         /// The number of traces like this one, each with an id of its own. Not with `file`.
         pub repeat: u64 = 1, WholeNumber::within(REPEAT);

@@ -1,4 +1,4 @@
-//! Traces written by hand: one line for each span, in which indentation is parenthood.
+//! Traces written by hand: one line for each span, with children indented below their parents.
 //!
 //! ```text
 //! api  GET /cart    120ms  http.response.status_code=504 server

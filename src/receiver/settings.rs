@@ -301,7 +301,7 @@ fn certs_url(node: &Node) -> Read<String> {
         Some("https") if !host.is_empty() => Ok(url),
         Some("http") if ["127.0.0.1", "[::1]", "localhost"].contains(&host) => Ok(url),
         Some("http") => {
-            Err(fault().help("write `https://`: without TLS anybody on the way could send keys of their own"))
+            Err(fault().help("write `https://`: without TLS, any machine on the way could send keys of its own"))
         }
         _ => Err(fault().help("write `https://host/path`")),
     }

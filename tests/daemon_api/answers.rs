@@ -1,4 +1,4 @@
-//! What each path answers, and to which clients.
+//! The answers of each path, and the clients that get them.
 
 use std::net::SocketAddr;
 

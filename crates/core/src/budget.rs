@@ -97,9 +97,9 @@ impl Budget {
         ladder::RESERVE_REQUEST.of(self.reserve_limit_bytes())
     }
 
-    /// Returns the bytes of the reserve that a connection leaves free whose part in what is asked of it is `part`, from 0
-    /// to 1. The fourth root leaves a clear distance between connections that ask for a half, a fortieth and a
-    /// thousandth: they leave 63 %, 30 % and 13 %.
+    /// Returns the bytes of the reserve that a connection leaves free. `part` is its part in what all connections ask
+    /// of the reserve, from 0 to 1. The fourth root leaves a clear distance between connections that ask for a half, a
+    /// fortieth and a thousandth: they leave 63 %, 30 % and 13 %.
     fn reserve_left_free(&self, part: f64) -> usize {
         (ladder::RESERVE_ALONE.exactly_of(self.reserve_limit_bytes() as f64) * part.sqrt().sqrt()) as usize
     }

@@ -26,7 +26,7 @@ section! {
 /// Reads a configuration in YAML.
 ///
 /// # Errors
-/// All problems in words, including warnings. Warnings alone are no error.
+/// All problems in words, including warnings. Warnings alone are not an error.
 pub(crate) fn load(text: &str) -> Result<Settings, String> {
     let mut problems = Vec::new();
     let mut settings = Settings::default();

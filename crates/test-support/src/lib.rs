@@ -1,4 +1,4 @@
-//! What tests of several packages have in common. Everything here stands below the daemon: helpers that need the daemon
+//! Helpers that tests of several packages share. Everything here stands below the daemon: helpers that need the daemon
 //! itself are modules of the test programs (`tests/support.rs`), and oracles for one crate are its module `testing`.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,4 +1,4 @@
-//! `spansieve validate --rate`: the memory that a traffic needs, and what the configuration has.
+//! `spansieve validate --rate`: the memory that the traffic needs, and the memory that the configuration has.
 
 use std::fmt::Write;
 
@@ -19,7 +19,7 @@ use crate::tail::settings::{Compress, Memory};
 const SPANS_PER_REQUEST: f64 = 21.0;
 /// The requests in which a trace arrives: one from each of its services.
 const REQUESTS_PER_TRACE: f64 = 3.0;
-/// Seconds from the moment that a batch is sent until the sink has answered.
+/// Seconds from the moment at which a batch is sent until the sink has answered.
 const ANSWER_SECONDS: f64 = 1.0;
 
 /// The traffic in the words of the command line.
@@ -32,7 +32,7 @@ pub(super) struct Rate {
     pub(super) container_bytes: Option<u64>,
 }
 
-/// The memory that a traffic needs, and the memory that there is.
+/// The memory that the traffic needs, and the memory that there is.
 #[derive(Clone, Debug)]
 pub(super) struct Estimate {
     rate: Rate,
@@ -225,8 +225,8 @@ impl Estimate {
     }
 }
 
-/// Returns the least limit whose part up to [`EARLY`] holds what is required in it. A larger limit has larger blocks, so
-/// more is required in it.
+/// Returns the least limit of which the part up to [`EARLY`] is enough for the required bytes. `required_in` depends on
+/// the limit, because a larger limit has larger blocks.
 fn least_limit(required_in: impl Fn(usize) -> f64) -> usize {
     const WHOLE: usize = 1 << 40;
     let part = EARLY.of(WHOLE) as f64 / WHOLE as f64;

@@ -13,7 +13,7 @@ use crate::config::{Diagnostic, Explanation, Severity};
 pub(super) struct Report {
     /// One line about its policies and its sink.
     pub(super) summary: String,
-    /// Lines about what it only tries, or does only for a time.
+    /// Lines about shadow policies, a dry run, and policies that count only for a time.
     pub(super) trials: Vec<String>,
     pub(super) warnings: Vec<Diagnostic>,
     pub(super) explanation: Option<Explanation>,

@@ -1,4 +1,4 @@
-//! What a configuration only tries, or does only for a time.
+//! The trials in a configuration: shadow policies, a dry run, and policies that count only for a time.
 
 use super::names;
 use crate::config::Settings;

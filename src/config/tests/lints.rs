@@ -1,5 +1,5 @@
-//! Warnings about configurations that are valid and do not do what must have been meant: each with a case that it is
-//! about, and one that looks like it and is right.
+//! Warnings about configurations that are valid but probably not meant. Each warning is tested with a case that it is
+//! about, and with a similar case without a mistake.
 
 use super::{load, said};
 
@@ -31,7 +31,7 @@ fn policies_that_contradict_themselves() {
     let not = |policy: &str| format!("{{type: not, not: {{not_sub_policy: {policy}}}}}");
     let ottl = |text: &str| format!("name: a, type: ottl_condition, ottl_condition: {{span: ['{text}']}}");
 
-    // An error, and none.
+    // A trace cannot have an error and no error.
     check(&[
         (&[&of_and(&format!("{{type: error}}, {no_error}"))], &[and]),
         (&[&of_and(&format!("{}, {no_error}", status("ERROR")))], &[and]),

@@ -105,11 +105,13 @@ fn explanation(report: &TraceReport, policy: Option<&str>) -> String {
             format!("The trace was dropped at first. Late spans proved the policy {policy}, which keeps it.")
         }
         (Fate::Kept { .. }, Some(policy)) => format!("The policy {policy} kept the trace."),
-        (Fate::Kept { .. }, None) => "A policy kept the trace that the configuration no longer has.".into(),
+        (Fate::Kept { .. }, None) => "A policy that the configuration no longer has kept the trace.".into(),
         (Fate::SampledOut { rescuable: true }, _) => {
             "No policy kept the trace. Its spans are still in memory, and late evidence brings it back.".into()
         }
-        (Fate::SampledOut { rescuable: false }, _) => "No policy kept the trace. Its spans are gone.".into(),
+        (Fate::SampledOut { rescuable: false }, _) => {
+            "No policy kept the trace. Its spans are no longer in memory.".into()
+        }
         (Fate::DroppedByPolicy, Some(policy)) => format!("The policy {policy}, of type drop, dropped the trace."),
         (Fate::DroppedByPolicy, None) => "A policy of type drop dropped the trace.".into(),
         (Fate::Unknown, _) => "No span of the trace has come, or it was so long ago that the verdict is forgotten \

@@ -42,7 +42,7 @@ const TLS_KNOWN: [Known; 3] = [
     ("key_file", Outcome::NotCarried, "Spansieve shows no certificate of its own to the sink"),
 ];
 
-/// Exporters that are not a sink of traces here, and why.
+/// Exporters that are not a sink of traces here, each with the reason and the advice.
 const LOST: [(&str, &str, &str); 7] = [
     ("googlemanagedprometheus", "it takes metrics, and Spansieve takes traces only", "leave it in a Collector"),
     ("debug", SHOWN, EMBEDDED),
@@ -226,7 +226,8 @@ fn headers(part: &Foreign<'_>, pipeline: &Pipeline<'_>, entries: &mut Entries, r
     }
 }
 
-/// Returns the header of an authenticator: of a token, none for Google's credentials; `None` if it has no counterpart.
+/// Returns the header for an authenticator: that of its token, or no header for Google's credentials. `None` if the
+/// authenticator has no counterpart.
 fn authorization(id: &str, pipeline: &Pipeline<'_>) -> Option<Option<Item>> {
     let extension = pipeline.extension(id)?;
     let definition = &extension.definition;

@@ -9,7 +9,7 @@ use crate::settings::values::not_a_section;
 
 const SECTIONS: [&str; 5] = ["receivers", "processors", "exporters", "connectors", "extensions"];
 pub(super) const SAMPLER: &str = "tail_sampling";
-/// Pipelines that are joined to one. More of them are not a file that a person wrote.
+/// The most pipelines that are joined to one. No file that a person wrote has more.
 const JOINED_MAX: usize = 64;
 
 /// A component of a pipeline and its definition.
@@ -147,7 +147,7 @@ impl<'a> Uses<'a> {
     }
 }
 
-/// The way that connectors are followed.
+/// The direction in which connectors are followed.
 #[derive(Clone, Copy, PartialEq)]
 enum Way {
     /// From receivers to the pipelines that export to them.
@@ -157,7 +157,7 @@ enum Way {
 }
 
 impl Way {
-    /// Returns the list of a pipeline that leads on.
+    /// Returns the key of a pipeline whose list has the next connectors in this direction.
     fn list(self) -> &'static str {
         if self == Way::Up { "receivers" } else { "exporters" }
     }

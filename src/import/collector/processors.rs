@@ -6,7 +6,7 @@ use crate::import::draft::Item;
 use crate::import::foreign::Foreign;
 use crate::import::report::{Outcome, Report};
 
-/// Processors that are not carried: what they do here, and what to do about it.
+/// Processors that are not carried, each with the reason and the advice.
 const LOST: [(&str, &str, &str); 8] = [
     (
         "filter",

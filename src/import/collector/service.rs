@@ -7,7 +7,7 @@ use crate::import::foreign::Foreign;
 use crate::import::report::{Outcome, Report};
 use crate::import::scalar;
 
-/// Extensions, what became of them, and why.
+/// Extensions, each with its outcome and the reason.
 const EXTENSIONS: [(&str, Outcome, &str); 8] = [
     (
         "health_check",
@@ -55,7 +55,7 @@ pub(super) fn read(root: &Foreign<'_>, pipeline: &Pipeline<'_>, parts: &mut Part
 fn extensions(pipeline: &Pipeline<'_>, report: &mut Report) {
     for extension in &pipeline.extensions {
         let definition = &extension.definition;
-        // The receivers and exporters have said what became of authenticators.
+        // The receivers and exporters have reported the authenticators already.
         if extension.kind.ends_with("auth") && extension.kind != "googleclientauth" {
             continue;
         }

@@ -27,7 +27,7 @@ const ROOT: &str = "IsRootSpan()";
 pub(super) enum Test {
     /// A condition holds for one of the spans, or for none.
     Span { condition: String, is_negated: bool },
-    /// The number of spans is in this range, or is not; the maximum 0 is no bound.
+    /// The number of spans is in this range, or is not. A maximum of 0 means that there is no upper bound.
     Count { min: u64, max: u64, is_negated: bool },
 }
 

@@ -11,7 +11,7 @@ use crate::import::report::{Outcome, Report};
 
 /// Policies of one rule: one for each way in which earlier rules do not match.
 const POLICIES_OF_RULE_MAX: usize = 8;
-/// Rules that are carried, as many as there can be policies.
+/// The most rules that are carried: as many as there can be policies.
 const RULES_MAX: usize = 256;
 /// Bytes of all conditions of the result together; beyond them no further rule is carried.
 const TESTS_BYTES_MAX: usize = 256 << 10;

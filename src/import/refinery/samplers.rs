@@ -22,7 +22,7 @@ pub(super) enum Keep {
 struct Keyed {
     name: &'static str,
     goal: &'static str,
-    /// True if the goal is spans a second; false for one of so many traces.
+    /// True if the goal is a number of spans a second; false if it is a ratio: one of so many traces.
     is_throughput: bool,
     /// The key of the time that is remembered, and its default in seconds; `None`: a moving average with a weight.
     lookback: Option<(&'static str, u64)>,
@@ -83,7 +83,7 @@ const MAX_KEYS_MAX: u64 = 100_000;
 const FIELDS_MAX: usize = 8;
 const TIMES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
 
-/// Returns what the sampler keeps that is one of the keys of `choice`.
+/// Returns the traces that the sampler in `choice` keeps.
 ///
 /// # Errors
 /// There is no sampler, or none that can be carried; the error says why.
@@ -97,7 +97,7 @@ pub(super) fn keep(choice: &Foreign<'_>, report: &mut Report) -> Result<Keep, St
     adaptive(keyed, &sampler, report).map(Keep::Adaptive)
 }
 
-/// Returns what is kept at one of `rate` traces. 0 keeps nothing.
+/// Returns the traces that a `SampleRate` keeps: one of `rate`. A rate of 0 keeps nothing.
 pub(super) fn ratio(rate: u64) -> Keep {
     match rate {
         0 => Keep::None,

@@ -1,4 +1,4 @@
-//! Parts of the Collector's configuration, each with what it becomes.
+//! Parts of the Collector's configuration, each with its result.
 
 use super::{findings, has_finding, imported, load, loaded};
 
@@ -12,7 +12,7 @@ fn check_policy(policy: &str, expected: &str, words: &[&str]) {
     assert!(words.is_empty() || has_finding(&imported, words), "{words:?}: {:#?}", findings(&imported));
 }
 
-/// What stands in the place of policies of which none can be carried.
+/// The policy that takes the place of a list in which no policy can be carried.
 const NONE: &str = "{name: everything, type: always_sample}";
 
 #[test]

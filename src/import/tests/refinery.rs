@@ -1,4 +1,4 @@
-//! Refinery's conditions and samplers, each with what it becomes.
+//! Refinery's conditions and samplers, each with its result.
 
 use super::{findings, has_finding, imported, loaded};
 

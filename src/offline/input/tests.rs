@@ -1,4 +1,4 @@
-//! Files that can be read, and what is said of the others.
+//! Files that can be read, and the messages about those that cannot.
 
 use std::io::Write;
 

@@ -1,4 +1,4 @@
-//! Replays of small traces: what is decided when, and that nothing depends on the way in which time passes.
+//! Replays of small traces. The decisions and their times do not depend on the steps in which time passes.
 
 use prost::Message;
 
@@ -11,7 +11,7 @@ use crate::tail::Trigger;
 
 const START: u64 = 1_700_000_000_000_000_000;
 
-/// What an observer saw: decisions, and the number of kept spans with the time at which they left.
+/// The observations of a replay: decisions, and the number of kept spans with the time at which they left.
 #[derive(Debug, Default, PartialEq)]
 struct Seen {
     decisions: Vec<Decision>,

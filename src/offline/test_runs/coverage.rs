@@ -1,4 +1,4 @@
-//! Which policies and parts of policies the tests have made true, and which false.
+//! The policies, and the parts of policies, that the tests have made true, and those that they have made false.
 
 use crate::offline::inspect::InspectedTrace;
 use crate::sampling::{Policies, PolicyParts};

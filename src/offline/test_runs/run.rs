@@ -19,14 +19,14 @@ use crate::tail::settings::TailSampling;
 use crate::tail::table::Millis;
 use crate::tail::{Decision, Trigger};
 
-/// The memory that a percentage is taken of in tests, so that they give the same result on every machine: that of the
-/// smallest usual container.
+/// The memory of the container in tests, which percentages refer to: that of the smallest usual container. It is fixed,
+/// so that tests give the same result on every machine.
 const CONTAINER_BYTES: f64 = 512.0 * 1024.0 * 1024.0;
 
 /// The memory budget of a test. A test is about policies, so memory is never short.
 const LIMIT_BYTES: usize = 1 << 40;
 
-/// The memory that the traces of a failed test may take to be shown.
+/// The most bytes of memory for showing the traces of a failed test.
 const INSPECTED_BYTES_MAX: usize = 64 << 20;
 
 /// The most kept spans whose written form is compared.
@@ -182,7 +182,7 @@ struct SeenTrace {
     kept_spans: u64,
 }
 
-/// An observer that remembers what became of each trace.
+/// An observer that remembers the state of each trace.
 #[derive(Debug, Default)]
 struct SeenTraces {
     traces: Vec<SeenTrace>,
@@ -215,7 +215,7 @@ impl Observer for SeenTraces {
     }
 }
 
-/// What is expected, and what was seen.
+/// The expectations of a test, and the traces that were seen.
 struct Comparison<'a> {
     expect: &'a Expectations,
     seen: &'a SeenTraces,
@@ -240,7 +240,7 @@ impl Comparison<'_> {
 
     /// Returns the failure of the traces for which `found` is not `expected`, both as they are shown.
     fn each(&self, key: &str, expected: &str, found: impl Fn(&SeenTrace) -> String) -> Option<String> {
-        // A test that says how many traces are kept says the rest of these.
+        // If a test says how many traces are kept, its other expectations are about the kept traces.
         let only_kept = self.expect.kept.is_some();
         let traces = self.seen.traces.iter().filter(|seen| !only_kept || keep(seen).is_some());
         let wrong: Vec<String> = traces.map(found).filter(|found| found != expected).collect();

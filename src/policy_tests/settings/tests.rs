@@ -32,7 +32,7 @@ fn every_key_is_read() {
     assert_eq!(expect.written[0].attributes, [("e".into(), TextValue::Double(1.5))]);
 }
 
-/// Tests with a mistake, and what is said of it.
+/// Tests with a mistake, and the message about it.
 const MISTAKES: [(&str, &str); 14] = [
     ("{expect: {verdict: kept}, trace: 'a  b  1ms'}", "the key `name` is missing"),
     ("{name: x, trace: 'a  b  1ms'}", "the key `expect` is missing"),

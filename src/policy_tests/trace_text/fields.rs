@@ -52,7 +52,7 @@ impl<'a> Line<'_, 'a> {
         }
         let first_end = self.tokens.iter().position(&ends);
         let gap = self.tokens.iter().position(|token| token.gap > 1);
-        // What looks like an end before the gap is part of the name only if the gap is followed by a real end.
+        // A word before the gap that looks like an end is part of the name only if a real end follows the gap.
         let is_end = |gap: usize| self.tokens.get(gap).is_some_and(&ends) || first_end.is_none_or(|end| end > gap);
         let end = gap.filter(|&gap| is_end(gap)).or(first_end).unwrap_or(self.tokens.len());
         let mut name = first.text.to_owned();

@@ -188,8 +188,8 @@ fn inflate_held(
 ) -> Result<HeldBody, Refusal> {
     let mut share = admit(intake, 0)?;
     let grant = |bytes| intake.admit(bytes).map(|more| share.absorb(more)).is_some();
-    // The window is memory of the decoder, which ends here. So it is no part of what the connection holds for bodies,
-    // unless room has to be made for it.
+    // The window is memory of the decoder, which ends here. So it does not count as memory that the connection holds
+    // for bodies, unless room has to be made for it.
     let mut windows = Vec::new();
     let grant_window = |bytes| {
         intake.budget().reserve(bytes).or_else(|| intake.admit(bytes)).map(|window| windows.push(window)).is_some()

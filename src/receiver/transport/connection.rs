@@ -90,7 +90,8 @@ impl<'c> UnreadCheck<'c> {
         UnreadCheck { answers, time_max, old: Arc::default(), looked_at: now }
     }
 
-    /// Returns true if the peer has had an answer for `time_max`, and for twice as long and a check at the most.
+    /// Returns true if an answer has waited for the peer for `time_max` at least. It notices this after twice
+    /// `time_max` and the time between two checks at the latest.
     fn is_late(&mut self) -> bool {
         if self.looked_at.elapsed() < self.time_max {
             return false;

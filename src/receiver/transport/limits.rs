@@ -66,9 +66,9 @@ const HTTP2_RESETS_PENDING_MAX: usize = 20;
 
 /// Number of streams of one connection that are reset for errors of its peer (CVE-2025-8671 and similar) until the
 /// connection is closed: no limit. The library never counts down, and also counts each DATA frame that arrives after a
-/// request was refused, so it would disconnect every sender that lives through enough overload. What such resets cost is
-/// bounded without it: the frames that cause them are counted (`flood`), and the reserve for heads bounds the requests
-/// that are still served after their stream was reset.
+/// request was refused, so it would disconnect every sender after enough overload. The cost of such resets is
+/// bounded in other ways: the frames that cause them are counted (`flood`), and the reserve for heads bounds the
+/// requests that are still served after their stream was reset.
 const HTTP2_ERRORS_MAX: Option<usize> = None;
 
 /// Size of the HPACK table that a peer may use: none. A table would save a few hundred bytes of a request that has tens

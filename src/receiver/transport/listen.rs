@@ -39,7 +39,7 @@ use crate::receiver::{Intake, ReceiverSettings, Scrape};
 use crate::telemetry::log::Throttle;
 use crate::telemetry::{Health, Metrics};
 
-/// Largest number of connections to the address of `telemetry.listen`. It is separate, so that senders cannot crowd out
+/// Largest number of connections to `telemetry.listen` and to an address of the API's own, together. It is separate, so that senders cannot crowd out
 /// probes and scrapes.
 const TELEMETRY_CONNECTIONS_MAX: usize = 64;
 
@@ -143,7 +143,7 @@ impl BoundAddresses {
     /// The address cannot be bound.
     pub async fn api_on(mut self, address: Option<&str>) -> Result<Self, BindError> {
         let Some(address) = address else { return Ok(self) };
-        // Port 0 is another one for each address.
+        // Port 0 becomes another port for each address.
         let is_it = |listener: &&mut Listener| listener.configured == address && !address.ends_with(":0");
         match self.otlp.iter_mut().chain(&mut self.telemetry).find(is_it) {
             Some(shared) => shared.has_api = true,
@@ -476,7 +476,7 @@ async fn serve<I: Intake>(
             let (router, connection) = (Arc::clone(&router), Arc::clone(&connection));
             async move {
                 let response = match request {
-                    // In memory of its own, so that the task of a refused request is small.
+                    // Boxed, so that the task of a refused request is small.
                     Ok(request) => Box::pin(router.answer(endpoints, request, &connection)).await,
                     Err(refused) => refused,
                 };

@@ -58,7 +58,7 @@ pub(super) struct ConnectionSlots {
 /// The memory of connections, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SlotMemory {
-    /// What a connection may hold.
+    /// The bytes that a connection may hold.
     pub(super) each: usize,
     /// The reserve for connections that cannot borrow.
     pub(super) reserve: usize,
@@ -88,7 +88,7 @@ struct Placed {
     reserve_bytes: usize,
 }
 
-/// What one peer has taken.
+/// The connections of one peer, and the bytes of the reserve that they have.
 #[derive(Debug, Default)]
 struct Peer {
     connections: usize,
@@ -126,7 +126,7 @@ impl ConnectionSlots {
         if !self.may_have_place(peer) {
             return None;
         }
-        // Not under the lock, because making room in the budget is work.
+        // This happens without the lock, because making room in the budget takes time.
         let loan = admit(self.memory.each).map(Loan::from);
         let reserve_bytes = if loan.is_some() { 0 } else { self.memory.each };
         let mut taken = self.taken.lock();

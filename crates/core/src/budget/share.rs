@@ -8,13 +8,13 @@ use parking_lot::Mutex;
 use super::blocks::BlockId;
 use super::{Budget, add_within};
 
-/// The number of times the reserve that requests ask for until earlier asks count half. So the part of a connection in
+/// Once requests have asked for this many times the reserve, earlier asks count half. So the part of a connection in
 /// all asks is that of its latest ones. No clock is needed: while nothing asks, nothing changes.
 const ASKED_TIMES: u64 = 16;
 
-/// Divisor of the bytes of [`ASKED_TIMES`] that a connection counts with in addition when it first asks. So a sender does
-/// not look small because it has connected again. Every sender that looks so adds to what all ask for, and the
-/// addition fades with the next asks of all.
+/// The first ask of a connection counts with additional bytes: those of [`ASKED_TIMES`], divided by this number. So a
+/// sender does not look small because it has connected again. The addition also counts in what all connections ask for,
+/// and fades with the next asks of all.
 const NEW_PART: u64 = 512;
 
 /// The bytes of the reserve that one connection has asked for, granted or not.

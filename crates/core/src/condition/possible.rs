@@ -1,4 +1,4 @@
-//! The question if a condition can hold for any span at all.
+//! Finds conditions that cannot hold for any span.
 //!
 //! Each test is about one field. So it is enough to look, field by field, for a value that passes all tests that must
 //! hold and none that must not. Values that could be such a witness are made from the constants of the tests.
@@ -90,8 +90,8 @@ fn tests<'a>(leaves: &[(Leaf<'a>, bool)]) -> impl Iterator<Item = (&'a Test, boo
 
 /// Returns false if the field of `test` cannot have a value that passes it and is as the other tests want it.
 fn has_value(test: &Test, leaves: &[(Leaf<'_>, bool)], effort: &mut Effort) -> bool {
-    // An attribute of the span or of its resource: two values, each of which may pass other tests, and neither of which
-    // may pass a test that must not hold.
+    // An attribute of the span or of its resource has two values. Each of them may pass other tests, and neither may
+    // pass a test that must not hold.
     let is_shared = matches!(test.field, Field::Attribute(_));
     let (mut wanted, mut refused) = (Vec::new(), Vec::new());
     for (other, truth) in tests(leaves) {
@@ -104,7 +104,8 @@ fn has_value(test: &Test, leaves: &[(Leaf<'_>, bool)], effort: &mut Effort) -> b
     Witnesses { field: &test.field, wanted, refused }.exist(effort)
 }
 
-/// Returns true if a test of `other` that does not hold says that the value of `field` does not pass it.
+/// Returns true if a test of the field `other` is also about the value of `field`: if the test must not hold, the value
+/// must not pass it.
 fn is_covered(field: &Field, other: &Field) -> bool {
     match (field, other) {
         (Field::SpanAttribute(key) | Field::ResourceAttribute(key), Field::Attribute(other)) => key == other,
@@ -184,7 +185,7 @@ impl Witnesses<'_> {
     fn numbers(&self) -> Vec<Number> {
         let mut bounds = vec![0.0];
         let mut numbers = vec![Number::Int(0), Number::Int(i64::MIN), Number::Int(i64::MAX)];
-        // Those gRPC statuses that are faults of the server, and others, lie between these.
+        // These numbers are the gRPC statuses: both those that are faults of the server and the others.
         numbers.extend((0..=17).map(Number::Int));
         let refused = self.refused.iter().flat_map(|check| flat(check));
         for check in self.wanted.iter().copied().chain(refused) {

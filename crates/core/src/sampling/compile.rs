@@ -22,7 +22,7 @@ use crate::sampling::settings::{self, Policy, Rule, TraceKey};
 pub(super) struct Compiler {
     pub(super) predicates: Predicates,
     pub(super) states: Vec<PolicyState>,
-    /// The memory that the policy that is compiled now takes over.
+    /// The memory for the policy that is being compiled, from its predecessor.
     pub(super) inherited: Inherited,
 }
 

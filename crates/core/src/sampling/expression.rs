@@ -16,7 +16,7 @@ pub(super) struct DecisionInput<'a> {
     pub(super) randomness: u64,
     pub(super) now_ms: u64,
     pub(super) states: &'a [PolicyState],
-    /// The answer that stands for those of all states, so that none of them is asked; `None` at a decision.
+    /// The answer that every state is assumed to give, so that no state is asked. `None` at a decision.
     pub(super) assumed: Option<AssumedStates>,
 }
 

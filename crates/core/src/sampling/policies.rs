@@ -319,7 +319,7 @@ impl Policies {
     /// order of the configuration. This changes no state: a policy whose answer depends on other traces is not asked.
     #[must_use]
     pub fn answers(&self, summary: &Summary, trace_id: TraceId) -> Vec<(u16, Answer)> {
-        // What holds whether all states refuse or pass does not depend on other traces.
+        // An answer that is the same if all states refuse and if all states pass does not depend on other traces.
         let trace = self.trace(summary, trace_id, 0);
         let refuse = DecisionInput { assumed: Some(AssumedStates::Refuse), ..trace };
         let pass = DecisionInput { assumed: Some(AssumedStates::Pass), ..trace };

@@ -206,7 +206,7 @@ impl NodeBuilder<'_> {
     }
 }
 
-/// Returns the place at which a block scalar (`|`) begins that stands at `at` in `source` and has the text `text`.
+/// Returns the place of the first character of `text`, the block scalar (`|`) whose key is at `at` in `source`.
 fn block_start(source: &str, text: &str, at: Position) -> Option<Position> {
     let before = text.lines().take_while(|line| line.is_empty()).count();
     let first = text.lines().nth(before)?;

@@ -1,4 +1,4 @@
-//! The place at which a quoted text begins that ends on a later line, or not at all.
+//! Finds the beginning of a quoted text that ends on a later line, or not at all.
 //!
 //! If a quote is missing, the text runs on to the next quote, and the parser reports what comes after that, which may be
 //! many lines below the mistake.

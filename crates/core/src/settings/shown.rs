@@ -21,7 +21,7 @@ pub struct ShownSetting {
 /// The value of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ShownValue {
-    /// No value: what the setting is for is off, or is found out at the start.
+    /// No value: the feature is off, or the daemon finds the value out at the start.
     Nothing,
     /// A value as it could be written.
     Text(String),
@@ -164,7 +164,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Adds the keys of a section, and the defaults of those that it could have and that are one value.
+    /// Adds the keys that are written in a section, and the defaults of the other keys that have a single value.
     fn section(self, path: &str, declared_path: &str, node: &Node, is_secret: bool) {
         let Walk { declared, out } = self;
         let NodeValue::Map(entries) = &node.value else {

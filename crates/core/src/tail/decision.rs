@@ -22,14 +22,14 @@ pub struct Decision {
     /// The facts that the verdict is based on. If late spans are evidence and the other spans of their trace are gone,
     /// these are the facts of the late spans alone.
     pub summary: Summary,
-    /// The numbers and the answers of the policies that were asked. It is empty unless [`DecisionLog::with_answers`],
-    /// and for verdicts on evidence, for which no policy is asked; [`Policies::answers`] has the answers then.
+    /// The numbers and the answers of the policies that were asked. Empty unless [`DecisionLog::with_answers`] has made
+    /// the log. Also empty for verdicts on evidence, for which no policy is asked; see [`Policies::answers`].
     pub answers: Vec<(u16, Answer)>,
-    /// The spans, for [`Decision::services`]. It is empty unless [`DecisionLog::with_services`].
+    /// The spans, for [`Decision::services`]. Empty unless [`DecisionLog::with_services`] has made the log.
     fragments: SmallVec<[Fragment; 3]>,
 }
 
-/// The spans do not count: they are only a way to the services.
+/// Decisions are equal if all but their spans are equal: these only lead to the services.
 impl PartialEq for Decision {
     fn eq(&self, other: &Self) -> bool {
         let facts = |one: &Self| (one.trace, one.verdict, one.trigger, one.at_ms);
@@ -44,7 +44,7 @@ impl Decision {
     }
 
     /// Returns the names of the first `count_max` services of the trace, as they were sent. Of a compressed request, only
-    /// the first span is looked at. There are none unless the log is [`DecisionLog::with_services`].
+    /// the first span is looked at. There are none unless [`DecisionLog::with_services`] has made the log.
     #[must_use]
     pub fn services(&self, count_max: usize) -> Vec<Vec<u8>> {
         let mut services: Vec<Vec<u8>> = Vec::new();
@@ -59,7 +59,7 @@ impl Decision {
     }
 }
 
-/// The decisions of a round of work, in their order.
+/// The decisions of a round of work, in the order in which they were made.
 #[derive(Clone, Debug, Default)]
 pub struct DecisionLog {
     with_answers: bool,

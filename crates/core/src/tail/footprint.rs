@@ -1,7 +1,7 @@
-//! The memory that a steady traffic needs, by the accounts of the trace table.
+//! The memory that steady traffic needs, as the trace table accounts for it.
 //!
-//! It is an upper estimate: each span is taken to wait for the whole `decision_wait`, although spans that come later
-//! than the first one of their trace wait less.
+//! It is an upper estimate: it assumes that each span waits for the whole `decision_wait`, although spans that come
+//! later than the first one of their trace wait less.
 
 use super::compression::SCRATCH_BYTES_MAX;
 use super::request::{HeldSpan, Request};
@@ -12,12 +12,12 @@ use crate::budget::{ENTRY_BYTES, block_bytes};
 use crate::otlp::scan::Scope;
 use crate::sampling::Policies;
 
-/// Times as many bytes as LZ4 leaves of usual spans; see `memory.compress`.
+/// The ratio at which LZ4 compresses usual spans; see `memory.compress`.
 const COMPRESSION_RATIO: f64 = 4.0;
 /// Seconds for which a body is held as it came before it is compressed.
 const PLAIN_SECONDS: f64 = 1.0;
 
-/// A steady traffic.
+/// Steady traffic.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Traffic {
     /// Spans that come in each second.

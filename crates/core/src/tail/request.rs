@@ -165,7 +165,7 @@ impl Fragment {
         }
     }
 
-    /// Returns the bytes of the resources and scopes of the spans, each as often as it is needed anew.
+    /// Returns the bytes of the resources and scopes of the spans. A scope counts again when it follows another one.
     pub(super) fn shared_bytes(&self) -> u64 {
         let mut last = None;
         let scopes = self.held().iter().map(|held| held.scope).filter(|&scope| last.replace(scope) != Some(scope));

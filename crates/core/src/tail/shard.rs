@@ -46,7 +46,7 @@ impl HeldTrace {
         self.fragments.push(arrival.fragment);
     }
 
-    /// Returns the facts about the decision: the one that was made if the trace is dropped, or else one that is made now.
+    /// Returns the facts about the decision: those of the drop if the trace is dropped, or those of a decision now.
     fn facts(&self, round: &WorkRound<'_>) -> DecisionFacts {
         self.facts_at(round.now_ms, round.limits)
     }

@@ -4,7 +4,7 @@ use crate::otlp::scan::{NoProbe, Scan, scan};
 #[test]
 fn ids_depend_on_name_seed_and_number_alone() {
     let id = trace_id("a", 0, 0);
-    // Written down: the traces that a ratio keeps must not change with a new version.
+    // The id is a constant, because the traces that a ratio keeps must not change with a new version.
     assert_eq!(id.to_string(), "565e25cbdb1b0d6ebcc4792213045ce1");
     let others = [trace_id("b", 0, 0), trace_id("a", 1, 0), trace_id("a", 0, 1)];
     assert!(others.iter().all(|other| *other != id));

@@ -17,8 +17,8 @@ fn connections_are_as_many_as_memory_has_room_for() {
     }
 }
 
-/// What connections hold beside the budget has the places of `budget::ladder`, except that a very small budget has a
-/// reserve for the least number of connections.
+/// The memory of connections beside the budget fits into its parts in `budget::ladder`. A very small budget is an
+/// exception: its reserve is that of the least number of connections.
 #[test]
 fn the_memory_of_connections_has_its_place_beside_the_budget() {
     for limit_bytes in [48 << 20, 112 << 20, 358 << 20, 4 << 30] {

@@ -1,4 +1,4 @@
-//! Warnings about policies that are valid and do not do what their operator must have meant.
+//! Warnings about policies that are valid but probably do not do what the operator meant.
 
 use super::nested::PolicyPosition;
 use super::possible::{Leaf, can_match, statement};
@@ -130,7 +130,7 @@ fn is_reported(section: &Section<'_>, at: Position) -> bool {
     section.problems_since(0).iter().any(|problem| (problem.line, problem.column) == (at.line, at.column))
 }
 
-/// Warns of each policy for which an earlier one matches every trace that it matches. `verb` says what a policy does.
+/// Warns of each policy that matches only traces that an earlier one matches, too. `verb` says what a policy does.
 fn overshadowed(section: &mut Section<'_>, policies: &[Placed<'_>], verb: &str, effort: &mut Effort) {
     let statements: Vec<_> = policies.iter().map(|(_, policy)| statement(&policy.rule)).collect();
     let others: Vec<_> = statements.iter().map(|statement| statement.clone().negated()).collect();

@@ -35,7 +35,7 @@ pub(super) fn statement(rule: &Rule) -> Statement<Leaf<'_>> {
         Rule::Probabilistic { sampling_percentage } => ratio(*sampling_percentage),
         Rule::And(policies) | Rule::Drop(policies) => all(policies),
         Rule::Not(policy) => match &policy.rule {
-            // Not the other traces, but as many as these: see `Threshold::complement`.
+            // `not` does not keep the other traces, but as many as these: see `Threshold::complement`.
             Rule::Probabilistic { sampling_percentage } => ratio(100.0 - *sampling_percentage),
             rule => statement(rule).negated(),
         },
@@ -133,7 +133,7 @@ fn has_count(leaves: &[(Leaf<'_>, bool)], effort: &mut Effort) -> bool {
     has_number(leaves, bounds.chain([1]), is_about, holds, effort)
 }
 
-/// Returns true if one of `numbers` is as all leaves that are about it want it.
+/// Returns true if one of `numbers` fits all leaves that are about such a number.
 fn has_number(
     leaves: &[(Leaf<'_>, bool)],
     mut numbers: impl Iterator<Item = u64>,

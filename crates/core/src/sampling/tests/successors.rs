@@ -1,4 +1,4 @@
-//! Policies that take the place of others.
+//! Sets of policies that take the place of earlier ones.
 
 use super::*;
 use crate::sampling::settings::{Policy, Rule};
@@ -10,7 +10,7 @@ fn after(previous: Option<&Policies>, list: &str) -> Policies {
     Policies::compile_set(settings.tail_sampling.policy_set(), previous).unwrap()
 }
 
-/// Returns the number of traces of one span that are kept of `count`, at one time.
+/// Returns how many of `count` traces of one span are kept, all at the same time.
 fn kept(policies: &Policies, count: usize) -> usize {
     let summary = summary(policies, &[span()]);
     (0..count).filter(|_| matches!(policies.decide(&summary, ID, 0), Verdict::Kept(_))).count()
@@ -27,12 +27,12 @@ fn a_policy_that_stays_the_same_keeps_its_memory() {
     for (policy, burst) in [(LIMITED, 10), (RARE, 3), (COMPOSITE, 4)] {
         let first = after(None, policy);
         assert_eq!(kept(&first, 2), 2, "{policy}");
-        // Another policy before it moves its state and its key to other places.
+        // A new policy in front of this one moves its state and its key to other places.
         let second = after(Some(&first), &format!("{OTHER_KEY}\n{policy}"));
         assert_eq!(kept(&second, 100), burst - 2, "{policy}");
         let third = after(Some(&second), policy);
         assert_eq!(kept(&third, 100), 0, "{policy}");
-        // Another name, another rule, or a time without it, begins anew.
+        // With another name, with another rule, or after a time without it, the policy begins with an empty memory.
         let renamed = after(Some(&third), &policy.replacen("name: ", "name: new ", 1));
         assert_eq!(kept(&renamed, 100), burst, "{policy}");
         let gone = after(Some(&third), OTHER_KEY);

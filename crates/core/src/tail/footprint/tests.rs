@@ -51,7 +51,8 @@ fn request(number: u64) -> Scan {
     scan
 }
 
-/// Sends the traffic for so many seconds, with bodies that have no blocks, and returns the bytes that the table holds then, and those that it should.
+/// Sends the traffic for `seconds`, with bodies that have no blocks. Returns the bytes that the table then holds, and
+/// the computed ones.
 fn measured(rescue: &Rescue, seconds: u64) -> (f64, Footprint) {
     let settings = settings(rescue);
     let policies = Arc::new(Policies::compile(&settings.policies, false).unwrap());

@@ -1,4 +1,4 @@
-//! Held traces whose summaries are of earlier policies.
+//! Held traces whose summaries were made for earlier policies.
 //!
 //! They are stale until [`Shard::take_again`] has the summaries for the policies in force, which are computed without
 //! the lock of the shard. A small trace that is needed before that is read again under the lock. The decision on a large
@@ -17,14 +17,14 @@ use crate::tail::tally::Trigger;
 /// Bytes of spans, and of what they share, that are read again while a lock is held.
 const AGAIN_BYTES_MAX: u64 = 64 << 10;
 
-/// The time by which the decision on a large stale trace is put off. Until then its spans have been read without a lock.
+/// The time by which the decision on a large stale trace is put off. By then its spans have been read without a lock.
 const AGAIN_MS: Millis = 50;
 
 /// Traces that are read again between two holds of a lock, and slots that are looked at for them.
 const STALE_TRACES_MAX: usize = 64;
 const STALE_SLOTS_MAX: SlotNumber = 4_096;
 
-/// A held trace whose summary is of policies that are no longer in force.
+/// A held trace whose summary was made for policies that are no longer in force.
 pub(in crate::tail) struct StaleTrace {
     slot: SlotNumber,
     id: TraceId,
@@ -33,7 +33,7 @@ pub(in crate::tail) struct StaleTrace {
 }
 
 impl HeldTrace {
-    /// Returns true if the summary is of policies that are no longer in force.
+    /// Returns true if the summary was made for policies that are no longer in force.
     pub(super) fn is_stale(&self, policies: &Policies) -> bool {
         self.summary.generation != policies.generation()
     }
@@ -94,7 +94,8 @@ impl Shard {
         (found, None)
     }
 
-    /// Takes the summaries of stale traces for the policies of `round`. Keeps the traces for which they are evidence.
+    /// Takes over new summaries of stale traces, made for the policies of `round`. Keeps the traces for which a
+    /// summary is evidence.
     pub(in crate::tail) fn take_again(&mut self, found: Vec<(StaleTrace, Summary)>, round: &mut WorkRound<'_>) {
         for (stale, mut again) in found {
             let is_it = |trace: &&mut HeldTrace| trace.id == stale.id && trace.is_stale(round.policies);

@@ -1,4 +1,4 @@
-//! What a shard knows of one trace.
+//! The facts that a shard has about one trace.
 
 use super::{HeldState, HeldTrace, Shard, dropped_by_policy_hash};
 use crate::otlp::TraceId;
@@ -8,8 +8,8 @@ use crate::tail::packed::unpack;
 use crate::tail::table::{Millis, TableLimits};
 
 impl HeldTrace {
-    /// Returns the facts about the decision: the one that was made if the trace is dropped, or else one that is made at
-    /// `now_ms`.
+    /// Returns the facts about the decision: those of the drop if the trace is dropped, otherwise those of a decision
+    /// at `now_ms`.
     pub(super) fn facts_at(&self, now_ms: Millis, limits: &TableLimits) -> DecisionFacts {
         let (at_ms, trigger, late_spans) = match self.state {
             HeldState::Pending { trigger, .. } => (now_ms, trigger, 0),

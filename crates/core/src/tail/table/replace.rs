@@ -1,4 +1,4 @@
-//! Other policies, put in force while traces are held.
+//! Puts other policies in force while traces are held.
 //!
 //! Each summary has the number of the policies that it was made with, and work on a shard always uses the policies in
 //! force. So a trace is decided by them, whatever policies were in force when its spans came.
@@ -25,7 +25,7 @@ impl Table {
         });
     }
 
-    /// Evaluates the conditions of the policies in force for all held traces whose summaries are of earlier policies.
+    /// Evaluates the conditions of the policies in force for all held traces with summaries for earlier policies.
     /// Keeps pending ones for which there is evidence now. Reads the spans without a lock. Calls `settle` after each
     /// slice of work, with its results in `out`, and `now_ms` for the time.
     pub fn rescan(
@@ -38,7 +38,7 @@ impl Table {
         self.rescan_with(&in_force, in_force.policies.probe(), out, &now_ms, &mut settle);
     }
 
-    /// Returns the number of traces whose summaries are of earlier policies.
+    /// Returns the number of traces whose summaries were made for earlier policies.
     #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub fn stale_traces(&self) -> usize {

@@ -1,4 +1,4 @@
-//! What the table reports of a trace, and for how long.
+//! The reports of the table on a trace, and the time for which they stay available.
 
 use super::*;
 
