@@ -526,7 +526,7 @@ tail_sampling:
 
 #[test]
 fn every_known_key_is_read() {
-    // A list in a list is right nowhere: whoever reads the key objects to it.
+    // A list in a list is wrong in every place: the reader of each key refuses it.
     for path in &keys::paths(&keys::declared()) {
         // An attribute's value may be any but none.
         let wrong = if path.ends_with("[].value") || path.ends_with("default_value") { "~" } else { "[[]]" };

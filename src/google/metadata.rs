@@ -1,5 +1,8 @@
 //! The metadata server: facts about a machine of Google Cloud
 //! (<https://cloud.google.com/compute/docs/metadata/querying-metadata>).
+//!
+//! The client stands on hyper, not on `reqwest`: whether a query is worth repeating depends on the step that failed (the
+//! name, the connection, the answer), which `reqwest` does not tell apart, and a plain HTTP query needs no TLS set up.
 
 use std::fmt;
 use std::time::Duration;

@@ -78,9 +78,9 @@ async fn the_status_arrives_with_its_details() {
 
 #[tokio::test]
 async fn an_unreachable_sink_is_unavailable_and_comes_back() {
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = nobody.local_addr().unwrap();
-    drop(nobody);
+    let unused = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = unused.local_addr().unwrap();
+    drop(unused);
     let client = CloudTrace::plaintext(&format!("http://{address}")).unwrap();
     let status = client.write(&batch("p", 1, "a")).await.unwrap_err().status().clone();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");

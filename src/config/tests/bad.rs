@@ -1,4 +1,4 @@
-//! What must be said about bad configurations: `line:column+length message`, one problem a line.
+//! The messages about bad configurations: `line:column+length message`, one problem a line.
 
 use super::said;
 

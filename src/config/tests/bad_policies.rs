@@ -1,4 +1,4 @@
-//! What must be said about bad policies: `line:column+length message`, one problem a line.
+//! The messages about bad policies: `line:column+length message`, one problem a line.
 
 use super::bad::check;
 use super::said;

@@ -1,4 +1,4 @@
-//! What senders prove themselves with, and where they cannot look: `otlp.auth`, `otlp.tls`, `telemetry.listen`.
+//! The authentication of senders, and the addresses that are not theirs: `otlp.auth`, `otlp.tls`, `telemetry.listen`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -299,9 +299,9 @@ async fn over_grpc_one_bad_span_of_a_full_batch_is_dropped_alone() {
 #[tokio::test]
 async fn over_grpc_a_sink_that_crashes_and_returns_loses_nothing() {
     // At first there is no server. Then there is one that gives no answer to its first calls, and crashes.
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = nobody.local_addr().unwrap();
-    drop(nobody);
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = unused.local_addr().unwrap();
+    drop(unused);
     let mut bench = Bench::new(CloudTrace::plaintext(&format!("http://{address}")).unwrap(), limits(10));
     for _ in 0..20 {
         bench.keep("p", &["good"; 10]);

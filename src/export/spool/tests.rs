@@ -136,7 +136,7 @@ async fn a_full_spool_hands_the_rest_back_and_takes_more_later() {
     assert!(rig.read().await.is_some(), "reading goes on");
     advance(RETRY_INTERVAL).await;
     assert!(rig.spool.can_write(Instant::now()));
-    assert_eq!(rig.faults("write"), 0, "that is no fault");
+    assert_eq!(rig.faults("write"), 0, "that is not a fault");
 }
 
 #[tokio::test(start_paused = true)]

@@ -66,9 +66,9 @@ async fn a_metadata_server_that_is_late_is_asked_again_for_a_while() {
         let server = Metadata::start(vec![busy, HANG.to_owned(), value("p")]).await;
         assert_eq!(project(&[("GCE_METADATA_HOST", &server.host)]).await.unwrap(), "p");
 
-        let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+        let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
         let start = Instant::now();
-        let looked_at = project(&[("GCE_METADATA_HOST", &nobody)]).await.unwrap_err();
+        let looked_at = project(&[("GCE_METADATA_HOST", &unused)]).await.unwrap_err();
         assert!(looked_at.last().unwrap().contains("refused"), "{looked_at:?}");
         assert!(start.elapsed() >= METADATA_PATIENCE && start.elapsed() < METADATA_PATIENCE + Duration::from_secs(4));
     })

@@ -1,4 +1,8 @@
 //! A bounded queue of log lines with a thread that writes them.
+//!
+//! `tracing-appender` has such a queue, too. It is not used, because it panics if its thread cannot be started (a limit
+//! of processes must be an error with a remedy), because it does not report lost lines in the log, and because it
+//! brings `time` and `crossbeam-channel` for these few lines.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
