@@ -4,6 +4,7 @@
 mod api;
 pub mod clock;
 mod decisions;
+mod handoff;
 pub mod memory;
 mod observed;
 mod origin;
@@ -39,6 +40,7 @@ use crate::emulator::Emulator;
 use crate::export::channel::ChannelError;
 use crate::export::exporter::{Exporter, ExporterFailed, Unwritten};
 use crate::export::spool::Spool;
+use crate::fleet::peer::Peer;
 use crate::google::credentials::CredentialsError;
 use crate::google::project::AmbientProjectError;
 use crate::receiver::{AuthError, BindError, Receiver, Scrape, TlsError};
@@ -148,6 +150,8 @@ pub struct Daemon {
     /// A label and the address of the sink, for the text at the start.
     destination: (&'static str, String),
     emulator: Option<Emulator>,
+    /// The instance that takes undecided traces at the stop.
+    peer: Option<Arc<Peer>>,
     observed: Arc<Observed>,
     reloader: Arc<Reloader>,
     /// The tasks that change what is in force.
@@ -176,6 +180,7 @@ impl Daemon {
 
         let emulator = parts::embedded(&settings.export).await?;
         let credentials = parts::credentials(&settings.export)?;
+        let peer = settings.fleet.handoff.as_ref().map(Peer::open).transpose()?.map(Arc::new);
         let kept = Arc::new(KeptQueue::default());
         let health = Arc::new(Health::default());
         let opened = Opened::open(settings.journal.as_ref(), policy_names.clone(), &budget, &metrics, &health)?;
@@ -245,6 +250,7 @@ impl Daemon {
             exporter,
             destination: sink::destination(&settings.export, emulator.as_ref()),
             emulator,
+            peer,
             observed,
             reloader,
             following: vec![expiry],
@@ -335,8 +341,8 @@ impl Daemon {
         }
     }
 
-    /// Stops within `grace`: refuses new spans, decides all pending traces on the spans that have come, and exports
-    /// kept spans. Returns the number of kept spans that could not be written; they are counted and logged.
+    /// Stops within `grace`: refuses new spans, hands pending traces over if another instance takes them, decides the
+    /// others on the spans that have come, and exports kept spans. Returns the number of kept spans that could not be written; they are counted and logged.
     pub async fn stop(mut self, grace: Duration) -> u64 {
         let deadline = Instant::now() + grace.saturating_sub(CLOSE_GRACE);
         self.receiver.stop_accepting(IN_FLIGHT_GRACE).await;
@@ -350,6 +356,10 @@ impl Daemon {
         self.sweeper.abort();
         // Once the sweeper has ended, only `drain` feeds the exporter.
         let _ = self.sweeper.await;
+        if let Some(peer) = &self.peer {
+            let now = Instant::now();
+            handoff::hand_over(&self.pipeline, peer, now + deadline.saturating_duration_since(now) / 2).await;
+        }
         sweeper::drain(&self.pipeline).await;
         let unwritten = if self.journal.is_some() { Unwritten::InJournal } else { Unwritten::Lost };
         self.pipeline.decisions.close();

@@ -7,7 +7,7 @@
 //! The way of the data: [`receiver`], [`otlp`], [`journal`], [`tail`] with [`sampling`], [`export`] with [`resource`], and
 //! the sink: [`cloud_trace`] or [`forward`].
 //!
-//! The order of use, from top to bottom: [`cli`]; [`offline`]; [`daemon`]; [`config`] and the two sinks; [`export`] and
+//! The order of use, from top to bottom: [`cli`]; [`offline`]; [`daemon`]; [`config`]; [`fleet`] and the two sinks; [`export`] and
 //! [`receiver`]; [`google`] and [`journal`]; [`segment`], [`trust`] and [`clock`]; [`telemetry`]; the crates
 //! `spansieve-emulator`, `spansieve-core`, `spansieve-otlp` and `spansieve-proto`. A module uses only what stands below it.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
@@ -25,6 +25,7 @@ pub mod config;
 pub mod cost;
 pub mod daemon;
 pub mod export;
+pub mod fleet;
 pub mod forward;
 pub mod google;
 pub mod import;

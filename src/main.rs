@@ -167,9 +167,9 @@ async fn serve(
         lost_spans = daemon.stop(STOP_GRACE) => {
             // The metrics endpoint is closed now, so this line is the only place that shows the final counts.
             let accounts = observed.accounts();
-            let SpanAccounts { received, recovered, exported, sampled_out, rejected, dropped, held } = accounts;
+            let SpanAccounts { received, recovered, exported, sampled_out, handed_over, rejected, dropped, held } = accounts;
             tracing::info!(
-                lost_spans, received, recovered, exported, sampled_out, rejected, dropped, held,
+                lost_spans, received, recovered, exported, sampled_out, handed_over, rejected, dropped, held,
                 "Stopped. The fields account for all spans of the run."
             );
         }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[allow(unreachable_pub, clippy::default_trait_access)]
-mod server;
+pub mod server;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -13,6 +13,7 @@ mod documentation;
 mod emulator;
 mod forward;
 mod google;
+mod handoff;
 mod import;
 mod journal;
 mod lateness;

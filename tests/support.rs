@@ -135,7 +135,13 @@ pub fn metric(text: &str, name: &str, labels: &[&str]) -> f64 {
 
 /// Returns both sides of the conservation law. They are equal whenever no span is in flight.
 pub fn conservation(text: &str) -> (f64, f64) {
-    let fates = ["exported_spans_total", "sampled_out_spans_total", "rejected_spans_total", "dropped_spans_total"];
+    let fates = [
+        "exported_spans_total",
+        "sampled_out_spans_total",
+        "handed_over_spans_total",
+        "rejected_spans_total",
+        "dropped_spans_total",
+    ];
     let settled: f64 = fates.iter().map(|name| metric(text, &format!("spansieve_{name}"), &[])).sum();
     let came = ["received_spans_total", "recovered_spans_total"];
     let came = came.iter().map(|name| metric(text, &format!("spansieve_{name}"), &[])).sum();

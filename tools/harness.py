@@ -445,7 +445,7 @@ def unread_pages(requests=1000):
 class Metrics:
     """A parsed scrape."""
 
-    FATES = ["exported_spans_total", "sampled_out_spans_total", "rejected_spans_total", "dropped_spans_total", "held_spans"]
+    FATES = ["exported_spans_total", "sampled_out_spans_total", "handed_over_spans_total", "rejected_spans_total", "dropped_spans_total", "held_spans"]
 
     def __init__(self, text):
         self.series = re.findall(r"^spansieve_(\w+)(?:\{(.*)\})? ([0-9.e+-]+)$", text, re.M)

@@ -138,7 +138,7 @@ def all_books(log):
     with open(log) as lines:
         for line in lines:
             if '"Stopped.' in line:
-                for term in ("received", "recovered", "exported", "sampled_out", "rejected", "dropped", "held"):
+                for term in ("received", "recovered", "exported", "sampled_out", "handed_over", "rejected", "dropped", "held"):
                     total[term] = total.get(term, 0) + int(re.search(rf'"{term}":(\d+)', line)[1])
                 total["held_last"] = int(re.search(r'"held":(\d+)', line)[1])
     return total
@@ -148,7 +148,7 @@ def promises(result):
     """Returns the broken promises as text."""
     books = result["books"]
     came = books["received"] + books["recovered"]
-    became = sum(books[term] for term in ("exported", "sampled_out", "rejected", "dropped", "held"))
+    became = sum(books[term] for term in ("exported", "sampled_out", "handed_over", "rejected", "dropped", "held"))
     arrived_unconfirmed = result["exported"] - books["exported"]
     # Spans that were received, although the sender got no answer.
     sent_again = books["received"] - result["acked"]

@@ -222,6 +222,8 @@ pub struct SpanCounts {
     pub exported: u64,
     /// Spans of dropped traces that are no longer held.
     pub sampled_out: u64,
+    /// Spans of undecided traces that another instance has taken.
+    pub handed_over: u64,
     /// Spans that were refused alone.
     pub rejected: u64,
     /// Kept spans that were lost.

@@ -2,6 +2,7 @@
 
 use crate::api::settings::ApiSettings;
 use crate::export::settings::Export;
+use crate::fleet::settings::Fleet;
 use crate::journal::settings::JournalSettings;
 use crate::policy_tests::PolicyTest;
 use crate::policy_tests::settings::test_list;
@@ -27,6 +28,8 @@ section! {
         /// The sink that kept spans are written to. The first name of this section, `cloud_trace`, is accepted with a
         /// warning; both names at once are an error.
         pub export: Export = Export::default(), Sub;
+        /// Other instances of the same service.
+        pub fleet: Fleet = Fleet::default(), Sub;
         /// The memory budget.
         pub memory: Memory = Memory::default(), Sub;
         /// Spansieve's own metrics and logs.

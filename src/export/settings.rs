@@ -2,6 +2,8 @@
 
 mod read;
 
+pub(crate) use read::{endpoint_url as read_endpoint, headers as read_headers};
+
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -2,6 +2,8 @@
 
 mod answer;
 
+pub(crate) use answer::partial_success;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +29,9 @@ use crate::telemetry::log::Throttle;
 /// The deadline of a call. It is the time that Cloud Trace itself allows for a call. OTLP does not define one, and the
 /// ten seconds of the SDKs are meant for small batches.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(60);
-const METHOD: PathAndQuery = PathAndQuery::from_static("/opentelemetry.proto.collector.trace.v1.TraceService/Export");
+/// The method that takes spans.
+pub(crate) const EXPORT: PathAndQuery =
+    PathAndQuery::from_static("/opentelemetry.proto.collector.trace.v1.TraceService/Export");
 /// The shortest time between two logged warnings of a server, because a server may send one with each call.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -86,8 +90,8 @@ impl OtlpSink {
 impl Sink for OtlpSink {
     async fn write(&self, batch: &Batch) -> Result<Written, Failure> {
         let quota = self.destination_quota.then(|| quota_of(batch.project())).flatten();
-        let answer = self.channel.unary(METHOD, quota.into_iter().collect(), batch.message().clone()).await?;
-        let written = answer::partial_success(&answer);
+        let answer = self.channel.unary(EXPORT, quota.into_iter().collect(), batch.message().clone()).await?;
+        let written = partial_success(&answer);
         if written.rejected_spans == 0 && !written.message.is_empty() {
             self.warn(&written.message);
         }

@@ -21,9 +21,8 @@ const FLAVOR: &str = "metadata-flavor";
 /// The time limit for an answer. The server is on this machine's own link. On a machine without one, looking up its
 /// name may take long.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// The most bytes of a value. A project id has at most 30 characters (an old one also has a domain), and an account's
-/// e-mail address has less than 200.
-const BODY_BYTES_MAX: usize = 1024;
+/// The most bytes of a value. An ID token has one to two thousand; a project id or an e-mail address has less than 200.
+const BODY_BYTES_MAX: usize = 8 << 10;
 
 /// The metadata server of this machine.
 #[derive(Clone, Debug)]
@@ -93,6 +92,16 @@ impl MetadataServer {
     /// See [`QueryError`].
     pub async fn zone(&self) -> Result<String, QueryError> {
         self.text("/computeMetadata/v1/instance/zone").await
+    }
+
+    /// Returns an ID token of the service account that this machine runs as, for `audience`
+    /// (<https://cloud.google.com/run/docs/authenticating/service-to-service#use_the_metadata_server>).
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub async fn id_token(&self, audience: &str) -> Result<String, QueryError> {
+        let query = form_urlencoded::Serializer::new(String::new()).append_pair("audience", audience).finish();
+        self.text(&format!("/computeMetadata/v1/instance/service-accounts/default/identity?{query}&format=full")).await
     }
 
     async fn text(&self, path: &str) -> Result<String, QueryError> {

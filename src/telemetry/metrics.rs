@@ -100,6 +100,7 @@ pub struct Metrics {
     request_duration: [Histogram; Protocol::ALL.len()],
     decision_lag: Histogram,
     sampled_out: Counter,
+    handed_over: Counter,
     exported: Counter,
     services: SenderNames,
     journal_sync: Histogram,
@@ -144,6 +145,7 @@ impl Metrics {
                 .map(|p| histogram(&recorder, "spansieve_request_duration_seconds", &protocol(p))),
             decision_lag: histogram(&recorder, "spansieve_decision_lag_seconds", &[]),
             sampled_out: counter(&recorder, "spansieve_sampled_out_spans_total", &[]),
+            handed_over: counter(&recorder, "spansieve_handed_over_spans_total", &[]),
             exported: counter(&recorder, "spansieve_exported_spans_total", &[]),
             services: SenderNames::default(),
             journal_sync: histogram(&recorder, "spansieve_journal_sync_seconds", &[]),
@@ -256,6 +258,11 @@ impl Metrics {
     /// Counts `spans` sampled-out spans.
     pub fn sampled_out(&self, spans: u64) {
         self.counted.sampled_out.count(&self.sampled_out, spans);
+    }
+
+    /// Counts spans of undecided traces that another instance has taken.
+    pub fn handed_over(&self, spans: u64) {
+        self.counted.handed_over.count(&self.handed_over, spans);
     }
 
     /// Counts `spans` late spans and their fate.

@@ -207,7 +207,7 @@ def missing_spans(port):
             series, value = line.rsplit(" ", 1)
             name = series.split("{", 1)[0]
             sums[name] = sums.get(name, 0) + float(value)
-    left = ("exported_spans_total", "sampled_out_spans_total", "rejected_spans_total", "dropped_spans_total", "held_spans")
+    left = ("exported_spans_total", "sampled_out_spans_total", "handed_over_spans_total", "rejected_spans_total", "dropped_spans_total", "held_spans")
     return sums["spansieve_received_spans_total"] - sum(sums[f"spansieve_{name}"] for name in left)
 
 

@@ -55,6 +55,7 @@ impl Exposition {
         let accounted = [
             "exported_spans_total",
             "sampled_out_spans_total",
+            "handed_over_spans_total",
             "rejected_spans_total",
             "dropped_spans_total",
             "held_spans",

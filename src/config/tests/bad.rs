@@ -286,6 +286,19 @@ fn resource() {
 }
 
 #[test]
+fn fleet() {
+    check(&[
+        ("fleet: {handoff: {endpoint: embedded}}\n", "1:29+8 `embedded` is not the address of another Spansieve"),
+        ("fleet: {handoff: {endpoint: 'http://host'}}\n", "1:29+13 `http://host` is not a valid endpoint"),
+        (
+            "fleet: {handoff: {endpoint: 'http://host:4317', id_token: true, headers: {te: x}}}\n",
+            "1:49+8 an ID token would be sent in plaintext\n1:75+2 the header `te` is the protocol's own",
+        ),
+        ("fleet: {handof: {}}\n", "1:9+6 unknown key `handof`"),
+    ]);
+}
+
+#[test]
 fn export() {
     // `export`, `memory` and `telemetry`.
     check(&[

@@ -56,8 +56,8 @@ fn counts(names: &[String], decided: &[Decided], accounts: &SpanAccounts) -> Pol
         };
         *triggers.entry(trigger.as_str().to_owned()).or_default() += traces;
     }
-    let &SpanAccounts { received, recovered, exported, sampled_out, rejected, dropped, held } = accounts;
-    let spans = SpanCounts { received, recovered, exported, sampled_out, rejected, dropped, held };
+    let &SpanAccounts { received, recovered, exported, sampled_out, handed_over, rejected, dropped, held } = accounts;
+    let spans = SpanCounts { received, recovered, exported, sampled_out, handed_over, rejected, dropped, held };
     PoliciesAnswer { policies, dropped_without_policy, spans, ..PoliciesAnswer::default() }
 }
 

@@ -111,7 +111,8 @@ fn endpoint(section: &mut Section<'_>, export: &mut Export) {
     }
 }
 
-fn headers(section: &mut Section<'_>, headers: &mut HeaderMap) {
+/// Reads the headers of calls.
+pub(crate) fn headers(section: &mut Section<'_>, headers: &mut HeaderMap) {
     for (key, node) in section.own_entries("headers") {
         let header = header_name(&key.name).map_err(|fault| (key.at, fault)).and_then(|name| {
             if headers.contains_key(&name) {
@@ -151,7 +152,7 @@ fn allowed_project(node: &Node) -> Read<String> {
 }
 
 /// Reads `embedded`, `https://host[:port]` or `http://host:port`.
-fn endpoint_url(node: &Node) -> Read<Endpoint> {
+pub(crate) fn endpoint_url(node: &Node) -> Read<Endpoint> {
     let url = values::text("an endpoint", node)?;
     let is_address =
         |rest: &str| rest.rsplit_once(':').is_some_and(|(host, port)| values::is_host(host) && values::is_port(port));

@@ -30,7 +30,7 @@ fn fields(mut rest: &[u8]) -> impl Iterator<Item = (u32, AnswerValue<'_>)> {
 }
 
 /// Reads the number of rejected spans and the message from an answer.
-pub(super) fn partial_success(answer: &[u8]) -> Written {
+pub(crate) fn partial_success(answer: &[u8]) -> Written {
     let mut written = Written::default();
     for (number, value) in fields(answer) {
         if let (export_trace_service_response::PARTIAL_SUCCESS, AnswerValue::Bytes(partial)) = (number, value) {

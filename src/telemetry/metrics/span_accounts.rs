@@ -11,6 +11,8 @@ pub struct SpanAccounts {
     pub exported: u64,
     /// Spans of dropped traces that are no longer held.
     pub sampled_out: u64,
+    /// Spans of undecided traces that another instance has taken.
+    pub handed_over: u64,
     /// Spans that were refused alone because they are invalid.
     pub rejected: u64,
     /// Kept spans that were lost for a counted reason.
@@ -24,7 +26,8 @@ impl SpanAccounts {
     #[must_use]
     pub fn unaccounted(&self) -> i64 {
         let came = self.received + self.recovered;
-        came as i64 - (self.exported + self.sampled_out + self.rejected + self.dropped + self.held) as i64
+        came as i64
+            - (self.exported + self.sampled_out + self.handed_over + self.rejected + self.dropped + self.held) as i64
     }
 }
 

@@ -195,6 +195,11 @@ pub const TABLE: &[Description] = &[
     histogram("spansieve_decision_lag_seconds", &[], "Time from when a trace was due to its decision."),
     counter("spansieve_sampled_out_spans_total", &[], "Spans of dropped traces that are no longer held."),
     counter(
+        "spansieve_handed_over_spans_total",
+        &[],
+        "Spans of undecided traces that another instance took when this process stopped.",
+    ),
+    counter(
         "spansieve_late_spans_total",
         &[listed("verdict", &LateVerdict::LABELS)],
         "Spans that came after their trace was decided, by the verdict that they followed.",

@@ -91,8 +91,12 @@ impl DueQueue {
         if Moment::new(now_ms).is_before(first.at) { None } else { self.pop() }
     }
 
+    /// Returns the entries from the one with the number `from` on.
+    pub(super) fn entries(&self, from: usize) -> impl Iterator<Item = Due> {
+        self.0.range(from.min(self.0.len())..).copied()
+    }
+
     /// Returns the number of entries, live and stale.
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

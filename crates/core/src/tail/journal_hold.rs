@@ -25,7 +25,8 @@ pub type Sequence = u64;
 pub enum Note {
     /// The trace is kept, and its spans in this request are on their way to the sink.
     Kept(Sequence, TraceId, Keep),
-    /// The spans of the trace in this request are sampled out, exported, dropped for a counted reason, or in the spool.
+    /// The spans of the trace in this request are sampled out, exported, dropped for a counted reason, in the spool, or
+    /// with another process.
     Settled(Sequence, TraceId),
     /// No span of the request is needed any more.
     Released(Sequence),
@@ -58,8 +59,8 @@ impl JournalHold {
         Arc::new(JournalHold { sequence, notes, unsettled: AtomicBool::new(false) })
     }
 
-    /// Notes that the spans of `trace` are sampled out.
-    pub(super) fn sampled_out(&self, trace: TraceId) {
+    /// Notes that the spans of `trace` are sampled out, or that another process has them.
+    pub(super) fn settled(&self, trace: TraceId) {
         self.notes.note(Note::Settled(self.sequence, trace));
     }
 }

@@ -94,7 +94,7 @@ pub struct Fragment {
 
 /// The identity of one `ScopeSpans` of one request. Its spans share everything except their own bytes. An identity is
 /// never used again, not even after the request is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ScopeId {
     /// The number of the request, unique in this process.
     pub request: u64,
@@ -150,10 +150,11 @@ impl Fragment {
         Some(KeptSpansHold::new(Arc::clone(hold), trace, keep))
     }
 
-    /// Notes in the journal that these spans of `trace` are sampled out.
-    pub(super) fn sampled_out(&self, trace: TraceId) {
+    /// Notes in the journal that these spans of `trace` are not needed any more: they are sampled out, or another process
+    /// has them.
+    pub(super) fn settled(&self, trace: TraceId) {
         if let Some(hold) = &self.request.hold {
-            hold.sampled_out(trace);
+            hold.settled(trace);
         }
     }
 

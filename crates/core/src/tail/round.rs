@@ -53,7 +53,7 @@ impl WorkRound<'_> {
             if self.limits.dry_run {
                 self.kept.push(KeptSpans::new(fragment, id, Keep::only_dry_run(policy)));
             } else {
-                fragment.sampled_out(id);
+                fragment.settled(id);
                 self.tally.sampled_out_spans += u64::from(fragment.span_count());
             }
         }

@@ -9,6 +9,7 @@
 
 mod again;
 mod counts;
+mod handoff;
 mod index;
 mod report;
 

@@ -1,6 +1,7 @@
 //! The table of pending traces. It is split by hashed trace id into shards, each behind its own lock.
 
 mod arrivals;
+pub mod handoff;
 mod replace;
 
 use std::sync::Arc;

@@ -7,10 +7,11 @@ use crate::telemetry::metrics::{DropReason, HeldAmounts, Protocol, RecoverySourc
 fn every_term_is_counted_as_in_a_scrape_and_they_balance() {
     let metrics = Metrics::new();
     metrics.received(Protocol::Grpc, 60);
-    metrics.received(Protocol::HttpJson, 40);
+    metrics.received(Protocol::HttpJson, 49);
     metrics.recovered(RecoverySource::Spool, 11);
     metrics.exported(50);
     metrics.sampled_out(30);
+    metrics.handed_over(9);
     metrics.rejected(RejectReason::SpanId, 3);
     metrics.rejected(RejectReason::TraceId, 4);
     metrics.dropped(DropReason::Shutdown, 5);
@@ -18,10 +19,11 @@ fn every_term_is_counted_as_in_a_scrape_and_they_balance() {
     let held = HeldAmounts { pending_spans: 7, spooled_spans: 6, ..HeldAmounts::default() };
     let accounts = metrics.accounts(&held);
     let expected = SpanAccounts {
-        received: 100,
+        received: 109,
         recovered: 11,
         exported: 50,
         sampled_out: 30,
+        handed_over: 9,
         rejected: 7,
         dropped: 11,
         held: 13,
@@ -38,6 +40,7 @@ fn every_term_is_counted_as_in_a_scrape_and_they_balance() {
         ("spansieve_recovered_spans_total", accounts.recovered),
         ("spansieve_exported_spans_total", accounts.exported),
         ("spansieve_sampled_out_spans_total", accounts.sampled_out),
+        ("spansieve_handed_over_spans_total", accounts.handed_over),
         ("spansieve_rejected_spans_total", accounts.rejected),
         ("spansieve_dropped_spans_total", accounts.dropped),
         ("spansieve_held_spans", accounts.held),

@@ -1,0 +1,54 @@
+//! Pending traces that another process may take.
+
+use smallvec::SmallVec;
+
+use super::{Fragment, HeldState, HeldTrace, Shard, SlotNumber, WorkRound};
+use crate::otlp::TraceId;
+use crate::tail::table::handoff::PendingTrace;
+
+impl Shard {
+    /// Returns the pending traces among up to `entries_max` entries of the queues from number `from` on, in the order in
+    /// which [`Shard::decide_oldest`] decides them, but no more than the first that reach `bytes_min`. Also returns the
+    /// number to continue with; `None` at the end.
+    pub(in crate::tail) fn pending_traces(
+        &self,
+        from: usize,
+        entries_max: usize,
+        bytes_min: u64,
+    ) -> (Vec<PendingTrace>, Option<usize>) {
+        let rooted = self.rooted.len();
+        let entries = self.rooted.entries(from).chain(self.waiting.entries(from.saturating_sub(rooted)));
+        let (mut found, mut bytes, mut next) = (Vec::new(), 0, from);
+        for entry in entries.take(entries_max) {
+            next += 1;
+            let Some(trace) = self.traces.get(entry.slot) else { continue };
+            let HeldTrace { id, fragments, summary, state } = trace;
+            if !matches!(state, HeldState::Pending { due, .. } if *due == entry.at) {
+                continue;
+            }
+            let trace = PendingTrace::new(*id, entry.slot, fragments, summary.span_bytes);
+            bytes += trace.bytes();
+            found.push(trace);
+            if bytes >= bytes_min {
+                break;
+            }
+        }
+        (found, (next < rooted + self.waiting.len()).then_some(next))
+    }
+
+    /// Takes a pending trace out of the table without a decision. Returns its spans.
+    pub(in crate::tail) fn take_pending(
+        &mut self,
+        slot: SlotNumber,
+        id: TraceId,
+        round: &WorkRound<'_>,
+    ) -> Option<SmallVec<[Fragment; 3]>> {
+        let trace = self.traces.get(slot).filter(|trace| trace.id == id)?;
+        if !matches!(trace.state, HeldState::Pending { .. }) {
+            return None;
+        }
+        let trace = self.take_out(slot, round.hash(id))?;
+        self.held.remove(&trace);
+        Some(trace.fragments)
+    }
+}
