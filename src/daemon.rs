@@ -46,6 +46,7 @@ use crate::google::project::AmbientProjectError;
 use crate::receiver::{AuthError, BindError, Receiver, Scrape, TlsError};
 use crate::sampling::CompileError;
 use crate::segment::directory::OpenError;
+use crate::span_metrics::Format;
 use crate::tail::kept::KeptQueue;
 use crate::telemetry::{Health, Pulse};
 
@@ -130,6 +131,9 @@ pub enum WorkerFailed {
     Table,
 }
 
+/// The function that makes the text of `/metrics` in the format of Prometheus.
+pub type ScrapeText = Arc<dyn Fn() -> String + Send + Sync>;
+
 /// A running daemon.
 pub struct Daemon {
     /// This is the first field, because fields are dropped in order. When a daemon that has failed is dropped, the
@@ -156,7 +160,7 @@ pub struct Daemon {
     reloader: Arc<Reloader>,
     /// The tasks that change what is in force.
     following: Vec<JoinHandle<()>>,
-    scrape: Scrape,
+    scrape: ScrapeText,
 }
 
 impl Daemon {
@@ -173,7 +177,7 @@ impl Daemon {
     /// # Errors
     /// See [`StartError`]. Nothing is left running then.
     pub async fn start_with(settings: Settings, config: Option<ConfigAnswer>) -> Result<Self, StartError> {
-        let Core { tail_sampling, policy_names, metrics, budget, table } = Core::new(&settings)?;
+        let Core { tail_sampling, policy_names, metrics, budget, table, span_metrics } = Core::new(&settings)?;
         // The addresses are bound first, so that an address in use is found before anything else starts.
         let (bound, api_auth) = parts::bind(&settings).await?;
         let scheme = if settings.otlp.tls.is_some() { "https" } else { "http" };
@@ -195,10 +199,18 @@ impl Daemon {
             budget: &budget,
             metrics: Arc::clone(&metrics),
             spool,
+            span_metrics: span_metrics.as_deref(),
         };
         let (exporter, rewriter) = wiring.start().await?;
         let journal = opened.as_ref().map(|opened| opened.journal.clone());
-        let pipeline = Arc::new(Pipeline::new(table, policy_names, Arc::clone(&kept), journal, Arc::clone(&metrics)));
+        let pipeline = Arc::new(Pipeline::new(
+            table,
+            policy_names,
+            Arc::clone(&kept),
+            journal,
+            Arc::clone(&metrics),
+            span_metrics,
+        ));
         let pulse = Pulse::new(Instant::now());
         health.watch("sweeper", pulse.clone());
         health.watch("exporter", exporter.pulse().clone());
@@ -225,7 +237,7 @@ impl Daemon {
         let expiry = tokio::spawn(Arc::clone(&reloader).follow_expiry());
         let scrape: Scrape = {
             let observed = Arc::clone(&observed);
-            Arc::new(move || observed.scrape())
+            Arc::new(move |format| observed.scrape(format))
         };
         if let Some(emulator) = &emulator {
             emulator.written_by(Arc::new(origin::Answers(Arc::clone(&observed))));
@@ -235,6 +247,7 @@ impl Daemon {
         let (bound, api_url) = parts::answer(bound, answers, api_auth);
         let limits = parts::limits(&settings);
         let receiver = bound.serve(limits, Arc::clone(&pipeline), metrics, Arc::clone(&health), Arc::clone(&scrape));
+        let scrape: ScrapeText = Arc::new(move || scrape(Format::Prometheus));
         let sign_in = parts::sign_in(credentials, health);
         Ok(Daemon {
             journal,
@@ -316,9 +329,9 @@ impl Daemon {
         (self.destination.0, &self.destination.1)
     }
 
-    /// Returns the function that makes the text of `/metrics`.
+    /// Returns the function that makes the text of `/metrics` in the format of Prometheus.
     #[must_use]
-    pub fn scrape(&self) -> &Scrape {
+    pub fn scrape(&self) -> &ScrapeText {
         &self.scrape
     }
 

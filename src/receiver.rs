@@ -39,6 +39,7 @@ use crate::budget::{Budget, Room, Share};
 use crate::journal::Journal;
 use crate::otlp::scan::RejectReason;
 use crate::otlp::wire::WireError;
+use crate::span_metrics::Format;
 use crate::tail::journal_hold::JournalHold;
 use crate::tail::table::NoRoom;
 
@@ -51,8 +52,8 @@ pub struct ReceiverSettings {
     pub reflection: bool,
 }
 
-/// Function that renders the text of `/metrics`.
-pub type Scrape = Arc<dyn Fn() -> String + Send + Sync>;
+/// Function that renders the text of `/metrics` in a format.
+pub type Scrape = Arc<dyn Fn(Format) -> String + Send + Sync>;
 
 /// Source of the memory of requests. Its methods run on an I/O worker and must not block for long.
 pub trait RequestMemory: Send + Sync + 'static {

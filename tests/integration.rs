@@ -25,6 +25,7 @@ mod receiver;
 mod reload;
 mod rooms;
 mod shared_parts;
+mod span_metrics;
 mod spool;
 mod stock_exporters;
 mod support;

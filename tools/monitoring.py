@@ -19,6 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 HERE = ROOT / "deploy" / "monitoring"
 RUNBOOK = ROOT / "docs" / "runbook.md"
 METRICS = ROOT / "docs" / "metrics.md"
+SPAN_METRICS = ROOT / "docs" / "span-metrics.md"
 
 # Alerts that should wake someone: spans are being lost, or will be soon. The others can wait for the morning.
 PAGES = {
@@ -67,6 +68,54 @@ DASHBOARD = [
                 "Time from due to decided (99th percentile)",
                 "s",
                 [("p99", "histogram_quantile(0.99, sum by (le) (rate(spansieve_decision_lag_seconds_bucket[$__rate_interval])))")],
+            ),
+        ],
+    ),
+    (
+        "All spans, kept or not (span_metrics)",
+        [
+            ("Calls by operation", "reqps", [("{{service_name}}: {{span_name}}", "topk(15, sum by (service_name, span_name) (rate(traces_span_metrics_calls_total[$__rate_interval])))")]),
+            (
+                "Share of the calls that fail",
+                "percentunit",
+                [
+                    (
+                        "{{service_name}}",
+                        'topk(15, sum by (service_name) (rate(traces_span_metrics_calls_total{status_code="STATUS_CODE_ERROR"}[$__rate_interval])) / sum by (service_name) (rate(traces_span_metrics_calls_total[$__rate_interval])))',
+                    )
+                ],
+            ),
+            (
+                "Duration (99th percentile)",
+                "s",
+                [
+                    (
+                        "{{service_name}}",
+                        "topk(15, histogram_quantile(0.99, sum by (service_name, le) (rate(traces_span_metrics_duration_seconds_bucket[$__rate_interval]))))",
+                    )
+                ],
+            ),
+            ("Calls between services", "reqps", [("{{client}} to {{server}}", "topk(15, sum by (client, server) (rate(traces_service_graph_request_total[$__rate_interval])))")]),
+        ],
+    ),
+    (
+        "Are the counts right?",
+        [
+            (
+                "Adjusted calls for each call",
+                "percentunit",
+                [
+                    (
+                        "adjusted",
+                        "sum(increase(spansieve_adjusted_calls_total[6h])) / (sum(increase(spansieve_calls_total[6h])) - sum(increase(spansieve_unrepresented_calls_total[6h])))",
+                    )
+                ],
+            ),
+            ("Combinations of labels", "short", [("present", "sum(spansieve_span_metrics_series)"), ("with normalized names", "sum(spansieve_span_metrics_normalized_series)")]),
+            (
+                "Share of the calls without a series",
+                "percentunit",
+                [("overflow", "sum(rate(spansieve_span_metrics_overflow_calls_total[$__rate_interval])) / sum(rate(spansieve_calls_total[$__rate_interval]))")],
             ),
         ],
     ),
@@ -340,12 +389,18 @@ def files():
 
 
 def documented():
-    """Returns the labels of each metric that docs/metrics.md has in its table; a test holds that to what is served."""
+    """Returns the labels of each metric that the documents have in their tables; tests hold that to what is served."""
     labels = {}
     for line in METRICS.read_text().splitlines():
         if line.startswith("| `spansieve_"):
             _, metric, kind, label_cell, *_ = (cell.strip() for cell in line.split("|"))
             keys = set(re.findall(r"(?:^|; )`(\w+)`", label_cell))
+            labels[metric.strip("`")] = keys | ({"le"} if kind == "histogram" else set())
+    for line in SPAN_METRICS.read_text().splitlines():
+        if line.startswith("| `traces_"):
+            _, metric, kind, label_cell, *_ = (cell.strip() for cell in line.split("|"))
+            # "the same" stands for the labels of the row before.
+            keys = set(re.findall(r"`(\w+)`", label_cell)) - {"dimensions"} or keys
             labels[metric.strip("`")] = keys | ({"le"} if kind == "histogram" else set())
     return labels
 
@@ -353,7 +408,7 @@ def documented():
 def unknown(query, labels):
     """Yields the metrics and labels of `query` that are not served."""
     bare = re.sub(r'"[^"]*"', '""', query)
-    names = re.findall(r"spansieve_\w+", bare)
+    names = re.findall(r"(?:spansieve|traces)_\w+", bare)
     served = set()
     for metric in names:
         base = re.sub(r"_(bucket|sum|count)$", "", metric)

@@ -4,6 +4,7 @@
 mod dollars;
 mod estimate;
 mod report;
+mod series;
 mod trials;
 mod watched;
 
@@ -16,10 +17,11 @@ use serde_json::Value;
 use super::source::{self, ConfigSource};
 use crate::clock;
 use crate::config::{self, ConfigError, Loaded, Settings, ShownSetting};
-use crate::sampling::Policies;
 use crate::sampling::settings::{Policy, Rule};
+use crate::sampling::{Policies, PolicySet};
 use estimate::{Estimate, Rate};
 use report::Report;
+use series::SeriesCost;
 use trials::trials;
 pub use watched::watched;
 
@@ -137,6 +139,7 @@ fn report(loaded: &Loaded, text: &str, checks: &Checks) -> Result<Report, String
         explanation: checks.explain.then(|| config::explain(text, &environment, settings)),
         memory: memory.map_err(|error| error.to_string())?,
         costs: dollars::costs(&settings.tail_sampling.policies, checks.rate),
+        series: settings.span_metrics.as_ref().map(SeriesCost::of),
     })
 }
 
@@ -206,7 +209,9 @@ fn read(source: &ConfigSource) -> Result<(Loaded, String), Unusable> {
 }
 
 fn compiled(settings: &Settings) -> Result<Policies, String> {
-    Policies::compile_set(settings.tail_sampling.policy_set(), None).map_err(|error| error.to_string())
+    let counted = settings.counted();
+    let set = PolicySet { counted: counted.as_ref(), ..settings.tail_sampling.policy_set() };
+    Policies::compile_set(set, None).map_err(|error| error.to_string())
 }
 
 fn environment(variable: &str) -> Option<String> {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::pipeline::Pipeline;
 use crate::budget::{Budget, Disk};
 use crate::export::spool::Level;
+use crate::span_metrics::Format;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{Decided, HeldAmounts, SpanAccounts};
 
@@ -60,11 +61,15 @@ impl Observed {
         self.metrics.decided_traces()
     }
 
-    /// Returns the text of `/metrics`.
-    pub(super) fn scrape(&self) -> String {
+    /// Returns the text of `/metrics` in this format.
+    pub(super) fn scrape(&self, format: Format) -> String {
         let pipeline = &self.pipeline;
         pipeline.followed.suggest();
         self.metrics.month_estimate(pipeline.table.policies().month_estimate(pipeline.clock.now_ms()).unwrap_or(0.0));
-        self.metrics.render(self.held())
+        let Some(span_metrics) = &pipeline.span_metrics else {
+            return self.metrics.exposition(self.held(), format, |_| {});
+        };
+        self.metrics.span_metrics(&span_metrics.totals());
+        self.metrics.exposition(self.held(), format, |out| span_metrics.render(format, out))
     }
 }

@@ -12,7 +12,8 @@ use crate::emulator::Emulator;
 use crate::export::settings::{self, Endpoint};
 use crate::google::credentials::{Credentials, CredentialsError};
 use crate::receiver::{ApiService, Auth, BoundAddresses, Receiver, ReceiverSettings, Tls};
-use crate::sampling::{Policies, PolicyNames};
+use crate::sampling::{Policies, PolicyNames, PolicySet};
+use crate::span_metrics::SpanMetrics;
 use crate::tail::Table;
 use crate::tail::settings::{Compress, TailSampling};
 use crate::telemetry::{Health, Metrics};
@@ -25,12 +26,15 @@ pub(super) struct Core {
     pub(super) metrics: Arc<Metrics>,
     pub(super) budget: Budget,
     pub(super) table: Table,
+    pub(super) span_metrics: Option<Arc<SpanMetrics>>,
 }
 
 impl Core {
     pub(super) fn new(settings: &Settings) -> Result<Self, StartError> {
         let tail_sampling = settings.tail_sampling.at(crate::clock::since_1970().as_secs());
-        let policies = Arc::new(Policies::compile_set(tail_sampling.policy_set(), None)?);
+        let counted = settings.counted();
+        let set = PolicySet { counted: counted.as_ref(), ..tail_sampling.policy_set() };
+        let policies = Arc::new(Policies::compile_set(set, None)?);
         let policy_names = PolicyNames::new(policies.names());
         let metrics = Arc::new(Metrics::new());
         metrics.declare_policies(policies.labels(), policies.shadow_labels());
@@ -41,8 +45,10 @@ impl Core {
             Compress::Lz4 => table.with_compression(),
         };
         let table = if settings.api.listen.is_some() { table.with_facts() } else { table };
+        let span_metrics = settings.span_metrics.as_ref();
+        let span_metrics = span_metrics.map(|settings| Arc::new(SpanMetrics::new(settings, &budget)));
         check_limit(&budget, budget.used_bytes(), settings.otlp.max_request_bytes)?;
-        Ok(Core { tail_sampling, policy_names, metrics, budget, table })
+        Ok(Core { tail_sampling, policy_names, metrics, budget, table, span_metrics })
     }
 }
 

@@ -13,12 +13,14 @@ use super::sample_statistics::SampleStatistics;
 use crate::activity::Activity;
 use crate::api::decisions::DecisionHub;
 use crate::budget::{Budget, Room, Share};
+use crate::clock;
 use crate::journal::Journal;
 use crate::otlp::TraceId;
 use crate::otlp::scan::{self, Scan, ScanError};
 use crate::otlp::wire::WireError;
 use crate::receiver::{AcceptError, Accepted, Intake, RequestMemory};
 use crate::sampling::PolicyNames;
+use crate::span_metrics::{KeyBuffer, SpanMetrics};
 use crate::tail::journal_hold::JournalHold;
 use crate::tail::kept::KeptQueue;
 use crate::tail::table::{HeldCounts, Millis, RoundOutcome};
@@ -30,6 +32,7 @@ use crate::telemetry::metrics::{LateVerdict, TraceVerdict};
 /// The buffers that a worker reuses from request to request, with their share of the memory budget.
 #[derive(Default)]
 struct Workspace {
+    keys: KeyBuffer,
     scan: Scan,
     outcome: RoundOutcome,
     share: Option<Share>,
@@ -40,17 +43,21 @@ struct Workspace {
 const WORKSPACE_BYTES_MAX: usize = 2 << 20;
 
 impl Workspace {
+    fn heap_bytes(&self) -> usize {
+        self.scan.heap_bytes() + self.outcome.heap_bytes() + self.keys.heap_bytes()
+    }
+
     /// Returns the buffers and their share of `budget`.
     fn parts(&mut self, budget: &Budget) -> (&mut Scan, &mut RoundOutcome, &mut Share) {
         // Tests run several daemons in one thread, so the share may belong to another budget.
         let share = self.share.take().filter(|share| share.budget().is(budget));
-        let share = share.unwrap_or_else(|| budget.force(self.scan.heap_bytes() + self.outcome.heap_bytes()));
+        let share = share.unwrap_or_else(|| budget.force(self.heap_bytes()));
         (&mut self.scan, &mut self.outcome, self.share.insert(share))
     }
 
     /// Frees the buffers of a large request. Charges the growth of smaller buffers to the budget.
     fn trim(&mut self) {
-        let bytes = self.scan.heap_bytes() + self.outcome.heap_bytes();
+        let bytes = self.heap_bytes();
         if bytes > WORKSPACE_BYTES_MAX {
             *self = Workspace::default();
         } else if let Some(share) = self.share.as_mut().filter(|share| share.bytes() != bytes) {
@@ -76,6 +83,8 @@ pub struct Pipeline {
     pub(super) decisions: Arc<DecisionHub>,
     journal: Option<Journal>,
     pub(super) metrics: Arc<Metrics>,
+    /// The metrics of all spans, if they are on.
+    pub(super) span_metrics: Option<Arc<SpanMetrics>>,
     /// Noted by each request that comes into the table.
     pub(super) arrivals: Activity,
     /// Notified when work on the table has panicked.
@@ -89,6 +98,7 @@ impl Pipeline {
         kept: Arc<KeptQueue>,
         journal: Option<Journal>,
         metrics: Arc<Metrics>,
+        span_metrics: Option<Arc<SpanMetrics>>,
     ) -> Self {
         let clock = Clock::start();
         let followed = SampleStatistics::new(clock, Arc::clone(&metrics));
@@ -102,6 +112,7 @@ impl Pipeline {
             decisions: Arc::default(),
             journal,
             metrics,
+            span_metrics,
             arrivals,
             broken,
         }
@@ -202,9 +213,21 @@ impl Pipeline {
             ScanError::NoRoom(bytes) => self.table.no_room(share.bytes() + bytes).into(),
         })?;
         let _guard = BreaksOnPanic(&self.broken);
-        self.table.insert_within(body, scan, share, hold, self.clock.now_ms(), outcome)?;
+        let now_ms = self.clock.now_ms();
+        let Some(span_metrics) = &self.span_metrics else {
+            self.table.insert_within(body, scan, share, hold, now_ms, outcome)?;
+            return Ok(self.accepted(&workspace.scan));
+        };
+        // Only an accepted request is counted: a refused one comes again.
+        self.table.insert_within(body.clone(), scan, share, hold, now_ms, outcome)?;
+        span_metrics.count(&workspace.scan, &body, self.table.policies().counted(), &mut workspace.keys, now_ms);
+        Ok(self.accepted(&workspace.scan))
+    }
+
+    /// Notes a request that is in the table.
+    fn accepted(&self, scan: &Scan) -> Accepted {
         self.arrivals.note();
-        Ok(Accepted { spans: scan.span_count() as u32, rejected: scan.rejected })
+        Accepted { spans: scan.span_count() as u32, rejected: scan.rejected }
     }
 
     /// Makes room for a request by deciding or dropping other traces, if need be. Settles the outcome.
@@ -238,6 +261,10 @@ impl Pipeline {
         let spans = kept.map(|kept| kept.fragment.span_count()).fold(0, u32::saturating_add);
         if spans > 0 {
             self.table.policies().kept(spans, self.clock.now_ms());
+        }
+        if let Some(span_metrics) = &self.span_metrics {
+            let unix_s = u32::try_from(clock::since_1970().as_secs()).unwrap_or(u32::MAX);
+            span_metrics.decided(&outcome.kept, &outcome.tally, self.clock.now_ms(), unix_s);
         }
         self.kept.push(&mut outcome.kept);
         let tally = &mut outcome.tally;

@@ -204,5 +204,8 @@ fn differences(one: &Settings, other: &Settings) -> Vec<String> {
     if one.journal != other.journal {
         keys.push("journal".to_owned());
     }
+    if one.span_metrics != other.span_metrics {
+        keys.push("span_metrics".to_owned());
+    }
     keys
 }

@@ -23,6 +23,7 @@ use crate::resource::settings::Detector;
 use crate::resource::{Rewriter, SharedRewriter};
 use crate::sampling::PolicyNames;
 use crate::segment::directory::OpenError;
+use crate::span_metrics::SpanMetrics;
 use crate::tail::kept::KeptQueue;
 use crate::telemetry::Metrics;
 
@@ -38,6 +39,7 @@ pub(super) struct Wiring<'a> {
     pub(super) budget: &'a Budget,
     pub(super) metrics: Arc<Metrics>,
     pub(super) spool: Option<Spool>,
+    pub(super) span_metrics: Option<&'a SpanMetrics>,
 }
 
 impl Wiring<'_> {
@@ -52,12 +54,14 @@ impl Wiring<'_> {
             ExportApi::CloudTrace => {
                 let encoder = self.encoder_settings().await?;
                 settings.project = Some(encoder.default_project.to_string());
+                self.name_project(Some(&encoder.default_project));
                 let encoder = Encoder::new(encoder, rewriter);
                 let sink = CloudTrace::open(self.channel(cloud_trace::CALL_DEADLINE), quota)?;
                 Exporter::start(kept, encoder, sink, &settings, self.budget, metrics, spool)
             }
             ExportApi::Telemetry | ExportApi::Otlp => {
                 let encoder = self.otlp_settings().await?;
+                self.name_project(encoder.default_project.as_deref());
                 settings.project = Some(encoder.default_project.as_deref().unwrap_or(otlp::NO_PROJECT).to_owned());
                 let encoder = otlp::OtlpEncoder::new(encoder, rewriter);
                 let sink = OtlpSink::open(
@@ -69,6 +73,13 @@ impl Wiring<'_> {
             }
         };
         Ok((exporter, shared))
+    }
+
+    /// Lets exemplars name the project in which their traces are found.
+    fn name_project(&self, project: Option<&str>) {
+        if let (Some(span_metrics), Some(project)) = (self.span_metrics, project) {
+            span_metrics.set_project(project);
+        }
     }
 
     async fn rewriter(&self) -> Result<Rewriter, AmbientProjectError> {

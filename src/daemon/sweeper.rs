@@ -69,6 +69,9 @@ pub(super) async fn run(pipeline: Arc<Pipeline>, pulse: Pulse) {
         }
         pipeline.table.shrink(round % shards);
         pipeline.table.tidy(pipeline.clock.now_ms());
+        if let Some(span_metrics) = &pipeline.span_metrics {
+            span_metrics.sweep(pipeline.clock.now_ms());
+        }
         if round % UPKEEP_ROUNDS == 0 {
             pipeline.metrics.upkeep();
         }

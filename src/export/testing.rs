@@ -316,7 +316,7 @@ pub(crate) fn kept(budget: &Budget, project: &str, spans: &[(u64, &str)]) -> Kep
         let span = OtlpSpan { span_id: id.to_be_bytes().to_vec(), name: (*name).to_owned(), ..OtlpSpan::default() };
         let offset = body.len() as u32;
         span.encode(&mut body).unwrap();
-        HeldSpan { span: ByteRange { offset, len: body.len() as u32 - offset }, scope: 0 }
+        HeldSpan::new(ByteRange { offset, len: body.len() as u32 - offset }, 0)
     });
     let held = held.collect::<Box<[_]>>();
     let resource = ByteRange { offset: 0, len: project.len() as u32 };

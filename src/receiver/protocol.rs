@@ -6,7 +6,7 @@
 //! - `api` has the paths of the daemon's API.
 //! - `health` and `reflection` are the other gRPC services.
 //! - `cors` has the rules for scripts in browsers.
-//! - `reply` has the bodies of answers.
+//! - `reply` has the bodies of answers, and `scrape` that of `/metrics`.
 
 pub(super) mod api;
 pub(super) mod cors;
@@ -16,4 +16,5 @@ mod http;
 pub(super) mod reflection;
 pub(super) mod reply;
 pub(super) mod router;
+mod scrape;
 pub(super) mod signals;

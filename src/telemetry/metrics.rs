@@ -7,6 +7,7 @@
 //!   increase and not a new series.
 
 mod counted;
+mod open_metrics;
 mod span_accounts;
 mod table;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use super::labels::{OTHER, SenderNames};
 use crate::otlp::scan::RejectReason;
 use crate::sampling::settings::CLOUD_TRACE_DOLLARS_PER_MILLION_SPANS;
 use crate::sampling::{Parent, ShadowEffect};
+use crate::span_metrics::{Format, SpanMetricsTotals};
 use crate::tail::tally::Trigger;
 pub use counted::{Decided, ServiceSpans, ShadowCount};
 pub use span_accounts::SpanAccounts;
@@ -35,9 +37,6 @@ pub use values::{
     CutReason, DenialReason, DiskFault, DropReason, HandshakeFailure, LateVerdict, OtherSignal, Outcome, Protocol,
     RecoverySource, Reload, TraceVerdict, WaitCause,
 };
-
-/// The `Content-Type` of [`Metrics::render`]: the classic text format.
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Upper bounds of the buckets in seconds, from a fast acknowledgement to the deadline of a call to the sink.
 const BUCKETS: &[f64] =
@@ -392,7 +391,7 @@ impl Metrics {
         self.counted.shadow_counts()
     }
 
-    /// Returns the text that `/metrics` serves, as [`CONTENT_TYPE`].
+    /// Returns the text of all metrics in the classic text format of Prometheus.
     #[must_use]
     pub fn render(&self, held: HeldAmounts) -> String {
         let spans = [held.pending_spans, held.rescuable_spans, held.export_spans, held.spooled_spans];
@@ -410,6 +409,37 @@ impl Metrics {
         self.set("spansieve_held_bytes", &[], held.used_bytes);
         self.set("spansieve_memory_limit_bytes", &[], held.limit_bytes);
         self.handle.render()
+    }
+
+    /// Returns the text that `/metrics` serves in `format`, with the metrics that `more` appends.
+    #[must_use]
+    pub fn exposition(&self, held: HeldAmounts, format: Format, more: impl FnOnce(&mut String)) -> String {
+        let mut text = self.render(held);
+        if format == Format::OpenMetrics {
+            text = open_metrics::of_prometheus(&text);
+        }
+        more(&mut text);
+        if format == Format::OpenMetrics {
+            text.push_str("# EOF\n");
+        }
+        text
+    }
+
+    /// Sets the totals of the metrics of spans.
+    pub fn span_metrics(&self, totals: &SpanMetricsTotals) {
+        let counters = [
+            ("spansieve_calls_total", totals.calls),
+            ("spansieve_adjusted_calls_total", totals.adjusted_calls.round() as u64),
+            ("spansieve_unrepresented_calls_total", totals.unrepresented_calls),
+            ("spansieve_span_metrics_overflow_calls_total", totals.overflow_calls),
+            ("spansieve_span_metrics_expired_series_total", totals.expired_series),
+        ];
+        for (name, value) in counters {
+            counter(&self.recorder, name, &[]).absolute(value);
+        }
+        self.set("spansieve_span_metrics_series", &[], totals.series as u64);
+        self.set("spansieve_span_metrics_normalized_series", &[], totals.normalized_series as u64);
+        self.set("spansieve_span_metrics_bytes", &[], totals.bytes as u64);
     }
 
     /// Empties the buffers of the histograms. Call it every few seconds, because scrapes may never come.

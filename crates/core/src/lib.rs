@@ -3,7 +3,7 @@
 //! randomness and bytes are arguments.
 //!
 //! A module may use the modules before it in this order: [`settings`] and [`budget`]; [`condition`]; [`sampling`] and
-//! [`resource`]; [`tail`]; the encoders in [`cloud_trace`] and [`forward`].
+//! [`resource`]; [`tail`]; [`span_metrics`]; the encoders in [`cloud_trace`] and [`forward`].
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 #[macro_use(labels)]
@@ -17,6 +17,7 @@ mod replaceable;
 pub mod resource;
 pub mod sampling;
 pub mod settings;
+pub mod span_metrics;
 pub mod tail;
 #[cfg(test)]
 mod testing;

@@ -4,10 +4,11 @@ use std::io;
 
 use crate::resource::settings::ResourceSettings;
 use crate::settings::diagnostic::Severity;
-use crate::settings::kinds::Sub;
+use crate::settings::kinds::{Filled, Sub};
 use crate::settings::reader::{ReadContext, Section};
 use crate::settings::setting::SectionKeys;
 use crate::settings::{Declared, document, section};
+use crate::span_metrics::settings::SpanMetricsSettings;
 use crate::tail::settings::{Memory, TailSampling};
 
 section! {
@@ -16,6 +17,8 @@ section! {
     pub(crate) struct Settings {
         /// The section `tail_sampling`.
         pub(crate) tail_sampling: TailSampling = TailSampling::default(), Sub;
+        /// The section `span_metrics`.
+        pub(crate) span_metrics: Option<SpanMetricsSettings> = None, Filled;
         /// The section `resource`.
         pub(crate) resource: ResourceSettings = ResourceSettings::default(), Sub;
         /// The section `memory`.

@@ -188,6 +188,20 @@ locals {
       severity = "WARNING"
       runbook  = "docs/runbook.md#a-renewed-file-is-not-taken"
     }
+    SpansieveTheSamplersCountsAreWrong = {
+      summary  = "The sampler's counts are wrong"
+      query    = "abs(sum(increase(spansieve_adjusted_calls_total[1d])) / (sum(increase(spansieve_calls_total[1d])) - sum(increase(spansieve_unrepresented_calls_total[1d]))) - 1) > 0.1 and sum(increase(spansieve_adjusted_calls_total[1d])) > 100000"
+      minutes  = 60
+      severity = "WARNING"
+      runbook  = "docs/runbook.md#the-samplers-counts-are-wrong"
+    }
+    SpansieveSpansHaveNoSeries = {
+      summary  = "Spans have no series"
+      query    = "sum(increase(spansieve_span_metrics_overflow_calls_total[30m])) / sum(increase(spansieve_calls_total[30m])) > 0.01"
+      minutes  = 30
+      severity = "WARNING"
+      runbook  = "docs/runbook.md#spans-have-no-series"
+    }
     SpansieveAChangedConfigurationIsNotTaken = {
       summary  = "A changed configuration is not taken"
       query    = "spansieve_config_rejected > 0"

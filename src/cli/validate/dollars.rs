@@ -8,7 +8,7 @@ use crate::sampling::settings::{Goal, Policy, Rule, cloud_trace_dollars};
 use crate::settings::units::grouped;
 
 /// Seconds of a month: a twelfth of a year of 365 days.
-const SECONDS_PER_MONTH: f64 = 2_628_000.0;
+pub(super) const SECONDS_PER_MONTH: f64 = 2_628_000.0;
 
 /// Cloud Trace's price in words (docs/cost.md).
 const PRICE: &str = "at Cloud Trace's list price: $0.20 for a million spans, after 2.5 million free ones a month";
@@ -91,7 +91,7 @@ pub(super) fn json(costs: &[Cost]) -> Value {
 }
 
 /// Returns an amount with two digits for cents, and commas.
-fn cents(dollars: f64) -> String {
+pub(super) fn cents(dollars: f64) -> String {
     let cents = (dollars * 100.0).round() as u64;
     format!("{}.{:02}", grouped(cents / 100), cents % 100)
 }

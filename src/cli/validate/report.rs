@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::dollars::{self, Cost};
 use super::estimate::Estimate;
+use super::series::SeriesCost;
 use crate::config::{Diagnostic, Explanation, Severity};
 
 /// All that is found out about a valid configuration.
@@ -19,6 +20,8 @@ pub(super) struct Report {
     pub(super) explanation: Option<Explanation>,
     pub(super) memory: Option<Estimate>,
     pub(super) costs: Vec<Cost>,
+    /// The price of the metrics of spans, if they are on.
+    pub(super) series: Option<SeriesCost>,
 }
 
 impl Report {
@@ -42,6 +45,9 @@ impl Report {
         if !self.costs.is_empty() {
             let _ = write!(text, "\n{}", dollars::text(&self.costs));
         }
+        if let Some(series) = &self.series {
+            let _ = write!(text, "\n{}", series.text());
+        }
         text
     }
 
@@ -64,6 +70,9 @@ impl Report {
         }
         if !self.costs.is_empty() {
             report["costs"] = dollars::json(&self.costs);
+        }
+        if let Some(series) = &self.series {
+            report["span_metrics"] = series.json();
         }
         report
     }

@@ -15,7 +15,7 @@ fn pipeline_of(limit_bytes: usize) -> Pipeline {
     let policies = Arc::new(Policies::compile(&settings.policies, settings.sample_on_first_match).unwrap());
     let names = PolicyNames::new(policies.names());
     let table = Table::new(&settings, policies, Budget::new(limit_bytes));
-    Pipeline::new(table, names, Arc::default(), None, Arc::new(Metrics::new()))
+    Pipeline::new(table, names, Arc::default(), None, Arc::new(Metrics::new()), None)
 }
 
 #[tokio::test(start_paused = true)]
@@ -108,4 +108,26 @@ fn a_small_request_takes_its_memory_from_the_reserve_when_memory_is_full() {
     assert!(matches!(send(3_000, &greedy), Err(AcceptError::NoRoom)), "the scan needs too much of it");
     assert_eq!(send(10, &small).unwrap().spans, 10, "there is room left for others");
     assert!(pipeline.admit(1).is_none(), "only requests of connections can use the reserve");
+}
+
+#[test]
+fn a_refused_request_is_not_counted_and_an_accepted_one_is_counted_once() {
+    let settings = crate::config::load("span_metrics: {spans: all}", &|_| None).unwrap().settings;
+    let (counted, tail_sampling) = (settings.counted(), settings.tail_sampling);
+    let set = crate::sampling::PolicySet { counted: counted.as_ref(), ..tail_sampling.policy_set() };
+    let policies = Arc::new(Policies::compile_set(set, None).unwrap());
+    let budget = Budget::new(pipeline().budget().used_bytes() + (64 << 20));
+    let span_metrics = Arc::new(SpanMetrics::new(&settings.span_metrics.unwrap(), &budget));
+    let table = Table::new(&tail_sampling, Arc::clone(&policies), budget);
+    let (names, metrics) = (PolicyNames::new(policies.names()), Arc::new(Metrics::new()));
+    let pipeline = Pipeline::new(table, names, Arc::default(), None, metrics, Some(Arc::clone(&span_metrics)));
+    let others = pipeline.budget().reserve(40 << 20).unwrap();
+    let body = small_spans(100_000);
+    for _ in 0..3 {
+        assert!(matches!(pipeline.send(body.clone()), Err(AcceptError::NoRoom)));
+    }
+    assert_eq!(span_metrics.totals().calls, 0);
+    drop(others);
+    assert_eq!(pipeline.send(body).unwrap().spans, 100_000);
+    assert_eq!(span_metrics.totals().calls, 100_000);
 }

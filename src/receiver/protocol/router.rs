@@ -16,10 +16,11 @@ use super::api::{API_PREFIX, ApiRoutes};
 use super::cors::Cors;
 use super::reflection::Reflection;
 use super::reply::{Begun, ReplyBody};
+use super::scrape::{Held, ScrapeForm};
 use super::signals::Signal;
 use super::{grpc, health, http as otlp_http};
 use crate::receiver::admission::heads::Heads;
-use crate::receiver::admission::places::{Place, Places};
+use crate::receiver::admission::places::Places;
 use crate::receiver::admission::refusal::{Refusal, check_method, quote};
 use crate::receiver::body::chunks::Chunks;
 use crate::receiver::body::export::Exports;
@@ -42,9 +43,6 @@ const ABOUT_HEALTH: &str = "\
 
 /// Paths of the pages.
 const PAGES: [&str; 4] = ["/", "/metrics", "/livez", "/readyz"];
-
-/// Content type of the Prometheus text format.
-const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 const TEXT_TYPE: &str = "text/plain; charset=utf-8";
 
@@ -178,7 +176,8 @@ impl<I: Intake> Router<I> {
             return finish_http1(&parts, &mut Chunks::new(body), response).await;
         }
         if parts.uri.path() != otlp_http::TRACES || !endpoints.spans {
-            return finish_http1(&parts, &mut Chunks::new(body), self.answer_page(endpoints, &parts, connection)).await;
+            let response = self.answer_page(endpoints, &parts, connection).await;
+            return finish_http1(&parts, &mut Chunks::new(body), response).await;
         }
         let in_flight = self.exports.begin(connection);
         let mut chunks = Chunks::new(in_flight.meter(body));
@@ -227,13 +226,23 @@ impl<I: Intake> Router<I> {
         }
     }
 
-    fn answer_page(&self, endpoints: Endpoints, parts: &Parts, connection: &Arc<Connection>) -> Response<ReplyBody> {
+    async fn answer_page(
+        &self,
+        endpoints: Endpoints,
+        parts: &Parts,
+        connection: &Arc<Connection>,
+    ) -> Response<ReplyBody> {
         let path = parts.uri.path();
         let checked = endpoints.refuse(path).and_then(|()| match PAGES.contains(&path) {
             true => check_method(&parts.method, &[Method::GET, Method::HEAD], "GET, HEAD"),
             false => Err(unknown_path(path)),
         });
-        let page = checked.and_then(|()| self.page(endpoints, path, &parts.method, connection));
+        let page = match checked {
+            Ok(()) if path == "/metrics" => self.scraped(&parts.headers, connection).await,
+            Ok(()) => Ok(self.page(endpoints, path)),
+            Err(refusal) => Err(refusal),
+        };
+        let page = page.map(|(status, headers, body)| reply(status, headers, body, &parts.method));
         page.unwrap_or_else(|refusal| {
             self.notice(&refusal, &parts.headers);
             otlp_http::failure(otlp_http::encoding(&parts.headers), &refusal)
@@ -247,46 +256,49 @@ impl<I: Intake> Router<I> {
         }
     }
 
-    fn page(
-        &self,
-        endpoints: Endpoints,
-        path: &str,
-        method: &Method,
-        connection: &Arc<Connection>,
-    ) -> Result<Response<ReplyBody>, Refusal> {
-        let (status, content_type, body) = match path {
-            "/metrics" => (StatusCode::OK, METRICS_TYPE, self.scraped(connection)?),
+    fn page(&self, endpoints: Endpoints, path: &str) -> (StatusCode, HeaderMap, Bytes) {
+        let (status, body): (_, Bytes) = match path {
             "/livez" => {
                 let (status, text) = liveness(&self.health, Instant::now());
-                (status, TEXT_TYPE, text.into())
+                (status, text.into())
             }
             "/readyz" => {
                 let (status, text) = readiness(&self.health, endpoints.metrics);
-                (status, TEXT_TYPE, text.into())
+                (status, text.into())
             }
-            _ => (StatusCode::OK, TEXT_TYPE, endpoints.about().into()),
+            _ => (StatusCode::OK, endpoints.about().into()),
         };
-        let len = body.len();
-        // For HEAD, hyper removes the body only in HTTP/1.
-        let body = if method == Method::HEAD { Bytes::new() } else { body };
-        let mut response = Response::new(ReplyBody::Full(body));
-        *response.status_mut() = status;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(len));
-        Ok(response)
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(TEXT_TYPE))]);
+        (status, headers, body)
     }
 
-    /// Returns the metrics. Holds one of the [`SCRAPES_MAX`] places until they have been sent.
-    fn scraped(&self, connection: &Arc<Connection>) -> Result<Bytes, Refusal> {
-        struct Scraped(String, #[expect(dead_code, reason = "given back with the text")] (Place, Arc<()>));
-        impl AsRef<[u8]> for Scraped {
-            fn as_ref(&self) -> &[u8] {
-                self.0.as_bytes()
-            }
-        }
+    /// Returns the metrics. Holds one of the [`SCRAPES_MAX`] places until they have been sent, and charges them to the
+    /// memory budget. They are made on a thread that may be busy for some milliseconds.
+    async fn scraped(
+        &self,
+        headers: &HeaderMap,
+        connection: &Arc<Connection>,
+    ) -> Result<(StatusCode, HeaderMap, Bytes), Refusal> {
         let place = self.scrapes.take(connection).ok_or(Refusal::Overloaded)?;
-        Ok(Bytes::from_owner(Scraped((self.scrape)(), (place, connection.scrape()))))
+        let (form, scrape) = (ScrapeForm::asked(headers), Arc::clone(&self.scrape));
+        let made = tokio::task::spawn_blocking(move || form.answer(&scrape)).await;
+        let (bytes, headers) = made.map_err(|_| Refusal::Stopping)?;
+        let share = self.exports.intake().budget().force(bytes.len());
+        let held = Held { bytes, _rest: (place, connection.scrape(), share) };
+        Ok((StatusCode::OK, headers, held.into()))
     }
+}
+
+/// Returns a page, or only its headers for HEAD.
+fn reply(status: StatusCode, headers: HeaderMap, body: Bytes, method: &Method) -> Response<ReplyBody> {
+    let len = body.len();
+    // For HEAD, hyper removes the body only in HTTP/1.
+    let body = if method == Method::HEAD { Bytes::new() } else { body };
+    let mut response = Response::new(ReplyBody::Full(body));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(len));
+    response
 }
 
 /// Returns the answer of `/livez`. If the whole runtime is stuck there is no answer, which also fails the probe.

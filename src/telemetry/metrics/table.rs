@@ -283,6 +283,38 @@ pub const TABLE: &[Description] = &[
     ),
     histogram("spansieve_journal_sync_seconds", &[], "Time that the disk took to sync a group of requests."),
     counter("spansieve_journal_faults_total", &[listed("kind", &DiskFault::LABELS)], "Faults of the journal's files."),
+    counter(
+        "spansieve_calls_total",
+        &[],
+        "Spans that the metrics of spans have counted, before any trace was dropped; 0 without `span_metrics`.",
+    ),
+    counter(
+        "spansieve_adjusted_calls_total",
+        &[],
+        "Counted spans of kept traces, each as many times as the number of traces that its trace stands for.",
+    ),
+    counter(
+        "spansieve_unrepresented_calls_total",
+        &[],
+        "Counted spans of dropped traces that no policy could have kept, so that no kept trace stands for them.",
+    ),
+    gauge("spansieve_span_metrics_series", &[], "Combinations of labels that the metrics of spans have at present."),
+    counter(
+        "spansieve_span_metrics_overflow_calls_total",
+        &[],
+        "Counted spans that have no series of their own because `span_metrics.max_series` is reached.",
+    ),
+    counter(
+        "spansieve_span_metrics_expired_series_total",
+        &[],
+        "Combinations of labels that were removed because no span had them for `span_metrics.expire_after`.",
+    ),
+    gauge(
+        "spansieve_span_metrics_normalized_series",
+        &[],
+        "With `span_metrics.span_names: dry_run`, the combinations of labels that there would be with `normalized`; else 0.",
+    ),
+    gauge("spansieve_span_metrics_bytes", &[], "Memory of the metrics of spans."),
     gauge(
         "spansieve_build_info",
         &[

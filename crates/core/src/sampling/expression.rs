@@ -27,6 +27,8 @@ pub(super) enum AssumedStates {
     Refuse,
     /// Every expression on a state keeps every trace.
     Pass,
+    /// An expression on a state that keeps ratios of traces keeps every trace; on any other, it keeps none.
+    Chance,
 }
 
 /// A rule that keeps some traces. The variants say which ones.
@@ -117,9 +119,11 @@ impl Expression {
         let threshold = match self {
             Expression::Fact { fact, expected } => Threshold::certain(fact.holds(trace.summary) == *expected),
             Expression::Ratio(threshold) => *threshold,
-            Expression::State { .. } if trace.assumed.is_some() => {
-                Threshold::certain(trace.assumed == Some(AssumedStates::Pass))
-            }
+            Expression::State { index, .. } if trace.assumed.is_some() => Threshold::certain(match trace.assumed {
+                Some(AssumedStates::Pass) => true,
+                Some(AssumedStates::Chance) => trace.states.get(*index).is_some_and(PolicyState::is_ratio),
+                Some(AssumedStates::Refuse) | None => false,
+            }),
             Expression::State { index, expected } => {
                 let threshold = trace.states.get(*index)?.threshold(trace);
                 if *expected { threshold } else { threshold.complement() }
@@ -162,6 +166,11 @@ impl Expression {
             Expression::All(parts) => parts.iter().all(Expression::can_be_certain),
             Expression::Any(parts) => parts.iter().any(Expression::can_be_certain),
         }
+    }
+
+    /// Returns true if the expression keeps a ratio of all traces.
+    pub(super) fn keeps_any(&self) -> bool {
+        matches!(self, Expression::Ratio(threshold) if *threshold != Threshold::NEVER)
     }
 
     /// Returns true if the result depends on other traces.

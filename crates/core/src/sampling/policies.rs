@@ -11,7 +11,8 @@ use super::names::NAMES_MAX;
 use super::predicates::Predicates;
 use super::shadow::{ShadowEffect, ShadowPolicy};
 use super::state::PolicyState;
-use super::{Keep, Summary, Threshold, Verdict};
+use super::{Keep, Summary, Threshold, Verdict, threshold};
+use crate::condition::Condition;
 use crate::otlp::TraceId;
 use crate::otlp::scan::{Bits, Probe, Scan, SpanFact};
 use crate::sampling::settings::{Policy, Rule};
@@ -32,6 +33,9 @@ pub enum CompileError {
         "more than {NAMES_MAX} names of policies since the start: restart to forget those that are not used any more"
     )]
     Policies,
+    /// The conditions of the metrics of spans exceed a limit alone.
+    #[error("`span_metrics` has more conditions than the {max} that it may have with all policies", max = Bits::BITS)]
+    Counted,
 }
 
 /// The limit or rule that a policy breaks.
@@ -49,6 +53,9 @@ pub enum PolicyError {
     Nested,
 }
 
+/// The bit of the condition on the spans that are counted.
+const COUNTED: Bits = 1;
+
 /// The policies of a configuration, as they are declared.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PolicySet<'a> {
@@ -58,6 +65,9 @@ pub struct PolicySet<'a> {
     pub shadow: &'a [Policy],
     /// True if the first policy that keeps a trace is the one that is named.
     pub sample_on_first_match: bool,
+    /// The condition on the spans that the metrics of spans count; `None`: that of the policies before these, if there
+    /// were any.
+    pub counted: Option<&'a Condition>,
 }
 
 /// All policies of a configuration, compiled: the conditions for the scan, the rules for a verdict, and their states.
@@ -74,6 +84,10 @@ pub struct Policies {
     /// The index in `keep_policies` of the only policy whose evidence can decide a trace before it is complete.
     prover: Option<usize>,
     sample_on_first_match: bool,
+    /// The condition on the spans that are counted; its bit is [`COUNTED`].
+    counted: Option<Condition>,
+    /// True if every trace has a chance to be kept.
+    keeps_any: bool,
     predicates: Predicates,
     states: Vec<PolicyState>,
 }
@@ -156,7 +170,7 @@ impl Policies {
     /// # Errors
     /// There are more conditions, keys or policies than fit, or a `drop` or `composite` is within another policy.
     pub fn compile(policies: &[Policy], sample_on_first_match: bool) -> Result<Self, CompileError> {
-        Self::compile_set(PolicySet { policies, shadow: &[], sample_on_first_match }, None)
+        Self::compile_set(PolicySet { policies, shadow: &[], sample_on_first_match, counted: None }, None)
     }
 
     /// Does the same as [`Policies::compile`] for policies and shadow policies. They take the place of `previous`:
@@ -165,8 +179,13 @@ impl Policies {
     /// # Errors
     /// See [`Policies::compile`].
     pub fn compile_set(set: PolicySet<'_>, previous: Option<&Policies>) -> Result<Self, CompileError> {
-        let PolicySet { policies, shadow, sample_on_first_match } = set;
+        let PolicySet { policies, shadow, sample_on_first_match, counted } = set;
         let mut compiled = SetCompiler::after(previous);
+        let counted = counted.or_else(|| previous.and_then(|previous| previous.counted.as_ref())).cloned();
+        if let Some(counted) = &counted {
+            // It comes first, so that its bit is the same whatever the policies are.
+            compiled.compiler.predicates.bit(counted).ok_or(CompileError::Counted)?;
+        }
         let (mut labels, mut drop_policies, mut keep_policies) = (Vec::new(), Vec::new(), Vec::new());
         for policy in policies {
             compiled.label(&policy.name)?;
@@ -188,6 +207,8 @@ impl Policies {
         }
         let prover =
             if sample_on_first_match { Some(0) } else { keep_policies.iter().position(KeepPolicy::can_be_certain) };
+        let ratio = |policy: &KeepPolicy| matches!(&policy.rule, KeepRule::Expression(rule) if rule.keeps_any());
+        let keeps_any = drop_policies.is_empty() && keep_policies.iter().any(ratio);
         let SetCompiler { names, memories, compiler: Compiler { mut predicates, states, .. }, .. } = compiled;
         predicates.set_generation(previous.map_or(0, |previous| previous.generation().wrapping_add(1)));
         Ok(Policies {
@@ -199,6 +220,8 @@ impl Policies {
             keep_policies,
             prover,
             sample_on_first_match,
+            counted,
+            keeps_any,
             predicates,
             states,
         })
@@ -273,6 +296,29 @@ impl Policies {
         self.predicates.keys().note(&mut summary, &facts, scan, body);
         facts.for_each(|fact| summary.add(fact));
         summary
+    }
+
+    /// Returns the bit of the spans that the metrics of spans count; 0 if there are none. It is the same for all policies
+    /// of a process.
+    #[must_use]
+    #[inline]
+    pub fn counted(&self) -> Bits {
+        if self.counted.is_some() { COUNTED } else { 0 }
+    }
+
+    /// Returns true if the policies keep the trace that `summary` describes with a probability above zero, so that kept
+    /// traces stand for it. A policy that remembers other traces counts only if it keeps a ratio of them. A summary that
+    /// is stale is taken as one of a trace that may be kept.
+    #[must_use]
+    pub fn may_keep(&self, summary: &Summary) -> bool {
+        if self.keeps_any || summary.generation != self.generation() {
+            return true;
+        }
+        let randomness = threshold::RANDOMNESS_MAX;
+        let assumed = Some(AssumedStates::Chance);
+        let trace = DecisionInput { summary, randomness, now_ms: 0, states: &self.states, assumed };
+        self.drop_policies.iter().all(|policy| policy.survives.evaluate(&trace).is_some())
+            && self.keep_policies.iter().any(|policy| policy.would_keep(&trace).is_some())
     }
 
     /// Returns the bytes that a summary takes on the heap.

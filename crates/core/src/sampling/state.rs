@@ -51,6 +51,11 @@ impl<T> KeyedState<T> {
 }
 
 impl PolicyState {
+    /// Returns true if the state keeps a ratio of the traces, which stands for the others.
+    pub(super) fn is_ratio(&self) -> bool {
+        matches!(self, PolicyState::Adaptive(_) | PolicyState::Budget(_))
+    }
+
     /// Takes over the memory of `earlier`, the state of an equal policy.
     pub(super) fn take_over(&mut self, earlier: PolicyState) {
         match (self, earlier) {

@@ -5,6 +5,8 @@ use crate::otlp::TraceId;
 
 /// 2^56: randomness and thresholds are 56-bit numbers.
 const RANDOMNESS_COUNT: u64 = 1 << 56;
+/// The randomness that every threshold keeps, except for [`Threshold::NEVER`].
+pub(super) const RANDOMNESS_MAX: u64 = RANDOMNESS_COUNT - 1;
 
 /// Number of hexadecimal digits of a 56-bit number.
 const DIGITS_MAX: u32 = 14;

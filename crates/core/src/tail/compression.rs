@@ -131,14 +131,14 @@ impl Excerpt {
         let mut resource = ByteRange::default();
         for held in spans {
             let last = excerpt.scopes.last().copied();
-            if last.is_none_or(|(number, _)| number != held.scope) {
-                let found = scopes.get(held.scope as usize).copied().unwrap_or_default();
+            if last.is_none_or(|(number, _)| number != held.scope()) {
+                let found = scopes.get(held.scope() as usize).copied().unwrap_or_default();
                 let origin = last.filter(|_| resource == found.resource).map(|(_, scope)| scope);
-                excerpt.scopes.push((held.scope, unpacker.scope(found, origin)));
+                excerpt.scopes.push((held.scope(), unpacker.scope(found, origin)));
                 resource = found.resource;
             }
             let scope = excerpt.scopes.len() as u32 - 1;
-            excerpt.spans.push(HeldSpan { span: unpacker.range(held.span), scope });
+            excerpt.spans.push(held.at(unpacker.range(held.span), scope));
         }
         excerpt.unpacked_bytes = unpacker.unpacked_bytes;
         excerpt.body = unpacker.out.into();

@@ -33,8 +33,41 @@ pub struct Request {
 pub struct HeldSpan {
     /// The range of the `Span` message in the body.
     pub span: ByteRange,
-    /// The index of its scope in the request's scopes.
-    pub scope: u32,
+    /// The index of its scope, and [`COUNTED`].
+    scope: u32,
+}
+
+/// The bit of [`HeldSpan`] that is set if the metrics of spans have counted it. A body is under 4 GiB, so it has fewer
+/// scopes than this.
+const COUNTED: u32 = 1 << 31;
+
+impl HeldSpan {
+    /// Creates the position of the `Span` message at `span`, whose scope is number `scope` of the request's scopes.
+    #[must_use]
+    pub fn new(span: ByteRange, scope: u32) -> Self {
+        HeldSpan { span, scope }
+    }
+
+    /// Notes that the metrics of spans have counted it, if `is_counted`.
+    #[must_use]
+    pub(super) fn counted(self, is_counted: bool) -> Self {
+        HeldSpan { scope: self.scope & !COUNTED | if is_counted { COUNTED } else { 0 }, ..self }
+    }
+
+    /// Returns true if the metrics of spans have counted it.
+    pub(super) fn is_counted(self) -> bool {
+        self.scope & COUNTED != 0
+    }
+
+    /// Returns the index of its scope in the request's scopes.
+    pub(super) fn scope(self) -> u32 {
+        self.scope & !COUNTED
+    }
+
+    /// Returns the same span with another number of its scope.
+    pub(super) fn at(self, span: ByteRange, scope: u32) -> Self {
+        HeldSpan::new(span, scope).counted(self.is_counted())
+    }
 }
 
 impl Request {
@@ -104,7 +137,7 @@ pub struct ScopeId {
 
 /// The identity of the `Resource` of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct ResourceId {
+pub(crate) struct ResourceId {
     request: u64,
     /// The place of the resource in the body as it was received.
     offset: u32,
@@ -112,11 +145,13 @@ pub(super) struct ResourceId {
 
 /// The places of one span and of what it shares, in the body of an [`OpenFragment`].
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PlacedSpan {
-    pub(super) resource_id: ResourceId,
-    pub(super) scope_id: ScopeId,
-    pub(super) scope: Scope,
-    pub(super) span: ByteRange,
+pub(crate) struct PlacedSpan {
+    pub(crate) resource_id: ResourceId,
+    pub(crate) scope_id: ScopeId,
+    pub(crate) scope: Scope,
+    pub(crate) span: ByteRange,
+    /// True if the metrics of spans have counted it.
+    pub(crate) is_counted: bool,
 }
 
 /// The bytes of one held span.
@@ -169,7 +204,7 @@ impl Fragment {
     /// Returns the bytes of the resources and scopes of the spans. A scope counts again when it follows another one.
     pub(super) fn shared_bytes(&self) -> u64 {
         let mut last = None;
-        let scopes = self.held().iter().map(|held| held.scope).filter(|&scope| last.replace(scope) != Some(scope));
+        let scopes = self.held().iter().map(|held| held.scope()).filter(|&scope| last.replace(scope) != Some(scope));
         let scopes = scopes.filter_map(|scope| self.request.scopes.get(scope as usize));
         scopes.map(|scope| u64::from(scope.resource.len) + u64::from(scope.scope.len)).sum()
     }
@@ -178,6 +213,12 @@ impl Fragment {
     #[must_use]
     pub fn span_count(&self) -> u32 {
         self.count
+    }
+
+    /// Returns the number of spans that the metrics of spans have counted.
+    #[must_use]
+    pub fn counted_spans(&self) -> u64 {
+        self.held().iter().filter(|held| held.is_counted()).count() as u64
     }
 
     /// Returns the spans after the first `done` ones, or `None` if there are none.
@@ -190,7 +231,7 @@ impl Fragment {
     /// their request, so no scope comes twice.
     #[must_use]
     pub fn split_scope(self) -> (Self, Option<Self>) {
-        let mut scopes = self.held().iter().map(|held| held.scope);
+        let mut scopes = self.held().iter().map(|held| held.scope());
         let first = scopes.next();
         let count = 1 + scopes.take_while(|&scope| Some(scope) == first).count() as u32;
         let rest = self.clone().behind(count);
@@ -200,7 +241,7 @@ impl Fragment {
     /// Returns the identity of the `ScopeSpans` of its first span. Requests sort in the order in which they came.
     #[must_use]
     pub fn scope_id(&self) -> ScopeId {
-        let scope = self.held().first().map_or(0, |held| held.scope);
+        let scope = self.held().first().map_or(0, |held| held.scope());
         ScopeId { request: self.request.number, scope }
     }
 
@@ -217,7 +258,7 @@ impl Fragment {
 
     /// Makes the bytes of all spans readable. The body stays in its present form.
     #[must_use]
-    pub(super) fn peek(&self) -> OpenFragment<'_> {
+    pub(crate) fn peek(&self) -> OpenFragment<'_> {
         self.open_excerpt(usize::MAX)
     }
 
@@ -277,7 +318,7 @@ impl OpenFragment<'_> {
         self.held().map(|(held, scope)| {
             let body = &self.body;
             SpanBytes {
-                scope_id: Some(ScopeId { request: self.fragment.request.number, scope: held.scope }),
+                scope_id: Some(ScopeId { request: self.fragment.request.number, scope: held.scope() }),
                 resource: scope.resource.of(body),
                 resource_schema_url: scope.resource_schema_url.of(body),
                 scope: scope.scope.of(body),
@@ -288,26 +329,27 @@ impl OpenFragment<'_> {
     }
 
     /// Returns the bytes that the places of the spans refer to.
-    pub(super) fn body(&self) -> &[u8] {
+    pub(crate) fn body(&self) -> &[u8] {
         &self.body
     }
 
     /// Returns the places of the spans in the order of their request.
-    pub(super) fn placed(&self) -> impl Iterator<Item = PlacedSpan> {
+    pub(crate) fn placed(&self) -> impl Iterator<Item = PlacedSpan> {
         let request = &self.fragment.request;
         self.held().map(|(held, scope)| {
-            let received = request.scopes.get(held.scope as usize).copied().unwrap_or_default();
+            let received = request.scopes.get(held.scope() as usize).copied().unwrap_or_default();
             PlacedSpan {
                 resource_id: ResourceId { request: request.number, offset: received.resource.offset },
-                scope_id: ScopeId { request: request.number, scope: held.scope },
+                scope_id: ScopeId { request: request.number, scope: held.scope() },
                 scope,
                 span: held.span,
+                is_counted: held.is_counted(),
             }
         })
     }
 
     /// Returns the `Span` messages, each with the name of its service.
-    pub(super) fn spans_with_service(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pub(crate) fn spans_with_service(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.held().map(|(held, scope)| (held.span.of(&self.body), scope.service.of(&self.body)))
     }
 
@@ -316,10 +358,10 @@ impl OpenFragment<'_> {
         let excerpt = self.excerpt.as_ref();
         let spans = excerpt.map_or_else(|| self.fragment.held(), |excerpt| &excerpt.spans);
         spans.iter().map(move |held| match excerpt {
-            None => (*held, self.fragment.request.scopes.get(held.scope as usize).copied().unwrap_or_default()),
+            None => (*held, self.fragment.request.scopes.get(held.scope() as usize).copied().unwrap_or_default()),
             Some(excerpt) => {
-                let (scope, found) = excerpt.scopes.get(held.scope as usize).copied().unwrap_or_default();
-                (HeldSpan { scope, ..*held }, found)
+                let (scope, found) = excerpt.scopes.get(held.scope() as usize).copied().unwrap_or_default();
+                (held.at(held.span, scope), found)
             }
         })
     }

@@ -42,14 +42,19 @@ impl WorkRound<'_> {
     }
 
     /// Counts these spans of the trace `id` as sampled out. In a dry run, sends them to the exporter instead. `policy`
-    /// is the policy of type `drop` that dropped the trace.
+    /// is the policy of type `drop` that dropped the trace, which `summary` describes.
     pub(super) fn sampled_out(
         &mut self,
         id: TraceId,
         fragments: impl IntoIterator<Item = Fragment>,
         policy: Option<u16>,
+        summary: &Summary,
     ) {
+        let is_unrepresented = self.policies.counted() != 0 && !self.policies.may_keep(summary);
         for fragment in fragments {
+            if is_unrepresented {
+                self.tally.unrepresented_calls += fragment.counted_spans();
+            }
             if self.limits.dry_run {
                 self.kept.push(KeptSpans::new(fragment, id, Keep::only_dry_run(policy)));
             } else {

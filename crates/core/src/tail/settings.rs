@@ -179,6 +179,7 @@ impl TailSampling {
             policies: &self.policies,
             shadow: &self.shadow.policies,
             sample_on_first_match: self.sample_on_first_match,
+            counted: None,
         }
     }
 

@@ -164,6 +164,9 @@ impl Shard {
             let sampled = self.sample.record(arrival.hash, round.now_ms);
             if let Some(sampled) = sampled {
                 round.tally.follow(sampled, &arrival.fragment, round.limits.decision_ms);
+                if round.policies.counted() != 0 {
+                    round.tally.follow_calls(sampled, &arrival.fragment);
+                }
             }
             match known {
                 Known::Held(slot) => self.join(slot, arrival, round),
@@ -172,7 +175,7 @@ impl Shard {
                 Known::DroppedByPolicy => {
                     self.count_late_of_dropped(dropped_by_policy_hash(arrival.hash), &arrival);
                     round.tally.late_of_dropped(false, arrival.summary.span_count);
-                    round.sampled_out(arrival.id, [arrival.fragment], None);
+                    round.sampled_out(arrival.id, [arrival.fragment], None, &arrival.summary);
                 }
                 Known::No => {
                     round.tally.begun(sampled);
@@ -268,7 +271,7 @@ impl Shard {
         };
         round.tally.late_of_dropped(keep.is_some(), arrival.summary.span_count);
         if keep.is_none() && round.limits.is_full(&trace.summary) {
-            round.sampled_out(arrival.id, [arrival.fragment], None);
+            round.sampled_out(arrival.id, [arrival.fragment], None, &arrival.summary);
             return;
         }
         let hash = arrival.hash;
@@ -316,7 +319,7 @@ impl Shard {
             }
             None => {
                 self.count_late_of_dropped(arrival.hash, &arrival);
-                round.sampled_out(arrival.id, [arrival.fragment], None);
+                round.sampled_out(arrival.id, [arrival.fragment], None, &arrival.summary);
             }
         }
     }
@@ -459,7 +462,7 @@ impl Shard {
         let facts = DecisionFacts { trigger, drop_policy, ..trace.facts(round) };
         let remembered_by = if drop_policy.is_some() { dropped_by_policy_hash(hash) } else { hash };
         self.released.push((remembered_by, facts.pack()));
-        round.sampled_out(trace.id, trace.fragments, drop_policy);
+        round.sampled_out(trace.id, trace.fragments, drop_policy, &trace.summary);
     }
 
     /// Moves the hashes in `released` to the cache of dropped ids. Every round of work ends with this.

@@ -27,7 +27,7 @@ use super::trace_sample::TraceSample;
 use super::verdicts::{Columns, VerdictCache};
 use crate::budget::{Budget, ENTRY_BYTES, Room, Share, ladder};
 use crate::otlp::TraceId;
-use crate::otlp::scan::{Scan, Scope, SpanFact};
+use crate::otlp::scan::{Bits, Scan, Scope, SpanFact};
 use crate::replaceable::{Replaceable, Seen};
 use crate::sampling::{Keep, Policies, Summary};
 use crate::settings::Size;
@@ -349,7 +349,8 @@ impl Table {
         }
         share.resize(body.len() + hold_bytes(hold.as_ref()) + index_bytes(scan, out, &in_force.policies));
         let (order, mut batch) = (std::mem::take(&mut out.order), std::mem::take(&mut out.batch));
-        let (spans, scopes) = (held_spans(&order, &scan.facts), scan.scopes.clone().into());
+        let spans = held_spans(&order, &scan.facts, in_force.policies.counted());
+        let scopes = scan.scopes.clone().into();
         let bytes = body.clone();
         let request = Request::held(body, spans, scopes, share, hold, self.compression.clone());
         let policies = Arc::clone(&in_force.policies);
@@ -574,8 +575,9 @@ fn index_bytes(scan: &Scan, out: &RoundOutcome, policies: &Policies) -> usize {
         + fragments * (TRACE_BYTES + policies.summary_heap_bytes())
 }
 
-fn held_spans(order: &[(u64, u32)], facts: &[SpanFact]) -> Box<[HeldSpan]> {
-    order.iter().map(|&(_, i)| &facts[i as usize]).map(|fact| HeldSpan { span: fact.span, scope: fact.scope }).collect()
+fn held_spans(order: &[(u64, u32)], facts: &[SpanFact], counted: Bits) -> Box<[HeldSpan]> {
+    let facts = order.iter().map(|&(_, i)| &facts[i as usize]);
+    facts.map(|fact| HeldSpan::new(fact.span, fact.scope).counted(fact.bits & counted != 0)).collect()
 }
 
 #[cfg(test)]

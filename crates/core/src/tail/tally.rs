@@ -102,6 +102,11 @@ pub struct Tally {
     pub services: HashMap<Vec<u8>, ServiceCounts, RandomState>,
     /// Spans whose id another span of their trace has, too; an estimate from the followed traces.
     pub duplicate_spans: u64,
+    /// New spans of followed traces, each with the number of traces that its trace stands for; empty without the metrics
+    /// of spans.
+    pub followed: Vec<(Fragment, u64)>,
+    /// Counted spans of dropped traces that no policy could have kept; 0 without the metrics of spans.
+    pub unrepresented_calls: u64,
     /// Pairs of the milliseconds between due time and decision, and the number of traces.
     pub lag_ms: Vec<(u64, usize)>,
 }
@@ -109,15 +114,24 @@ pub struct Tally {
 impl Tally {
     /// Sets all counts to 0 and keeps the capacity of the buffers.
     pub fn clear(&mut self) {
-        let Tally { mut kept, mut dropped_by_policy, mut shadowed, mut lag_ms, mut delays, mut services, .. } =
-            std::mem::take(self);
+        let Tally {
+            mut kept,
+            mut dropped_by_policy,
+            mut shadowed,
+            mut lag_ms,
+            mut delays,
+            mut services,
+            mut followed,
+            ..
+        } = std::mem::take(self);
+        followed.clear();
         kept.clear();
         shadowed.clear();
         dropped_by_policy.clear();
         lag_ms.clear();
         delays.clear();
         services.clear();
-        *self = Tally { kept, dropped_by_policy, shadowed, lag_ms, delays, services, ..Tally::default() };
+        *self = Tally { kept, dropped_by_policy, shadowed, lag_ms, delays, services, followed, ..Tally::default() };
     }
 
     /// Adds the counts of decisions of `other`, for tests that collect several rounds.
@@ -138,6 +152,7 @@ impl Tally {
             + self.services.allocation_size()
             + self.shadowed.capacity() * size_of::<Shadowed>()
             + self.delays.capacity() * size_of::<Delay>()
+            + self.followed.capacity() * size_of::<(Fragment, u64)>()
             + self.lag_ms.capacity() * size_of::<(u64, usize)>()
     }
 
@@ -191,6 +206,11 @@ impl Tally {
                 counts.late_spans += if delay_ms > decision_wait_ms { spans } else { 0 };
             }
         }
+    }
+
+    /// Notes new spans of a followed trace for the graph of services.
+    pub(super) fn follow_calls(&mut self, sampled: SampledArrival, fragment: &Fragment) {
+        self.followed.push((fragment.clone(), sampled.weight));
     }
 
     /// Returns the counts of the service of this name, or `None` if the round has too many services.

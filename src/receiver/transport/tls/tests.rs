@@ -87,7 +87,7 @@ impl Server {
             Arc::new(FakeIntake(Budget::new(1000))),
             Arc::clone(&metrics),
             Arc::default(),
-            Arc::new(String::new),
+            Arc::new(|_| String::new()),
         );
         Server { address, metrics, _receiver: receiver, _folder: folder }
     }

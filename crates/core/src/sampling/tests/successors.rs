@@ -58,7 +58,7 @@ fn names_keep_their_numbers() {
 }
 
 fn successor(policies: &[Policy], previous: Option<&Policies>) -> Result<Policies, CompileError> {
-    Policies::compile_set(PolicySet { policies, shadow: &[], sample_on_first_match: false }, previous)
+    Policies::compile_set(PolicySet { policies, shadow: &[], sample_on_first_match: false, counted: None }, previous)
 }
 
 #[test]

@@ -32,7 +32,7 @@ impl Fixture {
         let budget = Budget::new(LIMIT_BYTES);
         let share = budget.force(plain.len() + INDEX_BYTES);
         let compression: Arc<Compression> = Arc::default();
-        let span = HeldSpan { span: ByteRange { offset: 0, len: plain.len() as u32 }, scope: 0 };
+        let span = HeldSpan::new(ByteRange { offset: 0, len: plain.len() as u32 }, 0);
         let (spans, scopes) = (Box::from([span]), Box::from([Scope::default()]));
         let body = Bytes::from(plain.clone());
         let request = Request::held(body, spans, scopes, share, None, Some(Arc::clone(&compression)));
@@ -108,7 +108,7 @@ fn a_body_that_would_gain_nothing_stays_plain() {
 /// `resource_bytes` bytes.
 fn excerpts(budget: &Budget, compression: &Arc<Compression>, resource_bytes: u32) -> Vec<Fragment> {
     let plain = Bytes::from(text());
-    let spans = (0..900).map(|n| HeldSpan { span: ByteRange { offset: resource_bytes + n * 100, len: 100 }, scope: 0 });
+    let spans = (0..900).map(|n| HeldSpan::new(ByteRange { offset: resource_bytes + n * 100, len: 100 }, 0));
     let resource = ByteRange { offset: 0, len: resource_bytes };
     let scopes = Box::from([Scope { resource, ..Scope::default() }]);
     let share = budget.force(plain.len() + INDEX_BYTES);

@@ -7,7 +7,7 @@ use crate::tail::request::{HeldSpan, Request};
 
 #[test]
 fn a_queue_that_was_long_gives_its_memory_back() {
-    let span = HeldSpan { span: ByteRange::default(), scope: 0 };
+    let span = HeldSpan::new(ByteRange::default(), 0);
     let share = Budget::new(1 << 20).share();
     let request = Request::new(bytes::Bytes::new(), [span].into(), [Scope::default()].into(), share);
     let kept = KeptSpans::new(Fragment::new(request, 0, 1), TraceId([1; 16]), Keep::new(0, Threshold::ALWAYS));

@@ -41,7 +41,7 @@ fn fragment(spans: &[(u32, Span)]) -> Fragment {
     let body = Bytes::from(ExportTraceServiceRequest { resource_spans: groups.collect() }.encode_to_vec());
     let mut scanned = Scan::default();
     let body = scan(body, &NoProbe, &mut scanned).unwrap();
-    let held: Vec<_> = scanned.facts.iter().map(|fact| HeldSpan { span: fact.span, scope: fact.scope }).collect();
+    let held: Vec<_> = scanned.facts.iter().map(|fact| HeldSpan::new(fact.span, fact.scope)).collect();
     let share = Budget::new(1 << 20).force(0);
     Fragment::new(Request::new(body, held.into(), scanned.scopes.into(), share), 0, spans.len() as u32)
 }

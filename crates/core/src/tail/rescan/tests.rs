@@ -38,7 +38,7 @@ fn policies(request: &Request, seed: u64, count: usize, previous: Option<&Polici
     ];
     let rules = any_span.chain(keys.into_iter().take(seed as usize % 4));
     let policies: Vec<_> = rules.enumerate().map(|(at, rule)| Policy::new(&format!("p{at}"), rule)).collect();
-    let set = PolicySet { policies: &policies, shadow: &[], sample_on_first_match: false };
+    let set = PolicySet { policies: &policies, shadow: &[], sample_on_first_match: false, counted: None };
     Policies::compile_set(set, previous).expect("the policies fit")
 }
 
@@ -46,7 +46,7 @@ fn policies(request: &Request, seed: u64, count: usize, previous: Option<&Polici
 fn fragments(body: &Bytes, scan: &Scan) -> BTreeMap<TraceId, (Vec<SpanFact>, Fragment)> {
     let mut facts = scan.facts.clone();
     facts.sort_by_key(|fact| fact.trace_id);
-    let spans = facts.iter().map(|fact| HeldSpan { span: fact.span, scope: fact.scope }).collect();
+    let spans = facts.iter().map(|fact| HeldSpan::new(fact.span, fact.scope)).collect();
     let share = Budget::new(usize::MAX).share();
     let request = HeldRequest::new(body.clone(), spans, scan.scopes.clone().into(), share);
     let mut first = 0;

@@ -1,0 +1,202 @@
+//! Reads the labels of a span from its bytes.
+//!
+//! The key of a series is the bytes of its labels: the values in the order of [`super::settings::LABELS`] without kind and
+//! status, which are one byte, and then those of the dimensions. Each value has its length before it.
+
+use std::io::Write;
+
+use smallvec::SmallVec;
+
+use super::label::{self, VALUE_BYTES_MAX, label_name};
+use super::names::write_normalized;
+use super::settings::{SpanMetricsSettings, SpanNames};
+use crate::otlp::fields::span;
+use crate::otlp::scan::Scope;
+use crate::otlp::view::{self, AnyValue, Attributes, StatusCode};
+use crate::otlp::wire::{Reader, WireValue};
+
+const HTTP_ROUTE: &str = "http.route";
+/// The method in the present and in the earlier semantic conventions.
+const METHODS: [&str; 2] = ["http.request.method", "http.method"];
+
+/// The number of the wanted attributes that names are made of.
+const NAME_ATTRIBUTES: usize = 3;
+const ROUTE: usize = 0;
+
+/// The bytes of a name that are read. A UUID becomes shorter, so more than [`VALUE_BYTES_MAX`].
+const NAME_BYTES_MAX: usize = 4 * VALUE_BYTES_MAX;
+
+/// The service of a span whose resource has no `service.name`, as the specification of OpenTelemetry names it.
+pub(super) const UNKNOWN_SERVICE: &[u8] = b"unknown_service";
+
+/// The key of a value of an attribute that a sender wrote before its key; `0x0a` is the key of the field `key`.
+const KEY_FIRST: u8 = 0x0a;
+
+/// Values of the wanted attributes, in the order of [`KeyReader::wanted`].
+type Values<'a> = SmallVec<[AnyValue<'a>; 12]>;
+
+/// Reads keys as the settings say.
+#[derive(Debug)]
+pub(super) struct KeyReader {
+    names: SpanNames,
+    /// The keys of the wanted attributes: those that names are made of, and then the dimensions.
+    wanted: Vec<String>,
+    /// Bit `n` is set if a wanted key has `n` bytes, modulo 64.
+    lengths: u64,
+    /// The labels and the defaults of the dimensions.
+    dimensions: Vec<(String, String)>,
+}
+
+/// The part of a key that all spans of a scope share.
+#[derive(Debug)]
+pub(super) struct ScopePart<'a> {
+    service: &'a [u8],
+    /// The dimensions that the resource has.
+    dimensions: Values<'a>,
+}
+
+/// The parts of a span that its key and its exemplar are made of.
+#[derive(Debug, Default)]
+pub(super) struct SpanPart<'a> {
+    pub(super) trace_id: &'a [u8],
+    pub(super) span_id: &'a [u8],
+    name: &'a [u8],
+    pub(super) start_unix_nano: u64,
+    pub(super) end_unix_nano: u64,
+    kind: i32,
+    status: StatusCode,
+    attributes: Values<'a>,
+}
+
+impl KeyReader {
+    /// Creates a reader of keys with names of this form.
+    pub(super) fn new(settings: &SpanMetricsSettings, names: SpanNames) -> Self {
+        let of_names = std::iter::once(HTTP_ROUTE).chain(METHODS);
+        let keys = of_names.chain(settings.dimensions.iter().map(|dimension| dimension.key.as_str()));
+        let wanted: Vec<String> = keys.map(str::to_owned).collect();
+        let is_needed = |at: usize| at >= NAME_ATTRIBUTES || settings.span_names != SpanNames::AsSent;
+        let needed = wanted.iter().enumerate().filter(|(at, _)| is_needed(*at));
+        let lengths = needed.fold(0, |lengths, (_, key)| lengths | 1 << (key.len() % 64));
+        let dimensions = settings.dimensions.iter();
+        let dimensions = dimensions.map(|dimension| (label_name(&dimension.key), dimension.default.clone())).collect();
+        KeyReader { names, wanted, lengths, dimensions }
+    }
+
+    /// Returns the labels of the dimensions.
+    pub(super) fn dimension_labels(&self) -> impl Iterator<Item = &str> {
+        self.dimensions.iter().map(|(label, _)| label.as_str())
+    }
+
+    /// Reads what the spans of a scope share.
+    pub(super) fn scope<'a>(&self, scope: &Scope, body: &'a [u8]) -> ScopePart<'a> {
+        let service = scope.service.of(body);
+        let mut dimensions: Values<'a> = SmallVec::new();
+        if !self.dimensions.is_empty() {
+            dimensions.resize(self.wanted.len(), AnyValue::Empty);
+            for (key, value) in Attributes::of_resource(scope.resource.of(body)).iter() {
+                self.take(&mut dimensions, key, value);
+            }
+        }
+        ScopePart { service: if service.is_empty() { UNKNOWN_SERVICE } else { service }, dimensions }
+    }
+
+    /// Reads a span.
+    #[inline]
+    pub(super) fn span<'a>(&self, message: &'a [u8]) -> SpanPart<'a> {
+        let mut part = SpanPart::default();
+        part.attributes.resize(self.wanted.len(), AnyValue::Empty);
+        let mut reader = Reader::new(message);
+        while let Ok(Some(field)) = reader.field() {
+            match field {
+                (span::TRACE_ID, WireValue::Len(v)) => part.trace_id = v,
+                (span::SPAN_ID, WireValue::Len(v)) => part.span_id = v,
+                (span::NAME, WireValue::Len(v)) => part.name = v,
+                (span::KIND, WireValue::Varint(v)) => part.kind = v as i32,
+                (span::START_TIME_UNIX_NANO, WireValue::Fixed64(v)) => part.start_unix_nano = v,
+                (span::END_TIME_UNIX_NANO, WireValue::Fixed64(v)) => part.end_unix_nano = v,
+                (span::ATTRIBUTES, WireValue::Len(v)) if self.may_want(v) => {
+                    let (key, value) = view::key_value(v);
+                    self.take(&mut part.attributes, key, value);
+                }
+                (span::STATUS, WireValue::Len(v)) => (part.status, _) = view::status(v),
+                _ => {}
+            }
+        }
+        part
+    }
+
+    /// Returns false if the key of an attribute has a length that no wanted key has.
+    #[inline]
+    fn may_want(&self, attribute: &[u8]) -> bool {
+        match attribute {
+            [KEY_FIRST, len, ..] => self.lengths >> (len % 64) & 1 == 1,
+            _ => true,
+        }
+    }
+
+    /// Takes a value if its key is wanted. If a sender repeats an attribute, the first one with a value counts.
+    fn take<'a>(&self, values: &mut Values<'a>, key: &[u8], value: AnyValue<'a>) {
+        for (at, _) in self.wanted.iter().enumerate().filter(|(_, wanted)| wanted.as_bytes() == key) {
+            if values[at] == AnyValue::Empty {
+                values[at] = value;
+            }
+        }
+    }
+
+    /// Appends the key of a span.
+    #[inline]
+    pub(super) fn write_key(&self, scope: &ScopePart<'_>, span: &SpanPart<'_>, out: &mut Vec<u8>) {
+        let kind = if (0..=5).contains(&span.kind) { span.kind as u8 } else { 0 };
+        out.push(kind << 4 | span.status as u8);
+        label::write_value(scope.service, out);
+        label::with_length(out, |out| self.write_name(span, out));
+        for (at, (_, default)) in self.dimensions.iter().enumerate() {
+            let at = NAME_ATTRIBUTES + at;
+            let of_scope = || scope.dimensions.get(at).copied().unwrap_or(AnyValue::Empty);
+            let of_span = Some(span.attributes[at]).filter(|value| is_shown(*value));
+            let value = of_span.unwrap_or_else(of_scope);
+            label::with_length(out, |out| write_attribute(value, default, out));
+        }
+    }
+
+    fn write_name(&self, span: &SpanPart<'_>, out: &mut Vec<u8>) {
+        if self.names != SpanNames::Normalized {
+            return label::write_text(span.name, out);
+        }
+        if let AnyValue::String(route @ [_, ..]) = span.attributes[ROUTE] {
+            let methods = &span.attributes[ROUTE + 1..NAME_ATTRIBUTES];
+            let method = methods.iter().find_map(|value| match value {
+                AnyValue::String(method @ [_, ..]) => Some(*method),
+                _ => None,
+            });
+            if let Some(method) = method {
+                label::write_text(method, out);
+                out.push(b' ');
+            }
+            return label::write_text(route, out);
+        }
+        let at = out.len();
+        write_normalized(span.name, NAME_BYTES_MAX, out);
+        if std::str::from_utf8(&out[at..]).is_err() {
+            out.truncate(at);
+            label::write_text(span.name, out);
+        }
+    }
+}
+
+/// Returns true if the value can be a label.
+fn is_shown(value: AnyValue<'_>) -> bool {
+    matches!(value, AnyValue::String(_) | AnyValue::Bool(_) | AnyValue::Int(_) | AnyValue::Double(_))
+}
+
+/// Appends the text of a value, or `default` if it has none. Lists, maps and bytes have none.
+fn write_attribute(value: AnyValue<'_>, default: &str, out: &mut Vec<u8>) {
+    // Writing to memory does not fail.
+    let _ = match value {
+        AnyValue::String(text) => return label::write_text(text, out),
+        AnyValue::Bool(value) => write!(out, "{value}"),
+        AnyValue::Int(value) => write!(out, "{value}"),
+        AnyValue::Double(value) => write!(out, "{value}"),
+        _ => return label::write_text(default.as_bytes(), out),
+    };
+}
