@@ -45,11 +45,11 @@ pub enum AnyValue<'a> {
 }
 
 impl<'a> AnyValue<'a> {
-    /// Returns true if there is no value or the value is an empty string.
+    /// Returns true if there is no value or the value is an empty string or empty bytes.
     #[must_use]
     #[inline]
     pub fn is_blank(self) -> bool {
-        matches!(self, AnyValue::String(b"") | AnyValue::Empty)
+        matches!(self, AnyValue::String(b"") | AnyValue::Bytes(b"") | AnyValue::Empty)
     }
 
     /// Reads the message `AnyValue`. If it has several values, the last counts.

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Otlp;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use prost::Message;
 use spansieve::proto::google::devtools::cloudtrace::v2::attribute_value::Value;
 use spansieve::proto::google::devtools::cloudtrace::v2::span::{Attributes, time_event};
 use spansieve::proto::google::devtools::cloudtrace::v2::{AttributeValue, Span};
@@ -19,6 +20,15 @@ const VALUE_BYTES_MAX: usize = 65_532;
 
 /// Maximum bytes of a key (same source).
 const KEY_BYTES_MAX: usize = 512;
+
+/// Maximum bytes of a scope's name and version, and of a value of a large resource (`docs/cloud-trace-mapping.md`).
+const SHORT_BYTES_MAX: usize = 1_024;
+
+/// Bytes of a resource that may take more than 32 KiB in a span, where its values are cut (same source). A double of nine
+/// bytes may have 300 digits, and labels repeat values.
+const LARGE_RESOURCE_BYTES: usize = 1_024;
+
+const LARGE_RESOURCE: &str = "large resources: at most 32 KiB of one are in a span";
 
 const REPEATED_KEYS: &str = "repeated keys of a resource: the first counts";
 
@@ -102,8 +112,10 @@ fn attributes(
     let empty_key = places.sent.iter().any(|a| a.key.is_empty());
     let dropped = if places.resource.is_some_and(|sent| repeats(&sent.resource.attributes)) {
         Some(REPEATED_KEYS)
+    } else if places.dropped || empty_key {
+        Some(dropped)
     } else {
-        (places.dropped || empty_key).then_some(dropped)
+        places.resource.is_some_and(has_large_resource).then_some(LARGE_RESOURCE)
     };
     found.check(&format!("{field}.dropped"), &ours.dropped_attributes_count, &theirs.dropped_attributes_count, dropped);
     let keys: BTreeSet<_> = ours.attribute_map.keys().chain(theirs.attribute_map.keys()).collect();
@@ -128,7 +140,8 @@ fn attribute(
     let sent: Vec<_> = places.sent.iter().filter(|a| renamed(&a.key) == key).collect();
     let of_resource = places.resource.map(|sent| &sent.resource.attributes[..]).unwrap_or_default();
     let is_usable = |a: &&KeyValue| !a.key.is_empty() && a.key.len() <= KEY_BYTES_MAX && !is_blank_identity(a);
-    if theirs.is_none() && places.resource.is_some() && !of_resource.iter().any(|a| is_usable(&a)) {
+    let has_no_labels = places.resource.is_some() && !of_resource.iter().any(|a| is_usable(&a));
+    if has_no_labels && (theirs.is_none() || key.starts_with("g.co/r/")) {
         let of_scope = key.starts_with("otel.scope.").then_some("scope: written without a resource, too");
         return of_scope.or(Some("labels: of a resource whose keys are all unusable"));
     }
@@ -138,8 +151,11 @@ fn attribute(
         return Some(REPEATED_KEYS);
     }
     let is_nested = |a: &KeyValue| matches!(value(a), Some(Otlp::ArrayValue(_) | Otlp::KvlistValue(_)));
-    if key.starts_with("g.co/r/") && of_resource.iter().any(is_nested) {
-        return text(theirs)?.starts_with(['[', '{']).then_some("labels: only texts give one, no lists and maps");
+    if key.starts_with("g.co/r/") && text(theirs).is_some_and(|text| of_resource.iter().any(|a| is_no_label(a, text))) {
+        return Some("labels: only texts give one, no lists, maps and bytes");
+    }
+    if let Some(cause) = shortened(key, ours, theirs, places) {
+        return Some(cause);
     }
     let (ours, theirs) = (text(ours)?, text(theirs)?);
     if theirs.len().max(ours.len()) > VALUE_BYTES_MAX - 4 {
@@ -149,9 +165,42 @@ fn attribute(
     nested.then_some("lists and maps: order, escapes, exponents, empty bytes and NaN in their JSON")
 }
 
+/// Returns the cause if Spansieve cuts the value to 1,024 bytes or leaves it out.
+fn shortened(
+    key: &str,
+    ours: Option<&AttributeValue>,
+    theirs: Option<&AttributeValue>,
+    places: &Places<'_>,
+) -> Option<&'static str> {
+    // The cut is before a character or an escape of JSON, which has at most six bytes.
+    let is_cut = text(ours).is_some_and(|text| (SHORT_BYTES_MAX - 6..=SHORT_BYTES_MAX).contains(&text.len()));
+    let is_longer = text(theirs).is_some_and(|text| text.len() > SHORT_BYTES_MAX);
+    if is_cut && is_longer && ["otel.scope.name", "otel.scope.version"].contains(&key) {
+        return Some("scope: its name and version are cut at 1,024 bytes");
+    }
+    let sent = places.resource?;
+    let is_of_resource = key.starts_with("g.co/r/") || sent.resource.attributes.iter().any(|a| renamed(&a.key) == key);
+    (is_of_resource && has_large_resource(sent) && (is_cut || ours.is_none())).then_some(LARGE_RESOURCE)
+}
+
+fn has_large_resource(sent: &Sent) -> bool {
+    sent.resource.encoded_len() > LARGE_RESOURCE_BYTES
+}
+
+/// Returns true if the attribute is a list, a map or bytes, and `text` may be the label that the Collector makes of it.
+fn is_no_label(attribute: &KeyValue, text: &str) -> bool {
+    match value(attribute) {
+        Some(Otlp::ArrayValue(_)) => text.starts_with('['),
+        Some(Otlp::KvlistValue(_)) => text.starts_with('{'),
+        Some(Otlp::BytesValue(bytes)) => text.len() == bytes.len().div_ceil(3) * 4,
+        _ => false,
+    }
+}
+
 fn is_blank_identity(attribute: &KeyValue) -> bool {
     let blank = match value(attribute) {
         Some(Otlp::StringValue(text)) => text.is_empty(),
+        Some(Otlp::BytesValue(bytes)) => bytes.is_empty(),
         value => value.is_none(),
     };
     blank && ["service.name", "service.namespace", "service.instance.id"].contains(&attribute.key.as_str())

@@ -188,6 +188,7 @@ fn is_blank(value: Option<&AnyValue>) -> bool {
     match value.and_then(|v| v.value.as_ref()) {
         None | Some(Value::StringValueStrindex(_)) => true,
         Some(Value::StringValue(text)) => text.is_empty(),
+        Some(Value::BytesValue(bytes)) => bytes.is_empty(),
         Some(_) => false,
     }
 }

@@ -137,12 +137,15 @@ fn labels_win_over_attributes_of_the_user() {
 #[test]
 fn empty_service_attributes_are_not_written() {
     let keys = ["service.name", "service.namespace", "service.instance.id"];
-    let empty = || keys.map(|key| string(key, "")).to_vec();
     let map = |found: v2::Span| found.attributes.unwrap().attribute_map;
-    let found = map(check(&resource(empty()), &InstrumentationScope::default(), &plain_span()));
-    assert!(keys.iter().all(|key| !found.contains_key(*key)));
-    let found = map(check_span(&with_attributes(empty())));
-    assert!(keys.iter().all(|key| !found.contains_key(*key)));
+    for empty in [Value::StringValue(String::new()), Value::BytesValue(Vec::new())] {
+        let value = OtlpValue { value: Some(empty.clone()) };
+        let attributes = keys.map(|key| KeyValue { value: Some(value.clone()), ..string(key, "") }).to_vec();
+        let found = map(check(&resource(attributes.clone()), &InstrumentationScope::default(), &plain_span()));
+        assert!(keys.iter().all(|key| !found.contains_key(*key)), "{empty:?}");
+        let found = map(check_span(&with_attributes(attributes)));
+        assert!(keys.iter().all(|key| !found.contains_key(*key)), "{empty:?}");
+    }
 }
 
 #[test]
