@@ -291,12 +291,30 @@ impl Term {
             }
             Term::Math(op, left, right) => math::result(*op, left.value(source)?, right.value(source)?)?,
             Term::Compare(op, left, right) => Val::Bool(left.value(source)?.compare(&right.value(source)?, *op)?),
-            Term::Call(function, arguments) => {
-                let values: Option<Vec<Val<'a>>> = arguments.iter().map(|argument| argument.value(source)).collect();
-                call::result(function, values?)?
-            }
+            Term::Call(function, arguments) => called(function, arguments, source)?,
         })
     }
+}
+
+/// Evaluates the arguments of a function and calls it.
+fn called<'a>(function: &'a Function, arguments: &'a [Term], source: &'a impl FieldSource) -> Option<Val<'a>> {
+    if let (Function::Coalesce, [Term::List(terms)]) = (function, arguments) {
+        return first_value(terms, source);
+    }
+    let values: Option<Vec<Val<'a>>> = arguments.iter().map(|argument| argument.value(source)).collect();
+    call::result(function, values?)
+}
+
+/// Returns the first value that is not nil; nil if there is none. The terms after it are not evaluated, so an error there
+/// does not count (`func_coalesce.go`).
+fn first_value<'a>(terms: &'a [Term], source: &'a impl FieldSource) -> Option<Val<'a>> {
+    for term in terms {
+        match term.value(source)? {
+            Val::Nil => {}
+            value => return Some(value),
+        }
+    }
+    Some(Val::Nil)
 }
 
 /// Fields with their values as encoded `AnyValue` messages, for tests.

@@ -110,12 +110,19 @@ fn to_int<'a>(value: &Val<'a>) -> Option<Val<'a>> {
     Some(match value {
         Val::Nil => Val::Nil,
         Val::Int(value) => Val::Int(*value),
-        Val::Double(value) => Val::Int(*value as i64),
+        Val::Double(value) => Val::Int(whole(*value)?),
         Val::Bool(value) => Val::Int(i64::from(*value)),
         Val::Unset => Val::Int(0),
         Val::Text(text) => Val::Int(std::str::from_utf8(text).ok()?.parse().ok()?),
         _ => return None,
     })
+}
+
+/// Returns a double without its fraction. NaN and what does not fit into an `i64` are errors, as everywhere in formulas. Go
+/// leaves the result to the processor.
+fn whole(value: f64) -> Option<i64> {
+    const BEYOND: f64 = 9_223_372_036_854_775_808.0;
+    (-BEYOND..BEYOND).contains(&value).then_some(value as i64)
 }
 
 fn to_double<'a>(value: &Val<'a>) -> Option<Val<'a>> {

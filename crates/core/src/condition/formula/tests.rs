@@ -87,6 +87,9 @@ fn numbers_are_parsed_as_in_go() {
         (r#"Int(attributes["a"]) == 1"#, text("test"), false),
         (r#"Int(attributes["a"]) == 2"#, text("2.7"), false),
         (r#"Int(attributes["a"]) == 2"#, text("+2"), true),
+        (r#"Int(attributes["a"]) == -2"#, encoded(Value::DoubleValue(-2.7)), true),
+        (r#"Int(attributes["a"]) > 0"#, encoded(Value::DoubleValue(1e21)), false),
+        (r#"Int(attributes["a"]) != 0"#, encoded(Value::DoubleValue(f64::NAN)), false),
         (r#"Double(attributes["a"]) > 1.5"#, text("Infinity"), true),
         (r#"Double(attributes["a"]) < 1.5"#, text("-inf"), true),
         (r#"Double(attributes["a"]) > 1.5"#, text("1e400"), false),
@@ -96,5 +99,19 @@ fn numbers_are_parsed_as_in_go() {
         (r#"attributes["a"] / 0 != 1"#, encoded(Value::IntValue(1)), false),
     ] {
         assert_eq!(holds(condition, &value, 1), expected, "{condition} of {value:?}");
+    }
+}
+
+/// `func_coalesce.go`: what comes after the first value that is not nil is not evaluated.
+#[test]
+fn coalesce_stops_at_the_first_value() {
+    let text = encoded(Value::StringValue("x".into()));
+    for (condition, attribute, expected) in [
+        (r#"Coalesce([attributes["a"], Len(attributes["a"][0])]) == "x""#, text.as_slice(), true),
+        (r#"Coalesce([Len(attributes["a"][0]), attributes["a"]]) == "x""#, text.as_slice(), false),
+        (r#"Coalesce([attributes["b"], attributes["a"]]) == "x""#, text.as_slice(), true),
+        (r#"Coalesce([attributes["a"], attributes["b"]]) == nil"#, &[], true),
+    ] {
+        assert_eq!(holds(condition, attribute, 1), expected, "{condition}");
     }
 }

@@ -1,7 +1,8 @@
 //! Comparisons of a field with a constant (`compare.go`; `LANGUAGE.md`, Comparison Rules).
 //!
 //! Values of different types are unequal and have no order. Integers and doubles compare as numbers. If the types are
-//! known to differ, the comparison is an error, because its answer would always be the same.
+//! known to differ, the comparison is an error, because its answer would always be the same. Only `!= nil` is accepted
+//! for fields that are never nil: people write it in front of other conditions, and it changes nothing.
 
 use crate::condition::{Check, Condition, DoubleText, Field, Number, Range, RangeBound};
 
@@ -43,6 +44,9 @@ pub(super) fn compare(
     constant: &Constant,
     offset: usize,
 ) -> Result<TruthConditions, OttlError> {
+    if op == CompareOp::Ne && *constant == Constant::Nil && measure.is_never_nil() {
+        return Ok(TruthConditions::of(Condition::Constant(true)));
+    }
     // `!=` is the negation of `==`: it also holds for a value of another type and for an absent field.
     if op == CompareOp::Ne && measure.view != FieldView::Length {
         return Ok(compare(CompareOp::Eq, measure, constant, offset)?.negated());
@@ -89,7 +93,8 @@ fn equal(measure: &Measure, constant: &Constant, offset: usize) -> Result<TruthC
     Ok(TruthConditions::of(condition))
 }
 
-fn number(constant: &Constant) -> Option<Number> {
+/// Returns the number that the constant is; `None` if it is of another type.
+pub(super) fn number(constant: &Constant) -> Option<Number> {
     match constant {
         Constant::Int(value) => Some(Number::Int(*value)),
         Constant::Double(value) => Some(Number::Double(*value)),
@@ -98,7 +103,7 @@ fn number(constant: &Constant) -> Option<Number> {
 }
 
 impl Number {
-    fn as_double(self) -> f64 {
+    pub(super) fn as_double(self) -> f64 {
         match self {
             Number::Int(value) => value as f64,
             Number::Double(value) => value,

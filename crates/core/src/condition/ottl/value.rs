@@ -4,6 +4,7 @@ use crate::condition::Field;
 
 use super::OttlError;
 use super::answer::TruthConditions;
+use super::compare::number;
 use super::grammar::MathOp;
 pub(super) use crate::condition::formula::Constant;
 use crate::condition::formula::{doubles, integers};
@@ -68,6 +69,20 @@ pub(super) fn is_nullable(field: &Field) -> bool {
 impl Measure {
     pub(super) fn new(field: Field, view: FieldView) -> Self {
         Measure { field, view }
+    }
+
+    /// Returns true for a field of the span, event or scope itself, which OTTL never reads as nil.
+    pub(super) fn is_never_nil(&self) -> bool {
+        let is_whole = matches!(
+            self.view,
+            FieldView::Text
+                | FieldView::Integer
+                | FieldView::Time
+                | FieldView::Id(_)
+                | FieldView::IdText(_)
+                | FieldView::KindText(_)
+        );
+        is_whole && !is_nullable(&self.field)
     }
 }
 
@@ -146,19 +161,20 @@ fn unknown_math(offset: usize) -> OttlError {
     OttlError::new(offset, "arithmetic of fields").beyond_tests()
 }
 
-/// Computes with two constants of the same type: integers, doubles or durations, as in OTTL.
+/// Computes with two numbers or two durations, as in OTTL. An integer and a double give a double.
 fn constant_math(op: MathOp, left: &Constant, right: &Constant, offset: usize) -> Result<Constant, OttlError> {
     let result = match (op, left, right) {
         (_, Constant::Int(left), Constant::Int(right)) => integers(op, *left, *right).map(Constant::Int),
-        (_, Constant::Double(left), Constant::Double(right)) => {
-            doubles(op, *left, *right).filter(|result| result.is_finite()).map(Constant::Double)
-        }
         (MathOp::Add | MathOp::Subtract, Constant::Duration(left), Constant::Duration(right)) => {
             integers(op, *left, *right).map(Constant::Duration)
         }
         _ => {
-            let message = format!("arithmetic of {} and {}", left.shown(), right.shown());
-            return Err(OttlError::new(offset, message).help("both must be integers, doubles or durations"));
+            let (Some(left), Some(right)) = (number(left), number(right)) else {
+                let message = format!("arithmetic of {} and {}", left.shown(), right.shown());
+                return Err(OttlError::new(offset, message).help("both must be numbers or durations"));
+            };
+            let result = doubles(op, left.as_double(), right.as_double());
+            result.filter(|result| result.is_finite()).map(Constant::Double)
         }
     };
     result

@@ -112,6 +112,7 @@ fn value(expr: &Expr, sample: &Sample) -> Evaluated<Val> {
             let keys = path.iter().flat_map(|segment| &segment.keys).skip(1);
             return keys.into_iter().try_fold(field(path, sample), inside);
         }
+        ExprNode::Call(name, arguments) if name == "Coalesce" => return first_value(&arguments[0], sample),
         ExprNode::Call(name, arguments) => {
             let arguments: Option<Vec<Val>> = arguments.iter().map(|argument| value(argument, sample)).collect();
             return call(name, &arguments?, sample);
@@ -119,6 +120,13 @@ fn value(expr: &Expr, sample: &Sample) -> Evaluated<Val> {
         ExprNode::Math(op, left, right) => return math(*op, &value(left, sample)?, &value(right, sample)?),
         _ => Val::Bool(truth(expr, sample)?),
     })
+}
+
+/// Evaluates the items of a list up to the first that is not nil.
+fn first_value(list: &Expr, sample: &Sample) -> Evaluated<Val> {
+    let ExprNode::List(items) = &list.node else { return None };
+    let found = items.iter().map(|item| value(item, sample)).find(|value| *value != Some(Val::Nil));
+    found.unwrap_or(Some(Val::Nil))
 }
 
 /// Returns the value under a key of a map, or an element of a list. A key of nil is nil.
@@ -248,7 +256,7 @@ fn call(name: &str, arguments: &[Val], sample: &Sample) -> Evaluated<Val> {
         ("Len", [Val::Map(entries)]) => Some(Val::Int(entries.len() as i64)),
         ("Int", [value]) => Some(match value {
             Val::Nil | Val::Int(_) => value.clone(),
-            Val::Double(value) => Val::Int(*value as i64),
+            Val::Double(value) if value.abs() < 9.2e18 => Val::Int(*value as i64),
             Val::Bool(value) => Val::Int(i64::from(*value)),
             Val::Text(text) => Val::Int(text.parse().ok()?),
             _ => return None,
@@ -267,9 +275,6 @@ fn call(name: &str, arguments: &[Val], sample: &Sample) -> Evaluated<Val> {
             Val::Text(text) if text == "1" || text == "true" => Val::Bool(true),
             _ => return None,
         }),
-        ("Coalesce", [Val::List(list)]) => {
-            Some(list.iter().find(|value| **value != Val::Nil).cloned().unwrap_or(Val::Nil))
-        }
         ("Concat", [Val::List(list), Val::Text(delimiter)]) => {
             let part = |value: &Val| if *value == Val::Nil { Some("<nil>".to_owned()) } else { text(value) };
             let parts: Option<Vec<String>> = list.iter().map(part).collect();
