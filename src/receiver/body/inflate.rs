@@ -190,7 +190,12 @@ impl<G: FnMut(usize) -> bool> InflatedOutput<G> {
 }
 
 fn gunzip<G: FnMut(usize) -> bool>(input: &[u8], output: &mut InflatedOutput<G>) -> Result<(), InflateError> {
-    output.grow(gzip_size(input).unwrap_or(input.len().saturating_mul(RATIO_GUESS)))?;
+    let stated = gzip_size(input);
+    // The size of the last member, modulo 2^32. Either it is true, or the body is damaged.
+    if stated.is_some_and(|size| size > output.cap) {
+        return Err(InflateError::TooLarge);
+    }
+    output.grow(stated.unwrap_or(input.len().saturating_mul(RATIO_GUESS)))?;
     let mut rest = input;
     for _ in 0..GZIP_MEMBERS_MAX {
         // 15 means deflate's largest window, 32 KiB.

@@ -149,6 +149,14 @@ fn a_bomb_costs_no_more_than_the_cap() {
 }
 
 #[test]
+fn a_stated_size_over_the_cap_is_refused_before_memory_is_asked_for() {
+    let zeros = vec![0; CAP + 1];
+    for (coding, input) in [(Coding::Gzip, gzip(&zeros)), (Coding::Zstd, zstd_block(&zeros))] {
+        assert_eq!(run(coding, &input, CAP), (Err(InflateError::TooLarge), 0), "{coding:?}");
+    }
+}
+
+#[test]
 fn one_byte_over_the_cap_is_too_large() {
     for (coding, input) in all_codings(&text(CAP + 1)) {
         assert_eq!(run(coding, &input, CAP).0, Err(InflateError::TooLarge), "{coding:?}");
