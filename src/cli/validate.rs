@@ -22,7 +22,7 @@ use crate::sampling::{Policies, PolicySet};
 use estimate::{Estimate, Rate};
 use report::Report;
 use series::SeriesCost;
-use trials::trials;
+use trials::{ended, trials};
 pub use watched::watched;
 
 /// The exit code for a configuration that cannot be used (`EX_CONFIG` of sysexits.h).
@@ -103,13 +103,15 @@ fn positive(text: &str) -> Result<f64, String> {
 #[must_use]
 pub fn run(source: &ConfigSource, checks: &Checks) -> ExitCode {
     let name = source.to_string();
-    let (loaded, text) = match read(source) {
+    let (mut loaded, text) = match read(source) {
         Ok(read) => read,
         Err(unusable) => {
             unusable.print(&name, checks.format);
             return ExitCode::from(EXIT_CONFIG);
         }
     };
+    loaded.warnings.extend(ended(&loaded, &text, clock::since_1970().as_secs()));
+    loaded.warnings.sort_by_key(|warning| (warning.line, warning.column));
     let report = match report(&loaded, &text, checks) {
         Ok(report) => report,
         Err(error) => {

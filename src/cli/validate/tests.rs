@@ -1,4 +1,4 @@
-use super::{summary, trials};
+use super::{ended, summary, trials};
 use crate::config::load;
 
 fn check(policies: &str, expected: &str) {
@@ -36,4 +36,21 @@ fn validate_says_when_policies_end_and_which_only_try() {
         "dry run: everything is exported, whatever the policies say",
     ];
     assert_eq!(found, expected);
+}
+
+#[test]
+fn validate_warns_of_policies_whose_time_is_over() {
+    let text = "tail_sampling:\n  policies:\n    - {name: a, type: error}\n    - {name: b, type: always_sample, until: 2025-12-01T00:00:00Z}\n    \
+                - name: c\n      until: \"2025-12-01T01:00:01+01:00\"\n      type: error\n  shadow:\n    policies:\n      \
+                - {name: d, type: error, until: 2025-11-30T23:59:59Z}\n";
+    let loaded = load(text, &|_| None).unwrap();
+    // 1,764,547,200 is 2025-12-01T00:00:00Z.
+    let found: Vec<String> = ended(&loaded, text, 1_764_547_200).iter().map(ToString::to_string).collect();
+    let help = "(remove it, or write a time to come)";
+    let expected = [
+        format!("4:45: the policy `b` does not count any more: it ended at 2025-12-01T00:00:00Z {help}"),
+        format!("10:39: the policy `d` does not count any more: it ended at 2025-11-30T23:59:59Z {help}"),
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(ended(&loaded, text, 1_764_547_201).len(), 3, "a second later");
 }

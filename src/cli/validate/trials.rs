@@ -1,8 +1,11 @@
 //! The trials in a configuration: shadow policies, a dry run, and policies that count only for a time.
 
+use prost_types::Timestamp;
+
 use super::names;
-use crate::config::Settings;
+use crate::config::{Diagnostic, Loaded, Origin, Settings, Severity, ShownSetting, ShownValue};
 use crate::sampling::settings::{Policy, display_unix_seconds};
+use crate::settings::diagnostic::quote;
 use crate::tail::settings::TailSampling;
 
 /// Returns a line for each policy that counts only for a time, and for shadow policies and a dry run.
@@ -27,6 +30,50 @@ pub(super) fn trials(settings: &Settings, now_s: u64) -> Vec<String> {
         lines.push("dry run: everything is exported, whatever the policies say".to_owned());
     }
     lines
+}
+
+/// Returns a warning for each policy of the configuration `text` that does not count any more at `now_s`.
+pub(super) fn ended(loaded: &Loaded, text: &str, now_s: u64) -> Vec<Diagnostic> {
+    let is_policies =
+        |key: &str| key.starts_with("tail_sampling.policies[") || key.starts_with("tail_sampling.shadow.");
+    let ends = loaded.shown.iter().filter(|setting| is_policies(&setting.key));
+    ends.filter_map(|setting| {
+        let policy = setting.key.strip_suffix(".until")?;
+        let (Some(until), Origin::File(line) | Origin::Environment(line)) = (shown_text(setting), setting.origin)
+        else {
+            return None;
+        };
+        let end: Timestamp = until.parse().ok()?;
+        if u64::try_from(end.seconds).unwrap_or(0) > now_s {
+            return None;
+        }
+        let name =
+            loaded.shown.iter().find(|other| other.key.strip_suffix(".name") == Some(policy)).and_then(shown_text);
+        let written = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+        let (at, length) = match written.find(until) {
+            Some(byte) => (byte, until.chars().count()),
+            None => (0, 1),
+        };
+        Some(Diagnostic {
+            severity: Severity::Warning,
+            line,
+            column: written[..at].chars().count() + 1,
+            length,
+            message: format!(
+                "the policy {} does not count any more: it ended at {end}",
+                quote(name.unwrap_or_default())
+            ),
+            help: Some("remove it, or write a time to come".to_owned()),
+        })
+    })
+    .collect()
+}
+
+fn shown_text(setting: &ShownSetting) -> Option<&str> {
+    match &setting.value {
+        ShownValue::Text(text) => Some(text),
+        ShownValue::Nothing | ShownValue::List(_) => None,
+    }
 }
 
 /// Returns a time in its two largest units.
