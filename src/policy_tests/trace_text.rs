@@ -20,6 +20,7 @@ use crate::settings::diagnostic::{SettingError, quote};
 use crate::settings::units;
 
 pub(super) use self::fields::hex;
+pub(super) use self::tokens::is_word;
 use crate::policy_tests::TextValue;
 
 /// The most spans of a trace that is written by hand.
@@ -101,12 +102,13 @@ pub struct TextLink {
 
 /// A mistake in a trace that is written by hand.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct TraceTextError {
+pub struct TraceTextError {
     /// The place of the first wrong byte in the text.
-    pub(crate) offset: usize,
-    /// The number of characters that are wrong.
-    pub(crate) length: usize,
-    pub(crate) fault: SettingError,
+    pub offset: usize,
+    /// The number of characters that are wrong, at least 1.
+    pub length: usize,
+    /// The mistake, and what to write instead.
+    pub fault: SettingError,
 }
 
 /// The place of a span that may get children.
@@ -120,7 +122,7 @@ impl TraceText {
     ///
     /// # Errors
     /// The first mistake, with its place.
-    pub(crate) fn parse(text: &str) -> Result<Self, TraceTextError> {
+    pub fn parse(text: &str) -> Result<Self, TraceTextError> {
         let mut trace = TraceText::default();
         let mut open: Vec<OpenSpan> = Vec::new();
         let mut offset = 0;

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value as Json;
 
 use crate::otlp::view::AnyValue;
+use crate::policy_tests::trace_text::is_word;
 use crate::settings::diagnostic::{SettingError, quote};
 use crate::settings::node::{Node, NodeValue, ScalarType};
 use crate::settings::values::{self, Read};
@@ -118,6 +119,21 @@ impl TextValue {
         })
     }
 
+    /// Returns the bytes that the value takes on the heap.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        match self {
+            TextValue::String(text) => text.len(),
+            TextValue::Bytes(bytes) => bytes.len(),
+            TextValue::Bool(_) | TextValue::Int(_) | TextValue::Double(_) => 0,
+            TextValue::List(items) => items.iter().map(|item| size_of::<TextValue>() + item.heap_bytes()).sum(),
+            TextValue::Map(entries) => entries
+                .iter()
+                .map(|(key, value)| size_of::<(String, TextValue)>() + key.len() + value.heap_bytes())
+                .sum(),
+        }
+    }
+
     /// Returns the value as JSON. Bytes become text in base64.
     #[must_use]
     pub fn to_json(&self) -> Json {
@@ -144,10 +160,13 @@ impl fmt::Display for TextValue {
                     && !text.starts_with(['"', '[', '{'])
                     && !text.starts_with(BYTES)
                     && !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '"')
+                    && is_word(text)
                     && ScalarType::of_plain(text) == ScalarType::Text;
                 if is_plain { f.write_str(text) } else { write!(f, "{}", Json::from(text.as_str())) }
             }
             TextValue::Bytes(bytes) => write!(f, "{BYTES}{}", STANDARD.encode(bytes)),
+            TextValue::Double(value) if value.is_nan() => f.write_str(".nan"),
+            TextValue::Double(value) if value.is_infinite() => f.write_str(if *value > 0.0 { ".inf" } else { "-.inf" }),
             TextValue::Double(value) if value.fract() == 0.0 => write!(f, "{value:.1}"),
             TextValue::Double(value) => write!(f, "{value}"),
             _ => write!(f, "{}", self.to_json()),

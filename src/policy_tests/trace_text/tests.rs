@@ -82,6 +82,29 @@ fn attributes_have_every_type() {
     }
 }
 
+/// Parts of values with characters that mean something in a line.
+const VALUE_PARTS: [&str; 16] =
+    ["a", "[", "]", "{", "}", "\"", "\\", "=", " ", "é", "1", ".", ":", "base64:", "-", "\u{85}"];
+
+#[test]
+fn every_value_is_shown_in_a_form_that_is_read_as_the_same_value() {
+    let mut rng = fastrand::Rng::with_seed(11);
+    let any_text = |rng: &mut fastrand::Rng| -> String {
+        (0..rng.usize(..5)).map(|_| VALUE_PARTS[rng.usize(..VALUE_PARTS.len())]).collect()
+    };
+    for _ in 0..20_000 {
+        let value = match rng.u8(..4) {
+            0 => TextValue::Double(f64::from_bits(rng.u64(..))),
+            1 => TextValue::List(vec![TextValue::String(any_text(&mut rng)), TextValue::Int(rng.i64(..))]),
+            _ => TextValue::String(any_text(&mut rng)),
+        };
+        let again = parse(&format!("api  x  1ms  key={value}  other=1"));
+        let is_nan = |value: &TextValue| matches!(value, TextValue::Double(value) if value.is_nan());
+        let read = &again.spans[0].attributes[0].1;
+        assert!(*read == value || is_nan(read) && is_nan(&value), "{value}: {read:?}");
+    }
+}
+
 #[test]
 fn events_and_links_stand_below_their_span() {
     let trace = parse(

@@ -43,6 +43,11 @@ pub(super) fn tokens(line: &str, offset: usize) -> Result<Vec<Token<'_>>, TraceT
     Ok(tokens)
 }
 
+/// Returns true if `text` is one word, without spaces.
+pub(in crate::policy_tests) fn is_word(text: &str) -> bool {
+    word_len(text).is_ok_and(|len| len == text.len())
+}
+
 /// Returns the length of the first word of `text`: up to a space outside of quotes and brackets.
 fn word_len(text: &str) -> Result<usize, SettingError> {
     let (mut quoted, mut escaped) = (false, false);
