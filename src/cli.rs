@@ -15,6 +15,7 @@ pub mod explain;
 pub mod fate;
 pub mod import;
 pub mod manual;
+mod progress;
 pub mod show;
 pub mod source;
 pub mod tail;

@@ -191,3 +191,148 @@ fn explain_shows_the_traces_that_are_asked_for() {
     let (code, _, err) = run(&[("t.json", &lines)], &["explain", "--trace", &"03".repeat(16), "t.json"]);
     assert!(code == 1 && err.contains("no span of the trace 0303"), "{err}");
 }
+
+/// A configuration with a policy that ends on 2026-06-01, a shadow policy, and nothing else.
+const TRIALS: &str = "tail_sampling:\n  policies:\n    - {name: all, type: always_sample, until: 2026-06-01T00:00:00Z}\n    \
+                      - {name: errors, type: error}\n    - {name: tried, type: error, shadow: true}\n";
+
+#[test]
+fn a_test_has_the_policies_that_count_at_its_time() {
+    let test = |at: &str, expect: &str| format!("  - {{name: x, {at} trace: 'api  GET  20ms', expect: {expect}}}\n");
+    let passing = [
+        test("", "{verdict: kept, policy: all}"),
+        test("at: 2026-05-31T23:59:49Z,", "{verdict: kept, policy: all}"),
+        // The trace waits ten seconds for its decision, and the policy ends within them.
+        test("at: 2026-05-31T23:59:50Z,", "{verdict: dropped}"),
+        test("at: 2026-06-01T00:00:00Z,", "{verdict: dropped}"),
+    ];
+    // A policy with evidence keeps a trace at once. This one waits for the decision.
+    let waiting = TRIALS.replace("always_sample", "span_count, span_count: {min_spans: 1, max_spans: 9}");
+    let config = format!("{waiting}tests:\n{}", passing.concat());
+    let (code, out, err) = run(&[("config.yaml", &config)], &["test"]);
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "4 passed, 0 failed\n", ""));
+    let failing = format!("{TRIALS}tests:\n{}", test("at: 2026-07-01T00:00:00Z,", "{policy: all}"));
+    let (code, out, _) = run(&[("config.yaml", &failing)], &["test"]);
+    assert_eq!(code, 1);
+    assert!(out.contains("    all     did not count any more: it ended at 2026-06-01T00:00:00Z\n"), "{out}");
+    assert!(out.contains("    tried   (shadow) would not keep it"), "{out}");
+    let shadow = format!("{TRIALS}tests:\n{}", test("", "{policy: tried}"));
+    let (code, _, err) = run(&[("config.yaml", &shadow)], &["test"]);
+    assert!(code == 78 && err.contains("the configuration has no policy `tried`"), "{err}");
+}
+
+/// Returns a request in JSON with an error span that ends at this second since 1970.
+fn error_at(second: u64, name: &str) -> String {
+    let (trace, span) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
+    format!(
+        r#"{{"resourceSpans":[{{"resource":{{"attributes":[{{"key":"service.name","value":{{"stringValue":{name}}}}}]}},"scopeSpans":[{{"spans":[{{"traceId":"{trace}","spanId":"{span}","name":{name},"startTimeUnixNano":"{second}000000000","endTimeUnixNano":"{second}000000000","status":{{"code":2}}}}]}}]}}]}}"#
+    )
+}
+
+/// 2026-05-31T23:59:59Z.
+const BEFORE_END_S: u64 = 1_780_271_999;
+
+#[test]
+fn explain_asks_the_policies_that_count_at_the_time_of_the_trace() {
+    let explain = |second: u64, format: &str| {
+        let json = error_at(second, "\"GET\"");
+        run(&[("config.yaml", TRIALS), ("t.json", &json)], &["explain", "--format", format, "t.json"]).1
+    };
+    assert!(explain(BEFORE_END_S, "text").contains(": kept by all ("));
+    let after = explain(BEFORE_END_S + 1, "text");
+    assert!(after.contains(": kept by errors ("), "{after}");
+    for line in [
+        "    errors  keeps it because of `GET GET`\n",
+        "    tried   (shadow) would keep it because of `GET GET`\n",
+        "    all     did not count any more: it ended at 2026-06-01T00:00:00Z\n",
+    ] {
+        assert!(after.contains(line), "{after}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&explain(BEFORE_END_S + 1, "json")).unwrap();
+    let answers = [("errors", false), ("tried", true)];
+    for (finding, (name, is_shadow)) in json["policies"].as_array().unwrap().iter().zip(answers) {
+        assert_eq!((&finding["name"], &finding["shadow"]), (&name.into(), &is_shadow.into()));
+        assert_eq!(finding["span_ids"], serde_json::json!(["00f067aa0ba902b7"]));
+    }
+    assert_eq!(json["ended_policies"], serde_json::json!([{"name": "all", "until": "2026-06-01T00:00:00Z"}]));
+}
+
+#[test]
+fn a_dry_run_is_stated_and_does_not_count_as_kept() {
+    let config = "tail_sampling: {dry_run: true, policies: [{name: errors, type: error}]}\ntests:\n  \
+                  - {name: x, trace: 'api  GET  20ms', expect: {verdict: dropped}}\n  \
+                  - {name: y, trace: 'api  GET  20ms  error', expect: {verdict: kept, spans: 1}}\n";
+    let (code, out, _) = run(&[("config.yaml", config)], &["test"]);
+    assert_eq!(code, 0, "{out}");
+    assert!(out.starts_with("dry run: every span is written, whatever the verdict"), "{out}");
+    let json = error_at(BEFORE_END_S, "\"GET\"").replace("\"code\":2", "\"code\":0");
+    let (_, out, _) = run(&[("config.yaml", config), ("t.json", &json)], &["explain", "t.json"]);
+    assert!(out.contains("; written all the same: dry run\n"), "{out}");
+    assert!(out.contains("  written:\n    GET "), "{out}");
+    assert!(out.ends_with("\ndry run: every span is written, whatever the verdict\n"), "{out}");
+    let (_, out, _) = run(&[("config.yaml", config), ("t.json", &json)], &["explain", "--format", "json", "t.json"]);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&json["dry_run"], &json["kept_spans"], &json["verdict"]), (&true.into(), &0.into(), &"dropped".into()));
+}
+
+#[test]
+fn the_clock_of_a_test_with_a_file_is_that_of_its_spans() {
+    let tests = "tests:\n  - {name: x, file: t.json, expect: {verdict: kept, written: [{name: GET}]}}\n";
+    for second in [1_500_000_000, BEFORE_END_S, 2_000_000_000] {
+        let json = error_at(second, "\"GET\"");
+        let (code, out, _) = run(&[("config.yaml", tests), ("t.json", &json)], &["test"]);
+        assert_eq!((code, out.as_str()), (0, "1 passed, 0 failed\n"), "{second}");
+    }
+}
+
+#[test]
+fn what_a_trace_contains_cannot_control_the_terminal() {
+    let name = "\"\\u001b]0;title\\u0007\\u009b31m\\u202egnp\\r\\nx\"";
+    let json = error_at(BEFORE_END_S, name);
+    let tests = "tests:\n  - name: \"t\\e[31m\"\n    file: t.json\n    \
+                 expect: {policy: slow, written: [{name: other}, {name: \"\\e]0;title\\a\\x9b31m\\u202egnp\\r\\nx\", attributes: {a: b}}]}\n";
+    let files = [("config.yaml", ""), ("a.test.yaml", tests), ("t.json", json.as_str())];
+    let test = run(&files, &["test"]);
+    let explain = run(&files, &["explain", "t.json"]);
+    let bad_key = r#"{"resource\u001b[31mSpans": []}"#;
+    let bad = run(&[("t.json", bad_key)], &["explain", "t.json"]);
+    for (code, out, err) in [test, explain, bad] {
+        let is_plain = |c: char| (!c.is_control() || c == '\n') && c != '\u{202e}';
+        assert!(out.chars().chain(err.chars()).all(is_plain), "{code}: {out:?} {err:?}");
+        assert!(out.contains("gnp") || !err.is_empty(), "{out}{err}");
+    }
+}
+
+#[test]
+fn an_expectation_of_kept_traces_fails_if_none_is_kept() {
+    let tests = "tests:\n  - {name: x, trace: 'api  GET  20ms', expect: {kept: 0% - 5%, policy: errors, trigger: rescue, spans: 7}}\n";
+    let (code, out, _) = run(
+        &[("config.yaml", "tail_sampling: {policies: [{name: errors, type: error}]}"), ("a.test.yaml", tests)],
+        &["test"],
+    );
+    assert_eq!(code, 1);
+    for key in ["policy: expected errors", "trigger: expected rescue", "spans: expected 7"] {
+        assert!(out.contains(&format!("  {key}, but no trace is kept\n")), "{out}");
+    }
+}
+
+#[test]
+fn a_resource_that_many_spans_share_is_printed_once() {
+    let (trace, value) = ("4bf92f3577b34da6a3ce929d0e0e4736", "v".repeat(200_000));
+    let span =
+        |n: u32| format!(r#"{{"traceId":"{trace}","spanId":"{:016x}","name":"a","status":{{"code":2}}}}"#, n + 1);
+    let spans: Vec<String> = (0..2_000).map(span).collect();
+    let json = format!(
+        r#"{{"resourceSpans":[{{"resource":{{"attributes":[{{"key":"k","value":{{"stringValue":"{value}"}}}}]}},"scopeSpans":[{{"spans":[{}]}}]}}]}}"#,
+        spans.join(",")
+    );
+    let files = [("config.yaml", ""), ("t.json", json.as_str())];
+    let (code, out, err) = run(&files, &["explain", "--format", "json", "t.json"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.len() < 5_000_000, "{} bytes", out.len());
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((json["written"].as_array().unwrap().len(), json["resources"].as_array().unwrap().len()), (2_000, 1));
+    assert_eq!((&json["written"][1_999]["resource"], &json["resources"][0]["k"]), (&0.into(), &value.into()));
+    let (_, out, _) = run(&files, &["explain", "t.json"]);
+    assert!(out.len() < 200_000 && out.contains("    ... and 1800 more spans\n"), "{} bytes", out.len());
+}

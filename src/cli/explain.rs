@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use super::progress::Progress;
 use super::validate::{self, EXIT_CONFIG};
 use super::{Config, OutputFormat};
 use crate::config::Settings;
@@ -16,6 +17,7 @@ use crate::offline::sink_spans::SinkEncoder;
 use crate::offline::{Replay, ReplaySettings};
 use crate::otlp::TraceId;
 use crate::sampling::{Policies, PolicyParts};
+use crate::settings::diagnostic::printable;
 
 /// The memory that the explained traces may take. The other traces of a larger recording are decided, but not shown.
 const HELD_BYTES_MAX: usize = 256 << 20;
@@ -29,10 +31,12 @@ Examples:
   spansieve explain request.pb                               OTLP in protobuf, with ./config.yaml
   spansieve explain --trace 4bf92f3577b34da6a3ce929d0e0e4736 recording/
                                                              one trace of a recording
-  curl -s http://tempo:3200/api/traces/ID | spansieve explain --format json -
+  curl -s -H 'Accept: application/protobuf' http://tempo:3200/api/traces/ID | spansieve explain -
+                                                             a trace that Grafana Tempo has
 
-The traces go through the code that the daemon runs, all spans of a file at once. The exit code is 0, 1 if a file cannot
-be read, and 78 if the configuration cannot be used.";
+The traces go through the code that the daemon runs, all spans of a file at once, at the time of the spans: a policy whose
+`until` was over by then does not count. The exit code is 0, 1 if a file cannot be read, and 78 if the
+configuration cannot be used.";
 
 /// The arguments of `explain`.
 #[derive(Clone, Debug, clap::Args)]
@@ -61,7 +65,8 @@ fn parse_trace_id(text: &str) -> Result<TraceId, String> {
 #[must_use]
 pub fn run(arguments: &Arguments) -> ExitCode {
     let Some(loaded) = validate::load(&arguments.config.source()) else { return ExitCode::from(EXIT_CONFIG) };
-    match explain(arguments, &loaded.settings) {
+    let Some(inputs) = opened(arguments) else { return ExitCode::FAILURE };
+    match explain(arguments, inputs, &loaded.settings) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         // If standard output is closed, there is no reader to tell.
@@ -69,27 +74,25 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
+/// Opens the files. Reports the one that cannot be read.
+fn opened(arguments: &Arguments) -> Option<Vec<Input>> {
+    let opened = input::open_all(&arguments.files);
+    opened.inspect_err(|error| report("error", &error.to_string(), error.help.as_deref())).ok()
+}
+
 /// Explains the traces. Returns false if something could not be read.
-fn explain(arguments: &Arguments, settings: &Settings) -> io::Result<bool> {
-    let mut inputs = match input::open_all(&arguments.files) {
-        Ok(inputs) => inputs,
-        Err(error) => {
-            report("error", &error.to_string(), error.help.as_deref());
-            return Ok(false);
-        }
-    };
+fn explain(arguments: &Arguments, mut inputs: Vec<Input>, settings: &Settings) -> io::Result<bool> {
     let tail_sampling = &settings.tail_sampling;
-    let policies = Policies::compile(&tail_sampling.policies, tail_sampling.sample_on_first_match);
-    let (Ok(policies), Ok(parts)) = (policies, PolicyParts::compile(&tail_sampling.policies)) else {
+    let Ok(policies) = Policies::compile_set(tail_sampling.policy_set(), None).map(Arc::new) else {
         // `validate::load` has compiled the same policies.
         return Ok(false);
     };
+    let Ok(parts) = PolicyParts::compile(tail_sampling.policy_set(), &policies) else { return Ok(false) };
     let encoder = SinkEncoder::new(settings, &policies);
-    let mut inspector = Inspector::new(&parts, encoder, HELD_BYTES_MAX);
+    let mut inspector = Inspector::new(&policies, &parts, encoder, HELD_BYTES_MAX);
     if !arguments.traces.is_empty() {
         inspector = inspector.of(arguments.traces.iter().copied().collect());
     }
-    let policies = Arc::new(policies);
     let limit_bytes = memory::limit_bytes(settings.memory.limit).unwrap_or(LIMIT_BYTES);
     let replay = ReplaySettings { limit_bytes, sweep_ms: 0, seed: 0, with_answers: true };
     let replay = Replay::new(tail_sampling, Arc::clone(&policies), replay);
@@ -100,19 +103,21 @@ fn explain(arguments: &Arguments, settings: &Settings) -> io::Result<bool> {
         report("warning", &fault, Some("name the traces to explain, with --trace"));
     }
     let color = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let view = TraceView { policies: &policies, parts: &parts, paint: Paint { color } };
+    let view = TraceView { tail_sampling, policies: &policies, parts: &parts, paint: Paint { color } };
     print(&view, arguments.format, &traces)?;
     Ok(is_read && is_found(&arguments.traces, &traces))
 }
 
 /// Plays all requests of the inputs. Returns false if something could not be read or taken in.
 fn play(inputs: &mut [Input], mut replay: Replay, inspector: &mut Inspector<'_>) -> bool {
-    let mut is_read = true;
+    let (mut is_read, mut played) = (true, 0_u64);
+    let progress = Progress::begin();
     for input in inputs {
         for request in input.by_ref() {
             let refusal = match request {
                 Ok(request) => {
-                    inspector.start_at(request.unix_nano);
+                    progress.show(|| format!("{played} requests"));
+                    played += 1;
                     replay.take(request, inspector).err().map(|error| format!("a request is not taken in: {error}"))
                 }
                 Err(error) => Some(error.to_string()),
@@ -148,15 +153,22 @@ fn print(view: &TraceView<'_>, format: OutputFormat, traces: &[InspectedTrace]) 
                 let gap = if number == 0 { "" } else { "\n" };
                 write!(out, "{gap}{}", view.text(trace))?;
             }
+            if view.tail_sampling.dry_run && !traces.is_empty() {
+                writeln!(out, "\ndry run: every span is written, whatever the verdict")?;
+            }
         }
         // One line for each trace, so that a long output can be read piece by piece.
-        OutputFormat::Json => traces.iter().try_for_each(|trace| writeln!(out, "{}", view.json(trace)))?,
+        OutputFormat::Json => traces.iter().try_for_each(|trace| {
+            view.write_json(trace, &mut out)?;
+            out.write_all(b"\n")
+        })?,
     }
     out.flush()
 }
 
-/// Writes a problem to standard error.
+/// Writes a problem to standard error. It may quote a file.
 pub(super) fn report(severity: &str, fault: &str, help: Option<&str>) {
+    let fault: String = fault.chars().map(printable).collect();
     let help = help.map_or(String::new(), |help| format!("  = help: {help}\n"));
     // If standard error is closed, there is no reader to tell.
     let _ = write!(io::stderr(), "{severity}: {fault}\n{help}");

@@ -9,6 +9,7 @@ use form_urlencoded::Serializer;
 use super::client::{self, ClientError, DaemonArgs, DaemonClient, Paint};
 use super::validate::Format;
 use crate::api::answers::{DecisionAnswer, LeftOut};
+use crate::settings::diagnostic;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -146,7 +147,7 @@ impl Printer {
 
 /// Returns a text without control characters, which names may have.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().map(diagnostic::printable).collect()
 }
 
 #[cfg(test)]

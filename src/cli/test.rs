@@ -3,10 +3,11 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Config;
 use super::explain::report;
+use super::progress::Progress;
 use super::source::{BUILT_IN_TESTS, ConfigSource};
 use super::validate::{self, EXIT_CONFIG};
 use crate::config::{self, Settings};
@@ -14,15 +15,12 @@ use crate::offline::TimedRequest;
 use crate::offline::input;
 use crate::offline::render::{Paint, TraceView};
 use crate::offline::test_runs::report::{Report, ReportedTest};
-use crate::offline::test_runs::{Coverage, Runner};
+use crate::offline::test_runs::{Coverage, Runner, TestHost};
 use crate::policy_tests::PolicyTest;
 use crate::settings::suggest::did_you_mean;
 
 /// The end of the names of files with tests.
 const TEST_FILE: &str = ".test.yaml";
-
-/// The time after which the progress is shown on a terminal.
-const PROGRESS_AFTER: Duration = Duration::from_secs(1);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -193,28 +191,31 @@ fn names_known_policies(suite: &Suite, runner: &Runner<'_>) -> bool {
 }
 
 fn play(suites: &[Suite], runner: &Runner<'_>, with_coverage: bool) -> Report {
-    let (start, count): (_, usize) = (Instant::now(), suites.iter().map(|suite| suite.tests.len()).sum());
+    let count: usize = suites.iter().map(|suite| suite.tests.len()).sum();
+    let progress = Progress::begin();
     let mut coverage = with_coverage.then(|| Coverage::new(runner.top_names(), runner.parts()));
     let mut tests: Vec<ReportedTest> = Vec::with_capacity(count);
     for suite in suites {
         let read = |file: &Path| requests(&suite.directory.join(file));
         for test in &suite.tests {
-            tests.push(play_one(suite, test, runner, &read, coverage.as_mut()));
-            progress(start, tests.len(), count);
+            let done = tests.len();
+            let show = |played: u64| progress.show(|| format!("test {} of {count}: {played} requests", done + 1));
+            let host = TestHost { read: &read, progress: &show };
+            tests.push(play_one(suite, test, runner, host, coverage.as_mut()));
         }
     }
-    Report { tests, coverage }
+    Report { tests, coverage, is_dry_run: runner.tail_sampling().dry_run }
 }
 
 fn play_one(
     suite: &Suite,
     test: &PolicyTest,
     runner: &Runner<'_>,
-    read: &dyn Fn(&Path) -> Result<Vec<TimedRequest>, String>,
+    host: TestHost<'_>,
     coverage: Option<&mut Coverage>,
 ) -> ReportedTest {
     let start = Instant::now();
-    let result = runner.run(test, read);
+    let result = runner.run(test, host);
     let mut reported = ReportedTest {
         file: suite.name.clone(),
         line: test.at.line,
@@ -229,13 +230,14 @@ fn play_one(
         return reported;
     }
     // The test runs again, and the traces are inspected this time.
-    let traces = runner.inspect(test, read);
+    let traces = runner.inspect(test, host);
     let Ok(policies) = runner.policies() else { return reported };
     if let Some(coverage) = coverage {
-        coverage.add(&traces, &policies, runner.parts());
+        coverage.add(&traces, runner.parts());
     }
     if let Some(first) = traces.first().filter(|_| !reported.failures.is_empty()) {
-        let view = TraceView { policies: &policies, parts: runner.parts(), paint: Paint { color: false } };
+        let (tail_sampling, parts) = (runner.tail_sampling(), runner.parts());
+        let view = TraceView { tail_sampling, policies: &policies, parts, paint: Paint { color: false } };
         (reported.trace_text, reported.trace_json) = (Some(view.text(first)), Some(view.json(first)));
     }
     reported
@@ -249,13 +251,4 @@ fn requests(path: &Path) -> Result<Vec<TimedRequest>, String> {
     };
     let inputs = input::open_all(&[path]).map_err(described)?;
     inputs.into_iter().flatten().collect::<Result<_, _>>().map_err(described)
-}
-
-/// Shows the progress on a terminal, once it takes longer than a second.
-fn progress(start: Instant, done: usize, count: usize) {
-    if start.elapsed() >= PROGRESS_AFTER && io::stderr().is_terminal() {
-        let end = if done == count { "\n" } else { "" };
-        // If standard error is closed, there is no reader to tell.
-        let _ = write!(io::stderr(), "\r{done} of {count} tests{end}");
-    }
 }

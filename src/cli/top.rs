@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::client::{self, ClientError, DaemonArgs, DaemonClient};
 use crate::api::answers::{PoliciesAnswer, PolicyCounts, ServiceCounts, TriggerCounts};
+use crate::settings::diagnostic::printable;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -118,7 +119,7 @@ fn service_rates<'a>(
 
 /// Returns a name that fits into its column, without control characters.
 fn name(name: &str) -> String {
-    name.chars().take(NAME_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    name.chars().take(NAME_CHARS_MAX).map(printable).collect()
 }
 
 /// Returns a time in its two largest units.

@@ -1,17 +1,26 @@
 //! An inspected trace as text and as JSON. The lines of the spans have the form in which tests are written, so they can
 //! be pasted into one.
+//!
+//! Invariants
+//! - Text that comes from a trace or a file goes through [`shown`] before it is printed for people.
+//! - JSON is written piece by piece: only one span at a time is in memory as a document.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write};
+use std::io;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::TextValue;
-use super::inspect::{InspectedSpan, InspectedTrace, PartFinding, PolicyFinding};
-use super::sink_spans::SinkSpan;
+use super::inspect::{InspectedSpan, InspectedTrace, PartFinding, PolicyFinding, REASONS_MAX};
+use super::sink_spans::{SharedAttributes, SinkSpan};
 use crate::otlp::view::Lineage;
+use crate::sampling::settings::display_unix_seconds;
 use crate::sampling::{Answer, Keep, Policies, PolicyParts, Threshold, Verdict};
+use crate::settings::diagnostic::printable;
 use crate::tail::Decision;
+use crate::tail::settings::TailSampling;
 
 /// The most spans of a trace that are shown as text.
 const SHOWN_SPANS_MAX: usize = 200;
@@ -51,7 +60,9 @@ impl Paint {
 /// A view of inspected traces for people and programs.
 #[derive(Clone, Copy, Debug)]
 pub struct TraceView<'a> {
-    /// The policies.
+    /// The settings: all policies, and whether it is a dry run.
+    pub tail_sampling: &'a TailSampling,
+    /// The policies, with the names of all.
     pub policies: &'a Policies,
     /// Their parts.
     pub parts: &'a PolicyParts,
@@ -70,18 +81,45 @@ impl TraceView<'_> {
     }
 
     fn write(&self, trace: &InspectedTrace, out: &mut String) -> fmt::Result {
-        let findings = trace.findings(self.policies, self.parts);
+        let findings = trace.findings(self.parts);
         writeln!(out, "{}", self.paint.with(Paint::BOLD, &self.head(trace)))?;
         self.spans(trace, &findings, out)?;
         writeln!(out, "  policies:")?;
-        let width = findings.iter().map(|finding| self.name(finding.policy).chars().count()).max().unwrap_or(0);
+        let ended = self.ended(&findings);
+        let names = findings.iter().map(|finding| self.name(finding.policy)).chain(ended.iter().map(|(name, _)| *name));
+        let width = names.map(|name| shown(name).chars().count()).max().unwrap_or(0);
         for finding in &findings {
-            let (name, answer) = (self.name(finding.policy), answer_text(finding.answer));
-            let style = if finding.answer.holds() == Some(true) { Paint::GREEN } else { Paint::DIM };
+            let (name, answer) = (shown(self.name(finding.policy)), answer_text(finding.answer, finding.is_shadow));
+            let holds = finding.answer.holds() == Some(true) && !finding.is_shadow;
+            let style = if holds { Paint::GREEN } else { Paint::DIM };
             let line = format!("    {name:<width$}  {answer}{}", self.reason(trace, finding));
             writeln!(out, "{}", self.paint.with(style, line.trim_end()))?;
         }
+        for (name, until) in ended {
+            let line = format!("    {:<width$}  did not count any more: it ended at {until}", shown(name));
+            writeln!(out, "{}", self.paint.with(Paint::DIM, &line))?;
+        }
         self.written(trace, out)
+    }
+
+    /// Returns the policies that were not in force at the decision, because their time was over, and its ends.
+    fn ended(&self, findings: &[PolicyFinding]) -> Vec<(&str, String)> {
+        if findings.is_empty() {
+            return Vec::new();
+        }
+        let answered = |name: &str| findings.iter().any(|finding| self.name(finding.policy) == name);
+        let all = self.tail_sampling.policies.iter().chain(&self.tail_sampling.shadow.policies);
+        let ended = all.filter_map(|policy| Some((policy.name.as_str(), policy.until?)));
+        ended.filter(|(name, _)| !answered(name)).map(|(name, until)| (name, display_unix_seconds(until))).collect()
+    }
+
+    /// Returns the lines of the spans, as tests have them.
+    #[must_use]
+    pub fn span_lines(&self, trace: &InspectedTrace) -> String {
+        let mut out = String::new();
+        // Writing to a String cannot fail.
+        let _ = self.spans(trace, &[], &mut out);
+        out
     }
 
     /// Returns the verdict in one line.
@@ -92,13 +130,18 @@ impl TraceView<'_> {
         let when = format!("{}, after {}", trigger.as_str(), milliseconds(*at_ms));
         let verdict = match decision.verdict {
             Verdict::Kept(Keep { policy, threshold, .. }) => {
-                format!("kept by {} ({when}); stands for {}", self.name(policy), traces(threshold))
+                format!("kept by {} ({when}); stands for {}", shown(self.name(policy)), traces(threshold))
             }
             Verdict::Dropped => format!("dropped: no policy keeps it ({when})"),
-            Verdict::DroppedByPolicy(policy) => format!("dropped by {} ({when})", self.name(policy)),
+            Verdict::DroppedByPolicy(policy) => format!("dropped by {} ({when})", shown(self.name(policy))),
         };
         let before = if trace.decisions.len() > 1 { "first dropped, then " } else { "" };
-        format!("trace {}: {before}{verdict}", trace.id)
+        let dry_run = match decision.verdict {
+            Verdict::Kept(_) => "",
+            _ if self.tail_sampling.dry_run => "; written all the same: dry run",
+            _ => "",
+        };
+        format!("trace {}: {before}{verdict}{dry_run}", trace.id)
     }
 
     fn spans(&self, trace: &InspectedTrace, findings: &[PolicyFinding], out: &mut String) -> fmt::Result {
@@ -135,7 +178,7 @@ impl TraceView<'_> {
     }
 
     fn part_name(&self, part: &PartFinding) -> String {
-        self.parts.parts().get(part.part).map_or(String::new(), |part| part.path.join(" / "))
+        self.parts.parts().get(part.part).map_or(String::new(), |part| shown(&part.path.join(" / ")))
     }
 
     fn name(&self, policy: u16) -> &str {
@@ -145,10 +188,17 @@ impl TraceView<'_> {
     /// Returns the reason for the answer of a policy, in words.
     fn reason(&self, trace: &InspectedTrace, finding: &PolicyFinding) -> String {
         let spans = finding.spans();
-        let several = |count: usize| if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+        let several = |count: usize| match count {
+            0 | 1 => String::new(),
+            REASONS_MAX.. => " and many more".to_owned(),
+            _ => format!(" and {} more", count - 1),
+        };
         if finding.parts.len() == 1 || finding.answer.holds() == Some(true) {
             return match spans.first().and_then(|index| trace.spans.get(*index)) {
-                Some(span) => format!(" because of `{} {}`{}", span.service(), span.name(), several(spans.len())),
+                Some(span) => {
+                    let (service, name) = (shown(&span.service()), shown(&span.name()));
+                    format!(" because of `{service} {name}`{}", several(spans.len()))
+                }
                 None => String::new(),
             };
         }
@@ -158,7 +208,7 @@ impl TraceView<'_> {
             .iter()
             .filter(|part| part.holds == Some(false))
             .filter_map(|part| self.parts.parts().get(part.part).filter(|part| !part.is_alternative))
-            .filter_map(|part| part.path.get(1..).map(|path| path.join(" / ")))
+            .filter_map(|part| part.path.get(1..).map(|path| shown(&path.join(" / "))))
             .collect();
         match missing.as_slice() {
             [] => String::new(),
@@ -178,10 +228,13 @@ impl TraceView<'_> {
                 Err(error) => writeln!(out, "    {}", self.paint.with(Paint::RED, &format!("not written: {error}")))?,
             }
         }
-        let resources: Vec<&SinkSpan> = trace.written.iter().flatten().collect();
-        let mut last: Option<&[(String, TextValue)]> = None;
-        for span in resources.iter().take(SHOWN_SPANS_MAX) {
-            if last != Some(span.resource.as_slice()) {
+        let more = trace.written.len().saturating_sub(SHOWN_SPANS_MAX) as u64 + trace.written_left_out;
+        if more > 0 {
+            writeln!(out, "    ... and {more} more spans")?;
+        }
+        let mut last: Option<&SharedAttributes> = None;
+        for span in trace.written.iter().take(SHOWN_SPANS_MAX).flatten() {
+            if last.is_none_or(|last| !Arc::ptr_eq(last, &span.resource) && *last != span.resource) {
                 writeln!(out, "    resource of {}{}", shown(&span.name), pairs(&span.resource))?;
                 last = Some(&span.resource);
             }
@@ -189,10 +242,38 @@ impl TraceView<'_> {
         Ok(())
     }
 
-    /// Returns the trace as JSON.
+    /// Returns the trace as JSON. It takes several times the memory of the trace.
     #[must_use]
     pub fn json(&self, trace: &InspectedTrace) -> Value {
-        let findings = trace.findings(self.policies, self.parts);
+        let mut text = Vec::new();
+        // Writing to a Vec cannot fail, and what was written is JSON.
+        let _ = self.write_json(trace, &mut text);
+        serde_json::from_slice(&text).unwrap_or_default()
+    }
+
+    /// Writes the trace as JSON on one line, without a line break.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write_json(&self, trace: &InspectedTrace, out: &mut dyn io::Write) -> io::Result<()> {
+        let findings = trace.findings(self.parts);
+        let head = self.json_head(trace, &findings).to_string();
+        out.write_all(head.strip_suffix('}').unwrap_or(&head).as_bytes())?;
+        list(out, "spans", trace.spans.iter().map(json_of_span))?;
+        list(out, "policies", findings.iter().map(|finding| self.json_of_finding(trace, finding)))?;
+        let mut resources = Resources::default();
+        list(out, "written", trace.written.iter().map(|written| json_of_written(written, &mut resources)))?;
+        list(out, "resources", resources.all.iter().map(|resource| map(resource)))?;
+        out.write_all(b"}")
+    }
+
+    /// Returns the spans as JSON.
+    pub fn json_spans<'t>(&self, trace: &'t InspectedTrace) -> impl Iterator<Item = Value> + use<'t> {
+        trace.spans.iter().map(json_of_span)
+    }
+
+    /// Returns the facts about a trace that are not lists of spans.
+    fn json_head(&self, trace: &InspectedTrace, findings: &[PolicyFinding]) -> Value {
         let decision = trace.last_decision();
         let keep = decision.and_then(|decision| match decision.verdict {
             Verdict::Kept(keep) => Some(keep),
@@ -202,6 +283,7 @@ impl TraceView<'_> {
             Verdict::Kept(Keep { policy, .. }) | Verdict::DroppedByPolicy(policy) => Some(self.name(policy)),
             Verdict::Dropped => None,
         });
+        let ended = self.ended(findings).into_iter();
         json!({
             "trace_id": trace.id.to_string(),
             "verdict": decision.map(|_| if keep.is_some() { "kept" } else { "dropped" }),
@@ -209,10 +291,10 @@ impl TraceView<'_> {
             "trigger": decision.map(|decision| decision.trigger.as_str()),
             "decided_ms": decision.map(|decision| decision.at_ms),
             "adjusted_count": keep.map(|keep| keep.threshold.adjusted_count()),
+            "dry_run": self.tail_sampling.dry_run,
             "kept_spans": trace.kept_spans,
-            "spans": trace.spans.iter().map(json_of_span).collect::<Vec<_>>(),
-            "policies": findings.iter().map(|finding| self.json_of_finding(trace, finding)).collect::<Vec<_>>(),
-            "written": trace.written.iter().map(json_of_written).collect::<Vec<_>>(),
+            "written_left_out": trace.written_left_out,
+            "ended_policies": ended.map(|(name, until)| json!({"name": name, "until": until})).collect::<Vec<_>>(),
         })
     }
 
@@ -228,6 +310,7 @@ impl TraceView<'_> {
         json!({
             "name": self.name(finding.policy),
             "answer": answer_word(finding.answer),
+            "shadow": finding.is_shadow,
             "adjusted_count": threshold,
             "span_ids": ids(&finding.spans()),
             "parts": finding.parts.iter().map(part).collect::<Vec<_>>(),
@@ -322,23 +405,27 @@ fn pairs(attributes: &[(String, TextValue)]) -> String {
 }
 
 /// Returns the beginning of a text, without characters that would disturb a terminal.
-fn shown(text: &str) -> String {
-    let plain: String = text
-        .chars()
-        .take(SHOWN_CHARS_MAX)
-        .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
-        .collect();
+pub fn shown(text: &str) -> String {
+    let plain: String = text.chars().take(SHOWN_CHARS_MAX).map(printable).collect();
     if text.chars().nth(SHOWN_CHARS_MAX).is_some() { plain + "..." } else { plain }
 }
 
-fn answer_text(answer: Answer) -> String {
-    match answer {
-        Answer::Keeps(Threshold::ALWAYS) => "keeps it".to_owned(),
-        Answer::Keeps(threshold) => format!("keeps it, as one of {}", number(threshold.adjusted_count())),
-        Answer::KeepsNot => "does not keep it".to_owned(),
-        Answer::Drops => "drops it".to_owned(),
-        Answer::DropsNot(_) => "does not drop it".to_owned(),
-        Answer::NotAsked => "was not asked: its answer depends on other traces".to_owned(),
+fn answer_text(answer: Answer, is_shadow: bool) -> String {
+    let count = |threshold: Threshold| match threshold {
+        Threshold::ALWAYS => String::new(),
+        threshold => format!(", as one of {}", number(threshold.adjusted_count())),
+    };
+    match (answer, is_shadow) {
+        (Answer::Keeps(threshold), false) => format!("keeps it{}", count(threshold)),
+        (Answer::Keeps(threshold), true) => format!("(shadow) would keep it{}", count(threshold)),
+        (Answer::KeepsNot, false) => "does not keep it".to_owned(),
+        (Answer::KeepsNot, true) => "(shadow) would not keep it".to_owned(),
+        (Answer::Drops, false) => "drops it".to_owned(),
+        (Answer::Drops, true) => "(shadow) would drop it".to_owned(),
+        (Answer::DropsNot(_), false) => "does not drop it".to_owned(),
+        (Answer::DropsNot(_), true) => "(shadow) would not drop it".to_owned(),
+        (Answer::NotAsked, false) => "was not asked: its answer depends on other traces".to_owned(),
+        (Answer::NotAsked, true) => "(shadow) its answer depends on other traces".to_owned(),
     }
 }
 
@@ -393,18 +480,48 @@ fn json_of_span(span: &InspectedSpan) -> Value {
     })
 }
 
-fn json_of_written(written: &Result<SinkSpan, String>) -> Value {
+/// The resources of written spans, each once.
+#[derive(Default)]
+struct Resources<'t> {
+    all: Vec<&'t SharedAttributes>,
+    /// The index of each by its address.
+    places: HashMap<usize, usize>,
+}
+
+impl<'t> Resources<'t> {
+    fn place(&mut self, resource: &'t SharedAttributes) -> usize {
+        *self.places.entry(resource.as_ptr().addr()).or_insert_with(|| {
+            self.all.push(resource);
+            self.all.len() - 1
+        })
+    }
+}
+
+/// Returns a written span. Its resource is an index of `resources`.
+fn json_of_written<'t>(written: &'t Result<SinkSpan, String>, resources: &mut Resources<'t>) -> Value {
     match written {
-        Ok(span) => json!({
-            "span_id": span_id(span.span_id),
-            "name": span.name,
-            "attributes": map(&span.attributes),
-            "resource": map(&span.resource),
-        }),
+        Ok(span) => {
+            json!({
+                "span_id": span_id(span.span_id),
+                "name": span.name,
+                "attributes": map(&span.attributes),
+                "resource": resources.place(&span.resource),
+            })
+        }
         Err(error) => json!({"error": error}),
     }
 }
 
 fn map(attributes: &[(String, TextValue)]) -> Value {
     attributes.iter().map(|(key, value)| (key.clone(), value.to_json())).collect()
+}
+
+/// Appends a list to an object that has other keys.
+fn list(out: &mut dyn io::Write, key: &str, items: impl Iterator<Item = Value>) -> io::Result<()> {
+    write!(out, ",\"{key}\":[")?;
+    for (number, item) in items.enumerate() {
+        let comma = if number == 0 { "" } else { "," };
+        write!(out, "{comma}{item}")?;
+    }
+    out.write_all(b"]")
 }

@@ -23,6 +23,7 @@ use crate::tail::table::{Millis, NoRoom, RoundOutcome};
 use crate::tail::{Decision, DecisionLog, Table, Tally};
 
 const NANOS_PER_MS: u64 = 1_000_000;
+const NANOS_PER_S: u64 = 1_000_000_000;
 
 /// One request with the time of its arrival.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +63,12 @@ pub enum Refusal {
 
 /// The receiver of what happens in a replay. All methods do nothing by default.
 pub trait Observer {
+    /// The clock begins at this time, in nanoseconds since 1970: the first request comes.
+    fn begins(&mut self, _unix_nano: u64) {}
+
+    /// These policies are in force from now on: at the beginning, and whenever the time of one of them is over.
+    fn in_force(&mut self, _policies: &Arc<Policies>) {}
+
     /// A request was taken in. `scan` has the facts about its spans; their places are in `body`.
     fn accepted(&mut self, _body: &Bytes, _scan: &Scan, _now_ms: Millis) {}
 
@@ -81,7 +88,12 @@ impl Observer for () {}
 /// A trace table with a clock of its own.
 #[derive(Debug)]
 pub struct Replay {
+    /// The settings, with the policies whose time is over.
+    tail_sampling: TailSampling,
+    /// The policies in force.
     policies: Arc<Policies>,
+    /// The next end of a policy, in seconds since 1970.
+    next_end_s: Option<u64>,
     table: Table,
     scan: Scan,
     outcome: RoundOutcome,
@@ -93,7 +105,8 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Makes a replay of the policies under the settings of `tail_sampling`.
+    /// Makes a replay of the policies under the settings of `tail_sampling`, of which they were compiled, whatever their
+    /// `until` is. A policy stops counting when the clock of the replay reaches its `until`, as it does in the daemon.
     #[must_use]
     pub fn new(tail_sampling: &TailSampling, policies: Arc<Policies>, settings: ReplaySettings) -> Self {
         let ReplaySettings { limit_bytes, sweep_ms, seed, with_answers } = settings;
@@ -101,6 +114,8 @@ impl Replay {
         let mut outcome = RoundOutcome::default();
         outcome.decisions = Some(if with_answers { DecisionLog::with_answers() } else { DecisionLog::default() });
         Replay {
+            next_end_s: next_end_s(tail_sampling),
+            tail_sampling: tail_sampling.clone(),
             policies,
             table,
             scan: Scan::default(),
@@ -112,7 +127,7 @@ impl Replay {
         }
     }
 
-    /// Returns the policies.
+    /// Returns the policies in force.
     #[must_use]
     pub fn policies(&self) -> &Policies {
         &self.policies
@@ -136,10 +151,15 @@ impl Replay {
     /// # Errors
     /// See [`Refusal`]. Nothing of the request was taken in, but the clock has moved.
     pub fn take(&mut self, request: TimedRequest, observer: &mut impl Observer) -> Result<usize, Refusal> {
+        if self.start_unix_nano.is_none() {
+            observer.begins(request.unix_nano);
+            observer.in_force(&self.policies);
+        }
         let start = *self.start_unix_nano.get_or_insert(request.unix_nano);
         let at_ms = request.unix_nano.saturating_sub(start) / NANOS_PER_MS;
         self.advance(at_ms, observer);
         self.now_ms = self.now_ms.max(at_ms);
+        self.expire(observer);
         let taken = self.insert(request.body, observer);
         self.settle(observer);
         taken
@@ -181,6 +201,12 @@ impl Replay {
         while self.swept_ms + self.sweep_ms <= to_ms {
             let Some(due_ms) = self.table.next_due(self.now_ms) else { break };
             let at_ms = due_ms.max(self.swept_ms + self.sweep_ms);
+            if let Some(end_ms) = self.next_end_ms().filter(|end_ms| *end_ms <= at_ms.min(to_ms)) {
+                // What becomes due is decided by the policies that are left.
+                self.now_ms = self.now_ms.max(end_ms);
+                self.expire(observer);
+                continue;
+            }
             if at_ms > to_ms {
                 break;
             }
@@ -202,18 +228,55 @@ impl Replay {
         self.settle(observer);
     }
 
-    /// Reports the outcome of a round, and charges kept spans to the budgets of policies, as the daemon does.
-    fn settle(&mut self, observer: &mut impl Observer) {
-        let RoundOutcome { kept, tally, decisions, .. } = &mut self.outcome;
-        let spans = kept.iter().map(|kept| kept.fragment.span_count()).fold(0, u32::saturating_add);
-        if spans > 0 {
-            self.policies.kept(spans, self.now_ms);
-        }
-        decisions.iter_mut().flat_map(DecisionLog::drain).for_each(|decision| observer.decided(decision));
-        kept.drain(..).for_each(|kept| observer.kept(kept, self.now_ms));
-        observer.counted(tally, self.now_ms);
-        tally.clear();
+    /// Returns the time of the next end of a policy.
+    fn next_end_ms(&self) -> Option<Millis> {
+        let end_nano = self.next_end_s?.saturating_mul(NANOS_PER_S);
+        Some(end_nano.saturating_sub(self.start_unix_nano?).div_ceil(NANOS_PER_MS))
     }
+
+    /// Takes the policies out of force whose time is over, as a reload of the daemon does.
+    fn expire(&mut self, observer: &mut impl Observer) {
+        if self.next_end_ms().is_none_or(|end_ms| self.now_ms < end_ms) {
+            return;
+        }
+        let now = self.start_unix_nano.unwrap_or(0).saturating_add(self.now_ms.saturating_mul(NANOS_PER_MS));
+        let counting = self.tail_sampling.at(now / NANOS_PER_S);
+        // Beyond the year 2554 the clock stands still.
+        let before = self.next_end_s.take();
+        self.next_end_s = next_end_s(&counting).filter(|next| Some(*next) != before);
+        // Fewer policies fit where more did.
+        let Ok(policies) = Policies::compile_set(counting.policy_set(), Some(&self.policies)) else { return };
+        self.policies = Arc::new(policies);
+        observer.in_force(&self.policies);
+        let Replay { table, policies, outcome, now_ms, .. } = self;
+        table.replace(&counting, Arc::clone(policies));
+        table.rescan(outcome, || *now_ms, |outcome| settle(policies, outcome, *now_ms, observer));
+    }
+
+    fn settle(&mut self, observer: &mut impl Observer) {
+        settle(&self.policies, &mut self.outcome, self.now_ms, observer);
+    }
+}
+
+/// Reports the outcome of a round, and charges kept spans to the budgets of policies, as the daemon does.
+fn settle(policies: &Policies, outcome: &mut RoundOutcome, now_ms: Millis, observer: &mut impl Observer) {
+    let RoundOutcome { kept, tally, decisions, .. } = outcome;
+    // In a dry run, spans of dropped traces leave, too.
+    let charged = kept.iter().filter(|kept| !kept.keep.is_dropped());
+    let spans = charged.map(|kept| kept.fragment.span_count()).fold(0, u32::saturating_add);
+    if spans > 0 {
+        policies.kept(spans, now_ms);
+    }
+    decisions.iter_mut().flat_map(DecisionLog::drain).for_each(|decision| observer.decided(decision));
+    kept.drain(..).for_each(|kept| observer.kept(kept, now_ms));
+    observer.counted(tally, now_ms);
+    tally.clear();
+}
+
+/// Returns the first end of a policy, in seconds since 1970.
+fn next_end_s(tail_sampling: &TailSampling) -> Option<u64> {
+    let policies = tail_sampling.policies.iter().chain(&tail_sampling.shadow.policies);
+    policies.filter_map(|policy| policy.until).min()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Kept spans as they are written to the sink, made by the encoder that the daemon uses for that sink.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use prost::Message;
@@ -17,13 +18,20 @@ use crate::proto::google::devtools::cloudtrace::v2::span::Attributes as CloudTra
 use crate::proto::google::devtools::cloudtrace::v2::{AttributeValue, BatchWriteSpansRequest};
 use crate::resource::Rewriter;
 use crate::resource::settings::Detector;
-use crate::sampling::Policies;
+use crate::sampling::{Keep, Policies};
 use crate::tail::kept::KeptSpans;
+use crate::tail::request::{ResourceId, SpanBytes};
 
 /// The project of spans that name none, if the configuration does not have it and the daemon would ask the platform.
 pub const UNKNOWN_PROJECT: &str = "your-project";
 /// The region that stands for the one that the daemon would ask the platform for.
 pub const UNKNOWN_REGION: &str = "your-region";
+
+/// The bytes of the resources that an encoder remembers, about.
+const RESOURCES_BYTES_MAX: usize = 16 << 20;
+
+/// Attributes that spans share.
+pub type SharedAttributes = Arc<[(String, TextValue)]>;
 
 /// A span as it is written to the sink.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,8 +42,8 @@ pub struct SinkSpan {
     pub name: String,
     /// The attributes, with the keys of the sink. Cloud Trace has the resource's attributes among them.
     pub attributes: Vec<(String, TextValue)>,
-    /// The attributes of the resource after it is rewritten.
-    pub resource: Vec<(String, TextValue)>,
+    /// The attributes of the resource after it is rewritten. Spans with the same one have the same list.
+    pub resource: SharedAttributes,
     /// The bytes of the span in a call to the sink.
     pub bytes: usize,
 }
@@ -46,6 +54,9 @@ pub struct SinkEncoder {
     sink: Sink,
     rewriter: Rewriter,
     buffer: Vec<u8>,
+    /// The resources of the last spans, and the bytes of their attributes.
+    resources: HashMap<ResourceId, SharedAttributes>,
+    resource_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -88,7 +99,7 @@ impl SinkEncoder {
             let settings = OtlpEncoderSettings { default_project, allowed_projects, annotate, policy_names };
             Sink::Otlp(Box::new(OtlpEncoder::new(settings, rewriter.clone())))
         };
-        SinkEncoder { sink, rewriter, buffer: Vec::new() }
+        SinkEncoder { sink, rewriter, buffer: Vec::new(), resources: HashMap::new(), resource_bytes: 0 }
     }
 
     /// Encodes `kept` at a time in nanoseconds since 1970. Calls `each` with the id of each span and its bytes in a call
@@ -100,31 +111,57 @@ impl SinkEncoder {
         }
     }
 
-    /// Returns the spans of `kept` as they are written, or the reason why the daemon could not write one.
-    pub fn written(&mut self, kept: &KeptSpans, unix_nano: u64) -> Vec<Result<SinkSpan, String>> {
-        let mut spans = Vec::new();
-        let is_cloud_trace = matches!(self.sink, Sink::CloudTrace(_));
-        self.encode(kept, unix_nano, |span_id, encoded| {
-            spans.push(encoded.map(|bytes| {
-                let span = if is_cloud_trace { of_cloud_trace(bytes) } else { of_otlp(bytes) };
-                SinkSpan { span_id, bytes: bytes.len(), ..span }
-            }));
-        });
+    /// Calls `each` with each span of `kept` as it is written, or with the reason why the daemon could not write it.
+    pub fn written(&mut self, kept: &KeptSpans, unix_nano: u64, mut each: impl FnMut(Result<SinkSpan, String>)) {
+        match &mut self.sink {
+            Sink::CloudTrace(encoder) => encoder.set_now(unix_nano),
+            Sink::Otlp(encoder) => encoder.set_now(unix_nano),
+        }
         let open = kept.fragment.open();
-        for (written, sent) in spans.iter_mut().zip(open.spans()) {
-            if let Ok(span) = written {
-                span.resource = match &mut self.sink {
-                    Sink::CloudTrace(_) => texts(self.rewriter.rewrite(sent.resource).iter()),
-                    Sink::Otlp(encoder) => {
-                        let origin = encoder.origin(sent);
-                        let resource = submessages(origin.resource(), resource_spans::RESOURCE).last();
-                        texts(Attributes::of_resource(resource.unwrap_or_default()).iter())
-                    }
-                };
+        for (sent, resource) in open.spans().zip(open.resources()) {
+            let buffer = &mut self.buffer;
+            let (encoded, read): (_, fn(&[u8]) -> SinkSpan) = match &mut self.sink {
+                Sink::CloudTrace(encoder) => (encode_one(encoder.as_mut(), sent, kept.keep, buffer), of_cloud_trace),
+                Sink::Otlp(encoder) => (encode_one(encoder.as_mut(), sent, kept.keep, buffer), of_otlp),
+            };
+            each(encoded.map(|()| SinkSpan {
+                span_id: view::ids(sent.span).0,
+                bytes: self.buffer.len(),
+                resource: self.resource(resource, sent),
+                ..read(&self.buffer)
+            }));
+        }
+    }
+
+    /// Returns the attributes of the rewritten resource of a span. They are decoded once for the spans that share it.
+    fn resource(&mut self, id: ResourceId, span: SpanBytes<'_>) -> SharedAttributes {
+        if let Some(known) = self.resources.get(&id) {
+            return Arc::clone(known);
+        }
+        let attributes: SharedAttributes = match &mut self.sink {
+            Sink::CloudTrace(_) => texts(self.rewriter.rewrite(span.resource).iter()),
+            Sink::Otlp(encoder) => {
+                let origin = encoder.origin(span);
+                let resource = submessages(origin.resource(), resource_spans::RESOURCE).last();
+                texts(Attributes::of_resource(resource.unwrap_or_default()).iter())
             }
         }
-        spans
+        .into();
+        self.resource_bytes += heap_bytes(&attributes);
+        if self.resource_bytes > RESOURCES_BYTES_MAX {
+            self.resources.clear();
+            self.resource_bytes = heap_bytes(&attributes);
+        }
+        self.resources.insert(id, Arc::clone(&attributes));
+        attributes
     }
+}
+
+/// Returns about the bytes of memory that attributes take.
+pub(super) fn heap_bytes(attributes: &[(String, TextValue)]) -> usize {
+    let attribute =
+        |(key, value): &(String, TextValue)| size_of::<(String, TextValue)>() + key.len() + value.heap_bytes();
+    attributes.iter().map(attribute).sum()
 }
 
 fn encode<E: EncodeSpans>(
@@ -136,14 +173,21 @@ fn encode<E: EncodeSpans>(
 ) {
     encoder.set_now(unix_nano);
     for span in kept.fragment.open().spans() {
-        let (id, _) = view::ids(span.span);
-        let origin = encoder.origin(span);
-        buffer.clear();
-        match encoder.span(&origin, span, kept.keep, buffer) {
-            Ok(()) => each(id, Ok(buffer)),
-            Err(error) => each(id, Err(error.to_string())),
-        }
+        let encoded = encode_one(encoder, span, kept.keep, buffer);
+        each(view::ids(span.span).0, encoded.map(|()| buffer.as_slice()));
     }
+}
+
+/// Writes a span to the emptied `buffer`.
+fn encode_one<E: EncodeSpans>(
+    encoder: &mut E,
+    span: SpanBytes<'_>,
+    keep: Keep,
+    buffer: &mut Vec<u8>,
+) -> Result<(), String> {
+    let origin = encoder.origin(span);
+    buffer.clear();
+    encoder.span(&origin, span, keep, buffer).map_err(|error| error.to_string())
 }
 
 /// Reads a record of a `BatchWriteSpansRequest`.

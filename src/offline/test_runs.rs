@@ -7,6 +7,7 @@ mod coverage;
 mod encode;
 pub mod report;
 mod run;
+mod written;
 
 pub use coverage::{Coverage, CoverageGap};
-pub use run::{ReadTraces, Runner, TestResult};
+pub use run::{Runner, TestHost, TestResult};

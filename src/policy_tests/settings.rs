@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::trace_text::{TextAttributes, TraceText, hex};
 use crate::policy_tests::TextValue;
+use crate::sampling::settings::{display_unix_seconds, unix_seconds};
 use crate::settings::diagnostic::{Position, SettingError, quote};
 use crate::settings::kinds::{
     ATTRIBUTE_KEY, AsText, ByHand, Choice, Decimal, DurationKind, Items, List, Maybe, ParsedText, Required, Sub,
@@ -42,6 +43,8 @@ const EVERY: Limit<Duration> = Limit {
     max: Duration::from_secs(3_600),
     why: "policies that learn look at minutes of traffic",
 };
+/// The most spans of all traces of a test together: some seconds of work, and some GB of memory at worst.
+const TEST_SPANS_MAX: u64 = 10_000_000;
 const ANY_NUMBER: Limit<u64> = Limit { min: 0, max: i64::MAX as u64, why: "any seed is as good as another" };
 const SPANS: Limit<u64> = Limit { min: 0, max: u32::MAX as u64, why: "spans of a trace are counted in 32 bits" };
 const ADJUSTED_COUNT: Limit<f64> = Limit { min: 1.0, max: 1e17, why: "a kept trace stands at least for itself" };
@@ -65,10 +68,14 @@ section! {
         pub trace: Option<TraceText> = None, ByHand::of(Shape::Text("lines of spans"));
         /// A file with traces, in place of `trace`: OTLP in JSON or protobuf. The path is relative to the test's file.
         pub file: Option<PathBuf> = None, Maybe(ParsedText { word: "path", read: path });
-        /// The number of traces like this one, each with an id of its own. Not with `file`.
+        /// The number of traces like this one, each with an id of its own. Not with `file`. All of them together have at most
+        /// 10,000,000 spans.
         pub repeat: u64 = 1, WholeNumber::within(REPEAT);
         /// The time from one of the repeated traces to the next.
         pub every: Duration = Duration::ZERO, DurationKind(EVERY);
+        /// The time at which the test begins, such as `2026-12-01T00:00:00Z`; 2026-01-01 without it. A policy whose `until` is
+        /// over by then does not count. Not with `file`: then the test begins when the first spans of the file arrive.
+        pub at: Option<TestTime> = None, Maybe(ParsedText { word: "time", read: time });
         /// A number that chooses other trace ids, and so other traces for a ratio to keep.
         pub seed: u64 = 0, WholeNumber::within(ANY_NUMBER);
         /// The trace id in 32 hexadecimal digits, in place of one that `name` and `seed` choose.
@@ -158,6 +165,10 @@ pub struct PolicyName {
     pub(crate) at: Position,
 }
 
+/// A time, in seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TestTime(pub u64);
+
 /// A trace id that a test gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TestTraceId(pub [u8; 16]);
@@ -172,6 +183,7 @@ pub struct PercentRange {
 }
 
 impl AsText for PolicyName {}
+impl AsText for TestTime {}
 impl AsText for TestTraceId {}
 impl AsText for PercentRange {}
 
@@ -201,9 +213,10 @@ impl TestKeys {
             }
             _ => {}
         }
-        for key in ["repeat", "every", "seed", "trace_id", "resource"] {
+        for key in ["repeat", "every", "at", "seed", "trace_id", "resource"] {
             refuse_beside_file(key, section);
         }
+        self.refuse_too_many_spans(section);
         if let Some((_, node)) = section.entry("trace_id").filter(|_| self.repeat > 1) {
             section.error(
                 node.at,
@@ -213,6 +226,20 @@ impl TestKeys {
         if section.entry("expect").is_none_or(|(_, node)| node.is_null()) {
             let fault = SettingError::new("the key `expect` is missing");
             section.error(section.at(), fault.help("write what must happen, such as `expect: {verdict: kept}`"));
+        }
+    }
+}
+
+impl TestKeys {
+    fn refuse_too_many_spans(&self, section: &mut Section<'_>) {
+        let spans = self.trace.as_ref().map_or(0, |trace| trace.spans.len() as u64);
+        if let Some((_, node)) = section.entry("repeat").filter(|_| self.repeat.saturating_mul(spans) > TEST_SPANS_MAX)
+        {
+            let all = self.repeat.saturating_mul(spans);
+            let fault = SettingError::new(format!("{} traces of {spans} spans are {all} spans", self.repeat));
+            let most = TEST_SPANS_MAX / spans.max(1);
+            section
+                .error(node.at, fault.help(format!("at most {TEST_SPANS_MAX} spans: repeat it at most {most} times")));
         }
     }
 }
@@ -237,6 +264,25 @@ impl Expectations {
         }
         for key in ["spans", "adjusted_count", "attributes", "resource", "absent", "written"] {
             self.refuse_of_dropped(key, section);
+        }
+        self.refuse_beside_kept(section);
+    }
+
+    /// Reports expectations that mean nothing beside a part of the traces that is kept: the others are then about the
+    /// kept traces only.
+    fn refuse_beside_kept(&self, section: &mut Section<'_>) {
+        let Some(kept) = self.kept else { return };
+        if let Some((at, _)) = section.entry("verdict") {
+            let fault =
+                SettingError::new("`verdict` means nothing beside `kept`, which is about the verdicts on all traces");
+            section.error(at, fault.help("keep one of them"));
+        }
+        let others = ["policy", "trigger", "spans", "adjusted_count", "attributes", "resource", "absent", "written"];
+        for key in others.iter().filter(|_| kept.max == 0.0) {
+            if let Some((at, _)) = section.entry(key) {
+                let fault = SettingError::new(format!("`{key}` is about kept traces, and `kept: 0%` expects none"));
+                section.error(at, fault.help(format!("remove `{key}`, or expect that some traces are kept")));
+            }
         }
     }
 
@@ -300,6 +346,18 @@ fn path(node: &Node) -> Read<PathBuf> {
 
 fn policy(node: &Node) -> Read<PolicyName> {
     Ok(PolicyName { name: values::text("the name of a policy", node)?.to_owned(), at: node.at })
+}
+
+/// The end of the times at which a test can begin: 2200-01-01. Nanoseconds since 1970 fit into 64 bits for long after it.
+const TIME_END_S: u64 = 7_258_118_400;
+
+fn time(node: &Node) -> Read<TestTime> {
+    let seconds = unix_seconds(node)?;
+    if seconds >= TIME_END_S {
+        let fault = SettingError::new(format!("{} is too late", quote(&display_unix_seconds(seconds))));
+        return Err(fault.help("write a time before `2200-01-01T00:00:00Z`"));
+    }
+    Ok(TestTime(seconds))
 }
 
 fn trace_id(node: &Node) -> Read<TestTraceId> {

@@ -144,3 +144,36 @@ fn a_policy_that_remembers_other_traces_is_not_asked_again() {
         assert_eq!(replay.policies().answers(&decision.summary, decision.trace), expected);
     }
 }
+
+#[test]
+fn a_policy_stops_counting_at_its_end() {
+    let end_ms = 20_000;
+    let end = crate::sampling::settings::display_unix_seconds((START / NANOS_PER_S) + end_ms / 1_000);
+    let yaml = format!(
+        "tail_sampling:\n  policies:\n    - {{name: all, type: span_count, span_count: {{min_spans: 1, max_spans: 9}}, until: \"{end}\"}}\n    \
+         - {{name: errors, type: error}}\n"
+    );
+    let [before, pending, after] = [id(1, 1.0), id(2, 1.0), id(3, 1.0)];
+    let requests =
+        [request(0, &[(before, false)]), request(15_000, &[(pending, false)]), request(end_ms, &[(after, true)])];
+    let seen = seen(&yaml, 0, requests.to_vec());
+    let policy = |verdict| match verdict {
+        Verdict::Kept(keep) => Some(keep.policy),
+        Verdict::Dropped | Verdict::DroppedByPolicy(_) => None,
+    };
+    let told: Vec<_> =
+        seen.decisions.iter().map(|decision| (decision.at_ms, decision.trace, policy(decision.verdict))).collect();
+    let expected = [(10_000, before, Some(0)), (end_ms, after, Some(1)), (25_000, pending, None)];
+    assert_eq!(told, expected, "a pending trace is decided without the policy; numbers stay");
+}
+
+#[test]
+fn the_end_of_time_is_reached() {
+    let yaml = "tail_sampling: {policies: [{name: all, type: always_sample, until: 9999-12-31T00:00:00Z}, {name: e, type: error}]}";
+    let mut replay = replay(yaml, 0);
+    replay.take(request(0, &[(id(1, 1.0), false)]), &mut ()).unwrap();
+    let last = TimedRequest { unix_nano: u64::MAX, ..request(0, &[(id(2, 1.0), false)]) };
+    replay.take(last, &mut ()).unwrap();
+    replay.finish(&mut ());
+    assert_eq!(replay.table().held(), Default::default());
+}

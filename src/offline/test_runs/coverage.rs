@@ -1,7 +1,7 @@
 //! The policies, and the parts of policies, that the tests have made true, and those that they have made false.
 
 use crate::offline::inspect::InspectedTrace;
-use crate::sampling::{Policies, PolicyParts};
+use crate::sampling::PolicyParts;
 
 /// The answers that were seen of one policy or part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,8 +58,10 @@ impl Coverage {
             places: Vec::new(),
         };
         for part in parts.parts() {
-            // A policy that is a single part has the answer of the policy.
-            let place = (part.path.len() > 1).then_some(coverage.parts.len());
+            // A policy that is a single part has the answer of the policy. Tests say nothing about shadow policies, whose
+            // numbers follow those of the others.
+            let is_tested = usize::from(part.policy) < names.len();
+            let place = (part.path.len() > 1 && is_tested).then_some(coverage.parts.len());
             coverage.parts.extend(place.map(|_| (part.path.join(" / "), Answers::default())));
             coverage.places.push(place);
         }
@@ -67,8 +69,8 @@ impl Coverage {
     }
 
     /// Notes the answers on the traces of a test.
-    pub fn add(&mut self, traces: &[InspectedTrace], policies: &Policies, parts: &PolicyParts) {
-        for finding in traces.iter().flat_map(|trace| trace.findings(policies, parts)) {
+    pub fn add(&mut self, traces: &[InspectedTrace], parts: &PolicyParts) {
+        for finding in traces.iter().flat_map(|trace| trace.findings(parts)) {
             if let Some((_, answers)) = self.policies.get_mut(usize::from(finding.policy)) {
                 answers.note(finding.answer.holds());
             }

@@ -1,5 +1,7 @@
 //! Traces written by hand as the requests that services send: OTLP with ids and times.
 
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -14,8 +16,8 @@ use crate::offline::{TextValue, TimedRequest};
 use crate::otlp::TraceId;
 use crate::policy_tests::trace_text::{TextAttributes, TextSpan, TraceText};
 
-/// The time at which every test begins: 2026-01-01, in nanoseconds since 1970. It is fixed, so that conditions on times
-/// give the same result on every day.
+/// The time at which a test begins that names no other: 2026-01-01, in nanoseconds since 1970. It is fixed, so that a test
+/// gives the same result on every day.
 pub(super) const START_UNIX_NANO: u64 = 1_767_225_600_000_000_000;
 
 /// The W3C flag `sampled`.
@@ -38,37 +40,95 @@ fn split_mix(state: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Returns the requests of a trace that begins at `start_unix_nano`: one for each time of arrival, in their order.
-/// `resource` has attributes of the resources of all spans.
-pub(super) fn requests(
-    trace: &TraceText,
-    resource: &TextAttributes,
-    id: TraceId,
-    start_unix_nano: u64,
-) -> Vec<TimedRequest> {
-    let starts = starts(trace, start_unix_nano);
-    let mut arrivals: Vec<Duration> = trace.spans.iter().map(|span| span.arrival).collect();
-    arrivals.sort_unstable();
-    arrivals.dedup();
-    let request = |arrival: Duration| {
-        let mut groups: Vec<ResourceSpans> = Vec::new();
-        let spans = trace.spans.iter().enumerate().filter(|(_, span)| span.arrival == arrival);
-        for (index, text) in spans {
-            let span = span(text, id, index, starts[index]);
-            put(&mut groups, resource_of(text, resource), scope(text), span);
-        }
-        let body = ExportTraceServiceRequest { resource_spans: groups }.encode_to_vec();
-        TimedRequest { unix_nano: start_unix_nano + nanos(arrival), body: body.into() }
-    };
-    arrivals.into_iter().map(request).collect()
+/// The requests of many traces that are alike, in the order of their arrival. Each is made when it is asked for.
+#[derive(Debug)]
+pub(super) struct Requests<'t> {
+    traces: RepeatedTrace<'t>,
+    /// The requests of one trace: their times, counted from its beginning, and the indices of their spans.
+    arrivals: Vec<(Duration, Vec<usize>)>,
+    /// The start of each span, counted from the beginning of its trace.
+    starts: Vec<u64>,
+    /// For each of them, the next request: its time, the number of its trace, and the index of the arrival.
+    next: BinaryHeap<Reverse<(u64, u64, usize)>>,
 }
 
-/// Returns the start of each span, in nanoseconds since 1970. A parent comes before its children.
-fn starts(trace: &TraceText, start_unix_nano: u64) -> Vec<u64> {
+/// A trace that comes several times, each time with an id of its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RepeatedTrace<'t> {
+    pub(super) text: &'t TraceText,
+    /// Attributes of the resources of all spans.
+    pub(super) resource: &'t TextAttributes,
+    /// The name and the seed of the test, which choose the ids.
+    pub(super) name: &'t str,
+    pub(super) seed: u64,
+    /// The id, in place of one that the name and the seed choose.
+    pub(super) id: Option<TraceId>,
+    /// The number of traces.
+    pub(super) count: u64,
+    /// The time from one of the traces to the next.
+    pub(super) every: Duration,
+    /// The time at which the first one begins, in nanoseconds since 1970.
+    pub(super) start_unix_nano: u64,
+}
+
+impl<'t> Requests<'t> {
+    pub(super) fn new(traces: RepeatedTrace<'t>) -> Self {
+        let mut by_time: BTreeMap<Duration, Vec<usize>> = BTreeMap::new();
+        for (index, span) in traces.text.spans.iter().enumerate() {
+            by_time.entry(span.arrival).or_default().push(index);
+        }
+        let (arrivals, starts) = (by_time.into_iter().collect(), starts(traces.text));
+        let mut requests = Requests { traces, arrivals, starts, next: BinaryHeap::new() };
+        (0..requests.arrivals.len()).for_each(|arrival| requests.push(0, arrival));
+        requests
+    }
+
+    fn push(&mut self, number: u64, arrival: usize) {
+        if number < self.traces.count {
+            let at = self.traces.start(number).saturating_add(nanos(self.arrivals[arrival].0));
+            self.next.push(Reverse((at, number, arrival)));
+        }
+    }
+}
+
+impl Iterator for Requests<'_> {
+    type Item = TimedRequest;
+
+    fn next(&mut self) -> Option<TimedRequest> {
+        let Reverse((unix_nano, number, arrival)) = self.next.pop()?;
+        self.push(number + 1, arrival);
+        let body = self.traces.body(number, &self.arrivals[arrival].1, &self.starts);
+        Some(TimedRequest { unix_nano, body: body.into() })
+    }
+}
+
+impl RepeatedTrace<'_> {
+    /// Returns the time at which trace `number` begins.
+    fn start(&self, number: u64) -> u64 {
+        self.start_unix_nano.saturating_add(nanos(self.every).saturating_mul(number))
+    }
+
+    /// Returns the request with these spans of trace `number`.
+    fn body(&self, number: u64, spans: &[usize], starts: &[u64]) -> Vec<u8> {
+        let id = self.id.unwrap_or_else(|| trace_id(self.name, self.seed, number));
+        let begin = self.start(number);
+        let mut groups: Vec<ResourceSpans> = Vec::new();
+        for &index in spans {
+            let text = &self.text.spans[index];
+            let span = span(text, id, index, begin.saturating_add(starts[index]));
+            put(&mut groups, resource_of(text, self.resource), scope(text), span);
+        }
+        ExportTraceServiceRequest { resource_spans: groups }.encode_to_vec()
+    }
+}
+
+/// Returns the start of each span in nanoseconds, counted from the beginning of the trace. A parent comes before its
+/// children.
+fn starts(trace: &TraceText) -> Vec<u64> {
     let mut starts: Vec<u64> = Vec::with_capacity(trace.spans.len());
     for span in &trace.spans {
-        let parent = span.parent.and_then(|parent| starts.get(parent)).copied().unwrap_or(start_unix_nano);
-        starts.push(parent + nanos(span.start));
+        let parent = span.parent.and_then(|parent| starts.get(parent)).copied().unwrap_or(0);
+        starts.push(parent.saturating_add(nanos(span.start)));
     }
     starts
 }
@@ -118,13 +178,13 @@ fn span(text: &TextSpan, id: TraceId, index: usize, start: u64) -> Span {
         name: text.name.clone(),
         kind: text.kind,
         start_time_unix_nano: start,
-        end_time_unix_nano: start + nanos(text.duration),
+        end_time_unix_nano: start.saturating_add(nanos(text.duration)),
         attributes: text.attributes.iter().map(key_value).collect(),
         events: text
             .events
             .iter()
             .map(|event| Event {
-                time_unix_nano: start + nanos(event.at),
+                time_unix_nano: start.saturating_add(nanos(event.at)),
                 name: event.name.clone(),
                 attributes: event.attributes.iter().map(key_value).collect(),
                 dropped_attributes_count: 0,

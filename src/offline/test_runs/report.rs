@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Coverage, CoverageGap};
 use crate::offline::render::Paint;
+use crate::settings::diagnostic::printable;
 
 /// The result of one test, for a report.
 #[derive(Clone, Debug)]
@@ -36,6 +37,8 @@ pub struct Report {
     pub tests: Vec<ReportedTest>,
     /// The coverage, if it was asked for.
     pub coverage: Option<Coverage>,
+    /// True if the configuration is a dry run, in which every span is written.
+    pub is_dry_run: bool,
 }
 
 impl Report {
@@ -50,9 +53,9 @@ impl Report {
     pub fn text(&self, paint: Paint) -> String {
         let mut out = String::new();
         for test in self.tests.iter().filter(|test| !test.failures.is_empty()) {
-            let place = format!("({}:{})", test.file, test.line);
-            out += &format!("{} {} {place}\n", paint.with(Paint::RED, "FAILED"), paint.with(Paint::BOLD, &test.name));
-            test.failures.iter().for_each(|failure| out += &format!("  {failure}\n"));
+            let (place, name) = (format!("({}:{})", plain(&test.file), test.line), plain(&test.name));
+            out += &format!("{} {} {place}\n", paint.with(Paint::RED, "FAILED"), paint.with(Paint::BOLD, &name));
+            test.failures.iter().for_each(|failure| out += &format!("  {}\n", plain(failure)));
             if let Some(trace) = &test.trace_text {
                 let more = if test.traces > 1 { format!(", the first of {}", test.traces) } else { String::new() };
                 out += &format!("  the trace{more}:\n");
@@ -62,6 +65,9 @@ impl Report {
         }
         if let Some(coverage) = &self.coverage {
             out += &coverage_text(coverage);
+        }
+        if self.is_dry_run {
+            out += "dry run: every span is written, whatever the verdict; the tests are about the verdicts\n";
         }
         let (failed, all) = (self.failed(), self.tests.len());
         let line = format!("{} passed, {failed} failed", all - failed);
@@ -97,6 +103,7 @@ impl Report {
             "failed": self.failed(),
             "tests": self.tests.iter().map(test).collect::<Vec<_>>(),
             "coverage": coverage,
+            "dry_run": self.is_dry_run,
         })
     }
 
@@ -139,6 +146,11 @@ impl Report {
         }
         out + "</testsuites>\n"
     }
+}
+
+/// Returns a text without characters that would disturb a terminal.
+fn plain(text: &str) -> String {
+    text.chars().map(printable).collect()
 }
 
 fn coverage_text(coverage: &Coverage) -> String {

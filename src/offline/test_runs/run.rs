@@ -4,14 +4,16 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::encode::{START_UNIX_NANO, requests, trace_id};
-
+use super::encode::{RepeatedTrace, Requests, START_UNIX_NANO};
+use super::written::WrittenFindings;
 use crate::config::Settings;
 use crate::offline::inspect::{InspectedTrace, Inspector, trace_of};
-use crate::offline::sink_spans::{SinkEncoder, SinkSpan};
-use crate::offline::{Observer, Replay, ReplaySettings, TextValue, TimedRequest};
+use crate::offline::render::shown;
+use crate::offline::sink_spans::SinkEncoder;
+use crate::offline::{Observer, Replay, ReplaySettings, TimedRequest};
 use crate::otlp::TraceId;
-use crate::policy_tests::settings::{Expectations, ExpectedVerdict, PolicyTest, WrittenSpan};
+use crate::policy_tests::settings::{Expectations, ExpectedVerdict, PolicyTest};
+use crate::policy_tests::trace_text::TraceText;
 use crate::sampling::{CompileError, Keep, Policies, PolicyParts, Verdict};
 use crate::settings::Size;
 use crate::tail::kept::KeptSpans;
@@ -27,13 +29,16 @@ const CONTAINER_BYTES: f64 = 512.0 * 1024.0 * 1024.0;
 const LIMIT_BYTES: usize = 1 << 40;
 
 /// The most bytes of memory for showing the traces of a failed test.
-const INSPECTED_BYTES_MAX: usize = 64 << 20;
+const INSPECTED_BYTES_MAX: usize = 16 << 20;
 
-/// The most kept spans whose written form is compared.
-const WRITTEN_SPANS_MAX: usize = 1_000_000;
-
-/// Reads the requests of a file that a test names.
-pub type ReadTraces<'a> = &'a dyn Fn(&Path) -> Result<Vec<TimedRequest>, String>;
+/// The surroundings of tests.
+#[derive(Clone, Copy)]
+pub struct TestHost<'a> {
+    /// Reads the requests of a file that a test names.
+    pub read: &'a dyn Fn(&Path) -> Result<Vec<TimedRequest>, String>,
+    /// Is called after each request of a test, with the number of those that were played.
+    pub progress: &'a dyn Fn(u64),
+}
 
 /// A configuration whose policies are tested.
 #[derive(Debug)]
@@ -42,6 +47,8 @@ pub struct Runner<'s> {
     /// `tail_sampling` with percentages of memory as bytes.
     tail_sampling: TailSampling,
     names: Vec<String>,
+    /// The names of the policies that decide.
+    labels: Vec<String>,
     parts: PolicyParts,
 }
 
@@ -69,15 +76,22 @@ impl<'s> Runner<'s> {
         for size in [&mut tail_sampling.bytes_max, &mut tail_sampling.rescue.max_bytes] {
             *size = Size::Bytes(bytes(*size, limit_bytes) as u64);
         }
-        let names = compile(&tail_sampling)?.names().to_vec();
-        let parts = PolicyParts::compile(&tail_sampling.policies)?;
-        Ok(Runner { settings, tail_sampling, names, parts })
+        let policies = compile(&tail_sampling)?;
+        let parts = PolicyParts::compile(tail_sampling.policy_set(), &policies)?;
+        let (names, labels) = (policies.names().to_vec(), policies.labels().map(str::to_owned).collect());
+        Ok(Runner { settings, tail_sampling, names, labels, parts })
     }
 
-    /// Returns the names of the policies.
+    /// Returns the settings of the policies.
+    #[must_use]
+    pub fn tail_sampling(&self) -> &TailSampling {
+        &self.tail_sampling
+    }
+
+    /// Returns the names of the policies that decide.
     #[must_use]
     pub fn policy_names(&self) -> &[String] {
-        &self.names
+        &self.labels
     }
 
     /// Returns the names of the policies at the top level.
@@ -94,10 +108,12 @@ impl<'s> Runner<'s> {
 
     /// Runs a test.
     #[must_use]
-    pub fn run(&self, test: &PolicyTest, read: ReadTraces<'_>) -> TestResult {
+    pub fn run(&self, test: &PolicyTest, host: TestHost<'_>) -> TestResult {
         let expect = &test.keys.expect;
-        let mut seen = SeenTraces { encoder: self.encoder(expect), ..SeenTraces::default() };
-        let mut failures = match self.play(test, read, &mut seen, false) {
+        let mut seen = SeenTraces { written: self.written(expect), ..SeenTraces::default() };
+        let played = self.policies().map_err(|error| error.to_string());
+        let played = played.and_then(|policies| self.play(&Arc::new(policies), test, host, &mut seen, false));
+        let mut failures = match played {
             Ok(refusals) => refusals,
             Err(error) => return TestResult { failures: vec![error], traces: 0 },
         };
@@ -107,13 +123,12 @@ impl<'s> Runner<'s> {
 
     /// Runs a test again, and returns its traces with all that can be known of them.
     #[must_use]
-    pub fn inspect(&self, test: &PolicyTest, read: ReadTraces<'_>) -> Vec<InspectedTrace> {
-        let Ok(policies) = compile(&self.tail_sampling) else { return Vec::new() };
+    pub fn inspect(&self, test: &PolicyTest, host: TestHost<'_>) -> Vec<InspectedTrace> {
+        let Ok(policies) = self.policies().map(Arc::new) else { return Vec::new() };
         let encoder = SinkEncoder::new(self.settings, &policies);
-        let mut inspector = Inspector::new(&self.parts, encoder, INSPECTED_BYTES_MAX);
-        inspector.start_at(START_UNIX_NANO);
+        let mut inspector = Inspector::new(&policies, &self.parts, encoder, INSPECTED_BYTES_MAX);
         // A file that cannot be read has no traces to show.
-        let _ = self.play(test, read, &mut inspector, true);
+        let _ = self.play(&policies, test, host, &mut inspector, true);
         inspector.into_traces().0
     }
 
@@ -125,53 +140,66 @@ impl<'s> Runner<'s> {
         compile(&self.tail_sampling)
     }
 
-    /// Returns the encoder for a test that says how spans are written.
-    fn encoder(&self, expect: &Expectations) -> Option<SinkEncoder> {
+    /// Returns the comparison of written spans for a test that says how spans are written.
+    fn written<'e>(&self, expect: &'e Expectations) -> Option<WrittenFindings<'e>> {
         let is_needed = !(expect.attributes.is_empty()
             && expect.resource.is_empty()
             && expect.absent.is_empty()
             && expect.written.is_empty());
         let policies = if is_needed { self.policies().ok() } else { None };
-        policies.map(|policies| SinkEncoder::new(self.settings, &policies))
+        policies.map(|policies| WrittenFindings::new(expect, SinkEncoder::new(self.settings, &policies)))
     }
 
     /// Plays the traces of a test. Returns the reasons why requests were refused.
     fn play(
         &self,
+        policies: &Arc<Policies>,
         test: &PolicyTest,
-        read: ReadTraces<'_>,
+        host: TestHost<'_>,
         observer: &mut impl Observer,
         with_answers: bool,
     ) -> Result<Vec<String>, String> {
-        let policies = self.policies().map_err(|error| error.to_string())?;
         let settings = ReplaySettings { limit_bytes: LIMIT_BYTES, sweep_ms: 0, seed: 0, with_answers };
-        let replay = Replay::new(&self.tail_sampling, Arc::new(policies), settings);
+        let replay = Replay::new(&self.tail_sampling, Arc::clone(policies), settings);
         let mut refusals = Vec::new();
-        let refused = |_, refusal: crate::offline::Refusal| refusals.push(format!("a request is refused: {refusal}"));
-        match &test.keys.file {
-            Some(file) => replay.run(read(file)?.into_iter(), observer, refused),
-            None => replay.run(written(test).into_iter(), observer, refused),
+        let refused = |_, refusal: crate::offline::Refusal| {
+            if refusals.len() < REFUSALS_MAX {
+                refusals.push(format!("a request is refused: {refusal}"));
+            }
+        };
+        let counted = |(number, request)| {
+            (host.progress)(number);
+            request
+        };
+        match (&test.keys.file, &test.keys.trace) {
+            (Some(file), _) => replay.run((0..).zip((host.read)(file)?).map(counted), observer, refused),
+            (None, Some(trace)) => replay.run((0..).zip(written(test, trace)).map(counted), observer, refused),
+            (None, None) => {}
         }
         Ok(refusals)
     }
 }
 
+/// The most refused requests of a test that are told.
+const REFUSALS_MAX: usize = 10;
+
 fn compile(tail_sampling: &TailSampling) -> Result<Policies, CompileError> {
-    Policies::compile(&tail_sampling.policies, tail_sampling.sample_on_first_match)
+    Policies::compile_set(tail_sampling.policy_set(), None)
 }
 
 /// Returns the requests of a test whose trace is written in it, in the order of their arrival.
-fn written(test: &PolicyTest) -> Vec<TimedRequest> {
+fn written<'t>(test: &'t PolicyTest, trace: &'t TraceText) -> Requests<'t> {
     let keys = &test.keys;
-    let Some(trace) = &keys.trace else { return Vec::new() };
-    let mut all = Vec::new();
-    for number in 0..keys.repeat {
-        let id = keys.trace_id.map_or_else(|| trace_id(&keys.name, keys.seed, number), |id| TraceId(id.0));
-        let offset = u64::try_from(keys.every.as_nanos()).unwrap_or(u64::MAX).saturating_mul(number);
-        all.extend(requests(trace, &keys.resource, id, START_UNIX_NANO.saturating_add(offset)));
-    }
-    all.sort_by_key(|request| request.unix_nano);
-    all
+    Requests::new(RepeatedTrace {
+        text: trace,
+        resource: &keys.resource,
+        name: &keys.name,
+        seed: keys.seed,
+        id: keys.trace_id.map(|id| TraceId(id.0)),
+        count: keys.repeat,
+        every: keys.every,
+        start_unix_nano: keys.at.map_or(START_UNIX_NANO, |at| at.0.saturating_mul(1_000_000_000)),
+    })
 }
 
 /// The state of a trace in a test.
@@ -184,15 +212,19 @@ struct SeenTrace {
 
 /// An observer that remembers the state of each trace.
 #[derive(Debug, Default)]
-struct SeenTraces {
+struct SeenTraces<'e> {
+    start_unix_nano: u64,
     traces: Vec<SeenTrace>,
     places: HashMap<TraceId, usize>,
-    /// The encoder, if the test says how spans are written.
-    encoder: Option<SinkEncoder>,
-    written: Vec<Result<SinkSpan, String>>,
+    /// The comparison of written spans, if the test says how spans are written.
+    written: Option<WrittenFindings<'e>>,
 }
 
-impl Observer for SeenTraces {
+impl Observer for SeenTraces<'_> {
+    fn begins(&mut self, unix_nano: u64) {
+        self.start_unix_nano = unix_nano;
+    }
+
     fn decided(&mut self, decision: Decision) {
         let Decision { trace, verdict, trigger, .. } = decision;
         match self.places.get(&trace).and_then(|index| self.traces.get_mut(*index)) {
@@ -205,12 +237,16 @@ impl Observer for SeenTraces {
     }
 
     fn kept(&mut self, spans: KeptSpans, now_ms: Millis) {
+        // In a dry run, spans of dropped traces leave, too. A test is about the verdict.
+        if spans.keep.is_dropped() {
+            return;
+        }
         let seen = trace_of(&spans).and_then(|id| self.places.get(&id)).and_then(|index| self.traces.get_mut(*index));
         if let Some(seen) = seen {
             seen.kept_spans += u64::from(spans.fragment.span_count());
         }
-        if let Some(encoder) = self.encoder.as_mut().filter(|_| self.written.len() < WRITTEN_SPANS_MAX) {
-            self.written.extend(encoder.written(&spans, START_UNIX_NANO + now_ms * 1_000_000));
+        if let Some(written) = &mut self.written {
+            written.add(&spans, self.start_unix_nano.saturating_add(now_ms.saturating_mul(1_000_000)));
         }
     }
 }
@@ -218,7 +254,7 @@ impl Observer for SeenTraces {
 /// The expectations of a test, and the traces that were seen.
 struct Comparison<'a> {
     expect: &'a Expectations,
-    seen: &'a SeenTraces,
+    seen: &'a SeenTraces<'a>,
     names: &'a [String],
 }
 
@@ -234,7 +270,7 @@ impl Comparison<'_> {
         failures.extend(self.spans());
         failures.extend(self.kept());
         failures.extend(self.adjusted_count());
-        failures.extend(self.sink());
+        failures.extend(self.seen.written.as_ref().map(WrittenFindings::failures).unwrap_or_default());
         failures
     }
 
@@ -242,6 +278,9 @@ impl Comparison<'_> {
     fn each(&self, key: &str, expected: &str, found: impl Fn(&SeenTrace) -> String) -> Option<String> {
         // If a test says how many traces are kept, its other expectations are about the kept traces.
         let only_kept = self.expect.kept.is_some();
+        if only_kept && self.keeps().next().is_none() {
+            return Some(format!("{key}: expected {expected}, but no trace is kept"));
+        }
         let traces = self.seen.traces.iter().filter(|seen| !only_kept || keep(seen).is_some());
         let wrong: Vec<String> = traces.map(found).filter(|found| found != expected).collect();
         let first = wrong.first()?;
@@ -261,8 +300,8 @@ impl Comparison<'_> {
 
     fn policy(&self) -> Option<String> {
         let expected = self.expect.policy.as_ref()?;
-        let name = |policy: u16| self.names.get(usize::from(policy)).cloned().unwrap_or_default();
-        self.each("policy", &expected.name, |seen| match seen.verdict {
+        let name = |policy: u16| self.names.get(usize::from(policy)).map(|name| shown(name)).unwrap_or_default();
+        self.each("policy", &shown(&expected.name), |seen| match seen.verdict {
             Verdict::Kept(keep) => name(keep.policy),
             Verdict::DroppedByPolicy(policy) => name(policy),
             Verdict::Dropped => "none: no policy keeps the trace".to_owned(),
@@ -302,85 +341,11 @@ impl Comparison<'_> {
     fn keeps(&self) -> impl Iterator<Item = Keep> {
         self.seen.traces.iter().filter_map(keep)
     }
-
-    /// Compares what is written with what is expected of it.
-    fn sink(&self) -> Vec<String> {
-        if self.seen.encoder.is_none() {
-            return Vec::new();
-        }
-        if self.seen.written.is_empty() {
-            return vec!["expected kept spans, but no trace is kept".to_owned()];
-        }
-        let (mut failures, mut spans) = (Vec::new(), Vec::new());
-        for written in &self.seen.written {
-            match written {
-                Ok(span) => spans.push(span),
-                Err(error) => failures.push(format!("a kept span cannot be written: {error}")),
-            }
-        }
-        let Expectations { attributes, resource, absent, written, .. } = self.expect;
-        let every = WrittenSpan {
-            attributes: attributes.clone(),
-            resource: resource.clone(),
-            absent: absent.clone(),
-            ..WrittenSpan::default()
-        };
-        failures.extend(spans.iter().find_map(|span| difference(&every, span)));
-        failures.extend(written.iter().filter_map(|expected| missing(expected, &spans)));
-        failures.dedup();
-        failures
-    }
 }
 
 fn keep(seen: &SeenTrace) -> Option<Keep> {
     match seen.verdict {
         Verdict::Kept(keep) => Some(keep),
         Verdict::Dropped | Verdict::DroppedByPolicy(_) => None,
-    }
-}
-
-/// Returns the failure of a span that is expected among the written ones and is not there.
-fn missing(expected: &WrittenSpan, spans: &[&SinkSpan]) -> Option<String> {
-    let mut differences = Vec::new();
-    for span in spans.iter().filter(|span| span.name == expected.name) {
-        differences.push(difference(expected, span)?);
-    }
-    differences.into_iter().next().or_else(|| {
-        let mut names: Vec<&str> = spans.iter().map(|span| span.name.as_str()).collect();
-        names.sort_unstable();
-        names.dedup();
-        Some(format!("written: expected a span `{}`, found {}", expected.name, names.join(", ")))
-    })
-}
-
-/// Returns the first thing in which a written span is not as expected.
-fn difference(expected: &WrittenSpan, span: &SinkSpan) -> Option<String> {
-    let wrong = |what: &str, expected: &[(String, TextValue)], found: &[(String, TextValue)]| {
-        expected.iter().find_map(|(key, value)| {
-            let found = found.iter().find(|(found, _)| found == key).map(|(_, found)| plain(found));
-            let value = plain(value);
-            let is = found.as_ref() == Some(&value);
-            let found = found.map_or("nothing".to_owned(), |found| format!("`{found}`"));
-            (!is).then(|| format!("{what}: expected {key}=`{value}` of the span `{}`, found {found}", span.name))
-        })
-    };
-    let present = || {
-        let key = expected.absent.iter().find(|key| has(&span.attributes, key) || has(&span.resource, key))?;
-        Some(format!("absent: expected no `{key}` in the span `{}` and its resource, but it is there", span.name))
-    };
-    wrong("attributes", &expected.attributes, &span.attributes)
-        .or_else(|| wrong("resource", &expected.resource, &span.resource))
-        .or_else(present)
-}
-
-fn has(attributes: &[(String, TextValue)], key: &str) -> bool {
-    attributes.iter().any(|(found, _)| found == key)
-}
-
-/// Returns a value as text, so that a number equals the text in which a sink without such numbers has it.
-fn plain(value: &TextValue) -> String {
-    match value {
-        TextValue::String(text) => text.clone(),
-        value => value.to_string(),
     }
 }

@@ -1,6 +1,8 @@
 //! The answers of single policies on a trace, for people who ask why it was kept or dropped.
 
 use super::Threshold;
+use super::expression::{AssumedStates, DecisionInput, Expression};
+use super::policies::KeepRule;
 
 /// The answer of one policy on a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +33,37 @@ impl Answer {
             Answer::Keeps(_) | Answer::Drops => Some(true),
             Answer::KeepsNot | Answer::DropsNot(_) => Some(false),
             Answer::NotAsked => None,
+        }
+    }
+}
+
+/// A trace twice: as if all states of policies refused it, and as if all let it pass. An answer that is the same for both
+/// does not depend on other traces.
+pub(super) struct BothAssumptions<'a> {
+    refuse: DecisionInput<'a>,
+    pass: DecisionInput<'a>,
+}
+
+impl<'a> BothAssumptions<'a> {
+    pub(super) fn of(trace: DecisionInput<'a>) -> Self {
+        let assumed = |states| DecisionInput { assumed: Some(states), ..trace };
+        BothAssumptions { refuse: assumed(AssumedStates::Refuse), pass: assumed(AssumedStates::Pass) }
+    }
+
+    /// Returns the answer of a policy of type `drop`, which the traces survive that `survives` keeps.
+    pub(super) fn drop_answer(&self, survives: &Expression) -> Answer {
+        match (survives.evaluate(&self.refuse), survives.evaluate(&self.pass)) {
+            (None, Some(_)) => Answer::NotAsked,
+            (survives, _) => Answer::of_drop_policy(survives),
+        }
+    }
+
+    /// Returns the answer of a policy that may keep the trace.
+    pub(super) fn keep_answer(&self, rule: &KeepRule) -> Answer {
+        match (rule.would_keep(&self.refuse), rule.would_keep(&self.pass)) {
+            (Some(threshold), _) => Answer::Keeps(threshold),
+            (None, None) => Answer::KeepsNot,
+            (None, Some(_)) => Answer::NotAsked,
         }
     }
 }

@@ -8,7 +8,7 @@ use super::compile::Compiler;
 use super::expression::{AssumedStates, DecisionInput, Expression};
 use super::predicates::Predicates;
 use super::settings::{Policy, Rule};
-use super::{CompileError, PolicyError, Summary};
+use super::{CompileError, Policies, PolicyError, PolicySet, Summary};
 use crate::condition::{Check, Condition, Field, Number, Range, Test};
 use crate::otlp::TraceId;
 use crate::otlp::scan::Probe;
@@ -16,7 +16,7 @@ use crate::otlp::scan::Probe;
 /// One part of a policy.
 #[derive(Clone, Debug)]
 pub struct PolicyPart {
-    /// The index of the policy at the top level in [`super::Policies::names`].
+    /// The index of the policy at the top level in [`Policies::names`].
     pub policy: u16,
     /// The names from the policy at the top level down to this part. A policy without a name is called by its place, as
     /// in `#2`.
@@ -26,7 +26,7 @@ pub struct PolicyPart {
     expression: Expression,
 }
 
-/// The parts of all policies, in the order of the configuration.
+/// The parts of all policies in the order of the configuration, and then those of shadow policies.
 #[derive(Clone, Debug)]
 pub struct PolicyParts {
     parts: Vec<PolicyPart>,
@@ -34,13 +34,13 @@ pub struct PolicyParts {
 }
 
 impl PolicyParts {
-    /// Compiles the parts of `policies`.
+    /// Compiles the parts of the policies in `set`, which have their numbers in `policies`.
     ///
     /// # Errors
-    /// There are more conditions than fit. It does not happen for policies that fit ([`super::Policies::compile`]).
-    pub fn compile(policies: &[Policy]) -> Result<Self, CompileError> {
+    /// There are more conditions than fit. It does not happen for policies that fit ([`Policies::compile_set`]).
+    pub fn compile(set: PolicySet<'_>, policies: &Policies) -> Result<Self, CompileError> {
         // Conditions that are split need more bits.
-        PartCompiler::compile(policies, true).or_else(|_| PartCompiler::compile(policies, false))
+        PartCompiler::compile(set, policies, true).or_else(|_| PartCompiler::compile(set, policies, false))
     }
 
     /// Returns the parts.
@@ -83,9 +83,10 @@ struct PartCompiler {
 }
 
 impl PartCompiler {
-    fn compile(policies: &[Policy], split: bool) -> Result<PolicyParts, CompileError> {
+    fn compile(set: PolicySet<'_>, policies: &Policies, split: bool) -> Result<PolicyParts, CompileError> {
         let mut compiler = PartCompiler { compiler: Compiler::default(), parts: Vec::new(), split };
-        for (number, policy) in (0u16..).zip(policies) {
+        for policy in set.policies.iter().chain(set.shadow) {
+            let Some(number) = policies.number(&policy.name) else { continue };
             let added = compiler.add(number, &policy.rule, std::slice::from_ref(&policy.name));
             added.map_err(|error| CompileError::Policy { name: policy.name.clone(), error })?;
         }

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::answer::Answer;
+use super::answer::{Answer, BothAssumptions};
 use super::compile::Compiler;
 use super::composite::CompositeRule;
 use super::expression::{AssumedStates, DecisionInput, Expression};
@@ -151,10 +151,12 @@ impl KeepPolicy {
             KeepRule::Composite(composite) => composite.keep(trace),
         }
     }
+}
 
+impl KeepRule {
     /// Returns the threshold at which the policy keeps the trace if all states answer as `trace` assumes.
-    fn would_keep(&self, trace: &DecisionInput<'_>) -> Option<Threshold> {
-        match &self.rule {
+    pub(super) fn would_keep(&self, trace: &DecisionInput<'_>) -> Option<Threshold> {
+        match self {
             KeepRule::Expression(expression) => expression.evaluate(trace),
             // The allowances are a state, too.
             KeepRule::Composite(composite) => {
@@ -282,6 +284,12 @@ impl Policies {
         &self.names
     }
 
+    /// Returns the number of a policy of the top level: its index in [`Policies::names`].
+    #[must_use]
+    pub fn number(&self, name: &str) -> Option<u16> {
+        self.names.iter().position(|known| known == name).and_then(|number| u16::try_from(number).ok())
+    }
+
     /// Returns the conditions that the scan evaluates for each span.
     #[must_use]
     pub fn probe(&self) -> &impl Probe {
@@ -318,7 +326,7 @@ impl Policies {
         let assumed = Some(AssumedStates::Chance);
         let trace = DecisionInput { summary, randomness, now_ms: 0, states: &self.states, assumed };
         self.drop_policies.iter().all(|policy| policy.survives.evaluate(&trace).is_some())
-            && self.keep_policies.iter().any(|policy| policy.would_keep(&trace).is_some())
+            && self.keep_policies.iter().any(|policy| policy.rule.would_keep(&trace).is_some())
     }
 
     /// Returns the bytes that a summary takes on the heap.
@@ -365,28 +373,23 @@ impl Policies {
     /// order of the configuration. This changes no state: a policy whose answer depends on other traces is not asked.
     #[must_use]
     pub fn answers(&self, summary: &Summary, trace_id: TraceId) -> Vec<(u16, Answer)> {
-        // An answer that is the same if all states refuse and if all states pass does not depend on other traces.
-        let trace = self.trace(summary, trace_id, 0);
-        let refuse = DecisionInput { assumed: Some(AssumedStates::Refuse), ..trace };
-        let pass = DecisionInput { assumed: Some(AssumedStates::Pass), ..trace };
-        let drops = self.drop_policies.iter().map(|DropPolicy { policy, survives }| {
-            let answer = match (survives.evaluate(&refuse), survives.evaluate(&pass)) {
-                (None, Some(_)) => Answer::NotAsked,
-                (survives, _) => Answer::of_drop_policy(survives),
-            };
-            (*policy, answer)
-        });
-        let keeps = self.keep_policies.iter().map(|keep_policy| {
-            let answer = match (keep_policy.would_keep(&refuse), keep_policy.would_keep(&pass)) {
-                (Some(threshold), _) => Answer::Keeps(threshold),
-                (None, None) => Answer::KeepsNot,
-                (None, Some(_)) => Answer::NotAsked,
-            };
-            (keep_policy.policy, answer)
-        });
+        let trace = BothAssumptions::of(self.trace(summary, trace_id, 0));
+        let drops = self.drop_policies.iter().map(|drop| (drop.policy, trace.drop_answer(&drop.survives)));
+        let keeps = self.keep_policies.iter().map(|keep| (keep.policy, trace.keep_answer(&keep.rule)));
         let mut answers: Vec<_> = drops.chain(keeps).collect();
         answers.sort_by_key(|(policy, _)| *policy);
         answers
+    }
+
+    /// Returns the answers of all shadow policies on the trace, as [`Policies::answers`] does for those that decide.
+    #[must_use]
+    pub fn shadow_answers(&self, summary: &Summary, trace_id: TraceId) -> Vec<(u16, Answer)> {
+        let trace = BothAssumptions::of(self.trace(summary, trace_id, 0));
+        let answer = |rule: &TopRule| match rule {
+            TopRule::Drop(survives) => trace.drop_answer(survives),
+            TopRule::Keep(rule) => trace.keep_answer(rule),
+        };
+        self.shadow_policies.iter().map(|shadow| (shadow.policy, answer(&shadow.rule))).collect()
     }
 
     /// Returns the verdict if there is evidence: more spans cannot change it, so the trace need not wait.

@@ -18,7 +18,7 @@ use crate::settings::kinds::{ByHand, NestedKeys};
 use crate::settings::reader::Section;
 use crate::settings::setting::{Preset, Shape};
 pub use keyed::CLOUD_TRACE_DOLLARS_PER_MILLION_SPANS;
-pub use until::display_unix_seconds;
+pub use until::{display_unix_seconds, unix_seconds};
 
 pub use explain::{PolicyWords, explain};
 pub use keyed::cloud_trace_dollars;

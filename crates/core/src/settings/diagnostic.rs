@@ -12,9 +12,11 @@ pub fn quote(text: &str) -> String {
     format!("`{shown}{dots}`")
 }
 
-/// Returns a space for a control character: a tab or an escape sequence would move the caret away from its place, or worse.
+/// Returns a space for a character that controls a terminal: a tab or an escape sequence would move the caret away from
+/// its place, or worse, and marks of direction show text in another order than it has.
 pub fn printable(c: char) -> char {
-    if c.is_control() { ' ' } else { c }
+    let is_direction = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if c.is_control() || is_direction || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c }
 }
 
 /// Part of a line: line and column from 1, in characters.

@@ -135,9 +135,9 @@ pub struct ScopeId {
     pub scope: u32,
 }
 
-/// The identity of the `Resource` of a request.
+/// The identity of one `Resource` of one request. It is never used again, not even after the request is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct ResourceId {
+pub struct ResourceId {
     request: u64,
     /// The place of the resource in the body as it was received.
     offset: u32,
@@ -326,6 +326,11 @@ impl OpenFragment<'_> {
                 span: held.span.of(body),
             }
         })
+    }
+
+    /// Returns the resource of each of the [`OpenFragment::spans`].
+    pub fn resources(&self) -> impl Iterator<Item = ResourceId> {
+        self.placed().map(|placed| placed.resource_id)
     }
 
     /// Returns the bytes that the places of the spans refer to.

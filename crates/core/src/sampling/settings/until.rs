@@ -7,7 +7,10 @@ use crate::settings::node::Node;
 use crate::settings::values::{self, Read};
 
 /// Reads a time with its zone (RFC 3339, section 5.6), in seconds since 1970.
-pub(super) fn unix_seconds(node: &Node) -> Read<u64> {
+///
+/// # Errors
+/// It is not such a time, or it is before 1970.
+pub fn unix_seconds(node: &Node) -> Read<u64> {
     let text = values::text("a time", node)?;
     let fault = || {
         let fault = SettingError::new(format!("{} is not a time with a zone", quote(text)));
