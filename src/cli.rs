@@ -146,7 +146,7 @@ pub enum Command {
     Validate(Checked),
     /// Run the tests of the policies
     Test(test::Arguments),
-    /// Say what the daemon would do with the traces in files, and why
+    /// Say what the daemon would do with the traces in files, or with those of a running daemon, and why
     Explain(explain::Arguments),
     /// Turn a Collector's configuration, or Refinery's rules, into a configuration
     #[command(after_help = import::EXAMPLES)]

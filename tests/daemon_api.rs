@@ -4,4 +4,5 @@ mod answers;
 mod asking;
 mod commands;
 mod document;
+mod explaining;
 mod stream;

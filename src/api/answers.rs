@@ -71,6 +71,15 @@ pub struct FateAnswer {
     pub policies: Option<Vec<PolicyAnswer>>,
 }
 
+/// The spans of a trace that is in memory: the answer of `/api/traces/{trace_id}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TraceAnswer {
+    /// The fate of the trace.
+    pub fate: FateAnswer,
+    /// An `ExportTraceServiceRequest` in protobuf with the spans as they were sent, in base64.
+    pub request: String,
+}
+
 /// The answer of one policy on a trace.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PolicyAnswer {

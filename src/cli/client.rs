@@ -14,6 +14,7 @@ use thiserror::Error;
 use crate::api::answers::ErrorAnswer;
 use crate::google::causes;
 use crate::segment::file::read_regular;
+use crate::settings::diagnostic::printable;
 use crate::trust::token::TOKEN_BYTES_MAX;
 
 /// The time for the connection.
@@ -255,8 +256,7 @@ fn content_type(response: &Response) -> String {
 /// Returns the start of a text from elsewhere, without control characters.
 fn quote(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
-    let printable = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
-    printable.take(QUOTE_CHARS_MAX).collect()
+    text.trim().chars().map(printable).take(QUOTE_CHARS_MAX).collect()
 }
 
 /// Returns the URL without a slash at its end.
@@ -293,19 +293,18 @@ fn stdin() -> io::Result<Vec<u8>> {
 
 /// Runs `work` to its end and prints its error.
 pub(super) fn run(work: impl Future<Output = Result<(), ClientError>>) -> ExitCode {
+    if wait(work).is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs `work` to its end. Prints its error, and returns `None` then.
+pub(super) fn wait<T>(work: impl Future<Output = Result<T, ClientError>>) -> Option<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(work).map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // If standard error is closed, there is no reader to tell.
-            let _ = writeln!(io::stderr(), "error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    // If standard error is closed, there is no reader to tell.
+    result.map_err(|error| writeln!(io::stderr(), "error: {error}")).ok()
 }
 
 /// Colors for a terminal.

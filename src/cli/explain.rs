@@ -1,4 +1,7 @@
-//! `spansieve explain`: what the daemon would do with the traces in files, and why.
+//! `spansieve explain`: what the daemon would do with the traces in files, or with those that a running daemon holds, and
+//! why.
+
+mod held;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -33,18 +36,29 @@ Examples:
                                                              one trace of a recording
   curl -s -H 'Accept: application/protobuf' http://tempo:3200/api/traces/ID | spansieve explain -
                                                              a trace that Grafana Tempo has
+  spansieve explain --from http://127.0.0.1:8090 TRACE_ID    a trace that a running daemon holds, with its own answers
+  spansieve explain --from http://127.0.0.1:8090 --config new.yaml TRACE_ID
+                                                             the same with another configuration
 
 The traces go through the code that the daemon runs, all spans of a file at once, at the time of the spans: a policy whose
-`until` was over by then does not count. The exit code is 0, 1 if a file cannot be read, and 78 if the
+`until` was over by then does not count. The exit code is 0, 1 if a file or a trace cannot be read, and 78 if the
 configuration cannot be used.";
 
 /// The arguments of `explain`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// Files with traces: OTLP in JSON or protobuf, also with gzip or zstd, or recordings; `-` is standard input
+    /// Files with traces: OTLP in JSON or protobuf, also with gzip or zstd, or recordings; `-` is standard input. With
+    /// --from: the ids of traces
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
+    /// Explain traces that a running daemon holds: the URL of its API (api.listen), such as http://127.0.0.1:8090. Without
+    /// --config, its own answers are shown
+    #[arg(long, value_name = "URL", conflicts_with = "traces")]
+    from: Option<String>,
+    /// With --from: a file with the token that the daemon asks for; - is standard input
+    #[arg(long, value_name = "FILE", requires = "from")]
+    token_file: Option<PathBuf>,
     /// The configuration file.
     #[command(flatten)]
     config: Config,
@@ -61,11 +75,18 @@ fn parse_trace_id(text: &str) -> Result<TraceId, String> {
     number.map(|id| TraceId(id.to_be_bytes())).ok_or_else(|| "a trace id has 32 hexadecimal digits".to_owned())
 }
 
-/// Explains the traces in the files.
+/// Explains the traces in the files, or those that a daemon holds.
 #[must_use]
 pub fn run(arguments: &Arguments) -> ExitCode {
+    if arguments.from.is_some() && arguments.config.config.is_none() {
+        return held::run(arguments);
+    }
     let Some(loaded) = validate::load(&arguments.config.source()) else { return ExitCode::from(EXIT_CONFIG) };
-    let Some(inputs) = opened(arguments) else { return ExitCode::FAILURE };
+    let inputs = match &arguments.from {
+        Some(from) => held::inputs(from, arguments),
+        None => opened(arguments),
+    };
+    let Some(inputs) = inputs else { return ExitCode::FAILURE };
     match explain(arguments, inputs, &loaded.settings) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

@@ -53,7 +53,7 @@ async fn ask(args: &FateArgs) -> Result<(), ClientError> {
 }
 
 /// Returns the answer for people.
-fn text(answer: &FateAnswer, paint: Paint) -> String {
+pub(super) fn text(answer: &FateAnswer, paint: Paint) -> String {
     let fate = answer.fate.as_str();
     let mut text = format!("{}: {}\n  {}\n", answer.trace_id, paint.verdict(fate, fate), answer.explanation);
     let until = if fate == "pending" { "decided by" } else { "rescuable until" };

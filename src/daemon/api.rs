@@ -2,6 +2,7 @@
 
 mod fate;
 mod policies;
+mod spans;
 
 use std::sync::Arc;
 
@@ -16,13 +17,15 @@ use crate::receiver::{Api, ApiAnswer};
 
 /// The path of the decisions.
 const DECISIONS: &str = "/api/decisions";
+/// The path of the spans of traces.
+const TRACES: &str = "/api/traces/";
 /// The path of the configuration.
 const CONFIG: &str = "/api/config";
 /// The path of the counts by policy.
 const POLICIES: &str = "/api/policies";
 
-const NOTHING: &str =
-    "there is nothing here; the paths are /api/decisions, /api/decisions/{trace_id}, /api/config and /api/policies";
+const NOTHING: &str = "there is nothing here; the paths are /api/decisions, /api/decisions/{trace_id}, \
+    /api/traces/{trace_id}, /api/config and /api/policies";
 
 /// Answers the questions of the API.
 pub(super) struct ApiAnswers {
@@ -33,6 +36,12 @@ pub(super) struct ApiAnswers {
 
 impl Api for ApiAnswers {
     fn answer(&self, path: &str, query: Option<&str>) -> ApiAnswer {
+        if let Some(id) = path.strip_prefix(TRACES) {
+            return match fate::trace_id(id) {
+                Ok(id) => spans::of(&self.observed.pipeline, id),
+                Err(problem) => error(StatusCode::BAD_REQUEST, &problem),
+            };
+        }
         match (path, path.strip_prefix(DECISIONS).and_then(|rest| rest.strip_prefix('/'))) {
             (_, Some(id)) => match fate::trace_id(id) {
                 Ok(id) => document(&fate::of(&self.observed.pipeline, id)),

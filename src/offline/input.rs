@@ -55,6 +55,12 @@ impl InputError {
 /// See [`Input::open`].
 pub fn open_all(paths: &[impl AsRef<Path>]) -> Result<Vec<Input>, InputError> {
     let mut inputs: Vec<Input> = paths.iter().map(|path| Input::open(path.as_ref())).collect::<Result<_, _>>()?;
+    arrive_together(&mut inputs);
+    Ok(inputs)
+}
+
+/// Lets the requests of all files arrive when the last span in any of them has ended.
+pub fn arrive_together(inputs: &mut [Input]) {
     let ends = inputs.iter().filter_map(|input| match input {
         Input::File(requests) => requests.as_slice().iter().map(|request| request.unix_nano).max(),
         Input::Recording { .. } => None,
@@ -66,7 +72,6 @@ pub fn open_all(paths: &[impl AsRef<Path>]) -> Result<Vec<Input>, InputError> {
         });
         files.flatten().for_each(|request| request.unix_nano = end);
     }
-    Ok(inputs)
 }
 
 /// The requests of a file or of a recording.
@@ -102,6 +107,14 @@ impl Input {
         } else {
             Ok(Input::File(requests(&name, bounded(&name, file)?)?.into_iter()))
         }
+    }
+
+    /// Returns the input with this body of an export request in protobuf.
+    ///
+    /// # Errors
+    /// It is something else, or it has no spans.
+    pub fn of_request(name: &str, body: Vec<u8>) -> Result<Self, InputError> {
+        Ok(Input::File(vec![request(name, body.into())?].into_iter()))
     }
 
     /// Returns what could not be read of a recording so far, one line each.

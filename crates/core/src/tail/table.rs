@@ -15,6 +15,7 @@ use self::arrivals::{Arrivals, refresh};
 use super::compression::{Compression, SCRATCH_BYTES_MAX};
 use super::decision::DecisionLog;
 use super::fate::{Fate, TraceReport};
+use super::held_spans::HeldSpans;
 use super::journal_hold::{JOURNAL_HOLD_BYTES, JournalHold};
 use super::kept::KeptSpans;
 use super::request::{Fragment, HeldSpan, Request};
@@ -412,6 +413,13 @@ impl Table {
         let hash = hash(&self.hasher, id);
         let in_force = self.in_force.see();
         self.shards[shard_of(hash)].lock().report(id, hash, now_ms, &in_force.limits)
+    }
+
+    /// Returns the spans of the trace `id` if they are in the table: it is pending or rescuable. This changes nothing.
+    #[must_use]
+    pub fn held_spans(&self, id: TraceId) -> Option<HeldSpans> {
+        let hash = hash(&self.hasher, id);
+        self.shards[shard_of(hash)].lock().fragments(id, hash).map(HeldSpans::new)
     }
 
     /// Decides a slice of the traces that are due in shard `shard` (less than [`Table::shard_count`]), and lets go of a

@@ -5,6 +5,7 @@ use crate::otlp::TraceId;
 use crate::tail::decision_facts::DecisionFacts;
 use crate::tail::fate::{Fate, HeldReport, TraceReport};
 use crate::tail::packed::unpack;
+use crate::tail::request::Fragment;
 use crate::tail::table::{Millis, TableLimits};
 
 impl HeldTrace {
@@ -34,6 +35,12 @@ impl HeldTrace {
 }
 
 impl Shard {
+    /// Returns the fragments of the trace `id` with this hash, in the order in which they came.
+    pub(in crate::tail) fn fragments(&self, id: TraceId, hash: u64) -> Option<Vec<Fragment>> {
+        let trace = self.traces.get(self.slot(id, hash)?)?;
+        Some(trace.fragments.to_vec())
+    }
+
     /// Returns the fate of the trace `id` with this hash. The caches do not count it as a lookup.
     pub(in crate::tail) fn report(&self, id: TraceId, hash: u64, now_ms: Millis, limits: &TableLimits) -> TraceReport {
         if let Some(trace) = self.slot(id, hash).and_then(|slot| self.traces.get(slot)) {
