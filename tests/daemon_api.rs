@@ -6,3 +6,4 @@ mod commands;
 mod document;
 mod explaining;
 mod stream;
+mod unread;

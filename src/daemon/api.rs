@@ -6,6 +6,7 @@ mod spans;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
 
@@ -13,6 +14,7 @@ use super::observed::Observed;
 use super::reload::Reloader;
 use crate::api::answers::ErrorAnswer;
 use crate::api::decisions::Filter;
+use crate::budget::{Budget, Share};
 use crate::receiver::{Api, ApiAnswer};
 
 /// The path of the decisions.
@@ -42,15 +44,16 @@ impl Api for ApiAnswers {
                 Err(problem) => error(StatusCode::BAD_REQUEST, &problem),
             };
         }
+        let budget = self.budget();
         match (path, path.strip_prefix(DECISIONS).and_then(|rest| rest.strip_prefix('/'))) {
             (_, Some(id)) => match fate::trace_id(id) {
-                Ok(id) => document(&fate::of(&self.observed.pipeline, id)),
+                Ok(id) => document(&fate::of(&self.observed.pipeline, id), budget),
                 Err(problem) => error(StatusCode::BAD_REQUEST, &problem),
             },
             (DECISIONS, ..) => self.listen(query.unwrap_or_default()),
-            (POLICIES, ..) => document(&policies::of(&self.observed)),
+            (POLICIES, ..) => document(&policies::of(&self.observed), budget),
             (CONFIG, _) => match self.reloader.config() {
-                Some(config) => document(&config),
+                Some(config) => document(&config, budget),
                 None => error(StatusCode::NOT_FOUND, &"the daemon was started without a text"),
             },
             _ => error(StatusCode::NOT_FOUND, &NOTHING),
@@ -59,11 +62,14 @@ impl Api for ApiAnswers {
 }
 
 impl ApiAnswers {
+    fn budget(&self) -> &Budget {
+        self.observed.pipeline.table.budget()
+    }
+
     /// Returns the stream of the decisions that the query wants.
     fn listen(&self, query: &str) -> ApiAnswer {
-        let pipeline = &self.observed.pipeline;
         match Filter::parse(query) {
-            Ok(filter) => match pipeline.decisions.listen(filter, pipeline.table.budget()) {
+            Ok(filter) => match self.observed.pipeline.decisions.listen(filter, self.budget()) {
                 Ok(stream) => ApiAnswer::Stream(Box::pin(stream)),
                 Err(no_place) => error(StatusCode::TOO_MANY_REQUESTS, &no_place),
             },
@@ -72,17 +78,33 @@ impl ApiAnswers {
     }
 }
 
-/// Returns the answer with this document.
-fn document(document: &impl Serialize) -> ApiAnswer {
+/// Returns the answer with this document. Its bytes are charged to `budget`, beyond the limit if need be: an operator must
+/// get answers while memory is full, and the receiver limits their number.
+fn document(document: &impl Serialize, budget: &Budget) -> ApiAnswer {
     match serde_json::to_string_pretty(document) {
-        Ok(json) => ApiAnswer::Document(StatusCode::OK, json + "\n"),
+        Ok(json) => {
+            let json = json + "\n";
+            let share = budget.force(json.capacity());
+            charged(json, share)
+        }
         // Does not happen: no document has a map with keys that are not strings.
         Err(problem) => error(StatusCode::INTERNAL_SERVER_ERROR, &problem),
     }
 }
 
+/// Returns the answer with this text, which `share` covers until it has been sent.
+fn charged(json: String, share: Share) -> ApiAnswer {
+    struct Charged(String, #[expect(dead_code, reason = "given back with the text")] Share);
+    impl AsRef<[u8]> for Charged {
+        fn as_ref(&self) -> &[u8] {
+            self.0.as_bytes()
+        }
+    }
+    ApiAnswer::Document(StatusCode::OK, Bytes::from_owner(Charged(json, share)))
+}
+
 /// Returns the answer to a request that cannot be answered.
 fn error(status: StatusCode, problem: &impl ToString) -> ApiAnswer {
     let json = serde_json::to_string(&ErrorAnswer { error: problem.to_string() }).unwrap_or_default();
-    ApiAnswer::Document(status, json + "\n")
+    ApiAnswer::Document(status, (json + "\n").into())
 }

@@ -6,7 +6,7 @@
 //! - `auth` knows the senders.
 //! - `queue` bounds the wait of requests, with the wait that `lag` measures.
 //! - `in_flight` is one request between its head and its answer: its memory and the pace of its body.
-//! - `places` are for requests that hold memory for long: scrapes, health watches, calls of reflection.
+//! - `places` are for requests that hold memory for long: scrapes, documents of the API, health watches, calls of reflection.
 //! - `refusal` has every way to refuse a request, with the answers of both protocols.
 
 pub(super) mod auth;

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 
-use super::{error, fate};
+use super::{charged, error, fate};
 use crate::daemon::pipeline::Pipeline;
 use crate::otlp::TraceId;
 use crate::receiver::ApiAnswer;
@@ -28,14 +28,18 @@ pub(super) fn of(pipeline: &Pipeline, id: TraceId) -> ApiAnswer {
     };
     match serde_json::to_string(&fate) {
         Ok(fate) => {
-            let mut document = String::with_capacity(fate.len() + request.len() / 3 * 4 + 64);
+            let bytes = fate.len() + request.len() / 3 * 4 + 64;
+            let Some(document_share) = pipeline.table.budget().reserve(bytes) else {
+                return error(StatusCode::TOO_MANY_REQUESTS, &TooLarge::Now);
+            };
+            let mut document = String::with_capacity(bytes);
             document.push_str("{\"fate\":");
             document.push_str(&fate);
             document.push_str(",\"request\":\"");
             STANDARD.encode_string(&request, &mut document);
             document.push_str("\"}\n");
             drop(share);
-            ApiAnswer::Document(StatusCode::OK, document)
+            charged(document, document_share)
         }
         // Does not happen: no document has a map with keys that are not strings.
         Err(problem) => error(StatusCode::INTERNAL_SERVER_ERROR, &problem),

@@ -10,13 +10,19 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
 
 use super::http as otlp_http;
-use super::reply::ReplyBody;
+use super::reply::{ReplyBody, placed};
 use crate::receiver::admission::auth::Guard;
+use crate::receiver::admission::places::Places;
 use crate::receiver::admission::refusal::{Refusal, check_method};
+use crate::receiver::transport::connection::Connection;
 use crate::telemetry::Metrics;
 
 /// Beginning of all paths of the API.
 pub const API_PREFIX: &str = "/api/";
+
+/// Largest number of documents that are made or sent at the same time. The configuration can take a few megabytes, and a
+/// peer may leave it unread for a while.
+const DOCUMENTS_MAX: usize = 8;
 
 /// Source of the API's answers. Its methods run on an I/O worker and must not block for long.
 pub trait Api: Send + Sync + 'static {
@@ -27,8 +33,8 @@ pub trait Api: Send + Sync + 'static {
 /// Answer to a question.
 #[derive(Debug)]
 pub enum ApiAnswer {
-    /// A JSON document with its HTTP status.
-    Document(StatusCode, String),
+    /// A JSON document with its HTTP status. The bytes may own the memory that is charged for them.
+    Document(StatusCode, Bytes),
     /// A stream of JSON documents, one a line. It goes on until the client or the process ends it.
     Stream(ApiStream),
 }
@@ -43,9 +49,10 @@ pub type ApiStream = Pin<Box<dyn ApiStreamBody>>;
 
 /// The API with the authentication of its clients.
 pub(in crate::receiver) struct ApiRoutes {
-    pub(in crate::receiver) api: Arc<dyn Api>,
+    api: Arc<dyn Api>,
     /// Authentication of clients. `None` if any client may ask.
-    pub(in crate::receiver) guard: Option<Arc<Guard>>,
+    guard: Option<Arc<Guard>>,
+    documents: Arc<Places>,
 }
 
 impl std::fmt::Debug for ApiRoutes {
@@ -55,29 +62,42 @@ impl std::fmt::Debug for ApiRoutes {
 }
 
 impl ApiRoutes {
-    /// Answers a request. Its body is not read.
-    pub(super) async fn answer(&self, parts: &Parts, metrics: &Metrics) -> Response<ReplyBody> {
+    /// Creates the routes to `api`. Without a `guard`, any client may ask.
+    pub(in crate::receiver) fn new(api: Arc<dyn Api>, guard: Option<Arc<Guard>>) -> Self {
+        ApiRoutes { api, guard, documents: Places::new(DOCUMENTS_MAX) }
+    }
+
+    /// Answers a request of `connection`. Its body is not read.
+    pub(super) async fn answer(
+        &self,
+        parts: &Parts,
+        connection: &Arc<Connection>,
+        metrics: &Metrics,
+    ) -> Response<ReplyBody> {
         let checked = match &self.guard {
             Some(guard) => guard.check(&parts.headers, metrics).await.map_err(Refusal::from),
             None => Ok(()),
         };
-        match checked.and_then(|()| check_method(&parts.method, &[Method::GET], "GET")) {
-            Ok(()) => {
-                let mut response = match self.api.answer(parts.uri.path(), parts.uri.query()) {
-                    ApiAnswer::Document(status, document) => {
-                        let mut response = json(Response::new(ReplyBody::Full(document.into())), "application/json");
-                        *response.status_mut() = status;
-                        response
-                    }
-                    ApiAnswer::Stream(stream) => json(Response::new(ReplyBody::Stream(stream)), "application/x-ndjson"),
-                };
-                if response.status() == StatusCode::TOO_MANY_REQUESTS {
-                    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
-                }
+        let checked = checked.and_then(|()| check_method(&parts.method, &[Method::GET], "GET"));
+        checked.and_then(|()| self.answer_admitted(parts, connection)).unwrap_or_else(|refusal| failure(&refusal))
+    }
+
+    /// Answers a client that may ask. A document holds one of the [`DOCUMENTS_MAX`] places until it has been sent.
+    fn answer_admitted(&self, parts: &Parts, connection: &Arc<Connection>) -> Result<Response<ReplyBody>, Refusal> {
+        let place = self.documents.take(connection).ok_or(Refusal::Overloaded)?;
+        let mut response = match self.api.answer(parts.uri.path(), parts.uri.query()) {
+            ApiAnswer::Document(status, document) => {
+                let body = ReplyBody::Full(placed(document, place, connection));
+                let mut response = json(Response::new(body), "application/json");
+                *response.status_mut() = status;
                 response
             }
-            Err(refusal) => failure(&refusal),
+            ApiAnswer::Stream(stream) => json(Response::new(ReplyBody::Stream(stream)), "application/x-ndjson"),
+        };
+        if response.status() == StatusCode::TOO_MANY_REQUESTS {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
         }
+        Ok(response)
     }
 }
 
@@ -95,3 +115,6 @@ fn json(mut response: Response<ReplyBody>, content_type: &'static str) -> Respon
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! Bodies of answers: complete for HTTP, a message and trailers for gRPC, a stream for the health service.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -9,7 +10,8 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::api::ApiStream;
 use crate::receiver::admission::heads::HeadShare;
-use crate::receiver::transport::connection::Exchange;
+use crate::receiver::admission::places::Place;
+use crate::receiver::transport::connection::{Connection, Exchange};
 
 /// Body of an answer. It is not boxed, which saves one allocation for each request.
 #[derive(Debug)]
@@ -32,6 +34,18 @@ impl Default for ReplyBody {
     fn default() -> Self {
         ReplyBody::Full(Bytes::new())
     }
+}
+
+/// Returns the bytes of `body`, which hold `place` until they have been sent or dropped. The peer of `connection` must
+/// take them soon.
+pub(super) fn placed(body: impl AsRef<[u8]> + Send + 'static, place: Place, connection: &Connection) -> Bytes {
+    struct Placed<B>(B, #[expect(dead_code, reason = "given back with the bytes")] (Place, Arc<()>));
+    impl<B: AsRef<[u8]>> AsRef<[u8]> for Placed<B> {
+        fn as_ref(&self) -> &[u8] {
+            self.0.as_ref()
+        }
+    }
+    Bytes::from_owner(Placed(body, (place, connection.scrape())))
 }
 
 /// Returns the trailers of a gRPC call that succeeded.

@@ -172,7 +172,7 @@ impl<I: Intake> Router<I> {
             };
         }
         if let Some(api) = self.api.as_ref().filter(|_| endpoints.api && parts.uri.path().starts_with(API_PREFIX)) {
-            let response = api.answer(&parts, &self.exports.metrics).await;
+            let response = api.answer(&parts, connection, &self.exports.metrics).await;
             return finish_http1(&parts, &mut Chunks::new(body), response).await;
         }
         if parts.uri.path() != otlp_http::TRACES || !endpoints.spans {

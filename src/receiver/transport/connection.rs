@@ -21,8 +21,8 @@ const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
 /// Time for a peer to read the bytes that are written to it: as long as a body may take to arrive.
 pub(super) const UNREAD_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// Time for a peer to read a scrape: Prometheus gives up after 10 s by default. A scrape is the largest answer, and has
-/// one of few places.
+/// Time for a peer to read a scrape, or a document of the API: Prometheus gives up after 10 s by default. These are the
+/// largest answers, and have one of few places.
 const SCRAPE_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Time that a connection may have no request. Google's load balancers keep connections for 600 s and ask backends to
@@ -198,7 +198,7 @@ impl Connection {
         self.dismissed.notified().await;
     }
 
-    /// Returns a marker of a scrape, which the peer must take within [`SCRAPE_TIME_MAX`].
+    /// Returns a marker of a scrape or of a document, which the peer must take within [`SCRAPE_TIME_MAX`].
     pub(in crate::receiver) fn scrape(&self) -> Arc<()> {
         Arc::clone(&self.scrapes.marker.lock())
     }

@@ -233,7 +233,7 @@ impl BoundAddresses {
             // Without tokens of its own, the API takes those of senders.
             let guard = auth.as_ref().map(Auth::guard).or_else(|| exports.guard.clone());
             auth.map(|auth| followers.spawn(auth.renew(metrics)));
-            ApiRoutes { api, guard }
+            ApiRoutes::new(api, guard)
         });
         let heads = Heads::new(limit_bytes);
         let router = Arc::new(Router {
