@@ -219,7 +219,7 @@ impl RequestBody {
         self.form.clone()
     }
 
-    /// Returns a share of `bytes` for an excerpt. It may exceed the limit.
+    /// Returns a share of `bytes` for what is read of the body. It may exceed the limit.
     pub(super) fn reading(&self, bytes: usize) -> Share {
         self.share.budget().force(bytes)
     }

@@ -201,6 +201,11 @@ impl Fragment {
         }
     }
 
+    /// Charges `bytes` for work on the spans, beyond the limit if need be.
+    pub(super) fn share(&self, bytes: usize) -> Share {
+        self.request.with_body(|body| body.reading(bytes))
+    }
+
     /// Returns the bytes of the resources and scopes of the spans. A scope counts again when it follows another one.
     pub(super) fn shared_bytes(&self) -> u64 {
         let mut last = None;
@@ -276,7 +281,7 @@ impl Fragment {
             BodyForm::Packed(packed) => packed,
         };
         let excerpt = Excerpt::new(&packed, &spans[..spans.len().min(excerpt_spans_max)], &self.request.scopes);
-        let share = self.request.body.lock().reading(excerpt.heap_bytes());
+        let share = self.share(excerpt.heap_bytes());
         let body = excerpt.body.clone();
         OpenFragment { fragment: self, body, excerpt: Some(excerpt), _share: Some(share) }
     }

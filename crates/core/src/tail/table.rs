@@ -358,7 +358,8 @@ impl Table {
         // One reader for the whole request: its traces share resources.
         let mut reader = None;
         let again = |fragment: &Fragment| {
-            let reader = reader.get_or_insert_with(|| SpanReader::new(&policies, policies.probe()));
+            let new = || SpanReader::new(&policies, policies.probe(), self.budget.share());
+            let reader = reader.get_or_insert_with(new);
             reader.summary(std::iter::once(fragment))
         };
         let (policies, body, request) = (&*policies, &bytes[..], &request);

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use super::{ByteRange, DEPTH_MAX, NestingLevel, Probe, Scan, Scanner, Scope};
+use super::{ByteRange, DEPTH_MAX, NestingLevel, Probe, Scan, Scanner, Scope, SpanFact};
 
 /// The results of a probe that all spans of a `ResourceSpans` share.
 #[derive(Clone, Debug)]
@@ -47,6 +47,22 @@ impl Scan {
         self.clear();
         self.generation = probe.generation();
         self.origin_keys.resize(probe.key_attributes(), 0);
+    }
+
+    /// Returns the bytes of memory that the buffers take once they have room for `spans` spans that are read again.
+    #[must_use]
+    pub fn heap_bytes_for(&self, spans: usize) -> usize {
+        let keys = self.origin_keys.len();
+        self.facts.capacity().max(spans) * size_of::<SpanFact>()
+            + self.scopes.capacity().max(spans) * size_of::<Scope>()
+            + (self.origin_keys.capacity() + self.scope_keys.capacity().max(spans * keys)) * size_of::<u64>()
+    }
+
+    /// Makes room for `spans` spans that are read again, each perhaps of another scope. The scan must be empty.
+    pub fn reserve(&mut self, spans: usize) {
+        self.facts.reserve_exact(spans);
+        self.scopes.reserve_exact(spans);
+        self.scope_keys.reserve_exact(spans * self.origin_keys.len());
     }
 
     /// Begins the spans of another scope.

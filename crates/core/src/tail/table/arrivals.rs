@@ -47,8 +47,9 @@ impl<A: FnMut(&Fragment) -> Summary> Iterator for Arrivals<'_, A> {
 /// since the request was scanned.
 #[inline]
 pub(super) fn refresh(batch: &mut [Arrival], policies: &Policies) {
-    if batch.iter().any(|arrival| arrival.summary.generation != policies.generation()) {
-        let mut reader = SpanReader::new(policies, policies.probe());
+    let is_stale = |arrival: &&Arrival| arrival.summary.generation != policies.generation();
+    if let Some(stale) = batch.iter().find(is_stale) {
+        let mut reader = SpanReader::new(policies, policies.probe(), stale.fragment.share(0));
         for arrival in batch {
             let before_bytes = arrival.summary.heap_bytes();
             arrival.summary.take_found(reader.summary(std::iter::once(&arrival.fragment)));

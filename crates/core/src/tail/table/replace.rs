@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{InForce, RoundOutcome, Table, TableLimits};
 use crate::otlp::scan::Probe;
 use crate::sampling::Policies;
-use crate::tail::rescan::{READER_BYTES_MAX, SpanReader};
+use crate::tail::rescan::SpanReader;
 use crate::tail::settings::TailSampling;
 use crate::tail::table::Millis;
 
@@ -54,8 +54,7 @@ impl Table {
         now_ms: &impl Fn() -> Millis,
         settle: &mut impl FnMut(&mut RoundOutcome),
     ) {
-        let _memory = self.budget.force(READER_BYTES_MAX);
-        let mut reader = SpanReader::new(&in_force.policies, probe);
+        let mut reader = SpanReader::new(&in_force.policies, probe, self.budget.share());
         for shard in &self.shards {
             let mut next = Some(0);
             while let Some(from) = next {
