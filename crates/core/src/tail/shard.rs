@@ -11,12 +11,17 @@ mod again;
 mod counts;
 mod handoff;
 mod index;
+mod later;
 mod report;
 
 use smallvec::SmallVec;
 
+#[cfg(test)]
+pub(super) use self::again::StaleTrace;
+use self::again::note_later;
 pub use self::counts::HeldCounts;
 use self::index::{IndexEntry, TraceIndex};
+use self::later::LaterSpans;
 use super::decision_facts::DecisionFacts;
 use super::due::{Due, DueQueue, Moment};
 use super::missing_parents::{SPANS_MAX, SpanIdFindings, UNPACKED_BYTES_MAX, check_span_ids};
@@ -110,6 +115,8 @@ pub(super) struct Shard {
     /// for memory overlap.
     released: Vec<(u64, u64)>,
     sample: TraceSample,
+    /// What has come for large traces since the policies were replaced; empty once all traces have been read again.
+    later: LaterSpans,
     held: HeldCounts,
 }
 
@@ -125,6 +132,7 @@ impl Shard {
             dropped_ids: VerdictCache::new(limits.dropped_ids_per_shard, limits.columns(false)),
             released: Vec::new(),
             sample: TraceSample::new(),
+            later: LaterSpans::default(),
             held: HeldCounts::default(),
         }
     }
@@ -242,6 +250,7 @@ impl Shard {
         }
         let (hash, is_root) = (arrival.hash, arrival.summary.has_root);
         self.held.count(trace.state, &arrival.summary);
+        note_later(&mut self.later, slot, trace, &arrival, round);
         trace.add(arrival);
         if trace.is_stale(round.policies) {
             // `take_again` decides the trace, within a second, if there is evidence or if it is full.
@@ -279,6 +288,7 @@ impl Shard {
         if let HeldState::Dropped { late_spans, .. } = &mut trace.state {
             *late_spans = late_spans.saturating_add(arrival.summary.span_count.try_into().unwrap_or(u16::MAX));
         }
+        note_later(&mut self.later, slot, trace, &arrival, round);
         trace.add(arrival);
         if let Some(keep) = keep {
             self.keep_held(slot, hash, keep, Trigger::Rescue, round);
@@ -362,6 +372,7 @@ impl Shard {
     /// Removes a trace from slots and index.
     fn take_out(&mut self, slot: SlotNumber, hash: u64) -> Option<HeldTrace> {
         self.index.remove(hash, slot);
+        self.later.forget(slot);
         self.traces.remove(slot)
     }
 

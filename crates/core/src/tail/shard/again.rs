@@ -2,12 +2,14 @@
 //!
 //! They are stale until [`Shard::take_again`] has the summaries for the policies in force, which are computed without
 //! the lock of the shard. A small trace that is needed before that is read again under the lock. The decision on a large
-//! one is put off, and late spans of a large dropped one rescue it only by themselves until then. Only if memory is short
+//! one is put off, and late spans of a large dropped one rescue it only by themselves until then. What comes for a large
+//! trace meanwhile has a summary for the policies in force, which is kept ([`LaterSpans`]). Only if memory is short
 //! or the process stops is a large trace read again under the lock, because its decision cannot wait.
 
 use smallvec::SmallVec;
 
-use super::{Fragment, HeldState, HeldTrace, Moment, Shard, SlotNumber, WorkRound};
+use super::later::LaterSpans;
+use super::{Arrival, Fragment, HeldState, HeldTrace, Moment, Shard, SlotNumber, WorkRound};
 use crate::otlp::TraceId;
 use crate::sampling::{Policies, Summary};
 use crate::tail::rescan;
@@ -43,6 +45,12 @@ impl HeldTrace {
         self.summary.span_bytes > AGAIN_BYTES_MAX || self.shared_bytes() > AGAIN_BYTES_MAX
     }
 
+    /// Returns true if that is so with the spans that come.
+    fn is_large_with(&self, arrival: &Arrival) -> bool {
+        self.summary.span_bytes + arrival.summary.span_bytes > AGAIN_BYTES_MAX
+            || self.shared_bytes() + arrival.fragment.shared_bytes() > AGAIN_BYTES_MAX
+    }
+
     fn shared_bytes(&self) -> u64 {
         self.fragments.iter().map(Fragment::shared_bytes).sum()
     }
@@ -64,6 +72,20 @@ impl HeldTrace {
             let again = rescan::summary(round.policies, &self.fragments);
             self.take_found(again);
         }
+    }
+}
+
+/// Notes the summary of the spans that come for a large stale trace, so that nobody has to read them again.
+#[inline]
+pub(super) fn note_later(
+    later: &mut LaterSpans,
+    slot: SlotNumber,
+    trace: &HeldTrace,
+    arrival: &Arrival,
+    round: &WorkRound<'_>,
+) {
+    if trace.is_stale(round.policies) && trace.is_large_with(arrival) {
+        later.add(slot, trace.fragments.len(), arrival, round.policies);
     }
 }
 
@@ -100,10 +122,15 @@ impl Shard {
         for (stale, mut again) in found {
             let is_it = |trace: &&mut HeldTrace| trace.id == stale.id && trace.is_stale(round.policies);
             let Some(trace) = self.traces.get_mut(stale.slot).filter(is_it) else { continue };
-            let later = trace.fragments.get(stale.fragments.len()..).unwrap_or_default();
-            if !later.is_empty() {
-                again.merge(&rescan::summary(round.policies, later));
+            let later = self.later.take(stale.slot, round.policies.generation());
+            // The spans that came before the trace was large: at most `AGAIN_BYTES_MAX`.
+            let end = later.as_ref().map_or(trace.fragments.len(), |later| later.first);
+            let unread = trace.fragments.get(stale.fragments.len()..end).unwrap_or_default();
+            if !unread.is_empty() {
+                again.merge(&rescan::summary(round.policies, unread));
             }
+            // Spans that are in both count once: only the conditions and the keys are taken over.
+            later.iter().for_each(|later| again.merge(&later.summary));
             trace.take_found(again);
             if !matches!(trace.state, HeldState::Pending { .. }) {
                 continue;
@@ -115,5 +142,10 @@ impl Shard {
             }
         }
         self.remember_released(round);
+    }
+
+    /// Notes that no trace is stale any more.
+    pub(in crate::tail) fn end_rescan(&mut self) {
+        self.later.clear();
     }
 }

@@ -71,6 +71,7 @@ impl Table {
                 shard.lock().take_again(again, &mut self.round(in_force, now_ms(), out));
                 settle(out);
             }
+            shard.lock().end_rescan();
         }
     }
 }

@@ -5,7 +5,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use prost::Message;
 
 use super::*;
-use crate::otlp::scan;
+use crate::otlp::{scan, visited};
 use crate::sampling::PolicyNames;
 
 struct Live {
@@ -287,4 +287,79 @@ fn shadow_policies_are_counted_and_never_decide() {
         .collect();
     use crate::sampling::ShadowEffect::{Drop, Keep};
     assert_eq!(named, [("keeps".to_owned(), Keep, 1, 2), ("drops".to_owned(), Drop, 1, 1)]);
+}
+
+/// Returns the shards that have stale traces, with these.
+fn stale(table: &Table) -> Vec<(usize, Vec<crate::tail::shard::StaleTrace>)> {
+    let policies = table.policies();
+    let found = |(at, shard): (usize, &Mutex<Shard>)| (at, shard.lock().stale(0, &policies).0);
+    table.shards.iter().enumerate().map(found).filter(|(_, stale)| !stale.is_empty()).collect()
+}
+
+/// Large traces are found, then more spans of them come, and only then the summaries of the first ones are there.
+#[test]
+fn what_comes_for_a_large_trace_while_it_is_read_is_not_read_again() {
+    let mut live = Live::new(ERRORS);
+    let idle = live.table.budget().used_bytes();
+    let many = |trace: u128| vec![work(trace, "cart"); 2_000];
+    // One is large before, one becomes large, and one stays small.
+    live.send(&many(1));
+    live.send(&[work(2, "cart")]);
+    live.send(&[work(3, "cart")]);
+    live.replace(CHECKOUT);
+    let found = stale(&live.table);
+    assert_eq!(found.iter().map(|(_, stale)| stale.len()).sum::<usize>(), 3);
+    for trace in [1, 2] {
+        live.send(&[work(trace, "first")]);
+        live.send(&many(trace));
+        live.send(&[work(trace, "checkout")]);
+    }
+    live.send(&[work(3, "checkout")]);
+    assert!(live.kept().is_empty(), "stale traces wait");
+    let in_force = live.table.in_force.see();
+    let policies = &in_force.policies;
+    let mut again = Vec::new();
+    for (at, stale) in found {
+        let mut reader = SpanReader::new(policies, policies.probe(), live.table.budget().share());
+        let read = stale.into_iter().map(|stale| {
+            let summary = reader.summary(&stale.fragments);
+            (stale, summary)
+        });
+        again.push((at, read.collect::<Vec<_>>()));
+    }
+    let _ = visited::take();
+    for (at, read) in again {
+        let mut shard = live.table.shards[at].lock();
+        shard.take_again(read, &mut live.table.round(&in_force, live.now_ms, &mut live.out));
+        shard.end_rescan();
+    }
+    let read_bytes = visited::take();
+    assert!(read_bytes < 1_000, "{read_bytes} bytes were read under the locks");
+    live.collect();
+    let spans = |trace| {
+        live.kept
+            .iter()
+            .filter(|(kept, policy, _)| (*kept, policy.as_str()) == (trace, "checkout"))
+            .map(|(.., spans)| spans)
+            .sum::<u32>()
+    };
+    assert_eq!([1, 2, 3].map(spans), [4_002, 2_003, 2], "the later spans are evidence");
+    assert_eq!((live.table.held(), live.table.budget().used_bytes()), (HeldCounts::default(), idle));
+}
+
+#[test]
+fn what_came_for_a_large_trace_under_earlier_policies_counts_for_nothing() {
+    let mut live = Live::new(ERRORS);
+    live.send(&vec![work(1, "cart"); 2_000]);
+    live.replace(CHECKOUT);
+    live.send(&[work(1, "checkout")]);
+    live.replace(ERRORS);
+    live.send(&[work(1, "cart")]);
+    live.rescan();
+    live.advance(WAIT_MS);
+    assert!(live.kept().is_empty());
+    live.replace(CHECKOUT);
+    live.rescan();
+    live.send(&[work(1, "late")]);
+    assert_eq!(live.kept().iter().map(|(.., spans)| spans).sum::<u32>(), 2_003, "the trace is rescued");
 }
