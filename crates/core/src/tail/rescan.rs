@@ -34,6 +34,8 @@ pub(super) struct SpanReader<'p, P: Probe> {
     scan: Scan,
     /// Covers the scan and the caches.
     share: Share,
+    /// Bytes that were unpacked from compressed bodies.
+    unpacked_bytes: u64,
 }
 
 impl<'p, P: Probe> SpanReader<'p, P> {
@@ -48,6 +50,7 @@ impl<'p, P: Probe> SpanReader<'p, P> {
             last_resource: None,
             scan: Scan::default(),
             share,
+            unpacked_bytes: 0,
         }
     }
 
@@ -57,6 +60,7 @@ impl<'p, P: Probe> SpanReader<'p, P> {
         for fragment in fragments {
             self.begin(fragment.span_count() as usize);
             let fragment = fragment.peek();
+            self.unpacked_bytes += fragment.unpacked_bytes();
             let body = fragment.body();
             let mut last: Option<(ScopeId, ScopeNotes<P::Notes>)> = None;
             for placed in fragment.placed() {
@@ -131,12 +135,12 @@ impl<'p, P: Probe> SpanReader<'p, P> {
     }
 }
 
-/// Returns the summary of the spans in `fragments` for `policies`.
-pub(super) fn summary(policies: &Policies, fragments: &[Fragment]) -> Summary {
-    match fragments.first() {
-        Some(first) => SpanReader::new(policies, policies.probe(), first.share(0)).summary(fragments),
-        None => Summary::of_generation(policies.generation()),
-    }
+/// Returns the summary of the spans in `fragments` for `policies`, and the number of bytes that were unpacked for it.
+pub(super) fn summary(policies: &Policies, fragments: &[Fragment]) -> (Summary, u64) {
+    let Some(first) = fragments.first() else { return (Summary::of_generation(policies.generation()), 0) };
+    let mut reader = SpanReader::new(policies, policies.probe(), first.share(0));
+    let summary = reader.summary(fragments);
+    (summary, reader.unpacked_bytes)
 }
 
 #[cfg(test)]

@@ -68,8 +68,8 @@ impl HeldTrace {
     /// Evaluates the spans again if the summary is stale.
     pub(super) fn refresh(&mut self, round: &mut WorkRound<'_>) {
         if self.is_stale(round.policies) {
-            round.read_bytes += self.summary.span_bytes + self.shared_bytes();
-            let again = rescan::summary(round.policies, &self.fragments);
+            let (again, unpacked_bytes) = rescan::summary(round.policies, &self.fragments);
+            round.read_bytes += self.summary.span_bytes + self.shared_bytes() + unpacked_bytes;
             self.take_found(again);
         }
     }
@@ -127,7 +127,7 @@ impl Shard {
             let end = later.as_ref().map_or(trace.fragments.len(), |later| later.first);
             let unread = trace.fragments.get(stale.fragments.len()..end).unwrap_or_default();
             if !unread.is_empty() {
-                again.merge(&rescan::summary(round.policies, unread));
+                again.merge(&rescan::summary(round.policies, unread).0);
             }
             // Spans that are in both count once: only the conditions and the keys are taken over.
             later.iter().for_each(|later| again.merge(&later.summary));

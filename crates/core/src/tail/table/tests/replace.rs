@@ -363,3 +363,27 @@ fn what_came_for_a_large_trace_under_earlier_policies_counts_for_nothing() {
     live.send(&[work(1, "late")]);
     assert_eq!(live.kept().iter().map(|(.., spans)| spans).sum::<u32>(), 2_003, "the trace is rescued");
 }
+
+#[test]
+fn reading_small_traces_again_from_compressed_requests_takes_slices() {
+    let mut live = Live::new(ERRORS);
+    live.table = live.table.with_compression();
+    let of_first_shard = |trace: &u128| shard_of(hash(&live.table.hasher, TraceId(trace.to_be_bytes()))) == 0;
+    let traces: Vec<u128> = (1..).filter(of_first_shard).take(40).collect();
+    // Each request also has a span of another trace, which fills a block and has left the table.
+    for &trace in &traces {
+        let filler = Span { name: "x".repeat(64 << 10), ..failed(u128::MAX - trace) };
+        live.send(&[work(trace, "cart"), filler]);
+    }
+    live.table.compress(0);
+    while live.table.compress(WAIT_MS / 2) {}
+    live.replace(CHECKOUT);
+    let pending = |live: &Live| live.table.held().pending_traces;
+    assert_eq!(pending(&live), 40);
+    while pending(&live) > 0 {
+        let (before, _) = (pending(&live), visited::take());
+        live.table.drain(live.now_ms, &mut live.out);
+        let unpacked_bytes = visited::take();
+        assert!(pending(&live) < before && unpacked_bytes < 2 * SLICE_BYTES, "{unpacked_bytes} bytes");
+    }
+}
