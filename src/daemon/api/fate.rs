@@ -81,7 +81,10 @@ fn answer(id: TraceId, report: &TraceReport, policies: &Policies, dates: Dates) 
         late_spans: decision.map(|facts| facts.late_spans),
         duration_ms: summary.map(Summary::duration_ms),
         missing_parent: keep.and_then(|keep| keep.missing_parent).map(|parent| Parent::as_str(parent).to_owned()),
-        policies: summary.map(|summary| policy_answers(policies, summary, id)),
+        // The conditions of a stale summary are those of earlier policies.
+        policies: summary
+            .filter(|summary| summary.generation == policies.generation())
+            .map(|summary| policy_answers(policies, summary, id)),
     }
 }
 

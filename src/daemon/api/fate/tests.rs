@@ -91,6 +91,8 @@ fn a_pending_trace_says_when_it_is_decided() {
     let answers = pending.policies.unwrap();
     let rows: Vec<_> = answers.iter().map(|row| (row.policy.as_str(), row.answer.as_str())).collect();
     assert_eq!(rows, [("errors", "does not keep"), ("slow", "does not keep"), ("baseline", "does not keep")]);
+    let stale = answer(ID, &report, &policies.renumbered(1), DATES);
+    assert_eq!((stale.policies, stale.spans), (None, Some(3)), "the summary was made for other policies");
 }
 
 #[test]
