@@ -21,6 +21,7 @@ mod tests;
 use crate::policy_tests::TestFile;
 pub use crate::settings::Files;
 pub use crate::settings::diagnostic::{Diagnostic, Severity};
+use crate::settings::environment::EnvironmentValues;
 use crate::settings::node::Node;
 use crate::settings::shown::ShownSection;
 pub use crate::settings::shown::{Origin, ShownSetting, ShownValue};
@@ -93,8 +94,12 @@ fn read_file<T: Default>(
     read: impl FnOnce(Option<Rc<Node>>, &mut Vec<Diagnostic>) -> T,
 ) -> Result<(T, Vec<Diagnostic>), ConfigError> {
     let mut problems = Vec::new();
+    let mut of_environment = EnvironmentValues::default();
     let value = match document::parse(text, Some(env), &mut problems) {
-        Ok(root) => read(root, &mut problems),
+        Ok(root) => {
+            of_environment = root.as_deref().map(EnvironmentValues::of).unwrap_or_default();
+            read(root, &mut problems)
+        }
         Err(problem) => {
             problems.push(problem);
             T::default()
@@ -103,6 +108,7 @@ fn read_file<T: Default>(
     problems.sort_by_key(|problem| (problem.line, problem.column));
     let usable = problems.iter().all(|problem| problem.severity == Severity::Warning);
     cap(&mut problems);
+    problems.iter_mut().for_each(|problem| of_environment.hide_in(problem));
     if usable { Ok((value, problems)) } else { Err(ConfigError { text: text.to_owned(), problems }) }
 }
 

@@ -26,3 +26,13 @@ pub(super) fn secrets(declared: &[Setting]) -> Vec<String> {
     let secrets = declared.iter().filter(|setting| setting.shape.is_secret());
     secrets.map(|setting| setting.path.rsplit('.').next().unwrap_or_default().to_owned()).collect()
 }
+
+/// Returns the names of the sections that have secrets in them, at any depth.
+pub(super) fn sections_of_secrets(declared: &[Setting]) -> Vec<String> {
+    let secrets = declared.iter().filter(|setting| setting.shape.is_secret());
+    let sections = secrets.flat_map(|setting| setting.path.rsplit('.').skip(1));
+    let mut names: Vec<String> = sections.map(str::to_owned).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}

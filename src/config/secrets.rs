@@ -4,11 +4,32 @@
 
 use super::keys;
 
+/// Names of keys that do not exist but that operators write for those of secrets, or under them.
+const MISTAKEN_KEYS: [&str; 10] = [
+    "api_key",
+    "api-key",
+    "authorization",
+    "bearer_token",
+    "header",
+    "password",
+    "secret",
+    "token",
+    "x-api-key",
+    "credentials",
+];
+
 /// Returns the lines of `text`, with each character of a secret replaced by `*`.
 pub(super) fn masked_lines(text: &str) -> Vec<String> {
+    // A text without a key is another file, perhaps one with a secret.
+    if !text.contains(':') {
+        return text.lines().map(|line| mask_from(line, 0)).collect();
+    }
     let mut block = None;
-    let secrets = keys::secrets(&keys::declared());
-    text.lines().map(|line| masked(line, &secrets, &mut block)).collect()
+    let declared = keys::declared();
+    let mut secrets = keys::secrets(&declared);
+    let sections = keys::sections_of_secrets(&declared);
+    secrets.extend(MISTAKEN_KEYS.map(str::to_owned));
+    text.lines().map(|line| masked(line, &secrets, &sections, &mut block)).collect()
 }
 
 /// The lines that belong to the value of a secret key.
@@ -39,7 +60,7 @@ impl SecretLines {
     }
 }
 
-fn masked(line: &str, secrets: &[String], block: &mut Option<SecretLines>) -> String {
+fn masked(line: &str, secrets: &[String], sections: &[String], block: &mut Option<SecretLines>) -> String {
     if let Some(open) = block.as_mut().filter(|block| block.has(line)) {
         open.count_brackets(line);
         // The name of a header is not a secret, and says which line is meant.
@@ -47,7 +68,10 @@ fn masked(line: &str, secrets: &[String], block: &mut Option<SecretLines>) -> St
         return mask_from(line, name);
     }
     *block = None;
-    let Some(value) = secrets.iter().filter_map(|key| value_of(line, key)).min() else { return line.to_owned() };
+    let secret = secrets.iter().filter_map(|key| value_of(line, key));
+    // A single value in place of a section with a secret in it is likely to be the secret.
+    let misplaced = sections.iter().filter_map(|key| value_of(line, key)).filter(|&value| is_single(&line[value..]));
+    let Some(value) = secret.chain(misplaced).min() else { return line.to_owned() };
     let indent = line.len() - line.trim_start().len();
     let mut open = SecretLines { indent, depth: 0 };
     open.count_brackets(&line[value..]);
@@ -62,6 +86,11 @@ fn value_of(line: &str, key: &str) -> Option<usize> {
         let after = line[at + key.len()..].trim_start_matches(['"', '\'']).trim_start();
         (is_start && after.starts_with(':')).then(|| line.len() - after.len() + 1)
     })
+}
+
+/// Returns true if the value that begins with `text` is neither nothing nor a section, a list or an alias.
+fn is_single(text: &str) -> bool {
+    !text.trim_start().is_empty() && !text.trim_start().starts_with(['{', '[', '&', '*', '#', '}'])
 }
 
 /// Keeps white space and what gives a list or a section its form.

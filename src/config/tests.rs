@@ -33,6 +33,7 @@ fn env(name: &str) -> Option<String> {
         ("YES", "true"),
         ("TRICK", "1s\nmemory: {limit: 1MiB} # [\"]"),
         ("PROJECT_NUMBER", "123456789"),
+        ("SECRET", "s3cret"),
     ];
     variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
 }

@@ -3,7 +3,7 @@
 use http::HeaderMap;
 
 use crate::export::settings::{Endpoint, ExportTls, read_endpoint, read_headers};
-use crate::settings::diagnostic::{SettingError, quote};
+use crate::settings::diagnostic::SettingError;
 use crate::settings::kinds::{Bool, ByHand, Sub, SubIf};
 use crate::settings::reader::Section;
 use crate::settings::section;
@@ -55,7 +55,10 @@ impl Handoff {
                 Ok(Endpoint::Tls(url) | Endpoint::Plaintext(url)) => Ok(url),
                 Err(fault) if url.starts_with("https://") || url.starts_with("http://") => Err(fault),
                 _ => {
-                    let fault = SettingError::new(format!("{} is not the address of another Spansieve", quote(url)));
+                    let fault = SettingError::new(format!(
+                        "{} is not the address of another Spansieve",
+                        values::quote_url(url)
+                    ));
                     Err(fault.help("write `https://host[:port]` or `http://host:port`"))
                 }
             }

@@ -270,7 +270,7 @@ fn account(node: &Node) -> Read<String> {
 /// Reads an origin of scripts, in which one `*` may stand for any text.
 fn origin(node: &Node) -> Read<String> {
     let origin = values::name(node, "an origin", URL_BYTES_MAX)?;
-    let fault = || SettingError::new(format!("{} is not an origin", quote(&origin)));
+    let fault = || SettingError::new(format!("{} is not an origin", values::quote_url(&origin)));
     if origin.matches('*').count() > 1 {
         return Err(fault().help("an origin has one `*` at most"));
     }
@@ -294,7 +294,7 @@ fn cors_header(node: &Node) -> Read<String> {
 /// Reads the URL of keys. It may be without TLS only on this machine, because anyone on the network could replace the keys.
 fn certs_url(node: &Node) -> Read<String> {
     let url = values::name(node, "a URL", URL_BYTES_MAX)?;
-    let fault = || SettingError::new(format!("{} is not a valid URL of keys", quote(&url)));
+    let fault = || SettingError::new(format!("{} is not a valid URL of keys", values::quote_url(&url)));
     let uri = url.parse::<Uri>().map_err(|_| fault().help("write `https://host/path`"))?;
     let host = uri.host().unwrap_or_default();
     match uri.scheme_str() {

@@ -50,6 +50,12 @@ impl Health {
         *self.rejected_config.lock() = reason;
     }
 
+    /// Returns true if the configuration that is on disk now is not in force.
+    #[must_use]
+    pub fn has_rejected_config(&self) -> bool {
+        self.rejected_config.lock().is_some()
+    }
+
     /// Returns the reason why the configuration that is on disk now is not in force, if that is so.
     #[must_use]
     pub fn rejected_config(&self) -> Option<String> {

@@ -11,6 +11,7 @@ use std::path::Path;
 pub mod diagnostic;
 #[cfg(any(test, feature = "yaml"))]
 pub mod document;
+pub mod environment;
 #[cfg(any(test, feature = "yaml"))]
 mod expand;
 pub mod kinds;

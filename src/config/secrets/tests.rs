@@ -28,3 +28,16 @@ fn brackets_that_stay_open_are_masked_to_their_end() {
     // A bracket that is never closed: everything below is taken as part of it.
     check("tokens: [s3cret\nnext: hidden", "tokens: [******\n***** ******");
 }
+
+#[test]
+fn a_secret_in_a_wrong_place_is_masked() {
+    check("otlp:\n  auth:\n    bearer: s3cret\n", "otlp:\n  auth:\n    bearer: ******");
+    check("  auth: s3cret\n  listen: [a:1]", "  auth: ******\n  listen: [a:1]");
+    check("auth: {bearer: s3cret}", "auth: {bearer: ******}");
+    check("auth: {bearer: {token: s3cret}}", "auth: {bearer: {token: ******}}");
+    check("export:\n  header: {authorization: s3cret}", "export:\n  header: {************** ******}");
+    check("export: s3cret", "export: ******");
+    check("s3cret\nother", "******\n*****");
+    let right = "otlp:\n  auth: {google: {audiences: [a]}}\n  cors: {}\nexport: # the sink\n  project: p";
+    check(right, right);
+}

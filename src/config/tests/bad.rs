@@ -31,7 +31,7 @@ fn syntax() {
             "3:3+5 the key `limit` is given twice\n4:1+6 the key `memory` is given twice",
         ),
         ("- otlp\n", "1:1+1 expected a section of `key: value` lines, found a list"),
-        ("otlp\n", "1:1+4 expected a section of `key: value` lines, found `otlp`"),
+        ("otlp\n", "1:1+4 expected a section of `key: value` lines, found something else"),
     ]);
 }
 
@@ -68,7 +68,7 @@ fn keys() {
         ("otlp:\n  LISTEN: []\n", "2:3+6 unknown key `LISTEN`"),
         ("<<: {}\n", "1:1+2 unknown key `<<`"),
         ("telemetry: {log: {lvl: info}}\n", "1:19+3 unknown key `lvl`"),
-        ("otlp: 5\n", "1:7+1 expected a section of `key: value` lines, found `5`"),
+        ("memory: 5\n", "1:9+1 expected a section of `key: value` lines, found `5`"),
         ("telemetry: {log: []}\n", "1:18+1 expected a section of `key: value` lines, found a list"),
     ]);
 }
@@ -85,6 +85,12 @@ fn secrets() {
             "export:\n  headers: Bearer s3cret\n",
             "2:12+13 expected a section of `key: value` lines, found something else",
         ),
+        ("otlp: {auth: {bearer: s3cret}}\n", "1:23+6 expected a section of `key: value` lines, found something else"),
+        ("otlp: {auth: s3cret}\n", "1:14+6 expected a section of `key: value` lines, found something else"),
+        ("s3cret\n", "1:1+6 expected a section of `key: value` lines, found something else"),
+        ("export: {endpoint: 'https://user:s3cret@h/x'}\n", "1:20+25 `https://***@h/x` is not a valid endpoint"),
+        ("export: {endpoint: 'http://h/x?key=s3cret'}\n", "1:20+23 `http://h/x?***` is not a valid endpoint"),
+        ("memory: {limit: '${env:SECRET}'}\n", "1:17+15 `${env:SECRET}` is not a size"),
     ]);
     let texts = [
         "otlp:\n  auth:\n    bearer:\n      tokens: [s3cret, \"s3\tcret\"]\n",
@@ -94,6 +100,15 @@ fn secrets() {
         "export:\n  headers:\n    content-type: s3cret\n",
         "export:\n  headers: s3cret\n",
         "export:\n  headers:\n    authorization: \"Bearer s3cret\n",
+        "s3cret\n",
+        "otlp:\n  auth: s3cret\n",
+        "otlp:\n  auth:\n    bearer: s3cret\n",
+        "otlp: {auth: {bearer: {token: s3cret}}}\n",
+        "export: {header: {authorization: s3cret}}\n",
+        "memory: {limit: '${env:SECRET}'}\n",
+        "tail_sampling: {policies: '${env:SECRET}'}\n",
+        "tail_sampling: {decision_wait: '5 ${env:SECRET}'}\n",
+        "export: {project: 'x${env:SECRET}!'}\n",
     ];
     for text in texts {
         let rendered = match super::load(text) {
@@ -118,11 +133,8 @@ fn environment() {
         ("memory:\n  limit: ${env:1X}\n", "2:10+9 `1X` is not a valid name of an environment variable"),
         ("memory:\n  limit: ${env:}\n", "2:10+7 `` is not a valid name of an environment variable"),
         ("memory:\n  limit: ${env:EMPTY}\n", "2:10+12 expected a size or a percentage, found nothing"),
-        ("memory:\n  limit: ${env:PORT}\n", "2:10+11 `9000` is out of range"),
-        (
-            "tail_sampling:\n  decision_wait: ${env:TRICK}\n",
-            "2:18+12 `1s memory: {limit: 1MiB} # [\"]`: unknown unit `s memory: {limit:`",
-        ),
+        ("memory:\n  limit: ${env:PORT}\n", "2:10+11 `${env:PORT}` is out of range"),
+        ("tail_sampling:\n  decision_wait: ${env:TRICK}\n", "2:18+12 the value of `${env:TRICK}` cannot be used here"),
     ]);
 }
 

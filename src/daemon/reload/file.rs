@@ -22,6 +22,11 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// minute costs pennies a month.
 const LOOKS_PER_READING: u32 = 60;
 
+/// Characters of the reason why a configuration cannot be used, in the log and in the API. The first problems are
+/// corrected first.
+const LOGGED_CHARS_MAX: usize = 4_000;
+const SHOWN_CHARS_MAX: usize = 1_000;
+
 /// Reads the text of a configuration. It may read other files. The error is for the operator.
 pub type LoadConfig = Arc<dyn Fn(&str) -> Result<Loaded, String> + Send + Sync>;
 
@@ -120,7 +125,8 @@ impl ConfigFile {
                 }
             }
             Err(error) => {
-                reloader.note(hash, Some(format!("{path}: {error}")));
+                let error = cut(&error, LOGGED_CHARS_MAX);
+                reloader.note(hash, Some(cut(&format!("{path}: {error}"), SHOWN_CHARS_MAX)));
                 if self.failure.as_ref() != Some(&error) || is_asked {
                     reloader.metrics.config_reloaded(ReloadOutcome::Failed);
                     tracing::error!(path, "The configuration cannot be used. The earlier one stays in force. {error}");
@@ -128,6 +134,14 @@ impl ConfigFile {
                 self.failure = Some(error);
             }
         }
+    }
+}
+
+/// Returns `text`, or its first characters and dots.
+fn cut(text: &str, chars_max: usize) -> String {
+    match text.char_indices().nth(chars_max) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

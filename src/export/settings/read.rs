@@ -156,7 +156,7 @@ pub(crate) fn endpoint_url(node: &Node) -> Read<Endpoint> {
     let url = values::text("an endpoint", node)?;
     let is_address =
         |rest: &str| rest.rsplit_once(':').is_some_and(|(host, port)| values::is_host(host) && values::is_port(port));
-    let fault = || SettingError::new(format!("{} is not a valid endpoint", quote(url)));
+    let fault = || SettingError::new(format!("{} is not a valid endpoint", values::quote_url(url)));
     if url == "embedded" {
         return Ok(Endpoint::Embedded);
     }

@@ -165,6 +165,7 @@ impl NodeBuilder<'_> {
 
     fn scalar(&mut self, text: String, style: ScalarStyle, at: Position) -> NodeValue {
         let expanded = text.contains('$');
+        let written = (expanded && self.env.is_some() && text.contains("${")).then(|| text.clone());
         let text = match self.env.filter(|_| expanded) {
             Some(env) => expand(&text, env, EXPANDED_BYTES_MAX - self.expanded_bytes),
             None => Ok(text),
@@ -175,7 +176,7 @@ impl NodeBuilder<'_> {
                 let kind = if style == ScalarStyle::Plain { ScalarType::of_plain(&text) } else { ScalarType::Text };
                 let is_literal = style == ScalarStyle::Literal && !expanded;
                 let block = if is_literal { block_start(self.text, &text, at) } else { None };
-                NodeValue::Scalar(ScalarNode { text, kind, expanded, quotes: quotes(style), block })
+                NodeValue::Scalar(ScalarNode { text, kind, expanded, written, quotes: quotes(style), block })
             }
             Err(fault) => {
                 self.problems.push(fault.error(at));

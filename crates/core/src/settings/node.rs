@@ -46,6 +46,8 @@ pub struct ScalarNode {
     pub kind: ScalarType,
     /// True if part of the text comes from the environment, so that quotes do not tell the type.
     pub expanded: bool,
+    /// The text as it is written, if part of it comes from the environment.
+    pub written: Option<String>,
     /// The quotes around the text.
     pub quotes: Quotes,
     /// The place of the first character, if the text stands as it is on lines of its own.

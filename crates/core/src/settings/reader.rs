@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::diagnostic::{Diagnostic, Position, SettingError};
 use super::node::{Node, NodeKey, NodeValue};
 use super::suggest::{self, join};
-use super::values::{Read, not_a_list, not_a_section};
+use super::values::{A_SECTION, Read, not_a_list, not_a_section};
 use super::{Files, Limit};
 
 /// The surroundings of a configuration.
@@ -17,6 +17,19 @@ pub struct ReadContext<'a> {
     pub secrets: &'a [String],
     /// Reads the files that settings name.
     pub files: Files<'a>,
+}
+
+impl ReadContext<'_> {
+    /// Returns true if a key in the section `path`, at any depth, is a secret. A single value in place of the section is
+    /// likely to be that secret.
+    fn has_secret_below(&self, path: &str) -> bool {
+        let below = self
+            .paths
+            .iter()
+            .filter(|known| path.is_empty() || known.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')));
+        let mut names = below.filter_map(|known| known.rsplit('.').next());
+        names.any(|name| self.secrets.iter().any(|secret| secret == name))
+    }
 }
 
 /// Returns the fault of a secret in the wrong form; the message does not repeat it.
@@ -57,7 +70,11 @@ impl<'a> Section<'a> {
             NodeValue::Map(entries) => Some(Section { context, path, at: node.at, entries, problems }),
             NodeValue::Broken => None,
             _ => {
-                problems.push(not_a_section(node).error(node.at));
+                let fault = match context.has_secret_below(&path) && node.is_scalar() {
+                    true => secret_not(A_SECTION, "{key: value}"),
+                    false => not_a_section(node),
+                };
+                problems.push(fault.error(node.at));
                 None
             }
         }
@@ -195,8 +212,8 @@ impl<'a> Section<'a> {
         match &node.value {
             NodeValue::Map(entries) => entries,
             _ => {
-                let form = "a section of `key: value` lines";
-                let fault = if self.is_secret(key) { secret_not(form, "{name: value}") } else { not_a_section(node) };
+                let fault =
+                    if self.is_secret(key) { secret_not(A_SECTION, "{name: value}") } else { not_a_section(node) };
                 self.error(node.at, fault);
                 &[]
             }

@@ -18,6 +18,9 @@ const ATTRIBUTE_KEY_BYTES_MAX: usize = 512;
 /// Bytes of a path: Linux accepts no longer ones.
 const PATH_BYTES_MAX: usize = 4_095;
 
+/// A section, as messages call it.
+pub(super) const A_SECTION: &str = "a section of `key: value` lines";
+
 /// The result of reading a value.
 pub type Read<T> = Result<T, SettingError>;
 
@@ -38,9 +41,18 @@ pub fn expected(what: &str, node: &Node) -> SettingError {
     SettingError::new(format!("expected {what}, found {found}"))
 }
 
+/// Returns a URL as messages show it: without a user, a password and a query, which may be secrets.
+pub fn quote_url(url: &str) -> String {
+    let url = url.split_once('?').map_or_else(|| url.to_owned(), |(url, _)| format!("{url}?***"));
+    let (scheme, rest) =
+        url.split_once("://").map_or(("", url.as_str()), |(_, rest)| url.split_at(url.len() - rest.len()));
+    let (user, rest) = rest.rsplit_once('@').map_or(("", rest), |(_, rest)| ("***@", rest));
+    quote(&format!("{scheme}{user}{rest}"))
+}
+
 /// Returns the error of a node that is not a mapping.
 pub fn not_a_section(node: &Node) -> SettingError {
-    expected("a section of `key: value` lines", node)
+    expected(A_SECTION, node)
 }
 
 /// Returns the error of a node that is not a list.

@@ -25,5 +25,8 @@ fn readiness_details_are_shown_only_where_metrics_are() {
     let (status, hidden) = readiness(&health, false);
     assert!(status == UNREADY && hidden.starts_with("not ready: the log says why") && !hidden.contains("secrets"));
     health.set_ready();
+    health.set_rejected_config(Some("config.yaml: `s3cret` is not a size".to_owned()));
+    let (status, shown) = readiness(&health, true);
+    assert!(status == StatusCode::OK && shown.contains("not in force") && !shown.contains("s3cret"), "{shown}");
     assert_eq!(readiness(&health, false), (StatusCode::OK, "ready\n".to_owned()));
 }
