@@ -40,7 +40,8 @@ pub struct ConfigFile {
     /// True if the file may have changed since it was read. It may be being written, so it is read only when two looks
     /// in a row have found the same.
     is_changed: bool,
-    /// The hash of the contents that were read last, usable or not; `None` if they could not be read.
+    looks: u32,
+    /// The hash of the contents that were read last; `None` if they could not be read or used.
     seen: Option<u64>,
     /// The error of the last reading that failed, which is not repeated.
     failure: Option<String>,
@@ -63,7 +64,7 @@ impl ConfigFile {
     pub fn loaded(path: PathBuf, text: &str, load: LoadConfig) -> Self {
         let reader = FileReader::new(vec![path.clone()]);
         let seen = Some(config_hash(text.as_bytes()));
-        ConfigFile { path, load, reader, stamps: None, is_changed: false, seen, failure: None }
+        ConfigFile { path, load, reader, stamps: None, is_changed: false, looks: 0, seen, failure: None }
     }
 
     /// Reads the file if it seems to have changed, or if `is_asked`, and applies it if it has.
@@ -82,12 +83,18 @@ impl ConfigFile {
             Ok(text) => self.apply(text, reloader).await,
             Err(error) => Err(error),
         };
+        if applied.is_err() {
+            // The reason may be another file that the configuration names, so the same contents may be right later.
+            self.seen = None;
+        }
         self.report(applied, hash.unwrap_or_default(), is_asked, reloader);
     }
 
     /// Returns true if the file has to be read: this was asked for, or the file has changed since it was read and is
     /// not being written any more.
     async fn is_due(&mut self, is_asked: bool) -> bool {
+        self.looks = self.looks.wrapping_add(1);
+        self.is_changed |= self.looks.is_multiple_of(LOOKS_PER_READING);
         let stamps = self.reader.stamps().await;
         let is_settled = stamps == self.stamps;
         let is_due = is_asked || is_settled && self.is_changed;
@@ -160,7 +167,6 @@ impl Reloader {
         self.note(file.seen.unwrap_or_default(), None);
         let mut ticks = interval_at(Instant::now() + LOOK_INTERVAL, LOOK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut looks = 0;
         file.stamps = file.reader.stamps().await;
         let (path, config_hash) = (file.path.display().to_string(), file.seen.unwrap_or_default());
         tracing::info!(path, config_hash, "Changes of the configuration file are followed.");
@@ -169,10 +175,6 @@ impl Reloader {
                 _ = ticks.tick() => false,
                 Some(()) = asked.recv() => true,
             };
-            looks += 1;
-            if looks % LOOKS_PER_READING == 0 {
-                file.is_changed = true;
-            }
             file.look(&self, is_asked).await;
         }
     }

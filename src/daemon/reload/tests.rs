@@ -4,6 +4,7 @@ use crate::api::answers::{ConfigAnswer, SettingAnswer, ValueAnswer};
 use crate::config::Loaded;
 use crate::daemon::pipeline::tests::pipeline;
 use crate::resource::Rewriter;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 fn loaded(text: &str) -> Loaded {
@@ -178,4 +179,57 @@ async fn the_api_shows_what_is_in_force() {
     assert_eq!(keys(), keys_before, "in the order of the reference");
     reloader.note(1, Some("c.yaml: 1:1: unknown key".to_owned()));
     assert_eq!(reloader.config().unwrap().rejected.as_deref(), Some("c.yaml: 1:1: unknown key"));
+}
+
+/// A file that is looked at, and the number of times that it was read.
+struct Looked {
+    path: tempfile::TempPath,
+    file: ConfigFile,
+    reloader: Reloader,
+    loads: Arc<AtomicUsize>,
+}
+
+impl Looked {
+    /// Returns a file with the text `first`. `load` reads its later contents.
+    fn new(first: &str, load: impl Fn(&str) -> Result<Loaded, String> + Send + Sync + 'static) -> Self {
+        let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+        std::fs::write(&path, first).unwrap();
+        let loads = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&loads);
+        let load = move |text: &str| {
+            counted.fetch_add(1, Relaxed);
+            load(text)
+        };
+        let file = ConfigFile::loaded(path.to_path_buf(), first, Arc::new(load));
+        Looked { path, file, reloader: reloader(first), loads }
+    }
+
+    /// Looks so many times. Returns how often the contents were loaded so far.
+    async fn looks(&mut self, count: usize) -> usize {
+        for _ in 0..count {
+            self.file.look(&self.reloader, false).await;
+        }
+        self.loads.load(Relaxed)
+    }
+}
+
+const FIRST: &str = "tail_sampling: {policies: [{name: a, type: error}]}\n";
+const SECOND: &str = "tail_sampling: {policies: [{name: bb, type: error}]}\n";
+
+#[tokio::test]
+async fn a_file_that_could_not_be_used_is_tried_again_once_a_minute() {
+    let is_right = Arc::new(AtomicBool::new(false));
+    let other_file = Arc::clone(&is_right);
+    let load = move |text: &str| match other_file.load(Relaxed) {
+        true => Ok(loaded(text)),
+        false => Err("the other file is not there".to_owned()),
+    };
+    let mut looked = Looked::new(FIRST, load);
+    assert_eq!(looked.looks(3).await, 0, "it has not changed");
+    std::fs::write(&looked.path, SECOND).unwrap();
+    assert_eq!(looked.looks(10).await, 1);
+    is_right.store(true, Relaxed);
+    assert_eq!((looked.looks(60).await, labels(&looked.reloader)), (2, vec!["bb".to_owned()]));
+    assert!(!looked.reloader.health.has_rejected_config());
+    assert_eq!(looked.looks(120).await, 2, "it is the same");
 }
