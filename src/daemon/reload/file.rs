@@ -41,6 +41,8 @@ pub struct ConfigFile {
     /// in a row have found the same.
     is_changed: bool,
     looks: u32,
+    /// The looks in a row that have found other facts than the look before.
+    unsettled_looks: u32,
     /// The hash of the contents that were read last; `None` if they could not be read or used.
     seen: Option<u64>,
     /// The error of the last reading that failed, which is not repeated.
@@ -64,7 +66,7 @@ impl ConfigFile {
     pub fn loaded(path: PathBuf, text: &str, load: LoadConfig) -> Self {
         let reader = FileReader::new(vec![path.clone()]);
         let seen = Some(config_hash(text.as_bytes()));
-        ConfigFile { path, load, reader, stamps: None, is_changed: false, looks: 0, seen, failure: None }
+        ConfigFile { path, load, reader, stamps: None, is_changed: false, looks: 0, unsettled_looks: 0, seen, failure: None }
     }
 
     /// Reads the file if it seems to have changed, or if `is_asked`, and applies it if it has.
@@ -91,13 +93,15 @@ impl ConfigFile {
     }
 
     /// Returns true if the file has to be read: this was asked for, or the file has changed since it was read and is
-    /// not being written any more.
+    /// not being written any more. A file that changes at each look is read once a minute.
     async fn is_due(&mut self, is_asked: bool) -> bool {
         self.looks = self.looks.wrapping_add(1);
         self.is_changed |= self.looks.is_multiple_of(LOOKS_PER_READING);
         let stamps = self.reader.stamps().await;
         let is_settled = stamps == self.stamps;
-        let is_due = is_asked || is_settled && self.is_changed;
+        self.unsettled_looks = if is_settled { 0 } else { self.unsettled_looks + 1 };
+        let may_read = is_settled || self.unsettled_looks.is_multiple_of(LOOKS_PER_READING);
+        let is_due = is_asked || may_read && self.is_changed;
         self.is_changed = !is_due && (self.is_changed || !is_settled);
         self.stamps = stamps;
         is_due

@@ -233,3 +233,16 @@ async fn a_file_that_could_not_be_used_is_tried_again_once_a_minute() {
     assert!(!looked.reloader.health.has_rejected_config());
     assert_eq!(looked.looks(120).await, 2, "it is the same");
 }
+
+#[tokio::test]
+async fn a_file_that_changes_at_each_look_is_read_once_a_minute() {
+    let mut looked = Looked::new(FIRST, |text| Ok(loaded(text)));
+    looked.looks(2).await;
+    let mut read = Vec::new();
+    for look in 0..130 {
+        std::fs::write(&looked.path, format!("{SECOND}{}", "#".repeat(look))).unwrap();
+        read.push(looked.looks(1).await);
+    }
+    assert_eq!([read[0], read[58], read[59], read[118], read[119], read[129]], [0, 0, 1, 1, 2, 2]);
+    assert_eq!(looked.looks(2).await, 3, "it is read when it stays the same");
+}
