@@ -29,7 +29,9 @@ use thiserror::Error;
 
 pub use admission::auth::{Auth, AuthError};
 pub use body::inflate;
-pub use protocol::api::{API_PREFIX, Api, ApiAnswer, ApiStream, ApiStreamBody};
+pub use protocol::api::{
+    API_PREFIX, API_STREAM_SILENCE_MAX, API_STREAMS_MAX, Api, ApiAnswer, ApiStream, ApiStreamBody,
+};
 pub use reload::FileError;
 pub(crate) use reload::{FileReader, FileStamps};
 pub use transport::listen::{ApiService, BindError, BoundAddresses, Receiver};

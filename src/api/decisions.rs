@@ -4,7 +4,8 @@
 //! - Without a listener, a round of decisions costs one relaxed load of [`DecisionHub::is_listened_to`].
 //! - Nothing waits for a listener. What its queue has no room for, and what exceeds its rate, is left out and counted, and
 //!   the stream says how many.
-//! - The number of listeners is limited, and the memory of each is reserved in the budget before it listens.
+//! - The number of listeners is limited, and the memory of each is reserved in the budget before it listens. The receiver
+//!   gives a client a part of the places only, and ends the connection of one that takes nothing.
 
 mod filter;
 
@@ -23,10 +24,11 @@ use tokio::time::{Instant, Interval, interval_at};
 pub use self::filter::{Filter, FilterError};
 use super::answers::{DecisionAnswer, LeftOut};
 use crate::budget::{Budget, Share};
+use crate::receiver::{API_STREAM_SILENCE_MAX, API_STREAMS_MAX};
 use crate::tail::table::Millis;
 
-/// The most listeners of a daemon: more than the people who watch it, and few enough for a small container.
-pub const LISTENERS_MAX: usize = 16;
+/// The most listeners of a daemon: as many as the receiver has places for.
+pub const LISTENERS_MAX: usize = API_STREAMS_MAX;
 
 /// The most bytes that wait for a listener: some thousand decisions. A line may exceed it.
 const QUEUE_BYTES_MAX: usize = 128 << 10;
@@ -38,11 +40,8 @@ const LISTENER_BYTES: usize = 2 * QUEUE_BYTES_MAX;
 /// makes the ones of interest few.
 const RATE_MAX: u64 = 1_000;
 
-/// The time after which a listener that takes nothing loses its place.
-const STUCK_MS_MAX: Millis = 60_000;
-
 /// The time without a decision after which a listener gets an empty line, so that both sides notice a broken connection.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEP_ALIVE_INTERVAL: Duration = API_STREAM_SILENCE_MAX;
 
 /// A decision that listeners may want. Its parts are made only if one wants them.
 pub trait Candidate {
@@ -119,9 +118,6 @@ impl DecisionHub {
                 }
             }
         }
-        if listeners.iter().any(|listener| listener.is_stuck(now_ms)) {
-            self.remove(|listener| listener.is_stuck(now_ms));
-        }
     }
 
     /// Ends all streams, after what waits in them.
@@ -162,8 +158,6 @@ struct Queue {
     /// Decisions that the listener may get now, in thousandths.
     tokens: u64,
     refilled_ms: Millis,
-    /// The time since which the queue is full.
-    full_since_ms: Option<Millis>,
     is_closed: bool,
     waker: Option<Waker>,
 }
@@ -175,7 +169,6 @@ impl Default for Queue {
             left_out: 0,
             tokens: RATE_MAX * 1_000,
             refilled_ms: 0,
-            full_since_ms: None,
             is_closed: false,
             waker: None,
         }
@@ -189,9 +182,7 @@ impl Listener {
         let more = now_ms.saturating_sub(queue.refilled_ms).saturating_mul(RATE_MAX);
         queue.tokens = queue.tokens.saturating_add(more).min(RATE_MAX * 1_000);
         queue.refilled_ms = now_ms;
-        if queue.lines.len() >= QUEUE_BYTES_MAX {
-            queue.full_since_ms.get_or_insert(now_ms);
-        } else if queue.tokens >= 1_000 {
+        if queue.lines.len() < QUEUE_BYTES_MAX && queue.tokens >= 1_000 {
             queue.tokens -= 1_000;
             return true;
         }
@@ -207,11 +198,6 @@ impl Listener {
         waker.into_iter().for_each(Waker::wake);
     }
 
-    /// Returns true if the queue has been full for too long.
-    fn is_stuck(&self, now_ms: Millis) -> bool {
-        self.queue.lock().full_since_ms.is_some_and(|since_ms| now_ms.saturating_sub(since_ms) > STUCK_MS_MAX)
-    }
-
     fn close(&self) {
         let mut queue = self.queue.lock();
         queue.is_closed = true;
@@ -224,7 +210,6 @@ impl Listener {
     fn take(&self, waker: &Waker) -> (Vec<u8>, bool) {
         let mut queue = self.queue.lock();
         let lines = std::mem::take(&mut queue.lines);
-        queue.full_since_ms = None;
         if lines.is_empty() {
             queue.waker = Some(waker.clone());
             return (lines, !queue.is_closed);

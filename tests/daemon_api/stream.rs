@@ -97,7 +97,8 @@ async fn a_thousand_listeners_are_bounded() {
             }
         }
     }
-    assert_eq!((open.len(), refused), (LISTENERS_MAX, 1_000 - LISTENERS_MAX));
+    // All connections are of one peer, which leaves as many places as it takes.
+    assert_eq!((open.len(), refused), (LISTENERS_MAX / 2, 1_000 - LISTENERS_MAX / 2));
     assert_eq!(document(&daemon, "/api/policies").await["spans"]["received"], 0, "other questions are answered");
     drop(open);
     let deadline = tokio::time::Instant::now() + PATIENCE;

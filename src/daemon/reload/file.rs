@@ -66,7 +66,17 @@ impl ConfigFile {
     pub fn loaded(path: PathBuf, text: &str, load: LoadConfig) -> Self {
         let reader = FileReader::new(vec![path.clone()]);
         let seen = Some(config_hash(text.as_bytes()));
-        ConfigFile { path, load, reader, stamps: None, is_changed: false, looks: 0, unsettled_looks: 0, seen, failure: None }
+        ConfigFile {
+            path,
+            load,
+            reader,
+            stamps: None,
+            is_changed: false,
+            looks: 0,
+            unsettled_looks: 0,
+            seen,
+            failure: None,
+        }
     }
 
     /// Reads the file if it seems to have changed, or if `is_asked`, and applies it if it has.

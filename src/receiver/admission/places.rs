@@ -1,4 +1,5 @@
-//! Places for requests of a kind that holds memory for long: scrapes, documents of the API, watches of health, calls of
+//! Places for requests of a kind that holds memory for long: scrapes, documents and streams of
+//! the API, watches of health, calls of
 //! reflection.
 //!
 //! The rule is the one for bodies and heads, on two levels: a peer may hold as many places as are left for all, and a

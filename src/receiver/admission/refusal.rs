@@ -43,6 +43,8 @@ pub(in crate::receiver) enum Refusal {
     NeverFits(AcceptError),
     #[error("spansieve is overloaded; retry later")]
     Overloaded,
+    #[error("as many clients of this address follow the decisions as may; retry later")]
+    Streams,
     #[error("a request has at most {FIELDS_MAX} header fields, of {HEAD_BYTES_MAX} bytes together")]
     Fields,
     #[error("the request did not arrive in time")]
@@ -108,9 +110,10 @@ impl Refusal {
     pub(in crate::receiver) fn http_status(&self) -> StatusCode {
         match self {
             Refusal::TooLarge { .. } | Refusal::NeverFits(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Refusal::NoRoom | Refusal::Overloaded | Refusal::Journal(JournalError::Full | JournalError::Slow) => {
-                StatusCode::TOO_MANY_REQUESTS
-            }
+            Refusal::NoRoom
+            | Refusal::Overloaded
+            | Refusal::Streams
+            | Refusal::Journal(JournalError::Full | JournalError::Slow) => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Stopping | Refusal::Journal(JournalError::Disk) => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Denied(denial) => denial.statuses().0,
             Refusal::Fields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -143,6 +146,7 @@ impl Refusal {
             | Refusal::NeverFits(_)
             | Refusal::NoRoom
             | Refusal::Overloaded
+            | Refusal::Streams
             | Refusal::Journal(JournalError::Full | JournalError::Slow) => Code::ResourceExhausted,
             Refusal::Stopping | Refusal::Journal(JournalError::Disk) => Code::Unavailable,
             Refusal::Denied(denial) => denial.statuses().1,
@@ -168,6 +172,7 @@ impl Refusal {
             self,
             Refusal::NoRoom
                 | Refusal::Overloaded
+                | Refusal::Streams
                 | Refusal::Stopping
                 | Refusal::Journal(_)
                 | Refusal::Denied(AccessError::NoKeys)
@@ -180,7 +185,7 @@ impl Refusal {
         match self {
             Refusal::TooLarge { .. } | Refusal::NeverFits(_) => Outcome::TooLarge,
             Refusal::NoRoom => Outcome::Busy,
-            Refusal::Overloaded => Outcome::Overloaded,
+            Refusal::Overloaded | Refusal::Streams => Outcome::Overloaded,
             Refusal::Journal(_) => Outcome::Journal,
             Refusal::Stopping => Outcome::Stopping,
             Refusal::Denied(_) => Outcome::Denied,

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
@@ -10,11 +11,11 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
 
 use super::http as otlp_http;
-use super::reply::{ReplyBody, placed};
+use super::reply::{PlacedStream, ReplyBody, placed};
 use crate::receiver::admission::auth::Guard;
 use crate::receiver::admission::places::Places;
 use crate::receiver::admission::refusal::{Refusal, check_method};
-use crate::receiver::transport::connection::Connection;
+use crate::receiver::transport::connection::{Connection, UNREAD_TIME_MAX};
 use crate::telemetry::Metrics;
 
 /// Beginning of all paths of the API.
@@ -23,6 +24,17 @@ pub const API_PREFIX: &str = "/api/";
 /// Largest number of documents that are made or sent at the same time. The configuration can take a few megabytes, and a
 /// peer may leave it unread for a while.
 const DOCUMENTS_MAX: usize = 8;
+
+/// Largest number of streams: more than the people who watch a daemon, and few enough for a small container.
+pub const API_STREAMS_MAX: usize = 16;
+
+/// The time after which a stream must have sent something. A peer that takes nothing for `UNREAD_TIME_MAX` is cut off.
+pub const API_STREAM_SILENCE_MAX: Duration = Duration::from_secs(15);
+
+const _: () = assert!(2 * API_STREAM_SILENCE_MAX.as_secs() <= UNREAD_TIME_MAX.as_secs());
+
+/// Delay that a refusal asks for, in seconds. Places for streams are taken for long.
+const RETRY_AFTER_SECONDS: &str = "10";
 
 /// Source of the API's answers. Its methods run on an I/O worker and must not block for long.
 pub trait Api: Send + Sync + 'static {
@@ -39,7 +51,8 @@ pub enum ApiAnswer {
     Stream(ApiStream),
 }
 
-/// Body of a stream. It must not hold more than a bounded number of bytes for a client that does not read.
+/// Body of a stream. It must not hold more than a bounded number of bytes for a client that does not read, and it must
+/// send something at least every [`API_STREAM_SILENCE_MAX`].
 pub trait ApiStreamBody: Body<Data = Bytes, Error = tonic::Status> + Send + std::fmt::Debug {}
 
 impl<B: Body<Data = Bytes, Error = tonic::Status> + Send + std::fmt::Debug> ApiStreamBody for B {}
@@ -53,6 +66,7 @@ pub(in crate::receiver) struct ApiRoutes {
     /// Authentication of clients. `None` if any client may ask.
     guard: Option<Arc<Guard>>,
     documents: Arc<Places>,
+    streams: Arc<Places>,
 }
 
 impl std::fmt::Debug for ApiRoutes {
@@ -64,7 +78,7 @@ impl std::fmt::Debug for ApiRoutes {
 impl ApiRoutes {
     /// Creates the routes to `api`. Without a `guard`, any client may ask.
     pub(in crate::receiver) fn new(api: Arc<dyn Api>, guard: Option<Arc<Guard>>) -> Self {
-        ApiRoutes { api, guard, documents: Places::new(DOCUMENTS_MAX) }
+        ApiRoutes { api, guard, documents: Places::new(DOCUMENTS_MAX), streams: Places::new(API_STREAMS_MAX) }
     }
 
     /// Answers a request of `connection`. Its body is not read.
@@ -79,25 +93,31 @@ impl ApiRoutes {
             None => Ok(()),
         };
         let checked = checked.and_then(|()| check_method(&parts.method, &[Method::GET], "GET"));
-        checked.and_then(|()| self.answer_admitted(parts, connection)).unwrap_or_else(|refusal| failure(&refusal))
+        let answer = checked.and_then(|()| self.answer_admitted(parts, connection));
+        let mut response = answer.unwrap_or_else(|refusal| failure(&refusal));
+        if response.status() == StatusCode::TOO_MANY_REQUESTS {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        }
+        response
     }
 
-    /// Answers a client that may ask. A document holds one of the [`DOCUMENTS_MAX`] places until it has been sent.
+    /// Answers a client that may ask. A document holds one of the [`DOCUMENTS_MAX`] places until it has been sent, and a
+    /// stream one of the [`API_STREAMS_MAX`].
     fn answer_admitted(&self, parts: &Parts, connection: &Arc<Connection>) -> Result<Response<ReplyBody>, Refusal> {
         let place = self.documents.take(connection).ok_or(Refusal::Overloaded)?;
-        let mut response = match self.api.answer(parts.uri.path(), parts.uri.query()) {
+        match self.api.answer(parts.uri.path(), parts.uri.query()) {
             ApiAnswer::Document(status, document) => {
                 let body = ReplyBody::Full(placed(document, place, connection));
                 let mut response = json(Response::new(body), "application/json");
                 *response.status_mut() = status;
-                response
+                Ok(response)
             }
-            ApiAnswer::Stream(stream) => json(Response::new(ReplyBody::Stream(stream)), "application/x-ndjson"),
-        };
-        if response.status() == StatusCode::TOO_MANY_REQUESTS {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
+            ApiAnswer::Stream(stream) => {
+                let place = self.streams.take(connection).ok_or(Refusal::Streams)?;
+                let body = ReplyBody::Stream(PlacedStream::new(stream, place, connection));
+                Ok(json(Response::new(body), "application/x-ndjson"))
+            }
         }
-        Ok(response)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response};
@@ -27,7 +27,7 @@ pub(in crate::receiver) enum ReplyBody {
     /// Stream of tonic's health service. It goes on until the caller or the process ends it.
     Watch(tonic::body::Body),
     /// Stream of the daemon's API. It goes on like a watch.
-    Stream(ApiStream),
+    Stream(PlacedStream),
 }
 
 impl Default for ReplyBody {
@@ -48,6 +48,38 @@ pub(super) fn placed(body: impl AsRef<[u8]> + Send + 'static, place: Place, conn
     Bytes::from_owner(Placed(body, (place, connection.scrape())))
 }
 
+/// Stream of the API that holds a place. The peer must take each part soon.
+#[derive(Debug)]
+pub(in crate::receiver) struct PlacedStream {
+    stream: ApiStream,
+    connection: Arc<Connection>,
+    /// Marker of the part that the peer must take.
+    unread: Arc<()>,
+    _place: Place,
+}
+
+impl PlacedStream {
+    pub(in crate::receiver) fn new(stream: ApiStream, place: Place, connection: &Arc<Connection>) -> Self {
+        PlacedStream { stream, connection: Arc::clone(connection), unread: connection.answer(), _place: place }
+    }
+}
+
+impl Body for PlacedStream {
+    type Data = Bytes;
+    type Error = tonic::Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
+        let frame = ready!(self.stream.as_mut().poll_frame(cx));
+        // The peer has room for this part, so it has taken the earlier ones.
+        self.unread = self.connection.answer();
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.stream.is_end_stream()
+    }
+}
+
 /// Returns the trailers of a gRPC call that succeeded.
 fn ok_trailers() -> HeaderMap {
     let mut trailers = HeaderMap::with_capacity(1);
@@ -66,7 +98,7 @@ impl Body for ReplyBody {
             ReplyBody::Message(data) => (Frame::data(std::mem::take(data)), ReplyBody::Ok),
             ReplyBody::Ok => (Frame::trailers(ok_trailers()), ReplyBody::default()),
             ReplyBody::Health(body) | ReplyBody::Watch(body) => return Pin::new(body).poll_frame(cx),
-            ReplyBody::Stream(body) => return body.as_mut().poll_frame(cx),
+            ReplyBody::Stream(body) => return Pin::new(body).poll_frame(cx),
         };
         *self = next;
         Poll::Ready(Some(Ok(frame)))

@@ -19,7 +19,7 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Time for a peer to read the bytes that are written to it: as long as a body may take to arrive.
-pub(super) const UNREAD_TIME_MAX: Duration = Duration::from_secs(30);
+pub(in crate::receiver) const UNREAD_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Time for a peer to read a scrape, or a document of the API: Prometheus gives up after 10 s by default. These are the
 /// largest answers, and have one of few places.
@@ -203,6 +203,11 @@ impl Connection {
         Arc::clone(&self.scrapes.marker.lock())
     }
 
+    /// Returns a marker of an answer, or of a part of a stream, which the peer must take within [`UNREAD_TIME_MAX`].
+    pub(in crate::receiver) fn answer(&self) -> Arc<()> {
+        Arc::clone(&self.answers.marker.lock())
+    }
+
     /// Notes if the last write was blocked because the peer does not read.
     pub(super) fn wrote(&self, is_blocked: bool) {
         let since_ms = self.blocked_ms.load(Relaxed);
@@ -274,7 +279,7 @@ impl Exchange {
 
     /// Notes that the request is answered. The peer has at least [`UNREAD_TIME_MAX`] to take the answer.
     pub(in crate::receiver) fn answered(&mut self) {
-        self.unread = Some(Arc::clone(&self.connection.answers.marker.lock()));
+        self.unread = Some(self.connection.answer());
     }
 }
 

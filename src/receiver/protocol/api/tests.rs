@@ -47,3 +47,52 @@ async fn documents_that_are_not_read_are_few() {
     unread.clear();
     assert_eq!(ask(&routes, &connection(1)).await.status(), StatusCode::OK, "the places are free again");
 }
+
+/// Gives a stream that never has anything to say.
+struct Silent;
+
+#[derive(Debug)]
+struct Silence;
+
+impl Api for Silent {
+    fn answer(&self, _: &str, _: Option<&str>) -> ApiAnswer {
+        ApiAnswer::Stream(Box::pin(Silence))
+    }
+}
+
+impl http_body::Body for Silence {
+    type Data = Bytes;
+    type Error = tonic::Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, tonic::Status>>> {
+        std::task::Poll::Pending
+    }
+}
+
+#[tokio::test]
+async fn a_connection_and_a_peer_get_a_part_of_the_streams() {
+    let routes = ApiRoutes::new(Arc::new(Silent), None);
+    let mut open = Vec::new();
+    let connections = [1, 1, 1, 2].map(connection);
+    let mut counts = Vec::new();
+    for connection in &connections {
+        let before = open.len();
+        for _ in 0..20 {
+            let answer = ask(&routes, connection).await;
+            match answer.status() {
+                StatusCode::OK => open.push(answer),
+                status => assert_eq!(
+                    (status, &answer.headers()[RETRY_AFTER]),
+                    (StatusCode::TOO_MANY_REQUESTS, &HeaderValue::from_static(RETRY_AFTER_SECONDS))
+                ),
+            }
+        }
+        counts.push(open.len() - before);
+    }
+    assert_eq!(counts, [6, 2, 0, 3], "of {API_STREAMS_MAX}");
+    open.clear();
+    assert_eq!(ask(&routes, &connections[2]).await.status(), StatusCode::OK);
+}

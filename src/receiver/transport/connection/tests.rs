@@ -1,5 +1,10 @@
 use super::super::frames::Frames;
+use http_body_util::BodyExt;
+
 use super::*;
+use crate::receiver::API_STREAM_SILENCE_MAX;
+use crate::receiver::admission::places::Places;
+use crate::receiver::protocol::reply::PlacedStream;
 
 impl Connection {
     /// Reports `bytes` to the connection as the wire does.
@@ -143,6 +148,37 @@ async fn a_peer_must_take_a_scrape_soon() {
     let (end, after) = watched.await.unwrap();
     assert_eq!(end, End::Cut(CutReason::Unread));
     assert!((910..=930).contains(&after), "{after}");
+}
+
+/// The body of a stream that always has something to say.
+#[derive(Debug)]
+struct Lines;
+
+impl http_body::Body for Lines {
+    type Data = bytes::Bytes;
+    type Error = tonic::Status;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, tonic::Status>>> {
+        std::task::Poll::Ready(Some(Ok(http_body::Frame::data("\n".into()))))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_must_take_the_parts_of_a_stream() {
+    let (connection, watched) = watched();
+    let _open = Exchange::begin(&connection);
+    let place = Places::new(16).take(&connection).unwrap();
+    let mut stream = PlacedStream::new(Box::pin(Lines), place, &connection);
+    for _ in 0..100 {
+        assert!(stream.frame().await.is_some());
+        seconds(API_STREAM_SILENCE_MAX.as_secs()).await;
+    }
+    let (end, after) = watched.await.unwrap();
+    assert_eq!(end, End::Cut(CutReason::Unread));
+    assert!((1_500..=1_570).contains(&after), "{after}");
 }
 
 #[tokio::test(start_paused = true)]
