@@ -30,11 +30,15 @@ use crate::tail::table::Millis;
 /// The most listeners of a daemon: as many as the receiver has places for.
 pub const LISTENERS_MAX: usize = API_STREAMS_MAX;
 
-/// The most bytes that wait for a listener: some thousand decisions. A line may exceed it.
+/// The most bytes that wait for a listener, with the memory that is kept ready for more: some thousand decisions.
 const QUEUE_BYTES_MAX: usize = 128 << 10;
 
-/// Bytes that a listener takes of the memory budget: its queue, and the part of it that is being sent.
-const LISTENER_BYTES: usize = 2 * QUEUE_BYTES_MAX;
+/// Bytes that a listener takes of the memory budget: its queue, the part of it that is being sent, and half a queue while
+/// that moves to a larger buffer.
+const LISTENER_BYTES: usize = 5 * QUEUE_BYTES_MAX / 2;
+
+/// The most bytes of the line that says how many decisions were left out.
+const LEFT_OUT_BYTES_MAX: usize = 64;
 
 /// The most decisions a second that a listener gets, and the most at once. A person cannot read faster, and a filter
 /// makes the ones of interest few.
@@ -158,6 +162,8 @@ struct Queue {
     /// Decisions that the listener may get now, in thousandths.
     tokens: u64,
     refilled_ms: Millis,
+    /// True from the first line that had no room, until lines are taken.
+    is_full: bool,
     is_closed: bool,
     waker: Option<Waker>,
 }
@@ -169,9 +175,27 @@ impl Default for Queue {
             left_out: 0,
             tokens: RATE_MAX * 1_000,
             refilled_ms: 0,
+            is_full: false,
             is_closed: false,
             waker: None,
         }
+    }
+}
+
+impl Queue {
+    /// Adds a line. Without room for it, counts its decision as left out.
+    fn add(&mut self, line: &[u8]) {
+        let needed = self.lines.len() + line.len() + LEFT_OUT_BYTES_MAX;
+        if needed > QUEUE_BYTES_MAX {
+            self.is_full = true;
+            self.left_out += 1;
+            return;
+        }
+        if needed > self.lines.capacity() {
+            let capacity = (2 * self.lines.capacity()).clamp(needed, QUEUE_BYTES_MAX);
+            self.lines.reserve_exact(capacity - self.lines.len());
+        }
+        self.lines.extend_from_slice(line);
     }
 }
 
@@ -182,7 +206,7 @@ impl Listener {
         let more = now_ms.saturating_sub(queue.refilled_ms).saturating_mul(RATE_MAX);
         queue.tokens = queue.tokens.saturating_add(more).min(RATE_MAX * 1_000);
         queue.refilled_ms = now_ms;
-        if queue.lines.len() < QUEUE_BYTES_MAX && queue.tokens >= 1_000 {
+        if !queue.is_full && queue.tokens >= 1_000 {
             queue.tokens -= 1_000;
             return true;
         }
@@ -192,7 +216,7 @@ impl Listener {
 
     fn push(&self, line: &[u8]) {
         let mut queue = self.queue.lock();
-        queue.lines.extend_from_slice(line);
+        queue.add(line);
         let waker = queue.waker.take();
         drop(queue);
         waker.into_iter().for_each(Waker::wake);
@@ -210,6 +234,7 @@ impl Listener {
     fn take(&self, waker: &Waker) -> (Vec<u8>, bool) {
         let mut queue = self.queue.lock();
         let lines = std::mem::take(&mut queue.lines);
+        queue.is_full = false;
         if lines.is_empty() {
             queue.waker = Some(waker.clone());
             return (lines, !queue.is_closed);
@@ -224,13 +249,11 @@ impl Listener {
 }
 
 /// Returns `lines` behind one that says how many decisions were left out, if any were.
-fn with_left_out(left_out: u64, lines: Vec<u8>) -> Vec<u8> {
-    if left_out == 0 {
-        return lines;
+fn with_left_out(left_out: u64, mut lines: Vec<u8>) -> Vec<u8> {
+    if left_out > 0 {
+        lines.splice(0..0, encoded(&LeftOut { left_out }));
     }
-    let mut all = encoded(&LeftOut { left_out });
-    all.extend(lines);
-    all
+    lines
 }
 
 /// The body of a stream of decisions: a line of JSON for each.

@@ -105,7 +105,7 @@ async fn what_waits_for_a_listener_is_bounded() {
         publish(&hub, 1_000, second * 1_000);
     }
     let held = stream.listener.queue.lock().lines.len();
-    assert!((QUEUE_BYTES_MAX..QUEUE_BYTES_MAX + 1_000).contains(&held), "{held}");
+    assert!((QUEUE_BYTES_MAX - 1_000..QUEUE_BYTES_MAX).contains(&held), "{held}");
     let got = lines(&mut stream).await;
     assert!(got[0].starts_with("{\"left_out\":"), "{}", got[0]);
     publish(&hub, 1, 30_000);
@@ -137,4 +137,27 @@ async fn a_quiet_stream_shows_that_it_goes_on_and_a_closed_one_ends() {
     hub.close();
     assert_eq!(lines(&mut stream).await.len(), 2, "what waits is sent");
     assert!(stream.frame().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_holds_no_more_than_it_is_charged() {
+    let hub = Arc::new(DecisionHub::default());
+    let stream = listen(&hub, "");
+    let mut second = 0;
+    let mut fill = || {
+        let mut capacity = 0;
+        for _ in 0..2_000 {
+            second += 1;
+            publish(&hub, 1, second * 1_000);
+            let grown = stream.listener.queue.lock().lines.capacity();
+            assert!(grown == capacity || capacity <= QUEUE_BYTES_MAX / 2 || grown == QUEUE_BYTES_MAX, "{grown}");
+            capacity = grown;
+        }
+        capacity
+    };
+    let full = fill();
+    let (sent, _) = stream.listener.take(Waker::noop());
+    assert!(sent.starts_with(b"{\"left_out\":"));
+    assert!(full <= QUEUE_BYTES_MAX && sent.capacity() <= QUEUE_BYTES_MAX, "{full}, {}", sent.capacity());
+    assert!(sent.capacity() + fill() + QUEUE_BYTES_MAX / 2 <= LISTENER_BYTES);
 }
