@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::connection::Connection;
 use crate::budget::{Budget, Loan, Share};
@@ -41,11 +42,15 @@ const ROOM_PART: usize = 16;
 const LEAVING_PART: usize = 8;
 
 /// Largest number of connections that may be leaving at once. A search for an idle connection looks at all of them, so
-/// this bounds the searches, too.
+/// this bounds the searches, together with [`SEARCH_INTERVAL`].
 const LEAVING_MAX: usize = 64;
 
 /// Time after which a connection in the reserve asks the budget for room again.
 const BORROW_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Time after a search for an idle connection that found none until the next one. A search looks at all connections under
+/// the lock, and many connections may be refused in this time.
+const SEARCH_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Places of one group of addresses.
 #[derive(Debug)]
@@ -78,7 +83,13 @@ struct Taken {
     next: u64,
     /// Number of connections that made room for another one and have not ended yet.
     leaving: usize,
+    /// The last search for an idle connection that found none at all.
+    in_vain: InVain,
 }
+
+/// Times of searches for an idle connection that found none: one of all connections, and one of those that have a part of
+/// the reserve.
+type InVain = [Option<Instant>; 2];
 
 /// A connection that has a place.
 #[derive(Debug)]
@@ -93,6 +104,8 @@ struct Placed {
 struct Peer {
     connections: usize,
     reserve_bytes: usize,
+    /// The last search on behalf of this peer that found none.
+    in_vain: InVain,
 }
 
 /// A place. Dropping it gives it back.
@@ -191,7 +204,7 @@ impl Taken {
     /// the peers with more places than `peer`, and `peer` itself, it is one of the peer with the most places. `None` if
     /// there is none, or if `leaving_max` are leaving already.
     fn dismiss_idle(&mut self, peer: IpAddr, needs_memory: bool, leaving_max: usize) -> Option<()> {
-        if self.leaving >= leaving_max {
+        if self.leaving >= leaving_max || self.was_in_vain(peer, needs_memory) {
             return None;
         }
         let own = self.places_of(peer);
@@ -202,11 +215,27 @@ impl Taken {
             let since = connection.idle_since().filter(|_| may_leave && helps)?;
             Some(((places, Reverse(since)), number))
         });
-        let (_, number) = idle.max()?;
+        let Some((_, number)) = idle.max() else {
+            self.note_in_vain(peer, needs_memory);
+            return None;
+        };
         let connection = self.give_back(number)?;
         connection.dismiss();
         self.leaving += 1;
         Some(())
+    }
+
+    /// Returns true if a search has just found nothing that could leave for `peer`.
+    fn was_in_vain(&self, peer: IpAddr, needs_memory: bool) -> bool {
+        let own = self.by_peer.get(&peer).and_then(|own| own.in_vain[usize::from(needs_memory)]);
+        let searches = [self.in_vain[usize::from(needs_memory)], own];
+        searches.into_iter().flatten().any(|search| search.elapsed() < SEARCH_INTERVAL)
+    }
+
+    /// Notes a search in vain. For a peer without a place any idle connection may leave, so there is none for others.
+    fn note_in_vain(&mut self, peer: IpAddr, needs_memory: bool) {
+        let in_vain = self.by_peer.get_mut(&peer).map_or(&mut self.in_vain, |own| &mut own.in_vain);
+        in_vain[usize::from(needs_memory)] = Some(Instant::now());
     }
 
     /// Gives back the place of the slot with this number, and its part of the reserve. `None` if it has made room for

@@ -133,3 +133,39 @@ async fn an_idle_connection_in_the_reserve_makes_room() {
     let taken = slots.taken.lock();
     assert_eq!((taken.all, taken.reserve_bytes, taken.leaving, taken.by_peer.len()), (0, 0, 0, 0));
 }
+
+/// All connections are looked at for an idle one, under the lock. A flood of refused ones must not do that each time.
+#[tokio::test(start_paused = true)]
+async fn a_search_in_vain_is_not_repeated_at_once() {
+    for is_newcomer in [false, true] {
+        let slots = ConnectionSlots::new(8, MEMORY);
+        // The last attempt finds none that could leave.
+        let mut own: Vec<_> = std::iter::from_fn(|| busy(&slots, "192.0.2.1")).collect();
+        let others = [2, 3, 4].map(|n| busy(&slots, &format!("192.0.2.{n}")).unwrap());
+        let (slot, exchange) = own.pop().unwrap();
+        drop(exchange);
+        assert!(busy(&slots, "192.0.2.1").is_none(), "nothing was there a moment ago");
+        let made_room = if is_newcomer {
+            busy(&slots, "192.0.2.5").expect("what one peer was told is not true of a peer with fewer connections")
+        } else {
+            tokio::time::sleep(SEARCH_INTERVAL).await;
+            busy(&slots, "192.0.2.1").expect("the search is repeated later")
+        };
+        assert!(is_dismissed(&slot));
+        drop((own, others, made_room));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_that_finds_no_idle_connection_speaks_for_all() {
+    let slots = ConnectionSlots::new(8, MEMORY);
+    let mut own: Vec<_> = std::iter::from_fn(|| busy(&slots, "192.0.2.1")).collect();
+    let others = [2, 3, 4].map(|n| busy(&slots, &format!("192.0.2.{n}")).unwrap());
+    assert!(busy(&slots, "192.0.2.5").is_none());
+    let (slot, exchange) = own.pop().unwrap();
+    drop(exchange);
+    assert!(busy(&slots, "192.0.2.6").is_none(), "there was none a moment ago");
+    tokio::time::sleep(SEARCH_INTERVAL).await;
+    assert!(busy(&slots, "192.0.2.6").is_some() && is_dismissed(&slot));
+    drop((own, others));
+}
