@@ -39,5 +39,5 @@ mod simulation;
 pub mod telemetry;
 pub mod trust;
 
-pub use spansieve_core::{budget, condition, resource, sampling, settings, span_metrics, tail};
+pub use spansieve_core::{budget, condition, host, resource, sampling, settings, span_metrics, tail};
 pub use {spansieve_emulator as emulator, spansieve_proto as proto};

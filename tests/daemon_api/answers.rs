@@ -72,6 +72,8 @@ async fn bad_requests_say_what_to_ask_instead() {
         assert_eq!((found, content_type.as_str()), (status, "application/json"), "{path}: {body}");
         assert!(body.contains(text), "{path}: {body}");
     }
+    let foreign = client().get(format!("{url}/api/config")).header("host", "evil.example").send().await.unwrap();
+    assert_eq!(foreign.status(), 403, "a web page under a name of its own");
     let posted = client().post(format!("{url}/api/policies")).body("x").send().await.unwrap();
     assert_eq!((posted.status().as_u16(), &posted.headers()["allow"]), (405, &"GET".parse().unwrap()));
     let huge = client().get(format!("{url}/api/policies?{}", "y".repeat(1 << 20))).send().await;

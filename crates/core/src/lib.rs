@@ -2,7 +2,7 @@
 //! no runtime. Nothing here does I/O, reads a clock, spawns a task or a thread, or draws a random number: time,
 //! randomness and bytes are arguments.
 //!
-//! A module may use the modules before it in this order: [`settings`] and [`budget`]; [`condition`]; [`sampling`] and
+//! A module may use the modules before it in this order: [`settings`], [`budget`] and [`host`]; [`condition`]; [`sampling`] and
 //! [`resource`]; [`tail`]; [`span_metrics`]; the encoders in [`cloud_trace`] and [`forward`].
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
@@ -13,6 +13,7 @@ pub mod budget;
 pub mod cloud_trace;
 pub mod condition;
 pub mod forward;
+pub mod host;
 mod replaceable;
 pub mod resource;
 pub mod sampling;

@@ -45,6 +45,13 @@ pub(in crate::receiver) enum Refusal {
     Overloaded,
     #[error("as many clients of this address follow the decisions as may; retry later")]
     Streams,
+    #[error("a page of another site may not ask the API; set api.auth")]
+    ForeignPage,
+    #[error(
+        "the host {0:?} is not allowed here: a web page could use it to read the API; call http://localhost or an IP \
+         address, or set api.auth"
+    )]
+    Host(String),
     #[error("a request has at most {FIELDS_MAX} header fields, of {HEAD_BYTES_MAX} bytes together")]
     Fields,
     #[error("the request did not arrive in time")]
@@ -116,6 +123,7 @@ impl Refusal {
             | Refusal::Journal(JournalError::Full | JournalError::Slow) => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Stopping | Refusal::Journal(JournalError::Disk) => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Denied(denial) => denial.statuses().0,
+            Refusal::ForeignPage | Refusal::Host(_) => StatusCode::FORBIDDEN,
             Refusal::Fields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refusal::Slow | Refusal::Late => StatusCode::REQUEST_TIMEOUT,
             Refusal::Coding(..) | Refusal::MediaType(_) | Refusal::MessageFormat(_) => {
@@ -150,6 +158,7 @@ impl Refusal {
             | Refusal::Journal(JournalError::Full | JournalError::Slow) => Code::ResourceExhausted,
             Refusal::Stopping | Refusal::Journal(JournalError::Disk) => Code::Unavailable,
             Refusal::Denied(denial) => denial.statuses().1,
+            Refusal::ForeignPage | Refusal::Host(_) => Code::PermissionDenied,
             Refusal::Slow | Refusal::Late => Code::DeadlineExceeded,
             Refusal::Protobuf(_) | Refusal::Json(_) | Refusal::MediaType(_) => Code::InvalidArgument,
             Refusal::Truncated | Refusal::Inflate(_) | Refusal::FlagWithoutCoding | Refusal::Flag(_) => Code::Internal,
@@ -188,7 +197,7 @@ impl Refusal {
             Refusal::Overloaded | Refusal::Streams => Outcome::Overloaded,
             Refusal::Journal(_) => Outcome::Journal,
             Refusal::Stopping => Outcome::Stopping,
-            Refusal::Denied(_) => Outcome::Denied,
+            Refusal::Denied(_) | Refusal::ForeignPage | Refusal::Host(_) => Outcome::Denied,
             Refusal::Slow | Refusal::Late => Outcome::Timeout,
             Refusal::Coding(..) | Refusal::MediaType(_) | Refusal::MessageFormat(_) => Outcome::Unsupported,
             _ => Outcome::Invalid,

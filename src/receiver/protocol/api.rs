@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
+use http::uri::Authority;
 use http::{HeaderValue, Method, Response, StatusCode};
 use http_body::Body;
 
 use super::http as otlp_http;
 use super::reply::{PlacedStream, ReplyBody, placed};
+use crate::host::{host_of, is_allowed};
 use crate::receiver::admission::auth::Guard;
 use crate::receiver::admission::places::Places;
-use crate::receiver::admission::refusal::{Refusal, check_method};
+use crate::receiver::admission::refusal::{Refusal, check_method, quote};
 use crate::receiver::transport::connection::{Connection, UNREAD_TIME_MAX};
 use crate::telemetry::Metrics;
 
@@ -35,6 +37,12 @@ const _: () = assert!(2 * API_STREAM_SILENCE_MAX.as_secs() <= UNREAD_TIME_MAX.as
 
 /// Delay that a refusal asks for, in seconds. Places for streams are taken for long.
 const RETRY_AFTER_SECONDS: &str = "10";
+
+/// Header in which a browser says where the page comes from that asks
+/// (<https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header>), and its values for pages of others. A page cannot set
+/// it, and cannot leave it out.
+const FETCH_SITE: &str = "sec-fetch-site";
+const FOREIGN_SITES: [&str; 2] = ["cross-site", "same-site"];
 
 /// Source of the API's answers. Its methods run on an I/O worker and must not block for long.
 pub trait Api: Send + Sync + 'static {
@@ -65,6 +73,8 @@ pub(in crate::receiver) struct ApiRoutes {
     api: Arc<dyn Api>,
     /// Authentication of clients. `None` if any client may ask.
     guard: Option<Arc<Guard>>,
+    /// The hosts that clients may call besides `localhost` and IP addresses; `None` if they may call any.
+    hosts: Option<Vec<String>>,
     documents: Arc<Places>,
     streams: Arc<Places>,
 }
@@ -76,9 +86,10 @@ impl std::fmt::Debug for ApiRoutes {
 }
 
 impl ApiRoutes {
-    /// Creates the routes to `api`. Without a `guard`, any client may ask.
-    pub(in crate::receiver) fn new(api: Arc<dyn Api>, guard: Option<Arc<Guard>>) -> Self {
-        ApiRoutes { api, guard, documents: Places::new(DOCUMENTS_MAX), streams: Places::new(API_STREAMS_MAX) }
+    /// Creates the routes to `api`. Without a `guard`, any client may ask that is not a page of another site in a browser.
+    /// If only clients on this machine can connect, they call one of the `hosts`, `localhost` or an IP address.
+    pub(in crate::receiver) fn new(api: Arc<dyn Api>, guard: Option<Arc<Guard>>, hosts: Option<Vec<String>>) -> Self {
+        ApiRoutes { api, guard, hosts, documents: Places::new(DOCUMENTS_MAX), streams: Places::new(API_STREAMS_MAX) }
     }
 
     /// Answers a request of `connection`. Its body is not read.
@@ -90,7 +101,7 @@ impl ApiRoutes {
     ) -> Response<ReplyBody> {
         let checked = match &self.guard {
             Some(guard) => guard.check(&parts.headers, metrics).await.map_err(Refusal::from),
-            None => Ok(()),
+            None => self.check_page(parts),
         };
         let checked = checked.and_then(|()| check_method(&parts.method, &[Method::GET], "GET"));
         let answer = checked.and_then(|()| self.answer_admitted(parts, connection));
@@ -99,6 +110,22 @@ impl ApiRoutes {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
         }
         response
+    }
+
+    /// Refuses pages of other sites: a request that the browser marks as one of theirs, and one for a host that may be a
+    /// page's own name.
+    fn check_page(&self, parts: &Parts) -> Result<(), Refusal> {
+        let site = parts.headers.get(FETCH_SITE).map(HeaderValue::as_bytes);
+        if FOREIGN_SITES.iter().any(|foreign| site == Some(foreign.as_bytes())) {
+            return Err(Refusal::ForeignPage);
+        }
+        let Some(hosts) = &self.hosts else { return Ok(()) };
+        let named = parts.headers.get_all(HOST).iter().map(|value| value.to_str().unwrap_or("?"));
+        let mut asked = parts.uri.authority().map(Authority::as_str).into_iter().chain(named).map(host_of);
+        match asked.find(|host| !is_allowed(host, hosts)) {
+            Some(host) => Err(Refusal::Host(quote(host.as_bytes()))),
+            None => Ok(()),
+        }
     }
 
     /// Answers a client that may ask. A document holds one of the [`DOCUMENTS_MAX`] places until it has been sent, and a

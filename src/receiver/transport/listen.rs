@@ -22,6 +22,7 @@ use super::slots::ConnectionSlots;
 use super::tls::{self, Tls};
 use super::wire::Wire;
 use super::{files, limits};
+use crate::host::host_of;
 use crate::receiver::admission::auth::Auth;
 use crate::receiver::admission::gate::IntakeGate;
 use crate::receiver::admission::heads::Heads;
@@ -108,6 +109,12 @@ struct Listener {
 }
 
 impl Listener {
+    /// Returns the host names besides `localhost` that clients may call; `None` if others than clients on this machine can
+    /// connect, which may have any name for it.
+    fn own_hosts(&self) -> Option<Vec<String>> {
+        self.local.ip().is_loopback().then(|| vec![host_of(&self.configured).to_owned()])
+    }
+
     async fn bind(key: &'static str, address: &str) -> Result<Self, BindError> {
         let error = |source| BindError::new(key, address, source);
         let socket = TcpListener::bind(address).await.map_err(error)?;
@@ -196,8 +203,12 @@ impl BoundAddresses {
     /// Returns the address of the API, if there is one.
     #[must_use]
     pub fn api_addr(&self) -> Option<SocketAddr> {
+        self.api_listener().map(|listener| listener.local)
+    }
+
+    fn api_listener(&self) -> Option<&Listener> {
         let mut all = self.otlp.iter().chain(&self.telemetry).chain(&self.api);
-        all.find(|listener| listener.has_api).map(|listener| listener.local)
+        all.find(|listener| listener.has_api)
     }
 
     /// Returns true if the address of the API has TLS.
@@ -220,6 +231,7 @@ impl BoundAddresses {
         let gate = Arc::new(IntakeGate::new());
         let limit_bytes = intake.budget().limit_bytes();
         let tls = self.tls.as_ref().map(Tls::state);
+        let api_hosts = self.api_listener().and_then(Listener::own_hosts);
         let mut followers = JoinSet::new();
         if let Some(tls) = self.tls {
             followers.spawn(tls.renew(Arc::clone(&metrics)));
@@ -233,7 +245,7 @@ impl BoundAddresses {
             // Without tokens of its own, the API takes those of senders.
             let guard = auth.as_ref().map(Auth::guard).or_else(|| exports.guard.clone());
             auth.map(|auth| followers.spawn(auth.renew(metrics)));
-            ApiRoutes::new(api, guard)
+            ApiRoutes::new(api, guard, api_hosts)
         });
         let heads = Heads::new(limit_bytes);
         let router = Arc::new(Router {

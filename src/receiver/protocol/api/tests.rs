@@ -26,7 +26,7 @@ async fn ask(routes: &ApiRoutes, connection: &Arc<Connection>) -> Response<Reply
 #[tokio::test]
 async fn documents_that_are_not_read_are_few() {
     let api = Arc::new(Large::default());
-    let routes = ApiRoutes::new(api.clone(), None);
+    let routes = ApiRoutes::new(api.clone(), None, None);
     let mut unread = Vec::new();
     for peer in 0..20 {
         let connection = connection(peer);
@@ -74,7 +74,7 @@ impl http_body::Body for Silence {
 
 #[tokio::test]
 async fn a_connection_and_a_peer_get_a_part_of_the_streams() {
-    let routes = ApiRoutes::new(Arc::new(Silent), None);
+    let routes = ApiRoutes::new(Arc::new(Silent), None, None);
     let mut open = Vec::new();
     let connections = [1, 1, 1, 2].map(connection);
     let mut counts = Vec::new();
@@ -95,4 +95,43 @@ async fn a_connection_and_a_peer_get_a_part_of_the_streams() {
     assert_eq!(counts, [6, 2, 0, 3], "of {API_STREAMS_MAX}");
     open.clear();
     assert_eq!(ask(&routes, &connections[2]).await.status(), StatusCode::OK);
+}
+
+/// Asks with these headers, by HTTP/1 or as HTTP/2 does. Returns the status.
+async fn ask_as(routes: &ApiRoutes, uri: &str, headers: &[(&'static str, &str)]) -> StatusCode {
+    let mut request = Request::get(uri);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let (parts, ()) = request.body(()).unwrap().into_parts();
+    routes.answer(&parts, &connection(1), &Metrics::new()).await.status()
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_does_not_get_through() {
+    let local = ApiRoutes::new(Arc::new(Large::default()), None, Some(vec!["devbox".to_owned()]));
+    let open = ApiRoutes::new(Arc::new(Large::default()), None, None);
+    // Headers, and true for those that may ask locally, and elsewhere.
+    type Case = (&'static [(&'static str, &'static str)], bool, bool);
+    let cases: [Case; 11] = [
+        (&[], true, true),
+        (&[("host", "127.0.0.1:8090")], true, true),
+        (&[("host", "[::1]:8090")], true, true),
+        (&[("host", "localhost:8090")], true, true),
+        (&[("host", "LOCALHOST")], true, true),
+        (&[("host", "DevBox:8090")], true, true),
+        (&[("host", "evil.example:8090")], false, true),
+        (&[("host", "127.0.0.1.evil.example")], false, true),
+        (&[("host", "127.0.0.1:8090"), ("sec-fetch-site", "cross-site")], false, false),
+        (&[("host", "127.0.0.1:8090"), ("sec-fetch-site", "same-site")], false, false),
+        (&[("host", "127.0.0.1:8090"), ("sec-fetch-site", "none")], true, true),
+    ];
+    for (headers, locally, elsewhere) in cases {
+        for (routes, may_ask) in [(&local, locally), (&open, elsewhere)] {
+            let expected = if may_ask { StatusCode::OK } else { StatusCode::FORBIDDEN };
+            assert_eq!(ask_as(routes, "/api/config", headers).await, expected, "{headers:?}");
+        }
+    }
+    assert_eq!(ask_as(&local, "http://evil.example/api/config", &[]).await, StatusCode::FORBIDDEN);
+    assert_eq!(ask_as(&local, "http://localhost/api/config", &[]).await, StatusCode::OK);
 }
