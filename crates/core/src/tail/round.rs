@@ -7,6 +7,7 @@ use foldhash::fast::SeedableRandomState;
 use super::decision::{Decision, DecisionLog};
 use super::kept::KeptSpans;
 use super::request::Fragment;
+use super::shard::StaleTrace;
 use super::table::{Millis, SLICE_BYTES, TableLimits};
 use super::tally::{Tally, Trigger};
 use crate::otlp::TraceId;
@@ -22,6 +23,8 @@ pub(super) struct WorkRound<'a> {
     pub(super) tally: &'a mut Tally,
     /// The decisions of the round; `None` if the caller does not want them.
     pub(super) decisions: Option<&'a mut DecisionLog>,
+    /// Stale traces that have become full. They are to be read again at once.
+    pub(super) full: &'a mut Vec<StaleTrace>,
     /// Bytes of spans that were read so far.
     pub(super) read_bytes: u64,
 }

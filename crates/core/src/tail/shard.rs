@@ -16,7 +16,6 @@ mod report;
 
 use smallvec::SmallVec;
 
-#[cfg(test)]
 pub(super) use self::again::StaleTrace;
 use self::again::note_later;
 pub use self::counts::HeldCounts;
@@ -253,8 +252,10 @@ impl Shard {
         note_later(&mut self.later, slot, trace, &arrival, round);
         trace.add(arrival);
         if trace.is_stale(round.policies) {
-            // `take_again` decides the trace, within a second, if there is evidence or if it is full.
-            if is_root {
+            // `take_again` decides the trace, within a second, if there is evidence. A full one does not wait for its turn.
+            if round.limits.is_full(&trace.summary) {
+                round.full.push(trace.to_read_again(slot));
+            } else if is_root {
                 self.root_arrived(slot, round);
             }
         } else if let Some(keep) = round.proven(trace.id, &trace.summary) {

@@ -22,7 +22,7 @@ use super::request::{Fragment, HeldSpan, Request};
 use super::rescan::SpanReader;
 use super::round::{WorkRound, hash};
 pub use super::shard::HeldCounts;
-use super::shard::{Arrival, Shard, TRACE_BYTES};
+use super::shard::{Arrival, Shard, StaleTrace, TRACE_BYTES};
 use super::tally::{Tally, Trigger};
 use super::trace_sample::TraceSample;
 use super::verdicts::{Columns, VerdictCache};
@@ -131,6 +131,7 @@ pub struct RoundOutcome {
     pub decisions: Option<DecisionLog>,
     order: Vec<(u64, u32)>,
     batch: Vec<Arrival>,
+    full: Vec<StaleTrace>,
 }
 
 impl RoundOutcome {
@@ -142,6 +143,7 @@ impl RoundOutcome {
             + self.decisions.as_ref().map_or(0, DecisionLog::heap_bytes)
             + self.order.capacity() * size_of::<(u64, u32)>()
             + self.batch.capacity() * size_of::<Arrival>()
+            + self.full.capacity() * size_of::<StaleTrace>()
     }
 }
 
@@ -387,11 +389,13 @@ impl Table {
     ) {
         loop {
             refresh(batch, &in_force.policies);
-            let mut shard = shard.lock();
+            let mut guard = shard.lock();
             if self.in_force.is_present(in_force) {
-                return shard.arrive(batch, &mut self.round(in_force, now_ms, out));
+                guard.arrive(batch, &mut self.round(in_force, now_ms, out));
+                drop(guard);
+                return self.read_full(shard, in_force, now_ms, out);
             }
-            drop(shard);
+            drop(guard);
             self.in_force.refresh(in_force);
         }
     }
@@ -564,6 +568,7 @@ impl Table {
             kept: &mut out.kept,
             tally: &mut out.tally,
             decisions: out.decisions.as_mut(),
+            full: &mut out.full,
             read_bytes: 0,
         }
     }

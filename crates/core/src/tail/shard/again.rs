@@ -27,6 +27,7 @@ const STALE_TRACES_MAX: usize = 64;
 const STALE_SLOTS_MAX: SlotNumber = 4_096;
 
 /// A held trace whose summary was made for policies that are no longer in force.
+#[derive(Debug)]
 pub(in crate::tail) struct StaleTrace {
     slot: SlotNumber,
     id: TraceId,
@@ -63,6 +64,11 @@ impl HeldTrace {
         if let Some(fragment) = self.fragments.first() {
             fragment.recharge(before_bytes, self.summary.heap_bytes());
         }
+    }
+
+    /// Returns the spans so far, which are to be read without the lock.
+    pub(super) fn to_read_again(&self, slot: SlotNumber) -> StaleTrace {
+        StaleTrace { slot, id: self.id, fragments: self.fragments.clone() }
     }
 
     /// Evaluates the spans again if the summary is stale.
@@ -111,7 +117,7 @@ impl Shard {
             }
             let Some(trace) = self.traces.get(slot).filter(|trace| trace.is_stale(policies)) else { continue };
             bytes += trace.summary.span_bytes;
-            found.push(StaleTrace { slot, id: trace.id, fragments: trace.fragments.clone() });
+            found.push(trace.to_read_again(slot));
         }
         (found, None)
     }

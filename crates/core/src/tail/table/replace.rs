@@ -5,11 +5,15 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use super::{InForce, RoundOutcome, Table, TableLimits};
 use crate::otlp::scan::Probe;
+use crate::replaceable::Seen;
 use crate::sampling::Policies;
 use crate::tail::rescan::SpanReader;
 use crate::tail::settings::TailSampling;
+use crate::tail::shard::Shard;
 use crate::tail::table::Millis;
 
 impl Table {
@@ -36,6 +40,33 @@ impl Table {
     ) {
         let in_force = self.in_force.see();
         self.rescan_with(&in_force, in_force.policies.probe(), out, &now_ms, &mut settle);
+    }
+
+    /// Reads the stale traces of `shard` that have become full, without its lock, and decides them. So a trace does not
+    /// grow without a limit until its turn comes.
+    #[inline]
+    pub(super) fn read_full(
+        &self,
+        shard: &Mutex<Shard>,
+        in_force: &Seen<InForce>,
+        now_ms: Millis,
+        out: &mut RoundOutcome,
+    ) {
+        if out.full.is_empty() {
+            return;
+        }
+        let policies = &in_force.policies;
+        let mut reader = SpanReader::new(policies, policies.probe(), self.budget.share());
+        let again = std::mem::take(&mut out.full).into_iter().map(|trace| {
+            let summary = reader.summary(&trace.fragments);
+            (trace, summary)
+        });
+        let again = again.collect();
+        let mut shard = shard.lock();
+        // After another replacement, they are read again for that.
+        if self.in_force.is_present(in_force) {
+            shard.take_again(again, &mut self.round(in_force, now_ms, out));
+        }
     }
 
     /// Returns the number of traces whose summaries were made for earlier policies.

@@ -387,3 +387,23 @@ fn reading_small_traces_again_from_compressed_requests_takes_slices() {
         assert!(pending(&live) < before && unpacked_bytes < 2 * SLICE_BYTES, "{unpacked_bytes} bytes");
     }
 }
+
+#[test]
+fn a_stale_trace_that_becomes_full_is_decided_at_once() {
+    for (name, kept) in [("cart", 0), ("checkout", 3_001)] {
+        let mut live = Live::new(ERRORS);
+        live.settings.spans_max = 3_000;
+        live.replace_by_settings();
+        live.rescan();
+        live.send(&vec![work(1, name); 1_500]);
+        let limits = live.settings.spans_max;
+        live.settings = TailSampling { spans_max: limits, ..read(CHECKOUT) };
+        live.replace_by_settings();
+        live.send(&[work(1, "cart")]);
+        assert_eq!(live.table.held().pending_spans, 1_501, "it waits for its turn");
+        live.send(&vec![work(1, "cart"); 1_500]);
+        assert_eq!(live.table.held().pending_traces, 0);
+        assert_eq!(live.kept().iter().map(|(.., spans)| spans).sum::<u32>(), kept);
+        assert_eq!(live.out.tally.dropped[Trigger::TraceSize as usize], u64::from(kept == 0));
+    }
+}
