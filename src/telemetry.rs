@@ -5,6 +5,7 @@ pub mod health;
 pub mod labels;
 pub mod log;
 pub mod metrics;
+pub mod process;
 pub mod pulse;
 pub mod settings;
 

@@ -42,6 +42,19 @@ async fn every_span_of_a_mixed_run_is_accounted_for() {
     assert_eq!(metric(&text, "spansieve_exported_spans_total", &[]), 81.0);
     assert_eq!(metric(&text, "spansieve_late_spans_total", &["rescued"]), 1.0);
     assert_eq!(metric(&text, "spansieve_decided_traces_total", &["errors", "kept"]), 21.0);
+    for family in ["spansieve_decided", "spansieve_service_decided"] {
+        let spans = |verdict: &str| metric(&text, &format!("{family}_spans_total"), &[verdict]);
+        assert_eq!((spans("verdict=\"kept\""), spans("verdict=\"dropped\"")), (81.0, 20.0), "{family}\n{text}");
+        let bytes = |verdict: &str| metric(&text, &format!("{family}_bytes_total"), &[verdict]);
+        assert!(bytes("kept") > 81.0 * 40.0 && bytes("dropped") > 20.0 * 40.0, "{family}\n{text}");
+    }
+    let kept_by = |policy: &str| metric(&text, "spansieve_decided_spans_total", &[policy, "kept"]);
+    // The late error rescued 20 spans.
+    assert_eq!((kept_by("errors"), kept_by("slow"), kept_by("baseline")), (41.0, 20.0, 20.0));
+    assert!(metric(&text, "spansieve_service_decided_spans_total", &["service-0", "kept"]) > 0.0);
+    let received_bytes = metric(&text, "spansieve_received_bytes_total", &["grpc"]);
+    let decided_bytes = metric(&text, "spansieve_decided_bytes_total", &[]);
+    assert!(received_bytes > decided_bytes && decided_bytes > 0.0);
     let rescued = support::store(&daemon).trace(&TraceId(late.to_be_bytes())).unwrap();
     assert_eq!(rescued.len(), 21, "the whole trace, not only its late error");
     assert_eq!(daemon.stop(std::time::Duration::from_secs(8)).await, 0);

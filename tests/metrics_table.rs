@@ -10,6 +10,8 @@ use spansieve::telemetry::metrics::{
     TABLE,
 };
 
+use spansieve::telemetry::process::PROCESS;
+
 use crate::support::exposition::{Exposition, Sample};
 
 const DOCUMENT: &str = include_str!("../docs/metrics.md");
@@ -17,7 +19,7 @@ const POLICIES: [&str; 2] = ["errors", "a \"quoted\"\\ name\nof two lines"];
 
 /// Returns the cells of each row of the document's table of metrics.
 fn documented() -> Vec<Vec<String>> {
-    let rows = DOCUMENT.lines().filter(|line| line.starts_with("| `spansieve_"));
+    let rows = DOCUMENT.lines().filter(|line| line.starts_with("| `spansieve_") || line.starts_with("| `process_"));
     rows.map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()).collect()
 }
 
@@ -27,7 +29,9 @@ fn label_text(label: &LabelDescription) -> String {
         LabelValues::Policy | LabelValues::ShadowPolicy | LabelValues::Sender | LabelValues::Build(_) => {
             format!("`{}`", label.name)
         }
-        LabelValues::Listed(values) => format!("`{}`: `{}`", label.name, values.join("`, `")),
+        LabelValues::Listed(values) | LabelValues::Occurring(values) => {
+            format!("`{}`: `{}`", label.name, values.join("`, `"))
+        }
     }
 }
 
@@ -38,11 +42,14 @@ fn scrape() -> Exposition {
 #[test]
 fn the_document_has_the_table_of_the_code() {
     let rows = documented();
-    assert_eq!(rows.len(), TABLE.len());
+    assert_eq!(rows.len(), TABLE.len() + PROCESS.len());
     for (row, metric) in rows.iter().zip(TABLE) {
         let labels: Vec<_> = metric.labels.iter().map(label_text).collect();
         let name = format!("`{}`", metric.name);
         assert_eq!(*row, [name.as_str(), metric.kind.label(), &labels.join("; "), metric.help]);
+    }
+    for (row, metric) in rows[TABLE.len()..].iter().zip(PROCESS) {
+        assert_eq!(*row, [&format!("`{}`", metric.name), metric.kind.label(), "", metric.help]);
     }
 }
 

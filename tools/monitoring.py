@@ -61,6 +61,8 @@ DASHBOARD = [
     (
         "Decisions",
         [
+            ("Kept spans by policy", "cps", [("{{policy}}", 'sum by (policy) (rate(spansieve_decided_spans_total{verdict="kept"}[$__rate_interval]))')]),
+            ("Dollars a month by policy", "currencyUSD", [("{{policy}}", "sum by (policy) (spansieve_policy_month_dollars)")]),
             ("Kept traces by policy", "cps", [("{{policy}}", 'sum by (policy) (rate(spansieve_decided_traces_total{verdict="kept"}[$__rate_interval]))')]),
             ("Decisions by trigger", "cps", [("{{trigger}}", "sum by (trigger) (rate(spansieve_decided_traces_total[$__rate_interval]))")]),
             ("Late spans by verdict", "cps", [("{{verdict}}", "sum by (verdict) (rate(spansieve_late_spans_total[$__rate_interval]))")]),
@@ -137,6 +139,23 @@ DASHBOARD = [
         ],
     ),
     (
+        "What the services cost",
+        [
+            ("Dollars a month by service", "currencyUSD", [("{{service}}", "topk(15, sum by (service) (spansieve_service_month_dollars))")]),
+            ("Kept bytes by service", "Bps", [("{{service}}", 'topk(15, sum by (service) (rate(spansieve_service_decided_bytes_total{verdict="kept"}[$__rate_interval])))')]),
+            (
+                "Share of the spans that is kept, by service",
+                "percentunit",
+                [
+                    (
+                        "{{service}}",
+                        'topk(15, sum by (service) (rate(spansieve_service_decided_spans_total{verdict="kept"}[$__rate_interval])) / sum by (service) (rate(spansieve_service_decided_spans_total[$__rate_interval])))',
+                    )
+                ],
+            ),
+        ],
+    ),
+    (
         "Memory and disk",
         [
             (
@@ -144,6 +163,8 @@ DASHBOARD = [
                 "bytes",
                 [("in use", "sum(spansieve_held_bytes)"), ("limit", "sum(spansieve_memory_limit_bytes)")],
             ),
+            ("Resident memory", "bytes", [("resident", "sum(process_resident_memory_bytes)")]),
+            ("Processor", "short", [("cores", "sum(rate(process_cpu_seconds_total[$__rate_interval]))")]),
             ("Spans held", "short", [("{{state}}", "sum by (state) (spansieve_held_spans)")]),
             (
                 "Spool and journal",
@@ -392,7 +413,7 @@ def documented():
     """Returns the labels of each metric that the documents have in their tables; tests hold that to what is served."""
     labels = {}
     for line in METRICS.read_text().splitlines():
-        if line.startswith("| `spansieve_"):
+        if line.startswith(("| `spansieve_", "| `process_")):
             _, metric, kind, label_cell, *_ = (cell.strip() for cell in line.split("|"))
             keys = set(re.findall(r"(?:^|; )`(\w+)`", label_cell))
             labels[metric.strip("`")] = keys | ({"le"} if kind == "histogram" else set())
@@ -408,7 +429,7 @@ def documented():
 def unknown(query, labels):
     """Yields the metrics and labels of `query` that are not served."""
     bare = re.sub(r'"[^"]*"', '""', query)
-    names = re.findall(r"(?:spansieve|traces)_\w+", bare)
+    names = re.findall(r"(?:spansieve|traces|process)_\w+", bare)
     served = set()
     for metric in names:
         base = re.sub(r"_(bucket|sum|count)$", "", metric)

@@ -12,7 +12,8 @@ use spansieve::export::batch::Batcher;
 use spansieve::export::sink::EncodeSpans;
 use spansieve::otlp::scan::{Scan, scan};
 use spansieve::resource::Rewriter;
-use spansieve::sampling::Policies;
+use spansieve::sampling::{Policies, PolicySet};
+use spansieve::span_metrics::{KeyBuffer, SpanMetrics};
 use spansieve::tail::Table;
 use spansieve::tail::table::{Millis, RoundOutcome};
 
@@ -30,6 +31,11 @@ pub(crate) const KEEP_ALL: &str = "
 
 /// Returns settings with these policies and without rescue.
 pub(crate) fn settings(decision_wait_ms: u64, policies: &str) -> Settings {
+    settings_with(decision_wait_ms, policies, "")
+}
+
+/// Does the same as [`settings`], with `more` sections.
+pub(crate) fn settings_with(decision_wait_ms: u64, policies: &str, more: &str) -> Settings {
     let text = format!(
         "
 tail_sampling:
@@ -42,7 +48,7 @@ resource:
     - {{key: cloud.region, value: europe-west1, action: upsert}}
     - {{key: host.name, action: delete}}
 export: {{endpoint: embedded}}
-"
+{more}"
     );
     config::load(&text, &|_| None).expect("a configuration").settings
 }
@@ -51,19 +57,21 @@ export: {{endpoint: embedded}}
 pub(crate) struct Pipeline {
     pub(crate) table: Table,
     pub(crate) policies: Arc<Policies>,
+    /// The metrics of spans, if the settings have them.
+    pub(crate) span_metrics: Option<SpanMetrics>,
     budget: Budget,
     settings: Settings,
 }
 
 impl Pipeline {
     pub(crate) fn new(settings: Settings) -> Self {
-        let policies = Arc::new(
-            Policies::compile(&settings.tail_sampling.policies, settings.tail_sampling.sample_on_first_match)
-                .expect("policies that fit"),
-        );
+        let counted = settings.counted();
+        let set = PolicySet { counted: counted.as_ref(), ..settings.tail_sampling.policy_set() };
+        let policies = Arc::new(Policies::compile_set(set, None).expect("policies that fit"));
         let budget = Budget::new(BUDGET_BYTES);
         let table = Table::new(&settings.tail_sampling, Arc::clone(&policies), budget.clone());
-        Pipeline { table, policies, budget, settings }
+        let span_metrics = settings.span_metrics.as_ref().map(|settings| SpanMetrics::new(settings, &budget));
+        Pipeline { table, policies, span_metrics, budget, settings }
     }
 
     /// Returns the pipeline with a table that remembers facts about decisions, as with `api.listen`.
@@ -83,6 +91,7 @@ impl Pipeline {
         Workspace {
             scan: Scan::default(),
             outcome: RoundOutcome::default(),
+            keys: KeyBuffer::default(),
             encoder: Encoder::new(settings, rewriter),
             batcher: Batcher::new(Encoder::FORM, batch, self.budget.clone()),
         }
@@ -91,7 +100,9 @@ impl Pipeline {
     /// Scans one body and puts its spans into the table.
     pub(crate) fn accept(&self, body: Bytes, now_ms: Millis, work: &mut Workspace) {
         let body = scan(body, self.policies.probe(), &mut work.scan).expect("a request");
-        self.insert(body, now_ms, work);
+        let Some(span_metrics) = &self.span_metrics else { return self.insert(body, now_ms, work) };
+        self.insert(body.clone(), now_ms, work);
+        span_metrics.count(&work.scan, &body, self.policies.counted(), &mut work.keys, now_ms);
     }
 
     /// Puts the spans of the last scan into the table. That scan was of `body`.
@@ -104,6 +115,9 @@ impl Pipeline {
     pub(crate) fn decide(&self, shards: impl IntoIterator<Item = usize>, now_ms: Millis, work: &mut Workspace) {
         for shard in shards {
             while self.table.sweep(shard, now_ms, &mut work.outcome) {}
+        }
+        if let Some(span_metrics) = &self.span_metrics {
+            span_metrics.decided(&work.outcome.kept, &work.outcome.tally, now_ms, 1);
         }
         work.outcome.tally.clear();
         work.outcome.decisions.iter_mut().for_each(|log| log.drain().for_each(drop));
@@ -119,6 +133,7 @@ impl Pipeline {
 pub(crate) struct Workspace {
     pub(crate) scan: Scan,
     pub(crate) outcome: RoundOutcome,
+    keys: KeyBuffer,
     encoder: Encoder,
     batcher: Batcher,
 }

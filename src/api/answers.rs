@@ -185,9 +185,12 @@ pub struct PoliciesAnswer {
     pub shadow: Vec<ShadowCounts>,
     /// Dropped traces that no policy kept. A rescued trace counts here, too, and below the policy that kept it.
     pub dropped_without_policy: TriggerCounts,
+    /// Spans of traces that no policy kept. A rescued trace does not count here.
+    #[serde(default)]
+    pub without_policy: DecidedAmounts,
     /// Spans by what became of them.
     pub spans: SpanCounts,
-    /// Spans by service; an estimate from a sample of traces.
+    /// Spans by service.
     pub services: Vec<ServiceCounts>,
 }
 
@@ -205,6 +208,25 @@ pub struct PolicyCounts {
     pub dropped_traces: u64,
     /// The sum of both by trigger.
     pub triggers: TriggerCounts,
+    /// Spans and bytes that it kept or dropped.
+    #[serde(default, flatten)]
+    pub amounts: DecidedAmounts,
+}
+
+/// The spans of decided traces, counted when they go to the exporter or are let go of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DecidedAmounts {
+    /// Spans of kept traces.
+    pub kept_spans: u64,
+    /// Bytes of these spans, as they were sent.
+    pub kept_bytes: u64,
+    /// Spans of dropped traces.
+    pub dropped_spans: u64,
+    /// Bytes of these spans, as they were sent.
+    pub dropped_bytes: u64,
+    /// The price of the spans that are kept in 30 days at the present pace, at Cloud Trace's list price.
+    pub month_dollars: f64,
 }
 
 /// A change that a shadow policy would have made to verdicts.
@@ -244,12 +266,16 @@ pub struct SpanCounts {
 /// The spans of one service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServiceCounts {
-    /// The name of the service, possibly cut; `other` for all services after the first hundred.
+    /// The name of the service, possibly cut; `other` for all services after the first
+    /// `telemetry.services_max`.
     pub service: String,
-    /// All spans.
+    /// All spans; an estimate from a sample of traces.
     pub spans: u64,
-    /// Late spans.
+    /// Late spans; an estimate.
     pub late_spans: u64,
+    /// Spans and bytes that were kept or dropped. Unlike the other two numbers, these are exact.
+    #[serde(default, flatten)]
+    pub amounts: DecidedAmounts,
 }
 
 /// A decision: a line of the stream of `/api/decisions`.

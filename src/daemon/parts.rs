@@ -14,8 +14,8 @@ use crate::google::credentials::{Credentials, CredentialsError};
 use crate::receiver::{ApiService, Auth, BoundAddresses, Receiver, ReceiverSettings, Tls};
 use crate::sampling::{Policies, PolicyNames, PolicySet};
 use crate::span_metrics::SpanMetrics;
-use crate::tail::Table;
 use crate::tail::settings::{Compress, TailSampling};
+use crate::tail::{Services, Table};
 use crate::telemetry::{Health, Metrics};
 
 /// The trace table, and all that it stands on.
@@ -36,10 +36,11 @@ impl Core {
         let set = PolicySet { counted: counted.as_ref(), ..tail_sampling.policy_set() };
         let policies = Arc::new(Policies::compile_set(set, None)?);
         let policy_names = PolicyNames::new(policies.names());
-        let metrics = Arc::new(Metrics::new());
+        let services = Services::new(settings.telemetry.services_max);
+        let metrics = Arc::new(Metrics::with_services(services.clone()));
         metrics.declare_policies(policies.labels(), policies.shadow_labels());
         let budget = Budget::new(memory::limit_bytes(settings.memory.limit)?);
-        let table = Table::new(&tail_sampling, policies, budget.clone());
+        let table = Table::new(&tail_sampling, policies, budget.clone()).with_services(services);
         let table = match settings.memory.compress {
             Compress::Off => table,
             Compress::Lz4 => table.with_compression(),

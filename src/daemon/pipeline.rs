@@ -24,7 +24,7 @@ use crate::span_metrics::{KeyBuffer, SpanMetrics};
 use crate::tail::journal_hold::JournalHold;
 use crate::tail::kept::KeptQueue;
 use crate::tail::table::{HeldCounts, Millis, RoundOutcome};
-use crate::tail::tally::Shadowed;
+use crate::tail::tally::{DecidedSpans, Shadowed};
 use crate::tail::{Table, Trigger};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{LateVerdict, TraceVerdict};
@@ -273,6 +273,11 @@ impl Pipeline {
             for &(policy, trigger, traces) in traces {
                 self.policy_names.with(policy, |name| self.metrics.decided(name, verdict, trigger, traces));
             }
+        }
+        for DecidedSpans { policy, is_kept, amount } in &tally.decided_spans {
+            let verdict = if *is_kept { TraceVerdict::Kept } else { TraceVerdict::Dropped };
+            let policy = policy.unwrap_or(u16::MAX);
+            self.policy_names.with(policy, |name| self.metrics.decided_spans(name, verdict, *amount));
         }
         for shadowed in &tally.shadowed {
             let Shadowed { policy, effect, traces, spans } = *shadowed;

@@ -74,6 +74,7 @@ pub(super) async fn run(pipeline: Arc<Pipeline>, pulse: Pulse) {
         }
         if round % UPKEEP_ROUNDS == 0 {
             pipeline.metrics.upkeep();
+            pipeline.metrics.note_pace(pipeline.clock.now_ms());
         }
     }
 }

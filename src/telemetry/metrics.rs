@@ -2,12 +2,14 @@
 //!
 //! Invariants
 //! - Label values are bounded: protocols, codes and reasons are enums listed in [`TABLE`], policies come from the
-//!   configuration, and the number of names that senders choose is limited ([`SenderNames`]).
+//!   configuration, and the number of names that senders choose is limited ([`Services`]).
 //! - Every series that can occur exists from the start, at 0, except those of senders' names. So a first error is an
 //!   increase and not a new series.
 
 mod counted;
+mod decided_spans;
 mod open_metrics;
+mod pace;
 mod span_accounts;
 mod table;
 #[cfg(test)]
@@ -20,13 +22,17 @@ use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use self::counted::Counted;
-use super::labels::{OTHER, SenderNames};
+use self::decided_spans::DecidedSpans;
+use super::labels::OTHER;
+use super::process;
 use crate::otlp::scan::RejectReason;
 use crate::sampling::settings::CLOUD_TRACE_DOLLARS_PER_MILLION_SPANS;
 use crate::sampling::{Parent, ShadowEffect};
 use crate::span_metrics::{Format, SpanMetricsTotals};
+use crate::tail::Services;
 use crate::tail::tally::Trigger;
 pub use counted::{Decided, ServiceSpans, ShadowCount};
+pub use decided_spans::{PolicySpans, ServiceDecided};
 pub use span_accounts::SpanAccounts;
 
 pub use table::{
@@ -101,7 +107,9 @@ pub struct Metrics {
     sampled_out: Counter,
     handed_over: Counter,
     exported: Counter,
-    services: SenderNames,
+    received_bytes: [Counter; Protocol::ALL.len()],
+    services: Services,
+    decided_spans: DecidedSpans,
     journal_sync: Histogram,
     counted: Counted,
 }
@@ -129,6 +137,16 @@ impl Metrics {
     /// start.
     #[must_use]
     pub fn with_policies(policies: &[&str]) -> Self {
+        Self::create(policies, Services::default())
+    }
+
+    /// Does the same as [`Metrics::new`], with the spans by service that `services` counts.
+    #[must_use]
+    pub fn with_services(services: Services) -> Self {
+        Self::create(&[], services)
+    }
+
+    fn create(policies: &[&str], services: Services) -> Self {
         // The only possible error is an empty list of buckets.
         let builder = PrometheusBuilder::new().set_buckets(BUCKETS).unwrap_or_default();
         let recorder = builder.build_recorder();
@@ -146,7 +164,9 @@ impl Metrics {
             sampled_out: counter(&recorder, "spansieve_sampled_out_spans_total", &[]),
             handed_over: counter(&recorder, "spansieve_handed_over_spans_total", &[]),
             exported: counter(&recorder, "spansieve_exported_spans_total", &[]),
-            services: SenderNames::default(),
+            received_bytes: Protocol::ALL.map(|p| counter(&recorder, "spansieve_received_bytes_total", &protocol(p))),
+            services,
+            decided_spans: DecidedSpans::default(),
             journal_sync: histogram(&recorder, "spansieve_journal_sync_seconds", &[]),
             counted: Counted::default(),
             recorder,
@@ -164,6 +184,11 @@ impl Metrics {
         for metric in TABLE.iter().filter(|metric| metric.labels.iter().any(names)) {
             declare(&self.recorder, metric, &metric.series_with_shadow(&policies, &shadow));
         }
+    }
+
+    /// Counts the bytes of a well-formed request after decompression.
+    pub fn received_bytes(&self, protocol: Protocol, bytes: usize) {
+        self.received_bytes[protocol as usize].increment(bytes as u64);
     }
 
     /// Counts the `spans` spans of a well-formed request.
@@ -408,6 +433,7 @@ impl Metrics {
         self.set("spansieve_journal_unread_bytes", &[], held.journal_unread_bytes);
         self.set("spansieve_held_bytes", &[], held.used_bytes);
         self.set("spansieve_memory_limit_bytes", &[], held.limit_bytes);
+        self.set_decided_spans();
         self.handle.render()
     }
 
@@ -418,6 +444,7 @@ impl Metrics {
         if format == Format::OpenMetrics {
             text = open_metrics::of_prometheus(&text);
         }
+        process::render(format, &mut text);
         more(&mut text);
         if format == Format::OpenMetrics {
             text.push_str("# EOF\n");
@@ -510,6 +537,7 @@ fn is_listed(name: &str, labels: &[(&'static str, &str)]) -> bool {
     let names_match = metric.labels.iter().map(|label| label.name).eq(labels.iter().map(|(name, _)| *name));
     let values = metric.labels.iter().zip(labels).map(|(label, (_, value))| match label.values {
         LabelValues::Sender => OTHER,
+        LabelValues::Occurring(values) if values.contains(value) => values[0],
         _ => value,
     });
     names_match

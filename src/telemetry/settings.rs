@@ -1,7 +1,10 @@
 //! The section `telemetry` of the configuration.
 
-use crate::settings::kinds::{ADDRESS, Choice, OrNone, Sub};
-use crate::settings::section;
+use crate::settings::kinds::{ADDRESS, Choice, OrNone, Sub, WholeNumber};
+use crate::settings::{Limit, section};
+use crate::tail::Services;
+
+const SERVICES: Limit<u64> = Limit { min: 1, max: 10_000, why: "each one has about ten series" };
 
 section! {
     /// Spansieve's own metrics and logs.
@@ -10,6 +13,8 @@ section! {
         /// A separate address (`host:port`) for `/metrics`, in plaintext and without `otlp.tls`. It also serves `/livez`,
         /// `/readyz` and grpc.health.v1. The addresses of `otlp.listen` then no longer serve `/metrics`. Empty: none.
         pub listen: Option<String> = None, OrNone(ADDRESS);
+        /// The most services that metrics tell apart. All later ones are counted together as `other`.
+        pub services_max: usize = Services::MAX_DEFAULT, WholeNumber::within(SERVICES);
         /// Spansieve's own logs.
         pub log: Log = Log::default(), Sub;
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::api::answers::SpanCounts;
+use crate::api::answers::{DecidedAmounts, SpanCounts};
 
 fn answer(uptime_ms: u64, n: u64) -> PoliciesAnswer {
     let policy = |policy: &str, kept_traces, dropped_traces| PolicyCounts {
@@ -7,12 +7,19 @@ fn answer(uptime_ms: u64, n: u64) -> PoliciesAnswer {
         kept_traces,
         dropped_traces,
         triggers: TriggerCounts::new(),
+        amounts: DecidedAmounts::default(),
     };
-    let service = |service: &str, spans| ServiceCounts { service: service.into(), spans, late_spans: n };
+    let service = |service: &str, spans| ServiceCounts {
+        service: service.into(),
+        spans,
+        late_spans: n,
+        amounts: DecidedAmounts::default(),
+    };
     PoliciesAnswer {
         uptime_ms,
         policies: vec![policy("errors", 10 * n, 0), policy("health", 0, 4 * n)],
         dropped_without_policy: [("decision_wait".to_owned(), 100 * n)].into(),
+        without_policy: DecidedAmounts::default(),
         shadow: Vec::new(),
         spans: SpanCounts { received: 1_000 * n, held: 7, ..SpanCounts::default() },
         services: vec![service("idle", 3), service("api", 500 * n)],
@@ -45,7 +52,12 @@ fn a_daemon_that_has_started_again_counts_from_zero() {
 fn long_and_many_names_fit() {
     let mut after = answer(1_000, 1);
     after.services = (0..30)
-        .map(|n| ServiceCounts { service: format!("{n}\n{}", "x".repeat(100)), spans: n, late_spans: 0 })
+        .map(|n| ServiceCounts {
+            service: format!("{n}\n{}", "x".repeat(100)),
+            spans: n,
+            late_spans: 0,
+            amounts: DecidedAmounts::default(),
+        })
         .collect();
     let table = table(&answer(0, 0), &after, "http://d");
     assert!(table.ends_with("(10 more services)\n"), "{table}");

@@ -1,17 +1,17 @@
 //! The counts by policy and by service, as the API tells them.
 
-use crate::api::answers::{PoliciesAnswer, PolicyCounts, ServiceCounts, ShadowCounts, SpanCounts, TriggerCounts};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::api::answers::{
+    DecidedAmounts, PoliciesAnswer, PolicyCounts, ServiceCounts, ShadowCounts, SpanCounts, TriggerCounts,
+};
 use crate::daemon::observed::Observed;
-use crate::telemetry::metrics::{Decided, ServiceSpans, ShadowCount, SpanAccounts, TraceVerdict};
+use crate::tail::tally::SpanAmount;
+use crate::telemetry::metrics::{Decided, ServiceDecided, ServiceSpans, ShadowCount, SpanAccounts, TraceVerdict};
 
 /// Returns the counts since the start.
 pub(super) fn of(observed: &Observed) -> PoliciesAnswer {
-    let services = observed.metrics.services().into_iter();
-    let service = |(service, ServiceSpans { spans, late_spans }): (std::sync::Arc<str>, _)| ServiceCounts {
-        service: service.to_string(),
-        spans,
-        late_spans,
-    };
     let shadow = observed.metrics.shadow_counts().into_iter();
     let shadowed = |ShadowCount { policy, effect, traces, spans }| ShadowCounts {
         policy,
@@ -21,11 +21,49 @@ pub(super) fn of(observed: &Observed) -> PoliciesAnswer {
     };
     // Shadow policies and those of earlier configurations decide nothing.
     let names: Vec<String> = observed.pipeline.table.policies().labels().map(str::to_owned).collect();
+    let mut answer = counts(&names, &observed.decided_traces(), &observed.accounts());
+    for spans in observed.metrics.spans_by_policy() {
+        let amounts = decided_amounts(spans.kept, spans.dropped, spans.month_dollars());
+        match answer.policies.iter_mut().find(|row| row.policy == spans.policy) {
+            Some(row) => row.amounts = amounts,
+            None => answer.without_policy = amounts,
+        }
+    }
     PoliciesAnswer {
         uptime_ms: observed.pipeline.clock.now_ms(),
-        services: services.map(service).collect(),
+        services: services(observed),
         shadow: shadow.map(shadowed).collect(),
-        ..counts(&names, &observed.decided_traces(), &observed.accounts())
+        ..answer
+    }
+}
+
+/// Returns the spans by service, in the order of the names: estimates for the sample, and the amounts of decided traces.
+fn services(observed: &Observed) -> Vec<ServiceCounts> {
+    let mut services: BTreeMap<Arc<str>, ServiceCounts> = BTreeMap::new();
+    for (service, ServiceSpans { spans, late_spans }) in observed.metrics.services() {
+        let row = ServiceCounts { service: service.to_string(), spans, late_spans, amounts: DecidedAmounts::default() };
+        services.insert(service, row);
+    }
+    for ServiceDecided { amounts, month_dollars } in observed.metrics.spans_by_service() {
+        let decided = decided_amounts(amounts.kept, amounts.dropped, month_dollars);
+        if let Some(row) = services.get_mut(&amounts.service) {
+            row.amounts = decided;
+        } else if decided != DecidedAmounts::default() {
+            let service = amounts.service.to_string();
+            let row = ServiceCounts { service, spans: 0, late_spans: 0, amounts: decided };
+            services.insert(amounts.service, row);
+        }
+    }
+    services.into_values().collect()
+}
+
+fn decided_amounts(kept: SpanAmount, dropped: SpanAmount, month_dollars: f64) -> DecidedAmounts {
+    DecidedAmounts {
+        kept_spans: kept.spans,
+        kept_bytes: kept.bytes,
+        dropped_spans: dropped.spans,
+        dropped_bytes: dropped.bytes,
+        month_dollars: (month_dollars * 100.0).round() / 100.0,
     }
 }
 
@@ -36,6 +74,7 @@ fn counts(names: &[String], decided: &[Decided], accounts: &SpanAccounts) -> Pol
         kept_traces: 0,
         dropped_traces: 0,
         triggers: TriggerCounts::new(),
+        amounts: DecidedAmounts::default(),
     };
     let mut policies: Vec<PolicyCounts> = names.iter().map(none).collect();
     let mut dropped_without_policy = TriggerCounts::new();

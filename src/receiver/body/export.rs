@@ -141,9 +141,11 @@ impl<I: Intake> Exports<I> {
             }
             None => (None, Duration::ZERO),
         };
+        let body_bytes = bytes.len();
         let accepted = self.gate.pass(|| in_flight.accept(bytes, share, hold)).ok_or(Refusal::Stopping)??;
         in_flight.served(disk_time);
         self.metrics.received(protocol, u64::from(accepted.spans));
+        self.metrics.received_bytes(protocol, body_bytes);
         for (reason, &spans) in RejectReason::ALL.into_iter().zip(&accepted.rejected) {
             if spans > 0 {
                 self.metrics.rejected(reason, u64::from(spans));

@@ -61,11 +61,14 @@ pub struct LabelDescription {
 pub enum LabelValues {
     /// One of the listed values.
     Listed(&'static [&'static str]),
+    /// One of the listed values. Only the first one has a series from the start; that of another begins with the first
+    /// event that has it.
+    Occurring(&'static [&'static str]),
     /// The name of a policy of the configuration, or empty if no policy is involved.
     Policy,
     /// The name of a shadow policy of the configuration.
     ShadowPolicy,
-    /// A name that a sender chose: one of the first [`super::super::labels::NAMES_MAX`], or `other`.
+    /// A name that a sender chose: one of the first `telemetry.services_max`, or `other`.
     Sender,
     /// A value that is fixed when the program is built.
     Build(&'static str),
@@ -80,6 +83,7 @@ pub const HELD_TRACE_STATES: &[&str] = &["pending", "rescuable"];
 pub const WAIT_SHARES: [(&str, f64); 2] = [("0.99", 0.99), ("0.999", 0.999)];
 const WAIT_SHARE_LABELS: &[&str] = &[WAIT_SHARES[0].0, WAIT_SHARES[1].0];
 
+const POLICY: LabelDescription = LabelDescription { name: "policy", values: LabelValues::Policy };
 const SHADOW_POLICY: LabelDescription = LabelDescription { name: "policy", values: LabelValues::ShadowPolicy };
 const SERVICE: LabelDescription = LabelDescription { name: "service", values: LabelValues::Sender };
 
@@ -89,6 +93,11 @@ pub const TABLE: &[Description] = &[
         "spansieve_received_spans_total",
         &[listed("protocol", &Protocol::LABELS)],
         "Spans in well-formed requests, rejected ones included.",
+    ),
+    counter(
+        "spansieve_received_bytes_total",
+        &[listed("protocol", &Protocol::LABELS)],
+        "Bytes of these requests, decompressed.",
     ),
     counter(
         "spansieve_rejected_spans_total",
@@ -165,12 +174,23 @@ pub const TABLE: &[Description] = &[
     gauge("spansieve_memory_limit_bytes", &[], "Bytes of the memory budget (`memory.limit`)."),
     counter(
         "spansieve_decided_traces_total",
-        &[
-            LabelDescription { name: "policy", values: LabelValues::Policy },
-            listed("verdict", &TraceVerdict::LABELS),
-            listed("trigger", &Trigger::LABELS),
-        ],
+        &[POLICY, listed("verdict", &TraceVerdict::LABELS), listed("trigger", &Trigger::LABELS)],
         "Decided traces by the policy that kept or dropped them. `policy` is empty for a trace that no policy kept.",
+    ),
+    counter(
+        "spansieve_decided_spans_total",
+        &[POLICY, listed("verdict", &TraceVerdict::LABELS)],
+        "Spans by the policy that kept or dropped their traces, counted when they go to the exporter or are let go of.",
+    ),
+    counter(
+        "spansieve_decided_bytes_total",
+        &[POLICY, listed("verdict", &TraceVerdict::LABELS)],
+        "Bytes of these spans, as they were sent.",
+    ),
+    gauge(
+        "spansieve_policy_month_dollars",
+        &[POLICY],
+        "The price of the spans that the policy keeps in 30 days at the present pace, at Cloud Trace's list price.",
     ),
     counter(
         "spansieve_shadow_traces_total",
@@ -213,6 +233,21 @@ pub const TABLE: &[Description] = &[
         "spansieve_restarted_traces_total",
         &[],
         "Traces that began again with a late span because their verdict was forgotten; an estimate.",
+    ),
+    counter(
+        "spansieve_service_decided_spans_total",
+        &[SERVICE, listed("verdict", &TraceVerdict::LABELS)],
+        "Spans by service and by the verdict on their traces, counted when they go to the exporter or are let go of.",
+    ),
+    counter(
+        "spansieve_service_decided_bytes_total",
+        &[SERVICE, listed("verdict", &TraceVerdict::LABELS)],
+        "Bytes of these spans, as they were sent.",
+    ),
+    gauge(
+        "spansieve_service_month_dollars",
+        &[SERVICE],
+        "The price of the spans of the service that are kept in 30 days at the present pace, at Cloud Trace's list price.",
     ),
     counter("spansieve_service_spans_total", &[SERVICE], "Spans by the service.name of their resource; an estimate."),
     counter(
@@ -263,7 +298,7 @@ pub const TABLE: &[Description] = &[
     ),
     histogram(
         "spansieve_sink_duration_seconds",
-        &[listed("code", SINK_CODES)],
+        &[LabelDescription { name: "code", values: LabelValues::Occurring(SINK_CODES) }],
         "Duration of calls to the sink by gRPC status code.",
     ),
     counter(
@@ -296,7 +331,7 @@ pub const TABLE: &[Description] = &[
     counter(
         "spansieve_unrepresented_calls_total",
         &[],
-        "Counted spans of dropped traces that no policy could have kept, so that no kept trace stands for them.",
+        "Counted spans of dropped traces that no policy could have kept, and of traces that another instance took: no kept trace stands for them.",
     ),
     gauge("spansieve_span_metrics_series", &[], "Combinations of labels that the metrics of spans have at present."),
     counter(
@@ -353,6 +388,7 @@ impl Description {
         for label in self.labels {
             let values: Vec<&str> = match label.values {
                 LabelValues::Listed(values) => values.to_vec(),
+                LabelValues::Occurring(values) => values.iter().copied().take(1).collect(),
                 LabelValues::Policy => std::iter::once("").chain(policies.iter().copied()).collect(),
                 LabelValues::ShadowPolicy => shadow.to_vec(),
                 LabelValues::Sender => vec![OTHER],
@@ -375,6 +411,7 @@ impl Description {
             |trigger: &str| [Trigger::Evidence, Trigger::Rescue].iter().any(|kept| kept.as_str() == trigger);
         match values {
             [_, verdict, trigger] if decided && *verdict == TraceVerdict::Dropped.as_str() => !is_kept_by(trigger),
+            [policy, verdict] if decided => !policy.is_empty() || *verdict == TraceVerdict::Dropped.as_str(),
             [policy, ..] if decided => !policy.is_empty(),
             _ => true,
         }

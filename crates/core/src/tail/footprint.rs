@@ -5,6 +5,7 @@
 
 use super::compression::SCRATCH_BYTES_MAX;
 use super::request::{HeldSpan, Request};
+use super::services::ServiceNumber;
 use super::settings::{Compress, Memory, TailSampling};
 use super::shard::TRACE_BYTES;
 use super::table::TableLimits;
@@ -102,7 +103,7 @@ fn held_seconds(wait: f64, is_compressed: bool) -> f64 {
 
 /// Returns the bytes that the table takes for a span beside its body.
 fn index_bytes_per_span(policies: &Policies, traffic: &Traffic) -> f64 {
-    let request = size_of::<Request>() + ENTRY_BYTES + size_of::<Scope>();
+    let request = size_of::<Request>() + ENTRY_BYTES + size_of::<Scope>() + size_of::<ServiceNumber>();
     let fragment = TRACE_BYTES + policies.summary_heap_bytes();
     size_of::<HeldSpan>() as f64
         + request as f64 / traffic.spans_per_request

@@ -8,6 +8,8 @@ use parking_lot::Mutex;
 
 use super::compression::{BodyForm, Compression, Excerpt, RequestBody, is_compressible};
 use super::journal_hold::{JournalHold, KeptSpansHold};
+use super::services::ServiceNumber;
+use super::tally::SpanAmount;
 use crate::budget::{BodyOwner, Share};
 use crate::otlp::scan::Scope;
 use crate::otlp::{ByteRange, TraceId};
@@ -22,6 +24,8 @@ pub struct Request {
     body: Mutex<RequestBody>,
     spans: Box<[HeldSpan]>,
     scopes: Box<[Scope]>,
+    /// The service of each scope; empty in tests that do not ask for it.
+    services: Box<[ServiceNumber]>,
     /// The hold on its copy in the journal; `None` without a journal.
     hold: Option<Arc<JournalHold>>,
     /// The queue for compression of the body; `None` if the body is not to be compressed.
@@ -70,11 +74,19 @@ impl HeldSpan {
     }
 }
 
+/// The scopes of a request.
+#[derive(Debug, Default)]
+pub(super) struct HeldScopes {
+    pub(super) scopes: Box<[Scope]>,
+    /// The service of each scope.
+    pub(super) services: Box<[ServiceNumber]>,
+}
+
 impl Request {
     /// Creates a request of `body`. The `spans` must be sorted by trace and refer to `scopes`.
     #[must_use]
     pub fn new(body: Bytes, spans: Box<[HeldSpan]>, scopes: Box<[Scope]>, share: Share) -> Arc<Self> {
-        Self::held(body, spans, scopes, share, None, None)
+        Self::held(body, spans, HeldScopes { scopes, services: Box::default() }, share, None, None)
     }
 
     /// Does the same as [`Request::new`], with the hold on the copy in the journal, and with a body that is compressed
@@ -82,7 +94,7 @@ impl Request {
     pub(super) fn held(
         body: Bytes,
         spans: Box<[HeldSpan]>,
-        scopes: Box<[Scope]>,
+        HeldScopes { scopes, services }: HeldScopes,
         share: Share,
         hold: Option<Arc<JournalHold>>,
         compression: Option<Arc<Compression>>,
@@ -91,7 +103,7 @@ impl Request {
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         let body = Mutex::new(RequestBody::new(body, share));
         let compression = compression.filter(|_| is_compressible(&scopes));
-        let request = Arc::new(Request { number, body, spans, scopes, hold, compression });
+        let request = Arc::new(Request { number, body, spans, scopes, services, hold, compression });
         request.with_body(|body| body.enlist(&request));
         request.enlist();
         request
@@ -218,6 +230,25 @@ impl Fragment {
     #[must_use]
     pub fn span_count(&self) -> u32 {
         self.count
+    }
+
+    /// Calls `count` with the spans of each service, as far as they are adjacent, and returns the sum.
+    pub(super) fn amounts(&self, mut count: impl FnMut(ServiceNumber, SpanAmount)) -> SpanAmount {
+        let (mut all, mut of_scope, mut last) = (SpanAmount::default(), SpanAmount::default(), None);
+        let service = |scope: u32| self.request.services.get(scope as usize).copied().unwrap_or_default();
+        for held in self.held() {
+            let scope = held.scope();
+            if let Some(last) = last.replace(scope).filter(|&last| last != scope) {
+                count(service(last), std::mem::take(&mut of_scope));
+            }
+            let amount = SpanAmount { spans: 1, bytes: u64::from(held.span.len) };
+            all += amount;
+            of_scope += amount;
+        }
+        if let Some(last) = last {
+            count(service(last), of_scope);
+        }
+        all
     }
 
     /// Returns the number of spans that the metrics of spans have counted.

@@ -7,6 +7,7 @@ use foldhash::fast::SeedableRandomState;
 use super::decision::{Decision, DecisionLog};
 use super::kept::KeptSpans;
 use super::request::Fragment;
+use super::services::Services;
 use super::shard::StaleTrace;
 use super::table::{Millis, SLICE_BYTES, TableLimits};
 use super::tally::{Tally, Trigger};
@@ -18,6 +19,7 @@ pub(super) struct WorkRound<'a> {
     pub(super) policies: &'a Policies,
     pub(super) limits: &'a TableLimits,
     pub(super) hasher: &'a SeedableRandomState,
+    pub(super) services: &'a Services,
     pub(super) now_ms: Millis,
     pub(super) kept: &'a mut Vec<KeptSpans>,
     pub(super) tally: &'a mut Tally,
@@ -55,6 +57,7 @@ impl WorkRound<'_> {
     ) {
         let is_unrepresented = self.policies.counted() != 0 && !self.policies.may_keep(summary);
         for fragment in fragments {
+            self.count(&fragment, policy, false);
             if is_unrepresented {
                 self.tally.unrepresented_calls += fragment.counted_spans();
             }
@@ -70,7 +73,16 @@ impl WorkRound<'_> {
     /// Sends spans of the trace `id`, which is kept, to the exporter.
     pub(super) fn export(&mut self, id: TraceId, fragments: impl IntoIterator<Item = Fragment>, keep: Keep) {
         let keep = Keep { dry_run: self.limits.dry_run, ..keep };
-        self.kept.extend(fragments.into_iter().map(|fragment| KeptSpans::new(fragment, id, keep)));
+        for fragment in fragments {
+            self.count(&fragment, Some(keep.policy), true);
+            self.kept.push(KeptSpans::new(fragment, id, keep));
+        }
+    }
+
+    /// Counts spans that are kept or dropped for good, by policy and by service.
+    fn count(&mut self, fragment: &Fragment, policy: Option<u16>, is_kept: bool) {
+        let amount = fragment.amounts(|service, amount| self.services.count(service, is_kept, amount));
+        self.tally.decided(policy, is_kept, amount);
     }
 
     /// Returns the verdict on the trace `id` if there is evidence; see [`Policies::proven`].

@@ -18,9 +18,10 @@ use super::fate::{Fate, TraceReport};
 use super::held_spans::HeldSpans;
 use super::journal_hold::{JOURNAL_HOLD_BYTES, JournalHold};
 use super::kept::KeptSpans;
-use super::request::{Fragment, HeldSpan, Request};
+use super::request::{Fragment, HeldScopes, HeldSpan, Request};
 use super::rescan::SpanReader;
 use super::round::{WorkRound, hash};
+use super::services::{ServiceNumber, Services};
 pub use super::shard::HeldCounts;
 use super::shard::{Arrival, Shard, StaleTrace, TRACE_BYTES};
 use super::tally::{Tally, Trigger};
@@ -186,6 +187,8 @@ pub struct Table {
     caches: Share,
     /// The share of the states of policies.
     states: Mutex<Share>,
+    /// The spans by service.
+    services: Services,
 }
 
 impl Table {
@@ -214,7 +217,7 @@ impl Table {
         let caches = budget.force(limits.cache_bytes());
         let states = Mutex::new(budget.force(policies.state_bytes_max()));
         let in_force = Replaceable::new(InForce { policies, limits });
-        Table { shards, in_force, budget, hasher, compression: None, caches, states }
+        Table { shards, in_force, budget, hasher, compression: None, caches, states, services: Services::default() }
     }
 
     /// Returns the policies in force.
@@ -247,6 +250,12 @@ impl Table {
     pub fn with_compression(mut self) -> Self {
         self.caches.absorb(self.budget.force(SCRATCH_BYTES_MAX));
         Table { compression: Some(Arc::default()), ..self }
+    }
+
+    /// Returns the table, which must be empty, with spans counted in `services`.
+    #[must_use]
+    pub fn with_services(self, services: Services) -> Self {
+        Table { services, ..self }
     }
 
     /// Returns the memory budget that the table is charged to.
@@ -353,7 +362,8 @@ impl Table {
         share.resize(body.len() + hold_bytes(hold.as_ref()) + index_bytes(scan, out, &in_force.policies));
         let (order, mut batch) = (std::mem::take(&mut out.order), std::mem::take(&mut out.batch));
         let spans = held_spans(&order, &scan.facts, in_force.policies.counted());
-        let scopes = scan.scopes.clone().into();
+        let services = scan.scopes.iter().map(|scope| self.services.number(scope.service.of(&body))).collect();
+        let scopes = HeldScopes { scopes: scan.scopes.clone().into(), services };
         let bytes = body.clone();
         let request = Request::held(body, spans, scopes, share, hold, self.compression.clone());
         let policies = Arc::clone(&in_force.policies);
@@ -564,6 +574,7 @@ impl Table {
             policies: &in_force.policies,
             limits: &in_force.limits,
             hasher: &self.hasher,
+            services: &self.services,
             now_ms,
             kept: &mut out.kept,
             tally: &mut out.tally,
@@ -585,7 +596,7 @@ fn index_bytes(scan: &Scan, out: &RoundOutcome, policies: &Policies) -> usize {
     size_of::<Request>()
         + ENTRY_BYTES
         + out.order.len() * size_of::<HeldSpan>()
-        + scan.scopes.len() * size_of::<Scope>()
+        + scan.scopes.len() * (size_of::<Scope>() + size_of::<ServiceNumber>())
         + fragments * (TRACE_BYTES + policies.summary_heap_bytes())
 }
 

@@ -53,6 +53,33 @@ pub struct ServiceCounts {
     pub incomplete_traces: [u64; Parent::ALL.len()],
 }
 
+/// A number of spans, and their bytes as they were sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpanAmount {
+    /// Spans.
+    pub spans: u64,
+    /// Bytes of these spans.
+    pub bytes: u64,
+}
+
+impl std::ops::AddAssign for SpanAmount {
+    fn add_assign(&mut self, other: SpanAmount) {
+        self.spans += other.spans;
+        self.bytes += other.bytes;
+    }
+}
+
+/// Spans whose traces a policy kept or dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecidedSpans {
+    /// The policy; `None` if no policy kept the traces.
+    pub policy: Option<u16>,
+    /// True if the traces are kept.
+    pub is_kept: bool,
+    /// The spans.
+    pub amount: SpanAmount,
+}
+
 /// Traces to which a shadow policy would have given another verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shadowed {
@@ -81,6 +108,8 @@ pub struct Tally {
     pub shadowed: Vec<Shadowed>,
     /// Dropped traces that no policy kept, by trigger.
     pub dropped: [u64; Trigger::ALL.len()],
+    /// Spans of decided traces that went to the exporter or were let go of, by policy. Each span is counted once.
+    pub decided_spans: Vec<DecidedSpans>,
     /// Sampled-out spans.
     pub sampled_out_spans: u64,
     /// Late spans of kept traces.
@@ -122,16 +151,28 @@ impl Tally {
             mut delays,
             mut services,
             mut followed,
+            mut decided_spans,
             ..
         } = std::mem::take(self);
         followed.clear();
+        decided_spans.clear();
         kept.clear();
         shadowed.clear();
         dropped_by_policy.clear();
         lag_ms.clear();
         delays.clear();
         services.clear();
-        *self = Tally { kept, dropped_by_policy, shadowed, lag_ms, delays, services, followed, ..Tally::default() };
+        *self = Tally {
+            kept,
+            dropped_by_policy,
+            shadowed,
+            lag_ms,
+            delays,
+            services,
+            followed,
+            decided_spans,
+            ..Tally::default()
+        };
     }
 
     /// Adds the counts of decisions of `other`, for tests that collect several rounds.
@@ -152,12 +193,22 @@ impl Tally {
             + self.services.allocation_size()
             + self.shadowed.capacity() * size_of::<Shadowed>()
             + self.delays.capacity() * size_of::<Delay>()
+            + self.decided_spans.capacity() * size_of::<DecidedSpans>()
             + self.followed.capacity() * size_of::<(Fragment, u64)>()
             + self.lag_ms.capacity() * size_of::<(u64, usize)>()
     }
 
     pub(super) fn kept(&mut self, keep: Keep, trigger: Trigger) {
         count(&mut self.kept, keep.policy, trigger);
+    }
+
+    /// Counts spans that are kept or dropped for good. There are only a handful of policies.
+    pub(super) fn decided(&mut self, policy: Option<u16>, is_kept: bool, amount: SpanAmount) {
+        let same = |known: &&mut DecidedSpans| (known.policy, known.is_kept) == (policy, is_kept);
+        match self.decided_spans.iter_mut().find(same) {
+            Some(known) => known.amount += amount,
+            None => self.decided_spans.push(DecidedSpans { policy, is_kept, amount }),
+        }
     }
 
     /// Counts a trace that a policy of type `drop` dropped.

@@ -106,3 +106,16 @@ fn a_policy_that_keeps_a_ratio_of_each_key_represents_what_it_drops() {
     let error = (totals.adjusted_calls - 18_000.0) / 18_000.0;
     assert!(error.abs() < 0.05, "{totals:?}");
 }
+
+#[test]
+fn spans_that_another_instance_takes_are_not_represented_here() {
+    let mut fixture = Fixture::whole(&format!("{POLICIES}{RATIO}{ON}"));
+    fixture.send("shop", vec![span(id(1, 0.5), "a"), span(id(2, 0.5), "b")]);
+    let mut cursor = crate::tail::table::handoff::HandoffCursor::default();
+    while let Some(traces) = fixture.table.pending_traces(&mut cursor, 1) {
+        fixture.table.handed_over(&traces, fixture.now_ms, &mut fixture.outcome);
+    }
+    fixture.settle();
+    let totals = fixture.metrics.totals();
+    assert_eq!((totals.calls, totals.unrepresented_calls, totals.adjusted_calls), (2, 2, 0.0));
+}

@@ -2,7 +2,7 @@ use super::*;
 use crate::budget::Budget;
 use crate::otlp::ByteRange;
 use crate::otlp::scan::Scope;
-use crate::tail::request::{Fragment, HeldSpan};
+use crate::tail::request::{Fragment, HeldScopes, HeldSpan};
 
 const LIMIT_BYTES: usize = 8 << 20;
 const BODY_BYTES: usize = 100_000;
@@ -35,7 +35,14 @@ impl Fixture {
         let span = HeldSpan::new(ByteRange { offset: 0, len: plain.len() as u32 }, 0);
         let (spans, scopes) = (Box::from([span]), Box::from([Scope::default()]));
         let body = Bytes::from(plain.clone());
-        let request = Request::held(body, spans, scopes, share, None, Some(Arc::clone(&compression)));
+        let request = Request::held(
+            body,
+            spans,
+            HeldScopes { scopes, ..HeldScopes::default() },
+            share,
+            None,
+            Some(Arc::clone(&compression)),
+        );
         Fixture { budget, compression, plain, fragment: Fragment::new(request, 0, 1) }
     }
 
@@ -112,7 +119,14 @@ fn excerpts(budget: &Budget, compression: &Arc<Compression>, resource_bytes: u32
     let resource = ByteRange { offset: 0, len: resource_bytes };
     let scopes = Box::from([Scope { resource, ..Scope::default() }]);
     let share = budget.force(plain.len() + INDEX_BYTES);
-    let request = Request::held(plain, spans.collect(), scopes, share, None, Some(Arc::clone(compression)));
+    let request = Request::held(
+        plain,
+        spans.collect(),
+        HeldScopes { scopes, ..HeldScopes::default() },
+        share,
+        None,
+        Some(Arc::clone(compression)),
+    );
     compression.compress_one(0);
     compression.compress_one(AGE_MS);
     (0..900).map(|n| Fragment::new(Arc::clone(&request), n, 1)).collect()

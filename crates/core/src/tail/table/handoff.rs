@@ -80,6 +80,8 @@ impl Table {
             let fragments = self.shards[trace.shard].lock().take_pending(trace.slot, trace.id, &round);
             let fragments = fragments.unwrap_or_default();
             fragments.iter().for_each(|fragment| fragment.settled(trace.id));
+            // The other process counts them again, and decides them.
+            round.tally.unrepresented_calls += fragments.iter().map(Fragment::counted_spans).sum::<u64>();
             fragments.iter().map(|fragment| u64::from(fragment.span_count())).sum::<u64>()
         });
         taken.sum()
