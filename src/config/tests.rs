@@ -644,8 +644,15 @@ fn documented_defaults_change_nothing() {
     let of_top = documented().filter(|(key, _)| !key.contains("[]") && !incomplete.contains(section(key)));
     for (key, default) in of_top.filter(|(_, default)| default.starts_with('`')) {
         let default = default.trim_matches('`').to_owned();
-        let text = key.rsplit('.').fold(default, |text, name| format!("{{{name}: {text}}}"));
-        assert_eq!(settings(&text), Settings::default(), "{text}");
+        let within = |value: &str, path: &str| {
+            path.rsplit('.').fold(value.to_owned(), |text, name| format!("{{{name}: {text}}}"))
+        };
+        // A section that is off without its keys is on with any of them.
+        let (text, empty) = (within(&default, key), within("{}", section(key)));
+        let without = if section(key).is_empty() { Settings::default() } else { settings(&empty) };
+        assert_eq!(settings(&text), without, "{text}");
+        let is_off_without = key.starts_with("span_metrics.");
+        assert_eq!(without == Settings::default(), !is_off_without, "{empty}");
         count += 1;
     }
     assert_ne!(count, 0);

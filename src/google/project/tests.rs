@@ -46,7 +46,7 @@ async fn a_missing_project_is_explained() {
         (r#"{"type": "authorized_user"}"#, answer("404 Not Found", flavor, ""), "names no project", "status 404"),
         ("no json", answer("200 OK", "", "somebody"), "expected", "not a metadata server"),
         (r#"{"project_id": ""}"#, value(" \n"), "names no project", "an empty answer"),
-        ("{}", value(&"x".repeat(2000)), "names no project", "length limit exceeded"),
+        ("{}", value(&"x".repeat(9000)), "names no project", "length limit exceeded"),
     ];
     for (text, reply, of_file, of_metadata) in cases {
         std::fs::write(&file, text).unwrap();
