@@ -8,7 +8,7 @@
 //! the sink: [`cloud_trace`] or [`forward`].
 //!
 //! The order of use, from top to bottom: [`cli`]; [`offline`]; [`daemon`]; [`config`]; [`fleet`] and the two sinks; [`export`] and
-//! [`receiver`]; [`google`] and [`journal`]; [`segment`], [`trust`] and [`clock`]; [`telemetry`]; the crates
+//! [`receiver`]; [`google`] and [`journal`]; [`segment`], [`trust`] and [`clock`]; [`telemetry`]; [`terminal`]; the crates
 //! `spansieve-emulator`, `spansieve-core`, `spansieve-otlp` and `spansieve-proto`. A module uses only what stands below it.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
@@ -37,6 +37,7 @@ pub mod segment;
 #[cfg(test)]
 mod simulation;
 pub mod telemetry;
+pub mod terminal;
 pub mod trust;
 
 pub use spansieve_core::{budget, condition, host, resource, sampling, settings, span_metrics, tail};

@@ -12,6 +12,7 @@ use spansieve::config::Settings;
 use spansieve::config::{self, render};
 use spansieve::export::settings::Endpoint;
 use spansieve::resource::settings::Normalize;
+use spansieve::terminal::Paint;
 
 /// The value that Cloud Run gives `PORT` by default.
 const PORT: u16 = 8080;
@@ -23,8 +24,9 @@ fn root() -> &'static Path {
 fn load(path: &Path) -> Settings {
     let text = std::fs::read_to_string(path).unwrap();
     let name = path.display().to_string();
-    let loaded = config::load(&text, &|_| None).unwrap_or_else(|problems| panic!("{}", problems.render(&name, false)));
-    assert!(loaded.warnings.is_empty(), "{}", render(&loaded.warnings, &text, &name, false));
+    let loaded =
+        config::load(&text, &|_| None).unwrap_or_else(|problems| panic!("{}", problems.render(&name, Paint::PLAIN)));
+    assert!(loaded.warnings.is_empty(), "{}", render(&loaded.warnings, &text, &name, Paint::PLAIN));
     loaded.settings
 }
 

@@ -4,6 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use spansieve::config::{load, render};
+use spansieve::terminal::Paint;
 
 fuzz_target!(|text: &str| {
     let env = |name: &str| (name != "UNSET").then(|| name.to_owned());
@@ -18,6 +19,6 @@ fuzz_target!(|text: &str| {
         assert!((1..=lines).contains(&problem.line) && problem.column >= 1, "{problem:?}");
         assert!(!problem.message.is_empty());
     }
-    let shown = render(&problems, text, "config.yaml", false);
+    let shown = render(&problems, text, "config.yaml", Paint::PLAIN);
     assert_eq!(shown.is_empty(), problems.is_empty());
 });

@@ -1,6 +1,6 @@
 //! The client of a daemon's API, for the commands that ask a running daemon.
 
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use crate::api::answers::ErrorAnswer;
 use crate::google::causes;
 use crate::segment::file::read_regular;
 use crate::settings::diagnostic::printable;
+use crate::terminal::Paint;
 use crate::trust::token::TOKEN_BYTES_MAX;
 
 /// The time for the connection.
@@ -307,37 +308,12 @@ pub(super) fn wait<T>(work: impl Future<Output = Result<T, ClientError>>) -> Opt
     result.map_err(|error| writeln!(io::stderr(), "error: {error}")).ok()
 }
 
-/// Colors for a terminal.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Paint {
-    color: bool,
-}
-
-impl Paint {
-    /// Returns the colors for standard output: none unless it is a terminal, and none with `NO_COLOR`.
-    pub(super) fn stdout() -> Self {
-        Paint { color: io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() }
-    }
-
-    /// Returns no colors.
-    #[cfg(test)]
-    pub(super) fn none() -> Self {
-        Paint { color: false }
-    }
-
-    /// Returns `text` in a faint color.
-    pub(super) fn faint(self, text: &str) -> String {
-        if self.color { format!("\u{1b}[2m{text}\u{1b}[0m") } else { text.to_owned() }
-    }
-
-    /// Returns `text` in the color of a word: green for what is kept, red for what is dropped, yellow for the rest.
-    pub(super) fn verdict(self, word: &str, text: &str) -> String {
-        let color = match word {
-            "kept" | "keeps" => 32,
-            "dropped" | "drops" => 31,
-            _ => 33,
-        };
-        if self.color { format!("\u{1b}[{color}m{text}\u{1b}[0m") } else { text.to_owned() }
+/// Returns the style of a verdict or an answer: green for what is kept, red for what is dropped, yellow for the rest.
+pub(super) fn style(word: &str) -> &'static str {
+    match word {
+        "kept" | "keeps" => Paint::GREEN,
+        "dropped" | "drops" => Paint::RED,
+        _ => Paint::YELLOW,
     }
 }
 

@@ -3,7 +3,7 @@
 
 mod held;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,12 +15,13 @@ use crate::config::Settings;
 use crate::daemon::memory;
 use crate::offline::input::{self, Input};
 use crate::offline::inspect::{InspectedTrace, Inspector};
-use crate::offline::render::{Paint, TraceView};
+use crate::offline::render::TraceView;
 use crate::offline::sink_spans::SinkEncoder;
 use crate::offline::{Replay, ReplaySettings};
 use crate::otlp::TraceId;
 use crate::sampling::{Policies, PolicyParts};
 use crate::settings::diagnostic::printable;
+use crate::terminal::Paint;
 
 /// The memory that the explained traces may take. The other traces of a larger recording are decided, but not shown.
 const HELD_BYTES_MAX: usize = 256 << 20;
@@ -123,8 +124,7 @@ fn explain(arguments: &Arguments, mut inputs: Vec<Input>, settings: &Settings) -
         let fault = format!("{left_out} spans are not shown: their traces take more than {} MiB", HELD_BYTES_MAX >> 20);
         report("warning", &fault, Some("name the traces to explain, with --trace"));
     }
-    let color = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let view = TraceView { tail_sampling, policies: &policies, parts: &parts, paint: Paint { color } };
+    let view = TraceView { tail_sampling, policies: &policies, parts: &parts, paint: Paint::stdout() };
     print(&view, arguments.format, &traces)?;
     Ok(is_read && is_found(&arguments.traces, &traces))
 }

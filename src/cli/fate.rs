@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use super::client::{self, ClientError, DaemonArgs, DaemonClient, Paint};
+use super::client::{self, ClientError, DaemonArgs, DaemonClient, style};
 use super::validate::Format;
 use crate::api::answers::{FateAnswer, PolicyAnswer};
+use crate::terminal::Paint;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -55,7 +56,7 @@ async fn ask(args: &FateArgs) -> Result<(), ClientError> {
 /// Returns the answer for people.
 pub(super) fn text(answer: &FateAnswer, paint: Paint) -> String {
     let fate = answer.fate.as_str();
-    let mut text = format!("{}: {}\n  {}\n", answer.trace_id, paint.verdict(fate, fate), answer.explanation);
+    let mut text = format!("{}: {}\n  {}\n", answer.trace_id, paint.with(style(fate), fate), answer.explanation);
     let until = if fate == "pending" { "decided by" } else { "rescuable until" };
     let spans = match (answer.spans, answer.late_spans) {
         (Some(spans), Some(late)) if late > 0 => Some(format!("{spans}, {late} of them late")),
@@ -84,7 +85,7 @@ pub(super) fn text(answer: &FateAnswer, paint: Paint) -> String {
 }
 
 fn row(policy: &PolicyAnswer, width: usize, paint: Paint) -> String {
-    let answer = paint.verdict(&policy.answer, &policy.answer);
+    let answer = paint.with(style(&policy.answer), &policy.answer);
     let count = policy.adjusted_count.map_or_else(String::new, |count| format!(" (adjusted count {count})"));
     format!("{:<width$}  {answer}{count}", policy.policy)
 }

@@ -1,6 +1,6 @@
 //! `spansieve import`: prints a Collector's configuration, or Refinery's rules, as a configuration of Spansieve.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::source::{self, ConfigSource};
 use super::validate::EXIT_CONFIG;
 use crate::import::{ForeignKind, Imported, import};
+use crate::terminal::Paint;
 
 /// Examples for the end of the help.
 pub(super) const EXAMPLES: &str = "\
@@ -51,7 +52,7 @@ pub enum Format {
 pub fn run(arguments: &Import) -> ExitCode {
     let source = ConfigSource::of(Some(&arguments.file));
     let name = source.to_string();
-    let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let paint = Paint::stderr();
     let text = match source.read() {
         Ok(text) => text,
         Err(error) => {
@@ -62,13 +63,13 @@ pub fn run(arguments: &Import) -> ExitCode {
     let imported = match import(&text, &name, arguments.environment.as_deref(), &source::file) {
         Ok(imported) => imported,
         Err(problems) => {
-            report(&problems.render(&name, color));
+            report(&problems.render(&name, paint));
             return EXIT_CONFIG.into();
         }
     };
     let printed = match arguments.format {
         Format::Text => {
-            report(&imported.report.render(&name, color));
+            report(&imported.report.render(&name, paint));
             report(&to_set(&imported, &name));
             io::stdout().write_all(imported.text.as_bytes())
         }

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::Config;
-use super::client::Paint;
 use super::source::ConfigSource;
 use super::validate::{EXIT_CONFIG, Format, load};
 use crate::api::answers::{ConfigAnswer, SettingAnswer, ValueAnswer};
+use crate::terminal::Paint;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,7 +54,7 @@ pub fn run(args: &ShowArgs) -> ExitCode {
 fn text(answer: &ConfigAnswer, paint: Paint) -> String {
     let mut text = String::new();
     for setting in &answer.settings {
-        let origin = paint.faint(&format!("({})", origin(setting, &answer.source)));
+        let origin = paint.with(Paint::DIM, &format!("({})", origin(setting, &answer.source)));
         // Writing to a string does not fail.
         let _ = writeln!(text, "{} = {}  {origin}", setting.key, value(&setting.value));
     }

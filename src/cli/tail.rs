@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use form_urlencoded::Serializer;
 
-use super::client::{self, ClientError, DaemonArgs, DaemonClient, Paint};
+use super::client::{self, ClientError, DaemonArgs, DaemonClient, style};
 use super::validate::Format;
 use crate::api::answers::{DecisionAnswer, LeftOut};
 use crate::settings::diagnostic;
+use crate::terminal::Paint;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -136,7 +137,7 @@ impl Printer {
         let DecisionAnswer { spans, duration_ms, services, .. } = decision;
         let [time, trace, trigger] =
             [&decision.time, &decision.trace_id, &decision.trigger].map(|text| printable(text));
-        let verdict = self.paint.verdict(&decision.verdict, &format!("{:<7}", printable(&decision.verdict)));
+        let verdict = self.paint.with(style(&decision.verdict), &format!("{:<7}", printable(&decision.verdict)));
         let policy = printable(decision.policy.as_deref().unwrap_or("-"));
         let services = if services.is_empty() { "-".to_owned() } else { printable(&services.join(",")) };
         format!(

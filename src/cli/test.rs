@@ -13,11 +13,12 @@ use super::validate::{self, EXIT_CONFIG};
 use crate::config::{self, Settings};
 use crate::offline::TimedRequest;
 use crate::offline::input;
-use crate::offline::render::{Paint, TraceView};
+use crate::offline::render::TraceView;
 use crate::offline::test_runs::report::{Report, ReportedTest};
 use crate::offline::test_runs::{Coverage, Runner, TestHost};
 use crate::policy_tests::PolicyTest;
 use crate::settings::suggest::did_you_mean;
+use crate::terminal::Paint;
 
 /// The end of the names of files with tests.
 const TEST_FILE: &str = ".test.yaml";
@@ -96,9 +97,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         return ExitCode::from(EXIT_CONFIG);
     }
     let results = play(&suites, &runner, arguments.coverage);
-    let color = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let text = match arguments.format {
-        Format::Text => results.text(Paint { color }),
+        Format::Text => results.text(Paint::stdout()),
         Format::Json => format!("{:#}\n", results.json()),
         Format::Junit => results.junit(),
     };
@@ -162,15 +162,15 @@ fn read_suite(path: &Path) -> Option<Suite> {
 
 /// Reads a file with tests.
 fn suite(name: &str, directory: PathBuf, text: &str) -> Option<Suite> {
-    let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let paint = Paint::stderr();
     let rendered = match config::load_tests(text, &|variable| std::env::var(variable).ok()) {
         Ok((file, warnings)) => {
-            let warnings = config::render(&warnings, text, name, color);
+            let warnings = config::render(&warnings, text, name, paint);
             // If standard error is closed, there is no reader to tell.
             let _ = io::stderr().write_all(warnings.as_bytes());
             return Some(Suite { name: name.to_owned(), directory, tests: file.tests });
         }
-        Err(problems) => problems.render(name, color),
+        Err(problems) => problems.render(name, paint),
     };
     let _ = io::stderr().write_all(rendered.as_bytes());
     None
@@ -237,7 +237,7 @@ fn play_one(
     }
     if let Some(first) = traces.first().filter(|_| !reported.failures.is_empty()) {
         let (tail_sampling, parts) = (runner.tail_sampling(), runner.parts());
-        let view = TraceView { tail_sampling, policies: &policies, parts, paint: Paint { color: false } };
+        let view = TraceView { tail_sampling, policies: &policies, parts, paint: Paint::PLAIN };
         (reported.trace_text, reported.trace_json) = (Some(view.text(first)), Some(view.json(first)));
     }
     reported

@@ -8,7 +8,7 @@ mod series;
 mod trials;
 mod watched;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
@@ -19,6 +19,7 @@ use crate::clock;
 use crate::config::{self, ConfigError, Loaded, Settings, ShownSetting};
 use crate::sampling::settings::{Policy, Rule};
 use crate::sampling::{Policies, PolicySet};
+use crate::terminal::Paint;
 use estimate::{Estimate, Rate};
 use report::Report;
 use series::SeriesCost;
@@ -187,7 +188,7 @@ impl Unusable {
                 print_error(&format!("error: {message}\n"));
                 help.iter().for_each(|help| print_error(&format!("  = help: {help}\n")));
             }
-            (Unusable::Problems(problems), Format::Text) => print_error(&problems.render(name, color())),
+            (Unusable::Problems(problems), Format::Text) => print_error(&problems.render(name, Paint::stderr())),
             (Unusable::Message(message, help), Format::Json) => {
                 print_json(&report::unreadable(name, message, help.as_deref()));
             }
@@ -220,13 +221,8 @@ fn environment(variable: &str) -> Option<String> {
     std::env::var(variable).ok()
 }
 
-/// Returns true if standard error is a terminal that shows colours.
-fn color() -> bool {
-    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
-}
-
 fn warn(loaded: &Loaded, text: &str, name: &str) {
-    print_error(&config::render(&loaded.warnings, text, name, color()));
+    print_error(&config::render(&loaded.warnings, text, name, Paint::stderr()));
 }
 
 fn print(text: &str) {

@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 
 use super::secrets::masked_lines;
 use crate::settings::diagnostic::{Diagnostic, Severity, printable};
+use crate::terminal::Paint;
 
 /// Characters of the longest line that is shown as a snippet: a caret far to the right is of no use.
 const SNIPPET_CHARS_MAX: usize = 200;
@@ -28,8 +29,8 @@ impl ConfigError {
 
     /// Renders all problems for a terminal, each with its line of `file_name` and a caret.
     #[must_use]
-    pub fn render(&self, file_name: &str, color: bool) -> String {
-        render(&self.problems, &self.text, file_name, color)
+    pub fn render(&self, file_name: &str, paint: Paint) -> String {
+        render(&self.problems, &self.text, file_name, paint)
     }
 }
 
@@ -56,9 +57,8 @@ impl std::error::Error for ConfigError {}
 /// Renders `problems` for a terminal, each with its line of `text` (the file `file_name`) and a caret. Secrets in these lines
 /// are masked, because the output ends up in logs.
 #[must_use]
-pub fn render(problems: &[Diagnostic], text: &str, file_name: &str, color: bool) -> String {
+pub fn render(problems: &[Diagnostic], text: &str, file_name: &str, paint: Paint) -> String {
     let lines = if problems.is_empty() { Vec::new() } else { masked_lines(text) };
-    let paint = Paint { color };
     let mut out = String::new();
     for problem in problems {
         // Writing to a String cannot fail.
@@ -95,21 +95,4 @@ fn render_one(
         writeln!(out, "{gutter} {} {}: {help}", paint.with(Paint::BLUE, "="), paint.with(Paint::BOLD, "help"))?;
     }
     writeln!(out)
-}
-
-/// ANSI colours, or none.
-#[derive(Clone, Copy)]
-struct Paint {
-    color: bool,
-}
-
-impl Paint {
-    const BOLD: &'static str = "1";
-    const RED: &'static str = "1;31";
-    const YELLOW: &'static str = "1;33";
-    const BLUE: &'static str = "1;34";
-
-    fn with(self, style: &str, text: &str) -> String {
-        if self.color { format!("\x1b[{style}m{text}\x1b[0m") } else { text.to_owned() }
-    }
 }

@@ -22,6 +22,7 @@ use crate::resource::settings::{ActionType, AllowedProjects, AttributeAction, Ke
 use crate::sampling::settings::Rule;
 use crate::settings::Size;
 use crate::tail::settings::Compress;
+use crate::terminal::Paint;
 
 /// The environment of all tests.
 fn env(name: &str) -> Option<String> {
@@ -572,8 +573,8 @@ warning: `num_traces` has no effect
 
 ";
     let problems = load(text).unwrap_err();
-    assert_eq!(problems.render("my.yaml", false), expected);
-    assert_eq!(problems.render("my.yaml", true).replace("\x1b[0m", "").split("\x1b[").count(), 21);
+    assert_eq!(problems.render("my.yaml", Paint::PLAIN), expected);
+    assert_eq!(problems.render("my.yaml", Paint::new(true)).replace("\x1b[0m", "").split("\x1b[").count(), 21);
     assert_eq!(
         problems.to_string(),
         "2:3: unknown key `listn` (did you mean `listen`?)\n\
@@ -584,7 +585,7 @@ warning: `num_traces` has no effect
 #[test]
 fn terminal_escapes_are_not_passed_on() {
     let problems = load("otlp:\n  \"\\e[31m\": 1\nmemory: \x1b[2J\n").unwrap_err();
-    assert!(!problems.render("f", false).contains('\x1b'));
+    assert!(!problems.render("f", Paint::PLAIN).contains('\x1b'));
     assert!(!problems.to_string().contains('\x1b'));
 }
 
@@ -599,7 +600,7 @@ proptest! {
         if let Err(problems) = load(&pieces.concat()) {
             prop_assert!(problems.iter().count() > 0);
             prop_assert!(problems.iter().all(|p| p.line >= 1 && p.column >= 1 && p.length >= 1));
-            prop_assert!(!problems.render("f", true).is_empty());
+            prop_assert!(!problems.render("f", Paint::new(true)).is_empty());
         }
     }
 }

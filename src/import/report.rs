@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::draft::Origin;
 use super::foreign::Foreign;
 use crate::settings::diagnostic::{Position, printable};
+use crate::terminal::Paint;
 
 /// Findings of one kind that are shown; further ones are only counted.
 const FINDING_COUNT_MAX: usize = 1_000;
@@ -140,12 +141,12 @@ impl Report {
     /// Returns the report as lines for a terminal: one for each finding that is not carried as it is, with its place in
     /// the file `name`, and one for its advice.
     #[must_use]
-    pub fn render(&self, name: &str, color: bool) -> String {
+    pub fn render(&self, name: &str, paint: Paint) -> String {
         let mut out = String::new();
         for outcome in [Outcome::NotCarried, Outcome::Different, Outcome::NotNeeded] {
             for finding in self.of(outcome) {
                 // Writing to a String cannot fail.
-                let _ = writeln!(out, "{}", line(finding, name, color));
+                let _ = writeln!(out, "{}", line(finding, name, paint));
                 if let Some(help) = &finding.help {
                     let _ = writeln!(out, "  = help: {help}");
                 }
@@ -197,10 +198,9 @@ pub(super) fn finding(outcome: Outcome, from: &str, at: Position, reason: String
     }
 }
 
-fn line(finding: &Finding, name: &str, color: bool) -> String {
-    let style = if finding.outcome == Outcome::NotCarried { "1;33" } else { "1" };
-    let label = finding.outcome.words();
-    let label = if color { format!("\x1b[{style}m{label}\x1b[0m") } else { label.to_owned() };
+fn line(finding: &Finding, name: &str, paint: Paint) -> String {
+    let style = if finding.outcome == Outcome::NotCarried { Paint::YELLOW } else { Paint::BOLD };
+    let label = paint.with(style, finding.outcome.words());
     let Finding { line, column, from, reason, .. } = finding;
     format!("{name}:{line}:{column}: {label}: {from}: {reason}")
 }

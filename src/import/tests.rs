@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::config::{Loaded, load};
+use crate::terminal::Paint;
 
 /// Imports `text` where no file can be read.
 fn imported(text: &str) -> Result<Imported, ConfigError> {
@@ -43,7 +44,7 @@ fn check_golden(name: &str, environment: Option<&str>) {
     let imported =
         import(&text, &format!("{name}.yaml"), environment, &|_| Err(io::ErrorKind::NotFound.into())).unwrap();
     loaded(&imported);
-    let report = imported.report.render(&format!("{name}.yaml"), false);
+    let report = imported.report.render(&format!("{name}.yaml"), Paint::PLAIN);
     for (extension, found) in [("spansieve.yaml", &imported.text), ("report.txt", &report)] {
         let path = fixtures().join(format!("{name}.{extension}"));
         if std::env::var_os("SPANSIEVE_WRITE_REFERENCE").is_some() {

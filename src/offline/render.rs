@@ -21,6 +21,7 @@ use crate::sampling::{Answer, Keep, Policies, PolicyParts, Threshold, Verdict};
 use crate::settings::diagnostic::printable;
 use crate::tail::Decision;
 use crate::tail::settings::TailSampling;
+use crate::terminal::Paint;
 
 /// The most spans of a trace that are shown as text.
 const SHOWN_SPANS_MAX: usize = 200;
@@ -32,30 +33,6 @@ const SHOWN_CHARS_MAX: usize = 80;
 const SHOWN_DEPTH_MAX: usize = 40;
 /// The words of the kinds of spans, by their numbers in `trace.proto`.
 const KINDS: [&str; 6] = ["", "", "server", "client", "producer", "consumer"];
-
-/// The colours of a terminal, or none.
-#[derive(Clone, Copy, Debug)]
-pub struct Paint {
-    /// True if colours are written.
-    pub color: bool,
-}
-
-impl Paint {
-    /// The style of a good result.
-    pub const GREEN: &'static str = "32";
-    /// The style of a bad result.
-    pub const RED: &'static str = "1;31";
-    /// The style of secondary text.
-    pub const DIM: &'static str = "2";
-    /// The style of a heading.
-    pub const BOLD: &'static str = "1";
-
-    /// Returns `text` in a style.
-    #[must_use]
-    pub fn with(self, style: &str, text: &str) -> String {
-        if self.color && !text.is_empty() { format!("\x1b[{style}m{text}\x1b[0m") } else { text.to_owned() }
-    }
-}
 
 /// A view of inspected traces for people and programs.
 #[derive(Clone, Copy, Debug)]

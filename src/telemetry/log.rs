@@ -27,6 +27,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Registry, reload};
 
 use crate::telemetry::settings::{self, LogFormat, LogLevel};
+use crate::terminal::is_colored;
 pub use throttle::Throttle;
 
 use json::Json;
@@ -54,7 +55,7 @@ impl Drop for Flush {
 pub fn init(settings: &settings::Log) -> io::Result<Flush> {
     let terminal = io::stderr().is_terminal();
     let queue = LineQueue::start(io::stderr())?;
-    let layer = layer(settings.format, terminal, ansi(terminal), Arc::new(queue.clone()));
+    let layer = layer(settings.format, terminal, is_colored(terminal), Arc::new(queue.clone()));
     let (filter, handle) = reload::Layer::new(filter(settings.level));
     let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter));
     let _ = LEVEL.set(handle);
@@ -72,11 +73,6 @@ pub fn set_level(level: LogLevel) {
         // An error means that the subscriber is gone. Then there are no logs.
         let _ = handle.reload(filter(level));
     }
-}
-
-/// Returns true if lines are coloured: only on a terminal, and only if `NO_COLOR` is unset or empty (no-color.org).
-fn ansi(terminal: bool) -> bool {
-    terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 fn layer<S, W>(format: LogFormat, terminal: bool, ansi: bool, writer: W) -> Box<dyn Layer<S> + Send + Sync>

@@ -30,7 +30,7 @@ fn only_what_is_known_is_printed() {
   decided at       2026-11-30T10:00:00Z
   spans            3, 1 of them late
 ";
-    assert_eq!(text(&kept(), Paint::none()), expected);
+    assert_eq!(text(&kept(), Paint::PLAIN), expected);
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn each_policy_has_a_row() {
         policies: Some(policies),
         ..kept()
     };
-    let printed = text(&pending, Paint::none());
+    let printed = text(&pending, Paint::PLAIN);
     assert!(printed.contains("\n  decided by       2026-11-30T10:00:09Z\n  spans            3\n"), "{printed}");
     assert!(
         printed.ends_with("  policies\n    errors  does not keep\n    all     keeps (adjusted count 1)\n"),

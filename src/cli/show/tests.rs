@@ -4,7 +4,7 @@ use crate::config::load;
 fn shown(text: &str) -> String {
     let environment = |name: &str| (name == "WAIT").then(|| "7s".to_owned());
     let loaded = load(text, &environment).unwrap_or_else(|problems| panic!("{problems}"));
-    self::text(&ConfigAnswer::new("c.yaml".to_owned(), &loaded.shown), Paint::none())
+    self::text(&ConfigAnswer::new("c.yaml".to_owned(), &loaded.shown), Paint::PLAIN)
 }
 
 #[test]

@@ -14,7 +14,7 @@ fn args() -> TailArgs {
 const DECISION: &str = r#"{"time":"2026-11-30T10:00:00.001Z","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","verdict":"dropped","policy":null,"adjusted_count":null,"trigger":"decision_wait","spans":3,"duration_ms":20,"services":["api","d\nb"]}"#;
 
 fn printer(format: Format, left: Option<u64>) -> Printer {
-    Printer { format, paint: Paint::none(), left }
+    Printer { format, paint: Paint::PLAIN, left }
 }
 
 #[test]

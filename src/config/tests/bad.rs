@@ -1,6 +1,7 @@
 //! The messages about bad configurations: `line:column+length message`, one problem a line.
 
 use super::said;
+use crate::terminal::Paint;
 
 #[test]
 fn syntax() {
@@ -112,8 +113,8 @@ fn secrets() {
     ];
     for text in texts {
         let rendered = match super::load(text) {
-            Ok(loaded) => crate::config::render(&loaded.warnings, text, "f", false),
-            Err(problems) => format!("{}{problems}", problems.render("f", false)),
+            Ok(loaded) => crate::config::render(&loaded.warnings, text, "f", Paint::PLAIN),
+            Err(problems) => format!("{}{problems}", problems.render("f", Paint::PLAIN)),
         };
         assert!(!rendered.is_empty() && !rendered.contains("s3cret"), "{rendered}");
     }

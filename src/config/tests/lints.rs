@@ -2,6 +2,7 @@
 //! about, and with a similar case without a mistake.
 
 use super::{load, said};
+use crate::terminal::Paint;
 
 /// Checks the messages about policies, each written as the inside of `{…}`, without their places.
 fn check(cases: &[(&[&str], &[&str])]) {
@@ -304,7 +305,7 @@ fn waits_shorter_than_a_threshold() {
 fn the_place_and_the_remedy() {
     let text = "tail_sampling:\n  policies:\n    - name: all\n      type: always_sample\n    - name: errors\n      type: error\n";
     let loaded = load(text).unwrap();
-    let rendered = super::super::render(&loaded.warnings, text, "c.yaml", false);
+    let rendered = super::super::render(&loaded.warnings, text, "c.yaml", Paint::PLAIN);
     assert_eq!(
         rendered,
         "warning: the policy has no effect: `all` on line 3 keeps every trace\n --> c.yaml:5:13\n  |\n5 |     - name: errors\n  \

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Coverage, CoverageGap};
-use crate::offline::render::Paint;
 use crate::settings::diagnostic::printable;
+use crate::terminal::Paint;
 
 /// The result of one test, for a report.
 #[derive(Clone, Debug)]
