@@ -71,7 +71,11 @@ impl Estimate {
             spans_per_fragment: (rate.spans_per_trace / REQUESTS_PER_TRACE).max(1.0),
             kept,
         };
-        let footprint_in = |limit_bytes| Footprint::of(tail, &settings.memory, policies, &traffic, limit_bytes);
+        // As the daemon decides it: the API answers with facts about decisions.
+        let with_facts = settings.api.listen.is_some();
+        let footprint_with =
+            |memory, limit_bytes| Footprint::of(tail, memory, policies, &traffic, limit_bytes, with_facts);
+        let footprint_in = |limit_bytes| footprint_with(&settings.memory, limit_bytes);
         let export_bytes = export_bytes(&settings.export, &traffic);
         let required_in = |limit_bytes| footprint_in(limit_bytes).required() + export_bytes;
         let mut estimate = Estimate {
@@ -87,7 +91,7 @@ impl Estimate {
         };
         if !estimate.fits() {
             let compressed = Memory { compress: Compress::Lz4, ..settings.memory.clone() };
-            let compressed = Footprint::of(tail, &compressed, policies, &traffic, limit_bytes).required();
+            let compressed = footprint_with(&compressed, limit_bytes).required();
             let is_enough = compressed + export_bytes <= estimate.early_bytes();
             estimate.remedies = estimate.remedies_for(settings, is_enough);
         }

@@ -54,7 +54,8 @@ pub struct Footprint {
 }
 
 impl Footprint {
-    /// Computes the memory that `traffic` needs with a budget of `limit_bytes`.
+    /// Computes the memory that `traffic` needs with a budget of `limit_bytes`. With `with_facts` the table remembers facts
+    /// about decisions ([`Table::with_facts`](super::Table::with_facts)).
     #[must_use]
     pub fn of(
         settings: &TailSampling,
@@ -62,8 +63,10 @@ impl Footprint {
         policies: &Policies,
         traffic: &Traffic,
         limit_bytes: usize,
+        with_facts: bool,
     ) -> Self {
-        let limits = TableLimits::new(settings, limit_bytes);
+        let mut limits = TableLimits::new(settings, limit_bytes);
+        limits.remembers_facts = with_facts;
         let wait = settings.decision_wait.as_secs_f64();
         let index_per_span = index_bytes_per_span(policies, traffic);
         let rescue_window = settings.rescue.window.as_secs_f64();

@@ -70,3 +70,12 @@ fn the_parts_add_up() {
     let needed: f64 = estimate.text().lines().nth(7).unwrap().split_whitespace().next().unwrap().parse().unwrap();
     assert!((sum - needed).abs() < 0.3, "{}", estimate.text());
 }
+
+#[test]
+fn what_the_api_remembers_is_counted() {
+    let text = "tail_sampling: {decision_cache: {sampled_cache_size: 1000000, non_sampled_cache_size: 1000000}}\n";
+    let caches = |text: &str| estimate(text, RATE).json()["bytes"]["verdicts"].as_u64().unwrap();
+    let (off, on) = (caches(text), caches(&format!("{text}api: {{listen: '127.0.0.1:8090'}}\n")));
+    // 8 bytes for each of two million ids, and a third more for the slack of the buckets.
+    assert!((16_000_000..48_000_000).contains(&(on - off)), "{off} {on}");
+}

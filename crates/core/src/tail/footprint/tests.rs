@@ -53,11 +53,12 @@ fn request(number: u64) -> Scan {
 
 /// Sends the traffic for `seconds`, with bodies that have no blocks. Returns the bytes that the table then holds, and
 /// the computed ones.
-fn measured(rescue: &Rescue, seconds: u64) -> (f64, Footprint) {
+fn measured(rescue: &Rescue, seconds: u64, with_facts: bool) -> (f64, Footprint) {
     let settings = settings(rescue);
     let policies = Arc::new(Policies::compile(&settings.policies, false).unwrap());
     let budget = Budget::new(LIMIT_BYTES);
     let table = Table::seeded(&settings, Arc::clone(&policies), budget.clone(), 1);
+    let table = if with_facts { table.with_facts() } else { table };
     let mut out = RoundOutcome::default();
     for number in 0..seconds * 1_000 / MILLIS_BETWEEN {
         let now_ms = number * MILLIS_BETWEEN;
@@ -69,7 +70,7 @@ fn measured(rescue: &Rescue, seconds: u64) -> (f64, Footprint) {
         }
         while table.relieve(now_ms, &mut out) {}
     }
-    let footprint = Footprint::of(&settings, &Memory::default(), &policies, &TRAFFIC, LIMIT_BYTES);
+    let footprint = Footprint::of(&settings, &Memory::default(), &policies, &TRAFFIC, LIMIT_BYTES, with_facts);
     (budget.used_bytes() as f64, footprint)
 }
 
@@ -81,20 +82,24 @@ fn assert_near(measured: f64, computed: f64) {
 #[test]
 fn the_estimate_is_what_the_table_charges() {
     let off = Rescue { window: Duration::ZERO, max_bytes: Size::Percent(0.0) };
-    let (bytes, footprint) = measured(&off, 12);
+    let (bytes, footprint) = measured(&off, 12, false);
     assert_near(bytes, footprint.required() - footprint.blocks);
     assert_eq!((footprint.rescue, footprint.rescue_unbounded), (0.0, 0.0));
+    let (with_facts, more) = measured(&off, 12, true);
+    assert!(more.caches > footprint.caches);
+    assert_eq!(with_facts - bytes, more.caches - footprint.caches, "the facts are charged from the start");
 }
 
 #[test]
 fn rescue_is_estimated_by_its_window_and_by_its_bound() {
     // The window ends first.
-    let (bytes, footprint) = measured(&Rescue { window: Duration::from_secs(3), max_bytes: Size::Percent(25.0) }, 12);
+    let (bytes, footprint) =
+        measured(&Rescue { window: Duration::from_secs(3), max_bytes: Size::Percent(25.0) }, 12, false);
     assert_near(bytes, footprint.required() - footprint.blocks + footprint.rescue);
     assert_eq!(footprint.rescue, footprint.rescue_unbounded);
     // The bound is reached first.
     let bounded = Rescue { window: Duration::from_secs(60), max_bytes: Size::Bytes(2 << 20) };
-    let (bytes, footprint) = measured(&bounded, 12);
+    let (bytes, footprint) = measured(&bounded, 12, false);
     assert_near(bytes, footprint.required() - footprint.blocks + footprint.rescue);
     assert!(footprint.rescue < footprint.rescue_unbounded / 10.0);
 }
