@@ -28,6 +28,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 pub use admission::auth::{Auth, AuthError};
+pub(crate) use admission::refusal::QUOTE_CHARS_MAX;
 pub use body::inflate;
 pub use protocol::api::{
     API_PREFIX, API_STREAM_SILENCE_MAX, API_STREAMS_MAX, Api, ApiAnswer, ApiStream, ApiStreamBody,

@@ -2,6 +2,9 @@
 
 use thiserror::Error;
 
+use crate::receiver::QUOTE_CHARS_MAX;
+use crate::settings::diagnostic::printable_start;
+
 /// The most values of all keys of a query together.
 const VALUES_MAX: usize = 64;
 
@@ -45,8 +48,8 @@ impl Filter {
                 "policy" => &mut filter.policies,
                 "service" => &mut filter.services,
                 "verdict" if VERDICTS.contains(&value.as_ref()) => &mut filter.verdicts,
-                "verdict" => return Err(FilterError::Verdict(quote(&value))),
-                _ => return Err(FilterError::Key(quote(&key))),
+                "verdict" => return Err(FilterError::Verdict(printable_start(&value, QUOTE_CHARS_MAX))),
+                _ => return Err(FilterError::Key(printable_start(&key, QUOTE_CHARS_MAX))),
             };
             values.push(value.into_owned());
         }
@@ -68,11 +71,6 @@ impl Filter {
     pub(super) fn wants_any(&self, services: &[String]) -> bool {
         services.iter().any(|service| self.services.contains(service))
     }
-}
-
-/// Returns the start of a text from a client.
-fn quote(text: &str) -> String {
-    text.chars().take(100).collect()
 }
 
 #[cfg(test)]

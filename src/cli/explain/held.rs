@@ -88,7 +88,7 @@ fn show(answers: &[TraceAnswer], format: OutputFormat) -> io::Result<()> {
     let Ok(policies) = Policies::compile_set(none, None).map(Arc::new) else { return Ok(()) };
     let Ok(parts) = PolicyParts::compile(none, &policies) else { return Ok(()) };
     let tail_sampling = &settings.tail_sampling;
-    let view = TraceView { tail_sampling, policies: &policies, parts: &parts, paint: Paint { color: false } };
+    let view = TraceView { tail_sampling, policies: &policies, parts: &parts, paint: Paint::PLAIN };
     let mut out = io::BufWriter::new(io::stdout().lock());
     for (number, answer) in answers.iter().enumerate() {
         let encoder = SinkEncoder::new(&settings, &policies);

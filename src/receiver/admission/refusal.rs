@@ -15,6 +15,7 @@ use crate::otlp::wire::WireError;
 use crate::receiver::AcceptError;
 use crate::receiver::body::inflate::InflateError;
 use crate::receiver::protocol::signals::Signal;
+use crate::settings::diagnostic::printable_start;
 use crate::telemetry::metrics::Outcome;
 
 /// Delay that a retryable refusal asks for. It is long enough for a decision round to free memory, and shorter than the
@@ -215,9 +216,9 @@ pub(in crate::receiver) fn check_method(
 }
 
 /// Largest number of characters of a sender's text that are quoted in an answer.
-const QUOTE_CHARS_MAX: usize = 100;
+pub(crate) const QUOTE_CHARS_MAX: usize = 100;
 
 /// Returns the start of `text`, for a refusal that quotes it.
 pub(in crate::receiver) fn quote(text: &[u8]) -> String {
-    String::from_utf8_lossy(text).chars().take(QUOTE_CHARS_MAX).collect()
+    printable_start(&String::from_utf8_lossy(text), QUOTE_CHARS_MAX)
 }

@@ -7,16 +7,32 @@ const QUOTED_CHARS_MAX: usize = 60;
 
 /// Returns a value as messages show it.
 pub fn quote(text: &str) -> String {
-    let shown: String = text.chars().take(QUOTED_CHARS_MAX).map(printable).collect();
-    let dots = if text.chars().count() > QUOTED_CHARS_MAX { "..." } else { "" };
-    format!("`{shown}{dots}`")
+    quote_start(text, QUOTED_CHARS_MAX)
 }
 
-/// Returns a space for a character that controls a terminal: a tab or an escape sequence would move the caret away from
-/// its place, or worse, and marks of direction show text in another order than it has.
+/// Returns at most `chars_max` characters of a value as messages show it.
+pub(crate) fn quote_start(text: &str, chars_max: usize) -> String {
+    let dots = if text.chars().nth(chars_max).is_some() { "..." } else { "" };
+    format!("`{}{dots}`", printable_start(text, chars_max))
+}
+
+/// Returns a space for a character that controls a terminal or the direction of the text: a tab or an escape sequence
+/// would move the caret away from its place, or worse.
 pub fn printable(c: char) -> char {
-    let is_direction = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    // Unicode Standard Annex 9, table of explicit directional formatting characters, and implicit marks.
+    let is_direction =
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     if c.is_control() || is_direction || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c }
+}
+
+/// Returns a text from elsewhere on one line that a terminal shows as it is.
+pub fn printable_text(text: &str) -> String {
+    text.chars().map(printable).collect()
+}
+
+/// Returns at most `chars_max` characters of a text from elsewhere, on one line that a terminal shows as it is.
+pub fn printable_start(text: &str, chars_max: usize) -> String {
+    text.chars().take(chars_max).map(printable).collect()
 }
 
 /// Part of a line: line and column from 1, in characters.
@@ -98,3 +114,6 @@ impl SettingError {
         Diagnostic { severity, line, column, length: length.max(1), message: self.message, help: self.help }
     }
 }
+
+#[cfg(test)]
+mod tests;

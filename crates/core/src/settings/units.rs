@@ -89,6 +89,17 @@ pub fn display_duration(duration: Duration) -> String {
     }
 }
 
+/// Returns a time in its two largest units, such as `2 d 4 h`, for people.
+pub fn display_seconds(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, ..) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
 /// Returns a number with a comma after each three digits, such as `2,000`.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -125,3 +136,6 @@ fn unknown_unit(text: &str, unit: &str, units: &[(&str, f64)]) -> SettingError {
         None => fault.help(format!("units: {}", names.collect::<Vec<_>>().join(", "))),
     }
 }
+
+#[cfg(test)]
+mod tests;

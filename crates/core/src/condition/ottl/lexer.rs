@@ -4,6 +4,7 @@ use std::iter::Peekable;
 use std::str::CharIndices;
 
 use super::OttlError;
+use crate::settings::diagnostic::quote_start;
 
 /// The most characters of a word that a message shows.
 const QUOTED_CHARS_MAX: usize = 40;
@@ -190,9 +191,7 @@ fn push_char(code: u32, bytes: &mut Vec<u8>) -> Option<()> {
 
 /// Formats a piece of the condition for a message.
 pub(super) fn quote(text: &str) -> String {
-    let shown: String = text.chars().take(QUOTED_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let dots = if text.chars().nth(QUOTED_CHARS_MAX).is_some() { "..." } else { "" };
-    format!("`{shown}{dots}`")
+    quote_start(text, QUOTED_CHARS_MAX)
 }
 
 impl Token {
