@@ -15,6 +15,7 @@ pub mod explain;
 pub mod fate;
 pub mod import;
 pub mod manual;
+pub mod output;
 mod progress;
 pub mod show;
 pub mod source;
@@ -111,20 +112,20 @@ pub enum ConfigCommand {
 /// Prints the built-in configuration.
 ///
 /// # Errors
-/// Standard output is closed.
+/// Standard output cannot be written.
 pub fn print_default() -> io::Result<()> {
     // The schema is looked for beside the file that the output is written to.
     let text = source::BUILT_IN.replacen("$schema=docs/config.schema.json", "$schema=config.schema.json", 1);
-    io::stdout().write_all(text.as_bytes())
+    output::write(&text)
 }
 
 /// Prints the JSON Schema of configurations, or that of files with policy tests.
 ///
 /// # Errors
-/// Standard output is closed.
+/// Standard output cannot be written.
 pub fn print_schema(tests: bool) -> io::Result<()> {
     let schema = if tests { config::test_schema() } else { config::schema() };
-    io::stdout().write_all(schema.as_bytes())
+    output::write(&schema)
 }
 
 /// The form of an output.

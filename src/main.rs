@@ -2,7 +2,7 @@
 //! time.
 
 use std::error::Error;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,11 +44,11 @@ fn main() -> ExitCode {
         Command::Demo(config) => run(&config.source(), true),
         Command::Import(arguments) => cli::import::run(&arguments),
         Command::Validate(checked) => cli::validate::run(&checked.source(), &checked.checks),
-        Command::Config { command: ConfigCommand::Default } => printed(cli::print_default().is_ok()),
+        Command::Config { command: ConfigCommand::Default } => written(cli::print_default()),
         Command::Config { command: ConfigCommand::Show(args) } => cli::show::run(&args),
         Command::Test(arguments) => cli::test::run(&arguments),
         Command::Explain(arguments) => cli::explain::run(&arguments),
-        Command::Schema { tests } => printed(cli::print_schema(tests).is_ok()),
+        Command::Schema { tests } => written(cli::print_schema(tests)),
         Command::Completions { shell } => written(cli::manual::completions(shell, &mut io::stdout())),
         Command::Man { directory } => written(cli::manual::man(directory.as_deref(), &mut io::stdout())),
         Command::Fate(args) => cli::fate::run(&args),
@@ -74,11 +74,7 @@ fn run(source: &ConfigSource, demo: bool) -> ExitCode {
 }
 
 fn written(result: io::Result<()>) -> ExitCode {
-    printed(result.inspect_err(cli::manual::complain).is_ok())
-}
-
-fn printed(is_complete: bool) -> ExitCode {
-    if is_complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    cli::output::exit_code(result.and_then(|()| io::stdout().flush()), ExitCode::SUCCESS)
 }
 
 /// Runs `work` to its end. If it fails, the error is the last line of the log.

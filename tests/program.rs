@@ -101,6 +101,46 @@ fn a_bad_configuration_exits_with_78_and_says_all_that_is_wrong() {
 }
 
 #[test]
+fn output_that_cannot_be_written_is_a_failure_unless_its_reader_has_left() {
+    let file = config_file(support::CONFIG);
+    let path = file.path().to_str().unwrap();
+    let foreign = config_file("receivers: {otlp: {protocols: {grpc: }}}\n");
+    let foreign = foreign.path().to_str().unwrap();
+    let trace = config_file(
+        r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"4bf92f3577b34da6a3ce929d0e0e4736","spanId":"00f067aa0ba902b7","name":"a"}]}]}]}"#,
+    );
+    let trace = trace.path().to_str().unwrap();
+    let commands: [&[&str]; 13] = [
+        &["validate", path],
+        &["validate", path, "--format", "json"],
+        &["config", "show", path],
+        &["config", "show", path, "--format", "json"],
+        &["config", "default"],
+        &["schema"],
+        &["completions", "bash"],
+        &["man"],
+        &["explain", "--config", path, trace],
+        &["explain", "--config", path, "--format", "json", trace],
+        &["test", "--config", "config.yaml"],
+        &["import", foreign],
+        &["import", foreign, "--format", "json"],
+    ];
+    for args in commands {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = spansieve(args).stdout(full).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
+        assert!(said.contains("error: cannot write to standard output: No space left"), "{args:?}: {said}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = spansieve(args).stdout(writer).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {said}");
+        assert!(!said.contains("cannot write"), "{args:?}: {said}");
+    }
+}
+
+#[test]
 fn validate_takes_a_file_or_standard_input() {
     let file = config_file(support::CONFIG);
     let path = file.path().to_str().unwrap();

@@ -1,6 +1,6 @@
 //! The client of a daemon's API, for the commands that ask a running daemon.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,10 +11,11 @@ use reqwest::{Client, Response, redirect};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+use super::output::{self, print_error};
 use crate::api::answers::ErrorAnswer;
 use crate::google::causes;
 use crate::segment::file::read_regular;
-use crate::settings::diagnostic::printable;
+use crate::settings::diagnostic::{printable_start, printable_text};
 use crate::terminal::Paint;
 use crate::trust::token::TOKEN_BYTES_MAX;
 
@@ -116,6 +117,18 @@ pub enum ClientError {
         /// The difference from an answer of the API.
         what: String,
     },
+    /// Standard output cannot be written, or its reader has closed it.
+    #[error("cannot write to standard output: {0}")]
+    Print(io::Error),
+    /// The system does not give what a runtime needs.
+    #[error("cannot start: {0}")]
+    Runtime(io::Error),
+}
+
+impl From<io::Error> for ClientError {
+    fn from(error: io::Error) -> Self {
+        ClientError::Print(error)
+    }
 }
 
 /// A daemon to ask.
@@ -254,10 +267,9 @@ fn content_type(response: &Response) -> String {
     value.unwrap_or_default().to_ascii_lowercase()
 }
 
-/// Returns the start of a text from elsewhere, without control characters.
+/// Returns the start of a text from elsewhere.
 fn quote(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
-    text.trim().chars().map(printable).take(QUOTE_CHARS_MAX).collect()
+    printable_start(String::from_utf8_lossy(text).trim(), QUOTE_CHARS_MAX)
 }
 
 /// Returns the URL without a slash at its end.
@@ -294,18 +306,29 @@ fn stdin() -> io::Result<Vec<u8>> {
 
 /// Runs `work` to its end and prints its error.
 pub(super) fn run(work: impl Future<Output = Result<(), ClientError>>) -> ExitCode {
-    if wait(work).is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    finished(work).err().unwrap_or(ExitCode::SUCCESS)
 }
 
 /// Runs `work` to its end. Prints its error, and returns `None` then.
 pub(super) fn wait<T>(work: impl Future<Output = Result<T, ClientError>>) -> Option<T> {
+    finished(work).ok()
+}
+
+/// Runs `work` to its end. Prints its error, and returns the exit code for it then.
+fn finished<T>(work: impl Future<Output = Result<T, ClientError>>) -> Result<T, ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(work).map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
+        Ok(runtime) => runtime.block_on(work),
+        Err(error) => Err(ClientError::Runtime(error)),
     };
-    // If standard error is closed, there is no reader to tell.
-    result.map_err(|error| writeln!(io::stderr(), "error: {error}")).ok()
+    match result {
+        Ok(value) => Ok(value),
+        Err(ClientError::Print(error)) => Err(output::exit_code(Err(error), ExitCode::SUCCESS)),
+        Err(error) => {
+            print_error(&format!("error: {}\n", printable_text(&error.to_string())));
+            Err(ExitCode::FAILURE)
+        }
+    }
 }
 
 /// Returns the style of a verdict or an answer: green for what is kept, red for what is dropped, yellow for the rest.

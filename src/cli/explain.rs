@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use super::output;
 use super::progress::Progress;
 use super::validate::{self, EXIT_CONFIG};
 use super::{Config, OutputFormat};
@@ -91,8 +92,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     match explain(arguments, inputs, &loaded.settings) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        // If standard output is closed, there is no reader to tell.
-        Err(_) => ExitCode::FAILURE,
+        Err(error) => output::exit_code(Err(error), ExitCode::SUCCESS),
     }
 }
 

@@ -1,12 +1,13 @@
 //! `spansieve fate`: asks a running daemon what became of a trace.
 
 use std::fmt::Write as _;
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use super::client::{self, ClientError, DaemonArgs, DaemonClient, style};
+use super::output::{self, printable_json};
 use super::validate::Format;
 use crate::api::answers::{FateAnswer, PolicyAnswer};
+use crate::settings::diagnostic::{printable_start, printable_text};
 use crate::terminal::Paint;
 
 const EXAMPLES: &str = "\
@@ -17,6 +18,9 @@ Examples:
 
 The daemon answers if its configuration has `api: {listen: \"127.0.0.1:8090\"}`. The exit code is 0 for an answer, even if
 it is that the trace is unknown, and 1 if there is no answer.";
+
+/// The most characters of a policy's name in the table: as many as a configuration may give it, in bytes.
+const NAME_CHARS_MAX: usize = 128;
 
 /// The arguments of `fate`.
 #[derive(Clone, Debug, clap::Args)]
@@ -46,17 +50,16 @@ async fn ask(args: &FateArgs) -> Result<(), ClientError> {
     let path = format!("/api/decisions/{id}");
     let text = match args.format {
         Format::Text => text(&daemon.document(&path).await?, Paint::stdout()),
-        Format::Json => format!("{:#}\n", daemon.document::<serde_json::Value>(&path).await?),
+        Format::Json => printable_json(&format!("{:#}\n", daemon.document::<serde_json::Value>(&path).await?)),
     };
-    // If standard output is closed, there is no reader to tell.
-    let _ = io::stdout().write_all(text.as_bytes());
-    Ok(())
+    Ok(output::write(&text)?)
 }
 
 /// Returns the answer for people.
 pub(super) fn text(answer: &FateAnswer, paint: Paint) -> String {
     let fate = answer.fate.as_str();
-    let mut text = format!("{}: {}\n  {}\n", answer.trace_id, paint.with(style(fate), fate), answer.explanation);
+    let (id, explanation) = (printable_text(&answer.trace_id), printable_text(&answer.explanation));
+    let mut text = format!("{id}: {}\n  {explanation}\n", paint.with(style(fate), fate));
     let until = if fate == "pending" { "decided by" } else { "rescuable until" };
     let spans = match (answer.spans, answer.late_spans) {
         (Some(spans), Some(late)) if late > 0 => Some(format!("{spans}, {late} of them late")),
@@ -74,20 +77,22 @@ pub(super) fn text(answer: &FateAnswer, paint: Paint) -> String {
     ];
     for (name, value) in rows.into_iter().filter_map(|(name, value)| Some((name, value?))) {
         // Writing to a string does not fail.
-        let _ = writeln!(text, "  {name:<15}  {value}");
+        let _ = writeln!(text, "  {name:<15}  {}", printable_text(&value));
     }
     if let Some(policies) = answer.policies.as_deref().filter(|policies| !policies.is_empty()) {
         text.push_str("  policies\n");
-        let width = policies.iter().map(|policy| policy.policy.chars().count()).max().unwrap_or(0);
+        let width = policies.iter().map(|policy| policy.policy.chars().take(NAME_CHARS_MAX).count()).max();
+        let width = width.unwrap_or_default();
         policies.iter().for_each(|policy| _ = writeln!(text, "    {}", row(policy, width, paint)));
     }
     text
 }
 
 fn row(policy: &PolicyAnswer, width: usize, paint: Paint) -> String {
-    let answer = paint.with(style(&policy.answer), &policy.answer);
+    let name = printable_start(&policy.policy, NAME_CHARS_MAX);
+    let answer = paint.with(style(&policy.answer), &printable_text(&policy.answer));
     let count = policy.adjusted_count.map_or_else(String::new, |count| format!(" (adjusted count {count})"));
-    format!("{:<width$}  {answer}{count}", policy.policy)
+    format!("{name:<width$}  {answer}{count}")
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! `spansieve import`: prints a Collector's configuration, or Refinery's rules, as a configuration of Spansieve.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
+use super::output::{self, print_error};
 use super::source::{self, ConfigSource};
 use super::validate::EXIT_CONFIG;
 use crate::import::{ForeignKind, Imported, import};
@@ -56,34 +56,29 @@ pub fn run(arguments: &Import) -> ExitCode {
     let text = match source.read() {
         Ok(text) => text,
         Err(error) => {
-            report(&format!("error: cannot read {name}: {error}\n  = help: {HELP}\n"));
+            print_error(&format!("error: cannot read {name}: {error}\n  = help: {HELP}\n"));
             return EXIT_CONFIG.into();
         }
     };
     let imported = match import(&text, &name, arguments.environment.as_deref(), &source::file) {
         Ok(imported) => imported,
         Err(problems) => {
-            report(&problems.render(&name, paint));
+            print_error(&problems.render(&name, paint));
             return EXIT_CONFIG.into();
         }
     };
-    let printed = match arguments.format {
+    let text = match arguments.format {
         Format::Text => {
-            report(&imported.report.render(&name, paint));
-            report(&to_set(&imported, &name));
-            io::stdout().write_all(imported.text.as_bytes())
+            print_error(&imported.report.render(&name, paint));
+            print_error(&to_set(&imported, &name));
+            imported.text
         }
-        Format::Json => writeln!(io::stdout(), "{:#}", as_json(&imported)),
+        Format::Json => output::printable_json(&format!("{:#}", as_json(&imported))) + "\n",
     };
-    if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    output::print(&text, ExitCode::SUCCESS)
 }
 
 const HELP: &str = "name a Collector's configuration or Refinery's rules, or `-` for standard input";
-
-fn report(text: &str) {
-    // If standard error is closed, there is no reader to tell.
-    let _ = io::stderr().write_all(text.as_bytes());
-}
 
 /// Returns the line about variables without a default, which must be set before the result can be used.
 fn to_set(imported: &Imported, name: &str) -> String {

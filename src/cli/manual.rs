@@ -33,13 +33,5 @@ pub fn man(directory: Option<&Path>, out: &mut impl Write) -> io::Result<()> {
     }
 }
 
-/// Reports that the output could not be written, unless its reader has closed the pipe.
-pub fn complain(error: &io::Error) {
-    if error.kind() != io::ErrorKind::BrokenPipe {
-        // If standard error is closed, there is no reader to tell.
-        let _ = writeln!(io::stderr(), "error: cannot write: {error}");
-    }
-}
-
 #[cfg(test)]
 mod tests;

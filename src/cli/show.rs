@@ -1,14 +1,14 @@
 //! `spansieve config show`: the settings that are in force with a configuration, each with its origin.
 
 use std::fmt::Write as _;
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::Config;
 use super::source::ConfigSource;
 use super::validate::{EXIT_CONFIG, Format, load};
+use super::{Config, output};
 use crate::api::answers::{ConfigAnswer, SettingAnswer, ValueAnswer};
+use crate::settings::diagnostic;
 use crate::terminal::Paint;
 
 const EXAMPLES: &str = "\
@@ -43,11 +43,9 @@ pub fn run(args: &ShowArgs) -> ExitCode {
     let text = match args.format {
         Format::Text => text(&answer, Paint::stdout()),
         // A value with strings as keys can always be written.
-        Format::Json => serde_json::to_string_pretty(&answer).unwrap_or_default() + "\n",
+        Format::Json => output::printable_json(&serde_json::to_string_pretty(&answer).unwrap_or_default()) + "\n",
     };
-    // If standard output is closed, there is no reader to tell.
-    let _ = io::stdout().write_all(text.as_bytes());
-    ExitCode::SUCCESS
+    output::print(&text, ExitCode::SUCCESS)
 }
 
 /// Returns a line for each setting.
@@ -82,7 +80,11 @@ fn value(value: &ValueAnswer) -> String {
 /// Returns a text on one line, in quotes if it would be read in another way without them.
 fn printable(text: &str) -> String {
     let needs_quotes = text.is_empty() || text == "none" || text.contains([',', '[', ']', '"', '\\']);
-    if needs_quotes || text.chars().any(char::is_control) { format!("{text:?}") } else { text.to_owned() }
+    if needs_quotes || text.chars().any(|c| diagnostic::printable(c) != c) {
+        format!("{text:?}")
+    } else {
+        text.to_owned()
+    }
 }
 
 #[cfg(test)]

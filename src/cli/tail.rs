@@ -1,15 +1,15 @@
 //! `spansieve tail`: the stream of decisions of a running daemon.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use form_urlencoded::Serializer;
 
 use super::client::{self, ClientError, DaemonArgs, DaemonClient, style};
+use super::output::{self, printable_json};
 use super::validate::Format;
 use crate::api::answers::{DecisionAnswer, LeftOut};
-use crate::settings::diagnostic;
+use crate::settings::diagnostic::printable_text;
 use crate::terminal::Paint;
 
 const EXAMPLES: &str = "\
@@ -82,8 +82,8 @@ async fn follow(args: &TailArgs) -> Result<(), ClientError> {
             if rest.ends_with(b"\n") {
                 let line = printer.line(&rest);
                 let line = line.map_err(|error| daemon.foreign(format!("a line has another form ({error})")))?;
-                // If standard output is closed, there is no reader left.
-                if io::stdout().write_all(line.as_bytes()).is_err() || printer.left == Some(0) {
+                output::write(&line)?;
+                if printer.left == Some(0) {
                     return Ok(());
                 }
                 rest.clear();
@@ -122,33 +122,28 @@ impl Printer {
         if let Ok(LeftOut { left_out }) = serde_json::from_slice(line) {
             return Ok(match self.format {
                 Format::Text => format!("({left_out} decisions were left out)\n"),
-                Format::Json => String::from_utf8_lossy(line).into_owned(),
+                Format::Json => printable_json(&String::from_utf8_lossy(line)),
             });
         }
         let decision: DecisionAnswer = serde_json::from_slice(line)?;
         self.left = self.left.map(|left| left.saturating_sub(1));
         Ok(match self.format {
             Format::Text => self.text(&decision),
-            Format::Json => String::from_utf8_lossy(line).into_owned(),
+            Format::Json => printable_json(&String::from_utf8_lossy(line)),
         })
     }
 
     fn text(&self, decision: &DecisionAnswer) -> String {
         let DecisionAnswer { spans, duration_ms, services, .. } = decision;
         let [time, trace, trigger] =
-            [&decision.time, &decision.trace_id, &decision.trigger].map(|text| printable(text));
-        let verdict = self.paint.with(style(&decision.verdict), &format!("{:<7}", printable(&decision.verdict)));
-        let policy = printable(decision.policy.as_deref().unwrap_or("-"));
-        let services = if services.is_empty() { "-".to_owned() } else { printable(&services.join(",")) };
+            [&decision.time, &decision.trace_id, &decision.trigger].map(|text| printable_text(text));
+        let verdict = self.paint.with(style(&decision.verdict), &format!("{:<7}", printable_text(&decision.verdict)));
+        let policy = printable_text(decision.policy.as_deref().unwrap_or("-"));
+        let services = if services.is_empty() { "-".to_owned() } else { printable_text(&services.join(",")) };
         format!(
             "{time}  {trace}  {verdict}  {policy:<20}  {trigger:<13}  {spans:>5} spans  {duration_ms:>7} ms  {services}\n"
         )
     }
-}
-
-/// Returns a text without control characters, which names may have.
-fn printable(text: &str) -> String {
-    text.chars().map(diagnostic::printable).collect()
 }
 
 #[cfg(test)]

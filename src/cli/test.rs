@@ -1,12 +1,13 @@
 //! `spansieve test`: runs the tests of the policies of a configuration.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use super::Config;
 use super::explain::report;
+use super::output;
 use super::progress::Progress;
 use super::source::{BUILT_IN_TESTS, ConfigSource};
 use super::validate::{self, EXIT_CONFIG};
@@ -99,11 +100,10 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     let results = play(&suites, &runner, arguments.coverage);
     let text = match arguments.format {
         Format::Text => results.text(Paint::stdout()),
-        Format::Json => format!("{:#}\n", results.json()),
+        Format::Json => output::printable_json(&format!("{:#}\n", results.json())),
         Format::Junit => results.junit(),
     };
-    let is_written = io::stdout().write_all(text.as_bytes()).is_ok();
-    if results.failed() == 0 && is_written { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    output::print(&text, if results.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Returns the tests to run; `None` if there are none, or if they cannot be read. Problems go to standard error.

@@ -8,12 +8,12 @@ mod series;
 mod trials;
 mod watched;
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
 use serde_json::Value;
 
+use super::output::{self, print_error};
 use super::source::{self, ConfigSource};
 use crate::clock;
 use crate::config::{self, ConfigError, Loaded, Settings, ShownSetting};
@@ -107,8 +107,7 @@ pub fn run(source: &ConfigSource, checks: &Checks) -> ExitCode {
     let (mut loaded, text) = match read(source) {
         Ok(read) => read,
         Err(unusable) => {
-            unusable.print(&name, checks.format);
-            return ExitCode::from(EXIT_CONFIG);
+            return unusable.print(&name, checks.format);
         }
     };
     loaded.warnings.extend(ended(&loaded, &text, clock::since_1970().as_secs()));
@@ -116,19 +115,18 @@ pub fn run(source: &ConfigSource, checks: &Checks) -> ExitCode {
     let report = match report(&loaded, &text, checks) {
         Ok(report) => report,
         Err(error) => {
-            Unusable::Message(format!("{name}: {error}"), None).print(&name, checks.format);
-            return ExitCode::from(EXIT_CONFIG);
+            return Unusable::Message(format!("{name}: {error}"), None).print(&name, checks.format);
         }
     };
+    let fails = report.has_findings() || (checks.strict && !loaded.warnings.is_empty());
+    let code = if fails { ExitCode::from(EXIT_FINDINGS) } else { ExitCode::SUCCESS };
     match checks.format {
         Format::Text => {
             warn(&loaded, &text, &name);
-            print(&report.text(&name));
+            output::print(&report.text(&name), code)
         }
-        Format::Json => print_json(&report.json(&name)),
+        Format::Json => print_json(&report.json(&name), code),
     }
-    let fails = report.has_findings() || (checks.strict && !loaded.warnings.is_empty());
-    if fails { ExitCode::from(EXIT_FINDINGS) } else { ExitCode::SUCCESS }
 }
 
 fn report(loaded: &Loaded, text: &str, checks: &Checks) -> Result<Report, String> {
@@ -157,7 +155,8 @@ pub fn load(source: &ConfigSource) -> Option<LoadedText> {
             Some(LoadedText { settings: loaded.settings, shown: loaded.shown, text })
         }
         Err(unusable) => {
-            unusable.print(&name, Format::Text);
+            // Its exit code is that of the caller, as the text goes to standard error.
+            let _ = unusable.print(&name, Format::Text);
             None
         }
     }
@@ -182,19 +181,25 @@ enum Unusable {
 }
 
 impl Unusable {
-    fn print(&self, name: &str, format: Format) {
+    /// Reports it, and returns the exit code.
+    fn print(&self, name: &str, format: Format) -> ExitCode {
+        let code = ExitCode::from(EXIT_CONFIG);
         match (self, format) {
             (Unusable::Message(message, help), Format::Text) => {
                 print_error(&format!("error: {message}\n"));
                 help.iter().for_each(|help| print_error(&format!("  = help: {help}\n")));
+                code
             }
-            (Unusable::Problems(problems), Format::Text) => print_error(&problems.render(name, Paint::stderr())),
+            (Unusable::Problems(problems), Format::Text) => {
+                print_error(&problems.render(name, Paint::stderr()));
+                code
+            }
             (Unusable::Message(message, help), Format::Json) => {
-                print_json(&report::unreadable(name, message, help.as_deref()));
+                print_json(&report::unreadable(name, message, help.as_deref()), code)
             }
             (Unusable::Problems(problems), Format::Json) => {
                 let problems: Vec<_> = problems.iter().cloned().collect();
-                print_json(&report::invalid(name, &problems));
+                print_json(&report::invalid(name, &problems), code)
             }
         }
     }
@@ -225,18 +230,8 @@ fn warn(loaded: &Loaded, text: &str, name: &str) {
     print_error(&config::render(&loaded.warnings, text, name, Paint::stderr()));
 }
 
-fn print(text: &str) {
-    // If standard output is closed, there is no reader to tell.
-    let _ = io::stdout().write_all(text.as_bytes());
-}
-
-fn print_json(value: &Value) {
-    print(&format!("{value:#}\n"));
-}
-
-fn print_error(text: &str) {
-    // If standard error is closed, there is no reader to tell.
-    let _ = io::stderr().write_all(text.as_bytes());
+fn print_json(value: &Value, code: ExitCode) -> ExitCode {
+    output::print(&(output::printable_json(&format!("{value:#}")) + "\n"), code)
 }
 
 fn summary(settings: &Settings) -> String {

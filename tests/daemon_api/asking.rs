@@ -53,8 +53,13 @@ pub(crate) struct Printed {
 
 /// Runs the program to its end, beside the runtime.
 pub(crate) async fn spansieve(args: &[&str]) -> Printed {
+    spansieve_to(args, Stdio::piped()).await
+}
+
+/// Runs the program to its end, with this standard output.
+pub(crate) async fn spansieve_to(args: &[&str], stdout: Stdio) -> Printed {
     let mut command = Command::new(env!("CARGO_BIN_EXE_spansieve"));
-    command.args(args).stdin(Stdio::null());
+    command.args(args).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Printed { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
-use super::asking::{config, file, spansieve, start};
+use super::asking::{config, file, spansieve, spansieve_to, start};
 use crate::support::{self, CONFIG, Client, error, otlp, request, trace_id};
 
 const ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -25,6 +25,22 @@ async fn fate_prints_the_answer_for_people_and_for_programs() {
     assert_eq!((printed.code, &answer["trace_id"], &answer["fate"]), (Some(0), &id.into(), &"kept".into()));
     let unknown = spansieve(&["fate", "--from", url, ID]).await;
     assert!(unknown.code == Some(0) && unknown.stdout.starts_with(&format!("{ID}: unknown\n")), "{unknown:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_cannot_be_printed_is_a_failure_unless_its_reader_has_left() {
+    let daemon = start().await;
+    let url = daemon.api_url().unwrap();
+    for args in [&["fate", "--from", url, ID][..], &["top", "--from", url, "--once", "--interval", "1"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let printed = spansieve_to(args, full.into()).await;
+        assert_eq!(printed.code, Some(1), "{printed:?}");
+        assert!(printed.stderr.starts_with("error: cannot write to standard output"), "{printed:?}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let printed = spansieve_to(args, writer.into()).await;
+        assert_eq!((printed.code, printed.stderr.as_str()), (Some(0), ""), "{printed:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,6 +140,10 @@ async fn top_prints_one_table() {
     for text in ["POLICY", "errors ", "(kept by no policy)", "SERVICE", "shop "] {
         assert!(printed.stdout.contains(text), "{text} is missing:\n{}", printed.stdout);
     }
+    let url = daemon.api_url().unwrap();
+    let printed = spansieve(&["top", "--from", url, "--once", "--interval", "1", "--format", "json"]).await;
+    let json: serde_json::Value = serde_json::from_str(&printed.stdout).unwrap();
+    assert_eq!((printed.stdout.lines().count(), &json["services"][0]["service"]), (1, &"shop".into()));
     let help = spansieve(&["top", "--help"]).await;
     assert!(help.stdout.contains("Examples:") && help.stdout.contains("--once"), "{}", help.stdout);
 }

@@ -13,16 +13,17 @@ use super::{Arguments, HELD_BYTES_MAX, parse_trace_id, report};
 use crate::api::answers::TraceAnswer;
 use crate::cli::OutputFormat;
 use crate::cli::client::{self, ClientError, DaemonArgs, DaemonClient};
-use crate::cli::fate;
+use crate::cli::{fate, output};
 use crate::config::Settings;
 use crate::offline::Observer;
 use crate::offline::input::{self, Input};
 use crate::offline::inspect::{InspectedTrace, Inspector};
-use crate::offline::render::{Paint, TraceView};
+use crate::offline::render::TraceView;
 use crate::offline::sink_spans::SinkEncoder;
 use crate::otlp::TraceId;
 use crate::otlp::scan::{Scan, scan};
 use crate::sampling::{Policies, PolicyParts, PolicySet};
+use crate::terminal::Paint;
 
 /// Returns the traces that the daemon at `from` holds as inputs. Problems go to standard error.
 pub(super) fn inputs(from: &str, arguments: &Arguments) -> Option<Vec<Input>> {
@@ -38,11 +39,7 @@ pub(super) fn inputs(from: &str, arguments: &Arguments) -> Option<Vec<Input>> {
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let from = arguments.from.as_deref().unwrap_or_default();
     let Some(answers) = ask(from, arguments) else { return ExitCode::FAILURE };
-    // If standard output is closed, there is no reader to tell.
-    match show(&answers, arguments.format) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
+    output::exit_code(show(&answers, arguments.format), ExitCode::SUCCESS)
 }
 
 /// Asks the daemon for each trace. Problems go to standard error.
@@ -96,12 +93,13 @@ fn show(answers: &[TraceAnswer], format: OutputFormat) -> io::Result<()> {
         match format {
             OutputFormat::Text => {
                 let gap = if number == 0 { "" } else { "\n" };
-                writeln!(out, "{gap}{}  spans", fate::text(&answer.fate, client::Paint::stdout()))?;
+                writeln!(out, "{gap}{}  spans", fate::text(&answer.fate, Paint::stdout()))?;
                 traces.iter().try_for_each(|trace| write!(out, "{}", view.span_lines(trace)))?;
             }
             OutputFormat::Json => {
                 let spans: Vec<_> = traces.iter().flat_map(|trace| view.json_spans(trace)).collect();
-                writeln!(out, "{}", json!({"fate": answer.fate, "spans": spans}))?;
+                let json = json!({"fate": answer.fate, "spans": spans}).to_string();
+                writeln!(out, "{}", output::printable_json(&json))?;
             }
         }
     }

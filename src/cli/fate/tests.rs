@@ -55,3 +55,24 @@ fn each_policy_has_a_row() {
         "{printed}"
     );
 }
+
+#[test]
+fn the_words_of_a_daemon_do_not_control_the_terminal_and_have_any_length() {
+    let hostile = "a\x1b]0;owned\x07\u{9b}2J\u{202e}";
+    let text_of = |text: &str| Some(text.to_owned());
+    let policy = PolicyAnswer { policy: hostile.repeat(10_000), answer: hostile.into(), adjusted_count: None };
+    let answer = FateAnswer {
+        trace_id: hostile.into(),
+        explanation: hostile.into(),
+        policy: text_of(hostile),
+        trigger: text_of(hostile),
+        decided_at: text_of(hostile),
+        until: text_of(hostile),
+        missing_parent: text_of(hostile),
+        policies: Some(vec![policy]),
+        ..kept()
+    };
+    let printed = text(&answer, Paint::PLAIN);
+    assert!(printed.chars().all(|c| c == '\n' || crate::settings::diagnostic::printable(c) == c), "{printed:?}");
+    assert!(printed.lines().all(|line| line.chars().count() < 200), "{printed}");
+}

@@ -64,3 +64,10 @@ fn empty_lines_and_what_was_left_out_are_not_counted() {
     assert_eq!(json, format!("{DECISION}\n"));
     assert!(printer(Format::Json, None).line(b"<html>\n").is_err());
 }
+
+#[test]
+fn json_lines_have_no_characters_that_control_a_terminal() {
+    let mut printer = printer(Format::Json, None);
+    let line = printer.line(DECISION.replace("api", "\u{9b}2Japi").as_bytes()).unwrap();
+    assert!(line.contains("\"\\u009b2Japi\"") && line.contains("\"d\\nb\""), "{line}");
+}

@@ -26,9 +26,13 @@ fn answer(uptime_ms: u64, n: u64) -> PoliciesAnswer {
     }
 }
 
+fn table(before: &PoliciesAnswer, after: &PoliciesAnswer, url: &str) -> String {
+    Rates::new(before, after).table(url)
+}
+
 #[test]
 fn rates_are_those_of_the_time_between() {
-    let table = table(&answer(60_000, 1), &answer(62_000, 2), "http://d");
+    let table = self::table(&answer(60_000, 1), &answer(62_000, 2), "http://d");
     let words = |start: &str| -> Vec<String> {
         let line = table.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{start}: {table}"));
         line.split_whitespace().map(str::to_owned).collect()
@@ -43,9 +47,9 @@ fn rates_are_those_of_the_time_between() {
 
 #[test]
 fn a_daemon_that_has_started_again_counts_from_zero() {
-    let table = table(&answer(60_000, 9), &answer(2_000, 1), "http://d");
+    let table = self::table(&answer(60_000, 9), &answer(2_000, 1), "http://d");
     assert!(table.contains("received 500.0,"), "{table}");
-    assert!(super::table(&answer(0, 0), &answer(0, 0), "http://d").contains("received 0.0,"), "no time at all");
+    assert!(self::table(&answer(0, 0), &answer(0, 0), "http://d").contains("received 0.0,"), "no time at all");
 }
 
 #[test]
@@ -59,14 +63,28 @@ fn long_and_many_names_fit() {
             amounts: DecidedAmounts::default(),
         })
         .collect();
-    let table = table(&answer(0, 0), &after, "http://d");
+    let table = self::table(&answer(0, 0), &after, "http://d");
     assert!(table.ends_with("(10 more services)\n"), "{table}");
     assert!(table.lines().skip(2).all(|line| line.chars().count() <= 97), "{table}");
 }
 
 #[test]
-fn times_have_two_units() {
-    for (ms, text) in [(999, "0 s"), (61_000, "1 min 1 s"), (3_700_000, "1 h 1 min"), (90_000_000, "1 d 1 h")] {
-        assert_eq!(duration(ms), text);
-    }
+fn the_rates_are_json_as_well() {
+    let (before, after) = (answer(60_000, 1), answer(62_000, 2));
+    let json = Rates::new(&before, &after).json();
+    assert_eq!(json["received_spans_per_second"], 500.0);
+    assert_eq!(json["policies"][0]["kept_traces_per_second"], 5.0);
+    assert_eq!(json["dropped_without_policy"], 200);
+    assert_eq!((&json["services"][0]["service"], &json["services"][1]["late_spans"]), (&"api".into(), &2.into()));
+    assert_eq!(json.to_string().lines().count(), 1);
+}
+
+#[test]
+fn any_counts_of_a_daemon_have_rates() {
+    let mut after = answer(1_000, 1);
+    after.dropped_without_policy = [("a".to_owned(), u64::MAX), ("b".to_owned(), u64::MAX)].into();
+    after.services = (0..100_000)
+        .map(|n| ServiceCounts { service: n.to_string(), spans: n, late_spans: 0, amounts: DecidedAmounts::default() })
+        .collect();
+    assert!(table(&after, &after, "http://d").contains(&u64::MAX.to_string()));
 }

@@ -27,7 +27,7 @@ fn validate_says_when_policies_end_and_which_only_try() {
     let until = |time: &str| lines(&format!("{errors}, {{name: b, type: always_sample, until: {time}}}"), "");
     assert_eq!(until("2025-12-03T04:05:00Z"), ["b counts until 2025-12-03T04:05:00Z, for 2 d 4 h"]);
     assert_eq!(until("2025-12-01T03:00:00+01:00"), ["b counts until 2025-12-01T02:00:00Z, for 2 h 0 min"]);
-    assert_eq!(until("2025-12-01T00:05:30Z"), ["b counts until 2025-12-01T00:05:30Z, for 5 min"]);
+    assert_eq!(until("2025-12-01T00:05:30Z"), ["b counts until 2025-12-01T00:05:30Z, for 5 min 30 s"]);
     assert_eq!(until("2025-12-01T00:00:00Z"), ["b does not count any more: it ended at 2025-12-01T00:00:00Z"]);
     let shadow = format!("{errors}, {{name: b, type: always_sample, shadow: true}}");
     let found = lines(&shadow, "dry_run: true, shadow: {policies: [{name: c, type: trace_flags}]},");

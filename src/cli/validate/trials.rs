@@ -6,6 +6,7 @@ use super::names;
 use crate::config::{Diagnostic, Loaded, Origin, Settings, Severity, ShownSetting, ShownValue};
 use crate::sampling::settings::{Policy, display_unix_seconds};
 use crate::settings::diagnostic::quote;
+use crate::settings::units::display_seconds;
 use crate::tail::settings::TailSampling;
 
 /// Returns a line for each policy that counts only for a time, and for shadow policies and a dry run.
@@ -73,15 +74,5 @@ fn shown_text(setting: &ShownSetting) -> Option<&str> {
     match &setting.value {
         ShownValue::Text(text) => Some(text),
         ShownValue::Nothing | ShownValue::List(_) => None,
-    }
-}
-
-/// Returns a time in its two largest units.
-fn display_seconds(seconds: u64) -> String {
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
-    match (days, hours) {
-        (0, 0) => format!("{minutes} min"),
-        (0, _) => format!("{hours} h {minutes} min"),
-        _ => format!("{days} d {hours} h"),
     }
 }
