@@ -3,7 +3,8 @@
 //! A file is read into the tree of [`crate::settings::node`] and recognized (`kind`). `collector` and `refinery` each make a
 //! `draft::Draft` of it: the keys of Spansieve, each with the place that it comes from. `settle` then reads the draft
 //! with Spansieve's own reader, takes out what that refuses, and reports why. So a result can always be used. The
-//! `report` names everything that was carried, that means something else here, that is not needed, and that is lost.
+//! `report` names everything that was carried, that means something else here, that is not needed, and that is lost;
+//! `unread` adds to it the keys that no other code has read.
 //! Does no I/O: files that a setting names are read by the caller's function.
 //!
 //! Invariant: the time and the memory for a file are linear in its bytes with every alias written out, which are bounded
@@ -19,6 +20,7 @@ mod scalar;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod unread;
 
 use crate::config::{ConfigError, Diagnostic, Files, foreign_tree};
 use crate::settings::diagnostic::{Position, SettingError};
@@ -54,7 +56,7 @@ pub fn import(text: &str, name: &str, environment: Option<&str>, files: Files<'_
         ForeignKind::Collector => collector::draft(&root, &mut report).map_err(refuse)?,
         ForeignKind::Refinery => refinery::draft(&root, environment, &mut report).map_err(refuse)?,
     };
-    let settled = settle::settle(draft, &mut report, kind, name, files).map_err(refuse)?;
+    let settled = settle::settle(draft, &mut report, (kind, &root), name, files).map_err(refuse)?;
     Ok(Imported { kind, text: settled.text, variables: settled.variables, report })
 }
 

@@ -58,12 +58,16 @@ type Known = (&'static str, Outcome, &'static str);
 const NO_COUNTERPART: &str = "Spansieve has no such setting";
 const LEAVE_OUT: &str = "docs/configuration.md has all settings";
 
-/// Reports the keys of `part` that are not in `read`: those of `known` with their reason.
+/// Reports the keys of `part` that are not in `read`: those of `known` with their reason. A key that has a finding gets no
+/// second one.
 fn report_rest(part: &Foreign<'_>, read: &[&str], known: &[Known], report: &mut Report) {
     for (key, value) in part.entries().into_iter().filter(|(key, _)| !read.contains(key)) {
+        if report.tells_all_of(&value) {
+            continue;
+        }
         match known.iter().find(|(name, _, _)| *name == key) {
             Some((_, Outcome::NotCarried, reason)) => report.not_carried(&value, *reason, LEAVE_OUT),
-            Some((_, Outcome::Different, reason)) => report.different(&value, *reason),
+            Some((_, Outcome::Different, reason)) => report.different_whole(&value, *reason),
             Some((_, _, reason)) => report.not_needed(&value, *reason),
             None => report.not_carried(&value, NO_COUNTERPART, LEAVE_OUT),
         }

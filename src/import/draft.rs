@@ -36,6 +36,9 @@ pub(super) struct Item {
 #[derive(Clone, Debug)]
 pub(super) struct Origin {
     pub(super) path: String,
+    pub(super) id: u64,
+    /// True if all that is in that part is carried with it. False for a single value that stands for a section.
+    pub(super) is_whole: bool,
     pub(super) at: Position,
 }
 
@@ -72,7 +75,8 @@ impl Item {
 
     /// Names the part of the file that it comes from, and lets it be taken out alone.
     pub(super) fn from(mut self, part: &Foreign<'_>) -> Self {
-        self.origin = Some(Origin { path: part.path.clone(), at: part.at });
+        let is_whole = part.is_leaf() || !matches!(self.value, Value::Scalar(_));
+        self.origin = Some(Origin { path: part.path.clone(), id: part.id, is_whole, at: part.at });
         self.is_unit = true;
         self
     }
@@ -117,8 +121,12 @@ impl Item {
 
     /// Returns true if it, or something in it, is written as more than a comment.
     fn is_live(&self) -> bool {
-        self.refused.is_none() && (matches!(self.value, Value::Scalar(_)) || self.children().any(Item::is_live))
-            || self.fallback.is_some()
+        self.refused.is_none() && self.has_value() || self.fallback.is_some()
+    }
+
+    /// Returns true if it is more than lists and sections with nothing in them, which are not written.
+    fn has_value(&self) -> bool {
+        matches!(self.value, Value::Scalar(_)) || self.children().any(Item::is_live)
     }
 
     fn has_units(&self) -> bool {
@@ -189,7 +197,7 @@ fn nth_unit<'a>(item: &'a mut Item, left: &mut usize) -> Option<&'a mut Item> {
 }
 
 fn carried(item: &Item, path: &str, visit: &mut impl FnMut(&Origin, &str)) {
-    if item.refused.is_some() {
+    if item.refused.is_some() || !item.has_value() {
         return;
     }
     if let Some(origin) = item.origin.as_ref().filter(|_| !item.is_quiet) {

@@ -1,6 +1,7 @@
 //! A value of the file that is imported, with its path: `processors.batch.timeout`.
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
 use crate::settings::diagnostic::{Diagnostic, Position, SettingError, printable};
@@ -8,6 +9,8 @@ use crate::settings::node::{Node, NodeKey, NodeValue, ScalarNode, ScalarType};
 
 /// Characters of a name in a path; the rest is cut off, because a path is repeated in many messages.
 const NAME_CHARS_MAX: usize = 60;
+/// Bytes of a path; a longer one ends with dots. Many values can stand deep below long names.
+const PATH_BYTES_MAX: usize = 300;
 /// Bytes of all scalars and keys, with every alias written out. A configuration may have no more.
 const TEXT_BYTES_MAX: usize = 1 << 20;
 /// The key whose value has further entries of its section (YAML 1.1, "merge"), which the Collector's reader takes.
@@ -17,6 +20,8 @@ const MERGE: &str = "<<";
 #[derive(Clone)]
 pub(super) struct Foreign<'a> {
     pub(super) path: String,
+    /// A hash of all keys and indices on the way to it.
+    pub(super) id: u64,
     /// The place of its key, or of itself in a list.
     pub(super) at: Position,
     node: &'a Node,
@@ -57,7 +62,7 @@ pub(super) fn shown(name: &str) -> String {
 impl<'a> Foreign<'a> {
     /// Returns the whole file.
     pub(super) fn root(node: &'a Node) -> Self {
-        Foreign { path: String::new(), at: node.at, node }
+        Foreign { path: String::new(), id: 0, at: node.at, node }
     }
 
     /// Returns the same value with the path `path`.
@@ -71,8 +76,25 @@ impl<'a> Foreign<'a> {
 
     fn entry(&self, key: &'a NodeKey, node: &'a Node) -> Self {
         let name = shown(&key.name);
-        let path = if self.path.is_empty() { name } else { format!("{}.{name}", self.path) };
-        Foreign { path, at: key.at, node }
+        let path = if self.path.is_empty() { name } else { self.longer(&format!(".{name}")) };
+        Foreign { path, id: self.inner_id(&key.name), at: key.at, node }
+    }
+
+    /// Returns the path of a value within this one.
+    fn longer(&self, step: &str) -> String {
+        if self.path.len() + step.len() <= PATH_BYTES_MAX {
+            format!("{}{step}", self.path)
+        } else if self.path.ends_with("...") {
+            self.path.clone()
+        } else {
+            format!("{}...", self.path)
+        }
+    }
+
+    fn inner_id(&self, step: impl Hash) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.id, step).hash(&mut hasher);
+        hasher.finish()
     }
 
     fn raw_entries(&self) -> Vec<(&'a NodeKey, &'a Node)> {
@@ -105,7 +127,8 @@ impl<'a> Foreign<'a> {
     pub(super) fn items(&self) -> Vec<Foreign<'a>> {
         let items: &'a [Rc<Node>] = if let NodeValue::Seq(items) = &self.node.value { items } else { &[] };
         let item = |(index, node): (usize, &'a Rc<Node>)| Foreign {
-            path: format!("{}[{index}]", self.path),
+            path: self.longer(&format!("[{index}]")),
+            id: self.inner_id(index),
             at: node.at,
             node: node.as_ref(),
         };
@@ -115,6 +138,23 @@ impl<'a> Foreign<'a> {
     /// Returns the items of a list. A scalar counts as a list with one item.
     pub(super) fn one_or_more(&self) -> Vec<Foreign<'a>> {
         if self.node.is_scalar() { vec![self.clone()] } else { self.items() }
+    }
+
+    /// Returns true if nothing is in it.
+    pub(super) fn is_leaf(&self) -> bool {
+        match &self.node.value {
+            NodeValue::Seq(items) => items.is_empty(),
+            NodeValue::Map(entries) => entries.is_empty(),
+            NodeValue::Scalar(_) | NodeValue::Broken => true,
+        }
+    }
+
+    /// Returns the values directly within it.
+    pub(super) fn children(&self) -> Vec<Foreign<'a>> {
+        if self.is_list() {
+            return self.items();
+        }
+        self.entries().into_iter().map(|(_, value)| value).collect()
     }
 
     pub(super) fn is_section(&self) -> bool {

@@ -29,6 +29,7 @@ pub(super) fn draft(root: &Foreign<'_>, environment: Option<&str>, report: &mut 
         let fault = SettingError::new("these are not rules in version 2 of their format");
         return Err(fault.help("convert them with Refinery's own `convert rules`").error(version.at));
     }
+    root.get("RulesVersion").iter().for_each(|version| report.read(version));
     let samplers = root.get("Samplers").ok_or_else(|| no_samplers(root))?;
     if !samplers.is_section() {
         return Err(not_a_section(samplers.node()).error(samplers.node().at));
@@ -104,7 +105,7 @@ fn policy(name: &str, kind: &str, section: Option<Item>) -> Item {
 fn report_rest(part: &Foreign<'_>, read: &[&str], known: &[(&str, Outcome, &str)], report: &mut Report) {
     for (key, value) in part.entries().into_iter().filter(|(key, _)| !read.contains(key)) {
         match known.iter().find(|(name, _, _)| *name == key) {
-            Some((_, Outcome::Different, reason)) => report.different(&value, *reason),
+            Some((_, Outcome::Different, reason)) => report.different_whole(&value, *reason),
             Some((_, _, reason)) => report.not_needed(&value, *reason),
             None => report.not_carried(&value, "Spansieve has no such setting", "docs/adaptive-policies.md"),
         }

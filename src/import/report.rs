@@ -1,5 +1,6 @@
 //! The report of an import: the outcome for each part of the file.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
 use serde_json::{Value, json};
@@ -66,6 +67,16 @@ pub struct Report {
     findings: Vec<Finding>,
     /// The number of findings, by outcome as in [`Outcome::ALL`], with those that are too many to be held.
     counts: [usize; 4],
+    /// The parts of the file that are dealt with, with all that is in them.
+    whole: HashSet<u64>,
+    /// The parts of the file that a finding is about, without what is in them.
+    touched: HashSet<u64>,
+}
+
+/// A state of a report, to which it can go back.
+pub(super) struct Mark {
+    findings: usize,
+    counts: [usize; 4],
 }
 
 impl Report {
@@ -92,6 +103,44 @@ impl Report {
         }
     }
 
+    /// Notes that `part`, with all that is in it, is dealt with: other findings or the result tell about it.
+    pub(super) fn read(&mut self, part: &Foreign<'_>) {
+        self.whole.insert(part.id);
+    }
+
+    /// Returns true if findings or the result tell about `part` and all that is in it.
+    pub(super) fn tells_all_of(&self, part: &Foreign<'_>) -> bool {
+        self.whole.contains(&part.id) || part.is_leaf() && self.touched.contains(&part.id)
+    }
+
+    /// Returns true if a finding is about `part`.
+    pub(super) fn touches(&self, part: &Foreign<'_>) -> bool {
+        self.touched.contains(&part.id)
+    }
+
+    /// Notes that the part at `origin` is dealt with.
+    pub(super) fn read_origin(&mut self, origin: Option<&Origin>) {
+        if let Some(origin) = origin {
+            if origin.is_whole { &mut self.whole } else { &mut self.touched }.insert(origin.id);
+        }
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        Mark { findings: self.findings.len(), counts: self.counts }
+    }
+
+    /// Forgets the findings that were added since `mark`.
+    pub(super) fn go_back(&mut self, mark: &Mark) {
+        self.findings.truncate(mark.findings);
+        self.counts = mark.counts;
+    }
+
+    /// Says that `part`, and all that is in it, means something else here.
+    pub(super) fn different_whole(&mut self, part: &Foreign<'_>, reason: impl Into<String>) {
+        self.read(part);
+        self.different(part, reason);
+    }
+
     /// Says that `part` means something else here.
     pub(super) fn different(&mut self, part: &Foreign<'_>, reason: impl Into<String>) {
         self.say(Outcome::Different, part, reason.into(), None);
@@ -108,29 +157,44 @@ impl Report {
     }
 
     fn say(&mut self, outcome: Outcome, part: &Foreign<'_>, reason: String, help: Option<String>) {
+        if outcome == Outcome::Different {
+            self.touched.insert(part.id);
+        } else {
+            self.whole.insert(part.id);
+        }
         self.add(finding(outcome, &part.path, part.at, reason, help));
     }
 
-    /// Says that a part is in the result at `to`. A difference that was found before keeps its reason.
-    pub(super) fn carry(&mut self, from: &Origin, to: &str) {
-        let same = |finding: &&mut Finding| finding.outcome == Outcome::Different && finding.from == from.path;
-        if let Some(different) = self.findings.iter_mut().find(same) {
-            different.to = Some(to.to_owned());
-            return;
+    /// Says that parts are in the result, each at a path of it. A difference that was found before keeps its reason.
+    pub(super) fn carry(&mut self, carried: &[(Origin, String)]) {
+        let mut different: HashMap<String, usize> = HashMap::new();
+        for (index, finding) in self.findings.iter().enumerate() {
+            if finding.outcome == Outcome::Different {
+                different.entry(finding.from.clone()).or_insert(index);
+            }
         }
-        let carried = finding(Outcome::Carried, &from.path, from.at, String::new(), None);
-        self.add(Finding { to: Some(to.to_owned()), ..carried });
+        for (from, to) in carried {
+            self.read_origin(Some(from));
+            match different.get(&from.path).and_then(|index| self.findings.get_mut(*index)) {
+                Some(different) => different.to = Some(to.clone()),
+                None => {
+                    let carried = finding(Outcome::Carried, &from.path, from.at, String::new(), None);
+                    self.add(Finding { to: Some(to.clone()), ..carried });
+                }
+            }
+        }
     }
 
-    /// Forgets the findings about the part with the path `path`, and about what is in it.
-    pub(super) fn retain_outside(&mut self, path: &str) {
-        let is_within =
-            |from: &str| from.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
-        let (inside, outside) =
-            std::mem::take(&mut self.findings).into_iter().partition(|finding| is_within(&finding.from));
-        self.findings = outside;
-        let inside: Vec<Finding> = inside;
-        inside.iter().for_each(|finding| self.counts[Self::number(finding.outcome)] -= 1);
+    /// Forgets the findings about the parts with these paths, and about what is in them.
+    pub(super) fn forget_within(&mut self, paths: &HashSet<&str>) {
+        let counts = &mut self.counts;
+        self.findings.retain(|finding| {
+            let is_within = prefixes(&finding.from).any(|prefix| paths.contains(prefix));
+            if is_within {
+                counts[Self::number(finding.outcome)] -= 1;
+            }
+            !is_within
+        });
     }
 
     /// Sorts the findings by their place.
@@ -181,6 +245,12 @@ impl Finding {
         }
         json
     }
+}
+
+/// Returns a path, and those of all parts that it is in.
+fn prefixes(path: &str) -> impl Iterator<Item = &str> {
+    let ends = path.char_indices().filter(|(_, c)| matches!(c, '.' | '[')).map(|(at, _)| at);
+    ends.chain([path.len()]).map(|end| &path[..end])
 }
 
 /// Returns a finding about the part with the path `from`. Its texts have no line breaks.

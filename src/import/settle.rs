@@ -3,10 +3,11 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::draft::{Draft, Origin, Written};
+use super::foreign::{Foreign, shown};
 use super::kind::ForeignKind;
 use super::report::{Outcome, Report, finding};
-use super::{foreign, scalar};
-use crate::config::{Diagnostic, Files, Loaded, Severity, load_with_files};
+use super::{scalar, unread};
+use crate::config::{ConfigError, Diagnostic, Files, Loaded, Severity, load_with_files};
 use crate::sampling::Policies;
 use crate::settings::diagnostic::{Position, SettingError};
 
@@ -31,6 +32,9 @@ const STAND_INS: [&str; 14] = [
     "upsert",
     "name == \"a\"",
 ];
+/// The number of times that a draft is read to find the single values that are refused. After that, whole sections are
+/// taken out.
+const ROUND_COUNT_MAX: usize = 32;
 
 /// A configuration that Spansieve's reader takes.
 pub(super) struct Settled {
@@ -46,46 +50,58 @@ pub(super) struct Settled {
 pub(super) fn settle(
     mut draft: Draft,
     report: &mut Report,
-    kind: ForeignKind,
+    (kind, root): (ForeignKind, &Foreign<'_>),
     name: &str,
     files: Files<'_>,
 ) -> Result<Settled, Diagnostic> {
     let mut values = StandIns::default();
     let mut refused = Vec::new();
+    let mut rounds = 0;
     let (written, loaded) = loop {
+        rounds += 1;
         let written = draft.written();
         if written.text.len() > TEXT_BYTES_MAX {
             return Err(unusable(&format!("the configuration would be longer than {TEXT_BYTES_MAX} bytes")));
         }
-        let needed: HashSet<&str> = live_lines(&written.text).flat_map(scalar::variables).collect();
-        let value = |name: &str| needed.contains(name).then(|| values.of(name).to_owned());
-        let result = load_with_files(&written.text, &value, files);
-        let error = match result {
-            Ok(loaded) => match compile(&loaded) {
-                Ok(()) => break (written, loaded),
-                Err(problem) => {
-                    let origin =
-                        draft.refuse_last_policy(&problem.message).ok_or_else(|| unusable(&problem.message))?;
-                    refused.push(Refused { origin, problem });
-                    continue;
+        match read(&written, &values, files) {
+            Ok(Ok(loaded)) => break (written, loaded),
+            Ok(Err(problem)) => {
+                let origin = draft.refuse_last_policy(&problem.message).ok_or_else(|| unusable(&problem.message))?;
+                refused.push(Refused { origin, problem });
+            }
+            Err(error) => {
+                values.advanced.clear();
+                for (unit, problem) in by_unit(&error, &written, rounds > ROUND_COUNT_MAX) {
+                    take_out(&mut draft, &written, (unit, problem), &mut values, &mut refused)?;
                 }
-            },
-            Err(error) => error,
-        };
-        values.advanced.clear();
-        let mut done = HashSet::new();
-        for problem in error.iter().filter(|problem| problem.severity == Severity::Error) {
-            let unit = written.unit_at(problem.line);
-            // Further problems of a unit may go away with the first one.
-            if done.insert(unit) {
-                take_out(&mut draft, &written, (unit, problem), &mut values, &mut refused)?;
             }
         }
     };
     tell(report, &mut draft, &written, &loaded, &refused);
+    unread::report(root, report);
+    report.sort();
     let variables: BTreeSet<&str> = live_lines(&written.text).flat_map(scalar::variables).collect();
     let variables: Vec<_> = variables.into_iter().map(|name| (name.to_owned(), values.of(name))).collect();
     Ok(Settled { text: with_comments(written.text, report, kind, name, &variables), variables })
+}
+
+/// Reads a draft as the daemon does. The inner error is about all policies together.
+fn read(written: &Written, values: &StandIns, files: Files<'_>) -> Result<Result<Loaded, Diagnostic>, ConfigError> {
+    let needed: HashSet<&str> = live_lines(&written.text).flat_map(scalar::variables).collect();
+    let value = |name: &str| needed.contains(name).then(|| values.of(name).to_owned());
+    let loaded = load_with_files(&written.text, &value, files)?;
+    Ok(compile(&loaded).map(|()| loaded))
+}
+
+/// Returns the first error of each unit: further ones may go away with it. With `outermost`, units are whole sections.
+fn by_unit<'a>(error: &'a ConfigError, written: &Written, outermost: bool) -> Vec<(Option<usize>, &'a Diagnostic)> {
+    let mut done = HashSet::new();
+    let errors = error.iter().filter(|problem| problem.severity == Severity::Error);
+    let units = errors.map(|problem| {
+        let unit = written.unit_at(problem.line);
+        (if outermost { unit.map(|unit| written.outermost(unit)) } else { unit }, problem)
+    });
+    units.filter(|(unit, _)| done.insert(*unit)).collect()
 }
 
 fn unusable(message: &str) -> Diagnostic {
@@ -100,11 +116,41 @@ struct StandIns {
     /// The variables that have got another value since the draft was last read.
     advanced: HashSet<String>,
     trials: usize,
+    /// The problems of units that are not about the stand-ins of their variables.
+    own_problems: HashMap<usize, Diagnostic>,
 }
 
 impl StandIns {
     fn of(&self, variable: &str) -> &'static str {
         STAND_INS[self.indices.get(variable).copied().unwrap_or(0)]
+    }
+
+    /// Remembers a problem of a unit with these `lines`, if it is not about the values that stand for its variables.
+    fn remember<'a>(&mut self, unit: usize, lines: impl Iterator<Item = &'a str>, problem: &Diagnostic) {
+        let is_about_value = |name: &str| problem.message.contains(self.of(name));
+        if !self.own_problems.contains_key(&unit) && !lines.flat_map(scalar::variables).any(is_about_value) {
+            self.own_problems.insert(unit, problem.clone());
+        }
+    }
+
+    /// Returns the problem of a unit with these `lines` in words of the file, which has no stand-ins.
+    fn in_words_of_file<'a>(
+        &self,
+        unit: Option<usize>,
+        lines: impl Iterator<Item = &'a str>,
+        problem: &Diagnostic,
+    ) -> Diagnostic {
+        let variables: BTreeSet<&str> = lines.flat_map(scalar::variables).collect();
+        if variables.is_empty() {
+            return problem.clone();
+        }
+        if let Some(own) = unit.and_then(|unit| self.own_problems.get(&unit)) {
+            return own.clone();
+        }
+        let names = variables.into_iter().map(|name| format!("`${{env:{name}}}`")).collect::<Vec<_>>().join(", ");
+        let message = format!("its value depends on {names}, and none of the values that were tried can be used here");
+        let help = Some("write the value itself".to_owned());
+        Diagnostic { message, help, ..problem.clone() }
     }
 
     /// Gives the variables in `lines` their next values. Returns false if none has another one.
@@ -140,9 +186,14 @@ fn take_out(
     values: &mut StandIns,
     refused: &mut Vec<Refused>,
 ) -> Result<(), Diagnostic> {
-    if unit.is_some_and(|unit| values.advance(written.lines(unit))) {
-        return Ok(());
+    if let Some(unit) = unit {
+        values.remember(unit, written.lines(unit), problem);
+        if values.advance(written.lines(unit)) {
+            return Ok(());
+        }
     }
+    let lines = unit.into_iter().flat_map(|unit| written.lines(unit));
+    let problem = &values.in_words_of_file(unit, lines, problem);
     while let Some(number) = unit {
         if let Some(origin) = draft.refuse(number, &problem.message) {
             refused.push(Refused { origin, problem: problem.clone() });
@@ -163,13 +214,17 @@ fn compile(loaded: &Loaded) -> Result<(), Diagnostic> {
 
 /// Adds to the report what was carried, what was taken out, and the warnings of the reader.
 fn tell(report: &mut Report, draft: &mut Draft, written: &Written, loaded: &Loaded, refused: &[Refused]) {
+    let paths = refused.iter().filter_map(|refused| Some(refused.origin.as_ref()?.path.as_str())).collect();
+    report.forget_within(&paths);
     for Refused { origin, problem } in refused {
         let path = origin.as_ref().map_or("", |origin| origin.path.as_str());
         let at = origin.as_ref().map(|origin| origin.at).unwrap_or_default();
-        report.retain_outside(path);
         report.add(finding(Outcome::NotCarried, path, at, problem.message.clone(), problem.help.clone()));
+        report.read_origin(origin.as_ref());
     }
-    draft.each_carried(&mut |origin, path| report.carry(origin, path));
+    let mut carried = Vec::new();
+    draft.each_carried(&mut |origin, path| carried.push((origin.clone(), path.to_owned())));
+    report.carry(&carried);
     for warning in &loaded.warnings {
         let unit = written.unit_at(warning.line);
         // The value of a variable is not known, so a warning is about the one that stands for it.
@@ -182,7 +237,6 @@ fn tell(report: &mut Report, draft: &mut Draft, written: &Written, loaded: &Load
         let reason = format!("`spansieve validate` warns: {}", warning.message);
         report.add(finding(Outcome::Different, path, at, reason, warning.help.clone()));
     }
-    report.sort();
 }
 
 fn live_lines(text: &str) -> impl Iterator<Item = &str> {
@@ -191,7 +245,7 @@ fn live_lines(text: &str) -> impl Iterator<Item = &str> {
 
 /// Returns the text with a head that says where it comes from, and an end that says what is not in it.
 fn with_comments(text: String, report: &Report, kind: ForeignKind, name: &str, variables: &[(String, &str)]) -> String {
-    let mut head = format!("# Imported from {}, {}, by `spansieve import`.\n", foreign::shown(name), kind.file());
+    let mut head = format!("# Imported from {}, {}, by `spansieve import`.\n", shown(name), kind.file());
     head += "# Comments name the keys of that file. `spansieve validate` checks this one.\n";
     if !variables.is_empty() {
         head += &format!("# These environment variables must be set: {}.\n", names(variables));

@@ -142,6 +142,52 @@ fn variables_get_values_that_their_settings_take() {
 }
 
 #[test]
+fn reports_have_no_values_that_stand_for_variables() {
+    let text = "processors: {tail_sampling: {policies: [{name: a, type: '${env:KIND}'}, {name: b, type: latency, \
+                latency: {threshold_ms: '${env:MS}', acme: 1}}, {name: c, type: trace_flags}]}}\n";
+    let imported = imported(text).unwrap();
+    assert!(has_finding(&imported, &["not carried", "policies[0]", "`${env:KIND}`"]));
+    assert!(
+        has_finding(&imported, &["not carried", "policies[1]", "unknown key `acme`"]),
+        "{:#?}",
+        findings(&imported)
+    );
+    for finding in findings(&imported) {
+        assert!(!finding.contains("name == "), "{finding}");
+    }
+    assert!(!imported.text.contains("name == "), "{}", imported.text);
+}
+
+#[test]
+fn many_components_and_many_references_to_one_are_bounded() {
+    let actions = vec!["{key: k, action: delete}"; 2_000].join(", ");
+    let resource = format!("resource: {{attributes: [{actions}]}}");
+    let names = vec!["resource"; 20_000].join(", ");
+    let text = format!("processors: {{{resource}}}\nservice: {{pipelines: {{traces: {{processors: [{names}]}}}}}}\n");
+    let imported = imported(&text).unwrap();
+    assert_eq!(imported.text.matches("- {key: k, action: delete}").count(), 1_000);
+    assert_eq!(imported.report.count(Outcome::NotNeeded), 19_999);
+    let definitions: String =
+        (0..1_200).map(|n| format!("  otlp/{n}: {{protocols: {{grpc: {{endpoint: 'a:{n}'}}}}}}\n")).collect();
+    let imported = super::tests::imported(&format!("receivers:\n{definitions}")).unwrap();
+    assert!(has_finding(&imported, &["not carried", "receivers.otlp/1000", "at most 1,000 components"]));
+    assert!(loaded(&imported).settings.otlp.listen.len() <= 1_000);
+}
+
+#[test]
+fn many_values_that_are_refused_are_taken_out_together() {
+    let policies = vec!["{name: a, type: acme}"; 5_000].join(", ");
+    let text = format!("processors: {{tail_sampling: {{policies: [{policies}]}}}}\n");
+    let imported = imported(&text).unwrap();
+    assert!(has_finding(&imported, &["not carried", "policies[300]", "more policies than Spansieve takes"]));
+    let headers: String = (0..4_000).map(|n| format!("'a b{n}': x, ")).collect();
+    let text = format!("exporters: {{otlp: {{endpoint: 'a:1', headers: {{{headers}}}}}}}\n");
+    let imported = super::tests::imported(&text).unwrap();
+    loaded(&imported);
+    assert!(imported.report.count(Outcome::NotCarried) > 0);
+}
+
+#[test]
 fn variables_with_a_default_have_it() {
     let text = "processors: {tail_sampling: {decision_wait: '${env:WAIT:-7s}', policies: [{name: a, type: trace_flags}]}}\n\
                 service: {pipelines: {traces: {processors: [tail_sampling], exporters: ['${env:EXPORTER:-nop}']}}}\n";

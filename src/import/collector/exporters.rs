@@ -15,7 +15,8 @@ const HTTP_PORT: &str = ":4318";
 const GRPC_PORT: &str = ":4317";
 
 /// Keys of all exporters (opentelemetry-collector `exporter/exporterhelper/README.md`).
-const COMMON: [Known; 11] = [
+const COMMON: [Known; 12] = [
+    ("encoding", Outcome::NotNeeded, "calls are gRPC, which is protobuf"),
     ("timeout", Outcome::NotNeeded, "calls have a deadline of their own"),
     ("compression", Outcome::NotNeeded, "calls are written as they are"),
     ("read_buffer_size", Outcome::NotNeeded, "buffers are part of the memory budget"),
@@ -28,8 +29,8 @@ const COMMON: [Known; 11] = [
     ("metric", Outcome::NotNeeded, "Spansieve takes traces only"),
     ("log", Outcome::NotNeeded, "Spansieve takes traces only"),
 ];
-const OTLP_READ: [&str; 8] =
-    ["endpoint", "traces_endpoint", "tls", "headers", "auth", "sending_queue", "retry_on_failure", "encoding"];
+const OTLP_READ: [&str; 7] =
+    ["endpoint", "traces_endpoint", "tls", "headers", "auth", "sending_queue", "retry_on_failure"];
 const GOOGLE_READ: [&str; 6] =
     ["project", "trace", "destination_project_quota", "sending_queue", "retry_on_failure", "impersonate"];
 const TLS_KNOWN: [Known; 3] = [
@@ -124,8 +125,32 @@ fn google_endpoint(part: &Foreign<'_>, report: &mut Report) -> Item {
     let own = || Item::text("https://cloudtrace.googleapis.com").from(part);
     let trace = part.filled("trace");
     let Some(endpoint) = trace.as_ref().and_then(|trace| trace.filled("endpoint")) else { return own() };
-    let is_insecure = trace.as_ref().and_then(|trace| trace.get("use_insecure")?.boolean()).unwrap_or(false);
+    let is_insecure = trace.as_ref().is_some_and(|trace| is_insecure(trace, "use_insecure", report));
     url(&endpoint, is_insecure, report).unwrap_or_else(own)
+}
+
+/// Returns true if the switch `key` of `part` says that the sink has no TLS. A value that is not known is reported.
+fn is_insecure(part: &Foreign<'_>, key: &str, report: &mut Report) -> bool {
+    let Some(value) = part.filled(key) else { return false };
+    if value.boolean().is_none() {
+        let reason = "its value is not known here: the endpoint is written with TLS";
+        report.not_carried(&value, reason, "write `http://` in `export.endpoint` if it is true");
+    }
+    report.read(&value);
+    value.boolean().unwrap_or(false)
+}
+
+/// Splits `text` at the first `separator` that is not within a reference to the environment.
+fn split_outside<'t>(text: &'t str, separator: &str) -> Option<(&'t str, &'t str)> {
+    let mut from = 0;
+    loop {
+        let at = from + text.get(from..)?.find(separator)?;
+        match text[from..at].rfind("${") {
+            // A reference is open: its end comes before the next place to look at.
+            Some(start) if !text[from + start..at].contains('}') => from = at + text[at..].find('}')? + 1,
+            _ => return Some((&text[..at], &text[at + separator.len()..])),
+        }
+    }
 }
 
 /// Returns an endpoint `host:port` as a URL. If it is refused, nothing is written to another machine.
@@ -133,11 +158,14 @@ fn url(endpoint: &Foreign<'_>, is_insecure: bool, report: &mut Report) -> Option
     let refused = |reason| report.not_carried(endpoint, reason, "write the value itself");
     let text = scalar::references(endpoint.text().unwrap_or_default()).map_err(refused).ok()?;
     let text = text.strip_prefix("dns:///").unwrap_or(&text);
-    let text = match text {
-        _ if text.starts_with("http://") || text.starts_with("https://") => text.to_owned(),
-        _ if is_insecure => format!("http://{text}"),
-        _ => format!("https://{text}"),
-    };
+    let scheme = if is_insecure { "http" } else { "https" };
+    let text = if split_outside(text, "://").is_some() { text.to_owned() } else { format!("{scheme}://{text}") };
+    if text.starts_with(&format!("{scheme}://${{")) {
+        report.different(
+            endpoint,
+            format!("the variable must contain a host, without a scheme: `{scheme}://` is written"),
+        );
+    }
     Some(Item::text(&text).from(endpoint).or(embedded("the endpoint could not be carried")))
 }
 
@@ -163,10 +191,13 @@ fn otlp(
     report: &mut Report,
 ) -> Option<Entries> {
     let part = &exporter.definition;
-    let Some(endpoint) = part.filled("endpoint").or_else(|| part.filled("traces_endpoint")) else {
+    // Over HTTP the address for traces goes before the one for all signals.
+    let mut endpoints = ["traces_endpoint", "endpoint"].iter().filter_map(|key| part.filled(key));
+    let Some(endpoint) = endpoints.next() else {
         report.not_carried(part, "it has no `endpoint`", "write `export.endpoint`");
         return None;
     };
+    endpoints.for_each(|other| report.not_needed(&other, "traces go to `traces_endpoint`"));
     let mut entries = sink(part, &endpoint, is_http, report)?;
     headers(part, pipeline, &mut entries, report);
     tls(part, &mut entries, report);
@@ -178,30 +209,43 @@ fn otlp(
 /// Returns the API and the endpoint.
 fn sink(part: &Foreign<'_>, endpoint: &Foreign<'_>, is_http: bool, report: &mut Report) -> Option<Entries> {
     let text = endpoint.text().unwrap_or_default();
-    let address = text.split_once("://").map_or(text, |(_, address)| address);
-    let (host, path) = address.split_once('/').map_or((address, ""), |(host, path)| (host, path));
+    let (scheme, address) = split_outside(text, "://").map_or((None, text), |(scheme, rest)| (Some(scheme), rest));
+    let (host, path) = split_outside(address, "/").unwrap_or((address, ""));
     if host == TELEMETRY_HOST || host.starts_with("telemetry.googleapis.com:") {
         return Some(vec![("api", Item::text("telemetry").from(endpoint))]);
     }
-    if is_http && !path.is_empty() && path != "v1/traces" {
+    if !is_http {
+        let is_insecure = part.filled("tls").is_some_and(|tls| is_insecure(&tls, "insecure", report));
+        return Some(vec![("api", Item::text("otlp")), ("endpoint", url(endpoint, is_insecure, report)?)]);
+    }
+    if !path.is_empty() && path != "v1/traces" {
         let reason = format!("Spansieve speaks OTLP over gRPC, which has no path such as `{}`", shown(path));
         report.not_carried(part, reason, "write the sink's address for gRPC in `export.endpoint`");
         return None;
     }
-    if !is_http {
-        let is_insecure = part.find(&["tls", "insecure"]).and_then(|value| value.boolean()).unwrap_or(false);
-        return Some(vec![("api", Item::text("otlp")), ("endpoint", url(endpoint, is_insecure, report)?)]);
-    }
-    report.different(
-        endpoint,
-        "Spansieve speaks OTLP over gRPC: port 4318 has become 4317, and any other port must speak gRPC",
-    );
-    let scheme = text.split_once("://").map_or("https", |(scheme, _)| scheme);
+    report.different(endpoint, http_differs(scheme, host));
     let host = host.strip_suffix(HTTP_PORT).map_or_else(|| host.to_owned(), |host| format!("{host}{GRPC_PORT}"));
+    // The Collector wants a scheme here, so without one it is in the variable.
+    let address = scheme.map_or_else(|| host.clone(), |scheme| format!("{scheme}://{host}"));
     let refused = |reason| report.not_carried(endpoint, reason, "write the value itself");
-    let address = scalar::references(&format!("{scheme}://{host}")).map_err(refused).ok()?;
+    let address = scalar::references(&address).map_err(refused).ok()?;
     let item = Item::text(&address).from(endpoint).or(embedded("the endpoint could not be carried"));
     Some(vec![("api", Item::text("otlp")), ("endpoint", item)])
+}
+
+/// Returns the difference between an endpoint for OTLP over HTTP and the one that is written.
+fn http_differs(scheme: Option<&str>, host: &str) -> &'static str {
+    match (scheme, host.contains("${")) {
+        (None, true) => {
+            "Spansieve speaks OTLP over gRPC: the variable must contain the sink's address for gRPC with its scheme, such as \
+             `http://tempo:4317`"
+        }
+        (Some(_), true) => {
+            "Spansieve speaks OTLP over gRPC: with the value of the variable it must be the sink's address for gRPC, such as \
+             `http://tempo:4317`"
+        }
+        _ => "Spansieve speaks OTLP over gRPC: port 4318 has become 4317, and any other port must speak gRPC",
+    }
 }
 
 fn headers(part: &Foreign<'_>, pipeline: &Pipeline<'_>, entries: &mut Entries, report: &mut Report) {
@@ -211,8 +255,11 @@ fn headers(part: &Foreign<'_>, pipeline: &Pipeline<'_>, entries: &mut Entries, r
     }
     if let Some(auth) = part.filled("auth") {
         let id = auth.get("authenticator").and_then(|id| id.text()).unwrap_or_default();
-        match authorization(id, pipeline) {
-            Some(Some(item)) => headers.push(("authorization", item)),
+        match authorization(id, pipeline, report) {
+            Some(Some(item)) => {
+                headers.push(("authorization", item));
+                report.read(&auth);
+            }
             Some(None) => report.not_needed(&auth, "Google's credentials are found by the export itself"),
             None => {
                 let reason =
@@ -228,13 +275,14 @@ fn headers(part: &Foreign<'_>, pipeline: &Pipeline<'_>, entries: &mut Entries, r
 
 /// Returns the header for an authenticator: that of its token, or no header for Google's credentials. `None` if the
 /// authenticator has no counterpart.
-fn authorization(id: &str, pipeline: &Pipeline<'_>) -> Option<Option<Item>> {
+fn authorization(id: &str, pipeline: &Pipeline<'_>, report: &mut Report) -> Option<Option<Item>> {
     let extension = pipeline.extension(id)?;
     let definition = &extension.definition;
     match extension.kind {
         "googleclientauth" => Some(None),
         "bearertokenauth" => {
             let token = definition.filled("token")?;
+            definition.filled("scheme").iter().for_each(|scheme| report.read(scheme));
             let scheme = definition.filled("scheme").and_then(|scheme| scheme.text()).unwrap_or("Bearer");
             let text = scalar::references(&format!("{scheme} {}", token.text()?)).ok()?;
             Some(Some(Item::text(&text).from(&token)))
@@ -245,6 +293,9 @@ fn authorization(id: &str, pipeline: &Pipeline<'_>) -> Option<Option<Item>> {
 
 fn tls(part: &Foreign<'_>, entries: &mut Entries, report: &mut Report) {
     let Some(tls) = part.filled("tls") else { return };
+    if let Some(insecure) = tls.filled("insecure").filter(|insecure| !report.tells_all_of(insecure)) {
+        report.not_needed(&insecure, "the scheme of the endpoint says it");
+    }
     report_rest(&tls, &["ca_file", "insecure"], &TLS_KNOWN, report);
     let item = tls.filled("ca_file").and_then(|file| scalar_item(&file, report));
     entries.extend(item.map(|item| ("tls", Item::map(vec![("ca_file", item)]).parts_of(&tls))));
@@ -279,6 +330,7 @@ fn helper(part: &Foreign<'_>, parts: &mut Parts<'_>, entries: &mut Entries, repo
     if let Some(off) = retry.get("enabled").filter(|enabled| enabled.boolean() == Some(false)) {
         report.different(&off, "spans are retried until they are written, or `give_up_after` is over");
     }
+    retry.get("enabled").iter().for_each(|enabled| report.read(enabled));
     report_rest(&retry, &["enabled", "max_elapsed_time"], &known, report);
     carry(&retry, "max_elapsed_time", "give_up_after", entries, report);
 }
@@ -289,7 +341,13 @@ fn queue_batch(queue: &Foreign<'_>, parts: &mut Parts<'_>, report: &mut Report) 
     let Some(batch) = queue.filled("batch") else { return };
     let mut entries = Vec::new();
     let is_spans = batch.filled("sizer").or_else(|| queue.filled("sizer")).is_none_or(|sizer| sizer.is_text("items"));
-    let size = ["max_size", "min_size"].iter().find_map(|key| batch.filled(key).filter(|size| size.count() != Some(0)));
+    let sizes = ["max_size", "min_size"].iter().filter_map(|key| batch.filled(key));
+    let (unset, sizes): (Vec<_>, Vec<_>) = sizes.partition(|size| size.count() == Some(0));
+    unset.iter().for_each(|unset| report.not_needed(unset, "0 is no limit"));
+    let mut sizes = sizes.into_iter();
+    let size = sizes.next();
+    sizes.for_each(|other| report.not_needed(&other, "batches have one size here: `max_size`"));
+    batch.filled("sizer").iter().for_each(|sizer| report.read(sizer));
     match size {
         Some(size) if is_spans => entries.extend(scalar_item(&size, report).map(|item| ("max_spans", item))),
         Some(size) => {
@@ -301,5 +359,5 @@ fn queue_batch(queue: &Foreign<'_>, parts: &mut Parts<'_>, report: &mut Report) 
         entries.extend(scalar_item(&delay, report).map(|item| ("max_delay", item)));
     }
     report_rest(&batch, &["max_size", "min_size", "flush_timeout", "sizer"], &[], report);
-    add_batch(parts, &batch, entries);
+    add_batch(parts, &batch, entries, report);
 }

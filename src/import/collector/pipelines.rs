@@ -1,6 +1,6 @@
 //! The pipeline of traces that is imported: the one with the sampler, with the pipelines that connectors join to it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::import::foreign::{Foreign, shown};
 use crate::import::report::Report;
@@ -9,6 +9,8 @@ use crate::settings::values::not_a_section;
 
 const SECTIONS: [&str; 5] = ["receivers", "processors", "exporters", "connectors", "extensions"];
 pub(super) const SAMPLER: &str = "tail_sampling";
+/// The most components of the pipeline. No file that a person wrote has more.
+const COMPONENT_COUNT_MAX: usize = 1_000;
 /// The most pipelines that are joined to one. No file that a person wrote has more.
 const JOINED_MAX: usize = 64;
 
@@ -52,12 +54,20 @@ impl<'a> Pipeline<'a> {
             }
             None => Pipeline::everything(root, report),
         };
-        Ok(Pipeline { extensions: all(root, "extensions"), ..pipeline })
+        let extensions = bounded(all(root, "extensions"), report);
+        Ok(Pipeline { extensions, ..pipeline })
     }
 
     /// Returns the extension with this name.
     pub(super) fn extension(&self, name: &str) -> Option<&Component<'a>> {
-        self.extensions.iter().find(|extension| extension.definition.path == format!("extensions.{}", shown(name)))
+        let path = format!("extensions.{}", shown(name));
+        self.extensions.iter().find(|extension| extension.definition.path == path)
+    }
+
+    /// Returns the sampler that becomes a policy if there is no `tail_sampling`.
+    pub(super) fn ratio(&self) -> Option<&Component<'a>> {
+        let ratio = self.after.iter().find(|processor| processor.kind == "probabilistic_sampler");
+        ratio.filter(|_| self.sampler.is_none())
     }
 
     /// Returns the pipeline of a file without `service.pipelines`: all that it defines.
@@ -66,9 +76,10 @@ impl<'a> Pipeline<'a> {
             root,
             "there is no `service.pipelines`: everything that is defined is taken as used, in that order",
         );
-        let mut pipeline =
-            Pipeline { receivers: all(root, "receivers"), exporters: all(root, "exporters"), ..Pipeline::default() };
-        pipeline.split(all(root, "processors"), report);
+        let [receivers, exporters, processors] =
+            ["receivers", "exporters", "processors"].map(|section| bounded(all(root, section), report));
+        let mut pipeline = Pipeline { receivers, exporters, ..Pipeline::default() };
+        pipeline.split(processors, report);
         for connector in all(root, "connectors") {
             report_connector(&connector, report);
         }
@@ -79,7 +90,7 @@ impl<'a> Pipeline<'a> {
     fn processors(root: &Foreign<'a>, report: &mut Report) -> Self {
         report.different(root, "it has processors only: the rest of the result is Spansieve's own");
         let mut pipeline = Pipeline::default();
-        pipeline.split(components(root), report);
+        pipeline.split(bounded(components(root), report), report);
         pipeline
     }
 
@@ -100,6 +111,17 @@ impl<'a> Pipeline<'a> {
         self.after.retain(|processor| !is_second(processor));
     }
 }
+
+/// Returns the first components of the file, and reports the others.
+fn bounded<'a>(mut components: Vec<Component<'a>>, report: &mut Report) -> Vec<Component<'a>> {
+    for over in components.drain(components.len().min(COMPONENT_COUNT_MAX)..) {
+        report.not_carried(&over.definition, TOO_MANY, TOO_MANY_HELP);
+    }
+    components
+}
+
+const TOO_MANY: &str = "at most 1,000 components are imported";
+const TOO_MANY_HELP: &str = "import the part that is about traces";
 
 fn require_section(value: &Foreign<'_>) -> Result<(), Diagnostic> {
     if value.is_section() {
@@ -132,6 +154,10 @@ struct Joined<'a, 'b> {
     uses: Vec<Uses<'a>>,
     taken: Vec<usize>,
     connectors: HashSet<&'a str>,
+    /// The components that are defined, by section and name.
+    defined: BTreeMap<(&'static str, &'a str), Foreign<'a>>,
+    /// The components that are in the joined pipeline.
+    used: HashSet<u64>,
 }
 
 struct Uses<'a> {
@@ -170,7 +196,8 @@ impl<'a, 'b> Joined<'a, 'b> {
         let connectors = root.get("connectors").map(|section| section.entries()).unwrap_or_default();
         let connectors = connectors.into_iter().map(|(name, _)| name).collect();
         let uses = pipelines.iter().map(|(_, pipeline)| Uses::of(pipeline)).collect();
-        let mut joined = Joined { root, pipelines, uses, taken: Vec::new(), connectors };
+        let (taken, used) = (Vec::new(), HashSet::new());
+        let mut joined = Joined { root, pipelines, uses, taken, connectors, defined: defined(root), used };
         let mut result = Pipeline::default();
         match joined.main() {
             Some(main) => joined.join(main, &mut result, report),
@@ -243,27 +270,35 @@ impl<'a, 'b> Joined<'a, 'b> {
         next
     }
 
-    fn components(&self, index: usize, list: &str, report: &mut Report) -> Vec<Component<'a>> {
+    fn components(&mut self, index: usize, list: &'static str, report: &mut Report) -> Vec<Component<'a>> {
         let names = self.names(index, list);
         names.into_iter().filter_map(|(name, place)| self.component(list, name, &place, report)).collect()
     }
 
+    /// Returns the component that `place` names; `None`, and a report, if it is not defined, or is in the pipeline already.
     fn component(
-        &self,
-        section: &str,
+        &mut self,
+        section: &'static str,
         name: &'a str,
         place: &Foreign<'a>,
         report: &mut Report,
     ) -> Option<Component<'a>> {
-        let definition = self.root.get(section).and_then(|section| section.get(name));
-        if definition.is_none() && name.contains("${") {
-            report.not_carried(place, "its name comes from a variable", "write the name itself");
-        } else if definition.is_none() {
-            let reason =
-                format!("`{}` is not defined in `{section}`: the Collector does not start with this file", shown(name));
-            report.not_carried(place, reason, format!("define it in `{section}`, or take it out of the pipeline"));
+        let Some(definition) = self.defined.get(&(section, name)).cloned() else {
+            report_undefined(section, name, place, report);
+            return None;
+        };
+        if self.used.contains(&definition.id) {
+            report.not_needed(place, "spans pass it once: the pipelines are one here");
+            return None;
         }
-        Some(Component { kind: kind(name), definition: definition? })
+        if self.used.len() == COMPONENT_COUNT_MAX {
+            report.not_carried(place, TOO_MANY, TOO_MANY_HELP);
+            report.not_carried(&definition, TOO_MANY, TOO_MANY_HELP);
+            return None;
+        }
+        report.read(place);
+        self.used.insert(definition.id);
+        Some(Component { kind: kind(name), definition })
     }
 
     /// Reports the pipelines that are not imported, and the connectors.
@@ -281,7 +316,36 @@ impl<'a, 'b> Joined<'a, 'b> {
         for connector in all(self.root, "connectors") {
             report_connector(&connector, report);
         }
+        let lists = self.taken.iter().flat_map(|index| ["receivers", "exporters"].map(|list| self.names(*index, list)));
+        for (_, place) in lists.flatten().filter(|(name, _)| self.connectors.contains(name)) {
+            report.read(&place);
+        }
+        for definition in self.defined.values().filter(|definition| !self.used.contains(&definition.id)) {
+            if !report.tells_all_of(definition) {
+                let reason = "only pipelines that are not carried use it";
+                report.not_carried(definition, reason, "leave it in a Collector");
+            }
+        }
     }
+}
+
+/// Returns the receivers, processors and exporters that the file defines.
+fn defined<'a>(root: &Foreign<'a>) -> BTreeMap<(&'static str, &'a str), Foreign<'a>> {
+    let mut defined = BTreeMap::new();
+    for section in ["receivers", "processors", "exporters"] {
+        let entries = root.get(section).map(|section| section.entries()).unwrap_or_default();
+        defined.extend(entries.into_iter().map(|(name, definition)| ((section, name), definition)));
+    }
+    defined
+}
+
+fn report_undefined(section: &str, name: &str, place: &Foreign<'_>, report: &mut Report) {
+    if name.contains("${") {
+        return report.not_carried(place, "its name comes from a variable", "write the name itself");
+    }
+    let reason =
+        format!("`{}` is not defined in `{section}`: the Collector does not start with this file", shown(name));
+    report.not_carried(place, reason, format!("define it in `{section}`, or take it out of the pipeline"));
 }
 
 struct Followed<'a> {

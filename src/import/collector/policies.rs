@@ -15,6 +15,7 @@ type Refusal = String;
 
 /// Returns one of the policies at the top; `None`, and a report, if it cannot be carried.
 pub(super) fn policy(value: &Foreign<'_>, report: &mut Report) -> Option<Item> {
+    let mark = report.mark();
     match any(value, report) {
         Ok(item) => Some(item.from(value)),
         Err(reason) => {
@@ -24,7 +25,7 @@ pub(super) fn policy(value: &Foreign<'_>, report: &mut Report) -> Option<Item> {
             } else {
                 "traces that only it keeps are not kept: write a policy in its place"
             };
-            report.retain_outside(&value.path);
+            report.go_back(&mark);
             report.not_carried(value, reason, help);
             None
         }
@@ -123,11 +124,23 @@ fn numeric(section: &Foreign<'_>, report: &mut Report) -> Result<Item, Refusal> 
     Ok(item)
 }
 
-/// Returns the section of a ratio.
-pub(super) fn probabilistic(section: &Foreign<'_>, report: &mut Report) -> Result<Item, Refusal> {
+/// Returns the section of a policy of type `probabilistic`.
+fn probabilistic(section: &Foreign<'_>, report: &mut Report) -> Result<Item, Refusal> {
     if let Some(salt) = section.get("hash_salt") {
-        report.not_needed(&salt, "the ratio depends on the trace id alone, the same on every instance");
+        report.not_needed(&salt, ONE_RANDOMNESS);
     }
+    let mut entries = vec![("sampling_percentage", percentage(section)?)];
+    let others = section.entries().into_iter();
+    for (other, value) in others.filter(|(other, _)| !["hash_salt", "sampling_percentage"].contains(other)) {
+        entries.push((other, copied(&value)?));
+    }
+    Ok(Item::map(entries))
+}
+
+pub(super) const ONE_RANDOMNESS: &str = "the ratio depends on the trace id alone, the same on every instance";
+
+/// Returns the ratio of a section.
+pub(super) fn percentage(section: &Foreign<'_>) -> Result<Item, Refusal> {
     let percentage = match section.filled("sampling_percentage") {
         // The sign says that no fraction is meant.
         Some(value) if value.number().is_some_and(|number| number > 100.0) => "100%".to_owned(),
@@ -135,7 +148,7 @@ pub(super) fn probabilistic(section: &Foreign<'_>, report: &mut Report) -> Resul
         Some(value) => scalar::collector(&value)?,
         None => "0%".to_owned(),
     };
-    Ok(Item::map(vec![("sampling_percentage", Item::yaml(percentage))]))
+    Ok(Item::yaml(percentage))
 }
 
 /// Returns a section whose list `key` has policies.
@@ -155,7 +168,11 @@ fn inner(value: &Foreign<'_>, report: &mut Report) -> Result<Item, Refusal> {
 
 fn not(section: &Foreign<'_>, report: &mut Report) -> Result<Item, Refusal> {
     let value = section.filled("not_sub_policy").ok_or("it has no `not_sub_policy`")?;
-    Ok(Item::map(vec![("not_sub_policy", inner(&value, report)?)]))
+    let mut entries = vec![("not_sub_policy", inner(&value, report)?)];
+    for (other, value) in section.entries().into_iter().filter(|(other, _)| *other != "not_sub_policy") {
+        entries.push((other, copied(&value)?));
+    }
+    Ok(Item::map(entries))
 }
 
 fn composite(section: &Foreign<'_>, report: &mut Report) -> Result<Item, Refusal> {

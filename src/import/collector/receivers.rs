@@ -1,5 +1,7 @@
 //! The `otlp` receivers (opentelemetry-collector `receiver/otlpreceiver/README.md`).
 
+use std::collections::HashSet;
+
 use super::pipelines::{Component, Pipeline};
 use super::{Known, Parts, copied, formatted, report_rest, scalar_item};
 use crate::import::draft::{Item, Value};
@@ -108,11 +110,13 @@ fn protocols<'a>(receiver: &Foreign<'a>, report: &mut Report) -> Vec<Open<'a>> {
 /// Returns the addresses. A port is named once, as each address speaks both protocols.
 fn listen(open: &[Open<'_>], report: &mut Report) -> Item {
     let mut items = Vec::new();
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for (protocol, section) in open {
         let unix = section.get("transport").filter(|transport| transport.text().is_some_and(|text| text != "tcp"));
         if let Some(transport) = unix {
-            report.not_carried(&transport, "Spansieve listens on TCP only", "give the receiver a `host:port`");
+            for part in section.filled("endpoint").iter().chain([&transport]) {
+                report.not_carried(part, "Spansieve listens on TCP only", "give the receiver a `host:port`");
+            }
             continue;
         }
         let written = section.filled("endpoint");
@@ -123,8 +127,10 @@ fn listen(open: &[Open<'_>], report: &mut Report) -> Item {
         let text = |item: &Item| if let Value::Scalar(text) = &item.value { text.clone() } else { String::new() };
         items.extend(item.filter(|item| {
             let text = text(item);
-            let is_new = !seen.contains(&text);
-            seen.push(text);
+            let is_new = seen.insert(text);
+            if let Some(again) = written.as_ref().filter(|_| !is_new) {
+                report.not_needed(again, "the address is listed already: each address speaks both protocols");
+            }
             is_new
         }));
     }
@@ -143,42 +149,94 @@ fn address(endpoint: &Foreign<'_>, report: &mut Report) -> Option<Item> {
     }
 }
 
-/// Returns the largest request that one of the protocols takes.
-fn request_bytes(open: &[Open<'_>], report: &mut Report) -> Option<Item> {
-    let mut largest: Option<(u64, Option<Item>)> = None;
-    for (protocol, section) in open {
-        let (unit, format) = protocol.request_unit;
-        let written = section.filled(protocol.request_key);
-        let bytes = match &written {
-            // A reference has no number yet, and goes before all others.
-            Some(value) => value.count().map_or(u64::MAX, |count| count.saturating_mul(unit)),
-            None => protocol.request_bytes,
-        };
-        if largest.as_ref().is_none_or(|(other, _)| bytes > *other) {
-            let known = |bytes: &u64| *bytes != u64::MAX;
-            let item = written.as_ref().and_then(|value| match Some(bytes).filter(known) {
-                Some(bytes) => Some(Item::yaml(display_bytes(bytes)).from(value)),
-                None => formatted(value, format, report),
-            });
-            largest = Some((bytes, item));
-        }
-    }
-    let (bytes, item) = largest?;
-    let default = || Item::yaml(display_bytes(bytes)).remark("the Collector's default over HTTP");
-    item.or_else(|| (bytes > OWN_REQUEST_BYTES && bytes != u64::MAX).then(default))
+/// Returns the bytes of the largest request of a protocol, the value that says so, and its format here.
+fn limit<'a>((protocol, section): &Open<'a>) -> (u64, Option<Foreign<'a>>, &'static str) {
+    let (unit, format) = protocol.request_unit;
+    let written = section.filled(protocol.request_key);
+    let bytes = match &written {
+        // A reference has no number yet, and goes before all others.
+        Some(value) => value.count().map_or(u64::MAX, |count| count.saturating_mul(unit)),
+        None => protocol.request_bytes,
+    };
+    (bytes, written, format)
 }
 
+/// Returns the largest request that one of the protocols takes.
+fn request_bytes(open: &[Open<'_>], report: &mut Report) -> Option<Item> {
+    let limits: Vec<_> = open.iter().map(limit).collect();
+    // The first one of several equal ones.
+    let (bytes, written, format) = limits.iter().rev().max_by_key(|(bytes, _, _)| *bytes)?;
+    let others = limits.iter().filter_map(|(_, written, _)| written.as_ref());
+    for other in others.filter(|other| written.as_ref().is_none_or(|written| written.id != other.id)) {
+        report.different(other, "one limit is for both protocols: the larger one");
+    }
+    let is_known = *bytes != u64::MAX;
+    let default = || Item::yaml(display_bytes(*bytes)).remark("the Collector's default over HTTP");
+    match written {
+        Some(value) if is_known => Some(Item::yaml(display_bytes(*bytes)).from(value)),
+        Some(value) => formatted(value, format, report),
+        None => (*bytes > OWN_REQUEST_BYTES && is_known).then(default),
+    }
+}
+
+/// Returns TLS for all addresses: the certificate of the first protocol that has one, and the authority of client
+/// certificates of any of them.
 fn tls(open: &[Open<'_>], report: &mut Report) -> Option<Item> {
     let sections: Vec<Foreign<'_>> = open.iter().filter_map(|(_, section)| section.filled("tls")).collect();
-    let first = sections.first()?;
+    let base = sections.iter().find(|section| section.filled("cert_file").is_some()).or(sections.first())?;
     for section in &sections {
         report_rest(section, &TLS_READ, &TLS_KNOWN, report);
     }
     if sections.len() < open.len() {
-        report.different(first, "TLS is on all addresses here, not only on those of this protocol");
+        report.different(base, "TLS is on all addresses here, not only on those of this protocol");
     }
-    let entries = TLS_READ.iter().filter_map(|key| Some((*key, first.filled(key)?)));
-    whole(first, entries, report)
+    let authority = base.filled(AUTHORITY).or_else(|| sections.iter().find_map(|section| section.filled(AUTHORITY)));
+    for other in sections.iter().filter(|other| other.id != base.id) {
+        other_certificate(base, other, report);
+        other_authority(authority.as_ref(), other, report);
+    }
+    if let Some(authority) = authority.as_ref().filter(|_| base.filled(AUTHORITY).is_none()) {
+        report.different(authority, "senders to all addresses must show a certificate of this authority");
+    }
+    let own = ["cert_file", "key_file"].into_iter().filter_map(|key| Some((key, base.filled(key)?)));
+    whole(base, own.chain(authority.map(|file| (AUTHORITY, file))), report)
+}
+
+const AUTHORITY: &str = "client_ca_file";
+
+/// Reports the certificate of another protocol than that of `base`.
+fn other_certificate(base: &Foreign<'_>, other: &Foreign<'_>, report: &mut Report) {
+    for key in ["cert_file", "key_file"] {
+        let Some(file) = other.filled(key) else { continue };
+        if base.filled(key).is_some_and(|base| base.text() == file.text()) {
+            report.not_needed(&file, "it is the file of the other protocol, which is for all addresses");
+        } else {
+            let reason = format!("all addresses show the certificate in `{}`", base.path);
+            report.not_carried(&file, reason, "use one certificate that has all names by which senders call");
+        }
+    }
+}
+
+/// Reports the `authority` of client certificates if `other` has another one, or none.
+fn other_authority(authority: Option<&Foreign<'_>>, other: &Foreign<'_>, report: &mut Report) {
+    let Some(authority) = authority else { return };
+    match other.filled(AUTHORITY) {
+        Some(own) if own.id == authority.id => {}
+        Some(own) if own.text() == authority.text() => {
+            report.not_needed(&own, "it is the file of the other protocol, which is for all addresses");
+        }
+        Some(own) => {
+            let reason =
+                format!("client certificates are checked with `{}`: those of this one are refused", authority.path);
+            report.not_carried(&own, reason, "write the authorities of both into one file");
+        }
+        None => {
+            report.different(
+                other,
+                format!("its senders must show a certificate as well, because of `{}`", authority.path),
+            );
+        }
+    }
 }
 
 /// Returns a section that can only be taken out as a whole.
@@ -199,23 +257,41 @@ fn whole<'a>(
 }
 
 fn auth(open: &[Open<'_>], pipeline: &Pipeline<'_>, report: &mut Report) -> Option<Item> {
-    let mut sections = open.iter().filter_map(|(_, section)| section.filled("auth"));
-    let first = sections.next()?;
-    let id = first.get("authenticator").and_then(|id| id.text()).unwrap_or_default();
-    let extension = pipeline.extension(id).filter(|extension| extension.kind == "bearertokenauth");
-    let item = extension.and_then(|extension| bearer(extension, report));
-    if item.is_none() {
-        let reason =
-            format!("senders are not asked who they are: the authenticator `{}` has no counterpart", shown(id));
-        report.not_carried(
-            &first,
-            reason,
-            "docs/security.md: `otlp.auth` (tokens, Google's ID tokens), `otlp.tls` (mutual TLS)",
-        );
-    } else if let Some(second) = sections.next() {
-        report.different(&second, "all addresses ask for the tokens of the first authenticator");
+    let sections: Vec<Foreign<'_>> = open.iter().filter_map(|(_, section)| section.filled("auth")).collect();
+    let mut item = None;
+    let mut taken = "";
+    for section in &sections {
+        let id = section.get("authenticator").and_then(|id| id.text()).unwrap_or_default();
+        if item.is_some() && id == taken {
+            report.not_needed(section, "all addresses ask for the tokens of this authenticator");
+            continue;
+        }
+        let extension = pipeline.extension(id).filter(|extension| extension.kind == "bearertokenauth");
+        match extension.filter(|_| item.is_none()).and_then(|extension| bearer(extension, report)) {
+            Some(bearer) => {
+                (item, taken) = (Some(bearer), id);
+                report.read(section);
+                if sections.len() < open.len() {
+                    report.different(
+                        section,
+                        "senders to all addresses must send a token, not only those of this protocol",
+                    );
+                }
+            }
+            None => lost_authenticator(section, id, item.is_some(), report),
+        }
     }
     item
+}
+
+fn lost_authenticator(section: &Foreign<'_>, id: &str, has_other: bool, report: &mut Report) {
+    let reason = if has_other {
+        format!("all addresses ask for the tokens of another authenticator, not for those of `{}`", shown(id))
+    } else {
+        format!("senders are not asked who they are: the authenticator `{}` has no counterpart", shown(id))
+    };
+    let help = "docs/security.md: `otlp.auth` (tokens, Google's ID tokens), `otlp.tls` (mutual TLS)";
+    report.not_carried(section, reason, help);
 }
 
 /// Returns `otlp.auth` for the extension `bearertokenauth`.
@@ -239,7 +315,15 @@ fn bearer(extension: &Component<'_>, report: &mut Report) -> Option<Item> {
 
 fn cors(open: &[Open<'_>], report: &mut Report) -> Option<Item> {
     const KEYS: [&str; 3] = ["allowed_origins", "allowed_headers", "max_age"];
-    let section = open.iter().find_map(|(_, section)| section.filled("cors"))?;
+    let mut sections = open.iter().filter_map(|(_, section)| section.filled("cors"));
+    let section = sections.next()?;
+    for other in sections {
+        report.not_carried(
+            &other,
+            "there is one `otlp.cors` for all addresses, and another one is carried",
+            super::LEAVE_OUT,
+        );
+    }
     report_rest(&section, &KEYS, &[], report);
     whole(&section, KEYS.iter().filter_map(|key| Some((*key, section.filled(key)?))), report)
 }

@@ -10,8 +10,8 @@ const GCP_DETECTORS: [&str; 4] = ["gcp", "gke", "gce", "cloud_run"];
 
 const CONTEXT_HELP: &str = "let the sender set an attribute, and use `from_attribute`";
 
-/// Returns the actions of a `resource` processor. `is_before` says that it stands before the sampler.
-pub(super) fn actions(processor: &Component<'_>, is_before: bool, report: &mut Report) -> Vec<Item> {
+/// Returns the actions of a `resource` processor, at most `max`. `is_before` says that it stands before the sampler.
+pub(super) fn actions(processor: &Component<'_>, is_before: bool, max: usize, report: &mut Report) -> Vec<Item> {
     let part = &processor.definition;
     report_rest(part, &["attributes"], &[], report);
     if is_before {
@@ -22,6 +22,11 @@ pub(super) fn actions(processor: &Component<'_>, is_before: bool, report: &mut R
     for action in actions {
         if let Some(context) = action.get("from_context") {
             report.not_carried(&context, "requests are not kept with their metadata", CONTEXT_HELP);
+            report.read(&action);
+            continue;
+        }
+        if items.len() == max {
+            report.not_carried(&action, "there are too many actions", "leave out those that no query needs");
             continue;
         }
         match copied(&action) {
@@ -35,9 +40,8 @@ pub(super) fn actions(processor: &Component<'_>, is_before: bool, report: &mut R
 /// Returns `resource.detect` for a `resourcedetection` processor.
 pub(super) fn detect(processor: &Component<'_>, report: &mut Report) -> Option<Item> {
     let part = &processor.definition;
-    let detectors = part.filled("detectors")?;
     let mut item = None;
-    for detector in detectors.items() {
+    for detector in part.filled("detectors").map(|list| list.items()).unwrap_or_default() {
         if detector.text().is_some_and(|name| GCP_DETECTORS.contains(&name)) {
             let reason =
                 "it adds the daemon's own project and region to resources that have none; not what the senders run on";

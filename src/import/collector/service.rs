@@ -38,6 +38,7 @@ pub(super) fn read(root: &Foreign<'_>, pipeline: &Pipeline<'_>, parts: &mut Part
     extensions(pipeline, report);
     let Some(service) = root.get("service") else { return };
     report_rest(&service, &SERVICE_READ, &[], report);
+    service.get("extensions").iter().for_each(|list| report.read(list));
     let Some(telemetry) = service.filled("telemetry") else { return };
     parts.telemetry.extend(metrics(&telemetry, report).map(|item| ("listen", item)));
     let log = log(&telemetry, report);
@@ -61,7 +62,7 @@ fn extensions(pipeline: &Pipeline<'_>, report: &mut Report) {
         }
         match EXTENSIONS.iter().find(|(kind, _, _)| *kind == extension.kind) {
             Some((_, Outcome::NotCarried, reason)) => report.not_carried(definition, *reason, super::LEAVE_OUT),
-            Some((_, Outcome::Different, reason)) => report.different(definition, *reason),
+            Some((_, Outcome::Different, reason)) => report.different_whole(definition, *reason),
             Some((_, _, reason)) => report.not_needed(definition, *reason),
             None => report.not_carried(definition, "Spansieve has no extensions", super::LEAVE_OUT),
         }
@@ -81,7 +82,14 @@ fn metrics(telemetry: &Foreign<'_>, report: &mut Report) -> Option<Item> {
     for reader in &readers {
         let prometheus = reader.find(&["pull", "exporter", "prometheus"]);
         match prometheus.as_ref().and_then(address).filter(|_| item.is_none()) {
-            Some(address) => item = Some(Item::text(&address).from(reader)),
+            Some(address) => {
+                item = Some(Item::text(&address).from(reader));
+                let exporter = prometheus.iter();
+                exporter
+                    .flat_map(|part| ["host", "port"].map(|key| part.get(key)))
+                    .flatten()
+                    .for_each(|v| report.read(&v));
+            }
             None => report.not_carried(reader, "metrics are scraped by Prometheus at one address", super::LEAVE_OUT),
         }
     }

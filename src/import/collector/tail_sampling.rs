@@ -1,7 +1,7 @@
 //! The `tail_sampling` processor (opentelemetry-collector-contrib `processor/tailsamplingprocessor/README.md`).
 
 use super::pipelines::{Component, Pipeline};
-use super::policies::policy;
+use super::policies::{ONE_RANDOMNESS, percentage, policy};
 use super::{Known, Parts, carry, copied, report_rest, scalar_item};
 use crate::import::draft::Item;
 use crate::import::foreign::Foreign;
@@ -33,10 +33,13 @@ const KNOWN: [Known; 6] = [
     ),
     ("tail_storage", Outcome::NotCarried, "pending spans are held in memory, and with `journal` also on a disk"),
 ];
+const AFTER_ROOT: &str = "decision_wait_after_root_received";
 /// The default of `decision_wait` in the Collector.
 const DECISION_WAIT: &str = "30s";
 /// The smallest decision cache of Spansieve.
 const CACHE_SIZE_MIN: u64 = 1_000;
+/// The most policies that Spansieve takes.
+const POLICY_COUNT_MAX: usize = 256;
 /// The smallest `bytes_max`.
 const BYTES_MIN: u64 = 1 << 10;
 const RESCUE: &str = "a late error or slow span brings a dropped trace back, so more traces are kept; `rescue: {window: 0s}` \
@@ -54,8 +57,9 @@ pub(super) fn read<'a>(pipeline: &Pipeline<'a>, parts: &mut Parts<'a>, report: &
         Some(wait) => entries.extend(scalar_item(&wait, report).map(|item| ("decision_wait", item))),
         None => entries.push(("decision_wait", Item::yaml(DECISION_WAIT).remark("the Collector's default"))),
     }
-    if part.filled("decision_wait_after_root_received").is_some_and(|wait| !wait.is_text("0s")) {
-        carry(part, "decision_wait_after_root_received", "decision_wait_after_root_received", entries, report);
+    match part.filled(AFTER_ROOT) {
+        Some(wait) if wait.is_text("0s") => report.not_needed(&wait, "0 is no such wait, here as well"),
+        _ => carry(part, AFTER_ROOT, AFTER_ROOT, entries, report),
     }
     entries.extend(decision_cache(part, report).map(|item| ("decision_cache", item)));
     entries.extend(bytes_max(part, report).map(|item| ("bytes_max", item)));
@@ -104,6 +108,7 @@ fn decision_cache(part: &Foreign<'_>, report: &mut Report) -> Option<Item> {
 fn bytes_max(part: &Foreign<'_>, report: &mut Report) -> Option<Item> {
     let size = part.filled("maximum_trace_size_bytes")?;
     if size.count() == Some(0) {
+        report.not_needed(&size, "0 is no limit");
         return None;
     }
     report.different(&size, "a larger trace is decided by its policies at once, where the Collector drops it unseen");
@@ -125,7 +130,14 @@ fn strategy(part: &Foreign<'_>, report: &mut Report) {
 
 fn policies(part: &Foreign<'_>, report: &mut Report) -> Item {
     let list = part.get("policies").unwrap_or_else(|| part.clone());
-    let items: Vec<Item> = list.items().iter().filter_map(|value| policy(value, report)).collect();
+    let mut items: Vec<Item> = Vec::new();
+    for value in list.items() {
+        if items.len() == POLICY_COUNT_MAX {
+            report.not_carried(&value, "there are more policies than Spansieve takes", "combine some of them");
+        } else {
+            items.extend(policy(&value, report));
+        }
+    }
     Item::list(items).parts_of(&list).or(everything("no policy could be carried, so every trace is kept"))
 }
 
@@ -136,29 +148,55 @@ fn everything(remark: &'static str) -> Item {
 
 /// Returns the policies of a pipeline without `tail_sampling`.
 fn unsampled(pipeline: &Pipeline<'_>, report: &mut Report) -> Item {
-    let sampler = pipeline.after.iter().find(|processor| processor.kind == "probabilistic_sampler");
-    let ratio = sampler.and_then(|sampler| ratio(&sampler.definition, report));
+    let ratio = pipeline.ratio().and_then(|sampler| ratio(&sampler.definition, report));
     ratio.unwrap_or_else(|| everything("the pipeline has no sampler"))
 }
 
+/// Keys of `probabilistic_sampler` (opentelemetry-collector-contrib `processor/probabilisticsamplerprocessor/README.md`).
+const RATIO_KNOWN: [Known; 7] = [
+    ("hash_seed", Outcome::NotNeeded, ONE_RANDOMNESS),
+    ("mode", Outcome::Different, "the ratio is of the randomness of the trace id, as in the mode `equalizing`"),
+    ("fail_closed", Outcome::NotNeeded, "every trace id has randomness"),
+    ("sampling_precision", Outcome::NotNeeded, "thresholds have all 56 bits"),
+    ("attribute_source", Outcome::NotNeeded, "it is about logs"),
+    ("from_attribute", Outcome::NotNeeded, "it is about logs"),
+    ("sampling_priority", Outcome::NotNeeded, "it is about logs"),
+];
+
 /// Returns the policy for a `probabilistic_sampler`.
 fn ratio(part: &Foreign<'_>, report: &mut Report) -> Option<Item> {
-    let percentage = part.filled("sampling_percentage")?;
-    let rule = super::policies::probabilistic(part, report).ok()?;
-    report.different(&percentage, "as many traces are kept, but others: by the randomness of the trace id");
+    let lost = "every trace is kept here";
+    let Some(value) = part.filled("sampling_percentage") else {
+        report.not_carried(part, "it has no `sampling_percentage`, so it keeps nothing in the Collector", lost);
+        return None;
+    };
+    let percentage = percentage(part).map_err(|reason| report.not_carried(part, reason, lost)).ok()?;
+    report.different(&value, "as many traces are kept, but others: by the randomness of the trace id");
+    report_rest(part, &["sampling_percentage"], &RATIO_KNOWN, report);
+    let section = Item::map(vec![("sampling_percentage", percentage)]);
     let name = Item::text("ratio");
-    let policy = Item::map(vec![("name", name), ("type", Item::text("probabilistic")), ("probabilistic", rule)]);
+    let policy = Item::map(vec![("name", name), ("type", Item::text("probabilistic")), ("probabilistic", section)]);
     Some(Item::list(vec![policy.from(part)]).parts_of(part).or(everything("the ratio could not be carried")))
 }
 
 /// Says which policies ask for attributes that a processor before the sampler has rewritten.
 fn warn_of_rewritten(pipeline: &Pipeline<'_>, sampler: &Foreign<'_>, report: &mut Report) {
-    let policies = sampler.get("policies").map(|policies| policies.items()).unwrap_or_default();
-    for (key, processor) in pipeline.before.iter().flat_map(rewritten).take(REWRITTEN_MAX) {
-        for policy in policies.iter().filter(|policy| mentions(policy, key)) {
+    let rewritten: Vec<_> = pipeline.before.iter().flat_map(rewritten).take(REWRITTEN_MAX).collect();
+    let rewritten: Vec<_> = rewritten.iter().map(|(key, processor)| (*key, format!("\"{key}\""), processor)).collect();
+    if rewritten.is_empty() {
+        return;
+    }
+    for policy in sampler.get("policies").map(|policies| policies.items()).unwrap_or_default() {
+        let mut mentioned = vec![false; rewritten.len()];
+        each_text(&policy, &mut |text| {
+            for (index, (key, quoted, _)) in rewritten.iter().enumerate() {
+                mentioned[index] |= text == *key || text.contains(quoted.as_str());
+            }
+        });
+        for ((key, _, processor), _) in rewritten.iter().zip(mentioned).filter(|(_, is_mentioned)| *is_mentioned) {
             let reason =
                 format!("it asks for `{key}`, which `{processor}` sets before: here policies see what was sent");
-            report.different(policy, reason);
+            report.different(&policy, reason);
         }
     }
 }
@@ -178,13 +216,13 @@ fn rewritten<'a>(processor: &Component<'a>) -> Vec<(&'a str, String)> {
     keys.filter(|key| !key.is_empty() && key.len() <= 100).map(|key| (key, processor.definition.path.clone())).collect()
 }
 
-fn mentions(value: &Foreign<'_>, key: &str) -> bool {
-    match value.text() {
-        Some(text) => text == key || text.contains(&format!("\"{key}\"")),
-        None => {
-            let is_part = |name: &str| !["name", "type"].contains(&name);
-            value.items().iter().any(|item| mentions(item, key))
-                || value.entries().iter().any(|(name, item)| is_part(name) && mentions(item, key))
-        }
+/// Calls `visit` with all texts in a policy, but for its name and type, and those of the policies in it.
+fn each_text(value: &Foreign<'_>, visit: &mut impl FnMut(&str)) {
+    if let Some(text) = value.text() {
+        visit(text);
+    }
+    value.items().iter().for_each(|item| each_text(item, visit));
+    for (_, part) in value.entries().iter().filter(|(key, _)| !["name", "type"].contains(key)) {
+        each_text(part, visit);
     }
 }

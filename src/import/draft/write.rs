@@ -28,6 +28,11 @@ impl Written {
         self.parents.get(unit).copied().flatten()
     }
 
+    /// Returns the unit around all others that have this one.
+    pub(in crate::import) fn outermost(&self, unit: usize) -> usize {
+        std::iter::successors(Some(unit), |unit| self.parent(*unit)).last().unwrap_or(unit)
+    }
+
     /// Returns the lines of a unit.
     pub(in crate::import) fn lines(&self, unit: usize) -> impl Iterator<Item = &str> {
         let lines = self.text.lines().zip(&self.units);

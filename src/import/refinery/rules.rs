@@ -33,10 +33,11 @@ pub(super) struct Rule<'a> {
 impl<'a> Rule<'a> {
     /// Returns the rule in `part`; `None`, and a report, if it cannot be carried.
     pub(super) fn of(part: &Foreign<'a>, report: &mut Report) -> Option<Self> {
+        let mark = report.mark();
         match Rule::read(part, report) {
             Ok(rule) => Some(rule),
             Err(reason) => {
-                report.retain_outside(&part.path);
+                report.go_back(&mark);
                 report.not_carried(
                     part,
                     reason,
@@ -146,7 +147,7 @@ impl Maker<'_> {
     fn keep(&mut self, rule: &Rule<'_>, earlier: &[Rule<'_>]) {
         if matches!(rule.keep, Keep::None) {
             if let Some(part) = &rule.part {
-                self.report.different(part, "the policies of the rules after it exclude its traces");
+                self.report.different_whole(part, "the policies of the rules after it exclude its traces");
             }
             return;
         }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::{imported, loaded};
+use super::{Finding, ForeignKind, Imported, Outcome, imported, loaded};
 
 const KEYS: [&str; 104] = [
     "receivers",
@@ -201,11 +201,62 @@ fn placed() -> impl Strategy<Value = Value> {
     })
 }
 
+/// Keys whose value shows in the result under another name: names of components, and switches of TLS.
+const SHOWN_OTHERWISE: [&str; 6] = ["receivers", "processors", "exporters", "extensions", "authenticator", "insecure"];
+/// Sections that a finding is about as a whole, although they mean something else here.
+const DIFFERENT_WHOLE: [&str; 1] = ["extensions."];
+
+/// Returns the paths of all values in `tree` that nothing is in, each with its last key.
+fn leaves(tree: &Value, path: &str, key: &str, out: &mut Vec<(String, String)>) {
+    match tree {
+        Value::Object(entries) if !entries.is_empty() => {
+            for (key, value) in entries {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                leaves(value, &path, key, out);
+            }
+        }
+        Value::Array(items) if !items.is_empty() => {
+            for (index, value) in items.iter().enumerate() {
+                leaves(value, &format!("{path}[{index}]"), key, out);
+            }
+        }
+        _ => out.push((path.to_owned(), key.to_owned())),
+    }
+}
+
+/// Returns true if `finding`, or the result that it names, tells about the value at `path`.
+fn tells(finding: &Finding, imported: &Imported, path: &str, key: &str) -> bool {
+    let inside = path.strip_prefix(&finding.from).filter(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+    let is_root = finding.from == "the file";
+    match finding.outcome {
+        Outcome::NotCarried | Outcome::NotNeeded => is_root || inside.is_some(),
+        Outcome::Different if DIFFERENT_WHOLE.iter().any(|start| finding.from.starts_with(start)) => inside.is_some(),
+        _ if finding.to.is_some() => inside.is_some_and(|rest| rest.is_empty() || imported.text.contains(key)),
+        _ => inside == Some(""),
+    }
+}
+
+fn check_nothing_vanishes(tree: &Value, imported: &Imported) {
+    let mut values = Vec::new();
+    leaves(tree, "", "", &mut values);
+    let findings: Vec<&Finding> = Outcome::ALL.iter().flat_map(|outcome| imported.report.of(*outcome)).collect();
+    for (path, key) in values {
+        let is_told = findings.iter().any(|finding| tells(finding, imported, &path, &key));
+        let is_excused = SHOWN_OTHERWISE.contains(&key.as_str());
+        assert!(is_told || is_excused, "{path} of {tree} vanishes:\n{}\n{findings:#?}", imported.text);
+    }
+}
+
 /// JSON is YAML.
 fn check(tree: &Value) {
-    match imported(&tree.to_string()) {
+    let text = tree.to_string();
+    match imported(&text) {
         Ok(imported) => {
             loaded(&imported);
+            // Merged entries have the paths of entries of the section that merges them.
+            if imported.kind == ForeignKind::Collector && !text.contains("<<") {
+                check_nothing_vanishes(tree, &imported);
+            }
         }
         Err(problems) => assert!(problems.iter().next().is_some_and(|problem| problem.line > 0), "{tree}"),
     }

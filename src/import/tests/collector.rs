@@ -193,6 +193,176 @@ fn receivers() {
     );
 }
 
+/// Returns a file with `otlp` over both protocols.
+fn both(grpc: &str, http: &str) -> String {
+    format!("receivers: {{otlp: {{protocols: {{grpc: {{{grpc}}}, http: {{{http}}}}}}}}}\n")
+}
+
+#[test]
+fn client_certificates_that_one_protocol_asks_for_are_asked_for_on_all_addresses() {
+    let own = "cert_file: /x.crt, key_file: /x.key";
+    let mutual = "# tls: {cert_file: /x.crt, key_file: /x.key, client_ca_file: /ca.crt}";
+    check(
+        &both(&format!("tls: {{{own}}}"), &format!("tls: {{{own}, client_ca_file: /ca.crt}}")),
+        &[mutual],
+        &[
+            &["different", "http.tls.client_ca_file", "must show a certificate of this authority"],
+            &["not needed", "http.tls.cert_file", "for all addresses"],
+        ],
+    );
+    check(
+        &both(&format!("tls: {{{own}, client_ca_file: /ca.crt}}"), "tls: {cert_file: /y.crt, key_file: /y.key}"),
+        &[mutual],
+        &[
+            &["different", "http.tls:", "must show a certificate as well"],
+            &[
+                "not carried",
+                "http.tls.cert_file",
+                "all addresses show the certificate in `receivers.otlp.protocols.grpc.tls`",
+            ],
+            &["not carried", "http.tls.key_file"],
+        ],
+    );
+    check(
+        &both(
+            &format!("tls: {{{own}, client_ca_file: /ca.crt}}"),
+            &format!("tls: {{{own}, client_ca_file: /other.crt}}"),
+        ),
+        &[mutual],
+        &[&["not carried", "http.tls.client_ca_file", "those of this one are refused"]],
+    );
+    check(
+        &both(&format!("tls: {{{own}, client_ca_file: /ca.crt}}"), ""),
+        &[mutual],
+        &[&["not carried", "grpc.tls", "cannot read"]],
+    );
+}
+
+#[test]
+fn what_the_second_protocol_has_is_reported() {
+    let tokens = "extensions: {bearertokenauth: {token: aaaaaaaaaaaaaaaa}, oidc: {issuer_url: 'https://i'}}\n";
+    check(
+        &(both("auth: {authenticator: oidc}", "auth: {authenticator: bearertokenauth}") + tokens),
+        &["auth: {bearer: {tokens: [aaaaaaaaaaaaaaaa]}} # extensions.bearertokenauth"],
+        &[&["not carried", "grpc.auth", "`oidc`"], &["not carried", "extensions.oidc"]],
+    );
+    check(
+        &(both("", "auth: {authenticator: bearertokenauth}") + tokens),
+        &[],
+        &[&["different", "http.auth", "all addresses"]],
+    );
+    check(
+        &both("max_recv_msg_size_mib: 64, cors: {max_age: 5}", "max_request_body_size: 1000, cors: {max_age: 6}"),
+        &["max_request_bytes: 64MiB # receivers.otlp.protocols.grpc.max_recv_msg_size_mib"],
+        &[
+            &["different", "http.max_request_body_size", "the larger one"],
+            &["not carried", "http.cors", "one `otlp.cors`"],
+        ],
+    );
+    check(&both("endpoint: 'a:1'", "endpoint: 'a:1'"), &[], &[&["not needed", "http.endpoint", "listed already"]]);
+}
+
+#[test]
+fn endpoints_that_are_variables() {
+    check(
+        "exporters: {otlphttp: {endpoint: '${env:SINK}'}}\n",
+        &["endpoint: \"${env:SINK}\" # exporters.otlphttp.endpoint"],
+        &[&["different", "exporters.otlphttp.endpoint", "must contain the sink's address for gRPC with its scheme"]],
+    );
+    check(
+        "exporters: {otlphttp: {endpoint: '${SINK:-http://tempo:4317}/v1/traces'}}\n",
+        &["endpoint: \"${env:SINK:-http://tempo:4317}\" # exporters.otlphttp.endpoint"],
+        &[],
+    );
+    check(
+        "exporters: {otlphttp: {endpoint: 'http://${HOST}:4318', traces_endpoint: 'http://${TRACES}:4318/v1/traces'}}\n",
+        &["endpoint: \"http://${env:TRACES}:4317\" # exporters.otlphttp.traces_endpoint"],
+        &[
+            &["not needed", "exporters.otlphttp.endpoint"],
+            &["different", "traces_endpoint", "with the value of the variable"],
+        ],
+    );
+    check(
+        "exporters: {otlp: {endpoint: '${env:SINK}', tls: {insecure: true}}}\n",
+        &["endpoint: \"http://${env:SINK}\" # exporters.otlp.endpoint"],
+        &[&["different", "exporters.otlp.endpoint", "must contain a host, without a scheme"]],
+    );
+}
+
+#[test]
+fn a_switch_that_is_a_variable_is_not_guessed() {
+    check(
+        "exporters: {otlp: {endpoint: 'tempo:4317', tls: {insecure: '${env:PLAIN}'}}}\n",
+        &["endpoint: \"https://tempo:4317\" # exporters.otlp.endpoint"],
+        &[&["not carried", "exporters.otlp.tls.insecure", "is not known here: the endpoint is written with TLS"]],
+    );
+    check(
+        "exporters: {googlecloud: {trace: {endpoint: 'a:1', use_insecure: '${env:PLAIN:-true}'}}}\n",
+        &["endpoint: \"https://a:1\" # exporters.googlecloud.trace.endpoint"],
+        &[&["not carried", "exporters.googlecloud.trace.use_insecure"]],
+    );
+}
+
+#[test]
+fn a_second_processor_of_a_kind_is_reported() {
+    check(
+        "processors: {memory_limiter: {limit_mib: 512}, memory_limiter/b: {limit_mib: 0, limit_percentage: 40, spike_limit_mib: 5}, \
+         batch: {timeout: 1s, send_batch_size: 5, send_batch_max_size: 9}, batch/b: {timeout: 2s}, resourcedetection: {detectors: [gcp]}, \
+         resourcedetection/b: {detectors: [gcp], timeout: 1s}}\n",
+        &["limit: 512MiB # processors.memory_limiter.limit_mib", "max_spans: 9 # processors.batch.send_batch_max_size"],
+        &[
+            &["not carried", "memory_limiter/b.limit_percentage", "another `memory_limiter`"],
+            &["not needed", "memory_limiter/b.limit_mib", "not set"],
+            &["not needed", "memory_limiter/b.spike_limit_mib"],
+            &["not needed", "batch.send_batch_size"],
+            &["not carried", "batch/b"],
+            &["not needed", "resourcedetection/b"],
+        ],
+    );
+    check(
+        "processors: {probabilistic_sampler: {sampling_percentage: 10, hash_seed: 7, mode: proportional, acme: 1}, \
+         probabilistic_sampler/b: {sampling_percentage: 20}}\n",
+        &[
+            "- {name: ratio, type: probabilistic, probabilistic: {sampling_percentage: 10%}} # processors.probabilistic_sampler",
+        ],
+        &[
+            &["not needed", "probabilistic_sampler.hash_seed"],
+            &["different", "probabilistic_sampler.mode"],
+            &["not carried", "probabilistic_sampler.acme", "no such setting"],
+            &["not carried", "probabilistic_sampler/b"],
+        ],
+    );
+    check(
+        "processors: {probabilistic_sampler: {hash_seed: 7}}\n",
+        &["policies: [{name: everything, type: always_sample}] # the pipeline has no sampler"],
+        &[&["not carried", "probabilistic_sampler:", "no `sampling_percentage`"]],
+    );
+}
+
+#[test]
+fn keys_that_nothing_reads_are_reported() {
+    check(
+        "receivers: {otlp: {protocols: {grpc: }}}\nexporters: {googlecloud: , kafka: {brokers: [a]}}\nx-common: {a: 1}\n\
+         service: {pipelines: {traces: {receivers: [otlp], exporters: [googlecloud], acme: 1}, metrics: {receivers: [otlp], exporters: [kafka]}}}\n",
+        &[],
+        &[
+            &["not carried", "service.pipelines.traces.acme", "nothing in Spansieve is set by it"],
+            &["not carried", "x-common"],
+            &["not carried", "exporters.kafka", "only pipelines that are not carried use it"],
+        ],
+    );
+}
+
+#[test]
+fn a_component_that_is_named_twice_is_taken_once() {
+    check(
+        "receivers: {otlp: {protocols: {grpc: }}}\nprocessors: {resource: {attributes: [{key: k, action: delete}]}}\nexporters: {nop: }\n\
+         service: {pipelines: {traces: {receivers: [otlp], processors: [resource, resource], exporters: [nop]}}}\n",
+        &["- {key: k, action: delete} # processors.resource.attributes[0]"],
+        &[&["not needed", "processors[1]", "spans pass it once"]],
+    );
+}
+
 #[test]
 fn processors() {
     check(
