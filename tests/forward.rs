@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
-use prost::Message;
 use server::{Call, Rule, Script, partial};
 use spansieve::daemon::Daemon;
-use spansieve::proto::google::rpc;
+use spansieve_test_support::sink::with_retry_info;
 use tonic::{Code, Status};
 
 use crate::support::{self, Client, conservation, error, eventually, metric, request, span, trace_id};
@@ -48,14 +47,6 @@ async fn settled(daemon: &Daemon) -> (f64, f64) {
     assert_eq!(received, accounted);
     let exported = metric(&text, "spansieve_exported_spans_total", &[]);
     (exported, metric(&text, "spansieve_dropped_spans_total", &["refused"]))
-}
-
-fn with_retry_info(code: Code, seconds: i64) -> Status {
-    let info = rpc::RetryInfo { retry_delay: Some(prost_types::Duration { seconds, nanos: 0 }) };
-    let type_url = "type.googleapis.com/google.rpc.RetryInfo".to_owned();
-    let details = vec![prost_types::Any { type_url, value: info.encode_to_vec() }];
-    let details = rpc::Status { code: code as i32, message: String::new(), details };
-    Status::with_details(code, "later", details.encode_to_vec().into())
 }
 
 fn bad_span(call: &Call) -> Option<Status> {

@@ -29,12 +29,13 @@ use crate::otlp::altered::AlteredSpans;
 use crate::otlp::scan::Scope;
 use crate::proto::google::devtools::cloudtrace::v2::trace_service_server::{TraceService, TraceServiceServer};
 use crate::proto::google::devtools::cloudtrace::v2::{BatchWriteSpansRequest, Span, TruncatableString};
-use crate::proto::google::rpc;
 use crate::sampling::{Keep, Threshold};
 use crate::tail::kept::KeptSpans;
 use crate::tail::request::{Fragment, HeldSpan, Request as HeldRequest, SpanBytes};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::HeldAmounts;
+
+pub(crate) use spansieve_test_support::sink::with_retry_info;
 
 /// The name of spans that [`Script`] refuses, with their whole batch.
 pub(crate) const BAD: &str = "bad";
@@ -325,17 +326,6 @@ pub(crate) fn kept(budget: &Budget, project: &str, spans: &[(u64, &str)]) -> Kep
     let count = held.len() as u32;
     let fragment = Fragment::new(HeldRequest::new(body.into(), held, scopes, share), 0, count);
     KeptSpans { fragment, keep: Keep::new(0, Threshold::ALWAYS), hold: None }
-}
-
-/// Returns a status with a `google.rpc.RetryInfo`.
-pub(crate) fn with_retry_info(code: Code, seconds: i64) -> Status {
-    let info = rpc::RetryInfo { retry_delay: Some(prost_types::Duration { seconds, nanos: 0 }) };
-    let any = prost_types::Any {
-        type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
-        value: info.encode_to_vec(),
-    };
-    let details = rpc::Status { code: code as i32, message: String::new(), details: vec![any] };
-    Status::with_details(code, "later", details.encode_to_vec().into())
 }
 
 /// Returns the value of the counter `name` with these labels in `/metrics`.

@@ -156,12 +156,6 @@ impl TraceStore {
         self.table.lock().span_count()
     }
 
-    /// Returns the number of traces held now.
-    #[must_use]
-    pub fn trace_count(&self) -> usize {
-        self.table.lock().traces.len()
-    }
-
     /// Returns true if the store holds a span of the trace.
     #[must_use]
     pub fn holds(&self, id: &TraceId) -> bool {

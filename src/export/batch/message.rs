@@ -218,12 +218,6 @@ struct LocatedSpan<'a> {
 }
 
 impl Form {
-    /// Returns the form with this number.
-    #[must_use]
-    pub fn from_number(number: u8) -> Option<Self> {
-        [Form::CloudTrace, Form::Otlp].into_iter().find(|form| *form as u8 == number)
-    }
-
     /// Returns the spans of a finished message as records.
     pub(super) fn records(self, message: &[u8]) -> Vec<&[u8]> {
         self.spans([message].into_iter()).into_iter().map(|span| span.record).collect()

@@ -21,15 +21,5 @@ pub struct SpanAccounts {
     pub held: u64,
 }
 
-impl SpanAccounts {
-    /// Returns the spans that came less those with a known fate: 0 whenever nothing is in flight.
-    #[must_use]
-    pub fn unaccounted(&self) -> i64 {
-        let came = self.received + self.recovered;
-        came as i64
-            - (self.exported + self.sampled_out + self.handed_over + self.rejected + self.dropped + self.held) as i64
-    }
-}
-
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,12 @@ use crate::otlp::scan::RejectReason;
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::{DropReason, HeldAmounts, Protocol, RecoverySource};
 
+/// Returns the spans that came less those with a known fate.
+fn unaccounted(accounts: SpanAccounts) -> i64 {
+    let SpanAccounts { received, recovered, exported, sampled_out, handed_over, rejected, dropped, held } = accounts;
+    (received + recovered) as i64 - (exported + sampled_out + handed_over + rejected + dropped + held) as i64
+}
+
 #[test]
 fn every_term_is_counted_as_in_a_scrape_and_they_balance() {
     let metrics = Metrics::new();
@@ -28,7 +34,7 @@ fn every_term_is_counted_as_in_a_scrape_and_they_balance() {
         dropped: 11,
         held: 13,
     };
-    assert_eq!((accounts, accounts.unaccounted()), (expected, 0));
+    assert_eq!((accounts, unaccounted(accounts)), (expected, 0));
     let text = metrics.render(held);
     let shown = |name: &str| -> f64 {
         let series =
