@@ -160,13 +160,13 @@ impl Export {
     /// Returns true if calls are signed with Google credentials. They are not to a plaintext endpoint, and with plain OTLP
     /// only to Google's own endpoints, because no other server may see the token.
     #[must_use]
-    pub fn signs_calls(&self) -> bool {
+    pub(crate) fn signs_calls(&self) -> bool {
         matches!(self.endpoint, Endpoint::Tls(_)) && (self.api != ExportApi::Otlp || self.is_google())
     }
 
     /// Returns true if the endpoint is one of Google's own.
     #[must_use]
-    pub fn is_google(&self) -> bool {
+    pub(crate) fn is_google(&self) -> bool {
         let Endpoint::Tls(uri) = &self.endpoint else { return false };
         let authority = uri.trim_start_matches("https://");
         let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host).to_ascii_lowercase();

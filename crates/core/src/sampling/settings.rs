@@ -85,7 +85,7 @@ impl Policy {
 
     /// Returns the names of the policies of a `composite` in metric labels and annotations: both names, with a slash between
     /// them.
-    pub fn sub_labels(&self) -> impl Iterator<Item = String> {
+    pub(crate) fn sub_labels(&self) -> impl Iterator<Item = String> {
         let policies = match &self.rule {
             Rule::Composite(composite) => composite.policies.as_slice(),
             _ => &[],

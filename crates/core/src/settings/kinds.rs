@@ -380,7 +380,7 @@ fn count_of_items(count: &Limit<usize>) -> String {
 }
 
 /// Returns a sentence about a range and the reason for it.
-pub fn of_range<T: Copy + Default + PartialEq>(limit: &Limit<T>, display: impl Fn(T) -> String) -> String {
+pub(crate) fn of_range<T: Copy + Default + PartialEq>(limit: &Limit<T>, display: impl Fn(T) -> String) -> String {
     let Limit { min, max, why } = *limit;
     match min == T::default() {
         true => format!("At most {}: {why}.", display(max)),

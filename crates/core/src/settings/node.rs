@@ -12,7 +12,7 @@ pub struct Node {
     /// The value.
     pub value: NodeValue,
     /// The number of nodes in it, including itself, with every alias written out.
-    pub node_count: usize,
+    pub(crate) node_count: usize,
 }
 
 /// A value.
@@ -45,7 +45,7 @@ pub struct ScalarNode {
     /// The type that the text has without quotes; text, if it has quotes.
     pub kind: ScalarType,
     /// True if part of the text comes from the environment, so that quotes do not tell the type.
-    pub expanded: bool,
+    pub(crate) expanded: bool,
     /// The text as it is written, if part of it comes from the environment.
     pub written: Option<String>,
     /// The quotes around the text.

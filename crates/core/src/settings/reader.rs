@@ -135,12 +135,12 @@ impl<'a> Section<'a> {
     }
 
     /// Returns the number of problems that are reported so far, for [`Section::problems_since`].
-    pub fn problem_count(&self) -> usize {
+    pub(crate) fn problem_count(&self) -> usize {
         self.problems.len()
     }
 
     /// Returns the problems that were reported after the first `count` ones.
-    pub fn problems_since(&self, count: usize) -> &[Diagnostic] {
+    pub(crate) fn problems_since(&self, count: usize) -> &[Diagnostic] {
         self.problems.get(count..).unwrap_or_default()
     }
 
@@ -172,7 +172,7 @@ impl<'a> Section<'a> {
     }
 
     /// Returns the section under `key`. A key with nothing in it is an error.
-    pub fn filled_section(&mut self, key: &str) -> Option<Section<'_>> {
+    pub(crate) fn filled_section(&mut self, key: &str) -> Option<Section<'_>> {
         if let Some((at, _)) = self.entry(key).filter(|(_, node)| node.is_null()) {
             self.error(at, SettingError::new(format!("there is nothing in `{key}`")).help("fill it, or leave it out"));
         }
@@ -221,7 +221,7 @@ impl<'a> Section<'a> {
     }
 
     /// Overwrites `setting` if `key` is written and all its items are right. An item that equals an earlier one is left out, with a warning.
-    pub fn set_list<T: PartialEq>(
+    pub(crate) fn set_list<T: PartialEq>(
         &mut self,
         key: &str,
         limit: &Limit<usize>,
@@ -269,7 +269,7 @@ impl<'a> Section<'a> {
     }
 
     /// Returns the values of the list under `key`. A missing key is an error.
-    pub fn require_list<T: PartialEq>(
+    pub(crate) fn require_list<T: PartialEq>(
         &mut self,
         key: &str,
         example: &str,

@@ -147,7 +147,7 @@ impl<'a> KeySlot<'a> {
     }
 
     /// Adds the key, and returns the keys below it, or below each of its items.
-    pub fn add_section(self, shape: Shape, preset: Preset, limit: &str) -> SectionKeys<'a> {
+    pub(crate) fn add_section(self, shape: Shape, preset: Preset, limit: &str) -> SectionKeys<'a> {
         let items = if matches!(shape, Shape::List(..)) { "[]" } else { "" };
         let path = format!("{}{items}", self.path);
         let text =

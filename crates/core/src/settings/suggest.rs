@@ -8,7 +8,7 @@ pub fn join(path: &str, key: &str) -> String {
 }
 
 /// Returns the names of the keys in the section `path`, of all keys with these `paths`.
-pub fn of_section<'a>(paths: &'a [String], path: &str) -> impl Iterator<Item = &'a str> + Clone {
+pub(crate) fn of_section<'a>(paths: &'a [String], path: &str) -> impl Iterator<Item = &'a str> + Clone {
     paths.iter().filter_map(move |key| {
         let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
         (section == path).then_some(name)

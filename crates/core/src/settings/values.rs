@@ -56,7 +56,7 @@ pub fn not_a_section(node: &Node) -> SettingError {
 }
 
 /// Returns the error of a node that is not a list.
-pub fn not_a_list(node: &Node) -> SettingError {
+pub(crate) fn not_a_list(node: &Node) -> SettingError {
     let fault = expected("a list", node);
     match &node.value {
         NodeValue::Scalar(scalar) => fault.help(format!("write {}", quote(&format!("[{}]", scalar.text)))),
@@ -118,12 +118,12 @@ pub fn integer(node: &Node, limit: &Limit<u64>) -> Read<u64> {
 }
 
 /// Returns the error of a value that is not a number.
-pub fn not_a_number(node: &Node) -> SettingError {
+pub(crate) fn not_a_number(node: &Node) -> SettingError {
     expected("a number", node).help("digits, without quotes and without a unit")
 }
 
 /// Reads a number, whole or not.
-pub fn decimal(node: &Node, limit: &Limit<f64>) -> Read<f64> {
+pub(crate) fn decimal(node: &Node, limit: &Limit<f64>) -> Read<f64> {
     let value = match kind(node) {
         ScalarType::Int(value) => value as f64,
         ScalarType::Float(value) if value.is_finite() => value,
@@ -144,7 +144,7 @@ pub fn count(node: &Node, limit: &Limit<u64>) -> Read<usize> {
 }
 
 /// Returns `value` as the type of its setting.
-pub fn narrow<T: TryFrom<u64>>(value: u64) -> Read<T> {
+pub(crate) fn narrow<T: TryFrom<u64>>(value: u64) -> Read<T> {
     T::try_from(value).map_err(|_| SettingError::new(format!("{value} is too much for this machine")))
 }
 
@@ -174,7 +174,7 @@ pub fn percentage(node: &Node) -> Read<f64> {
 }
 
 /// Reads a percentage; `%` may follow.
-pub fn percentage_within(node: &Node, percents: &RangeInclusive<f64>) -> Read<f64> {
+pub(crate) fn percentage_within(node: &Node, percents: &RangeInclusive<f64>) -> Read<f64> {
     let percent = match kind(node) {
         ScalarType::Int(value) => value as f64,
         ScalarType::Float(value) => value,
@@ -197,7 +197,7 @@ pub fn choice<T: Copy>(node: &Node, what: &str, choices: &[(&str, T)]) -> Read<T
 }
 
 /// Reads one of `choices` in upper or lower case, where the Collector accepts both.
-pub fn choice_in_any_case<T: Copy>(node: &Node, what: &str, choices: &[(&str, T)]) -> Read<T> {
+pub(crate) fn choice_in_any_case<T: Copy>(node: &Node, what: &str, choices: &[(&str, T)]) -> Read<T> {
     choice_of_text(&text(what, node)?.to_lowercase(), what, choices)
 }
 
@@ -231,7 +231,7 @@ pub fn name(node: &Node, what: &str, bytes_max: usize) -> Read<String> {
 }
 
 /// Reads the key of an attribute.
-pub fn attribute_key(node: &Node) -> Read<String> {
+pub(crate) fn attribute_key(node: &Node) -> Read<String> {
     name(node, "an attribute key", ATTRIBUTE_KEY_BYTES_MAX)
 }
 
