@@ -16,6 +16,7 @@ mod label;
 pub mod altered;
 pub mod fields;
 pub mod json;
+pub mod redact;
 #[cfg(any(test, fuzzing, feature = "testing"))]
 pub mod reference;
 pub mod reply;

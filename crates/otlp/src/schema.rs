@@ -165,6 +165,11 @@ static ARRAY: Message = message(NONE, &[(array_value::VALUES, Sub(&ANY_VALUE))])
 
 static KEY_VALUES: Message = message(NONE, &[(key_value_list::VALUES, Sub(&KEY_VALUE))]);
 
+/// Returns true if `message` is that of an attribute, or of an entry of a map.
+pub(super) fn is_attribute(message: &Message) -> bool {
+    std::ptr::eq(message, &KEY_VALUE)
+}
+
 impl Message {
     /// Returns the message type of field `number`, if that field is a submessage.
     pub(super) fn submessage(&self, number: u32) -> Option<&'static Message> {
