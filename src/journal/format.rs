@@ -7,6 +7,7 @@
 //!            | time u64, ns of Unix time | body
 //! request  = record of kind 1; body: an ExportTraceServiceRequest in protobuf
 //! notes    = record of kind 2, sequence 0; body: note*
+//! remark   = record of kind 3, sequence 0, only in recordings; body: JSON, see crate::journal::recording::Remark
 //! note     = 1 | sequence u64 | trace id, 16 B | checksum u32 of the policy's name | threshold u64 | rescued u8: kept
 //!          | 2 | sequence u64 | trace id, 16 B: settled
 //!          | 3 | sequence u64: released
@@ -14,8 +15,10 @@
 //!
 //! Sequence numbers grow from request to request. A note is about the request with its sequence number, or about the
 //! spans of one trace in that request, and stands after the request; see [`Note`]. The record header has its own
-//! checksum, so that a damaged body does not hide the records after it. A recording is a directory of segments that
-//! contain only requests.
+//! checksum, so that a damaged body does not hide the records after it. A recording contains requests and remarks. It is a
+//! file with one segment, compressed or not, or a directory of segments.
+
+use std::io::{self, Read};
 
 use bytes::{Buf, BufMut};
 
@@ -42,6 +45,14 @@ pub fn segment_header() -> Vec<u8> {
     LAYOUT.header(FORM)
 }
 
+/// Reads the header of a segment.
+///
+/// # Errors
+/// The input cannot be read. The inner error says why it is not a segment of the journal of this `form`.
+pub fn read_segment_header(reader: &mut impl Read, form: u8) -> io::Result<Result<(), NoSegment>> {
+    LAYOUT.read_header(reader, form)
+}
+
 /// The kind of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -50,6 +61,8 @@ pub enum RecordKind {
     Request = 1,
     /// Notes about requests.
     Notes = 2,
+    /// A remark about a recording.
+    Remark = 3,
 }
 
 /// The header of a record, which stands before its body.
@@ -75,6 +88,7 @@ impl Header for JournalRecordHeader {
         let kind = match rest.get_u8() {
             1 => RecordKind::Request,
             2 => RecordKind::Notes,
+            3 => RecordKind::Remark,
             _ => return None,
         };
         let (body_len, body_checksum) = (rest.get_u32_le(), rest.get_u32_le());

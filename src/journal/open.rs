@@ -113,6 +113,7 @@ impl Survey {
                     segment.add(header.sequence);
                     requests.push(header.sequence);
                 }
+                Ok(header) if header.kind == RecordKind::Remark => {}
                 Ok(header) => match records.body(&header)? {
                     Some(notes) => self.notes(&notes),
                     None => report(path, SegmentError::Corrupt, header.body_len.into(), metrics),

@@ -1,16 +1,21 @@
-//! Reads requests from a directory of segments without a daemon: a recording, or a journal that no process has open.
+//! Reads requests from segments without a daemon: a recording in a file, or a directory of segments, which is a recording
+//! or a journal that no process has open.
+
+mod directory;
+mod remark;
+mod stream;
 
 use std::fmt::Display;
-use std::fs::File;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::io::{self, Read};
+use std::path::Path;
 
 use bytes::Bytes;
 
-use super::format::{FORM, JournalRecords, RecordKind};
-use super::open::OWNER;
+use self::directory::DirectoryRecords;
+pub use self::remark::{Remark, Remarks};
+pub use self::stream::{BODY_BYTES_MAX, StreamRecord, StreamRecords};
+use super::format::NoSegment;
 use crate::segment::SegmentError;
-use crate::segment::file::open_regular;
 
 /// A recorded request, as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,15 +29,39 @@ pub struct Recorded {
 /// The most faults that are noted. Further ones are of the same kind.
 const FAULT_COUNT_MAX: usize = 100;
 
-/// The requests of a directory, in the order of arrival. Reading a segment ends at a torn or corrupt record header. A
-/// body that does not match its checksum is skipped, and so is a file that is not a segment.
-#[derive(Debug)]
+/// The requests of a recording, in the order of arrival. Reading a segment ends at a torn or corrupt record header. A
+/// body that does not match its checksum is skipped, and so is a file of a directory that is not a segment.
 pub struct Recording {
-    segments: std::vec::IntoIter<(u64, PathBuf)>,
-    records: Option<JournalRecords<File>>,
-    /// The segment that is read.
-    path: PathBuf,
+    source: Source,
+    notes: Notes,
+}
+
+impl std::fmt::Debug for Recording {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recording").field("notes", &self.notes).finish_non_exhaustive()
+    }
+}
+
+enum Source {
+    Directory(DirectoryRecords),
+    Stream(StreamRecords<Box<dyn Read>>, String),
+    /// Nothing more can be read.
+    End,
+}
+
+/// What was found beside the requests.
+#[derive(Debug, Default)]
+struct Notes {
     faults: Vec<String>,
+    remarks: Remarks,
+}
+
+impl Notes {
+    fn fault(&mut self, fault: impl Display) {
+        if self.faults.len() < FAULT_COUNT_MAX {
+            self.faults.push(fault.to_string());
+        }
+    }
 }
 
 impl Recording {
@@ -41,55 +70,29 @@ impl Recording {
     /// # Errors
     /// The directory cannot be read.
     pub fn open(directory: &Path) -> io::Result<Self> {
-        let segments = OWNER.segments(directory)?.into_iter();
-        Ok(Recording { segments, records: None, path: PathBuf::new(), faults: Vec::new() })
+        let source = Source::Directory(DirectoryRecords::open(directory)?);
+        Ok(Recording { source, notes: Notes::default() })
+    }
+
+    /// Opens the recording that `reader` gives: one segment, not compressed. Faults begin with `name`.
+    ///
+    /// # Errors
+    /// The input cannot be read. The inner error says why it is not a segment.
+    pub fn read(reader: Box<dyn Read>, name: String) -> io::Result<Result<Self, NoSegment>> {
+        let records = StreamRecords::open(reader)?;
+        Ok(records.map(|records| Recording { source: Source::Stream(records, name), notes: Notes::default() }))
     }
 
     /// Returns what could not be read so far, one line for each fault.
     #[must_use]
     pub fn faults(&self) -> &[String] {
-        &self.faults
+        &self.notes.faults
     }
 
-    fn note_fault(&mut self, fault: impl Display) {
-        if self.faults.len() < FAULT_COUNT_MAX {
-            self.faults.push(format!("{}: {fault}", self.path.display()));
-        }
-    }
-
-    fn read_next(&mut self) -> io::Result<Option<Recorded>> {
-        loop {
-            let Some(records) = &mut self.records else {
-                let Some((_, path)) = self.segments.next() else { return Ok(None) };
-                let file = open_regular(&path)?;
-                let len = file.metadata()?.len();
-                self.path = path;
-                match JournalRecords::open(file, len, FORM)? {
-                    Ok(records) => self.records = Some(records),
-                    Err(fault) => self.note_fault(fault),
-                }
-                continue;
-            };
-            match records.next_record()? {
-                Some(Ok(header)) if header.kind == RecordKind::Request => {
-                    if let Some(body) = records.body(&header)? {
-                        return Ok(Some(Recorded { unix_nano: header.unix_nano, body: body.into() }));
-                    }
-                    self.note_fault("a request does not match its checksum");
-                }
-                Some(Ok(_)) => {}
-                Some(Err(fault)) => {
-                    let offset = records.offset();
-                    self.records = None;
-                    let fault = match fault {
-                        SegmentError::Torn => "the file ends within the record",
-                        SegmentError::Corrupt => "the checksum does not match the record",
-                    };
-                    self.note_fault(format_args!("{fault} at byte {offset}; nothing after it can be read"));
-                }
-                None => self.records = None,
-            }
-        }
+    /// Returns what the recording says of itself so far.
+    #[must_use]
+    pub fn remarks(&self) -> &Remarks {
+        &self.notes.remarks
     }
 }
 
@@ -98,10 +101,50 @@ impl Iterator for Recording {
 
     /// Returns the next request. After an error, reading goes on with the next segment.
     fn next(&mut self) -> Option<Self::Item> {
-        let next = self.read_next();
-        if next.is_err() {
-            self.records = None;
+        match &mut self.source {
+            Source::Directory(records) => records.next(&mut self.notes),
+            Source::Stream(records, name) => {
+                let next = next_of_stream(records, name, &mut self.notes);
+                if !matches!(next, Ok(Some(_))) {
+                    self.source = Source::End;
+                }
+                next.transpose()
+            }
+            Source::End => None,
         }
-        next.transpose()
     }
 }
+
+fn next_of_stream(
+    records: &mut StreamRecords<Box<dyn Read>>,
+    name: &str,
+    notes: &mut Notes,
+) -> io::Result<Option<Recorded>> {
+    loop {
+        match records.next_record()? {
+            Some(Ok(StreamRecord::Request(request))) => return Ok(Some(request)),
+            Some(Ok(StreamRecord::Remark(remark))) => notes.remarks.add(remark),
+            Some(Ok(StreamRecord::Damaged)) => {
+                notes.fault(format_args!("{name}: a record does not match its checksum"));
+            }
+            Some(Ok(StreamRecord::Other)) => {}
+            Some(Err(fault)) => {
+                notes.fault(format_args!("{name}: {}", end_at(fault, records.offset())));
+                return Ok(None);
+            }
+            None => return Ok(None),
+        }
+    }
+}
+
+/// Returns the reason why nothing after `offset` can be read.
+fn end_at(fault: SegmentError, offset: u64) -> String {
+    let fault = match fault {
+        SegmentError::Torn => "the file ends within the record",
+        SegmentError::Corrupt => "the checksum does not match the record",
+    };
+    format!("{fault} at byte {offset}; nothing after it can be read")
+}
+
+#[cfg(test)]
+mod tests;

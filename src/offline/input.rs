@@ -1,4 +1,6 @@
-//! Traces in files: OTLP in JSON (one request, or one in each line) or in protobuf, compressed or not, and recordings.
+//! Traces in files: OTLP in JSON (one request, or one in each line) or in protobuf, and recordings, compressed or not.
+
+mod source;
 
 use std::fmt::Display;
 use std::fs::File;
@@ -8,22 +10,17 @@ use std::path::Path;
 use bytes::Bytes;
 use thiserror::Error;
 
+use self::source::{Contents, Position};
 use super::TimedRequest;
-use crate::journal::recording::{Recorded, Recording};
+use crate::journal::recording::{Recorded, Recording, Remarks};
 use crate::otlp::json::{JsonError, to_protobuf};
 use crate::otlp::scan::{NoProbe, Scan, scan};
-use crate::receiver::inflate::{Coding, InflateError, inflate};
 
-/// The most bytes of a file, as it stands on the disk and inflated. A recording may have more: it is read piece by piece.
+/// The most bytes of a file, inflated. A recording may have more: it is read piece by piece.
 pub const FILE_BYTES_MAX: usize = 256 << 20;
 
 /// The path that stands for standard input.
 pub const STDIN: &str = "-";
-
-/// The first bytes of a segment of a recording.
-const SEGMENT_MAGIC: &[u8] = b"SPANJRNL";
-/// The first bytes of gzip (RFC 1952) and of zstd (RFC 8878).
-const COMPRESSED: [(&[u8], Coding); 2] = [(b"\x1f\x8b", Coding::Gzip), (b"\x28\xb5\x2f\xfd", Coding::Zstd)];
 
 /// The reason why traces cannot be read, and what to do about it.
 #[derive(Debug, Error)]
@@ -61,14 +58,14 @@ pub fn open_all(paths: &[impl AsRef<Path>]) -> Result<Vec<Input>, InputError> {
 
 /// Lets the requests of all files arrive when the last span in any of them has ended.
 pub fn arrive_together(inputs: &mut [Input]) {
-    let ends = inputs.iter().filter_map(|input| match input {
-        Input::File(requests) => requests.as_slice().iter().map(|request| request.unix_nano).max(),
-        Input::Recording { .. } => None,
+    let ends = inputs.iter().filter_map(|input| match &input.requests {
+        Requests::File(requests) => requests.as_slice().iter().map(|request| request.unix_nano).max(),
+        Requests::Recording { .. } => None,
     });
     if let Some(end) = ends.max() {
-        let files = inputs.iter_mut().filter_map(|input| match input {
-            Input::File(requests) => Some(requests.as_mut_slice()),
-            Input::Recording { .. } => None,
+        let files = inputs.iter_mut().filter_map(|input| match &mut input.requests {
+            Requests::File(requests) => Some(requests.as_mut_slice()),
+            Requests::Recording { .. } => None,
         });
         files.flatten().for_each(|request| request.unix_nano = end);
     }
@@ -76,15 +73,19 @@ pub fn arrive_together(inputs: &mut [Input]) {
 
 /// The requests of a file or of a recording.
 #[derive(Debug)]
-pub enum Input {
-    /// The requests of a file.
+pub struct Input {
+    name: String,
+    requests: Requests,
+    position: Position,
+}
+
+#[derive(Debug)]
+enum Requests {
     File(std::vec::IntoIter<TimedRequest>),
-    /// A recording.
     Recording {
-        /// Its requests.
-        requests: Box<Recording>,
-        /// Its path.
-        name: String,
+        /// The first request, which was read to see if there is one.
+        first: Option<Recorded>,
+        rest: Box<Recording>,
     },
 }
 
@@ -95,17 +96,23 @@ impl Input {
     /// # Errors
     /// The file cannot be read, is too large, or has something else in it.
     pub fn open(path: &Path) -> Result<Self, InputError> {
+        let position = Position::default();
         if path == Path::new(STDIN) {
-            let name = "standard input";
-            return Ok(Input::File(requests(name, bounded(name, io::stdin())?)?.into_iter()));
+            return Input::read("standard input".to_owned(), Box::new(io::stdin()), position);
         }
         let name = path.display().to_string();
         let file = File::open(path).map_err(|error| InputError::unreadable(&name, &error))?;
         // The file may be a pipe, for example from `<(command)` in a shell.
-        if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
-            recording(path, name)
-        } else {
-            Ok(Input::File(requests(&name, bounded(&name, file)?)?.into_iter()))
+        match file.metadata() {
+            Ok(metadata) if metadata.is_dir() => {
+                let recording = Recording::open(path).map_err(|error| InputError::unreadable(&name, &error))?;
+                Input::recording(name, recording, position, "a directory without a recording")
+            }
+            metadata => {
+                let position = Position::within(metadata.ok().map_or(0, |metadata| metadata.len()));
+                let reader = position.counted(file);
+                Input::read(name, Box::new(reader), position)
+            }
         }
     }
 
@@ -114,16 +121,63 @@ impl Input {
     /// # Errors
     /// It is something else, or it has no spans.
     pub fn of_request(name: &str, body: Vec<u8>) -> Result<Self, InputError> {
-        Ok(Input::File(vec![request(name, body.into())?].into_iter()))
+        let requests = Requests::File(vec![request(name, body.into())?].into_iter());
+        Ok(Input { name: name.to_owned(), requests, position: Position::default() })
+    }
+
+    fn read(name: String, reader: Box<dyn Read>, position: Position) -> Result<Self, InputError> {
+        let failed = |error: io::Error| InputError::unreadable(&name, &error);
+        let contents = source::contents(reader).map_err(failed)?;
+        let requests = match contents {
+            Contents::Segment(reader) => match Recording::read(reader, name.clone()).map_err(failed)? {
+                Ok(recording) => return Input::recording(name, recording, position, "a recording without a request"),
+                Err(fault) => {
+                    let fault = format!("is not a recording that can be read: {fault}");
+                    return Err(InputError::new(&name, &fault, Some("record again, with this version")));
+                }
+            },
+            Contents::Other(reader) => requests(&name, bounded(&name, reader)?)?,
+        };
+        Ok(Input { name, requests: Requests::File(requests.into_iter()), position })
+    }
+
+    /// Reads the first request of a recording. Without one, it is `nothing`.
+    fn recording(name: String, mut rest: Recording, position: Position, nothing: &str) -> Result<Self, InputError> {
+        let first = rest.next().transpose().map_err(|error| InputError::unreadable(&name, &error))?;
+        if first.is_none() {
+            let fault = match rest.faults() {
+                [] => format!("is {nothing}"),
+                faults => format!("has no request that can be read: {}", faults.join("; ")),
+            };
+            let help = "name a recording that `spansieve record` has made while spans came, a file in the directory, or a \
+                        directory with `journal-*.segment` files that hold requests";
+            return Err(InputError::new(&name, &fault, Some(help)));
+        }
+        Ok(Input { name, requests: Requests::Recording { first, rest: Box::new(rest) }, position })
     }
 
     /// Returns what could not be read of a recording so far, one line each.
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
-        match self {
-            Input::File(_) => Vec::new(),
-            Input::Recording { requests, .. } => requests.faults().to_vec(),
+        match &self.requests {
+            Requests::File(_) => Vec::new(),
+            Requests::Recording { rest, .. } => rest.faults().to_vec(),
         }
+    }
+
+    /// Returns what a recording says of itself so far; `None` for other files.
+    #[must_use]
+    pub fn remarks(&self) -> Option<&Remarks> {
+        match &self.requests {
+            Requests::File(_) => None,
+            Requests::Recording { rest, .. } => Some(rest.remarks()),
+        }
+    }
+
+    /// Returns the number of bytes that were read of the file so far, and the number that it has; 0 if it is not known.
+    #[must_use]
+    pub fn position(&self) -> (u64, u64) {
+        self.position.get()
     }
 }
 
@@ -131,12 +185,12 @@ impl Iterator for Input {
     type Item = Result<TimedRequest, InputError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self {
-            Input::File(requests) => requests.next().map(Ok),
-            Input::Recording { requests, name } => {
-                let recorded = requests.next()?;
-                Some(recorded.map(timed).map_err(|error| InputError::unreadable(name, &error)))
-            }
+        match &mut self.requests {
+            Requests::File(requests) => requests.next().map(Ok),
+            Requests::Recording { first, rest } => match first.take() {
+                Some(first) => Some(Ok(timed(first))),
+                None => Some(rest.next()?.map(timed).map_err(|error| InputError::unreadable(&self.name, &error))),
+            },
         }
     }
 }
@@ -155,27 +209,13 @@ fn bounded(name: &str, reader: impl Read) -> Result<Vec<u8>, InputError> {
 
 fn too_large(name: &str) -> InputError {
     let fault = format!("has more than {} MiB", FILE_BYTES_MAX >> 20);
-    InputError::new(name, &fault, Some("split it; a recording (a directory) may be larger"))
+    InputError::new(name, &fault, Some("split it; a recording may be larger"))
 }
 
 /// Reads the contents of a file.
 fn requests(name: &str, bytes: Vec<u8>) -> Result<Vec<TimedRequest>, InputError> {
-    let compressed = COMPRESSED.into_iter().find(|(magic, _)| bytes.starts_with(magic));
-    let bytes = match compressed {
-        None => bytes,
-        Some((_, coding)) => {
-            inflate(coding, &bytes, FILE_BYTES_MAX, |_| true, |_| true).map_err(|error| match error {
-                InflateError::TooLarge => too_large(name),
-                error => InputError::new(name, &error, None),
-            })?
-        }
-    };
     if bytes.trim_ascii().is_empty() {
         return Err(InputError::new(name, &"is empty", Some("it needs OTLP in JSON or protobuf, or a recording")));
-    }
-    if bytes.starts_with(SEGMENT_MAGIC) {
-        let help = "give the directory that it stands in: a recording is a directory";
-        return Err(InputError::new(name, &"is one file of a recording", Some(help)));
     }
     let bodies = match bytes.trim_ascii_start().first() {
         Some(b'{' | b'[' | b'"' | 0xef) => json(name, &bytes)?,
@@ -217,21 +257,6 @@ fn json_error(name: &str, lines_before: usize, error: &JsonError) -> InputError 
     let place = format!("{name}:{}:{}", lines_before + error.line, error.column);
     let help = "OTLP/JSON is described in docs/otlp-json.md";
     InputError::new(&place, &format_args!("is not OTLP in JSON: {}", error.message), Some(help))
-}
-
-/// Opens a recording, or a journal that no process has open.
-fn recording(path: &Path, name: String) -> Result<Input, InputError> {
-    let open = || Recording::open(path).map_err(|error| InputError::unreadable(&name, &error));
-    let mut first = open()?;
-    if first.next().is_none() {
-        let fault = match first.faults() {
-            [] => "is a directory without a recording".to_owned(),
-            faults => format!("has no request that can be read: {}", faults.join("; ")),
-        };
-        let help = "name a file in it, or a directory with `journal-*.segment` files that hold requests";
-        return Err(InputError::new(&name, &fault, Some(help)));
-    }
-    Ok(Input::Recording { requests: Box::new(open()?), name })
 }
 
 #[cfg(test)]

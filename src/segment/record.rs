@@ -145,19 +145,27 @@ impl<R: Read + Seek, H: Header> Records<R, H> {
     }
 
     fn read_header(&mut self) -> io::Result<Result<H, SegmentError>> {
-        self.header.clear();
-        self.header.resize(H::FIXED_LEN, 0);
-        if !fill(&mut self.reader, &mut self.header)? {
-            return Ok(Err(SegmentError::Torn));
-        }
-        self.header.resize(H::FIXED_LEN + H::varying_len(&self.header), 0);
-        if !fill(&mut self.reader, &mut self.header[H::FIXED_LEN..])? {
-            return Ok(Err(SegmentError::Torn));
-        }
-        let (unchecked, mut rest) = self.header.split_at(H::UNCHECKED_LEN);
-        let checksum = rest.get_u32_le();
-        let is_sound = crc32fast::hash(rest) == checksum;
-        let header = if is_sound { H::decode(unchecked, rest) } else { None };
-        Ok(header.ok_or(SegmentError::Corrupt))
+        read_header(&mut self.reader, &mut self.header)
     }
+}
+
+/// Reads the header of the next record. Its bytes are in `buffer` afterwards.
+///
+/// # Errors
+/// The input cannot be read; an inner error says what is wrong with its contents.
+pub fn read_header<H: Header>(reader: &mut impl Read, buffer: &mut Vec<u8>) -> io::Result<Result<H, SegmentError>> {
+    buffer.clear();
+    buffer.resize(H::FIXED_LEN, 0);
+    if !fill(reader, buffer)? {
+        return Ok(Err(SegmentError::Torn));
+    }
+    buffer.resize(H::FIXED_LEN + H::varying_len(buffer), 0);
+    if !fill(reader, &mut buffer[H::FIXED_LEN..])? {
+        return Ok(Err(SegmentError::Torn));
+    }
+    let (unchecked, mut rest) = buffer.split_at(H::UNCHECKED_LEN);
+    let checksum = rest.get_u32_le();
+    let is_sound = crc32fast::hash(rest) == checksum;
+    let header = if is_sound { H::decode(unchecked, rest) } else { None };
+    Ok(header.ok_or(SegmentError::Corrupt))
 }

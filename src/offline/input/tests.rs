@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::journal::OWNER;
 use crate::journal::format::{RecordKind, put_record, segment_header};
+use crate::journal::recording::Remark;
 use crate::otlp::reference::{Request, ResourceSpans, ScopeSpans, Span};
 
 const END: u64 = 1_700_000_000_000_000_000;
@@ -71,7 +72,9 @@ fn other_files_are_refused_with_a_reason_and_a_remedy() {
         (b"{}", "has no spans in it"),
         (b"{\"resourceMetrics\":[]}", "is not OTLP in JSON"),
         (b"{\"resourceSpans\":[", "is not OTLP in JSON"),
-        (b"SPANJRNLxxxx", "is one file of a recording"),
+        (b"SPANJRNLxxxx", "is not a recording that can be read: it ends within its header"),
+        (b"SPANJRNLxxxxxxxx", "is not a recording that can be read: its format version"),
+        (&segment_header(), "is a recording without a request"),
         (b"\x1f\x8b\x08", "the compressed body ends too early"),
         (b"\x28\xb5\x2f\xfd\x00", "the compressed body"),
     ] {
@@ -82,13 +85,74 @@ fn other_files_are_refused_with_a_reason_and_a_remedy() {
     assert!(error.name.contains(":2:"), "the line of the mistake: {error}");
 }
 
+/// Returns a gigabyte of these bytes, compressed.
+fn gigabyte(first: &[u8], byte: u8) -> Vec<u8> {
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.write_all(first).unwrap();
+    let bytes = vec![byte; 1 << 20];
+    (0..1_024).for_each(|_| encoder.write_all(&bytes).unwrap());
+    encoder.finish().unwrap()
+}
+
 #[test]
-fn a_gigabyte_of_zeros_is_refused_in_bounded_memory() {
-    let zeros = vec![0; 1 << 20];
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    (0..1_024).for_each(|_| encoder.write_all(&zeros).unwrap());
-    let error = fault(&encoder.finish().unwrap());
+fn a_gigabyte_of_zeros_is_refused_at_once_and_other_bombs_in_bounded_memory() {
+    let error = fault(&gigabyte(b"", 0));
+    assert!(error.contains("has no traces in it"), "{error}");
+    let error = fault(&gigabyte(b"", b' '));
     assert!(error.contains("has more than 256 MiB"), "{error}");
+    let error = fault(&gigabyte(&segment_header(), 0));
+    assert!(error.contains("has no request that can be read") && error.contains("at byte 16"), "{error}");
+}
+
+/// Returns a segment with two requests, the second one later, and a remark before each.
+fn two_requests() -> Vec<u8> {
+    let mut records = segment_header();
+    let remark = Remark { requests_left_out: 2, redacted: vec!["k".to_owned()], ..Remark::default() };
+    for (number, end) in [(1, END), (2, END + 9)] {
+        put_record(&mut records, RecordKind::Remark, 0, 0, &remark.encode());
+        put_record(&mut records, RecordKind::Request, number, end, &body(END));
+    }
+    records
+}
+
+#[test]
+fn a_recording_in_a_file_is_read_compressed_or_not() {
+    let records = two_requests();
+    for contents in [records.clone(), gzip(&records), zstd::bulk::compress(&records, 3).unwrap()] {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &contents).unwrap();
+        let mut input = Input::open(file.path()).unwrap();
+        let times: Vec<u64> = input.by_ref().map(|request| request.unwrap().unix_nano).collect();
+        assert_eq!((times, input.faults()), (vec![END, END + 9], Vec::new()));
+        let remarks = input.remarks().unwrap();
+        assert_eq!((remarks.requests_left_out, remarks.redacted.contains("k")), (4, true));
+        assert_eq!(input.position(), (contents.len() as u64, contents.len() as u64));
+    }
+}
+
+#[test]
+fn a_recording_that_was_cut_is_read_up_to_the_cut() {
+    let mut records = two_requests();
+    // Random bytes, which zstd cannot shrink, so that the cut is in the last request.
+    let noise: Vec<u8> = (0..1 << 20).map(|_| fastrand::u8(..)).collect();
+    put_record(&mut records, RecordKind::Request, 3, END + 10, &noise);
+    let packed = zstd::bulk::compress(&records, 1).unwrap();
+    for contents in [&records[..records.len() - 1], &packed[..packed.len() - 100]] {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), contents).unwrap();
+        let mut input = Input::open(file.path()).unwrap();
+        assert_eq!(input.by_ref().map(Result::unwrap).count(), 2);
+        let faults = input.faults();
+        assert!(matches!(&faults[..], [fault] if fault.contains("the file ends within the record")), "{faults:?}");
+    }
+    let mut spoiled = packed;
+    let middle = spoiled.len() / 2;
+    spoiled[middle..middle + 8].fill(0x55);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &spoiled).unwrap();
+    let mut input = Input::open(file.path()).unwrap();
+    let read: Vec<_> = input.by_ref().collect();
+    assert!(read.iter().any(Result::is_err) || !input.faults().is_empty(), "{read:?}");
 }
 
 #[test]

@@ -1,0 +1,36 @@
+use std::io::Cursor;
+
+use super::super::format::{RecordKind, put_record, segment_header};
+use super::*;
+
+#[test]
+fn a_remark_says_only_what_there_is_to_say() {
+    assert_eq!(Remark::default().encode(), b"{}");
+    assert!(Remark::decode(b"{}").is_empty() && Remark::decode(b"not JSON").is_empty());
+    let remark = Remark { requests_left_out: 3, hashed: vec!["enduser.id".to_owned()], ..Remark::default() };
+    assert_eq!(remark.encode(), br#"{"requests_left_out":3,"hashed":["enduser.id"]}"#);
+    assert_eq!(Remark::decode(br#"{"requests_left_out":3,"hashed":["enduser.id"],"later":1}"#), remark);
+    let mut all = Remarks::default();
+    (0..20).for_each(|_| all.add(remark.clone()));
+    assert_eq!((all.requests_left_out, all.hashed.len()), (60, 1));
+    (0..2_000).for_each(|n| all.add(Remark { redacted: vec![n.to_string()], ..Remark::default() }));
+    assert_eq!(all.redacted.len(), 1_000, "the number of keys is bounded");
+}
+
+#[test]
+fn a_length_that_is_not_there_takes_no_memory() {
+    let mut segment = segment_header();
+    put_record(&mut segment, RecordKind::Request, 1, 7, b"a request");
+    let end = segment.len() as u64;
+    // A header that is sound, and announces the largest body.
+    crate::segment::record::put_header(&mut segment, &[], |out| {
+        out.push(1);
+        out.extend_from_slice(&BODY_BYTES_MAX.to_le_bytes());
+        out.extend_from_slice(&[0; 20]);
+    });
+    let mut records = StreamRecords::open(Cursor::new(segment)).unwrap().unwrap();
+    let Some(Ok(StreamRecord::Request(first))) = records.next_record().unwrap() else { panic!("a request") };
+    assert_eq!((first.unix_nano, &first.body[..]), (7, &b"a request"[..]));
+    assert_eq!(records.next_record().unwrap(), Some(Err(SegmentError::Torn)));
+    assert_eq!(records.offset(), end);
+}
