@@ -17,7 +17,9 @@ pub mod import;
 pub mod manual;
 pub mod output;
 mod progress;
+pub mod record;
 pub mod show;
+pub mod simulate;
 pub mod source;
 pub mod tail;
 pub mod test;
@@ -43,6 +45,8 @@ Examples:
   spansieve fate --from http://127.0.0.1:8090 TRACE_ID    ask a running daemon what became of a trace
   spansieve tail --from http://127.0.0.1:8090 --verdict kept    its decisions as they are made
   spansieve top --from http://127.0.0.1:8090    its rates by policy and by service
+  spansieve record --from http://127.0.0.1:8090 --for 60s --out shop.rec    what it receives, as a file
+  spansieve simulate --config new.yaml --against config.yaml shop.rec       what both keep of that, and the price
   spansieve emulator --listen 127.0.0.1:9443    only the embedded Cloud Trace
 
   OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317 my-service    point a service at it";
@@ -149,6 +153,8 @@ pub enum Command {
     Test(test::Arguments),
     /// Say what the daemon would do with the traces in files, or with those of a running daemon, and why
     Explain(explain::Arguments),
+    /// Say what a configuration keeps of recorded traffic, what that costs, and how another one differs
+    Simulate(simulate::SimulateArgs),
     /// Turn a Collector's configuration, or Refinery's rules, into a configuration
     #[command(after_help = import::EXAMPLES)]
     Import(import::Import),
@@ -180,6 +186,8 @@ pub enum Command {
     Tail(tail::TailArgs),
     /// Show the rates of a running daemon by policy and by service
     Top(top::TopArgs),
+    /// Record what a running daemon receives
+    Record(record::RecordArgs),
     /// Run only the embedded Cloud Trace, a local stand-in for cloudtrace.googleapis.com
     Emulator {
         /// The address to listen on, for gRPC and for the page

@@ -145,6 +145,18 @@ pub fn test_schema() -> String {
     format!("{:#}\n", schema::schema("Policy tests of Spansieve", &keys::declared_by::<TestFile>()))
 }
 
+/// Reads a duration such as `60s` from a command line, in the form that the configuration uses.
+///
+/// # Errors
+/// The problem in words.
+pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+    match units::duration(text) {
+        Ok(duration) if duration.is_zero() => Err("it is not longer than 0s".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(fault) => Err(format!("{}: write it like `60s`, `5m` or `1h30m`", fault.message)),
+    }
+}
+
 /// Reads a size such as `256MiB` from a command line, in the form that the configuration uses.
 ///
 /// # Errors

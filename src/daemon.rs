@@ -243,7 +243,11 @@ impl Daemon {
             emulator.written_by(Arc::new(origin::Answers(Arc::clone(&observed))));
         }
         let (addresses, telemetry_address) = (bound.local_addrs(), bound.telemetry_addr());
-        let answers = api::ApiAnswers { observed: Arc::clone(&observed), reloader: Arc::clone(&reloader) };
+        let answers = api::ApiAnswers {
+            observed: Arc::clone(&observed),
+            reloader: Arc::clone(&reloader),
+            recording: settings.api.recording.clone(),
+        };
         let (bound, api_url) = parts::answer(bound, answers, api_auth);
         let limits = parts::limits(&settings);
         let receiver = bound.serve(limits, Arc::clone(&pipeline), metrics, Arc::clone(&health), Arc::clone(&scrape));
@@ -376,6 +380,7 @@ impl Daemon {
         sweeper::drain(&self.pipeline).await;
         let unwritten = if self.journal.is_some() { Unwritten::InJournal } else { Unwritten::Lost };
         self.pipeline.decisions.close();
+        self.pipeline.recordings.close();
         let lost = self.exporter.shutdown(deadline, unwritten).await;
         if let Some(journal) = self.journal {
             journal.close(Instant::now() + CLOSE_GRACE).await;

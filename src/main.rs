@@ -48,12 +48,14 @@ fn main() -> ExitCode {
         Command::Config { command: ConfigCommand::Show(args) } => cli::show::run(&args),
         Command::Test(arguments) => cli::test::run(&arguments),
         Command::Explain(arguments) => cli::explain::run(&arguments),
+        Command::Simulate(args) => cli::simulate::run(&args),
         Command::Schema { tests } => written(cli::print_schema(tests)),
         Command::Completions { shell } => written(cli::manual::completions(shell, &mut io::stdout())),
         Command::Man { directory } => written(cli::manual::man(directory.as_deref(), &mut io::stdout())),
         Command::Fate(args) => cli::fate::run(&args),
         Command::Tail(args) => cli::tail::run(&args),
         Command::Top(args) => cli::top::run(&args),
+        Command::Record(args) => cli::record::run(&args),
         Command::Emulator { listen, allowed_hosts, max_bytes } => {
             block_on(&Settings::default().telemetry.log, cli::emulator::run(listen, max_bytes, allowed_hosts))
         }

@@ -8,6 +8,7 @@ pub mod input;
 pub mod inspect;
 pub mod render;
 pub mod replay;
+pub mod simulate;
 pub mod sink_spans;
 pub mod test_runs;
 

@@ -31,7 +31,7 @@ pub use admission::auth::{Auth, AuthError};
 pub(crate) use admission::refusal::QUOTE_CHARS_MAX;
 pub use body::inflate;
 pub use protocol::api::{
-    API_PREFIX, API_STREAM_SILENCE_MAX, API_STREAMS_MAX, Api, ApiAnswer, ApiStream, ApiStreamBody,
+    API_PREFIX, API_STREAM_SILENCE_MAX, API_STREAMS_MAX, Api, ApiAnswer, ApiStream, ApiStreamBody, RECORDING,
 };
 pub use reload::FileError;
 pub(crate) use reload::{FileReader, FileStamps};

@@ -1,7 +1,7 @@
 //! The API of a running daemon, and the commands that ask it.
 
 mod answers;
-mod asking;
+pub(crate) mod asking;
 mod commands;
 mod document;
 mod explaining;

@@ -22,6 +22,7 @@ mod policy_order;
 mod policy_tests;
 mod program;
 mod receiver;
+mod recording;
 mod reload;
 mod rooms;
 mod shared_parts;

@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// Set to write the transcripts instead of comparing them.
-const WRITE: &str = "SPANSIEVE_WRITE_TRANSCRIPTS";
+pub(crate) const WRITE: &str = "SPANSIEVE_WRITE_TRANSCRIPTS";
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -33,10 +33,9 @@ fn run(files: &[(&str, &str)], arguments: &[&str]) -> (i32, String, String) {
     (output.status.code().unwrap(), out, err)
 }
 
-/// Returns `document` with the transcripts as the program prints them now. Files that the document shows are written to a
-/// directory in which its commands run.
-fn with_transcripts(document: &str) -> (String, usize) {
-    let directory = TempDir::new().unwrap();
+/// Returns `document` with the transcripts as the program prints them now, and their number. Files that the document shows
+/// are written to `directory`, in which its commands run.
+pub(crate) fn with_transcripts(directory: &Path, document: &str) -> (String, usize) {
     let (mut out, mut count) = (String::new(), 0);
     let mut lines = document.lines();
     while let Some(line) = lines.next() {
@@ -44,14 +43,14 @@ fn with_transcripts(document: &str) -> (String, usize) {
         if let Some(name) = line.strip_prefix("<!-- file: ").and_then(|rest| rest.strip_suffix(" -->")) {
             let fence = lines.next().unwrap();
             let text: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
-            fs::write(directory.path().join(name), text.join("\n") + "\n").unwrap();
+            fs::write(directory.join(name), text.join("\n") + "\n").unwrap();
             out += &format!("{fence}\n{}\n```\n", text.join("\n"));
         } else if line == "<!-- transcript -->" {
             let fence = lines.next().unwrap();
             let command = lines.next().unwrap();
             let _old = lines.by_ref().take_while(|line| *line != "```").count();
             let arguments: Vec<&str> = command.strip_prefix("$ spansieve ").unwrap().split_whitespace().collect();
-            let (stdout, stderr) = texts(&spansieve(directory.path(), &arguments));
+            let (stdout, stderr) = texts(&spansieve(directory, &arguments));
             out += &format!("{fence}\n{command}\n{stdout}{stderr}```\n");
             count += 1;
         }
@@ -63,7 +62,8 @@ fn with_transcripts(document: &str) -> (String, usize) {
 fn the_transcripts_are_what_the_program_prints() {
     let path = root().join("docs/policy-tests.md");
     let document = fs::read_to_string(&path).unwrap();
-    let (expected, count) = with_transcripts(&document);
+    let directory = TempDir::new().unwrap();
+    let (expected, count) = with_transcripts(directory.path(), &document);
     assert!(count >= 5, "only {count} transcripts were found");
     if std::env::var_os(WRITE).is_some() {
         fs::write(path, expected).unwrap();

@@ -170,7 +170,7 @@ impl DaemonClient {
     /// See [`ClientError`].
     pub async fn document<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         let answer = async {
-            let response = self.get(path).await?;
+            let response = self.get(path, "json").await?;
             self.body(response).await
         };
         let body = tokio::time::timeout(ANSWER_TIME_MAX, answer).await;
@@ -178,27 +178,35 @@ impl DaemonClient {
         serde_json::from_slice(&body).map_err(|error| self.foreign(format!("its JSON has another form ({error})")))
     }
 
-    /// Asks for `path`. Returns the response if its status is a success.
-    async fn get(&self, path: &str) -> Result<Response, ClientError> {
+    /// Asks for `path`. Returns the response if its status is a success and its content type contains `form`.
+    async fn get(&self, path: &str, form: &str) -> Result<Response, ClientError> {
         let request = self.client.get(format!("{}{path}", self.url));
         let request = match &self.token {
             Some(token) => request.header(AUTHORIZATION, token.clone()),
             None => request,
         };
         let response = request.send().await.map_err(|error| self.unreachable(error))?;
-        let is_json = content_type(&response).contains("json");
+        let has_form = content_type(&response).contains(form);
         match response.status() {
-            StatusCode::OK if is_json => Ok(response),
+            StatusCode::OK if has_form => Ok(response),
             status => Err(self.refusal(status, response).await),
         }
     }
 
-    /// Opens the stream at `path`.
+    /// Opens the stream of JSON documents at `path`.
     ///
     /// # Errors
     /// See [`ClientError`].
     pub(super) async fn open(&self, path: &str) -> Result<Response, ClientError> {
-        let response = tokio::time::timeout(ANSWER_TIME_MAX, self.get(path)).await;
+        self.open_as(path, "json").await
+    }
+
+    /// Opens the stream at `path`, whose content type contains `form`.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub(super) async fn open_as(&self, path: &str, form: &str) -> Result<Response, ClientError> {
+        let response = tokio::time::timeout(ANSWER_TIME_MAX, self.get(path, form)).await;
         response.unwrap_or_else(|_| Err(ClientError::Late { url: self.url.clone() }))
     }
 

@@ -1,6 +1,6 @@
 //! The progress of work that takes longer than a second, on a terminal.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -10,41 +10,65 @@ const SHOWN_AFTER: Duration = Duration::from_secs(1);
 /// The time between two changes of the line: a person reads no faster.
 const INTERVAL: Duration = Duration::from_millis(100);
 
+/// Goes to the beginning of the line, and clears it.
+const CLEAR: &str = "\r\x1b[K";
+
 /// A line on standard error about the progress, if that is a terminal. It is removed in the end.
 #[derive(Debug)]
-pub(super) struct Progress {
-    is_terminal: bool,
-    next: Cell<Instant>,
-    /// The characters of the line that is shown.
-    shown_chars: Cell<usize>,
+pub(super) struct Progress<W: Write = io::Stderr> {
+    out: RefCell<W>,
+    /// The time of the next change; `None` if the output is not a terminal.
+    next: Cell<Option<Instant>>,
+    is_shown: Cell<bool>,
 }
 
 impl Progress {
     /// Begins with work that may take long.
     pub(super) fn begin() -> Self {
-        let is_terminal = io::stderr().is_terminal();
-        Progress { is_terminal, next: Cell::new(Instant::now() + SHOWN_AFTER), shown_chars: Cell::new(0) }
+        Progress::on(io::stderr(), io::stderr().is_terminal(), Instant::now())
+    }
+}
+
+impl<W: Write> Progress<W> {
+    fn on(out: W, is_terminal: bool, now: Instant) -> Self {
+        let next = Cell::new(is_terminal.then(|| now + SHOWN_AFTER));
+        Progress { out: RefCell::new(out), next, is_shown: Cell::new(false) }
     }
 
     /// Shows the line, unless it was shown a moment ago.
     pub(super) fn show(&self, line: impl FnOnce() -> String) {
-        if self.is_terminal && Instant::now() >= self.next.get() {
-            self.write(&line());
-            self.next.set(Instant::now() + INTERVAL);
+        if self.next.get().is_some() {
+            self.show_at(Instant::now(), line);
         }
     }
 
-    fn write(&self, line: &str) {
-        let shown = self.shown_chars.replace(line.chars().count());
+    fn show_at(&self, now: Instant, line: impl FnOnce() -> String) {
+        if self.next.get().is_some_and(|next| now >= next) {
+            self.next.set(Some(now + INTERVAL));
+            self.is_shown.set(true);
+            self.write(&format!("{CLEAR}{}", line()));
+        }
+    }
+
+    /// Removes the line, before other output.
+    pub(super) fn clear(&self) {
+        if self.is_shown.replace(false) {
+            self.write(CLEAR);
+        }
+    }
+
+    fn write(&self, text: &str) {
+        let mut out = self.out.borrow_mut();
         // If standard error is closed, there is no reader to tell.
-        let _ = write!(io::stderr(), "\r{line:<shown$}\r");
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     }
 }
 
-impl Drop for Progress {
+impl<W: Write> Drop for Progress<W> {
     fn drop(&mut self) {
-        if self.shown_chars.get() > 0 {
-            self.write("");
-        }
+        self.clear();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! `spansieve validate`: reports if a configuration can be used, everything that is wrong with it, and on request the
 //! meaning of its policies, the memory that the traffic needs, and the dollars that it costs.
 
-mod dollars;
+pub(super) mod dollars;
 mod estimate;
 mod report;
 mod series;

@@ -58,6 +58,7 @@ pub(super) fn settings(root: Option<&Node>, files: Files<'_>, problems: &mut Vec
     settings.read(&mut top);
     listen_twice(root, &settings, problems);
     api_for_every_sender(root, &settings, problems);
+    recording_for_every_client(root, &settings, problems);
     spans_normalized_for_otlp(root, &settings, problems);
     request_beyond_memory(root, &settings, problems);
     request_beyond_journal(root, &settings, problems);
@@ -98,6 +99,18 @@ fn api_for_every_sender(root: &Node, settings: &Settings, problems: &mut Vec<Dia
         let fault = SettingError::new("every client that can send spans can also ask the API");
         let help = "write `api.auth` or `otlp.auth`, or give the API an address of its own";
         problems.push(fault.help(help).warning(node.at));
+    }
+}
+
+/// Warns that every client on the network can record all spans.
+fn recording_for_every_client(root: &Node, settings: &Settings, problems: &mut Vec<Diagnostic>) {
+    let Some(node) = root.find(&["api", "recording", "enabled"]) else { return };
+    let Some(address) = settings.api.listen.as_deref().filter(|_| settings.api.recording.enabled) else { return };
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let is_local = host == "localhost" || host == "[::1]" || host.starts_with("127.");
+    if !is_local && settings.api.auth.is_none() && settings.otlp.auth.is_none() {
+        let fault = SettingError::new(format!("every client that can reach `{address}` can record all spans"));
+        problems.push(fault.help("write `api.auth`, or listen on 127.0.0.1").warning(node.at));
     }
 }
 

@@ -14,7 +14,10 @@ use super::observed::Observed;
 use super::reload::Reloader;
 use crate::api::answers::ErrorAnswer;
 use crate::api::decisions::Filter;
+use crate::api::recordings::{RecordingStart, Redaction};
+use crate::api::settings::RecordingSettings;
 use crate::budget::{Budget, Share};
+use crate::clock;
 use crate::receiver::{Api, ApiAnswer};
 
 /// The path of the decisions.
@@ -26,14 +29,22 @@ const CONFIG: &str = "/api/config";
 /// The path of the counts by policy.
 const POLICIES: &str = "/api/policies";
 
+/// The path of recordings.
+const RECORDING: &str = "/api/recording";
+
 const NOTHING: &str = "there is nothing here; the paths are /api/decisions, /api/decisions/{trace_id}, \
-    /api/traces/{trace_id}, /api/config and /api/policies";
+    /api/traces/{trace_id}, /api/config, /api/policies and /api/recording";
+
+const NO_RECORDINGS: &str = "this daemon lets no client record: set api.recording.enabled to true in its configuration, \
+    and restart it";
 
 /// Answers the questions of the API.
 pub(super) struct ApiAnswers {
     pub(super) observed: Arc<Observed>,
     /// The part that knows the configuration in force.
     pub(super) reloader: Arc<Reloader>,
+    /// The recordings that clients may make.
+    pub(super) recording: RecordingSettings,
 }
 
 impl Api for ApiAnswers {
@@ -51,6 +62,7 @@ impl Api for ApiAnswers {
                 Err(problem) => error(StatusCode::BAD_REQUEST, &problem),
             },
             (DECISIONS, ..) => self.listen(query.unwrap_or_default()),
+            (RECORDING, ..) => self.record(query.unwrap_or_default()),
             (POLICIES, ..) => document(&policies::of(&self.observed), budget),
             (CONFIG, _) => match self.reloader.config() {
                 Some(config) => document(&config, budget),
@@ -74,6 +86,23 @@ impl ApiAnswers {
                 Err(no_place) => error(StatusCode::TOO_MANY_REQUESTS, &no_place),
             },
             Err(problem) => error(StatusCode::BAD_REQUEST, &problem),
+        }
+    }
+
+    /// Returns a recording of what comes from now on, without the attributes that the query and the settings name.
+    fn record(&self, query: &str) -> ApiAnswer {
+        let pipeline = &self.observed.pipeline;
+        if !self.recording.enabled {
+            return error(StatusCode::NOT_FOUND, &NO_RECORDINGS);
+        }
+        let redaction = match Redaction::parse(query, &self.recording) {
+            Ok(redaction) => redaction,
+            Err(problem) => return error(StatusCode::BAD_REQUEST, &problem),
+        };
+        let start = RecordingStart { since_1970: clock::since_1970(), now_ms: pipeline.clock.now_ms() };
+        match pipeline.recordings.record(redaction, start, pipeline.table.budget()) {
+            Ok(stream) => ApiAnswer::Recording(Box::pin(stream)),
+            Err(no_place) => error(StatusCode::TOO_MANY_REQUESTS, &no_place),
         }
     }
 }

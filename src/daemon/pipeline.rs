@@ -12,6 +12,7 @@ use super::decisions;
 use super::sample_statistics::SampleStatistics;
 use crate::activity::Activity;
 use crate::api::decisions::DecisionHub;
+use crate::api::recordings::RecordingHub;
 use crate::budget::{Budget, Room, Share};
 use crate::clock;
 use crate::journal::Journal;
@@ -81,6 +82,8 @@ pub struct Pipeline {
     pub(super) followed: SampleStatistics,
     /// The listeners of decisions.
     pub(super) decisions: Arc<DecisionHub>,
+    /// The clients that record requests.
+    pub(super) recordings: Arc<RecordingHub>,
     journal: Option<Journal>,
     pub(super) metrics: Arc<Metrics>,
     /// The metrics of all spans, if they are on.
@@ -110,6 +113,7 @@ impl Pipeline {
             policy_names,
             followed,
             decisions: Arc::default(),
+            recordings: Arc::default(),
             journal,
             metrics,
             span_metrics,
@@ -214,13 +218,18 @@ impl Pipeline {
         })?;
         let _guard = BreaksOnPanic(&self.broken);
         let now_ms = self.clock.now_ms();
-        let Some(span_metrics) = &self.span_metrics else {
+        if self.span_metrics.is_none() && !self.recordings.is_recording() {
             self.table.insert_within(body, scan, share, hold, now_ms, outcome)?;
             return Ok(self.accepted(&workspace.scan));
-        };
-        // Only an accepted request is counted: a refused one comes again.
+        }
+        // Only an accepted request is counted and recorded: a refused one comes again.
         self.table.insert_within(body.clone(), scan, share, hold, now_ms, outcome)?;
-        span_metrics.count(&workspace.scan, &body, self.table.policies().counted(), &mut workspace.keys, now_ms);
+        if let Some(span_metrics) = &self.span_metrics {
+            span_metrics.count(&workspace.scan, &body, self.table.policies().counted(), &mut workspace.keys, now_ms);
+        }
+        if self.recordings.is_recording() {
+            self.recordings.offer(&body, now_ms, self.table.budget());
+        }
         Ok(self.accepted(&workspace.scan))
     }
 

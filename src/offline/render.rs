@@ -104,7 +104,8 @@ impl TraceView<'_> {
     pub fn head(&self, trace: &InspectedTrace) -> String {
         let Some(decision) = trace.last_decision() else { return format!("trace {}: not decided", trace.id) };
         let Decision { trigger, at_ms, .. } = decision;
-        let when = format!("{}, after {}", trigger.as_str(), milliseconds(*at_ms));
+        let first_ms = trace.spans.first().map_or(0, |span| span.arrival_ms);
+        let when = format!("{}, after {}", trigger.as_str(), milliseconds(at_ms.saturating_sub(first_ms)));
         let verdict = match decision.verdict {
             Verdict::Kept(Keep { policy, threshold, .. }) => {
                 format!("kept by {} ({when}); stands for {}", shown(self.name(policy)), traces(threshold))

@@ -127,6 +127,14 @@ impl Replay {
         }
     }
 
+    /// Returns the replay with decisions that know the services of their traces ([`Decision::services`]), in place of the
+    /// answers of policies.
+    #[must_use]
+    pub fn with_services(mut self) -> Self {
+        self.outcome.decisions = Some(DecisionLog::with_services());
+        self
+    }
+
     /// Returns the policies in force.
     #[must_use]
     pub fn policies(&self) -> &Policies {

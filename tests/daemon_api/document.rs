@@ -89,8 +89,13 @@ api: {listen: \"127.0.0.1:0\"}
     check_transcript(daemon.api_url().unwrap()).await;
     // The price of a month depends on the time of the measurement.
     let of_policies = ["/uptime_ms", "/policies/0/month_dollars", "/services/0/month_dollars"];
-    let cases: [(&str, &[&str]); 4] =
-        [("bad-id", &[]), ("fate", &["/decided_at"]), ("config", &[]), ("policies", &of_policies)];
+    let cases: [(&str, &[&str]); 5] = [
+        ("bad-id", &[]),
+        ("no-recording", &[]),
+        ("fate", &["/decided_at"]),
+        ("config", &[]),
+        ("policies", &of_policies),
+    ];
     for (name, varying) in cases {
         let Example { path, status, body } = example(name);
         let (found, content_type, answer) = get(&format!("{}{path}", daemon.api_url().unwrap())).await;

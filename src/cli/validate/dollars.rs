@@ -8,10 +8,11 @@ use crate::sampling::settings::{Goal, Policy, Rule, cloud_trace_dollars};
 use crate::settings::units::grouped;
 
 /// Seconds of a month: a twelfth of a year of 365 days.
-pub(super) const SECONDS_PER_MONTH: f64 = 2_628_000.0;
+pub(in crate::cli) const SECONDS_PER_MONTH: f64 = 2_628_000.0;
 
 /// Cloud Trace's price in words (docs/cost.md).
-const PRICE: &str = "at Cloud Trace's list price: $0.20 for a million spans, after 2.5 million free ones a month";
+pub(in crate::cli) const PRICE: &str =
+    "at Cloud Trace's list price: $0.20 for a million spans, after 2.5 million free ones a month";
 
 /// A number of spans, and its price.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,7 +92,7 @@ pub(super) fn json(costs: &[Cost]) -> Value {
 }
 
 /// Returns an amount with two digits for cents, and commas.
-pub(super) fn cents(dollars: f64) -> String {
+pub(in crate::cli) fn cents(dollars: f64) -> String {
     let cents = (dollars * 100.0).round() as u64;
     format!("{}.{:02}", grouped(cents / 100), cents % 100)
 }

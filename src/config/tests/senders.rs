@@ -117,6 +117,15 @@ fn the_api_may_share_an_address_but_not_with_every_sender() {
     }
     let open = warnings("api: {listen: '0.0.0.0:4318'}");
     assert!(matches!(&open[..], [one] if one.starts_with("1:15: every client that can send spans")), "{open:?}");
+    let recording = "recording: {enabled: true}";
+    let open = warnings(&format!("api: {{listen: '0.0.0.0:8090', {recording}}}"));
+    let expected = "1:52: every client that can reach `0.0.0.0:8090` can record all spans";
+    assert!(matches!(&open[..], [one] if one.starts_with(expected)), "{open:?}");
+    let idle = warnings(&format!("api: {{{recording}}}"));
+    assert!(matches!(&idle[..], [one] if one.starts_with("1:6: `recording` has no effect")), "{idle:?}");
+    for good in ["127.0.0.1:8090', ", "localhost:8090', ", &format!("0.0.0.0:8090', {token}, ")] {
+        assert_eq!(warnings(&format!("api: {{listen: '{good}{recording}}}")), Vec::<String>::new(), "{good}");
+    }
     for (bad, expected) in [
         ("api: {listen: '127.0.0.1:4318'}", "1:15: `127.0.0.1:4318` of `api` is taken by `0.0.0.0:4318` of `otlp`"),
         ("api: {listen: '127.0.0.1:8080'}\nexport: {endpoint: embedded}", "1:15: `127.0.0.1:8080` of `api` is taken"),

@@ -7,11 +7,15 @@ use super::{Recorded, Remark};
 use crate::journal::format::{
     self, FORM, JournalRecordHeader, NoSegment, RECORD_HEADER_LEN, RecordKind, SEGMENT_HEADER_LEN, SegmentError,
 };
+use crate::segment::fill;
 use crate::segment::record::{self, Header};
 
 /// The most bytes of a body. What claims to be larger is taken for damage, so that a few compressed bytes cannot fill the
 /// memory.
 pub const BODY_BYTES_MAX: u32 = 256 << 20;
+
+/// The bytes of a body for which memory is taken before they are read.
+const TRUSTED_BYTES_MAX: u32 = 1 << 20;
 
 /// A record of a recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +83,11 @@ impl<R: Read> StreamRecords<R> {
 
     /// Reads a body. It takes memory only for what is there. Returns `None` if the input ends within it.
     fn body(&mut self, len: u32) -> io::Result<Option<Vec<u8>>> {
-        let mut body = Vec::with_capacity((len as usize).min(1 << 20));
+        if len <= TRUSTED_BYTES_MAX {
+            let mut body = vec![0; len as usize];
+            return Ok(fill(&mut self.reader, &mut body)?.then_some(body));
+        }
+        let mut body = Vec::new();
         #[expect(clippy::disallowed_methods, reason = "bounded by `take`")]
         match (&mut self.reader).take(len.into()).read_to_end(&mut body) {
             Ok(read) => Ok((read == len as usize).then_some(body)),

@@ -64,9 +64,11 @@ pub(super) enum Contents {
 /// Finds out what the bytes of `reader` are.
 pub(super) fn contents(reader: Box<dyn Read>) -> io::Result<Contents> {
     let (first, reader) = peek(reader)?;
-    let (first, reader) = if first.starts_with(GZIP_MAGIC) {
+    let is_gzip = first.starts_with(GZIP_MAGIC);
+    let is_compressed = is_gzip || first.starts_with(ZSTD_MAGIC);
+    let (first, reader) = if is_gzip {
         peek(Box::new(Inflating(MultiGzDecoder::new(BufReader::with_capacity(BUFFER_BYTES, reader)))))?
-    } else if first.starts_with(ZSTD_MAGIC) {
+    } else if is_compressed {
         let mut decoder = zstd::stream::read::Decoder::new(reader)?;
         decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
         peek(Box::new(Inflating(decoder)))?
@@ -74,7 +76,9 @@ pub(super) fn contents(reader: Box<dyn Read>) -> io::Result<Contents> {
         (first, reader)
     };
     if first == SEGMENT_MAGIC {
-        return Ok(Contents::Segment(Box::new(BufReader::with_capacity(BUFFER_BYTES, reader))));
+        // Decoders have buffers of their own.
+        let buffered = |reader| Box::new(BufReader::with_capacity(BUFFER_BYTES, reader));
+        return Ok(Contents::Segment(if is_compressed { reader } else { buffered(reader) }));
     }
     // No text and no message of protobuf begins with a zero. A long file of them is not read to its end.
     let is_zero = first.first() == Some(&0);

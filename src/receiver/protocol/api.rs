@@ -20,6 +20,9 @@ use crate::receiver::admission::refusal::{Refusal, check_method, quote};
 use crate::receiver::transport::connection::{Connection, UNREAD_TIME_MAX};
 use crate::telemetry::Metrics;
 
+/// Media type of recordings.
+pub const RECORDING: &str = "application/vnd.spansieve.recording";
+
 /// Beginning of all paths of the API.
 pub const API_PREFIX: &str = "/api/";
 
@@ -57,6 +60,8 @@ pub enum ApiAnswer {
     Document(StatusCode, Bytes),
     /// A stream of JSON documents, one a line. It goes on until the client or the process ends it.
     Stream(ApiStream),
+    /// A recording, which is not text. It goes on like a stream.
+    Recording(ApiStream),
 }
 
 /// Body of a stream. It must not hold more than a bounded number of bytes for a client that does not read, and it must
@@ -135,16 +140,24 @@ impl ApiRoutes {
         match self.api.answer(parts.uri.path(), parts.uri.query()) {
             ApiAnswer::Document(status, document) => {
                 let body = ReplyBody::Full(placed(document, place, connection));
-                let mut response = json(Response::new(body), "application/json");
+                let mut response = with_type(Response::new(body), "application/json");
                 *response.status_mut() = status;
                 Ok(response)
             }
-            ApiAnswer::Stream(stream) => {
-                let place = self.streams.take(connection).ok_or(Refusal::Streams)?;
-                let body = ReplyBody::Stream(PlacedStream::new(stream, place, connection));
-                Ok(json(Response::new(body), "application/x-ndjson"))
-            }
+            ApiAnswer::Stream(stream) => self.stream(stream, "application/x-ndjson", connection),
+            ApiAnswer::Recording(stream) => self.stream(stream, RECORDING, connection),
         }
+    }
+
+    fn stream(
+        &self,
+        stream: ApiStream,
+        content_type: &'static str,
+        connection: &Arc<Connection>,
+    ) -> Result<Response<ReplyBody>, Refusal> {
+        let place = self.streams.take(connection).ok_or(Refusal::Streams)?;
+        let body = ReplyBody::Stream(PlacedStream::new(stream, place, connection));
+        Ok(with_type(Response::new(body), content_type))
     }
 }
 
@@ -152,10 +165,10 @@ impl ApiRoutes {
 fn failure(refusal: &Refusal) -> Response<ReplyBody> {
     let document = serde_json::json!({ "error": refusal.to_string() });
     let response = otlp_http::failure(None, refusal).map(|_| ReplyBody::Full(format!("{document}\n").into()));
-    json(response, "application/json")
+    with_type(response, "application/json")
 }
 
-fn json(mut response: Response<ReplyBody>, content_type: &'static str) -> Response<ReplyBody> {
+fn with_type(mut response: Response<ReplyBody>, content_type: &'static str) -> Response<ReplyBody> {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -390,7 +390,7 @@ impl OpenFragment<'_> {
     }
 
     /// Returns the `Span` messages, each with the name of its service.
-    pub(crate) fn spans_with_service(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pub fn spans_with_service(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.held().map(|(held, scope)| (held.span.of(&self.body), scope.service.of(&self.body)))
     }
 
