@@ -22,7 +22,11 @@ async fn send(daemon: &Daemon, traces: &[u128], name: &str) {
     let mut client = Client::new(&support::otlp(daemon));
     for (i, traces) in traces.chunks(100).enumerate() {
         let spans: Vec<Span> = traces.iter().map(|&trace| span(trace, name)).collect();
-        client.export(request(["cart", "payment"][i % 2], spans)).await.unwrap();
+        let request = request(["cart", "payment"][i % 2], spans);
+        // A machine that is busy with other things may refuse a request for a moment.
+        while client.export(request.clone()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 }
 
@@ -43,13 +47,14 @@ fn handed_over(text: &str) -> f64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rollout_splits_no_trace() {
-    // The spans take some 5 MB with their resource, several calls.
-    const TRACES: usize = 20_000;
-    let new = start(&support::CONFIG.replace("decision_wait: 1s", "decision_wait: 3s")).await;
+    // The spans take some 2 MB with their resource, several calls.
+    const TRACES: usize = 4_000;
+    let new = start(&support::CONFIG.replace("decision_wait: 1s", "decision_wait: 6s\n  rescue: {window: 1s}")).await;
     let old = start(&config(&format!("endpoint: '{}'", support::otlp(&new)))).await;
     let traces: Vec<u128> = (0..TRACES).map(|i| trace_id(i % 20 == 0)).collect();
     let kept: Vec<u128> = traces.iter().copied().step_by(20).collect();
-    send(&old, &traces, "before").await;
+    let before = "before".repeat(60);
+    send(&old, &traces, &before).await;
     let decided = trace_id(false);
     Client::new(&support::otlp(&old)).export(request("cart", vec![error(decided, "decided before")])).await.unwrap();
 
@@ -66,14 +71,14 @@ async fn a_rollout_splits_no_trace() {
     let store = support::store(&new);
     let names = |trace: u128| {
         let spans = store.trace(&TraceId(trace.to_be_bytes())).unwrap_or_default();
-        let mut names: Vec<_> = spans.iter().map(|span| span.display_name().to_owned()).collect();
+        let mut names: Vec<_> = spans.iter().map(|span| span.display_name()[..5].to_owned()).collect();
         names.sort();
         names
     };
     for &trace in &kept {
-        assert_eq!(names(trace), ["after", "before"]);
+        assert_eq!(names(trace), ["after", "befor"]);
     }
-    assert_eq!(names(failed), ["after", "after", "before"]);
+    assert_eq!(names(failed), ["after", "after", "befor"]);
     let (came, accounted) = conservation(&scrape());
     assert_eq!((came, accounted), (2.0 * TRACES as f64 + 1.0, 2.0 * TRACES as f64 + 1.0));
     stop(new, Duration::from_secs(8)).await;

@@ -26,9 +26,9 @@ const ODD_REQUESTS: usize = 300;
 /// Maximum log lines: for start and stop, and one for each reason of a loss every ten seconds.
 const LINES_MAX: usize = 30;
 
-/// Maximum series with a service: a hundred names and one for all others, in three counters, one of which has two
-/// values of another label.
-const SERVICE_SERIES_MAX: usize = 101 * 4;
+/// Maximum series with a service: a hundred names and one for all others, in two counters and a gauge, and in three
+/// counters that have two values of another label.
+const SERVICE_SERIES_MAX: usize = 101 * 9;
 
 const CONFIG: &str = "
 otlp: {listen: [\"127.0.0.1:0\"]}
