@@ -36,7 +36,8 @@ fn spans_come_back_as_they_were_written() {
     store.write(&spans);
     assert_eq!(store.trace(&trace_id(1)).unwrap(), spans[..2]);
     assert_eq!(store.spans(), spans);
-    assert_eq!((store.table.lock().traces.len(), store.span_count()), (2, 3));
+    let trace_count = store.table.lock().traces.len();
+    assert_eq!((trace_count, store.span_count()), (2, 3));
     assert_eq!(store.trace(&trace_id(3)), None);
     assert!(store.holds(&trace_id(2)) && !store.holds(&trace_id(3)));
     assert_eq!(*store.written().borrow(), 3);
