@@ -49,7 +49,7 @@ enum Source {
     End,
 }
 
-/// What was found beside the requests.
+/// The findings beside the requests.
 #[derive(Debug, Default)]
 struct Notes {
     faults: Vec<String>,

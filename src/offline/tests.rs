@@ -142,7 +142,7 @@ fn tail_sampling(rng: &mut Rng, requests: &[(u64, Request)], seed: u64) -> TailS
     settings
 }
 
-/// What happened to the traces, and the effects of shadow policies.
+/// The fates of the traces, and the effects of shadow policies.
 #[derive(Debug, Default, PartialEq)]
 struct Outcome {
     kept: Kept,

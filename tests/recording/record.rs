@@ -12,7 +12,7 @@ use super::{config, is_recording, start, text};
 use crate::daemon_api::asking::{get, spansieve};
 use crate::support::{self, Client, error, otlp, request, span, trace_id, traces};
 
-/// Sends traces, one each 20 ms, with an attribute that nobody may see.
+/// Sends traces, one each 20 ms, with an attribute that must not be recorded.
 async fn traffic(daemon: &Daemon) {
     let mut sender = Client::new(&otlp(daemon));
     loop {

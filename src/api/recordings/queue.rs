@@ -18,7 +18,7 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// A request and the time of its arrival, in nanoseconds since 1970.
 pub(super) type Waiting = (u64, Box<[u8]>);
 
-/// What is sent next.
+/// The next part to send.
 #[derive(Debug, Default)]
 pub(super) struct Taken {
     /// Requests that came before the next ones, and were left out.

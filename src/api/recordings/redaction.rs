@@ -33,7 +33,7 @@ pub enum QueryError {
 }
 
 /// The attributes that are left out, and those that are hashed. The hashes have a random key of their own for each
-/// recording, which is forgotten with it. So nobody can compute the hashes of values that they guess.
+/// recording, which is forgotten with it. So the hash of a guessed value cannot be computed.
 #[derive(Clone, Debug)]
 pub struct Redaction {
     redacted: Vec<String>,

@@ -48,7 +48,7 @@ pub(super) enum WriterError {
     Ended(String),
 }
 
-/// What was written.
+/// The written part of a recording.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Written {
     /// Recorded requests.
@@ -70,7 +70,7 @@ pub(super) struct Recorder {
     begin: Instant,
 }
 
-/// What happened to a record.
+/// The result of writing a record.
 enum Fit {
     Written,
     /// The file has no room for it.

@@ -28,9 +28,9 @@ pub(super) struct Example {
     pub(super) kept_by: Side,
     /// The trace as the configuration sees it that keeps it.
     pub(super) text: String,
-    /// What the other configuration does with it, in one line.
+    /// The verdict of the other configuration, in one line.
     pub(super) other: String,
-    /// What the first and the second configuration do with it.
+    /// The answers of the first and of the second configuration.
     pub(super) json: [Value; 2],
 }
 

@@ -18,7 +18,7 @@ const SHOWN_CHARS_MAX: usize = 40;
 /// The shortest recording from which a month is computed, in nanoseconds.
 const NANOS_MIN: u64 = 1_000_000_000;
 
-/// What was simulated.
+/// A simulation, and the remarks of the recordings that it played.
 pub(super) struct Recorded<'a> {
     pub(super) simulation: &'a Simulation,
     pub(super) remarks: &'a Remarks,

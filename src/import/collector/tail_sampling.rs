@@ -58,7 +58,7 @@ pub(super) fn read<'a>(pipeline: &Pipeline<'a>, parts: &mut Parts<'a>, report: &
         None => entries.push(("decision_wait", Item::yaml(DECISION_WAIT).remark("the Collector's default"))),
     }
     match part.filled(AFTER_ROOT) {
-        Some(wait) if wait.is_text("0s") => report.not_needed(&wait, "0 is no such wait, here as well"),
+        Some(wait) if wait.is_text("0s") => report.not_needed(&wait, "0 means no such wait, here as well"),
         _ => carry(part, AFTER_ROOT, AFTER_ROOT, entries, report),
     }
     entries.extend(decision_cache(part, report).map(|item| ("decision_cache", item)));

@@ -1,4 +1,4 @@
-//! What a recording says of itself.
+//! The remarks of a recording about itself.
 
 use std::collections::BTreeSet;
 

@@ -18,7 +18,7 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 /// The bytes that are read at once.
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// How far a file is read.
+/// The position up to which a file is read.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Position {
     read: Arc<AtomicU64>,

@@ -136,7 +136,7 @@ impl HeldSpans {
     }
 }
 
-/// What a span does not share with the span before it.
+/// The parts of a span that the span before it does not share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum New {
     /// Its own bytes only.

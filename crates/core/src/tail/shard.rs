@@ -114,7 +114,8 @@ pub(super) struct Shard {
     /// for memory overlap.
     released: Vec<(u64, u64)>,
     sample: TraceSample,
-    /// What has come for large traces since the policies were replaced; empty once all traces have been read again.
+    /// The summaries of spans that came for large traces since the policies were replaced; empty once all traces have
+    /// been read again.
     later: LaterSpans,
     held: HeldCounts,
 }

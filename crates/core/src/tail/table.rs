@@ -2,6 +2,7 @@
 
 mod arrivals;
 pub mod handoff;
+mod pressure;
 mod replace;
 
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use super::shard::{Arrival, Shard, StaleTrace, TRACE_BYTES};
 use super::tally::{Tally, Trigger};
 use super::trace_sample::TraceSample;
 use super::verdicts::{Columns, VerdictCache};
-use crate::budget::{Budget, ENTRY_BYTES, Room, Share, ladder};
+use crate::budget::{Budget, ENTRY_BYTES, Share};
 use crate::otlp::TraceId;
 use crate::otlp::scan::{Bits, Scan, Scope, SpanFact};
 use crate::replaceable::{Replaceable, Seen};
@@ -49,15 +50,6 @@ const SLICE_TRACES: usize = 256;
 /// Bytes of spans read under one lock after which no further trace is decided. The last trace may exceed it. In the
 /// worst case (spans that consist of two-byte fields) this is as much work as [`SLICE_TRACES`] traces.
 pub(super) const SLICE_BYTES: u64 = 256 << 10;
-
-/// Traces of each shard that one slice of relief decides or lets go.
-const RELIEF_SLICE_TRACES: usize = SLICE_TRACES / SHARDS;
-
-/// Traces of each shard that one slice decides or lets go to make room on the disk.
-const DISK_SLICE_TRACES: usize = 32;
-
-/// The most traces that are decided or let go to make room for one request: a few milliseconds of work.
-const RELIEF_TRACES_MAX: usize = 4_096;
 
 /// The settings of a table, from the configuration.
 #[derive(Debug)]
@@ -477,66 +469,6 @@ impl Table {
         self.shards[shard].lock().shrink();
     }
 
-    /// Makes room before it is needed. Lets go of rescuable traces if they exceed their part of the budget or if more
-    /// than [`ladder::RESCUE`] of the budget is used, and decides the oldest traces if more than [`ladder::EARLY`] of it
-    /// is used.
-    /// Does a bounded slice of work, and returns true if there is more to do.
-    pub fn relieve(&self, now_ms: Millis, out: &mut RoundOutcome) -> bool {
-        let rescue_bytes_max = self.in_force.see().limits.rescue_bytes_max;
-        let is_over = self.held().rescuable_bytes > rescue_bytes_max || self.budget.over(ladder::RESCUE) > 0;
-        if is_over && self.shed(RELIEF_SLICE_TRACES, now_ms, out) {
-            return true;
-        }
-        self.budget.over(ladder::EARLY) > 0 && self.decide_early(RELIEF_SLICE_TRACES, now_ms, out)
-    }
-
-    /// Does the same as [`Table::relieve`] while the journal's disk is short of space. One call does one slice, because
-    /// the space that it frees shows only a moment later.
-    pub fn relieve_disk(&self, now_ms: Millis, out: &mut RoundOutcome) {
-        let Some(disk) = self.budget.disk() else { return };
-        let shed = disk.is_over(ladder::RESCUE) && self.shed(DISK_SLICE_TRACES, now_ms, out);
-        if disk.is_over(ladder::EARLY) && !shed {
-            self.decide_early(DISK_SLICE_TRACES, now_ms, out);
-        }
-    }
-
-    /// Reserves `bytes` for a request. If they do not fit, lets go of rescuable traces and then decides the oldest
-    /// ones, up to a limit for each request. Returns `None` if there is still no room.
-    pub fn admit(&self, bytes: usize, now_ms: Millis, out: &mut RoundOutcome) -> Option<Share> {
-        self.make_room(|| self.budget.reserve(bytes), now_ms, out)
-    }
-
-    /// Does the same as [`Table::admit`] for more bytes of the request that has `share`. If there is no room, takes
-    /// them from the reserve.
-    pub fn admit_beside(&self, share: &Share, bytes: usize, now_ms: Millis, out: &mut RoundOutcome) -> Option<Share> {
-        self.admit(bytes, now_ms, out).or_else(|| share.of_reserve(bytes))
-    }
-
-    /// Reserves room for a body of `bytes`, in the way that [`Table::admit`] reserves bytes.
-    pub fn room(&self, bytes: usize, now_ms: Millis, out: &mut RoundOutcome) -> Option<Room> {
-        self.make_room(|| self.budget.room(bytes), now_ms, out)
-    }
-
-    fn make_room<T>(&self, take: impl Fn() -> Option<T>, now_ms: Millis, out: &mut RoundOutcome) -> Option<T> {
-        let mut traces_left = RELIEF_TRACES_MAX;
-        loop {
-            if let Some(taken) = take() {
-                return Some(taken);
-            }
-            traces_left = traces_left.checked_sub(SHARDS)?;
-            if !self.shed(1, now_ms, out) && !self.decide_early(1, now_ms, out) {
-                return take();
-            }
-        }
-    }
-
-    /// Returns the reason why there is no room for the `needed_bytes` of a request.
-    #[must_use]
-    pub fn no_room(&self, needed_bytes: usize) -> NoRoom {
-        let free_bytes = self.budget.limit_bytes().saturating_sub(self.fixed_bytes());
-        if needed_bytes > free_bytes { NoRoom::Ever { needed_bytes, free_bytes } } else { NoRoom::Now }
-    }
-
     /// Decides a slice of all pending traces and lets go of rescuable ones, because the process is shutting down.
     /// Returns true if there is more to do.
     pub fn drain(&self, now_ms: Millis, out: &mut RoundOutcome) -> bool {
@@ -544,14 +476,6 @@ impl Table {
         let decided =
             self.each_shard(now_ms, out, |shard, round| shard.decide_oldest(SLICE_TRACES, Trigger::Shutdown, round));
         shed || decided
-    }
-
-    fn shed(&self, traces_max: usize, now_ms: Millis, out: &mut RoundOutcome) -> bool {
-        self.each_shard(now_ms, out, |shard, round| shard.shed_rescuable(traces_max, round))
-    }
-
-    fn decide_early(&self, traces_max: usize, now_ms: Millis, out: &mut RoundOutcome) -> bool {
-        self.each_shard(now_ms, out, |shard, round| shard.decide_oldest(traces_max, Trigger::Pressure, round))
     }
 
     /// Does `work` on each shard. Returns true if any shard has more to do.

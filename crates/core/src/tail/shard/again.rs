@@ -81,7 +81,7 @@ impl HeldTrace {
     }
 }
 
-/// Notes the summary of the spans that come for a large stale trace, so that nobody has to read them again.
+/// Notes the summary of the spans that come for a large stale trace, so that they need not be read again.
 #[inline]
 pub(super) fn note_later(
     later: &mut LaterSpans,
