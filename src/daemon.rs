@@ -359,7 +359,8 @@ impl Daemon {
     }
 
     /// Stops within `grace`: refuses new spans, hands pending traces over if another instance takes them, decides the
-    /// others on the spans that have come, and exports kept spans. Returns the number of kept spans that could not be written; they are counted and logged.
+    /// others on the spans that have come, and exports kept spans. Returns the number of kept spans that could not be
+    /// written. These spans are counted and logged.
     pub async fn stop(mut self, grace: Duration) -> u64 {
         let deadline = Instant::now() + grace.saturating_sub(CLOSE_GRACE);
         self.receiver.stop_accepting(IN_FLIGHT_GRACE).await;

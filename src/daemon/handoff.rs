@@ -3,7 +3,7 @@
 //! Invariants
 //! - A trace that is not handed over is still pending afterwards, and is decided as without a handoff.
 //! - No instance can hand a trace to itself, and no two can hand it to one another: an instance hands over only after
-//!   it has stopped to take requests, so it takes nothing back. Each instance stops once.
+//!   it has stopped taking requests, so it takes nothing back. Each instance stops once.
 //! - Nothing waits longer than the deadline, whatever the other instance does.
 
 use std::sync::Arc;
@@ -36,7 +36,7 @@ struct Call {
     result: Result<(), PeerError>,
 }
 
-/// Hands pending traces over until `deadline`, oldest first. Stops at the first request that is not taken.
+/// Hands pending traces over until `deadline`, the oldest of each shard first. Begins no call after the first failure.
 pub(super) async fn hand_over(pipeline: &Pipeline, peer: &Arc<Peer>, deadline: Instant) {
     if pipeline.table.held().pending_spans == 0 {
         return;

@@ -89,7 +89,8 @@ pub struct InspectedTrace {
     pub spans: Vec<InspectedSpan>,
     /// The decisions.
     pub decisions: Vec<InspectedDecision>,
-    /// The spans as they are written, or why one cannot be written: the kept ones, and in a dry run all.
+    /// The kept spans, or in a dry run all spans, as they are written. An error is the reason why a span cannot be
+    /// written.
     pub written: Vec<Result<SinkSpan, String>>,
     /// The number of further written spans, for which there was no room.
     pub written_left_out: u64,

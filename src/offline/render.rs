@@ -79,7 +79,7 @@ impl TraceView<'_> {
         self.written(trace, out)
     }
 
-    /// Returns the policies that were not in force at the decision, because their time was over, and its ends.
+    /// Returns the policies that were not in force at the decision because their time was over, each with its end.
     fn ended(&self, findings: &[PolicyFinding]) -> Vec<(&str, String)> {
         if findings.is_empty() {
             return Vec::new();

@@ -105,8 +105,8 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Makes a replay of the policies under the settings of `tail_sampling`, of which they were compiled, whatever their
-    /// `until` is. A policy stops counting when the clock of the replay reaches its `until`, as it does in the daemon.
+    /// Makes a replay. `policies` are all policies of `tail_sampling`, compiled, whatever their `until` is. A policy
+    /// stops counting when the clock of the replay reaches its `until`, as it does in the daemon.
     #[must_use]
     pub fn new(tail_sampling: &TailSampling, policies: Arc<Policies>, settings: ReplaySettings) -> Self {
         let ReplaySettings { limit_bytes, sweep_ms, seed, with_answers } = settings;

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
-/// A value that can be replaced. Users keep the value as they last saw it, and look whether it is still the present one
-/// by one load of a number.
+/// A value that can be replaced. Users hold the value that they saw last. One load of a number tells them if it is
+/// still the present one.
 #[derive(Debug, Default)]
 pub(crate) struct Replaceable<T> {
     /// A number that grows with each replacement. It changes only while `value` is locked.
@@ -58,7 +58,7 @@ impl<T> Replaceable<T> {
         !is_present
     }
 
-    /// Puts the result of `next` on the present value in its place, if there is one.
+    /// Calls `next` with the present value, and puts the result in its place. `None` changes nothing.
     pub(crate) fn replace(&self, next: impl FnOnce(&T) -> Option<T>) {
         let mut value = self.value.write();
         if let Some(next) = next(&value) {

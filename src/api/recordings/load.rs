@@ -31,7 +31,7 @@ impl Load {
         Load { runtime, last, is_busy: AtomicBool::new(false) }
     }
 
-    /// Returns true if the workers were busy all the time.
+    /// Returns true if the workers were busy for at least [`BUSY_MIN`] of the last interval.
     pub(super) fn is_busy(&self) -> bool {
         // While another thread looks, the last result is good enough.
         if let Some(mut last) = self.last.try_lock() {

@@ -1,4 +1,4 @@
-//! The attributes that a recording has not, or only as a hash.
+//! The attributes that a recording leaves out, or has only as a hash.
 
 use std::fmt::Write;
 

@@ -83,7 +83,8 @@ impl PartialFile {
         self.file.sync_all()?;
         fs::hard_link(&self.partial, &self.path).or_else(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => Err(error),
-            // Some file systems have no links.
+            // Some file systems have no links. There, a file that appears between these two steps is replaced.
+            _ if self.path.exists() => Err(io::ErrorKind::AlreadyExists.into()),
             _ => fs::rename(&self.partial, &self.path),
         })?;
         match fs::remove_file(&self.partial) {

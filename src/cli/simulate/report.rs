@@ -245,7 +245,7 @@ impl Report<'_> {
     }
 }
 
-/// Returns the bytes without which traces are decided early: rescue, which makes way, is not among them.
+/// Returns the bytes without which traces are decided early. Rescuable traces do not count, because they make way.
 fn required(peak: Peak) -> u64 {
     peak.fixed_bytes + peak.pending_bytes
 }

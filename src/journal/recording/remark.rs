@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 /// The most keys of attributes that [`Remarks`] remembers.
 const KEY_COUNT_MAX: usize = 1_000;
 
-/// A remark: a record between the requests. Fields that say nothing are left out. A remark that says nothing is a sign of
-/// life of the daemon.
+/// A remark: a record between the requests. Empty fields are left out. A remark without fields only shows that the
+/// daemon is still sending.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Remark {

@@ -29,10 +29,11 @@ impl Side {
 pub struct Difference {
     /// Traces that one side keeps, and the other one may still keep.
     open: HashMap<TraceId, Side, RandomState>,
-    /// The same traces in the order in which the other side must have decided them, and some that both keep by now.
+    /// The same traces, and some that both sides keep by now, each with the time by which the other side must have
+    /// decided it. The earliest time comes first.
     until: VecDeque<(Millis, TraceId)>,
-    /// The time after which a verdict of the other side does not come any more, or only after its memory of the trace is
-    /// gone.
+    /// The time to wait for a verdict of the other side. A later one would come only after that side has forgotten the
+    /// trace.
     patience_ms: Millis,
     both: u64,
     only: [u64; 2],

@@ -1,5 +1,5 @@
-//! Compares written spans with what a test expects of them, one after the other. Nothing is held of spans that are as
-//! expected.
+//! Compares written spans, one after the other, with the expectations of a test. Spans that are as expected are not
+//! held, except for some of their names.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::tail::kept::KeptSpans;
 /// The most names of written spans that a failure has.
 const NAMES_MAX: usize = 20;
 
-/// The most reasons why spans cannot be written that are told.
+/// The most reasons in a failure why spans cannot be written.
 const UNWRITTEN_MAX: usize = 10;
 
 /// The findings about the written spans of a test.

@@ -1,6 +1,5 @@
-//! Places for requests of a kind that holds memory for long: scrapes, documents and streams of
-//! the API, watches of health, calls of
-//! reflection.
+//! Places for requests of a kind that holds memory for long: scrapes, documents and streams of the API, watches of
+//! health, calls of reflection.
 //!
 //! The rule is the one for bodies and heads, on two levels: a peer may hold as many places as are left for all, and a
 //! connection as many as are left for its peer. Behind a proxy, and on Cloud Run, all clients have the address of one

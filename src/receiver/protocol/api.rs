@@ -41,9 +41,9 @@ const _: () = assert!(2 * API_STREAM_SILENCE_MAX.as_secs() <= UNREAD_TIME_MAX.as
 /// Delay that a refusal asks for, in seconds. Places for streams are taken for long.
 const RETRY_AFTER_SECONDS: &str = "10";
 
-/// Header in which a browser says where the page comes from that asks
-/// (<https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header>), and its values for pages of others. A page cannot set
-/// it, and cannot leave it out.
+/// Header in which a browser names the relation between the asking page's site and this one
+/// (<https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header>), and its values for pages of other sites. A page can
+/// neither set it nor leave it out.
 const FETCH_SITE: &str = "sec-fetch-site";
 const FOREIGN_SITES: [&str; 2] = ["cross-site", "same-site"];
 

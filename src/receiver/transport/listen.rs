@@ -40,8 +40,8 @@ use crate::receiver::{Intake, ReceiverSettings, Scrape};
 use crate::telemetry::log::Throttle;
 use crate::telemetry::{Health, Metrics};
 
-/// Largest number of connections to `telemetry.listen` and to an address of the API's own, together. It is separate, so that senders cannot crowd out
-/// probes and scrapes.
+/// Largest number of connections to `telemetry.listen` and to an address of the API's own, together. It is separate, so
+/// that senders cannot crowd out probes and scrapes.
 const TELEMETRY_CONNECTIONS_MAX: usize = 64;
 
 /// Time that a new connection may exist without a byte. It has the same time again after a TLS handshake. Clients speak

@@ -1,6 +1,7 @@
 //! The pace of a counter, from which the amount of a month is estimated.
 
-/// The seconds in which what lies back loses most of its weight: an hour, so that a burst of a minute does not decide the month.
+/// The seconds after which a pace has lost 63 % of its weight: an hour, so that a burst of a minute does not decide the
+/// month.
 const MEMORY_S: f64 = 3_600.0;
 
 /// Seconds of the month that estimates are for: 30 days.

@@ -37,8 +37,8 @@ impl Answer {
     }
 }
 
-/// A trace twice: as if all states of policies refused it, and as if all let it pass. An answer that is the same for both
-/// does not depend on other traces.
+/// Two views of a trace: one assumes that all states of policies refuse it, the other that all let it pass. An answer
+/// that is the same for both does not depend on other traces.
 pub(super) struct BothAssumptions<'a> {
     refuse: DecisionInput<'a>,
     pass: DecisionInput<'a>,
@@ -50,7 +50,7 @@ impl<'a> BothAssumptions<'a> {
         BothAssumptions { refuse: assumed(AssumedStates::Refuse), pass: assumed(AssumedStates::Pass) }
     }
 
-    /// Returns the answer of a policy of type `drop`, which the traces survive that `survives` keeps.
+    /// Returns the answer of a policy of type `drop`. Traces that `survives` keeps are not dropped.
     pub(super) fn drop_answer(&self, survives: &Expression) -> Answer {
         match (survives.evaluate(&self.refuse), survives.evaluate(&self.pass)) {
             (None, Some(_)) => Answer::NotAsked,

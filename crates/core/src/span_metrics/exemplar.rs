@@ -3,7 +3,7 @@
 use super::read::SpanPart;
 use super::span_nanos;
 
-/// Seconds after which a newer exemplar takes the place of one in a higher bucket. A scrape comes in between.
+/// Seconds after which a newer exemplar takes the place of one of a slower span. A scrape comes in between.
 const STAY_S: u32 = 60;
 
 /// A span of a kept trace. It is small, because every series has room for one.
@@ -33,7 +33,7 @@ impl Exemplar {
         self.unix_s != 0
     }
 
-    /// Takes the place of this exemplar, unless it is of a slower span and not old.
+    /// Puts `other` in the place of this exemplar, unless this one is of a slower span and not old.
     pub(super) fn replace(&mut self, other: Exemplar) {
         let is_old = other.unix_s.saturating_sub(self.unix_s) >= STAY_S;
         if !self.is_set() || is_old || other.nanos() >= self.nanos() {

@@ -1,9 +1,9 @@
-//! The service graph: which service calls which, estimated from the traces that are followed anyway
+//! The service graph: the calls between services. They are estimated from the traces that are followed anyway
 //! ([`crate::tail`]'s uniform sample of all traces, kept or not).
 //!
-//! A call has two halves: the span of the client, and that of the server, whose parent it is. The first half waits for
-//! the second one. Each pair counts as many calls as its trace stands for. A database or a message system has no spans,
-//! so the client's half is enough. The same is true of a peer that the client names and that sends no spans.
+//! A call has two halves: the span of the client, and its child, the span of the server. The half that comes first
+//! waits for the other one. Each pair counts one call for each trace that its trace stands for. A database has no
+//! spans, so the client's half is enough. The same is true of a peer that the client names and that sends no spans.
 
 use std::collections::VecDeque;
 use std::time::Duration;

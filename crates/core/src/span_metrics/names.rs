@@ -1,9 +1,9 @@
 //! Names of spans without ids, so that a name that holds one does not make a series of its own.
 //!
-//! A name is cut into words of letters, digits and underscores. A word that is an id becomes `*`: a number, a UUID, eight
-//! or more hexadecimal digits with at least one decimal one, or ten or more letters and digits with at least three
-//! digits. Three or more digits at the end of a word become `*`, too. All rules need a digit, so most names are copied
-//! as they are.
+//! A name is cut into words of letters and digits. A word that is an id becomes `*`: a number, a UUID, hexadecimal
+//! digits after `0x`, eight or more hexadecimal digits with at least one decimal digit, or ten or more letters and
+//! digits with at least three digits. Three or more digits at the end of a word become `*`, too. All rules need a
+//! digit, so most names are copied as they are.
 
 /// The shortest word of hexadecimal digits that is an id. Shorter ones are often words, such as `add1`.
 const HEX_MIN: usize = 8;

@@ -57,7 +57,8 @@ section! {
         /// with `*` in place of numbers, UUIDs and other ids. `as_sent`: the name as it was sent. `dry_run`: as it was sent,
         /// and `spansieve_span_metrics_normalized_series` says how many series there would be with `normalized`.
         pub span_names: SpanNames = SpanNames::Normalized, Choice::of("choice", &NAMES);
-        /// True: `traces_service_graph_*`, estimates from a sample of all traces ([span-metrics.md](span-metrics.md#the-service-graph)).
+        /// True if `/metrics` has `traces_service_graph_*`, which are estimates from a sample of all traces
+        /// ([span-metrics.md](span-metrics.md#the-service-graph)).
         pub service_graph: bool = true, Bool;
         /// Only spans for which one of these conditions holds are counted ([ottl.md](ottl.md)). Without it, all are.
         pub include: Option<Condition> = None, ByHand::list(Shape::Text("string"), &CONDITION_COUNT);
@@ -176,7 +177,7 @@ impl SpanMetricsSettings {
 const BUCKET: Limit<Duration> = Limit {
     min: Duration::from_millis(1),
     max: Duration::from_secs(86_400),
-    why: "a span is neither shorter nor longer",
+    why: "few requests are shorter or longer",
 };
 
 fn conditions(section: &mut Section<'_>, key: &str) -> Option<Condition> {

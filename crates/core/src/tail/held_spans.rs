@@ -99,7 +99,7 @@ impl HeldSpans {
         if len > max_bytes { Err(TooLarge::Ever { max_bytes }) } else { Ok(groups) }
     }
 
-    /// Refuses spans for which more bytes would have to be unpacked than a copy of the allowed size is worth.
+    /// Refuses spans for which more than [`UNPACKED_FACTOR_MAX`] times `max_bytes` would have to be unpacked.
     fn check_unpacked(&self, max_bytes: usize) -> Result<(), TooLarge> {
         let unpacked_bytes_max = UNPACKED_FACTOR_MAX * max_bytes as u64;
         let mut unpacked_bytes = 0;

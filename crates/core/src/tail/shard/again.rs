@@ -1,10 +1,11 @@
 //! Held traces whose summaries were made for earlier policies.
 //!
-//! They are stale until [`Shard::take_again`] has the summaries for the policies in force, which are computed without
-//! the lock of the shard. A small trace that is needed before that is read again under the lock. The decision on a large
-//! one is put off, and late spans of a large dropped one rescue it only by themselves until then. What comes for a large
-//! trace meanwhile has a summary for the policies in force, which is kept ([`LaterSpans`]). Only if memory is short
-//! or the process stops is a large trace read again under the lock, because its decision cannot wait.
+//! They are stale until [`Shard::take_again`] has the summaries for the policies in force. These are computed without
+//! the lock of the shard. If a small trace is needed before that, it is read again under the lock. The decision on a
+//! large trace is put off until then, and late spans rescue a large dropped trace only if they alone are evidence.
+//! Spans that come for a large trace meanwhile have a summary for the policies in force, which is held
+//! ([`LaterSpans`]). A large trace is read again under the lock only if its decision cannot wait: memory is short, or
+//! the process stops.
 
 use smallvec::SmallVec;
 

@@ -7,8 +7,8 @@ use crate::otlp::TraceId;
 use crate::tail::table::handoff::PendingTrace;
 
 impl Shard {
-    /// Returns the pending traces among up to `entries_max` entries of the queues from number `from` on, in the order in
-    /// which [`Shard::decide_oldest`] decides them, but no more than the first that reach `bytes_min`. Also returns the
+    /// Returns pending traces in the order in which [`Shard::decide_oldest`] decides them. Reads up to `entries_max`
+    /// entries of the queues, from number `from` on, and ends with the trace that reaches `bytes_min`. Also returns the
     /// number to continue with; `None` at the end.
     pub(in crate::tail) fn pending_traces(
         &self,

@@ -1,4 +1,4 @@
-//! The summaries of what comes for large stale traces while their earlier spans are read again.
+//! The summaries of the spans that come for large stale traces while their earlier spans are read again.
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;

@@ -54,8 +54,9 @@ pub struct HandoffCursor {
 }
 
 impl Table {
-    /// Returns the next pending traces after `cursor`: some of one shard's, oldest first, no more than the first that
-    /// reach `bytes_min`. The shards take turns. Returns `None` at the end. The table must not change between the calls, except by [`Table::handed_over`].
+    /// Returns the next pending traces after `cursor`: some traces of one shard, the oldest first. Ends with the trace
+    /// that reaches `bytes_min`. The shards take turns. Returns `None` at the end. The table must not change between
+    /// the calls, except by [`Table::handed_over`].
     pub fn pending_traces(&self, cursor: &mut HandoffCursor, bytes_min: u64) -> Option<Vec<PendingTrace>> {
         if cursor.next.is_empty() {
             cursor.next = vec![Some(0); self.shard_count()];
