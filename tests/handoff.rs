@@ -84,6 +84,24 @@ async fn a_rollout_splits_no_trace() {
     stop(new, Duration::from_secs(8)).await;
 }
 
+/// A trace whose spans share a long URL in many scopes would make a large request: it stays, and harms no other.
+#[tokio::test]
+async fn a_trace_that_would_make_a_large_request_is_decided_here() {
+    let peer = Script::new(None, []);
+    let old = start(&config(&format!("endpoint: '{}'", peer.serve().await))).await;
+    let traces: Vec<u128> = (0..20).map(|_| trace_id(false)).collect();
+    send(&old, &traces, "small").await;
+    let large = trace_id(true);
+    let mut large = request("cart", vec![span(large, "large")]);
+    let group = &mut large.resource_spans[0];
+    group.schema_url = "u".repeat(100_000);
+    group.scope_spans = (0..50).map(|_| group.scope_spans[0].clone()).collect();
+    Client::new(&support::otlp(&old)).export(large).await.unwrap();
+    let text = stop(old, Duration::from_secs(6)).await;
+    assert_eq!((handed_over(&text), peer.stored().0.len()), (20.0, 20));
+    assert_eq!(metric(&text, "spansieve_exported_spans_total", &[]), 50.0);
+}
+
 /// Starts a daemon with this handoff and some traces of which the ratio keeps one. Returns its metrics after the stop.
 async fn stopped_alone(handoff: &str, grace: Duration) -> String {
     let daemon = start(&config(handoff)).await;

@@ -7,6 +7,7 @@
 //! - Nothing waits longer than the deadline, whatever the other instance does.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -47,6 +48,7 @@ pub(super) async fn hand_over(pipeline: &Pipeline, peer: &Arc<Peer>, deadline: I
         Err(error) => (0, Some(error)),
     };
     let left_spans = pipeline.table.held().pending_spans;
+    let is_late = Instant::now() >= deadline;
     match error {
         Some(error) => tracing::warn!(
             spans,
@@ -55,11 +57,17 @@ pub(super) async fn hand_over(pipeline: &Pipeline, peer: &Arc<Peer>, deadline: I
             error = cut(&error.to_string()),
             "Undecided traces were not all handed over. The rest is decided here, on the spans that have come."
         ),
-        None if left_spans > 0 => tracing::warn!(
+        None if left_spans > 0 && is_late => tracing::warn!(
             spans,
             left_spans,
             endpoint = peer.endpoint(),
             "The time for handing over undecided traces has ended. The rest is decided here."
+        ),
+        None if left_spans > 0 => tracing::warn!(
+            spans,
+            left_spans,
+            endpoint = peer.endpoint(),
+            "Undecided traces were handed over, except those of more than 2 MiB. These are decided here."
         ),
         None => tracing::info!(spans, endpoint = peer.endpoint(), "Undecided traces were handed over."),
     }
@@ -74,14 +82,16 @@ async fn send_all(
 ) -> (u64, Option<PeerError>) {
     let (mut cursor, mut calls) = (HandoffCursor::default(), JoinSet::new());
     let (mut spans, mut failed, mut is_read) = (0, None, false);
+    // True once a request was not taken. Then no other one is repeated.
+    let is_over = Arc::new(AtomicBool::new(false));
     // The first call goes alone: a peer that refuses it is asked once.
     let mut calls_max = 1;
     loop {
         while calls.len() < calls_max && failed.is_none() && !is_read && Instant::now() < deadline {
             match next_call(pipeline, &mut cursor) {
                 Some(traces) => {
-                    let call = send(pipeline, Arc::clone(peer), headers.clone(), traces, deadline);
-                    calls.spawn(call);
+                    let (peer, headers, is_over) = (Arc::clone(peer), headers.clone(), Arc::clone(&is_over));
+                    calls.spawn(send(pipeline, peer, headers, traces, deadline, is_over));
                 }
                 None => is_read = true,
             }
@@ -91,9 +101,12 @@ async fn send_all(
                 calls_max = CALLS_MAX;
                 spans += release(pipeline, &traces);
             }
-            Some(Ok(Call { result: Err(error), .. })) => failed = failed.or(Some(error)),
-            // A panic in a call leaves its traces pending.
-            Some(Err(_)) => {}
+            Some(Ok(Call { result: Err(error), .. })) => {
+                is_over.store(true, Ordering::Relaxed);
+                failed = failed.or(Some(error));
+            }
+            // The traces of the call are still pending.
+            Some(Err(panic)) => tracing::error!(%panic, "A call that hands traces over has failed; this is a bug."),
             None => return (spans, failed),
         }
     }
@@ -117,10 +130,12 @@ fn send(
     headers: HeaderMap,
     traces: Vec<PendingTrace>,
     deadline: Instant,
+    is_over: Arc<AtomicBool>,
 ) -> impl Future<Output = Call> + Send + 'static {
-    let mut request = Vec::new();
+    let bytes_max = traces.iter().map(PendingTrace::bytes).sum::<u64>() as usize;
+    let share = pipeline.table.budget().force(bytes_max);
+    let mut request = Vec::with_capacity(bytes_max);
     write_request(&traces, &mut request);
-    let share = pipeline.table.budget().force(request.len());
     let request = Bytes::from(request);
     async move {
         let _share = share;
@@ -128,7 +143,13 @@ fn send(
             let result = timeout_at(deadline, peer.send(headers.clone(), request.clone())).await;
             let result = result.unwrap_or_else(|_| Err(PeerError::late()));
             match &result {
-                Err(error) if error.may_pass() && Instant::now() + RETRY_WAIT < deadline => sleep(RETRY_WAIT).await,
+                Err(error)
+                    if error.may_pass()
+                        && !is_over.load(Ordering::Relaxed)
+                        && Instant::now() + RETRY_WAIT < deadline =>
+                {
+                    sleep(RETRY_WAIT).await;
+                }
                 _ => return Call { traces, result },
             }
         }

@@ -218,12 +218,14 @@ impl Fragment {
         self.request.with_body(|body| body.reading(bytes))
     }
 
-    /// Returns the bytes of the resources and scopes of the spans. A scope counts again when it follows another one.
+    /// Returns the bytes of the resources and scopes of the spans, with their schema URLs. A scope counts again when it
+    /// follows another one.
     pub(super) fn shared_bytes(&self) -> u64 {
         let mut last = None;
         let scopes = self.held().iter().map(|held| held.scope()).filter(|&scope| last.replace(scope) != Some(scope));
         let scopes = scopes.filter_map(|scope| self.request.scopes.get(scope as usize));
-        scopes.map(|scope| u64::from(scope.resource.len) + u64::from(scope.scope.len)).sum()
+        let parts = |scope: &Scope| [scope.resource, scope.resource_schema_url, scope.scope, scope.scope_schema_url];
+        scopes.flat_map(parts).map(|part| u64::from(part.len)).sum()
     }
 
     /// Returns the number of spans.

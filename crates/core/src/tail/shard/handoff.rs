@@ -2,9 +2,8 @@
 
 use smallvec::SmallVec;
 
-use super::{Fragment, HeldState, HeldTrace, Shard, SlotNumber, WorkRound};
-use crate::otlp::TraceId;
-use crate::tail::table::handoff::PendingTrace;
+use super::{Fragment, HeldState, HeldTrace, Shard, WorkRound};
+use crate::tail::table::handoff::{PendingTrace, SlotSet};
 
 impl Shard {
     /// Returns pending traces in the order in which [`Shard::decide_oldest`] decides them. Reads up to `entries_max`
@@ -15,6 +14,7 @@ impl Shard {
         from: usize,
         entries_max: usize,
         bytes_min: u64,
+        seen: &mut SlotSet,
     ) -> (Vec<PendingTrace>, Option<usize>) {
         let rooted = self.rooted.len();
         let entries = self.rooted.entries(from).chain(self.waiting.entries(from.saturating_sub(rooted)));
@@ -24,6 +24,10 @@ impl Shard {
             let Some(trace) = self.traces.get(entry.slot) else { continue };
             let HeldTrace { id, fragments, summary, state } = trace;
             if !matches!(state, HeldState::Pending { due, .. } if *due == entry.at) {
+                continue;
+            }
+            // A stale entry looks live if the next trace in its slot is due at the same time.
+            if !seen.insert(entry.slot) {
                 continue;
             }
             let trace = PendingTrace::new(*id, entry.slot, fragments, summary.span_bytes);
@@ -36,18 +40,18 @@ impl Shard {
         (found, (next < rooted + self.waiting.len()).then_some(next))
     }
 
-    /// Takes a pending trace out of the table without a decision. Returns its spans.
+    /// Takes a pending trace out of the table without a decision. Returns its spans; `None` if it has others now.
     pub(in crate::tail) fn take_pending(
         &mut self,
-        slot: SlotNumber,
-        id: TraceId,
+        pending: &PendingTrace,
         round: &WorkRound<'_>,
     ) -> Option<SmallVec<[Fragment; 3]>> {
-        let trace = self.traces.get(slot).filter(|trace| trace.id == id)?;
+        let is_it = |trace: &&HeldTrace| trace.id == pending.id && trace.fragments.len() == pending.fragments.len();
+        let trace = self.traces.get(pending.slot).filter(is_it)?;
         if !matches!(trace.state, HeldState::Pending { .. }) {
             return None;
         }
-        let trace = self.take_out(slot, round.hash(id))?;
+        let trace = self.take_out(pending.slot, round.hash(pending.id))?;
         self.held.remove(&trace);
         Some(trace.fragments)
     }

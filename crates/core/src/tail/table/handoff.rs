@@ -15,20 +15,26 @@ use crate::tail::slots::SlotNumber;
 /// Entries of a shard's queues that are looked at under one hold of its lock.
 const ENTRIES_MAX: usize = 256;
 
+/// The most bytes of keys and lengths of a span, and of a scope and a resource of its own: seven fields, each with a key of
+/// one byte and a length of up to five.
+const FRAME_BYTES: u64 = 7 * 6;
+
 /// A pending trace that may be handed over.
 #[derive(Clone, Debug)]
 pub struct PendingTrace {
-    id: TraceId,
+    pub(in crate::tail) id: TraceId,
     shard: usize,
-    slot: SlotNumber,
-    fragments: SmallVec<[Fragment; 3]>,
+    pub(in crate::tail) slot: SlotNumber,
+    pub(in crate::tail) fragments: SmallVec<[Fragment; 3]>,
     bytes: u64,
 }
 
 impl PendingTrace {
     pub(in crate::tail) fn new(id: TraceId, slot: SlotNumber, fragments: &[Fragment], span_bytes: u64) -> Self {
         let shared_bytes: u64 = fragments.iter().map(Fragment::shared_bytes).sum();
-        PendingTrace { id, shard: 0, slot, fragments: fragments.into(), bytes: span_bytes + shared_bytes }
+        let spans: u64 = fragments.iter().map(|fragment| u64::from(fragment.span_count())).sum();
+        let bytes = span_bytes + shared_bytes + spans * FRAME_BYTES;
+        PendingTrace { id, shard: 0, slot, fragments: fragments.into(), bytes }
     }
 
     /// Returns the id of the trace.
@@ -37,7 +43,7 @@ impl PendingTrace {
         self.id
     }
 
-    /// Returns the bytes of the spans, with those of their resources and scopes.
+    /// Returns the most bytes that the trace takes in the output of [`write_request`].
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
@@ -49,8 +55,27 @@ impl PendingTrace {
 pub struct HandoffCursor {
     /// The next entry of each shard; `None` if the shard has no more. Empty before the first read.
     next: Vec<Option<usize>>,
+    /// The slots of each shard whose traces have been read.
+    seen: Vec<SlotSet>,
     /// The shard that is read next.
     shard: usize,
+}
+
+/// A set of slots.
+#[derive(Clone, Debug, Default)]
+pub(in crate::tail) struct SlotSet(Vec<u64>);
+
+impl SlotSet {
+    /// Adds a slot. Returns false if it was there.
+    pub(in crate::tail) fn insert(&mut self, slot: SlotNumber) -> bool {
+        let (word, bit) = (slot as usize / 64, 1 << (slot % 64));
+        if word >= self.0.len() {
+            self.0.resize(word + 1, 0);
+        }
+        let is_new = self.0[word] & bit == 0;
+        self.0[word] |= bit;
+        is_new
+    }
 }
 
 impl Table {
@@ -60,12 +85,14 @@ impl Table {
     pub fn pending_traces(&self, cursor: &mut HandoffCursor, bytes_min: u64) -> Option<Vec<PendingTrace>> {
         if cursor.next.is_empty() {
             cursor.next = vec![Some(0); self.shard_count()];
+            cursor.seen = vec![SlotSet::default(); self.shard_count()];
         }
         for _ in 0..cursor.next.len() {
             let shard = cursor.shard;
             cursor.shard = (shard + 1) % cursor.next.len();
             let Some(from) = cursor.next[shard] else { continue };
-            let (mut found, next) = self.shards[shard].lock().pending_traces(from, ENTRIES_MAX, bytes_min);
+            let (mut found, next) =
+                self.shards[shard].lock().pending_traces(from, ENTRIES_MAX, bytes_min, &mut cursor.seen[shard]);
             cursor.next[shard] = next;
             found.iter_mut().for_each(|trace| trace.shard = shard);
             return Some(found);
@@ -73,12 +100,13 @@ impl Table {
         None
     }
 
-    /// Releases traces that another process has taken. Returns the number of their spans.
+    /// Releases traces that another process has taken. Returns the number of their spans. A trace that has got spans since
+    /// it was read stays: the other process does not have them.
     pub fn handed_over(&self, traces: &[PendingTrace], now_ms: Millis, out: &mut RoundOutcome) -> u64 {
         let in_force = self.in_force.see();
         let round = self.round(&in_force, now_ms, out);
         let taken = traces.iter().map(|trace| {
-            let fragments = self.shards[trace.shard].lock().take_pending(trace.slot, trace.id, &round);
+            let fragments = self.shards[trace.shard].lock().take_pending(trace, &round);
             let fragments = fragments.unwrap_or_default();
             fragments.iter().for_each(|fragment| fragment.settled(trace.id));
             // The other process counts them again, and decides them.

@@ -63,6 +63,12 @@ fn flat(request: &[u8]) -> BTreeMap<String, Whole> {
     flat
 }
 
+fn span_count(request: &[u8]) -> usize {
+    let request = ExportTraceServiceRequest::decode(request).unwrap();
+    let scopes = request.resource_spans.iter().flat_map(|group| &group.scope_spans);
+    scopes.map(|scope| scope.spans.len()).sum()
+}
+
 #[test]
 fn every_pending_trace_is_offered_once_with_its_spans_as_they_came() {
     let mut fixture = Fixture::default();
@@ -76,6 +82,7 @@ fn every_pending_trace_is_offered_once_with_its_spans_as_they_came() {
     let sent = ExportTraceServiceRequest { resource_spans: requests.concat() }.encode_to_vec();
     assert_eq!(flat(&written), flat(&sent));
     assert_eq!(written.len(), sent.len(), "what spans share is written once");
+    assert_eq!(span_count(&written), 2_700);
 
     // Half of the traces are taken; the others are still pending, and decided as ever.
     let (taken, left) = offered.split_at(600);
@@ -112,6 +119,52 @@ fn decided_traces_are_not_offered_and_the_memory_of_the_taken_ones_is_given_back
     fixture.sweep();
     fixture.drain_uncounted();
     assert_eq!(fixture.budget.used_bytes(), idle_bytes);
+}
+
+#[test]
+fn a_trace_in_the_slot_of_a_decided_one_is_offered_once() {
+    let mut fixture = Fixture::default();
+    // All at the same time: the traces begin, half of them are kept, and others take their slots.
+    let mut errors = group("a", "x", 0..200);
+    let failed = opentelemetry_proto::tonic::trace::v1::Status { code: 2, ..Default::default() };
+    errors.scope_spans[0].spans.iter_mut().step_by(2).for_each(|span| span.status = Some(failed.clone()));
+    receive(&mut fixture, &[group("a", "x", 0..200)]);
+    receive(&mut fixture, &[errors]);
+    receive(&mut fixture, &[group("a", "x", 200..400)]);
+    let offered = pending(&fixture.table);
+    let ids: BTreeSet<_> = offered.iter().map(|trace| trace.id().0).collect();
+    assert_eq!((offered.len(), ids.len()), (300, 300));
+    let held = fixture.table.held().pending_spans;
+    let mut written = Vec::new();
+    write_request(&offered, &mut written);
+    assert_eq!((span_count(&written) as u64, held), (400, 400));
+    fixture.out.kept.clear();
+}
+
+#[test]
+fn the_bytes_of_a_trace_bound_those_of_the_request() {
+    let mut fixture = Fixture::default();
+    // 100 scopes of one span share a URL, which is written for each of them.
+    let mut shared = group("a", "x", 0..1);
+    shared.schema_url = "u".repeat(10_000);
+    let scope = shared.scope_spans[0].clone();
+    shared.scope_spans.extend(std::iter::repeat_n(scope, 99));
+    receive(&mut fixture, &[shared, group("", "", 1..300)]);
+    let offered = pending(&fixture.table);
+    let bytes: u64 = offered.iter().map(PendingTrace::bytes).sum();
+    let mut written = Vec::new();
+    write_request(&offered, &mut written);
+    assert!(written.len() > 1_000_000 && written.len() as u64 <= bytes, "{} of {bytes}", written.len());
+}
+
+#[test]
+fn a_trace_that_has_grown_since_it_was_offered_stays() {
+    let mut fixture = Fixture::default();
+    receive(&mut fixture, &[group("a", "x", 0..2)]);
+    let offered = pending(&fixture.table);
+    receive(&mut fixture, &[group("a", "x", 0..1)]);
+    assert_eq!(fixture.table.handed_over(&offered, fixture.now_ms, &mut fixture.out), 1);
+    assert_eq!(fixture.table.held().pending_spans, 2);
 }
 
 impl Fixture {
