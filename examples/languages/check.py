@@ -40,7 +40,8 @@ def ask(first, failing):
 
 def open_page(first, page, otlp, failing):
     """Opens the page in a browser until a trace with its span is stored. Returns the id of that trace."""
-    with tempfile.TemporaryDirectory() as profile:
+    # Processes of the browser can outlive it for a moment, and still write into the folder.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [os.environ["CHROMIUM"], "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}", "--remote-debugging-port=0"]
         browser = subprocess.Popen([*command, f"{first}/?fail={failing}&otlp={otlp}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
