@@ -111,7 +111,7 @@ impl<'o> ScalarVisitor<'o> {
                 let value = names.iter().position(|&name| name == text)?;
                 self.write_integer(value as i128)
             }
-            _ => self.write_integer(text.parse().ok().or_else(|| integral(text.parse().ok()?))?),
+            _ => self.write_integer(integer(text)?),
         }
     }
 }
@@ -177,20 +177,46 @@ impl Visitor<'_> for ScalarVisitor<'_> {
     }
 }
 
+/// Returns the integer that a string contains. Times and counts have at most 64 bits, and those are parsed in half the
+/// time of 128.
+fn integer(text: &str) -> Option<i128> {
+    if let Ok(value) = text.parse::<i64>() {
+        return Some(value.into());
+    }
+    text.parse().ok().or_else(|| integral(text.parse().ok()?))
+}
+
 /// Returns the integer that a number with a fraction or an exponent (`1.5e18`, `1.0`) is equal to, if there is one.
 fn integral(value: f64) -> Option<i128> {
     // The cast saturates beyond 128 bits, which is far outside the range of every integer type here.
     (value.fract() == 0.0).then_some(value as i128)
 }
 
+/// The value of each byte as a hexadecimal digit; [`NOT_A_DIGIT`] for the others.
+static HEX_DIGITS: [u8; 256] = {
+    let mut digits = [NOT_A_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        digits[b"0123456789abcdef"[value] as usize] = value as u8;
+        digits[b"0123456789ABCDEF"[value] as usize] = value as u8;
+        value += 1;
+    }
+    digits
+};
+
+const NOT_A_DIGIT: u8 = 0xff;
+
 /// Decodes hexadecimal `text` and appends the bytes. Returns `None` if `text` is not hexadecimal.
 fn unhex(text: &[u8], bytes: &mut Vec<u8>) -> Option<()> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
     let (pairs, []) = text.as_chunks::<2>() else { return None };
-    for &[high, low] in pairs {
-        bytes.push((digit(high)? << 4 | digit(low)?) as u8);
-    }
-    Some(())
+    let mut seen = 0;
+    bytes.extend(pairs.iter().map(|&[high, low]| {
+        let (high, low) = (HEX_DIGITS[usize::from(high)], HEX_DIGITS[usize::from(low)]);
+        seen |= high | low;
+        high << 4 | low
+    }));
+    // Only NOT_A_DIGIT has bits above the lower four.
+    (seen < 16).then_some(())
 }
 
 /// The first byte of a surrogate (U+D800..=U+DFFF) encoded by the scheme of UTF-8. The second is 0xa0..=0xbf.
