@@ -60,7 +60,8 @@ pub struct SimulateArgs {
     /// machine or container]
     #[arg(long, value_name = "SIZE", value_parser = config::parse_size)]
     container: Option<usize>,
-    /// Write the id of each trace that the first configuration keeps to this file, and the policy, one trace a line
+    /// Write the id of each trace that the first configuration keeps to this file, and the policy, one trace a line; it
+    /// must not exist
     #[arg(long, value_name = "FILE")]
     kept_ids: Option<PathBuf>,
     /// The form of the output
@@ -204,21 +205,22 @@ struct KeptIds<'a> {
 }
 
 impl<'a> KeptIds<'a> {
-    /// Creates the file. Reports if that is not possible.
+    /// Creates the file. Reports if that is not possible. A file that exists stays as it is: it could be the recording.
     fn create(args: &SimulateArgs, configured: &'a [Configured]) -> Option<Self> {
         let policies = configured.first().map_or_else(Vec::new, |first| {
             first.settings.tail_sampling.policies.iter().map(|policy| policy.name.as_str()).collect()
         });
         let path = args.kept_ids.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
-        let out = match &args.kept_ids {
-            None => None,
-            Some(file) => match File::create(file) {
-                Ok(file) => Some(BufWriter::new(file)),
-                Err(error) => {
-                    complain("error", &format!("{path}: cannot be written: {error}"), None);
-                    return None;
-                }
-            },
+        let out = match args.kept_ids.as_deref().map(File::create_new).transpose() {
+            Ok(file) => file.map(BufWriter::new),
+            Err(error) => {
+                let problem = match error.kind() {
+                    io::ErrorKind::AlreadyExists => "exists already: give --kept-ids another name, or remove it".into(),
+                    _ => format!("cannot be created: {error}"),
+                };
+                complain("error", &format!("{path} {problem}"), None);
+                return None;
+            }
         };
         Some(KeptIds { out, path, policies, fault: None })
     }

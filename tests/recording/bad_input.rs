@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use spansieve::journal::format::{RecordKind, put_record, segment_header};
 use tempfile::TempDir;
 
 use super::text;
@@ -64,6 +65,31 @@ async fn simulate_needs_configurations_that_can_be_used() {
     assert!(printed.stdout.contains("Examples:") && printed.stdout.contains("--against"), "{}", printed.stdout);
     let printed = spansieve(&["simulate"]).await;
     assert!(printed.code == Some(2) && printed.stderr.contains("RECORDING"), "{printed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn simulate_replaces_no_file() {
+    let directory = TempDir::new().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    std::fs::write(path("config.yaml"), "").unwrap();
+    let mut recording = segment_header();
+    put_record(&mut recording, RecordKind::Request, 1, 1, b"");
+    std::fs::write(path("shop.rec"), &recording).unwrap();
+    std::os::unix::fs::symlink(path("shop.rec"), path("link")).unwrap();
+    std::os::unix::fs::symlink(path("nothing"), path("dangling")).unwrap();
+    let [config, file] = ["config.yaml", "shop.rec"].map(path);
+    for name in ["shop.rec", "link", "dangling"] {
+        let ids = path(name);
+        let args = ["simulate", "--config", text(&config), "--kept-ids", text(&ids), text(&file)];
+        let printed = spansieve(&args).await;
+        let message = format!("{name} exists already: give --kept-ids another name, or remove it");
+        assert!(printed.code == Some(1) && printed.stderr.contains(&message), "{printed:?}");
+    }
+    assert_eq!(std::fs::read(&file).unwrap(), recording);
+    assert!(!path("nothing").exists());
+    let ids = path("none/ids");
+    let printed = spansieve(&["simulate", "--config", text(&config), "--kept-ids", text(&ids), text(&file)]).await;
+    assert!(printed.code == Some(1) && printed.stderr.contains("none/ids cannot be created"), "{printed:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
