@@ -12,7 +12,7 @@ use std::path::Path;
 use bytes::Bytes;
 
 use self::directory::DirectoryRecords;
-pub use self::remark::{Remark, Remarks};
+pub use self::remark::{REMARK_BYTES_MAX, Remark, Remarks};
 pub use self::stream::{BODY_BYTES_MAX, StreamRecord, StreamRecords};
 use super::format::NoSegment;
 use crate::segment::SegmentError;
@@ -25,6 +25,9 @@ pub struct Recorded {
     /// The body: an `ExportTraceServiceRequest` in protobuf.
     pub body: Bytes,
 }
+
+/// The fault of a record that was not written as it is.
+const DAMAGED: &str = "a record does not match its checksum, or is larger than such records are";
 
 /// The most faults that are noted. Further ones are of the same kind.
 const FAULT_COUNT_MAX: usize = 100;
@@ -125,7 +128,7 @@ fn next_of_stream(
             Some(Ok(StreamRecord::Request(request))) => return Ok(Some(request)),
             Some(Ok(StreamRecord::Remark(remark))) => notes.remarks.add(remark),
             Some(Ok(StreamRecord::Damaged)) => {
-                notes.fault(format_args!("{name}: a record does not match its checksum"));
+                notes.fault(format_args!("{name}: {DAMAGED}"));
             }
             Some(Ok(StreamRecord::Other)) => {}
             Some(Err(fault)) => {

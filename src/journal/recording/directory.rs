@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::remark::Remark;
-use super::{Notes, Recorded, end_at};
+use super::remark::{REMARK_BYTES_MAX, Remark};
+use super::{DAMAGED, Notes, Recorded, end_at};
 use crate::journal::format::{FORM, JournalRecords, RecordKind};
 use crate::journal::open::OWNER;
 use crate::segment::file::open_regular;
@@ -67,12 +67,16 @@ impl DirectoryRecords {
             if header.kind == RecordKind::Notes {
                 continue;
             }
+            if header.kind == RecordKind::Remark && header.body_len > REMARK_BYTES_MAX {
+                self.fault(notes, DAMAGED);
+                continue;
+            }
             match records.body(&header)? {
                 Some(body) if header.kind == RecordKind::Request => {
                     return Ok(Some(Recorded { unix_nano: header.unix_nano, body: body.into() }));
                 }
                 Some(body) => notes.remarks.add(Remark::decode(&body)),
-                None => self.fault(notes, "a request does not match its checksum"),
+                None => self.fault(notes, DAMAGED),
             }
         }
     }

@@ -4,8 +4,14 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+/// The most bytes of the body of a remark. The daemon writes a few hundred keys of at most [`KEY_BYTES_MAX`] bytes.
+pub const REMARK_BYTES_MAX: u32 = 1 << 20;
+
 /// The most keys of attributes that [`Remarks`] remembers.
 const KEY_COUNT_MAX: usize = 1_000;
+
+/// The most bytes of a key that [`Remarks`] remembers: the daemon takes no longer ones.
+const KEY_BYTES_MAX: usize = 1_024;
 
 /// A remark: a record between the requests. Empty fields are left out. A remark without fields only shows that the
 /// daemon is still sending.
@@ -67,7 +73,7 @@ impl Remarks {
         self.requests_left_out = self.requests_left_out.saturating_add(remark.requests_left_out);
         for (all, keys) in [(&mut self.redacted, remark.redacted), (&mut self.hashed, remark.hashed)] {
             let room = KEY_COUNT_MAX.saturating_sub(all.len());
-            all.extend(keys.into_iter().take(room));
+            all.extend(keys.into_iter().filter(|key| key.len() <= KEY_BYTES_MAX).take(room));
         }
     }
 

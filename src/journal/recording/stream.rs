@@ -3,7 +3,7 @@
 
 use std::io::{self, Read};
 
-use super::{Recorded, Remark};
+use super::{REMARK_BYTES_MAX, Recorded, Remark};
 use crate::journal::format::{
     self, FORM, JournalRecordHeader, NoSegment, RECORD_HEADER_LEN, RecordKind, SEGMENT_HEADER_LEN, SegmentError,
 };
@@ -26,7 +26,7 @@ pub enum StreamRecord {
     Remark(Remark),
     /// A record of another kind. Its body is skipped.
     Other,
-    /// A record whose body does not match its checksum.
+    /// A record whose body does not match its checksum, or a remark of more than [`REMARK_BYTES_MAX`] bytes.
     Damaged,
 }
 
@@ -76,9 +76,24 @@ impl<R: Read> StreamRecords<R> {
             Ok(_) => return Ok(Some(Err(SegmentError::Corrupt))),
             Err(fault) => return Ok(Some(Err(fault))),
         };
-        let Some(body) = self.body(header.body_len)? else { return Ok(Some(Err(SegmentError::Torn))) };
+        let is_too_large = header.kind == RecordKind::Remark && header.body_len > REMARK_BYTES_MAX;
+        let record = if is_too_large {
+            self.skip(header.body_len)?.then_some(StreamRecord::Damaged)
+        } else {
+            self.body(header.body_len)?.map(|body| record_of(&header, body))
+        };
+        let Some(record) = record else { return Ok(Some(Err(SegmentError::Torn))) };
         self.offset += RECORD_HEADER_LEN as u64 + u64::from(header.body_len);
-        Ok(Some(Ok(record_of(&header, body))))
+        Ok(Some(Ok(record)))
+    }
+
+    /// Reads a body that nobody needs. Returns false if the input ends within it.
+    fn skip(&mut self, len: u32) -> io::Result<bool> {
+        match io::copy(&mut (&mut self.reader).take(len.into()), &mut io::sink()) {
+            Ok(read) => Ok(read == u64::from(len)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Reads a body. It takes memory only for what is there. Returns `None` if the input ends within it.

@@ -15,6 +15,31 @@ fn a_remark_says_only_what_there_is_to_say() {
     assert_eq!((all.requests_left_out, all.hashed.len()), (60, 1));
     (0..2_000).for_each(|n| all.add(Remark { redacted: vec![n.to_string()], ..Remark::default() }));
     assert_eq!(all.redacted.len(), 1_000, "the number of keys is bounded");
+    let long = |bytes: usize| Remark { hashed: vec!["k".repeat(bytes)], ..Remark::default() };
+    [1_024, 1_025].map(long).into_iter().for_each(|remark| all.add(remark));
+    assert_eq!(all.hashed.iter().map(String::len).max(), Some(1_024), "and so is their length");
+}
+
+#[test]
+fn a_remark_that_is_too_large_is_damage_and_what_follows_is_read() {
+    let mut segment = segment_header();
+    let remark = |bytes: usize| Remark { redacted: vec!["k".repeat(bytes)], ..Remark::default() }.encode();
+    for bytes in [1_000, REMARK_BYTES_MAX as usize] {
+        put_record(&mut segment, RecordKind::Remark, 0, 0, &remark(bytes));
+    }
+    put_record(&mut segment, RecordKind::Request, 1, 7, b"a request");
+    let mut records = StreamRecords::open(Cursor::new(&segment[..])).unwrap().unwrap();
+    assert!(matches!(records.next_record().unwrap(), Some(Ok(StreamRecord::Remark(remark))) if !remark.is_empty()));
+    assert_eq!(records.next_record().unwrap(), Some(Ok(StreamRecord::Damaged)));
+    assert!(matches!(records.next_record().unwrap(), Some(Ok(StreamRecord::Request(_)))));
+    assert_eq!((records.next_record().unwrap(), records.offset()), (None, segment.len() as u64));
+
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("journal-00000000000000000001.segment"), &segment).unwrap();
+    let mut recording = Recording::open(directory.path()).unwrap();
+    assert_eq!(recording.by_ref().map(|request| request.unwrap().unix_nano).collect::<Vec<_>>(), [7]);
+    assert!(recording.faults().len() == 1 && recording.faults()[0].ends_with(DAMAGED), "{:?}", recording.faults());
+    assert_eq!(recording.remarks().redacted.len(), 1);
 }
 
 #[test]
