@@ -9,6 +9,7 @@
 
 mod load;
 mod queue;
+mod records;
 mod redaction;
 mod stream;
 
@@ -22,7 +23,7 @@ use thiserror::Error;
 use self::load::Load;
 use self::queue::Queue;
 pub use self::redaction::{QueryError, Redaction};
-pub use self::stream::RecordingStream;
+pub use self::stream::{REMARK_DELAY_MAX, RecordingStream};
 use crate::budget::{Budget, ladder};
 use crate::tail::table::Millis;
 
@@ -33,8 +34,13 @@ pub const RECORDINGS_MAX: usize = 2;
 /// is never recorded.
 pub const QUEUE_BYTES_MAX: usize = 4 << 20;
 
-/// Bytes that a client takes of the memory budget: its queue, and what is being sent.
-const CLIENT_BYTES: usize = 2 * QUEUE_BYTES_MAX;
+/// The bytes that are sent at once, if no single request is larger: enough for large writes, and little enough that a worker
+/// is not kept from other connections for more than a fraction of a millisecond.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// Bytes that a client takes of the memory budget: its queue with the requests that were taken from it last, their records,
+/// which may be as large as one request with its attributes changed, and what the connection still holds of earlier ones.
+const CLIENT_BYTES: usize = 2 * QUEUE_BYTES_MAX + 2 * CHUNK_BYTES;
 
 /// The time after which a client that takes nothing loses its place.
 const STUCK_MS_MAX: Millis = 60_000;
@@ -46,7 +52,7 @@ pub enum NoRecording {
     #[error("{RECORDINGS_MAX} clients record already, and there may be no more; retry later")]
     Places,
     /// The memory budget has no room for the queue.
-    #[error("the memory budget has no room for a recording ({} MiB); retry later", CLIENT_BYTES >> 20)]
+    #[error("the memory budget has no room for a recording ({} KiB); retry later", CLIENT_BYTES >> 10)]
     Memory,
 }
 

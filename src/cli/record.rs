@@ -13,11 +13,13 @@ use reqwest::Response;
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, sleep, timeout};
 
 use self::file::{FileError, PartialFile};
-use self::writer::{Recorder, WriterError, Written};
+use self::writer::{Piece, Recorder, WriterError, Written};
 use super::client::{ClientError, DaemonArgs, DaemonClient};
+use crate::api::recordings::REMARK_DELAY_MAX;
 use crate::config;
 use crate::receiver::RECORDING;
 use crate::settings::units::{display_bytes, display_duration, grouped};
@@ -38,6 +40,10 @@ or 1 if the recording is not what was asked for.";
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// Pieces of the answer that wait for the disk. They are some tens of KiB each.
 const PIECES_MAX: usize = 16;
+/// The time to read on after the end: the daemon may still say how many requests it left out before.
+const LAST_REMARK_WAIT: Duration = REMARK_DELAY_MAX.saturating_add(Duration::from_millis(250));
+/// The time for which nothing is said about a disk that is slow.
+const DISK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The arguments of `record`.
 #[derive(Clone, Debug, clap::Args)]
@@ -119,12 +125,29 @@ enum End {
     Lost(ClientError),
 }
 
+/// The end of a recording, and its time.
+struct Ended {
+    end: End,
+    at: Instant,
+}
+
+impl Ended {
+    fn now(end: End) -> Self {
+        Ended { end, at: Instant::now() }
+    }
+}
+
 /// Records.
 #[must_use]
 pub fn run(args: &RecordArgs) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(record(args)).map_err(|error| error.to_string()),
+        Ok(runtime) => {
+            let result = runtime.block_on(record(args)).map_err(|error| error.to_string());
+            // A writer that waits for the disk must not hold up the end.
+            runtime.shutdown_background();
+            result
+        }
         Err(error) => Err(error.to_string()),
     };
     match result {
@@ -148,42 +171,84 @@ async fn record(args: &RecordArgs) -> Result<(), RecordError> {
     };
     let begin = Instant::now();
     let (pieces, received) = mpsc::channel(PIECES_MAX);
-    let recorder = Recorder::new(file, args.max_bytes as u64, begin.into_std());
-    let mut writing = tokio::task::spawn_blocking(move || recorder.write(received));
-    let (end, written) = tokio::select! {
-        end = feed(args, &daemon, response, pieces, &mut signals) => (end, writing.await),
+    let (partial, bytes_max) = (file.partial().to_owned(), args.max_bytes as u64);
+    let mut writing =
+        tokio::task::spawn_blocking(move || Recorder::new(file, bytes_max, begin.into_std()).write(received));
+    let (ended, written) = tokio::select! {
+        ended = feed(args.duration, &daemon, response, pieces, &mut signals) => {
+            (ended, finished(&mut writing, partial, &mut signals).await)
+        }
         // The writer ends by itself only when the file is full or cannot be written.
-        written = &mut writing => (End::Bytes, written),
+        written = &mut writing => (Ended::now(End::Bytes), result_of(written)),
     };
-    let written = written.unwrap_or_else(|error| Err(WriterError::Ended(error.to_string())));
-    conclude(args, end, &daemon, written, begin)
+    conclude(args, ended.end, &daemon, written, ended.at - begin)
 }
 
-/// Passes the answer on, until the recording has to end.
+type WriterResult = Result<Written, WriterError>;
+
+fn result_of(written: Result<WriterResult, JoinError>) -> WriterResult {
+    written.unwrap_or_else(|error| Err(WriterError::Ended(error.to_string())))
+}
+
+/// Waits until the file is whole, or until the operator does not wait any more.
+async fn finished(writing: &mut JoinHandle<WriterResult>, partial: PathBuf, signals: &mut Signals) -> WriterResult {
+    let mut hint = std::pin::pin!(sleep(DISK_PATIENCE));
+    let mut is_hinted = false;
+    loop {
+        tokio::select! {
+            written = &mut *writing => return result_of(written),
+            () = signals.received() => return Err(WriterError::Abandoned { path: partial }),
+            () = &mut hint, if !is_hinted => {
+                is_hinted = true;
+                // If standard error is closed, there is no reader to tell.
+                let _ = writeln!(io::stderr(), "The disk has not taken all of the recording yet; Ctrl-C gives up.");
+            }
+        }
+    }
+}
+
+/// Passes the answer on, until the recording has to end. Then waits for the last remark of the daemon.
 async fn feed(
-    args: &RecordArgs,
+    duration: Duration,
     daemon: &DaemonClient,
     mut response: Response,
-    pieces: mpsc::Sender<bytes::Bytes>,
+    pieces: mpsc::Sender<Piece>,
     signals: &mut Signals,
-) -> End {
-    let mut time = std::pin::pin!(sleep(args.duration));
-    loop {
-        let piece = tokio::select! {
-            piece = timeout(SILENCE_MAX, response.chunk()) => piece,
-            () = &mut time => return End::Time,
-            () = signals.received() => return End::Signal,
-        };
-        match piece {
-            Err(_) => return End::Lost(daemon.silent(SILENCE_MAX)),
-            Ok(Err(error)) => return End::Lost(daemon.unreachable(error)),
-            Ok(Ok(None)) => return End::Lost(daemon.ended()),
-            Ok(Ok(Some(piece))) => {
-                if pieces.send(piece).await.is_err() {
-                    // The writer has ended, and says why.
-                    return std::future::pending().await;
-                }
+) -> Ended {
+    let end = tokio::select! {
+        error = pass_on(daemon, &mut response, &pieces) => End::Lost(error),
+        () = sleep(duration) => End::Time,
+        () = signals.received() => End::Signal,
+    };
+    let ended = Ended::now(end);
+    if !matches!(ended.end, End::Lost(_)) {
+        let rest = async {
+            if pieces.send(Piece::Over).await.is_ok() {
+                pass_on(daemon, &mut response, &pieces).await;
             }
+        };
+        tokio::select! {
+            () = rest => {}
+            () = sleep(LAST_REMARK_WAIT) => {}
+            () = signals.received() => {}
+        }
+    }
+    ended
+}
+
+/// Passes the answer on until it ends. No piece is lost if the future is dropped.
+async fn pass_on(daemon: &DaemonClient, response: &mut Response, pieces: &mpsc::Sender<Piece>) -> ClientError {
+    loop {
+        // If the disk takes nothing, nothing more is read.
+        let Ok(place) = pieces.reserve().await else {
+            // The writer has ended, and says why.
+            return std::future::pending().await;
+        };
+        match timeout(SILENCE_MAX, response.chunk()).await {
+            Err(_) => return daemon.silent(SILENCE_MAX),
+            Ok(Err(error)) => return daemon.unreachable(error),
+            Ok(Ok(None)) => return daemon.ended(),
+            Ok(Ok(Some(piece))) => place.send(Piece::Bytes(piece)),
         }
     }
 }
@@ -193,15 +258,15 @@ fn conclude(
     args: &RecordArgs,
     end: End,
     daemon: &DaemonClient,
-    written: Result<Written, WriterError>,
-    begin: Instant,
+    written: WriterResult,
+    duration: Duration,
 ) -> Result<(), RecordError> {
     let written = match (written, end) {
         (Err(WriterError::Nothing), End::Lost(error)) => return Err(error.into()),
         (Err(WriterError::Foreign(what)), _) => return Err(daemon.foreign(what).into()),
         (Err(error), _) => return Err(error.into()),
         (Ok(written), End::Lost(error)) => {
-            say(&summary(args, &written, begin));
+            say(&summary(args, &written, duration));
             return Err(error.into());
         }
         (Ok(written), end) => {
@@ -214,13 +279,13 @@ fn conclude(
             written
         }
     };
-    say(&summary(args, &written, begin));
+    say(&summary(args, &written, duration));
     Ok(())
 }
 
-fn summary(args: &RecordArgs, written: &Written, begin: Instant) -> String {
+fn summary(args: &RecordArgs, written: &Written, duration: Duration) -> String {
     let Written { requests, left_out, received_bytes, file_bytes } = *written;
-    let seconds = Duration::from_secs(begin.elapsed().as_secs_f64().round() as u64);
+    let seconds = Duration::from_secs(duration.as_secs_f64().round() as u64);
     let left_out = match left_out {
         0 => String::new(),
         left_out => format!(
@@ -251,3 +316,6 @@ fn path(args: &RecordArgs) -> String {
     let query = query.finish();
     if query.is_empty() { "/api/recording".to_owned() } else { format!("/api/recording?{query}") }
 }
+
+#[cfg(test)]
+mod tests;

@@ -106,6 +106,35 @@ pub type JournalRecords<R> = record::Records<R, JournalRecordHeader>;
 
 /// Appends a record to `out`. The body must be shorter than 4 GiB.
 pub fn put_record(out: &mut Vec<u8>, kind: RecordKind, sequence: Sequence, unix_nano: u64, body: &[u8]) {
+    put_record_header(out, kind, sequence, unix_nano, body);
+    out.put_slice(body);
+}
+
+/// Appends the record of a request whose body `write` appends. The body must be shorter than 4 GiB.
+///
+/// # Errors
+/// That of `write`. `out` is as it was then.
+pub fn put_request_of<E>(
+    out: &mut Vec<u8>,
+    sequence: Sequence,
+    unix_nano: u64,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
+    let start = out.len();
+    let body = start + RECORD_HEADER_LEN;
+    out.resize(body, 0);
+    if let Err(error) = write(out) {
+        out.truncate(start);
+        return Err(error);
+    }
+    let mut header = Vec::with_capacity(RECORD_HEADER_LEN);
+    put_record_header(&mut header, RecordKind::Request, sequence, unix_nano, &out[body..]);
+    out[start..body].copy_from_slice(&header);
+    Ok(())
+}
+
+/// Appends the header of the record with this `body` to `out`.
+pub fn put_record_header(out: &mut Vec<u8>, kind: RecordKind, sequence: Sequence, unix_nano: u64, body: &[u8]) {
     record::put_header(out, &[], |out| {
         out.put_u8(kind as u8);
         out.put_u32_le(body.len() as u32);
@@ -113,7 +142,6 @@ pub fn put_record(out: &mut Vec<u8>, kind: RecordKind, sequence: Sequence, unix_
         out.put_u64_le(sequence);
         out.put_u64_le(unix_nano);
     });
-    out.put_slice(body);
 }
 
 /// The marks by which notes refer to the policies of the configuration: the CRC-32 of each policy's name. The number of

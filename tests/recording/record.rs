@@ -120,6 +120,29 @@ async fn ctrl_c_and_the_end_of_the_daemon_keep_what_was_recorded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn requests_that_are_left_out_at_the_end_are_counted() {
+    let daemon = start().await;
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("large.rec");
+    let args = ["record", "--from", daemon.api_url().unwrap(), "--for", "2s", "--out", text(&file)];
+    let used = daemon.observed().held().used_bytes;
+    let send = async {
+        let mut sender = Client::new(&otlp(&daemon));
+        is_recording(&daemon, used).await;
+        let small = error(trace_id(false), "pay");
+        let large = traces::with(small.clone(), "text", AnyValue::StringValue("x".repeat(5 << 20)));
+        // Nothing comes after the large requests, and nothing is sent to the client for them.
+        for span in [small, large.clone(), large.clone(), large] {
+            sender.export(request("shop", vec![span])).await.unwrap();
+        }
+    };
+    let (printed, ()) = tokio::join!(spansieve(&args), send);
+    assert_eq!(printed.code, Some(0), "{printed:?}");
+    assert!(printed.stdout.contains("large.rec: 1 requests in 2s, "), "{printed:?}");
+    assert!(printed.stdout.contains("The daemon left out 3 requests"), "{printed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_file_has_no_more_bytes_than_it_may_have() {
     let daemon = start().await;
     let directory = TempDir::new().unwrap();

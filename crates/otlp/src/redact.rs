@@ -1,5 +1,7 @@
 //! Leaves out or replaces attributes of a request, by their keys.
 
+use thiserror::Error;
+
 use super::fields::{any_value, key_value};
 use super::schema::{self, Message, SchemaField};
 use super::wire::{Reader, WireError, WireValue};
@@ -16,27 +18,48 @@ pub enum AttributeChange {
     Replaced(String),
 }
 
+/// The reason why a request is not changed.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum RedactError {
+    /// The bytes are malformed. The scan does not accept such bytes.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// The changed request has more bytes than it may have.
+    #[error("the request is too large once its attributes are changed")]
+    TooLarge,
+}
+
+/// The changes to make, and the bytes to which `out` may grow.
+struct Changes<'c> {
+    change: &'c mut dyn FnMut(&[u8], &[u8]) -> AttributeChange,
+    end_max: usize,
+}
+
 /// Appends the request `body` to `out`, with the attributes of resources, scopes, spans, events and links changed as
 /// `change` says of their keys and of their values (`AnyValue`). Also leaves out all fields that this program does not
 /// know: they may have anything in them.
 ///
+/// Stops soon after it has appended more than `bytes_max`: a replaced value can be longer than it was.
+///
 /// # Errors
-/// A [`WireError`] if the bytes are malformed. The scan does not accept such bytes.
+/// See [`RedactError`]. `out` may have a part of the request then.
 pub fn redact(
     body: &[u8],
     change: &mut dyn FnMut(&[u8], &[u8]) -> AttributeChange,
+    bytes_max: usize,
     out: &mut Vec<u8>,
-) -> Result<(), WireError> {
-    message(&schema::REQUEST, body, change, out)
+) -> Result<(), RedactError> {
+    let end_max = out.len().saturating_add(bytes_max);
+    message(&schema::REQUEST, body, &mut Changes { change, end_max }, out)
 }
 
 /// Appends a message, field by field. The recursion is bounded, because the scan limits how deep messages nest.
 fn message(
     known: &'static Message,
     bytes: &[u8],
-    change: &mut dyn FnMut(&[u8], &[u8]) -> AttributeChange,
+    changes: &mut Changes<'_>,
     out: &mut Vec<u8>,
-) -> Result<(), WireError> {
+) -> Result<(), RedactError> {
     let mut reader = Reader::new(bytes);
     let mut start = 0;
     while let Some((number, value)) = reader.field()? {
@@ -45,9 +68,9 @@ fn message(
         match (value, known.field(number)) {
             (WireValue::Len(content), Some(SchemaField::Message(child))) => {
                 let change_of =
-                    if schema::is_attribute(child) { attribute(content, change)? } else { AttributeChange::Stays };
+                    if schema::is_attribute(child) { attribute(content, changes)? } else { AttributeChange::Stays };
                 match change_of {
-                    AttributeChange::Stays => submessage(number, child, content, change, out)?,
+                    AttributeChange::Stays => submessage(number, child, content, changes, out)?,
                     AttributeChange::LeftOut => {}
                     AttributeChange::Replaced(text) => replaced(number, content, &text, out)?,
                 }
@@ -55,30 +78,30 @@ fn message(
             (_, Some(_)) => out.extend_from_slice(raw),
             (_, None) => {}
         }
+        if out.len() > changes.end_max {
+            return Err(RedactError::TooLarge);
+        }
     }
     Ok(())
 }
 
 /// Returns the change to an attribute. If it has several keys, which no sender writes, the strictest change to any of
 /// them.
-fn attribute(
-    bytes: &[u8],
-    change: &mut dyn FnMut(&[u8], &[u8]) -> AttributeChange,
-) -> Result<AttributeChange, WireError> {
+fn attribute(bytes: &[u8], changes: &mut Changes<'_>) -> Result<AttributeChange, WireError> {
     let last_value = last(bytes, key_value::VALUE)?;
     let mut strictest = AttributeChange::Stays;
     let (mut reader, mut has_key) = (Reader::new(bytes), false);
     while let Some((number, value)) = reader.field()? {
         let (key_value::KEY, WireValue::Len(key)) = (number, value) else { continue };
         has_key = true;
-        match change(key, last_value) {
+        match (changes.change)(key, last_value) {
             AttributeChange::LeftOut => return Ok(AttributeChange::LeftOut),
             AttributeChange::Replaced(text) => strictest = AttributeChange::Replaced(text),
             AttributeChange::Stays => {}
         }
     }
     // An empty key is not written.
-    Ok(if has_key { strictest } else { change(&[], last_value) })
+    Ok(if has_key { strictest } else { (changes.change)(&[], last_value) })
 }
 
 /// Returns the last content of a field; empty if there is none.
@@ -110,14 +133,14 @@ fn submessage(
     number: u32,
     known: &'static Message,
     content: &[u8],
-    change: &mut dyn FnMut(&[u8], &[u8]) -> AttributeChange,
+    changes: &mut Changes<'_>,
     out: &mut Vec<u8>,
-) -> Result<(), WireError> {
+) -> Result<(), RedactError> {
     match write::varint_len(content.len() as u64) {
-        1 => within::<1>(number, known, content, change, out),
-        2 => within::<2>(number, known, content, change, out),
-        3 => within::<3>(number, known, content, change, out),
-        _ => within::<4>(number, known, content, change, out),
+        1 => within::<1>(number, known, content, changes, out),
+        2 => within::<2>(number, known, content, changes, out),
+        3 => within::<3>(number, known, content, changes, out),
+        _ => within::<4>(number, known, content, changes, out),
     }
 }
 
@@ -125,11 +148,11 @@ fn within<const RESERVED: usize>(
     number: u32,
     known: &'static Message,
     content: &[u8],
-    change: &mut dyn FnMut(&[u8], &[u8]) -> AttributeChange,
+    changes: &mut Changes<'_>,
     out: &mut Vec<u8>,
-) -> Result<(), WireError> {
+) -> Result<(), RedactError> {
     let open = OpenSubmessage::<RESERVED>::new(out, number);
-    message(known, content, change, out)?;
+    message(known, content, changes, out)?;
     open.close(out);
     Ok(())
 }

@@ -5,15 +5,11 @@ use std::task::Waker;
 
 use parking_lot::Mutex;
 
-use super::{QUEUE_BYTES_MAX, STUCK_MS_MAX};
+use super::{CHUNK_BYTES, QUEUE_BYTES_MAX, STUCK_MS_MAX};
 use crate::tail::table::Millis;
 
 /// Bytes of memory that a request takes beside its body.
 const ENTRY_BYTES: usize = 64;
-
-/// The bytes that are sent at once: enough for large writes, and little enough that a worker is not kept from other
-/// connections for more than a fraction of a millisecond.
-const CHUNK_BYTES: usize = 256 << 10;
 
 /// A request and the time of its arrival, in nanoseconds since 1970.
 pub(super) type Waiting = (u64, Box<[u8]>);
@@ -25,8 +21,21 @@ pub(super) struct Taken {
     pub(super) left_out: u64,
     /// Requests.
     pub(super) requests: Vec<Waiting>,
+    /// True if there is nothing to send yet but the number of requests that were left out.
+    pub(super) has_left_out: bool,
     /// True if nothing follows.
     pub(super) is_last: bool,
+}
+
+impl Taken {
+    pub(super) fn is_empty(&self) -> bool {
+        self.requests.is_empty() && self.left_out == 0
+    }
+
+    /// Returns the bytes of the requests.
+    pub(super) fn bytes(&self) -> usize {
+        self.requests.iter().map(|(_, body)| body.len()).sum()
+    }
 }
 
 /// The queue.
@@ -36,7 +45,9 @@ pub(super) struct Queue(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     requests: VecDeque<Waiting>,
+    /// Bytes of the requests that wait, and of those that were taken last: these are in memory until the next ones are taken.
     bytes: usize,
+    taken_bytes: usize,
     /// Requests that were left out since the recording last said how many.
     left_out: u64,
     /// All requests that were taken, and all that were left out.
@@ -48,9 +59,25 @@ struct State {
 }
 
 impl State {
-    fn leave_out(&mut self, requests: u64) {
-        self.left_out += requests;
-        self.totals.1 += requests;
+    /// Counts a request that is left out. Returns the client's waker if that is news for it.
+    fn leave_out(&mut self) -> Option<Waker> {
+        self.left_out += 1;
+        self.totals.1 += 1;
+        if self.left_out == 1 { self.waker.take() } else { None }
+    }
+
+    /// Takes the next requests out: as many as are sent at once, or one that is larger.
+    fn next_requests(&mut self) -> Vec<Waiting> {
+        let (mut requests, mut bytes) = (Vec::new(), 0);
+        while let Some((_, body)) = self.requests.front() {
+            bytes += body.len() + ENTRY_BYTES;
+            if bytes > CHUNK_BYTES && !requests.is_empty() {
+                break;
+            }
+            self.taken_bytes = bytes;
+            requests.extend(self.requests.pop_front());
+        }
+        requests
     }
 }
 
@@ -67,7 +94,9 @@ impl Queue {
             if state.bytes > 0 {
                 state.full_since_ms.get_or_insert(now_ms);
             }
-            state.leave_out(1);
+            let waker = state.leave_out();
+            drop(state);
+            waker.into_iter().for_each(Waker::wake);
             return;
         }
         state.bytes += bytes;
@@ -95,25 +124,28 @@ impl Queue {
         self.0.lock().totals
     }
 
-    /// Takes some of the requests that wait. If there are none, `waker` is called once there are.
+    /// Takes some of the requests that wait, when those that were taken before are no longer needed. If there are none,
+    /// `waker` is called once there are, or once a request is left out.
     pub(super) fn take(&self, waker: &Waker) -> Taken {
         let mut state = self.0.lock();
         state.full_since_ms = None;
+        state.bytes -= std::mem::take(&mut state.taken_bytes);
         if state.requests.is_empty() && !state.is_closed {
             state.waker = Some(waker.clone());
-            return Taken::default();
+            return Taken { has_left_out: state.left_out > 0, ..Taken::default() };
         }
-        let mut taken = Taken { left_out: std::mem::take(&mut state.left_out), ..Taken::default() };
-        let mut bytes = 0;
-        while bytes < CHUNK_BYTES {
-            let Some(request) = state.requests.pop_front() else { break };
-            bytes += request.1.len() + ENTRY_BYTES;
-            taken.requests.push(request);
-        }
-        state.bytes -= bytes;
-        state.totals.0 += taken.requests.len() as u64;
-        taken.is_last = state.requests.is_empty() && state.is_closed;
-        taken
+        let left_out = std::mem::take(&mut state.left_out);
+        let requests = state.next_requests();
+        state.totals.0 += requests.len() as u64;
+        let is_last = state.requests.is_empty() && state.is_closed;
+        Taken { left_out, requests, has_left_out: false, is_last }
+    }
+
+    /// Notes that so many of the requests that were taken were left out after all.
+    pub(super) fn left_out_after_all(&self, requests: u64) {
+        let mut state = self.0.lock();
+        state.totals.0 -= requests;
+        state.totals.1 += requests;
     }
 
     /// Returns the number of requests that were left out since this was last said.

@@ -7,8 +7,7 @@ use ring::rand::SystemRandom;
 use thiserror::Error;
 
 use crate::api::settings::{KEYS_MAX, RecordingSettings};
-use crate::otlp::redact::{AttributeChange, redact};
-use crate::otlp::wire::WireError;
+use crate::otlp::redact::{AttributeChange, RedactError, redact};
 
 /// The bytes of a hash that are recorded: enough to tell billions of values apart.
 const HASH_BYTES: usize = 8;
@@ -33,7 +32,8 @@ pub enum QueryError {
 }
 
 /// The attributes that are left out, and those that are hashed. The hashes have a random key of their own for each
-/// recording, which is forgotten with it. So the hash of a guessed value cannot be computed.
+/// recording, which is forgotten with it. So a reader of the recording cannot compute the hash of a guessed value. A client
+/// that can also send spans to the daemon can: it sends the guess while it records, and finds its hash in the recording.
 #[derive(Clone, Debug)]
 pub struct Redaction {
     redacted: Vec<String>,
@@ -89,11 +89,12 @@ impl Redaction {
         &self.hashed
     }
 
-    /// Appends the request `body` to `out`, with its attributes changed.
+    /// Appends the request `body` to `out`, with its attributes changed. A hash can be longer than the value, so the
+    /// request must not grow beyond `bytes_max`.
     ///
     /// # Errors
-    /// The bytes are not a request.
-    pub fn apply(&self, body: &[u8], out: &mut Vec<u8>) -> Result<(), WireError> {
+    /// The bytes are not a request, or the request becomes too large. `out` may have a part of it then.
+    pub fn apply(&self, body: &[u8], bytes_max: usize, out: &mut Vec<u8>) -> Result<(), RedactError> {
         let is_in = |keys: &[String], key: &[u8]| keys.iter().any(|known| known.as_bytes() == key);
         let mut change = |key: &[u8], value: &[u8]| {
             if is_in(&self.redacted, key) {
@@ -104,7 +105,7 @@ impl Redaction {
                 AttributeChange::Stays
             }
         };
-        redact(body, &mut change, out)
+        redact(body, &mut change, bytes_max, out)
     }
 
     /// Returns the hash of a value in hexadecimal digits.

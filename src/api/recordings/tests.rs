@@ -1,3 +1,4 @@
+use std::future::Future;
 use std::io::Cursor;
 use std::task::Waker;
 
@@ -84,6 +85,10 @@ async fn a_client_that_does_not_read_loses_requests_and_is_told_how_many() {
     let remark = StreamRecord::Remark(Remark { requests_left_out: 4, ..Remark::default() });
     let requests = found.iter().filter(|record| matches!(record, StreamRecord::Request(_))).count();
     assert_eq!((found.get(1), requests), (Some(&remark), 3));
+    // A request that is left out while nothing else comes is told within a second.
+    hub.offer(&vec![0; QUEUE_BYTES_MAX + 1], 500, &budget());
+    let told = tokio::time::timeout(Duration::from_millis(1_001), stream.frame()).await.expect("a remark");
+    assert!(told.unwrap().unwrap().data_ref().unwrap().ends_with(br#"{"requests_left_out":1}"#));
     // Without a request there is a sign of life.
     let frame = stream.frame().await.unwrap().unwrap();
     assert!(frame.data_ref().unwrap().ends_with(b"{}"));
@@ -93,6 +98,19 @@ async fn a_client_that_does_not_read_loses_requests_and_is_told_how_many() {
     assert!(hub.is_recording());
     hub.offer(&body, 61_001, &budget());
     assert!(!hub.is_recording());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_waits_wakes_up_for_a_request_that_is_left_out() {
+    let hub = Arc::new(RecordingHub::default());
+    let mut stream = hub.record(unchanged(), START, &budget()).unwrap();
+    stream.frame().await.unwrap().unwrap();
+    let waiting = tokio::spawn(async move { (tokio::time::Instant::now(), stream.frame().await, stream) });
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    (0..2).for_each(|_| hub.offer(&vec![0; QUEUE_BYTES_MAX + 1], 500, &budget()));
+    let (begin, frame, _stream) = waiting.await.unwrap();
+    assert!(frame.unwrap().unwrap().data_ref().unwrap().ends_with(br#"{"requests_left_out":2}"#));
+    assert!(begin.elapsed() < Duration::from_millis(6_100), "{:?}", begin.elapsed());
 }
 
 #[tokio::test]
@@ -150,6 +168,41 @@ async fn attributes_are_gone_before_the_bytes_leave() {
         })
         .collect();
     assert_eq!((bodies[2], bodies[4]), (bodies[3], &request("a", "b")[..]), "equal values have equal hashes");
+}
+
+/// Returns a request of some `bytes` whose attributes have next to no bytes, so that hashes take five times as many.
+fn many_attributes(bytes: usize) -> Vec<u8> {
+    let attribute = KeyValue { key: "k".into(), ..KeyValue::default() };
+    let resource = Some(Resource { attributes: vec![attribute; bytes / 5], ..Resource::default() });
+    Request { resource_spans: vec![ResourceSpans { resource, ..ResourceSpans::default() }] }.encode_to_vec()
+}
+
+#[tokio::test]
+async fn hashes_do_not_stop_a_worker_and_do_not_fill_the_memory() {
+    let (hub, budget) = (Arc::new(RecordingHub::default()), budget());
+    let mut stream = hub.record(redaction("hash=k"), START, &budget).unwrap();
+    stream.frame().await.unwrap().unwrap();
+    let (small, large) = (many_attributes(QUEUE_BYTES_MAX / 8), many_attributes(QUEUE_BYTES_MAX / 2));
+    hub.offer(&small, 500, &budget);
+    let mut context = std::task::Context::from_waker(Waker::noop());
+    let first = std::pin::pin!(stream.frame()).poll(&mut context);
+    assert!(first.is_pending(), "another thread does it");
+    // The request that is being hashed still takes its room.
+    hub.offer(&vec![0; QUEUE_BYTES_MAX - small.len()], 501, &budget);
+    hub.offer(&large, 502, &budget);
+    hub.close();
+    let recorded = stream.collect().await.unwrap().to_bytes();
+    assert!(recorded.len() > 4 * small.len() && recorded.len() < 6 * small.len(), "{} bytes", recorded.len());
+    let segment = [&crate::journal::format::segment_header()[..], &recorded].concat();
+    let mut records = StreamRecords::open(Cursor::new(&segment[..])).unwrap().unwrap();
+    let mut found = Vec::new();
+    while let Some(record) = records.next_record().unwrap() {
+        found.push(record.unwrap());
+    }
+    let left_out = StreamRecord::Remark(Remark { requests_left_out: 1, ..Remark::default() });
+    assert!(matches!(&found[0], StreamRecord::Request(_)), "{found:?}");
+    // The second one had no room, and the third one would grow to ten MiB.
+    assert_eq!(found[1..], [left_out.clone(), left_out]);
 }
 
 #[test]

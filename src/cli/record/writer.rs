@@ -1,8 +1,10 @@
 //! Reads the answer of a daemon record by record, and writes the records to a compressed file.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -37,6 +39,12 @@ pub(super) enum WriterError {
         /// The reason.
         cause: io::Error,
     },
+    /// The operator does not wait for the disk.
+    #[error("{} is not whole: the disk had not taken all of it; it can be read up to its last request", path.display())]
+    Abandoned {
+        /// The file.
+        path: PathBuf,
+    },
     /// Nothing came.
     #[error("nothing was recorded: the daemon has sent nothing")]
     Nothing,
@@ -46,6 +54,15 @@ pub(super) enum WriterError {
     /// The thread has ended.
     #[error("the recording ended unexpectedly: {0}")]
     Ended(String),
+}
+
+/// A part of what the writer gets.
+#[derive(Debug)]
+pub(super) enum Piece {
+    /// A part of the answer.
+    Bytes(Bytes),
+    /// The time of the recording is over. Requests that follow do not belong to it; remarks tell of requests that did.
+    Over,
 }
 
 /// The written part of a recording.
@@ -66,6 +83,8 @@ pub(super) struct Recorder {
     file: PartialFile,
     bytes_max: u64,
     written: Written,
+    /// True after [`Piece::Over`].
+    is_over: Rc<Cell<bool>>,
     progress: Progress,
     begin: Instant,
 }
@@ -79,12 +98,14 @@ enum Fit {
 
 impl Recorder {
     pub(super) fn new(file: PartialFile, bytes_max: u64, begin: Instant) -> Self {
-        Recorder { file, bytes_max, written: Written::default(), progress: Progress::begin(), begin }
+        let (written, is_over) = (Written::default(), Rc::default());
+        Recorder { file, bytes_max, written, is_over, progress: Progress::begin(), begin }
     }
 
     /// Writes the records in `pieces` until they end or the file is full, and finishes the file.
-    pub(super) fn write(mut self, pieces: mpsc::Receiver<Bytes>) -> Result<Written, WriterError> {
-        let mut records = match StreamRecords::open(Pieces { pieces, piece: Bytes::new() }) {
+    pub(super) fn write(mut self, pieces: mpsc::Receiver<Piece>) -> Result<Written, WriterError> {
+        let is_over = Rc::clone(&self.is_over);
+        let mut records = match StreamRecords::open(Pieces { pieces, piece: Bytes::new(), is_over }) {
             Ok(Ok(records)) => records,
             Ok(Err(crate::journal::format::NoSegment::Short)) => return Err(WriterError::Nothing),
             Ok(Err(fault)) => return Err(WriterError::Foreign(fault.to_string())),
@@ -130,6 +151,9 @@ impl Recorder {
     }
 
     fn record(&mut self, record: &StreamRecord, sequence: &mut u64, out: &mut BoundedEncoder) -> io::Result<Fit> {
+        if self.is_over.get() && !matches!(record, StreamRecord::Remark(_)) {
+            return Ok(Fit::Written);
+        }
         let mut bytes = Vec::new();
         match record {
             StreamRecord::Request(Recorded { unix_nano, body }) => {
@@ -237,15 +261,17 @@ impl Write for Counting {
 
 /// The pieces of an answer as one input. It ends when the sender does.
 struct Pieces {
-    pieces: mpsc::Receiver<Bytes>,
+    pieces: mpsc::Receiver<Piece>,
     piece: Bytes,
+    is_over: Rc<Cell<bool>>,
 }
 
 impl Read for Pieces {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.piece.is_empty() {
             match self.pieces.blocking_recv() {
-                Some(piece) => self.piece = piece,
+                Some(Piece::Bytes(piece)) => self.piece = piece,
+                Some(Piece::Over) => self.is_over.set(true),
                 None => return Ok(0),
             }
         }

@@ -18,7 +18,7 @@ fn pair(key: &str, value: Option<AnyValue>) -> KeyValue {
 
 fn redacted(body: &[u8], rule: impl Fn(&[u8]) -> AttributeChange) -> Vec<u8> {
     let mut out = Vec::new();
-    redact(body, &mut |key, _| rule(key), &mut out).unwrap();
+    redact(body, &mut |key, _| rule(key), usize::MAX, &mut out).unwrap();
     out
 }
 
@@ -86,7 +86,8 @@ fn of_several_keys_in_one_attribute_the_strictest_counts() {
     let group = [vec![0x0a, resource.len() as u8], resource].concat();
     let body = [vec![0x0a, group.len() as u8], group].concat();
     assert_eq!(redacted(&body, by_name), [0x0a, 2, 0x0a, 0]);
-    assert_eq!(redact(&[0x0a, 9], &mut |_, _| AttributeChange::Stays, &mut Vec::new()), Err(WireError::Truncated));
+    let result = redact(&[0x0a, 9], &mut |_, _| AttributeChange::Stays, usize::MAX, &mut Vec::new());
+    assert_eq!(result, Err(RedactError::Wire(WireError::Truncated)));
 }
 
 proptest! {
@@ -98,7 +99,17 @@ proptest! {
         prop_assert!(same == body);
         let nothing = redacted(&body, |_| AttributeChange::LeftOut);
         let mut asked = 0;
-        redact(&nothing, &mut |_, _| { asked += 1; AttributeChange::Stays }, &mut Vec::new()).unwrap();
+        redact(&nothing, &mut |_, _| { asked += 1; AttributeChange::Stays }, usize::MAX, &mut Vec::new()).unwrap();
         prop_assert_eq!(asked, 0);
     }
+}
+
+#[test]
+fn a_request_that_grows_too_large_is_given_up_soon() {
+    let body = request(&vec![pair("user", None); 1_000]).encode_to_vec();
+    let mut out = vec![0; 100];
+    let mut rule = |_: &[u8], _: &[u8]| AttributeChange::Replaced("0123456789abcdef".to_owned());
+    assert_eq!(redact(&body, &mut rule, body.len(), &mut out), Err(RedactError::TooLarge));
+    assert!(out.len() <= 100 + body.len() + 64, "{} bytes of {}", out.len(), body.len());
+    assert_eq!(redact(&body, &mut rule, 5 * body.len(), &mut Vec::new()), Ok(()));
 }

@@ -3,9 +3,13 @@ use tempfile::TempDir;
 use super::*;
 use crate::offline::input::Input;
 
-fn pieces(bytes: &[u8], size: usize) -> mpsc::Receiver<Bytes> {
-    let (sender, receiver) = mpsc::channel(bytes.len() / size + 1);
-    bytes.chunks(size).for_each(|piece| sender.try_send(Bytes::copy_from_slice(piece)).unwrap());
+fn pieces(bytes: &[u8], size: usize) -> mpsc::Receiver<Piece> {
+    received(bytes.chunks(size).map(|piece| Piece::Bytes(Bytes::copy_from_slice(piece))).collect())
+}
+
+fn received(pieces: Vec<Piece>) -> mpsc::Receiver<Piece> {
+    let (sender, receiver) = mpsc::channel(pieces.len() + 1);
+    pieces.into_iter().for_each(|piece| sender.try_send(piece).unwrap());
     receiver
 }
 
@@ -41,6 +45,20 @@ fn a_recording_is_written_as_it_came() {
     let mut input = Input::open(&path).unwrap();
     let times: Vec<u64> = input.by_ref().map(|request| request.unwrap().unix_nano).collect();
     assert_eq!((times, input.faults(), input.remarks().unwrap().requests_left_out), (vec![1, 2, 3], vec![], 7));
+}
+
+#[test]
+fn after_the_end_only_remarks_count() {
+    let whole = answer(3, |_| vec![1; 5_000]);
+    // The time is over within the second request, and the third one comes after it.
+    let (before, after) = whole.split_at(segment_header().len() + 9_000);
+    let pieces = [Piece::Bytes(before.to_vec().into()), Piece::Over, Piece::Bytes(after.to_vec().into())];
+    let directory = TempDir::new().unwrap();
+    let file = PartialFile::create(&directory.path().join("out.rec")).unwrap();
+    let written = Recorder::new(file, 1 << 20, Instant::now()).write(received(pieces.into())).unwrap();
+    assert_eq!((written.requests, written.left_out), (1, 7));
+    let mut input = Input::open(&directory.path().join("out.rec")).unwrap();
+    assert_eq!((input.by_ref().count(), input.remarks().unwrap().requests_left_out), (1, 7));
 }
 
 #[test]
