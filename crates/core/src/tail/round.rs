@@ -47,15 +47,14 @@ impl WorkRound<'_> {
     }
 
     /// Counts these spans of the trace `id` as sampled out. In a dry run, sends them to the exporter instead. `policy`
-    /// is the policy of type `drop` that dropped the trace, which `summary` describes.
+    /// is the policy of type `drop` that dropped the trace. No policy could have kept it if `is_unrepresented`.
     pub(super) fn sampled_out(
         &mut self,
         id: TraceId,
         fragments: impl IntoIterator<Item = Fragment>,
         policy: Option<u16>,
-        summary: &Summary,
+        is_unrepresented: bool,
     ) {
-        let is_unrepresented = self.policies.counted() != 0 && !self.policies.may_keep(summary);
         for fragment in fragments {
             self.count(&fragment, policy, false);
             if is_unrepresented {

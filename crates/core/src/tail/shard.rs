@@ -9,6 +9,7 @@
 
 mod again;
 mod counts;
+mod drop_kind;
 mod handoff;
 mod index;
 mod later;
@@ -19,6 +20,7 @@ use smallvec::SmallVec;
 pub(super) use self::again::StaleTrace;
 use self::again::note_later;
 pub use self::counts::HeldCounts;
+use self::drop_kind::{DropKind, DropNotes};
 use self::index::{IndexEntry, TraceIndex};
 use self::later::LaterSpans;
 use super::decision_facts::DecisionFacts;
@@ -61,8 +63,8 @@ impl HeldTrace {
 enum HeldState {
     /// The trace is undecided until `due`.
     Pending { due: Moment, trigger: Trigger },
-    /// The trace is dropped, and rescuable until `expiry`. The number of late spans saturates.
-    Dropped { expiry: Moment, trigger: Trigger, late_spans: u16 },
+    /// The trace is dropped, and rescuable until `expiry`.
+    Dropped { expiry: Moment, trigger: Trigger, notes: DropNotes },
 }
 
 impl HeldState {
@@ -90,10 +92,8 @@ enum Known {
     Held(SlotNumber),
     /// The trace was kept, with this packed verdict.
     Kept(u64),
-    /// The trace was dropped, and its spans are gone. The cache has these facts about it.
-    Dropped(u64),
-    /// A policy of type `drop` dropped the trace.
-    DroppedByPolicy,
+    /// The trace was dropped in this way, and its spans are gone. The cache has these facts about it.
+    Dropped(DropKind, u64),
     /// Nothing is known of the trace.
     No,
 }
@@ -163,9 +163,10 @@ impl Shard {
     /// Takes in the spans of one request, and leaves `arrivals` empty. Each arrival belongs to another trace.
     pub(super) fn arrive(&mut self, arrivals: &mut Vec<Arrival>, round: &mut WorkRound<'_>) {
         let slots: SmallVec<[Option<SlotNumber>; 16]> = arrivals.iter().map(|arrival| self.find(arrival)).collect();
+        let kinds = DropKind::all(round.policies.counted() != 0);
         let recall = |(arrival, slot): (&Arrival, Option<SlotNumber>)| match slot {
             Some(slot) => Known::Held(slot),
-            None => self.recall(arrival.hash),
+            None => self.recall(arrival.hash, kinds),
         };
         let known: SmallVec<[Known; 16]> = arrivals.iter().zip(slots).map(recall).collect();
         for (arrival, known) in arrivals.drain(..).zip(known) {
@@ -179,12 +180,7 @@ impl Shard {
             match known {
                 Known::Held(slot) => self.join(slot, arrival, round),
                 Known::Kept(packed) => self.arrive_late_kept(arrival, unpack(packed), round),
-                Known::Dropped(facts) => self.arrive_late_dropped(arrival, facts, round),
-                Known::DroppedByPolicy => {
-                    self.count_late_of_dropped(dropped_by_policy_hash(arrival.hash), &arrival);
-                    round.tally.late_of_dropped(false, arrival.summary.span_count);
-                    round.sampled_out(arrival.id, [arrival.fragment], None, &arrival.summary);
-                }
+                Known::Dropped(kind, facts) => self.arrive_late_dropped(arrival, kind, facts, round),
                 Known::No => {
                     round.tally.begun(sampled);
                     self.begin(arrival, round);
@@ -230,16 +226,12 @@ impl Shard {
     }
 
     /// Looks up the verdict on a trace that is not held.
-    fn recall(&mut self, hash: u64) -> Known {
+    fn recall(&mut self, hash: u64, kinds: &[DropKind]) -> Known {
         if let Some(found) = self.kept_ids.get(hash) {
-            Known::Kept(found.value)
-        } else if let Some(found) = self.dropped_ids.get(hash) {
-            Known::Dropped(found.facts)
-        } else if self.dropped_ids.get(dropped_by_policy_hash(hash)).is_some() {
-            Known::DroppedByPolicy
-        } else {
-            Known::No
+            return Known::Kept(found.value);
         }
+        let find = |kind: &DropKind| Some(Known::Dropped(*kind, self.dropped_ids.get(kind.hash(hash))?.facts));
+        kinds.iter().find_map(find).unwrap_or(Known::No)
     }
 
     /// Adds spans to a trace that is held.
@@ -272,6 +264,7 @@ impl Shard {
     /// held with the others. A full trace does not grow further.
     fn join_dropped(&mut self, slot: SlotNumber, arrival: Arrival, round: &mut WorkRound<'_>) {
         let Some(trace) = self.traces.get_mut(slot) else { return };
+        let HeldState::Dropped { notes, .. } = trace.state else { return };
         let keep = if trace.is_stale(round.policies) && trace.is_large() {
             round.policies.evidence(&arrival.summary, trace.id)
         } else {
@@ -282,13 +275,13 @@ impl Shard {
         };
         round.tally.late_of_dropped(keep.is_some(), arrival.summary.span_count);
         if keep.is_none() && round.limits.is_full(&trace.summary) {
-            round.sampled_out(arrival.id, [arrival.fragment], None, &arrival.summary);
+            round.sampled_out(arrival.id, [arrival.fragment], None, notes.is_unrepresented());
             return;
         }
         let hash = arrival.hash;
         self.held.count(trace.state, &arrival.summary);
-        if let HeldState::Dropped { late_spans, .. } = &mut trace.state {
-            *late_spans = late_spans.saturating_add(arrival.summary.span_count.try_into().unwrap_or(u16::MAX));
+        if let HeldState::Dropped { notes, .. } = &mut trace.state {
+            notes.add_late(arrival.summary.span_count);
         }
         note_later(&mut self.later, slot, trace, &arrival, round);
         trace.add(arrival);
@@ -313,8 +306,12 @@ impl Shard {
 
     /// Takes in late spans of a dropped trace whose other spans are gone. If they are evidence (for example an error),
     /// they are kept, and so are spans that come after them.
-    fn arrive_late_dropped(&mut self, arrival: Arrival, facts: u64, round: &mut WorkRound<'_>) {
-        let keep = round.policies.evidence(&arrival.summary, arrival.id);
+    fn arrive_late_dropped(&mut self, arrival: Arrival, kind: DropKind, facts: u64, round: &mut WorkRound<'_>) {
+        // What a policy of type `drop` drops is not rescued.
+        let keep = match kind.by_policy {
+            true => None,
+            false => round.policies.evidence(&arrival.summary, arrival.id),
+        };
         let spans = arrival.summary.span_count;
         round.tally.late_of_dropped(keep.is_some(), spans);
         match keep {
@@ -330,16 +327,11 @@ impl Shard {
                 round.export(arrival.id, [arrival.fragment], keep);
             }
             None => {
-                self.count_late_of_dropped(arrival.hash, &arrival);
-                round.sampled_out(arrival.id, [arrival.fragment], None, &arrival.summary);
+                self.dropped_ids.amend_facts(kind.hash(arrival.hash), |facts| DecisionFacts::with_late(facts, spans));
+                let policy = DecisionFacts::unpack(facts).and_then(|facts| facts.drop_policy);
+                round.sampled_out(arrival.id, [arrival.fragment], policy, kind.is_unrepresented);
             }
         }
-    }
-
-    /// Counts late spans of a dropped trace whose spans are gone. `remembered_by` is its hash in the cache.
-    fn count_late_of_dropped(&mut self, remembered_by: u64, arrival: &Arrival) {
-        let spans = arrival.summary.span_count;
-        self.dropped_ids.amend_facts(remembered_by, |facts| DecisionFacts::with_late(facts, spans));
     }
 
     fn begin(&mut self, arrival: Arrival, round: &mut WorkRound<'_>) {
@@ -446,7 +438,8 @@ impl Shard {
             }
             Verdict::DroppedByPolicy(policy) => {
                 round.tally.count_dropped_by_policy(policy, trigger);
-                self.release(slot, trigger, Some(policy), round);
+                let Some(is_unrepresented) = self.is_unrepresented(slot, round) else { return };
+                self.release(slot, trigger, Some(policy), is_unrepresented, round);
             }
         }
     }
@@ -454,28 +447,42 @@ impl Shard {
     /// Drops a trace. It stays rescuable for a while, but not if memory is short or the process is shutting down.
     fn drop_trace(&mut self, slot: SlotNumber, trigger: Trigger, round: &mut WorkRound<'_>) {
         let is_held = !matches!(trigger, Trigger::Pressure | Trigger::Shutdown);
+        let Some(is_unrepresented) = self.is_unrepresented(slot, round) else { return };
         let (Some(window_ms), true) = (round.limits.rescue_window_ms, is_held) else {
-            return self.release(slot, trigger, None, round);
+            return self.release(slot, trigger, None, is_unrepresented, round);
         };
         let Some(trace) = self.traces.get_mut(slot) else { return };
         let expiry = Moment::new(round.now_ms + window_ms);
         self.held.remove(trace);
-        trace.state = HeldState::Dropped { expiry, trigger, late_spans: 0 };
+        trace.state = HeldState::Dropped { expiry, trigger, notes: DropNotes::new(is_unrepresented) };
         self.held.add(trace);
         self.rescuable.push(expiry, slot);
         prune(&mut self.rescuable, &self.traces);
     }
 
     /// Releases the spans of a dropped trace. The cache remembers it, and `drop_policy` if that dropped it.
-    fn release(&mut self, slot: SlotNumber, trigger: Trigger, drop_policy: Option<u16>, round: &mut WorkRound<'_>) {
+    fn release(
+        &mut self,
+        slot: SlotNumber,
+        trigger: Trigger,
+        drop_policy: Option<u16>,
+        is_unrepresented: bool,
+        round: &mut WorkRound<'_>,
+    ) {
         let Some(id) = self.traces.get(slot).map(|trace| trace.id) else { return };
         let hash = round.hash(id);
         let Some(trace) = self.take_out(slot, hash) else { return };
         self.held.remove(&trace);
         let facts = DecisionFacts { trigger, drop_policy, ..trace.facts(round) };
-        let remembered_by = if drop_policy.is_some() { dropped_by_policy_hash(hash) } else { hash };
-        self.released.push((remembered_by, facts.pack()));
-        round.sampled_out(trace.id, trace.fragments, drop_policy, &trace.summary);
+        let kind = DropKind { by_policy: drop_policy.is_some(), is_unrepresented };
+        self.released.push((kind.hash(hash), facts.pack()));
+        round.sampled_out(trace.id, trace.fragments, drop_policy, is_unrepresented);
+    }
+
+    /// Returns true if no policy could have kept the trace in this slot.
+    fn is_unrepresented(&self, slot: SlotNumber, round: &WorkRound<'_>) -> Option<bool> {
+        let policies = round.policies;
+        self.traces.get(slot).map(|trace| policies.counted() != 0 && !policies.may_keep(&trace.summary))
     }
 
     /// Moves the hashes in `released` to the cache of dropped ids. Every round of work ends with this.
@@ -505,10 +512,10 @@ impl Shard {
 
     fn release_if_rescuable(&mut self, due: Due, round: &mut WorkRound<'_>) {
         let Some(trace) = self.traces.get(due.slot) else { return };
-        if let HeldState::Dropped { expiry, trigger, .. } = trace.state
+        if let HeldState::Dropped { expiry, trigger, notes } = trace.state
             && expiry == due.at
         {
-            self.release(due.slot, trigger, None, round);
+            self.release(due.slot, trigger, None, notes.is_unrepresented(), round);
         }
     }
 
@@ -563,13 +570,6 @@ fn missing_parent(
 #[inline]
 fn prune(queue: &mut DueQueue, traces: &Slots<HeldTrace>) {
     queue.prune(traces.len(), |due| traces.get(due.slot).is_some_and(|trace| trace.state.due() == due.at));
-}
-
-/// Returns the hash under which a trace is remembered that a policy of type `drop` dropped. All hashes of a shard share
-/// their high bits, so a hash with the highest bit changed is not that of any other trace. It falls into the same
-/// bucket.
-fn dropped_by_policy_hash(hash: u64) -> u64 {
-    hash ^ 1 << (u64::BITS - 1)
 }
 
 /// Bytes of memory that a trace takes in the table: its slot, its entry in the index (with one byte of metadata, and

@@ -41,7 +41,7 @@ pub type Millis = u64;
 
 /// The number of shards, as a power of 2. There are many, so that the hash table of a shard is small and its growth
 /// never stalls requests for long.
-const SHARDS_LOG2: u32 = 6;
+pub(super) const SHARDS_LOG2: u32 = 6;
 const SHARDS: usize = 1 << SHARDS_LOG2;
 
 /// The most traces that are decided or let go under one lock: a few hundred microseconds of work.

@@ -119,3 +119,53 @@ fn spans_that_another_instance_takes_are_not_represented_here() {
     let totals = fixture.metrics.totals();
     assert_eq!((totals.calls, totals.unrepresented_calls, totals.adjusted_calls), (2, 2, 0.0));
 }
+
+/// Returns the same span as a child, without attributes, as a service behind the first one sends it.
+fn child(parent: Span, number: u8) -> Span {
+    Span { span_id: vec![number; 8], parent_span_id: parent.span_id, attributes: Vec::new(), ..parent }
+}
+
+/// A late span follows the verdict on its trace, so it is represented if its trace is, whatever the span alone looks like.
+#[test]
+fn late_spans_are_represented_as_their_traces_are() {
+    let tier = "    - {name: front, type: and, and: {and_sub_policy: [{name: t, type: string_attribute, string_attribute: {key: tier, values: [front]}}, {name: r, type: probabilistic, probabilistic: {sampling_percentage: 50}}]}}\n";
+    // The dropped traces are remembered by their ids, or they are held and full.
+    for rescue in ["{window: 0s}", "{window: 1h}\n  spans_max: 2"] {
+        let policies = POLICIES.replace("rescue: {window: 0s}", &format!("rescue: {rescue}"));
+        let mut fixture = Fixture::whole(&format!("{policies}{tier}{ON}"));
+        let mut random = fastrand::Rng::with_seed(5);
+        let traces: Vec<Span> = (1..=400_u64).map(|n| span(id(n, random.f64()), "op")).collect();
+        for trace in &traces {
+            fixture.send("shop", vec![with(trace.clone(), string("tier", "front"))]);
+        }
+        fixture.pass(10_000);
+        for number in 2..5 {
+            for trace in &traces {
+                fixture.send("pay", vec![child(trace.clone(), number)]);
+            }
+        }
+        fixture.pass(2 * 3_600_000);
+        let totals = fixture.metrics.totals();
+        assert_eq!((totals.calls, totals.unrepresented_calls), (1_600, 0), "{rescue}");
+        let quotient = totals.adjusted_calls / totals.calls as f64;
+        assert!((quotient - 1.0).abs() < 0.15, "{rescue}: {totals:?}");
+    }
+}
+
+#[test]
+fn late_spans_of_traces_that_no_policy_could_keep_are_not_represented() {
+    for (path, tier) in [("/health", RATIO), ("/other", "")] {
+        let mut fixture = Fixture::whole(&format!("{POLICIES}{tier}{ON}"));
+        let traces: Vec<Span> = (1..=200_u64).map(|n| span(id(n, 0.5), "op")).collect();
+        for trace in &traces {
+            fixture.send("shop", vec![with(trace.clone(), string("path", path))]);
+        }
+        fixture.pass(10_000);
+        for trace in &traces {
+            fixture.send("pay", vec![child(trace.clone(), 2)]);
+        }
+        fixture.pass(10_000);
+        let totals = fixture.metrics.totals();
+        assert_eq!((totals.calls, totals.unrepresented_calls, totals.adjusted_calls), (400, 400, 0.0), "{path}");
+    }
+}

@@ -1,6 +1,6 @@
 //! The facts that a shard has about one trace.
 
-use super::{HeldState, HeldTrace, Shard, dropped_by_policy_hash};
+use super::{DropKind, HeldState, HeldTrace, Shard};
 use crate::otlp::TraceId;
 use crate::tail::decision_facts::DecisionFacts;
 use crate::tail::fate::{Fate, HeldReport, TraceReport};
@@ -14,9 +14,9 @@ impl HeldTrace {
     pub(super) fn facts_at(&self, now_ms: Millis, limits: &TableLimits) -> DecisionFacts {
         let (at_ms, trigger, late_spans) = match self.state {
             HeldState::Pending { trigger, .. } => (now_ms, trigger, 0),
-            HeldState::Dropped { expiry, trigger, late_spans } => {
+            HeldState::Dropped { expiry, trigger, notes } => {
                 let window_ms = limits.rescue_window_ms.unwrap_or_default();
-                (expiry.near(now_ms).saturating_sub(window_ms), trigger, u32::from(late_spans))
+                (expiry.near(now_ms).saturating_sub(window_ms), trigger, notes.late_spans())
             }
         };
         DecisionFacts { at_ms, trigger, spans: self.summary.span_count, late_spans, drop_policy: None }
@@ -46,13 +46,13 @@ impl Shard {
         if let Some(trace) = self.slot(id, hash).and_then(|slot| self.traces.get(slot)) {
             return trace.report(now_ms, limits);
         }
+        let find = |kind: &DropKind| Some((*kind, self.dropped_ids.peek(kind.hash(hash))?.facts));
         let (fate, keep, facts) = if let Some(found) = self.kept_ids.peek(hash) {
             let keep = unpack(found.value);
             (Fate::Kept { policy: keep.policy }, Some(keep), found.facts)
-        } else if let Some(found) = self.dropped_ids.peek(hash) {
-            (Fate::SampledOut { rescuable: false }, None, found.facts)
-        } else if let Some(found) = self.dropped_ids.peek(dropped_by_policy_hash(hash)) {
-            (Fate::DroppedByPolicy, None, found.facts)
+        } else if let Some((kind, facts)) = DropKind::all(true).iter().find_map(find) {
+            let fate = if kind.by_policy { Fate::DroppedByPolicy } else { Fate::SampledOut { rescuable: false } };
+            (fate, None, facts)
         } else {
             (Fate::Unknown, None, 0)
         };

@@ -57,3 +57,26 @@ fn a_table_without_facts_remembers_verdicts_only() {
     let _table = Table::new(&settings(), f.table.policies(), with.clone()).with_facts();
     assert!(with.used_bytes() > without.used_bytes(), "facts are charged to the budget");
 }
+
+/// Late spans of a trace that a policy dropped belong to that policy, if the table has facts.
+#[test]
+fn late_spans_count_under_the_policy_that_dropped_their_trace() {
+    for has_facts in [true, false] {
+        let mut settings = settings();
+        let stalled = Policy::new("stalled", Rule::Latency { threshold_ms: 60_000, upper_threshold_ms: 0 });
+        settings.policies.push(Policy::new("veto", Rule::Drop(vec![stalled])));
+        let mut f = Fixture::new(&settings, 64 << 20);
+        let table = Table::seeded(&settings, f.table.policies(), f.budget.clone(), 7);
+        f.table = if has_facts { table.with_facts() } else { table };
+        let vetoed = id(4, false);
+        f.send(&[SpanFact { end_unix_nano: 100_000_000_000, ..span(vetoed) }]);
+        f.advance(WAIT_MS);
+        f.send(&[span(vetoed), span(vetoed)]);
+        let by_policy = |policy| {
+            let decided = f.out.tally.decided_spans.iter().filter(|decided| decided.policy == policy);
+            decided.map(|decided| decided.amount.spans).sum::<u64>()
+        };
+        let expected = if has_facts { (3, 0) } else { (1, 2) };
+        assert_eq!((by_policy(Some(3)), by_policy(None)), expected, "facts: {has_facts}");
+    }
+}
